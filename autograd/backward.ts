@@ -1,0 +1,211 @@
+import { bytesOf } from '../kernels/kernel.ts';
+import { add } from './ops/arithmetic.ts';
+import { addAssign } from './ops/assign.ts';
+import { clone } from './ops/reshape.ts';
+import { enableGrad, noGrad } from './grad-mode.ts';
+import type { Edge, GradNode } from './graph.ts';
+import type { Spec, VjpContext } from './op.ts';
+import { ones, zeros } from './create.ts';
+import { scope } from './storage.ts';
+import type { Scope } from './storage.ts';
+import type { Tensor } from './tensor.ts';
+
+export interface BackwardOptions {
+  /** Keep what backward reads, so that it can run again through the same graph. */
+  readonly retainGraph?: boolean;
+  /** Record the backward pass itself, for gradients of gradients. Implies retainGraph. */
+  readonly createGraph?: boolean;
+}
+
+/**
+ * Adds the gradient of `root` to `grad` of every leaf that requires it. `gradient` is the cotangent of root (default 1, for
+ * scalars only).
+ */
+export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
+  const seed = seedFor('backward', root, gradient);
+  sweep([root], [seed], options, undefined);
+}
+
+/**
+ * Gradients of `outputs` (summed, or weighted by `gradOutputs`) with respect to `inputs`, without touching any `grad`. An input
+ * that the outputs do not depend on gets zeros.
+ */
+export function grad(
+  outputs: Tensor | readonly Tensor[],
+  inputs: readonly Tensor[],
+  options: BackwardOptions & { readonly gradOutputs?: readonly Tensor[] } = {},
+): Tensor[] {
+  const roots = Array.isArray(outputs) ? (outputs as readonly Tensor[]) : [outputs as Tensor];
+  for (const x of inputs) {
+    if (!x.requiresGrad) throw new Error('grad: an input does not require a gradient; set requiresGrad before computing with it');
+  }
+  const seeds = roots.map((root, i) => seedFor('grad', root, options.gradOutputs?.[i]));
+  return sweep(roots, seeds, options, inputs);
+}
+
+function seedFor(op: string, root: Tensor, gradient: Tensor | undefined): Tensor {
+  if (!root.requiresGrad) {
+    throw new Error(`${op}: this tensor does not depend on anything that requires a gradient; set requiresGrad on a leaf, and mind noGrad`);
+  }
+  if (gradient) {
+    if (gradient.shape.join() !== root.shape.join()) {
+      throw new Error(`${op}: the gradient's shape [${gradient.shape.join(', ')}] is not the tensor's [${root.shape.join(', ')}]`);
+    }
+    return gradient;
+  }
+  if (root.size !== 1) {
+    throw new Error(`${op}: only a single element has an implicit gradient of 1, this tensor has shape [${root.shape.join(', ')}]; reduce it with mean() or sum(), or pass a gradient`);
+  }
+  return ones(root.shape, { dtype: root.dtype });
+}
+
+/** Walks the tape backwards from the roots; the temporaries of a sweep that is not itself recorded are freed at its end. */
+function sweep(
+  roots: readonly Tensor[],
+  seeds: readonly Tensor[],
+  options: BackwardOptions,
+  wanted: readonly Tensor[] | undefined,
+): Tensor[] {
+  const { createGraph = false, retainGraph = createGraph } = options;
+  if (createGraph) return enableGrad(() => walk(roots, seeds, wanted, retainGraph, undefined));
+  return noGrad(() => {
+    const temporaries = scope();
+    try {
+      const results = walk(roots, seeds, wanted, retainGraph, temporaries);
+      for (const result of results) temporaries.hand(result.storage);
+      return results;
+    } finally {
+      temporaries[Symbol.dispose]();
+    }
+  });
+}
+
+function walk(
+  roots: readonly Tensor[],
+  seeds: readonly Tensor[],
+  wanted: readonly Tensor[] | undefined,
+  retainGraph: boolean,
+  temporaries: Scope | undefined,
+): Tensor[] {
+  const order = reverseOrder(roots);
+  const route = wanted ? new Route(order, wanted) : undefined;
+  const cotangents = new Map<GradNode, (Tensor | undefined)[]>();
+  const leaves = new Map<Tensor, Tensor>();
+
+  const give = (target: Edge, g: Tensor): void => {
+    if ('leaf' in target) {
+      const sum = leaves.get(target.leaf);
+      leaves.set(target.leaf, sum ? add(sum, g) : g);
+      return;
+    }
+    const list = cotangents.get(target.node) ?? new Array<Tensor | undefined>(target.node.outputSpecs.length);
+    const sum = list[target.output];
+    list[target.output] = sum ? add(sum, g) : g;
+    cotangents.set(target.node, list);
+  };
+
+  roots.forEach((root, i) => give(root.node ? { node: root.node, output: root.outputIndex } : { leaf: root }, seeds[i]!));
+  for (const node of order) {
+    const given = cotangents.get(node);
+    cotangents.delete(node);
+    if (!given) continue;
+    // A wanted tensor may be an intermediate: its cotangent is complete when its own node comes up.
+    for (const x of route?.wantedOf(node) ?? []) {
+      const g = given[x.outputIndex];
+      if (g) leaves.set(x, g);
+    }
+    if (route && !route.leadsOn(node)) continue;
+    const grads = node.outputSpecs.map((spec, i) => given[i] ?? zeros(spec.shape, { dtype: spec.dtype }));
+    const edges = node.edges.map((edge) => (edge && (!route || route.takes(edge)) ? edge : undefined));
+    const partials = node.vjp(contextOf(node, grads, edges));
+    edges.forEach((edge, i) => {
+      const partial = partials[i];
+      if (edge && partial) {
+        checkPartial(node, i, partial, node.inputSpecs[i]!);
+        give(edge, partial);
+      }
+    });
+    if (!retainGraph) node.release();
+  }
+
+  if (wanted) return wanted.map((x) => leaves.get(x) ?? zeros(x.shape, { dtype: x.dtype }));
+  for (const [leaf, g] of leaves) accumulate(leaf, g, temporaries);
+  return [];
+}
+
+/** Which way gradients must flow to reach the wanted tensors, so that nothing else is computed (or released). */
+class Route {
+  private readonly wantedLeaves = new Set<Tensor>();
+  private readonly wantedNodes = new Map<GradNode, Tensor[]>();
+  private readonly leading = new Set<GradNode>();
+
+  constructor(latestFirst: readonly GradNode[], wanted: readonly Tensor[]) {
+    for (const x of wanted) {
+      if (x.node) this.wantedNodes.set(x.node, [...this.wantedOf(x.node), x]);
+      else this.wantedLeaves.add(x);
+    }
+    for (const node of [...latestFirst].reverse()) {
+      if (node.edges.some((edge) => edge && this.takes(edge))) this.leading.add(node);
+    }
+  }
+
+  wantedOf(node: GradNode): readonly Tensor[] {
+    return this.wantedNodes.get(node) ?? [];
+  }
+
+  leadsOn(node: GradNode): boolean {
+    return this.leading.has(node);
+  }
+
+  takes(edge: Edge): boolean {
+    if ('leaf' in edge) return this.wantedLeaves.has(edge.leaf);
+    return this.leading.has(edge.node) || this.wantedOf(edge.node).some((x) => x.outputIndex === edge.output);
+  }
+}
+
+function contextOf(node: GradNode, grads: readonly Tensor[], edges: readonly (Edge | undefined)[]): VjpContext<unknown> {
+  return {
+    grads,
+    g: grads[0]!,
+    input: (i) => node.input(i),
+    output: (i) => node.output(i),
+    specs: node.inputSpecs,
+    attrs: node.attrs,
+    needs: (i) => edges[i] !== undefined,
+  };
+}
+
+/** A derivative of the wrong shape or type would surface far from the rule that made it. */
+function checkPartial(node: GradNode, i: number, partial: Tensor, spec: Spec): void {
+  if (partial.dtype !== spec.dtype || partial.shape.join() !== spec.shape.join()) {
+    throw new Error(
+      `${node.name}: its derivative for input ${i} is ${partial.dtype} [${partial.shape.join(', ')}], the input is ${spec.dtype} [${spec.shape.join(', ')}]`,
+    );
+  }
+}
+
+/** Adds g to a leaf's gradient. In a sweep that is not recorded the gradient owns its memory and is updated in place. */
+function accumulate(leaf: Tensor, g: Tensor, temporaries: Scope | undefined): void {
+  if (!temporaries) {
+    leaf.grad = (leaf.grad ? add(leaf.grad, g) : g).keep();
+  } else if (leaf.grad) {
+    addAssign(leaf.grad, g);
+  } else {
+    // A rule may have handed on a view, or one cotangent to several leaves: those are copied.
+    const owned = temporaries.owns(g.storage) && g.isContiguous && g.offset === 0 && g.size * bytesOf(g.dtype) === g.storage.bytes;
+    leaf.grad = (owned ? g : clone(g)).keep();
+  }
+}
+
+/** Every application the roots depend on, latest first. */
+function reverseOrder(roots: readonly Tensor[]): GradNode[] {
+  const found = new Set<GradNode>();
+  const stack = roots.flatMap(({ node }) => (node ? [node] : []));
+  while (stack.length > 0) {
+    const node = stack.pop()!;
+    if (found.has(node)) continue;
+    found.add(node);
+    for (const edge of node.edges) if (edge && 'node' in edge) stack.push(edge.node);
+  }
+  return [...found].sort((a, b) => b.position - a.position);
+}

@@ -1,0 +1,129 @@
+import type { Dtype } from '../kernels/kernel.ts';
+import { bytesOf } from '../kernels/kernel.ts';
+import { contiguousLayout, sizeOf } from '../kernels/layout.ts';
+import { toHalf } from './half.ts';
+import { ShapeError } from './op.ts';
+import { fill } from './ops/fill.ts';
+import { onDevice } from './runtime.ts';
+import { Storage } from './storage.ts';
+import { isFloat, Tensor } from './tensor.ts';
+
+export interface TensorOptions {
+  /** Default f32 for plain numbers, the matching type for typed arrays, bool for booleans. */
+  readonly dtype?: Dtype;
+  readonly requiresGrad?: boolean;
+}
+
+/** Numbers or booleans, nested to any depth; all rows of an axis equally long. */
+export type NestedArray = number | boolean | readonly NestedArray[];
+export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array | Int8Array | Uint16Array | Int16Array;
+
+/** A tensor from nested arrays, a number, or a typed array with a shape. The data is copied. */
+export function tensor(data: NestedArray | TypedArray, options: TensorOptions & { readonly shape?: readonly number[] } = {}): Tensor {
+  const { values, shape: found, dtype: natural } = isTyped(data) ? fromTyped(data) : fromNested(data);
+  const shape = options.shape ?? found;
+  if (sizeOf(shape) !== values.length) {
+    throw new ShapeError(`tensor: ${values.length} values do not fill shape [${shape.join(', ')}] (${sizeOf(shape)} elements)`);
+  }
+  return fromValues(values, shape, options.dtype ?? natural, options.requiresGrad ?? false);
+}
+
+function fromValues(values: ArrayLike<number>, shape: readonly number[], dtype: Dtype, requiresGrad: boolean): Tensor {
+  const bytes = encode(values, dtype);
+  const storage = new Storage(bytes.byteLength, 'tensor');
+  storage.range = rangeOf(values);
+  onDevice((gpu) => {
+    storage.on((_, label) => gpu.upload(bytes, label));
+  });
+  const made = new Tensor(storage, dtype, contiguousLayout(shape));
+  if (requiresGrad) made.requiresGrad = true;
+  return made;
+}
+
+/** A tensor of one value. */
+export function full(shape: readonly number[], value: number, { dtype = 'f32', requiresGrad = false }: TensorOptions = {}): Tensor {
+  if (requiresGrad && !isFloat(dtype)) throw new ShapeError(`full: gradients need f32 or f16, got ${dtype}`);
+  const made = fill(shape, dtype, value);
+  if (requiresGrad) made.requiresGrad = true;
+  return made;
+}
+
+export function zeros(shape: readonly number[], options: TensorOptions = {}): Tensor {
+  return full(shape, 0, options);
+}
+
+export function ones(shape: readonly number[], options: TensorOptions = {}): Tensor {
+  return full(shape, 1, options);
+}
+
+/** start, start + step, ... below end (above, for a negative step). */
+export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  if (!(step !== 0)) throw new ShapeError('arange: step must not be 0');
+  const count = Math.max(0, Math.ceil((to - from) / step));
+  return fromValues(
+    Array.from({ length: count }, (_, i) => from + i * step),
+    [count],
+    options.dtype ?? 'f32',
+    options.requiresGrad ?? false,
+  );
+}
+
+function isTyped(data: NestedArray | TypedArray): data is TypedArray {
+  return ArrayBuffer.isView(data);
+}
+
+function fromTyped(data: TypedArray): { values: TypedArray; shape: number[]; dtype: Dtype } {
+  const dtype = data instanceof Uint32Array ? 'u32' : data instanceof Float32Array || data instanceof Float64Array ? 'f32' : 'i32';
+  return { values: data, shape: [data.length], dtype };
+}
+
+function fromNested(data: NestedArray): { values: number[]; shape: number[]; dtype: Dtype } {
+  const shape: number[] = [];
+  for (let level: NestedArray | undefined = data; Array.isArray(level); level = (level as readonly NestedArray[])[0]) shape.push(level.length);
+  const values: number[] = [];
+  let booleans = true;
+  const walk = (level: NestedArray, depth: number): void => {
+    if (typeof level === 'number' || typeof level === 'boolean') {
+      if (depth !== shape.length) throw raggedError(shape, depth);
+      booleans &&= typeof level === 'boolean';
+      values.push(Number(level));
+    } else if (Array.isArray(level)) {
+      if (level.length !== shape[depth]) throw raggedError(shape, depth);
+      for (const inner of level as readonly NestedArray[]) walk(inner, depth + 1);
+    } else {
+      throw new ShapeError(`tensor: takes numbers and booleans, got ${level === null ? 'null' : typeof level}`);
+    }
+  };
+  walk(data, 0);
+  return { values, shape, dtype: booleans && values.length > 0 ? 'bool' : 'f32' };
+}
+
+function raggedError(shape: readonly number[], depth: number): ShapeError {
+  return new ShapeError(`tensor: rows of unequal length or depth at axis ${depth} of [${shape.join(', ')}]; pad them first`);
+}
+
+/** Values in their stored form. */
+function encode(values: ArrayLike<number>, dtype: Dtype): Uint8Array {
+  const count = values.length;
+  if (dtype === 'f16') {
+    const half = new Uint16Array(count);
+    for (let i = 0; i < count; i++) half[i] = toHalf(values[i]!);
+    return new Uint8Array(half.buffer);
+  }
+  if (dtype === 'bool') return new Uint8Array(Uint32Array.from(values, (v) => (v !== 0 ? 1 : 0)).buffer);
+  const array = dtype === 'f32' ? new Float32Array(count) : dtype === 'i32' ? new Int32Array(count) : new Uint32Array(count);
+  array.set(values);
+  return new Uint8Array(array.buffer, 0, count * bytesOf(dtype));
+}
+
+function rangeOf(values: ArrayLike<number>): readonly [number, number] | undefined {
+  if (values.length === 0 || values.length > 2 ** 22) return undefined;
+  let [low, high] = [values[0]!, values[0]!];
+  for (let i = 1; i < values.length; i++) {
+    const v = values[i]!;
+    if (v < low) low = v;
+    else if (v > high) high = v;
+  }
+  return [low, high];
+}

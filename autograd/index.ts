@@ -1,0 +1,25 @@
+import './methods.ts';
+
+export * from './ops/activations.ts';
+export * from './ops/arithmetic.ts';
+export * from './ops/assign.ts';
+export { cast, expand, sum } from './ops/broadcast.ts';
+export * from './ops/comparison.ts';
+export * from './ops/concat.ts';
+export { embedding, gather, indexSelect, oneHot, scatterAdd } from './ops/gather.ts';
+export * from './ops/matmul.ts';
+export * from './ops/norm.ts';
+export * from './ops/softmax.ts';
+export * from './ops/movement.ts';
+export * from './ops/reduce.ts';
+export * from './ops/reshape.ts';
+export * from './ops/slice.ts';
+export { backward, grad } from './backward.ts';
+export { arange, full, ones, tensor, zeros } from './create.ts';
+export type { NestedArray, TensorOptions, TypedArray } from './create.ts';
+export { enableGrad, isGradEnabled, noGrad } from './grad-mode.ts';
+export { defineOp, defineView, ShapeError } from './op.ts';
+export { memory, ready, resetPeakMemory, synchronize } from './runtime.ts';
+export { scope } from './storage.ts';
+export { Tensor } from './tensor.ts';
+export type { Dtype } from '../kernels/kernel.ts';

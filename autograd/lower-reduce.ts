@@ -1,0 +1,66 @@
+import type { Dtype } from '../kernels/kernel.ts';
+import { collapse, sizeOf } from '../kernels/layout.ts';
+import { reduce } from '../kernels/reduce.ts';
+import type { Reduction } from '../kernels/reduce.ts';
+import type { Lowering } from './op.ts';
+import type { Tensor } from './tensor.ts';
+
+/** Outputs below which a reduction leaves the device idle, so that long axes are cut into runs. */
+const fewOutputs = 4096;
+const longAxis = 512;
+
+/** Emits the dispatches that reduce `axes` of x (sorted; none of length 0) into y, row-major over the kept axes. */
+export function lowerReduce({ emit, temporary }: Lowering, kind: Reduction, x: Tensor, axes: readonly number[], y: Tensor): void {
+  const pick = (list: readonly number[], kept: boolean): number[] => list.filter((_, axis) => axes.includes(axis) !== kept);
+  const keptShape = pick(x.shape, true);
+  const keptStrides = pick(x.strides, true);
+  const reduced = collapse(pick(x.shape, false), [pick(x.strides, false)]);
+  const lengths = reduced.shape;
+  const strides = reduced.strides[0]!;
+  if (lengths.length === 0) {
+    lengths.push(1);
+    strides.push(0);
+  }
+  let source = { tensor: x, offset: x.offset, dtype: x.dtype };
+  // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones meanwhile.
+  let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
+  let length = lengths[lengths.length - 1]!;
+  let stride = strides[lengths.length - 1]!;
+  let step: Reduction = kind;
+  for (let pending = lengths.length; pending > 0; pending--) {
+    const count = sizeOf(outer.shape);
+    const run = count < fewOutputs && length >= longAxis ? runLength(count, length) : length;
+    const runs = Math.ceil(length / run);
+    const last = pending === 1 && runs === 1;
+    const shape = runs > 1 ? [runs, ...outer.shape] : outer.shape;
+    const into = last ? y : temporary(shape, partialDtype(y.dtype));
+    emit(reduce({ kind: step, dtype: source.dtype, output: into.dtype, ...outer, offset: source.offset, length, stride, run }), [
+      source.tensor,
+      into,
+    ]);
+    if (last) return;
+    step = kind === 'sumSquares' ? 'sum' : kind;
+    source = { tensor: into, offset: 0, dtype: into.dtype };
+    if (runs > 1) {
+      pending++; // the runs are an axis still to reduce
+      outer = { shape: outer.shape, strides: into.strides.slice(1) };
+      length = runs;
+      stride = into.strides[0]!;
+    } else {
+      length = outer.shape[0]!;
+      stride = into.strides[0]!;
+      outer = { shape: outer.shape.slice(1), strides: into.strides.slice(1) };
+    }
+  }
+}
+
+/** About the square root of the work in each of two passes, in whole vec4s. */
+function runLength(outputs: number, length: number): number {
+  const runs = Math.min(Math.ceil(length / 64), Math.ceil(fewOutputs / outputs), Math.ceil(Math.sqrt(length)));
+  return Math.ceil(length / runs / 4) * 4;
+}
+
+/** Partial sums of f16 stay in f32. */
+function partialDtype(dtype: Dtype): Dtype {
+  return dtype === 'f16' ? 'f32' : dtype;
+}

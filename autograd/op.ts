@@ -1,0 +1,84 @@
+import type { Target } from '../gpu/index.ts';
+import type { Dispatch } from '../gpu/index.ts';
+import type { Dtype } from '../kernels/kernel.ts';
+import type { Layout } from '../kernels/layout.ts';
+import type { Tensor } from './tensor.ts';
+
+/** What is known of a tensor without its data. */
+export interface Spec {
+  readonly shape: readonly number[];
+  readonly dtype: Dtype;
+}
+
+/** A bad argument of an op: the message is one line, `op: what is wrong; the mend`. */
+export class ShapeError extends Error {
+  override readonly name = 'ShapeError';
+}
+
+/** What a lowering may do. */
+export interface Lowering {
+  readonly target: Target;
+  /** Records a dispatch; tensors in binding order. Offsets and strides travel in the kernel's parameters. */
+  emit(dispatch: Dispatch, tensors: readonly Tensor[]): void;
+  /** Scratch memory for this op. */
+  temporary(shape: readonly number[], dtype: Dtype): Tensor;
+  /** The tensor itself if its elements lie in row-major order (from any offset), else a copy that does. */
+  contiguous(x: Tensor): Tensor;
+}
+
+export interface VjpContext<A> {
+  /** Cotangents of the outputs; zeros are filled in for outputs that nothing used. */
+  readonly grads: readonly Tensor[];
+  /** Cotangent of the first output. */
+  readonly g: Tensor;
+  /** Inputs and outputs that `saves` lists; reading another one throws. */
+  input(i: number): Tensor;
+  output(i: number): Tensor;
+  readonly specs: readonly Spec[];
+  readonly attrs: A;
+  /** Whether input i needs a gradient: skip work where it does not. */
+  needs(i: number): boolean;
+}
+
+/** One cotangent for each input; null where there is none. */
+export type Vjp<A> = (context: VjpContext<A>) => readonly (Tensor | null)[];
+
+export interface Saves {
+  readonly inputs?: readonly number[];
+  readonly outputs?: readonly number[];
+}
+
+/** The record of an op: shape rule, lowering and derivative in one place. */
+export interface Op<A> {
+  readonly name: string | ((attrs: A) => string);
+  /** Shapes and dtypes of the outputs; throws ShapeError for inputs that do not fit. */
+  readonly infer: (inputs: readonly Spec[], attrs: A) => readonly Spec[];
+  /** Kernels that fill the outputs. Not called when all outputs are empty. */
+  readonly lower: (lowering: Lowering, inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A) => void;
+  /** Derivative rule, written in ops; the literal 'none' says that no gradient flows. */
+  readonly vjp: Vjp<A> | 'none';
+  /** What the derivative reads: everything else may be freed before backward. */
+  readonly saves?: Saves | ((attrs: A) => Saves);
+  /** Inputs that the op overwrites in place. */
+  readonly mutates?: (inputs: readonly Tensor[], attrs: A) => readonly Tensor[];
+}
+
+/** An op that only changes how the elements are addressed: costs nothing until a kernel needs them moved. */
+export interface ViewOp<A> {
+  readonly name: string;
+  /** The new addressing; throws ShapeError. */
+  readonly view: (layout: Layout, attrs: A) => Layout;
+  readonly vjp: Vjp<A>;
+}
+
+export function defineOp<A>(op: Op<A>): Op<A> {
+  return op;
+}
+
+export function defineView<A>(op: ViewOp<A>): ViewOp<A> {
+  return op;
+}
+
+export function nameOf<A>(op: { readonly name: string | ((attrs: A) => string) }, attrs: A): string {
+  return typeof op.name === 'string' ? op.name : op.name(attrs);
+}

@@ -1,0 +1,40 @@
+import * as e from '../../kernels/map/expr.ts';
+import type { Tensor } from '../tensor.ts';
+import { applyMap, mapFunction, unary } from './map-op.ts';
+
+const float = { float: true };
+
+/** max(x, 0); NaN stays NaN. */
+export const relu = unary('relu', (x) => e.select(e.le(x, 0), 0, x));
+
+const geluErf = unary('gelu', (x) => e.mul(e.mul(0.5, x), e.add(1, e.erf(e.mul(x, Math.SQRT1_2)))), float);
+const geluTanh = unary(
+  'geluTanh',
+  (x) => {
+    const inner = e.mul(Math.sqrt(2 / Math.PI), e.add(x, e.mul(0.044715, e.mul(x, e.mul(x, x)))));
+    return e.mul(e.mul(0.5, x), e.add(1, e.tanh(inner)));
+  },
+  float,
+);
+
+/**
+ * Gaussian error linear unit, x * Phi(x) (Hendrycks and Gimpel 2016). `approximate: 'tanh'` is the form GPT-2 uses; the exact one
+ * (erf) is BERT's.
+ */
+export function gelu(x: Tensor, options: { readonly approximate?: 'none' | 'tanh' } = {}): Tensor {
+  return options.approximate === 'tanh' ? geluTanh(x) : geluErf(x);
+}
+
+/** x * sigmoid(x), also known as swish. */
+export const silu = unary('silu', (x) => e.mul(x, e.sigmoid(x)), float);
+
+/** log(1 + exp(x)), by the form that does not overflow: max(x, 0) + log1p(exp(-|x|)). */
+export const softplus = unary('softplus', (x) => e.add(e.max(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), float);
+
+/** log(sigmoid(x)) = -softplus(-x). */
+export const logSigmoid = unary('logSigmoid', (x) => e.sub(e.min(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), float);
+
+const leaky = mapFunction('leakyRelu', ['v'], ([x], [slope]) => e.select(e.le(x!, 0), e.mul(slope!, x!), x!), { float: true, scalars: 1 });
+
+/** x for positive x, else slope * x. */
+export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => applyMap(leaky, [x], [slope]);

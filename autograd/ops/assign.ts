@@ -1,0 +1,64 @@
+import { add, input } from '../../kernels/map/expr.ts';
+import type { Expr } from '../../kernels/map/expr.ts';
+import { broadcastLayout } from '../../kernels/layout.ts';
+import { map } from '../../kernels/map/map.ts';
+import { broadcastShapes, sameShape, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+interface AssignAttrs {
+  readonly name: string;
+  /** Input 0 is the target's old value where `reads` is set, the last input is the new value. */
+  readonly expr: Expr;
+  readonly reads: boolean;
+}
+
+/** Overwrites its first input with a function of it and the second. State changes are not differentiated. */
+const assignOp = defineOp<AssignAttrs>({
+  name: ({ name }) => name,
+  infer([target, value], { name }) {
+    if (!sameShape(broadcastShapes(name, target!.shape, value!.shape), target!.shape)) {
+      throw new ShapeError(`${name}: ${show(value!.shape)} does not broadcast to the target's ${show(target!.shape)}`);
+    }
+    return [];
+  },
+  lower({ emit, temporary }, [target, value], _, { name, expr, reads }) {
+    let source = value!;
+    if (source.storage === target!.storage) {
+      // A buffer cannot be bound to read and to write in one dispatch.
+      source = temporary(value!.shape, value!.dtype);
+      const output = { dtype: source.dtype, layout: source, fresh: true };
+      const operands = [{ dtype: value!.dtype, kind: 'v' as const, layout: value! }];
+      emit(map({ name, expr: input(0), operands, scalars: [], compute: value!.dtype, output }), [value!, source]);
+    }
+    const operand = { dtype: source.dtype, kind: 'v' as const, layout: broadcastLayout(source, target!.shape) };
+    const own = { dtype: target!.dtype, kind: 'v' as const, layout: target! };
+    emit(
+      map({
+        name,
+        expr,
+        operands: reads ? [own, operand] : [operand],
+        scalars: [],
+        compute: target!.dtype,
+        output: { dtype: target!.dtype, layout: target! },
+        inPlace: reads,
+      }),
+      [source, target!],
+    );
+  },
+  mutates: ([target]) => [target!],
+  vjp: 'none',
+});
+
+/** Overwrites target (a view works too) with value, broadcast and converted to its type. Returns target. */
+export function assign(target: Tensor, value: Tensor): Tensor {
+  apply(assignOp, [target, value], { name: 'assign', expr: input(0), reads: false });
+  return target;
+}
+
+/** target += value, in place. Returns target. */
+export function addAssign(target: Tensor, value: Tensor): Tensor {
+  apply(assignOp, [target, value], { name: 'addAssign', expr: add(input(0), input(1)), reads: true });
+  return target;
+}

@@ -1,0 +1,93 @@
+import { input, ne } from '../../kernels/map/expr.ts';
+import { map } from '../../kernels/map/map.ts';
+import { broadcastLayout } from '../../kernels/layout.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
+import { normaliseAxes, promote, sameShape, show } from '../dtypes.ts';
+import { lowerReduce } from '../lower-reduce.ts';
+import { defineOp, defineView, ShapeError } from '../op.ts';
+import { apply, applyView } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { fillInto } from './fill.ts';
+import { reshape } from './reshape.ts';
+
+const castOp = defineOp<{ dtype: Dtype }>({
+  name: 'to',
+  infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
+  lower({ emit }, [x], [y]) {
+    const truth = y!.dtype === 'bool';
+    emit(
+      map({
+        name: 'to',
+        expr: truth ? ne(input(0), 0) : input(0),
+        operands: [{ dtype: x!.dtype, kind: 'v', layout: x! }],
+        scalars: [],
+        compute: x!.dtype,
+        output: { dtype: y!.dtype, layout: y!, fresh: true },
+      }),
+      [x!, y!],
+    );
+  },
+  vjp: ({ g, specs }) => [cast(g, specs[0]!.dtype)],
+});
+
+/** The tensor itself if it has the type already, else a converted copy. Floats truncate to integers; nonzero is true. */
+export function cast(x: Tensor, dtype: Dtype): Tensor {
+  return x.dtype === dtype ? x : apply(castOp, [x], { dtype })[0]!;
+}
+
+/** Sums over `axes`; the other axes stay. */
+const sumOp = defineOp<{ axes: readonly number[] }>({
+  name: 'sum',
+  infer: ([x], { axes }) => [{ shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: promote(x!.dtype, 'i32') }],
+  lower(lowering, [x], [y], { axes }) {
+    if (x!.size === 0) fillInto(lowering, y!, 0);
+    else lowerReduce(lowering, 'sum', x!, axes, y!);
+  },
+  vjp: ({ g, specs, attrs: { axes } }) => {
+    const { shape } = specs[0]!;
+    const kept = shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
+    return [expand(reshape(g, kept), shape)];
+  },
+});
+
+export interface ReduceOptions {
+  /** Keep reduced axes with length 1. */
+  readonly keepDims?: boolean;
+}
+
+/** Sum over the given axes (default all); of nothing it is 0. Booleans are counted as i32. */
+export function sum(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
+  const list = normaliseAxes('sum', axes, x.ndim);
+  const [y] = apply(sumOp, [x], { axes: list });
+  return keepDims ? reshape(y!, keptShape(x, list)) : y!;
+}
+
+/** The shape with the reduced axes at length 1. */
+export function keptShape(x: Tensor, axes: readonly number[]): number[] {
+  return x.shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
+}
+
+const expandOp = defineView<{ shape: readonly number[] }>({
+  name: 'expand',
+  view: (layout, { shape }) => broadcastLayout(layout, shape),
+  vjp: ({ g, specs }) => [sumTo(g, specs[0]!.shape)],
+});
+
+/** Repeats axes of length 1 (and adds leading ones) without copying. -1 keeps an axis. */
+export function expand(x: Tensor, shape: readonly number[]): Tensor {
+  const missing = shape.length - x.ndim;
+  const full = shape.map((length, axis) => (length === -1 ? (x.shape[axis - missing] ?? -1) : length));
+  const fits = missing >= 0 && full.every((length, axis) => length >= 0 && [undefined, 1, length].includes(x.shape[axis - missing]));
+  if (!fits) throw new ShapeError(`expand: ${show(x.shape)} does not expand to ${show(shape)}; only axes of length 1 repeat`);
+  return sameShape(full, x.shape) ? x : applyView(expandOp, x, { shape: full });
+}
+
+/** Sums out what broadcasting to g's shape repeated: the adjoint of broadcasting. */
+export function sumTo(g: Tensor, shape: readonly number[]): Tensor {
+  if (sameShape(g.shape, shape)) return g;
+  const missing = g.ndim - shape.length;
+  const axes = g.shape.flatMap((length, axis) => (axis < missing || (shape[axis - missing] === 1 && length !== 1) ? [axis] : []));
+  if (axes.length === 0) return reshape(g, shape);
+  const [y] = apply(sumOp, [g], { axes });
+  return reshape(y!, shape);
+}

@@ -1,0 +1,65 @@
+import * as e from '../../kernels/map/expr.ts';
+import { ShapeError } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
+import { applyMap, binary, mapFunction } from './map-op.ts';
+
+type Operand = Tensor | number;
+
+const truth = (name: string, build: (a: e.Expr, b: e.Expr) => e.Expr) => {
+  const compare = binary(name, build);
+  return (a: Operand, b: Operand): Tensor => compare(a, b);
+};
+
+export const eq = truth('eq', e.eq);
+export const ne = truth('ne', e.ne);
+export const lt = truth('lt', e.lt);
+export const le = truth('le', e.le);
+export const gt = truth('gt', e.gt);
+export const ge = truth('ge', e.ge);
+
+const and = mapFunction('logicalAnd', ['b', 'b'], ([a, b]) => e.and(a!, b!));
+const or = mapFunction('logicalOr', ['b', 'b'], ([a, b]) => e.or(a!, b!));
+const not = mapFunction('logicalNot', ['b'], ([a]) => e.not(a!));
+const finite = mapFunction('isFinite', ['v'], ([a]) => e.isFinite(a!), { float: true });
+
+/** Numbers count as true unless they are 0. */
+export const logicalAnd = (a: Tensor, b: Tensor): Tensor => applyMap(and, [a, b]);
+export const logicalOr = (a: Tensor, b: Tensor): Tensor => applyMap(or, [a, b]);
+export const logicalNot = (a: Tensor): Tensor => applyMap(not, [a]);
+/** False for NaN and infinities. */
+export const isFinite = (a: Tensor): Tensor => applyMap(finite, [a]);
+
+const maximumTwo = binary('maximum', e.max);
+const minimumTwo = binary('minimum', e.min);
+
+/** The larger of two, by element; NaN if either is. Ties share the gradient. */
+export const maximum = (a: Operand, b: Operand): Tensor => maximumTwo(a, b);
+/** The smaller of two, by element; NaN if either is. Ties share the gradient. */
+export const minimum = (a: Operand, b: Operand): Tensor => minimumTwo(a, b);
+
+const clampBoth = mapFunction('clamp', ['v'], ([x], [lo, hi]) => e.select(e.lt(x!, lo!), lo!, e.select(e.gt(x!, hi!), hi!, x!)), { scalars: 2 });
+const clampLow = mapFunction('clamp', ['v'], ([x], [lo]) => e.select(e.lt(x!, lo!), lo!, x!), { scalars: 1 });
+const clampHigh = mapFunction('clamp', ['v'], ([x], [hi]) => e.select(e.gt(x!, hi!), hi!, x!), { scalars: 1 });
+
+/** Limits x to [min, max]; either may be undefined. The gradient passes inside, bounds included. */
+export function clamp(x: Tensor, min?: number, max?: number): Tensor {
+  if (min === undefined && max === undefined) throw new ShapeError('clamp: needs min, max or both');
+  if (min === undefined) return applyMap(clampHigh, [x], [max!]);
+  return max === undefined ? applyMap(clampLow, [x], [min]) : applyMap(clampBoth, [x], [min, max]);
+}
+
+const choose = mapFunction('where', ['b', 'v', 'v'], ([c, a, b]) => e.select(c!, a!, b!));
+const chooseLeft = mapFunction('where', ['b', 'v'], ([c, b], [s]) => e.select(c!, s!, b!), { scalars: 1 });
+const chooseRight = mapFunction('where', ['b', 'v'], ([c, a], [s]) => e.select(c!, a!, s!), { scalars: 1 });
+
+/** condition ? a : b by element, with broadcasting. a and b are tensors or one of them a number. */
+export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  if (typeof a === 'number') {
+    if (typeof b === 'number') throw new ShapeError('where: one of the two branches must be a tensor; wrap a number with full()');
+    return applyMap(chooseLeft, [condition, b], [a]);
+  }
+  return typeof b === 'number' ? applyMap(chooseRight, [condition, a], [b]) : applyMap(choose, [condition, a, b]);
+}
+
+/** x with `value` where the mask is true. */
+export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor => where(mask, value, x);

@@ -1,0 +1,64 @@
+import { copyInto } from '../copy.ts';
+import { normaliseAxis, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { unsqueeze } from './reshape.ts';
+import { narrow } from './slice.ts';
+
+const concatOp = defineOp<{ axis: number }>({
+  name: 'concat',
+  infer(inputs, { axis }) {
+    const [first] = inputs;
+    for (const { shape, dtype } of inputs) {
+      const fits = shape.length === first!.shape.length && shape.every((length, i) => i === axis || length === first!.shape[i]);
+      if (!fits || dtype !== first!.dtype) {
+        const all = inputs.map((x) => `${x.dtype} ${show(x.shape)}`).join(', ');
+        throw new ShapeError(`concat: ${all} must agree in dtype and in every axis but ${axis}`);
+      }
+    }
+    const length = inputs.reduce((total, x) => total + x.shape[axis]!, 0);
+    return [{ shape: first!.shape.map((own, i) => (i === axis ? length : own)), dtype: first!.dtype }];
+  },
+  lower({ emit }, inputs, [y], { axis }) {
+    let start = 0;
+    for (const x of inputs) {
+      const place = { shape: x.shape, strides: y!.strides, offset: y!.offset + start * y!.strides[axis]! };
+      if (x.size > 0) emit(copyInto(x, place), [x, y!]);
+      start += x.shape[axis]!;
+    }
+  },
+  vjp({ g, specs, attrs: { axis }, needs }) {
+    let start = 0;
+    return specs.map(({ shape }, i) => {
+      const length = shape[axis]!;
+      start += length;
+      return needs(i) ? narrow(g, axis, start - length, length) : null;
+    });
+  },
+});
+
+/** Joins tensors along an existing axis; all other axes agree. */
+export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
+  if (tensors.length === 0) throw new ShapeError('concat: needs at least one tensor');
+  const at = normaliseAxis('concat', axis, tensors[0]!.ndim);
+  return tensors.length === 1 ? tensors[0]! : apply(concatOp, tensors, { axis: at })[0]!;
+}
+
+/** Joins tensors of one shape along a new axis. */
+export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
+  if (tensors.length === 0) throw new ShapeError('stack: needs at least one tensor');
+  const at = normaliseAxis('stack', axis, tensors[0]!.ndim + 1);
+  return concat(
+    tensors.map((x) => unsqueeze(x, at)),
+    at,
+  );
+}
+
+/** Shifts the elements along an axis; what leaves at the end comes back at the beginning. */
+export function roll(x: Tensor, shift: number, axis = 0): Tensor {
+  const at = normaliseAxis('roll', axis, x.ndim);
+  const length = x.shape[at]!;
+  const by = length === 0 ? 0 : ((shift % length) + length) % length;
+  return by === 0 ? x : concat([narrow(x, at, length - by, by), narrow(x, at, 0, length - by)], at);
+}

@@ -1,0 +1,152 @@
+import { gatherAxis, gatherRows, linkOccurrences, scatterAddAxis, scatterAddRows } from '../../kernels/gather.ts';
+import { sizeOf } from '../../kernels/layout.ts';
+import { normaliseAxis, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import type { Op, Spec } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { add } from './arithmetic.ts';
+import { cast, expand } from './broadcast.ts';
+import { eq } from './comparison.ts';
+import { fillInto } from './fill.ts';
+import { transpose } from './movement.ts';
+import { reshape, unsqueeze } from './reshape.ts';
+import { arange } from '../create.ts';
+
+/** No index is equal to it. */
+const none = -(2 ** 31);
+
+/** Inputs table [rows, cols], index [...]; output [..., cols]. */
+const rowsOp: Op<{ ignore: number }> = defineOp<{ ignore: number }>({
+  name: 'gatherRows',
+  infer: ([table, index]) => [{ shape: [...index!.shape, table!.shape[1]!], dtype: table!.dtype }],
+  lower({ emit, contiguous }, [table, index], [y]) {
+    const [source, at] = [contiguous(table!), contiguous(index!)];
+    emit(gatherRows(rowsParams(table!.shape, source, at, at.size)), [source, at, y!]);
+  },
+  saves: { inputs: [1] },
+  vjp: ({ g, input, specs, attrs: { ignore } }) => [
+    apply(addRowsOp, [g, input(1)], { rows: specs[0]!.shape[0]!, ignore })[0]!,
+    null,
+  ],
+});
+
+/** Inputs x [..., cols], index [...]; output [rows, cols], the sums of the rows of x that name each row. */
+const addRowsOp: Op<{ rows: number; ignore: number }> = defineOp<{ rows: number; ignore: number }>({
+  name: 'scatterAddRows',
+  infer: ([x], { rows }) => [{ shape: [rows, x!.shape.at(-1)!], dtype: x!.dtype }],
+  lower(lowering, [x, index], [y], { rows, ignore }) {
+    fillInto(lowering, y!, 0);
+    const count = index!.size;
+    if (count === 0) return;
+    const [source, at] = [lowering.contiguous(x!), lowering.contiguous(index!)];
+    const links = lowering.temporary([count, 2], 'i32');
+    lowering.emit(linkOccurrences({ count, rows, indexOffset: at.offset, ignore }), [at, links]);
+    lowering.emit(scatterAddRows(rowsParams(y!.shape, source, at, count)), [source, at, links, y!]);
+  },
+  saves: { inputs: [1] },
+  vjp({ g, input }) {
+    return [apply(rowsOp, [g, input(1)], { ignore: none })[0]!, null];
+  },
+});
+
+function rowsParams(shape: readonly number[], table: Tensor, index: Tensor, count: number) {
+  const [rows, cols] = [shape[0]!, shape[1]!];
+  return { rows, cols, count, dtype: table.dtype, tableOffset: table.offset, indexOffset: index.offset };
+}
+
+/** Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only the device does. */
+export function checkIndex(op: string, index: Tensor, length: number): Tensor {
+  if (index.dtype === 'bool' || index.dtype === 'f16') throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
+  const { range } = index.storage;
+  if (range && (range[1] >= length || range[0] < -length)) {
+    const bad = range[1] >= length ? range[1] : range[0];
+    throw new ShapeError(`${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`);
+  }
+  return cast(index, 'i32');
+}
+
+/**
+ * Rows of a table [rows, cols] by index [...]: result [..., cols]. The gradient of row `paddingIdx` is left out, as in PyTorch.
+ */
+export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
+  if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);
+  return apply(rowsOp, [table, checkIndex('embedding', index, table.shape[0]!)], { ignore: paddingIdx ?? none })[0]!;
+}
+
+/** Entries of x along an axis by a vector of indices. */
+export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
+  const at = normaliseAxis('indexSelect', axis, x.ndim);
+  if (index.ndim !== 1) throw new ShapeError(`indexSelect: the index must be a vector, got ${show(index.shape)}`);
+  const front = transpose(x, 0, at);
+  const cols = sizeOf(front.shape.slice(1));
+  const rows = checkIndex('indexSelect', index, x.shape[at]!);
+  const [picked] = apply(rowsOp, [reshape(front, [x.shape[at]!, cols]), rows], { ignore: none });
+  return transpose(reshape(picked!, [index.size, ...front.shape.slice(1)]), 0, at);
+}
+
+const gatherOp: Op<{ axis: number }> = defineOp<{ axis: number }>({
+  name: 'gather',
+  infer: ([x, index], { axis }) => {
+    checkAxisShapes('gather', x!, index!, axis);
+    return [{ shape: index!.shape, dtype: x!.dtype }];
+  },
+  lower({ emit, contiguous }, [x, index], [y], { axis }) {
+    const [source, at] = [contiguous(x!), contiguous(index!)];
+    emit(gatherAxis(axisParams(x!.shape, at, axis, source)), [source, at, y!]);
+  },
+  saves: { inputs: [1] },
+  vjp: ({ g, input, specs, attrs: { axis } }) => [
+    apply(scatterAddOp, [g, input(1)], { axis, length: specs[0]!.shape[axis]! })[0]!,
+    null,
+  ],
+});
+
+const scatterAddOp: Op<{ axis: number; length: number }> = defineOp<{ axis: number; length: number }>({
+  name: 'scatterAdd',
+  infer: ([x], { axis, length }) => [{ shape: x!.shape.map((own, i) => (i === axis ? length : own)), dtype: x!.dtype }],
+  lower({ emit, contiguous }, [x, index], [y], { axis }) {
+    const [source, at] = [contiguous(x!), contiguous(index!)];
+    emit(scatterAddAxis(axisParams(y!.shape, at, axis, source)), [source, at, y!]);
+  },
+  saves: { inputs: [1] },
+  vjp: ({ g, input, attrs: { axis } }) => [apply(gatherOp, [g, input(1)], { axis })[0]!, null],
+});
+
+function axisParams(shape: readonly number[], index: Tensor, axis: number, x: Tensor) {
+  return {
+    outer: sizeOf(shape.slice(0, axis)),
+    length: shape[axis]!,
+    count: index.shape[axis]!,
+    inner: sizeOf(shape.slice(axis + 1)),
+    dtype: x.dtype,
+    xOffset: x.offset,
+    indexOffset: index.offset,
+  };
+}
+
+function checkAxisShapes(op: string, x: Spec, index: Spec, axis: number): void {
+  const fits = x.shape.length === index.shape.length && x.shape.every((length, i) => i === axis || length === index.shape[i]);
+  if (!fits) throw new ShapeError(`${op}: ${show(x.shape)} and the index's ${show(index.shape)} must agree in every axis but ${axis}`);
+}
+
+/** y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis; the other axes agree. */
+export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
+  const at = normaliseAxis('gather', axis, x.ndim);
+  return apply(gatherOp, [x, checkIndex('gather', index, x.shape[at]!)], { axis: at })[0]!;
+}
+
+/** x with source[..., j, ...] added at index[..., j, ...] along an axis, the adjoint of gather. The same bits on every run. */
+export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
+  const at = normaliseAxis('scatterAdd', axis, x.ndim);
+  checkAxisShapes('scatterAdd', x, index, at);
+  checkAxisShapes('scatterAdd', index, source, -1);
+  const places = checkIndex('scatterAdd', index, x.shape[at]!);
+  return add(x, apply(scatterAddOp, [source, places], { axis: at, length: x.shape[at]! })[0]!);
+}
+
+/** 1 where the index equals the position along a new last axis, else 0; f32. */
+export function oneHot(index: Tensor, classes: number): Tensor {
+  const at = unsqueeze(checkIndex('oneHot', index, classes), -1);
+  return cast(eq(expand(at, [...index.shape, classes]), arange(0, classes, 1, { dtype: 'i32' })), 'f32');
+}

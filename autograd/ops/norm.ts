@@ -1,0 +1,128 @@
+import { norm as normKernel, normBackward } from '../../kernels/norm.ts';
+import { chooseLanes } from '../../kernels/rows.ts';
+import { compositeVjp } from '../composite.ts';
+import { requireFloat, show } from '../dtypes.ts';
+import { isGradEnabled } from '../grad-mode.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import type { Op, Spec } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { add, mul, rsqrt, sub } from './arithmetic.ts';
+import { cast, sumTo } from './broadcast.ts';
+import { mean } from './reduce.ts';
+import { slice } from './slice.ts';
+import { unsqueeze } from './reshape.ts';
+
+interface NormAttrs {
+  readonly centre: boolean;
+  readonly epsilon: number;
+}
+
+/** Inputs x [..., cols], (weight [cols],) (bias [cols]); outputs y and stats [..., 2]: mean and reciprocal deviation of each row. */
+const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
+  name: ({ centre }) => (centre ? 'layerNorm' : 'rmsNorm'),
+  infer([x, weight, bias], { centre }) {
+    const name = centre ? 'layerNorm' : 'rmsNorm';
+    requireFloat(name, x!);
+    for (const parameter of [weight, bias]) checkParameter(name, x!, parameter);
+    return [
+      { shape: x!.shape, dtype: x!.dtype },
+      { shape: [...x!.shape.slice(0, -1), 2], dtype: 'f32' },
+    ];
+  },
+  lower({ emit, contiguous, target }, inputs, [y, stats], { centre, epsilon }) {
+    const sources = inputs.map(contiguous);
+    const [x, weight, bias] = sources;
+    const cols = x!.shape.at(-1)!;
+    emit(
+      normKernel({
+        rows: x!.size / cols,
+        cols,
+        dtype: x!.dtype,
+        lanes: chooseLanes(target),
+        centre,
+        epsilon,
+        offsets: [x!.offset, weight?.offset ?? 0, bias?.offset ?? 0],
+        weight: weight !== undefined,
+        bias: bias !== undefined,
+      }),
+      [...sources, y!, stats!],
+    );
+  },
+  saves: { inputs: [0, 1], outputs: [1] },
+  vjp({ g, input, output, specs, attrs, needs }) {
+    const [x, stats] = [input(0), output(1)];
+    const weight = specs.length > 1 ? input(1) : undefined;
+    const [dx] = needs(0) ? apply(normBackwardOp, [g, x, stats, ...(weight ? [weight] : [])], attrs) : [null];
+    if (!weight) return [dx!];
+    const dw = needs(1) ? cast(sumTo(mul(g, normalised(x, attrs, stats)), weight.shape), weight.dtype) : null;
+    return [dx!, dw, ...(specs.length > 2 ? [cast(sumTo(g, specs[2]!.shape), specs[2]!.dtype)] : [])];
+  },
+});
+
+/** Inputs g, x, stats, (weight). Stats depend on x: the composite derives them again. */
+const normBackwardOp = defineOp<NormAttrs>({
+  name: ({ centre }) => (centre ? 'layerNormBackward' : 'rmsNormBackward'),
+  infer: ([, x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  lower({ emit, contiguous, target }, inputs, [dx], { centre, epsilon }) {
+    const sources = inputs.map(contiguous);
+    const [g, x, , weight] = sources;
+    const cols = x!.shape.at(-1)!;
+    emit(
+      normBackward({
+        rows: x!.size / cols,
+        cols,
+        dtype: x!.dtype,
+        lanes: chooseLanes(target),
+        centre,
+        epsilon,
+        offsets: [g!.offset, x!.offset, weight?.offset ?? 0],
+        weight: weight !== undefined,
+        bias: false,
+      }),
+      [...sources, dx!],
+    );
+  },
+  saves: { inputs: [0, 1, 2, 3] },
+  vjp: compositeVjp(([g, x, , weight], attrs) => {
+    const h = weight ? mul(g!, weight) : g!;
+    const { rstd, xhat } = standardise(x!, attrs);
+    const along = mul(xhat, mean(mul(h, xhat), -1, { keepDims: true }));
+    const centred = attrs.centre ? sub(h, mean(h, -1, { keepDims: true })) : h;
+    return [mul(rstd, sub(centred, along))];
+  }),
+});
+
+function checkParameter(name: string, x: Spec, parameter: Spec | undefined): void {
+  if (!parameter) return;
+  const cols = x.shape.at(-1);
+  if (parameter.shape.length !== 1 || parameter.shape[0] !== cols) {
+    throw new ShapeError(`${name}: weight and bias of ${show(x.shape)} must be [${cols ?? ''}], got ${show(parameter.shape)}`);
+  }
+  if (parameter.dtype !== x.dtype) throw new ShapeError(`${name}: weight and bias must be ${x.dtype} like the input, got ${parameter.dtype}`);
+}
+
+/** The normalised rows and their reciprocal deviation, in ops on x. */
+function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor; rstd: Tensor } {
+  const centred = centre ? sub(x, mean(x, -1, { keepDims: true })) : x;
+  const rstd = rsqrt(add(mean(mul(centred, centred), -1, { keepDims: true }), epsilon));
+  return { xhat: mul(centred, rstd), rstd };
+}
+
+/** The normalised rows from saved statistics; from x again where the derivative is itself to be differentiated. */
+function normalised(x: Tensor, attrs: NormAttrs, stats: Tensor): Tensor {
+  if (x.requiresGrad && isGradEnabled()) return standardise(x, attrs).xhat;
+  const last = (i: number): Tensor => unsqueeze(slice(stats, ...stats.shape.slice(0, -1).map(() => null), i), -1);
+  return mul(sub(x, last(0)), last(1));
+}
+
+/** Layer normalisation over the last axis (Ba et al. 2016): (x - mean) / sqrt(variance + epsilon) * weight + bias. */
+export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
+  if (bias && !weight) throw new ShapeError('layerNorm: a bias needs a weight');
+  return apply(normOp, [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])], { centre: true, epsilon })[0]!;
+}
+
+/** Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * weight. */
+export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
+  return apply(normOp, [x, ...(weight ? [weight] : [])], { centre: false, epsilon })[0]!;
+}

@@ -1,0 +1,120 @@
+import { argReduce } from '../../kernels/reduce.ts';
+import { sizeOf } from '../../kernels/layout.ts';
+import { normaliseAxes, normaliseAxis, requireFloat, show } from '../dtypes.ts';
+import { lowerReduce } from '../lower-reduce.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import { apply } from '../tape.ts';
+import { isFloat } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
+import { add, div, exp, log, mul, sub } from './arithmetic.ts';
+import { cast, expand, keptShape, sum } from './broadcast.ts';
+import type { ReduceOptions } from './broadcast.ts';
+import { eq, isFinite, where } from './comparison.ts';
+import { reshape } from './reshape.ts';
+
+/** Mean over the given axes (default all); f32 for integers. Of nothing it is NaN. */
+export function mean(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
+  const list = normaliseAxes('mean', axes, x.ndim);
+  const total = sum(isFloat(x.dtype) ? x : cast(x, 'f32'), list, options);
+  return div(total, sizeOf(list.map((axis) => x.shape[axis]!)));
+}
+
+interface ExtremeAttrs {
+  readonly kind: 'max' | 'min';
+  readonly axes: readonly number[];
+}
+
+const extremeOp = defineOp<ExtremeAttrs>({
+  name: ({ kind }) => kind,
+  infer([x], { kind, axes }) {
+    if (axes.some((axis) => x!.shape[axis] === 0)) {
+      throw new ShapeError(`${kind}: shape ${show(x!.shape)} has nothing to reduce along axes [${axes.join(', ')}]; it has no identity`);
+    }
+    return [{ shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: x!.dtype }];
+  },
+  lower: (lowering, [x], [y], { kind, axes }) => lowerReduce(lowering, kind, x!, axes, y!),
+  saves: { inputs: [0], outputs: [0] },
+  vjp({ g, input, output, attrs: { axes } }) {
+    const x = input(0);
+    const kept = keptShape(x, axes);
+    const hit = cast(eq(x, reshape(output(0), kept)), g.dtype);
+    const share = div(reshape(g, kept), sum(hit, axes, { keepDims: true }));
+    return [mul(hit, share)];
+  },
+});
+
+function extreme(kind: 'max' | 'min', x: Tensor, axes: number | readonly number[] | undefined, keepDims: boolean): Tensor {
+  const list = normaliseAxes(kind, axes, x.ndim);
+  const [y] = apply(extremeOp, [x], { kind, axes: list });
+  return keepDims ? reshape(y!, keptShape(x, list)) : y!;
+}
+
+/** Largest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amax). */
+export function max(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
+  return extreme('max', x, axes, keepDims);
+}
+
+/** Smallest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amin). */
+export function min(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
+  return extreme('min', x, axes, keepDims);
+}
+
+const argOp = defineOp<{ kind: 'argmax' | 'argmin'; axis: number }>({
+  name: ({ kind }) => kind,
+  infer([x], { kind, axis }) {
+    if (x!.shape[axis] === 0) throw new ShapeError(`${kind}: axis ${axis} of ${show(x!.shape)} is empty; it has no index`);
+    return [{ shape: x!.shape.filter((_, i) => i !== axis), dtype: 'i32' }];
+  },
+  lower({ emit }, [x], [y], { kind, axis }) {
+    const rest = (list: readonly number[]): number[] => list.filter((_, i) => i !== axis);
+    const { dtype, offset, shape, strides } = x!;
+    emit(
+      argReduce({ kind, dtype, shape: rest(shape), strides: rest(strides), offset, length: shape[axis] ?? 1, stride: strides[axis] ?? 0 }),
+      [x!, y!],
+    );
+  },
+  vjp: 'none',
+});
+
+/** Index of the first largest element along an axis (of all elements, flattened, without one), i32. */
+export function argmax(x: Tensor, axis?: number, { keepDims = false }: ReduceOptions = {}): Tensor {
+  return arg('argmax', x, axis, keepDims);
+}
+
+/** Index of the first smallest element along an axis (of all elements, flattened, without one), i32. */
+export function argmin(x: Tensor, axis?: number, { keepDims = false }: ReduceOptions = {}): Tensor {
+  return arg('argmin', x, axis, keepDims);
+}
+
+function arg(kind: 'argmax' | 'argmin', x: Tensor, axis: number | undefined, keepDims: boolean): Tensor {
+  const flat = axis === undefined ? reshape(x, [-1]) : x;
+  const at = axis === undefined ? 0 : normaliseAxis(kind, axis, x.ndim);
+  const [y] = apply(argOp, [flat], { kind, axis: at });
+  if (!keepDims) return y!;
+  return reshape(y!, axis === undefined ? x.shape.map(() => 1) : keptShape(x, [at]));
+}
+
+export interface VarianceOptions extends ReduceOptions {
+  /** Subtracted from the count: 1 (default) for the unbiased estimate, 0 for the population's. */
+  readonly correction?: number;
+}
+
+/** Variance over the given axes (default all), by the two-pass formula. */
+export function variance(x: Tensor, axes?: number | readonly number[], options: VarianceOptions = {}): Tensor {
+  const { correction = 1, keepDims = false } = options;
+  requireFloat('variance', x);
+  const list = normaliseAxes('variance', axes, x.ndim);
+  const centred = sub(x, mean(x, list, { keepDims: true }));
+  const count = sizeOf(list.map((axis) => x.shape[axis]!));
+  return div(sum(mul(centred, centred), list, { keepDims }), Math.max(0, count - correction));
+}
+
+/** log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that nothing overflows. */
+export function logsumexp(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
+  requireFloat('logsumexp', x);
+  const list = normaliseAxes('logsumexp', axes, x.ndim);
+  const top = max(x, list, { keepDims: true }).detach();
+  const shift = where(isFinite(top), top, 0); // all -inf must give -inf, not NaN
+  const y = sum(exp(sub(x, expand(shift, x.shape))), list, { keepDims });
+  return add(log(y), keepDims ? shift : reshape(shift, y.shape));
+}

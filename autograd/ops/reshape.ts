@@ -1,0 +1,70 @@
+import { reshapeLayout, sizeOf } from '../../kernels/layout.ts';
+import { copyTo } from '../copy.ts';
+import { normaliseAxis, sameShape, show } from '../dtypes.ts';
+import { defineOp, defineView, ShapeError } from '../op.ts';
+import { apply, applyView } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+const copyOp = defineOp<null>({
+  name: 'clone',
+  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  lower: ({ emit }, [x], [y]) => emit(copyTo(x!, y!), [x!, y!]),
+  vjp: ({ g }) => [g],
+});
+
+/** A copy with memory of its own, row-major. The gradient passes through. */
+export function clone(x: Tensor): Tensor {
+  return apply(copyOp, [x], null)[0]!;
+}
+
+/** The tensor itself if its elements lie in row-major order, else a copy in which they do. */
+export function contiguous(x: Tensor): Tensor {
+  return x.isContiguous ? x : clone(x);
+}
+
+const reshapeOp = defineView<{ shape: readonly number[] }>({
+  name: 'reshape',
+  view: (layout, { shape }) => reshapeLayout(layout, shape)!,
+  vjp: ({ g, specs }) => [reshape(g, specs[0]!.shape)],
+});
+
+/** The same elements in row-major order under another shape; one length may be -1. Copies only where strides cannot express it. */
+export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+  const full = completeShape(x, shape);
+  if (sameShape(full, x.shape)) return x;
+  return applyView(reshapeOp, reshapeLayout(x, full) ? x : clone(x), { shape: full });
+}
+
+function completeShape(x: Tensor, shape: readonly number[]): number[] {
+  const known = sizeOf(shape.filter((length) => length !== -1));
+  const unknown = shape.filter((length) => length === -1).length;
+  const full = shape.map((length) => (length === -1 ? x.size / Math.max(known, 1) : length));
+  const whole = full.every((length) => Number.isInteger(length) && length >= 0);
+  if (unknown > 1 || !whole || sizeOf(full) !== x.size) {
+    throw new ShapeError(`reshape: ${show(x.shape)} (${x.size} elements) does not fit ${show(shape)}; lengths must multiply to ${x.size}, and at most one may be -1`);
+  }
+  return full;
+}
+
+/** Without axes of length 1: all of them, or the one given. */
+export function squeeze(x: Tensor, axis?: number): Tensor {
+  const at = axis === undefined ? undefined : normaliseAxis('squeeze', axis, x.ndim);
+  return reshape(
+    x,
+    x.shape.filter((length, i) => length !== 1 || (at !== undefined && i !== at)),
+  );
+}
+
+/** With an axis of length 1 inserted before `axis`; -1 appends one. */
+export function unsqueeze(x: Tensor, axis: number): Tensor {
+  const at = normaliseAxis('unsqueeze', axis, x.ndim + 1);
+  return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
+}
+
+/** Merges axes start..end (inclusive) into one. */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  if (x.ndim === 0) return reshape(x, [1]);
+  const from = normaliseAxis('flatten', start, x.ndim);
+  const to = normaliseAxis('flatten', end, x.ndim);
+  return reshape(x, [...x.shape.slice(0, from), sizeOf(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
+}

@@ -1,0 +1,155 @@
+import { copyInto } from '../copy.ts';
+import { normaliseAxis, show } from '../dtypes.ts';
+import { defineOp, defineView, ShapeError } from '../op.ts';
+import type { Op } from '../op.ts';
+import { apply, applyView } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { fillInto } from './fill.ts';
+import { reshape } from './reshape.ts';
+
+interface SliceAttrs {
+  readonly starts: readonly number[];
+  readonly lengths: readonly number[];
+  readonly steps: readonly number[];
+}
+
+const sliceOp = defineView<SliceAttrs>({
+  name: 'slice',
+  view: ({ strides, offset }, { starts, lengths, steps }) => ({
+    shape: lengths,
+    strides: strides.map((s, axis) => s * steps[axis]!),
+    offset: starts.reduce((at, start, axis) => at + start * strides[axis]!, offset),
+  }),
+  vjp: ({ g, specs, attrs }) => [embed(g, specs[0]!.shape, attrs)],
+});
+
+interface EmbedAttrs extends SliceAttrs {
+  readonly shape: readonly number[];
+  readonly value: number;
+}
+
+/** The adjoint of slice: zeros of the given shape with x at the slice's places. */
+const embedOp: Op<EmbedAttrs> = defineOp<EmbedAttrs>({
+  name: 'pad',
+  infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
+  lower(lowering, [x], [y], { value, starts, lengths, steps }) {
+    fillInto(lowering, y!, value);
+    if (x!.size === 0) return;
+    const target = sliceOp.view(y!, { starts, lengths, steps });
+    lowering.emit(copyInto(x!, target), [x!, y!]);
+  },
+  vjp: ({ g, attrs }) => [applyView(sliceOp, g, attrs)],
+});
+
+function embed(x: Tensor, shape: readonly number[], attrs: SliceAttrs, value = 0): Tensor {
+  return apply(embedOp, [x], { ...attrs, shape, value })[0]!;
+}
+
+/** `[start, end)` or `[start, end, step]`; undefined (or null) for the whole axis; a number picks one index and drops the axis. */
+export type Range = readonly [start?: number | null, end?: number | null, step?: number] | number | null | undefined;
+
+/**
+ * x[ranges]: one range for each leading axis. Negative starts, ends and indices count from the end; steps are positive. No copy.
+ */
+export function slice(x: Tensor, ...ranges: readonly Range[]): Tensor {
+  if (ranges.length > x.ndim) throw new ShapeError(`slice: ${ranges.length} ranges for the ${x.ndim} axes of ${show(x.shape)}`);
+  const resolved = x.shape.map((length, axis) => resolveRange(x, axis, length, ranges[axis]));
+  const attrs = {
+    starts: resolved.map((r) => r.start),
+    lengths: resolved.map((r) => r.length),
+    steps: resolved.map((r) => r.step),
+  };
+  const whole = attrs.lengths.every((length, axis) => length === x.shape[axis]);
+  const cut = whole ? x : applyView(sliceOp, x, attrs);
+  const dropped = ranges.flatMap((range, axis) => (typeof range === 'number' ? [axis] : []));
+  return dropped.length > 0
+    ? reshape(
+        cut,
+        cut.shape.filter((_, axis) => !dropped.includes(axis)),
+      )
+    : cut;
+}
+
+function resolveRange(x: Tensor, axis: number, length: number, range: Range): { start: number; length: number; step: number } {
+  if (range === undefined || range === null) return { start: 0, length, step: 1 };
+  if (typeof range === 'number') {
+    const at = range < 0 ? range + length : range;
+    if (!Number.isInteger(range) || at < 0 || at >= length) {
+      throw new ShapeError(`slice: index ${range} is out of range for axis ${axis} of ${show(x.shape)}`);
+    }
+    return { start: at, length: 1, step: 1 };
+  }
+  const [from, to, step = 1] = range;
+  if (!Number.isInteger(step) || step < 1) throw new ShapeError(`slice: step ${step} of axis ${axis} must be a positive integer; flip() reverses`);
+  const bound = (value: number): number => Math.min(Math.max(value < 0 ? value + length : value, 0), length);
+  const start = bound(from ?? 0);
+  const end = bound(to ?? length);
+  if (!Number.isInteger(start) || !Number.isInteger(end)) throw new ShapeError(`slice: range [${range.join(', ')}] of axis ${axis} is not whole`);
+  return { start, length: Math.max(0, Math.ceil((end - start) / step)), step };
+}
+
+/** `length` elements from `start` along one axis. No copy. */
+export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
+  const at = normaliseAxis('narrow', axis, x.ndim);
+  if (start < 0 || length < 0 || start + length > x.shape[at]!) {
+    throw new ShapeError(`narrow: ${start}..${start + length} exceeds axis ${at} of ${show(x.shape)}`);
+  }
+  return slice(x, ...x.shape.slice(0, at).map(() => null), [start, start + length]);
+}
+
+/** The index-th entry along one axis, which is dropped. No copy. */
+export function select(x: Tensor, axis: number, index: number): Tensor {
+  const at = normaliseAxis('select', axis, x.ndim);
+  return slice(x, ...x.shape.slice(0, at).map(() => null), index);
+}
+
+/** Consecutive parts along an axis: of `sizes` elements each (the last may be shorter), or of the given sizes. No copy. */
+export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
+  const at = normaliseAxis('split', axis, x.ndim);
+  const length = x.shape[at]!;
+  if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0)) throw new ShapeError(`split: size ${sizes} must be a positive integer`);
+  const parts =
+    typeof sizes === 'number'
+      ? Array.from({ length: Math.max(1, Math.ceil(length / sizes)) }, (_, i) => Math.min(sizes, length - i * sizes))
+      : sizes;
+  if (parts.reduce((a, b) => a + b, 0) !== length) {
+    throw new ShapeError(`split: sizes [${parts.join(', ')}] must add up to ${length}, the length of axis ${at} of ${show(x.shape)}`);
+  }
+  let start = 0;
+  return parts.map((size) => {
+    start += size;
+    return narrow(x, at, start - size, size);
+  });
+}
+
+/** About equal parts along an axis, at most `count`. No copy. */
+export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
+  if (!(Number.isInteger(count) && count > 0)) throw new ShapeError(`chunk: count ${count} must be a positive integer`);
+  const at = normaliseAxis('chunk', axis, x.ndim);
+  return split(x, Math.max(1, Math.ceil(x.shape[at]! / count)), at);
+}
+
+/** Entries along an axis, which is dropped. No copy. */
+export function unbind(x: Tensor, axis = 0): Tensor[] {
+  const at = normaliseAxis('unbind', axis, x.ndim);
+  return Array.from({ length: x.shape[at]! }, (_, i) => select(x, at, i));
+}
+
+/**
+ * Surrounds x with `value`: `padding` lists [before, after] for each of the last axes, in the order of the axes. Negative amounts
+ * crop.
+ */
+export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
+  if (padding.length > x.ndim) throw new ShapeError(`pad: ${padding.length} pairs for the ${x.ndim} axes of ${show(x.shape)}`);
+  const pairs = x.shape.map((_, axis) => padding[axis - x.ndim + padding.length] ?? ([0, 0] as const));
+  const cropped = slice(x, ...pairs.map(([before, after], axis): Range => [Math.max(0, -before), x.shape[axis]! - Math.max(0, -after)]));
+  const grow = pairs.map(([before, after]) => [Math.max(0, before), Math.max(0, after)] as const);
+  if (grow.every(([before, after]) => before === 0 && after === 0)) return cropped;
+  const attrs = { starts: grow.map(([before]) => before), lengths: cropped.shape, steps: x.shape.map(() => 1) };
+  return embed(
+    cropped,
+    cropped.shape.map((length, axis) => grow[axis]![0] + length + grow[axis]![1]),
+    attrs,
+    value,
+  );
+}

@@ -1,0 +1,62 @@
+import { chooseLanes } from '../../kernels/rows.ts';
+import { softmax as softmaxKernel, softmaxBackward } from '../../kernels/softmax.ts';
+import { compositeVjp } from '../composite.ts';
+import { normaliseAxis, requireFloat } from '../dtypes.ts';
+import { defineOp } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { exp, mul, sub } from './arithmetic.ts';
+import { sum } from './broadcast.ts';
+import { transpose } from './movement.ts';
+
+interface SoftmaxAttrs {
+  readonly log: boolean;
+}
+
+/** Over the last axis. */
+const softmaxOp = defineOp<SoftmaxAttrs>({
+  name: ({ log }) => (log ? 'logSoftmax' : 'softmax'),
+  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  lower({ emit, contiguous, target }, [x], [y], { log }) {
+    const source = contiguous(x!);
+    const cols = x!.shape.at(-1)!;
+    const size = { rows: x!.size / cols, cols, dtype: x!.dtype, lanes: chooseLanes(target), log };
+    emit(softmaxKernel({ ...size, offsets: [source.offset] }), [source, y!]);
+  },
+  saves: { outputs: [0] },
+  vjp: ({ g, output, attrs }) => apply(softmaxBackwardOp, [g, output(0)], attrs),
+});
+
+const softmaxBackwardOp = defineOp<SoftmaxAttrs>({
+  name: ({ log }) => (log ? 'logSoftmaxBackward' : 'softmaxBackward'),
+  infer: ([, y]) => [{ shape: y!.shape, dtype: y!.dtype }],
+  lower({ emit, contiguous, target }, [g, y], [dx], { log }) {
+    const sources = [contiguous(g!), contiguous(y!)] as const;
+    const cols = y!.shape.at(-1)!;
+    const size = { rows: y!.size / cols, cols, dtype: y!.dtype, lanes: chooseLanes(target), log };
+    emit(softmaxBackward({ ...size, offsets: sources.map(({ offset }) => offset) }), [...sources, dx!]);
+  },
+  saves: { inputs: [0, 1] },
+  vjp: compositeVjp(([g, y], { log }) => {
+    if (log) return [sub(g!, mul(exp(y!), sum(g!, -1, { keepDims: true })))];
+    return [mul(y!, sub(g!, sum(mul(g!, y!), -1, { keepDims: true })))];
+  }),
+});
+
+function alongAxis(name: string, x: Tensor, axis: number, log: boolean): Tensor {
+  requireFloat(name, x);
+  if (x.ndim === 0) throw new Error(`${name}: needs at least one axis, got a scalar`);
+  const at = normaliseAxis(name, axis, x.ndim);
+  if (at === x.ndim - 1) return apply(softmaxOp, [x], { log })[0]!;
+  return transpose(apply(softmaxOp, [transpose(x, at, -1)], { log })[0]!, at, -1);
+}
+
+/** exp(x) / sum(exp(x)) along an axis. */
+export function softmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis('softmax', x, axis, false);
+}
+
+/** log(softmax(x)) along an axis, without the loss of small probabilities. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis('logSoftmax', x, axis, true);
+}

@@ -1,0 +1,53 @@
+import { bytesOf } from '../kernels/kernel.ts';
+import type { Dtype } from '../kernels/kernel.ts';
+import { sizeOf } from '../kernels/layout.ts';
+import { noGrad } from './grad-mode.ts';
+import { fromHalf } from './half.ts';
+import { clone } from './ops/reshape.ts';
+import { ready } from './runtime.ts';
+import type { Tensor } from './tensor.ts';
+
+export type DataArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
+export type NestedList = number | boolean | NestedList[];
+
+/** The elements in row-major order: Float32Array for floats, Int32Array, Uint32Array, or Uint8Array of 0 and 1 for bool. */
+export async function data(x: Tensor): Promise<DataArray> {
+  if (x.storage.isFreed) throw new Error('data: this tensor was freed when its scope ended; call keep() on it inside the scope');
+  if (x.size === 0) return decode(new Uint8Array(0), x.dtype);
+  // Copies need whole words: a view that starts inside one (f16) is moved first.
+  const aligned = x.isContiguous && (x.offset * bytesOf(x.dtype)) % 4 === 0;
+  const source = aligned ? x : noGrad(() => clone(x));
+  const gpu = await ready();
+  const bytes = source.size * bytesOf(source.dtype);
+  const allocation = source.storage.on((size, label) => gpu.allocate(size, label));
+  const raw = await gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
+  if (!aligned) source.storage.free();
+  return decode(raw.subarray(0, bytes), x.dtype);
+}
+
+/** The one element of a tensor of size 1. */
+export async function item(x: Tensor): Promise<number> {
+  if (x.size !== 1) throw new Error(`item: needs exactly one element, this tensor has shape [${x.shape.join(', ')}]; use data() or tolist()`);
+  return (await data(x))[0]!;
+}
+
+/** The elements as nested lists; booleans for bool. */
+export async function tolist(x: Tensor): Promise<NestedList> {
+  const flat = await data(x);
+  const values: (number | boolean)[] = x.dtype === 'bool' ? Array.from(flat, (v) => v !== 0) : Array.from(flat);
+  const nest = (axis: number, from: number): NestedList => {
+    if (axis === x.ndim) return values[from]!;
+    const step = sizeOf(x.shape.slice(axis + 1));
+    return Array.from({ length: x.shape[axis]! }, (_, i) => nest(axis + 1, from + i * step));
+  };
+  return nest(0, 0);
+}
+
+function decode(raw: Uint8Array, dtype: Dtype): DataArray {
+  const { buffer, byteOffset, byteLength } = raw;
+  if (dtype === 'f16') return Float32Array.from(new Uint16Array(buffer, byteOffset, byteLength / 2), fromHalf);
+  if (dtype === 'f32') return new Float32Array(buffer, byteOffset, byteLength / 4);
+  if (dtype === 'i32') return new Int32Array(buffer, byteOffset, byteLength / 4);
+  const words = new Uint32Array(buffer, byteOffset, byteLength / 4);
+  return dtype === 'bool' ? Uint8Array.from(words) : words;
+}

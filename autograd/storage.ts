@@ -1,0 +1,136 @@
+import type { Allocation } from '../gpu/index.ts';
+import { memory, onDevice } from './runtime.ts';
+
+/** What the finalizer needs, apart from the storage so that it does not keep it alive. */
+interface Cell {
+  allocation: Allocation | undefined;
+}
+
+/** The bytes behind a tensor and its views, allocated on the device when first written. */
+export class Storage {
+  readonly bytes: number;
+  /** Name of the op that made it. */
+  readonly label: string;
+  /** Counts in-place writes, so that backward can refuse a saved tensor that has changed. */
+  version = 0;
+  /** Smallest and largest element where the host made the data: lets index ops check bounds without reading back. */
+  range: readonly [number, number] | undefined;
+  private readonly cell: Cell = { allocation: undefined };
+  private freed = false;
+
+  constructor(bytes: number, label: string) {
+    this.bytes = bytes;
+    this.label = label;
+    finalizer.register(this, this.cell, this);
+    current?.add(this);
+    relieve();
+  }
+
+  get isFreed(): boolean {
+    return this.freed;
+  }
+
+  /** Device memory; `allocate` makes it on the first call. Work that waits for the device may come after `free`, in its order. */
+  on(allocate: (bytes: number, label: string) => Allocation): Allocation {
+    this.cell.allocation ??= allocate(this.bytes, this.label);
+    return this.cell.allocation;
+  }
+
+  /** Gives the memory back now. Work recorded before still sees it. */
+  free(): void {
+    if (this.freed) return;
+    this.freed = true;
+    finalizer.unregister(this);
+    release(this.cell);
+  }
+}
+
+function release(cell: Cell): void {
+  onDevice((gpu) => {
+    if (cell.allocation) gpu.release(cell.allocation);
+    cell.allocation = undefined;
+  });
+}
+
+/** Backstop: tensors that no scope frees are freed when JavaScript collects them. */
+const finalizer = new FinalizationRegistry<Cell>((cell) => {
+  try {
+    release(cell);
+    threshold = Math.max(idle, 2 * memory().live);
+  } catch {
+    // The device is gone, and the memory with it.
+  }
+});
+
+let current: Scope | undefined;
+
+/** Frees what was made while it was open, except what was kept. See `scope`. */
+class Scope implements Disposable {
+  private readonly outer = current;
+  private readonly owned = new Set<Storage>();
+
+  add(storage: Storage): void {
+    this.owned.add(storage);
+  }
+
+  /** Whether a storage was made in this scope and is still its to free. */
+  owns(storage: Storage): boolean {
+    return this.owned.has(storage);
+  }
+
+  /** Excludes a storage from this scope and the ones around it. */
+  keep(storage: Storage): void {
+    this.owned.delete(storage);
+    this.outer?.keep(storage);
+  }
+
+  /** Leaves a storage to the scope around this one. */
+  hand(storage: Storage): void {
+    if (this.owned.delete(storage)) this.outer?.add(storage);
+  }
+
+  [Symbol.dispose](): void {
+    for (const storage of this.owned) storage.free();
+    this.owned.clear();
+    if (current === this) current = this.outer;
+  }
+}
+
+export type { Scope };
+
+/**
+ * Opens a scope: `using _ = scope();` in a loop body frees at its end every tensor made in it, except parameters' gradients,
+ * optimizer state and what `keep()` was called on. Without one, tensors are freed when JavaScript collects them.
+ */
+export function scope(): Scope {
+  current = new Scope();
+  return current;
+}
+
+/** Lets a storage outlive the open scopes. */
+export function keepStorage(storage: Storage): void {
+  current?.keep(storage);
+}
+
+/**
+ * JavaScript does not see device memory, so a program without scopes could fill it long before a collection is due. When what
+ * is live has doubled since the last one, ask for a collection; the finalizers run at the program's next await.
+ */
+const idle = 256 * 2 ** 20;
+let threshold = idle;
+let collect: (() => void) | undefined;
+let created = 0;
+
+function relieve(): void {
+  if (++created % 64 !== 0) return;
+  const { live } = memory();
+  if (live <= threshold) return;
+  collect?.();
+  threshold = 2 * live;
+}
+
+if (typeof process !== 'undefined' && process.versions?.node) {
+  const [v8, vm] = await Promise.all([import('node:v8'), import('node:vm')]);
+  v8.setFlagsFromString('--expose-gc');
+  collect = vm.runInNewContext('gc') as () => void;
+}

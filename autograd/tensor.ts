@@ -1,0 +1,81 @@
+import type { Dtype } from '../kernels/kernel.ts';
+import { bytesOf } from '../kernels/kernel.ts';
+import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
+import type { Layout } from '../kernels/layout.ts';
+import type { GradNode } from './graph.ts';
+import { keepStorage, Storage } from './storage.ts';
+
+/**
+ * An array on the device: shape, element type and addressing over a storage that views share. Elementwise functions, reductions
+ * and the rest are methods too (methods.ts). Nothing is awaited except reading data back.
+ */
+export class Tensor implements Layout {
+  readonly shape: readonly number[];
+  readonly dtype: Dtype;
+  readonly strides: readonly number[];
+  readonly offset: number;
+  readonly storage: Storage;
+  /** The application that produced this tensor, while gradients may flow through it. */
+  node: GradNode | undefined;
+  /** Which output of the node it is. */
+  outputIndex = 0;
+  /** Accumulated by `backward()` on leaves that require it. */
+  grad: Tensor | undefined;
+  private leafRequiresGrad = false;
+
+  constructor(storage: Storage, dtype: Dtype, layout: Layout) {
+    this.storage = storage;
+    this.dtype = dtype;
+    this.shape = layout.shape;
+    this.strides = layout.strides;
+    this.offset = layout.offset;
+  }
+
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  get ndim(): number {
+    return this.shape.length;
+  }
+
+  /** Whether `backward()` computes a gradient for this tensor. Settable on leaves. */
+  get requiresGrad(): boolean {
+    return this.leafRequiresGrad || this.node !== undefined;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (this.node) throw new Error('requiresGrad can be set on leaf tensors only; use detach() to cut the graph');
+    if (value && !isFloat(this.dtype)) throw new Error(`requiresGrad: gradients need f32 or f16, this tensor is ${this.dtype}`);
+    this.leafRequiresGrad = value;
+  }
+
+  get isContiguous(): boolean {
+    return isContiguous(this);
+  }
+
+  /** The same data without history: no gradient flows through the result. */
+  detach(): Tensor {
+    return new Tensor(this.storage, this.dtype, this);
+  }
+
+  /** Lets this tensor outlive the scopes that are open now. Returns itself. */
+  keep(): this {
+    keepStorage(this.storage);
+    return this;
+  }
+
+  toString(): string {
+    return `Tensor(shape: [${this.shape.join(', ')}], dtype: ${this.dtype}${this.requiresGrad ? ', requiresGrad' : ''})`;
+  }
+}
+
+/** A tensor with storage of its own, row-major, contents not yet written. */
+export function emptyTensor(shape: readonly number[], dtype: Dtype, label: string): Tensor {
+  const storage = new Storage(sizeOf(shape) * bytesOf(dtype), label);
+  return new Tensor(storage, dtype, { shape, strides: rowMajor(shape), offset: 0 });
+}
+
+export function isFloat(dtype: Dtype): boolean {
+  return dtype === 'f32' || dtype === 'f16';
+}

@@ -1,0 +1,108 @@
+import { GpuError } from './errors.ts';
+
+/** A piece of device memory in use. Give it back with `release`; its contents are then undefined. */
+export interface Allocation {
+  readonly buffer: GPUBuffer;
+  /** Bytes asked for. The buffer itself is at least as large. */
+  readonly bytes: number;
+  /** What made it: the name of the op, for `memory()`. */
+  readonly label: string;
+}
+
+export interface MemoryReport {
+  /** Bytes in use now, and the most that ever were since the last `resetPeak`. */
+  readonly live: number;
+  readonly peak: number;
+  /** Bytes held from the driver: in use, and free for reuse. */
+  readonly reserved: number;
+  /** Buffers in use. */
+  readonly buffers: number;
+  /** Bytes in use by the op that made them, largest first. */
+  readonly byOp: Readonly<Record<string, number>>;
+}
+
+const usage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
+
+/**
+ * Size class of a request: four steps to each power of two, so that at most a quarter is wasted and freed buffers fit later
+ * requests. Whole multiples of 16 bytes, so that kernels may read the tail of any tensor as vec4.
+ */
+export function sizeClass(bytes: number, limit = Infinity): number {
+  if (bytes <= 256) return 256;
+  const step = 2 ** Math.max(4, Math.floor(Math.log2(bytes - 1)) - 2);
+  const rounded = Math.ceil(bytes / step) * step;
+  return bytes <= limit && rounded > limit ? limit : rounded;
+}
+
+/**
+ * Device memory by size class. Whole buffers are reused, never parts of a big one: WebGPU's barriers are per buffer, and one
+ * arena would serialise every dispatch.
+ */
+export class BufferPool {
+  private readonly device: GPUDevice;
+  private readonly free = new Map<number, GPUBuffer[]>();
+  private readonly used = new Set<Allocation>();
+  private live = 0;
+  private peak = 0;
+  private reserved = 0;
+
+  constructor(device: GPUDevice) {
+    this.device = device;
+  }
+
+  /** Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now. */
+  acquire(bytes: number, label: string, avoid?: ReadonlySet<GPUBuffer>): Allocation {
+    const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
+    if (bytes > Math.min(maxBufferSize, maxStorageBufferBindingSize)) {
+      const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+      throw new GpuError(
+        `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(Math.min(maxBufferSize, maxStorageBufferBindingSize))} for one buffer; split it along its first axis`,
+      );
+    }
+    const size = sizeClass(bytes, maxStorageBufferBindingSize);
+    const list = this.free.get(size);
+    const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer)) : -1;
+    const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size);
+    const allocation: Allocation = { buffer, bytes, label };
+    this.used.add(allocation);
+    this.live += bytes;
+    this.peak = Math.max(this.peak, this.live);
+    return allocation;
+  }
+
+  release(allocation: Allocation): void {
+    if (!this.used.delete(allocation)) return;
+    this.live -= allocation.bytes;
+    const { buffer } = allocation;
+    const list = this.free.get(buffer.size);
+    if (list) list.push(buffer);
+    else this.free.set(buffer.size, [buffer]);
+  }
+
+  /** Returns the buffers that nobody uses to the driver. Everything that was submitted must have ended. */
+  trim(): void {
+    for (const list of this.free.values()) {
+      for (const buffer of list) {
+        this.reserved -= buffer.size;
+        buffer.destroy();
+      }
+    }
+    this.free.clear();
+  }
+
+  report(): MemoryReport {
+    const byOp: Record<string, number> = {};
+    for (const { label, bytes } of this.used) byOp[label] = (byOp[label] ?? 0) + bytes;
+    const sorted = Object.fromEntries(Object.entries(byOp).sort((a, b) => b[1] - a[1]));
+    return { live: this.live, peak: this.peak, reserved: this.reserved, buffers: this.used.size, byOp: sorted };
+  }
+
+  resetPeak(): void {
+    this.peak = this.live;
+  }
+
+  private create(size: number): GPUBuffer {
+    this.reserved += size;
+    return this.device.createBuffer({ size, usage });
+  }
+}

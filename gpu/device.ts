@@ -1,0 +1,171 @@
+import { BufferPool } from './buffers.ts';
+import type { Allocation, MemoryReport } from './buffers.ts';
+import type { Dispatch } from './dispatch.ts';
+import { Encoder } from './encoder.ts';
+import { ErrorTrap, GpuError } from './errors.ts';
+import { PipelineCache } from './pipelines.ts';
+import { webgpu } from './webgpu.ts';
+
+/** What kernels may depend on when they choose a variant. */
+export interface Target {
+  /** The adapter runs on the CPU (llvmpipe, SwiftShader): no workgroup-memory tiles, long vectors, few barriers. */
+  readonly software: boolean;
+  readonly f16: boolean;
+  readonly maxStorageBuffers: number;
+}
+
+/** One WebGPU device: memory, pipelines, recording, reading back. Knows nothing about tensors. */
+export class Gpu {
+  readonly adapter: GPUAdapter;
+  readonly device: GPUDevice;
+  readonly target: Target;
+  readonly encoder: Encoder;
+  readonly pipelines: PipelineCache;
+  private readonly pool: BufferPool;
+  private readonly errors: ErrorTrap;
+  private readonly readers: GPUBuffer[] = [];
+
+  constructor(adapter: GPUAdapter, device: GPUDevice) {
+    this.adapter = adapter;
+    this.device = device;
+    this.target = {
+      software: isSoftware(adapter.info),
+      f16: device.features.has('shader-f16'),
+      maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
+    };
+    this.errors = new ErrorTrap(device);
+    this.pool = new BufferPool(device);
+    this.pipelines = new PipelineCache(device);
+    this.encoder = new Encoder(device, this.pipelines);
+  }
+
+  /** Device memory with undefined contents; `label` names the op that owns it in `memory()`. */
+  allocate(bytes: number, label: string): Allocation {
+    return this.pool.acquire(bytes, label);
+  }
+
+  /** Device memory holding `data`, padded to whole words. */
+  upload(data: Uint8Array, label: string): Allocation {
+    const allocation = this.pool.acquire(data.byteLength, label, this.encoder.pending);
+    this.write(allocation, data);
+    return allocation;
+  }
+
+  /** Overwrites the beginning of an allocation, after everything recorded so far. */
+  write({ buffer }: Allocation, data: Uint8Array): void {
+    if (this.encoder.pending.has(buffer)) this.encoder.flush();
+    const whole = data.byteLength & ~3;
+    if (whole > 0) this.device.queue.writeBuffer(buffer, 0, data, 0, whole);
+    if (whole < data.byteLength) {
+      const tail = new Uint8Array(4);
+      tail.set(data.subarray(whole));
+      this.device.queue.writeBuffer(buffer, whole, tail);
+    }
+  }
+
+  /** Makes memory available to later allocations; work recorded before still sees the old contents. */
+  release(allocation: Allocation): void {
+    this.pool.release(allocation);
+  }
+
+  /** Records one dispatch. Throws what the device has reported about earlier ones. */
+  dispatch(dispatch: Dispatch, allocations: readonly Allocation[]): void {
+    this.errors.check();
+    this.encoder.dispatch(
+      dispatch,
+      allocations.map(({ buffer }) => buffer),
+    );
+  }
+
+  /** Copies bytes back to the host after everything recorded before. `offset` and the range's end are multiples of 4. */
+  async read({ buffer }: Allocation, offset: number, bytes: number): Promise<Uint8Array> {
+    this.errors.check();
+    const reader = this.reader(bytes);
+    this.encoder.copy(buffer, offset, reader, 0, bytes);
+    this.encoder.flush();
+    await this.settle(reader.mapAsync(GPUMapMode.READ, 0, bytes));
+    const copy = new Uint8Array(reader.getMappedRange(0, bytes).slice(0));
+    reader.unmap();
+    this.readers.push(reader);
+    this.errors.check();
+    return copy;
+  }
+
+  /** Resolves when everything recorded so far has run; rejects with the first failure. */
+  async synchronize(): Promise<void> {
+    this.encoder.flush();
+    await this.settle(this.device.queue.onSubmittedWorkDone());
+    this.errors.check();
+  }
+
+  memory(): MemoryReport {
+    return this.pool.report();
+  }
+
+  resetPeakMemory(): void {
+    this.pool.resetPeak();
+  }
+
+  /** Gives unused memory back to the driver. */
+  async trim(): Promise<void> {
+    await this.synchronize();
+    this.encoder.clearBindGroups();
+    this.pool.trim();
+  }
+
+  private reader(bytes: number): GPUBuffer {
+    const at = this.readers.findIndex(({ size }) => size >= bytes && size <= 4 * bytes + 4096);
+    if (at >= 0) return this.readers.splice(at, 1)[0]!;
+    if (this.readers.length > 8) this.readers.shift()!.destroy();
+    const size = Math.ceil(Math.max(bytes, 256) / 256) * 256;
+    return this.device.createBuffer({ label: 'read', size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+  }
+
+  private async settle(work: Promise<unknown>): Promise<void> {
+    try {
+      await work; // rejects when the device is lost
+    } catch (error) {
+      this.errors.check();
+      throw new GpuError(`reading back failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
+
+function isSoftware(info: GPUAdapterInfo): boolean {
+  return /llvmpipe|lavapipe|swiftshader|software/i.test(`${info.vendor} ${info.architecture} ${info.device} ${info.description}`);
+}
+
+let acquired: Promise<Gpu> | undefined;
+
+/** The process's device: the most powerful adapter, with all its features and limits. Made once, on first use. */
+export function acquire(): Promise<Gpu> {
+  acquired ??= open();
+  return acquired;
+}
+
+async function open(): Promise<Gpu> {
+  const gpu = await webgpu();
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) throw new GpuError(await noAdapter());
+  const device = await adapter.requestDevice({
+    requiredFeatures: [...adapter.features] as GPUFeatureName[],
+    requiredLimits: allLimits(adapter),
+  });
+  return new Gpu(adapter, device);
+}
+
+/** Limits are getters on the prototype, so a spread would miss them. */
+export function allLimits({ limits }: GPUAdapter): Record<string, number> {
+  const all: Record<string, number> = {};
+  for (const key in limits) {
+    const value: unknown = limits[key as keyof GPUSupportedLimits];
+    if (typeof value === 'number') all[key] = value;
+  }
+  return all;
+}
+
+async function noAdapter(): Promise<string> {
+  if (typeof process === 'undefined' || !process.versions.node) return 'no WebGPU adapter: this machine has no usable GPU';
+  const { driverAdvice } = await import('./driver.ts');
+  return `no WebGPU adapter: ${driverAdvice()}`;
+}

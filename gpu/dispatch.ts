@@ -1,0 +1,34 @@
+/** What a kernel generator produces and the device runs: one compute dispatch, as plain data. */
+
+/** How a dispatch uses a storage buffer. A buffer must not appear twice in one dispatch unless all its uses are reads. */
+export type Access = 'read' | 'read_write';
+
+/** Estimated work, for rooflines: floating-point operations, and bytes that must cross memory at least once. */
+export interface Cost {
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+export interface Dispatch {
+  /** Short and stable, such as `softmax.rows`: the row name in profiles and the label in error messages. */
+  readonly name: string;
+  /** Whole shader source; the entry point is `main`. The pipeline cache is keyed by this text. */
+  readonly wgsl: string;
+  /** Storage buffers, in binding order from `@group(0) @binding(0)`. */
+  readonly access: readonly Access[];
+  /** Contents of the uniform struct at the next binding; empty when the shader has none. */
+  readonly params: Uint8Array;
+  /** Workgroups to launch. */
+  readonly grid: readonly [number, number, number];
+  readonly cost: Cost;
+}
+
+/** Workgroups a dimension that every WebGPU device accepts. */
+export const maxGroupsPerDimension = 65535;
+
+/** Spreads `groups` workgroups over x and y; shaders read `id = y * gridX + x` and drop the overhang. */
+export function spread(groups: number): [number, number, number] {
+  if (groups <= maxGroupsPerDimension) return [groups, 1, 1];
+  const y = Math.ceil(groups / maxGroupsPerDimension);
+  return [Math.ceil(groups / y), y, 1];
+}

@@ -1,0 +1,32 @@
+/**
+ * The entry point of WebGPU on this runtime: `navigator.gpu` in Deno and browsers, Dawn's bindings (npm `webgpu`) in Node.
+ */
+
+const enabledToggles = [
+  'allow_unsafe_apis', // subgroup matrices, unquantised timestamps
+  'vulkan_enable_f16_on_nvidia', // without it Dawn hides shader-f16 on NVIDIA
+];
+const disabledToggles = ['timestamp_quantization']; // 65,536 ns steps are useless for timing a kernel
+
+/** Dawn aborts the process when the object returned by `create()` is collected: this keeps it reachable. */
+let instance: Promise<GPU> | undefined;
+
+/** The runtime's GPU object. Throws a one-line error where the runtime has no WebGPU. */
+export function webgpu(): Promise<GPU> {
+  instance ??= open();
+  return instance;
+}
+
+async function open(): Promise<GPU> {
+  const native = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
+  if (native) return native;
+  if (typeof process === 'undefined' || !process.versions.node) {
+    throw new Error('webgpu: this runtime has no navigator.gpu; enable WebGPU (deno run --unstable-webgpu) or use Node');
+  }
+  const dawn = await import('webgpu');
+  Object.assign(globalThis, dawn.globals);
+  return dawn.create([
+    `enable-dawn-features=${enabledToggles.join(',')}`,
+    `disable-dawn-features=${disabledToggles.join(',')}`,
+  ]) as GPU;
+}

@@ -1,0 +1,158 @@
+import type { Dispatch } from '../gpu/dispatch.ts';
+import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
+import type { Dtype } from './kernel.ts';
+
+const workgroup = 64;
+
+/** What an index outside of the table yields: NaN, so that the mistake is seen. Integers have none and yield their largest value. */
+function poison(dtype: Dtype): string {
+  return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
+}
+
+export interface GatherRowsParams {
+  /** The table is row-major [rows, cols] from `tableOffset`, the indices are i32 [count] from `indexOffset`. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly count: number;
+  readonly dtype: Dtype;
+  readonly tableOffset: number;
+  readonly indexOffset: number;
+}
+
+/** y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, y. */
+export function gatherRows({ rows, cols, count, dtype, tableOffset, indexOffset }: GatherRowsParams): Dispatch {
+  const width = cols % 4 === 0 && tableOffset % 4 === 0 ? 4 : 1;
+  const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  const threads = (count * cols) / width;
+  return kernel({
+    name: 'gatherRows',
+    bindings: [read('table', type), read('index', 'i32'), write('y', type)],
+    params: { n: u32(threads), rows: i32(rows), cols: u32(cols / width), to: u32(tableOffset / width), io: u32(indexOffset) },
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: 0, bytes: 2 * count * cols * bytesOf(dtype) + count * 4 },
+    body: `
+if (id >= p.n) { return; }
+let i = id / p.cols;
+let at = index[p.io + i];
+let row = select(at, at + p.rows, at < 0);
+if (row < 0 || row >= p.rows) { var bits = 0x7fc00000u; y[id] = ${type}(${storedType(dtype)}(${poison(dtype)})); return; }
+y[id] = table[p.to + u32(row) * p.cols + id % p.cols];`,
+  });
+}
+
+/**
+ * Links the places that name the same row: links[i] = (1 if no earlier place names it, the next place that does or -1). O(count^2) comparisons of
+ * integers, which is little next to the rows themselves; ignored and invalid indices are in no chain. Bindings index, links.
+ */
+export function linkOccurrences({ count, rows, indexOffset, ignore }: { count: number; rows: number; indexOffset: number; ignore: number }): Dispatch {
+  return kernel({
+    name: 'linkOccurrences',
+    bindings: [read('index', 'i32'), write('links', 'vec2<i32>')],
+    params: { n: u32(count), rows: i32(rows), io: u32(indexOffset), ignore: i32(ignore) },
+    workgroup,
+    groups: Math.ceil(count / workgroup),
+    cost: { flops: count * count, bytes: count * 12 },
+    body: `
+if (id >= p.n) { return; }
+let own = index[p.io + id];
+if (own == p.ignore || own < -p.rows || own >= p.rows) { links[id] = vec2<i32>(0, -1); return; }
+let row = select(own, own + p.rows, own < 0);
+var first = 1;
+for (var j = 0u; j < id; j++) {
+  let other = index[p.io + j];
+  if (other == row || other == row - p.rows) { first = 0; break; }
+}
+var next = -1;
+for (var j = id + 1u; j < p.n; j++) {
+  let other = index[p.io + j];
+  if (other == row || other == row - p.rows) { next = i32(j); break; }
+}
+links[id] = vec2<i32>(first, next);`,
+  });
+}
+
+/**
+ * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order would change from run to run: the first
+ * place of each chain adds up the whole chain in order. Bindings x, index, links, y (zero-filled).
+ */
+export function scatterAddRows({ rows, cols, count, dtype, tableOffset: xOffset, indexOffset }: GatherRowsParams): Dispatch {
+  const width = cols % 4 === 0 && xOffset % 4 === 0 ? 4 : 1;
+  const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  const sum = width === 4 ? `vec4<${computeType(dtype)}>` : computeType(dtype);
+  const threads = (count * cols) / width;
+  return kernel({
+    name: 'scatterAddRows',
+    bindings: [read('x', type), read('index', 'i32'), read('links', 'vec2<i32>'), write('y', type)],
+    params: { n: u32(threads), rows: i32(rows), cols: u32(cols / width), xo: u32(xOffset / width), io: u32(indexOffset) },
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: count * cols, bytes: 2 * count * cols * bytesOf(dtype) },
+    body: `
+if (id >= p.n) { return; }
+let i = id / p.cols;
+let c = id % p.cols;
+if (links[i].x == 0) { return; }
+var total = ${sum}(0);
+for (var j = i32(i); j >= 0; j = links[j].y) { total += ${sum}(x[p.xo + u32(j) * p.cols + c]); }
+let at = index[p.io + i];
+y[u32(select(at, at + p.rows, at < 0)) * p.cols + c] = ${type}(total);`,
+  });
+}
+
+export interface GatherAxisParams {
+  /** x is row-major [outer, length, inner], index is i32 row-major [outer, count, inner]. */
+  readonly outer: number;
+  readonly length: number;
+  readonly count: number;
+  readonly inner: number;
+  readonly dtype: Dtype;
+  readonly xOffset: number;
+  readonly indexOffset: number;
+}
+
+/** y[o, j, i] = x[o, index[o, j, i], i]. Bindings x, index, y. */
+export function gatherAxis({ outer, length, count, inner, dtype, xOffset, indexOffset }: GatherAxisParams): Dispatch {
+  const threads = outer * count * inner;
+  const type = storedType(dtype);
+  return kernel({
+    name: 'gatherAxis',
+    bindings: [read('x', type), read('index', 'i32'), write('y', type)],
+    params: { n: u32(threads), length: i32(length), count: u32(count), inner: u32(inner), xo: u32(xOffset), io: u32(indexOffset) },
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: 0, bytes: threads * (2 * bytesOf(dtype) + 4) },
+    body: `
+if (id >= p.n) { return; }
+let at = index[p.io + id];
+let l = select(at, at + p.length, at < 0);
+if (l < 0 || l >= p.length) { var bits = 0x7fc00000u; y[id] = ${type}(${poison(dtype)}); return; }
+let o = id / (p.count * p.inner);
+y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
+  });
+}
+
+/** y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order. Bindings x, index, y. */
+export function scatterAddAxis({ outer, length, count, inner, dtype, xOffset, indexOffset }: GatherAxisParams): Dispatch {
+  const threads = outer * length * inner;
+  const type = storedType(dtype);
+  return kernel({
+    name: 'scatterAddAxis',
+    bindings: [read('x', type), read('index', 'i32'), write('y', type)],
+    params: { n: u32(threads), length: i32(length), count: u32(count), inner: u32(inner), xo: u32(xOffset), io: u32(indexOffset) },
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: threads * count, bytes: threads * bytesOf(dtype) + outer * count * inner * (bytesOf(dtype) + 4) },
+    body: `
+if (id >= p.n) { return; }
+let inner = id % p.inner;
+let l = i32((id / p.inner) % u32(p.length));
+let base = (id / (p.inner * u32(p.length))) * p.count * p.inner + inner;
+var total = ${computeType(dtype)}(0);
+for (var j = 0u; j < p.count; j++) {
+  let at = index[p.io + base + j * p.inner];
+  if (at == l || at == l - p.length) { total += ${computeType(dtype)}(x[p.xo + base + j * p.inner]); }
+}
+y[id] = ${type}(total);`,
+  });
+}

@@ -1,0 +1,172 @@
+/**
+ * Elementwise expressions as data. One description of a function serves its kernel (print.ts), its derivatives of any order
+ * (differentiate.ts) and, since expressions compose, the fusion of chains of maps.
+ */
+
+/** `v`: a number, in the kernel's compute type. `b`: a truth value. */
+export type Kind = 'v' | 'b';
+
+// prettier-ignore
+type PrimitiveName =
+  | 'add' | 'sub' | 'mul' | 'div' | 'neg' | 'pow' | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt' | 'abs' | 'sign'
+  | 'floor' | 'ceil' | 'round' | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'max' | 'min' | 'select'
+  | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite';
+
+export interface Expr {
+  readonly op: 'input' | 'scalar' | 'const' | PrimitiveName;
+  readonly kind: Kind;
+  readonly args: readonly Expr[];
+  /** Position of an input or scalar, value of a constant. */
+  readonly value?: number;
+}
+
+/** Adjoints of the arguments given the adjoint of the result; null where the derivative is zero everywhere it exists. */
+type Vjp = (g: Expr, args: readonly Expr[], y: Expr) => readonly (Expr | null)[];
+
+interface Primitive {
+  readonly result: Kind;
+  readonly wgsl: (...args: string[]) => string;
+  readonly vjp: Vjp;
+}
+
+const flat: Vjp = (_, args) => args.map(() => null);
+const infix = (symbol: string) => (a: string, b: string) => `(${a} ${symbol} ${b})`;
+const call = (name: string) => (...args: string[]) => `${name}(${args.join(', ')})`;
+const number = (wgsl: Primitive['wgsl'], vjp: Vjp): Primitive => ({ result: 'v', wgsl, vjp });
+const truth = (wgsl: Primitive['wgsl']): Primitive => ({ result: 'b', wgsl, vjp: flat });
+
+/** Everything a map can be made of. Names ending in `_` are our own WGSL functions (functions.ts). */
+export const primitives: Record<PrimitiveName, Primitive> = {
+  add: number(infix('+'), (g) => [g, g]),
+  sub: number(infix('-'), (g) => [g, neg(g)]),
+  mul: number(infix('*'), (g, [a, b]) => [mul(g, b!), mul(g, a!)]),
+  div: number(infix('/'), (g, [, b], y) => [div(g, b!), neg(div(mul(g, y), b!))]),
+  neg: number(
+    (a) => `(-${a})`,
+    (g) => [neg(g)],
+  ),
+  // d/dy is taken as 0 at x = 0, where log x * x^y tends to 0 for y > 0 (as PyTorch does).
+  pow: number(call('pow_'), (g, [x, y], z) => [
+    mul(g, mul(y!, pow(x!, sub(y!, constant(1))))),
+    select(eq(x!, constant(0)), constant(0), mul(g, mul(z, log(x!)))),
+  ]),
+  exp: number(call('exp'), (g, _, y) => [mul(g, y)]),
+  expm1: number(call('expm1_'), (g, _, y) => [mul(g, add(y, constant(1)))]),
+  log: number(call('log'), (g, [x]) => [div(g, x!)]),
+  log1p: number(call('log1p_'), (g, [x]) => [div(g, add(x!, constant(1)))]),
+  sqrt: number(call('sqrt'), (g, _, y) => [div(mul(g, constant(0.5)), y)]),
+  rsqrt: number(call('inverseSqrt'), (g, [x], y) => [mul(mul(g, constant(-0.5)), div(y, x!))]),
+  abs: number(call('abs'), (g, [x]) => [mul(g, sign(x!))]),
+  sign: number(call('sign'), flat),
+  floor: number(call('floor'), flat),
+  ceil: number(call('ceil'), flat),
+  round: number(call('round'), flat),
+  sin: number(call('sin'), (g, [x]) => [mul(g, cos(x!))]),
+  cos: number(call('cos'), (g, [x]) => [neg(mul(g, sin(x!)))]),
+  tanh: number(call('tanh_'), (g, _, y) => [mul(g, sub(constant(1), mul(y, y)))]),
+  sigmoid: number(call('sigmoid_'), (g, _, y) => [mul(g, mul(y, sub(constant(1), y)))]),
+  erf: number(call('erf_'), (g, [x]) => [mul(g, mul(constant(2 / Math.sqrt(Math.PI)), exp(neg(mul(x!, x!)))))]),
+  // Ties share the gradient, as in PyTorch.
+  max: number(call('max_'), (g, [a, b]) => [share(g, gt(a!, b!), a!, b!), share(g, gt(b!, a!), a!, b!)]),
+  min: number(call('min_'), (g, [a, b]) => [share(g, lt(a!, b!), a!, b!), share(g, lt(b!, a!), a!, b!)]),
+  // A selected adjoint, not a product with a mask: the branch not taken may hold an infinity.
+  select: number(
+    (c, a, b) => `select(${b}, ${a}, ${c})`,
+    (g, [c]) => [null, select(c!, g, constant(0)), select(c!, constant(0), g)],
+  ),
+  lt: truth(infix('<')),
+  le: truth(infix('<=')),
+  gt: truth(infix('>')),
+  ge: truth(infix('>=')),
+  eq: truth(infix('==')),
+  ne: truth(infix('!=')),
+  and: truth(infix('&')),
+  or: truth(infix('|')),
+  not: truth((a) => `(!${a})`),
+  isFinite: truth(call('is_finite_')),
+};
+
+function share(g: Expr, wins: Expr, a: Expr, b: Expr): Expr {
+  return select(wins, g, select(eq(a, b), mul(g, constant(0.5)), constant(0)));
+}
+
+const node = (op: PrimitiveName, ...args: Expr[]): Expr => ({ op, kind: primitives[op].result, args });
+
+export const input = (index: number, kind: Kind = 'v'): Expr => ({ op: 'input', kind, args: [], value: index });
+export const scalar = (index: number): Expr => ({ op: 'scalar', kind: 'v', args: [], value: index });
+export const constant = (value: number): Expr => ({ op: 'const', kind: 'v', args: [], value });
+
+const is = (e: Expr, value: number): boolean => e.op === 'const' && e.value === value;
+
+/** A number stands for a constant. */
+export type Operand = Expr | number;
+const lift = (e: Operand): Expr => (typeof e === 'number' ? constant(e) : e);
+
+// Sums and products fold what differentiation leaves behind: zeros, ones and constants.
+export function add(a: Operand, b: Operand): Expr {
+  const [x, y] = [lift(a), lift(b)];
+  if (is(x, 0)) return y;
+  if (is(y, 0)) return x;
+  return node('add', x, y);
+}
+export function sub(a: Operand, b: Operand): Expr {
+  const [x, y] = [lift(a), lift(b)];
+  return is(y, 0) ? x : node('sub', x, y);
+}
+export function mul(a: Operand, b: Operand): Expr {
+  const [x, y] = [lift(a), lift(b)];
+  if (is(x, 1)) return y;
+  if (is(y, 1)) return x;
+  if (x.op === 'const' && y.op === 'const') return constant(x.value! * y.value!);
+  return node('mul', x, y);
+}
+export function neg(a: Operand): Expr {
+  const x = lift(a);
+  if (x.op === 'const') return constant(-x.value!);
+  return x.op === 'neg' ? x.args[0]! : node('neg', x);
+}
+
+type Unary = (a: Operand) => Expr;
+type Binary = (a: Operand, b: Operand) => Expr;
+const unary =
+  (op: PrimitiveName): Unary =>
+  (a) =>
+    node(op, lift(a));
+const binary =
+  (op: PrimitiveName): Binary =>
+  (a, b) =>
+    node(op, lift(a), lift(b));
+
+export const div = binary('div');
+export const pow = binary('pow');
+export const exp = unary('exp');
+export const expm1 = unary('expm1');
+export const log = unary('log');
+export const log1p = unary('log1p');
+export const sqrt = unary('sqrt');
+export const rsqrt = unary('rsqrt');
+export const abs = unary('abs');
+export const sign = unary('sign');
+export const floor = unary('floor');
+export const ceil = unary('ceil');
+export const round = unary('round');
+export const sin = unary('sin');
+export const cos = unary('cos');
+export const tanh = unary('tanh');
+export const sigmoid = unary('sigmoid');
+export const erf = unary('erf');
+export const max = binary('max');
+export const min = binary('min');
+export const lt = binary('lt');
+export const le = binary('le');
+export const gt = binary('gt');
+export const ge = binary('ge');
+export const eq = binary('eq');
+export const ne = binary('ne');
+export const and = binary('and');
+export const or = binary('or');
+export const not = unary('not');
+export const isFinite = unary('isFinite');
+
+/** `c` ? `a` : `b`, by element. */
+export const select = (c: Expr, a: Operand, b: Operand): Expr => node('select', c, lift(a), lift(b));

@@ -1,0 +1,54 @@
+/**
+ * WGSL functions the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or a vec4 of one), `B` the
+ * matching truth type. NaN must come out of every one of them that gets it: WGSL's own min, max and clamp may lose it.
+ */
+const sources: Record<string, string> = {
+  // Some drivers compute tanh by exponentials and overflow; beyond 10 it is 1 in f32.
+  tanh_: 'fn tanh_(x: V) -> V { return select(tanh(x), sign(x), abs(x) > V(10)); }',
+  // exp of a non-positive number only: no overflow on either side.
+  sigmoid_: `fn sigmoid_(x: V) -> V { let e = exp(-abs(x)); return select(e, V(1), x >= V(0)) / (V(1) + e); }`,
+  // Rational minimax approximation on [-4, 4] (the one of Eigen and XLA), error below 1 ulp of 1; beyond 4 erf is 1 in f32.
+  erf_: `fn erf_(x: V) -> V {
+let c = select(x, sign(x) * V(4), abs(x) > V(4));
+let s = c * c;
+var n = V(-2.72614225801306e-10);
+n = n * s + V(2.77068142495902e-08);
+n = n * s + V(-2.10102402082508e-06);
+n = n * s + V(-5.69250639462346e-05);
+n = n * s + V(-7.34990630326855e-04);
+n = n * s + V(-2.95459980854025e-03);
+n = n * s + V(-1.60960333262415e-02);
+var d = V(-1.45660718464996e-05);
+d = d * s + V(-2.13374055278905e-04);
+d = d * s + V(-1.68282697438203e-03);
+d = d * s + V(-7.37332916720468e-03);
+d = d * s + V(-1.42647390514189e-02);
+return c * n / d; }`,
+  // Near 0 the sum 1 + x loses x: a series takes over where its eighth term is below f32 precision.
+  log1p_: `fn log1p_(x: V) -> V {
+let series = x * (V(1) + x * (V(-1.0 / 2.0) + x * (V(1.0 / 3.0) + x * (V(-1.0 / 4.0) + x * (V(1.0 / 5.0) + x * (V(-1.0 / 6.0) + x * V(1.0 / 7.0)))))));
+return select(log(V(1) + x), series, abs(x) < V(0.08)); }`,
+  expm1_: `fn expm1_(x: V) -> V {
+let series = x * (V(1) + x * (V(1.0 / 2.0) + x * (V(1.0 / 6.0) + x * (V(1.0 / 24.0) + x * (V(1.0 / 120.0) + x * V(1.0 / 720.0))))));
+return select(exp(x) - V(1), series, abs(x) < V(0.15)); }`,
+  // WGSL's pow is undefined for negative bases: there whole exponents give a sign, others NaN (0/0 at run time).
+  pow_: `fn pow_(x: V, y: V) -> V {
+let m = pow(abs(x), y);
+let whole = floor(y) == y;
+let odd = abs(y - V(2) * floor(y * V(0.5))) == V(1);
+let zero = x - x;
+let negative = select(zero / zero, select(m, -m, odd), whole);
+return select(select(m, negative, x < V(0)), V(1), y == V(0)); }`,
+  max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, a != a); }',
+  min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, a != a); }',
+  // Exponent bits all set means infinity or NaN; compilers may assume neither exists and fold a comparison of floats away.
+  is_finite_: `fn is_finite_(x: V) -> B { return (bitcast<U>(x) & U(0x7f800000u)) != U(0x7f800000u); }`,
+};
+
+/** The sources of the functions that a body calls. */
+export function functionsUsedBy(body: string): string {
+  return Object.keys(sources)
+    .filter((name) => body.includes(`${name}(`))
+    .map((name) => sources[name])
+    .join('\n');
+}

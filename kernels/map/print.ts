@@ -1,0 +1,54 @@
+import { primitives } from './expr.ts';
+import type { Expr } from './expr.ts';
+
+/** WGSL for an expression: statements that bind shared parts once, and the name of the result. */
+export interface Printed {
+  readonly statements: string;
+  readonly result: string;
+}
+
+/** Prints in terms of inputs `x0`, `x1`, ..., scalars `s0`, ... and the aliases V (number) and B (truth). Common parts are computed once. */
+export function print(expr: Expr): Printed {
+  const lines: string[] = [];
+  const names = new Map<string, string>();
+  const byNode = new Map<Expr, string>();
+  const visit = (e: Expr): string => {
+    const done = byNode.get(e);
+    if (done !== undefined) return done;
+    const name = emit(e);
+    byNode.set(e, name);
+    return name;
+  };
+  const emit = (e: Expr): string => {
+    if (e.op === 'input') return `x${e.value}`;
+    if (e.op === 'scalar') return `s${e.value}`;
+    if (e.op === 'const') return `V(${literal(e.value!)})`;
+    const text = primitives[e.op].wgsl(...e.args.map(visit));
+    const known = names.get(text);
+    if (known) return known;
+    const name = `t${names.size}`;
+    names.set(text, name);
+    lines.push(`let ${name} = ${text};`);
+    return name;
+  };
+  const result = visit(expr);
+  return { statements: lines.join('\n'), result };
+}
+
+function literal(value: number): string {
+  return Number.isInteger(value) && Math.abs(value) < 2 ** 31 ? value.toFixed(0) : value.toExponential();
+}
+
+/** The inputs an expression reads, in ascending order. */
+export function inputsOf(expr: Expr): number[] {
+  const found = new Set<number>();
+  const seen = new Set<Expr>();
+  const visit = (e: Expr): void => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (e.op === 'input') found.add(e.value!);
+    e.args.forEach(visit);
+  };
+  visit(expr);
+  return [...found].sort((a, b) => a - b);
+}

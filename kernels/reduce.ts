@@ -1,0 +1,140 @@
+import type { Dispatch } from '../gpu/dispatch.ts';
+import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
+import type { Dtype, Param } from './kernel.ts';
+import { collapse, rowMajor, sizeOf } from './layout.ts';
+
+/** Associative functions to reduce by. NaN wins in max and min, as in PyTorch. */
+export type Reduction = 'sum' | 'prod' | 'max' | 'min' | 'sumSquares';
+
+const combine: Record<Reduction, (a: string, b: string) => string> = {
+  sum: (a, b) => `${a} + ${b}`,
+  prod: (a, b) => `${a} * ${b}`,
+  max: (a, b) => `select(select(${a}, ${b}, ${b} > ${a}), ${b}, ${b} != ${b})`,
+  min: (a, b) => `select(select(${a}, ${b}, ${b} < ${a}), ${b}, ${b} != ${b})`,
+  sumSquares: (a, b) => `${a} + ${b} * ${b}`,
+};
+
+export interface ReduceParams {
+  readonly kind: Reduction;
+  readonly dtype: Dtype;
+  readonly output: Dtype;
+  /** The kept axes of the operand: lengths and strides. The output is row-major over them. */
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+  /** The one reduced axis; at least 1 long. */
+  readonly length: number;
+  readonly stride: number;
+  /** Reduce runs of this many elements separately; the runs become the first axis of the output. */
+  readonly run?: number;
+}
+
+const workgroup = 64;
+
+/**
+ * Reduces one axis. One thread an output (or four neighbouring outputs, where the last kept axis is contiguous) walks its run in
+ * order, so results are the same from run to run. A long axis is cut into runs (`run`) whose results a second dispatch reduces.
+ * Variants: `columns` (vec4 over outputs), `row` (vec4 along a contiguous reduced axis), `plain`.
+ */
+export function reduce(params: ReduceParams): Dispatch {
+  const { kind, dtype, output, offset, length, stride } = params;
+  const run = params.run ?? length;
+  const runs = Math.ceil(length / run);
+  const shape = [runs, ...params.shape];
+  const merged = collapse(shape, [[run * stride, ...params.strides], rowMajor(shape)]);
+  const operand = merged.strides[0]!;
+  const rank = merged.shape.length;
+  const outputs = sizeOf(shape);
+  const aligned = (s: number): boolean => s % 4 === 0;
+  const inner = merged.shape[rank - 1] ?? 1;
+  const outer = operand.slice(0, -1);
+
+  const columns =
+    rank > 0 && operand[rank - 1] === 1 && aligned(inner) && aligned(offset) && aligned(stride) && outer.every(aligned);
+  const row = !columns && stride === 1 && aligned(offset) && aligned(run) && aligned(length) && operand.every(aligned);
+  const width = columns ? 4 : 1;
+  const type = computeType(dtype);
+  const V = columns || row ? `vec4<${type}>` : type;
+  const threads = outputs / width;
+
+  const wgslParams: Record<string, Param> = { n: u32(threads), length: u32(length), run: u32(run), stride: i32(stride), o: i32(offset) };
+  const lines = ['var rest = id;', 'var base = p.o;'];
+  for (let axis = rank - 1; axis >= 0; axis--) {
+    const last = axis === rank - 1;
+    if (axis > 0) wgslParams[`d${axis}`] = u32(last ? merged.shape[axis]! / width : merged.shape[axis]!);
+    wgslParams[`k${axis}`] = i32(operand[axis]! * (last ? width : 1));
+    lines.push(axis > 0 ? `base += i32(rest % p.d${axis}) * p.k${axis}; rest = rest / p.d${axis};` : `base += i32(rest) * p.k0;`);
+  }
+  // The last run may be shorter: runs are numbered by the slowest part of the thread's index.
+  wgslParams.perRun = u32(threads / runs);
+  const step = row ? 4 : 1;
+  const element = V === type ? `${V}(x[base])` : `${V}(x[base / 4])`;
+  const first = kind === 'sumSquares' ? 'v * v' : 'v';
+  const horizontal = kind === 'sumSquares' ? 'sum' : kind;
+  const result = row ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[horizontal](a, b)) : 'acc';
+  const stored = columns ? `vec4<${storedType(output)}>` : storedType(output);
+  return kernel({
+    name: `reduce.${kind}.${columns ? 'columns' : row ? 'row' : 'plain'}`,
+    bindings: [read('x', V === type ? storedType(dtype) : `vec4<${storedType(dtype)}>`), write('y', stored)],
+    params: wgslParams,
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: length * sizeOf(params.shape), bytes: length * sizeOf(params.shape) * bytesOf(dtype) + outputs * bytesOf(output) },
+    body: `
+if (id >= p.n) { return; }
+${lines.join('\n')}
+let count = min(p.run, p.length - (id / p.perRun) * p.run) / ${step}u;
+var v = ${element};
+var acc = ${first};
+for (var r = 1u; r < count; r++) {
+  base += ${row ? '4' : 'p.stride'};
+  v = ${element};
+  acc = ${combine[kind]('acc', 'v')};
+}
+y[id] = ${stored}(${result});`,
+  });
+}
+
+export interface ArgReduceParams {
+  readonly kind: 'argmax' | 'argmin';
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly offset: number;
+  readonly length: number;
+  readonly stride: number;
+}
+
+/** Index of the first largest or smallest element along one axis, i32; the first NaN wins. One thread an output. */
+export function argReduce(params: ArgReduceParams): Dispatch {
+  const { kind, dtype, offset, length, stride } = params;
+  const merged = collapse(params.shape, [params.strides, rowMajor(params.shape)]);
+  const threads = sizeOf(params.shape);
+  const wgslParams: Record<string, Param> = { n: u32(threads), length: u32(length), stride: i32(stride), o: i32(offset) };
+  const lines = ['var rest = id;', 'var base = p.o;'];
+  for (let axis = merged.shape.length - 1; axis >= 0; axis--) {
+    wgslParams[`d${axis}`] = u32(merged.shape[axis]!);
+    wgslParams[`k${axis}`] = i32(merged.strides[0]![axis]!);
+    lines.push(`base += i32(rest % p.d${axis}) * p.k${axis}; rest = rest / p.d${axis};`);
+  }
+  const type = computeType(dtype);
+  return kernel({
+    name: `reduce.${kind}`,
+    bindings: [read('x', storedType(dtype)), write('y', 'i32')],
+    params: wgslParams,
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: length * threads, bytes: length * threads * bytesOf(dtype) + threads * 4 },
+    body: `
+if (id >= p.n) { return; }
+${lines.join('\n')}
+var best = ${type}(x[base]);
+var at = 0u;
+for (var r = 1u; r < p.length; r++) {
+  base += p.stride;
+  let v = ${type}(x[base]);
+  if (best == best && (v ${kind === 'argmax' ? '>' : '<'} best || v != v)) { best = v; at = r; }
+}
+y[id] = i32(at);`,
+  });
+}

@@ -1,0 +1,165 @@
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+
+/** A file to write: its path and its contents, or a function that writes them piece by piece. */
+export interface FileToWrite {
+  path: string;
+  data: string | Uint8Array | ((file: StagedFile) => Promise<void>);
+}
+
+// Temporary files not yet renamed, removed if the process exits while one is being written.
+const pending = new Set<string>();
+let exitHookInstalled = false;
+
+function track(temporary: string): void {
+  pending.add(temporary);
+  if (exitHookInstalled) return;
+  exitHookInstalled = true;
+  process.once('exit', () => {
+    for (const path of pending) rmSync(path, { force: true });
+  });
+}
+
+let counter = 0;
+
+/**
+ * The one-line error for a failed write of `path`: what is wrong, that the old file is unchanged, and the mend. The
+ * original error is kept as `cause`.
+ */
+export function writeError(path: string, error: unknown): Error {
+  const code = (error as NodeJS.ErrnoException | null)?.code;
+  const folder = dirname(resolve(path));
+  const reasons: Record<string, string> = {
+    ENOSPC: `the disk is full; free some space or save to another folder`,
+    EDQUOT: `the disk quota is used up; free some space or save to another folder`,
+    EFBIG: `the file would be larger than the system allows (ulimit -f, or the file system); raise the limit or save elsewhere`,
+    EACCES: `no permission to write in ${folder}; choose a folder you may write to`,
+    EPERM: `no permission to write in ${folder}; choose a folder you may write to`,
+    EROFS: `${folder} is on a read-only file system; choose another folder`,
+    ENOTDIR: `a part of ${folder} is a file, not a folder; choose another folder`,
+    EEXIST: `a part of ${folder} is a file, not a folder; choose another folder`,
+    EISDIR: `it is a folder; choose a file name`,
+  };
+  if (code === undefined) return error instanceof Error ? error : new Error(String(error));
+  const reason = reasons[code] ?? (error as Error).message;
+  return new Error(`cannot write ${path}: ${reason} (nothing was replaced)`, { cause: error });
+}
+
+/** A file being written under a temporary name beside its place; it takes its place only by `commit`. */
+export class StagedFile {
+  readonly path: string;
+  private readonly temporary: string;
+  private handle: FileHandle | null;
+
+  private constructor(path: string, temporary: string, handle: FileHandle) {
+    this.path = path;
+    this.temporary = temporary;
+    this.handle = handle;
+  }
+
+  /** Opens the temporary file, making the folder first where it is missing. */
+  static async create(path: string): Promise<StagedFile> {
+    const folder = dirname(resolve(path));
+    const temporary = join(folder, `.${basename(path)}.${process.pid}-${counter++}.tmp`);
+    try {
+      await mkdir(folder, { recursive: true });
+      track(temporary);
+      return new StagedFile(path, temporary, await open(temporary, 'wx'));
+    } catch (error) {
+      pending.delete(temporary);
+      throw writeError(path, error);
+    }
+  }
+
+  /** Appends bytes; a short write (a full disk) is an error, never a shorter file. */
+  async write(bytes: Uint8Array): Promise<void> {
+    if (!this.handle) throw new Error(`cannot write ${this.path}: the file is already closed`);
+    // Node refuses single writes of 2 GiB and more.
+    const step = 1 << 28;
+    try {
+      for (let start = 0; start < bytes.byteLength;) {
+        const length = Math.min(step, bytes.byteLength - start);
+        const { bytesWritten } = await this.handle.write(bytes, start, length);
+        if (bytesWritten === 0) throw new Error(`cannot write ${this.path}: the system accepted no more bytes`);
+        start += bytesWritten;
+      }
+    } catch (error) {
+      throw writeError(this.path, error);
+    }
+  }
+
+  /** Flushes to the disk and closes, so that what `commit` renames is whole even after a power cut. */
+  async finish(): Promise<void> {
+    const handle = this.handle;
+    this.handle = null;
+    if (!handle) return;
+    try {
+      await handle.sync();
+    } catch (error) {
+      throw writeError(this.path, error);
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Puts the finished file in its place, over an older one. */
+  async commit(): Promise<void> {
+    await this.finish();
+    try {
+      await rename(this.temporary, this.path);
+    } catch (error) {
+      await this.discard();
+      throw writeError(this.path, error);
+    }
+    pending.delete(this.temporary);
+  }
+
+  /** Removes the temporary file; what was at `path` stays. */
+  async discard(): Promise<void> {
+    const handle = this.handle;
+    this.handle = null;
+    await handle?.close().catch(() => undefined);
+    await rm(this.temporary, { force: true });
+    pending.delete(this.temporary);
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  // Makes the renames durable. Windows cannot open folders; there the rename alone has to do.
+  const handle = await open(folder, 'r').catch(() => null);
+  await handle?.sync().catch(() => undefined);
+  await handle?.close();
+}
+
+/**
+ * Writes several files that belong together (a model, its config, its tokenizer): every one is written whole under a
+ * temporary name first, and only when all have succeeded are they renamed into place, in the order given. A failure
+ * before that (a full disk, an error while the contents are made) leaves all the old files as they were.
+ */
+export async function writeFilesAtomic(files: readonly FileToWrite[]): Promise<void> {
+  const staged: StagedFile[] = [];
+  try {
+    for (const { path, data } of files) {
+      const file = await StagedFile.create(path);
+      staged.push(file);
+      if (typeof data === 'function') await data(file);
+      else await file.write(typeof data === 'string' ? new TextEncoder().encode(data) : data);
+      await file.finish();
+    }
+    for (const file of staged) await file.commit();
+  } catch (error) {
+    for (const file of staged) await file.discard();
+    throw error;
+  }
+  for (const folder of new Set(files.map(({ path }) => dirname(resolve(path))))) await syncFolder(folder);
+}
+
+/**
+ * Writes one file whole or not at all: a temporary file in the same folder, fsync, rename. The folder is made where it
+ * is missing. Errors (a full disk, no permission) are one line and leave an older file unchanged.
+ */
+export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  await writeFilesAtomic([{ path, data }]);
+}

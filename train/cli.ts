@@ -1,0 +1,286 @@
+import { statSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+
+interface Common<T> {
+  readonly help: string;
+  readonly default?: T;
+  /** Without it and without a default, the value is undefined where the flag is absent. */
+  readonly required?: boolean;
+  /** One letter: `short: 'm'` also takes -m. */
+  readonly short?: string;
+}
+
+/** One flag. The key `batchSize` of an options record is the flag `--batch-size`. */
+export type Option =
+  | (Common<string> & { readonly type: 'string' })
+  | (Common<string> & { readonly type: 'path'; readonly exists?: 'file' | 'folder' | 'any' })
+  | (Common<number> & { readonly type: 'number' | 'int'; readonly min?: number; readonly max?: number })
+  | (Common<boolean> & { readonly type: 'boolean' })
+  | (Common<string> & { readonly type: 'choice'; readonly choices: readonly string[] });
+
+/** Arguments without a flag; by default none are taken. */
+export interface Positionals {
+  readonly name: string;
+  readonly help: string;
+  readonly min?: number;
+  readonly max?: number;
+}
+
+export interface Command<O extends Record<string, Option>> {
+  /** Begins every error line. */
+  readonly name: string;
+  readonly summary: string;
+  /** How it is started, `npx tsx train/...`; default the name. */
+  readonly usage?: string;
+  readonly options: O;
+  readonly positionals?: Positionals;
+}
+
+type ValueOf<S> = S extends { type: 'number' | 'int' }
+  ? number
+  : S extends { type: 'boolean' }
+    ? boolean
+    : S extends { type: 'choice'; choices: readonly (infer C)[] }
+      ? C
+      : string;
+type Given<S> = S extends { default: string | number | boolean } | { required: true } | { type: 'boolean' }
+  ? ValueOf<S>
+  : ValueOf<S> | undefined;
+
+export interface Parsed<O> {
+  readonly values: { readonly [K in keyof O]: Given<O[K]> };
+  readonly positionals: string[];
+}
+
+/** A command line that cannot be run as written; `main` prints its message and exits with code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** `--help` was given; the message is the usage page, which `main` prints before it exits with code 0. */
+export class HelpRequest extends Error {
+  override readonly name = 'HelpRequest';
+}
+
+/**
+ * Reads a command line: `--flag value`, `--flag=value`, `-f value`, `--flag` and `--no-flag` for booleans, `--` before positionals
+ * that start with a dash; of a repeated flag the last counts. Throws UsageError with one line that names the flag and the mend,
+ * HelpRequest on `--help`.
+ */
+export function parseOptions<const O extends Record<string, Option>>(
+  command: Command<O>,
+  argv: readonly string[] = process.argv.slice(2),
+): Parsed<O> {
+  const fail = (problem: string): never => {
+    throw new UsageError(`${command.name}: ${problem} (--help lists the options)`);
+  };
+  const byFlag = new Map(
+    Object.entries<Option>(command.options).map(([key, option]) => [flagOf(key), { key, option }]),
+  );
+  const values: Record<string, string | number | boolean | undefined> = {};
+  for (const { key, option } of byFlag.values()) {
+    values[key] = option.default ?? (option.type === 'boolean' ? false : undefined);
+  }
+  const { tokens, positionals } = parseArgs({
+    args: [...argv],
+    strict: false,
+    tokens: true,
+    allowPositionals: true,
+    options: {
+      help: { type: 'boolean', short: 'h' },
+      ...Object.fromEntries(
+        [...byFlag].map(([flag, { option }]) => [
+          flag,
+          { type: option.type === 'boolean' ? 'boolean' : 'string', ...(option.short ? { short: option.short } : {}) },
+        ]),
+      ),
+    },
+  });
+  const flags = tokens.filter((token) => token.kind === 'option');
+  if (flags.some((token) => token.name === 'help')) throw new HelpRequest(usagePage(command));
+  for (const { name, rawName, value, inlineValue } of flags) {
+    const negated = name.startsWith('no-') && byFlag.get(name.slice(3))?.option.type === 'boolean';
+    const known = byFlag.get(negated ? name.slice(3) : name);
+    if (!known) {
+      const near = rawName.startsWith('--') ? nearest(name, [...byFlag.keys(), 'help']) : undefined;
+      fail(`unknown flag ${rawName}${near ? `; did you mean --${near}?` : ''}`);
+    } else if (known.option.type === 'boolean') {
+      values[known.key] = negated !== readBoolean(rawName, value, fail);
+    } else if (value === undefined || (!inlineValue && /^-(?![\d.])/.test(value))) {
+      // parseArgs also takes a following flag as the value; only a negative number may begin with a dash.
+      fail(`${rawName} needs a value: ${rawName} ${metavar(known.option)}`);
+    } else {
+      values[known.key] = readValue(rawName, value, known.option, fail);
+    }
+  }
+  for (const [flag, { key, option }] of byFlag) {
+    if (option.required && values[key] === undefined) fail(`--${flag} is required: --${flag} ${metavar(option)}`);
+  }
+  checkPositionals(command.positionals, positionals, fail);
+  // Every key was filled from its own spec above; the mapped type says so, the loop cannot.
+  return { values: values as Parsed<O>['values'], positionals };
+}
+
+/**
+ * Runs a script's body. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of it, failures of the
+ * file system): their one line, exit code 1. Bugs (JavaScript's own TypeError, RangeError, ...), and everything under
+ * TAPEFORM_DEBUG=1: the stack, exit code 1.
+ */
+export function main(run: () => void | Promise<void>): void {
+  // The reader of a pipe may stop early (`| head`).
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    throw error;
+  });
+  void (async () => {
+    try {
+      await run();
+    } catch (error) {
+      if (error instanceof HelpRequest) {
+        process.stdout.write(`${error.message}\n`, () => process.exit(0));
+      } else {
+        process.stderr.write(`${describeError(error)}\n`, () => process.exit(error instanceof UsageError ? 2 : 1));
+      }
+    }
+  })();
+}
+
+/** What `main` prints about an error: one line where it was thrown on purpose, else the stack. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const debug = process.env['TAPEFORM_DEBUG'] === '1';
+  if (debug || !isDeliberate(error)) return error.stack ?? error.message;
+  const [first = '', ...more] = error.message.trim().split('\n');
+  return more.length > 0 ? `${first} (TAPEFORM_DEBUG=1 shows ${more.length} more lines)` : first;
+}
+
+function isDeliberate(error: Error): boolean {
+  if ('syscall' in error) return true;
+  if ('code' in error && typeof error.code === 'string' && error.code.startsWith('ERR_')) return false;
+  const bugs = [TypeError, RangeError, ReferenceError, SyntaxError, EvalError, URIError];
+  return !bugs.some((kind) => error instanceof kind);
+}
+
+/** The page that --help prints. */
+export function usagePage(command: Command<Record<string, Option>>): string {
+  const { name, summary, usage = name, options, positionals } = command;
+  const arity = !positionals ? '' : ` ${(positionals.min ?? 0) > 0 ? positionals.name : `[${positionals.name}]`}`;
+  const more = positionals && (positionals.max ?? Infinity) > 1 ? '...' : '';
+  const rows = Object.entries<Option>(options).map(([key, option]): [string, string] => {
+    const flag = option.type === 'boolean' && option.default === true ? `[no-]${flagOf(key)}` : flagOf(key);
+    const value = option.type === 'boolean' ? '' : ` ${metavar(option)}`;
+    return [`${option.short ? `-${option.short}, ` : '    '}--${flag}${value}`, `${option.help}${facts(option)}`];
+  });
+  rows.push(['-h, --help', 'print this page']);
+  const width = Math.max(...rows.map(([left]) => left.length), positionals ? positionals.name.length : 0);
+  const table = (lines: readonly (readonly [string, string])[]): string[] =>
+    lines.map(([left, right]) => `  ${left.padEnd(width)}  ${wrap(right, 100 - width - 4, width + 4)}`);
+  return [
+    `${name}: ${summary}`,
+    '',
+    `Usage: ${usage} [options]${arity}${more}`,
+    ...(positionals ? ['', ...table([[positionals.name, positionals.help]])] : []),
+    '',
+    'Options:',
+    ...table(rows),
+  ].join('\n');
+}
+
+type Fail = (problem: string) => never;
+
+function readBoolean(flag: string, value: string | undefined, fail: Fail): boolean {
+  if (value === undefined || value === 'true') return true;
+  return value === 'false' ? false : fail(`${flag} is a switch: write ${flag} or ${flag}=false, not ${flag}=${value}`);
+}
+
+function readValue(
+  flag: string,
+  text: string,
+  option: Exclude<Option, { type: 'boolean' }>,
+  fail: Fail,
+): string | number {
+  if (option.type === 'number' || option.type === 'int') {
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : NaN;
+    if (!Number.isFinite(value)) fail(`${flag} must be a number, got "${text}"`);
+    if (option.type === 'int' && !Number.isSafeInteger(value)) fail(`${flag} must be a whole number, got ${text}`);
+    const { min = -Infinity, max = Infinity } = option;
+    if (value < min || value > max) fail(`${flag} must be ${range(min, max)}, got ${text}`);
+    return value;
+  }
+  if (text === '') fail(`${flag} needs a value, got an empty string`);
+  if (option.type === 'choice' && !option.choices.includes(text)) {
+    fail(`${flag} must be one of ${option.choices.join(', ')}, got "${text}"`);
+  }
+  if (option.type === 'path' && option.exists) checkPath(flag, text, option.exists, fail);
+  return text;
+}
+
+function checkPath(flag: string, path: string, kind: 'file' | 'folder' | 'any', fail: Fail): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) return fail(`${flag}: there is no ${kind === 'any' ? 'file or folder' : kind} ${path}`);
+  if (kind === 'file' && stat.isDirectory()) fail(`${flag}: ${path} is a folder, a file is needed`);
+  if (kind === 'folder' && !stat.isDirectory()) fail(`${flag}: ${path} is a file, a folder is needed`);
+}
+
+function checkPositionals(spec: Positionals | undefined, given: readonly string[], fail: Fail): void {
+  const { name = '', min = 0, max = spec ? Infinity : 0 } = spec ?? {};
+  if (given.length < min) fail(`${name} is missing`);
+  if (given.length > max) fail(`unexpected argument "${given[max]}"`);
+}
+
+function flagOf(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function metavar(option: Option): string {
+  return { string: 'TEXT', path: 'PATH', number: 'NUMBER', int: 'INT', choice: 'NAME', boolean: '' }[option.type];
+}
+
+function range(min: number, max: number): string {
+  if (max === Infinity) return `${min} or more`;
+  return min === -Infinity ? `${max} or less` : `from ${min} to ${max}`;
+}
+
+/** Choices, range and default, as appended to the help of an option. */
+function facts(option: Option): string {
+  const list: string[] = [];
+  if (option.type === 'choice') list.push(`one of ${option.choices.join(', ')}`);
+  if ((option.type === 'number' || option.type === 'int') && (option.min ?? option.max) !== undefined) {
+    list.push(range(option.min ?? -Infinity, option.max ?? Infinity));
+  }
+  if (option.required) list.push('required');
+  if (option.default !== undefined && option.default !== false) list.push(`default ${option.default}`);
+  return list.length > 0 ? ` (${list.join('; ')})` : '';
+}
+
+function wrap(text: string, width: number, indent: number): string {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines.join(`\n${' '.repeat(indent)}`);
+}
+
+/** The candidate closest to `name` by edit distance, if it is close enough to be a slip. */
+function nearest(name: string, candidates: readonly string[]): string | undefined {
+  const [best] = candidates
+    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3) || candidate.startsWith(name))
+    .sort((a, b) => a.distance - b.distance);
+  return best?.candidate;
+}
+
+/** Levenshtein distance. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,64 @@
+import { parseHTML } from 'linkedom';
+import PostalMime from 'postal-mime';
+import { withoutListFooters } from './list-footers.ts';
+
+/**
+ * The text a reader of an e-mail sees, on one line: the text/plain part, else the text of the HTML part; MIME structure, transfer
+ * encodings and character sets decoded; no headers, no attachments, no footers of mailing lists. '' where there is no text.
+ */
+export async function emailBody(message: string): Promise<string> {
+  // U+FFFD stands where an earlier reader lost the bytes: nothing is left to decode there.
+  const source = message.replaceAll('\uFFFD', '');
+  const email = await PostalMime.parse(source);
+  const plain = readable(email.text ?? '');
+  const html = email.html ? readable(htmlText(email.html)) : '';
+  // A plain part much shorter than the HTML one is a stub ("This is an HTML message!").
+  return (plain.length * 2 < html.length ? html : plain) || readable(rawBody(source));
+}
+
+/** Text of an HTML document: no scripts, styles, comments or attributes; block elements and breaks become line ends. */
+export function htmlText(html: string): string {
+  // Comments that never end would swallow the rest, as they did in no mail reader.
+  const source = html.replace(/<!--[\s\S]*?-->/g, '').replace(/<!--[^>]*>/g, '');
+  // Without a document around it the parser keeps only the first element.
+  const { document } = parseHTML(`<!doctype html><html><body>${source}</body></html>`);
+  const parts: string[] = [];
+  const walk = (node: Node): void => {
+    if (node.nodeType === 3) parts.push(node.textContent ?? '');
+    const name = node.nodeName.toLowerCase();
+    if (node.nodeType !== 1 || SILENT.has(name)) return;
+    const edge = INLINE.has(name) ? '' : '\n';
+    parts.push(edge);
+    for (const child of node.childNodes) walk(child);
+    parts.push(edge);
+  };
+  walk(document.documentElement);
+  return parts.join('');
+}
+
+const SILENT = new Set(['script', 'style', 'title', 'noscript', 'template', 'object', 'select']);
+const INLINE = new Set(
+  'a abbr acronym b basefont bdo big blink cite code del em font i ins kbd label mark nobr q s samp small span strike strong sub sup tt u var wbr'.split(
+    ' ',
+  ),
+);
+
+/** Whitespace folded to single spaces; HTML that was sent as plain text stripped; '' where no letter or digit is left. */
+function readable(text: string): string {
+  const body = text.replace(/^\s*--\S+\s+(?=content-)/i, '').replace(PART_HEADERS, '');
+  const stripped = /<(html|body|table|font|div|p|br)\b[^>]*>/i.test(body) ? htmlText(body) : body;
+  // Controls and zero-width characters carry nothing a tokenizer keeps.
+  const folded = withoutListFooters(stripped)
+    .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
+    .trim();
+  return /[\p{L}\p{N}]/u.test(folded) ? folded : '';
+}
+
+/** What follows the headers of a message whose MIME structure is broken, without boundaries and part headers. */
+function rawBody(message: string): string {
+  const [, ...blocks] = message.split(/\r?\n\r?\n/);
+  return blocks.map((block) => block.replace(/^--.*$/gm, '').replace(PART_HEADERS, '')).join('\n\n');
+}
+
+/** Headers of a MIME part at the beginning of a text. */
+const PART_HEADERS = /^\s*(content-[a-z-]+:.*(\r?\n[ \t]+\S.*)*(\r?\n|$))+/i;

@@ -1,0 +1,118 @@
+import type { Example } from './example.ts';
+import { tableRows } from './table-rows.ts';
+import type { TableFormatOptions } from './table-rows.ts';
+
+export interface TextColumns extends TableFormatOptions {
+  /** Default "text". */
+  readonly textColumn?: string;
+  /** The second text of tasks on pairs. */
+  readonly textPairColumn?: string;
+}
+
+export interface TableOptions extends TextColumns {
+  /** Default "label". */
+  readonly labelColumn?: string;
+  /** The label names of a trained model, in its order; without them they are collected from the file. */
+  readonly labels?: readonly string[];
+}
+
+/** A row before its label is a number. */
+export interface LabelledRow {
+  readonly line: number;
+  readonly text: string;
+  readonly textPair?: string;
+  readonly label: string;
+}
+
+/**
+ * Reads a JSONL, CSV or TSV file of text and label. Labels are strings or integers; their names are sorted, integers by value, and an
+ * example's label is the index in that list. Throws one line naming file and line: no such column, no rows, broken JSON or quotes, no
+ * UTF-8, a label that `labels` does not hold, one class only.
+ */
+export async function readTable(
+  path: string,
+  options: TableOptions = {},
+): Promise<{ examples: Example[]; labels: string[] }> {
+  const rows: LabelledRow[] = [];
+  const names = new Set<string>();
+  const known = options.labels && new Set(options.labels);
+  for await (const row of streamTable(path, options)) {
+    if (known && !known.has(row.label)) {
+      throw new Error(`${path}:${row.line}: unknown label "${row.label}"; the labels are ${list(options.labels!)}`);
+    }
+    names.add(row.label);
+    rows.push(row);
+  }
+  if (rows.length === 0) throw noRows(path);
+  if (!known && names.size < 2) {
+    throw new Error(
+      `${path}: all ${rows.length} rows have the label "${[...names][0]}"; a classifier needs two classes`,
+    );
+  }
+  const labels = options.labels ? [...options.labels] : sortLabels(names);
+  const index = new Map(labels.map((name, i) => [name, i]));
+  return { examples: rows.map(({ line: _, label, ...texts }) => ({ ...texts, label: index.get(label)! })), labels };
+}
+
+/** Reads the texts alone, of a file to predict on. Throws as readTable does. */
+export async function readTexts(
+  path: string,
+  options: TextColumns = {},
+): Promise<Pick<Example, 'text' | 'textPair'>[]> {
+  const texts: Pick<Example, 'text' | 'textPair'>[] = [];
+  for await (const { line, cells } of tableRows(path, options)) texts.push(textsOf(cells, `${path}:${line}`, options));
+  if (texts.length === 0) throw noRows(path);
+  return texts;
+}
+
+/** The rows one by one, for files larger than memory. */
+export async function* streamTable(path: string, options: TableOptions = {}): AsyncGenerator<LabelledRow> {
+  const { labelColumn = 'label' } = options;
+  for await (const { line, cells } of tableRows(path, options)) {
+    const where = `${path}:${line}`;
+    const label = cell(cells, labelColumn, 'labelColumn', where);
+    const name = typeof label === 'number' && Number.isSafeInteger(label) ? String(label) : label;
+    if (typeof name !== 'string')
+      throw new Error(`${where}: label ${JSON.stringify(label)} is neither a string nor an integer`);
+    if (name.trim() === '') throw new Error(`${where}: the label is empty`);
+    yield { line, ...textsOf(cells, where, options), label: name.trim() };
+  }
+}
+
+/** Sorted: by value where all are integers, else by code unit. */
+export function sortLabels(names: Iterable<string>): string[] {
+  const sorted = [...names].sort();
+  return sorted.every((name) => /^[+-]?\d+$/.test(name)) ? sorted.sort((a, b) => Number(a) - Number(b)) : sorted;
+}
+
+function textsOf(
+  cells: Readonly<Record<string, unknown>>,
+  where: string,
+  options: TextColumns,
+): Pick<Example, 'text' | 'textPair'> {
+  const { textColumn = 'text', textPairColumn } = options;
+  const read = (column: string, option: string): string => {
+    const value = cell(cells, column, option, where);
+    if (typeof value !== 'string') throw new Error(`${where}: "${column}" is ${JSON.stringify(value)}, not a string`);
+    return value;
+  };
+  const text = read(textColumn, 'textColumn');
+  return textPairColumn === undefined ? { text } : { text, textPair: read(textPairColumn, 'textPairColumn') };
+}
+
+function cell(cells: Readonly<Record<string, unknown>>, column: string, option: string, where: string): unknown {
+  if (!Object.hasOwn(cells, column)) {
+    throw new Error(
+      `${where}: no column "${column}" among ${list(Object.keys(cells))}; name the right one as ${option}`,
+    );
+  }
+  return cells[column];
+}
+
+function noRows(path: string): Error {
+  return new Error(`${path}: no rows; a table needs at least one, under its header where it has one`);
+}
+
+function list(names: readonly string[]): string {
+  return names.length > 12 ? `${names.slice(0, 12).join(', ')}, ...` : names.join(', ') || '(none)';
+}

@@ -1,0 +1,76 @@
+import { Random } from '../random.ts';
+
+export interface SplitFractions {
+  readonly train: number;
+  readonly validation: number;
+  readonly test: number;
+}
+
+export interface SplitOptions {
+  /** Shares of the examples; they sum to 1, each from 0. Default 0.8, 0.1, 0.1. */
+  readonly fractions?: SplitFractions;
+  readonly seed: number;
+  /**
+   * Group of each example, as duplicateGroups gives it: a group goes to one split as a whole, so that no duplicate of a training
+   * example is tested on. Default: every example on its own.
+   */
+  readonly groups?: ArrayLike<number>;
+}
+
+/** Indices of the examples of each split, ascending. */
+export type Split = { readonly [name in keyof SplitFractions]: number[] };
+
+const NAMES = ['train', 'validation', 'test'] as const;
+
+/**
+ * Splits examples at random so that each class has the same share of every split, within one group. Equal seeds give equal splits.
+ * Throws where a split with a share above 0 would be empty.
+ */
+export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions): Split {
+  const { fractions = { train: 0.8, validation: 0.1, test: 0.1 }, seed, groups } = options;
+  checkFractions(fractions);
+  if (groups && groups.length !== labels.length) {
+    throw new Error(`stratifiedSplit: ${labels.length} labels but ${groups.length} groups; give one group an example`);
+  }
+  const members = new Map<number, number[]>();
+  for (let i = 0; i < labels.length; i++) append(members, groups ? groups[i]! : i, i);
+  const classes = new Map<number, number[][]>();
+  for (const group of members.values()) append(classes, labels[group[0]!]!, group);
+
+  const random = new Random(seed);
+  const split: Split = { train: [], validation: [], test: [] };
+  for (const [, list] of [...classes].sort(([a], [b]) => a - b)) {
+    const size = list.reduce((total, group) => total + group.length, 0);
+    const missing = NAMES.map((name) => fractions[name] * size);
+    for (const group of random.shuffle(list)) {
+      // Always to the split that lacks most: no class ends more than one group from its share.
+      const target = missing.indexOf(Math.max(...missing));
+      split[NAMES[target]!].push(...group);
+      missing[target]! -= group.length;
+    }
+  }
+  for (const name of NAMES) {
+    if (fractions[name] > 0 && split[name].length === 0) {
+      throw new Error(
+        `stratifiedSplit: ${labels.length} examples leave the ${name} split empty; add examples or set its share to 0`,
+      );
+    }
+    split[name].sort((a, b) => a - b);
+  }
+  return split;
+}
+
+function checkFractions(fractions: SplitFractions): void {
+  const values = NAMES.map((name) => fractions[name]);
+  const sum = values.reduce((a, b) => a + b);
+  if (!values.every((value) => value >= 0) || !(Math.abs(sum - 1) < 1e-9)) {
+    const shown = NAMES.map((name) => `${name} ${fractions[name]}`).join(', ');
+    throw new Error(`stratifiedSplit: the shares must be 0 or more and sum to 1, got ${shown}`);
+  }
+}
+
+function append<T>(map: Map<number, T[]>, key: number, value: T): void {
+  const list = map.get(key);
+  if (list) list.push(value);
+  else map.set(key, [value]);
+}

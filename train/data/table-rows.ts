@@ -1,0 +1,115 @@
+import { extname } from 'node:path';
+import { Readable, pipeline } from 'node:stream';
+import { CsvError, parse } from 'csv-parse';
+import { utf8Blocks } from './utf8-blocks.ts';
+
+export type TableFormat = 'jsonl' | 'csv' | 'tsv';
+
+export interface TableFormatOptions {
+  /** By default from the file's ending: .jsonl, .ndjson, .csv, .tsv. */
+  readonly format?: TableFormat;
+  /** Names of the columns of a CSV or TSV file that has no header line. */
+  readonly columns?: readonly string[];
+  /** Quote character of CSV and TSV, null for none. Default `"` for CSV, none for TSV (as GLUE's files are). */
+  readonly quote?: string | null;
+}
+
+/** One row: its columns by name and the line it begins on. */
+export interface TableRow {
+  readonly line: number;
+  readonly cells: Readonly<Record<string, unknown>>;
+}
+
+/** The rows of a JSONL, CSV or TSV file one by one; blank lines are passed over. Errors name file and line. */
+export function tableRows(path: string, options: TableFormatOptions = {}): AsyncGenerator<TableRow> {
+  const { format = formatOf(path), columns, quote = format === 'csv' ? '"' : null } = options;
+  return format === 'jsonl' ? jsonRows(path) : separatedRows(path, format === 'csv' ? ',' : '\t', quote, columns);
+}
+
+function formatOf(path: string): TableFormat {
+  const format = { '.jsonl': 'jsonl', '.ndjson': 'jsonl', '.csv': 'csv', '.tsv': 'tsv' }[extname(path).toLowerCase()];
+  if (!format) throw new Error(`${path}: the ending tells no format; use .jsonl, .csv or .tsv, or give the format`);
+  return format as TableFormat;
+}
+
+async function* jsonRows(path: string): AsyncGenerator<TableRow> {
+  for await (const block of utf8Blocks(path)) {
+    let line = block.line;
+    for (const text of block.text.split('\n')) {
+      if (text.trim() !== '') yield { line, cells: parseObject(text, `${path}:${line}`) };
+      line++;
+    }
+  }
+}
+
+function parseObject(text: string, where: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const [reason = ''] = (error as SyntaxError).message.split('\n');
+    throw new Error(`${where}: not JSON (${reason}); JSONL has one object on each line`, { cause: error });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Error(`${where}: ${brief(text)} is no object; JSONL has one object on each line`);
+  }
+  return value as Record<string, unknown>;
+}
+
+async function* separatedRows(
+  path: string,
+  delimiter: string,
+  quote: string | null,
+  columns: readonly string[] | undefined,
+): AsyncGenerator<TableRow> {
+  let names = columns;
+  // The parser's own line numbers count a CR LF inside quotes twice; its raw text does not lie.
+  let line = 1;
+  const parser = parse({ delimiter, quote, info: true, raw: true, skip_empty_lines: true, relax_column_count: true });
+  const text = async function* () {
+    for await (const block of utf8Blocks(path)) yield block.text;
+  };
+  // The consumer below gets every error: pipeline hands those of the file on to the parser.
+  pipeline(Readable.from(text()), parser, () => undefined);
+  const records: AsyncIterable<{ record: string[]; raw: string }> = parser;
+  try {
+    for await (const { record, raw } of records) {
+      const start = line + lineEnds(/^[\r\n]*/.exec(raw)![0]);
+      line += lineEnds(raw);
+      if (record.length === 1 && record[0]!.trim() === '') continue;
+      if (!names) {
+        names = record.map((name) => name.trim());
+        const twice = names.find((name, i) => names!.indexOf(name) < i);
+        if (twice !== undefined) throw new Error(`${path}:${start}: two columns are named "${twice}"`);
+        continue;
+      }
+      if (record.length !== names.length) {
+        const mend = quote
+          ? `quote fields that hold a ${delimiter === ',' ? 'comma' : 'tab'}`
+          : 'a field may hold no tab';
+        throw new Error(`${path}:${start}: ${record.length} fields where ${names.length} are expected; ${mend}`);
+      }
+      yield { line: start, cells: Object.fromEntries(names.map((name, i) => [name, record[i]])) };
+    }
+  } catch (error) {
+    if (error instanceof CsvError) throw csvError(path, line, error);
+    throw error;
+  }
+}
+
+function csvError(path: string, line: number, error: CsvError): Error {
+  const reasons: Record<string, string> = {
+    CSV_QUOTE_NOT_CLOSED: 'a quote opens in this row and never closes',
+    CSV_INVALID_CLOSING_QUOTE: 'text follows a closing quote; double the quotes inside a quoted field',
+    INVALID_OPENING_QUOTE: 'a quote stands inside an unquoted field; quote the field and double its quotes',
+  };
+  return new Error(`${path}:${line}: ${reasons[error.code] ?? error.message.split('\n')[0]}`, { cause: error });
+}
+
+function lineEnds(text: string): number {
+  return text.match(/\r\n|\r|\n/g)?.length ?? 0;
+}
+
+function brief(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 40)}...` : text;
+}

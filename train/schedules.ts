@@ -1,0 +1,78 @@
+/**
+ * Learning-rate schedules as pure functions of the optimizer step (0 before the first update) giving a multiplier of the base rate.
+ * Formulas of Transformers' optimization.py; there, too, the first step of a warm-up has rate 0.
+ */
+export type Schedule = (step: number) => number;
+
+export interface ScheduleOptions {
+  /** Steps over which the multiplier rises from 0 to 1. Default 0. */
+  readonly warmupSteps?: number;
+  /** All optimizer steps of the run, warm-up included. Needed by linear and cosine. */
+  readonly totalSteps?: number;
+  /** Waves of the cosine; 0.5 (default) falls from 1 to 0 once. */
+  readonly numCycles?: number;
+}
+
+/** Always 1. */
+export function constant(): Schedule {
+  return () => 1;
+}
+
+/** Rises to 1 over warmupSteps, then stays. */
+export function constantWithWarmup(warmupSteps: number): Schedule {
+  return (step) => (step < warmupSteps ? step / Math.max(1, warmupSteps) : 1);
+}
+
+/** Rises to 1 over warmupSteps, then falls in a straight line to 0 at totalSteps. */
+export function linear(warmupSteps: number, totalSteps: number): Schedule {
+  return (step) =>
+    step < warmupSteps
+      ? step / Math.max(1, warmupSteps)
+      : Math.max(0, (totalSteps - step) / Math.max(1, totalSteps - warmupSteps));
+}
+
+/** Rises to 1 over warmupSteps, then follows (1 + cos(2 pi numCycles t)) / 2 with t from 0 to 1 at totalSteps. */
+export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5): Schedule {
+  return (step) => {
+    if (step < warmupSteps) return step / Math.max(1, warmupSteps);
+    const progress = (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
+    return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * numCycles * 2 * progress)));
+  };
+}
+
+export const scheduleNames = ['constant', 'constantWithWarmup', 'linear', 'cosine'] as const;
+export type ScheduleName = (typeof scheduleNames)[number];
+
+/** The schedule of that name. Throws on unknown names, on steps that are no whole numbers and where warm-up outlasts the run. */
+export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Schedule {
+  const { warmupSteps = 0, totalSteps, numCycles = 0.5 } = options;
+  wholeNumber('warmupSteps', warmupSteps);
+  if (totalSteps !== undefined) wholeNumber('totalSteps', totalSteps);
+  switch (name) {
+    case 'constant':
+      return constant();
+    case 'constantWithWarmup':
+      return constantWithWarmup(warmupSteps);
+    case 'linear':
+      return linear(warmupSteps, needTotal(name, warmupSteps, totalSteps));
+    case 'cosine':
+      if (!(numCycles > 0)) throw new Error(`schedule: numCycles must be above 0, got ${numCycles}`);
+      return cosine(warmupSteps, needTotal(name, warmupSteps, totalSteps), numCycles);
+    default:
+      throw new Error(`schedule: unknown schedule "${String(name)}"; use one of ${scheduleNames.join(', ')}`);
+  }
+}
+
+function needTotal(name: string, warmupSteps: number, totalSteps: number | undefined): number {
+  if (totalSteps === undefined) throw new Error(`schedule: ${name} needs totalSteps, the number of optimizer steps`);
+  if (warmupSteps > totalSteps) {
+    throw new Error(`schedule: warmupSteps ${warmupSteps} exceeds totalSteps ${totalSteps}; shorten the warm-up`);
+  }
+  return totalSteps;
+}
+
+function wholeNumber(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 0) {
+    throw new Error(`schedule: ${name} must be a whole number of steps from 0 up, got ${value}`);
+  }
+}
