@@ -24,6 +24,8 @@ export interface Lowering {
   temporary(shape: readonly number[], dtype: Dtype): Tensor;
   /** The tensor itself if its elements lie in row-major order (from any offset), else a copy that does. */
   contiguous(x: Tensor): Tensor;
+  /** A copy in row-major order from offset 0. */
+  copy(x: Tensor): Tensor;
 }
 
 export interface VjpContext<A> {

@@ -4,7 +4,7 @@ import { sizeOf } from '../kernels/layout.ts';
 import { noGrad } from './grad-mode.ts';
 import { fromHalf } from './half.ts';
 import { clone } from './ops/reshape.ts';
-import { ready } from './runtime.ts';
+import { onDevice, ready } from './runtime.ts';
 import type { Tensor } from './tensor.ts';
 
 export type DataArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
@@ -17,11 +17,17 @@ export async function data(x: Tensor): Promise<DataArray> {
   // Copies need whole words: a view that starts inside one (f16) is moved first.
   const aligned = x.isContiguous && (x.offset * bytesOf(x.dtype)) % 4 === 0;
   const source = aligned ? x : noGrad(() => clone(x));
-  const gpu = await ready();
   const bytes = source.size * bytesOf(source.dtype);
-  const allocation = source.storage.on((size, label) => gpu.allocate(size, label));
-  const raw = await gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
+  // The copy is recorded before anything is awaited: the caller's scope may end, or the tensor change, in the meantime.
+  let reading: Promise<Uint8Array> | undefined;
+  onDevice((gpu) => {
+    const allocation = source.storage.on((size, label) => gpu.allocate(size, label));
+    reading = gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
+    reading.catch(() => undefined); // awaited below
+  });
   if (!aligned) source.storage.free();
+  await ready();
+  const raw = await reading!;
   return decode(raw.subarray(0, bytes), x.dtype);
 }
 

@@ -98,15 +98,10 @@ function lowering(gpu: Gpu, name: string, temporaries: Tensor[]): Lowering {
     temporaries.push(t);
     return t;
   };
-  return {
-    target: gpu.target,
-    emit,
-    temporary,
-    contiguous(x) {
-      if (x.isContiguous) return x;
-      const copy = temporary(x.shape, x.dtype);
-      emit(copyTo(x, copy), [x, copy]);
-      return copy;
-    },
+  const copy = (x: Tensor): Tensor => {
+    const y = temporary(x.shape, x.dtype);
+    emit(copyTo(x, y), [x, y]);
+    return y;
   };
+  return { target: gpu.target, emit, temporary, copy, contiguous: (x) => (x.isContiguous ? x : copy(x)) };
 }

@@ -78,7 +78,12 @@ export class Gpu {
   }
 
   /** Copies bytes back to the host after everything recorded before. `offset` and the range's end are multiples of 4. */
-  async read({ buffer }: Allocation, offset: number, bytes: number): Promise<Uint8Array> {
+  read({ buffer }: Allocation, offset: number, bytes: number): Promise<Uint8Array> {
+    return this.readBuffer(buffer, offset, bytes);
+  }
+
+  /** As `read`, for a buffer that the pool does not own. */
+  async readBuffer(buffer: GPUBuffer, offset: number, bytes: number): Promise<Uint8Array> {
     this.errors.check();
     const reader = this.reader(bytes);
     this.encoder.copy(buffer, offset, reader, 0, bytes);

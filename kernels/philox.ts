@@ -42,3 +42,27 @@ function mulHigh(a: number, b: number): number {
   const carry = aLow * bHigh + (middle & 0xffff);
   return (aHigh * bHigh + (middle >>> 16) + (carry >>> 16)) >>> 0;
 }
+
+/**
+ * The same function in WGSL, and uniform numbers from its words: `philox(counter, key) -> vec4<u32>`, `unit(vec4<u32>) -> vec4<f32>` in [0, 1) with
+ * 24 bits, the most that f32 holds evenly.
+ */
+export const philoxWgsl = `
+fn mulHigh(a: u32, b: u32) -> u32 {
+  let aLow = a & 0xffffu; let aHigh = a >> 16u; let bLow = b & 0xffffu; let bHigh = b >> 16u;
+  let middle = aHigh * bLow + ((aLow * bLow) >> 16u);
+  let carry = aLow * bHigh + (middle & 0xffffu);
+  return aHigh * bHigh + (middle >> 16u) + (carry >> 16u);
+}
+fn philox(counter: vec4<u32>, key: vec2<u32>) -> vec4<u32> {
+  var c = counter;
+  var k = key;
+  for (var round = 0u; round < 10u; round++) {
+    c = vec4<u32>(
+      mulHigh(${M1}u, c.z) ^ c.y ^ k.x, ${M1}u * c.z,
+      mulHigh(${M0}u, c.x) ^ c.w ^ k.y, ${M0}u * c.x);
+    k += vec2<u32>(${W0}u, ${W1}u);
+  }
+  return c;
+}
+fn unit(words: vec4<u32>) -> vec4<f32> { return vec4<f32>(words >> vec4<u32>(8u)) * ${2 ** -24}; }`;

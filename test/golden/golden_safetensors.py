@@ -6,8 +6,31 @@ import os
 import torch
 from safetensors.torch import save_file
 
-HALVES = [0.0, -0.0, 1.0, -1.5, 65504.0, 6.103515625e-05, 5.960464477539063e-08, -3.0517578125e-05, 0.333251953125, float("inf"), float("-inf")]
-BRAINS = [0.0, -0.0, 1.0, -1.5, 3.3895313892515355e38, 1.1754943508222875e-38, 9.183549615799121e-41, 0.333984375, float("inf"), float("-inf")]
+HALVES = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.5,
+    65504.0,
+    6.103515625e-05,
+    5.960464477539063e-08,
+    -3.0517578125e-05,
+    0.333251953125,
+    float("inf"),
+    float("-inf"),
+]
+BRAINS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.5,
+    3.3895313892515355e38,
+    1.1754943508222875e-38,
+    9.183549615799121e-41,
+    0.333984375,
+    float("inf"),
+    float("-inf"),
+]
 
 
 def generate(folder, minilm):
@@ -29,8 +52,14 @@ def generate(folder, minilm):
     save_file(tensors, os.path.join(folder, "dtypes.safetensors"), metadata={"format": "pt", "note": "two strings"})
     golden = {
         # Strings, since JSON has neither infinities nor 64-bit integers.
-        name: {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape), "values": [str(value) for value in tensor.flatten().tolist()]}
+        name: {
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+            "shape": list(tensor.shape),
+            "values": [str(value) for value in tensor.flatten().tolist()],
+        }
         for name, tensor in tensors.items()
     }
     with open(os.path.join(folder, "dtypes.json"), "w", encoding="utf-8") as file:
-        file.write("{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in golden.items()) + "\n}\n")
+        file.write(
+            "{\n" + ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in golden.items()) + "\n}\n"
+        )

@@ -12,37 +12,46 @@ import tempfile
 from tokenizers import AddedToken
 from transformers import BertTokenizer
 
+# fmt: off
 HAND_MADE = [
-    "", " ", "\t\n\r", "a", "Hello, world!", "hello", "HELLO", "unaffable", "embeddings", "don't stop", "it's o'clock",
-    "e-mail: a_b@c.d", "C++ & C#; $5.00 + 10% = <x> ^ `y` | ~z", "[CLS] [SEP] [MASK] [UNK] [PAD]", "[mask]", "a[MASK]b",
-    "[MASK][MASK]", "[ MASK ]", "[CLS", "x[SEP]", "[unused0] [unused99]", "##s ##ing a##b", "naïve café résumé",
-    "nai\u0308ve cafe\u0301", "\u0301", "\u0301\u0302a", "a\u0301\u0327b", "a\u0327\u0301b", "Ångström", "\u212bngstrom",
-    "İstanbul", "ıspanak", "ΟΔΟΣ ΣΊΣΥΦΟΣ", "ὈΔΥΣΣΕΎΣ", "Straße STRASSE", "ﬁne ﬂow", "ǅ ǆ Ǆ", "Đà Nẵng", "Ελληνικά", "привет МИР Ёж",
-    "שָׁלוֹם", "السَّلَامُ عَلَيْكُم", "नमस्ते दुनिया", "สวัสดีชาวโลก", "안녕하세요 세계", "\u1112\u1161\u11ab글", "한\u302e글", "\u302f\u302ea",
-    "こんにちは世界", "コンピュータ", "ｶﾞｷﾞ", "がぎ", "你好，世界！", "a你b好c", "中文English混合", "\u3400\u4dbf\u9fff\uf900", "\U00020000\U00020001x",
-    "\U0002a6d6\U0002b740\U0002b820\U0002b920\U0002f800", "🙂", "a🙂b", "👨‍👩‍👧‍👦 family", "👍🏽 ok", "🇩🇪🇫🇷", "e🙂\u0301", "\ufe0f", "☃️ snow",
-    "\u0000a\u0000b", "a\u0007b", "\u200bzero\u200bwidth", "a\u200db", "\ufeffbom", "soft\u00adhyphen", "\ue000private", "\ufffdreplaced",
-    "no\u00a0break", "em\u2003space", "line\u2028para\u2029", "\u0085next", "\u3000wide", "\u180e", "\u2060joiner", "a\u034fb",
-    "tab\tnew\nline\r\nreturn", "  lead and trail  ", "many     spaces", "…—–‘’“”«»", "¿Qué? ¡Sí!", "100€ £5 ¥7 ₹9", "x²+y³=z⁴", "½ ¾ ⅓",
+    "", " ", "\t\n\r", "a", "Hello, world!", "hello", "HELLO", "unaffable", "embeddings", "don't stop",
+    "it's o'clock", "e-mail: a_b@c.d", "C++ & C#; $5.00 + 10% = <x> ^ `y` | ~z", "[CLS] [SEP] [MASK] [UNK] [PAD]",
+    "[mask]", "a[MASK]b", "[MASK][MASK]", "[ MASK ]", "[CLS", "x[SEP]", "[unused0] [unused99]", "##s ##ing a##b",
+    "naïve café résumé", "nai\u0308ve cafe\u0301", "\u0301", "\u0301\u0302a", "a\u0301\u0327b", "a\u0327\u0301b",
+    "Ångström", "\u212bngstrom", "İstanbul", "ıspanak", "ΟΔΟΣ ΣΊΣΥΦΟΣ", "ὈΔΥΣΣΕΎΣ", "Straße STRASSE", "ﬁne ﬂow",
+    "ǅ ǆ Ǆ", "Đà Nẵng", "Ελληνικά", "привет МИР Ёж", "שָׁלוֹם", "السَّلَامُ عَلَيْكُم", "नमस्ते दुनिया",
+    "สวัสดีชาวโลก", "안녕하세요 세계", "\u1112\u1161\u11ab글", "한\u302e글", "\u302f\u302ea", "こんにちは世界", "コンピュータ", "ｶﾞｷﾞ", "がぎ",
+    "你好，世界！", "a你b好c", "中文English混合", "\u3400\u4dbf\u9fff\uf900", "\U00020000\U00020001x",
+    "\U0002a6d6\U0002b740\U0002b820\U0002b920\U0002f800", "🙂", "a🙂b", "👨‍👩‍👧‍👦 family", "👍🏽 ok", "🇩🇪🇫🇷", "e🙂\u0301",
+    "\ufe0f", "☃️ snow", "\u0000a\u0000b", "a\u0007b", "\u200bzero\u200bwidth", "a\u200db", "\ufeffbom",
+    "soft\u00adhyphen", "\ue000private", "\ufffdreplaced", "no\u00a0break", "em\u2003space", "line\u2028para\u2029",
+    "\u0085next", "\u3000wide", "\u180e", "\u2060joiner", "a\u034fb", "tab\tnew\nline\r\nreturn",
+    "  lead and trail  ", "many     spaces", "…—–‘’“”«»", "¿Qué? ¡Sí!", "100€ £5 ¥7 ₹9", "x²+y³=z⁴", "½ ¾ ⅓",
     "１２３ ＡＢＣ", "№ ℡ ™ ℃", "٣٤٥ ४५६", "1,234.56", "3.14159e-10", "0xDEADBEEF", "https://example.com/a?b=c&d=%20#e",
-    "user@example.co.uk", "C:\\Windows\\x", "/usr/bin/env", "foo_bar-baz.qux", "CamelCaseWord", "ALLCAPS", "aaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "a" * 100, "a" * 101, "é" * 100, "e\u0301" * 101, "ab" * 50 + " tail", "🙂" * 101, "1" * 150, "." * 20, "supercalifragilisticexpialidocious",
-    "pneumonoultramicroscopicsilicovolcanoconiosis", "antidisestablishmentarianism", "the quick brown fox", "qzxjkv", "xyzzy plugh",
-    "<html><body class=\"a\">&nbsp;</body></html>", "{\"key\": [1, 2.5, null]}", "SELECT * FROM t WHERE a='b';", "\\n \\t \\u0000",
-    "def f(x):\n    return x**2", "i̇", "𝐁𝐨𝐥𝐝 𝒮cript", "ℌ𝔢𝔩𝔩𝔬", "\U0001d15f\U0001d165", "\u0f71\u0f72", "ο\u0345Α\u0345", "Ǻ ǻ Ḁ ḁ", "ộ Ộ", "\u1e9b\u0323",
-    "क्षत्रिय", "ক্ষ", "ස්‍ර", "தமிழ்", "తెలుగు", "ಕನ್ನಡ", "മലയാളം", "မြန်မာ", "ភាសាខ្មែរ", "ལྷ་ས", "ᠮᠣᠩᠭᠣᠯ", "አማርኛ", "ქართული ᲥᲐ", "Հայերեն",
+    "user@example.co.uk", "C:\\Windows\\x", "/usr/bin/env", "foo_bar-baz.qux", "CamelCaseWord", "ALLCAPS",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "a" * 100, "a" * 101, "é" * 100, "e\u0301" * 101, "ab" * 50 + " tail", "🙂" * 101,
+    "1" * 150, "." * 20, "supercalifragilisticexpialidocious", "pneumonoultramicroscopicsilicovolcanoconiosis",
+    "antidisestablishmentarianism", "the quick brown fox", "qzxjkv", "xyzzy plugh",
+    '<html><body class="a">&nbsp;</body></html>', '{"key": [1, 2.5, null]}', "SELECT * FROM t WHERE a='b';",
+    "\\n \\t \\u0000", "def f(x):\n    return x**2", "i̇", "𝐁𝐨𝐥𝐝 𝒮cript", "ℌ𝔢𝔩𝔩𝔬", "\U0001d15f\U0001d165",
+    "\u0f71\u0f72", "ο\u0345Α\u0345", "Ǻ ǻ Ḁ ḁ", "ộ Ộ", "\u1e9b\u0323", "क्षत्रिय", "ক্ষ", "ස්‍ර", "தமிழ்", "తెలుగు",
+    "ಕನ್ನಡ", "മലയാളം", "မြန်မာ", "ភាសាខ្មែរ", "ལྷ་ས", "ᠮᠣᠩᠭᠣᠯ", "አማርኛ", "ქართული ᲥᲐ", "Հայերեն",
 ]
+# fmt: on
 
 # Stretches of characters for random texts; all were assigned by Unicode 8. Spacing marks that NFD moves (musical stems,
 # Hangul tone marks) are left out: the reference gives them the place of the mark they changed places with.
+# fmt: off
 RANGES = [
-    (0x20, 0x7E), (0x61, 0x7A), (0x61, 0x7A), (0x41, 0x5A), (0x00, 0x20), (0x7F, 0xA0), (0xA1, 0x24F), (0x250, 0x2FF), (0x300, 0x36F),
-    (0x391, 0x3A1), (0x3A3, 0x3C9), (0x400, 0x4FF), (0x5D0, 0x5EA), (0x620, 0x655), (0x904, 0x939), (0xE01, 0xE3A), (0x1100, 0x1112),
-    (0x1161, 0x1175), (0x11A8, 0x11C2), (0xAC00, 0xD7A3), (0x1E00, 0x1EFF), (0x1F00, 0x1F15), (0x2000, 0x2064), (0x20A0, 0x20BE),
-    (0x2100, 0x218A), (0x2190, 0x23FA), (0x2500, 0x27BF), (0x3000, 0x3030), (0x3041, 0x3096), (0x30A0, 0x30FF), (0x3400, 0x4DB5),
-    (0x4E00, 0x9FD5), (0xE000, 0xE010), (0xF900, 0xFA6D), (0xFB00, 0xFB06), (0xFE00, 0xFE0F), (0xFF01, 0xFF60), (0xFFFC, 0xFFFD),
-    (0x1D400, 0x1D454), (0x1F300, 0x1F579), (0x1F600, 0x1F64F), (0x20000, 0x2A6D6), (0x2B820, 0x2B830), (0xE0020, 0xE007F),
+    (0x20, 0x7E), (0x61, 0x7A), (0x61, 0x7A), (0x41, 0x5A), (0x00, 0x20), (0x7F, 0xA0), (0xA1, 0x24F), (0x250, 0x2FF),
+    (0x300, 0x36F), (0x391, 0x3A1), (0x3A3, 0x3C9), (0x400, 0x4FF), (0x5D0, 0x5EA), (0x620, 0x655), (0x904, 0x939),
+    (0xE01, 0xE3A), (0x1100, 0x1112), (0x1161, 0x1175), (0x11A8, 0x11C2), (0xAC00, 0xD7A3), (0x1E00, 0x1EFF),
+    (0x1F00, 0x1F15), (0x2000, 0x2064), (0x20A0, 0x20BE), (0x2100, 0x218A), (0x2190, 0x23FA), (0x2500, 0x27BF),
+    (0x3000, 0x3030), (0x3041, 0x3096), (0x30A0, 0x30FF), (0x3400, 0x4DB5), (0x4E00, 0x9FD5), (0xE000, 0xE010),
+    (0xF900, 0xFA6D), (0xFB00, 0xFB06), (0xFE00, 0xFE0F), (0xFF01, 0xFF60), (0xFFFC, 0xFFFD), (0x1D400, 0x1D454),
+    (0x1F300, 0x1F579), (0x1F600, 0x1F64F), (0x20000, 0x2A6D6), (0x2B820, 0x2B830), (0xE0020, 0xE007F),
 ]
+# fmt: on
 
 
 def random_text(rng, words):
@@ -80,7 +89,13 @@ def encode_text(tokenizer, text):
     return [text, encoding.ids, offsets, encoding.word_ids]
 
 
-BATCH_TEXTS = ["short", "", "a somewhat longer sentence, with punctuation and unaffable words.", "日本語 and 🙂 emoji", "naïve café"]
+BATCH_TEXTS = [
+    "short",
+    "",
+    "a somewhat longer sentence, with punctuation and unaffable words.",
+    "日本語 and 🙂 emoji",
+    "naïve café",
+]
 BATCH_PAIRS = [
     ["who wrote it?", "it was written by an unaffable novelist from the north."],
     ["a very long first text that goes on and on and on for quite a while", "short"],
@@ -99,16 +114,24 @@ def batch_cases():
         yield texts, {"padding": "max_length", "maxLength": 40}
         for length in (5, 6, 7, 10, 11, 16):
             yield texts, {"padding": True, "truncation": True, "maxLength": length}
-        yield texts, {"padding": "max_length", "truncation": "longest_first", "maxLength": 12, "addSpecialTokens": False}
+        yield (
+            texts,
+            {"padding": "max_length", "truncation": "longest_first", "maxLength": 12, "addSpecialTokens": False},
+        )
         yield texts, {"padding": True, "truncation": True, "maxLength": 16, "padToMultipleOf": 8}
     yield BATCH_TEXTS, {"padding": True, "truncation": "only_first", "maxLength": 6}
     yield BATCH_TEXTS, {"padding": True, "truncation": True, "maxLength": 2}
     yield BATCH_PAIRS[:1], {"padding": True, "truncation": "only_second", "maxLength": 12}
     yield BATCH_PAIRS[1:2], {"padding": True, "truncation": "only_first", "maxLength": 12}
     for stride in (0, 2):
-        yield BATCH_TEXTS, {"padding": True, "truncation": True, "maxLength": 8, "stride": stride, "returnOverflowingTokens": True}
-    yield BATCH_PAIRS[:1], {"padding": True, "truncation": "only_second", "maxLength": 14, "stride": 3, "returnOverflowingTokens": True}
-    yield BATCH_PAIRS[1:2], {"padding": "max_length", "truncation": "only_first", "maxLength": 10, "stride": 1, "returnOverflowingTokens": True}
+        yield (
+            BATCH_TEXTS,
+            {"padding": True, "truncation": True, "maxLength": 8, "stride": stride, "returnOverflowingTokens": True},
+        )
+    qa = {"padding": True, "truncation": "only_second", "maxLength": 14, "stride": 3, "returnOverflowingTokens": True}
+    yield BATCH_PAIRS[:1], qa
+    first = {"padding": "max_length", "truncation": "only_first", "maxLength": 10}
+    yield BATCH_PAIRS[1:2], {**first, "stride": 1, "returnOverflowingTokens": True}
     yield WORDS, {"padding": True, "isSplitIntoWords": True}
     yield WORDS, {"padding": True, "truncation": True, "maxLength": 6, "isSplitIntoWords": True}
 
@@ -136,8 +159,11 @@ def encode_batch(tokenizer, inputs, options):
             flat += [at[start], at[end]]
         offsets.append(flat)
     result = {
-        "inputIds": out["input_ids"], "attentionMask": out["attention_mask"], "tokenTypeIds": out["token_type_ids"],
-        "specialTokensMask": out["special_tokens_mask"], "offsets": offsets,
+        "inputIds": out["input_ids"],
+        "attentionMask": out["attention_mask"],
+        "tokenTypeIds": out["token_type_ids"],
+        "specialTokensMask": out["special_tokens_mask"],
+        "offsets": offsets,
         "wordIds": [[-1 if word is None else word for word in out.word_ids(row)] for row in range(len(samples))],
     }
     if options.get("returnOverflowingTokens"):
@@ -154,8 +180,22 @@ ADDED_TOKENS = [
     AddedToken("[E1]x", special=True),
 ]
 ADDED_TEXTS = [
-    "hi <user>!", "<user><user>", "a  <left>  b", "a  <right>  b", "  <left><right>  ", "wörd word WÖRD wo\u0308rd wörds aWörd", "[E1] a[E1] [E1]b [E1]x _[E1]",
-    "a <right>  <left> b", "\t<left>\n", "x<user>y", "<USER>", "Wörd.", "é[E1]é", "<left", "(wörd)", "[E1][E1]",
+    "hi <user>!",
+    "<user><user>",
+    "a  <left>  b",
+    "a  <right>  b",
+    "  <left><right>  ",
+    "wörd word WÖRD wo\u0308rd wörds aWörd",
+    "[E1] a[E1] [E1]b [E1]x _[E1]",
+    "a <right>  <left> b",
+    "\t<left>\n",
+    "x<user>y",
+    "<USER>",
+    "Wörd.",
+    "é[E1]é",
+    "<left",
+    "(wörd)",
+    "[E1][E1]",
 ]
 
 
@@ -168,7 +208,10 @@ def generate(folder, minilm):
 
     golden = {"texts": [encode_text(tokenizer, text) for text in texts], "variants": []}
     for settings in (
-        {"do_lower_case": False}, {"do_lower_case": False, "strip_accents": True}, {"strip_accents": False}, {"tokenize_chinese_chars": False},
+        {"do_lower_case": False},
+        {"do_lower_case": False, "strip_accents": True},
+        {"strip_accents": False},
+        {"tokenize_chinese_chars": False},
     ):
         variant = BertTokenizer.from_pretrained(minilm, **settings)
         sample = rng.sample(texts, 40) + ["Hello Café ΟΔΟΣ", "中文 ok", "\u302f\u302ea", "İx"]
@@ -176,12 +219,19 @@ def generate(folder, minilm):
     golden["batches"] = [encode_batch(tokenizer, inputs, options) for inputs, options in batch_cases()]
     for side in ("truncation_side", "padding_side"):
         sided = BertTokenizer.from_pretrained(minilm, **{side: "left"})
-        for options in ({"padding": True, "truncation": True, "maxLength": 8}, {"padding": True, "truncation": True, "maxLength": 8, "stride": 2, "returnOverflowingTokens": True}):
+        for options in (
+            {"padding": True, "truncation": True, "maxLength": 8},
+            {"padding": True, "truncation": True, "maxLength": 8, "stride": 2, "returnOverflowingTokens": True},
+        ):
             golden["batches"].append({"config": {side: "left"}, **encode_batch(sided, BATCH_TEXTS, options)})
     golden["decode"] = []
     for text in rng.sample(texts, 40) + ["don't do that, it 's he 'll we 've n't . ! ? ,", "a ' b"]:
         ids = tokenizer(text)["input_ids"]
-        decoded = [tokenizer.decode(ids), tokenizer.decode(ids, skip_special_tokens=True), tokenizer.decode(ids, clean_up_tokenization_spaces=True)]
+        decoded = [
+            tokenizer.decode(ids),
+            tokenizer.decode(ids, skip_special_tokens=True),
+            tokenizer.decode(ids, clean_up_tokenization_spaces=True),
+        ]
         golden["decode"].append([ids, *decoded])
     with tempfile.TemporaryDirectory() as scratch:
         added = BertTokenizer.from_pretrained(minilm)

@@ -1,0 +1,143 @@
+import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
+import { chooseLanes } from '../../kernels/rows.ts';
+import { compositeVjp } from '../composite.ts';
+import { requireFloat, sameShape, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import type { Lowering, Op } from '../op.ts';
+import { apply } from '../tape.ts';
+import { isFloat } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
+import { add, div, mul, neg, sub } from './arithmetic.ts';
+import { cast, sum } from './broadcast.ts';
+import { eq, where } from './comparison.ts';
+import { embedding, oneHot } from './gather.ts';
+import { reshape, squeeze, unsqueeze } from './reshape.ts';
+import { slice } from './slice.ts';
+import { softmax, logSoftmax } from './softmax.ts';
+import { permute } from './movement.ts';
+
+interface Attrs {
+  readonly ignoreIndex: number;
+  readonly smoothing: number;
+}
+
+/** Inputs logits [rows, classes], target i32 [rows], (weight f32 [classes]); outputs loss [rows] and stats [rows, 2]. */
+const lossOp: Op<Attrs> = defineOp<Attrs>({
+  name: 'crossEntropy',
+  infer: ([x]) => [
+    { shape: [x!.shape[0]!], dtype: 'f32' },
+    { shape: [x!.shape[0]!, 2], dtype: 'f32' },
+  ],
+  lower(lowering, inputs, [loss, stats], attrs) {
+    const sources = inputs.map(lowering.contiguous);
+    lowering.emit(crossEntropyKernel(kernelParams(lowering, sources, attrs)), [...sources, loss!, stats!]);
+  },
+  saves: { inputs: [0, 1, 2], outputs: [1] },
+  vjp({ g, input, output, specs, attrs }) {
+    const inputs = specs.map((_, i) => input(i));
+    const weight = inputs[2];
+    const [dx] = apply(lossBackwardOp, [inputs[0]!, inputs[1]!, ...(weight ? [weight] : []), output(1), g], attrs);
+    return [dx!, ...specs.slice(1).map(() => null)];
+  },
+});
+
+/** Inputs logits, target, (weight,) stats, g. */
+const lossBackwardOp = defineOp<Attrs>({
+  name: 'crossEntropyBackward',
+  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  lower(lowering, inputs, [dx], attrs) {
+    const sources = inputs.map(lowering.contiguous);
+    const stats = sources.length - 2;
+    const params = kernelParams(lowering, sources.slice(0, stats), attrs);
+    lowering.emit(crossEntropyBackward({ ...params, gOffset: sources.at(-1)!.offset }), [...sources, dx!]);
+  },
+  saves: { inputs: [0, 1, 2, 3, 4] },
+  vjp: compositeVjp((inputs, { ignoreIndex, smoothing }) => {
+    const [x, target] = [inputs[0]!, inputs[1]!];
+    const weight = inputs.length === 5 ? inputs[2]! : undefined;
+    const classes = x.shape[1]!;
+    const ignored = eq(target, ignoreIndex);
+    const safe = where(ignored, 0, target);
+    const prob = softmax(x, 1);
+    const w = weight ? embedding(reshape(weight, [classes, 1]), safe) : undefined;
+    const hard = sub(prob, oneHot(safe, classes));
+    const soft = weight ? sub(mul(prob, sum(weight)), weight) : sub(mul(prob, classes), 1);
+    const direction = add(mul(w ? mul(hard, w) : hard, 1 - smoothing), mul(soft, smoothing / classes));
+    const scale = where(ignored, 0, inputs.at(-1)!);
+    return [cast(mul(direction, unsqueeze(scale, 1)), x.dtype)];
+  }),
+});
+
+function kernelParams({ target }: Lowering, [x, labels, weight]: readonly Tensor[], { ignoreIndex, smoothing }: Attrs) {
+  return {
+    rows: x!.shape[0]!,
+    classes: x!.shape[1]!,
+    dtype: x!.dtype,
+    lanes: chooseLanes(target),
+    ignoreIndex,
+    smoothing,
+    weighted: weight !== undefined,
+    offsets: [x!.offset, labels!.offset, weight?.offset ?? 0] as const,
+  };
+}
+
+export type Reduction = 'mean' | 'sum' | 'none';
+
+export interface CrossEntropyOptions {
+  /** 'mean' divides by the sum of the weights of the targets that are not ignored. */
+  readonly reduction?: Reduction;
+  /** Targets of this value count for nothing. */
+  readonly ignoreIndex?: number;
+  /** One weight for each class, f32. */
+  readonly weight?: Tensor;
+  /** Share of each target spread evenly over all classes (Szegedy et al. 2016). */
+  readonly labelSmoothing?: number;
+}
+
+/**
+ * Cross-entropy of logits [N, C] or [N, C, ...] with targets of shape [N] or [N, ...]: class numbers, or probabilities of the logits' shape.
+ */
+export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { reduction = 'mean', ignoreIndex = -100, weight, labelSmoothing = 0 } = options;
+  requireFloat('crossEntropy', logits);
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
+    throw new ShapeError(`crossEntropy: labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
+  }
+  const axis = logits.ndim === 1 ? 0 : 1;
+  const classes = logits.shape[axis]!;
+  if (weight && !sameShape(weight.shape, [classes])) {
+    throw new ShapeError(`crossEntropy: weight ${show(weight.shape)} must have one element for each of the ${classes} classes`);
+  }
+  if (isFloat(target.dtype) && sameShape(target.shape, logits.shape)) return withProbabilities(logits, target, options, axis);
+  const expected = logits.shape.filter((_, i) => i !== axis);
+  if (!sameShape(target.shape, expected)) {
+    throw new ShapeError(`crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} or probabilities of their own shape, got ${show(target.shape)}`);
+  }
+  checkLabels(target, classes, ignoreIndex);
+  const rows = logits.ndim > 2 ? permute(logits, [0, ...logits.shape.slice(2).map((_, i) => i + 2), 1]) : logits;
+  const inputs = [reshape(rows, [-1, classes]), cast(reshape(target, [-1]), 'i32'), ...(weight ? [cast(weight, 'f32')] : [])];
+  const [loss, stats] = apply(lossOp, inputs, { ignoreIndex, smoothing: labelSmoothing });
+  if (reduction === 'none') return reshape(loss!, expected);
+  const total = sum(loss!);
+  return reduction === 'sum' ? total : div(total, sum(squeeze(slice(stats!.detach(), null, [1, 2]), 1)));
+}
+
+function checkLabels(target: Tensor, classes: number, ignoreIndex: number): void {
+  const { range } = target.storage;
+  if (!range) return;
+  const bad = range[1] >= classes && range[1] !== ignoreIndex ? range[1] : range[0] < 0 && range[0] !== ignoreIndex ? range[0] : undefined;
+  if (bad !== undefined) {
+    throw new ShapeError(`crossEntropy: label ${bad} is out of range for ${classes} classes; labels run from 0 to ${classes - 1} (${ignoreIndex} is ignored)`);
+  }
+}
+
+function withProbabilities(logits: Tensor, target: Tensor, options: CrossEntropyOptions, axis: number): Tensor {
+  const { reduction = 'mean', weight, labelSmoothing = 0 } = options;
+  const classes = logits.shape[axis]!;
+  const smooth = labelSmoothing > 0 ? add(mul(target, 1 - labelSmoothing), labelSmoothing / classes) : target;
+  const shape = logits.shape.map((_, i) => (i === axis ? classes : 1));
+  const weighted = weight ? mul(smooth, reshape(weight, shape)) : smooth;
+  const loss = neg(sum(mul(weighted, logSoftmax(logits, axis)), axis));
+  if (reduction === 'none') return loss;
+  return reduction === 'sum' ? sum(loss) : div(sum(loss), Math.max(1, loss.size));
+}

@@ -1,0 +1,71 @@
+import type { Dtype } from '../../kernels/kernel.ts';
+import { dropout as dropoutKernel, random } from '../../kernels/random.ts';
+import type { Draw } from '../../kernels/random.ts';
+import { requireFloat } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import type { Op } from '../op.ts';
+import { nextDraw } from '../random.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+interface RandomAttrs {
+  readonly kind: 'uniform' | 'normal';
+  readonly shape: readonly number[];
+  readonly dtype: Dtype;
+  readonly a: number;
+  readonly b: number;
+  readonly draw: Draw;
+}
+
+const randomOp = defineOp<RandomAttrs>({
+  name: ({ kind }) => kind,
+  infer: (_, { shape, dtype }) => [{ shape, dtype }],
+  lower: ({ emit }, _, [y], { kind, a, b, draw }) => emit(random({ kind, count: y!.size, dtype: y!.dtype, a, b, draw }), [y!]),
+  vjp: 'none',
+});
+
+export interface UniformOptions {
+  readonly low?: number;
+  readonly high?: number;
+  readonly dtype?: 'f32' | 'f16';
+}
+
+/** Numbers evenly from [low, high), default [0, 1). */
+export function uniform(shape: readonly number[], { low = 0, high = 1, dtype = 'f32' }: UniformOptions = {}): Tensor {
+  return apply(randomOp, [], { kind: 'uniform', shape, dtype, a: low, b: high - low, draw: nextDraw() })[0]!;
+}
+
+export interface NormalOptions {
+  readonly mean?: number;
+  readonly std?: number;
+  readonly dtype?: 'f32' | 'f16';
+}
+
+/** Numbers from the normal distribution, default mean 0 and deviation 1. */
+export function normal(shape: readonly number[], { mean = 0, std = 1, dtype = 'f32' }: NormalOptions = {}): Tensor {
+  return apply(randomOp, [], { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() })[0]!;
+}
+
+interface DropoutAttrs {
+  readonly p: number;
+  readonly draw: Draw;
+}
+
+const dropoutOp: Op<DropoutAttrs> = defineOp<DropoutAttrs>({
+  name: 'dropout',
+  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
+  lower({ emit, contiguous, copy }, [x], [y], { p, draw }) {
+    const source = contiguous(x!);
+    const aligned = source.offset % 4 === 0 ? source : copy(source);
+    emit(dropoutKernel({ count: y!.size, dtype: y!.dtype, offset: aligned.offset, p, draw }), [aligned, y!]);
+  },
+  // The same draw gives the same mask: nothing is saved.
+  vjp: ({ g, attrs }) => apply(dropoutOp, [g], attrs),
+});
+
+/** Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et al. 2014). */
+export function dropout(x: Tensor, p: number, { training = true }: { readonly training?: boolean } = {}): Tensor {
+  requireFloat('dropout', x);
+  if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: the probability must lie in [0, 1], got ${p}`);
+  return training && p > 0 ? apply(dropoutOp, [x], { p, draw: nextDraw() })[0]! : x;
+}

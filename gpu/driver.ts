@@ -1,0 +1,122 @@
+/**
+ * Sees to it that Dawn finds a Vulkan driver on Linux. Where there is no GPU, or none with a driver, Mesa's software driver is
+ * fetched once into the user's cache folder, and the process is started again on the libraries there: they need a newer C
+ * library than Debian 12 and Ubuntu 24.04 have, and a process cannot change its own.
+ *
+ * Environment: TAPEFORM_DRIVER=system never does that, =software does it even with a GPU, =swiftshader takes the slower fallback;
+ * TAPEFORM_QUIET=1 keeps it from saying so. VK_DRIVER_FILES and VK_ICD_FILENAMES set by the user are left alone.
+ */
+import type { Choice, Machine } from './driver/choose.ts';
+import { advice, chooseByMachine, chooseByUser } from './driver/choose.ts';
+import type { Installed } from './driver/layout.ts';
+import { activeFolder, cacheFolder, installed, isOwnManifest, manifestPath, wrapperPath } from './driver/layout.ts';
+import type { Files } from './driver/machine.ts';
+import { distribution, inspectMachine } from './driver/machine.ts';
+
+/** What is known of the driver, for people. */
+export interface DriverReport {
+  /** `software`: our driver from the cache folder. `system`: whatever the system offers. */
+  readonly use: 'system' | 'software';
+  /** Why it was chosen, in words. */
+  readonly why: string;
+  /** The cache folder and what is installed there, where `use` is "software". */
+  readonly folder?: string;
+  readonly installed?: Installed;
+  /** Device files, Vulkan loader and driver manifests found; undefined outside Linux. */
+  readonly machine?: Machine;
+  /** Why the software driver could not be had, in one line. */
+  readonly failure?: string;
+}
+
+let report: DriverReport | undefined;
+
+/** True in Node on Linux: elsewhere the system's own graphics (Metal, D3D12, a browser's) need no help. */
+function concerned(): boolean {
+  return (
+    typeof process !== 'undefined' &&
+    process.platform === 'linux' &&
+    !('Deno' in globalThis) &&
+    process.versions.bun === undefined
+  );
+}
+
+/**
+ * Must be awaited before Dawn is loaded, and before the program has done anything: it may restart the process, in which case it
+ * never resolves. Does nothing but look at a few files where the system's driver serves. Never rejects for want of a driver:
+ * `driverAdvice` then says what is missing. Throws on an unknown TAPEFORM_DRIVER.
+ */
+export async function ensureVulkanDriver(): Promise<void> {
+  if (report || !concerned()) return;
+  const fs = await import('node:fs');
+  const home = process.env.HOME ?? (await import('node:os')).homedir();
+  const machine = inspectMachine(fs, process.env, home);
+  const folder = activeFolder(process.argv0);
+  if (folder) {
+    runningOn(folder, machine, fs);
+    return;
+  }
+  const choice = chooseByUser(process.env, process.argv.slice(2), isOwnManifest) ?? chooseByMachine(machine);
+  report = { use: 'system', why: choice.why, machine };
+  if (choice.use === 'system') return;
+  if (!(await import('node:worker_threads')).isMainThread) return; // only the main thread can restart the process
+  try {
+    await useSoftware(choice, fs, home);
+  } catch (error) {
+    const failure = error instanceof Error ? error.message : String(error);
+    report = { ...report, failure };
+    say(failure);
+  }
+}
+
+async function useSoftware(choice: Choice, fs: Files, home: string): Promise<void> {
+  const { ensureInstalled, probe } = await import('./driver/install.ts');
+  const { restart, sameArguments } = await import('./driver/restart.ts');
+  if (choice.use === 'probe' && (await probe().catch(() => undefined)) !== undefined) return;
+  const kind = choice.use === 'swiftshader' ? 'swiftshader' : 'mesa';
+  const system = distribution(fs);
+  const folder = cacheFolder(kind, process.env, home, system.name);
+  await ensureInstalled(kind, folder, system, say, Boolean(process.env.TAPEFORM_DRIVER));
+  const args = sameArguments(process);
+  if (!args) {
+    throw new Error(
+      `a session cannot be restarted on the software driver; begin it with ${wrapperPath(folder)}, not node`,
+    );
+  }
+  process.env.TAPEFORM_WHY = choice.why;
+  await restart(folder, args);
+}
+
+/** The restarted process: its children must start the same way, and the user is told once. */
+function runningOn(folder: string, machine: Machine, fs: Files): void {
+  const why = process.env.TAPEFORM_WHY ?? 'started by its node';
+  process.env.VK_DRIVER_FILES = manifestPath(folder);
+  process.execPath = wrapperPath(folder); // Node took the dynamic linker for its own program
+  process.argv[0] = process.execPath;
+  const facts = installed(fs, folder);
+  report = { use: 'software', why, folder, installed: facts, machine };
+  if (process.env.TAPEFORM_SAID !== undefined) return;
+  process.env.TAPEFORM_SAID = '1';
+  say(`${why}, using ${facts?.description ?? folder} on the CPU; TAPEFORM_DRIVER=system uses the system's driver`);
+}
+
+function say(line: string): void {
+  if (process.env.TAPEFORM_QUIET !== '1') process.stderr.write(`tapeform: ${line}\n`);
+}
+
+/** What `ensureVulkanDriver` found and did. */
+export function describeDriver(): DriverReport {
+  return report ?? { use: 'system', why: concerned() ? 'not looked at yet' : "the system's own graphics" };
+}
+
+/** One line, without a full stop, that says what is missing and how to mend it where no adapter is offered. */
+export function driverAdvice(): string {
+  if (!concerned()) {
+    return typeof process !== 'undefined' && process.platform === 'win32'
+      ? 'update the graphics driver (Direct3D 12 is needed)'
+      : 'this system offers no GPU to WebGPU; update it or its graphics driver';
+  }
+  if (!report?.machine) return 'ensureVulkanDriver() was not called; import gpu/index.ts, which does so';
+  if (report.folder)
+    return `the driver in ${report.folder} does not work; remove that folder to have it installed anew`;
+  return advice(report.machine, process.env, report.failure);
+}

@@ -1,0 +1,160 @@
+/**
+ * Mesa's software Vulkan driver (llvmpipe) from the machine's own Debian or Ubuntu mirror, with the C library it was built for, unpacked
+ * into a folder. apt-get runs on private state, so neither root nor the system's package lists are needed and nothing is installed.
+ */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from './command.ts';
+import type { Distribution } from './machine.ts';
+
+/** One place to take Mesa from: a mirror and the release or releases (base first) on it. */
+export interface AptSource {
+  readonly uri: string;
+  readonly suites: readonly string[];
+  readonly components: string;
+}
+
+/** What a download will take, known before it starts. */
+export interface Download {
+  readonly version: string;
+  readonly megabytes: number;
+}
+
+/**
+ * Best first. forky (Debian testing, to become 14) and resolute (Ubuntu 26.04 LTS) hold Mesa 26 and settle; sid and devel move daily and are there for
+ * the day the others leave the mirrors. trixie-backports has Mesa 26 on LLVM 19, whose kernels with barriers took 1.7 times as long.
+ */
+const releases = {
+  debian: [['forky'], ['trixie', 'trixie-backports'], ['sid']],
+  ubuntu: [['resolute', 'resolute-updates'], ['devel'], ['noble', 'noble-updates']],
+} as const;
+
+const keyrings = {
+  debian: '/usr/share/keyrings/debian-archive-keyring.gpg',
+  ubuntu: '/usr/share/keyrings/ubuntu-archive-keyring.gpg',
+} as const;
+
+/** `apt-get indextargets` in this form is what `aptSources` reads; it needs no downloaded package lists. */
+const targetFormat = '$(REPO_URI) $(RELEASE) $(COMPONENT)';
+
+/**
+ * The places to take Mesa from, best first, on the mirror that the machine's own release comes from.
+ * `targets`: the output of `apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)'`.
+ */
+export function aptSources({ family, codename }: Distribution, targets: string): AptSource[] {
+  if (family === 'other') return [];
+  const rows = targets
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/))
+    .filter(([uri, , component]) => component === 'main' && uri && !uri.startsWith('cdrom:'));
+  const own = [codename, 'stable', 'testing', 'unstable', 'sid', 'devel'].filter(Boolean);
+  const row =
+    rows.find(([, release]) => own.includes(release ?? '')) ??
+    rows.find(([uri]) => /\/(debian|ubuntu|ubuntu-ports)\/?$/.test(uri ?? ''));
+  if (!row) return [];
+  const components = family === 'ubuntu' ? 'main universe' : 'main';
+  return releases[family].map((suites) => ({ uri: row[0]!, suites, components }));
+}
+
+/** `aptSources` of this machine; empty where apt-get is missing. */
+export async function findAptSources(distribution: Distribution): Promise<AptSource[]> {
+  if (distribution.family === 'other') return [];
+  const args = ['indextargets', '--no-release-info', '--format', targetFormat, 'Created-By: Packages'];
+  return aptSources(distribution, await runCommand('apt-get', args));
+}
+
+/** Sums the files named by `apt-get --print-uris install`: lines of 'URI' name bytes hash. */
+export function parsePrintUris(text: string): Download {
+  let bytes = 0;
+  let version = '';
+  for (const line of text.split('\n')) {
+    const [, name = '', size = '0'] = /^'[^']*' (\S+) (\d+)/.exec(line) ?? [];
+    bytes += Number(size);
+    version ||= /^mesa-vulkan-drivers_(?:\d+%3a)?([\d.]+)/.exec(name)?.[1] ?? '';
+  }
+  if (!version) throw new Error('apt-get names no mesa-vulkan-drivers package');
+  return { version, megabytes: Math.round(bytes / 1e6) };
+}
+
+/**
+ * Downloads and unpacks the driver, the Vulkan loader and all the libraries both need into `work`/lib, C library and dynamic linker
+ * included. `announce` is called when the size is known, before the download.
+ */
+export async function fetchMesa(
+  source: AptSource,
+  family: 'debian' | 'ubuntu',
+  work: string,
+  announce: (download: Download) => void,
+): Promise<void> {
+  const state = join(work, 'apt');
+  for (const folder of ['lists/partial', 'archives/partial', 'etc', 'root']) {
+    mkdirSync(join(state, folder), { recursive: true });
+  }
+  writeFileSync(join(state, 'status'), '');
+  writeFileSync(join(state, 'etc/mesa.sources'), sourceFile(source, keyrings[family]));
+  const options = aptOptions(state);
+  await runCommand('apt-get', [...options, '-qq', 'update']);
+  // Where there are two releases the second is an add-on, not preferred unless named.
+  const target = source.suites.length > 1 ? ['-t', source.suites.at(-1)!] : [];
+  const install = ['install', 'mesa-vulkan-drivers', 'libvulkan1', 'libstdc++6', 'libatomic1'];
+  announce(parsePrintUris(await runCommand('apt-get', [...options, ...target, '-qq', '--print-uris', ...install])));
+  await runCommand('apt-get', [...options, ...target, '-qq', '-y', '--download-only', ...install]);
+  const root = join(state, 'root');
+  for (const name of readdirSync(join(state, 'archives')).filter((name) => name.endsWith('.deb'))) {
+    await runCommand('dpkg-deb', ['-x', join(state, 'archives', name), root]);
+  }
+  keepLibraries(root, join(work, 'lib'));
+  rmSync(state, { recursive: true });
+}
+
+function sourceFile({ uri, suites, components }: AptSource, keyring: string): string {
+  // Without its keyring file (a stripped image) apt's own list of trusted keys decides.
+  const signed = existsSync(keyring) ? `Signed-By: ${keyring}\n` : '';
+  return `Types: deb\nURIs: ${uri}\nSuites: ${suites.join(' ')}\nComponents: ${components}\nTargets: Packages\n${signed}`;
+}
+
+/** apt-get on private folders, blind to what is installed, pinned or listed on the system; its proxies and certificates stay. */
+function aptOptions(state: string): string[] {
+  const settings: Record<string, string> = {
+    'Dir::State': state,
+    'Dir::State::status': join(state, 'status'),
+    'Dir::State::lists': join(state, 'lists'),
+    'Dir::Cache': state,
+    'Dir::Cache::archives': join(state, 'archives'),
+    'Dir::Etc::SourceList': '/dev/null',
+    'Dir::Etc::SourceParts': join(state, 'etc'),
+    'Dir::Etc::Preferences': '/dev/null',
+    'Dir::Etc::PreferencesParts': '/dev/null',
+    'APT::Architecture': debianArchitecture(),
+    'APT::Architectures': debianArchitecture(),
+    'APT::Install-Recommends': 'false',
+    'APT::Sandbox::User': 'root',
+    'APT::Update::Error-Mode': 'any',
+    'Acquire::Languages': 'none',
+    'Acquire::Retries': '2',
+    'Acquire::http::Timeout': '20',
+    'Acquire::https::Timeout': '20',
+    'Debug::NoLocking': 'true',
+  };
+  return Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+}
+
+function debianArchitecture(): string {
+  return process.arch === 'x64' ? 'amd64' : process.arch;
+}
+
+/** Moves the libraries out of an unpacked root into one flat folder, without the drivers of real GPUs (a third of the size). */
+function keepLibraries(root: string, lib: string): void {
+  mkdirSync(lib);
+  const triplet = `${process.arch === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
+  for (const folder of [`usr/lib/${triplet}`, `lib/${triplet}`, 'usr/lib64', 'lib64']) {
+    const path = join(root, folder);
+    if (!existsSync(path)) continue;
+    for (const name of readdirSync(path)) {
+      if (!name.includes('.so') || /^libvulkan_(?!lvp)/.test(name) || existsSync(join(lib, name))) continue;
+      renameSync(join(path, name), join(lib, name));
+    }
+  }
+  if (!existsSync(join(lib, 'libvulkan_lvp.so'))) throw new Error('the packages hold no libvulkan_lvp.so');
+  if (statSync(join(lib, 'libc.so.6')).size === 0) throw new Error('the packages hold no C library');
+}

@@ -1,0 +1,124 @@
+/**
+ * Which Vulkan driver a Linux machine should use: pure rules over facts, so that they are tested without the machines.
+ *
+ * Measured on two cores (matmul 512^3 f32 in GFLOP/s, row softmax in Gelement/s, compile time of one matmul): Mesa 26.0-26.2 and
+ * 25.2: 17-19, 0.10-0.19, 50-100 ms; Mesa 25.0: 8-9, 0.12, 490-620 ms; SwiftShader: 2.8, 0.01, 220 ms. Only Mesa 26 has
+ * subgroup matrices. Hence a software driver of the system serves from 25.2 on, and Mesa 26 is fetched otherwise.
+ */
+
+/** A device file of a GPU. `usable`: this user may open it. */
+export interface GpuNode {
+  readonly path: string;
+  readonly usable: boolean;
+}
+
+/** A Vulkan driver manifest (vulkan/icd.d/*.json). `api` is its Vulkan version, e.g. "1.4.354". */
+export interface Manifest {
+  readonly path: string;
+  readonly library: string;
+  readonly api: string;
+}
+
+export interface Machine {
+  readonly gpus: readonly GpuNode[];
+  /** The Vulkan loader libvulkan.so.1 was found. */
+  readonly loader: boolean;
+  readonly manifests: readonly Manifest[];
+}
+
+/**
+ * `system`: leave the process as it is. `probe`: a GPU is there but the loader or its driver was not found in the usual places: ask
+ * Dawn in another process. `mesa`, `swiftshader`: the software driver in the cache folder, installed first if need be.
+ */
+export interface Choice {
+  readonly use: 'system' | 'probe' | 'mesa' | 'swiftshader';
+  readonly why: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Mesa 25.2 reports Vulkan 1.4.318. */
+const goodSoftware = [1, 4, 318] as const;
+
+/**
+ * What the user said, by environment and arguments; undefined where the machine decides. Throws on an unknown TAPEFORM_DRIVER.
+ * `ours` tells whether a manifest path lies in our cache folder: inherited from a parent process, it is not the user's word.
+ */
+export function chooseByUser(
+  env: Environment,
+  argv: readonly string[],
+  ours: (path: string) => boolean,
+): Choice | undefined {
+  const driver = env.TAPEFORM_DRIVER ?? '';
+  if (!['', 'system', 'software', 'swiftshader'].includes(driver)) {
+    throw new Error(`TAPEFORM_DRIVER=${driver}: give system, software or swiftshader, or unset it`);
+  }
+  if (driver === 'system') return { use: 'system', why: 'TAPEFORM_DRIVER=system' };
+  if (argv.includes('--help') || argv.includes('-h')) return { use: 'system', why: 'only help was asked for' };
+  if (driver === 'software') return { use: 'mesa', why: 'TAPEFORM_DRIVER=software' };
+  if (driver === 'swiftshader') return { use: 'swiftshader', why: 'TAPEFORM_DRIVER=swiftshader' };
+  for (const name of ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES']) {
+    const files = env[name];
+    if (files && !ours(files)) return { use: 'system', why: `${name}=${files}` };
+  }
+  return undefined;
+}
+
+/** What the machine's devices and drivers say. */
+export function chooseByMachine({ gpus, loader, manifests }: Machine): Choice {
+  const usable = gpus.filter(({ usable }) => usable);
+  if (usable.length > 0) {
+    const path = usable[0]!.path;
+    const driven = usable.some((gpu) => manifests.some((manifest) => drives(manifest, gpu)));
+    if (loader && driven) return { use: 'system', why: `GPU ${path}` };
+    return { use: 'probe', why: `no Vulkan driver for the GPU ${path} (npx tsx gpu/info.ts says how to mend it)` };
+  }
+  const why = gpus.length > 0 ? `${gpus[0]!.path} may not be opened by this user` : 'no GPU found';
+  if (loader && manifests.some((manifest) => isSoftware(manifest) && atLeast(manifest.api, goodSoftware))) {
+    return { use: 'system', why: `${why}, the system's software driver is recent` };
+  }
+  return { use: 'mesa', why };
+}
+
+/** True for the drivers that run on the CPU. */
+export function isSoftware({ library }: Manifest): boolean {
+  return /lvp|swiftshader/i.test(library);
+}
+
+function drives(manifest: Manifest, gpu: GpuNode): boolean {
+  if (isSoftware(manifest)) return false;
+  return gpu.path.startsWith('/dev/nvidia') ? /nvidia/i.test(manifest.library + manifest.path) : true;
+}
+
+function atLeast(version: string, wanted: readonly number[]): boolean {
+  const parts = version.split('.').map(Number);
+  for (const [i, want] of wanted.entries()) {
+    const part = parts[i] ?? 0;
+    if (part !== want) return part > want;
+  }
+  return true;
+}
+
+/**
+ * One line that says what keeps a machine from offering an adapter and how to mend it. `failure`: why the software driver could not
+ * be had, where it was tried.
+ */
+export function advice({ gpus, loader, manifests }: Machine, env: Environment, failure?: string): string {
+  const software = failure ?? 'set TAPEFORM_DRIVER=software to run on the CPU';
+  const set = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'].find((name) => env[name]);
+  if (set && loader) return `${set}=${env[set] ?? ''} offers none; check that file and its driver, or unset ${set}`;
+  if (gpus.length === 0 && failure) return failure;
+  if (gpus.length > 0 && !gpus.some(({ usable }) => usable)) {
+    return `${gpus[0]!.path} may not be opened; join its group (usermod -aG render NAME, then log in again), or ${software}`;
+  }
+  if (!loader) {
+    return `the Vulkan loader libvulkan.so.1 is missing; install it (Debian, Ubuntu: apt-get install libvulkan1), or ${software}`;
+  }
+  if (!gpus.some((gpu) => manifests.some((manifest) => drives(manifest, gpu)))) {
+    const what = gpus.some(({ path }) => path.startsWith('/dev/nvidia'))
+      ? "install the driver's Vulkan files (libnvidia-gl-VERSION; in a container NVIDIA_DRIVER_CAPABILITIES=all)"
+      : 'install the one of your GPU (Debian, Ubuntu: apt-get install mesa-vulkan-drivers)';
+    return `no Vulkan driver for a GPU was found; ${what}, or ${software}`;
+  }
+  return `the installed Vulkan drivers offer none that Dawn accepts (Mesa before 25 is refused); update them, or ${software}`;
+}

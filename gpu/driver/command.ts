@@ -1,0 +1,42 @@
+import { spawn } from 'node:child_process';
+
+/**
+ * Runs a program and resolves to what it printed. Rejects with one line that names the program and the last line of its errors.
+ * Asynchronous, since a process that blocks while a terminal interrupts it is killed by tsx after 60 ms, leaving files behind.
+ */
+export function runCommand(
+  program: string,
+  args: readonly string[],
+  options: { cwd?: string; timeout?: number; env?: Record<string, string | undefined> } = {},
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      cwd: options.cwd,
+      timeout: options.timeout ?? 600_000,
+      env: { ...process.env, LC_ALL: 'C.UTF-8', ...options.env },
+    });
+    let output = '';
+    let errors = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.on('error', (error: NodeJS.ErrnoException) => {
+      reject(new Error(error.code === 'ENOENT' ? `${program} is not installed` : `${program}: ${error.message}`));
+    });
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve(output);
+      else
+        reject(new Error(`${program} failed (${lastLine(errors) || lastLine(output) || (signal ?? `exit ${code}`)})`));
+    });
+  });
+}
+
+function lastLine(text: string): string {
+  const lines = text.trim().split('\n');
+  return (lines.findLast((line) => /^E: |error/i.test(line)) ?? lines.at(-1) ?? '').trim();
+}
+
+/** The message of anything thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,77 @@
+import type { Dispatch } from './dispatch.ts';
+import type { Gpu } from './device.ts';
+import { GpuError } from './errors.ts';
+
+/** One dispatch as the device timed it. */
+export interface Timing {
+  readonly name: string;
+  readonly milliseconds: number;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** A query set holds 4096 timestamps: two for each dispatch. */
+const capacity = 2048;
+
+/**
+ * Runs fn with a timestamp before and after every dispatch it records, each in a pass of its own, and returns them in order. At most 2048 dispatches are
+ * timed. Throws where the device has no timestamps.
+ */
+export async function timeDispatches(gpu: Gpu, fn: () => unknown): Promise<Timing[]> {
+  if (!gpu.device.features.has('timestamp-query')) {
+    throw new GpuError('timing: this device has no timestamp-query; time whole runs with performance.now() and synchronize()');
+  }
+  const querySet = gpu.device.createQuerySet({ type: 'timestamp', count: 2 * capacity });
+  const resolved = gpu.device.createBuffer({ size: 16 * capacity, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+  const dispatches: Dispatch[] = [];
+  gpu.encoder.timer = (dispatch) => {
+    if (dispatches.length >= capacity) return undefined;
+    const at = 2 * dispatches.push(dispatch) - 2;
+    return { querySet, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 };
+  };
+  try {
+    await fn();
+    await gpu.synchronize();
+  } finally {
+    gpu.encoder.timer = undefined;
+  }
+  if (dispatches.length === 0) return [];
+  gpu.encoder.resolve(querySet, 2 * dispatches.length, resolved);
+  const bytes = await gpu.readBuffer(resolved, 0, 16 * dispatches.length);
+  querySet.destroy();
+  resolved.destroy();
+  const ticks = new BigUint64Array(bytes.buffer, bytes.byteOffset, 2 * dispatches.length);
+  return dispatches.map(({ name, cost }, i) => ({
+    name,
+    milliseconds: Number(ticks[2 * i + 1]! - ticks[2 * i]!) / 1e6,
+    flops: cost.flops,
+    bytes: cost.bytes,
+  }));
+}
+
+/** Timings added up by kernel, the most expensive first, as an aligned table. */
+export function timingTable(timings: readonly Timing[]): string {
+  const byName = new Map<string, { count: number; milliseconds: number; flops: number; bytes: number }>();
+  for (const { name, milliseconds, flops, bytes } of timings) {
+    const row = byName.get(name) ?? { count: 0, milliseconds: 0, flops: 0, bytes: 0 };
+    byName.set(name, {
+      count: row.count + 1,
+      milliseconds: row.milliseconds + milliseconds,
+      flops: row.flops + flops,
+      bytes: row.bytes + bytes,
+    });
+  }
+  const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const rows = [...byName].sort((a, b) => b[1].milliseconds - a[1].milliseconds);
+  const cells = rows.map(([name, { count, milliseconds, flops, bytes }]) => [
+    name,
+    `${count}`,
+    milliseconds.toFixed(2),
+    `${((100 * milliseconds) / total).toFixed(1)}%`,
+    (flops / milliseconds / 1e6).toFixed(1),
+    (bytes / milliseconds / 1e6).toFixed(1),
+  ]);
+  const lines = [['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s'], ...cells];
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  return lines.map((line) => line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')).join('\n');
+}

@@ -1,0 +1,129 @@
+"""optim.json: what torch.optim and the schedules of Transformers do, in float64.
+
+optimizers: the parameters minimise 0.5 * sum(scale * (w - target)^2), so the gradient is scale * (w - target); `values`
+lists them after each of ten steps. schedules: the learning rate for each step, from a base rate of 0.001. clipping:
+torch.nn.utils.clip_grad_norm_.
+"""
+
+import json
+import os
+
+import torch
+from transformers import (
+    get_constant_schedule,
+    get_constant_schedule_with_warmup,
+    get_cosine_schedule_with_warmup,
+    get_linear_schedule_with_warmup,
+)
+
+START = [[0.5, -1.25, 2.0, 0.0, -3.5, 1.0], [0.75, -0.125]]
+TARGET = [[1.0, -1.0, 0.0, 0.0, 4.0, 1.0], [-2.0, 0.5]]
+SCALE = [[1.0, 0.5, 2.0, 1.0, 0.25, 1.0], [3.0, 0.0625]]
+
+# Each: (name, options by their names in torch, options of the second parameter's group where it has its own)
+OPTIMIZERS = [
+    ("SGD", {"lr": 0.1}, None),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}, None),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}, None),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.25}, None),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}, None),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, {"lr": 0.01, "weight_decay": 0.0}),
+    ("AdamW", {"lr": 0.1}, None),
+    ("AdamW", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.0}, None),
+    ("AdamW", {"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.0}),
+]
+
+SCHEDULES = [
+    ("constant", get_constant_schedule, {}),
+    ("constantWithWarmup", get_constant_schedule_with_warmup, {"num_warmup_steps": 5}),
+    ("linearWithWarmup", get_linear_schedule_with_warmup, {"num_warmup_steps": 5, "num_training_steps": 20}),
+    ("linearWithWarmup", get_linear_schedule_with_warmup, {"num_warmup_steps": 0, "num_training_steps": 20}),
+    ("linearWithWarmup", get_linear_schedule_with_warmup, {"num_warmup_steps": 20, "num_training_steps": 20}),
+    ("cosineWithWarmup", get_cosine_schedule_with_warmup, {"num_warmup_steps": 5, "num_training_steps": 20}),
+    (
+        "cosineWithWarmup",
+        get_cosine_schedule_with_warmup,
+        {"num_warmup_steps": 0, "num_training_steps": 20, "num_cycles": 2},
+    ),
+]
+
+
+def camel(name):
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def options_json(options):
+    return None if options is None else {camel(name): value for name, value in options.items()}
+
+
+def run_optimizer(name, options, second):
+    parameters = [torch.tensor(values, dtype=torch.float64, requires_grad=True) for values in START]
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    groups = (
+        [{"params": parameters}]
+        if second is None
+        else [{"params": parameters[:1]}, {"params": parameters[1:], **second}]
+    )
+    optimizer = getattr(torch.optim, name)(groups, **options)
+    values = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        losses = [
+            (0.5 * torch.tensor(s).double() * (w - torch.tensor(t).double()) ** 2).sum()
+            for w, t, s in zip(parameters, TARGET, SCALE)
+        ]
+        sum(losses).backward()
+        optimizer.step()
+        values.append([parameter.tolist() for parameter in parameters])
+    return {"name": name, "options": options_json(options), "secondGroup": options_json(second), "values": values}
+
+
+def run_schedule(name, make, options):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
+    schedule = make(optimizer, **options)
+    rates = []
+    for _ in range(23):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return {"name": name, "options": options_json(options), "learningRates": rates}
+
+
+def run_clipping(gradients, limit):
+    parameters = [torch.zeros(len(values), dtype=torch.float64, requires_grad=True) for values in gradients]
+    for parameter, values in zip(parameters, gradients):
+        parameter.grad = torch.tensor(values, dtype=torch.float64)
+    norm = torch.nn.utils.clip_grad_norm_(parameters, limit).item()
+    return {
+        "gradients": gradients,
+        "maxNorm": limit,
+        "norm": norm,
+        "clipped": [parameter.grad.tolist() for parameter in parameters],
+    }
+
+
+def rounded(value):
+    if isinstance(value, float):
+        return float(f"{value:.10g}")
+    if isinstance(value, (list, tuple)):
+        return [rounded(part) for part in value]
+    return {key: rounded(part) for key, part in value.items()} if isinstance(value, dict) else value
+
+
+def generate(folder, minilm):
+    golden = {
+        "problem": {"start": START, "target": TARGET, "scale": SCALE},
+        "optimizers": [run_optimizer(*case) for case in OPTIMIZERS],
+        "schedules": [run_schedule(*case) for case in SCHEDULES],
+        "clipping": [run_clipping([[3.0, 0.0], [-4.0]], limit) for limit in (1.0, 4.999, 5.0, 100.0)]
+        + [run_clipping([[0.0], [0.0]], 1.0)],
+    }
+    with open(os.path.join(folder, "optim.json"), "w", encoding="utf-8") as file:
+        parts = []
+        for key, value in golden.items():
+            body = (
+                ",\n".join(json.dumps(rounded(row)) for row in value) if isinstance(value, list) else json.dumps(value)
+            )
+            parts.append(f'"{key}": [\n{body}\n]' if isinstance(value, list) else f'"{key}": {body}')
+        file.write("{\n" + ",\n".join(parts) + "\n}\n")

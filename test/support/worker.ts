@@ -1,0 +1,66 @@
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { root } from './files.ts';
+
+/**
+ * Runs test files one after the other in one process, so that the device is opened and shaders are compiled once for many of
+ * them. Takes file names from its parent by message, answers with a report on each.
+ */
+
+/** What one test file did. */
+export interface FileReport {
+  readonly passed: number;
+  readonly failed: number;
+  /** What uvu says of the failures, and all that the tests printed. */
+  readonly output: string;
+}
+
+/** What a suite gives back when run: its errors (or true), how many passed, were skipped, and were there in all. */
+type SuiteRun = () => Promise<readonly [errors: string | true, passed: number, skipped: number, total: number]>;
+
+// uvu queues suites for its own command-line runner where these are set before it is imported.
+const uvu = globalThis as unknown as { UVU_DEFER: number; UVU_INDEX: number; UVU_QUEUE: (SuiteRun | string)[][] };
+uvu.UVU_DEFER = 1;
+uvu.UVU_QUEUE = [];
+
+async function runFile(file: string): Promise<FileReport> {
+  const suites: SuiteRun[] = [];
+  uvu.UVU_INDEX = uvu.UVU_QUEUE.push(suites as (SuiteRun | string)[]) - 1;
+  const restore = capture();
+  let [passed, failed] = [0, 0];
+  let errors = '';
+  try {
+    await import(pathToFileURL(join(root, file)).href);
+    for (const run of suites) {
+      const [problems, good, , total] = await run();
+      passed += good;
+      failed += total - good;
+      if (problems !== true) errors += problems;
+    }
+  } catch (error) {
+    failed++;
+    errors += `  outside of its tests: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
+  }
+  return { passed, failed, output: restore() + errors };
+}
+
+/** Keeps what is printed, until the returned function gives it back. */
+function capture(): () => string {
+  const { stdout } = process;
+  const write = stdout.write.bind(stdout);
+  let text = '';
+  stdout.write = ((chunk: string | Uint8Array) => {
+    text += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+    return true;
+  }) as typeof stdout.write;
+  return () => {
+    stdout.write = write;
+    return text;
+  };
+}
+
+process.on('message', (file: string) => {
+  void runFile(file).then((report) => process.send!(report));
+});
+process.on('disconnect', () => process.exit());
+process.send!('ready');

@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { mul, ShapeError, sub, sum, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { AdamW, clipCoefficient, gradNorm, SGD } from '../../train/optim/index.ts';
+
+/** torch.optim in float64, see test/golden/golden_optim.py. */
+interface Goldens {
+  readonly problem: { readonly start: number[][]; readonly target: number[][]; readonly scale: number[][] };
+  readonly optimizers: readonly {
+    readonly name: 'SGD' | 'AdamW';
+    readonly options: Record<string, number>;
+    readonly secondGroup: Record<string, number> | null;
+    readonly values: number[][][];
+  }[];
+  readonly clipping: readonly {
+    readonly gradients: number[][];
+    readonly maxNorm: number;
+    readonly norm: number;
+    readonly clipped: number[][];
+  }[];
+}
+
+const goldens = JSON.parse(readFileSync(new URL('../golden/optim.json', import.meta.url), 'utf8')) as Goldens;
+const { start, target, scale } = goldens.problem;
+const test = suite('optimizers');
+
+function close(got: ArrayLike<number>, expected: readonly number[], tolerance: number): void {
+  assert.is(got.length, expected.length);
+  expected.forEach((value, i) => {
+    const error = Math.abs(got[i]! - value);
+    if (!(error <= tolerance * (1 + Math.abs(value)))) assert.unreachable(`element ${i}: ${got[i]} is not ${value}`);
+  });
+}
+
+const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true });
+
+for (const { name, options, secondGroup, values } of goldens.optimizers) {
+  test(`${name} ${JSON.stringify(options)} ${JSON.stringify(secondGroup)} equals torch.optim`, async () => {
+    const parameters = start.map(leaf);
+    const groups = secondGroup
+      ? [{ parameters: parameters.slice(0, 1) }, { parameters: parameters.slice(1), ...secondGroup }]
+      : [{ parameters }];
+    const optimizer = name === 'SGD' ? new SGD(groups, options) : new AdamW(groups, options);
+    for (const expected of values) {
+      optimizer.zeroGrad();
+      for (const [i, w] of parameters.entries()) {
+        const error = sub(w, tensor(target[i]!));
+        sum(mul(mul(error, error), mul(tensor(scale[i]!), 0.5))).backward();
+      }
+      optimizer.step();
+      for (const [i, w] of parameters.entries()) close(await w.data(), expected[i]!, 1e-5);
+    }
+  });
+}
+
+test('clipping equals torch.nn.utils.clip_grad_norm_', async () => {
+  for (const { gradients, maxNorm, norm, clipped } of goldens.clipping) {
+    const parameters = gradients.map((g) => leaf(g.map(() => 0)));
+    parameters.forEach((x, i) => (x.grad = tensor(gradients[i]!)));
+    const found = gradNorm(parameters);
+    close([await found.item()], [norm], 1e-6);
+    new SGD(parameters, { lr: 1 }).step({ gradScale: clipCoefficient(found, maxNorm) });
+    for (const [i, x] of parameters.entries())
+      close(
+        await x.data(),
+        clipped[i]!.map((v) => -v),
+        1e-5,
+      );
+  }
+});
+
+test('many parameters take several dispatches and still count for one norm', async () => {
+  const parameters = Array.from({ length: 40 }, (_, i) => leaf(new Array<number>(i + 1).fill(1)));
+  parameters.forEach((x, i) => (x.grad = tensor(new Array<number>(i + 1).fill(2))));
+  close([await gradNorm(parameters).item()], [2 * Math.sqrt((40 * 41) / 2)], 1e-6);
+  new SGD(parameters, { lr: 0.25 }).step();
+  for (const x of parameters) close(await x.data(), new Array<number>(x.size).fill(0.5), 1e-6);
+});
+
+test('a parameter without a gradient is left alone and keeps its own step count', async () => {
+  const [a, b] = [leaf([1]), leaf([1])];
+  const optimizer = new AdamW([a, b], { lr: 0.1, weightDecay: 0 });
+  a.grad = tensor([1]);
+  optimizer.step();
+  b.grad = tensor([1]);
+  optimizer.step();
+  // A constant gradient moves Adam by lr a step, whatever its size.
+  close(await a.data(), [0.8], 1e-5);
+  close(await b.data(), [0.9], 1e-5);
+});
+
+test('snapshot and restore continue bit for bit', async () => {
+  const run = async (stopAt: number | undefined): Promise<number> => {
+    let w = leaf([3]);
+    let optimizer = new AdamW([w], { lr: 0.05 });
+    for (let i = 0; i < 8; i++) {
+      optimizer.zeroGrad();
+      sum(mul(w, w)).backward();
+      optimizer.step();
+      if (i !== stopAt) continue;
+      const saved = optimizer.snapshot();
+      w = leaf([await w.item()]);
+      optimizer = new AdamW([w], { lr: 0.05 });
+      optimizer.restore(saved);
+    }
+    return w.item();
+  };
+  assert.is(await run(4), await run(undefined));
+});
+
+test('bad input names the mend', () => {
+  assert.throws(() => new AdamW([]), /AdamW: a group has no parameters/);
+  assert.throws(() => new AdamW([tensor([1])]), /does not require a gradient/);
+  assert.throws(() => new AdamW([leaf([1])], { lr: -1 }), /must not be negative, got -1/);
+  const shared = leaf([1]);
+  assert.throws(() => new SGD([{ parameters: [shared] }, { parameters: [shared] }]), /in two groups/);
+  assert.throws(() => new SGD([leaf([1])], { nesterov: true }), /nesterov needs a momentum/);
+  const x = leaf([1, 2]);
+  x.grad = tensor([1]);
+  assert.throws(
+    () => new SGD([x]).step(),
+    (error: unknown) =>
+      error instanceof ShapeError && /sgd: parameter f32 \[2\] and gradient f32 \[1\]/.test(error.message),
+  );
+});
+
+test.run();
