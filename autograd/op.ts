@@ -73,11 +73,20 @@ export interface ViewOp<A> {
   readonly vjp: Vjp<A>;
 }
 
+const records: (Op<unknown> | ViewOp<unknown>)[] = [];
+
+/** Every record made so far, so that tests find the ops without cases. */
+export function ops(): readonly (Op<unknown> | ViewOp<unknown>)[] {
+  return records;
+}
+
 export function defineOp<A>(op: Op<A>): Op<A> {
+  records.push(op as Op<unknown>);
   return op;
 }
 
 export function defineView<A>(op: ViewOp<A>): ViewOp<A> {
+  records.push(op as ViewOp<unknown>);
   return op;
 }
 

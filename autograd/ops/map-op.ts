@@ -99,11 +99,20 @@ interface MapOptions {
   readonly scalars?: number;
 }
 
+const functions: MapFunction[] = [];
+
+/** Every elementwise function defined so far, so that tests find those without cases. */
+export function mapFunctions(): readonly MapFunction[] {
+  return functions;
+}
+
 /** Defines an elementwise function of inputs of the given kinds. */
 export function mapFunction(name: string, kinds: readonly Kind[], build: Build, options: MapOptions = {}): MapFunction {
   const x = kinds.map((kind, i) => input(i, kind));
   const s = Array.from({ length: options.scalars ?? 0 }, (_, i) => scalar(i));
-  return { name, expr: build(x, s), kinds, float: options.float ?? false };
+  const fn = { name, expr: build(x, s), kinds, float: options.float ?? false };
+  functions.push(fn);
+  return fn;
 }
 
 export function applyMap(fn: MapFunction, inputs: readonly Tensor[], scalars: readonly number[] = []): Tensor {

@@ -51,7 +51,7 @@ export type Range = readonly [start?: number | null, end?: number | null, step?:
 /**
  * x[ranges]: one range for each leading axis. Negative starts, ends and indices count from the end; steps are positive. No copy.
  */
-export function slice(x: Tensor, ...ranges: readonly Range[]): Tensor {
+export function slice(x: Tensor, ...ranges: Range[]): Tensor {
   if (ranges.length > x.ndim) throw new ShapeError(`slice: ${ranges.length} ranges for the ${x.ndim} axes of ${show(x.shape)}`);
   const resolved = x.shape.map((length, axis) => resolveRange(x, axis, length, ranges[axis]));
   const attrs = {

@@ -2,11 +2,11 @@
 
     python test/golden/check_saved.py FOLDER OUTPUTS.json [--tolerance 1e-4]
 
-OUTPUTS.json, written by our code: {"inputs": {"input_ids": [[...]], ...}, "outputs": {"logits": [...]}, "texts": [...]}.
+OUTPUTS.json, written by our code: {"inputs": {"input_ids": [[...]], ...}, "outputs": {"logits": ...}, "texts": [...]}.
 `outputs` has nested lists under the names of Transformers' model output (logits, last_hidden_state, start_logits, ...);
 `texts`, where given, are what the inputs were encoded from, padded to the longest. The model class is that of
-config.json's `architectures`. Exits with 1 where a key is missing, unexpected or mis-shaped, or a number differs by more
-than the tolerance.
+config.json's `architectures`. Exits with 1 where a key is missing, unexpected or mis-shaped, or a number differs by
+more than the tolerance.
 """
 
 import argparse

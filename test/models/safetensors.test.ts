@@ -1,11 +1,9 @@
-import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, open, readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeError, writeFileAtomic, writeFilesAtomic } from '../../models/io/atomic.ts';
 import type { Dtype, LoadedTensor, TensorData, TensorToWrite } from '../../models/io/safetensors.ts';
 import {
   Checkpoint,
@@ -275,11 +273,11 @@ for (const [name, tensors, message] of badTensors) {
 const layers = [1, 2, 3, 4, 5].map((n) => tensor(`layer.${n}`, 'F32', [n], new Float32Array(n).fill(n)));
 
 test('a checkpoint above the shard size is sharded, and read as one', async () => {
-  await writeCheckpoint(folder, layers, { maxShardBytes: 16 });
+  await writeCheckpoint(folder, layers, { maxShardBytes: 12 });
   const names = [1, 2, 3, 4].map((n) => `model-0000${n}-of-00004.safetensors`);
   assert.equal((await readdir(folder)).sort(), [...names, 'model.safetensors.index.json']);
   const index = JSON.parse(await readFile(join(folder, 'model.safetensors.index.json'), 'utf8')) as unknown;
-  // 4 + 8 bytes fit together, 12, 16 and 20 are alone; the last is larger than a shard may be.
+  // 4 + 8 bytes just fit together, 12, 16 and 20 are alone; the last two are larger than a shard may be.
   const weightMap = Object.fromEntries([0, 0, 1, 2, 3].map((shard, i) => [`layer.${i + 1}`, names[shard]]));
   assert.equal(index, { metadata: { total_size: 60 }, weight_map: weightMap });
 
@@ -343,204 +341,6 @@ for (const [name, index, message] of badIndexes) {
     await writeSafetensors(join(folder, 'c.safetensors'), layers);
     await writeFile(join(folder, 'model.safetensors.index.json'), index);
     assert.match(await failure(Checkpoint.open(folder)), message);
-  });
-}
-
-// -- damaged files -------------------------------------------------------------------------------------------------
-
-/** A file with this header and this many bytes of data. */
-function fileWith(header: unknown, dataBytes: number): Buffer {
-  const json = typeof header === 'string' ? header : JSON.stringify(header);
-  const bytes = Buffer.alloc(8 + Buffer.byteLength(json) + dataBytes);
-  bytes.writeBigUInt64LE(BigInt(Buffer.byteLength(json)));
-  bytes.write(json, 8);
-  return bytes;
-}
-
-const entry = (dtype: unknown, shape: unknown, offsets: unknown): object => ({ dtype, shape, data_offsets: offsets });
-const good = entry('F32', [2], [0, 8]);
-const lengthOf = (length: bigint, rest: string): Buffer => {
-  const bytes = Buffer.alloc(8 + rest.length);
-  bytes.writeBigUInt64LE(length);
-  bytes.write(rest, 8);
-  return bytes;
-};
-
-const damaged: [name: string, bytes: Buffer, message: RegExp][] = [
-  ['an empty file', Buffer.alloc(0), /is no safetensors file: it is only 0 bytes long/],
-  ['seven bytes', Buffer.alloc(7), /is no safetensors file: it is only 7 bytes long/],
-  ['zeros', Buffer.alloc(100), /is no safetensors file: pass a file saved by/],
-  ['text', Buffer.from('this is some text, long enough to be read as a header'), /is no safetensors file: pass/],
-  ['a zip (new PyTorch)', Buffer.from('PK\u0003\u0004 and more of it'), /it is a PyTorch pickle/],
-  ['a pickle (old PyTorch)', Buffer.from([0x80, 2, 0x8a, 10, 108, 252, 156, 70, 249]), /it is a PyTorch pickle/],
-  ['a Git LFS pointer', Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:1\n'), /Git LFS pointer/],
-  ['a web page', Buffer.from('<!DOCTYPE html><html><body>404</body></html>'), /it is a web page/],
-  ['a GGUF file', Buffer.from('GGUF\u0003\u0000\u0000\u0000 and so on'), /it is a GGUF file/],
-  ['a header longer than any', lengthOf(1n << 60n, '{"a":1}'), /is no safetensors file/],
-  [
-    'a header longer than the file',
-    lengthOf(1000n, '{"a":1}'),
-    /is truncated: its header takes 1000 bytes but only 7 follow/,
-  ],
-  ['a header alone cut short', fileWith({ a: good }, 8).subarray(0, 20), /is truncated: its header takes \d+ bytes/],
-  ['a header that is no JSON', fileWith('{"a": }', 0), /its header is not JSON/],
-  ['metadata that is no object', fileWith({ __metadata__: [] }, 0), /__metadata__ must map strings to strings/],
-  ['metadata of numbers', fileWith({ __metadata__: { a: 1 } }, 0), /__metadata__ must map strings to strings/],
-  ['a tensor without description', fileWith({ a: 3 }, 0), /tensor "a" has no description/],
-  [
-    'an unknown dtype',
-    fileWith({ a: entry('F31', [2], [0, 8]) }, 8),
-    /tensor "a" has dtype "F31", which is none of BOOL, U8/,
-  ],
-  ['a dtype from Object', fileWith({ a: entry('constructor', [2], [0, 8]) }, 8), /tensor "a" has dtype "constructor"/],
-  ['no dtype', fileWith({ a: { shape: [2], data_offsets: [0, 8] } }, 8), /tensor "a" has dtype undefined/],
-  [
-    'a shape that is no list',
-    fileWith({ a: entry('F32', 2, [0, 8]) }, 8),
-    /tensor "a" has shape 2, which is not a list/,
-  ],
-  ['a negative size', fileWith({ a: entry('F32', [-2], [0, 8]) }, 8), /tensor "a" has shape \[-2\]/],
-  ['a fractional size', fileWith({ a: entry('F32', [2.5], [0, 10]) }, 10), /tensor "a" has shape \[2\.5\]/],
-  ['one offset', fileWith({ a: entry('F32', [2], [0]) }, 8), /tensor "a" has data_offsets \[0\]/],
-  ['a negative offset', fileWith({ a: entry('F32', [2], [-8, 0]) }, 8), /tensor "a" has data_offsets \[-8,0\]/],
-  ['swapped offsets', fileWith({ a: entry('F32', [2], [8, 0]) }, 8), /needs 8 bytes but its offsets span -8/],
-  [
-    'a shape that lies',
-    fileWith({ a: entry('F32', [3], [0, 8]) }, 8),
-    /"a" of shape \[3\] F32 needs 12 bytes but its offsets span 8/,
-  ],
-  ['a shape that overflows', fileWith({ a: entry('F32', [2 ** 40, 2 ** 40, 0, 2 ** 40], [0, 8]) }, 8), /needs 0 bytes/],
-  [
-    'a huge claim',
-    fileWith({ a: entry('F32', [2 ** 45], [0, 2 ** 47]) }, 8),
-    /is truncated: its header describes 140737488355328 bytes/,
-  ],
-  ['missing data', fileWith({ a: good }, 7), /is truncated: its header describes 8 bytes of data but 7 are there/],
-  ['extra data', fileWith({ a: good }, 9), /1 bytes at its end belong to no tensor/],
-  ['overlapping tensors', fileWith({ a: good, b: entry('F32', [2], [4, 12]) }, 12), /tensor "b" overlaps another/],
-  ['a hole', fileWith({ a: good, b: entry('F32', [2], [12, 20]) }, 20), /bytes 8 to 12 belong to no tensor/],
-  ['a hole at the start', fileWith({ a: entry('F32', [2], [8, 16]) }, 16), /bytes 0 to 8 belong to no tensor/],
-];
-for (const [name, bytes, message] of damaged) {
-  test(`refuses ${name}`, async () => {
-    await writeFile(path, bytes);
-    const text = await failure(SafetensorsFile.open(path));
-    assert.match(text, message);
-    assert.ok(text.startsWith(path), 'the file is named first');
-  });
-}
-
-test('every truncation of a good file is refused', async () => {
-  await writeSafetensors(path, everyDtype);
-  const whole = await readFile(path);
-  for (let length = whole.length - 1; length >= 0; length -= 7) {
-    await truncate(path, length);
-    assert.match(await failure(SafetensorsFile.open(path)), /is truncated|is no safetensors file/);
-  }
-});
-
-test('refuses a missing file and a folder', async () => {
-  assert.match(await failure(SafetensorsFile.open(path)), /model\.safetensors does not exist: check the path/);
-  assert.match(await failure(SafetensorsFile.open(folder)), /is a folder where a file is needed/);
-  assert.match(
-    await failure(Checkpoint.open(folder)),
-    /has neither model\.safetensors nor model\.safetensors\.index\.json/,
-  );
-});
-
-test('a file cut while it is open is noticed', async () => {
-  await writeSafetensors(path, [tensor('a', 'F32', [1000], new Float32Array(1000))]);
-  const file = await SafetensorsFile.open(path);
-  await truncate(path, 500);
-  assert.match(await failure(file.read('a')), /became shorter while it was read/);
-  await file.close();
-});
-
-// -- whole or not at all -------------------------------------------------------------------------------------------
-
-test('writeFileAtomic makes folders, replaces files and leaves no others', async () => {
-  const file = join(folder, 'a', 'b', 'c.txt');
-  await writeFileAtomic(file, 'one');
-  await writeFileAtomic(file, new TextEncoder().encode('twö'));
-  assert.is(await readFile(file, 'utf8'), 'twö');
-  assert.equal(await readdir(join(folder, 'a', 'b')), ['c.txt']);
-});
-
-test('files that belong together are replaced together', async () => {
-  const files = ['a', 'b'].map((name) => join(folder, name));
-  await writeFilesAtomic(files.map((file) => ({ path: file, data: 'old' })));
-  const failing = () => Promise.reject(new Error('stopped'));
-  assert.is(
-    await failure(
-      writeFilesAtomic([
-        { path: files[0]!, data: 'new' },
-        { path: files[1]!, data: failing },
-      ]),
-    ),
-    'stopped',
-  );
-  assert.equal(await Promise.all(files.map((file) => readFile(file, 'utf8'))), ['old', 'old']);
-  assert.equal((await readdir(folder)).sort(), ['a', 'b']);
-});
-
-test('a place that is no place is named', async () => {
-  await writeFile(join(folder, 'file'), '');
-  assert.match(
-    await failure(writeFileAtomic(join(folder, 'file', 'x'), '')),
-    /^cannot write .*x: a part of .* is a file/,
-  );
-  await mkdir(join(folder, 'inner', 'most'), { recursive: true });
-  assert.match(await failure(writeFileAtomic(join(folder, 'inner'), '')), /^cannot write .*inner: it is a folder/);
-  assert.equal(await readdir(folder).then((names) => names.sort()), ['file', 'inner']);
-});
-
-test('errors of the system say what to do', () => {
-  const error = (code: string): string => writeError('x', Object.assign(new Error('raw'), { code })).message;
-  assert.match(error('ENOSPC'), /^cannot write x: the disk is full; free some space .* \(nothing was replaced\)$/);
-  assert.match(error('EDQUOT'), /quota/);
-  assert.match(error('EACCES'), /no permission/);
-  assert.match(error('EROFS'), /read-only file system/);
-  assert.match(error('EIO'), /^cannot write x: raw/);
-});
-
-// Saves 8 MB over an old file in another process, whose disk is too small for it.
-const saveScript = `
-  const { writeSafetensors } = await import(${JSON.stringify(new URL('../../models/io/safetensors.ts', import.meta.url).href)});
-  const data = () => new Float32Array(1 << 20);
-  const tensors = ['a', 'b'].map((name) => ({ name, dtype: 'F32', shape: [1 << 20], data }));
-  await writeSafetensors(process.env.TARGET, tensors).then(() => process.exit(0), (error) => {
-    console.log(error.message);
-    process.exit(7);
-  });`;
-const node = [process.execPath, ...process.execArgv, '--input-type=module', '-e', saveScript];
-
-function checkSurvival(shell: string[], environment: Record<string, string>, message: RegExp): void {
-  const { status, stdout, stderr } = spawnSync(shell[0]!, [...shell.slice(1), ...node], {
-    encoding: 'utf8',
-    env: { ...process.env, ...environment },
-  });
-  assert.is(status, 7, stderr);
-  assert.match(stdout, message);
-  assert.is(stdout.trim().split('\n').length, 1);
-}
-
-if (process.platform !== 'win32') {
-  test('a save past the allowed file size fails in one line, and the old file survives', async () => {
-    await writeFile(path, 'the old file');
-    const shell = ['sh', '-c', 'ulimit -f 8192; exec "$0" "$@"'];
-    checkSurvival(shell, { TARGET: path }, /^cannot write .*larger than the system allows.*nothing was replaced/);
-    assert.is(await readFile(path, 'utf8'), 'the old file');
-    assert.equal(await readdir(folder), ['model.safetensors']);
-  });
-}
-
-// A file system of 6 MB for one process and its children; not every container allows it.
-if (spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0) {
-  test('a save to a full disk fails in one line, and the old file survives', () => {
-    const mount = 'mount -t tmpfs -o size=6m tmpfs "$DISK" && printf old > "$TARGET"';
-    const check = '[ "$(ls -A "$DISK")" = model.safetensors ] && [ "$(cat "$TARGET")" = old ] || exit 9';
-    const shell = ['unshare', '-rm', 'sh', '-c', `${mount}; "$0" "$@"; status=$?; ${check}; exit $status`];
-    checkSurvival(shell, { DISK: folder, TARGET: path }, /^cannot write .*the disk is full.*nothing was replaced/);
   });
 }
 

@@ -1,8 +1,10 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { SafetensorsFile } from '../../models/io/safetensors.ts';
 import { BertTokenizer } from '../../models/tokenizer/bert-tokenizer.ts';
 import { defaultVocab } from '../../models/tokenizer/bert-vocab.ts';
 import type { TextBatch } from '../../models/tokenizer/encode-inputs.ts';
@@ -24,7 +26,8 @@ interface Golden {
   added: { tokens: unknown[]; texts: TextCase[] };
 }
 
-const golden = JSON.parse(await readFile(new URL('../golden/tokenizer.json', import.meta.url), 'utf8')) as Golden;
+const goldenFile = (name: string): URL => new URL(`../golden/${name}`, import.meta.url);
+const golden = JSON.parse(await readFile(goldenFile('tokenizer.json'), 'utf8')) as Golden;
 const tokenizer = BertTokenizer.default();
 const test = suite('tokenizer');
 
@@ -68,6 +71,21 @@ test('the default vocabulary is that of bert-base-uncased', () => {
 test('texts give the tokens, places and words of Transformers', () => {
   assert.ok(golden.texts.length > 600);
   compareTexts(tokenizer, golden.texts);
+});
+
+test("the padded batch of MiniLM's golden is encoded the same", async () => {
+  const { sentences } = JSON.parse(await readFile(goldenFile('minilm.json'), 'utf8')) as { sentences: string[] };
+  const file = await SafetensorsFile.open(fileURLToPath(goldenFile('minilm.safetensors')));
+  const { shape, inputIds, attentionMask, tokenTypeIds } = tokenizer.encodeToArrays(sentences, { padding: true });
+  for (const [name, values] of Object.entries({
+    input_ids: inputIds,
+    attention_mask: attentionMask,
+    token_type_ids: tokenTypeIds,
+  })) {
+    const golden = await file.read(name);
+    assert.equal([golden.shape, golden.data], [shape, values], name);
+  }
+  await file.close();
 });
 
 test('a repeated text gives the same from the cache of words', () => {

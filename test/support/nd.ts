@@ -71,7 +71,14 @@ export function lines(x: Nd, axis: number, f: (values: number[]) => readonly num
     const key = index.filter((_, i) => i !== axis).join();
     let line = results.get(key);
     if (!line) {
-      line = f(Array.from({ length: x.shape[axis]! }, (_, k) => get(x, index.map((own, i) => (i === axis ? k : own)))));
+      line = f(
+        Array.from({ length: x.shape[axis]! }, (_, k) =>
+          get(
+            x,
+            index.map((own, i) => (i === axis ? k : own)),
+          ),
+        ),
+      );
       results.set(key, line);
     }
     return line[index[axis]!]!;

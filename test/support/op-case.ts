@@ -14,7 +14,7 @@ export interface InputSpec {
 
 /** One case of an op: one line in test/ops/. */
 export interface OpCase {
-  /** The name the op goes by on the tape. The driver checks that the case really applies it. */
+  /** The function's name, which is the op's on the tape unless it is composed of others. */
   readonly op: string;
   /** Tells cases of one op apart where their shapes do not. */
   readonly note?: string;
@@ -22,18 +22,16 @@ export interface OpCase {
   readonly run: (...x: Tensor[]) => Tensor | readonly Tensor[];
   /** The same in float64, by plain loops. */
   readonly ref: (...x: Nd[]) => Nd | readonly Nd[];
-  /** Other ops, mostly derivatives' kernels, that the gradients of this case apply and check. */
+  /** Other ops that this case applies and checks: parts of a composite, and derivatives' kernels. */
   readonly covers?: readonly string[];
   /** Compare gradients with differences of the reference; default true. Off at kinks and for what has no gradient. */
   readonly grad?: boolean;
-  /** Gradients known in closed form (for a cotangent of ones), in the place of differences: kinks and ties. */
+  /** Gradients known in closed form, for a cotangent of ones, in the place of differences: at kinks and ties. */
   readonly grads?: readonly (readonly number[])[];
   /** Also compare second derivatives: for smooth functions, on small cases. */
   readonly second?: boolean;
-  /** Factor on the tolerance, with the reason beside it. */
+  /** Factor on the tolerance; the reason stands beside it. */
   readonly loose?: number;
-  /** Absolute error allowed, relative to the largest magnitude among a result's elements; default that of the type. */
-  readonly type?: Dtype;
   /** Also run with inputs that are not row-major; default true. */
   readonly strided?: boolean;
 }
@@ -46,21 +44,28 @@ export interface ErrorCase {
   readonly says: RegExp;
 }
 
-type InputOptions = Omit<InputSpec, 'shape' | 'dtype'>;
+/** What a file of test/ops exports. */
+export interface OpCases {
+  readonly cases: readonly OpCase[];
+  readonly errors?: readonly ErrorCase[];
+}
 
 export const f32 = (shape: readonly number[], ...range: number[]): InputSpec => input('f32', shape, range);
 export const f16 = (shape: readonly number[], ...range: number[]): InputSpec => input('f16', shape, range);
 export const i32 = (shape: readonly number[], ...range: number[]): InputSpec => input('i32', shape, range);
-export const u32 = (shape: readonly number[], ...range: number[]): InputSpec => input('u32', shape, range);
+export const u32 = (shape: readonly number[], low = 0, high = 5): InputSpec => input('u32', shape, [low, high]);
 export const bool = (shape: readonly number[]): InputSpec => input('bool', shape, [0, 1]);
 
-/** A vector of these values, or another shape of them. */
-export const values = (list: readonly number[], options: InputOptions & { readonly shape?: readonly number[]; readonly dtype?: Dtype } = {}): InputSpec => ({
+/** These values: a vector, unless a shape is given. */
+export const values = (list: readonly number[], options: Partial<InputSpec> = {}): InputSpec => ({
   shape: [list.length],
   dtype: 'f32',
   ...options,
   values: list,
 });
+
+/** An input whose gradient is not asked for. */
+export const fixed = (spec: InputSpec): InputSpec => ({ ...spec, differentiable: false });
 
 function input(dtype: Dtype, shape: readonly number[], [low, high]: readonly number[]): InputSpec {
   return { shape, dtype, range: low === undefined ? undefined : [low, high!] };

@@ -47,8 +47,9 @@ const INLINE = new Set(
 function readable(text: string): string {
   const body = text.replace(/^\s*--\S+\s+(?=content-)/i, '').replace(PART_HEADERS, '');
   const stripped = /<(html|body|table|font|div|p|br)\b[^>]*>/i.test(body) ? htmlText(body) : body;
-  // Controls and zero-width characters carry nothing a tokenizer keeps.
+  // Controls, zero-width characters and U+FFFD (a part that names the wrong character set) carry nothing a tokenizer keeps.
   const folded = withoutListFooters(stripped)
+    .replaceAll('\uFFFD', '')
     .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
     .trim();
   return /[\p{L}\p{N}]/u.test(folded) ? folded : '';

@@ -1,6 +1,7 @@
 import { extname } from 'node:path';
 import { Readable, pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
+import type { InfoRecord } from 'csv-parse';
 import { utf8Blocks } from './utf8-blocks.ts';
 
 export type TableFormat = 'jsonl' | 'csv' | 'tsv';
@@ -63,33 +64,44 @@ async function* separatedRows(
   columns: readonly string[] | undefined,
 ): AsyncGenerator<TableRow> {
   let names = columns;
-  // The parser's own line numbers count a CR LF inside quotes twice; its raw text does not lie.
+  // Counted while the text is parsed, so that an error knows its row. (The parser's own counter takes a CR LF inside quotes for two.)
   let line = 1;
-  const parser = parse({ delimiter, quote, info: true, raw: true, skip_empty_lines: true, relax_column_count: true });
+  const starts: number[] = [];
+  const parser = parse({
+    delimiter,
+    quote,
+    raw: true,
+    skip_empty_lines: true,
+    relax_column_count: true,
+    on_record<T>(row: T, { raw = '' }: InfoRecord): T {
+      starts.push(line + lineEnds(/^[\r\n]*/.exec(raw)![0]));
+      line += lineEnds(raw);
+      return row;
+    },
+  });
   const text = async function* () {
     for await (const block of utf8Blocks(path)) yield block.text;
   };
-  // The consumer below gets every error: pipeline hands those of the file on to the parser.
+  // The loop below gets every error: pipeline hands those of the file on to the parser.
   pipeline(Readable.from(text()), parser, () => undefined);
-  const records: AsyncIterable<{ record: string[]; raw: string }> = parser;
+  const records: AsyncIterable<{ record: string[] }> = parser;
   try {
-    for await (const { record, raw } of records) {
-      const start = line + lineEnds(/^[\r\n]*/.exec(raw)![0]);
-      line += lineEnds(raw);
-      if (record.length === 1 && record[0]!.trim() === '') continue;
+    for await (const { record: fields } of records) {
+      const start = starts.shift()!;
+      if (fields.length === 1 && fields[0]!.trim() === '') continue;
       if (!names) {
-        names = record.map((name) => name.trim());
+        names = fields.map((name) => name.trim());
         const twice = names.find((name, i) => names!.indexOf(name) < i);
         if (twice !== undefined) throw new Error(`${path}:${start}: two columns are named "${twice}"`);
         continue;
       }
-      if (record.length !== names.length) {
+      if (fields.length !== names.length) {
         const mend = quote
           ? `quote fields that hold a ${delimiter === ',' ? 'comma' : 'tab'}`
           : 'a field may hold no tab';
-        throw new Error(`${path}:${start}: ${record.length} fields where ${names.length} are expected; ${mend}`);
+        throw new Error(`${path}:${start}: ${fields.length} fields where ${names.length} are expected; ${mend}`);
       }
-      yield { line: start, cells: Object.fromEntries(names.map((name, i) => [name, record[i]])) };
+      yield { line: start, cells: Object.fromEntries(names.map((name, i) => [name, fields[i]])) };
     }
   } catch (error) {
     if (error instanceof CsvError) throw csvError(path, line, error);

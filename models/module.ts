@@ -1,0 +1,230 @@
+import { assign, cast, noGrad } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import { Tensor as TensorClass } from '../autograd/tensor.ts';
+import { locate } from './module-path.ts';
+import { snakeCase } from './names.ts';
+import { ModuleBuffer, Parameter } from './parameter.ts';
+import { describeReport, matchState } from './state-dict.ts';
+import type { LoadReport } from './state-dict.ts';
+import { summarise } from './summary.ts';
+import type { ModuleOutline } from './summary.ts';
+
+/** Sees a module's arguments and output after each forward; what it returns, unless undefined, replaces the output. */
+export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
+
+export type Member = Parameter | ModuleBuffer | Module;
+
+/** Modules whose forward is running, outermost first. */
+const running: Module[] = [];
+
+/**
+ * A part of a model: a plain class whose fields are parameters, buffers, further modules, or arrays of them. A field's name, in
+ * snake_case, is its key in the state dict; elements of arrays are numbered (`layer.0`).
+ *
+ * Subclasses define `forward`. An instance's forward also runs the hooks and names the module's place in errors thrown inside it.
+ */
+export class Module {
+  /** Keys for fields whose name does not give them, `{ ln1: 'ln_1' }`. */
+  static readonly keys: Readonly<Record<string, string>> = {};
+
+  /** Dropout is active. Set by `train` and `eval`. */
+  training = true;
+  readonly #hooks = new Set<ForwardHook>();
+
+  constructor() {
+    const forward = this.forward as (...args: unknown[]) => unknown;
+    const value = (...args: unknown[]): unknown => this.#run(forward, args);
+    Object.defineProperty(this, 'forward', { value, writable: true, configurable: true });
+  }
+
+  /** Computes the module's output. */
+  forward(..._args: never[]): unknown {
+    throw new Error(`${this.constructor.name} has no forward; call its parts`);
+  }
+
+  #run(forward: (...args: unknown[]) => unknown, args: unknown[]): unknown {
+    running.push(this);
+    try {
+      let output = forward.apply(this, args);
+      for (const hook of this.#hooks) output = hook(this, args, output) ?? output;
+      return output;
+    } catch (error) {
+      throw locate(error, running);
+    } finally {
+      running.pop();
+    }
+  }
+
+  /** Calls `hook` after each forward until the returned function is called. */
+  registerForwardHook(hook: ForwardHook): () => void {
+    const own: ForwardHook = (...args) => hook(...args); // one hook may be registered twice
+    this.#hooks.add(own);
+    return () => {
+      this.#hooks.delete(own);
+    };
+  }
+
+  /** Own tensors and modules by key, in the order of the fields. */
+  protected members(): [string, Member][] {
+    const { keys } = this.constructor as typeof Module;
+    return Object.entries(this).flatMap(([field, value]: [string, unknown]) => {
+      const key = keys[field] ?? snakeCase(field);
+      const items: [string, unknown][] = Array.isArray(value) ? value.map((item, i) => [`${key}.${i}`, item]) : [[key, value]];
+      return items.filter((item): item is [string, Member] => this.#isMember(field, item[1]));
+    });
+  }
+
+  #isMember(field: string, value: unknown): boolean {
+    if (value instanceof Parameter || value instanceof ModuleBuffer || value instanceof Module) return true;
+    if (value instanceof TensorClass && value.requiresGrad && !value.node) {
+      throw new Error(`${this.constructor.name}.${field} requires a gradient but is no Parameter, so it would not be trained; use new Parameter(tensor)`);
+    }
+    return false;
+  }
+
+  /** Everything below under each of its names: own tensors first, then the modules with theirs. */
+  *#descend(prefix = '', above: readonly Module[] = []): Generator<[string, Member]> {
+    if (above.includes(this)) return; // a field that refers back up
+    const members = this.members();
+    for (const [key, member] of members) if (!(member instanceof Module)) yield [prefix + key, member];
+    for (const [key, member] of members) {
+      if (!(member instanceof Module)) continue;
+      yield [prefix + key, member];
+      yield* member.#descend(`${prefix}${key}.`, [...above, this]);
+    }
+  }
+
+  #named<T extends Member>(kind: abstract new (...args: never[]) => T): [string, T][] {
+    const seen = new Set<unknown>();
+    return [...this.#descend()].filter((entry): entry is [string, T] => {
+      const fresh = entry[1] instanceof kind && !seen.has(entry[1]);
+      seen.add(entry[1]);
+      return fresh;
+    });
+  }
+
+  /** Parameters with their keys; a tied one once, under its first key. */
+  namedParameters(): [string, Parameter][] {
+    return this.#named(Parameter);
+  }
+
+  parameters(): Parameter[] {
+    return this.namedParameters().map(([, parameter]) => parameter);
+  }
+
+  namedBuffers(): [string, ModuleBuffer][] {
+    return this.#named(ModuleBuffer);
+  }
+
+  buffers(): ModuleBuffer[] {
+    return this.namedBuffers().map(([, buffer]) => buffer);
+  }
+
+  /** This module under the name '' and all below it, each once, parents first. */
+  namedModules(): [string, Module][] {
+    return [['', this], ...this.#named(Module).filter(([, module]) => module !== this)];
+  }
+
+  modules(): Module[] {
+    return this.namedModules().map(([, module]) => module);
+  }
+
+  /** Number of elements of the parameters, tied ones once. */
+  numParameters({ trainable = false }: { readonly trainable?: boolean } = {}): number {
+    return this.parameters().reduce((count, p) => count + (trainable && !p.requiresGrad ? 0 : p.size), 0);
+  }
+
+  /** Switches dropout on (or off, with `false`) here and below. */
+  train(mode = true): this {
+    for (const module of this.modules()) module.training = mode;
+    return this;
+  }
+
+  /** Switches dropout off here and below. */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Freezes (`false`) or unfreezes the parameters here and below. */
+  requiresGrad(value = true): this {
+    for (const parameter of this.parameters()) {
+      parameter.requiresGrad = value;
+      if (!value) parameter.grad = undefined;
+    }
+    return this;
+  }
+
+  /** Parameters and persistent buffers under all their keys, so a tied tensor several times: what a state may name. */
+  stateTensors(): Map<string, Tensor> {
+    const state = new Map<string, Tensor>();
+    for (const [key, member] of this.#descend()) {
+      if (member instanceof Module || (member instanceof ModuleBuffer && !member.persistent)) continue;
+      if (state.has(key) && state.get(key) !== member) throw new Error(`${this.constructor.name}: two fields give the key ${key}; rename one or set static keys`);
+      state.set(key, member);
+    }
+    return state;
+  }
+
+  /** Parameters and persistent buffers by key, a tied one once. The tensors are the module's own: clone what must not change. */
+  stateDict(): Map<string, Tensor> {
+    const seen = new Set<Tensor>();
+    return new Map([...this.stateTensors()].filter(([, t]) => !seen.has(t) && seen.add(t)));
+  }
+
+  /**
+   * Copies a state into the parameters and buffers in place, converting types. With `strict` (default) a key that is missing,
+   * unexpected or of another shape is an error, one line for each kind, and nothing is changed; without, what fits is copied.
+   */
+  loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { readonly strict?: boolean } = {}): LoadReport {
+    const { matches, report } = matchState(this.stateTensors(), state);
+    const misfits = describeReport(report);
+    if (strict && misfits.length > 0) throw new Error(misfits.map((line) => `loadStateDict into ${this.constructor.name}: ${line}`).join('\n'));
+    noGrad(() => {
+      for (const { target, source } of matches) if (target !== state.get(source)) assign(target, state.get(source)!);
+    });
+    return report;
+  }
+
+  /** Converts the parameters to f16 or f32. They become new tensors: make the optimizer afterwards. */
+  to(dtype: 'f16' | 'f32'): this {
+    const made = new Map<Parameter, Parameter>();
+    const convert = (value: unknown): unknown => {
+      if (!(value instanceof Parameter) || value.dtype === dtype) return value;
+      let other = made.get(value);
+      if (!other) made.set(value, (other = new Parameter(noGrad(() => cast(value, dtype)))));
+      other.requiresGrad = value.requiresGrad;
+      return other;
+    };
+    for (const module of this.modules()) {
+      const fields = module as unknown as Record<string, unknown>;
+      for (const [field, value] of Object.entries(fields)) {
+        if (value instanceof Parameter) fields[field] = convert(value);
+        else if (Array.isArray(value) && value.some((item) => item instanceof Parameter)) fields[field] = value.map(convert);
+      }
+    }
+    return this;
+  }
+
+  /** Settings shown after the class name in the summary. */
+  extraRepr(): string {
+    return '';
+  }
+
+  /** The tree of modules with the shapes of their tensors and their numbers of parameters. */
+  toString(): string {
+    return summarise(this.#outline(new Set()));
+  }
+
+  #outline(seen: Set<Member>): ModuleOutline {
+    const members = this.members();
+    const tensors = members.flatMap(([name, member]) => {
+      if (member instanceof Module) return [];
+      const tied = seen.has(member);
+      seen.add(member);
+      return [{ name, shape: member.shape, tied }];
+    });
+    const children = members.flatMap(([name, member]) => (member instanceof Module ? [[name, member.#outline(seen)] as const] : []));
+    const extra = this.extraRepr();
+    return { title: this.constructor.name + (extra && `(${extra})`), tensors, count: this.numParameters(), children };
+  }
+}

@@ -1,0 +1,36 @@
+import { embedding } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { normalInit, parameter, zeroRowInit } from '../init.ts';
+import type { Initializer } from '../init.ts';
+import { Module } from '../module.ts';
+import type { Parameter } from '../parameter.ts';
+
+export interface EmbeddingOptions {
+  /** The row of the padding token: zeros at first, and without a gradient. */
+  readonly paddingIdx?: number;
+  /** Default: normal with deviation 1, as in PyTorch. */
+  readonly weightInit?: Initializer;
+}
+
+/** Rows of a learned table [count, dim] by index: (...) -> (..., dim). */
+export class Embedding extends Module {
+  weight: Parameter;
+  readonly paddingIdx: number | undefined;
+
+  constructor(count: number, dim: number, { paddingIdx, weightInit = normalInit(1) }: EmbeddingOptions = {}) {
+    super();
+    if (paddingIdx !== undefined && !(Number.isInteger(paddingIdx) && paddingIdx >= 0 && paddingIdx < count)) {
+      throw new Error(`Embedding: paddingIdx ${paddingIdx} is no row of a table of ${count}; use 0 to ${count - 1}`);
+    }
+    this.paddingIdx = paddingIdx;
+    this.weight = parameter([count, dim], paddingIdx === undefined ? weightInit : zeroRowInit(weightInit, paddingIdx));
+  }
+
+  override forward(index: Tensor): Tensor {
+    return embedding(this.weight, index, { paddingIdx: this.paddingIdx }); // (..., dim)
+  }
+
+  override extraRepr(): string {
+    return `${this.weight.shape.join(', ')}${this.paddingIdx === undefined ? '' : `, paddingIdx: ${this.paddingIdx}`}`;
+  }
+}

@@ -1,0 +1,16 @@
+export { Activation, activations } from './activation.ts';
+export type { ActivationName } from './activation.ts';
+export { additiveMask } from './attention-mask.ts';
+export { MultiHeadAttention } from './attention.ts';
+export type { AttendOptions, MultiHeadAttentionOptions } from './attention.ts';
+export { ModuleList, Sequential } from './containers.ts';
+export type { Layer } from './containers.ts';
+export { Dropout } from './dropout.ts';
+export { Embedding } from './embedding.ts';
+export type { EmbeddingOptions } from './embedding.ts';
+export { FeedForward } from './feed-forward.ts';
+export type { FeedForwardOptions } from './feed-forward.ts';
+export { mergeHeads, splitHeads } from './heads.ts';
+export { Linear } from './linear.ts';
+export type { LinearOptions } from './linear.ts';
+export { LayerNorm, RMSNorm } from './norm.ts';

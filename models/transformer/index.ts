@@ -1,0 +1,2 @@
+export { TransformerEncoder, TransformerEncoderLayer } from './encoder.ts';
+export type { TransformerEncoderOptions } from './encoder.ts';

@@ -1,0 +1,239 @@
+import { grad, scope, tensor } from '../../autograd/index.ts';
+import type { DataArray } from '../../autograd/read.ts';
+import { observe } from '../../autograd/tape.ts';
+import type { GradNode } from '../../autograd/graph.ts';
+import { isFloat } from '../../autograd/tensor.ts';
+import type { Tensor } from '../../autograd/tensor.ts';
+import type { Random } from '../../train/random.ts';
+import { compare, compareBits } from './op-compare.ts';
+import { directional, gradient, noise, sample, secondGradient } from './op-differences.ts';
+import { elementsOf, place, randomOf, rounded } from './op-inputs.ts';
+import type { Placement } from './op-inputs.ts';
+import type { OpCase } from './op-case.ts';
+import { count } from './nd.ts';
+import type { Nd } from './nd.ts';
+
+/** A case's name in reports. */
+export function titleOf({ op, note, inputs }: OpCase): string {
+  const shapes = inputs.map(({ shape, dtype }) => `${dtype === 'f32' ? '' : dtype}[${shape.join(',')}]`).join(' ');
+  return [op, shapes, note].filter(Boolean).join(' ');
+}
+
+/** What was put on the tape while a case ran: records and elementwise functions by identity, all of them by name too. */
+export class Applied {
+  readonly records = new Map<unknown, string>();
+  readonly names = new Set<string>();
+
+  /** Watches until the returned function is called. */
+  watch(): () => void {
+    return observe(({ op, name, attrs }) => {
+      this.records.set(op, name);
+      this.names.add(name);
+      const fn = (attrs as { fn?: unknown } | null)?.fn;
+      if (fn !== undefined) this.records.set(fn, name);
+    });
+  }
+
+  /** Views are not observed, but their derivatives are part of the graph. */
+  addGraph(results: readonly Tensor[]): void {
+    const seen = new Set<GradNode>();
+    const stack = results.flatMap(({ node }) => (node ? [node] : []));
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      if (seen.has(node)) continue;
+      seen.add(node);
+      this.names.add(node.name);
+      for (const edge of node.edges) if (edge && 'node' in edge) stack.push(edge.node);
+    }
+  }
+}
+
+interface Pass {
+  readonly outputs: readonly Tensor[];
+  /** One for each differentiable input; none where gradients are not compared. */
+  readonly grads: readonly Tensor[];
+}
+
+const list = <T>(x: T | readonly T[]): readonly T[] => (Array.isArray(x) ? (x as readonly T[]) : [x as T]);
+
+/**
+ * Runs one case: forward and gradient with row-major and with strided inputs against the reference, a second run bit against bit, and second
+ * derivatives where the case asks for them. Everything is recorded before anything is read back.
+ */
+export async function runCase(c: OpCase, applied: Applied): Promise<void> {
+  const open = scope();
+  const stop = applied.watch();
+  try {
+    await check(c, applied);
+  } finally {
+    stop();
+    open[Symbol.dispose]();
+  }
+}
+
+async function check(c: OpCase, applied: Applied): Promise<void> {
+  const random = randomOf(titleOf(c));
+  const elements = c.inputs.map((spec) => elementsOf(spec, random));
+  const reference = (x: readonly Nd[]): readonly Nd[] => list(c.ref(...x));
+  const wanted = reference(elements);
+  const varied =
+    c.grad === false ? [] : c.inputs.flatMap((spec, i) => ((spec.differentiable ?? isFloat(spec.dtype)) ? [i] : []));
+
+  const plain = pass(c, elements, varied, 'plain', wanted, randomOf('cotangent'));
+  const again = pass(c, elements, varied, 'plain', wanted, randomOf('cotangent'));
+  const strided = c.strided === false ? [] : (['reversed', 'inner'] as const);
+  const passes = [
+    plain,
+    ...strided.map((placement) => pass(c, elements, varied, placement, wanted, randomOf('cotangent'))),
+  ];
+  applied.addGraph(plain.outputs);
+  const cotangents = cotangentsOf(c, plain.outputs, wanted, randomOf('cotangent'));
+  const second =
+    c.second && varied.length > 0 ? secondPass(c, elements, varied, cotangents, random, applied) : undefined;
+
+  const read = await readAll([...passes, again]);
+  const checked = varied.map((i) => sample(elements[i]!.data.length, random));
+  const gradients = varied.map((i, k) => {
+    const closed = c.grads?.[i];
+    return closed ? checked[k]!.map((at) => closed[at]!) : gradient(reference, elements, cotangents, i, checked[k]!);
+  });
+  passes.forEach(({ outputs, grads }, p) => {
+    const where = (['', ' of reversed inputs', ' of inner inputs'] as const)[p]!;
+    if (outputs.length !== wanted.length)
+      throw new Error(`${outputs.length} outputs, the reference has ${wanted.length}`);
+    outputs.forEach((y, k) => {
+      const want = wanted[k]!;
+      if (y.shape.join() !== want.shape.join())
+        throw new Error(`output${where} has shape [${y.shape.join(', ')}], want [${want.shape.join(', ')}]`);
+      compare(`output${where}`, read.get(y)!, want, y.dtype, c.loose);
+    });
+    grads.forEach((g, k) => {
+      const i = varied[k]!;
+      const { shape, dtype } = c.inputs[i]!;
+      if (g.shape.join() !== shape.join() || g.dtype !== dtype)
+        throw new Error(`gradient of input ${i}${where} is ${g.dtype} [${g.shape.join(', ')}]`);
+      compareAt(`gradient of input ${i}${where}`, read.get(g)!, checked[k]!, gradients[k]!, g, c.loose);
+    });
+  });
+  [...plain.outputs, ...plain.grads].forEach((y, k) =>
+    compareBits('result', read.get(y)!, read.get([...again.outputs, ...again.grads][k]!)!),
+  );
+  await second?.(reference);
+}
+
+/** Forward and backward once. */
+function pass(
+  c: OpCase,
+  elements: readonly Nd[],
+  varied: readonly number[],
+  placement: Placement,
+  wanted: readonly Nd[],
+  random: Random,
+): Pass {
+  const inputs = elements.map((x, i) => {
+    const placed = place(x, c.inputs[i]!.dtype, placement);
+    if (varied.includes(i)) placed.requiresGrad = true;
+    return placed;
+  });
+  const outputs = list(c.run(...inputs));
+  if (varied.length === 0) return { outputs, grads: [] };
+  const cotangents = cotangentsOf(c, outputs, wanted, random);
+  const roots = outputs.flatMap((y, k) => (cotangents[k] ? [{ y, cotangent: upload(cotangents[k], y) }] : []));
+  const gradOutputs = roots.map(({ cotangent }) => cotangent);
+  const grads = grad(
+    roots.map(({ y }) => y),
+    varied.map((i) => inputs[i]!),
+    { gradOutputs, retainGraph: true },
+  );
+  return { outputs, grads };
+}
+
+function upload(x: Nd, { dtype }: Tensor): Tensor {
+  return tensor(x.data, { shape: x.shape, dtype });
+}
+
+/** One cotangent for each float output; ones where the case states its gradients. */
+function cotangentsOf(
+  c: OpCase,
+  outputs: readonly Tensor[],
+  wanted: readonly Nd[],
+  random: Random,
+): (Nd | undefined)[] {
+  return outputs.map((y, k) => {
+    const { shape } = wanted[k]!;
+    if (!isFloat(y.dtype)) return undefined;
+    if (c.grads) return { shape, data: new Float64Array(count(shape)).fill(1) };
+    const { data } = noise(shape, random);
+    return { shape, data: data.map((value) => rounded(value, y.dtype)) };
+  });
+}
+
+/** Records the gradient of sum(gradient * direction); the returned function reads it and compares. */
+function secondPass(
+  c: OpCase,
+  elements: readonly Nd[],
+  varied: readonly number[],
+  cotangents: readonly (Nd | undefined)[],
+  random: Random,
+  applied: Applied,
+): (reference: (x: readonly Nd[]) => readonly Nd[]) => Promise<void> {
+  const inputs = elements.map((x, i) => {
+    const placed = place(x, c.inputs[i]!.dtype, 'plain');
+    if (varied.includes(i)) placed.requiresGrad = true;
+    return placed;
+  });
+  const outputs = list(c.run(...inputs));
+  const floats = outputs.flatMap((_, k) => (cotangents[k] ? [k] : []));
+  const gradOutputs = floats.map((k) => {
+    const cotangent = upload(cotangents[k]!, outputs[k]!);
+    cotangent.requiresGrad = true;
+    return cotangent;
+  });
+  const sources = varied.map((i) => inputs[i]!);
+  const first = grad(
+    floats.map((k) => outputs[k]!),
+    sources,
+    { gradOutputs, createGraph: true },
+  );
+  const directions = elements.map((x, i) => (varied.includes(i) ? noise(x.shape, random) : undefined));
+  const live = first.flatMap((g, k) => (g.requiresGrad ? [{ g, direction: directions[varied[k]!]! }] : []));
+  const found = grad(
+    live.map(({ g }) => g),
+    [...sources, ...gradOutputs],
+    { gradOutputs: live.map(({ g, direction }) => upload(direction, g)), createGraph: true },
+  );
+  applied.addGraph(found);
+
+  return async (reference) => {
+    const read = await Promise.all(found.map((g) => g.data()));
+    varied.forEach((i, k) => {
+      const at = sample(elements[i]!.data.length, random);
+      const want = secondGradient(reference, elements, cotangents, directions, i, at);
+      // Differences of differences of the reference are good to about 1e-7 of its size.
+      compareAt(`second derivative by input ${i}`, read[k]!, at, want, found[k]!, 10 * (c.loose ?? 1));
+    });
+    const along = directional(reference, elements, directions);
+    floats.forEach((k, j) => {
+      const g = found[varied.length + j]!;
+      compare(`second derivative by the cotangent`, read[varied.length + j]!, along[k]!, g.dtype, 10 * (c.loose ?? 1));
+    });
+  };
+}
+
+/** Compares some elements of a gradient. */
+function compareAt(
+  what: string,
+  got: ArrayLike<number>,
+  at: readonly number[],
+  want: readonly number[],
+  g: Tensor,
+  loose?: number,
+): void {
+  const picked = at.map((i) => got[i]!);
+  compare(what, picked, { shape: [at.length], data: Float64Array.from(want) }, g.dtype, loose);
+}
+
+async function readAll(passes: readonly Pass[]): Promise<Map<Tensor, DataArray>> {
+  const tensors = passes.flatMap(({ outputs, grads }) => [...outputs, ...grads]);
+  const read = await Promise.all(tensors.map((x) => x.data()));
+  return new Map(tensors.map((x, i) => [x, read[i]!]));
+}

@@ -1,0 +1,60 @@
+import { join, relative } from 'node:path';
+import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
+import { tokenise } from '../data/tokenised.ts';
+import { classificationReport, f1Score, majorityBaseline } from '../metrics.ts';
+import { predict } from '../predict.ts';
+import type { TrainingState } from '../training-checkpoint.ts';
+import type { ClassifierData } from './data.ts';
+
+/** What is about to be trained on what. */
+export function describeRun(data: ClassifierData, model: BertForSequenceClassification, { maxLength }: { readonly maxLength: number }): string {
+  const { numHiddenLayers, hiddenSize } = model.config;
+  const { train, validation, test, labels } = data;
+  return [
+    `data   ${data.origin}`,
+    `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test; classes ${labels.join(', ')}`,
+    `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ${(model.numParameters() / 1e6).toFixed(1)} M parameters; up to ${maxLength} tokens a text`,
+  ].join('\n');
+}
+
+/** Scores on the test part beside the baseline that always answers the most frequent class. */
+export function reportTest(data: ClassifierData, predicted: readonly number[], state: TrainingState, output: string): string {
+  const truth = data.test.map(({ label }) => label);
+  const numLabels = data.labels.length;
+  const average = numLabels === 2 ? 'binary' : 'macro';
+  const baseline = majorityBaseline(
+    data.train.map(({ label }) => label),
+    truth,
+    { average, numLabels },
+  );
+  const f1 = f1Score(truth, predicted, { average, numLabels });
+  const last = state.validation.at(-1);
+  const what = numLabels === 2 ? `F1 of ${data.labels[1]}` : 'macro F1';
+  return [
+    '',
+    `test (${truth.length} texts${last ? `; validation accuracy was ${last.accuracy.toFixed(3)}` : ''})`,
+    classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
+    '',
+    `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
+    `saved  ${relative('.', output) || '.'} (loads in Transformers too), curves in ${relative('.', join(output, 'curves.svg'))}`,
+  ].join('\n');
+}
+
+/** Each text with its class and how sure the model is. */
+export async function showPredictions(
+  model: BertForSequenceClassification,
+  tokenizer: BertTokenizer,
+  texts: readonly string[],
+  maxLength: number,
+): Promise<string> {
+  const examples = tokenise(
+    tokenizer,
+    texts.map((text) => ({ text, label: 0 })),
+    maxLength,
+  );
+  const { labels, probabilities } = await predict(model, examples, { batchSize: 16, padTokenId: tokenizer.padTokenId });
+  const names = model.config.labels;
+  const width = Math.max(...names.map((name) => name.length));
+  const cut = (text: string): string => (text.length > 90 ? `${text.slice(0, 87)}...` : text).replace(/\s+/g, ' ');
+  return ['', ...texts.map((text, i) => `${names[labels[i]!]!.padEnd(width)}  ${probabilities[i]![labels[i]!]!.toFixed(3)}  ${cut(text)}`)].join('\n');
+}

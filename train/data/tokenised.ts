@@ -1,0 +1,50 @@
+import { tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import type { BertTokenizer } from '../../models/index.ts';
+import type { Example } from './example.ts';
+
+/** One example as the model reads it, unpadded. */
+export interface TokenisedExample {
+  readonly inputIds: Int32Array;
+  readonly tokenTypeIds: Int32Array;
+  readonly label: number;
+}
+
+/** Tokenises once, before training; texts longer than maxLength tokens are cut. */
+export function tokenise(tokenizer: BertTokenizer, examples: readonly Example[], maxLength: number): TokenisedExample[] {
+  return examples.map(({ text, textPair, label }) => {
+    const batch = textPair === undefined ? [text] : [[text, textPair] as const];
+    const { inputIds, tokenTypeIds } = tokenizer.encodeToArrays(batch, { truncation: true, maxLength });
+    return { inputIds, tokenTypeIds, label };
+  });
+}
+
+/** A batch of B rows padded to T tokens. */
+export interface ClassificationBatch {
+  readonly inputIds: Tensor; // (B, T)
+  readonly attentionMask: Tensor; // (B, T)
+  readonly tokenTypeIds: Tensor; // (B, T)
+  readonly labels: Tensor; // (B)
+}
+
+/** Rows are padded to the longest one, rounded up to a multiple of 8: kernels read four elements at a time. */
+export function collate(examples: readonly TokenisedExample[], padTokenId: number): ClassificationBatch {
+  const rows = examples.length;
+  const longest = Math.max(...examples.map(({ inputIds }) => inputIds.length));
+  const length = Math.ceil(longest / 8) * 8;
+  const inputIds = new Int32Array(rows * length).fill(padTokenId);
+  const attentionMask = new Int32Array(rows * length);
+  const tokenTypeIds = new Int32Array(rows * length);
+  examples.forEach((example, row) => {
+    inputIds.set(example.inputIds, row * length);
+    attentionMask.fill(1, row * length, row * length + example.inputIds.length);
+    tokenTypeIds.set(example.tokenTypeIds, row * length);
+  });
+  const shape = [rows, length];
+  return {
+    inputIds: tensor(inputIds, { shape }),
+    attentionMask: tensor(attentionMask, { shape }),
+    tokenTypeIds: tensor(tokenTypeIds, { shape }),
+    labels: tensor(Int32Array.from(examples, ({ label }) => label)),
+  };
+}

@@ -1,0 +1,160 @@
+import { join } from 'node:path';
+import { manualSeed, scope } from '../autograd/index.ts';
+import type { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
+import { epochBatches } from './data/batches.ts';
+import { collate } from './data/tokenised.ts';
+import type { TokenisedExample } from './data/tokenised.ts';
+import { Interrupted, InterruptWatch } from './interrupt.ts';
+import { accuracy, f1Score } from './metrics.ts';
+import { AdamW, clipCoefficient, decayGroups, gradNorm } from './optim/index.ts';
+import { smooth, writeCurves } from './plot.ts';
+import { predict } from './predict.ts';
+import { progress } from './progress.ts';
+import { schedule } from './schedules.ts';
+import type { ScheduleName } from './schedules.ts';
+import { readTrainingState, restoreTraining, saveTraining } from './training-checkpoint.ts';
+import type { TrainingState } from './training-checkpoint.ts';
+
+export interface FineTuneOptions {
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly schedule: ScheduleName;
+  /** Share of all steps over which the learning rate rises. */
+  readonly warmupRatio: number;
+  /** Largest norm of the gradients together; 0 leaves them as they are. */
+  readonly maxGradNorm: number;
+  readonly seed: number;
+  /** Steps between checkpoints; 0 saves at Ctrl-C only. */
+  readonly saveEvery: number;
+}
+
+export interface FineTuneTask {
+  readonly model: BertForSequenceClassification;
+  readonly tokenizer: BertTokenizer;
+  readonly train: readonly TokenisedExample[];
+  readonly validation: readonly TokenisedExample[];
+  readonly options: FineTuneOptions;
+  /** Folder for the model, its curves and its checkpoints. */
+  readonly output: string;
+  /** Checkpoint folder to go on from; `model` was loaded from it. */
+  readonly resumeFrom?: string;
+  /** The command that goes on after Ctrl-C. */
+  readonly resumeCommand: string;
+}
+
+/**
+ * Fine-tunes a classifier with AdamW, validates after each epoch, and saves model, tokenizer and curves to the output folder. A run stopped by Ctrl-C writes a
+ * checkpoint and throws Interrupted; resumed, it goes on with the same batches, random numbers and moments, so its losses are those of a run never stopped.
+ */
+export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
+  const { model, tokenizer, train, validation, options, output, resumeFrom } = task;
+  const { epochs, batchSize, seed, maxGradNorm, saveEvery } = options;
+  const { padTokenId } = tokenizer;
+  const lengths = train.map(({ inputIds }) => inputIds.length);
+  const batchesIn = (epoch: number): number[][] => epochBatches(lengths, { batchSize, seed, epoch });
+  const perEpoch = Math.ceil(train.length / batchSize);
+  const totalSteps = epochs * perEpoch;
+  const rate = schedule(options.schedule, { warmupSteps: Math.round(options.warmupRatio * totalSteps), totalSteps });
+  const optimizer = new AdamW(decayGroups(model.namedParameters(), options.weightDecay), { lr: options.learningRate });
+
+  let state: TrainingState = { step: 0, epoch: 0, index: 0, losses: [], validation: [], options: { ...options, examples: train.length } };
+  manualSeed(seed);
+  if (resumeFrom) {
+    const saved = await readTrainingState(resumeFrom);
+    checkSame(saved.options, state.options, resumeFrom);
+    await restoreTraining(resumeFrom, saved, optimizer);
+    state = saved;
+  }
+  const saveModel = async (folder: string): Promise<void> => {
+    await model.savePretrained(folder);
+    await tokenizer.save(folder);
+  };
+
+  const watch = new InterruptWatch();
+  const bar = progress({ total: totalSteps, initial: state.step });
+  model.train();
+  try {
+    for (; state.epoch < epochs; state = { ...state, epoch: state.epoch + 1, index: 0 }) {
+      const batches = batchesIn(state.epoch);
+      while (state.index < batches.length) {
+        const examples = batches[state.index]!.map((i) => train[i]!);
+        optimizer.lr = options.learningRate * rate(state.step);
+        const loss = await trainStep(model, optimizer, examples, padTokenId, maxGradNorm);
+        state.losses.push(loss);
+        state = { ...state, step: state.step + 1, index: state.index + 1 };
+        bar.update(state.step, {
+          label: `epoch ${state.epoch + 1}/${epochs}`,
+          loss,
+          lr: optimizer.lr,
+          tokens: examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+        });
+        if (watch.requested || (saveEvery > 0 && state.step % saveEvery === 0)) {
+          const folder = await saveTraining(output, state, optimizer, saveModel);
+          if (watch.requested) throw new Interrupted(`stopped at step ${state.step} of ${totalSteps}, saved in ${folder}; go on with: ${task.resumeCommand}`);
+        }
+      }
+      if (validation.length > 0) state.validation.push(await validate(model, validation, state.step, options, padTokenId));
+    }
+  } finally {
+    watch.dispose();
+    bar.stop();
+  }
+  await saveModel(output);
+  writeCurves(join(output, 'curves.svg'), panels(state));
+  return state;
+}
+
+/** One update; returns the loss. Everything made on the way is freed at the end of the step. */
+async function trainStep(
+  model: BertForSequenceClassification,
+  optimizer: AdamW,
+  examples: readonly TokenisedExample[],
+  padTokenId: number,
+  maxGradNorm: number,
+): Promise<number> {
+  using _ = scope();
+  const { loss } = model.forward(collate(examples, padTokenId));
+  loss!.backward();
+  const gradScale = maxGradNorm > 0 ? clipCoefficient(gradNorm(optimizer.parameters), maxGradNorm) : undefined;
+  optimizer.step({ gradScale });
+  optimizer.zeroGrad();
+  const value = await loss!.item();
+  if (!Number.isFinite(value)) {
+    throw new Error(`the loss became ${value}; lower the learning rate (now ${optimizer.lr}) or clip the gradients, and look with detectAnomaly`);
+  }
+  return value;
+}
+
+async function validate(
+  model: BertForSequenceClassification,
+  examples: readonly TokenisedExample[],
+  step: number,
+  { batchSize }: FineTuneOptions,
+  padTokenId: number,
+): Promise<TrainingState['validation'][number]> {
+  const { labels, loss } = await predict(model, examples, { batchSize, padTokenId });
+  const truth = examples.map(({ label }) => label);
+  const classes = model.config.numLabels;
+  const f1 = f1Score(truth, labels, { average: classes === 2 ? 'binary' : 'macro', numLabels: classes });
+  return { step, loss, accuracy: accuracy(truth, labels), f1 };
+}
+
+/** A run resumed on other data or with other options would not be the same run. */
+function checkSame(saved: Record<string, unknown>, now: Record<string, unknown>, folder: string): void {
+  const changed = Object.keys(now).filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
+  if (changed.length === 0) return;
+  const list = changed.map((key) => `${key} ${JSON.stringify(saved[key])} -> ${JSON.stringify(now[key])}`).join(', ');
+  throw new Error(`${folder} belongs to a run with other options (${list}); resume with the same, or remove the folder to start again`);
+}
+
+function panels({ losses, validation }: TrainingState) {
+  const points = losses.flatMap((loss, i): [number, number][] => (loss === null ? [] : [[i + 1, loss]]));
+  const series = [
+    { name: 'training, each step', points, faint: true },
+    { name: 'training, smoothed', points: smooth(points) },
+  ];
+  const held = validation.map(({ step, loss }): [number, number] => [step, loss]);
+  return { title: 'Loss', xLabel: 'step', yLabel: 'cross-entropy', series: held.length > 0 ? [...series, { name: 'validation', points: held }] : series };
+}

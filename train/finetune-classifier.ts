@@ -1,0 +1,112 @@
+/**
+ * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a folder that Transformers loads too.
+ *
+ *   npm start                                                    a small BERT, from scratch, learns to tell spam from ham
+ *   npm start -- --model FOLDER                                  the same, from a pretrained BERT
+ *   npx tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
+ *   npx tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
+ */
+import { basename, extname, join } from 'node:path';
+import { manualSeed } from '../autograd/index.ts';
+import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
+import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
+import { describeRun, reportTest, showPredictions } from './classifier/report.ts';
+import { main, parseOptions, UsageError } from './cli.ts';
+import { tokenise } from './data/tokenised.ts';
+import { fineTune } from './fine-tune.ts';
+import { predict } from './predict.ts';
+import { scheduleNames } from './schedules.ts';
+import type { ScheduleName } from './schedules.ts';
+import { latestCheckpoint } from './training-checkpoint.ts';
+
+const command = {
+  name: 'finetune-classifier',
+  summary: 'Fine-tunes BERT to classify texts. Without options: a small BERT from scratch on the embedded spam corpus.',
+  usage: 'npx tsx train/finetune-classifier.ts [options]',
+  positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
+  options: {
+    data: { type: 'string', default: embeddedCorpus, help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}` },
+    testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
+    textColumn: { type: 'string', default: 'text', help: 'column of the texts' },
+    textPairColumn: { type: 'string', help: 'column of the second texts, for tasks on pairs' },
+    labelColumn: { type: 'string', default: 'label', help: 'column of the labels' },
+    model: { type: 'string', help: 'folder, model in the Hugging Face cache, or hub name; without it a new BERT is made' },
+    layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
+    hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
+    heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
+    output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/ and the name of the data' },
+    epochs: { type: 'int', default: 2, min: 1, help: 'passes over the training texts' },
+    batchSize: { type: 'int', default: 16, min: 1, help: 'texts a step' },
+    learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model, 1e-3 for a new BERT' },
+    weightDecay: { type: 'number', default: 0.01, min: 0, help: 'AdamW; none on biases and LayerNorm' },
+    schedule: { type: 'choice', choices: scheduleNames, default: 'linear', help: 'learning-rate schedule' },
+    warmupRatio: { type: 'number', default: 0.1, min: 0, max: 1, help: 'share of the steps that warm up' },
+    maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
+    maxLength: { type: 'int', default: 128, min: 3, help: 'tokens a text; longer ones are cut' },
+    seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
+    saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
+    resume: { type: 'boolean', help: 'go on from the checkpoint in the output folder' },
+    predict: { type: 'boolean', help: 'classify the texts given, with --model, and train nothing' },
+  },
+} as const;
+
+type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
+
+main(async () => {
+  const { values, positionals } = parseOptions(command);
+  if (values.predict) return classify(values, positionals);
+  if (positionals.length > 0) throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
+
+  const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
+  const checkpoint = await latestCheckpoint(output);
+  if (values.resume && !checkpoint) throw new UsageError(`${command.name}: ${output} has no checkpoint to resume; leave --resume away to start`);
+
+  const data = await loadClassifierData(values);
+  manualSeed(values.seed);
+  const source = values.resume ? checkpoint : values.model;
+  const tokenizer = source ? await BertTokenizer.fromPretrained(source) : BertTokenizer.default();
+  const model = source ? await pretrained(source, data.labels) : newModel(values, tokenizer, data.labels);
+  console.log(describeRun(data, model, values));
+
+  const [train, validation, test] = [data.train, data.validation, data.test].map((part) => tokenise(tokenizer, part, values.maxLength));
+  const state = await fineTune({
+    model,
+    tokenizer,
+    train: train!,
+    validation: validation!,
+    options: { ...values, learningRate: values.learningRate ?? (values.model ? 2e-5 : 1e-3), schedule: values.schedule as ScheduleName },
+    output,
+    resumeFrom: values.resume ? checkpoint : undefined,
+    resumeCommand: ['npx tsx train/finetune-classifier.ts', ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' '),
+  });
+
+  const { labels } = await predict(model, test!, { batchSize: values.batchSize, padTokenId: tokenizer.padTokenId });
+  console.log(reportTest(data, labels, state, output));
+  console.log(await showPredictions(model, tokenizer, data.samples, values.maxLength));
+});
+
+async function pretrained(source: string, labels: readonly string[]): Promise<BertForSequenceClassification> {
+  return BertForSequenceClassification.fromPretrained(source, { labels });
+}
+
+function newModel({ layers, hidden, heads, maxLength }: Values, { vocabSize }: BertTokenizer, labels: readonly string[]): BertForSequenceClassification {
+  if (hidden % heads !== 0) throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
+  const config = BertConfig.create({
+    vocabSize,
+    labels,
+    hiddenSize: hidden,
+    numHiddenLayers: layers,
+    numAttentionHeads: heads,
+    intermediateSize: 4 * hidden,
+    maxPositionEmbeddings: Math.max(512, maxLength),
+  });
+  return new BertForSequenceClassification(config);
+}
+
+async function classify({ model: folder, maxLength }: Values, texts: readonly string[]): Promise<void> {
+  if (!folder) throw new UsageError(`${command.name}: --predict needs a trained model: --model FOLDER`);
+  if (texts.length === 0) throw new UsageError(`${command.name}: --predict needs texts: --predict --model FOLDER "some text" "another"`);
+  const tokenizer = await BertTokenizer.fromPretrained(folder);
+  const model = await BertForSequenceClassification.fromPretrained(folder);
+  console.log(await showPredictions(model, tokenizer, texts, maxLength));
+}
