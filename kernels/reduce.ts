@@ -2,15 +2,17 @@ import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
 import type { Dtype, Param } from './kernel.ts';
 import { collapse, rowMajor, sizeOf } from './layout.ts';
+import { isNanFunction } from './nan.ts';
 
 /** Associative functions to reduce by. NaN wins in max and min, as in PyTorch. */
 export type Reduction = 'sum' | 'prod' | 'max' | 'min' | 'sumSquares';
 
-const combine: Record<Reduction, (a: string, b: string) => string> = {
+/** `nan`: the function that tells whether b is NaN. */
+const combine: Record<Reduction, (a: string, b: string, nan: string) => string> = {
   sum: (a, b) => `${a} + ${b}`,
   prod: (a, b) => `${a} * ${b}`,
-  max: (a, b) => `select(select(${a}, ${b}, ${b} > ${a}), ${b}, ${b} != ${b})`,
-  min: (a, b) => `select(select(${a}, ${b}, ${b} < ${a}), ${b}, ${b} != ${b})`,
+  max: (a, b, nan) => `select(select(${a}, ${b}, ${b} > ${a}), ${b}, ${nan}(${b}))`,
+  min: (a, b, nan) => `select(select(${a}, ${b}, ${b} < ${a}), ${b}, ${nan}(${b}))`,
   sumSquares: (a, b) => `${a} + ${b} * ${b}`,
 };
 
@@ -71,7 +73,8 @@ export function reduce(params: ReduceParams): Dispatch {
   const element = V === type ? `${V}(x[base])` : `${V}(x[base / 4])`;
   const first = kind === 'sumSquares' ? 'v * v' : 'v';
   const horizontal = kind === 'sumSquares' ? 'sum' : kind;
-  const result = row ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[horizontal](a, b)) : 'acc';
+  const nanAware = kind === 'max' || kind === 'min';
+  const result = row ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[horizontal](a, b, 'is_nan')) : 'acc';
   const stored = columns ? `vec4<${storedType(output)}>` : storedType(output);
   return kernel({
     name: `reduce.${kind}.${columns ? 'columns' : row ? 'row' : 'plain'}`,
@@ -79,6 +82,7 @@ export function reduce(params: ReduceParams): Dispatch {
     params: wgslParams,
     workgroup,
     groups: Math.ceil(threads / workgroup),
+    declarations: nanAware ? `${isNanFunction('is_nan', type, 1)}\n${isNanFunction('is_nan4', type, 4)}` : '',
     cost: { flops: length * sizeOf(params.shape), bytes: length * sizeOf(params.shape) * bytesOf(dtype) + outputs * bytesOf(output) },
     body: `
 if (id >= p.n) { return; }
@@ -89,7 +93,7 @@ var acc = ${first};
 for (var r = 1u; r < count; r++) {
   base += ${row ? '4' : 'p.stride'};
   v = ${element};
-  acc = ${combine[kind]('acc', 'v')};
+  acc = ${combine[kind]('acc', 'v', V === type ? 'is_nan' : 'is_nan4')};
 }
 y[id] = ${stored}(${result});`,
   });
@@ -124,6 +128,7 @@ export function argReduce(params: ArgReduceParams): Dispatch {
     params: wgslParams,
     workgroup,
     groups: Math.ceil(threads / workgroup),
+    declarations: isNanFunction('is_nan', type, 1),
     cost: { flops: length * threads, bytes: length * threads * bytesOf(dtype) + threads * 4 },
     body: `
 if (id >= p.n) { return; }
@@ -133,7 +138,7 @@ var at = 0u;
 for (var r = 1u; r < p.length; r++) {
   base += p.stride;
   let v = ${type}(x[base]);
-  if (best == best && (v ${kind === 'argmax' ? '>' : '<'} best || v != v)) { best = v; at = r; }
+  if (!is_nan(best) && (v ${kind === 'argmax' ? '>' : '<'} best || is_nan(v))) { best = v; at = r; }
 }
 y[id] = i32(at);`,
   });

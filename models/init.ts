@@ -55,7 +55,8 @@ export function postponeInit<M>(build: () => M): { module: M; initialise: (param
     const module = build();
     const initialise = (target: Parameter): void => {
       const init = waiting.get(target);
-      if (!init) throw new Error(`initialise: this parameter of shape [${target.shape.join(', ')}] was not made by the build`);
+      if (!init)
+        throw new Error(`initialise: this parameter of shape [${target.shape.join(', ')}] was not made by the build`);
       const values = init(target.shape);
       assign(target, values);
       values.storage.free();

@@ -69,7 +69,9 @@ export class Module {
     const { keys } = this.constructor as typeof Module;
     return Object.entries(this).flatMap(([field, value]: [string, unknown]) => {
       const key = keys[field] ?? snakeCase(field);
-      const items: [string, unknown][] = Array.isArray(value) ? value.map((item, i) => [`${key}.${i}`, item]) : [[key, value]];
+      const items: [string, unknown][] = Array.isArray(value)
+        ? value.map((item, i) => [`${key}.${i}`, item])
+        : [[key, value]];
       return items.filter((item): item is [string, Member] => this.#isMember(field, item[1]));
     });
   }
@@ -77,7 +79,9 @@ export class Module {
   #isMember(field: string, value: unknown): boolean {
     if (value instanceof Parameter || value instanceof ModuleBuffer || value instanceof Module) return true;
     if (value instanceof TensorClass && value.requiresGrad && !value.node) {
-      throw new Error(`${this.constructor.name}.${field} requires a gradient but is no Parameter, so it would not be trained; use new Parameter(tensor)`);
+      throw new Error(
+        `${this.constructor.name}.${field} requires a gradient but is no Parameter, so it would not be trained; use new Parameter(tensor)`,
+      );
     }
     return false;
   }
@@ -159,7 +163,8 @@ export class Module {
     const state = new Map<string, Tensor>();
     for (const [key, member] of this.#descend()) {
       if (member instanceof Module || (member instanceof ModuleBuffer && !member.persistent)) continue;
-      if (state.has(key) && state.get(key) !== member) throw new Error(`${this.constructor.name}: two fields give the key ${key}; rename one or set static keys`);
+      if (state.has(key) && state.get(key) !== member)
+        throw new Error(`${this.constructor.name}: two fields give the key ${key}; rename one or set static keys`);
       state.set(key, member);
     }
     return state;
@@ -178,7 +183,8 @@ export class Module {
   loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { readonly strict?: boolean } = {}): LoadReport {
     const { matches, report } = matchState(this.stateTensors(), state);
     const misfits = describeReport(report);
-    if (strict && misfits.length > 0) throw new Error(misfits.map((line) => `loadStateDict into ${this.constructor.name}: ${line}`).join('\n'));
+    if (strict && misfits.length > 0)
+      throw new Error(misfits.map((line) => `loadStateDict into ${this.constructor.name}: ${line}`).join('\n'));
     noGrad(() => {
       for (const { target, source } of matches) if (target !== state.get(source)) assign(target, state.get(source)!);
     });
@@ -199,7 +205,8 @@ export class Module {
       const fields = module as unknown as Record<string, unknown>;
       for (const [field, value] of Object.entries(fields)) {
         if (value instanceof Parameter) fields[field] = convert(value);
-        else if (Array.isArray(value) && value.some((item) => item instanceof Parameter)) fields[field] = value.map(convert);
+        else if (Array.isArray(value) && value.some((item) => item instanceof Parameter))
+          fields[field] = value.map(convert);
       }
     }
     return this;
@@ -223,7 +230,9 @@ export class Module {
       seen.add(member);
       return [{ name, shape: member.shape, tied }];
     });
-    const children = members.flatMap(([name, member]) => (member instanceof Module ? [[name, member.#outline(seen)] as const] : []));
+    const children = members.flatMap(([name, member]) =>
+      member instanceof Module ? [[name, member.#outline(seen)] as const] : [],
+    );
     const extra = this.extraRepr();
     return { title: this.constructor.name + (extra && `(${extra})`), tensors, count: this.numParameters(), children };
   }

@@ -4,7 +4,10 @@
  */
 export function snakeCase(name: string): string {
   if (/^[A-Z]/.test(name)) return name;
-  return name.replace(/([a-z0-9])([A-Z]+)/g, (_, before: string, capitals: string) => `${before}_${capitals.toLowerCase()}`);
+  return name.replace(
+    /([a-z0-9])([A-Z]+)/g,
+    (_, before: string, capitals: string) => `${before}_${capitals.toLowerCase()}`,
+  );
 }
 
 /** The inverse for names of words in lower case: `num_hidden_layers` -> `numHiddenLayers`. */

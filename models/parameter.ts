@@ -8,7 +8,10 @@ import { bytesOf } from '../kernels/kernel.ts';
  */
 export class Parameter extends Tensor {
   constructor(values: Tensor) {
-    if (!isFloat(values.dtype)) throw new Error(`a parameter must be f32 or f16, got ${values.dtype}; convert with to('f32') or make it a buffer`);
+    if (!isFloat(values.dtype))
+      throw new Error(
+        `a parameter must be f32 or f16, got ${values.dtype}; convert with to('f32') or make it a buffer`,
+      );
     const own = withOwnMemory(values);
     super(own.storage, own.dtype, own);
     this.requiresGrad = true;
@@ -32,6 +35,7 @@ export class ModuleBuffer extends Tensor {
 }
 
 function withOwnMemory(values: Tensor): Tensor {
-  const whole = values.isContiguous && values.offset === 0 && values.size * bytesOf(values.dtype) === values.storage.bytes;
+  const whole =
+    values.isContiguous && values.offset === 0 && values.size * bytesOf(values.dtype) === values.storage.bytes;
   return whole && !values.node ? values : noGrad(() => clone(values));
 }

@@ -55,7 +55,9 @@ export function matchState(
 
 /** One line for each kind of misfit; empty where all fits. */
 export function describeReport({ missing, unexpected, mismatched }: LoadReport): string[] {
-  const shapes = mismatched.map(({ key, expected, found }) => `${key} (here ${showShape(expected)}, given ${showShape(found)})`);
+  const shapes = mismatched.map(
+    ({ key, expected, found }) => `${key} (here ${showShape(expected)}, given ${showShape(found)})`,
+  );
   return [
     ...(missing.length > 0 ? [`missing keys: ${listNames(missing)}`] : []),
     ...(unexpected.length > 0 ? [`unexpected keys: ${listNames(unexpected)}`] : []),

@@ -25,12 +25,20 @@ export function summarise(outline: ModuleOutline): string {
   const rows = rowsOf('', outline, 0);
   const width = (pick: (row: Row) => string): number => Math.max(...rows.map((row) => pick(row).length));
   const [labels, tensors, counts] = [width((row) => row.label), width((row) => row.tensors), width((row) => row.count)];
-  return rows.map((row) => `${row.label.padEnd(labels)}  ${row.tensors.padEnd(tensors)}  ${row.count.padStart(counts)}`.trimEnd()).join('\n');
+  return rows
+    .map((row) =>
+      `${row.label.padEnd(labels)}  ${row.tensors.padEnd(tensors)}  ${row.count.padStart(counts)}`.trimEnd(),
+    )
+    .join('\n');
 }
 
 function rowsOf(name: string, { title, tensors, count, children }: ModuleOutline, depth: number): Row[] {
   const shapes = tensors.map((t) => `${t.name} ${showShape(t.shape)}${t.tied ? ' (tied)' : ''}`).join(', ');
-  const own = { label: `${'  '.repeat(depth)}${name === '' ? '' : `${name}: `}${title}`, tensors: shapes, count: count.toLocaleString('en-US') };
+  const own = {
+    label: `${'  '.repeat(depth)}${name === '' ? '' : `${name}: `}${title}`,
+    tensors: shapes,
+    count: count.toLocaleString('en-US'),
+  };
   return [own, ...groups(children).flatMap(([label, child]) => rowsOf(label, child, depth + 1))];
 }
 
@@ -44,7 +52,11 @@ function groups(children: ModuleOutline['children']): [string, ModuleOutline][] 
     const times = end - start;
     // Only numbered children are alike by design; two equal layers with names of their own are shown each.
     const numbered = times > 1 && /^\d+$/.test(name.split('.').at(-1)!);
-    if (numbered) result.push([`${name}-${children[end - 1]![0].split('.').at(-1)!}`, { ...first, title: `${times} x ${first.title}, each` }]);
+    if (numbered)
+      result.push([
+        `${name}-${children[end - 1]![0].split('.').at(-1)!}`,
+        { ...first, title: `${times} x ${first.title}, each` },
+      ]);
     else for (const child of children.slice(start, end)) result.push([child[0], child[1]]);
     start = end;
   }

@@ -3,12 +3,12 @@
  *
  *   npm start                                                    a small BERT, from scratch, learns to tell spam from ham
  *   npm start -- --model FOLDER                                  the same, from a pretrained BERT
- *   npx tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
- *   npx tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
+ *   node --import tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
+ *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
+import { bertConfig, BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import { describeRun, reportTest, showPredictions } from './classifier/report.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
@@ -22,7 +22,7 @@ import { latestCheckpoint } from './training-checkpoint.ts';
 const command = {
   name: 'finetune-classifier',
   summary: 'Fine-tunes BERT to classify texts. Without options: a small BERT from scratch on the embedded spam corpus.',
-  usage: 'npx tsx train/finetune-classifier.ts [options]',
+  usage: 'node --import tsx train/finetune-classifier.ts [options]',
   positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
   options: {
     data: { type: 'string', default: embeddedCorpus, help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}` },
@@ -77,7 +77,7 @@ main(async () => {
     options: { ...values, learningRate: values.learningRate ?? (values.model ? 2e-5 : 1e-3), schedule: values.schedule as ScheduleName },
     output,
     resumeFrom: values.resume ? checkpoint : undefined,
-    resumeCommand: ['npx tsx train/finetune-classifier.ts', ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' '),
+    resumeCommand: ['node --import tsx train/finetune-classifier.ts', ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' '),
   });
 
   const { labels } = await predict(model, test!, { batchSize: values.batchSize, padTokenId: tokenizer.padTokenId });
@@ -91,7 +91,7 @@ async function pretrained(source: string, labels: readonly string[]): Promise<Be
 
 function newModel({ layers, hidden, heads, maxLength }: Values, { vocabSize }: BertTokenizer, labels: readonly string[]): BertForSequenceClassification {
   if (hidden % heads !== 0) throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
-  const config = BertConfig.create({
+  const config = bertConfig({
     vocabSize,
     labels,
     hiddenSize: hidden,

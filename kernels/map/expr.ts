@@ -79,7 +79,8 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   gt: truth(infix('>')),
   ge: truth(infix('>=')),
   eq: truth(infix('==')),
-  ne: truth(infix('!=')),
+  // Not `!=`, which is false for NaN.
+  ne: truth((a, b) => `(!(${a} == ${b}))`),
   and: truth(infix('&')),
   or: truth(infix('|')),
   not: truth((a) => `(!${a})`),

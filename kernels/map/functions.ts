@@ -1,3 +1,5 @@
+import { isNanFunction } from '../nan.ts';
+
 /**
  * WGSL functions the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or a vec4 of one), `B` the
  * matching truth type. NaN must come out of every one of them that gets it: WGSL's own min, max and clamp may lose it.
@@ -38,17 +40,18 @@ let whole = floor(y) == y;
 let odd = abs(y - V(2) * floor(y * V(0.5))) == V(1);
 let zero = x - x;
 let negative = select(zero / zero, select(m, -m, odd), whole);
-return select(select(m, negative, x < V(0)), V(1), y == V(0)); }`,
-  max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, a != a); }',
-  min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, a != a); }',
+return select(select(m, negative, x < V(0)), V(1), (y == V(0)) | (x == V(1))); }`,
+  max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, is_nan_(a)); }',
+  min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, is_nan_(a)); }',
   // Exponent bits all set means infinity or NaN; compilers may assume neither exists and fold a comparison of floats away.
   is_finite_: `fn is_finite_(x: V) -> B { return (bitcast<U>(x) & U(0x7f800000u)) != U(0x7f800000u); }`,
 };
 
-/** The sources of the functions that a body calls. */
-export function functionsUsedBy(body: string): string {
-  return Object.keys(sources)
+/** The sources of the functions that a body calls, for numbers of this type and width. */
+export function functionsUsedBy(body: string, computed: 'f32' | 'i32' | 'u32', width: 1 | 4): string {
+  const used = Object.keys(sources)
     .filter((name) => body.includes(`${name}(`))
-    .map((name) => sources[name])
-    .join('\n');
+    .map((name) => sources[name]!);
+  if (used.some((source) => source.includes('is_nan_('))) used.unshift(isNanFunction('is_nan_', computed, width));
+  return used.join('\n');
 }

@@ -74,7 +74,7 @@ export function map(params: MapParams): Dispatch {
   const loads = operands.map(({ dtype, kind }, k) => {
     const vector = isVector(k);
     const element = inPlace && k === 0 ? target : `a${k}[(${index(k)})${vector ? ' / 4' : ''}]`;
-    if (kind === 'b') return `let x${k} = B(${element} != ${vector ? `vec4<${storedType(dtype)}>(0)` : '0'});`;
+    if (kind === 'b') return `let x${k} = B(!(${element} == ${vector ? `vec4<${storedType(dtype)}>(0)` : '0'}));`;
     return `let x${k} = ${vector ? `V(${element})` : `V(${computed}(${element}))`};`;
   });
   const scalarParam = { f32, i32, u32 }[computed];
@@ -95,7 +95,7 @@ export function map(params: MapParams): Dispatch {
       flops: count * Math.max(1, printed.statements.split('\n').length),
       bytes: count * bytesOf(output.dtype) + operands.reduce((sum, o, k) => sum + touched(merged, k) * bytesOf(o.dtype), 0),
     },
-    declarations: `alias V = ${vec(computed)};\nalias B = ${vec('bool')};\nalias U = ${vec('u32')};\n${functionsUsedBy(printed.statements)}`,
+    declarations: `alias V = ${vec(computed)};\nalias B = ${vec('bool')};\nalias U = ${vec('u32')};\n${functionsUsedBy(printed.statements, computed, width)}`,
     body: `
 if (id >= p.n) { return; }
 ${unravel(rank)}

@@ -1,5 +1,6 @@
 // Element types between checkpoint files and typed arrays. F16 and BF16 travel as their bits in a Uint16Array, because
 // not every runtime we support has Float16Array.
+import { fromHalf as f16ToF32, toHalf as f32ToF16 } from '../../autograd/half.ts';
 import type { Dtype } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount } from './safetensors-format.ts';
 
@@ -55,35 +56,7 @@ export function viewOf(dtype: Dtype, buffer: ArrayBuffer): TensorData {
 
 const scratch = new DataView(new ArrayBuffer(4));
 
-/** The f32 value of IEEE half-precision bits; exact, with subnormals, infinities and NaN. */
-export function f16ToF32(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 0x1f;
-  const fraction = bits & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  return sign * (1024 + fraction) * 2 ** (exponent - 25);
-}
-
-/** IEEE half-precision bits nearest to an f32 value, ties to even; overflow gives infinity. */
-export function f32ToF16(value: number): number {
-  scratch.setFloat32(0, value);
-  const bits = scratch.getUint32(0);
-  const sign = (bits >>> 16) & 0x8000;
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude > 0x7f800000) return sign | 0x7e00;
-  if (magnitude >= 0x47800000) return sign | 0x7c00;
-  // Below 2^-14 halves are subnormal: a whole number of 2^-24, rounded as JavaScript rounds the integer sum.
-  if (magnitude < 0x38800000) return sign | roundHalfEven(Math.abs(Math.fround(value)) * 2 ** 24);
-  const rebased = magnitude - 0x38000000;
-  return sign | ((rebased + 0xfff + ((rebased >> 13) & 1)) >> 13);
-}
-
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  return rest > 0.5 || (rest === 0.5 && floor % 2 === 1) ? floor + 1 : floor;
-}
+export { f16ToF32, f32ToF16 };
 
 /** The f32 value of bfloat16 bits: the upper half of an f32. */
 export function bf16ToF32(bits: number): number {

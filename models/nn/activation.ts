@@ -26,7 +26,8 @@ export class Activation extends Module {
 
   constructor(kind: ActivationName) {
     super();
-    if (!Object.hasOwn(activations, kind)) throw new Error(`Activation: "${kind}" is unknown; use ${Object.keys(activations).join(', ')}`);
+    if (!Object.hasOwn(activations, kind))
+      throw new Error(`Activation: "${kind}" is unknown; use ${Object.keys(activations).join(', ')}`);
     this.kind = kind;
   }
 

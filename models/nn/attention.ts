@@ -37,7 +37,8 @@ export class MultiHeadAttention extends Module {
 
   constructor(dim: number, numHeads: number, { bias = true, dropout = 0 }: MultiHeadAttentionOptions = {}) {
     super();
-    if (!(numHeads > 0 && dim % numHeads === 0)) throw new Error(`MultiHeadAttention: dim ${dim} must be a multiple of numHeads ${numHeads}`);
+    if (!(numHeads > 0 && dim % numHeads === 0))
+      throw new Error(`MultiHeadAttention: dim ${dim} must be a multiple of numHeads ${numHeads}`);
     this.inProjWeight = parameter([3 * dim, dim], xavierUniformInit);
     this.inProjBias = bias ? parameter([3 * dim], zerosInit) : undefined;
     this.outProj = new Linear(dim, dim, { bias, biasInit: zerosInit });
@@ -49,9 +50,14 @@ export class MultiHeadAttention extends Module {
   override forward(query: Tensor, { key = query, value = key, mask, causal }: AttendOptions = {}): Tensor {
     const dim = this.outProj.weight.shape[1]!;
     for (const x of [query, key, value]) {
-      if (x.ndim !== 3 || x.shape[2] !== dim) throw new Error(`MultiHeadAttention: needs [batch, tokens, ${dim}], got ${showShape(x.shape)}`);
+      if (x.ndim !== 3 || x.shape[2] !== dim)
+        throw new Error(`MultiHeadAttention: needs [batch, tokens, ${dim}], got ${showShape(x.shape)}`);
     }
-    const [q, k, v] = this.#project([query, key, value]).map((x) => splitHeads(x, this.numHeads)) as [Tensor, Tensor, Tensor]; // (B, H, T, D/H)
+    const [q, k, v] = this.#project([query, key, value]).map((x) => splitHeads(x, this.numHeads)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ]; // (B, H, T, D/H)
     const y = scaledDotProductAttention(q, k, v, { mask, causal, dropout: this.dropout, training: this.training });
     return this.outProj.forward(mergeHeads(y)); // (B, Tq, D)
   }
@@ -64,7 +70,9 @@ export class MultiHeadAttention extends Module {
       const all = linear(sources[0], this.inProjWeight, this.inProjBias); // (B, T, 3 D)
       return [0, 1, 2].map((i) => slice(all, null, null, part(i)));
     }
-    return sources.map((x, i) => linear(x, slice(this.inProjWeight, part(i)), this.inProjBias && slice(this.inProjBias, part(i))));
+    return sources.map((x, i) =>
+      linear(x, slice(this.inProjWeight, part(i)), this.inProjBias && slice(this.inProjBias, part(i))),
+    );
   }
 
   override extraRepr(): string {

@@ -20,14 +20,20 @@ export class Linear extends Module {
   weight: Parameter;
   bias: Parameter | undefined;
 
-  constructor(inFeatures: number, outFeatures: number, { bias = true, weight, weightInit, biasInit }: LinearOptions = {}) {
+  constructor(
+    inFeatures: number,
+    outFeatures: number,
+    { bias = true, weight, weightInit, biasInit }: LinearOptions = {},
+  ) {
     super();
     const even = uniformInit(1 / Math.sqrt(Math.max(inFeatures, 1)));
     this.weight = weight ?? parameter([outFeatures, inFeatures], weightInit ?? even);
     this.bias = bias === true ? parameter([outFeatures], biasInit ?? even) : bias || undefined;
     const shape = `weight [${this.weight.shape.join(', ')}]`;
     if (this.weight.ndim !== 2 || this.weight.shape[0] !== outFeatures || this.weight.shape[1] !== inFeatures) {
-      throw new Error(`Linear: a shared ${shape} does not map ${inFeatures} to ${outFeatures}; it must be [${outFeatures}, ${inFeatures}]`);
+      throw new Error(
+        `Linear: a shared ${shape} does not map ${inFeatures} to ${outFeatures}; it must be [${outFeatures}, ${inFeatures}]`,
+      );
     }
   }
 

@@ -7,6 +7,8 @@ import { resolveModelFolder } from '../io/resolve.ts';
 import { defaultVocab } from './bert-vocab.ts';
 import type { BatchEncoder, EncodedArrays } from './encode-batch.ts';
 import { encodeToArrays } from './encode-batch.ts';
+import type { Encoding } from './encode.ts';
+import { encode } from './encode.ts';
 import type { TextBatch } from './encode-inputs.ts';
 import type { EncodeOptions } from './encode-options.ts';
 import type { TokenizerFiles } from './tokenizer-files.ts';
@@ -89,6 +91,11 @@ export class BertTokenizer implements BatchEncoder {
   /** Number of ids, added tokens included: the rows an embedding needs. */
   get vocabSize(): number {
     return this.model.vocab.length;
+  }
+
+  /** Encodes texts or pairs into tensors [B, T] for a model's forward; see encode.ts. */
+  encode(batch: TextBatch, options: EncodeOptions = {}): Encoding {
+    return encode(this, batch, options);
   }
 
   /** Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode-batch.ts for shapes and errors. */

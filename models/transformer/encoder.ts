@@ -34,7 +34,15 @@ export class TransformerEncoderLayer extends Module {
 
   constructor(options: TransformerEncoderOptions) {
     super();
-    const { dim, numHeads, feedForwardDim = 4 * dim, activation = 'relu', dropout = 0.1, normFirst = false, eps = 1e-5 } = options;
+    const {
+      dim,
+      numHeads,
+      feedForwardDim = 4 * dim,
+      activation = 'relu',
+      dropout = 0.1,
+      normFirst = false,
+      eps = 1e-5,
+    } = options;
     this.selfAttn = new MultiHeadAttention(dim, numHeads, { dropout });
     this.linear1 = new Linear(dim, feedForwardDim);
     this.linear2 = new Linear(feedForwardDim, dim);
@@ -74,7 +82,10 @@ export class TransformerEncoder extends Module {
   }
 
   /** x (B, T, D) -> (B, T, D); attentionMask [B, T] or [B, T, T], true or nonzero: attend. */
-  override forward(x: Tensor, { attentionMask, causal }: { readonly attentionMask?: Tensor; readonly causal?: boolean } = {}): Tensor {
+  override forward(
+    x: Tensor,
+    { attentionMask, causal }: { readonly attentionMask?: Tensor; readonly causal?: boolean } = {},
+  ): Tensor {
     const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, T or 1, T)
     for (const layer of this.layers) x = layer.forward(x, { mask, causal });
     return this.norm ? this.norm.forward(x) : x;

@@ -24,7 +24,7 @@ export function compare(what: string, got: ArrayLike<number>, want: Nd, dtype: D
   if (got.length !== want.data.length)
     throw new Error(`${what}: ${got.length} elements, the reference has ${want.data.length}`);
   const { relative, absolute } = tolerances[dtype];
-  const largest = dtype === 'f16' ? 65504 : Infinity;
+  const largest = dtype === 'f16' ? 65504 : 3.4028235e38; // beyond it a float is infinite
   let [bad, worst, first] = [0, 0, -1];
   for (let i = 0; i < got.length; i++) {
     const [g, w] = [got[i]!, want.data[i]!];

@@ -1,0 +1,61 @@
+import { z } from 'zod';
+import { defineConfig } from '../config.ts';
+import { activations } from '../nn/activation.ts';
+import type { ActivationName } from '../nn/activation.ts';
+
+const size = z.int().min(1);
+const probability = z.number().min(0).max(1);
+const names = Object.keys(activations) as [ActivationName, ...ActivationName[]];
+
+/** The settings of BERT with Transformers' defaults, those of bert-base-uncased. */
+const shape = {
+  vocabSize: size.default(30522),
+  hiddenSize: size.default(768),
+  numHiddenLayers: z.int().min(0).default(12),
+  numAttentionHeads: size.default(12),
+  intermediateSize: size.default(3072),
+  hiddenAct: z.enum(names).default('gelu'),
+  hiddenDropoutProb: probability.default(0.1),
+  attentionProbsDropoutProb: probability.default(0.1),
+  maxPositionEmbeddings: size.default(512),
+  typeVocabSize: size.default(2),
+  initializerRange: z.number().min(0).default(0.02),
+  layerNormEps: z.number().positive().default(1e-12),
+  padTokenId: z.int().min(0).nullable().default(0),
+  /** Dropout before a classifier; null: hiddenDropoutProb. */
+  classifierDropout: probability.nullable().default(null),
+  /** What the labels of a sequence are; null: told from the first labels given. */
+  problemType: z
+    .enum(['regression', 'single_label_classification', 'multi_label_classification'])
+    .nullable()
+    .default(null),
+  tieWordEmbeddings: z.boolean().default(true),
+};
+
+/**
+ * BERT's settings: config.json in camelCase. `BertConfig.create({ hiddenSize: 128 })` makes a checked config; what is not given has
+ * Transformers' default.
+ */
+export const BertConfig = defineConfig(
+  'bert',
+  shape,
+  ({ hiddenSize, numAttentionHeads, padTokenId, vocabSize }) => {
+    if (hiddenSize % numAttentionHeads !== 0)
+      return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${numAttentionHeads}`;
+    if (padTokenId !== null && padTokenId >= vocabSize)
+      return `pad_token_id ${padTokenId} must be below vocab_size ${vocabSize}`;
+    return undefined;
+  },
+  (json) => {
+    const position = json['position_embedding_type'] ?? 'absolute';
+    if (position !== 'absolute')
+      return `position_embedding_type ${JSON.stringify(position)} is not supported, only "absolute" is`;
+    for (const key of ['is_decoder', 'add_cross_attention']) {
+      if (json[key] === true) return `${key} is true, but this BERT is an encoder; load an encoder checkpoint`;
+    }
+    return undefined;
+  },
+);
+
+export type BertConfig = ReturnType<typeof BertConfig.create>;
+export type BertSettings = NonNullable<Parameters<typeof BertConfig.create>[0]>;

@@ -1,0 +1,14 @@
+export { BertConfig } from './config.ts';
+export type { BertSettings } from './config.ts';
+export type { BertInputs } from './inputs.ts';
+export { BertForMaskedLM } from './masked-lm.ts';
+export { BertModel, BertPreTrainedModel } from './model.ts';
+export type { BertModelOutput } from './model.ts';
+export { BertForNextSentencePrediction } from './next-sentence-prediction.ts';
+export type { HeadOutput } from './outputs.ts';
+export { BertForPreTraining } from './pre-training.ts';
+export type { PreTrainingOutput } from './pre-training.ts';
+export { BertForQuestionAnswering } from './question-answering.ts';
+export type { QuestionAnsweringOutput } from './question-answering.ts';
+export { BertForSequenceClassification } from './sequence-classification.ts';
+export { BertForTokenClassification } from './token-classification.ts';

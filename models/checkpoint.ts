@@ -1,0 +1,114 @@
+import { assign, noGrad, tensor } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import type { Checkpoint } from './io/checkpoint.ts';
+import type { Dtype as FileDtype } from './io/safetensors-format.ts';
+import type { TensorToWrite } from './io/safetensors-writer.ts';
+import { toFloat32, toInt32 } from './io/tensor-data.ts';
+import type { Module } from './module.ts';
+import { listNames, showShape } from './names.ts';
+import { matchState } from './state-dict.ts';
+import type { Match, Mismatch } from './state-dict.ts';
+
+/** How a model family's files name what the model holds. */
+export interface KeyRules {
+  /** The attribute that holds the family's base model in its headed classes; files may have or lack it as a prefix. */
+  readonly baseModelPrefix: string;
+  /** Keys that old files carry and no model needs. */
+  readonly ignoredKeys?: RegExp;
+}
+
+export interface CheckpointMatch {
+  readonly matches: readonly Match[];
+  /** Keys of the model that the file lacks. */
+  readonly missing: readonly string[];
+  readonly mismatched: readonly Mismatch[];
+  /** Keys of the file that the model lacks. */
+  readonly unused: readonly string[];
+}
+
+/**
+ * Pairs a model's tensors with a checkpoint's. Old names (`gamma`, `beta`) are read as `weight` and `bias`; a file of the base model
+ * fits a model with a head and the other way round.
+ */
+export function matchCheckpoint(model: Module, checkpoint: Checkpoint, rules: KeyRules): CheckpointMatch {
+  const targets = model.stateTensors();
+  const fileKeys = new Map<string, string>();
+  const given = new Map<string, { shape: readonly number[] }>();
+  for (const fileKey of checkpoint.names()) {
+    if (rules.ignoredKeys?.test(fileKey)) continue;
+    const key = translate(fileKey, targets, rules.baseModelPrefix);
+    const other = fileKeys.get(key);
+    if (other !== undefined)
+      throw new Error(`${checkpoint.path}: "${other}" and "${fileKey}" both name ${key}; save the model again`);
+    fileKeys.set(key, fileKey);
+    given.set(key, checkpoint.entry(fileKey));
+  }
+  const { matches, report } = matchState(targets, given);
+  return {
+    matches: matches.map((match) => ({ ...match, source: fileKeys.get(match.source)! })),
+    missing: report.missing,
+    mismatched: report.mismatched,
+    unused: report.unexpected.map((key) => fileKeys.get(key)!),
+  };
+}
+
+function translate(fileKey: string, targets: ReadonlyMap<string, Tensor>, base: string): string {
+  const renamed = fileKey.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
+  const without = renamed.startsWith(`${base}.`) ? renamed.slice(base.length + 1) : renamed;
+  const candidates = [fileKey, renamed, `${base}.${renamed}`, without];
+  return candidates.find((key) => targets.has(key)) ?? fileKey;
+}
+
+/** Reads the matched tensors one at a time into the model's, in place, converting types. */
+export async function readMatches(checkpoint: Checkpoint, matches: readonly Match[]): Promise<void> {
+  for (const { target, source } of matches) {
+    const loaded = await checkpoint.read(source);
+    const whole = target.dtype === 'f32' || target.dtype === 'f16' ? toFloat32(loaded) : toInt32(loaded, source);
+    const values = tensor(whole, { shape: loaded.shape });
+    noGrad(() => assign(target, values));
+    values.storage.free();
+  }
+}
+
+/** Throws where a file cannot be meant for a model: `mayBeNew` tells which missing keys are those of a new head. */
+export function checkMatch(
+  match: CheckpointMatch,
+  path: string,
+  name: string,
+  mayBeNew: (key: string) => boolean,
+  ignoreMismatched: boolean,
+): void {
+  const { matches, missing, mismatched } = match;
+  const needed = missing.filter((key) => !mayBeNew(key));
+  if (matches.length === 0 || needed.length > 0) {
+    const lacks = matches.length === 0 ? 'holds no weights of this model' : `lacks ${listNames(needed, 4)}`;
+    throw new Error(
+      `${path} does not fit ${name} as config.json describes it: it ${lacks}; check that both files are of one model`,
+    );
+  }
+  if (mismatched.length === 0) return;
+  const shapes = mismatched.map(
+    ({ key, expected, found }) => `${key} is ${showShape(found)} in the file, ${showShape(expected)} in the model`,
+  );
+  const isHead = mismatched.every(({ key }) => mayBeNew(key));
+  if (isHead && ignoreMismatched) return;
+  const mend = isHead
+    ? 'pass { ignoreMismatchedSizes: true } to start these anew'
+    : 'check config.json and the overrides';
+  throw new Error(`${path} does not fit ${name}: ${listNames(shapes, 3)}; ${mend}`);
+}
+
+const fileDtypes = { f32: 'F32', f16: 'F16', i32: 'I32', u32: 'U32', bool: 'BOOL' } as const satisfies Record<
+  Tensor['dtype'],
+  FileDtype
+>;
+
+/** A model's state as tensors to write, each read back from the device when its turn comes. */
+export function tensorsToWrite(model: Module): TensorToWrite[] {
+  return [...model.stateDict()].map(([name, t]) => ({
+    name,
+    dtype: fileDtypes[t.dtype],
+    shape: t.shape,
+    data: () => t.data(),
+  }));
+}

@@ -1,0 +1,125 @@
+import { join } from 'node:path';
+import { checkMatch, matchCheckpoint, readMatches, tensorsToWrite } from './checkpoint.ts';
+import type { KeyRules } from './checkpoint.ts';
+import type { ConfigFormat, ModelConfig } from './config.ts';
+import { postponeInit } from './init.ts';
+import type { FileToWrite } from './io/atomic.ts';
+import { Checkpoint } from './io/checkpoint.ts';
+import { readJsonFile } from './io/json-file.ts';
+import { resolveModelFolder } from './io/resolve.ts';
+import type { ResolveOptions } from './io/resolve.ts';
+import { checkpointFiles, replaceCheckpoint } from './io/safetensors-writer.ts';
+import { Module } from './module.ts';
+import { listNames } from './names.ts';
+import type { Parameter } from './parameter.ts';
+
+export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
+  /** Start head weights anew whose shape in the file differs, as with another number of labels. */
+  readonly ignoreMismatchedSizes?: boolean;
+  /** Receives the one-line notes on new and unused weights; default: stderr. */
+  readonly log?: (line: string) => void;
+}
+
+export interface SaveOptions {
+  /** Its files are saved with the model's, all or none. */
+  readonly tokenizer?: { filesToSave(folder: string): FileToWrite[] };
+  /** The largest weight file, in bytes of tensor data; default 5e9. */
+  readonly maxShardBytes?: number;
+}
+
+/** A class of models, as its static side: what the family's abstract class fixes once for all its heads. */
+export interface PreTrainedClass<C extends ModelConfig, I, M extends PreTrainedModel<C>> {
+  new (config: C): M;
+  readonly configFormat: ConfigFormat<C, I>;
+  readonly keyRules: KeyRules;
+}
+
+/**
+ * A model with a config, read from and written to folders in the Hugging Face layout. A family extends it once with static
+ * `configFormat` and `keyRules`; its classes bear Transformers' names, which config.json lists as `architectures`.
+ */
+export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
+  config: C;
+
+  constructor(config: C) {
+    super();
+    this.config = config;
+  }
+
+  /** Whether a checkpoint may lack this key, which is then initialised: by default what is outside of the base model. */
+  protected mayBeNew(key: string): boolean {
+    const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
+    return key.startsWith(`${keyRules.baseModelPrefix}.`)
+      ? false
+      : this.namedModules().some(([name]) => name === keyRules.baseModelPrefix);
+  }
+
+  /** A model with freshly initialised weights; seed them with `manualSeed`. Takes settings (the rest is default) or a whole config. */
+  static fromConfig<C extends ModelConfig, I, M extends PreTrainedModel<C>>(
+    this: PreTrainedClass<C, I, M>,
+    config: C | I,
+  ): M {
+    const whole = isWholeConfig<C>(config) ? config : this.configFormat.create(config as I);
+    return new this(whole);
+  }
+
+  /**
+   * Loads a model from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`), in eval mode and f32. `overrides`
+   * replace settings of config.json. Weights of a head that the file lacks are initialised and named in one line on stderr.
+   *
+   * Errors, each one line: those of resolving and of the files; a config this class cannot run; a file that lacks weights of the
+   * base model or has them in other shapes.
+   */
+  static async fromPretrained<C extends ModelConfig, I, M extends PreTrainedModel<C>>(
+    this: PreTrainedClass<C, I, M>,
+    id: string,
+    overrides?: I,
+    options: LoadOptions = {},
+  ): Promise<M> {
+    const { ignoreMismatchedSizes = false, log = (line: string): void => console.error(line), ...resolving } = options;
+    const folder = await resolveModelFolder(id, resolving);
+    const configFile = join(folder, 'config.json');
+    const config = this.configFormat.fromJson(await readJsonFile(configFile), configFile, overrides);
+    const checkpoint = await Checkpoint.open(folder);
+    try {
+      const { module: model, initialise } = postponeInit(() => new this(config));
+      const match = matchCheckpoint(model, checkpoint, this.keyRules);
+      checkMatch(match, folder, this.name, (key) => model.mayBeNew(key), ignoreMismatchedSizes);
+      await readMatches(checkpoint, match.matches);
+      const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)];
+      const state = model.stateTensors();
+      for (const key of fresh) initialise(state.get(key) as Parameter);
+      if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
+      if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
+      return model.eval();
+    } finally {
+      await checkpoint.close();
+    }
+  }
+
+  /**
+   * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that Transformers loads the folder
+   * with the class of this one's name. Errors are one line; the old files are then unchanged.
+   */
+  async savePretrained(folder: string, { tokenizer, maxShardBytes }: SaveOptions = {}): Promise<void> {
+    const files = [
+      ...checkpointFiles(folder, tensorsToWrite(this), { maxShardBytes }),
+      { path: join(folder, 'config.json'), data: `${JSON.stringify(this.configToSave(), null, 2)}\n` },
+      ...(tokenizer?.filesToSave(folder) ?? []),
+    ];
+    await replaceCheckpoint(folder, files);
+  }
+
+  private configToSave(): Record<string, unknown> {
+    const { configFormat } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
+    const json = configFormat.toJson(this.config);
+    // The element type of the weights in the file; older versions of Transformers call it torch_dtype.
+    const dtype = this.parameters().every((p) => p.dtype === 'f16') ? 'float16' : 'float32';
+    for (const key of ['dtype', 'torch_dtype']) if (key in json) json[key] = dtype;
+    return { architectures: [this.constructor.name], ...json };
+  }
+}
+
+function isWholeConfig<C extends ModelConfig>(config: unknown): config is C {
+  return typeof config === 'object' && config !== null && 'extra' in config;
+}
