@@ -36,27 +36,28 @@ interface UpdateParams {
   readonly name: string;
   /** Elements of each parameter. Parameters and gradients are row-major f32 from offset 0. */
   readonly sizes: readonly number[];
-  /** State arrays, each as long as all parameters of the optimizer (in quads) and one after the other in one buffer. */
-  readonly stateQuads: number;
-  /** Where each parameter's elements begin in each state array, in quads. */
+  /** State arrays, a buffer each. */
+  readonly arrays: number;
+  /** Where each parameter's elements begin in the state arrays, in quads. */
   readonly stateStarts: readonly number[];
   readonly scalars: Readonly<Record<string, number>>;
   /** The gradients are multiplied by a scalar that lies on the device. */
   readonly scaled: boolean;
-  /** WGSL statements from x (parameter), g (gradient) and s (index of the state) to `return` the new parameter. */
+  /** WGSL statements from x (parameter), g (gradient) and state0[s], state1[s], ... to `return` the new parameter. */
   readonly body: string;
 }
 
-/** One optimizer step. Bindings state, (scale,) then parameter and gradient of each tensor. */
-function update({ name, sizes, stateQuads, stateStarts, scalars, scaled, body }: UpdateParams): Dispatch {
+/** One optimizer step. Bindings state arrays, (scale,) then parameter and gradient of each tensor. */
+function update({ name, sizes, arrays, stateStarts, scalars, scaled, body }: UpdateParams): Dispatch {
   const { params, total } = segmentParams(sizes.map(quads));
   const bindings = sizes.flatMap((_, k) => [write(`x${k}`, 'vec4<f32>'), read(`g${k}`, 'vec4<f32>')]);
+  const states = Array.from({ length: arrays }, (_, k) => write(`state${k}`, 'vec4<f32>'));
   const starts = Object.fromEntries(stateStarts.map((start, k) => [`start${k}`, u32(start)]));
   const scalarParams = Object.fromEntries(Object.entries(scalars).map(([key, value]) => [key, f32(value)]));
   return kernel({
     name,
-    bindings: [write('state', 'vec4<f32>'), ...(scaled ? [read('scale', 'f32')] : []), ...bindings],
-    params: { ...params, quads: u32(stateQuads), ...starts, ...scalarParams },
+    bindings: [...states, ...(scaled ? [read('scale', 'f32')] : []), ...bindings],
+    params: { ...params, ...starts, ...scalarParams },
     workgroup,
     groups: Math.ceil(total / workgroup),
     cost: { flops: total * 4 * 12, bytes: total * 16 * 7 },
@@ -65,7 +66,7 @@ function update({ name, sizes, stateQuads, stateStarts, scalars, scaled, body }:
   });
 }
 
-type StepParams = Omit<UpdateParams, 'name' | 'scalars' | 'body'>;
+type StepParams = Omit<UpdateParams, 'name' | 'arrays' | 'scalars' | 'body'>;
 
 export interface AdamWScalars {
   readonly lr: number;
@@ -78,8 +79,8 @@ export interface AdamWScalars {
 }
 
 /**
- * AdamW (Loshchilov and Hutter 2019) in PyTorch's order: decay, moments, bias correction. Bindings as in `update`; state holds the first moments, then
- * the second.
+ * AdamW (Loshchilov and Hutter 2019) in PyTorch's order: decay, moments, bias correction. Bindings as in `update`; the states are the first and the
+ * second moments.
  */
 export function adamw(params: StepParams & AdamWScalars): Dispatch {
   const { lr, beta1, beta2, eps, weightDecay, step } = params;
@@ -94,12 +95,13 @@ export function adamw(params: StepParams & AdamWScalars): Dispatch {
   return update({
     ...params,
     name: 'adamw',
+    arrays: 2,
     scalars,
     body: `
-let m = p.beta1 * state[s] + (1.0 - p.beta1) * g;
-let v = p.beta2 * state[p.quads + s] + (1.0 - p.beta2) * g * g;
-state[s] = m;
-state[p.quads + s] = v;
+let m = p.beta1 * state0[s] + (1.0 - p.beta1) * g;
+let v = p.beta2 * state1[s] + (1.0 - p.beta2) * g * g;
+state0[s] = m;
+state1[s] = v;
 return p.keep * x - p.rate * m / (sqrt(v) * p.correction + p.eps);`,
   });
 }
@@ -113,18 +115,19 @@ export interface SgdScalars {
   readonly step: number;
 }
 
-/** Stochastic gradient descent with momentum as PyTorch defines it: the first step's velocity is the gradient itself. State holds velocities. */
+/** Stochastic gradient descent with momentum as PyTorch defines it: the first step's velocity is the gradient itself. The state holds velocities. */
 export function sgd(params: StepParams & SgdScalars): Dispatch {
   const { lr, momentum, dampening, weightDecay, nesterov, step } = params;
   const blend = step === 1 ? 1 : 1 - dampening;
   return update({
     ...params,
+    arrays: 1,
     name: nesterov ? 'sgd.nesterov' : 'sgd',
     scalars: { lr, momentum, weightDecay, blend, memory: step === 1 ? 0 : momentum },
     body: `
 let d = g + p.weightDecay * x;
-let v = p.memory * state[s] + p.blend * d;
-state[s] = v;
+let v = p.memory * state0[s] + p.blend * d;
+state0[s] = v;
 return x - p.lr * ${nesterov ? '(d + p.momentum * v)' : 'v'};`,
   });
 }

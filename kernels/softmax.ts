@@ -38,8 +38,8 @@ let m = maxRow(top);
 var total = V(0);
 for (var c = first; c < cols; c += stride) { total += exp(${x} - m); }
 let sum = sumRow(total);
-let shift = m + log(sum);
-for (var c = first; c < cols; c += stride) { y[start + c] = ${storeRow(dtype, width, log ? `${x} - shift` : `exp(${x} - m) / sum`)}; }`,
+let logSum = log(sum); // subtracted apart from m: their sum would be rounded to m's precision
+for (var c = first; c < cols; c += stride) { y[start + c] = ${storeRow(dtype, width, log ? `(${x} - m) - logSum` : `exp(${x} - m) / sum`)}; }`,
     },
     width,
   );

@@ -8,7 +8,7 @@
  */
 import { basename, extname, join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { bertConfig, BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
+import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import { describeRun, reportTest, showPredictions } from './classifier/report.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
@@ -91,7 +91,7 @@ async function pretrained(source: string, labels: readonly string[]): Promise<Be
 
 function newModel({ layers, hidden, heads, maxLength }: Values, { vocabSize }: BertTokenizer, labels: readonly string[]): BertForSequenceClassification {
   if (hidden % heads !== 0) throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
-  const config = bertConfig({
+  const config = BertConfig.create({
     vocabSize,
     labels,
     hiddenSize: hidden,

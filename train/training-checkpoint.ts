@@ -1,7 +1,7 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { randomState, setRandomState, tensor } from '../autograd/index.ts';
+import { randomState, scope, setRandomState, tensor } from '../autograd/index.ts';
 import { writeFileAtomic } from '../models/io/atomic.ts';
 import { readJsonFile } from '../models/io/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../models/io/safetensors.ts';
@@ -49,7 +49,9 @@ export async function saveTraining(
     const { groups } = optimizer.snapshot();
     await writeSafetensors(
       join(temporary, 'optimizer.safetensors'),
-      groups.map(({ values }, i) => ({ name: `group.${i}`, dtype: 'F32' as const, shape: values.shape, data: async () => (await values.data()) as Float32Array })),
+      groups.flatMap(({ tensors }, i) =>
+        tensors.map((x, k) => ({ name: `group.${i}.${k}`, dtype: 'F32' as const, shape: x.shape, data: async () => (await x.data()) as Float32Array })),
+      ),
     );
     const full = { ...state, random: randomState(), optimizerSteps: groups.map(({ steps }) => steps) };
     await writeFileAtomic(join(temporary, 'trainer_state.json'), `${JSON.stringify(full)}\n`);
@@ -86,15 +88,19 @@ export async function readTrainingState(folder: string): Promise<z.infer<typeof 
 
 /** Puts optimizer and random numbers back to where the checkpoint was written. */
 export async function restoreTraining(folder: string, state: z.infer<typeof stateSchema>, optimizer: AnyOptimizer): Promise<void> {
+  using _ = scope();
   const file = await SafetensorsFile.open(join(folder, 'optimizer.safetensors'));
   try {
     const groups = [];
     for (const [i, steps] of state.optimizerSteps.entries()) {
-      const loaded = await file.read(`group.${i}`);
-      groups.push({ steps, values: tensor(toFloat32(loaded), { shape: loaded.shape }) });
+      const tensors = [];
+      for (let k = 0; file.entries.has(`group.${i}.${k}`); k++) {
+        const loaded = await file.read(`group.${i}.${k}`);
+        tensors.push(tensor(toFloat32(loaded), { shape: loaded.shape }));
+      }
+      groups.push({ steps, tensors });
     }
     optimizer.restore({ groups });
-    for (const { values } of groups) values.storage.free();
   } finally {
     await file.close();
   }

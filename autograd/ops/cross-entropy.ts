@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 import { add, div, mul, neg, sub } from './arithmetic.ts';
 import { cast, sum } from './broadcast.ts';
 import { eq, where } from './comparison.ts';
-import { embedding, oneHot } from './gather.ts';
+import { embedding, knownRange, oneHot } from './gather.ts';
 import { reshape, squeeze, unsqueeze } from './reshape.ts';
 import { slice } from './slice.ts';
 import { softmax, logSoftmax } from './softmax.ts';
@@ -123,7 +123,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
 }
 
 function checkLabels(target: Tensor, classes: number, ignoreIndex: number): void {
-  const { range } = target.storage;
+  const range = knownRange(target);
   if (!range) return;
   const bad = range[1] >= classes && range[1] !== ignoreIndex ? range[1] : range[0] < 0 && range[0] !== ignoreIndex ? range[0] : undefined;
   if (bad !== undefined) {

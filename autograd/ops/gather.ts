@@ -1,4 +1,5 @@
 import { gatherAxis, gatherRows, linkOccurrences, scatterAddAxis, scatterAddRows } from '../../kernels/gather.ts';
+import { bytesOf } from '../../kernels/kernel.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -55,10 +56,15 @@ function rowsParams(shape: readonly number[], table: Tensor, index: Tensor, coun
   return { rows, cols, count, dtype: table.dtype, tableOffset: table.offset, indexOffset: index.offset };
 }
 
+/** Smallest and largest element where the host knows them: of a whole storage that it made. A view may leave the extremes out. */
+export function knownRange(x: Tensor): readonly [number, number] | undefined {
+  return x.size * bytesOf(x.dtype) === x.storage.bytes ? x.storage.range : undefined;
+}
+
 /** Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only the device does. */
 export function checkIndex(op: string, index: Tensor, length: number): Tensor {
   if (index.dtype === 'bool' || index.dtype === 'f16') throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
-  const { range } = index.storage;
+  const range = knownRange(index);
   if (range && (range[1] >= length || range[0] < -length)) {
     const bad = range[1] >= length ? range[1] : range[0];
     throw new ShapeError(`${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`);

@@ -3,7 +3,7 @@ import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
 import { chooseMatmul, matmulVariants } from '../../kernels/matmul/matmul.ts';
 import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
 import { copyInto } from '../copy.ts';
-import { broadcastShapes, promote, requireFloat, show } from '../dtypes.ts';
+import { broadcastShapes, promote, requireFloat, sameShape, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Lowering, Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -93,11 +93,12 @@ function batched(
     const x = lowering.contiguous(a);
     const y = lowering.contiguous(b);
     if (x !== a || y !== b) return batched(lowering, x, y, shape);
-    // Broadcasting alternates over three or more axes: write one operand out in full.
-    const out = lowering.temporary([...shape, ...b.shape.slice(-2)], b.dtype);
-    const spread = { dtype: b.dtype, shape: out.shape, strides: [...strides(b), ...b.strides.slice(-2)], offset: b.offset };
-    lowering.emit(copyInto(spread, out), [b, out]);
-    return batched(lowering, a, out, shape);
+    // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that is not enough.
+    const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
+    const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
+    const spread = { dtype: full.dtype, shape: out.shape, strides: [...strides(full), ...full.strides.slice(-2)], offset: full.offset };
+    lowering.emit(copyInto(spread, out), [full, out]);
+    return full === b ? batched(lowering, a, out, shape) : batched(lowering, out, b, shape);
   }
   const two = (list: readonly number[], missing: number): [number, number] => [list[list.length - 2] ?? missing, list[list.length - 1] ?? missing];
   const operand = (x: Tensor, i: number): Operand => ({
@@ -132,7 +133,7 @@ function pack(lowering: Lowering, { tensor, operand }: Operand, rows: number, co
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: ${show(a.shape)} @ ${show(b.shape)}: scalars multiply with mul()`);
-  if (a.ndim === 1) return dropAxis(matmul(reshape(a, [1, -1]), b), -2);
+  if (a.ndim === 1) return dropAxis(matmul(reshape(a, [1, -1]), b), b.ndim === 1 ? -1 : -2);
   if (b.ndim === 1) return dropAxis(matmul(a, reshape(b, [-1, 1])), -1);
   if (b.ndim === 2 && a.ndim > 2) return affine(a, b);
   return apply(matmulOp, [a, b], null)[0]!;

@@ -1,4 +1,5 @@
 import { norm as normKernel, normBackward } from '../../kernels/norm.ts';
+import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, show } from '../dtypes.ts';
@@ -24,6 +25,7 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
   infer([x, weight, bias], { centre }) {
     const name = centre ? 'layerNorm' : 'rmsNorm';
     requireFloat(name, x!);
+    if (x!.shape.length === 0) throw new ShapeError(`${name}: needs at least one axis to normalise, got a scalar`);
     for (const parameter of [weight, bias]) checkParameter(name, x!, parameter);
     return [
       { shape: x!.shape, dtype: x!.dtype },
@@ -36,7 +38,7 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
     const cols = x!.shape.at(-1)!;
     emit(
       normKernel({
-        rows: x!.size / cols,
+        rows: sizeOf(x!.shape.slice(0, -1)),
         cols,
         dtype: x!.dtype,
         lanes: chooseLanes(target),
@@ -70,7 +72,7 @@ const normBackwardOp = defineOp<NormAttrs>({
     const cols = x!.shape.at(-1)!;
     emit(
       normBackward({
-        rows: x!.size / cols,
+        rows: sizeOf(x!.shape.slice(0, -1)),
         cols,
         dtype: x!.dtype,
         lanes: chooseLanes(target),

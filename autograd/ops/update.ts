@@ -10,29 +10,28 @@ import type { Tensor } from '../tensor.ts';
 import { fillInto } from './fill.ts';
 import { sqrt } from './arithmetic.ts';
 
-/**
- * One step of an optimizer over all parameters, in place. Inputs: state, (scale,) parameters..., gradients... .
- */
+/** One step of an optimizer over many parameters, in place. Inputs: state arrays..., (scale,) parameters..., gradients... . */
 export type Step = ({ readonly kind: 'adamw' } & AdamWScalars) | ({ readonly kind: 'sgd' } & SgdScalars);
 
 interface StepAttrs {
   readonly step: Step;
-  /** Where each parameter's elements begin in a state array, in quads; all arrays are `stateQuads` long. */
+  /** Where each parameter's elements begin in the state arrays, in quads. */
   readonly starts: readonly number[];
-  readonly stateQuads: number;
+  /** Of state arrays, and of parameters. */
+  readonly arrays: number;
   readonly count: number;
   readonly scaled: boolean;
 }
 
 const stepOp = defineOp<StepAttrs>({
   name: ({ step }) => step.kind,
-  infer(inputs, { step, count, scaled }) {
-    const parameters = inputs.slice(scaled ? 2 : 1);
+  infer(inputs, { step, arrays, count, scaled }) {
+    const parameters = inputs.slice(arrays + Number(scaled));
     for (let i = 0; i < count; i++) checkPair(step.kind, parameters[i]!, parameters[count + i]!);
     return [];
   },
-  lower({ emit, contiguous, copy, target }, inputs, _, { step, starts, stateQuads, count, scaled }) {
-    const shared = inputs.slice(0, scaled ? 2 : 1);
+  lower({ emit, contiguous, copy, target }, inputs, _, { step, starts, arrays, count, scaled }) {
+    const shared = inputs.slice(0, arrays + Number(scaled));
     const tensors = inputs.slice(shared.length);
     const per = tensorsPerDispatch(target.maxStorageBuffers, shared.length);
     for (let from = 0; from < count; from += per) {
@@ -42,13 +41,13 @@ const stepOp = defineOp<StepAttrs>({
         return [x, g.offset === 0 ? g : copy(g)];
       });
       const sizes = parameters.map(({ size }) => size);
-      const params = { sizes, stateQuads, stateStarts: starts.slice(from, from + sizes.length), scaled };
+      const params = { sizes, stateStarts: starts.slice(from, from + sizes.length), scaled };
       emit(step.kind === 'adamw' ? adamw({ ...params, ...step }) : sgd({ ...params, ...step }), [...shared, ...pairs]);
     }
   },
-  mutates: (inputs, { count, scaled }) => {
-    const first = scaled ? 2 : 1;
-    return [inputs[0]!, ...inputs.slice(first, first + count)];
+  mutates: (inputs, { arrays, count, scaled }) => {
+    const first = arrays + Number(scaled);
+    return [...inputs.slice(0, arrays), ...inputs.slice(first, first + count)];
   },
   vjp: 'none',
 });
@@ -59,38 +58,67 @@ function checkPair(op: string, x: Spec, g: Spec): void {
   }
 }
 
-/** Memory for what an optimizer remembers: `arrays` numbers for each element of the parameters. */
+/** Parameters whose state lies in the same tensors. */
+interface Chunk {
+  readonly parameters: readonly Tensor[];
+  /** Where each parameter's elements begin, in quads. */
+  readonly starts: readonly number[];
+  /** One tensor for each state array. */
+  readonly arrays: readonly Tensor[];
+}
+
+/** A state array spans parameters up to this size: well below the smallest limit of a binding, 128 MiB. */
+const chunkBytes = 32 * 2 ** 20;
+
+/** What an optimizer remembers: `arrays` numbers for each element of the parameters. */
 export class OptimizerState {
   readonly parameters: readonly Tensor[];
-  /** f32 [arrays, elements], each parameter padded to whole quads. */
-  readonly values: Tensor;
-  private readonly starts = new Map<Tensor, number>();
-  private readonly quads: number;
+  private readonly chunks: readonly Chunk[];
 
   constructor(parameters: readonly Tensor[], arrays: number) {
     this.parameters = parameters;
-    let total = 0;
+    const runs: Tensor[][] = [];
+    let used = Infinity;
     for (const x of parameters) {
-      this.starts.set(x, total);
-      total += quads(x.size);
+      const bytes = 16 * quads(x.size);
+      if (used + bytes > chunkBytes) {
+        runs.push([]);
+        used = 0;
+      }
+      runs.at(-1)!.push(x);
+      used += bytes;
     }
-    this.quads = total;
-    this.values = zeros([arrays, this.quads * 4]).keep();
+    this.chunks = runs.map((run) => {
+      let total = 0;
+      const starts = run.map(({ size }) => (total += quads(size)) - quads(size));
+      return { parameters: run, starts, arrays: Array.from({ length: arrays }, () => zeros([total * 4]).keep()) };
+    });
+  }
+
+  /** The state's tensors, in an order that depends on the parameters alone. */
+  get tensors(): readonly Tensor[] {
+    return this.chunks.flatMap((chunk) => chunk.arrays);
   }
 
   /**
-   * Updates parameters (some or all of them) and their state in place. Parameters are row-major f32 with memory of their own. `scale`: a scalar on the device
-   * that the gradients are multiplied by, such as a clipping coefficient.
+   * Updates the parameters that have a gradient in `gradients`, and their state, in place. Parameters are row-major f32 with memory of their own. `scale`: a
+   * scalar on the device that the gradients are multiplied by, such as a clipping coefficient.
    */
-  apply(step: Step, parameters: readonly Tensor[], gradients: readonly Tensor[], scale?: Tensor): void {
-    for (const x of parameters) {
-      if (x.isContiguous && x.offset === 0) continue;
-      throw new ShapeError(`${step.kind}: a parameter of shape ${show(x.shape)} is a view; optimize the tensor it views`);
+  apply(step: Step, gradients: ReadonlyMap<Tensor, Tensor>, scale?: Tensor): void {
+    for (const { parameters, starts, arrays } of this.chunks) {
+      const moved = parameters.filter((x) => gradients.has(x));
+      const view = moved.find((x) => !x.isContiguous || x.offset !== 0);
+      if (view) throw new ShapeError(`${step.kind}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`);
+      if (moved.length === 0) continue;
+      const attrs = {
+        step,
+        starts: moved.map((x) => starts[parameters.indexOf(x)]!),
+        arrays: arrays.length,
+        count: moved.length,
+        scaled: scale !== undefined,
+      };
+      apply(stepOp, [...arrays, ...(scale ? [scale] : []), ...moved, ...moved.map((x) => gradients.get(x)!)], attrs);
     }
-    const starts = parameters.map((x) => this.starts.get(x)!);
-    const shared = scale ? [this.values, scale] : [this.values];
-    const attrs = { step, starts, stateQuads: this.quads, count: parameters.length, scaled: scale !== undefined };
-    apply(stepOp, [...shared, ...parameters, ...gradients], attrs);
   }
 }
 

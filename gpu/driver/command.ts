@@ -36,7 +36,7 @@ function lastLine(text: string): string {
   return (lines.findLast((line) => /^E: |error/i.test(line)) ?? lines.at(-1) ?? '').trim();
 }
 
-/** The message of anything thrown. */
+/** The message of anything thrown, in one line. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return (error instanceof Error ? error.message : String(error)).trim().replace(/\s+/g, ' ');
 }

@@ -49,6 +49,7 @@ export async function ensureInstalled(
   if (ready) return ready;
   const failure = recentFailure(folder);
   if (failure && !again) throw new Error(failure);
+  probeCommand(folder); // throws where the probe could not run at all, before anything is fetched
   try {
     mkdirSync(dirname(folder), { recursive: true });
   } catch (error) {
@@ -125,15 +126,25 @@ function manifest(library: string): string {
 
 /** Asks Dawn for an adapter in another process, on the libraries of `folder` or, without one, of the system. */
 export async function probe(folder?: string): Promise<string> {
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
-  const script = fileURLToPath(new URL('./probe.ts', import.meta.url));
-  const command = folder ? linkerCommand(folder, process.execPath) : { program: process.execPath, args: [] };
+  const { program, args } = probeCommand(folder);
   const env = folder ? { VK_DRIVER_FILES: manifestPath(folder) } : {};
-  const output = await runCommand(command.program, [...command.args, '--import', tsx, script], {
-    env,
-    timeout: 120_000,
-  });
-  return output.trim();
+  return (await runCommand(program, args, { env, timeout: 120_000 })).trim();
+}
+
+function probeCommand(folder?: string): { program: string; args: string[] } {
+  const { program, args } = folder ? linkerCommand(folder, process.execPath) : { program: process.execPath, args: [] };
+  const script = fileURLToPath(new URL('./probe.ts', import.meta.url));
+  return { program, args: [...args, '--import', pathToFileURL(packagePath('tsx')).href, script] };
+}
+
+function packagePath(name: string): string {
+  const require = createRequire(import.meta.url);
+  try {
+    require.resolve('webgpu');
+    return require.resolve(name);
+  } catch {
+    throw new Error('the packages webgpu and tsx are not installed; run npm ci');
+  }
 }
 
 /**

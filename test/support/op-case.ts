@@ -32,6 +32,8 @@ export interface OpCase {
   readonly second?: boolean;
   /** Factor on the tolerance; the reason stands beside it. */
   readonly loose?: number;
+  /** Step of the differences, where the reference varies faster than in proportion to its arguments. */
+  readonly step?: number;
   /** Also run with inputs that are not row-major; default true. */
   readonly strided?: boolean;
 }

@@ -11,16 +11,15 @@ export function sample(size: number, random: Random): number[] {
   return Array.from({ length: 16 }, () => random.int(size));
 }
 
-/** Derivative of f by element `at` of argument `which`, with a step relative to the element. */
+/** Derivative of f by element `at` of argument `which`. */
 function difference(
   f: (x: readonly Nd[]) => number,
   x: readonly Nd[],
   which: number,
   at: number,
-  relativeStep: number,
+  step: number,
 ): number {
   const value = x[which]!.data[at]!;
-  const step = relativeStep * Math.max(1, Math.abs(value));
   const moved = (by: number): readonly Nd[] =>
     x.map((own, i) => {
       if (i !== which) return own;
@@ -40,15 +39,19 @@ function dot(results: readonly Nd[], weights: readonly (Nd | undefined)[]): numb
   return sum;
 }
 
-/** d(sum of cotangent * reference) by the given elements of argument `which`. */
+/** d(sum of cotangent * reference) by the given elements of argument `which`. The step is in proportion to the element unless given. */
 export function gradient(
   ref: Reference,
   x: readonly Nd[],
   cotangents: readonly (Nd | undefined)[],
   which: number,
   at: readonly number[],
+  step?: number,
 ): number[] {
-  return at.map((i) => difference((moved) => dot(ref(moved), cotangents), x, which, i, 1e-5));
+  return at.map((i) => {
+    const own = step ?? 1e-5 * Math.max(1, Math.abs(x[which]!.data[i]!));
+    return difference((moved) => dot(ref(moved), cotangents), x, which, i, own);
+  });
 }
 
 /** The directional derivative of the reference along `directions` (undefined: that argument stays). */

@@ -92,9 +92,12 @@ async function check(c: OpCase, applied: Applied): Promise<void> {
 
   const read = await readAll([...passes, again]);
   const checked = varied.map((i) => sample(elements[i]!.data.length, random));
-  const gradients = varied.map((i, k) => {
+  const gradients = plain.grads.map((_, k) => {
+    const i = varied[k]!;
     const closed = c.grads?.[i];
-    return closed ? checked[k]!.map((at) => closed[at]!) : gradient(reference, elements, cotangents, i, checked[k]!);
+    return closed
+      ? checked[k]!.map((at) => closed[at]!)
+      : gradient(reference, elements, cotangents, i, checked[k]!, c.step);
   });
   passes.forEach(({ outputs, grads }, p) => {
     const where = (['', ' of reversed inputs', ' of inner inputs'] as const)[p]!;
@@ -138,6 +141,7 @@ function pass(
   if (varied.length === 0) return { outputs, grads: [] };
   const cotangents = cotangentsOf(c, outputs, wanted, random);
   const roots = outputs.flatMap((y, k) => (cotangents[k] ? [{ y, cotangent: upload(cotangents[k], y) }] : []));
+  if (roots.length === 0) return { outputs, grads: [] };
   const gradOutputs = roots.map(({ cotangent }) => cotangent);
   const grads = grad(
     roots.map(({ y }) => y),

@@ -273,6 +273,11 @@ test('progress on a terminal keeps other output whole, above the bar', () => {
   bar.update(2, { loss: 0.5 });
   out.stream.write('evaluation: ');
   out.stream.write('accuracy 0.91\n');
+  assert.is(
+    screen(err.text()).at(-1),
+    `[${'='.repeat(8)}${'-'.repeat(22)}] step 1/4 25%`,
+    'the bar stands below the line',
+  );
   bar.update(3, { loss: 0.25 });
   err.stream.write(Buffer.from('a warning\nin two lines\n'));
   bar.update(4);

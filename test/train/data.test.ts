@@ -304,11 +304,8 @@ test('batches depend on seed and epoch, and are shuffled, yet hold texts of like
   assert.not.equal(of(1, 0), of(1, 1));
   assert.not.equal(of(1, 0), of(2, 0));
   const shortest = of(1, 0).map((batch) => Math.min(...batch.map((i) => lengths[i]!)));
-  assert.not.equal(
-    shortest,
-    [...shortest].sort((a, b) => b - a),
-    'the order of batches must not follow length',
-  );
+  const falls = shortest.filter((length, i) => i > 0 && length < shortest[i - 1]!).length;
+  assert.ok(falls > 18 && falls < 44, `of 62 steps from batch to batch ${falls} go to shorter texts, want about half`);
   const total = lengths.reduce((a, b) => a + b);
   const random = new Random(1).permutation(lengths.length);
   const plain = Array.from({ length: 63 }, (_, i) => random.slice(i * 16, (i + 1) * 16));

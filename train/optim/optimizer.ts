@@ -14,7 +14,7 @@ interface Group<Options> {
 
 /** What resuming needs besides the parameters. */
 export interface OptimizerSnapshot {
-  readonly groups: readonly { readonly steps: readonly number[]; readonly values: Tensor }[];
+  readonly groups: readonly { readonly steps: readonly number[]; readonly tensors: readonly Tensor[] }[];
 }
 
 /** Gradient descent over groups of parameters. Subclasses say what one update is. */
@@ -64,12 +64,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
         byStep.set(next, [...(byStep.get(next) ?? []), x]);
       }
       for (const [step, members] of byStep) {
-        state.apply(
-          this.update(options, step),
-          members,
-          members.map((x) => x.grad!),
-          gradScale,
-        );
+        state.apply(this.update(options, step), new Map(members.map((x) => [x, x.grad!])), gradScale);
       }
     }
   }
@@ -93,7 +88,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
 
   /** The state behind the parameters, for a checkpoint. */
   snapshot(): OptimizerSnapshot {
-    return { groups: this.groups.map(({ state, steps }) => ({ steps: [...steps.values()], values: state.values })) };
+    return { groups: this.groups.map(({ state, steps }) => ({ steps: [...steps.values()], tensors: state.tensors })) };
   }
 
   /** Takes up where a snapshot left off. The groups must hold the same parameters in the same order. */
@@ -102,7 +97,8 @@ export abstract class Optimizer<Options extends { lr: number }> {
       snapshot.groups.length === this.groups.length &&
       this.groups.every(({ state, steps }, i) => {
         const saved = snapshot.groups[i]!;
-        return saved.steps.length === steps.size && saved.values.shape.join() === state.values.shape.join();
+        const shapes = (tensors: readonly Tensor[]): string => tensors.map(({ shape }) => shape.join()).join(';');
+      return saved.steps.length === steps.size && shapes(saved.tensors) === shapes(state.tensors);
       });
     if (!fits)
       throw new Error(
@@ -110,7 +106,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
       );
     this.groups.forEach(({ state, steps }, i) => {
       const saved = snapshot.groups[i]!;
-      state.values.assign(saved.values);
+      state.tensors.forEach((x, k) => x.assign(saved.tensors[k]!));
       state.parameters.forEach((x, k) => steps.set(x, saved.steps[k]!));
     });
   }
