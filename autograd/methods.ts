@@ -3,6 +3,7 @@ import * as arithmetic from './ops/arithmetic.ts';
 import { addAssign, assign } from './ops/assign.ts';
 import { cast, expand, sum } from './ops/broadcast.ts';
 import * as comparison from './ops/comparison.ts';
+import { cumsum } from './ops/cumsum.ts';
 import { gather, indexSelect, scatterAdd } from './ops/gather.ts';
 import { bmm, matmul } from './ops/matmul.ts';
 import * as movement from './ops/movement.ts';
@@ -11,6 +12,8 @@ import * as reshape from './ops/reshape.ts';
 import * as softmax from './ops/softmax.ts';
 import * as slice from './ops/slice.ts';
 import { roll } from './ops/concat.ts';
+import { tril, triu } from './ops/triangular.ts';
+import { unfold } from './ops/unfold.ts';
 import { backward } from './backward.ts';
 import { data, item, tolist } from './read.ts';
 import { Tensor } from './tensor.ts';
@@ -29,6 +32,7 @@ const methods = {
   assign,
   backward,
   bmm,
+  cumsum,
   data,
   expand,
   gather,
@@ -40,6 +44,9 @@ const methods = {
   sum,
   to: cast,
   tolist,
+  tril,
+  triu,
+  unfold,
 };
 
 type Method<F> = F extends (x: Tensor, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never;

@@ -78,14 +78,14 @@ for (var c = first; c < cols; c += stride) { top = max(top, ${x}); }
 let m = maxRow(top);
 var total = V(0);
 for (var c = first; c < cols; c += stride) { total += exp(${x} - m); }
-let lse = m + log(sumRow(total));
-${smooth ? `var spread = V(0);\nfor (var c = first; c < cols; c += stride) { spread += ${weightAt(weighted, width)} * (lse - ${x}); }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
+let logSum = log(sumRow(total)); // apart from m, whose rounding would swamp it for large logits
+${smooth ? `var spread = V(0);\nfor (var c = first; c < cols; c += stride) { spread += ${weightAt(weighted, width)} * ((m - ${x}) + logSum); }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
 ${targetOf(weighted)}
-let nll = w * (lse - ${xt});
+let nll = w * ((m - ${xt}) + logSum);
 let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
 if (first == 0u) {
   loss[row] = select(select(nan, value, valid), 0.0, ignored);
-  stats[row] = vec2<f32>(lse, select(w, 0.0, ignored));
+  stats[row] = vec2<f32>(m + logSum, select(w, 0.0, ignored));
 }`,
     },
     width,

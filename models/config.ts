@@ -21,6 +21,8 @@ export interface ConfigFormat<C extends ModelConfig, I> {
   fromJson(json: JsonObject, file: string, overrides?: I): C;
   /** The contents of config.json, keys sorted. */
   toJson(config: C): JsonObject;
+  /** The same as text. Transformers refuses whole numbers for some settings, so these are written as 1.0. */
+  toText(json: JsonObject): string;
 }
 
 const labelShape = {
@@ -36,15 +38,20 @@ export interface LabelSettings {
   readonly numLabels?: number;
 }
 
-/**
- * Defines a family's config: `shape` gives each setting in camelCase its zod type and default; `check` returns what is wrong with the
- * whole, or undefined; `checkJson` the same for config.json as it is, for keys that ask for what the model cannot do.
- */
+export interface ConfigRules<V> {
+  /** What is wrong with the settings as a whole, if anything. */
+  readonly check: (values: V) => string | undefined;
+  /** The same for config.json as it is: keys that ask for what the model cannot do. */
+  readonly checkJson?: (json: JsonObject) => string | undefined;
+  /** Settings that are real numbers. */
+  readonly floats: readonly string[];
+}
+
+/** Defines a family's config: `shape` gives each setting in camelCase its zod type and default. */
 export function defineConfig<S extends z.ZodRawShape>(
   modelType: string,
   shape: S,
-  check: (config: Readonly<z.output<z.ZodObject<S>>>) => string | undefined,
-  checkJson: (json: JsonObject) => string | undefined = () => undefined,
+  { check, checkJson = () => undefined, floats }: ConfigRules<Readonly<z.output<z.ZodObject<S>>>>,
 ): ConfigFormat<Readonly<z.output<z.ZodObject<S>>> & ModelConfig, Partial<z.input<z.ZodObject<S>>> & LabelSettings> {
   type Config = Readonly<z.output<z.ZodObject<S>>> & ModelConfig;
   const own = z.strictObject(shape);
@@ -106,6 +113,10 @@ export function defineConfig<S extends z.ZodRawShape>(
       const label2id = Object.fromEntries(config.labels.map((label, id) => [label, id]));
       const json = { ...config.extra, ...Object.fromEntries(settings), id2label, label2id, model_type: modelType };
       return Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)));
+    },
+    toText(json) {
+      const whole = new RegExp(`^(  "(?:${floats.map(snakeCase).join('|')})": -?\\d+)(,?)$`, 'gm');
+      return `${JSON.stringify(json, null, 2).replace(whole, '$1.0$2')}\n`;
     },
   };
 }

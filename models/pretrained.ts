@@ -104,19 +104,19 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   async savePretrained(folder: string, { tokenizer, maxShardBytes }: SaveOptions = {}): Promise<void> {
     const files = [
       ...checkpointFiles(folder, tensorsToWrite(this), { maxShardBytes }),
-      { path: join(folder, 'config.json'), data: `${JSON.stringify(this.configToSave(), null, 2)}\n` },
+      { path: join(folder, 'config.json'), data: this.configText() },
       ...(tokenizer?.filesToSave(folder) ?? []),
     ];
     await replaceCheckpoint(folder, files);
   }
 
-  private configToSave(): Record<string, unknown> {
+  private configText(): string {
     const { configFormat } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
     const json = configFormat.toJson(this.config);
     // The element type of the weights in the file; older versions of Transformers call it torch_dtype.
     const dtype = this.parameters().every((p) => p.dtype === 'f16') ? 'float16' : 'float32';
     for (const key of ['dtype', 'torch_dtype']) if (key in json) json[key] = dtype;
-    return { architectures: [this.constructor.name], ...json };
+    return configFormat.toText({ architectures: [this.constructor.name], ...json });
   }
 }
 

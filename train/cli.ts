@@ -139,10 +139,16 @@ export function main(run: () => void | Promise<void>): void {
       if (error instanceof HelpRequest) {
         process.stdout.write(`${error.message}\n`, () => process.exit(0));
       } else {
-        process.stderr.write(`${describeError(error)}\n`, () => process.exit(error instanceof UsageError ? 2 : 1));
+        process.stderr.write(`${describeError(error)}\n`, () => process.exit(exitCodeOf(error)));
       }
     }
   })();
+}
+
+/** An error may bring its own exit code, as Interrupted does. */
+function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return 2;
+  return error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;
 }
 
 /** What `main` prints about an error: one line where it was thrown on purpose, else the stack. */

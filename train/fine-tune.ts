@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { manualSeed, scope } from '../autograd/index.ts';
 import type { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
+import { writeFileAtomic } from '../models/io/atomic.ts';
 import { epochBatches } from './data/batches.ts';
 import { collate } from './data/tokenised.ts';
 import type { TokenisedExample } from './data/tokenised.ts';
@@ -59,7 +60,7 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
   const rate = schedule(options.schedule, { warmupSteps: Math.round(options.warmupRatio * totalSteps), totalSteps });
   const optimizer = new AdamW(decayGroups(model.namedParameters(), options.weightDecay), { lr: options.learningRate });
 
-  let state: TrainingState = { step: 0, epoch: 0, index: 0, losses: [], validation: [], options: { ...options, examples: train.length } };
+  let state: TrainingState = { step: 0, epoch: 0, index: 0, losses: [], validation: [], options: runIdentity(options, train.length) };
   manualSeed(seed);
   if (resumeFrom) {
     const saved = await readTrainingState(resumeFrom);
@@ -102,6 +103,7 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
     bar.stop();
   }
   await saveModel(output);
+  await writeFileAtomic(join(output, 'trainer_state.json'), `${JSON.stringify(state)}\n`);
   writeCurves(join(output, 'curves.svg'), panels(state));
   return state;
 }
@@ -139,6 +141,11 @@ async function validate(
   const classes = model.config.numLabels;
   const f1 = f1Score(truth, labels, { average: classes === 2 ? 'binary' : 'macro', numLabels: classes });
   return { step, loss, accuracy: accuracy(truth, labels), f1 };
+}
+
+/** What a resumed run must share with the one before; how often it saves is its own affair. */
+function runIdentity({ saveEvery: _, ...options }: FineTuneOptions, examples: number): Record<string, unknown> {
+  return { ...options, examples };
 }
 
 /** A run resumed on other data or with other options would not be the same run. */

@@ -14,9 +14,9 @@ import { describeRun, reportTest, showPredictions } from './classifier/report.ts
 import { main, parseOptions, UsageError } from './cli.ts';
 import { tokenise } from './data/tokenised.ts';
 import { fineTune } from './fine-tune.ts';
+import type { FineTuneOptions } from './fine-tune.ts';
 import { predict } from './predict.ts';
 import { scheduleNames } from './schedules.ts';
-import type { ScheduleName } from './schedules.ts';
 import { latestCheckpoint } from './training-checkpoint.ts';
 
 const command = {
@@ -61,10 +61,10 @@ main(async () => {
   const checkpoint = await latestCheckpoint(output);
   if (values.resume && !checkpoint) throw new UsageError(`${command.name}: ${output} has no checkpoint to resume; leave --resume away to start`);
 
-  const data = await loadClassifierData(values);
-  manualSeed(values.seed);
   const source = values.resume ? checkpoint : values.model;
   const tokenizer = source ? await BertTokenizer.fromPretrained(source) : BertTokenizer.default();
+  const data = await loadClassifierData(values);
+  manualSeed(values.seed);
   const model = source ? await pretrained(source, data.labels) : newModel(values, tokenizer, data.labels);
   console.log(describeRun(data, model, values));
 
@@ -74,7 +74,7 @@ main(async () => {
     tokenizer,
     train: train!,
     validation: validation!,
-    options: { ...values, learningRate: values.learningRate ?? (values.model ? 2e-5 : 1e-3), schedule: values.schedule as ScheduleName },
+    options: trainingOptions(values),
     output,
     resumeFrom: values.resume ? checkpoint : undefined,
     resumeCommand: ['node --import tsx train/finetune-classifier.ts', ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' '),
@@ -84,6 +84,12 @@ main(async () => {
   console.log(reportTest(data, labels, state, output));
   console.log(await showPredictions(model, tokenizer, data.samples, values.maxLength));
 });
+
+function trainingOptions(values: Values): FineTuneOptions {
+  const { epochs, batchSize, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
+  const learningRate = values.learningRate ?? (values.model ? 2e-5 : 1e-3);
+  return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
+}
 
 async function pretrained(source: string, labels: readonly string[]): Promise<BertForSequenceClassification> {
   return BertForSequenceClassification.fromPretrained(source, { labels });

@@ -36,17 +36,16 @@ const shape = {
  * BERT's settings: config.json in camelCase. `BertConfig.create({ hiddenSize: 128 })` makes a checked config; what is not given has
  * Transformers' default.
  */
-export const BertConfig = defineConfig(
-  'bert',
-  shape,
-  ({ hiddenSize, numAttentionHeads, padTokenId, vocabSize }) => {
+export const BertConfig = defineConfig('bert', shape, {
+  floats: ['hiddenDropoutProb', 'attentionProbsDropoutProb', 'initializerRange', 'layerNormEps', 'classifierDropout'],
+  check: ({ hiddenSize, numAttentionHeads, padTokenId, vocabSize }) => {
     if (hiddenSize % numAttentionHeads !== 0)
       return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${numAttentionHeads}`;
     if (padTokenId !== null && padTokenId >= vocabSize)
       return `pad_token_id ${padTokenId} must be below vocab_size ${vocabSize}`;
     return undefined;
   },
-  (json) => {
+  checkJson: (json) => {
     const position = json['position_embedding_type'] ?? 'absolute';
     if (position !== 'absolute')
       return `position_embedding_type ${JSON.stringify(position)} is not supported, only "absolute" is`;
@@ -55,7 +54,7 @@ export const BertConfig = defineConfig(
     }
     return undefined;
   },
-);
+});
 
 export type BertConfig = ReturnType<typeof BertConfig.create>;
 export type BertSettings = NonNullable<Parameters<typeof BertConfig.create>[0]>;

@@ -10,7 +10,6 @@ import {
   FeedForward,
   LayerNorm,
   Linear,
-  Module,
   ModuleList,
   MultiHeadAttention,
   RMSNorm,
@@ -18,7 +17,7 @@ import {
   TransformerEncoder,
   TransformerEncoderLayer,
 } from '../../models/index.ts';
-import type { ActivationName } from '../../models/index.ts';
+import type { ActivationName, Module } from '../../models/index.ts';
 
 const test = suite('nn');
 type Matrix = number[][];

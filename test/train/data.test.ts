@@ -171,6 +171,15 @@ test('bad tables are refused with file, line and mend', async () => {
     (error: Error) =>
       assert.match(error.message, /broken\.jsonl:2: not JSON \(.+\); JSONL has one object on each line$/),
   );
+  const lines = Array.from({ length: 5000 }, (_, i) => `{"text":"line ${i + 1} of a long file","label":"${i % 2}"}`);
+  const late = file('late.jsonl', [...lines.slice(0, 4321), '{', ...lines.slice(4322)].join('\n'));
+  await readTable(late).then(
+    () => assert.unreachable(),
+    (error: Error) => assert.match(error.message, /late\.jsonl:4322: not JSON/),
+  );
+  lines[4500] = '{"text":"\xe9","label":"0"}';
+  const latin = file('latin.jsonl', Buffer.from(lines.join('\n'), 'latin1'));
+  await rejects(readTable(latin), latin, ':4501: not UTF-8; convert the file first (iconv)');
   const missing = join(folder, 'missing.csv');
   await rejects(readTable(missing), missing, ': no such file');
   const directory = join(folder, 'folder.csv');

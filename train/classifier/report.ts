@@ -1,4 +1,4 @@
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { tokenise } from '../data/tokenised.ts';
 import { classificationReport, f1Score, majorityBaseline } from '../metrics.ts';
@@ -36,7 +36,7 @@ export function reportTest(data: ClassifierData, predicted: readonly number[], s
     classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
     '',
     `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
-    `saved  ${relative('.', output) || '.'} (loads in Transformers too), curves in ${relative('.', join(output, 'curves.svg'))}`,
+    `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
   ].join('\n');
 }
 

@@ -1,0 +1,72 @@
+import { fold } from '../../kernels/fold.ts';
+import { sizeOf } from '../../kernels/layout.ts';
+import { normaliseAxis, show } from '../dtypes.ts';
+import { defineOp, defineView, ShapeError } from '../op.ts';
+import type { Op, ViewOp } from '../op.ts';
+import { apply, applyView } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+interface UnfoldAttrs {
+  readonly axis: number;
+  readonly size: number;
+  readonly step: number;
+  readonly dilation: number;
+}
+
+const windowsOf = (length: number, { size, step, dilation }: UnfoldAttrs): number =>
+  Math.floor((length - dilation * (size - 1) - 1) / step) + 1;
+
+const unfoldOp: ViewOp<UnfoldAttrs> = defineView<UnfoldAttrs>({
+  name: 'unfold',
+  view: ({ shape, strides, offset }, attrs) => ({
+    shape: [...shape.map((length, i) => (i === attrs.axis ? windowsOf(length, attrs) : length)), attrs.size],
+    strides: [...strides.map((s, i) => (i === attrs.axis ? s * attrs.step : s)), strides[attrs.axis]! * attrs.dilation],
+    offset,
+  }),
+  vjp: ({ g, specs, attrs }) => apply(foldOp, [g], { ...attrs, length: specs[0]!.shape[attrs.axis]! }),
+});
+
+/** The adjoint of unfold: adds the windows up where they overlap. */
+const foldOp: Op<UnfoldAttrs & { readonly length: number }> = defineOp<UnfoldAttrs & { readonly length: number }>({
+  name: 'fold',
+  infer: ([x], { axis, length }) => [
+    { shape: x!.shape.slice(0, -1).map((own, i) => (i === axis ? length : own)), dtype: x!.dtype },
+  ],
+  lower({ emit, contiguous }, [x], [y], { axis, size, step, dilation, length }) {
+    const source = contiguous(x!);
+    emit(
+      fold({
+        outer: sizeOf(x!.shape.slice(0, axis)),
+        windows: x!.shape[axis]!,
+        inner: sizeOf(x!.shape.slice(axis + 1, -1)),
+        size,
+        length,
+        step,
+        dilation,
+        dtype: x!.dtype,
+        offset: source.offset,
+      }),
+      [source, y!],
+    );
+  },
+  vjp: ({ g, attrs: { axis, size, step, dilation } }) => [applyView(unfoldOp, g, { axis, size, step, dilation })],
+});
+
+/**
+ * Windows of `size` elements along an axis, `step` apart, their elements `dilation` apart: the axis counts the windows, a new last axis holds their elements
+ * (torch.Tensor.unfold). No copy. Gradients of overlapping windows add up.
+ */
+export function unfold(x: Tensor, axis: number, size: number, step: number, dilation = 1): Tensor {
+  const at = normaliseAxis('unfold', axis, x.ndim);
+  for (const [name, value] of Object.entries({ size, step, dilation })) {
+    if (!(Number.isInteger(value) && value > 0))
+      throw new ShapeError(`unfold: ${name} must be a positive integer, got ${value}`);
+  }
+  const span = dilation * (size - 1) + 1;
+  if (x.ndim === 0 || span > x.shape[at]!) {
+    throw new ShapeError(
+      `unfold: a window of ${span} elements does not fit axis ${at} of ${show(x.shape)}; pad it or shrink the window`,
+    );
+  }
+  return applyView(unfoldOp, x, { axis: at, size, step, dilation });
+}

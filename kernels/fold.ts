@@ -1,0 +1,59 @@
+import type { Dispatch } from '../gpu/dispatch.ts';
+import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
+import type { Dtype } from './kernel.ts';
+
+export interface FoldParams {
+  /** x is row-major [outer, windows, inner, size] from `offset`, y [outer, length, inner]. */
+  readonly outer: number;
+  readonly windows: number;
+  readonly inner: number;
+  readonly size: number;
+  readonly length: number;
+  /** Distance of neighbouring windows, and of neighbouring elements of a window. */
+  readonly step: number;
+  readonly dilation: number;
+  readonly dtype: Dtype;
+  readonly offset: number;
+}
+
+const workgroup = 64;
+
+/**
+ * y[o, l, i] = sum of x[o, w, i, k] over w * step + k * dilation = l, the adjoint of cutting windows. Each output looks for its own terms, in order of k,
+ * so that the result is the same on every run. Bindings x, y.
+ */
+export function fold({ outer, windows, inner, size, length, step, dilation, dtype, offset }: FoldParams): Dispatch {
+  const threads = outer * length * inner;
+  return kernel({
+    name: 'fold',
+    bindings: [read('x', storedType(dtype)), write('y', storedType(dtype))],
+    params: {
+      n: u32(threads),
+      length: u32(length),
+      inner: u32(inner),
+      windows: i32(windows),
+      size: i32(size),
+      step: i32(step),
+      dilation: i32(dilation),
+      o: u32(offset),
+    },
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: outer * windows * inner * size, bytes: (outer * windows * inner * size + threads) * bytesOf(dtype) },
+    body: `
+if (id >= p.n) { return; }
+let inner = id % p.inner;
+let l = i32((id / p.inner) % p.length);
+let outer = id / (p.inner * p.length);
+var total = ${computeType(dtype)}(0);
+for (var k = 0; k < p.size; k++) {
+  let start = l - k * p.dilation;
+  if (start < 0) { break; }
+  let w = start / p.step;
+  if (start % p.step == 0 && w < p.windows) {
+    total += ${computeType(dtype)}(x[p.o + ((outer * u32(p.windows) + u32(w)) * p.inner + inner) * u32(p.size) + u32(k)]);
+  }
+}
+y[id] = ${storedType(dtype)}(total);`,
+  });
+}

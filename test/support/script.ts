@@ -1,0 +1,33 @@
+import { spawn } from 'node:child_process';
+import { root } from './files.ts';
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ScriptOptions {
+  /** Called with all of stderr so far whenever there is more. */
+  readonly onStderr?: (text: string, interrupt: () => void) => void;
+  /** A command that runs the script, which it gets as its further arguments. */
+  readonly under?: readonly string[];
+}
+
+/** Runs a script of the repository as a user would, from its root. */
+export function runScript(args: readonly string[], { onStderr, under = [] }: ScriptOptions = {}): Promise<Finished> {
+  const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
+  const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1' };
+  const child = spawn(command!, rest, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+    onStderr?.(stderr, () => child.kill('SIGINT'));
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    // Dawn's own notes about the driver are not the script's.
+    child.on('close', (code) => resolve({ code, stdout, stderr: stderr.replace(/^Warning: max.*\n/gm, '') }));
+  });
+}

@@ -1,0 +1,181 @@
+import { spawnSync } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  cpSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { runScript } from '../support/script.ts';
+import type { Finished, ScriptOptions } from '../support/script.ts';
+
+const test = suite('finetune-classifier');
+const folder = mkdtempSync(join(tmpdir(), 'tapeform-finetune-'));
+const data = join(folder, 'reviews.csv');
+const small = [
+  '--layers',
+  '1',
+  '--hidden',
+  '8',
+  '--heads',
+  '2',
+  '--max-length',
+  '12',
+  '--batch-size',
+  '8',
+  '--learning-rate',
+  '0.02',
+];
+
+/** Sixty short texts, no two alike, whose first word tells the class. */
+const subjects = ['film', 'book', 'meal', 'song', 'play', 'trip', 'room', 'game', 'show', 'walk'];
+const places = ['Rome', 'Oslo', 'Lima'];
+writeFileSync(
+  data,
+  `text,label\n${subjects.flatMap((s) => places.flatMap((p) => [`wonderful ${s} from ${p} about ${s}s,good`, `terrible ${s} in ${p} without ${p},bad`])).join('\n')}\n`,
+);
+
+const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
+  runScript(['train/finetune-classifier.ts', ...args], options);
+
+interface State {
+  readonly step: number;
+  readonly losses: readonly number[];
+}
+const stateIn = (output: string): State =>
+  JSON.parse(readFileSync(join(output, 'trainer_state.json'), 'utf8')) as State;
+
+function oneLine({ code, stderr }: Finished, expectedCode: number, pattern: RegExp): void {
+  assert.is(code, expectedCode, stderr);
+  assert.is(stderr.trim().split('\n').length, 1, stderr);
+  assert.match(stderr, pattern);
+}
+
+const whole = join(folder, 'whole');
+
+test('trains, tests, saves a folder in the Hugging Face layout, predicts from it', async () => {
+  const done = await run(['--data', data, '--output', whole, '--epochs', '6', ...small]);
+  assert.is(done.code, 0, done.stderr);
+  assert.match(done.stdout, /macro avg/);
+  assert.match(done.stdout, /F1 of good 1\.000; always "/);
+  const files = readdirSync(whole);
+  for (const name of [
+    'config.json',
+    'model.safetensors',
+    'tokenizer.json',
+    'vocab.txt',
+    'curves.svg',
+    'trainer_state.json',
+  ])
+    assert.ok(files.includes(name), name);
+  const config = JSON.parse(readFileSync(join(whole, 'config.json'), 'utf8')) as Record<string, unknown>;
+  assert.equal(config['id2label'], { 0: 'bad', 1: 'good' });
+  assert.equal(config['architectures'], ['BertForSequenceClassification']);
+
+  const predicted = await run(['--predict', '--model', whole, 'wonderful day', 'terrible day']);
+  assert.is(predicted.code, 0, predicted.stderr);
+  assert.match(predicted.stdout.trim(), /^good {2}0\.\d+ {2}wonderful day\nbad {3}0\.\d+ {2}terrible day$/);
+});
+
+test('Ctrl-C saves, --resume goes on to the losses of a run never stopped', async () => {
+  const output = join(folder, 'stopped');
+  const args = ['--data', data, '--output', output, '--epochs', '6', ...small];
+  let sent = false;
+  const stopped = await run(args, {
+    onStderr: (text, interrupt) => {
+      if (sent || !/step \d+\/36/.test(text)) return;
+      sent = true;
+      interrupt();
+    },
+  });
+  assert.is(stopped.code, 130, stopped.stderr);
+  assert.match(
+    stopped.stderr,
+    /stopped at step \d+ of 36, saved in .*checkpoint-\d+; go on with: node --import tsx train\/finetune-classifier\.ts .*--resume\n$/,
+  );
+  const resumed = await run([...args, '--resume']);
+  assert.is(resumed.code, 0, resumed.stderr);
+  assert.equal(stateIn(output).losses, stateIn(whole).losses);
+});
+
+test('a resumed run must be the same run', async () => {
+  const output = join(folder, 'every');
+  const first = await run(['--data', data, '--output', output, '--epochs', '1', '--save-every', '2', ...small]);
+  assert.is(first.code, 0, first.stderr);
+  oneLine(
+    await run(['--data', data, '--output', output, '--epochs', '2', '--resume', ...small]),
+    1,
+    /belongs to a run with other options \(epochs 1 -> 2\)/,
+  );
+});
+
+// A small disk of its own needs a user namespace, which some containers refuse; there test/models/atomic.test.ts still covers the writes.
+const canMount = spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
+if (canMount) {
+  test('a full disk: one line, and the older model is as it was', async () => {
+    const disk = join(folder, 'disk');
+    mkdirSync(disk);
+    const bytes = readdirSync(whole).reduce((sum, name) => sum + statSync(join(whole, name)).size, 0);
+    const script = `mount -t tmpfs -o size=${Math.ceil(bytes / 1024) + 500}k tmpfs ${disk} && cp ${whole}/* ${disk} && "$@"; status=$?
+for file in ${disk}/*; do cmp $file ${whole}/$(basename $file) || exit 99; done
+ls -A ${disk} | grep tmp && exit 98; exit $status`;
+    const failed = await run(['--data', data, '--output', disk, '--epochs', '1', ...small], {
+      under: ['unshare', '-rm', 'sh', '-c', script, 'sh'],
+    });
+    assert.is(failed.code, 1, failed.stderr + failed.stdout);
+    assert.match(failed.stderr.trim().split('\n').at(-1)!, /^cannot write .*disk is full.*\(nothing was replaced\)$/);
+  });
+}
+
+test('bad input: one line that names the mend', async () => {
+  const file = (name: string, text: string): string => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const damaged = join(folder, 'damaged');
+  cpSync(whole, damaged, { recursive: true });
+  const weights = join(damaged, 'model.safetensors');
+  truncateSync(weights, statSync(weights).size - 100);
+  const foreign = join(folder, 'foreign');
+  cpSync(whole, foreign, { recursive: true });
+  writeFileSync(join(foreign, 'model.safetensors'), 'not a checkpoint at all');
+
+  const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
+    [['--epoch', '3'], 2, /unknown flag --epoch; did you mean --epochs\?/],
+    [['--epochs', '0'], 2, /--epochs/],
+    [['--learning-rate', 'fast'], 2, /--learning-rate/],
+    [['--predict', 'some text'], 2, /--predict needs a trained model: --model FOLDER/],
+    [['--resume', '--output', join(folder, 'none')], 2, /has no checkpoint to resume/],
+    [['--hidden', '10', '--heads', '4', '--data', data], 2, /--hidden 10 must be a multiple of --heads 4/],
+    [['--data', join(folder, 'absent.csv')], 1, /absent\.csv/],
+    [['--data', file('empty.csv', '')], 1, /empty\.csv/],
+    [['--data', file('header.csv', 'text,label\n')], 1, /header\.csv/],
+    [
+      ['--data', file('one-class.csv', 'text,label\na b,x\nc d,x\n')],
+      1,
+      /one-class\.csv: all 2 rows have the label "x"/,
+    ],
+    [['--data', file('columns.csv', 'sentence,label\na b,x\n')], 1, /columns\.csv.*text/],
+    [
+      ['--data', data, '--test-data', file('other.csv', 'text,label\na b,ugly\n')],
+      1,
+      /other\.csv:2: unknown label "ugly"/,
+    ],
+    [['--data', data, '--model', join(folder, 'nowhere')], 1, /nowhere does not exist: pass a folder/],
+    [['--data', data, '--model', damaged], 1, /model\.safetensors.*truncated|truncated.*model\.safetensors/],
+    [['--data', data, '--model', foreign], 1, /model\.safetensors is no safetensors file/],
+  ];
+  for (const [args, code, pattern] of cases) oneLine(await run(args), code, pattern);
+});
+
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+test.run();
