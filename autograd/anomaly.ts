@@ -53,9 +53,13 @@ export async function detectAnomaly(fn: () => unknown): Promise<Anomaly | undefi
   return undefined;
 }
 
+/** This room's folder as stack traces spell it. */
+const here = decodeURIComponent(new URL('.', import.meta.url).pathname);
+
 /** The module path, and the first caller outside of this room. */
 function describe(): string {
-  const caller = (new Error().stack ?? '').split('\n').find((line) => /^\s+at /.test(line) && !/[\\/]autograd[\\/]|node:internal/.test(line));
+  const outside = (line: string): boolean => /^\s+at /.test(line) && !line.includes(here) && !line.includes('node:internal');
+  const caller = (new Error().stack ?? '').split('\n').find(outside);
   const at = caller?.trim().replace(/^at /, '') ?? '';
   return [label?.(), at].filter(Boolean).join(', ');
 }

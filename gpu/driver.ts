@@ -69,7 +69,8 @@ export async function ensureVulkanDriver(): Promise<void> {
 }
 
 async function useSoftware(choice: Choice, fs: Files, home: string): Promise<void> {
-  const { ensureInstalled, probe } = await import('./driver/install.ts');
+  const { ensureInstalled } = await import('./driver/install.ts');
+  const { probe } = await import('./driver/probe.ts');
   const { restart, sameArguments } = await import('./driver/restart.ts');
   if (choice.use === 'probe' && (await probe().catch(() => undefined)) !== undefined) return;
   const kind = choice.use === 'swiftshader' ? 'swiftshader' : 'mesa';
@@ -97,6 +98,7 @@ function runningOn(folder: string, machine: Machine, fs: Files): void {
   if (process.env.TAPEFORM_SAID !== undefined) return;
   process.env.TAPEFORM_SAID = '1';
   say(`${why}, using ${facts?.description ?? folder} on the CPU; TAPEFORM_DRIVER=system uses the system's driver`);
+  if (facts?.better) say(`faster ones could not be had (${facts.better}); remove ${folder} to try again`);
 }
 
 function say(line: string): void {

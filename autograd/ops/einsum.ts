@@ -20,7 +20,7 @@ interface Term {
  * operands, taken in pairs from the left, each pair one batched matrix product; a letter twice in an operand takes its diagonal; `...` stands for axes that
  * broadcast; without `->` the output is the letters that occur once, in alphabetical order (torch.einsum). Operands of one pair are f32 or f16.
  */
-export function einsum(equation: string, ...operands: readonly Tensor[] | Tensor[]): Tensor {
+export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   const { inputs, output } = parse(equation, operands);
   const lengths = new Map<string, number>();
   inputs.forEach((axes, i) => {

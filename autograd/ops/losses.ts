@@ -91,7 +91,7 @@ export function smoothL1(
   { beta = 1, ...options }: LossOptions & { readonly beta?: number } = {},
 ): Tensor {
   if (!(beta >= 0)) throw new ShapeError(`smoothL1: beta must not be negative, got ${beta}`);
-  return smoothLoss(input, target, options, beta);
+  return beta === 0 ? l1(input, target, options) : smoothLoss(input, target, options, beta);
 }
 
 // t log t is 0 at t = 0, where log would give NaN: so is its derivative, as PyTorch has it.

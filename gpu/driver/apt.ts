@@ -14,8 +14,9 @@ export interface AptSource {
   readonly components: string;
 }
 
-/** What a download will take, known before it starts. */
+/** What is about to be downloaded. */
 export interface Download {
+  /** Name and version, e.g. "Mesa 26.1.6". */
   readonly version: string;
   readonly megabytes: number;
 }
@@ -73,7 +74,7 @@ export function parsePrintUris(text: string): Download {
     version ||= /^mesa-vulkan-drivers_(?:\d+%3a)?([\d.]+)/.exec(name)?.[1] ?? '';
   }
   if (!version) throw new Error('apt-get names no mesa-vulkan-drivers package');
-  return { version, megabytes: Math.round(bytes / 1e6) };
+  return { version: `Mesa ${version}`, megabytes: Math.round(bytes / 1e6) };
 }
 
 /**
@@ -93,7 +94,7 @@ export async function fetchMesa(
   writeFileSync(join(state, 'status'), '');
   writeFileSync(join(state, 'etc/mesa.sources'), sourceFile(source, keyrings[family]));
   const options = aptOptions(state);
-  await runCommand('apt-get', [...options, '-qq', 'update']);
+  await runCommand('apt-get', [...options, '-o', 'Acquire::Retries=0', '-qq', 'update']);
   // Where there are two releases the second is an add-on, not preferred unless named.
   const target = source.suites.length > 1 ? ['-t', source.suites.at(-1)!] : [];
   const install = ['install', 'mesa-vulkan-drivers', 'libvulkan1', 'libstdc++6', 'libatomic1'];

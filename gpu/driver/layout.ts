@@ -16,6 +16,8 @@ export interface Installed {
   /** Size on disk. */
   readonly megabytes: number;
   readonly seconds: number;
+  /** Why nothing better was had, where another source was tried first. */
+  readonly better?: string;
 }
 
 /**

@@ -16,8 +16,9 @@ const sha256 = 'f957ea867313f9815b71dc2ed30cce301e01db4f3973fbdb31ffa5391b0ec45a
 /** Downloads and unpacks libvk_swiftshader.so and libvulkan.so.1 into `work`/lib. */
 export async function fetchSwiftShader(work: string, announce: (download: Download) => void): Promise<void> {
   if (process.arch !== 'x64') throw new Error(`SwiftShader comes for x86-64 only, this is ${process.arch}`);
-  announce({ version: `package ${version}`, megabytes: 68 });
-  await runCommand('npm', ['pack', '--silent', `@sparticuz/chromium@${version}`], { cwd: work });
+  announce({ version: `SwiftShader (@sparticuz/chromium ${version})`, megabytes: 68 });
+  const patience = ['--fetch-retries=1', '--fetch-retry-mintimeout=1000', '--fetch-timeout=60000'];
+  await runCommand('npm', ['pack', '--loglevel=error', ...patience, `@sparticuz/chromium@${version}`], { cwd: work });
   const inner = 'package/bin/swiftshader.tar.br';
   await runCommand('tar', ['-xzf', `sparticuz-chromium-${version}.tgz`, inner], { cwd: work });
   const packed = readFileSync(join(work, inner));

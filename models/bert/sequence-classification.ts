@@ -1,4 +1,4 @@
-import { crossEntropy, mean, mul, reshape, softplus, sub } from '../../autograd/index.ts';
+import { bceWithLogits, crossEntropy, mse, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { Linear } from '../nn/linear.ts';
@@ -57,11 +57,6 @@ export class BertForSequenceClassification extends BertPreTrainedModel {
       );
     }
     const target = reshape(labels, logits.shape);
-    if (this.config.problemType === 'regression') {
-      const difference = sub(logits, target);
-      return mean(mul(difference, difference));
-    }
-    // -(y log s + (1 - y) log(1 - s)) with s = sigmoid(x), in the form that does not overflow.
-    return mean(sub(softplus(logits), mul(logits, target)));
+    return this.config.problemType === 'regression' ? mse(logits, target) : bceWithLogits(logits, target);
   }
 }

@@ -1,4 +1,4 @@
-// Configs, checkpoint names, saving and loading, and the inputs a BERT refuses.
+// Checkpoint names, saving and loading.
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
