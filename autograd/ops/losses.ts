@@ -1,6 +1,6 @@
 import * as e from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
-import { normaliseAxis, requireFloat, sameShape, show } from '../dtypes.ts';
+import { broadcastShapes, normaliseAxis, requireFloat, sameShape, show } from '../dtypes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { isFloat } from '../tensor.ts';
@@ -242,10 +242,11 @@ export function cosineSimilarity(
 ): Tensor {
   requireFloat('cosineSimilarity', a);
   requireFloat('cosineSimilarity', b);
+  const shape = broadcastShapes('cosineSimilarity', a.shape, b.shape);
+  const at = normaliseAxis('cosineSimilarity', axis, shape.length) - shape.length;
   // Squares of f16 overflow from 256 on, and eps^2 would vanish in it.
   const [x, y] = [cast(a, 'f32'), cast(b, 'f32')];
   const product = mul(x, y);
-  const at = normaliseAxis('cosineSimilarity', axis, product.ndim) - product.ndim;
   const norm = (v: Tensor): Tensor => sqrt(maximum(sum(mul(v, v), at, { keepDims: true }), eps * eps));
   const unit = div(product, mul(norm(x), norm(y)));
   return cast(sum(unit, at), a.dtype === 'f16' && b.dtype === 'f16' ? 'f16' : 'f32');

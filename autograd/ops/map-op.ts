@@ -54,8 +54,9 @@ export const mapOp: Op<MapAttrs> = defineOp<MapAttrs>({
     return derivativesOf(fn).map((derivative, i) => {
       if (!derivative || !needs(i)) return null;
       const operands = derivative.operands.map((k) => (k === 0 ? g : input(k - 1)));
-      const [full] = apply(mapOp, operands, { fn: derivative.fn, scalars });
-      return cast(sumTo(full!, specs[i]!.shape), specs[i]!.dtype);
+      // Sums hand the cotangent on as it is.
+      const full = derivative.fn.expr.op === 'input' ? operands[0]! : applyMap(derivative.fn, operands, scalars);
+      return cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);
     });
   },
 });

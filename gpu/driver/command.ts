@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 
 /**
- * Runs a program and resolves to what it printed. Rejects with one line that names the program and the last line of its errors.
+ * Runs a program and resolves to what it printed. Rejects with one line that names the program and the telling line of its errors.
  * Asynchronous, since a process that blocks while a terminal interrupts it is killed by tsx after 60 ms, leaving files behind.
  */
 export function runCommand(
@@ -25,15 +25,20 @@ export function runCommand(
     });
     child.on('close', (code, signal) => {
       if (code === 0) resolve(output);
-      else
-        reject(new Error(`${program} failed (${lastLine(errors) || lastLine(output) || (signal ?? `exit ${code}`)})`));
+      else reject(new Error(`${program} failed (${tellingLine(errors || output) || (signal ?? `exit ${code}`)})`));
     });
   });
 }
 
-function lastLine(text: string): string {
+/** The line that names the cause: apt-get, npm and tar end with one that does not, Node begins with its source. */
+export function tellingLine(text: string): string {
   const lines = text.trim().split('\n');
-  return (lines.findLast((line) => /^E: |error/i.test(line)) ?? lines.at(-1) ?? '').trim();
+  const cause = [/no space left/i, /^(E: |npm (ERR!|error) (?!code)|\w*Error: |[\w-]+: (fatal )?error)/];
+  for (const pattern of cause) {
+    const line = lines.find((line) => pattern.test(line));
+    if (line) return line.trim();
+  }
+  return (lines.at(-1) ?? '').trim();
 }
 
 /** The message of anything thrown, in one line. */

@@ -1,6 +1,19 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkpoint, dropout, gelu, grad, manualSeed, matmul, memory, mul, normal, scope, sum, synchronize } from '../../autograd/index.ts';
+import {
+  checkpoint,
+  dropout,
+  gelu,
+  grad,
+  manualSeed,
+  matmul,
+  memory,
+  mul,
+  normal,
+  scope,
+  sum,
+  synchronize,
+} from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 
 const test = suite('checkpoint');

@@ -67,14 +67,16 @@ for (const [name, variant] of Object.entries(matmulVariants)) {
           for (let j = 0; j < n; j++) {
             let sum = bias ? biases[j]! : 0;
             let size = Math.abs(sum);
-            const at = (x: MatrixOperand): number => x.offset + Math.floor(z / batch[1]) * x.batch[0] + (z % batch[1]) * x.batch[1];
+            const at = (x: MatrixOperand): number =>
+              x.offset + Math.floor(z / batch[1]) * x.batch[0] + (z % batch[1]) * x.batch[1];
             for (let q = 0; q < k; q++) {
               const term = a[at(left) + i * left.row + q * left.col]! * b[at(right) + q * right.row + j * right.col]!;
               sum += term;
               size += Math.abs(term);
             }
             const error = Math.abs(got[(z * m + i) * n + j]! - sum);
-            if (!(error <= 1e-6 * (size + 1))) assert.unreachable(`(${z}, ${i}, ${j}): ${got[(z * m + i) * n + j]} is not ${sum}`);
+            if (!(error <= 1e-6 * (size + 1)))
+              assert.unreachable(`(${z}, ${i}, ${j}): ${got[(z * m + i) * n + j]} is not ${sum}`);
           }
         }
       }

@@ -245,6 +245,6 @@ export const errors: readonly ErrorCase[] = [
   { op: 'focal', run: () => tf.focal(x(), tf.tensor([0, 1], { dtype: 'i32' }), { alpha: 0.25 }), says: /alpha.*0\.25/ },
   { op: 'focal', run: () => tf.focal(y(), y(), { gamma: -1 }), says: /gamma.*-1/ },
   { op: 'focal', run: () => tf.focal(y(), y(), { alpha: 2 }), says: /alpha.*2/ },
-  { op: 'mul', run: () => tf.cosineSimilarity(x(), tf.zeros([2, 4])), says: /\[2, 3\].*\[2, 4\]/ },
+  { op: 'cosineSimilarity', run: () => tf.cosineSimilarity(x(), tf.zeros([2, 4])), says: /\[2, 3\].*\[2, 4\]/ },
   { op: 'cosineSimilarity', run: () => tf.cosineSimilarity(y(), y()), says: /axis 1/ },
 ];

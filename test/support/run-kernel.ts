@@ -7,11 +7,21 @@ export async function runKernel(
   inputs: readonly Float32Array[],
   size: number,
 ): Promise<Float32Array> {
+  return (await runKernelOutputs(dispatch, inputs, [size]))[0]!;
+}
+
+/** The same for kernels with several outputs, which are the last bindings. */
+export async function runKernelOutputs(
+  dispatch: Dispatch,
+  inputs: readonly Float32Array[],
+  sizes: readonly number[],
+): Promise<Float32Array[]> {
   const gpu = await acquire();
-  const allocations = inputs.map((x) => gpu.upload(new Uint8Array(x.buffer, x.byteOffset, x.byteLength), 'test'));
-  const output = gpu.upload(new Uint8Array(new Float32Array(size).fill(NaN).buffer), 'test'); // unwritten elements show
-  gpu.dispatch(dispatch, [...allocations, output]);
-  const bytes = await gpu.read(output, 0, size * 4);
-  for (const allocation of [...allocations, output]) gpu.release(allocation);
-  return new Float32Array(bytes.buffer, 0, size);
+  const upload = (x: Float32Array) => gpu.upload(new Uint8Array(x.buffer, x.byteOffset, x.byteLength), 'test');
+  const allocations = inputs.map(upload);
+  const outputs = sizes.map((size) => upload(new Float32Array(size).fill(NaN))); // unwritten elements show
+  gpu.dispatch(dispatch, [...allocations, ...outputs]);
+  const bytes = await Promise.all(outputs.map((output, k) => gpu.read(output, 0, sizes[k]! * 4)));
+  for (const allocation of [...allocations, ...outputs]) gpu.release(allocation);
+  return bytes.map(({ buffer }, k) => new Float32Array(buffer, 0, sizes[k]!));
 }

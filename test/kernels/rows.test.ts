@@ -1,0 +1,187 @@
+import { suite } from 'uvu';
+import { norm, normBackward } from '../../kernels/norm.ts';
+import type { RowLanes } from '../../kernels/rows.ts';
+import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
+import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
+import { Random } from '../../train/random.ts';
+import { total } from '../support/nd.ts';
+import { runKernelOutputs } from '../support/run-kernel.ts';
+
+/** Both ways of sharing a row out, whichever the device would choose: one thread a row, and a workgroup a row. */
+const test = suite('row kernels');
+
+const allLanes: readonly RowLanes[] = [1, 64];
+const sizes = [
+  { rows: 1, cols: 1 },
+  { rows: 3, cols: 5 },
+  { rows: 7, cols: 8 },
+  { rows: 70, cols: 12 },
+  { rows: 2, cols: 63 },
+  { rows: 3, cols: 260 },
+  { rows: 2, cols: 1027 },
+];
+
+const random = new Random(11);
+/** Numbers after `offset` of NaN, which no kernel may read. */
+const draw = (count: number, offset: number): Float32Array =>
+  Float32Array.from({ length: offset + count }, (_, i) => (i < offset ? NaN : random.normal()));
+
+/** Errors relative to the size of the numbers that went into the sums. */
+function close(what: string, got: Float32Array, want: ArrayLike<number>, scale = 1): void {
+  if (got.length !== want.length) throw new Error(`${what}: ${got.length} elements, want ${want.length}`);
+  for (let i = 0; i < got.length; i++) {
+    const error = Math.abs(got[i]! - want[i]!);
+    if (!(error <= 2e-6 * scale + 1e-5 * Math.abs(want[i]!)))
+      throw new Error(`${what}: element ${i} is ${got[i]}, want ${want[i]}`);
+  }
+}
+
+/** Each row of a row-major matrix through a function, one after the other. */
+const byRow = (cols: number, rows: number, of: (row: number) => readonly number[]): number[] =>
+  Array.from({ length: rows }, (_, row) => of(row))
+    .flat()
+    .slice(0, rows * cols);
+const rowOf = (x: Float32Array, row: number, cols: number, offset: number): number[] =>
+  Array.from(x.subarray(offset + row * cols, offset + (row + 1) * cols));
+
+for (const lanes of allLanes) {
+  for (const { rows, cols } of sizes) {
+    for (const offset of [0, 3]) {
+      const size = { rows, cols, dtype: 'f32' as const, lanes };
+      const name = `lanes ${lanes}, ${rows} x ${cols} from ${offset}`;
+
+      for (const log of [false, true]) {
+        test(`${log ? 'logSoftmax' : 'softmax'} ${name}`, async () => {
+          const x = draw(rows * cols, offset);
+          x[offset] = 80; // exp overflows without the shift by the largest
+          const [y] = await runKernelOutputs(softmax({ ...size, log, offsets: [offset] }), [x], [rows * cols]);
+          const want = byRow(cols, rows, (row) => {
+            const values = rowOf(x, row, cols, offset);
+            const top = Math.max(...values);
+            const sum = total(values.map((v) => Math.exp(v - top)));
+            return values.map((v) => (log ? v - top - Math.log(sum) : Math.exp(v - top) / sum));
+          });
+          close('softmax', y!, want, log ? 80 : 1);
+        });
+
+        test(`${log ? 'logSoftmax' : 'softmax'} backward ${name}`, async () => {
+          const [g, y] = [draw(rows * cols, offset), draw(rows * cols, 0)];
+          const dispatch = softmaxBackward({ ...size, log, offsets: [offset, 0] });
+          const [dx] = await runKernelOutputs(dispatch, [g, y], [rows * cols]);
+          const want = byRow(cols, rows, (row) => {
+            const [gs, ys] = [rowOf(g, row, cols, offset), rowOf(y, row, cols, 0)];
+            const sum = total(gs.map((v, i) => (log ? v : v * ys[i]!)));
+            return gs.map((v, i) => (log ? v - Math.exp(ys[i]!) * sum : ys[i]! * (v - sum)));
+          });
+          close('softmaxBackward', dx!, want, 30 * Math.sqrt(cols));
+        });
+      }
+
+      for (const centre of [false, true]) {
+        for (const affine of [false, true]) {
+          const kind = `${centre ? 'layerNorm' : 'rmsNorm'}${affine ? ' affine' : ''}`;
+          const statistics = (values: readonly number[]): readonly [mean: number, rstd: number] => {
+            const mean = centre ? total(values) / cols : 0;
+            return [mean, 1 / Math.sqrt(total(values.map((v) => (v - mean) ** 2)) / cols + 0.01)];
+          };
+          const bias = affine && centre;
+
+          test(`${kind} ${name}`, async () => {
+            const [x, w, b] = [draw(rows * cols, offset), draw(cols, 0), draw(cols, 0)];
+            const dispatch = norm({ ...size, centre, epsilon: 0.01, offsets: [offset, 0, 0], weight: affine, bias });
+            const [y, stats] = await runKernelOutputs(
+              dispatch,
+              [x, ...(affine ? [w] : []), ...(bias ? [b] : [])],
+              [rows * cols, 2 * rows],
+            );
+            const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, offset)));
+            const want = byRow(cols, rows, (row) => {
+              const [mean, rstd] = each[row]!;
+              return rowOf(x, row, cols, offset).map(
+                (v, i) => (v - mean) * rstd * (affine ? w[i]! : 1) + (bias ? b[i]! : 0),
+              );
+            });
+            close('y', y!, want, 10);
+            close('stats', stats!, each.flat(), 10);
+          });
+
+          test(`${kind} backward ${name}`, async () => {
+            const [g, x, w] = [draw(rows * cols, offset), draw(rows * cols, 0), draw(cols, 0)];
+            const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, 0)));
+            const dispatch = normBackward({
+              ...size,
+              centre,
+              epsilon: 0.01,
+              offsets: [offset, 0, 0],
+              weight: affine,
+              bias: false,
+            });
+            const [dx] = await runKernelOutputs(
+              dispatch,
+              [g, x, Float32Array.from(each.flat()), ...(affine ? [w] : [])],
+              [rows * cols],
+            );
+            const want = byRow(cols, rows, (row) => {
+              const [mean, rstd] = each[row]!;
+              const h = rowOf(g, row, cols, offset).map((v, i) => v * (affine ? w[i]! : 1));
+              const unit = rowOf(x, row, cols, 0).map((v) => (v - mean) * rstd);
+              const along = total(h.map((v, i) => v * unit[i]!)) / cols;
+              const level = centre ? total(h) / cols : 0;
+              return h.map((v, i) => rstd * (v - level - unit[i]! * along));
+            });
+            close('dx', dx!, want, 10);
+          });
+        }
+      }
+    }
+
+    for (const smoothing of [0, 0.1]) {
+      test(`crossEntropy lanes ${lanes}, ${rows} x ${cols}, smoothing ${smoothing}`, async () => {
+        const [x, weight, g] = [draw(rows * cols, 0), draw(cols, 0).map(Math.abs), draw(rows, 0)];
+        const labels = Int32Array.from({ length: rows }, (_, row) => (row === 2 ? -100 : random.int(cols)));
+        const bits = new Float32Array(labels.buffer);
+        const params = {
+          rows,
+          classes: cols,
+          dtype: 'f32' as const,
+          lanes,
+          ignoreIndex: -100,
+          smoothing,
+          weighted: true,
+          offsets: [0, 0, 0] as const,
+        };
+        const [loss, stats] = await runKernelOutputs(crossEntropy(params), [x, bits, weight], [rows, 2 * rows]);
+        const [dx] = await runKernelOutputs(
+          crossEntropyBackward({ ...params, gOffset: 0 }),
+          [x, bits, weight, stats!, g],
+          [rows * cols],
+        );
+        const shift = Array.from({ length: rows }, (_, row) =>
+          Math.log(total(rowOf(x, row, cols, 0).map((v) => Math.exp(v)))),
+        );
+        const all = total([...weight]);
+        const wantLoss = shift.map((lse, row) => {
+          const label = labels[row]!;
+          if (label < 0) return 0;
+          const each = rowOf(x, row, cols, 0).map((v, c) => weight[c]! * (lse - v));
+          return (1 - smoothing) * each[label]! + (smoothing * total(each)) / cols;
+        });
+        const wantGrad = byRow(cols, rows, (row) =>
+          rowOf(x, row, cols, 0).map((v, c) => {
+            const [label, p] = [labels[row]!, Math.exp(v - shift[row]!)];
+            if (label < 0) return 0;
+            return (
+              g[row]! *
+              ((1 - smoothing) * weight[label]! * (p - Number(c === label)) +
+                (smoothing / cols) * (all * p - weight[c]!))
+            );
+          }),
+        );
+        close('loss', loss!, wantLoss, 10);
+        close('dx', dx!, wantGrad, 10);
+      });
+    }
+  }
+}
+
+test.run();
