@@ -7,11 +7,12 @@
  * TAPEFORM_QUIET=1 keeps it from saying so. VK_DRIVER_FILES and VK_ICD_FILENAMES set by the user are left alone.
  */
 import type { Choice, Machine } from './driver/choose.ts';
-import { advice, chooseByMachine, chooseByUser } from './driver/choose.ts';
+import { advice, chooseByMachine, chooseByUser, isSoftware } from './driver/choose.ts';
 import type { Installed } from './driver/layout.ts';
 import { activeFolder, cacheFolder, installed, isOwnManifest, manifestPath, wrapperPath } from './driver/layout.ts';
 import type { Files } from './driver/machine.ts';
 import { distribution, inspectMachine } from './driver/machine.ts';
+import { knownAdapter, rememberAdapter } from './driver/verdict.ts';
 
 /** What is known of the driver, for people. */
 export interface DriverReport {
@@ -55,10 +56,13 @@ export async function ensureVulkanDriver(): Promise<void> {
     runningOn(folder, machine, fs);
     return;
   }
-  const choice = chooseByUser(process.env, process.argv.slice(2), isOwnManifest) ?? chooseByMachine(machine);
+  let choice = chooseByUser(process.env, process.argv.slice(2), isOwnManifest) ?? chooseByMachine(machine);
   report = { use: 'system', why: choice.why, machine };
   if (choice.use === 'system') return;
   if (!(await import('node:worker_threads')).isMainThread) return; // only the main thread can restart the process
+  if (choice.use === 'probe') choice = await chooseByProbe(machine, fs, home);
+  report = { use: 'system', why: choice.why, machine };
+  if (choice.use === 'system') return;
   try {
     await useSoftware(choice, fs, home);
   } catch (error) {
@@ -68,11 +72,20 @@ export async function ensureVulkanDriver(): Promise<void> {
   }
 }
 
+/** Trusts a GPU that worked before, or asks Dawn in another process. */
+async function chooseByProbe(machine: Machine, fs: Files, home: string): Promise<Choice> {
+  const known = knownAdapter(fs, process.env, home, machine);
+  if (known !== undefined) return { use: 'system', why: known };
+  const { probe } = await import('./driver/probe.ts');
+  const description = await probe().catch(() => undefined);
+  if (description === undefined || isSoftware(description)) return chooseByMachine(machine, true);
+  await rememberAdapter(process.env, home, { machine, description });
+  return { use: 'system', why: description };
+}
+
 async function useSoftware(choice: Choice, fs: Files, home: string): Promise<void> {
   const { ensureInstalled } = await import('./driver/install.ts');
-  const { probe } = await import('./driver/probe.ts');
   const { restart, sameArguments } = await import('./driver/restart.ts');
-  if (choice.use === 'probe' && (await probe().catch(() => undefined)) !== undefined) return;
   const kind = choice.use === 'swiftshader' ? 'swiftshader' : 'mesa';
   const system = distribution(fs);
   const folder = cacheFolder(kind, process.env, home, system.name);
@@ -89,7 +102,7 @@ async function useSoftware(choice: Choice, fs: Files, home: string): Promise<voi
 
 /** The restarted process: its children must start the same way, and the user is told once. */
 function runningOn(folder: string, machine: Machine, fs: Files): void {
-  const why = process.env.TAPEFORM_WHY ?? 'started by its node';
+  const why = process.env.TAPEFORM_WHY ?? "the driver's own node was started";
   process.env.VK_DRIVER_FILES = manifestPath(folder);
   process.execPath = wrapperPath(folder); // Node took the dynamic linker for its own program
   process.argv[0] = process.execPath;

@@ -54,7 +54,8 @@ const weightAt = (weighted: boolean, width: 1 | 4): string => {
 
 /**
  * Loss of each row: (1 - s) w_t (lse - x_t) + s/C sum_c w_c (lse - x_c), with lse = log sum exp x, label smoothing s, class weights w; 0 for ignored rows.
- * Bindings x, target, (weight,) loss, stats; stats holds lse and the row's weight (0 if ignored) in the mean.
+ * Bindings x, target, (weight,) loss, stats; stats holds three numbers a row: the largest logit m, lse - m (apart from m, whose rounding would swamp it),
+ * and the row's weight in the mean (0 if ignored).
  */
 export function crossEntropy(params: CrossEntropyParams): Dispatch {
   const { rows, classes, dtype, lanes, weighted, smoothing, offsets } = params;
@@ -68,7 +69,7 @@ export function crossEntropy(params: CrossEntropyParams): Dispatch {
       rows,
       cols: classes,
       lanes,
-      bindings: [...bindings(params, rowType(dtype, width)), write('loss', 'f32'), write('stats', 'vec2<f32>')],
+      bindings: [...bindings(params, rowType(dtype, width)), write('loss', 'f32'), write('stats', 'f32')],
       params: uniforms(params, width),
       cost: { flops: 5 * rows * classes, bytes: rows * classes * bytesOf(dtype) },
       body: `
@@ -78,14 +79,16 @@ for (var c = first; c < cols; c += stride) { top = max(top, ${x}); }
 let m = maxRow(top);
 var total = V(0);
 for (var c = first; c < cols; c += stride) { total += exp(${x} - m); }
-let logSum = log(sumRow(total)); // apart from m, whose rounding would swamp it for large logits
+let logSum = log(sumRow(total));
 ${smooth ? `var spread = V(0);\nfor (var c = first; c < cols; c += stride) { spread += ${weightAt(weighted, width)} * ((m - ${x}) + logSum); }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
 ${targetOf(weighted)}
 let nll = w * ((m - ${xt}) + logSum);
 let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
 if (first == 0u) {
   loss[row] = select(select(nan, value, valid), 0.0, ignored);
-  stats[row] = vec2<f32>(m + logSum, select(w, 0.0, ignored));
+  stats[3u * row] = m;
+  stats[3u * row + 1u] = logSum;
+  stats[3u * row + 2u] = select(w, 0.0, ignored);
 }`,
     },
     width,
@@ -111,17 +114,18 @@ export function crossEntropyBackward(params: CrossEntropyParams & { readonly gOf
       rows,
       cols: classes,
       lanes,
-      bindings: [...bindings(params, rowType(dtype, width)), read('stats', 'vec2<f32>'), read('g', 'f32'), write('dx', rowType(dtype, width))],
+      bindings: [...bindings(params, rowType(dtype, width)), read('stats', 'f32'), read('g', 'f32'), write('dx', rowType(dtype, width))],
       params: { ...uniforms(params, width), og: u32(gOffset) },
       cost: { flops: 5 * rows * classes, bytes: 2 * rows * classes * bytesOf(dtype) },
       body: `
 let o = p.o + start;
 ${targetOf(weighted)}
-let lse = stats[row].x;
+let m = stats[3u * row];
+let logSum = stats[3u * row + 1u];
 let s = select(select(nan, g[p.og + row], valid), 0.0, ignored);
 ${smooth ? `var weights = V(0);\nfor (var c = first; c < cols; c += stride) { weights += ${weightAt(weighted, width)}; }\nlet all = sumRow(weights);` : ''}
 for (var c = first; c < cols; c += stride) {
-  let prob = exp(${loadRow('x', 'o + c')} - lse);
+  let prob = exp((${loadRow('x', 'o + c')} - m) - logSum);
   let hit = ${hit};
   dx[start + c] = ${storeRow(dtype, width, value)};
 }`,

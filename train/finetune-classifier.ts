@@ -12,7 +12,7 @@ import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../mod
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import { describeRun, reportTest, showPredictions } from './classifier/report.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
-import { tokenise } from './data/tokenised.ts';
+import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './fine-tune.ts';
 import type { FineTuneOptions } from './fine-tune.ts';
 import { predict } from './predict.ts';
@@ -35,14 +35,15 @@ const command = {
     hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
     heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
     output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/ and the name of the data' },
-    epochs: { type: 'int', default: 2, min: 1, help: 'passes over the training texts' },
+    epochs: { type: 'int', default: 3, min: 1, help: 'passes over the training texts' },
     batchSize: { type: 'int', default: 16, min: 1, help: 'texts a step' },
     learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model, 1e-3 for a new BERT' },
     weightDecay: { type: 'number', default: 0.01, min: 0, help: 'AdamW; none on biases and LayerNorm' },
     schedule: { type: 'choice', choices: scheduleNames, default: 'linear', help: 'learning-rate schedule' },
     warmupRatio: { type: 'number', default: 0.1, min: 0, max: 1, help: 'share of the steps that warm up' },
     maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
-    maxLength: { type: 'int', default: 128, min: 3, help: 'tokens a text; longer ones are cut' },
+    maxLength: { type: 'int', min: 3, help: 'tokens a text; longer ones are cut; default 128 with --model, 64 for a new BERT' },
+    keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
     saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
     resume: { type: 'boolean', help: 'go on from the checkpoint in the output folder' },
@@ -50,10 +51,18 @@ const command = {
   },
 } as const;
 
-type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
+type Given = ReturnType<typeof parseOptions<typeof command.options>>['values'];
+type Values = Given & { readonly learningRate: number; readonly maxLength: number };
+
+/** What suits a pretrained model does not suit a new one. */
+function withDefaults(given: Given): Values {
+  const { learningRate = given.model ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 64 } = given;
+  return { ...given, learningRate, maxLength };
+}
 
 main(async () => {
-  const { values, positionals } = parseOptions(command);
+  const { values: given, positionals } = parseOptions(command);
+  const values = withDefaults(given);
   if (values.predict) return classify(values, positionals);
   if (positionals.length > 0) throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
 
@@ -68,7 +77,7 @@ main(async () => {
   const model = source ? await pretrained(source, data.labels) : newModel(values, tokenizer, data.labels);
   console.log(describeRun(data, model, values));
 
-  const [train, validation, test] = [data.train, data.validation, data.test].map((part) => tokenise(tokenizer, part, values.maxLength));
+  const [train, validation, test] = [data.train, data.validation, data.test].map((part) => tokenise(tokenizer, part, values.maxLength, values.keep));
   const state = await fineTune({
     model,
     tokenizer,
@@ -82,12 +91,11 @@ main(async () => {
 
   const { labels } = await predict(model, test!, { batchSize: values.batchSize, padTokenId: tokenizer.padTokenId });
   console.log(reportTest(data, labels, state, output));
-  console.log(await showPredictions(model, tokenizer, data.samples, values.maxLength));
+  console.log(await showPredictions(model, tokenizer, data.samples, values));
 });
 
 function trainingOptions(values: Values): FineTuneOptions {
-  const { epochs, batchSize, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
-  const learningRate = values.learningRate ?? (values.model ? 2e-5 : 1e-3);
+  const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
   return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
 }
 
@@ -109,10 +117,10 @@ function newModel({ layers, hidden, heads, maxLength }: Values, { vocabSize }: B
   return new BertForSequenceClassification(config);
 }
 
-async function classify({ model: folder, maxLength }: Values, texts: readonly string[]): Promise<void> {
+async function classify({ model: folder, ...reading }: Values, texts: readonly string[]): Promise<void> {
   if (!folder) throw new UsageError(`${command.name}: --predict needs a trained model: --model FOLDER`);
   if (texts.length === 0) throw new UsageError(`${command.name}: --predict needs texts: --predict --model FOLDER "some text" "another"`);
   const tokenizer = await BertTokenizer.fromPretrained(folder);
   const model = await BertForSequenceClassification.fromPretrained(folder);
-  console.log(await showPredictions(model, tokenizer, texts, maxLength));
+  console.log(await showPredictions(model, tokenizer, texts, reading));
 }

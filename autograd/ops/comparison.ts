@@ -37,11 +37,13 @@ export const maximum = (a: Operand, b: Operand): Tensor => maximumTwo(a, b);
 /** The smaller of two, by element; NaN if either is. Ties share the gradient. */
 export const minimum = (a: Operand, b: Operand): Tensor => minimumTwo(a, b);
 
-const clampBoth = mapFunction('clamp', ['v'], ([x], [lo, hi]) => e.select(e.lt(x!, lo!), lo!, e.select(e.gt(x!, hi!), hi!, x!)), { scalars: 2 });
-const clampLow = mapFunction('clamp', ['v'], ([x], [lo]) => e.select(e.lt(x!, lo!), lo!, x!), { scalars: 1 });
-const clampHigh = mapFunction('clamp', ['v'], ([x], [hi]) => e.select(e.gt(x!, hi!), hi!, x!), { scalars: 1 });
+const above = (x: e.Expr, lo: e.Expr): e.Expr => e.select(e.le(x, lo), lo, x);
+const below = (x: e.Expr, hi: e.Expr): e.Expr => e.select(e.ge(x, hi), hi, x);
+const clampBoth = mapFunction('clamp', ['v'], ([x], [lo, hi]) => below(above(x!, lo!), hi!), { scalars: 2 });
+const clampLow = mapFunction('clamp', ['v'], ([x], [lo]) => above(x!, lo!), { scalars: 1 });
+const clampHigh = mapFunction('clamp', ['v'], ([x], [hi]) => below(x!, hi!), { scalars: 1 });
 
-/** Limits x to [min, max]; either may be undefined. The gradient passes inside, bounds included. */
+/** min(max(x, low), high); either bound may be undefined. The gradient passes between the bounds, not at them (as in PyTorch 2.15). */
 export function clamp(x: Tensor, min?: number, max?: number): Tensor {
   if (min === undefined && max === undefined) throw new ShapeError('clamp: needs min, max or both');
   if (min === undefined) return applyMap(clampHigh, [x], [max!]);

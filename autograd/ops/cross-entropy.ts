@@ -21,12 +21,12 @@ interface Attrs {
   readonly smoothing: number;
 }
 
-/** Inputs logits [rows, classes], target i32 [rows], (weight f32 [classes]); outputs loss [rows] and stats [rows, 2]. */
+/** Inputs logits [rows, classes], target i32 [rows], (weight f32 [classes]); outputs loss [rows] and stats [rows, 3], see the kernel. */
 const lossOp: Op<Attrs> = defineOp<Attrs>({
   name: 'crossEntropy',
   infer: ([x]) => [
     { shape: [x!.shape[0]!], dtype: 'f32' },
-    { shape: [x!.shape[0]!, 2], dtype: 'f32' },
+    { shape: [x!.shape[0]!, 3], dtype: 'f32' },
   ],
   lower(lowering, inputs, [loss, stats], attrs) {
     const sources = inputs.map(lowering.contiguous);
@@ -119,7 +119,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   const [loss, stats] = apply(lossOp, inputs, { ignoreIndex, smoothing: labelSmoothing });
   if (reduction === 'none') return reshape(loss!, expected);
   const total = sum(loss!);
-  return reduction === 'sum' ? total : div(total, sum(squeeze(slice(stats!.detach(), null, [1, 2]), 1)));
+  return reduction === 'sum' ? total : div(total, sum(squeeze(slice(stats!.detach(), null, [2, 3]), 1)));
 }
 
 function checkLabels(target: Tensor, classes: number, ignoreIndex: number): void {

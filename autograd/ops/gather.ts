@@ -12,6 +12,8 @@ import { eq } from './comparison.ts';
 import { fillInto } from './fill.ts';
 import { transpose } from './movement.ts';
 import { reshape, unsqueeze } from './reshape.ts';
+import { pad, slice } from './slice.ts';
+import type { Range } from './slice.ts';
 import { arange } from '../create.ts';
 
 /** No index is equal to it. */
@@ -93,10 +95,7 @@ export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
 
 const gatherOp: Op<{ axis: number }> = defineOp<{ axis: number }>({
   name: 'gather',
-  infer: ([x, index], { axis }) => {
-    checkAxisShapes('gather', x!, index!, axis);
-    return [{ shape: index!.shape, dtype: x!.dtype }];
-  },
+  infer: ([x, index]) => [{ shape: index!.shape, dtype: x!.dtype }],
   lower({ emit, contiguous }, [x, index], [y], { axis }) {
     const [source, at] = [contiguous(x!), contiguous(index!)];
     emit(gatherAxis(axisParams(x!.shape, at, axis, source)), [source, at, y!]);
@@ -132,23 +131,33 @@ function axisParams(shape: readonly number[], index: Tensor, axis: number, x: Te
 }
 
 function checkAxisShapes(op: string, x: Spec, index: Spec, axis: number): void {
-  const fits = x.shape.length === index.shape.length && x.shape.every((length, i) => i === axis || length === index.shape[i]);
-  if (!fits) throw new ShapeError(`${op}: ${show(x.shape)} and the index's ${show(index.shape)} must agree in every axis but ${axis}`);
+  const fits = x.shape.length === index.shape.length && x.shape.every((length, i) => i === axis || length >= index.shape[i]!);
+  if (!fits) throw new ShapeError(`${op}: the index's ${show(index.shape)} must not exceed ${show(x.shape)} in any axis${axis >= 0 ? ` but ${axis}` : ''}`);
 }
 
-/** y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis; the other axes agree. */
+/** The beginning of x along every axis but one, as long as the index there. */
+function cropTo(x: Tensor, shape: readonly number[], axis: number): Tensor {
+  return slice(x, ...shape.map((length, i): Range => (i === axis ? null : [0, length])));
+}
+
+/** y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis; in the other axes the index may be shorter than x (torch.gather). */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('gather', axis, x.ndim);
-  return apply(gatherOp, [x, checkIndex('gather', index, x.shape[at]!)], { axis: at })[0]!;
+  checkAxisShapes('gather', x, index, at);
+  return apply(gatherOp, [cropTo(x, index.shape, at), checkIndex('gather', index, x.shape[at]!)], { axis: at })[0]!;
 }
 
-/** x with source[..., j, ...] added at index[..., j, ...] along an axis, the adjoint of gather. The same bits on every run. */
+/**
+ * x with source[..., j, ...] added at index[..., j, ...] along an axis, the adjoint of gather. The index may be shorter than the source, and than x in the
+ * other axes (torch.scatter_add). The same bits on every run.
+ */
 export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
   const at = normaliseAxis('scatterAdd', axis, x.ndim);
   checkAxisShapes('scatterAdd', x, index, at);
-  checkAxisShapes('scatterAdd', index, source, -1);
+  checkAxisShapes('scatterAdd', source, index, -1);
   const places = checkIndex('scatterAdd', index, x.shape[at]!);
-  return add(x, apply(scatterAddOp, [source, places], { axis: at, length: x.shape[at]! })[0]!);
+  const [sums] = apply(scatterAddOp, [cropTo(source, index.shape, -1), places], { axis: at, length: x.shape[at]! });
+  return add(x, pad(sums!, sums!.shape.map((length, i) => [0, x.shape[i]! - length] as const)));
 }
 
 /** 1 where the index equals the position along a new last axis, else 0; f32. */

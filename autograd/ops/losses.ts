@@ -94,7 +94,7 @@ export function smoothL1(
   return beta === 0 ? l1(input, target, options) : smoothLoss(input, target, options, beta);
 }
 
-// t log t is 0 at t = 0, where log would give NaN: so is its derivative, as PyTorch has it.
+// t log t is 0 at t = 0, where log would give NaN, and so is its derivative here; PyTorch's is NaN.
 const divergence = pairwise('klDiv', (x, t) => {
   const positive = e.gt(t, 0);
   const safe = e.select(positive, t, 1);

@@ -27,8 +27,8 @@ export interface Machine {
 }
 
 /**
- * `system`: leave the process as it is. `probe`: a GPU is there but the loader or its driver was not found in the usual places: ask
- * Dawn in another process. `mesa`, `swiftshader`: the software driver in the cache folder, installed first if need be.
+ * `system`: leave the process as it is. `probe`: a GPU is there; ask Dawn in another process whether its driver works. `mesa`,
+ * `swiftshader`: the software driver in the cache folder, installed first if need be.
  */
 export interface Choice {
   readonly use: 'system' | 'probe' | 'mesa' | 'swiftshader';
@@ -64,29 +64,29 @@ export function chooseByUser(
   return undefined;
 }
 
-/** What the machine's devices and drivers say. */
-export function chooseByMachine({ gpus, loader, manifests }: Machine): Choice {
-  const usable = gpus.filter(({ usable }) => usable);
-  if (usable.length > 0) {
-    const path = usable[0]!.path;
-    const driven = usable.some((gpu) => manifests.some((manifest) => drives(manifest, gpu)));
-    if (loader && driven) return { use: 'system', why: `GPU ${path}` };
-    return { use: 'probe', why: `no Vulkan driver for the GPU ${path} (npx tsx gpu/info.ts says how to mend it)` };
-  }
-  const why = gpus.length > 0 ? `${gpus[0]!.path} may not be opened by this user` : 'no GPU found';
-  if (loader && manifests.some((manifest) => isSoftware(manifest) && atLeast(manifest.api, goodSoftware))) {
-    return { use: 'system', why: `${why}, the system's software driver is recent` };
+/**
+ * What the machine's devices and drivers say. `refused`: Dawn was asked and offers no adapter on the GPU, so that a software driver
+ * has to serve.
+ */
+export function chooseByMachine({ gpus, loader, manifests }: Machine, refused = false): Choice {
+  const gpu = gpus.find(({ usable }) => usable);
+  if (gpu && !refused) return { use: 'probe', why: `GPU ${gpu.path}` };
+  let why = 'no GPU found';
+  if (gpu) why = `no working Vulkan driver for the GPU ${gpu.path} (npx tsx gpu/info.ts says how to mend it)`;
+  else if (gpus.length > 0) why = `${gpus[0]!.path} may not be opened by this user`;
+  if (loader && manifests.some((manifest) => isSoftware(manifest.library) && atLeast(manifest.api, goodSoftware))) {
+    return { use: 'system', why: `${why}, the system has a recent software driver` };
   }
   return { use: 'mesa', why };
 }
 
-/** True for the drivers that run on the CPU. */
-export function isSoftware({ library }: Manifest): boolean {
-  return /lvp|swiftshader/i.test(library);
+/** True for the libraries and adapter descriptions of drivers that run on the CPU. */
+export function isSoftware(name: string): boolean {
+  return /lvp|llvmpipe|swiftshader/i.test(name);
 }
 
 function drives(manifest: Manifest, gpu: GpuNode): boolean {
-  if (isSoftware(manifest)) return false;
+  if (isSoftware(manifest.library)) return false;
   return gpu.path.startsWith('/dev/nvidia') ? /nvidia/i.test(manifest.library + manifest.path) : true;
 }
 

@@ -33,7 +33,7 @@ export function runCommand(
 /** The line that names the cause: apt-get, npm and tar end with one that does not, Node begins with its source. */
 export function tellingLine(text: string): string {
   const lines = text.trim().split('\n');
-  const cause = [/no space left/i, /^(E: |npm (ERR!|error) (?!code)|\w*Error: |[\w-]+: (fatal )?error)/];
+  const cause = [/no space left/i, /^(E: |npm (ERR!|error) (?!code|errno|syscall)|\w*Error: |[\w-]+: (fatal )?error)/];
   for (const pattern of cause) {
     const line = lines.find((line) => pattern.test(line));
     if (line) return line.trim();

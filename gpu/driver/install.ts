@@ -54,7 +54,7 @@ export async function ensureInstalled(
   try {
     return installed(fs, folder) ?? (await install(kind, folder, distribution, say));
   } catch (error) {
-    writeFileSync(`${folder}.failed`, messageOf(error));
+    remember(folder, messageOf(error));
     throw error;
   } finally {
     unlock();
@@ -83,7 +83,8 @@ async function install(kind: SoftwareKind, folder: string, distribution: Distrib
       failures.push(`${recipe.name}: ${message}`);
     }
   }
-  throw new Error(`no software Vulkan driver could be installed: ${failures.join('; ')}`);
+  const mend = 'with a network, TAPEFORM_DRIVER=software npx tsx gpu/info.ts tries again';
+  throw new Error(`no software Vulkan driver could be installed (${failures.join('; ')}); ${mend}`);
 }
 
 /** The recipes for a machine, best first; what rules some out is added to `failures`. */
@@ -143,6 +144,14 @@ function manifest(library: string): string {
     file_format_version: '1.0.0',
     ICD: { library_path: `./lib/${library}`, api_version: '1.4.0' }, // relative to the manifest: the folder may move
   });
+}
+
+function remember(folder: string, failure: string): void {
+  try {
+    writeFileSync(`${folder}.failed`, failure);
+  } catch {
+    // A full disk: the next process finds out for itself.
+  }
 }
 
 function recentFailure(folder: string): string | undefined {

@@ -25,9 +25,13 @@ export interface Installed {
  * the number counts recipes: raise it to have everybody install anew.
  */
 export function cacheFolder(kind: SoftwareKind, env: Environment, home: string, name: string): string {
+  return `${cacheBase(env, home)}/${kind === 'mesa' ? 'vulkan' : kind}-1-${name}-${process.arch}`;
+}
+
+/** The project's folder in the user's cache. */
+export function cacheBase(env: Environment, home: string): string {
   const set = env.XDG_CACHE_HOME;
-  const cache = set?.startsWith('/') ? set : `${home}/.cache`;
-  return `${cache}/tapeform/${kind === 'mesa' ? 'vulkan' : kind}-1-${name}-${process.arch}`;
+  return `${set?.startsWith('/') ? set : `${home}/.cache`}/tapeform`;
 }
 
 /** The driver installed in `folder`, or undefined. */

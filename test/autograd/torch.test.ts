@@ -31,6 +31,30 @@ const rows = JSON.parse(
   readFileSync(new URL('../golden/torch-ops.json', import.meta.url), 'utf8'),
 ) as readonly GoldenCase[];
 
+/** Where we differ on purpose, or the comparison cannot hold: a gradient that is not compared, a factor on the tolerance. */
+const exceptions: readonly {
+  readonly of: (row: GoldenCase) => boolean;
+  readonly why: string;
+  readonly skip?: number;
+  readonly loose?: number;
+}[] = [
+  {
+    of: ({ op, attrs }) => op === 'klDiv' && !attrs.logTarget,
+    why: "PyTorch's gradient by a target of 0 is NaN, ours finite",
+    skip: 1,
+  },
+  {
+    of: ({ op, inputs }) => op === 'clamp' && inputs[0]!.data.includes('nan'),
+    why: 'we pass the gradient of a NaN on',
+    skip: 0,
+  },
+  {
+    of: ({ op, inputs }) => op === 'var' && inputs[0]!.shape.length === 3,
+    why: 'inputs near 1000 are stored with an error of 3e-5',
+    loose: 20,
+  },
+];
+
 rows.forEach((row, i) => {
   const shapes = row.inputs.map((x) => (x ? `[${x.shape.join()}]` : '-')).join(' ');
   test(`case ${i}: ${row.op} ${shapes} ${JSON.stringify(row.attrs)}`, async () => {
@@ -43,7 +67,10 @@ rows.forEach((row, i) => {
   });
 });
 
-async function check({ op, inputs, attrs, outputs, grads }: GoldenCase): Promise<void> {
+async function check(row: GoldenCase): Promise<void> {
+  const { op, inputs, attrs, outputs, grads } = row;
+  const exception = exceptions.find(({ of }) => of(row));
+  const loose = exception?.loose ?? 2;
   const call = calls[op];
   if (!call) throw new Error(`test/support/torch-ops.ts does not say how ${op} is called`);
   const x = inputs.map((golden, i) => {
@@ -59,9 +86,15 @@ async function check({ op, inputs, attrs, outputs, grads }: GoldenCase): Promise
     if (y.shape.join() !== want.shape.join())
       throw new Error(`output ${k} has shape [${y.shape.join(', ')}], PyTorch's [${want.shape.join(', ')}]`);
     // The file has 7 digits; some inputs are a thousand times their differences.
-    compare(`output ${k}`, await y.data(), { shape: want.shape, data: Float64Array.from(numbers(want)) }, y.dtype, 2);
+    compare(
+      `output ${k}`,
+      await y.data(),
+      { shape: want.shape, data: Float64Array.from(numbers(want)) },
+      y.dtype,
+      loose,
+    );
   }
-  const varied = x.flatMap((own, i) => (own && grads[i] ? [i] : []));
+  const varied = x.flatMap((own, i) => (own && grads[i] && exception?.skip !== i ? [i] : []));
   const roots = got.filter((y) => isFloat(y.dtype) && y.requiresGrad);
   if (varied.length === 0 || roots.length === 0) return;
   const gradOutputs = roots.map((y) =>
@@ -82,7 +115,7 @@ async function check({ op, inputs, attrs, outputs, grads }: GoldenCase): Promise
       await found[k]!.data(),
       { shape: want.shape, data: Float64Array.from(numbers(want)) },
       'f32',
-      2,
+      loose,
     );
   }
 }

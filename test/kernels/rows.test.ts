@@ -150,7 +150,7 @@ for (const lanes of allLanes) {
           weighted: true,
           offsets: [0, 0, 0] as const,
         };
-        const [loss, stats] = await runKernelOutputs(crossEntropy(params), [x, bits, weight], [rows, 2 * rows]);
+        const [loss, stats] = await runKernelOutputs(crossEntropy(params), [x, bits, weight], [rows, 3 * rows]);
         const [dx] = await runKernelOutputs(
           crossEntropyBackward({ ...params, gOffset: 0 }),
           [x, bits, weight, stats!, g],

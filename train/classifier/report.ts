@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { tokenise } from '../data/tokenised.ts';
+import type { KeptPart } from '../data/tokenised.ts';
 import { classificationReport, f1Score, majorityBaseline } from '../metrics.ts';
 import { predict } from '../predict.ts';
 import type { TrainingState } from '../training-checkpoint.ts';
@@ -45,12 +46,13 @@ export async function showPredictions(
   model: BertForSequenceClassification,
   tokenizer: BertTokenizer,
   texts: readonly string[],
-  maxLength: number,
+  { maxLength, keep }: { readonly maxLength: number; readonly keep: KeptPart },
 ): Promise<string> {
   const examples = tokenise(
     tokenizer,
     texts.map((text) => ({ text, label: 0 })),
     maxLength,
+    keep,
   );
   const { labels, probabilities } = await predict(model, examples, { batchSize: 16, padTokenId: tokenizer.padTokenId });
   const names = model.config.labels;

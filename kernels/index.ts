@@ -1,0 +1,17 @@
+/** Kernel generators: parameters -> WGSL, bindings, grid and cost, as plain data. Nothing here touches a device. */
+export * from './gather.ts';
+export { bytesOf, computeType, f32, i32, kernel, read, storedType, u32, write } from './kernel.ts';
+export type { Binding, Dtype, KernelSource, Param } from './kernel.ts';
+export * from './layout.ts';
+export * as expr from './map/expr.ts';
+export type { Expr, Kind } from './map/expr.ts';
+export { map } from './map/map.ts';
+export type { MapOperand, MapParams } from './map/map.ts';
+export { chooseMatmul, matmul, matmulVariants } from './matmul/matmul.ts';
+export type { MatmulVariant } from './matmul/matmul.ts';
+export type { MatmulParams, MatrixOperand } from './matmul/params.ts';
+export { norm, normBackward } from './norm.ts';
+export { philox4x32, philoxWgsl } from './philox.ts';
+export { argReduce, reduce } from './reduce.ts';
+export type { Reduction } from './reduce.ts';
+export { softmax, softmaxBackward } from './softmax.ts';

@@ -1,0 +1,190 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import * as tf from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+
+const test = suite('backward');
+
+const leaf = (values: readonly number[]): Tensor => tf.tensor(values, { requiresGrad: true });
+const near = async (x: Tensor | undefined, want: readonly number[]): Promise<void> => {
+  const got = [...(await x!.data())];
+  assert.is(got.length, want.length);
+  got.forEach((value, i) =>
+    assert.ok(
+      Math.abs(value - want[i]!) <= 1e-5 * Math.max(1, Math.abs(want[i]!)),
+      `element ${i} is ${value}, want ${want[i]}`,
+    ),
+  );
+};
+
+test('a shared subgraph adds up its uses', async () => {
+  const x = leaf([1, 2, 3]);
+  const y = x.mul(x);
+  y.add(y.mul(3)).add(x).sum().backward(); // 4 x^2 + x
+  await near(x.grad, [9, 17, 25]);
+});
+
+test('a diamond of many paths is walked once a node', async () => {
+  const x = leaf([0.5]);
+  let y: Tensor = x;
+  for (let i = 0; i < 40; i++) y = y.add(y).mul(0.5); // 2^40 paths
+  y.sum().backward();
+  await near(x.grad, [1]);
+});
+
+test('a long chain does not overflow the stack', async () => {
+  const x = leaf([1]);
+  let y: Tensor = x;
+  for (let i = 0; i < 3000; i++) y = y.add(0.001);
+  y.sum().backward();
+  await near(x.grad, [1]);
+});
+
+test('gradients accumulate over backward passes', async () => {
+  const x = leaf([1, 2]);
+  x.mul(3).sum().backward();
+  x.mul(x).sum().backward();
+  await near(x.grad, [5, 7]);
+  x.grad = undefined;
+  x.sum().backward();
+  await near(x.grad, [1, 1]);
+});
+
+test('the same cotangent for two leaves does not alias', async () => {
+  const [a, b] = [leaf([1, 2]), leaf([3, 4])];
+  a.add(b).sum().backward();
+  a.mul(2).sum().backward();
+  await near(a.grad, [3, 3]);
+  await near(b.grad, [1, 1]);
+});
+
+test('a second backward needs retainGraph', async () => {
+  const x = leaf([1, 2]);
+  const y = x.mul(x).sum();
+  y.backward(undefined, { retainGraph: true });
+  y.backward();
+  await near(x.grad, [4, 8]);
+  assert.throws(() => y.backward(), /second time.*retainGraph/);
+});
+
+test('derivatives of x^4 up to the fourth', async () => {
+  const x = leaf([2, -1]);
+  let y = x.pow(2).pow(2);
+  for (const want of [
+    [32, -4],
+    [48, 12],
+    [48, -24],
+    [24, 24],
+  ]) {
+    y = tf.grad(y.sum(), [x], { createGraph: true })[0]!;
+    await near(y, want);
+  }
+});
+
+test('the gradient of a gradient norm through backward with createGraph', async () => {
+  const x = leaf([1, 2]);
+  x.pow(3).sum().backward(undefined, { createGraph: true });
+  const penalty = x.grad!.pow(2).sum(); // 9 x^4
+  x.grad = undefined;
+  penalty.backward();
+  await near(x.grad, [36, 288]);
+});
+
+test('grad with respect to an intermediate, and an input of no influence', async () => {
+  const x = leaf([1, 2]);
+  const y = x.mul(2);
+  const other = leaf([5]);
+  const [dy, dother, dx] = tf.grad(y.mul(y).sum(), [y, other, x]);
+  await near(dy, [4, 8]);
+  await near(dother, [0]);
+  await near(dx, [8, 16]);
+  assert.is(x.grad, undefined);
+});
+
+test('grad of several outputs with weights', async () => {
+  const x = leaf([1, 2]);
+  const [g] = tf.grad([x.mul(2), x.mul(x)], [x], { gradOutputs: [tf.tensor([1, 10]), tf.tensor([100, 1])] });
+  await near(g, [202, 24]);
+});
+
+test('noGrad and detach cut the graph', async () => {
+  const x = leaf([1, 2]);
+  assert.is(tf.noGrad(() => x.mul(2)).requiresGrad, false);
+  assert.is(tf.noGrad(() => tf.enableGrad(() => x.mul(2))).requiresGrad, true);
+  assert.throws(() => tf.noGrad(() => Promise.resolve()), /synchronous/);
+  assert.ok(tf.isGradEnabled());
+  assert.throws(() => tf.noGrad(() => assert.unreachable('thrown inside')), /thrown inside/);
+  assert.ok(tf.isGradEnabled());
+  x.mul(x.detach()).sum().backward();
+  await near(x.grad, [1, 2]);
+});
+
+test('a saved tensor changed in place is refused', async () => {
+  const x = leaf([1, 2]);
+  const y = x.mul(1);
+  const z = y.mul(y).sum();
+  y.detach().assign(tf.zeros([2]));
+  assert.throws(() => z.backward(), /mul.*changed in place.*clone/);
+  const free = x.mul(1);
+  const sum = free.add(1).sum(); // add reads nothing in its derivative
+  free.detach().assign(tf.zeros([2]));
+  sum.backward();
+  await near(x.grad, [1, 1]);
+});
+
+test('requiresGrad and what backward refuses', () => {
+  const x = leaf([1, 2]);
+  assert.throws(() => x.mul(2).backward(), /shape \[2\].*mean\(\) or sum\(\)/);
+  assert.throws(() => tf.tensor([1]).backward(), /requires a gradient/);
+  assert.throws(() => x.mul(2).backward(tf.ones([3])), /\[3\].*\[2\]/);
+  assert.throws(() => tf.grad(x.sum(), [tf.tensor([1])]), /does not require/);
+  assert.throws(() => tf.tensor([1], { dtype: 'i32', requiresGrad: true }), /f32 or f16.*i32/);
+  assert.throws(() => tf.zeros([1], { dtype: 'bool', requiresGrad: true }), /f32 or f16.*bool/);
+  const y = x.mul(2);
+  assert.throws(() => (y.requiresGrad = false), /leaf.*detach/);
+  assert.is(x.argmax().requiresGrad, false);
+  assert.is(x.to('i32').requiresGrad, false);
+  assert.is(x.gt(0).requiresGrad, false);
+});
+
+test('only the wanted part of the graph is computed', () => {
+  const [a, b] = [leaf([1]), leaf([2])];
+  const names: string[] = [];
+  const y = a.exp().mul(b.log()).sum();
+  const before = names.length;
+  tf.grad(y, [a]);
+  assert.is(names.length, before);
+  assert.is(b.grad, undefined);
+});
+
+test('gradients of integers indices and masks do not flow', async () => {
+  const table = tf.tensor(
+    [
+      [1, 2],
+      [3, 4],
+    ],
+    { requiresGrad: true },
+  );
+  const picked = tf.embedding(table, tf.tensor([1, 1, 0], { dtype: 'i32' }));
+  picked.sum().backward();
+  await near(table.grad, [1, 1, 2, 2]);
+});
+
+test('zero-size tensors go forward and back', async () => {
+  const x = tf.zeros([0, 3], { requiresGrad: true });
+  const w = tf.ones([3, 2], { requiresGrad: true });
+  const y = x
+    .matmul(w)
+    .add(1)
+    .exp()
+    .sum()
+    .add(x.mean(1).sum())
+    .add(tf.concat([x, x]).reshape([3, 0]).sum());
+  assert.is(await y.item(), 0);
+  y.backward();
+  assert.equal(x.grad!.shape, [0, 3]);
+  await near(w.grad, [0, 0, 0, 0, 0, 0]);
+  assert.equal(await x.tolist(), []);
+});
+
+test.run();

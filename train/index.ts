@@ -1,0 +1,17 @@
+export { batches, epochBatches, evaluationBatches } from './data/batches.ts';
+export { duplicateGroups } from './data/duplicates.ts';
+export type { Example } from './data/example.ts';
+export { readTable, readTexts, streamTable } from './data/read-table.ts';
+export { loadSpamAssassin } from './data/spam-assassin.ts';
+export { stratifiedSplit } from './data/split.ts';
+export { collate, tokenise } from './data/tokenised.ts';
+export type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
+export { fineTune } from './fine-tune.ts';
+export type { FineTuneOptions, FineTuneTask } from './fine-tune.ts';
+export * from './metrics.ts';
+export * from './optim/index.ts';
+export { curvesSvg, smooth, writeCurves } from './plot.ts';
+export { predict } from './predict.ts';
+export { progress } from './progress.ts';
+export { Random } from './random.ts';
+export * from './schedules.ts';
