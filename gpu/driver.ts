@@ -30,6 +30,7 @@ export interface DriverReport {
 }
 
 let report: DriverReport | undefined;
+let looked: Promise<void> | undefined;
 
 /** True in Node on Linux: elsewhere the system's own graphics (Metal, D3D12, a browser's) need no help. */
 function concerned(): boolean {
@@ -43,11 +44,15 @@ function concerned(): boolean {
 
 /**
  * Must be awaited before Dawn is loaded, and before the program has done anything: it may restart the process, in which case it
- * never resolves. Does nothing but look at a few files where the system's driver serves. Never rejects for want of a driver:
+ * never resolves. Where a GPU worked before it does nothing but look at a few files. Never rejects for want of a driver:
  * `driverAdvice` then says what is missing. Throws on an unknown TAPEFORM_DRIVER.
  */
-export async function ensureVulkanDriver(): Promise<void> {
-  if (report || !concerned()) return;
+export function ensureVulkanDriver(): Promise<void> {
+  looked ??= concerned() ? look() : Promise.resolve();
+  return looked;
+}
+
+async function look(): Promise<void> {
   const fs = await import('node:fs');
   const home = process.env.HOME ?? (await import('node:os')).homedir();
   const machine = inspectMachine(fs, process.env, home);
@@ -133,5 +138,13 @@ export function driverAdvice(): string {
   if (!report?.machine) return 'ensureVulkanDriver() was not called; import gpu/index.ts, which does so';
   if (report.folder)
     return `the driver in ${report.folder} does not work; remove that folder to have it installed anew`;
-  return advice(report.machine, process.env, report.failure);
+  const { machine, failure } = report;
+  if (failure && machine.gpus.length === 0) return failure;
+  return advice(machine, process.env, failure ?? 'set TAPEFORM_DRIVER=software to run on the CPU');
+}
+
+/** Where the CPU is used although device files of a GPU were found: one line that says what that GPU lacks. */
+export function gpuAdvice(): string | undefined {
+  if (!report?.folder || !report.machine || report.machine.gpus.length === 0) return undefined;
+  return advice(report.machine, {});
 }

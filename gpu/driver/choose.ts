@@ -100,25 +100,24 @@ function atLeast(version: string, wanted: readonly number[]): boolean {
 }
 
 /**
- * One line that says what keeps a machine from offering an adapter and how to mend it. `failure`: why the software driver could not
- * be had, where it was tried.
+ * One line that says what keeps a machine from offering an adapter and how to mend it. `otherwise`: the way out for those who cannot
+ * mend it.
  */
-export function advice({ gpus, loader, manifests }: Machine, env: Environment, failure?: string): string {
-  const software = failure ?? 'set TAPEFORM_DRIVER=software to run on the CPU';
+export function advice({ gpus, loader, manifests }: Machine, env: Environment, otherwise?: string): string {
+  const or = otherwise ? `, or ${otherwise}` : '';
   const set = ['VK_DRIVER_FILES', 'VK_ICD_FILENAMES'].find((name) => env[name]);
   if (set && loader) return `${set}=${env[set] ?? ''} offers none; check that file and its driver, or unset ${set}`;
-  if (gpus.length === 0 && failure) return failure;
   if (gpus.length > 0 && !gpus.some(({ usable }) => usable)) {
-    return `${gpus[0]!.path} may not be opened; join its group (usermod -aG render NAME, then log in again), or ${software}`;
+    return `${gpus[0]!.path} may not be opened; join its group (usermod -aG render NAME, then log in again)${or}`;
   }
   if (!loader) {
-    return `the Vulkan loader libvulkan.so.1 is missing; install it (Debian, Ubuntu: apt-get install libvulkan1), or ${software}`;
+    return `the Vulkan loader libvulkan.so.1 is missing; install it (Debian, Ubuntu: apt-get install libvulkan1)${or}`;
   }
   if (!gpus.some((gpu) => manifests.some((manifest) => drives(manifest, gpu)))) {
     const what = gpus.some(({ path }) => path.startsWith('/dev/nvidia'))
       ? "install the driver's Vulkan files (libnvidia-gl-VERSION; in a container NVIDIA_DRIVER_CAPABILITIES=all)"
       : 'install the one of your GPU (Debian, Ubuntu: apt-get install mesa-vulkan-drivers)';
-    return `no Vulkan driver for a GPU was found; ${what}, or ${software}`;
+    return `no Vulkan driver for a GPU was found; ${what}${or}`;
   }
-  return `the installed Vulkan drivers offer none that Dawn accepts (Mesa before 25 is refused); update them, or ${software}`;
+  return `the installed Vulkan drivers offer none that Dawn accepts (Mesa before 25 is refused); update them${or}`;
 }

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
@@ -45,6 +47,13 @@ test('what is freed is still read by work recorded before', async () => {
   assert.is(await y.item(), 300);
 });
 
+/** Lets JavaScript collect what nobody refers to, and the finalizers run. */
+async function collectGarbage(): Promise<void> {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+  await new Promise((done) => setTimeout(done, 50));
+}
+
 /** A small network trained by plain descent on one batch. */
 class Network {
   private readonly weights: Tensor[];
@@ -91,6 +100,7 @@ test('200 steps with a scope leave memory flat, and learn', async () => {
     if (i % 50 === 0 || i === 199) losses.push(await loss.item());
     open[Symbol.dispose]();
     if (i === 10) {
+      await collectGarbage(); // of earlier tests
       await tf.synchronize();
       settled = tf.memory().live;
     }

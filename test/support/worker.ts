@@ -35,13 +35,21 @@ async function runFile(file: string): Promise<FileReport> {
       const [problems, good, , total] = await run();
       passed += good;
       failed += total - good;
-      if (problems !== true) errors += problems;
+      if (problems !== true) errors += withoutRunner(problems);
     }
   } catch (error) {
     failed++;
     errors += `  outside of its tests: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
   }
   return { passed, failed, output: restore() + errors };
+}
+
+/** Drops the lines of stack traces that lie in the runner. */
+function withoutRunner(errors: string): string {
+  return errors
+    .split('\n')
+    .filter((line) => !/^\W*(\[\d+m)?\s*at .*(node_modules\/uvu|support\/worker\.ts)/.test(line))
+    .join('\n');
 }
 
 /** Keeps what is printed, until the returned function gives it back. */

@@ -25,9 +25,20 @@ export function tokenise(tokenizer: BertTokenizer, examples: readonly Example[],
       const { inputIds, tokenTypeIds } = tokenizer.encodeToArrays(batch, { truncation: true, maxLength });
       return { inputIds, tokenTypeIds, label };
     }
-    const inputIds = bothEnds(tokenizer.encodeToArrays([text]).inputIds, maxLength);
+    const inputIds = bothEnds(idsOfEnds(tokenizer, text, maxLength), maxLength);
     return { inputIds, tokenTypeIds: new Int32Array(inputIds.length), label };
   });
+}
+
+/** The ids of a text, of which the middle may be missing where it is far longer than what is kept: no need to tokenise a book for 128 tokens. */
+function idsOfEnds(tokenizer: BertTokenizer, text: string, maxLength: number): Int32Array {
+  const encode = (part: string): Int32Array => tokenizer.encodeToArrays([part]).inputIds;
+  const length = 32 * maxLength; // characters; a token has about five
+  if (text.length > 4 * length) {
+    const [start, end] = [encode(text.slice(0, length)), encode(text.slice(-length))];
+    if (start.length > maxLength && end.length > maxLength) return Int32Array.from([...start, ...end]);
+  }
+  return encode(text);
 }
 
 /** [CLS] stays at the beginning and [SEP] at the end. */

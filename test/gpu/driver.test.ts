@@ -1,0 +1,362 @@
+import { spawn } from 'node:child_process';
+import * as fs from 'node:fs';
+import { createRequire } from 'node:module';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { aptSources, parsePrintUris } from '../../gpu/driver/apt.ts';
+import { advice, chooseByMachine, chooseByUser } from '../../gpu/driver/choose.ts';
+import { tellingLine } from '../../gpu/driver/command.ts';
+import { ensureInstalled } from '../../gpu/driver/install.ts';
+import * as layout from '../../gpu/driver/layout.ts';
+import { lock, removeLeftovers, workFolder } from '../../gpu/driver/lock.ts';
+import { inspectMachine, parseOsRelease } from '../../gpu/driver/machine.ts';
+import { inForeground, sameArguments } from '../../gpu/driver/restart.ts';
+import { knownAdapter, rememberAdapter } from '../../gpu/driver/verdict.ts';
+
+const test = suite('gpu/driver');
+const base = fs.mkdtempSync(join(tmpdir(), 'tapeform-driver-'));
+let folders = 0;
+test.after(() => fs.rmSync(base, { recursive: true, force: true }));
+
+/** A folder holding the given files. */
+function tree(files: Record<string, string>): string {
+  const root = join(base, `tree${folders++}`);
+  fs.mkdirSync(root);
+  for (const [path, text] of Object.entries(files)) {
+    fs.mkdirSync(join(root, path, '..'), { recursive: true });
+    fs.writeFileSync(join(root, path), text);
+  }
+  return root;
+}
+
+const icd = (library: string, api: string) => JSON.stringify({ ICD: { library_path: library, api_version: api } });
+const look = (files: Record<string, string>, env = {}) => inspectMachine(fs, env, '/home/u', tree(files));
+const loader = { 'usr/lib/x86_64-linux-gnu/libvulkan.so.1': '' };
+const oneLine = (text: string) => assert.not.match(text, /\n/);
+
+test('the user decides before the machine does', () => {
+  const mine = layout.isOwnManifest;
+  assert.is(chooseByUser({}, ['--epochs', '3'], mine), undefined);
+  assert.is(chooseByUser({ TAPEFORM_DRIVER: '' }, [], mine), undefined);
+  assert.is(chooseByUser({ TAPEFORM_DRIVER: 'system' }, [], mine)?.use, 'system');
+  assert.is(chooseByUser({ TAPEFORM_DRIVER: 'software' }, [], mine)?.use, 'mesa');
+  assert.is(chooseByUser({ TAPEFORM_DRIVER: 'swiftshader' }, [], mine)?.use, 'swiftshader');
+  assert.is(chooseByUser({ TAPEFORM_DRIVER: 'software' }, ['--help'], mine)?.use, 'system');
+  assert.is(chooseByUser({}, ['-h'], mine)?.use, 'system');
+  assert.is(chooseByUser({ VK_DRIVER_FILES: '/x/icd.json' }, [], mine)?.use, 'system');
+  assert.is(chooseByUser({ VK_ICD_FILENAMES: '/x/y.json' }, [], mine)?.use, 'system');
+  assert.is(
+    chooseByUser({ VK_DRIVER_FILES: '/h/.cache/tapeform/vulkan-1-debian12-x64/icd.json' }, [], mine),
+    undefined,
+  );
+  assert.throws(() => chooseByUser({ TAPEFORM_DRIVER: 'cuda' }, [], mine), /TAPEFORM_DRIVER=cuda: give system/);
+});
+
+test('a machine without a GPU gets Mesa, unless its own software driver is recent', () => {
+  assert.is(chooseByMachine(look({})).use, 'mesa');
+  assert.is(chooseByMachine(look({})).why, 'no GPU found');
+  const lavapipe = (api: string) => ({ 'usr/share/vulkan/icd.d/lvp_icd.x86_64.json': icd('libvulkan_lvp.so', api) });
+  assert.is(chooseByMachine(look({ ...loader, ...lavapipe('1.4.318') })).use, 'system');
+  assert.is(chooseByMachine(look({ ...loader, ...lavapipe('1.5.0') })).use, 'system');
+  assert.is(chooseByMachine(look({ ...loader, ...lavapipe('1.4.305') })).use, 'mesa', 'Mesa 25.0 has half the speed');
+  assert.is(chooseByMachine(look({ ...loader, ...lavapipe('1.3.400') })).use, 'mesa');
+  assert.is(chooseByMachine(look(lavapipe('1.4.318'))).use, 'mesa', 'no loader');
+  const cache = { 'etc/ld.so.cache': '\0libvulkan.so.1\0' };
+  assert.is(chooseByMachine(look({ ...cache, ...lavapipe('1.4.318') })).use, 'system', 'loader known to ldconfig');
+  const broken = { 'etc/vulkan/icd.d/a.json': '{', 'etc/vulkan/icd.d/b.json': '[]', 'etc/vulkan/icd.d/c.txt': '' };
+  assert.is(look(broken).manifests.filter(({ library }) => library !== '').length, 0);
+});
+
+test('a machine with a GPU is asked whether it works', () => {
+  const intel = { 'usr/share/vulkan/icd.d/intel.json': icd('libvulkan_intel.so', '1.4.305') };
+  const machine = look({ 'dev/dri/renderD128': '', 'dev/dri/card0': '', 'dev/null': '', ...loader, ...intel });
+  assert.equal(machine.gpus, [{ path: '/dev/dri/renderD128', usable: true }]);
+  assert.is(chooseByMachine(machine).use, 'probe');
+  assert.is(chooseByMachine(machine, true).use, 'mesa');
+  assert.match(chooseByMachine(machine, true).why, /renderD128.*gpu\/info\.ts/);
+  assert.is(chooseByMachine(look({ 'dev/nvidia0': '', 'dev/nvidiactl': '' })).why, 'GPU /dev/nvidia0');
+  assert.is(look({ 'dev/nvidia0': '', 'dev/nvidiactl': '', 'dev/dxg': '' }).gpus.length, 2);
+  const home = { 'home/u/.local/share/vulkan/icd.d/x.json': icd('libx.so', '1.3.0') };
+  assert.is(look(home).manifests[0]?.path, '/home/u/.local/share/vulkan/icd.d/x.json');
+  assert.is(
+    look({ 'opt/v/vulkan/icd.d/x.json': icd('libx.so', '1.3.0') }, { XDG_DATA_DIRS: '/opt/v' }).manifests.length,
+    1,
+  );
+  const closed = { ...machine, gpus: [{ path: '/dev/dri/renderD128', usable: false }] };
+  assert.is(chooseByMachine(closed).use, 'mesa');
+  assert.match(chooseByMachine(closed).why, /may not be opened/);
+});
+
+test('advice is one line that names what is missing and the mend', () => {
+  const gpus = [{ path: '/dev/nvidia0', usable: true }];
+  const lavapipe = { path: 'l', library: 'libvulkan_lvp.so', api: '1.3' };
+  const nvidia = { path: '/etc/vulkan/icd.d/nvidia_icd.json', library: 'libGLX_nvidia.so.0', api: '1.4' };
+  const intel = { path: 'i', library: 'libvulkan_intel.so', api: '1.4' };
+  const said = [
+    [advice({ gpus, loader: false, manifests: [] }, {}), /libvulkan1/],
+    [advice({ gpus, loader: true, manifests: [lavapipe, intel] }, {}), /libnvidia-gl/],
+    [advice({ gpus, loader: true, manifests: [nvidia] }, {}), /update them$/],
+    [
+      advice({ gpus: [{ path: '/dev/dri/renderD128', usable: false }], loader: true, manifests: [intel] }, {}),
+      /render/,
+    ],
+    [advice({ gpus: [{ path: '/dev/dri/renderD128', usable: true }], loader: true, manifests: [] }, {}), /mesa-vulkan/],
+    [advice({ gpus: [], loader: true, manifests: [] }, { VK_DRIVER_FILES: '/a.json' }), /\/a\.json/],
+    [advice({ gpus: [], loader: false, manifests: [] }, {}, 'set X=1'), /, or set X=1$/],
+  ] as const;
+  for (const [line, pattern] of said) {
+    assert.match(line, pattern);
+    oneLine(line);
+  }
+});
+
+test('a GPU that worked is remembered for the same devices and drivers only', async () => {
+  const env = { XDG_CACHE_HOME: tree({}) };
+  const machine = look({ 'dev/nvidia0': '' });
+  assert.is(knownAdapter(fs, env, '/', machine), undefined);
+  await rememberAdapter(env, '/', { machine, description: 'NVIDIA X' });
+  assert.is(knownAdapter(fs, env, '/', machine), 'NVIDIA X');
+  assert.is(knownAdapter(fs, env, '/', { ...machine, loader: true }), undefined);
+  assert.equal(fs.readdirSync(join(env.XDG_CACHE_HOME, 'tapeform')), ['working-gpu.json']);
+  fs.writeFileSync(join(env.XDG_CACHE_HOME, 'tapeform/working-gpu.json'), '{"mach');
+  assert.is(knownAdapter(fs, env, '/', machine), undefined);
+});
+
+const osRelease = {
+  debian12: 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nVERSION_ID="12"\nVERSION_CODENAME=bookworm\nID=debian\n',
+  debian13: 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nVERSION_ID="13"\nVERSION_CODENAME=trixie\nID=debian\n',
+  ubuntu: 'VERSION_ID="24.04"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\nUBUNTU_CODENAME=noble\n',
+  mint: 'ID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_ID="22"\nVERSION_CODENAME=wilma\nUBUNTU_CODENAME=noble\n',
+  fedora: 'ID=fedora\nVERSION_ID=42\nVERSION_CODENAME=""\n',
+};
+
+test('os-release tells the family, a folder name and the release', () => {
+  assert.equal(parseOsRelease(osRelease.debian12), { family: 'debian', name: 'debian12', codename: 'bookworm' });
+  assert.equal(parseOsRelease(osRelease.ubuntu), { family: 'ubuntu', name: 'ubuntu24.04', codename: 'noble' });
+  assert.equal(parseOsRelease(osRelease.mint), { family: 'ubuntu', name: 'linuxmint22', codename: 'noble' });
+  assert.equal(parseOsRelease(osRelease.fedora), { family: 'other', name: 'fedora42', codename: '' });
+  assert.equal(parseOsRelease(''), { family: 'other', name: 'linux', codename: '' });
+});
+
+test('the mirror is the one of the machine, the release the one that was measured best', () => {
+  // As printed by apt 2.6, 3.0 and 2.7 with --no-release-info, mirrors renamed.
+  const debian = `http://mirror.example/debian-security/ bookworm-security main
+http://mirror.example/debian/ bookworm main
+http://mirror.example/debian/ bookworm-updates main
+`;
+  const [first, second, third] = aptSources(parseOsRelease(osRelease.debian12), debian);
+  assert.equal(first, { uri: 'http://mirror.example/debian/', suites: ['forky'], components: 'main' });
+  assert.equal(second?.suites, ['trixie', 'trixie-backports']);
+  assert.equal(third?.suites, ['sid']);
+  const ubuntu = `http://security.example/ubuntu/ noble-security main
+http://security.example/ubuntu/ noble-security universe
+http://mirror.example/ubuntu/ noble universe
+http://mirror.example/ubuntu/ noble main
+http://mirror.example/ubuntu/ noble-updates main
+`;
+  for (const os of [osRelease.ubuntu, osRelease.mint]) {
+    const [best] = aptSources(parseOsRelease(os), ubuntu);
+    assert.is(best?.uri, 'http://mirror.example/ubuntu/');
+    assert.equal(best?.suites, ['resolute', 'resolute-updates']);
+    assert.is(best?.components, 'main universe');
+  }
+  const uri = (text: string) => aptSources(parseOsRelease(osRelease.debian13), text)[0]?.uri;
+  assert.is(uri('mirror+file:/etc/apt/mirrors/debian.list trixie main\n'), 'mirror+file:/etc/apt/mirrors/debian.list');
+  assert.is(uri('cdrom:[Debian]/ trixie main\nhttps://m.example/debian stable main\n'), 'https://m.example/debian');
+  assert.is(
+    uri('https://apt.example/node nodistro main\nhttps://m.example/debian/ oldstable main\n'),
+    'https://m.example/debian/',
+  );
+  assert.is(uri('https://apt.example/node nodistro main\n'), undefined);
+  assert.equal(aptSources(parseOsRelease(osRelease.fedora), debian), []);
+});
+
+test('the size of a download is known before it starts', () => {
+  const text = `'http://m.example/pool/libz3-4_4.13.3-1_amd64.deb' libz3-4_4.13.3-1_amd64.deb 8560036 SHA256:00
+'http://m.example/pool/mesa-vulkan-drivers_26.1.6-1%7ebpo13%2b1_amd64.deb' mesa-vulkan-drivers_26.1.6-1~bpo13+1_amd64.deb 19718352 SHA256:00
+`;
+  assert.equal(parsePrintUris(text), { version: 'Mesa 26.1.6', megabytes: 28 });
+  assert.throws(() => parsePrintUris(''), /no mesa-vulkan-drivers/);
+});
+
+test('the line that names the cause of a failure is found', () => {
+  const apt = `E: Failed to fetch http://m.example/debian/dists/forky/InRelease  Temporary failure resolving 'm.example'
+E: Some index files failed to download. They have been ignored, or old ones used instead.`;
+  assert.match(tellingLine(apt), /Temporary failure/);
+  const npm = 'npm ERR! code EAI_AGAIN\nnpm ERR! errno EAI_AGAIN\nnpm ERR! request to x failed\nnpm ERR! A log is in y';
+  assert.match(tellingLine(npm), /request to x failed/);
+  const tar =
+    'tar: ./a: Cannot write: No space left on device\ndpkg-deb: error: tar subprocess returned error exit status 2';
+  assert.match(tellingLine(tar), /No space left/);
+  const node = "/p/probe.ts:7\nif (!adapter) throw new Error('none');\n   ^\n\nError: none\n    at x\n\nNode.js v18";
+  assert.is(tellingLine(node), 'Error: none');
+  assert.is(tellingLine(''), '');
+});
+
+test('the same program is run again, whatever its arguments', () => {
+  const again = (execArgv: string[], ...argv: string[]) =>
+    sameArguments({ execArgv, argv: ['/usr/bin/node', ...argv] });
+  assert.equal(again(['--import', 'tsx'], '/a b.ts', '', '--x=1'), ['--import', 'tsx', '/a b.ts', '', '--x=1']);
+  assert.equal(again(['-e', 'code']), ['-e', 'code']);
+  assert.equal(again(['--eval=code'], '-x'), ['--eval=code', '--', '-x']);
+  assert.is(again([]), undefined, 'a REPL');
+  assert.is(again([], '-'), undefined, 'a program on standard input');
+});
+
+test('a terminal is told from a pipe', () => {
+  assert.ok(inForeground('71 (node (x) y) S 70 71 60 34816 71 4194304 0'));
+  assert.not(inForeground('71 (node) S 70 71 60 34816 99 4194304 0'), 'in the background');
+  assert.not(inForeground('71 (node) S 70 71 60 0 -1 4194304 0'), 'no terminal');
+});
+
+test('a folder is recognised by argv0 alone', () => {
+  const folder = layout.cacheFolder('mesa', {}, '/home/u', 'debian12');
+  assert.is(layout.activeFolder(layout.wrapperPath(folder)), folder);
+  assert.is(layout.activeFolder('node'), undefined);
+  assert.is(layout.activeFolder('/usr/bin/node'), undefined);
+  assert.is(
+    layout.cacheFolder('mesa', { XDG_CACHE_HOME: 'relative' }, '/h', 'd'),
+    layout.cacheFolder('mesa', {}, '/h', 'd'),
+  );
+  assert.ok(
+    layout.cacheFolder('swiftshader', { XDG_CACHE_HOME: '/c' }, '/h', 'd').startsWith('/c/tapeform/swiftshader-'),
+  );
+});
+
+test('a lock is waited for, and taken from the dead', async () => {
+  const root = tree({});
+  const path = join(root, 'f.lock');
+  const unlock = await lock(path, () => assert.unreachable());
+  let waited = 0;
+  let taken = false;
+  const second = lock(path, () => waited++).then((release) => {
+    taken = true;
+    return release;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.not(taken);
+  unlock();
+  (await second)();
+  assert.is(waited, 1);
+  assert.equal(fs.readdirSync(root), []);
+  fs.writeFileSync(path, `999999999@${hostname().replace(/[^\w.-]/g, '_')}`);
+  (await lock(path, () => assert.unreachable()))();
+});
+
+test('work folders of the dead are removed, others stay', () => {
+  const root = tree({});
+  const folder = join(root, 'vulkan-1');
+  const dead = `${folder}.part-999999999@${hostname().replace(/[^\w.-]/g, '_')}`;
+  for (const path of [workFolder(folder), dead, `${folder}.part-5@elsewhere`, join(root, 'other')]) fs.mkdirSync(path);
+  removeLeftovers(folder);
+  assert.not(fs.existsSync(dead));
+  assert.is(fs.readdirSync(root).length, 3);
+});
+
+test('what is installed is used, and a failure is not repeated, without touching the network', async () => {
+  const facts = { description: 'd', source: 's', megabytes: 1, seconds: 1 };
+  const system = parseOsRelease('');
+  const ready = join(tree({ 'v/driver.json': JSON.stringify(facts) }), 'v');
+  assert.equal(await ensureInstalled('mesa', ready, system, () => assert.unreachable(), false), facts);
+  const failed = join(tree({ 'v.failed': 'no network' }), 'v');
+  const error = await ensureInstalled('mesa', failed, system, () => assert.unreachable(), false).catch((e: Error) => e);
+  assert.is((error as Error).message, 'no network');
+});
+
+/** A driver folder around the system's own C library: everything but the driver is real. */
+function fakeDriver(): { env: NodeJS.ProcessEnv; script: string; node: string } | undefined {
+  const linker = join('/lib64', layout.linkerName());
+  if (process.platform !== 'linux' || process.arch !== 'x64' || !fs.existsSync(linker)) return undefined;
+  const cache = tree({});
+  const { VK_DRIVER_FILES: _, TAPEFORM_SAID: __, TAPEFORM_WHY: ___, ...rest } = process.env;
+  const node = rest.TAPEFORM_NODE ?? process.execPath;
+  const env = { ...rest, XDG_CACHE_HOME: cache, TAPEFORM_DRIVER: 'software', TAPEFORM_QUIET: '0' };
+  const { name } = parseOsRelease(fs.existsSync('/etc/os-release') ? fs.readFileSync('/etc/os-release', 'utf8') : '');
+  const folder = layout.cacheFolder('mesa', env, '/', name);
+  for (const sub of ['lib', 'bin']) fs.mkdirSync(join(folder, sub), { recursive: true });
+  fs.symlinkSync(linker, join(folder, 'lib', layout.linkerName()));
+  fs.writeFileSync(layout.wrapperPath(folder), layout.wrapperScript(node), { mode: 0o755 });
+  fs.writeFileSync(join(folder, 'driver.json'), JSON.stringify({ description: 'a test driver' }));
+  const script = join(cache, 'program.mts');
+  fs.writeFileSync(script, programText);
+  return { env, script, node };
+}
+
+const driver = fileURLToPath(new URL('../../gpu/driver.ts', import.meta.url));
+const programText = `
+import { spawnSync } from 'node:child_process';
+const { ensureVulkanDriver, describeDriver } = await import(${JSON.stringify(pathToFileURL(driver).href)});
+await ensureVulkanDriver();
+const child = spawnSync(process.execPath, ['-p', 'process.argv0'], { encoding: 'utf8' });
+let interrupts = 0;
+process.on('SIGINT', () => setTimeout(() => { console.log(JSON.stringify({ interrupts })); process.exit(7); }, 150));
+process.on('SIGINT', () => interrupts++);
+console.log(JSON.stringify({
+  use: describeDriver().use, args: process.argv.slice(2), manifest: process.env.VK_DRIVER_FILES, child: child.stdout.trim(),
+  library: process.env.LD_LIBRARY_PATH ?? '',
+}));
+if (process.argv[2] === 'wait') setInterval(() => {}, 1000);
+else process.exitCode = 5;
+`;
+
+interface Ended {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly lines: Record<string, unknown>[];
+  readonly errors: string;
+}
+
+/** Runs the program; `signal` is sent when it has printed its first line. `channel`: with a message channel, as tsx does. */
+function runProgram(args: string[], channel: boolean, signal?: NodeJS.Signals): Promise<Ended> | undefined {
+  const fake = fakeDriver();
+  if (!fake) return undefined;
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+  const stdio = ['ignore', 'pipe', 'pipe', ...(channel ? ['ipc' as const] : [])] as const;
+  const child = spawn(fake.node, ['--import', tsx, fake.script, ...args], { env: fake.env, stdio: [...stdio] });
+  return new Promise((resolve) => {
+    let output = '';
+    let errors = '';
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      if (signal && output === '') child.kill(signal);
+      output += text;
+    });
+    child.stderr!.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.on('close', (code, ended) => {
+      const lines = output
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, unknown>);
+      resolve({ code, signal: ended, lines, errors });
+    });
+  });
+}
+
+test('a restarted program sees its arguments, and its children and exit code are right', async () => {
+  for (const channel of [true, false]) {
+    const ended = await runProgram(['a b', '', '--x'], channel);
+    if (!ended) return;
+    assert.is(ended.code, 5, ended.errors);
+    const [facts] = ended.lines;
+    assert.equal(facts?.args, ['a b', '', '--x']);
+    assert.is(facts?.use, 'software');
+    assert.is(facts.child, String(facts.manifest).replace('icd.json', 'bin/node'));
+    assert.is(facts.library, process.env.LD_LIBRARY_PATH ?? '');
+    assert.is(ended.errors.match(/a test driver on the CPU/g)?.length, 1, ended.errors);
+  }
+});
+
+test('an interrupt arrives once, and a deadly signal is passed on', async () => {
+  const [interrupted, killed] = await Promise.all([
+    runProgram(['wait'], true, 'SIGINT'),
+    runProgram(['wait'], true, 'SIGTERM'),
+  ]);
+  if (!interrupted || !killed) return;
+  assert.is(interrupted.code, 7, interrupted.errors);
+  assert.is(interrupted.lines.at(-1)?.interrupts, 1);
+  assert.is(killed.signal, 'SIGTERM');
+});
+
+test.run();

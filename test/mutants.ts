@@ -1,0 +1,174 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { root } from './support/files.ts';
+
+/**
+ * Shows that the tests see broken kernels (`tsx test/mutants.ts`, by hand: minutes): each mutant is one change of a copy of the sources, and the tests named
+ * with it must fail on it, having passed without. Exits 1 if a mutant survives.
+ */
+interface Mutant {
+  readonly name: string;
+  readonly file: string;
+  /** Occurs exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+  /** Filters of test/run.ts. */
+  readonly tests: readonly string[];
+}
+
+const mutants: readonly Mutant[] = [
+  {
+    name: 'softmax without the shift by the largest',
+    file: 'kernels/softmax.ts',
+    find: 'let m = maxRow(top);',
+    replace: 'let m = 0.0 * maxRow(top);',
+    tests: ['ops/rows'],
+  },
+  {
+    name: 'softmax derivative with a wrong sign',
+    file: 'kernels/softmax.ts',
+    find: '(${g} - sum)',
+    replace: '(${g} + sum)',
+    tests: ['ops/rows'],
+  },
+  {
+    name: 'layer norm without epsilon',
+    file: 'kernels/norm.ts',
+    find: 'sumRow(total) / p.n + p.epsilon',
+    replace: 'sumRow(total) / p.n',
+    tests: ['ops/rows'],
+  },
+  {
+    name: 'norm in workgroups with a barrier short',
+    file: 'kernels/rows.ts',
+    find: 's > 0u; s = s / 2u',
+    replace: 's > 1u; s = s / 2u',
+    tests: ['kernels/rows'],
+  },
+  {
+    name: 'matmul (plain) without the last k',
+    file: 'kernels/matmul/plain.ts',
+    find: 'k < i32(p.k);',
+    replace: 'k < i32(p.k) - 1;',
+    tests: ['ops/matmul'],
+  },
+  {
+    name: 'matmul (lanes) without the last k that are no four',
+    file: 'kernels/matmul/lanes.ts',
+    find: 'for (; k < i32(p.k); k++) {',
+    replace: 'for (; k < i32(p.k) - 1; k++) {',
+    tests: ['kernels/matmul'],
+  },
+  {
+    name: 'matmul (tiled) without the last k',
+    file: 'kernels/matmul/tiled.ts',
+    find: 'row0 + ar < p.m && k0 + ak < p.k',
+    replace: 'row0 + ar < p.m && k0 + ak < p.k - 1u',
+    tests: ['kernels/matmul'],
+  },
+  {
+    name: 'scatter-add that ignores duplicates',
+    file: 'kernels/gather.ts',
+    find: 'j >= 0; j = links[j].y',
+    replace: 'j >= 0; j = -1',
+    tests: ['ops/gather'],
+  },
+  {
+    name: 'tanh GELU with a constant off by 1%',
+    file: 'autograd/ops/activations.ts',
+    find: '0.044715',
+    replace: '0.045162',
+    tests: ['ops/unary'],
+  },
+  {
+    name: 'erf GELU with a constant off by 1%',
+    file: 'autograd/ops/activations.ts',
+    find: 'e.erf(e.mul(x, Math.SQRT1_2))',
+    replace: 'e.erf(e.mul(x, 0.7142))',
+    tests: ['ops/unary'],
+  },
+  {
+    name: 'cross-entropy derivative that forgets label smoothing',
+    file: 'kernels/cross-entropy.ts',
+    find: 's * (1.0 - p.smoothing) * w * (prob - hit)',
+    replace: 's * w * (prob - hit)',
+    tests: ['ops/cross-entropy'],
+  },
+  {
+    name: 'running sums that drop the carry',
+    file: 'kernels/cumsum.ts',
+    find: 'let before = sums[id - p.inner];',
+    replace: 'let before = sums[id - p.inner] * 0;',
+    tests: ['ops/scan'],
+  },
+  {
+    name: 'fold without the last element of a window',
+    file: 'kernels/fold.ts',
+    find: 'k < p.size; k++',
+    replace: 'k < p.size - 1; k++',
+    tests: ['ops/conv'],
+  },
+  {
+    name: 'AdamW without bias correction',
+    file: 'kernels/multi-tensor.ts',
+    find: 'rate: lr / (1 - beta1 ** step)',
+    replace: 'rate: lr',
+    tests: ['ops/update'],
+  },
+  {
+    name: 'dropout that does not scale what it keeps',
+    file: 'kernels/random.ts',
+    find: '* p.scale)',
+    replace: ')',
+    tests: ['ops/random'],
+  },
+];
+
+const copy = mkdtempSync(join(tmpdir(), 'mutants-'));
+
+/** Failed tests, and the line that says so; undefined where the run broke off. */
+function runTests(filters: readonly string[]): { failed: number; passed: number } | undefined {
+  const { stdout } = spawnSync(process.execPath, [...process.execArgv, join(copy, 'test/run.ts'), ...filters], {
+    cwd: copy,
+    encoding: 'utf8',
+  });
+  const found = /^(\d+) passed, (\d+) failed$/m.exec(stdout);
+  return found ? { passed: Number(found[1]), failed: Number(found[2]) } : undefined;
+}
+
+try {
+  for (const name of ['gpu', 'kernels', 'autograd', 'models', 'train', 'test', 'package.json', 'tsconfig.json']) {
+    cpSync(join(root, name), join(copy, name), { recursive: true });
+  }
+  symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+
+  const sound = runTests([...new Set(mutants.flatMap(({ tests }) => tests))]);
+  if (!sound || sound.failed > 0 || sound.passed === 0)
+    throw new Error('the tests fail without any mutant; mend them first');
+  console.log(`without a mutant: ${sound.passed} passed, 0 failed`);
+
+  let survivors = 0;
+  for (const { name, file, find, replace, tests } of mutants) {
+    const path = join(copy, file);
+    const source = readFileSync(path, 'utf8');
+    if (source.split(find).length !== 2)
+      throw new Error(`${file}: '${find}' must occur exactly once; the kernel has changed, change its mutant`);
+    writeFileSync(
+      path,
+      source.replace(find, () => replace),
+    );
+    const result = runTests(tests);
+    writeFileSync(path, source);
+    // A run that broke off says nothing of what the tests compare.
+    const killed = result !== undefined && result.failed > 0 && result.passed > 0;
+    if (!killed) survivors++;
+    const outcome = !result ? 'the run broke off' : `${result.failed} of ${result.failed + result.passed} tests fail`;
+    console.log(`${killed ? 'killed  ' : 'SURVIVED'} ${name}: ${outcome} (${tests.join(', ')})`);
+  }
+  console.log(`${mutants.length - survivors} killed, ${survivors} survived`);
+  process.exitCode = survivors > 0 ? 1 : 0;
+} finally {
+  rmSync(copy, { recursive: true, force: true });
+}
