@@ -58,7 +58,8 @@ const here = decodeURIComponent(new URL('.', import.meta.url).pathname);
 
 /** The module path, and the first caller outside of this room. */
 function describe(): string {
-  const outside = (line: string): boolean => /^\s+at /.test(line) && !line.includes(here) && !line.includes('node:internal');
+  const outside = (line: string): boolean =>
+    /^\s+at /.test(line) && !line.includes(here) && !line.includes('node:internal');
   const caller = (new Error().stack ?? '').split('\n').find(outside);
   const at = caller?.trim().replace(/^at /, '') ?? '';
   return [label?.(), at].filter(Boolean).join(', ');

@@ -37,7 +37,8 @@ export function grad(
 ): Tensor[] {
   const roots = Array.isArray(outputs) ? (outputs as readonly Tensor[]) : [outputs as Tensor];
   for (const x of inputs) {
-    if (!x.requiresGrad) throw new Error('grad: an input does not require a gradient; set requiresGrad before computing with it');
+    if (!x.requiresGrad)
+      throw new Error('grad: an input does not require a gradient; set requiresGrad before computing with it');
   }
   const seeds = roots.map((root, i) => seedFor('grad', root, options.gradOutputs?.[i]));
   return sweep(roots, seeds, options, inputs);
@@ -45,16 +46,22 @@ export function grad(
 
 function seedFor(op: string, root: Tensor, gradient: Tensor | undefined): Tensor {
   if (!root.requiresGrad) {
-    throw new Error(`${op}: this tensor does not depend on anything that requires a gradient; set requiresGrad on a leaf, and mind noGrad`);
+    throw new Error(
+      `${op}: this tensor does not depend on anything that requires a gradient; set requiresGrad on a leaf, and mind noGrad`,
+    );
   }
   if (gradient) {
     if (gradient.shape.join() !== root.shape.join()) {
-      throw new Error(`${op}: the gradient's shape [${gradient.shape.join(', ')}] is not the tensor's [${root.shape.join(', ')}]`);
+      throw new Error(
+        `${op}: the gradient's shape [${gradient.shape.join(', ')}] is not the tensor's [${root.shape.join(', ')}]`,
+      );
     }
     return gradient;
   }
   if (root.size !== 1) {
-    throw new Error(`${op}: only a single element has an implicit gradient of 1, this tensor has shape [${root.shape.join(', ')}]; reduce it with mean() or sum(), or pass a gradient`);
+    throw new Error(
+      `${op}: only a single element has an implicit gradient of 1, this tensor has shape [${root.shape.join(', ')}]; reduce it with mean() or sum(), or pass a gradient`,
+    );
   }
   return ones(root.shape, { dtype: root.dtype });
 }
@@ -104,7 +111,9 @@ function walk(
     cotangents.set(target.node, list);
   };
 
-  roots.forEach((root, i) => give(root.node ? { node: root.node, output: root.outputIndex } : { leaf: root }, seeds[i]!));
+  roots.forEach((root, i) =>
+    give(root.node ? { node: root.node, output: root.outputIndex } : { leaf: root }, seeds[i]!),
+  );
   for (const node of order) {
     const given = cotangents.get(node);
     cotangents.delete(node);
@@ -163,7 +172,11 @@ class Route {
   }
 }
 
-function contextOf(node: GradNode, grads: readonly Tensor[], edges: readonly (Edge | undefined)[]): VjpContext<unknown> {
+function contextOf(
+  node: GradNode,
+  grads: readonly Tensor[],
+  edges: readonly (Edge | undefined)[],
+): VjpContext<unknown> {
   return {
     grads,
     g: grads[0]!,
@@ -192,7 +205,8 @@ function accumulate(leaf: Tensor, g: Tensor, temporaries: Scope | undefined): vo
     addAssign(leaf.grad, g);
   } else {
     // A rule may have handed on a view, or one cotangent to several leaves: those are copied.
-    const owned = temporaries.owns(g.storage) && g.isContiguous && g.offset === 0 && g.size * bytesOf(g.dtype) === g.storage.bytes;
+    const owned =
+      temporaries.owns(g.storage) && g.isContiguous && g.offset === 0 && g.size * bytesOf(g.dtype) === g.storage.bytes;
     leaf.grad = (owned ? g : clone(g)).keep();
   }
 }

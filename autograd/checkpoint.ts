@@ -52,7 +52,9 @@ class Region {
       setRandomState(now);
     }
     if (filled.length !== this.count) {
-      throw new Error(`checkpoint: ${op} needs values that the second run did not make (${filled.length} applications instead of ${this.count}); fn must do the same each time`);
+      throw new Error(
+        `checkpoint: ${op} needs values that the second run did not make (${filled.length} applications instead of ${this.count}); fn must do the same each time`,
+      );
     }
     this.again = filled;
     return filled;

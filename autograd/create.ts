@@ -16,14 +16,20 @@ export interface TensorOptions {
 
 /** Numbers or booleans, nested to any depth; all rows of an axis equally long. */
 export type NestedArray = number | boolean | readonly NestedArray[];
-export type TypedArray = Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array | Int8Array | Uint16Array | Int16Array;
+export type TypedArray =
+  Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array | Int8Array | Uint16Array | Int16Array;
 
 /** A tensor from nested arrays, a number, or a typed array with a shape. The data is copied. */
-export function tensor(data: NestedArray | TypedArray, options: TensorOptions & { readonly shape?: readonly number[] } = {}): Tensor {
+export function tensor(
+  data: NestedArray | TypedArray,
+  options: TensorOptions & { readonly shape?: readonly number[] } = {},
+): Tensor {
   const { values, shape: found, dtype: natural } = isTyped(data) ? fromTyped(data) : fromNested(data);
   const shape = options.shape ?? found;
   if (sizeOf(shape) !== values.length) {
-    throw new ShapeError(`tensor: ${values.length} values do not fill shape [${shape.join(', ')}] (${sizeOf(shape)} elements)`);
+    throw new ShapeError(
+      `tensor: ${values.length} values do not fill shape [${shape.join(', ')}] (${sizeOf(shape)} elements)`,
+    );
   }
   return fromValues(values, shape, options.dtype ?? natural, options.requiresGrad ?? false);
 }
@@ -41,7 +47,11 @@ function fromValues(values: ArrayLike<number>, shape: readonly number[], dtype: 
 }
 
 /** A tensor of one value. */
-export function full(shape: readonly number[], value: number, { dtype = 'f32', requiresGrad = false }: TensorOptions = {}): Tensor {
+export function full(
+  shape: readonly number[],
+  value: number,
+  { dtype = 'f32', requiresGrad = false }: TensorOptions = {},
+): Tensor {
   if (requiresGrad && !isFloat(dtype)) throw new ShapeError(`full: gradients need f32 or f16, got ${dtype}`);
   const made = fill(shape, dtype, value);
   if (requiresGrad) made.requiresGrad = true;
@@ -74,13 +84,15 @@ function isTyped(data: NestedArray | TypedArray): data is TypedArray {
 }
 
 function fromTyped(data: TypedArray): { values: TypedArray; shape: number[]; dtype: Dtype } {
-  const dtype = data instanceof Uint32Array ? 'u32' : data instanceof Float32Array || data instanceof Float64Array ? 'f32' : 'i32';
+  const dtype =
+    data instanceof Uint32Array ? 'u32' : data instanceof Float32Array || data instanceof Float64Array ? 'f32' : 'i32';
   return { values: data, shape: [data.length], dtype };
 }
 
 function fromNested(data: NestedArray): { values: number[]; shape: number[]; dtype: Dtype } {
   const shape: number[] = [];
-  for (let level: NestedArray | undefined = data; Array.isArray(level); level = (level as readonly NestedArray[])[0]) shape.push(level.length);
+  for (let level: NestedArray | undefined = data; Array.isArray(level); level = (level as readonly NestedArray[])[0])
+    shape.push(level.length);
   const values: number[] = [];
   let booleans = true;
   const walk = (level: NestedArray, depth: number): void => {
@@ -100,7 +112,9 @@ function fromNested(data: NestedArray): { values: number[]; shape: number[]; dty
 }
 
 function raggedError(shape: readonly number[], depth: number): ShapeError {
-  return new ShapeError(`tensor: rows of unequal length or depth at axis ${depth} of [${shape.join(', ')}]; pad them first`);
+  return new ShapeError(
+    `tensor: rows of unequal length or depth at axis ${depth} of [${shape.join(', ')}]; pad them first`,
+  );
 }
 
 /** Values in their stored form. */
@@ -112,7 +126,8 @@ function encode(values: ArrayLike<number>, dtype: Dtype): Uint8Array {
     return new Uint8Array(half.buffer);
   }
   if (dtype === 'bool') return new Uint8Array(Uint32Array.from(values, (v) => (v !== 0 ? 1 : 0)).buffer);
-  const array = dtype === 'f32' ? new Float32Array(count) : dtype === 'i32' ? new Int32Array(count) : new Uint32Array(count);
+  const array =
+    dtype === 'f32' ? new Float32Array(count) : dtype === 'i32' ? new Int32Array(count) : new Uint32Array(count);
   array.set(values);
   return new Uint8Array(array.buffer, 0, count * bytesOf(dtype));
 }

@@ -41,7 +41,8 @@ export function normaliseAxis(op: string, axis: number, rank: number): number {
 export function normaliseAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   const list = (typeof axes === 'number' ? [axes] : axes).map((axis) => normaliseAxis(op, axis, rank));
-  if (new Set(list).size !== list.length) throw new ShapeError(`${op}: axes [${list.join(', ')}] repeat; name each once`);
+  if (new Set(list).size !== list.length)
+    throw new ShapeError(`${op}: axes [${list.join(', ')}] repeat; name each once`);
   return list.sort((a, b) => a - b);
 }
 

@@ -58,7 +58,9 @@ export class GradNode {
 
   private use(): SavedTensors {
     if (!this.saved) {
-      throw new Error(`${this.name}: backward a second time through a graph that was freed; pass retainGraph: true the first time`);
+      throw new Error(
+        `${this.name}: backward a second time through a graph that was freed; pass retainGraph: true the first time`,
+      );
     }
     return this.saved;
   }
@@ -85,7 +87,9 @@ export class HeldTensors implements SavedTensors {
     if (!saved) throw new Error(`${op}: its derivative reads ${kind} ${i}, which its record does not save`);
     const { tensor, version } = saved;
     if (tensor.storage.version !== version) {
-      throw new Error(`${op}: ${kind} ${i}, needed for its gradient, was changed in place since; clone() it first or change it after backward`);
+      throw new Error(
+        `${op}: ${kind} ${i}, needed for its gradient, was changed in place since; clone() it first or change it after backward`,
+      );
     }
     return tensor;
   }

@@ -10,8 +10,15 @@ const fewOutputs = 4096;
 const longAxis = 512;
 
 /** Emits the dispatches that reduce `axes` of x (sorted; none of length 0) into y, row-major over the kept axes. */
-export function lowerReduce({ emit, temporary }: Lowering, kind: Reduction, x: Tensor, axes: readonly number[], y: Tensor): void {
-  const pick = (list: readonly number[], kept: boolean): number[] => list.filter((_, axis) => axes.includes(axis) !== kept);
+export function lowerReduce(
+  { emit, temporary }: Lowering,
+  kind: Reduction,
+  x: Tensor,
+  axes: readonly number[],
+  y: Tensor,
+): void {
+  const pick = (list: readonly number[], kept: boolean): number[] =>
+    list.filter((_, axis) => axes.includes(axis) !== kept);
   const keptShape = pick(x.shape, true);
   const keptStrides = pick(x.strides, true);
   const reduced = collapse(pick(x.shape, false), [pick(x.strides, false)]);
@@ -34,10 +41,19 @@ export function lowerReduce({ emit, temporary }: Lowering, kind: Reduction, x: T
     const last = pending === 1 && runs === 1;
     const shape = runs > 1 ? [runs, ...outer.shape] : outer.shape;
     const into = last ? y : temporary(shape, partialDtype(y.dtype));
-    emit(reduce({ kind: step, dtype: source.dtype, output: into.dtype, ...outer, offset: source.offset, length, stride, run }), [
-      source.tensor,
-      into,
-    ]);
+    emit(
+      reduce({
+        kind: step,
+        dtype: source.dtype,
+        output: into.dtype,
+        ...outer,
+        offset: source.offset,
+        length,
+        stride,
+        run,
+      }),
+      [source.tensor, into],
+    );
     if (last) return;
     step = kind === 'sumSquares' ? 'sum' : kind;
     source = { tensor: into, offset: 0, dtype: into.dtype };

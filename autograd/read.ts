@@ -12,7 +12,8 @@ export type NestedList = number | boolean | NestedList[];
 
 /** The elements in row-major order: Float32Array for floats, Int32Array, Uint32Array, or Uint8Array of 0 and 1 for bool. */
 export async function data(x: Tensor): Promise<DataArray> {
-  if (x.storage.isFreed) throw new Error('data: this tensor was freed when its scope ended; call keep() on it inside the scope');
+  if (x.storage.isFreed)
+    throw new Error('data: this tensor was freed when its scope ended; call keep() on it inside the scope');
   if (x.size === 0) return decode(new Uint8Array(0), x.dtype);
   // Copies need whole words: a view that starts inside one (f16) is moved first.
   const aligned = x.isContiguous && (x.offset * bytesOf(x.dtype)) % 4 === 0;
@@ -33,7 +34,10 @@ export async function data(x: Tensor): Promise<DataArray> {
 
 /** The one element of a tensor of size 1. */
 export async function item(x: Tensor): Promise<number> {
-  if (x.size !== 1) throw new Error(`item: needs exactly one element, this tensor has shape [${x.shape.join(', ')}]; use data() or tolist()`);
+  if (x.size !== 1)
+    throw new Error(
+      `item: needs exactly one element, this tensor has shape [${x.shape.join(', ')}]; use data() or tolist()`,
+    );
   return (await data(x))[0]!;
 }
 

@@ -72,7 +72,9 @@ function link(y: Tensor, node: GradNode, index: number): void {
 
 function checkAlive(op: string, x: Tensor): void {
   if (x.storage.isFreed) {
-    throw new Error(`${op}: an input of shape [${x.shape.join(', ')}] was freed when its scope ended; call keep() on it inside the scope`);
+    throw new Error(
+      `${op}: an input of shape [${x.shape.join(', ')}] was freed when its scope ended; call keep() on it inside the scope`,
+    );
   }
 }
 

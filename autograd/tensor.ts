@@ -46,7 +46,8 @@ export class Tensor implements Layout {
 
   set requiresGrad(value: boolean) {
     if (this.node) throw new Error('requiresGrad can be set on leaf tensors only; use detach() to cut the graph');
-    if (value && !isFloat(this.dtype)) throw new Error(`requiresGrad: gradients need f32 or f16, this tensor is ${this.dtype}`);
+    if (value && !isFloat(this.dtype))
+      throw new Error(`requiresGrad: gradients need f32 or f16, this tensor is ${this.dtype}`);
     this.leafRequiresGrad = value;
   }
 

@@ -12,16 +12,33 @@ export interface BenchmarkCase {
 
 function square(n: number): BenchmarkCase {
   const [a, b] = [normal([n, n]).keep(), normal([n, n]).keep()];
-  return { name: 'matmul', shape: `${n}x${n}x${n}`, flops: 2 * n ** 3, bytes: 12 * n ** 2, run: () => void matmul(a, b) };
+  return {
+    name: 'matmul',
+    shape: `${n}x${n}x${n}`,
+    flops: 2 * n ** 3,
+    bytes: 12 * n ** 2,
+    run: () => void matmul(a, b),
+  };
 }
 
 function heads(): BenchmarkCase {
   const [q, k] = [normal([8, 12, 128, 64]).keep(), normal([8, 12, 128, 64]).keep()];
   const flops = 2 * 8 * 12 * 128 * 128 * 64;
-  return { name: 'attention scores', shape: '8x12x128x64', flops, bytes: 4 * (2 * q.size + 8 * 12 * 128 * 128), run: () => void matmul(q, k.transpose()) };
+  return {
+    name: 'attention scores',
+    shape: '8x12x128x64',
+    flops,
+    bytes: 4 * (2 * q.size + 8 * 12 * 128 * 128),
+    run: () => void matmul(q, k.transpose()),
+  };
 }
 
-function rows(name: string, shape: readonly [number, number], fn: (x: Tensor) => Tensor, flopsEach: number): BenchmarkCase {
+function rows(
+  name: string,
+  shape: readonly [number, number],
+  fn: (x: Tensor) => Tensor,
+  flopsEach: number,
+): BenchmarkCase {
   const x = normal(shape).keep();
   return { name, shape: shape.join('x'), flops: flopsEach * x.size, bytes: 8 * x.size, run: () => void fn(x) };
 }

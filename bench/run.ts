@@ -37,7 +37,8 @@ const { adapter } = await ready();
 console.log(`${adapter.info.description}, Node ${process.versions.node}\n`);
 const header = ['case', 'shape', 'ms', '+-', 'GFLOP/s', 'GB/s'];
 const widths = [20, 14, 9, 8, 9, 8];
-const line = (cells: readonly string[]): string => cells.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' ');
+const line = (cells: readonly string[]): string =>
+  cells.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' ');
 console.log(line(header));
 for (const c of benchmarkCases().filter(({ name }) => name.includes(filter))) {
   c.run(); // compiles

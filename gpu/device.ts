@@ -137,7 +137,9 @@ export class Gpu {
 }
 
 function isSoftware(info: GPUAdapterInfo): boolean {
-  return /llvmpipe|lavapipe|swiftshader|software/i.test(`${info.vendor} ${info.architecture} ${info.device} ${info.description}`);
+  return /llvmpipe|lavapipe|swiftshader|software/i.test(
+    `${info.vendor} ${info.architecture} ${info.device} ${info.description}`,
+  );
 }
 
 let acquired: Promise<Gpu> | undefined;
@@ -170,7 +172,8 @@ export function allLimits({ limits }: GPUAdapter): Record<string, number> {
 }
 
 async function noAdapter(): Promise<string> {
-  if (typeof process === 'undefined' || !process.versions.node) return 'no WebGPU adapter: this machine has no usable GPU';
+  if (typeof process === 'undefined' || !process.versions.node)
+    return 'no WebGPU adapter: this machine has no usable GPU';
   const { driverAdvice } = await import('./driver.ts');
   return `no WebGPU adapter: ${driverAdvice()}`;
 }

@@ -115,7 +115,8 @@ export class Encoder {
 
   private writeParams(params: Uint8Array): number | undefined {
     if (params.byteLength === 0) return undefined;
-    if (params.byteLength > maxParamBytes) throw new RangeError(`parameters of ${params.byteLength} bytes exceed ${maxParamBytes}`);
+    if (params.byteLength > maxParamBytes)
+      throw new RangeError(`parameters of ${params.byteLength} bytes exceed ${maxParamBytes}`);
     if (this.arenaUsed + params.byteLength > arenaBytes) this.flush();
     const offset = this.arenaUsed;
     this.staging.set(params, offset);

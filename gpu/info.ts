@@ -27,11 +27,15 @@ function describe({ adapter, device, target }: Gpu): string[] {
     row('driver', description || 'not told'),
     row('runs on', target.software ? 'the CPU (software driver)' : 'the GPU'),
     '',
-    ...features.map(([name, without]) => row(name, device.features.has(name as GPUFeatureName) ? 'yes' : `no: ${without}`)),
+    ...features.map(([name, without]) =>
+      row(name, device.features.has(name as GPUFeatureName) ? 'yes' : `no: ${without}`),
+    ),
     '',
     ...limits.map((name) => row(name, amount(name, device.limits[name] as number))),
   ];
-  return target.software ? [...lines, '', 'A GPU is far faster: if the machine has one, install its driver with Vulkan support.'] : lines;
+  return target.software
+    ? [...lines, '', 'A GPU is far faster: if the machine has one, install its driver with Vulkan support.']
+    : lines;
 }
 
 function row(name: string, value: string): string {

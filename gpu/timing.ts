@@ -19,10 +19,15 @@ const capacity = 2048;
  */
 export async function timeDispatches(gpu: Gpu, fn: () => unknown): Promise<Timing[]> {
   if (!gpu.device.features.has('timestamp-query')) {
-    throw new GpuError('timing: this device has no timestamp-query; time whole runs with performance.now() and synchronize()');
+    throw new GpuError(
+      'timing: this device has no timestamp-query; time whole runs with performance.now() and synchronize()',
+    );
   }
   const querySet = gpu.device.createQuerySet({ type: 'timestamp', count: 2 * capacity });
-  const resolved = gpu.device.createBuffer({ size: 16 * capacity, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
+  const resolved = gpu.device.createBuffer({
+    size: 16 * capacity,
+    usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC,
+  });
   const dispatches: Dispatch[] = [];
   gpu.encoder.timer = (dispatch) => {
     if (dispatches.length >= capacity) return undefined;
@@ -73,5 +78,7 @@ export function timingTable(timings: readonly Timing[]): string {
   ]);
   const lines = [['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s'], ...cells];
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
-  return lines.map((line) => line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ')).join('\n');
+  return lines
+    .map((line) => line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '))
+    .join('\n');
 }

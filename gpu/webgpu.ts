@@ -21,7 +21,9 @@ async function open(): Promise<GPU> {
   const native = (globalThis as { navigator?: { gpu?: GPU } }).navigator?.gpu;
   if (native) return native;
   if (typeof process === 'undefined' || !process.versions.node) {
-    throw new Error('webgpu: this runtime has no navigator.gpu; enable WebGPU (deno run --unstable-webgpu) or use Node');
+    throw new Error(
+      'webgpu: this runtime has no navigator.gpu; enable WebGPU (deno run --unstable-webgpu) or use Node',
+    );
   }
   const dawn = await import('webgpu');
   Object.assign(globalThis, dawn.globals);

@@ -104,7 +104,9 @@ export function crossEntropyBackward(params: CrossEntropyParams & { readonly gOf
   const width = rowWidth(classes, offsets[0]);
   const smooth = smoothing > 0;
   const hit =
-    width === 4 ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))' : 'select(0.0, 1.0, c == at)';
+    width === 4
+      ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
+      : 'select(0.0, 1.0, c == at)';
   const value = smooth
     ? `s * (1.0 - p.smoothing) * w * (prob - hit) + s * p.smoothing / f32(p.classes) * (all * prob - ${weightAt(weighted, width)})`
     : 's * w * (prob - hit)';
@@ -114,7 +116,12 @@ export function crossEntropyBackward(params: CrossEntropyParams & { readonly gOf
       rows,
       cols: classes,
       lanes,
-      bindings: [...bindings(params, rowType(dtype, width)), read('stats', 'f32'), read('g', 'f32'), write('dx', rowType(dtype, width))],
+      bindings: [
+        ...bindings(params, rowType(dtype, width)),
+        read('stats', 'f32'),
+        read('g', 'f32'),
+        write('dx', rowType(dtype, width)),
+      ],
       params: { ...uniforms(params, width), og: u32(gOffset) },
       cost: { flops: 5 * rows * classes, bytes: 2 * rows * classes * bytesOf(dtype) },
       body: `

@@ -27,7 +27,13 @@ export function gatherRows({ rows, cols, count, dtype, tableOffset, indexOffset 
   return kernel({
     name: 'gatherRows',
     bindings: [read('table', type), read('index', 'i32'), write('y', type)],
-    params: { n: u32(threads), rows: i32(rows), cols: u32(cols / width), to: u32(tableOffset / width), io: u32(indexOffset) },
+    params: {
+      n: u32(threads),
+      rows: i32(rows),
+      cols: u32(cols / width),
+      to: u32(tableOffset / width),
+      io: u32(indexOffset),
+    },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: 0, bytes: 2 * count * cols * bytesOf(dtype) + count * 4 },
@@ -45,7 +51,17 @@ y[id] = table[p.to + u32(row) * p.cols + id % p.cols];`,
  * Links the places that name the same row: links[i] = (1 if no earlier place names it, the next place that does or -1). O(count^2) comparisons of
  * integers, which is little next to the rows themselves; ignored and invalid indices are in no chain. Bindings index, links.
  */
-export function linkOccurrences({ count, rows, indexOffset, ignore }: { count: number; rows: number; indexOffset: number; ignore: number }): Dispatch {
+export function linkOccurrences({
+  count,
+  rows,
+  indexOffset,
+  ignore,
+}: {
+  count: number;
+  rows: number;
+  indexOffset: number;
+  ignore: number;
+}): Dispatch {
   return kernel({
     name: 'linkOccurrences',
     bindings: [read('index', 'i32'), write('links', 'vec2<i32>')],
@@ -76,7 +92,14 @@ links[id] = vec2<i32>(first, next);`,
  * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order would change from run to run: the first
  * place of each chain adds up the whole chain in order. Bindings x, index, links, y (zero-filled).
  */
-export function scatterAddRows({ rows, cols, count, dtype, tableOffset: xOffset, indexOffset }: GatherRowsParams): Dispatch {
+export function scatterAddRows({
+  rows,
+  cols,
+  count,
+  dtype,
+  tableOffset: xOffset,
+  indexOffset,
+}: GatherRowsParams): Dispatch {
   const width = cols % 4 === 0 && xOffset % 4 === 0 ? 4 : 1;
   const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const sum = width === 4 ? `vec4<${computeType(dtype)}>` : computeType(dtype);
@@ -84,7 +107,13 @@ export function scatterAddRows({ rows, cols, count, dtype, tableOffset: xOffset,
   return kernel({
     name: 'scatterAddRows',
     bindings: [read('x', type), read('index', 'i32'), read('links', 'vec2<i32>'), write('y', type)],
-    params: { n: u32(threads), rows: i32(rows), cols: u32(cols / width), xo: u32(xOffset / width), io: u32(indexOffset) },
+    params: {
+      n: u32(threads),
+      rows: i32(rows),
+      cols: u32(cols / width),
+      xo: u32(xOffset / width),
+      io: u32(indexOffset),
+    },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: count * cols, bytes: 2 * count * cols * bytesOf(dtype) },
@@ -118,7 +147,14 @@ export function gatherAxis({ outer, length, count, inner, dtype, xOffset, indexO
   return kernel({
     name: 'gatherAxis',
     bindings: [read('x', type), read('index', 'i32'), write('y', type)],
-    params: { n: u32(threads), length: i32(length), count: u32(count), inner: u32(inner), xo: u32(xOffset), io: u32(indexOffset) },
+    params: {
+      n: u32(threads),
+      length: i32(length),
+      count: u32(count),
+      inner: u32(inner),
+      xo: u32(xOffset),
+      io: u32(indexOffset),
+    },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: 0, bytes: threads * (2 * bytesOf(dtype) + 4) },
@@ -133,13 +169,28 @@ y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
 }
 
 /** y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order. Bindings x, index, y. */
-export function scatterAddAxis({ outer, length, count, inner, dtype, xOffset, indexOffset }: GatherAxisParams): Dispatch {
+export function scatterAddAxis({
+  outer,
+  length,
+  count,
+  inner,
+  dtype,
+  xOffset,
+  indexOffset,
+}: GatherAxisParams): Dispatch {
   const threads = outer * length * inner;
   const type = storedType(dtype);
   return kernel({
     name: 'scatterAddAxis',
     bindings: [read('x', type), read('index', 'i32'), write('y', type)],
-    params: { n: u32(threads), length: i32(length), count: u32(count), inner: u32(inner), xo: u32(xOffset), io: u32(indexOffset) },
+    params: {
+      n: u32(threads),
+      length: i32(length),
+      count: u32(count),
+      inner: u32(inner),
+      xo: u32(xOffset),
+      io: u32(indexOffset),
+    },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: threads * count, bytes: threads * bytesOf(dtype) + outer * count * inner * (bytesOf(dtype) + 4) },

@@ -18,7 +18,8 @@ const workgroup = 64;
 
 /** `if (id < end of tensor 0) {...} else if ...`, with `i` the index inside the tensor. */
 function bySegment(count: number, body: (k: number) => string): string {
-  const branch = (k: number): string => `if (id < p.end${k}) { let i = id - ${k === 0 ? '0u' : `p.end${k - 1}`}; ${body(k)} }`;
+  const branch = (k: number): string =>
+    `if (id < p.end${k}) { let i = id - ${k === 0 ? '0u' : `p.end${k - 1}`}; ${body(k)} }`;
   return Array.from({ length: count }, (_, k) => branch(k)).join(' else ');
 }
 
@@ -62,7 +63,10 @@ function update({ name, sizes, arrays, stateStarts, scalars, scaled, body }: Upd
     groups: Math.ceil(total / workgroup),
     cost: { flops: total * 4 * 12, bytes: total * 16 * 7 },
     declarations: `fn update(x: vec4<f32>, g: vec4<f32>, s: u32) -> vec4<f32> {\n${body}\n}`,
-    body: bySegment(sizes.length, (k) => `x${k}[i] = update(x${k}[i], g${k}[i]${scaled ? ' * scale[0]' : ''}, p.start${k} + i);`),
+    body: bySegment(
+      sizes.length,
+      (k) => `x${k}[i] = update(x${k}[i], g${k}[i]${scaled ? ' * scale[0]' : ''}, p.start${k} + i);`,
+    ),
   });
 }
 

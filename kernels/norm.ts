@@ -78,8 +78,19 @@ export function normBackward(params: NormParams): Dispatch {
       rows,
       cols,
       lanes,
-      bindings: [read('g', type), read('x', type), read('stats', 'vec2<f32>'), ...(weight ? [read('weight', type)] : []), write('dx', type)],
-      params: { n: f32(cols), og: u32(offsets[0]! / width), ox: u32(offsets[1]! / width), ow: u32(offsets[2]! / width) },
+      bindings: [
+        read('g', type),
+        read('x', type),
+        read('stats', 'vec2<f32>'),
+        ...(weight ? [read('weight', type)] : []),
+        write('dx', type),
+      ],
+      params: {
+        n: f32(cols),
+        og: u32(offsets[0]! / width),
+        ox: u32(offsets[1]! / width),
+        ow: u32(offsets[2]! / width),
+      },
       cost: { flops: 10 * rows * cols, bytes: 3 * rows * cols * bytesOf(dtype) },
       body: `
 let og = p.og + start;

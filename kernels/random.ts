@@ -72,7 +72,13 @@ export function dropout({ count, dtype, offset, p, draw }: DropoutParams): Dispa
   return kernel({
     name: 'dropout',
     bindings: [read('x', type), write('y', type)],
-    params: { n: u32(threads), o: u32(offset / 4), drop: f32(p), scale: f32(p < 1 ? 1 / (1 - p) : 0), ...drawParams(draw) },
+    params: {
+      n: u32(threads),
+      o: u32(offset / 4),
+      drop: f32(p),
+      scale: f32(p < 1 ? 1 / (1 - p) : 0),
+      ...drawParams(draw),
+    },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: 100 * threads, bytes: 2 * count * bytesOf(dtype) },

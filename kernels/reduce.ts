@@ -59,13 +59,21 @@ export function reduce(params: ReduceParams): Dispatch {
   const V = columns || row ? `vec4<${type}>` : type;
   const threads = outputs / width;
 
-  const wgslParams: Record<string, Param> = { n: u32(threads), length: u32(length), run: u32(run), stride: i32(stride), o: i32(offset) };
+  const wgslParams: Record<string, Param> = {
+    n: u32(threads),
+    length: u32(length),
+    run: u32(run),
+    stride: i32(stride),
+    o: i32(offset),
+  };
   const lines = ['var rest = id;', 'var base = p.o;'];
   for (let axis = rank - 1; axis >= 0; axis--) {
     const last = axis === rank - 1;
     if (axis > 0) wgslParams[`d${axis}`] = u32(last ? merged.shape[axis]! / width : merged.shape[axis]!);
     wgslParams[`k${axis}`] = i32(operand[axis]! * (last ? width : 1));
-    lines.push(axis > 0 ? `base += i32(rest % p.d${axis}) * p.k${axis}; rest = rest / p.d${axis};` : `base += i32(rest) * p.k0;`);
+    lines.push(
+      axis > 0 ? `base += i32(rest % p.d${axis}) * p.k${axis}; rest = rest / p.d${axis};` : `base += i32(rest) * p.k0;`,
+    );
   }
   // The last run may be shorter: runs are numbered by the slowest part of the thread's index.
   wgslParams.perRun = u32(threads / runs);
@@ -74,7 +82,9 @@ export function reduce(params: ReduceParams): Dispatch {
   const first = kind === 'sumSquares' ? 'v * v' : 'v';
   const horizontal = kind === 'sumSquares' ? 'sum' : kind;
   const nanAware = kind === 'max' || kind === 'min';
-  const result = row ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[horizontal](a, b, 'is_nan')) : 'acc';
+  const result = row
+    ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[horizontal](a, b, 'is_nan'))
+    : 'acc';
   const stored = columns ? `vec4<${storedType(output)}>` : storedType(output);
   return kernel({
     name: `reduce.${kind}.${columns ? 'columns' : row ? 'row' : 'plain'}`,
@@ -83,7 +93,10 @@ export function reduce(params: ReduceParams): Dispatch {
     workgroup,
     groups: Math.ceil(threads / workgroup),
     declarations: nanAware ? `${isNanFunction('is_nan', type, 1)}\n${isNanFunction('is_nan4', type, 4)}` : '',
-    cost: { flops: length * sizeOf(params.shape), bytes: length * sizeOf(params.shape) * bytesOf(dtype) + outputs * bytesOf(output) },
+    cost: {
+      flops: length * sizeOf(params.shape),
+      bytes: length * sizeOf(params.shape) * bytesOf(dtype) + outputs * bytesOf(output),
+    },
     body: `
 if (id >= p.n) { return; }
 ${lines.join('\n')}
@@ -114,7 +127,12 @@ export function argReduce(params: ArgReduceParams): Dispatch {
   const { kind, dtype, offset, length, stride } = params;
   const merged = collapse(params.shape, [params.strides, rowMajor(params.shape)]);
   const threads = sizeOf(params.shape);
-  const wgslParams: Record<string, Param> = { n: u32(threads), length: u32(length), stride: i32(stride), o: i32(offset) };
+  const wgslParams: Record<string, Param> = {
+    n: u32(threads),
+    length: u32(length),
+    stride: i32(stride),
+    o: i32(offset),
+  };
   const lines = ['var rest = id;', 'var base = p.o;'];
   for (let axis = merged.shape.length - 1; axis >= 0; axis--) {
     wgslParams[`d${axis}`] = u32(merged.shape[axis]!);

@@ -60,7 +60,14 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
   const rate = schedule(options.schedule, { warmupSteps: Math.round(options.warmupRatio * totalSteps), totalSteps });
   const optimizer = new AdamW(decayGroups(model.namedParameters(), options.weightDecay), { lr: options.learningRate });
 
-  let state: TrainingState = { step: 0, epoch: 0, index: 0, losses: [], validation: [], options: runIdentity(options, train.length) };
+  let state: TrainingState = {
+    step: 0,
+    epoch: 0,
+    index: 0,
+    losses: [],
+    validation: [],
+    options: runIdentity(options, train.length),
+  };
   manualSeed(seed);
   if (resumeFrom) {
     const saved = await readTrainingState(resumeFrom);
@@ -93,10 +100,14 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
         });
         if (watch.requested || (saveEvery > 0 && state.step % saveEvery === 0)) {
           const folder = await saveTraining(output, state, optimizer, saveModel);
-          if (watch.requested) throw new Interrupted(`stopped at step ${state.step} of ${totalSteps}, saved in ${folder}; go on with: ${task.resumeCommand}`);
+          if (watch.requested)
+            throw new Interrupted(
+              `stopped at step ${state.step} of ${totalSteps}, saved in ${folder}; go on with: ${task.resumeCommand}`,
+            );
         }
       }
-      if (validation.length > 0) state.validation.push(await validate(model, validation, state.step, options, padTokenId));
+      if (validation.length > 0)
+        state.validation.push(await validate(model, validation, state.step, options, padTokenId));
     }
   } finally {
     watch.dispose();
@@ -124,7 +135,9 @@ async function trainStep(
   optimizer.zeroGrad();
   const value = await loss!.item();
   if (!Number.isFinite(value)) {
-    throw new Error(`the loss became ${value}; lower the learning rate (now ${optimizer.lr}) or clip the gradients, and look with detectAnomaly`);
+    throw new Error(
+      `the loss became ${value}; lower the learning rate (now ${optimizer.lr}) or clip the gradients, and look with detectAnomaly`,
+    );
   }
   return value;
 }
@@ -153,7 +166,9 @@ function checkSame(saved: Record<string, unknown>, now: Record<string, unknown>,
   const changed = Object.keys(now).filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
   if (changed.length === 0) return;
   const list = changed.map((key) => `${key} ${JSON.stringify(saved[key])} -> ${JSON.stringify(now[key])}`).join(', ');
-  throw new Error(`${folder} belongs to a run with other options (${list}); resume with the same, or remove the folder to start again`);
+  throw new Error(
+    `${folder} belongs to a run with other options (${list}); resume with the same, or remove the folder to start again`,
+  );
 }
 
 function panels({ losses, validation }: TrainingState) {
@@ -163,5 +178,10 @@ function panels({ losses, validation }: TrainingState) {
     { name: 'training, smoothed', points: smooth(points) },
   ];
   const held = validation.map(({ step, loss }): [number, number] => [step, loss]);
-  return { title: 'Loss', xLabel: 'step', yLabel: 'cross-entropy', series: held.length > 0 ? [...series, { name: 'validation', points: held }] : series };
+  return {
+    title: 'Loss',
+    xLabel: 'step',
+    yLabel: 'cross-entropy',
+    series: held.length > 0 ? [...series, { name: 'validation', points: held }] : series,
+  };
 }

@@ -25,12 +25,19 @@ const command = {
   usage: 'node --import tsx train/finetune-classifier.ts [options]',
   positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
   options: {
-    data: { type: 'string', default: embeddedCorpus, help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}` },
+    data: {
+      type: 'string',
+      default: embeddedCorpus,
+      help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}`,
+    },
     testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
     textColumn: { type: 'string', default: 'text', help: 'column of the texts' },
     textPairColumn: { type: 'string', help: 'column of the second texts, for tasks on pairs' },
     labelColumn: { type: 'string', default: 'label', help: 'column of the labels' },
-    model: { type: 'string', help: 'folder, model in the Hugging Face cache, or hub name; without it a new BERT is made' },
+    model: {
+      type: 'string',
+      help: 'folder, model in the Hugging Face cache, or hub name; without it a new BERT is made',
+    },
     layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
     hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
     heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
@@ -42,7 +49,11 @@ const command = {
     schedule: { type: 'choice', choices: scheduleNames, default: 'linear', help: 'learning-rate schedule' },
     warmupRatio: { type: 'number', default: 0.1, min: 0, max: 1, help: 'share of the steps that warm up' },
     maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
-    maxLength: { type: 'int', min: 3, help: 'tokens a text; longer ones are cut; default 128 with --model, 64 for a new BERT' },
+    maxLength: {
+      type: 'int',
+      min: 3,
+      help: 'tokens a text; longer ones are cut; default 128 with --model, 64 for a new BERT',
+    },
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
     saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
@@ -64,11 +75,13 @@ main(async () => {
   const { values: given, positionals } = parseOptions(command);
   const values = withDefaults(given);
   if (values.predict) return classify(values, positionals);
-  if (positionals.length > 0) throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
+  if (positionals.length > 0)
+    throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const checkpoint = await latestCheckpoint(output);
-  if (values.resume && !checkpoint) throw new UsageError(`${command.name}: ${output} has no checkpoint to resume; leave --resume away to start`);
+  if (values.resume && !checkpoint)
+    throw new UsageError(`${command.name}: ${output} has no checkpoint to resume; leave --resume away to start`);
 
   const source = values.resume ? checkpoint : values.model;
   const tokenizer = source ? await BertTokenizer.fromPretrained(source) : BertTokenizer.default();
@@ -77,7 +90,9 @@ main(async () => {
   const model = source ? await pretrained(source, data.labels) : newModel(values, tokenizer, data.labels);
   console.log(describeRun(data, model, values));
 
-  const [train, validation, test] = [data.train, data.validation, data.test].map((part) => tokenise(tokenizer, part, values.maxLength, values.keep));
+  const [train, validation, test] = [data.train, data.validation, data.test].map((part) =>
+    tokenise(tokenizer, part, values.maxLength, values.keep),
+  );
   const state = await fineTune({
     model,
     tokenizer,
@@ -86,7 +101,11 @@ main(async () => {
     options: trainingOptions(values),
     output,
     resumeFrom: values.resume ? checkpoint : undefined,
-    resumeCommand: ['node --import tsx train/finetune-classifier.ts', ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' '),
+    resumeCommand: [
+      'node --import tsx train/finetune-classifier.ts',
+      ...process.argv.slice(2).filter((word) => word !== '--resume'),
+      '--resume',
+    ].join(' '),
   });
 
   const { labels } = await predict(model, test!, { batchSize: values.batchSize, padTokenId: tokenizer.padTokenId });
@@ -103,8 +122,13 @@ async function pretrained(source: string, labels: readonly string[]): Promise<Be
   return BertForSequenceClassification.fromPretrained(source, { labels });
 }
 
-function newModel({ layers, hidden, heads, maxLength }: Values, { vocabSize }: BertTokenizer, labels: readonly string[]): BertForSequenceClassification {
-  if (hidden % heads !== 0) throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
+function newModel(
+  { layers, hidden, heads, maxLength }: Values,
+  { vocabSize }: BertTokenizer,
+  labels: readonly string[],
+): BertForSequenceClassification {
+  if (hidden % heads !== 0)
+    throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
   const config = BertConfig.create({
     vocabSize,
     labels,
@@ -119,7 +143,8 @@ function newModel({ layers, hidden, heads, maxLength }: Values, { vocabSize }: B
 
 async function classify({ model: folder, ...reading }: Values, texts: readonly string[]): Promise<void> {
   if (!folder) throw new UsageError(`${command.name}: --predict needs a trained model: --model FOLDER`);
-  if (texts.length === 0) throw new UsageError(`${command.name}: --predict needs texts: --predict --model FOLDER "some text" "another"`);
+  if (texts.length === 0)
+    throw new UsageError(`${command.name}: --predict needs texts: --predict --model FOLDER "some text" "another"`);
   const tokenizer = await BertTokenizer.fromPretrained(folder);
   const model = await BertForSequenceClassification.fromPretrained(folder);
   console.log(await showPredictions(model, tokenizer, texts, reading));

@@ -17,7 +17,8 @@ export class InterruptWatch {
   private readonly listener = (): void => {
     const now = Date.now();
     if (this.since !== undefined && now - this.since > sameKeyPress) process.exit(130);
-    if (this.since === undefined) process.stderr.write('\nstopping after this step; Ctrl-C again quits without saving\n');
+    if (this.since === undefined)
+      process.stderr.write('\nstopping after this step; Ctrl-C again quits without saving\n');
     this.since ??= now;
   };
 

@@ -50,7 +50,12 @@ export async function saveTraining(
     await writeSafetensors(
       join(temporary, 'optimizer.safetensors'),
       groups.flatMap(({ tensors }, i) =>
-        tensors.map((x, k) => ({ name: `group.${i}.${k}`, dtype: 'F32' as const, shape: x.shape, data: async () => (await x.data()) as Float32Array })),
+        tensors.map((x, k) => ({
+          name: `group.${i}.${k}`,
+          dtype: 'F32' as const,
+          shape: x.shape,
+          data: async () => (await x.data()) as Float32Array,
+        })),
       ),
     );
     const full = { ...state, random: randomState(), optimizerSteps: groups.map(({ steps }) => steps) };
@@ -82,12 +87,19 @@ export async function latestCheckpoint(output: string): Promise<string | undefin
 /** Reads where a run stands; its model is loaded like any other from the same folder. */
 export async function readTrainingState(folder: string): Promise<z.infer<typeof stateSchema>> {
   const parsed = stateSchema.safeParse(await readJsonFile(join(folder, 'trainer_state.json')));
-  if (!parsed.success) throw new Error(`${folder}/trainer_state.json is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`);
+  if (!parsed.success)
+    throw new Error(
+      `${folder}/trainer_state.json is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`,
+    );
   return parsed.data;
 }
 
 /** Puts optimizer and random numbers back to where the checkpoint was written. */
-export async function restoreTraining(folder: string, state: z.infer<typeof stateSchema>, optimizer: AnyOptimizer): Promise<void> {
+export async function restoreTraining(
+  folder: string,
+  state: z.infer<typeof stateSchema>,
+  optimizer: AnyOptimizer,
+): Promise<void> {
   using _ = scope();
   const file = await SafetensorsFile.open(join(folder, 'optimizer.safetensors'));
   try {

@@ -34,7 +34,10 @@ export const softplus = unary('softplus', (x) => e.add(e.max(x, 0), e.log1p(e.ex
 /** log(sigmoid(x)) = -softplus(-x). */
 export const logSigmoid = unary('logSigmoid', (x) => e.sub(e.min(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), float);
 
-const leaky = mapFunction('leakyRelu', ['v'], ([x], [slope]) => e.select(e.le(x!, 0), e.mul(slope!, x!), x!), { float: true, scalars: 1 });
+const leaky = mapFunction('leakyRelu', ['v'], ([x], [slope]) => e.select(e.le(x!, 0), e.mul(slope!, x!), x!), {
+  float: true,
+  scalars: 1,
+});
 
 /** x for positive x, else slope * x. */
 export const leakyRelu = (x: Tensor, slope = 0.01): Tensor => applyMap(leaky, [x], [slope]);

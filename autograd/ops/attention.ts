@@ -28,7 +28,9 @@ export interface AttentionOptions {
 export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: AttentionOptions = {}): Tensor {
   requireFloat('scaledDotProductAttention', q);
   if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1)) {
-    throw new ShapeError(`scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`);
+    throw new ShapeError(
+      `scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`,
+    );
   }
   // Scaling the queries costs less than scaling the scores.
   let scores = matmul(mul(q, scale ?? 1 / Math.sqrt(q.shape.at(-1)!)), transpose(k)); // (..., Tq, Tk)
@@ -42,7 +44,9 @@ export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, s
  */
 export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   if (v.shape.at(-2) !== k.shape.at(-2)) {
-    throw new ShapeError(`scaledDotProductAttention: keys ${show(k.shape)} and values ${show(v.shape)} must be equally many`);
+    throw new ShapeError(
+      `scaledDotProductAttention: keys ${show(k.shape)} and values ${show(v.shape)} must be equally many`,
+    );
   }
   const { dropout = 0, training = true } = options;
   return matmul(drop(attentionWeights(q, k, options), dropout, { training }), v); // (..., Tq, D)

@@ -38,7 +38,9 @@ export function cast(x: Tensor, dtype: Dtype): Tensor {
 /** Sums over `axes`; the other axes stay. */
 const sumOp = defineOp<{ axes: readonly number[] }>({
   name: 'sum',
-  infer: ([x], { axes }) => [{ shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: promote(x!.dtype, 'i32') }],
+  infer: ([x], { axes }) => [
+    { shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: promote(x!.dtype, 'i32') },
+  ],
   lower(lowering, [x], [y], { axes }) {
     if (x!.size === 0) fillInto(lowering, y!, 0);
     else lowerReduce(lowering, 'sum', x!, axes, y!);
@@ -77,8 +79,11 @@ const expandOp = defineView<{ shape: readonly number[] }>({
 export function expand(x: Tensor, shape: readonly number[]): Tensor {
   const missing = shape.length - x.ndim;
   const full = shape.map((length, axis) => (length === -1 ? (x.shape[axis - missing] ?? -1) : length));
-  const fits = missing >= 0 && full.every((length, axis) => length >= 0 && [undefined, 1, length].includes(x.shape[axis - missing]));
-  if (!fits) throw new ShapeError(`expand: ${show(x.shape)} does not expand to ${show(shape)}; only axes of length 1 repeat`);
+  const fits =
+    missing >= 0 &&
+    full.every((length, axis) => length >= 0 && [undefined, 1, length].includes(x.shape[axis - missing]));
+  if (!fits)
+    throw new ShapeError(`expand: ${show(x.shape)} does not expand to ${show(shape)}; only axes of length 1 repeat`);
   return sameShape(full, x.shape) ? x : applyView(expandOp, x, { shape: full });
 }
 
@@ -86,7 +91,9 @@ export function expand(x: Tensor, shape: readonly number[]): Tensor {
 export function sumTo(g: Tensor, shape: readonly number[]): Tensor {
   if (sameShape(g.shape, shape)) return g;
   const missing = g.ndim - shape.length;
-  const axes = g.shape.flatMap((length, axis) => (axis < missing || (shape[axis - missing] === 1 && length !== 1) ? [axis] : []));
+  const axes = g.shape.flatMap((length, axis) =>
+    axis < missing || (shape[axis - missing] === 1 && length !== 1) ? [axis] : [],
+  );
   if (axes.length === 0) return reshape(g, shape);
   const [y] = apply(sumOp, [g], { axes });
   return reshape(y!, shape);

@@ -57,7 +57,8 @@ const chooseRight = mapFunction('where', ['b', 'v'], ([c, a], [s]) => e.select(c
 /** condition ? a : b by element, with broadcasting. a and b are tensors or one of them a number. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   if (typeof a === 'number') {
-    if (typeof b === 'number') throw new ShapeError('where: one of the two branches must be a tensor; wrap a number with full()');
+    if (typeof b === 'number')
+      throw new ShapeError('where: one of the two branches must be a tensor; wrap a number with full()');
     return applyMap(chooseLeft, [condition, b], [a]);
   }
   return typeof b === 'number' ? applyMap(chooseRight, [condition, a], [b]) : applyMap(choose, [condition, a, b]);

@@ -11,7 +11,8 @@ const concatOp = defineOp<{ axis: number }>({
   infer(inputs, { axis }) {
     const [first] = inputs;
     for (const { shape, dtype } of inputs) {
-      const fits = shape.length === first!.shape.length && shape.every((length, i) => i === axis || length === first!.shape[i]);
+      const fits =
+        shape.length === first!.shape.length && shape.every((length, i) => i === axis || length === first!.shape[i]);
       if (!fits || dtype !== first!.dtype) {
         const all = inputs.map((x) => `${x.dtype} ${show(x.shape)}`).join(', ');
         throw new ShapeError(`concat: ${all} must agree in dtype and in every axis but ${axis}`);

@@ -106,16 +106,25 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   const axis = logits.ndim === 1 ? 0 : 1;
   const classes = logits.shape[axis]!;
   if (weight && !sameShape(weight.shape, [classes])) {
-    throw new ShapeError(`crossEntropy: weight ${show(weight.shape)} must have one element for each of the ${classes} classes`);
+    throw new ShapeError(
+      `crossEntropy: weight ${show(weight.shape)} must have one element for each of the ${classes} classes`,
+    );
   }
-  if (isFloat(target.dtype) && sameShape(target.shape, logits.shape)) return withProbabilities(logits, target, options, axis);
+  if (isFloat(target.dtype) && sameShape(target.shape, logits.shape))
+    return withProbabilities(logits, target, options, axis);
   const expected = logits.shape.filter((_, i) => i !== axis);
   if (!sameShape(target.shape, expected)) {
-    throw new ShapeError(`crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} or probabilities of their own shape, got ${show(target.shape)}`);
+    throw new ShapeError(
+      `crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} or probabilities of their own shape, got ${show(target.shape)}`,
+    );
   }
   checkLabels(target, classes, ignoreIndex);
   const rows = logits.ndim > 2 ? permute(logits, [0, ...logits.shape.slice(2).map((_, i) => i + 2), 1]) : logits;
-  const inputs = [reshape(rows, [-1, classes]), cast(reshape(target, [-1]), 'i32'), ...(weight ? [cast(weight, 'f32')] : [])];
+  const inputs = [
+    reshape(rows, [-1, classes]),
+    cast(reshape(target, [-1]), 'i32'),
+    ...(weight ? [cast(weight, 'f32')] : []),
+  ];
   const [loss, stats] = apply(lossOp, inputs, { ignoreIndex, smoothing: labelSmoothing });
   if (reduction === 'none') return reshape(loss!, expected);
   const total = sum(loss!);
@@ -125,9 +134,16 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
 function checkLabels(target: Tensor, classes: number, ignoreIndex: number): void {
   const range = knownRange(target);
   if (!range) return;
-  const bad = range[1] >= classes && range[1] !== ignoreIndex ? range[1] : range[0] < 0 && range[0] !== ignoreIndex ? range[0] : undefined;
+  const bad =
+    range[1] >= classes && range[1] !== ignoreIndex
+      ? range[1]
+      : range[0] < 0 && range[0] !== ignoreIndex
+        ? range[0]
+        : undefined;
   if (bad !== undefined) {
-    throw new ShapeError(`crossEntropy: label ${bad} is out of range for ${classes} classes; labels run from 0 to ${classes - 1} (${ignoreIndex} is ignored)`);
+    throw new ShapeError(
+      `crossEntropy: label ${bad} is out of range for ${classes} classes; labels run from 0 to ${classes - 1} (${ignoreIndex} is ignored)`,
+    );
   }
 }
 

@@ -65,11 +65,14 @@ export function knownRange(x: Tensor): readonly [number, number] | undefined {
 
 /** Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only the device does. */
 export function checkIndex(op: string, index: Tensor, length: number): Tensor {
-  if (index.dtype === 'bool' || index.dtype === 'f16') throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
+  if (index.dtype === 'bool' || index.dtype === 'f16')
+    throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
   const range = knownRange(index);
   if (range && (range[1] >= length || range[0] < -length)) {
     const bad = range[1] >= length ? range[1] : range[0];
-    throw new ShapeError(`${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`);
+    throw new ShapeError(
+      `${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`,
+    );
   }
   return cast(index, 'i32');
 }
@@ -131,8 +134,12 @@ function axisParams(shape: readonly number[], index: Tensor, axis: number, x: Te
 }
 
 function checkAxisShapes(op: string, x: Spec, index: Spec, axis: number): void {
-  const fits = x.shape.length === index.shape.length && x.shape.every((length, i) => i === axis || length >= index.shape[i]!);
-  if (!fits) throw new ShapeError(`${op}: the index's ${show(index.shape)} must not exceed ${show(x.shape)} in any axis${axis >= 0 ? ` but ${axis}` : ''}`);
+  const fits =
+    x.shape.length === index.shape.length && x.shape.every((length, i) => i === axis || length >= index.shape[i]!);
+  if (!fits)
+    throw new ShapeError(
+      `${op}: the index's ${show(index.shape)} must not exceed ${show(x.shape)} in any axis${axis >= 0 ? ` but ${axis}` : ''}`,
+    );
 }
 
 /** The beginning of x along every axis but one, as long as the index there. */
@@ -157,7 +164,13 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tenso
   checkAxisShapes('scatterAdd', source, index, -1);
   const places = checkIndex('scatterAdd', index, x.shape[at]!);
   const [sums] = apply(scatterAddOp, [cropTo(source, index.shape, -1), places], { axis: at, length: x.shape[at]! });
-  return add(x, pad(sums!, sums!.shape.map((length, i) => [0, x.shape[i]! - length] as const)));
+  return add(
+    x,
+    pad(
+      sums!,
+      sums!.shape.map((length, i) => [0, x.shape[i]! - length] as const),
+    ),
+  );
 }
 
 /** 1 where the index equals the position along a new last axis, else 0; f32. */

@@ -38,13 +38,32 @@ export const mapOp: Op<MapAttrs> = defineOp<MapAttrs>({
   name: ({ fn }) => fn.name,
   infer(inputs, { fn, scalars }) {
     const shape = broadcastShapes(fn.name, ...inputs.map((x) => x.shape));
-    return [{ shape, dtype: fn.expr.kind === 'b' ? 'bool' : computeDtype(fn, inputs.map((x) => x.dtype), scalars) }];
+    return [
+      {
+        shape,
+        dtype:
+          fn.expr.kind === 'b'
+            ? 'bool'
+            : computeDtype(
+                fn,
+                inputs.map((x) => x.dtype),
+                scalars,
+              ),
+      },
+    ];
   },
   lower({ emit }, inputs, [y], { fn, scalars }) {
     const dtypes = inputs.map((x) => x.dtype);
-    const operands = inputs.map((x, i) => ({ dtype: x.dtype, kind: fn.kinds[i]!, layout: broadcastLayout(x, y!.shape) }));
+    const operands = inputs.map((x, i) => ({
+      dtype: x.dtype,
+      kind: fn.kinds[i]!,
+      layout: broadcastLayout(x, y!.shape),
+    }));
     const output = { dtype: y!.dtype, layout: y!, fresh: true };
-    emit(map({ name: fn.name, expr: fn.expr, operands, scalars, compute: computeDtype(fn, dtypes, scalars), output }), [...inputs, y!]);
+    emit(map({ name: fn.name, expr: fn.expr, operands, scalars, compute: computeDtype(fn, dtypes, scalars), output }), [
+      ...inputs,
+      y!,
+    ]);
   },
   saves({ fn }) {
     const read = new Set(derivativesOf(fn).flatMap((d) => d?.operands ?? []));
@@ -74,7 +93,10 @@ function derivativesOf(fn: MapFunction): readonly (Derivative | null)[] {
     if (!expr) return null;
     const operands = inputsOf(expr);
     const kinds = operands.map((k) => (k === 0 ? 'v' : fn.kinds[k - 1]!));
-    return { operands, fn: { name: `${fn.name}.d${i}`, expr: renumber(expr, operands, new Map()), kinds, float: true } };
+    return {
+      operands,
+      fn: { name: `${fn.name}.d${i}`, expr: renumber(expr, operands, new Map()), kinds, float: true },
+    };
   });
   return fn.derivatives;
 }
@@ -137,7 +159,8 @@ export function binary(
   const left = mapFunction(name, ['v'], ([b], [s]) => build(s!, b!), { ...options, scalars: 1 });
   return (a, b) => {
     if (typeof a === 'number') {
-      if (typeof b === 'number') throw new TypeError(`${name}: one operand must be a tensor, got the numbers ${a} and ${b}`);
+      if (typeof b === 'number')
+        throw new TypeError(`${name}: one operand must be a tensor, got the numbers ${a} and ${b}`);
       return applyMap(left, [b], [a]);
     }
     return typeof b === 'number' ? applyMap(right, [a], [b]) : applyMap(both, [a, b]);

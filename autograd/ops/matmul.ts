@@ -64,10 +64,14 @@ function check(a: Spec, b: Spec, bias: Spec | undefined): void {
   requireFloat('matmul', a);
   requireFloat('matmul', b);
   if (a.shape.length < 2 || b.shape.length < 2 || a.shape.at(-1) !== b.shape.at(-2)) {
-    throw new ShapeError(`matmul: ${show(a.shape)} @ ${show(b.shape)}: the last axis of the first must equal the second-last of the second`);
+    throw new ShapeError(
+      `matmul: ${show(a.shape)} @ ${show(b.shape)}: the last axis of the first must equal the second-last of the second`,
+    );
   }
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== b.shape.at(-1))) {
-    throw new ShapeError(`matmul: bias ${show(bias.shape)} must have one element for each of the ${b.shape.at(-1)} columns`);
+    throw new ShapeError(
+      `matmul: bias ${show(bias.shape)} must have one element for each of the ${b.shape.at(-1)} columns`,
+    );
   }
 }
 
@@ -96,11 +100,19 @@ function batched(
     // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that is not enough.
     const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
     const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
-    const spread = { dtype: full.dtype, shape: out.shape, strides: [...strides(full), ...full.strides.slice(-2)], offset: full.offset };
+    const spread = {
+      dtype: full.dtype,
+      shape: out.shape,
+      strides: [...strides(full), ...full.strides.slice(-2)],
+      offset: full.offset,
+    };
     lowering.emit(copyInto(spread, out), [full, out]);
     return full === b ? batched(lowering, a, out, shape) : batched(lowering, out, b, shape);
   }
-  const two = (list: readonly number[], missing: number): [number, number] => [list[list.length - 2] ?? missing, list[list.length - 1] ?? missing];
+  const two = (list: readonly number[], missing: number): [number, number] => [
+    list[list.length - 2] ?? missing,
+    list[list.length - 1] ?? missing,
+  ];
   const operand = (x: Tensor, i: number): Operand => ({
     tensor: x,
     operand: {
@@ -115,16 +127,30 @@ function batched(
 }
 
 /** Copies an operand so that its rows are contiguous and start at multiples of four elements. */
-function pack(lowering: Lowering, { tensor, operand }: Operand, rows: number, cols: number, batch: readonly [number, number]): Operand {
+function pack(
+  lowering: Lowering,
+  { tensor, operand }: Operand,
+  rows: number,
+  cols: number,
+  batch: readonly [number, number],
+): Operand {
   const pitch = Math.ceil(cols / 4) * 4;
   const counts = batch.map((count, i) => (operand.batch[i] === 0 ? 1 : count)) as [number, number];
   const shape = [...counts, rows, cols];
   const strides: [number, number, number, number] = [counts[1] * rows * pitch, rows * pitch, pitch, 1];
   const packed = lowering.temporary([sizeOf(counts) * rows * pitch], tensor.dtype);
-  const source = { dtype: tensor.dtype, shape, strides: [...operand.batch, operand.row, operand.col], offset: operand.offset };
+  const source = {
+    dtype: tensor.dtype,
+    shape,
+    strides: [...operand.batch, operand.row, operand.col],
+    offset: operand.offset,
+  };
   lowering.emit(copyInto(source, { shape, strides, offset: 0 }), [tensor, packed]);
   const repeat = (axis: 0 | 1): number => (operand.batch[axis] === 0 ? 0 : strides[axis]);
-  return { tensor: packed, operand: { dtype: tensor.dtype, offset: 0, row: pitch, col: 1, batch: [repeat(0), repeat(1)] } };
+  return {
+    tensor: packed,
+    operand: { dtype: tensor.dtype, offset: 0, row: pitch, col: 1, batch: [repeat(0), repeat(1)] },
+  };
 }
 
 /**
@@ -132,7 +158,8 @@ function pack(lowering: Lowering, { tensor, operand }: Operand, rows: number, co
  * the right a column.
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
-  if (a.ndim === 0 || b.ndim === 0) throw new ShapeError(`matmul: ${show(a.shape)} @ ${show(b.shape)}: scalars multiply with mul()`);
+  if (a.ndim === 0 || b.ndim === 0)
+    throw new ShapeError(`matmul: ${show(a.shape)} @ ${show(b.shape)}: scalars multiply with mul()`);
   if (a.ndim === 1) return dropAxis(matmul(reshape(a, [1, -1]), b), b.ndim === 1 ? -1 : -2);
   if (b.ndim === 1) return dropAxis(matmul(a, reshape(b, [-1, 1])), -1);
   if (b.ndim === 2 && a.ndim > 2) return affine(a, b);
@@ -158,7 +185,9 @@ function dropAxis(x: Tensor, axis: number): Tensor {
 /** x @ weight^T + bias: x [..., in], weight [out, in], bias [out] (PyTorch's layout). */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   if (x.ndim === 0 || weight.ndim !== 2 || x.shape.at(-1) !== weight.shape[1]) {
-    throw new ShapeError(`linear: ${show(x.shape)} needs a weight [out, ${x.shape.at(-1) ?? 'in'}], got ${show(weight.shape)}`);
+    throw new ShapeError(
+      `linear: ${show(x.shape)} needs a weight [out, ${x.shape.at(-1) ?? 'in'}], got ${show(weight.shape)}`,
+    );
   }
   if (x.ndim === 1) return reshape(affine(reshape(x, [1, -1]), transpose(weight), bias), [weight.shape[0]!]);
   return affine(x, transpose(weight), bias);

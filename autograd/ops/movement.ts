@@ -10,14 +10,21 @@ const permuteOp = defineView<{ axes: readonly number[] }>({
     strides: axes.map((axis) => strides[axis]!),
     offset,
   }),
-  vjp: ({ g, attrs: { axes } }) => [permute(g, axes.map((_, i) => axes.indexOf(i)))],
+  vjp: ({ g, attrs: { axes } }) => [
+    permute(
+      g,
+      axes.map((_, i) => axes.indexOf(i)),
+    ),
+  ],
 });
 
 /** Reorders axes: axis i of the result is axis axes[i] of x. No copy. */
 export function permute(x: Tensor, axes: readonly number[]): Tensor {
   const list = axes.map((axis) => normaliseAxis('permute', axis, x.ndim));
   if (list.length !== x.ndim || new Set(list).size !== x.ndim) {
-    throw new ShapeError(`permute: axes [${axes.join(', ')}] must name each of the ${x.ndim} axes of ${show(x.shape)} once`);
+    throw new ShapeError(
+      `permute: axes [${axes.join(', ')}] must name each of the ${x.ndim} axes of ${show(x.shape)} once`,
+    );
   }
   return list.every((axis, i) => axis === i) ? x : applyView(permuteOp, x, { axes: list });
 }

@@ -99,9 +99,12 @@ function checkParameter(name: string, x: Spec, parameter: Spec | undefined): voi
   if (!parameter) return;
   const cols = x.shape.at(-1);
   if (parameter.shape.length !== 1 || parameter.shape[0] !== cols) {
-    throw new ShapeError(`${name}: weight and bias of ${show(x.shape)} must be [${cols ?? ''}], got ${show(parameter.shape)}`);
+    throw new ShapeError(
+      `${name}: weight and bias of ${show(x.shape)} must be [${cols ?? ''}], got ${show(parameter.shape)}`,
+    );
   }
-  if (parameter.dtype !== x.dtype) throw new ShapeError(`${name}: weight and bias must be ${x.dtype} like the input, got ${parameter.dtype}`);
+  if (parameter.dtype !== x.dtype)
+    throw new ShapeError(`${name}: weight and bias must be ${x.dtype} like the input, got ${parameter.dtype}`);
 }
 
 /** The normalised rows and their reciprocal deviation, in ops on x. */

@@ -20,7 +20,8 @@ interface RandomAttrs {
 const randomOp = defineOp<RandomAttrs>({
   name: ({ kind }) => kind,
   infer: (_, { shape, dtype }) => [{ shape, dtype }],
-  lower: ({ emit }, _, [y], { kind, a, b, draw }) => emit(random({ kind, count: y!.size, dtype: y!.dtype, a, b, draw }), [y!]),
+  lower: ({ emit }, _, [y], { kind, a, b, draw }) =>
+    emit(random({ kind, count: y!.size, dtype: y!.dtype, a, b, draw }), [y!]),
   vjp: 'none',
 });
 

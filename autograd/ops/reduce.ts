@@ -28,7 +28,9 @@ const extremeOp = defineOp<ExtremeAttrs>({
   name: ({ kind }) => kind,
   infer([x], { kind, axes }) {
     if (axes.some((axis) => x!.shape[axis] === 0)) {
-      throw new ShapeError(`${kind}: shape ${show(x!.shape)} has nothing to reduce along axes [${axes.join(', ')}]; it has no identity`);
+      throw new ShapeError(
+        `${kind}: shape ${show(x!.shape)} has nothing to reduce along axes [${axes.join(', ')}]; it has no identity`,
+      );
     }
     return [{ shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: x!.dtype }];
   },
@@ -43,7 +45,12 @@ const extremeOp = defineOp<ExtremeAttrs>({
   },
 });
 
-function extreme(kind: 'max' | 'min', x: Tensor, axes: number | readonly number[] | undefined, keepDims: boolean): Tensor {
+function extreme(
+  kind: 'max' | 'min',
+  x: Tensor,
+  axes: number | readonly number[] | undefined,
+  keepDims: boolean,
+): Tensor {
   const list = normaliseAxes(kind, axes, x.ndim);
   const [y] = apply(extremeOp, [x], { kind, axes: list });
   return keepDims ? reshape(y!, keptShape(x, list)) : y!;
@@ -62,14 +69,23 @@ export function min(x: Tensor, axes?: number | readonly number[], { keepDims = f
 const argOp = defineOp<{ kind: 'argmax' | 'argmin'; axis: number }>({
   name: ({ kind }) => kind,
   infer([x], { kind, axis }) {
-    if (x!.shape[axis] === 0) throw new ShapeError(`${kind}: axis ${axis} of ${show(x!.shape)} is empty; it has no index`);
+    if (x!.shape[axis] === 0)
+      throw new ShapeError(`${kind}: axis ${axis} of ${show(x!.shape)} is empty; it has no index`);
     return [{ shape: x!.shape.filter((_, i) => i !== axis), dtype: 'i32' }];
   },
   lower({ emit }, [x], [y], { kind, axis }) {
     const rest = (list: readonly number[]): number[] => list.filter((_, i) => i !== axis);
     const { dtype, offset, shape, strides } = x!;
     emit(
-      argReduce({ kind, dtype, shape: rest(shape), strides: rest(strides), offset, length: shape[axis] ?? 1, stride: strides[axis] ?? 0 }),
+      argReduce({
+        kind,
+        dtype,
+        shape: rest(shape),
+        strides: rest(strides),
+        offset,
+        length: shape[axis] ?? 1,
+        stride: strides[axis] ?? 0,
+      }),
       [x!, y!],
     );
   },
@@ -110,7 +126,11 @@ export function variance(x: Tensor, axes?: number | readonly number[], options: 
 }
 
 /** log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that nothing overflows. */
-export function logsumexp(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
+export function logsumexp(
+  x: Tensor,
+  axes?: number | readonly number[],
+  { keepDims = false }: ReduceOptions = {},
+): Tensor {
   requireFloat('logsumexp', x);
   const list = normaliseAxes('logsumexp', axes, x.ndim);
   const top = max(x, list, { keepDims: true }).detach();

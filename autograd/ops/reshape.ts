@@ -41,7 +41,9 @@ function completeShape(x: Tensor, shape: readonly number[]): number[] {
   const full = shape.map((length) => (length === -1 ? x.size / Math.max(known, 1) : length));
   const whole = full.every((length) => Number.isInteger(length) && length >= 0);
   if (unknown > 1 || !whole || sizeOf(full) !== x.size) {
-    throw new ShapeError(`reshape: ${show(x.shape)} (${x.size} elements) does not fit ${show(shape)}; lengths must multiply to ${x.size}, and at most one may be -1`);
+    throw new ShapeError(
+      `reshape: ${show(x.shape)} (${x.size} elements) does not fit ${show(shape)}; lengths must multiply to ${x.size}, and at most one may be -1`,
+    );
   }
   return full;
 }

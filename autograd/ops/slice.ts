@@ -52,7 +52,8 @@ export type Range = readonly [start?: number | null, end?: number | null, step?:
  * x[ranges]: one range for each leading axis. Negative starts, ends and indices count from the end; steps are positive. No copy.
  */
 export function slice(x: Tensor, ...ranges: Range[]): Tensor {
-  if (ranges.length > x.ndim) throw new ShapeError(`slice: ${ranges.length} ranges for the ${x.ndim} axes of ${show(x.shape)}`);
+  if (ranges.length > x.ndim)
+    throw new ShapeError(`slice: ${ranges.length} ranges for the ${x.ndim} axes of ${show(x.shape)}`);
   const resolved = x.shape.map((length, axis) => resolveRange(x, axis, length, ranges[axis]));
   const attrs = {
     starts: resolved.map((r) => r.start),
@@ -70,7 +71,12 @@ export function slice(x: Tensor, ...ranges: Range[]): Tensor {
     : cut;
 }
 
-function resolveRange(x: Tensor, axis: number, length: number, range: Range): { start: number; length: number; step: number } {
+function resolveRange(
+  x: Tensor,
+  axis: number,
+  length: number,
+  range: Range,
+): { start: number; length: number; step: number } {
   if (range === undefined || range === null) return { start: 0, length, step: 1 };
   if (typeof range === 'number') {
     const at = range < 0 ? range + length : range;
@@ -80,11 +86,13 @@ function resolveRange(x: Tensor, axis: number, length: number, range: Range): { 
     return { start: at, length: 1, step: 1 };
   }
   const [from, to, step = 1] = range;
-  if (!Number.isInteger(step) || step < 1) throw new ShapeError(`slice: step ${step} of axis ${axis} must be a positive integer; flip() reverses`);
+  if (!Number.isInteger(step) || step < 1)
+    throw new ShapeError(`slice: step ${step} of axis ${axis} must be a positive integer; flip() reverses`);
   const bound = (value: number): number => Math.min(Math.max(value < 0 ? value + length : value, 0), length);
   const start = bound(from ?? 0);
   const end = bound(to ?? length);
-  if (!Number.isInteger(start) || !Number.isInteger(end)) throw new ShapeError(`slice: range [${range.join(', ')}] of axis ${axis} is not whole`);
+  if (!Number.isInteger(start) || !Number.isInteger(end))
+    throw new ShapeError(`slice: range [${range.join(', ')}] of axis ${axis} is not whole`);
   return { start, length: Math.max(0, Math.ceil((end - start) / step)), step };
 }
 
@@ -107,13 +115,16 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
   const at = normaliseAxis('split', axis, x.ndim);
   const length = x.shape[at]!;
-  if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0)) throw new ShapeError(`split: size ${sizes} must be a positive integer`);
+  if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0))
+    throw new ShapeError(`split: size ${sizes} must be a positive integer`);
   const parts =
     typeof sizes === 'number'
       ? Array.from({ length: Math.max(1, Math.ceil(length / sizes)) }, (_, i) => Math.min(sizes, length - i * sizes))
       : sizes;
   if (parts.reduce((a, b) => a + b, 0) !== length) {
-    throw new ShapeError(`split: sizes [${parts.join(', ')}] must add up to ${length}, the length of axis ${at} of ${show(x.shape)}`);
+    throw new ShapeError(
+      `split: sizes [${parts.join(', ')}] must add up to ${length}, the length of axis ${at} of ${show(x.shape)}`,
+    );
   }
   let start = 0;
   return parts.map((size) => {
@@ -140,9 +151,13 @@ export function unbind(x: Tensor, axis = 0): Tensor[] {
  * crop.
  */
 export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
-  if (padding.length > x.ndim) throw new ShapeError(`pad: ${padding.length} pairs for the ${x.ndim} axes of ${show(x.shape)}`);
+  if (padding.length > x.ndim)
+    throw new ShapeError(`pad: ${padding.length} pairs for the ${x.ndim} axes of ${show(x.shape)}`);
   const pairs = x.shape.map((_, axis) => padding[axis - x.ndim + padding.length] ?? ([0, 0] as const));
-  const cropped = slice(x, ...pairs.map(([before, after], axis): Range => [Math.max(0, -before), x.shape[axis]! - Math.max(0, -after)]));
+  const cropped = slice(
+    x,
+    ...pairs.map(([before, after], axis): Range => [Math.max(0, -before), x.shape[axis]! - Math.max(0, -after)]),
+  );
   const grow = pairs.map(([before, after]) => [Math.max(0, before), Math.max(0, after)] as const);
   if (grow.every(([before, after]) => before === 0 && after === 0)) return cropped;
   const attrs = { starts: grow.map(([before]) => before), lengths: cropped.shape, steps: x.shape.map(() => 1) };

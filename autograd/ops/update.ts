@@ -54,7 +54,9 @@ const stepOp = defineOp<StepAttrs>({
 
 function checkPair(op: string, x: Spec, g: Spec): void {
   if (x.dtype !== 'f32' || g.dtype !== 'f32' || !sameShape(x.shape, g.shape)) {
-    throw new ShapeError(`${op}: parameter ${x.dtype} ${show(x.shape)} and gradient ${g.dtype} ${show(g.shape)} must be f32 of one shape`);
+    throw new ShapeError(
+      `${op}: parameter ${x.dtype} ${show(x.shape)} and gradient ${g.dtype} ${show(g.shape)} must be f32 of one shape`,
+    );
   }
 }
 
@@ -108,7 +110,10 @@ export class OptimizerState {
     for (const { parameters, starts, arrays } of this.chunks) {
       const moved = parameters.filter((x) => gradients.has(x));
       const view = moved.find((x) => !x.isContiguous || x.offset !== 0);
-      if (view) throw new ShapeError(`${step.kind}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`);
+      if (view)
+        throw new ShapeError(
+          `${step.kind}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`,
+        );
       if (moved.length === 0) continue;
       const attrs = {
         step,
@@ -126,10 +131,12 @@ const sumSquaresOp = defineOp<null>({
   name: 'globalNorm',
   infer: () => [{ shape: [], dtype: 'f32' }],
   lower(lowering, inputs, [y]) {
-    const tensors = inputs.filter(({ size }) => size > 0).map((x) => {
-      const row = lowering.contiguous(x);
-      return row.offset === 0 ? row : lowering.copy(row);
-    });
+    const tensors = inputs
+      .filter(({ size }) => size > 0)
+      .map((x) => {
+        const row = lowering.contiguous(x);
+        return row.offset === 0 ? row : lowering.copy(row);
+      });
     const sizes = tensors.map(({ size }) => size);
     if (sizes.length === 0) return fillInto(lowering, y!, 0);
     const partials = lowering.temporary([partialsFor(sizes)], 'f32');

@@ -31,7 +31,10 @@ interface Primitive {
 
 const flat: Vjp = (_, args) => args.map(() => null);
 const infix = (symbol: string) => (a: string, b: string) => `(${a} ${symbol} ${b})`;
-const call = (name: string) => (...args: string[]) => `${name}(${args.join(', ')})`;
+const call =
+  (name: string) =>
+  (...args: string[]) =>
+    `${name}(${args.join(', ')})`;
 const number = (wgsl: Primitive['wgsl'], vjp: Vjp): Primitive => ({ result: 'v', wgsl, vjp });
 const truth = (wgsl: Primitive['wgsl']): Primitive => ({ result: 'b', wgsl, vjp: flat });
 

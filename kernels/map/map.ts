@@ -46,7 +46,8 @@ export function map(params: MapParams): Dispatch {
   const rank = merged.shape.length;
   const vectors = layouts.map(({ offset }, k) => vectorises(offset, merged.strides[k]!));
   const stores = merged.strides[operands.length]![rank - 1] ?? 1;
-  const width = vectors.every(Boolean) && (rank === 0 || stores === 1) && fits(merged.shape, output.fresh === true) ? 4 : 1;
+  const width =
+    vectors.every(Boolean) && (rank === 0 || stores === 1) && fits(merged.shape, output.fresh === true) ? 4 : 1;
   const count = sizeOf(shape);
   const threads = Math.ceil(count / width);
 
@@ -83,7 +84,9 @@ export function map(params: MapParams): Dispatch {
   const printed = print(expr);
   const result = printed.result;
   const vec = (type: string): string => (width === 4 ? `vec4<${type}>` : type);
-  const bindings = operands.map(({ dtype }, k) => read(`a${k}`, isVector(k) ? `vec4<${storedType(dtype)}>` : storedType(dtype)));
+  const bindings = operands.map(({ dtype }, k) =>
+    read(`a${k}`, isVector(k) ? `vec4<${storedType(dtype)}>` : storedType(dtype)),
+  );
   if (inPlace) bindings.shift();
   return kernel({
     name,
@@ -93,7 +96,8 @@ export function map(params: MapParams): Dispatch {
     groups: Math.ceil(threads / workgroup),
     cost: {
       flops: count * Math.max(1, printed.statements.split('\n').length),
-      bytes: count * bytesOf(output.dtype) + operands.reduce((sum, o, k) => sum + touched(merged, k) * bytesOf(o.dtype), 0),
+      bytes:
+        count * bytesOf(output.dtype) + operands.reduce((sum, o, k) => sum + touched(merged, k) * bytesOf(o.dtype), 0),
     },
     declarations: `alias V = ${vec(computed)};\nalias B = ${vec('bool')};\nalias U = ${vec('u32')};\n${functionsUsedBy(printed.statements, computed, width)}`,
     body: `
@@ -123,7 +127,8 @@ function fits(shape: readonly number[], fresh: boolean): boolean {
 function unravel(rank: number): string {
   if (rank === 0) return '';
   const lines = ['var rest = id;'];
-  for (let axis = rank - 1; axis >= 1; axis--) lines.push(`let i${axis} = rest % p.d${axis}; rest = rest / p.d${axis};`);
+  for (let axis = rank - 1; axis >= 1; axis--)
+    lines.push(`let i${axis} = rest % p.d${axis}; rest = rest / p.d${axis};`);
   lines.push('let i0 = rest;');
   return lines.join('\n');
 }

@@ -46,9 +46,15 @@ export function matmulLanes(params: MatmulParams): Dispatch {
   const loadA = (q: number): string => {
     if (aReading === 'k4') return '';
     if (aReading === 'm4') {
-      return each(rows / 4, (r) => `let a${q}_${r} = vec4<f32>(a[(aBase + i32(row) + ${4 * r} + (k + ${q}) * p.ac) / 4]);`).join('\n');
+      return each(
+        rows / 4,
+        (r) => `let a${q}_${r} = vec4<f32>(a[(aBase + i32(row) + ${4 * r} + (k + ${q}) * p.ac) / 4]);`,
+      ).join('\n');
     }
-    return each(rows, (r) => `let a${q}_${r} = f32(a[aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + (k + ${q}) * p.ac]);`).join('\n');
+    return each(
+      rows,
+      (r) => `let a${q}_${r} = f32(a[aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + (k + ${q}) * p.ac]);`,
+    ).join('\n');
   };
   const valueA = (r: number, q: number): string => {
     if (aReading === 'k4') return `a${r}.${'xyzw'[q]}`;
@@ -56,14 +62,17 @@ export function matmulLanes(params: MatmulParams): Dispatch {
   };
   const loadB = (g: number, q: number): string => {
     const name = `let b${q}_${g}`;
-    if (bReading === 'n4') return `${name} = vec4<f32>(b[(bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}) / 4]);`;
-    const element = (e: number): string => `f32(b[bBase + (k + ${q}) * p.br + (i32(col) + ${g * lanes * 4 + e}) * p.bc])`;
+    if (bReading === 'n4')
+      return `${name} = vec4<f32>(b[(bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}) / 4]);`;
+    const element = (e: number): string =>
+      `f32(b[bBase + (k + ${q}) * p.br + (i32(col) + ${g * lanes * 4 + e}) * p.bc])`;
     return `${name} = vec4<f32>(${each(4, element).join(', ')});`;
   };
   /** `depth` steps along k. All loads first: then each accumulator is in a register for `depth` products. */
   const steps = (depth: number): string => {
     const loads = each(depth, (q) => [loadA(q), ...each(groupsPerLane, (g) => loadB(g, q))].join('\n'));
-    const product = (r: number, g: number) => (q: number) => `c${r}_${g} = fma(vec4<f32>(${valueA(r, q)}), b${q}_${g}, c${r}_${g});`;
+    const product = (r: number, g: number) => (q: number) =>
+      `c${r}_${g} = fma(vec4<f32>(${valueA(r, q)}), b${q}_${g}, c${r}_${g});`;
     const products = each(rows, (r) => each(groupsPerLane, (g) => each(depth, product(r, g)).join(' ')).join('\n'));
     return [...loads, ...products].join('\n');
   };
@@ -82,10 +91,14 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     ).join('\n');
   };
   const loadBias = (g: number): string => {
-    const element = (e: number): string => `f32(bias[p.biasO + i32(min(col + ${g * lanes * 4 + e}u, p.n - 1u)) * p.biasS])`;
+    const element = (e: number): string =>
+      `f32(bias[p.biasO + i32(min(col + ${g * lanes * 4 + e}u, p.n - 1u)) * p.biasS])`;
     return `let bias${g} = vec4<f32>(${each(4, element).join(', ')});`;
   };
-  const fourRows = each(rows, (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`).join('\n');
+  const fourRows = each(
+    rows,
+    (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
+  ).join('\n');
 
   return kernel({
     name: `matmul.lanes.${aReading}.${bReading}`,
@@ -126,6 +139,7 @@ ${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n
 function tailRows(rows: number): string {
   return Array.from(
     { length: rows },
-    (_, r) => `let w${r} = aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + k; let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`,
+    (_, r) =>
+      `let w${r} = aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + k; let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`,
   ).join('\n');
 }

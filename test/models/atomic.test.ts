@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeError, writeFileAtomic, writeFilesAtomic } from '../../models/io/atomic.ts';
+import { failure } from '../support/failure.ts';
 
 const test = suite('atomic writes');
 
@@ -18,16 +19,6 @@ test.before.each(async () => {
 test.after.each(async () => {
   await rm(folder, { recursive: true });
 });
-
-/** The rejection of `promise`, checked to be one line. */
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => new Error('nothing was refused'),
-    (reason: Error) => reason,
-  );
-  assert.not.match(error.message, /\n/);
-  return error.message;
-}
 
 test('writeFileAtomic makes folders, replaces files and leaves no others', async () => {
   const file = join(folder, 'a', 'b', 'c.txt');

@@ -1,7 +1,7 @@
 // What a BERT makes of its inputs, apart from the numbers that bert.test.ts compares with Transformers.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed, noGrad, tensor } from '../../autograd/index.ts';
+import { manualSeed, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
   BertConfig,
@@ -11,30 +11,7 @@ import {
   BertModel,
   BertTokenizer,
 } from '../../models/index.ts';
-import type { BertSettings } from '../../models/index.ts';
-
-const settings: BertSettings = {
-  vocabSize: 20,
-  hiddenSize: 8,
-  numHiddenLayers: 1,
-  numAttentionHeads: 2,
-  intermediateSize: 6,
-  maxPositionEmbeddings: 10,
-};
-const i32 = (rows: number[][]): Tensor => tensor(rows, { dtype: 'i32' });
-const inputs = {
-  inputIds: i32([
-    [3, 4, 5],
-    [6, 7, 0],
-  ]),
-  attentionMask: i32([
-    [1, 1, 1],
-    [1, 1, 0],
-  ]),
-};
-const values = async (x: Tensor): Promise<number[]> => Array.from(await x.data());
-const logitsOf = (model: BertForSequenceClassification): Promise<number[]> =>
-  values(noGrad(() => model.forward(inputs).logits));
+import { i32, inputs, logitsOf, settings, values } from '../support/small-bert.ts';
 
 const test = suite('bert forward');
 test.before.each(() => manualSeed(1));

@@ -10,6 +10,7 @@ import * as assert from 'uvu/assert';
 import { canonicalName, hubCacheFolder, hubToken, isHubName } from '../../models/io/hub-cache.ts';
 import type { DownloadProgress } from '../../models/io/hub-download.ts';
 import { resolveModelFolder } from '../../models/io/resolve.ts';
+import { failure } from '../support/failure.ts';
 
 const test = suite('model folder');
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
@@ -38,15 +39,6 @@ async function put(files: Record<string, string>, ...at: string[]): Promise<stri
     await writeFile(path, text);
   }
   return join(folder, ...at);
-}
-
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => new Error('nothing was refused'),
-    (reason: Error) => reason,
-  );
-  assert.not.match(error.message, /\n/);
-  return error.message;
 }
 
 const MODEL = { 'config.json': '{}', 'model.safetensors': 'weights' };

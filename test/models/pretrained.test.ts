@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed, noGrad, tensor } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
+import { manualSeed, noGrad } from '../../autograd/index.ts';
 import {
   BertForMaskedLM,
   BertForPreTraining,
@@ -16,35 +15,12 @@ import {
   Checkpoint,
   writeSafetensors,
 } from '../../models/index.ts';
-import type { BertSettings } from '../../models/index.ts';
 import type { Dtype } from '../../models/io/safetensors-format.ts';
 import type { LoadedTensor } from '../../models/io/tensor-data.ts';
 import { toFloat32 } from '../../models/io/tensor-data.ts';
+import { inputs, logitsOf, settings, values } from '../support/small-bert.ts';
 
 const tiny = fileURLToPath(new URL('../golden/tiny-bert', import.meta.url));
-const settings: BertSettings = {
-  vocabSize: 20,
-  hiddenSize: 8,
-  numHiddenLayers: 1,
-  numAttentionHeads: 2,
-  intermediateSize: 6,
-  maxPositionEmbeddings: 10,
-};
-const i32 = (rows: number[][]): Tensor => tensor(rows, { dtype: 'i32' });
-const inputs = {
-  inputIds: i32([
-    [3, 4, 5],
-    [6, 7, 0],
-  ]),
-  attentionMask: i32([
-    [1, 1, 1],
-    [1, 1, 0],
-  ]),
-};
-const values = async (x: Tensor): Promise<number[]> => Array.from(await x.data());
-const logitsOf = (model: BertForSequenceClassification): Promise<number[]> =>
-  values(noGrad(() => model.forward(inputs).logits));
-
 const test = suite('pretrained');
 let folder = '';
 let lines: string[] = [];

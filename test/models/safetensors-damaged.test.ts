@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Dtype, TensorData, TensorToWrite } from '../../models/io/safetensors.ts';
 import { Checkpoint, SafetensorsFile, writeSafetensors } from '../../models/io/safetensors.ts';
+import { failure } from '../support/failure.ts';
+import { toWrite as tensor } from '../support/safetensors.ts';
 
 const test = suite('damaged safetensors');
 
@@ -18,23 +19,6 @@ test.before.each(async () => {
 test.after.each(async () => {
   await rm(folder, { recursive: true });
 });
-
-const tensor = (name: string, dtype: Dtype, shape: number[], data: TensorData): TensorToWrite => ({
-  name,
-  dtype,
-  shape,
-  data: () => data,
-});
-
-/** The rejection of `promise`, checked to be one line. */
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => new Error('nothing was refused'),
-    (reason: Error) => reason,
-  );
-  assert.not.match(error.message, /\n/);
-  return error.message;
-}
 
 /** A file with this header and this many bytes of data. */
 function fileWith(header: unknown, dataBytes: number): Buffer {

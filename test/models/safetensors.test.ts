@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Dtype, LoadedTensor, TensorData, TensorToWrite } from '../../models/io/safetensors.ts';
+import type { LoadedTensor, TensorToWrite } from '../../models/io/safetensors.ts';
 import {
   Checkpoint,
   SafetensorsFile,
@@ -17,6 +17,8 @@ import {
   writeCheckpoint,
   writeSafetensors,
 } from '../../models/io/safetensors.ts';
+import { failure } from '../support/failure.ts';
+import { toWrite as tensor } from '../support/safetensors.ts';
 
 const test = suite('safetensors');
 
@@ -30,29 +32,12 @@ test.after.each(async () => {
   await rm(folder, { recursive: true });
 });
 
-const tensor = (name: string, dtype: Dtype, shape: number[], data: TensorData): TensorToWrite => ({
-  name,
-  dtype,
-  shape,
-  data: () => data,
-});
-
 async function readAll(file: string): Promise<Map<string, LoadedTensor>> {
   const opened = await SafetensorsFile.open(file);
   const tensors = new Map<string, LoadedTensor>();
   for (const name of opened.entries.keys()) tensors.set(name, await opened.read(name));
   await opened.close();
   return tensors;
-}
-
-/** The rejection of `promise`, checked to be one line. */
-async function failure(promise: Promise<unknown>): Promise<string> {
-  const error = await promise.then(
-    () => new Error('nothing was refused'),
-    (reason: Error) => reason,
-  );
-  assert.not.match(error.message, /\n/);
-  return error.message;
 }
 
 // -- reading -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,11 @@ import { collate, tokenise } from '../../train/data/tokenised.ts';
 
 const test = suite('tokenised examples');
 const tokenizer = BertTokenizer.default();
-const words = (count: number): string => Array.from({ length: count }, (_, i) => ['red', 'green', 'blue', 'dog', 'cat', 'tree', 'house'][(i * i + i) % 7]!).join(' ');
+const words = (count: number): string =>
+  Array.from(
+    { length: count },
+    (_, i) => ['red', 'green', 'blue', 'dog', 'cat', 'tree', 'house'][(i * i + i) % 7]!,
+  ).join(' ');
 const { clsTokenId: cls, sepTokenId: sep } = tokenizer;
 
 test('a short text is kept whole', () => {
@@ -41,8 +45,17 @@ test('batches are padded to a multiple of 8 and masked', async () => {
     32,
   );
   const { inputIds, attentionMask, tokenTypeIds, labels } = collate(examples, 7);
-  assert.equal([inputIds.shape, tokenTypeIds.shape], [[2, 16], [2, 16]]);
-  assert.equal([...(await attentionMask.data())], [...new Array<number>(9).fill(1), ...new Array<number>(7).fill(0), 1, 1, 1, ...new Array<number>(13).fill(0)]);
+  assert.equal(
+    [inputIds.shape, tokenTypeIds.shape],
+    [
+      [2, 16],
+      [2, 16],
+    ],
+  );
+  assert.equal(
+    [...(await attentionMask.data())],
+    [...new Array<number>(9).fill(1), ...new Array<number>(7).fill(0), 1, 1, 1, ...new Array<number>(13).fill(0)],
+  );
   assert.equal([...(await inputIds.data())].slice(16), [...examples[1]!.inputIds, ...new Array<number>(13).fill(7)]);
   assert.equal(await labels.tolist(), [2, 0]);
 });

@@ -8,7 +8,11 @@ import type { TrainingState } from '../training-checkpoint.ts';
 import type { ClassifierData } from './data.ts';
 
 /** What is about to be trained on what. */
-export function describeRun(data: ClassifierData, model: BertForSequenceClassification, { maxLength }: { readonly maxLength: number }): string {
+export function describeRun(
+  data: ClassifierData,
+  model: BertForSequenceClassification,
+  { maxLength }: { readonly maxLength: number },
+): string {
   const { numHiddenLayers, hiddenSize } = model.config;
   const { train, validation, test, labels } = data;
   return [
@@ -19,7 +23,12 @@ export function describeRun(data: ClassifierData, model: BertForSequenceClassifi
 }
 
 /** Scores on the test part beside the baseline that always answers the most frequent class. */
-export function reportTest(data: ClassifierData, predicted: readonly number[], state: TrainingState, output: string): string {
+export function reportTest(
+  data: ClassifierData,
+  predicted: readonly number[],
+  state: TrainingState,
+  output: string,
+): string {
   const truth = data.test.map(({ label }) => label);
   const numLabels = data.labels.length;
   const average = numLabels === 2 ? 'binary' : 'macro';
@@ -58,5 +67,10 @@ export async function showPredictions(
   const names = model.config.labels;
   const width = Math.max(...names.map((name) => name.length));
   const cut = (text: string): string => (text.length > 90 ? `${text.slice(0, 87)}...` : text).replace(/\s+/g, ' ');
-  return ['', ...texts.map((text, i) => `${names[labels[i]!]!.padEnd(width)}  ${probabilities[i]![labels[i]!]!.toFixed(3)}  ${cut(text)}`)].join('\n');
+  return [
+    '',
+    ...texts.map(
+      (text, i) => `${names[labels[i]!]!.padEnd(width)}  ${probabilities[i]![labels[i]!]!.toFixed(3)}  ${cut(text)}`,
+    ),
+  ].join('\n');
 }

@@ -18,7 +18,12 @@ export type KeptPart = (typeof keptParts)[number];
  * Tokenises once, before training. Keeping both ends of long texts classifies better than the beginning alone (Sun et al. 2019, "How to fine-tune BERT for
  * text classification", 5.3.1); pairs are cut at their ends, the longer text first.
  */
-export function tokenise(tokenizer: BertTokenizer, examples: readonly Example[], maxLength: number, keep: KeptPart = 'head'): TokenisedExample[] {
+export function tokenise(
+  tokenizer: BertTokenizer,
+  examples: readonly Example[],
+  maxLength: number,
+  keep: KeptPart = 'head',
+): TokenisedExample[] {
   return examples.map(({ text, textPair, label }) => {
     if (textPair !== undefined || keep === 'head') {
       const batch = textPair === undefined ? [text] : [[text, textPair] as const];

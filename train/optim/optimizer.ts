@@ -98,7 +98,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
       this.groups.every(({ state, steps }, i) => {
         const saved = snapshot.groups[i]!;
         const shapes = (tensors: readonly Tensor[]): string => tensors.map(({ shape }) => shape.join()).join(';');
-      return saved.steps.length === steps.size && shapes(saved.tensors) === shapes(state.tensors);
+        return saved.steps.length === steps.size && shapes(saved.tensors) === shapes(state.tensors);
       });
     if (!fits)
       throw new Error(
