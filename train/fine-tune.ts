@@ -115,7 +115,7 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
   }
   await saveModel(output);
   await writeFileAtomic(join(output, 'trainer_state.json'), `${JSON.stringify(state)}\n`);
-  writeCurves(join(output, 'curves.svg'), panels(state));
+  await writeCurves(join(output, 'curves.svg'), panels(state));
   return state;
 }
 

@@ -1,7 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
+import { writeFileAtomic } from '../models/io/atomic.ts';
 
 /** A curve; points with a value that is not finite leave a gap. */
 export interface Series {
@@ -63,24 +62,9 @@ export function curvesSvg(panels: Panel | readonly Panel[]): string {
   return `${svg.outerHTML}\n`;
 }
 
-/** Writes `curvesSvg` to a file, whole or not at all: an existing file stays as it was until the new one is complete. */
-export function writeCurves(path: string, panels: Panel | readonly Panel[]): void {
-  const svg = curvesSvg(panels);
-  mkdirSync(dirname(path), { recursive: true });
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    const file = openSync(temporary, 'w');
-    try {
-      writeFileSync(file, svg);
-      fsyncSync(file);
-    } finally {
-      closeSync(file);
-    }
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw error;
-  }
+/** Writes `curvesSvg` to a file, whole or not at all. */
+export async function writeCurves(path: string, panels: Panel | readonly Panel[]): Promise<void> {
+  await writeFileAtomic(path, curvesSvg(panels));
 }
 
 /**

@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { curvesSvg, smooth, writeCurves } from '../../train/plot.ts';
 import type { Panel } from '../../train/plot.ts';
+import { failure } from '../support/failure.ts';
 
 const test = suite('train/plot');
 
@@ -188,21 +189,21 @@ test('smooth is the bias-corrected moving average', () => {
   assert.throws(() => smooth([], 1), 'weight must be from 0 to below 1, got 1');
 });
 
-test('files are written whole or not at all', () => {
+test('files are written whole or not at all', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'plot-'));
   try {
     const path = join(folder, 'deep', 'loss.svg');
-    writeCurves(path, loss);
+    await writeCurves(path, loss);
     assert.is(readFileSync(path, 'utf8'), curvesSvg(loss));
     assert.equal(readdirSync(join(folder, 'deep')), ['loss.svg']);
     // A picture that cannot be drawn leaves the old file alone.
-    assert.throws(() => writeCurves(path, { title: 'x', series: [] }), 'no finite point');
+    assert.match(await failure((async () => writeCurves(path, { title: 'x', series: [] }))()), /no finite point/);
     assert.is(readFileSync(path, 'utf8'), curvesSvg(loss));
     // Nor does one that cannot be put in place leave its temporary file behind.
     const blocked = join(folder, 'blocked.svg');
     mkdirSync(blocked);
     writeFileSync(join(blocked, 'file'), '');
-    assert.throws(() => writeCurves(blocked, loss));
+    await failure(writeCurves(blocked, loss));
     assert.ok(existsSync(join(blocked, 'file')));
     assert.equal(readdirSync(folder).sort(), ['blocked.svg', 'deep']);
   } finally {
