@@ -4,13 +4,14 @@ import { batchBases, matmulBindings, matmulCost, matmulUniforms } from './params
 import type { MatmulParams, MatrixOperand } from './params.ts';
 
 /**
- * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup; a's rows are uniform to it, its lanes hold neighbouring
- * groups of 4 columns, so b is read in runs of 32 columns and a as scalars broadcast to the lanes.
+ * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup; a's rows are uniform to it, its lanes hold
+ * neighbouring groups of 4 columns, so b is read in runs of 32 columns and a as scalars broadcast to the lanes.
  *
- * Measured at 512^3 f32 on Mesa 26.2 llvmpipe, 2 cores under load, GFLOP/s: rows x vec4 groups 4x1 6.8, 8x1 9.7, 8x2 14.8, 16x1 15.8, 16x2 12.7-22.7, 16x4 25.3 (but too
- * coarse a tile for narrow outputs), 32x2 14.7; columns held as 4 scalars instead of a vec4 8x4 10-11, 32x4 18; workgroup-memory tiles 1-3. All four k of a step for one accumulator
- * before the next (16x2): 1.2 to 1.8 times as fast as all accumulators for one k. Neighbouring workgroups share columns, not rows, so that b's columns stay in the cache
- * (1024x1536x384: 11.6 instead of 5.8).
+ * Measured on llvmpipe (Mesa 26), 2 cores that other work shared, GFLOP/s at 512^3 f32: rows x vec4 groups 4x1 6.8, 8x1 9.7, 8x2 14.8, 16x1 15.8, 16x2 12.7-22.7,
+ * 16x4 25.3 (but too coarse a tile for narrow outputs), 32x2 14.7; columns held as 4 scalars instead of a vec4 8x4 10-11, 32x4 18; workgroup-memory tiles 1-3.
+ * Then for 16x2: all four k of a step for one accumulator before the next, 1.2 to 1.8 times as fast as all accumulators for one k; neighbouring workgroups share
+ * columns, not rows, so that b's columns stay in the cache (1024x1536x384: 11.6 instead of 5.8); b transposed in registers instead of copied first (k4), a
+ * training step of a 2 x 128 BERT 1.25 times as fast.
  */
 const lanes = 8;
 const groupsPerLane = 2;
@@ -27,7 +28,8 @@ export function readingOfA(a: MatrixOperand): Reading {
 }
 
 export function readingOfB(b: MatrixOperand): Reading {
-  return b.col === 1 && aligned(b, b.row) ? 'n4' : 'scalar';
+  if (b.col === 1 && aligned(b, b.row)) return 'n4';
+  return b.row === 1 && aligned(b, b.col) ? 'k4' : 'scalar';
 }
 
 export function matmulLanes(params: MatmulParams): Dispatch {
@@ -60,17 +62,31 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     if (aReading === 'k4') return `a${r}.${'xyzw'[q]}`;
     return aReading === 'm4' ? `a${q}_${Math.floor(r / 4)}.${'xyzw'[r % 4]}` : `a${q}_${r}`;
   };
-  const loadB = (g: number, q: number): string => {
-    const name = `let b${q}_${g}`;
-    if (bReading === 'n4')
-      return `${name} = vec4<f32>(b[(bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}) / 4]);`;
-    const element = (e: number): string =>
-      `f32(b[bBase + (k + ${q}) * p.br + (i32(col) + ${g * lanes * 4 + e}) * p.bc])`;
-    return `${name} = vec4<f32>(${each(4, element).join(', ')});`;
+  /** Index in b of column `e` of the lane's group `g`, at k. */
+  const placeB = (g: number, e: number): string => `bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k`;
+  /** b's 4 columns for k..k+depth-1, bound to names. */
+  const loadB = (g: number, depth: number): string => {
+    const bind = (q: number, value: string): string => `let b${q}_${g} = ${value};`;
+    if (bReading === 'n4') {
+      return each(depth, (q) =>
+        bind(q, `vec4<f32>(b[(bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}) / 4])`),
+      ).join('\n');
+    }
+    if (bReading === 'k4' && depth === 4) {
+      // A transposition of 4 x 4 in registers: lanes are a vector's elements there, so that swizzles cost nothing.
+      const rowsOfB = each(4, (e) => `let w${e}_${g} = vec4<f32>(b[(${placeB(g, e)}) / 4]);`);
+      const columns = each(4, (q) => bind(q, `vec4<f32>(${each(4, (e) => `w${e}_${g}.${'xyzw'[q]}`).join(', ')})`));
+      return [...rowsOfB, ...columns].join('\n');
+    }
+    const element = (q: number) => (e: number) =>
+      bReading === 'k4'
+        ? `f32(b[(${placeB(g, e)} + ${q}) / 4][(${placeB(g, e)} + ${q}) % 4])`
+        : `f32(b[bBase + (k + ${q}) * p.br + (i32(col) + ${g * lanes * 4 + e}) * p.bc])`;
+    return each(depth, (q) => bind(q, `vec4<f32>(${each(4, element(q)).join(', ')})`)).join('\n');
   };
   /** `depth` steps along k. All loads first: then each accumulator is in a register for `depth` products. */
   const steps = (depth: number): string => {
-    const loads = each(depth, (q) => [loadA(q), ...each(groupsPerLane, (g) => loadB(g, q))].join('\n'));
+    const loads = [...each(depth, loadA), ...each(groupsPerLane, (g) => loadB(g, depth))];
     const product = (r: number, g: number) => (q: number) =>
       `c${r}_${g} = fma(vec4<f32>(${valueA(r, q)}), b${q}_${g}, c${r}_${g});`;
     const products = each(rows, (r) => each(groupsPerLane, (g) => each(depth, product(r, g)).join(' ')).join('\n'));
@@ -105,7 +121,7 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     bindings: matmulBindings(
       params,
       vec(aReading !== 'scalar', storedType(a.dtype)),
-      vec(bReading === 'n4', storedType(b.dtype)),
+      vec(bReading !== 'scalar', storedType(b.dtype)),
       vec(storesVec4, storedType(output)),
     ),
     params: matmulUniforms(params),

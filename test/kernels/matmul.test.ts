@@ -17,6 +17,8 @@ interface Case {
   readonly bias?: boolean;
   /** b is one matrix for all batches. */
   readonly shared?: boolean;
+  /** Elements from one row of b (or of its transpose) to the next, where there are gaps. */
+  readonly bPitch?: number;
 }
 
 const cases: readonly Case[] = [
@@ -26,6 +28,10 @@ const cases: readonly Case[] = [
   { m: 33, n: 68, k: 20, aTransposed: true, bias: true },
   { m: 48, n: 64, k: 32, aTransposed: true },
   { m: 20, n: 36, k: 7, bTransposed: true },
+  { m: 20, n: 70, k: 12, bTransposed: true, bias: true },
+  { m: 17, n: 9, k: 10, bTransposed: true, bPitch: 12 },
+  { m: 9, n: 10, k: 6, bPitch: 12 },
+  { m: 16, n: 64, k: 8, bTransposed: true, batch: [2, 2] },
   { m: 3, n: 2, k: 130, aTransposed: true, bTransposed: true },
   { m: 8, n: 12, k: 9, batch: [2, 3], bias: true },
   { m: 5, n: 7, k: 4, batch: [3, 2], shared: true },
@@ -40,7 +46,8 @@ for (const [name, variant] of Object.entries(matmulVariants)) {
       const count = batch[0] * batch[1];
       const offset = 4; // operands rarely start at 0
       const a = fill(offset + count * m * k);
-      const b = fill(offset + (c.shared ? 1 : count) * k * n);
+      const bSize = c.bPitch ? c.bPitch * (c.bTransposed ? n : k) : k * n;
+      const b = fill(offset + (c.shared ? 1 : count) * bSize);
       const biases = fill(n);
       const operand = (rows: number, cols: number, transposed = false, shared = false): MatrixOperand => ({
         dtype: 'f32',
@@ -50,7 +57,8 @@ for (const [name, variant] of Object.entries(matmulVariants)) {
         batch: shared ? [0, 0] : [batch[1] * rows * cols, rows * cols],
       });
       const left = operand(m, k, c.aTransposed);
-      const right = operand(k, n, c.bTransposed, c.shared);
+      const packed = operand(k, n, c.bTransposed, c.shared);
+      const right = c.bPitch ? { ...packed, [c.bTransposed ? 'col' : 'row']: c.bPitch } : packed;
       const params: MatmulParams = {
         m,
         n,
