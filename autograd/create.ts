@@ -14,6 +14,9 @@ export interface TensorOptions {
   readonly requiresGrad?: boolean;
 }
 
+/** Elements up to which the host keeps its own copy of what it uploads: batches of indices, not weights. */
+const hostLimit = 2 ** 16;
+
 /** Numbers or booleans, nested to any depth; all rows of an axis equally long. */
 export type NestedArray = number | boolean | readonly NestedArray[];
 export type TypedArray =
@@ -37,7 +40,7 @@ export function tensor(
 function fromValues(values: ArrayLike<number>, shape: readonly number[], dtype: Dtype, requiresGrad: boolean): Tensor {
   const bytes = encode(values, dtype);
   const storage = new Storage(bytes.byteLength, 'tensor');
-  storage.range = rangeOf(values);
+  if (values.length <= hostLimit) storage.host = Array.from(values);
   onDevice((gpu) => {
     storage.on((_, label) => gpu.upload(bytes, label));
   });
@@ -130,15 +133,4 @@ function encode(values: ArrayLike<number>, dtype: Dtype): Uint8Array {
     dtype === 'f32' ? new Float32Array(count) : dtype === 'i32' ? new Int32Array(count) : new Uint32Array(count);
   array.set(values);
   return new Uint8Array(array.buffer, 0, count * bytesOf(dtype));
-}
-
-function rangeOf(values: ArrayLike<number>): readonly [number, number] | undefined {
-  if (values.length === 0 || values.length > 2 ** 22) return undefined;
-  let [low, high] = [values[0]!, values[0]!];
-  for (let i = 1; i < values.length; i++) {
-    const v = values[i]!;
-    if (v < low) low = v;
-    else if (v > high) high = v;
-  }
-  return [low, high];
 }

@@ -33,6 +33,7 @@ export { backward, grad } from './backward.ts';
 export { checkpoint } from './checkpoint.ts';
 export { arange, full, ones, tensor, zeros } from './create.ts';
 export type { NestedArray, TensorOptions, TypedArray } from './create.ts';
+export { knownRange } from './known-range.ts';
 export { enableGrad, isGradEnabled, noGrad } from './grad-mode.ts';
 export { defineOp, defineView, ShapeError } from './op.ts';
 export { memory, ready, resetPeakMemory, synchronize } from './runtime.ts';

@@ -13,8 +13,8 @@ export class Storage {
   readonly label: string;
   /** Counts in-place writes, so that backward can refuse a saved tensor that has changed. */
   version = 0;
-  /** Smallest and largest element where the host made the data: lets index ops check bounds without reading back. */
-  range: readonly [number, number] | undefined;
+  /** The elements as the host made them, where there are few and nothing has overwritten them on the device. */
+  host: ArrayLike<number> | undefined;
   private readonly cell: Cell = { allocation: undefined };
   private freed = false;
 

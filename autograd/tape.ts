@@ -41,7 +41,7 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor
   execute(entry);
   for (const x of op.mutates?.(inputs, attrs) ?? []) {
     x.storage.version++;
-    x.storage.range = undefined;
+    x.storage.host = undefined;
   }
   if (op.vjp !== 'none' && isGradEnabled() && inputs.some((x) => x.requiresGrad)) {
     const saves = typeof op.saves === 'function' ? op.saves(attrs) : (op.saves ?? {});

@@ -1,7 +1,7 @@
 import { gatherAxis, gatherRows, linkOccurrences, scatterAddAxis, scatterAddRows } from '../../kernels/gather.ts';
-import { bytesOf } from '../../kernels/kernel.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
+import { knownRange } from '../known-range.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -56,11 +56,6 @@ const addRowsOp: Op<{ rows: number; ignore: number }> = defineOp<{ rows: number;
 function rowsParams(shape: readonly number[], table: Tensor, index: Tensor, count: number) {
   const [rows, cols] = [shape[0]!, shape[1]!];
   return { rows, cols, count, dtype: table.dtype, tableOffset: table.offset, indexOffset: index.offset };
-}
-
-/** Smallest and largest element where the host knows them: of a whole storage that it made. A view may leave the extremes out. */
-export function knownRange(x: Tensor): readonly [number, number] | undefined {
-  return x.size * bytesOf(x.dtype) === x.storage.bytes ? x.storage.range : undefined;
 }
 
 /** Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only the device does. */

@@ -1,4 +1,4 @@
-import { add, slice } from '../../autograd/index.ts';
+import { add, knownRange, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { normalInit } from '../init.ts';
 import { Module } from '../module.ts';
@@ -39,7 +39,7 @@ export class BertEmbeddings extends Module {
     const { inputIds, tokenTypeIds, positionIds } = inputs;
     const length = inputIds.shape[1]!;
     // Known to be all of type 0: one row for every token, without a gather and its scatter in backward.
-    const { range } = tokenTypeIds?.storage ?? {};
+    const range = tokenTypeIds && knownRange(tokenTypeIds);
     const plain = !tokenTypeIds || (range && range[0] === 0 && range[1] === 0);
     const words = this.wordEmbeddings.forward(inputIds); // (B, T, D)
     const types = plain ? slice(this.tokenTypeEmbeddings.weight, 0) : this.tokenTypeEmbeddings.forward(tokenTypeIds!); // (D) or (B, T, D)

@@ -1,3 +1,4 @@
+import { knownRange } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { showShape } from '../names.ts';
 import type { BertConfig } from './config.ts';
@@ -52,7 +53,7 @@ function checkShape(name: string, x: Tensor | undefined, allowed: readonly (read
 }
 
 function checkRange(what: string, x: Tensor | undefined, count: number, table: string, mend: string): void {
-  const range = x?.storage.range;
+  const range = x && knownRange(x);
   if (!range || (range[0] >= 0 && range[1] < count)) return;
   const bad = range[1] >= count ? range[1] : range[0];
   throw new Error(`${what} ${bad} is outside ${table} of this model, 0 to ${count - 1}; ${mend}`);

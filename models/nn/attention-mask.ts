@@ -1,4 +1,4 @@
-import { cast, maskValue, mul, ne, reshape, sub } from '../../autograd/index.ts';
+import { cast, knownRange, maskValue, mul, ne, reshape, sub } from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
 import { showShape } from '../names.ts';
 
@@ -11,7 +11,7 @@ export function additiveMask(mask: Tensor, dtype: Dtype): Tensor | undefined {
   if (mask.ndim !== 2 && mask.ndim !== 3) {
     throw new Error(`an attention mask must be [batch, keys] or [batch, queries, keys], got ${showShape(mask.shape)}`);
   }
-  const { range } = mask.storage;
+  const range = knownRange(mask);
   if (range && range[0] > 0) return undefined;
   const [batch, ...rest] = mask.shape as [number, ...number[]];
   const attend = cast(ne(mask, 0), dtype);

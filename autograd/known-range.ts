@@ -1,0 +1,24 @@
+import type { Tensor } from './tensor.ts';
+
+/**
+ * Smallest and largest element of a tensor whose data the host made and nothing has overwritten; undefined where only the device knows them. Lets index ops refuse bad
+ * indices at the call, without reading back.
+ */
+export function knownRange({ storage, shape, strides, offset, size }: Tensor): readonly [number, number] | undefined {
+  const { host } = storage;
+  if (!host || size === 0) return undefined;
+  let [low, high] = [Infinity, -Infinity];
+  const walk = (axis: number, at: number): void => {
+    if (axis === shape.length) {
+      const value = host[at]!;
+      if (value < low) low = value;
+      if (value > high) high = value;
+      return;
+    }
+    const stride = strides[axis]!;
+    const steps = stride === 0 ? 1 : shape[axis]!; // repeated elements need one look
+    for (let i = 0; i < steps; i++) walk(axis + 1, at + i * stride);
+  };
+  walk(0, offset);
+  return [low, high];
+}
