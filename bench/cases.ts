@@ -7,7 +7,7 @@ export interface BenchmarkCase {
   readonly shape: string;
   readonly flops: number;
   readonly bytes: number;
-  readonly run: () => void;
+  readonly run: () => void | Promise<void>;
 }
 
 function square(n: number): BenchmarkCase {
@@ -69,7 +69,7 @@ export function benchmarkCases(): BenchmarkCase[] {
     ...c,
     run: () => {
       using _ = scope();
-      noGrad(c.run);
+      noGrad(() => void c.run());
     },
   }));
 }

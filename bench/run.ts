@@ -5,6 +5,7 @@
 import Benchmark from 'benchmark';
 import { ready, synchronize } from '../autograd/index.ts';
 import { benchmarkCases } from './cases.ts';
+import { gpujsMatmul } from './gpujs.ts';
 import type { BenchmarkCase } from './cases.ts';
 
 interface Row {
@@ -17,8 +18,9 @@ function measure({ name, run }: BenchmarkCase): Promise<Row> {
     const benchmark = new Benchmark(
       name,
       (deferred: { resolve: () => void }) => {
-        run();
-        synchronize().then(() => deferred.resolve(), reject);
+        Promise.resolve(run())
+          .then(synchronize)
+          .then(() => deferred.resolve(), reject);
       },
       { defer: true, minSamples: 8, maxTime: 2 },
     );
@@ -40,8 +42,9 @@ const widths = [20, 14, 9, 8, 9, 8];
 const line = (cells: readonly string[]): string =>
   cells.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' ');
 console.log(line(header));
-for (const c of benchmarkCases().filter(({ name }) => name.includes(filter))) {
-  c.run(); // compiles
+const cases = [...benchmarkCases(), await gpujsMatmul(512)].filter(({ name }) => name.includes(filter));
+for (const c of cases) {
+  await c.run(); // compiles
   await synchronize();
   const { median, spread } = await measure(c);
   const rate = (amount: number): string => (amount / median / 1e6).toFixed(2);

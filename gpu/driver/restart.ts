@@ -50,7 +50,7 @@ function stayAsParent(program: string, args: readonly string[], env: NodeJS.Proc
   });
   for (const signal of signals) {
     process.on(signal, () => {
-      if (signal === 'SIGTERM' || signal === 'SIGUSR2' ) child.kill(signal);
+      if (signal === 'SIGTERM' || signal === 'SIGUSR2' || !ownsTerminal()) child.kill(signal);
     });
   }
   if (channel) {
