@@ -89,12 +89,14 @@ async function chooseByProbe(machine: Machine, fs: Files, home: string): Promise
 }
 
 async function useSoftware(choice: Choice, fs: Files, home: string): Promise<void> {
-  const { ensureInstalled } = await import('./driver/install.ts');
-  const { restart, sameArguments } = await import('./driver/restart.ts');
   const kind = choice.use === 'swiftshader' ? 'swiftshader' : 'mesa';
   const system = distribution(fs);
   const folder = cacheFolder(kind, process.env, home, system.name);
-  await ensureInstalled(kind, folder, system, say, Boolean(process.env.TAPEFORM_DRIVER));
+  if (!installed(fs, folder)) {
+    const { ensureInstalled } = await import('./driver/install.ts');
+    await ensureInstalled(kind, folder, system, say, Boolean(process.env.TAPEFORM_DRIVER));
+  }
+  const { restart, sameArguments } = await import('./driver/restart.ts');
   const args = sameArguments(process);
   if (!args) {
     throw new Error(

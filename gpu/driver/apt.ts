@@ -47,14 +47,19 @@ export function aptSources({ family, codename }: Distribution, targets: string):
   const rows = targets
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
-    .filter(([uri, , component]) => component === 'main' && uri && !uri.startsWith('cdrom:'));
+    .map(([uri = '', release = '', component = '']) => ({ uri, release, component }))
+    .filter(({ uri, component }) => component === 'main' && !uri.startsWith('cdrom:'));
   const own = [codename, 'stable', 'testing', 'unstable', 'sid', 'devel'].filter(Boolean);
+  // Other vendors' repositories use the same release names; only the distribution's mirror has its updates too.
+  const updated = (uri: string) => rows.some((row) => row.uri === uri && row.release === `${codename}-updates`);
+  const named = (uri: string) => /\/(debian|ubuntu|ubuntu-ports)\/?$/.test(uri);
   const row =
-    rows.find(([, release]) => own.includes(release ?? '')) ??
-    rows.find(([uri]) => /\/(debian|ubuntu|ubuntu-ports)\/?$/.test(uri ?? ''));
+    rows.find(({ uri, release }) => release === codename && updated(uri)) ??
+    rows.find(({ uri, release }) => own.includes(release) && named(uri)) ??
+    rows.find(({ uri, release }) => own.includes(release) || named(uri));
   if (!row) return [];
   const components = family === 'ubuntu' ? 'main universe' : 'main';
-  return releases[family].map((suites) => ({ uri: row[0]!, suites, components }));
+  return releases[family].map((suites) => ({ uri: row.uri, suites, components }));
 }
 
 /** `aptSources` of this machine; empty where apt-get is missing. */

@@ -151,7 +151,9 @@ http://mirror.example/debian/ bookworm-updates main
   assert.equal(first, { uri: 'http://mirror.example/debian/', suites: ['forky'], components: 'main' });
   assert.equal(second?.suites, ['trixie', 'trixie-backports']);
   assert.equal(third?.suites, ['sid']);
-  const ubuntu = `http://security.example/ubuntu/ noble-security main
+  const ubuntu = `https://docker.example/linux/ubuntu noble stable
+https://vendor.example/ubuntu noble main
+http://security.example/ubuntu/ noble-security main
 http://security.example/ubuntu/ noble-security universe
 http://mirror.example/ubuntu/ noble universe
 http://mirror.example/ubuntu/ noble main
@@ -171,6 +173,8 @@ http://mirror.example/ubuntu/ noble-updates main
     'https://m.example/debian/',
   );
   assert.is(uri('https://apt.example/node nodistro main\n'), undefined);
+  const vendors = 'https://docker.example/linux/debian trixie stable\nhttps://vendor.example trixie main\n';
+  assert.is(uri(`${vendors}https://m.example/debian trixie main\n`), 'https://m.example/debian');
   assert.equal(aptSources(parseOsRelease(osRelease.fedora), debian), []);
 });
 
@@ -315,7 +319,11 @@ function runProgram(args: string[], channel: boolean, signal?: NodeJS.Signals): 
   if (!fake) return undefined;
   const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
   const stdio = ['ignore', 'pipe', 'pipe', ...(channel ? ['ipc' as const] : [])] as const;
-  const child = spawn(fake.node, ['--import', tsx, fake.script, ...args], { env: fake.env, stdio: [...stdio] });
+  const child = spawn(fake.node, ['--import', tsx, fake.script, ...args], {
+    env: fake.env,
+    stdio: [...stdio],
+    detached: true, // a group of its own: no terminal's signals, and one kill for all
+  });
   return new Promise((resolve) => {
     let output = '';
     let errors = '';
@@ -324,7 +332,7 @@ function runProgram(args: string[], channel: boolean, signal?: NodeJS.Signals): 
       output += text;
     });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (errors += text));
-    const deadline = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    const deadline = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 30_000);
     child.on('close', (code, ended) => {
       clearTimeout(deadline);
       const lines = output
