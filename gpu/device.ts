@@ -3,6 +3,7 @@ import type { Allocation, MemoryReport } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError } from './errors.ts';
+import { Pace } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
 import { webgpu } from './webgpu.ts';
 
@@ -24,6 +25,7 @@ export class Gpu {
   private readonly pool: BufferPool;
   private readonly errors: ErrorTrap;
   private readonly readers: GPUBuffer[] = [];
+  private readonly pace: Pace;
 
   constructor(adapter: GPUAdapter, device: GPUDevice) {
     this.adapter = adapter;
@@ -34,6 +36,7 @@ export class Gpu {
       maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
     };
     this.errors = new ErrorTrap(device);
+    this.pace = new Pace(this.target.software);
     this.pool = new BufferPool(device);
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines);
@@ -88,7 +91,9 @@ export class Gpu {
     const reader = this.reader(bytes);
     this.encoder.copy(buffer, offset, reader, 0, bytes);
     this.encoder.flush();
+    await this.pace.rest();
     await this.settle(reader.mapAsync(GPUMapMode.READ, 0, bytes));
+    this.pace.done();
     const copy = new Uint8Array(reader.getMappedRange(0, bytes).slice(0));
     reader.unmap();
     this.readers.push(reader);

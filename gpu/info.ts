@@ -1,5 +1,5 @@
 /** `npx tsx gpu/info.ts`: adapter, driver, features and limits, what is missing, and how to mend it. */
-import { describeDriver } from './driver.ts';
+import { describeDriver, gpuAdvice } from './driver.ts';
 import { acquire } from './index.ts';
 import type { Gpu } from './index.ts';
 
@@ -49,6 +49,8 @@ function amount(name: string, value: number): string {
 const driver = describeDriver();
 console.log(row('choice', driver.why));
 if (driver.folder) console.log(row('software driver in', driver.folder));
+const advice = gpuAdvice();
+if (advice) console.log(row('to use the GPU', advice));
 try {
   console.log(describe(await acquire()).join('\n'));
 } catch (error) {

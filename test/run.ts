@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { ensureVulkanDriver } from '../gpu/driver.ts';
 import { filesBelow } from './support/files.ts';
 import type { FileReport } from './support/worker.ts';
 
@@ -8,6 +9,9 @@ import type { FileReport } from './support/worker.ts';
  * `npm test [-- part of a name ...]`: runs test/**\/*.test.ts in a few processes. Each process takes the next file when it is done
  * with one; a process in which a test failed is replaced, since a failed device stays failed.
  */
+// Here, so that the processes below start on the right driver at once.
+await ensureVulkanDriver();
+
 const processes = Math.max(1, Math.min(4, availableParallelism()));
 const timeLimit = 10 * 60_000; // for one file
 const worker = fileURLToPath(new URL('support/worker.ts', import.meta.url));

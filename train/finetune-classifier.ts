@@ -52,7 +52,7 @@ const command = {
     maxLength: {
       type: 'int',
       min: 3,
-      help: 'tokens a text; longer ones are cut; default 128 with --model, 64 for a new BERT',
+      help: 'tokens a text; longer ones are cut; default 128 with --model, 96 for a new BERT',
     },
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
@@ -67,7 +67,7 @@ type Values = Given & { readonly learningRate: number; readonly maxLength: numbe
 
 /** What suits a pretrained model does not suit a new one. */
 function withDefaults(given: Given): Values {
-  const { learningRate = given.model ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 64 } = given;
+  const { learningRate = given.model ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } = given;
   return { ...given, learningRate, maxLength };
 }
 
