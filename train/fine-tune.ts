@@ -182,6 +182,6 @@ function panels({ losses, validation }: TrainingState) {
     title: 'Loss',
     xLabel: 'step',
     yLabel: 'cross-entropy',
-    series: held.length > 0 ? [...series, { name: 'validation', points: held }] : series,
+    series: held.length > 0 ? [...series, { name: 'validation', points: held, dots: true }] : series,
   };
 }
