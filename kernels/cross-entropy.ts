@@ -1,7 +1,7 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, f32, i32, read, u32, write } from './kernel.ts';
 import type { Dtype } from './kernel.ts';
-import { loadRow, rowKernel, rowType, rowWidth, storeRow } from './rows.ts';
+import { loadRow, rowKernel, rowType, rowWidth, shiftedExpSum, storeRow } from './rows.ts';
 import type { RowLanes } from './rows.ts';
 
 export interface CrossEntropyParams {
@@ -74,12 +74,8 @@ export function crossEntropy(params: CrossEntropyParams): Dispatch {
       cost: { flops: 5 * rows * classes, bytes: rows * classes * bytesOf(dtype) },
       body: `
 let o = p.o + start;
-var top = V(-3.4e38);
-for (var c = first; c < cols; c += stride) { top = max(top, ${x}); }
-let m = maxRow(top);
-var total = V(0);
-for (var c = first; c < cols; c += stride) { total += exp(${x} - m); }
-let logSum = log(sumRow(total));
+${shiftedExpSum(x)}
+let logSum = log(sum);
 ${smooth ? `var spread = V(0);\nfor (var c = first; c < cols; c += stride) { spread += ${weightAt(weighted, width)} * ((m - ${x}) + logSum); }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
 ${targetOf(weighted)}
 let nll = w * ((m - ${xt}) + logSum);

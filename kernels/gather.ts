@@ -5,7 +5,7 @@ import type { Dtype } from './kernel.ts';
 const workgroup = 64;
 
 /** What an index outside of the table yields: NaN, so that the mistake is seen. Integers have none and yield their largest value. */
-function poison(dtype: Dtype): string {
+export function poison(dtype: Dtype): string {
   return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
 }
 
@@ -126,84 +126,5 @@ var total = ${sum}(0);
 for (var j = i32(i); j >= 0; j = links[j].y) { total += ${sum}(x[p.xo + u32(j) * p.cols + c]); }
 let at = index[p.io + i];
 y[u32(select(at, at + p.rows, at < 0)) * p.cols + c] = ${type}(total);`,
-  });
-}
-
-export interface GatherAxisParams {
-  /** x is row-major [outer, length, inner], index is i32 row-major [outer, count, inner]. */
-  readonly outer: number;
-  readonly length: number;
-  readonly count: number;
-  readonly inner: number;
-  readonly dtype: Dtype;
-  readonly xOffset: number;
-  readonly indexOffset: number;
-}
-
-/** y[o, j, i] = x[o, index[o, j, i], i]. Bindings x, index, y. */
-export function gatherAxis({ outer, length, count, inner, dtype, xOffset, indexOffset }: GatherAxisParams): Dispatch {
-  const threads = outer * count * inner;
-  const type = storedType(dtype);
-  return kernel({
-    name: 'gatherAxis',
-    bindings: [read('x', type), read('index', 'i32'), write('y', type)],
-    params: {
-      n: u32(threads),
-      length: i32(length),
-      count: u32(count),
-      inner: u32(inner),
-      xo: u32(xOffset),
-      io: u32(indexOffset),
-    },
-    workgroup,
-    groups: Math.ceil(threads / workgroup),
-    cost: { flops: 0, bytes: threads * (2 * bytesOf(dtype) + 4) },
-    body: `
-if (id >= p.n) { return; }
-let at = index[p.io + id];
-let l = select(at, at + p.length, at < 0);
-if (l < 0 || l >= p.length) { var bits = 0x7fc00000u; y[id] = ${type}(${poison(dtype)}); return; }
-let o = id / (p.count * p.inner);
-y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
-  });
-}
-
-/** y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order. Bindings x, index, y. */
-export function scatterAddAxis({
-  outer,
-  length,
-  count,
-  inner,
-  dtype,
-  xOffset,
-  indexOffset,
-}: GatherAxisParams): Dispatch {
-  const threads = outer * length * inner;
-  const type = storedType(dtype);
-  return kernel({
-    name: 'scatterAddAxis',
-    bindings: [read('x', type), read('index', 'i32'), write('y', type)],
-    params: {
-      n: u32(threads),
-      length: i32(length),
-      count: u32(count),
-      inner: u32(inner),
-      xo: u32(xOffset),
-      io: u32(indexOffset),
-    },
-    workgroup,
-    groups: Math.ceil(threads / workgroup),
-    cost: { flops: threads * count, bytes: threads * bytesOf(dtype) + outer * count * inner * (bytesOf(dtype) + 4) },
-    body: `
-if (id >= p.n) { return; }
-let inner = id % p.inner;
-let l = i32((id / p.inner) % u32(p.length));
-let base = (id / (p.inner * u32(p.length))) * p.count * p.inner + inner;
-var total = ${computeType(dtype)}(0);
-for (var j = 0u; j < p.count; j++) {
-  let at = index[p.io + base + j * p.inner];
-  if (at == l || at == l - p.length) { total += ${computeType(dtype)}(x[p.xo + base + j * p.inner]); }
-}
-y[id] = ${type}(total);`,
   });
 }

@@ -90,3 +90,16 @@ export function loadRow(binding: string, index: string): string {
 export function storeRow(dtype: Dtype, width: 1 | 4, value: string): string {
   return computeType(dtype) === storedType(dtype) ? value : `${rowType(dtype, width)}(${value})`;
 }
+
+/**
+ * WGSL that binds `m`, the row's largest element, and `sum`, that of exp(x - m), for the expression x of element c. A row of -inf only would give -inf - -inf:
+ * shifting by the lowest finite number instead yields the 0/0 = NaN of PyTorch.
+ */
+export function shiftedExpSum(x: string): string {
+  return `var top = V(-3.4e38);
+for (var c = first; c < cols; c += stride) { top = max(top, ${x}); }
+let m = maxRow(top);
+var total = V(0);
+for (var c = first; c < cols; c += stride) { total += exp(${x} - m); }
+let sum = sumRow(total);`;
+}

@@ -1,7 +1,7 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, read, u32, write } from './kernel.ts';
 import type { Dtype } from './kernel.ts';
-import { loadRow, rowKernel, rowType, rowWidth, storeRow } from './rows.ts';
+import { loadRow, rowKernel, rowType, rowWidth, shiftedExpSum, storeRow } from './rows.ts';
 import type { RowLanes } from './rows.ts';
 
 export interface SoftmaxParams {
@@ -29,15 +29,9 @@ export function softmax({ rows, cols, dtype, lanes, log, offsets }: SoftmaxParam
       bindings: [read('x', type), write('y', type)],
       params: { o: u32(offsets[0]! / width) },
       cost: { flops: 5 * rows * cols, bytes: 2 * rows * cols * bytesOf(dtype) },
-      // A row of -inf only would give -inf - -inf: shifting by the lowest finite number instead yields the 0/0 = NaN of PyTorch.
       body: `
 let o = p.o + start;
-var top = V(-3.4e38);
-for (var c = first; c < cols; c += stride) { top = max(top, ${x}); }
-let m = maxRow(top);
-var total = V(0);
-for (var c = first; c < cols; c += stride) { total += exp(${x} - m); }
-let sum = sumRow(total);
+${shiftedExpSum(x)}
 let logSum = log(sum); // subtracted apart from m: their sum would be rounded to m's precision
 for (var c = first; c < cols; c += stride) { y[start + c] = ${storeRow(dtype, width, log ? `(${x} - m) - logSum` : `exp(${x} - m) / sum`)}; }`,
     },

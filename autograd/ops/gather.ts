@@ -1,4 +1,5 @@
-import { gatherAxis, gatherRows, linkOccurrences, scatterAddAxis, scatterAddRows } from '../../kernels/gather.ts';
+import { gatherRows, linkOccurrences, scatterAddRows } from '../../kernels/gather.ts';
+import { gatherAxis, scatterAddAxis } from '../../kernels/gather-axis.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { knownRange } from '../known-range.ts';

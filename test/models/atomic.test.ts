@@ -1,23 +1,21 @@
 // Files are written whole or not at all: full disks, failures on the way, places that are no places.
 import { spawnSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeError, writeFileAtomic, writeFilesAtomic } from '../../models/io/atomic.ts';
 import { failure } from '../support/failure.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('atomic writes');
 
 let folder = '';
 let path = '';
-test.before.each(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'safetensors-'));
+temporaryFolder(test, (made) => {
+  folder = made;
   path = join(folder, 'model.safetensors');
-});
-test.after.each(async () => {
-  await rm(folder, { recursive: true });
 });
 
 test('writeFileAtomic makes folders, replaces files and leaves no others', async () => {

@@ -1,23 +1,20 @@
 // Files that are no safetensors, cut short or lying about their contents: each is refused in one line.
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Checkpoint, SafetensorsFile, writeSafetensors } from '../../models/io/safetensors.ts';
 import { failure } from '../support/failure.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { toWrite as tensor } from '../support/safetensors.ts';
 
 const test = suite('damaged safetensors');
 
 let folder = '';
 let path = '';
-test.before.each(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'safetensors-'));
+temporaryFolder(test, (made) => {
+  folder = made;
   path = join(folder, 'model.safetensors');
-});
-test.after.each(async () => {
-  await rm(folder, { recursive: true });
 });
 
 /** A file with this header and this many bytes of data. */

@@ -1,5 +1,4 @@
-import { mkdtemp, open, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { open, readFile, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
@@ -18,18 +17,16 @@ import {
   writeSafetensors,
 } from '../../models/io/safetensors.ts';
 import { failure } from '../support/failure.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { toWrite as tensor } from '../support/safetensors.ts';
 
 const test = suite('safetensors');
 
 let folder = '';
 let path = '';
-test.before.each(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'safetensors-'));
+temporaryFolder(test, (made) => {
+  folder = made;
   path = join(folder, 'model.safetensors');
-});
-test.after.each(async () => {
-  await rm(folder, { recursive: true });
 });
 
 async function readAll(file: string): Promise<Map<string, LoadedTensor>> {
