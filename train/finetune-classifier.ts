@@ -22,7 +22,7 @@ import { latestCheckpoint } from './training-checkpoint.ts';
 const command = {
   name: 'finetune-classifier',
   summary: 'Fine-tunes BERT to classify texts. Without options: a small BERT from scratch on the embedded spam corpus.',
-  usage: 'node --import tsx train/finetune-classifier.ts [options]',
+  usage: 'node --import tsx train/finetune-classifier.ts',
   positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
   options: {
     data: {
