@@ -52,6 +52,7 @@ export class StagedFile {
   readonly path: string;
   private readonly temporary: string;
   private handle: FileHandle | null;
+  private written = 0;
 
   private constructor(path: string, temporary: string, handle: FileHandle) {
     this.path = path;
@@ -84,6 +85,7 @@ export class StagedFile {
         const { bytesWritten } = await this.handle.write(bytes, start, length);
         if (bytesWritten === 0) throw new Error(`cannot write ${this.path}: the system accepted no more bytes`);
         start += bytesWritten;
+        this.written += bytesWritten;
       }
     } catch (error) {
       throw writeError(this.path, error);
@@ -97,6 +99,13 @@ export class StagedFile {
     if (!handle) return;
     try {
       await handle.sync();
+      // Node 18.19 was seen to report bytes as written that a size limit had cut off.
+      const { size } = await handle.stat();
+      if (size !== this.written) {
+        throw new Error(
+          `cannot write ${this.path}: the disk is full or the file larger than the system allows, only ${size} of ${this.written} bytes were kept; free some space, raise the limit or save elsewhere (nothing was replaced)`,
+        );
+      }
     } catch (error) {
       throw writeError(this.path, error);
     } finally {
