@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { ensureVulkanDriver } from '../../gpu/driver.ts';
 import { root } from './files.ts';
 
 /**
@@ -17,6 +18,9 @@ export interface FileReport {
 
 /** What a suite gives back when run: its errors (or true), how many passed, were skipped, and were there in all. */
 type SuiteRun = () => Promise<readonly [errors: string | true, passed: number, skipped: number, total: number]>;
+
+// Tests that start processes need process.execPath to be a program, which it is not until this has looked at the driver.
+await ensureVulkanDriver();
 
 // uvu queues suites for its own command-line runner where these are set before it is imported.
 const uvu = globalThis as unknown as { UVU_DEFER: number; UVU_INDEX: number; UVU_QUEUE: (SuiteRun | string)[][] };
