@@ -33,7 +33,6 @@ export function lowerReduce(
   let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
   let length = lengths[lengths.length - 1]!;
   let stride = strides[lengths.length - 1]!;
-  let step: Reduction = kind;
   for (let pending = lengths.length; pending > 0; pending--) {
     const count = sizeOf(outer.shape);
     const run = count < fewOutputs && length >= longAxis ? runLength(count, length) : length;
@@ -43,7 +42,7 @@ export function lowerReduce(
     const into = last ? y : temporary(shape, partialDtype(y.dtype));
     emit(
       reduce({
-        kind: step,
+        kind,
         dtype: source.dtype,
         output: into.dtype,
         ...outer,
@@ -55,7 +54,6 @@ export function lowerReduce(
       [source.tensor, into],
     );
     if (last) return;
-    step = kind === 'sumSquares' ? 'sum' : kind;
     source = { tensor: into, offset: 0, dtype: into.dtype };
     if (runs > 1) {
       pending++; // the runs are an axis still to reduce

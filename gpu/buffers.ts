@@ -79,17 +79,6 @@ export class BufferPool {
     else this.free.set(buffer.size, [buffer]);
   }
 
-  /** Returns the buffers that nobody uses to the driver. Everything that was submitted must have ended. */
-  trim(): void {
-    for (const list of this.free.values()) {
-      for (const buffer of list) {
-        this.reserved -= buffer.size;
-        buffer.destroy();
-      }
-    }
-    this.free.clear();
-  }
-
   report(): MemoryReport {
     const byOp: Record<string, number> = {};
     for (const { label, bytes } of this.used) byOp[label] = (byOp[label] ?? 0) + bytes;

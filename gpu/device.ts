@@ -91,9 +91,7 @@ export class Gpu {
     const reader = this.reader(bytes);
     this.encoder.copy(buffer, offset, reader, 0, bytes);
     this.encoder.flush();
-    await this.pace.rest();
-    await this.settle(reader.mapAsync(GPUMapMode.READ, 0, bytes));
-    this.pace.done();
+    await this.settle(this.pace.wait(() => reader.mapAsync(GPUMapMode.READ, 0, bytes)));
     const copy = new Uint8Array(reader.getMappedRange(0, bytes).slice(0));
     reader.unmap();
     this.readers.push(reader);
@@ -114,13 +112,6 @@ export class Gpu {
 
   resetPeakMemory(): void {
     this.pool.resetPeak();
-  }
-
-  /** Gives unused memory back to the driver. */
-  async trim(): Promise<void> {
-    await this.synchronize();
-    this.encoder.clearBindGroups();
-    this.pool.trim();
   }
 
   private reader(bytes: number): GPUBuffer {
@@ -167,7 +158,7 @@ async function open(): Promise<Gpu> {
 }
 
 /** Limits are getters on the prototype, so a spread would miss them. */
-export function allLimits({ limits }: GPUAdapter): Record<string, number> {
+function allLimits({ limits }: GPUAdapter): Record<string, number> {
   const all: Record<string, number> = {};
   for (const key in limits) {
     const value: unknown = limits[key as keyof GPUSupportedLimits];

@@ -92,11 +92,6 @@ export class Encoder {
     this.touched.clear();
   }
 
-  /** Forgets bind groups, whose buffers are about to be destroyed. */
-  clearBindGroups(): void {
-    this.bindGroups.clear();
-  }
-
   private open(): GPUCommandEncoder {
     this.encoder ??= this.device.createCommandEncoder();
     return this.encoder;

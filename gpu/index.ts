@@ -3,7 +3,7 @@ import { ensureVulkanDriver } from './driver.ts';
 // At import time, before the program has done anything: it may restart the process on a software driver.
 await ensureVulkanDriver();
 
-export { acquire, allLimits, Gpu } from './device.ts';
+export { acquire, Gpu } from './device.ts';
 export type { Target } from './device.ts';
 export type { Allocation, MemoryReport } from './buffers.ts';
 export type { Access, Cost, Dispatch } from './dispatch.ts';

@@ -8,7 +8,7 @@ export * as expr from './map/expr.ts';
 export type { Expr, Kind } from './map/expr.ts';
 export { map } from './map/map.ts';
 export type { MapOperand, MapParams } from './map/map.ts';
-export { chooseMatmul, matmul, matmulVariants } from './matmul/matmul.ts';
+export { chooseMatmul, matmulVariants } from './matmul/matmul.ts';
 export type { MatmulVariant } from './matmul/matmul.ts';
 export type { MatmulParams, MatrixOperand } from './matmul/params.ts';
 export { norm, normBackward } from './norm.ts';

@@ -5,15 +5,13 @@ import { collapse, rowMajor, sizeOf } from './layout.ts';
 import { isNanFunction } from './nan.ts';
 
 /** Associative functions to reduce by. NaN wins in max and min, as in PyTorch. */
-export type Reduction = 'sum' | 'prod' | 'max' | 'min' | 'sumSquares';
+export type Reduction = 'sum' | 'max' | 'min';
 
 /** `nan`: the function that tells whether b is NaN. */
 const combine: Record<Reduction, (a: string, b: string, nan: string) => string> = {
   sum: (a, b) => `${a} + ${b}`,
-  prod: (a, b) => `${a} * ${b}`,
   max: (a, b, nan) => `select(select(${a}, ${b}, ${b} > ${a}), ${b}, ${nan}(${b}))`,
   min: (a, b, nan) => `select(select(${a}, ${b}, ${b} < ${a}), ${b}, ${nan}(${b}))`,
-  sumSquares: (a, b) => `${a} + ${b} * ${b}`,
 };
 
 export interface ReduceParams {
@@ -79,12 +77,8 @@ export function reduce(params: ReduceParams): Dispatch {
   wgslParams.perRun = u32(threads / runs);
   const step = row ? 4 : 1;
   const element = V === type ? `${V}(x[base])` : `${V}(x[base / 4])`;
-  const first = kind === 'sumSquares' ? 'v * v' : 'v';
-  const horizontal = kind === 'sumSquares' ? 'sum' : kind;
   const nanAware = kind === 'max' || kind === 'min';
-  const result = row
-    ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[horizontal](a, b, 'is_nan'))
-    : 'acc';
+  const result = row ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[kind](a, b, 'is_nan')) : 'acc';
   const stored = columns ? `vec4<${storedType(output)}>` : storedType(output);
   return kernel({
     name: `reduce.${kind}.${columns ? 'columns' : row ? 'row' : 'plain'}`,
@@ -102,7 +96,7 @@ if (id >= p.n) { return; }
 ${lines.join('\n')}
 let count = min(p.run, p.length - (id / p.perRun) * p.run) / ${step}u;
 var v = ${element};
-var acc = ${first};
+var acc = v;
 for (var r = 1u; r < count; r++) {
   base += ${row ? '4' : 'p.stride'};
   v = ${element};

@@ -6,7 +6,7 @@ import { epochBatches } from './data/batches.ts';
 import { collate } from './data/tokenised.ts';
 import type { TokenisedExample } from './data/tokenised.ts';
 import { Interrupted, InterruptWatch } from './interrupt.ts';
-import { accuracy, f1Score } from './metrics.ts';
+import { accuracy, f1Score, usualAverage } from './metrics.ts';
 import { AdamW, clipCoefficient, decayGroups, gradNorm } from './optim/index.ts';
 import { smooth, writeCurves } from './plot.ts';
 import { predict } from './predict.ts';
@@ -54,7 +54,6 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
   const { epochs, batchSize, seed, maxGradNorm, saveEvery } = options;
   const { padTokenId } = tokenizer;
   const lengths = train.map(({ inputIds }) => inputIds.length);
-  const batchesIn = (epoch: number): number[][] => epochBatches(lengths, { batchSize, seed, epoch });
   const perEpoch = Math.ceil(train.length / batchSize);
   const totalSteps = epochs * perEpoch;
   const rate = schedule(options.schedule, { warmupSteps: Math.round(options.warmupRatio * totalSteps), totalSteps });
@@ -75,17 +74,14 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
     await restoreTraining(resumeFrom, saved, optimizer);
     state = saved;
   }
-  const saveModel = async (folder: string): Promise<void> => {
-    await model.savePretrained(folder);
-    await tokenizer.save(folder);
-  };
+  const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
 
   const watch = new InterruptWatch();
   const bar = progress({ total: totalSteps, initial: state.step });
   model.train();
   try {
     for (; state.epoch < epochs; state = { ...state, epoch: state.epoch + 1, index: 0 }) {
-      const batches = batchesIn(state.epoch);
+      const batches = epochBatches(lengths, { batchSize, seed, epoch: state.epoch });
       while (state.index < batches.length) {
         const examples = batches[state.index]!.map((i) => train[i]!);
         optimizer.lr = options.learningRate * rate(state.step);
@@ -151,9 +147,12 @@ async function validate(
 ): Promise<TrainingState['validation'][number]> {
   const { labels, loss } = await predict(model, examples, { batchSize, padTokenId });
   const truth = examples.map(({ label }) => label);
-  const classes = model.config.numLabels;
-  const f1 = f1Score(truth, labels, { average: classes === 2 ? 'binary' : 'macro', numLabels: classes });
-  return { step, loss, accuracy: accuracy(truth, labels), f1 };
+  return {
+    step,
+    loss,
+    accuracy: accuracy(truth, labels),
+    f1: f1Score(truth, labels, usualAverage(model.config.numLabels)),
+  };
 }
 
 /** What a resumed run must share with the one before; how often it saves is its own affair. */

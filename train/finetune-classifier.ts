@@ -87,7 +87,9 @@ main(async () => {
   const tokenizer = source ? await BertTokenizer.fromPretrained(source) : BertTokenizer.default();
   const data = await loadClassifierData(values);
   manualSeed(values.seed);
-  const model = source ? await pretrained(source, data.labels) : newModel(values, tokenizer, data.labels);
+  const model = source
+    ? await BertForSequenceClassification.fromPretrained(source, { labels: data.labels })
+    : newModel(values, tokenizer, data.labels);
   console.log(describeRun(data, model, values));
 
   const [train, validation, test] = [data.train, data.validation, data.test].map((part) =>
@@ -116,10 +118,6 @@ main(async () => {
 function trainingOptions(values: Values): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
   return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
-}
-
-async function pretrained(source: string, labels: readonly string[]): Promise<BertForSequenceClassification> {
-  return BertForSequenceClassification.fromPretrained(source, { labels });
 }
 
 function newModel(

@@ -93,6 +93,11 @@ export function confusionMatrix(
   return matrix;
 }
 
+/** How a classifier of that many classes is scored by one number: two by the scores of class 1, more by their mean over the classes. */
+export function usualAverage(numLabels: number): { readonly average: Average; readonly numLabels: number } {
+  return { average: numLabels === 2 ? 'binary' : 'macro', numLabels };
+}
+
 /** What always answering the most frequent label of yTrain (the smallest of several) scores on yTest. */
 export function majorityBaseline(
   yTrain: ArrayLike<number>,

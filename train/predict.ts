@@ -16,22 +16,19 @@ export interface Predictions {
 export interface PredictOptions {
   readonly batchSize: number;
   readonly padTokenId: number;
-  /** Called after each batch with the examples done so far. */
-  readonly onProgress?: (done: number) => void;
 }
 
 /** Classifies examples with dropout off; the model's mode is put back afterwards. */
 export async function predict(
   model: BertForSequenceClassification,
   examples: readonly TokenisedExample[],
-  { batchSize, padTokenId, onProgress }: PredictOptions,
+  { batchSize, padTokenId }: PredictOptions,
 ): Promise<Predictions> {
   const { training } = model;
   model.eval();
   const labels = new Array<number>(examples.length);
   const probabilities = new Array<number[]>(examples.length);
   let loss = 0;
-  let done = 0;
   try {
     const lengths = examples.map(({ inputIds }) => inputIds.length);
     for (const indices of evaluationBatches(lengths, batchSize)) {
@@ -50,8 +47,6 @@ export async function predict(
         labels[i] = rows[row]!.indexOf(Math.max(...rows[row]!));
       });
       loss += total;
-      done += indices.length;
-      onProgress?.(done);
     }
   } finally {
     model.train(training);

@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 import { add, div, mul, neg, sub } from './arithmetic.ts';
 import { cast, sum } from './broadcast.ts';
 import { eq, where } from './comparison.ts';
-import { knownRange } from '../known-range.ts';
+import { checkLabels } from '../labels.ts';
 import { embedding, oneHot } from './gather.ts';
 import { reshape, squeeze, unsqueeze } from './reshape.ts';
 import { slice } from './slice.ts';
@@ -119,7 +119,7 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
       `crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} or probabilities of their own shape, got ${show(target.shape)}`,
     );
   }
-  checkLabels(target, classes, ignoreIndex);
+  checkLabels('crossEntropy', target, classes, ignoreIndex);
   const rows = logits.ndim > 2 ? permute(logits, [0, ...logits.shape.slice(2).map((_, i) => i + 2), 1]) : logits;
   const inputs = [
     reshape(rows, [-1, classes]),
@@ -130,22 +130,6 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   if (reduction === 'none') return reshape(loss!, expected);
   const total = sum(loss!);
   return reduction === 'sum' ? total : div(total, sum(squeeze(slice(stats!.detach(), null, [2, 3]), 1)));
-}
-
-function checkLabels(target: Tensor, classes: number, ignoreIndex: number): void {
-  const range = knownRange(target);
-  if (!range) return;
-  const bad =
-    range[1] >= classes && range[1] !== ignoreIndex
-      ? range[1]
-      : range[0] < 0 && range[0] !== ignoreIndex
-        ? range[0]
-        : undefined;
-  if (bad !== undefined) {
-    throw new ShapeError(
-      `crossEntropy: label ${bad} is out of range for ${classes} classes; labels run from 0 to ${classes - 1} (${ignoreIndex} is ignored)`,
-    );
-  }
 }
 
 function withProbabilities(logits: Tensor, target: Tensor, options: CrossEntropyOptions, axis: number): Tensor {

@@ -8,7 +8,7 @@ import { div, mul, sqrt } from './arithmetic.ts';
 import { cast, sum } from './broadcast.ts';
 import { maximum } from './comparison.ts';
 import type { Reduction } from './cross-entropy.ts';
-import { knownRange } from '../known-range.ts';
+import { checkLabels } from '../labels.ts';
 import { embedding, gather } from './gather.ts';
 import { applyMap, mapFunction } from './map-op.ts';
 import { mean } from './reduce.ts';
@@ -200,12 +200,7 @@ export function focal(logits: Tensor, target: Tensor, { gamma = 2, alpha, reduct
     );
   }
   const classes = logits.shape[1]!;
-  const range = knownRange(target);
-  if (range && (range[0] < 0 || range[1] >= classes)) {
-    throw new ShapeError(
-      `focal: label ${range[0] < 0 ? range[0] : range[1]} is out of range for ${classes} classes; labels run from 0 to ${classes - 1}`,
-    );
-  }
+  checkLabels('focal', target, classes);
   if (typeof alpha === 'number')
     throw new ShapeError(`focal: alpha of ${classes} classes must be a tensor [${classes}], got the number ${alpha}`);
   if (alpha && !sameShape(alpha.shape, [classes]))

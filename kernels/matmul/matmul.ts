@@ -1,5 +1,4 @@
 import type { Target } from '../../gpu/device.ts';
-import type { Dispatch } from '../../gpu/dispatch.ts';
 import { memoise } from '../memoise.ts';
 import { matmulLanes } from './lanes.ts';
 import type { MatmulParams } from './params.ts';
@@ -18,8 +17,4 @@ export type MatmulVariant = keyof typeof matmulVariants;
 export function chooseMatmul({ software }: Target, { m, n, k }: MatmulParams): MatmulVariant {
   if (m * n * k <= 4096) return 'plain';
   return software ? 'lanes' : 'tiled';
-}
-
-export function matmul(target: Target, params: MatmulParams): Dispatch {
-  return matmulVariants[chooseMatmul(target, params)](params);
 }

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';
-import { classificationReport, f1Score, majorityBaseline } from '../metrics.ts';
+import { classificationReport, f1Score, majorityBaseline, usualAverage } from '../metrics.ts';
 import { predict } from '../predict.ts';
 import type { TrainingState } from '../training-checkpoint.ts';
 import type { ClassifierData } from './data.ts';
@@ -31,15 +31,15 @@ export function reportTest(
 ): string {
   const truth = data.test.map(({ label }) => label);
   const numLabels = data.labels.length;
-  const average = numLabels === 2 ? 'binary' : 'macro';
+  const scoring = usualAverage(numLabels);
   const baseline = majorityBaseline(
     data.train.map(({ label }) => label),
     truth,
-    { average, numLabels },
+    scoring,
   );
-  const f1 = f1Score(truth, predicted, { average, numLabels });
+  const f1 = f1Score(truth, predicted, scoring);
   const last = state.validation.at(-1);
-  const what = numLabels === 2 ? `F1 of ${data.labels[1]}` : 'macro F1';
+  const what = scoring.average === 'binary' ? `F1 of ${data.labels[1]}` : 'macro F1';
   return [
     '',
     `test (${truth.length} texts${last ? `; validation accuracy was ${last.accuracy.toFixed(3)}` : ''})`,
