@@ -20,12 +20,13 @@ export function copyInto(x: Source, place: Layout): Dispatch {
 }
 
 function copy(x: Source, layout: Layout, fresh: boolean): Dispatch {
+  const { dtype } = x;
   return map({
     name: 'copy',
-    expr: identity,
-    operands: [{ dtype: x.dtype, kind: 'v', layout: x }],
+    shape: layout.shape,
+    operands: [{ dtype, kind: 'v', layout: x }],
+    outputs: [{ expr: identity, dtype, layout, fresh }],
     scalars: [],
-    compute: x.dtype,
-    output: { dtype: x.dtype, layout, fresh },
+    compute: dtype,
   });
 }

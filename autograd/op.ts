@@ -2,6 +2,7 @@ import type { Target } from '../gpu/index.ts';
 import type { Dispatch } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import type { Layout } from '../kernels/layout.ts';
+import type { ElementwiseForm } from './elementwise.ts';
 import type { Tensor } from './tensor.ts';
 
 /** What is known of a tensor without its data. */
@@ -61,6 +62,8 @@ export interface Op<A> {
   readonly vjp: Vjp<A> | 'none';
   /** What the derivative reads: everything else may be freed before backward. */
   readonly saves?: Saves | ((attrs: A) => Saves);
+  /** What an elementwise op of one output computes, so that fusion can compose it with others (see elementwise.ts). */
+  readonly elementwise?: (inputs: readonly Spec[], attrs: A, output: Spec) => ElementwiseForm;
   /** Inputs that the op overwrites in place. */
   readonly mutates?: (inputs: readonly Tensor[], attrs: A) => readonly Tensor[];
 }

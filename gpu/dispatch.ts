@@ -18,6 +18,8 @@ export interface Dispatch {
   readonly access: readonly Access[];
   /** Contents of the uniform struct at the next binding; empty when the shader has none. */
   readonly params: Uint8Array;
+  /** Where in `params`, in words, random draws stand (key0, key1, stream low, stream high), and their streams: what changes from replay to replay. */
+  readonly draws: readonly { readonly word: number; readonly stream: number }[];
   /** Workgroups to launch. */
   readonly grid: readonly [number, number, number];
   readonly cost: Cost;

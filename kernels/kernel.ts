@@ -35,6 +35,8 @@ export const write = (name: string, type: string): Binding => ({ name, access: '
 export interface Param {
   readonly type: 'u32' | 'i32' | 'f32';
   readonly value: number;
+  /** The first of the four words of a random draw: its stream (kernels/random.ts). */
+  readonly draw?: number;
 }
 
 export const u32 = (value: number): Param => ({ type: 'u32', value });
@@ -88,6 +90,7 @@ export function kernel(source: KernelSource): Dispatch {
     wgsl: wgsl.filter((line) => line !== '').join('\n'),
     access: bindings.map(({ access }) => access),
     params: pack(Object.values(params)),
+    draws: Object.values(params).flatMap(({ draw }, word) => (draw === undefined ? [] : [{ word, stream: draw }])),
     grid: spread(groups),
     cost,
   };

@@ -1,6 +1,6 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { bytesOf, f32, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
+import { bytesOf, f32, kernel, storedType, u32, write } from './kernel.ts';
+import type { Dtype, Param } from './kernel.ts';
 import { philoxWgsl } from './philox.ts';
 
 /** A place in the random numbers: the generator's key, and the stream that one application of an op draws from. */
@@ -14,8 +14,10 @@ const workgroup = 64;
 /** Four numbers a thread: block `id` of the stream, so that any element can be drawn again alone. */
 const block = 'philox(vec4<u32>(id, 0u, p.low, p.high), vec2<u32>(p.key0, p.key1))';
 
-function drawParams({ key, stream }: Draw) {
-  return { key0: u32(key[0]), key1: u32(key[1]), low: u32(stream >>> 0), high: u32(Math.floor(stream / 2 ** 32)) };
+/** A draw as four parameters next to each other, which a replay writes anew (see `Dispatch.draws`). */
+export function drawParams({ key, stream }: Draw): Record<'key0' | 'key1' | 'low' | 'high', Param> {
+  const [low, high] = [stream >>> 0, Math.floor(stream / 2 ** 32)];
+  return { key0: { ...u32(key[0]), draw: stream }, key1: u32(key[1]), low: u32(low), high: u32(high) };
 }
 
 export interface RandomParams {
@@ -52,40 +54,5 @@ if (id >= p.n) { return; }
 let u = unit(${block});
 ${shape}
 y[id] = ${type}(p.a + p.b * v);`,
-  });
-}
-
-export interface DropoutParams {
-  readonly count: number;
-  readonly dtype: Dtype;
-  /** Of the row-major input, a multiple of 4. */
-  readonly offset: number;
-  /** Probability of an element to become 0; the others are scaled by 1 / (1 - p). */
-  readonly p: number;
-  readonly draw: Draw;
-}
-
-/** y = x / (1 - p) where the element's random number is at least p, else 0. The mask is drawn again wherever it is needed. Bindings x, y. */
-export function dropout({ count, dtype, offset, p, draw }: DropoutParams): Dispatch {
-  const threads = Math.ceil(count / 4);
-  const type = `vec4<${storedType(dtype)}>`;
-  return kernel({
-    name: 'dropout',
-    bindings: [read('x', type), write('y', type)],
-    params: {
-      n: u32(threads),
-      o: u32(offset / 4),
-      drop: f32(p),
-      scale: f32(p < 1 ? 1 / (1 - p) : 0),
-      ...drawParams(draw),
-    },
-    workgroup,
-    groups: Math.ceil(threads / workgroup),
-    cost: { flops: 100 * threads, bytes: 2 * count * bytesOf(dtype) },
-    declarations: philoxWgsl,
-    body: `
-if (id >= p.n) { return; }
-let kept = unit(${block}) >= vec4<f32>(p.drop);
-y[id] = select(${type}(), ${type}(vec4<f32>(x[p.o + id]) * p.scale), kept);`,
   });
 }

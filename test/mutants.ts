@@ -119,9 +119,9 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'dropout that does not scale what it keeps',
-    file: 'kernels/random.ts',
-    find: '* p.scale)',
-    replace: ')',
+    file: 'autograd/ops/random.ts',
+    find: 'e.mul(x!, scale!)',
+    replace: 'x!',
     tests: ['ops/random'],
   },
 ];

@@ -23,29 +23,15 @@ const assignOp = defineOp<AssignAttrs>({
     }
     return [];
   },
-  lower({ emit, temporary }, [target, value], _, { name, expr, reads }) {
-    let source = value!;
-    if (source.storage === target!.storage) {
-      // A buffer cannot be bound to read and to write in one dispatch.
-      source = temporary(value!.shape, value!.dtype);
-      const output = { dtype: source.dtype, layout: source, fresh: true };
-      const operands = [{ dtype: value!.dtype, kind: 'v' as const, layout: value! }];
-      emit(map({ name, expr: input(0), operands, scalars: [], compute: value!.dtype, output }), [value!, source]);
-    }
-    const operand = { dtype: source.dtype, kind: 'v' as const, layout: broadcastLayout(source, target!.shape) };
-    const own = { dtype: target!.dtype, kind: 'v' as const, layout: target! };
-    emit(
-      map({
-        name,
-        expr,
-        operands: reads ? [own, operand] : [operand],
-        scalars: [],
-        compute: target!.dtype,
-        output: { dtype: target!.dtype, layout: target! },
-        inPlace: reads,
-      }),
-      [source, target!],
-    );
+  lower({ emit, copy }, [target, value], _, { name, expr, reads }) {
+    const { shape, dtype } = target!;
+    // A buffer cannot be bound to read and to write in one dispatch.
+    const source = value!.storage === target!.storage ? copy(value!) : value!;
+    const operand = { dtype: source.dtype, kind: 'v' as const, layout: broadcastLayout(source, shape) };
+    const own = { dtype, kind: 'v' as const, layout: target!, output: 0 };
+    const operands = reads ? [own, operand] : [operand];
+    const outputs = [{ expr, dtype, layout: target! }];
+    emit(map({ name, shape, operands, outputs, scalars: [], compute: dtype }), [source, target!]);
   },
   mutates: ([target]) => [target!],
   vjp: 'none',

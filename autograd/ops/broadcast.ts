@@ -1,9 +1,9 @@
 import { input, ne } from '../../kernels/map/expr.ts';
-import { map } from '../../kernels/map/map.ts';
 import { broadcastLayout } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { normaliseAxes, promote, sameShape, show } from '../dtypes.ts';
 import { lowerReduce } from '../lower-reduce.ts';
+import { elementwise } from '../elementwise.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -11,22 +11,14 @@ import { fillInto } from './fill.ts';
 import { reshape } from './reshape.ts';
 
 const castOp = defineOp<{ dtype: Dtype }>({
-  name: 'to',
+  ...elementwise<{ dtype: Dtype }>('to', ([x], { dtype }) => ({
+    expr: dtype === 'bool' ? ne(input(0), 0) : input(0),
+    kinds: ['v'],
+    scalars: [],
+    draws: [],
+    compute: x!.dtype,
+  })),
   infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
-  lower({ emit }, [x], [y]) {
-    const truth = y!.dtype === 'bool';
-    emit(
-      map({
-        name: 'to',
-        expr: truth ? ne(input(0), 0) : input(0),
-        operands: [{ dtype: x!.dtype, kind: 'v', layout: x! }],
-        scalars: [],
-        compute: x!.dtype,
-        output: { dtype: y!.dtype, layout: y!, fresh: true },
-      }),
-      [x!, y!],
-    );
-  },
   vjp: ({ g, specs }) => [cast(g, specs[0]!.dtype)],
 });
 

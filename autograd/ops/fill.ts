@@ -1,6 +1,7 @@
 import { scalar } from '../../kernels/map/expr.ts';
 import { map } from '../../kernels/map/map.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
+import { elementwise } from '../elementwise.ts';
 import { defineOp } from '../op.ts';
 import type { Lowering } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -8,14 +9,26 @@ import type { Tensor } from '../tensor.ts';
 
 /** Writes one value into every element of a freshly made tensor. */
 export function fillInto({ emit }: Lowering, y: Tensor, value: number): void {
-  const output = { dtype: y.dtype, layout: y, fresh: true };
-  emit(map({ name: 'fill', expr: scalar(0), operands: [], scalars: [value], compute: y.dtype, output }), [y]);
+  const { shape, dtype } = y;
+  const outputs = [{ expr: scalar(0), dtype, fresh: true }];
+  emit(map({ name: 'fill', shape, operands: [], outputs, scalars: [value], compute: dtype }), [y]);
 }
 
-const fillOp = defineOp<{ shape: readonly number[]; dtype: Dtype; value: number }>({
-  name: 'full',
+interface FillAttrs {
+  readonly shape: readonly number[];
+  readonly dtype: Dtype;
+  readonly value: number;
+}
+
+const fillOp = defineOp<FillAttrs>({
+  ...elementwise<FillAttrs>('full', (_, { dtype, value }) => ({
+    expr: scalar(0),
+    kinds: [],
+    scalars: [value],
+    draws: [],
+    compute: dtype,
+  })),
   infer: (_, { shape, dtype }) => [{ shape, dtype }],
-  lower: (lowering, _, [y], { value }) => fillInto(lowering, y!, value),
   vjp: 'none',
 });
 

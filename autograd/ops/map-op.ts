@@ -1,13 +1,13 @@
-import { broadcastLayout } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { differentiate } from '../../kernels/map/differentiate.ts';
 import { input, scalar } from '../../kernels/map/expr.ts';
 import type { Expr, Kind } from '../../kernels/map/expr.ts';
-import { map } from '../../kernels/map/map.ts';
 import { inputsOf } from '../../kernels/map/print.ts';
+import type { Draw } from '../../kernels/random.ts';
 import { broadcastShapes, promote } from '../dtypes.ts';
+import { elementwise } from '../elementwise.ts';
 import { defineOp } from '../op.ts';
-import type { Op } from '../op.ts';
+import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
@@ -32,57 +32,43 @@ interface Derivative {
 export interface MapAttrs {
   readonly fn: MapFunction;
   readonly scalars: readonly number[];
+  readonly draws?: readonly Draw[];
 }
 
 export const mapOp: Op<MapAttrs> = defineOp<MapAttrs>({
-  name: ({ fn }) => fn.name,
+  ...elementwise<MapAttrs>(
+    ({ fn }) => fn.name,
+    (inputs, { fn, scalars, draws = [] }) => ({
+      expr: fn.expr,
+      kinds: fn.kinds,
+      scalars,
+      draws,
+      compute: computeDtype(fn, inputs, scalars),
+    }),
+  ),
   infer(inputs, { fn, scalars }) {
     const shape = broadcastShapes(fn.name, ...inputs.map((x) => x.shape));
-    return [
-      {
-        shape,
-        dtype:
-          fn.expr.kind === 'b'
-            ? 'bool'
-            : computeDtype(
-                fn,
-                inputs.map((x) => x.dtype),
-                scalars,
-              ),
-      },
-    ];
-  },
-  lower({ emit }, inputs, [y], { fn, scalars }) {
-    const dtypes = inputs.map((x) => x.dtype);
-    const operands = inputs.map((x, i) => ({
-      dtype: x.dtype,
-      kind: fn.kinds[i]!,
-      layout: broadcastLayout(x, y!.shape),
-    }));
-    const output = { dtype: y!.dtype, layout: y!, fresh: true };
-    emit(map({ name: fn.name, expr: fn.expr, operands, scalars, compute: computeDtype(fn, dtypes, scalars), output }), [
-      ...inputs,
-      y!,
-    ]);
+    return [{ shape, dtype: fn.expr.kind === 'b' ? 'bool' : computeDtype(fn, inputs, scalars) }];
   },
   saves({ fn }) {
     const read = new Set(derivativesOf(fn).flatMap((d) => d?.operands ?? []));
     return { inputs: fn.kinds.map((_, i) => i).filter((i) => read.has(i + 1)) };
   },
-  vjp({ g, input, specs, attrs: { fn, scalars }, needs }) {
+  vjp({ g, input, specs, attrs: { fn, scalars, draws }, needs }) {
     return derivativesOf(fn).map((derivative, i) => {
       if (!derivative || !needs(i)) return null;
       const operands = derivative.operands.map((k) => (k === 0 ? g : input(k - 1)));
       // Sums hand the cotangent on as it is.
-      const full = derivative.fn.expr.op === 'input' ? operands[0]! : applyMap(derivative.fn, operands, scalars);
+      const full = derivative.fn.expr.op === 'input' ? operands[0]! : applyMap(derivative.fn, operands, scalars, draws);
       return cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);
     });
   },
 });
 
 /** Numbers are computed in the type that holds all number operands. */
-function computeDtype(fn: MapFunction, dtypes: readonly Dtype[], scalars: readonly number[]): Dtype {
-  const dtype = dtypes.filter((_, i) => fn.kinds[i] === 'v').reduce<Dtype>(promote, 'bool');
+function computeDtype(fn: MapFunction, inputs: readonly Spec[], scalars: readonly number[]): Dtype {
+  const numbers = inputs.filter((_, i) => fn.kinds[i] === 'v');
+  const dtype = numbers.map((x) => x.dtype).reduce<Dtype>(promote, 'bool');
   if (isFloat(dtype)) return dtype;
   if (fn.float || scalars.some((s) => !Number.isInteger(s))) return 'f32';
   return dtype === 'bool' && fn.kinds.includes('v') ? (scalars.some((s) => s < 0) ? 'i32' : 'u32') : dtype;
@@ -138,8 +124,13 @@ export function mapFunction(name: string, kinds: readonly Kind[], build: Build, 
   return fn;
 }
 
-export function applyMap(fn: MapFunction, inputs: readonly Tensor[], scalars: readonly number[] = []): Tensor {
-  return apply(mapOp, inputs, { fn, scalars })[0]!;
+export function applyMap(
+  fn: MapFunction,
+  inputs: readonly Tensor[],
+  scalars: readonly number[] = [],
+  draws?: readonly Draw[],
+): Tensor {
+  return apply(mapOp, inputs, draws ? { fn, scalars, draws } : { fn, scalars })[0]!;
 }
 
 /** A function of one tensor, one line each in the tables of ops. */

@@ -1,12 +1,13 @@
 import type { Dtype } from '../../kernels/kernel.ts';
-import { dropout as dropoutKernel, random } from '../../kernels/random.ts';
+import * as e from '../../kernels/map/expr.ts';
+import { random } from '../../kernels/random.ts';
 import type { Draw } from '../../kernels/random.ts';
 import { requireFloat } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Op } from '../op.ts';
 import { nextDraw } from '../random.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { applyMap, mapFunction } from './map-op.ts';
 
 interface RandomAttrs {
   readonly kind: 'uniform' | 'normal';
@@ -47,26 +48,15 @@ export function normal(shape: readonly number[], { mean = 0, std = 1, dtype = 'f
   return apply(randomOp, [], { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() })[0]!;
 }
 
-interface DropoutAttrs {
-  readonly p: number;
-  readonly draw: Draw;
-}
-
-const dropoutOp: Op<DropoutAttrs> = defineOp<DropoutAttrs>({
-  name: 'dropout',
-  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ emit, contiguous, copy }, [x], [y], { p, draw }) {
-    const source = contiguous(x!);
-    const aligned = source.offset % 4 === 0 ? source : copy(source);
-    emit(dropoutKernel({ count: y!.size, dtype: y!.dtype, offset: aligned.offset, p, draw }), [aligned, y!]);
-  },
-  // The same draw gives the same mask: nothing is saved.
-  vjp: ({ g, attrs }) => apply(dropoutOp, [g], attrs),
+/** The mask is drawn again wherever it is needed, by the derivative too: nothing is saved. */
+const drop = mapFunction('dropout', ['v'], ([x], [p, scale]) => e.select(e.lt(e.random(0), p!), 0, e.mul(x!, scale!)), {
+  float: true,
+  scalars: 2,
 });
 
 /** Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et al. 2014). */
 export function dropout(x: Tensor, p: number, { training = true }: { readonly training?: boolean } = {}): Tensor {
   requireFloat('dropout', x);
   if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: the probability must lie in [0, 1], got ${p}`);
-  return training && p > 0 ? apply(dropoutOp, [x], { p, draw: nextDraw() })[0]! : x;
+  return training && p > 0 ? applyMap(drop, [x], [p, p < 1 ? 1 / (1 - p) : 0], [nextDraw()]) : x;
 }

@@ -21,7 +21,7 @@ export function differentiate(expr: Expr, inputs: number): (Expr | null)[] {
   const results: (Expr | null)[] = new Array<Expr | null>(inputs).fill(null);
   for (const e of order.reverse()) {
     const g = adjoints.get(e);
-    if (!g || e.op === 'const' || e.op === 'scalar') continue;
+    if (!g || e.op === 'const' || e.op === 'scalar' || e.op === 'random') continue;
     if (e.op === 'input') {
       const at = e.value! - 1;
       const sum = results[at];

@@ -13,10 +13,10 @@ type PrimitiveName =
   | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite';
 
 export interface Expr {
-  readonly op: 'input' | 'scalar' | 'const' | PrimitiveName;
+  readonly op: 'input' | 'scalar' | 'const' | 'random' | PrimitiveName;
   readonly kind: Kind;
   readonly args: readonly Expr[];
-  /** Position of an input or scalar, value of a constant. */
+  /** Position of an input, scalar or random draw, value of a constant. */
   readonly value?: number;
 }
 
@@ -98,6 +98,8 @@ const node = (op: PrimitiveName, ...args: Expr[]): Expr => ({ op, kind: primitiv
 
 export const input = (index: number, kind: Kind = 'v'): Expr => ({ op: 'input', kind, args: [], value: index });
 export const scalar = (index: number): Expr => ({ op: 'scalar', kind: 'v', args: [], value: index });
+/** The element's own number of a draw, even in [0, 1). */
+export const random = (index: number): Expr => ({ op: 'random', kind: 'v', args: [], value: index });
 export const constant = (value: number): Expr => ({ op: 'const', kind: 'v', args: [], value });
 
 const is = (e: Expr, value: number): boolean => e.op === 'const' && e.value === value;

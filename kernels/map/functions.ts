@@ -48,10 +48,10 @@ return select(select(m, negative, x < V(0)), V(1), (y == V(0)) | (x == V(1))); }
 };
 
 /** The sources of the functions that a body calls, for numbers of this type and width. */
-export function functionsUsedBy(body: string, computed: 'f32' | 'i32' | 'u32', width: 1 | 4): string {
+export function functionsUsedBy(body: string, computed: 'f32' | 'i32' | 'u32', width: 1 | 4): string[] {
   const used = Object.keys(sources)
     .filter((name) => body.includes(`${name}(`))
     .map((name) => sources[name]!);
   if (used.some((source) => source.includes('is_nan_('))) used.unshift(isNanFunction('is_nan_', computed, width));
-  return used.join('\n');
+  return used;
 }

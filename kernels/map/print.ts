@@ -1,14 +1,17 @@
 import { primitives } from './expr.ts';
 import type { Expr } from './expr.ts';
 
-/** WGSL for an expression: statements that bind shared parts once, and the name of the result. */
+/** WGSL for expressions: statements that bind shared parts once, and the names of the results. */
 export interface Printed {
   readonly statements: string;
-  readonly result: string;
+  readonly results: readonly string[];
 }
 
-/** Prints in terms of inputs `x0`, `x1`, ..., scalars `s0`, ... and the aliases V (number) and B (truth). Common parts are computed once. */
-export function print(expr: Expr): Printed {
+/**
+ * Prints in terms of inputs `x0`, `x1`, ..., scalars `s0`, ..., random numbers `r0`, ... and the aliases V (number) and B (truth). Common parts are
+ * computed once.
+ */
+export function print(exprs: readonly Expr[]): Printed {
   const lines: string[] = [];
   const names = new Map<string, string>();
   const byNode = new Map<Expr, string>();
@@ -22,6 +25,7 @@ export function print(expr: Expr): Printed {
   const emit = (e: Expr): string => {
     if (e.op === 'input') return `x${e.value}`;
     if (e.op === 'scalar') return `s${e.value}`;
+    if (e.op === 'random') return `r${e.value}`;
     if (e.op === 'const') return `V(${literal(e.value!)})`;
     const text = primitives[e.op].wgsl(...e.args.map(visit));
     const known = names.get(text);
@@ -31,8 +35,8 @@ export function print(expr: Expr): Printed {
     lines.push(`let ${name} = ${text};`);
     return name;
   };
-  const result = visit(expr);
-  return { statements: lines.join('\n'), result };
+  const results = exprs.map(visit);
+  return { statements: lines.join('\n'), results };
 }
 
 function literal(value: number): string {

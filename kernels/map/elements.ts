@@ -1,0 +1,255 @@
+import { computeType, f32, i32, read, storedType, u32, write } from '../kernel.ts';
+import type { Binding, Dtype, Param } from '../kernel.ts';
+import { collapse, contiguousLayout } from '../layout.ts';
+import type { Collapsed, Layout } from '../layout.ts';
+import { philoxWgsl } from '../philox.ts';
+import { drawParams } from '../random.ts';
+import type { Draw } from '../random.ts';
+import { functionsUsedBy } from './functions.ts';
+import { print } from './print.ts';
+import type { Expr, Kind } from './expr.ts';
+
+export interface ElementOperand {
+  readonly dtype: Dtype;
+  readonly kind: Kind;
+  /** Over the index space: already broadcast to its shape. */
+  readonly layout: Layout;
+  /** The operand is this output before it is overwritten: one binding serves both. */
+  readonly output?: number;
+}
+
+export interface ElementOutput {
+  readonly expr: Expr;
+  readonly dtype: Dtype;
+  /** Default: row-major from offset 0. */
+  readonly layout?: Layout;
+}
+
+/** Expressions of operands over one index space: what a map computes, and what fusion adds before and after another kernel. */
+export interface Elements {
+  readonly shape: readonly number[];
+  readonly operands: readonly ElementOperand[];
+  readonly outputs: readonly ElementOutput[];
+  readonly scalars: readonly number[];
+  readonly draws?: readonly Draw[];
+  /** Type the numbers are computed in. */
+  readonly compute: Dtype;
+}
+
+/** The parts of a kernel that evaluate an `Elements`. */
+export interface ElementCode {
+  /** Operands (without those that are outputs), in order. */
+  readonly operands: readonly Binding[];
+  readonly outputs: readonly Binding[];
+  readonly params: Readonly<Record<string, Param>>;
+  /** WGSL functions; several codes of one kernel may share some, see `declare`. They use the aliases of `aliases`. */
+  readonly functions: readonly string[];
+  /** Operations an element. */
+  readonly flops: number;
+}
+
+/** How many neighbours of the last axis a thread takes. */
+export type Width = 1 | 4;
+
+/** WGSL aliases that the functions need: V numbers, B truths, U words. One width and compute type a kernel. */
+export function aliases(compute: Dtype, width: Width): string {
+  const vec = (type: string): string => (width === 4 ? `vec4<${type}>` : type);
+  return `alias V = ${vec(computeType(compute))};\nalias B = ${vec('bool')};\nalias U = ${vec('u32')};`;
+}
+
+/** Joins the functions of several codes, each once. */
+export function declare(...codes: readonly Pick<ElementCode, 'functions'>[]): string {
+  return [...new Set(codes.flatMap(({ functions }) => functions))].join('\n');
+}
+
+/**
+ * WGSL `fn NAME(at: u32)`, or `fn NAME(at: u32, x0: V)` where the kernel itself made input 0 (`carries`; operand k is then input k+1): evaluates and stores the
+ * elements from row-major index `at` on, a multiple of the width. `prefix` keeps the names of several codes apart.
+ */
+export function storeElements(name: string, spec: Elements, width: Width, prefix = '', carries = false): ElementCode {
+  const layouts = spec.outputs.map(({ layout }) => layout ?? contiguousLayout(spec.shape));
+  const place = new Placement(spec, layouts, width, prefix);
+  const loads = loadsOf(spec, place, prefix, carries);
+  const printed = print(spec.outputs.map(({ expr }) => expr));
+  const stores = spec.outputs.map(({ expr, dtype }, k) => {
+    const stored = place.storedType(dtype);
+    const value = printed.results[k]!;
+    return `${prefix}y${k}[${place.at(spec.operands.length + k)}] = ${expr.kind === 'b' ? `select(${stored}(0), ${stored}(1), ${value})` : `${stored}(${value})`};`;
+  });
+  const outputs = spec.outputs.map(({ dtype }, k) => write(`${prefix}y${k}`, place.storedType(dtype)));
+  const parameters = carries ? 'at: u32, x0: V' : 'at: u32';
+  return code(spec, place, prefix, printed.statements, outputs, [
+    `fn ${name}(${parameters}) {\n${[place.unravel, ...loads, printed.statements, ...stores].filter(Boolean).join('\n')}\n}`,
+  ]);
+}
+
+/** WGSL `fn NAME(at: u32) -> V`: the one expression of `spec` for the elements from row-major index `at` on. */
+export function loadElements(name: string, spec: Elements, width: Width, prefix: string): ElementCode {
+  const place = new Placement(spec, [], width, prefix);
+  const loads = loadsOf(spec, place, prefix, false);
+  const printed = print(spec.outputs.map(({ expr }) => expr));
+  return code(
+    spec,
+    place,
+    prefix,
+    printed.statements,
+    [],
+    [
+      `fn ${name}(at: u32) -> V {\n${[place.unravel, ...loads, printed.statements].filter(Boolean).join('\n')}\nreturn ${printed.results[0]};\n}`,
+    ],
+  );
+}
+
+function code(
+  spec: Elements,
+  place: Placement,
+  prefix: string,
+  statements: string,
+  outputs: readonly Binding[],
+  own: readonly string[],
+): ElementCode {
+  const { operands, scalars, draws = [], compute } = spec;
+  const computed = computeType(compute);
+  const scalarParam = { f32, i32, u32 }[computed];
+  const params: Record<string, Param> = { ...place.params };
+  scalars.forEach((value, k) => (params[`${prefix}s${k}`] = scalarParam(value)));
+  draws.forEach((draw, k) => {
+    for (const [key, param] of Object.entries(drawParams(draw))) params[`${prefix}r${k}_${key}`] = param;
+  });
+  const bound = operands.flatMap(({ dtype, output }, k) =>
+    output === undefined ? [read(`${prefix}a${k}`, place.bindingType(k, dtype))] : [],
+  );
+  const random = draws.length > 0 ? [philoxWgsl, unitAt(place.width)] : [];
+  const flops = statements.split('\n').filter(Boolean).length + 25 * draws.length;
+  return {
+    operands: bound,
+    outputs,
+    params,
+    functions: [...random, ...functionsUsedBy(statements, computed, place.width), ...own],
+    flops,
+  };
+}
+
+/** Random numbers are numbered by the element's row-major index, four to a block, whatever the width (see kernels/random.ts). */
+function unitAt(width: Width): string {
+  const block = 'unit(philox(vec4<u32>(at / 4u, 0u, low, high), vec2<u32>(key0, key1)))';
+  return `fn unit_at(at: u32, key0: u32, key1: u32, low: u32, high: u32) -> V { return ${block}${width === 4 ? '' : '[at % 4u]'}; }`;
+}
+
+function loadsOf(
+  { operands, scalars, draws = [], compute }: Elements,
+  place: Placement,
+  prefix: string,
+  carries: boolean,
+): string[] {
+  const computed = computeType(compute);
+  const loads = operands.map(({ dtype, kind, output }, k) => {
+    const x = `x${carries ? k + 1 : k}`;
+    const array = output === undefined ? `${prefix}a${k}` : `${prefix}y${output}`;
+    const { text, vector } = place.load(array, k, dtype);
+    if (kind === 'b') return `let ${x} = B(!(${text} == ${vector ? `vec4<${storedType(dtype)}>(0)` : '0'}));`;
+    return `let ${x} = ${vector ? `V(${text})` : `V(${computed}(${text}))`};`;
+  });
+  const names = ['key0', 'key1', 'low', 'high'];
+  return [
+    ...loads,
+    ...scalars.map((_, k) => `let s${k} = V(p.${prefix}s${k});`),
+    ...draws.map((_, k) => `let r${k} = unit_at(at, ${names.map((n) => `p.${prefix}r${k}_${n}`).join(', ')});`),
+  ];
+}
+
+/** Whether four neighbours of the last axis can be read (or written) at once, or are one value, wherever the axis starts. */
+export function vectorises(offset: number, strides: readonly number[]): boolean {
+  const last = strides[strides.length - 1] ?? 0;
+  if (last === 0) return true;
+  return last === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0);
+}
+
+/** Where each operand's and output's elements lie, given `at`. Axes are merged first, so that flat cases need no index arithmetic. */
+class Placement {
+  readonly width: Width;
+  readonly params: Record<string, Param> = {};
+  readonly unravel: string;
+  private readonly merged: Collapsed;
+  private readonly layouts: readonly Layout[];
+  private readonly prefix: string;
+  private readonly indices: readonly string[];
+
+  constructor({ shape, operands }: Elements, outputs: readonly Layout[], width: Width, prefix: string) {
+    this.width = width;
+    this.prefix = prefix;
+    this.layouts = [...operands.map(({ layout }) => layout), ...outputs];
+    this.merged = collapse(
+      shape,
+      this.layouts.map(({ strides }) => strides),
+    );
+    this.unravel = this.unravelled();
+    this.indices = this.layouts.map((_, k) => this.index(k));
+  }
+
+  /** Index of output k's element or vec4. */
+  at(k: number): string {
+    return this.width === 4 ? `(${this.indices[k]}) / 4` : this.indices[k]!;
+  }
+
+  storedType(dtype: Dtype): string {
+    return this.width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  }
+
+  bindingType(k: number, dtype: Dtype): string {
+    return this.mode(k) === 'vector' ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  }
+
+  load(array: string, k: number, dtype: Dtype): { text: string; vector: boolean } {
+    const index = this.indices[k]!;
+    const mode = this.mode(k);
+    if (mode === 'vector') return { text: `${array}[(${index}) / 4]`, vector: true };
+    if (mode === 'single') return { text: `${array}[${index}]`, vector: false };
+    const step = `p.${this.prefix}k${k}_${this.rank - 1}`;
+    const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e} * ${step}]`);
+    return { text: `vec4<${storedType(dtype)}>(${elements.join(', ')})`, vector: true };
+  }
+
+  private get rank(): number {
+    return this.merged.shape.length;
+  }
+
+  private mode(k: number): 'vector' | 'single' | 'gather' {
+    const strides = this.merged.strides[k]!;
+    const last = strides[this.rank - 1] ?? 0;
+    if (this.width === 1 || last === 0) return 'single';
+    return vectorises(this.layouts[k]!.offset, strides) ? 'vector' : 'gather';
+  }
+
+  /** Position along each merged axis, the last one in units of the width. */
+  private unravelled(): string {
+    const { rank, width } = this;
+    if (rank === 0) return '';
+    const lines = [`var rest = ${width === 4 ? 'at / 4u' : 'at'};`];
+    for (let axis = rank - 1; axis >= 1; axis--) {
+      const length = this.merged.shape[axis]!;
+      this.params[`${this.prefix}d${axis}`] = u32(axis === rank - 1 ? length / width : length);
+      lines.push(`let i${axis} = rest % p.${this.prefix}d${axis}; rest = rest / p.${this.prefix}d${axis};`);
+    }
+    lines.push('let i0 = rest;');
+    return lines.join('\n');
+  }
+
+  private index(k: number): string {
+    const name = (what: string): string => `${this.prefix}${what}`;
+    this.params[name(`o${k}`)] = i32(this.layouts[k]!.offset);
+    const terms = this.merged.strides[k]!.flatMap((stride, axis) => {
+      if (stride === 0) return [];
+      const last = axis === this.rank - 1;
+      if (last && stride === 1) return [this.width === 4 ? `i32(i${axis}) * 4` : `i32(i${axis})`];
+      this.params[name(`k${k}_${axis}`)] = i32(stride);
+      return [`i32(i${axis})${last && this.width === 4 ? ' * 4' : ''} * p.${name(`k${k}_${axis}`)}`];
+    });
+    return [`p.${name(`o${k}`)}`, ...terms].join(' + ');
+  }
+}
+
+/** Elements an operand really has over the index space: a broadcast axis is read once. */
+export function touched(shape: readonly number[], strides: readonly number[]): number {
+  return shape.reduce((product, length, axis) => (strides[axis] === 0 ? product : product * length), 1);
+}
