@@ -1,3 +1,4 @@
+import { callerOutside } from './capture.ts';
 import { isFinite } from './ops/comparison.ts';
 import { cast, sum } from './ops/broadcast.ts';
 import { noGrad } from './grad-mode.ts';
@@ -53,14 +54,7 @@ export async function detectAnomaly(fn: () => unknown): Promise<Anomaly | undefi
   return undefined;
 }
 
-/** This room's folder as stack traces spell it. */
-const here = decodeURIComponent(new URL('.', import.meta.url).pathname);
-
 /** The module path, and the first caller outside of this room. */
 function describe(): string {
-  const outside = (line: string): boolean =>
-    /^\s+at /.test(line) && !line.includes(here) && !line.includes('node:internal');
-  const caller = (new Error().stack ?? '').split('\n').find(outside);
-  const at = caller?.trim().replace(/^at /, '') ?? '';
-  return [label?.(), at].filter(Boolean).join(', ');
+  return [label?.(), callerOutside()].filter(Boolean).join(', ');
 }

@@ -1,3 +1,4 @@
+import { inOwnRegion } from './capture.ts';
 import { enableGrad, isGradEnabled } from './grad-mode.ts';
 import { HeldTensors } from './graph.ts';
 import type { SavedTensors } from './graph.ts';
@@ -46,7 +47,7 @@ class Region {
           filled.push(held);
           return held;
         },
-        () => enableGrad(this.fn),
+        () => inOwnRegion(() => enableGrad(this.fn)),
       );
     } finally {
       setRandomState(now);

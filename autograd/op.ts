@@ -2,6 +2,7 @@ import type { Target } from '../gpu/index.ts';
 import type { Dispatch } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import type { Layout } from '../kernels/layout.ts';
+import type { Elements } from '../kernels/map/elements.ts';
 import type { ElementwiseForm } from './elementwise.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -27,6 +28,16 @@ export interface Lowering {
   contiguous(x: Tensor): Tensor;
   /** A copy in row-major order from offset 0. */
   copy(x: Tensor): Tensor;
+  /** Elementwise work that fusion moved into this op's kernels, where its record says that it takes any. */
+  readonly fused?: Fused;
+}
+
+/** Elementwise work around another op's kernel. Tensors in the order of the code's bindings. */
+export interface Fused {
+  /** Instead of storing the first output: input 0 of the expressions is its element. */
+  readonly epilogue?: { readonly elements: Elements; readonly operands: readonly Tensor[]; readonly outputs: readonly Tensor[] };
+  /** Instead of reading input i: its elements, over its row-major index space. */
+  readonly prologues: ReadonlyMap<number, { readonly elements: Elements; readonly operands: readonly Tensor[] }>;
 }
 
 export interface VjpContext<A> {
@@ -64,6 +75,13 @@ export interface Op<A> {
   readonly saves?: Saves | ((attrs: A) => Saves);
   /** What an elementwise op of one output computes, so that fusion can compose it with others (see elementwise.ts). */
   readonly elementwise?: (inputs: readonly Spec[], attrs: A, output: Spec) => ElementwiseForm;
+  /** Which elementwise work fusion may move into the op's kernels: after its first output, and before which inputs. */
+  readonly fuses?: {
+    readonly epilogue?: boolean;
+    readonly prologues?: readonly number[];
+    /** The kernel passes over its inputs several times: only cheap work moves into its loads. */
+    readonly repeats?: boolean;
+  };
   /** Inputs that the op overwrites in place. */
   readonly mutates?: (inputs: readonly Tensor[], attrs: A) => readonly Tensor[];
 }

@@ -1,6 +1,7 @@
 import { bytesOf } from '../kernels/kernel.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import { sizeOf } from '../kernels/layout.ts';
+import { refuseWhileCapturing } from './capture.ts';
 import { noGrad } from './grad-mode.ts';
 import { fromHalf } from './half.ts';
 import { clone } from './ops/reshape.ts';
@@ -12,6 +13,7 @@ export type NestedList = number | boolean | NestedList[];
 
 /** The elements in row-major order: Float32Array for floats, Int32Array, Uint32Array, or Uint8Array of 0 and 1 for bool. */
 export async function data(x: Tensor): Promise<DataArray> {
+  refuseWhileCapturing('data', 'a compiled function cannot read data back; return the tensor and read it outside');
   if (x.storage.isFreed)
     throw new Error('data: this tensor was freed when its scope ended; call keep() on it inside the scope');
   if (x.size === 0) return decode(new Uint8Array(0), x.dtype);

@@ -1,4 +1,5 @@
 import type { Allocation } from '../gpu/index.ts';
+import { recording } from './capture.ts';
 import { memory, onDevice } from './runtime.ts';
 
 /** What the finalizer needs, apart from the storage so that it does not keep it alive. */
@@ -40,6 +41,13 @@ export class Storage {
   free(): void {
     if (this.freed) return;
     this.freed = true;
+    const recorder = recording();
+    if (recorder) recorder.release(this);
+    else this.release();
+  }
+
+  /** The second half of `free`, which a capture puts off. */
+  release(): void {
     finalizer.unregister(this);
     release(this.cell);
   }

@@ -1,8 +1,7 @@
-import type { Gpu } from '../gpu/index.ts';
-import type { Dtype } from '../kernels/kernel.ts';
-import { copyTo } from './copy.ts';
+import { currentRegion, recording } from './capture.ts';
 import { isGradEnabled } from './grad-mode.ts';
 import { GradNode } from './graph.ts';
+import { lowerEntry } from './lowering.ts';
 import { nameOf } from './op.ts';
 import type { Lowering, Op, Spec, ViewOp, Vjp } from './op.ts';
 import { onDevice } from './runtime.ts';
@@ -17,6 +16,10 @@ export interface Entry {
   readonly outputs: readonly Tensor[];
   readonly attrs: unknown;
   readonly position: number;
+  /** Inputs that the op overwrites in place. */
+  readonly mutates: readonly Tensor[];
+  /** See `inOwnRegion`. */
+  readonly region: number;
 }
 
 /** Sees every application after it was appended; used by anomaly detection and op counts. */
@@ -37,9 +40,20 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor
   for (const x of inputs) checkAlive(name, x);
   const specs: readonly Spec[] = op.infer(inputs, attrs);
   const outputs = specs.map(({ shape, dtype }) => emptyTensor(shape, dtype, name));
-  const entry: Entry = { name, op: op as Op<unknown>, inputs, outputs, attrs, position: position++ };
-  execute(entry);
-  for (const x of op.mutates?.(inputs, attrs) ?? []) {
+  const entry: Entry = {
+    name,
+    op: op as Op<unknown>,
+    inputs,
+    outputs,
+    attrs,
+    position: position++,
+    mutates: op.mutates?.(inputs, attrs) ?? [],
+    region: currentRegion(),
+  };
+  const recorder = recording();
+  if (recorder) recorder.append(entry);
+  else execute(entry);
+  for (const x of entry.mutates) {
     x.storage.version++;
     x.storage.host = undefined;
   }
@@ -78,32 +92,16 @@ function checkAlive(op: string, x: Tensor): void {
   }
 }
 
-function execute({ name, op, inputs, outputs, attrs }: Entry): void {
-  if (outputs.length > 0 && outputs.every((y) => y.size === 0)) return;
+function execute(entry: Entry): void {
+  if (entry.outputs.length > 0 && entry.outputs.every((y) => y.size === 0)) return;
   onDevice((gpu) => {
-    const temporaries: Tensor[] = [];
-    op.lower(lowering(gpu, name, temporaries), inputs, outputs, attrs);
-    for (const t of temporaries) t.storage.free();
+    const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
+    const emit: Lowering['emit'] = (dispatch, tensors) => {
+      gpu.dispatch(
+        dispatch,
+        tensors.map((t) => t.storage.on(allocate)),
+      );
+    };
+    for (const t of lowerEntry(entry, { target: gpu.target, emit })) t.storage.free();
   });
-}
-
-function lowering(gpu: Gpu, name: string, temporaries: Tensor[]): Lowering {
-  const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
-  const emit: Lowering['emit'] = (dispatch, tensors) => {
-    gpu.dispatch(
-      dispatch,
-      tensors.map((t) => t.storage.on(allocate)),
-    );
-  };
-  const temporary = (shape: readonly number[], dtype: Dtype): Tensor => {
-    const t = emptyTensor(shape, dtype, name);
-    temporaries.push(t);
-    return t;
-  };
-  const copy = (x: Tensor): Tensor => {
-    const y = temporary(x.shape, x.dtype);
-    emit(copyTo(x, y), [x, y]);
-    return y;
-  };
-  return { target: gpu.target, emit, temporary, copy, contiguous: (x) => (x.isContiguous ? x : copy(x)) };
 }

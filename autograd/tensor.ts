@@ -2,6 +2,7 @@ import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
 import type { Layout } from '../kernels/layout.ts';
+import { recording } from './capture.ts';
 import type { GradNode } from './graph.ts';
 import { keepStorage, Storage } from './storage.ts';
 
@@ -19,8 +20,7 @@ export class Tensor implements Layout {
   node: GradNode | undefined;
   /** Which output of the node it is. */
   outputIndex = 0;
-  /** Accumulated by `backward()` on leaves that require it. */
-  grad: Tensor | undefined;
+  private gradient: Tensor | undefined;
   private leafRequiresGrad = false;
 
   constructor(storage: Storage, dtype: Dtype, layout: Layout) {
@@ -49,6 +49,24 @@ export class Tensor implements Layout {
     if (value && !isFloat(this.dtype))
       throw new Error(`requiresGrad: gradients need f32 or f16, this tensor is ${this.dtype}`);
     this.leafRequiresGrad = value;
+  }
+
+  /** Accumulated by `backward()` on leaves that require it. */
+  get grad(): Tensor | undefined {
+    recording()?.readGrad(this, this.gradient);
+    return this.gradient;
+  }
+
+  set grad(value: Tensor | undefined) {
+    recording()?.wroteGrad(this, this.gradient);
+    this.gradient = value;
+  }
+
+  /** Forgets the gradient and frees its memory. */
+  clearGrad(): void {
+    const before = this.gradient;
+    this.grad = undefined;
+    if (!recording()) before?.storage.free();
   }
 
   get isContiguous(): boolean {

@@ -71,10 +71,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
 
   /** Forgets the gradients and frees their memory. */
   zeroGrad(): void {
-    for (const x of this.parameters) {
-      x.grad?.storage.free();
-      x.grad = undefined;
-    }
+    for (const x of this.parameters) x.clearGrad();
   }
 
   /** Learning rate of each group; schedules set it. */

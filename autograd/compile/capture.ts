@@ -1,0 +1,108 @@
+import { record } from '../capture.ts';
+import type { Recorder } from '../capture.ts';
+import { randomState, setRandomState } from '../random.ts';
+import type { Storage } from '../storage.ts';
+import type { Entry } from '../tape.ts';
+import { emptyTensor } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
+import type { Spec } from '../op.ts';
+import { flatten, isTensor } from './tree.ts';
+import type { Flat } from './tree.ts';
+
+/** A condition under which a capture holds. */
+export interface Guard {
+  readonly what: string;
+  readonly holds: () => boolean;
+}
+
+/** One call of a function, as a tape. */
+export interface Captured {
+  readonly entries: readonly Entry[];
+  /** Stand for the arguments. */
+  readonly inputs: readonly Tensor[];
+  readonly result: Flat<Tensor>;
+  /** Gradients that the call set, as they were at its end. */
+  readonly grads: ReadonlyMap<Tensor, Tensor | undefined>;
+  readonly guards: readonly Guard[];
+  /** Random draws: number of the first one, and how many. */
+  readonly draws: { readonly first: number; readonly count: number };
+}
+
+class Tape implements Recorder {
+  readonly entries: Entry[] = [];
+  readonly guards: Guard[] = [];
+  /** What each leaf's gradient was before the call set it. */
+  readonly before = new Map<Tensor, Tensor | undefined>();
+  readonly released: Storage[] = [];
+
+  append(entry: Entry): void {
+    this.entries.push(entry);
+  }
+
+  readGrad(leaf: Tensor, value: Tensor | undefined): void {
+    if (this.before.has(leaf)) return; // its own doing
+    this.before.set(leaf, value);
+    const what = `a gradient of shape [${leaf.shape.join(', ')}] ${value ? 'was present' : 'was absent'}`;
+    this.guards.push({ what, holds: () => leaf.grad === value });
+  }
+
+  wroteGrad(leaf: Tensor, before: Tensor | undefined): void {
+    if (!this.before.has(leaf)) this.before.set(leaf, before);
+  }
+
+  guard(read: () => unknown, what: string): void {
+    const value = read();
+    this.guards.push({ what: `${what} was ${String(value)}`, holds: () => read() === value });
+  }
+
+  release(storage: Storage): void {
+    this.released.push(storage);
+  }
+}
+
+/** Records one call of fn on placeholders of the given shapes. Leaves gradients and random numbers as they were. */
+export function capture(fn: (inputs: readonly Tensor[]) => unknown, specs: readonly Spec[]): Captured {
+  const tape = new Tape();
+  const random = randomState();
+  const inputs = specs.map(({ shape, dtype }) => emptyTensor(shape, dtype, 'argument'));
+  const grads = new Map<Tensor, Tensor | undefined>();
+  try {
+    const value = record(tape, () => fn(inputs));
+    if (value instanceof Promise)
+      throw new Error('compile: the function must not be async; read results outside of it');
+    for (const leaf of tape.before.keys()) grads.set(leaf, leaf.grad);
+    const result = flatten(value, isTensor, (path, found) => {
+      const kind = typeof found === 'object' ? (found as object).constructor?.name : typeof found;
+      return new Error(`compile: the result${path} is a ${kind}; return tensors, numbers and strings in arrays and plain objects`);
+    });
+    checkInputs(inputs, tape.entries);
+    const count = randomState().stream - random.stream;
+    return { entries: tape.entries, inputs, result, grads, guards: tape.guards, draws: { first: random.stream, count } };
+  } finally {
+    for (const [leaf, before] of tape.before) leaf.grad = before;
+    setRandomState(random);
+    retire(tape, inputs);
+  }
+}
+
+function checkInputs(inputs: readonly Tensor[], entries: readonly Entry[]): void {
+  const own = new Set(inputs.map(({ storage }) => storage));
+  for (const { name, mutates } of entries) {
+    if (mutates.some(({ storage }) => own.has(storage)))
+      throw new Error(
+        `${name}: writes to an argument of a compiled function, which is a copy; use the tensor from outside of the function instead`,
+      );
+  }
+  if (inputs.some((x) => x.grad))
+    throw new Error(
+      'compile: backward() reached an argument, whose gradient cannot leave the function; use grad(loss, [argument]) and return it',
+    );
+}
+
+/** Tensors of the capture have no memory: whoever kept one gets a clear error. Constants that the call uploaded belong to the program. */
+function retire(tape: Tape, inputs: readonly Tensor[]): void {
+  const used = new Set(tape.entries.flatMap((entry) => entry.inputs.map(({ storage }) => storage)));
+  for (const storage of tape.released) if (!used.has(storage)) storage.release();
+  for (const { outputs } of tape.entries) for (const { storage } of outputs) storage.free();
+  for (const { storage } of inputs) storage.free();
+}

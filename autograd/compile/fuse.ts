@@ -1,0 +1,231 @@
+import type { Target } from '../../gpu/index.ts';
+import { sizeOf } from '../../kernels/layout.ts';
+import type { Storage } from '../storage.ts';
+import type { Entry } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { compose, composes, isWhole, layoutOver } from './compose.ts';
+import type { Constants } from './compose.ts';
+import { dependencies } from './dependencies.ts';
+import { Group } from './group.ts';
+import type { Grouping } from './group.ts';
+
+/** Results a kernel may store and operands it may read beside the anchor's own: what fits the parameter struct of every device. */
+const maxOutputs = 3;
+const maxOperands = 8;
+/** Elementwise members of one kernel. */
+const maxMembers = 32;
+/** Work an element that a row op may redo in each of its passes over the row, in operations. */
+const maxRepeated = 16;
+
+export interface FuseOptions {
+  readonly target: Target;
+  /** Storages read after the program has run. */
+  readonly wanted: ReadonlySet<Storage>;
+  readonly constants: Constants;
+}
+
+/**
+ * Decides which applications share a kernel. Elementwise work joins the kernel that makes one of its operands: an op that takes an epilogue, or other
+ * elementwise work over the same elements. What remains and is read by one reduction or row op only moves into that op's loads. Nothing joins where a
+ * kernel would have to wait for itself.
+ */
+export function fuse(entries: readonly Entry[], options: FuseOptions): Grouping {
+  const fuser = new Fuser(entries, options);
+  entries.forEach((entry, at) => fuser.place(entry, at));
+  fuser.moveIntoLoads();
+  return fuser.finish();
+}
+
+class Fuser {
+  private readonly entries: readonly Entry[];
+  private readonly options: FuseOptions;
+  private readonly before: readonly (readonly number[])[];
+  private readonly composing: readonly boolean[];
+  /** Group of each entry, by position; entries that are not placed yet have none. */
+  private readonly groupAt: Group[] = [];
+  private readonly members = new Map<Group, number[]>();
+  private readonly makers = new Map<Storage, number>();
+  private readonly readers = new Map<Storage, number[]>();
+  private readonly written = new Set<Storage>();
+
+  constructor(entries: readonly Entry[], options: FuseOptions) {
+    this.entries = entries;
+    this.options = options;
+    this.composing = entries.map(composes);
+    entries.forEach(({ inputs, outputs, mutates }, at) => {
+      for (const { storage } of outputs) this.makers.set(storage, at);
+      for (const { storage } of inputs) {
+        // A constant is part of the expression: no one waits for it.
+        if (this.composing[at] && options.constants.has(storage)) continue;
+        const list = this.readers.get(storage);
+        if (list) list.push(at);
+        else this.readers.set(storage, [at]);
+      }
+      for (const { storage } of mutates) this.written.add(storage);
+    });
+    const constantMaker = (at: number): boolean => entries[at]!.outputs.some(({ storage }) => options.constants.has(storage));
+    this.before = dependencies(entries).of.map((list, at) => (this.composing[at] ? list.filter((d) => !constantMaker(d)) : list));
+  }
+
+  /** Puts an entry into the group of one of its operands, or into one of its own. */
+  place(entry: Entry, at: number): void {
+    const group = new Group(entry, this.composing[at]!);
+    this.groupAt[at] = group;
+    this.members.set(group, [at]);
+    if (!this.composing[at]) return;
+    // The latest maker first: what the others made is there by then.
+    const makers = entry.inputs.flatMap(({ storage }) => this.makers.get(storage) ?? []);
+    for (const maker of [...new Set(makers)].sort((a, b) => b - a)) {
+      const [theirs, ours] = [this.groupAt[maker]!, this.groupAt[at]!];
+      if (theirs === ours) continue;
+      if (!ours.anchor) this.join(theirs, ours);
+      else if (!theirs.anchor) this.join(ours, theirs);
+    }
+  }
+
+  /** Moves elementwise work that one op alone reads, through one of its inputs, into that op's loads. */
+  moveIntoLoads(): void {
+    for (const [group, members] of [...this.members]) {
+      const { anchor } = group;
+      for (const i of anchor?.op.fuses?.prologues ?? []) {
+        const x = anchor!.inputs[i];
+        const maker = x && this.makers.get(x.storage);
+        if (!x || maker === undefined || !this.composing[maker]) continue;
+        const from = this.groupAt[maker]!;
+        const through = anchor!.inputs.filter(({ storage }) => storage === x.storage).length;
+        if (from.anchor || from === group || through !== 1 || !isWhole(x, sizeOf(from.shape))) continue;
+        const at = members.find((m) => this.entries[m] === anchor)!;
+        const others = this.storedOf(from.maps, from).some(({ storage }) => storage !== x.storage);
+        const readers = this.readers.get(x.storage) ?? [];
+        if (others || readers.length !== 1 || readers[0] !== at || this.options.wanted.has(x.storage)) continue;
+        if (!this.fits(from.maps, x.shape, new Set(from.maps.map((e) => e.outputs[0]!.storage)))) continue;
+        const { elements } = compose(from.maps, x.shape, undefined, [x], this.options.constants);
+        const repeats = anchor!.op.fuses?.repeats ?? false;
+        const work = elements.draws!.length > 0 ? Infinity : from.maps.length * 2;
+        if (repeats && work > maxRepeated) group.notes.push(`${from.name} stays apart: every pass would redo it`);
+        else if (!this.cyclic(group, from)) this.absorb(group, i, from);
+      }
+    }
+  }
+
+  finish(): Grouping {
+    const groups = [...this.members.keys()];
+    const stored = new Set<Storage>();
+    for (const group of groups) {
+      const carried = group.carried ? [group.carried.storage] : [];
+      for (const { storage } of this.storedOf(group.maps, group)) stored.add(storage);
+      for (const storage of carried) if (this.isStored(storage, group)) stored.add(storage);
+    }
+    return { groups: this.inOrder(groups), stored };
+  }
+
+  /** Merges elementwise work (`from`) into another group, if that is allowed and pays. */
+  private join(into: Group, from: Group): void {
+    const { anchor } = into;
+    if (anchor && !anchor.op.fuses?.epilogue) return;
+    const shape = into.shape;
+    if (sizeOf(shape) !== sizeOf(from.shape)) return;
+    const maps = this.sorted([...into.maps, ...from.maps]);
+    const inside = new Set(maps.map((e) => e.outputs[0]!.storage));
+    if (into.carried) inside.add(into.carried.storage);
+    if (maps.length > maxMembers || !this.fits(maps, shape, inside)) return;
+    const stored = maps.map((e) => e.outputs[0]!).filter(({ storage }) => this.isStored(storage, into, from));
+    const composed = compose(maps, shape, into.carried, stored, this.options.constants);
+    const bindings = composed.operands.length + stored.length + (anchor ? anchor.inputs.length + anchor.outputs.length : 0);
+    if (stored.length > maxOutputs || composed.operands.length > maxOperands || bindings > this.options.target.maxStorageBuffers) {
+      into.notes.push(`${from.name} stays apart: too many operands or results for one kernel`);
+      return;
+    }
+    if (this.cyclic(into, from)) {
+      into.notes.push(`${from.name} stays apart: it waits for what follows`);
+      return;
+    }
+    into.maps = maps;
+    this.take(into, from);
+  }
+
+  private absorb(group: Group, input: number, from: Group): void {
+    group.prologues.set(input, from.maps);
+    this.take(group, from);
+  }
+
+  private take(group: Group, from: Group): void {
+    const moved = this.members.get(from)!;
+    this.members.set(group, [...this.members.get(group)!, ...moved]);
+    this.members.delete(from);
+    for (const at of moved) this.groupAt[at] = group;
+    group.notes.push(...from.notes);
+  }
+
+  /** Whether every operand can be read over `shape`: results from `inside` at the element itself, others through strides. */
+  private fits(maps: readonly Entry[], shape: readonly number[], inside: ReadonlySet<Storage>): boolean {
+    const size = sizeOf(shape);
+    return maps.every((entry) =>
+      entry.inputs.every((x) => {
+        if (this.options.constants.has(x.storage)) return true;
+        if (inside.has(x.storage)) return isWhole(x, size) && !this.written.has(x.storage);
+        return layoutOver(x, entry, shape) !== undefined;
+      }),
+    );
+  }
+
+  /** Results of elementwise members that something outside of the group reads. */
+  private storedOf(maps: readonly Entry[], group: Group): Tensor[] {
+    return maps.map((e) => e.outputs[0]!).filter(({ storage }) => this.isStored(storage, group));
+  }
+
+  private isStored(storage: Storage, ...inside: readonly Group[]): boolean {
+    if (this.options.wanted.has(storage) || this.written.has(storage)) return true;
+    // Readers that are not placed yet count as outside.
+    return (this.readers.get(storage) ?? []).some((at) => !this.groupAt[at] || !inside.includes(this.groupAt[at]));
+  }
+
+  private sorted(maps: readonly Entry[]): Entry[] {
+    return [...maps].sort((a, b) => a.position - b.position);
+  }
+
+  private groupsBefore(group: Group): Group[] {
+    return this.members.get(group)!.flatMap((at) => this.before[at]!.map((d) => this.groupAt[d]!));
+  }
+
+  /** Whether two groups as one would have to wait for themselves: a third that needs one of them is needed by the other. */
+  private cyclic(a: Group, b: Group): boolean {
+    const seen = new Set<Group>([a, b]);
+    const stack = [...this.groupsBefore(a), ...this.groupsBefore(b)].filter((group) => !seen.has(group));
+    while (stack.length > 0) {
+      const group = stack.pop()!;
+      if (seen.has(group)) continue;
+      seen.add(group);
+      for (const earlier of this.groupsBefore(group)) {
+        if (earlier === a || earlier === b) return true;
+        if (!seen.has(earlier)) stack.push(earlier);
+      }
+    }
+    return false;
+  }
+
+  /** Every group after those it waits for, otherwise in tape order; groups of constants that every reader took up are left out. */
+  private inOrder(groups: readonly Group[]): Group[] {
+    const done = new Set<Group>();
+    const order: Group[] = [];
+    const first = new Map(groups.map((group) => [group, Math.min(...this.members.get(group)!)]));
+    const visit = (root: Group): void => {
+      const stack: { group: Group; waits: Group[] }[] = [];
+      const enter = (group: Group): void => {
+        done.add(group);
+        stack.push({ group, waits: [...new Set(this.groupsBefore(group))].sort((a, b) => first.get(b)! - first.get(a)!) });
+      };
+      enter(root);
+      while (stack.length > 0) {
+        const top = stack[stack.length - 1]!;
+        const next = top.waits.pop();
+        if (next === undefined) {
+          order.push(top.group);
+          stack.pop();
+        } else if (!done.has(next)) enter(next);
+      }
+    };
+    for (const group of [...groups].sort((a, b) => first.get(a)! - first.get(b)!)) if (!done.has(group)) visit(group);
+    return order.filter((group) => group.anchor || group.maps.some((e) => this.isStored(e.outputs[0]!.storage, group)));
+  }
+}

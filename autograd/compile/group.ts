@@ -1,0 +1,42 @@
+import type { Storage } from '../storage.ts';
+import type { Entry } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+/** Applications that become one kernel (or the kernels of one op, with elementwise work moved into them). */
+export class Group {
+  /** The op whose kernels everything else joins; none for elementwise work alone. */
+  readonly anchor: Entry | undefined;
+  /** Elementwise members after the anchor, in tape order. */
+  maps: Entry[] = [];
+  /** Elementwise members that make the anchor's input i. */
+  readonly prologues = new Map<number, Entry[]>();
+  /** Why something that looked joinable did not join, for `explain`. */
+  readonly notes: string[] = [];
+
+  constructor(first: Entry, isMap: boolean) {
+    if (isMap) this.maps.push(first);
+    this.anchor = isMap ? undefined : first;
+  }
+
+  /** The index space of the elementwise members: the shape of what they are computed over. */
+  get shape(): readonly number[] {
+    return (this.anchor ?? this.maps[0]!).outputs[0]?.shape ?? [];
+  }
+
+  /** The value that the anchor makes and the elementwise members go on with. */
+  get carried(): Tensor | undefined {
+    return this.anchor?.outputs[0];
+  }
+
+  get name(): string {
+    const members = [...[...this.prologues.values()].flat(), ...(this.anchor ? [this.anchor] : []), ...this.maps];
+    return members.map(({ name }) => name).join('+');
+  }
+}
+
+export interface Grouping {
+  /** In an order in which they can run. */
+  readonly groups: readonly Group[];
+  /** Results that must be written to memory: something outside of their group reads them. */
+  readonly stored: ReadonlySet<Storage>;
+}

@@ -1,0 +1,93 @@
+import type { Storage } from '../storage.ts';
+import type { Entry } from '../tape.ts';
+import { Tensor } from '../tensor.ts';
+
+export interface Simplified {
+  readonly entries: readonly Entry[];
+  /** Where the values of storages that were merged into others are now. */
+  readonly moved: ReadonlyMap<Storage, Storage>;
+  readonly dead: number;
+  readonly shared: number;
+}
+
+/** Removes what nothing needs, and computes what is equal once. `wanted`: storages read after the program has run. */
+export function simplify(entries: readonly Entry[], wanted: ReadonlySet<Storage>): Simplified {
+  const { entries: distinct, moved } = share(entries, wanted);
+  const live = withoutDead(distinct, wanted);
+  return { entries: live, moved, shared: entries.length - distinct.length, dead: distinct.length - live.length };
+}
+
+/** Common subexpressions: the same op with equal attributes on the same values. Ops that write in place, and what is written to, stay apart. */
+function share(entries: readonly Entry[], wanted: ReadonlySet<Storage>): { entries: Entry[]; moved: Map<Storage, Storage> } {
+  const written = new Set(entries.flatMap(({ mutates }) => mutates.map(({ storage }) => storage)));
+  const ids = new Ids();
+  const versions = new Map<Storage, number>();
+  const known = new Map<string, Entry>();
+  const moved = new Map<Storage, Storage>();
+  const kept: Entry[] = [];
+  for (const original of entries) {
+    const entry = redirect(original, moved);
+    const { op, attrs, inputs, outputs, mutates, region } = entry;
+    const sharable =
+      mutates.length === 0 && outputs.length > 0 && outputs.every(({ storage }) => !written.has(storage) && !wanted.has(storage));
+    if (sharable) {
+      const values = inputs.map(
+        ({ storage, dtype, shape, strides, offset }) =>
+          `${ids.of(storage)}.${versions.get(storage) ?? 0}:${dtype}:${shape.join()}:${strides.join()}:${offset}`,
+      );
+      const key = `${ids.of(op)}|${region}|${values.join('|')}|${JSON.stringify(attrs, (_, value: unknown) => ids.replace(value))}`;
+      const twin = known.get(key);
+      if (twin) {
+        outputs.forEach((y, i) => moved.set(y.storage, twin.outputs[i]!.storage));
+        continue;
+      }
+      known.set(key, entry);
+    }
+    for (const { storage } of mutates) versions.set(storage, (versions.get(storage) ?? 0) + 1);
+    kept.push(entry);
+  }
+  return { entries: kept, moved };
+}
+
+/** The entry with its inputs read from where their values are now. */
+export function redirect(entry: Entry, moved: ReadonlyMap<Storage, Storage>): Entry {
+  if (!entry.inputs.some(({ storage }) => moved.has(storage))) return entry;
+  const inputs = entry.inputs.map((x) => {
+    const storage = moved.get(x.storage);
+    return storage ? new Tensor(storage, x.dtype, x) : x;
+  });
+  return { ...entry, inputs };
+}
+
+function withoutDead(entries: readonly Entry[], wanted: ReadonlySet<Storage>): Entry[] {
+  const made = new Set(entries.flatMap(({ outputs }) => outputs.map(({ storage }) => storage)));
+  const needed = new Set(wanted);
+  const kept: Entry[] = [];
+  for (const entry of [...entries].reverse()) {
+    const { inputs, outputs, mutates } = entry;
+    // What lies outside of the program is state: writing to it is never in vain.
+    const matters = (storage: Storage): boolean => needed.has(storage) || !made.has(storage);
+    if (!outputs.some(({ storage }) => needed.has(storage)) && !mutates.some(({ storage }) => matters(storage))) continue;
+    for (const { storage } of inputs) needed.add(storage);
+    kept.push(entry);
+  }
+  return kept.reverse();
+}
+
+/** Numbers for objects that are equal only if they are the same. */
+class Ids {
+  private readonly ids = new Map<object, number>();
+
+  of(object: object): number {
+    let id = this.ids.get(object);
+    if (id === undefined) this.ids.set(object, (id = this.ids.size));
+    return id;
+  }
+
+  /** For JSON: records with functions or expressions by identity, everything else by value. */
+  replace(value: unknown): unknown {
+    const isRecord = typeof value === 'object' && value !== null && 'expr' in value;
+    if (isRecord || typeof value === 'function') return `#${this.of(value as object)}`;
+    return value;
+  }
+}

@@ -1,0 +1,41 @@
+import { Tensor } from '../tensor.ts';
+
+/** Arguments and results: tensors inside arrays and plain objects to any depth. */
+export interface Flat<Leaf> {
+  readonly leaves: Leaf[];
+  /** Everything but the leaves: two values of one structure differ in their leaves only. */
+  readonly structure: string;
+  /** The same nesting around other leaves. */
+  readonly rebuild: (leaves: readonly unknown[]) => unknown;
+}
+
+/** Takes a value apart. `isLeaf` says what is kept out of the structure; what is neither that nor a plain value is refused by `refuse`. */
+export function flatten<Leaf>(
+  value: unknown,
+  isLeaf: (value: unknown) => value is Leaf,
+  refuse: (path: string, value: unknown) => Error,
+): Flat<Leaf> {
+  const leaves: Leaf[] = [];
+  const walk = (v: unknown, path: string): { text: string; build: (leaves: readonly unknown[]) => unknown } => {
+    if (isLeaf(v)) {
+      const at = leaves.push(v) - 1;
+      return { text: '#', build: (list) => list[at] };
+    }
+    if (v === null || ['undefined', 'boolean', 'string', 'number'].includes(typeof v))
+      return { text: v === undefined ? 'undefined' : JSON.stringify(v), build: () => v };
+    const isList = Array.isArray(v);
+    if (!isList && Object.getPrototypeOf(v) !== Object.prototype) throw refuse(path, v);
+    const parts = Object.entries(v as object).map(([key, inner]) => [key, walk(inner, `${path}.${key}`)] as const);
+    const text = parts.map(([key, part]) => (isList ? part.text : `${key}:${part.text}`)).join();
+    return {
+      text: isList ? `[${text}]` : `{${text}}`,
+      build: (list) =>
+        isList ? parts.map(([, part]) => part.build(list)) : Object.fromEntries(parts.map(([key, part]) => [key, part.build(list)])),
+    };
+  };
+  const { text, build } = walk(value, '');
+  return { leaves, structure: text, rebuild: build };
+}
+
+export const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
+export const isInput = (value: unknown): value is Tensor | number => typeof value === 'number' || value instanceof Tensor;
