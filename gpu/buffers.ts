@@ -9,6 +9,21 @@ export interface Allocation {
   readonly label: string;
 }
 
+/**
+ * What a dispatch binds: a buffer (an `Allocation` is one), or a window of it where the kernel needs a part only, or the whole exceeds one binding.
+ */
+export interface Binding {
+  readonly buffer: GPUBuffer;
+  /** Bytes; absent for the whole buffer. */
+  readonly window?: Window;
+}
+
+/** A range of bytes of a buffer. The offset is a multiple of `Target.bindingAlignment`, the size of 16. */
+export interface Window {
+  readonly offset: number;
+  readonly size: number;
+}
+
 export interface MemoryReport {
   /** Bytes in use now, and the most that ever were since the last `resetPeak`. */
   readonly live: number;
@@ -22,6 +37,11 @@ export interface MemoryReport {
 }
 
 const usage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
+
+/** Bytes for people. */
+export function mib(bytes: number): string {
+  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
+}
 
 /**
  * Size class of a request: four steps to each power of two, so that at most a quarter is wasted and freed buffers fit later
@@ -50,16 +70,16 @@ export class BufferPool {
     this.device = device;
   }
 
-  /** Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now. */
+  /** Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now. A buffer may exceed one binding. */
   acquire(bytes: number, label: string, avoid?: ReadonlySet<GPUBuffer>): Allocation {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
-    if (bytes > Math.min(maxBufferSize, maxStorageBufferBindingSize)) {
-      const mib = (n: number) => `${(n / 2 ** 20).toFixed(1)} MiB`;
+    const most = maxBufferSize - (maxBufferSize % 16);
+    if (bytes > most) {
       throw new GpuError(
-        `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(Math.min(maxBufferSize, maxStorageBufferBindingSize))} for one buffer; split it along its first axis`,
+        `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(most)} for one buffer; split it along its first axis`,
       );
     }
-    const size = sizeClass(bytes, maxStorageBufferBindingSize);
+    const size = sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
     const list = this.free.get(size);
     const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer)) : -1;
     const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size);

@@ -1,5 +1,5 @@
 import { BufferPool } from './buffers.ts';
-import type { Allocation, MemoryReport } from './buffers.ts';
+import type { Allocation, Binding, MemoryReport } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError } from './errors.ts';
@@ -13,13 +13,17 @@ export interface Target {
   readonly software: boolean;
   readonly f16: boolean;
   readonly maxStorageBuffers: number;
+  /** Bytes that one binding can hold; a larger buffer is bound in windows. */
+  readonly bindingLimit: number;
+  /** Windows begin at multiples of this many bytes, a multiple of 16. */
+  readonly bindingAlignment: number;
 }
 
 /** One WebGPU device: memory, pipelines, recording, reading back. Knows nothing about tensors. */
 export class Gpu {
   readonly adapter: GPUAdapter;
   readonly device: GPUDevice;
-  readonly target: Target;
+  private current: Target;
   readonly encoder: Encoder;
   readonly pipelines: PipelineCache;
   private readonly pool: BufferPool;
@@ -30,16 +34,29 @@ export class Gpu {
   constructor(adapter: GPUAdapter, device: GPUDevice) {
     this.adapter = adapter;
     this.device = device;
-    this.target = {
+    this.current = {
       software: isSoftware(adapter.info),
       f16: device.features.has('shader-f16'),
       maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
+      bindingLimit: device.limits.maxStorageBufferBindingSize,
+      bindingAlignment: Math.max(16, device.limits.minStorageBufferOffsetAlignment),
     };
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
     this.pool = new BufferPool(device);
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines);
+  }
+
+  get target(): Target {
+    return this.current;
+  }
+
+  /** Makes as if a binding held fewer bytes than the device allows, so that tests see small tensors cut. Returns the limit before. */
+  limitBindings(bytes: number): number {
+    const before = this.current.bindingLimit;
+    this.current = { ...this.current, bindingLimit: Math.min(bytes, this.device.limits.maxStorageBufferBindingSize) };
+    return before;
   }
 
   /** Device memory with undefined contents; `label` names the op that owns it in `memory()`. */
@@ -71,13 +88,10 @@ export class Gpu {
     this.pool.release(allocation);
   }
 
-  /** Records one dispatch. Throws what the device has reported about earlier ones. */
-  dispatch(dispatch: Dispatch, allocations: readonly Allocation[]): void {
+  /** Records one dispatch over buffers in binding order. Throws what the device has reported about earlier ones. */
+  dispatch(dispatch: Dispatch, bindings: readonly Binding[]): void {
     this.errors.check();
-    this.encoder.dispatch(
-      dispatch,
-      allocations.map(({ buffer }) => buffer),
-    );
+    this.encoder.dispatch(dispatch, bindings);
   }
 
   /** Copies bytes back to the host after everything recorded before. `offset` and the range's end are multiples of 4. */

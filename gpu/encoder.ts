@@ -1,3 +1,4 @@
+import type { Binding } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pipeline, PipelineCache } from './pipelines.ts';
 
@@ -14,7 +15,7 @@ export type PassTimer = (dispatch: Dispatch) => GPUComputePassTimestampWrites | 
 
 /**
  * Records dispatches into one open compute pass and submits them in batches. Parameters travel in one uniform buffer addressed
- * by dynamic offsets; bind groups are kept by the buffers they name, since making one costs more than the dispatch.
+ * by dynamic offsets; bind groups are kept by the buffers and windows they name, since making one costs more than the dispatch.
  */
 export class Encoder {
   timer: PassTimer | undefined;
@@ -47,12 +48,12 @@ export class Encoder {
     return this.touched;
   }
 
-  dispatch(dispatch: Dispatch, buffers: readonly GPUBuffer[]): void {
+  dispatch(dispatch: Dispatch, bindings: readonly Binding[]): void {
     const [x, y, z] = dispatch.grid;
     if (x === 0 || y === 0 || z === 0) return;
     const pipeline = this.pipelines.get(dispatch);
     const offset = this.writeParams(dispatch.params);
-    const group = this.bindGroup(pipeline, dispatch, buffers);
+    const group = this.bindGroup(pipeline, dispatch, bindings);
     const writes = this.timer?.(dispatch);
     if (writes) this.endPass();
     const pass = this.openPass(writes);
@@ -64,7 +65,7 @@ export class Encoder {
     else pass.setBindGroup(0, group, [offset]);
     pass.dispatchWorkgroups(x, y, z);
     if (writes) this.endPass();
-    for (const buffer of buffers) this.touched.add(buffer);
+    for (const { buffer } of bindings) this.touched.add(buffer);
     if (++this.dispatches >= batch) this.flush();
   }
 
@@ -120,14 +121,20 @@ export class Encoder {
     return offset;
   }
 
-  private bindGroup({ layout }: Pipeline, { name, params }: Dispatch, buffers: readonly GPUBuffer[]): GPUBindGroup {
+  private bindGroup({ layout }: Pipeline, { name, params }: Dispatch, bindings: readonly Binding[]): GPUBindGroup {
     let key = `${layout.id}`;
-    for (const buffer of buffers) key += `,${this.bufferId(buffer)}`;
+    for (const { buffer, window } of bindings) {
+      key += `,${this.bufferId(buffer)}`;
+      if (window) key += `+${window.offset}:${window.size}`;
+    }
     const known = this.bindGroups.get(key);
     if (known) return known;
-    const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    const entries: GPUBindGroupEntry[] = bindings.map(({ buffer, window }, binding) => ({
+      binding,
+      resource: { buffer, ...window },
+    }));
     if (params.byteLength > 0) {
-      entries.push({ binding: buffers.length, resource: { buffer: this.arena, size: maxParamBytes } });
+      entries.push({ binding: bindings.length, resource: { buffer: this.arena, size: maxParamBytes } });
     }
     const group = this.device.createBindGroup({ label: name, layout: layout.group, entries });
     if (this.bindGroups.size >= maxBindGroups) this.bindGroups.clear();

@@ -5,7 +5,8 @@ await ensureVulkanDriver();
 
 export { acquire, Gpu } from './device.ts';
 export type { Target } from './device.ts';
-export type { Allocation, MemoryReport } from './buffers.ts';
+export { mib } from './buffers.ts';
+export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';
 export type { Access, Cost, Dispatch } from './dispatch.ts';
 export { GpuError } from './errors.ts';
 export { timeDispatches, timingTable } from './timing.ts';

@@ -26,19 +26,36 @@ export class PipelineCache {
     return this.pipelines.size;
   }
 
-  get({ name, wgsl, access, params }: Dispatch): Pipeline {
-    const known = this.pipelines.get(wgsl);
+  get(dispatch: Dispatch): Pipeline {
+    const known = this.pipelines.get(dispatch.wgsl);
     if (known) return known;
+    const { layout, descriptor } = this.describe(dispatch);
+    const made = { pipeline: this.device.createComputePipeline(descriptor), layout };
+    this.pipelines.set(dispatch.wgsl, made);
+    return made;
+  }
+
+  /**
+   * Compiles the kernels of many dispatches side by side on the driver's threads, so that `get` finds them. A kernel that does not compile is left to `get`,
+   * which reports it. Measured on llvmpipe, driver cache off, 40 distinct matmul kernels, 2 cores that other work shared: one after the other 1.1 to
+   * 1.2 s, together 0.72 to 0.81 s.
+   */
+  async prepare(dispatches: Iterable<Dispatch>): Promise<void> {
+    const missing = new Map<string, Dispatch>();
+    for (const dispatch of dispatches) if (!this.pipelines.has(dispatch.wgsl)) missing.set(dispatch.wgsl, dispatch);
+    const compile = async (dispatch: Dispatch): Promise<void> => {
+      const { layout, descriptor } = this.describe(dispatch);
+      const pipeline = await this.device.createComputePipelineAsync(descriptor);
+      if (!this.pipelines.has(dispatch.wgsl)) this.pipelines.set(dispatch.wgsl, { pipeline, layout });
+    };
+    await Promise.allSettled([...missing.values()].map(compile));
+  }
+
+  private describe({ name, wgsl, access, params }: Dispatch) {
     const layout = this.layout(access, params.byteLength > 0);
     const module = this.device.createShaderModule({ label: name, code: wgsl });
-    const pipeline = this.device.createComputePipeline({
-      label: name,
-      layout: layout.pipeline,
-      compute: { module, entryPoint: 'main' },
-    });
-    const made = { pipeline, layout };
-    this.pipelines.set(wgsl, made);
-    return made;
+    const compute = { module, entryPoint: 'main' };
+    return { layout, descriptor: { label: name, layout: layout.pipeline, compute } };
   }
 
   private layout(access: readonly Access[], hasParams: boolean): Layout {
