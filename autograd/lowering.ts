@@ -15,7 +15,10 @@ export interface LowerOptions {
 }
 
 /** Emits the dispatches of one application. Returns the scratch tensors it made, whose memory is free afterwards. */
-export function lowerEntry({ name, op, inputs, outputs, attrs }: Entry, { target, emit, fused }: LowerOptions): Tensor[] {
+export function lowerEntry(
+  { name, op, inputs, outputs, attrs }: Entry,
+  { target, emit, fused }: LowerOptions,
+): Tensor[] {
   const temporaries: Tensor[] = [];
   const temporary = (shape: readonly number[], dtype: Dtype): Tensor => {
     const t = emptyTensor(shape, dtype, name);

@@ -35,7 +35,11 @@ export interface Lowering {
 /** Elementwise work around another op's kernel. Tensors in the order of the code's bindings. */
 export interface Fused {
   /** Instead of storing the first output: input 0 of the expressions is its element. */
-  readonly epilogue?: { readonly elements: Elements; readonly operands: readonly Tensor[]; readonly outputs: readonly Tensor[] };
+  readonly epilogue?: {
+    readonly elements: Elements;
+    readonly operands: readonly Tensor[];
+    readonly outputs: readonly Tensor[];
+  };
   /** Instead of reading input i: its elements, over its row-major index space. */
   readonly prologues: ReadonlyMap<number, { readonly elements: Elements; readonly operands: readonly Tensor[] }>;
 }

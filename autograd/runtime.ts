@@ -5,6 +5,8 @@ import type { Gpu, MemoryReport } from '../gpu/index.ts';
  * The device behind the tape. Acquiring one is asynchronous and calling an op is not: until it is there, work waits in order.
  */
 let gpu: Gpu | undefined;
+/** The same, but never taken away by a pause. */
+let known: Gpu | undefined;
 let failure: unknown;
 let starting: Promise<Gpu> | undefined;
 let waiting: ((gpu: Gpu) => void)[] = [];
@@ -17,38 +19,60 @@ export function onDevice(work: (gpu: Gpu) => void): void {
   ready().catch(() => undefined); // thrown at the next op or read
 }
 
+/**
+ * Lets all later work wait, in its order, until what `start` begins on the device has ended: compiling many kernels side by side, say. Not before the work
+ * that is recorded already.
+ */
+export function pauseFor(start: (gpu: Gpu) => Promise<unknown>): void {
+  onDevice((acquired) => {
+    gpu = undefined;
+    starting = start(acquired).then(() => resume(acquired), fail);
+    starting.catch(() => undefined); // thrown at the next op or read
+  });
+}
+
 /** The device, with all earlier work recorded on it. Rejects with the first failure of that work. */
 export function ready(): Promise<Gpu> {
-  starting ??= acquire().then(
-    (acquired) => {
-      gpu = acquired;
-      try {
-        for (let i = 0; i < waiting.length; i++) waiting[i]!(acquired);
-      } catch (error) {
-        failure = error;
-        gpu = undefined;
-        throw error;
-      } finally {
-        waiting = [];
-      }
-      return acquired;
-    },
-    (error: unknown) => {
-      failure = error;
-      throw error;
-    },
-  );
+  starting ??= acquire().then(resume, fail);
   return starting;
+}
+
+function fail(error: unknown): never {
+  failure = error;
+  throw error;
+}
+
+/** Does what has waited. It may itself pause: what is left then waits on. */
+function resume(acquired: Gpu): Gpu | Promise<Gpu> {
+  gpu = known = acquired;
+  try {
+    while (gpu && waiting.length > 0) {
+      const batch = waiting;
+      waiting = [];
+      for (let i = 0; i < batch.length; i++) {
+        batch[i]!(acquired);
+        if (gpu) continue;
+        waiting = [...batch.slice(i + 1), ...waiting];
+        break;
+      }
+    }
+  } catch (error) {
+    failure = error;
+    gpu = undefined;
+    waiting = [];
+    throw error;
+  }
+  return gpu ?? starting!;
 }
 
 /** Memory of the tensors on the device; zeros before the first op has run. */
 export function memory(): MemoryReport {
-  return gpu?.memory() ?? { live: 0, peak: 0, reserved: 0, buffers: 0, byOp: {} };
+  return known?.memory() ?? { live: 0, peak: 0, reserved: 0, buffers: 0, byOp: {} };
 }
 
 /** Starts the measurement of `memory().peak` anew. */
 export function resetPeakMemory(): void {
-  gpu?.resetPeakMemory();
+  known?.resetPeakMemory();
 }
 
 /** Resolves when everything computed so far has run on the device. */

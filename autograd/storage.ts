@@ -115,9 +115,10 @@ export function scope(): Scope {
   return current;
 }
 
-/** Lets a storage outlive the open scopes. */
-export function keepStorage(storage: Storage): void {
+/** Lets a storage outlive the open scopes. Returns it. */
+export function keepStorage(storage: Storage): Storage {
   current?.keep(storage);
+  return storage;
 }
 
 /**

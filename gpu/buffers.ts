@@ -54,6 +54,11 @@ export function sizeClass(bytes: number, limit = Infinity): number {
   return bytes <= limit && rounded > limit ? limit : rounded;
 }
 
+export interface AcquireOptions {
+  readonly avoid?: ReadonlySet<GPUBuffer>;
+  readonly exact?: boolean;
+}
+
 /**
  * Device memory by size class. Whole buffers are reused, never parts of a big one: WebGPU's barriers are per buffer, and one
  * arena would serialise every dispatch.
@@ -70,8 +75,11 @@ export class BufferPool {
     this.device = device;
   }
 
-  /** Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now. A buffer may exceed one binding. */
-  acquire(bytes: number, label: string, avoid?: ReadonlySet<GPUBuffer>): Allocation {
+  /**
+   * Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now. `exact`: no room for other sizes, for what is planned
+   * and kept. A buffer may exceed one binding.
+   */
+  acquire(bytes: number, label: string, { avoid, exact = false }: AcquireOptions = {}): Allocation {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
     const most = maxBufferSize - (maxBufferSize % 16);
     if (bytes > most) {
@@ -79,7 +87,9 @@ export class BufferPool {
         `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(most)} for one buffer; split it along its first axis`,
       );
     }
-    const size = sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
+    const size = exact
+      ? Math.max(16, Math.ceil(bytes / 16) * 16)
+      : sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
     const list = this.free.get(size);
     const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer)) : -1;
     const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size);

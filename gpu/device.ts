@@ -5,6 +5,8 @@ import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError } from './errors.ts';
 import { Pace } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
+import { Recording } from './recording.ts';
+import type { RecordingInput } from './recording.ts';
 import { webgpu } from './webgpu.ts';
 
 /** What kernels may depend on when they choose a variant. */
@@ -59,14 +61,14 @@ export class Gpu {
     return before;
   }
 
-  /** Device memory with undefined contents; `label` names the op that owns it in `memory()`. */
-  allocate(bytes: number, label: string): Allocation {
-    return this.pool.acquire(bytes, label);
+  /** Device memory with undefined contents; `label` names the op that owns it in `memory()`. `exact`: without room for other sizes. */
+  allocate(bytes: number, label: string, exact = false): Allocation {
+    return this.pool.acquire(bytes, label, { exact });
   }
 
   /** Device memory holding `data`, padded to whole words. */
   upload(data: Uint8Array, label: string): Allocation {
-    const allocation = this.pool.acquire(data.byteLength, label, this.encoder.pending);
+    const allocation = this.pool.acquire(data.byteLength, label, { avoid: this.encoder.pending });
     this.write(allocation, data);
     return allocation;
   }
@@ -92,6 +94,22 @@ export class Gpu {
   dispatch(dispatch: Dispatch, bindings: readonly Binding[]): void {
     this.errors.check();
     this.encoder.dispatch(dispatch, bindings);
+  }
+
+  /** Makes dispatches that run again and again on the same buffers; `replay` runs them. */
+  record(inputs: readonly RecordingInput[]): Recording {
+    return new Recording(this.device, this.pipelines, inputs);
+  }
+
+  /** Runs a recording after everything recorded so far, and submits it. */
+  replay(recording: Recording): void {
+    this.errors.check();
+    this.encoder.replay(recording);
+  }
+
+  /** Copies memory on the device, in order with the dispatches. */
+  copy(source: Allocation, target: Allocation, bytes: number): void {
+    this.encoder.copy(source.buffer, 0, target.buffer, 0, Math.ceil(bytes / 4) * 4);
   }
 
   /** Copies bytes back to the host after everything recorded before. `offset` and the range's end are multiples of 4. */

@@ -1,6 +1,7 @@
 import type { Binding } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pipeline, PipelineCache } from './pipelines.ts';
+import type { Recording } from './recording.ts';
 
 /** Bytes of parameters one submission can carry. Only what was used is sent. */
 const arenaBytes = 256 * 1024;
@@ -67,6 +68,24 @@ export class Encoder {
     if (writes) this.endPass();
     for (const { buffer } of bindings) this.touched.add(buffer);
     if (++this.dispatches >= batch) this.flush();
+  }
+
+  /** Encodes all steps of a recording and submits them with what was recorded before. */
+  replay({ steps }: Recording): void {
+    for (const { dispatch, pipeline, group, offsets } of steps) {
+      const [x, y, z] = dispatch.grid;
+      const writes = this.timer?.(dispatch);
+      if (writes) this.endPass();
+      const pass = this.openPass(writes);
+      if (this.bound !== pipeline) {
+        pass.setPipeline(pipeline);
+        this.bound = pipeline;
+      }
+      pass.setBindGroup(0, group, offsets);
+      pass.dispatchWorkgroups(x, y, z);
+      if (writes) this.endPass();
+    }
+    this.flush();
   }
 
   copy(source: GPUBuffer, sourceOffset: number, target: GPUBuffer, targetOffset: number, bytes: number): void {

@@ -8,6 +8,7 @@ export type { Target } from './device.ts';
 export { mib } from './buffers.ts';
 export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';
 export type { Access, Cost, Dispatch } from './dispatch.ts';
+export type { Recording, RecordingInput } from './recording.ts';
 export { GpuError } from './errors.ts';
 export { timeDispatches, timingTable } from './timing.ts';
 export type { Timing } from './timing.ts';

@@ -1,3 +1,4 @@
+import type { Binding } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pipeline, PipelineCache } from './pipelines.ts';
 
@@ -8,12 +9,12 @@ export interface RecordedStep {
   readonly group: GPUBindGroup;
   /** Where its parameters lie in the recording's uniform buffer. */
   readonly offsets: number[];
-  readonly buffers: readonly GPUBuffer[];
+  readonly bindings: readonly Binding[];
 }
 
 export interface RecordingInput {
   readonly dispatch: Dispatch;
-  readonly buffers: readonly GPUBuffer[];
+  readonly bindings: readonly Binding[];
 }
 
 /** A uniform binding has one size for all kernels that share a layout. */
@@ -44,12 +45,12 @@ export class Recording {
       device.queue.writeBuffer(this.uniforms, 0, packed.words);
     }
     const groups = new BindGroups(device, this.uniforms);
-    this.steps = inputs.flatMap(({ dispatch, buffers }, i) => {
+    this.steps = inputs.flatMap(({ dispatch, bindings }, i) => {
       if (dispatch.grid.includes(0)) return [];
       const made = pipelines.get(dispatch);
       const hasParams = dispatch.params.byteLength > 0;
-      const group = groups.get(made, dispatch, buffers);
-      return [{ dispatch, pipeline: made.pipeline, group, offsets: hasParams ? [packed.offsets[i]!] : [], buffers }];
+      const group = groups.get(made, dispatch, bindings);
+      return [{ dispatch, pipeline: made.pipeline, group, offsets: hasParams ? [packed.offsets[i]!] : [], bindings }];
     });
   }
 
@@ -114,13 +115,18 @@ class BindGroups {
     this.uniforms = uniforms;
   }
 
-  get({ layout }: Pipeline, { name, params }: Dispatch, buffers: readonly GPUBuffer[]): GPUBindGroup {
-    const key = `${layout.id},${buffers.map((buffer) => this.idOf(buffer)).join()}`;
+  get({ layout }: Pipeline, { name, params }: Dispatch, bindings: readonly Binding[]): GPUBindGroup {
+    const place = ({ buffer, window }: Binding): string =>
+      `${this.idOf(buffer)}${window ? `+${window.offset}:${window.size}` : ''}`;
+    const key = `${layout.id},${bindings.map(place).join()}`;
     const known = this.groups.get(key);
     if (known) return known;
-    const entries: GPUBindGroupEntry[] = buffers.map((buffer, binding) => ({ binding, resource: { buffer } }));
+    const entries: GPUBindGroupEntry[] = bindings.map(({ buffer, window }, binding) => ({
+      binding,
+      resource: { buffer, ...window },
+    }));
     if (params.byteLength > 0)
-      entries.push({ binding: buffers.length, resource: { buffer: this.uniforms!, size: uniformBytes } });
+      entries.push({ binding: bindings.length, resource: { buffer: this.uniforms!, size: uniformBytes } });
     const group = this.device.createBindGroup({ label: name, layout: layout.group, entries });
     this.groups.set(key, group);
     return group;

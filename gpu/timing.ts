@@ -1,6 +1,7 @@
 import type { Dispatch } from './dispatch.ts';
 import type { Gpu } from './device.ts';
 import { GpuError } from './errors.ts';
+import { alignTable } from './table.ts';
 
 /** One dispatch as the device timed it. */
 export interface Timing {
@@ -76,9 +77,5 @@ export function timingTable(timings: readonly Timing[]): string {
     (flops / milliseconds / 1e6).toFixed(1),
     (bytes / milliseconds / 1e6).toFixed(1),
   ]);
-  const lines = [['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s'], ...cells];
-  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
-  return lines
-    .map((line) => line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  '))
-    .join('\n');
+  return alignTable(['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s'], cells, new Set([1, 2, 3, 4, 5]));
 }

@@ -5,7 +5,6 @@ import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import { emptyTensor } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import type { Spec } from '../op.ts';
 import { flatten, isTensor } from './tree.ts';
 import type { Flat } from './tree.ts';
 
@@ -60,11 +59,15 @@ class Tape implements Recorder {
   }
 }
 
-/** Records one call of fn on placeholders of the given shapes. Leaves gradients and random numbers as they were. */
-export function capture(fn: (inputs: readonly Tensor[]) => unknown, specs: readonly Spec[]): Captured {
+/** Records one call of fn on placeholders like the arguments. Leaves gradients and random numbers as they were. */
+export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readonly Tensor[]): Captured {
   const tape = new Tape();
   const random = randomState();
-  const inputs = specs.map(({ shape, dtype }) => emptyTensor(shape, dtype, 'argument'));
+  const inputs = args.map(({ shape, dtype, requiresGrad }) => {
+    const input = emptyTensor(shape, dtype, 'argument');
+    if (requiresGrad) input.requiresGrad = true;
+    return input;
+  });
   const grads = new Map<Tensor, Tensor | undefined>();
   try {
     const value = record(tape, () => fn(inputs));
@@ -73,11 +76,20 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, specs: reado
     for (const leaf of tape.before.keys()) grads.set(leaf, leaf.grad);
     const result = flatten(value, isTensor, (path, found) => {
       const kind = typeof found === 'object' ? (found as object).constructor?.name : typeof found;
-      return new Error(`compile: the result${path} is a ${kind}; return tensors, numbers and strings in arrays and plain objects`);
+      return new Error(
+        `compile: the result${path} is a ${kind}; return tensors, numbers and strings in arrays and plain objects`,
+      );
     });
     checkInputs(inputs, tape.entries);
     const count = randomState().stream - random.stream;
-    return { entries: tape.entries, inputs, result, grads, guards: tape.guards, draws: { first: random.stream, count } };
+    return {
+      entries: tape.entries,
+      inputs,
+      result,
+      grads,
+      guards: tape.guards,
+      draws: { first: random.stream, count },
+    };
   } finally {
     for (const [leaf, before] of tape.before) leaf.grad = before;
     setRandomState(random);

@@ -22,14 +22,18 @@ export function formOf({ op, inputs, outputs, attrs }: Entry): ElementwiseForm |
 export function composes(entry: Entry): boolean {
   const form = formOf(entry);
   const y = entry.outputs[0];
-  return !!form && !!y && computeType(form.compute) === 'f32' && (isFloat(y.dtype) || form.expr.kind === 'b') && y.size > 0;
+  return (
+    !!form && !!y && computeType(form.compute) === 'f32' && (isFloat(y.dtype) || form.expr.kind === 'b') && y.size > 0
+  );
 }
 
 /** The layout of an operand of `entry` over another shape of as many elements; undefined where strides cannot express it. */
 export function layoutOver(x: Tensor, entry: Entry, shape: readonly number[]): Layout | undefined {
   const own = entry.outputs[0]!.shape;
   const layout = broadcastLayout(x, own);
-  return own.length === shape.length && own.every((length, i) => length === shape[i]) ? layout : reshapeLayout(layout, shape);
+  return own.length === shape.length && own.every((length, i) => length === shape[i])
+    ? layout
+    : reshapeLayout(layout, shape);
 }
 
 /** Whether a tensor's elements are those of a whole output, in its row-major order. */
@@ -126,4 +130,3 @@ function substitute(
   done.set(expr, made);
   return made;
 }
-

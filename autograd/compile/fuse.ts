@@ -63,8 +63,11 @@ class Fuser {
       }
       for (const { storage } of mutates) this.written.add(storage);
     });
-    const constantMaker = (at: number): boolean => entries[at]!.outputs.some(({ storage }) => options.constants.has(storage));
-    this.before = dependencies(entries).of.map((list, at) => (this.composing[at] ? list.filter((d) => !constantMaker(d)) : list));
+    const constantMaker = (at: number): boolean =>
+      entries[at]!.outputs.some(({ storage }) => options.constants.has(storage));
+    this.before = dependencies(entries).of.map((list, at) =>
+      this.composing[at] ? list.filter((d) => !constantMaker(d)) : list,
+    );
   }
 
   /** Puts an entry into the group of one of its operands, or into one of its own. */
@@ -131,8 +134,13 @@ class Fuser {
     if (maps.length > maxMembers || !this.fits(maps, shape, inside)) return;
     const stored = maps.map((e) => e.outputs[0]!).filter(({ storage }) => this.isStored(storage, into, from));
     const composed = compose(maps, shape, into.carried, stored, this.options.constants);
-    const bindings = composed.operands.length + stored.length + (anchor ? anchor.inputs.length + anchor.outputs.length : 0);
-    if (stored.length > maxOutputs || composed.operands.length > maxOperands || bindings > this.options.target.maxStorageBuffers) {
+    const bindings =
+      composed.operands.length + stored.length + (anchor ? anchor.inputs.length + anchor.outputs.length : 0);
+    if (
+      stored.length > maxOutputs ||
+      composed.operands.length > maxOperands ||
+      bindings > this.options.target.maxStorageBuffers
+    ) {
       into.notes.push(`${from.name} stays apart: too many operands or results for one kernel`);
       return;
     }
@@ -213,7 +221,10 @@ class Fuser {
       const stack: { group: Group; waits: Group[] }[] = [];
       const enter = (group: Group): void => {
         done.add(group);
-        stack.push({ group, waits: [...new Set(this.groupsBefore(group))].sort((a, b) => first.get(b)! - first.get(a)!) });
+        stack.push({
+          group,
+          waits: [...new Set(this.groupsBefore(group))].sort((a, b) => first.get(b)! - first.get(a)!),
+        });
       };
       enter(root);
       while (stack.length > 0) {

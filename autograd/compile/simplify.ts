@@ -18,7 +18,10 @@ export function simplify(entries: readonly Entry[], wanted: ReadonlySet<Storage>
 }
 
 /** Common subexpressions: the same op with equal attributes on the same values. Ops that write in place, and what is written to, stay apart. */
-function share(entries: readonly Entry[], wanted: ReadonlySet<Storage>): { entries: Entry[]; moved: Map<Storage, Storage> } {
+function share(
+  entries: readonly Entry[],
+  wanted: ReadonlySet<Storage>,
+): { entries: Entry[]; moved: Map<Storage, Storage> } {
   const written = new Set(entries.flatMap(({ mutates }) => mutates.map(({ storage }) => storage)));
   const ids = new Ids();
   const versions = new Map<Storage, number>();
@@ -29,7 +32,9 @@ function share(entries: readonly Entry[], wanted: ReadonlySet<Storage>): { entri
     const entry = redirect(original, moved);
     const { op, attrs, inputs, outputs, mutates, region } = entry;
     const sharable =
-      mutates.length === 0 && outputs.length > 0 && outputs.every(({ storage }) => !written.has(storage) && !wanted.has(storage));
+      mutates.length === 0 &&
+      outputs.length > 0 &&
+      outputs.every(({ storage }) => !written.has(storage) && !wanted.has(storage));
     if (sharable) {
       const values = inputs.map(
         ({ storage, dtype, shape, strides, offset }) =>
@@ -67,7 +72,8 @@ function withoutDead(entries: readonly Entry[], wanted: ReadonlySet<Storage>): E
     const { inputs, outputs, mutates } = entry;
     // What lies outside of the program is state: writing to it is never in vain.
     const matters = (storage: Storage): boolean => needed.has(storage) || !made.has(storage);
-    if (!outputs.some(({ storage }) => needed.has(storage)) && !mutates.some(({ storage }) => matters(storage))) continue;
+    if (!outputs.some(({ storage }) => needed.has(storage)) && !mutates.some(({ storage }) => matters(storage)))
+      continue;
     for (const { storage } of inputs) needed.add(storage);
     kept.push(entry);
   }

@@ -30,7 +30,9 @@ export function flatten<Leaf>(
     return {
       text: isList ? `[${text}]` : `{${text}}`,
       build: (list) =>
-        isList ? parts.map(([, part]) => part.build(list)) : Object.fromEntries(parts.map(([key, part]) => [key, part.build(list)])),
+        isList
+          ? parts.map(([, part]) => part.build(list))
+          : Object.fromEntries(parts.map(([key, part]) => [key, part.build(list)])),
     };
   };
   const { text, build } = walk(value, '');
@@ -38,4 +40,5 @@ export function flatten<Leaf>(
 }
 
 export const isTensor = (value: unknown): value is Tensor => value instanceof Tensor;
-export const isInput = (value: unknown): value is Tensor | number => typeof value === 'number' || value instanceof Tensor;
+export const isInput = (value: unknown): value is Tensor | number =>
+  typeof value === 'number' || value instanceof Tensor;

@@ -1,0 +1,94 @@
+import type { Gpu, Recording } from '../../gpu/index.ts';
+import { keepStorage, Storage } from '../storage.ts';
+import type { Entry } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { lifetimes, lowerGroups } from './build.ts';
+import type { Step } from './build.ts';
+import type { Constants } from './compose.ts';
+import { fuse } from './fuse.ts';
+import type { Grouping } from './group.ts';
+import { planMemory } from './plan.ts';
+import type { MemoryPlan } from './plan.ts';
+import { simplify } from './simplify.ts';
+import type { Simplified } from './simplify.ts';
+
+export interface Source {
+  readonly entries: readonly Entry[];
+  /** Stand for the arguments. */
+  readonly inputs: readonly Tensor[];
+  /** Storages read after a run. */
+  readonly wanted: ReadonlySet<Storage>;
+  /** Number of the first random draw. */
+  readonly firstDraw: number;
+}
+
+/** What became of a captured tape on a device. */
+export interface Assembled {
+  readonly simplified: Simplified;
+  readonly grouping: Grouping;
+  readonly steps: readonly Step[];
+  readonly plan: MemoryPlan;
+  /** Where the values of arguments and of what the ops make lie: buffers that many share, each in its time. */
+  readonly memory: ReadonlyMap<Storage, Storage>;
+  readonly recording: Recording;
+}
+
+/** Optimises a tape, lowers it, plans its memory, and compiles its kernels side by side. */
+export async function assemble({ entries, inputs, wanted, firstDraw }: Source, gpu: Gpu): Promise<Assembled> {
+  const simplified = simplify(entries, wanted);
+  const constants = constantsOf(simplified.entries);
+  const grouping = fuse(simplified.entries, { target: gpu.target, wanted, constants });
+  const { steps: absolute, temporaries } = lowerGroups(grouping, gpu.target, constants);
+  const steps = absolute.map((step) => numberDraws(step, firstDraw));
+
+  const own = new Set([...inputs, ...entries.flatMap(({ outputs }) => outputs)].map(({ storage }) => storage));
+  const lives = lifetimes(steps);
+  for (const { storage } of inputs) {
+    const life = lives.get(storage);
+    if (life) life.first = -1;
+    else if (wanted.has(storage)) lives.set(storage, { first: -1, last: steps.length });
+  }
+  for (const storage of wanted) {
+    const life = lives.get(storage);
+    if (life) life.last = steps.length;
+  }
+  const planned = [...lives].filter(([storage]) => temporaries.has(storage) || (own.has(storage) && storage.isFreed));
+  const plan = planMemory(
+    planned.map(([{ bytes }, life]) => ({ bytes: Math.max(16, Math.ceil(bytes / 16) * 16), ...life })),
+  );
+  const buffers = plan.buffers.map((bytes) => keepStorage(new Storage(bytes, 'compiled')));
+  const memory = new Map(planned.map(([storage], i) => [storage, buffers[plan.bufferOf[i]!]!]));
+
+  await gpu.pipelines.prepare(steps.map(({ dispatch }) => dispatch));
+  const recording = gpu.record(
+    steps.map(({ dispatch, tensors }) => ({
+      dispatch,
+      bindings: tensors.map(({ storage }) => {
+        const home = memory.get(storage);
+        return (home ?? storage).on((bytes, label) => gpu.allocate(bytes, label, home !== undefined));
+      }),
+    })),
+  );
+  return { simplified, grouping, steps, plan, memory, recording };
+}
+
+/** Values that need no memory: filled floats that nothing writes to. */
+function constantsOf(entries: readonly Entry[]): Constants {
+  const written = new Set(entries.flatMap(({ mutates }) => mutates.map(({ storage }) => storage)));
+  const constants = new Map<Storage, number>();
+  for (const { op, inputs, outputs, attrs } of entries) {
+    const y = outputs[0];
+    if (!y || inputs.length > 0 || written.has(y.storage)) continue;
+    const form = op.elementwise?.(inputs, attrs, y);
+    if (form?.expr.op === 'scalar' && (y.dtype === 'f32' || y.dtype === 'f16'))
+      constants.set(y.storage, form.scalars[0]!);
+  }
+  return constants;
+}
+
+/** Draws are numbered from the first of the program: a replay adds where the numbers stand then. */
+function numberDraws(step: Step, first: number): Step {
+  if (step.dispatch.draws.length === 0) return step;
+  const draws = step.dispatch.draws.map(({ word, stream }) => ({ word, stream: stream - first }));
+  return { ...step, dispatch: { ...step.dispatch, draws } };
+}

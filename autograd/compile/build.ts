@@ -1,0 +1,83 @@
+import type { Dispatch, Target } from '../../gpu/index.ts';
+import { map } from '../../kernels/map/map.ts';
+import { lowerEntry } from '../lowering.ts';
+import type { Fused } from '../op.ts';
+import type { Storage } from '../storage.ts';
+import type { Tensor } from '../tensor.ts';
+import { compose } from './compose.ts';
+import type { Constants } from './compose.ts';
+import type { Group, Grouping } from './group.ts';
+
+/** One dispatch of a program, and what it binds. */
+export interface Step {
+  readonly dispatch: Dispatch;
+  readonly tensors: readonly BoundTensor[];
+  readonly group: Group;
+}
+
+export type BoundTensor = Parameters<Parameters<typeof lowerEntry>[1]['emit']>[1][number];
+
+export interface Lowered {
+  readonly steps: readonly Step[];
+  /** Scratch memory of the ops. */
+  readonly temporaries: ReadonlySet<Storage>;
+}
+
+/** Lowers every group to dispatches, in order. */
+export function lowerGroups({ groups, stored }: Grouping, target: Target, constants: Constants): Lowered {
+  const steps: Step[] = [];
+  const temporaries = new Set<Storage>();
+  for (const group of groups) {
+    const emit = (dispatch: Dispatch, tensors: readonly BoundTensor[]): void =>
+      void steps.push({ dispatch, tensors, group });
+    const isStored = ({ storage }: Tensor): boolean => stored.has(storage);
+    const { anchor, maps } = group;
+    const results = maps.map(({ outputs }) => outputs[0]!).filter(isStored);
+    if (!anchor) {
+      const { elements, operands, outputs } = compose(maps, group.shape, undefined, results, constants);
+      const fresh = elements.outputs.map((output) => ({ ...output, fresh: true }));
+      emit(map({ ...elements, name: group.name, outputs: fresh }), [...operands, ...outputs]);
+    } else if (!isEmpty(anchor.outputs)) {
+      const fused = fusedOf(group, results, isStored, constants);
+      for (const { storage } of lowerEntry(anchor, { target, emit, fused })) temporaries.add(storage);
+    }
+  }
+  return { steps, temporaries };
+}
+
+function isEmpty(outputs: readonly Tensor[]): boolean {
+  return outputs.length > 0 && outputs.every((y) => y.size === 0);
+}
+
+function fusedOf(
+  { anchor, maps, prologues, shape, carried }: Group,
+  results: readonly Tensor[],
+  isStored: (x: Tensor) => boolean,
+  constants: Constants,
+): Fused | undefined {
+  if (maps.length === 0 && prologues.size === 0) return undefined;
+  const stored = isStored(carried!) ? [carried!, ...results] : results;
+  return {
+    epilogue: maps.length > 0 ? compose(maps, shape, carried, stored, constants) : undefined,
+    prologues: new Map(
+      [...prologues].map(([i, entries]) => {
+        const x = anchor!.inputs[i]!;
+        return [i, compose(entries, x.shape, undefined, [x], constants)] as const;
+      }),
+    ),
+  };
+}
+
+/** First and last step that uses each storage. */
+export function lifetimes(steps: readonly Step[]): Map<Storage, { first: number; last: number }> {
+  const found = new Map<Storage, { first: number; last: number }>();
+  steps.forEach(({ tensors }, at) => {
+    for (const bound of tensors) {
+      const { storage } = bound;
+      const life = found.get(storage);
+      if (life) life.last = at;
+      else found.set(storage, { first: at, last: at });
+    }
+  });
+  return found;
+}

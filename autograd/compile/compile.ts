@@ -1,0 +1,136 @@
+import { recording } from '../capture.ts';
+import { tensor } from '../create.ts';
+import { isGradEnabled, noGrad } from '../grad-mode.ts';
+import { clone } from '../ops/reshape.ts';
+import { ready } from '../runtime.ts';
+import type { Tensor } from '../tensor.ts';
+import { capture } from './capture.ts';
+import { explainProgram } from './explain.ts';
+import { Program } from './program.ts';
+import { flatten, isInput } from './tree.ts';
+import type { Flat } from './tree.ts';
+
+export interface CompileOptions {
+  /** Appears in messages; default the function's name. */
+  readonly name?: string;
+  /** Programs kept, one for each set of shapes; the one unused for longest goes. Default 8. */
+  readonly maxPrograms?: number;
+  /** Told once for each capture after the first, with the reason. Default: a line on standard error. */
+  readonly log?: (message: string) => void;
+}
+
+/** Arguments as the caller may give them: where the function takes a tensor, a number will do. */
+export type Given<T> = T extends Tensor
+  ? Tensor | number
+  : T extends number
+    ? never
+    : T extends readonly unknown[] | Record<string, unknown>
+      ? { readonly [K in keyof T]: Given<T[K]> }
+      : T;
+
+export interface Compiled<Args extends readonly unknown[], Result> {
+  (...args: { [K in keyof Args]: Given<Args[K]> }): Result;
+  /** One for each set of shapes, the last used last. */
+  readonly programs: readonly Program[];
+  /** The programs as text: dispatches with kernel, shape, bytes and operations, what shares a kernel and what does not, memory. */
+  explain(): Promise<string>;
+}
+
+/**
+ * A function that is captured when first called (forward, backward, optimizer step: all that it applies to tensors) and from then on replayed as one list of
+ * dispatches: dead and repeated work removed, elementwise work moved into neighbouring kernels, memory planned.
+ *
+ * - Tensors and numbers among the arguments (in arrays and plain objects too) are inputs; a number arrives as a 0-d f32 tensor. Strings, booleans and
+ *   undefined are fixed: other ones, or other shapes, are captured anew.
+ * - Tensors from outside (parameters, optimizer state) are used in place; what ops write to them stays written. Everything else that the function does on the
+ *   host (logging, counting, `tensor(...)` of host data) happens at the capture only.
+ * - Results are tensors of their own and without history. A gradient that the call leaves on a parameter lies in memory of the program, which the next call
+ *   overwrites.
+ * - Random ops draw the numbers that they would draw without `compile`.
+ * - Reading data back inside is an error that names the line.
+ */
+export function compile<Args extends readonly unknown[], Result>(
+  fn: (...args: Args) => Result,
+  { name = fn.name || 'compiled function', maxPrograms = 8, log = console.warn }: CompileOptions = {},
+): Compiled<Args, Result> {
+  const cache: Cached[] = [];
+  let captures = 0;
+
+  const find = (structure: string, inputs: readonly Tensor[]): Program => {
+    const key = `${structure}|${isGradEnabled() ? '' : 'noGrad'}|${inputs.map(specOf).join('|')}`;
+    const at = cache.findIndex((cached) => cached.key === key && broken(cached.program) === undefined);
+    if (at >= 0) {
+      const [found] = cache.splice(at, 1);
+      cache.push(found!);
+      return found!.program;
+    }
+    const last = cache.at(-1);
+    if (last) log(`${name}: captured again (${captures + 1} times now): ${reason(last, key)}`);
+    captures++;
+    // A program whose guards are broken will not serve these arguments again.
+    const stale = cache.findIndex((cached) => cached.key === key);
+    if (stale >= 0) cache.splice(stale, 1)[0]!.program.dispose();
+    if (cache.length >= maxPrograms) cache.shift()!.program.dispose();
+    const program = new Program(capture((leaves) => fn(...(rebuild(leaves) as Args)), inputs));
+    cache.push({ key, program });
+    return program;
+  };
+  let rebuild: Flat<unknown>['rebuild'];
+
+  const call = (...args: unknown[]): Result => {
+    const flat = flattenArgs(name, args);
+    const leaves = flat.leaves.map((leaf) => (typeof leaf === 'number' ? tensor(leaf) : leaf));
+    rebuild = flat.rebuild;
+    if (recording()) return fn(...(rebuild(leaves) as Args)); // part of an outer capture
+    const inputs = leaves.map(rowMajor);
+    const program = find(flat.structure, inputs);
+    return program.captured.result.rebuild(program.run(inputs)) as Result;
+  };
+  const explain = async (): Promise<string> => {
+    await ready();
+    return cache.map(({ program }) => explainProgram(name, program)).join('\n\n') || `${name}: not called yet`;
+  };
+  return Object.defineProperties(Object.assign(call, { explain }), {
+    programs: { get: () => cache.map(({ program }) => program) },
+  }) as unknown as Compiled<Args, Result>;
+}
+
+interface Cached {
+  /** Structure and shapes of the arguments. */
+  readonly key: string;
+  readonly program: Program;
+}
+
+const specOf = ({ dtype, shape, requiresGrad }: Tensor): string =>
+  `${dtype} [${shape.join(', ')}]${requiresGrad ? ' requiring a gradient' : ''}`;
+
+/** What a program was captured under and no longer holds. */
+function broken({ captured }: Program): string | undefined {
+  return captured.guards.find(({ holds }) => !holds())?.what;
+}
+
+function reason({ key, program }: Cached, now: string): string {
+  if (key === now) return `${broken(program)!}, and is not any more`;
+  const [before, after] = [key.split('|'), now.split('|')];
+  const at = before.findIndex((part, i) => part !== after[i]);
+  if (before.length !== after.length || at < 1) return 'the arguments have another structure';
+  return at === 1 ? 'recording of gradients was switched' : `input ${at - 2} is ${after[at]} instead of ${before[at]}`;
+}
+
+/** Programs read their arguments from the beginning of a buffer, in row-major order. */
+function rowMajor(x: Tensor): Tensor {
+  if (x.storage.isFreed)
+    throw new Error(
+      `compile: an argument of shape [${x.shape.join(', ')}] was freed when its scope ended; call keep() on it inside the scope`,
+    );
+  return x.isContiguous && x.offset === 0 ? x : noGrad(() => clone(x));
+}
+
+function flattenArgs(name: string, args: unknown[]): Flat<Tensor | number> {
+  return flatten(args, isInput, (path, value) => {
+    const kind = typeof value === 'object' ? (value as object).constructor?.name : typeof value;
+    return new Error(
+      `${name}: argument${path} is a ${kind}; pass tensors, numbers, strings and booleans in arrays and plain objects`,
+    );
+  });
+}

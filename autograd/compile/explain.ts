@@ -1,0 +1,66 @@
+import { mib } from '../../gpu/index.ts';
+import { alignTable } from '../../gpu/table.ts';
+import type { Program } from './program.ts';
+
+/** Figures of a program, for benchmarks and tests. */
+export interface ProgramStatistics {
+  readonly ops: number;
+  readonly dispatches: number;
+  readonly pipelines: number;
+  /** Applications that nothing needed, that were equal to another, and that moved into another's kernel. */
+  readonly dead: number;
+  readonly shared: number;
+  readonly fused: number;
+  readonly flops: number;
+  readonly bytes: number;
+  /** Bytes of the planned buffers, and the least that any plan needs. */
+  readonly planned: number;
+  readonly lowerBound: number;
+}
+
+export function statistics({ captured, assembled }: Program): ProgramStatistics {
+  if (!assembled) throw new Error('this program is not on the device yet; await ready() first');
+  const { simplified, grouping, steps, plan } = assembled;
+  const total = (pick: (cost: { flops: number; bytes: number }) => number): number =>
+    steps.reduce((sum, { dispatch }) => sum + pick(dispatch.cost), 0);
+  return {
+    ops: captured.entries.length,
+    dispatches: steps.length,
+    pipelines: new Set(steps.map(({ dispatch }) => dispatch.wgsl)).size,
+    dead: simplified.dead,
+    shared: simplified.shared,
+    fused: simplified.entries.length - grouping.groups.length,
+    flops: total(({ flops }) => flops),
+    bytes: total(({ bytes }) => bytes),
+    planned: plan.total,
+    lowerBound: plan.lowerBound,
+  };
+}
+
+/** A program as a table of its dispatches, and what fusion did and why not more. */
+export function explainProgram(name: string, program: Program): string {
+  const { captured, assembled } = program;
+  const s = statistics(program);
+  const inputs = captured.inputs.map(({ dtype, shape }) => `${dtype} [${shape.join(', ')}]`).join(', ');
+  const head = [
+    `${name}(${inputs})`,
+    `${s.ops} ops -> ${s.dispatches} dispatches of ${s.pipelines} kernels; ${s.dead} ops dead, ${s.shared} shared, ${s.fused} moved into another's kernel`,
+    `memory ${mib(s.planned)} planned, ${mib(s.lowerBound)} the least possible; ${(s.flops / 1e9).toFixed(3)} GFLOP, ${mib(s.bytes)} to move at least`,
+  ];
+  const rows = assembled!.steps.map(({ dispatch, tensors, group }, i) => {
+    const output = tensors.at(-1);
+    return [
+      `${i}`,
+      dispatch.name,
+      group.name === dispatch.name ? '' : group.name,
+      output ? `[${output.shape.join(', ')}]` : '',
+      (dispatch.cost.bytes / 1024).toFixed(1),
+      (dispatch.cost.flops / 1e6).toFixed(3),
+    ];
+  });
+  const table = alignTable(['#', 'kernel', 'from ops', 'result', 'KiB', 'MFLOP'], rows, new Set([0, 4, 5]));
+  const notes = [
+    ...new Set(assembled!.grouping.groups.flatMap((group) => group.notes.map((note) => `${group.name}: ${note}`))),
+  ];
+  return [...head, '', table, ...(notes.length > 0 ? ['', 'not fused:', ...notes] : [])].join('\n');
+}

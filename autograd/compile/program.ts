@@ -1,0 +1,111 @@
+import type { Gpu } from '../../gpu/index.ts';
+import { bytesOf } from '../../kernels/kernel.ts';
+import { randomState, setRandomState } from '../random.ts';
+import { onDevice, pauseFor } from '../runtime.ts';
+import { keepStorage, Storage } from '../storage.ts';
+import type { Entry } from '../tape.ts';
+import { Tensor } from '../tensor.ts';
+import { assemble } from './assemble.ts';
+import type { Assembled } from './assemble.ts';
+import type { Captured } from './capture.ts';
+import { redirect } from './simplify.ts';
+
+/** A captured call, ready to run again and again. */
+export class Program {
+  readonly captured: Captured;
+  /** Undefined until the device has it. */
+  assembled: Assembled | undefined;
+  /** Captured storages whose values outlive a run: gradients, in memory of the program's own that each run overwrites. */
+  private readonly homes = new Map<Storage, Storage>();
+  private readonly grads: ReadonlyMap<Tensor, Tensor | undefined>;
+  /** What a run makes or gets, as opposed to tensors from outside. */
+  private readonly own: ReadonlySet<Storage>;
+  private readonly mutated: readonly Storage[];
+
+  constructor(captured: Captured) {
+    this.captured = captured;
+    const { entries, inputs, result, draws } = captured;
+    const made = entries.flatMap(({ outputs }) => outputs.map(({ storage }) => storage));
+    this.own = new Set([...made, ...inputs.map(({ storage }) => storage)]);
+    this.grads = new Map([...captured.grads].map(([leaf, g]) => [leaf, g && this.rehome(g)]));
+    this.mutated = entries
+      .flatMap(({ mutates }) => mutates.map(({ storage }) => storage))
+      .filter((s) => !this.own.has(s));
+    const values = [...result.leaves, ...[...this.grads.values()].flatMap((g) => g ?? [])];
+    const source = {
+      entries: entries.map((entry) => relocate(entry, this.homes)),
+      inputs,
+      wanted: new Set(values.map(({ storage }) => this.homes.get(storage) ?? storage)),
+      firstDraw: draws.first,
+    };
+    pauseFor(async (gpu) => {
+      this.assembled = await assemble(source, gpu);
+    });
+  }
+
+  /** Runs on row-major arguments like the captured ones. Returns the leaves of the result. */
+  run(args: readonly Tensor[]): Tensor[] {
+    const { draws, inputs, result } = this.captured;
+    const { seed, stream } = randomState();
+    if (draws.count > 0) setRandomState({ seed, stream: stream + draws.count });
+    const copies = new Map<Storage, Storage>();
+    const leaves = result.leaves.map((leaf) => this.fresh(leaf, copies));
+    onDevice((gpu) => {
+      const { recording, memory } = this.assembled!;
+      inputs.forEach((input, i) => {
+        const target = memory.get(input.storage);
+        if (target) copy(gpu, args[i]!.storage, target, input.size * bytesOf(input.dtype));
+      });
+      recording.draw([seed >>> 0, Math.floor(seed / 2 ** 32)], stream);
+      gpu.replay(recording);
+      for (const [from, to] of copies) copy(gpu, memory.get(from)!, to, from.bytes);
+    });
+    for (const storage of this.mutated) {
+      storage.version++;
+      storage.host = undefined;
+    }
+    for (const [leaf, g] of this.grads) leaf.grad = g;
+    return leaves;
+  }
+
+  /** Gives the memory back, but for gradients that parameters may still hold. */
+  dispose(): void {
+    onDevice(() => {
+      for (const storage of new Set(this.assembled!.memory.values())) storage.free();
+      this.assembled!.recording.destroy();
+    });
+  }
+
+  private rehome(g: Tensor): Tensor {
+    if (!this.own.has(g.storage)) return g;
+    let home = this.homes.get(g.storage);
+    if (!home) this.homes.set(g.storage, (home = keepStorage(new Storage(g.storage.bytes, 'gradient'))));
+    return new Tensor(home, g.dtype, g);
+  }
+
+  /** A result of one run: a copy of what the program made, or a tensor from outside as it is. */
+  private fresh(leaf: Tensor, copies: Map<Storage, Storage>): Tensor {
+    const { storage } = leaf;
+    if (!this.own.has(storage)) return leaf.detach();
+    const home = this.homes.get(storage);
+    if (home) return new Tensor(home, leaf.dtype, leaf);
+    let target = copies.get(storage);
+    if (!target) copies.set(storage, (target = new Storage(storage.bytes, 'compiled')));
+    return new Tensor(target, leaf.dtype, leaf);
+  }
+}
+
+function copy(gpu: Gpu, from: Storage, to: Storage, bytes: number): void {
+  if (bytes === 0) return;
+  const allocate = (size: number, label: string) => gpu.allocate(size, label);
+  gpu.copy(from.on(allocate), to.on(allocate), bytes);
+}
+
+/** The entry with its tensors in the homes that outlive the run. */
+function relocate(entry: Entry, homes: ReadonlyMap<Storage, Storage>): Entry {
+  const move = (x: Tensor): Tensor => {
+    const home = homes.get(x.storage);
+    return home ? new Tensor(home, x.dtype, x) : x;
+  };
+  return { ...redirect(entry, homes), outputs: entry.outputs.map(move), mutates: entry.mutates.map(move) };
+}
