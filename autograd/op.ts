@@ -28,20 +28,22 @@ export interface Lowering {
   contiguous(x: Tensor): Tensor;
   /** A copy in row-major order from offset 0. */
   copy(x: Tensor): Tensor;
-  /** Elementwise work that fusion moved into this op's kernels, where its record says that it takes any. */
-  readonly fused?: Fused;
+  /** How the kernel reads an input by element, over the input's shape; with the work that fusion moved before it. */
+  source(input: number): Port;
+  /** How the kernel stores the first output; with the work that fusion moved behind it. */
+  sink(): Port;
 }
 
-/** Elementwise work around another op's kernel. Tensors in the order of the code's bindings. */
+/** Elementwise expressions at a kernel's edge, and the tensors that they bind, in order. */
+export interface Port {
+  readonly elements: Elements;
+  readonly tensors: readonly Tensor[];
+}
+
+/** Elementwise work that fusion moved into an op's kernel: instead of storing its first output, and instead of reading input i. */
 export interface Fused {
-  /** Instead of storing the first output: input 0 of the expressions is its element. */
-  readonly epilogue?: {
-    readonly elements: Elements;
-    readonly operands: readonly Tensor[];
-    readonly outputs: readonly Tensor[];
-  };
-  /** Instead of reading input i: its elements, over its row-major index space. */
-  readonly prologues: ReadonlyMap<number, { readonly elements: Elements; readonly operands: readonly Tensor[] }>;
+  readonly sink?: Port;
+  readonly sources: ReadonlyMap<number, Port>;
 }
 
 export interface VjpContext<A> {

@@ -1,100 +1,79 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { bytesOf, f32, read, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
-import { loadRow, rowKernel, rowType, rowWidth, storeRow } from './rows.ts';
+import { f32, read, write } from './kernel.ts';
+import type { Elements } from './map/elements.ts';
+import { rowKernel } from './rows.ts';
 import type { RowLanes } from './rows.ts';
 
-export interface NormParams {
+interface Shared {
   readonly rows: number;
   readonly cols: number;
-  readonly dtype: Dtype;
   readonly lanes: RowLanes;
   /** Subtract the mean (layer norm), or divide by the root mean square only (RMS norm, Zhang and Sennrich 2019). */
   readonly centre: boolean;
-  readonly epsilon: number;
-  /** Offsets of x, weight and bias (0 where absent) in forward; of g, x and weight in backward. */
-  readonly offsets: readonly number[];
-  readonly weight: boolean;
-  readonly bias: boolean;
+  readonly x: Elements;
+  /** Broadcast over the rows. */
+  readonly weight?: Elements;
+  readonly y: Elements;
 }
 
-/** (x - mean) / sqrt(var + epsilon) * weight + bias for each row. Bindings x, (weight,) (bias,) y, stats; stats holds mean and 1/deviation. */
-export function norm(params: NormParams): Dispatch {
-  const { rows, cols, dtype, lanes, centre, epsilon, offsets, weight, bias } = params;
-  const width = rowWidth(cols, ...offsets);
-  const type = rowType(dtype, width);
-  const x = loadRow('x', 'o + c');
-  const scaled = `(${x} - mean) * rstd${weight ? ` * ${loadRow('weight', 'p.ow + c')}` : ''}${bias ? ` + ${loadRow('bias', 'p.ob + c')}` : ''}`;
-  return rowKernel(
-    {
-      name: centre ? 'layerNorm' : 'rmsNorm',
-      rows,
-      cols,
-      lanes,
-      bindings: [
-        read('x', type),
-        ...(weight ? [read('weight', type)] : []),
-        ...(bias ? [read('bias', type)] : []),
-        write('y', type),
-        write('stats', 'vec2<f32>'),
-      ],
-      params: {
-        n: f32(cols),
-        epsilon: f32(epsilon),
-        o: u32(offsets[0]! / width),
-        ow: u32(offsets[1]! / width),
-        ob: u32(offsets[2]! / width),
-      },
-      cost: { flops: 8 * rows * cols, bytes: 2 * rows * cols * bytesOf(dtype) },
-      // Two passes: the difference of squares would cancel for rows far from 0.
-      body: `
-let o = p.o + start;
+export interface NormParams extends Shared {
+  readonly epsilon: number;
+  readonly bias?: Elements;
+}
+
+/**
+ * (x - mean) / sqrt(var + epsilon) * weight + bias for each row. Bindings those of x, of weight, of bias, of y, then stats, which holds mean and 1/deviation
+ * of each row.
+ */
+export function norm({ rows, cols, lanes, centre, epsilon, x: source, weight, bias, y }: NormParams): Dispatch {
+  const x = 'load_x(row, c)';
+  const scaled = `(${x} - mean) * rstd${weight ? ' * load_weight(row, c)' : ''}${bias ? ' + load_bias(row, c)' : ''}`;
+  return rowKernel({
+    name: centre ? 'layerNorm' : 'rmsNorm',
+    rows,
+    cols,
+    lanes,
+    sources: { x: source, ...(weight ? { weight } : {}), ...(bias ? { bias } : {}) },
+    sink: y,
+    outputs: [write('stats', 'vec2<f32>')],
+    params: { n: f32(cols), epsilon: f32(epsilon) },
+    flops: 8,
+    // Two passes: the difference of squares would cancel for rows far from 0.
+    body: `
 var total = V(0);
 ${centre ? `for (var c = first; c < cols; c += stride) { total += ${x}; }` : ''}
 let mean = ${centre ? 'sumRow(total) / p.n' : '0.0'};
 total = V(0);
 for (var c = first; c < cols; c += stride) { let d = ${x} - mean; total += d * d; }
 let rstd = inverseSqrt(sumRow(total) / p.n + p.epsilon);
-for (var c = first; c < cols; c += stride) { y[start + c] = ${storeRow(dtype, width, scaled)}; }
+for (var c = first; c < cols; c += stride) { put(row, c, ${scaled}); }
 if (first == 0u) { stats[row] = vec2<f32>(mean, rstd); }`,
-    },
-    width,
-  );
+  });
+}
+
+export interface NormBackwardParams extends Shared {
+  /** Cotangent of the output. */
+  readonly g: Elements;
 }
 
 /**
- * Cotangent of x: rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight, xhat = (x - mean) * rstd; RMS norm has no mean(h) term. Bindings
- * g, x, stats, (weight,) dx.
+ * Cotangent of x: rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight, xhat = (x - mean) * rstd; RMS norm has no mean(h) term. Bindings those of
+ * g, of x, of weight, then stats, those of y.
  */
-export function normBackward(params: NormParams): Dispatch {
-  const { rows, cols, dtype, lanes, centre, offsets, weight } = params;
-  const width = rowWidth(cols, ...offsets);
-  const type = rowType(dtype, width);
-  const h = `${loadRow('g', 'og + c')}${weight ? ` * ${loadRow('weight', 'p.ow + c')}` : ''}`;
-  const xhat = `(${loadRow('x', 'ox + c')} - mean) * rstd`;
-  return rowKernel(
-    {
-      name: centre ? 'layerNormBackward' : 'rmsNormBackward',
-      rows,
-      cols,
-      lanes,
-      bindings: [
-        read('g', type),
-        read('x', type),
-        read('stats', 'vec2<f32>'),
-        ...(weight ? [read('weight', type)] : []),
-        write('dx', type),
-      ],
-      params: {
-        n: f32(cols),
-        og: u32(offsets[0]! / width),
-        ox: u32(offsets[1]! / width),
-        ow: u32(offsets[2]! / width),
-      },
-      cost: { flops: 10 * rows * cols, bytes: 3 * rows * cols * bytesOf(dtype) },
-      body: `
-let og = p.og + start;
-let ox = p.ox + start;
+export function normBackward({ rows, cols, lanes, centre, g, x, weight, y }: NormBackwardParams): Dispatch {
+  const h = `load_g(row, c)${weight ? ' * load_weight(row, c)' : ''}`;
+  const xhat = '(load_x(row, c) - mean) * rstd';
+  return rowKernel({
+    name: centre ? 'layerNormBackward' : 'rmsNormBackward',
+    rows,
+    cols,
+    lanes,
+    sources: { g, x, ...(weight ? { weight } : {}) },
+    inputs: [read('stats', 'vec2<f32>')],
+    sink: y,
+    params: { n: f32(cols) },
+    flops: 10,
+    body: `
 let mean = stats[row].x;
 let rstd = stats[row].y;
 var total = V(0);
@@ -102,8 +81,6 @@ var along = V(0);
 for (var c = first; c < cols; c += stride) { let h = ${h}; total += h; along += h * ${xhat}; }
 let a = ${centre ? 'sumRow(total) / p.n' : '0.0'};
 let b = sumRow(along) / p.n;
-for (var c = first; c < cols; c += stride) { dx[start + c] = ${storeRow(dtype, width, `rstd * (${h} - a - ${xhat} * b)`)}; }`,
-    },
-    width,
-  );
+for (var c = first; c < cols; c += stride) { put(row, c, rstd * (${h} - a - ${xhat} * b)); }`,
+  });
 }

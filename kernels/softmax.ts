@@ -1,66 +1,59 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { bytesOf, read, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
-import { loadRow, rowKernel, rowType, rowWidth, shiftedExpSum, storeRow } from './rows.ts';
+import type { Elements } from './map/elements.ts';
+import { rowKernel, shiftedExpSum } from './rows.ts';
 import type { RowLanes } from './rows.ts';
 
 export interface SoftmaxParams {
   readonly rows: number;
   readonly cols: number;
-  readonly dtype: Dtype;
   readonly lanes: RowLanes;
   /** log(softmax(x)) instead, without the loss of small probabilities. */
   readonly log: boolean;
-  /** Offsets of the row-major inputs. */
-  readonly offsets: readonly number[];
+  readonly x: Elements;
+  readonly y: Elements;
 }
 
-/** Softmax of each row, shifted by its largest element. Bindings x, y. */
-export function softmax({ rows, cols, dtype, lanes, log, offsets }: SoftmaxParams): Dispatch {
-  const width = rowWidth(cols, ...offsets);
-  const type = rowType(dtype, width);
-  const x = loadRow('x', 'o + c');
-  return rowKernel(
-    {
-      name: log ? 'logSoftmax' : 'softmax',
-      rows,
-      cols,
-      lanes,
-      bindings: [read('x', type), write('y', type)],
-      params: { o: u32(offsets[0]! / width) },
-      cost: { flops: 5 * rows * cols, bytes: 2 * rows * cols * bytesOf(dtype) },
-      body: `
-let o = p.o + start;
+/** Softmax of each row, shifted by its largest element. Bindings those of x, of y. */
+export function softmax({ rows, cols, lanes, log, x: source, y: sink }: SoftmaxParams): Dispatch {
+  const x = 'load_x(row, c)';
+  return rowKernel({
+    name: log ? 'logSoftmax' : 'softmax',
+    rows,
+    cols,
+    lanes,
+    sources: { x: source },
+    sink,
+    flops: 5,
+    body: `
 ${shiftedExpSum(x)}
 let logSum = log(sum); // subtracted apart from m: their sum would be rounded to m's precision
-for (var c = first; c < cols; c += stride) { y[start + c] = ${storeRow(dtype, width, log ? `(${x} - m) - logSum` : `exp(${x} - m) / sum`)}; }`,
-    },
-    width,
-  );
+for (var c = first; c < cols; c += stride) { put(row, c, ${log ? `(${x} - m) - logSum` : `exp(${x} - m) / sum`}); }`,
+  });
 }
 
-/** Cotangent of the input from that of the output g and the output y: y (g - sum(g y)), or g - exp(y) sum(g) for log. Bindings g, y, dx. */
-export function softmaxBackward({ rows, cols, dtype, lanes, log, offsets }: SoftmaxParams): Dispatch {
-  const width = rowWidth(cols, ...offsets);
-  const type = rowType(dtype, width);
-  const [g, y] = [loadRow('g', 'og + c'), loadRow('y', 'oy + c')];
-  return rowKernel(
-    {
-      name: log ? 'logSoftmaxBackward' : 'softmaxBackward',
-      rows,
-      cols,
-      lanes,
-      bindings: [read('g', type), read('y', type), write('dx', type)],
-      params: { og: u32(offsets[0]! / width), oy: u32(offsets[1]! / width) },
-      cost: { flops: 4 * rows * cols, bytes: 3 * rows * cols * bytesOf(dtype) },
-      body: `
-let og = p.og + start;
-let oy = p.oy + start;
+export interface SoftmaxBackwardParams extends Omit<SoftmaxParams, 'x'> {
+  /** Cotangent of the output. */
+  readonly g: Elements;
+  /** The output. */
+  readonly out: Elements;
+}
+
+/** Cotangent of the input from that of the output g and the output y: y (g - sum(g y)), or g - exp(y) sum(g) for log. Bindings those of g, of out, of y. */
+export function softmaxBackward(params: SoftmaxBackwardParams): Dispatch {
+  const { rows, cols, lanes, log, g: cotangent, out, y: sink } = params;
+  const [g, y] = ['load_g(row, c)', 'load_y(row, c)'];
+  return rowKernel({
+    name: log ? 'logSoftmaxBackward' : 'softmaxBackward',
+    rows,
+    cols,
+    lanes,
+    sources: { g: cotangent, y: out },
+    sink,
+    flops: 4,
+    body: `
 var total = V(0);
 for (var c = first; c < cols; c += stride) { total += ${log ? g : `${g} * ${y}`}; }
 let sum = sumRow(total);
-for (var c = first; c < cols; c += stride) { dx[start + c] = ${storeRow(dtype, width, log ? `${g} - exp(${y}) * sum` : `${y} * (${g} - sum)`)}; }`,
-    },
-    width,
-  );
+for (var c = first; c < cols; c += stride) { put(row, c, ${log ? `${g} - exp(${y}) * sum` : `${y} * (${g} - sum)`}); }`,
+  });
 }

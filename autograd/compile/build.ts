@@ -1,11 +1,11 @@
 import type { Dispatch, Target } from '../../gpu/index.ts';
 import { map } from '../../kernels/map/map.ts';
 import { lowerEntry } from '../lowering.ts';
-import type { Fused } from '../op.ts';
+import type { Fused, Port } from '../op.ts';
 import type { Storage } from '../storage.ts';
 import type { Tensor } from '../tensor.ts';
 import { compose } from './compose.ts';
-import type { Constants } from './compose.ts';
+import type { Composed, Constants } from './compose.ts';
 import type { Group, Grouping } from './group.ts';
 
 /** One dispatch of a program, and what it binds. */
@@ -57,12 +57,16 @@ function fusedOf(
 ): Fused | undefined {
   if (maps.length === 0 && prologues.size === 0) return undefined;
   const stored = isStored(carried!) ? [carried!, ...results] : results;
+  const port = ({ elements, operands, outputs }: Composed, stores: boolean): Port => ({
+    elements,
+    tensors: stores ? [...operands, ...outputs] : operands,
+  });
   return {
-    epilogue: maps.length > 0 ? compose(maps, shape, carried, stored, constants) : undefined,
-    prologues: new Map(
+    sink: maps.length > 0 ? port(compose(maps, shape, carried, stored, constants), true) : undefined,
+    sources: new Map(
       [...prologues].map(([i, entries]) => {
         const x = anchor!.inputs[i]!;
-        return [i, compose(entries, x.shape, undefined, [x], constants)] as const;
+        return [i, port(compose(entries, x.shape, undefined, [x], constants), false)];
       }),
     ),
   };

@@ -3,7 +3,8 @@ import { chooseLanes } from '../../kernels/rows.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, sameShape, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Lowering, Op } from '../op.ts';
+import { sourceOf } from '../lowering.ts';
+import type { Lowering, Op, Port } from '../op.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
@@ -29,9 +30,10 @@ const lossOp: Op<Attrs> = defineOp<Attrs>({
     { shape: [x!.shape[0]!], dtype: 'f32' },
     { shape: [x!.shape[0]!, 3], dtype: 'f32' },
   ],
-  lower(lowering, inputs, [loss, stats], attrs) {
-    const sources = inputs.map(lowering.contiguous);
-    lowering.emit(crossEntropyKernel(kernelParams(lowering, sources, attrs)), [...sources, loss!, stats!]);
+  lower(lowering, [, labels, weight], [loss, stats], attrs) {
+    const [logits, target] = [lowering.source(0), lowering.contiguous(labels!)];
+    const dispatch = crossEntropyKernel(kernelParams(lowering, logits, target, weight, attrs));
+    lowering.emit(dispatch, [...logits.tensors, ...(weight ? [weight] : []), target, loss!, stats!]);
   },
   saves: { inputs: [0, 1, 2], outputs: [1] },
   vjp({ g, input, output, specs, attrs }) {
@@ -46,12 +48,16 @@ const lossOp: Op<Attrs> = defineOp<Attrs>({
 const lossBackwardOp = defineOp<Attrs>({
   name: 'crossEntropyBackward',
   infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower(lowering, inputs, [dx], attrs) {
-    const sources = inputs.map(lowering.contiguous);
-    const stats = sources.length - 2;
-    const params = kernelParams(lowering, sources.slice(0, stats), attrs);
-    lowering.emit(crossEntropyBackward({ ...params, gOffset: sources.at(-1)!.offset }), [...sources, dx!]);
+  lower(lowering, inputs, _, attrs) {
+    const [stats, g] = inputs.slice(-2);
+    const weight = inputs.length === 5 ? inputs[2] : undefined;
+    const [logits, target, to] = [lowering.source(0), lowering.contiguous(inputs[1]!), lowering.sink()];
+    const params = kernelParams(lowering, logits, target, weight, attrs);
+    const cotangent = { offset: g!.offset, stride: g!.strides[0]! };
+    const dispatch = crossEntropyBackward({ ...params, g: cotangent, y: to.elements });
+    lowering.emit(dispatch, [...logits.tensors, ...(weight ? [weight] : []), target, stats!, g!, ...to.tensors]);
   },
+  fuses: { epilogue: true },
   saves: { inputs: [0, 1, 2, 3, 4] },
   vjp: compositeVjp((inputs, { ignoreIndex, smoothing }) => {
     const [x, target] = [inputs[0]!, inputs[1]!];
@@ -69,16 +75,23 @@ const lossBackwardOp = defineOp<Attrs>({
   }),
 });
 
-function kernelParams({ target }: Lowering, [x, labels, weight]: readonly Tensor[], { ignoreIndex, smoothing }: Attrs) {
+function kernelParams(
+  { target }: Lowering,
+  { elements }: Port,
+  labels: Tensor,
+  weight: Tensor | undefined,
+  { ignoreIndex, smoothing }: Attrs,
+) {
+  const [rows, classes] = elements.shape as [number, number];
   return {
-    rows: x!.shape[0]!,
-    classes: x!.shape[1]!,
-    dtype: x!.dtype,
+    rows,
+    classes,
     lanes: chooseLanes(target),
     ignoreIndex,
     smoothing,
-    weighted: weight !== undefined,
-    offsets: [x!.offset, labels!.offset, weight?.offset ?? 0] as const,
+    logits: elements,
+    weight: weight && sourceOf(weight, elements.shape).elements,
+    targetOffset: labels.offset,
   };
 }
 

@@ -3,6 +3,7 @@ import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, show } from '../dtypes.ts';
+import { sourceOf } from '../lowering.ts';
 import { isGradEnabled } from '../grad-mode.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
@@ -32,25 +33,24 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
       { shape: [...x!.shape.slice(0, -1), 2], dtype: 'f32' },
     ];
   },
-  lower({ emit, contiguous, target }, inputs, [y, stats], { centre, epsilon }) {
-    const sources = inputs.map(contiguous);
-    const [x, weight, bias] = sources;
+  lower({ emit, source, sink, target }, [x, ...parameters], [, stats], { centre, epsilon }) {
     const cols = x!.shape.at(-1)!;
-    emit(
-      normKernel({
-        rows: sizeOf(x!.shape.slice(0, -1)),
-        cols,
-        dtype: x!.dtype,
-        lanes: chooseLanes(target),
-        centre,
-        epsilon,
-        offsets: [x!.offset, weight?.offset ?? 0, bias?.offset ?? 0],
-        weight: weight !== undefined,
-        bias: bias !== undefined,
-      }),
-      [...sources, y!, stats!],
-    );
+    const [from, to] = [source(0), sink()];
+    const [weight, bias] = parameters.map((parameter) => sourceOf(parameter, x!.shape));
+    const dispatch = normKernel({
+      rows: sizeOf(x!.shape.slice(0, -1)),
+      cols,
+      lanes: chooseLanes(target),
+      centre,
+      epsilon,
+      x: from.elements,
+      weight: weight?.elements,
+      bias: bias?.elements,
+      y: to.elements,
+    });
+    emit(dispatch, [...from.tensors, ...parameters, ...to.tensors, stats!]);
   },
+  fuses: { epilogue: true, prologues: [0], repeats: true },
   saves: { inputs: [0, 1], outputs: [1] },
   vjp({ g, input, output, specs, attrs, needs }) {
     const [x, stats] = [input(0), output(1)];
@@ -66,25 +66,22 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
 const normBackwardOp = defineOp<NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNormBackward' : 'rmsNormBackward'),
   infer: ([, x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ emit, contiguous, target }, inputs, [dx], { centre, epsilon }) {
-    const sources = inputs.map(contiguous);
-    const [g, x, , weight] = sources;
+  lower({ emit, source, sink, target }, [, x, stats, weight], _, { centre }) {
     const cols = x!.shape.at(-1)!;
-    emit(
-      normBackward({
-        rows: sizeOf(x!.shape.slice(0, -1)),
-        cols,
-        dtype: x!.dtype,
-        lanes: chooseLanes(target),
-        centre,
-        epsilon,
-        offsets: [g!.offset, x!.offset, weight?.offset ?? 0],
-        weight: weight !== undefined,
-        bias: false,
-      }),
-      [...sources, dx!],
-    );
+    const [g, from, to] = [source(0), source(1), sink()];
+    const dispatch = normBackward({
+      rows: sizeOf(x!.shape.slice(0, -1)),
+      cols,
+      lanes: chooseLanes(target),
+      centre,
+      g: g.elements,
+      x: from.elements,
+      weight: weight && sourceOf(weight, x!.shape).elements,
+      y: to.elements,
+    });
+    emit(dispatch, [...g.tensors, ...from.tensors, ...(weight ? [weight] : []), stats!, ...to.tensors]);
   },
+  fuses: { epilogue: true, prologues: [0], repeats: true },
   saves: { inputs: [0, 1, 2, 3] },
   vjp: compositeVjp(([g, x, , weight], attrs) => {
     const h = weight ? mul(g!, weight) : g!;

@@ -17,12 +17,13 @@ interface SoftmaxAttrs {
 const softmaxOp = defineOp<SoftmaxAttrs>({
   name: ({ log }) => (log ? 'logSoftmax' : 'softmax'),
   infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ emit, contiguous, target }, [x], [y], { log }) {
-    const source = contiguous(x!);
+  lower({ emit, source, sink, target }, [x], _, { log }) {
     const cols = x!.shape.at(-1)!;
-    const size = { rows: x!.size / cols, cols, dtype: x!.dtype, lanes: chooseLanes(target), log };
-    emit(softmaxKernel({ ...size, offsets: [source.offset] }), [source, y!]);
+    const [from, to] = [source(0), sink()];
+    const size = { rows: x!.size / cols, cols, lanes: chooseLanes(target), log };
+    emit(softmaxKernel({ ...size, x: from.elements, y: to.elements }), [...from.tensors, ...to.tensors]);
   },
+  fuses: { epilogue: true, prologues: [0], repeats: true },
   saves: { outputs: [0] },
   vjp: ({ g, output, attrs }) => apply(softmaxBackwardOp, [g, output(0)], attrs),
 });
@@ -30,12 +31,14 @@ const softmaxOp = defineOp<SoftmaxAttrs>({
 const softmaxBackwardOp = defineOp<SoftmaxAttrs>({
   name: ({ log }) => (log ? 'logSoftmaxBackward' : 'softmaxBackward'),
   infer: ([, y]) => [{ shape: y!.shape, dtype: y!.dtype }],
-  lower({ emit, contiguous, target }, [g, y], [dx], { log }) {
-    const sources = [contiguous(g!), contiguous(y!)] as const;
+  lower({ emit, source, sink, target }, [, y], _, { log }) {
     const cols = y!.shape.at(-1)!;
-    const size = { rows: y!.size / cols, cols, dtype: y!.dtype, lanes: chooseLanes(target), log };
-    emit(softmaxBackward({ ...size, offsets: sources.map(({ offset }) => offset) }), [...sources, dx!]);
+    const [g, out, to] = [source(0), source(1), sink()];
+    const size = { rows: y!.size / cols, cols, lanes: chooseLanes(target), log };
+    const dispatch = softmaxBackward({ ...size, g: g.elements, out: out.elements, y: to.elements });
+    emit(dispatch, [...g.tensors, ...out.tensors, ...to.tensors]);
   },
+  fuses: { epilogue: true, prologues: [0], repeats: true },
   saves: { inputs: [0, 1] },
   vjp: compositeVjp(([g, y], { log }) => {
     if (log) return [sub(g!, mul(exp(y!), sum(g!, -1, { keepDims: true })))];

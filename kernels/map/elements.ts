@@ -1,12 +1,13 @@
-import { computeType, f32, i32, read, storedType, u32, write } from '../kernel.ts';
+import { bytesOf, computeType, f32, i32, read, storedType, u32, write } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
-import { collapse, contiguousLayout } from '../layout.ts';
+import { collapse, contiguousLayout, sizeOf } from '../layout.ts';
 import type { Collapsed, Layout } from '../layout.ts';
 import { philoxWgsl } from '../philox.ts';
 import { drawParams } from '../random.ts';
 import type { Draw } from '../random.ts';
 import { functionsUsedBy } from './functions.ts';
 import { print } from './print.ts';
+import { input } from './expr.ts';
 import type { Expr, Kind } from './expr.ts';
 
 export interface ElementOperand {
@@ -51,6 +52,16 @@ export interface ElementCode {
 /** How many neighbours of the last axis a thread takes. */
 export type Width = 1 | 4;
 
+export interface CodeOptions {
+  readonly width: Width;
+  /** Keeps the names of several codes in one kernel apart. */
+  readonly prefix?: string;
+  /** How a caller names elements: by `at`, the row-major index, or by `row` (over all axes but the last) and `c` (along the last, in units of the width). */
+  readonly by?: 'index' | 'row';
+  /** Input 0 is a value `x0` that the kernel makes itself; operand k is input k+1. */
+  readonly carries?: boolean;
+}
+
 /** WGSL aliases that the functions need: V numbers, B truths, U words. One width and compute type a kernel. */
 export function aliases(compute: Dtype, width: Width): string {
   const vec = (type: string): string => (width === 4 ? `vec4<${type}>` : type);
@@ -62,14 +73,11 @@ export function declare(...codes: readonly Pick<ElementCode, 'functions'>[]): st
   return [...new Set(codes.flatMap(({ functions }) => functions))].join('\n');
 }
 
-/**
- * WGSL `fn NAME(at: u32)`, or `fn NAME(at: u32, x0: V)` where the kernel itself made input 0 (`carries`; operand k is then input k+1): evaluates and stores the
- * elements from row-major index `at` on, a multiple of the width. `prefix` keeps the names of several codes apart.
- */
-export function storeElements(name: string, spec: Elements, width: Width, prefix = '', carries = false): ElementCode {
+/** WGSL `fn NAME(at: u32)`, or `fn NAME(row: u32, c: u32)` (see `by`), with `x0: V` last where the kernel carries a value: evaluates and stores. */
+export function storeElements(name: string, spec: Elements, options: CodeOptions): ElementCode {
+  const { prefix = '' } = options;
   const layouts = spec.outputs.map(({ layout }) => layout ?? contiguousLayout(spec.shape));
-  const place = new Placement(spec, layouts, width, prefix);
-  const loads = loadsOf(spec, place, prefix, carries);
+  const place = new Placement(spec, layouts, options);
   const printed = print(spec.outputs.map(({ expr }) => expr));
   const stores = spec.outputs.map(({ expr, dtype }, k) => {
     const stored = place.storedType(dtype);
@@ -77,41 +85,29 @@ export function storeElements(name: string, spec: Elements, width: Width, prefix
     return `${prefix}y${k}[${place.at(spec.operands.length + k)}] = ${expr.kind === 'b' ? `select(${stored}(0), ${stored}(1), ${value})` : `${stored}(${value})`};`;
   });
   const outputs = spec.outputs.map(({ dtype }, k) => write(`${prefix}y${k}`, place.storedType(dtype)));
-  const parameters = carries ? 'at: u32, x0: V' : 'at: u32';
-  return code(spec, place, prefix, printed.statements, outputs, [
-    `fn ${name}(${parameters}) {\n${[place.unravel, ...loads, printed.statements, ...stores].filter(Boolean).join('\n')}\n}`,
-  ]);
+  return code(name, spec, place, options, printed.statements, outputs, stores);
 }
 
-/** WGSL `fn NAME(at: u32) -> V`: the one expression of `spec` for the elements from row-major index `at` on. */
-export function loadElements(name: string, spec: Elements, width: Width, prefix: string): ElementCode {
-  const place = new Placement(spec, [], width, prefix);
-  const loads = loadsOf(spec, place, prefix, false);
+/** WGSL `fn NAME(...) -> V`, arguments as in `storeElements`: the one expression of `spec`. */
+export function loadElements(name: string, spec: Elements, options: CodeOptions): ElementCode {
+  const place = new Placement(spec, [], options);
   const printed = print(spec.outputs.map(({ expr }) => expr));
-  return code(
-    spec,
-    place,
-    prefix,
-    printed.statements,
-    [],
-    [
-      `fn ${name}(at: u32) -> V {\n${[place.unravel, ...loads, printed.statements].filter(Boolean).join('\n')}\nreturn ${printed.results[0]};\n}`,
-    ],
-  );
+  return code(name, spec, place, options, printed.statements, [], [`return ${printed.results[0]};`]);
 }
 
 function code(
+  name: string,
   spec: Elements,
   place: Placement,
-  prefix: string,
+  { width, prefix = '', by = 'index', carries = false }: CodeOptions,
   statements: string,
   outputs: readonly Binding[],
-  own: readonly string[],
+  ending: readonly string[],
 ): ElementCode {
   const { operands, scalars, draws = [], compute } = spec;
   const computed = computeType(compute);
-  const scalarParam = { f32, i32, u32 }[computed];
   const params: Record<string, Param> = { ...place.params };
+  const scalarParam = { f32, i32, u32 }[computed];
   scalars.forEach((value, k) => (params[`${prefix}s${k}`] = scalarParam(value)));
   draws.forEach((draw, k) => {
     for (const [key, param] of Object.entries(drawParams(draw))) params[`${prefix}r${k}_${key}`] = param;
@@ -119,15 +115,17 @@ function code(
   const bound = operands.flatMap(({ dtype, output }, k) =>
     output === undefined ? [read(`${prefix}a${k}`, place.bindingType(k, dtype))] : [],
   );
-  const random = draws.length > 0 ? [philoxWgsl, unitAt(place.width)] : [];
+  const where = by === 'row' ? 'row: u32, c: u32' : 'at: u32';
+  const signature = `fn ${name}(${where}${carries ? ', x0: V' : ''})${outputs.length > 0 ? '' : ' -> V'}`;
+  const body = [place.unravel, ...loadsOf(spec, place, prefix, carries), statements, ...ending].filter(Boolean);
+  const random = draws.length > 0 ? [philoxWgsl, unitAt(width)] : [];
   const flops = statements.split('\n').filter(Boolean).length + 25 * draws.length;
-  return {
-    operands: bound,
-    outputs,
-    params,
-    functions: [...random, ...functionsUsedBy(statements, computed, place.width), ...own],
-    flops,
-  };
+  const functions = [
+    ...random,
+    ...functionsUsedBy(statements, computed, width),
+    `${signature} {\n${body.join('\n')}\n}`,
+  ];
+  return { operands: bound, outputs, params, functions, flops };
 }
 
 /** Random numbers are numbered by the element's row-major index, four to a block, whatever the width (see kernels/random.ts). */
@@ -175,15 +173,31 @@ class Placement {
   private readonly prefix: string;
   private readonly indices: readonly string[];
 
-  constructor({ shape, operands }: Elements, outputs: readonly Layout[], width: Width, prefix: string) {
+  constructor(spec: Elements, outputs: readonly Layout[], { width, prefix = '', by = 'index' }: CodeOptions) {
+    const { shape, operands, draws = [] } = spec;
     this.width = width;
     this.prefix = prefix;
     this.layouts = [...operands.map(({ layout }) => layout), ...outputs];
-    this.merged = collapse(
-      shape,
-      this.layouts.map(({ strides }) => strides),
-    );
-    this.unravel = this.unravelled();
+    const strides = this.layouts.map((layout) => layout.strides);
+    if (by === 'row') {
+      const outer = collapse(
+        shape.slice(0, -1),
+        strides.map((list) => list.slice(0, -1)),
+      );
+      const cols = shape.at(-1)!;
+      this.merged = {
+        shape: [...outer.shape, cols],
+        strides: outer.strides.map((list, k) => [...list, strides[k]!.at(-1)!]),
+      };
+      this.unravel = this.unraveled('row', this.rank - 2, [`let i${this.rank - 1} = c;`]);
+      if (draws.length > 0) {
+        this.params[`${prefix}cols`] = u32(cols);
+        this.unravel += `\nlet at = row * p.${prefix}cols + c${width === 4 ? ' * 4u' : ''};`;
+      }
+    } else {
+      this.merged = collapse(shape, strides);
+      this.unravel = this.rank > 0 ? this.unraveled(width === 4 ? 'at / 4u' : 'at', this.rank - 1, []) : '';
+    }
     this.indices = this.layouts.map((_, k) => this.index(k));
   }
 
@@ -205,8 +219,8 @@ class Placement {
     const mode = this.mode(k);
     if (mode === 'vector') return { text: `${array}[(${index}) / 4]`, vector: true };
     if (mode === 'single') return { text: `${array}[${index}]`, vector: false };
-    const step = `p.${this.prefix}k${k}_${this.rank - 1}`;
-    const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e} * ${step}]`);
+    const step = this.merged.strides[k]!.at(-1) === 1 ? '' : ` * p.${this.prefix}k${k}_${this.rank - 1}`;
+    const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e}${step}]`);
     return { text: `vec4<${storedType(dtype)}>(${elements.join(', ')})`, vector: true };
   }
 
@@ -221,15 +235,15 @@ class Placement {
     return vectorises(this.layouts[k]!.offset, strides) ? 'vector' : 'gather';
   }
 
-  /** Position along each merged axis, the last one in units of the width. */
-  private unravelled(): string {
-    const { rank, width } = this;
-    if (rank === 0) return '';
-    const lines = [`var rest = ${width === 4 ? 'at / 4u' : 'at'};`];
-    for (let axis = rank - 1; axis >= 1; axis--) {
+  /** Position along each merged axis up to `last`, from one running number; the last axis of all counts in units of the width. */
+  private unraveled(from: string, last: number, lines: string[]): string {
+    if (last < 0) return lines.join('\n');
+    lines.push(`var rest = ${from};`);
+    for (let axis = last; axis >= 1; axis--) {
       const length = this.merged.shape[axis]!;
-      this.params[`${this.prefix}d${axis}`] = u32(axis === rank - 1 ? length / width : length);
-      lines.push(`let i${axis} = rest % p.${this.prefix}d${axis}; rest = rest / p.${this.prefix}d${axis};`);
+      const name = `${this.prefix}d${axis}`;
+      this.params[name] = u32(axis === this.rank - 1 ? length / this.width : length);
+      lines.push(`let i${axis} = rest % p.${name}; rest = rest / p.${name};`);
     }
     lines.push('let i0 = rest;');
     return lines.join('\n');
@@ -250,6 +264,24 @@ class Placement {
 }
 
 /** Elements an operand really has over the index space: a broadcast axis is read once. */
-export function touched(shape: readonly number[], strides: readonly number[]): number {
+function touched(shape: readonly number[], strides: readonly number[]): number {
   return shape.reduce((product, length, axis) => (strides[axis] === 0 ? product : product * length), 1);
+}
+
+/** Elements as they lie in memory, for `loadElements`. */
+export function plainSource({ dtype, layout }: Omit<ElementOperand, 'kind'>): Elements {
+  const operands = [{ dtype, kind: 'v' as const, layout }];
+  return { shape: layout.shape, operands, outputs: [{ expr: input(0), dtype }], scalars: [], compute: dtype };
+}
+
+/** A carried value stored as it is, for `storeElements`. */
+export function plainSink(shape: readonly number[], dtype: Dtype): Elements {
+  return { shape, operands: [], outputs: [{ expr: input(0), dtype }], scalars: [], compute: dtype };
+}
+
+/** Bytes that evaluating a set of expressions moves at least. */
+export function bytesMoved({ shape, operands, outputs }: Elements, stores: boolean): number {
+  const read = operands.map(({ dtype, layout }) => touched(shape, layout.strides) * bytesOf(dtype));
+  const written = stores ? outputs.map(({ dtype }) => sizeOf(shape) * bytesOf(dtype)) : [];
+  return [...read, ...written].reduce((a, b) => a + b, 0);
 }

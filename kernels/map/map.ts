@@ -1,7 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { bytesOf, kernel, u32 } from '../kernel.ts';
+import { kernel, u32 } from '../kernel.ts';
 import { collapse, contiguousLayout, sizeOf } from '../layout.ts';
-import { aliases, declare, storeElements, touched, vectorises } from './elements.ts';
+import { aliases, bytesMoved, declare, storeElements, vectorises } from './elements.ts';
 import type { ElementOutput, Elements, Width } from './elements.ts';
 
 export interface MapOutput extends ElementOutput {
@@ -22,21 +22,17 @@ const workgroup = 64;
  * one element a thread.
  */
 export function map(params: MapParams): Dispatch {
-  const { name, shape, operands, outputs, compute } = params;
+  const { name, shape, compute } = params;
   const width = widthOf(params);
   const threads = Math.ceil(sizeOf(shape) / width);
-  const code = storeElements('store', params, width);
-  const bytes = [
-    ...operands.map(({ dtype, layout }) => touched(shape, layout.strides) * bytesOf(dtype)),
-    ...outputs.map(({ dtype }) => sizeOf(shape) * bytesOf(dtype)),
-  ];
+  const code = storeElements('store', params, { width });
   return kernel({
     name,
     bindings: [...code.operands, ...code.outputs],
     params: { n: u32(threads), ...code.params },
     workgroup,
     groups: Math.ceil(threads / workgroup),
-    cost: { flops: sizeOf(shape) * Math.max(1, code.flops), bytes: bytes.reduce((a, b) => a + b, 0) },
+    cost: { flops: sizeOf(shape) * Math.max(1, code.flops), bytes: bytesMoved(params, true) },
     declarations: `${aliases(compute, width)}\n${declare(code)}`,
     body: `if (id >= p.n) { return; }\nstore(id${width === 4 ? ' * 4u' : ''});`,
   });

@@ -1,4 +1,6 @@
 import { suite } from 'uvu';
+import { broadcastLayout, contiguousLayout } from '../../kernels/layout.ts';
+import { plainSink, plainSource } from '../../kernels/map/elements.ts';
 import { norm, normBackward } from '../../kernels/norm.ts';
 import type { RowLanes } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
@@ -47,14 +49,18 @@ const rowOf = (x: Float32Array, row: number, cols: number, offset: number): numb
 for (const lanes of allLanes) {
   for (const { rows, cols } of sizes) {
     for (const offset of [0, 3]) {
-      const size = { rows, cols, dtype: 'f32' as const, lanes };
+      const size = { rows, cols, lanes };
+      const shape = [rows, cols];
+      const at = (from: number) => plainSource({ dtype: 'f32', layout: contiguousLayout(shape, from) });
+      const perColumn = plainSource({ dtype: 'f32', layout: broadcastLayout(contiguousLayout([cols]), shape) });
+      const result = plainSink(shape, 'f32');
       const name = `lanes ${lanes}, ${rows} x ${cols} from ${offset}`;
 
       for (const log of [false, true]) {
         test(`${log ? 'logSoftmax' : 'softmax'} ${name}`, async () => {
           const x = draw(rows * cols, offset);
           x[offset] = 80; // exp overflows without the shift by the largest
-          const [y] = await runKernelOutputs(softmax({ ...size, log, offsets: [offset] }), [x], [rows * cols]);
+          const [y] = await runKernelOutputs(softmax({ ...size, log, x: at(offset), y: result }), [x], [rows * cols]);
           const want = byRow(cols, rows, (row) => {
             const values = rowOf(x, row, cols, offset);
             const top = Math.max(...values);
@@ -66,7 +72,7 @@ for (const lanes of allLanes) {
 
         test(`${log ? 'logSoftmax' : 'softmax'} backward ${name}`, async () => {
           const [g, y] = [draw(rows * cols, offset), draw(rows * cols, 0)];
-          const dispatch = softmaxBackward({ ...size, log, offsets: [offset, 0] });
+          const dispatch = softmaxBackward({ ...size, log, g: at(offset), out: at(0), y: result });
           const [dx] = await runKernelOutputs(dispatch, [g, y], [rows * cols]);
           const want = byRow(cols, rows, (row) => {
             const [gs, ys] = [rowOf(g, row, cols, offset), rowOf(y, row, cols, 0)];
@@ -88,7 +94,15 @@ for (const lanes of allLanes) {
 
           test(`${kind} ${name}`, async () => {
             const [x, w, b] = [draw(rows * cols, offset), draw(cols, 0), draw(cols, 0)];
-            const dispatch = norm({ ...size, centre, epsilon: 0.01, offsets: [offset, 0, 0], weight: affine, bias });
+            const dispatch = norm({
+              ...size,
+              centre,
+              epsilon: 0.01,
+              x: at(offset),
+              weight: affine ? perColumn : undefined,
+              bias: bias ? perColumn : undefined,
+              y: result,
+            });
             const [y, stats] = await runKernelOutputs(
               dispatch,
               [x, ...(affine ? [w] : []), ...(bias ? [b] : [])],
@@ -111,14 +125,14 @@ for (const lanes of allLanes) {
             const dispatch = normBackward({
               ...size,
               centre,
-              epsilon: 0.01,
-              offsets: [offset, 0, 0],
-              weight: affine,
-              bias: false,
+              g: at(offset),
+              x: at(0),
+              weight: affine ? perColumn : undefined,
+              y: result,
             });
             const [dx] = await runKernelOutputs(
               dispatch,
-              [g, x, Float32Array.from(each.flat()), ...(affine ? [w] : [])],
+              [g, x, ...(affine ? [w] : []), Float32Array.from(each.flat())],
               [rows * cols],
             );
             const want = byRow(cols, rows, (row) => {
@@ -135,6 +149,7 @@ for (const lanes of allLanes) {
       }
     }
 
+    const shape = [rows, cols];
     for (const smoothing of [0, 0.1]) {
       test(`crossEntropy lanes ${lanes}, ${rows} x ${cols}, smoothing ${smoothing}`, async () => {
         const [x, weight, g] = [draw(rows * cols, 0), draw(cols, 0).map(Math.abs), draw(rows, 0)];
@@ -143,17 +158,17 @@ for (const lanes of allLanes) {
         const params = {
           rows,
           classes: cols,
-          dtype: 'f32' as const,
           lanes,
           ignoreIndex: -100,
           smoothing,
-          weighted: true,
-          offsets: [0, 0, 0] as const,
+          logits: plainSource({ dtype: 'f32', layout: contiguousLayout(shape) }),
+          weight: plainSource({ dtype: 'f32', layout: broadcastLayout(contiguousLayout([cols]), shape) }),
+          targetOffset: 0,
         };
-        const [loss, stats] = await runKernelOutputs(crossEntropy(params), [x, bits, weight], [rows, 3 * rows]);
+        const [loss, stats] = await runKernelOutputs(crossEntropy(params), [x, weight, bits], [rows, 3 * rows]);
         const [dx] = await runKernelOutputs(
-          crossEntropyBackward({ ...params, gOffset: 0 }),
-          [x, bits, weight, stats!, g],
+          crossEntropyBackward({ ...params, g: { offset: 0, stride: 1 }, y: plainSink(shape, 'f32') }),
+          [x, weight, bits, stats!, g],
           [rows * cols],
         );
         const shift = Array.from({ length: rows }, (_, row) =>
