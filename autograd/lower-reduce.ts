@@ -1,21 +1,30 @@
 import type { Dtype } from '../kernels/kernel.ts';
-import { collapse, sizeOf } from '../kernels/layout.ts';
+import { bytesOf } from '../kernels/kernel.ts';
+import { collapse, contiguousLayout, sizeOf } from '../kernels/layout.ts';
+import { plainSink, plainSource } from '../kernels/map/elements.ts';
 import { reduce } from '../kernels/reduce.ts';
 import type { Reduction } from '../kernels/reduce.ts';
-import type { Lowering } from './op.ts';
+import type { Lowering, Port } from './op.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Outputs below which a reduction leaves the device idle, so that long axes are cut into runs. */
 const fewOutputs = 4096;
 const longAxis = 512;
 
+/** What the first dispatch reads instead of x (over x's row-major shape) and what the last does with the results. */
+export interface ReducePorts {
+  readonly source?: Port;
+  readonly sink?: Port;
+}
+
 /** Emits the dispatches that reduce `axes` of x (sorted; none of length 0) into y, row-major over the kept axes. */
 export function lowerReduce(
-  { emit, temporary }: Lowering,
+  { emit, temporary }: Pick<Lowering, 'emit' | 'temporary'>,
   kind: Reduction,
   x: Tensor,
   axes: readonly number[],
   y: Tensor,
+  ports: ReducePorts = {},
 ): void {
   const pick = (list: readonly number[], kept: boolean): number[] =>
     list.filter((_, axis) => axes.includes(axis) !== kept);
@@ -28,7 +37,7 @@ export function lowerReduce(
     lengths.push(1);
     strides.push(0);
   }
-  let source = { tensor: x, offset: x.offset, dtype: x.dtype };
+  let source = { port: ports.source ?? flat(x), offset: x.offset };
   // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones meanwhile.
   let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
   let length = lengths[lengths.length - 1]!;
@@ -40,21 +49,20 @@ export function lowerReduce(
     const last = pending === 1 && runs === 1;
     const shape = runs > 1 ? [runs, ...outer.shape] : outer.shape;
     const into = last ? y : temporary(shape, partialDtype(y.dtype));
-    emit(
-      reduce({
-        kind,
-        dtype: source.dtype,
-        output: into.dtype,
-        ...outer,
-        offset: source.offset,
-        length,
-        stride,
-        run,
-      }),
-      [source.tensor, into],
-    );
+    const sink = (last && ports.sink) || { elements: plainSink(shape, into.dtype), tensors: [into] };
+    const dispatch = reduce({
+      kind,
+      x: source.port.elements,
+      y: sink.elements,
+      ...outer,
+      offset: source.offset,
+      length,
+      stride,
+      run,
+    });
+    emit(dispatch, [...source.port.tensors, ...sink.tensors]);
     if (last) return;
-    source = { tensor: into, offset: 0, dtype: into.dtype };
+    source = { port: flat(into), offset: 0 };
     if (runs > 1) {
       pending++; // the runs are an axis still to reduce
       outer = { shape: outer.shape, strides: into.strides.slice(1) };
@@ -72,6 +80,12 @@ export function lowerReduce(
 function runLength(outputs: number, length: number): number {
   const runs = Math.min(Math.ceil(length / 64), Math.ceil(fewOutputs / outputs), Math.ceil(Math.sqrt(length)));
   return Math.ceil(length / runs / 4) * 4;
+}
+
+/** A tensor's memory as a line of elements, which strides walk. */
+function flat(x: Tensor): Port {
+  const layout = contiguousLayout([Math.floor(x.storage.bytes / bytesOf(x.dtype))]);
+  return { elements: plainSource({ dtype: x.dtype, layout }), tensors: [x] };
 }
 
 /** Partial sums of f16 stay in f32. */

@@ -35,7 +35,7 @@ export function lowerEntry(
   const contiguous = (x: Tensor): Tensor => (x.isContiguous ? x : copy(x));
   const source = (i: number): Port => fused?.sources.get(i) ?? sourceOf(inputs[i]!);
   const sink = (): Port => fused?.sink ?? sinkOf(outputs[0]!);
-  op.lower({ target, emit, temporary, copy, contiguous, source, sink }, inputs, outputs, attrs);
+  op.lower({ target, emit, temporary, copy, contiguous, fused, source, sink }, inputs, outputs, attrs);
   return temporaries;
 }
 

@@ -28,6 +28,8 @@ export interface Lowering {
   contiguous(x: Tensor): Tensor;
   /** A copy in row-major order from offset 0. */
   copy(x: Tensor): Tensor;
+  /** The work that fusion moved into this op's kernels, where its record says that it takes any. */
+  readonly fused?: Fused;
   /** How the kernel reads an input by element, over the input's shape; with the work that fusion moved before it. */
   source(input: number): Port;
   /** How the kernel stores the first output; with the work that fusion moved behind it. */

@@ -1,6 +1,8 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
 import type { Dtype } from './kernel.ts';
+import { aliases, bytesMoved, declare, storeElements } from './map/elements.ts';
+import type { Elements } from './map/elements.ts';
 
 const workgroup = 64;
 
@@ -19,15 +21,26 @@ export interface GatherRowsParams {
   readonly indexOffset: number;
 }
 
-/** y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, y. */
-export function gatherRows({ rows, cols, count, dtype, tableOffset, indexOffset }: GatherRowsParams): Dispatch {
+/** y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, those of y, an expression over [..., cols]. */
+export function gatherRows({
+  rows,
+  cols,
+  count,
+  dtype,
+  tableOffset,
+  indexOffset,
+  y,
+}: GatherRowsParams & { readonly y: Elements }): Dispatch {
   const width = cols % 4 === 0 && tableOffset % 4 === 0 ? 4 : 1;
   const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const threads = (count * cols) / width;
+  const sink = storeElements('put', y, { width, prefix: 'y_', by: 'row', carries: true });
   return kernel({
     name: 'gatherRows',
-    bindings: [read('table', type), read('index', 'i32'), write('y', type)],
+    bindings: [read('table', type), read('index', 'i32'), ...sink.operands, ...sink.outputs],
+    declarations: `${aliases(y.compute, width)}\n${declare(sink)}`,
     params: {
+      ...sink.params,
       n: u32(threads),
       rows: i32(rows),
       cols: u32(cols / width),
@@ -36,14 +49,16 @@ export function gatherRows({ rows, cols, count, dtype, tableOffset, indexOffset 
     },
     workgroup,
     groups: Math.ceil(threads / workgroup),
-    cost: { flops: 0, bytes: 2 * count * cols * bytesOf(dtype) + count * 4 },
+    cost: { flops: count * cols * sink.flops, bytes: count * cols * bytesOf(dtype) + bytesMoved(y, true) + count * 4 },
     body: `
 if (id >= p.n) { return; }
 let i = id / p.cols;
 let at = index[p.io + i];
 let row = select(at, at + p.rows, at < 0);
-if (row < 0 || row >= p.rows) { var bits = 0x7fc00000u; y[id] = ${type}(${storedType(dtype)}(${poison(dtype)})); return; }
-y[id] = table[p.to + u32(row) * p.cols + id % p.cols];`,
+var bits = 0x7fc00000u;
+var value = V(${poison(dtype)});
+if (row >= 0 && row < p.rows) { value = V(table[p.to + u32(row) * p.cols + id % p.cols]); }
+put(i, id % p.cols, value);`,
   });
 }
 

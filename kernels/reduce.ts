@@ -2,6 +2,8 @@ import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
 import type { Dtype, Param } from './kernel.ts';
 import { collapse, rowMajor, sizeOf } from './layout.ts';
+import { aliases, bytesMoved, declare, loadElements, renamed, storeElements, widthOf } from './map/elements.ts';
+import type { Elements } from './map/elements.ts';
 import { isNanFunction } from './nan.ts';
 
 /** Associative functions to reduce by. NaN wins in max and min, as in PyTorch. */
@@ -16,8 +18,10 @@ const combine: Record<Reduction, (a: string, b: string, nan: string) => string> 
 
 export interface ReduceParams {
   readonly kind: Reduction;
-  readonly dtype: Dtype;
-  readonly output: Dtype;
+  /** The operand, over an index space in which the strides below count: a flat one for what lies in memory. */
+  readonly x: Elements;
+  /** What is done with the results, over the runs (where there are several) and the kept axes. */
+  readonly y: Elements;
   /** The kept axes of the operand: lengths and strides. The output is row-major over them. */
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -37,7 +41,7 @@ const workgroup = 64;
  * Variants: `columns` (vec4 over outputs), `row` (vec4 along a contiguous reduced axis), `plain`.
  */
 export function reduce(params: ReduceParams): Dispatch {
-  const { kind, dtype, output, offset, length, stride } = params;
+  const { kind, x, y, offset, length, stride } = params;
   const run = params.run ?? length;
   const runs = Math.ceil(length / run);
   const shape = [runs, ...params.shape];
@@ -49,12 +53,25 @@ export function reduce(params: ReduceParams): Dispatch {
   const inner = merged.shape[rank - 1] ?? 1;
   const outer = operand.slice(0, -1);
 
+  const vector = widthOf(x) === 4;
   const columns =
-    rank > 0 && operand[rank - 1] === 1 && aligned(inner) && aligned(offset) && aligned(stride) && outer.every(aligned);
-  const row = !columns && stride === 1 && aligned(offset) && aligned(run) && aligned(length) && operand.every(aligned);
+    vector &&
+    rank > 0 &&
+    operand[rank - 1] === 1 &&
+    aligned(inner) &&
+    aligned(offset) &&
+    aligned(stride) &&
+    outer.every(aligned);
+  const row =
+    vector && !columns && stride === 1 && aligned(offset) && aligned(run) && aligned(length) && operand.every(aligned);
   const width = columns ? 4 : 1;
-  const type = computeType(dtype);
-  const V = columns || row ? `vec4<${type}>` : type;
+  const type = computeType(x.compute);
+  const loadWidth = columns || row ? 4 : 1;
+  const storeWidth = columns && widthOf(y) === 4 ? 4 : 1;
+  const load = loadElements('load', x, { width: loadWidth, prefix: 'x_' });
+  const stored = storeElements('put', y, { width: storeWidth, prefix: 'y_', carries: true });
+  // One kernel has one alias V: where results are narrower than what is loaded, theirs get names of their own.
+  const store = storeWidth === loadWidth ? stored : renamed(stored, 'one');
   const threads = outputs / width;
 
   const wgslParams: Record<string, Param> = {
@@ -76,33 +93,39 @@ export function reduce(params: ReduceParams): Dispatch {
   // The last run may be shorter: runs are numbered by the slowest part of the thread's index.
   wgslParams.perRun = u32(threads / runs);
   const step = row ? 4 : 1;
-  const element = V === type ? `${V}(x[base])` : `${V}(x[base / 4])`;
   const nanAware = kind === 'max' || kind === 'min';
   const result = row ? ['acc.x', 'acc.y', 'acc.z', 'acc.w'].reduce((a, b) => combine[kind](a, b, 'is_nan')) : 'acc';
-  const stored = columns ? `vec4<${storedType(output)}>` : storedType(output);
+  const put =
+    columns && storeWidth === 1
+      ? [0, 1, 2, 3].map((e) => `put(4u * id + ${e}u, acc[${e}]);`).join(' ')
+      : `put(${columns ? '4u * id' : 'id'}, ${result});`;
   return kernel({
     name: `reduce.${kind}.${columns ? 'columns' : row ? 'row' : 'plain'}`,
-    bindings: [read('x', V === type ? storedType(dtype) : `vec4<${storedType(dtype)}>`), write('y', stored)],
-    params: wgslParams,
+    bindings: [...load.operands, ...store.operands, ...store.outputs],
+    params: { ...wgslParams, ...load.params, ...store.params },
     workgroup,
     groups: Math.ceil(threads / workgroup),
-    declarations: nanAware ? `${isNanFunction('is_nan', type, 1)}\n${isNanFunction('is_nan4', type, 4)}` : '',
+    declarations: [
+      aliases(x.compute, loadWidth),
+      storeWidth === loadWidth ? '' : renamed({ functions: [aliases(y.compute, 1)] }, 'one').functions[0]!,
+      nanAware ? `${isNanFunction('is_nan', type, 1)}\n${isNanFunction('is_nan4', type, 4)}` : '',
+      declare(load, store),
+    ].join('\n'),
     cost: {
-      flops: length * sizeOf(params.shape),
-      bytes: length * sizeOf(params.shape) * bytesOf(dtype) + outputs * bytesOf(output),
+      flops: length * sizeOf(params.shape) * (1 + load.flops) + outputs * store.flops,
+      bytes: bytesMoved(x, false) + bytesMoved(y, true),
     },
     body: `
 if (id >= p.n) { return; }
 ${lines.join('\n')}
 let count = min(p.run, p.length - (id / p.perRun) * p.run) / ${step}u;
-var v = ${element};
-var acc = v;
+var acc = load(u32(base));
 for (var r = 1u; r < count; r++) {
   base += ${row ? '4' : 'p.stride'};
-  v = ${element};
-  acc = ${combine[kind]('acc', 'v', V === type ? 'is_nan' : 'is_nan4')};
+  let v = load(u32(base));
+  acc = ${combine[kind]('acc', 'v', loadWidth === 1 ? 'is_nan' : 'is_nan4')};
 }
-y[id] = ${stored}(${result});`,
+${put}`,
   });
 }
 

@@ -1,7 +1,9 @@
 import type { Target } from '../../gpu/index.ts';
 import { sizeOf } from '../../kernels/layout.ts';
+import { loadElements } from '../../kernels/map/elements.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
+import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { compose, composes, isWhole, layoutOver } from './compose.ts';
 import type { Constants } from './compose.ts';
@@ -93,7 +95,7 @@ class Fuser {
       for (const i of anchor?.op.fuses?.prologues ?? []) {
         const x = anchor!.inputs[i];
         const maker = x && this.makers.get(x.storage);
-        if (!x || maker === undefined || !this.composing[maker]) continue;
+        if (!x || maker === undefined || !this.composing[maker] || !isFloat(x.dtype)) continue;
         const from = this.groupAt[maker]!;
         const through = anchor!.inputs.filter(({ storage }) => storage === x.storage).length;
         if (from.anchor || from === group || through !== 1 || !isWhole(x, sizeOf(from.shape))) continue;
@@ -102,10 +104,8 @@ class Fuser {
         const readers = this.readers.get(x.storage) ?? [];
         if (others || readers.length !== 1 || readers[0] !== at || this.options.wanted.has(x.storage)) continue;
         if (!this.fits(from.maps, x.shape, new Set(from.maps.map((e) => e.outputs[0]!.storage)))) continue;
-        const { elements } = compose(from.maps, x.shape, undefined, [x], this.options.constants);
-        const repeats = anchor!.op.fuses?.repeats ?? false;
-        const work = elements.draws!.length > 0 ? Infinity : from.maps.length * 2;
-        if (repeats && work > maxRepeated) group.notes.push(`${from.name} stays apart: every pass would redo it`);
+        if (anchor!.op.fuses?.repeats && this.work(from, x) > maxRepeated)
+          group.notes.push(`${from.name} stays apart: every pass would redo it`);
         else if (!this.cyclic(group, from)) this.absorb(group, i, from);
       }
     }
@@ -125,7 +125,9 @@ class Fuser {
   /** Merges elementwise work (`from`) into another group, if that is allowed and pays. */
   private join(into: Group, from: Group): void {
     const { anchor } = into;
-    if (anchor && !anchor.op.fuses?.epilogue) return;
+    if (anchor && !(anchor.op.fuses?.epilogue && isFloat(anchor.outputs[0]!.dtype))) return;
+    // An op over nothing fills its result instead of running its kernel.
+    if (anchor?.inputs.some(({ size }) => size === 0)) return;
     const shape = into.shape;
     if (sizeOf(shape) !== sizeOf(from.shape)) return;
     const maps = this.sorted([...into.maps, ...from.maps]);
@@ -163,6 +165,12 @@ class Fuser {
     this.members.delete(from);
     for (const at of moved) this.groupAt[at] = group;
     group.notes.push(...from.notes);
+  }
+
+  /** Operations an element of elementwise members that make x. */
+  private work({ maps }: Group, x: Tensor): number {
+    const { elements } = compose(maps, x.shape, undefined, [x], this.options.constants);
+    return loadElements('load', elements, { width: 1 }).flops;
   }
 
   /** Whether every operand can be read over `shape`: results from `inside` at the element itself, others through strides. */

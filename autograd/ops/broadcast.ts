@@ -35,8 +35,9 @@ const sumOp = defineOp<{ axes: readonly number[] }>({
   ],
   lower(lowering, [x], [y], { axes }) {
     if (x!.size === 0) fillInto(lowering, y!, 0);
-    else lowerReduce(lowering, 'sum', x!, axes, y!);
+    else lowerReduce(lowering, 'sum', x!, axes, y!, { source: lowering.fused?.sources.get(0), sink: lowering.sink() });
   },
+  fuses: { epilogue: true, prologues: [0] },
   vjp: ({ g, specs, attrs: { axes } }) => {
     const { shape } = specs[0]!;
     const kept = shape.map((length, axis) => (axes.includes(axis) ? 1 : length));

@@ -24,10 +24,11 @@ const none = -(2 ** 31);
 const rowsOp: Op<{ ignore: number }> = defineOp<{ ignore: number }>({
   name: 'gatherRows',
   infer: ([table, index]) => [{ shape: [...index!.shape, table!.shape[1]!], dtype: table!.dtype }],
-  lower({ emit, contiguous }, [table, index], [y]) {
-    const [source, at] = [contiguous(table!), contiguous(index!)];
-    emit(gatherRows(rowsParams(table!.shape, source, at, at.size)), [source, at, y!]);
+  lower({ emit, contiguous, sink }, [table, index]) {
+    const [source, at, to] = [contiguous(table!), contiguous(index!), sink()];
+    emit(gatherRows({ ...rowsParams(table!.shape, source, at, at.size), y: to.elements }), [source, at, ...to.tensors]);
   },
+  fuses: { epilogue: true },
   saves: { inputs: [1] },
   vjp: ({ g, input, specs, attrs: { ignore } }) => [
     apply(addRowsOp, [g, input(1)], { rows: specs[0]!.shape[0]!, ignore })[0]!,

@@ -34,7 +34,9 @@ const extremeOp = defineOp<ExtremeAttrs>({
     }
     return [{ shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: x!.dtype }];
   },
-  lower: (lowering, [x], [y], { kind, axes }) => lowerReduce(lowering, kind, x!, axes, y!),
+  lower: (lowering, [x], [y], { kind, axes }) =>
+    lowerReduce(lowering, kind, x!, axes, y!, { source: lowering.fused?.sources.get(0), sink: lowering.sink() }),
+  fuses: { epilogue: true, prologues: [0] },
   saves: { inputs: [0], outputs: [0] },
   vjp({ g, input, output, attrs: { axes } }) {
     const x = input(0);

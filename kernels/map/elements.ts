@@ -1,6 +1,6 @@
 import { bytesOf, computeType, f32, i32, read, storedType, u32, write } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
-import { collapse, contiguousLayout, sizeOf } from '../layout.ts';
+import { collapse, contiguousLayout, rowMajor, sizeOf } from '../layout.ts';
 import type { Collapsed, Layout } from '../layout.ts';
 import { philoxWgsl } from '../philox.ts';
 import { drawParams } from '../random.ts';
@@ -266,6 +266,19 @@ class Placement {
 /** Elements an operand really has over the index space: a broadcast axis is read once. */
 function touched(shape: readonly number[], strides: readonly number[]): number {
   return shape.reduce((product, length, axis) => (strides[axis] === 0 ? product : product * length), 1);
+}
+
+/** The width at which a set of expressions can be evaluated by index: four neighbours must lie on one line of its merged axes. */
+export function widthOf({ shape, operands, outputs }: Elements): Width {
+  const stored = outputs.flatMap(({ layout }) => (layout ? [layout.strides] : []));
+  const merged = collapse(shape, [rowMajor(shape), ...operands.map(({ layout }) => layout.strides), ...stored]);
+  return (merged.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
+}
+
+/** The code with names of its own for the types and helpers that depend on the width, so that a kernel may hold two widths. */
+export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffix: string): C {
+  const names = /\b(V|B|U|unit_at|(?:is_nan|[a-z0-9]+|is_finite)_)(?=[\s();,>])/g;
+  return { ...code, functions: code.functions.map((text) => text.replace(names, `$1${suffix}`)) };
 }
 
 /** Elements as they lie in memory, for `loadElements`. */
