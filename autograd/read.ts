@@ -12,8 +12,17 @@ export type DataArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
 export type NestedList = number | boolean | NestedList[];
 
 /** The elements in row-major order: Float32Array for floats, Int32Array, Uint32Array, or Uint8Array of 0 and 1 for bool. */
-export async function data(x: Tensor): Promise<DataArray> {
-  refuseWhileCapturing('data', 'a compiled function cannot read data back; return the tensor and read it outside');
+export function data(x: Tensor): Promise<DataArray> {
+  refuse('data');
+  return read(x);
+}
+
+/** Thrown at once, not into a promise that nobody may be awaiting. */
+function refuse(op: string): void {
+  refuseWhileCapturing(op, 'a compiled function cannot read data back; return the tensor and read it outside');
+}
+
+async function read(x: Tensor): Promise<DataArray> {
   if (x.storage.isFreed)
     throw new Error('data: this tensor was freed when its scope ended; call keep() on it inside the scope');
   if (x.size === 0) return decode(new Uint8Array(0), x.dtype);
@@ -35,17 +44,27 @@ export async function data(x: Tensor): Promise<DataArray> {
 }
 
 /** The one element of a tensor of size 1. */
-export async function item(x: Tensor): Promise<number> {
+export function item(x: Tensor): Promise<number> {
+  refuse('item');
+  return readItem(x);
+}
+
+async function readItem(x: Tensor): Promise<number> {
   if (x.size !== 1)
     throw new Error(
       `item: needs exactly one element, this tensor has shape [${x.shape.join(', ')}]; use data() or tolist()`,
     );
-  return (await data(x))[0]!;
+  return (await read(x))[0]!;
 }
 
 /** The elements as nested lists; booleans for bool. */
-export async function tolist(x: Tensor): Promise<NestedList> {
-  const flat = await data(x);
+export function tolist(x: Tensor): Promise<NestedList> {
+  refuse('tolist');
+  return readList(x);
+}
+
+async function readList(x: Tensor): Promise<NestedList> {
+  const flat = await read(x);
   const values: (number | boolean)[] = x.dtype === 'bool' ? Array.from(flat, (v) => v !== 0) : Array.from(flat);
   const nest = (axis: number, from: number): NestedList => {
     if (axis === x.ndim) return values[from]!;

@@ -1,4 +1,4 @@
-import { assign, cast, noGrad } from '../autograd/index.ts';
+import { assign, cast, guarded, noGrad } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { Tensor as TensorClass } from '../autograd/tensor.ts';
 import { locate } from './module-path.ts';
@@ -27,14 +27,22 @@ export class Module {
   /** Keys for fields whose name does not give them, `{ ln1: 'ln_1' }`. */
   static readonly keys: Readonly<Record<string, string>> = {};
 
-  /** Dropout is active. Set by `train` and `eval`. */
-  training = true;
+  #training = true;
   readonly #hooks = new Set<ForwardHook>();
 
   constructor() {
     const forward = this.forward as (...args: unknown[]) => unknown;
     const value = (...args: unknown[]): unknown => this.#run(forward, args);
     Object.defineProperty(this, 'forward', { value, writable: true, configurable: true });
+  }
+
+  /** Dropout is active. Set by `train` and `eval`; a compiled function that asked for it is captured anew when it has changed. */
+  get training(): boolean {
+    return guarded(`training of a ${this.constructor.name}`, () => this.#training);
+  }
+
+  set training(value: boolean) {
+    this.#training = value;
   }
 
   /** Computes the module's output. */

@@ -129,11 +129,13 @@ class Fuser {
     // An op over nothing fills its result instead of running its kernel.
     if (anchor?.inputs.some(({ size }) => size === 0)) return;
     const shape = into.shape;
-    if (sizeOf(shape) !== sizeOf(from.shape)) return;
+    if (sizeOf(shape) !== sizeOf(from.shape) || (anchor && this.waitsFor(anchor, from))) return;
     const maps = this.sorted([...into.maps, ...from.maps]);
     const inside = new Set(maps.map((e) => e.outputs[0]!.storage));
     if (into.carried) inside.add(into.carried.storage);
-    if (maps.length > maxMembers || !this.fits(maps, shape, inside)) return;
+    // Other results of the op are in memory only when its kernel has ended.
+    const later = new Set(anchor?.outputs.slice(1).map(({ storage }) => storage));
+    if (maps.length > maxMembers || !this.fits(maps, shape, inside, later)) return;
     const stored = maps.map((e) => e.outputs[0]!).filter(({ storage }) => this.isStored(storage, into, from));
     const composed = compose(maps, shape, into.carried, stored, this.options.constants);
     const bindings =
@@ -174,10 +176,16 @@ class Fuser {
   }
 
   /** Whether every operand can be read over `shape`: results from `inside` at the element itself, others through strides. */
-  private fits(maps: readonly Entry[], shape: readonly number[], inside: ReadonlySet<Storage>): boolean {
+  private fits(
+    maps: readonly Entry[],
+    shape: readonly number[],
+    inside: ReadonlySet<Storage>,
+    never: ReadonlySet<Storage> = new Set(),
+  ): boolean {
     const size = sizeOf(shape);
     return maps.every((entry) =>
       entry.inputs.every((x) => {
+        if (never.has(x.storage)) return false;
         if (this.options.constants.has(x.storage)) return true;
         if (inside.has(x.storage)) return isWhole(x, size) && !this.written.has(x.storage);
         return layoutOver(x, entry, shape) !== undefined;
@@ -198,6 +206,12 @@ class Fuser {
 
   private sorted(maps: readonly Entry[]): Entry[] {
     return [...maps].sort((a, b) => a.position - b.position);
+  }
+
+  /** Whether an op needs what a group makes before it can begin. */
+  private waitsFor(op: Entry, group: Group): boolean {
+    const made = new Set(group.maps.map((e) => e.outputs[0]!.storage));
+    return op.inputs.some(({ storage }) => made.has(storage));
   }
 
   private groupsBefore(group: Group): Group[] {

@@ -50,10 +50,8 @@ const draw = (
   op,
   note: `${shape.join('x')} ${JSON.stringify(options)}`,
   inputs: [],
-  run: () => {
-    tf.manualSeed(seed);
-    return tf[op](shape, options);
-  },
+  seed,
+  run: () => tf[op](shape, options),
   ref: () => numbered(shape, of),
   // sin and cos are allowed an absolute error of 2^-11 in WGSL; this holds drivers to 2e-5 of a deviation.
   loose: op === 'normal' ? 10 : 1,
@@ -63,10 +61,8 @@ const dropout = (input: OpCase['inputs'][number], p: number, more: Partial<OpCas
   op: 'dropout',
   note: `p ${p}`,
   inputs: [input],
-  run: (x) => {
-    tf.manualSeed(seed);
-    return tf.dropout(x!, p);
-  },
+  seed,
+  run: (x) => tf.dropout(x!, p),
   ref: (x) => ({ shape: x!.shape, data: x!.data.map((v, i) => (uniform(i) >= p ? v / (1 - p) : 0)) }),
   ...more,
 });
@@ -96,10 +92,8 @@ export const cases: readonly OpCase[] = [
     op: 'dropout',
     note: 'each application draws anew',
     inputs: [fixed(f32([8]))],
-    run: (x) => {
-      tf.manualSeed(seed);
-      return [tf.dropout(x!, 0.5), tf.dropout(x!, 0.5)];
-    },
+    seed,
+    run: (x) => [tf.dropout(x!, 0.5), tf.dropout(x!, 0.5)],
     ref: (x) =>
       [0n, 1n].map((stream) => ({ shape: [8], data: x!.data.map((v, i) => (uniform(i, stream) >= 0.5 ? 2 * v : 0)) })),
   },

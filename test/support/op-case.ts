@@ -19,6 +19,8 @@ export interface OpCase {
   /** Tells cases of one op apart where their shapes do not. */
   readonly note?: string;
   readonly inputs: readonly InputSpec[];
+  /** Given to manualSeed before each run. */
+  readonly seed?: number;
   readonly run: (...x: Tensor[]) => Tensor | readonly Tensor[];
   /** The same in float64, by plain loops. */
   readonly ref: (...x: Nd[]) => Nd | readonly Nd[];
@@ -34,6 +36,8 @@ export interface OpCase {
   readonly loose?: number;
   /** Step of the differences, where the reference varies faster than in proportion to its arguments. */
   readonly step?: number;
+  /** Also run compiled, with elementwise work around it that fusion may move into its kernels; default true. */
+  readonly compiled?: boolean;
   /** Also run with inputs that are not row-major; default true. */
   readonly strided?: boolean;
 }

@@ -1,4 +1,4 @@
-import { grad, scope, tensor } from '../../autograd/index.ts';
+import { compile, grad, manualSeed, scope, tensor } from '../../autograd/index.ts';
 import type { DataArray } from '../../autograd/read.ts';
 import { observe } from '../../autograd/tape.ts';
 import type { GradNode } from '../../autograd/graph.ts';
@@ -85,6 +85,7 @@ async function check(c: OpCase, applied: Applied): Promise<void> {
     plain,
     ...strided.map((placement) => pass(c, elements, varied, placement, wanted, randomOf('cotangent'))),
   ];
+  if (c.compiled !== false) passes.push(compiledPass(c, elements, varied, plain, wanted));
   applied.addGraph(plain.outputs);
   const cotangents = cotangentsOf(c, plain.outputs, wanted, randomOf('cotangent'));
   const second =
@@ -100,7 +101,7 @@ async function check(c: OpCase, applied: Applied): Promise<void> {
       : gradient(reference, elements, cotangents, i, checked[k]!, c.step);
   });
   passes.forEach(({ outputs, grads }, p) => {
-    const where = (['', ' of reversed inputs', ' of inner inputs'] as const)[p]!;
+    const where = ['', ...strided.map((placement) => ` of ${placement} inputs`), ' compiled'][p]!;
     if (outputs.length !== wanted.length)
       throw new Error(`${outputs.length} outputs, the reference has ${wanted.length}`);
     outputs.forEach((y, k) => {
@@ -123,6 +124,46 @@ async function check(c: OpCase, applied: Applied): Promise<void> {
   await second?.(reference);
 }
 
+function run(c: OpCase, inputs: readonly Tensor[]): Tensor | readonly Tensor[] {
+  if (c.seed !== undefined) manualSeed(c.seed);
+  return c.run(...inputs);
+}
+
+/**
+ * Forward and backward in one compiled function, replayed once, with a product by a 1 that only the device knows before every float input and behind every
+ * float result: fusion moves it into the op's kernels where it can, and results stay what they are.
+ */
+function compiledPass(
+  c: OpCase,
+  elements: readonly Nd[],
+  varied: readonly number[],
+  plain: Pass,
+  wanted: readonly Nd[],
+): Pass {
+  const inputs = elements.map((x, i) => place(x, c.inputs[i]!.dtype, 'plain'));
+  const cotangents = cotangentsOf(c, plain.outputs, wanted, randomOf('cotangent'));
+  const fed = plain.outputs.flatMap((y, k) => (cotangents[k] ? [upload(cotangents[k], y)] : []));
+  const times = (x: Tensor, one: Tensor): Tensor => (isFloat(x.dtype) ? x.mul(one.to(x.dtype)) : x);
+  const step = compile(
+    (one: Tensor, given: readonly Tensor[], gradOutputs: readonly Tensor[]) => {
+      for (const i of varied) given[i]!.requiresGrad = true;
+      const outputs = list(c.run(...given.map((x) => times(x, one)))).map((y) => times(y, one));
+      const roots = outputs.filter((y) => isFloat(y.dtype));
+      const differentiable = roots.some((y) => y.requiresGrad);
+      const sources = varied.map((i) => given[i]!);
+      const grads = differentiable && sources.length > 0 ? grad(roots, sources, { gradOutputs }) : [];
+      return { outputs, grads };
+    },
+    { name: titleOf(c) },
+  );
+  for (let replay = 0; replay < 2; replay++) {
+    if (c.seed !== undefined) manualSeed(c.seed);
+    const { outputs, grads } = step(1, inputs, fed);
+    if (replay === 1) return { outputs, grads: plain.grads.length > 0 ? grads : [] };
+  }
+  throw new Error('unreachable');
+}
+
 /** Forward and backward once. */
 function pass(
   c: OpCase,
@@ -137,7 +178,7 @@ function pass(
     if (varied.includes(i)) placed.requiresGrad = true;
     return placed;
   });
-  const outputs = list(c.run(...inputs));
+  const outputs = list(run(c, inputs));
   if (varied.length === 0) return { outputs, grads: [] };
   const cotangents = cotangentsOf(c, outputs, wanted, random);
   const roots = outputs.flatMap((y, k) => (cotangents[k] ? [{ y, cotangent: upload(cotangents[k], y) }] : []));
@@ -185,7 +226,7 @@ function secondPass(
     if (varied.includes(i)) placed.requiresGrad = true;
     return placed;
   });
-  const outputs = list(c.run(...inputs));
+  const outputs = list(run(c, inputs));
   const floats = outputs.flatMap((_, k) => (cotangents[k] ? [k] : []));
   const gradOutputs = floats.map((k) => {
     const cotangent = upload(cotangents[k]!, outputs[k]!);
