@@ -1,11 +1,12 @@
 import type { Dispatch } from './dispatch.ts';
 import type { Gpu } from './device.ts';
 import { GpuError } from './errors.ts';
-import { alignTable } from './table.ts';
 
 /** One dispatch as the device timed it. */
 export interface Timing {
   readonly name: string;
+  /** Milliseconds from the beginning of the first dispatch. */
+  readonly start: number;
   readonly milliseconds: number;
   readonly flops: number;
   readonly bytes: number;
@@ -49,33 +50,9 @@ export async function timeDispatches(gpu: Gpu, fn: () => unknown): Promise<Timin
   const ticks = new BigUint64Array(bytes.buffer, bytes.byteOffset, 2 * dispatches.length);
   return dispatches.map(({ name, cost }, i) => ({
     name,
+    start: Number(ticks[2 * i]! - ticks[0]!) / 1e6,
     milliseconds: Number(ticks[2 * i + 1]! - ticks[2 * i]!) / 1e6,
     flops: cost.flops,
     bytes: cost.bytes,
   }));
-}
-
-/** Timings added up by kernel, the most expensive first, as an aligned table. */
-export function timingTable(timings: readonly Timing[]): string {
-  const byName = new Map<string, { count: number; milliseconds: number; flops: number; bytes: number }>();
-  for (const { name, milliseconds, flops, bytes } of timings) {
-    const row = byName.get(name) ?? { count: 0, milliseconds: 0, flops: 0, bytes: 0 };
-    byName.set(name, {
-      count: row.count + 1,
-      milliseconds: row.milliseconds + milliseconds,
-      flops: row.flops + flops,
-      bytes: row.bytes + bytes,
-    });
-  }
-  const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-  const rows = [...byName].sort((a, b) => b[1].milliseconds - a[1].milliseconds);
-  const cells = rows.map(([name, { count, milliseconds, flops, bytes }]) => [
-    name,
-    `${count}`,
-    milliseconds.toFixed(2),
-    `${((100 * milliseconds) / total).toFixed(1)}%`,
-    (flops / milliseconds / 1e6).toFixed(1),
-    (bytes / milliseconds / 1e6).toFixed(1),
-  ]);
-  return alignTable(['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s'], cells, new Set([1, 2, 3, 4, 5]));
 }

@@ -1,0 +1,88 @@
+import { timeDispatches } from '../../gpu/index.ts';
+import type { Timing } from '../../gpu/timing.ts';
+import { alignTable } from '../../gpu/table.ts';
+import { ready } from '../runtime.ts';
+import { ceilings } from './ceilings.ts';
+import type { Ceilings } from './ceilings.ts';
+
+/** Where the time of a piece of work went. */
+export interface Profile {
+  /** Every dispatch in order, timed by the device. */
+  readonly dispatches: readonly Timing[];
+  readonly ceilings: Ceilings;
+  /** By kernel, the most expensive first, as an aligned table. */
+  toString(): string;
+  /** The dispatches on a time line, in the JSON that chrome://tracing and Perfetto open. */
+  chromeTrace(): string;
+}
+
+/**
+ * Runs fn, compiled or not, with a timestamp before and after each of its dispatches (2048 at most), and says which kernels took how long and how near they
+ * came to what the device can do. Compile and warm up first: the first call of anything includes the compilation of its kernels.
+ *
+ *     console.log(`${await profile(() => step(x, y))}`);
+ */
+export async function profile(fn: () => unknown): Promise<Profile> {
+  const gpu = await ready();
+  const limits = await ceilings();
+  await gpu.synchronize();
+  const dispatches = await timeDispatches(gpu, fn);
+  return {
+    dispatches,
+    ceilings: limits,
+    toString: () => tableOf(dispatches, limits),
+    chromeTrace: () => chromeTrace(dispatches, gpu.adapter.info.description),
+  };
+}
+
+interface Total {
+  calls: number;
+  milliseconds: number;
+  flops: number;
+  bytes: number;
+}
+
+function tableOf(timings: readonly Timing[], limits: Ceilings): string {
+  const byName = new Map<string, Total>();
+  for (const { name, milliseconds, flops, bytes } of timings) {
+    const row = byName.get(name) ?? { calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
+    row.calls++;
+    row.milliseconds += milliseconds;
+    row.flops += flops;
+    row.bytes += bytes;
+    byName.set(name, row);
+  }
+  const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  const cells = [...byName]
+    .sort((a, b) => b[1].milliseconds - a[1].milliseconds)
+    .map(([name, { calls, milliseconds, flops, bytes }]) => {
+      const [flopRate, byteRate] = [flops / (milliseconds / 1000), bytes / (milliseconds / 1000)];
+      const share = Math.max(flopRate / limits.flops, byteRate / limits.bandwidth);
+      return [
+        name,
+        `${calls}`,
+        milliseconds.toFixed(3),
+        `${((100 * milliseconds) / total).toFixed(1)}%`,
+        (flopRate / 1e9).toFixed(1),
+        (byteRate / 1e9).toFixed(1),
+        `${(100 * share).toFixed(0)}%`,
+      ];
+    });
+  const header = ['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of ceiling'];
+  const best = `ceilings: ${(limits.flops / 1e9).toFixed(1)} GFLOP/s (matmul), ${(limits.bandwidth / 1e9).toFixed(1)} GB/s (copy)`;
+  return `${alignTable(header, cells, new Set([1, 2, 3, 4, 5, 6]))}\n${timings.length} dispatches, ${total.toFixed(3)} ms; ${best}`;
+}
+
+function chromeTrace(timings: readonly Timing[], device: string): string {
+  const name = { name: 'thread_name', ph: 'M', pid: 1, tid: 1, args: { name: device } };
+  const events = timings.map(({ name: kernel, start, milliseconds, flops, bytes }) => ({
+    name: kernel,
+    ph: 'X',
+    pid: 1,
+    tid: 1,
+    ts: 1000 * start,
+    dur: 1000 * milliseconds,
+    args: { flops, bytes },
+  }));
+  return JSON.stringify({ displayTimeUnit: 'ms', traceEvents: [name, ...events] });
+}
