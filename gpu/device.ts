@@ -13,12 +13,32 @@ import { webgpu } from './webgpu.ts';
 export interface Target {
   /** The adapter runs on the CPU (llvmpipe, SwiftShader): no workgroup-memory tiles, long vectors, few barriers. */
   readonly software: boolean;
+  /** Software, or a GPU that shares its memory with the processor, or one with its own. Guessed from the vendor: WebGPU does not tell. */
+  readonly kind: 'software' | 'integrated' | 'discrete';
   readonly f16: boolean;
   readonly maxStorageBuffers: number;
   /** Bytes that one binding can hold; a larger buffer is bound in windows. */
   readonly bindingLimit: number;
   /** Windows begin at multiples of this many bytes, a multiple of 16. */
   readonly bindingAlignment: number;
+  /** Bytes of workgroup memory, and invocations of a workgroup. */
+  readonly workgroupMemory: number;
+  readonly maxInvocations: number;
+  /** Smallest and largest subgroup; 0 where there are none. */
+  readonly subgroupSizes: readonly [number, number];
+  /** Whether a kernel may fix its subgroup's size. */
+  readonly subgroupSizeControl: boolean;
+  /** Shapes of the matrices that a subgroup multiplies in hardware (tensor cores); empty where it cannot. */
+  readonly subgroupMatrix: readonly SubgroupMatrix[];
+}
+
+/** A product of an M x K and a K x N matrix of `component`, added to an M x N matrix of `result`. */
+export interface SubgroupMatrix {
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+  readonly component: string;
+  readonly result: string;
 }
 
 /** One WebGPU device: memory, pipelines, recording, reading back. Knows nothing about tensors. */
@@ -36,13 +56,7 @@ export class Gpu {
   constructor(adapter: GPUAdapter, device: GPUDevice) {
     this.adapter = adapter;
     this.device = device;
-    this.current = {
-      software: isSoftware(adapter.info),
-      f16: device.features.has('shader-f16'),
-      maxStorageBuffers: device.limits.maxStorageBuffersPerShaderStage,
-      bindingLimit: device.limits.maxStorageBufferBindingSize,
-      bindingAlignment: Math.max(16, device.limits.minStorageBufferOffsetAlignment),
-    };
+    this.current = targetOf(adapter, device);
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
     this.pool = new BufferPool(device);
@@ -162,6 +176,44 @@ export class Gpu {
       throw new GpuError(`reading back failed: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+}
+
+function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Target {
+  const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
+  return {
+    software: isSoftware(info),
+    kind: isSoftware(info) ? 'software' : /nvidia|amd|radeon/i.test(info.vendor) ? 'discrete' : 'integrated',
+    f16: features.has('shader-f16'),
+    maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
+    bindingLimit: limits.maxStorageBufferBindingSize,
+    bindingAlignment: Math.max(16, limits.minStorageBufferOffsetAlignment),
+    workgroupMemory: limits.maxComputeWorkgroupStorageSize,
+    maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
+    subgroupSizes: features.has('subgroups' as GPUFeatureName) ? [subgroupMinSize, subgroupMaxSize] : [0, 0],
+    subgroupSizeControl: features.has('subgroup-size-control' as GPUFeatureName),
+    subgroupMatrix: features.has('chromium-experimental-subgroup-matrix' as GPUFeatureName)
+      ? subgroupMatrices(info)
+      : [],
+  };
+}
+
+/** Not in the standard yet, hence not in its types. */
+function subgroupMatrices(info: GPUAdapterInfo): SubgroupMatrix[] {
+  interface Config {
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+    readonly componentType: string;
+    readonly resultComponentType: string;
+  }
+  const { subgroupMatrixConfigs = [] } = info as { subgroupMatrixConfigs?: Iterable<Config> };
+  return [...subgroupMatrixConfigs].map(({ M, N, K, componentType, resultComponentType }) => ({
+    M,
+    N,
+    K,
+    component: componentType,
+    result: resultComponentType,
+  }));
 }
 
 function isSoftware(info: GPUAdapterInfo): boolean {

@@ -4,7 +4,7 @@ import { ensureVulkanDriver } from './driver.ts';
 await ensureVulkanDriver();
 
 export { acquire, Gpu } from './device.ts';
-export type { Target } from './device.ts';
+export type { SubgroupMatrix, Target } from './device.ts';
 export { mib } from './buffers.ts';
 export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';
 export type { Access, Cost, Dispatch } from './dispatch.ts';

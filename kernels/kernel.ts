@@ -52,6 +52,11 @@ export interface KernelSource {
   /** Workgroups needed; ids past 65,535 continue in y, see `group` below. */
   readonly groups: number;
   readonly cost: Cost;
+  /** Directives that the body needs, such as `enable subgroups;`. f16 enables itself where a binding has it. */
+  readonly enables?: readonly string[];
+  /** Further attributes of main, such as `@subgroup_size(32)`, and further parameters, such as `@builtin(subgroup_id) subgroup: u32`. */
+  readonly attributes?: string;
+  readonly builtins?: readonly string[];
   /** Name of the index in the workgroup, where `lane` is taken. */
   readonly laneName?: string;
   /** Functions and workgroup variables, before main. */
@@ -63,13 +68,16 @@ export interface KernelSource {
   readonly body: string;
 }
 
+const mainParameters = ['@builtin(workgroup_id) wid: vec3<u32>', '@builtin(num_workgroups) nwg: vec3<u32>'];
+
 /** Assembles a kernel: bindings, parameter struct and entry point around a body. */
 export function kernel(source: KernelSource): Dispatch {
   const { name, bindings, params, workgroup, groups, cost, laneName = 'lane', declarations = '', body } = source;
+  const { enables = [], attributes = '', builtins = [] } = source;
   const names = Object.keys(params);
   const f16 = bindings.some(({ type }) => type.includes('f16'));
   const wgsl = [
-    f16 ? 'enable f16;' : '',
+    ...new Set([...(f16 ? ['enable f16;'] : []), ...enables]),
     ...bindings.map(
       (b, i) =>
         `@group(0) @binding(${i}) var<storage, ${b.access === 'read' ? 'read' : 'read_write'}> ${b.name}: array<${b.type}>;`,
@@ -78,8 +86,8 @@ export function kernel(source: KernelSource): Dispatch {
       ? `struct Params { ${names.map((n) => `${n}: ${params[n]!.type}`).join(', ')} }\n@group(0) @binding(${bindings.length}) var<uniform> p: Params;`
       : '',
     declarations,
-    `@compute @workgroup_size(${workgroup})`,
-    `fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: vec3<u32>, @builtin(local_invocation_index) ${laneName}: u32) {`,
+    `@compute @workgroup_size(${workgroup})${attributes}`,
+    `fn main(${[...mainParameters, `@builtin(local_invocation_index) ${laneName}: u32`, ...builtins].join(', ')}) {`,
     `let group = wid.y * nwg.x + wid.x;`,
     `let id = group * ${workgroup}u + ${laneName};`,
     body,

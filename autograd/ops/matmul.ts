@@ -1,15 +1,11 @@
-import { broadcastLayout, collapse, sizeOf } from '../../kernels/layout.ts';
-import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
-import { chooseMatmul, matmulVariants } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
-import { copyInto } from '../copy.ts';
-import { broadcastShapes, promote, requireFloat, sameShape, show } from '../dtypes.ts';
+import { sizeOf } from '../../kernels/layout.ts';
+import { broadcastShapes, promote, requireFloat, show } from '../dtypes.ts';
+import { lowerMatmul } from '../lower-matmul.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Lowering, Op, Spec } from '../op.ts';
+import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast, sum, sumTo } from './broadcast.ts';
-import { fillInto } from './fill.ts';
 import { transpose } from './movement.ts';
 import { reshape } from './reshape.ts';
 
@@ -22,30 +18,7 @@ const matmulOp: Op<null> = defineOp<null>({
     return [{ shape: [...batch, a!.shape.at(-2)!, b!.shape.at(-1)!], dtype: promote(a!.dtype, b!.dtype) }];
   },
   lower(lowering, [a, b, bias], [y]) {
-    const [m, k, n] = [a!.shape.at(-2)!, a!.shape.at(-1)!, b!.shape.at(-1)!];
-    if (k === 0) {
-      fillInto(lowering, y!, 0);
-      if (bias) lowering.emit(copyInto({ ...broadcastLayout(bias, y!.shape), dtype: bias.dtype }, y!), [bias, y!]);
-      return;
-    }
-    const { batch, operands } = batched(lowering, a!, b!, y!.shape.slice(0, -2));
-    let [left, right] = operands;
-    const params = (): MatmulParams => ({
-      m,
-      n,
-      k,
-      batch,
-      a: left.operand,
-      b: right.operand,
-      bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
-      output: y!.dtype,
-    });
-    const variant = chooseMatmul(lowering.target, params());
-    if (variant === 'lanes') {
-      if (n >= 32 && readingOfA(left.operand) === 'scalar') left = pack(lowering, left, m, k, batch);
-      if (m >= 8 && readingOfB(right.operand) === 'scalar') right = pack(lowering, right, k, n, batch);
-    }
-    lowering.emit(matmulVariants[variant](params()), [left.tensor, right.tensor, ...(bias ? [bias] : []), y!]);
+    lowerMatmul(lowering, a!, b!, bias, y!);
   },
   saves: { inputs: [0, 1] },
   vjp({ g, input, specs, needs }) {
@@ -73,84 +46,6 @@ function check(a: Spec, b: Spec, bias: Spec | undefined): void {
       `matmul: bias ${show(bias.shape)} must have one element for each of the ${b.shape.at(-1)} columns`,
     );
   }
-}
-
-interface Operand {
-  readonly tensor: Tensor;
-  readonly operand: MatrixOperand;
-}
-
-/** Both operands over at most two common batch axes; where strides need more, the operand is copied. */
-function batched(
-  lowering: Lowering,
-  a: Tensor,
-  b: Tensor,
-  shape: readonly number[],
-): { batch: readonly [number, number]; operands: [Operand, Operand] } {
-  const strides = (x: Tensor): number[] =>
-    shape.map((_, axis) => {
-      const own = axis - shape.length + x.ndim - 2;
-      return own < 0 || x.shape[own] === 1 ? 0 : x.strides[own]!;
-    });
-  const merged = collapse(shape, [strides(a), strides(b)]);
-  if (merged.shape.length > 2) {
-    const x = lowering.contiguous(a);
-    const y = lowering.contiguous(b);
-    if (x !== a || y !== b) return batched(lowering, x, y, shape);
-    // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that is not enough.
-    const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
-    const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
-    const spread = {
-      dtype: full.dtype,
-      shape: out.shape,
-      strides: [...strides(full), ...full.strides.slice(-2)],
-      offset: full.offset,
-    };
-    lowering.emit(copyInto(spread, out), [full, out]);
-    return full === b ? batched(lowering, a, out, shape) : batched(lowering, out, b, shape);
-  }
-  const two = (list: readonly number[], missing: number): [number, number] => [
-    list[list.length - 2] ?? missing,
-    list[list.length - 1] ?? missing,
-  ];
-  const operand = (x: Tensor, i: number): Operand => ({
-    tensor: x,
-    operand: {
-      dtype: x.dtype,
-      offset: x.offset,
-      row: x.strides.at(-2)!,
-      col: x.strides.at(-1)!,
-      batch: two(merged.strides[i]!, 0),
-    },
-  });
-  return { batch: two(merged.shape, 1), operands: [operand(a, 0), operand(b, 1)] };
-}
-
-/** Copies an operand so that its rows are contiguous and start at multiples of four elements. */
-function pack(
-  lowering: Lowering,
-  { tensor, operand }: Operand,
-  rows: number,
-  cols: number,
-  batch: readonly [number, number],
-): Operand {
-  const pitch = Math.ceil(cols / 4) * 4;
-  const counts = batch.map((count, i) => (operand.batch[i] === 0 ? 1 : count)) as [number, number];
-  const shape = [...counts, rows, cols];
-  const strides: [number, number, number, number] = [counts[1] * rows * pitch, rows * pitch, pitch, 1];
-  const packed = lowering.temporary([sizeOf(counts) * rows * pitch], tensor.dtype);
-  const source = {
-    dtype: tensor.dtype,
-    shape,
-    strides: [...operand.batch, operand.row, operand.col],
-    offset: operand.offset,
-  };
-  lowering.emit(copyInto(source, { shape, strides, offset: 0 }), [tensor, packed]);
-  const repeat = (axis: 0 | 1): number => (operand.batch[axis] === 0 ? 0 : strides[axis]);
-  return {
-    tensor: packed,
-    operand: { dtype: tensor.dtype, offset: 0, row: pitch, col: 1, batch: [repeat(0), repeat(1)] },
-  };
 }
 
 /**

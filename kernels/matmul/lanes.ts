@@ -1,6 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, storedType } from '../kernel.ts';
-import { batchBases, matmulBindings, matmulCost, matmulUniforms } from './params.ts';
+import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, vec4 } from './params.ts';
 import type { MatmulParams, MatrixOperand } from './params.ts';
 
 /**
@@ -33,13 +33,11 @@ export function readingOfB(b: MatrixOperand): Reading {
 }
 
 export function matmulLanes(params: MatmulParams): Dispatch {
-  const { m, n, batch, a, b, bias, output } = params;
+  const { m, n, batch, a, b } = params;
   const rows = m > 8 ? 16 : m > 2 ? 8 : 1;
   const columns = lanes * groupsPerLane * 4;
   const aReading = m % rows === 0 || readingOfA(a) !== 'm4' ? readingOfA(a) : 'scalar';
   const bReading = readingOfB(b);
-  const vec = (vector: boolean, type: string): string => (vector ? `vec4<${type}>` : type);
-  const storesVec4 = n % 4 === 0;
   const tilesM = Math.ceil(m / rows);
   const tilesN = Math.ceil(n / columns);
   const each = <T>(count: number, fn: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => fn(i));
@@ -94,22 +92,9 @@ export function matmulLanes(params: MatmulParams): Dispatch {
   };
 
   const store = (r: number, g: number): string => {
-    const at = `(row + ${r}u) * p.n + col + ${g * lanes * 4}u`;
-    const value = `c${r}_${g}${bias ? ` + bias${g}` : ''}`;
-    const inRow = m % rows === 0 ? '' : `row + ${r}u < p.m && `;
-    if (storesVec4) {
-      return `if (${inRow}col + ${g * lanes * 4}u < p.n) { c[(cBase + ${at}) / 4u] = vec4<${storedType(output)}>(${value}); }`;
-    }
-    return each(
-      4,
-      (e) =>
-        `if (${inRow}col + ${g * lanes * 4 + e}u < p.n) { c[cBase + ${at} + ${e}u] = ${storedType(output)}((${value}).${'xyzw'[e]}); }`,
-    ).join('\n');
-  };
-  const loadBias = (g: number): string => {
-    const element = (e: number): string =>
-      `f32(bias[p.biasO + i32(min(col + ${g * lanes * 4 + e}u, p.n - 1u)) * p.biasS])`;
-    return `let bias${g} = vec4<f32>(${each(4, element).join(', ')});`;
+    const j = `col + ${g * lanes * 4}u`;
+    const call = `finishFour(cBase + (row + ${r}u) * p.n + ${j}, ${j}, c${r}_${g});`;
+    return m % rows === 0 ? call : `if (row + ${r}u < p.m) { ${call} }`;
   };
   const fourRows = each(
     rows,
@@ -120,14 +105,14 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     name: `matmul.lanes.${aReading}.${bReading}`,
     bindings: matmulBindings(
       params,
-      vec(aReading !== 'scalar', storedType(a.dtype)),
-      vec(bReading !== 'scalar', storedType(b.dtype)),
-      vec(storesVec4, storedType(output)),
+      vec4(aReading !== 'scalar', storedType(a.dtype)),
+      vec4(bReading !== 'scalar', storedType(b.dtype)),
     ),
     params: matmulUniforms(params),
     workgroup: lanes,
     groups: tilesM * tilesN * batch[0] * batch[1],
     cost: matmulCost(params),
+    declarations: finish(params),
     body: `
 let tilesN = (p.n + ${columns - 1}u) / ${columns}u;
 let tilesM = (p.m + ${rows - 1}u) / ${rows}u;
@@ -146,7 +131,6 @@ for (; k < i32(p.k); k++) {
 ${aReading === 'k4' ? tailRows(rows) : ''}
 ${steps(1)}
 }
-${bias ? each(groupsPerLane, loadBias).join('\n') : ''}
 ${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n')}`,
   });
 }

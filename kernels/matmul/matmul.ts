@@ -1,20 +1,116 @@
+import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { Target } from '../../gpu/device.ts';
 import { memoise } from '../memoise.ts';
 import { matmulLanes } from './lanes.ts';
 import type { MatmulParams } from './params.ts';
 import { matmulPlain } from './plain.ts';
+import { canSplit } from './split.ts';
+import { matmulSubgroup, subgroupFits, subgroupMatrices, subgroupTile } from './subgroup.ts';
+import type { SubgroupTile } from './subgroup.ts';
 import { matmulTiled } from './tiled.ts';
+import type { Tile } from './tiled.ts';
 
-/** All variants: any of them computes any product. */
-export const matmulVariants = {
-  plain: memoise(matmulPlain),
-  lanes: memoise(matmulLanes),
-  tiled: memoise(matmulTiled),
-};
-export type MatmulVariant = keyof typeof matmulVariants;
+/** A way to compute a product, as plain data: the variant, its parameters, and into how many parts k is split (see split.ts). */
+export type MatmulPlan =
+  | { readonly variant: 'plain' | 'lanes'; readonly splits?: number }
+  | { readonly variant: 'tiled'; readonly tile: Tile; readonly splits?: number }
+  | { readonly variant: 'subgroup'; readonly tile: SubgroupTile; readonly splits?: number };
 
-/** The default choice. Products with few outputs are spread one thread an output; the rest by the kind of device. */
-export function chooseMatmul({ software }: Target, { m, n, k }: MatmulParams): MatmulVariant {
-  if (m * n * k <= 4096) return 'plain';
-  return software ? 'lanes' : 'tiled';
+/** In the order of their size. */
+const tiles: readonly Tile[] = [
+  { m: 64, n: 64, k: 16, threadM: 4, threadN: 4 },
+  { m: 128, n: 64, k: 16, threadM: 8, threadN: 4 },
+  { m: 128, n: 128, k: 16, threadM: 8, threadN: 8 },
+];
+
+/** Subgroups of a workgroup along m and n, outputs of a subgroup along both, slab of k. */
+const subgroupShapes = [
+  { subgroups: [2, 2], outputs: [32, 32], k: 32 },
+  { subgroups: [2, 2], outputs: [64, 64], k: 32 },
+  { subgroups: [4, 2], outputs: [64, 64], k: 32 },
+] as const;
+
+/** The name of a plan: in kernels' timings and in the file of tuned choices. */
+export function planName(plan: MatmulPlan): string {
+  return `${variantName(plan)}${plan.splits ? `/${plan.splits}` : ''}`;
+}
+
+function variantName(plan: MatmulPlan): string {
+  switch (plan.variant) {
+    case 'tiled':
+      return `tiled.${tileName(plan.tile)}`;
+    case 'subgroup': {
+      const { M, N, K, result } = plan.tile.matrix;
+      return `subgroup.${M}x${N}x${K}.${result}.${tileName(plan.tile)}`;
+    }
+    default:
+      return plan.variant;
+  }
+}
+
+const tileName = ({ m, n, k }: Pick<Tile, 'm' | 'n' | 'k'>): string => `${m}x${n}x${k}`;
+
+/** Every plan that computes this product on this device, the plain one first. */
+export function matmulPlans(target: Target, params: MatmulParams): readonly MatmulPlan[] {
+  const whole: MatmulPlan[] = [
+    { variant: 'plain' },
+    { variant: 'lanes' },
+    ...tiles.map((tile): MatmulPlan => ({ variant: 'tiled', tile })),
+    ...subgroupTiles(target, params).map((tile): MatmulPlan => ({ variant: 'subgroup', tile })),
+  ];
+  const split = [2, 4, 8, 16].filter((splits) => canSplit(params, splits));
+  return [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
+}
+
+/** Tiles of tensor cores that sum in f32, for the best of the device's matrices, in the order of their size. */
+function subgroupTiles(target: Target, params: MatmulParams): SubgroupTile[] {
+  const matrix = subgroupMatrices(target, params).find(({ result }) => result === 'f32');
+  if (!matrix) return [];
+  return subgroupShapes
+    .map(({ subgroups, outputs, k }) => subgroupTile(target, matrix, subgroups, outputs, k))
+    .filter((tile) => subgroupFits(target, tile));
+}
+
+/**
+ * The one place where a product's plan is chosen. Defaults, from what is known of such devices: products with few outputs are spread one thread an output; software devices take
+ * `lanes`; GPUs take tensor cores for f16 and register tiles for the rest, large tiles where there are enough of them to fill the device, and split k where there are too few.
+ */
+export function chooseMatmul(target: Target, params: MatmulParams): MatmulPlan {
+  const { m, n, k, batch } = params;
+  if (m * n * k <= 4096) return { variant: 'plain' };
+  if (target.software) return { variant: 'lanes' };
+  const enough = target.kind === 'discrete' ? 128 : 16; // workgroups that keep the device busy
+  const count = (tile: { readonly m: number; readonly n: number }): number =>
+    Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1];
+  const largest = <T extends { readonly m: number; readonly n: number }>(list: readonly T[]): T =>
+    list.findLast((tile) => count(tile) >= enough) ?? list[0]!;
+  const matrices = subgroupTiles(target, params);
+  const plan: MatmulPlan =
+    matrices.length > 0 ? { variant: 'subgroup', tile: largest(matrices) } : { variant: 'tiled', tile: largest(tiles) };
+  // Each part costs a write and a read of all outputs: parts stay long.
+  const splits = [16, 8, 4, 2].find(
+    (parts) => count(plan.tile) * parts <= 2 * enough && k / parts >= 256 && canSplit(params, parts),
+  );
+  return splits ? { ...plan, splits } : plan;
+}
+
+const plain = memoise(matmulPlain);
+const lanes = memoise(matmulLanes);
+const tiled = memoise(({ params, tile }: { params: MatmulParams; tile: Tile }) => matmulTiled(params, tile));
+const subgroup = memoise(({ params, tile }: { params: MatmulParams; tile: SubgroupTile }) =>
+  matmulSubgroup(params, tile),
+);
+
+/** The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits` follows. */
+export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch {
+  switch (plan.variant) {
+    case 'plain':
+      return plain(params);
+    case 'lanes':
+      return lanes(params);
+    case 'tiled':
+      return tiled({ params, tile: plan.tile });
+    case 'subgroup':
+      return subgroup({ params, tile: plan.tile });
+  }
 }

@@ -25,9 +25,61 @@ export interface MatmulParams {
   readonly output: Dtype;
 }
 
-/** Bindings a, b, (bias,) c with the given element types of a, b and c. */
-export function matmulBindings({ bias }: MatmulParams, a: string, b: string, c: string): Binding[] {
-  return [read('a', a), read('b', b), ...(bias ? [read('bias', storedType(bias.dtype))] : []), write('c', c)];
+/** `type`, or a vector of four of it. */
+export const vec4 = (vector: boolean, type: string): string => (vector ? `vec4<${type}>` : type);
+
+/** Whether a variant that makes outputs in fours may store them so: wherever every row starts at a multiple of four. */
+export const storesVec4 = ({ n }: MatmulParams): boolean => n % 4 === 0;
+
+/** Whether four neighbouring elements of the bias are read at once. */
+const readsBiasVec4 = ({ bias }: MatmulParams, wide: boolean): boolean =>
+  wide && bias?.stride === 1 && bias.offset % 4 === 0;
+
+/** Bindings a, b, (bias,) c with the given element types of a and b; c and bias are as `finish` wants them. */
+export function matmulBindings(params: MatmulParams, a: string, b: string, wide = storesVec4(params)): Binding[] {
+  const { bias, output } = params;
+  return [
+    read('a', a),
+    read('b', b),
+    ...(bias ? [read('bias', vec4(readsBiasVec4(params, wide), storedType(bias.dtype)))] : []),
+    write('c', vec4(wide, storedType(output))),
+  ];
+}
+
+/**
+ * WGSL through which every variant sends its outputs, so that what happens to them on their way to memory (bias, conversion, a fused epilogue) is written once:
+ * - `finish(at, j, v)`: outputs at, at + 1, ... in row-major order, the first in column j. v is `vec4<f32>` if `wide`, else `f32`;
+ * - `finishFour(at, j, v)`: v is `vec4<f32>`; columns beyond n are dropped. j is a multiple of 4.
+ *
+ * `epilogue`, where given, returns the declaration of `fn epilogue(at: u32, v: <type>)`, which takes the place of the conversion and the store.
+ */
+export function finish(
+  params: MatmulParams,
+  wide = storesVec4(params),
+  epilogue?: (type: 'f32' | 'vec4<f32>') => string,
+): string {
+  const { bias, output } = params;
+  const type = wide ? 'vec4<f32>' : 'f32';
+  const biasAt = (j: string): string => `bias[p.biasO + i32(${j}) * p.biasS]`;
+  const biasOf = (): string => {
+    if (readsBiasVec4(params, wide)) return `vec4<f32>(bias[(p.biasO + i32(j)) / 4])`;
+    return wide
+      ? `vec4<f32>(${[0, 1, 2, 3].map((e) => `f32(${biasAt(`j + ${e}u`)})`).join(', ')})`
+      : `f32(${biasAt('j')})`;
+  };
+  const value = bias ? `v + ${biasOf()}` : 'v';
+  const store = epilogue
+    ? `epilogue(at, ${value});`
+    : `c[at${wide ? ' / 4u' : ''}] = ${vec4(wide, storedType(output))}(${value});`;
+  const four = wide
+    ? 'if (j < p.n) { finish(at, j, v); }'
+    : [...'xyzw'].map((e, q) => `if (j + ${q}u < p.n) { finish(at + ${q}u, j + ${q}u, v.${e}); }`).join('\n  ');
+  return `
+${epilogue ? epilogue(type) : ''}
+fn finish(at: u32, j: u32, v: ${type}) { ${store} }
+fn finishFour(at: u32, j: u32, v: vec4<f32>) {
+  ${four}
+}`;
 }
 
 /** Parameters that every variant reads: sizes, offsets and strides. */
@@ -50,6 +102,15 @@ export function matmulUniforms({ m, n, k, batch, a, b, bias }: MatmulParams): Re
     ...(bias ? { biasO: i32(bias.offset), biasS: i32(bias.stride) } : {}),
   };
 }
+
+/** WGSL: the batch `z` and the first row and column, `row0` and `col0`, of a workgroup's tile of m x n outputs. Neighbouring workgroups share rows of a. */
+export const tileOrigin = (m: number, n: number): string => `
+let tilesN = (p.n + ${n - 1}u) / ${n}u;
+let tilesM = (p.m + ${m - 1}u) / ${m}u;
+let z = group / (tilesN * tilesM);
+if (z >= p.batch) { return; }
+let row0 = ((group / tilesN) % tilesM) * ${m}u;
+let col0 = (group % tilesN) * ${n}u;`;
 
 /** WGSL: start of a batch's matrices, given `z`. */
 export const batchBases = `

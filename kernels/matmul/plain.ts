@@ -1,30 +1,31 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, storedType } from '../kernel.ts';
-import { batchBases, matmulBindings, matmulCost, matmulUniforms } from './params.ts';
+import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms } from './params.ts';
 import type { MatmulParams } from './params.ts';
 
 const workgroup = 64;
 
 /** The obviously right version: one thread an output, any strides. Also the choice for products too small to tile. */
 export function matmulPlain(params: MatmulParams): Dispatch {
-  const { m, n, batch, a, b, bias, output } = params;
+  const { m, n, batch, a, b } = params;
   return kernel({
     name: 'matmul.plain',
-    bindings: matmulBindings(params, storedType(a.dtype), storedType(b.dtype), storedType(output)),
+    bindings: matmulBindings(params, storedType(a.dtype), storedType(b.dtype), false),
     params: matmulUniforms(params),
     workgroup,
     groups: Math.ceil((batch[0] * batch[1] * m * n) / workgroup),
     cost: matmulCost(params),
+    declarations: finish(params, false),
     body: `
 let mn = p.m * p.n;
 let z = id / mn;
 if (z >= p.batch) { return; }
 let i = (id % mn) / p.n; let j = id % p.n;
 ${batchBases}
-var acc = ${bias ? 'f32(bias[p.biasO + i32(j) * p.biasS])' : '0.0'};
+var acc = 0.0;
 for (var k = 0; k < i32(p.k); k++) {
   acc += f32(a[aBase + i32(i) * p.ar + k * p.ac]) * f32(b[bBase + k * p.br + i32(j) * p.bc]);
 }
-c[id] = ${storedType(output)}(acc);`,
+finish(id, j, acc);`,
   });
 }

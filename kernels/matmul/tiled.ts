@@ -1,72 +1,116 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { kernel, storedType } from '../kernel.ts';
-import { batchBases, matmulBindings, matmulCost, matmulUniforms } from './params.ts';
+import { kernel } from '../kernel.ts';
+import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
+import { slabBinding, slabLoader, slabOf } from './slab.ts';
+import type { Slab } from './slab.ts';
 
-const tile = 64; // rows and columns of the output a workgroup makes
-const slab = 16; // of k, staged in workgroup memory
-const side = 16; // threads along each side; each makes a 4 x 4 block in registers
-const workgroup = side * side;
+/** Outputs of a workgroup, the slab of k between two barriers, and outputs of a thread; all multiples of 4. */
+export interface Tile {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly threadM: number;
+  readonly threadN: number;
+}
 
 /**
- * For GPUs: 64 x 64 outputs a workgroup, slabs of 16 along k staged in workgroup memory, 4 x 4 outputs a thread. Operands of any strides;
- * neighbouring threads load along whichever axis is contiguous. Out-of-range elements are staged as zeros, so any size works.
+ * For GPUs: slabs of both operands in workgroup memory, k-major, so that a step along k reads vec4 of rows and of columns and multiplies them out in registers. A thread's rows
+ * (and columns) are groups of four, spread over the tile, so that neighbouring threads read neighbouring vec4. The next slab is on its way into registers while the current one
+ * is multiplied. Operands of any strides: where k is contiguous, a thread loads 4 x 4 elements and transposes them in registers. Out-of-range elements are zeros.
+ *
+ * Tested on software drivers, where it is slower than `lanes`; not timed on a GPU yet. 128 x 128 x 16 with 8 x 8 a thread reads 4 bytes of workgroup memory for 4 products,
+ * 64 x 64 x 16 with 4 x 4 twice that, but it fills the device with a quarter of the outputs.
  */
-export function matmulTiled(params: MatmulParams): Dispatch {
-  const { m, n, batch, a, b, bias, output } = params;
-  const perThread = (tile * slab) / workgroup;
-  // Element e of a slab: its position along the tile and along k, the contiguous one fastest.
-  const along = (kFast: boolean, e: string): [string, string] =>
-    kFast ? [`${e} / ${slab}u`, `${e} % ${slab}u`] : [`${e} % ${tile}u`, `${e} / ${tile}u`];
-  const [aRow, aK] = along(a.col === 1, 'e');
-  const [bCol, bK] = along(b.row === 1, 'e');
+export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
+  const { m, n, k, batch, a, b } = params;
+  const [threadsM, threadsN] = [tile.m / tile.threadM, tile.n / tile.threadN];
+  const workgroup = threadsM * threadsN;
+  const [groupsM, groupsN] = [tile.threadM / 4, tile.threadN / 4];
+  const slabs = { A: slabOf(a, a.row, a.col, k, 4), B: slabOf(b, b.col, b.row, k, 4) };
+  const width = { A: tile.m, B: tile.n };
+  const each = (count: number, fn: (i: number) => string): string =>
+    Array.from({ length: count }, (_, i) => fn(i)).join('\n');
+
+  /** Where k is contiguous a thread's unit of work is a block of 4 x 4, else a vec4 along the tile. */
+  const units = (name: 'A' | 'B'): number => (width[name] * tile.k) / (slabs[name].kFast ? 16 : 4);
+  const rounds = (name: 'A' | 'B'): number => Math.ceil(units(name) / workgroup);
+  /** Statements for each unit that a thread stages: `x` in vec4 along the tile, `q` along k. b's come from the other end, so that all threads have one if a's are few. */
+  const staged = (name: 'A' | 'B', fn: (s: number) => string): string =>
+    each(rounds(name), (s) => {
+      const first = name === 'A' ? 'lane' : `(${workgroup - 1}u - lane)`;
+      const [perLine, x, q] = slabs[name].kFast
+        ? [tile.k / 4, 'u / w', '(u % w) * 4u']
+        : [width[name] / 4, 'u % w', 'u / w'];
+      const guard = (s + 1) * workgroup > units(name) ? `if (${first} + ${s * workgroup}u < ${units(name)}u) ` : '';
+      return `${guard}{ let u = ${first} + ${s * workgroup}u; let w = ${perLine}u; let x = ${x}; let q = ${q}; ${fn(s)} }`;
+    });
+  const pieces = ({ kFast }: Slab): number[] => (kFast ? [0, 1, 2, 3] : [0]);
+  const registers = (name: 'A' | 'B'): string =>
+    each(rounds(name), (s) =>
+      pieces(slabs[name])
+        .map((e) => `var next${name}${s}_${e}: vec4<f32>;`)
+        .join(' '),
+    );
+  const fetch = (name: 'A' | 'B'): string => {
+    const [base, origin] = name === 'A' ? ['aBase', 'row0'] : ['bBase', 'col0'];
+    return staged(name, (s) =>
+      pieces(slabs[name])
+        .map((e) => `next${name}${s}_${e} = load${name}(${base}, ${origin} + x * 4u + ${e}u, k0 + q);`)
+        .join(' '),
+    );
+  };
+  const put = (name: 'A' | 'B'): string =>
+    staged(name, (s) => {
+      const at = (e: number): string => `slab${name}[(q + ${e}u) * ${width[name] / 4}u + x]`;
+      if (!slabs[name].kFast) return `${at(0)} = next${name}${s}_0;`;
+      const column = (e: number): string => [0, 1, 2, 3].map((r) => `next${name}${s}_${r}.${'xyzw'[e]}`).join(', ');
+      return [0, 1, 2, 3].map((e) => `${at(e)} = vec4<f32>(${column(e)});`).join(' ');
+    });
+
+  const outputs = (fn: (r: number, g: number) => string): string =>
+    each(tile.threadM, (r) => each(groupsN, (g) => fn(r, g)));
+  const row = (r: number): string => `row0 + (ty + ${Math.floor(r / 4) * threadsM}u) * 4u + ${r % 4}u`;
+
   return kernel({
-    name: 'matmul.tiled',
-    bindings: matmulBindings(params, storedType(a.dtype), storedType(b.dtype), storedType(output)),
+    name: `matmul.tiled.${tile.m}x${tile.n}x${tile.k}`,
+    bindings: matmulBindings(params, slabBinding(slabs.A), slabBinding(slabs.B)),
     params: matmulUniforms(params),
     workgroup,
-    groups: Math.ceil(m / tile) * Math.ceil(n / tile) * batch[0] * batch[1],
+    groups: Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1],
     cost: matmulCost(params),
     declarations: `
-var<workgroup> as_: array<f32, ${slab * tile}>;
-var<workgroup> bs_: array<f32, ${slab * tile}>;`,
+var<workgroup> slabA: array<vec4<f32>, ${(tile.k * tile.m) / 4}>;
+var<workgroup> slabB: array<vec4<f32>, ${(tile.k * tile.n) / 4}>;
+${slabLoader('A', slabs.A)}
+${slabLoader('B', slabs.B)}
+${finish(params)}`,
     body: `
-let tilesN = (p.n + ${tile - 1}u) / ${tile}u;
-let tilesM = (p.m + ${tile - 1}u) / ${tile}u;
-let z = group / (tilesN * tilesM);
-if (z >= p.batch) { return; }
-let row0 = ((group / tilesN) % tilesM) * ${tile}u;
-let col0 = (group % tilesN) * ${tile}u;
+${tileOrigin(tile.m, tile.n)}
 ${batchBases}
-let ty = (lane / ${side}u) * 4u; let tx = (lane % ${side}u) * 4u;
-var acc: array<vec4<f32>, 4>;
-for (var k0 = 0u; k0 < p.k; k0 += ${slab}u) {
-  for (var s = 0u; s < ${perThread}u; s++) {
-    let e = s * ${workgroup}u + lane;
-    let ar = ${aRow}; let ak = ${aK};
-    var av = 0.0;
-    if (row0 + ar < p.m && k0 + ak < p.k) { av = f32(a[aBase + i32(row0 + ar) * p.ar + i32(k0 + ak) * p.ac]); }
-    as_[ak * ${tile}u + ar] = av;
-    let bc = ${bCol}; let bk = ${bK};
-    var bv = 0.0;
-    if (col0 + bc < p.n && k0 + bk < p.k) { bv = f32(b[bBase + i32(k0 + bk) * p.br + i32(col0 + bc) * p.bc]); }
-    bs_[bk * ${tile}u + bc] = bv;
-  }
+let ty = lane / ${threadsN}u; let tx = lane % ${threadsN}u;
+${outputs((r, g) => `var c${r}_${g}: vec4<f32>;`)}
+${registers('A')}
+${registers('B')}
+var k0 = 0u;
+${fetch('A')}
+${fetch('B')}
+while (k0 < p.k) {
   workgroupBarrier();
-  for (var k = 0u; k < ${slab}u; k++) {
-    let o = k * ${tile}u;
-    let v = vec4<f32>(bs_[o + tx], bs_[o + tx + 1u], bs_[o + tx + 2u], bs_[o + tx + 3u]);
-    for (var r = 0u; r < 4u; r++) { acc[r] = fma(vec4<f32>(as_[o + ty + r]), v, acc[r]); }
-  }
+  ${put('A')}
+  ${put('B')}
   workgroupBarrier();
+  k0 += ${tile.k}u;
+  if (k0 < p.k) {
+    ${fetch('A')}
+    ${fetch('B')}
+  }
+  for (var q = 0u; q < ${tile.k}u; q++) {
+    ${each(groupsM, (g) => `let a${g} = slabA[q * ${tile.m / 4}u + ty + ${g * threadsM}u];`)}
+    ${each(groupsN, (g) => `let b${g} = slabB[q * ${tile.n / 4}u + tx + ${g * threadsN}u];`)}
+    ${outputs((r, g) => `c${r}_${g} = fma(vec4<f32>(a${Math.floor(r / 4)}.${'xyzw'[r % 4]}), b${g}, c${r}_${g});`)}
+  }
 }
-for (var r = 0u; r < 4u; r++) {
-  let i = row0 + ty + r;
-  if (i >= p.m) { continue; }
-  for (var q = 0u; q < 4u; q++) {
-    let j = col0 + tx + q;
-    if (j < p.n) { c[cBase + i * p.n + j] = ${storedType(output)}(acc[r][q]${bias ? ' + f32(bias[p.biasO + i32(j) * p.biasS])' : ''}); }
-  }
-}`,
+${outputs((r, g) => `{ let i = ${row(r)}; let j = col0 + (tx + ${g * threadsN}u) * 4u; if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); } }`)}`,
   });
 }

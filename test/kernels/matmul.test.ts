@@ -1,11 +1,17 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { matmulVariants } from '../../kernels/matmul/matmul.ts';
+import { fromHalf, toHalf } from '../../autograd/half.ts';
+import { acquire } from '../../gpu/index.ts';
+import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';
+import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
+import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
+import { subgroupFits, subgroupTile } from '../../kernels/matmul/subgroup.ts';
 import { Random } from '../../train/random.ts';
 import { runKernel } from '../support/run-kernel.ts';
 
 const test = suite('matmul variants');
+const { target } = await acquire();
 
 interface Case {
   readonly m: number;
@@ -19,6 +25,8 @@ interface Case {
   readonly shared?: boolean;
   /** Elements from one row of b (or of its transpose) to the next, where there are gaps. */
   readonly bPitch?: number;
+  /** First element of the operands, which rarely start at 0; default 8. */
+  readonly offset?: number;
 }
 
 const cases: readonly Case[] = [
@@ -35,61 +43,124 @@ const cases: readonly Case[] = [
   { m: 3, n: 2, k: 130, aTransposed: true, bTransposed: true },
   { m: 8, n: 12, k: 9, batch: [2, 3], bias: true },
   { m: 5, n: 7, k: 4, batch: [3, 2], shared: true },
+  { m: 72, n: 40, k: 40, offset: 3, bias: true },
+  { m: 70, n: 136, k: 64, bTransposed: true, bias: true },
+  { m: 24, n: 16, k: 96, aTransposed: true, batch: [1, 2], bias: true },
 ];
 
-for (const [name, variant] of Object.entries(matmulVariants)) {
-  for (const c of cases) {
-    test(`${name} ${JSON.stringify(c)}`, async () => {
-      const { m, n, k, batch = [1, 1], bias = false } = c;
-      const random = new Random(7);
-      const fill = (count: number): Float32Array => Float32Array.from({ length: count }, () => random.normal());
-      const count = batch[0] * batch[1];
-      const offset = 4; // operands rarely start at 0
-      const a = fill(offset + count * m * k);
-      const bSize = c.bPitch ? c.bPitch * (c.bTransposed ? n : k) : k * n;
-      const b = fill(offset + (c.shared ? 1 : count) * bSize);
-      const biases = fill(n);
-      const operand = (rows: number, cols: number, transposed = false, shared = false): MatrixOperand => ({
-        dtype: 'f32',
-        offset,
-        row: transposed ? 1 : cols,
-        col: transposed ? rows : 1,
-        batch: shared ? [0, 0] : [batch[1] * rows * cols, rows * cols],
-      });
-      const left = operand(m, k, c.aTransposed);
-      const packed = operand(k, n, c.bTransposed, c.shared);
-      const right = c.bPitch ? { ...packed, [c.bTransposed ? 'col' : 'row']: c.bPitch } : packed;
-      const params: MatmulParams = {
-        m,
-        n,
-        k,
-        batch,
-        a: left,
-        b: right,
-        bias: bias ? { dtype: 'f32', offset: 0, stride: 1 } : undefined,
-        output: 'f32',
-      };
-      const got = await runKernel(variant(params), bias ? [a, b, biases] : [a, b], count * m * n);
-      for (let z = 0; z < count; z++) {
-        for (let i = 0; i < m; i++) {
-          for (let j = 0; j < n; j++) {
-            let sum = bias ? biases[j]! : 0;
-            let size = Math.abs(sum);
-            const at = (x: MatrixOperand): number =>
-              x.offset + Math.floor(z / batch[1]) * x.batch[0] + (z % batch[1]) * x.batch[1];
-            for (let q = 0; q < k; q++) {
-              const term = a[at(left) + i * left.row + q * left.col]! * b[at(right) + q * right.row + j * right.col]!;
-              sum += term;
-              size += Math.abs(term);
-            }
-            const error = Math.abs(got[(z * m + i) * n + j]! - sum);
-            if (!(error <= 1e-6 * (size + 1)))
-              assert.unreachable(`(${z}, ${i}, ${j}): ${got[(z * m + i) * n + j]} is not ${sum}`);
-          }
+const plans: readonly MatmulPlan[] = [
+  { variant: 'plain' },
+  { variant: 'lanes' },
+  { variant: 'lanes', splits: 4 },
+  // Smaller than those used, which compile for long and have no other paths.
+  { variant: 'tiled', tile: { m: 32, n: 32, k: 8, threadM: 4, threadN: 4 } },
+  { variant: 'tiled', tile: { m: 64, n: 32, k: 8, threadM: 8, threadN: 8 } },
+  { variant: 'tiled', tile: { m: 16, n: 32, k: 16, threadM: 8, threadN: 4 }, splits: 2 },
+];
+
+/** Every matrix configuration of the device, in tiles of several subgroups. */
+const subgroupPlans: readonly MatmulPlan[] = target.subgroupMatrix
+  .filter(({ component }) => component === 'f16')
+  .flatMap((matrix): MatmulPlan[] => {
+    const { M, N, K } = matrix;
+    return [
+      { variant: 'subgroup', tile: subgroupTile(target, matrix, [2, 2], [2 * M, N], 2 * K) },
+      { variant: 'subgroup', tile: subgroupTile(target, matrix, [1, 3], [M, 2 * N], 4 * K), splits: 2 },
+    ];
+  });
+
+const halves = (values: readonly number[]): Uint16Array => Uint16Array.from(values, toHalf);
+
+async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f32' | 'f16'): Promise<void> {
+  const { m, n, k, batch = [1, 1], bias = false, offset = 8 } = c;
+  const random = new Random(7);
+  const stored = (value: number): number => (dtype === 'f16' ? fromHalf(toHalf(value)) : Math.fround(value));
+  const fill = (count: number): number[] => Array.from({ length: count }, () => stored(random.normal()));
+  const upload = (values: number[]) => (dtype === 'f16' ? halves(values) : Float32Array.from(values));
+  const count = batch[0] * batch[1];
+  const a = fill(offset + count * m * k);
+  const bSize = c.bPitch ? c.bPitch * (c.bTransposed ? n : k) : k * n;
+  const b = fill(offset + (c.shared ? 1 : count) * bSize);
+  const biases = fill(n);
+  const operand = (rows: number, cols: number, transposed = false, shared = false): MatrixOperand => ({
+    dtype,
+    offset,
+    row: transposed ? 1 : cols,
+    col: transposed ? rows : 1,
+    batch: shared ? [0, 0] : [batch[1] * rows * cols, rows * cols],
+  });
+  const left = operand(m, k, c.aTransposed);
+  const packed = operand(k, n, c.bTransposed, c.shared);
+  const right = c.bPitch ? { ...packed, [c.bTransposed ? 'col' : 'row']: c.bPitch } : packed;
+  const params: MatmulParams = {
+    m,
+    n,
+    k,
+    batch,
+    a: left,
+    b: right,
+    bias: bias ? { dtype, offset: 0, stride: 1 } : undefined,
+    output,
+  };
+  const inputs = [upload(a), upload(b)];
+  const more = bias ? [upload(biases)] : [];
+  const size = count * m * n;
+  const words = output === 'f16' ? Math.ceil(size / 2) : size;
+  const { splits } = plan;
+  let result: Float32Array;
+  if (splits) {
+    const parts = await runKernel(matmulDispatch(plan, splitProduct(params, splits)), inputs, splits * size);
+    result = await runKernel(sumSplits(params, splits), [parts, ...more], words);
+  } else {
+    result = await runKernel(matmulDispatch(plan, params), [...inputs, ...more], words);
+  }
+  const got = output === 'f16' ? Array.from(new Uint16Array(result.buffer), fromHalf) : result;
+  // f32 sums are good to a rounding or two of the largest partial sum, f16 sums to a random walk of k of them; then that of the stored output.
+  const sums = plan.variant === 'subgroup' && plan.tile.matrix.result === 'f16' ? 2 ** -11 * (1 + Math.sqrt(k)) : 1e-6;
+  const at = (x: MatrixOperand, z: number): number =>
+    x.offset + Math.floor(z / batch[1]) * x.batch[0] + (z % batch[1]) * x.batch[1];
+  for (let z = 0; z < count; z++) {
+    for (let i = 0; i < m; i++) {
+      for (let j = 0; j < n; j++) {
+        let sum = bias ? biases[j]! : 0;
+        let scale = Math.abs(sum);
+        for (let q = 0; q < k; q++) {
+          const term = a[at(left, z) + i * left.row + q * left.col]! * b[at(right, z) + q * right.row + j * right.col]!;
+          sum += term;
+          scale += Math.abs(term);
         }
+        const error = Math.abs(got[(z * m + i) * n + j]! - sum);
+        const rounding = output === 'f16' ? 2 ** -11 * Math.abs(sum) + 2 ** -24 : 0;
+        if (!(error <= sums * (scale + 1) + rounding))
+          assert.unreachable(`(${z}, ${i}, ${j}): ${got[(z * m + i) * n + j]} is not ${sum}`);
       }
-    });
+    }
   }
 }
+
+cases.forEach((c, i) => {
+  const fitting = (plan: MatmulPlan): boolean =>
+    !plan.splits || canSplit({ ...c, batch: c.batch ?? [1, 1] }, plan.splits);
+  for (const plan of plans.filter(fitting)) {
+    test(`${planName(plan)} ${JSON.stringify(c)}`, () => check(plan, c, 'f32', 'f32'));
+    if (target.f16 && c.bias && i % 2 === 1)
+      test(`${planName(plan)} f16 ${JSON.stringify(c)}`, () => check(plan, c, 'f16', 'f16'));
+  }
+  for (const plan of subgroupPlans.filter(fitting)) {
+    const output = i % 2 === 0 ? 'f32' : 'f16';
+    test(`${planName(plan)} f16 to ${output} ${JSON.stringify(c)}`, () => check(plan, c, 'f16', output));
+  }
+});
+
+test('tiles of matrices that do not divide them, or beyond the device, are not offered', () => {
+  const gpu = { ...target, subgroupSizes: [32, 32] as const, workgroupMemory: 49152, maxInvocations: 1024 };
+  const matrix = { M: 16, N: 8, K: 16, component: 'f16', result: 'f32' };
+  const fits = (outputs: readonly [number, number], k: number): boolean =>
+    subgroupFits(gpu, subgroupTile(gpu, matrix, [2, 2], outputs, k));
+  assert.is(fits([64, 64], 32), true);
+  assert.is(fits([24, 64], 32), false);
+  assert.is(fits([64, 64], 24), false);
+  assert.is(fits([64, 64], 128), false);
+});
 
 test.run();
