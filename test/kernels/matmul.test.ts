@@ -152,6 +152,36 @@ cases.forEach((c, i) => {
   }
 });
 
+test("sources for other devices' matrices are valid", async () => {
+  if (target.subgroupMatrix.length === 0) return;
+  const { device } = await acquire();
+  const operand = { dtype: 'f16', offset: 0, row: 64, col: 1, batch: [0, 0] } as const;
+  const params: MatmulParams = { m: 64, n: 64, k: 64, batch: [1, 1], a: operand, b: operand, output: 'f16' };
+  for (const [M, N, K] of [
+    [16, 16, 16],
+    [16, 8, 16],
+    [16, 8, 8],
+    [8, 16, 16],
+  ] as const) {
+    for (const result of ['f32', 'f16']) {
+      for (const subgroupSizes of [
+        [32, 32],
+        [8, 32],
+      ] as const) {
+        const gpu = { ...target, subgroupSizes };
+        const tile = subgroupTile(gpu, { M, N, K, component: 'f16', result }, [2, 2], [32, 64], 32);
+        const { wgsl } = matmulDispatch({ variant: 'subgroup', tile }, params);
+        const { messages } = await device.createShaderModule({ code: wgsl }).getCompilationInfo();
+        assert.equal(
+          messages.map(({ message }) => message),
+          [],
+          `${M}x${N}x${K} ${result}`,
+        );
+      }
+    }
+  }
+});
+
 test('tiles of matrices that do not divide them, or beyond the device, are not offered', () => {
   const gpu = { ...target, subgroupSizes: [32, 32] as const, workgroupMemory: 49152, maxInvocations: 1024 };
   const matrix = { M: 16, N: 8, K: 16, component: 'f16', result: 'f32' };
