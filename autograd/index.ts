@@ -17,7 +17,7 @@ export * from './ops/random.ts';
 export { manualSeed, randomState, setRandomState } from './random.ts';
 export type { RandomState } from './random.ts';
 export { embedding, gather, indexSelect, oneHot, scatterAdd } from './ops/gather.ts';
-export * from './ops/matmul.ts';
+export { bmm, linear, matmul } from './ops/matmul.ts';
 export * from './ops/norm.ts';
 export * from './ops/softmax.ts';
 export * from './ops/movement.ts';

@@ -9,11 +9,26 @@ import type { Lowering } from './op.ts';
 import { fillInto } from './ops/fill.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Kernels of y = a @ b (+ bias): a [..., m, k], b [..., k, n], bias [n], y [..., m, n] row-major from offset 0. */
-export function lowerMatmul(lowering: Lowering, a: Tensor, b: Tensor, bias: Tensor | undefined, y: Tensor): void {
+/** What else a product takes and gives. */
+export interface MatmulExtras {
+  /** [n], added to every row. */
+  readonly bias?: Tensor;
+  /** A second output: the sums over k of the rows of a, [m], or of the columns of b, [n]; for one matrix without bias. */
+  readonly sums?: { readonly of: 'a' | 'b'; readonly y: Tensor };
+}
+
+/** Kernels of y = a @ b: a [..., m, k], b [..., k, n], y [..., m, n] row-major from offset 0. */
+export function lowerMatmul(
+  lowering: Lowering,
+  a: Tensor,
+  b: Tensor,
+  y: Tensor,
+  { bias, sums }: MatmulExtras = {},
+): void {
   const [m, k, n] = [a.shape.at(-2)!, a.shape.at(-1)!, b.shape.at(-1)!];
   if (k === 0) {
     fillInto(lowering, y, 0);
+    if (sums) fillInto(lowering, sums.y, 0);
     if (bias) lowering.emit(copyInto({ ...broadcastLayout(bias, y.shape), dtype: bias.dtype }, y), [bias, y]);
     return;
   }
@@ -28,6 +43,7 @@ export function lowerMatmul(lowering: Lowering, a: Tensor, b: Tensor, bias: Tens
     b: right.operand,
     bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
     output: y.dtype,
+    sums: sums && { of: sums.of, dtype: sums.y.dtype === 'f16' ? 'f16' : 'f32' },
   });
   const plan = chooseMatmul(lowering.target, paramsOf());
   if (plan.variant === 'lanes') {
@@ -35,7 +51,7 @@ export function lowerMatmul(lowering: Lowering, a: Tensor, b: Tensor, bias: Tens
     if (m >= 8 && readingOfB(right.operand) === 'scalar') right = pack(lowering, right, k, n, batch);
   }
   const params = paramsOf();
-  const rest = [...(bias ? [bias] : []), y];
+  const rest = [...(bias ? [bias] : []), y, ...(sums ? [sums.y] : [])];
   if (!plan.splits) return lowering.emit(matmulDispatch(plan, params), [left.tensor, right.tensor, ...rest]);
   const parts = lowering.temporary([plan.splits, ...y.shape], 'f32');
   lowering.emit(matmulDispatch(plan, splitProduct(params, plan.splits)), [left.tensor, right.tensor, parts]);

@@ -1,13 +1,16 @@
 import { sizeOf } from '../../kernels/layout.ts';
 import { broadcastShapes, promote, requireFloat, show } from '../dtypes.ts';
 import { lowerMatmul } from '../lower-matmul.ts';
+import { lowerReduce } from '../lower-reduce.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { add } from './arithmetic.ts';
 import { cast, sum, sumTo } from './broadcast.ts';
+import { fillInto } from './fill.ts';
 import { transpose } from './movement.ts';
-import { reshape } from './reshape.ts';
+import { reshape, unsqueeze } from './reshape.ts';
 
 /** Inputs a [..., m, k], b [..., k, n] and, optionally, bias [n]; batch axes broadcast. */
 const matmulOp: Op<null> = defineOp<null>({
@@ -18,20 +21,80 @@ const matmulOp: Op<null> = defineOp<null>({
     return [{ shape: [...batch, a!.shape.at(-2)!, b!.shape.at(-1)!], dtype: promote(a!.dtype, b!.dtype) }];
   },
   lower(lowering, [a, b, bias], [y]) {
-    lowerMatmul(lowering, a!, b!, bias, y!);
+    lowerMatmul(lowering, a!, b!, y!, { bias });
   },
   saves: { inputs: [0, 1] },
   vjp({ g, input, specs, needs }) {
     const to = (full: Tensor, i: number): Tensor => cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);
-    const grads = [
-      needs(0) ? to(matmul(g, transpose(input(1))), 0) : null,
-      needs(1) ? to(matmul(transpose(input(0)), g), 1) : null,
-    ];
-    if (specs.length < 3) return grads;
+    const da = needs(0) ? to(matmul(g, transpose(input(1))), 0) : null;
+    const needsBias = specs.length === 3 && needs(2);
+    if (needs(1) && needsBias && g.ndim === 2) {
+      const [db, sums] = productAndSums(input(0), g, liesTransposed(input(1)));
+      return [da, to(db, 1), cast(sums, specs[2]!.dtype)];
+    }
+    const db = needs(1) ? to(leftTransposed(input(0), g, liesTransposed(input(1))), 1) : null;
+    if (specs.length < 3) return [da, db];
     const rows = g.shape.slice(0, -1).map((_, axis) => axis);
-    return [...grads, needs(2) ? cast(sum(g, rows), specs[2]!.dtype) : null];
+    return [da, db, needsBias ? cast(sum(g, rows), specs[2]!.dtype) : null];
   },
 });
+
+/** Whether a matrix's columns are contiguous: it is a transposed view, such as the weight of `linear`. */
+function liesTransposed({ strides }: Tensor): boolean {
+  return strides.at(-2) === 1 && strides.at(-1) !== 1;
+}
+
+/** a^T @ g, computed so that it lies in memory as asked: the gradient of a transposed view then needs no copy to be the gradient of what was viewed. */
+function leftTransposed(a: Tensor, g: Tensor, transposed: boolean): Tensor {
+  return transposed ? transpose(matmul(transpose(g), a)) : matmul(transpose(a), g);
+}
+
+/** a^T @ g and the sums of g's columns: the gradients of a weight and its bias, of one reading of g. */
+function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Tensor] {
+  if (transposed) {
+    const [product, sums] = apply(matmulSumsOp, [transpose(g), a], 'a');
+    return [transpose(product!), sums!];
+  }
+  const [product, sums] = apply(matmulSumsOp, [transpose(a), g], 'b');
+  return [product!, sums!];
+}
+
+/** Inputs a [m, k], b [k, n]; outputs a @ b [m, n] and the sums over k of the rows of a, [m], or of the columns of b, [n]. */
+const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
+  name: 'matmulSums',
+  infer([a, b], of) {
+    check(a!, b!, undefined);
+    if (a!.shape.length !== 2 || b!.shape.length !== 2) {
+      throw new ShapeError(`matmulSums: ${show(a!.shape)} @ ${show(b!.shape)}: both must be matrices; reshape them`);
+    }
+    const [m, n] = [a!.shape[0]!, b!.shape[1]!];
+    const sums = of === 'a' ? { shape: [m], dtype: a!.dtype } : { shape: [n], dtype: b!.dtype };
+    return [{ shape: [m, n], dtype: promote(a!.dtype, b!.dtype) }, sums];
+  },
+  lower(lowering, [a, b], [y, sums], of) {
+    if (y!.size > 0) return lowerMatmul(lowering, a!, b!, y!, { sums: { of, y: sums! } });
+    // No outputs, hence no tile that would sum.
+    if (a!.shape[1] === 0) fillInto(lowering, sums!, 0);
+    else if (of === 'a') lowerReduce(lowering, 'sum', a!, [1], sums!);
+    else lowerReduce(lowering, 'sum', b!, [0], sums!);
+  },
+  saves: { inputs: [0, 1] },
+  vjp({ grads: [g, gs], input, specs, attrs: of, needs }) {
+    const [a, b] = [input(0), input(1)];
+    const spread = unsqueeze(gs!, of === 'a' ? 1 : 0);
+    const to = (x: Tensor, i: number): Tensor => cast((of === 'a') === (i === 0) ? add(x, spread) : x, specs[i]!.dtype);
+    return [
+      needs(0) ? to(matmul(g!, transpose(b)), 0) : null,
+      needs(1) ? to(leftTransposed(a, g!, liesTransposed(b)), 1) : null,
+    ];
+  },
+});
+
+/** a @ b of two matrices, and the sums over their common axis of a's rows (`of` a) or b's columns (`of` b). */
+export function matmulSums(a: Tensor, b: Tensor, of: 'a' | 'b'): [Tensor, Tensor] {
+  const [product, sums] = apply(matmulSumsOp, [a, b], of);
+  return [product!, sums!];
+}
 
 function check(a: Spec, b: Spec, bias: Spec | undefined): void {
   requireFloat('matmul', a);

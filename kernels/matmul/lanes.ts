@@ -2,6 +2,7 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, storedType } from '../kernel.ts';
 import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, vec4 } from './params.ts';
 import type { MatmulParams, MatrixOperand } from './params.ts';
+import { storeSums, sumOverK } from './sums.ts';
 
 /**
  * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup; a's rows are uniform to it, its lanes hold
@@ -48,12 +49,12 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     if (aReading === 'm4') {
       return each(
         rows / 4,
-        (r) => `let a${q}_${r} = vec4<f32>(a[(aBase + i32(row) + ${4 * r} + (k + ${q}) * p.ac) / 4]);`,
+        (r) => `let a${q}_${r} = vec4<f32>(a[(aBase + i32(row0) + ${4 * r} + (k + ${q}) * p.ac) / 4]);`,
       ).join('\n');
     }
     return each(
       rows,
-      (r) => `let a${q}_${r} = f32(a[aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + (k + ${q}) * p.ac]);`,
+      (r) => `let a${q}_${r} = f32(a[aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + (k + ${q}) * p.ac]);`,
     ).join('\n');
   };
   const valueA = (r: number, q: number): string => {
@@ -93,12 +94,12 @@ export function matmulLanes(params: MatmulParams): Dispatch {
 
   const store = (r: number, g: number): string => {
     const j = `col + ${g * lanes * 4}u`;
-    const call = `finishFour(cBase + (row + ${r}u) * p.n + ${j}, ${j}, c${r}_${g});`;
-    return m % rows === 0 ? call : `if (row + ${r}u < p.m) { ${call} }`;
+    const call = `finishFour(cBase + (row0 + ${r}u) * p.n + ${j}, ${j}, c${r}_${g});`;
+    return m % rows === 0 ? call : `if (row0 + ${r}u < p.m) { ${call} }`;
   };
   const fourRows = each(
     rows,
-    (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
+    (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
   ).join('\n');
 
   return kernel({
@@ -112,14 +113,14 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     workgroup: lanes,
     groups: tilesM * tilesN * batch[0] * batch[1],
     cost: matmulCost(params),
-    declarations: finish(params),
+    declarations: `${finish(params)}${sumOverK(params, (params.sums?.of === 'a' ? aReading : bReading) !== 'scalar')}`,
     body: `
 let tilesN = (p.n + ${columns - 1}u) / ${columns}u;
 let tilesM = (p.m + ${rows - 1}u) / ${rows}u;
 let z = group / (tilesN * tilesM);
 if (z >= p.batch) { return; }
-let row = (group % tilesM) * ${rows}u;
-let col = ((group / tilesM) % tilesN) * ${columns}u + lane * 4u;
+let row0 = (group % tilesM) * ${rows}u;
+let col0 = ((group / tilesM) % tilesN) * ${columns}u; let col = col0 + lane * 4u;
 ${batchBases}
 ${each(rows, (r) => each(groupsPerLane, (g) => `var c${r}_${g} = vec4<f32>();`).join(' ')).join('\n')}
 var k = 0;
@@ -131,7 +132,8 @@ for (; k < i32(p.k); k++) {
 ${aReading === 'k4' ? tailRows(rows) : ''}
 ${steps(1)}
 }
-${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n')}`,
+${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n')}
+${storeSums(params, rows, columns, lanes)}`,
   });
 }
 
@@ -140,6 +142,6 @@ function tailRows(rows: number): string {
   return Array.from(
     { length: rows },
     (_, r) =>
-      `let w${r} = aBase + i32(min(row + ${r}u, p.m - 1u)) * p.ar + k; let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`,
+      `let w${r} = aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k; let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`,
   ).join('\n');
 }

@@ -1,6 +1,7 @@
 import type { Cost } from '../../gpu/dispatch.ts';
 import { bytesOf, i32, read, storedType, u32, write } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
+import type { Sums } from './sums.ts';
 
 /** A matrix operand, or a batch of them: element (batch, i, j) is at offset + batch part + i*row + j*col. */
 export interface MatrixOperand {
@@ -23,6 +24,8 @@ export interface MatmulParams {
   readonly b: MatrixOperand;
   readonly bias?: { readonly dtype: Dtype; readonly offset: number; readonly stride: number };
   readonly output: Dtype;
+  /** A second output, bound after c; only without batches and split k. */
+  readonly sums?: Sums;
 }
 
 /** `type`, or a vector of four of it. */
@@ -35,14 +38,15 @@ export const storesVec4 = ({ n }: MatmulParams): boolean => n % 4 === 0;
 const readsBiasVec4 = ({ bias }: MatmulParams, wide: boolean): boolean =>
   wide && bias?.stride === 1 && bias.offset % 4 === 0;
 
-/** Bindings a, b, (bias,) c with the given element types of a and b; c and bias are as `finish` wants them. */
+/** Bindings a, b, (bias,) c(, sums) with the given element types of a and b; c and bias are as `finish` wants them. */
 export function matmulBindings(params: MatmulParams, a: string, b: string, wide = storesVec4(params)): Binding[] {
-  const { bias, output } = params;
+  const { bias, output, sums } = params;
   return [
     read('a', a),
     read('b', b),
     ...(bias ? [read('bias', vec4(readsBiasVec4(params, wide), storedType(bias.dtype)))] : []),
     write('c', vec4(wide, storedType(output))),
+    ...(sums ? [write('sums', storedType(sums.dtype))] : []),
   ];
 }
 

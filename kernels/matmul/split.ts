@@ -7,8 +7,8 @@ import type { MatmulParams, MatrixOperand } from './params.ts';
  * Split-K, for outputs too few to fill the device: parts of k are multiplied as one more batch axis, then added up in order, so that results are the same on every run.
  * Only products with at most one batch axis are split, into parts of whole multiples of 8.
  */
-export function canSplit({ batch, k }: Pick<MatmulParams, 'batch' | 'k'>, splits: number): boolean {
-  return (batch[0] === 1 || batch[1] === 1) && k % (8 * splits) === 0;
+export function canSplit({ batch, k, sums }: Pick<MatmulParams, 'batch' | 'k' | 'sums'>, splits: number): boolean {
+  return !sums && (batch[0] === 1 || batch[1] === 1) && k % (8 * splits) === 0;
 }
 
 /** The product whose outputs [batch, splits, m, n], in f32, are the parts. */

@@ -1,6 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
-import { kernel } from '../kernel.ts';
+import { kernel, storedType } from '../kernel.ts';
 import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
 import { slabBinding, slabLoader, slabOf } from './slab.ts';
@@ -85,7 +85,7 @@ function linesOf({ kFast }: Slab, side: number, k: number): Lines {
 }
 
 export function matmulSubgroup(params: MatmulParams, tile: SubgroupTile): Dispatch {
-  const { m, n, k, batch, a, b } = params;
+  const { m, n, k, batch, a, b, sums } = params;
   const { matrix, subgroupM, subgroupN, subgroupSize } = tile;
   const { M, N, K, result } = matrix;
   const subgroups = (tile.m / subgroupM) * (tile.n / subgroupN);
@@ -133,6 +133,21 @@ export function matmulSubgroup(params: MatmulParams, tile: SubgroupTile): Dispat
     return `let ${name.toLowerCase()}${i} = subgroupMatrixLoad<${type}, ${order}>(&stage, ${start[name]}u + ${at}, ${pitch}u);`;
   };
 
+  // The tiles that make the sums add up each slab, a row (or column) an invocation.
+  const summed = sums?.of === 'a' ? 'A' : 'B';
+  const [side, origin, other, limit] =
+    summed === 'A' ? [tile.m, 'row0', 'col0', 'p.m'] : [tile.n, 'col0', 'row0', 'p.n'];
+  const summing = (fn: (s: number) => string): string =>
+    sums
+      ? `if (${other} == 0u) {\n${each(Math.ceil(side / workgroup), (s) => `{ let x = lane + ${s * workgroup}u; if (x < ${side}u && ${origin} + x < ${limit}) { ${fn(s)} } }`)}\n}`
+      : '';
+  const addSums = summing((s) => {
+    const { pitch } = lines[summed];
+    const at = slabs[summed].kFast ? `x * ${pitch}u + q / ${wide}u` : `q * ${pitch}u + x / ${wide}u`;
+    const e = slabs[summed].kFast ? 'q' : 'x';
+    return `for (var q = 0u; q < ${tile.k}u; q++) { sum${s} += unpack2x16float(stage[${start[summed]}u + ${at}][(${e} / 2u) % 4u])[${e} % 2u]; }`;
+  });
+
   const results = (fn: (i: number, j: number) => string): string => each(rows, (i) => each(columns, (j) => fn(i, j)));
   const read =
     result === 'f32'
@@ -168,6 +183,7 @@ ${batchBases}
 let sgRow = (subgroup / ${tile.n / subgroupN}u) * ${subgroupM}u;
 let sgCol = (subgroup % ${tile.n / subgroupN}u) * ${subgroupN}u;
 ${results((i, j) => `var c${i}_${j}: subgroup_matrix_result<${result}, ${N}, ${M}>;`)}
+${sums ? each(Math.ceil(side / workgroup), (s) => `var sum${s} = 0.0;`) : ''}
 ${registers('A')}
 ${registers('B')}
 var k0 = 0u;
@@ -183,12 +199,14 @@ while (k0 < p.k) {
     ${fetch('A')}
     ${fetch('B')}
   }
+  ${addSums}
   for (var kk = 0u; kk < ${tile.k}u; kk += ${K}u) {
     ${each(rows, (i) => load('A', i))}
     ${each(columns, (j) => load('B', j))}
     ${results((i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, c${i}_${j});`)}
   }
 }
+${sums ? summing((s) => `sums[${origin} + x] = ${storedType(sums.dtype)}(sum${s});`) : ''}
 let out = subgroup * ${M * outPitch}u;
 ${each(
   rows,

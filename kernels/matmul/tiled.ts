@@ -1,5 +1,5 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { kernel } from '../kernel.ts';
+import { kernel, storedType } from '../kernel.ts';
 import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
 import { slabBinding, slabLoader, slabOf } from './slab.ts';
@@ -23,7 +23,7 @@ export interface Tile {
  * 64 x 64 x 16 with 4 x 4 twice that, but it fills the device with a quarter of the outputs.
  */
 export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
-  const { m, n, k, batch, a, b } = params;
+  const { m, n, k, batch, a, b, sums } = params;
   const [threadsM, threadsN] = [tile.m / tile.threadM, tile.n / tile.threadN];
   const workgroup = threadsM * threadsN;
   const [groupsM, groupsN] = [tile.threadM / 4, tile.threadN / 4];
@@ -72,6 +72,16 @@ export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
     each(tile.threadM, (r) => each(groupsN, (g) => fn(r, g)));
   const row = (r: number): string => `row0 + (ty + ${Math.floor(r / 4) * threadsM}u) * 4u + ${r % 4}u`;
 
+  /** Threads of the tiles that make the sums add up four rows (or columns) of each slab. */
+  const side = sums?.of === 'a' ? 'A' : 'B';
+  const summing = `${side === 'A' ? 'col0' : 'row0'} == 0u && lane < ${width[side] / 4}u`;
+  const addSums = `if (${summing}) { for (var q = 0u; q < ${tile.k}u; q++) { sum += slab${side}[q * ${width[side] / 4}u + lane]; } }`;
+  const storeSums = (dtype: string): string => {
+    const [origin, limit] = side === 'A' ? ['row0', 'p.m'] : ['col0', 'p.n'];
+    const at = `${origin} + lane * 4u + e`;
+    return `if (${summing}) { for (var e = 0u; e < 4u; e++) { if (${at} < ${limit}) { sums[${at}] = ${dtype}(sum[e]); } } }`;
+  };
+
   return kernel({
     name: `matmul.tiled.${tile.m}x${tile.n}x${tile.k}`,
     bindings: matmulBindings(params, slabBinding(slabs.A), slabBinding(slabs.B)),
@@ -90,6 +100,7 @@ ${tileOrigin(tile.m, tile.n)}
 ${batchBases}
 let ty = lane / ${threadsN}u; let tx = lane % ${threadsN}u;
 ${outputs((r, g) => `var c${r}_${g}: vec4<f32>;`)}
+${sums ? 'var sum: vec4<f32>;' : ''}
 ${registers('A')}
 ${registers('B')}
 var k0 = 0u;
@@ -105,12 +116,14 @@ while (k0 < p.k) {
     ${fetch('A')}
     ${fetch('B')}
   }
+  ${sums ? addSums : ''}
   for (var q = 0u; q < ${tile.k}u; q++) {
     ${each(groupsM, (g) => `let a${g} = slabA[q * ${tile.m / 4}u + ty + ${g * threadsM}u];`)}
     ${each(groupsN, (g) => `let b${g} = slabB[q * ${tile.n / 4}u + tx + ${g * threadsN}u];`)}
     ${outputs((r, g) => `c${r}_${g} = fma(vec4<f32>(a${Math.floor(r / 4)}.${'xyzw'[r % 4]}), b${g}, c${r}_${g});`)}
   }
 }
-${outputs((r, g) => `{ let i = ${row(r)}; let j = col0 + (tx + ${g * threadsN}u) * 4u; if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); } }`)}`,
+${outputs((r, g) => `{ let i = ${row(r)}; let j = col0 + (tx + ${g * threadsN}u) * 4u; if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); } }`)}
+${sums ? storeSums(storedType(sums.dtype)) : ''}`,
   });
 }

@@ -8,7 +8,7 @@ import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
 import { subgroupFits, subgroupTile } from '../../kernels/matmul/subgroup.ts';
 import { Random } from '../../train/random.ts';
-import { runKernel } from '../support/run-kernel.ts';
+import { runKernel, runKernelOutputs } from '../support/run-kernel.ts';
 
 const test = suite('matmul variants');
 const { target } = await acquire();
@@ -27,6 +27,8 @@ interface Case {
   readonly bPitch?: number;
   /** First element of the operands, which rarely start at 0; default 8. */
   readonly offset?: number;
+  /** Also sum the rows of a, or the columns of b, over k. */
+  readonly sums?: 'a' | 'b';
 }
 
 const cases: readonly Case[] = [
@@ -45,6 +47,10 @@ const cases: readonly Case[] = [
   { m: 5, n: 7, k: 4, batch: [3, 2], shared: true },
   { m: 72, n: 40, k: 40, offset: 3, bias: true },
   { m: 70, n: 136, k: 64, bTransposed: true, bias: true },
+  { m: 35, n: 40, k: 20, sums: 'a' },
+  { m: 40, n: 72, k: 48, aTransposed: true, sums: 'a' },
+  { m: 40, n: 72, k: 40, aTransposed: true, sums: 'b' },
+  { m: 24, n: 33, k: 19, bTransposed: true, sums: 'b' },
   { m: 24, n: 16, k: 96, aTransposed: true, batch: [1, 2], bias: true },
 ];
 
@@ -101,6 +107,7 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
     b: right,
     bias: bias ? { dtype, offset: 0, stride: 1 } : undefined,
     output,
+    sums: c.sums && { of: c.sums, dtype: 'f32' },
   };
   const inputs = [upload(a), upload(b)];
   const more = bias ? [upload(biases)] : [];
@@ -108,7 +115,19 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
   const words = output === 'f16' ? Math.ceil(size / 2) : size;
   const { splits } = plan;
   let result: Float32Array;
-  if (splits) {
+  if (c.sums) {
+    const length = c.sums === 'a' ? m : n;
+    const both = await runKernelOutputs(matmulDispatch(plan, params), [...inputs, ...more], [words, length]);
+    result = both[0]!;
+    checkSums(
+      both[1]!,
+      c.sums === 'a' ? a : b,
+      c.sums === 'a' ? left.row : right.col,
+      c.sums === 'a' ? left.col : right.row,
+      k,
+      offset,
+    );
+  } else if (splits) {
     const parts = await runKernel(matmulDispatch(plan, splitProduct(params, splits)), inputs, splits * size);
     result = await runKernel(sumSplits(params, splits), [parts, ...more], words);
   } else {
@@ -138,9 +157,26 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
   }
 }
 
+function checkSums(
+  got: Float32Array,
+  x: readonly number[],
+  stride: number,
+  strideK: number,
+  k: number,
+  offset: number,
+): void {
+  got.forEach((value, i) => {
+    const terms = Array.from({ length: k }, (_, q) => x[offset + i * stride + q * strideK]!);
+    const sum = terms.reduce((total, term) => total + term, 0);
+    const scale = terms.reduce((total, term) => total + Math.abs(term), 1);
+    if (!(Math.abs(value - sum) <= 1e-6 * scale)) assert.unreachable(`sum ${i}: ${value} is not ${sum}`);
+  });
+}
+
 cases.forEach((c, i) => {
   const fitting = (plan: MatmulPlan): boolean =>
-    !plan.splits || canSplit({ ...c, batch: c.batch ?? [1, 1] }, plan.splits);
+    !plan.splits ||
+    canSplit({ k: c.k, batch: c.batch ?? [1, 1], sums: c.sums && { of: c.sums, dtype: 'f32' } }, plan.splits);
   for (const plan of plans.filter(fitting)) {
     test(`${planName(plan)} ${JSON.stringify(c)}`, () => check(plan, c, 'f32', 'f32'));
     if (target.f16 && c.bias && i % 2 === 1)

@@ -1,4 +1,5 @@
 import * as tf from '../../autograd/index.ts';
+import { matmulSums } from '../../autograd/ops/matmul.ts';
 import { broadcast, build, get } from '../support/nd.ts';
 import type { Nd } from '../support/nd.ts';
 import { f16, f32 } from '../support/op-case.ts';
@@ -52,7 +53,33 @@ const linear = (x: InputSpec, weight: InputSpec, bias?: InputSpec, more: Partial
   ...more,
 });
 
+const sums = (a: InputSpec, b: InputSpec, of: 'a' | 'b', more: Partial<OpCase> = {}): OpCase => ({
+  op: 'matmulSums',
+  note: `of ${of}`,
+  inputs: [a, b],
+  run: (x, y) => matmulSums(x!, y!, of),
+  ref: (x, y) => {
+    const total = build([of === 'a' ? x!.shape[0]! : y!.shape[1]!], ([at]) => {
+      let sum = 0;
+      for (let k = 0; k < y!.shape[0]!; k++) sum += of === 'a' ? get(x!, [at!, k]) : get(y!, [k, at!]);
+      return sum;
+    });
+    return [product(x!, y!), total];
+  },
+  loose: Math.max(2, a.shape[1]! / 4),
+  ...more,
+});
+
 export const cases: readonly OpCase[] = [
+  sums(f32([2, 3]), f32([3, 4]), 'a', { second: true }),
+  sums(f32([2, 3]), f32([3, 4]), 'b', { second: true }),
+  sums(f32([20, 33]), f32([33, 18]), 'a'),
+  sums(f32([20, 32]), f32([32, 40]), 'b'),
+  sums(f32([1, 1]), f32([1, 1]), 'a'),
+  sums(f32([3, 4]), f32([4, 0]), 'a'),
+  sums(f32([0, 4]), f32([4, 3]), 'b'),
+  sums(f32([2, 0]), f32([0, 3]), 'a'),
+  sums(f16([17, 8], 0, 1), f16([8, 20], 0, 1), 'b', { strided: false }),
   matmul(f32([2, 3]), f32([3, 4]), { second: true }),
   matmul(f32([1, 1]), f32([1, 1])),
   matmul(f32([5, 7]), f32([7, 3])),
@@ -87,6 +114,11 @@ export const cases: readonly OpCase[] = [
 ];
 
 export const errors: readonly ErrorCase[] = [
+  {
+    op: 'matmulSums',
+    run: () => matmulSums(tf.zeros([2, 2, 3]), tf.zeros([3, 2]), 'a'),
+    says: /\[2, 2, 3\].*\[3, 2\]/,
+  },
   { op: 'matmul', run: () => tf.matmul(tf.zeros([2, 3]), tf.zeros([4, 2])), says: /\[2, 3\].*\[4, 2\]/ },
   { op: 'matmul', run: () => tf.matmul(tf.zeros([2, 2, 3]), tf.zeros([3, 3, 2])), says: /\[2\].*\[3\]/ },
   { op: 'matmul', run: () => tf.matmul(tf.zeros([]), tf.zeros([2, 2])), says: /\[\]/ },
