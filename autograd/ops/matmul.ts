@@ -26,13 +26,13 @@ const matmulOp: Op<null> = defineOp<null>({
   saves: { inputs: [0, 1] },
   vjp({ g, input, specs, needs }) {
     const to = (full: Tensor, i: number): Tensor => cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);
-    const da = needs(0) ? to(matmul(g, transpose(input(1))), 0) : null;
+    const da = needs(0) ? to(productLike(input(0), g, transpose(input(1))), 0) : null;
     const needsBias = specs.length === 3 && needs(2);
     if (needs(1) && needsBias && g.ndim === 2) {
       const [db, sums] = productAndSums(input(0), g, liesTransposed(input(1)));
       return [da, to(db, 1), cast(sums, specs[2]!.dtype)];
     }
-    const db = needs(1) ? to(leftTransposed(input(0), g, liesTransposed(input(1))), 1) : null;
+    const db = needs(1) ? to(productLike(input(1), transpose(input(0)), g), 1) : null;
     if (specs.length < 3) return [da, db];
     const rows = g.shape.slice(0, -1).map((_, axis) => axis);
     return [da, db, needsBias ? cast(sum(g, rows), specs[2]!.dtype) : null];
@@ -44,9 +44,12 @@ function liesTransposed({ strides }: Tensor): boolean {
   return strides.at(-2) === 1 && strides.at(-1) !== 1;
 }
 
-/** a^T @ g, computed so that it lies in memory as asked: the gradient of a transposed view then needs no copy to be the gradient of what was viewed. */
-function leftTransposed(a: Tensor, g: Tensor, transposed: boolean): Tensor {
-  return transposed ? transpose(matmul(transpose(g), a)) : matmul(transpose(a), g);
+/**
+ * left @ right, laid out as `like` is: the cotangent of a transposed operand, such as the weight of a linear layer, is row-major once it has passed back through
+ * the transposition, so that the gradient need not be copied.
+ */
+function productLike(like: Tensor, left: Tensor, right: Tensor): Tensor {
+  return liesTransposed(like) ? transpose(matmul(transpose(right), transpose(left))) : matmul(left, right);
 }
 
 /** a^T @ g and the sums of g's columns: the gradients of a weight and its bias, of one reading of g. */
@@ -84,8 +87,8 @@ const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
     const spread = unsqueeze(gs!, of === 'a' ? 1 : 0);
     const to = (x: Tensor, i: number): Tensor => cast((of === 'a') === (i === 0) ? add(x, spread) : x, specs[i]!.dtype);
     return [
-      needs(0) ? to(matmul(g!, transpose(b)), 0) : null,
-      needs(1) ? to(leftTransposed(a, g!, liesTransposed(b)), 1) : null,
+      needs(0) ? to(productLike(a, g!, transpose(b)), 0) : null,
+      needs(1) ? to(productLike(b, transpose(a), g!), 1) : null,
     ];
   },
 });
