@@ -43,6 +43,7 @@ export function lowerMatmul(
     b: right.operand,
     bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
     output: y.dtype,
+    epilogue: lowering.fused?.sink?.elements,
     sums: sums && { of: sums.of, dtype: sums.y.dtype === 'f16' ? 'f16' : 'f32' },
   });
   const plan = chooseMatmul(lowering.target, paramsOf());
@@ -51,7 +52,7 @@ export function lowerMatmul(
     if (m >= 8 && readingOfB(right.operand) === 'scalar') right = pack(lowering, right, k, n, batch);
   }
   const params = paramsOf();
-  const rest = [...(bias ? [bias] : []), y, ...(sums ? [sums.y] : [])];
+  const rest = [...(bias ? [bias] : []), ...lowering.sink().tensors, ...(sums ? [sums.y] : [])];
   if (!plan.splits) return lowering.emit(matmulDispatch(plan, params), [left.tensor, right.tensor, ...rest]);
   const parts = lowering.temporary([plan.splits, ...y.shape], 'f32');
   lowering.emit(matmulDispatch(plan, splitProduct(params, plan.splits)), [left.tensor, right.tensor, parts]);

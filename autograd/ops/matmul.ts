@@ -23,6 +23,7 @@ const matmulOp: Op<null> = defineOp<null>({
   lower(lowering, [a, b, bias], [y]) {
     lowerMatmul(lowering, a!, b!, y!, { bias });
   },
+  fuses: { epilogue: true },
   saves: { inputs: [0, 1] },
   vjp({ g, input, specs, needs }) {
     const to = (full: Tensor, i: number): Tensor => cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);

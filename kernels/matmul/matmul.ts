@@ -94,23 +94,23 @@ export function chooseMatmul(target: Target, params: MatmulParams): MatmulPlan {
   return splits ? { ...plan, splits } : plan;
 }
 
-const plain = memoise(matmulPlain);
-const lanes = memoise(matmulLanes);
-const tiled = memoise(({ params, tile }: { params: MatmulParams; tile: Tile }) => matmulTiled(params, tile));
-const subgroup = memoise(({ params, tile }: { params: MatmulParams; tile: SubgroupTile }) =>
-  matmulSubgroup(params, tile),
-);
-
 /** The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits` follows. */
 export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch {
+  // Epilogues come from captures, which ask once; their expressions are long and may hold draws.
+  return params.epilogue ? generate({ plan, params }) : remembered({ plan, params });
+}
+
+function generate({ plan, params }: { readonly plan: MatmulPlan; readonly params: MatmulParams }): Dispatch {
   switch (plan.variant) {
     case 'plain':
-      return plain(params);
+      return matmulPlain(params);
     case 'lanes':
-      return lanes(params);
+      return matmulLanes(params);
     case 'tiled':
-      return tiled({ params, tile: plan.tile });
+      return matmulTiled(params, plan.tile);
     case 'subgroup':
-      return subgroup({ params, tile: plan.tile });
+      return matmulSubgroup(params, plan.tile);
   }
 }
+
+const remembered = memoise(generate);

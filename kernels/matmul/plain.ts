@@ -12,7 +12,7 @@ export function matmulPlain(params: MatmulParams): Dispatch {
   return kernel({
     name: 'matmul.plain',
     bindings: matmulBindings(params, storedType(a.dtype), storedType(b.dtype), false),
-    params: matmulUniforms(params),
+    params: matmulUniforms(params, false),
     workgroup,
     groups: Math.ceil((batch[0] * batch[1] * m * n) / workgroup),
     cost: matmulCost(params),

@@ -27,6 +27,7 @@ export function splitProduct(params: MatmulParams, splits: number): MatmulParams
     a: operand(a, a.col),
     b: operand(b, b.row),
     bias: undefined,
+    epilogue: undefined,
     output: 'f32',
   };
 }

@@ -195,7 +195,7 @@ test('memory stays flat over 200 replays', async () => {
   for (let i = 0; i < 5; i++) await once();
   const before = tf.memory().live;
   for (let i = 0; i < 200; i++) await once();
-  assert.is(tf.memory().live, before);
+  assert.ok(tf.memory().live <= before, `${tf.memory().live} bytes live, ${before} before`);
 });
 
 test('what cannot be compiled is refused, naming the line', () => {
