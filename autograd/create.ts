@@ -49,6 +49,20 @@ function fromValues(values: ArrayLike<number>, shape: readonly number[], dtype: 
   return made;
 }
 
+/** Overwrites the first elements of a tensor's memory from the host, after everything recorded so far. Not an op: nothing of it is on the tape. */
+export function overwrite(x: Tensor, values: Float32Array): void {
+  const { storage } = x; // x itself may move before the device is there
+  const bytes = new Uint8Array(values.slice().buffer);
+  storage.version++;
+  storage.host = undefined;
+  onDevice((gpu) =>
+    gpu.write(
+      storage.on((size, label) => gpu.allocate(size, label)),
+      bytes,
+    ),
+  );
+}
+
 /** A tensor of one value. */
 export function full(
   shape: readonly number[],

@@ -28,7 +28,7 @@ async function read(x: Tensor): Promise<DataArray> {
   if (x.size === 0) return decode(new Uint8Array(0), x.dtype);
   // Copies need whole words: a view that starts inside one (f16) is moved first.
   const aligned = x.isContiguous && (x.offset * bytesOf(x.dtype)) % 4 === 0;
-  const source = aligned ? x : noGrad(() => clone(x));
+  const source = aligned ? x.detach() : noGrad(() => clone(x)); // x itself may move before the device is there
   const bytes = source.size * bytesOf(source.dtype);
   // The copy is recorded before anything is awaited: the caller's scope may end, or the tensor change, in the meantime.
   let reading: Promise<Uint8Array> | undefined;

@@ -31,6 +31,11 @@ export function pauseFor(start: (gpu: Gpu) => Promise<unknown>): void {
   });
 }
 
+/** Whether work runs at once: false while the device is being acquired, or paused. */
+export function isRunning(): boolean {
+  return gpu !== undefined;
+}
+
 /** The device, with all earlier work recorded on it. Rejects with the first failure of that work. */
 export function ready(): Promise<Gpu> {
   starting ??= acquire().then(resume, fail);

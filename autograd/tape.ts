@@ -4,7 +4,7 @@ import { GradNode } from './graph.ts';
 import { lowerEntry } from './lowering.ts';
 import { nameOf } from './op.ts';
 import type { Lowering, Op, Spec, ViewOp, Vjp } from './op.ts';
-import { onDevice } from './runtime.ts';
+import { isRunning, onDevice } from './runtime.ts';
 import { saveFor } from './saving.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
 
@@ -94,6 +94,8 @@ function checkAlive(op: string, x: Tensor): void {
 
 function execute(entry: Entry): void {
   if (entry.outputs.length > 0 && entry.outputs.every((y) => y.size === 0)) return;
+  // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile (Tensor.moveInto).
+  const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
   onDevice((gpu) => {
     const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
     const emit: Lowering['emit'] = (dispatch, tensors) => {
@@ -102,6 +104,6 @@ function execute(entry: Entry): void {
         tensors.map((t) => t.storage.on(allocate)),
       );
     };
-    for (const t of lowerEntry(entry, { target: gpu.target, emit })) t.storage.free();
+    for (const t of lowerEntry(here, { target: gpu.target, emit })) t.storage.free();
   });
 }

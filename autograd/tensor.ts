@@ -84,6 +84,17 @@ export class Tensor implements Layout {
     return this;
   }
 
+  /**
+   * Makes this leaf a view of part of another tensor, which holds its values already; its own memory is freed. Optimizers gather small parameters in one
+   * buffer this way. Views made of it before (slices, detached copies) are cut off.
+   */
+  moveInto(home: Tensor, offset: number): void {
+    if (this.node) throw new Error('moveInto: only leaf tensors move');
+    const { storage } = this;
+    Object.assign(this, { storage: home.storage, strides: rowMajor(this.shape), offset: home.offset + offset });
+    if (storage.bytes === this.size * bytesOf(this.dtype)) storage.free();
+  }
+
   toString(): string {
     return `Tensor(shape: [${this.shape.join(', ')}], dtype: ${this.dtype}${this.requiresGrad ? ', requiresGrad' : ''})`;
   }

@@ -2,10 +2,11 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { randomState, scope, setRandomState, tensor } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
 import { writeFileAtomic } from '../models/io/atomic.ts';
 import { readJsonFile } from '../models/io/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../models/io/safetensors.ts';
-import type { Optimizer } from './optim/index.ts';
+import type { GradScaler, Optimizer } from './optim/index.ts';
 
 /** Where a run stands, apart from the model and the optimizer. */
 const stateSchema = z.object({
@@ -20,10 +21,9 @@ const stateSchema = z.object({
   /** What the run depends on; a resumed run must agree. */
   options: z.record(z.string(), z.unknown()),
   random: z.object({ seed: z.number(), stream: z.number() }),
-  optimizerSteps: z.array(z.array(z.number())),
 });
 
-export type TrainingState = Omit<z.infer<typeof stateSchema>, 'random' | 'optimizerSteps'>;
+export type TrainingState = Omit<z.infer<typeof stateSchema>, 'random'>;
 
 type AnyOptimizer = Optimizer<{ lr: number }>;
 
@@ -32,13 +32,14 @@ const folderPattern = /^checkpoint-(\d+)$/;
 
 /**
  * Saves a run whole or not at all: everything is written into a temporary folder that then takes its name, and only then are older checkpoints removed.
- * `saveModel` writes model and tokenizer into the folder it is given. Returns the checkpoint's folder.
+ * `saveModel` writes model and tokenizer into the folder it is given; `scaler` is that of a run in mixed precision. Returns the checkpoint's folder.
  */
 export async function saveTraining(
   output: string,
   state: TrainingState,
   optimizer: AnyOptimizer,
   saveModel: (folder: string) => Promise<void>,
+  scaler?: GradScaler,
 ): Promise<string> {
   const name = `checkpoint-${state.step}`;
   const temporary = join(output, `.${name}.tmp`);
@@ -46,19 +47,16 @@ export async function saveTraining(
   await mkdir(temporary, { recursive: true });
   try {
     await saveModel(temporary);
-    const { groups } = optimizer.snapshot();
     await writeSafetensors(
       join(temporary, 'optimizer.safetensors'),
-      groups.flatMap(({ tensors }, i) =>
-        tensors.map((x, k) => ({
-          name: `group.${i}.${k}`,
-          dtype: 'F32' as const,
-          shape: x.shape,
-          data: async () => (await x.data()) as Float32Array,
-        })),
-      ),
+      [...stateTensors(optimizer, scaler)].map(([name, x]) => ({
+        name,
+        dtype: 'F32' as const,
+        shape: x.shape,
+        data: async () => (await x.data()) as Float32Array,
+      })),
     );
-    const full = { ...state, random: randomState(), optimizerSteps: groups.map(({ steps }) => steps) };
+    const full = { ...state, random: randomState() };
     await writeFileAtomic(join(temporary, 'trainer_state.json'), `${JSON.stringify(full)}\n`);
     const folder = join(output, name);
     await rm(folder, { recursive: true, force: true });
@@ -69,6 +67,17 @@ export async function saveTraining(
     await rm(temporary, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a scaler's state. */
+function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): Map<string, Tensor> {
+  const named = new Map<string, Tensor>();
+  optimizer.snapshot().groups.forEach(({ steps, tensors }, i) => {
+    named.set(`group.${i}.steps`, steps);
+    tensors.forEach((x, k) => named.set(`group.${i}.${k}`, x));
+  });
+  if (scaler) named.set('scaler', scaler.state);
+  return named;
 }
 
 async function removeOthers(output: string, keep: string): Promise<void> {
@@ -94,25 +103,30 @@ export async function readTrainingState(folder: string): Promise<z.infer<typeof 
   return parsed.data;
 }
 
-/** Puts optimizer and random numbers back to where the checkpoint was written. */
+/** Puts optimizer, scaler and random numbers back to where the checkpoint was written. */
 export async function restoreTraining(
   folder: string,
   state: z.infer<typeof stateSchema>,
   optimizer: AnyOptimizer,
+  scaler?: GradScaler,
 ): Promise<void> {
   using _ = scope();
   const file = await SafetensorsFile.open(join(folder, 'optimizer.safetensors'));
   try {
-    const groups = [];
-    for (const [i, steps] of state.optimizerSteps.entries()) {
-      const tensors = [];
-      for (let k = 0; file.entries.has(`group.${i}.${k}`); k++) {
-        const loaded = await file.read(`group.${i}.${k}`);
-        tensors.push(tensor(toFloat32(loaded), { shape: loaded.shape }));
-      }
-      groups.push({ steps, tensors });
+    const own = stateTensors(optimizer, scaler);
+    const shapes = (entries: Iterable<readonly [string, { readonly shape: readonly number[] }]>): string =>
+      [...entries]
+        .map(([name, { shape }]) => `${name}[${shape.join()}]`)
+        .sort()
+        .join();
+    if (shapes(own) !== shapes(file.entries))
+      throw new Error(
+        `${folder}: the saved optimizer state belongs to other parameters; resume with the model and options it was saved with`,
+      );
+    for (const [name, x] of own) {
+      const loaded = await file.read(name);
+      x.assign(tensor(toFloat32(loaded), { shape: loaded.shape }));
     }
-    optimizer.restore({ groups });
   } finally {
     await file.close();
   }

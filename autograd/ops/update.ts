@@ -1,58 +1,68 @@
-import { adamw, partialsFor, quads, sgd, sumSquares, tensorsPerDispatch } from '../../kernels/multi-tensor.ts';
-import type { AdamWScalars, SgdScalars } from '../../kernels/multi-tensor.ts';
+import type { ControlLayout } from '../../kernels/multi-tensor/prepare.ts';
+import { rules } from '../../kernels/multi-tensor/rules.ts';
+import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import { pairsPerDispatch, update, updatePacked } from '../../kernels/multi-tensor/update.ts';
 import { sameShape, show } from '../dtypes.ts';
-import { lowerReduce } from '../lower-reduce.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Spec } from '../op.ts';
 import { apply } from '../tape.ts';
-import { zeros } from '../create.ts';
 import type { Tensor } from '../tensor.ts';
-import { fillInto } from './fill.ts';
-import { sqrt } from './arithmetic.ts';
+import { rowMajor } from './collect.ts';
 
-/** One step of an optimizer over many parameters, in place. Inputs: state arrays..., (scale,) parameters..., gradients... . */
-export type Step = ({ readonly kind: 'adamw' } & AdamWScalars) | ({ readonly kind: 'sgd' } & SgdScalars);
+/**
+ * Optimizer steps over many tensors, in three parts: `collectGradients` looks at all gradients once, `prepareStep` decides on the device what to do with
+ * them, `updateParameters` and `updatePackedParameters` do it in place. Nothing in their attributes changes from step to step.
+ */
 
-interface StepAttrs {
-  readonly step: Step;
-  /** Where each parameter's elements begin in the state arrays, in quads. */
-  readonly starts: readonly number[];
-  /** Of state arrays, and of parameters. */
-  readonly arrays: number;
-  readonly count: number;
-  readonly scaled: boolean;
+interface UpdateAttrs {
+  readonly rule: RuleName;
+  readonly layout: ControlLayout;
+  readonly group: number;
+  /** Whether f16 copies are written. */
+  readonly half: boolean;
 }
 
-const stepOp = defineOp<StepAttrs>({
-  name: ({ step }) => step.kind,
-  infer(inputs, { step, arrays, count, scaled }) {
-    const parameters = inputs.slice(arrays + Number(scaled));
-    for (let i = 0; i < count; i++) checkPair(step.kind, parameters[i]!, parameters[count + i]!);
+interface SeparateAttrs extends UpdateAttrs {
+  /** Where each parameter's elements begin in the state, in quads of one array. */
+  readonly starts: readonly number[];
+  /** Each parameter's number in the control buffer. */
+  readonly slots: readonly number[];
+}
+
+/** Inputs control, state, (half,) parameters..., gradients... . */
+const updateOp = defineOp<SeparateAttrs>({
+  name: ({ rule }) => rules[rule].name,
+  infer(inputs, { rule, half, slots }) {
+    const parameters = inputs.slice(2 + Number(half));
+    for (let i = 0; i < slots.length; i++) checkPair(rules[rule].name, parameters[i]!, parameters[slots.length + i]!);
     return [];
   },
-  lower({ emit, contiguous, copy, target }, inputs, _, { step, starts, arrays, count, scaled }) {
-    const shared = inputs.slice(0, arrays + Number(scaled));
+  lower(lowering, inputs, _, { starts, slots, ...common }) {
+    const shared = inputs.slice(0, 2 + Number(common.half));
     const tensors = inputs.slice(shared.length);
-    const per = tensorsPerDispatch(target.maxStorageBuffers, shared.length);
+    const count = slots.length;
+    const per = pairsPerDispatch(lowering.target.maxStorageBuffers, common.half);
     for (let from = 0; from < count; from += per) {
-      const parameters = tensors.slice(from, Math.min(from + per, count));
-      const pairs = parameters.flatMap((x, i) => {
-        const g = contiguous(tensors[count + from + i]!);
-        return [x, g.offset === 0 ? g : copy(g)];
-      });
-      const sizes = parameters.map(({ size }) => size);
-      const params = { sizes, stateStarts: starts.slice(from, from + sizes.length), scaled };
-      emit(step.kind === 'adamw' ? adamw({ ...params, ...step }) : sgd({ ...params, ...step }), [...shared, ...pairs]);
+      const to = Math.min(from + per, count);
+      const parameters = tensors.slice(from, to);
+      const pairs = parameters.flatMap((x, i) => [x, rowMajor(lowering, tensors[count + from + i]!)]);
+      lowering.emit(
+        update({
+          ...common,
+          sizes: parameters.map(({ size }) => size),
+          starts: starts.slice(from, to),
+          slots: slots.slice(from, to),
+        }),
+        [...shared, ...pairs],
+      );
     }
   },
-  mutates: (inputs, { arrays, count, scaled }) => {
-    const first = arrays + Number(scaled);
-    return [...inputs.slice(0, arrays), ...inputs.slice(first, first + count)];
-  },
+  mutates: (inputs, { half, slots }) => inputs.slice(1, 2 + Number(half) + slots.length),
   vjp: 'none',
 });
 
-function checkPair(op: string, x: Spec, g: Spec): void {
+/** Throws unless a parameter and its gradient are f32 of one shape. */
+export function checkPair(op: string, x: Spec, g: Spec): void {
   if (x.dtype !== 'f32' || g.dtype !== 'f32' || !sameShape(x.shape, g.shape)) {
     throw new ShapeError(
       `${op}: parameter ${x.dtype} ${show(x.shape)} and gradient ${g.dtype} ${show(g.shape)} must be f32 of one shape`,
@@ -60,102 +70,56 @@ function checkPair(op: string, x: Spec, g: Spec): void {
   }
 }
 
-/** Parameters whose state lies in the same tensors. */
-interface Chunk {
-  readonly parameters: readonly Tensor[];
-  /** Where each parameter's elements begin, in quads. */
-  readonly starts: readonly number[];
-  /** One tensor for each state array. */
-  readonly arrays: readonly Tensor[];
+export interface UpdateOptions extends Omit<UpdateAttrs, 'half'> {
+  readonly control: Tensor;
+  readonly state: Tensor;
+  /** f16 copies of the parameters, laid out as one array of the state. */
+  readonly copies: Tensor | undefined;
 }
 
-/** A state array spans parameters up to this size: well below the smallest limit of a binding, 128 MiB. */
-const chunkBytes = 32 * 2 ** 20;
+const shared = ({ control, state, copies }: UpdateOptions): Tensor[] => [control, state, ...(copies ? [copies] : [])];
+const common = ({ rule, layout, group, copies }: UpdateOptions): UpdateAttrs => ({
+  rule,
+  layout,
+  group,
+  half: copies !== undefined,
+});
 
-/** What an optimizer remembers: `arrays` numbers for each element of the parameters. */
-export class OptimizerState {
-  readonly parameters: readonly Tensor[];
-  private readonly chunks: readonly Chunk[];
-
-  constructor(parameters: readonly Tensor[], arrays: number) {
-    this.parameters = parameters;
-    const runs: Tensor[][] = [];
-    let used = Infinity;
-    for (const x of parameters) {
-      const bytes = 16 * quads(x.size);
-      if (used + bytes > chunkBytes) {
-        runs.push([]);
-        used = 0;
-      }
-      runs.at(-1)!.push(x);
-      used += bytes;
-    }
-    this.chunks = runs.map((run) => {
-      let total = 0;
-      const starts = run.map(({ size }) => (total += quads(size)) - quads(size));
-      return { parameters: run, starts, arrays: Array.from({ length: arrays }, () => zeros([total * 4]).keep()) };
-    });
-  }
-
-  /** The state's tensors, in an order that depends on the parameters alone. */
-  get tensors(): readonly Tensor[] {
-    return this.chunks.flatMap((chunk) => chunk.arrays);
-  }
-
-  /**
-   * Updates the parameters that have a gradient in `gradients`, and their state, in place. Parameters are row-major f32 with memory of their own. `scale`: a
-   * scalar on the device that the gradients are multiplied by, such as a clipping coefficient.
-   */
-  apply(step: Step, gradients: ReadonlyMap<Tensor, Tensor>, scale?: Tensor): void {
-    for (const { parameters, starts, arrays } of this.chunks) {
-      const moved = parameters.filter((x) => gradients.has(x));
-      const view = moved.find((x) => !x.isContiguous || x.offset !== 0);
-      if (view)
-        throw new ShapeError(
-          `${step.kind}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`,
-        );
-      if (moved.length === 0) continue;
-      const attrs = {
-        step,
-        starts: moved.map((x) => starts[parameters.indexOf(x)]!),
-        arrays: arrays.length,
-        count: moved.length,
-        scaled: scale !== undefined,
-      };
-      apply(stepOp, [...arrays, ...(scale ? [scale] : []), ...moved, ...moved.map((x) => gradients.get(x)!)], attrs);
-    }
-  }
+/** Updates parameters that have buffers of their own, in place. */
+export function updateParameters(
+  options: UpdateOptions,
+  parameters: readonly { readonly x: Tensor; readonly g: Tensor; readonly start: number; readonly slot: number }[],
+): void {
+  const view = parameters.find(({ x }) => !x.isContiguous || x.offset !== 0)?.x;
+  if (view)
+    throw new ShapeError(
+      `${rules[options.rule].name}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`,
+    );
+  const tensors = [...parameters.map(({ x }) => x), ...parameters.map(({ g }) => g)];
+  const attrs = { starts: parameters.map(({ start }) => start), slots: parameters.map(({ slot }) => slot) };
+  apply(updateOp, [...shared(options), ...tensors], { ...common(options), ...attrs });
 }
 
-const sumSquaresOp = defineOp<null>({
-  name: 'globalNorm',
-  infer: () => [{ shape: [], dtype: 'f32' }],
-  lower(lowering, inputs, [y]) {
-    const tensors = inputs
-      .filter(({ size }) => size > 0)
-      .map((x) => {
-        const row = lowering.contiguous(x);
-        return row.offset === 0 ? row : lowering.copy(row);
-      });
-    const sizes = tensors.map(({ size }) => size);
-    if (sizes.length === 0) return fillInto(lowering, y!, 0);
-    const partials = lowering.temporary([partialsFor(sizes)], 'f32');
-    const per = lowering.target.maxStorageBuffers - 1;
-    let start = 0;
-    for (let from = 0; from < tensors.length; from += per) {
-      const group = sizes.slice(from, from + per);
-      lowering.emit(sumSquares({ sizes: group, start }), [partials, ...tensors.slice(from, from + per)]);
-      start += partialsFor(group);
-    }
-    lowerReduce(lowering, 'sum', partials, [0], y!);
+/** Inputs control, state, (half,) parameters, collected gradients, owners. */
+const updatePackedOp = defineOp<UpdateAttrs & { readonly gradients: number }>({
+  name: ({ rule }) => `${rules[rule].name}.packed`,
+  infer: () => [],
+  lower({ emit }, inputs, _, attrs) {
+    emit(updatePacked({ ...attrs, quads: inputs.at(-3)!.shape[0]! }), inputs);
   },
+  mutates: (inputs, { half }) => [...inputs.slice(1, 2 + Number(half)), inputs.at(-3)!],
   vjp: 'none',
 });
 
-/** Euclidean norm of all elements of all tensors (f32), a scalar that stays on the device. No gradient flows. */
-export function globalNorm(tensors: readonly Tensor[]): Tensor {
-  for (const { dtype, shape } of tensors) {
-    if (dtype !== 'f32') throw new ShapeError(`globalNorm: tensors must be f32, got ${dtype} ${show(shape)}`);
-  }
-  return sqrt(apply(sumSquaresOp, tensors, null)[0]!);
+/**
+ * Updates parameters that share one buffer [quads, 4], in place; their gradients lie the same way in `collected` from quad `gradients` on, and
+ * `owners` [quads / 64] (i32) names the parameter of each 64 quads by its number in the control buffer.
+ */
+export function updatePackedParameters(
+  options: UpdateOptions,
+  { packed, owners }: { readonly packed: Tensor; readonly owners: Tensor },
+  collected: Tensor,
+  gradients: number,
+): void {
+  apply(updatePackedOp, [...shared(options), packed, collected, owners], { ...common(options), gradients });
 }

@@ -1,65 +1,106 @@
 import * as tf from '../../autograd/index.ts';
-import type { Step } from '../../autograd/ops/update.ts';
+import { collectGradients } from '../../autograd/ops/collect.ts';
+import { AdamW, GradScaler, SGD } from '../../train/optim/index.ts';
+import type { Optimizer } from '../../train/optim/index.ts';
+import type { StepOptions } from '../../train/optim/index.ts';
 import { build } from '../support/nd.ts';
 import type { Nd } from '../support/nd.ts';
 import { f32 } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 
-const scale = 0.25;
+/** How the gradients are multiplied on their way, on the device and in the reference. */
+interface Scaling {
+  readonly note: string;
+  readonly covers?: readonly string[];
+  readonly options: () => StepOptions;
+  readonly factor: (gradients: readonly (readonly number[])[]) => number;
+}
+
+const norm = (list: readonly (readonly number[])[]): number =>
+  Math.sqrt(list.reduce((sum, data) => sum + data.reduce((own, v) => own + v * v, 0), 0));
+const clip = (total: number): number => Math.min(1, 1.5 / (total + 1e-6));
+
+const plain: Scaling = { note: '', options: () => ({}), factor: () => 1 };
+const scaled: Scaling = {
+  note: 'scaled',
+  options: () => ({ gradScale: tf.tensor([9, 0.25]).slice(1) }),
+  factor: () => 0.25,
+};
+const clipped: Scaling = {
+  note: 'clipped',
+  options: () => ({ maxNorm: 1.5 }),
+  factor: (gradients) => clip(norm(gradients)),
+};
+const unscaled: Scaling = {
+  note: 'loss scale 8, clipped',
+  options: () => ({ scaler: new GradScaler({ initScale: 8 }), maxNorm: 1.5 }),
+  factor: (gradients) => clip(norm(gradients) / 8) / 8,
+};
 
 /** Two steps over parameters and gradients given alternately; the second step's gradients are the first's, doubled. */
 function optimize(
   op: 'adamw' | 'sgd',
-  step: (n: number) => Step,
+  note: string,
+  make: (parameters: tf.Tensor[]) => Optimizer<{ lr: number }>,
   ref: (x: number, gradients: readonly number[]) => number,
   inputs: readonly InputSpec[],
-  scaled = false,
+  covers: readonly string[] = [],
+  { note: scaling, options, factor } = plain,
 ): OpCase {
   return {
     op,
-    note: `${JSON.stringify(step(1))}${scaled ? ' scaled' : ''}`,
+    note: `${note} ${scaling}`,
     inputs,
+    covers: ['prepareStep', ...covers],
     run: (...pairs) => {
-      const parameters = pairs.filter((_, i) => i % 2 === 0).map((x) => tf.clone(x));
+      const parameters = pairs.filter((_, i) => i % 2 === 0).map((x) => tf.clone(x.detach()));
       const gradients = pairs.filter((_, i) => i % 2 === 1);
-      const state = new tf.OptimizerState(parameters, op === 'adamw' ? 2 : 1);
-      const factor = scaled ? tf.tensor(scale) : undefined;
-      const paired = (list: readonly tf.Tensor[]) => new Map(parameters.map((x, i) => [x, list[i]!]));
-      state.apply(step(1), paired(gradients), factor);
-      state.apply(step(2), paired(gradients.map((g) => tf.mul(g, 2))), factor);
+      for (const x of parameters) x.requiresGrad = true;
+      const optimizer = make(parameters);
+      for (const times of [1, 2]) {
+        parameters.forEach((x, i) => (x.grad = times === 1 ? gradients[i] : tf.mul(gradients[i]!, times)));
+        optimizer.step(options());
+      }
       return parameters;
     },
-    ref: (...pairs) =>
-      pairs.flatMap((x, i): Nd[] => {
-        const gradients = pairs[i + 1];
+    ref: (...pairs) => {
+      const gradients = pairs.filter((_, i) => i % 2 === 1).map(({ data }) => Array.from(data));
+      const factors = [1, 2].map((times) => times * factor(gradients.map((data) => data.map((v) => times * v))));
+      return pairs.flatMap((x, i): Nd[] => {
         if (i % 2 === 1) return [];
-        const factor = scaled ? scale : 1;
+        const g = pairs[i + 1]!.data;
         return [
           {
             shape: x.shape,
             data: x.data.map((value, k) =>
-              ref(value, [gradients!.data[k]! * factor, 2 * gradients!.data[k]! * factor]),
+              ref(
+                value,
+                factors.map((f) => f * g[k]!),
+              ),
             ),
           },
         ];
-      }),
+      });
+    },
     grad: false,
   };
 }
 
-const adam = { lr: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-8, weightDecay: 0.05 };
+const adam = { lr: 0.1, betas: [0.9, 0.99] as const, eps: 1e-8, weightDecay: 0.05 };
 /** Algorithm 2 of Loshchilov and Hutter (2019), in PyTorch's order. */
 function adamw(x: number, gradients: readonly number[]): number {
   let [m, v, y] = [0, 0, x];
+  const [beta1, beta2] = adam.betas;
   gradients.forEach((g, k) => {
     y -= adam.lr * adam.weightDecay * y;
-    m = adam.beta1 * m + (1 - adam.beta1) * g;
-    v = adam.beta2 * v + (1 - adam.beta2) * g * g;
-    const corrected = [m / (1 - adam.beta1 ** (k + 1)), v / (1 - adam.beta2 ** (k + 1))] as const;
+    m = beta1 * m + (1 - beta1) * g;
+    v = beta2 * v + (1 - beta2) * g * g;
+    const corrected = [m / (1 - beta1 ** (k + 1)), v / (1 - beta2 ** (k + 1))] as const;
     y -= (adam.lr * corrected[0]) / (Math.sqrt(corrected[1]) + adam.eps);
   });
   return y;
 }
+const makeAdamw = (parameters: tf.Tensor[]) => new AdamW(parameters, adam);
 
 /** torch.optim.SGD. */
 const descent =
@@ -73,37 +114,61 @@ const descent =
     });
     return y;
   };
-const sgd =
-  (momentum: number, dampening: number, nesterov: boolean) =>
-  (step: number): Step => ({ kind: 'sgd', lr: 0.1, momentum, dampening, weightDecay: 0.05, nesterov, step });
+const sgd = (momentum: number, dampening: number, nesterov: boolean, inputs: InputSpec[], scaling = plain): OpCase =>
+  optimize(
+    'sgd',
+    `momentum ${momentum} dampening ${dampening}${nesterov ? ' nesterov' : ''}`,
+    (parameters) => new SGD(parameters, { lr: 0.1, momentum, dampening, weightDecay: 0.05, nesterov }),
+    descent(momentum, dampening, nesterov),
+    inputs,
+    inputs.length > 2 ? ['collect', 'sgd.packed'] : [],
+    scaling,
+  );
 
-const many = Array.from({ length: 11 }, (_, i) => [f32([i + 1]), f32([i + 1])]).flat();
-const norm = (...x: Nd[]): Nd =>
-  build([], () => Math.sqrt(x.reduce((sum, { data }) => sum + data.reduce((own, v) => own + v * v, 0), 0)));
+const pairs = (...shapes: number[][]): InputSpec[] => shapes.flatMap((shape) => [f32(shape), f32(shape)]);
+const many = pairs(...Array.from({ length: 21 }, (_, i) => [i + 1]));
+/** Large enough to keep buffers of their own, more than one dispatch takes, sizes that are no multiples of 4. */
+const large = pairs([1, 16385], ...Array.from({ length: 8 }, (_, i) => [5477 + i, 3]));
+const total = (...x: Nd[]): Nd => build([], () => norm(x.map(({ data }) => Array.from(data))));
+
+const packed = ['collect', 'adamw.packed'];
 
 export const cases: readonly OpCase[] = [
-  optimize('adamw', (step) => ({ kind: 'adamw', ...adam, step }), adamw, [
-    f32([3, 5]),
-    f32([3, 5]),
-    f32([4]),
-    f32([4]),
-  ]),
-  optimize('adamw', (step) => ({ kind: 'adamw', ...adam, step }), adamw, many),
-  optimize('adamw', (step) => ({ kind: 'adamw', ...adam, step }), adamw, [f32([7]), f32([7])], true),
-  optimize('sgd', sgd(0, 0, false), descent(0, 0, false), [f32([3, 5]), f32([3, 5]), f32([1]), f32([1])]),
-  optimize('sgd', sgd(0.9, 0.2, false), descent(0.9, 0.2, false), [f32([7]), f32([7])]),
-  optimize('sgd', sgd(0.9, 0, true), descent(0.9, 0, true), [f32([7]), f32([7])], true),
+  optimize('adamw', '', makeAdamw, adamw, pairs([7])),
+  optimize('adamw', '', makeAdamw, adamw, pairs([3, 5], [4]), packed),
+  optimize('adamw', 'many', makeAdamw, adamw, many, packed),
+  optimize('adamw', 'large', makeAdamw, adamw, large),
+  optimize('adamw', 'large and small', makeAdamw, adamw, [...many, ...large], packed, clipped),
+  optimize('adamw', '', makeAdamw, adamw, pairs([7]), [], scaled),
+  optimize('adamw', '', makeAdamw, adamw, pairs([3, 5], [300]), packed, clipped),
+  optimize('adamw', '', makeAdamw, adamw, pairs([3, 5], [300]), packed, unscaled),
+  sgd(0, 0, false, pairs([3, 5], [1])),
+  sgd(0.9, 0.2, false, pairs([7])),
+  sgd(0.9, 0, true, pairs([7]), scaled),
+  sgd(0.9, 0, true, pairs([7], [65]), unscaled),
   {
     op: 'globalNorm',
     inputs: [f32([3, 5]), f32([7]), f32([])],
     run: (...x) => tf.globalNorm(x),
-    ref: norm,
+    ref: total,
     grad: false,
   },
-  { op: 'globalNorm', note: 'many', inputs: many, run: (...x) => tf.globalNorm(x), ref: norm, grad: false },
-  { op: 'globalNorm', note: 'long', inputs: [f32([20000])], run: (...x) => tf.globalNorm(x), ref: norm, grad: false },
-  { op: 'globalNorm', inputs: [f32([0]), f32([2])], run: (...x) => tf.globalNorm(x), ref: norm, grad: false },
-  { op: 'globalNorm', note: 'of nothing', inputs: [], run: () => tf.globalNorm([]), ref: norm, grad: false },
+  { op: 'globalNorm', note: 'many', inputs: many, run: (...x) => tf.globalNorm(x), ref: total, grad: false },
+  { op: 'globalNorm', note: 'long', inputs: [f32([20003])], run: (...x) => tf.globalNorm(x), ref: total, grad: false },
+  { op: 'globalNorm', inputs: [f32([0]), f32([2])], run: (...x) => tf.globalNorm(x), ref: total, grad: false },
+  { op: 'globalNorm', note: 'of nothing', inputs: [], run: () => tf.globalNorm([]), ref: total, grad: false },
+  {
+    op: 'collect',
+    note: 'zeros follow a copy up to its room',
+    inputs: [f32([3]), f32([2, 131])],
+    run: (a, b) => collectGradients([a!, b!], { places: [128, 0], sums: false }).tensor,
+    ref: (a, b) =>
+      build([192, 4], ([q, e]) => {
+        const at = 4 * q! + e!;
+        return (at < 512 ? b!.data[at] : a!.data[at - 512]) ?? 0;
+      }),
+    grad: false,
+  },
 ];
 
 export const errors: readonly ErrorCase[] = [
@@ -111,9 +176,29 @@ export const errors: readonly ErrorCase[] = [
   {
     op: 'sgd',
     run: () => {
-      const x = tf.zeros([2, 3]);
-      new tf.OptimizerState([x], 1).apply(sgd(0, 0, false)(1), new Map([[x, tf.zeros([3, 2])]]));
+      const x = tf.zeros([2, 3], { requiresGrad: true });
+      x.grad = tf.zeros([3, 2]);
+      new SGD([x]).step();
     },
     says: /\[2, 3\].*\[3, 2\]/,
+  },
+  {
+    op: 'sgd',
+    run: () => {
+      const x = tf.slice(tf.zeros([8]), [4, 8]);
+      x.requiresGrad = true;
+      x.grad = tf.zeros([4]);
+      new SGD([x]).step();
+    },
+    says: /\[4\] is a view/,
+  },
+  {
+    op: 'prepareStep',
+    run: () => {
+      const x = tf.zeros([4], { requiresGrad: true });
+      x.grad = tf.zeros([4]);
+      new SGD([x]).step({ gradScale: tf.zeros([2]) });
+    },
+    says: /f32 \[2\]/,
   },
 ];

@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import type { Step } from '../../autograd/ops/update.ts';
+import { adamwHyper } from '../../kernels/multi-tensor/rules.ts';
 import { Optimizer } from './optimizer.ts';
 import type { ParameterGroup } from './optimizer.ts';
 
@@ -14,14 +14,15 @@ const defaults: AdamWOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weigh
 
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's defaults. Runs on the device, many parameters a dispatch. */
 export class AdamW extends Optimizer<AdamWOptions> {
+  /** `halfCopies`: each step also writes the parameters in f16, for `autocast`. */
   constructor(
     parameters: Iterable<Tensor> | readonly ParameterGroup<AdamWOptions>[],
-    options: Partial<AdamWOptions> = {},
+    { halfCopies, ...options }: Partial<AdamWOptions> & { readonly halfCopies?: boolean } = {},
   ) {
-    super('AdamW', parameters, { ...defaults, ...options }, 2);
+    super('AdamW', parameters, { ...defaults, ...options }, { rule: 'adamw', halfCopies });
   }
 
-  protected override update({ lr, betas, eps, weightDecay }: AdamWOptions, step: number): Step {
-    return { kind: 'adamw', lr, beta1: betas[0], beta2: betas[1], eps, weightDecay, step };
+  protected override hyper({ lr, betas: [beta1, beta2], eps, weightDecay }: AdamWOptions): number[] {
+    return adamwHyper({ lr, beta1, beta2, eps, weightDecay });
   }
 }

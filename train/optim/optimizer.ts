@@ -1,32 +1,51 @@
-import { OptimizerState } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import type { Step } from '../../autograd/ops/update.ts';
+import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import type { GradScaler } from './grad-scaler.ts';
+import { OptimizerState } from './state.ts';
 
 /** Parameters that share options; what a group leaves out is taken from the optimizer's defaults. */
 export type ParameterGroup<Options> = Partial<Options> & { readonly parameters: Iterable<Tensor> };
 
 interface Group<Options> {
   readonly options: Options;
-  readonly state: OptimizerState;
-  /** Updates each parameter has had. */
-  readonly steps: Map<Tensor, number>;
+  readonly parameters: readonly Tensor[];
 }
 
-/** What resuming needs besides the parameters. */
+export interface StepOptions {
+  /** An f32 scalar tensor that the gradients are multiplied by on the way, see `clipCoefficient`. */
+  readonly gradScale?: Tensor;
+  /** Scales the gradients down so that the norm of all of them together does not exceed this, as PyTorch's clip_grad_norm_. */
+  readonly maxNorm?: number;
+  /** Gradients are of a loss that this scaler scaled: they are divided by its scale, and a step with an infinite or NaN gradient is skipped. */
+  readonly scaler?: GradScaler;
+}
+
+/** What resuming needs besides the parameters: numbers of updates, and tensors of moments. */
 export interface OptimizerSnapshot {
-  readonly groups: readonly { readonly steps: readonly number[]; readonly tensors: readonly Tensor[] }[];
+  readonly groups: readonly { readonly steps: Tensor; readonly tensors: readonly Tensor[] }[];
 }
 
-/** Gradient descent over groups of parameters. Subclasses say what one update is. */
+/** How an optimizer works on the device. */
+interface Method {
+  readonly rule: RuleName;
+  /** Also keep f16 copies of the parameters, for mixed precision. */
+  readonly halfCopies?: boolean;
+}
+
+/**
+ * Gradient descent over groups of parameters. Subclasses say what one update is. Hyperparameters and numbers of updates lie on the device, nothing is read
+ * back, and every step is the same dispatches. Small parameters are moved into one buffer, so that they are updated together: make the optimizer before
+ * anything that holds on to their memory.
+ */
 export abstract class Optimizer<Options extends { lr: number }> {
   readonly groups: readonly Group<Options>[];
+  private readonly state: OptimizerState;
 
-  /** `arrays`: numbers remembered for each element. */
   protected constructor(
     name: string,
     parameters: Iterable<Tensor> | readonly ParameterGroup<Options>[],
     defaults: Options,
-    arrays: number,
+    { rule, halfCopies }: Method,
   ) {
     this.groups = asGroups(parameters).map(({ parameters: members, ...options }) => {
       const list = [...new Set(members)];
@@ -38,35 +57,36 @@ export abstract class Optimizer<Options extends { lr: number }> {
         );
       const merged = { ...defaults, ...options } as Options;
       if (!(merged.lr >= 0)) throw new RangeError(`${name}: the learning rate must not be negative, got ${merged.lr}`);
-      return { options: merged, state: new OptimizerState(list, arrays), steps: new Map(list.map((x) => [x, 0])) };
+      return { options: merged, parameters: list };
     });
-    const all = this.groups.flatMap(({ state }) => state.parameters);
+    const all = this.parameters;
     if (new Set(all).size !== all.length) throw new Error(`${name}: a parameter is in two groups`);
+    this.state = new OptimizerState(
+      this.groups.map((group) => group.parameters),
+      rule,
+      { half: halfCopies },
+    );
+    this.sync();
   }
 
-  protected abstract update(options: Options, step: number): Step;
+  /** A group's options as the rule's numbers. */
+  protected abstract hyper(options: Options): number[];
 
   get parameters(): readonly Tensor[] {
-    return this.groups.flatMap(({ state }) => state.parameters);
+    return this.groups.flatMap(({ parameters }) => parameters);
   }
 
-  /**
-   * Updates every parameter that has a gradient. `gradScale`: a scalar tensor that the gradients are multiplied by on the way, see `clipCoefficient`.
-   */
-  step({ gradScale }: { readonly gradScale?: Tensor } = {}): void {
-    for (const { options, state, steps } of this.groups) {
-      // Parameters that were without a gradient for a while have had fewer updates, hence another bias correction.
-      const byStep = new Map<number, Tensor[]>();
-      for (const x of state.parameters) {
-        if (!x.grad) continue;
-        const next = steps.get(x)! + 1;
-        steps.set(x, next);
-        byStep.set(next, [...(byStep.get(next) ?? []), x]);
-      }
-      for (const [step, members] of byStep) {
-        state.apply(this.update(options, step), new Map(members.map((x) => [x, x.grad!])), gradScale);
-      }
-    }
+  /** Updates every parameter that has a gradient. */
+  step({ gradScale, maxNorm, scaler }: StepOptions = {}): void {
+    if (maxNorm !== undefined && !(maxNorm > 0))
+      throw new RangeError(`step: maxNorm must be above 0, got ${maxNorm}; leave it out to clip nothing`);
+    this.sync();
+    this.state.step({ gradScale, maxNorm, scaler });
+  }
+
+  /** The last step's norm of all gradients together, unscaled and not yet clipped: a scalar on the device. Only of steps with maxNorm or a scaler. */
+  get gradNorm(): Tensor {
+    return this.state.result.norm;
   }
 
   /** Forgets the gradients and frees their memory. */
@@ -74,38 +94,43 @@ export abstract class Optimizer<Options extends { lr: number }> {
     for (const x of this.parameters) x.clearGrad();
   }
 
-  /** Learning rate of each group; schedules set it. */
+  /** Learning rate of each group; schedules set it. Reaches the device at once, so that replayed steps see it. */
   set lr(value: number) {
     for (const { options } of this.groups) options.lr = value;
+    this.sync();
   }
 
   get lr(): number {
     return this.groups[0]!.options.lr;
   }
 
-  /** The state behind the parameters, for a checkpoint. */
+  /** The state behind the parameters, for a checkpoint: the device's own tensors, not copies. */
   snapshot(): OptimizerSnapshot {
-    return { groups: this.groups.map(({ state, steps }) => ({ steps: [...steps.values()], tensors: state.tensors })) };
+    return { groups: this.groups.map((_, i) => ({ steps: this.state.counts(i), tensors: this.state.tensors(i) })) };
   }
 
   /** Takes up where a snapshot left off. The groups must hold the same parameters in the same order. */
   restore(snapshot: OptimizerSnapshot): void {
+    const own = this.snapshot().groups;
+    const shapes = ({ steps, tensors }: OptimizerSnapshot['groups'][number]): string =>
+      [steps, ...tensors].map(({ shape }) => shape.join()).join(';');
     const fits =
-      snapshot.groups.length === this.groups.length &&
-      this.groups.every(({ state, steps }, i) => {
-        const saved = snapshot.groups[i]!;
-        const shapes = (tensors: readonly Tensor[]): string => tensors.map(({ shape }) => shape.join()).join(';');
-        return saved.steps.length === steps.size && shapes(saved.tensors) === shapes(state.tensors);
-      });
+      snapshot.groups.length === own.length && own.every((group, i) => shapes(group) === shapes(snapshot.groups[i]!));
     if (!fits)
       throw new Error(
         'optimizer: the saved state belongs to other parameters; resume with the model and options it was saved with',
       );
-    this.groups.forEach(({ state, steps }, i) => {
+    own.forEach(({ steps, tensors }, i) => {
       const saved = snapshot.groups[i]!;
-      state.tensors.forEach((x, k) => x.assign(saved.tensors[k]!));
-      state.parameters.forEach((x, k) => steps.set(x, saved.steps[k]!));
+      steps.assign(saved.steps);
+      tensors.forEach((x, k) => x.assign(saved.tensors[k]!));
     });
+  }
+
+  /** Brings the options, which may have been changed, to the device. */
+  private sync(): void {
+    this.groups.forEach(({ options }, i) => this.state.setHyper(i, this.hyper(options)));
+    this.state.writeHyper();
   }
 }
 

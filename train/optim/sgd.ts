@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import type { Step } from '../../autograd/ops/update.ts';
+import { sgdHyper } from '../../kernels/multi-tensor/rules.ts';
 import { Optimizer } from './optimizer.ts';
 import type { ParameterGroup } from './optimizer.ts';
 
@@ -20,10 +20,10 @@ export class SGD extends Optimizer<SgdOptions> {
     if (merged.nesterov && (merged.momentum <= 0 || merged.dampening !== 0)) {
       throw new RangeError('SGD: nesterov needs a momentum above 0 and no dampening');
     }
-    super('SGD', parameters, merged, 1);
+    super('SGD', parameters, merged, { rule: merged.nesterov ? 'sgd.nesterov' : 'sgd' });
   }
 
-  protected override update(options: SgdOptions, step: number): Step {
-    return { kind: 'sgd', ...options, step };
+  protected override hyper(options: SgdOptions): number[] {
+    return sgdHyper(options);
   }
 }

@@ -1,0 +1,89 @@
+import { controlQuads, groupsPerDispatch, prepare, slotsPerDispatch } from '../../kernels/multi-tensor/prepare.ts';
+import type { ControlLayout, ScalerParams } from '../../kernels/multi-tensor/prepare.ts';
+import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import { sameShape, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { requireF32 } from './collect.ts';
+import type { Collected } from './collect.ts';
+
+interface PrepareAttrs {
+  readonly rule: RuleName;
+  readonly layout: ControlLayout;
+  /** Parameters of each group; they are numbered through. */
+  readonly counts: readonly number[];
+  /** Whether each parameter has a gradient in this step. */
+  readonly active: readonly boolean[];
+  readonly partials: { readonly at: number; readonly count: number } | undefined;
+  readonly maxNorm: number | undefined;
+  readonly scaler: ScalerParams | undefined;
+  readonly gradScale: boolean;
+}
+
+const prepareOp = defineOp<PrepareAttrs>({
+  name: 'prepareStep',
+  infer(inputs, { layout, gradScale, scaler, partials }) {
+    const [control, ...rest] = inputs;
+    requireF32('prepareStep', control!);
+    if (control!.shape[0] !== controlQuads(layout))
+      throw new ShapeError(`prepareStep: control ${show(control!.shape)} must have ${controlQuads(layout)} rows`);
+    const factor = rest[Number(partials !== undefined)];
+    if (gradScale && (factor!.dtype !== 'f32' || !sameShape(factor!.shape, [])))
+      throw new ShapeError(`prepareStep: gradScale must be an f32 scalar, got ${factor!.dtype} ${show(factor!.shape)}`);
+    if (scaler && !sameShape(rest.at(-1)!.shape, [4]))
+      throw new ShapeError(`prepareStep: the scaler's state must be [4], got ${show(rest.at(-1)!.shape)}`);
+    return [];
+  },
+  lower({ emit }, inputs, _, { rule, layout, counts, active, partials, maxNorm, scaler, gradScale }) {
+    const factor = gradScale ? inputs[1 + Number(partials !== undefined)] : undefined;
+    let first = 0;
+    let end = 0;
+    const ranges = counts.map((count, group) => ({ group, from: end, end: (end += count) }));
+    let result: Parameters<typeof prepare>[0]['result'] = { partials, maxNorm, scaler, gradScale: factor?.offset };
+    while (first < active.length) {
+      const begun = ranges.filter((range) => range.end > first && range.from < first + slotsPerDispatch);
+      const groups = begun.slice(0, groupsPerDispatch);
+      const last = Math.min(first + slotsPerDispatch, groups.at(-1)!.end);
+      emit(
+        prepare({ rule, layout, first, active: active.slice(first, last), groups, result }),
+        result ? inputs : [inputs[0]!],
+      );
+      result = undefined;
+      first = last;
+    }
+  },
+  mutates: (inputs, { scaler }) => [inputs[0]!, ...(scaler ? [inputs.at(-1)!] : [])],
+  vjp: 'none',
+});
+
+export interface PrepareOptions extends Omit<PrepareAttrs, 'scaler' | 'gradScale' | 'partials'> {
+  readonly collected: Collected;
+  /** State [4] of a loss scale, and how it moves. */
+  readonly scaler: (ScalerParams & { readonly state: Tensor }) | undefined;
+  /** f32 scalar on the device that the gradients are multiplied by. */
+  readonly gradScale: Tensor | undefined;
+}
+
+/** Decides a step on the device, see the kernel: `control` is [quads, 4]. */
+export function prepareStep(control: Tensor, options: PrepareOptions): void {
+  const { rule, layout, counts, active, maxNorm, collected, scaler, gradScale } = options;
+  const { partials, tensor } = collected;
+  const inputs = [
+    control,
+    ...(partials ? [tensor] : []),
+    ...(gradScale ? [gradScale] : []),
+    ...(scaler ? [scaler.state] : []),
+  ];
+  const { growth, backoff, interval } = scaler ?? {};
+  apply(prepareOp, inputs, {
+    rule,
+    layout,
+    counts,
+    active,
+    maxNorm,
+    partials,
+    scaler: scaler && { growth: growth!, backoff: backoff!, interval: interval! },
+    gradScale: gradScale !== undefined,
+  });
+}

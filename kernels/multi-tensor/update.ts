@@ -1,0 +1,107 @@
+import type { Dispatch } from '../../gpu/dispatch.ts';
+import { kernel, read, u32, write } from '../kernel.ts';
+import { packing } from './collect.ts';
+import { hyperAt, resultAt, slotsAt } from './prepare.ts';
+import type { ControlLayout } from './prepare.ts';
+import { rules } from './rules.ts';
+import type { Rule, RuleName } from './rules.ts';
+import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
+
+/** Parameter and gradient pairs that one dispatch can take beside control, state and, where there are any, f16 copies: by bindings, and by uniform words. */
+export function pairsPerDispatch(maxStorageBuffers: number, half: boolean): number {
+  return Math.min(40, Math.max(1, Math.floor((maxStorageBuffers - 2 - Number(half)) / 2)));
+}
+
+interface Common {
+  readonly rule: RuleName;
+  readonly layout: ControlLayout;
+  readonly group: number;
+  /** Also writes the parameters in f16. */
+  readonly half: boolean;
+}
+
+export interface UpdateParams extends Common {
+  /** Elements of each parameter. Parameters and gradients are row-major f32 from offset 0. */
+  readonly sizes: readonly number[];
+  /** Where each parameter's elements begin in the state (and in the f16 copies), in quads of one array. */
+  readonly starts: readonly number[];
+  /** Each parameter's number in the control buffer. */
+  readonly slots: readonly number[];
+}
+
+const workgroup = 64;
+
+/**
+ * One step for parameters with buffers of their own. Bindings control, state, (half,) then parameter and gradient of each. The state holds quads of its
+ * arrays alternately, so that they take one binding.
+ */
+export function update({ sizes, starts, slots, ...common }: UpdateParams): Dispatch {
+  const { params, total } = segmentEnds(sizes.map(quads));
+  return updateKernel(common, {
+    bindings: sizes.flatMap((_, k) => [write(`x${k}`, 'vec4<f32>'), read(`g${k}`, 'vec4<f32>')]),
+    params: { ...params, ...numbered('start', starts), ...numbered('slot', slots) },
+    total,
+    body: bySegment('id', sizes.length, (k) => step(common, `x${k}[i]`, `g${k}[i]`, `p.start${k} + i`, `p.slot${k}`)),
+  });
+}
+
+export interface UpdatePackedParams extends Common {
+  /** Quads of the parameters together. */
+  readonly quads: number;
+  /** Where their gradients begin in the collected ones, in quads. */
+  readonly gradients: number;
+}
+
+/**
+ * One step for parameters that share one buffer, with their gradients collected the same way. Bindings control, state, (half,) parameters, gradients, and
+ * the parameter's number in the control buffer for each `packing` quads (i32).
+ */
+export function updatePacked({ quads: total, gradients, ...common }: UpdatePackedParams): Dispatch {
+  return updateKernel(common, {
+    bindings: [write('x', 'vec4<f32>'), read('g', 'vec4<f32>'), read('owners', 'i32')],
+    params: { total: u32(total), gradients: u32(gradients) },
+    total,
+    body: `if (id < p.total) { ${step(common, 'x[id]', 'g[p.gradients + id]', 'id', `u32(owners[id / ${packing}u])`)} }`,
+  });
+}
+
+/** WGSL statements that update one quad. */
+function step({ half }: Common, x: string, g: string, s: string, slot: string): string {
+  return `
+let slot = control[p.slots + ${slot}];
+if (slot.w != 0.0) {
+  let s = ${s};
+  let y = update(${x}, ${g} * factor, s, slot.y, slot.z);
+  ${x} = y;
+  ${half ? 'half[s] = vec4<f16>(y);' : ''}
+}`;
+}
+
+function updateKernel(
+  { rule, layout, group, half }: Common,
+  kind: Pick<Parameters<typeof kernel>[0], 'bindings' | 'params' | 'body'> & { readonly total: number },
+): Dispatch {
+  const { name, arrays, update: body }: Rule = rules[rule];
+  const states = Array.from({ length: arrays }, (_, k) => `let s${k} = &state[${arrays}u * s + ${k}u];`);
+  return kernel({
+    name,
+    bindings: [
+      read('control', 'vec4<f32>'),
+      write('state', 'vec4<f32>'),
+      ...(half ? [write('half', 'vec4<f16>')] : []),
+      ...kind.bindings,
+    ],
+    params: { hyper: u32(hyperAt(group)), result: u32(resultAt(layout)), slots: u32(slotsAt(layout)), ...kind.params },
+    workgroup,
+    groups: Math.ceil(kind.total / workgroup),
+    cost: { flops: kind.total * 4 * 12, bytes: kind.total * (16 * (3 + 2 * arrays) + (half ? 8 : 0)) },
+    declarations: `
+fn update(x: vec4<f32>, g: vec4<f32>, s: u32, a: f32, b: f32) -> vec4<f32> {
+let h0 = control[p.hyper];
+let h1 = control[p.hyper + 1u];
+${states.join('\n')}
+${body}
+}`,
+    body: `let factor = control[p.result].z;\n${kind.body}`,
+  });
+}

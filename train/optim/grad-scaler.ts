@@ -1,0 +1,67 @@
+import { mul, slice, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+
+export interface GradScalerOptions {
+  /** First scale of the loss. */
+  readonly initScale?: number;
+  /** Factor of the scale after `growthInterval` good steps in a row. */
+  readonly growthFactor?: number;
+  /** Factor of the scale after a step with an infinite or NaN gradient. */
+  readonly backoffFactor?: number;
+  readonly growthInterval?: number;
+}
+
+/**
+ * Dynamic loss scaling (Micikevicius et al. 2018), with PyTorch's rules and defaults: gradients too small for f16 are lifted by scaling the loss; a step whose
+ * gradients overflow is skipped and halves the scale, a long run of good ones doubles it. All of it is decided on the device, in the optimizer's step:
+ *
+ *     scaler.scale(loss).backward();
+ *     optimizer.step({ scaler, maxNorm: 1 });
+ *
+ * One scaler serves one optimizer.
+ */
+export class GradScaler {
+  readonly growth: number;
+  readonly backoff: number;
+  readonly interval: number;
+  /** f32 [4] on the device: scale, good steps in a row, 1 if the last step was skipped, steps skipped in all. */
+  readonly state: Tensor;
+
+  constructor({
+    initScale = 2 ** 16,
+    growthFactor = 2,
+    backoffFactor = 0.5,
+    growthInterval = 2000,
+  }: GradScalerOptions = {}) {
+    if (!(initScale > 0)) throw new RangeError(`GradScaler: initScale must be above 0, got ${initScale}`);
+    if (!(growthFactor > 1)) throw new RangeError(`GradScaler: growthFactor must be above 1, got ${growthFactor}`);
+    if (!(backoffFactor > 0 && backoffFactor < 1))
+      throw new RangeError(`GradScaler: backoffFactor must lie between 0 and 1, got ${backoffFactor}`);
+    if (!(Number.isInteger(growthInterval) && growthInterval > 0))
+      throw new RangeError(`GradScaler: growthInterval must be a whole number above 0, got ${growthInterval}`);
+    this.growth = growthFactor;
+    this.backoff = backoffFactor;
+    this.interval = growthInterval;
+    this.state = tensor([initScale, 0, 0, 0]).keep();
+  }
+
+  /** loss times the scale, f32. */
+  scale(loss: Tensor): Tensor {
+    return mul(loss, slice(this.state, 0));
+  }
+
+  /** The scale that the next loss is multiplied by: a scalar on the device, as are the others; `await scaler.found.item()` reads one. */
+  get current(): Tensor {
+    return slice(this.state, 0);
+  }
+
+  /** 1 if the last step was skipped, since a gradient was infinite or NaN. */
+  get found(): Tensor {
+    return slice(this.state, 2);
+  }
+
+  /** Steps skipped so far. */
+  get skipped(): Tensor {
+    return slice(this.state, 3);
+  }
+}
