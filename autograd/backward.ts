@@ -1,3 +1,4 @@
+import { withCasting } from './casting.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { add } from './ops/arithmetic.ts';
 import { addAssign } from './ops/assign.ts';
@@ -126,7 +127,8 @@ function walk(
     if (route && !route.leadsOn(node)) continue;
     const grads = node.outputSpecs.map((spec, i) => given[i] ?? zeros(spec.shape, { dtype: spec.dtype }));
     const edges = node.edges.map((edge) => (edge && (!route || route.takes(edge)) ? edge : undefined));
-    const partials = node.vjp(contextOf(node, grads, edges));
+    // A rule knows the types it wants: autocast is for what users write.
+    const partials = withCasting(undefined, () => node.vjp(contextOf(node, grads, edges)));
     edges.forEach((edge, i) => {
       const partial = partials[i];
       if (edge && partial) {

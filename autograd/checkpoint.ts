@@ -1,4 +1,5 @@
 import { inOwnRegion } from './capture.ts';
+import { casting, withCasting } from './casting.ts';
 import { enableGrad, isGradEnabled } from './grad-mode.ts';
 import { HeldTensors } from './graph.ts';
 import type { SavedTensors } from './graph.ts';
@@ -8,7 +9,7 @@ import { withSaver } from './saving.ts';
 /**
  * Runs fn without keeping what its backward pass needs, and computes that again when backward gets there: memory for time (Chen et al. 2016, "Training
  * deep nets with sublinear memory cost"). The second run draws the same random numbers. fn may use tensors and parameters from outside; it must be
- * deterministic otherwise and must not change state.
+ * deterministic otherwise and must not change state. Both run under the `autocast` of the first.
  */
 export function checkpoint<T>(fn: () => T): T {
   if (!isGradEnabled()) return fn();
@@ -20,6 +21,7 @@ export function checkpoint<T>(fn: () => T): T {
 class Region {
   private readonly fn: () => unknown;
   private readonly random: ReturnType<typeof randomState>;
+  private readonly casting = casting();
   private count = 0;
   private again: HeldTensors[] | undefined;
 
@@ -47,7 +49,7 @@ class Region {
           filled.push(held);
           return held;
         },
-        () => inOwnRegion(() => enableGrad(this.fn)),
+        () => withCasting(this.casting?.again(), () => inOwnRegion(() => enableGrad(this.fn))),
       );
     } finally {
       setRandomState(now);

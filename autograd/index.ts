@@ -29,6 +29,8 @@ export { tril, triu } from './ops/triangular.ts';
 export { unfold } from './ops/unfold.ts';
 export { detectAnomaly, setAnomalyLabel } from './anomaly.ts';
 export type { Anomaly } from './anomaly.ts';
+export { autocast, isAutocasting } from './autocast.ts';
+export type { AutocastOptions } from './autocast.ts';
 export { backward, grad } from './backward.ts';
 export { checkpoint } from './checkpoint.ts';
 export { guarded } from './capture.ts';

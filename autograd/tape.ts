@@ -1,4 +1,5 @@
 import { currentRegion, recording } from './capture.ts';
+import { casting } from './casting.ts';
 import { isGradEnabled } from './grad-mode.ts';
 import { GradNode } from './graph.ts';
 import { lowerEntry } from './lowering.ts';
@@ -35,8 +36,9 @@ export function observe(observer: Observer): () => void {
 }
 
 /** Appends one application to the tape: checks it, executes it, and records how to differentiate it where that is asked for. */
-export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor[] {
+export function apply<A>(op: Op<A>, given: readonly Tensor[], attrs: A): Tensor[] {
   const name = nameOf(op, attrs);
+  const inputs = casting()?.inputs(name, given) ?? given;
   for (const x of inputs) checkAlive(name, x);
   const specs: readonly Spec[] = op.infer(inputs, attrs);
   const outputs = specs.map(({ shape, dtype }) => emptyTensor(shape, dtype, name));
@@ -67,10 +69,10 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attrs: A): Tensor
   return outputs;
 }
 
-/** Appends a view: the result shares the input's storage. */
-export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A): Tensor {
+/** Appends a view: the result shares the input's storage, or that of a copy of it. */
+export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = x): Tensor {
   checkAlive(op.name, x);
-  const y = new Tensor(x.storage, x.dtype, op.view(x, attrs));
+  const y = new Tensor(home.storage, home.dtype, op.view(x, attrs));
   if (isGradEnabled() && x.requiresGrad) {
     const node = new GradNode(op.name, position++, op.vjp as Vjp<unknown>, attrs, [x], [y], saveFor({}, [x], [y]));
     link(y, node, 0);

@@ -28,10 +28,10 @@ export function cast(x: Tensor, dtype: Dtype): Tensor {
 }
 
 /** Sums over `axes`; the other axes stay. */
-const sumOp = defineOp<{ axes: readonly number[] }>({
+const sumOp = defineOp<{ axes: readonly number[]; dtype?: Dtype }>({
   name: 'sum',
-  infer: ([x], { axes }) => [
-    { shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: promote(x!.dtype, 'i32') },
+  infer: ([x], { axes, dtype }) => [
+    { shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: dtype ?? promote(x!.dtype, 'i32') },
   ],
   lower(lowering, [x], [y], { axes }) {
     if (x!.size === 0) fillInto(lowering, y!, 0);
@@ -41,7 +41,7 @@ const sumOp = defineOp<{ axes: readonly number[] }>({
   vjp: ({ g, specs, attrs: { axes } }) => {
     const { shape } = specs[0]!;
     const kept = shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
-    return [expand(reshape(g, kept), shape)];
+    return [expand(reshape(cast(g, specs[0]!.dtype), kept), shape)];
   },
 });
 
@@ -80,14 +80,14 @@ export function expand(x: Tensor, shape: readonly number[]): Tensor {
   return sameShape(full, x.shape) ? x : applyView(expandOp, x, { shape: full });
 }
 
-/** Sums out what broadcasting to g's shape repeated: the adjoint of broadcasting. */
-export function sumTo(g: Tensor, shape: readonly number[]): Tensor {
-  if (sameShape(g.shape, shape)) return g;
+/** Sums out what broadcasting to g's shape repeated: the adjoint of broadcasting. The result is of type `dtype`, rounded once. */
+export function sumTo(g: Tensor, shape: readonly number[], dtype = g.dtype): Tensor {
+  if (sameShape(g.shape, shape)) return cast(g, dtype);
   const missing = g.ndim - shape.length;
   const axes = g.shape.flatMap((length, axis) =>
     axis < missing || (shape[axis - missing] === 1 && length !== 1) ? [axis] : [],
   );
-  if (axes.length === 0) return reshape(g, shape);
-  const [y] = apply(sumOp, [g], { axes });
+  if (axes.length === 0) return reshape(cast(g, dtype), shape);
+  const [y] = apply(sumOp, [g], dtype === g.dtype ? { axes } : { axes, dtype });
   return reshape(y!, shape);
 }

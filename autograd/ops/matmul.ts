@@ -7,7 +7,7 @@ import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
-import { cast, sum, sumTo } from './broadcast.ts';
+import { cast, sumTo } from './broadcast.ts';
 import { fillInto } from './fill.ts';
 import { transpose } from './movement.ts';
 import { reshape, unsqueeze } from './reshape.ts';
@@ -26,7 +26,7 @@ const matmulOp: Op<null> = defineOp<null>({
   fuses: { epilogue: true },
   saves: { inputs: [0, 1] },
   vjp({ g, input, specs, needs }) {
-    const to = (full: Tensor, i: number): Tensor => cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);
+    const to = (full: Tensor, i: number): Tensor => sumTo(full, specs[i]!.shape, specs[i]!.dtype);
     const da = needs(0) ? to(productLike(input(0), g, transpose(input(1))), 0) : null;
     const needsBias = specs.length === 3 && needs(2);
     if (needs(1) && needsBias && g.ndim === 2) {
@@ -35,8 +35,7 @@ const matmulOp: Op<null> = defineOp<null>({
     }
     const db = needs(1) ? to(productLike(input(1), transpose(input(0)), g), 1) : null;
     if (specs.length < 3) return [da, db];
-    const rows = g.shape.slice(0, -1).map((_, axis) => axis);
-    return [da, db, needsBias ? cast(sum(g, rows), specs[2]!.dtype) : null];
+    return [da, db, needsBias ? to(g, 2) : null];
   },
 });
 

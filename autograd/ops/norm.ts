@@ -1,6 +1,8 @@
 import { norm as normKernel, normBackward } from '../../kernels/norm.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
+import { autocastStore } from '../casting.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, show } from '../dtypes.ts';
 import { sourceOf } from '../lowering.ts';
@@ -18,18 +20,20 @@ import { unsqueeze } from './reshape.ts';
 interface NormAttrs {
   readonly centre: boolean;
   readonly epsilon: number;
+  /** Type that the result is stored in, default the input's. Everything is computed in f32. */
+  readonly output?: Dtype;
 }
 
 /** Inputs x [..., cols], (weight [cols],) (bias [cols]); outputs y and stats [..., 2]: mean and reciprocal deviation of each row. */
 const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNorm' : 'rmsNorm'),
-  infer([x, weight, bias], { centre }) {
+  infer([x, weight, bias], { centre, output }) {
     const name = centre ? 'layerNorm' : 'rmsNorm';
     requireFloat(name, x!);
     if (x!.shape.length === 0) throw new ShapeError(`${name}: needs at least one axis to normalise, got a scalar`);
     for (const parameter of [weight, bias]) checkParameter(name, x!, parameter);
     return [
-      { shape: x!.shape, dtype: x!.dtype },
+      { shape: x!.shape, dtype: output ?? x!.dtype },
       { shape: [...x!.shape.slice(0, -1), 2], dtype: 'f32' },
     ];
   },
@@ -58,7 +62,7 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
     const [dx] = needs(0) ? apply(normBackwardOp, [g, x, stats, ...(weight ? [weight] : [])], attrs) : [null];
     if (!weight) return [dx!];
     const dw = needs(1) ? cast(sumTo(mul(g, normalised(x, attrs, stats)), weight.shape), weight.dtype) : null;
-    return [dx!, dw, ...(specs.length > 2 ? [cast(sumTo(g, specs[2]!.shape), specs[2]!.dtype)] : [])];
+    return [dx!, dw, ...(specs.length > 2 ? [sumTo(g, specs[2]!.shape, specs[2]!.dtype)] : [])];
   },
 });
 
@@ -88,7 +92,7 @@ const normBackwardOp = defineOp<NormAttrs>({
     const { rstd, xhat } = standardise(x!, attrs);
     const along = mul(xhat, mean(mul(h, xhat), -1, { keepDims: true }));
     const centred = attrs.centre ? sub(h, mean(h, -1, { keepDims: true })) : h;
-    return [mul(rstd, sub(centred, along))];
+    return [cast(mul(rstd, sub(centred, along)), x!.dtype)];
   }),
 });
 
@@ -100,8 +104,7 @@ function checkParameter(name: string, x: Spec, parameter: Spec | undefined): voi
       `${name}: weight and bias of ${show(x.shape)} must be [${cols ?? ''}], got ${show(parameter.shape)}`,
     );
   }
-  if (parameter.dtype !== x.dtype)
-    throw new ShapeError(`${name}: weight and bias must be ${x.dtype} like the input, got ${parameter.dtype}`);
+  requireFloat(name, parameter);
 }
 
 /** The normalised rows and their reciprocal deviation, in ops on x. */
@@ -121,10 +124,11 @@ function normalised(x: Tensor, attrs: NormAttrs, stats: Tensor): Tensor {
 /** Layer normalisation over the last axis (Ba et al. 2016): (x - mean) / sqrt(variance + epsilon) * weight + bias. */
 export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
   if (bias && !weight) throw new ShapeError('layerNorm: a bias needs a weight');
-  return apply(normOp, [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])], { centre: true, epsilon })[0]!;
+  const inputs = [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])];
+  return apply(normOp, inputs, { centre: true, epsilon, output: autocastStore() })[0]!;
 }
 
 /** Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * weight. */
 export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
-  return apply(normOp, [x, ...(weight ? [weight] : [])], { centre: false, epsilon })[0]!;
+  return apply(normOp, [x, ...(weight ? [weight] : [])], { centre: false, epsilon, output: autocastStore() })[0]!;
 }

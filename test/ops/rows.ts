@@ -57,6 +57,8 @@ const rmsNorm = (inputs: readonly InputSpec[], more: Partial<OpCase> = {}, epsil
   covers: more.second ? ['rmsNormBackward', 'alias'] : [],
   ...more,
 });
+/** Computes in f32 and stores f16. */
+const autocast = (c: OpCase): OpCase => ({ ...c, note: 'autocast', run: (...x) => tf.autocast(() => c.run(...x)) });
 
 export const cases: readonly OpCase[] = [
   ...(['softmax', 'logSoftmax'] as const).flatMap((op) => [
@@ -89,6 +91,15 @@ export const cases: readonly OpCase[] = [
   layerNorm([f32([2, 6])], { note: 'epsilon 0.1' }, 0.1),
   layerNorm([f16([3, 6]), f16([6]), f16([6])], { strided: false, loose: 4 }), // the weight's gradient adds up rounded products
   layerNorm([f16([3, 8]), f16([8]), f16([8])], { strided: false, loose: 4 }),
+  // Parameters stay f32 in mixed precision, whatever the input.
+  layerNorm([f16([3, 6]), f32([6]), f32([6])], { loose: 4 }),
+  layerNorm([f16([3, 8]), f32([8]), f32([8])], { loose: 4 }),
+  layerNorm([f32([3, 8]), f16([8]), f16([8])], { loose: 4 }),
+  autocast(layerNorm([f32([3, 5]), f32([5]), f32([5])])),
+  autocast(layerNorm([f32([3, 8]), f32([8]), f32([8])])),
+  autocast(layerNorm([f16([3, 8]), f32([8]), f32([8])], { loose: 4 })),
+  autocast(rmsNorm([f32([3, 8]), f32([8])])),
+  rmsNorm([f16([3, 5]), f32([5])], { loose: 4 }),
   rmsNorm([f32([3, 5]), f32([5])], { second: true }),
   rmsNorm([f32([3, 5])], { second: true, note: 'bare' }),
   rmsNorm([f32([2, 3, 8]), f32([8])]),

@@ -1,5 +1,6 @@
 import { noGrad, tensor, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { keepHalfCopy } from '../../autograd/half-copies.ts';
 import { collectGradients } from '../../autograd/ops/collect.ts';
 import { packedQuads, packing } from '../../kernels/multi-tensor/collect.ts';
 import { quads } from '../../kernels/multi-tensor/segments.ts';
@@ -34,6 +35,13 @@ export class Chunk {
     this.state = zeros([total, 4 * arrays]).keep();
     this.copies = half ? zeros([total, 4], { dtype: 'f16' }).keep() : undefined;
   }
+
+  /** Fills the f16 copies, and lets `autocast` use them. Parameters must not move after this. */
+  offerCopies(): this {
+    const { copies } = this;
+    if (copies) this.parameters.forEach((x, i) => keepHalfCopy(x, copies, 4 * this.starts[i]!));
+    return this;
+  }
 }
 
 /** Small parameters, moved into one buffer so that they take one binding together. */
@@ -50,6 +58,11 @@ export class Bundle extends Chunk {
     parameters.forEach((x, i) => x.moveInto(this.packed, 4 * starts[i]!));
     const owners = parameters.flatMap(({ size }, i) => new Array<number>(packedQuads(size) / packing).fill(slots[i]!));
     this.owners = tensor(owners, { dtype: 'i32' }).keep();
+  }
+
+  override offerCopies(): this {
+    if (this.copies) keepHalfCopy(this.packed, this.copies, 0);
+    return this;
   }
 
   /** Another optimizer made later moves the parameters into its own buffer. */
@@ -74,7 +87,7 @@ export function arrange(parameters: readonly Tensor[], first: number, arrays: nu
   return [
     ...runs(bundled, Infinity).map((run) => new Bundle(run, arrays, half)),
     ...runs(rest, pairs(half)).map((run) => new Chunk(run, arrays, half)),
-  ];
+  ].map((chunk) => chunk.offerCopies());
 }
 
 /** Cuts a list after `most` members or `chunkBytes`. */

@@ -1,6 +1,7 @@
 import { scope, zeros } from '../../autograd/index.ts';
 import { overwrite } from '../../autograd/create.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { updateHalfCopies } from '../../autograd/half-copies.ts';
 import { collectGradients } from '../../autograd/ops/collect.ts';
 import { prepareStep } from '../../autograd/ops/prepare-step.ts';
 import type { PrepareOptions } from '../../autograd/ops/prepare-step.ts';
@@ -113,9 +114,10 @@ export class OptimizerState {
         );
         if (moved.length === 0) continue;
         const where = { rule, layout, group, control, state, copies };
-        if (chunk instanceof Bundle)
+        updateHalfCopies(chunk instanceof Bundle ? [chunk.packed] : moved.map(({ x }) => x), () => {
+          if (!(chunk instanceof Bundle)) return updateParameters(where, moved);
           updatePackedParameters(where, chunk, collected.tensor, places.get(parameters[0]!)!);
-        else updateParameters(where, moved);
+        });
       }
     });
   }

@@ -1,0 +1,92 @@
+import { inHalf, inSingle } from './autocast-table.ts';
+import { casting, withCasting } from './casting.ts';
+import type { Casting } from './casting.ts';
+import { noGrad } from './grad-mode.ts';
+import { halfCopy } from './half-copies.ts';
+import { defineView } from './op.ts';
+import { cast } from './ops/broadcast.ts';
+import type { Storage } from './storage.ts';
+import { applyView } from './tape.ts';
+import { isFloat, Tensor } from './tensor.ts';
+
+export interface AutocastOptions {
+  /** 'f32' turns it off inside. */
+  readonly dtype?: 'f16' | 'f32';
+}
+
+/**
+ * Mixed precision (Micikevicius et al. 2018; torch.autocast): inside fn, products (linear, matmul, convolutions, attention) take f16 operands, adding up in
+ * f32, and give f16; norms, softmax, losses and sums compute in f32; see autocast-table.ts. Parameters stay f32, and so do their gradients: their f16 copies
+ * are made once, or kept by an optimizer with `halfCopies`. Call backward outside, and lift small gradients with a `GradScaler`:
+ *
+ *     const loss = autocast(() => crossEntropy(model.forward(x), y));
+ *     scaler.scale(loss).backward();
+ *     optimizer.step({ scaler });
+ */
+export function autocast<T>(fn: () => T, { dtype = 'f16' }: AutocastOptions = {}): T {
+  const result = withCasting(dtype === 'f16' ? (casting() ?? new ToHalf()) : undefined, fn);
+  if (result instanceof Promise) throw new Error('autocast: takes a synchronous function; await outside of it');
+  return result;
+}
+
+/** Whether products take f16 operands now. */
+export function isAutocasting(): boolean {
+  return casting() !== undefined;
+}
+
+/** The same elements in another storage, in f16. */
+const halfOp = defineView<{ readonly strides: readonly number[]; readonly offset: number }>({
+  name: 'half',
+  view: ({ shape }, { strides, offset }) => ({ shape, strides, offset }),
+  vjp: ({ g }) => [cast(g, 'f32')],
+});
+
+class ToHalf implements Casting {
+  readonly store = 'f16';
+  /** f16 copies of runs of memory, by `offset:length`: a weight is converted once, whatever views of it are used how often. */
+  private readonly copies = new WeakMap<Storage, Map<string, { readonly copy: Tensor; readonly version: number }>>();
+
+  inputs(name: string, inputs: readonly Tensor[]): readonly Tensor[] {
+    const count = inHalf[name];
+    if (count !== undefined) return inputs.map((x, i) => (i < count ? this.#half(x) : x));
+    if (inSingle.has(name)) return inputs.map((x) => (isFloat(x.dtype) ? cast(x, 'f32') : x));
+    return inputs;
+  }
+
+  /** The copies belong to one run: a checkpoint's second one makes its own, and frees them. */
+  again(): Casting {
+    return new ToHalf();
+  }
+
+  #half(x: Tensor): Tensor {
+    if (x.dtype !== 'f32') return x;
+    const y = halfCopy(x) ?? this.#copyOf(x);
+    return y ? applyView(halfOp, x, y, y) : cast(x, 'f16');
+  }
+
+  /** x from a copy of the run of memory that its elements fill; undefined where they leave gaps or repeat. */
+  #copyOf({ storage, shape, strides, offset, size }: Tensor): Tensor | undefined {
+    if (!isPermuted(shape, strides)) return undefined;
+    const runs = this.copies.get(storage) ?? new Map<string, { copy: Tensor; version: number }>();
+    this.copies.set(storage, runs);
+    const key = `${offset}:${size}`;
+    let known = runs.get(key);
+    if (known?.version !== storage.version || known.copy.storage.isFreed) {
+      const run = new Tensor(storage, 'f32', { shape: [size], strides: [1], offset });
+      known = { copy: noGrad(() => cast(run, 'f16')), version: storage.version };
+      runs.set(key, known);
+    }
+    return new Tensor(known.copy.storage, 'f16', { shape, strides, offset: 0 });
+  }
+}
+
+/** Whether elements fill a run of memory, in whatever order of the axes. */
+function isPermuted(shape: readonly number[], strides: readonly number[]): boolean {
+  let expected = 1;
+  const axes = shape.map((length, axis) => ({ length, stride: strides[axis]! })).filter(({ length }) => length !== 1);
+  for (const { length, stride } of axes.sort((a, b) => a.stride - b.stride)) {
+    if (stride !== expected) return false;
+    expected *= length;
+  }
+  return true;
+}
