@@ -87,7 +87,7 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
       inputs,
       result,
       grads,
-      guards: tape.guards,
+      guards: [...tape.guards, inPlace(tape.entries, inputs)],
       draws: { first: random.stream, count },
     };
   } finally {
@@ -95,6 +95,14 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
     setRandomState(random);
     retire(tape, inputs);
   }
+}
+
+/** Tensors from outside are used where they are: freed ones, or parameters that an optimizer made later has moved, must be captured anew. */
+function inPlace(entries: readonly Entry[], inputs: readonly Tensor[]): Guard {
+  const own = new Set([...entries.flatMap(({ outputs }) => outputs), ...inputs].map(({ storage }) => storage));
+  const used = new Set(entries.flatMap((entry) => entry.inputs.map(({ storage }) => storage)));
+  const outside = [...used].filter((storage) => !own.has(storage) && !storage.isFreed);
+  return { what: 'a tensor from outside was in its place', holds: () => outside.every(({ isFreed }) => !isFreed) };
 }
 
 function checkInputs(inputs: readonly Tensor[], entries: readonly Entry[]): void {

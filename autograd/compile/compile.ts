@@ -1,4 +1,5 @@
 import { recording } from '../capture.ts';
+import { casting } from '../casting.ts';
 import { tensor } from '../create.ts';
 import { isGradEnabled, noGrad } from '../grad-mode.ts';
 import { clone } from '../ops/reshape.ts';
@@ -57,7 +58,7 @@ export function compile<Args extends readonly unknown[], Result>(
   let captures = 0;
 
   const find = (structure: string, inputs: readonly Tensor[]): Program => {
-    const key = `${structure}|${isGradEnabled() ? '' : 'noGrad'}|${inputs.map(specOf).join('|')}`;
+    const key = `${structure}|${isGradEnabled() ? '' : 'noGrad'}${casting() ? 'autocast' : ''}|${inputs.map(specOf).join('|')}`;
     const at = cache.findIndex((cached) => cached.key === key && broken(cached.program) === undefined);
     if (at >= 0) {
       const [found] = cache.splice(at, 1);
@@ -114,7 +115,9 @@ function reason({ key, program }: Cached, now: string): string {
   const [before, after] = [key.split('|'), now.split('|')];
   const at = before.findIndex((part, i) => part !== after[i]);
   if (before.length !== after.length || at < 1) return 'the arguments have another structure';
-  return at === 1 ? 'recording of gradients was switched' : `input ${at - 2} is ${after[at]} instead of ${before[at]}`;
+  return at === 1
+    ? 'noGrad or autocast around it was switched'
+    : `input ${at - 2} is ${after[at]} instead of ${before[at]}`;
 }
 
 /** Programs read their arguments from the beginning of a buffer, in row-major order. */

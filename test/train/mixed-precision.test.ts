@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { autocast, dropout, manualSeed, mul, scope, sum, tensor } from '../../autograd/index.ts';
+import { autocast, compile, dropout, manualSeed, mul, scope, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { observe } from '../../autograd/tape.ts';
 import { acquire } from '../../gpu/index.ts';
@@ -38,23 +38,32 @@ const config = BertConfig.create({
   attentionProbsDropoutProb: 0,
 });
 
-async function losses(mixed: boolean, steps: number): Promise<{ losses: number[]; scaler: GradScaler }> {
+async function losses(
+  mixed: boolean,
+  steps: number,
+  compiled = false,
+): Promise<{ losses: number[]; scaler: GradScaler; captures: string[] }> {
   manualSeed(5);
   const model = new BertForSequenceClassification(config);
   const optimizer = new AdamW(decayGroups(model.namedParameters(), 0.01), { lr: 2e-3, halfCopies: mixed });
   const scaler = new GradScaler();
   const data = examples(64);
+  const captures: string[] = [];
   const seen: number[] = [];
-  for (let i = 0; i < steps; i++) {
-    using _ = scope();
-    const batch = collate(data.slice((i % 4) * 16, (i % 4) * 16 + 16), 0);
+  const run = (batch: ReturnType<typeof collate>): Tensor => {
     const loss = mixed ? autocast(() => model.forward(batch).loss!) : model.forward(batch).loss!;
     (mixed ? scaler.scale(loss) : loss).backward();
     optimizer.step(mixed ? { scaler, maxNorm: 1 } : { maxNorm: 1 });
     optimizer.zeroGrad();
-    seen.push(await loss.item());
+    return loss;
+  };
+  const step = compiled ? compile(run, { log: (line) => captures.push(line) }) : run;
+  for (let i = 0; i < steps; i++) {
+    using _ = scope();
+    optimizer.lr = 2e-3 * (1 - i / 100);
+    seen.push(await step(collate(data.slice((i % 4) * 16, (i % 4) * 16 + 16), 0)).item());
   }
-  return { losses: seen, scaler };
+  return { losses: seen, scaler, captures };
 }
 
 if (target.f16) {
@@ -68,6 +77,19 @@ if (target.f16) {
     single.losses.slice(0, 24 - skipped).forEach((loss, i) => {
       const error = Math.abs(half.losses[i + skipped]! - loss);
       if (!(error <= 0.03)) assert.unreachable(`step ${i}: ${half.losses[i + skipped]} in f16, ${loss} in f32`);
+    });
+  });
+}
+
+for (const mixed of target.f16 ? [false, true] : [false]) {
+  test(`a compiled step in ${mixed ? 'f16' : 'f32'} replays what changes from step to step`, async () => {
+    const [replayed, immediate] = [await losses(mixed, 12, true), await losses(mixed, 12)];
+    assert.equal(replayed.captures, []);
+    assert.is(await replayed.scaler.skipped.item(), await immediate.scaler.skipped.item());
+    immediate.losses.forEach((loss, i) => {
+      const error = Math.abs(replayed.losses[i]! - loss);
+      // Fusion keeps numbers in f32 that are rounded to f16 otherwise.
+      if (!(error <= (mixed ? 0.02 : 1e-4))) assert.unreachable(`step ${i}: ${replayed.losses[i]}, immediate ${loss}`);
     });
   });
 }

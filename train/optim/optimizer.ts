@@ -1,3 +1,4 @@
+import { refuseWhileCapturing } from '../../autograd/capture.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
 import type { GradScaler } from './grad-scaler.ts';
@@ -47,6 +48,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
     defaults: Options,
     { rule, halfCopies }: Method,
   ) {
+    refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
     this.groups = asGroups(parameters).map(({ parameters: members, ...options }) => {
       const list = [...new Set(members)];
       const frozen = list.find((x) => !x.requiresGrad);

@@ -114,10 +114,12 @@ export class OptimizerState {
         );
         if (moved.length === 0) continue;
         const where = { rule, layout, group, control, state, copies };
-        updateHalfCopies(chunk instanceof Bundle ? [chunk.packed] : moved.map(({ x }) => x), () => {
-          if (!(chunk instanceof Bundle)) return updateParameters(where, moved);
-          updatePackedParameters(where, chunk, collected.tensor, places.get(parameters[0]!)!);
-        });
+        const update = (): void =>
+          chunk instanceof Bundle
+            ? updatePackedParameters(where, chunk, collected.tensor, places.get(parameters[0]!)!)
+            : updateParameters(where, moved);
+        if (copies) updateHalfCopies(copies, update);
+        else update();
       }
     });
   }
