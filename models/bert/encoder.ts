@@ -3,6 +3,7 @@ import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { Linear } from '../nn/linear.ts';
+import type { EncoderOutput } from '../outputs.ts';
 import { BertAttention, BertOutput } from './attention.ts';
 import type { Attended } from './attention.ts';
 import type { BertConfig } from './config.ts';
@@ -45,13 +46,6 @@ export class BertLayer extends Module {
     const { hidden, weights } = this.attention.forward(x, mask, outputWeights); // (B, T, D)
     return { hidden: this.output.forward(this.intermediate.forward(hidden), hidden), weights };
   }
-}
-
-export interface EncoderOutput {
-  readonly lastHiddenState: Tensor;
-  /** The embeddings and the output of each layer. */
-  readonly hiddenStates?: readonly Tensor[];
-  readonly attentions?: readonly Tensor[];
 }
 
 export class BertEncoder extends Module {

@@ -5,7 +5,6 @@ export { BertForMaskedLM } from './masked-lm.ts';
 export { BertModel, BertPreTrainedModel } from './model.ts';
 export type { BertModelOutput } from './model.ts';
 export { BertForNextSentencePrediction } from './next-sentence-prediction.ts';
-export type { HeadOutput } from './outputs.ts';
 export { BertForPreTraining } from './pre-training.ts';
 export type { PreTrainingOutput } from './pre-training.ts';
 export { BertForQuestionAnswering } from './question-answering.ts';

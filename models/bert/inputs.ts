@@ -1,60 +1,18 @@
-import { knownRange } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { showShape } from '../names.ts';
+import { checkRange, checkShape, checkTokenInputs } from '../inputs.ts';
+import type { TokenInputs } from '../inputs.ts';
 import type { BertConfig } from './config.ts';
 
-/** What every BERT takes. `tokenizer.encode` gives the first three. */
-export interface BertInputs {
-  /** Token numbers, [B, T]. */
-  readonly inputIds: Tensor;
-  /** 1 (or true) for tokens to attend to, 0 for padding: [B, T], or [B, T, T] for each query. Default: all. */
-  readonly attentionMask?: Tensor;
+/** What every BERT takes. `tokenizer.encode` gives inputIds, attentionMask and tokenTypeIds. */
+export interface BertInputs extends TokenInputs {
   /** Which of two texts a token belongs to, [B, T]. Default: 0. */
   readonly tokenTypeIds?: Tensor;
-  /** [T] or [B, T]. Default: 0, 1, ... */
-  readonly positionIds?: Tensor;
-  /** Return what each layer computed. */
-  readonly outputHiddenStates?: boolean;
-  /** Return the attention weights of each layer. */
-  readonly outputAttentions?: boolean;
 }
 
 /** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */
-export function checkInputs(
-  { inputIds, attentionMask, tokenTypeIds, positionIds }: BertInputs,
-  config: BertConfig,
-): void {
-  if (inputIds.ndim !== 2 || inputIds.size === 0) {
-    throw new Error(
-      `inputIds must be [batch, tokens] and not empty, got ${showShape(inputIds.shape)}; encode a list of texts`,
-    );
-  }
-  const [batch, length] = inputIds.shape as [number, number];
-  const { maxPositionEmbeddings, typeVocabSize, vocabSize } = config;
-  if (length > maxPositionEmbeddings) {
-    throw new Error(
-      `${length} tokens are more than the model's ${maxPositionEmbeddings} positions; encode with { truncation: true, maxLength: ${maxPositionEmbeddings} }`,
-    );
-  }
-  const same = [batch, length];
-  checkShape('tokenTypeIds', tokenTypeIds, [same]);
-  checkShape('positionIds', positionIds, [same, [length], [1, length]]);
-  checkShape('attentionMask', attentionMask, [same, [batch, length, length]]);
-  checkRange('token id', inputIds, vocabSize, 'the vocabulary', 'use the tokenizer the model was trained with');
-  checkRange('token type', tokenTypeIds, typeVocabSize, 'the token types', 'leave tokenTypeIds out');
-  checkRange('position', positionIds, maxPositionEmbeddings, 'the positions', 'leave positionIds out');
-}
-
-function checkShape(name: string, x: Tensor | undefined, allowed: readonly (readonly number[])[]): void {
-  if (!x || allowed.some((shape) => shape.join() === x.shape.join())) return;
-  throw new Error(
-    `${name} is ${showShape(x.shape)}, to match inputIds it must be ${allowed.map(showShape).join(' or ')}`,
-  );
-}
-
-function checkRange(what: string, x: Tensor | undefined, count: number, table: string, mend: string): void {
-  const range = x && knownRange(x);
-  if (!range || (range[0] >= 0 && range[1] < count)) return;
-  const bad = range[1] >= count ? range[1] : range[0];
-  throw new Error(`${what} ${bad} is outside ${table} of this model, 0 to ${count - 1}; ${mend}`);
+export function checkInputs(inputs: BertInputs, config: BertConfig): void {
+  const { vocabSize, maxPositionEmbeddings, typeVocabSize } = config;
+  checkTokenInputs(inputs, { vocabSize, positions: maxPositionEmbeddings });
+  checkShape('tokenTypeIds', inputs.tokenTypeIds, [inputs.inputIds.shape]);
+  checkRange('token type', inputs.tokenTypeIds, typeVocabSize, 'the token types', 'leave tokenTypeIds out');
 }

@@ -1,11 +1,11 @@
 import type { Tensor } from '../../autograd/index.ts';
+import { tokenLoss } from '../nn/token-loss.ts';
 import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
-import { internalsOf } from './outputs.ts';
-import type { HeadOutput } from './outputs.ts';
+import { internalsOf } from '../outputs.ts';
+import type { HeadOutput } from '../outputs.ts';
 import { BertHeads } from './prediction-head.ts';
-import { tokenLoss } from './token-classification.ts';
 
 /** Predicts masked tokens. */
 export class BertForMaskedLM extends BertPreTrainedModel {

@@ -3,11 +3,11 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
 import type { Linear } from '../nn/linear.ts';
+import type { EncoderOutput } from '../outputs.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { BertConfig } from './config.ts';
 import { BertEmbeddings } from './embeddings.ts';
 import { BertEncoder } from './encoder.ts';
-import type { EncoderOutput } from './encoder.ts';
 import type { BertInputs } from './inputs.ts';
 import { dense } from './layers.ts';
 

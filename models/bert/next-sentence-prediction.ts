@@ -3,8 +3,8 @@ import type { Tensor } from '../../autograd/index.ts';
 import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
-import { internalsOf } from './outputs.ts';
-import type { HeadOutput } from './outputs.ts';
+import { internalsOf } from '../outputs.ts';
+import type { HeadOutput } from '../outputs.ts';
 import { BertHeads } from './prediction-head.ts';
 
 /** Whether the second text follows the first: label 0, it does; 1, it was drawn at random. */

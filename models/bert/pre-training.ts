@@ -1,12 +1,12 @@
 import { add, crossEntropy, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { tokenLoss } from '../nn/token-loss.ts';
 import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
-import { internalsOf } from './outputs.ts';
-import type { Internals } from './outputs.ts';
+import { internalsOf } from '../outputs.ts';
+import type { Internals } from '../outputs.ts';
 import { BertHeads } from './prediction-head.ts';
-import { tokenLoss } from './token-classification.ts';
 
 export interface PreTrainingOutput extends Internals {
   /** (B, T, V). */

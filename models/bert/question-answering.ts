@@ -5,8 +5,8 @@ import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { dense } from './layers.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
-import { internalsOf } from './outputs.ts';
-import type { Internals } from './outputs.ts';
+import { internalsOf } from '../outputs.ts';
+import type { Internals } from '../outputs.ts';
 
 export interface QuestionAnsweringOutput extends Internals {
   /** (B, T) each. */

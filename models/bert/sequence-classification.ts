@@ -7,8 +7,8 @@ import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { dense } from './layers.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
-import { internalsOf } from './outputs.ts';
-import type { HeadOutput } from './outputs.ts';
+import { internalsOf } from '../outputs.ts';
+import type { HeadOutput } from '../outputs.ts';
 
 /**
  * A linear classifier on the pooled output. `config.problemType` gives the loss: cross-entropy for one label a text, binary

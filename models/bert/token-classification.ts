@@ -1,13 +1,13 @@
-import { crossEntropy, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { Linear } from '../nn/linear.ts';
+import { tokenLoss } from '../nn/token-loss.ts';
 import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { dense } from './layers.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
-import { internalsOf } from './outputs.ts';
-import type { HeadOutput } from './outputs.ts';
+import { internalsOf } from '../outputs.ts';
+import type { HeadOutput } from '../outputs.ts';
 
 /** A linear classifier on every token, as for named entities. */
 export class BertForTokenClassification extends BertPreTrainedModel {
@@ -28,13 +28,4 @@ export class BertForTokenClassification extends BertPreTrainedModel {
     const logits = this.classifier.forward(this.dropout.forward(output.lastHiddenState)); // (B, T, L)
     return { logits, ...(labels ? { loss: tokenLoss(logits, labels) } : {}), ...internalsOf(output) };
   }
-}
-
-/** Cross-entropy of logits (B, T, C) with labels [B, T], over the tokens whose label is not -100. */
-export function tokenLoss(logits: Tensor, labels: Tensor): Tensor {
-  const [batch, length, classes] = logits.shape as [number, number, number];
-  if (labels.shape.join() !== `${batch},${length}`) {
-    throw new Error(`labels are [${labels.shape.join(', ')}]; one for each token is needed, [${batch}, ${length}]`);
-  }
-  return crossEntropy(reshape(logits, [batch * length, classes]), reshape(labels, [batch * length]));
 }

@@ -4,7 +4,7 @@ import { parameter, xavierUniformInit, zerosInit } from '../init.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import type { Parameter } from '../parameter.ts';
-import { mergeHeads, splitHeads } from './heads.ts';
+import { mergeHeads, splitHeads, splitPacked } from './heads.ts';
 import { Linear } from './linear.ts';
 
 export interface MultiHeadAttentionOptions {
@@ -53,26 +53,23 @@ export class MultiHeadAttention extends Module {
       if (x.ndim !== 3 || x.shape[2] !== dim)
         throw new Error(`MultiHeadAttention: needs [batch, tokens, ${dim}], got ${showShape(x.shape)}`);
     }
-    const [q, k, v] = this.#project([query, key, value]).map((x) => splitHeads(x, this.numHeads)) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ]; // (B, H, T, D/H)
+    const [q, k, v] = this.#project([query, key, value]); // (B, H, T, D/H)
     const y = scaledDotProductAttention(q, k, v, { mask, causal, dropout: this.dropout, training: this.training });
     return this.outProj.forward(mergeHeads(y)); // (B, Tq, D)
   }
 
   /** Queries, keys and values; one product where all three come from the same tensor. */
-  #project(sources: readonly [Tensor, Tensor, Tensor]): Tensor[] {
-    const dim = this.outProj.weight.shape[1]!;
-    const part = (i: number): [number, number] => [i * dim, (i + 1) * dim];
+  #project(sources: readonly [Tensor, Tensor, Tensor]): [q: Tensor, k: Tensor, v: Tensor] {
     if (sources.every((x) => x === sources[0])) {
       const all = linear(sources[0], this.inProjWeight, this.inProjBias); // (B, T, 3 D)
-      return [0, 1, 2].map((i) => slice(all, null, null, part(i)));
+      return splitPacked(all, this.numHeads);
     }
-    return sources.map((x, i) =>
-      linear(x, slice(this.inProjWeight, part(i)), this.inProjBias && slice(this.inProjBias, part(i))),
-    );
+    const dim = this.outProj.weight.shape[1]!;
+    const project = (x: Tensor, i: number): Tensor => {
+      const part: [number, number] = [i * dim, (i + 1) * dim];
+      return linear(x, slice(this.inProjWeight, part), this.inProjBias && slice(this.inProjBias, part));
+    };
+    return sources.map((x, i) => splitHeads(project(x, i), this.numHeads)) as [Tensor, Tensor, Tensor];
   }
 
   override extraRepr(): string {

@@ -1,10 +1,17 @@
-import { permute, reshape } from '../../autograd/index.ts';
+import { permute, reshape, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 
 /** (B, T, H * D) -> (B, H, T, D). No copy. */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const [batch, length, dim] = x.shape as [number, number, number];
   return permute(reshape(x, [batch, length, heads, dim / heads]), [0, 2, 1, 3]);
+}
+
+/** Queries, keys and values that lie side by side, (B, T, 3 * H * D), as three (B, H, T, D). No copy. */
+export function splitPacked(qkv: Tensor, heads: number): [q: Tensor, k: Tensor, v: Tensor] {
+  const dim = qkv.shape[2]! / 3;
+  const part = (i: number): Tensor => splitHeads(slice(qkv, null, null, [i * dim, (i + 1) * dim]), heads);
+  return [part(0), part(1), part(2)];
 }
 
 /** (B, H, T, D) -> (B, T, H * D). */

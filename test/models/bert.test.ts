@@ -1,15 +1,14 @@
 // BERT against Transformers: the golden files are made by test/golden/golden_bert.py and golden_minilm.py.
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { add, arange, cos, mean, mul, noGrad, reshape, sin, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import * as models from '../../models/index.ts';
-import { BertModel, BertTokenizer, SafetensorsFile } from '../../models/index.ts';
+import { BertModel, BertTokenizer } from '../../models/index.ts';
 import type { BertInputs, Parameter } from '../../models/index.ts';
-import { toFloat32 } from '../../models/io/tensor-data.ts';
 import { AdamW, decayGroups } from '../../train/optim/index.ts';
+import { goldenFile, largestDifference, norm, readGolden } from '../support/golden.ts';
 
 interface HeadGolden {
   class: string;
@@ -29,7 +28,6 @@ interface Golden {
   training: Record<'adamw' | 'adamwClippedScheduled', TrainingGolden>;
 }
 
-const goldenFile = (name: string): string => fileURLToPath(new URL(`../golden/${name}`, import.meta.url));
 const golden = JSON.parse(await readFile(goldenFile('bert.json'), 'utf8')) as Golden;
 const folder = goldenFile('tiny-bert');
 const test = suite('bert');
@@ -53,15 +51,6 @@ const labelsOf = ({ labels }: HeadGolden): Record<string, Tensor> =>
     Object.entries(labels).map(([name, { shape, data }]) => [camel(name), tensor(Float32Array.from(data), { shape })]),
   );
 
-/** Every tensor of a golden file by name. */
-async function readAll(name: string): Promise<Map<string, Float32Array>> {
-  const file = await SafetensorsFile.open(goldenFile(name));
-  const all = new Map<string, Float32Array>();
-  for (const key of file.entries.keys()) all.set(key, toFloat32(await file.read(key)));
-  await file.close();
-  return all;
-}
-
 /** The golden model: tiny-bert with the golden's weights where a head is new. */
 async function loadHead(
   { class: name, config, newKeys }: HeadGolden,
@@ -83,19 +72,6 @@ async function loadHead(
   model.loadStateDict(new Map(fresh), { strict: false });
   return model.train();
 }
-
-function largestDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  assert.is(actual.length, expected.length, 'number of elements');
-  let largest = 0;
-  for (let i = 0; i < actual.length; i++) {
-    const difference = Math.abs(actual[i]! - expected[i]!);
-    if (!(difference <= largest)) largest = difference;
-    if (Number.isNaN(largest)) return NaN;
-  }
-  return largest;
-}
-
-const norm = (x: ArrayLike<number>): number => Math.hypot(...Array.from(x));
 
 /** The golden's loss for BertModel, which has none of its own. */
 function modelLoss({ lastHiddenState, pooled }: models.BertModelOutput): Tensor {
@@ -158,7 +134,7 @@ async function checkGradients(
 
 for (const [name, head] of Object.entries(golden.heads)) {
   test(`${name}: outputs, loss and gradients are those of Transformers`, async () => {
-    const values = await readAll(`bert-${name}.safetensors`);
+    const values = await readGolden(`bert-${name}.safetensors`);
     const model = await loadHead(head, values);
     const extras = name === 'model' ? { outputHiddenStates: true, outputAttentions: true } : {};
     const output = model.forward({ ...inputs(), ...labelsOf(head), ...extras });
@@ -210,7 +186,7 @@ test('padding changes nothing, and neither does leaving out what is default', as
 
 test('ten AdamW steps have the losses of PyTorch', async () => {
   const head = golden.heads['sequence-classification']!;
-  const model = await loadHead(head, await readAll('bert-sequence-classification.safetensors'));
+  const model = await loadHead(head, await readGolden('bert-sequence-classification.safetensors'));
   const optimizer = new AdamW(decayGroups(model.namedParameters(), 0.01), { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8 });
   const { losses, logits } = golden.training.adamw;
   let worst = 0;
@@ -233,7 +209,7 @@ test('ten AdamW steps have the losses of PyTorch', async () => {
 const minilm = process.env['TAPEFORM_MINILM'];
 if (minilm) {
   test('all-MiniLM-L6-v2: the last hidden state is that of Transformers', async () => {
-    const values = await readAll('minilm.safetensors');
+    const values = await readGolden('minilm.safetensors');
     const { sentences } = JSON.parse(await readFile(goldenFile('minilm.json'), 'utf8')) as { sentences: string[] };
     const tokenizer = await BertTokenizer.fromPretrained(minilm);
     const model = await BertModel.fromPretrained(minilm);

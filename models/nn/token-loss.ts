@@ -1,0 +1,35 @@
+import { crossEntropy, pad, reshape, slice } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { checkLabels } from '../../autograd/labels.ts';
+import { showShape } from '../names.ts';
+
+/** The label of a token that does not count. */
+export const ignoredLabel = -100;
+
+/** Cross-entropy of logits (B, T, C) with labels [B, T], over the tokens whose label is not -100. */
+export function tokenLoss(logits: Tensor, labels: Tensor): Tensor {
+  const [batch, length, classes] = logits.shape as [number, number, number];
+  checkOnePerToken(labels, batch, length);
+  return crossEntropy(reshape(logits, [batch * length, classes]), reshape(labels, [batch * length]));
+}
+
+/**
+ * Labels [B, T] moved one place to the left, so that each token's label is the token after it; the last token's is ignored. Shifting the labels and not the
+ * logits leaves those whole: no copy of them, and none of their gradient.
+ */
+export function nextTokenLabels(labels: Tensor, classes: number): Tensor {
+  checkLabels('nextTokenLoss', labels, classes, ignoredLabel);
+  return pad(slice(labels, null, [1]), [[0, 1]], ignoredLabel); // (B, T)
+}
+
+/** Mean cross-entropy of logits (B, T, V) with the token that follows, labels [B, T] being the tokens themselves or -100. */
+export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
+  const [batch, length, classes] = logits.shape as [number, number, number];
+  checkOnePerToken(labels, batch, length);
+  return tokenLoss(logits, nextTokenLabels(labels, classes));
+}
+
+function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
+  if (labels.shape.join() === `${batch},${length}`) return;
+  throw new Error(`labels are ${showShape(labels.shape)}; one for each token is needed, [${batch}, ${length}]`);
+}

@@ -1,0 +1,29 @@
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { SafetensorsFile } from '../../models/index.ts';
+import { toFloat32 } from '../../models/io/tensor-data.ts';
+
+export const goldenFile = (name: string): string => fileURLToPath(new URL(`../golden/${name}`, import.meta.url));
+
+/** Every tensor of a golden file by name. */
+export async function readGolden(name: string): Promise<Map<string, Float32Array>> {
+  const file = await SafetensorsFile.open(goldenFile(name));
+  const all = new Map<string, Float32Array>();
+  for (const key of file.entries.keys()) all.set(key, toFloat32(await file.read(key)));
+  await file.close();
+  return all;
+}
+
+/** The largest absolute difference; NaN if there is one. */
+export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  assert.is(actual.length, expected.length, 'number of elements');
+  let largest = 0;
+  for (let i = 0; i < actual.length; i++) {
+    const difference = Math.abs(actual[i]! - expected[i]!);
+    if (!(difference <= largest)) largest = difference;
+    if (Number.isNaN(largest)) return NaN;
+  }
+  return largest;
+}
+
+export const norm = (x: ArrayLike<number>): number => Math.hypot(...Array.from(x));
