@@ -1,6 +1,7 @@
 export * from './bert/index.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
+export * from './gpt2/index.ts';
 export { normalInit, onesInit, parameter, uniformInit, xavierUniformInit, zeroRowInit, zerosInit } from './init.ts';
 export type { Initializer } from './init.ts';
 export type { TokenInputs } from './inputs.ts';

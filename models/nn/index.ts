@@ -5,6 +5,7 @@ export { MultiHeadAttention } from './attention.ts';
 export type { AttendOptions, MultiHeadAttentionOptions } from './attention.ts';
 export { ModuleList, Sequential } from './containers.ts';
 export type { Layer } from './containers.ts';
+export { Conv1D } from './conv1d.ts';
 export { Dropout } from './dropout.ts';
 export { Embedding } from './embedding.ts';
 export type { EmbeddingOptions } from './embedding.ts';

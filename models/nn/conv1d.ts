@@ -1,0 +1,34 @@
+import { linear, transpose } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { normalInit, parameter, zerosInit } from '../init.ts';
+import type { Initializer } from '../init.ts';
+import { Module } from '../module.ts';
+import type { Parameter } from '../parameter.ts';
+
+/**
+ * x @ weight + bias: (..., in) -> (..., out); weight [in, out], bias [out]. GPT-2's layout of a linear layer, called so (a convolution of width 1) in its first
+ * code and in Transformers.
+ */
+export class Conv1D extends Module {
+  weight: Parameter;
+  bias: Parameter;
+
+  /** Default: normal weights with deviation 0.02, biases 0, as in Transformers. */
+  constructor(
+    inFeatures: number,
+    outFeatures: number,
+    { weightInit = normalInit(0.02) }: { readonly weightInit?: Initializer } = {},
+  ) {
+    super();
+    this.weight = parameter([inFeatures, outFeatures], weightInit);
+    this.bias = parameter([outFeatures], zerosInit);
+  }
+
+  override forward(x: Tensor): Tensor {
+    return linear(x, transpose(this.weight), this.bias); // (..., out); transposing moves nothing
+  }
+
+  override extraRepr(): string {
+    return this.weight.shape.join(', ');
+  }
+}

@@ -1,0 +1,119 @@
+"""tiny-gpt2/: a small random GPT2LMHeadModel saved by Transformers; gpt2.json and gpt2.safetensors: what Transformers
+computes with it.
+
+gpt2.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every parameter,
+`positions.` and `scaled.` the logits with other positions and with scores divided by the number of the layer. Names after
+the prefix are those of Transformers. gpt2.json holds the inputs, the labels, the loss, and a training run.
+
+Row 1 ends in padding; row 2 has a token in its middle that nothing may attend to.
+"""
+
+import json
+import os
+import shutil
+
+import torch
+from safetensors.torch import save_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+VOCABULARY = 97
+LENGTHS = [10, 6, 10]
+WIDTH = max(LENGTHS)
+HOLE = (2, 3)
+
+
+def make_model(path):
+    torch.manual_seed(11)
+    config = GPT2Config(
+        vocab_size=VOCABULARY,
+        n_positions=32,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_inner=80,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        initializer_range=0.15,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    model = GPT2LMHeadModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            # Biases of 0 and scales of 1 would hide a bias or a scale left out.
+            if parameter.ndim == 1:
+                parameter += 0.2 * torch.randn_like(parameter)
+    shutil.rmtree(path, ignore_errors=True)
+    model.save_pretrained(path)
+    os.remove(os.path.join(path, "generation_config.json"))
+
+
+def make_inputs():
+    generator = torch.Generator().manual_seed(12)
+    ids = torch.randint(1, VOCABULARY, (len(LENGTHS), WIDTH), generator=generator)
+    mask = torch.tensor([[int(column < length) for column in range(WIDTH)] for length in LENGTHS])
+    labels = ids.masked_fill(mask == 0, -100)
+    ids = ids * mask
+    mask[HOLE] = 0
+    positions = torch.stack([torch.randperm(32, generator=generator)[:WIDTH] for _ in LENGTHS])
+    return {"input_ids": ids, "attention_mask": mask}, labels, positions
+
+
+def load(path, **settings):
+    # Dropout is 0, so training mode changes nothing but is what training runs in.
+    return GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32, **settings).train()
+
+
+def run_forward(folder, path):
+    inputs, labels, positions = make_inputs()
+    model = load(path)
+    output = model(**inputs, labels=labels, output_hidden_states=True, output_attentions=True)
+    output.loss.backward()
+    tensors = {"output.logits": output.logits}
+    for name in ("hidden_states", "attentions"):
+        tensors.update({f"output.{name}.{index}": part for index, part in enumerate(output[name])})
+    tensors.update({f"grad.{name}": parameter.grad for name, parameter in model.named_parameters()})
+    with torch.no_grad():
+        tensors["positions.logits"] = load(path)(**inputs, position_ids=positions).logits
+        tensors["scaled.logits"] = load(path, scale_attn_by_inverse_layer_idx=True)(**inputs).logits
+    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+    save_file(tensors, os.path.join(folder, "gpt2.safetensors"), metadata={"format": "pt"})
+    return output.loss.item()
+
+
+def run_training(path):
+    """Ten AdamW steps on one batch: losses before each step and after the last, and the last logits."""
+    inputs, labels, _ = make_inputs()
+    model = load(path)
+    groups = [
+        {"params": [value for value in model.parameters() if value.ndim > 1], "weight_decay": 0.1},
+        {"params": [value for value in model.parameters() if value.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = model(**inputs, labels=labels).loss
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    with torch.no_grad():
+        output = model(**inputs, labels=labels)
+    return {"losses": [*losses, output.loss.item()], "logitsNorm": output.logits.norm().item()}
+
+
+def generate(folder, minilm):
+    path = os.path.join(folder, "tiny-gpt2")
+    make_model(path)
+    inputs, labels, positions = make_inputs()
+    golden = {
+        "inputs": {name: value.tolist() for name, value in inputs.items()},
+        "labels": labels.tolist(),
+        "positions": positions.tolist(),
+        "loss": run_forward(folder, path),
+        "training": run_training(path),
+    }
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in golden.items())
+    with open(os.path.join(folder, "gpt2.json"), "w", encoding="utf-8") as file:
+        file.write("{\n" + rows + "\n}\n")
