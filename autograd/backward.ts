@@ -125,10 +125,9 @@ function walk(
       if (g) leaves.set(x, g);
     }
     if (route && !route.leadsOn(node)) continue;
-    const grads = node.outputSpecs.map((spec, i) => given[i] ?? zeros(spec.shape, { dtype: spec.dtype }));
     const edges = node.edges.map((edge) => (edge && (!route || route.takes(edge)) ? edge : undefined));
     // A rule knows the types it wants: autocast is for what users write.
-    const partials = withCasting(undefined, () => node.vjp(contextOf(node, grads, edges)));
+    const partials = withCasting(undefined, () => node.vjp(contextOf(node, given, edges)));
     edges.forEach((edge, i) => {
       const partial = partials[i];
       if (edge && partial) {
@@ -176,12 +175,21 @@ class Route {
 
 function contextOf(
   node: GradNode,
-  grads: readonly Tensor[],
+  given: readonly (Tensor | undefined)[],
   edges: readonly (Edge | undefined)[],
 ): VjpContext<unknown> {
+  // Made when a rule asks: most ops with several outputs never read the cotangent of their statistics.
+  const cotangent = (i: number): Tensor => {
+    const { shape, dtype } = node.outputSpecs[i]!;
+    return given[i] ?? zeros(shape, { dtype });
+  };
   return {
-    grads,
-    g: grads[0]!,
+    get grads() {
+      return node.outputSpecs.map((_, i) => cotangent(i));
+    },
+    get g() {
+      return cotangent(0);
+    },
     input: (i) => node.input(i),
     output: (i) => node.output(i),
     specs: node.inputSpecs,
