@@ -2,7 +2,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { normalInit } from '../init.ts';
 import type { TokenInputs } from '../inputs.ts';
 import { Linear } from '../nn/linear.ts';
-import { nextTokenLoss } from '../nn/token-loss.ts';
+import { linearNextTokenLoss, nextTokenLoss } from '../nn/token-loss.ts';
 import { internalsOf } from '../outputs.ts';
 import type { HeadOutput, Internals } from '../outputs.ts';
 import type { GPT2Config } from './config.ts';
@@ -42,8 +42,10 @@ export class GPT2LMHeadModel extends GPT2PreTrainedModel {
     if (!labels && !outputLogits)
       throw new Error('without logits there is only a loss, and it needs labels; give labels');
     const output = this.transformer.forward(inputs);
-    const logits = this.lmHead.forward(output.lastHiddenState); // (B, T, V)
-    const loss = labels && nextTokenLoss(logits, labels);
-    return { ...(outputLogits ? { logits } : {}), ...(loss ? { loss } : {}), ...internalsOf(output) };
+    const hidden = output.lastHiddenState; // (B, T, D)
+    if (!outputLogits)
+      return { loss: linearNextTokenLoss(hidden, this.lmHead.weight, labels!), ...internalsOf(output) };
+    const logits = this.lmHead.forward(hidden); // (B, T, V)
+    return { logits, ...(labels ? { loss: nextTokenLoss(logits, labels) } : {}), ...internalsOf(output) };
   }
 }

@@ -15,4 +15,4 @@ export { mergeHeads, splitHeads, splitPacked } from './heads.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
-export { nextTokenLoss, tokenLoss } from './token-loss.ts';
+export { linearNextTokenLoss, nextTokenLoss, tokenLoss } from './token-loss.ts';

@@ -1,4 +1,4 @@
-import { crossEntropy, pad, reshape, slice } from '../../autograd/index.ts';
+import { crossEntropy, linear, pad, reshape, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { checkLabels } from '../../autograd/labels.ts';
 import { showShape } from '../names.ts';
@@ -27,6 +27,11 @@ export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
   const [batch, length, classes] = logits.shape as [number, number, number];
   checkOnePerToken(labels, batch, length);
   return tokenLoss(logits, nextTokenLabels(labels, classes));
+}
+
+/** As nextTokenLoss of the logits hidden @ weight^T, for where nobody asks for those: hidden (B, T, D), weight [V, D]. */
+export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
+  return nextTokenLoss(linear(hidden, weight), labels);
 }
 
 function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
