@@ -11,7 +11,7 @@ export interface Work {
   readonly tokens: number;
   /** Floating-point operations that the model needs for a forward pass over them; a training step needs three times as many. */
   readonly forwardFlops: number;
-  /** Bytes of the parameters, of their gradients, and of the optimizer's two moments together. */
+  /** Bytes of the parameters and of the optimizer's two moments. */
   readonly stateBytes: number;
   /** Logits of a batch, in eval mode. */
   readonly forward: (inputIds: Tensor) => Tensor;
@@ -35,7 +35,7 @@ export function gpt2Work(config: GPT2Config, batch: number, length: number): Wor
     parameters,
     tokens,
     forwardFlops,
-    stateBytes: 4 * 4 * parameters,
+    stateBytes: 3 * 4 * parameters,
     inputIds,
     forward: (ids) => noGrad(() => model.eval().forward({ inputIds: ids }).logits),
     train(ids) {
