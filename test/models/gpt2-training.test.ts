@@ -1,9 +1,11 @@
 // A tiny GPT-2 learns a sequence by heart.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed, noGrad, scope, tensor } from '../../autograd/index.ts';
+import { compile, manualSeed, noGrad, scope, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import { GPT2LMHeadModel } from '../../models/index.ts';
-import { AdamW, decayGroups } from '../../train/optim/index.ts';
+import type { GPT2Settings } from '../../models/index.ts';
+import { AdamW, decayGroups, SGD } from '../../train/optim/index.ts';
 
 const test = suite('gpt2 training');
 
@@ -12,10 +14,12 @@ const period = [1, 2, 4, 1, 3, 5];
 const length = 24;
 const batch = period.slice(0, 4).map((_, shift) => Array.from({ length }, (_, i) => period[(i + shift) % 6]!));
 
+const settings: GPT2Settings = { vocabSize: 8, nPositions: length, nEmbd: 32, nLayer: 2, nHead: 4 };
+
 /** Losses of some training steps, and the model. */
 async function train(seed: number, steps: number): Promise<{ losses: number[]; model: GPT2LMHeadModel }> {
   manualSeed(seed);
-  const model = GPT2LMHeadModel.fromConfig({ vocabSize: 8, nPositions: length, nEmbd: 32, nLayer: 2, nHead: 4 });
+  const model = GPT2LMHeadModel.fromConfig(settings);
   const optimizer = new AdamW(decayGroups(model.namedParameters(), 0.1), { lr: 1e-2, betas: [0.9, 0.95] });
   const inputIds = tensor(batch, { dtype: 'i32' });
   const losses: number[] = [];
@@ -45,6 +49,35 @@ test('the same seed gives the same losses, bit by bit, another one others', asyn
   const [a, b, c] = [await train(3, 4), await train(3, 4), await train(4, 4)];
   assert.equal(a.losses, b.losses);
   assert.not.equal(a.losses, c.losses);
+});
+
+test('compiled, a step has the losses of immediate mode, dropout and all', async () => {
+  const losses = async (
+    wrap: (step: (inputIds: Tensor) => Tensor) => (inputIds: Tensor) => Tensor,
+  ): Promise<number[]> => {
+    manualSeed(3);
+    const model = GPT2LMHeadModel.fromConfig(settings);
+    const optimizer = new SGD(model.parameters(), { lr: 0.1 });
+    const inputIds = tensor(batch, { dtype: 'i32' });
+    const step = wrap((ids) => {
+      const { loss } = model.forward({ inputIds: ids, labels: ids, outputLogits: false });
+      loss.backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+      return loss.detach();
+    });
+    const list: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      using _ = scope();
+      list.push(await step(inputIds).item());
+    }
+    return list;
+  };
+  const [immediate, compiled] = [await losses((step) => step), await losses((step) => compile(step))];
+  assert.ok(immediate.at(-1)! < immediate[0]! - 0.3);
+  compiled.forEach((loss, i) =>
+    assert.ok(Math.abs(loss - immediate[i]!) <= 1e-5, `step ${i}: ${loss}, ${immediate[i]}`),
+  );
 });
 
 test.run();
