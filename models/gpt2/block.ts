@@ -6,8 +6,8 @@ import type { ActivationName } from '../nn/activation.ts';
 import type { Conv1D } from '../nn/conv1d.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { LayerNorm } from '../nn/norm.ts';
+import type { Attended } from '../nn/packed-attention.ts';
 import { GPT2Attention } from './attention.ts';
-import type { Attended } from './attention.ts';
 import type { GPT2Config } from './config.ts';
 import { norm, projection, residualProjection } from './layers.ts';
 

@@ -15,4 +15,6 @@ export { mergeHeads, splitHeads, splitPacked } from './heads.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
+export { attendPacked } from './packed-attention.ts';
+export type { Attended, PackedAttentionOptions } from './packed-attention.ts';
 export { linearNextTokenLoss, nextTokenLoss, tokenLoss } from './token-loss.ts';
