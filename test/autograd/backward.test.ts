@@ -176,6 +176,24 @@ test('gradients of integers indices and masks do not flow', async () => {
   await near(table.grad, [1, 1, 2, 2]);
 });
 
+test('the gradient of a linear layer, and of attention scores, is made in its place: nothing is copied', async () => {
+  const [x, weight] = [tf.tensor([[1, 2, 3]]), tf.tensor([[1, 0, 2], [4, 5, 6]], { requiresGrad: true })]; // prettier-ignore
+  const [q, k] = [tf.normal([2, 4, 3]), tf.normal([2, 5, 3])];
+  k.requiresGrad = true;
+  const names: string[] = [];
+  const stop = observe(({ name }) => names.push(name));
+  tf.linear(x, weight).sum().backward();
+  q.matmul(k.transpose()).sum().backward();
+  stop();
+  assert.equal(
+    names.filter((name) => name === 'clone'),
+    [],
+  );
+  await near(weight.grad, [1, 2, 3, 1, 2, 3]);
+  const sums = q.sum(1, { keepDims: true }).expand([2, 5, 3]);
+  await near(k.grad, [...(await sums.data())]);
+});
+
 test('zero-size tensors go forward and back', async () => {
   const x = tf.zeros([0, 3], { requiresGrad: true });
   const w = tf.ones([3, 2], { requiresGrad: true });
