@@ -97,6 +97,12 @@ class Scope implements Disposable {
     if (this.owned.delete(storage)) this.outer?.add(storage);
   }
 
+  /** Closes the scope without freeing anything: its storages are left to whoever refers to them. */
+  leave(): void {
+    this.owned.clear();
+    this[Symbol.dispose]();
+  }
+
   [Symbol.dispose](): void {
     for (const storage of this.owned) storage.free();
     this.owned.clear();

@@ -1,6 +1,7 @@
 import { record } from '../capture.ts';
 import type { Recorder } from '../capture.ts';
 import { randomState, setRandomState } from '../random.ts';
+import { scope } from '../storage.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import { emptyTensor } from '../tensor.ts';
@@ -69,6 +70,8 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
     return input;
   });
   const grads = new Map<Tensor, Tensor | undefined>();
+  // Constants that the call uploads live as long as the program: scopes around the call must not free them.
+  const constants = scope();
   try {
     const value = record(tape, () => fn(inputs));
     if (value instanceof Promise)
@@ -93,6 +96,7 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
   } finally {
     for (const [leaf, before] of tape.before) leaf.grad = before;
     setRandomState(random);
+    constants.leave();
     retire(tape, inputs);
   }
 }

@@ -238,14 +238,15 @@ class Fuser {
   private inOrder(groups: readonly Group[]): Group[] {
     const done = new Set<Group>();
     const order: Group[] = [];
-    const first = new Map(groups.map((group) => [group, Math.min(...this.members.get(group)!)]));
+    // By the last member: what waits for the end of the tape must not draw the work before it forward.
+    const place = new Map(groups.map((group) => [group, Math.max(...this.members.get(group)!)]));
     const visit = (root: Group): void => {
       const stack: { group: Group; waits: Group[] }[] = [];
       const enter = (group: Group): void => {
         done.add(group);
         stack.push({
           group,
-          waits: [...new Set(this.groupsBefore(group))].sort((a, b) => first.get(b)! - first.get(a)!),
+          waits: [...new Set(this.groupsBefore(group))].sort((a, b) => place.get(b)! - place.get(a)!),
         });
       };
       enter(root);
@@ -258,7 +259,7 @@ class Fuser {
         } else if (!done.has(next)) enter(next);
       }
     };
-    for (const group of [...groups].sort((a, b) => first.get(a)! - first.get(b)!)) if (!done.has(group)) visit(group);
+    for (const group of [...groups].sort((a, b) => place.get(a)! - place.get(b)!)) if (!done.has(group)) visit(group);
     return order.filter((group) => group.anchor || group.maps.some((e) => this.isStored(e.outputs[0]!.storage, group)));
   }
 }

@@ -170,11 +170,18 @@ test('state is written in place and seen from outside, and its history is guarde
 });
 
 test('constants made inside live as long as the program', async () => {
-  const f = tf.compile((x: Tensor) => {
+  const f = tf.compile(
+    (x: Tensor) => {
+      const outer = tf.tensor([4, 8]);
+      using _ = tf.scope();
+      return x.add(tf.tensor([6, 12])).add(outer).keep();
+    },
+    { log: assert.unreachable },
+  );
+  for (let i = 0; i < 3; i++) {
     using _ = tf.scope();
-    return x.add(tf.tensor([10, 20])).keep();
-  });
-  for (let i = 0; i < 3; i++) assert.equal(await f(tf.tensor([i, i])).tolist(), [10 + i, 20 + i]);
+    assert.equal(await f(tf.tensor([i, i])).tolist(), [10 + i, 20 + i]);
+  }
 });
 
 test('strided arguments, results that are views, arguments or state', async () => {
