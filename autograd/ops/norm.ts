@@ -1,4 +1,5 @@
 import { norm as normKernel, normBackward } from '../../kernels/norm.ts';
+import { chooseColumnTile, normParameters } from '../../kernels/norm-parameters.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
@@ -6,16 +7,14 @@ import { autocastStore } from '../casting.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, show } from '../dtypes.ts';
 import { sourceOf } from '../lowering.ts';
-import { isGradEnabled } from '../grad-mode.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, mul, rsqrt, sub } from './arithmetic.ts';
 import { cast, sumTo } from './broadcast.ts';
+import { fillInto } from './fill.ts';
 import { mean } from './reduce.ts';
-import { slice } from './slice.ts';
-import { unsqueeze } from './reshape.ts';
 
 interface NormAttrs {
   readonly centre: boolean;
@@ -61,9 +60,32 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
     const weight = specs.length > 1 ? input(1) : undefined;
     const [dx] = needs(0) ? apply(normBackwardOp, [g, x, stats, ...(weight ? [weight] : [])], attrs) : [null];
     if (!weight) return [dx!];
-    const dw = needs(1) ? cast(sumTo(mul(g, normalised(x, attrs, stats)), weight.shape), weight.dtype) : null;
-    return [dx!, dw, ...(specs.length > 2 ? [sumTo(g, specs[2]!.shape, specs[2]!.dtype)] : [])];
+    const types = specs.slice(1).map(({ dtype }) => dtype);
+    const [dw, db] = needs(1) || needs(2) ? apply(normParametersOp, [g, x, stats], { ...attrs, types }) : [null, null];
+    return [dx!, dw!, ...(specs.length > 2 ? [db!] : [])];
   },
+});
+
+/** Inputs g, x, stats; outputs the cotangents of weight and, for layer norm, bias. */
+const normParametersOp = defineOp<NormAttrs & { readonly types: readonly Dtype[] }>({
+  name: ({ centre }) => (centre ? 'layerNormParameters' : 'rmsNormParameters'),
+  infer: ([, x], { types }) => types.map((dtype) => ({ shape: [x!.shape.at(-1)!], dtype })),
+  lower(lowering, [, x, stats], outputs) {
+    const rows = sizeOf(x!.shape.slice(0, -1));
+    if (rows === 0) return outputs.forEach((y) => fillInto(lowering, y, 0));
+    const [g, from] = [lowering.source(0), lowering.source(1)];
+    const [weight, bias] = outputs.map(({ dtype }) => dtype) as [Dtype, Dtype?];
+    const tile = chooseColumnTile(lowering.target);
+    const cols = x!.shape.at(-1)!;
+    const dispatch = normParameters({ rows, cols, tile, g: g.elements, x: from.elements, weight, bias });
+    lowering.emit(dispatch, [...g.tensors, ...from.tensors, stats!, ...outputs]);
+  },
+  fuses: { prologues: [0] },
+  saves: { inputs: [0, 1, 2] },
+  vjp: compositeVjp(([g, x], attrs) => {
+    const sums = [mul(g!, standardise(x!, attrs).xhat), g!].slice(0, attrs.types.length);
+    return sums.map((full, i) => sumTo(full, [x!.shape.at(-1)!], attrs.types[i]!));
+  }),
 });
 
 /** Inputs g, x, stats, (weight). Stats depend on x: the composite derives them again. */
@@ -112,13 +134,6 @@ function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor;
   const centred = centre ? sub(x, mean(x, -1, { keepDims: true })) : x;
   const rstd = rsqrt(add(mean(mul(centred, centred), -1, { keepDims: true }), epsilon));
   return { xhat: mul(centred, rstd), rstd };
-}
-
-/** The normalised rows from saved statistics; from x again where the derivative is itself to be differentiated. */
-function normalised(x: Tensor, attrs: NormAttrs, stats: Tensor): Tensor {
-  if (x.requiresGrad && isGradEnabled()) return standardise(x, attrs).xhat;
-  const last = (i: number): Tensor => unsqueeze(slice(stats, ...stats.shape.slice(0, -1).map(() => null), i), -1);
-  return mul(sub(x, last(0)), last(1));
 }
 
 /** Layer normalisation over the last axis (Ba et al. 2016): (x - mean) / sqrt(variance + epsilon) * weight + bias. */

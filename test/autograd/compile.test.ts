@@ -174,7 +174,10 @@ test('constants made inside live as long as the program', async () => {
     (x: Tensor) => {
       const outer = tf.tensor([4, 8]);
       using _ = tf.scope();
-      return x.add(tf.tensor([6, 12])).add(outer).keep();
+      return x
+        .add(tf.tensor([6, 12]))
+        .add(outer)
+        .keep();
     },
     { log: assert.unreachable },
   );

@@ -2,6 +2,7 @@ import { suite } from 'uvu';
 import { broadcastLayout, contiguousLayout } from '../../kernels/layout.ts';
 import { plainSink, plainSource } from '../../kernels/map/elements.ts';
 import { norm, normBackward } from '../../kernels/norm.ts';
+import { normParameters } from '../../kernels/norm-parameters.ts';
 import type { RowLanes } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
 import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
@@ -12,6 +13,7 @@ import { runKernelOutputs } from '../support/run-kernel.ts';
 /** Both ways of sharing a row out, whichever the device would choose: one thread a row, and a workgroup a row. */
 const test = suite('row kernels');
 
+const columnTiles = [{ columns: 8, rows: 1 }, { columns: 4, rows: 64 }]; // prettier-ignore
 const allLanes: readonly RowLanes[] = [1, 64];
 const sizes = [
   { rows: 1, cols: 1 },
@@ -118,6 +120,32 @@ for (const lanes of allLanes) {
             close('y', y!, want, 10);
             close('stats', stats!, each.flat(), 10);
           });
+
+          for (const tile of affine ? columnTiles : []) {
+            test(`${kind} parameters ${tile.rows} ${name}`, async () => {
+              const [g, x] = [draw(rows * cols, offset), draw(rows * cols, 0)];
+              const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, 0)));
+              const types = { weight: 'f32' as const, bias: bias ? ('f32' as const) : undefined };
+              const results = await runKernelOutputs(
+                normParameters({ rows, cols, tile, g: at(offset), x: at(0), ...types }),
+                [g, x, Float32Array.from(each.flat())],
+                bias ? [cols, cols] : [cols],
+              );
+              const column = (of: (g: number, x: number, row: number) => number): number[] =>
+                Array.from({ length: cols }, (_, c) =>
+                  total(each.map((_, row) => of(g[offset + row * cols + c]!, x[row * cols + c]!, row))),
+                );
+              const dw = column((gv, xv, row) => gv * (xv - each[row]![0]) * each[row]![1]);
+              close('dw', results[0]!, dw, 20 * Math.sqrt(rows));
+              if (bias)
+                close(
+                  'db',
+                  results[1]!,
+                  column((gv) => gv),
+                  20 * Math.sqrt(rows),
+                );
+            });
+          }
 
           test(`${kind} backward ${name}`, async () => {
             const [g, x, w] = [draw(rows * cols, offset), draw(rows * cols, 0), draw(cols, 0)];
