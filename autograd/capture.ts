@@ -12,9 +12,14 @@ export interface Recorder {
   /** A gradient was read (which decides what happens next) or set. */
   readGrad(leaf: Tensor, value: Tensor | undefined): void;
   wroteGrad(leaf: Tensor, before: Tensor | undefined): void;
+  /** What must hold of the smallest and largest element of x where the host knows them: asked again with each call's argument. */
+  check(x: Tensor, check: RangeCheck): void;
   /** A value outside of the tape that the function's course depends on; asked again before every replay. */
   guard(read: () => unknown, what: string): void;
 }
+
+/** Throws where the smallest and the largest element are not as they must be. */
+export type RangeCheck = (range: readonly [number, number]) => void;
 
 let recorder: Recorder | undefined;
 

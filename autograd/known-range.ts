@@ -1,3 +1,5 @@
+import { recording } from './capture.ts';
+import type { RangeCheck } from './capture.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
@@ -21,4 +23,11 @@ export function knownRange({ storage, shape, strides, offset, size }: Tensor): r
   };
   walk(0, offset);
   return [low, high];
+}
+
+/** Calls `check` with the smallest and largest element where the host knows them: now, and for an argument of a compiled function at every call. */
+export function whenKnown(x: Tensor, check: RangeCheck): void {
+  const range = knownRange(x);
+  if (range) check(range);
+  else recording()?.check(x, check);
 }

@@ -20,6 +20,8 @@ export interface Source {
   readonly wanted: ReadonlySet<Storage>;
   /** Number of the first random draw. */
   readonly firstDraw: number;
+  /** Buffers of programs that never run at the same time as this one: taken up where they fit, and joined by new ones. */
+  readonly shared: Storage[];
 }
 
 /** What became of a captured tape on a device. */
@@ -34,7 +36,7 @@ export interface Assembled {
 }
 
 /** Optimises a tape, lowers it, plans its memory, and compiles its kernels side by side. */
-export async function assemble({ entries, inputs, wanted, firstDraw }: Source, gpu: Gpu): Promise<Assembled> {
+export async function assemble({ entries, inputs, wanted, firstDraw, shared }: Source, gpu: Gpu): Promise<Assembled> {
   const simplified = simplify(entries, wanted);
   const constants = constantsOf(simplified.entries);
   const grouping = fuse(simplified.entries, { target: gpu.target, wanted, constants });
@@ -56,7 +58,7 @@ export async function assemble({ entries, inputs, wanted, firstDraw }: Source, g
   const plan = planMemory(
     planned.map(([{ bytes }, life]) => ({ bytes: Math.max(16, Math.ceil(bytes / 16) * 16), ...life })),
   );
-  const buffers = plan.buffers.map((bytes) => keepStorage(new Storage(bytes, 'compiled')));
+  const buffers = takeBuffers(plan.buffers, shared);
   const memory = new Map(planned.map(([storage], i) => [storage, buffers[plan.bufferOf[i]!]!]));
 
   await gpu.pipelines.prepare(steps.map(({ dispatch }) => dispatch));
@@ -70,6 +72,18 @@ export async function assemble({ entries, inputs, wanted, firstDraw }: Source, g
     })),
   );
   return { simplified, grouping, steps, plan, memory, recording };
+}
+
+/** A buffer for each size: the smallest shared one that is large enough, else a new one. */
+function takeBuffers(sizes: readonly number[], shared: Storage[]): Storage[] {
+  const free = [...shared].sort((a, b) => a.bytes - b.bytes);
+  return sizes.map((bytes) => {
+    const at = free.findIndex((storage) => storage.bytes >= bytes);
+    if (at >= 0) return free.splice(at, 1)[0]!;
+    const made = keepStorage(new Storage(bytes, 'compiled'));
+    shared.push(made);
+    return made;
+  });
 }
 
 /** Values that need no memory: filled floats that nothing writes to. */

@@ -1,5 +1,5 @@
 import { record } from '../capture.ts';
-import type { Recorder } from '../capture.ts';
+import type { RangeCheck, Recorder } from '../capture.ts';
 import { randomState, setRandomState } from '../random.ts';
 import { scope } from '../storage.ts';
 import type { Storage } from '../storage.ts';
@@ -15,6 +15,13 @@ export interface Guard {
   readonly holds: () => boolean;
 }
 
+export interface ArgumentCheck {
+  readonly input: number;
+  /** The view of the argument that is checked. */
+  readonly layout: Tensor;
+  readonly check: RangeCheck;
+}
+
 /** One call of a function, as a tape. */
 export interface Captured {
   readonly entries: readonly Entry[];
@@ -24,6 +31,8 @@ export interface Captured {
   /** Gradients that the call set, as they were at its end. */
   readonly grads: ReadonlyMap<Tensor, Tensor | undefined>;
   readonly guards: readonly Guard[];
+  /** Conditions on the elements of arguments, checked before a run where the host knows them. */
+  readonly checks: readonly ArgumentCheck[];
   /** Random draws: number of the first one, and how many. */
   readonly draws: { readonly first: number; readonly count: number };
 }
@@ -34,6 +43,7 @@ class Tape implements Recorder {
   /** What each leaf's gradient was before the call set it. */
   readonly before = new Map<Tensor, Tensor | undefined>();
   readonly released: Storage[] = [];
+  readonly checks: { readonly x: Tensor; readonly check: RangeCheck }[] = [];
 
   append(entry: Entry): void {
     this.entries.push(entry);
@@ -53,6 +63,10 @@ class Tape implements Recorder {
   guard(read: () => unknown, what: string): void {
     const value = read();
     this.guards.push({ what: `${what} was ${String(value)}`, holds: () => read() === value });
+  }
+
+  check(x: Tensor, check: RangeCheck): void {
+    this.checks.push({ x, check });
   }
 
   release(storage: Storage): void {
@@ -91,6 +105,10 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
       result,
       grads,
       guards: [...tape.guards, inPlace(tape.entries, inputs)],
+      checks: tape.checks.flatMap(({ x, check }) => {
+        const input = inputs.findIndex(({ storage }) => storage === x.storage);
+        return input < 0 ? [] : [{ input, layout: x, check }];
+      }),
       draws: { first: random.stream, count },
     };
   } finally {

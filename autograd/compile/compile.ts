@@ -4,6 +4,7 @@ import { tensor } from '../create.ts';
 import { isGradEnabled, noGrad } from '../grad-mode.ts';
 import { clone } from '../ops/reshape.ts';
 import { ready } from '../runtime.ts';
+import type { Storage } from '../storage.ts';
 import type { Tensor } from '../tensor.ts';
 import { capture } from './capture.ts';
 import { explainProgram } from './explain.ts';
@@ -55,6 +56,7 @@ export function compile<Args extends readonly unknown[], Result>(
   { name = fn.name || 'compiled function', maxPrograms = 8, log = console.warn }: CompileOptions = {},
 ): Compiled<Args, Result> {
   const cache: Cached[] = [];
+  const shared: Storage[] = [];
   let captures = 0;
 
   const find = (structure: string, inputs: readonly Tensor[]): Program => {
@@ -72,7 +74,10 @@ export function compile<Args extends readonly unknown[], Result>(
     const stale = cache.findIndex((cached) => cached.key === key);
     if (stale >= 0) cache.splice(stale, 1)[0]!.program.dispose();
     if (cache.length >= maxPrograms) cache.shift()!.program.dispose();
-    const program = new Program(capture((leaves) => fn(...(rebuild(leaves) as Args)), inputs));
+    const program = new Program(
+      capture((leaves) => fn(...(rebuild(leaves) as Args)), inputs),
+      shared,
+    );
     cache.push({ key, program });
     return program;
   };

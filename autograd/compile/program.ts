@@ -1,5 +1,6 @@
 import type { Gpu } from '../../gpu/index.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
+import { knownRange } from '../known-range.ts';
 import { randomState, setRandomState } from '../random.ts';
 import { onDevice, pauseFor } from '../runtime.ts';
 import { keepStorage, Storage } from '../storage.ts';
@@ -22,7 +23,8 @@ export class Program {
   private readonly own: ReadonlySet<Storage>;
   private readonly mutated: readonly Storage[];
 
-  constructor(captured: Captured) {
+  /** `shared`: buffers of the function's other programs, which run at other times. */
+  constructor(captured: Captured, shared: Storage[]) {
     this.captured = captured;
     const { entries, inputs, result, draws } = captured;
     const made = entries.flatMap(({ outputs }) => outputs.map(({ storage }) => storage));
@@ -37,6 +39,7 @@ export class Program {
       inputs,
       wanted: new Set(values.map(({ storage }) => this.homes.get(storage) ?? storage)),
       firstDraw: draws.first,
+      shared,
     };
     pauseFor(async (gpu) => {
       this.assembled = await assemble(source, gpu);
@@ -45,7 +48,11 @@ export class Program {
 
   /** Runs on row-major arguments like the captured ones. Returns the leaves of the result. */
   run(args: readonly Tensor[]): Tensor[] {
-    const { draws, inputs, result } = this.captured;
+    const { draws, inputs, result, checks } = this.captured;
+    for (const { input, layout, check } of checks) {
+      const range = knownRange(new Tensor(args[input]!.storage, layout.dtype, layout));
+      if (range) check(range);
+    }
     const { seed, stream } = randomState();
     if (draws.count > 0) setRandomState({ seed, stream: stream + draws.count });
     const copies = new Map<Storage, Storage>();
@@ -68,12 +75,9 @@ export class Program {
     return leaves;
   }
 
-  /** Gives the memory back, but for gradients that parameters may still hold. */
+  /** Gives back what is this program's alone. Its buffers stay for the others, gradients with the parameters that hold them. */
   dispose(): void {
-    onDevice(() => {
-      for (const storage of new Set(this.assembled!.memory.values())) storage.free();
-      this.assembled!.recording.destroy();
-    });
+    onDevice(() => this.assembled!.recording.destroy());
   }
 
   private rehome(g: Tensor): Tensor {

@@ -2,7 +2,7 @@ import { gatherRows, linkOccurrences, scatterAddRows } from '../../kernels/gathe
 import { gatherAxis, scatterAddAxis } from '../../kernels/gather-axis.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
-import { knownRange } from '../known-range.ts';
+import { whenKnown } from '../known-range.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -64,13 +64,13 @@ function rowsParams(shape: readonly number[], table: Tensor, index: Tensor, coun
 export function checkIndex(op: string, index: Tensor, length: number): Tensor {
   if (index.dtype === 'bool' || index.dtype === 'f16')
     throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
-  const range = knownRange(index);
-  if (range && (range[1] >= length || range[0] < -length)) {
-    const bad = range[1] >= length ? range[1] : range[0];
+  whenKnown(index, ([low, high]) => {
+    if (high < length && low >= -length) return;
+    const bad = high >= length ? high : low;
     throw new ShapeError(
       `${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`,
     );
-  }
+  });
   return cast(index, 'i32');
 }
 

@@ -208,6 +208,30 @@ test('memory stays flat over 200 replays', async () => {
   assert.ok(tf.memory().live <= before, `${tf.memory().live} bytes live, ${before} before`);
 });
 
+test('bad indices and labels are refused at every call, as without compile', () => {
+  const table = tf.normal([4, 3]).keep();
+  const f = tf.compile((index: Tensor, labels: Tensor) =>
+    tf.crossEntropy(tf.embedding(table, index.reshape([-1])), labels),
+  );
+  const ids = (...values: number[]): Tensor => tf.tensor(values, { dtype: 'i32' });
+  f(ids(0, 3), ids(0, 2));
+  assert.throws(() => f(ids(0, 4), ids(0, 2)), /embedding: index 4 is out of range/);
+  assert.throws(() => f(ids(0, 3), ids(0, 3)), /crossEntropy: label 3 is out of range/);
+  f(ids(1, 2), ids(-100, 1));
+  assert.is(f.programs.length, 1);
+});
+
+test('programs of one function share their buffers', async () => {
+  const f = tf.compile((x: Tensor) => x.matmul(x).softmax().matmul(x), { log: () => undefined });
+  const held: number[] = [];
+  for (const n of [64, 48, 32]) {
+    const x = tf.normal([n, n]);
+    assert.equal(await bits([f(x)]), await bits([x.matmul(x).softmax().matmul(x)]));
+    held.push(tf.memory().byOp.compiled!);
+  }
+  assert.ok(held[2]! - held[0]! <= 4 * (48 * 48 + 32 * 32), `${held.join(', ')} bytes`); // but for the results
+});
+
 test('what cannot be compiled is refused, naming the line', () => {
   const refused = (fn: (x: Tensor) => unknown, says: RegExp): void =>
     assert.throws(() => tf.compile(fn)(tf.tensor([1, 2])), says);
