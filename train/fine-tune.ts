@@ -1,10 +1,11 @@
 import { join } from 'node:path';
-import { manualSeed, scope } from '../autograd/index.ts';
+import { compile, manualSeed, scope } from '../autograd/index.ts';
+import type { Compiled, Tensor } from '../autograd/index.ts';
 import type { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../models/io/atomic.ts';
 import { epochBatches } from './data/batches.ts';
 import { collate } from './data/tokenised.ts';
-import type { TokenisedExample } from './data/tokenised.ts';
+import type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
 import { Interrupted, InterruptWatch } from './interrupt.ts';
 import { accuracy, f1Score, usualAverage } from './metrics.ts';
 import { AdamW, clipCoefficient, decayGroups, gradNorm } from './optim/index.ts';
@@ -76,6 +77,7 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
   }
   const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
 
+  const update = updateOf(model, optimizer, maxGradNorm);
   const watch = new InterruptWatch();
   const bar = progress({ total: totalSteps, initial: state.step });
   model.train();
@@ -85,7 +87,8 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
       while (state.index < batches.length) {
         const examples = batches[state.index]!.map((i) => train[i]!);
         optimizer.lr = options.learningRate * rate(state.step);
-        const loss = await trainStep(model, optimizer, examples, padTokenId, maxGradNorm);
+        const batch = () => collate(examples, padTokenId, model.config.maxPositionEmbeddings);
+        const loss = await trainStep(update, batch, optimizer.lr);
         state.losses.push(loss);
         state = { ...state, step: state.step + 1, index: state.index + 1 };
         bar.update(state.step, {
@@ -115,24 +118,31 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingState> {
   return state;
 }
 
-/** One update; returns the loss. Everything made on the way is freed at the end of the step. */
-async function trainStep(
-  model: BertForSequenceClassification,
-  optimizer: AdamW,
-  examples: readonly TokenisedExample[],
-  padTokenId: number,
-  maxGradNorm: number,
-): Promise<number> {
+type Update = Compiled<[batch: ClassificationBatch], Tensor>;
+
+/** One update, compiled: forward, backward, clipping and the optimizer's step as one list of dispatches for each shape of batch. Returns the loss. */
+function updateOf(model: BertForSequenceClassification, optimizer: AdamW, maxGradNorm: number): Update {
+  return compile(
+    (batch: ClassificationBatch) => {
+      const { loss } = model.forward(batch);
+      loss!.backward();
+      const gradScale = maxGradNorm > 0 ? clipCoefficient(gradNorm(optimizer.parameters), maxGradNorm) : undefined;
+      optimizer.step({ gradScale });
+      optimizer.zeroGrad();
+      return loss!.detach();
+    },
+    // Batches come in a few lengths, and the last one of an epoch is smaller.
+    { name: 'training step', maxPrograms: 32, log: () => undefined },
+  );
+}
+
+/** Everything made on the way is freed at the end of the step. */
+async function trainStep(update: Update, batch: () => ClassificationBatch, learningRate: number): Promise<number> {
   using _ = scope();
-  const { loss } = model.forward(collate(examples, padTokenId));
-  loss!.backward();
-  const gradScale = maxGradNorm > 0 ? clipCoefficient(gradNorm(optimizer.parameters), maxGradNorm) : undefined;
-  optimizer.step({ gradScale });
-  optimizer.zeroGrad();
-  const value = await loss!.item();
+  const value = await update(batch()).item();
   if (!Number.isFinite(value)) {
     throw new Error(
-      `the loss became ${value}; lower the learning rate (now ${optimizer.lr}) or clip the gradients, and look with detectAnomaly`,
+      `the loss became ${value}; lower the learning rate (now ${learningRate}) or clip the gradients, and look with detectAnomaly`,
     );
   }
   return value;

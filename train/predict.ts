@@ -1,8 +1,9 @@
-import { crossEntropy, noGrad, scope, softmax } from '../autograd/index.ts';
+import { compile, crossEntropy, noGrad, scope, softmax } from '../autograd/index.ts';
+import type { Compiled, Tensor } from '../autograd/index.ts';
 import type { BertForSequenceClassification } from '../models/index.ts';
 import { evaluationBatches } from './data/batches.ts';
 import { collate } from './data/tokenised.ts';
-import type { TokenisedExample } from './data/tokenised.ts';
+import type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
 
 export interface Predictions {
   /** Class of each example, in the order given. */
@@ -16,6 +17,26 @@ export interface Predictions {
 export interface PredictOptions {
   readonly batchSize: number;
   readonly padTokenId: number;
+}
+
+type Forward = Compiled<[batch: ClassificationBatch], { probabilities: Tensor; loss: Tensor }>;
+
+/** One for each model, so that its programs serve every call. */
+const forwards = new WeakMap<BertForSequenceClassification, Forward>();
+
+function forwardOf(model: BertForSequenceClassification): Forward {
+  let forward = forwards.get(model);
+  if (!forward) {
+    forward = compile(
+      (batch: ClassificationBatch) => {
+        const { logits } = noGrad(() => model.forward(batch));
+        return { probabilities: softmax(logits), loss: crossEntropy(logits, batch.labels, { reduction: 'sum' }) };
+      },
+      { name: 'prediction', maxPrograms: 32, log: () => undefined },
+    );
+    forwards.set(model, forward);
+  }
+  return forward;
 }
 
 /** Classifies examples with dropout off; the model's mode is put back afterwards. */
@@ -36,12 +57,10 @@ export async function predict(
       const batch = collate(
         indices.map((i) => examples[i]!),
         padTokenId,
+        model.config.maxPositionEmbeddings,
       );
-      const { logits } = noGrad(() => model.forward(batch));
-      const [rows, total] = await Promise.all([
-        noGrad(() => softmax(logits)).tolist() as Promise<number[][]>,
-        noGrad(() => crossEntropy(logits, batch.labels, { reduction: 'sum' })).item(),
-      ]);
+      const { probabilities: each, loss: sum } = forwardOf(model)(batch);
+      const [rows, total] = await Promise.all([each.tolist() as Promise<number[][]>, sum.item()]);
       indices.forEach((i, row) => {
         probabilities[i] = rows[row]!;
         labels[i] = rows[row]!.indexOf(Math.max(...rows[row]!));

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BertTokenizer } from '../../models/index.ts';
-import { collate, tokenise } from '../../train/data/tokenised.ts';
+import { collate, paddedLength, tokenise } from '../../train/data/tokenised.ts';
 
 const test = suite('tokenised examples');
 const tokenizer = BertTokenizer.default();
@@ -35,7 +35,16 @@ test('pairs keep their types', () => {
   assert.equal([...example!.tokenTypeIds], [0, 0, 0, 1, 1]);
 });
 
-test('batches are padded to a multiple of 8 and masked', async () => {
+test('few lengths occur, none shorter than what is padded nor beyond the limit', () => {
+  const lengths = Array.from({ length: 512 }, (_, i) => paddedLength(i + 1));
+  lengths.forEach((length, i) =>
+    assert.ok(length > i && length <= Math.max(8, 1.5 * (i + 8)), `${i + 1} to ${length}`),
+  );
+  assert.equal([...new Set(lengths)], [8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]);
+  assert.equal([paddedLength(33, 40), paddedLength(40, 40), paddedLength(9, 100)], [40, 40, 16]);
+});
+
+test('batches are padded and masked', async () => {
   const examples = tokenise(
     tokenizer,
     [

@@ -64,11 +64,21 @@ export interface ClassificationBatch {
   readonly labels: Tensor; // (B)
 }
 
-/** Rows are padded to the longest one, rounded up to a multiple of 8: kernels read four elements at a time. */
-export function collate(examples: readonly TokenisedExample[], padTokenId: number): ClassificationBatch {
+/** The length that sequences up to `longest` are padded to: 8, 16, 24, 32, 48, 64, 96, 128, ..., at most `limit`. Few lengths occur, for each of which a compiled step is captured. */
+export function paddedLength(longest: number, limit = Infinity): number {
+  let step = 8;
+  while (4 * step < longest) step *= 2;
+  return Math.max(longest, Math.min(Math.ceil(longest / step) * step, limit));
+}
+
+/** Rows are padded to one length, see `paddedLength`. */
+export function collate(
+  examples: readonly TokenisedExample[],
+  padTokenId: number,
+  limit?: number,
+): ClassificationBatch {
   const rows = examples.length;
-  const longest = Math.max(...examples.map(({ inputIds }) => inputIds.length));
-  const length = Math.ceil(longest / 8) * 8;
+  const length = paddedLength(Math.max(...examples.map(({ inputIds }) => inputIds.length)), limit);
   const inputIds = new Int32Array(rows * length).fill(padTokenId);
   const attentionMask = new Int32Array(rows * length);
   const tokenTypeIds = new Int32Array(rows * length);
