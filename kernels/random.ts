@@ -1,6 +1,7 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, f32, kernel, storedType, u32, write } from './kernel.ts';
 import type { Dtype, Param } from './kernel.ts';
+import { memoise } from './memoise.ts';
 import { philoxWgsl } from './philox.ts';
 
 /** A place in the random numbers: the generator's key, and the stream that one application of an op draws from. */
@@ -55,4 +56,24 @@ let u = unit(${block});
 ${shape}
 y[id] = ${type}(p.a + p.b * v);`,
   });
+}
+
+/** Stands for any draw in remembered dispatches. */
+const anyDraw: Draw = { key: [0, 0], stream: 0 };
+
+/** As `memoise`, for generators whose parameters may hold a draw, which differs from call to call and reaches only the words of `drawParams`. */
+export function memoiseDrawn<P extends { readonly draw?: Draw }>(
+  generate: (params: P) => Dispatch,
+): (params: P) => Dispatch {
+  const made = memoise(generate);
+  return (params) => {
+    const { draw } = params;
+    if (!draw) return made(params);
+    const dispatch = made({ ...params, draw: anyDraw });
+    const words = new Uint32Array(dispatch.params.slice().buffer);
+    const values = Object.values(drawParams(draw)).map(({ value }) => value);
+    for (const { word } of dispatch.draws) words.set(values, word);
+    const draws = dispatch.draws.map(({ word }) => ({ word, stream: draw.stream }));
+    return { ...dispatch, params: new Uint8Array(words.buffer), draws };
+  };
 }

@@ -1,60 +1,110 @@
-import { requireFloat, show } from '../dtypes.ts';
+import { broadcastShapes, requireFloat, sameShape, show } from '../dtypes.ts';
+import { isGradEnabled } from '../grad-mode.ts';
 import { ShapeError } from '../op.ts';
+import { nextDraw } from '../random.ts';
+import { apply } from '../tape.ts';
+import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { add, mul } from './arithmetic.ts';
-import { where } from './comparison.ts';
+import { attentionWeights, defaultScale } from './attention-weights.ts';
+import type { WeightOptions } from './attention-weights.ts';
+import { cast, expand } from './broadcast.ts';
+import { flashAttentionOp, packedAttentionOp, unpack } from './flash-attention.ts';
+import type { FlashAttrs } from './flash-attention.ts';
 import { matmul } from './matmul.ts';
-import { transpose } from './movement.ts';
-import { dropout as drop } from './random.ts';
-import { softmax } from './softmax.ts';
-import { tensor } from '../create.ts';
+import { permute } from './movement.ts';
+import { checkProbability, dropout as drop } from './random.ts';
+import { reshape } from './reshape.ts';
 
-/** Stands for -infinity in masks: a row that may attend to nothing then gives even weights instead of NaN, and f16 can hold it. */
-export const maskValue = -30000;
+export { attentionWeights, maskValue } from './attention-weights.ts';
 
-export interface AttentionOptions {
-  /** bool (true: attend) or numbers added to the scores; broadcasts to [..., Tq, Tk]. */
-  readonly mask?: Tensor;
-  /** Let position i attend to positions 0..i only. */
-  readonly causal?: boolean;
+export interface AttentionOptions extends WeightOptions {
   /** Probability of dropping an attention weight. */
   readonly dropout?: number;
   readonly training?: boolean;
-  /** Default 1 / sqrt(D). */
-  readonly scale?: number;
 }
 
-/** The attention weights [..., Tq, Tk], each row a distribution, before dropout. */
-export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: AttentionOptions = {}): Tensor {
-  requireFloat('scaledDotProductAttention', q);
-  if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1)) {
-    throw new ShapeError(
-      `scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`,
-    );
-  }
-  // Scaling the queries costs less than scaling the scores.
-  let scores = matmul(mul(q, scale ?? 1 / Math.sqrt(q.shape.at(-1)!)), transpose(k)); // (..., Tq, Tk)
-  if (mask) scores = mask.dtype === 'bool' ? where(mask, scores, maskValue) : add(scores, mask);
-  if (causal) scores = where(causalMask(q.shape.at(-2)!, k.shape.at(-2)!), scores, maskValue);
-  return softmax(scores);
+/** Head sizes that the fused kernels hold in registers. */
+const widest = 128;
+
+/**
+ * softmax(q k^T * scale + mask) v over q [..., Tq, D], k and v [..., Tk, D] (Vaswani et al. 2017, eq. 1), with dropout on the weights. Fused where it can be, in memory linear
+ * in Tq and Tk; else, where D is no multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a gradient, by products and a softmax.
+ * A row that a mask hides altogether weighs all keys evenly, but under `causal` never the later ones.
+ */
+export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+  check(q, k, v, options);
+  const batch = broadcastShapes('scaledDotProductAttention', ...[q, k, v].map(({ shape }) => shape.slice(0, -2)));
+  const scores = [...batch, q.shape.at(-2)!, k.shape.at(-2)!];
+  if (!fuses([q, k, v], scores, options)) return composite(q, k, v, options);
+  const four = (x: Tensor, [rows, columns]: readonly number[]): Tensor => {
+    const full = expand(x, [...batch, rows!, columns!]);
+    return x.ndim === 4 ? full : reshape(full, [batch[0] ?? 1, 1, rows!, columns!]);
+  };
+  const inputs = [q, k, v].map((x) => four(x, x.shape.slice(-2)));
+  const masks = options.mask ? [four(spread(options.mask, scores), scores.slice(-2))] : [];
+  const [y] = apply(flashAttentionOp, [...inputs, ...masks], attrsOf(q, options));
+  return reshape(permute(y!, [0, 2, 1, 3]), [...batch, ...q.shape.slice(-2)]); // (..., Tq, D)
 }
 
 /**
- * softmax(q k^T * scale + mask) v over [..., T, D] (Vaswani et al. 2017, eq. 1), with dropout on the weights.
+ * Self-attention of projections packed as qkv [B, T, 3, H, D], a view of one product's output -> [B, T, H, D], a view of the next one's input; the mask broadcasts to
+ * [B, H, T, T]. The gradient is one row-major tensor, without the steps that would join those of queries, keys and values.
  */
-export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
-  if (v.shape.at(-2) !== k.shape.at(-2)) {
-    throw new ShapeError(
-      `scaledDotProductAttention: keys ${show(k.shape)} and values ${show(v.shape)} must be equally many`,
-    );
-  }
-  const { dropout = 0, training = true } = options;
-  return matmul(drop(attentionWeights(q, k, options), dropout, { training }), v); // (..., Tq, D)
+export function packedAttention(qkv: Tensor, options: AttentionOptions = {}): Tensor {
+  requireFloat('packedAttention', qkv);
+  const [batch, tokens, three, heads] = qkv.shape as [number, number, number, number];
+  if (qkv.ndim !== 5 || three !== 3)
+    throw new ShapeError(`packedAttention: needs [batch, tokens, 3, heads, size of a head], got ${show(qkv.shape)}`);
+  const [q, k, v] = [unpack(qkv, 0), unpack(qkv, 1), unpack(qkv, 2)]; // (B, H, T, D)
+  check(q, k, v, options);
+  const scores = [batch, heads, tokens, tokens];
+  if (!fuses([q, k, v], scores, options)) return permute(composite(q, k, v, options), [0, 2, 1, 3]);
+  const masks = options.mask ? [spread(options.mask, scores)] : [];
+  return apply(packedAttentionOp, [qkv, ...masks], attrsOf(q, options))[0]!; // (B, T, H, D)
 }
 
-/** true where query i may attend to key j: j <= i. */
-function causalMask(queries: number, keys: number): Tensor {
-  const allowed = new Uint8Array(queries * keys);
-  for (let i = 0; i < queries; i++) allowed.fill(1, i * keys, i * keys + Math.min(i + 1, keys));
-  return tensor(allowed, { shape: [queries, keys], dtype: 'bool' });
+function composite(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
+  const { dropout = 0, training = true } = options;
+  const y = matmul(drop(attentionWeights(q, k, options), dropout, { training }), v); // (..., Tq, D)
+  return cast(y, v.dtype); // a mask of another type does not change the result's
+}
+
+function attrsOf(q: Tensor, { causal = false, scale, dropout = 0, training = true }: AttentionOptions): FlashAttrs {
+  const attrs = { causal, scale: scale ?? defaultScale(q) };
+  return training && dropout > 0 ? { ...attrs, dropout: { p: dropout, draw: nextDraw() } } : attrs;
+}
+
+function fuses(inputs: readonly Tensor[], scores: readonly number[], { mask }: AttentionOptions): boolean {
+  const [q] = inputs as [Tensor];
+  const width = q.shape.at(-1)!;
+  if (scores.length > 4 || scores.includes(0)) return false;
+  if (width % 4 !== 0 || width === 0 || width > widest) return false;
+  if (inputs.some((x) => x.dtype !== q.dtype || x.shape.at(-1) !== width)) return false;
+  return !mask || mask.dtype === 'bool' || (isFloat(mask.dtype) && !(mask.requiresGrad && isGradEnabled()));
+}
+
+/** A mask over all scores, without copying. */
+function spread(mask: Tensor, scores: readonly number[]): Tensor {
+  return sameShape(mask.shape, scores) ? mask : expand(mask, scores);
+}
+
+function check(q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: AttentionOptions): void {
+  requireFloat('scaledDotProductAttention', q);
+  const fail = (what: string): never => {
+    throw new ShapeError(`scaledDotProductAttention: ${what}`);
+  };
+  if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1))
+    fail(`queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`);
+  if (v.ndim !== k.ndim || v.shape.at(-2) !== k.shape.at(-2))
+    fail(`keys ${show(k.shape)} and values ${show(v.shape)} must be equally many`);
+  checkProbability('scaledDotProductAttention', dropout);
+  if (!mask) return;
+  const scores = [
+    ...broadcastShapes('scaledDotProductAttention', q.shape.slice(0, -2), k.shape.slice(0, -2)),
+    q.shape.at(-2)!,
+    k.shape.at(-2)!,
+  ];
+  const missing = scores.length - mask.ndim;
+  if (missing < 0 || mask.shape.some((length, axis) => length !== 1 && length !== scores[axis + missing]))
+    fail(`the mask ${show(mask.shape)} must broadcast to the scores ${show(scores)}`);
 }

@@ -57,6 +57,15 @@ const drop = mapFunction('dropout', ['v'], ([x], [p, scale]) => e.select(e.lt(e.
 /** Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et al. 2014). */
 export function dropout(x: Tensor, p: number, { training = true }: { readonly training?: boolean } = {}): Tensor {
   requireFloat('dropout', x);
-  if (!(p >= 0 && p <= 1)) throw new ShapeError(`dropout: the probability must lie in [0, 1], got ${p}`);
-  return training && p > 0 ? applyMap(drop, [x], [p, p < 1 ? 1 / (1 - p) : 0], [nextDraw()]) : x;
+  checkProbability('dropout', p);
+  return training && p > 0 ? dropoutBy(x, p, nextDraw()) : x;
+}
+
+/** Dropout by a given draw: the same draw drops the same elements. */
+export function dropoutBy(x: Tensor, p: number, draw: Draw): Tensor {
+  return applyMap(drop, [x], [p, p < 1 ? 1 / (1 - p) : 0], [draw]);
+}
+
+export function checkProbability(op: string, p: number): void {
+  if (!(p >= 0 && p <= 1)) throw new ShapeError(`${op}: the probability must lie in [0, 1], got ${p}`);
 }

@@ -1,10 +1,10 @@
-import { linear, scaledDotProductAttention, slice } from '../../autograd/index.ts';
+import { flatten, linear, packedAttention, scaledDotProductAttention, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { parameter, xavierUniformInit, zerosInit } from '../init.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import type { Parameter } from '../parameter.ts';
-import { mergeHeads, splitHeads, splitPacked } from './heads.ts';
+import { mergeHeads, packedHeads, splitHeads } from './heads.ts';
 import { Linear } from './linear.ts';
 
 export interface MultiHeadAttentionOptions {
@@ -53,23 +53,21 @@ export class MultiHeadAttention extends Module {
       if (x.ndim !== 3 || x.shape[2] !== dim)
         throw new Error(`MultiHeadAttention: needs [batch, tokens, ${dim}], got ${showShape(x.shape)}`);
     }
-    const [q, k, v] = this.#project([query, key, value]); // (B, H, T, D/H)
-    const y = scaledDotProductAttention(q, k, v, { mask, causal, dropout: this.dropout, training: this.training });
-    return this.outProj.forward(mergeHeads(y)); // (B, Tq, D)
+    const options = { mask, causal, dropout: this.dropout, training: this.training };
+    if (key === query && value === query) {
+      const all = linear(query, this.inProjWeight, this.inProjBias); // (B, T, 3 D)
+      return this.outProj.forward(flatten(packedAttention(packedHeads(all, this.numHeads), options), 2)); // (B, T, D)
+    }
+    const [q, k, v] = [query, key, value].map((x, i) => this.#project(x, i)) as [Tensor, Tensor, Tensor]; // (B, H, T, D/H)
+    return this.outProj.forward(mergeHeads(scaledDotProductAttention(q, k, v, options))); // (B, Tq, D)
   }
 
-  /** Queries, keys and values; one product where all three come from the same tensor. */
-  #project(sources: readonly [Tensor, Tensor, Tensor]): [q: Tensor, k: Tensor, v: Tensor] {
-    if (sources.every((x) => x === sources[0])) {
-      const all = linear(sources[0], this.inProjWeight, this.inProjBias); // (B, T, 3 D)
-      return splitPacked(all, this.numHeads);
-    }
+  /** Queries (0), keys (1) or values (2) by head. */
+  #project(x: Tensor, which: number): Tensor {
     const dim = this.outProj.weight.shape[1]!;
-    const project = (x: Tensor, i: number): Tensor => {
-      const part: [number, number] = [i * dim, (i + 1) * dim];
-      return linear(x, slice(this.inProjWeight, part), this.inProjBias && slice(this.inProjBias, part));
-    };
-    return sources.map((x, i) => splitHeads(project(x, i), this.numHeads)) as [Tensor, Tensor, Tensor];
+    const part: [number, number] = [which * dim, (which + 1) * dim];
+    const y = linear(x, slice(this.inProjWeight, part), this.inProjBias && slice(this.inProjBias, part));
+    return splitHeads(y, this.numHeads);
   }
 
   override extraRepr(): string {

@@ -1,7 +1,7 @@
-import { attentionWeights, matmul, scaledDotProductAttention } from '../../autograd/index.ts';
+import { attentionWeights, flatten, matmul, packedAttention } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { Dropout } from './dropout.ts';
-import { mergeHeads, splitPacked } from './heads.ts';
+import { mergeHeads, packedHeads, splitPacked } from './heads.ts';
 
 /** A part's output, with the attention weights (B, H, T, T) if they were asked for. */
 export interface Attended {
@@ -26,11 +26,12 @@ export interface PackedAttentionOptions {
 /** Self-attention on queries, keys and values that lie side by side, the output of one projection: qkv (B, T, 3 D) -> (B, T, D). */
 export function attendPacked(qkv: Tensor, options: PackedAttentionOptions): Attended {
   const { heads, dropout, outputWeights = false, ...scoring } = options;
-  const [q, k, v] = splitPacked(qkv, heads); // (B, H, T, D/H)
   if (outputWeights) {
+    const [q, k, v] = splitPacked(qkv, heads); // (B, H, T, D/H)
     const weights = dropout.forward(attentionWeights(q, k, scoring)); // (B, H, T, T)
     return { hidden: mergeHeads(matmul(weights, v)), weights };
   }
   const { p, training } = dropout;
-  return { hidden: mergeHeads(scaledDotProductAttention(q, k, v, { ...scoring, dropout: p, training })) };
+  const y = packedAttention(packedHeads(qkv, heads), { ...scoring, dropout: p, training }); // (B, T, H, D/H)
+  return { hidden: flatten(y, 2) };
 }

@@ -1,29 +1,22 @@
 import * as tf from '../../autograd/index.ts';
 import type { AttentionOptions } from '../../autograd/ops/attention.ts';
-import { build, get, total } from '../support/nd.ts';
+import { AttentionReference } from '../support/attention.ts';
+import { build, get } from '../support/nd.ts';
 import type { Nd } from '../support/nd.ts';
-import { bool, f16, f32, fixed } from '../support/op-case.ts';
+import { bool, f16, f32, fixed, values } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
+import { seed, uniform } from '../support/philox.ts';
 
 type Options = Omit<AttentionOptions, 'mask'>;
 
-/** softmax(q k^T * scale + mask) v, element by element. */
-function reference(q: Nd, k: Nd, v: Nd, mask: Nd | undefined, truth: boolean, { causal = false, scale }: Options): Nd {
-  const [keys, width] = [k.shape.at(-2)!, q.shape.at(-1)!];
-  return build([...q.shape.slice(0, -1), v.shape.at(-1)!], (index) => {
-    const batch = index.slice(0, -2);
-    const i = index.at(-2)!;
-    const scores = Array.from({ length: keys }, (_, j) => {
-      const score = total(Array.from({ length: width }, (_, d) => get(q, [...batch, i, d]) * get(k, [...batch, j, d])));
-      const bias = mask ? get(mask, [...batch, i, j].slice(-mask.shape.length)) : 0;
-      if ((causal && j > i) || (mask && truth && bias === 0)) return -30000;
-      return score * (scale ?? 1 / Math.sqrt(width)) + (truth ? 0 : bias);
-    });
-    const top = Math.max(...scores);
-    const powers = scores.map((s) => Math.exp(s - top));
-    return total(powers.map((p, j) => p * get(v, [...batch, j, index.at(-1)!]))) / total(powers);
-  });
+const drawn: number[] = [];
+
+/** Factors of the weights under dropout, from the first stream of the seed. */
+function keep({ dropout = 0, training = true }: Options): (i: number) => number {
+  return (i) => (training && dropout > 0 ? ((drawn[i] ??= uniform(i)) >= dropout ? 1 / (1 - dropout) : 0) : 1);
 }
+
+const isBool = (spec: InputSpec | undefined): boolean => spec?.dtype === 'bool';
 
 const attention = (
   inputs: readonly [q: InputSpec, k: InputSpec, v: InputSpec, mask?: InputSpec],
@@ -31,26 +24,96 @@ const attention = (
   more: Partial<OpCase> = {},
 ): OpCase => ({
   op: 'scaledDotProductAttention',
+  inputs: inputs as readonly InputSpec[],
+  run: (q, k, v, mask) => {
+    tf.manualSeed(seed);
+    return tf.scaledDotProductAttention(q!, k!, v!, { ...options, mask });
+  },
+  ref: (q, k, v, mask) =>
+    new AttentionReference([q!, k!, v!], mask, isBool(inputs[3]), { ...options, keep: keep(options) }).y,
+  loose: 3, // two matrix products and a softmax
+  ...more,
+  note: [JSON.stringify(options), more.note].filter(Boolean).join(' '),
+});
+
+/** Cases that the fused kernels take. */
+const fused = (...[inputs, options, more = {}]: Parameters<typeof attention>): OpCase =>
+  attention(inputs, options, {
+    ...more,
+    covers: ['flashAttention', ...(more.grad === false ? [] : ['flashAttentionBackward'])],
+  });
+
+/** Query, key or value of packed projections, as [B, H, T, D]. */
+const part = (qkv: Nd, which: number): Nd => {
+  const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
+  return build([batch, heads, tokens, width], ([b, h, t, d]) => get(qkv, [b!, t!, which, h!, d!]));
+};
+
+const packed = (
+  inputs: readonly [qkv: InputSpec, mask?: InputSpec],
+  options: Options = {},
+  more: Partial<OpCase> = {},
+): OpCase => ({
+  op: 'packedAttention',
   note: JSON.stringify(options),
   inputs: inputs as readonly InputSpec[],
-  run: (q, k, v, mask) => tf.scaledDotProductAttention(q!, k!, v!, { ...options, mask }),
-  ref: (q, k, v, mask) => reference(q!, k!, v!, mask, inputs[3]?.dtype === 'bool', options),
-  loose: 3, // two matrix products and a softmax
+  run: (qkv, mask) => {
+    tf.manualSeed(seed);
+    return tf.packedAttention(qkv!, { ...options, mask });
+  },
+  ref: (qkv, mask) => {
+    const parts = [part(qkv!, 0), part(qkv!, 1), part(qkv!, 2)] as const;
+    const { y } = new AttentionReference(parts, mask, isBool(inputs[1]), { ...options, keep: keep(options) });
+    const [batch, heads, tokens, width] = y.shape as [number, number, number, number];
+    return build([batch, tokens, heads, width], ([b, t, h, d]) => get(y, [b!, h!, t!, d!]));
+  },
+  loose: 3,
   ...more,
 });
 
-const [q, k, v] = [f32([2, 3, 4]), f32([2, 5, 4]), f32([2, 5, 6])];
+const [q, k, v] = [f32([2, 3, 4]), f32([2, 5, 4]), f32([2, 5, 4])];
+const wideValues = f32([2, 5, 6]);
+/** Hides all keys of the second query, and some of the others'. */
+const holes = values([1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1], { shape: [3, 5], dtype: 'bool' });
 
 export const cases: readonly OpCase[] = [
-  attention([q, k, v], {}, { second: true }),
-  attention([f32([3, 4]), f32([5, 4]), f32([5, 2])]),
-  attention([f32([2, 2, 3, 4]), f32([2, 2, 3, 4]), f32([2, 2, 3, 4])], { causal: true }),
-  attention([q, k, v, bool([2, 1, 5])]),
-  attention([q, k, v, f32([3, 5])]),
-  attention([q, k, v, fixed(f32([2, 3, 5], -5, 0))], { causal: true, scale: 0.3 }),
+  fused([q, k, v], {}, { second: true }),
+  fused([f32([3, 4]), f32([5, 4]), f32([5, 4])]),
+  fused([f32([1, 8]), f32([1, 8]), f32([1, 8])]),
+  fused([f32([2, 2, 3, 4]), f32([2, 2, 3, 4]), f32([2, 2, 3, 4])], { causal: true }, { second: true }),
+  fused([f32([2, 3, 19, 12]), f32([2, 3, 19, 12]), f32([2, 3, 19, 12])], { causal: true }),
+  fused([f32([2, 3, 9, 20]), f32([2, 3, 37, 20]), f32([2, 3, 37, 20])], { scale: 0.2 }),
+  fused([f32([1, 2, 21, 8]), f32([1, 2, 6, 8]), f32([1, 2, 6, 8])], { causal: true }),
+  fused([f32([1, 2, 5, 8]), f32([1, 2, 9, 8]), f32([1, 2, 9, 8])], { causal: true }),
+  fused([f32([1, 1, 3, 128]), f32([1, 1, 6, 128]), f32([1, 1, 6, 128])]),
+  fused([f32([1, 2, 3, 4]), f32([2, 2, 5, 4]), f32([2, 1, 5, 4])], {}, { note: 'batches broadcast' }),
+  fused([q, k, v, bool([2, 1, 5])], {}, { second: true }),
+  fused([q, k, v, holes], {}, { note: 'a query without keys' }),
+  fused([q, k, v, holes], { causal: true, dropout: 0.3 }, { note: 'a query without keys' }),
+  fused([f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), bool([2, 1, 1, 6])], { dropout: 0.4 }),
+  fused([f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), fixed(f32([6, 1], -2, 0))]),
+  fused([q, k, v, fixed(f32([2, 3, 5], -5, 0))], { causal: true, scale: 0.3 }),
+  fused([q, k, v, fixed(f32([5], -30000, -29990))], {}, { note: 'all masked by addition', loose: 2000 }), // scores are rounded at 30000
+  fused([f32([2, 2, 7, 8]), f32([2, 2, 8, 8]), f32([2, 2, 8, 8])], { dropout: 0.25 }, { second: true }),
+  fused([f32([2, 2, 7, 8]), f32([2, 2, 5, 8]), f32([2, 2, 5, 8])], { dropout: 0.25 }),
+  fused([q, k, v], { dropout: 1 }),
+  fused([q, k, v], { dropout: 0.5, training: false }),
+  fused([f32([2, 3, 4], -40, 40), f32([2, 5, 4], -40, 40), v], {}, { note: 'large', grad: false, loose: 100 }), // scores in the thousands
+  fused([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 4])], {}, { loose: 2 }), // the gradient reads a rounded output
+  fused([f16([2, 2, 9, 16]), f16([2, 2, 9, 16]), f16([2, 2, 9, 16]), bool([9])], { dropout: 0.25 }, { loose: 2 }),
+  attention([q, k, v, f32([3, 5])], {}, { note: 'gradient of the mask' }),
+  attention([q, k, wideValues], {}, { second: true }),
+  attention([q, k, wideValues, holes], { causal: true, dropout: 0.3 }),
   attention([f32([2, 1, 1]), f32([2, 1, 1]), f32([2, 1, 1])]),
+  attention([f32([1, 1, 3, 132]), f32([1, 1, 2, 132]), f32([1, 1, 2, 132])]),
   attention([f32([2, 0, 4]), k, v]),
   attention([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 6])], {}, { strided: false, loose: 6 }), // scores and weights are rounded on the way
+
+  packed([f32([2, 5, 3, 2, 4])], {}, { second: true, covers: ['packedAttentionBackward'] }),
+  packed([f32([2, 18, 3, 2, 8]), bool([2, 1, 1, 18])], { causal: true, dropout: 0.2 }),
+  packed([f32([1, 6, 3, 1, 16]), fixed(f32([1, 1, 6, 6]))]),
+  packed([f16([2, 5, 3, 2, 8])], { causal: true }, { loose: 2 }),
+  packed([f32([2, 5, 3, 2, 3])], { dropout: 0.2 }),
 ];
 
 export const errors: readonly ErrorCase[] = [
@@ -65,11 +128,22 @@ export const errors: readonly ErrorCase[] = [
     says: /\[2, 5, 4\].*\[2, 3, 4\]/,
   },
   {
-    op: 'where',
+    op: 'scaledDotProductAttention',
+    run: () => tf.scaledDotProductAttention(tf.zeros([2, 3, 4]), tf.zeros([3, 5, 4]), tf.zeros([3, 5, 4])),
+    says: /\[2\].*\[3\]/,
+  },
+  {
+    op: 'scaledDotProductAttention',
+    run: () => tf.scaledDotProductAttention(tf.zeros([3, 4]), tf.zeros([5, 4]), tf.zeros([5, 4]), { dropout: 2 }),
+    says: /2/,
+  },
+  {
+    op: 'scaledDotProductAttention',
     run: () =>
       tf.scaledDotProductAttention(tf.zeros([3, 4]), tf.zeros([5, 4]), tf.zeros([5, 4]), {
         mask: tf.ones([4], { dtype: 'bool' }),
       }),
     says: /\[4\].*\[3, 5\]/,
   },
+  { op: 'packedAttention', run: () => tf.packedAttention(tf.zeros([2, 5, 2, 3, 4])), says: /\[2, 5, 2, 3, 4\]/ },
 ];

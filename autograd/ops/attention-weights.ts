@@ -1,0 +1,74 @@
+import type { Draw } from '../../kernels/random.ts';
+import { maskedScore } from '../../kernels/attention/params.ts';
+import { tensor } from '../create.ts';
+import { requireFloat, show } from '../dtypes.ts';
+import { ShapeError } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
+import { add, mul, sub } from './arithmetic.ts';
+import { cast, sum } from './broadcast.ts';
+import { where } from './comparison.ts';
+import { matmul } from './matmul.ts';
+import { transpose } from './movement.ts';
+import { dropoutBy } from './random.ts';
+import { softmax } from './softmax.ts';
+
+/** Stands for -infinity in masks: a row that may attend to nothing then gives even weights instead of NaN, and f16 can hold it. */
+export const maskValue = maskedScore;
+
+/** For keys after the query under a causal mask: below `maskValue`, so that a row whose earlier keys are all masked still sees none of the later ones. */
+const futureValue = 2 * maskValue;
+
+export interface WeightOptions {
+  /** bool (true: attend) or numbers added to the scores; broadcasts to [..., Tq, Tk]. */
+  readonly mask?: Tensor;
+  /** Let position i attend to positions 0..i only. */
+  readonly causal?: boolean;
+  /** Default 1 / sqrt(D). */
+  readonly scale?: number;
+}
+
+export const defaultScale = (q: Tensor): number => 1 / Math.sqrt(q.shape.at(-1)!);
+
+/** The attention weights [..., Tq, Tk], each row a distribution, before dropout. */
+export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: WeightOptions = {}): Tensor {
+  requireFloat('scaledDotProductAttention', q);
+  if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1)) {
+    throw new ShapeError(
+      `scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`,
+    );
+  }
+  // Scaling the queries costs less than scaling the scores.
+  let scores = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
+  if (mask) scores = mask.dtype === 'bool' ? where(mask, scores, maskValue) : add(scores, mask);
+  if (causal) scores = where(causalMask(q.shape.at(-2)!, k.shape.at(-2)!), scores, futureValue);
+  return softmax(scores);
+}
+
+/** true where query i may attend to key j: j <= i. */
+function causalMask(queries: number, keys: number): Tensor {
+  const allowed = new Uint8Array(queries * keys);
+  for (let i = 0; i < queries; i++) allowed.fill(1, i * keys, i * keys + Math.min(i + 1, keys));
+  return tensor(allowed, { shape: [queries, keys], dtype: 'bool' });
+}
+
+/** Dropout of the weights, by a given draw. */
+export interface WeightDropout {
+  readonly p: number;
+  readonly draw: Draw;
+}
+
+/** What the fused backward kernels compute, in ops: gradients of q, k and v [..., T, D] for the cotangent g [..., Tq, D]. */
+export function attentionGradients(
+  [q, k, v, g]: readonly [Tensor, Tensor, Tensor, Tensor],
+  options: WeightOptions,
+  dropout: WeightDropout | undefined,
+): [dq: Tensor, dk: Tensor, dv: Tensor] {
+  const scale = options.scale ?? defaultScale(q);
+  const drop = (x: Tensor): Tensor => (dropout ? dropoutBy(x, dropout.p, dropout.draw) : x);
+  const weights = attentionWeights(q, k, options);
+  const dw = drop(matmul(g, transpose(v)));
+  const all = mul(weights, sub(dw, sum(mul(dw, weights), -1, { keepDims: true })));
+  const ds = mul(options.mask?.dtype === 'bool' ? where(options.mask, all, 0) : all, scale);
+  const to = (x: Tensor): Tensor => cast(x, q.dtype);
+  return [to(matmul(ds, k)), to(matmul(transpose(ds), q)), to(matmul(transpose(drop(weights)), g))];
+}
