@@ -6,6 +6,8 @@ export * from './ops/assign.ts';
 export { cast, expand, sum } from './ops/broadcast.ts';
 export * from './ops/comparison.ts';
 export * from './ops/attention.ts';
+export { decodeAttention } from './ops/decode-attention.ts';
+export type { DecodeOptions } from './ops/decode-attention.ts';
 export * from './ops/concat.ts';
 export { conv1d, conv2d } from './ops/conv.ts';
 export type { ConvOptions } from './ops/conv.ts';

@@ -25,7 +25,7 @@ const merged = ['batch', 'token', 'head'] as const;
 const split = ['batch', 'head', 'token'] as const;
 
 /** Addressing by the names of the axes before the last; those of length 1 do not matter. */
-function operandOf({ shape, strides, offset }: Layout, axes: readonly string[]): HeadsOperand {
+export function operandOf({ shape, strides, offset }: Layout, axes: readonly string[]): HeadsOperand {
   const stride = (name: string): number => {
     const axis = axes.indexOf(name);
     return shape[axis] === 1 ? 0 : strides[axis]!;
@@ -34,7 +34,7 @@ function operandOf({ shape, strides, offset }: Layout, axes: readonly string[]):
 }
 
 /** The tensor itself where its rows are read as vec4s, else a copy. */
-function aligned({ copy }: Lowering, x: Tensor): Tensor {
+export function aligned({ copy }: Lowering, x: Tensor): Tensor {
   const last = x.ndim - 1;
   const whole = x.strides.every((stride, axis) => axis === last || x.shape[axis] === 1 || stride % 4 === 0);
   return whole && x.strides[last] === 1 && x.offset % 4 === 0 ? x : copy(x);
@@ -76,7 +76,7 @@ function prepare(lowering: Lowering, sources: Sources, { causal, scale, dropout 
   return { params: { ...sizes, ...operands, ...more }, tensors: [q, k, v, ...masks] };
 }
 
-function floatOf({ dtype }: Tensor): 'f32' | 'f16' {
+export function floatOf({ dtype }: Tensor): 'f32' | 'f16' {
   return dtype === 'f16' ? 'f16' : 'f32';
 }
 

@@ -1,0 +1,84 @@
+import { decodeLanes, decodeWorkgroup, joinParts, partialSize } from '../../kernels/attention/decode.ts';
+import type { DecodeParams } from '../../kernels/attention/decode.ts';
+import { memoise } from '../../kernels/memoise.ts';
+import { requireFloat, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { aligned, floatOf, operandOf } from './flash-attention-lower.ts';
+import { permute } from './movement.ts';
+
+/** Tokens of the cache that one workgroup takes. */
+const span = 256;
+
+const variants = { lanes: memoise(decodeLanes), workgroup: memoise(decodeWorkgroup) };
+const join = memoise(joinParts);
+
+/** Inputs q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [1] or [B]; output [B, 1, H, D]. */
+const decodeOp = defineOp<{ readonly scale: number }>({
+  name: 'decodeAttention',
+  infer: ([q]) => [{ shape: [q!.shape[0]!, 1, q!.shape[1]!, q!.shape[3]!], dtype: q!.dtype }],
+  lower(lowering, inputs, [y], { scale }) {
+    const [q, k, v] = inputs.slice(0, 3).map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
+    const lengths = inputs[3]!;
+    const [batch, heads, capacity, width] = k.shape as [number, number, number, number];
+    const group = q.shape[1]! / heads;
+    const rows = operandOf(q, ['batch', 'token', '', '']);
+    const params: DecodeParams = {
+      batch,
+      heads,
+      group,
+      capacity,
+      width,
+      dtype: floatOf(q),
+      q: { ...rows, head: rows.token * group },
+      k: operandOf(k, ['batch', 'head', 'token']),
+      v: operandOf(v, ['batch', 'head', 'token']),
+      length: { offset: lengths.offset, stride: lengths.size === 1 ? 0 : lengths.strides[0]! },
+      scale,
+      span,
+    };
+    const partial = lowering.temporary([partialSize(params)], 'f32');
+    const variant = variants[lowering.target.software ? 'lanes' : 'workgroup'];
+    lowering.emit(variant(params), [q, k, v, lengths, partial]);
+    lowering.emit(join(params), [partial, y!]);
+  },
+  vjp: 'none',
+});
+
+export interface DecodeOptions {
+  /** Default 1 / sqrt(D). */
+  readonly scale?: number;
+}
+
+/**
+ * Attention of one new token over a cache: q [B, H, 1, D], keys and values [B, Hkv, capacity, D] of which the first `length` tokens count (i32, [] or [1] for all, [B] for each,
+ * at least 1) -> [B, H, 1, D]. The length lies on the device, so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring query heads
+ * share a head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 128. Long caches are split over the device and joined in order. No gradient.
+ */
+export function decodeAttention(
+  q: Tensor,
+  kCache: Tensor,
+  vCache: Tensor,
+  length: Tensor,
+  { scale }: DecodeOptions = {},
+): Tensor {
+  const fail = (what: string): never => {
+    throw new ShapeError(`decodeAttention: ${what}`);
+  };
+  requireFloat('decodeAttention', q);
+  const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
+  if (q.ndim !== 4 || tokens !== 1) fail(`queries ${show(q.shape)} must be [batch, heads, 1, size of a head]`);
+  for (const x of [kCache, vCache]) {
+    const fits = x.ndim === 4 && x.shape[0] === batch && x.shape[3] === width && x.dtype === q.dtype;
+    if (!fits || heads % x.shape[1]! !== 0 || x.shape.join() !== kCache.shape.join())
+      fail(
+        `caches ${kCache.dtype} ${show(kCache.shape)} and ${vCache.dtype} ${show(vCache.shape)} must be ${q.dtype} [${batch}, a divisor of ${heads}, capacity, ${width}]`,
+      );
+  }
+  if (width % 4 !== 0 || width > 128) fail(`the size of a head, ${width}, must be a multiple of 4 up to 128; pad it`);
+  if (length.dtype !== 'i32' || length.ndim > 1 || ![1, batch].includes(length.size))
+    fail(`the length must be i32 [] or [${batch}], got ${length.dtype} ${show(length.shape)}`);
+  const [y] = apply(decodeOp, [q, kCache, vCache, length], { scale: scale ?? 1 / Math.sqrt(width) });
+  return permute(y!, [0, 2, 1, 3]);
+}

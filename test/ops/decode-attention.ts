@@ -1,0 +1,57 @@
+import * as tf from '../../autograd/index.ts';
+import { build, get, total } from '../support/nd.ts';
+import type { Nd } from '../support/nd.ts';
+import { f16, f32, values } from '../support/op-case.ts';
+import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
+
+/** Attention of one token over the first tokens of a cache; neighbouring query heads share a cache head. */
+function reference(q: Nd, k: Nd, v: Nd, lengths: Nd): Nd {
+  const group = q.shape[1]! / k.shape[1]!;
+  return build(q.shape, ([b, h, , d]) => {
+    const at = Math.floor(h! / group);
+    const count = get(lengths, [b!]);
+    const scores = Array.from({ length: count }, (_, j) => {
+      const products = Array.from({ length: q.shape[3]! }, (_, c) => get(q, [b!, h!, 0, c]) * get(k, [b!, at, j, c]));
+      return total(products) / Math.sqrt(q.shape[3]!);
+    });
+    const top = Math.max(...scores);
+    const weights = scores.map((s) => Math.exp(s - top));
+    return total(weights.map((w, j) => w * get(v, [b!, at, j, d!]))) / total(weights);
+  });
+}
+
+const lengths = (list: readonly number[], shape = [list.length]): InputSpec => values(list, { shape, dtype: 'i32' });
+
+const decode = (inputs: readonly [InputSpec, InputSpec, InputSpec, InputSpec], more: Partial<OpCase> = {}): OpCase => ({
+  op: 'decodeAttention',
+  inputs,
+  run: (q, k, v, length) => tf.decodeAttention(q!, k!, v!, length!),
+  ref: (q, k, v, length) => reference(q!, k!, v!, length!),
+  grad: false,
+  loose: 3, // two products and a softmax
+  ...more,
+});
+
+const cache = f32([2, 3, 300, 8]);
+
+export const cases: readonly OpCase[] = [
+  decode([f32([1, 1, 1, 4]), f32([1, 1, 1, 4]), f32([1, 1, 1, 4]), lengths([1], [])]),
+  decode([f32([2, 3, 1, 8]), cache, cache, lengths([300])]),
+  decode([f32([2, 3, 1, 8]), cache, cache, lengths([5, 259])]),
+  decode([f32([2, 6, 1, 8]), cache, cache, lengths([256, 1])]),
+  decode([f32([1, 20, 1, 4]), f32([1, 2, 9, 4]), f32([1, 2, 9, 4]), lengths([7])]),
+  decode([f32([1, 2, 1, 128]), f32([1, 2, 9, 128]), f32([1, 2, 9, 128]), lengths([9])]),
+  decode([f16([2, 4, 1, 8]), f16([2, 2, 9, 8]), f16([2, 2, 9, 8]), lengths([8])]),
+];
+
+const z = (...shape: number[]): tf.Tensor => tf.zeros(shape);
+const one = (): tf.Tensor => tf.tensor([1], { dtype: 'i32' });
+const refuses = (run: () => unknown, says: RegExp): ErrorCase => ({ op: 'decodeAttention', run, says });
+
+export const errors: readonly ErrorCase[] = [
+  refuses(() => tf.decodeAttention(z(1, 2, 2, 4), z(1, 2, 9, 4), z(1, 2, 9, 4), one()), /\[1, 2, 2, 4\]/),
+  refuses(() => tf.decodeAttention(z(1, 3, 1, 4), z(1, 2, 9, 4), z(1, 2, 9, 4), one()), /\[1, 2, 9, 4\]/),
+  refuses(() => tf.decodeAttention(z(1, 2, 1, 4), z(1, 2, 9, 4), z(1, 2, 8, 4), one()), /\[1, 2, 8, 4\]/),
+  refuses(() => tf.decodeAttention(z(1, 2, 1, 6), z(1, 2, 9, 6), z(1, 2, 9, 6), one()), /6.*multiple of 4/),
+  refuses(() => tf.decodeAttention(z(1, 2, 1, 4), z(1, 2, 9, 4), z(1, 2, 9, 4), z(1)), /f32 \[1\]/),
+];
