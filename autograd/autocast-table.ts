@@ -6,7 +6,10 @@
 
 /** Products: so many of the first inputs are converted to f16, and the result is f16. Further ones, such as a bias, stay as they are. */
 export const inHalf: Readonly<Record<string, number>> = {
+  flashAttention: 3,
+  linearCrossEntropy: 2,
   matmul: 2,
+  packedAttention: 1,
 };
 
 /** Sums, losses, and functions that leave f16's range or lose too much in it: inputs are converted to f32. */

@@ -12,6 +12,8 @@ export * from './ops/concat.ts';
 export { conv1d, conv2d } from './ops/conv.ts';
 export type { ConvOptions } from './ops/conv.ts';
 export * from './ops/cross-entropy.ts';
+export { linearCrossEntropy } from './ops/linear-cross-entropy.ts';
+export type { LinearCrossEntropyOptions } from './ops/linear-cross-entropy.ts';
 export { cumsum } from './ops/cumsum.ts';
 export { einsum } from './ops/einsum.ts';
 export * from './ops/losses.ts';

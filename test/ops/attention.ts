@@ -25,10 +25,8 @@ const attention = (
 ): OpCase => ({
   op: 'scaledDotProductAttention',
   inputs: inputs as readonly InputSpec[],
-  run: (q, k, v, mask) => {
-    tf.manualSeed(seed);
-    return tf.scaledDotProductAttention(q!, k!, v!, { ...options, mask });
-  },
+  seed,
+  run: (q, k, v, mask) => tf.scaledDotProductAttention(q!, k!, v!, { ...options, mask }),
   ref: (q, k, v, mask) =>
     new AttentionReference([q!, k!, v!], mask, isBool(inputs[3]), { ...options, keep: keep(options) }).y,
   loose: 3, // two matrix products and a softmax
@@ -57,10 +55,8 @@ const packed = (
   op: 'packedAttention',
   note: JSON.stringify(options),
   inputs: inputs as readonly InputSpec[],
-  run: (qkv, mask) => {
-    tf.manualSeed(seed);
-    return tf.packedAttention(qkv!, { ...options, mask });
-  },
+  seed,
+  run: (qkv, mask) => tf.packedAttention(qkv!, { ...options, mask }),
   ref: (qkv, mask) => {
     const parts = [part(qkv!, 0), part(qkv!, 1), part(qkv!, 2)] as const;
     const { y } = new AttentionReference(parts, mask, isBool(inputs[1]), { ...options, keep: keep(options) });

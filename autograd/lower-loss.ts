@@ -1,0 +1,114 @@
+import { add, input } from '../kernels/map/expr.ts';
+import { bytesOf } from '../kernels/kernel.ts';
+import { rowMajor } from '../kernels/layout.ts';
+import type { Layout } from '../kernels/layout.ts';
+import { lossInPlace } from '../kernels/loss-in-place.ts';
+import { chooseLanes } from '../kernels/rows.ts';
+import { promote } from './dtypes.ts';
+import { lowerMatmul } from './lower-matmul.ts';
+import { lowerReduce } from './lower-reduce.ts';
+import type { Lowering, Port } from './op.ts';
+import { fillInto } from './ops/fill.ts';
+import { Tensor } from './tensor.ts';
+
+/** Bytes of logits that are held at once: what one binding can hold on every device. */
+const scratchBytes = 2 ** 27;
+
+export interface ChunkedLoss {
+  readonly hidden: Tensor;
+  readonly weight: Tensor;
+  readonly bias?: Tensor;
+  readonly target: Tensor;
+  /** Sum of the losses, and how many rows count. */
+  readonly sums: Tensor;
+  /** Gradients of the sum, f32, of hidden, weight and bias; none are computed where there are none. */
+  readonly gradients: readonly Tensor[];
+  readonly ignoreIndex: number;
+  readonly smoothing: number;
+  /** Rows whose logits are held at once; default as many as fit. */
+  readonly chunkRows?: number;
+}
+
+/**
+ * Loss of a linear layer's outputs, by runs of rows: their logits, the loss, the logits' gradient in their place, and from it those of hidden and, added up run by run in
+ * order, of weight and bias. Four dispatches a run (five with a bias), two without gradients.
+ */
+export function lowerChunkedLoss(lowering: Lowering, loss: ChunkedLoss): void {
+  const { hidden, weight, bias, target, sums, gradients, ignoreIndex, smoothing } = loss;
+  const [rows, width] = hidden.shape as [number, number];
+  const classes = weight.shape[0]!;
+  const [dHidden, dWeight, dBias] = gradients;
+  if (rows === 0) return [sums, ...gradients.filter(({ size }) => size > 0)].forEach((y) => fillInto(lowering, y, 0));
+
+  const dtype = promote(hidden.dtype, weight.dtype) === 'f16' ? 'f16' : 'f32';
+  const pitch = Math.ceil(classes / 4) * 4; // rows that products read as vec4s
+  const run =
+    loss.chunkRows ?? runLength(rows, Math.min(scratchBytes, lowering.target.bindingLimit), pitch * bytesOf(dtype));
+  const scratch = lowering.temporary([Math.min(run, rows) * pitch], dtype);
+  const losses = lowering.temporary([rows, 2], 'f32');
+  const targets = lowering.contiguous(target);
+  for (let first = 0; first < rows; first += run) {
+    const count = Math.min(run, rows - first);
+    const logits = view(scratch, { shape: [count, classes], strides: [pitch, 1], offset: 0 });
+    const part = view(hidden, slab(hidden, first, count));
+    product(lowering, part, transposed(weight), logits, store(logits), bias);
+    const dispatch = lossInPlace({
+      rows: count,
+      classes,
+      dtype,
+      lanes: chooseLanes(lowering.target),
+      ignoreIndex,
+      smoothing,
+      pitch,
+      targetOffset: targets.offset + first,
+      firstRow: first,
+      gradient: gradients.length > 0,
+    });
+    lowering.emit(dispatch, [targets, losses, scratch]);
+    if (!dHidden || !dWeight) continue;
+    const to = view(dHidden, { shape: [count, width], strides: [width, 1], offset: first * width });
+    product(lowering, logits, weight, to, store(to));
+    const put = first === 0 ? store : accumulate;
+    product(lowering, transposed(logits), part, dWeight, put(dWeight));
+    if (dBias) lowerReduce(lowering, 'sum', logits, [0], dBias, { sink: put(dBias) });
+  }
+  lowerReduce(lowering, 'sum', losses, [0], sums);
+}
+
+/** About equal runs, of whole tiles of matrix products. */
+function runLength(rows: number, bytes: number, rowBytes: number): number {
+  const most = Math.max(1, Math.floor(bytes / rowBytes));
+  if (most >= rows) return rows;
+  const even = Math.ceil(rows / Math.ceil(rows / most));
+  return Math.min(Math.ceil(even / 64) * 64, most);
+}
+
+const view = (x: Tensor, layout: Layout): Tensor => new Tensor(x.storage, x.dtype, layout);
+
+const slab = ({ shape, strides, offset }: Tensor, first: number, count: number): Layout => ({
+  shape: [count, shape[1]!],
+  strides,
+  offset: offset + first * strides[0]!,
+});
+
+const transposed = (x: Tensor): Tensor =>
+  view(x, { shape: [x.shape[1]!, x.shape[0]!], strides: [x.strides[1]!, x.strides[0]!], offset: x.offset });
+
+/** y = a @ b (+ bias), stored by `sink`. */
+function product(lowering: Lowering, a: Tensor, b: Tensor, y: Tensor, sink: Port, bias?: Tensor): void {
+  lowerMatmul({ ...lowering, fused: { sink, sources: new Map() }, sink: () => sink }, a, b, y, { bias });
+}
+
+/** Values stored where y lies. */
+function store(y: Tensor): Port {
+  const outputs = [{ expr: input(0), dtype: y.dtype, layout: y }];
+  return { elements: { shape: y.shape, operands: [], outputs, scalars: [], compute: 'f32' }, tensors: [y] };
+}
+
+/** Values added to what y holds. */
+function accumulate(y: Tensor): Port {
+  const layout = { shape: y.shape, strides: rowMajor(y.shape), offset: 0 };
+  const operands = [{ dtype: y.dtype, kind: 'v' as const, layout, output: 0 }];
+  const outputs = [{ expr: add(input(0), input(1)), dtype: y.dtype, layout }];
+  return { elements: { shape: y.shape, operands, outputs, scalars: [], compute: 'f32' }, tensors: [y] };
+}

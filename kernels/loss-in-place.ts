@@ -1,0 +1,86 @@
+import type { Dispatch } from '../gpu/dispatch.ts';
+import { f32, i32, read, storedType, u32, write } from './kernel.ts';
+import { rowKernel, rowWidth } from './rows.ts';
+import type { RowLanes } from './rows.ts';
+
+export interface LossInPlaceParams {
+  readonly rows: number;
+  readonly classes: number;
+  readonly dtype: 'f32' | 'f16';
+  readonly lanes: RowLanes;
+  readonly ignoreIndex: number;
+  readonly smoothing: number;
+  /** Elements from one row of the logits to the next, a multiple of 4. */
+  readonly pitch: number;
+  /** Where the targets i32 of these rows begin, and the first of them among all rows. */
+  readonly targetOffset: number;
+  readonly firstRow: number;
+  /** Overwrite the logits with the gradient of each row's loss. */
+  readonly gradient: boolean;
+}
+
+/**
+ * Cross-entropy of rows of logits that are not needed any more: their gradient takes their place. Bindings targets, rows, x. rows f32 [.., 2] gets each row's loss and whether
+ * it counts; an invalid target poisons both loss and gradient with NaN. See kernels/cross-entropy.ts for the formulas.
+ */
+export function lossInPlace(params: LossInPlaceParams): Dispatch {
+  const { rows, classes, dtype, lanes, ignoreIndex, smoothing, pitch, targetOffset, firstRow, gradient } = params;
+  const width = rowWidth(classes);
+  const vector = width === 4;
+  const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  const smooth = smoothing > 0;
+  const loop = 'for (var c = first; c < cols; c += stride)';
+  const hit = vector
+    ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
+    : 'select(0.0, 1.0, c == at)';
+  return rowKernel({
+    name: 'lossInPlace',
+    rows,
+    cols: classes,
+    lanes,
+    sources: {},
+    inputs: [read('targets', 'i32')],
+    outputs: [write('losses', 'f32'), write('x', type)],
+    params: {
+      classes: u32(classes),
+      ignore: i32(ignoreIndex),
+      smoothing: f32(smoothing),
+      pitch: u32(pitch / width),
+      ot: u32(targetOffset),
+      firstRow: u32(firstRow),
+    },
+    flops: gradient ? 10 : 5,
+    body: `
+let o = row * p.pitch;
+let t = targets[p.ot + row];
+let ignored = t == p.ignore;
+let valid = t >= 0 && t < i32(p.classes);
+var bits = 0x7fc00000u;
+let nan = bitcast<f32>(bits);
+let at = u32(clamp(t, 0, i32(p.classes) - 1));
+let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'}); // read by all before any of them writes: reductions follow
+var top = V(-3.4e38);
+${loop} { top = max(top, V(x[o + c])); }
+let m = maxRow(top);
+var total = V(0);
+${loop} { total += exp(V(x[o + c]) - m); }
+let logSum = log(sumRow(total));
+${smooth ? `var spread = V(0);\n${loop} { spread += (m - V(x[o + c])) + logSum; }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
+let nll = (m - xt) + logSum;
+let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
+if (first == 0u) {
+  let to = 2u * (p.firstRow + row);
+  losses[to] = select(select(nan, value, valid), 0.0, ignored);
+  losses[to + 1u] = select(1.0, 0.0, ignored);
+}
+${
+  gradient
+    ? `let s = select(select(nan, 1.0, valid), 0.0, ignored);
+${loop} {
+  let prob = exp((V(x[o + c]) - m) - logSum);
+  x[o + c] = ${type}(s * ((prob - (1.0 - p.smoothing) * ${hit}) - V(p.smoothing / f32(p.classes))));
+}`
+    : ''
+}`,
+  });
+}
