@@ -1,5 +1,6 @@
 import { collect, packedQuads, partialsFor, tensorsToCollect } from '../../kernels/multi-tensor/collect.ts';
 import { sizeOf } from '../../kernels/layout.ts';
+import { chooseLanes } from '../../kernels/rows.ts';
 import { show } from '../dtypes.ts';
 import { lowerReduce } from '../lower-reduce.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -44,14 +45,15 @@ export function requireF32(name: string, { dtype, shape }: Spec): void {
 function lowerCollect(lowering: Lowering, tensors: readonly Tensor[], collected: Tensor, attrs: CollectAttrs): void {
   const kept = tensors.flatMap((x, k) => (x.size > 0 ? [{ x: rowMajor(lowering, x), place: attrs.places[k] }] : []));
   const per = tensorsToCollect(lowering.target.maxStorageBuffers);
+  const lanes = chooseLanes(lowering.target);
   let at = collectedQuads(tensors, attrs).copies;
   for (let from = 0; from < kept.length; from += per) {
     const group = kept.slice(from, from + per);
     const sizes = group.map(({ x }) => x.size);
-    lowering.emit(collect({ sizes, places: group.map(({ place }) => place), partials: attrs.sums ? at : undefined }), [
-      collected,
-      ...group.map(({ x }) => x),
-    ]);
+    lowering.emit(
+      collect({ sizes, places: group.map(({ place }) => place), partials: attrs.sums ? at : undefined, lanes }),
+      [collected, ...group.map(({ x }) => x)],
+    );
     at += sizes.reduce((total, size) => total + partialsFor(size), 0);
   }
 }

@@ -1,8 +1,9 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, read, u32, write } from '../kernel.ts';
+import type { RowLanes } from '../rows.ts';
 import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
 
-/** Quads that a workgroup looks at: its threads read neighbours, so that a GPU's accesses are whole cache lines. */
+/** Quads that one partial sum is of. */
 const span = 1024;
 const workgroup = 64;
 
@@ -15,7 +16,7 @@ export const packing = 64;
 /** Room that a packed tensor takes, in quads. */
 export const packedQuads = (size: number): number => Math.ceil(quads(size) / packing) * packing;
 
-/** Workgroups, hence partial sums, for one tensor. */
+/** Partial sums of one tensor. */
 export const partialsFor = (size: number): number => Math.ceil(quads(size) / span);
 
 export interface CollectParams {
@@ -25,25 +26,32 @@ export interface CollectParams {
   readonly places: readonly (number | undefined)[];
   /** Where the partial sums go, in quads; undefined: none are taken. */
   readonly partials: number | undefined;
+  readonly lanes: RowLanes;
 }
+
+const nowhere = 0xffffffff;
 
 /**
  * Looks at many tensors once: copies small ones into one buffer, followed by zeros up to their room there, and takes a sum of squares of every 4096
  * elements. Bindings the buffer, then the tensors. A partial sum is a quad (sum of squares, 1 if an element is infinite or NaN, 0, 0): non-finite
  * elements are told by their bits, since a sum of squares may overflow without any.
+ *
+ * Variants, by lanes: a thread for each partial sum, which reads its elements one after the other, where barriers are dear; a workgroup for each, whose
+ * threads read neighbours, so that a GPU's accesses are whole cache lines. Sums of 4 M elements on llvmpipe, 2 shared cores, least of 20 runs: thread
+ * 3.4 ms (4.9 GB/s, as fast as a sum without the test of bits), workgroup 40 ms.
  */
-export function collect({ sizes, places, partials }: CollectParams): Dispatch {
+export function collect({ sizes, places, partials, lanes }: CollectParams): Dispatch {
   const { params, total } = segmentEnds(sizes.map(partialsFor));
   const room = sizes.map((size, k) => (places[k] === undefined ? quads(size) : packedQuads(size)));
-  const nowhere = 0xffffffff;
   const elements = sizes.reduce((a, b) => a + b, 0);
   const sums = partials !== undefined;
+  const [part, first] = lanes === 1 ? ['id', '0u'] : ['group', 'lane'];
   return kernel({
-    name: sums ? 'collect.sums' : 'collect',
+    name: `${sums ? 'collect.sums' : 'collect'}.${lanes === 1 ? 'thread' : 'workgroup'}`,
     bindings: [write('collected', 'vec4<f32>'), ...sizes.map((_, k) => read(`x${k}`, 'vec4<f32>'))],
     params: {
       partials: u32(partials ?? 0),
-      groups: u32(total),
+      parts: u32(total),
       ...params,
       ...numbered('size', sizes),
       ...numbered('room', room),
@@ -53,41 +61,39 @@ export function collect({ sizes, places, partials }: CollectParams): Dispatch {
       ),
     },
     workgroup,
-    groups: total,
+    groups: lanes === 1 ? Math.ceil(total / workgroup) : total,
     cost: { flops: sums ? 2 * elements : 0, bytes: 4 * elements },
     declarations: `
-const step = ${workgroup}u;
-const infinite = 0x7f800000u;
-${
-  sums
-    ? `var<workgroup> sums: array<f32, ${workgroup}>;
-var<workgroup> marks: array<u32, ${workgroup}>;`
-    : ''
-}
+const step = ${lanes}u;
 // Elements past the tensor's end are undefined in its buffer and 0 here.
 fn clean(v: vec4<f32>, q: u32, size: u32) -> vec4<f32> {
   return select(vec4<f32>(), v, vec4<u32>(4u * q) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(size));
-}`,
+}
+${sums && lanes > 1 ? `var<workgroup> sums: array<f32, ${workgroup}>;\nvar<workgroup> marks: array<u32, ${workgroup}>;` : ''}`,
     body: `
-if (group >= p.groups) { return; }
+let part = ${part};
+if (part >= p.parts) { return; }
 var total = vec4<f32>();
-var found = vec4<bool>();
+var bits = vec4<u32>();
 ${bySegment(
-  'group',
+  'part',
   sizes.length,
   (k) => `
 let end = min((i + 1u) * ${span}u, p.room${k});
-for (var q = i * ${span}u + lane; q < end; q += step) {
+for (var q = i * ${span}u + ${first}; q < end; q += step) {
   let v = clean(x${k}[q], q, p.size${k});
-  ${sums ? 'total += v * v; found |= (bitcast<vec4<u32>>(v) & vec4<u32>(infinite)) == vec4<u32>(infinite);' : ''}
+  ${sums ? 'total += v * v; bits = max(bits, bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu));' : ''}
   if (p.place${k} != ${nowhere}u) { collected[p.place${k} + q] = v; }
 }`,
 )}
-${
-  sums
-    ? `
-sums[lane] = (total.x + total.y) + (total.z + total.w);
-marks[lane] = select(0u, 1u, any(found));
+${sums ? `let sum = (total.x + total.y) + (total.z + total.w);\nlet mark = select(0u, 1u, any(bits >= vec4<u32>(0x7f800000u)));` : ''}
+${sums ? (lanes === 1 ? 'collected[p.partials + part] = vec4<f32>(sum, f32(mark), 0.0, 0.0);' : addUpWorkgroup) : ''}`,
+  });
+}
+
+const addUpWorkgroup = `
+sums[lane] = sum;
+marks[lane] = mark;
 workgroupBarrier();
 if (lane < 8u) {
   for (var k = 1u; k < 8u; k++) { sums[lane] += sums[lane + 8u * k]; marks[lane] |= marks[lane + 8u * k]; }
@@ -95,9 +101,5 @@ if (lane < 8u) {
 workgroupBarrier();
 if (lane == 0u) {
   for (var k = 1u; k < 8u; k++) { sums[0] += sums[k]; marks[0] |= marks[k]; }
-  collected[p.partials + group] = vec4<f32>(sums[0], f32(marks[0]), 0.0, 0.0);
-}`
-    : ''
-}`,
-  });
-}
+  collected[p.partials + part] = vec4<f32>(sums[0], f32(marks[0]), 0.0, 0.0);
+}`;

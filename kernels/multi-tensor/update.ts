@@ -1,5 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, read, u32, write } from '../kernel.ts';
+import type { KernelSource } from '../kernel.ts';
 import { packing } from './collect.ts';
 import { hyperAt, resultAt, slotsAt } from './prepare.ts';
 import type { ControlLayout } from './prepare.ts';
@@ -9,7 +10,7 @@ import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
 
 /** Parameter and gradient pairs that one dispatch can take beside control, state and, where there are any, f16 copies: by bindings, and by uniform words. */
 export function pairsPerDispatch(maxStorageBuffers: number, half: boolean): number {
-  return Math.min(40, Math.max(1, Math.floor((maxStorageBuffers - 2 - Number(half)) / 2)));
+  return Math.min(28, Math.max(1, Math.floor((maxStorageBuffers - 2 - Number(half)) / 2)));
 }
 
 interface Common {
@@ -23,25 +24,40 @@ interface Common {
 export interface UpdateParams extends Common {
   /** Elements of each parameter. Parameters and gradients are row-major f32 from offset 0. */
   readonly sizes: readonly number[];
-  /** Where each parameter's elements begin in the state (and in the f16 copies), in quads of one array. */
+  /** Where each parameter's elements begin in the state (and in the f16 copies), in quads of one array: a multiple of 64. */
   readonly starts: readonly number[];
   /** Each parameter's number in the control buffer. */
   readonly slots: readonly number[];
 }
 
-const workgroup = 64;
+const workgroup = packing;
+const groupsFor = (length: number): number => Math.ceil(length / workgroup);
 
 /**
- * One step for parameters with buffers of their own. Bindings control, state, (half,) then parameter and gradient of each. The state holds quads of its
- * arrays alternately, so that they take one binding.
+ * One step for parameters with buffers of their own. Bindings control, state, (half,) then parameter and gradient of each. The state holds a quad of each of
+ * its arrays alternately, so that they take one binding. On llvmpipe (4 M elements, a shared machine, quartile of 22 runs) AdamW took 82 ms that way and 88 ms
+ * with the arrays in buffers of their own; 64 quads of each alternately took 124 ms, a loop over several quads in each thread twice as long.
  */
 export function update({ sizes, starts, slots, ...common }: UpdateParams): Dispatch {
-  const { params, total } = segmentEnds(sizes.map(quads));
+  const { params, total } = segmentEnds(sizes.map((size) => groupsFor(quads(size))));
   return updateKernel(common, {
     bindings: sizes.flatMap((_, k) => [write(`x${k}`, 'vec4<f32>'), read(`g${k}`, 'vec4<f32>')]),
-    params: { ...params, ...numbered('start', starts), ...numbered('slot', slots) },
-    total,
-    body: bySegment('id', sizes.length, (k) => step(common, `x${k}[i]`, `g${k}[i]`, `p.start${k} + i`, `p.slot${k}`)),
+    params: {
+      ...params,
+      ...numbered('start', starts),
+      ...numbered('slot', slots),
+      ...numbered('quads', sizes.map(quads)),
+    },
+    groups: total,
+    quads: sizes.reduce((sum, size) => sum + quads(size), 0),
+    body: bySegment(
+      'group',
+      sizes.length,
+      (k) => `
+let q = i * ${workgroup}u + lane;
+let slot = control[p.slots + p.slot${k}];
+if (q < p.quads${k} && slot.w != 0.0) { ${step(common, `x${k}[q]`, `g${k}[q]`, `p.start${k} + q`)} }`,
+    ),
   });
 }
 
@@ -54,32 +70,34 @@ export interface UpdatePackedParams extends Common {
 
 /**
  * One step for parameters that share one buffer, with their gradients collected the same way. Bindings control, state, (half,) parameters, gradients, and
- * the parameter's number in the control buffer for each `packing` quads (i32).
+ * the parameter's number in the control buffer for each 64 quads (i32).
  */
 export function updatePacked({ quads: total, gradients, ...common }: UpdatePackedParams): Dispatch {
   return updateKernel(common, {
     bindings: [write('x', 'vec4<f32>'), read('g', 'vec4<f32>'), read('owners', 'i32')],
     params: { total: u32(total), gradients: u32(gradients) },
-    total,
-    body: `if (id < p.total) { ${step(common, 'x[id]', 'g[p.gradients + id]', 'id', `u32(owners[id / ${packing}u])`)} }`,
+    groups: groupsFor(total),
+    quads: total,
+    body: `
+if (id < p.total) {
+  let slot = control[p.slots + u32(owners[group])];
+  if (slot.w != 0.0) { ${step(common, 'x[id]', 'g[p.gradients + id]', 'id')} }
+}`,
   });
 }
 
 /** WGSL statements that update one quad. */
-function step({ half }: Common, x: string, g: string, s: string, slot: string): string {
+function step({ half }: Common, x: string, g: string, s: string): string {
   return `
-let slot = control[p.slots + ${slot}];
-if (slot.w != 0.0) {
-  let s = ${s};
-  let y = update(${x}, ${g} * factor, s, slot.y, slot.z);
-  ${x} = y;
-  ${half ? 'half[s] = vec4<f16>(y);' : ''}
-}`;
+let s = ${s};
+let y = update(${x}, ${g} * factor, s, slot.y, slot.z);
+${x} = y;
+${half ? 'half[s] = vec4<f16>(y);' : ''}`;
 }
 
 function updateKernel(
   { rule, layout, group, half }: Common,
-  kind: Pick<Parameters<typeof kernel>[0], 'bindings' | 'params' | 'body'> & { readonly total: number },
+  kind: Pick<KernelSource, 'bindings' | 'params' | 'body' | 'groups'> & { readonly quads: number },
 ): Dispatch {
   const { name, arrays, update: body }: Rule = rules[rule];
   const states = Array.from({ length: arrays }, (_, k) => `let s${k} = &state[${arrays}u * s + ${k}u];`);
@@ -93,8 +111,8 @@ function updateKernel(
     ],
     params: { hyper: u32(hyperAt(group)), result: u32(resultAt(layout)), slots: u32(slotsAt(layout)), ...kind.params },
     workgroup,
-    groups: Math.ceil(kind.total / workgroup),
-    cost: { flops: kind.total * 4 * 12, bytes: kind.total * (16 * (3 + 2 * arrays) + (half ? 8 : 0)) },
+    groups: kind.groups,
+    cost: { flops: kind.quads * 4 * 12, bytes: kind.quads * (16 * (3 + 2 * arrays) + (half ? 8 : 0)) },
     declarations: `
 fn update(x: vec4<f32>, g: vec4<f32>, s: u32, a: f32, b: f32) -> vec4<f32> {
 let h0 = control[p.hyper];

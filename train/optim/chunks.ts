@@ -3,7 +3,6 @@ import type { Tensor } from '../../autograd/index.ts';
 import { keepHalfCopy } from '../../autograd/half-copies.ts';
 import { collectGradients } from '../../autograd/ops/collect.ts';
 import { packedQuads, packing } from '../../kernels/multi-tensor/collect.ts';
-import { quads } from '../../kernels/multi-tensor/segments.ts';
 
 /** Parameters up to this many elements (biases, norms, small models' weights) move into one buffer: copying their gradients costs next to nothing. */
 const smallSize = 2 ** 14;
@@ -26,11 +25,11 @@ export class Chunk {
   /** f16 copies [quads, 4] of the parameters. */
   readonly copies: Tensor | undefined;
 
-  constructor(members: readonly Member[], arrays: number, half: boolean, room = quads) {
+  constructor(members: readonly Member[], arrays: number, half: boolean) {
     this.parameters = members.map(({ x }) => x);
     this.slots = members.map(({ slot }) => slot);
     let total = 0;
-    this.starts = this.parameters.map(({ size }) => (total += room(size)) - room(size));
+    this.starts = this.parameters.map(({ size }) => (total += packedQuads(size)) - packedQuads(size));
     this.quads = total;
     this.state = zeros([total, 4 * arrays]).keep();
     this.copies = half ? zeros([total, 4], { dtype: 'f16' }).keep() : undefined;
@@ -52,7 +51,7 @@ export class Bundle extends Chunk {
   readonly owners: Tensor;
 
   constructor(members: readonly Member[], arrays: number, half: boolean) {
-    super(members, arrays, half, packedQuads);
+    super(members, arrays, half);
     const { parameters, starts, slots } = this;
     this.packed = noGrad(() => collectGradients(parameters, { places: starts, sums: false })).tensor.keep();
     parameters.forEach((x, i) => x.moveInto(this.packed, 4 * starts[i]!));
