@@ -1,20 +1,63 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { acquire } from '../../gpu/index.ts';
+import type { Dispatch } from '../../gpu/index.ts';
+import { collect, packedQuads, partialsFor } from '../../kernels/multi-tensor/collect.ts';
 import { controlQuads, hyperAt, prepare, resultAt, slotsAt } from '../../kernels/multi-tensor/prepare.ts';
 import type { PrepareParams } from '../../kernels/multi-tensor/prepare.ts';
 import { adamwHyper } from '../../kernels/multi-tensor/rules.ts';
+import { Random } from '../../train/random.ts';
 
 const test = suite('multi-tensor kernels');
 
-/** Runs `prepare` over a control buffer, the other buffers in binding order; returns all of them afterwards. */
-async function run(params: PrepareParams, buffers: readonly Float32Array[]): Promise<Float32Array[]> {
+/** Runs a kernel over buffers in binding order; returns all of them afterwards. */
+async function dispatched(dispatch: Dispatch, buffers: readonly Float32Array[]): Promise<Float32Array[]> {
   const gpu = await acquire();
   const allocations = buffers.map((x) => gpu.upload(new Uint8Array(x.buffer, x.byteOffset, x.byteLength), 'test'));
-  gpu.dispatch(prepare(params), allocations);
+  gpu.dispatch(dispatch, allocations);
   const read = await Promise.all(allocations.map((x, k) => gpu.read(x, 0, buffers[k]!.byteLength)));
   for (const allocation of allocations) gpu.release(allocation);
   return read.map(({ buffer, byteLength }) => new Float32Array(buffer, 0, byteLength / 4));
+}
+
+const run = (params: PrepareParams, buffers: readonly Float32Array[]): Promise<Float32Array[]> =>
+  dispatched(prepare(params), buffers);
+
+for (const lanes of [1, 64] as const) {
+  test(`collect copies and adds up, lanes ${lanes}`, async () => {
+    const random = new Random(7);
+    const sizes = [1, 5, 4096, 4099, 3, 20_001];
+    // What lies behind a tensor's end in its buffer must count for nothing.
+    const tensors = sizes.map((size) =>
+      Float32Array.from({ length: Math.ceil(size / 4) * 4 }, (_, i) => (i < size ? random.normal() : NaN)),
+    );
+    tensors[2]![77] = -Infinity;
+    tensors[3]![4098] = NaN;
+    tensors[5]![20_000] = 2e19; // its square is infinite, it is not
+    const places = [undefined, 64, undefined, 128, 0, undefined];
+    const partials = 128 + packedQuads(4099);
+    const count = sizes.reduce((sum, size) => sum + partialsFor(size), 0);
+    const into = new Float32Array(4 * (partials + count)).fill(7);
+    const [collected] = await dispatched(collect({ sizes, places, partials, lanes }), [into, ...tensors]);
+    places.forEach((place, k) => {
+      if (place === undefined) return;
+      const room = 4 * packedQuads(sizes[k]!);
+      const want = Array.from({ length: room }, (_, i) => (i < sizes[k]! ? tensors[k]![i]! : 0));
+      assert.equal(Array.from(collected!.slice(4 * place, 4 * place + room)), want, `copy of tensor ${k}`);
+    });
+    let at = 4 * partials;
+    sizes.forEach((size, k) => {
+      for (let from = 0; from < size; from += 4096, at += 4) {
+        const part = Array.from(tensors[k]!.slice(from, Math.min(size, from + 4096)));
+        const want = part.reduce((sum, v) => sum + v * v, 0);
+        const [sum, mark] = collected!.slice(at, at + 2);
+        assert.is(mark, part.every(Number.isFinite) ? 0 : 1, `mark of tensor ${k} from ${from}`);
+        if (mark === 1 || want > 3.4e38) continue;
+        if (!(Math.abs(sum! / want - 1) <= 1e-5)) assert.unreachable(`tensor ${k} from ${from}: ${sum}, want ${want}`);
+      }
+    });
+    assert.is(at, collected!.length);
+  });
 }
 
 test('bias corrections are good to a few roundings, from the first step to the millionth', async () => {
