@@ -91,6 +91,20 @@ test('a parameter without a gradient is left alone and keeps its own step count'
   close(await b.data(), [0.9], 1e-5);
 });
 
+test('more parameters and groups than one dispatch decides on', async () => {
+  const groups = Array.from({ length: 40 }, (_, g) => ({
+    parameters: Array.from({ length: 21 }, () => leaf([1])),
+    lr: (g + 1) / 64,
+  }));
+  const optimizer = new SGD(groups, {});
+  const parameters = [...optimizer.parameters];
+  parameters.forEach((x, i) => i % 5 !== 3 && (x.grad = tensor([2])));
+  optimizer.step({ maxNorm: 1e6 });
+  const values = await Promise.all(parameters.map((x) => x.item()));
+  values.forEach((value, i) => assert.is(value, i % 5 === 3 ? 1 : 1 - (Math.floor(i / 21) + 1) / 32));
+  close([await optimizer.gradNorm.item()], [2 * Math.sqrt(840 * 0.8)], 1e-6);
+});
+
 test('snapshot and restore continue bit for bit', async () => {
   const run = async (stopAt: number | undefined): Promise<number> => {
     let w = leaf([3]);

@@ -96,7 +96,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
     for (const x of this.parameters) x.clearGrad();
   }
 
-  /** Learning rate of each group; schedules set it. Reaches the device at once, so that replayed steps see it. */
+  /** Learning rate of each group; schedules set it, outside of compiled functions. Reaches the device at once, so that replayed steps see it. */
   set lr(value: number) {
     for (const { options } of this.groups) options.lr = value;
     this.sync();
