@@ -83,6 +83,7 @@ function optimize(
       });
     },
     grad: false,
+    compiled: false, // an optimizer keeps state from call to call: test/train/mixed-precision.test.ts replays its steps
   };
 }
 
