@@ -62,7 +62,7 @@ function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Ten
   return [product!, sums!];
 }
 
-/** Inputs a [m, k], b [k, n]; outputs a @ b [m, n] and the sums over k of the rows of a, [m], or of the columns of b, [n]. */
+/** Inputs a [m, k], b [k, n]; outputs a @ b [m, n] and the sums over k of the rows of a, [m], or of the columns of b, [n], in f32. */
 const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
   name: 'matmulSums',
   infer([a, b], of) {
@@ -71,8 +71,10 @@ const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
       throw new ShapeError(`matmulSums: ${show(a!.shape)} @ ${show(b!.shape)}: both must be matrices; reshape them`);
     }
     const [m, n] = [a!.shape[0]!, b!.shape[1]!];
-    const sums = of === 'a' ? { shape: [m], dtype: a!.dtype } : { shape: [n], dtype: b!.dtype };
-    return [{ shape: [m, n], dtype: promote(a!.dtype, b!.dtype) }, sums];
+    return [
+      { shape: [m, n], dtype: promote(a!.dtype, b!.dtype) },
+      { shape: [of === 'a' ? m : n], dtype: 'f32' },
+    ];
   },
   lower(lowering, [a, b], [y, sums], of) {
     if (y!.size > 0) return lowerMatmul(lowering, a!, b!, y!, { sums: { of, y: sums! } });
@@ -81,6 +83,7 @@ const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
     else if (of === 'a') lowerReduce(lowering, 'sum', a!, [1], sums!);
     else lowerReduce(lowering, 'sum', b!, [0], sums!);
   },
+  fuses: { epilogue: true },
   saves: { inputs: [0, 1] },
   vjp({ grads: [g, gs], input, specs, attrs: of, needs }) {
     const [a, b] = [input(0), input(1)];
