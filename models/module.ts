@@ -166,16 +166,30 @@ export class Module {
     return this;
   }
 
+  /** Own tensors by their keys in a state. One that holds several tensors of the files gives views of its parts. */
+  protected stateMembers(): [string, Tensor][] {
+    return this.members().filter((member): member is [string, Parameter | ModuleBuffer] => {
+      const [, x] = member;
+      return !(x instanceof Module) && !(x instanceof ModuleBuffer && !x.persistent);
+    });
+  }
+
   /** Parameters and persistent buffers under all their keys, so a tied tensor several times: what a state may name. */
   stateTensors(): Map<string, Tensor> {
     const state = new Map<string, Tensor>();
-    for (const [key, member] of this.#descend()) {
-      if (member instanceof Module || (member instanceof ModuleBuffer && !member.persistent)) continue;
-      if (state.has(key) && state.get(key) !== member)
+    for (const [key, x] of this.#state()) {
+      if (state.has(key) && state.get(key) !== x)
         throw new Error(`${this.constructor.name}: two fields give the key ${key}; rename one or set static keys`);
-      state.set(key, member);
+      state.set(key, x);
     }
     return state;
+  }
+
+  *#state(prefix = '', above: readonly Module[] = []): Generator<[string, Tensor]> {
+    if (above.includes(this)) return;
+    for (const [key, x] of this.stateMembers()) yield [prefix + key, x];
+    for (const [key, member] of this.members())
+      if (member instanceof Module) yield* member.#state(`${prefix}${key}.`, [...above, this]);
   }
 
   /** Parameters and persistent buffers by key, a tied one once. The tensors are the module's own: clone what must not change. */
@@ -194,7 +208,11 @@ export class Module {
     if (strict && misfits.length > 0)
       throw new Error(misfits.map((line) => `loadStateDict into ${this.constructor.name}: ${line}`).join('\n'));
     noGrad(() => {
-      for (const { target, source } of matches) if (target !== state.get(source)) assign(target, state.get(source)!);
+      for (const { target, source } of matches) {
+        const values = state.get(source)!;
+        // A model's own state, loaded into itself, has nothing to copy.
+        if (target.storage !== values.storage || target.offset !== values.offset) assign(target, values);
+      }
     });
     return report;
   }

@@ -1,46 +1,50 @@
-import { add, attentionWeights, matmul, scaledDotProductAttention } from '../../autograd/index.ts';
+import { add, linear, noGrad, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { normalInit, parameter, zerosInit } from '../init.ts';
 import { Module } from '../module.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { mergeHeads, splitHeads } from '../nn/heads.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { LayerNorm } from '../nn/norm.ts';
+import { attendPacked } from '../nn/packed-attention.ts';
+import type { Attended } from '../nn/packed-attention.ts';
+import type { Parameter } from '../parameter.ts';
 import type { BertConfig } from './config.ts';
 import { dense, norm } from './layers.ts';
 
-/** A part's output, with the attention weights (B, H, T, T) if they were asked for. */
-export interface Attended {
-  readonly hidden: Tensor;
-  readonly weights?: Tensor;
-}
-
+/**
+ * The projections of queries, keys and values lie below each other in one weight [3 D, D], so that one product computes them, and one its derivative, instead of
+ * three each. Files hold them apart, as `query`, `key` and `value`.
+ */
 export class BertSelfAttention extends Module {
-  readonly query: Linear;
-  readonly key: Linear;
-  readonly value: Linear;
+  weight: Parameter;
+  bias: Parameter;
   readonly dropout: Dropout;
   readonly numHeads: number;
 
-  constructor(config: BertConfig) {
+  constructor({ hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads }: BertConfig) {
     super();
-    this.query = dense(config, config.hiddenSize, config.hiddenSize);
-    this.key = dense(config, config.hiddenSize, config.hiddenSize);
-    this.value = dense(config, config.hiddenSize, config.hiddenSize);
-    this.dropout = new Dropout(config.attentionProbsDropoutProb);
-    this.numHeads = config.numAttentionHeads;
+    this.weight = parameter([3 * hiddenSize, hiddenSize], normalInit(initializerRange));
+    this.bias = parameter([3 * hiddenSize], zerosInit);
+    this.dropout = new Dropout(attentionProbsDropoutProb);
+    this.numHeads = numAttentionHeads;
+  }
+
+  protected override stateMembers(): [string, Tensor][] {
+    const size = this.bias.size / 3;
+    const part = (x: Tensor, i: number): Tensor => noGrad(() => slice(x, [i * size, (i + 1) * size]));
+    return ['query', 'key', 'value'].flatMap((name, i): [string, Tensor][] => [
+      [`${name}.weight`, part(this.weight, i)],
+      [`${name}.bias`, part(this.bias, i)],
+    ]);
   }
 
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
-    const q = splitHeads(this.query.forward(x), this.numHeads); // (B, H, T, D/H)
-    const k = splitHeads(this.key.forward(x), this.numHeads); // (B, H, T, D/H)
-    const v = splitHeads(this.value.forward(x), this.numHeads); // (B, H, T, D/H)
-    if (outputWeights) {
-      // As Transformers gives them: after dropout.
-      const weights = this.dropout.forward(attentionWeights(q, k, { mask })); // (B, H, T, T)
-      return { hidden: mergeHeads(matmul(weights, v)), weights };
-    }
-    const y = scaledDotProductAttention(q, k, v, { mask, dropout: this.dropout.p, training: this.training }); // (B, H, T, D/H)
-    return { hidden: mergeHeads(y) }; // (B, T, D)
+    const qkv = linear(x, this.weight, this.bias); // (B, T, 3 D)
+    return attendPacked(qkv, { heads: this.numHeads, mask, dropout: this.dropout, outputWeights }); // (B, T, D)
+  }
+
+  override extraRepr(): string {
+    return `heads: ${this.numHeads}`;
   }
 }
 

@@ -3,9 +3,9 @@ import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { Linear } from '../nn/linear.ts';
+import type { Attended } from '../nn/packed-attention.ts';
 import type { EncoderOutput } from '../outputs.ts';
 import { BertAttention, BertOutput } from './attention.ts';
-import type { Attended } from './attention.ts';
 import type { BertConfig } from './config.ts';
 import { dense } from './layers.ts';
 

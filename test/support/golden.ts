@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import type { Module } from '../../models/index.ts';
 import { SafetensorsFile } from '../../models/index.ts';
 import { toFloat32 } from '../../models/io/tensor-data.ts';
 
@@ -27,3 +28,14 @@ export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike
 }
 
 export const norm = (x: ArrayLike<number>): number => Math.hypot(...Array.from(x));
+
+/** Gradients under the keys that files use: of a parameter that holds several of their tensors, each one's part. undefined where there is none. */
+export async function gradientsByKey(model: Module): Promise<Map<string, Float32Array | undefined>> {
+  const parameters = model.parameters();
+  const gradients = await Promise.all(parameters.map(({ grad }) => grad?.data() as Promise<Float32Array> | undefined));
+  const parts = [...model.stateDict()].map(([key, x]): [string, Float32Array | undefined] => {
+    const whole = gradients[parameters.findIndex(({ storage }) => storage === x.storage)];
+    return [key, whole?.subarray(x.offset, x.offset + x.size)];
+  });
+  return new Map(parts);
+}
