@@ -1,7 +1,7 @@
 /**
- * `node --import tsx bench/gpt2.ts [--reduced | --full] [--ops]`: GPT-2 124M with random weights, a forward pass and a training step. Reduced, the default on a
- * software driver: 2 of the 12 layers, 128 tokens, one text, a vocabulary of 8192. Full: 12 layers, 4 texts of 1024 tokens. Medians; each figure of one run compares
- * with the others of that run only. --layers, --tokens, --batch and --vocabulary replace single sizes; --ops lists the
+ * `node --import tsx bench/gpt2.ts [--reduced | --full] [--f16] [--ops]`: GPT-2 124M with random weights, a forward pass and a training step. Reduced, the default
+ * on a software driver: 2 of the 12 layers, 128 tokens, one text, a vocabulary of 8192. Full: 12 layers, 4 texts of 1024 tokens. Medians; each figure of one run
+ * compares with the others of that run only. --f16: mixed precision. --layers, --tokens, --batch, --vocabulary and --repeats replace single sizes. --ops lists the
  * dispatches of a training step by op, in immediate mode, and the compiled program.
  */
 import { parseArgs } from 'node:util';
@@ -21,6 +21,7 @@ const { values: options } = parseArgs({
   options: {
     reduced: flag,
     full: flag,
+    f16: flag,
     ops: flag,
     layers: text,
     tokens: text,
@@ -70,13 +71,13 @@ const count = async (step: Step, work: Work): Promise<number> =>
   (await recordDispatches(() => once(step, work.inputIds))).length;
 
 manualSeed(1);
-const work = gpt2Work(configOf(layers), batch, length);
+const work = gpt2Work(configOf(layers), batch, length, options.f16);
 // Host time is taken from a narrow model of as many dispatches: a software driver computes on the same processor, and would be counted in.
-const small = gpt2Work(narrow, 1, 32);
+const small = gpt2Work(narrow, 1, 32, options.f16);
 print('adapter', `${gpu.adapter.info.description}, Node ${process.versions.node}`);
 print(
   'model',
-  `GPT-2, ${layers} layers, vocabulary ${vocabSize}: ${(work.parameters / 1e6).toFixed(1)} M parameters; ${batch} x ${length} tokens, f32`,
+  `GPT-2, ${layers} layers, vocabulary ${vocabSize}: ${(work.parameters / 1e6).toFixed(1)} M parameters; ${batch} x ${length} tokens, ${options.f16 ? 'mixed f16' : 'f32'}`,
 );
 const square = full ? 4096 : 512;
 const ceiling = await bestMatmul(
@@ -86,6 +87,7 @@ const ceiling = await bestMatmul(
     [batch * length, 3072, 768],
   ],
   repeats,
+  options.f16 ? 'f16' : 'f32',
 );
 print('best matmul', `${(ceiling.rate / 1e9).toFixed(1)} GFLOP/s at ${ceiling.shape}`);
 
@@ -122,7 +124,7 @@ await both('forward', forward, work.forwardFlops);
 const step = await both('training step', train, 3 * work.forwardFlops);
 if (layers !== 12) {
   // All layers are alike, so that one more tells of twelve.
-  const more = gpt2Work(configOf(layers + 1), batch, length);
+  const more = gpt2Work(configOf(layers + 1), batch, length, options.f16);
   const of12 = (few: number, one: number): string => `${few + (12 - layers) * (one - few)} (${one - few} a layer)`;
   const [few, one] = [await count(work.train, work), await count(more.train, more)];
   const after = (await compiled(more.train, more)).statistics.dispatches;

@@ -32,11 +32,12 @@ export async function measure(run: () => void, repeats: number): Promise<Measure
 export async function bestMatmul(
   shapes: readonly (readonly [m: number, k: number, n: number])[],
   repeats: number,
+  dtype: 'f32' | 'f16',
 ): Promise<{ readonly rate: number; readonly shape: string }> {
   let best = { rate: 0, shape: '' };
   for (const [m, k, n] of shapes) {
     using _ = scope();
-    const [a, b] = [normal([m, k]), normal([k, n])];
+    const [a, b] = [normal([m, k], { dtype }), normal([k, n], { dtype })];
     const product = (): void => {
       using _ = scope();
       noGrad(() => void matmul(a, b));

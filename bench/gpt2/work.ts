@@ -1,8 +1,8 @@
-import { noGrad, scope, uniform } from '../../autograd/index.ts';
+import { autocast, noGrad, scope, uniform } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { GPT2LMHeadModel } from '../../models/index.ts';
 import type { GPT2Config } from '../../models/index.ts';
-import { AdamW, decayGroups } from '../../train/optim/index.ts';
+import { AdamW, decayGroups, GradScaler } from '../../train/optim/index.ts';
 
 /** A GPT-2 with random weights, and what is measured of it. */
 export interface Work {
@@ -11,7 +11,7 @@ export interface Work {
   readonly tokens: number;
   /** Floating-point operations that the model needs for a forward pass over them; a training step needs three times as many. */
   readonly forwardFlops: number;
-  /** Bytes of the parameters and of the optimizer's two moments. */
+  /** Bytes of the parameters (with their f16 copies, if there are) and of the optimizer's two moments. */
   readonly stateBytes: number;
   /** Logits of a batch, in eval mode. */
   readonly forward: (inputIds: Tensor) => Tensor;
@@ -20,9 +20,13 @@ export interface Work {
   readonly inputIds: Tensor;
 }
 
-export function gpt2Work(config: GPT2Config, batch: number, length: number): Work {
+/** `half`: products in f16, weights and moments in f32, the loss scaled. */
+export function gpt2Work(config: GPT2Config, batch: number, length: number, half: boolean): Work {
   const model = GPT2LMHeadModel.fromConfig(config);
-  const optimizer = new AdamW(decayGroups(model.namedParameters(), 0.1), { lr: 1e-4, betas: [0.9, 0.95] });
+  const groups = decayGroups(model.namedParameters(), 0.1);
+  const optimizer = new AdamW(groups, { lr: 1e-4, betas: [0.9, 0.95], halfCopies: half });
+  const scaler = half ? new GradScaler() : undefined;
+  const dtype = half ? 'f16' : 'f32';
   const inputIds = uniform([batch, length], { low: 0, high: config.vocabSize }).to('i32').keep();
   const parameters = model.numParameters();
   const tokens = batch * length;
@@ -34,13 +38,14 @@ export function gpt2Work(config: GPT2Config, batch: number, length: number): Wor
     parameters,
     tokens,
     forwardFlops,
-    stateBytes: 3 * 4 * parameters,
+    stateBytes: (half ? 14 : 12) * parameters,
     inputIds,
-    forward: (ids) => noGrad(() => model.eval().forward({ inputIds: ids }).logits),
+    forward: (ids) => noGrad(() => autocast(() => model.eval().forward({ inputIds: ids }).logits, { dtype })),
     train(ids) {
-      const { loss } = model.train().forward({ inputIds: ids, labels: ids, outputLogits: false });
-      loss.backward();
-      optimizer.step({ maxNorm: 1 });
+      const inputs = { inputIds: ids, labels: ids, outputLogits: false } as const;
+      const { loss } = autocast(() => model.train().forward(inputs), { dtype });
+      (scaler ? scaler.scale(loss) : loss).backward();
+      optimizer.step({ maxNorm: 1, scaler });
       optimizer.zeroGrad();
       return loss.detach();
     },

@@ -34,8 +34,11 @@ export async function gradientsByKey(model: Module): Promise<Map<string, Float32
   const parameters = model.parameters();
   const gradients = await Promise.all(parameters.map(({ grad }) => grad?.data() as Promise<Float32Array> | undefined));
   const parts = [...model.stateDict()].map(([key, x]): [string, Float32Array | undefined] => {
-    const whole = gradients[parameters.findIndex(({ storage }) => storage === x.storage)];
-    return [key, whole?.subarray(x.offset, x.offset + x.size)];
+    const at = parameters.findIndex(
+      ({ storage, offset, size }) => storage === x.storage && offset <= x.offset && x.offset < offset + size,
+    );
+    const start = x.offset - parameters[at]!.offset;
+    return [key, gradients[at]?.subarray(start, start + x.size)];
   });
   return new Map(parts);
 }
