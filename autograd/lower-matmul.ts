@@ -1,4 +1,4 @@
-import { broadcastLayout, collapse, sizeOf } from '../kernels/layout.ts';
+import { collapse, sizeOf } from '../kernels/layout.ts';
 import { readingOfA, readingOfB } from '../kernels/matmul/lanes.ts';
 import { chooseMatmul, matmulDispatch } from '../kernels/matmul/matmul.ts';
 import type { MatmulParams, MatrixOperand } from '../kernels/matmul/params.ts';
@@ -6,7 +6,6 @@ import { splitProduct, sumSplits } from '../kernels/matmul/split.ts';
 import { copyInto } from './copy.ts';
 import { sameShape } from './dtypes.ts';
 import type { Lowering } from './op.ts';
-import { fillInto } from './ops/fill.ts';
 import type { Tensor } from './tensor.ts';
 
 /** What else a product takes and gives. */
@@ -17,7 +16,7 @@ export interface MatmulExtras {
   readonly sums?: { readonly of: 'a' | 'b'; readonly y: Tensor };
 }
 
-/** Kernels of y = a @ b: a [..., m, k], b [..., k, n], y [..., m, n] row-major from offset 0. */
+/** Kernels of y = a @ b: a [..., m, k], b [..., k, n], y [..., m, n], stored by the lowering's sink. */
 export function lowerMatmul(
   lowering: Lowering,
   a: Tensor,
@@ -26,14 +25,9 @@ export function lowerMatmul(
   { bias, sums }: MatmulExtras = {},
 ): void {
   const [m, k, n] = [a.shape.at(-2)!, a.shape.at(-1)!, b.shape.at(-1)!];
-  if (k === 0) {
-    fillInto(lowering, y, 0);
-    if (sums) fillInto(lowering, sums.y, 0);
-    if (bias) lowering.emit(copyInto({ ...broadcastLayout(bias, y.shape), dtype: bias.dtype }, y), [bias, y]);
-    return;
-  }
   const { batch, operands } = batched(lowering, a, b, y.shape.slice(0, -2));
   let [left, right] = operands;
+  const sink = lowering.sink();
   const paramsOf = (): MatmulParams => ({
     m,
     n,
@@ -42,8 +36,7 @@ export function lowerMatmul(
     a: left.operand,
     b: right.operand,
     bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
-    output: y.dtype,
-    epilogue: lowering.fused?.sink?.elements,
+    sink: sink.elements,
     sums: sums && { of: sums.of, dtype: sums.y.dtype === 'f16' ? 'f16' : 'f32' },
   });
   const plan = chooseMatmul(lowering.target, paramsOf());
@@ -52,7 +45,7 @@ export function lowerMatmul(
     if (m >= 8 && readingOfB(right.operand) === 'scalar') right = pack(lowering, right, k, n, batch);
   }
   const params = paramsOf();
-  const rest = [...(bias ? [bias] : []), ...lowering.sink().tensors, ...(sums ? [sums.y] : [])];
+  const rest = [...(bias ? [bias] : []), ...sink.tensors, ...(sums ? [sums.y] : [])];
   if (!plan.splits) return lowering.emit(matmulDispatch(plan, params), [left.tensor, right.tensor, ...rest]);
   const parts = lowering.temporary([plan.splits, ...y.shape], 'f32');
   lowering.emit(matmulDispatch(plan, splitProduct(params, plan.splits)), [left.tensor, right.tensor, parts]);

@@ -1,6 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { kernel, storedType } from '../kernel.ts';
-import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, vec4 } from './params.ts';
+import { read, storedType } from '../kernel.ts';
+import { quantizedBindings } from '../quant/weights.ts';
+import { batchBases, matmulKernel, vec4 } from './params.ts';
 import type { MatmulParams, MatrixOperand } from './params.ts';
 import { storeSums, sumOverK } from './sums.ts';
 
@@ -63,19 +64,29 @@ export function matmulLanes(params: MatmulParams): Dispatch {
   };
   /** Index in b of column `e` of the lane's group `g`, at k. */
   const placeB = (g: number, e: number): string => `bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k`;
+  /** The same of a quantised weight, contiguous along k (whose length is a multiple of 4 then) or along the outputs. */
+  const loadQuantized = (g: number, depth: number): string => {
+    const j = `col + ${g * lanes * 4}u`;
+    if (b.row !== 1) return each(depth, (q) => `let b${q}_${g} = quad(u32(k + ${q}), ${j});`).join('\n');
+    if (depth === 1) return `let b0_${g} = vec4<f32>();`;
+    const rowsOfB = each(4, (e) => `let w${e}_${g} = quad(${j} + ${e}u, u32(k));`);
+    return [...rowsOfB, ...transposed(g)].join('\n');
+  };
+  /** Four rows of w as four columns: lanes are a vector's elements there, so that swizzles cost nothing. */
+  const transposed = (g: number): string[] =>
+    each(4, (q) => `let b${q}_${g} = vec4<f32>(${each(4, (e) => `w${e}_${g}.${'xyzw'[q]}`).join(', ')});`);
   /** b's 4 columns for k..k+depth-1, bound to names. */
   const loadB = (g: number, depth: number): string => {
     const bind = (q: number, value: string): string => `let b${q}_${g} = ${value};`;
+    if (b.quantized) return loadQuantized(g, depth);
     if (bReading === 'n4') {
       return each(depth, (q) =>
         bind(q, `vec4<f32>(b[(bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}) / 4])`),
       ).join('\n');
     }
     if (bReading === 'k4' && depth === 4) {
-      // A transposition of 4 x 4 in registers: lanes are a vector's elements there, so that swizzles cost nothing.
       const rowsOfB = each(4, (e) => `let w${e}_${g} = vec4<f32>(b[(${placeB(g, e)}) / 4]);`);
-      const columns = each(4, (q) => bind(q, `vec4<f32>(${each(4, (e) => `w${e}_${g}.${'xyzw'[q]}`).join(', ')})`));
-      return [...rowsOfB, ...columns].join('\n');
+      return [...rowsOfB, ...transposed(g)].join('\n');
     }
     const element = (q: number) => (e: number) =>
       bReading === 'k4'
@@ -102,18 +113,15 @@ export function matmulLanes(params: MatmulParams): Dispatch {
     (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
   ).join('\n');
 
-  return kernel({
+  return matmulKernel(params, {
     name: `matmul.lanes.${aReading}.${bReading}`,
-    bindings: matmulBindings(
-      params,
-      vec4(aReading !== 'scalar', storedType(a.dtype)),
-      vec4(bReading !== 'scalar', storedType(b.dtype)),
-    ),
-    params: matmulUniforms(params),
+    inputs: [
+      read('a', vec4(aReading !== 'scalar', storedType(a.dtype))),
+      ...(b.quantized ? quantizedBindings(b.quantized) : [read('b', vec4(bReading !== 'scalar', storedType(b.dtype)))]),
+    ],
     workgroup: lanes,
     groups: tilesM * tilesN * batch[0] * batch[1],
-    cost: matmulCost(params),
-    declarations: `${finish(params)}${sumOverK(params, (params.sums?.of === 'a' ? aReading : bReading) !== 'scalar')}`,
+    declarations: sumOverK(params, (params.sums?.of === 'a' ? aReading : bReading) !== 'scalar'),
     body: `
 let tilesN = (p.n + ${columns - 1}u) / ${columns}u;
 let tilesM = (p.m + ${rows - 1}u) / ${rows}u;

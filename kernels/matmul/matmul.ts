@@ -96,8 +96,9 @@ export function chooseMatmul(target: Target, params: MatmulParams): MatmulPlan {
 
 /** The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits` follows. */
 export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch {
-  // Epilogues come from captures, which ask once; their expressions are long and may hold draws.
-  return params.epilogue ? generate({ plan, params }) : remembered({ plan, params });
+  // Work behind the product comes from captures, which ask once; its expressions are long and may hold draws.
+  const plain = params.sink.outputs.every(({ expr }) => expr.op === 'input');
+  return plain ? remembered({ plan, params }) : generate({ plan, params });
 }
 
 function generate({ plan, params }: { readonly plan: MatmulPlan; readonly params: MatmulParams }): Dispatch {

@@ -1,8 +1,11 @@
-import type { Cost } from '../../gpu/dispatch.ts';
-import { bytesOf, i32, read, storedType, u32, write } from '../kernel.ts';
-import type { Binding, Dtype, Param } from '../kernel.ts';
+import type { Cost, Dispatch } from '../../gpu/dispatch.ts';
+import { bytesOf, i32, kernel, read, storedType, u32, write } from '../kernel.ts';
+import type { Binding, Dtype, KernelSource, Param } from '../kernel.ts';
+import { sizeOf } from '../layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from '../map/elements.ts';
-import type { ElementCode, Elements } from '../map/elements.ts';
+import type { Elements } from '../map/elements.ts';
+import { quadOf, quantizedParams } from '../quant/weights.ts';
+import type { QuantizedWeight } from '../quant/weights.ts';
 import type { Sums } from './sums.ts';
 
 /** A matrix operand, or a batch of them: element (batch, i, j) is at offset + batch part + i*row + j*col. */
@@ -13,9 +16,11 @@ export interface MatrixOperand {
   readonly col: number;
   /** Strides of the two batch axes; 0 repeats the matrix. */
   readonly batch: readonly [number, number];
+  /** b only: packed integers, contiguous along `in`; the strides say which of its axes that is, and the dtype is not used. */
+  readonly quantized?: QuantizedWeight;
 }
 
-/** c[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] (+ bias[j]). The output is row-major from offset 0. */
+/** c[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] (+ bias[j]), which the sink stores. */
 export interface MatmulParams {
   readonly m: number;
   readonly n: number;
@@ -25,74 +30,17 @@ export interface MatmulParams {
   readonly a: MatrixOperand;
   readonly b: MatrixOperand;
   readonly bias?: { readonly dtype: Dtype; readonly offset: number; readonly stride: number };
-  readonly output: Dtype;
-  /** Elementwise work instead of storing c: input 0 is an element of a @ b (+ bias), over [batch..., m, n]. */
-  readonly epilogue?: Elements;
-  /** A second output, bound after c; only without batches and split k. */
+  /** Over all outputs in row-major order: how they are stored, with the work that fusion moved behind the product. */
+  readonly sink: Elements;
+  /** A second output, bound last; only without batches and split k. */
   readonly sums?: Sums;
 }
 
 /** `type`, or a vector of four of it. */
 export const vec4 = (vector: boolean, type: string): string => (vector ? `vec4<${type}>` : type);
 
-/** Whether a variant that makes outputs in fours may store them so: wherever every row starts at a multiple of four. */
-export const storesVec4 = ({ n }: MatmulParams): boolean => n % 4 === 0;
-
-/** Whether four neighbouring elements of the bias are read at once. */
-const readsBiasVec4 = ({ bias }: MatmulParams, wide: boolean): boolean =>
-  wide && bias?.stride === 1 && bias.offset % 4 === 0;
-
-/** The code of the epilogue, if there is one. */
-const epilogueOf = ({ epilogue }: MatmulParams, wide: boolean): ElementCode | undefined =>
-  epilogue && storeElements('epilogue', epilogue, { width: wide ? 4 : 1, prefix: 'e_', carries: true });
-
-/** Bindings a, b, (bias,) c or those of the epilogue(, sums) with the given element types of a and b; c and bias are as `finish` wants them. */
-export function matmulBindings(params: MatmulParams, a: string, b: string, wide = storesVec4(params)): Binding[] {
-  const { bias, output, sums } = params;
-  const end = epilogueOf(params, wide);
-  return [
-    read('a', a),
-    read('b', b),
-    ...(bias ? [read('bias', vec4(readsBiasVec4(params, wide), storedType(bias.dtype)))] : []),
-    ...(end ? [...end.operands, ...end.outputs] : [write('c', vec4(wide, storedType(output)))]),
-    ...(sums ? [write('sums', storedType(sums.dtype))] : []),
-  ];
-}
-
-/**
- * WGSL through which every variant sends its outputs, so that what happens to them on their way to memory (bias, conversion, a fused epilogue) is written once:
- * - `finish(at, j, v)`: outputs at, at + 1, ... in row-major order, the first in column j. v is `vec4<f32>` if `wide`, else `f32`;
- * - `finishFour(at, j, v)`: v is `vec4<f32>`; columns beyond n are dropped. j is a multiple of 4.
- */
-export function finish(params: MatmulParams, wide = storesVec4(params)): string {
-  const { bias, output } = params;
-  const end = epilogueOf(params, wide);
-  const type = wide ? 'vec4<f32>' : 'f32';
-  const biasAt = (j: string): string => `bias[p.biasO + i32(${j}) * p.biasS]`;
-  const biasOf = (): string => {
-    if (readsBiasVec4(params, wide)) return `vec4<f32>(bias[(p.biasO + i32(j)) / 4])`;
-    return wide
-      ? `vec4<f32>(${[0, 1, 2, 3].map((e) => `f32(${biasAt(`j + ${e}u`)})`).join(', ')})`
-      : `f32(${biasAt('j')})`;
-  };
-  const value = bias ? `v + ${biasOf()}` : 'v';
-  const store = end
-    ? `epilogue(at, ${value});`
-    : `c[at${wide ? ' / 4u' : ''}] = ${vec4(wide, storedType(output))}(${value});`;
-  const four = wide
-    ? 'if (j < p.n) { finish(at, j, v); }'
-    : [...'xyzw'].map((e, q) => `if (j + ${q}u < p.n) { finish(at + ${q}u, j + ${q}u, v.${e}); }`).join('\n  ');
-  return `
-${end ? `${aliases('f32', wide ? 4 : 1)}\n${declare(end)}` : ''}
-fn finish(at: u32, j: u32, v: ${type}) { ${store} }
-fn finishFour(at: u32, j: u32, v: vec4<f32>) {
-  ${four}
-}`;
-}
-
-/** Parameters that every variant reads: sizes, offsets and strides, and those of the epilogue. */
-export function matmulUniforms(params: MatmulParams, wide = storesVec4(params)): Record<string, Param> {
-  const { m, n, k, batch, a, b, bias } = params;
+/** Parameters that every variant reads: sizes, offsets and strides. */
+function matmulUniforms({ m, n, k, batch, a, b, bias }: MatmulParams): Record<string, Param> {
   const operand = (name: string, x: MatrixOperand): Record<string, Param> => ({
     [`${name}o`]: i32(x.offset),
     [`${name}r`]: i32(x.row),
@@ -109,7 +57,6 @@ export function matmulUniforms(params: MatmulParams, wide = storesVec4(params)):
     ...operand('a', a),
     ...operand('b', b),
     ...(bias ? { biasO: i32(bias.offset), biasS: i32(bias.stride) } : {}),
-    ...epilogueOf(params, wide)?.params,
   };
 }
 
@@ -129,10 +76,69 @@ let aBase = p.ao + z0 * p.a0 + z1 * p.a1;
 let bBase = p.bo + z0 * p.b0 + z1 * p.b1;
 let cBase = z * p.m * p.n;`;
 
-export function matmulCost(params: MatmulParams): Cost {
-  const { m, n, k, batch, a, b, output, epilogue } = params;
+/** What a variant adds to what all have in common. */
+export interface MatmulSource
+  extends
+    Pick<KernelSource, 'name' | 'workgroup' | 'groups' | 'body' | 'declarations'>,
+    Partial<Pick<KernelSource, 'enables' | 'attributes' | 'builtins' | 'params'>> {
+  /** The operands, `a` and `b` (and what belongs to b), as the variant binds them. */
+  readonly inputs: readonly Binding[];
+  /** Makes outputs one by one; else in fours, which are stored so where rows allow it. */
+  readonly single?: boolean;
+}
+
+/**
+ * Assembles a variant. Bindings: operands, (bias,) what the sink reads and writes(, sums). In scope beside the parameters:
+ * - `finish(at, j, v)`: outputs at, at + 1, ... in row-major order, the first in column j, take bias and sink. v is a `V`: vec4<f32> where four are stored at once, else f32;
+ * - `finishFour(at, j, v)`: v is vec4<f32>, j a multiple of 4; columns beyond n are dropped.
+ */
+export function matmulKernel(params: MatmulParams, source: MatmulSource): Dispatch {
+  const { n, b, bias, sink, sums } = params;
+  const { inputs, single = false, declarations = '', ...rest } = source;
+  const width = !single && n % 4 === 0 && (sink.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
+  const wide = width === 4;
+  const biasVec4 = wide && bias?.stride === 1 && bias.offset % 4 === 0;
+  const put = storeElements('put', sink, { width, prefix: 'put_', carries: true });
+  const biasAt = (j: string): string => `f32(bias[p.biasO + i32(${j}) * p.biasS])`;
+  const biasOf = (): string => {
+    if (biasVec4) return `V(bias[(p.biasO + i32(j)) / 4])`;
+    return wide ? `V(${[0, 1, 2, 3].map((e) => biasAt(`j + ${e}u`)).join(', ')})` : biasAt('j');
+  };
+  const four = wide
+    ? 'if (j < p.n) { finish(at, j, v); }'
+    : [...'xyzw'].map((e, q) => `if (j + ${q}u < p.n) { finish(at + ${q}u, j + ${q}u, v.${e}); }`).join('\n  ');
+  const cost = matmulCost(params);
+  return kernel({
+    ...rest,
+    bindings: [
+      ...inputs,
+      ...(bias ? [read('bias', vec4(biasVec4, storedType(bias.dtype)))] : []),
+      ...put.operands,
+      ...put.outputs,
+      ...(sums ? [write('sums', storedType(sums.dtype))] : []),
+    ],
+    params: {
+      ...matmulUniforms(params),
+      ...(b.quantized ? quantizedParams(b.quantized) : {}),
+      ...put.params,
+      ...source.params,
+    },
+    cost: { ...cost, flops: cost.flops + put.flops * sizeOf(sink.shape) },
+    declarations: `
+${aliases('f32', width)}
+${declare(put)}
+fn finish(at: u32, j: u32, v: V) { put(at, v${bias ? ` + ${biasOf()}` : ''}); }
+fn finishFour(at: u32, j: u32, v: vec4<f32>) {
+  ${four}
+}
+${b.quantized ? quadOf(b.quantized) : ''}
+${declarations}`,
+  });
+}
+
+function matmulCost({ m, n, k, batch, a, b, sink }: MatmulParams): Cost {
   const count = batch[0] * batch[1];
-  const stored = epilogue ? bytesMoved(epilogue, true) : count * m * n * bytesOf(output);
-  const bytes = count * (m * k * bytesOf(a.dtype) + k * n * bytesOf(b.dtype)) + stored;
-  return { flops: count * m * n * (2 * k + (epilogueOf(params, false)?.flops ?? 0)), bytes };
+  const weight = b.quantized ? b.quantized.bits / 8 : bytesOf(b.dtype);
+  const bytes = count * (m * k * bytesOf(a.dtype) + k * n * weight) + bytesMoved(sink, true);
+  return { flops: 2 * count * m * n * k, bytes };
 }

@@ -1,6 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { kernel, storedType } from '../kernel.ts';
-import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms } from './params.ts';
+import { read, storedType } from '../kernel.ts';
+import { quantizedBindings } from '../quant/weights.ts';
+import { batchBases, matmulKernel } from './params.ts';
 import type { MatmulParams } from './params.ts';
 import { sumOverK } from './sums.ts';
 
@@ -9,14 +10,19 @@ const workgroup = 64;
 /** The obviously right version: one thread an output, any strides. Also the choice for products too small to tile. */
 export function matmulPlain(params: MatmulParams): Dispatch {
   const { m, n, batch, a, b, sums } = params;
-  return kernel({
+  // A quantised weight is contiguous along k, or along the outputs.
+  const quads = b.row === 1 ? 'quad(j, u32(k) / 4u * 4u)[k % 4]' : 'quad(u32(k), j / 4u * 4u)[j % 4u]';
+  const weight = b.quantized ? quads : 'f32(b[bBase + k * p.br + i32(j) * p.bc])';
+  return matmulKernel(params, {
     name: 'matmul.plain',
-    bindings: matmulBindings(params, storedType(a.dtype), storedType(b.dtype), false),
-    params: matmulUniforms(params, false),
+    inputs: [
+      read('a', storedType(a.dtype)),
+      ...(b.quantized ? quantizedBindings(b.quantized) : [read('b', storedType(b.dtype))]),
+    ],
+    single: true,
     workgroup,
     groups: Math.ceil((batch[0] * batch[1] * m * n) / workgroup),
-    cost: matmulCost(params),
-    declarations: `${finish(params, false)}${sumOverK(params, false)}`,
+    declarations: sumOverK(params, false),
     body: `
 let mn = p.m * p.n;
 let z = id / mn;
@@ -25,7 +31,7 @@ let i = (id % mn) / p.n; let j = id % p.n;
 ${batchBases}
 var acc = 0.0;
 for (var k = 0; k < i32(p.k); k++) {
-  acc += f32(a[aBase + i32(i) * p.ar + k * p.ac]) * f32(b[bBase + k * p.br + i32(j) * p.bc]);
+  acc += f32(a[aBase + i32(i) * p.ar + k * p.ac]) * ${weight};
 }
 finish(id, j, acc);
 ${sums ? `if (${sums.of === 'a' ? 'j' : 'i'} == 0u) { sums[${sums.of === 'a' ? 'i' : 'j'}] = ${storedType(sums.dtype)}(sumOverK(${sums.of === 'a' ? 'i' : 'j'})); }` : ''}`,

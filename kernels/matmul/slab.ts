@@ -1,4 +1,6 @@
-import { storedType } from '../kernel.ts';
+import { read, storedType } from '../kernel.ts';
+import type { Binding } from '../kernel.ts';
+import { quantizedBindings } from '../quant/weights.ts';
 import { vec4 } from './params.ts';
 import type { MatrixOperand } from './params.ts';
 
@@ -22,22 +24,30 @@ export function slabOf(operand: MatrixOperand, stride: number, strideK: number, 
   return { operand, kFast, vector, width };
 }
 
-/** WGSL element type of the operand's binding. */
-export function slabBinding({ operand, vector, width }: Slab): string {
-  if (vector && width === 8) return 'vec4<u32>';
-  return vec4(vector, storedType(operand.dtype));
+/** Bindings of the operand. */
+export function slabBindings(name: 'a' | 'b', { operand, vector, width }: Slab): Binding[] {
+  if (operand.quantized) return quantizedBindings(operand.quantized);
+  if (vector && width === 8) return [read(name, 'vec4<u32>')];
+  return [read(name, vec4(vector, storedType(operand.dtype)))];
 }
 
 /**
  * WGSL of `fn loadA(base, x, q)` (or loadB): the piece that begins at row (or column) x and depth q, zeros where x or q is out of range. `base` is the operand's first element.
  */
-export function slabLoader(name: 'A' | 'B', { kFast, vector, width }: Slab): string {
+export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vector, width }: Slab): string {
   const operand = name.toLowerCase();
   const [stride, strideK, limit] = name === 'A' ? ['p.ar', 'p.ac', 'p.m'] : ['p.bc', 'p.br', 'p.n'];
   const type = width === 8 ? 'vec4<u32>' : 'vec4<f32>';
   const place = `base + i32(x) * ${stride} + i32(q) * ${strideK}`;
   const outside = `x >= ${limit} || q >= p.k`;
   const head = `fn load${name}(base: i32, x: u32, q: u32) -> ${type} {`;
+  if (quantized) {
+    // Pieces lie along the weight's rows; where they go on beyond the last column, what they hold is not stored.
+    const quad = (e: number): string => (kFast ? `quad(x, q + ${e}u)` : `quad(q, x + ${e}u)`);
+    const halves = (e: number): string => `bitcast<vec2<u32>>(vec4<f16>(${quad(e)}))`;
+    const piece = width === 8 ? `vec4<u32>(${halves(0)}, ${halves(4)})` : quad(0);
+    return `${head}\n  if (${outside}) { return ${type}(); }\n  return ${piece};\n}`;
+  }
   if (vector)
     return `${head}\n  if (${outside}) { return ${type}(); }\n  return ${type}(${operand}[(${place}) / ${width}]);\n}`;
   const scalar = width === 8 ? 'f16' : 'f32';

@@ -1,9 +1,9 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
-import { kernel, storedType } from '../kernel.ts';
-import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, tileOrigin } from './params.ts';
+import { storedType } from '../kernel.ts';
+import { batchBases, matmulKernel, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
-import { slabBinding, slabLoader, slabOf } from './slab.ts';
+import { slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /**
@@ -34,7 +34,9 @@ const wide = 8 as const;
 
 /** Whether a product can be computed so at all: both operands f16, and a matrix configuration for them. */
 export function subgroupMatrices(target: Target, { a, b }: MatmulParams): readonly SubgroupMatrix[] {
-  if (a.dtype !== 'f16' || b.dtype !== 'f16') return [];
+  if (a.dtype !== 'f16' || (!b.quantized && b.dtype !== 'f16')) return [];
+  // A piece of eight must not cross the end of k.
+  if (b.quantized && b.row === 1 && b.quantized.inFeatures % wide !== 0) return [];
   const fits = (x: SubgroupMatrix): boolean =>
     x.component === 'f16' && /^f(16|32)$/.test(x.result) && [x.M, x.N, x.K].every((length) => length % wide === 0);
   // f32 sums first, then the largest matrix: fewer instructions for the same product.
@@ -149,20 +151,18 @@ export function matmulSubgroup(params: MatmulParams, tile: SubgroupTile): Dispat
   });
 
   const results = (fn: (i: number, j: number) => string): string => each(rows, (i) => each(columns, (j) => fn(i, j)));
-  const read =
+  const resultAt =
     result === 'f32'
       ? 'bitcast<vec4<f32>>(stage[at])'
       : 'vec4<f32>(bitcast<vec4<f16>>(select(stage[at].xy, stage[at].zw, (e & 1u) == 1u)))';
   const vectorsOut = (M * subgroupN) / 4;
   const perRow = subgroupN / 4;
 
-  return kernel({
+  return matmulKernel(params, {
     name: `matmul.subgroup.${M}x${N}x${K}.${tile.m}x${tile.n}x${tile.k}`,
-    bindings: matmulBindings(params, slabBinding(slabs.A), slabBinding(slabs.B)),
-    params: matmulUniforms(params),
+    inputs: [...slabBindings('a', slabs.A), ...slabBindings('b', slabs.B)],
     workgroup,
     groups: Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1],
-    cost: matmulCost(params),
     enables: [
       'enable f16;',
       'enable subgroups;',
@@ -175,8 +175,7 @@ export function matmulSubgroup(params: MatmulParams, tile: SubgroupTile): Dispat
     declarations: `
 var<workgroup> stage: array<vec4<u32>, ${Math.max(start.B + sizeOfLines(lines.B), subgroups * M * outPitch)}>;
 ${slabLoader('A', slabs.A)}
-${slabLoader('B', slabs.B)}
-${finish(params)}`,
+${slabLoader('B', slabs.B)}`,
     body: `
 ${tileOrigin(tile.m, tile.n)}
 ${batchBases}
@@ -218,7 +217,7 @@ for (var e = member; e < ${vectorsOut}u; e += ${subgroupSize}u) {
   let row = row0 + sgRow + ${i * M}u + e / ${perRow}u;
   let j = col0 + sgCol + (e % ${perRow}u) * 4u;
   let at = out + (e / ${perRow}u) * ${outPitch}u + (e % ${perRow}u) / ${perVector / 4}u;
-  if (row < p.m) { finishFour(cBase + row * p.n + j, j, ${read}); }
+  if (row < p.m) { finishFour(cBase + row * p.n + j, j, ${resultAt}); }
 }`,
 )}`,
   });

@@ -1,8 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { kernel, storedType } from '../kernel.ts';
-import { batchBases, finish, matmulBindings, matmulCost, matmulUniforms, tileOrigin } from './params.ts';
+import { storedType } from '../kernel.ts';
+import { batchBases, matmulKernel, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
-import { slabBinding, slabLoader, slabOf } from './slab.ts';
+import { slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /** Outputs of a workgroup, the slab of k between two barriers, and outputs of a thread; all multiples of 4. */
@@ -82,19 +82,16 @@ export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
     return `if (${summing}) { for (var e = 0u; e < 4u; e++) { if (${at} < ${limit}) { sums[${at}] = ${dtype}(sum[e]); } } }`;
   };
 
-  return kernel({
+  return matmulKernel(params, {
     name: `matmul.tiled.${tile.m}x${tile.n}x${tile.k}`,
-    bindings: matmulBindings(params, slabBinding(slabs.A), slabBinding(slabs.B)),
-    params: matmulUniforms(params),
+    inputs: [...slabBindings('a', slabs.A), ...slabBindings('b', slabs.B)],
     workgroup,
     groups: Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1],
-    cost: matmulCost(params),
     declarations: `
 var<workgroup> slabA: array<vec4<f32>, ${(tile.k * tile.m) / 4}>;
 var<workgroup> slabB: array<vec4<f32>, ${(tile.k * tile.n) / 4}>;
 ${slabLoader('A', slabs.A)}
-${slabLoader('B', slabs.B)}
-${finish(params)}`,
+${slabLoader('B', slabs.B)}`,
     body: `
 ${tileOrigin(tile.m, tile.n)}
 ${batchBases}

@@ -2,6 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fromHalf, toHalf } from '../../autograd/half.ts';
 import { acquire } from '../../gpu/index.ts';
+import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
@@ -106,7 +107,7 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
     a: left,
     b: right,
     bias: bias ? { dtype, offset: 0, stride: 1 } : undefined,
-    output,
+    sink: plainSink([count, m, n], output),
     sums: c.sums && { of: c.sums, dtype: 'f32' },
   };
   const inputs = [upload(a), upload(b)];
@@ -192,7 +193,15 @@ test("sources for other devices' matrices are valid", async () => {
   if (target.subgroupMatrix.length === 0) return;
   const { device } = await acquire();
   const operand = { dtype: 'f16', offset: 0, row: 64, col: 1, batch: [0, 0] } as const;
-  const params: MatmulParams = { m: 64, n: 64, k: 64, batch: [1, 1], a: operand, b: operand, output: 'f16' };
+  const params: MatmulParams = {
+    m: 64,
+    n: 64,
+    k: 64,
+    batch: [1, 1],
+    a: operand,
+    b: operand,
+    sink: plainSink([64, 64], 'f16'),
+  };
   for (const [M, N, K] of [
     [16, 16, 16],
     [16, 8, 16],

@@ -1,0 +1,169 @@
+import { sizeOf } from '../../kernels/layout.ts';
+import { chooseMatmul, matmulDispatch } from '../../kernels/matmul/matmul.ts';
+import type { MatmulParams } from '../../kernels/matmul/params.ts';
+import { matmulInt8, quantizeRows } from '../../kernels/quant/int8.ts';
+import { groupsOf, perWord } from '../../kernels/quant/weights.ts';
+import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
+import { requireFloat, show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import type { Lowering, Op, Spec } from '../op.ts';
+import type { QuantizedTensor } from '../quantize.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+import { cast, sum } from './broadcast.ts';
+import { reshape } from './reshape.ts';
+
+interface QuantizedAttrs extends QuantizedWeight {
+  /** Whether x is rounded to 8 bits too. */
+  readonly int8: boolean;
+  /** x @ W, for the gradient, in the place of x @ W^T. */
+  readonly transposed: boolean;
+}
+
+/** Inputs x [rows, in], packed u32 [out, in / 8 or 4], scales [out, groups] (, zeros [out, groups]) (, bias [out]); output [rows, out], or, transposed, [rows, in] of x [rows, out]. */
+const quantizedLinearOp: Op<QuantizedAttrs> = defineOp<QuantizedAttrs>({
+  name: 'quantizedLinear',
+  infer([x, packed, scales, ...more], attrs) {
+    const zeros = attrs.zeros ? more[0] : undefined;
+    check(x!, packed!, scales!, zeros, more[attrs.zeros ? 1 : 0], attrs);
+    return [{ shape: [x!.shape[0]!, attrs.transposed ? attrs.inFeatures : packed!.shape[0]!], dtype: x!.dtype }];
+  },
+  lower(lowering, [x, packed, scales, ...more], [y], attrs) {
+    const sink = lowering.sink();
+    const [bias, zeros] = [more[attrs.zeros ? 1 : 0], attrs.zeros ? [more[0]!] : []];
+    const { inFeatures, transposed } = attrs;
+    const quantized: QuantizedWeight = {
+      bits: attrs.bits,
+      inFeatures,
+      group: attrs.group,
+      scales: attrs.scales,
+      zeros: attrs.zeros,
+    };
+    const rows = attrs.int8 && !transposed ? x! : lowering.contiguous(x!);
+    const params: MatmulParams = {
+      m: y!.shape[0]!,
+      n: y!.shape[1]!,
+      k: x!.shape[1]!,
+      batch: [1, 1],
+      a: { dtype: x!.dtype, offset: rows.offset, row: x!.shape[1]!, col: 1, batch: [0, 0] },
+      b: {
+        dtype: 'u32',
+        offset: 0,
+        row: transposed ? inFeatures : 1,
+        col: transposed ? 1 : inFeatures,
+        batch: [0, 0],
+        quantized,
+      },
+      bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
+      sink: sink.elements,
+    };
+    const weights = [packed!, scales!, ...zeros].map((t) => fromZero(lowering, t));
+    if (attrs.int8 && !transposed) {
+      const bytes = lowering.temporary([params.m, params.k / 4], 'u32');
+      const steps = lowering.temporary([params.m], 'f32');
+      const source = lowering.source(0);
+      lowering.emit(quantizeRows(lowering.target, params.m, params.k, source.elements), [
+        ...source.tensors,
+        bytes,
+        steps,
+      ]);
+      const tensors = [bytes, steps, ...weights, ...(bias ? [bias] : []), ...sink.tensors];
+      return lowering.emit(matmulInt8(params), tensors);
+    }
+    const tensors = [rows, ...weights, ...(bias ? [bias] : []), ...sink.tensors];
+    lowering.emit(matmulDispatch(chooseMatmul(lowering.target, params), params), tensors);
+  },
+  fuses: { epilogue: true },
+  saves: ({ zeros }) => ({ inputs: zeros ? [1, 2, 3] : [1, 2] }),
+  vjp({ g, input, specs, attrs, needs }) {
+    const weights = [input(1), input(2), ...(attrs.zeros ? [input(3)] : [])];
+    const grads: (Tensor | null)[] = specs.map(() => null);
+    if (needs(0)) {
+      const dx = apply(quantizedLinearOp, [g, ...weights], { ...attrs, transposed: !attrs.transposed })[0]!;
+      grads[0] = cast(dx, specs[0]!.dtype);
+    }
+    const bias = 1 + weights.length;
+    if (bias < specs.length && needs(bias)) grads[bias] = cast(sum(g, [0]), specs[bias]!.dtype);
+    return grads;
+  },
+});
+
+/** Packed words are read from the beginning of their buffer. */
+function fromZero(lowering: Lowering, x: Tensor): Tensor {
+  return x.isContiguous && x.offset === 0 ? x : lowering.copy(x);
+}
+
+function check(
+  x: Spec,
+  packed: Spec,
+  scales: Spec,
+  zeros: Spec | undefined,
+  bias: Spec | undefined,
+  attrs: QuantizedAttrs,
+): void {
+  requireFloat('quantizedLinear', x);
+  const out = packed.shape[0]!;
+  const [words, groups] = [attrs.inFeatures / perWord(attrs), groupsOf(attrs)];
+  const fail = (what: string): never => {
+    throw new ShapeError(`quantizedLinear: ${what}`);
+  };
+  if (packed.dtype !== 'u32' || packed.shape.join() !== [out, words].join())
+    fail(
+      `the weight is ${packed.dtype} ${show(packed.shape)}, ${attrs.bits} bits of ${attrs.inFeatures} inputs need u32 [out, ${words}]`,
+    );
+  for (const [name, spec] of [
+    ['scales', scales],
+    ['zeros', zeros],
+  ] as const) {
+    if (spec && (spec.dtype !== attrs.scales || spec.shape.join() !== [out, groups].join()))
+      fail(`${name} ${spec.dtype} ${show(spec.shape)} must be ${attrs.scales} [${out}, ${groups}]`);
+  }
+  const width = attrs.transposed ? out : attrs.inFeatures;
+  if (x.shape.length !== 2 || x.shape[1] !== width) fail(`${show(x.shape)} must be [rows, ${width}]`);
+  if (bias && bias.shape.join() !== `${out}`) fail(`bias ${show(bias.shape)} must be [${out}]`);
+}
+
+export interface QuantizedLinearOptions {
+  /**
+   * 'int8' rounds each row of x to 8 bits too (Dettmers et al. 2022, without its outliers) and multiplies bytes, exactly, in integers; for weights of 8 bits with one scale a row and
+   * no zeros. An output is then off by at most the row's largest magnitude / 254 times the sum of the weights' magnitudes. Gradients are those of the product without that rounding.
+   */
+  readonly activations?: 'float' | 'int8';
+}
+
+/**
+ * x @ W^T + bias for a frozen weight W [out, in] of 4 or 8 bits (see `quantize`), dequantised inside the kernel: x [..., in], bias [out]. Gradients flow to x and bias.
+ * The result is that of the dequantised weight, to a rounding of x's type; how far that is from the original weight's is stated at `quantize`.
+ */
+export function quantizedLinear(
+  x: Tensor,
+  weight: QuantizedTensor,
+  bias?: Tensor,
+  { activations = 'float' }: QuantizedLinearOptions = {},
+): Tensor {
+  const { packed, scales, zeros, bits, group, shape } = weight;
+  const [out, inFeatures] = shape;
+  if (x.ndim === 0 || x.shape.at(-1) !== inFeatures) {
+    throw new ShapeError(
+      `quantizedLinear: ${show(x.shape)} needs a weight [out, ${x.shape.at(-1) ?? 'in'}], got ${show(shape)}`,
+    );
+  }
+  if (activations === 'int8' && (bits !== 8 || zeros || group < inFeatures)) {
+    throw new ShapeError(
+      `quantizedLinear: int8 activations need a symmetric weight of 8 bits with one scale a row, got ${bits} bits in groups of ${group}${zeros ? ' with zeros' : ''}; quantize() with its defaults makes one`,
+    );
+  }
+  const rows = reshape(x, [sizeOf(x.shape.slice(0, -1)), inFeatures]);
+  const inputs = [rows, packed, scales, ...(zeros ? [zeros] : []), ...(bias ? [bias] : [])];
+  const scaleType = scales.dtype === 'f16' ? 'f16' : 'f32';
+  const attrs = {
+    bits,
+    inFeatures,
+    group,
+    scales: scaleType,
+    zeros: zeros !== undefined,
+    transposed: false,
+    int8: activations === 'int8',
+  } as const;
+  return reshape(apply(quantizedLinearOp, inputs, attrs)[0]!, [...x.shape.slice(0, -1), out]);
+}

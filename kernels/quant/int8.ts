@@ -1,0 +1,67 @@
+import type { Dispatch } from '../../gpu/dispatch.ts';
+import type { Target } from '../../gpu/device.ts';
+import { read, write } from '../kernel.ts';
+import type { Elements } from '../map/elements.ts';
+import { matmulKernel } from '../matmul/params.ts';
+import type { MatmulParams } from '../matmul/params.ts';
+import { chooseLanes, rowKernel } from '../rows.ts';
+
+/**
+ * Rows as signed bytes, four to a word: q = round(x / scale), scale = the row's largest magnitude / 127 (1 for a row of zeros). Bindings: x's, packed u32 [rows, cols / 4], scales f32
+ * [rows]. cols is a multiple of 4.
+ */
+export function quantizeRows(target: Pick<Target, 'software'>, rows: number, cols: number, x: Elements): Dispatch {
+  return rowKernel({
+    name: 'quantizeRows',
+    rows,
+    cols,
+    lanes: chooseLanes(target as Target),
+    sources: { x },
+    outputs: [write('packed', 'u32'), write('scales', 'f32')],
+    flops: 4,
+    body: `
+var top = V(0);
+for (var c = first; c < cols; c += stride) { top = max(top, abs(load_x(row, c))); }
+let largest = maxRow(top);
+let scale = select(largest / 127.0, 1.0, largest == 0.0);
+if (first == 0u) { scales[row] = scale; }
+for (var c = first; c < cols; c += stride) {
+  packed[row * cols + c] = pack4xI8Clamp(vec4<i32>(round(load_x(row, c) / scale)));
+}`,
+  });
+}
+
+/** Outputs of a thread along each side. */
+const side = 4;
+const workgroup = 64;
+
+/**
+ * Products of rows of signed bytes, exact in i32: y[i, j] = a[i] . (b[j] - 128) * aScales[i] * scales[j] (+ bias[j]). Operands are packed u32 [m, k / 4], signed, and [n, k / 4], unsigned; of
+ * `params` only the sizes, bias and sink are used. A thread makes 4 x 4 outputs, four products an instruction where the device has one (dot4I8Packed).
+ * Bindings: a, aScales, b, scales, then as every product.
+ */
+export function matmulInt8(params: MatmulParams): Dispatch {
+  const { m, n, b } = params;
+  const scales = b.quantized?.scales ?? 'f32';
+  const sides = [0, 1, 2, 3];
+  return matmulKernel(params, {
+    name: 'matmul.int8',
+    enables: ['requires packed_4x8_integer_dot_product;'],
+    inputs: [read('a', 'u32'), read('aScales', 'f32'), read('b', 'u32'), read('scales', scales)],
+    workgroup,
+    groups: Math.ceil((Math.ceil(m / side) * Math.ceil(n / side)) / workgroup),
+    body: `
+let across = (p.n + ${side - 1}u) / ${side}u;
+let row = id / across * ${side}u; let col = id % across * ${side}u;
+if (row >= p.m) { return; }
+let words = p.k / 4u;
+${sides.map((r) => `let ra${r} = min(row + ${r}u, p.m - 1u) * words; let rb${r} = min(col + ${r}u, p.n - 1u) * words; var c${r} = vec4<i32>();`).join('\n')}
+for (var w = 0u; w < words; w++) {
+  // Weights are stored unsigned, 128 above what they are: the top bit turns one into the other.
+  ${sides.map((e) => `let b${e} = b[rb${e} + w] ^ 0x80808080u;`).join(' ')}
+  ${sides.map((r) => `let a${r} = a[ra${r} + w]; c${r} += vec4<i32>(${sides.map((e) => `dot4I8Packed(a${r}, b${e})`).join(', ')});`).join('\n  ')}
+}
+let scale = vec4<f32>(${sides.map((e) => `f32(scales[min(col + ${e}u, p.n - 1u)])`).join(', ')});
+${sides.map((r) => `if (row + ${r}u < p.m) { finishFour((row + ${r}u) * p.n + col, col, vec4<f32>(c${r}) * (scale * aScales[row + ${r}u])); }`).join('\n')}`,
+  });
+}
