@@ -1,32 +1,30 @@
-import type { Dispatch } from '../gpu/index.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { input } from '../kernels/map/expr.ts';
-import { map } from '../kernels/map/map.ts';
-import type { Dtype } from '../kernels/kernel.ts';
-
-/** Addressing and type of what is copied; a tensor is one. */
-type Source = Layout & { readonly dtype: Dtype };
+import { emitMap } from './blocks/emit-map.ts';
+import type { Emitter } from './op.ts';
+import type { Tensor } from './tensor.ts';
 
 const identity = input(0);
 
-/** Copies a strided tensor into a freshly made row-major one of the same shape. */
-export function copyTo(x: Source, y: Layout): Dispatch {
-  return copy(x, y, true);
+/** Copies a strided tensor into a freshly made row-major one of the same shape, converting it to that one's type. */
+export function copyTo(lowering: Emitter, x: Tensor, y: Tensor): void {
+  copy(lowering, x, x, y, y, true);
 }
 
-/** Copies a strided tensor to a place inside another storage of its dtype. */
-export function copyInto(x: Source, place: Layout): Dispatch {
-  return copy(x, place, false);
+/** Copies elements of x, addressed by `source`, to a place inside another storage y. */
+export function copyInto(lowering: Emitter, x: Tensor, source: Layout, y: Tensor, place: Layout): void {
+  copy(lowering, x, source, y, place, false);
 }
 
-function copy(x: Source, layout: Layout, fresh: boolean): Dispatch {
+function copy(lowering: Emitter, x: Tensor, source: Layout, y: Tensor, layout: Layout, fresh: boolean): void {
   const { dtype } = x;
-  return map({
+  const params = {
     name: 'copy',
     shape: layout.shape,
-    operands: [{ dtype, kind: 'v', layout: x }],
-    outputs: [{ expr: identity, dtype, layout, fresh }],
+    operands: [{ dtype, kind: 'v' as const, layout: source }],
+    outputs: [{ expr: identity, dtype: y.dtype, layout, fresh }],
     scalars: [],
     compute: dtype,
-  });
+  };
+  emitMap(lowering, params, [x, y]);
 }

@@ -1,8 +1,8 @@
 import { broadcastLayout } from '../kernels/layout.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import type { Expr, Kind } from '../kernels/map/expr.ts';
-import { map } from '../kernels/map/map.ts';
 import type { Draw } from '../kernels/random.ts';
+import { emitMap } from './blocks/emit-map.ts';
 import { nameOf } from './op.ts';
 import type { Op, Spec } from './op.ts';
 
@@ -24,12 +24,13 @@ export function elementwise<A>(
   return {
     name,
     elementwise: form,
-    lower({ emit }, inputs, [y], attrs) {
+    lower(lowering, inputs, [y], attrs) {
       const { expr, kinds, scalars, draws, compute } = form(inputs, attrs, y!);
       const { shape, dtype } = y!;
       const operands = inputs.map((x, i) => ({ dtype: x.dtype, kind: kinds[i]!, layout: broadcastLayout(x, shape) }));
       const outputs = [{ expr, dtype, fresh: true }];
-      emit(map({ name: nameOf({ name }, attrs), shape, operands, outputs, scalars, draws, compute }), [...inputs, y!]);
+      const params = { name: nameOf({ name }, attrs), shape, operands, outputs, scalars, draws, compute };
+      emitMap(lowering, params, [...inputs, y!]);
     },
   };
 }

@@ -78,12 +78,11 @@ function batched(
     const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
     const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
     const spread = {
-      dtype: full.dtype,
       shape: out.shape,
       strides: [...strides(full), ...full.strides.slice(-2)],
       offset: full.offset,
     };
-    lowering.emit(copyInto(spread, out), [full, out]);
+    copyInto(lowering, full, spread, out, out);
     return full === b ? batched(lowering, a, out, shape) : batched(lowering, out, b, shape);
   }
   const two = (list: readonly number[], missing: number): [number, number] => [
@@ -116,13 +115,8 @@ function pack(
   const shape = [...counts, rows, cols];
   const strides: [number, number, number, number] = [counts[1] * rows * pitch, rows * pitch, pitch, 1];
   const packed = lowering.temporary([sizeOf(counts) * rows * pitch], tensor.dtype);
-  const source = {
-    dtype: tensor.dtype,
-    shape,
-    strides: [...operand.batch, operand.row, operand.col],
-    offset: operand.offset,
-  };
-  lowering.emit(copyInto(source, { shape, strides, offset: 0 }), [tensor, packed]);
+  const source = { shape, strides: [...operand.batch, operand.row, operand.col], offset: operand.offset };
+  copyInto(lowering, tensor, source, packed, { shape, strides, offset: 0 });
   const repeat = (axis: 0 | 1): number => (operand.batch[axis] === 0 ? 0 : strides[axis]);
   return {
     tensor: packed,

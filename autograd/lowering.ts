@@ -1,9 +1,8 @@
 import type { Target } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
-import { broadcastLayout } from '../kernels/layout.ts';
-import { plainSink, plainSource } from '../kernels/map/elements.ts';
+import { lowerOp } from './blocks/lower.ts';
 import { copyTo } from './copy.ts';
-import type { Fused, Lowering, Port } from './op.ts';
+import type { Fused, Lowering } from './op.ts';
 import type { Entry } from './tape.ts';
 import { emptyTensor } from './tensor.ts';
 import type { Tensor } from './tensor.ts';
@@ -29,22 +28,11 @@ export function lowerEntry(
   };
   const copy = (x: Tensor): Tensor => {
     const y = temporary(x.shape, x.dtype);
-    emit(copyTo(x, y), [x, y]);
+    copyTo({ target, emit }, x, y);
     return y;
   };
   const contiguous = (x: Tensor): Tensor => (x.isContiguous ? x : copy(x));
-  const source = (i: number): Port => fused?.sources.get(i) ?? sourceOf(inputs[i]!);
-  const sink = (): Port => fused?.sink ?? sinkOf(outputs[0]!);
-  op.lower({ target, emit, temporary, copy, contiguous, fused, source, sink }, inputs, outputs, attrs);
+  const lowering = { target, emit, temporary, copy, contiguous, fused };
+  lowerOp(name, op, lowering, inputs, outputs, attrs);
   return temporaries;
-}
-
-/** A tensor's elements as they lie, over its shape or one that it broadcasts to. */
-export function sourceOf(x: Tensor, shape: readonly number[] = x.shape): Port {
-  return { elements: plainSource({ dtype: x.dtype, layout: broadcastLayout(x, shape) }), tensors: [x] };
-}
-
-/** Results stored as they are. */
-export function sinkOf(y: Tensor): Port {
-  return { elements: plainSink(y.shape, y.dtype), tensors: [y] };
 }

@@ -36,6 +36,9 @@ export interface Lowering {
   sink(): Port;
 }
 
+/** Enough of a lowering to emit elementwise kernels. */
+export type Emitter = Pick<Lowering, 'emit' | 'target'>;
+
 /** Elementwise expressions at a kernel's edge, and the tensors that they bind, in order. */
 export interface Port {
   readonly elements: Elements;
@@ -47,6 +50,23 @@ export interface Fused {
   readonly sink?: Port;
   readonly sources: ReadonlyMap<number, Port>;
 }
+
+/** A lowering that can also lower the op itself on parts of the tensors, each of which fits one binding. */
+export interface BlockLowering<A> extends Omit<Lowering, 'fused' | 'source' | 'sink'> {
+  /** Of the op, for errors. */
+  readonly name: string;
+  /** Row-major scratch memory for what one part leaves to be combined; the next call with this shape and purpose gives it again. */
+  scratch(shape: readonly number[], dtype: Dtype, purpose?: string): Tensor;
+  part(inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A): void;
+}
+
+/** Lowers an op whose tensors exceed one binding. */
+export type Blocks<A> = (
+  lowering: BlockLowering<A>,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  attrs: A,
+) => void;
 
 export interface VjpContext<A> {
   /** Cotangents of the outputs; zeros are filled in for outputs that nothing used. */
@@ -77,6 +97,11 @@ export interface Op<A> {
   readonly infer: (inputs: readonly Spec[], attrs: A) => readonly Spec[];
   /** Kernels that fill the outputs. Not called when all outputs are empty. */
   readonly lower: (lowering: Lowering, inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A) => void;
+  /**
+   * Computes the op where a tensor exceeds one binding, mostly as `part`s of it; rules for families are in blocks/. Without it `lower` gets such tensors as they
+   * are: elementwise kernels cut them, other kernels refuse them.
+   */
+  readonly blocks?: Blocks<A>;
   /** Derivative rule, written in ops; the literal 'none' says that no gradient flows. */
   readonly vjp: Vjp<A> | 'none';
   /** What the derivative reads: everything else may be freed before backward. */

@@ -1,3 +1,4 @@
+import { bindingOf } from './blocks/window.ts';
 import { currentRegion, recording } from './capture.ts';
 import { casting } from './casting.ts';
 import { isGradEnabled } from './grad-mode.ts';
@@ -103,7 +104,7 @@ function execute(entry: Entry): void {
     const emit: Lowering['emit'] = (dispatch, tensors) => {
       gpu.dispatch(
         dispatch,
-        tensors.map((t) => t.storage.on(allocate)),
+        tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), gpu.target)),
       );
     };
     for (const t of lowerEntry(here, { target: gpu.target, emit })) t.storage.free();

@@ -1,3 +1,4 @@
+import type { Window } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
@@ -16,6 +17,8 @@ export class Tensor implements Layout {
   readonly strides: readonly number[];
   readonly offset: number;
   readonly storage: Storage;
+  /** In lowerings, of a tensor too large for one binding: the part of the buffer that is bound. The offset counts from its beginning. */
+  readonly window: Window | undefined;
   /** The application that produced this tensor, while gradients may flow through it. */
   node: GradNode | undefined;
   /** Which output of the node it is. */
@@ -23,8 +26,9 @@ export class Tensor implements Layout {
   private gradient: Tensor | undefined;
   private leafRequiresGrad = false;
 
-  constructor(storage: Storage, dtype: Dtype, layout: Layout) {
+  constructor(storage: Storage, dtype: Dtype, layout: Layout, window?: Window) {
     this.storage = storage;
+    this.window = window;
     this.dtype = dtype;
     this.shape = layout.shape;
     this.strides = layout.strides;

@@ -68,11 +68,18 @@ export class Gpu {
     return this.current;
   }
 
-  /** Makes as if a binding held fewer bytes than the device allows, so that tests see small tensors cut. Returns the limit before. */
-  limitBindings(bytes: number): number {
-    const before = this.current.bindingLimit;
-    this.current = { ...this.current, bindingLimit: Math.min(bytes, this.device.limits.maxStorageBufferBindingSize) };
-    return before;
+  /**
+   * Makes as if a binding held fewer bytes than the device allows, and windows had to begin at multiples of `alignment`, so that tests see small tensors cut.
+   * Returns a function that takes it back.
+   */
+  limitBindings(bytes: number, alignment = 0): () => void {
+    const before = this.current;
+    this.current = {
+      ...before,
+      bindingLimit: Math.min(bytes, before.bindingLimit),
+      bindingAlignment: Math.max(alignment, before.bindingAlignment),
+    };
+    return () => void (this.current = before);
   }
 
   /** Device memory with undefined contents; `label` names the op that owns it in `memory()`. `exact`: without room for other sizes. */

@@ -14,6 +14,8 @@ export function poison(dtype: Dtype): string {
 export interface GatherRowsParams {
   /** The table is row-major [rows, cols] from `tableOffset`, the indices are i32 [count] from `indexOffset`. */
   readonly rows: number;
+  /** Where only some rows of a large table are bound: the first, and how many. Other rows are left to other dispatches. */
+  readonly bound?: { readonly first: number; readonly rows: number };
   readonly cols: number;
   readonly count: number;
   readonly dtype: Dtype;
@@ -22,15 +24,8 @@ export interface GatherRowsParams {
 }
 
 /** y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, those of y, an expression over [..., cols]. */
-export function gatherRows({
-  rows,
-  cols,
-  count,
-  dtype,
-  tableOffset,
-  indexOffset,
-  y,
-}: GatherRowsParams & { readonly y: Elements }): Dispatch {
+export function gatherRows(params: GatherRowsParams & { readonly y: Elements }): Dispatch {
+  const { rows, cols, count, dtype, tableOffset, indexOffset, y, bound = { first: 0, rows } } = params;
   const width = cols % 4 === 0 && tableOffset % 4 === 0 ? 4 : 1;
   const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const threads = (count * cols) / width;
@@ -43,6 +38,8 @@ export function gatherRows({
       ...sink.params,
       n: u32(threads),
       rows: i32(rows),
+      first: i32(bound.first),
+      bound: i32(bound.rows),
       cols: u32(cols / width),
       to: u32(tableOffset / width),
       io: u32(indexOffset),
@@ -55,9 +52,12 @@ if (id >= p.n) { return; }
 let i = id / p.cols;
 let at = index[p.io + i];
 let row = select(at, at + p.rows, at < 0);
+let own = row - p.first;
+let known = row >= 0 && row < p.rows;
+if (known && (own < 0 || own >= p.bound)) { return; }
 var bits = 0x7fc00000u;
 var value = V(${poison(dtype)});
-if (row >= 0 && row < p.rows) { value = V(table[p.to + u32(row) * p.cols + id % p.cols]); }
+if (known) { value = V(table[p.to + u32(own) * p.cols + id % p.cols]); }
 put(i, id % p.cols, value);`,
   });
 }
@@ -103,18 +103,18 @@ links[id] = vec2<i32>(first, next);`,
   });
 }
 
+export interface ScatterAddRowsParams extends GatherRowsParams {
+  /** Where only some rows of a large x are bound: the first, and how many. Dispatches for the rows before have run, and their sums are in y. */
+  readonly terms?: { readonly first: number; readonly count: number };
+}
+
 /**
  * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order would change from run to run: the first
  * place of each chain adds up the whole chain in order. Bindings x, index, links, y (zero-filled).
  */
-export function scatterAddRows({
-  rows,
-  cols,
-  count,
-  dtype,
-  tableOffset: xOffset,
-  indexOffset,
-}: GatherRowsParams): Dispatch {
+export function scatterAddRows(params: ScatterAddRowsParams): Dispatch {
+  const { rows, cols, count, dtype, tableOffset: xOffset, indexOffset, bound = { first: 0, rows } } = params;
+  const { terms = { first: 0, count } } = params;
   const width = cols % 4 === 0 && xOffset % 4 === 0 ? 4 : 1;
   const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const sum = width === 4 ? `vec4<${computeType(dtype)}>` : computeType(dtype);
@@ -125,8 +125,12 @@ export function scatterAddRows({
     params: {
       n: u32(threads),
       rows: i32(rows),
+      first: i32(bound.first),
+      bound: i32(bound.rows),
       cols: u32(cols / width),
       xo: u32(xOffset / width),
+      begin: i32(terms.first),
+      end: i32(terms.first + terms.count),
       io: u32(indexOffset),
     },
     workgroup,
@@ -137,9 +141,15 @@ if (id >= p.n) { return; }
 let i = id / p.cols;
 let c = id % p.cols;
 if (links[i].x == 0) { return; }
-var total = ${sum}(0);
-for (var j = i32(i); j >= 0; j = links[j].y) { total += ${sum}(x[p.xo + u32(j) * p.cols + c]); }
 let at = index[p.io + i];
-y[u32(select(at, at + p.rows, at < 0)) * p.cols + c] = ${type}(total);`,
+let row = select(at, at + p.rows, at < 0) - p.first;
+if (row < 0 || row >= p.bound) { return; }
+let place = u32(row) * p.cols + c;
+var total = ${sum}(0);
+if (p.begin > 0) { total = ${sum}(y[place]); }
+for (var j = i32(i); j >= 0 && j < p.end; j = links[j].y) {
+  if (j >= p.begin) { total += ${sum}(x[p.xo + u32(j - p.begin) * p.cols + c]); }
+}
+y[place] = ${type}(total);`,
   });
 }

@@ -12,8 +12,8 @@ export interface Draw {
 
 const workgroup = 64;
 
-/** Four numbers a thread: block `id` of the stream, so that any element can be drawn again alone. */
-const block = 'philox(vec4<u32>(id, 0u, p.low, p.high), vec2<u32>(p.key0, p.key1))';
+/** Four numbers a thread: block `first + id` of the stream, so that any element can be drawn again alone. */
+const block = 'philox(vec4<u32>(p.first + id, 0u, p.low, p.high), vec2<u32>(p.key0, p.key1))';
 
 /** A draw as four parameters next to each other, which a replay writes anew (see `Dispatch.draws`). */
 export function drawParams({ key, stream }: Draw): Record<'key0' | 'key1' | 'low' | 'high', Param> {
@@ -29,10 +29,12 @@ export interface RandomParams {
   readonly a: number;
   readonly b: number;
   readonly draw: Draw;
+  /** Of a part of a large tensor: the element that it begins with, a multiple of 4. */
+  readonly start?: number;
 }
 
 /** Fills a freshly made tensor; normal numbers by Box and Muller (1958), two from two uniform ones. Binding y. */
-export function random({ kind, count, dtype, a, b, draw }: RandomParams): Dispatch {
+export function random({ kind, count, dtype, a, b, draw, start = 0 }: RandomParams): Dispatch {
   const threads = Math.ceil(count / 4);
   const type = `vec4<${storedType(dtype)}>`;
   // 1 - u lies in (0, 1]: its logarithm is finite.
@@ -45,7 +47,7 @@ let v = vec4<f32>(r * cos(angle), r * sin(angle));`;
   return kernel({
     name: `random.${kind}`,
     bindings: [write('y', type)],
-    params: { n: u32(threads), a: f32(a), b: f32(b), ...drawParams(draw) },
+    params: { n: u32(threads), first: u32(start / 4), a: f32(a), b: f32(b), ...drawParams(draw) },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: 100 * threads, bytes: count * bytesOf(dtype) },

@@ -1,4 +1,5 @@
 import type { Gpu, Recording } from '../../gpu/index.ts';
+import { bindingOf } from '../blocks/window.ts';
 import { keepStorage, Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -65,9 +66,10 @@ export async function assemble({ entries, inputs, wanted, firstDraw, shared }: S
   const recording = gpu.record(
     steps.map(({ dispatch, tensors }) => ({
       dispatch,
-      bindings: tensors.map(({ storage }) => {
-        const home = memory.get(storage);
-        return (home ?? storage).on((bytes, label) => gpu.allocate(bytes, label, home !== undefined));
+      bindings: tensors.map((x) => {
+        const home = memory.get(x.storage);
+        const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label, home !== undefined);
+        return bindingOf(dispatch.name, x, (home ?? x.storage).on(allocate), gpu.target);
       }),
     })),
   );

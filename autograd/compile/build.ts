@@ -1,5 +1,5 @@
 import type { Dispatch, Target } from '../../gpu/index.ts';
-import { map } from '../../kernels/map/map.ts';
+import { emitMap } from '../blocks/emit-map.ts';
 import { lowerEntry } from '../lowering.ts';
 import type { Fused, Port } from '../op.ts';
 import type { Storage } from '../storage.ts';
@@ -36,7 +36,7 @@ export function lowerGroups({ groups, stored }: Grouping, target: Target, consta
     if (!anchor) {
       const { elements, operands, outputs } = compose(maps, group.shape, undefined, results, constants);
       const fresh = elements.outputs.map((output) => ({ ...output, fresh: true }));
-      emit(map({ ...elements, name: group.name, outputs: fresh }), [...operands, ...outputs]);
+      emitMap({ emit, target }, { ...elements, name: group.name, outputs: fresh }, [...operands, ...outputs]);
     } else if (!isEmpty(anchor.outputs)) {
       const fused = fusedOf(group, results, isStored, constants);
       for (const { storage } of lowerEntry(anchor, { target, emit, fused })) temporaries.add(storage);

@@ -1,6 +1,7 @@
 import type { Target } from '../../gpu/index.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { loadElements } from '../../kernels/map/elements.ts';
+import { isBindable } from '../blocks/window.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
@@ -99,6 +100,7 @@ class Fuser {
         const from = this.groupAt[maker]!;
         const through = anchor!.inputs.filter(({ storage }) => storage === x.storage).length;
         if (from.anchor || from === group || through !== 1 || !isWhole(x, sizeOf(from.shape))) continue;
+        if ([anchor!, ...from.maps].some((entry) => this.isLarge(entry))) continue;
         const at = members.find((m) => this.entries[m] === anchor)!;
         const others = this.storedOf(from.maps, from).some(({ storage }) => storage !== x.storage);
         const readers = this.readers.get(x.storage) ?? [];
@@ -128,6 +130,10 @@ class Fuser {
     if (anchor && !(anchor.op.fuses?.epilogue && isFloat(anchor.outputs[0]!.dtype))) return;
     // An op over nothing fills its result instead of running its kernel.
     if (anchor?.inputs.some(({ size }) => size === 0)) return;
+    if (anchor && [anchor, ...into.maps, ...from.maps].some((entry) => this.isLarge(entry))) {
+      into.notes.push(`${from.name} stays apart: a tensor exceeds one binding, the op is computed in blocks`);
+      return;
+    }
     const shape = into.shape;
     if (sizeOf(shape) !== sizeOf(from.shape) || (anchor && this.waitsFor(anchor, from))) return;
     const maps = this.sorted([...into.maps, ...from.maps]);
@@ -202,6 +208,11 @@ class Fuser {
     if (this.options.wanted.has(storage) || this.written.has(storage)) return true;
     // Readers that are not placed yet count as outside.
     return (this.readers.get(storage) ?? []).some((at) => !this.groupAt[at] || !inside.includes(this.groupAt[at]));
+  }
+
+  /** Whether one of the tensors exceeds a binding: then an op with kernels of its own is computed in blocks, see blocks/. */
+  private isLarge({ inputs, outputs }: Entry): boolean {
+    return [...inputs, ...outputs].some((x) => !isBindable(x, this.options.target));
   }
 
   private sorted(maps: readonly Entry[]): Entry[] {

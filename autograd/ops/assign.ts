@@ -1,7 +1,7 @@
 import { add, input } from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
 import { broadcastLayout } from '../../kernels/layout.ts';
-import { map } from '../../kernels/map/map.ts';
+import { emitMap } from '../blocks/emit-map.ts';
 import { broadcastShapes, sameShape, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -23,15 +23,15 @@ const assignOp = defineOp<AssignAttrs>({
     }
     return [];
   },
-  lower({ emit, copy }, [target, value], _, { name, expr, reads }) {
+  lower(lowering, [target, value], _, { name, expr, reads }) {
     const { shape, dtype } = target!;
     // A buffer cannot be bound to read and to write in one dispatch.
-    const source = value!.storage === target!.storage ? copy(value!) : value!;
+    const source = value!.storage === target!.storage ? lowering.copy(value!) : value!;
     const operand = { dtype: source.dtype, kind: 'v' as const, layout: broadcastLayout(source, shape) };
     const own = { dtype, kind: 'v' as const, layout: target!, output: 0 };
     const operands = reads ? [own, operand] : [operand];
     const outputs = [{ expr, dtype, layout: target! }];
-    emit(map({ name, shape, operands, outputs, scalars: [], compute: dtype }), [source, target!]);
+    emitMap(lowering, { name, shape, operands, outputs, scalars: [], compute: dtype }, [source, target!]);
   },
   mutates: ([target]) => [target!],
   vjp: 'none',

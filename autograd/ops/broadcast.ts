@@ -1,6 +1,7 @@
 import { input, ne } from '../../kernels/map/expr.ts';
 import { broadcastLayout } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
+import { reduceBlocks } from '../blocks/reduce.ts';
 import { normaliseAxes, promote, sameShape, show } from '../dtypes.ts';
 import { lowerReduce } from '../lower-reduce.ts';
 import { elementwise } from '../elementwise.ts';
@@ -38,6 +39,7 @@ const sumOp = defineOp<{ axes: readonly number[]; dtype?: Dtype }>({
     else lowerReduce(lowering, 'sum', x!, axes, y!, { source: lowering.fused?.sources.get(0), sink: lowering.sink() });
   },
   fuses: { epilogue: true, prologues: [0] },
+  blocks: reduceBlocks(() => 'sum'),
   vjp: ({ g, specs, attrs: { axes } }) => {
     const { shape } = specs[0]!;
     const kept = shape.map((length, axis) => (axes.includes(axis) ? 1 : length));

@@ -1,6 +1,13 @@
-import { collect, packedQuads, partialsFor, tensorsToCollect } from '../../kernels/multi-tensor/collect.ts';
+import {
+  collect,
+  elementsPerSum,
+  packedQuads,
+  partialsFor,
+  tensorsToCollect,
+} from '../../kernels/multi-tensor/collect.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
+import { runsOf } from '../blocks/quads.ts';
 import { show } from '../dtypes.ts';
 import { lowerReduce } from '../lower-reduce.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -43,7 +50,13 @@ export function requireF32(name: string, { dtype, shape }: Spec): void {
 }
 
 function lowerCollect(lowering: Lowering, tensors: readonly Tensor[], collected: Tensor, attrs: CollectAttrs): void {
-  const kept = tensors.flatMap((x, k) => (x.size > 0 ? [{ x: rowMajor(lowering, x), place: attrs.places[k] }] : []));
+  const kept = tensors.flatMap((x, k) => {
+    if (x.size === 0) return [];
+    const [row, place] = [rowMajor(lowering, x), attrs.places[k]];
+    // What goes nowhere may be looked at in runs.
+    const runs = place === undefined ? runsOf('collect', lowering.target, row, elementsPerSum) : [row];
+    return runs.map((run) => ({ x: run, place }));
+  });
   const per = tensorsToCollect(lowering.target.maxStorageBuffers);
   const lanes = chooseLanes(lowering.target);
   let at = collectedQuads(tensors, attrs).copies;

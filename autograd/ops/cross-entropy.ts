@@ -1,9 +1,10 @@
 import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
+import { rowBlocks } from '../blocks/leading.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, sameShape, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import { sourceOf } from '../lowering.ts';
+import { sourceOf } from '../ports.ts';
 import type { Lowering, Op, Port } from '../op.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
@@ -35,6 +36,7 @@ const lossOp: Op<Attrs> = defineOp<Attrs>({
     const dispatch = crossEntropyKernel(kernelParams(lowering, logits, target, weight, attrs));
     lowering.emit(dispatch, [...logits.tensors, ...(weight ? [weight] : []), target, loss!, stats!]);
   },
+  blocks: rowBlocks(() => [2]),
   saves: { inputs: [0, 1, 2], outputs: [1] },
   vjp({ g, input, output, specs, attrs }) {
     const inputs = specs.map((_, i) => input(i));
@@ -58,6 +60,7 @@ const lossBackwardOp = defineOp<Attrs>({
     lowering.emit(dispatch, [...logits.tensors, ...(weight ? [weight] : []), target, stats!, g!, ...to.tensors]);
   },
   fuses: { epilogue: true },
+  blocks: rowBlocks(({ length }) => (length === 5 ? [2] : [])),
   saves: { inputs: [0, 1, 2, 3, 4] },
   vjp: compositeVjp((inputs, { ignoreIndex, smoothing }) => {
     const [x, target] = [inputs[0]!, inputs[1]!];

@@ -1,6 +1,7 @@
 import { cumsumCarry, cumsumRuns } from '../../kernels/cumsum.ts';
 import { computeType } from '../../kernels/kernel.ts';
 import { sizeOf } from '../../kernels/layout.ts';
+import { leadingBlocks } from '../blocks/leading.ts';
 import { normaliseAxis, promote } from '../dtypes.ts';
 import { defineOp } from '../op.ts';
 import type { Lowering, Op } from '../op.ts';
@@ -23,6 +24,7 @@ const cumsumOp: Op<CumsumAttrs> = defineOp<CumsumAttrs>({
     ];
     scan(lowering, lowering.contiguous(x!), y!, outer, length, inner);
   },
+  blocks: leadingBlocks((_, { axis }) => axis),
   vjp: ({ g, attrs: { axis } }) => [flip(cumsum(flip(g, axis), axis), axis)],
 });
 

@@ -1,17 +1,17 @@
 import { scalar } from '../../kernels/map/expr.ts';
-import { map } from '../../kernels/map/map.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
+import { emitMap } from '../blocks/emit-map.ts';
 import { elementwise } from '../elementwise.ts';
 import { defineOp } from '../op.ts';
-import type { Lowering } from '../op.ts';
+import type { Emitter } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** Writes one value into every element of a freshly made tensor. */
-export function fillInto({ emit }: Lowering, y: Tensor, value: number): void {
+export function fillInto(lowering: Emitter, y: Tensor, value: number): void {
   const { shape, dtype } = y;
   const outputs = [{ expr: scalar(0), dtype, fresh: true }];
-  emit(map({ name: 'fill', shape, operands: [], outputs, scalars: [value], compute: dtype }), [y]);
+  emitMap(lowering, { name: 'fill', shape, operands: [], outputs, scalars: [value], compute: dtype }, [y]);
 }
 
 interface FillAttrs {

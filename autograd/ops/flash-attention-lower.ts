@@ -7,7 +7,7 @@ import { chooseWalk } from '../../kernels/attention/walk.ts';
 import { memoiseDrawn } from '../../kernels/random.ts';
 import type { Layout } from '../../kernels/layout.ts';
 import { rowMajor } from '../../kernels/layout.ts';
-import { copyTo } from '../copy.ts';
+import { copyInto } from '../copy.ts';
 import type { Lowering } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import type { FlashAttrs } from './flash-attention.ts';
@@ -131,6 +131,6 @@ export function lowerBackward(
     const places = outputs.map(({ shape }, i) => ({ shape, strides: rowMajor(shape), offset: starts[i]! }));
     const [dq, dk, dv] = places.map((x) => operandOf(x, merged)) as [HeadsOperand, HeadsOperand, HeadsOperand];
     emit({ packed: true, dq, dk, dv }, [all]);
-    places.forEach((place, i) => lowering.emit(copyTo({ ...place, dtype }, outputs[i]!), [all, outputs[i]!]));
+    places.forEach((place, i) => copyInto(lowering, all, place, outputs[i]!, outputs[i]!));
   }
 }

@@ -1,6 +1,10 @@
 import { gatherRows, linkOccurrences, scatterAddRows } from '../../kernels/gather.ts';
 import { gatherAxis, scatterAddAxis } from '../../kernels/gather-axis.ts';
-import { sizeOf } from '../../kernels/layout.ts';
+import { contiguousLayout, sizeOf } from '../../kernels/layout.ts';
+import { plainSink } from '../../kernels/map/elements.ts';
+import { leadingBlocks } from '../blocks/leading.ts';
+import { partsOf, rowParts } from '../blocks/parts.ts';
+import { fitting, viewOf, windowed } from '../blocks/window.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { whenKnown } from '../known-range.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -29,6 +33,31 @@ const rowsOp: Op<{ ignore: number }> = defineOp<{ ignore: number }>({
     emit(gatherRows({ ...rowsParams(table!.shape, source, at, at.size), y: to.elements }), [source, at, ...to.tensors]);
   },
   fuses: { epilogue: true },
+  // Each part of the table fills in the rows that it has, of each part of the result.
+  blocks({ name, target, emit, contiguous }, [table, index], [y]) {
+    const [rows, cols] = table!.shape as [number, number];
+    const [count, at] = [index!.size, contiguous(index!)];
+    const results = [viewOf(at, contiguousLayout([count], at.offset)), viewOf(y!, contiguousLayout([count, cols]))];
+    const resultParts = partsOf(
+      name,
+      target,
+      [count],
+      [
+        { tensor: results[0]!, axes: [0] },
+        { tensor: results[1]!, axes: [0, undefined] },
+      ],
+    );
+    for (const { starts, lengths, tensors } of rowParts(name, target, contiguous(table!))) {
+      const bound = { first: starts[0]!, rows: lengths[0]! };
+      for (const part of resultParts) {
+        // The result has no offset of its own: its part is the beginning of a window.
+        const [source, places, result] = [tensors[0]!, ...part.tensors].map((x) => windowed(x, target)!);
+        const y = plainSink(result!.shape, result!.dtype);
+        const params = rowsParams([rows, cols], source!, places!, places!.size);
+        emit(gatherRows({ ...params, bound, y }), [source!, places!, result!]);
+      }
+    }
+  },
   saves: { inputs: [1] },
   vjp: ({ g, input, specs, attrs: { ignore } }) => [
     apply(addRowsOp, [g, input(1)], { rows: specs[0]!.shape[0]!, ignore })[0]!,
@@ -47,7 +76,24 @@ const addRowsOp: Op<{ rows: number; ignore: number }> = defineOp<{ rows: number;
     const [source, at] = [lowering.contiguous(x!), lowering.contiguous(index!)];
     const links = lowering.temporary([count, 2], 'i32');
     lowering.emit(linkOccurrences({ count, rows, indexOffset: at.offset, ignore }), [at, links]);
-    lowering.emit(scatterAddRows(rowsParams(y!.shape, source, at, count)), [source, at, links, y!]);
+    const { target } = lowering;
+    const sums = rowParts('scatterAddRows', target, y!);
+    const terms = rowParts(
+      'scatterAddRows',
+      target,
+      viewOf(source, contiguousLayout([count, y!.shape[1]!], source.offset)),
+    );
+    for (const part of sums) {
+      for (const term of terms) {
+        const [into, from] = [fitting(part.tensors[0]!, target), fitting(term.tensors[0]!, target)];
+        const params = {
+          ...rowsParams(y!.shape, from, at, count),
+          bound: { first: part.starts[0]!, rows: part.lengths[0]! },
+          terms: { first: term.starts[0]!, count: term.lengths[0]! },
+        };
+        lowering.emit(scatterAddRows(params), [from, at, links, into]);
+      }
+    }
   },
   saves: { inputs: [1] },
   vjp({ g, input }) {
@@ -101,6 +147,7 @@ const gatherOp: Op<{ axis: number }> = defineOp<{ axis: number }>({
     emit(gatherAxis(axisParams(x!.shape, at, axis, source)), [source, at, y!]);
   },
   saves: { inputs: [1] },
+  blocks: leadingBlocks((_, { axis }) => axis),
   vjp: ({ g, input, specs, attrs: { axis } }) => [
     apply(scatterAddOp, [g, input(1)], { axis, length: specs[0]!.shape[axis]! })[0]!,
     null,
@@ -115,6 +162,7 @@ const scatterAddOp: Op<{ axis: number; length: number }> = defineOp<{ axis: numb
     emit(scatterAddAxis(axisParams(y!.shape, at, axis, source)), [source, at, y!]);
   },
   saves: { inputs: [1] },
+  blocks: leadingBlocks((_, { axis }) => axis),
   vjp: ({ g, input, attrs: { axis } }) => [apply(gatherOp, [g, input(1)], { axis })[0]!, null],
 });
 

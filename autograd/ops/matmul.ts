@@ -1,4 +1,5 @@
 import { sizeOf } from '../../kernels/layout.ts';
+import { matmulBlocks } from '../blocks/matmul.ts';
 import { broadcastShapes, promote, requireFloat, show } from '../dtypes.ts';
 import { lowerMatmul } from '../lower-matmul.ts';
 import { lowerReduce } from '../lower-reduce.ts';
@@ -23,6 +24,7 @@ const matmulOp: Op<null> = defineOp<null>({
   lower(lowering, [a, b, bias], [y]) {
     lowerMatmul(lowering, a!, b!, y!, { bias });
   },
+  blocks: matmulBlocks(),
   fuses: { epilogue: true },
   saves: { inputs: [0, 1] },
   vjp({ g, input, specs, needs }) {
@@ -84,6 +86,7 @@ const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
     else lowerReduce(lowering, 'sum', b!, [0], sums!);
   },
   fuses: { epilogue: true },
+  blocks: matmulBlocks((of) => of),
   saves: { inputs: [0, 1] },
   vjp({ grads: [g, gs], input, specs, attrs: of, needs }) {
     const [a, b] = [input(0), input(1)];

@@ -4,9 +4,10 @@ import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { autocastStore } from '../casting.ts';
+import { rowBlocks, rowSumBlocks } from '../blocks/leading.ts';
 import { compositeVjp } from '../composite.ts';
 import { requireFloat, show } from '../dtypes.ts';
-import { sourceOf } from '../lowering.ts';
+import { sourceOf } from '../ports.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -54,6 +55,7 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
     emit(dispatch, [...from.tensors, ...parameters, ...to.tensors, stats!]);
   },
   fuses: { epilogue: true, prologues: [0], repeats: true },
+  blocks: rowBlocks(() => [1, 2]),
   saves: { inputs: [0, 1], outputs: [1] },
   vjp({ g, input, output, specs, attrs, needs }) {
     const [x, stats] = [input(0), output(1)];
@@ -81,6 +83,7 @@ const normParametersOp = defineOp<NormAttrs & { readonly types: readonly Dtype[]
     lowering.emit(dispatch, [...g.tensors, ...from.tensors, stats!, ...outputs]);
   },
   fuses: { prologues: [0] },
+  blocks: rowSumBlocks(),
   saves: { inputs: [0, 1, 2] },
   vjp: compositeVjp(([g, x], attrs) => {
     const sums = [mul(g!, standardise(x!, attrs).xhat), g!].slice(0, attrs.types.length);
@@ -108,6 +111,7 @@ const normBackwardOp = defineOp<NormAttrs>({
     emit(dispatch, [...g.tensors, ...from.tensors, ...(weight ? [weight] : []), stats!, ...to.tensors]);
   },
   fuses: { epilogue: true, prologues: [0], repeats: true },
+  blocks: rowBlocks(() => [3]),
   saves: { inputs: [0, 1, 2, 3] },
   vjp: compositeVjp(([g, x, , weight], attrs) => {
     const h = weight ? mul(g!, weight) : g!;

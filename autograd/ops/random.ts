@@ -2,6 +2,7 @@ import type { Dtype } from '../../kernels/kernel.ts';
 import * as e from '../../kernels/map/expr.ts';
 import { random } from '../../kernels/random.ts';
 import type { Draw } from '../../kernels/random.ts';
+import { flatParts } from '../blocks/parts.ts';
 import { requireFloat } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { nextDraw } from '../random.ts';
@@ -16,13 +17,18 @@ interface RandomAttrs {
   readonly a: number;
   readonly b: number;
   readonly draw: Draw;
+  /** Of a part of a large tensor: the element that it begins with. */
+  readonly start?: number;
 }
 
 const randomOp = defineOp<RandomAttrs>({
   name: ({ kind }) => kind,
   infer: (_, { shape, dtype }) => [{ shape, dtype }],
-  lower: ({ emit }, _, [y], { kind, a, b, draw }) =>
-    emit(random({ kind, count: y!.size, dtype: y!.dtype, a, b, draw }), [y!]),
+  lower: ({ emit }, _, [y], { kind, a, b, draw, start = 0 }) =>
+    emit(random({ kind, count: y!.size, dtype: y!.dtype, a, b, draw, start }), [y!]),
+  blocks({ name, target, part }, _, [y], attrs) {
+    for (const { starts, tensors } of flatParts(name, target, [y!])) part([], tensors, { ...attrs, start: starts[0]! });
+  },
   vjp: 'none',
 });
 

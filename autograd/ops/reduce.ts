@@ -1,5 +1,7 @@
 import { argReduce } from '../../kernels/reduce.ts';
 import { sizeOf } from '../../kernels/layout.ts';
+import { partsOf } from '../blocks/parts.ts';
+import { reduceBlocks } from '../blocks/reduce.ts';
 import { normaliseAxes, normaliseAxis, requireFloat, show } from '../dtypes.ts';
 import { lowerReduce } from '../lower-reduce.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -37,6 +39,7 @@ const extremeOp = defineOp<ExtremeAttrs>({
   lower: (lowering, [x], [y], { kind, axes }) =>
     lowerReduce(lowering, kind, x!, axes, y!, { source: lowering.fused?.sources.get(0), sink: lowering.sink() }),
   fuses: { epilogue: true, prologues: [0] },
+  blocks: reduceBlocks(({ kind }) => kind),
   saves: { inputs: [0], outputs: [0] },
   vjp({ g, input, output, attrs: { axes } }) {
     const x = input(0);
@@ -90,6 +93,14 @@ const argOp = defineOp<{ kind: 'argmax' | 'argmin'; axis: number }>({
       }),
       [x!, y!],
     );
+  },
+  blocks({ name, target, part }, [x], [y], attrs) {
+    const kept = x!.shape.map((_, i) => i).filter((i) => i !== attrs.axis);
+    const placed = [x!, y!].map((tensor) => ({
+      tensor,
+      axes: tensor === x ? x.shape.map((_, i) => (i === attrs.axis ? undefined : i)) : kept,
+    }));
+    for (const { tensors } of partsOf(name, target, x!.shape, placed)) part([tensors[0]!], [tensors[1]!], attrs);
   },
   vjp: 'none',
 });

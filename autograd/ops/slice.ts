@@ -36,7 +36,7 @@ const embedOp: Op<EmbedAttrs> = defineOp<EmbedAttrs>({
     fillInto(lowering, y!, value);
     if (x!.size === 0) return;
     const target = sliceOp.view(y!, { starts, lengths, steps });
-    lowering.emit(copyInto(x!, target), [x!, y!]);
+    copyInto(lowering, x!, x!, y!, target);
   },
   vjp: ({ g, attrs }) => [applyView(sliceOp, g, attrs)],
 });

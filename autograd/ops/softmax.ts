@@ -1,5 +1,6 @@
 import { chooseLanes } from '../../kernels/rows.ts';
 import { softmax as softmaxKernel, softmaxBackward } from '../../kernels/softmax.ts';
+import { rowBlocks } from '../blocks/leading.ts';
 import { compositeVjp } from '../composite.ts';
 import { normaliseAxis, requireFloat } from '../dtypes.ts';
 import { defineOp } from '../op.ts';
@@ -24,6 +25,7 @@ const softmaxOp = defineOp<SoftmaxAttrs>({
     emit(softmaxKernel({ ...size, x: from.elements, y: to.elements }), [...from.tensors, ...to.tensors]);
   },
   fuses: { epilogue: true, prologues: [0], repeats: true },
+  blocks: rowBlocks(),
   saves: { outputs: [0] },
   vjp: ({ g, output, attrs }) => apply(softmaxBackwardOp, [g, output(0)], attrs),
 });
@@ -39,6 +41,7 @@ const softmaxBackwardOp = defineOp<SoftmaxAttrs>({
     emit(dispatch, [...g.tensors, ...out.tensors, ...to.tensors]);
   },
   fuses: { epilogue: true, prologues: [0], repeats: true },
+  blocks: rowBlocks(),
   saves: { inputs: [0, 1] },
   vjp: compositeVjp(([g, y], { log }) => {
     if (log) return [sub(g!, mul(exp(y!), sum(g!, -1, { keepDims: true })))];

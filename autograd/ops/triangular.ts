@@ -1,4 +1,5 @@
 import { triangular } from '../../kernels/triangular.ts';
+import { partsOf } from '../blocks/parts.ts';
 import { show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op } from '../op.ts';
@@ -23,6 +24,14 @@ const triangularOp: Op<TriangularAttrs> = defineOp<TriangularAttrs>({
     const source = contiguous(x!);
     const [rows, cols] = [x!.shape.at(-2)!, x!.shape.at(-1)!];
     emit(triangular({ size: x!.size, rows, cols, dtype: x!.dtype, offset: source.offset, ...attrs }), [source, y!]);
+  },
+  blocks({ name, target, contiguous, part }, [x], [y], attrs) {
+    const placed = [contiguous(x!), y!].map((tensor) => ({ tensor, axes: tensor.shape.map((_, axis) => axis) }));
+    const [rows, cols] = [x!.ndim - 2, x!.ndim - 1];
+    for (const { starts, tensors } of partsOf(name, target, x!.shape, placed)) {
+      const diagonal = attrs.diagonal + starts[rows]! - starts[cols]!;
+      part([tensors[0]!], [tensors[1]!], { ...attrs, diagonal });
+    }
   },
   vjp: ({ g, attrs }) => apply(triangularOp, [g], attrs),
 });

@@ -1,5 +1,6 @@
 import { fold } from '../../kernels/fold.ts';
 import { sizeOf } from '../../kernels/layout.ts';
+import { leadingBlocks } from '../blocks/leading.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import type { Op, ViewOp } from '../op.ts';
@@ -49,6 +50,7 @@ const foldOp: Op<UnfoldAttrs & { readonly length: number }> = defineOp<UnfoldAtt
       [source, y!],
     );
   },
+  blocks: leadingBlocks((_, { axis }) => axis),
   vjp: ({ g, attrs: { axis, size, step, dilation } }) => [applyView(unfoldOp, g, { axis, size, step, dilation })],
 });
 

@@ -1,7 +1,9 @@
 import type { ControlLayout } from '../../kernels/multi-tensor/prepare.ts';
 import { rules } from '../../kernels/multi-tensor/rules.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import { quads } from '../../kernels/multi-tensor/segments.ts';
 import { pairsPerDispatch, update, updatePacked } from '../../kernels/multi-tensor/update.ts';
+import { quadParts } from '../blocks/quads.ts';
 import { sameShape, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Spec } from '../op.ts';
@@ -56,6 +58,18 @@ const updateOp = defineOp<SeparateAttrs>({
         [...shared, ...pairs],
       );
     }
+  },
+  // A parameter at a time, in runs of quads.
+  blocks({ name, target, contiguous, part }, inputs, _, attrs) {
+    const { starts, slots, half } = attrs;
+    const [control, ...kept] = inputs.slice(0, 2 + Number(half)) as [Tensor, ...Tensor[]];
+    const tensors = inputs.slice(2 + Number(half));
+    slots.forEach((slot, i) => {
+      const [x, g] = [tensors[i]!, contiguous(tensors[slots.length + i]!)];
+      for (const run of quadParts(name, target, quads(x.size), [x, g], { tensors: kept, start: starts[i]! })) {
+        part([control, ...run.kept, ...run.own], [], { ...attrs, starts: [run.start], slots: [slot] });
+      }
+    });
   },
   mutates: (inputs, { half, slots }) => inputs.slice(1, 2 + Number(half) + slots.length),
   vjp: 'none',

@@ -33,6 +33,8 @@ export interface Elements {
   readonly outputs: readonly ElementOutput[];
   readonly scalars: readonly number[];
   readonly draws?: readonly Draw[];
+  /** Row-major index of the first element in the whole of which this is a run, a multiple of 4: random numbers are numbered over the whole. */
+  readonly start?: number;
   /** Type the numbers are computed in. */
   readonly compute: Dtype;
 }
@@ -104,11 +106,12 @@ function code(
   outputs: readonly Binding[],
   ending: readonly string[],
 ): ElementCode {
-  const { operands, scalars, draws = [], compute } = spec;
+  const { operands, scalars, draws = [], start = 0, compute } = spec;
   const computed = computeType(compute);
   const params: Record<string, Param> = { ...place.params };
   const scalarParam = { f32, i32, u32 }[computed];
   scalars.forEach((value, k) => (params[`${prefix}s${k}`] = scalarParam(value)));
+  if (draws.length > 0) params[`${prefix}start`] = u32(start);
   draws.forEach((draw, k) => {
     for (const [key, param] of Object.entries(drawParams(draw))) params[`${prefix}r${k}_${key}`] = param;
   });
@@ -152,7 +155,9 @@ function loadsOf(
   return [
     ...loads,
     ...scalars.map((_, k) => `let s${k} = V(p.${prefix}s${k});`),
-    ...draws.map((_, k) => `let r${k} = unit_at(at, ${names.map((n) => `p.${prefix}r${k}_${n}`).join(', ')});`),
+    ...draws.map(
+      (_, k) => `let r${k} = unit_at(p.${prefix}start + at, ${names.map((n) => `p.${prefix}r${k}_${n}`).join(', ')});`,
+    ),
   ];
 }
 

@@ -5,6 +5,8 @@ import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
 
 /** Quads that one partial sum is of. */
 const span = 1024;
+/** Elements that one partial sum covers. */
+export const elementsPerSum = 4 * span;
 const workgroup = 64;
 
 /** Tensors that one dispatch can take: all bindings but one, as long as their numbers fit the parameters. */
