@@ -13,6 +13,8 @@ interface Common<T> {
 /** One flag. The key `batchSize` of an options record is the flag `--batch-size`. */
 export type Option =
   | (Common<string> & { readonly type: 'string' })
+  /** May be given several times; default an empty list. */
+  | (Common<never> & { readonly type: 'list' })
   | (Common<string> & { readonly type: 'path'; readonly exists?: 'file' | 'folder' | 'any' })
   | (Common<number> & { readonly type: 'number' | 'int'; readonly min?: number; readonly max?: number })
   | (Common<boolean> & { readonly type: 'boolean' })
@@ -40,10 +42,12 @@ type ValueOf<S> = S extends { type: 'number' | 'int' }
   ? number
   : S extends { type: 'boolean' }
     ? boolean
-    : S extends { type: 'choice'; choices: readonly (infer C)[] }
-      ? C
-      : string;
-type Given<S> = S extends { default: string | number | boolean } | { required: true } | { type: 'boolean' }
+    : S extends { type: 'list' }
+      ? readonly string[]
+      : S extends { type: 'choice'; choices: readonly (infer C)[] }
+        ? C
+        : string;
+type Given<S> = S extends { default: string | number | boolean } | { required: true } | { type: 'boolean' | 'list' }
   ? ValueOf<S>
   : ValueOf<S> | undefined;
 
@@ -64,7 +68,7 @@ export class HelpRequest extends Error {
 
 /**
  * Reads a command line: `--flag value`, `--flag=value`, `-f value`, `--flag` and `--no-flag` for booleans, `--` before positionals
- * that start with a dash; of a repeated flag the last counts. Throws UsageError with one line that names the flag and the mend,
+ * that start with a dash; of a repeated flag the last counts, lists take all. Throws UsageError with one line that names the flag and the mend,
  * HelpRequest on `--help`.
  */
 export function parseOptions<const O extends Record<string, Option>>(
@@ -77,9 +81,9 @@ export function parseOptions<const O extends Record<string, Option>>(
   const byFlag = new Map(
     Object.entries<Option>(command.options).map(([key, option]) => [flagOf(key), { key, option }]),
   );
-  const values: Record<string, string | number | boolean | undefined> = {};
+  const values: Record<string, string | number | boolean | readonly string[] | undefined> = {};
   for (const { key, option } of byFlag.values()) {
-    values[key] = option.default ?? (option.type === 'boolean' ? false : undefined);
+    values[key] = option.default ?? (option.type === 'boolean' ? false : option.type === 'list' ? [] : undefined);
   }
   const { tokens, positionals } = parseArgs({
     args: [...argv],
@@ -110,7 +114,9 @@ export function parseOptions<const O extends Record<string, Option>>(
       // parseArgs also takes a following flag as the value; only a negative number may begin with a dash.
       fail(`${rawName} needs a value: ${rawName} ${metavar(known.option)}`);
     } else {
-      values[known.key] = readValue(rawName, value, known.option, fail);
+      const read = readValue(rawName, value, known.option, fail);
+      const list = values[known.key];
+      values[known.key] = Array.isArray(list) ? [...(list as readonly string[]), String(read)] : read;
     }
   }
   for (const [flag, { key, option }] of byFlag) {
@@ -239,7 +245,16 @@ function flagOf(key: string): string {
 }
 
 function metavar(option: Option): string {
-  return { string: 'TEXT', path: 'PATH', number: 'NUMBER', int: 'INT', choice: 'NAME', boolean: '' }[option.type];
+  const names = {
+    string: 'TEXT',
+    list: 'TEXT',
+    path: 'PATH',
+    number: 'NUMBER',
+    int: 'INT',
+    choice: 'NAME',
+    boolean: '',
+  };
+  return names[option.type];
 }
 
 function range(min: number, max: number): string {

@@ -24,6 +24,7 @@ const command = {
     data: { type: 'path', help: 'table of text and label' },
     textColumn: { type: 'string', default: 'text', help: 'column of the text' },
     shift: { type: 'number', help: 'any number' },
+    only: { type: 'list', help: 'part of a name' },
     predict: { type: 'boolean', help: 'predict only' },
     progress: { type: 'boolean', default: true, help: 'draw a bar' },
   },
@@ -52,6 +53,7 @@ test('defaults, and undefined where there is none', () => {
     data: undefined,
     textColumn: 'text',
     shift: undefined,
+    only: [],
     predict: false,
     progress: true,
   });
@@ -81,6 +83,7 @@ test('every way to write a value', () => {
   });
   assert.equal(positionals, ['a text', '--not-a-flag']);
   assert.is(parse('--lr', '0.5', '--lr', '.25').values.lr, 0.25, 'the last of a repeated flag counts');
+  assert.equal(parse('--only', 'a', '--only=b').values.only, ['a', 'b'], 'a list takes all');
   assert.is(parse('--predict=true').values.predict, true);
   assert.is(parse('--progress=false').values.progress, false);
 });

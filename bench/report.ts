@@ -1,0 +1,98 @@
+import type { Runner } from './adapters/index.ts';
+import type { Ceilings, Result } from './results.ts';
+import { aligned, digits, markdown } from './table.ts';
+import type { Table } from './table.ts';
+
+/** Where and when, so that figures are not compared across. */
+export interface Header {
+  readonly adapter: string;
+  readonly driver: string;
+  readonly node: string;
+  readonly cores: number;
+  readonly commit: string;
+  readonly date: string;
+}
+
+const cell = (value: number | null | undefined): string => (value == null ? '-' : digits(value));
+
+/** Everything about our own side of each row. */
+export function detailTable(results: readonly Result[]): string {
+  return aligned({
+    head: ['row', 'variant', 'shape', 'ms', 'min', 'max', 'GFLOP/s', 'GB/s', 'of ceiling', 'dispatches', 'control'],
+    text: 3,
+    rows: results.map((r) => [
+      r.name,
+      r.variant,
+      r.shape,
+      cell(r.ms),
+      cell(r.min),
+      cell(r.max),
+      cell(r.gflops),
+      cell(r.gbps),
+      r.ceiling === null ? '-' : `${(100 * r.ceiling).toFixed(0)}% ${r.bound}`,
+      cell(r.dispatches),
+      r.control === null ? '' : `${r.control.toFixed(2)}x`,
+    ]),
+  });
+}
+
+/** Ours beside the peers, milliseconds. */
+export function peerTable(results: readonly Result[], runners: readonly Runner[]): Table {
+  const others = runners.filter(({ kind }) => kind !== 'ours');
+  const compared = results.filter(({ peers, cpu }) => Object.keys({ ...peers, ...cpu }).length > 0);
+  return {
+    head: [
+      'row',
+      'shape',
+      'tapeform',
+      'ms',
+      'best peer / ours',
+      ...others.map(({ name, kind, copies }) => `${name}${copies ? '*' : ''}${kind === 'cpu' ? ' (CPU)' : ''}`),
+    ],
+    text: 3,
+    rows: compared.map((r) => [
+      r.name,
+      r.shape,
+      r.variant,
+      cell(r.ms),
+      r.ratio === null ? '-' : `${r.ratio.toFixed(2)}x`,
+      ...others.map(({ name }) => cell({ ...r.peers, ...r.cpu }[name])),
+    ]),
+  };
+}
+
+const starNote =
+  '* uploads its inputs and reads its result back on every call, by design. (CPU): without a driver, for reference.';
+
+export function headerLine({ adapter, driver, node, cores, commit, date }: Header, { gflops, gbps }: Ceilings): string {
+  const ceilings = `ceilings of this run: ${digits(gflops)} GFLOP/s (best matrix product), ${digits(gbps)} GB/s (copy)`;
+  return `${adapter}, ${driver}, ${cores} cores, Node ${node}, commit ${commit}, ${date}\n${ceilings}`;
+}
+
+/** What went wrong, one line each. */
+function failureLines(results: readonly Result[]): string[] {
+  const lines = results.flatMap(({ name, failures }) =>
+    Object.entries(failures).map(([runner, why]) => `- ${name}, ${runner}: ${why}`),
+  );
+  return [...new Set(lines)];
+}
+
+export function textReport(results: readonly Result[], runners: readonly Runner[]): string {
+  const table = peerTable(results, runners);
+  const failures = failureLines(results);
+  return [
+    detailTable(results),
+    ...(table.rows.length > 0 ? ['', 'milliseconds, medians', aligned(table), starNote] : []),
+    ...(failures.length > 0 ? ['', 'no figure (-), and why', ...failures] : []),
+  ].join('\n');
+}
+
+export function markdownReport(
+  header: Header,
+  ceilings: Ceilings,
+  results: readonly Result[],
+  runners: readonly Runner[],
+): string {
+  const table = peerTable(results, runners);
+  return `${headerLine(header, ceilings).replace('\n', '; ')}. Medians, ms.\n\n${markdown(table)}\n\n${starNote}\n`;
+}

@@ -1,0 +1,29 @@
+/** A table of text: the first columns flush left, figures flush right. */
+export interface Table {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** How many columns are text. */
+  readonly text: number;
+}
+
+export function aligned({ head, rows, text }: Table): string {
+  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((cells) => cells[i]!.length)));
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, i) => (i < text ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+      .join('  ')
+      .trimEnd();
+  return [head, ...rows].map(line).join('\n');
+}
+
+export function markdown({ head, rows, text }: Table): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map((_, i) => (i < text ? '---' : '---:'))), ...rows.map(line)].join('\n');
+}
+
+/** Three significant digits, or whole numbers. */
+export function digits(value: number): string {
+  if (!Number.isFinite(value)) return '-';
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
