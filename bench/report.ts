@@ -30,7 +30,7 @@ export function detailTable(results: readonly Result[]): string {
       cell(r.gflops),
       cell(r.gbps),
       r.ceiling === null ? '-' : `${(100 * r.ceiling).toFixed(0)}% ${r.bound}`,
-      cell(r.dispatches),
+      `${r.dispatches ?? '-'}`,
       r.control === null ? '' : `${r.control.toFixed(2)}x`,
     ]),
   });
@@ -69,12 +69,18 @@ export function headerLine({ adapter, driver, node, cores, commit, date }: Heade
   return `${adapter}, ${driver}, ${cores} cores, Node ${node}, commit ${commit}, ${date}\n${ceilings}`;
 }
 
-/** What went wrong, one line each. */
+/** Who failed, why, and in which rows: a line for each reason. */
 function failureLines(results: readonly Result[]): string[] {
-  const lines = results.flatMap(({ name, failures }) =>
-    Object.entries(failures).map(([runner, why]) => `- ${name}, ${runner}: ${why}`),
+  const rows = new Map<string, Set<string>>();
+  for (const { name, shape, failures } of results) {
+    for (const [runner, why] of Object.entries(failures)) {
+      const reason = `- ${runner}: ${why}`;
+      rows.set(reason, (rows.get(reason) ?? new Set()).add(`${name} ${shape}`));
+    }
+  }
+  return [...rows].map(
+    ([reason, names]) => `${reason} (${names.size > 3 ? `${names.size} rows` : [...names].join('; ')})`,
   );
-  return [...new Set(lines)];
 }
 
 export function textReport(results: readonly Result[], runners: readonly Runner[]): string {

@@ -31,7 +31,7 @@ const command = {
   options: {
     filter: { type: 'list', short: 'f', help: 'only rows whose name, variant or shape contains this; may be repeated' },
     peers: { type: 'boolean', default: true, help: 'measure other libraries too (npm run bench:peers installs them)' },
-    only: { type: 'list', help: 'of the libraries and modes, only this one; may be repeated' },
+    only: { type: 'list', help: 'of our modes, or of the other libraries, only this one; may be repeated' },
     kernels: { type: 'boolean', default: true, help: 'measure rows of our own kernels, which no peer has' },
     rounds: { type: 'int', default: 5, min: 1, help: 'rounds of samples, in turn with the peers' },
     seconds: { type: 'number', default: 0.4, min: 0, help: 'time of a round' },
@@ -72,9 +72,13 @@ async function chosenRunners(peers: boolean, only: readonly string[]): Promise<R
     throw new UsageError(
       `bench: no library or mode "${unknown}"; there are ${allRunners.map(({ name }) => name).join(', ')}`,
     );
-  const wanted = allRunners.filter(({ name, kind }) =>
-    only.length > 0 ? only.includes(name) : peers || kind === 'ours',
-  );
+  const named = (list: readonly Runner[]): readonly Runner[] => {
+    const some = list.filter(({ name }) => only.includes(name));
+    return some.length > 0 ? some : list;
+  };
+  const ours = named(allRunners.filter(({ kind }) => kind === 'ours'));
+  const others = allRunners.filter(({ name, kind }) => kind !== 'ours' && (only.length === 0 || only.includes(name)));
+  const wanted = peers ? [...ours, ...others] : ours;
   const present = await Promise.all(wanted.map(async (r) => r.kind !== 'ours' || (await r.load()) !== undefined));
   return wanted.filter((_, i) => present[i]);
 }
@@ -147,8 +151,9 @@ main(async () => {
         progress: label,
       });
       measured.push({ row, outcomes });
-      for (const { runner, profile } of outcomes)
-        if (profile) console.log(`${titleOf(row)}, ${runner.name}\n${profile}\n`);
+      for (const { runner, profile, time } of outcomes)
+        if (profile && time)
+          console.log(`${titleOf(row)}, ${runner.name}: ${time.median.toFixed(1)} ms a run, ${profile}\n`);
       await save();
     }
   } finally {

@@ -22,8 +22,9 @@ export function markdown({ head, rows, text }: Table): string {
   return [line(head), line(head.map((_, i) => (i < text ? '---' : '---:'))), ...rows.map(line)].join('\n');
 }
 
-/** Three significant digits, or whole numbers. */
+/** Three significant digits, or whole numbers; nothing below a thousandth. */
 export function digits(value: number): string {
   if (!Number.isFinite(value)) return '-';
+  if (Math.abs(value) < 0.001) return '0';
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }

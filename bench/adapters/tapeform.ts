@@ -109,7 +109,11 @@ export function tapeform(wrap: Wrap): Adapter {
           await run().finally(() => (gpu.encoder.timer = undefined));
           return { flops, bytes };
         },
-        profile: async (run) => timingTable(await timeDispatches(gpu, run)),
+        profile: async (run) => {
+          const timings = await timeDispatches(gpu, run);
+          const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+          return timings.length === 0 ? '' : `on the device ${total.toFixed(1)} ms\n${timingTable(timings)}`;
+        },
       };
     },
   };

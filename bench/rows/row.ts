@@ -34,7 +34,7 @@ export interface Row extends Title {
   readonly program: <T>(ops: Ops<T>, inputs: Named<T>, weights: Named<T>) => T;
   /** The program's result is a loss, and a run is a step of training. */
   readonly training?: Training;
-  /** Every op is to be a dispatch of its own: nothing may be fused or traced. */
+  /** To be run op by op in a library that would else trace and fuse it: what is measured is the cost of a call. */
   readonly eager?: boolean;
   /** Elements of the result. */
   readonly size: number;
@@ -44,8 +44,6 @@ export interface Row extends Title {
   readonly tolerance: number;
   /** Measured twice, in two processes: must read about 1.0x. */
   readonly control?: boolean;
-  /** Milliseconds are divided by this for the note `us each`. */
-  readonly calls?: number;
   /** Our own class to be measured instead of the program. */
   readonly model?: 'mlp' | 'gpt' | 'bert';
 }

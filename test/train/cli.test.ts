@@ -78,6 +78,7 @@ test('every way to write a value', () => {
     data: undefined,
     textColumn: 'body',
     shift: -2.5,
+    only: [],
     predict: true,
     progress: false,
   });
@@ -151,6 +152,7 @@ test('--help wins over mistakes and gives an aligned page', () => {
       '      --data PATH         table of text and label',
       '      --text-column TEXT  column of the text (default text)',
       '      --shift NUMBER      any number',
+      '      --only TEXT         part of a name',
       '      --predict           predict only',
       '      --[no-]progress     draw a bar (default true)',
       '  -h, --help              print this page',
