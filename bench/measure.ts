@@ -14,6 +14,7 @@ export interface Outcome {
   /** This is the second process of a control. */
   readonly control: boolean;
   readonly checked?: Checked;
+  readonly dispatches?: number;
   readonly time?: Summary;
   readonly failure?: string;
   readonly profile?: string;
@@ -73,8 +74,9 @@ export async function measureRow(
       const checked = await state.process.check(!isOwn(row) && row.training ? steps : 1);
       reference ??= checked.values;
       if (!isOwn(row)) compare(checked, reference, row);
-      [state.usual] = (await state.process.measure({ samples: 1, seconds: 0 })) as [number]; // warm; not counted
-      return { checked };
+      const { samples, dispatches } = await state.process.measure({ samples: 1, seconds: 0 }); // warm; not counted
+      state.usual = samples[0]!;
+      return { checked, dispatches };
     });
   }
   for (let i = 0; i < rounds; i++) {
@@ -83,7 +85,7 @@ export async function measureRow(
         // The slowest would hold up everybody.
         if (state.usual > slow && i > 1) return {};
         const samples = state.usual > slow ? 1 : 3;
-        state.samples.push(...(await state.process.measure({ samples, seconds })));
+        state.samples.push(...(await state.process.measure({ samples, seconds })).samples);
         return {};
       });
     }

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Runner } from './adapters/index.ts';
-import type { Checked, Reply, Request } from './protocol.ts';
+import type { Checked, Reply, Request, Sampled } from './protocol.ts';
 import type { Round } from './sample.ts';
 
 const worker = fileURLToPath(new URL('worker.ts', import.meta.url));
@@ -30,9 +30,8 @@ export class RunnerProcess {
     return (await this.ask({ do: 'check', times })) as Checked;
   }
 
-  /** Milliseconds of each sample. */
-  async measure(round: Round): Promise<number[]> {
-    return (await this.ask({ do: 'measure', round })) as number[];
+  async measure(round: Round): Promise<Sampled> {
+    return (await this.ask({ do: 'measure', round })) as Sampled;
   }
 
   async profile(): Promise<string> {

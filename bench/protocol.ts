@@ -14,12 +14,17 @@ export interface Checked {
   /** Elements of the result at `sampleIndices(length)`, or the losses. */
   readonly values: readonly number[];
   readonly length: number;
-  /** Dispatches recorded by the last run; 0 where the library has its own way to the device. */
-  readonly dispatches: number;
   /** Pipelines made since the process began. */
   readonly pipelines: number;
   /** Work as our kernels state it, of the last run; undefined for others. */
   readonly cost?: Cost;
+}
+
+export interface Sampled {
+  /** Milliseconds. */
+  readonly samples: readonly number[];
+  /** Dispatches of one run; 0 where the library has its own way to the device. */
+  readonly dispatches: number;
 }
 
 export type Reply = { readonly value: unknown } | { readonly error: string };

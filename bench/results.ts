@@ -82,7 +82,7 @@ export function resultsOf({ row, outcomes }: Measured, ceilings: Ceilings): Resu
     outcomes.flatMap(({ runner, failure }) => (failure === undefined ? [] : [[runner.name, failure]])),
   );
   return ours.map((outcome, i) => {
-    const { time, checked, runner } = outcome;
+    const { time, dispatches, runner } = outcome;
     const cost = costOf(row, outcome);
     const rate = time && rates(cost, time.median);
     const shares = rate && { flops: rate.gflops / ceilings.gflops, bytes: rate.gbps / ceilings.gbps };
@@ -100,7 +100,7 @@ export function resultsOf({ row, outcomes }: Measured, ceilings: Ceilings): Resu
       gbps: rate?.gbps ?? null,
       ceiling: share !== null && Number.isFinite(share) ? share : null,
       bound: bound ?? null,
-      dispatches: checked?.dispatches ?? null,
+      dispatches: dispatches ?? null,
       peers,
       cpu: times('cpu'),
       ratio: time && Number.isFinite(best) ? best / time.median : null,

@@ -65,8 +65,8 @@ async function describe(): Promise<Header> {
   };
 }
 
-/** The runners that exist in this version and were asked for. */
-async function chosenRunners(peers: boolean, only: readonly string[]): Promise<Runner[]> {
+/** The runners that were asked for. */
+function chosenRunners(peers: boolean, only: readonly string[]): Runner[] {
   const unknown = only.find((name) => !allRunners.some((runner) => runner.name === name));
   if (unknown !== undefined)
     throw new UsageError(
@@ -78,9 +78,7 @@ async function chosenRunners(peers: boolean, only: readonly string[]): Promise<R
   };
   const ours = named(allRunners.filter(({ kind }) => kind === 'ours'));
   const others = allRunners.filter(({ name, kind }) => kind !== 'ours' && (only.length === 0 || only.includes(name)));
-  const wanted = peers ? [...ours, ...others] : ours;
-  const present = await Promise.all(wanted.map(async (r) => r.kind !== 'ours' || (await r.load()) !== undefined));
-  return wanted.filter((_, i) => present[i]);
+  return peers ? [...ours, ...others] : [...ours];
 }
 
 function chosenRows(filters: readonly string[], kernels: boolean): AnyRow[] {
@@ -115,7 +113,7 @@ class Entrants {
 
 main(async () => {
   const { values, positionals } = parseOptions(command);
-  const runners = await chosenRunners(values.peers, values.only);
+  const runners = chosenRunners(values.peers, values.only);
   if (values.list) {
     console.log([...rows.map(titleOf), '', ...runners.map(({ name }) => name)].join('\n'));
     return;
@@ -153,7 +151,7 @@ main(async () => {
       measured.push({ row, outcomes });
       for (const { runner, profile, time } of outcomes)
         if (profile && time)
-          console.log(`${titleOf(row)}, ${runner.name}: ${time.median.toFixed(1)} ms a run, ${profile}\n`);
+          console.log(`${titleOf(row)}, ${runner.name}: ${time.median.toFixed(1)} ms a run\n${profile}\n`);
       await save();
     }
   } finally {

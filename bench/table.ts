@@ -1,3 +1,5 @@
+import { alignTable } from '../gpu/table.ts';
+
 /** A table of text: the first columns flush left, figures flush right. */
 export interface Table {
   readonly head: readonly string[];
@@ -7,13 +9,7 @@ export interface Table {
 }
 
 export function aligned({ head, rows, text }: Table): string {
-  const widths = head.map((_, i) => Math.max(...[head, ...rows].map((cells) => cells[i]!.length)));
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => (i < text ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
-      .join('  ')
-      .trimEnd();
-  return [head, ...rows].map(line).join('\n');
+  return alignTable(head, rows, new Set(head.map((_, i) => i).slice(text)));
 }
 
 export function markdown({ head, rows, text }: Table): string {

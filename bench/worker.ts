@@ -6,11 +6,12 @@ import type { Library, Prepared } from './adapters/adapter.ts';
 import { runnerNamed } from './adapters/index.ts';
 import { Host } from './host.ts';
 import { sampleIndices } from './protocol.ts';
-import type { Checked, Reply, Request } from './protocol.ts';
+import type { Checked, Reply, Request, Sampled } from './protocol.ts';
 import { rowNamed } from './rows/index.ts';
 import { isOwn } from './rows/row.ts';
 import type { AnyRow } from './rows/row.ts';
 import { sample } from './sample.ts';
+import type { Round } from './sample.ts';
 
 class Worker {
   private readonly host: Host;
@@ -27,7 +28,6 @@ class Worker {
     await ensureVulkanDriver();
     const host = await Host.open();
     const adapter = await runnerNamed(name).load();
-    if (!adapter) throw new Error('this version of the library has no such mode');
     return new Worker(host, await adapter.open());
   }
 
@@ -41,7 +41,7 @@ class Worker {
       case 'check':
         return this.check(request.times);
       case 'measure':
-        return sample(() => this.run(), request.round);
+        return this.measure(request.round);
       case 'profile':
         return this.library.profile?.(() => this.run()) ?? '';
       case 'dispose':
@@ -63,18 +63,22 @@ class Worker {
     await this.host.finish();
   }
 
+  private async measure(round: Round): Promise<Sampled> {
+    const before = this.host.dispatches;
+    let runs = 0;
+    const samples = await sample(() => (runs++, this.run()), round);
+    return { samples, dispatches: (this.host.dispatches - before) / runs };
+  }
+
   private async check(times: number): Promise<Checked> {
     const row = this.row!;
     const losses: number[] = [];
     let result: ArrayLike<number> = [];
-    let dispatches = 0;
     let cost: Checked['cost'];
     for (let i = 0; i < times; i++) {
-      const before = this.host.dispatches;
       const run = (): Promise<void> => this.run();
       if (this.library.cost) cost = await this.library.cost(run);
       else await run();
-      dispatches = this.host.dispatches - before;
       if (isOwn(row)) continue;
       result = await this.prepared!.read();
       losses.push(result[0]!);
@@ -82,7 +86,7 @@ class Worker {
     this.host.check();
     const training = !isOwn(row) && row.training;
     const values = training ? losses : sampleIndices(result.length).map((i) => result[i]!);
-    return { values, length: result.length, dispatches, pipelines: this.host.pipelines, cost };
+    return { values, length: result.length, pipelines: this.host.pipelines, cost };
   }
 }
 

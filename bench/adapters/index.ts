@@ -14,8 +14,7 @@ export interface Runner {
   readonly trains?: boolean;
   /** Node's own flags for the process. */
   readonly flags?: readonly string[];
-  /** undefined where this version of the library has no such mode. */
-  readonly load: () => Promise<Adapter | undefined>;
+  readonly load: () => Promise<Adapter>;
 }
 
 export const runners: readonly Runner[] = [

@@ -67,11 +67,11 @@ function trainer(
   const parameters = model.parameters();
   const optimizer = name === 'sgd' ? new SGD(parameters, { lr }) : new AdamW(parameters, { lr, weightDecay: 0 });
   return (x, labels) => {
-    optimizer.zeroGrad();
     const logits = model.forward(x);
     const loss = crossEntropy(reshape(logits, [-1, logits.shape.at(-1)!]), reshape(labels, [-1]));
     loss.backward();
     optimizer.step();
+    optimizer.zeroGrad();
     return loss.detach();
   };
 }

@@ -1,6 +1,7 @@
 import * as autograd from '../../autograd/index.ts';
 import {
   add,
+  compile,
   crossEntropy,
   embedding,
   gelu,
@@ -9,6 +10,7 @@ import {
   matmul,
   noGrad,
   permute,
+  profile,
   ready,
   relu,
   reshape,
@@ -20,7 +22,6 @@ import {
   transpose,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { timeDispatches, timingTable } from '../../gpu/index.ts';
 import * as optim from '../../train/optim/index.ts';
 import type { HostArrays } from '../rows/data.ts';
 import type { Ops } from '../rows/ops.ts';
@@ -109,11 +110,7 @@ export function tapeform(wrap: Wrap): Adapter {
           await run().finally(() => (gpu.encoder.timer = undefined));
           return { flops, bytes };
         },
-        profile: async (run) => {
-          const timings = await timeDispatches(gpu, run);
-          const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-          return timings.length === 0 ? '' : `on the device ${total.toFixed(1)} ms\n${timingTable(timings)}`;
-        },
+        profile: async (run) => `${await profile(run)}`,
       };
     },
   };
@@ -121,7 +118,4 @@ export function tapeform(wrap: Wrap): Adapter {
 
 export const adapter = tapeform((step) => step);
 
-/** Present once the library has it. */
-const { compile } = autograd as { compile?: Wrap };
-
-export const compiled = compile && tapeform(compile);
+export const compiled = tapeform((step) => compile(step));

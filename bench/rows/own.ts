@@ -1,6 +1,7 @@
+import type { Allocation } from '../../gpu/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { matmulVariants } from '../../kernels/matmul/matmul.ts';
-import type { MatrixOperand } from '../../kernels/matmul/params.ts';
+import { matmulDispatch, matmulPlans } from '../../kernels/matmul/matmul.ts';
+import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
 import type { Kit, OwnRow } from './row.ts';
 
 type Fn = (tf: Kit['tf'], ...x: Tensor[]) => Tensor;
@@ -46,27 +47,30 @@ const both = (name: string, shapes: readonly Shape[], fn: Fn): OwnRow[] => [
   backward(name, shapes, fn),
 ];
 
-/** One variant of the matrix product, as the generator makes it. */
-function product(variant: keyof typeof matmulVariants, n: number, transposeB: boolean): OwnRow {
+/** The first plan of a variant, as the generator makes it. */
+function product(variant: 'plain' | 'lanes' | 'tiled' | 'subgroup', n: number, transposeB: boolean): OwnRow {
+  const dtype = variant === 'subgroup' ? 'f16' : 'f32';
   return {
     name: transposeB ? 'matmul kernel, b transposed' : 'matmul kernel',
     variant,
     shape: `${n}x${n}x${n}`,
-    dtype: 'f32',
-    own: ({ gpu }) => {
+    dtype,
+    own: ({ gpu, tf }) => {
       const operand = (transposed: boolean): MatrixOperand => {
         const [row, col] = transposed ? [1, n] : [n, 1];
-        return { dtype: 'f32', offset: 0, row, col, batch: [0, 0] };
+        return { dtype, offset: 0, row, col, batch: [0, 0] };
       };
-      const sizes = { m: n, n, k: n, batch: [1, 1] as const };
-      const dispatch = matmulVariants[variant]({
-        ...sizes,
-        a: operand(false),
-        b: operand(transposeB),
-        output: 'f32',
-      });
-      const random = (): Uint8Array => new Uint8Array(Float32Array.from({ length: n * n }, Math.random).buffer);
-      const buffers = [gpu.upload(random(), 'bench'), gpu.upload(random(), 'bench'), gpu.allocate(4 * n * n, 'bench')];
+      const [a, b] = [operand(false), operand(transposeB)];
+      const params: MatmulParams = { m: n, n, k: n, batch: [1, 1], a, b, output: 'f32' };
+      const plan = matmulPlans(gpu.target, params).find((one) => one.variant === variant && !one.splits);
+      if (!plan) throw new Error('this device has no such plan');
+      const dispatch = matmulDispatch(plan, params);
+      const random = (): Allocation =>
+        tf
+          .cast(tf.normal([n, n]), dtype)
+          .keep()
+          .storage.on((bytes, label) => gpu.allocate(bytes, label));
+      const buffers = [random(), random(), gpu.allocate(4 * n * n, 'bench')];
       return () => gpu.dispatch(dispatch, buffers);
     },
   };
@@ -132,7 +136,7 @@ const heads: Shape = [4, 4, 256, 32];
 export const ownRows: readonly OwnRow[] = [
   copyRow,
   matmulRow,
-  ...(Object.keys(matmulVariants) as (keyof typeof matmulVariants)[]).flatMap((variant) => [
+  ...(['plain', 'lanes', 'tiled', 'subgroup'] as const).flatMap((variant) => [
     product(variant, 512, false),
     product(variant, 512, true),
   ]),
