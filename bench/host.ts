@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { isSoftware } from '../gpu/driver/choose.ts';
 import { Pace } from '../gpu/pace.ts';
 import { webgpu } from '../gpu/webgpu.ts';
@@ -21,7 +22,7 @@ export class Host {
     const host = new Host();
     const gpu = await webgpu();
     Object.defineProperty(globalThis, 'navigator', {
-      value: { gpu, userAgent: 'node', platform: process.platform, hardwareConcurrency: 1, language: 'en' },
+      value: { gpu, userAgent: 'node', platform: process.platform, hardwareConcurrency: availableParallelism() },
       configurable: true,
     });
     Host.watch(host);

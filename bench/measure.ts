@@ -35,8 +35,8 @@ export interface MeasureOptions {
   readonly progress: (text: string) => void;
 }
 
-/** Milliseconds of a run from which on two samples must do. */
-const slow = 3000;
+/** Milliseconds that all samples of one runner on one row may take, after the first. */
+const budget = 12_000;
 
 /** Losses that are compared when steps of training are. */
 const steps = 3;
@@ -83,8 +83,8 @@ export async function measureRow(
     for (const state of i % 2 === 0 ? states : [...states].reverse()) {
       await attempt(state, `round ${i + 1} of ${rounds}`, async () => {
         // The slowest would hold up everybody.
-        if (state.usual > slow && i > 1) return {};
-        const samples = state.usual > slow ? 1 : 3;
+        if (i >= Math.max(1, Math.floor(budget / state.usual))) return {};
+        const samples = state.usual > 1000 ? 1 : 3;
         state.samples.push(...(await state.process.measure({ samples, seconds })).samples);
         return {};
       });

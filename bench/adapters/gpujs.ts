@@ -20,8 +20,8 @@ interface Maker {
 }
 
 /**
- * Square matrix products, written as its users would: it has no library of ops. gpu.js, mode "webgpu" (mode "gpu" falls back to WebAssembly unseen). Inputs are put on the device once, results stay there (`setPipeline`), as nobody
- * would have it who wants speed but few do: with the default, upload and download of nested arrays, it is several times slower.
+ * gpu.js, mode "webgpu" (mode "gpu" falls back to WebAssembly unseen): square matrix products as its README writes them; it has no library of ops. Inputs are
+ * put on the device once and results stay there (`setPipeline`): with its default, nested arrays up and down at every call, it is several times slower.
  */
 export const adapter: Adapter = {
   open() {
