@@ -1,4 +1,4 @@
-import { crossEntropy, linear, pad, reshape, slice } from '../../autograd/index.ts';
+import { crossEntropy, linearCrossEntropy, pad, reshape, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { checkLabels } from '../../autograd/labels.ts';
 import { showShape } from '../names.ts';
@@ -29,9 +29,10 @@ export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
   return tokenLoss(logits, nextTokenLabels(labels, classes));
 }
 
-/** As nextTokenLoss of the logits hidden @ weight^T, for where nobody asks for those: hidden (B, T, D), weight [V, D]. */
+/** As nextTokenLoss of the logits hidden @ weight^T, which are never in memory: hidden (B, T, D), weight [V, D]. */
 export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
-  return nextTokenLoss(linear(hidden, weight), labels);
+  checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
+  return linearCrossEntropy(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));
 }
 
 function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
