@@ -1,5 +1,6 @@
 import { acquire } from '../../gpu/index.ts';
 import type { Allocation } from '../../gpu/index.ts';
+import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulPlain } from '../../kernels/matmul/plain.ts';
 import type { MatrixOperand } from '../../kernels/matmul/params.ts';
 import type { HostArray } from '../rows/data.ts';
@@ -31,7 +32,7 @@ export const adapter: Adapter = {
           batch: [1, count],
           a: operand(a!, false),
           b: operand(b!, transposed),
-          output: 'f32',
+          sink: plainSink([count, m, n], 'f32'),
         });
         const buffers = [upload(a!), upload(b!), output];
         return {
