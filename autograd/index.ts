@@ -40,6 +40,7 @@ export { detectAnomaly, setAnomalyLabel } from './anomaly.ts';
 export type { Anomaly } from './anomaly.ts';
 export { autocast, isAutocasting } from './autocast.ts';
 export type { AutocastOptions } from './autocast.ts';
+export { autotune } from './autotune.ts';
 export { backward, grad } from './backward.ts';
 export { checkpoint } from './checkpoint.ts';
 export { guarded } from './capture.ts';

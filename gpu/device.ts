@@ -1,5 +1,7 @@
 import { BufferPool } from './buffers.ts';
 import type { Allocation, Binding, MemoryReport } from './buffers.ts';
+import { loadChoices, saveChoices } from './choices.ts';
+import type { Choices } from './choices.ts';
 import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError } from './errors.ts';
@@ -30,6 +32,8 @@ export interface Target {
   readonly subgroupSizeControl: boolean;
   /** Shapes of the matrices that a subgroup multiplies in hardware (tensor cores); empty where it cannot. */
   readonly subgroupMatrix: readonly SubgroupMatrix[];
+  /** Tuned variants by class of work, see `npm run tune`; empty without. */
+  readonly choices: ReadonlyMap<string, string>;
 }
 
 /** A product of an M x K and a K x N matrix of `component`, added to an M x N matrix of `result`. */
@@ -45,6 +49,7 @@ export interface SubgroupMatrix {
 export class Gpu {
   readonly adapter: GPUAdapter;
   readonly device: GPUDevice;
+  private readonly choices: Choices;
   private current: Target;
   readonly encoder: Encoder;
   readonly pipelines: PipelineCache;
@@ -53,10 +58,11 @@ export class Gpu {
   private readonly readers: GPUBuffer[] = [];
   private readonly pace: Pace;
 
-  constructor(adapter: GPUAdapter, device: GPUDevice) {
+  constructor(adapter: GPUAdapter, device: GPUDevice, choices: Choices = new Map()) {
     this.adapter = adapter;
     this.device = device;
-    this.current = targetOf(adapter, device);
+    this.choices = choices;
+    this.current = { ...targetOf(adapter, device), choices };
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
     this.pool = new BufferPool(device);
@@ -66,6 +72,12 @@ export class Gpu {
 
   get target(): Target {
     return this.current;
+  }
+
+  /** Adds tuned choices, from now on and, in the user's cache, for later processes. Returns the file's path. */
+  async choose(choices: ReadonlyMap<string, string>): Promise<string | undefined> {
+    for (const [work, name] of choices) this.choices.set(work, name);
+    return saveChoices(adapterName(this.adapter.info), this.choices);
   }
 
   /**
@@ -185,7 +197,7 @@ export class Gpu {
   }
 }
 
-function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Target {
+function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Omit<Target, 'choices'> {
   const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
   return {
     software: isSoftware(info),
@@ -223,6 +235,11 @@ function subgroupMatrices(info: GPUAdapterInfo): SubgroupMatrix[] {
   }));
 }
 
+/** What tells adapters and their drivers apart. */
+function adapterName({ vendor, architecture, device, description }: GPUAdapterInfo): string {
+  return [vendor, architecture, device, description].filter(Boolean).join(' ');
+}
+
 function isSoftware(info: GPUAdapterInfo): boolean {
   return /llvmpipe|lavapipe|swiftshader|software/i.test(
     `${info.vendor} ${info.architecture} ${info.device} ${info.description}`,
@@ -245,7 +262,7 @@ async function open(): Promise<Gpu> {
     requiredFeatures: [...adapter.features] as GPUFeatureName[],
     requiredLimits: allLimits(adapter),
   });
-  return new Gpu(adapter, device);
+  return new Gpu(adapter, device, await loadChoices(adapterName(adapter.info)));
 }
 
 /** Limits are getters on the prototype, so a spread would miss them. */

@@ -9,7 +9,7 @@ export type { Expr, Kind } from './map/expr.ts';
 export { map } from './map/map.ts';
 export type { ElementOperand, ElementOutput, Elements } from './map/elements.ts';
 export type { MapParams } from './map/map.ts';
-export { chooseMatmul, matmulDispatch, matmulPlans, planName } from './matmul/matmul.ts';
+export { chooseMatmul, matmulClass, matmulDispatch, matmulPlans, planName, watchMatmul } from './matmul/matmul.ts';
 export type { MatmulPlan } from './matmul/matmul.ts';
 export type { MatmulParams, MatrixOperand } from './matmul/params.ts';
 export { norm, normBackward } from './norm.ts';

@@ -52,11 +52,15 @@ const tileName = ({ m, n, k }: Pick<Tile, 'm' | 'n' | 'k'>): string => `${m}x${n
 
 /** Every plan that computes this product on this device, the plain one first. */
 export function matmulPlans(target: Target, params: MatmulParams): readonly MatmulPlan[] {
+  // Software drivers compile the large tiles for minutes, and have no use for them.
+  const some = target.software ? 1 : undefined;
   const whole: MatmulPlan[] = [
     { variant: 'plain' },
     { variant: 'lanes' },
-    ...tiles.map((tile): MatmulPlan => ({ variant: 'tiled', tile })),
-    ...subgroupTiles(target, params).map((tile): MatmulPlan => ({ variant: 'subgroup', tile })),
+    ...tiles.slice(0, some).map((tile): MatmulPlan => ({ variant: 'tiled', tile })),
+    ...subgroupTiles(target, params)
+      .slice(0, some)
+      .map((tile): MatmulPlan => ({ variant: 'subgroup', tile })),
   ];
   const split = [2, 4, 8, 16].filter((splits) => canSplit(params, splits));
   return [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
@@ -72,10 +76,42 @@ function subgroupTiles(target: Target, params: MatmulParams): SubgroupTile[] {
 }
 
 /**
- * The one place where a product's plan is chosen. Defaults, from what is known of such devices: products with few outputs are spread one thread an output; software devices take
+ * The one place where a product's plan is chosen: the tuned one, else a default. Defaults, from what is known of such devices: products with few outputs are spread one thread an output; software devices take
  * `lanes`; GPUs take tensor cores for f16 and register tiles for the rest, large tiles where there are enough of them to fill the device, and split k where there are too few.
  */
 export function chooseMatmul(target: Target, params: MatmulParams): MatmulPlan {
+  for (const watcher of watchers) watcher(params);
+  return tunedPlan(target, params) ?? defaultPlan(target, params);
+}
+
+/** A choice that was timed on this device, where there is one and it can compute this very product. */
+function tunedPlan(target: Target, params: MatmulParams): MatmulPlan | undefined {
+  if (target.choices.size === 0) return undefined;
+  const name = target.choices.get(matmulClass(params));
+  return name === undefined ? undefined : matmulPlans(target, params).find((plan) => planName(plan) === name);
+}
+
+const watchers = new Set<(params: MatmulParams) => void>();
+
+/** Calls `watcher` with each product for which a plan is chosen, until the returned function is called. */
+export function watchMatmul(watcher: (params: MatmulParams) => void): () => void {
+  watchers.add(watcher);
+  return () => watchers.delete(watcher);
+}
+
+/** Products that share a tuned choice: sizes to the next power of two, types, which axes are contiguous, and what else the kernel does. */
+export function matmulClass({ m, n, k, batch, a, b, sums }: MatmulParams): string {
+  const size = (length: number): number => 2 ** Math.ceil(Math.log2(Math.max(length, 1)));
+  const order = (x: MatmulParams['a']): string => (x.col === 1 ? 'r' : x.row === 1 ? 'c' : 's');
+  const right = b.quantized ? `int${b.quantized.bits}` : b.dtype;
+  return [
+    `matmul ${size(batch[0] * batch[1])}x${size(m)}x${size(n)}x${size(k)}`,
+    `${a.dtype}${order(a)} ${right}${order(b)}`,
+    ...(sums ? [`sums ${sums.of}`] : []),
+  ].join(' ');
+}
+
+function defaultPlan(target: Target, params: MatmulParams): MatmulPlan {
   const { m, n, k, batch } = params;
   if (m * n * k <= 4096) return { variant: 'plain' };
   if (target.software) return { variant: 'lanes' };

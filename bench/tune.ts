@@ -1,0 +1,47 @@
+/**
+ * `npm run tune [-- MxNxK ...]`: times the matmul kernels of this device on the shapes of usual models, or on these, and keeps the fastest of each for later runs.
+ * Remove the file that it names to go back to the defaults.
+ */
+import { autotune, linear, matmul, noGrad, normal, ready, scope } from '../autograd/index.ts';
+import type { Dtype } from '../autograd/index.ts';
+
+/** Rows (tokens), outputs and inputs of a layer. */
+const layers = [
+  [1024, 768, 768],
+  [1024, 3072, 768],
+  [1024, 768, 3072],
+  [512, 512, 512],
+  [1024, 1024, 1024],
+  [1, 768, 768],
+  [8, 768, 768],
+] as const;
+
+/** A layer forward, and both products of its backward pass. */
+function products(m: number, n: number, k: number, dtype: Dtype): void {
+  using _ = scope();
+  const [x, weight, g] = [normal([m, k]), normal([n, k]), normal([m, n])].map((t) => t.to(dtype));
+  linear(x!, weight!);
+  matmul(g!, weight!);
+  matmul(g!.transpose(), x!);
+}
+
+const gpu = await ready();
+const given = process.argv.slice(2).map((text) => {
+  const sizes = text.split('x').map(Number);
+  if (sizes.length !== 3 || !sizes.every((size) => Number.isInteger(size) && size > 0))
+    throw new Error(`${text} is not a shape MxNxK`);
+  return sizes as [number, number, number];
+});
+console.log(gpu.adapter.info.description);
+const path = await autotune(
+  () =>
+    noGrad(() => {
+      for (const [m, n, k] of given.length > 0 ? given : layers)
+        for (const dtype of gpu.target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const)) products(m, n, k, dtype);
+    }),
+  (work, plans) => {
+    const best = plans.slice(0, 3).map(({ name, milliseconds }) => `${name} ${milliseconds.toFixed(3)} ms`);
+    console.log(`${work.padEnd(48)} ${best.join('   ')}`);
+  },
+);
+console.log(path ? `kept in ${path}` : 'all of these have a choice already');

@@ -1,0 +1,101 @@
+import { timeDispatches } from '../../gpu/timing.ts';
+import type { Gpu } from '../../gpu/device.ts';
+import { bytesOf } from '../kernel.ts';
+import { sizeOf } from '../layout.ts';
+import { plainSink } from '../map/elements.ts';
+import { matmulClass, matmulDispatch, matmulPlans, planName } from './matmul.ts';
+import type { MatmulParams, MatrixOperand } from './params.ts';
+import { splitProduct, sumSplits } from './split.ts';
+
+export interface TunedPlan {
+  readonly name: string;
+  /** Median of the device's own time for the whole product. */
+  readonly milliseconds: number;
+}
+
+const repeats = 5;
+/** A plan whose first run takes this many times as long as the best so far is not run again. */
+const hopeless = 2;
+
+/**
+ * Times every plan for a product, the fastest first. The sink is a plain store, since what else happens to the outputs costs every plan the same.
+ * Throws where the device has no timestamps.
+ */
+export async function timePlans(gpu: Gpu, params: MatmulParams): Promise<TunedPlan[]> {
+  const { m, n, batch, a, b, bias, sums } = params;
+  const sink = plainSink([...batch, m, n], params.sink.outputs[0]!.dtype);
+  const product: MatmulParams = { ...params, sink };
+  const size = sizeOf(sink.shape);
+  const groups = b.quantized ? Math.ceil(b.quantized.inFeatures / b.quantized.group) : 0;
+  const scaleBytes = 4 * groups * Math.max(m, n, params.k);
+  const bytes = {
+    a: spanOf(a, m, params.k, batch) * bytesOf(a.dtype),
+    b: spanOf(b, params.k, n, batch) * (b.quantized ? b.quantized.bits / 8 : bytesOf(b.dtype)),
+    scales: scaleBytes,
+    bias: bias ? 4 * (bias.offset + n * Math.max(1, bias.stride)) : 0,
+    output: size * bytesOf(sink.outputs[0]!.dtype),
+    sums: 4 * Math.max(m, n),
+  };
+  const make = (length: number) => gpu.allocate(Math.max(16, Math.ceil(length / 16) * 16), 'tune');
+  const memory = {
+    operands: [make(bytes.a), make(bytes.b)],
+    scales: b.quantized ? [make(bytes.scales), ...(b.quantized.zeros ? [make(bytes.scales)] : [])] : [],
+    bias: bias ? [make(bytes.bias)] : [],
+    output: make(bytes.output),
+    sums: sums ? [make(bytes.sums)] : [],
+  };
+  const times: TunedPlan[] = [];
+  let best = Infinity;
+  try {
+    for (const plan of matmulPlans(gpu.target, product)) {
+      // Splitting k mends a lack of workgroups, not a kernel that does not suit the device.
+      const whole = plan.splits
+        ? times.find(({ name }) => name === planName({ ...plan, splits: undefined }))
+        : undefined;
+      if (whole && whole.milliseconds > hopeless * best) continue;
+      const parts = plan.splits ? make(4 * size * plan.splits) : undefined;
+      const run = (): void => {
+        const left = [...memory.operands, ...memory.scales];
+        const rest = [...memory.bias, memory.output, ...memory.sums];
+        if (!parts) return gpu.dispatch(matmulDispatch(plan, product), [...left, ...rest]);
+        gpu.dispatch(matmulDispatch(plan, splitProduct(product, plan.splits!)), [...left, parts]);
+        gpu.dispatch(sumSplits(product, plan.splits!), [parts, ...rest]);
+      };
+      const time = async (): Promise<number> =>
+        (await timeDispatches(gpu, run)).reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+      await time(); // compiles
+      const all = [await time()];
+      while (all.length < repeats && all[0]! < hopeless * best) all.push(await time());
+      const milliseconds = all.sort((x, y) => x - y)[Math.floor(all.length / 2)]!;
+      best = Math.min(best, milliseconds);
+      times.push({ name: planName(plan), milliseconds });
+      if (parts) gpu.release(parts);
+    }
+  } finally {
+    for (const list of Object.values(memory)) for (const x of Array.isArray(list) ? list : [list]) gpu.release(x);
+  }
+  return times.sort((x, y) => x.milliseconds - y.milliseconds);
+}
+
+/** Elements from the beginning of an operand's buffer to its last one. */
+function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [number, number]): number {
+  const steps = [(rows - 1) * x.row, (cols - 1) * x.col, ...batch.map((count, axis) => (count - 1) * x.batch[axis]!)];
+  return 1 + x.offset + steps.reduce((sum, step) => sum + Math.max(0, step), 0);
+}
+
+/** The fastest plan for each class of products that has no choice yet, added to the device's choices. */
+export async function tuneMatmul(
+  gpu: Gpu,
+  products: readonly MatmulParams[],
+  report: (work: string, plans: readonly TunedPlan[]) => void = () => undefined,
+): Promise<string | undefined> {
+  const found = new Map<string, string>();
+  for (const params of products) {
+    const work = matmulClass(params);
+    if (found.has(work) || gpu.target.choices.has(work)) continue;
+    const plans = await timePlans(gpu, params);
+    found.set(work, plans[0]!.name);
+    report(work, plans);
+  }
+  return found.size > 0 ? gpu.choose(found) : undefined;
+}
