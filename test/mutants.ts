@@ -20,6 +20,20 @@ interface Mutant {
 
 const mutants: readonly Mutant[] = [
   {
+    name: 'attention whose sums are not rescaled with the maximum',
+    file: 'kernels/attention/forward.ts',
+    find: "${code.scaleRows('o', 'fix')}",
+    replace: '',
+    tests: ['ops/attention'],
+  },
+  {
+    name: 'attention whose gradient forgets the dropout',
+    file: 'kernels/attention/backward.ts',
+    find: '${scores.dropped(r, `x${r}`)} - ${delta(r)}',
+    replace: 'x${r} - ${delta(r)}',
+    tests: ['ops/attention'],
+  },
+  {
     name: 'softmax without the shift by the largest',
     file: 'kernels/rows.ts',
     find: 'let m = maxRow(top);',

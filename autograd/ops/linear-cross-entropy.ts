@@ -21,6 +21,7 @@ interface Attrs {
   readonly ignoreIndex: number;
   readonly smoothing: number;
   readonly chunkRows?: number;
+  readonly chunkClasses?: number;
   /** Compute the gradients with the loss: the logits are there only once. */
   readonly gradients: boolean;
 }
@@ -38,9 +39,9 @@ const linearLossOp: Op<Attrs> = defineOp<Attrs>({
       dtype: 'f32' as const,
     })),
   ],
-  lower(lowering, [hidden, weight, target, bias], [sums, ...gradients], { ignoreIndex, smoothing, chunkRows }) {
+  lower(lowering, [hidden, weight, target, bias], [sums, ...gradients], { gradients: _, ...options }) {
     const inputs = { hidden: hidden!, weight: weight!, target: target!, bias };
-    lowerChunkedLoss(lowering, { ...inputs, sums: sums!, gradients, ignoreIndex, smoothing, chunkRows });
+    lowerChunkedLoss(lowering, { ...inputs, sums: sums!, gradients, ...options });
   },
   saves: { inputs: [0, 1, 2, 3], outputs: [1, 2, 3] },
   vjp(context) {
@@ -73,6 +74,8 @@ export interface LinearCrossEntropyOptions {
   readonly labelSmoothing?: number;
   /** Rows whose logits are in memory at once; default as many as fit in 128 MiB. */
   readonly chunkRows?: number;
+  /** Classes whose weights are read at once; default as many as one binding holds. */
+  readonly chunkClasses?: number;
 }
 
 /**
@@ -86,7 +89,7 @@ export function linearCrossEntropy(
   target: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): Tensor {
-  const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows } = options;
+  const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows, chunkClasses } = options;
   requireFloat('linearCrossEntropy', hidden);
   requireFloat('linearCrossEntropy', weight);
   const fail = (what: string): never => {
@@ -102,8 +105,10 @@ export function linearCrossEntropy(
   if (bias && !sameShape(bias.shape, [classes]))
     fail(`bias ${show(bias.shape)} must be [${classes}], one for each class`);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) fail(`labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
-  if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows > 0))
-    fail(`chunkRows must be a positive integer, got ${chunkRows}`);
+  for (const [name, length] of Object.entries({ chunkRows, chunkClasses })) {
+    if (length !== undefined && !(Number.isInteger(length) && length > 0))
+      fail(`${name} must be a positive integer, got ${length}`);
+  }
   checkLabels('linearCrossEntropy', target, classes, ignoreIndex);
 
   const rows = reshape(hidden, [target.size, width]);
@@ -111,7 +116,13 @@ export function linearCrossEntropy(
   if (reduction === 'none') return reshape(lossOfRows(rows, weight, labels, options), target.shape);
   const inputs = [rows, weight, labels, ...(bias ? [bias] : [])];
   const gradients = isGradEnabled() && inputs.some((x) => x.requiresGrad);
-  const [sums] = apply(linearLossOp, inputs, { ignoreIndex, smoothing: labelSmoothing, chunkRows, gradients });
+  const [sums] = apply(linearLossOp, inputs, {
+    ignoreIndex,
+    smoothing: labelSmoothing,
+    chunkRows,
+    chunkClasses,
+    gradients,
+  });
   const total = select(sums!, 0, 0);
   return reduction === 'sum' ? total : div(total, select(sums!.detach(), 0, 1));
 }
