@@ -47,6 +47,7 @@ export function collect({ sizes, places, partials, lanes }: CollectParams): Disp
   const room = sizes.map((size, k) => (places[k] === undefined ? quads(size) : packedQuads(size)));
   const elements = sizes.reduce((a, b) => a + b, 0);
   const sums = partials !== undefined;
+  const add = sums ? 'total += v * v; bits = max(bits, bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu));' : '';
   const [part, first] = lanes === 1 ? ['id', '0u'] : ['group', 'lane'];
   return kernel({
     name: `${sums ? 'collect.sums' : 'collect'}.${lanes === 1 ? 'thread' : 'workgroup'}`,
@@ -82,10 +83,14 @@ ${bySegment(
   sizes.length,
   (k) => `
 let end = min((i + 1u) * ${span}u, p.room${k});
-for (var q = i * ${span}u + ${first}; q < end; q += step) {
-  let v = clean(x${k}[q], q, p.size${k});
-  ${sums ? 'total += v * v; bits = max(bits, bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu));' : ''}
-  if (p.place${k} != ${nowhere}u) { collected[p.place${k} + q] = v; }
+if (p.place${k} == ${nowhere}u) {
+  ${sums ? `for (var q = i * ${span}u + ${first}; q < end; q += step) { let v = clean(x${k}[q], q, p.size${k}); ${add} }` : ''}
+} else {
+  for (var q = i * ${span}u + ${first}; q < end; q += step) {
+    let v = clean(x${k}[q], q, p.size${k});
+    ${add}
+    collected[p.place${k} + q] = v;
+  }
 }`,
 )}
 ${sums ? `let sum = (total.x + total.y) + (total.z + total.w);\nlet mark = select(0u, 1u, any(bits >= vec4<u32>(0x7f800000u)));` : ''}
