@@ -4,11 +4,15 @@
  * that stand nowhere take their inputs as they are and give the wider type, with f32 arithmetic in any case.
  */
 
-/** Products: so many of the first inputs are converted to f16, and the result is f16. Further ones, such as a bias, stay as they are. */
+/** Products: so many of the first inputs are converted to f16, and the result is f16 (a loss f32). Further ones, such as a bias, stay as they are. */
 export const inHalf: Readonly<Record<string, number>> = {
   flashAttention: 3,
   linearCrossEntropy: 2,
+  decodeAttention: 3,
+  flashAttention: 3,
+  linearCrossEntropy: 2,
   matmul: 2,
+  packedAttention: 1,
   packedAttention: 1,
 };
 
