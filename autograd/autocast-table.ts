@@ -6,13 +6,10 @@
 
 /** Products: so many of the first inputs are converted to f16, and the result is f16 (a loss f32). Further ones, such as a bias, stay as they are. */
 export const inHalf: Readonly<Record<string, number>> = {
-  flashAttention: 3,
-  linearCrossEntropy: 2,
   decodeAttention: 3,
   flashAttention: 3,
   linearCrossEntropy: 2,
   matmul: 2,
-  packedAttention: 1,
   packedAttention: 1,
 };
 

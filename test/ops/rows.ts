@@ -45,7 +45,7 @@ const layerNorm = (inputs: readonly InputSpec[], more: Partial<OpCase> = {}, eps
   inputs,
   run: (x, w, b) => tf.layerNorm(x!, w, b, epsilon),
   ref: (x, w, b) => normalise(true, epsilon, x!, w, b),
-  covers: more.second ? ['layerNormBackward'] : [],
+  covers: ['layerNormParameters', ...(more.second ? ['layerNormBackward'] : [])].slice(inputs.length > 1 ? 0 : 1),
   loose: 3, // two sums over the row, a reciprocal square root and up to three products
   ...more,
 });
@@ -54,7 +54,7 @@ const rmsNorm = (inputs: readonly InputSpec[], more: Partial<OpCase> = {}, epsil
   op: 'rmsNorm',
   run: (x, w) => tf.rmsNorm(x!, w, epsilon),
   ref: (x, w) => normalise(false, epsilon, x!, w),
-  covers: more.second ? ['rmsNormBackward', 'alias'] : [],
+  covers: ['rmsNormParameters', ...(more.second ? ['rmsNormBackward', 'alias'] : [])].slice(inputs.length > 1 ? 0 : 1),
   ...more,
 });
 /** Computes in f32 and stores f16. */
