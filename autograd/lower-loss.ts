@@ -3,12 +3,14 @@ import { bytesOf } from '../kernels/kernel.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { lossInPlace } from '../kernels/loss-in-place.ts';
 import { chooseLanes } from '../kernels/rows.ts';
+import { partsOf } from './blocks/parts.ts';
+import { fitting, viewOf } from './blocks/window.ts';
 import { promote } from './dtypes.ts';
 import { lowerMatmul } from './lower-matmul.ts';
 import { lowerReduce } from './lower-reduce.ts';
 import type { Lowering, Port } from './op.ts';
 import { fillInto } from './ops/fill.ts';
-import { Tensor } from './tensor.ts';
+import type { Tensor } from './tensor.ts';
 
 /** Bytes of logits that are held at once: what one binding can hold on every device. */
 const scratchBytes = 2 ** 27;
@@ -24,14 +26,13 @@ export interface ChunkedLoss {
   readonly gradients: readonly Tensor[];
   readonly ignoreIndex: number;
   readonly smoothing: number;
-  /** Rows whose logits are held at once, and classes whose weights are read at once; default as many as one binding holds. */
+  /** Rows whose logits are held at once; default as many as fit. */
   readonly chunkRows?: number;
-  readonly chunkClasses?: number;
 }
 
 /**
  * Loss of a linear layer's outputs, by runs of rows: their logits, the loss, the logits' gradient in their place, and from it those of hidden and, added up run by run in
- * order, of weight and bias. Four dispatches a run (five with a bias), two without gradients; three more for each further run of classes, where the weight exceeds a binding.
+ * order, of weight and bias. Four dispatches a run (five with a bias), two without gradients.
  */
 export function lowerChunkedLoss(lowering: Lowering, loss: ChunkedLoss): void {
   const { hidden, weight, bias, target, sums, gradients, ignoreIndex, smoothing } = loss;
@@ -42,59 +43,38 @@ export function lowerChunkedLoss(lowering: Lowering, loss: ChunkedLoss): void {
 
   const dtype = promote(hidden.dtype, weight.dtype) === 'f16' ? 'f16' : 'f32';
   const pitch = Math.ceil(classes / 4) * 4; // rows that products read as vec4s
-  const limit = Math.min(scratchBytes, lowering.target.bindingLimit);
-  const rowRuns = runs(rows, loss.chunkRows ?? runLength(rows, limit, pitch * bytesOf(dtype)));
-  const weightBytes = width * (dWeight ? 4 : bytesOf(weight.dtype)); // its gradient is f32
-  const classRuns = runs(classes, loss.chunkClasses ?? runLength(classes, lowering.target.bindingLimit, weightBytes));
-  const scratch = lowering.temporary([rowRuns[0]!.length * pitch], dtype);
+  const run =
+    loss.chunkRows ?? runLength(rows, Math.min(scratchBytes, lowering.target.bindingLimit), pitch * bytesOf(dtype));
+  const scratch = lowering.temporary([Math.min(run, rows) * pitch], dtype);
   const losses = lowering.temporary([rows, 2], 'f32');
   const targets = lowering.contiguous(target);
-  for (const run of rowRuns) {
-    const part = slab(hidden, run);
-    /** Columns of the run's logits, the weights of their classes, and the same of the gradient and the bias. */
-    const parts = classRuns.map((own) => ({
-      own,
-      weights: slab(weight, own),
-      logits: view(scratch, { shape: [run.length, own.length], strides: [pitch, 1], offset: own.start }),
-    }));
-    for (const { own, weights, logits } of parts)
-      product(lowering, part, transposed(weights), logits, store(logits), bias && slab(bias, own));
+  for (let first = 0; first < rows; first += run) {
+    const count = Math.min(run, rows - first);
+    const logits = viewOf(scratch, { shape: [count, classes], strides: [pitch, 1], offset: 0 });
+    const part = viewOf(hidden, slab(hidden, first, count));
+    product(lowering, part, transposed(weight), logits, store, bias);
     const dispatch = lossInPlace({
-      rows: run.length,
+      rows: count,
       classes,
       dtype,
       lanes: chooseLanes(lowering.target),
       ignoreIndex,
       smoothing,
       pitch,
-      targetOffset: targets.offset + run.start,
-      firstRow: run.start,
+      targetOffset: targets.offset + first,
+      firstRow: first,
       gradient: gradients.length > 0,
     });
     lowering.emit(dispatch, [targets, losses, scratch]);
     if (!dHidden || !dWeight) continue;
-    for (const { own, weights, logits } of parts) {
-      const [toHidden, toWeights] = [slab(dHidden, run), slab(dWeight, own)];
-      product(lowering, logits, weights, toHidden, own.start === 0 ? store(toHidden) : accumulate(toHidden));
-      const put = run.start === 0 ? store : accumulate;
-      product(lowering, transposed(logits), part, toWeights, put(toWeights));
-    }
-    const whole = view(scratch, { shape: [run.length, classes], strides: [pitch, 1], offset: 0 });
-    if (dBias) lowerReduce(lowering, 'sum', whole, [0], dBias, { sink: (run.start === 0 ? store : accumulate)(dBias) });
+    const to = viewOf(dHidden, { shape: [count, width], strides: [width, 1], offset: first * width });
+    product(lowering, logits, weight, to, store);
+    const put = first === 0 ? store : accumulate;
+    product(lowering, transposed(logits), part, dWeight, put);
+    if (dBias) lowerReduce(lowering, 'sum', logits, [0], dBias, { sink: put(dBias) });
   }
   lowerReduce(lowering, 'sum', losses, [0], sums);
 }
-
-interface Run {
-  readonly start: number;
-  readonly length: number;
-}
-
-const runs = (count: number, length: number): Run[] =>
-  Array.from({ length: Math.ceil(count / length) }, (_, i) => ({
-    start: i * length,
-    length: Math.min(length, count - i * length),
-  }));
 
 /** About equal runs, of whole tiles of matrix products. */
 function runLength(rows: number, bytes: number, rowBytes: number): number {
@@ -104,18 +84,31 @@ function runLength(rows: number, bytes: number, rowBytes: number): number {
   return Math.min(Math.ceil(even / 64) * 64, most);
 }
 
-const view = (x: Tensor, layout: Layout): Tensor => new Tensor(x.storage, x.dtype, layout);
-
-/** A run of x's first axis. */
-const slab = (x: Tensor, { start, length }: Run): Tensor =>
-  view(x, { shape: [length, ...x.shape.slice(1)], strides: x.strides, offset: x.offset + start * x.strides[0]! });
+const slab = ({ shape, strides, offset }: Tensor, first: number, count: number): Layout => ({
+  shape: [count, shape[1]!],
+  strides,
+  offset: offset + first * strides[0]!,
+});
 
 const transposed = (x: Tensor): Tensor =>
-  view(x, { shape: [x.shape[1]!, x.shape[0]!], strides: [x.strides[1]!, x.strides[0]!], offset: x.offset });
+  viewOf(x, { shape: [x.shape[1]!, x.shape[0]!], strides: [x.strides[1]!, x.strides[0]!], offset: x.offset });
 
-/** y = a @ b (+ bias), stored by `sink`. */
-function product(lowering: Lowering, a: Tensor, b: Tensor, y: Tensor, sink: Port, bias?: Tensor): void {
-  lowerMatmul({ ...lowering, fused: { sink, sources: new Map() }, sink: () => sink }, a, b, y, { bias });
+/** y = a @ b (+ bias), stored by what `put` makes of y; in blocks where one binding does not hold a tensor, such as a large weight or its gradient. */
+function product(lowering: Lowering, a: Tensor, b: Tensor, y: Tensor, put: (y: Tensor) => Port, bias?: Tensor): void {
+  const { target } = lowering;
+  const placed = [
+    { tensor: a, axes: [0, 2] },
+    { tensor: b, axes: [2, 1] },
+    { tensor: y, axes: [0, 1] },
+    ...(bias ? [{ tensor: bias, axes: [1] }] : []),
+  ];
+  for (const part of partsOf('linearCrossEntropy', target, [...y.shape, a.shape[1]!], placed)) {
+    const [left, right, into, added] = part.tensors.map((x) => fitting(x, target)) as [Tensor, Tensor, Tensor, Tensor?];
+    const first = part.starts[2] === 0;
+    const sink = first ? put(into) : accumulate(into);
+    const more = first && added ? { bias: added } : {};
+    lowerMatmul({ ...lowering, fused: { sink, sources: new Map() }, sink: () => sink }, left, right, into, more);
+  }
 }
 
 /** Values stored where y lies. */
@@ -126,8 +119,7 @@ function store(y: Tensor): Port {
 
 /** Values added to what y holds. */
 function accumulate(y: Tensor): Port {
-  const layout = { shape: y.shape, strides: y.strides, offset: y.offset };
-  const operands = [{ dtype: y.dtype, kind: 'v' as const, layout, output: 0 }];
-  const outputs = [{ expr: add(input(0), input(1)), dtype: y.dtype, layout }];
+  const operands = [{ dtype: y.dtype, kind: 'v' as const, layout: y, output: 0 }];
+  const outputs = [{ expr: add(input(0), input(1)), dtype: y.dtype, layout: y }];
   return { elements: { shape: y.shape, operands, outputs, scalars: [], compute: 'f32' }, tensors: [y] };
 }

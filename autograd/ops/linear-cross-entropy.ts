@@ -21,7 +21,6 @@ interface Attrs {
   readonly ignoreIndex: number;
   readonly smoothing: number;
   readonly chunkRows?: number;
-  readonly chunkClasses?: number;
   /** Compute the gradients with the loss: the logits are there only once. */
   readonly gradients: boolean;
 }
@@ -74,8 +73,6 @@ export interface LinearCrossEntropyOptions {
   readonly labelSmoothing?: number;
   /** Rows whose logits are in memory at once; default as many as fit in 128 MiB. */
   readonly chunkRows?: number;
-  /** Classes whose weights are read at once; default as many as one binding holds. */
-  readonly chunkClasses?: number;
 }
 
 /**
@@ -89,7 +86,7 @@ export function linearCrossEntropy(
   target: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): Tensor {
-  const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows, chunkClasses } = options;
+  const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows } = options;
   requireFloat('linearCrossEntropy', hidden);
   requireFloat('linearCrossEntropy', weight);
   const fail = (what: string): never => {
@@ -105,10 +102,8 @@ export function linearCrossEntropy(
   if (bias && !sameShape(bias.shape, [classes]))
     fail(`bias ${show(bias.shape)} must be [${classes}], one for each class`);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) fail(`labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
-  for (const [name, length] of Object.entries({ chunkRows, chunkClasses })) {
-    if (length !== undefined && !(Number.isInteger(length) && length > 0))
-      fail(`${name} must be a positive integer, got ${length}`);
-  }
+  if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows > 0))
+    fail(`chunkRows must be a positive integer, got ${chunkRows}`);
   checkLabels('linearCrossEntropy', target, classes, ignoreIndex);
 
   const rows = reshape(hidden, [target.size, width]);
@@ -120,7 +115,6 @@ export function linearCrossEntropy(
     ignoreIndex,
     smoothing: labelSmoothing,
     chunkRows,
-    chunkClasses,
     gradients,
   });
   const total = select(sums!, 0, 0);

@@ -95,6 +95,7 @@ const cases: readonly Case[] = [
   { name: 'layer norm', inputs: [make([150, 60]), make([60]), make([60])], run: (x, w, b) => tf.layerNorm(x, w, b), varied: [0, 1, 2], within: 2e-6 },
   { name: 'RMS norm, square', inputs: [make([80, 80]), make([80])], run: (x, w) => tf.rmsNorm(x, w), ...even },
   { name: 'cross-entropy', inputs: [make([190, 50]), indices(190, 50), make([50]).abs()], run: (x, t, weight) => tf.crossEntropy(x, t, { weight, labelSmoothing: 0.1 }), ...even },
+  { name: 'loss of a linear layer', inputs: [make([20, 16]), make([500, 16]), indices(20, 500), make([500])], run: (x, w, t, b) => tf.linearCrossEntropy(x, w, t, { bias: b }), varied: [0, 1, 3], within: 4e-6 },
   { name: 'embedding', inputs: [make([400, 48]), indices(17, 400)], run: (x, i) => tf.embedding(x, i), ...even },
   { name: 'embedding, many rows', inputs: [make([200, 48]), indices(300, 200)], run: (x, i) => tf.embedding(x, i), ...even },
   { name: 'embedding, odd', inputs: [make([700, 13]), indices(17, 700)], run: (x, i) => tf.embedding(x, i), ...even },
