@@ -15,6 +15,8 @@ export interface Header {
 
 const cell = (value: number | null | undefined): string => (value == null ? '-' : digits(value));
 
+const times = (value: number | null): string => (value === null ? '-' : `${value.toFixed(2)}x`);
+
 /** Everything about our own side of each row. */
 export function detailTable(results: readonly Result[]): string {
   return aligned({
@@ -31,7 +33,7 @@ export function detailTable(results: readonly Result[]): string {
       cell(r.gbps),
       r.ceiling === null ? '-' : `${(100 * r.ceiling).toFixed(0)}% ${r.bound}`,
       `${r.dispatches ?? '-'}`,
-      r.control === null ? '' : `${r.control.toFixed(2)}x`,
+      r.control === null ? '' : times(r.control),
     ]),
   });
 }
@@ -47,6 +49,7 @@ export function peerTable(results: readonly Result[], runners: readonly Runner[]
       'tapeform',
       'ms',
       'best peer / ours',
+      'of minima',
       ...others.map(({ name, kind, copies }) => `${name}${copies ? '*' : ''}${kind === 'cpu' ? ' (CPU)' : ''}`),
     ],
     text: 3,
@@ -55,7 +58,8 @@ export function peerTable(results: readonly Result[], runners: readonly Runner[]
       r.shape,
       r.variant,
       cell(r.ms),
-      r.ratio === null ? '-' : `${r.ratio.toFixed(2)}x`,
+      times(r.ratio),
+      times(r.ratioOfMinima),
       ...others.map(({ name }) => cell({ ...r.peers, ...r.cpu }[name])),
     ]),
   };
@@ -83,11 +87,23 @@ function failureLines(results: readonly Result[]): string[] {
   );
 }
 
+/** Controls are a row measured in two processes of ours: what they differ by from 1 is this run's error. */
+function controlLine(results: readonly Result[]): string[] {
+  const read = results.flatMap(({ control }) => (control === null ? [] : [control]));
+  if (read.length === 0) return [];
+  const [low, high] = [Math.min(...read), Math.max(...read)];
+  const steady = low > 0.9 && high < 1.1;
+  return [
+    `controls read ${times(low)} to ${times(high)}: ${steady ? 'as they must' : 'they should read 1.00x, so something else used the machine and smaller differences mean nothing'}`,
+  ];
+}
+
 export function textReport(results: readonly Result[], runners: readonly Runner[]): string {
   const table = peerTable(results, runners);
   const failures = failureLines(results);
   return [
     detailTable(results),
+    ...controlLine(results),
     ...(table.rows.length > 0 ? ['', 'milliseconds, medians', aligned(table), starNote] : []),
     ...(failures.length > 0 ? ['', 'no figure (-), and why', ...failures] : []),
   ].join('\n');

@@ -2,6 +2,7 @@ import type { Cost } from '../gpu/index.ts';
 import type { Outcome } from './measure.ts';
 import { isOwn } from './rows/row.ts';
 import type { AnyRow } from './rows/row.ts';
+import type { Summary } from './sample.ts';
 
 /** One of our modes on one row, as --json writes it. */
 export interface Result {
@@ -25,6 +26,8 @@ export interface Result {
   readonly cpu: Readonly<Record<string, number | null>>;
   /** The fastest WebGPU peer's time over ours. */
   readonly ratio: number | null;
+  /** The same of the least times: steadier where other work shares the machine. */
+  readonly ratioOfMinima: number | null;
   /** The second process's time over the first's: how far figures of this run can be trusted. */
   readonly control: number | null;
   /** Why there are no figures, by runner. */
@@ -75,7 +78,10 @@ export function resultsOf({ row, outcomes }: Measured, ceilings: Ceilings): Resu
         .map(({ runner, time }) => [runner.name, time?.median ?? null]),
     );
   const peers = times('webgpu');
-  const best = Math.min(...Object.values(peers).filter((ms) => ms !== null));
+  const best = (key: 'median' | 'min'): number =>
+    Math.min(...outcomes.flatMap(({ runner, time }) => (time && runner.kind === 'webgpu' ? [time[key]] : [])));
+  const ratio = (time: Summary | undefined, key: 'median' | 'min'): number | null =>
+    time && Number.isFinite(best(key)) ? best(key) / time[key] : null;
   const ours = outcomes.filter(({ runner, control }) => runner.kind === 'ours' && !control);
   const again = outcomes.find(({ control }) => control)?.time?.median;
   const failures = Object.fromEntries(
@@ -103,7 +109,8 @@ export function resultsOf({ row, outcomes }: Measured, ceilings: Ceilings): Resu
       dispatches: dispatches ?? null,
       peers,
       cpu: times('cpu'),
-      ratio: time && Number.isFinite(best) ? best / time.median : null,
+      ratio: ratio(time, 'median'),
+      ratioOfMinima: ratio(time, 'min'),
       control: i === 0 && again !== undefined && time ? again / time.median : null,
       failures,
     };
