@@ -36,7 +36,7 @@ const command = {
     rounds: { type: 'int', default: 5, min: 1, help: 'rounds of samples, in turn with the peers' },
     seconds: { type: 'number', default: 0.4, min: 0, help: 'time of a round' },
     json: { type: 'path', help: 'write all figures to this file' },
-    markdown: { type: 'path', help: 'write the table of peers to this file, or to - for standard output' },
+    markdown: { type: 'path', help: 'write the table of peers to this file; --markdown=- prints it' },
     profile: { type: 'boolean', help: 'after each row, where our own time goes on the device' },
     cold: { type: 'boolean', help: 'instead: from the start of a process to the end of its first GPT training step' },
     list: { type: 'boolean', help: 'print the names of rows and libraries' },
