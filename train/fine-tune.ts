@@ -8,7 +8,7 @@ import { collate } from './data/tokenised.ts';
 import type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
 import { Interrupted, InterruptWatch } from './interrupt.ts';
 import { accuracy, f1Score, usualAverage } from './metrics.ts';
-import { AdamW, clipCoefficient, decayGroups, gradNorm } from './optim/index.ts';
+import { AdamW, decayGroups } from './optim/index.ts';
 import { smooth, writeCurves } from './plot.ts';
 import { predict } from './predict.ts';
 import { progress } from './progress.ts';
@@ -126,8 +126,7 @@ function updateOf(model: BertForSequenceClassification, optimizer: AdamW, maxGra
     (batch: ClassificationBatch) => {
       const { loss } = model.forward(batch);
       loss!.backward();
-      const gradScale = maxGradNorm > 0 ? clipCoefficient(gradNorm(optimizer.parameters), maxGradNorm) : undefined;
-      optimizer.step({ gradScale });
+      optimizer.step({ maxNorm: maxGradNorm > 0 ? maxGradNorm : undefined });
       optimizer.zeroGrad();
       return loss!.detach();
     },
