@@ -14,7 +14,13 @@ export interface MapParams extends Elements {
   readonly outputs: readonly MapOutput[];
 }
 
-const workgroup = 64;
+/**
+ * Threads of a workgroup, and units (elements or vec4s) a thread. Large maps take more of both: a workgroup costs a software driver about as much as a hundred loads.
+ * Measured on llvmpipe, a copy of 16 MB, ms: 64 x 1 12.9, 256 x 1 10.9, 256 x 4 6.3, 1024 x 4 6.2, 64 x 4 28.
+ */
+const small = { workgroup: 64, units: 1 };
+const large = { workgroup: 256, units: 4 };
+const manyThreads = 2 ** 16;
 
 /**
  * Elementwise kernel over strided operands into strided outputs. Bindings: the operands (without those updated in place), then the outputs.
@@ -25,16 +31,20 @@ export function map(params: MapParams): Dispatch {
   const { name, shape, compute } = params;
   const width = widthOf(params);
   const threads = Math.ceil(sizeOf(shape) / width);
+  const { workgroup, units } = threads >= manyThreads ? large : small;
   const code = storeElements('store', params, { width });
   return kernel({
     name,
     bindings: [...code.operands, ...code.outputs],
     params: { n: u32(threads), ...code.params },
     workgroup,
-    groups: Math.ceil(threads / workgroup),
+    groups: Math.ceil(threads / (workgroup * units)),
     cost: { flops: sizeOf(shape) * Math.max(1, code.flops), bytes: bytesMoved(params, true) },
     declarations: `${aliases(compute, width)}\n${declare(code)}`,
-    body: `if (id >= p.n) { return; }\nstore(id${width === 4 ? ' * 4u' : ''});`,
+    body: Array.from({ length: units }, (_, u) => {
+      const unit = units === 1 ? 'id' : `group * ${workgroup * units}u + ${u * workgroup}u + lane`;
+      return `{ let i = ${unit}; if (i < p.n) { store(i${width === 4 ? ' * 4u' : ''}); } }`;
+    }).join('\n'),
   });
 }
 
