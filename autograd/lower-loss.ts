@@ -57,7 +57,7 @@ export function lowerChunkedLoss(lowering: Lowering, loss: ChunkedLoss): void {
       rows: count,
       classes,
       dtype,
-      lanes: chooseLanes(lowering.target),
+      lanes: chooseLanes(lowering.target, classes),
       ignoreIndex,
       smoothing,
       pitch,

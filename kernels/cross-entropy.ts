@@ -55,18 +55,18 @@ const weightAt = (weighted: boolean): string => (weighted ? 'load_weight(row, c)
 export function crossEntropy(params: CrossEntropyParams): Dispatch {
   const width = rowWidth(params.classes);
   const weighted = params.weight !== undefined;
-  const x = 'load_x(row, c)';
   const smooth = params.smoothing > 0;
   return rowKernel({
     ...shared(params),
     name: 'crossEntropy',
     inputs: [read('target_', 'i32')],
     outputs: [write('loss', 'f32'), write('stats', 'f32')],
+    repeated: ['x'],
     flops: 5,
-    body: `
-${shiftedExpSum(x)}
+    body: (row) => `
+${shiftedExpSum(row)}
 let logSum = log(sum);
-${smooth ? `var spread = V(0);\nfor (var c = first; c < cols; c += stride) { spread += ${weightAt(weighted)} * ((m - ${x}) + logSum); }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
+${smooth ? `var spread = V(0);\n${row.each(`spread += ${weightAt(weighted)} * ((m - ${row.of('x')}) + logSum);`)}\nlet even = sumRow(spread) / f32(p.classes);` : ''}
 ${targetOf(weighted, width)}
 let nll = w * ((m - ${one('x', width)}) + logSum);
 let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
@@ -109,16 +109,12 @@ export function crossEntropyBackward(params: CrossEntropyBackwardParams): Dispat
     inputs: [read('target_', 'i32'), read('stats', 'f32'), read('g', 'f32')],
     sink: y,
     flops: 5,
-    body: `
+    body: ({ each, of }) => `
 ${targetOf(weighted, width)}
 let m = stats[3u * row];
 let logSum = stats[3u * row + 1u];
 let s = select(select(nan, g[p.og + i32(row) * p.sg], valid), 0.0, ignored);
-${smooth ? `var weights = V(0);\nfor (var c = first; c < cols; c += stride) { weights += ${weightAt(weighted)}; }\nlet all = sumRow(weights);` : ''}
-for (var c = first; c < cols; c += stride) {
-  let prob = exp((load_x(row, c) - m) - logSum);
-  let hit = ${hit};
-  put(row, c, ${value});
-}`,
+${smooth ? `var weights = V(0);\n${each(`weights += ${weightAt(weighted)};`)}\nlet all = sumRow(weights);` : ''}
+${each(`let prob = exp((${of('x')} - m) - logSum); let hit = ${hit}; put(row, c, ${value});`)}`,
   });
 }

@@ -1,6 +1,6 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { f32, i32, read, storedType, u32, write } from './kernel.ts';
-import { rowKernel, rowWidth } from './rows.ts';
+import { rowKernel, rowWidth, shiftedExpSum } from './rows.ts';
 import type { RowLanes } from './rows.ts';
 
 export interface LossInPlaceParams {
@@ -29,7 +29,7 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
   const vector = width === 4;
   const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const smooth = smoothing > 0;
-  const loop = 'for (var c = first; c < cols; c += stride)';
+  const x = 'V(x[o + c])';
   const hit = vector
     ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
     : 'select(0.0, 1.0, c == at)';
@@ -50,7 +50,7 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
       firstRow: u32(firstRow),
     },
     flops: gradient ? 10 : 5,
-    body: `
+    body: (line) => `
 let o = row * p.pitch;
 let t = targets[p.ot + row];
 let ignored = t == p.ignore;
@@ -59,13 +59,9 @@ var bits = 0x7fc00000u;
 let nan = bitcast<f32>(bits);
 let at = u32(clamp(t, 0, i32(p.classes) - 1));
 let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'}); // read by all before any of them writes: reductions follow
-var top = V(-3.4e38);
-${loop} { top = max(top, V(x[o + c])); }
-let m = maxRow(top);
-var total = V(0);
-${loop} { total += exp(V(x[o + c]) - m); }
-let logSum = log(sumRow(total));
-${smooth ? `var spread = V(0);\n${loop} { spread += (m - V(x[o + c])) + logSum; }\nlet even = sumRow(spread) / f32(p.classes);` : ''}
+${shiftedExpSum(line, x)}
+let logSum = log(sum);
+${smooth ? `var spread = V(0);\n${line.each(`spread += (m - ${x}) + logSum;`)}\nlet even = sumRow(spread) / f32(p.classes);` : ''}
 let nll = (m - xt) + logSum;
 let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
 if (first == 0u) {
@@ -76,10 +72,7 @@ if (first == 0u) {
 ${
   gradient
     ? `let s = select(select(nan, 1.0, valid), 0.0, ignored);
-${loop} {
-  let prob = exp((V(x[o + c]) - m) - logSum);
-  x[o + c] = ${type}(s * ((prob - (1.0 - p.smoothing) * ${hit}) - V(p.smoothing / f32(p.classes))));
-}`
+${line.each(`let prob = exp((${x} - m) - logSum); x[o + c] = ${type}(s * ((prob - (1.0 - p.smoothing) * ${hit}) - V(p.smoothing / f32(p.classes))));`)}`
     : ''
 }`,
   });

@@ -26,8 +26,7 @@ export interface NormParams extends Shared {
  * of each row.
  */
 export function norm({ rows, cols, lanes, centre, epsilon, x: source, weight, bias, y }: NormParams): Dispatch {
-  const x = 'load_x(row, c)';
-  const scaled = `(${x} - mean) * rstd${weight ? ' * load_weight(row, c)' : ''}${bias ? ' + load_bias(row, c)' : ''}`;
+  const scale = `${weight ? ' * load_weight(row, c)' : ''}${bias ? ' + load_bias(row, c)' : ''}`;
   return rowKernel({
     name: centre ? 'layerNorm' : 'rmsNorm',
     rows,
@@ -37,16 +36,17 @@ export function norm({ rows, cols, lanes, centre, epsilon, x: source, weight, bi
     sink: y,
     outputs: [write('stats', 'vec2<f32>')],
     params: { n: f32(cols), epsilon: f32(epsilon) },
+    repeated: ['x'],
     flops: 8,
     // Two passes: the difference of squares would cancel for rows far from 0.
-    body: `
+    body: ({ each, of }) => `
 var total = V(0);
-${centre ? `for (var c = first; c < cols; c += stride) { total += ${x}; }` : ''}
+${centre ? each(`total += ${of('x')};`) : ''}
 let mean = ${centre ? 'sumRow(total) / p.n' : '0.0'};
 total = V(0);
-for (var c = first; c < cols; c += stride) { let d = ${x} - mean; total += d * d; }
+${each(`let d = ${of('x')} - mean; total += d * d;`)}
 let rstd = inverseSqrt(sumRow(total) / p.n + p.epsilon);
-for (var c = first; c < cols; c += stride) { put(row, c, ${scaled}); }
+${each(`put(row, c, (${of('x')} - mean) * rstd${scale});`)}
 if (first == 0u) { stats[row] = vec2<f32>(mean, rstd); }`,
   });
 }
@@ -61,8 +61,6 @@ export interface NormBackwardParams extends Shared {
  * g, of x, of weight, then stats, those of y.
  */
 export function normBackward({ rows, cols, lanes, centre, g, x, weight, y }: NormBackwardParams): Dispatch {
-  const h = `load_g(row, c)${weight ? ' * load_weight(row, c)' : ''}`;
-  const xhat = '(load_x(row, c) - mean) * rstd';
   return rowKernel({
     name: centre ? 'layerNormBackward' : 'rmsNormBackward',
     rows,
@@ -72,15 +70,20 @@ export function normBackward({ rows, cols, lanes, centre, g, x, weight, y }: Nor
     inputs: [read('stats', 'vec2<f32>')],
     sink: y,
     params: { n: f32(cols) },
+    repeated: ['g', 'x'],
     flops: 10,
-    body: `
+    body({ each, of }) {
+      const h = `${of('g')}${weight ? ' * load_weight(row, c)' : ''}`;
+      const xhat = `(${of('x')} - mean) * rstd`;
+      return `
 let mean = stats[row].x;
 let rstd = stats[row].y;
 var total = V(0);
 var along = V(0);
-for (var c = first; c < cols; c += stride) { let h = ${h}; total += h; along += h * ${xhat}; }
+${each(`let h = ${h}; total += h; along += h * ${xhat};`)}
 let a = ${centre ? 'sumRow(total) / p.n' : '0.0'};
 let b = sumRow(along) / p.n;
-for (var c = first; c < cols; c += stride) { put(row, c, rstd * (${h} - a - ${xhat} * b)); }`,
+${each(`put(row, c, rstd * (${h} - a - ${xhat} * b));`)}`;
+    },
   });
 }

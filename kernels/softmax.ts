@@ -15,7 +15,6 @@ export interface SoftmaxParams {
 
 /** Softmax of each row, shifted by its largest element. Bindings those of x, of y. */
 export function softmax({ rows, cols, lanes, log, x: source, y: sink }: SoftmaxParams): Dispatch {
-  const x = 'load_x(row, c)';
   return rowKernel({
     name: log ? 'logSoftmax' : 'softmax',
     rows,
@@ -23,11 +22,12 @@ export function softmax({ rows, cols, lanes, log, x: source, y: sink }: SoftmaxP
     lanes,
     sources: { x: source },
     sink,
+    repeated: ['x'],
     flops: 5,
-    body: `
-${shiftedExpSum(x)}
+    body: (row) => `
+${shiftedExpSum(row)}
 let logSum = log(sum); // subtracted apart from m: their sum would be rounded to m's precision
-for (var c = first; c < cols; c += stride) { put(row, c, ${log ? `(${x} - m) - logSum` : `exp(${x} - m) / sum`}); }`,
+${row.each(`put(row, c, ${log ? `(${row.of('x')} - m) - logSum` : `exp(${row.of('x')} - m) / sum`});`)}`,
   });
 }
 
@@ -41,7 +41,6 @@ export interface SoftmaxBackwardParams extends Omit<SoftmaxParams, 'x'> {
 /** Cotangent of the input from that of the output g and the output y: y (g - sum(g y)), or g - exp(y) sum(g) for log. Bindings those of g, of out, of y. */
 export function softmaxBackward(params: SoftmaxBackwardParams): Dispatch {
   const { rows, cols, lanes, log, g: cotangent, out, y: sink } = params;
-  const [g, y] = ['load_g(row, c)', 'load_y(row, c)'];
   return rowKernel({
     name: log ? 'logSoftmaxBackward' : 'softmaxBackward',
     rows,
@@ -49,11 +48,15 @@ export function softmaxBackward(params: SoftmaxBackwardParams): Dispatch {
     lanes,
     sources: { g: cotangent, y: out },
     sink,
+    repeated: ['g', 'y'],
     flops: 4,
-    body: `
+    body({ each, of }) {
+      const [g, y] = [of('g'), of('y')];
+      return `
 var total = V(0);
-for (var c = first; c < cols; c += stride) { total += ${log ? g : `${g} * ${y}`}; }
+${each(`total += ${log ? g : `${g} * ${y}`};`)}
 let sum = sumRow(total);
-for (var c = first; c < cols; c += stride) { put(row, c, ${log ? `${g} - exp(${y}) * sum` : `${y} * (${g} - sum)`}); }`,
+${each(`put(row, c, ${log ? `${g} - exp(${y}) * sum` : `${y} * (${g} - sum)`});`)}`;
+    },
   });
 }

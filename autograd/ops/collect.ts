@@ -58,7 +58,7 @@ function lowerCollect(lowering: Lowering, tensors: readonly Tensor[], collected:
     return runs.map((run) => ({ x: run, place }));
   });
   const per = tensorsToCollect(lowering.target.maxStorageBuffers);
-  const lanes = chooseLanes(lowering.target);
+  const lanes = chooseLanes(lowering.target, 1);
   let at = collectedQuads(tensors, attrs).copies;
   for (let from = 0; from < kept.length; from += per) {
     const group = kept.slice(from, from + per);

@@ -89,7 +89,7 @@ function kernelParams(
   return {
     rows,
     classes,
-    lanes: chooseLanes(target),
+    lanes: chooseLanes(target, classes),
     ignoreIndex,
     smoothing,
     logits: elements,

@@ -44,7 +44,7 @@ const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
     const dispatch = normKernel({
       rows: sizeOf(x!.shape.slice(0, -1)),
       cols,
-      lanes: chooseLanes(target),
+      lanes: chooseLanes(target, cols),
       centre,
       epsilon,
       x: from.elements,
@@ -101,7 +101,7 @@ const normBackwardOp = defineOp<NormAttrs>({
     const dispatch = normBackward({
       rows: sizeOf(x!.shape.slice(0, -1)),
       cols,
-      lanes: chooseLanes(target),
+      lanes: chooseLanes(target, cols),
       centre,
       g: g.elements,
       x: from.elements,

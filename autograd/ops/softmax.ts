@@ -21,7 +21,7 @@ const softmaxOp = defineOp<SoftmaxAttrs>({
   lower({ emit, source, sink, target }, [x], _, { log }) {
     const cols = x!.shape.at(-1)!;
     const [from, to] = [source(0), sink()];
-    const size = { rows: x!.size / cols, cols, lanes: chooseLanes(target), log };
+    const size = { rows: x!.size / cols, cols, lanes: chooseLanes(target, cols), log };
     emit(softmaxKernel({ ...size, x: from.elements, y: to.elements }), [...from.tensors, ...to.tensors]);
   },
   fuses: { epilogue: true, prologues: [0], repeats: true },
@@ -36,7 +36,7 @@ const softmaxBackwardOp = defineOp<SoftmaxAttrs>({
   lower({ emit, source, sink, target }, [, y], _, { log }) {
     const cols = y!.shape.at(-1)!;
     const [g, out, to] = [source(0), source(1), sink()];
-    const size = { rows: y!.size / cols, cols, lanes: chooseLanes(target), log };
+    const size = { rows: y!.size / cols, cols, lanes: chooseLanes(target, cols), log };
     const dispatch = softmaxBackward({ ...size, g: g.elements, out: out.elements, y: to.elements });
     emit(dispatch, [...g.tensors, ...out.tensors, ...to.tensors]);
   },

@@ -10,24 +10,28 @@ import { chooseLanes, rowKernel } from '../rows.ts';
  * Rows as signed bytes, four to a word: q = round(x / scale), scale = the row's largest magnitude / 127 (1 for a row of zeros). Bindings: x's, packed u32 [rows, cols / 4], scales f32
  * [rows]. cols is a multiple of 4.
  */
-export function quantizeRows(target: Pick<Target, 'software'>, rows: number, cols: number, x: Elements): Dispatch {
+export function quantizeRows(
+  target: Pick<Target, 'software' | 'subgroupSizes'>,
+  rows: number,
+  cols: number,
+  x: Elements,
+): Dispatch {
   return rowKernel({
     name: 'quantizeRows',
     rows,
     cols,
-    lanes: chooseLanes(target as Target),
+    lanes: chooseLanes(target, cols),
     sources: { x },
     outputs: [write('packed', 'u32'), write('scales', 'f32')],
     flops: 4,
-    body: `
+    repeated: ['x'],
+    body: ({ each, of }) => `
 var top = V(0);
-for (var c = first; c < cols; c += stride) { top = max(top, abs(load_x(row, c))); }
+${each(`top = max(top, abs(${of('x')}));`)}
 let largest = maxRow(top);
 let scale = select(largest / 127.0, 1.0, largest == 0.0);
 if (first == 0u) { scales[row] = scale; }
-for (var c = first; c < cols; c += stride) {
-  packed[row * cols + c] = pack4xI8Clamp(vec4<i32>(round(load_x(row, c) / scale)));
-}`,
+${each(`packed[row * cols + c] = pack4xI8Clamp(vec4<i32>(round(${of('x')} / scale)));`)}`,
   });
 }
 

@@ -6,6 +6,7 @@ import { normParameters } from '../../kernels/norm-parameters.ts';
 import type { RowLanes } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
 import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
+import { acquire } from '../../gpu/index.ts';
 import { Random } from '../../train/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
@@ -14,7 +15,8 @@ import { runKernelOutputs } from '../support/run-kernel.ts';
 const test = suite('row kernels');
 
 const columnTiles = [{ columns: 8, rows: 1 }, { columns: 4, rows: 64 }]; // prettier-ignore
-const allLanes: readonly RowLanes[] = [1, 64];
+const { target } = await acquire();
+const allLanes: readonly RowLanes[] = target.subgroupSizes.every((size) => size === 8) ? [1, 8, 64] : [1, 64];
 const sizes = [
   { rows: 1, cols: 1 },
   { rows: 3, cols: 5 },
