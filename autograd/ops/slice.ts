@@ -1,3 +1,4 @@
+import { pad as padKernel } from '../../kernels/pad.ts';
 import { copyInto } from '../copy.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
@@ -32,7 +33,13 @@ interface EmbedAttrs extends SliceAttrs {
 const embedOp: Op<EmbedAttrs> = defineOp<EmbedAttrs>({
   name: 'pad',
   infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
-  lower(lowering, [x], [y], { value, starts, lengths, steps }) {
+  lower(lowering, [x], [y], { value, starts, steps }) {
+    if (x!.size === 0) return fillInto(lowering, y!, value);
+    const to = lowering.sink();
+    lowering.emit(padKernel({ dtype: x!.dtype, x: x!, y: to.elements, starts, steps, value }), [x!, ...to.tensors]);
+  },
+  fuses: { epilogue: true },
+  blocks(lowering, [x], [y], { value, starts, lengths, steps }) {
     fillInto(lowering, y!, value);
     if (x!.size === 0) return;
     const target = sliceOp.view(y!, { starts, lengths, steps });

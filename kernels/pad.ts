@@ -1,0 +1,61 @@
+import type { Dispatch } from '../gpu/dispatch.ts';
+import { bytesOf, computeType, f32, i32, kernel, read, storedType, u32 } from './kernel.ts';
+import type { Dtype, Param } from './kernel.ts';
+import { rowMajor, sizeOf } from './layout.ts';
+import type { Layout } from './layout.ts';
+import { aliases, bytesMoved, declare, storeElements } from './map/elements.ts';
+import type { Elements } from './map/elements.ts';
+
+export interface PadParams {
+  readonly dtype: Dtype;
+  readonly x: Layout;
+  /** What is done with each element of the result, over its shape. */
+  readonly y: Elements;
+  /** Where x's elements lie in it: the first along each axis, and the step to the next. */
+  readonly starts: readonly number[];
+  readonly steps: readonly number[];
+  readonly value: number;
+}
+
+const workgroup = 64;
+
+/** x at its places inside a result that is `value` elsewhere: one element a thread. Bindings x, those of y. */
+export function pad({ dtype, x, y, starts, steps, value }: PadParams): Dispatch {
+  const { shape } = y;
+  const sink = storeElements('put', y, { width: 1, prefix: 'y_', carries: true });
+  const size = sizeOf(shape);
+  const type = computeType(dtype);
+  const strides = rowMajor(shape);
+  const params: Record<string, Param> = { n: u32(size), o: i32(x.offset), value: { f32, i32, u32 }[type](value) };
+  const lines = shape.flatMap((_, axis) => {
+    params[`r${axis}`] = u32(strides[axis]!);
+    params[`b${axis}`] = i32(starts[axis]!);
+    params[`t${axis}`] = i32(steps[axis]!);
+    params[`l${axis}`] = i32(x.shape[axis]!);
+    params[`k${axis}`] = i32(x.strides[axis]!);
+    return [
+      `let d${axis} = i32(rest / p.r${axis}) - p.b${axis}; rest = rest % p.r${axis};`,
+      `let i${axis} = d${axis} / p.t${axis};`,
+      `inside = inside && d${axis} >= 0 && d${axis} % p.t${axis} == 0 && i${axis} < p.l${axis};`,
+      `at += i${axis} * p.k${axis};`,
+    ];
+  });
+  return kernel({
+    name: 'pad',
+    bindings: [read('x', storedType(dtype)), ...sink.operands, ...sink.outputs],
+    params: { ...params, ...sink.params },
+    workgroup,
+    groups: Math.ceil(size / workgroup),
+    cost: { flops: size * sink.flops, bytes: sizeOf(x.shape) * bytesOf(dtype) + bytesMoved(y, true) },
+    declarations: `${aliases(y.compute, 1)}\n${declare(sink)}`,
+    body: `
+if (id >= p.n) { return; }
+var rest = id;
+var at = p.o;
+var inside = true;
+${lines.join('\n')}
+var v = V(p.value);
+if (inside) { v = V(x[at]); }
+put(id, v);`,
+  });
+}
