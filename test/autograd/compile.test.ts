@@ -169,6 +169,19 @@ test('state is written in place and seen from outside, and its history is guarde
   assert.throws(() => y.sum().backward(), /changed in place/);
 });
 
+test('equal computations are not shared across a write in between', async () => {
+  const state = tf.tensor([1, 2]).keep();
+  const f = tf.compile((x: Tensor) => {
+    const doubled = (): Tensor => state.exp().log().mul(2); // what is returned is never shared
+    const before = doubled().round();
+    state.addAssign(x);
+    return [before, doubled().round()];
+  });
+  const lists = async (): Promise<unknown> => Promise.all(f(tf.tensor([10, 10])).map((y) => y.tolist()));
+  assert.equal(await lists(), [[2, 4], [22, 24]]); // prettier-ignore
+  assert.equal(await lists(), [[22, 24], [42, 44]]); // prettier-ignore
+});
+
 test('constants made inside live as long as the program', async () => {
   const f = tf.compile(
     (x: Tensor) => {
