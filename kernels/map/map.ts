@@ -1,7 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, u32 } from '../kernel.ts';
 import { collapse, contiguousLayout, sizeOf } from '../layout.ts';
-import { aliases, bytesMoved, declare, storeElements, vectorises } from './elements.ts';
+import { aliases, bytesMoved, declare, storeElements } from './elements.ts';
+import { vectorises } from './placement.ts';
 import type { ElementOutput, Elements, Width } from './elements.ts';
 
 export interface MapOutput extends ElementOutput {

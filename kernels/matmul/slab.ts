@@ -64,3 +64,32 @@ ${head}
   return ${type}(${parts.join(', ')});
 }`;
 }
+
+/** How a thread moves its pieces of an operand's slab. */
+export interface SlabMoves {
+  /** WGSL that declares the registers, fills them from memory, and empties them into workgroup memory. */
+  readonly registers: (name: 'A' | 'B') => string;
+  readonly fetch: (name: 'A' | 'B') => string;
+  readonly put: (name: 'A' | 'B') => string;
+}
+
+/** WGSL loop over slabs of `k`: while one is multiplied in workgroup memory by `body`, the next is on its way to registers. */
+export function overSlabs({ registers, fetch, put }: SlabMoves, k: number, body: string): string {
+  return `${registers('A')}
+${registers('B')}
+var k0 = 0u;
+${fetch('A')}
+${fetch('B')}
+while (k0 < p.k) {
+  workgroupBarrier();
+  ${put('A')}
+  ${put('B')}
+  workgroupBarrier();
+  k0 += ${k}u;
+  if (k0 < p.k) {
+    ${fetch('A')}
+    ${fetch('B')}
+  }
+  ${body}
+}`;
+}

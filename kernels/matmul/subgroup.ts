@@ -3,7 +3,7 @@ import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
 import { storedType } from '../kernel.ts';
 import { batchBases, matmulKernel, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
-import { slabBindings, slabLoader, slabOf } from './slab.ts';
+import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /**
@@ -183,28 +183,16 @@ let sgRow = (subgroup / ${tile.n / subgroupN}u) * ${subgroupM}u;
 let sgCol = (subgroup % ${tile.n / subgroupN}u) * ${subgroupN}u;
 ${results((i, j) => `var c${i}_${j}: subgroup_matrix_result<${result}, ${N}, ${M}>;`)}
 ${sums ? each(Math.ceil(side / workgroup), (s) => `var sum${s} = 0.0;`) : ''}
-${registers('A')}
-${registers('B')}
-var k0 = 0u;
-${fetch('A')}
-${fetch('B')}
-while (k0 < p.k) {
-  workgroupBarrier();
-  ${put('A')}
-  ${put('B')}
-  workgroupBarrier();
-  k0 += ${tile.k}u;
-  if (k0 < p.k) {
-    ${fetch('A')}
-    ${fetch('B')}
-  }
-  ${addSums}
+${overSlabs(
+  { registers, fetch, put },
+  tile.k,
+  `${addSums}
   for (var kk = 0u; kk < ${tile.k}u; kk += ${K}u) {
     ${each(rows, (i) => load('A', i))}
     ${each(columns, (j) => load('B', j))}
     ${results((i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, c${i}_${j});`)}
-  }
-}
+  }`,
+)}
 ${sums ? summing((s) => `sums[${origin} + x] = ${storedType(sums.dtype)}(sum${s});`) : ''}
 let out = subgroup * ${M * outPitch}u;
 ${each(

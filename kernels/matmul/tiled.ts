@@ -2,7 +2,7 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { storedType } from '../kernel.ts';
 import { batchBases, matmulKernel, tileOrigin } from './params.ts';
 import type { MatmulParams } from './params.ts';
-import { slabBindings, slabLoader, slabOf } from './slab.ts';
+import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /** Outputs of a workgroup, the slab of k between two barriers, and outputs of a thread; all multiples of 4. */
@@ -98,28 +98,16 @@ ${batchBases}
 let ty = lane / ${threadsN}u; let tx = lane % ${threadsN}u;
 ${outputs((r, g) => `var c${r}_${g}: vec4<f32>;`)}
 ${sums ? 'var sum: vec4<f32>;' : ''}
-${registers('A')}
-${registers('B')}
-var k0 = 0u;
-${fetch('A')}
-${fetch('B')}
-while (k0 < p.k) {
-  workgroupBarrier();
-  ${put('A')}
-  ${put('B')}
-  workgroupBarrier();
-  k0 += ${tile.k}u;
-  if (k0 < p.k) {
-    ${fetch('A')}
-    ${fetch('B')}
-  }
-  ${sums ? addSums : ''}
+${overSlabs(
+  { registers, fetch, put },
+  tile.k,
+  `${sums ? addSums : ''}
   for (var q = 0u; q < ${tile.k}u; q++) {
     ${each(groupsM, (g) => `let a${g} = slabA[q * ${tile.m / 4}u + ty + ${g * threadsM}u];`)}
     ${each(groupsN, (g) => `let b${g} = slabB[q * ${tile.n / 4}u + tx + ${g * threadsN}u];`)}
     ${outputs((r, g) => `c${r}_${g} = fma(vec4<f32>(a${Math.floor(r / 4)}.${'xyzw'[r % 4]}), b${g}, c${r}_${g});`)}
-  }
-}
+  }`,
+)}
 ${outputs((r, g) => `{ let i = ${row(r)}; let j = col0 + (tx + ${g * threadsN}u) * 4u; if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); } }`)}
 ${sums ? storeSums(storedType(sums.dtype)) : ''}`,
   });
