@@ -6,7 +6,8 @@ import { autotune, linear, matmul, noGrad, normal, ready, scope } from '../autog
 import type { Dtype } from '../autograd/index.ts';
 
 /** Rows (tokens), outputs and inputs of a layer. */
-const layers = [
+type Layer = readonly [number, number, number];
+const layers: readonly Layer[] = [
   [1024, 768, 768],
   [1024, 3072, 768],
   [1024, 768, 3072],
@@ -14,7 +15,12 @@ const layers = [
   [1024, 1024, 1024],
   [1, 768, 768],
   [8, 768, 768],
-] as const;
+];
+/** On a processor that plays a GPU the kernels for GPUs take seconds each: few and small shapes, or the ones that are given. */
+const softwareLayers: readonly Layer[] = [
+  [256, 384, 384],
+  [8, 384, 384],
+];
 
 /** A layer forward, and both products of its backward pass. */
 function products(m: number, n: number, k: number, dtype: Dtype): void {
@@ -36,7 +42,7 @@ console.log(gpu.adapter.info.description);
 const path = await autotune(
   () =>
     noGrad(() => {
-      for (const [m, n, k] of given.length > 0 ? given : layers)
+      for (const [m, n, k] of given.length > 0 ? given : gpu.target.software ? softwareLayers : layers)
         for (const dtype of gpu.target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const)) products(m, n, k, dtype);
     }),
   (work, plans) => {

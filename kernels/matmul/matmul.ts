@@ -50,6 +50,12 @@ function variantName(plan: MatmulPlan): string {
 
 const tileName = ({ m, n, k }: Pick<Tile, 'm' | 'n' | 'k'>): string => `${m}x${n}x${k}`;
 
+/** Whether a product can be split, and its parts fit one binding. */
+function splitFits({ bindingLimit }: Target, params: MatmulParams, splits: number): boolean {
+  const { m, n, batch } = params;
+  return canSplit(params, splits) && 4 * splits * batch[0] * batch[1] * m * n <= bindingLimit;
+}
+
 /** Every plan that computes this product on this device, the plain one first. */
 export function matmulPlans(target: Target, params: MatmulParams): readonly MatmulPlan[] {
   // Software drivers compile the large tiles for minutes, and have no use for them.
@@ -62,7 +68,7 @@ export function matmulPlans(target: Target, params: MatmulParams): readonly Matm
       .slice(0, some)
       .map((tile): MatmulPlan => ({ variant: 'subgroup', tile })),
   ];
-  const split = [2, 4, 8, 16].filter((splits) => canSplit(params, splits));
+  const split = [2, 4, 8, 16].filter((splits) => splitFits(target, params, splits));
   return [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
 }
 
@@ -125,7 +131,7 @@ function defaultPlan(target: Target, params: MatmulParams): MatmulPlan {
     matrices.length > 0 ? { variant: 'subgroup', tile: largest(matrices) } : { variant: 'tiled', tile: largest(tiles) };
   // Each part costs a write and a read of all outputs: parts stay long.
   const splits = [16, 8, 4, 2].find(
-    (parts) => count(plan.tile) * parts <= 2 * enough && k / parts >= 256 && canSplit(params, parts),
+    (parts) => count(plan.tile) * parts <= 2 * enough && k / parts >= 256 && splitFits(target, params, parts),
   );
   return splits ? { ...plan, splits } : plan;
 }
