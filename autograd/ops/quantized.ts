@@ -2,6 +2,7 @@ import { sizeOf } from '../../kernels/layout.ts';
 import { chooseMatmul, matmulDispatch } from '../../kernels/matmul/matmul.ts';
 import type { MatmulParams } from '../../kernels/matmul/params.ts';
 import { matmulInt8, quantizeRows } from '../../kernels/quant/int8.ts';
+import { byteMatrix, matmulInt8Subgroup } from '../../kernels/quant/int8-subgroup.ts';
 import { groupsOf, perWord } from '../../kernels/quant/weights.ts';
 import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
 import { requireFloat, show } from '../dtypes.ts';
@@ -68,7 +69,10 @@ const quantizedLinearOp: Op<QuantizedAttrs> = defineOp<QuantizedAttrs>({
         steps,
       ]);
       const tensors = [bytes, steps, ...weights, ...(bias ? [bias] : []), ...sink.tensors];
-      return lowering.emit(matmulInt8(params), tensors);
+      // A software driver's matrices are loops of its own making.
+      const matrix = lowering.target.software ? undefined : byteMatrix(lowering.target);
+      const product = matrix ? matmulInt8Subgroup(params, matrix, lowering.target) : matmulInt8(params);
+      return lowering.emit(product, tensors);
     }
     const tensors = [rows, ...weights, ...(bias ? [bias] : []), ...sink.tensors];
     lowering.emit(matmulDispatch(chooseMatmul(lowering.target, params), params), tensors);
