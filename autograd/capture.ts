@@ -39,17 +39,6 @@ export function record<T>(into: Recorder, fn: () => T): T {
   }
 }
 
-/** Runs fn outside of the capture: what it does is executed now, once. */
-export function unrecorded<T>(fn: () => T): T {
-  const before = recorder;
-  recorder = undefined;
-  try {
-    return fn();
-  } finally {
-    recorder = before;
-  }
-}
-
 /**
  * A value that decides what a function does, such as a mode or an option. A compiled function asks for it before every call, and captures anew when it has
  * changed.

@@ -1,6 +1,7 @@
+import { BindGroups, checkParams, maxParamBytes } from './bind-groups.ts';
 import type { Binding } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
-import type { Pipeline, PipelineCache } from './pipelines.ts';
+import type { PipelineCache } from './pipelines.ts';
 
 /** A dispatch with everything that running it again needs. */
 export interface RecordedStep {
@@ -9,16 +10,12 @@ export interface RecordedStep {
   readonly group: GPUBindGroup;
   /** Where its parameters lie in the recording's uniform buffer. */
   readonly offsets: number[];
-  readonly bindings: readonly Binding[];
 }
 
 export interface RecordingInput {
   readonly dispatch: Dispatch;
   readonly bindings: readonly Binding[];
 }
-
-/** A uniform binding has one size for all kernels that share a layout. */
-const uniformBytes = 512;
 
 /**
  * A list of dispatches that runs again and again on the same buffers: pipelines, bind groups and parameters are made once, and a replay costs the host one
@@ -39,7 +36,7 @@ export class Recording {
     if (packed.words.length > 0) {
       this.uniforms = device.createBuffer({
         label: 'params of a recording',
-        size: packed.words.byteLength + uniformBytes,
+        size: packed.words.byteLength + maxParamBytes,
         usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
       });
       device.queue.writeBuffer(this.uniforms, 0, packed.words);
@@ -50,7 +47,7 @@ export class Recording {
       const made = pipelines.get(dispatch);
       const hasParams = dispatch.params.byteLength > 0;
       const group = groups.get(made, dispatch, bindings);
-      return [{ dispatch, pipeline: made.pipeline, group, offsets: hasParams ? [packed.offsets[i]!] : [], bindings }];
+      return [{ dispatch, pipeline: made.pipeline, group, offsets: hasParams ? [packed.offsets[i]!] : [] }];
     });
   }
 
@@ -84,9 +81,8 @@ function packParams(inputs: readonly RecordingInput[], align: number) {
   let used = 0;
   for (const { dispatch } of inputs) {
     const { params } = dispatch;
-    if (params.byteLength > uniformBytes)
-      throw new RangeError(`${dispatch.name}: parameters of ${params.byteLength} bytes exceed ${uniformBytes}`);
-    const key = dispatch.draws.length === 0 ? Buffer.from(params).toString('latin1') : undefined;
+    checkParams(dispatch);
+    const key = dispatch.draws.length === 0 ? params.join() : undefined;
     const twin = key === undefined ? undefined : known.get(key);
     if (twin !== undefined) {
       offsets.push(twin);
@@ -101,40 +97,4 @@ function packParams(inputs: readonly RecordingInput[], align: number) {
   const bytes = new Uint8Array(Math.ceil(used / 4) * 4);
   for (const { at, params } of parts) bytes.set(params, at);
   return { words: new Uint32Array(bytes.buffer), offsets, draws };
-}
-
-/** Bind groups, one for each set of buffers and layout. */
-class BindGroups {
-  private readonly device: GPUDevice;
-  private readonly uniforms: GPUBuffer | undefined;
-  private readonly ids = new Map<GPUBuffer, number>();
-  private readonly groups = new Map<string, GPUBindGroup>();
-
-  constructor(device: GPUDevice, uniforms: GPUBuffer | undefined) {
-    this.device = device;
-    this.uniforms = uniforms;
-  }
-
-  get({ layout }: Pipeline, { name, params }: Dispatch, bindings: readonly Binding[]): GPUBindGroup {
-    const place = ({ buffer, window }: Binding): string =>
-      `${this.idOf(buffer)}${window ? `+${window.offset}:${window.size}` : ''}`;
-    const key = `${layout.id},${bindings.map(place).join()}`;
-    const known = this.groups.get(key);
-    if (known) return known;
-    const entries: GPUBindGroupEntry[] = bindings.map(({ buffer, window }, binding) => ({
-      binding,
-      resource: { buffer, ...window },
-    }));
-    if (params.byteLength > 0)
-      entries.push({ binding: bindings.length, resource: { buffer: this.uniforms!, size: uniformBytes } });
-    const group = this.device.createBindGroup({ label: name, layout: layout.group, entries });
-    this.groups.set(key, group);
-    return group;
-  }
-
-  private idOf(buffer: GPUBuffer): number {
-    let id = this.ids.get(buffer);
-    if (id === undefined) this.ids.set(buffer, (id = this.ids.size));
-    return id;
-  }
 }

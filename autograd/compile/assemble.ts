@@ -6,6 +6,7 @@ import type { Tensor } from '../tensor.ts';
 import { lifetimes, lowerGroups } from './build.ts';
 import type { Step } from './build.ts';
 import type { Constants } from './compose.ts';
+import { writtenBy } from './dependencies.ts';
 import { fuse } from './fuse.ts';
 import type { Grouping } from './group.ts';
 import { planMemory } from './plan.ts';
@@ -90,7 +91,7 @@ function takeBuffers(sizes: readonly number[], shared: Storage[]): Storage[] {
 
 /** Values that need no memory: filled floats that nothing writes to. */
 function constantsOf(entries: readonly Entry[]): Constants {
-  const written = new Set(entries.flatMap(({ mutates }) => mutates.map(({ storage }) => storage)));
+  const written = writtenBy(entries);
   const constants = new Map<Storage, number>();
   for (const { op, inputs, outputs, attrs } of entries) {
     const y = outputs[0];

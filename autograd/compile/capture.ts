@@ -91,8 +91,7 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
     if (value instanceof Promise)
       throw new Error('compile: the function must not be async; read results outside of it');
     for (const leaf of tape.before.keys()) grads.set(leaf, leaf.grad);
-    const result = flatten(value, isTensor, (path, found) => {
-      const kind = typeof found === 'object' ? (found as object).constructor?.name : typeof found;
+    const result = flatten(value, isTensor, (path, kind) => {
       return new Error(
         `compile: the result${path} is a ${kind}; return tensors, numbers and strings in arrays and plain objects`,
       );

@@ -59,7 +59,7 @@ export function compile<Args extends readonly unknown[], Result>(
   const shared: Storage[] = [];
   let captures = 0;
 
-  const find = (structure: string, inputs: readonly Tensor[]): Program => {
+  const find = ({ structure, rebuild }: Flat<unknown>, inputs: readonly Tensor[]): Program => {
     const key = `${structure}|${isGradEnabled() ? '' : 'noGrad'}${casting() ? 'autocast' : ''}|${inputs.map(specOf).join('|')}`;
     const at = cache.findIndex((cached) => cached.key === key && broken(cached.program) === undefined);
     if (at >= 0) {
@@ -81,15 +81,13 @@ export function compile<Args extends readonly unknown[], Result>(
     cache.push({ key, program });
     return program;
   };
-  let rebuild: Flat<unknown>['rebuild'];
 
   const call = (...args: unknown[]): Result => {
     const flat = flattenArgs(name, args);
     const leaves = flat.leaves.map((leaf) => (typeof leaf === 'number' ? tensor(leaf) : leaf));
-    rebuild = flat.rebuild;
-    if (recording()) return fn(...(rebuild(leaves) as Args)); // part of an outer capture
+    if (recording()) return fn(...(flat.rebuild(leaves) as Args)); // part of an outer capture
     const inputs = leaves.map(rowMajor);
-    const program = find(flat.structure, inputs);
+    const program = find(flat, inputs);
     return program.captured.result.rebuild(program.run(inputs)) as Result;
   };
   const explain = async (): Promise<string> => {
@@ -135,8 +133,7 @@ function rowMajor(x: Tensor): Tensor {
 }
 
 function flattenArgs(name: string, args: unknown[]): Flat<Tensor | number> {
-  return flatten(args, isInput, (path, value) => {
-    const kind = typeof value === 'object' ? (value as object).constructor?.name : typeof value;
+  return flatten(args, isInput, (path, kind) => {
     return new Error(
       `${name}: argument${path} is a ${kind}; pass tensors, numbers, strings and booleans in arrays and plain objects`,
     );

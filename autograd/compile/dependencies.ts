@@ -33,3 +33,8 @@ export function dependencies(entries: readonly Entry[]): Dependencies {
   });
   return { of };
 }
+
+/** Storages that some entry writes to in place. */
+export function writtenBy(entries: readonly Entry[]): Set<Storage> {
+  return new Set(entries.flatMap(({ mutates }) => mutates.map(({ storage }) => storage)));
+}

@@ -8,7 +8,7 @@ import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { compose, composes, isWhole, layoutOver } from './compose.ts';
 import type { Constants } from './compose.ts';
-import { dependencies } from './dependencies.ts';
+import { dependencies, writtenBy } from './dependencies.ts';
 import { Group } from './group.ts';
 import type { Grouping } from './group.ts';
 
@@ -49,13 +49,14 @@ class Fuser {
   private readonly members = new Map<Group, number[]>();
   private readonly makers = new Map<Storage, number>();
   private readonly readers = new Map<Storage, number[]>();
-  private readonly written = new Set<Storage>();
+  private readonly written: ReadonlySet<Storage>;
 
   constructor(entries: readonly Entry[], options: FuseOptions) {
     this.entries = entries;
     this.options = options;
     this.composing = entries.map(composes);
-    entries.forEach(({ inputs, outputs, mutates }, at) => {
+    this.written = writtenBy(entries);
+    entries.forEach(({ inputs, outputs }, at) => {
       for (const { storage } of outputs) this.makers.set(storage, at);
       for (const { storage } of inputs) {
         // A constant is part of the expression: no one waits for it.
@@ -64,7 +65,6 @@ class Fuser {
         if (list) list.push(at);
         else this.readers.set(storage, [at]);
       }
-      for (const { storage } of mutates) this.written.add(storage);
     });
     const constantMaker = (at: number): boolean =>
       entries[at]!.outputs.some(({ storage }) => options.constants.has(storage));

@@ -1,3 +1,4 @@
+import { writtenBy } from './dependencies.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import { Tensor } from '../tensor.ts';
@@ -22,7 +23,7 @@ function share(
   entries: readonly Entry[],
   wanted: ReadonlySet<Storage>,
 ): { entries: Entry[]; moved: Map<Storage, Storage> } {
-  const written = new Set(entries.flatMap(({ mutates }) => mutates.map(({ storage }) => storage)));
+  const written = writtenBy(entries);
   const ids = new Ids();
   const versions = new Map<Storage, number>();
   const known = new Map<string, Entry>();

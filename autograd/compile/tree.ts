@@ -13,7 +13,7 @@ export interface Flat<Leaf> {
 export function flatten<Leaf>(
   value: unknown,
   isLeaf: (value: unknown) => value is Leaf,
-  refuse: (path: string, value: unknown) => Error,
+  refuse: (path: string, kind: string) => Error,
 ): Flat<Leaf> {
   const leaves: Leaf[] = [];
   const walk = (v: unknown, path: string): { text: string; build: (leaves: readonly unknown[]) => unknown } => {
@@ -24,7 +24,8 @@ export function flatten<Leaf>(
     if (v === null || ['undefined', 'boolean', 'string', 'number'].includes(typeof v))
       return { text: v === undefined ? 'undefined' : JSON.stringify(v), build: () => v };
     const isList = Array.isArray(v);
-    if (!isList && Object.getPrototypeOf(v) !== Object.prototype) throw refuse(path, v);
+    if (!isList && Object.getPrototypeOf(v) !== Object.prototype)
+      throw refuse(path, typeof v === 'object' ? ((v as object).constructor?.name ?? 'object') : typeof v);
     const parts = Object.entries(v as object).map(([key, inner]) => [key, walk(inner, `${path}.${key}`)] as const);
     const text = parts.map(([key, part]) => (isList ? part.text : `${key}:${part.text}`)).join();
     return {
