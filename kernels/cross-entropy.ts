@@ -18,16 +18,27 @@ export interface CrossEntropyParams {
   readonly targetOffset: number;
 }
 
-/** WGSL: the row's target, whether it is ignored, and its weight. An invalid target poisons its row with NaN. */
-function targetOf(weighted: boolean, width: 1 | 4): string {
+/** WGSL of the row's target `t`, in a binding of that name: whether it is ignored or valid, and its class `at`. An invalid one poisons its row with `nan`. */
+export function labelOf(binding: string): string {
   return `
-let t = target_[p.ot + row];
+let t = ${binding}[p.ot + row];
 let ignored = t == p.ignore;
 let valid = t >= 0 && t < i32(p.classes);
 var bits = 0x7fc00000u;
 let nan = bitcast<f32>(bits);
-let at = u32(clamp(t, 0, i32(p.classes) - 1));
-let w = ${weighted ? one('weight', width) : '1.0'};`;
+let at = u32(clamp(t, 0, i32(p.classes) - 1));`;
+}
+
+/** WGSL: 1 where element c of a row is the class `at`, else 0. */
+export function hitOf(width: 1 | 4): string {
+  return width === 4
+    ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
+    : 'select(0.0, 1.0, c == at)';
+}
+
+/** WGSL: the row's target and its weight. */
+function targetOf(weighted: boolean, width: 1 | 4): string {
+  return `${labelOf('target_')}\nlet w = ${weighted ? one('weight', width) : '1.0'};`;
 }
 
 /** Element `at` of a source, alone. */
@@ -94,10 +105,7 @@ export function crossEntropyBackward(params: CrossEntropyBackwardParams): Dispat
   const width = rowWidth(params.classes);
   const weighted = params.weight !== undefined;
   const smooth = smoothing > 0;
-  const hit =
-    width === 4
-      ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
-      : 'select(0.0, 1.0, c == at)';
+  const hit = hitOf(width);
   const value = smooth
     ? `s * (1.0 - p.smoothing) * w * (prob - hit) + s * p.smoothing / f32(p.classes) * (all * prob - ${weightAt(weighted)})`
     : 's * w * (prob - hit)';

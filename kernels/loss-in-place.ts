@@ -1,4 +1,5 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
+import { hitOf, labelOf } from './cross-entropy.ts';
 import { f32, i32, read, storedType, u32, write } from './kernel.ts';
 import { rowKernel, rowWidth, shiftedExpSum } from './rows.ts';
 import type { RowLanes } from './rows.ts';
@@ -30,9 +31,7 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
   const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const smooth = smoothing > 0;
   const x = 'V(x[o + c])';
-  const hit = vector
-    ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
-    : 'select(0.0, 1.0, c == at)';
+  const hit = hitOf(width);
   return rowKernel({
     name: 'lossInPlace',
     rows,
@@ -52,12 +51,7 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
     flops: gradient ? 10 : 5,
     body: (line) => `
 let o = row * p.pitch;
-let t = targets[p.ot + row];
-let ignored = t == p.ignore;
-let valid = t >= 0 && t < i32(p.classes);
-var bits = 0x7fc00000u;
-let nan = bitcast<f32>(bits);
-let at = u32(clamp(t, 0, i32(p.classes) - 1));
+${labelOf('targets')}
 let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'}); // read by all before any of them writes: reductions follow
 ${shiftedExpSum(line, x)}
 let logSum = log(sum);

@@ -11,7 +11,6 @@ row-major index of the element.
 
 import json
 import os
-import shutil
 
 import torch
 from safetensors.torch import save_file
@@ -27,6 +26,8 @@ from transformers import (
     get_linear_schedule_with_warmup,
     logging,
 )
+
+from random_model import save_random
 
 # The reports of from_pretrained list heads that are new on purpose.
 logging.set_verbosity_error()
@@ -49,14 +50,7 @@ def make_model(path):
         attention_probs_dropout_prob=0.0,
         initializer_range=0.15,
     )
-    model = BertForPreTraining(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            # Biases of 0 and scales of 1 would hide a bias or a scale left out.
-            if parameter.ndim == 1:
-                parameter += 0.2 * torch.randn_like(parameter)
-    shutil.rmtree(path, ignore_errors=True)
-    model.save_pretrained(path)
+    save_random(BertForPreTraining(config), path)
 
 
 def make_inputs():

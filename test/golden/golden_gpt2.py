@@ -10,11 +10,12 @@ Row 1 ends in padding; row 2 has a token in its middle that nothing may attend t
 
 import json
 import os
-import shutil
 
 import torch
 from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
+
+from random_model import save_random
 
 VOCABULARY = 97
 LENGTHS = [10, 6, 10]
@@ -38,14 +39,7 @@ def make_model(path):
         bos_token_id=0,
         eos_token_id=0,
     )
-    model = GPT2LMHeadModel(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            # Biases of 0 and scales of 1 would hide a bias or a scale left out.
-            if parameter.ndim == 1:
-                parameter += 0.2 * torch.randn_like(parameter)
-    shutil.rmtree(path, ignore_errors=True)
-    model.save_pretrained(path)
+    save_random(GPT2LMHeadModel(config), path)
     os.remove(os.path.join(path, "generation_config.json"))
 
 

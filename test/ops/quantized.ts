@@ -100,54 +100,22 @@ export const cases: readonly OpCase[] = [
   int8(bytes(8, 64), { out: 24, into: 64 }),
 ];
 
-const packed = (shape: readonly number[]): Tensor => tf.zeros(shape, { dtype: 'u32' });
+/** A weight [3, 8] of 4 bits, in one group, whose parts have the given shapes. */
+const weight = (packed: readonly number[], scales: readonly number[]): tf.QuantizedTensor => ({
+  shape: [3, 8],
+  bits: 4,
+  group: 8,
+  packed: tf.zeros(packed, { dtype: 'u32' }),
+  scales: tf.zeros(scales),
+});
+const refuses = (run: () => unknown, says: RegExp): ErrorCase => ({ op: 'quantizedLinear', run, says });
 
 export const errors: readonly ErrorCase[] = [
-  {
-    op: 'quantizedLinear',
-    run: () =>
-      tf.quantizedLinear(tf.zeros([2, 16]), {
-        shape: [3, 8],
-        bits: 4,
-        group: 8,
-        packed: packed([3, 1]),
-        scales: tf.zeros([3, 1]),
-      }),
-    says: /\[2, 16\].*\[3, 8\]/,
-  },
-  {
-    op: 'quantizedLinear',
-    run: () =>
-      tf.quantizedLinear(tf.zeros([2, 8]), {
-        shape: [3, 8],
-        bits: 4,
-        group: 8,
-        packed: packed([3, 2]),
-        scales: tf.zeros([3, 1]),
-      }),
-    says: /\[3, 2\].*u32 \[out, 1\]/,
-  },
-  {
-    op: 'quantizedLinear',
-    run: () =>
-      tf.quantizedLinear(tf.zeros([2, 8]), {
-        shape: [3, 8],
-        bits: 4,
-        group: 8,
-        packed: packed([3, 1]),
-        scales: tf.zeros([3, 2]),
-      }),
-    says: /scales f32 \[3, 2\].*\[3, 1\]/,
-  },
-  {
-    op: 'quantizedLinear',
-    run: () =>
-      tf.quantizedLinear(
-        tf.zeros([2, 8]),
-        { shape: [3, 8], bits: 4, group: 8, packed: packed([3, 1]), scales: tf.zeros([3, 1]) },
-        undefined,
-        { activations: 'int8' },
-      ),
-    says: /int8 activations.*4 bits/,
-  },
+  refuses(() => tf.quantizedLinear(tf.zeros([2, 16]), weight([3, 1], [3, 1])), /\[2, 16\].*\[3, 8\]/),
+  refuses(() => tf.quantizedLinear(tf.zeros([2, 8]), weight([3, 2], [3, 1])), /\[3, 2\].*u32 \[out, 1\]/),
+  refuses(() => tf.quantizedLinear(tf.zeros([2, 8]), weight([3, 1], [3, 2])), /scales f32 \[3, 2\].*\[3, 1\]/),
+  refuses(
+    () => tf.quantizedLinear(tf.zeros([2, 8]), weight([3, 1], [3, 1]), undefined, { activations: 'int8' }),
+    /int8 activations.*4 bits/,
+  ),
 ];
