@@ -13,14 +13,15 @@ export function locate(error: unknown, running: readonly Place[]): unknown {
   if (!(error instanceof Error) || located.has(error)) return error;
   located.add(error);
   const before = error.message;
-  error.message = `${before} (in ${describe(running)})`;
+  error.message = `${before} (in ${describePath(running)})`;
   // Node prints the stack of an uncaught error, and it holds the message as it was.
   if (error.stack !== undefined) error.stack = error.stack.replace(before, () => error.message);
   return error;
 }
 
-function describe(running: readonly Place[]): string {
-  let text = running[0]!.constructor.name;
+/** `BertModel: encoder.layer.0.attention`; empty where no module runs. */
+export function describePath(running: readonly Place[]): string {
+  let text = running[0]?.constructor.name ?? '';
   let joint = ': ';
   for (const [i, module] of running.slice(1).entries()) {
     const name = running[i]!.namedModules().find(([, below]) => below === module)?.[0];

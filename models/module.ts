@@ -1,7 +1,7 @@
-import { assign, cast, guarded, noGrad } from '../autograd/index.ts';
+import { assign, cast, guarded, noGrad, setAnomalyLabel } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { Tensor as TensorClass } from '../autograd/tensor.ts';
-import { locate } from './module-path.ts';
+import { describePath, locate } from './module-path.ts';
 import { snakeCase } from './names.ts';
 import { ModuleBuffer, Parameter } from './parameter.ts';
 import { describeReport, matchState } from './state-dict.ts';
@@ -16,6 +16,7 @@ export type Member = Parameter | ModuleBuffer | Module;
 
 /** Modules whose forward is running, outermost first. */
 const running: Module[] = [];
+setAnomalyLabel(() => describePath(running));
 
 /**
  * A part of a model: a plain class whose fields are parameters, buffers, further modules, or arrays of them. A field's name, in

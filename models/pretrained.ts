@@ -97,6 +97,19 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     }
   }
 
+  /** Takes the weights of a folder that this model, or one of the same class and config, was saved to. Errors: those of `fromPretrained`; a weight is missing. */
+  async loadWeights(folder: string): Promise<void> {
+    const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
+    const checkpoint = await Checkpoint.open(folder);
+    try {
+      const match = matchCheckpoint(this, checkpoint, keyRules);
+      checkMatch(match, folder, this.constructor.name, () => false, false);
+      await readMatches(checkpoint, match.matches);
+    } finally {
+      await checkpoint.close();
+    }
+  }
+
   /**
    * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that Transformers loads the folder
    * with the class of this one's name. Errors are one line; the old files are then unchanged.
@@ -110,7 +123,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     await replaceCheckpoint(folder, files);
   }
 
-  private configText(): string {
+  /** The text of config.json. */
+  configText(): string {
     const { configFormat } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
     const json = configFormat.toJson(this.config);
     // The element type of the weights in the file; older versions of Transformers call it torch_dtype.

@@ -17,7 +17,7 @@ import { fineTune } from './fine-tune.ts';
 import type { FineTuneOptions } from './fine-tune.ts';
 import { predict } from './predict.ts';
 import { scheduleNames } from './schedules.ts';
-import { latestCheckpoint } from './training-checkpoint.ts';
+import { checkResume, resumeCommand } from './trainer/resume.ts';
 
 const command = {
   name: 'finetune-classifier',
@@ -79,11 +79,8 @@ main(async () => {
     throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
-  const checkpoint = await latestCheckpoint(output);
-  if (values.resume && !checkpoint)
-    throw new UsageError(`${command.name}: ${output} has no checkpoint to resume; leave --resume away to start`);
-
-  const source = values.resume ? checkpoint : values.model;
+  await checkResume(command.name, output, values.resume);
+  const source = values.model;
   const tokenizer = source ? await BertTokenizer.fromPretrained(source) : BertTokenizer.default();
   const data = await loadClassifierData(values);
   manualSeed(values.seed);
@@ -102,12 +99,8 @@ main(async () => {
     validation: validation!,
     options: trainingOptions(values),
     output,
-    resumeFrom: values.resume ? checkpoint : undefined,
-    resumeCommand: [
-      'node --import tsx train/finetune-classifier.ts',
-      ...process.argv.slice(2).filter((word) => word !== '--resume'),
-      '--resume',
-    ].join(' '),
+    resume: values.resume,
+    resumeCommand: resumeCommand(command.usage),
   });
 
   const { labels } = await predict(model, test!, { batchSize: values.batchSize, padTokenId: tokenizer.padTokenId });

@@ -11,6 +11,8 @@ export interface ScheduleOptions {
   readonly totalSteps?: number;
   /** Waves of the cosine; 0.5 (default) falls from 1 to 0 once. */
   readonly numCycles?: number;
+  /** What linear and cosine fall to, instead of 0. Default 0. */
+  readonly minRate?: number;
 }
 
 /** Always 1. */
@@ -23,20 +25,20 @@ export function constantWithWarmup(warmupSteps: number): Schedule {
   return (step) => (step < warmupSteps ? step / Math.max(1, warmupSteps) : 1);
 }
 
-/** Rises to 1 over warmupSteps, then falls in a straight line to 0 at totalSteps. */
-export function linear(warmupSteps: number, totalSteps: number): Schedule {
+/** Rises to 1 over warmupSteps, then falls in a straight line to minRate at totalSteps. */
+export function linear(warmupSteps: number, totalSteps: number, minRate = 0): Schedule {
   return (step) =>
     step < warmupSteps
       ? step / Math.max(1, warmupSteps)
-      : Math.max(0, (totalSteps - step) / Math.max(1, totalSteps - warmupSteps));
+      : minRate + (1 - minRate) * Math.max(0, (totalSteps - step) / Math.max(1, totalSteps - warmupSteps));
 }
 
-/** Rises to 1 over warmupSteps, then follows (1 + cos(2 pi numCycles t)) / 2 with t from 0 to 1 at totalSteps. */
-export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5): Schedule {
+/** Rises to 1 over warmupSteps, then follows (1 + cos(2 pi numCycles t)) / 2, between minRate and 1, with t from 0 to 1 at totalSteps. */
+export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5, minRate = 0): Schedule {
   return (step) => {
     if (step < warmupSteps) return step / Math.max(1, warmupSteps);
     const progress = (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
-    return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * numCycles * 2 * progress)));
+    return minRate + (1 - minRate) * Math.max(0, 0.5 * (1 + Math.cos(Math.PI * numCycles * 2 * progress)));
   };
 }
 
@@ -45,7 +47,7 @@ export type ScheduleName = (typeof scheduleNames)[number];
 
 /** The schedule of that name. Throws on unknown names, on steps that are no whole numbers and where warm-up outlasts the run. */
 export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Schedule {
-  const { warmupSteps = 0, totalSteps, numCycles = 0.5 } = options;
+  const { warmupSteps = 0, totalSteps, numCycles = 0.5, minRate = 0 } = options;
   wholeNumber('warmupSteps', warmupSteps);
   if (totalSteps !== undefined) wholeNumber('totalSteps', totalSteps);
   switch (name) {
@@ -54,10 +56,10 @@ export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Sch
     case 'constantWithWarmup':
       return constantWithWarmup(warmupSteps);
     case 'linear':
-      return linear(warmupSteps, needTotal(name, warmupSteps, totalSteps));
+      return linear(warmupSteps, needTotal(name, warmupSteps, totalSteps), minRate);
     case 'cosine':
       if (!(numCycles > 0)) throw new Error(`schedule: numCycles must be above 0, got ${numCycles}`);
-      return cosine(warmupSteps, needTotal(name, warmupSteps, totalSteps), numCycles);
+      return cosine(warmupSteps, needTotal(name, warmupSteps, totalSteps), numCycles, minRate);
     default:
       throw new Error(`schedule: unknown schedule "${String(name)}"; use one of ${scheduleNames.join(', ')}`);
   }

@@ -17,6 +17,8 @@ interface PrepareAttrs {
   readonly active: readonly boolean[];
   readonly partials: { readonly at: number; readonly count: number } | undefined;
   readonly maxNorm: number | undefined;
+  /** Leave all parameters as they are where a gradient is infinite or NaN. */
+  readonly skipNonFinite: boolean;
   readonly scaler: ScalerParams | undefined;
   readonly gradScale: boolean;
 }
@@ -35,12 +37,12 @@ const prepareOp = defineOp<PrepareAttrs>({
       throw new ShapeError(`prepareStep: the scaler's state must be [4], got ${show(rest.at(-1)!.shape)}`);
     return [];
   },
-  lower({ emit }, inputs, _, { rule, layout, counts, active, partials, maxNorm, scaler, gradScale }) {
+  lower({ emit }, inputs, _, { rule, layout, counts, active, partials, gradScale, ...decisions }) {
     const factor = gradScale ? inputs[1 + Number(partials !== undefined)] : undefined;
     let first = 0;
     let end = 0;
     const ranges = counts.map((count, group) => ({ group, from: end, end: (end += count) }));
-    let result: Parameters<typeof prepare>[0]['result'] = { partials, maxNorm, scaler, gradScale: factor?.offset };
+    let result: Parameters<typeof prepare>[0]['result'] = { partials, gradScale: factor?.offset, ...decisions };
     while (first < active.length) {
       const begun = ranges.filter((range) => range.end > first && range.from < first + slotsPerDispatch);
       const groups = begun.slice(0, groupsPerDispatch);
@@ -67,7 +69,7 @@ export interface PrepareOptions extends Omit<PrepareAttrs, 'scaler' | 'gradScale
 
 /** Decides a step on the device, see the kernel: `control` is [quads, 4]. */
 export function prepareStep(control: Tensor, options: PrepareOptions): void {
-  const { rule, layout, counts, active, maxNorm, collected, scaler, gradScale } = options;
+  const { rule, layout, counts, active, maxNorm, skipNonFinite, collected, scaler, gradScale } = options;
   const { partials, tensor } = collected;
   const inputs = [
     control,
@@ -82,6 +84,7 @@ export function prepareStep(control: Tensor, options: PrepareOptions): void {
     counts,
     active,
     maxNorm,
+    skipNonFinite,
     partials,
     scaler: scaler && { growth: growth!, backoff: backoff!, interval: interval! },
     gradScale: gradScale !== undefined,

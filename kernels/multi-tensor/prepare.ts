@@ -42,6 +42,8 @@ export interface PrepareParams {
   readonly result?: {
     readonly partials?: { readonly at: number; readonly count: number };
     readonly maxNorm?: number;
+    /** Leave all parameters as they are where a gradient is infinite or NaN, as a scaler does. Needs partials. */
+    readonly skipNonFinite?: boolean;
     readonly scaler?: ScalerParams;
     /** Offset of a factor of the gradients that lies on the device. */
     readonly gradScale?: number;
@@ -56,7 +58,7 @@ const workgroup = 256;
  * (gradScale,) (scaler: scale, good steps in a row, whether the last step was skipped, steps skipped in all).
  */
 export function prepare({ rule, layout, first, active, groups, result }: PrepareParams): Dispatch {
-  const { partials, maxNorm, scaler, gradScale } = result ?? {};
+  const { partials, maxNorm, scaler, gradScale, skipNonFinite } = result ?? {};
   const all = active.every(Boolean);
   const bits = Array.from({ length: Math.ceil(active.length / 32) }, (_, w) =>
     active.slice(32 * w, 32 * w + 32).reduce((word, on, k) => (on ? (word | (1 << k)) >>> 0 : word), 0),
@@ -107,7 +109,7 @@ ${partials ? sumPartials : ''}
 if (lane == 0u) {
   var norm = ${partials ? 'sqrt(sums[0])' : '0.0'};
   var factor = ${gradScale === undefined ? '1.0' : 'gradScale[p.gradScaleAt]'};
-  var skip = false;
+  let skip = ${scaler || skipNonFinite ? 'marks[0] != 0u' : 'false'};
   ${scaler ? nextScale : ''}
   norm *= abs(factor);
   ${maxNorm === undefined ? '' : 'let clip = p.maxNorm / (norm + 1e-6);\n  factor *= select(min(clip, 1.0), clip, isNan(clip));'}
@@ -147,7 +149,6 @@ if (lane == 0u) {
 const nextScale = `
   let scale = scaler[0];
   factor /= scale;
-  skip = marks[0] != 0u;
   let good = scaler[1] + 1.0;
   if (skip) {
     scaler[0] = scale * p.backoff;

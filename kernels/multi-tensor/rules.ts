@@ -13,30 +13,37 @@ export interface Rule {
   readonly update: string;
 }
 
-export type RuleName = 'adamw' | 'sgd' | 'sgd.nesterov';
+export type RuleName = 'adamw' | 'adamw.averaged' | 'sgd' | 'sgd.nesterov';
 
 /** Numbers in a group's hyper. */
 export const hyperSize = 12;
 
 export const rules: Readonly<Record<RuleName, Rule>> = {
-  // Loshchilov and Hutter 2019, in PyTorch's order: decay, moments, bias correction. h0: beta1, beta2 and their complements; h1: eps, 1 - lr * decay, lr;
-  // h2: -log beta1, -log beta2.
-  adamw: {
+  adamw: adamw(2, ''),
+  // Also keeps a moving average of the parameters, from 0 on: divided by 1 - decay^t it is unbiased, as Adam's moments are. h1.w: its decay.
+  'adamw.averaged': adamw(3, '*s2 = h1.w * *s2 + (1.0 - h1.w) * y;'),
+  // As PyTorch defines it: the first update's velocity is the gradient itself. h0: lr, momentum, 1 - dampening, weight decay; a and b are the factors of the
+  // old velocity and of the gradient.
+  sgd: sgd('v'),
+  'sgd.nesterov': sgd('(d + h0.y * v)'),
+};
+
+/** Loshchilov and Hutter 2019, in PyTorch's order: decay, moments, bias correction. h0: beta1, beta2 and their complements; h1: eps, 1 - lr * decay, lr; h2: -log beta1, -log beta2. */
+function adamw(arrays: number, then: string): Rule {
+  return {
     name: 'adamw',
-    arrays: 2,
+    arrays,
     derive: 'return vec2<f32>(h1.z / oneMinusExp(t * h2.x), 1.0 / sqrt(oneMinusExp(t * h2.y)));',
     update: `
 let m = h0.x * *s0 + h0.z * g;
 let v = h0.y * *s1 + h0.w * g * g;
 *s0 = m;
 *s1 = v;
-return h1.y * x - a * m / (sqrt(v) * b + h1.x);`,
-  },
-  // As PyTorch defines it: the first update's velocity is the gradient itself. h0: lr, momentum, 1 - dampening, weight decay; a and b are the factors of the
-  // old velocity and of the gradient.
-  sgd: sgd('v'),
-  'sgd.nesterov': sgd('(d + h0.y * v)'),
-};
+let y = h1.y * x - a * m / (sqrt(v) * b + h1.x);
+${then}
+return y;`,
+  };
+}
 
 function sgd(direction: string): Rule {
   return {
@@ -57,13 +64,15 @@ export interface AdamWScalars {
   readonly beta2: number;
   readonly eps: number;
   readonly weightDecay: number;
+  /** Decay of the average that the rule adamw.averaged keeps. */
+  readonly ema?: number;
 }
 
 /** Hyper of AdamW. Differences are taken here, in double precision. */
-export function adamwHyper({ lr, beta1, beta2, eps, weightDecay }: AdamWScalars): number[] {
+export function adamwHyper({ lr, beta1, beta2, eps, weightDecay, ema = 0 }: AdamWScalars): number[] {
   // A large finite number stands for -log 0.
   const log = (beta: number): number => Math.min(-Math.log(beta), 100);
-  return [beta1, beta2, 1 - beta1, 1 - beta2, eps, 1 - lr * weightDecay, lr, 0, log(beta1), log(beta2), 0, 0];
+  return [beta1, beta2, 1 - beta1, 1 - beta2, eps, 1 - lr * weightDecay, lr, ema, log(beta1), log(beta2), 0, 0];
 }
 
 export interface SgdScalars {

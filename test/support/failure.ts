@@ -9,3 +9,8 @@ export async function failure(promise: Promise<unknown>): Promise<string> {
   assert.not.match(error.message, /\n/);
   return error.message;
 }
+
+/** Fails unless the promise is rejected with one line that matches. */
+export async function rejects(promise: Promise<unknown>, pattern: RegExp): Promise<void> {
+  assert.match(await failure(promise), pattern);
+}

@@ -12,7 +12,7 @@ import { collate } from '../../train/data/tokenised.ts';
 import type { TokenisedExample } from '../../train/data/tokenised.ts';
 import { AdamW, decayGroups, GradScaler, SGD } from '../../train/optim/index.ts';
 import { Random } from '../../train/random.ts';
-import { readTrainingState, restoreTraining, saveTraining } from '../../train/training-checkpoint.ts';
+import { readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/checkpoint.ts';
 
 const test = suite('mixed precision');
 const { target } = await acquire();
@@ -176,7 +176,7 @@ test('a checkpoint carries scale and counts, and the resumed run is the same bit
     manualSeed(1);
     const whole = start();
     for (let i = 0; i < 5; i++) whole.step(i);
-    const state = { step: 5, epoch: 0, index: 0, losses: [], validation: [], options: {} };
+    const state = { step: 5, seconds: 0, sinceBest: 0, identity: {} };
     const saved = await saveTraining(folder, state, whole.optimizer, () => Promise.resolve(), whole.scaler);
     const at = await whole.numbers();
     for (let i = 5; i < 10; i++) whole.step(i);

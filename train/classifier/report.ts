@@ -4,7 +4,7 @@ import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';
 import { classificationReport, f1Score, majorityBaseline, usualAverage } from '../metrics.ts';
 import { predict } from '../predict.ts';
-import type { TrainingState } from '../training-checkpoint.ts';
+import type { TrainingResult } from '../trainer/trainer.ts';
 import type { ClassifierData } from './data.ts';
 
 /** What is about to be trained on what. */
@@ -26,7 +26,7 @@ export function describeRun(
 export function reportTest(
   data: ClassifierData,
   predicted: readonly number[],
-  state: TrainingState,
+  { evaluations }: TrainingResult,
   output: string,
 ): string {
   const truth = data.test.map(({ label }) => label);
@@ -38,11 +38,11 @@ export function reportTest(
     scoring,
   );
   const f1 = f1Score(truth, predicted, scoring);
-  const last = state.validation.at(-1);
+  const last = evaluations.at(-1)?.evaluation;
   const what = scoring.average === 'binary' ? `F1 of ${data.labels[1]}` : 'macro F1';
   return [
     '',
-    `test (${truth.length} texts${last ? `; validation accuracy was ${last.accuracy.toFixed(3)}` : ''})`,
+    `test (${truth.length} texts${last ? `; validation accuracy was ${last['accuracy']!.toFixed(3)}` : ''})`,
     classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
     '',
     `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,

@@ -1,6 +1,7 @@
-import { tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { BertTokenizer } from '../../models/index.ts';
+import { toDevice } from '../task.ts';
+import type { HostBatch } from '../task.ts';
 import type { Example } from './example.ts';
 
 /** One example as the model reads it, unpadded. */
@@ -56,12 +57,12 @@ function bothEnds(ids: Int32Array, maxLength: number): Int32Array {
   return kept;
 }
 
-/** A batch of B rows padded to T tokens. */
+/** A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T), labels (B). */
 export interface ClassificationBatch {
-  readonly inputIds: Tensor; // (B, T)
-  readonly attentionMask: Tensor; // (B, T)
-  readonly tokenTypeIds: Tensor; // (B, T)
-  readonly labels: Tensor; // (B)
+  readonly inputIds: Tensor;
+  readonly attentionMask: Tensor;
+  readonly tokenTypeIds: Tensor;
+  readonly labels: Tensor;
 }
 
 /** The length that sequences up to `longest` are padded to: 8, 16, 24, 32, 48, 64, 96, 128, ..., at most `limit`. Few lengths occur, for each of which a compiled step is captured. */
@@ -77,6 +78,11 @@ export function collate(
   padTokenId: number,
   limit?: number,
 ): ClassificationBatch {
+  return toDevice(collateOnHost(examples, padTokenId, limit)) as unknown as ClassificationBatch;
+}
+
+/** The same, not yet on the device. */
+export function collateOnHost(examples: readonly TokenisedExample[], padTokenId: number, limit?: number): HostBatch {
   const rows = examples.length;
   const length = paddedLength(Math.max(...examples.map(({ inputIds }) => inputIds.length)), limit);
   const inputIds = new Int32Array(rows * length).fill(padTokenId);
@@ -88,10 +94,15 @@ export function collate(
     tokenTypeIds.set(example.tokenTypeIds, row * length);
   });
   const shape = [rows, length];
+  const labels = { data: Int32Array.from(examples, ({ label }) => label), shape: [rows] };
   return {
-    inputIds: tensor(inputIds, { shape }),
-    attentionMask: tensor(attentionMask, { shape }),
-    tokenTypeIds: tensor(tokenTypeIds, { shape }),
-    labels: tensor(Int32Array.from(examples, ({ label }) => label)),
+    arrays: {
+      inputIds: { data: inputIds, shape },
+      attentionMask: { data: attentionMask, shape },
+      tokenTypeIds: { data: tokenTypeIds, shape },
+      labels,
+    },
+    counts: { loss: rows },
+    tokens: examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
   };
 }

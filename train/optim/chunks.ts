@@ -8,8 +8,8 @@ import { packedQuads, packing } from '../../kernels/multi-tensor/collect.ts';
 const smallSize = 2 ** 14;
 /** Parameters of one chunk, as many as one dispatch takes where 16 buffers can be bound: 2 each, beside control, state and f16 copies. */
 const pairs = (half: boolean): number => (half ? 6 : 7);
-/** Bytes of parameters in one chunk: with two numbers of state for each the chunk's state stays within the smallest limit of a binding, 128 MiB. */
-const chunkBytes = 64 * 2 ** 20;
+/** Bytes of one chunk's state: the smallest limit of a binding. */
+const chunkBytes = 128 * 2 ** 20;
 
 /** Parameters whose state lies in one tensor and that are updated together. */
 export class Chunk {
@@ -84,17 +84,17 @@ export function arrange(parameters: readonly Tensor[], first: number, arrays: nu
   const bundled = small.length > 1 ? small : [];
   const rest = members.filter((member) => !bundled.includes(member));
   return [
-    ...runs(bundled, Infinity).map((run) => new Bundle(run, arrays, half)),
-    ...runs(rest, pairs(half)).map((run) => new Chunk(run, arrays, half)),
+    ...runs(bundled, Infinity, arrays).map((run) => new Bundle(run, arrays, half)),
+    ...runs(rest, pairs(half), arrays).map((run) => new Chunk(run, arrays, half)),
   ].map((chunk) => chunk.offerCopies());
 }
 
-/** Cuts a list after `most` members or `chunkBytes`. */
-function runs(members: readonly Member[], most: number): Member[][] {
+/** Cuts a list after `most` members or `chunkBytes` of state. */
+function runs(members: readonly Member[], most: number, arrays: number): Member[][] {
   const found: Member[][] = [];
   let used = Infinity;
   for (const member of members) {
-    const bytes = 16 * packedQuads(member.x.size);
+    const bytes = 16 * arrays * packedQuads(member.x.size);
     if (used + bytes > chunkBytes || found.at(-1)!.length === most) {
       found.push([]);
       used = 0;

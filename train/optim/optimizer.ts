@@ -17,6 +17,8 @@ export interface StepOptions {
   readonly gradScale?: Tensor;
   /** Scales the gradients down so that the norm of all of them together does not exceed this, as PyTorch's clip_grad_norm_. */
   readonly maxNorm?: number;
+  /** Leave all parameters as they are where a gradient is infinite or NaN, see `skipped`. */
+  readonly skipNonFinite?: boolean;
   /** Gradients are of a loss that this scaler scaled: they are divided by its scale, and a step with an infinite or NaN gradient is skipped. */
   readonly scaler?: GradScaler;
 }
@@ -40,7 +42,7 @@ interface Method {
  */
 export abstract class Optimizer<Options extends { lr: number }> {
   readonly groups: readonly Group<Options>[];
-  private readonly state: OptimizerState;
+  protected readonly state: OptimizerState;
 
   protected constructor(
     name: string,
@@ -79,16 +81,21 @@ export abstract class Optimizer<Options extends { lr: number }> {
   }
 
   /** Updates every parameter that has a gradient. */
-  step({ gradScale, maxNorm, scaler }: StepOptions = {}): void {
+  step({ gradScale, maxNorm, skipNonFinite = false, scaler }: StepOptions = {}): void {
     if (maxNorm !== undefined && !(maxNorm > 0))
       throw new RangeError(`step: maxNorm must be above 0, got ${maxNorm}; leave it out to clip nothing`);
     this.sync();
-    this.state.step({ gradScale, maxNorm, scaler });
+    this.state.step({ gradScale, maxNorm, skipNonFinite, scaler });
   }
 
-  /** The last step's norm of all gradients together, unscaled and not yet clipped: a scalar on the device. Only of steps with maxNorm or a scaler. */
+  /** The last step's norm of all gradients together, unscaled and not yet clipped: a scalar on the device. Only of steps with maxNorm, skipNonFinite or a scaler. */
   get gradNorm(): Tensor {
     return this.state.result.norm;
+  }
+
+  /** 1 if the last step changed nothing, since a gradient was infinite or NaN: a scalar on the device. */
+  get skipped(): Tensor {
+    return this.state.result.skipped;
   }
 
   /** Forgets the gradients and frees their memory. */

@@ -13,7 +13,7 @@ import { arrange, Bundle } from './chunks.ts';
 import type { Chunk } from './chunks.ts';
 
 /** What a step may be told, see `Optimizer.step`. */
-export type DeviceStep = Pick<PrepareOptions, 'gradScale' | 'maxNorm' | 'scaler'>;
+export type DeviceStep = Pick<PrepareOptions, 'gradScale' | 'maxNorm' | 'skipNonFinite' | 'scaler'>;
 
 /** Parameters with one set of hyperparameters. */
 interface GroupState {
@@ -83,13 +83,31 @@ export class OptimizerState {
     return this.groups[group]!.chunks.map(({ state }) => state);
   }
 
+  /** One of the numbers remembered for each parameter's elements, as tensors of the parameters' shapes. */
+  arraysOf(index: number): Map<Tensor, Tensor> {
+    const found = new Map<Tensor, Tensor>();
+    for (const { parameters, starts, state } of this.groups.flatMap(({ chunks }) => chunks)) {
+      parameters.forEach((x, i) => {
+        const quads = state.slice([starts[i]!, starts[i]! + Math.ceil(x.size / 4)], [4 * index, 4 * index + 4]);
+        found.set(
+          x,
+          quads
+            .reshape([-1])
+            .slice([0, x.size])
+            .reshape([...x.shape]),
+        );
+      });
+    }
+    return found;
+  }
+
   /** Updates the parameters that have a gradient, and their state, in place. */
-  step({ gradScale, maxNorm, scaler }: DeviceStep): void {
+  step({ gradScale, maxNorm, skipNonFinite, scaler }: DeviceStep): void {
     using _ = scope();
     const { rule, layout, control } = this;
     for (const x of this.parameters) if (x.grad) checkPair(rules[rule].name, x, x.grad);
     const places = this.#places();
-    const sums = maxNorm !== undefined || scaler !== undefined;
+    const sums = maxNorm !== undefined || skipNonFinite || scaler !== undefined;
     // Where no sums are taken, only what is copied needs to be looked at.
     const looked = this.parameters.filter((x) => x.grad && (sums || places.has(x)));
     const collected = collectGradients(
@@ -104,6 +122,7 @@ export class OptimizerState {
       collected,
       gradScale,
       maxNorm,
+      skipNonFinite,
       scaler,
     });
     this.groups.forEach(({ chunks }, group) => {

@@ -1,34 +1,37 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { randomState, scope, setRandomState, tensor } from '../autograd/index.ts';
-import type { Tensor } from '../autograd/index.ts';
-import { writeFileAtomic } from '../models/io/atomic.ts';
-import { readJsonFile } from '../models/io/json-file.ts';
-import { SafetensorsFile, toFloat32, writeSafetensors } from '../models/io/safetensors.ts';
-import type { GradScaler, Optimizer } from './optim/index.ts';
+import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { writeFileAtomic } from '../../models/io/atomic.ts';
+import { readJsonFile } from '../../models/io/json-file.ts';
+import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
+import type { GradScaler, Optimizer } from '../optim/index.ts';
 
-/** Where a run stands, apart from the model and the optimizer. */
+/** Where a run stands, apart from the model, the optimizer and the log. The next batch is a function of `step`. */
 const stateSchema = z.object({
   /** Optimizer steps done. */
-  step: z.number().int(),
-  /** The next batch. */
-  epoch: z.number().int(),
-  index: z.number().int(),
-  /** Loss of each step so far. */
-  losses: z.array(z.number().nullable()),
-  validation: z.array(z.object({ step: z.number(), loss: z.number(), accuracy: z.number(), f1: z.number() })),
+  step: z.int().min(0),
+  /** Seconds of training so far. */
+  seconds: z.number(),
+  /** The best evaluation so far, by the number that tells. */
+  best: z.object({ step: z.int(), value: z.number() }).optional(),
+  /** Evaluations since then. */
+  sinceBest: z.int().min(0),
   /** What the run depends on; a resumed run must agree. */
-  options: z.record(z.string(), z.unknown()),
-  random: z.object({ seed: z.number(), stream: z.number() }),
+  identity: z.record(z.string(), z.unknown()),
 });
+const savedSchema = stateSchema.extend({ random: z.object({ seed: z.number(), stream: z.number() }) });
 
-export type TrainingState = Omit<z.infer<typeof stateSchema>, 'random'>;
+export type TrainingState = z.infer<typeof stateSchema>;
+export type SavedState = z.infer<typeof savedSchema>;
 
 type AnyOptimizer = Optimizer<{ lr: number }>;
 
 /** `checkpoint-120` for step 120, as Transformers names them. */
 const folderPattern = /^checkpoint-(\d+)$/;
+const temporaryPattern = /^\.checkpoint-\d+\.tmp$/;
+const stateFile = 'trainer_state.json';
 
 /**
  * Saves a run whole or not at all: everything is written into a temporary folder that then takes its name, and only then are older checkpoints removed.
@@ -56,17 +59,21 @@ export async function saveTraining(
         data: async () => (await x.data()) as Float32Array,
       })),
     );
-    const full = { ...state, random: randomState() };
-    await writeFileAtomic(join(temporary, 'trainer_state.json'), `${JSON.stringify(full)}\n`);
+    await writeState(temporary, { ...state, random: randomState() });
     const folder = join(output, name);
     await rm(folder, { recursive: true, force: true });
     await rename(temporary, folder);
-    await removeOthers(output, name);
+    await removeCheckpoints(output, name);
     return folder;
   } catch (error) {
     await rm(temporary, { recursive: true, force: true });
     throw error;
   }
+}
+
+/** Writes where a run stands, or ended, into a folder. */
+export async function writeState(folder: string, state: TrainingState | SavedState): Promise<void> {
+  await writeFileAtomic(join(folder, stateFile), `${JSON.stringify(state)}\n`);
 }
 
 /** The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a scaler's state. */
@@ -80,13 +87,15 @@ function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): 
   return named;
 }
 
-async function removeOthers(output: string, keep: string): Promise<void> {
-  for (const name of await readdir(output)) {
-    if (folderPattern.test(name) && name !== keep) await rm(join(output, name), { recursive: true, force: true });
+/** Removes a run's checkpoints but the one to keep, and what a killed run left half-written. */
+export async function removeCheckpoints(output: string, keep?: string): Promise<void> {
+  for (const name of await readdir(output).catch(() => [])) {
+    const old = (folderPattern.test(name) && name !== keep) || temporaryPattern.test(name);
+    if (old) await rm(join(output, name), { recursive: true, force: true });
   }
 }
 
-/** The latest checkpoint of a run, or undefined. */
+/** The latest checkpoint of a run that has not reached its end, or undefined. */
 export async function latestCheckpoint(output: string): Promise<string | undefined> {
   const names = await readdir(output).catch(() => []);
   const steps = names.flatMap((name) => folderPattern.exec(name)?.[1] ?? []).map(Number);
@@ -94,11 +103,11 @@ export async function latestCheckpoint(output: string): Promise<string | undefin
 }
 
 /** Reads where a run stands; its model is loaded like any other from the same folder. */
-export async function readTrainingState(folder: string): Promise<z.infer<typeof stateSchema>> {
-  const parsed = stateSchema.safeParse(await readJsonFile(join(folder, 'trainer_state.json')));
+export async function readTrainingState(folder: string): Promise<SavedState> {
+  const parsed = savedSchema.safeParse(await readJsonFile(join(folder, stateFile)));
   if (!parsed.success)
     throw new Error(
-      `${folder}/trainer_state.json is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`,
+      `${folder}/${stateFile} is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`,
     );
   return parsed.data;
 }
@@ -106,7 +115,7 @@ export async function readTrainingState(folder: string): Promise<z.infer<typeof 
 /** Puts optimizer, scaler and random numbers back to where the checkpoint was written. */
 export async function restoreTraining(
   folder: string,
-  state: z.infer<typeof stateSchema>,
+  state: SavedState,
   optimizer: AnyOptimizer,
   scaler?: GradScaler,
 ): Promise<void> {
@@ -131,4 +140,15 @@ export async function restoreTraining(
     await file.close();
   }
   setRandomState(state.random);
+}
+
+/** A run resumed on other data or with other options would not be the same run. Throws one line with what differs. */
+export function checkIdentity(saved: TrainingState['identity'], now: TrainingState['identity'], folder: string): void {
+  const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];
+  const changed = keys.filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
+  if (changed.length === 0) return;
+  const list = changed.map((key) => `${key} ${JSON.stringify(saved[key])} -> ${JSON.stringify(now[key])}`).join(', ');
+  throw new Error(
+    `${folder} belongs to a run with other options (${list}); resume with the same, or remove the folder to start again`,
+  );
 }

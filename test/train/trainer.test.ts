@@ -1,0 +1,254 @@
+import { spawn } from 'node:child_process';
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { GPT2LMHeadModel } from '../../models/index.ts';
+import { manualSeed } from '../../autograd/index.ts';
+import { Random } from '../../train/random.ts';
+import type { HostBatch, TrainingTask } from '../../train/task.ts';
+import { isStep } from '../../train/trainer/callback.ts';
+import { latestCheckpoint } from '../../train/trainer/checkpoint.ts';
+import { evaluator } from '../../train/trainer/evaluate.ts';
+import { readLog } from '../../train/trainer/run-log.ts';
+import { train } from '../../train/trainer/trainer.ts';
+import type { TrainingRun } from '../../train/trainer/trainer.ts';
+import { chainModel, chainRun, chainTask } from '../support/chain-task.ts';
+import { root } from '../support/files.ts';
+import { rejects } from '../support/failure.ts';
+
+const test = suite('trainer');
+const base = mkdtempSync(join(tmpdir(), 'tapeform-trainer-'));
+let runs = 0;
+const folder = (): string => join(base, String(runs++));
+
+const lossesOf = (output: string): number[] =>
+  readLog(join(output, 'log.jsonl'))
+    .filter(isStep)
+    .map(({ loss }) => loss);
+
+/** A run of twelve steps on a small task. */
+const small = (output: string, options: Partial<TrainingRun['options']> = {}, more: Partial<TrainingRun> = {}) =>
+  train({ ...chainRun(output, { steps: 12, learningRate: 0.01, ...options }), ...more });
+
+test('trains, and leaves a folder with model, log, curves, report, event file, what the run was', async () => {
+  const output = folder();
+  const { steps, evaluations, best } = await small(output, { steps: 120, evaluateEvery: 40 });
+  const losses = steps.map(({ loss }) => loss);
+  const mean = (part: readonly number[]): number => part.reduce((a, b) => a + b, 0) / part.length;
+  assert.is(steps.length, 120);
+  // The task has eight batches.
+  assert.ok(mean(losses.slice(-8)) < 0.3 * mean(losses.slice(0, 8)), losses.join(' '));
+  assert.equal(
+    evaluations.map(({ step }) => step),
+    [40, 80, 120],
+  );
+  assert.is(best!.value, Math.min(...evaluations.map(({ evaluation }) => evaluation['loss']!)));
+  const files = readdirSync(output);
+  for (const name of ['config.json', 'model.safetensors', 'log.jsonl', 'curves.svg', 'report.html', 'run.json', 'best'])
+    assert.ok(files.includes(name), name);
+  assert.ok(files.some((name) => name.startsWith('events.out.tfevents.')));
+  assert.not(files.some((name) => name.startsWith('checkpoint') || name.endsWith('.tmp')));
+  const report = readFileSync(join(output, 'report.html'), 'utf8');
+  assert.match(report, /<svg/);
+  assert.not.match(report, /(src|href)=/, 'the report needs no other file');
+  const info = JSON.parse(readFileSync(join(output, 'run.json'), 'utf8')) as Record<string, unknown>;
+  for (const key of ['command', 'identity', 'adapter', 'driver', 'versions', 'commit', 'started'])
+    assert.ok(info[key], key);
+
+  const kept = await GPT2LMHeadModel.fromPretrained(join(output, 'best'));
+  const task = chainTask(kept, 99);
+  assert.is((await evaluator(kept, task, 2)())['loss'], best!.value, 'best/ holds what was measured');
+});
+
+test('accumulation: batches with few labels weigh less; the gradient is that of all rows as one batch', async () => {
+  const model = chainModel(0);
+  const parts = chainTask(model, 3);
+  /** Two batches of `parts` as one. */
+  const joined: TrainingTask = {
+    ...parts,
+    batch: async (index) => join2(await parts.batch(2 * index), await parts.batch(2 * index + 1)),
+  };
+  const [apart, together] = [folder(), folder()];
+  await small(apart, { accumulate: 2 }, { model, task: parts });
+  const other = chainModel(0);
+  await small(together, {}, { model: other, task: { ...joined, losses: chainTask(other, 3).losses } });
+  const counts = (await Promise.all([parts.batch(2), parts.batch(3)])).map(({ counts }) => counts['loss']);
+  assert.is.not(counts[0], counts[1], 'the batches have to differ in their labels');
+  const [a, b] = [lossesOf(apart), lossesOf(together)];
+  a.forEach((loss, i) => {
+    if (!(Math.abs(loss - b[i]!) <= 2e-5)) assert.unreachable(`step ${i + 1}: ${loss}, as one batch ${b[i]}`);
+  });
+});
+
+function join2(a: HostBatch, b: HostBatch): HostBatch {
+  const arrays = Object.fromEntries(
+    Object.entries(a.arrays).map(([name, { data, shape }]) => [
+      name,
+      { data: Int32Array.from([...data, ...b.arrays[name]!.data]), shape: [2 * shape[0]!, ...shape.slice(1)] },
+    ]),
+  );
+  return { arrays, counts: { loss: a.counts['loss']! + b.counts['loss']! }, tokens: a.tokens + b.tokens };
+}
+
+/** Runs the same run in a process of its own, killed with SIGKILL after `after` ms unless it ends before. */
+function killed(output: string, args: readonly string[], after: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, ['--import', 'tsx', 'test/support/chain-run.ts', output, ...args], {
+      cwd: root,
+    });
+    let timer: NodeJS.Timeout | undefined;
+    child.stdout.on('data', () => (timer ??= setTimeout(() => child.kill('SIGKILL'), after)));
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve(code === 0);
+    });
+  });
+}
+
+for (const [name, args] of [
+  ['dropout, accumulation, averages', ['--accumulate', '2', '--ema', '0.9']],
+  ['mixed precision', ['--precision', 'mixed']],
+] as const) {
+  test(`kill -9 at any moment, resume: bit-equal losses and model (${name})`, async () => {
+    const [whole, broken] = [folder(), folder()];
+    assert.ok(await killed(whole, args, 1e6));
+    const random = new Random(11);
+    let kills = 0;
+    for (let done = false; !done;) {
+      const resume = (await latestCheckpoint(broken)) ? ['--resume'] : [];
+      done = await killed(broken, [...args, ...resume], kills < 3 ? 20 + random.int(600) : 1e6);
+      if (!done) kills++;
+    }
+    assert.ok(kills > 0, 'no run was killed');
+    assert.equal(lossesOf(broken), lossesOf(whole));
+    for (const file of ['model.safetensors', 'best/model.safetensors'])
+      assert.ok(readFileSync(join(broken, file)).equals(readFileSync(join(whole, file))), file);
+    assert.not(readdirSync(broken).some((file) => file.endsWith('.tmp') || file.startsWith('checkpoint')));
+  });
+}
+
+test('a log cut in the middle of a line, or with steps after the checkpoint, resumes; one that lacks steps is refused', async () => {
+  const output = folder();
+  const stop = new Error('stop');
+  const onStep = ({ step }: { step: number }): void => {
+    if (step === 9) throw stop;
+  };
+  await rejects(small(output, { saveEvery: 4 }, { callbacks: [{ onStep }] }), /stop/);
+  const path = join(output, 'log.jsonl');
+  appendFileSync(path, '{"step": 10, "lo');
+  const text = readFileSync(path, 'utf8');
+  writeFileSync(path, text.split('\n').slice(1).join('\n'));
+  await rejects(
+    small(output, { saveEvery: 4 }, { resume: true }),
+    /has 7 of the 8 steps up to the checkpoint; put the log back/,
+  );
+  // A clock that was set back: times do not go back.
+  writeFileSync(path, text.replace(/"time":\d+/g, `"time":${Date.now() + 1e9}`));
+  await small(output, { saveEvery: 4 }, { resume: true });
+  const whole = folder();
+  await small(whole);
+  assert.equal(lossesOf(output), lossesOf(whole));
+  const times = readLog(path).map(({ time }) => time);
+  assert.equal(
+    times,
+    [...times].sort((a, b) => a - b),
+  );
+  const seconds = readLog(path).map(({ seconds }) => seconds);
+  assert.equal(
+    seconds,
+    [...seconds].sort((a, b) => a - b),
+  );
+});
+
+test('a stopped run is not written over, nor resumed as another', async () => {
+  const output = folder();
+  const onSave = (): never => {
+    throw new Error('stop');
+  };
+  await rejects(small(output, { saveEvery: 4 }, { callbacks: [{ onSave }] }), /stop/);
+  await rejects(small(output), /holds a run that was stopped \(.*checkpoint-4\); go on with --resume, or remove/);
+  await rejects(small(output, { learningRate: 0.02 }, { resume: true }), /other options \(learningRate 0.01 -> 0.02\)/);
+  await rejects(
+    small(output, { seed: 1 }, { resume: true, identity: { data: 'x' } }),
+    /seed 42 -> 1, data undefined -> "x"/,
+  );
+  await rejects(small(folder(), {}, { resume: true }), /has no checkpoint to resume/);
+  assert.ok(existsSync(join(output, 'checkpoint-4', 'model.safetensors')));
+});
+
+test('early stopping, and the best model by another number', async () => {
+  const values = [1, 3, 2, 2, 2, 5];
+  let calls = 0;
+  const evaluate = () => Promise.resolve({ loss: 1, score: values[calls++]! });
+  const run = { evaluate, best: { name: 'score', mode: 'max' as const } };
+  const { steps, best } = await small(folder(), { evaluateEvery: 2, patience: 3 }, run);
+  assert.is(steps.length, 10);
+  assert.equal(best, { step: 4, value: 3 });
+  calls = 0;
+  await rejects(
+    small(folder(), { evaluateEvery: 2 }, { ...run, best: { name: 'f1', mode: 'max' } }),
+    /no "f1" to tell the best model by, only loss, score/,
+  );
+});
+
+test('a NaN is named with its op, module path and step, and the weights are those before it', async () => {
+  const output = folder();
+  const model = chainModel();
+  const task = chainTask(model, 3);
+  const poisoned: TrainingTask = {
+    ...task,
+    losses: (batch) => {
+      const { loss } = task.losses(batch);
+      const at = batch['poison'];
+      return { loss: at ? loss!.add(at.log().mul(0)) : loss! };
+    },
+    batch: async (index) => {
+      const batch = await task.batch(index);
+      const poison = { data: Float32Array.of(index === 5 ? -1 : 1), shape: [] };
+      return { ...batch, arrays: { ...batch.arrays, poison } };
+    },
+  };
+  const run = small(output, { saveEvery: 4 }, { model, task: poisoned });
+  await rejects(
+    run,
+    /^step 6: the loss became NaN; first in log \[\] \(.*trainer\.test\.ts.*\): 1 elements are not finite; lower .*checkpoint-4 is from before$/,
+  );
+  const weights = await model.transformer.wte.weight.data();
+  assert.ok(weights.every(Number.isFinite));
+});
+
+test('a NaN inside of the model: the module path', async () => {
+  const model = chainModel();
+  const { weight } = model.transformer.h[1]!.ln2;
+  const onStep = ({ step }: { step: number }): void => {
+    if (step === 3) weight.assign(weight.mul(NaN));
+  };
+  await rejects(
+    small(folder(), {}, { model, task: chainTask(model, 3), callbacks: [{ onStep }] }),
+    /^step 4: the loss became NaN; first in \w+ \[.*\] \(GPT2LMHeadModel: transformer\.h\.1\.ln_2, .*\): \d+ elements/,
+  );
+});
+
+test('bad options: one line that names the option', async () => {
+  const cases: readonly (readonly [options: Partial<TrainingRun['options']>, pattern: RegExp])[] = [
+    [{ steps: 0 }, /^train: steps: /],
+    [{ learningRate: -1 }, /^train: learningRate: /],
+    [{ warmupSteps: 13 }, /^train: warmupSteps 13 exceeds steps 12; shorten the warm-up$/],
+    [{ patience: 2 }, /^train: patience counts evaluations, and evaluateEvery is 0/],
+    [{ ema: 1 }, /^train: ema: /],
+    [{ accumulate: 1.5 }, /^train: accumulate: /],
+  ];
+  for (const [options, pattern] of cases) await rejects(small(folder(), options), pattern);
+  const model = chainModel();
+  manualSeed(1);
+  const task = { ...chainTask(model, 3), losses: () => ({}) };
+  await rejects(
+    small(folder(), {}, { model, task }),
+    /batches count labels of "loss", and the losses are ; name both alike/,
+  );
+});
+
+test.after(() => rmSync(base, { recursive: true, force: true }));
+test.run();

@@ -1,0 +1,42 @@
+import { compile, noGrad, scope } from '../../autograd/index.ts';
+import type { Module } from '../../models/index.ts';
+import { toDevice } from '../task.ts';
+import type { DeviceBatch, TrainingTask } from '../task.ts';
+
+/** Numbers of an evaluation by name. */
+export type Evaluation = Readonly<Record<string, number>>;
+
+/**
+ * Measures a task's losses on `batches` of its batches, from the first on, with dropout off: each part's mean over all its labels, and `loss`, their sum. Made once for a model, it compiles once.
+ */
+export function evaluator(model: Module, task: TrainingTask, batches: number): () => Promise<Evaluation> {
+  const forward = compile((batch: DeviceBatch) => noGrad(() => task.losses(batch)), {
+    name: `evaluation of ${task.name}`,
+    maxPrograms: 32,
+    log: () => undefined,
+  });
+  return async () => {
+    const { training } = model;
+    model.eval();
+    const sums = new Map<string, { total: number; count: number }>();
+    try {
+      for (let index = 0; index < batches; index++) {
+        using _ = scope();
+        const batch = await task.batch(index);
+        const losses = forward(toDevice(batch));
+        for (const [name, count] of Object.entries(batch.counts)) {
+          const sum = sums.get(name) ?? { total: 0, count: 0 };
+          // The mean over no labels is no number.
+          if (count > 0) sum.total += count * (await losses[name]!.item());
+          sum.count += count;
+          sums.set(name, sum);
+        }
+      }
+    } finally {
+      model.train(training);
+    }
+    const parts = [...sums].map(([name, { total, count }]) => [name, total / count] as const);
+    const loss = parts.reduce((sum, [, value]) => sum + value, 0);
+    return { loss, ...(parts.length > 1 ? Object.fromEntries(parts) : {}) };
+  };
+}

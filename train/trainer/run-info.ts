@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { ready } from '../../autograd/index.ts';
+import { writeFileAtomic } from '../../models/io/atomic.ts';
+
+/** What is needed to make a run again, or to tell why it came out otherwise: run.json. */
+export interface RunInfo {
+  readonly name: string;
+  readonly command: string;
+  /** Options, model, data: what a resumed run must share. */
+  readonly identity: Readonly<Record<string, unknown>>;
+  readonly parameters: number;
+  readonly adapter: string;
+  readonly driver: string;
+  readonly software: boolean;
+  readonly versions: Readonly<Record<string, string>>;
+  /** Of the project, with "+" where files differ from it; undefined outside of a clone. */
+  readonly commit?: string;
+  readonly started: string;
+}
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parameters'>): Promise<RunInfo> {
+  const { adapter, target } = await ready();
+  const { vendor, device, description } = adapter.info;
+  const require = createRequire(import.meta.url);
+  const version = (name: string): string => (require(name) as { version: string }).version;
+  return {
+    ...about,
+    command: ['node --import tsx', relative(root, process.argv[1] ?? ''), ...process.argv.slice(2)].join(' '),
+    adapter: [vendor, device].filter(Boolean).join(' ') || 'unnamed',
+    driver: description,
+    software: target.software,
+    versions: {
+      tapeform: version('../../package.json'),
+      node: process.versions.node,
+      webgpu: version('webgpu/package.json'),
+    },
+    commit: await commit(),
+    started: new Date().toISOString(),
+  };
+}
+
+async function commit(): Promise<string | undefined> {
+  const git = async (...args: string[]): Promise<string> =>
+    (await promisify(execFile)('git', args, { cwd: root })).stdout.trim();
+  try {
+    const changed = await git('status', '--porcelain', '--untracked-files=no');
+    return `${await git('rev-parse', '--short=12', 'HEAD')}${changed ? '+' : ''}`;
+  } catch {
+    return undefined;
+  }
+}
+
+export async function writeRunInfo(folder: string, info: RunInfo): Promise<void> {
+  await writeFileAtomic(join(folder, 'run.json'), `${JSON.stringify(info, null, 2)}\n`);
+}

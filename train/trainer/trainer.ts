@@ -1,0 +1,249 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
+import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
+import { Interrupted, InterruptWatch } from '../interrupt.ts';
+import { schedule } from '../schedules.ts';
+import type { HostBatch, TrainingTask } from '../task.ts';
+import type { Callback, EvaluationRecord, StepRecord } from './callback.ts';
+import {
+  checkIdentity,
+  latestCheckpoint,
+  readTrainingState,
+  removeCheckpoints,
+  restoreTraining,
+  saveTraining,
+  writeState,
+} from './checkpoint.ts';
+import type { TrainingState } from './checkpoint.ts';
+import type { Evaluation } from './evaluate.ts';
+import { trainerOptions } from './options.ts';
+import type { TrainerSettings } from './options.ts';
+import { progressBar } from './progress-bar.ts';
+import { writeReport } from './report.ts';
+import { RunLog } from './run-log.ts';
+import { checkResume } from './resume.ts';
+import { runInfo, writeRunInfo } from './run-info.ts';
+import { TrainingStep } from './step.ts';
+import { tensorBoard } from './tensorboard.ts';
+
+export interface TrainingRun {
+  readonly model: PreTrainedModel<ModelConfig>;
+  readonly task: TrainingTask;
+  readonly options: TrainerSettings;
+  /** The run's folder: at the end the model itself in the Hugging Face layout; best/, checkpoints on the way, log, curves, report. */
+  readonly output: string;
+  readonly tokenizer?: SaveOptions['tokenizer'];
+  /** Measures the model, with dropout off and averaged weights where `ema` asks for them; see `evaluator`. */
+  readonly evaluate?: () => Promise<Evaluation>;
+  /** The number that tells which model is best; default the least loss. */
+  readonly best?: { readonly name: string; readonly mode: 'min' | 'max' };
+  /** What the run depends on besides its options and the model: the data's hash, say. */
+  readonly identity?: Readonly<Record<string, unknown>>;
+  /** Go on from the latest checkpoint in `output`. */
+  readonly resume?: boolean;
+  /** The command that goes on after Ctrl-C. */
+  readonly resumeCommand?: string;
+  readonly callbacks?: readonly Callback[];
+  /** Draws no progress bar. */
+  readonly quiet?: boolean;
+}
+
+export interface TrainingResult {
+  readonly steps: readonly StepRecord[];
+  readonly evaluations: readonly EvaluationRecord[];
+  readonly best: TrainingState['best'];
+}
+
+/**
+ * Trains a model: AdamW with a schedule, clipping, accumulation, mixed precision, moving averages; evaluates, keeps the best model and the last, writes a log, curves and a report. Batches are functions of their number and
+ * random numbers are counted, so a run that was stopped (Ctrl-C, kill -9, a power cut) and resumed has, bit for bit, the losses of one never stopped.
+ */
+export async function train(run: TrainingRun): Promise<TrainingResult> {
+  const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
+  const options = trainerOptions(run.options);
+  const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
+  const identity = { task: task.name, ...runIdentity(options), model: describe(model), ...run.identity };
+
+  const checkpoint = await checkResume('train', output, run.resume);
+  let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
+  const saved = checkpoint === undefined ? undefined : await readTrainingState(checkpoint);
+  if (saved) {
+    checkIdentity(saved.identity, identity, checkpoint!);
+    await model.loadWeights(checkpoint!);
+  }
+  manualSeed(options.seed);
+  const step = new TrainingStep(model, task, options);
+  const { optimizer, scaler } = step;
+  if (saved) {
+    const { random: _, ...rest } = saved;
+    await restoreTraining(checkpoint!, saved, optimizer, scaler);
+    state = rest;
+  }
+
+  await mkdir(output, { recursive: true });
+  await removeCheckpoints(output, checkpoint && `checkpoint-${state.step}`);
+  const log = await RunLog.open(join(output, 'log.jsonl'), saved?.step);
+  const info = await runInfo({ name: task.name, identity, parameters: model.numParameters() });
+  await writeRunInfo(output, info);
+  const clock = new Clock(state.seconds, log.records.at(-1)?.time);
+  const callbacks = [
+    tensorBoard(output, log.records, clock.time()),
+    ...(run.quiet ? [] : [progressBar(task, total, accumulate)]),
+    ...(run.callbacks ?? []),
+  ];
+  const rate = schedule(options.schedule, {
+    warmupSteps: options.warmupSteps,
+    totalSteps: total,
+    minRate: options.minRate,
+  });
+  const watch = new InterruptWatch();
+
+  const batchesOf = async (index: number): Promise<HostBatch[]> => {
+    const batches: HostBatch[] = [];
+    for (let i = 0; i < accumulate; i++) batches.push(await task.batch(index * accumulate + i));
+    return batches;
+  };
+  const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
+  const report = (): Promise<void> =>
+    writeReport(output, { info, steps: log.steps, evaluations: log.evaluations, total, best: state.best });
+  const isDue = (every: number): boolean => every > 0 && state.step % every === 0;
+
+  model.train();
+  try {
+    for (const { onStart } of callbacks) await onStart?.(state.step);
+    let upcoming = batchesOf(state.step);
+    let stopEarly = false;
+    while (state.step < total && !stopEarly) {
+      optimizer.lr = options.learningRate * rate(state.step);
+      const batches = await upcoming;
+      const random = randomState();
+      const results = step.run(batches);
+      // Made while the device works on this one.
+      upcoming = state.step + 1 < total ? batchesOf(state.step + 1) : Promise.resolve([]);
+      const { losses, gradNorm, skipped, scale } = await results();
+      const loss = Object.values(losses).reduce((a, b) => a + b, 0);
+      if (!Number.isFinite(loss) || (skipped && !scaler))
+        throw new Error(await explainFailure(step, batches, random, state.step + 1, loss, optimizer.lr, output));
+
+      state = { ...state, step: state.step + 1, seconds: clock.seconds() };
+      const record: StepRecord = {
+        step: state.step,
+        loss,
+        ...(Object.keys(losses).length > 1 ? { losses } : {}),
+        lr: optimizer.lr,
+        gradNorm,
+        ...(skipped ? { skipped: 1 } : {}),
+        ...(scale === undefined ? {} : { scale }),
+        tokens: batches.reduce((sum, { tokens }) => sum + tokens, 0),
+        seconds: state.seconds,
+        time: clock.time(),
+      };
+      log.append(record);
+      for (const { onStep } of callbacks) await onStep?.(record);
+
+      if (evaluate && (isDue(evaluateEvery) || state.step === total)) {
+        await optimizer.withAverages(async () => {
+          const evaluation = await evaluate();
+          const better = isBetter(evaluation, judge, state.best?.value);
+          if (better) await saveModel(join(output, 'best'));
+          state = {
+            ...state,
+            ...(better ? { best: { step: state.step, value: evaluation[judge.name]! } } : {}),
+            sinceBest: better ? 0 : state.sinceBest + 1,
+            seconds: clock.seconds(),
+          };
+          const record = { step: state.step, evaluation, seconds: state.seconds, time: clock.time() };
+          log.append(record);
+          for (const { onEvaluation } of callbacks) await onEvaluation?.(record);
+        });
+        stopEarly = patience > 0 && state.sinceBest >= patience;
+        if (state.step < total) await report();
+      }
+      if (watch.requested || (isDue(saveEvery) && state.step < total)) {
+        log.sync();
+        const folder = await saveTraining(output, state, optimizer, saveModel, scaler);
+        for (const { onSave } of callbacks) await onSave?.(folder);
+        if (watch.requested) throw new Interrupted(stopped(run, state.step, total, folder));
+      }
+    }
+  } finally {
+    watch.dispose();
+    for (const { onEnd } of callbacks) await onEnd?.();
+    log.close();
+  }
+  await optimizer.withAverages(() => saveModel(output));
+  await report();
+  await writeState(output, state);
+  await removeCheckpoints(output);
+  return { steps: log.steps, evaluations: log.evaluations, best: state.best };
+}
+
+/** Options that decide what a run computes; how often it saves is its own affair. */
+function runIdentity({ saveEvery: _, ...options }: ReturnType<typeof trainerOptions>): Record<string, unknown> {
+  return options;
+}
+
+function describe(model: PreTrainedModel<ModelConfig>): string {
+  return `${model.constructor.name} ${model.configText()}`;
+}
+
+function isBetter(evaluation: Evaluation, { name, mode }: NonNullable<TrainingRun['best']>, best?: number): boolean {
+  const value = evaluation[name];
+  if (value === undefined)
+    throw new Error(
+      `train: the evaluation has no "${name}" to tell the best model by, only ${Object.keys(evaluation).join(', ')}`,
+    );
+  if (Number.isNaN(value)) return false;
+  return best === undefined || (mode === 'min' ? value < best : value > best);
+}
+
+const stopped = (
+  { resumeCommand = 'the same command and --resume' }: TrainingRun,
+  step: number,
+  total: number,
+  folder: string,
+): string => `stopped at step ${step} of ${total}, saved in ${folder}; go on with: ${resumeCommand}`;
+
+/** The weights are still those before the step, since it was skipped: it is taken again op by op, with the same random numbers, to find what failed first. */
+async function explainFailure(
+  step: TrainingStep,
+  batches: readonly HostBatch[],
+  random: ReturnType<typeof randomState>,
+  number: number,
+  loss: number,
+  lr: number,
+  output: string,
+): Promise<string> {
+  const found = await detectAnomaly(() => {
+    setRandomState(random);
+    step.replay(batches);
+  });
+  const what = Number.isFinite(loss) ? 'a gradient became infinite or NaN' : `the loss became ${loss}`;
+  const first = found
+    ? `; first in ${found.op} [${found.shape.join(', ')}] (${found.where}): ${found.count} elements are not finite`
+    : '';
+  const checkpoint = await latestCheckpoint(output);
+  const rest = checkpoint ? `; ${checkpoint} is from before` : '';
+  return `step ${number}: ${what}${first}; lower the learning rate (now ${lr}), warm up longer or clip the gradients${rest}`;
+}
+
+/** Seconds of training, and times that never go back, although the computer's clock may be set back between a stop and its resumption. */
+class Clock {
+  private readonly origin: number;
+  private last: number;
+
+  constructor(seconds: number, last = 0) {
+    this.origin = performance.now() / 1000 - seconds;
+    this.last = last;
+  }
+
+  seconds(): number {
+    return Number((performance.now() / 1000 - this.origin).toFixed(3));
+  }
+
+  time(): number {
+    this.last = Math.max(this.last, Date.now());
+    return this.last;
+  }
+}
