@@ -91,13 +91,21 @@ function textsOf(
   options: TextColumns,
 ): Pick<Example, 'text' | 'textPair'> {
   const { textColumn = 'text', textPairColumn } = options;
-  const read = (column: string, option: string): string => {
-    const value = cell(cells, column, option, where);
-    if (typeof value !== 'string') throw new Error(`${where}: "${column}" is ${JSON.stringify(value)}, not a string`);
-    return value;
-  };
-  const text = read(textColumn, 'textColumn');
-  return textPairColumn === undefined ? { text } : { text, textPair: read(textPairColumn, 'textPairColumn') };
+  const text = stringCell(cells, textColumn, 'textColumn', where);
+  if (textPairColumn === undefined) return { text };
+  return { text, textPair: stringCell(cells, textPairColumn, 'textPairColumn', where) };
+}
+
+/** The text in a column of a row; `option` names the column in errors, `where` file and line. */
+export function stringCell(
+  cells: Readonly<Record<string, unknown>>,
+  column: string,
+  option: string,
+  where: string,
+): string {
+  const value = cell(cells, column, option, where);
+  if (typeof value !== 'string') throw new Error(`${where}: "${column}" is ${JSON.stringify(value)}, not a string`);
+  return value;
 }
 
 function cell(cells: Readonly<Record<string, unknown>>, column: string, option: string, where: string): unknown {

@@ -3,10 +3,11 @@ import { Readable, pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import type { InfoRecord } from 'csv-parse';
 import { utf8Blocks } from './utf8-blocks.ts';
+import type { TextFileOptions } from './utf8-blocks.ts';
 
 export type TableFormat = 'jsonl' | 'csv' | 'tsv';
 
-export interface TableFormatOptions {
+export interface TableFormatOptions extends TextFileOptions {
   /** By default from the file's ending: .jsonl, .ndjson, .csv, .tsv. */
   readonly format?: TableFormat;
   /** Names of the columns of a CSV or TSV file that has no header line. */
@@ -24,7 +25,9 @@ export interface TableRow {
 /** The rows of a JSONL, CSV or TSV file one by one; blank lines are passed over. Errors name file and line. */
 export function tableRows(path: string, options: TableFormatOptions = {}): AsyncGenerator<TableRow> {
   const { format = formatOf(path), columns, quote = format === 'csv' ? '"' : null } = options;
-  return format === 'jsonl' ? jsonRows(path) : separatedRows(path, format === 'csv' ? ',' : '\t', quote, columns);
+  return format === 'jsonl'
+    ? jsonRows(path, options)
+    : separatedRows(path, format === 'csv' ? ',' : '\t', quote, columns, options);
 }
 
 function formatOf(path: string): TableFormat {
@@ -33,8 +36,8 @@ function formatOf(path: string): TableFormat {
   return format as TableFormat;
 }
 
-async function* jsonRows(path: string): AsyncGenerator<TableRow> {
-  for await (const block of utf8Blocks(path)) {
+async function* jsonRows(path: string, options: TextFileOptions): AsyncGenerator<TableRow> {
+  for await (const block of utf8Blocks(path, options)) {
     let line = block.line;
     for (const text of block.text.split('\n')) {
       if (text.trim() !== '') yield { line, cells: parseObject(text, `${path}:${line}`) };
@@ -62,6 +65,7 @@ async function* separatedRows(
   delimiter: string,
   quote: string | null,
   columns: readonly string[] | undefined,
+  options: TextFileOptions,
 ): AsyncGenerator<TableRow> {
   let names = columns;
   // Counted while the text is parsed, so that an error knows its row. (The parser's own counter takes a CR LF inside quotes for two.)
@@ -80,7 +84,7 @@ async function* separatedRows(
     },
   });
   const text = async function* () {
-    for await (const block of utf8Blocks(path)) yield block.text;
+    for await (const block of utf8Blocks(path, options)) yield block.text;
   };
   // The loop below gets every error: pipeline hands those of the file on to the parser.
   pipeline(Readable.from(text()), parser, () => undefined);

@@ -1,0 +1,45 @@
+import { utf8Blocks } from '../utf8-blocks.ts';
+import type { ReadOptions, TextDocument } from './document.ts';
+
+/** A text that is read as a whole is held in memory several times over. */
+const LARGEST_WHOLE = 1 << 28;
+
+/** The documents of a plain text file; see DocumentUnit. Errors name file and line. */
+export async function* textFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
+  const { documents = 'file' } = options;
+  if (documents === 'file') {
+    yield { text: await wholeText(path, options), source: path };
+    return;
+  }
+  const separate = documents === 'paragraph';
+  let held: string[] = [];
+  let start = 1;
+  for await (const block of utf8Blocks(path, options)) {
+    const lines = block.text.split('\n');
+    // What follows the last line end is no line.
+    if (lines.at(-1) === '') lines.pop();
+    for (const [i, raw] of lines.entries()) {
+      const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
+      const blank = line.trim() === '';
+      if (!blank && held.length === 0) start = block.line + i;
+      if (!blank) held.push(line);
+      if (held.length > 0 && (blank || !separate)) {
+        yield { text: held.join('\n'), source: `${path}:${start}` };
+        held = [];
+      }
+    }
+  }
+  if (held.length > 0) yield { text: held.join('\n'), source: `${path}:${start}` };
+}
+
+async function wholeText(path: string, options: ReadOptions): Promise<string> {
+  const parts: string[] = [];
+  let size = 0;
+  for await (const { text } of utf8Blocks(path, options)) {
+    parts.push(text);
+    size += text.length;
+    if (size > LARGEST_WHOLE)
+      throw new Error(`${path}: too large for one document (over 256 MB); read its lines or paragraphs as documents`);
+  }
+  return parts.join('');
+}
