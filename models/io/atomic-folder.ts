@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { writeError } from './atomic.ts';
 
@@ -11,9 +11,14 @@ let counter = 0;
 /**
  * Writes a folder whole or not at all: `fill` writes into a temporary folder beside it, which then takes its name, over an older one. If
  * `fill` fails, or the process ends by `process.exit`, the temporary folder is removed and what was at `path` stays; errors name files as they
- * would have been in `path`.
+ * would have been in `path`. An older folder is replaced only where it is empty or holds the file `mark`, by which it is known to be of the same kind.
  */
-export async function writeFolderAtomic<T>(path: string, fill: (temporary: string) => Promise<T>): Promise<T> {
+export async function writeFolderAtomic<T>(
+  path: string,
+  mark: string,
+  fill: (temporary: string) => Promise<T>,
+): Promise<T> {
+  await checkReplaceable(path, mark);
   const parent = dirname(resolve(path));
   const temporary = join(parent, `.${basename(resolve(path))}.${process.pid}-${counter++}.tmp`);
   track(temporary);
@@ -30,6 +35,17 @@ export async function writeFolderAtomic<T>(path: string, fill: (temporary: strin
   } finally {
     pending.delete(temporary);
   }
+}
+
+async function checkReplaceable(path: string, mark: string): Promise<void> {
+  const names = await readdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [] as string[];
+    throw writeError(path, error);
+  });
+  if (names.length > 0 && !names.includes(mark))
+    throw new Error(
+      `cannot write ${path}: the folder holds other things (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}) and no ${mark}; choose a new folder (nothing was replaced)`,
+    );
 }
 
 /** No system replaces a folder that is not empty in one step: the old one steps aside, and comes back if the new one cannot take its place. */

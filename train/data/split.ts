@@ -20,7 +20,8 @@ export interface SplitOptions {
 /** Indices of the examples of each split, ascending. */
 export type Split = { readonly [name in keyof SplitFractions]: number[] };
 
-const NAMES = ['train', 'validation', 'test'] as const;
+export const splitNames = ['train', 'validation', 'test'] as const;
+export type SplitName = (typeof splitNames)[number];
 
 /**
  * Splits examples at random so that each class has the same share of every split, within one group. Equal seeds give equal splits.
@@ -28,7 +29,7 @@ const NAMES = ['train', 'validation', 'test'] as const;
  */
 export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions): Split {
   const { fractions = { train: 0.8, validation: 0.1, test: 0.1 }, seed, groups } = options;
-  checkFractions(fractions);
+  checkFractions('stratifiedSplit', fractions);
   if (groups && groups.length !== labels.length) {
     throw new Error(`stratifiedSplit: ${labels.length} labels but ${groups.length} groups; give one group an example`);
   }
@@ -41,15 +42,15 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
   const split: Split = { train: [], validation: [], test: [] };
   for (const [, list] of [...classes].sort(([a], [b]) => a - b)) {
     const size = list.reduce((total, group) => total + group.length, 0);
-    const missing = NAMES.map((name) => fractions[name] * size);
+    const missing = splitNames.map((name) => fractions[name] * size);
     for (const group of random.shuffle(list)) {
       // Always to the split that lacks most: no class ends more than one group from its share.
       const target = missing.indexOf(Math.max(...missing));
-      split[NAMES[target]!].push(...group);
+      split[splitNames[target]!].push(...group);
       missing[target]! -= group.length;
     }
   }
-  for (const name of NAMES) {
+  for (const name of splitNames) {
     if (fractions[name] > 0 && split[name].length === 0) {
       throw new Error(
         `stratifiedSplit: ${labels.length} examples leave the ${name} split empty; add examples or set its share to 0`,
@@ -60,12 +61,40 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
   return split;
 }
 
-function checkFractions(fractions: SplitFractions): void {
-  const values = NAMES.map((name) => fractions[name]);
+/**
+ * The split that a group of documents belongs to, from its key alone (a hash of its first text): a pure function, so that documents are split as they stream past, and a document
+ * stays where it is when others join the corpus. The shares are met in the mean.
+ */
+export function hashedSplit(key: number, fractions: SplitFractions, seed: number): SplitName {
+  const u = new Random(seed, key).uniform();
+  if (u < fractions.train) return 'train';
+  // Rounding must not send anything to a split with a share of 0.
+  return u < fractions.train + fractions.validation || fractions.test === 0 ? 'validation' : 'test';
+}
+
+/**
+ * A text cut by position into the shares of the splits, in their order, as nanoGPT splits its one document: each boundary at floor(share * length) UTF-16 units, or one before, where that would cut a
+ * character in two.
+ */
+export function positionSplit(text: string, { train, validation, test }: SplitFractions): Record<SplitName, string> {
+  const first = boundary(text, train);
+  const second = test === 0 ? text.length : Math.max(first, boundary(text, train + validation));
+  return { train: text.slice(0, first), validation: text.slice(first, second), test: text.slice(second) };
+}
+
+function boundary(text: string, share: number): number {
+  const at = Math.floor(text.length * share);
+  const unit = text.charCodeAt(at);
+  return at > 0 && unit >= 0xdc00 && unit <= 0xdfff ? at - 1 : at;
+}
+
+/** Throws unless the shares are 0 or more and sum to 1. */
+export function checkFractions(where: string, fractions: SplitFractions): void {
+  const values = splitNames.map((name) => fractions[name]);
   const sum = values.reduce((a, b) => a + b);
   if (!values.every((value) => value >= 0) || !(Math.abs(sum - 1) < 1e-9)) {
-    const shown = NAMES.map((name) => `${name} ${fractions[name]}`).join(', ');
-    throw new Error(`stratifiedSplit: the shares must be 0 or more and sum to 1, got ${shown}`);
+    const shown = splitNames.map((name) => `${name} ${fractions[name]}`).join(', ');
+    throw new Error(`${where}: the shares must be 0 or more and sum to 1, got ${shown}`);
   }
 }
 

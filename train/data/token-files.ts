@@ -21,14 +21,14 @@ export type ExpectedTokens = Partial<TokenWriterOptions>;
 
 /**
  * Writes tokenised documents as a folder, whole or not at all, in bounded memory; an older corpus there is replaced. Errors, one line: an id outside of the vocabulary, no
- * documents, whatever keeps a file from being written (a full disk, permissions).
+ * documents, a folder that holds other things, whatever keeps a file from being written (a full disk, permissions).
  */
 export function writeTokenCorpus(
   folder: string,
   documents: AsyncIterable<ArrayLike<number>> | Iterable<ArrayLike<number>>,
   options: TokenWriterOptions,
 ): Promise<TokenMeta> {
-  return writeFolderAtomic(folder, async (temporary) => {
+  return writeFolderAtomic(folder, 'meta.json', async (temporary) => {
     const writer = await TokenWriter.create(temporary, options);
     try {
       for await (const document of documents) await writer.add(document);

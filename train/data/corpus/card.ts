@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { z } from 'zod';
+import { readJsonFile } from '../../../models/io/json-file.ts';
+
+const splitSchema = z.object({
+  documents: z.int(),
+  characters: z.int(),
+  tokens: z.int(),
+  sha256: z.string(),
+  lengths: z.object({ bins: z.array(z.int()), total: z.int(), longest: z.int() }),
+});
+
+/** card.json of a prepared corpus: everything that was done to make it, as numbers. */
+const cardSchema = z.object({
+  format: z.literal('tapeform-corpus'),
+  version: z.literal(1),
+  /** Hash of the inputs, the tokenizer and the options: an equal one needs no new preparation. */
+  key: z.string(),
+  inputs: z.array(z.object({ name: z.string(), size: z.number() })),
+  options: z.record(z.string(), z.unknown()),
+  tokenizer: z.object({ vocabSize: z.int(), sha256: z.string() }),
+  documentsRead: z.int(),
+  splits: z.object({ train: splitSchema, validation: splitSchema.optional(), test: splitSchema.optional() }),
+});
+
+export type CorpusCard = z.infer<typeof cardSchema>;
+
+/** Reads card.json of a prepared corpus. Errors, one line: it is missing or damaged. */
+export async function readCard(folder: string): Promise<CorpusCard> {
+  const path = join(folder, 'card.json');
+  const parsed = cardSchema.safeParse(await readJsonFile(path));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new Error(
+    `${path} is no prepared corpus's (${issue?.path.join('.') || 'keys'}: ${issue?.message ?? 'damaged'}); remove the folder to prepare it again`,
+  );
+}
