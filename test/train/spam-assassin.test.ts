@@ -1,7 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { duplicateGroups, normalizedWords } from '../../train/data/duplicates.ts';
-import { emailBody, htmlText } from '../../train/data/email-body.ts';
+import { emailBody } from '../../train/data/email-body.ts';
+import { htmlText } from '../../train/data/html-text.ts';
 import { withoutListFooters } from '../../train/data/list-footers.ts';
 import { loadSpamAssassin } from '../../train/data/spam-assassin.ts';
 

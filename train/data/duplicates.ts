@@ -1,3 +1,5 @@
+import { hashText, mix } from './text-hash.ts';
+
 /** Words to a shingle, and signature layout: BANDS x ROWS hashes. */
 const SHINGLE = 3;
 const ROWS = 4;
@@ -66,9 +68,9 @@ export function normalizedWords(text: string): string[] {
 
 function shinglesOf(text: string): Set<number> {
   const words = normalizedWords(text);
-  if (words.length <= SHINGLE) return new Set([hash(words.join(' '))]);
+  if (words.length <= SHINGLE) return new Set([hashText(words.join(' '))]);
   const set = new Set<number>();
-  for (let i = 0; i + SHINGLE <= words.length; i++) set.add(hash(words.slice(i, i + SHINGLE).join(' ')));
+  for (let i = 0; i + SHINGLE <= words.length; i++) set.add(hashText(words.slice(i, i + SHINGLE).join(' ')));
   return set;
 }
 
@@ -88,18 +90,4 @@ function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number {
   let shared = 0;
   for (const shingle of small) if (large.has(shingle)) shared++;
   return shared / (a.size + b.size - shared);
-}
-
-/** FNV-1a over UTF-16 code units, mixed. */
-function hash(text: string): number {
-  let value = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193);
-  return mix(value);
-}
-
-/** Finaliser of MurmurHash3: a bijection of u32 whose every input bit reaches every output bit. */
-function mix(value: number): number {
-  value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
-  value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
-  return (value ^ (value >>> 16)) >>> 0;
 }

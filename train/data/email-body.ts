@@ -1,5 +1,5 @@
-import { parseHTML } from 'linkedom';
 import PostalMime from 'postal-mime';
+import { htmlText } from './html-text.ts';
 import { withoutListFooters } from './list-footers.ts';
 
 /**
@@ -15,33 +15,6 @@ export async function emailBody(message: string): Promise<string> {
   // A plain part much shorter than the HTML one is a stub ("This is an HTML message!").
   return (plain.length * 2 < html.length ? html : plain) || readable(rawBody(source));
 }
-
-/** Text of an HTML document: no scripts, styles, comments or attributes; block elements and breaks become line ends. */
-export function htmlText(html: string): string {
-  // Comments that never end would swallow the rest, as they did in no mail reader.
-  const source = html.replace(/<!--[\s\S]*?-->/g, '').replace(/<!--[^>]*>/g, '');
-  // Without a document around it the parser keeps only the first element.
-  const { document } = parseHTML(`<!doctype html><html><body>${source}</body></html>`);
-  const parts: string[] = [];
-  const walk = (node: Node): void => {
-    if (node.nodeType === 3) parts.push(node.textContent ?? '');
-    const name = node.nodeName.toLowerCase();
-    if (node.nodeType !== 1 || SILENT.has(name)) return;
-    const edge = INLINE.has(name) ? '' : '\n';
-    parts.push(edge);
-    for (const child of node.childNodes) walk(child);
-    parts.push(edge);
-  };
-  walk(document.documentElement);
-  return parts.join('');
-}
-
-const SILENT = new Set(['script', 'style', 'title', 'noscript', 'template', 'object', 'select']);
-const INLINE = new Set(
-  'a abbr acronym b basefont bdo big blink cite code del em font i ins kbd label mark nobr q s samp small span strike strong sub sup tt u var wbr'.split(
-    ' ',
-  ),
-);
 
 /** Whitespace folded to single spaces; HTML that was sent as plain text stripped; '' where no letter or digit is left. */
 function readable(text: string): string {

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { createReadStream } from 'node:fs';
+import { decodeWindows1252 } from './windows-1252.ts';
 
 /** Whole lines of a file, with their line ends. */
 export interface TextBlock {
@@ -36,7 +37,7 @@ export async function* utf8Blocks(path: string, options: TextFileOptions = {}): 
       const mend = options.encoding ? ', or read it with the encoding "replace" or "latin1"' : '';
       throw new Error(`${path}:${line + linesBeforeBadByte(bytes)}: not UTF-8; convert the file first (iconv)${mend}`);
     }
-    const text = encoding === 'latin1' ? windows1252(bytes) : bytes.toString('utf8');
+    const text = encoding === 'latin1' ? decodeWindows1252(bytes) : bytes.toString('utf8');
     const block = { text: line === 1 ? text.replace(/^\uFEFF/, '') : text, line };
     line += count(bytes);
     return block;
@@ -65,15 +66,6 @@ export async function* utf8Blocks(path: string, options: TextFileOptions = {}): 
   }
   const last = Buffer.concat(rest);
   if (last.length > 0) yield decode(last);
-}
-
-/** Windows-1252 where ISO 8859-1 has controls (0x80 to 0x9f); five places are free in both. */
-const WINDOWS_1252 =
-  '\u20ac\x81\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\x8d\u017d\x8f\x90\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\x9d\u017e\u0178';
-
-/** What the web means by latin1. (Some versions of Node take its own decoder of that name for plain ISO 8859-1.) */
-function windows1252(bytes: Buffer): string {
-  return bytes.toString('latin1').replace(/[\x80-\x9f]/g, (char) => WINDOWS_1252[char.charCodeAt(0) - 0x80]!);
 }
 
 function count(bytes: Buffer): number {

@@ -1,0 +1,67 @@
+import { isUtf8 } from 'node:buffer';
+import { htmlText } from '../html-text.ts';
+import { windows1252Byte } from '../windows-1252.ts';
+
+const TAG = /<(!doctype|html|head|body|table|div|span|font|p|br|a|ul|ol|li|h[1-6]|img|script|style)\b[^<>]*>/i;
+
+/** HTML to the text that a reader sees; what has no HTML tag stays as it is. */
+export function withoutHtml(text: string): string {
+  return TAG.test(text) ? htmlText(text) : text;
+}
+
+/** Two to four characters that are the bytes of one UTF-8 character, read as Windows-1252: "Ã©" for "é". */
+const MOJIBAKE =
+  /[\u00c2-\u00df][\u0080-\u00bf\u0152-\u2122]|[\u00e0-\u00ef][\u0080-\u00bf\u0152-\u2122]{2}|[\u00f0-\u00f4][\u0080-\u00bf\u0152-\u2122]{3}/g;
+
+/** UTF-8 that was read as Windows-1252, read as UTF-8. */
+export function withoutMojibake(text: string): string {
+  return text.replace(MOJIBAKE, (run) => {
+    const bytes = Array.from(run, windows1252Byte);
+    if (bytes.includes(undefined)) return run;
+    const buffer = Buffer.from(bytes as number[]);
+    return isUtf8(buffer) ? buffer.toString('utf8') : run;
+  });
+}
+
+/** Characters that show nothing: controls, marks of direction, zero widths (joiners have a meaning and stay), halves of characters, U+FFFD. Line ends become "\n". */
+export function withoutControls(text: string): string {
+  return text
+    .replace(/\r\n?|[\f\v\u0085\u2028\u2029]/g, '\n')
+    .replace(/(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\ufffd]/gu, '');
+}
+
+/** Unicode's canonical composition: "é" as one character, however it was written. */
+export function composed(text: string): string {
+  return text.normalize('NFC');
+}
+
+/** Lines that a page has beside its text. */
+const NAVIGATION = [
+  /^(?:©|\(c\)|copyright\b).{0,120}$/i,
+  /^.{0,80}\ball rights reserved\b.{0,40}$/i,
+  /^(?:skip to|jump to|back to) (?:main |the )?(?:content|navigation|top|search)\.?$/i,
+  /^(?:home|about|about us|contact|contact us|log ?in|log ?out|sign ?in|sign ?up|register|search|menu|next|previous|site ?map|privacy policy|terms of (?:use|service)|cookie policy|subscribe|share|print|read more)(?:\s*[|\u00b7\u2022>\u00bb/\u2013-]\s*[\w ]{1,24})*\.?$/i,
+  /^.{0,80}\b(?:accept|use|uses) (?:all )?cookies\b.{0,80}$/i,
+  /^.{0,80}\b(?:enable|requires?) javascript\b.{0,80}$/i,
+];
+
+/** Lines that many documents have, and lines of navigation, copyright and consent, are left out of texts of several lines. */
+export function withoutBoilerplate(text: string, isRepeated: (line: string) => boolean): string {
+  if (!text.trim().includes('\n')) return text;
+  return text
+    .split('\n')
+    .filter((line) => {
+      const trimmed = line.trim();
+      return trimmed === '' || !(NAVIGATION.some((pattern) => pattern.test(trimmed)) || isRepeated(trimmed));
+    })
+    .join('\n');
+}
+
+/** One space between words, no space at the ends of lines, at most one blank line, none at the ends of the text. */
+export function withPlainSpace(text: string): string {
+  return text
+    .replace(/[\p{Zs}\t]+/gu, ' ')
+    .replace(/ ?\n ?/g, '\n')
+    .replace(/\n{3,}/g, '\n\n')
+    .trim();
+}

@@ -1,0 +1,43 @@
+/** Scripts written without spaces between words. */
+const UNSPACED =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/gu;
+
+/** What the rules ask of a text, each computed once and only when asked for. */
+export class TextFacts {
+  readonly text: string;
+  private knownLines?: readonly string[];
+  private knownWords?: readonly string[];
+  private knownUnspaced?: number;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** Lines that are not blank, trimmed. */
+  get lines(): readonly string[] {
+    return (this.knownLines ??= this.text
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== ''));
+  }
+
+  /** Runs between white space. */
+  get words(): readonly string[] {
+    return (this.knownWords ??= this.text.match(/\S+/g) ?? []);
+  }
+
+  /** Letters of scripts written without spaces. */
+  get unspacedLetters(): number {
+    return (this.knownUnspaced ??= this.text.match(UNSPACED)?.length ?? 0);
+  }
+
+  /** Whether words are what stands between spaces: rules about words mean nothing elsewhere. */
+  get hasSpacedWords(): boolean {
+    return this.unspacedLetters * 5 < this.text.length;
+  }
+
+  /** Words, with each letter of a script without spaces as one. */
+  get wordCount(): number {
+    return this.words.length + this.unspacedLetters;
+  }
+}
