@@ -5,6 +5,8 @@ import { camelCase, snakeCase } from './names.ts';
 
 /** What every model's config has. Keys are those of config.json in camelCase, but for the labels, which it lists as id2label. */
 export interface ModelConfig {
+  /** The family, as config.json names it. */
+  readonly modelType: string;
   /** Names of the classes, in their order. */
   readonly labels: readonly string[];
   readonly numLabels: number;
@@ -43,7 +45,7 @@ export interface ConfigRules<V> {
   readonly check: (values: V) => string | undefined;
   /** The same for config.json as it is: keys that ask for what the model cannot do. */
   readonly checkJson?: (json: JsonObject) => string | undefined;
-  /** Settings that are real numbers. */
+  /** Settings that are real numbers, those inside of other settings too. */
   readonly floats: readonly string[];
 }
 
@@ -66,7 +68,7 @@ export function defineConfig<S extends z.ZodRawShape>(
     const values = parsed.data!;
     const wrong = check(values);
     if (wrong) throw new Error(`${where}: ${wrong}`);
-    return Object.freeze({ ...values, ...settleLabels(labels.data!, where), extra }) as Config;
+    return Object.freeze({ ...values, ...settleLabels(labels.data!, where), modelType, extra }) as Config;
   };
 
   return {
@@ -115,7 +117,7 @@ export function defineConfig<S extends z.ZodRawShape>(
       return Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)));
     },
     toText(json) {
-      const whole = new RegExp(`^(  "(?:${floats.map(snakeCase).join('|')})": -?\\d+)(,?)$`, 'gm');
+      const whole = new RegExp(`^( +"(?:${floats.map(snakeCase).join('|')})": -?\\d+)(,?)$`, 'gm');
       return `${JSON.stringify(json, null, 2).replace(whole, '$1.0$2')}\n`;
     },
   };
@@ -125,7 +127,8 @@ function describe(issue: z.core.$ZodIssue, settings: JsonObject, spell: (key: st
   if (issue.code === 'unrecognized_keys') return `there is no setting ${issue.keys.join(', ')}`;
   const key = String(issue.path[0]);
   const value = JSON.stringify(settings[key]) ?? 'missing';
-  return `${[spell(key), ...issue.path.slice(1)].join('.')} is ${value.length > 60 ? `${value.slice(0, 60)}...` : value}: ${issue.message}`;
+  const path = issue.path.map((part) => (typeof part === 'string' ? spell(part) : String(part)));
+  return `${path.join('.')} is ${value.length > 60 ? `${value.slice(0, 60)}...` : value}: ${issue.message}`;
 }
 
 /** Overrides over what the file says; its names of labels give way to another number of them. */

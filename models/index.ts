@@ -1,4 +1,5 @@
 export * from './bert/index.ts';
+export type { CausalLMInputs } from './causal-lm.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
 export * from './gpt2/index.ts';
@@ -8,6 +9,7 @@ export type { TokenInputs } from './inputs.ts';
 export { Checkpoint, SafetensorsFile, writeCheckpoint, writeSafetensors } from './io/safetensors.ts';
 export { resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
+export * from './llama/index.ts';
 export { Module } from './module.ts';
 export type { ForwardHook } from './module.ts';
 export * from './nn/index.ts';

@@ -60,6 +60,11 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     config: C | I,
   ): M {
     const whole = isWholeConfig<C>(config) ? config : this.configFormat.create(config as I);
+    const { modelType } = this.configFormat;
+    if (whole.modelType !== modelType)
+      throw new Error(
+        `${this.name}: the config is one of "${whole.modelType}"; this class needs one of "${modelType}"`,
+      );
     return new this(whole);
   }
 

@@ -1,0 +1,49 @@
+"""What the parts that compare language models share: forward and backward once, a short training run, and writing both."""
+
+import json
+import os
+
+import torch
+from safetensors.torch import save_file
+
+
+def run_forward(model, inputs, labels, layers):
+    """Loss, and by prefix `output.` what forward returns (`layers`: outputs that are one tensor a layer) and `grad.` the gradients."""
+    output = model(**inputs, labels=labels, output_hidden_states=True, output_attentions=True)
+    output.loss.backward()
+    tensors = {"output.logits": output.logits}
+    for name in layers:
+        tensors.update({f"output.{name}.{index}": part for index, part in enumerate(output[name])})
+    tensors.update(
+        {f"grad.{name}": parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    )
+    return output.loss.item(), tensors
+
+
+def run_training(model, inputs, labels):
+    """Ten AdamW steps on one batch: losses before each step and after the last, and the norm of the last logits."""
+    parameters = [value for value in model.parameters() if value.requires_grad]
+    groups = [
+        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": 0.1},
+        {"params": [value for value in parameters if value.ndim == 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        loss = model(**inputs, labels=labels).loss
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    with torch.no_grad():
+        output = model(**inputs, labels=labels)
+    return {"losses": [*losses, output.loss.item()], "logitsNorm": output.logits.norm().item()}
+
+
+def write_case(folder, name, tensors, golden):
+    """NAME.safetensors and NAME.json, a line for each key."""
+    tensors = {key: tensor.detach().contiguous().clone() for key, tensor in tensors.items()}
+    save_file(tensors, os.path.join(folder, f"{name}.safetensors"), metadata={"format": "pt"})
+    rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items())
+    with open(os.path.join(folder, f"{name}.json"), "w", encoding="utf-8") as file:
+        file.write("{\n" + rows + "\n}\n")
