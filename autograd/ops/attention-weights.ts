@@ -5,11 +5,12 @@ import { requireFloat, show } from '../dtypes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, mul, sub } from './arithmetic.ts';
-import { cast, sum } from './broadcast.ts';
+import { cast, expand, sum } from './broadcast.ts';
 import { where } from './comparison.ts';
 import { matmul } from './matmul.ts';
 import { transpose } from './movement.ts';
 import { dropoutBy } from './random.ts';
+import { reshape, unsqueeze } from './reshape.ts';
 import { softmax } from './softmax.ts';
 
 /** Stands for -infinity in masks: a row that may attend to nothing then gives even weights instead of NaN, and f16 can hold it. */
@@ -28,6 +29,13 @@ export interface WeightOptions {
 }
 
 export const defaultScale = (q: Tensor): number => 1 / Math.sqrt(q.shape.at(-1)!);
+
+/** Keys or values (B, Hkv, T, D) -> (B, H, T, D), each head for the H / Hkv neighbouring query heads that share it (Ainslie et al. 2023). */
+export function repeatHeads(x: Tensor, heads: number): Tensor {
+  const [batch, own, tokens, width] = x.shape as [number, number, number, number];
+  if (own === heads) return x;
+  return reshape(expand(unsqueeze(x, 2), [batch, own, heads / own, tokens, width]), [batch, heads, tokens, width]);
+}
 
 /** The attention weights [..., Tq, Tk], each row a distribution, before dropout. */
 export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: WeightOptions = {}): Tensor {

@@ -5,7 +5,7 @@ import { nextDraw } from '../random.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { attentionWeights, defaultScale } from './attention-weights.ts';
+import { attentionWeights, defaultScale, repeatHeads } from './attention-weights.ts';
 import type { WeightOptions } from './attention-weights.ts';
 import { cast, expand } from './broadcast.ts';
 import { flashAttentionOp, packedAttentionOp, unpack } from './flash-attention.ts';
@@ -15,7 +15,7 @@ import { permute } from './movement.ts';
 import { checkProbability, dropout as drop } from './random.ts';
 import { reshape } from './reshape.ts';
 
-export { attentionWeights, maskValue } from './attention-weights.ts';
+export { attentionWeights, maskValue, repeatHeads } from './attention-weights.ts';
 
 export interface AttentionOptions extends WeightOptions {
   /** Probability of dropping an attention weight. */
@@ -29,18 +29,22 @@ const widest = 128;
 /**
  * softmax(q k^T * scale + mask) v over q [..., Tq, D], k and v [..., Tk, D] (Vaswani et al. 2017, eq. 1), with dropout on the weights. Fused where it can be, in memory linear
  * in Tq and Tk; else, where D is no multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a gradient, by products and a softmax.
- * A row that a mask hides altogether weighs all keys evenly, but under `causal` never the later ones.
+ * A row that a mask hides altogether weighs all keys evenly, but under `causal` never the later ones. Keys and values [B, Hkv, Tk, D] may have fewer heads than
+ * queries [B, H, Tq, D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
  */
 export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
-  check(q, k, v, options);
-  const batch = broadcastShapes('scaledDotProductAttention', ...[q, k, v].map(({ shape }) => shape.slice(0, -2)));
+  const group = check(q, k, v, options);
+  const batch = batchOf(q, k, v, group);
   const scores = [...batch, q.shape.at(-2)!, k.shape.at(-2)!];
-  if (!fuses([q, k, v], scores, options)) return composite(q, k, v, options);
-  const four = (x: Tensor, [rows, columns]: readonly number[]): Tensor => {
-    const full = expand(x, [...batch, rows!, columns!]);
+  if (!fuses([q, k, v], scores, options)) {
+    const heads = (x: Tensor): Tensor => (group === 1 ? x : repeatHeads(x, q.shape[1]!));
+    return composite(q, heads(k), heads(v), options);
+  }
+  const four = (x: Tensor, [rows, columns]: readonly number[], shared = 1): Tensor => {
+    const full = expand(x, [...batch.map((length, axis) => (axis === 1 ? length / shared : length)), rows!, columns!]);
     return x.ndim === 4 ? full : reshape(full, [batch[0] ?? 1, 1, rows!, columns!]);
   };
-  const inputs = [q, k, v].map((x) => four(x, x.shape.slice(-2)));
+  const inputs = [q, k, v].map((x) => four(x, x.shape.slice(-2), x === q ? 1 : group));
   const masks = options.mask ? [four(spread(options.mask, scores), scores.slice(-2))] : [];
   const [y] = apply(flashAttentionOp, [...inputs, ...masks], attrsOf(q, options));
   return reshape(permute(y!, [0, 2, 1, 3]), [...batch, ...q.shape.slice(-2)]); // (..., Tq, D)
@@ -88,7 +92,21 @@ function spread(mask: Tensor, scores: readonly number[]): Tensor {
   return sameShape(mask.shape, scores) ? mask : expand(mask, scores);
 }
 
-function check(q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: AttentionOptions): void {
+/** How many neighbouring query heads share a head of keys and values [B, Hkv, T, D]. One head for all is broadcast. */
+function groupOf(q: Tensor, k: Tensor, v: Tensor): number {
+  const [own, heads] = [k.shape[1]!, q.shape[1]!];
+  return q.ndim === 4 && own > 1 && v.shape[1] === own && heads % own === 0 ? heads / own : 1;
+}
+
+/** The axes before the last two of the scores. */
+function batchOf(q: Tensor, k: Tensor, v: Tensor, group: number): readonly number[] {
+  const lead = (x: Tensor): number[] => x.shape.slice(0, -2);
+  const whole = (x: Tensor): number[] => lead(x).map((length, axis) => (axis === 1 ? length * group : length));
+  return broadcastShapes('scaledDotProductAttention', lead(q), whole(k), whole(v));
+}
+
+/** Throws in one line for what does not go together; gives the size of a group of query heads. */
+function check(q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: AttentionOptions): number {
   requireFloat('scaledDotProductAttention', q);
   const fail = (what: string): never => {
     throw new ShapeError(`scaledDotProductAttention: ${what}`);
@@ -98,13 +116,11 @@ function check(q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: Attention
   if (v.ndim !== k.ndim || v.shape.at(-2) !== k.shape.at(-2))
     fail(`keys ${show(k.shape)} and values ${show(v.shape)} must be equally many`);
   checkProbability('scaledDotProductAttention', dropout);
-  if (!mask) return;
-  const scores = [
-    ...broadcastShapes('scaledDotProductAttention', q.shape.slice(0, -2), k.shape.slice(0, -2)),
-    q.shape.at(-2)!,
-    k.shape.at(-2)!,
-  ];
+  const group = groupOf(q, k, v);
+  if (!mask) return group;
+  const scores = [...batchOf(q, k, k, group), q.shape.at(-2)!, k.shape.at(-2)!];
   const missing = scores.length - mask.ndim;
   if (missing < 0 || mask.shape.some((length, axis) => length !== 1 && length !== scores[axis + missing]))
     fail(`the mask ${show(mask.shape)} must broadcast to the scores ${show(scores)}`);
+  return group;
 }

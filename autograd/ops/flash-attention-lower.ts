@@ -71,7 +71,8 @@ function prepare(lowering: Lowering, sources: Sources, { causal, scale, dropout 
   }
   const [q, k, v] = [sources.q, sources.k, sources.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
   const [batch, heads, queries, width] = q.shape as [number, number, number, number];
-  const sizes = { batch, heads, queries, keys: k.shape[2]!, width, dtype: floatOf(q) };
+  const group = heads / k.shape[1]!;
+  const sizes = { batch, heads, group, queries, keys: k.shape[2]!, width, dtype: floatOf(q) };
   const operands = { q: operandOf(q, split), k: operandOf(k, split), v: operandOf(v, split) };
   return { params: { ...sizes, ...operands, ...more }, tensors: [q, k, v, ...masks] };
 }
@@ -96,7 +97,7 @@ export function lowerForward(lowering: Lowering, sources: Sources, y: Tensor, st
   lowering.emit(forward({ ...params, y: operandOf(y, merged), walk }), [...tensors, y, stats]);
 }
 
-/** `outputs`: gradients of q, k, v [B, T, H, D], or the one of qkv. */
+/** `outputs`: gradients of q, k, v [B, T, H, D], those of k and v by query head, or the one of qkv. */
 export function lowerBackward(
   lowering: Lowering,
   sources: Sources,

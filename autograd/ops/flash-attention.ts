@@ -3,8 +3,9 @@ import { defineOp } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
-import { attentionGradients } from './attention-weights.ts';
+import { attentionGradients, repeatHeads } from './attention-weights.ts';
 import type { WeightDropout } from './attention-weights.ts';
+import { cast, sum } from './broadcast.ts';
 import { concat } from './concat.ts';
 import { lowerBackward, lowerForward } from './flash-attention-lower.ts';
 import { permute } from './movement.ts';
@@ -22,7 +23,7 @@ export interface FlashAttrs {
 const swapHeads = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
 
 /**
- * Inputs q [B, H, Tq, D], k, v [B, H, Tk, D] of any strides, (mask [B, H, Tq, Tk]); outputs y [B, Tq, H, D] (so that merging the heads is free) and
+ * Inputs q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, (mask [B, H, Tq, Tk]); outputs y [B, Tq, H, D] (so that merging the heads is free) and
  * stats f32 [B, H, Tq, 2], see the kernel. No gradient flows into the mask.
  */
 export const flashAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
@@ -39,16 +40,25 @@ export const flashAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   saves: { inputs: [0, 1, 2, 3], outputs: [0, 1] },
   vjp({ g, input, output, specs, attrs }) {
     const inputs = specs.map((_, i) => input(i));
-    const grads = apply(flashAttentionBackwardOp, [...inputs, output(0), output(1), g], attrs).map(swapHeads);
+    const grads = apply(flashAttentionBackwardOp, [...inputs, output(0), output(1), g], attrs).map((grad, i) =>
+      swapHeads(sumOfGroups(grad, specs[i]!.shape[1]!)),
+    );
     return specs.map((_, i) => grads[i] ?? null);
   },
 });
 
-/** Inputs q, k, v, (mask,) y, stats, g; outputs the gradients of q, k and v, [B, T, H, D]. */
+/** Gradients by query head [B, T, H, D] -> [B, T, heads, D], added up over the query heads that share one. */
+function sumOfGroups(grad: Tensor, heads: number): Tensor {
+  const [batch, tokens, all, width] = grad.shape as [number, number, number, number];
+  return all === heads ? grad : cast(sum(reshape(grad, [batch, tokens, heads, all / heads, width]), 3), grad.dtype);
+}
+
+/** Inputs q, k, v, (mask,) y, stats, g; outputs the gradients of q, k and v by query head, [B, T, H, D]. */
 const flashAttentionBackwardOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   name: 'flashAttentionBackward',
   infer: ([q, k]) => {
-    const of = ({ shape, dtype }: Spec): Spec => ({ shape: [shape[0]!, shape[2]!, shape[1]!, shape[3]!], dtype });
+    const heads = q!.shape[1]!;
+    const of = ({ shape, dtype }: Spec): Spec => ({ shape: [shape[0]!, shape[2]!, heads, shape[3]!], dtype });
     return [of(q!), of(k!), of(k!)];
   },
   lower(lowering, inputs, [dq, dk, dv], attrs) {
@@ -59,8 +69,9 @@ const flashAttentionBackwardOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   saves: { inputs: [0, 1, 2, 3, 4, 5, 6] },
   vjp: compositeVjp((inputs, { causal, scale, dropout }) => {
     const mask = inputs.length === 7 ? inputs[3] : undefined;
-    const g = swapHeads(inputs.at(-1)!);
-    return attentionGradients([inputs[0]!, inputs[1]!, inputs[2]!, g], { mask, causal, scale }, dropout).map(swapHeads);
+    const [q, g] = [inputs[0]!, swapHeads(inputs.at(-1)!)];
+    const [k, v] = [repeatHeads(inputs[1]!, q.shape[1]!), repeatHeads(inputs[2]!, q.shape[1]!)];
+    return attentionGradients([q, k, v, g], { mask, causal, scale }, dropout).map(swapHeads);
   }),
 });
 

@@ -1,6 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, read, u32, write } from '../kernel.ts';
-import { attentionUniforms, headBase, headsUniforms, inputBindings, scoreCount, vec4Of } from './params.ts';
+import { attentionUniforms, headBase, headsUniforms, inputBases, inputBindings, scoreCount, vec4Of } from './params.ts';
 import type { AttentionParams, HeadsOperand } from './params.ts';
 import { RowCode } from './rows.ts';
 import { ScoreCode } from './scores.ts';
@@ -24,7 +24,7 @@ export interface AttentionBackwardParams extends AttentionParams {
 /**
  * Gradients of queries, keys and values without the scores in memory and without atomics (Dao et al. 2022, algorithm 4): workgroups of one kind own keys and walk
  * along the queries for dK and dV, those of the other own queries and walk along the keys for dQ, in one dispatch. Both compute the weights again from the forward pass's
- * maximum and sum. Bindings q, k, v, (mask,) g, rows, then dq, dk, dv or the one that holds all three; rows is what `attentionDelta` writes.
+ * maximum and sum. Gradients of keys and values are those by query head: where a group of these shares a head, they are still to be added up. Bindings q, k, v, (mask,) g, rows, then dq, dk, dv or the one that holds all three; rows is what `attentionDelta` writes.
  */
 export function attentionBackward(params: AttentionBackwardParams): Dispatch {
   const { batch, heads, queries, keys, width, dtype, g, gradients, walk } = params;
@@ -71,7 +71,7 @@ ${store('dq', 'p.tq', 'p.scale')}
   });
 }
 
-const bases = ['q', 'k', 'v', 'g'].map(headBase).join('\n');
+const bases = (params: AttentionParams): string => `${inputBases(params)}\n${headBase('g')}`;
 
 /** The statistics of the block's or the token's queries, as top, logSum and delta: of this row, where rows are queries. */
 interface Statistics {
@@ -159,7 +159,7 @@ function keyRows(params: AttentionBackwardParams, code: RowCode): string {
       `${code.accumulate('dk', gradient, 'q', 0)}\n${code.accumulate('dv', weight, 'g', 1)}`,
   });
   return `${code.place('group', 'p.tk', false)}
-${bases}
+${bases(params)}
 ${code.loadRows('k', 'k', ' * p.scale')}
 ${code.loadRows('v', 'v')}
 ${code.zeroRows('dk')}
@@ -183,7 +183,7 @@ function queryRows(params: AttentionBackwardParams, code: RowCode): string {
     accumulate: (_, gradient) => code.accumulate('dq', gradient, 'k', 0),
   });
   return `${code.place('(group - p.split)', 'p.tq', params.causal)}
-${bases}
+${bases(params)}
 ${code.loadRows('q', 'q', ' * p.scale')}
 ${code.loadRows('g', 'g')}
 ${code.zeroRows('dq')}

@@ -71,7 +71,7 @@ function shared(params: DecodeParams): { bindings: Binding[]; params: Record<str
 const range = `let length = u32(clamp(lengths[p.lo + i32(b) * p.ls], 0, i32(p.tk)));
 let begin = part * p.span; let end = min(length, begin + p.span);`;
 
-const base = ['q', 'k', 'v'].map(headBase).join('\n');
+const base = ['q', 'k', 'v'].map((name) => headBase(name)).join('\n');
 
 /**
  * For devices whose subgroup is a CPU's vector unit: lanes are the query heads of a group, keys and values are read uniformly (a gather of rows costs fifty times as much, so that

@@ -1,6 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, write } from '../kernel.ts';
-import { attentionUniforms, headBase, headsUniforms, inputBindings, scoreCount, vec4Of } from './params.ts';
+import { attentionUniforms, headBase, headsUniforms, inputBases, inputBindings, scoreCount, vec4Of } from './params.ts';
 import type { AttentionParams, HeadsOperand } from './params.ts';
 import { RowCode } from './rows.ts';
 import { ScoreCode } from './scores.ts';
@@ -52,7 +52,8 @@ ${code.tokens(
     cost: { flops: 4 * scoreCount(params) * width, bytes },
     declarations: `${code.shared(1)}\n${ScoreCode.declarations(params)}`,
     body: `${code.place('group', 'p.tq', causal)}
-${['q', 'k', 'v', 'y'].map(headBase).join('\n')}
+${inputBases(params)}
+${headBase('y')}
 ${code.loadRows('q', 'q', ' * p.scale')}
 ${ScoreCode.prepare(params)}
 ${code.forRows((r) => `var m${r} = -3e38; var l${r} = 0.0;`)}

@@ -22,6 +22,8 @@ export interface MaskOperand {
 export interface AttentionParams {
   readonly batch: number;
   readonly heads: number;
+  /** Neighbouring query heads that share a head of keys and values; default 1. */
+  readonly group?: number;
   readonly queries: number;
   readonly keys: number;
   /** Size of a head, D: a multiple of 4. */
@@ -52,9 +54,14 @@ export function headsUniforms(name: string, { offset, batch, head, token }: Head
   };
 }
 
-/** WGSL: index of the first vec4 of a head, given `b` and `h`. */
-export function headBase(name: string): string {
-  return `let ${name}Base = p.${name}o + i32(b) * p.${name}b + i32(h) * p.${name}h;`;
+/** WGSL: index of the first vec4 of a head, given `b` and `h`; of the one that a `group` of heads shares. */
+export function headBase(name: string, group = 1): string {
+  return `let ${name}Base = p.${name}o + i32(b) * p.${name}b + i32(h${group === 1 ? '' : ` / ${group}u`}) * p.${name}h;`;
+}
+
+/** The same for queries, keys and values. */
+export function inputBases({ group }: AttentionParams): string {
+  return `${headBase('q')}\n${headBase('k', group)}\n${headBase('v', group)}`;
 }
 
 /** Parameters that all passes read. The words of the draw come last, in order. */

@@ -1,6 +1,6 @@
-import { attentionWeights, matmul, scaledDotProductAttention } from '../../autograd/index.ts';
+import { attentionWeights, matmul, repeatHeads, scaledDotProductAttention } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { mergeHeads, repeatHeads } from './heads.ts';
+import { mergeHeads } from './heads.ts';
 import type { Attended, PackedAttentionOptions } from './packed-attention.ts';
 
 /**
@@ -9,12 +9,11 @@ import type { Attended, PackedAttentionOptions } from './packed-attention.ts';
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAttentionOptions, 'heads'>): Attended {
   const { dropout, outputWeights = false, ...scoring } = options;
-  const heads = q.shape[1]!;
-  const [keys, values] = [repeatHeads(k, heads), repeatHeads(v, heads)]; // (B, H, Tk, D)
   if (outputWeights) {
+    const [keys, values] = [repeatHeads(k, q.shape[1]!), repeatHeads(v, q.shape[1]!)]; // (B, H, Tk, D)
     const weights = dropout.forward(attentionWeights(q, keys, scoring)); // (B, H, Tq, Tk)
     return { hidden: mergeHeads(matmul(weights, values)), weights };
   }
   const { p, training } = dropout;
-  return { hidden: mergeHeads(scaledDotProductAttention(q, keys, values, { ...scoring, dropout: p, training })) };
+  return { hidden: mergeHeads(scaledDotProductAttention(q, k, v, { ...scoring, dropout: p, training })) };
 }

@@ -1,4 +1,4 @@
-import { expand, permute, reshape, slice, unsqueeze } from '../../autograd/index.ts';
+import { permute, reshape, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 
 /** (B, T, H * D) -> (B, H, T, D). No copy. */
@@ -24,11 +24,4 @@ export function packedHeads(qkv: Tensor, heads: number): Tensor {
 export function mergeHeads(x: Tensor): Tensor {
   const [batch, heads, length, dim] = x.shape as [number, number, number, number];
   return reshape(permute(x, [0, 2, 1, 3]), [batch, length, heads * dim]);
-}
-
-/** (B, Hkv, T, D) -> (B, H, T, D), each head H / Hkv times in succession. */
-export function repeatHeads(x: Tensor, heads: number): Tensor {
-  const [batch, own, length, dim] = x.shape as [number, number, number, number];
-  if (own === heads) return x;
-  return reshape(expand(unsqueeze(x, 2), [batch, own, heads / own, length, dim]), [batch, heads, length, dim]);
 }

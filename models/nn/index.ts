@@ -12,7 +12,7 @@ export { Embedding } from './embedding.ts';
 export type { EmbeddingOptions } from './embedding.ts';
 export { FeedForward } from './feed-forward.ts';
 export type { FeedForwardOptions } from './feed-forward.ts';
-export { mergeHeads, repeatHeads, splitHeads, splitPacked } from './heads.ts';
+export { mergeHeads, splitHeads, splitPacked } from './heads.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';

@@ -31,6 +31,8 @@ interface Case {
   readonly mask?: 'bool' | 'f32';
   readonly dropout?: number;
   readonly dtype?: 'f16';
+  /** Both query heads share the first head of keys and values; the second is NaN. */
+  readonly group?: 2;
 }
 
 const cases: readonly Case[] = [
@@ -40,6 +42,7 @@ const cases: readonly Case[] = [
   { queries: 5, keys: 130, width: 32, mask: 'f32' },
   { queries: 9, keys: 40, width: 64, causal: true },
   { queries: 66, keys: 17, width: 100 },
+  { queries: 70, keys: 33, width: 64, causal: true, group: 2 },
   { queries: 3, keys: 21, width: 128, dropout: 0.5, mask: 'bool' },
   { queries: 20, keys: 20, width: 64, causal: true, dtype: 'f16' },
   { queries: 6, keys: 9, width: 8, dtype: 'f16', mask: 'bool' },
@@ -95,14 +98,16 @@ for (const [name, walkOf] of Object.entries(walks)) {
   for (const c of cases) {
     if (c.dtype === 'f16' && !target.f16) continue;
     test(`${name} ${JSON.stringify(c)}`, async () => {
-      const { queries, keys, width, causal = false, mask, dropout = 0, dtype = 'f32' } = c;
+      const { queries, keys, width, causal = false, mask, dropout = 0, dtype = 'f32', group = 1 } = c;
       const half = dtype === 'f16';
       const random = new Random(3);
       const normal = (tokens: number): Nd =>
         build([batch, heads, tokens, width], () =>
           half ? fromHalf(toHalf(random.normal())) : Math.fround(random.normal()),
         );
-      const inputs = [normal(queries), normal(keys), normal(keys)] as const;
+      const shared = (x: Nd): Nd => build(x.shape, ([b, h, t, d]) => get(x, [b!, Math.floor(h! / group), t!, d!]));
+      const unshared = (x: Nd): Nd => build(x.shape, (index) => (index[1]! * group < heads ? get(x, index) : NaN));
+      const inputs = [normal(queries), shared(normal(keys)), shared(normal(keys))] as const;
       const g = normal(queries);
       const masks = build([batch, 1, queries, keys], ([, , i, j]) =>
         mask === 'bool' ? Number(i !== 2 && (i! + 2 * j!) % 3 > 0) : Math.fround(random.normal()),
@@ -112,6 +117,7 @@ for (const [name, walkOf] of Object.entries(walks)) {
       const params: AttentionParams = {
         batch,
         heads,
+        group,
         queries,
         keys,
         width,
@@ -128,7 +134,12 @@ for (const [name, walkOf] of Object.entries(walks)) {
       const words = new Float32Array(
         mask === 'bool' ? Uint32Array.from(masks.data).buffer : Float32Array.from(masks.data),
       );
-      const stored = [qs.write(inputs[0]), ks.write(inputs[1]), ks.write(inputs[2]), ...(mask ? [words] : [])];
+      const stored = [
+        qs.write(inputs[0]),
+        ks.write(unshared(inputs[1])),
+        ks.write(unshared(inputs[2])),
+        ...(mask ? [words] : []),
+      ];
       const forward = attentionForward({ ...params, y: qs.operand, walk: walkOf('forward', width) });
       const [y, stats] = await runKernelOutputs(forward, stored, [qs.words, batch * heads * queries * 2]);
       const gs = qs.write(g);

@@ -16,6 +16,14 @@ function keep({ dropout = 0, training = true }: Options): (i: number) => number 
   return (i) => (training && dropout > 0 ? ((drawn[i] ??= uniform(i)) >= dropout ? 1 / (1 - dropout) : 0) : 1);
 }
 
+/** Keys or values of fewer heads than queries, each for the neighbouring query heads that share it. */
+const byQueryHead = (x: Nd, q: Nd): Nd => {
+  const [own, heads] = [x.shape[1]!, q.shape[1]!];
+  if (q.shape.length !== 4 || own === 1 || own === heads) return x;
+  const shape = [x.shape[0]!, heads, ...x.shape.slice(2)];
+  return build(shape, ([b, h, t, d]) => get(x, [b!, Math.floor(h! / (heads / own)), t!, d!]));
+};
+
 const isBool = (spec: InputSpec | undefined): boolean => spec?.dtype === 'bool';
 
 const attention = (
@@ -28,7 +36,10 @@ const attention = (
   seed,
   run: (q, k, v, mask) => tf.scaledDotProductAttention(q!, k!, v!, { ...options, mask }),
   ref: (q, k, v, mask) =>
-    new AttentionReference([q!, k!, v!], mask, isBool(inputs[3]), { ...options, keep: keep(options) }).y,
+    new AttentionReference([q!, byQueryHead(k!, q!), byQueryHead(v!, q!)], mask, isBool(inputs[3]), {
+      ...options,
+      keep: keep(options),
+    }).y,
   loose: 3, // two matrix products and a softmax
   ...more,
   note: [JSON.stringify(options), more.note].filter(Boolean).join(' '),
@@ -83,6 +94,18 @@ export const cases: readonly OpCase[] = [
   fused([f32([1, 2, 5, 8]), f32([1, 2, 9, 8]), f32([1, 2, 9, 8])], { causal: true }),
   fused([f32([1, 1, 3, 128]), f32([1, 1, 6, 128]), f32([1, 1, 6, 128])]),
   fused([f32([1, 2, 3, 4]), f32([2, 2, 5, 4]), f32([2, 1, 5, 4])], {}, { note: 'batches broadcast' }),
+  fused(
+    [f32([2, 6, 9, 8]), f32([2, 2, 5, 8]), f32([2, 2, 5, 8])],
+    {},
+    { note: 'query heads share keys', second: true },
+  ),
+  fused([f32([1, 4, 19, 4]), f32([1, 2, 19, 4]), f32([1, 2, 19, 4]), bool([1, 1, 1, 19])], {
+    causal: true,
+    dropout: 0.3,
+  }),
+  fused([f32([1, 4, 3, 4]), f32([2, 2, 5, 4]), f32([2, 2, 5, 4])], {}, { note: 'shared keys, batches broadcast' }),
+  fused([f16([2, 4, 9, 16]), f16([2, 2, 9, 16]), f16([2, 2, 9, 16])], { causal: true }, { loose: 2 }),
+  attention([f32([1, 4, 3, 6]), f32([1, 2, 5, 6]), f32([1, 2, 5, 6])], {}, { note: 'shared keys' }),
   fused([q, k, v, bool([2, 1, 5])], {}, { second: true }),
   fused([q, k, v, holes], {}, { note: 'a query without keys' }),
   fused([q, k, v, holes], { causal: true, dropout: 0.3 }, { note: 'a query without keys' }),
@@ -113,6 +136,11 @@ export const cases: readonly OpCase[] = [
 ];
 
 export const errors: readonly ErrorCase[] = [
+  {
+    op: 'scaledDotProductAttention',
+    run: () => tf.scaledDotProductAttention(tf.zeros([1, 4, 3, 4]), tf.zeros([1, 3, 5, 4]), tf.zeros([1, 3, 5, 4])),
+    says: /\[1, 4\].*\[1, 3\]/,
+  },
   {
     op: 'scaledDotProductAttention',
     run: () => tf.scaledDotProductAttention(tf.zeros([2, 3, 4]), tf.zeros([2, 5, 3]), tf.zeros([2, 5, 4])),
