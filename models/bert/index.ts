@@ -7,6 +7,7 @@ export type { BertModelOutput } from './model.ts';
 export { BertForNextSentencePrediction } from './next-sentence-prediction.ts';
 export { BertForPreTraining } from './pre-training.ts';
 export type { PreTrainingOutput } from './pre-training.ts';
+export type { MaskedTokens } from './prediction-head.ts';
 export { BertForQuestionAnswering } from './question-answering.ts';
 export type { QuestionAnsweringOutput } from './question-answering.ts';
 export { BertForSequenceClassification } from './sequence-classification.ts';

@@ -1,11 +1,11 @@
 import type { Tensor } from '../../autograd/index.ts';
-import { tokenLoss } from '../nn/token-loss.ts';
 import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
 import { internalsOf } from '../outputs.ts';
-import type { HeadOutput } from '../outputs.ts';
+import type { HeadOutput, Internals } from '../outputs.ts';
 import { BertHeads } from './prediction-head.ts';
+import type { MaskedTokens } from './prediction-head.ts';
 
 /** Predicts masked tokens. */
 export class BertForMaskedLM extends BertPreTrainedModel {
@@ -21,10 +21,22 @@ export class BertForMaskedLM extends BertPreTrainedModel {
     });
   }
 
-  /** Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. */
-  override forward({ labels, ...inputs }: BertInputs & { readonly labels?: Tensor }): HeadOutput {
+  /**
+   * Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. With maskedPositions [B, K] the head runs at those places only: logits (B, K, V), labels [B, K],
+   * the same loss for a fraction of the work.
+   */
+  override forward(
+    inputs: BertInputs & MaskedTokens & { readonly labels: Tensor; readonly outputLogits: false },
+  ): Internals & { readonly loss: Tensor };
+  override forward(inputs: BertInputs & MaskedTokens & { readonly outputLogits?: true }): HeadOutput;
+  override forward({
+    labels,
+    maskedPositions,
+    outputLogits,
+    ...inputs
+  }: BertInputs & MaskedTokens): Partial<HeadOutput> {
     const output = this.bert.forward(inputs);
-    const logits = this.cls.predictions!.forward(output.lastHiddenState); // (B, T, V)
-    return { logits, ...(labels ? { loss: tokenLoss(logits, labels) } : {}), ...internalsOf(output) };
+    const predicted = this.cls.predictions!.predict(output.lastHiddenState, { labels, maskedPositions, outputLogits });
+    return { ...predicted, ...internalsOf(output) };
   }
 }

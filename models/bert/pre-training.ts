@@ -1,25 +1,25 @@
 import { add, crossEntropy, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { tokenLoss } from '../nn/token-loss.ts';
 import type { BertConfig } from './config.ts';
 import type { BertInputs } from './inputs.ts';
 import { BertModel, BertPreTrainedModel } from './model.ts';
 import { internalsOf } from '../outputs.ts';
 import type { Internals } from '../outputs.ts';
 import { BertHeads } from './prediction-head.ts';
+import type { MaskedTokens } from './prediction-head.ts';
 
 export interface PreTrainingOutput extends Internals {
-  /** (B, T, V). */
+  /** (B, T, V), or (B, K, V) at maskedPositions. */
   readonly predictionLogits: Tensor;
   /** (B, 2). */
   readonly seqRelationshipLogits: Tensor;
   /** The sum of the two losses. */
   readonly loss?: Tensor;
+  readonly maskedLMLoss?: Tensor;
+  readonly nextSentenceLoss?: Tensor;
 }
 
-export interface PreTrainingLabels {
-  /** Masked tokens, [B, T]; -100 where a token does not count. */
-  readonly labels?: Tensor;
+export interface PreTrainingLabels extends MaskedTokens {
   /** 0 where the second text follows the first, else 1; [B]. */
   readonly nextSentenceLabel?: Tensor;
 }
@@ -38,15 +38,26 @@ export class BertForPreTraining extends BertPreTrainedModel {
     });
   }
 
-  override forward({ labels, nextSentenceLabel, ...inputs }: BertInputs & PreTrainingLabels): PreTrainingOutput {
+  override forward(
+    inputs: BertInputs & PreTrainingLabels & { readonly outputLogits: false },
+  ): Omit<Required<PreTrainingOutput>, 'predictionLogits' | keyof Internals> & Internals;
+  override forward(inputs: BertInputs & PreTrainingLabels & { readonly outputLogits?: true }): PreTrainingOutput;
+  override forward({
+    labels,
+    nextSentenceLabel,
+    maskedPositions,
+    outputLogits,
+    ...inputs
+  }: BertInputs & PreTrainingLabels): Partial<PreTrainingOutput> {
     if (!labels !== !nextSentenceLabel)
       throw new Error('a loss needs labels and nextSentenceLabel; give both or neither');
     const output = this.bert.forward(inputs);
-    const predictionLogits = this.cls.predictions!.forward(output.lastHiddenState); // (B, T, V)
+    const masked = { labels, maskedPositions, outputLogits };
+    const { logits, loss: maskedLMLoss } = this.cls.predictions!.predict(output.lastHiddenState, masked);
     const seqRelationshipLogits = this.cls.seqRelationship!.forward(output.pooled!); // (B, 2)
-    const loss =
-      labels &&
-      add(tokenLoss(predictionLogits, labels), crossEntropy(seqRelationshipLogits, reshape(nextSentenceLabel!, [-1])));
-    return { predictionLogits, seqRelationshipLogits, ...(loss ? { loss } : {}), ...internalsOf(output) };
+    const scores = { ...(logits ? { predictionLogits: logits } : {}), seqRelationshipLogits, ...internalsOf(output) };
+    if (!maskedLMLoss) return scores;
+    const nextSentenceLoss = crossEntropy(seqRelationshipLogits, reshape(nextSentenceLabel!, [-1]));
+    return { ...scores, loss: add(maskedLMLoss, nextSentenceLoss), maskedLMLoss, nextSentenceLoss };
   }
 }

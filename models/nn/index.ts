@@ -22,4 +22,5 @@ export { RotaryEmbedding, rotate } from './rotary.ts';
 export type { RotaryOptions, Rotation } from './rotary.ts';
 export { rotaryFrequencies } from './rotary-frequencies.ts';
 export type { RotaryScaling } from './rotary-frequencies.ts';
+export { rowsAt } from './rows-at.ts';
 export { linearNextTokenLoss, nextTokenLoss, tokenLoss } from './token-loss.ts';

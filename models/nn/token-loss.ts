@@ -35,7 +35,8 @@ export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tens
   return linearCrossEntropy(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));
 }
 
-function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
+/** Throws unless labels are [batch, length]. */
+export function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
   if (labels.shape.join() === `${batch},${length}`) return;
   throw new Error(`labels are ${showShape(labels.shape)}; one for each token is needed, [${batch}, ${length}]`);
 }
