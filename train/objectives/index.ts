@@ -1,0 +1,13 @@
+export { causalLM } from './causal-lm.ts';
+export type { CausalLMModel, CausalLMOptions } from './causal-lm.ts';
+export { documentWindows, wrapRows } from './document-windows.ts';
+export { maskedLM } from './masked-lm.ts';
+export type { MaskedLMModel, MaskedLMOptions } from './masked-lm.ts';
+export { wordStarts } from './masking.ts';
+export type { MaskingOptions } from './masking.ts';
+export { mixedRows } from './mixed-rows.ts';
+export type { Source } from './mixed-rows.ts';
+export type { Rows } from './rows.ts';
+export { withSeparators } from './separated.ts';
+export { blockWindows, randomWindows } from './windows.ts';
+export type { WindowOptions } from './windows.ts';

@@ -1,0 +1,84 @@
+import type { Tensor } from '../../autograd/index.ts';
+import { Random } from '../random.ts';
+import type { HostArray, TrainingTask } from '../task.ts';
+import { maskedPlaces, maskingOf } from './masking.ts';
+import type { MaskedRow, MaskingOptions } from './masking.ts';
+import { attentionOf, batchOf, ignoredLabel, padRows, passOf, tokensOf } from './rows.ts';
+import type { Rows } from './rows.ts';
+import { purposeSeed } from './seeds.ts';
+
+/** An encoder that predicts tokens at given places: BertForMaskedLM. */
+export interface MaskedLMModel {
+  forward(inputs: {
+    readonly inputIds: Tensor;
+    readonly attentionMask?: Tensor;
+    readonly maskedPositions: Tensor;
+    readonly labels: Tensor;
+    readonly outputLogits: false;
+  }): { readonly loss: Tensor };
+}
+
+export interface MaskedLMOptions extends Omit<MaskingOptions, 'vocabSize'> {
+  readonly model: MaskedLMModel;
+  /** With their [CLS] and [SEP], see `wrapRows`. */
+  readonly rows: Rows;
+  readonly batchSize: number;
+  readonly padTokenId: number;
+  readonly seed: number;
+}
+
+/**
+ * Masked language modelling (part `mlm`), masks drawn anew for every row that is ever read (Liu et al. 2019, "dynamic masking"); rows in order, for evaluation, have the same ones in
+ * every pass. The model predicts at the masked places only. Arrays: inputIds [B, T], maskedPositions and labels [B, K] with K = ceil(maskProbability T), and attentionMask [B, T]
+ * unless the rows are full.
+ */
+export function maskedLM(options: MaskedLMOptions): TrainingTask {
+  const { model, rows, batchSize, padTokenId, maskProbability } = options;
+  const mask = maskingOf({ ...options, vocabSize: rows.vocabSize });
+  const seed = purposeSeed(options.seed, 'masks');
+  const places = maskedPlaces(rows.length, maskProbability);
+  return {
+    name: options.wordStarts ? 'masked-lm, whole words' : 'masked-lm',
+    batchesPerEpoch: passOf(rows, batchSize),
+    batch(index) {
+      const batch = batchOf(rows, batchSize, index);
+      const originals = batch.map(({ ids }) => ids);
+      const masked = batch.map((row) => mask(row.ids, new Random(seed, row.index)));
+      const corrupted = masked.map(({ ids }) => ids);
+      return {
+        arrays: {
+          inputIds: padRows(corrupted, rows.length, padTokenId),
+          ...(rows.full ? {} : { attentionMask: attentionOf(originals, rows.length) }),
+          ...placesToPredict(originals, masked, places),
+        },
+        counts: { mlm: countPlaces(masked) },
+        tokens: tokensOf(batch),
+      };
+    },
+    losses: ({ inputIds, attentionMask, maskedPositions, labels }) => ({
+      mlm: model.forward({
+        inputIds: inputIds!,
+        attentionMask,
+        maskedPositions: maskedPositions!,
+        labels: labels!,
+        outputLogits: false,
+      }).loss,
+    }),
+  };
+}
+
+/** Places and the tokens that were there, [B, K] each; unused places are 0 and their labels ignored. */
+export function placesToPredict(
+  originals: readonly Int32Array[],
+  masked: readonly Pick<MaskedRow, 'positions'>[],
+  places: number,
+): { readonly maskedPositions: HostArray; readonly labels: HostArray } {
+  const positions = masked.map((row) => row.positions);
+  const labels = positions.map((row, i) => row.map((place) => originals[i]![place]!));
+  return { maskedPositions: padRows(positions, places, 0), labels: padRows(labels, places, ignoredLabel) };
+}
+
+/** Places to predict in all rows. */
+export function countPlaces(masked: readonly Pick<MaskedRow, 'positions'>[]): number {
+  return masked.reduce((sum, { positions }) => sum + positions.length, 0);
+}
