@@ -1,3 +1,5 @@
+export { bertPretraining } from './bert-pretraining.ts';
+export type { BertPretrainingOptions, PreTrainingModel } from './bert-pretraining.ts';
 export { causalLM } from './causal-lm.ts';
 export type { CausalLMModel, CausalLMOptions } from './causal-lm.ts';
 export { documentWindows, wrapRows } from './document-windows.ts';
@@ -7,7 +9,11 @@ export { wordStarts } from './masking.ts';
 export type { MaskingOptions } from './masking.ts';
 export { mixedRows } from './mixed-rows.ts';
 export type { Source } from './mixed-rows.ts';
+export { nextSentence } from './next-sentence.ts';
+export type { NextSentenceModel, NextSentenceOptions } from './next-sentence.ts';
 export type { Rows } from './rows.ts';
+export { sentenceEnds, sentencePairs } from './sentence-pairs.ts';
+export type { SentencePairOptions, SentencePairs } from './sentence-pairs.ts';
 export { withSeparators } from './separated.ts';
 export { blockWindows, randomWindows } from './windows.ts';
 export type { WindowOptions } from './windows.ts';
