@@ -134,10 +134,15 @@ if (canMount) {
   test('a full disk: one line, and the older model is as it was', async () => {
     const disk = join(folder, 'disk');
     mkdirSync(disk);
-    const bytes = readdirSync(whole).reduce((sum, name) => sum + statSync(join(whole, name)).size, 0);
-    const script = `mount -t tmpfs -o size=${Math.ceil(bytes / 1024) + 500}k tmpfs ${disk} && cp ${whole}/* ${disk} && "$@"; status=$?
-for file in ${disk}/*; do cmp $file ${whole}/$(basename $file) || exit 99; done
-ls -A ${disk} | grep tmp && exit 98; exit $status`;
+    const bytes = (folder: string): number =>
+      readdirSync(folder, { withFileTypes: true })
+        .map((entry) =>
+          entry.isDirectory() ? bytes(join(folder, entry.name)) : statSync(join(folder, entry.name)).size,
+        )
+        .reduce((a, b) => a + b, 0);
+    const script = `mount -t tmpfs -o size=${Math.ceil(bytes(whole) / 1024) + 500}k tmpfs ${disk} && cp -r ${whole}/* ${disk} && "$@"; status=$?
+for file in model.safetensors config.json vocab.txt best/model.safetensors; do cmp ${disk}/$file ${whole}/$file || exit 99; done
+find ${disk} -name '*.tmp*' | grep . && exit 98; exit $status`;
     const failed = await run(['--data', data, '--output', disk, '--epochs', '1', ...small], {
       under: ['unshare', '-rm', 'sh', '-c', script, 'sh'],
     });
