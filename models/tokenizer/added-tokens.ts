@@ -1,7 +1,10 @@
+import type { JsonObject } from '../io/json-file.ts';
+import { isJsonObject } from '../io/json-file.ts';
 import type { AlignedText } from './aligned-text.ts';
 import { sliceAligned } from './aligned-text.ts';
+import { tokenText } from './tokenizer-json.ts';
 
-/** A token matched as a whole before WordPiece sees the text; the fields are those of tokenizer.json. */
+/** A token matched as a whole before the model sees the text; the fields are those of tokenizer.json. */
 export interface AddedToken {
   id: number;
   content: string;
@@ -12,7 +15,14 @@ export interface AddedToken {
   special: boolean;
 }
 
-/** A stretch of text: an added token where `token` is set, plain text otherwise. */
+/** A stretch [start, stop) of a text: an added token where `token` is set, plain text otherwise. */
+export interface Span {
+  start: number;
+  stop: number;
+  token: AddedToken | null;
+}
+
+/** A span with its text. */
 export interface Segment {
   aligned: AlignedText;
   token: AddedToken | null;
@@ -20,6 +30,31 @@ export interface Segment {
 
 const ENDS_IN_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+
+export function isTokenId(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** The added_tokens of the tokenizer.json at `path`. Error: they are not a list of {id, content}. */
+export function readAddedTokens(tokenizer: JsonObject, path: string): AddedToken[] {
+  const added = tokenizer['added_tokens'] ?? [];
+  const isToken = (token: unknown): token is JsonObject =>
+    isJsonObject(token) && isTokenId(token['id']) && tokenText(token) !== null;
+  if (!Array.isArray(added) || !added.every(isToken))
+    throw new Error(`${path} has added_tokens that are not a list of {id, content}`);
+  return added.map((token) => {
+    const special = token['special'] === true;
+    return {
+      id: token['id'] as number,
+      content: token['content'] as string,
+      single_word: token['single_word'] === true,
+      lstrip: token['lstrip'] === true,
+      rstrip: token['rstrip'] === true,
+      normalized: (token['normalized'] ?? !special) === true,
+      special,
+    };
+  });
+}
 
 /** Finds added tokens in texts; the leftmost and longest match wins, as in Rust `tokenizers` (added_vocabulary.rs). */
 export class AddedTokenMatcher {
@@ -38,13 +73,10 @@ export class AddedTokenMatcher {
   }
 
   /** Cuts a text into added tokens and the plain text between them; empty stretches are left out. */
-  split(aligned: AlignedText): Segment[] {
-    const { text } = aligned;
-    if (!this.pattern?.test(text)) return text === '' ? [] : [{ aligned, token: null }];
-    this.pattern.lastIndex = 0;
-    const segments: Segment[] = [];
+  spans(text: string): Span[] {
+    const spans: Span[] = [];
     let done = 0;
-    for (const match of text.matchAll(this.pattern)) {
+    for (const match of this.pattern ? text.matchAll(this.pattern) : []) {
       const token = this.byContent.get(match[0])!;
       const before = text.slice(0, match.index);
       const after = text.slice(match.index + match[0].length);
@@ -53,11 +85,21 @@ export class AddedTokenMatcher {
       const right = token.rstrip ? after.length - after.trimStart().length : 0;
       const start = Math.max(match.index - left, done);
       const stop = match.index + match[0].length + right;
-      if (start > done) segments.push({ aligned: sliceAligned(aligned, done, start), token: null });
-      segments.push({ aligned: sliceAligned(aligned, start, stop), token });
+      if (start > done) spans.push({ start: done, stop: start, token: null });
+      spans.push({ start, stop, token });
       done = stop;
     }
-    if (done < text.length) segments.push({ aligned: sliceAligned(aligned, done, text.length), token: null });
-    return segments;
+    if (done < text.length) spans.push({ start: done, stop: text.length, token: null });
+    return spans;
+  }
+
+  /** The spans of a text that knows its places. */
+  split(aligned: AlignedText): Segment[] {
+    if (!this.pattern || aligned.text.search(this.pattern) < 0)
+      return aligned.text === '' ? [] : [{ aligned, token: null }];
+    return this.spans(aligned.text).map(({ start, stop, token }) => ({
+      aligned: sliceAligned(aligned, start, stop),
+      token,
+    }));
   }
 }

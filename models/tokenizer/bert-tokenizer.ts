@@ -4,7 +4,10 @@ import { writeFilesAtomic } from '../io/atomic.ts';
 import type { JsonObject } from '../io/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
+import type { AnyTokenizer } from './any-tokenizer.ts';
 import { defaultVocab } from './bert-vocab.ts';
+import type { DecodeStream } from './decode-stream.ts';
+import { decodeWindow } from './decode-stream.ts';
 import type { BatchEncoder, EncodedArrays } from './encode-batch.ts';
 import { encodeToArrays } from './encode-batch.ts';
 import type { Encoding } from './encode.ts';
@@ -37,13 +40,17 @@ interface LibraryTokenizer {
  * BERT's WordPiece tokenizer, token for token that of Transformers (whose character tables are those of Unicode 8: on
  * marks and punctuation added to Unicode since, this one follows the running JavaScript engine).
  */
-export class BertTokenizer implements BatchEncoder {
+export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   readonly specialTokens: Readonly<SpecialTokens>;
   readonly padTokenId: number;
   readonly unkTokenId: number;
   readonly clsTokenId: number;
   readonly sepTokenId: number;
   readonly maskTokenId: number;
+  /** BERT has no tokens for begin and end. */
+  readonly bosTokenId = undefined;
+  readonly eosTokenId = undefined;
+  readonly specialTokenIds: ReadonlySet<number>;
   readonly modelMaxLength: number;
   readonly paddingSide: Side;
   readonly truncationSide: Side;
@@ -64,6 +71,9 @@ export class BertTokenizer implements BatchEncoder {
     this.clsTokenId = id('cls_token');
     this.sepTokenId = id('sep_token');
     this.maskTokenId = id('mask_token');
+    const special = files.addedTokens.filter((token) => token.special).map((token) => token.id);
+    const named = Object.values(files.specialTokens).map((token) => this.convertTokensToIds(token));
+    this.specialTokenIds = new Set([...special, ...named]);
     this.modelMaxLength = files.modelMaxLength;
     this.paddingSide = files.paddingSide;
     this.truncationSide = files.truncationSide;
@@ -108,6 +118,10 @@ export class BertTokenizer implements BatchEncoder {
     return this.encoder.encode(text);
   }
 
+  idsOf(text: string): Int32Array {
+    return this.encoder.ids(text);
+  }
+
   /** The tokens of one text as strings, without special tokens. */
   tokenize(text: string): string[] {
     return this.convertIdsToTokens(this.encodeText(text).ids);
@@ -121,6 +135,18 @@ export class BertTokenizer implements BatchEncoder {
       skip_special_tokens: options.skipSpecialTokens ?? false,
       clean_up_tokenization_spaces: options.cleanUpTokenizationSpaces ?? this.files.cleanUpTokenizationSpaces,
     });
+  }
+
+  decodeStream(options: DecodeOptions = {}): DecodeStream {
+    return decodeWindow((ids) => this.decode(ids, options));
+  }
+
+  tokenToId(token: string): number | undefined {
+    return this.tokenizer.token_to_id(token);
+  }
+
+  idToToken(id: number): string | undefined {
+    return this.tokenizer.id_to_token(id);
   }
 
   /** The id of a token, or of each of a list; an unknown token gives the id of [UNK]. */

@@ -5,10 +5,12 @@ import type { FileToWrite } from '../io/atomic.ts';
 import type { JsonObject } from '../io/json-file.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../io/json-file.ts';
 import type { AddedToken } from './added-tokens.ts';
+import { isTokenId, readAddedTokens } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
 import { readVocab } from './bert-vocab.ts';
 import type { SpecialTokens } from './tokenizer-json.ts';
-import { readSpecialTokens, tokenText, tokenizerJson } from './tokenizer-json.ts';
+import { readSpecialTokens, tokenizerJson } from './tokenizer-json.ts';
+import { readTokenizerConfig } from './tokenizer-folder.ts';
 import type { Side } from './truncate.ts';
 
 /** Everything that makes a BERT tokenizer, checked. */
@@ -41,12 +43,10 @@ const LONGEST_BELIEVABLE = 1_000_000;
  * BertNormalizer and BertPreTokenizer), a special token that is not in the vocabulary.
  */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
-  const optional = async (name: string): Promise<JsonObject> => {
-    const path = join(folder, name);
-    return (await pathKind(path)) === 'file' ? readJsonFile(path) : {};
-  };
-  const config = { ...(await optional('special_tokens_map.json')), ...(await optional('tokenizer_config.json')) };
-  const longest = (await optional('config.json'))['max_position_embeddings'];
+  const config = await readTokenizerConfig(folder);
+  const modelPath = join(folder, 'config.json');
+  const modelConfig = (await pathKind(modelPath)) === 'file' ? await readJsonFile(modelPath) : {};
+  const longest = modelConfig['max_position_embeddings'];
   const path = join(folder, 'tokenizer.json');
   if ((await pathKind(path)) === 'file') return checkTokenizer(await readJsonFile(path), config, path, longest);
   const vocabPath = join(folder, 'vocab.txt');
@@ -62,7 +62,7 @@ export function tokenizerFromVocab(vocab: readonly string[], config: JsonObject,
 const typeOf = (part: unknown): unknown => (isJsonObject(part) ? part['type'] : part);
 
 function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string, longest: unknown): TokenizerFiles {
-  const { model, added_tokens: added = [] } = tokenizer;
+  const { model } = tokenizer;
   const expect = (part: string, found: unknown, allowed: readonly unknown[]): void => {
     if (allowed.includes(found)) return;
     throw new Error(
@@ -73,17 +73,11 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
   expect('normalizer', typeOf(tokenizer['normalizer'] ?? null), ['BertNormalizer', null]);
   expect('pre_tokenizer', typeOf(tokenizer['pre_tokenizer']), ['BertPreTokenizer']);
   const { vocab, continuing_subword_prefix: prefix = '##' } = model as JsonObject;
-  if (!isJsonObject(vocab) || !Object.values(vocab).every(isId))
+  if (!isJsonObject(vocab) || !Object.values(vocab).every(isTokenId))
     throw new Error(`${path} has no vocabulary of token: id`);
   if (typeof prefix !== 'string')
     throw new Error(`${path} has continuing_subword_prefix ${JSON.stringify(prefix)}, no text`);
-  if (
-    !Array.isArray(added) ||
-    !added.every((token) => isJsonObject(token) && isId(token['id']) && tokenText(token) !== null)
-  ) {
-    throw new Error(`${path} has added_tokens that are not a list of {id, content}`);
-  }
-  const addedTokens = (added as JsonObject[]).map(readAddedToken);
+  const addedTokens = readAddedTokens(tokenizer, path);
   const specialTokens = readSpecialTokens(config);
   const known = new Set([...Object.keys(vocab), ...addedTokens.map(({ content }) => content)]);
   for (const token of Object.values(specialTokens)) {
@@ -105,25 +99,8 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
   };
 }
 
-function isId(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
 function isBelievableLength(value: unknown): value is number {
-  return isId(value) && value > 0 && value <= LONGEST_BELIEVABLE;
-}
-
-function readAddedToken(token: JsonObject): AddedToken {
-  const special = token['special'] === true;
-  return {
-    id: token['id'] as number,
-    content: token['content'] as string,
-    single_word: token['single_word'] === true,
-    lstrip: token['lstrip'] === true,
-    rstrip: token['rstrip'] === true,
-    normalized: (token['normalized'] ?? !special) === true,
-    special,
-  };
+  return isTokenId(value) && value > 0 && value <= LONGEST_BELIEVABLE;
 }
 
 function readNormalizer(json: unknown, config: JsonObject): BertNormalizerOptions | null {

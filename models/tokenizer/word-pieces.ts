@@ -4,6 +4,8 @@ import type { AlignedText } from './aligned-text.ts';
 import { alignOriginal } from './aligned-text.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
 import { normalizeBert } from './bert-normalizer.ts';
+import { BoundedCache } from './bounded-cache.ts';
+import { IdList } from './id-list.ts';
 
 /** The tokens of one text, without special tokens added around it; all lists have one element for each token. */
 export interface Pieces {
@@ -28,8 +30,9 @@ export interface WordPieceModel {
 // pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = > ^ ` | ~).
 const WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
 
-// Words seen before are not looked up again; the bound keeps endless corpora from filling the memory.
+// Words seen before are not looked up again.
 const MAX_CACHED_WORDS = 50_000;
+const MAX_CACHED_LENGTH = 100;
 
 interface WordEncoding {
   ids: number[];
@@ -44,7 +47,9 @@ export class WordPieceEncoder {
   private readonly normalizer: BertNormalizerOptions | null;
   private readonly rawMatcher: AddedTokenMatcher;
   private readonly normalizedMatcher: AddedTokenMatcher;
-  private readonly cache = new Map<string, WordEncoding>();
+  private readonly cache = new BoundedCache<WordEncoding>(MAX_CACHED_WORDS);
+  private readonly idsCache = new BoundedCache<readonly number[]>(MAX_CACHED_WORDS);
+  private readonly splitsAtSpaces: boolean;
 
   /** `normalizer` null leaves texts as they are; `prefix` marks tokens that continue a word ("##"). */
   constructor(
@@ -57,6 +62,10 @@ export class WordPieceEncoder {
     this.prefix = prefix;
     this.normalizer = normalizer;
     this.rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => !token.normalized));
+    // An added token may reach over white space or look at what stands beside it.
+    this.splitsAtSpaces = !addedTokens.some(
+      ({ content, single_word, lstrip, rstrip }) => /\s/.test(content) || single_word || lstrip || rstrip,
+    );
     const normalized = addedTokens.filter((token) => token.normalized);
     const contents = normalized.map(({ content }) => this.normalize(alignOriginal(content)).text);
     this.normalizedMatcher = new AddedTokenMatcher(normalized, contents);
@@ -93,6 +102,21 @@ export class WordPieceEncoder {
     return pieces;
   }
 
+  /** The ids alone. Texts are cut at white space, where no rule of BERT's reaches across, and parts seen before are not encoded again. */
+  ids(text: string): Int32Array {
+    if (!this.splitsAtSpaces) return Int32Array.from(this.encode(text).ids);
+    const ids = new IdList();
+    for (const part of text.match(/[^ \t\r\n]+/g) ?? []) {
+      let known = this.idsCache.get(part);
+      if (!known) {
+        known = this.encode(part).ids;
+        if (part.length <= MAX_CACHED_LENGTH) this.idsCache.set(part, known);
+      }
+      ids.pushAll(known);
+    }
+    return ids.toArray();
+  }
+
   private normalize(aligned: AlignedText): AlignedText {
     return this.normalizer ? normalizeBert(aligned, this.normalizer) : aligned;
   }
@@ -108,8 +132,7 @@ export class WordPieceEncoder {
     const isUnknown = tokens.length === 1 && tokens[0] === this.model.unk_token;
     if (!isUnknown && covered !== word.length) throw new Error(`WordPiece covered ${covered} units of "${word}"`);
     const encoding = { ids, lengths: isUnknown ? [word.length] : lengths };
-    if (this.cache.size >= MAX_CACHED_WORDS) this.cache.clear();
-    this.cache.set(word, encoding);
+    if (word.length <= MAX_CACHED_LENGTH) this.cache.set(word, encoding);
     return encoding;
   }
 }

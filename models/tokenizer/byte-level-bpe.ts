@@ -1,0 +1,144 @@
+// Byte-level BPE (Radford et al. 2019, "Language models are unsupervised multitask learners", 2.2): the fast path of Tokenizer.
+import type { JsonObject } from '../io/json-file.ts';
+import { isJsonObject } from '../io/json-file.ts';
+import { BoundedCache } from './bounded-cache.ts';
+import { BYTE_CHARS, writeBytes } from './byte-level.ts';
+import type { IdList } from './id-list.ts';
+import { MergeTable } from './merge-table.ts';
+import { GPT2_PATTERN, toJavaScript } from './split-pattern.ts';
+
+// Pieces seen before are not merged again. Longer ones hardly ever come twice.
+const MAX_CACHED_PIECES = 200_000;
+const MAX_CACHED_LENGTH = 100;
+
+/** One step of cutting a text before its bytes are merged. */
+interface Stage {
+  /** Puts a space before what begins with no white space. */
+  prefixSpace: boolean;
+  /** Cuts into its matches and what is between them. */
+  pattern: RegExp | null;
+}
+
+/** Encodes plain text (no added tokens in it) by the byte-level BPE of a tokenizer.json. */
+export class ByteLevelBpe {
+  private readonly stages: readonly Stage[];
+  private readonly normalization: 'NFC' | null;
+  private readonly merges: MergeTable;
+  /** Tokens that are taken whole where a piece is one of them (`ignore_merges`); null: none are. */
+  private readonly whole: ReadonlyMap<string, number> | null;
+  private readonly byteIds: readonly (number | undefined)[];
+  private readonly cache = new BoundedCache<readonly number[]>(MAX_CACHED_PIECES);
+
+  private constructor(
+    stages: readonly Stage[],
+    normalization: 'NFC' | null,
+    vocab: ReadonlyMap<string, number>,
+    merges: readonly (readonly [string, string])[],
+    ignoreMerges: boolean,
+  ) {
+    this.stages = stages;
+    this.normalization = normalization;
+    this.whole = ignoreMerges ? vocab : null;
+    this.byteIds = BYTE_CHARS.map((char) => vocab.get(char));
+    const ids = merges.map(([left, right]) => [vocab.get(left)!, vocab.get(right)!, vocab.get(left + right)!] as const);
+    let size = 0;
+    for (const id of vocab.values()) size = Math.max(size, id + 1);
+    this.merges = new MergeTable(ids, size);
+  }
+
+  /**
+   * The encoder for a tokenizer.json, whose vocabulary and merges are given checked; null where it is no byte-level BPE or has something that
+   * this encoder lacks: another normaliser than NFC, another pre-tokeniser, a pattern that JavaScript may read otherwise, dropout.
+   */
+  static from(
+    tokenizer: JsonObject,
+    vocab: ReadonlyMap<string, number>,
+    merges: readonly (readonly [string, string])[],
+  ): ByteLevelBpe | null {
+    const { model, normalizer } = tokenizer;
+    if (!isJsonObject(model)) return null;
+    const plain = ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix', 'byte_fallback'];
+    if (plain.some((name) => Boolean(model[name]))) return null;
+    if ((normalizer ?? null) !== null && !(isJsonObject(normalizer) && normalizer['type'] === 'NFC')) return null;
+    const stages = readStages(tokenizer['pre_tokenizer']);
+    if (!stages) return null;
+    // A byte without a token is left out, unless there is a token for what is unknown: that is the library's.
+    if (model['unk_token'] != null && BYTE_CHARS.some((char) => !vocab.has(char))) return null;
+    return new ByteLevelBpe(stages, normalizer ? 'NFC' : null, vocab, merges, model['ignore_merges'] === true);
+  }
+
+  normalize(text: string): string {
+    return this.normalization ? text.normalize(this.normalization) : text;
+  }
+
+  /** Appends the ids of a normalised text. */
+  encode(text: string, ids: IdList): void {
+    if (text !== '') this.split(text, 0, ids);
+  }
+
+  private split(text: string, stage: number, ids: IdList): void {
+    if (stage === this.stages.length) return this.encodePiece(text, ids);
+    const { prefixSpace, pattern } = this.stages[stage]!;
+    const spaced = prefixSpace && !/^\p{White_Space}/u.test(text) ? ` ${text}` : text;
+    for (const piece of pattern ? cut(spaced, pattern) : [spaced]) this.split(piece, stage + 1, ids);
+  }
+
+  private encodePiece(piece: string, ids: IdList): void {
+    const known = this.cache.get(piece);
+    if (known) return ids.pushAll(known);
+    const encoded = this.mergeBytes(piece);
+    if (piece.length <= MAX_CACHED_LENGTH) this.cache.set(piece, encoded);
+    ids.pushAll(encoded);
+  }
+
+  private mergeBytes(piece: string): readonly number[] {
+    const whole = this.whole?.get(writeBytes(piece));
+    if (whole !== undefined) return [whole];
+    const bytes: number[] = [];
+    for (const byte of Buffer.from(piece, 'utf8')) {
+      const id = this.byteIds[byte];
+      if (id !== undefined) bytes.push(id);
+    }
+    return this.merges.apply(bytes);
+  }
+}
+
+/** The matches of a pattern and what is between them. */
+function cut(text: string, pattern: RegExp): string[] {
+  const matches = text.match(pattern) ?? [];
+  const matched = matches.reduce((length, piece) => length + piece.length, 0);
+  if (matched === text.length) return matches; // the rule, and faster than to ask where each match is
+  const pieces: string[] = [];
+  let done = 0;
+  for (const { 0: piece, index } of text.matchAll(pattern)) {
+    if (index > done) pieces.push(text.slice(done, index));
+    if (piece !== '') pieces.push(piece);
+    done = index + piece.length;
+  }
+  if (done < text.length) pieces.push(text.slice(done));
+  return pieces;
+}
+
+/** Reads a ByteLevel pre-tokeniser, or a Sequence of Split and Digits that ends in one; null for anything else. */
+function readStages(json: unknown): Stage[] | null {
+  if (!isJsonObject(json)) return null;
+  const parts: unknown = json['type'] === 'Sequence' ? json['pretokenizers'] : [json];
+  if (!Array.isArray(parts)) return null;
+  const last: unknown = parts.at(-1);
+  if (!isJsonObject(last) || last['type'] !== 'ByteLevel') return null;
+  const stages: Stage[] = [];
+  for (const part of parts.slice(0, -1)) {
+    const pattern = isJsonObject(part) ? readPattern(part) : null;
+    if (!pattern) return null;
+    stages.push({ prefixSpace: false, pattern });
+  }
+  const pattern = last['use_regex'] === false ? null : toJavaScript(GPT2_PATTERN);
+  return [...stages, { prefixSpace: last['add_prefix_space'] !== false, pattern }];
+}
+
+function readPattern(part: JsonObject): RegExp | null {
+  if (part['type'] === 'Digits') return part['individual_digits'] === true ? /\p{N}/gu : /\p{N}+/gu;
+  if (part['type'] !== 'Split' || part['behavior'] !== 'Isolated' || part['invert'] === true) return null;
+  const pattern = part['pattern'];
+  return isJsonObject(pattern) && typeof pattern['Regex'] === 'string' ? toJavaScript(pattern['Regex']) : null;
+}

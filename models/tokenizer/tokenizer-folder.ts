@@ -1,0 +1,130 @@
+// tokenizer.json and what lies beside it, of any kind of tokenizer.
+import { join } from 'node:path';
+import type { FileToWrite } from '../io/atomic.ts';
+import type { JsonObject } from '../io/json-file.ts';
+import { isJsonObject, pathKind, readJsonFile } from '../io/json-file.ts';
+import type { AddedToken } from './added-tokens.ts';
+import { isTokenId, readAddedTokens } from './added-tokens.ts';
+import { tokenText } from './tokenizer-json.ts';
+
+/** A tokenizer as it lies in a folder, checked. */
+export interface TokenizerFolder {
+  /** The contents of tokenizer.json. */
+  tokenizer: JsonObject;
+  /** tokenizer_config.json, over special_tokens_map.json. */
+  config: JsonObject;
+  addedTokens: AddedToken[];
+  /** Ids of all tokens, added ones included. */
+  ids: Map<string, number>;
+  /** The merges of a BPE model; empty for others. */
+  merges: (readonly [string, string])[];
+}
+
+/** The special tokens by their name in tokenizer_config.json. */
+export const SPECIAL_NAMES = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'sep_token',
+  'pad_token',
+  'cls_token',
+  'mask_token',
+] as const;
+
+/** tokenizer_config.json over special_tokens_map.json; {} where there is neither. */
+export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
+  const optional = async (name: string): Promise<JsonObject> => {
+    const path = join(folder, name);
+    return (await pathKind(path)) === 'file' ? readJsonFile(path) : {};
+  };
+  return { ...(await optional('special_tokens_map.json')), ...(await optional('tokenizer_config.json')) };
+}
+
+/** Reads tokenizer.json and the settings beside it. Errors, each one line naming the file: see `checkTokenizerJson`. */
+export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
+  const path = join(folder, 'tokenizer.json');
+  return checkTokenizerJson(await readJsonFile(path), await readTokenizerConfig(folder), path);
+}
+
+/**
+ * Checks a tokenizer.json. Errors, each one line naming `path` and the mend: no model, no vocabulary, an id given twice, merges of tokens
+ * that are not in the vocabulary, a special token without an id.
+ */
+export function checkTokenizerJson(tokenizer: JsonObject, config: JsonObject, path: string): TokenizerFolder {
+  const { model } = tokenizer;
+  const damaged = (what: string): Error => new Error(`${path} ${what}: it is damaged, fetch or save it again`);
+  if (!isJsonObject(model)) throw damaged('has no model');
+  const ids = readVocab(model['vocab'], damaged);
+  const merges = model['type'] === 'BPE' || 'merges' in model ? readMerges(model['merges'], ids, damaged) : [];
+  const addedTokens = readAddedTokens(tokenizer, path);
+  const taken = new Map([...ids].map(([token, id]) => [id, token]));
+  for (const { id, content } of addedTokens) {
+    const other = taken.get(id) ?? content;
+    if (other !== content) throw damaged(`gives id ${id} to "${other}" and to the added token "${content}"`);
+    if ((ids.get(content) ?? id) !== id) throw damaged(`gives "${content}" the ids ${ids.get(content)!} and ${id}`);
+    taken.set(id, content);
+    ids.set(content, id);
+  }
+  for (const name of SPECIAL_NAMES) {
+    const token = tokenText(config[name]);
+    if (token !== null && !ids.has(token))
+      throw new Error(
+        `${path} has no "${token}", which tokenizer_config.json names as ${name}: add it, or name another`,
+      );
+  }
+  return { tokenizer, config, addedTokens, ids, merges };
+}
+
+type Damaged = (what: string) => Error;
+
+function readVocab(vocab: unknown, damaged: Damaged): Map<string, number> {
+  // Unigram has a list of [token, score] in the order of the ids.
+  const isEntry = (entry: unknown): entry is [string, number] => Array.isArray(entry) && typeof entry[0] === 'string';
+  const entries: [string, unknown][] | null = isJsonObject(vocab)
+    ? Object.entries(vocab)
+    : Array.isArray(vocab) && vocab.every(isEntry)
+      ? vocab.map(([token], id) => [token, id])
+      : null;
+  if (!entries?.every((entry): entry is [string, number] => isTokenId(entry[1])))
+    throw damaged('has no vocabulary of token: id');
+  const tokens = new Map<number, string>();
+  for (const [token, id] of entries) {
+    const other = tokens.get(id);
+    if (other !== undefined) throw damaged(`gives id ${id} to "${other}" and to "${token}"`);
+    tokens.set(id, token);
+  }
+  return new Map(entries);
+}
+
+function readMerges(
+  merges: unknown,
+  ids: ReadonlyMap<string, number>,
+  damaged: Damaged,
+): (readonly [string, string])[] {
+  if (!Array.isArray(merges)) throw damaged('has no list of merges');
+  return merges.map((merge: unknown, rank) => {
+    // Older files have "left right", newer ones ["left", "right"].
+    const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
+    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string'))
+      throw damaged(`has ${JSON.stringify(merge)} as merge ${rank}, where a pair of tokens is needed`);
+    const [left, right] = pair as [string, string];
+    return [left, right] as const;
+  });
+}
+
+/** The files to write into `folder`, which Transformers' AutoTokenizer loads. */
+export function tokenizerFolderFiles({ tokenizer, config }: TokenizerFolder, folder: string): FileToWrite[] {
+  const special = SPECIAL_NAMES.flatMap((name) => {
+    const token = tokenText(config[name]);
+    return token === null ? [] : [[name, token] as const];
+  });
+  const json = (name: string, value: unknown): FileToWrite => ({
+    path: join(folder, name),
+    data: JSON.stringify(value, null, 2) + '\n',
+  });
+  return [
+    json('tokenizer.json', tokenizer),
+    json('tokenizer_config.json', { tokenizer_class: 'PreTrainedTokenizerFast', ...config }),
+    json('special_tokens_map.json', Object.fromEntries(special)),
+  ];
+}
