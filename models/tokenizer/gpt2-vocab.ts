@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { JsonObject } from '../io/json-file.ts';
+import { bpeModel, byteLevelParts, specialToken } from './byte-level-json.ts';
 
 /** GPT-2's token between documents, which stands for every special token it has. */
 const END_OF_TEXT = '<|endoftext|>';
@@ -31,38 +32,3 @@ export const GPT2_CONFIG: JsonObject = {
   model_max_length: 1024,
   tokenizer_class: 'GPT2Tokenizer',
 };
-
-/** All of a byte-level tokenizer.json but added tokens and model. */
-export function byteLevelParts(addPrefixSpace: boolean): JsonObject {
-  const byteLevel = { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: true };
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    normalizer: null,
-    pre_tokenizer: byteLevel,
-    post_processor: { ...byteLevel, trim_offsets: false },
-    decoder: byteLevel,
-  };
-}
-
-/** An entry of added_tokens. */
-export function specialToken(content: string, id: number): JsonObject {
-  return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-}
-
-/** The model of a tokenizer.json. */
-export function bpeModel(vocab: Readonly<Record<string, number>>, merges: readonly (readonly string[])[]): JsonObject {
-  return {
-    type: 'BPE',
-    dropout: null,
-    unk_token: null,
-    continuing_subword_prefix: null,
-    end_of_word_suffix: null,
-    fuse_unk: false,
-    byte_fallback: false,
-    ignore_merges: false,
-    vocab,
-    merges,
-  };
-}

@@ -28,7 +28,10 @@ export interface WordPieceModel {
 
 // A word is a run without white space and punctuation; every punctuation character is a word of its own (BERT's
 // pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = > ^ ` | ~).
-const WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
+export const BERT_WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
+
+/** Texts may be cut into these, for no rule of BERT's reaches across the white space between them. */
+export const WHITE_SPACE_PART = /[^ \t\r\n]+/g;
 
 // Words seen before are not looked up again.
 const MAX_CACHED_WORDS = 50_000;
@@ -88,7 +91,7 @@ export class WordPieceEncoder {
           word++;
           continue;
         }
-        for (const match of aligned.text.matchAll(WORD)) {
+        for (const match of aligned.text.matchAll(BERT_WORD)) {
           const { ids, lengths } = this.encodeWord(match[0]);
           let position = match.index;
           for (const [index, id] of ids.entries()) {
@@ -102,11 +105,11 @@ export class WordPieceEncoder {
     return pieces;
   }
 
-  /** The ids alone. Texts are cut at white space, where no rule of BERT's reaches across, and parts seen before are not encoded again. */
+  /** The ids alone. Texts are cut at white space, and parts seen before are not encoded again. */
   ids(text: string): Int32Array {
     if (!this.splitsAtSpaces) return Int32Array.from(this.encode(text).ids);
     const ids = new IdList();
-    for (const part of text.match(/[^ \t\r\n]+/g) ?? []) {
+    for (const part of text.match(WHITE_SPACE_PART) ?? []) {
       let known = this.idsCache.get(part);
       if (!known) {
         known = this.encode(part).ids;
