@@ -8,6 +8,7 @@ import { resolveModelFolder } from '../io/resolve.ts';
 import { AddedTokenMatcher } from './added-tokens.ts';
 import type { AnyTokenizer } from './any-tokenizer.ts';
 import { ByteLevelBpe } from './byte-level-bpe.ts';
+import { Characters } from './characters.ts';
 import { readBytes } from './byte-level.ts';
 import type { DecodeStream } from './decode-stream.ts';
 import { decodeBytes, decodeWindow } from './decode-stream.ts';
@@ -22,6 +23,12 @@ interface LibraryTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
 }
+
+/** Decoders that join the bytes of tokens, by their type in tokenizer.json. */
+const TOKEN_BYTES: Readonly<Record<string, (token: string) => Uint8Array>> = {
+  ByteLevel: readBytes,
+  Fuse: (token) => Buffer.from(token, 'utf8'),
+};
 
 /**
  * The tokenizer of any tokenizer.json. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) is encoded and decoded here, see byte-level-bpe.ts; all
@@ -42,8 +49,9 @@ export class Tokenizer implements AnyTokenizer {
   private readonly tokens: (string | undefined)[] = [];
   private readonly matcher: AddedTokenMatcher;
   private readonly normalizedMatcher: AddedTokenMatcher;
-  private readonly fast: ByteLevelBpe | null;
-  private readonly isByteLevel: boolean;
+  private readonly fast: ByteLevelBpe | Characters | null;
+  /** The bytes of a token, where decoding is no more than joining these; else null. */
+  private readonly bytesOf: ((token: string) => Uint8Array) | null;
   private loaded: LibraryTokenizer | undefined;
   private template: { before: number[]; after: number[] } | undefined;
 
@@ -53,9 +61,9 @@ export class Tokenizer implements AnyTokenizer {
     this.path = path;
     for (const [token, id] of ids) this.tokens[id] = token;
     this.vocabSize = this.tokens.length;
-    this.fast = ByteLevelBpe.from(tokenizer, ids, merges);
+    this.fast = ByteLevelBpe.from(tokenizer, ids, merges) ?? Characters.from(tokenizer, ids, path);
     const { decoder } = tokenizer;
-    this.isByteLevel = isJsonObject(decoder) && decoder['type'] === 'ByteLevel';
+    this.bytesOf = (isJsonObject(decoder) && TOKEN_BYTES[String(decoder['type'])]) || null;
     const normalized = addedTokens.filter((token) => token.normalized);
     const contents = normalized.map(({ content }) => this.fast?.normalize(content) ?? content);
     this.matcher = new AddedTokenMatcher(addedTokens.filter((token) => !token.normalized));
@@ -74,7 +82,7 @@ export class Tokenizer implements AnyTokenizer {
     const special = addedTokens.filter((token) => token.special).map((token) => token.id);
     const named = SPECIAL_NAMES.flatMap((name) => id(name) ?? []);
     this.specialTokenIds = new Set([...special, ...named]);
-    if (!this.fast || !this.isByteLevel) this.library(); // what it cannot load is told here, not at the first text
+    if (!this.fast || !this.bytesOf) this.library(); // what it cannot load is told here, not at the first text
   }
 
   /** Loads a tokenizer from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`). It must have a tokenizer.json. */
@@ -121,18 +129,20 @@ export class Tokenizer implements AnyTokenizer {
 
   /** Ids back to text, no spaces cleaned up. Bytes that make no whole character become U+FFFD. Error: an id outside the vocabulary. */
   decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+    const { bytesOf } = this;
     const kept = Array.from(ids).filter((id) => this.isShown(id, options.skipSpecialTokens ?? false));
     if (kept.length === 0) return '';
-    if (!this.isByteLevel)
+    if (!bytesOf)
       return this.library().decode(kept, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
-    const bytes = kept.map((id) => readBytes(this.tokens[id]!));
+    const bytes = kept.map((id) => bytesOf(this.tokens[id]!));
     return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(bytes));
   }
 
   decodeStream(options: { skipSpecialTokens?: boolean } = {}): DecodeStream {
     const skip = options.skipSpecialTokens ?? false;
-    if (!this.isByteLevel) return decodeWindow((ids) => this.decode(ids, options));
-    return decodeBytes((id) => (this.isShown(id, skip) ? readBytes(this.tokens[id]!) : null));
+    const { bytesOf } = this;
+    if (!bytesOf) return decodeWindow((ids) => this.decode(ids, options));
+    return decodeBytes((id) => (this.isShown(id, skip) ? bytesOf(this.tokens[id]!) : null));
   }
 
   tokenToId(token: string): number | undefined {

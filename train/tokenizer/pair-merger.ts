@@ -1,9 +1,6 @@
 import { Heap } from '../../models/tokenizer/heap.ts';
 
-/** A merge that was made: the ids of both parts and of the joined token. */
-export type Merge = readonly [left: number, right: number, id: number];
-
-/** A pair as it was when it was counted. Only the words it was found in then are looked at again. */
+/** A pair, its count when it was queued, and the words it was found in then: all that ever have it, for a pair arises in one step only, in which its younger token is made. */
 interface Candidate {
   readonly left: number;
   readonly right: number;
@@ -19,9 +16,9 @@ const before = (a: Candidate, b: Candidate): boolean =>
   a.count !== b.count ? a.count > b.count : a.left !== b.left ? a.left < b.left : a.right < b.right;
 
 /**
- * The words of a corpus as rows of symbols, and the frequencies of the pairs in them, kept up to date while pairs are merged. It goes about
- * this exactly as Hugging Face's BpeTrainer (tokenizers/src/models/bpe/trainer.rs), because its results show: a token may be made by two
- * merges (ab+c, a+bc), so that a pair with it is queued twice, each time with the words of that time.
+ * The words of a corpus as rows of symbols, and how often each pair is in them, kept up to date while pairs are merged: only words that have
+ * the pair are touched, and counts in the queue are set right when they come up, as in Hugging Face's BpeTrainer
+ * (tokenizers/src/models/bpe/trainer.rs).
  */
 export class PairMerger {
   private readonly symbols: Int32Array;

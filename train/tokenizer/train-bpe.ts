@@ -68,21 +68,18 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
   }
   const merger = new PairMerger(rows, [...words.values()]);
   const first = vocab.length;
-  // A pair may be merged twice (see PairMerger); its rank is that of the last time.
-  const merges = new Map<string, [string, string]>();
+  const merges: [string, string][] = [];
   while (vocab.length < vocabSize) {
     const pair = merger.next();
     if (!pair || pair.count < Math.max(1, minFrequency)) break;
     const [left, right] = [vocab[pair.left]!, vocab[pair.right]!];
     const isContinued = continuingPrefix !== '' && right.startsWith(continuingPrefix);
     const id = idOf(left + (isContinued ? right.slice(continuingPrefix.length) : right));
-    const key = `${pair.left} ${pair.right}`;
-    merges.delete(key);
-    merges.set(key, [left, right]);
+    merges.push([left, right]);
     merger.merge(pair.left, pair.right, id, pair.words);
     onProgress?.({ stage: 'merge', done: vocab.length - first, total: vocabSize - first });
   }
-  return { vocab, merges: [...merges.values()] };
+  return { vocab, merges };
 }
 
 const byCodePoint = (a: string, b: string): number => a.codePointAt(0)! - b.codePointAt(0)!;
