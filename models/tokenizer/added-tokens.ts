@@ -29,6 +29,8 @@ export interface Segment {
 }
 
 const ENDS_IN_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+// Not trim(): that takes U+FEFF, and leaves U+0085.
+const WHITE_SPACE = /\p{White_Space}/u;
 const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
 
 export function isTokenId(value: unknown): value is number {
@@ -81,10 +83,10 @@ export class AddedTokenMatcher {
       const before = text.slice(0, match.index);
       const after = text.slice(match.index + match[0].length);
       if (token.single_word && (ENDS_IN_WORD.test(before) || STARTS_WITH_WORD.test(after))) continue;
-      const left = token.lstrip ? before.length - before.trimEnd().length : 0;
-      const right = token.rstrip ? after.length - after.trimStart().length : 0;
-      const start = Math.max(match.index - left, done);
-      const stop = match.index + match[0].length + right;
+      let start = match.index;
+      let stop = start + match[0].length;
+      while (token.lstrip && start > done && WHITE_SPACE.test(text[start - 1]!)) start--;
+      while (token.rstrip && stop < text.length && WHITE_SPACE.test(text[stop]!)) stop++;
       if (start > done) spans.push({ start: done, stop: start, token: null });
       spans.push({ start, stop, token });
       done = stop;

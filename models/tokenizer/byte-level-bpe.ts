@@ -13,7 +13,7 @@ const MAX_CACHED_LENGTH = 100;
 
 /** One step of cutting a text before its bytes are merged. */
 interface Stage {
-  /** Puts a space before what begins with no white space. */
+  /** Puts a space before what begins with none. */
   prefixSpace: boolean;
   /** Cuts into its matches and what is between them. */
   pattern: RegExp | null;
@@ -79,7 +79,7 @@ export class ByteLevelBpe {
   private split(text: string, stage: number, ids: IdList): void {
     if (stage === this.stages.length) return this.encodePiece(text, ids);
     const { prefixSpace, pattern } = this.stages[stage]!;
-    const spaced = prefixSpace && !/^\p{White_Space}/u.test(text) ? ` ${text}` : text;
+    const spaced = prefixSpace && !text.startsWith(' ') ? ` ${text}` : text;
     for (const piece of pattern ? cut(spaced, pattern) : [spaced]) this.split(piece, stage + 1, ids);
   }
 

@@ -27,11 +27,18 @@ export function readSpecialTokens(config: JsonObject): SpecialTokens {
   return tokens;
 }
 
+/** Special tokens without a role; Transformers before 5 calls them additional. */
+function extraSpecialTokens(config: JsonObject): string[] {
+  const extra = config['extra_special_tokens'] ?? config['additional_special_tokens'];
+  return Array.isArray(extra) ? extra.flatMap((token) => tokenText(token) ?? []) : [];
+}
+
 /** tokenizer.json for a vocabulary: BERT's normaliser, pre-tokeniser, WordPiece, template and decoder. */
 export function tokenizerJson(vocab: readonly string[], config: JsonObject, source: string): JsonObject {
   const ids = new Map(vocab.map((token, id) => [token, id]));
   const special = readSpecialTokens(config);
-  const added = [...new Set(Object.values(special))].map((content) => {
+  const extra = extraSpecialTokens(config).filter((content) => ids.has(content));
+  const added = [...new Set([...Object.values(special), ...extra])].map((content) => {
     const id = ids.get(content);
     if (id === undefined)
       throw new Error(
