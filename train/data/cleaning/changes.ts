@@ -23,8 +23,12 @@ export function withoutMojibake(text: string): string {
   });
 }
 
+/** Anything but the characters of most texts: a quick first look. */
+const MAY_BE_CONTROL = /[^\n\t\x20-\x7e\xa0-\xac\xae-\u05ff\u2010-\u2027\u3000-\ud7ff]/;
+
 /** Characters that show nothing: controls, marks of direction, zero widths (joiners have a meaning and stay), halves of characters, U+FFFD. Line ends become "\n". */
 export function withoutControls(text: string): string {
+  if (!MAY_BE_CONTROL.test(text)) return text;
   return text
     .replace(/\r\n?|[\f\v\u0085\u2028\u2029]/g, '\n')
     .replace(/(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Cs}\ufffd]/gu, '');
@@ -57,8 +61,13 @@ export function withoutBoilerplate(text: string, isRepeated: (line: string) => b
     .join('\n');
 }
 
+/** White space that is not as it should be, or may not be. */
+const UNEVEN_SPACE =
+  /  |[ \n]\n\n|\n | \n|[\t\v\f\r\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]|^[ \n]|[ \n]$/;
+
 /** One space between words, no space at the ends of lines, at most one blank line, none at the ends of the text. */
 export function withPlainSpace(text: string): string {
+  if (!UNEVEN_SPACE.test(text)) return text;
   return text
     .replace(/[\p{Zs}\t]+/gu, ' ')
     .replace(/ ?\n ?/g, '\n')

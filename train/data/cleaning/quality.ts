@@ -25,9 +25,9 @@ export const replacementCharacters: DropRule = {
 const longRepeats = (n: number, most: number): DropRule => ({
   name: `repeated-${n}-grams`,
   about: `more than ${percent(most)} of the characters are in runs of ${n} words that stood before (Gopher)`,
-  problem: ({ words, hasSpacedWords }) => {
-    if (words.length < ENOUGH_WORDS || !hasSpacedWords) return undefined;
-    const share = duplicateNgramShare(words, n);
+  problem: (facts) => {
+    if (facts.words.length < ENOUGH_WORDS || !facts.hasSpacedWords) return undefined;
+    const share = duplicateNgramShare(facts.numbers, n);
     return share > most ? `${percent(share)} of the characters are in repeated runs of ${n} words` : undefined;
   },
 });
@@ -35,9 +35,9 @@ const longRepeats = (n: number, most: number): DropRule => ({
 const topRepeats = (n: number, most: number): DropRule => ({
   name: `top-${n}-gram`,
   about: `more than ${percent(most)} of the characters are one run of ${n} words (Gopher)`,
-  problem: ({ words, hasSpacedWords }) => {
-    if (words.length < ENOUGH_WORDS || !hasSpacedWords) return undefined;
-    const share = topNgramShare(words, n);
+  problem: (facts) => {
+    if (facts.words.length < ENOUGH_WORDS || !facts.hasSpacedWords) return undefined;
+    const share = topNgramShare(facts.numbers, n);
     return share > most ? `${percent(share)} of the characters are one run of ${n} words` : undefined;
   },
 });
@@ -91,7 +91,7 @@ export const qualityRules: readonly DropRule[] = [
     name: 'words-without-letters',
     about: 'fewer than 60 % of the words have a letter (Gopher: 80 % of whole pages)',
     problem({ words, hasSpacedWords }) {
-      const share = shareOf(words, (word) => /\p{L}/u.test(word));
+      const share = shareOf(words, (word) => /[a-z]/i.test(word) || /\p{L}/u.test(word));
       return hasSpacedWords && share < 0.6 ? `${percent(share)} of the words have a letter` : undefined;
     },
   },
