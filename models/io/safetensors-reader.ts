@@ -89,7 +89,9 @@ function headerLength(start: Buffer, size: number, path: string): number {
 /** Files often found under this name that are something else, each with its mend. */
 function recogniseOther(start: Buffer): string | null {
   const text = start.toString('latin1');
-  if (text.startsWith('PK\u0003\u0004') || (start[0] === 0x80 && start.length > 1 && start[1]! <= 5)) {
+  // A header of 0x280 bytes, say, begins as a pickle does; what opens it does not.
+  const pickle = start[0] === 0x80 && start.length > 1 && start[1]! <= 5 && start[8] !== 0x7b;
+  if (text.startsWith('PK\u0003\u0004') || pickle) {
     return 'it is a PyTorch pickle; load it in Transformers and save_pretrained it, which writes safetensors';
   }
   if (text.startsWith('version https://git-lfs')) return 'it is a Git LFS pointer; run `git lfs pull` in its folder';

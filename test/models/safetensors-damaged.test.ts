@@ -128,4 +128,12 @@ test('a file cut while it is open is noticed', async () => {
   await file.close();
 });
 
+test('a header whose length begins as a pickle does is read', async () => {
+  const json = JSON.stringify({ a: good });
+  await writeFile(path, fileWith(json.padEnd(0x280), 8)); // its first bytes are 80 02
+  const file = await SafetensorsFile.open(path);
+  assert.equal([...file.entries.keys()], ['a']);
+  await file.close();
+});
+
 test.run();
