@@ -10,5 +10,7 @@ export type { PreTrainingOutput } from './pre-training.ts';
 export type { MaskedTokens } from './prediction-head.ts';
 export { BertForQuestionAnswering } from './question-answering.ts';
 export type { QuestionAnsweringOutput } from './question-answering.ts';
+export { BertForRotaryFill } from './rotary-fill.ts';
+export type { RotaryFillOutput } from './rotary-fill.ts';
 export { BertForSequenceClassification } from './sequence-classification.ts';
 export { BertForTokenClassification } from './token-classification.ts';
