@@ -22,5 +22,7 @@ export { lastIds, spanCorruption } from './span-corruption.ts';
 export type { SpanCorruptionOptions } from './span-corruption.ts';
 export { textInfilling } from './text-infilling.ts';
 export type { TextInfillingOptions } from './text-infilling.ts';
+export { countTokens, unigramLoss, unigramLosses } from './unigram.ts';
+export type { UnigramOptions } from './unigram.ts';
 export { blockWindows, randomWindows } from './windows.ts';
 export type { WindowOptions } from './windows.ts';
