@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 
 interface Common<T> {
@@ -36,6 +36,8 @@ export interface Command<O extends Record<string, Option>> {
   readonly usage?: string;
   readonly options: O;
   readonly positionals?: Positionals;
+  /** Values of many flags under one name, `--preset NAME`, and `--config FILE` for those in a JSON file; flags given win over the file, the file over the preset. */
+  readonly presets?: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>;
 }
 
 type ValueOf<S> = S extends { type: 'number' | 'int' }
@@ -86,7 +88,7 @@ export function parseOptions<const O extends Record<string, Option>>(
     values[key] = option.default ?? (option.type === 'boolean' ? false : option.type === 'list' ? [] : undefined);
   }
   const { tokens, positionals } = parseArgs({
-    args: [...argv],
+    args: command.presets ? withPresets(command.presets, argv, fail) : [...argv],
     strict: false,
     tokens: true,
     allowPositionals: true,
@@ -183,6 +185,13 @@ export function usagePage(command: Command<Record<string, Option>>): string {
     const value = option.type === 'boolean' ? '' : ` ${metavar(option)}`;
     return [`${option.short ? `-${option.short}, ` : '    '}--${flag}${value}`, `${option.help}${facts(option)}`];
   });
+  if (command.presets) {
+    rows.push(['    --preset NAME', `values for many options (one of ${Object.keys(command.presets).join(', ')})`]);
+    rows.push([
+      '    --config PATH',
+      'JSON file of options, { "batchSize": 12 }; they win over the preset, flags over both',
+    ]);
+  }
   rows.push(['-h, --help', 'print this page']);
   const width = Math.max(...rows.map(([left]) => left.length), positionals ? positionals.name.length : 0);
   const table = (lines: readonly (readonly [string, string])[]): string[] =>
@@ -199,6 +208,52 @@ export function usagePage(command: Command<Record<string, Option>>): string {
 }
 
 type Fail = (problem: string) => never;
+
+/** The command line with what preset and file say put before it, so that it is checked as if it had been typed. */
+function withPresets(
+  presets: NonNullable<Command<Record<string, Option>>['presets']>,
+  argv: readonly string[],
+  fail: Fail,
+): string[] {
+  const rest: string[] = [];
+  const found = { preset: [] as string[], config: [] as string[] };
+  for (let i = 0; i < argv.length; i++) {
+    const [, name, inline] = /^--(preset|config)(?:=(.*))?$/s.exec(argv[i]!) ?? [];
+    if (argv[i] === '--') {
+      rest.push(...argv.slice(i));
+      break;
+    }
+    if (name !== 'preset' && name !== 'config') rest.push(argv[i]!);
+    else found[name].push(inline ?? argv[++i] ?? fail(`--${name} needs a value`));
+  }
+  const preset = (name: string): string[] =>
+    flagsOf(
+      Object.hasOwn(presets, name)
+        ? presets[name]!
+        : fail(`--preset must be one of ${Object.keys(presets).join(', ')}, got "${name}"`),
+    );
+  return [...found.preset.flatMap(preset), ...found.config.flatMap((path) => flagsOf(readConfig(path, fail))), ...rest];
+}
+
+function readConfig(path: string, fail: Fail): Readonly<Record<string, unknown>> {
+  checkPath('--config', path, 'file', fail);
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (error) {
+    fail(`--config: ${path} is not valid JSON (${(error as Error).message.split('\n')[0]})`);
+  }
+  return fail(`--config: ${path} must hold one object of options`);
+}
+
+/** { batchSize: 12, resume: true } as --batch-size=12 --resume. */
+function flagsOf(values: Readonly<Record<string, unknown>>): string[] {
+  return Object.entries(values).flatMap(([key, value]) =>
+    (Array.isArray(value) ? value : [value]).map((each: unknown) =>
+      each === true ? `--${flagOf(key)}` : each === false ? `--no-${flagOf(key)}` : `--${flagOf(key)}=${String(each)}`,
+    ),
+  );
+}
 
 function readBoolean(flag: string, value: string | undefined, fail: Fail): boolean {
   if (value === undefined || value === 'true') return true;
