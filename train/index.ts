@@ -1,5 +1,5 @@
 export { batches, epochBatches, evaluationBatches } from './data/batches.ts';
-export { duplicateGroups } from './data/duplicates.ts';
+export { duplicateGroups } from './data/duplicates/groups.ts';
 export type { Example } from './data/example.ts';
 export { readTable, readTexts, streamTable } from './data/read-table.ts';
 export { loadSpamAssassin } from './data/spam-assassin.ts';

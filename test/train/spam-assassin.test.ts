@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { duplicateGroups, normalizedWords } from '../../train/data/duplicates.ts';
+import { duplicateGroups } from '../../train/data/duplicates/groups.ts';
+import { normalizedWords } from '../../train/data/duplicates/shingles.ts';
 import { emailBody } from '../../train/data/email-body.ts';
 import { htmlText } from '../../train/data/html-text.ts';
 import { withoutListFooters } from '../../train/data/list-footers.ts';

@@ -1,4 +1,4 @@
-import { duplicateGroups } from '../data/duplicates.ts';
+import { duplicateGroups } from '../data/duplicates/groups.ts';
 import type { Example } from '../data/example.ts';
 import { readTable } from '../data/read-table.ts';
 import { loadSpamAssassin } from '../data/spam-assassin.ts';

