@@ -10,13 +10,16 @@ export { Checkpoint, SafetensorsFile, writeCheckpoint, writeSafetensors } from '
 export { resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
 export * from './llama/index.ts';
+export * from './marian/index.ts';
 export { Module } from './module.ts';
 export type { ForwardHook } from './module.ts';
 export * from './nn/index.ts';
-export type { EncoderOutput, HeadOutput } from './outputs.ts';
+export type { DecoderOutput, EncoderOutput, HeadOutput, Seq2SeqLMOutput, Seq2SeqOutput } from './outputs.ts';
 export { ModuleBuffer, Parameter } from './parameter.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
+export { shiftRight } from './seq2seq.ts';
+export type { Seq2SeqInputs, Seq2SeqLMInputs } from './seq2seq.ts';
 export type { LoadReport } from './state-dict.ts';
 export type { AnyTokenizer, SpecialTokenIds } from './tokenizer/any-tokenizer.ts';
 export { BertTokenizer } from './tokenizer/bert-tokenizer.ts';

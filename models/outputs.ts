@@ -23,3 +23,43 @@ export interface HeadOutput extends Internals {
 export function internalsOf({ hiddenStates, attentions }: Internals): Internals {
   return { ...(hiddenStates ? { hiddenStates } : {}), ...(attentions ? { attentions } : {}) };
 }
+
+/** What a decoder returns that attends to an encoder's output. */
+export interface DecoderOutput extends EncoderOutput {
+  /** The weights of each layer's attention to the encoder's output, (B, H, T, S) each. */
+  readonly crossAttentions?: readonly Tensor[];
+}
+
+/** What an encoder and a decoder computed beside the result, named as in Transformers. */
+export interface Seq2SeqInternals {
+  /** (B, S, D): given back as `encoderOutputs`, it need not be computed again. */
+  readonly encoderLastHiddenState: Tensor;
+  readonly encoderHiddenStates?: readonly Tensor[];
+  readonly encoderAttentions?: readonly Tensor[];
+  readonly decoderHiddenStates?: readonly Tensor[];
+  readonly decoderAttentions?: readonly Tensor[];
+  readonly crossAttentions?: readonly Tensor[];
+}
+
+export interface Seq2SeqOutput extends Seq2SeqInternals {
+  /** Of the decoder, (B, T, D). */
+  readonly lastHiddenState: Tensor;
+}
+
+export interface Seq2SeqLMOutput extends Seq2SeqInternals {
+  /** (B, T, V). */
+  readonly logits: Tensor;
+  readonly loss?: Tensor;
+}
+
+/** Joins what the two sides computed. */
+export function seq2seqInternals(encoder: EncoderOutput, decoder: DecoderOutput): Seq2SeqInternals {
+  return {
+    encoderLastHiddenState: encoder.lastHiddenState,
+    ...(encoder.hiddenStates ? { encoderHiddenStates: encoder.hiddenStates } : {}),
+    ...(encoder.attentions ? { encoderAttentions: encoder.attentions } : {}),
+    ...(decoder.hiddenStates ? { decoderHiddenStates: decoder.hiddenStates } : {}),
+    ...(decoder.attentions ? { decoderAttentions: decoder.attentions } : {}),
+    ...(decoder.crossAttentions ? { crossAttentions: decoder.crossAttentions } : {}),
+  };
+}

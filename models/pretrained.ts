@@ -11,7 +11,7 @@ import type { ResolveOptions } from './io/resolve.ts';
 import { checkpointFiles, replaceCheckpoint } from './io/safetensors-writer.ts';
 import { Module } from './module.ts';
 import { listNames } from './names.ts';
-import type { Parameter } from './parameter.ts';
+import { Parameter } from './parameter.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
   /** Start head weights anew whose shape in the file differs, as with another number of labels. */
@@ -93,7 +93,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       await readMatches(checkpoint, match.matches);
       const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)];
       const state = model.stateTensors();
-      for (const key of fresh) initialise(state.get(key) as Parameter);
+      for (const target of fresh.map((key) => state.get(key))) if (target instanceof Parameter) initialise(target);
       if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
       return model.eval();

@@ -23,4 +23,6 @@ export type { RotaryOptions, Rotation } from './rotary.ts';
 export { rotaryFrequencies } from './rotary-frequencies.ts';
 export type { RotaryScaling } from './rotary-frequencies.ts';
 export { rowsAt } from './rows-at.ts';
-export { linearNextTokenLoss, nextTokenLoss, tokenLoss } from './token-loss.ts';
+export { SinusoidalPositions } from './sinusoidal.ts';
+export { linearNextTokenLoss, linearTokenLoss, nextTokenLoss, tokenLoss } from './token-loss.ts';
+export type { TokenLossOptions } from './token-loss.ts';

@@ -6,11 +6,27 @@ import { showShape } from '../names.ts';
 /** The label of a token that does not count. */
 export const ignoredLabel = -100;
 
+export interface TokenLossOptions {
+  /** Share of each label spread evenly over all classes (Szegedy et al. 2016); 0.1 in Vaswani et al. 2017, section 5.4. */
+  readonly labelSmoothing?: number;
+}
+
 /** Cross-entropy of logits (B, T, C) with labels [B, T], over the tokens whose label is not -100. */
-export function tokenLoss(logits: Tensor, labels: Tensor): Tensor {
+export function tokenLoss(logits: Tensor, labels: Tensor, options: TokenLossOptions = {}): Tensor {
   const [batch, length, classes] = logits.shape as [number, number, number];
   checkOnePerToken(labels, batch, length);
-  return crossEntropy(reshape(logits, [batch * length, classes]), reshape(labels, [batch * length]));
+  return crossEntropy(reshape(logits, [batch * length, classes]), reshape(labels, [batch * length]), options);
+}
+
+/** As tokenLoss of the logits hidden @ weight^T + bias, which are never in memory: hidden (B, T, D), weight [C, D], bias [C]. */
+export function linearTokenLoss(
+  hidden: Tensor,
+  weight: Tensor,
+  labels: Tensor,
+  options: TokenLossOptions & { readonly bias?: Tensor } = {},
+): Tensor {
+  checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
+  return linearCrossEntropy(hidden, weight, labels, options);
 }
 
 /**
@@ -32,7 +48,7 @@ export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
 /** As nextTokenLoss of the logits hidden @ weight^T, which are never in memory: hidden (B, T, D), weight [V, D]. */
 export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
-  return linearCrossEntropy(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));
+  return linearTokenLoss(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));
 }
 
 /** Throws unless labels are [batch, length]. */

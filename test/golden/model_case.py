@@ -15,17 +15,16 @@ def run_forward(model, inputs, labels, layers):
     for name in layers:
         tensors.update({f"output.{name}.{index}": part for index, part in enumerate(output[name])})
     tensors.update(
-        {f"grad.{name}": parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+        {f"grad.{name}": parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     )
     return output.loss.item(), tensors
 
 
 def run_training(model, inputs, labels):
     """Ten AdamW steps on one batch: losses before each step and after the last, and the norm of the last logits."""
-    parameters = [value for value in model.parameters() if value.requires_grad]
     groups = [
-        {"params": [value for value in parameters if value.ndim > 1], "weight_decay": 0.1},
-        {"params": [value for value in parameters if value.ndim == 1], "weight_decay": 0.0},
+        {"params": [value for value in model.parameters() if value.ndim > 1], "weight_decay": 0.1},
+        {"params": [value for value in model.parameters() if value.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
     losses = []

@@ -29,16 +29,17 @@ export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike
 
 export const norm = (x: ArrayLike<number>): number => Math.hypot(...Array.from(x));
 
-/** Gradients under the keys that files use: of a parameter that holds several of their tensors, each one's part. undefined where there is none. */
+/** Gradients under the keys that files use: of a parameter that holds several of their tensors, each one's part. undefined where there is none; buffers are left out. */
 export async function gradientsByKey(model: Module): Promise<Map<string, Float32Array | undefined>> {
   const parameters = model.parameters();
   const gradients = await Promise.all(parameters.map(({ grad }) => grad?.data() as Promise<Float32Array> | undefined));
-  const parts = [...model.stateDict()].map(([key, x]): [string, Float32Array | undefined] => {
+  const parts = [...model.stateDict()].flatMap(([key, x]): [string, Float32Array | undefined][] => {
     const at = parameters.findIndex(
       ({ storage, offset, size }) => storage === x.storage && offset <= x.offset && x.offset < offset + size,
     );
+    if (at === -1) return [];
     const start = x.offset - parameters[at]!.offset;
-    return [key, gradients[at]?.subarray(start, start + x.size)];
+    return [[key, gradients[at]?.subarray(start, start + x.size)]];
   });
   return new Map(parts);
 }

@@ -1,0 +1,66 @@
+import { add, reshape, zeros } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { normalInit } from '../init.ts';
+import { Linear } from '../nn/linear.ts';
+import { linearTokenLoss, tokenLoss } from '../nn/token-loss.ts';
+import type { Seq2SeqInternals, Seq2SeqLMOutput } from '../outputs.ts';
+import { ModuleBuffer } from '../parameter.ts';
+import { shiftRight } from '../seq2seq.ts';
+import type { Seq2SeqLMInputs } from '../seq2seq.ts';
+import type { MarianConfig } from './config.ts';
+import { targetVocabulary } from './config.ts';
+import { MarianModel, MarianPreTrainedModel } from './model.ts';
+
+/**
+ * The Transformer for translation (Vaswani et al. 2017; Junczys-Dowmunt et al. 2018, "Marian"): predicts the target's next token from the source and those before.
+ * The head's weight is the table of the decoder's embeddings, unless `config.tieWordEmbeddings` is false.
+ */
+export class MarianMTModel extends MarianPreTrainedModel {
+  readonly model: MarianModel;
+  /** Added to the logits, [1, V]; not learned. */
+  readonly finalLogitsBias: ModuleBuffer;
+  readonly lmHead: Linear;
+
+  constructor(config: MarianConfig) {
+    super(config);
+    const count = targetVocabulary(config);
+    this.model = new MarianModel(config);
+    this.finalLogitsBias = new ModuleBuffer(zeros([1, count]));
+    this.lmHead = new Linear(config.dModel, count, {
+      bias: false,
+      ...(config.tieWordEmbeddings
+        ? { weight: this.model.decoder.embedTokens.weight }
+        : { weightInit: normalInit(config.initStd) }),
+    });
+  }
+
+  /**
+   * Logits (B, T, V), and with labels the mean cross-entropy of each target token with what is predicted for it. Without decoderInputIds the decoder reads the
+   * labels, moved one place to the right.
+   */
+  override forward(
+    inputs: Seq2SeqLMInputs & { readonly labels: Tensor; readonly outputLogits: false },
+  ): Seq2SeqInternals & { readonly loss: Tensor };
+  override forward(
+    inputs: Seq2SeqLMInputs & { readonly labels: Tensor; readonly outputLogits?: true },
+  ): Seq2SeqLMOutput & { readonly loss: Tensor };
+  override forward(inputs: Seq2SeqLMInputs & { readonly outputLogits?: true }): Seq2SeqLMOutput;
+  override forward({
+    labels,
+    labelSmoothing,
+    outputLogits = true,
+    ...inputs
+  }: Seq2SeqLMInputs): Seq2SeqInternals & Partial<Seq2SeqLMOutput> {
+    if (!labels && !outputLogits)
+      throw new Error('without logits there is only a loss, and it needs labels; give labels');
+    const { decoderStartTokenId: start, padTokenId: padding } = this.config;
+    const decoderInputIds = inputs.decoderInputIds ?? (labels && shiftRight(labels, { start, padding }));
+    const { lastHiddenState: hidden, ...internals } = this.model.forward({ ...inputs, decoderInputIds }); // (B, T, D)
+    if (!outputLogits) {
+      const bias = reshape(this.finalLogitsBias, [-1]); // (V)
+      return { loss: linearTokenLoss(hidden, this.lmHead.weight, labels!, { bias, labelSmoothing }), ...internals };
+    }
+    const logits = add(this.lmHead.forward(hidden), this.finalLogitsBias); // (B, T, V)
+    return { logits, ...(labels ? { loss: tokenLoss(logits, labels, { labelSmoothing }) } : {}), ...internals };
+  }
+}

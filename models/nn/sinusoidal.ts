@@ -1,0 +1,33 @@
+import { embedding, slice, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { Module } from '../module.ts';
+import { ModuleBuffer } from '../parameter.ts';
+
+/**
+ * Positions as sines and cosines of wavelengths from 2 pi to 10000 x 2 pi (Vaswani et al. 2017, section 3.5), not learned and in no file. The sines fill the first
+ * half, the cosines the second, as in Marian and fairseq; the paper interleaves them.
+ */
+export class SinusoidalPositions extends Module {
+  readonly table: ModuleBuffer;
+
+  constructor(count: number, dim: number) {
+    super();
+    const sines = Math.ceil(dim / 2);
+    const values = Float32Array.from({ length: count * dim }, (_, i) => {
+      const [position, column] = [Math.floor(i / dim), i % dim];
+      const pair = column < sines ? column : column - sines;
+      const angle = position / 10000 ** ((2 * pair) / dim);
+      return column < sines ? Math.sin(angle) : Math.cos(angle);
+    });
+    this.table = new ModuleBuffer(tensor(values, { shape: [count, dim] }), { persistent: false });
+  }
+
+  /** The first `length` positions (T, D), or those given, [T] or [B, T] -> (..., D). */
+  override forward(length: number, positions?: Tensor): Tensor {
+    return positions ? embedding(this.table, positions) : slice(this.table, [0, length]);
+  }
+
+  override extraRepr(): string {
+    return this.table.shape.join(', ');
+  }
+}
