@@ -2,6 +2,8 @@ export * from './bert/index.ts';
 export type { CausalLMInputs } from './causal-lm.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
+export { extendVocabulary } from './extend-vocabulary.ts';
+export type { ExtendOptions } from './extend-vocabulary.ts';
 export * from './gpt2/index.ts';
 export { normalInit, onesInit, parameter, uniformInit, xavierUniformInit, zeroRowInit, zerosInit } from './init.ts';
 export type { Initializer } from './init.ts';
