@@ -15,7 +15,7 @@ import { encode } from './encode.ts';
 import type { TextBatch } from './encode-inputs.ts';
 import type { EncodeOptions } from './encode-options.ts';
 import type { TokenizerFiles } from './tokenizer-files.ts';
-import { readTokenizerFiles, tokenizerFilesToWrite, tokenizerFromVocab } from './tokenizer-files.ts';
+import { readTokenizerFiles, tokenizerFilesToWrite, tokenizerFromJson, tokenizerFromVocab } from './tokenizer-files.ts';
 import type { SpecialTokens } from './tokenizer-json.ts';
 import type { Side } from './truncate.ts';
 import type { Pieces, WordPieceModel } from './word-pieces.ts';
@@ -96,6 +96,11 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   /** A tokenizer from tokens in the order of their ids, with the settings of a tokenizer_config.json. */
   static fromVocab(vocab: readonly string[], config: JsonObject = {}): BertTokenizer {
     return new BertTokenizer(tokenizerFromVocab(vocab, config, 'the vocabulary'));
+  }
+
+  /** A tokenizer from the contents of tokenizer.json and tokenizer_config.json; `source` names it in errors. */
+  static fromJson(tokenizer: JsonObject, config: JsonObject = {}, source = 'the tokenizer'): BertTokenizer {
+    return new BertTokenizer(tokenizerFromJson(tokenizer, config, source));
   }
 
   /** Number of ids, added tokens included: the rows an embedding needs. */

@@ -59,6 +59,11 @@ export function tokenizerFromVocab(vocab: readonly string[], config: JsonObject,
   return checkTokenizer(tokenizerJson(vocab, config, source), config, source, undefined);
 }
 
+/** A tokenizer from the contents of tokenizer.json and tokenizer_config.json. */
+export function tokenizerFromJson(tokenizer: JsonObject, config: JsonObject, source: string): TokenizerFiles {
+  return checkTokenizer(tokenizer, config, source, undefined);
+}
+
 const typeOf = (part: unknown): unknown => (isJsonObject(part) ? part['type'] : part);
 
 function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string, longest: unknown): TokenizerFiles {
