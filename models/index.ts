@@ -30,6 +30,8 @@ export type { TextBatch } from './tokenizer/encode-inputs.ts';
 export type { EncodeOptions } from './tokenizer/encode-options.ts';
 export { encode } from './tokenizer/encode.ts';
 export type { Encoding } from './tokenizer/encode.ts';
+export { extendTokenizer } from './tokenizer/extend-tokenizer.ts';
+export type { ExtendedTokenizer } from './tokenizer/extend-tokenizer.ts';
 export { loadTokenizer } from './tokenizer/load.ts';
 export { Tokenizer } from './tokenizer/tokenizer.ts';
 export * from './transformer/index.ts';

@@ -1,0 +1,53 @@
+import type { AnyTokenizer } from '../../models/index.ts';
+
+export interface DomainWordsOptions {
+  /** Words to give at most. */
+  readonly count: number;
+  /** Words that are seen less often are left out; default 5. */
+  readonly minFrequency?: number;
+}
+
+export interface DomainWord {
+  /** As `extendTokenizer` takes it: with its space where the tokenizer keeps spaces. */
+  readonly word: string;
+  readonly frequency: number;
+  /** Tokens that stand for it so far. */
+  readonly pieces: number;
+}
+
+const WORD = /[\p{L}\p{N}\p{M}]+/gu;
+
+/**
+ * The words of a domain that are worth a token of their own: those whose single tokens would shorten the texts most, (pieces - 1) x frequency. Words that the tokenizer writes
+ * alike (upper and lower case, where it makes no difference) count as one. Left out: words that are one token already, and those with unknown characters.
+ */
+export async function domainWords(
+  texts: AsyncIterable<string> | Iterable<string>,
+  tokenizer: AnyTokenizer,
+  { count, minFrequency = 5 }: DomainWordsOptions,
+): Promise<DomainWord[]> {
+  if (!Number.isInteger(count) || count < 0)
+    throw new Error(`domainWords: count must be a whole number from 0 up, got ${count}`);
+  const frequencies = new Map<string, number>();
+  for await (const text of texts)
+    for (const [word] of text.matchAll(WORD)) frequencies.set(word, (frequencies.get(word) ?? 0) + 1);
+  const keepsSpaces = tokenizer.decode(tokenizer.idsOf(' a')).startsWith(' ');
+  const found = new Map<string, DomainWord>(); // by their ids
+  for (const [text, frequency] of frequencies) {
+    const word = keepsSpaces ? ` ${text}` : text;
+    const ids = tokenizer.idsOf(word);
+    if (ids.length < 2 || ids.includes(tokenizer.unkTokenId ?? -1)) continue;
+    const key = ids.join();
+    const same = found.get(key);
+    found.set(key, {
+      word: same && same.word < word ? same.word : word,
+      frequency: frequency + (same?.frequency ?? 0),
+      pieces: ids.length,
+    });
+  }
+  const saved = ({ pieces, frequency }: DomainWord): number => (pieces - 1) * frequency;
+  return [...found.values()]
+    .filter(({ frequency }) => frequency >= minFrequency)
+    .sort((a, b) => saved(b) - saved(a) || (a.word < b.word ? -1 : 1))
+    .slice(0, count);
+}
