@@ -7,7 +7,38 @@ const splitSchema = z.object({
   characters: z.int(),
   tokens: z.int(),
   sha256: z.string(),
-  lengths: z.object({ bins: z.array(z.int()), total: z.int(), longest: z.int() }),
+  lengths: z.object({ bins: z.array(z.int()).readonly(), total: z.int(), longest: z.int() }),
+});
+
+const ruleSchema = z.object({
+  name: z.string(),
+  about: z.string(),
+  kind: z.enum(['change', 'drop']),
+  documents: z.int(),
+  example: z.object({ source: z.string(), what: z.string() }).optional(),
+});
+
+const cleaningSchema = z.object({
+  documents: z.int(),
+  kept: z.int(),
+  charactersBefore: z.int(),
+  charactersAfter: z.int(),
+  rules: z.array(ruleSchema).readonly(),
+});
+
+const placeSchema = z.object({ source: z.string(), text: z.string() });
+
+const duplicatesSchema = z.object({
+  threshold: z.number(),
+  related: z.number(),
+  documents: z.int(),
+  exact: z.int(),
+  near: z.int(),
+  groups: z.int(),
+  relatedDocuments: z.int(),
+  examples: z
+    .array(z.object({ size: z.int(), similarity: z.number(), kept: placeSchema, dropped: placeSchema }))
+    .readonly(),
 });
 
 /** card.json of a prepared corpus: everything that was done to make it, as numbers. */
@@ -20,6 +51,8 @@ const cardSchema = z.object({
   options: z.record(z.string(), z.unknown()),
   tokenizer: z.object({ vocabSize: z.int(), sha256: z.string() }),
   documentsRead: z.int(),
+  cleaning: cleaningSchema.optional(),
+  duplicates: duplicatesSchema.optional(),
   splits: z.object({ train: splitSchema, validation: splitSchema.optional(), test: splitSchema.optional() }),
 });
 

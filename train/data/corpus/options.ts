@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import type { CleaningOptions } from '../cleaning/rule.ts';
+import type { DuplicateThresholds } from '../duplicates/filter.ts';
 import type { ReadOptions } from '../readers/document.ts';
 import type { Input } from '../readers/inputs.ts';
 import { checkFractions } from '../split.ts';
@@ -18,6 +20,10 @@ export interface CorpusOptions {
   readonly fractions?: SplitFractions;
   /** Of the split by hash. Default 0. */
   readonly seed?: number;
+  /** Rules of cleaning, or false for none. Default all, and none with a split by position. */
+  readonly clean?: CleaningOptions | false;
+  /** How near-duplicates are found, or false to keep all. Default as they are, and false with a split by position. */
+  readonly duplicates?: DuplicateThresholds | false;
   /** How files are read. */
   readonly read?: Omit<ReadOptions, 'onBytes'>;
 }
@@ -27,6 +33,8 @@ export type FullCorpusOptions = Required<CorpusOptions>;
 /** The options with their defaults. Error: shares that do not sum to 1, or none to train on. */
 export function withDefaults(options: CorpusOptions): FullCorpusOptions {
   const { split = 'hash', seed = 0, read = {} } = options;
+  const whole = split === 'position' ? false : {};
+  const { clean = whole, duplicates = whole } = options;
   const {
     fractions = split === 'hash'
       ? { train: 0.9, validation: 0.05, test: 0.05 }
@@ -34,7 +42,11 @@ export function withDefaults(options: CorpusOptions): FullCorpusOptions {
   } = options;
   checkFractions('prepareCorpus', fractions);
   if (fractions.train === 0) throw new Error('prepareCorpus: the share of the train split must be above 0');
-  return { split, fractions, seed, read };
+  if (split === 'position' && duplicates)
+    throw new Error(
+      'prepareCorpus: documents that are cut by position cannot be kept apart by likeness; leave duplicates out, or split by hash',
+    );
+  return { split, fractions, seed, clean, duplicates, read };
 }
 
 /** Hash of inputs (files by name, size and time of change), tokenizer and options. */

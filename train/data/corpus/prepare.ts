@@ -1,41 +1,36 @@
+import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { writeFolderAtomic } from '../../../models/io/atomic-folder.ts';
 import { writeFilesAtomic } from '../../../models/io/atomic.ts';
 import { pathKind } from '../../../models/io/json-file.ts';
-import { expandInputs, readDocuments } from '../readers/inputs.ts';
+import type { Cleaner } from '../cleaning/cleaner.ts';
+import { DuplicateFilter } from '../duplicates/filter.ts';
+import { NearDuplicates } from '../duplicates/near-duplicates.ts';
+import { expandInputs } from '../readers/inputs.ts';
 import type { Input } from '../readers/inputs.ts';
 import { hashedSplit, positionSplit, splitNames } from '../split.ts';
 import { textKey } from '../text-key.ts';
 import { openTokenCorpus } from '../token-files.ts';
 import type { TokenFiles } from '../token-files.ts';
+import { cardPage } from './card-page.ts';
 import { readCard } from './card.ts';
 import type { CorpusCard } from './card.ts';
 import { corpusKey, withDefaults } from './options.ts';
 import type { CorpusOptions, FullCorpusOptions } from './options.ts';
 import { SplitWriters } from './split-writers.ts';
+import { findDuplicates, inputSource, makeCleaner, pass, spoolSource, writeDocuments } from './stages.ts';
+import type { DocumentSource } from './stages.ts';
 import { tokenizerFingerprint } from './text-tokenizer.ts';
 import type { TextTokenizer } from './text-tokenizer.ts';
+import { Watch } from './watch.ts';
+import type { WatchOptions } from './watch.ts';
 
-/** How far a preparation is. */
-export interface PrepareProgress {
-  readonly stage: string;
-  /** Bytes of input read in this stage, of `total`. */
-  readonly bytes: number;
-  readonly total: number;
-  /** Tokens written. */
-  readonly tokens: number;
-}
-
-export interface PrepareOptions extends CorpusOptions {
+export interface PrepareOptions extends CorpusOptions, WatchOptions {
   /** Files, folders, and names of corpora, see `expandInputs`. */
   readonly inputs: readonly string[];
   readonly tokenizer: TextTokenizer;
   /** Where the corpus lies, or is made: a folder of its own. */
   readonly folder: string;
-  /** Called often: after each document. */
-  readonly onProgress?: (progress: PrepareProgress) => void;
-  /** Stops between two documents with the signal's reason; nothing half-written is left. */
-  readonly signal?: AbortSignal;
 }
 
 /** A corpus ready to train on. `validation` and `test` are there where their share is above 0. */
@@ -50,7 +45,7 @@ export interface PreparedCorpus {
 }
 
 /**
- * Text in, token corpora out: reads, splits and tokenises `inputs` into `folder` (train/, validation/, test/, the tokenizer's files, card.json), whole or not at all; does nothing where the
+ * Text in, token corpora out: reads, cleans, de-duplicates, splits and tokenises `inputs` into `folder` (train/, validation/, test/, the tokenizer's files, card.json), whole or not at all; does nothing where the
  * folder was made from the same inputs with the same tokenizer and options. Errors, one line: what the readers refuse, an empty split, a folder that holds other things, a disk that is full.
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCorpus> {
@@ -94,42 +89,74 @@ async function make(
   key: string,
   inputs: readonly Input[],
   options: FullCorpusOptions,
-  { tokenizer, onProgress, signal }: PrepareOptions,
+  { tokenizer, ...watching }: PrepareOptions,
 ): Promise<void> {
+  const watch = new Watch(watching);
+  const texts = await cleanAndCompare(
+    join(folder, 'documents.jsonl'),
+    inputSource(inputs, options.read),
+    options,
+    watch,
+  );
   const sha256 = tokenizerFingerprint(tokenizer);
   const { vocabSize } = tokenizer;
-  const { split, fractions, seed, read } = options;
+  const { split, fractions, seed } = options;
   const writers = await SplitWriters.create(folder, tokenizer, fractions, { vocabSize, tokenizer: sha256 });
-  const total = inputs.reduce((sum, { size }) => sum + size, 0);
-  let bytes = 0;
-  let documentsRead = 0;
+  let documents = 0;
   try {
-    for await (const { text } of readDocuments(inputs, { ...read, onBytes: (count) => (bytes += count) })) {
-      signal?.throwIfAborted();
-      documentsRead++;
-      if (split === 'hash') await writers.add(hashedSplit(textKey(text), fractions, seed), text);
+    for await (const document of pass('tokenize', texts.source, watch)) {
+      const i = documents++;
+      const { text } = document;
+      texts.duplicates?.see(i, document);
+      if (texts.duplicates?.keeps(i) === false) continue;
+      if (split === 'hash')
+        await writers.add(hashedSplit(texts.duplicates?.splitKey(i) ?? textKey(text), fractions, seed), text);
       else {
         const parts = positionSplit(text, fractions);
         for (const name of splitNames) await writers.add(name, parts[name]);
       }
-      onProgress?.({ stage: 'tokenize', bytes, total, tokens: writers.tokens });
+      watch.step(writers.tokens);
     }
     const splits = await writers.finish();
-    const card = {
+    const cleaning = texts.cleaner?.report();
+    const card: CorpusCard = {
       format: 'tapeform-corpus',
       version: 1,
       key,
       inputs: inputs.map(({ name, size }) => ({ name: basename(name), size })),
-      options,
+      options: { ...options },
       tokenizer: { vocabSize, sha256 },
-      documentsRead,
-      splits,
+      documentsRead: cleaning?.documents ?? documents,
+      ...(cleaning ? { cleaning: cleaning } : {}),
+      ...(texts.duplicates ? { duplicates: texts.duplicates.report() } : {}),
+      splits: { ...splits, train: splits.train! },
     };
+    await rm(join(folder, 'documents.jsonl'), { force: true });
     await writeFilesAtomic([
       ...tokenizer.filesToSave(folder),
       { path: join(folder, 'card.json'), data: `${JSON.stringify(card, null, 2)}\n` },
+      { path: join(folder, 'README.md'), data: cardPage(card) },
     ]);
   } finally {
     await writers.discard();
   }
+}
+
+/** The documents to split: as they are, or cleaned and written to `spool`; and what was found out about them. */
+async function cleanAndCompare(
+  spool: string,
+  source: DocumentSource,
+  { clean, duplicates }: FullCorpusOptions,
+  watch: Watch,
+): Promise<{ source: DocumentSource; cleaner?: Cleaner; duplicates?: DuplicateFilter }> {
+  if (!clean) return { source, ...(duplicates ? { duplicates: await findDuplicates(source, duplicates, watch) } : {}) };
+  const cleaner = await makeCleaner(source, clean, watch);
+  const index = duplicates ? new NearDuplicates() : undefined;
+  await writeDocuments(spool, pass('clean', source, watch), (document) => {
+    const text = cleaner.clean(document);
+    if (text !== null) index?.add(text);
+    return text;
+  });
+  const cleaned = { source: await spoolSource(spool), cleaner };
+  return index && duplicates ? { ...cleaned, duplicates: new DuplicateFilter(index, duplicates) } : cleaned;
 }
