@@ -18,6 +18,11 @@ export const corpusFlags = {
   },
   documents: { type: 'choice', choices: documentUnits, default: 'file', help: 'what is a document in a text file' },
   textColumn: { type: 'string', default: 'text', help: 'column of the texts in tables' },
+  clean: {
+    type: 'boolean',
+    default: true,
+    help: 'clean texts and leave near-duplicates out; a single text is left as it is',
+  },
   vocabSize: { type: 'int', default: 8000, min: 100, help: 'tokens of a new vocabulary' },
 } as const satisfies Record<string, Option>;
 
@@ -58,6 +63,7 @@ export async function corpusOfFlags(
       folder,
       split: isOne ? 'position' : 'hash',
       read,
+      ...(values.clean ? {} : { clean: false, duplicates: false }),
       onProgress: ({ stage, bytes }) => bar.update(bytes, { label: stage }),
     });
     return { ...prepared, tokenizer };
