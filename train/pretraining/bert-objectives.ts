@@ -78,7 +78,14 @@ export type BertObjectiveName = keyof typeof bertObjectives;
 export const bertObjectiveNames = Object.keys(bertObjectives) as BertObjectiveName[];
 
 /** Rows [CLS] text [SEP]. */
-export function bertRows({ corpus, tokenizer, length, seed, ordered = false, pack }: BertTaskOptions): Rows {
+export function bertRows({
+  corpus,
+  tokenizer,
+  length,
+  seed,
+  ordered = false,
+  pack,
+}: Pick<BertTaskOptions, 'corpus' | 'tokenizer' | 'length' | 'seed' | 'ordered' | 'pack'>): Rows {
   const { clsTokenId, sepTokenId } = tokenizer;
   const options = { length: length - 2, ...(ordered ? {} : { seed }) };
   const rows = pack ? blockWindows(withSeparators(corpus, sepTokenId), options) : documentWindows(corpus, options);
@@ -97,7 +104,12 @@ function pairsOf({ corpus, tokenizer, length, seed, ordered }: BertTaskOptions) 
   });
 }
 
-function masking({ tokenizer, wholeWords, maskProbability }: BertTaskOptions) {
+/** What `maskedLM` needs to know of a tokenizer. */
+export function masking({
+  tokenizer,
+  wholeWords,
+  maskProbability,
+}: Pick<BertTaskOptions, 'tokenizer' | 'wholeWords' | 'maskProbability'>) {
   return {
     maskTokenId: tokenizer.maskTokenId,
     specialIds: [...tokenizer.specialTokenIds],
