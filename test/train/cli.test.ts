@@ -315,4 +315,37 @@ test('duration', () => {
   assert.equal([0.4, 59.4, 59.6, 185, 7830].map(duration), ['0s', '59s', '1m 00s', '3m 05s', '2h 10m']);
 });
 
+test('presets and files of options: flags win over the file, the file over the preset; all are checked as flags are', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tapeform-cli-'));
+  const file = (name: string, text: string): string => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const withPresets = { ...command, presets: { small: { batchSize: 4, lr: 0.5, predict: true }, large: { lr: 1 } } };
+  const read = (...argv: string[]) => parseOptions(withPresets, argv);
+  try {
+    assert.is(read('--preset', 'small').values.batchSize, 4);
+    const config = file('run.json', '{"lr": 0.25, "only": ["a", "b"], "predict": false}');
+    const { values, positionals } = read('--batch-size', '8', `--config=${config}`, '--preset=small', 'a text');
+    assert.equal([values.batchSize, values.lr, values.predict, values.only], [8, 0.25, false, ['a', 'b']]);
+    assert.equal(positionals, ['a text']);
+    assert.equal(read('--', '--preset').positionals, ['--preset']);
+    const failing: readonly (readonly [argv: string[], pattern: RegExp])[] = [
+      [['--preset', 'tiny'], /--preset must be one of small, large, got "tiny"/],
+      [['--preset'], /--preset needs a value/],
+      [['--config', join(folder, 'none.json')], /--config: there is no file/],
+      [['--config', file('broken.json', '{"lr": ')], /--config: .*broken\.json is not valid JSON/],
+      [['--config', file('list.json', '[1]')], /must hold one object of options/],
+      [['--config', file('slip.json', '{"batchsize": 4}')], /unknown flag --batchsize; did you mean --batch-size\?/],
+      [['--config', file('range.json', '{"lr": 2}')], /--lr must be from 0 to 1, got 2/],
+    ];
+    for (const [argv, pattern] of failing) assert.throws(() => read(...argv), pattern);
+    assert.match(usagePage(withPresets), /--preset NAME +values for many options \(one of small, large\)/);
+    assert.throws(() => parse('--preset', 'small'), /unknown flag --preset/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test.run();

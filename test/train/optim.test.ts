@@ -140,4 +140,65 @@ test('bad input names the mend', () => {
   );
 });
 
+test('averages: the unbiased exponential mean of all parameters so far, for the time of a call', async () => {
+  const decay = 0.9;
+  // One parameter of its own, two that share a buffer; one that is not always updated.
+  const parameters = [leaf(new Array<number>(20_000).fill(1)), leaf([1, 2, 3]), leaf([4, 5])];
+  const optimizer = new AdamW(parameters, { lr: 0.1, ema: decay });
+  const seen = parameters.map((): number[][] => []);
+  for (let step = 0; step < 5; step++) {
+    parameters.forEach((x, i) => {
+      if (i < 2 || step % 2 === 0) x.grad = tensor(Array.from({ length: x.size }, (_, k) => Math.sin(k + step)));
+    });
+    optimizer.step();
+    for (const [i, x] of parameters.entries()) if (x.grad) seen[i]!.push(Array.from(await x.data()));
+    optimizer.zeroGrad();
+  }
+  const before = await Promise.all(parameters.map((x) => x.data()));
+  const inside = await optimizer.withAverages(() => Promise.all(parameters.map((x) => x.data())));
+  inside.forEach((got, i) => {
+    const weights = seen[i]!.map((_, k) => decay ** (seen[i]!.length - 1 - k));
+    const mass = weights.reduce((a, b) => a + b, 0);
+    const mean = seen[i]![0]!.map((_, e) => seen[i]!.reduce((sum, x, k) => sum + weights[k]! * x[e]!, 0) / mass);
+    close(got, mean, 1e-5);
+  });
+  assert.equal(await Promise.all(parameters.map((x) => x.data())), before);
+  await optimizer.withAverages(() => Promise.reject(new Error('stop'))).catch(() => undefined);
+  assert.equal(await Promise.all(parameters.map((x) => x.data())), before);
+  const fresh = new AdamW([leaf([7])], { lr: 0.1, ema: decay });
+  assert.is(await fresh.withAverages(() => fresh.parameters[0]!.item()), 7, 'before a first step');
+  assert.throws(() => new AdamW([leaf([1])], { ema: 1 }), /ema must be from 0 \(none\) to below 1, got 1/);
+});
+
+test('averages change nothing of the updates themselves', async () => {
+  const results = [];
+  for (const ema of [0, 0.99]) {
+    const x = leaf([1, -2, 3]);
+    const optimizer = new AdamW([x], { lr: 0.1, ema });
+    for (let step = 0; step < 3; step++) {
+      x.grad = tensor([0.5, -1, step]);
+      optimizer.step();
+    }
+    results.push(await x.data());
+  }
+  assert.equal(results[1], results[0]);
+});
+
+for (const bad of [NaN, Infinity, -Infinity]) {
+  test(`a gradient of ${bad}: with skipNonFinite nothing changes, and the next step is as if there had been none`, async () => {
+    const run = async (withBad: boolean): Promise<number[]> => {
+      const parameters = [leaf([1, 2]), leaf(new Array<number>(20_000).fill(0.5))];
+      const optimizer = new AdamW(parameters, { lr: 0.1, ema: 0.5 });
+      for (const wrong of withBad ? [false, true, false] : [false, false]) {
+        for (const x of parameters) x.grad = tensor(new Float32Array(x.size).fill(wrong ? bad : 0.25));
+        optimizer.step({ skipNonFinite: true });
+        assert.is(await optimizer.skipped.item(), wrong ? 1 : 0);
+      }
+      const averaged = await optimizer.withAverages(() => Promise.all(parameters.map((x) => x.data())));
+      return [...(await Promise.all(parameters.map((x) => x.data()))), ...averaged].flatMap((x) => Array.from(x));
+    };
+    assert.equal(await run(true), await run(false));
+  });
+}
+
 test.run();

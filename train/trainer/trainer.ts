@@ -63,7 +63,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
   const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
   const options = trainerOptions(run.options);
   const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
-  const identity = { task: task.name, ...runIdentity(options), model: describe(model), ...run.identity };
+  const identity = defined({ task: task.name, ...runIdentity(options), model: describe(model), ...run.identity });
 
   const checkpoint = await checkResume('train', output, run.resume);
   let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
@@ -182,6 +182,11 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
 /** Options that decide what a run computes; how often it saves is its own affair. */
 function runIdentity({ saveEvery: _, ...options }: ReturnType<typeof trainerOptions>): Record<string, unknown> {
   return options;
+}
+
+/** As JSON has it. */
+function defined(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
 function describe(model: PreTrainedModel<ModelConfig>): string {
