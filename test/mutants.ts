@@ -34,6 +34,27 @@ const mutants: readonly Mutant[] = [
     tests: ['ops/attention'],
   },
   {
+    name: 'attention whose query heads do not share keys',
+    file: 'kernels/attention/params.ts',
+    find: "group === 1 ? '' : ` / ${group}u`",
+    replace: "''",
+    tests: ['kernels/attention.test'],
+  },
+  {
+    name: 'gradients of shared keys that are those of one query head',
+    file: 'autograd/ops/flash-attention.ts',
+    find: 'all / heads, width]), 3)',
+    replace: 'all / heads, width]).narrow(3, 0, 1), 3)',
+    tests: ['models/llama.test'],
+  },
+  {
+    name: 'rotary embedding that turns the other way',
+    file: 'models/nn/rotary.ts',
+    find: 'tensor([[-1], [1]])',
+    replace: 'tensor([[1], [-1]])',
+    tests: ['models/rotary'],
+  },
+  {
     name: 'softmax without the shift by the largest',
     file: 'kernels/rows.ts',
     find: 'let m = maxRow(top);',

@@ -8,13 +8,12 @@ the prefix are those of Transformers. gpt2.json holds the inputs, the labels, th
 Row 1 ends in padding; row 2 has a token in its middle that nothing may attend to.
 """
 
-import json
 import os
 
 import torch
-from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from model_case import run_forward, run_training, write_case
 from random_model import save_random
 
 VOCABULARY = 97
@@ -59,55 +58,19 @@ def load(path, **settings):
     return GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32, **settings).train()
 
 
-def run_forward(folder, path):
-    inputs, labels, positions = make_inputs()
-    model = load(path)
-    output = model(**inputs, labels=labels, output_hidden_states=True, output_attentions=True)
-    output.loss.backward()
-    tensors = {"output.logits": output.logits}
-    for name in ("hidden_states", "attentions"):
-        tensors.update({f"output.{name}.{index}": part for index, part in enumerate(output[name])})
-    tensors.update({f"grad.{name}": parameter.grad for name, parameter in model.named_parameters()})
-    with torch.no_grad():
-        tensors["positions.logits"] = load(path)(**inputs, position_ids=positions).logits
-        tensors["scaled.logits"] = load(path, scale_attn_by_inverse_layer_idx=True)(**inputs).logits
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(tensors, os.path.join(folder, "gpt2.safetensors"), metadata={"format": "pt"})
-    return output.loss.item()
-
-
-def run_training(path):
-    """Ten AdamW steps on one batch: losses before each step and after the last, and the last logits."""
-    inputs, labels, _ = make_inputs()
-    model = load(path)
-    groups = [
-        {"params": [value for value in model.parameters() if value.ndim > 1], "weight_decay": 0.1},
-        {"params": [value for value in model.parameters() if value.ndim == 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
-    losses = []
-    for _ in range(10):
-        optimizer.zero_grad()
-        loss = model(**inputs, labels=labels).loss
-        loss.backward()
-        losses.append(loss.item())
-        optimizer.step()
-    with torch.no_grad():
-        output = model(**inputs, labels=labels)
-    return {"losses": [*losses, output.loss.item()], "logitsNorm": output.logits.norm().item()}
-
-
 def generate(folder, minilm):
     path = os.path.join(folder, "tiny-gpt2")
     make_model(path)
     inputs, labels, positions = make_inputs()
+    loss, tensors = run_forward(load(path), inputs, labels, ("hidden_states", "attentions"))
+    with torch.no_grad():
+        tensors["positions.logits"] = load(path)(**inputs, position_ids=positions).logits
+        tensors["scaled.logits"] = load(path, scale_attn_by_inverse_layer_idx=True)(**inputs).logits
     golden = {
         "inputs": {name: value.tolist() for name, value in inputs.items()},
         "labels": labels.tolist(),
         "positions": positions.tolist(),
-        "loss": run_forward(folder, path),
-        "training": run_training(path),
+        "loss": loss,
+        "training": run_training(load(path), inputs, labels),
     }
-    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in golden.items())
-    with open(os.path.join(folder, "gpt2.json"), "w", encoding="utf-8") as file:
-        file.write("{\n" + rows + "\n}\n")
+    write_case(folder, "gpt2", tensors, golden)

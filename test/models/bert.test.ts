@@ -7,8 +7,10 @@ import type { Tensor } from '../../autograd/index.ts';
 import * as models from '../../models/index.ts';
 import { BertModel, BertTokenizer } from '../../models/index.ts';
 import type { BertInputs } from '../../models/index.ts';
+import { camelCase } from '../../models/names.ts';
 import { AdamW, decayGroups } from '../../train/optim/index.ts';
-import { goldenFile, gradientsByKey, largestDifference, norm, readGolden } from '../support/golden.ts';
+import { goldenFile, largestDifference, readGolden } from '../support/golden.ts';
+import { checkGradients, checkLoss, checkOutputs, i32, report } from '../support/model-golden.ts';
 
 interface HeadGolden {
   class: string;
@@ -38,17 +40,18 @@ type Loader = {
   fromPretrained(id: string, overrides: models.BertSettings, options: models.LoadOptions): Promise<Model>;
 };
 
-const i32 = (rows: readonly (readonly number[])[]): Tensor => tensor(rows, { dtype: 'i32' });
 const inputs = (): BertInputs => ({
   inputIds: i32(golden.inputs.input_ids),
   attentionMask: i32(golden.inputs.attention_mask),
   tokenTypeIds: i32(golden.inputs.token_type_ids),
 });
 
-const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 const labelsOf = ({ labels }: HeadGolden): Record<string, Tensor> =>
   Object.fromEntries(
-    Object.entries(labels).map(([name, { shape, data }]) => [camel(name), tensor(Float32Array.from(data), { shape })]),
+    Object.entries(labels).map(([name, { shape, data }]) => [
+      camelCase(name),
+      tensor(Float32Array.from(data), { shape }),
+    ]),
   );
 
 /** The golden model: tiny-bert with the golden's weights where a head is new. */
@@ -82,54 +85,8 @@ function modelLoss({ lastHiddenState, pooled }: models.BertModelOutput): Tensor 
 
 const outputNames: Record<string, string> = { pooler_output: 'pooled' };
 
-async function checkOutputs(output: Outputs, values: ReadonlyMap<string, Float32Array>): Promise<number> {
-  let worst = 0;
-  let compared = 0;
-  for (const [key, expected] of values) {
-    if (!key.startsWith('output.')) continue;
-    const [name, index] = key.slice('output.'.length).split('.') as [string, string?];
-    const found = output[outputNames[name] ?? camel(name)];
-    const actual = index === undefined ? (found as Tensor) : (found as readonly Tensor[])[Number(index)]!;
-    const difference = largestDifference(await actual.data(), expected);
-    assert.ok(difference <= 1e-4, `${key} differs by ${difference}`);
-    worst = Math.max(worst, difference);
-    compared++;
-  }
-  assert.ok(compared > 0);
-  return worst;
-}
-
-/**
- * Largest error of a gradient relative to its norm. Some are 0 but for rounding, on both sides: a bias of the keys adds the same to
- * all scores of a query, and one before the answer's logits the same to all positions, which softmax ignores. Those must be as
- * small here as they are there.
- */
-function checkGradients(
-  gradients: ReadonlyMap<string, Float32Array | undefined>,
-  { withoutGradient }: HeadGolden,
-  values: ReadonlyMap<string, Float32Array>,
-): number {
-  let worst = 0;
-  let compared = 0;
-  const negligible =
-    1e-6 * Math.max(...[...values].filter(([key]) => key.startsWith('grad.')).map(([, value]) => norm(value)));
-  for (const [name, actual] of gradients) {
-    const expected = values.get(`grad.${name}`);
-    assert.is(actual === undefined, withoutGradient.includes(name), `whether ${name} has a gradient`);
-    if (!expected || !actual) continue;
-    compared++;
-    if (norm(expected) < negligible) {
-      assert.match(name, /key\.bias$|^qa_outputs\.bias$|layer\.2\.output\.LayerNorm\.bias$/);
-      assert.ok(norm(actual) < negligible, `gradient of ${name} should vanish, its norm is ${norm(actual)}`);
-      continue;
-    }
-    const error = norm(Array.from(actual, (value, i) => value - expected[i]!)) / norm(expected);
-    assert.ok(error <= 1e-3, `gradient of ${name} is off by ${error} of its norm`);
-    worst = Math.max(worst, error);
-  }
-  assert.is(compared, [...values.keys()].filter((key) => key.startsWith('grad.')).length, 'gradients compared');
-  return worst;
-}
+/** A bias of the keys adds the same to all scores of a query; those before the answer's logits add the same to all positions. */
+const vanishing = /key\.bias$|^qa_outputs\.bias$|layer\.2\.output\.LayerNorm\.bias$/;
 
 for (const [name, head] of Object.entries(golden.heads)) {
   test(`${name}: outputs, loss and gradients are those of Transformers`, async () => {
@@ -139,13 +96,14 @@ for (const [name, head] of Object.entries(golden.heads)) {
     const output = model.forward({ ...inputs(), ...labelsOf(head), ...extras });
     const loss = name === 'model' ? modelLoss(output as unknown as models.BertModelOutput) : (output['loss'] as Tensor);
     loss.backward();
-    const off = await checkOutputs(output, values);
-    const lossOff = Math.abs((await loss.item()) - head.loss);
-    assert.ok(lossOff <= 1e-4, `loss differs by ${lossOff}`);
-    const gradOff = checkGradients(await gradientsByKey(model), head, values);
-    console.log(
-      `  ${name}: outputs ${off.toExponential(1)}, loss ${lossOff.toExponential(1)}, gradients ${gradOff.toExponential(1)} relative`,
-    );
+    const outputs = await checkOutputs(output, values, { tolerance: 1e-4, names: outputNames });
+    const lossOff = await checkLoss(loss, head.loss, 1e-4);
+    const gradients = await checkGradients(model, values, {
+      tolerance: 1e-3,
+      vanishing,
+      without: head.withoutGradient,
+    });
+    console.log(report(name, { outputs, loss: lossOff, gradients }));
   });
 }
 
@@ -194,12 +152,10 @@ test('ten AdamW steps have the losses of PyTorch', async () => {
     loss.backward();
     optimizer.step();
     optimizer.zeroGrad();
-    const off = Math.abs((await loss.item()) - expected);
-    assert.ok(off <= 1e-3, `loss differs by ${off} from ${expected}`);
-    worst = Math.max(worst, off);
+    worst = Math.max(worst, await checkLoss(loss, expected, 1e-3));
   }
   const after = model.forward({ ...inputs(), ...labelsOf(head) }) as { loss: Tensor; logits: Tensor };
-  assert.ok(Math.abs((await after.loss.item()) - losses[10]!) <= 1e-3);
+  await checkLoss(after.loss, losses[10]!, 1e-3);
   const off = largestDifference(await after.logits.data(), logits.flat());
   assert.ok(off <= 1e-2, `logits differ by ${off}`);
   console.log(`  AdamW: losses ${worst.toExponential(1)}, logits afterwards ${off.toExponential(1)}`);

@@ -5,7 +5,16 @@ import { noGrad } from '../../autograd/index.ts';
 import { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from '../../models/index.ts';
 import type { TokenInputs } from '../../models/index.ts';
 import { goldenFile } from '../support/golden.ts';
-import { checkClose, checkGradients, checkLoss, checkTraining, i32, readModelGolden } from '../support/model-golden.ts';
+import {
+  checkClose,
+  checkGradients,
+  checkLoss,
+  checkOutputs,
+  checkTraining,
+  i32,
+  readModelGolden,
+  report,
+} from '../support/model-golden.ts';
 import type { ModelGolden } from '../support/model-golden.ts';
 
 const test = suite('llama');
@@ -24,17 +33,14 @@ for (const [name, family] of Object.entries(families)) {
   test(`${name}: logits, layers, attention weights, loss and gradients are those of Transformers`, async () => {
     const model = await load();
     const all = { ...inputs(), labels: i32(golden.labels), outputHiddenStates: true, outputAttentions: true };
-    const { logits, loss, hiddenStates, attentions } = model.forward(all);
-    loss.backward();
-    const off = await checkClose(logits, values, 'output.logits');
-    assert.is(hiddenStates!.length, model.model.layers.length + 1);
-    assert.is(attentions!.length, model.model.layers.length);
-    for (const [i, x] of hiddenStates!.entries()) await checkClose(x, values, `output.hidden_states.${i}`);
-    for (const [i, x] of attentions!.entries()) await checkClose(x, values, `output.attentions.${i}`);
-    const lossOff = await checkLoss(loss, golden.loss);
+    const output = model.forward(all);
+    output.loss.backward();
+    const off = await checkOutputs(output, values);
+    assert.is(output.hiddenStates!.length, model.model.layers.length + 1);
+    assert.is(output.attentions!.length, model.model.layers.length);
+    const lossOff = await checkLoss(output.loss, golden.loss);
     const gradientsOff = await checkGradients(model, values);
-    const shown = [off, lossOff, gradientsOff].map((x) => x.toExponential(1));
-    console.log(`  ${name}: outputs ${shown[0]}, loss ${shown[1]}, gradients ${shown[2]} relative`);
+    console.log(report(name, { outputs: off, loss: lossOff, gradients: gradientsOff }));
   });
 
   test(`${name}: the way without attention weights, and the one without logits, compute the same`, async () => {
@@ -60,7 +66,7 @@ for (const [name, family] of Object.entries(families)) {
     const model = await load();
     const labels = i32(golden.labels);
     const off = await checkTraining(model, () => model.forward({ ...inputs(), labels }), golden.training);
-    console.log(`  ${name}: AdamW: losses ${off.toExponential(1)}`);
+    console.log(report(name, { 'losses of AdamW': off }));
   });
 }
 

@@ -2,12 +2,19 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
 import { MarianMTModel } from '../../models/index.ts';
 import type { Seq2SeqInputs } from '../../models/index.ts';
-import { camelCase } from '../../models/names.ts';
 import { goldenFile } from '../support/golden.ts';
-import { checkClose, checkGradients, checkLoss, checkTraining, i32, readModelGolden } from '../support/model-golden.ts';
+import {
+  checkClose,
+  checkGradients,
+  checkLoss,
+  checkOutputs,
+  checkTraining,
+  i32,
+  readModelGolden,
+  report,
+} from '../support/model-golden.ts';
 import type { ModelGolden } from '../support/model-golden.ts';
 
 interface MarianGolden extends ModelGolden {
@@ -34,20 +41,13 @@ for (const name of ['marian', 'marian-apart']) {
     const all = { ...inputs(), labels: i32(golden.labels), outputHiddenStates: true, outputAttentions: true };
     const output = model.forward(all);
     output.loss.backward();
-    const found = output as unknown as Record<string, Tensor | readonly Tensor[]>;
-    let off = 0;
-    for (const key of [...values.keys()].filter((key) => key.startsWith('output.'))) {
-      const [kind, index] = key.slice('output.'.length).split('.') as [string, string?];
-      const x = found[camelCase(kind)]!;
-      off = Math.max(off, await checkClose((index === undefined ? x : (x as Tensor[])[+index]) as Tensor, values, key));
-    }
+    const off = await checkOutputs(output, values);
     const { layers } = model.model.encoder;
     assert.is(output.encoderHiddenStates!.length, layers.length + 1);
     assert.is(output.encoderHiddenStates!.at(-1), output.encoderLastHiddenState);
     const lossOff = await checkLoss(output.loss, golden.loss);
     const gradientsOff = await checkGradients(model, values, { vanishing });
-    const shown = [off, lossOff, gradientsOff].map((x) => x.toExponential(1));
-    console.log(`  ${name}: outputs ${shown[0]}, loss ${shown[1]}, gradients ${shown[2]} relative`);
+    console.log(report(name, { outputs: off, loss: lossOff, gradients: gradientsOff }));
   });
 
   test(`${name}: the way without attention weights, and the one without logits, compute the same`, async () => {
@@ -88,7 +88,7 @@ for (const name of ['marian', 'marian-apart']) {
     const model = await load();
     const labels = i32(golden.labels);
     const off = await checkTraining(model, () => model.forward({ ...inputs(), labels }), golden.training);
-    console.log(`  ${name}: AdamW: losses ${off.toExponential(1)}`);
+    console.log(report(name, { 'losses of AdamW': off }));
   });
 }
 

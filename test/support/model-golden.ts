@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { Module } from '../../models/index.ts';
+import { camelCase } from '../../models/names.ts';
 import { AdamW, decayGroups } from '../../train/optim/index.ts';
 import { goldenFile, gradientsByKey, largestDifference, norm, readGolden } from './golden.ts';
 
@@ -39,6 +40,37 @@ export async function checkClose(x: Tensor, values: Values, name: string, tolera
   assert.ok(difference <= tolerance, `${name} differs by ${difference}`);
   return difference;
 }
+
+export interface OutputOptions {
+  readonly tolerance?: number;
+  /** Our names, where they are not Transformers' in camelCase. */
+  readonly names?: Readonly<Record<string, string>>;
+}
+
+/** Every `output.` of the golden, those of single layers as `output.NAME.INDEX`; the largest difference. */
+export async function checkOutputs(
+  output: object,
+  values: Values,
+  { tolerance, names = {} }: OutputOptions = {},
+): Promise<number> {
+  const found = output as Readonly<Record<string, Tensor | readonly Tensor[] | undefined>>;
+  const keys = [...values.keys()].filter((key) => key.startsWith('output.'));
+  assert.ok(keys.length > 0, 'the golden file has outputs');
+  let worst = 0;
+  for (const key of keys) {
+    const [name, index] = key.slice('output.'.length).split('.') as [string, string?];
+    const part = found[names[name] ?? camelCase(name)];
+    const x = index === undefined ? (part as Tensor) : (part as readonly Tensor[])[Number(index)]!;
+    worst = Math.max(worst, await checkClose(x, values, key, tolerance));
+  }
+  return worst;
+}
+
+/** What was found, for a suite to print. */
+export const report = (name: string, found: Readonly<Record<string, number>>): string =>
+  `  ${name}: ${Object.entries(found)
+    .map(([what, off]) => `${what} ${off.toExponential(1)}`)
+    .join(', ')}`;
 
 export async function checkLoss(loss: Tensor, expected: number, tolerance = 1e-5): Promise<number> {
   const difference = Math.abs((await loss.item()) - expected);
