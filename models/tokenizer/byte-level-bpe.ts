@@ -56,7 +56,7 @@ export class ByteLevelBpe {
     merges: readonly (readonly [string, string])[],
   ): ByteLevelBpe | null {
     const { model, normalizer } = tokenizer;
-    if (!isJsonObject(model)) return null;
+    if (!isJsonObject(model) || (model['type'] ?? 'BPE') !== 'BPE' || !Array.isArray(model['merges'])) return null;
     const plain = ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix', 'byte_fallback'];
     if (plain.some((name) => Boolean(model[name]))) return null;
     if ((normalizer ?? null) !== null && !(isJsonObject(normalizer) && normalizer['type'] === 'NFC')) return null;

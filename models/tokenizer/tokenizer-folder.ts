@@ -31,6 +31,8 @@ export const SPECIAL_NAMES = [
   'mask_token',
 ] as const;
 
+const MODELS = ['BPE', 'WordPiece', 'Unigram', 'WordLevel'];
+
 /** tokenizer_config.json over special_tokens_map.json; {} where there is neither. */
 export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
   const optional = async (name: string): Promise<JsonObject> => {
@@ -54,8 +56,12 @@ export function checkTokenizerJson(tokenizer: JsonObject, config: JsonObject, pa
   const { model } = tokenizer;
   const damaged = (what: string): Error => new Error(`${path} ${what}: it is damaged, fetch or save it again`);
   if (!isJsonObject(model)) throw damaged('has no model');
+  // Older files do not say the type.
+  const type = model['type'] ?? MODELS[0];
+  if (!MODELS.includes(type as string))
+    throw damaged(`has a model of type ${JSON.stringify(type)}, where one of ${MODELS.join(', ')} is needed`);
   const ids = readVocab(model['vocab'], damaged);
-  const merges = model['type'] === 'BPE' || 'merges' in model ? readMerges(model['merges'], ids, damaged) : [];
+  const merges = model['type'] === 'BPE' || 'merges' in model ? readMerges(model, ids, damaged) : [];
   const addedTokens = readAddedTokens(tokenizer, path);
   const taken = new Map([...ids].map(([token, id]) => [id, token]));
   for (const { id, content } of addedTokens) {
@@ -85,7 +91,7 @@ function readVocab(vocab: unknown, damaged: Damaged): Map<string, number> {
     : Array.isArray(vocab) && vocab.every(isEntry)
       ? vocab.map(([token], id) => [token, id])
       : null;
-  if (!entries?.every((entry): entry is [string, number] => isTokenId(entry[1])))
+  if (!entries?.length || !entries.every((entry): entry is [string, number] => isTokenId(entry[1])))
     throw damaged('has no vocabulary of token: id');
   const tokens = new Map<number, string>();
   for (const [token, id] of entries) {
@@ -97,17 +103,21 @@ function readVocab(vocab: unknown, damaged: Damaged): Map<string, number> {
 }
 
 function readMerges(
-  merges: unknown,
+  { merges, continuing_subword_prefix: prefix }: JsonObject,
   ids: ReadonlyMap<string, number>,
   damaged: Damaged,
 ): (readonly [string, string])[] {
   if (!Array.isArray(merges)) throw damaged('has no list of merges');
+  const start = typeof prefix === 'string' ? prefix.length : 0; // of the right part, which the joined token leaves out
   return merges.map((merge: unknown, rank) => {
     // Older files have "left right", newer ones ["left", "right"].
     const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string'))
       throw damaged(`has ${JSON.stringify(merge)} as merge ${rank}, where a pair of tokens is needed`);
     const [left, right] = pair as [string, string];
+    const missing = [left, right, left + right.slice(start)].find((token) => !ids.has(token));
+    if (missing !== undefined)
+      throw damaged(`misses tokens: merge ${rank} ("${left}" and "${right}") needs "${missing}"`);
     return [left, right] as const;
   });
 }
