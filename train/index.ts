@@ -15,3 +15,8 @@ export { predict } from './predict.ts';
 export { progress } from './progress.ts';
 export { Random } from './random.ts';
 export * from './schedules.ts';
+export { trainByteLevelBpe } from './tokenizer/byte-level.ts';
+export type { ByteLevelOptions, SpecialRoles } from './tokenizer/byte-level.ts';
+export { trainCharacters } from './tokenizer/characters.ts';
+export { trainWordPiece } from './tokenizer/word-piece.ts';
+export type { WordPieceOptions } from './tokenizer/word-piece.ts';
