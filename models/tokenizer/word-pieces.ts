@@ -30,11 +30,14 @@ export interface WordPieceModel {
 // pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = > ^ ` | ~).
 export const BERT_WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
 
-/** Texts may be cut into these, for no rule of BERT's reaches across the white space between them. */
-export const WHITE_SPACE_PART = /[^ \t\r\n]+/g;
+/**
+ * Texts may be cut into these, for no rule of BERT's reaches across the white space between them or across ASCII punctuation: each such
+ * character is a word of its own, and decomposing joins nothing.
+ */
+export const BERT_PART = /[^ \t\r\n!-/:-@[-`{-~]+|[!-/:-@[-`{-~]/g;
 
 // Words seen before are not looked up again.
-const MAX_CACHED_WORDS = 50_000;
+const MAX_CACHED_WORDS = 100_000;
 const MAX_CACHED_LENGTH = 100;
 
 interface WordEncoding {
@@ -48,11 +51,11 @@ export class WordPieceEncoder {
   private readonly model: WordPieceModel;
   private readonly prefix: string;
   private readonly normalizer: BertNormalizerOptions | null;
+  private readonly hasNormalizedTokens: boolean;
   private readonly rawMatcher: AddedTokenMatcher;
   private readonly normalizedMatcher: AddedTokenMatcher;
   private readonly cache = new BoundedCache<WordEncoding>(MAX_CACHED_WORDS);
   private readonly idsCache = new BoundedCache<readonly number[]>(MAX_CACHED_WORDS);
-  private readonly splitsAtSpaces: boolean;
 
   /** `normalizer` null leaves texts as they are; `prefix` marks tokens that continue a word ("##"). */
   constructor(
@@ -65,11 +68,8 @@ export class WordPieceEncoder {
     this.prefix = prefix;
     this.normalizer = normalizer;
     this.rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => !token.normalized));
-    // An added token may reach over white space or look at what stands beside it.
-    this.splitsAtSpaces = !addedTokens.some(
-      ({ content, single_word, lstrip, rstrip }) => /\s/.test(content) || single_word || lstrip || rstrip,
-    );
     const normalized = addedTokens.filter((token) => token.normalized);
+    this.hasNormalizedTokens = normalized.length > 0;
     const contents = normalized.map(({ content }) => this.normalize(alignOriginal(content)).text);
     this.normalizedMatcher = new AddedTokenMatcher(normalized, contents);
   }
@@ -105,19 +105,24 @@ export class WordPieceEncoder {
     return pieces;
   }
 
-  /** The ids alone. Texts are cut at white space, and parts seen before are not encoded again. */
+  /** The ids alone. Parts seen before are not encoded again. */
   ids(text: string): Int32Array {
-    if (!this.splitsAtSpaces) return Int32Array.from(this.encode(text).ids);
+    // A token that is looked for in normalised text may reach across parts.
+    if (this.hasNormalizedTokens) return Int32Array.from(this.encode(text).ids);
     const ids = new IdList();
-    for (const part of text.match(WHITE_SPACE_PART) ?? []) {
-      let known = this.idsCache.get(part);
-      if (!known) {
-        known = this.encode(part).ids;
-        if (part.length <= MAX_CACHED_LENGTH) this.idsCache.set(part, known);
-      }
-      ids.pushAll(known);
+    for (const { start, stop, token } of this.rawMatcher.spans(text)) {
+      if (token) ids.push(token.id);
+      else for (const part of text.slice(start, stop).match(BERT_PART) ?? []) ids.pushAll(this.idsOfPart(part));
     }
     return ids.toArray();
+  }
+
+  private idsOfPart(part: string): readonly number[] {
+    const known = this.idsCache.get(part);
+    if (known) return known;
+    const { ids } = this.encode(part);
+    if (part.length <= MAX_CACHED_LENGTH) this.idsCache.set(part, ids);
+    return ids;
   }
 
   private normalize(aligned: AlignedText): AlignedText {

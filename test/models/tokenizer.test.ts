@@ -46,6 +46,7 @@ function compareTexts(subject: BertTokenizer, cases: readonly TextCase[]): void 
     const label = JSON.stringify(text);
     assert.equal(subject.convertIdsToTokens(pieces.ids), subject.convertIdsToTokens(ids), `tokens of ${label}`);
     assert.equal(pieces.ids, ids, `ids of ${label}`);
+    assert.equal(Array.from(subject.idsOf(text)), ids, `ids alone of ${label}`);
     const places = pieces.starts.flatMap((start, index) => [start, pieces.ends[index]!]);
     assert.equal(places, offsets, `offsets of ${label}`);
     assert.equal(pieces.words, words, `words of ${label}`);

@@ -1,7 +1,7 @@
 import { BertTokenizer } from '../../models/index.ts';
 import { alignOriginal } from '../../models/tokenizer/aligned-text.ts';
 import { normalizeBert } from '../../models/tokenizer/bert-normalizer.ts';
-import { BERT_WORD, WHITE_SPACE_PART } from '../../models/tokenizer/word-pieces.ts';
+import { BERT_PART, BERT_WORD } from '../../models/tokenizer/word-pieces.ts';
 import type { Texts } from './count-words.ts';
 import { countMatches, recount } from './count-words.ts';
 import type { BpeOptions } from './train-bpe.ts';
@@ -32,8 +32,8 @@ export async function trainWordPiece(texts: Texts, options: WordPieceOptions): P
   const { vocabSize, minFrequency = 2, limitAlphabet = 1000, lowercase = true, onProgress } = options;
   const extra = options.specialTokens ?? [];
   const settings = { cleanText: true, handleChineseChars: true, stripAccents: lowercase, lowercase };
-  // Each different part between white space is normalised once.
-  const parts = await countMatches(texts, WHITE_SPACE_PART, onProgress);
+  // Each different part is normalised once.
+  const parts = await countMatches(texts, BERT_PART, onProgress);
   const words = recount(parts, (part) => normalizeBert(alignOriginal(part), settings).text.match(BERT_WORD) ?? []);
   const specialTokens = [...BERT_TOKENS, ...extra];
   const { vocab } = trainBpe(words, {
