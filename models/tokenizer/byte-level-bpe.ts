@@ -103,20 +103,26 @@ export class ByteLevelBpe {
   }
 }
 
+/** Texts up to this length, in characters, are matched at once. */
+const LONGEST_LISTED = 1 << 22;
+
 /** The matches of a pattern and what is between them. */
-function cut(text: string, pattern: RegExp): string[] {
+function cut(text: string, pattern: RegExp): Iterable<string> {
+  if (text.length > LONGEST_LISTED) return walk(text, pattern);
   const matches = text.match(pattern) ?? [];
   const matched = matches.reduce((length, piece) => length + piece.length, 0);
-  if (matched === text.length) return matches; // the rule, and faster than to ask where each match is
-  const pieces: string[] = [];
+  // Matches without gaps are the rule; where each is need not be asked then, which is faster.
+  return matched === text.length ? matches : walk(text, pattern);
+}
+
+function* walk(text: string, pattern: RegExp): Generator<string> {
   let done = 0;
   for (const { 0: piece, index } of text.matchAll(pattern)) {
-    if (index > done) pieces.push(text.slice(done, index));
-    if (piece !== '') pieces.push(piece);
+    if (index > done) yield text.slice(done, index);
+    if (piece !== '') yield piece;
     done = index + piece.length;
   }
-  if (done < text.length) pieces.push(text.slice(done));
-  return pieces;
+  if (done < text.length) yield text.slice(done);
 }
 
 /** Reads a ByteLevel pre-tokeniser, or a Sequence of Split and Digits that ends in one; null for anything else. */

@@ -28,17 +28,16 @@ const WINDOW = 64;
 
 /**
  * The stream of any other decoder, as Rust `tokenizers` has it (tokenizer/mod.rs, step_decode_stream): a window of the last ids is decoded
- * with and without the newest, what is more is passed on unless it ends within a character. A text that the newest id changes further
- * back than its end ("do n" -> "don't") is held until it grows again.
+ * with and without the newest, and what it adds is passed on unless it ends within a character. What was passed on is not taken back where
+ * the newest id changes it ("do n" -> "don't").
  */
 export function decodeWindow(decode: (ids: readonly number[]) => string): DecodeStream {
   let ids: number[] = [];
   let given = ''; // of decode(ids)
   const advance = (isLast: boolean): string => {
     const text = decode(ids);
-    if (!isLast && (text.length <= given.length || text.endsWith('\uFFFD'))) return '';
-    const fresh = text.startsWith(given) ? text.slice(given.length) : isLast ? text.slice(given.length) : '';
-    if (fresh === '') return '';
+    if (text.length <= given.length || (!isLast && text.endsWith('\uFFFD'))) return '';
+    const fresh = text.slice(given.length);
     given = text;
     if (ids.length >= WINDOW) {
       // The later half stands for the context of what follows.
