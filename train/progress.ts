@@ -8,6 +8,8 @@ export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; r
 export interface ProgressOptions {
   /** Steps of the whole run. */
   readonly total: number;
+  /** What a step is; default "step". Bytes are shown as MB, with MB/s. */
+  readonly unit?: 'step' | 'byte';
   /** Steps done before, of a resumed run. */
   readonly initial?: number;
   /** Where the bar is drawn; default stderr, so that stdout stays clean for results. */
@@ -23,6 +25,8 @@ export interface ProgressOptions {
 export interface ProgressUpdate {
   /** What is running, "epoch 1/3". */
   readonly label?: string;
+  /** Of a new stage of the work, which begins at step 0: rates are taken anew. */
+  readonly total?: number;
   readonly loss?: number;
   /** Learning rate. */
   readonly lr?: number;
@@ -54,23 +58,26 @@ export function progress(options: ProgressOptions): Progress {
   const {
     total,
     initial = 0,
+    unit = 'step',
     stream = process.stderr,
     others = [process.stdout],
     interval = 5,
     now = Date.now,
   } = options;
   const marks: Mark[] = [];
-  let current = { step: initial, label: '', loss: NaN, lr: NaN, tokens: 0 };
+  let current = { step: initial, total, label: '', loss: NaN, lr: NaN, tokens: 0 };
 
   const advance = (step: number, values: ProgressUpdate): void => {
+    if (values.total !== undefined && (values.total !== current.total || values.label !== current.label))
+      marks.length = 0;
     const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
     current = { ...current, ...given, step, tokens: current.tokens + (values.tokens ?? 0) };
     marks.push({ time: now(), step, tokens: current.tokens });
     if (marks.length > WINDOW) marks.shift();
   };
-  const facts = (): string => describe(current, total, marks);
+  const facts = (): string => describe(current, unit, marks);
   return stream.isTTY
-    ? bar(stream, others, total, current.step, advance, facts)
+    ? bar(stream, others, total, current.step, advance, facts, () => current.total)
     : lines(stream, interval, now, advance, facts);
 }
 
@@ -110,6 +117,7 @@ function bar(
   initial: number,
   advance: Advance,
   facts: () => string,
+  totalNow: () => number,
 ): Progress {
   const write = stream.write.bind(stream);
   // The bar writes past the interception of its own stream.
@@ -156,6 +164,7 @@ function bar(
   return {
     update(step, values = {}) {
       advance(step, values);
+      if (values.total !== undefined) single.setTotal(totalNow());
       single.update(step);
     },
     stop() {
@@ -185,20 +194,24 @@ function intercept(stream: OutputStream, take: (text: string) => void): () => vo
 
 interface Current {
   readonly step: number;
+  readonly total: number;
   readonly label: string;
   readonly loss: number;
   readonly lr: number;
 }
 
-function describe(current: Current, total: number, marks: readonly Mark[]): string {
-  const { step, label, loss, lr } = current;
+function describe(current: Current, unit: 'step' | 'byte', marks: readonly Mark[]): string {
+  const { step, total, label, loss, lr } = current;
   const first = marks[0];
   const last = marks.at(-1);
   const seconds = first && last ? (last.time - first.time) / 1000 : 0;
-  const parts = [`${label ? `${label} ` : ''}step ${step}/${total} ${Math.floor((100 * step) / Math.max(1, total))}%`];
+  const bytes = unit === 'byte';
+  const place = bytes ? `${(step / 1e6).toFixed(1)}/${(total / 1e6).toFixed(1)} MB` : `step ${step}/${total}`;
+  const parts = [`${label ? `${label} ` : ''}${place} ${Math.floor((100 * step) / Math.max(1, total))}%`];
   if (!Number.isNaN(loss)) parts.push(`loss ${loss.toFixed(4)}`);
   if (!Number.isNaN(lr)) parts.push(`lr ${lr === 0 ? 0 : lr.toExponential(1)}`);
   if (first && last && seconds > 0) {
+    if (bytes && last.step > first.step) parts.push(`${((last.step - first.step) / seconds / 1e6).toFixed(1)} MB/s`);
     if (last.tokens > first.tokens) parts.push(`${short((last.tokens - first.tokens) / seconds)} tokens/s`);
     if (last.step > first.step && step < total) {
       parts.push(`${duration(((total - step) * seconds) / (last.step - first.step))} left`);

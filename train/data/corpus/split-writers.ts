@@ -7,7 +7,7 @@ import type { TokenMeta } from '../token-meta.ts';
 import type { TokenWriterOptions } from '../token-writer.ts';
 import { LengthCounter } from './length-histogram.ts';
 import type { LengthCounts } from './length-histogram.ts';
-import { idsInPieces } from './text-tokenizer.ts';
+import { encodeDocument } from './text-tokenizer.ts';
 import type { TextTokenizer } from './text-tokenizer.ts';
 
 /** What became of one split. */
@@ -56,14 +56,12 @@ export class SplitWriters {
   /** Tokenises a document into a split; one without a token is left out. */
   async add(split: SplitName, text: string): Promise<void> {
     const part = this.parts.get(split);
-    const pieces = [...idsInPieces(this.tokenizer, text)];
-    const length = pieces.reduce((sum, ids) => sum + ids.length, 0);
-    if (!part || length === 0) return;
-    const [first] = pieces;
-    await part.writer.add(pieces.length === 1 ? first! : joined(pieces, length));
-    part.lengths.add(length);
+    const ids = encodeDocument(this.tokenizer, text);
+    if (!part || ids.length === 0) return;
+    await part.writer.add(ids);
+    part.lengths.add(ids.length);
     part.characters += text.length;
-    this.tokens += length;
+    this.tokens += ids.length;
   }
 
   /** Closes all. Error: a split that got nothing. */
@@ -85,14 +83,4 @@ export class SplitWriters {
   async discard(): Promise<void> {
     for (const { writer } of this.parts.values()) await writer.discard();
   }
-}
-
-function joined(pieces: readonly ArrayLike<number>[], length: number): Int32Array {
-  const ids = new Int32Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    ids.set(piece, at);
-    at += piece.length;
-  }
-  return ids;
 }

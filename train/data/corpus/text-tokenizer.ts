@@ -1,10 +1,8 @@
 import { createHash } from 'node:crypto';
-import { basename, join } from 'node:path';
-import { BertTokenizer } from '../../../models/index.ts';
+import { basename } from 'node:path';
 import type { FileToWrite } from '../../../models/io/atomic.ts';
-import { isJsonObject, pathKind, readJsonFile } from '../../../models/io/json-file.ts';
 
-/** What is needed of a tokenizer to make a token corpus. */
+/** What is needed of a tokenizer to make a token corpus; those of `loadTokenizer` have it. */
 export interface TextTokenizer {
   /** Ids are below this. */
   readonly vocabSize: number;
@@ -12,23 +10,6 @@ export interface TextTokenizer {
   idsOf(text: string): ArrayLike<number>;
   /** The tokenizer's files for `folder`. */
   filesToSave(folder: string): FileToWrite[];
-}
-
-/** Loads the tokenizer in `folder` by what its tokenizer.json says it is. Errors, one line: no tokenizer there, or one of an unknown kind. */
-export async function loadTokenizer(folder: string): Promise<TextTokenizer> {
-  const path = join(folder, 'tokenizer.json');
-  if ((await pathKind(path)) === 'file') {
-    const { model } = await readJsonFile(path);
-    const type = isJsonObject(model) ? model['type'] : undefined;
-    if (type !== 'WordPiece')
-      throw new Error(`${path}: a tokenizer of type ${JSON.stringify(type)} cannot be used here; WordPiece is needed`);
-  }
-  const tokenizer = await BertTokenizer.fromPretrained(folder);
-  return {
-    vocabSize: tokenizer.vocabSize,
-    idsOf: (text) => tokenizer.encodeText(text).ids,
-    filesToSave: (target) => tokenizer.filesToSave(target),
-  };
 }
 
 /** Hash by which a tokenizer is known: of its tokenizer.json, or, where it has none, of all its files. */
@@ -55,6 +36,19 @@ export function* idsInPieces(tokenizer: TextTokenizer, text: string): Generator<
     start = end;
   }
   yield tokenizer.idsOf(text.slice(start));
+}
+
+/** All ids of a text of any length. */
+export function encodeDocument(tokenizer: TextTokenizer, text: string): ArrayLike<number> {
+  const pieces = [...idsInPieces(tokenizer, text)];
+  if (pieces.length === 1) return pieces[0]!;
+  const ids = new Int32Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    ids.set(piece, at);
+    at += piece.length;
+  }
+  return ids;
 }
 
 /** The last place up to `limit`, after `start`, before a space between two letters; else `limit`. */
