@@ -31,7 +31,7 @@ const command = {
     vocabSize: { type: 'int', default: 2000, min: 100, help: 'tokens of the vocabulary' },
     objectives: {
       type: 'string',
-      default: 'masked-lm,rotary-fill',
+      default: 'mlm,rotary-fill',
       help: `all, or some of ${names.join(', ')}, with commas between`,
     },
     seeds: { type: 'int', default: 3, min: 1, help: 'runs of each, with seeds from 0 up' },

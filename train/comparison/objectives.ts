@@ -1,31 +1,10 @@
-import {
-  BertConfig,
-  BertForMaskedLM,
-  BertForNextSentencePrediction,
-  BertForPreTraining,
-  BertForRotaryFill,
-  GPT2LMHeadModel,
-  MarianMTModel,
-} from '../../models/index.ts';
+import { BertConfig, GPT2LMHeadModel, MarianMTModel } from '../../models/index.ts';
 import type { BertTokenizer, Module } from '../../models/index.ts';
 import type { TokenCorpus } from '../data/token-corpus.ts';
-import {
-  bertPretraining,
-  blockWindows,
-  causalLM,
-  lastIds,
-  maskedLM,
-  nextSentence,
-  rotaryFill,
-  sentenceEnds,
-  sentencePairs,
-  spanCorruption,
-  textInfilling,
-  withSeparators,
-  wordStarts,
-  wrapRows,
-} from '../objectives/index.ts';
-import type { Rows, SentencePairs } from '../objectives/index.ts';
+import { blockWindows, causalLM, lastIds, spanCorruption, textInfilling, withSeparators } from '../objectives/index.ts';
+import type { Rows } from '../objectives/index.ts';
+import { bertObjectives } from '../pretraining/bert-objectives.ts';
+import type { BertObjectiveName, BertTaskOptions } from '../pretraining/bert-objectives.ts';
 import type { TrainingTask } from '../task.ts';
 
 /** What all objectives of a comparison have in common. */
@@ -56,28 +35,11 @@ const SENTINELS = 32;
 
 /** Objectives by name, each with a new model of the same layers and width. Dropout is off: no token is seen often. */
 export const contenders: Readonly<Record<string, (setting: Setting) => Contender>> = {
-  'masked-lm': (setting) => {
-    const model = new BertForMaskedLM(bertConfig(setting));
-    return onRows(setting, (rows) => maskedLM({ model, rows, ...masking(setting) }), model);
-  },
-  'whole-word': (setting) => {
-    const { tokenizer } = setting;
-    const model = new BertForMaskedLM(bertConfig(setting));
-    const starts = wordStarts(tokensOf(tokenizer));
-    return onRows(setting, (rows) => maskedLM({ model, rows, ...masking(setting), wordStarts: starts }), model);
-  },
-  'rotary-fill': (setting) => {
-    const model = new BertForRotaryFill(bertConfig(setting));
-    return onRows(setting, (rows) => rotaryFill({ model, rows, ...masking(setting) }), model);
-  },
-  'next-sentence': (setting) => {
-    const model = new BertForNextSentencePrediction(bertConfig(setting));
-    return onPairs(setting, (pairs) => nextSentence({ model, pairs, ...masking(setting) }), model);
-  },
-  bert: (setting) => {
-    const model = new BertForPreTraining(bertConfig(setting));
-    return onPairs(setting, (pairs) => bertPretraining({ model, pairs, ...masking(setting) }), model);
-  },
+  mlm: (setting) => bert('mlm', setting),
+  'mlm-whole-words': (setting) => bert('mlm', setting, { wholeWords: true }),
+  'rotary-fill': (setting) => bert('rotary-fill', setting),
+  nsp: (setting) => bert('nsp', setting),
+  'mlm+nsp': (setting) => bert('mlm+nsp', setting),
   'causal-lm': (setting) => {
     const { tokenizer, layers, hidden, heads, context, batchSize } = setting;
     const model = GPT2LMHeadModel.fromConfig({
@@ -109,6 +71,22 @@ export const contenders: Readonly<Record<string, (setting: Setting) => Contender
     return onText(setting, (rows) => textInfilling({ model, rows, maskTokenId, ...ends(setting) }), model);
   },
 };
+
+function bert(
+  name: BertObjectiveName,
+  setting: Setting,
+  { wholeWords = false }: Partial<Pick<BertTaskOptions, 'wholeWords'>> = {},
+): Contender {
+  const { tokenizer, train, heldOut, context: length, batchSize, seed } = setting;
+  const { model, task } = bertObjectives[name](bertConfig(setting));
+  const common = { tokenizer, length, batchSize, seed, wholeWords, maskProbability: 0.15, pack: true };
+  return {
+    model,
+    task: task({ ...common, corpus: train }),
+    heldOut: task({ ...common, corpus: heldOut, ordered: true }),
+    vocabSize: tokenizer.vocabSize,
+  };
+}
 
 export function bertConfig({ tokenizer, layers, hidden, heads, context }: Setting): BertConfig {
   return BertConfig.create({
@@ -142,32 +120,12 @@ function encoderDecoder({ tokenizer, layers, hidden, heads, context }: Setting, 
   });
 }
 
-const masking = ({ tokenizer, batchSize, seed }: Setting) => ({
-  padTokenId: tokenizer.padTokenId,
-  maskTokenId: tokenizer.maskTokenId,
-  specialIds: [...tokenizer.specialTokenIds],
-  batchSize,
-  seed,
-});
-
 const ends = ({ tokenizer, batchSize, seed }: Setting) => ({
   padTokenId: tokenizer.padTokenId,
   eosTokenId: tokenizer.sepTokenId,
   batchSize,
   seed,
 });
-
-/** All tokens in the order of their ids. */
-function tokensOf(tokenizer: BertTokenizer): string[] {
-  return Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenizer.idToToken(id) ?? '');
-}
-
-/** Rows of [CLS], text, [SEP]; documents run into one another with a [SEP] between. */
-function onRows(setting: Setting, make: (rows: Rows) => TrainingTask, model: Module): Contender {
-  const { clsTokenId, sepTokenId } = setting.tokenizer;
-  const wrapped = (rows: Rows): TrainingTask => make(wrapRows(rows, { before: [clsTokenId], after: [sepTokenId] }));
-  return onText({ ...setting, context: setting.context - 2 }, wrapped, model);
-}
 
 function onText(
   { tokenizer, train, heldOut, context: length, seed }: Setting,
@@ -181,17 +139,5 @@ function onText(
     task: make(blockWindows(packed(train), { length, overlap, seed })),
     heldOut: make(blockWindows(packed(heldOut), { length, overlap })),
     vocabSize: tokenizer.vocabSize,
-  };
-}
-
-function onPairs(setting: Setting, make: (pairs: SentencePairs) => TrainingTask, model: Module): Contender {
-  const { tokenizer, train, heldOut, context: length, seed } = setting;
-  const { clsTokenId, sepTokenId, vocabSize } = tokenizer;
-  const options = { length, clsTokenId, sepTokenId, sentenceEnds: sentenceEnds(tokensOf(tokenizer)), seed };
-  return {
-    model,
-    task: make(sentencePairs(train, options)),
-    heldOut: make(sentencePairs(heldOut, { ...options, ordered: true })),
-    vocabSize,
   };
 }
