@@ -36,6 +36,7 @@ export * from './ops/reshape.ts';
 export * from './ops/slice.ts';
 export { tril, triu } from './ops/triangular.ts';
 export { unfold } from './ops/unfold.ts';
+export { writeCache } from './ops/write-cache.ts';
 export { detectAnomaly, setAnomalyLabel } from './anomaly.ts';
 export type { Anomaly } from './anomaly.ts';
 export { autocast, isAutocasting } from './autocast.ts';

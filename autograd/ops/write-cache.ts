@@ -1,0 +1,45 @@
+import { writeCache as writeKernel } from '../../kernels/write-cache.ts';
+import { memoise } from '../../kernels/memoise.ts';
+import { show } from '../dtypes.ts';
+import { defineOp, ShapeError } from '../op.ts';
+import { apply } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+const write = memoise(writeKernel);
+
+const plain = ({ shape, strides, offset }: Tensor) => ({ shape, strides, offset });
+
+/** Inputs cache [B, H, capacity, D], x [B, H, T, D], start i32 [] or [1] or [B]. */
+const writeCacheOp = defineOp<Record<string, never>>({
+  name: 'writeCache',
+  infer: () => [],
+  lower(lowering, [cache, x, start]) {
+    if (x!.size === 0) return;
+    // A buffer cannot be bound to read and to write in one dispatch.
+    const source = x!.storage === cache!.storage ? lowering.copy(x!) : x!;
+    const starts = { offset: start!.offset, stride: start!.size === 1 ? 0 : start!.strides[0]! };
+    const params = { x: plain(source), cache: plain(cache!), dtype: cache!.dtype, start: starts };
+    lowering.emit(write(params), [source, start!, cache!]);
+  },
+  mutates: ([cache]) => [cache!],
+  vjp: 'none',
+});
+
+/**
+ * Writes new tokens x [B, H, T, D] into a cache [B, H, capacity, D] in place, from token `start` on (i32, [] or [1] for all rows, [B] for each). The position lies on the
+ * device, so that a compiled step replays at any. What falls outside of the capacity is dropped. No gradient. Returns the cache.
+ */
+export function writeCache(cache: Tensor, x: Tensor, start: Tensor): Tensor {
+  const fail = (what: string): never => {
+    throw new ShapeError(`writeCache: ${what}`);
+  };
+  const [batch, heads, , width] = cache.shape as [number, number, number, number];
+  if (cache.ndim !== 4) fail(`the cache ${show(cache.shape)} must be [batch, heads, capacity, size of a head]`);
+  const fits = x.ndim === 4 && x.shape[0] === batch && x.shape[1] === heads && x.shape[3] === width;
+  if (!fits || x.dtype !== cache.dtype)
+    fail(`tokens ${x.dtype} ${show(x.shape)} must be ${cache.dtype} [${batch}, ${heads}, tokens, ${width}]`);
+  if (start.dtype !== 'i32' || start.ndim > 1 || ![1, batch].includes(start.size))
+    fail(`the start must be i32 [] or [${batch}], got ${start.dtype} ${show(start.shape)}`);
+  apply(writeCacheOp, [cache, x, start], {});
+  return cache;
+}

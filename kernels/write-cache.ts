@@ -1,0 +1,61 @@
+import type { Dispatch } from '../gpu/dispatch.ts';
+import { bytesOf, i32, kernel, read, storedType, u32, write } from './kernel.ts';
+import type { Dtype } from './kernel.ts';
+import { sizeOf } from './layout.ts';
+import type { Layout } from './layout.ts';
+import { vectorises } from './map/placement.ts';
+
+export interface WriteCacheParams {
+  /** The new tokens, [B, H, T, D]. */
+  readonly x: Layout;
+  /** [B, H, capacity, D]. */
+  readonly cache: Layout;
+  readonly dtype: Dtype;
+  /** Where each row's tokens begin, i32: one for each row, or one for all (stride 0). */
+  readonly start: { readonly offset: number; readonly stride: number };
+}
+
+/**
+ * cache[b, h, start[b] + t, d] = x[b, h, t, d]; tokens past the capacity are dropped. A thread takes one element, or four along D where memory allows it. Bindings x, starts, cache.
+ */
+export function writeCache({ x, cache, dtype, start }: WriteCacheParams): Dispatch {
+  const [, heads, tokens, width] = x.shape as [number, number, number, number];
+  const capacity = cache.shape[2]!;
+  const vector =
+    width % 4 === 0 && [x, cache].every(({ offset, strides }) => strides[3] === 1 && vectorises(offset, strides));
+  const per = vector ? 4 : 1;
+  const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  const count = sizeOf(x.shape) / per;
+  const strides = (name: string, layout: Layout) => ({
+    [`${name}o`]: i32(layout.offset),
+    ...Object.fromEntries(layout.strides.map((stride, axis) => [`${name}${axis}`, i32(stride)])),
+  });
+  const at = (name: string, token: string): string =>
+    `(p.${name}o + i32(b) * p.${name}0 + i32(h) * p.${name}1 + ${token} * p.${name}2 + i32(d) * p.${name}3) / ${per}`;
+  return kernel({
+    name: 'writeCache',
+    bindings: [read('x', type), read('starts', 'i32'), write('cache', type)],
+    params: {
+      n: u32(count),
+      heads: u32(heads),
+      tokens: u32(tokens),
+      columns: u32(width / per),
+      capacity: i32(capacity),
+      so: i32(start.offset),
+      ss: i32(start.stride),
+      ...strides('x', x),
+      ...strides('c', cache),
+    },
+    workgroup: 64,
+    groups: Math.ceil(count / 64),
+    cost: { flops: 0, bytes: 2 * sizeOf(x.shape) * bytesOf(dtype) },
+    body: `
+if (id >= p.n) { return; }
+let d = (id % p.columns) * ${per}u; var rest = id / p.columns;
+let t = rest % p.tokens; rest = rest / p.tokens;
+let h = rest % p.heads; let b = rest / p.heads;
+let token = starts[p.so + i32(b) * p.ss] + i32(t);
+if (token < 0 || token >= p.capacity) { return; }
+cache[${at('c', 'token')}] = x[${at('x', 'i32(t)')}];`,
+  });
+}
