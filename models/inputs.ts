@@ -1,6 +1,7 @@
 import { knownRange } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { showShape } from './names.ts';
+import type { KeyValueCache } from './nn/kv-cache.ts';
 
 /** What every Transformer over tokens takes. */
 export interface TokenInputs {
@@ -14,6 +15,24 @@ export interface TokenInputs {
   readonly outputHiddenStates?: boolean;
   /** Return the attention weights of each layer. */
   readonly outputAttentions?: boolean;
+}
+
+/** What a decoder takes. */
+export interface DecoderInputs extends TokenInputs {
+  /**
+   * Keys and values of the tokens before these, to which those of these are added; `cache.advance` then counts them. The mask, other positions and the layers' internals do not
+   * go with it. For generation: no dropout, no gradient.
+   */
+  readonly cache?: KeyValueCache;
+}
+
+/** Throws unless what goes with a cache is all that was given. */
+export function checkCacheInputs({ inputIds, cache, ...rest }: DecoderInputs): void {
+  if (!cache) return;
+  const other = Object.entries(rest).find(([, value]) => value !== undefined && value !== false);
+  if (other) throw new Error(`${other[0]} does not go with a cache; leave one of them out`);
+  if (inputIds.shape[0] !== cache.batch)
+    throw new Error(`inputIds ${showShape(inputIds.shape)} are not for this cache, which has ${cache.batch} rows`);
 }
 
 /** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */

@@ -5,6 +5,7 @@ import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { Conv1D } from '../nn/conv1d.ts';
 import { Dropout } from '../nn/dropout.ts';
+import type { LayerCache } from '../nn/kv-cache.ts';
 import type { LayerNorm } from '../nn/norm.ts';
 import type { Attended } from '../nn/packed-attention.ts';
 import { GPT2Attention } from './attention.ts';
@@ -54,9 +55,9 @@ export class GPT2Block extends Module {
     this.mlp = new GPT2MLP(config);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
-  override forward(x: Tensor, mask?: Tensor, outputWeights = false): Attended {
-    const { hidden, weights } = this.attn.forward(this.ln1.forward(x), mask, outputWeights);
+  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  override forward(x: Tensor, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
+    const { hidden, weights } = this.attn.forward(this.ln1.forward(x), mask, outputWeights, past);
     const y = add(x, hidden); // (B, T, D)
     return { hidden: add(y, this.mlp.forward(this.ln2.forward(y))), weights };
   }

@@ -1,6 +1,7 @@
 import type { Tensor } from '../../autograd/index.ts';
 import { normalInit } from '../init.ts';
-import type { TokenInputs } from '../inputs.ts';
+import type { Decoder } from '../generation/decoder.ts';
+import type { DecoderInputs } from '../inputs.ts';
 import { Linear } from '../nn/linear.ts';
 import { linearNextTokenLoss, nextTokenLoss } from '../nn/token-loss.ts';
 import { internalsOf } from '../outputs.ts';
@@ -8,7 +9,7 @@ import type { HeadOutput, Internals } from '../outputs.ts';
 import type { GPT2Config } from './config.ts';
 import { GPT2Model, GPT2PreTrainedModel } from './model.ts';
 
-export interface GPT2LMInputs extends TokenInputs {
+export interface GPT2LMInputs extends DecoderInputs {
   /** Token numbers [B, T], -100 where a token does not count: most often inputIds themselves. The model shifts them. */
   readonly labels?: Tensor;
   /** false: the loss alone, for training. The logits, B x T x V numbers, are then not kept. Default true. */
@@ -47,5 +48,16 @@ export class GPT2LMHeadModel extends GPT2PreTrainedModel {
       return { loss: linearNextTokenLoss(hidden, this.lmHead.weight, labels!), ...internalsOf(output) };
     const logits = this.lmHead.forward(hidden); // (B, T, V)
     return { logits, ...(labels ? { loss: nextTokenLoss(logits, labels) } : {}), ...internalsOf(output) };
+  }
+
+  /** What `generate` asks of a model. */
+  decoder(): Decoder {
+    const { vocabSize, nPositions } = this.config;
+    return {
+      vocabSize,
+      positions: nPositions,
+      hidden: (inputIds, cache) => this.transformer.forward({ inputIds, cache }).lastHiddenState,
+      logits: (hidden) => this.lmHead.forward(hidden),
+    };
   }
 }

@@ -1,8 +1,8 @@
 import { add, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { normalInit } from '../init.ts';
-import { checkTokenInputs } from '../inputs.ts';
-import type { TokenInputs } from '../inputs.ts';
+import { checkCacheInputs, checkTokenInputs } from '../inputs.ts';
+import type { DecoderInputs } from '../inputs.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding } from '../nn/embedding.ts';
@@ -41,15 +41,16 @@ export class GPT2Model extends GPT2PreTrainedModel {
     this.lnF = norm(config);
   }
 
-  override forward(inputs: TokenInputs): EncoderOutput {
-    const { attentionMask, outputHiddenStates = false, outputAttentions = false } = inputs;
+  override forward(inputs: DecoderInputs): EncoderOutput {
+    const { cache, attentionMask, outputHiddenStates = false, outputAttentions = false } = inputs;
     checkTokenInputs(inputs, { vocabSize: this.config.vocabSize, positions: this.config.nPositions });
+    checkCacheInputs(inputs);
     let x = this.#embed(inputs); // (B, T, D)
     const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
     const states = [x]; // (B, T, D) each
     const attentions: Tensor[] = []; // (B, H, T, T) each
-    for (const block of this.h) {
-      const { hidden, weights } = block.forward(x, mask, outputAttentions);
+    for (const [i, block] of this.h.entries()) {
+      const { hidden, weights } = block.forward(x, mask, outputAttentions, cache?.layer(i));
       x = hidden; // (B, T, D)
       if (outputHiddenStates) states.push(x);
       if (weights) attentions.push(weights);
@@ -63,12 +64,11 @@ export class GPT2Model extends GPT2PreTrainedModel {
     };
   }
 
-  /** The sum of the embeddings of token and position, (B, T, D). `past`: how many tokens came before these, as with a cache. */
-  #embed({ inputIds, positionIds }: TokenInputs, past = 0): Tensor {
-    const length = inputIds.shape[1]!;
+  /** The sum of the embeddings of token and position, (B, T, D). */
+  #embed({ inputIds, cache, positionIds = cache?.positions(inputIds.shape[1]!) }: DecoderInputs): Tensor {
     const positions = positionIds
       ? this.wpe.forward(positionIds) // (T, D) or (B, T, D)
-      : slice(this.wpe.weight, [past, past + length]); // (T, D), no gather
+      : slice(this.wpe.weight, [0, inputIds.shape[1]!]); // (T, D), no gather
     return this.drop.forward(add(this.wte.forward(inputIds), positions));
   }
 }

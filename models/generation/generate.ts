@@ -1,0 +1,139 @@
+import { beamSearch } from './beam.ts';
+import type { Generative } from './decoder.ts';
+import type { GenerationOptions } from './options.ts';
+import { withSession } from './pool.ts';
+import { argmaxOf, sampleToken } from './sample.ts';
+import { processorsOf, requestOf } from './request.ts';
+import type { Request, Row } from './request.ts';
+import type { DecodingSession } from './session.ts';
+
+/**
+ * Why a text ended: a token that ends texts; a stop string; maxNewTokens; the model has no position for another token.
+ */
+export type Finish = 'eos' | 'stop' | 'length' | 'positions';
+
+/** One new token of one text. */
+export interface GeneratedToken {
+  /** Number of the prompt, and of the text among those of this prompt. */
+  readonly prompt: number;
+  readonly sample: number;
+  readonly id: number;
+  /** Set on a text's last token. */
+  readonly finish?: Finish;
+}
+
+/** A whole text. */
+export interface Generated {
+  readonly prompt: number;
+  readonly sample: number;
+  /** The new tokens; a token that ended the text is the last of them. */
+  readonly tokens: readonly number[];
+  readonly finish: Finish;
+  /** In a beam search, what it was ranked by: the sum of log-probabilities over the length to lengthPenalty. */
+  readonly score?: number;
+}
+
+/** Asked after each new token whether the text ends with it: the place of stop strings, which are matters of text (see text.ts). */
+export type StopCheck = (token: Pick<GeneratedToken, 'prompt' | 'sample' | 'id'>) => boolean;
+
+/**
+ * Texts as they grow, token by token: one token of each unfinished text in turn. Prompts are lists of token ids, of any lengths; each is continued numReturnSequences times. One token
+ * costs one read-back from the device: of ids where the most probable token is taken as it is, else of logits. Ending the loop early is fine.
+ *
+ * Errors, each one line: no prompts, an empty prompt, ids outside the vocabulary, a prompt longer than the model's positions, options that do not fit, a beam search (which
+ * knows its texts at its end only: use `generate`).
+ */
+export async function* streamTokens(
+  model: Generative,
+  prompts: readonly ArrayLike<number>[],
+  options: GenerationOptions = {},
+  isStop: StopCheck = () => false,
+): AsyncGenerator<GeneratedToken> {
+  const request = requestOf(model, prompts, options);
+  if (request.settled.numBeams > 1)
+    throw new Error(
+      `generate: a search with ${request.settled.numBeams} beams has its texts at its end only; leave numBeams at 1 to stream`,
+    );
+  yield* stream(model, request, isStop);
+}
+
+/** Continues prompts, lists of token ids: one result for each text, in the order of prompts, then of their texts (the best first, in a beam search). Options and errors as for `streamTokens`. */
+export async function generate(
+  model: Generative,
+  prompts: readonly ArrayLike<number>[],
+  options: GenerationOptions = {},
+  isStop: StopCheck = () => false,
+): Promise<Generated[]> {
+  const request = requestOf(model, prompts, options);
+  if (request.settled.numBeams > 1) return await search(model, request);
+  const { numReturnSequences } = request.settled;
+  const texts = request.rows.map(({ prompt, sample }) => ({
+    prompt,
+    sample,
+    tokens: [] as number[],
+    finish: 'length' as Finish,
+  }));
+  for await (const { prompt, sample, id, finish } of stream(model, request, isStop)) {
+    const text = texts[prompt * numReturnSequences + sample]!;
+    text.tokens.push(id);
+    if (finish) text.finish = finish;
+  }
+  return texts;
+}
+
+async function search(model: Generative, request: Request): Promise<Generated[]> {
+  const texts: Generated[] = [];
+  const all = withSession(model, request.rows.length, request.capacity, (session) => beamSearch(session, request));
+  for await (const text of all) texts.push(text);
+  return texts;
+}
+
+async function* stream(model: Generative, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
+  yield* withSession(model, request.rows.length, request.capacity, (session) => decode(session, request, isStop));
+}
+
+async function* decode(session: DecodingSession, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
+  const { rows, settled } = request;
+  const processors = rows.map((row) => processorsOf(settled, row.tokens.length));
+  const wanted = settled.doSample || processors[0]!.length > 0 ? 'logits' : 'argmax';
+  const done = rows.map(() => false);
+  let next = await session.begin(
+    rows.map(({ tokens }) => tokens),
+    wanted,
+  );
+  for (let step = 0; ; step++) {
+    const ids = rows.map((row, i) => {
+      if (done[i]) return 0;
+      if (wanted === 'argmax') return next[i]!;
+      const vocabSize = next.length / rows.length;
+      const scores = (next as Float32Array).subarray(i * vocabSize, (i + 1) * vocabSize);
+      for (const process of processors[i]!) process(row.tokens, scores);
+      return settled.doSample ? sampleToken(scores, { seed: row.seed, step, sample: row.sample }) : argmaxOf(scores);
+    });
+    for (const [i, row] of rows.entries()) {
+      if (done[i]) continue;
+      const { prompt, sample } = row;
+      const id = ids[i]!;
+      row.tokens.push(id);
+      const finish = finishOf(request, row, step + 1, id, isStop);
+      done[i] = finish !== undefined;
+      yield { prompt, sample, id, ...(finish ? { finish } : {}) };
+    }
+    if (done.every(Boolean)) return;
+    next = await session.append(ids, wanted);
+  }
+}
+
+function finishOf(
+  { settled, positions }: Request,
+  row: Row,
+  count: number,
+  id: number,
+  isStop: StopCheck,
+): Finish | undefined {
+  const stopped = isStop({ prompt: row.prompt, sample: row.sample, id });
+  if (settled.ends.has(id)) return 'eos';
+  if (stopped) return 'stop';
+  if (count >= row.most) return 'length';
+  return row.tokens.length > positions ? 'positions' : undefined;
+}
