@@ -15,6 +15,8 @@ export type { FeedForwardOptions } from './feed-forward.ts';
 export { mergeHeads, splitHeads, splitPacked } from './heads.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
+export { KeyValueCache } from './kv-cache.ts';
+export type { LayerCache } from './kv-cache.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
 export { attendPacked } from './packed-attention.ts';
 export type { Attended, PackedAttentionOptions } from './packed-attention.ts';

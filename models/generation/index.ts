@@ -1,0 +1,5 @@
+export { generationConfigFile, readGenerationConfig, writeGenerationConfig } from './config-file.ts';
+export type { Decoder, Generative } from './decoder.ts';
+export { generate, streamTokens } from './generate.ts';
+export type { Finish, Generated, GeneratedToken } from './generate.ts';
+export type { GenerationOptions } from './options.ts';

@@ -1,0 +1,120 @@
+"""generation.json: what Transformers generates with tiny-gpt2/ (golden_gpt2.py), and what its logits processors make of fixed scores.
+
+`texts`: options under their names in generation_config.json, the new tokens of each text up to and with its end, and the
+scores of beam searches. The prompts have several lengths; Transformers pads them on the left.
+`processors`: the tokens before, the scores, and the scores after each processor; null stands for minus infinity.
+"""
+
+import json
+import math
+import os
+
+import torch
+from transformers import GPT2LMHeadModel
+from transformers.generation import logits_process as lp
+
+PROMPTS = [[5, 17, 80], [33], [61, 2, 44, 44, 9, 71, 13, 28, 90], [8, 8, 8, 8, 50]]
+PADDING = 96
+FEW, MANY = [70], [35, 70, 12, 89]
+
+OPTIONS = [
+    {"max_new_tokens": 23},
+    {"max_new_tokens": 20, "eos_token_id": FEW},
+    {"max_new_tokens": 20, "repetition_penalty": 1.4},
+    {"max_new_tokens": 20, "repetition_penalty": 0.8, "eos_token_id": FEW},
+    {"max_new_tokens": 20, "no_repeat_ngram_size": 2},
+    {"max_new_tokens": 20, "min_new_tokens": 9, "eos_token_id": MANY},
+    {"num_beams": 3, "max_new_tokens": 12},
+    {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 15, "eos_token_id": FEW},
+    {"num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 15, "eos_token_id": MANY, "early_stopping": True},
+    {"num_beams": 4, "num_return_sequences": 3, "max_new_tokens": 15, "eos_token_id": MANY, "early_stopping": "never"},
+    {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 15, "eos_token_id": FEW, "length_penalty": 0.0},
+    {"num_beams": 3, "max_new_tokens": 15, "eos_token_id": MANY, "length_penalty": 2.5, "early_stopping": "never"},
+    {"num_beams": 3, "max_new_tokens": 15, "eos_token_id": FEW, "length_penalty": -1.0},
+    {"num_beams": 5, "max_new_tokens": 15, "eos_token_id": FEW, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
+    {"num_beams": 2, "num_return_sequences": 2, "max_new_tokens": 15, "min_new_tokens": 6, "eos_token_id": MANY},
+]
+
+
+def run(model, prompts, options):
+    """New tokens of each text, and scores; a batch padded on the left."""
+    width = max(len(ids) for ids in prompts)
+    ids = torch.tensor([[PADDING] * (width - len(ids)) + ids for ids in prompts])
+    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts])
+    settings = {"eos_token_id": None, **options}
+    output = model.generate(
+        ids,
+        attention_mask=mask,
+        do_sample=False,
+        pad_token_id=PADDING,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **settings,
+    )
+    ends = options.get("eos_token_id", [])
+    texts = []
+    for row in output.sequences[:, width:].tolist():
+        end = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
+        texts.append(row[:end])
+    scores = output.sequences_scores.tolist() if options.get("num_beams", 1) > 1 else None
+    return texts, scores
+
+
+def make_texts(model):
+    cases = []
+    for options in OPTIONS:
+        # Penalties see Transformers' padding, which is not there when a prompt stands alone: one at a time then.
+        alone = "repetition_penalty" in options or "no_repeat_ngram_size" in options or options.get("num_beams", 1) > 1
+        batches = [[prompt] for prompt in PROMPTS] if alone else [PROMPTS]
+        results = [run(model, batch, options) for batch in batches]
+        case = {"options": options, "texts": [text for texts, _ in results for text in texts]}
+        if results[0][1] is not None:
+            case["scores"] = [score for _, scores in results for score in scores]
+        cases.append(case)
+    return cases
+
+
+def make_processors():
+    generator = torch.Generator().manual_seed(21)
+    scores = 3 * torch.randn(3, 40, generator=generator)
+    scores[1, 5:9] = scores[1].max()  # ties at the top
+    scores[2, 7] = -math.inf
+    tokens = torch.randint(0, 40, (3, 12), generator=generator)
+    tokens[:, 8:] = tokens[:, 2:6]  # runs that come again
+    made = {
+        "repetitionPenalty 1.3": lp.RepetitionPenaltyLogitsProcessor(1.3),
+        "repetitionPenalty 0.7": lp.RepetitionPenaltyLogitsProcessor(0.7),
+        "noRepeatNgram 1": lp.NoRepeatNGramLogitsProcessor(1),
+        "noRepeatNgram 2": lp.NoRepeatNGramLogitsProcessor(2),
+        "noRepeatNgram 4": lp.NoRepeatNGramLogitsProcessor(4),
+        "noRepeatNgram 13": lp.NoRepeatNGramLogitsProcessor(13),
+        "minNewTokens 5": lp.MinNewTokensLengthLogitsProcessor(8, 5, [3, 11]),
+        "minNewTokens 4": lp.MinNewTokensLengthLogitsProcessor(8, 4, [3, 11]),
+        "temperature 0.7": lp.TemperatureLogitsWarper(0.7),
+        "temperature 2.5": lp.TemperatureLogitsWarper(2.5),
+        "topK 1": lp.TopKLogitsWarper(1),
+        "topK 6": lp.TopKLogitsWarper(6),
+        "topK 100": lp.TopKLogitsWarper(100),
+        "topP 0.9": lp.TopPLogitsWarper(0.9),
+        "topP 0.5": lp.TopPLogitsWarper(0.5),
+        "topP 0.01": lp.TopPLogitsWarper(0.01),
+        "minP 0.1": lp.MinPLogitsWarper(0.1),
+        "minP 0.9": lp.MinPLogitsWarper(0.9),
+    }
+    plain = lambda x: [[None if value == -math.inf else value for value in row] for row in x.tolist()]
+    after = {name: plain(process(tokens, scores.clone())) for name, process in made.items()}
+    return {"tokens": tokens.tolist(), "scores": plain(scores), "after": after}
+
+
+def generate(folder, minilm):
+    path = os.path.join(folder, "tiny-gpt2")
+    model = GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).eval()
+    golden = {"prompts": PROMPTS, "texts": make_texts(model), "processors": make_processors()}
+    with open(os.path.join(folder, "generation.json"), "w", encoding="utf-8") as file:
+        text = ["{", f'"prompts": {json.dumps(golden["prompts"])},', '"texts": [']
+        text.append(",\n".join(json.dumps(case) for case in golden["texts"]) + "],")
+        processors = golden["processors"]
+        text.append(f'"processors": {{"tokens": {json.dumps(processors["tokens"])}, "scores": {json.dumps(processors["scores"])},')
+        after = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in processors["after"].items())
+        text.append(f'"after": {{\n{after}\n}}}}}}')
+        file.write("\n".join(text) + "\n")
