@@ -1,0 +1,249 @@
+// Decoding with the cache computes what the model computes without; texts depend on nothing but prompt, options and seed.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { manualSeed, memory, noGrad, synchronize, tensor } from '../../autograd/index.ts';
+import { generate, GPT2LMHeadModel, KeyValueCache, streamTokens } from '../../models/index.ts';
+import type { GenerationOptions, GPT2Settings } from '../../models/index.ts';
+import { DecodingSession } from '../../models/generation/session.ts';
+import { Random } from '../../train/random.ts';
+import { failure } from '../support/failure.ts';
+import { largestDifference } from '../support/golden.ts';
+
+const test = suite('generation with a cache');
+
+const settings: GPT2Settings = {
+  vocabSize: 61,
+  nEmbd: 32,
+  nLayer: 2,
+  nHead: 4,
+  nPositions: 160,
+  initializerRange: 0.25,
+  eosTokenId: null,
+  tieWordEmbeddings: false, // tied ones soon repeat one token
+};
+const random = (more: GPT2Settings = {}, seed = 3): GPT2LMHeadModel => {
+  manualSeed(seed);
+  return GPT2LMHeadModel.fromConfig({ ...settings, ...more }).eval();
+};
+const model = random();
+const prompts = [[3, 4, 5], [7], [9, 8, 7, 6, 5, 4, 3, 2, 1]];
+const greedy: GenerationOptions = { maxNewTokens: 100 };
+
+/** Logits of the token after each of the last `count`, without a cache. */
+async function plainLogits(of: GPT2LMHeadModel, tokens: readonly number[], count: number): Promise<Float32Array> {
+  const { logits } = noGrad(() => of.forward({ inputIds: tensor([tokens], { dtype: 'i32' }) }));
+  return ((await logits.data()) as Float32Array).slice(-count * of.config.vocabSize);
+}
+
+/** Feeds random tokens one by one and compares every step's logits with those of the whole texts at once. */
+async function compareSteps(of: GPT2LMHeadModel, capacity: number, steps: number): Promise<void> {
+  const { vocabSize } = of.config;
+  const numbers = new Random(8);
+  const texts = prompts.map((ids) => [...ids]);
+  const session = new DecodingSession(of.decoder(), prompts.length, capacity);
+  const seen: number[][] = texts.map(() => []);
+  const take = (logits: ArrayLike<number>): void =>
+    seen.forEach((list, i) => list.push(...Array.from(logits).slice(i * vocabSize, (i + 1) * vocabSize)));
+  take(await session.begin(texts, 'logits'));
+  for (let step = 0; step < steps; step++) {
+    const ids = texts.map(() => numbers.int(vocabSize));
+    ids.forEach((id, i) => texts[i]!.push(id));
+    take(await session.append(ids, 'logits'));
+  }
+  for (const [i, text] of texts.entries()) {
+    const error = largestDifference(seen[i]!, await plainLogits(of, text, steps + 1));
+    if (!(error <= 1e-5)) throw new Error(`row ${i}: logits differ by ${error}`);
+  }
+  assert.ok(session.capacity >= Math.min(9 + steps, of.config.nPositions));
+  session.free();
+}
+
+test('logits of every step, prompts of several lengths, across growths of the cache', () =>
+  compareSteps(model, 16, 120));
+
+test('heads that the fused kernel does not take: 6 and 132 wide', async () => {
+  await compareSteps(random({ nEmbd: 24 }), 16, 20);
+  await compareSteps(random({ nEmbd: 264, nHead: 2, nLayer: 1, vocabSize: 16, initializerRange: 0.02 }), 16, 10);
+});
+
+test('a long greedy text, with and without growth, alone and in a batch', async () => {
+  const whole = await generate(model, prompts, greedy);
+  const grown = await generate(model, prompts, { ...greedy, cacheCapacity: 10 });
+  assert.equal(grown, whole);
+  for (const [i, prompt] of prompts.entries()) {
+    const text = [...prompt];
+    for (let n = 0; n < greedy.maxNewTokens!; n++) {
+      const logits = await plainLogits(model, text, 1);
+      text.push(logits.indexOf(Math.max(...logits)));
+    }
+    assert.equal(whole[i]!.tokens, text.slice(prompt.length));
+  }
+  assert.ok(new Set(whole[0]!.tokens).size > 5, 'a text that repeats one token shows little');
+});
+
+test('several tokens after others: chunks give what single tokens give', async () => {
+  const text = Array.from({ length: 12 }, (_, i) => (7 * i) % 61);
+  const cache = new KeyValueCache(1, 32);
+  const last = [];
+  for (const [from, to] of [
+    [0, 4],
+    [4, 9],
+    [9, 10],
+    [10, 12],
+  ] as const) {
+    const inputIds = tensor([text.slice(from, to)], { dtype: 'i32' });
+    const { logits } = noGrad(() => model.forward({ inputIds, cache }));
+    cache.advance(tensor([to - from], { dtype: 'i32' }));
+    last.push(...(await logits.data()));
+  }
+  assert.ok(largestDifference(last, await plainLogits(model, text, 12)) <= 1e-5);
+});
+
+const sampled: GenerationOptions = { doSample: true, temperature: 1.2, topK: 0, topP: 0.95, maxNewTokens: 30, seed: 5 };
+
+test('a seed gives the same texts: again, alone, beside others, streamed', async () => {
+  const options = { ...sampled, numReturnSequences: 2 };
+  const results = await generate(model, prompts, options);
+  assert.equal(await generate(model, prompts, options), results);
+  const texts = results.map(({ tokens }) => tokens.join());
+  assert.is(new Set(texts).size, 6);
+  const [alone] = await generate(model, [prompts[2]!], sampled);
+  assert.is(alone!.tokens.join(), texts[4]);
+  const other = await generate(model, prompts, { ...options, seed: 6 });
+  assert.is.not(other[0]!.tokens.join(), texts[0]);
+  const own = await generate(model, prompts, { ...options, seed: [5, 6, 5] });
+  assert.equal([own[0], own[2], own[4]], [results[0], other[2], results[4]]);
+  const streamed: number[] = [];
+  for await (const token of streamTokens(model, [prompts[2]!], sampled)) streamed.push(token.id);
+  assert.is(streamed.join(), texts[4]);
+});
+
+test('draws follow the probabilities', async () => {
+  const [counts, draws] = [new Map<number, number>(), 4000];
+  for (const { tokens } of await generate(model, [[5]], {
+    doSample: true,
+    topK: 4,
+    maxNewTokens: 1,
+    numReturnSequences: draws,
+  }))
+    counts.set(tokens[0]!, (counts.get(tokens[0]!) ?? 0) + 1);
+  const logits = await plainLogits(model, [5], 1);
+  const best = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]!).slice(0, 4);
+  const weights = best.map((id) => Math.exp(logits[id]!));
+  const sum = weights.reduce((a, b) => a + b);
+  assert.is(
+    [...counts.keys()].every((id) => best.includes(id)),
+    true,
+  );
+  best.forEach((id, i) => {
+    const p = weights[i]! / sum;
+    const error = Math.abs(counts.get(id)! / draws - p);
+    if (!(error <= 4 * Math.sqrt((p * (1 - p)) / draws)))
+      throw new Error(`token ${id}: ${counts.get(id)! / draws}, want ${p}`);
+  });
+});
+
+test('texts end at an end token, at maxNewTokens, at the last position', async () => {
+  const [free] = await generate(model, [[3, 4, 5]], greedy);
+  const end = free!.tokens[7]!;
+  const [ended] = await generate(model, [[3, 4, 5]], { ...greedy, eosTokenId: [end, 60] });
+  assert.equal([ended!.finish, ended!.tokens], ['eos', free!.tokens.slice(0, free!.tokens.indexOf(end) + 1)]);
+  const [late] = await generate(model, [[3, 4, 5]], { ...greedy, eosTokenId: end, minNewTokens: 40 });
+  assert.ok(late!.tokens.length >= 40 && !late!.tokens.slice(0, 40).includes(end));
+  const [short] = await generate(model, [[3, 4, 5]], { maxLength: 9 });
+  assert.equal([short!.finish, short!.tokens], ['length', free!.tokens.slice(0, 6)]);
+  const narrow = random({ nPositions: 12 });
+  const results = await generate(narrow, prompts, greedy);
+  assert.equal(
+    results.map(({ finish, tokens }) => [finish, tokens.length]),
+    [
+      ['positions', 10],
+      ['positions', 12],
+      ['positions', 4],
+    ],
+  );
+  const [single] = await generate(narrow, [[7]], greedy);
+  assert.equal(single, { ...results[1]!, prompt: 0 });
+});
+
+test('stopping a stream early gives its session back; training mode is as before; memory stays', async () => {
+  const trained = random({ residPdrop: 0.5 }).train();
+  const take = async (): Promise<number[]> => {
+    const ids: number[] = [];
+    for await (const { id } of streamTokens(trained, [[1, 2]], greedy)) {
+      ids.push(id);
+      if (ids.length === 5) break;
+    }
+    return ids;
+  };
+  const first = await take();
+  await synchronize();
+  const before = memory().live;
+  for (let i = 0; i < 5; i++) assert.equal(await take(), first);
+  await synchronize();
+  assert.is(memory().live, before);
+  assert.is(trained.training, true);
+});
+
+test('a model that changes is generated with as it is', async () => {
+  const changing = random();
+  const [before] = await generate(changing, [[1, 2, 3]], greedy);
+  const other = random({}, 4);
+  changing.loadStateDict(other.stateDict());
+  const [after] = await generate(changing, [[1, 2, 3]], greedy);
+  assert.equal(after, (await generate(other, [[1, 2, 3]], greedy))[0]);
+  assert.is.not(after!.tokens.join(), before!.tokens.join());
+  changing.to('f16');
+  const [half] = await generate(changing, [[1, 2, 3]], greedy);
+  assert.equal(half!.tokens.slice(0, 3), after!.tokens.slice(0, 3));
+});
+
+test('what cannot be generated is refused in one line', async () => {
+  const bad: [readonly number[][], GenerationOptions, RegExp][] = [
+    [[], {}, /^generate: there are no prompts/],
+    [[[1], []], {}, /^generate: prompt 1 is empty; begin with/],
+    [[new Array<number>(161).fill(1)], {}, /^generate: the prompt has 161 tokens, more than the model's 160 positions/],
+    [[[1, 61]], {}, /^generate: the prompt has the token 61, which is outside the model's vocabulary, 0 to 60/],
+    [[[1, 2, 3]], { maxLength: 3 }, /^generate: the prompt has 3 tokens, maxLength 3 leaves room for none/],
+    [[[1]], { temperature: 0 }, /^generate: temperature is 0: /],
+    [[[1]], { temperature: -1 }, /^generate: temperature is -1: /],
+    [[[1]], { topP: 0 }, /^generate: topP is 0: /],
+    [[[1]], { topP: 1.1 }, /^generate: topP is 1.1: /],
+    [[[1]], { minP: 2 }, /^generate: minP is 2: /],
+    [[[1]], { topK: 0.5 }, /^generate: topK is 0.5: /],
+    [[[1]], { repetitionPenalty: 0 }, /^generate: repetitionPenalty is 0: /],
+    [[[1]], { maxNewTokens: 0 }, /^generate: maxNewTokens is 0: /],
+    [[[1]], { stopStrings: [''] }, /^generate: stopStrings/],
+    [[[1]], { topp: 0.9 } as GenerationOptions, /^generate: there is no option topp; the options are maxNewTokens, /],
+    [[[1]], { seed: [1, 2] }, /^generate: there are 2 seeds for 1 prompts/],
+    [[[1]], { numReturnSequences: 2 }, /^generate: 2 texts for each prompt need doSample or as many beams, there is 1/],
+    [[[1]], { numBeams: 2, doSample: true }, /^generate: doSample does not go with 2 beams/],
+  ];
+  for (const [ids, options, says] of bad) {
+    const message = await failure(generate(model, ids, options));
+    assert.match(message, says);
+    assert.not.match(message, /\n/);
+  }
+  assert.match(
+    await failure(streamTokens(model, [[1]], { numBeams: 2 }).next()),
+    /^generate: a search with 2 beams/,
+  );
+});
+
+test('NaN is not taken for a token', async () => {
+  const broken = random();
+  broken.loadStateDict(new Map([['transformer.ln_f.bias', tensor(new Float32Array(32).fill(NaN))]]), { strict: false });
+  assert.match(await failure(generate(broken, [[1]], sampled)), /^generate: no token has a probability/);
+});
+
+test('a cache refuses what does not go with it', () => {
+  const cache = new KeyValueCache(2, 8);
+  const inputIds = tensor([[1, 2]], { dtype: 'i32' });
+  assert.throws(() => model.forward({ inputIds, cache }), /inputIds \[1, 2\] are not for this cache, which has 2 rows/);
+  assert.throws(
+    () => model.forward({ inputIds, cache, attentionMask: inputIds }),
+    /attentionMask does not go with a cache/,
+  );
+});
+
+test.run();
