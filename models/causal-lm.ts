@@ -1,12 +1,12 @@
 import type { Tensor } from '../autograd/index.ts';
-import type { TokenInputs } from './inputs.ts';
+import type { DecoderInputs } from './inputs.ts';
 import type { Linear } from './nn/linear.ts';
 import { linearNextTokenLoss, nextTokenLoss } from './nn/token-loss.ts';
 import { internalsOf } from './outputs.ts';
 import type { EncoderOutput, HeadOutput } from './outputs.ts';
 
 /** What a model takes that predicts the next token. */
-export interface CausalLMInputs extends TokenInputs {
+export interface CausalLMInputs extends DecoderInputs {
   /** Token numbers [B, T], -100 where a token does not count: most often inputIds themselves. The model shifts them. */
   readonly labels?: Tensor;
   /** false: the loss alone, for training. The logits, B x T x V numbers, are then not kept. Default true. */

@@ -3,6 +3,8 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { attend } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
+import { mergeHeads } from '../nn/heads.ts';
+import type { LayerCache } from '../nn/kv-cache.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { RMSNorm } from '../nn/norm.ts';
 import type { Attended } from '../nn/packed-attention.ts';
@@ -39,11 +41,18 @@ export class LlamaAttention extends Module {
     this.headDim = dim;
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
-  override forward(x: Tensor, rotation: Rotation, mask: Tensor | undefined, outputWeights: boolean): Attended {
+  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  override forward(
+    x: Tensor,
+    rotation: Rotation,
+    mask: Tensor | undefined,
+    outputWeights: boolean,
+    past?: LayerCache,
+  ): Attended {
     const q = this.#heads(this.qProj.forward(x), this.qNorm, rotation); // (B, H, T, D/H)
     const k = this.#heads(this.kProj.forward(x), this.kNorm, rotation); // (B, Hkv, T, D/H), as a cache keeps them
     const v = this.#heads(this.vProj.forward(x)); // (B, Hkv, T, D/H)
+    if (past) return { hidden: this.oProj.forward(mergeHeads(past.attend(q, k, v))) };
     const { hidden, weights } = attend(q, k, v, { mask, causal: true, dropout: this.dropout, outputWeights });
     return { hidden: this.oProj.forward(hidden), weights };
   }

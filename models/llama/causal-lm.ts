@@ -1,6 +1,7 @@
 import type { Tensor } from '../../autograd/index.ts';
 import { checkCausalLMInputs, predictNext } from '../causal-lm.ts';
 import type { CausalLMInputs } from '../causal-lm.ts';
+import type { Decoder } from '../generation/decoder.ts';
 import { normalInit } from '../init.ts';
 import { Linear } from '../nn/linear.ts';
 import type { HeadOutput, Internals } from '../outputs.ts';
@@ -33,5 +34,16 @@ export class LlamaForCausalLM extends LlamaPreTrainedModel {
   override forward({ labels, outputLogits, ...inputs }: CausalLMInputs): Partial<HeadOutput> {
     checkCausalLMInputs({ labels, outputLogits, ...inputs });
     return predictNext(this.model.forward(inputs), this.lmHead, { labels, outputLogits });
+  }
+
+  /** What `generate` asks of a model. */
+  decoder(): Decoder {
+    const { vocabSize, maxPositionEmbeddings } = this.config;
+    return {
+      vocabSize,
+      positions: maxPositionEmbeddings,
+      hidden: (inputIds, cache) => this.model.forward({ inputIds, cache }).lastHiddenState,
+      logits: (hidden) => this.lmHead.forward(hidden),
+    };
   }
 }

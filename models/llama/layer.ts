@@ -3,6 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
+import type { LayerCache } from '../nn/kv-cache.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { RMSNorm } from '../nn/norm.ts';
 import type { Attended } from '../nn/packed-attention.ts';
@@ -54,9 +55,9 @@ export class LlamaDecoderLayer extends Module {
     this.mlp = new LlamaMLP(config);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
-  override forward(x: Tensor, rotation: Rotation, mask?: Tensor, outputWeights = false): Attended {
-    const { hidden, weights } = this.selfAttn.forward(this.inputNorm.forward(x), rotation, mask, outputWeights);
+  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  override forward(x: Tensor, rotation: Rotation, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
+    const { hidden, weights } = this.selfAttn.forward(this.inputNorm.forward(x), rotation, mask, outputWeights, past);
     const y = add(x, hidden); // (B, T, D)
     return { hidden: add(y, this.mlp.forward(this.postAttentionNorm.forward(y))), weights };
   }

@@ -1,8 +1,8 @@
 import { arange } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { normalInit } from '../init.ts';
-import { checkTokenInputs } from '../inputs.ts';
-import type { TokenInputs } from '../inputs.ts';
+import { checkCacheInputs, checkTokenInputs } from '../inputs.ts';
+import type { DecoderInputs } from '../inputs.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
 import { Embedding } from '../nn/embedding.ts';
 import type { RMSNorm } from '../nn/norm.ts';
@@ -46,19 +46,22 @@ export class LlamaModel extends LlamaPreTrainedModel {
     });
   }
 
-  override forward(inputs: TokenInputs): EncoderOutput {
-    const { inputIds, attentionMask, positionIds, outputHiddenStates = false, outputAttentions = false } = inputs;
+  override forward(inputs: DecoderInputs): EncoderOutput {
+    const { inputIds, cache, attentionMask, outputHiddenStates = false, outputAttentions = false } = inputs;
     checkTokenInputs(inputs, {
       vocabSize: this.config.vocabSize,
       positions: this.config.maxPositionEmbeddings,
     });
+    checkCacheInputs(inputs);
+    const length = inputIds.shape[1]!;
+    const { positionIds = cache?.positions(length) ?? arange(0, length) } = inputs;
     let x = this.embedTokens.forward(inputIds); // (B, T, D)
-    const rotation = this.rotaryEmb.forward(positionIds ?? arange(0, inputIds.shape[1]));
+    const rotation = this.rotaryEmb.forward(positionIds);
     const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
     const states = [x]; // (B, T, D) each
     const attentions: Tensor[] = []; // (B, H, T, T) each
-    for (const layer of this.layers) {
-      const { hidden, weights } = layer.forward(x, rotation, mask, outputAttentions);
+    for (const [i, layer] of this.layers.entries()) {
+      const { hidden, weights } = layer.forward(x, rotation, mask, outputAttentions, cache?.layer(i));
       x = hidden; // (B, T, D)
       if (outputHiddenStates) states.push(x);
       if (weights) attentions.push(weights);

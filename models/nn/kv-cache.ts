@@ -4,7 +4,6 @@ import {
   arange,
   assign,
   decodeAttention,
-  expand,
   indexSelect,
   le,
   reshape,
@@ -37,7 +36,7 @@ export interface LayerCache {
 const fits = (width: number): boolean => width % 4 === 0 && width <= 128;
 
 /**
- * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Rows are right-aligned in nothing: row b's tokens lie at
+ * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row b's tokens lie at
  * 0 .. lengths[b] - 1, and what lies behind is never looked at. Prompts of several lengths are padded on the right, where a causal model does not see the padding, and the
  * tokens that follow overwrite it. Lengths lie on the device: one compiled step replays at any.
  */
@@ -129,25 +128,13 @@ export class KeyValueCache {
     const { keys, values } = (this.#layers[index] ??= { keys: make(), values: make() });
     writeCache(keys, k, this.lengths);
     writeCache(values, v, this.lengths);
-    const group = q.shape[1]! / heads;
-    if (this.#empty && tokens > 1)
-      return scaledDotProductAttention(q, shared(k, group), shared(v, group), { causal: true, scale });
+    if (this.#empty && tokens > 1) return scaledDotProductAttention(q, k, v, { causal: true, scale });
     if (tokens === 1 && fits(width)) return decodeAttention(q, keys, values, add(this.lengths, 1), { scale });
     // Token t of row b sees what lies at 0 .. lengths[b] + t.
     const places = arange(0, this.capacity, 1, { dtype: 'i32' });
     const mask = le(places, unsqueeze(this.positions(tokens), -1)); // (B, T, capacity)
-    return scaledDotProductAttention(q, shared(keys, group), shared(values, group), {
-      mask: unsqueeze(mask, 1),
-      scale,
-    });
+    return scaledDotProductAttention(q, keys, values, { mask: unsqueeze(mask, 1), scale });
   }
-}
-
-/** Each head as often as query heads share it: (B, Hkv, T, D) -> (B, Hkv * group, T, D). */
-function shared(x: Tensor, group: number): Tensor {
-  if (group === 1) return x;
-  const [batch, heads, tokens, width] = x.shape as [number, number, number, number];
-  return reshape(expand(unsqueeze(x, 2), [batch, heads, group, tokens, width]), [batch, heads * group, tokens, width]);
 }
 
 /** A cache's contents in a larger one. */

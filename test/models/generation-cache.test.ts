@@ -2,12 +2,21 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, memory, noGrad, synchronize, tensor } from '../../autograd/index.ts';
-import { generate, GPT2LMHeadModel, KeyValueCache, streamTokens } from '../../models/index.ts';
+import {
+  generate,
+  GPT2LMHeadModel,
+  KeyValueCache,
+  LlamaForCausalLM,
+  Qwen3ForCausalLM,
+  streamTokens,
+} from '../../models/index.ts';
 import type { GenerationOptions, GPT2Settings } from '../../models/index.ts';
 import { DecodingSession } from '../../models/generation/session.ts';
 import { Random } from '../../train/random.ts';
 import { failure } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
+
+type CausalModel = GPT2LMHeadModel | LlamaForCausalLM;
 
 const test = suite('generation with a cache');
 
@@ -30,13 +39,13 @@ const prompts = [[3, 4, 5], [7], [9, 8, 7, 6, 5, 4, 3, 2, 1]];
 const greedy: GenerationOptions = { maxNewTokens: 100 };
 
 /** Logits of the token after each of the last `count`, without a cache. */
-async function plainLogits(of: GPT2LMHeadModel, tokens: readonly number[], count: number): Promise<Float32Array> {
+async function plainLogits(of: CausalModel, tokens: readonly number[], count: number): Promise<Float32Array> {
   const { logits } = noGrad(() => of.forward({ inputIds: tensor([tokens], { dtype: 'i32' }) }));
   return ((await logits.data()) as Float32Array).slice(-count * of.config.vocabSize);
 }
 
 /** Feeds random tokens one by one and compares every step's logits with those of the whole texts at once. */
-async function compareSteps(of: GPT2LMHeadModel, capacity: number, steps: number): Promise<void> {
+async function compareSteps(of: CausalModel, capacity: number, steps: number): Promise<void> {
   const { vocabSize } = of.config;
   const numbers = new Random(8);
   const texts = prompts.map((ids) => [...ids]);
@@ -54,7 +63,7 @@ async function compareSteps(of: GPT2LMHeadModel, capacity: number, steps: number
     const error = largestDifference(seen[i]!, await plainLogits(of, text, steps + 1));
     if (!(error <= 1e-5)) throw new Error(`row ${i}: logits differ by ${error}`);
   }
-  assert.ok(session.capacity >= Math.min(9 + steps, of.config.nPositions));
+  assert.ok(session.capacity >= Math.min(9 + steps, of.decoder().positions));
   session.free();
 }
 
@@ -64,6 +73,22 @@ test('logits of every step, prompts of several lengths, across growths of the ca
 test('heads that the fused kernel does not take: 6 and 132 wide', async () => {
   await compareSteps(random({ nEmbd: 24 }), 16, 20);
   await compareSteps(random({ nEmbd: 264, nHead: 2, nLayer: 1, vocabSize: 16, initializerRange: 0.02 }), 16, 10);
+});
+
+test('Llama and Qwen3: rotary positions, grouped queries', async () => {
+  const config = {
+    vocabSize: 61,
+    hiddenSize: 32,
+    intermediateSize: 48,
+    numHiddenLayers: 2,
+    numAttentionHeads: 4,
+    numKeyValueHeads: 2,
+    maxPositionEmbeddings: 400,
+    initializerRange: 0.25,
+  };
+  manualSeed(3);
+  await compareSteps(LlamaForCausalLM.fromConfig(config).eval(), 300, 40);
+  await compareSteps(Qwen3ForCausalLM.fromConfig({ ...config, headDim: 6 }).eval(), 16, 10);
 });
 
 test('a long greedy text, with and without growth, alone and in a batch', async () => {
@@ -224,10 +249,7 @@ test('what cannot be generated is refused in one line', async () => {
     assert.match(message, says);
     assert.not.match(message, /\n/);
   }
-  assert.match(
-    await failure(streamTokens(model, [[1]], { numBeams: 2 }).next()),
-    /^generate: a search with 2 beams/,
-  );
+  assert.match(await failure(streamTokens(model, [[1]], { numBeams: 2 }).next()), /^generate: a search with 2 beams/);
 });
 
 test('NaN is not taken for a token', async () => {
