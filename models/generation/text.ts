@@ -1,0 +1,169 @@
+import type { Generative } from './decoder.ts';
+import { generate, streamTokens } from './generate.ts';
+import type { Finish } from './generate.ts';
+import { checkOptions } from './options.ts';
+import type { GenerationOptions } from './options.ts';
+import { StopMatcher } from './stop.ts';
+
+/** What generation needs of a tokenizer; those of models/tokenizer have it. */
+export interface TextTokenizer {
+  readonly vocabSize: number;
+  readonly bosTokenId?: number | undefined;
+  readonly eosTokenId?: number | undefined;
+  /** The ids of one text, without special tokens around it. */
+  idsOf(text: string): ArrayLike<number>;
+  /** Decodes ids as they come: `push` gives the text that is certain, `end` the rest. */
+  decodeStream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number): string; end(): string };
+}
+
+/** A piece of one text. */
+export interface TextPiece {
+  readonly prompt: number;
+  readonly sample: number;
+  /** '' where a token completes no character, or may belong to a stop string. */
+  readonly text: string;
+  /** New tokens of this text so far. */
+  readonly count: number;
+  /** Set on a text's last piece. */
+  readonly finish?: Finish;
+}
+
+export interface GeneratedText {
+  readonly prompt: number;
+  readonly sample: number;
+  /** What comes after the prompt, without special tokens, up to a stop string. */
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly finish: Finish;
+  readonly score?: number;
+}
+
+/**
+ * Texts that continue prompts, in pieces as they grow: the pieces of one text joined are what `generateText` gives. An empty prompt begins with the token that begins texts, where the model has one. Ending
+ * the loop early is fine.
+ *
+ * Errors, each one line: those of `streamTokens`, and a tokenizer with more ids than the model.
+ */
+export async function* streamText(
+  model: Generative,
+  tokenizer: TextTokenizer,
+  prompts: string | readonly string[],
+  options: GenerationOptions = {},
+): AsyncGenerator<TextPiece> {
+  const ids = promptIds(model, tokenizer, [prompts].flat(), options);
+  const writers = new Writers(tokenizer, stopsOf(options), ids);
+  let piece = '';
+  const isStop = ({ prompt, sample, id }: { prompt: number; sample: number; id: number }): boolean => {
+    const writer = writers.of(prompt, sample);
+    piece = writer.push(id);
+    return writer.found;
+  };
+  for await (const { prompt, sample, finish } of streamTokens(
+    model,
+    ids,
+    withEnds(model, tokenizer, options),
+    isStop,
+  )) {
+    const writer = writers.of(prompt, sample);
+    const text = finish ? piece + writer.end() : piece;
+    yield { prompt, sample, text, count: writer.count, ...(finish ? { finish: writer.found ? 'stop' : finish } : {}) };
+  }
+}
+
+/** Continues prompts: one result for each text, in the order of prompts, then of their texts (the best first, in a beam search). Options and errors as for `streamText`. */
+export async function generateText(
+  model: Generative,
+  tokenizer: TextTokenizer,
+  prompts: string | readonly string[],
+  options: GenerationOptions = {},
+): Promise<GeneratedText[]> {
+  const stops = stopsOf(options);
+  const ids = promptIds(model, tokenizer, [prompts].flat(), options);
+  const checks = new Writers(tokenizer, stops, ids);
+  const results = await generate(model, ids, withEnds(model, tokenizer, options), ({ prompt, sample, id }) => {
+    const writer = checks.of(prompt, sample);
+    writer.push(id);
+    return writer.found;
+  });
+  return results.map((result) => {
+    const writer = new Writer(tokenizer, stops, ids[result.prompt]!);
+    const text = result.tokens.map((id) => writer.push(id)).join('') + writer.end();
+    return { ...result, text, finish: writer.found ? 'stop' : result.finish };
+  });
+}
+
+/** The end of the prompt that decides how the first new token is written: with or without a space before it. */
+const context = 8;
+
+/** One text on its way from ids. */
+class Writer {
+  count = 0;
+  readonly #stream: { push(id: number): string; end(): string };
+  readonly #matcher: StopMatcher;
+  readonly #vocabSize: number;
+
+  constructor(tokenizer: TextTokenizer, stops: readonly string[], prompt: readonly number[]) {
+    this.#stream = tokenizer.decodeStream({ skipSpecialTokens: true });
+    this.#matcher = new StopMatcher(stops);
+    this.#vocabSize = tokenizer.vocabSize;
+    for (const id of prompt.slice(-context)) this.#stream.push(id);
+  }
+
+  get found(): boolean {
+    return this.#matcher.found;
+  }
+
+  push(id: number): string {
+    this.count++;
+    // Models may have rows for more ids than the tokenizer uses: they are no text.
+    return id < this.#vocabSize ? this.#matcher.push(this.#stream.push(id)) : '';
+  }
+
+  end(): string {
+    return this.#matcher.push(this.#stream.end()) + this.#matcher.end();
+  }
+}
+
+class Writers {
+  readonly #made = new Map<string, Writer>();
+  readonly #make: (prompt: number) => Writer;
+
+  constructor(tokenizer: TextTokenizer, stops: readonly string[], prompts: readonly (readonly number[])[]) {
+    this.#make = (prompt) => new Writer(tokenizer, stops, prompts[prompt]!);
+  }
+
+  of(prompt: number, sample: number): Writer {
+    const key = `${prompt} ${sample}`;
+    let writer = this.#made.get(key);
+    if (!writer) this.#made.set(key, (writer = this.#make(prompt)));
+    return writer;
+  }
+}
+
+function stopsOf(options: GenerationOptions): readonly string[] {
+  return [checkOptions('generate', options).stopStrings ?? []].flat();
+}
+
+/** Where neither options nor the model say what ends a text, the tokenizer may know. */
+function withEnds(model: Generative, { eosTokenId }: TextTokenizer, options: GenerationOptions): GenerationOptions {
+  const known = options.eosTokenId !== undefined || (model.config.eosTokenId ?? null) !== null;
+  return known || eosTokenId === undefined ? options : { ...options, eosTokenId };
+}
+
+function promptIds(
+  model: Generative,
+  tokenizer: TextTokenizer,
+  prompts: readonly string[],
+  options: GenerationOptions,
+): number[][] {
+  const { vocabSize } = model.decoder();
+  if (tokenizer.vocabSize > vocabSize)
+    throw new Error(
+      `generate: the tokenizer has ${tokenizer.vocabSize} ids, the model a vocabulary of ${vocabSize}; use the tokenizer that the model was trained with`,
+    );
+  const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
+  return prompts.map((text) => {
+    const ids = Array.from(tokenizer.idsOf(text));
+    return ids.length === 0 && typeof first === 'number' && first < vocabSize ? [first] : ids;
+  });
+}

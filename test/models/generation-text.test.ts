@@ -1,0 +1,188 @@
+// Text in, text out: pieces, stop strings, special tokens, what ends a text, generation_config.json.
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import {
+  generateText,
+  readGenerationConfig,
+  streamText,
+  Tokenizer,
+  writeGenerationConfig,
+} from '../../models/index.ts';
+import type { GenerationOptions, Generative } from '../../models/index.ts';
+import { StopMatcher } from '../../models/generation/stop.ts';
+import { Random } from '../../train/random.ts';
+import { failure } from '../support/failure.ts';
+import { scriptedModel } from '../support/scripted-model.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+const test = suite('generation of text');
+let folder = '';
+temporaryFolder(test, (path) => {
+  folder = path;
+});
+
+const tokenizer = Tokenizer.gpt2();
+const end = tokenizer.eosTokenId!;
+const prompt = 'Once upon';
+
+/** Says the text after the prompt, and then the end of texts. */
+function modelOf(text: string, config: Generative['config'] = {}): Generative {
+  const lead = new Array<number>(tokenizer.idsOf(prompt).length - 1).fill(0);
+  const last = new Array<number>(8).fill(end);
+  return scriptedModel([...lead, ...tokenizer.idsOf(text), ...last], tokenizer.vocabSize, config);
+}
+
+async function pieces(
+  model: Generative,
+  options: GenerationOptions,
+): Promise<{ text: string; finish: string | undefined; parts: string[] }> {
+  const parts: string[] = [];
+  let finish: string | undefined;
+  for await (const piece of streamText(model, tokenizer, prompt, options)) {
+    parts.push(piece.text);
+    finish = piece.finish;
+  }
+  return { text: parts.join(''), finish, parts };
+}
+
+const story = ' a time there was a naïve café owner 🙂🙃 who said: "Stop here"\n\nThe end.';
+
+test('pieces joined are the text; whole characters only; the tokenizer knows what ends a text', async () => {
+  const model = modelOf(story);
+  const { text, finish, parts } = await pieces(model, { maxNewTokens: 60 });
+  assert.equal([text, finish], [story, 'eos']);
+  assert.ok(parts.length > 20 && parts.every((part) => !part.includes('\uFFFD')));
+  const [whole] = await generateText(model, tokenizer, prompt, { maxNewTokens: 60 });
+  assert.equal([whole!.text, whole!.finish, whole!.tokens.at(-1)], [story, 'eos', end]);
+});
+
+test('a character that was not completed is marked', async () => {
+  const bytes = tokenizer.idsOf(' 🙃');
+  const { text } = await pieces(modelOf(' 🙃'), { maxNewTokens: bytes.length - 1 });
+  assert.match(text, /\uFFFD$/);
+});
+
+for (const [stopStrings, want] of [
+  [['\n\n'], story.slice(0, -'\n\nThe end.'.length)],
+  ['re"\n\nTh', ' a time there was a naïve café owner 🙂🙃 who said: "Stop he'],
+  [['🙃', 'nobody'], ' a time there was a naïve café owner 🙂'],
+  [['afé owner', 'fé'], ' a time there was a naïve ca'], // the first to be complete
+  [[' a'], ''],
+  [['The end?', 'owner 🙂🙂'], story],
+] as const) {
+  test(`stop strings ${JSON.stringify(stopStrings)}`, async () => {
+    const model = modelOf(story);
+    const options: GenerationOptions = { maxNewTokens: 60, stopStrings: stopStrings as string | string[] };
+    const { text, finish } = await pieces(model, options);
+    assert.equal([text, finish], [want, want === story ? 'eos' : 'stop']);
+    const [whole] = await generateText(model, tokenizer, prompt, options);
+    assert.equal([whole!.text, whole!.finish], [text, finish]);
+    if (finish === 'stop') assert.ok(whole!.tokens.length < 40);
+  });
+}
+
+test('nothing of a stop string is ever given, whatever the pieces', () => {
+  const random = new Random(4);
+  const letters = (count: number): string => Array.from({ length: count }, () => 'ab'[random.int(2)]).join('');
+  for (let round = 0; round < 2000; round++) {
+    const text = letters(random.int(14));
+    const stops = Array.from({ length: 1 + random.int(3) }, () => letters(1 + random.int(5)));
+    const matcher = new StopMatcher(stops);
+    let given = '';
+    for (let at = 0; at < text.length;) {
+      const size = 1 + random.int(4);
+      given += matcher.push(text.slice(at, at + size));
+      at += size;
+      if (matcher.found) break;
+    }
+    given += matcher.end();
+    const places = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+    // The first stop string to be complete ends the text; pieces may complete several at once, of which the first to begin counts.
+    if (places.length === 0) assert.is(given, text);
+    else
+      assert.ok(
+        matcher.found && text.startsWith(given) && stops.every((stop) => !given.includes(stop)),
+        JSON.stringify({ text, stops, given }),
+      );
+  }
+});
+
+test('an empty prompt begins with the token that begins texts', async () => {
+  const script = [...tokenizer.idsOf('Hello there.'), end];
+  const model = scriptedModel(script, tokenizer.vocabSize);
+  const [text] = await generateText(model, tokenizer, '', {});
+  assert.is(text!.text, 'Hello there.');
+  assert.match(
+    await failure(
+      generateText(scriptedModel(script, tokenizer.vocabSize), { ...spread(), bosTokenId: undefined }, '', {}),
+    ),
+    /^generate: the prompt is empty; begin with/,
+  );
+});
+
+/** The tokenizer as a plain object, some of it to be replaced. */
+const spread = () => ({
+  vocabSize: tokenizer.vocabSize,
+  idsOf: (text: string) => tokenizer.idsOf(text),
+  decodeStream: () => tokenizer.decodeStream(),
+});
+
+test('ids that only the model has are no text; a tokenizer with more ids is refused', async () => {
+  const wide = scriptedModel([...tokenizer.idsOf('Good morning'), 50300, end], 50304);
+  const [text] = await generateText(wide, tokenizer, 'x', {});
+  assert.is(text!.text, 'Good morning');
+  const narrow = scriptedModel([1, 2], 100);
+  assert.match(
+    await failure(generateText(narrow, tokenizer, 'x', {})),
+    /^generate: the tokenizer has 50257 ids, the model a vocabulary of 100; use the tokenizer that the model was trained with$/,
+  );
+  assert.match(await failure(streamText(narrow, tokenizer, 'x', {}).next()), /^generate: the tokenizer has 50257 ids/);
+});
+
+test("the model's config says what ends a text, options before it", async () => {
+  const comma = tokenizer.idsOf(' time')[0]!;
+  const model = modelOf(story, { eosTokenId: [comma] });
+  const [byModel] = await generateText(model, tokenizer, prompt, { maxNewTokens: 50 });
+  assert.equal([byModel!.text, byModel!.finish], [' a time', 'eos']);
+  const [free] = await generateText(model, tokenizer, prompt, { maxNewTokens: 5, eosTokenId: null });
+  assert.equal([free!.finish, free!.tokens.length], ['length', 5]);
+});
+
+test('generation_config.json: read, written, unknown keys kept, mistakes named', async () => {
+  assert.equal(await readGenerationConfig(folder), {});
+  const path = join(folder, 'generation_config.json');
+  const json = {
+    _from_model_config: true,
+    do_sample: true,
+    eos_token_id: [50256],
+    max_new_tokens: 9,
+    pad_token_id: null,
+    temperature: 0.7,
+    transformers_version: '5.23.0',
+  };
+  await writeFile(path, JSON.stringify(json));
+  const options = await readGenerationConfig(folder);
+  assert.equal(options, {
+    doSample: true,
+    eosTokenId: [50256],
+    maxNewTokens: 9,
+    temperature: 0.7,
+    extra: { _from_model_config: true, transformers_version: '5.23.0' },
+  });
+  await writeGenerationConfig(folder, { ...options, seed: 3, topP: 0.9 });
+  const { pad_token_id: _, ...kept } = json;
+  assert.equal(JSON.parse(await readFile(path, 'utf8')), { ...kept, top_p: 0.9 });
+  const [text] = await generateText(modelOf(story), tokenizer, prompt, { ...options, doSample: false });
+  assert.is(text!.tokens.length, 9);
+  await writeFile(path, '{ "top_p": 3 }');
+  assert.match(await failure(readGenerationConfig(folder)), /generation_config\.json: topP is 3: /);
+  await writeFile(path, '[1]');
+  assert.match(
+    await failure(readGenerationConfig(folder)),
+    /generation_config\.json holds an array where a JSON object is needed/,
+  );
+});
+
+test.run();
