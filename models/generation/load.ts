@@ -1,0 +1,45 @@
+import { join } from 'node:path';
+import { GPT2LMHeadModel } from '../gpt2/index.ts';
+import { readJsonFile } from '../io/json-file.ts';
+import { resolveModelFolder } from '../io/resolve.ts';
+import { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from '../llama/index.ts';
+import type { LoadOptions } from '../pretrained.ts';
+import { loadTokenizer } from '../tokenizer/load.ts';
+import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
+import { readGenerationConfig } from './config-file.ts';
+import type { Generative } from './decoder.ts';
+import type { GenerationOptions } from './options.ts';
+
+/** How each model_type of config.json is loaded. */
+const loaders: Readonly<Record<string, (folder: string, options: LoadOptions) => Promise<Generative>>> = {
+  gpt2: (folder, options) => GPT2LMHeadModel.fromPretrained(folder, {}, options),
+  llama: (folder, options) => LlamaForCausalLM.fromPretrained(folder, {}, options),
+  qwen2: (folder, options) => Qwen2ForCausalLM.fromPretrained(folder, {}, options),
+  qwen3: (folder, options) => Qwen3ForCausalLM.fromPretrained(folder, {}, options),
+};
+
+/** All that it takes to continue texts. */
+export interface TextGenerator {
+  readonly model: Generative;
+  readonly tokenizer: AnyTokenizer;
+  /** What the folder's generation_config.json recommends. */
+  readonly options: GenerationOptions;
+}
+
+/**
+ * A model that generates, with its tokenizer and the options it comes with, from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`): `generateText(model, tokenizer, prompts, options)`.
+ * Throws in one line where the model is of a kind that does not generate.
+ */
+export async function loadTextGenerator(id: string, options: LoadOptions = {}): Promise<TextGenerator> {
+  const folder = await resolveModelFolder(id, options);
+  const path = join(folder, 'config.json');
+  const type = (await readJsonFile(path))['model_type'];
+  if (typeof type !== 'string' || !Object.hasOwn(loaders, type))
+    throw new Error(
+      `${path}: model_type is ${JSON.stringify(type)}, which generates no text here; use one of ${Object.keys(loaders).join(', ')}`,
+    );
+  const tokenizer = await loadTokenizer(folder);
+  const recommended = await readGenerationConfig(folder);
+  const model = await loaders[type]!(folder, options);
+  return { model, tokenizer, options: recommended };
+}
