@@ -16,9 +16,15 @@ export class Pace {
     const started = performance.now();
     const pause = Math.floor(0.8 * this.usual);
     if (this.software && pause >= 4) await new Promise((resolve) => setTimeout(resolve, pause));
+    const asked = performance.now();
     await ask();
-    const took = performance.now() - started;
-    // Down at once, up slowly: oversleeping costs more than polling.
-    this.usual = took < this.usual ? took : this.usual + 0.25 * (took - this.usual);
+    const answered = performance.now();
+    // Down at once, up slowly: oversleeping costs more than polling. An answer that was there already may have been so for long: after a prompt of 350 ms, generated tokens of 15 ms
+    // slept away 1.5 s before the pause had come down to them.
+    if (pause >= 4 && answered - asked < 0.05 * pause) this.usual = 0.4 * pause;
+    else {
+      const took = answered - started;
+      this.usual = took < this.usual ? took : this.usual + 0.25 * (took - this.usual);
+    }
   }
 }

@@ -71,8 +71,10 @@ export class DecodingSession {
   /** Appends a token to each row, then gives what is wanted of the next. With `from`, row b goes on from what row from[b] was. */
   async append(ids: readonly number[], wanted: Wanted, from?: readonly number[]): Promise<ArrayLike<number>> {
     using _ = scope();
-    if (this.#length + 1 > this.capacity) this.#cache.grow(Math.min(2 * this.capacity, this.#decoder.positions));
     this.#length++;
+    // A row that has ended may run past the last position, while others go on: what it writes there is dropped.
+    const larger = Math.min(2 * this.capacity, this.#decoder.positions);
+    if (this.#length > this.capacity && larger > this.capacity) this.#cache.grow(larger);
     const order = from && i32(from, [this.batch]);
     const result = noGrad(() => this.#step(i32(ids, [this.batch, 1]), order, wanted));
     return await result.data();
