@@ -76,8 +76,11 @@ console.log(
 const rows: string[][] = [];
 for (const length of lengths) {
   const prompt = Array.from({ length }, (_, i) => (i * 7) % vocabSize);
-  const prompts = Array.from({ length: batch }, () => prompt);
-  const ids = tensor(prompts, { dtype: 'i32' }).keep();
+  const prompts = Array.from({ length: batch }, () => ({ tokens: prompt }));
+  const ids = tensor(
+    prompts.map(({ tokens }) => tokens),
+    { dtype: 'i32' },
+  ).keep();
   const session = new DecodingSession(decoder, batch, length + tokens + 2);
   const next = Array.from({ length: batch }, (_, i) => i % vocabSize);
   const recompute = async (): Promise<void> => {

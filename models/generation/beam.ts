@@ -53,10 +53,7 @@ export async function* beamSearch(session: DecodingSession, request: Request): A
       canImprove: true,
       isStuck: false,
     }));
-  let logits = await session.begin(
-    rows.map(({ tokens }) => tokens),
-    'logits',
-  );
+  let logits = await session.begin(rows, 'logits');
   for (let step = 1; ; step++) {
     searches.forEach((search, s) => {
       if (isOver(search, settled)) return;

@@ -2,11 +2,24 @@ import type { Tensor } from '../../autograd/index.ts';
 import type { KeyValueCache } from '../nn/kv-cache.ts';
 import type { Parameter } from '../parameter.ts';
 
+/** What generation asks of an encoder-decoder besides: its prompts are sources, and its texts begin with a token of their own. */
+export interface SourceReader {
+  /** Tokens that the encoder knows. */
+  readonly vocabSize: number;
+  readonly positions: number;
+  /** What the decoder's text begins with. */
+  readonly start: number;
+  /** Reads sources (B, S), padded on the right, of these lengths, i32 [B]: what every layer attends to goes into `cache.source`. */
+  read(inputIds: Tensor, lengths: Tensor, cache: KeyValueCache): void;
+}
+
 /** All that generation asks of a model. */
 export interface Decoder {
   readonly vocabSize: number;
   /** How many tokens the model has positions for; Infinity where they are computed. */
   readonly positions: number;
+  /** Of an encoder-decoder. */
+  readonly source?: SourceReader;
   /** Tokens (B, T) after those of the cache, which takes them up, -> their last hidden states (B, T, D). */
   hidden(inputIds: Tensor, cache: KeyValueCache): Tensor;
   /** Hidden states (..., D) -> logits of the next token (..., V). */

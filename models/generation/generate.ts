@@ -97,10 +97,7 @@ async function* decode(session: DecodingSession, request: Request, isStop: StopC
   const processors = rows.map((row) => processorsOf(settled, row.tokens.length));
   const wanted = settled.doSample || processors[0]!.length > 0 ? 'logits' : 'argmax';
   const done = rows.map(() => false);
-  let next = await session.begin(
-    rows.map(({ tokens }) => tokens),
-    wanted,
-  );
+  let next = await session.begin(rows, wanted);
   for (let step = 0; ; step++) {
     const ids = rows.map((row, i) => {
       if (done[i]) return 0;

@@ -1,4 +1,4 @@
-import type { Generative } from './decoder.ts';
+import type { Decoder, Generative } from './decoder.ts';
 import { settle } from './options.ts';
 import type { GenerationOptions, Settled } from './options.ts';
 import { capacityFor } from './pool.ts';
@@ -12,6 +12,8 @@ export interface Row {
   readonly seed: number;
   /** The prompt and what came after it. */
   readonly tokens: number[];
+  /** Of an encoder-decoder: the prompt, of which `tokens` then say nothing. */
+  readonly source?: readonly number[];
   /** New tokens at most. */
   readonly most: number;
 }
@@ -33,7 +35,7 @@ export function requestOf(
   options: GenerationOptions,
 ): Request {
   const settled = settle(options, model.config);
-  const { positions, vocabSize } = model.decoder();
+  const { positions, vocabSize, source } = model.decoder();
   if (prompts.length === 0) throw new Error('generate: there are no prompts; give a list of lists of token ids');
   const { seed, numBeams, numReturnSequences, cacheCapacity } = settled;
   if (typeof seed !== 'number' && seed.length !== prompts.length)
@@ -43,8 +45,9 @@ export function requestOf(
   const copies = numBeams > 1 ? numBeams : numReturnSequences;
   const rows = prompts.flatMap((ids, prompt) => {
     const name = prompts.length > 1 ? `prompt ${prompt}` : 'the prompt';
-    const tokens = Array.from(ids);
-    checkPrompt(name, tokens, vocabSize, positions);
+    const given = Array.from(ids);
+    checkPrompt(name, given, source ?? { vocabSize, positions });
+    const tokens = source ? [source.start] : given;
     const most = settled.maxNewTokens ?? (settled.maxLength === undefined ? 20 : settled.maxLength - tokens.length);
     if (most < 1)
       throw new Error(
@@ -55,6 +58,7 @@ export function requestOf(
       sample,
       seed: typeof seed === 'number' ? seed : seed[prompt]!,
       tokens: [...tokens],
+      ...(source ? { source: given } : {}),
       most,
     }));
   });
@@ -62,7 +66,11 @@ export function requestOf(
   return { settled, rows, positions, vocabSize, capacity: cacheCapacity ?? capacityFor(longest) };
 }
 
-function checkPrompt(name: string, tokens: readonly number[], vocabSize: number, positions: number): void {
+function checkPrompt(
+  name: string,
+  tokens: readonly number[],
+  { vocabSize, positions }: Pick<Decoder, 'vocabSize' | 'positions'>,
+): void {
   if (tokens.length === 0)
     throw new Error(`generate: ${name} is empty; begin with the token that begins texts, or with any text`);
   if (tokens.length > positions)

@@ -1,13 +1,24 @@
-import { argmax, compile, indexSelect, noGrad, reshape, scope, tensor } from '../../autograd/index.ts';
+import { argmax, compile, noGrad, reshape, scope, tensor } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { KeyValueCache } from '../nn/kv-cache.ts';
+import { rowsAt } from '../nn/rows-at.ts';
 import type { Decoder } from './decoder.ts';
+
+/** What a row begins with. */
+export interface Beginning {
+  /** At least one. */
+  readonly tokens: readonly number[];
+  /** Of an encoder-decoder. */
+  readonly source?: readonly number[];
+}
 
 /** What is read back of a step: the logits of each row, or only the id of the largest. */
 export type Wanted = 'logits' | 'argmax';
 
 const i32 = (values: readonly number[], shape: readonly number[]): Tensor =>
   tensor(values as number[], { shape, dtype: 'i32' });
+
+const vector = (values: readonly number[]): Tensor => i32(values, [values.length]);
 
 /**
  * A batch of texts on the device while they grow: the cache, and the step that appends one token to each row. The prompts are taken in one pass, op by op; the step is compiled at its first call and
@@ -28,9 +39,8 @@ export class DecodingSession {
     const step = (ids: Tensor, from: Tensor | undefined, wanted: Wanted): Tensor => {
       if (from) this.#cache.reorder(from);
       const hidden = decoder.hidden(ids, this.#cache); // (B, 1, D)
-      this.#cache.advance(i32([1], [1]));
-      const logits = decoder.logits(reshape(hidden, [batch, hidden.shape[2]!])); // (B, V)
-      return wanted === 'argmax' ? argmax(logits, 1) : logits;
+      this.#cache.advance(vector([1]));
+      return this.#next(hidden, wanted);
     };
     // A larger cache is a new capture, which is meant: nothing to report.
     this.#step = compile(step, { name: 'next token', maxPrograms: 4, log: () => undefined });
@@ -45,25 +55,20 @@ export class DecodingSession {
     return this.#cache.bytes;
   }
 
-  /** Begins anew with one prompt a row, each at least one token long; of each row's last token what is wanted, row by row. */
-  async begin(prompts: readonly (readonly number[])[], wanted: Wanted): Promise<ArrayLike<number>> {
-    this.#length = Math.max(...prompts.map(({ length }) => length));
+  /** Begins anew with these rows; of each row's last token what is wanted, row by row. */
+  async begin(rows: readonly Beginning[], wanted: Wanted): Promise<ArrayLike<number>> {
+    const prompts = rows.map(({ tokens }) => tokens);
+    const sources = rows.flatMap(({ source }) => (source ? [source] : []));
+    this.#length = Math.max(...lengthsOf(prompts));
     using _ = scope();
     this.#cache.clear();
     if (this.#length > this.capacity) this.#cache.grow(this.#length);
-    const padded = prompts.flatMap((ids) => Array.from({ length: this.#length }, (_, t) => ids[t] ?? 0));
     const result = noGrad(() => {
-      const hidden = this.#decoder.hidden(i32(padded, [this.batch, this.#length]), this.#cache); // (B, T, D)
-      this.#cache.advance(
-        i32(
-          prompts.map(({ length }) => length),
-          [this.batch],
-        ),
-      );
-      const lasts = prompts.map(({ length }, row) => row * this.#length + length - 1);
-      const rows = reshape(hidden, [this.batch * this.#length, hidden.shape[2]!]);
-      const logits = this.#decoder.logits(indexSelect(rows, 0, i32(lasts, [this.batch]))); // (B, V)
-      return wanted === 'argmax' ? argmax(logits, 1) : logits;
+      if (sources.length > 0) this.#decoder.source!.read(padded(sources), vector(lengthsOf(sources)), this.#cache);
+      const hidden = this.#decoder.hidden(padded(prompts), this.#cache); // (B, T, D)
+      this.#cache.advance(vector(lengthsOf(prompts)));
+      const lasts = lengthsOf(prompts).map((length) => length - 1);
+      return this.#next(rowsAt(hidden, i32(lasts, [this.batch, 1])), wanted);
     });
     return await result.data();
   }
@@ -84,4 +89,19 @@ export class DecodingSession {
   free(): void {
     this.#cache.free();
   }
+
+  /** Hidden states (B, 1, D) -> logits (B, V), or the ids of the largest [B]. */
+  #next(hidden: Tensor, wanted: Wanted): Tensor {
+    const logits = this.#decoder.logits(reshape(hidden, [this.batch, -1])); // (B, V)
+    return wanted === 'argmax' ? argmax(logits, 1) : logits;
+  }
+}
+
+const lengthsOf = (rows: readonly (readonly number[])[]): number[] => rows.map(({ length }) => length);
+
+/** Rows of token ids as one tensor, padded on the right with token 0, which is never looked at. */
+function padded(rows: readonly (readonly number[])[]): Tensor {
+  const longest = Math.max(...lengthsOf(rows));
+  const ids = rows.flatMap((row) => Array.from({ length: longest }, (_, t) => row[t] ?? 0));
+  return i32(ids, [rows.length, longest]);
 }

@@ -2,7 +2,8 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { attend } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { splitHeads } from '../nn/heads.ts';
+import { mergeHeads, splitHeads } from '../nn/heads.ts';
+import type { LayerCache } from '../nn/kv-cache.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { Attended } from '../nn/packed-attention.ts';
 import type { MarianConfig } from './config.ts';
@@ -53,6 +54,19 @@ export class MarianAttention extends Module {
     const q = splitHeads(this.qProj.forward(x), this.numHeads); // (B, H, Tq, D/H)
     const { hidden, weights } = attend(q, k, v, { ...options, dropout: this.dropout });
     return { hidden: this.outProj.forward(hidden), weights };
+  }
+
+  /** Self-attention of the tokens after those of a cache: x (B, T, D) -> (B, T, D). */
+  continueFrom(past: LayerCache, x: Tensor): Tensor {
+    const { k, v } = this.keysAndValues(x);
+    const q = splitHeads(this.qProj.forward(x), this.numHeads); // (B, H, T, D/H)
+    return this.outProj.forward(mergeHeads(past.attend(q, k, v)));
+  }
+
+  /** Attention to the source that a cache has read: x (B, T, D) -> (B, T, D). */
+  attendToSource(past: LayerCache, x: Tensor): Tensor {
+    const q = splitHeads(this.qProj.forward(x), this.numHeads); // (B, H, T, D/H)
+    return this.outProj.forward(mergeHeads(past.attendToSource(q)));
   }
 
   override extraRepr(): string {

@@ -4,6 +4,7 @@ import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { Dropout } from '../nn/dropout.ts';
+import type { LayerCache } from '../nn/kv-cache.ts';
 import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import type { Attended } from '../nn/packed-attention.ts';
@@ -101,5 +102,13 @@ export class MarianDecoderLayer extends MarianLayer {
     const cross = this.encoderAttn.forward(own.hidden, keysAndValues, { mask: sourceMask, outputWeights });
     const y = this.addAndNorm(own.hidden, cross.hidden, this.encoderAttnLayerNorm); // (B, T, D)
     return { hidden: this.feedForward(y), weights: own.weights, crossWeights: cross.weights };
+  }
+
+  /** The same for the tokens after those of a cache, which has read the source: x (B, T, D) -> (B, T, D). */
+  continueFrom(past: LayerCache, x: Tensor): Tensor {
+    const own = this.addAndNorm(x, this.selfAttn.continueFrom(past, x), this.selfAttnLayerNorm);
+    return this.feedForward(
+      this.addAndNorm(own, this.encoderAttn.attendToSource(past, own), this.encoderAttnLayerNorm),
+    );
   }
 }

@@ -1,5 +1,6 @@
-import { add, reshape, zeros } from '../../autograd/index.ts';
+import { add, arange, lt, reshape, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import type { Decoder } from '../generation/decoder.ts';
 import { normalInit } from '../init.ts';
 import { Linear } from '../nn/linear.ts';
 import { linearTokenLoss, tokenLoss } from '../nn/token-loss.ts';
@@ -62,5 +63,28 @@ export class MarianMTModel extends MarianPreTrainedModel {
     }
     const logits = add(this.lmHead.forward(hidden), this.finalLogitsBias); // (B, T, V)
     return { logits, ...(labels ? { loss: tokenLoss(logits, labels, { labelSmoothing }) } : {}), ...internals };
+  }
+
+  /** What `generate` asks of a model. Its prompts are sources, with the token that ends them. */
+  decoder(): Decoder {
+    const { config, model } = this;
+    const { vocabSize, maxPositionEmbeddings: positions, decoderStartTokenId: start } = config;
+    return {
+      vocabSize: targetVocabulary(config),
+      positions,
+      source: {
+        vocabSize,
+        positions,
+        start,
+        read: (inputIds, lengths, cache) => {
+          const [batch, length] = inputIds.shape as [number, number];
+          const attentionMask = lt(arange(0, length, 1, { dtype: 'i32' }), reshape(lengths, [batch, 1])); // (B, S)
+          cache.source.begin(lengths, length);
+          model.decoder.readSource(model.encoder.forward({ inputIds, attentionMask }).lastHiddenState, cache);
+        },
+      },
+      hidden: (inputIds, cache) => model.decoder.continueFrom(cache, inputIds),
+      logits: (hidden) => add(this.lmHead.forward(hidden), this.finalLogitsBias),
+    };
   }
 }

@@ -6,6 +6,7 @@ import { Module } from '../module.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { Embedding } from '../nn/embedding.ts';
+import type { KeyValueCache } from '../nn/kv-cache.ts';
 import { SinusoidalPositions } from '../nn/sinusoidal.ts';
 import type { DecoderOutput, EncoderOutput } from '../outputs.ts';
 import type { MarianConfig } from './config.ts';
@@ -109,5 +110,19 @@ export class MarianDecoder extends MarianStack {
     return this.walk(x, this.layers, inputs, (layer, y, outputWeights) =>
       layer.forward(y, source, { mask, sourceMask, outputWeights }),
     );
+  }
+
+  /** Keys and values of what the encoder made of the source (B, S, D), for every layer: once for all tokens of the target. */
+  readSource(source: Tensor, cache: KeyValueCache): void {
+    this.layers.forEach(({ encoderAttn }, i) => {
+      const { k, v } = encoderAttn.keysAndValues(source);
+      cache.source.write(i, k, v);
+    });
+  }
+
+  /** Tokens (B, T) after those of a cache, which has read the source -> (B, T, D). */
+  continueFrom(cache: KeyValueCache, inputIds: Tensor): Tensor {
+    const { x } = this.embed({ inputIds, positionIds: cache.positions(inputIds.shape[1]!) });
+    return this.layers.reduce((y, layer, i) => layer.continueFrom(cache.layer(i), y), x);
   }
 }

@@ -8,18 +8,13 @@ import {
   le,
   reshape,
   scaledDotProductAttention,
-  slice,
   unsqueeze,
   writeCache,
   zeros,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-
-interface Layer {
-  /** (B, Hkv, capacity, D). */
-  keys: Tensor;
-  values: Tensor;
-}
+import { cachedLayer, fitsDecoding, freeLayer, SourceCache } from './source-cache.ts';
+import type { CachedLayer } from './source-cache.ts';
 
 /** One layer's part of a cache, as its attention sees it. */
 export interface LayerCache {
@@ -28,29 +23,28 @@ export interface LayerCache {
    * a multiple of Hkv: neighbouring query heads share one (Ainslie et al. 2023).
    */
   attend(q: Tensor, k: Tensor, v: Tensor, options?: { readonly scale?: number }): Tensor;
-  /** Keys and values (B, Hkv, S, D) of what does not grow, such as a source: made by the first call and kept. */
-  constant(make: () => readonly [k: Tensor, v: Tensor]): readonly [k: Tensor, v: Tensor];
+  /** Attention to the source of an encoder-decoder, whose keys and values were written before: q (B, H, T, D) -> (B, H, T, D). */
+  attendToSource(q: Tensor): Tensor;
 }
 
-/** What the fused kernel of one token takes. */
-const fits = (width: number): boolean => width % 4 === 0 && width <= 128;
-
 /**
- * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row b's tokens lie at
- * 0 .. lengths[b] - 1, and what lies behind is never looked at. Prompts of several lengths are padded on the right, where a causal model does not see the padding, and the
- * tokens that follow overwrite it. Lengths lie on the device: one compiled step replays at any.
+ * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row b's tokens lie at 0 .. lengths[b] - 1, and what lies behind is
+ * never looked at. Prompts of several lengths are padded on the right, where a causal model does not see the padding, and the tokens that follow overwrite it. Lengths lie on the
+ * device: one compiled step replays at any.
  */
 export class KeyValueCache {
   /** How many tokens of each row are there, i32 [B]. */
   readonly lengths: Tensor;
+  /** Of an encoder-decoder: what it attends to. */
+  readonly source: SourceCache;
   #capacity: number;
   /** Nothing was written yet: attention needs no look at the cache. */
   #empty = true;
-  readonly #layers: Layer[] = [];
-  readonly #constants: (readonly [k: Tensor, v: Tensor])[] = [];
+  readonly #layers: CachedLayer[] = [];
 
   constructor(batch: number, capacity: number) {
     this.lengths = zeros([batch], { dtype: 'i32' }).keep();
+    this.source = new SourceCache(batch);
     this.#capacity = capacity;
   }
 
@@ -65,17 +59,14 @@ export class KeyValueCache {
 
   /** Bytes on the device. */
   get bytes(): number {
-    const tensors = [...this.#layers.flatMap(({ keys, values }) => [keys, values]), ...this.#constants.flat()];
+    const tensors = [...this.#layers, ...this.source.layers].flatMap(({ keys, values }) => [keys, values]);
     return tensors.reduce((sum, { storage }) => sum + storage.bytes, 0);
   }
 
   layer(index: number): LayerCache {
     return {
       attend: (q, k, v, options) => this.#attend(index, q, k, v, options?.scale),
-      constant: (make) => {
-        const [k, v] = (this.#constants[index] ??= make());
-        return [k.keep(), v.keep()];
-      },
+      attendToSource: (q) => this.source.attend(index, q),
     };
   }
 
@@ -91,20 +82,21 @@ export class KeyValueCache {
     this.#empty = false;
   }
 
-  /** Row b becomes a copy of what row rows[b] was, i32 [B]: beams go on from the best ones. */
+  /** Row b goes on from the tokens of row rows[b], i32 [B], which has as many and the same source: beams of one prompt. */
   reorder(rows: Tensor): void {
-    for (const x of [...this.#layers.flatMap(({ keys, values }) => [keys, values]), ...this.#constants.flat()])
-      assign(x, indexSelect(x, 0, rows));
-    assign(this.lengths, reshape(indexSelect(reshape(this.lengths, [this.batch, 1]), 0, rows), [this.batch]));
+    for (const { keys, values } of this.#layers) for (const x of [keys, values]) assign(x, indexSelect(x, 0, rows));
   }
 
   /** Makes room for more tokens; compiled steps are captured anew, since their cache has moved. */
   grow(capacity: number): void {
     const start = zeros([1], { dtype: 'i32' });
-    for (const layer of this.#layers) {
-      layer.keys = moved(layer.keys, capacity, start);
-      layer.values = moved(layer.values, capacity, start);
-    }
+    this.#layers.forEach((layer, index) => {
+      const larger = cachedLayer(layer.keys, capacity);
+      writeCache(larger.keys, layer.keys, start);
+      writeCache(larger.values, layer.values, start);
+      freeLayer(layer);
+      this.#layers[index] = larger;
+    });
     this.#capacity = capacity;
   }
 
@@ -112,36 +104,25 @@ export class KeyValueCache {
   clear(): void {
     assign(this.lengths, zeros([1], { dtype: 'i32' }));
     this.#empty = true;
-    for (const x of this.#constants.splice(0).flat()) x.storage.free();
   }
 
   /** Gives the memory back. */
   free(): void {
-    this.clear();
-    for (const { keys, values } of this.#layers.splice(0)) for (const x of [keys, values]) x.storage.free();
+    this.#layers.splice(0).forEach(freeLayer);
     this.lengths.storage.free();
+    this.source.free();
   }
 
   #attend(index: number, q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
-    const [batch, heads, tokens, width] = k.shape as [number, number, number, number];
-    const make = (): Tensor => zeros([batch, heads, this.capacity, width], { dtype: k.dtype }).keep();
-    const { keys, values } = (this.#layers[index] ??= { keys: make(), values: make() });
+    const [tokens, width] = [k.shape[2]!, k.shape[3]!];
+    const { keys, values } = (this.#layers[index] ??= cachedLayer(k, this.capacity));
     writeCache(keys, k, this.lengths);
     writeCache(values, v, this.lengths);
     if (this.#empty && tokens > 1) return scaledDotProductAttention(q, k, v, { causal: true, scale });
-    if (tokens === 1 && fits(width)) return decodeAttention(q, keys, values, add(this.lengths, 1), { scale });
+    if (tokens === 1 && fitsDecoding(width)) return decodeAttention(q, keys, values, add(this.lengths, 1), { scale });
     // Token t of row b sees what lies at 0 .. lengths[b] + t.
     const places = arange(0, this.capacity, 1, { dtype: 'i32' });
     const mask = le(places, unsqueeze(this.positions(tokens), -1)); // (B, T, capacity)
     return scaledDotProductAttention(q, keys, values, { mask: unsqueeze(mask, 1), scale });
   }
-}
-
-/** A cache's contents in a larger one. */
-function moved(x: Tensor, capacity: number, start: Tensor): Tensor {
-  const [batch, heads, before, width] = x.shape as [number, number, number, number];
-  const larger = zeros([batch, heads, capacity, width], { dtype: x.dtype }).keep();
-  writeCache(larger, slice(x, null, null, [0, before]), start);
-  x.storage.free();
-  return larger;
 }

@@ -53,7 +53,12 @@ async function compareSteps(of: CausalModel, capacity: number, steps: number): P
   const seen: number[][] = texts.map(() => []);
   const take = (logits: ArrayLike<number>): void =>
     seen.forEach((list, i) => list.push(...Array.from(logits).slice(i * vocabSize, (i + 1) * vocabSize)));
-  take(await session.begin(texts, 'logits'));
+  take(
+    await session.begin(
+      texts.map((tokens) => ({ tokens })),
+      'logits',
+    ),
+  );
   for (let step = 0; step < steps; step++) {
     const ids = texts.map(() => numbers.int(vocabSize));
     ids.forEach((id, i) => texts[i]!.push(id));
