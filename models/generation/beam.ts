@@ -98,7 +98,7 @@ function advance(
 ): void {
   const { running, finished, promptLength } = search;
   const { numBeams, lengthPenalty, earlyStopping, ends } = settled;
-  const processors = processorsOf(settled, promptLength);
+  const processors = processorsOf(settled, promptLength, most);
   const best = continuations(running, Math.max(2, 1 + ends.size) * numBeams, (beam) => {
     const scores = logSoftmax(logitsOf(beam));
     for (const process of processors) process(running[beam]!.tokens, scores);

@@ -94,7 +94,7 @@ async function* stream(model: Generative, request: Request, isStop: StopCheck): 
 
 async function* decode(session: DecodingSession, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
   const { rows, settled } = request;
-  const processors = rows.map((row) => processorsOf(settled, row.tokens.length));
+  const processors = rows.map((row) => processorsOf(settled, row.tokens.length, row.most));
   const wanted = settled.doSample || processors[0]!.length > 0 ? 'logits' : 'argmax';
   const done = rows.map(() => false);
   let next = await session.begin(rows, wanted);

@@ -26,6 +26,10 @@ const settings = {
   repetitionPenalty: z.number().positive(),
   /** No run of so many tokens twice; 0 for any. */
   noRepeatNgramSize: z.int().min(0),
+  /** Runs of tokens that must not come: [[40]] for a token alone. */
+  badWordsIds: z.array(z.array(id).min(1)),
+  /** What a text that reaches its greatest length must end with. */
+  forcedEosTokenId: z.union([id, z.array(id)]),
   /** Texts searched side by side; 1 is no search. */
   numBeams: count,
   /** A text's score is the sum of its log-probabilities over its length to this power. */
@@ -70,6 +74,8 @@ export interface Settled {
   readonly minP: number;
   readonly repetitionPenalty: number;
   readonly noRepeatNgramSize: number;
+  readonly badWordsIds: readonly (readonly number[])[];
+  readonly forcedEnds: readonly number[];
   readonly numBeams: number;
   readonly lengthPenalty: number;
   readonly earlyStopping: boolean | 'never';
@@ -126,6 +132,8 @@ export function settle(options: GenerationOptions, special: SpecialTokens): Sett
     minP: given.minP ?? 0,
     repetitionPenalty: given.repetitionPenalty ?? 1,
     noRepeatNgramSize: given.noRepeatNgramSize ?? 0,
+    badWordsIds: given.badWordsIds ?? [],
+    forcedEnds: [given.forcedEosTokenId ?? []].flat(),
     numBeams,
     lengthPenalty: given.lengthPenalty ?? 1,
     earlyStopping: given.earlyStopping ?? false,

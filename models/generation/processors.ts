@@ -27,6 +27,26 @@ export function noRepeatNgram(size: number): LogitsProcessor {
   };
 }
 
+/** None of these runs of tokens is completed. */
+export function badWords(runs: readonly (readonly number[])[]): LogitsProcessor {
+  return (tokens, scores) => {
+    for (const run of runs) {
+      const start = tokens.length - (run.length - 1);
+      if (start >= 0 && run.slice(0, -1).every((id, i) => tokens[start + i] === id)) ban(scores, run.at(-1)!);
+    }
+  };
+}
+
+/** The last of `length` tokens, prompt included, is one of `ends`. */
+export function forcedEos(length: number, ends: Iterable<number>): LogitsProcessor {
+  const ids = [...ends];
+  return (tokens, scores) => {
+    if (tokens.length !== length - 1) return;
+    scores.fill(-Infinity);
+    for (const id of ids) scores[id] = 0;
+  };
+}
+
 /** No end of the text before `count` new tokens. */
 export function minNewTokens(promptLength: number, count: number, ends: Iterable<number>): LogitsProcessor {
   const ids = [...ends];

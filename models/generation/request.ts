@@ -2,7 +2,17 @@ import type { Decoder, Generative } from './decoder.ts';
 import { settle } from './options.ts';
 import type { GenerationOptions, Settled } from './options.ts';
 import { capacityFor } from './pool.ts';
-import { minNewTokens, minP, noRepeatNgram, repetitionPenalty, temperature, topK, topP } from './processors.ts';
+import {
+  badWords,
+  forcedEos,
+  minNewTokens,
+  minP,
+  noRepeatNgram,
+  repetitionPenalty,
+  temperature,
+  topK,
+  topP,
+} from './processors.ts';
 import type { LogitsProcessor } from './processors.ts';
 
 /** One text on its way. */
@@ -85,11 +95,13 @@ function checkPrompt(
 }
 
 /** What is done to the scores of a row's next token, in Transformers' order. Those for draws are left out of a beam search and of the most probable text. */
-export function processorsOf(settled: Settled, promptLength: number): LogitsProcessor[] {
+export function processorsOf(settled: Settled, promptLength: number, most: number): LogitsProcessor[] {
   const list: LogitsProcessor[] = [];
   if (settled.repetitionPenalty !== 1) list.push(repetitionPenalty(settled.repetitionPenalty));
   if (settled.noRepeatNgramSize > 0) list.push(noRepeatNgram(settled.noRepeatNgramSize));
+  if (settled.badWordsIds.length > 0) list.push(badWords(settled.badWordsIds));
   if (settled.minNewTokens > 0) list.push(minNewTokens(promptLength, settled.minNewTokens, settled.ends));
+  if (settled.forcedEnds.length > 0) list.push(forcedEos(promptLength + most, settled.forcedEnds));
   if (!settled.doSample) return list;
   if (settled.temperature !== 1) list.push(temperature(settled.temperature));
   if (settled.topK > 0) list.push(topK(settled.topK));

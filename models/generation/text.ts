@@ -51,7 +51,7 @@ export async function* streamText(
   options: GenerationOptions = {},
 ): AsyncGenerator<TextPiece> {
   const ids = promptIds(model, tokenizer, [prompts].flat(), options);
-  const writers = new Writers(tokenizer, stopsOf(options), ids);
+  const writers = new Writers(tokenizer, stopsOf(options), contexts(model, ids));
   let piece = '';
   const isStop = ({ prompt, sample, id }: { prompt: number; sample: number; id: number }): boolean => {
     const writer = writers.of(prompt, sample);
@@ -79,14 +79,15 @@ export async function generateText(
 ): Promise<GeneratedText[]> {
   const stops = stopsOf(options);
   const ids = promptIds(model, tokenizer, [prompts].flat(), options);
-  const checks = new Writers(tokenizer, stops, ids);
+  const before = contexts(model, ids);
+  const checks = new Writers(tokenizer, stops, before);
   const results = await generate(model, ids, withEnds(model, tokenizer, options), ({ prompt, sample, id }) => {
     const writer = checks.of(prompt, sample);
     writer.push(id);
     return writer.found;
   });
   return results.map((result) => {
-    const writer = new Writer(tokenizer, stops, ids[result.prompt]!);
+    const writer = new Writer(tokenizer, stops, before[result.prompt]!);
     const text = result.tokens.map((id) => writer.push(id)).join('') + writer.end();
     return { ...result, text, finish: writer.found ? 'stop' : result.finish };
   });
@@ -150,13 +151,18 @@ function withEnds(model: Generative, { eosTokenId }: TextTokenizer, options: Gen
   return known || eosTokenId === undefined ? options : { ...options, eosTokenId };
 }
 
+/** What a text goes on from; that of an encoder-decoder begins by itself. */
+function contexts(model: Generative, prompts: readonly (readonly number[])[]): readonly (readonly number[])[] {
+  return model.decoder().source ? prompts.map(() => []) : prompts;
+}
+
 function promptIds(
   model: Generative,
   tokenizer: TextTokenizer,
   prompts: readonly string[],
   options: GenerationOptions,
 ): number[][] {
-  const { vocabSize } = model.decoder();
+  const { vocabSize, source } = model.decoder();
   if (tokenizer.vocabSize > vocabSize)
     throw new Error(
       `generate: the tokenizer has ${tokenizer.vocabSize} ids, the model a vocabulary of ${vocabSize}; use the tokenizer that the model was trained with`,
@@ -164,6 +170,7 @@ function promptIds(
   const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
   return prompts.map((text) => {
     const ids = Array.from(tokenizer.idsOf(text));
+    if (source) return [...ids, ...[model.config.eosTokenId ?? []].flat().slice(0, 1)];
     return ids.length === 0 && typeof first === 'number' && first < vocabSize ? [first] : ids;
   });
 }

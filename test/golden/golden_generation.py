@@ -2,6 +2,7 @@
 
 `texts`: options under their names in generation_config.json, the new tokens of each text up to and with its end, and the
 scores of beam searches. The prompts have several lengths; Transformers pads them on the left.
+`sources` and `translations`: the same of tiny-marian/ (golden_marian.py), an encoder-decoder, sources padded on the right.
 `processors`: the tokens before, the scores, and the scores after each processor; null stands for minus infinity.
 """
 
@@ -10,7 +11,7 @@ import math
 import os
 
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import GPT2LMHeadModel, MarianMTModel
 from transformers.generation import logits_process as lp
 
 PROMPTS = [[5, 17, 80], [33], [61, 2, 44, 44, 9, 71, 13, 28, 90], [8, 8, 8, 8, 50]]
@@ -33,6 +34,18 @@ OPTIONS = [
     {"num_beams": 3, "max_new_tokens": 15, "eos_token_id": FEW, "length_penalty": -1.0},
     {"num_beams": 5, "max_new_tokens": 15, "eos_token_id": FEW, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2},
     {"num_beams": 2, "num_return_sequences": 2, "max_new_tokens": 15, "min_new_tokens": 6, "eos_token_id": MANY},
+]
+
+# Without Marian's own settings, which are in its config.
+PLAIN = {"forced_eos_token_id": None, "bad_words_ids": None}
+SOURCES = [[7, 21, 33, 0], [12, 0], [3, 3, 44, 9, 18, 27, 50, 36, 5, 0]]
+TRANSLATION_OPTIONS = [
+    {"max_new_tokens": 15, "eos_token_id": None},
+    {"max_new_tokens": 9, "eos_token_id": 0, "bad_words_ids": [[40], [22, 22]], "forced_eos_token_id": 0},
+    {"max_new_tokens": 15, "eos_token_id": 0, "no_repeat_ngram_size": 1},
+    {"num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 12, "eos_token_id": [0, 22]},
+    {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 12, "eos_token_id": [0, 22], "no_repeat_ngram_size": 1},
+    {"num_beams": 3, "max_length": 10, "eos_token_id": 0, "bad_words_ids": [[40]], "forced_eos_token_id": 0},
 ]
 
 
@@ -74,6 +87,30 @@ def make_texts(model):
     return cases
 
 
+def make_translations(model):
+    cases = []
+    for options in TRANSLATION_OPTIONS:
+        case = {"options": options, "texts": []}
+        for source in SOURCES:
+            output = model.generate(
+                torch.tensor([source]),
+                do_sample=False,
+                pad_token_id=40,
+                return_dict_in_generate=True,
+                output_scores=True,
+                **{**PLAIN, **options},
+            )
+            ends = options["eos_token_id"]
+            ends = ends if isinstance(ends, list) else [ends]
+            for row in output.sequences[:, 1:].tolist():
+                end = next((place + 1 for place, token in enumerate(row) if token in ends), len(row))
+                case["texts"].append(row[:end])
+            if "num_beams" in options:
+                case.setdefault("scores", []).extend(output.sequences_scores.tolist())
+        cases.append(case)
+    return cases
+
+
 def make_processors():
     generator = torch.Generator().manual_seed(21)
     scores = 3 * torch.randn(3, 40, generator=generator)
@@ -88,6 +125,9 @@ def make_processors():
         "noRepeatNgram 2": lp.NoRepeatNGramLogitsProcessor(2),
         "noRepeatNgram 4": lp.NoRepeatNGramLogitsProcessor(4),
         "noRepeatNgram 13": lp.NoRepeatNGramLogitsProcessor(13),
+        "badWords 1": lp.NoBadWordsLogitsProcessor([[4], tokens[0, 11:].tolist() + [5], tokens[1, 10:].tolist() + [5], [1, 2]]),
+        "forcedEos 13": lp.ForcedEOSTokenLogitsProcessor(13, [3, 11]),
+        "forcedEos 14": lp.ForcedEOSTokenLogitsProcessor(14, [3, 11]),
         "minNewTokens 5": lp.MinNewTokensLengthLogitsProcessor(8, 5, [3, 11]),
         "minNewTokens 4": lp.MinNewTokensLengthLogitsProcessor(8, 4, [3, 11]),
         "temperature 0.7": lp.TemperatureLogitsWarper(0.7),
@@ -109,10 +149,14 @@ def make_processors():
 def generate(folder, minilm):
     path = os.path.join(folder, "tiny-gpt2")
     model = GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).eval()
+    path = os.path.join(folder, "tiny-marian")
+    marian = MarianMTModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).eval()
     golden = {"prompts": PROMPTS, "texts": make_texts(model), "processors": make_processors()}
     with open(os.path.join(folder, "generation.json"), "w", encoding="utf-8") as file:
         text = ["{", f'"prompts": {json.dumps(golden["prompts"])},', '"texts": [']
         text.append(",\n".join(json.dumps(case) for case in golden["texts"]) + "],")
+        text.append(f'"sources": {json.dumps(SOURCES)}, "translations": [')
+        text.append(",\n".join(json.dumps(case) for case in make_translations(marian)) + "],")
         processors = golden["processors"]
         text.append(f'"processors": {{"tokens": {json.dumps(processors["tokens"])}, "scores": {json.dumps(processors["scores"])},')
         after = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in processors["after"].items())
