@@ -44,7 +44,7 @@ const command = {
     learningRate: { type: 'number', default: 1e-3, min: 0, help: 'highest learning rate' },
     evaluationBatches: { type: 'int', default: 200, min: 1, help: 'held-out batches at most' },
     probeSteps: { type: 'int', default: 200, min: 0, help: 'steps of fine-tuning on spam; 0 leaves it out' },
-    probeRate: { type: 'number', default: 5e-4, min: 0, help: 'learning rate of fine-tuning' },
+    probeRate: { type: 'number', default: 1e-3, min: 0, help: 'learning rate of fine-tuning' },
     output: { type: 'path', default: 'runs/objectives', help: 'folder for corpus and results.json' },
   },
 } as const;
