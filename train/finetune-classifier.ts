@@ -1,27 +1,31 @@
 /**
  * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a folder that Transformers loads too.
  *
- *   npm start                                                    a small BERT, from scratch, learns to tell spam from ham
- *   npm start -- --model FOLDER                                  the same, from a pretrained BERT
+ *   npm start                                                    the BERT that comes with the project learns to tell spam from ham, beside one that starts from nothing
+ *   npm start -- --data reviews.csv                              the same with texts of your own
  *   node --import tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
  *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
-import { manualSeed } from '../autograd/index.ts';
-import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
+import { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
-import { describeRun, reportTest, showPredictions } from './classifier/report.ts';
+import { makeClassifier, untrained } from './classifier/model.ts';
+import type { Classifier } from './classifier/model.ts';
+import { compareTests, describeRun, reportTest, showPredictions } from './classifier/report.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './fine-tune.ts';
 import type { FineTuneOptions } from './fine-tune.ts';
 import { predict } from './predict.ts';
 import { scheduleNames } from './schedules.ts';
+import { latestCheckpoint } from './trainer/checkpoint.ts';
 import { checkResume, resumeCommand } from './trainer/resume.ts';
+import type { TrainingResult } from './trainer/trainer.ts';
 
 const command = {
   name: 'finetune-classifier',
-  summary: 'Fine-tunes BERT to classify texts. Without options: a small BERT from scratch on the embedded spam corpus.',
+  summary:
+    'Fine-tunes BERT to classify texts. Without options: the small BERT that comes with the project, on the embedded spam corpus.',
   usage: 'node --import tsx train/finetune-classifier.ts',
   positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
   options: {
@@ -36,15 +40,18 @@ const command = {
     labelColumn: { type: 'string', default: 'label', help: 'column of the labels' },
     model: {
       type: 'string',
-      help: 'folder, model in the Hugging Face cache, or hub name; without it a new BERT is made',
+      help: 'folder, model in the Hugging Face cache, or hub name; default the small BERT that comes with the project',
     },
+    fromScratch: { type: 'boolean', help: 'a new BERT of the sizes below, with nothing learnt' },
+    againstScratch: { type: 'boolean', help: 'train the same model from nothing, too, and compare' },
     layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
     hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
     heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
+    dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },
     output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/ and the name of the data' },
     epochs: { type: 'int', default: 3, min: 1, help: 'passes over the training texts' },
     batchSize: { type: 'int', default: 16, min: 1, help: 'texts a step' },
-    learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model, 1e-3 for a new BERT' },
+    learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model, else 1e-3' },
     weightDecay: { type: 'number', default: 0.01, min: 0, help: 'AdamW; none on biases and LayerNorm' },
     schedule: { type: 'choice', choices: scheduleNames, default: 'linear', help: 'learning-rate schedule' },
     warmupRatio: { type: 'number', default: 0.1, min: 0, max: 1, help: 'share of the steps that warm up' },
@@ -52,7 +59,7 @@ const command = {
     maxLength: {
       type: 'int',
       min: 3,
-      help: 'tokens a text; longer ones are cut; default 128 with --model, 96 for a new BERT',
+      help: 'tokens a text; longer ones are cut; default 128 with --model, else 96',
     },
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
@@ -65,7 +72,7 @@ const command = {
 type Given = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 type Values = Given & { readonly learningRate: number; readonly maxLength: number };
 
-/** What suits a pretrained model does not suit a new one. */
+/** What suits a large pretrained model does not suit a small or new one. */
 function withDefaults(given: Given): Values {
   const { learningRate = given.model ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } = given;
   return { ...given, learningRate, maxLength };
@@ -77,59 +84,58 @@ main(async () => {
   if (values.predict) return classify(values, positionals);
   if (positionals.length > 0)
     throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
+  if (values.model && values.fromScratch)
+    throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   await checkResume(command.name, output, values.resume);
-  const source = values.model;
-  const tokenizer = source ? await BertTokenizer.fromPretrained(source) : BertTokenizer.default();
   const data = await loadClassifierData(values);
-  manualSeed(values.seed);
-  const model = source
-    ? await BertForSequenceClassification.fromPretrained(source, { labels: data.labels })
-    : newModel(values, tokenizer, data.labels);
-  console.log(describeRun(data, model, values));
+  const classifier = await makeClassifier(values, data.labels);
+  console.log(describeRun(data, classifier.model, values));
+  const run = async (
+    name: string,
+    { model, tokenizer }: Classifier,
+    folder: string,
+    resume: boolean,
+  ): Promise<Tested> => {
+    const [train, validation, test] = [data.train, data.validation, data.test].map((part) =>
+      tokenise(tokenizer, part, values.maxLength, values.keep),
+    );
+    const result = await fineTune({
+      model,
+      tokenizer,
+      train: train!,
+      validation: validation!,
+      options: trainingOptions(values),
+      output: folder,
+      resume,
+      resumeCommand: resumeCommand(command.usage),
+    });
+    const { batchSize } = values;
+    return { name, result, ...(await predict(model, test!, { batchSize, padTokenId: tokenizer.padTokenId })) };
+  };
 
-  const [train, validation, test] = [data.train, data.validation, data.test].map((part) =>
-    tokenise(tokenizer, part, values.maxLength, values.keep),
-  );
-  const state = await fineTune({
-    model,
-    tokenizer,
-    train: train!,
-    validation: validation!,
-    options: trainingOptions(values),
-    output,
-    resume: values.resume,
-    resumeCommand: resumeCommand(command.usage),
-  });
-
-  const { labels } = await predict(model, test!, { batchSize: values.batchSize, padTokenId: tokenizer.padTokenId });
-  console.log(reportTest(data, labels, state, output));
-  console.log(await showPredictions(model, tokenizer, data.samples, values));
+  const tested = await run('pretrained', classifier, output, values.resume);
+  console.log(reportTest(data, tested.labels, tested.result, output));
+  console.log(await showPredictions(classifier.model, classifier.tokenizer, data.samples, values));
+  if (!values.againstScratch) return;
+  console.log('\nThe same model, untrained, with the same texts and steps:\n');
+  const folder = join(output, 'from-scratch');
+  const resume = values.resume && (await latestCheckpoint(folder)) !== undefined;
+  const scratch = await run('from scratch', untrained(classifier, values.seed), folder, resume);
+  console.log(compareTests(data, [tested, scratch]));
 });
+
+interface Tested {
+  readonly name: string;
+  readonly result: TrainingResult;
+  /** Class of each text of the test part. */
+  readonly labels: readonly number[];
+}
 
 function trainingOptions(values: Values): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
   return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
-}
-
-function newModel(
-  { layers, hidden, heads, maxLength }: Values,
-  { vocabSize }: BertTokenizer,
-  labels: readonly string[],
-): BertForSequenceClassification {
-  if (hidden % heads !== 0)
-    throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
-  const config = BertConfig.create({
-    vocabSize,
-    labels,
-    hiddenSize: hidden,
-    numHiddenLayers: layers,
-    numAttentionHeads: heads,
-    intermediateSize: 4 * hidden,
-    maxPositionEmbeddings: Math.max(512, maxLength),
-  });
-  return new BertForSequenceClassification(config);
 }
 
 async function classify({ model: folder, ...reading }: Values, texts: readonly string[]): Promise<void> {

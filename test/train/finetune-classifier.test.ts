@@ -23,6 +23,7 @@ const test = suite('finetune-classifier');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-finetune-'));
 const data = join(folder, 'reviews.csv');
 const small = [
+  '--from-scratch',
   '--layers',
   '1',
   '--hidden',
@@ -171,7 +172,12 @@ test('bad input: one line that names the mend', async () => {
     [['--learning-rate', 'fast'], 2, /--learning-rate/],
     [['--predict', 'some text'], 2, /--predict needs a trained model: --model FOLDER/],
     [['--resume', '--output', join(folder, 'none')], 2, /has no checkpoint to resume/],
-    [['--hidden', '10', '--heads', '4', '--data', data], 2, /--hidden 10 must be a multiple of --heads 4/],
+    [
+      ['--from-scratch', '--hidden', '10', '--heads', '4', '--data', data],
+      2,
+      /--hidden 10 must be a multiple of --heads 4/,
+    ],
+    [['--from-scratch', '--model', whole], 2, /give --model or --from-scratch, not both/],
     [['--data', join(folder, 'absent.csv')], 1, /absent\.csv/],
     [['--data', file('empty.csv', '')], 1, /empty\.csv/],
     [['--data', file('header.csv', 'text,label\n')], 1, /header\.csv/],

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
+import { alignTable } from '../../gpu/table.ts';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';
-import { classificationReport, f1Score, majorityBaseline, usualAverage } from '../metrics.ts';
+import { accuracy, classificationReport, f1Score, majorityBaseline, usualAverage } from '../metrics.ts';
 import { predict } from '../predict.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { ClassifierData } from './data.ts';
@@ -29,17 +30,9 @@ export function reportTest(
   { evaluations }: TrainingResult,
   output: string,
 ): string {
-  const truth = data.test.map(({ label }) => label);
-  const numLabels = data.labels.length;
-  const scoring = usualAverage(numLabels);
-  const baseline = majorityBaseline(
-    data.train.map(({ label }) => label),
-    truth,
-    scoring,
-  );
+  const { truth, scoring, baseline, what } = scoringOf(data);
   const f1 = f1Score(truth, predicted, scoring);
   const last = evaluations.at(-1)?.evaluation;
-  const what = scoring.average === 'binary' ? `F1 of ${data.labels[1]}` : 'macro F1';
   return [
     '',
     `test (${truth.length} texts${last ? `; validation accuracy was ${last['accuracy']!.toFixed(3)}` : ''})`,
@@ -48,6 +41,39 @@ export function reportTest(
     `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
     `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
   ].join('\n');
+}
+
+/** Several models side by side, the baseline last. */
+export function compareTests(
+  data: ClassifierData,
+  models: readonly { readonly name: string; readonly labels: readonly number[]; readonly result: TrainingResult }[],
+): string {
+  const { truth, scoring, baseline, what } = scoringOf(data);
+  const number = (value: number | undefined): string => value?.toFixed(3) ?? '';
+  const rows = models.map(({ name, labels, result: { evaluations } }) => [
+    name,
+    ...evaluations.map(({ evaluation }) => number(evaluation['loss'])),
+    number(accuracy(truth, labels)),
+    number(f1Score(truth, labels, scoring)),
+  ]);
+  const epochs = models[0]!.result.evaluations.map((_, i) => `loss, epoch ${i + 1}`);
+  const last = [
+    `always "${data.labels[baseline.label]}"`,
+    ...epochs.map(() => ''),
+    number(baseline.accuracy),
+    number(baseline.f1),
+  ];
+  const head = ['test', ...epochs, 'accuracy', what];
+  return alignTable(head, [...rows, last], new Set(head.map((_, i) => i).slice(1)));
+}
+
+/** How predictions on the test part are judged. */
+function scoringOf(data: ClassifierData) {
+  const truth = data.test.map(({ label }) => label);
+  const scoring = usualAverage(data.labels.length);
+  const seen = data.train.map(({ label }) => label);
+  const what = scoring.average === 'binary' ? `F1 of ${data.labels[1]}` : 'macro F1';
+  return { truth, scoring, baseline: majorityBaseline(seen, truth, scoring), what };
 }
 
 /** Each text with its class and how sure the model is. */

@@ -45,3 +45,4 @@ export interface Callback {
 }
 
 export const isStep = (record: LogRecord): record is StepRecord => 'loss' in record;
+export const isEvaluation = (record: LogRecord): record is EvaluationRecord => !isStep(record);

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../models/io/atomic.ts';
-import { readJsonFile } from '../../models/io/json-file.ts';
+import { pathKind, readJsonFile } from '../../models/io/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import type { GradScaler, Optimizer } from '../optim/index.ts';
 
@@ -76,6 +76,16 @@ export async function writeState(folder: string, state: TrainingState | SavedSta
   await writeFileAtomic(join(folder, stateFile), `${JSON.stringify(state)}\n`);
 }
 
+/** Whether a run has reached its end in this folder. */
+export async function isFinished(folder: string): Promise<boolean> {
+  return (await pathKind(join(folder, stateFile))) === 'file';
+}
+
+/** Says that the run in this folder has not reached its end. */
+export async function markStarted(folder: string): Promise<void> {
+  await rm(join(folder, stateFile), { force: true });
+}
+
 /** The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a scaler's state. */
 function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): Map<string, Tensor> {
   const named = new Map<string, Tensor>();
@@ -103,8 +113,13 @@ export async function latestCheckpoint(output: string): Promise<string | undefin
 }
 
 /** Reads where a run stands; its model is loaded like any other from the same folder. */
-export async function readTrainingState(folder: string): Promise<SavedState> {
-  const parsed = savedSchema.safeParse(await readJsonFile(join(folder, stateFile)));
+export const readTrainingState = (folder: string): Promise<SavedState> => readState(folder, savedSchema);
+
+/** Reads where a run ended. */
+export const readFinalState = (folder: string): Promise<TrainingState> => readState(folder, stateSchema);
+
+async function readState<T>(folder: string, schema: z.ZodType<T>): Promise<T> {
+  const parsed = schema.safeParse(await readJsonFile(join(folder, stateFile)));
   if (!parsed.success)
     throw new Error(
       `${folder}/${stateFile} is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`,

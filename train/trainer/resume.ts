@@ -1,16 +1,23 @@
 import { UsageError } from '../cli.ts';
-import { latestCheckpoint } from './checkpoint.ts';
+import { isFinished, latestCheckpoint } from './checkpoint.ts';
 
-/** The checkpoint that a run goes on from. Errors: there is none to resume; a run that was stopped would be written over unasked. */
-export async function checkResume(name: string, output: string, resume = false): Promise<string | undefined> {
-  const found = await latestCheckpoint(output);
-  if (resume && !found)
-    throw new UsageError(`${name}: ${output} has no checkpoint to resume; leave --resume away to start`);
-  if (found && !resume)
+/** Where a run goes on: from a checkpoint, or nowhere, since it has reached its end. Without either it starts. */
+export interface Resumption {
+  readonly checkpoint?: string;
+  readonly finished: boolean;
+}
+
+/** Errors: there is nothing to resume; a run that was stopped would be written over unasked. */
+export async function checkResume(name: string, output: string, resume = false): Promise<Resumption> {
+  const checkpoint = await latestCheckpoint(output);
+  if (checkpoint && !resume)
     throw new UsageError(
-      `${name}: ${output} holds a run that was stopped (${found}); go on with --resume, or remove the folder to start again`,
+      `${name}: ${output} holds a run that was stopped (${checkpoint}); go on with --resume, or remove the folder to start again`,
     );
-  return found;
+  const finished = resume && !checkpoint && (await isFinished(output));
+  if (resume && !checkpoint && !finished)
+    throw new UsageError(`${name}: ${output} has no checkpoint to resume; leave --resume away to start`);
+  return { checkpoint, finished };
 }
 
 /** The command that goes on with the run of this process; `usage` starts its script. */

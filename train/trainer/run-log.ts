@@ -2,7 +2,7 @@ import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeError, writeFileAtomic } from '../../models/io/atomic.ts';
-import { isStep } from './callback.ts';
+import { isEvaluation, isStep } from './callback.ts';
 import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
 
 /**
@@ -38,7 +38,7 @@ export class RunLog {
   }
 
   get evaluations(): EvaluationRecord[] {
-    return this.records.filter((record): record is EvaluationRecord => !isStep(record));
+    return this.records.filter(isEvaluation);
   }
 
   append(record: LogRecord): void {

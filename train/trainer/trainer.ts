@@ -5,10 +5,13 @@ import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/ind
 import { Interrupted, InterruptWatch } from '../interrupt.ts';
 import { schedule } from '../schedules.ts';
 import type { HostBatch, TrainingTask } from '../task.ts';
+import { isEvaluation, isStep } from './callback.ts';
 import type { Callback, EvaluationRecord, StepRecord } from './callback.ts';
 import {
   checkIdentity,
   latestCheckpoint,
+  markStarted,
+  readFinalState,
   readTrainingState,
   removeCheckpoints,
   restoreTraining,
@@ -21,7 +24,7 @@ import { trainerOptions } from './options.ts';
 import type { TrainerSettings } from './options.ts';
 import { progressBar } from './progress-bar.ts';
 import { writeReport } from './report.ts';
-import { RunLog } from './run-log.ts';
+import { readLog, RunLog } from './run-log.ts';
 import { checkResume } from './resume.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
 import { TrainingStep } from './step.ts';
@@ -40,7 +43,7 @@ export interface TrainingRun {
   readonly best?: { readonly name: string; readonly mode: 'min' | 'max' };
   /** What the run depends on besides its options and the model: the data's hash, say. */
   readonly identity?: Readonly<Record<string, unknown>>;
-  /** Go on from the latest checkpoint in `output`. */
+  /** Go on from the latest checkpoint in `output`; a run that has reached its end is only read. */
   readonly resume?: boolean;
   /** The command that goes on after Ctrl-C. */
   readonly resumeCommand?: string;
@@ -48,6 +51,8 @@ export interface TrainingRun {
   /** Draws no progress bar. */
   readonly quiet?: boolean;
 }
+
+const logFile = 'log.jsonl';
 
 export interface TrainingResult {
   readonly steps: readonly StepRecord[];
@@ -65,7 +70,8 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
   const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
   const identity = defined({ task: task.name, ...runIdentity(options), model: describe(model), ...run.identity });
 
-  const checkpoint = await checkResume('train', output, run.resume);
+  const { checkpoint, finished } = await checkResume('train', output, run.resume);
+  if (finished) return finishedRun(run, identity);
   let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
   const saved = checkpoint === undefined ? undefined : await readTrainingState(checkpoint);
   if (saved) {
@@ -83,7 +89,8 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
 
   await mkdir(output, { recursive: true });
   await removeCheckpoints(output, checkpoint && `checkpoint-${state.step}`);
-  const log = await RunLog.open(join(output, 'log.jsonl'), saved?.step);
+  await markStarted(output);
+  const log = await RunLog.open(join(output, logFile), saved?.step);
   const info = await runInfo({ name: task.name, identity, parameters: model.numParameters() });
   await writeRunInfo(output, info);
   const clock = new Clock(state.seconds, log.records.at(-1)?.time);
@@ -177,6 +184,18 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
   await writeState(output, state);
   await removeCheckpoints(output);
   return { steps: log.steps, evaluations: log.evaluations, best: state.best };
+}
+
+/** What a run left that had reached its end. */
+async function finishedRun(
+  { model, output }: TrainingRun,
+  identity: TrainingState['identity'],
+): Promise<TrainingResult> {
+  const state = await readFinalState(output);
+  checkIdentity(state.identity, identity, output);
+  await model.loadWeights(output);
+  const records = readLog(join(output, logFile));
+  return { steps: records.filter(isStep), evaluations: records.filter(isEvaluation), best: state.best };
 }
 
 /** Options that decide what a run computes; how often it saves is its own affair. */
