@@ -1,5 +1,4 @@
 export { GPT2Config, gpt2Config } from './config.ts';
 export type { GPT2Settings, GPT2Size } from './config.ts';
 export { GPT2LMHeadModel } from './lm-head.ts';
-export type { GPT2LMInputs } from './lm-head.ts';
 export { GPT2Model, GPT2PreTrainedModel } from './model.ts';
