@@ -4,19 +4,16 @@
  *   node --import tsx train/pretrain-bert.ts --preset minutes --data texts/
  *   node --import tsx train/pretrain-bert.ts --preset gpu --data texts/ --objective mlm+nsp
  */
-import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { BertConfig, BertTokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { bertObjectiveNames, bertObjectives } from './pretraining/bert-objectives.ts';
 import type { BertObjectiveName } from './pretraining/bert-objectives.ts';
 import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.ts';
-import { describePretraining, reportLosses } from './pretraining/report.ts';
+import { pretrain } from './pretraining/run.ts';
 import { trainWordPiece } from './tokenizer/word-piece.ts';
-import { evaluator } from './trainer/evaluate.ts';
-import { trainerFlags, trainerSettings } from './trainer/flags.ts';
-import { checkResume, resumeCommand } from './trainer/resume.ts';
-import { train } from './trainer/trainer.ts';
+import { trainerFlags } from './trainer/flags.ts';
+import { checkResume } from './trainer/resume.ts';
 
 const command = {
   name: 'pretrain-bert',
@@ -105,23 +102,13 @@ main(async () => {
   const task = objective.task({ ...common, corpus: corpus.train, seed });
   const heldOut =
     corpus.validation && objective.task({ ...common, corpus: corpus.validation, seed: seed + 1, ordered: true });
-  console.log(
-    describePretraining(corpus, objective.model, task, `${layers} layers, ${hidden} wide, rows of ${context} tokens`),
-  );
-  const batches = Math.min(values.evaluationBatches || Infinity, heldOut?.batchesPerEpoch ?? 0);
-  const { evaluations } = await train({
+  await pretrain(values, {
     model: objective.model,
-    tokenizer,
+    corpus,
     task,
-    options: trainerSettings(values),
-    ...(heldOut ? { evaluate: evaluator(objective.model, heldOut, batches) } : {}),
-    identity: { data: corpus.train.hash, batchSize, context, wholeWords, maskProbability, pack },
-    output,
-    resume: values.resume,
-    resumeCommand: resumeCommand(command.usage),
+    heldOut,
+    shape: `${layers} layers, ${hidden} wide`,
+    identity: { wholeWords, maskProbability, pack },
+    usage: command.usage,
   });
-  const last = evaluations.at(-1);
-  if (heldOut && last) console.log(`\n${await reportLosses(last.evaluation, task, heldOut, tokenizer.vocabSize)}`);
-  console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
-  corpus.close();
 });

@@ -5,20 +5,17 @@
  *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-gpu --data input.txt        and for a GPU
  *   node --import tsx train/pretrain-gpt.ts --preset minutes                                 byte-level BPE, speeches and Moby Dick
  */
-import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Tokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { blockWindows, causalLM, randomWindows, withSeparators } from './objectives/index.ts';
 import type { TokenCorpus } from './data/token-corpus.ts';
 import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.ts';
-import { describePretraining, reportLosses } from './pretraining/report.ts';
+import { pretrain } from './pretraining/run.ts';
 import { trainByteLevelBpe } from './tokenizer/byte-level.ts';
 import { trainCharacters } from './tokenizer/characters.ts';
-import { evaluator } from './trainer/evaluate.ts';
-import { trainerFlags, trainerSettings } from './trainer/flags.ts';
-import { checkResume, resumeCommand } from './trainer/resume.ts';
-import { train } from './trainer/trainer.ts';
+import { trainerFlags } from './trainer/flags.ts';
+import { checkResume } from './trainer/resume.ts';
 
 const command = {
   name: 'pretrain-gpt',
@@ -112,25 +109,15 @@ main(async () => {
   const heldOut =
     corpus.validation &&
     causalLM({ model, rows: blockWindows(joined(corpus.validation), { length: context, overlap: 1 }), batchSize });
-  console.log(
-    describePretraining(corpus, model, task, `${values.layers} layers, ${values.hidden} wide, context ${context}`),
-  );
-  const batches = Math.min(values.evaluationBatches || Infinity, heldOut?.batchesPerEpoch ?? 0);
-  const { evaluations } = await train({
+  await pretrain(values, {
     model,
-    tokenizer: corpus.tokenizer,
+    corpus,
     task,
-    options: trainerSettings(values),
-    ...(heldOut ? { evaluate: evaluator(model, heldOut, batches) } : {}),
-    identity: { data: corpus.train.hash, batchSize, context, windows: values.windows },
-    output,
-    resume: values.resume,
-    resumeCommand: resumeCommand(command.usage),
+    heldOut,
+    shape: `${values.layers} layers, ${values.hidden} wide`,
+    identity: { windows: values.windows },
+    usage: command.usage,
   });
-  const last = evaluations.at(-1);
-  if (heldOut && last) console.log(`\n${await reportLosses(last.evaluation, task, heldOut, vocabSize)}`);
-  console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
-  corpus.close();
 });
 
 function tokenizerOf({ tokenizer, vocabSize, context }: Values): Parameters<typeof corpusOfFlags>[2] {

@@ -1,4 +1,8 @@
 import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { isStep } from '../../train/trainer/callback.ts';
+import { readLog } from '../../train/trainer/run-log.ts';
 import { root } from './files.ts';
 
 export interface Finished {
@@ -30,4 +34,18 @@ export function runScript(args: readonly string[], { onStderr, under = [] }: Scr
     // Dawn's own notes about the driver are not the script's.
     child.on('close', (code) => resolve({ code, stdout, stderr: stderr.replace(/^Warning: max.*\n/gm, '') }));
   });
+}
+
+/** Fails unless a script ended with this code, the last line on stderr matching and no stack beside it. */
+export function refused({ code, stderr }: Finished, expectedCode: number, pattern: RegExp): void {
+  assert.is(code, expectedCode, stderr);
+  assert.match(stderr.trim().split('\n').at(-1)!, pattern);
+  assert.not.match(stderr, /^ {4}at /m);
+}
+
+/** The loss of each step of a run. */
+export function lossesIn(output: string): number[] {
+  return readLog(join(output, 'log.jsonl'))
+    .filter(isStep)
+    .map(({ loss }) => loss);
 }

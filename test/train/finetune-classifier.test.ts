@@ -14,9 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { isStep } from '../../train/trainer/callback.ts';
-import { readLog } from '../../train/trainer/run-log.ts';
-import { runScript } from '../support/script.ts';
+import { lossesIn, refused, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 
 const test = suite('finetune-classifier');
@@ -48,17 +46,6 @@ writeFileSync(
 
 const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
   runScript(['train/finetune-classifier.ts', ...args], options);
-
-const lossesIn = (output: string): number[] =>
-  readLog(join(output, 'log.jsonl'))
-    .filter(isStep)
-    .map(({ loss }) => loss);
-
-function oneLine({ code, stderr }: Finished, expectedCode: number, pattern: RegExp): void {
-  assert.is(code, expectedCode, stderr);
-  assert.is(stderr.trim().split('\n').length, 1, stderr);
-  assert.match(stderr, pattern);
-}
 
 const whole = join(folder, 'whole');
 
@@ -122,7 +109,7 @@ test('a resumed run must be the same run', async () => {
     },
   });
   assert.is(first.code, 130, first.stderr);
-  oneLine(
+  refused(
     await run(['--data', data, '--output', output, '--epochs', '2', '--resume', ...small]),
     1,
     /belongs to a run with other options \(steps 24 -> 12, .*epochs 4 -> 2\)/,
@@ -196,7 +183,7 @@ test('bad input: one line that names the mend', async () => {
     [['--data', data, '--model', damaged], 1, /model\.safetensors.*truncated|truncated.*model\.safetensors/],
     [['--data', data, '--model', foreign], 1, /model\.safetensors is no safetensors file/],
   ];
-  for (const [args, code, pattern] of cases) oneLine(await run(args), code, pattern);
+  for (const [args, code, pattern] of cases) refused(await run(args), code, pattern);
 });
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));

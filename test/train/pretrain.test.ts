@@ -4,9 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GPT2LMHeadModel, loadTokenizer } from '../../models/index.ts';
-import { isStep } from '../../train/trainer/callback.ts';
-import { readLog } from '../../train/trainer/run-log.ts';
-import { runScript } from '../support/script.ts';
+import { lossesIn, refused, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 
 const test = suite('pretraining scripts');
@@ -31,17 +29,6 @@ writeFileSync(
 
 const run = (script: string, args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
   runScript([`train/${script}.ts`, ...args], options);
-const lossesIn = (output: string): number[] =>
-  readLog(join(output, 'log.jsonl'))
-    .filter(isStep)
-    .map(({ loss }) => loss);
-
-function oneLine({ code, stderr }: Finished, expectedCode: number, pattern: RegExp): void {
-  assert.is(code, expectedCode, stderr);
-  const lines = stderr.trim().split('\n');
-  assert.match(lines.at(-1)!, pattern);
-}
-
 const gpt = join(folder, 'gpt');
 
 test('pretrain-gpt: characters of one text; below the unigram baseline; Ctrl-C and --resume give the losses of a run never stopped', async () => {
@@ -66,7 +53,7 @@ test('pretrain-gpt: characters of one text; below the unigram baseline; Ctrl-C a
   });
   assert.is(stopped.code, 130, stopped.stderr);
   assert.match(stopped.stderr, /go on with: node --import tsx train\/pretrain-gpt\.ts .*--resume\n$/);
-  oneLine(await run('pretrain-gpt', [...args, '--output', output]), 2, /holds a run that was stopped/);
+  refused(await run('pretrain-gpt', [...args, '--output', output]), 2, /holds a run that was stopped/);
   const resumed = await run('pretrain-gpt', [...args, '--output', output, '--resume']);
   assert.is(resumed.code, 0, resumed.stderr);
   assert.equal(lossesIn(output), lossesIn(gpt));
@@ -177,7 +164,7 @@ test('bad input: one line that names the mend', async () => {
   for (const [script, args, code, pattern] of cases) {
     const rest = script === 'adapt' ? [] : small;
     // Later flags win, so that a case may replace what the file says.
-    oneLine(await run(script, [...rest, ...args]), code, pattern);
+    refused(await run(script, [...rest, ...args]), code, pattern);
   }
 });
 
