@@ -75,14 +75,14 @@ export function topK(count: number): LogitsProcessor {
 /** Keeps the smallest set of the most probable tokens whose probabilities add up to p or more (Holtzman et al. 2020). Of equal ones the later go in first. */
 export function topP(p: number): LogitsProcessor {
   return (_, scores) => {
-    const order = candidates(scores).sort((a, b) => scores[a]! - scores[b]! || a - b);
-    const chances = softmax(order.map((id) => scores[id]!));
-    let below = 0;
-    for (let i = 0; i < order.length - 1; i++) {
-      below += chances[i]!;
-      if (below > 1 - p) break;
-      scores[order[i]!] = -Infinity;
-    }
+    const sorted = scores.filter((score) => score !== -Infinity).sort();
+    const chances = softmax(sorted);
+    let [dropped, below] = [0, 0];
+    while (dropped < sorted.length - 1 && (below += chances[dropped]!) <= 1 - p) dropped++;
+    const least = sorted[dropped]!;
+    let equal = dropped - sorted.indexOf(least); // of those equal to it, so many are dropped
+    for (let i = 0; i < scores.length; i++)
+      if (scores[i]! < least || (scores[i] === least && equal-- > 0)) scores[i] = -Infinity;
   };
 }
 
@@ -90,7 +90,7 @@ export function topP(p: number): LogitsProcessor {
 export function minP(p: number): LogitsProcessor {
   return (_, scores) => {
     const chances = softmax(scores);
-    const least = p * chances.reduce((a, b) => Math.max(a, b), 0);
+    const least = p * largest(chances);
     for (let i = 0; i < scores.length; i++) if (chances[i]! < least) scores[i] = -Infinity;
   };
 }
@@ -98,9 +98,11 @@ export function minP(p: number): LogitsProcessor {
 /** Probabilities in float64. At least one score must be finite. */
 export function softmax(scores: ArrayLike<number>): Float64Array {
   const top = largest(scores);
-  const weights = Float64Array.from(scores, (score) => Math.exp(score - top));
-  const sum = weights.reduce((a, b) => a + b, 0);
-  return weights.map((weight) => weight / sum);
+  const chances = new Float64Array(scores.length);
+  let sum = 0;
+  for (let i = 0; i < scores.length; i++) sum += chances[i] = Math.exp(scores[i]! - top);
+  for (let i = 0; i < chances.length; i++) chances[i]! /= sum;
+  return chances;
 }
 
 export function logSoftmax(scores: ArrayLike<number>): Float32Array {
@@ -108,20 +110,15 @@ export function logSoftmax(scores: ArrayLike<number>): Float32Array {
   let sum = 0;
   for (let i = 0; i < scores.length; i++) sum += Math.exp(scores[i]! - top);
   const shift = top + Math.log(sum);
-  return Float32Array.from(scores, (score) => score - shift);
+  const logs = new Float32Array(scores.length);
+  for (let i = 0; i < logs.length; i++) logs[i] = scores[i]! - shift;
+  return logs;
 }
 
 function largest(scores: ArrayLike<number>): number {
   let top = -Infinity;
   for (let i = 0; i < scores.length; i++) top = Math.max(top, scores[i]!);
   return top;
-}
-
-/** Tokens that are not ruled out. */
-function candidates(scores: Float32Array): number[] {
-  const ids: number[] = [];
-  for (let i = 0; i < scores.length; i++) if (scores[i]! !== -Infinity) ids.push(i);
-  return ids;
 }
 
 function ban(scores: Float32Array, id: number): void {
