@@ -1,9 +1,17 @@
 export { batches, epochBatches, evaluationBatches } from './data/batches.ts';
+export { openPrepared, prepareCorpus } from './data/corpus/prepare.ts';
+export type { PreparedCorpus, PrepareOptions } from './data/corpus/prepare.ts';
+export { corpusProgressBar } from './data/corpus/progress-bar.ts';
 export { duplicateGroups } from './data/duplicates/groups.ts';
 export type { Example } from './data/example.ts';
 export { readTable, readTexts, streamTable } from './data/read-table.ts';
+export { expandInputs, readDocuments } from './data/readers/inputs.ts';
+export { balancedWeights, resampledEpoch, stratifiedEpoch, weightedSampler } from './data/samplers.ts';
 export { loadSpamAssassin } from './data/spam-assassin.ts';
 export { stratifiedSplit } from './data/split.ts';
+export { corpusOf } from './data/token-corpus.ts';
+export type { TokenCorpus } from './data/token-corpus.ts';
+export { openTokenCorpus, verifyTokenCorpus, writeTokenCorpus } from './data/token-files.ts';
 export { collate, tokenise } from './data/tokenised.ts';
 export type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
 export { fineTune } from './fine-tune.ts';

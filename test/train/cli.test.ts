@@ -271,6 +271,28 @@ test('progress prints plain lines every few seconds where there is no terminal',
   ]);
 });
 
+test('progress over bytes goes through stages, each with a total and rates of its own', () => {
+  const { stream, text } = capture();
+  let time = 0;
+  const bar = progress({ total: 1, unit: 'byte', stream, interval: 0, now: () => time });
+  const update = (step: number, label: string, total: number, tokens?: number): void => {
+    bar.update(step, { label, total, tokens });
+    time += 2000;
+  };
+  update(1e6, 'clean', 10e6);
+  update(5e6, 'clean', 10e6);
+  update(1e6, 'tokenize', 4e6, 100);
+  update(3e6, 'tokenize', 4e6, 50_000);
+  bar.stop();
+  assert.equal(text().split('\n'), [
+    'clean 1.0/10.0 MB 10%',
+    'clean 5.0/10.0 MB 50%  2.0 MB/s  3s left',
+    'tokenize 1.0/4.0 MB 25%',
+    'tokenize 3.0/4.0 MB 75%  1.0 MB/s  25.0k tokens/s  1s left',
+    '',
+  ]);
+});
+
 test('progress on a terminal keeps other output whole, above the bar', () => {
   const err = capture(90);
   const out = capture(90);
