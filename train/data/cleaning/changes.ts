@@ -49,15 +49,18 @@ const NAVIGATION = [
   /^.{0,80}\b(?:enable|requires?) javascript\b.{0,80}$/i,
 ];
 
-/** Lines that many documents have, and lines of navigation, copyright and consent, are left out of texts of several lines. */
+/**
+ * Lines that many documents have, and lines of navigation, copyright and consent, are left out of texts of several lines. Where the former are half of a text or more, the text itself is what many documents have: they
+ * stay, for the search for duplicates to keep one of them.
+ */
 export function withoutBoilerplate(text: string, isRepeated: (line: string) => boolean): string {
   if (!text.trim().includes('\n')) return text;
-  return text
-    .split('\n')
-    .filter((line) => {
-      const trimmed = line.trim();
-      return trimmed === '' || !(NAVIGATION.some((pattern) => pattern.test(trimmed)) || isRepeated(trimmed));
-    })
+  const lines = text.split('\n');
+  const repeated = lines.map((line) => line.trim() !== '' && isRepeated(line.trim()));
+  const characters = lines.reduce((sum, { length }, i) => sum + (repeated[i] ? length : 0), 0);
+  const isCopy = 2 * characters >= text.length;
+  return lines
+    .filter((line, i) => !(repeated[i] && !isCopy) && !NAVIGATION.some((pattern) => pattern.test(line.trim())))
     .join('\n');
 }
 

@@ -49,8 +49,8 @@ export function withDefaults(options: CorpusOptions): FullCorpusOptions {
   return { split, fractions, seed, clean, duplicates, read };
 }
 
-/** Hash of inputs (files by name, size and time of change), tokenizer and options. */
+/** Hash of inputs (files by name, size and time of change), tokenizer and options; its first number is raised when the same options give another corpus. */
 export function corpusKey(inputs: readonly Input[], tokenizer: TextTokenizer, options: FullCorpusOptions): string {
-  const facts = [1, inputs, tokenizer.vocabSize, tokenizerFingerprint(tokenizer), options];
+  const facts = [2, inputs, tokenizer.vocabSize, tokenizerFingerprint(tokenizer), options];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex');
 }
