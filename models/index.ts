@@ -1,3 +1,4 @@
+export { loadModel } from './auto.ts';
 export * from './bert/index.ts';
 export type { CausalLMInputs } from './causal-lm.ts';
 export { defineConfig } from './config.ts';

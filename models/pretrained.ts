@@ -23,6 +23,8 @@ export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
 export interface SaveOptions {
   /** Its files are saved with the model's, all or none. */
   readonly tokenizer?: { filesToSave(folder: string): FileToWrite[] };
+  /** f16 halves the files; default the model's own type. */
+  readonly dtype?: 'f16';
   /** The largest weight file, in bytes of tensor data; default 5e9. */
   readonly maxShardBytes?: number;
 }
@@ -119,22 +121,23 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
    * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that Transformers loads the folder
    * with the class of this one's name. Errors are one line; the old files are then unchanged.
    */
-  async savePretrained(folder: string, { tokenizer, maxShardBytes }: SaveOptions = {}): Promise<void> {
+  async savePretrained(folder: string, { tokenizer, dtype, maxShardBytes }: SaveOptions = {}): Promise<void> {
     const files = [
-      ...checkpointFiles(folder, tensorsToWrite(this), { maxShardBytes }),
-      { path: join(folder, 'config.json'), data: this.configText() },
+      ...checkpointFiles(folder, tensorsToWrite(this, dtype), { maxShardBytes }),
+      { path: join(folder, 'config.json'), data: this.configText(dtype) },
       ...(tokenizer?.filesToSave(folder) ?? []),
     ];
     await replaceCheckpoint(folder, files);
   }
 
-  /** The text of config.json. */
-  configText(): string {
+  /** The text of config.json; `dtype` as for `savePretrained`. */
+  configText(dtype?: 'f16'): string {
     const { configFormat } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
     const json = configFormat.toJson(this.config);
     // The element type of the weights in the file; older versions of Transformers call it torch_dtype.
-    const dtype = this.parameters().every((p) => p.dtype === 'f16') ? 'float16' : 'float32';
-    for (const key of ['dtype', 'torch_dtype']) if (key in json) json[key] = dtype;
+    const half = dtype === 'f16' || this.parameters().every((p) => p.dtype === 'f16');
+    const keys = ['dtype', 'torch_dtype'].filter((key) => key in json);
+    for (const key of keys.length > 0 || !dtype ? keys : ['dtype']) json[key] = half ? 'float16' : 'float32';
     return configFormat.toText({ architectures: [this.constructor.name], ...json });
   }
 }

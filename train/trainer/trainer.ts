@@ -208,8 +208,8 @@ function defined(values: Readonly<Record<string, unknown>>): Record<string, unkn
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
-function describe(model: PreTrainedModel<ModelConfig>): string {
-  return `${model.constructor.name} ${model.configText()}`;
+function describe(model: PreTrainedModel<ModelConfig>): object {
+  return { class: model.constructor.name, ...(JSON.parse(model.configText()) as object) };
 }
 
 function isBetter(evaluation: Evaluation, { name, mode }: NonNullable<TrainingRun['best']>, best?: number): boolean {

@@ -1,0 +1,41 @@
+import { join } from 'node:path';
+import * as bert from './bert/index.ts';
+import type { ModelConfig } from './config.ts';
+import { GPT2LMHeadModel, GPT2Model } from './gpt2/index.ts';
+import { readJsonFile } from './io/json-file.ts';
+import { resolveModelFolder } from './io/resolve.ts';
+import * as llama from './llama/index.ts';
+import { MarianModel, MarianMTModel } from './marian/index.ts';
+import type { LoadOptions, PreTrainedClass, PreTrainedModel } from './pretrained.ts';
+import { PreTrainedModel as Base } from './pretrained.ts';
+
+type AnyModel = PreTrainedModel<ModelConfig>;
+type AnyClass = PreTrainedClass<ModelConfig, unknown, AnyModel> & {
+  fromPretrained(id: string, overrides: unknown, options: LoadOptions): Promise<AnyModel>;
+};
+
+/** Every class that a config.json may name, by that name. */
+const classes: ReadonlyMap<string, AnyClass> = new Map(
+  [...Object.values(bert), ...Object.values(llama), GPT2Model, GPT2LMHeadModel, MarianModel, MarianMTModel].flatMap(
+    (value: unknown): [string, AnyClass][] =>
+      typeof value === 'function' && value.prototype instanceof Base
+        ? [[value.name, value as unknown as AnyClass]]
+        : [],
+  ),
+);
+
+/**
+ * Loads a model as the class that its config.json names under `architectures`, the one it was saved as. Errors: those of `fromPretrained`; a class that is not here.
+ */
+export async function loadModel(id: string, options: LoadOptions = {}): Promise<AnyModel> {
+  const folder = await resolveModelFolder(id, options);
+  const path = join(folder, 'config.json');
+  const { architectures } = await readJsonFile(path);
+  const name = Array.isArray(architectures) ? String(architectures[0]) : '';
+  const found = classes.get(name);
+  if (!found)
+    throw new Error(
+      `${path}: architectures is ${JSON.stringify(architectures)}, where one of ${[...classes.keys()].join(', ')} is needed; load it with the class you want`,
+    );
+  return found.fromPretrained(folder, undefined, options);
+}

@@ -1,0 +1,37 @@
+/**
+ * Writes a trained model for others: half the size in f16, its tokenizer, its run's report, and a model card of what the run recorded.
+ *
+ *   node --import tsx train/export.ts --model runs/bert --output bert-small
+ */
+import { copyFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { loadModel, loadTokenizer } from '../models/index.ts';
+import { writeFileAtomic } from '../models/io/atomic.ts';
+import { pathKind } from '../models/io/json-file.ts';
+import { main, parseOptions } from './cli.ts';
+import { modelCard, weightBytes } from './pretraining/model-card.ts';
+
+const command = {
+  name: 'export',
+  summary: 'Writes a trained model for others, in f16, with its tokenizer and a model card.',
+  usage: 'node --import tsx train/export.ts',
+  options: {
+    model: { type: 'path', exists: 'folder', required: true, help: 'folder of a run, or of a model' },
+    output: { type: 'path', required: true, help: 'folder to write' },
+    precision: { type: 'choice', choices: ['f16', 'f32'], default: 'f16', help: 'type of the weights' },
+    use: { type: 'string', default: '', help: 'command for the model card that shows what the model is for' },
+  },
+} as const;
+
+main(async () => {
+  const { values } = parseOptions(command);
+  const { model: folder, output, precision, use } = values;
+  const model = await loadModel(folder);
+  const tokenizer = await loadTokenizer(folder);
+  await model.savePretrained(output, { tokenizer, ...(precision === 'f16' ? { dtype: 'f16' } : {}) });
+  if ((await pathKind(join(folder, 'run.json'))) === 'file') {
+    await writeFileAtomic(join(output, 'README.md'), await modelCard(basename(output), folder, use));
+    await copyFile(join(folder, 'report.html'), join(output, 'report.html'));
+  }
+  console.log(`saved  ${output}, weights of ${((await weightBytes(output)) / 1e6).toFixed(1)} MB`);
+});
