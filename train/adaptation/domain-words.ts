@@ -32,7 +32,7 @@ export async function domainWords(
   for await (const text of texts)
     for (const [word] of text.matchAll(WORD)) frequencies.set(word, (frequencies.get(word) ?? 0) + 1);
   const keepsSpaces = tokenizer.decode(tokenizer.idsOf(' a')).startsWith(' ');
-  const found = new Map<string, DomainWord>(); // by their ids
+  const found = new Map<string, DomainWord & { readonly most: number }>(); // by their ids
   for (const [text, frequency] of frequencies) {
     const word = keepsSpaces ? ` ${text}` : text;
     const ids = tokenizer.idsOf(word);
@@ -40,7 +40,10 @@ export async function domainWords(
     const key = ids.join();
     const same = found.get(key);
     found.set(key, {
-      word: same && same.word < word ? same.word : word,
+      // Written as it most often is.
+      ...(same && (same.most > frequency || (same.most === frequency && same.word < word))
+        ? { word: same.word, most: same.most }
+        : { word, most: frequency }),
       frequency: frequency + (same?.frequency ?? 0),
       pieces: ids.length,
     });
@@ -49,5 +52,6 @@ export async function domainWords(
   return [...found.values()]
     .filter(({ frequency }) => frequency >= minFrequency)
     .sort((a, b) => saved(b) - saved(a) || (a.word < b.word ? -1 : 1))
-    .slice(0, count);
+    .slice(0, count)
+    .map(({ most: _, ...word }) => word);
 }

@@ -3,11 +3,11 @@ import { loadTokenizer } from '../../models/index.ts';
 import type { BertTokenizer, Tokenizer } from '../../models/index.ts';
 import type { Option, Parsed } from '../cli.ts';
 import { prepareCorpus } from '../data/corpus/prepare.ts';
+import { corpusProgressBar } from '../data/corpus/progress-bar.ts';
 import type { PreparedCorpus } from '../data/corpus/prepare.ts';
 import { documentUnits } from '../data/readers/document.ts';
 import { expandInputs, readDocuments } from '../data/readers/inputs.ts';
 import type { Input } from '../data/readers/inputs.ts';
-import { progress } from '../progress.ts';
 
 /** Flags of scripts that read text: what, how, and with which tokenizer. */
 export const corpusFlags = {
@@ -54,8 +54,7 @@ export async function corpusOfFlags(
         : await trained(inputs, read, tokenizerSource);
   const isOne =
     inputs.length === 1 && ['.txt', '.md'].includes(extname(inputs[0]!.name)) && values.documents === 'file';
-  const total = inputs.reduce((sum, { size }) => sum + size, 0);
-  const bar = progress({ total });
+  const bar = corpusProgressBar();
   try {
     const prepared = await prepareCorpus({
       inputs: [values.data],
@@ -64,7 +63,7 @@ export async function corpusOfFlags(
       split: isOne ? 'position' : 'hash',
       read,
       ...(values.clean ? {} : { clean: false, duplicates: false }),
-      onProgress: ({ stage, bytes }) => bar.update(bytes, { label: stage }),
+      onProgress: bar.onProgress,
     });
     return { ...prepared, tokenizer };
   } finally {
@@ -77,10 +76,12 @@ async function trained(
   read: Parameters<typeof readDocuments>[1],
   train: TrainTokenizer,
 ): Promise<BertTokenizer | Tokenizer> {
-  const bar = progress({ total: inputs.reduce((sum, { size }) => sum + size, 0) });
-  let done = 0;
+  const total = inputs.reduce((sum, { size }) => sum + size, 0);
+  const bar = corpusProgressBar();
+  let bytes = 0;
   const texts = async function* (): AsyncGenerator<string> {
-    const onBytes = (count: number): void => bar.update((done += count), { label: 'vocabulary' });
+    const onBytes = (count: number): void =>
+      bar.onProgress({ stage: 'vocabulary', bytes: (bytes += count), total, tokens: 0 });
     for await (const { text } of readDocuments(inputs, { ...read, onBytes })) yield text;
   };
   try {
