@@ -219,6 +219,48 @@ test('a NaN is named with its op, module path and step, and the weights are thos
   assert.ok(weights.every(Number.isFinite));
 });
 
+test('a batch that cannot be made ends the run with its own error, after the steps before it', async () => {
+  const model = chainModel();
+  const task = chainTask(model, 3);
+  const broken: TrainingTask = {
+    ...task,
+    batch: (index) => {
+      if (index === 3) throw new Error('corpus: the disk is gone');
+      return task.batch(index);
+    },
+  };
+  const output = folder();
+  await rejects(small(output, {}, { model, task: broken }), /^corpus: the disk is gone$/);
+  assert.is(lossesOf(output).length, 3);
+});
+
+test('mixed precision skips a step that overflows, and gives up where every step does', async () => {
+  const model = chainModel();
+  const task = chainTask(model, 3);
+  const poisoned = (bad: (index: number) => boolean): TrainingTask => ({
+    ...task,
+    losses: (batch) => ({ loss: task.losses(batch)['loss']!.mul(batch['factor']!) }),
+    batch: async (index) => {
+      const batch = await task.batch(index);
+      const factor = { data: Float32Array.of(bad(index) ? Infinity : 1), shape: [] };
+      return { ...batch, arrays: { ...batch.arrays, factor } };
+    },
+  });
+  const mixed = { precision: 'mixed' as const, steps: 40 };
+  const { steps } = await small(folder(), mixed, {
+    model,
+    task: poisoned((index) => index === 5),
+    evaluate: undefined,
+  });
+  assert.equal(
+    steps.flatMap(({ step, skipped }) => (skipped ? [step] : [])),
+    [6],
+  );
+  assert.is(steps[6]!.scale, steps[4]!.scale! / 2);
+  const hopeless = small(folder(), mixed, { model, task: poisoned((index) => index >= 5), evaluate: undefined });
+  await rejects(hopeless, /^step 30: the loss became Infinity/);
+});
+
 test('a NaN inside of the model: the module path', async () => {
   const model = chainModel();
   const { weight } = model.transformer.h[1]!.ln2;

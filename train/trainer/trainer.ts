@@ -53,6 +53,8 @@ export interface TrainingRun {
 }
 
 const logFile = 'log.jsonl';
+/** Steps in a row that mixed precision may skip: from 2^16 down to a loss scale of 2^-8. */
+const longestSkip = 24;
 
 export interface TrainingResult {
   readonly steps: readonly StepRecord[];
@@ -121,6 +123,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
     for (const { onStart } of callbacks) await onStart?.(state.step);
     let upcoming = batchesOf(state.step);
     let stopEarly = false;
+    let skips = 0;
     while (state.step < total && !stopEarly) {
       optimizer.lr = options.learningRate * rate(state.step);
       const batches = await upcoming;
@@ -128,9 +131,12 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
       const results = step.run(batches);
       // Made while the device works on this one.
       upcoming = state.step + 1 < total ? batchesOf(state.step + 1) : Promise.resolve([]);
+      upcoming.catch(() => undefined); // thrown where it is awaited
       const { losses, gradNorm, skipped, scale } = await results();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
-      if (!Number.isFinite(loss) || (skipped && !scaler))
+      skips = skipped ? skips + 1 : 0;
+      // In mixed precision an overflow lowers the loss scale, and the step is skipped.
+      if (skipped ? !scaler || skips > longestSkip : !Number.isFinite(loss))
         throw new Error(await explainFailure(step, batches, random, state.step + 1, loss, optimizer.lr, output));
 
       state = { ...state, step: state.step + 1, seconds: clock.seconds() };
