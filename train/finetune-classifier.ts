@@ -1,7 +1,7 @@
 /**
  * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a folder that Transformers loads too.
  *
- *   npm start                                                    the BERT that comes with the project learns to tell spam from ham, beside one that starts from nothing
+ *   npm start                                                    the BERT that comes with the project learns to tell spam from ham, then from 200 labels, beside one that starts from nothing
  *   npm start -- --data reviews.csv                              the same with texts of your own
  *   node --import tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
  *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
@@ -9,17 +9,19 @@
 import { basename, extname, join } from 'node:path';
 import { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
+import type { ClassifierData } from './classifier/data.ts';
 import { makeClassifier, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/report.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
+import type { Example } from './data/example.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './fine-tune.ts';
 import type { FineTuneOptions } from './fine-tune.ts';
 import { predict } from './predict.ts';
+import { Random } from './random.ts';
 import { scheduleNames } from './schedules.ts';
-import { latestCheckpoint } from './trainer/checkpoint.ts';
-import { checkResume, resumeCommand } from './trainer/resume.ts';
+import { canResume, checkResume, resumeCommand } from './trainer/resume.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 
 const command = {
@@ -43,7 +45,12 @@ const command = {
       help: 'folder, model in the Hugging Face cache, or hub name; default the small BERT that comes with the project',
     },
     fromScratch: { type: 'boolean', help: 'a new BERT of the sizes below, with nothing learnt' },
-    againstScratch: { type: 'boolean', help: 'train the same model from nothing, too, and compare' },
+    fewLabels: {
+      type: 'int',
+      default: 0,
+      min: 0,
+      help: 'also learn from so few of the texts, pretrained and from nothing, and compare; 0: do not',
+    },
     layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
     hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
     heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
@@ -92,45 +99,54 @@ main(async () => {
   const data = await loadClassifierData(values);
   const classifier = await makeClassifier(values, data.labels);
   console.log(describeRun(data, classifier.model, values));
-  const run = async (
-    name: string,
-    { model, tokenizer }: Classifier,
-    folder: string,
-    resume: boolean,
-  ): Promise<Tested> => {
-    const [train, validation, test] = [data.train, data.validation, data.test].map((part) =>
-      tokenise(tokenizer, part, values.maxLength, values.keep),
-    );
+  const run = async (name: string, { model, tokenizer }: Classifier, parts: Parts, epochs: number): Promise<Tested> => {
+    const read = (examples: readonly Example[]) => tokenise(tokenizer, examples, values.maxLength, values.keep);
+    const folder = join(output, name);
     const result = await fineTune({
       model,
       tokenizer,
-      train: train!,
-      validation: validation!,
-      options: trainingOptions(values),
+      train: read(parts.train),
+      validation: read(parts.validation),
+      options: { ...trainingOptions(values), epochs },
       output: folder,
-      resume,
+      resume: values.resume && (name === '' || (await canResume(folder))),
       resumeCommand: resumeCommand(command.usage),
     });
     const { batchSize } = values;
-    return { name, result, ...(await predict(model, test!, { batchSize, padTokenId: tokenizer.padTokenId })) };
+    const { labels } = await predict(model, read(data.test), { batchSize, padTokenId: tokenizer.padTokenId });
+    return { name, result, labels };
   };
 
-  const tested = await run('pretrained', classifier, output, values.resume);
+  const tested = await run('', classifier, data, values.epochs);
   console.log(reportTest(data, tested.labels, tested.result, output));
   console.log(await showPredictions(classifier.model, classifier.tokenizer, data.samples, values));
-  if (!values.againstScratch) return;
-  console.log('\nThe same model, untrained, with the same texts and steps:\n');
-  const folder = join(output, 'from-scratch');
-  const resume = values.resume && (await latestCheckpoint(folder)) !== undefined;
-  const scratch = await run('from scratch', untrained(classifier, values.seed), folder, resume);
-  console.log(compareTests(data, [tested, scratch]));
+  if (values.fewLabels === 0) return;
+  const few = { train: sampleOf(data.train, values.fewLabels, values.seed), validation: [] };
+  console.log(`\nWhat pretraining is worth: ${few.train.length} labels instead of ${data.train.length}\n`);
+  const fresh = await makeClassifier(values, data.labels);
+  const pair = [
+    await run('pretrained', fresh, few, fewLabelsEpochs),
+    await run('from-scratch', untrained(fresh, values.seed), few, fewLabelsEpochs),
+  ];
+  console.log(`\n${compareTests(data, pair)}`);
 });
 
+type Parts = Pick<ClassifierData, 'train' | 'validation'>;
+
 interface Tested {
+  /** Of its folder in the output folder. */
   readonly name: string;
   readonly result: TrainingResult;
   /** Class of each text of the test part. */
   readonly labels: readonly number[];
+}
+
+/** Passes over few texts, which need more of them. */
+const fewLabelsEpochs = 8;
+
+function sampleOf(examples: readonly Example[], count: number, seed: number): Example[] {
+  const order = new Random(seed).permutation(examples.length);
+  return order.slice(0, count).map((i) => examples[i]!);
 }
 
 function trainingOptions(values: Values): FineTuneOptions {

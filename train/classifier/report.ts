@@ -46,25 +46,18 @@ export function reportTest(
 /** Several models side by side, the baseline last. */
 export function compareTests(
   data: ClassifierData,
-  models: readonly { readonly name: string; readonly labels: readonly number[]; readonly result: TrainingResult }[],
+  models: readonly { readonly name: string; readonly labels: readonly number[] }[],
 ): string {
   const { truth, scoring, baseline, what } = scoringOf(data);
-  const number = (value: number | undefined): string => value?.toFixed(3) ?? '';
-  const rows = models.map(({ name, labels, result: { evaluations } }) => [
+  const number = (value: number): string => value.toFixed(3);
+  const rows = models.map(({ name, labels }) => [
     name,
-    ...evaluations.map(({ evaluation }) => number(evaluation['loss'])),
     number(accuracy(truth, labels)),
     number(f1Score(truth, labels, scoring)),
   ]);
-  const epochs = models[0]!.result.evaluations.map((_, i) => `loss, epoch ${i + 1}`);
-  const last = [
-    `always "${data.labels[baseline.label]}"`,
-    ...epochs.map(() => ''),
-    number(baseline.accuracy),
-    number(baseline.f1),
-  ];
-  const head = ['test', ...epochs, 'accuracy', what];
-  return alignTable(head, [...rows, last], new Set(head.map((_, i) => i).slice(1)));
+  const last = [`always "${data.labels[baseline.label]}"`, number(baseline.accuracy), number(baseline.f1)];
+  const head = ['test', 'accuracy', what];
+  return alignTable(head, [...rows, last], new Set([1, 2]));
 }
 
 /** How predictions on the test part are judged. */

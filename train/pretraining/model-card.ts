@@ -26,7 +26,7 @@ export async function modelCard(name: string, folder: string, use: string): Prom
   const steps = log.filter(isStep);
   const last = log.filter(isEvaluation).at(-1);
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
-  const model = info.identity['model'] as Readonly<Record<string, unknown>>;
+  const { architectures } = await readJsonFile(join(folder, 'config.json'));
   const losses = Object.entries(last?.evaluation ?? {}).map(
     ([part, loss]) => `${part} ${loss.toFixed(4)} (perplexity ${Math.exp(loss).toFixed(2)})`,
   );
@@ -39,7 +39,7 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     '',
     `# ${name}`,
     '',
-    `${String(model['class'])}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by tapeform (TypeScript, WebGPU). Objective: ${info.name}.`,
+    `${String(architectures)}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by tapeform (TypeScript, WebGPU). Objective: ${info.name}.`,
     '',
     '## Use',
     '',

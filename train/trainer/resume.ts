@@ -20,6 +20,11 @@ export async function checkResume(name: string, output: string, resume = false):
   return { checkpoint, finished };
 }
 
+/** Whether there is a run to go on with, or to read. */
+export async function canResume(output: string): Promise<boolean> {
+  return (await latestCheckpoint(output)) !== undefined || isFinished(output);
+}
+
 /** The command that goes on with the run of this process; `usage` starts its script. */
 export function resumeCommand(usage: string): string {
   return [usage, ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' ');
