@@ -208,6 +208,55 @@ const mutants: readonly Mutant[] = [
     replace: '(versions.get(storage) ?? 0)',
     tests: ['autograd/compile'],
   },
+  {
+    name: 'accumulation that weighs every batch alike',
+    file: 'train/trainer/step.ts',
+    find: '(counts[name] ?? 0) / Math.max(1, totals.get(name)!)',
+    replace: '1 / batches.length',
+    tests: ['train/trainer'],
+  },
+  {
+    name: 'a resumed run whose dropout starts anew',
+    file: 'train/trainer/checkpoint.ts',
+    find: '  setRandomState(state.random);',
+    replace: '',
+    tests: ['train/trainer'],
+  },
+  {
+    name: 'a step with a NaN in its gradient that is not skipped',
+    file: 'kernels/multi-tensor/prepare.ts',
+    find: "scaler || skipNonFinite ? 'marks[0] != 0u' : 'false'",
+    replace: "scaler ? 'marks[0] != 0u' : 'false'",
+    tests: ['train/optim'],
+  },
+  {
+    name: 'averages that are biased towards zero',
+    file: 'train/optim/adamw.ts',
+    find: '.div(1 - this.ema ** steps[i]!)',
+    replace: '',
+    tests: ['train/optim'],
+  },
+  {
+    name: 'masks that are drawn once for all passes',
+    file: 'train/objectives/masked-lm.ts',
+    find: 'new Random(seed, row.index)',
+    replace: 'new Random(seed, row.index % rows.count)',
+    tests: ['train/objectives-lm'],
+  },
+  {
+    name: 'rotary fill that may rotate by nothing',
+    file: 'train/objectives/rotary-fill.ts',
+    find: 'const offset = 1 + random.int(length - 1);',
+    replace: 'const offset = random.int(length);',
+    tests: ['train/objectives-rotary'],
+  },
+  {
+    name: 'a repetition penalty that rewards unlikely tokens',
+    file: 'models/generation/processors.ts',
+    find: 'score < 0 ? score * factor : score / factor',
+    replace: 'score / factor',
+    tests: ['models/generation.test'],
+  },
 ];
 
 const copy = mkdtempSync(join(tmpdir(), 'mutants-'));
