@@ -1,4 +1,4 @@
-/** One run of the small task, for tests that kill it: `chain-run.ts FOLDER [--resume] [--accumulate N] [--ema X] [--precision NAME]`. Says when it begins to train. */
+/** One run of the small task, for tests that kill it: `chain-run.ts FOLDER [--resume] [--accumulate N] [--ema X] [--precision NAME]`. Says when it has taken a step. */
 import { parseArgs } from 'node:util';
 import { train } from '../../train/trainer/trainer.ts';
 import { chainRun } from './chain-task.ts';
@@ -25,6 +25,6 @@ await train({
     precision: values.precision === 'mixed' ? 'mixed' : 'f32',
   }),
   resume: values.resume,
-  callbacks: [{ onStart: () => console.log('training') }],
+  callbacks: [{ onStep: () => console.log('step') }],
 });
 process.exit(0);

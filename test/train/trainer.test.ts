@@ -8,7 +8,6 @@ import { GPT2LMHeadModel } from '../../models/index.ts';
 import { manualSeed } from '../../autograd/index.ts';
 import { Random } from '../../train/random.ts';
 import type { HostBatch, TrainingTask } from '../../train/task.ts';
-import { isStep } from '../../train/trainer/callback.ts';
 import { latestCheckpoint } from '../../train/trainer/checkpoint.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
@@ -17,16 +16,12 @@ import type { TrainingRun } from '../../train/trainer/trainer.ts';
 import { chainModel, chainRun, chainTask } from '../support/chain-task.ts';
 import { root } from '../support/files.ts';
 import { rejects } from '../support/failure.ts';
+import { lossesIn } from '../support/script.ts';
 
 const test = suite('trainer');
 const base = mkdtempSync(join(tmpdir(), 'tapeform-trainer-'));
-let runs = 0;
-const folder = (): string => join(base, String(runs++));
-
-const lossesOf = (output: string): number[] =>
-  readLog(join(output, 'log.jsonl'))
-    .filter(isStep)
-    .map(({ loss }) => loss);
+let folders = 0;
+const folder = (): string => join(base, String(folders++));
 
 /** A run of twelve steps on a small task. */
 const small = (output: string, options: Partial<TrainingRun['options']> = {}, more: Partial<TrainingRun> = {}) =>
@@ -76,7 +71,7 @@ test('accumulation: batches with few labels weigh less; the gradient is that of 
   await small(together, {}, { model: other, task: { ...joined, losses: chainTask(other, 3).losses } });
   const counts = (await Promise.all([parts.batch(2), parts.batch(3)])).map(({ counts }) => counts['loss']);
   assert.is.not(counts[0], counts[1], 'the batches have to differ in their labels');
-  const [a, b] = [lossesOf(apart), lossesOf(together)];
+  const [a, b] = [lossesIn(apart), lossesIn(together)];
   a.forEach((loss, i) => {
     if (!(Math.abs(loss - b[i]!) <= 2e-5)) assert.unreachable(`step ${i + 1}: ${loss}, as one batch ${b[i]}`);
   });
@@ -92,14 +87,18 @@ function join2(a: HostBatch, b: HostBatch): HostBatch {
   return { arrays, counts: { loss: a.counts['loss']! + b.counts['loss']! }, tokens: a.tokens + b.tokens };
 }
 
-/** Runs the same run in a process of its own, killed with SIGKILL after `after` ms unless it ends before. */
-function killed(output: string, args: readonly string[], after: number): Promise<boolean> {
+/** Runs the same run in a process of its own, killed with SIGKILL `delay` ms after so many steps unless it ends before. Whether it ended. */
+function runs(output: string, args: readonly string[], steps = Infinity, delay = 0): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--import', 'tsx', 'test/support/chain-run.ts', output, ...args], {
       cwd: root,
     });
+    let seen = '';
     let timer: NodeJS.Timeout | undefined;
-    child.stdout.on('data', () => (timer ??= setTimeout(() => child.kill('SIGKILL'), after)));
+    child.stdout.on('data', (chunk: Buffer) => {
+      seen += chunk.toString();
+      if (seen.split('\n').length > steps) timer ??= setTimeout(() => child.kill('SIGKILL'), delay);
+    });
     child.on('close', (code) => {
       clearTimeout(timer);
       resolve(code === 0);
@@ -113,16 +112,25 @@ for (const [name, args] of [
 ] as const) {
   test(`kill -9 at any moment, resume: bit-equal losses and model (${name})`, async () => {
     const [whole, broken] = [folder(), folder()];
-    assert.ok(await killed(whole, args, 1e6));
+    assert.ok(await runs(whole, args));
     const random = new Random(11);
-    let kills = 0;
-    for (let done = false; !done;) {
-      const resume = (await latestCheckpoint(broken)) ? ['--resume'] : [];
-      done = await killed(broken, [...args, ...resume], kills < 3 ? 20 + random.int(600) : 1e6);
-      if (!done) kills++;
+    const from: string[] = [];
+    // It saves after every third step and evaluates after every tenth.
+    for (let kills = 0; kills < 4; kills++) {
+      const checkpoint = await latestCheckpoint(broken);
+      if (checkpoint) from.push(checkpoint);
+      const ended = await runs(
+        broken,
+        [...args, ...(checkpoint ? ['--resume'] : [])],
+        2 + random.int(12),
+        random.int(60),
+      );
+      assert.not(ended, 'it was to be killed');
     }
-    assert.ok(kills > 0, 'no run was killed');
-    assert.equal(lossesOf(broken), lossesOf(whole));
+    assert.ok(from.length >= 2, 'it was to go on from checkpoints');
+    assert.ok(await runs(broken, [...args, '--resume']));
+    assert.equal(lossesIn(broken), lossesIn(whole));
+    assert.is(lossesIn(whole).length, 60);
     for (const file of ['model.safetensors', 'best/model.safetensors'])
       assert.ok(readFileSync(join(broken, file)).equals(readFileSync(join(whole, file))), file);
     assert.not(readdirSync(broken).some((file) => file.endsWith('.tmp') || file.startsWith('checkpoint')));
@@ -149,7 +157,7 @@ test('a log cut in the middle of a line, or with steps after the checkpoint, res
   await small(output, { saveEvery: 4 }, { resume: true });
   const whole = folder();
   await small(whole);
-  assert.equal(lossesOf(output), lossesOf(whole));
+  assert.equal(lossesIn(output), lossesIn(whole));
   const times = readLog(path).map(({ time }) => time);
   assert.equal(
     times,
@@ -231,7 +239,7 @@ test('a batch that cannot be made ends the run with its own error, after the ste
   };
   const output = folder();
   await rejects(small(output, {}, { model, task: broken }), /^corpus: the disk is gone$/);
-  assert.is(lossesOf(output).length, 3);
+  assert.is(lossesIn(output).length, 3);
 });
 
 test('mixed precision skips a step that overflows, and gives up where every step does', async () => {
