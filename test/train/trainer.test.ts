@@ -241,6 +241,19 @@ test('a batch that cannot be made ends the run with its own error, after the ste
   assert.is(lossesIn(output).length, 3);
 });
 
+test('a batch without a label is refused', async () => {
+  const model = chainModel();
+  const task = chainTask(model, 3);
+  const bare: TrainingTask = {
+    ...task,
+    batch: async (index) => ({ ...(await task.batch(index)), ...(index === 2 ? { counts: { loss: 0 } } : {}) }),
+  };
+  await rejects(
+    small(folder(), {}, { model, task: bare }),
+    /^chains: a batch has no label of "loss", hence no mean loss; give it more rows/,
+  );
+});
+
 test('mixed precision skips a step that overflows, and gives up where every step does', async () => {
   const model = chainModel();
   const task = chainTask(model, 3);

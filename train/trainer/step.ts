@@ -74,6 +74,7 @@ export class TrainingStep {
   /** Starts a step over its batches on the device; what is returned reads its numbers back. */
   run(batches: readonly HostBatch[]): () => Promise<StepValues> {
     using _ = scope();
+    this.#checkLabels(batches);
     const weights = weigh(batches);
     const names = Object.keys(weights[0]!);
     const results =
@@ -99,6 +100,17 @@ export class TrainingStep {
     const weights = weigh(batches);
     batches.forEach((batch, i) => this.#backward(toDevice(batch), weights[i]!));
     this.optimizer.zeroGrad();
+  }
+
+  /** The mean over no labels is no number. */
+  #checkLabels(batches: readonly HostBatch[]): void {
+    for (const { counts } of batches) {
+      const empty = Object.keys(counts).find((name) => !(counts[name]! > 0));
+      if (empty !== undefined)
+        throw new Error(
+          `${this.task.name}: a batch has no label of "${empty}", hence no mean loss; give it more rows, or longer ones`,
+        );
+    }
   }
 
   /** Leaves gradients of the weighed sum of all parts; returns the parts' means [P]. */
