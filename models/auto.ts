@@ -14,6 +14,17 @@ type AnyClass = PreTrainedClass<ModelConfig, unknown, AnyModel> & {
   fromPretrained(id: string, overrides: unknown, options: LoadOptions): Promise<AnyModel>;
 };
 
+/** A decoder that predicts the next token. */
+export type CausalLM = GPT2LMHeadModel | llama.LlamaForCausalLM;
+
+/** How each model_type of config.json is loaded as one: whoever continues texts or trains on the next token asks here. */
+export const causalLoaders: Readonly<Record<string, (folder: string, options?: LoadOptions) => Promise<CausalLM>>> = {
+  gpt2: (folder, options) => GPT2LMHeadModel.fromPretrained(folder, {}, options),
+  llama: (folder, options) => llama.LlamaForCausalLM.fromPretrained(folder, {}, options),
+  qwen2: (folder, options) => llama.Qwen2ForCausalLM.fromPretrained(folder, {}, options),
+  qwen3: (folder, options) => llama.Qwen3ForCausalLM.fromPretrained(folder, {}, options),
+};
+
 /** Every class that a config.json may name, by that name. */
 const classes: ReadonlyMap<string, AnyClass> = new Map(
   [...Object.values(bert), ...Object.values(llama), GPT2Model, GPT2LMHeadModel, MarianModel, MarianMTModel].flatMap(

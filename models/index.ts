@@ -1,4 +1,5 @@
-export { loadModel } from './auto.ts';
+export { causalLoaders, loadModel } from './auto.ts';
+export type { CausalLM } from './auto.ts';
 export * from './bert/index.ts';
 export type { CausalLMInputs } from './causal-lm.ts';
 export { defineConfig } from './config.ts';

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
-import { GPT2LMHeadModel } from '../gpt2/index.ts';
+import { causalLoaders } from '../auto.ts';
 import { readJsonFile } from '../io/json-file.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
-import { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from '../llama/index.ts';
 import { MarianMTModel } from '../marian/index.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
@@ -13,11 +12,8 @@ import type { GenerationOptions } from './options.ts';
 
 /** How each model_type of config.json is loaded. */
 const loaders: Readonly<Record<string, (folder: string, options: LoadOptions) => Promise<Generative>>> = {
-  gpt2: (folder, options) => GPT2LMHeadModel.fromPretrained(folder, {}, options),
-  llama: (folder, options) => LlamaForCausalLM.fromPretrained(folder, {}, options),
+  ...causalLoaders,
   marian: (folder, options) => MarianMTModel.fromPretrained(folder, {}, options),
-  qwen2: (folder, options) => Qwen2ForCausalLM.fromPretrained(folder, {}, options),
-  qwen3: (folder, options) => Qwen3ForCausalLM.fromPretrained(folder, {}, options),
 };
 
 /** All that it takes to continue texts. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { GPT2LMHeadModel, loadTokenizer } from '../../models/index.ts';
+import { GPT2LMHeadModel, loadTokenizer, Qwen2Config, Qwen2ForCausalLM } from '../../models/index.ts';
 import { lossesIn, refused, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 
@@ -138,6 +138,22 @@ test('adapt: old and new domain before and after, new words; both kinds of model
   ]);
   assert.is(causal.code, 0, causal.stderr);
   assert.match(causal.stdout, /bits\/character/);
+  const qwen = join(folder, 'qwen');
+  const tokenizer = await loadTokenizer(gpt);
+  const sizes = { hiddenSize: 16, intermediateSize: 24, numHiddenLayers: 1, numAttentionHeads: 2, numKeyValueHeads: 1 };
+  const settings = Qwen2Config.create({ ...sizes, vocabSize: tokenizer.vocabSize, maxPositionEmbeddings: 24 });
+  await new Qwen2ForCausalLM(settings).savePretrained(qwen, { tokenizer });
+  const other = await run('adapt', [
+    '--model',
+    qwen,
+    '--data',
+    file,
+    ...small,
+    '--output',
+    join(folder, 'adapted-qwen'),
+  ]);
+  assert.is(other.code, 0, other.stderr);
+  assert.match(other.stdout, /Qwen2ForCausalLM/);
 });
 
 test('bad input: one line that names the mend', async () => {
