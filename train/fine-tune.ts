@@ -1,7 +1,7 @@
 import type { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { epochBatches } from './data/batches.ts';
 import { collateOnHost } from './data/tokenised.ts';
-import type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
+import type { TokenisedExample } from './data/tokenised.ts';
 import { accuracy, f1Score, usualAverage } from './metrics.ts';
 import { predict } from './predict.ts';
 import type { ScheduleName } from './schedules.ts';
@@ -77,7 +77,9 @@ function classification(
       const members = current.batches[index % batchesPerEpoch]!.map((i) => examples[i]!);
       return collateOnHost(members, padTokenId, model.config.maxPositionEmbeddings);
     },
-    losses: (batch) => ({ loss: model.forward(batch as unknown as ClassificationBatch).loss! }),
+    losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => ({
+      loss: model.forward({ inputIds: inputIds!, attentionMask, tokenTypeIds, labels }).loss!,
+    }),
   };
 }
 

@@ -8,8 +8,8 @@ export interface HostArray {
 }
 
 /** One batch on the host, before it is sent to the device. */
-export interface HostBatch {
-  readonly arrays: Readonly<Record<string, HostArray>>;
+export interface HostBatch<Name extends string = string> {
+  readonly arrays: Readonly<Record<Name, HostArray>>;
   /** For each part of the loss, the number of labels that its mean is over: what batches are weighed by when they are put together. */
   readonly counts: Readonly<Record<string, number>>;
   /** Tokens that the model reads, padding left out. */
@@ -17,7 +17,7 @@ export interface HostBatch {
 }
 
 /** A batch's arrays on the device, by the same names. */
-export type DeviceBatch = Readonly<Record<string, Tensor>>;
+export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Tensor>>;
 
 /**
  * What is trained: batches by number, and the loss of one. A batch is a pure function of the task's seed and its number, random corruption included, so that where a run stands in its data
@@ -37,8 +37,9 @@ export interface TrainingTask {
 }
 
 /** Sends a batch to the device. */
-export function toDevice({ arrays }: HostBatch): DeviceBatch {
-  return Object.fromEntries(
-    Object.entries(arrays).map(([name, { data, shape }]) => [name, tensor(data, { shape: [...shape] })]),
+export function toDevice<Name extends string>({ arrays }: HostBatch<Name>): DeviceBatch<Name> {
+  const sent = Object.entries<HostArray>(arrays).map(
+    ([name, { data, shape }]) => [name, tensor(data, { shape: [...shape] })] as const,
   );
+  return Object.fromEntries(sent) as DeviceBatch<Name>;
 }

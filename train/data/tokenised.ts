@@ -1,7 +1,6 @@
-import type { Tensor } from '../../autograd/index.ts';
 import type { BertTokenizer } from '../../models/index.ts';
 import { toDevice } from '../task.ts';
-import type { HostBatch } from '../task.ts';
+import type { DeviceBatch, HostBatch } from '../task.ts';
 import type { Example } from './example.ts';
 
 /** One example as the model reads it, unpadded. */
@@ -57,13 +56,10 @@ function bothEnds(ids: Int32Array, maxLength: number): Int32Array {
   return kept;
 }
 
+type ClassificationArray = 'inputIds' | 'attentionMask' | 'tokenTypeIds' | 'labels';
+
 /** A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T), labels (B). */
-export interface ClassificationBatch {
-  readonly inputIds: Tensor;
-  readonly attentionMask: Tensor;
-  readonly tokenTypeIds: Tensor;
-  readonly labels: Tensor;
-}
+export type ClassificationBatch = DeviceBatch<ClassificationArray>;
 
 /** The length that sequences up to `longest` are padded to: 8, 16, 24, 32, 48, 64, 96, 128, ..., at most `limit`. Few lengths occur, for each of which a compiled step is captured. */
 export function paddedLength(longest: number, limit = Infinity): number {
@@ -78,11 +74,15 @@ export function collate(
   padTokenId: number,
   limit?: number,
 ): ClassificationBatch {
-  return toDevice(collateOnHost(examples, padTokenId, limit)) as unknown as ClassificationBatch;
+  return toDevice(collateOnHost(examples, padTokenId, limit));
 }
 
 /** The same, not yet on the device. */
-export function collateOnHost(examples: readonly TokenisedExample[], padTokenId: number, limit?: number): HostBatch {
+export function collateOnHost(
+  examples: readonly TokenisedExample[],
+  padTokenId: number,
+  limit?: number,
+): HostBatch<ClassificationArray> {
   const rows = examples.length;
   const length = paddedLength(Math.max(...examples.map(({ inputIds }) => inputIds.length)), limit);
   const inputIds = new Int32Array(rows * length).fill(padTokenId);
