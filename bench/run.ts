@@ -2,7 +2,6 @@
  * `npm run bench`: our kernels, and whole rows beside other libraries, each in a process of its own on the same adapter, in turn. Figures of one run compare
  * with each other, not with those of another machine or hour. `--help` lists the options.
  */
-import { execFileSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { acquire } from '../gpu/index.ts';
 import { describeDriver } from '../gpu/driver.ts';
@@ -22,6 +21,7 @@ import type { Measured, Result } from './results.ts';
 import { ceilingRows, rows, titleOf } from './rows/index.ts';
 import { isOwn } from './rows/row.ts';
 import type { AnyRow } from './rows/row.ts';
+import { projectCommit } from '../train/trainer/commit.ts';
 
 const command = {
   name: 'bench',
@@ -43,14 +43,6 @@ const command = {
   },
 } as const;
 
-function git(...args: string[]): string {
-  try {
-    return execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
-  } catch {
-    return '';
-  }
-}
-
 async function describe(): Promise<Header> {
   const { adapter } = await acquire();
   const { description, device, vendor } = adapter.info;
@@ -60,7 +52,7 @@ async function describe(): Promise<Header> {
     driver: installed ? 'software driver' : why,
     node: process.versions.node,
     cores: availableParallelism(),
-    commit: (git('rev-parse', '--short', 'HEAD') || 'unknown') + (git('status', '--porcelain', '-uno') ? '+' : ''),
+    commit: (await projectCommit()) ?? 'unknown',
     date: new Date().toISOString().slice(0, 16).replace('T', ' '),
   };
 }

@@ -1,10 +1,8 @@
-import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join, relative } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { ready } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../models/io/atomic.ts';
+import { projectCommit, projectRoot } from './commit.ts';
 
 /** What is needed to make a run again, or to tell why it came out otherwise: run.json. */
 export interface RunInfo {
@@ -22,8 +20,6 @@ export interface RunInfo {
   readonly started: string;
 }
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-
 export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parameters'>): Promise<RunInfo> {
   const { adapter, target } = await ready();
   const { vendor, device, description } = adapter.info;
@@ -31,7 +27,7 @@ export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parame
   const version = (name: string): string => (require(name) as { version: string }).version;
   return {
     ...about,
-    command: ['node --import tsx', relative(root, process.argv[1] ?? ''), ...process.argv.slice(2)].join(' '),
+    command: ['node --import tsx', relative(projectRoot, process.argv[1] ?? ''), ...process.argv.slice(2)].join(' '),
     adapter: [vendor, device].filter(Boolean).join(' ') || 'unnamed',
     driver: description,
     software: target.software,
@@ -40,20 +36,9 @@ export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parame
       node: process.versions.node,
       webgpu: version('webgpu/package.json'),
     },
-    commit: await commit(),
+    commit: await projectCommit(),
     started: new Date().toISOString(),
   };
-}
-
-async function commit(): Promise<string | undefined> {
-  const git = async (...args: string[]): Promise<string> =>
-    (await promisify(execFile)('git', args, { cwd: root })).stdout.trim();
-  try {
-    const changed = await git('status', '--porcelain', '--untracked-files=no');
-    return `${await git('rev-parse', '--short=12', 'HEAD')}${changed ? '+' : ''}`;
-  } catch {
-    return undefined;
-  }
 }
 
 export async function writeRunInfo(folder: string, info: RunInfo): Promise<void> {
