@@ -99,8 +99,11 @@ main(async () => {
   const data = await loadClassifierData(values);
   const classifier = await makeClassifier(values, data.labels);
   console.log(describeRun(data, classifier.model, values));
-  const run = async (name: string, { model, tokenizer }: Classifier, parts: Parts, epochs: number): Promise<Tested> => {
-    const read = (examples: readonly Example[]) => tokenise(tokenizer, examples, values.maxLength, values.keep);
+  const { batchSize } = values;
+  const { tokenizer } = classifier;
+  const read = (examples: readonly Example[]) => tokenise(tokenizer, examples, values.maxLength, values.keep);
+  const test = read(data.test);
+  const run = async (name: string, { model }: Classifier, parts: Parts, epochs: number): Promise<Tested> => {
     const folder = join(output, name);
     const result = await fineTune({
       model,
@@ -112,14 +115,13 @@ main(async () => {
       resume: values.resume && (name === '' || (await canResume(folder))),
       resumeCommand: resumeCommand(command.usage),
     });
-    const { batchSize } = values;
-    const { labels } = await predict(model, read(data.test), { batchSize, padTokenId: tokenizer.padTokenId });
+    const { labels } = await predict(model, test, { batchSize, padTokenId: tokenizer.padTokenId });
     return { name, result, labels };
   };
 
   const tested = await run('', classifier, data, values.epochs);
   console.log(reportTest(data, tested.labels, tested.result, output));
-  console.log(await showPredictions(classifier.model, classifier.tokenizer, data.samples, values));
+  console.log(await showPredictions(classifier.model, tokenizer, data.samples, values));
   if (values.fewLabels === 0) return;
   const few = { train: sampleOf(data.train, values.fewLabels, values.seed), validation: [] };
   console.log(`\nWhat pretraining is worth: ${few.train.length} labels instead of ${data.train.length}\n`);
