@@ -25,7 +25,7 @@ export async function writeReport(folder: string, history: RunHistory): Promise<
 }
 
 /** The loss, each part beside it, and all evaluations of the same name. */
-export function lossPanels({ steps, evaluations }: RunHistory): Panel[] {
+function lossPanels({ steps, evaluations }: RunHistory): Panel[] {
   const held = (name: string): Series['points'] =>
     evaluations.flatMap(({ step, evaluation }) => (name in evaluation ? [[step, evaluation[name]!] as const] : []));
   const panel = (title: string, name: string, points: Series['points']): Panel => {
@@ -82,7 +82,7 @@ function otherPanels({ steps }: RunHistory): Panel[] {
   ];
 }
 
-export function reportHtml(history: RunHistory, curves: string): string {
+function reportHtml(history: RunHistory, curves: string): string {
   const { info, steps, evaluations, total, best } = history;
   const last = steps.at(-1);
   const facts: readonly (readonly [string, string])[] = [

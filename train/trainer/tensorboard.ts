@@ -5,7 +5,7 @@ import { isStep } from './callback.ts';
 import type { Callback, LogRecord } from './callback.ts';
 
 /** Named numbers of one moment, as TensorBoard shows them. */
-export interface Scalars {
+interface Scalars {
   readonly step: number;
   /** Milliseconds since 1970. */
   readonly time: number;
@@ -16,7 +16,7 @@ export interface Scalars {
  * TensorBoard's event files: records of length, masked CRC-32C of the length, an Event protocol buffer, masked CRC-32C of that (tensorflow/core/lib/io/record_writer.h, core/util/event.proto). A file
  * is written anew from the log when a run is resumed.
  */
-export class EventFile {
+class EventFile {
   private readonly file: number;
 
   constructor(folder: string, time: number) {

@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, InterruptWatch } from '../interrupt.ts';
@@ -90,7 +90,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
   }
 
   await mkdir(output, { recursive: true });
-  await removeCheckpoints(output, checkpoint && `checkpoint-${state.step}`);
+  await removeCheckpoints(output, checkpoint && basename(checkpoint));
   await markStarted(output);
   const log = await RunLog.open(join(output, logFile), saved?.step);
   const info = await runInfo({ name: task.name, identity, parameters: model.numParameters() });
