@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, noGrad, tensor } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
 import { GPT2Config, gpt2Config, GPT2LMHeadModel, GPT2Model, SafetensorsFile } from '../../models/index.ts';
 import type { GPT2Settings, GPT2Size } from '../../models/index.ts';
 import { writeSafetensors } from '../../models/index.ts';
 import { largestDifference } from '../support/golden.ts';
+import { checkInitialWeights, checkRefusedInputs } from '../support/model-checks.ts';
+import { i32 } from '../support/model-golden.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('gpt2 forward');
@@ -19,7 +20,6 @@ temporaryFolder(test, (path) => {
 test.before.each(() => manualSeed(1));
 
 const settings: GPT2Settings = { vocabSize: 20, nEmbd: 8, nLayer: 2, nHead: 2, nPositions: 10 };
-const i32 = (rows: number[][]): Tensor => tensor(rows, { dtype: 'i32' });
 const run = (model: GPT2LMHeadModel, inputs: Parameters<GPT2Model['forward']>[0]): Promise<number[]> =>
   noGrad(() => model.forward(inputs))
     .logits.data()
@@ -57,13 +57,9 @@ test('sizes have the published numbers of parameters', () => {
 
 test('initial weights: projections onto the residual stream are smaller, biases 0', async () => {
   const model = GPT2LMHeadModel.fromConfig({ ...settings, nEmbd: 64, vocabSize: 300, initializerRange: 0.1 });
-  for (const [name, p] of model.namedParameters()) {
-    const list = Array.from(await p.data());
-    const std = Math.sqrt(list.reduce((sum, v) => sum + v * v, 0) / list.length);
-    const expected = /ln_.*weight$/.test(name) ? 1 : p.ndim === 1 ? 0 : /c_proj/.test(name) ? 0.05 : 0.1;
-    const slack = p.ndim === 1 ? 0 : (5 * expected) / Math.sqrt(list.length);
-    assert.ok(Math.abs(std - expected) <= slack, `${name}: deviation ${std}`);
-  }
+  await checkInitialWeights(model, (name, p) =>
+    /ln_.*weight$/.test(name) ? 1 : p.ndim === 1 ? 0 : /c_proj/.test(name) ? 0.05 : 0.1,
+  );
 });
 
 test('a token knows nothing of those after it', async () => {
@@ -90,23 +86,7 @@ test('padding on the left changes nothing where positions are given', async () =
 
 test('inputs that the model cannot take are refused in one line', () => {
   const model = GPT2LMHeadModel.fromConfig(settings);
-  const inputIds = i32([[1, 2, 3]]);
-  const bad: [Parameters<typeof model.forward>[0], RegExp][] = [
-    [{ inputIds: tensor([1, 2]) }, /inputIds must be \[batch, tokens\] and not empty, got \[2\]/],
-    [{ inputIds: i32([new Array<number>(11).fill(1)]) }, /11 tokens are more than the model's 10 positions/],
-    [{ inputIds: i32([[1, 20]]) }, /token id 20 is outside the vocabulary of this model, 0 to 19/],
-    [{ inputIds, positionIds: i32([[0, 1, 10]]) }, /position 10 is outside/],
-    [{ inputIds, attentionMask: i32([[1, 1]]) }, /attentionMask is \[1, 2\], to match inputIds it must be/],
-    [{ inputIds, labels: i32([[1, 2]]) }, /labels are \[1, 2\]; one for each token is needed, \[1, 3\]/],
-    [{ inputIds, labels: i32([[1, 2, 20]]) }, /label 20 is out of range for 20 classes.* \(-100 is ignored\)/],
-    [{ inputIds, outputLogits: false } as never, /without logits there is only a loss, and it needs labels/],
-  ];
-  for (const [input, message] of bad) {
-    assert.throws(
-      () => model.forward(input),
-      (error: Error) => message.test(error.message) && !error.message.includes('\n'),
-    );
-  }
+  checkRefusedInputs((inputs: Parameters<typeof model.forward>[0]) => model.forward(inputs));
 });
 
 test('files: the keys of Transformers, the tied head once, and back', async () => {

@@ -21,6 +21,8 @@ import { f32ToBf16 } from '../../models/io/tensor-data.ts';
 import { SGD } from '../../train/optim/index.ts';
 import { largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
+import { throwsOneLine } from '../support/failure.ts';
+import { checkInitialWeights, checkRefusedInputs } from '../support/model-checks.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('llama forward');
@@ -117,42 +119,18 @@ test('configs that the model cannot run are refused in one line', () => {
       /config is one of "qwen2".* needs one of "llama"/,
     ],
   ];
-  for (const [make, message] of bad)
-    assert.throws(make, (error: Error) => message.test(error.message) && !error.message.includes('\n'));
+  for (const [make, message] of bad) throwsOneLine(make, message);
 });
 
 test('inputs that the model cannot take are refused in one line', () => {
   const model = LlamaForCausalLM.fromConfig(settings);
-  const inputIds = i32([[1, 2, 3]]);
-  const bad: [Parameters<typeof model.forward>[0], RegExp][] = [
-    [{ inputIds: tensor([1, 2]) }, /inputIds must be \[batch, tokens\] and not empty, got \[2\]/],
-    [{ inputIds: i32([new Array<number>(11).fill(1)]) }, /11 tokens are more than the model's 10 positions/],
-    [{ inputIds: i32([[1, 20]]) }, /token id 20 is outside the vocabulary of this model, 0 to 19/],
-    [{ inputIds: i32([[1, -1]]) }, /token id -1 is outside/],
-    [{ inputIds, positionIds: i32([[0, 1, 10]]) }, /position 10 is outside/],
-    [{ inputIds, attentionMask: i32([[1, 1]]) }, /attentionMask is \[1, 2\], to match inputIds it must be/],
-    [{ inputIds, labels: i32([[1, 2]]) }, /labels are \[1, 2\]; one for each token is needed, \[1, 3\]/],
-    [{ inputIds, labels: i32([[1, 2, 20]]) }, /label 20 is out of range for 20 classes.* \(-100 is ignored\)/],
-    [{ inputIds, outputLogits: false } as never, /without logits there is only a loss, and it needs labels/],
-  ];
-  for (const [input, message] of bad) {
-    assert.throws(
-      () => model.forward(input),
-      (error: Error) => message.test(error.message) && !error.message.includes('\n'),
-    );
-  }
+  checkRefusedInputs((inputs: Parameters<typeof model.forward>[0]) => model.forward(inputs));
 });
 
 test('initial weights: normal, norms 1, biases 0, the padding row 0', async () => {
   const wide = { ...settings, hiddenSize: 64, vocabSize: 300, padTokenId: 3, attentionBias: true, mlpBias: true };
   const model = LlamaForCausalLM.fromConfig({ ...wide, initializerRange: 0.1 });
-  for (const [name, p] of model.namedParameters()) {
-    const list = Array.from(await p.data());
-    const std = Math.sqrt(list.reduce((sum, v) => sum + v * v, 0) / list.length);
-    const expected = /norm\.weight$/.test(name) ? 1 : p.ndim === 1 ? 0 : 0.1;
-    const slack = p.ndim === 1 ? 0 : (5 * expected) / Math.sqrt(list.length);
-    assert.ok(Math.abs(std - expected) <= slack, `${name}: deviation ${std}`);
-  }
+  await checkInitialWeights(model, (name, p) => (/norm\.weight$/.test(name) ? 1 : p.ndim === 1 ? 0 : 0.1));
   const row = await model.model.embedTokens.weight.slice(3).data();
   assert.ok(row.every((value) => value === 0));
 });

@@ -2,6 +2,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import { MarianMTModel } from '../../models/index.ts';
 import type { Seq2SeqInputs } from '../../models/index.ts';
 import { goldenFile } from '../support/golden.ts';
@@ -15,6 +16,7 @@ import {
   readModelGolden,
   report,
 } from '../support/model-golden.ts';
+import { checkTwoWays } from '../support/model-checks.ts';
 import type { ModelGolden } from '../support/model-golden.ts';
 
 interface MarianGolden extends ModelGolden {
@@ -52,15 +54,11 @@ for (const name of ['marian', 'marian-apart']) {
 
   test(`${name}: the way without attention weights, and the one without logits, compute the same`, async () => {
     const model = await load();
-    const labels = i32(golden.labels);
-    const plain = noGrad(() => model.forward({ ...inputs(), labels }));
-    assert.equal(Object.keys(plain), ['logits', 'loss', 'encoderLastHiddenState']);
-    await checkClose(plain.logits, values, 'output.logits');
-    const lean = model.forward({ ...inputs(), labels, outputLogits: false });
-    assert.equal(Object.keys(lean), ['loss', 'encoderLastHiddenState']);
-    lean.loss.backward();
-    await checkLoss(lean.loss, golden.loss);
-    await checkGradients(model, values, { vanishing });
+    const ways = {
+      plain: (labels: Tensor) => model.forward({ ...inputs(), labels }),
+      lean: (labels: Tensor) => model.forward({ ...inputs(), labels, outputLogits: false }),
+    };
+    await checkTwoWays(model, ways, { golden, values }, { others: ['encoderLastHiddenState'], vanishing });
   });
 
   test(`${name}: smoothed labels, with and without logits`, async () => {

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { compile, manualSeed, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { BertForMaskedLM, BertForPreTraining } from '../../models/index.ts';
+import { throwsOneLine } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
 import { i32, inputs, settings, values } from '../support/small-bert.ts';
 
@@ -85,7 +86,7 @@ test('pre-training: both losses, their sum, and the same compiled without logits
 test('bad places and labels are refused in one line', () => {
   const of = model();
   const refuses = (run: () => unknown, says: RegExp): void => {
-    assert.throws(run, (error: Error) => says.test(error.message) && !error.message.includes('\n'));
+    throwsOneLine(run, says);
   };
   refuses(
     () => of.forward({ ...inputs, maskedPositions: i32([[0], [3]]) }),

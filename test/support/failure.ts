@@ -14,3 +14,8 @@ export async function failure(promise: Promise<unknown>): Promise<string> {
 export async function rejects(promise: Promise<unknown>, pattern: RegExp): Promise<void> {
   assert.match(await failure(promise), pattern);
 }
+
+/** Fails unless the call throws one line that matches. */
+export function throwsOneLine(run: () => unknown, pattern: RegExp): void {
+  assert.throws(run, (error: Error) => pattern.test(error.message) && !error.message.includes('\n'));
+}
