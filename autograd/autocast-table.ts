@@ -1,10 +1,14 @@
 /**
- * Which op does what under `autocast`, by its name on the tape; PyTorch's lists for CUDA ("Autocast Op Reference") with two differences: norms store f16
- * (they compute in f32 and feed products), and softmax keeps the type it is given (its kernel computes in f32; attention weights go into a product). Ops
- * that stand nowhere take their inputs as they are and give the wider type, with f32 arithmetic in any case.
+ * Which op does what under `autocast`, by its name on the tape; PyTorch's lists for CUDA ("Autocast Op
+ * Reference") with two differences: norms store f16 (they compute in f32 and feed products), and softmax
+ * keeps the type it is given (its kernel computes in f32; attention weights go into a product). Ops that
+ * stand nowhere take their inputs as they are and give the wider type, with f32 arithmetic in any case.
  */
 
-/** Products: so many of the first inputs are converted to f16, and the result is f16 (a loss f32). Further ones, such as a bias, stay as they are. */
+/**
+ * Products: so many of the first inputs are converted to f16, and the result is f16 (a loss f32). Further
+ * ones, such as a bias, stay as they are.
+ */
 export const inHalf: Readonly<Record<string, number>> = {
   decodeAttention: 3,
   flashAttention: 3,

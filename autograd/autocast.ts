@@ -15,9 +15,11 @@ export interface AutocastOptions {
 }
 
 /**
- * Mixed precision (Micikevicius et al. 2018; torch.autocast): inside fn, products (linear, matmul, convolutions, attention) take f16 operands, adding up in
- * f32, and give f16; norms, softmax, losses and sums compute in f32; see autocast-table.ts. Parameters stay f32, and so do their gradients: their f16 copies
- * are made once, or kept by an optimizer with `halfCopies`. Call backward outside, and lift small gradients with a `GradScaler`:
+ * Mixed precision (Micikevicius et al. 2018; torch.autocast): inside fn, products (linear, matmul,
+ * convolutions, attention) take f16 operands, adding up in f32, and give f16; norms, softmax, losses and sums
+ * compute in f32; see autocast-table.ts. Parameters stay f32, and so do their gradients: their f16 copies are
+ * made once, or kept by an optimizer with `halfCopies`. Call backward outside, and lift small gradients with
+ * a `GradScaler`:
  *
  *     const loss = autocast(() => crossEntropy(model.forward(x), y));
  *     scaler.scale(loss).backward();
@@ -43,7 +45,10 @@ const halfOp = defineView<{ readonly strides: readonly number[]; readonly offset
 
 class ToHalf implements Casting {
   readonly store = 'f16';
-  /** f16 copies of runs of memory, by `offset:length`: a weight is converted once, whatever views of it are used how often. */
+  /**
+   * f16 copies of runs of memory, by `offset:length`: a weight is converted once, whatever views of it are
+   * used how often.
+   */
   private readonly copies = new WeakMap<Storage, Map<string, { readonly copy: Tensor; readonly version: number }>>();
 
   inputs(name: string, inputs: readonly Tensor[]): readonly Tensor[] {

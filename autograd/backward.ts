@@ -19,8 +19,8 @@ export interface BackwardOptions {
 }
 
 /**
- * Adds the gradient of `root` to `grad` of every leaf that requires it. `gradient` is the cotangent of root (default 1, for
- * scalars only).
+ * Adds the gradient of `root` to `grad` of every leaf that requires it. `gradient` is the cotangent of root
+ * (default 1, for scalars only).
  */
 export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
   const seed = seedFor('backward', root, gradient);
@@ -28,8 +28,8 @@ export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptio
 }
 
 /**
- * Gradients of `outputs` (summed, or weighted by `gradOutputs`) with respect to `inputs`, without touching any `grad`. An input
- * that the outputs do not depend on gets zeros.
+ * Gradients of `outputs` (summed, or weighted by `gradOutputs`) with respect to `inputs`, without touching
+ * any `grad`. An input that the outputs do not depend on gets zeros.
  */
 export function grad(
   outputs: Tensor | readonly Tensor[],
@@ -67,7 +67,10 @@ function seedFor(op: string, root: Tensor, gradient: Tensor | undefined): Tensor
   return ones(root.shape, { dtype: root.dtype });
 }
 
-/** Walks the tape backwards from the roots; the temporaries of a sweep that is not itself recorded are freed at its end. */
+/**
+ * Walks the tape backwards from the roots; the temporaries of a sweep that is not itself recorded are freed
+ * at its end.
+ */
 function sweep(
   roots: readonly Tensor[],
   seeds: readonly Tensor[],
@@ -143,7 +146,9 @@ function walk(
   return [];
 }
 
-/** Which way gradients must flow to reach the wanted tensors, so that nothing else is computed (or released). */
+/**
+ * Which way gradients must flow to reach the wanted tensors, so that nothing else is computed (or released).
+ */
 class Route {
   private readonly wantedLeaves = new Set<Tensor>();
   private readonly wantedNodes = new Map<GradNode, Tensor[]>();
@@ -207,7 +212,10 @@ function checkPartial(node: GradNode, i: number, partial: Tensor, spec: Spec): v
   }
 }
 
-/** Adds g to a leaf's gradient. In a sweep that is not recorded the gradient owns its memory and is updated in place. */
+/**
+ * Adds g to a leaf's gradient. In a sweep that is not recorded the gradient owns its memory and is updated in
+ * place.
+ */
 function accumulate(leaf: Tensor, g: Tensor, temporaries: Scope | undefined): void {
   if (!temporaries) {
     leaf.grad = (leaf.grad ? add(leaf.grad, g) : g).keep();

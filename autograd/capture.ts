@@ -3,7 +3,8 @@ import type { Entry } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
- * What `compile` sees of a function while it captures one call of it. Nothing is executed meanwhile: ops append to the recorder instead.
+ * What `compile` sees of a function while it captures one call of it. Nothing is executed meanwhile: ops
+ * append to the recorder instead.
  */
 export interface Recorder {
   append(entry: Entry): void;
@@ -12,7 +13,10 @@ export interface Recorder {
   /** A gradient was read (which decides what happens next) or set. */
   readGrad(leaf: Tensor, value: Tensor | undefined): void;
   wroteGrad(leaf: Tensor, before: Tensor | undefined): void;
-  /** What must hold of the smallest and largest element of x where the host knows them: asked again with each call's argument. */
+  /**
+   * What must hold of the smallest and largest element of x where the host knows them: asked again with each
+   * call's argument.
+   */
   check(x: Tensor, check: RangeCheck): void;
   /** A value outside of the tape that the function's course depends on; asked again before every replay. */
   guard(read: () => unknown, what: string): void;
@@ -40,8 +44,8 @@ export function record<T>(into: Recorder, fn: () => T): T {
 }
 
 /**
- * A value that decides what a function does, such as a mode or an option. A compiled function asks for it before every call, and captures anew when it has
- * changed.
+ * A value that decides what a function does, such as a mode or an option. A compiled function asks for it
+ * before every call, and captures anew when it has changed.
  */
 export function guarded<T extends string | number | boolean | undefined>(what: string, read: () => T): T {
   recorder?.guard(read, what);
@@ -58,7 +62,10 @@ export function refuseWhileCapturing(op: string, why: string): void {
 let region = 0;
 let regions = 0;
 
-/** Part of the tape inside which equal computations may be shared; a checkpoint's second run is one of its own, or sharing would undo it. */
+/**
+ * Part of the tape inside which equal computations may be shared; a checkpoint's second run is one of its
+ * own, or sharing would undo it.
+ */
 export function currentRegion(): number {
   return region;
 }

@@ -17,7 +17,10 @@ export function casting(): Casting | undefined {
   return current;
 }
 
-/** Runs fn with another way of changing types; undefined for none, which backward asks for: its rules know the types they want. */
+/**
+ * Runs fn with another way of changing types; undefined for none, which backward asks for: its rules know the
+ * types they want.
+ */
 export function withCasting<T>(other: Casting | undefined, fn: () => T): T {
   const before = current;
   current = other;

@@ -7,9 +7,10 @@ import { randomState, setRandomState } from './random.ts';
 import { withSaver } from './saving.ts';
 
 /**
- * Runs fn without keeping what its backward pass needs, and computes that again when backward gets there: memory for time (Chen et al. 2016, "Training
- * deep nets with sublinear memory cost"). The second run draws the same random numbers. fn may use tensors and parameters from outside; it must be
- * deterministic otherwise and must not change state. Both run under the `autocast` of the first.
+ * Runs fn without keeping what its backward pass needs, and computes that again when backward gets there:
+ * memory for time (Chen et al. 2016, "Training deep nets with sublinear memory cost"). The second run draws
+ * the same random numbers. fn may use tensors and parameters from outside; it must be deterministic otherwise
+ * and must not change state. Both run under the `autocast` of the first.
  */
 export function checkpoint<T>(fn: () => T): T {
   if (!isGradEnabled()) return fn();
@@ -17,7 +18,10 @@ export function checkpoint<T>(fn: () => T): T {
   return withSaver((saves, inputs, outputs) => region.register(saves, inputs, outputs), fn);
 }
 
-/** The applications of one call of fn, by their order; filled again by a second call when the first of them is needed. */
+/**
+ * The applications of one call of fn, by their order; filled again by a second call when the first of them is
+ * needed.
+ */
 class Region {
   private readonly fn: () => unknown;
   private readonly random: ReturnType<typeof randomState>;

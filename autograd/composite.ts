@@ -8,8 +8,8 @@ import type { Tensor } from './tensor.ts';
 const aliasOp = defineView<null>({ name: 'alias', view: (layout) => layout, vjp: ({ g }) => [g] });
 
 /**
- * Derivative rule of a fused op from a composite of ops that computes the same: the fused kernel serves the forward pass, the composite any order of
- * differentiation. The op must save all its inputs.
+ * Derivative rule of a fused op from a composite of ops that computes the same: the fused kernel serves the
+ * forward pass, the composite any order of differentiation. The op must save all its inputs.
  */
 export function compositeVjp<A>(fn: (inputs: readonly Tensor[], attrs: A) => readonly Tensor[]): Vjp<A> {
   return ({ grads, input, specs, attrs, needs }) => {

@@ -6,7 +6,10 @@ import type { Tensor } from './tensor.ts';
 
 const identity = input(0);
 
-/** Copies a strided tensor into a freshly made row-major one of the same shape, converting it to that one's type. */
+/**
+ * Copies a strided tensor into a freshly made row-major one of the same shape, converting it to that one's
+ * type.
+ */
 export function copyTo(lowering: Emitter, x: Tensor, y: Tensor): void {
   copy(lowering, x, x, y, y, true);
 }

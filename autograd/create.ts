@@ -49,7 +49,10 @@ function fromValues(values: ArrayLike<number>, shape: readonly number[], dtype: 
   return made;
 }
 
-/** Overwrites the first elements of a tensor's memory from the host, after everything recorded so far. Not an op: nothing of it is on the tape. */
+/**
+ * Overwrites the first elements of a tensor's memory from the host, after everything recorded so far. Not an
+ * op: nothing of it is on the tape.
+ */
 export function overwrite(x: Tensor, values: Float32Array): void {
   const { storage } = x; // x itself may move before the device is there
   const bytes = new Uint8Array(values.slice().buffer);

@@ -9,7 +9,10 @@ export function promote(a: Dtype, b: Dtype): Dtype {
   return order.indexOf(a) >= order.indexOf(b) ? a : b;
 }
 
-/** NumPy broadcasting: axes are matched from the last; lengths must be equal or 1. Throws naming op and shapes. */
+/**
+ * NumPy broadcasting: axes are matched from the last; lengths must be equal or 1. Throws naming op and
+ * shapes.
+ */
 export function broadcastShapes(op: string, ...shapes: (readonly number[])[]): number[] {
   const rank = Math.max(0, ...shapes.map((s) => s.length));
   return Array.from({ length: rank }, (_, axis) => {

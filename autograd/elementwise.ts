@@ -6,7 +6,10 @@ import { emitMap } from './blocks/emit-map.ts';
 import { nameOf } from './op.ts';
 import type { Op, Spec } from './op.ts';
 
-/** What an elementwise op computes, as data: input i of the expression is the op's input i, broadcast to the output. */
+/**
+ * What an elementwise op computes, as data: input i of the expression is the op's input i, broadcast to the
+ * output.
+ */
 export interface ElementwiseForm {
   readonly expr: Expr;
   readonly kinds: readonly Kind[];
@@ -16,7 +19,10 @@ export interface ElementwiseForm {
   readonly compute: Dtype;
 }
 
-/** The parts of an elementwise op's record that follow from its form: its kernel, and the form itself, so that fusion can compose it with others. */
+/**
+ * The parts of an elementwise op's record that follow from its form: its kernel, and the form itself, so that
+ * fusion can compose it with others.
+ */
 export function elementwise<A>(
   name: Op<A>['name'],
   form: (inputs: readonly Spec[], attrs: A, output: Spec) => ElementwiseForm,

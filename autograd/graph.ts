@@ -11,8 +11,8 @@ export interface Saved {
 export type Edge = { readonly node: GradNode; readonly output: number } | { readonly leaf: Tensor };
 
 /**
- * One application on the tape whose gradient may be asked for. Nodes refer to earlier ones only, by `position`, so descending
- * positions are a reverse topological order.
+ * One application on the tape whose gradient may be asked for. Nodes refer to earlier ones only, by
+ * `position`, so descending positions are a reverse topological order.
  */
 export class GradNode {
   readonly name: string;

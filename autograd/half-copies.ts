@@ -10,8 +10,8 @@ interface HalfCopy {
   readonly image: Storage;
   readonly base: number;
   /**
-   * Versions of the source less versions of the image, when the one was last a copy of the other. What writes both at once (an optimizer's update, also when
-   * replayed) leaves that as it is.
+   * Versions of the source less versions of the image, when the one was last a copy of the other. What writes
+   * both at once (an optimizer's update, also when replayed) leaves that as it is.
    */
   lag: number;
 }
@@ -30,7 +30,9 @@ function preserving(image: Storage, write: () => void): void {
   for (const copy of current) copy.lag = lagOf(copy);
 }
 
-/** Says that an optimizer keeps an f16 copy of x's memory in `image`, from element `base` on, and fills it. */
+/**
+ * Says that an optimizer keeps an f16 copy of x's memory in `image`, from element `base` on, and fills it.
+ */
 export function keepHalfCopy(x: Tensor, image: Tensor, base: number): void {
   const copy = { source: x.storage, image: image.storage, base: image.offset + base - x.offset, lag: NaN };
   copies.set(x.storage, copy);
@@ -38,18 +40,25 @@ export function keepHalfCopy(x: Tensor, image: Tensor, base: number): void {
   refresh(copy);
 }
 
-/** Runs an update that writes parameters and their copies in `image` together or, where it skips a parameter, neither. */
+/**
+ * Runs an update that writes parameters and their copies in `image` together or, where it skips a parameter,
+ * neither.
+ */
 export function updateHalfCopies(image: Tensor, update: () => void): void {
   preserving(image.storage, update);
 }
 
-/** x in f16 from the copy that an optimizer keeps, brought up to date if something else has written to x since; undefined where there is none. */
+/**
+ * x in f16 from the copy that an optimizer keeps, brought up to date if something else has written to x
+ * since; undefined where there is none.
+ */
 export function halfCopy(x: Tensor): Tensor | undefined {
   const copy = copies.get(x.storage);
   if (!copy || copy.image.isFreed) return undefined;
   const recorder = recording();
   if (!isCurrent(copy)) {
-    // A compiled function would bring it up to date in every call, in vain: there a copy of its own is better.
+    // A compiled function would bring it up to date in every call, in vain: there a copy of its own is
+    // better.
     if (recorder) return undefined;
     refresh(copy);
   }

@@ -3,8 +3,8 @@ import type { RangeCheck } from './capture.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
- * Smallest and largest element of a tensor whose data the host made and nothing has overwritten; undefined where only the device knows them. Lets index ops refuse bad
- * indices at the call, without reading back.
+ * Smallest and largest element of a tensor whose data the host made and nothing has overwritten; undefined
+ * where only the device knows them. Lets index ops refuse bad indices at the call, without reading back.
  */
 export function knownRange({ storage, shape, strides, offset, size }: Tensor): readonly [number, number] | undefined {
   const { host } = storage;
@@ -25,7 +25,10 @@ export function knownRange({ storage, shape, strides, offset, size }: Tensor): r
   return [low, high];
 }
 
-/** Calls `check` with the smallest and largest element where the host knows them: now, and for an argument of a compiled function at every call. */
+/**
+ * Calls `check` with the smallest and largest element where the host knows them: now, and for an argument of
+ * a compiled function at every call.
+ */
 export function whenKnown(x: Tensor, check: RangeCheck): void {
   const range = knownRange(x);
   if (range) check(range);

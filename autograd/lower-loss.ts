@@ -31,8 +31,9 @@ export interface ChunkedLoss {
 }
 
 /**
- * Loss of a linear layer's outputs, by runs of rows: their logits, the loss, the logits' gradient in their place, and from it those of hidden and, added up run by run in
- * order, of weight and bias. Four dispatches a run (five with a bias), two without gradients.
+ * Loss of a linear layer's outputs, by runs of rows: their logits, the loss, the logits' gradient in their
+ * place, and from it those of hidden and, added up run by run in order, of weight and bias. Four dispatches a
+ * run (five with a bias), two without gradients.
  */
 export function lowerChunkedLoss(lowering: Lowering, loss: ChunkedLoss): void {
   const { hidden, weight, bias, target, sums, gradients, ignoreIndex, smoothing } = loss;
@@ -93,7 +94,10 @@ const slab = ({ shape, strides, offset }: Tensor, first: number, count: number):
 const transposed = (x: Tensor): Tensor =>
   viewOf(x, { shape: [x.shape[1]!, x.shape[0]!], strides: [x.strides[1]!, x.strides[0]!], offset: x.offset });
 
-/** y = a @ b (+ bias), stored by what `put` makes of y; in blocks where one binding does not hold a tensor, such as a large weight or its gradient. */
+/**
+ * y = a @ b (+ bias), stored by what `put` makes of y; in blocks where one binding does not hold a tensor,
+ * such as a large weight or its gradient.
+ */
 function product(lowering: Lowering, a: Tensor, b: Tensor, y: Tensor, put: (y: Tensor) => Port, bias?: Tensor): void {
   const { target } = lowering;
   const placed = [

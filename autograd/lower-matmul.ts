@@ -12,7 +12,10 @@ import type { Tensor } from './tensor.ts';
 export interface MatmulExtras {
   /** [n], added to every row. */
   readonly bias?: Tensor;
-  /** A second output: the sums over k of the rows of a, [m], or of the columns of b, [n]; for one matrix without bias. */
+  /**
+   * A second output: the sums over k of the rows of a, [m], or of the columns of b, [n]; for one matrix
+   * without bias.
+   */
   readonly sums?: { readonly of: 'a' | 'b'; readonly y: Tensor };
 }
 
@@ -74,7 +77,8 @@ function batched(
     const x = lowering.contiguous(a);
     const y = lowering.contiguous(b);
     if (x !== a || y !== b) return batched(lowering, x, y, shape);
-    // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that is not enough.
+    // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that
+    // is not enough.
     const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
     const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
     const spread = {

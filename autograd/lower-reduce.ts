@@ -11,13 +11,19 @@ import type { Tensor } from './tensor.ts';
 const fewOutputs = 4096;
 const longAxis = 512;
 
-/** What the first dispatch reads instead of x (over x's row-major shape) and what the last does with the results. */
+/**
+ * What the first dispatch reads instead of x (over x's row-major shape) and what the last does with the
+ * results.
+ */
 export interface ReducePorts {
   readonly source?: Port;
   readonly sink?: Port;
 }
 
-/** Emits the dispatches that reduce `axes` of x (sorted; none of length 0) into y, row-major over the kept axes. */
+/**
+ * Emits the dispatches that reduce `axes` of x (sorted; none of length 0) into y, row-major over the kept
+ * axes.
+ */
 export function lowerReduce(
   { emit, temporary }: Pick<Lowering, 'emit' | 'temporary'>,
   kind: Reduction,
@@ -38,7 +44,8 @@ export function lowerReduce(
     strides.push(0);
   }
   let source = { port: ports.source ?? flat(x), offset: x.offset };
-  // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones meanwhile.
+  // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones
+  // meanwhile.
   let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
   let length = lengths[lengths.length - 1]!;
   let stride = strides[lengths.length - 1]!;

@@ -15,7 +15,10 @@ export interface LowerOptions {
   readonly fused?: Fused;
 }
 
-/** Emits the dispatches of one application. Returns the scratch tensors it made, whose memory is free afterwards. */
+/**
+ * Emits the dispatches of one application. Returns the scratch tensors it made, whose memory is free
+ * afterwards.
+ */
 export function lowerEntry(
   { name, op, inputs, outputs, attrs }: Entry,
   { target, emit, fused }: LowerOptions,

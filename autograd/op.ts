@@ -30,7 +30,10 @@ export interface Lowering {
   copy(x: Tensor): Tensor;
   /** The work that fusion moved into this op's kernels, where its record says that it takes any. */
   readonly fused?: Fused;
-  /** How the kernel reads an input by element, over the input's shape; with the work that fusion moved before it. */
+  /**
+   * How the kernel reads an input by element, over the input's shape; with the work that fusion moved before
+   * it.
+   */
   source(input: number): Port;
   /** How the kernel stores the first output; with the work that fusion moved behind it. */
   sink(): Port;
@@ -45,7 +48,10 @@ export interface Port {
   readonly tensors: readonly Tensor[];
 }
 
-/** Elementwise work that fusion moved into an op's kernel: instead of storing its first output, and instead of reading input i. */
+/**
+ * Elementwise work that fusion moved into an op's kernel: instead of storing its first output, and instead of
+ * reading input i.
+ */
 export interface Fused {
   readonly sink?: Port;
   readonly sources: ReadonlyMap<number, Port>;
@@ -55,7 +61,10 @@ export interface Fused {
 export interface BlockLowering<A> extends Omit<Lowering, 'fused' | 'source' | 'sink'> {
   /** Of the op, for errors. */
   readonly name: string;
-  /** Row-major scratch memory for what one part leaves to be combined; the next call with this shape and purpose gives it again. */
+  /**
+   * Row-major scratch memory for what one part leaves to be combined; the next call with this shape and
+   * purpose gives it again.
+   */
   scratch(shape: readonly number[], dtype: Dtype, purpose?: string): Tensor;
   part(inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A): void;
 }
@@ -98,17 +107,24 @@ export interface Op<A> {
   /** Kernels that fill the outputs. Not called when all outputs are empty. */
   readonly lower: (lowering: Lowering, inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A) => void;
   /**
-   * Computes the op where a tensor exceeds one binding, mostly as `part`s of it; rules for families are in blocks/. Without it `lower` gets such tensors as they
-   * are: elementwise kernels cut them, other kernels refuse them.
+   * Computes the op where a tensor exceeds one binding, mostly as `part`s of it; rules for families are in
+   * blocks/. Without it `lower` gets such tensors as they are: elementwise kernels cut them, other kernels
+   * refuse them.
    */
   readonly blocks?: Blocks<A>;
   /** Derivative rule, written in ops; the literal 'none' says that no gradient flows. */
   readonly vjp: Vjp<A> | 'none';
   /** What the derivative reads: everything else may be freed before backward. */
   readonly saves?: Saves | ((attrs: A) => Saves);
-  /** What an elementwise op of one output computes, so that fusion can compose it with others (see elementwise.ts). */
+  /**
+   * What an elementwise op of one output computes, so that fusion can compose it with others (see
+   * elementwise.ts).
+   */
   readonly elementwise?: (inputs: readonly Spec[], attrs: A, output: Spec) => ElementwiseForm;
-  /** Which elementwise work fusion may move into the op's kernels: after its first output, and before which inputs. */
+  /**
+   * Which elementwise work fusion may move into the op's kernels: after its first output, and before which
+   * inputs.
+   */
   readonly fuses?: {
     readonly epilogue?: boolean;
     readonly prologues?: readonly number[];

@@ -5,7 +5,10 @@ import { show } from './dtypes.ts';
 import { ShapeError } from './op.ts';
 import type { Tensor } from './tensor.ts';
 
-/** A frozen weight [out, in] in 4 or 8 bits, with a scale (and a zero) for each group of neighbours along a row. */
+/**
+ * A frozen weight [out, in] in 4 or 8 bits, with a scale (and a zero) for each group of neighbours along a
+ * row.
+ */
 export interface QuantizedTensor {
   readonly shape: readonly [number, number];
   readonly bits: 4 | 8;
@@ -24,15 +27,20 @@ export interface QuantizeOptions {
   readonly bits?: 4 | 8;
   /** Default 64 for 4 bits, the whole row for 8. */
   readonly group?: number;
-  /** Whether zero is the middle of the range (default); else each group has its own, and all of its range is used. */
+  /**
+   * Whether zero is the middle of the range (default); else each group has its own, and all of its range is
+   * used.
+   */
   readonly symmetric?: boolean;
   /** How scales and zeros are stored; default the weight's type. */
   readonly scales?: 'f32' | 'f16';
 }
 
 /**
- * Rounds a weight [out, in] to 4 or 8 bits by groups along its rows, on the host. An element comes back within half a step, scale / 2, of what it was, plus, where scales are
- * stored in f16, at most scale / 16: a symmetric step is the group's largest magnitude / 7 (4 bits) or / 127 (8 bits), an asymmetric one its range (which includes 0) / 15 or / 255.
+ * Rounds a weight [out, in] to 4 or 8 bits by groups along its rows, on the host. An element comes back
+ * within half a step, scale / 2, of what it was, plus, where scales are stored in f16, at most scale / 16: a
+ * symmetric step is the group's largest magnitude / 7 (4 bits) or / 127 (8 bits), an asymmetric one its range
+ * (which includes 0) / 15 or / 255.
  */
 export async function quantize(weight: Tensor, options: QuantizeOptions = {}): Promise<QuantizedTensor> {
   const { bits = 8, symmetric = true } = options;

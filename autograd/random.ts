@@ -9,7 +9,10 @@ export interface RandomState {
 
 let state: RandomState = { seed: Math.floor(Math.random() * 2 ** 48), stream: 0 };
 
-/** Seeds dropout, sampling and initialisation: the same seed and the same calls give the same numbers on every device. */
+/**
+ * Seeds dropout, sampling and initialisation: the same seed and the same calls give the same numbers on every
+ * device.
+ */
 export function manualSeed(seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0)
     throw new RangeError(`manualSeed: the seed must be a whole number from 0 to 2^53 - 1, got ${seed}`);

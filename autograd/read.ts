@@ -11,7 +11,10 @@ import type { Tensor } from './tensor.ts';
 export type DataArray = Float32Array | Int32Array | Uint32Array | Uint8Array;
 export type NestedList = number | boolean | NestedList[];
 
-/** The elements in row-major order: Float32Array for floats, Int32Array, Uint32Array, or Uint8Array of 0 and 1 for bool. */
+/**
+ * The elements in row-major order: Float32Array for floats, Int32Array, Uint32Array, or Uint8Array of 0 and 1
+ * for bool.
+ */
 export function data(x: Tensor): Promise<DataArray> {
   refuse('data');
   return read(x);
@@ -30,7 +33,8 @@ async function read(x: Tensor): Promise<DataArray> {
   const aligned = x.isContiguous && (x.offset * bytesOf(x.dtype)) % 4 === 0;
   const source = aligned ? x.detach() : noGrad(() => clone(x)); // x itself may move before the device is there
   const bytes = source.size * bytesOf(source.dtype);
-  // The copy is recorded before anything is awaited: the caller's scope may end, or the tensor change, in the meantime.
+  // The copy is recorded before anything is awaited: the caller's scope may end, or the tensor change, in the
+  // meantime.
   let reading: Promise<Uint8Array> | undefined;
   onDevice((gpu) => {
     const allocation = source.storage.on((size, label) => gpu.allocate(size, label));

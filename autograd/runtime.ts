@@ -2,7 +2,8 @@ import { acquire } from '../gpu/index.ts';
 import type { Gpu, MemoryReport } from '../gpu/index.ts';
 
 /**
- * The device behind the tape. Acquiring one is asynchronous and calling an op is not: until it is there, work waits in order.
+ * The device behind the tape. Acquiring one is asynchronous and calling an op is not: until it is there, work
+ * waits in order.
  */
 let gpu: Gpu | undefined;
 /** The same, but never taken away by a pause. */
@@ -20,8 +21,8 @@ export function onDevice(work: (gpu: Gpu) => void): void {
 }
 
 /**
- * Lets all later work wait, in its order, until what `start` begins on the device has ended: compiling many kernels side by side, say. Not before the work
- * that is recorded already.
+ * Lets all later work wait, in its order, until what `start` begins on the device has ended: compiling many
+ * kernels side by side, say. Not before the work that is recorded already.
  */
 export function pauseFor(start: (gpu: Gpu) => Promise<unknown>): void {
   onDevice((acquired) => {

@@ -14,7 +14,9 @@ export class Storage {
   readonly label: string;
   /** Counts in-place writes, so that backward can refuse a saved tensor that has changed. */
   version = 0;
-  /** The elements as the host made them, where there are few and nothing has overwritten them on the device. */
+  /**
+   * The elements as the host made them, where there are few and nothing has overwritten them on the device.
+   */
   host: ArrayLike<number> | undefined;
   private readonly cell: Cell = { allocation: undefined };
   private freed = false;
@@ -31,7 +33,10 @@ export class Storage {
     return this.freed;
   }
 
-  /** Device memory; `allocate` makes it on the first call. Work that waits for the device may come after `free`, in its order. */
+  /**
+   * Device memory; `allocate` makes it on the first call. Work that waits for the device may come after
+   * `free`, in its order.
+   */
   on(allocate: (bytes: number, label: string) => Allocation): Allocation {
     this.cell.allocation ??= allocate(this.bytes, this.label);
     return this.cell.allocation;
@@ -113,8 +118,9 @@ class Scope implements Disposable {
 export type { Scope };
 
 /**
- * Opens a scope: `using _ = scope();` in a loop body frees at its end every tensor made in it, except parameters' gradients,
- * optimizer state and what `keep()` was called on. Without one, tensors are freed when JavaScript collects them.
+ * Opens a scope: `using _ = scope();` in a loop body frees at its end every tensor made in it, except
+ * parameters' gradients, optimizer state and what `keep()` was called on. Without one, tensors are freed when
+ * JavaScript collects them.
  */
 export function scope(): Scope {
   current = new Scope();
@@ -128,8 +134,9 @@ export function keepStorage(storage: Storage): Storage {
 }
 
 /**
- * JavaScript does not see device memory, so a program without scopes could fill it long before a collection is due. When what
- * is live has doubled since the last one, ask for a collection; the finalizers run at the program's next await.
+ * JavaScript does not see device memory, so a program without scopes could fill it long before a collection
+ * is due. When what is live has doubled since the last one, ask for a collection; the finalizers run at the
+ * program's next await.
  */
 const idle = 256 * 2 ** 20;
 let threshold = idle;

@@ -36,7 +36,10 @@ export function observe(observer: Observer): () => void {
   return () => observers.delete(observer);
 }
 
-/** Appends one application to the tape: checks it, executes it, and records how to differentiate it where that is asked for. */
+/**
+ * Appends one application to the tape: checks it, executes it, and records how to differentiate it where that
+ * is asked for.
+ */
 export function apply<A>(op: Op<A>, given: readonly Tensor[], attrs: A): Tensor[] {
   const name = nameOf(op, attrs);
   const inputs = casting()?.inputs(name, given) ?? given;
@@ -97,7 +100,8 @@ function checkAlive(op: string, x: Tensor): void {
 
 function execute(entry: Entry): void {
   if (entry.outputs.length > 0 && entry.outputs.every((y) => y.size === 0)) return;
-  // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile (Tensor.moveInto).
+  // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile
+  // (Tensor.moveInto).
   const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
   onDevice((gpu) => {
     const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);

@@ -8,8 +8,9 @@ import type { GradNode } from './graph.ts';
 import { keepStorage, Storage } from './storage.ts';
 
 /**
- * An array on the device: shape, element type and addressing over a storage that views share. Elementwise functions, reductions
- * and the rest are methods too (methods.ts). Nothing is awaited except reading data back.
+ * An array on the device: shape, element type and addressing over a storage that views share. Elementwise
+ * functions, reductions and the rest are methods too (methods.ts). Nothing is awaited except reading data
+ * back.
  */
 export class Tensor implements Layout {
   readonly shape: readonly number[];
@@ -17,7 +18,10 @@ export class Tensor implements Layout {
   readonly strides: readonly number[];
   readonly offset: number;
   readonly storage: Storage;
-  /** In lowerings, of a tensor too large for one binding: the part of the buffer that is bound. The offset counts from its beginning. */
+  /**
+   * In lowerings, of a tensor too large for one binding: the part of the buffer that is bound. The offset
+   * counts from its beginning.
+   */
   readonly window: Window | undefined;
   /** The application that produced this tensor, while gradients may flow through it. */
   node: GradNode | undefined;
@@ -89,8 +93,9 @@ export class Tensor implements Layout {
   }
 
   /**
-   * Makes this leaf a view of part of another tensor, which holds its values already; its own memory is freed. Optimizers gather small parameters in one
-   * buffer this way. Views made of it before (slices, detached copies) are cut off.
+   * Makes this leaf a view of part of another tensor, which holds its values already; its own memory is
+   * freed. Optimizers gather small parameters in one buffer this way. Views made of it before (slices,
+   * detached copies) are cut off.
    */
   moveInto(home: Tensor, offset: number): void {
     if (this.node) throw new Error('moveInto: only leaf tensors move');

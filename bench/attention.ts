@@ -1,6 +1,7 @@
 /**
- * `npx tsx bench/attention.ts [tokens ...]`: fused attention beside the products and the softmax that it replaces, forward and forward + backward, taken in turns in one run
- * (medians), and the memory that each holds at its peak.
+ * `npx tsx bench/attention.ts [tokens ...]`: fused attention beside the products and the softmax that it
+ * replaces, forward and forward + backward, taken in turns in one run (medians), and the memory that each
+ * holds at its peak.
  */
 import {
   attentionWeights,

@@ -28,8 +28,9 @@ async function start(runner: Runner, environment: NodeJS.ProcessEnv): Promise<St
 }
 
 /**
- * Prints, for every library that trains, how long a fresh process takes to its first GPT training step: with the driver's cache of compiled shaders off, and on
- * and filled by a run before (Mesa's drivers; others keep theirs as they do). The folder of that cache is a new one.
+ * Prints, for every library that trains, how long a fresh process takes to its first GPT training step: with
+ * the driver's cache of compiled shaders off, and on and filled by a run before (Mesa's drivers; others keep
+ * theirs as they do). The folder of that cache is a new one.
  */
 export async function coldStart({ adapter, driver, commit, date }: Header, runners: readonly Runner[]): Promise<void> {
   console.log(

@@ -1,11 +1,17 @@
 /**
- * `node --import tsx bench/generation.ts [--layers 4] [--width 256] [--vocabulary 1024] [--batch 1] [--tokens 16] [--lengths 64,128,256,512] [--f16] [--profile]`: tokens/s of a GPT-2 with random
- * weights, with the cache of keys and values and without: the compiled forward pass over the whole text so far, whose last logits give the next token. At each length the two take turns; medians. Without
- * a cache the text would grow by a token each time, and be captured anew: it is measured at the length alone. --profile lists the kernels of a step.
+ * `node --import tsx bench/generation.ts [--layers 4] [--width 256] [--vocabulary 1024] [--batch 1] [--tokens
+ * 16] [--lengths 64,128,256,512] [--f16] [--profile]`: tokens/s of a GPT-2 with random weights, with the
+ * cache of keys and values and without: the compiled forward pass over the whole text so far, whose last
+ * logits give the next token. At each length the two take turns; medians. Without a cache the text would grow
+ * by a token each time, and be captured anew: it is measured at the length alone. --profile lists the kernels
+ * of a step.
  *
- * Measured on llvmpipe (Mesa 26.1), 2 cores that other work shared (load 10), one run: with the cache 2.9, 6.2, 5.1 and 12.8 times as fast at 64, 128, 256 and 512 tokens (53, 42, 32, 23 tokens/s against 18,
- * 6.7, 6.3, 1.8); 8 texts side by side 20 times at 128 tokens, 15 at 512. Three quarters of a step are products of one row (46 dispatches), which are bound by how this driver gathers loads: other kernels for
- * them were 0.36 to 1.2 times as fast at 256x768 and 1024x256; at 768x3072, timed once, lanes along k with 8 column groups each were faster (1.8 against 6.9 ms, k contiguous 1.6 against 2.1).
+ * Measured on llvmpipe (Mesa 26.1), 2 cores that other work shared (load 10), one run: with the cache 2.9,
+ * 6.2, 5.1 and 12.8 times as fast at 64, 128, 256 and 512 tokens (53, 42, 32, 23 tokens/s against 18, 6.7,
+ * 6.3, 1.8); 8 texts side by side 20 times at 128 tokens, 15 at 512. Three quarters of a step are products of
+ * one row (46 dispatches), which are bound by how this driver gathers loads: other kernels for them were 0.36
+ * to 1.2 times as fast at 256x768 and 1024x256; at 768x3072, timed once, lanes along k with 8 column groups
+ * each were faster (1.8 against 6.9 ms, k contiguous 1.6 against 2.1).
  */
 import { parseArgs } from 'node:util';
 import { compile, manualSeed, noGrad, profile, ready, scope, slice, tensor } from '../autograd/index.ts';

@@ -1,8 +1,10 @@
 /**
- * `node --import tsx bench/gpt2.ts [--reduced | --full] [--f16] [--ops]`: GPT-2 124M with random weights, a forward pass and a training step. Reduced, the default
- * on a software driver: 2 of the 12 layers, 128 tokens, one text, a vocabulary of 8192. Full: 12 layers, 4 texts of 1024 tokens. Medians; each figure of one run
- * compares with the others of that run only. --f16: mixed precision. --layers, --tokens, --batch, --vocabulary and --repeats replace single sizes. --ops lists the
- * dispatches of a training step by op, in immediate mode, and the compiled program.
+ * `node --import tsx bench/gpt2.ts [--reduced | --full] [--f16] [--ops]`: GPT-2 124M with random weights, a
+ * forward pass and a training step. Reduced, the default on a software driver: 2 of the 12 layers, 128
+ * tokens, one text, a vocabulary of 8192. Full: 12 layers, 4 texts of 1024 tokens. Medians; each figure of
+ * one run compares with the others of that run only. --f16: mixed precision. --layers, --tokens, --batch,
+ * --vocabulary and --repeats replace single sizes. --ops lists the dispatches of a training step by op, in
+ * immediate mode, and the compiled program.
  */
 import { parseArgs } from 'node:util';
 import { compile, manualSeed, ready, statistics, synchronize } from '../autograd/index.ts';
@@ -72,7 +74,8 @@ const count = async (step: Step, work: Work): Promise<number> =>
 
 manualSeed(1);
 const work = gpt2Work(configOf(layers), batch, length, options.f16);
-// Host time is taken from a narrow model of as many dispatches: a software driver computes on the same processor, and would be counted in.
+// Host time is taken from a narrow model of as many dispatches: a software driver computes on the same
+// processor, and would be counted in.
 const small = gpt2Work(narrow, 1, 32, options.f16);
 print('adapter', `${gpu.adapter.info.description}, Node ${process.versions.node}`);
 print(

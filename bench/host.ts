@@ -4,8 +4,9 @@ import { Pace } from '../gpu/pace.ts';
 import { webgpu } from '../gpu/webgpu.ts';
 
 /**
- * What libraries made for browsers expect to find: `navigator.gpu` and WebGPU's classes. It also watches them: whatever device they make, errors that nobody
- * caught make its figures void, and waiting for the device is the same for all.
+ * What libraries made for browsers expect to find: `navigator.gpu` and WebGPU's classes. It also watches
+ * them: whatever device they make, errors that nobody caught make its figures void, and waiting for the
+ * device is the same for all.
  */
 export class Host {
   /** Dispatches recorded and pipelines made so far. */
@@ -29,7 +30,10 @@ export class Host {
     return host;
   }
 
-  /** Waits until every device has done all that was submitted to it. Throws what went wrong since the last call. */
+  /**
+   * Waits until every device has done all that was submitted to it. Throws what went wrong since the last
+   * call.
+   */
   async finish(): Promise<void> {
     await this.paces[0].wait(() => Promise.all(this.devices.map(({ queue }) => queue.onSubmittedWorkDone())));
     this.check();
@@ -70,7 +74,8 @@ export class Host {
           return own.apply(this, args);
         },
     );
-    // Dawn's bindings poll in a busy loop while somebody waits, which on a software driver slows the very work: see Pace. Peers must not suffer from that either.
+    // Dawn's bindings poll in a busy loop while somebody waits, which on a software driver slows the very
+    // work: see Pace. Peers must not suffer from that either.
     wrap(
       GPUBuffer.prototype,
       'mapAsync',
@@ -109,7 +114,10 @@ function wrap<T extends object, K extends keyof T>(target: T, name: K, make: (ow
   target[name] = make(target[name]);
 }
 
-/** Dawn's bindings refuse memory shared between threads: a copy of the part that is to be written; undefined for other memory. */
+/**
+ * Dawn's bindings refuse memory shared between threads: a copy of the part that is to be written; undefined
+ * for other memory.
+ */
 function unshared(
   data: ArrayBufferLike | ArrayBufferView,
   start: number,

@@ -1,4 +1,7 @@
-/** `npm run bench:peers`: installs what the benchmark compares with into bench/peers/node_modules (about 600 MB). */
+/**
+ * `npm run bench:peers`: installs what the benchmark compares with into bench/peers/node_modules (about 600
+ * MB).
+ */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 

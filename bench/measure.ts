@@ -42,8 +42,8 @@ const budget = 12_000;
 const steps = 3;
 
 /**
- * Measures a row: everybody is made ready and checked, one after the other, then rounds of samples are taken in turn, every other round in reverse, so that
- * what else goes on in the machine falls on all alike.
+ * Measures a row: everybody is made ready and checked, one after the other, then rounds of samples are taken
+ * in turn, every other round in reverse, so that what else goes on in the machine falls on all alike.
  */
 export async function measureRow(
   row: AnyRow,

@@ -1,10 +1,12 @@
 /**
- * Streams a text file of any size through cleaning, de-duplication, splitting and tokenising, and says how fast and in how much memory.
+ * Streams a text file of any size through cleaning, de-duplication, splitting and tokenising, and says how
+ * fast and in how much memory.
  *
  *   node --import tsx bench/prepare-data.ts --megabytes 2000
  *
- * The file is made of sentences of the corpora that come with the project, every sixth word replaced; every 20th paragraph repeats the one before, half of these with one word changed. It lies in the
- * system's folder for temporary files, and is removed.
+ * The file is made of sentences of the corpora that come with the project, every sixth word replaced; every
+ * 20th paragraph repeats the one before, half of these with one word changed. It lies in the system's folder
+ * for temporary files, and is removed.
  */
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -10,7 +10,10 @@ const worker = fileURLToPath(new URL('worker.ts', import.meta.url));
 /** For one request; a cold start with all its shaders is the longest. */
 const timeLimit = 180_000;
 
-/** A runner's process. It is started with the first request, and anew with the next one after it died or ran out of time. */
+/**
+ * A runner's process. It is started with the first request, and anew with the next one after it died or ran
+ * out of time.
+ */
 export class RunnerProcess {
   readonly runner: Runner;
   private readonly environment: NodeJS.ProcessEnv;

@@ -16,7 +16,10 @@ export interface Result {
   readonly max: number | null;
   readonly gflops: number | null;
   readonly gbps: number | null;
-  /** Share of the ceiling it comes closest to, 0 to 1 (above 1 where the data fits the caches and the copy's did not). */
+  /**
+   * Share of the ceiling it comes closest to, 0 to 1 (above 1 where the data fits the caches and the copy's
+   * did not).
+   */
   readonly ceiling: number | null;
   readonly bound: 'flops' | 'bytes' | null;
   readonly dispatches: number | null;

@@ -1,6 +1,7 @@
 /**
- * `npm run bench`: our kernels, and whole rows beside other libraries, each in a process of its own on the same adapter, in turn. Figures of one run compare
- * with each other, not with those of another machine or hour. `--help` lists the options.
+ * `npm run bench`: our kernels, and whole rows beside other libraries, each in a process of its own on the
+ * same adapter, in turn. Figures of one run compare with each other, not with those of another machine or
+ * hour. `--help` lists the options.
  */
 import { availableParallelism } from 'node:os';
 import { acquire } from '../gpu/index.ts';

@@ -7,7 +7,8 @@ export interface Round {
 }
 
 /**
- * Milliseconds of `run`, sample by sample, by benchmark.js: one sample is the mean of as many runs as its timer needs, one after the other.
+ * Milliseconds of `run`, sample by sample, by benchmark.js: one sample is the mean of as many runs as its
+ * timer needs, one after the other.
  */
 export function sample(run: () => Promise<void>, { samples, seconds }: Round): Promise<number[]> {
   return new Promise((resolve, reject) => {

@@ -1,6 +1,7 @@
 /**
- * `npm run tune [-- MxNxK ...]`: times the matmul kernels of this device on the shapes of usual models, or on these, and keeps the fastest of each for later runs.
- * Remove the file that it names to go back to the defaults.
+ * `npm run tune [-- MxNxK ...]`: times the matmul kernels of this device on the shapes of usual models, or on
+ * these, and keeps the fastest of each for later runs. Remove the file that it names to go back to the
+ * defaults.
  */
 import { autotune, linear, matmul, noGrad, normal, ready, scope } from '../autograd/index.ts';
 import type { Dtype } from '../autograd/index.ts';
@@ -16,7 +17,10 @@ const layers: readonly Layer[] = [
   [1, 768, 768],
   [8, 768, 768],
 ];
-/** On a processor that plays a GPU the kernels for GPUs take seconds each: few and small shapes, or the ones that are given. */
+/**
+ * On a processor that plays a GPU the kernels for GPUs take seconds each: few and small shapes, or the ones
+ * that are given.
+ */
 const softwareLayers: readonly Layer[] = [
   [256, 384, 384],
   [8, 384, 384],

@@ -1,5 +1,6 @@
 /**
- * One library in a process of its own: `worker.ts <runner>`, started by the harness, answers its requests by message.
+ * One library in a process of its own: `worker.ts <runner>`, started by the harness, answers its requests by
+ * message.
  */
 import { ensureVulkanDriver } from '../gpu/driver.ts';
 import type { Library, Prepared } from './adapters/adapter.ts';

@@ -2,12 +2,18 @@ import type { Binding } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { Pipeline } from './pipelines.ts';
 
-/** A uniform binding has one size for all kernels that share a layout; 128 words hold the largest parameter struct. */
+/**
+ * A uniform binding has one size for all kernels that share a layout; 128 words hold the largest parameter
+ * struct.
+ */
 export const maxParamBytes = 512;
 
 const capacity = 16384;
 
-/** Bind groups by layout and by what they bind, since making one costs more than the dispatch. Parameters lie in one buffer, at dynamic offsets. */
+/**
+ * Bind groups by layout and by what they bind, since making one costs more than the dispatch. Parameters lie
+ * in one buffer, at dynamic offsets.
+ */
 export class BindGroups {
   private readonly device: GPUDevice;
   private readonly uniforms: GPUBuffer | undefined;

@@ -10,7 +10,8 @@ export interface Allocation {
 }
 
 /**
- * What a dispatch binds: a buffer (an `Allocation` is one), or a window of it where the kernel needs a part only, or the whole exceeds one binding.
+ * What a dispatch binds: a buffer (an `Allocation` is one), or a window of it where the kernel needs a part
+ * only, or the whole exceeds one binding.
  */
 export interface Binding {
   readonly buffer: GPUBuffer;
@@ -44,8 +45,9 @@ export function mib(bytes: number): string {
 }
 
 /**
- * Size class of a request: four steps to each power of two, so that at most a quarter is wasted and freed buffers fit later
- * requests. Whole multiples of 16 bytes, so that kernels may read the tail of any tensor as vec4.
+ * Size class of a request: four steps to each power of two, so that at most a quarter is wasted and freed
+ * buffers fit later requests. Whole multiples of 16 bytes, so that kernels may read the tail of any tensor as
+ * vec4.
  */
 export function sizeClass(bytes: number, limit = Infinity): number {
   if (bytes <= 256) return 256;
@@ -60,8 +62,8 @@ export interface AcquireOptions {
 }
 
 /**
- * Device memory by size class. Whole buffers are reused, never parts of a big one: WebGPU's barriers are per buffer, and one
- * arena would serialise every dispatch.
+ * Device memory by size class. Whole buffers are reused, never parts of a big one: WebGPU's barriers are per
+ * buffer, and one arena would serialise every dispatch.
  */
 export class BufferPool {
   private readonly device: GPUDevice;
@@ -76,8 +78,8 @@ export class BufferPool {
   }
 
   /**
-   * Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now. `exact`: no room for other sizes, for what is planned
-   * and kept. A buffer may exceed one binding.
+   * Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now.
+   * `exact`: no room for other sizes, for what is planned and kept. A buffer may exceed one binding.
    */
   acquire(bytes: number, label: string, { avoid, exact = false }: AcquireOptions = {}): Allocation {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;

@@ -32,7 +32,9 @@ export async function loadChoices(adapter: string, path = choicesPath(adapter)):
   }
 }
 
-/** Keeps choices for later processes, whole or not at all. Returns the file's path; undefined outside of Node. */
+/**
+ * Keeps choices for later processes, whole or not at all. Returns the file's path; undefined outside of Node.
+ */
 export async function saveChoices(
   adapter: string,
   choices: ReadonlyMap<string, string>,

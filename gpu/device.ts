@@ -13,9 +13,15 @@ import { webgpu } from './webgpu.ts';
 
 /** What kernels may depend on when they choose a variant. */
 export interface Target {
-  /** The adapter runs on the CPU (llvmpipe, SwiftShader): no workgroup-memory tiles, long vectors, few barriers. */
+  /**
+   * The adapter runs on the CPU (llvmpipe, SwiftShader): no workgroup-memory tiles, long vectors, few
+   * barriers.
+   */
   readonly software: boolean;
-  /** Software, or a GPU that shares its memory with the processor, or one with its own. Guessed from the vendor: WebGPU does not tell. */
+  /**
+   * Software, or a GPU that shares its memory with the processor, or one with its own. Guessed from the
+   * vendor: WebGPU does not tell.
+   */
   readonly kind: 'software' | 'integrated' | 'discrete';
   readonly f16: boolean;
   readonly maxStorageBuffers: number;
@@ -74,15 +80,17 @@ export class Gpu {
     return this.current;
   }
 
-  /** Adds tuned choices, from now on and, in the user's cache, for later processes. Returns the file's path. */
+  /**
+   * Adds tuned choices, from now on and, in the user's cache, for later processes. Returns the file's path.
+   */
   async choose(choices: ReadonlyMap<string, string>): Promise<string | undefined> {
     for (const [work, name] of choices) this.choices.set(work, name);
     return saveChoices(adapterName(this.adapter.info), this.choices);
   }
 
   /**
-   * Makes as if a binding held fewer bytes than the device allows, and windows had to begin at multiples of `alignment`, so that tests see small tensors cut.
-   * Returns a function that takes it back.
+   * Makes as if a binding held fewer bytes than the device allows, and windows had to begin at multiples of
+   * `alignment`, so that tests see small tensors cut. Returns a function that takes it back.
    */
   limitBindings(bytes: number, alignment = 0): () => void {
     const before = this.current;
@@ -94,7 +102,10 @@ export class Gpu {
     return () => void (this.current = before);
   }
 
-  /** Device memory with undefined contents; `label` names the op that owns it in `memory()`. `exact`: without room for other sizes. */
+  /**
+   * Device memory with undefined contents; `label` names the op that owns it in `memory()`. `exact`: without
+   * room for other sizes.
+   */
   allocate(bytes: number, label: string, exact = false): Allocation {
     return this.pool.acquire(bytes, label, { exact });
   }
@@ -123,7 +134,10 @@ export class Gpu {
     this.pool.release(allocation);
   }
 
-  /** Records one dispatch over buffers in binding order. Throws what the device has reported about earlier ones. */
+  /**
+   * Records one dispatch over buffers in binding order. Throws what the device has reported about earlier
+   * ones.
+   */
   dispatch(dispatch: Dispatch, bindings: readonly Binding[]): void {
     this.errors.check();
     this.encoder.dispatch(dispatch, bindings);
@@ -145,7 +159,10 @@ export class Gpu {
     this.encoder.copy(source.buffer, 0, target.buffer, 0, Math.ceil(bytes / 4) * 4);
   }
 
-  /** Copies bytes back to the host after everything recorded before. `offset` and the range's end are multiples of 4. */
+  /**
+   * Copies bytes back to the host after everything recorded before. `offset` and the range's end are
+   * multiples of 4.
+   */
   read({ buffer }: Allocation, offset: number, bytes: number): Promise<Uint8Array> {
     return this.readBuffer(buffer, offset, bytes);
   }
@@ -248,7 +265,9 @@ function isSoftware(info: GPUAdapterInfo): boolean {
 
 let acquired: Promise<Gpu> | undefined;
 
-/** The process's device: the most powerful adapter, with all its features and limits. Made once, on first use. */
+/**
+ * The process's device: the most powerful adapter, with all its features and limits. Made once, on first use.
+ */
 export function acquire(): Promise<Gpu> {
   acquired ??= open();
   return acquired;

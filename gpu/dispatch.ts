@@ -1,9 +1,14 @@
 /** What a kernel generator produces and the device runs: one compute dispatch, as plain data. */
 
-/** How a dispatch uses a storage buffer. A buffer must not appear twice in one dispatch unless all its uses are reads. */
+/**
+ * How a dispatch uses a storage buffer. A buffer must not appear twice in one dispatch unless all its uses
+ * are reads.
+ */
 export type Access = 'read' | 'read_write';
 
-/** Estimated work, for rooflines: floating-point operations, and bytes that must cross memory at least once. */
+/**
+ * Estimated work, for rooflines: floating-point operations, and bytes that must cross memory at least once.
+ */
 export interface Cost {
   readonly flops: number;
   readonly bytes: number;
@@ -18,7 +23,10 @@ export interface Dispatch {
   readonly access: readonly Access[];
   /** Contents of the uniform struct at the next binding; empty when the shader has none. */
   readonly params: Uint8Array;
-  /** Where in `params`, in words, random draws stand (key0, key1, stream low, stream high), and their streams: what changes from replay to replay. */
+  /**
+   * Where in `params`, in words, random draws stand (key0, key1, stream low, stream high), and their streams:
+   * what changes from replay to replay.
+   */
   readonly draws: readonly { readonly word: number; readonly stream: number }[];
   /** Workgroups to launch. */
   readonly grid: readonly [number, number, number];

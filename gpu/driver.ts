@@ -1,10 +1,12 @@
 /**
- * Sees to it that Dawn finds a Vulkan driver on Linux. Where there is no GPU, or none with a driver, Mesa's software driver is
- * fetched once into the user's cache folder, and the process is started again on the libraries there: they need a newer C
- * library than Debian 12 and Ubuntu 24.04 have, and a process cannot change its own.
+ * Sees to it that Dawn finds a Vulkan driver on Linux. Where there is no GPU, or none with a driver, Mesa's
+ * software driver is fetched once into the user's cache folder, and the process is started again on the
+ * libraries there: they need a newer C library than Debian 12 and Ubuntu 24.04 have, and a process cannot
+ * change its own.
  *
- * Environment: TAPEFORM_DRIVER=system never does that, =software does it even with a GPU, =swiftshader takes the slower fallback;
- * TAPEFORM_QUIET=1 keeps it from saying so. VK_DRIVER_FILES and VK_ICD_FILENAMES set by the user are left alone.
+ * Environment: TAPEFORM_DRIVER=system never does that, =software does it even with a GPU, =swiftshader takes
+ * the slower fallback; TAPEFORM_QUIET=1 keeps it from saying so. VK_DRIVER_FILES and VK_ICD_FILENAMES set by
+ * the user are left alone.
  */
 import type { Choice, Machine } from './driver/choose.ts';
 import { advice, chooseByMachine, chooseByUser, isSoftware } from './driver/choose.ts';
@@ -43,9 +45,10 @@ function concerned(): boolean {
 }
 
 /**
- * Must be awaited before Dawn is loaded, and before the program has done anything: it may restart the process, in which case it
- * never resolves. Where a GPU worked before it does nothing but look at a few files. Never rejects for want of a driver:
- * `driverAdvice` then says what is missing. Throws on an unknown TAPEFORM_DRIVER.
+ * Must be awaited before Dawn is loaded, and before the program has done anything: it may restart the
+ * process, in which case it never resolves. Where a GPU worked before it does nothing but look at a few
+ * files. Never rejects for want of a driver: `driverAdvice` then says what is missing. Throws on an unknown
+ * TAPEFORM_DRIVER.
  */
 export function ensureVulkanDriver(): Promise<void> {
   looked ??= concerned() ? look() : Promise.resolve();
@@ -130,7 +133,9 @@ export function describeDriver(): DriverReport {
   return report ?? { use: 'system', why: concerned() ? 'not looked at yet' : "the system's own graphics" };
 }
 
-/** One line, without a full stop, that says what is missing and how to mend it where no adapter is offered. */
+/**
+ * One line, without a full stop, that says what is missing and how to mend it where no adapter is offered.
+ */
 export function driverAdvice(): string {
   if (!concerned()) {
     return typeof process !== 'undefined' && process.platform === 'win32'
@@ -145,7 +150,9 @@ export function driverAdvice(): string {
   return advice(machine, process.env, failure ?? 'set TAPEFORM_DRIVER=software to run on the CPU');
 }
 
-/** Where the CPU is used although device files of a GPU were found: one line that says what that GPU lacks. */
+/**
+ * Where the CPU is used although device files of a GPU were found: one line that says what that GPU lacks.
+ */
 export function gpuAdvice(): string | undefined {
   if (!report?.folder || !report.machine || report.machine.gpus.length === 0) return undefined;
   return advice(report.machine, {});

@@ -6,15 +6,19 @@ import type { RecordedStep, Recording } from './recording.ts';
 
 /** Bytes of parameters one submission can carry. Only what was used is sent. */
 const arenaBytes = 256 * 1024;
-/** Dispatches encoded before they are submitted: enough to amortise a submission, few enough that the GPU starts early. */
+/**
+ * Dispatches encoded before they are submitted: enough to amortise a submission, few enough that the GPU
+ * starts early.
+ */
 const batch = 64;
 
 /** Called for each dispatch instead of encoding it into the open pass; used by the profiler. */
 export type PassTimer = (dispatch: Dispatch) => GPUComputePassTimestampWrites | undefined;
 
 /**
- * Records dispatches into one open compute pass and submits them in batches. Parameters travel in one uniform buffer addressed
- * by dynamic offsets; bind groups are kept by the buffers and windows they name, since making one costs more than the dispatch.
+ * Records dispatches into one open compute pass and submits them in batches. Parameters travel in one uniform
+ * buffer addressed by dynamic offsets; bind groups are kept by the buffers and windows they name, since
+ * making one costs more than the dispatch.
  */
 export class Encoder {
   timer: PassTimer | undefined;
@@ -41,7 +45,10 @@ export class Encoder {
     this.bindGroups = new BindGroups(device, this.arena);
   }
 
-  /** Buffers named by work that is recorded but not submitted: a queue write into one would overtake that work. */
+  /**
+   * Buffers named by work that is recorded but not submitted: a queue write into one would overtake that
+   * work.
+   */
   get pending(): ReadonlySet<GPUBuffer> {
     return this.touched;
   }

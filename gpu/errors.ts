@@ -1,11 +1,15 @@
-/** A failure of the device or of the work given to it; the message is one line and names the op where it is known. */
+/**
+ * A failure of the device or of the work given to it; the message is one line and names the op where it is
+ * known.
+ */
 export class GpuError extends Error {
   override readonly name = 'GpuError';
 }
 
 /**
- * Collects what the device reports on its own time (validation and memory errors, loss) so that the next call that touches the
- * device can throw it. Without this a failed dispatch would go unseen and its results be read as zeros.
+ * Collects what the device reports on its own time (validation and memory errors, loss) so that the next call
+ * that touches the device can throw it. Without this a failed dispatch would go unseen and its results be
+ * read as zeros.
  */
 export class ErrorTrap {
   private failure: GpuError | undefined;
@@ -30,7 +34,9 @@ export class ErrorTrap {
   }
 }
 
-/** Dawn appends the label of the pipeline, hence the kernel's name, to the messages of the calls that failed. */
+/**
+ * Dawn appends the label of the pipeline, hence the kernel's name, to the messages of the calls that failed.
+ */
 function describe(error: GPUError): string {
   const kernel = /\[(?:ComputePipeline|BindGroup|ShaderModule|Buffer)[^\]"]*"([^"]+)"/.exec(error.message)?.[1];
   const where = kernel ? `${kernel}: ` : '';

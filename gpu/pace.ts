@@ -1,6 +1,7 @@
 /**
- * Lets the processor go while it computes for the device. Dawn's Node bindings poll in a busy loop for as long as a promise of theirs is pending; on a software
- * driver that loop takes a core from the very work it waits for. So before a promise is asked for, most of the time that such waits took of late is slept away.
+ * Lets the processor go while it computes for the device. Dawn's Node bindings poll in a busy loop for as
+ * long as a promise of theirs is pending; on a software driver that loop takes a core from the very work it
+ * waits for. So before a promise is asked for, most of the time that such waits took of late is slept away.
  */
 export class Pace {
   private readonly software: boolean;
@@ -19,8 +20,9 @@ export class Pace {
     const asked = performance.now();
     await ask();
     const answered = performance.now();
-    // Down at once, up slowly: oversleeping costs more than polling. An answer that was there already may have been so for long: after a prompt of 350 ms, generated tokens of 15 ms
-    // slept away 1.5 s before the pause had come down to them.
+    // Down at once, up slowly: oversleeping costs more than polling. An answer that was there already may
+    // have been so for long: after a prompt of 350 ms, generated tokens of 15 ms slept away 1.5 s before the
+    // pause had come down to them.
     if (pause >= 4 && answered - asked < 0.05 * pause) this.usual = 0.4 * pause;
     else {
       const took = answered - started;

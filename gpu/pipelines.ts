@@ -11,7 +11,10 @@ export interface Pipeline {
   readonly layout: Layout;
 }
 
-/** Compute pipelines keyed by their final source; layouts shared by all kernels that bind alike, so that bind groups can be. */
+/**
+ * Compute pipelines keyed by their final source; layouts shared by all kernels that bind alike, so that bind
+ * groups can be.
+ */
 export class PipelineCache {
   private readonly device: GPUDevice;
   private readonly pipelines = new Map<string, Pipeline>();
@@ -36,9 +39,10 @@ export class PipelineCache {
   }
 
   /**
-   * Compiles the kernels of many dispatches side by side on the driver's threads, so that `get` finds them. A kernel that does not compile is left to `get`,
-   * which reports it. Measured on llvmpipe, driver cache off, 40 distinct matmul kernels, 2 cores: one after the other 1.1 to 1.2 s, together 0.72 to 0.81 s; with
-   * both cores taken by other work 3.3 to 4.8 s and 5.0 to 5.7 s.
+   * Compiles the kernels of many dispatches side by side on the driver's threads, so that `get` finds them. A
+   * kernel that does not compile is left to `get`, which reports it. Measured on llvmpipe, driver cache off,
+   * 40 distinct matmul kernels, 2 cores: one after the other 1.1 to 1.2 s, together 0.72 to 0.81 s; with both
+   * cores taken by other work 3.3 to 4.8 s and 5.0 to 5.7 s.
    */
   async prepare(dispatches: Iterable<Dispatch>): Promise<void> {
     const missing = new Map<string, Dispatch>();

@@ -18,8 +18,9 @@ export interface RecordingInput {
 }
 
 /**
- * A list of dispatches that runs again and again on the same buffers: pipelines, bind groups and parameters are made once, and a replay costs the host one
- * call or two for each dispatch. Only random draws change from replay to replay.
+ * A list of dispatches that runs again and again on the same buffers: pipelines, bind groups and parameters
+ * are made once, and a replay costs the host one call or two for each dispatch. Only random draws change from
+ * replay to replay.
  */
 export class Recording {
   readonly steps: readonly RecordedStep[];

@@ -16,8 +16,8 @@ export interface Timing {
 const capacity = 2048;
 
 /**
- * Runs fn with a timestamp before and after every dispatch it records, each in a pass of its own, and returns them in order. At most 2048 dispatches are
- * timed. Throws where the device has no timestamps.
+ * Runs fn with a timestamp before and after every dispatch it records, each in a pass of its own, and returns
+ * them in order. At most 2048 dispatches are timed. Throws where the device has no timestamps.
  */
 export async function timeDispatches(gpu: Gpu, fn: () => unknown): Promise<Timing[]> {
   if (!gpu.device.features.has('timestamp-query')) {

@@ -1,5 +1,6 @@
 /**
- * The entry point of WebGPU on this runtime: `navigator.gpu` in Deno and browsers, Dawn's bindings (npm `webgpu`) in Node.
+ * The entry point of WebGPU on this runtime: `navigator.gpu` in Deno and browsers, Dawn's bindings (npm
+ * `webgpu`) in Node.
  */
 
 const enabledToggles = [

@@ -18,7 +18,10 @@ export interface CrossEntropyParams {
   readonly targetOffset: number;
 }
 
-/** WGSL of the row's target `t`, in a binding of that name: whether it is ignored or valid, and its class `at`. An invalid one poisons its row with `nan`. */
+/**
+ * WGSL of the row's target `t`, in a binding of that name: whether it is ignored or valid, and its class
+ * `at`. An invalid one poisons its row with `nan`.
+ */
 export function labelOf(binding: string): string {
   return `
 let t = ${binding}[p.ot + row];
@@ -59,9 +62,10 @@ function shared({ rows, classes, lanes, ignoreIndex, smoothing, logits, weight, 
 const weightAt = (weighted: boolean): string => (weighted ? 'load_weight(row, c)' : 'V(1)');
 
 /**
- * Loss of each row: (1 - s) w_t (lse - x_t) + s/C sum_c w_c (lse - x_c), with lse = log sum exp x, label smoothing s, class weights w; 0 for ignored rows.
- * Bindings those of logits, of weight, then target, loss, stats; stats holds three numbers a row: the largest logit m, lse - m (apart from m, whose rounding
- * would swamp it), and the row's weight in the mean (0 if ignored).
+ * Loss of each row: (1 - s) w_t (lse - x_t) + s/C sum_c w_c (lse - x_c), with lse = log sum exp x, label
+ * smoothing s, class weights w; 0 for ignored rows. Bindings those of logits, of weight, then target, loss,
+ * stats; stats holds three numbers a row: the largest logit m, lse - m (apart from m, whose rounding would
+ * swamp it), and the row's weight in the mean (0 if ignored).
  */
 export function crossEntropy(params: CrossEntropyParams): Dispatch {
   const width = rowWidth(params.classes);
@@ -97,8 +101,8 @@ export interface CrossEntropyBackwardParams extends CrossEntropyParams {
 }
 
 /**
- * Cotangent of the logits: g ((1 - s) w_t (softmax - onehot) + s/C (W softmax - w_c)), W the sum of the weights; 0 for ignored rows.
- * Bindings those of logits, of weight, then target, stats, g, those of y.
+ * Cotangent of the logits: g ((1 - s) w_t (softmax - onehot) + s/C (W softmax - w_c)), W the sum of the
+ * weights; 0 for ignored rows. Bindings those of logits, of weight, then target, stats, g, those of y.
  */
 export function crossEntropyBackward(params: CrossEntropyBackwardParams): Dispatch {
   const { smoothing, g, y } = params;

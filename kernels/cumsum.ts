@@ -16,7 +16,10 @@ export interface CumsumParams {
 
 const workgroup = 64;
 
-/** WGSL: from the thread's id the first element `at` of its run, the elements in it, and the run's number in its line. */
+/**
+ * WGSL: from the thread's id the first element `at` of its run, the elements in it, and the run's number in
+ * its line.
+ */
 const runStart = `
 if (id >= p.n) { return; }
 let inner = id % p.inner;
@@ -26,7 +29,10 @@ let begin = run * p.run;
 let count = min(p.run, p.length - begin);
 var at = (line * p.length + begin) * p.inner + inner;`;
 
-/** Running sums inside each run, in order; the totals of the runs are [outer, runs, inner]. Bindings x, y, totals. */
+/**
+ * Running sums inside each run, in order; the totals of the runs are [outer, runs, inner]. Bindings x, y,
+ * totals.
+ */
 export function cumsumRuns({ outer, length, inner, run, dtype, output, offset }: CumsumParams): Dispatch {
   const runs = Math.ceil(length / run);
   const threads = outer * runs * inner;
@@ -49,7 +55,10 @@ totals[id] = total;`,
   });
 }
 
-/** Adds to each run the running total of the runs before it. Bindings sums (of totals, inclusive), y (read and written). */
+/**
+ * Adds to each run the running total of the runs before it. Bindings sums (of totals, inclusive), y (read and
+ * written).
+ */
 export function cumsumCarry({ outer, length, inner, run, output }: CumsumParams): Dispatch {
   const runs = Math.ceil(length / run);
   const threads = outer * runs * inner;

@@ -19,8 +19,8 @@ export interface FoldParams {
 const workgroup = 64;
 
 /**
- * y[o, l, i] = sum of x[o, w, i, k] over w * step + k * dilation = l, the adjoint of cutting windows. Each output looks for its own terms, in order of k,
- * so that the result is the same on every run. Bindings x, y.
+ * y[o, l, i] = sum of x[o, w, i, k] over w * step + k * dilation = l, the adjoint of cutting windows. Each
+ * output looks for its own terms, in order of k, so that the result is the same on every run. Bindings x, y.
  */
 export function fold({ outer, windows, inner, size, length, step, dilation, dtype, offset }: FoldParams): Dispatch {
   const threads = outer * length * inner;

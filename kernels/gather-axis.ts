@@ -49,7 +49,10 @@ y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
   });
 }
 
-/** y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order. Bindings x, index, y. */
+/**
+ * y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order.
+ * Bindings x, index, y.
+ */
 export function scatterAddAxis(params: GatherAxisParams): Dispatch {
   const { outer, length, count, inner, dtype } = params;
   const threads = outer * length * inner;

@@ -6,15 +6,23 @@ import type { Elements } from './map/elements.ts';
 
 const workgroup = 64;
 
-/** What an index outside of the table yields: NaN, so that the mistake is seen. Integers have none and yield their largest value. */
+/**
+ * What an index outside of the table yields: NaN, so that the mistake is seen. Integers have none and yield
+ * their largest value.
+ */
 export function poison(dtype: Dtype): string {
   return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
 }
 
 export interface GatherRowsParams {
-  /** The table is row-major [rows, cols] from `tableOffset`, the indices are i32 [count] from `indexOffset`. */
+  /**
+   * The table is row-major [rows, cols] from `tableOffset`, the indices are i32 [count] from `indexOffset`.
+   */
   readonly rows: number;
-  /** Where only some rows of a large table are bound: the first, and how many. Other rows are left to other dispatches. */
+  /**
+   * Where only some rows of a large table are bound: the first, and how many. Other rows are left to other
+   * dispatches.
+   */
   readonly bound?: { readonly first: number; readonly rows: number };
   readonly cols: number;
   readonly count: number;
@@ -23,7 +31,10 @@ export interface GatherRowsParams {
   readonly indexOffset: number;
 }
 
-/** y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, those of y, an expression over [..., cols]. */
+/**
+ * y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, those of y, an
+ * expression over [..., cols].
+ */
 export function gatherRows(params: GatherRowsParams & { readonly y: Elements }): Dispatch {
   const { rows, cols, count, dtype, tableOffset, indexOffset, y, bound = { first: 0, rows } } = params;
   const width = cols % 4 === 0 && tableOffset % 4 === 0 ? 4 : 1;
@@ -63,8 +74,9 @@ put(i, id % p.cols, value);`,
 }
 
 /**
- * Links the places that name the same row: links[i] = (1 if no earlier place names it, the next place that does or -1). O(count^2) comparisons of
- * integers, which is little next to the rows themselves; ignored and invalid indices are in no chain. Bindings index, links.
+ * Links the places that name the same row: links[i] = (1 if no earlier place names it, the next place that
+ * does or -1). O(count^2) comparisons of integers, which is little next to the rows themselves; ignored and
+ * invalid indices are in no chain. Bindings index, links.
  */
 export function linkOccurrences({
   count,
@@ -104,13 +116,17 @@ links[id] = vec2<i32>(first, next);`,
 }
 
 export interface ScatterAddRowsParams extends GatherRowsParams {
-  /** Where only some rows of a large x are bound: the first, and how many. Dispatches for the rows before have run, and their sums are in y. */
+  /**
+   * Where only some rows of a large x are bound: the first, and how many. Dispatches for the rows before have
+   * run, and their sums are in y.
+   */
   readonly terms?: { readonly first: number; readonly count: number };
 }
 
 /**
- * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order would change from run to run: the first
- * place of each chain adds up the whole chain in order. Bindings x, index, links, y (zero-filled).
+ * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order
+ * would change from run to run: the first place of each chain adds up the whole chain in order. Bindings x,
+ * index, links, y (zero-filled).
  */
 export function scatterAddRows(params: ScatterAddRowsParams): Dispatch {
   const { rows, cols, count, dtype, tableOffset: xOffset, indexOffset, bound = { first: 0, rows } } = params;

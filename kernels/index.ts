@@ -1,4 +1,7 @@
-/** Kernel generators: parameters -> WGSL, bindings, grid and cost, as plain data. Nothing here touches a device. */
+/**
+ * Kernel generators: parameters -> WGSL, bindings, grid and cost, as plain data. Nothing here touches a
+ * device.
+ */
 export * from './gather.ts';
 export * from './gather-axis.ts';
 export { bytesOf, computeType, f32, i32, kernel, read, storedType, u32, write } from './kernel.ts';

@@ -31,7 +31,10 @@ export interface Binding {
 export const read = (name: string, type: string): Binding => ({ name, access: 'read', type });
 export const write = (name: string, type: string): Binding => ({ name, access: 'read_write', type });
 
-/** A uniform parameter. Scalars are parameters, never constants of the source, so that few pipelines serve many shapes. */
+/**
+ * A uniform parameter. Scalars are parameters, never constants of the source, so that few pipelines serve
+ * many shapes.
+ */
 export interface Param {
   readonly type: 'u32' | 'i32' | 'f32';
   readonly value: number;
@@ -52,9 +55,14 @@ export interface KernelSource {
   /** Workgroups needed; ids past 65,535 continue in y, see `group` below. */
   readonly groups: number;
   readonly cost: Cost;
-  /** Directives that the body needs, such as `enable subgroups;`. f16 enables itself where a binding has it. */
+  /**
+   * Directives that the body needs, such as `enable subgroups;`. f16 enables itself where a binding has it.
+   */
   readonly enables?: readonly string[];
-  /** Further attributes of main, such as `@subgroup_size(32)`, and further parameters, such as `@builtin(subgroup_id) subgroup: u32`. */
+  /**
+   * Further attributes of main, such as `@subgroup_size(32)`, and further parameters, such as
+   * `@builtin(subgroup_id) subgroup: u32`.
+   */
   readonly attributes?: string;
   readonly builtins?: readonly string[];
   /** Name of the index in the workgroup, where `lane` is taken. */
@@ -62,8 +70,9 @@ export interface KernelSource {
   /** Functions and workgroup variables, before main. */
   readonly declarations?: string;
   /**
-   * Statements of main. In scope: `p` (parameters), `lane` (index in the workgroup), `group` (workgroup index over x and y),
-   * `id` (invocation index over the whole grid). The last workgroups may lie past `groups`: guard by parameter.
+   * Statements of main. In scope: `p` (parameters), `lane` (index in the workgroup), `group` (workgroup index
+   * over x and y), `id` (invocation index over the whole grid). The last workgroups may lie past `groups`:
+   * guard by parameter.
    */
   readonly body: string;
 }

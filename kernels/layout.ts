@@ -1,4 +1,7 @@
-/** How a tensor's elements lie in its buffer: element i0,i1,... is at `offset + i0*strides[0] + i1*strides[1] + ...`. */
+/**
+ * How a tensor's elements lie in its buffer: element i0,i1,... is at `offset + i0*strides[0] + i1*strides[1]
+ * + ...`.
+ */
 export interface Layout {
   readonly shape: readonly number[];
   /** In elements; 0 repeats (expand), negative walks backwards (flip). */
@@ -47,8 +50,9 @@ export interface Collapsed {
 }
 
 /**
- * Merges neighbouring axes that all operands traverse with one stride, and drops axes of length 1, so that kernels need few
- * index divisions and few distinct ranks. All operands have the given shape (broadcast ones with stride 0).
+ * Merges neighbouring axes that all operands traverse with one stride, and drops axes of length 1, so that
+ * kernels need few index divisions and few distinct ranks. All operands have the given shape (broadcast ones
+ * with stride 0).
  */
 export function collapse(shape: readonly number[], operands: readonly (readonly number[])[]): Collapsed {
   const sizes: number[] = [];

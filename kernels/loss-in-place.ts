@@ -21,8 +21,9 @@ export interface LossInPlaceParams {
 }
 
 /**
- * Cross-entropy of rows of logits that are not needed any more: their gradient takes their place. Bindings targets, rows, x. rows f32 [.., 2] gets each row's loss and whether
- * it counts; an invalid target poisons both loss and gradient with NaN. See kernels/cross-entropy.ts for the formulas.
+ * Cross-entropy of rows of logits that are not needed any more: their gradient takes their place. Bindings
+ * targets, rows, x. rows f32 [.., 2] gets each row's loss and whether it counts; an invalid target poisons
+ * both loss and gradient with NaN. See kernels/cross-entropy.ts for the formulas.
  */
 export function lossInPlace(params: LossInPlaceParams): Dispatch {
   const { rows, classes, dtype, lanes, ignoreIndex, smoothing, pitch, targetOffset, firstRow, gradient } = params;
@@ -52,7 +53,8 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
     body: (line) => `
 let o = row * p.pitch;
 ${labelOf('targets')}
-let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'}); // read by all before any of them writes: reductions follow
+// read by all before any of them writes: reductions follow
+let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
 ${shiftedExpSum(line, x)}
 let logSum = log(sum);
 ${smooth ? `var spread = V(0);\n${line.each(`spread += (m - ${x}) + logSum;`)}\nlet even = sumRow(spread) / f32(p.classes);` : ''}

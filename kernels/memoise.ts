@@ -3,8 +3,9 @@ import type { Dispatch } from '../gpu/dispatch.ts';
 const capacity = 1024;
 
 /**
- * Remembers what a generator made of equal parameters: generators are pure, and a model asks for the same few dozen kernels in every step. Worth it for long sources: half of the
- * host's share of a training step went into writing those of matmul again. Parameters must be plain data.
+ * Remembers what a generator made of equal parameters: generators are pure, and a model asks for the same few
+ * dozen kernels in every step. Worth it for long sources: half of the host's share of a training step went
+ * into writing those of matmul again. Parameters must be plain data.
  */
 export function memoise<P>(generate: (params: P) => Dispatch): (params: P) => Dispatch {
   const made = new Map<string, Dispatch>();

@@ -12,7 +12,10 @@ export interface ColumnTile {
   readonly rows: number;
 }
 
-/** A processor's vector unit walks all rows of its columns; a GPU has many threads share them, and few columns a workgroup, or most of it would idle. */
+/**
+ * A processor's vector unit walks all rows of its columns; a GPU has many threads share them, and few columns
+ * a workgroup, or most of it would idle.
+ */
 export function chooseColumnTile({ software }: Target): ColumnTile {
   return software ? { columns: 8, rows: 1 } : { columns: 4, rows: 64 };
 }
@@ -30,8 +33,9 @@ export interface NormParametersParams {
 }
 
 /**
- * Cotangents of a norm's weight, sum over the rows of g * (x - mean) * rstd, and of its bias, sum of g. One dispatch: g is read once for both, and the
- * normalised rows are never stored. Bindings those of g, of x, then stats, weight(, bias).
+ * Cotangents of a norm's weight, sum over the rows of g * (x - mean) * rstd, and of its bias, sum of g. One
+ * dispatch: g is read once for both, and the normalised rows are never stored. Bindings those of g, of x,
+ * then stats, weight(, bias).
  */
 export function normParameters({ rows, cols, tile, g, x, weight, bias }: NormParametersParams): Dispatch {
   const width = rowWidth(cols);

@@ -8,7 +8,10 @@ interface Shared {
   readonly rows: number;
   readonly cols: number;
   readonly lanes: RowLanes;
-  /** Subtract the mean (layer norm), or divide by the root mean square only (RMS norm, Zhang and Sennrich 2019). */
+  /**
+   * Subtract the mean (layer norm), or divide by the root mean square only (RMS norm, Zhang and Sennrich
+   * 2019).
+   */
   readonly centre: boolean;
   readonly x: Elements;
   /** Broadcast over the rows. */
@@ -22,8 +25,8 @@ export interface NormParams extends Shared {
 }
 
 /**
- * (x - mean) / sqrt(var + epsilon) * weight + bias for each row. Bindings those of x, of weight, of bias, of y, then stats, which holds mean and 1/deviation
- * of each row.
+ * (x - mean) / sqrt(var + epsilon) * weight + bias for each row. Bindings those of x, of weight, of bias, of
+ * y, then stats, which holds mean and 1/deviation of each row.
  */
 export function norm({ rows, cols, lanes, centre, epsilon, x: source, weight, bias, y }: NormParams): Dispatch {
   const scale = `${weight ? ' * load_weight(row, c)' : ''}${bias ? ' + load_bias(row, c)' : ''}`;
@@ -57,8 +60,8 @@ export interface NormBackwardParams extends Shared {
 }
 
 /**
- * Cotangent of x: rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight, xhat = (x - mean) * rstd; RMS norm has no mean(h) term. Bindings those of
- * g, of x, of weight, then stats, those of y.
+ * Cotangent of x: rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight, xhat = (x - mean) * rstd;
+ * RMS norm has no mean(h) term. Bindings those of g, of x, of weight, then stats, those of y.
  */
 export function normBackward({ rows, cols, lanes, centre, g, x, weight, y }: NormBackwardParams): Dispatch {
   return rowKernel({

@@ -19,7 +19,9 @@ export interface PadParams {
 
 const workgroup = 64;
 
-/** x at its places inside a result that is `value` elsewhere: one element a thread. Bindings x, those of y. */
+/**
+ * x at its places inside a result that is `value` elsewhere: one element a thread. Bindings x, those of y.
+ */
 export function pad({ dtype, x, y, starts, steps, value }: PadParams): Dispatch {
   const { shape } = y;
   const sink = storeElements('put', y, { width: 1, prefix: 'y_', carries: true });

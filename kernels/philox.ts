@@ -10,8 +10,8 @@ const W0 = 0x9e3779b9;
 const W1 = 0xbb67ae85;
 
 /**
- * Philox 4x32-10: four independent uniform u32 words as a pure function of counter and key, so that any element of a random
- * stream is computed alone, on the host or in any GPU invocation, with the same result.
+ * Philox 4x32-10: four independent uniform u32 words as a pure function of counter and key, so that any
+ * element of a random stream is computed alone, on the host or in any GPU invocation, with the same result.
  * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
  */
 export function philox4x32(counter: U32x4, key: U32x2): [number, number, number, number] {
@@ -44,8 +44,8 @@ function mulHigh(a: number, b: number): number {
 }
 
 /**
- * The same function in WGSL, and uniform numbers from its words: `philox(counter, key) -> vec4<u32>`, `unit(vec4<u32>) -> vec4<f32>` in [0, 1) with
- * 24 bits, the most that f32 holds evenly.
+ * The same function in WGSL, and uniform numbers from its words: `philox(counter, key) -> vec4<u32>`,
+ * `unit(vec4<u32>) -> vec4<f32>` in [0, 1) with 24 bits, the most that f32 holds evenly.
  */
 export const philoxWgsl = `
 fn mulHigh(a: u32, b: u32) -> u32 {

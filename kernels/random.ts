@@ -4,7 +4,10 @@ import type { Dtype, Param } from './kernel.ts';
 import { memoise } from './memoise.ts';
 import { philoxWgsl } from './philox.ts';
 
-/** A place in the random numbers: the generator's key, and the stream that one application of an op draws from. */
+/**
+ * A place in the random numbers: the generator's key, and the stream that one application of an op draws
+ * from.
+ */
 export interface Draw {
   readonly key: readonly [number, number];
   readonly stream: number;
@@ -33,7 +36,9 @@ export interface RandomParams {
   readonly start?: number;
 }
 
-/** Fills a freshly made tensor; normal numbers by Box and Muller (1958), two from two uniform ones. Binding y. */
+/**
+ * Fills a freshly made tensor; normal numbers by Box and Muller (1958), two from two uniform ones. Binding y.
+ */
 export function random({ kind, count, dtype, a, b, draw, start = 0 }: RandomParams): Dispatch {
   const threads = Math.ceil(count / 4);
   const type = `vec4<${storedType(dtype)}>`;
@@ -63,7 +68,10 @@ y[id] = ${type}(p.a + p.b * v);`,
 /** Stands for any draw in remembered dispatches. */
 const anyDraw: Draw = { key: [0, 0], stream: 0 };
 
-/** As `memoise`, for generators whose parameters may hold a draw, which differs from call to call and reaches only the words of `drawParams`. */
+/**
+ * As `memoise`, for generators whose parameters may hold a draw, which differs from call to call and reaches
+ * only the words of `drawParams`.
+ */
 export function memoiseDrawn<P extends { readonly draw?: Draw }>(
   generate: (params: P) => Dispatch,
 ): (params: P) => Dispatch {

@@ -18,7 +18,9 @@ const combine: Record<Reduction, (a: string, b: string, nan: string) => string> 
 
 export interface ReduceParams {
   readonly kind: Reduction;
-  /** The operand, over an index space in which the strides below count: a flat one for what lies in memory. */
+  /**
+   * The operand, over an index space in which the strides below count: a flat one for what lies in memory.
+   */
   readonly x: Elements;
   /** What is done with the results, over the runs (where there are several) and the kept axes. */
   readonly y: Elements;
@@ -36,9 +38,10 @@ export interface ReduceParams {
 const workgroup = 64;
 
 /**
- * Reduces one axis. One thread an output (or four neighbouring outputs, where the last kept axis is contiguous) walks its run in
- * order, so results are the same from run to run. A long axis is cut into runs (`run`) whose results a second dispatch reduces.
- * Variants: `columns` (vec4 over outputs), `row` (vec4 along a contiguous reduced axis), `plain`.
+ * Reduces one axis. One thread an output (or four neighbouring outputs, where the last kept axis is
+ * contiguous) walks its run in order, so results are the same from run to run. A long axis is cut into runs
+ * (`run`) whose results a second dispatch reduces. Variants: `columns` (vec4 over outputs), `row` (vec4 along
+ * a contiguous reduced axis), `plain`.
  */
 export function reduce(params: ReduceParams): Dispatch {
   const { kind, x, y, offset, length, stride } = params;
@@ -70,7 +73,8 @@ export function reduce(params: ReduceParams): Dispatch {
   const storeWidth = columns && widthOf(y) === 4 ? 4 : 1;
   const load = loadElements('load', x, { width: loadWidth, prefix: 'x_' });
   const stored = storeElements('put', y, { width: storeWidth, prefix: 'y_', carries: true });
-  // One kernel has one alias V: where results are narrower than what is loaded, theirs get names of their own.
+  // One kernel has one alias V: where results are narrower than what is loaded, theirs get names of their
+  // own.
   const store = storeWidth === loadWidth ? stored : renamed(stored, 'one');
   const threads = outputs / width;
 
@@ -139,7 +143,10 @@ export interface ArgReduceParams {
   readonly stride: number;
 }
 
-/** Index of the first largest or smallest element along one axis, i32; the first NaN wins. One thread an output. */
+/**
+ * Index of the first largest or smallest element along one axis, i32; the first NaN wins. One thread an
+ * output.
+ */
 export function argReduce(params: ArgReduceParams): Dispatch {
   const { kind, dtype, offset, length, stride } = params;
   const merged = collapse(params.shape, [params.strides, rowMajor(params.shape)]);

@@ -5,7 +5,10 @@ import type { Binding, Param } from './kernel.ts';
 import { aliases, bytesMoved, declare, loadElements, storeElements } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
 
-/** How a row is shared out: one thread a row, a subgroup of 8 (a processor's vector unit), or a workgroup of 64 threads. */
+/**
+ * How a row is shared out: one thread a row, a subgroup of 8 (a processor's vector unit), or a workgroup of
+ * 64 threads.
+ */
 export type RowLanes = 1 | 8 | 64;
 
 export interface RowKernel {
@@ -13,11 +16,17 @@ export interface RowKernel {
   readonly rows: number;
   readonly cols: number;
   readonly lanes: RowLanes;
-  /** What is read by element, over [..., cols]: `load_NAME(row, c)` gives a V. Their operands come first among the bindings. */
+  /**
+   * What is read by element, over [..., cols]: `load_NAME(row, c)` gives a V. Their operands come first among
+   * the bindings.
+   */
   readonly sources: Readonly<Record<string, Elements>>;
   /** Bindings that the body reads by itself. */
   readonly inputs?: readonly Binding[];
-  /** What is done with each element of the result: `put(row, c, value)`. Its operands and outputs come after the inputs. */
+  /**
+   * What is done with each element of the result: `put(row, c, value)`. Its operands and outputs come after
+   * the inputs.
+   */
   readonly sink?: Elements;
   /** Bindings that the body writes by itself, last. */
   readonly outputs?: readonly Binding[];
@@ -27,7 +36,11 @@ export interface RowKernel {
   readonly declarations?: string;
   /** Sources that the body goes over more than once. */
   readonly repeated?: readonly string[];
-  /** Statements. In scope: `row`, `cols` (in units of V, four elements where they are a multiple of 4), and `first`, 0 in one thread of the row; `sumRow(V)` and `maxRow(V)` give every thread the total over the row. */
+  /**
+   * Statements. In scope: `row`, `cols` (in units of V, four elements where they are a multiple of 4), and
+   * `first`, 0 in one thread of the row; `sumRow(V)` and `maxRow(V)` give every thread the total over the
+   * row.
+   */
   readonly body: (row: RowBody) => string;
 }
 
@@ -48,8 +61,9 @@ export function rowWidth(cols: number): 1 | 4 {
 }
 
 /**
- * Barriers are dear where a subgroup is a processor's vector unit, but its lanes add up without one, and read neighbours of a row where threads with a row
- * each would gather from eight; short rows leave them idle. Few rows would leave a GPU idle with one thread each.
+ * Barriers are dear where a subgroup is a processor's vector unit, but its lanes add up without one, and read
+ * neighbours of a row where threads with a row each would gather from eight; short rows leave them idle. Few
+ * rows would leave a GPU idle with one thread each.
  */
 export function chooseLanes(
   { software, subgroupSizes }: Pick<Target, 'software' | 'subgroupSizes'>,
@@ -81,7 +95,8 @@ export function rowKernel(spec: RowKernel): Dispatch {
   );
   const end = sink && storeElements('put', sink, { width, prefix: 'put_', by: 'row', carries: true });
   const all = end ? [...codes, end] : codes;
-  // A software driver gathers every load from memory lane by lane: 512 x 1024 softmax took 1.5 ms with three passes over memory, 0.7 ms with one.
+  // A software driver gathers every load from memory lane by lane: 512 x 1024 softmax took 1.5 ms with three
+  // passes over memory, 0.7 ms with one.
   const units = Math.ceil(cols / width / 8);
   const held = lanes === 8 && units <= maxHeld ? repeated : [];
   const heldLoop = (statement: string): string => {
@@ -149,8 +164,8 @@ ${body(goOver)}`,
 }
 
 /**
- * WGSL that binds `m`, the row's largest element, and `sum`, that of exp(x - m), for source x. A row of -inf only would give -inf - -inf: shifting by the
- * lowest finite number instead yields the 0/0 = NaN of PyTorch.
+ * WGSL that binds `m`, the row's largest element, and `sum`, that of exp(x - m), for source x. A row of -inf
+ * only would give -inf - -inf: shifting by the lowest finite number instead yields the 0/0 = NaN of PyTorch.
  */
 export function shiftedExpSum({ each, of }: RowBody, x = of('x')): string {
   return `var top = V(-3.4e38);

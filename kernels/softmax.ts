@@ -38,7 +38,10 @@ export interface SoftmaxBackwardParams extends Omit<SoftmaxParams, 'x'> {
   readonly out: Elements;
 }
 
-/** Cotangent of the input from that of the output g and the output y: y (g - sum(g y)), or g - exp(y) sum(g) for log. Bindings those of g, of out, of y. */
+/**
+ * Cotangent of the input from that of the output g and the output y: y (g - sum(g y)), or g - exp(y) sum(g)
+ * for log. Bindings those of g, of out, of y.
+ */
 export function softmaxBackward(params: SoftmaxBackwardParams): Dispatch {
   const { rows, cols, lanes, log, g: cotangent, out, y: sink } = params;
   return rowKernel({

@@ -16,7 +16,8 @@ export interface WriteCacheParams {
 }
 
 /**
- * cache[b, h, start[b] + t, d] = x[b, h, t, d]; tokens past the capacity are dropped. A thread takes one element, or four along D where memory allows it. Bindings x, starts, cache.
+ * cache[b, h, start[b] + t, d] = x[b, h, t, d]; tokens past the capacity are dropped. A thread takes one
+ * element, or four along D where memory allows it. Bindings x, starts, cache.
  */
 export function writeCache({ x, cache, dtype, start }: WriteCacheParams): Dispatch {
   const [, heads, tokens, width] = x.shape as [number, number, number, number];

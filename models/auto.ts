@@ -17,7 +17,10 @@ type AnyClass = PreTrainedClass<ModelConfig, unknown, AnyModel> & {
 /** A decoder that predicts the next token. */
 export type CausalLM = GPT2LMHeadModel | llama.LlamaForCausalLM;
 
-/** How each model_type of config.json is loaded as one: whoever continues texts or trains on the next token asks here. */
+/**
+ * How each model_type of config.json is loaded as one: whoever continues texts or trains on the next token
+ * asks here.
+ */
 export const causalLoaders: Readonly<Record<string, (folder: string, options?: LoadOptions) => Promise<CausalLM>>> = {
   gpt2: (folder, options) => GPT2LMHeadModel.fromPretrained(folder, {}, options),
   llama: (folder, options) => llama.LlamaForCausalLM.fromPretrained(folder, {}, options),
@@ -36,7 +39,8 @@ const classes: ReadonlyMap<string, AnyClass> = new Map(
 );
 
 /**
- * Loads a model as the class that its config.json names under `architectures`, the one it was saved as. Errors: those of `fromPretrained`; a class that is not here.
+ * Loads a model as the class that its config.json names under `architectures`, the one it was saved as.
+ * Errors: those of `fromPretrained`; a class that is not here.
  */
 export async function loadModel(id: string, options: LoadOptions = {}): Promise<AnyModel> {
   const folder = await resolveModelFolder(id, options);

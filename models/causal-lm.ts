@@ -7,13 +7,19 @@ import type { EncoderOutput, HeadOutput } from './outputs.ts';
 
 /** What a model takes that predicts the next token. */
 export interface CausalLMInputs extends DecoderInputs {
-  /** Token numbers [B, T], -100 where a token does not count: most often inputIds themselves. The model shifts them. */
+  /**
+   * Token numbers [B, T], -100 where a token does not count: most often inputIds themselves. The model shifts
+   * them.
+   */
   readonly labels?: Tensor;
   /** false: the loss alone, for training. The logits, B x T x V numbers, are then not kept. Default true. */
   readonly outputLogits?: boolean;
 }
 
-/** Logits (B, T, V) of what a decoder made of the tokens, and with labels the mean cross-entropy of each token with the one after it. */
+/**
+ * Logits (B, T, V) of what a decoder made of the tokens, and with labels the mean cross-entropy of each token
+ * with the one after it.
+ */
 export function predictNext(
   output: EncoderOutput,
   head: Linear,

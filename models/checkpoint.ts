@@ -11,7 +11,10 @@ import type { Match, Mismatch } from './state-dict.ts';
 
 /** How a model family's files name what the model holds. */
 export interface KeyRules {
-  /** The attribute that holds the family's base model in its headed classes; files may have or lack it as a prefix. */
+  /**
+   * The attribute that holds the family's base model in its headed classes; files may have or lack it as a
+   * prefix.
+   */
   readonly baseModelPrefix: string;
   /** Keys that old files carry and no model needs. */
   readonly ignoredKeys?: RegExp;
@@ -27,8 +30,8 @@ export interface CheckpointMatch {
 }
 
 /**
- * Pairs a model's tensors with a checkpoint's. Old names (`gamma`, `beta`) are read as `weight` and `bias`; a file of the base model
- * fits a model with a head and the other way round.
+ * Pairs a model's tensors with a checkpoint's. Old names (`gamma`, `beta`) are read as `weight` and `bias`; a
+ * file of the base model fits a model with a head and the other way round.
  */
 export function matchCheckpoint(model: Module, checkpoint: Checkpoint, rules: KeyRules): CheckpointMatch {
   const targets = model.stateTensors();
@@ -70,7 +73,10 @@ export async function readMatches(checkpoint: Checkpoint, matches: readonly Matc
   }
 }
 
-/** Throws where a file cannot be meant for a model: `mayBeNew` tells which missing keys are those of a new head. */
+/**
+ * Throws where a file cannot be meant for a model: `mayBeNew` tells which missing keys are those of a new
+ * head.
+ */
 export function checkMatch(
   match: CheckpointMatch,
   path: string,
@@ -103,7 +109,10 @@ const fileDtypes = { f32: 'F32', f16: 'F16', i32: 'I32', u32: 'U32', bool: 'BOOL
   FileDtype
 >;
 
-/** A model's state as tensors to write, each read back from the device when its turn comes; f32 as f16, if asked. */
+/**
+ * A model's state as tensors to write, each read back from the device when its turn comes; f32 as f16, if
+ * asked.
+ */
 export function tensorsToWrite(model: Module, dtype?: 'f16'): TensorToWrite[] {
   return [...model.stateDict()].map(([name, t]) => ({
     name,

@@ -3,7 +3,10 @@ import { isJsonObject } from './io/json-file.ts';
 import type { JsonObject } from './io/json-file.ts';
 import { camelCase, snakeCase } from './names.ts';
 
-/** What every model's config has. Keys are those of config.json in camelCase, but for the labels, which it lists as id2label. */
+/**
+ * What every model's config has. Keys are those of config.json in camelCase, but for the labels, which it
+ * lists as id2label.
+ */
 export interface ModelConfig {
   /** The family, as config.json names it. */
   readonly modelType: string;
@@ -19,7 +22,10 @@ export interface ConfigFormat<C extends ModelConfig, I> {
   readonly modelType: string;
   /** A config from settings in camelCase; the rest is default. Throws in one line naming the setting. */
   create(settings?: I): C;
-  /** A config from the contents of config.json, some settings overridden. Throws in one line naming file and key. */
+  /**
+   * A config from the contents of config.json, some settings overridden. Throws in one line naming file and
+   * key.
+   */
   fromJson(json: JsonObject, file: string, overrides?: I): C;
   /** The contents of config.json, keys sorted. */
   toJson(config: C): JsonObject;

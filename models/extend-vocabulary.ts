@@ -5,14 +5,19 @@ import { postponeInit } from './init.ts';
 import type { PreTrainedModel } from './pretrained.ts';
 
 export interface ExtendOptions {
-  /** The id of the first new token; default: the model's vocabulary size. Smaller where the model has more rows than its tokenizer has tokens. */
+  /**
+   * The id of the first new token; default: the model's vocabulary size. Smaller where the model has more
+   * rows than its tokenizer has tokens.
+   */
   readonly firstId?: number;
 }
 
 /**
- * The model with rows for new tokens in its embeddings, and in its head and the head's bias, tied or not: token `firstId + i` gets the mean of the rows of `pieces[i]`, the ids that
- * stood for it so far. A new token then begins as an average of what it was, not as noise far from all others, which would swamp the softmax (Hewitt 2021, "Initializing new word
- * embeddings for pretrained language models"; means of pieces: Gee et al. 2022, "Fast vocabulary transfer"). The old model is left as it is; make the optimizer anew.
+ * The model with rows for new tokens in its embeddings, and in its head and the head's bias, tied or not:
+ * token `firstId + i` gets the mean of the rows of `pieces[i]`, the ids that stood for it so far. A new token
+ * then begins as an average of what it was, not as noise far from all others, which would swamp the softmax
+ * (Hewitt 2021, "Initializing new word embeddings for pretrained language models"; means of pieces: Gee et
+ * al. 2022, "Fast vocabulary transfer"). The old model is left as it is; make the optimizer anew.
  *
  * Errors: a token without pieces; a piece that is no id of the model; a first id behind the model's last row.
  */

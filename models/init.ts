@@ -44,8 +44,8 @@ export function parameter(shape: readonly number[], init: Initializer): Paramete
 }
 
 /**
- * Builds a module without computing first values that a checkpoint is about to overwrite. `initialise` computes those of one
- * parameter, for the ones the checkpoint lacks.
+ * Builds a module without computing first values that a checkpoint is about to overwrite. `initialise`
+ * computes those of one parameter, for the ones the checkpoint lacks.
  */
 export function postponeInit<M>(build: () => M): { module: M; initialise: (parameter: Parameter) => void } {
   const outer = postponed;

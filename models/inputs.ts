@@ -7,7 +7,9 @@ import type { KeyValueCache } from './nn/kv-cache.ts';
 export interface TokenInputs {
   /** Token numbers, [B, T]. */
   readonly inputIds: Tensor;
-  /** 1 (or true) for tokens to attend to, 0 for padding: [B, T], or [B, T, T] for each query. Default: all. */
+  /**
+   * 1 (or true) for tokens to attend to, 0 for padding: [B, T], or [B, T, T] for each query. Default: all.
+   */
   readonly attentionMask?: Tensor;
   /** [T] or [B, T]. Default: 0, 1, ... */
   readonly positionIds?: Tensor;
@@ -20,8 +22,9 @@ export interface TokenInputs {
 /** What a decoder takes. */
 export interface DecoderInputs extends TokenInputs {
   /**
-   * Keys and values of the tokens before these, to which those of these are added; `cache.advance` then counts them. The mask, other positions and the layers' internals do not
-   * go with it. For generation: no dropout, no gradient.
+   * Keys and values of the tokens before these, to which those of these are added; `cache.advance` then
+   * counts them. The mask, other positions and the layers' internals do not go with it. For generation: no
+   * dropout, no gradient.
    */
   readonly cache?: KeyValueCache;
 }

@@ -6,8 +6,8 @@ interface Place {
 const located = new WeakSet<Error>();
 
 /**
- * Adds to an error's message where in the model it was thrown, `(in BertModel: encoder.layer.0.attention)`; once, by the innermost
- * module. `running` lists the modules whose forward is running, outermost first.
+ * Adds to an error's message where in the model it was thrown, `(in BertModel: encoder.layer.0.attention)`;
+ * once, by the innermost module. `running` lists the modules whose forward is running, outermost first.
  */
 export function locate(error: unknown, running: readonly Place[]): unknown {
   if (!(error instanceof Error) || located.has(error)) return error;

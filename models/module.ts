@@ -9,7 +9,10 @@ import type { LoadReport } from './state-dict.ts';
 import { summarise } from './summary.ts';
 import type { ModuleOutline } from './summary.ts';
 
-/** Sees a module's arguments and output after each forward; what it returns, unless undefined, replaces the output. */
+/**
+ * Sees a module's arguments and output after each forward; what it returns, unless undefined, replaces the
+ * output.
+ */
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
 
 export type Member = Parameter | ModuleBuffer | Module;
@@ -19,10 +22,11 @@ const running: Module[] = [];
 setAnomalyLabel(() => describePath(running));
 
 /**
- * A part of a model: a plain class whose fields are parameters, buffers, further modules, or arrays of them. A field's name, in
- * snake_case, is its key in the state dict; elements of arrays are numbered (`layer.0`).
+ * A part of a model: a plain class whose fields are parameters, buffers, further modules, or arrays of them.
+ * A field's name, in snake_case, is its key in the state dict; elements of arrays are numbered (`layer.0`).
  *
- * Subclasses define `forward`. An instance's forward also runs the hooks and names the module's place in errors thrown inside it.
+ * Subclasses define `forward`. An instance's forward also runs the hooks and names the module's place in
+ * errors thrown inside it.
  */
 export class Module {
   /** Keys for fields whose name does not give them, `{ ln1: 'ln_1' }`. */
@@ -37,7 +41,10 @@ export class Module {
     Object.defineProperty(this, 'forward', { value, writable: true, configurable: true });
   }
 
-  /** Dropout is active. Set by `train` and `eval`; a compiled function that asked for it is captured anew when it has changed. */
+  /**
+   * Dropout is active. Set by `train` and `eval`; a compiled function that asked for it is captured anew when
+   * it has changed.
+   */
   get training(): boolean {
     return guarded(`training of a ${this.constructor.name}`, () => this.#training);
   }
@@ -167,7 +174,10 @@ export class Module {
     return this;
   }
 
-  /** Own tensors by their keys in a state. One that holds several tensors of the files gives views of its parts. */
+  /**
+   * Own tensors by their keys in a state. One that holds several tensors of the files gives views of its
+   * parts.
+   */
   protected stateMembers(): [string, Tensor][] {
     return this.members().filter((member): member is [string, Parameter | ModuleBuffer] => {
       const [, x] = member;
@@ -175,7 +185,10 @@ export class Module {
     });
   }
 
-  /** Parameters and persistent buffers under all their keys, so a tied tensor several times: what a state may name. */
+  /**
+   * Parameters and persistent buffers under all their keys, so a tied tensor several times: what a state may
+   * name.
+   */
   stateTensors(): Map<string, Tensor> {
     const state = new Map<string, Tensor>();
     for (const [key, x] of this.#state()) {
@@ -193,15 +206,19 @@ export class Module {
       if (member instanceof Module) yield* member.#state(`${prefix}${key}.`, [...above, this]);
   }
 
-  /** Parameters and persistent buffers by key, a tied one once. The tensors are the module's own: clone what must not change. */
+  /**
+   * Parameters and persistent buffers by key, a tied one once. The tensors are the module's own: clone what
+   * must not change.
+   */
   stateDict(): Map<string, Tensor> {
     const seen = new Set<Tensor>();
     return new Map([...this.stateTensors()].filter(([, t]) => !seen.has(t) && seen.add(t)));
   }
 
   /**
-   * Copies a state into the parameters and buffers in place, converting types. With `strict` (default) a key that is missing,
-   * unexpected or of another shape is an error, one line for each kind, and nothing is changed; without, what fits is copied.
+   * Copies a state into the parameters and buffers in place, converting types. With `strict` (default) a key
+   * that is missing, unexpected or of another shape is an error, one line for each kind, and nothing is
+   * changed; without, what fits is copied.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { readonly strict?: boolean } = {}): LoadReport {
     const { matches, report } = matchState(this.stateTensors(), state);

@@ -1,6 +1,6 @@
 /**
- * The state-dict name of a field: lower-camel names become snake_case (`tokenTypeEmbeddings` -> `token_type_embeddings`), names that
- * begin with a capital stay (`LayerNorm`), as Transformers spells them.
+ * The state-dict name of a field: lower-camel names become snake_case (`tokenTypeEmbeddings` ->
+ * `token_type_embeddings`), names that begin with a capital stay (`LayerNorm`), as Transformers spells them.
  */
 export function snakeCase(name: string): string {
   if (/^[A-Z]/.test(name)) return name;

@@ -3,8 +3,9 @@ import { isFloat, Tensor } from '../autograd/tensor.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 
 /**
- * A tensor that a module learns. Its class, not `requiresGrad`, makes it a parameter, so frozen ones stay parameters. It outlives
- * the scopes that are open when it is made. Built from any f32 or f16 tensor: one that shares its memory with others is copied.
+ * A tensor that a module learns. Its class, not `requiresGrad`, makes it a parameter, so frozen ones stay
+ * parameters. It outlives the scopes that are open when it is made. Built from any f32 or f16 tensor: one
+ * that shares its memory with others is copied.
  */
 export class Parameter extends Tensor {
   constructor(values: Tensor) {
@@ -20,8 +21,9 @@ export class Parameter extends Tensor {
 }
 
 /**
- * A tensor that belongs to a module's state but is not learned. One that is not persistent is left out of the state dict, as
- * position tables are. Plain tensors in fields are neither: they are caches of the module's own.
+ * A tensor that belongs to a module's state but is not learned. One that is not persistent is left out of the
+ * state dict, as position tables are. Plain tensors in fields are neither: they are caches of the module's
+ * own.
  */
 export class ModuleBuffer extends Tensor {
   readonly persistent: boolean;

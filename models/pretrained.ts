@@ -37,8 +37,9 @@ export interface PreTrainedClass<C extends ModelConfig, I, M extends PreTrainedM
 }
 
 /**
- * A model with a config, read from and written to folders in the Hugging Face layout. A family extends it once with static
- * `configFormat` and `keyRules`; its classes bear Transformers' names, which config.json lists as `architectures`.
+ * A model with a config, read from and written to folders in the Hugging Face layout. A family extends it
+ * once with static `configFormat` and `keyRules`; its classes bear Transformers' names, which config.json
+ * lists as `architectures`.
  */
 export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   config: C;
@@ -48,7 +49,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     this.config = config;
   }
 
-  /** Whether a checkpoint may lack this key, which is then initialised: by default what is outside of the base model. */
+  /**
+   * Whether a checkpoint may lack this key, which is then initialised: by default what is outside of the base
+   * model.
+   */
   protected mayBeNew(key: string): boolean {
     const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
     return key.startsWith(`${keyRules.baseModelPrefix}.`)
@@ -56,7 +60,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       : this.namedModules().some(([name]) => name === keyRules.baseModelPrefix);
   }
 
-  /** A model with freshly initialised weights; seed them with `manualSeed`. Takes settings (the rest is default) or a whole config. */
+  /**
+   * A model with freshly initialised weights; seed them with `manualSeed`. Takes settings (the rest is
+   * default) or a whole config.
+   */
   static fromConfig<C extends ModelConfig, I, M extends PreTrainedModel<C>>(
     this: PreTrainedClass<C, I, M>,
     config: C | I,
@@ -71,11 +78,12 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   }
 
   /**
-   * Loads a model from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`), in eval mode and f32. `overrides`
-   * replace settings of config.json. Weights of a head that the file lacks are initialised and named in one line on stderr.
+   * Loads a model from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`), in eval mode
+   * and f32. `overrides` replace settings of config.json. Weights of a head that the file lacks are
+   * initialised and named in one line on stderr.
    *
-   * Errors, each one line: those of resolving and of the files; a config this class cannot run; a file that lacks weights of the
-   * base model or has them in other shapes.
+   * Errors, each one line: those of resolving and of the files; a config this class cannot run; a file that
+   * lacks weights of the base model or has them in other shapes.
    */
   static async fromPretrained<C extends ModelConfig, I, M extends PreTrainedModel<C>>(
     this: PreTrainedClass<C, I, M>,
@@ -104,7 +112,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     }
   }
 
-  /** Takes the weights of a folder that this model, or one of the same class and config, was saved to. Errors: those of `fromPretrained`; a weight is missing. */
+  /**
+   * Takes the weights of a folder that this model, or one of the same class and config, was saved to. Errors:
+   * those of `fromPretrained`; a weight is missing.
+   */
   async loadWeights(folder: string): Promise<void> {
     const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
     const checkpoint = await Checkpoint.open(folder);
@@ -118,8 +129,9 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   }
 
   /**
-   * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that Transformers loads the folder
-   * with the class of this one's name. Errors are one line; the old files are then unchanged.
+   * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that
+   * Transformers loads the folder with the class of this one's name. Errors are one line; the old files are
+   * then unchanged.
    */
   async savePretrained(folder: string, { tokenizer, dtype, maxShardBytes }: SaveOptions = {}): Promise<void> {
     const files = [

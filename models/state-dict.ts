@@ -26,8 +26,8 @@ export interface Match {
 }
 
 /**
- * Pairs the tensors of a module with those of a state by key. A tied tensor has several keys and may be given under any of them;
- * the first that the module lists wins.
+ * Pairs the tensors of a module with those of a state by key. A tied tensor has several keys and may be given
+ * under any of them; the first that the module lists wins.
  */
 export function matchState(
   targets: ReadonlyMap<string, Tensor>,

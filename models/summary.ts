@@ -18,8 +18,8 @@ interface Row {
 }
 
 /**
- * A module as an indented tree: name, class, shapes of its own tensors, number of parameters, in aligned columns. A run of equal
- * children, such as the layers of a Transformer, is shown once.
+ * A module as an indented tree: name, class, shapes of its own tensors, number of parameters, in aligned
+ * columns. A run of equal children, such as the layers of a Transformer, is shown once.
  */
 export function summarise(outline: ModuleOutline): string {
   const rows = rowsOf('', outline, 0);

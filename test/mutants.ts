@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { root } from './support/files.ts';
 
 /**
- * Shows that the tests see broken kernels (`tsx test/mutants.ts`, by hand: minutes): each mutant is one change of a copy of the sources, and the tests named
- * with it must fail on it, having passed without. Exits 1 if a mutant survives.
+ * Shows that the tests see broken kernels (`tsx test/mutants.ts`, by hand: minutes): each mutant is one
+ * change of a copy of the sources, and the tests named with it must fail on it, having passed without. Exits
+ * 1 if a mutant survives.
  */
 interface Mutant {
   readonly name: string;

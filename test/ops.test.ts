@@ -7,11 +7,12 @@ import { Applied, runCase, titleOf } from './support/op-driver.ts';
 import type { ErrorCase, OpCases } from './support/op-case.ts';
 
 /**
- * Every op against its reference: the cases are in test/ops/, a file for each family. `npm test -- ops/matmul` runs one family; the check that every
- * op has cases needs them all.
+ * Every op against its reference: the cases are in test/ops/, a file for each family. `npm test --
+ * ops/matmul` runs one family; the check that every op has cases needs them all.
  */
 const gpu = await acquire();
-// TAPEFORM_BINDING_LIMIT=1024 runs the cases as if a binding held so few bytes: those with larger tensors in blocks, see test/autograd/blocks.test.ts.
+// TAPEFORM_BINDING_LIMIT=1024 runs the cases as if a binding held so few bytes: those with larger tensors in
+// blocks, see test/autograd/blocks.test.ts.
 if (process.env.TAPEFORM_BINDING_LIMIT) gpu.limitBindings(Number(process.env.TAPEFORM_BINDING_LIMIT));
 const { target } = gpu;
 const filters = (process.env.TEST_FILTER ?? '').split('\n').filter((filter) => filter !== '');

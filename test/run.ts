@@ -6,8 +6,9 @@ import { filesBelow } from './support/files.ts';
 import type { FileReport } from './support/worker.ts';
 
 /**
- * `npm test [-- part of a name ...]`: runs test/**\/*.test.ts in a few processes. Each process takes the next file when it is done
- * with one; a process in which a test failed is replaced, since a failed device stays failed.
+ * `npm test [-- part of a name ...]`: runs test/**\/*.test.ts in a few processes. Each process takes the next
+ * file when it is done with one; a process in which a test failed is replaced, since a failed device stays
+ * failed.
  */
 // Here, so that the processes below start on the right driver at once.
 await ensureVulkanDriver();

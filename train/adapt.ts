@@ -1,5 +1,6 @@
 /**
- * Domain adaptation: goes on pretraining a model on texts of a new domain, with some of the old among them so that it forgets little, and tells what was learnt and what forgotten.
+ * Domain adaptation: goes on pretraining a model on texts of a new domain, with some of the old among them so
+ * that it forgets little, and tells what was learnt and what forgotten.
  *
  *   node --import tsx train/adapt.ts --model runs/bert --data mails/ --old-data sotu+moby-dick
  *   node --import tsx train/adapt.ts --model gpt2 --data law.txt --new-words 500
@@ -132,7 +133,10 @@ async function* textsOf({ data, documents, textColumn }: Values): AsyncGenerator
 interface Domain {
   readonly name: string;
   readonly evaluate: () => Promise<Evaluation>;
-  /** Tokens for each character, where the loss is over all tokens: makes those of different vocabularies comparable. */
+  /**
+   * Tokens for each character, where the loss is over all tokens: makes those of different vocabularies
+   * comparable.
+   */
   readonly density: number | undefined;
 }
 

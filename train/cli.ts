@@ -36,7 +36,10 @@ export interface Command<O extends Record<string, Option>> {
   readonly usage?: string;
   readonly options: O;
   readonly positionals?: Positionals;
-  /** Values of many flags under one name, `--preset NAME`, and `--config FILE` for those in a JSON file; flags given win over the file, the file over the preset. */
+  /**
+   * Values of many flags under one name, `--preset NAME`, and `--config FILE` for those in a JSON file; flags
+   * given win over the file, the file over the preset.
+   */
   readonly presets?: Readonly<Record<string, Readonly<Record<string, string | number | boolean>>>>;
 }
 
@@ -69,9 +72,9 @@ export class HelpRequest extends Error {
 }
 
 /**
- * Reads a command line: `--flag value`, `--flag=value`, `-f value`, `--flag` and `--no-flag` for booleans, `--` before positionals
- * that start with a dash; of a repeated flag the last counts, lists take all. Throws UsageError with one line that names the flag and the mend,
- * HelpRequest on `--help`.
+ * Reads a command line: `--flag value`, `--flag=value`, `-f value`, `--flag` and `--no-flag` for booleans,
+ * `--` before positionals that start with a dash; of a repeated flag the last counts, lists take all. Throws
+ * UsageError with one line that names the flag and the mend, HelpRequest on `--help`.
  */
 export function parseOptions<const O extends Record<string, Option>>(
   command: Command<O>,
@@ -130,9 +133,9 @@ export function parseOptions<const O extends Record<string, Option>>(
 }
 
 /**
- * Runs a script's body. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of it, failures of the
- * file system): their one line, exit code 1. Bugs (JavaScript's own TypeError, RangeError, ...), and everything under
- * TAPEFORM_DEBUG=1: the stack, exit code 1.
+ * Runs a script's body. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of
+ * it, failures of the file system): their one line, exit code 1. Bugs (JavaScript's own TypeError,
+ * RangeError, ...), and everything under TAPEFORM_DEBUG=1: the stack, exit code 1.
  */
 export function main(run: () => void | Promise<void>): void {
   // The reader of a pipe may stop early (`| head`).
@@ -209,7 +212,10 @@ export function usagePage(command: Command<Record<string, Option>>): string {
 
 type Fail = (problem: string) => never;
 
-/** The command line with what preset and file say put before it, so that it is checked as if it had been typed. */
+/**
+ * The command line with what preset and file say put before it, so that it is checked as if it had been
+ * typed.
+ */
 function withPresets(
   presets: NonNullable<Command<Record<string, Option>>['presets']>,
   argv: readonly string[],

@@ -1,9 +1,10 @@
 /**
- * Compares pretraining objectives on equal text, equal models and an equal number of steps: held-out losses beside those of guessing by frequency alone, and how well the encoders then
- * learn to tell spam from ham.
+ * Compares pretraining objectives on equal text, equal models and an equal number of steps: held-out losses
+ * beside those of guessing by frequency alone, and how well the encoders then learn to tell spam from ham.
  *
- *   node --import tsx train/compare-objectives.ts                                       masked LM against rotary fill, three seeds
- *   node --import tsx train/compare-objectives.ts --objectives all --probe-steps 0      every objective against its baseline
+ *   node --import tsx train/compare-objectives.ts                                       masked LM against
+ * rotary fill, three seeds node --import tsx train/compare-objectives.ts --objectives all --probe-steps 0
+ * every objective against its baseline
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';

@@ -1,5 +1,6 @@
 /**
- * Writes a trained model for others: half the size in f16, its tokenizer, its run's report, and a model card of what the run recorded.
+ * Writes a trained model for others: half the size in f16, its tokenizer, its run's report, and a model card
+ * of what the run recorded.
  *
  *   node --import tsx train/export.ts --model runs/bert --output bert-small
  */

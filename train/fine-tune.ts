@@ -39,7 +39,10 @@ export interface FineTuneTask {
   readonly resumeCommand?: string;
 }
 
-/** Fine-tunes a classifier, validates after each epoch, and saves model, tokenizer, log, curves and report to the output folder; see `train` of trainer/. */
+/**
+ * Fine-tunes a classifier, validates after each epoch, and saves model, tokenizer, log, curves and report to
+ * the output folder; see `train` of trainer/.
+ */
 export async function fineTune(task: FineTuneTask): Promise<TrainingResult> {
   const { model, tokenizer, train, validation, output, resume, resumeCommand } = task;
   const { epochs, batchSize, warmupRatio, ...options } = task.options;

@@ -1,10 +1,12 @@
 /**
- * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a folder that Transformers loads too.
+ * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a
+ * folder that Transformers loads too.
  *
- *   npm start                                                    the BERT that comes with the project learns to tell spam from ham, then from 200 labels, beside one that starts from nothing
- *   npm start -- --data reviews.csv                              the same with texts of your own
- *   node --import tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
- *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
+ *   npm start                                                    the BERT that comes with the project learns
+ * to tell spam from ham, then from 200 labels, beside one that starts from nothing npm start -- --data
+ * reviews.csv                              the same with texts of your own node --import tsx
+ * train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3 node --import tsx
+ * train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
 import { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';

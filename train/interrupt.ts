@@ -9,8 +9,8 @@ export class Interrupted extends Error {
 const sameKeyPress = 1000; // ms
 
 /**
- * Turns the first Ctrl-C (or SIGTERM) into a request that the loop sees at its next step; a second one ends the process at once. Call `dispose` when
- * the loop is over.
+ * Turns the first Ctrl-C (or SIGTERM) into a request that the loop sees at its next step; a second one ends
+ * the process at once. Call `dispose` when the loop is over.
  */
 export class InterruptWatch {
   private since: number | undefined;

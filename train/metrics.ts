@@ -50,8 +50,8 @@ export function perClassScores(
 }
 
 /**
- * Precision, recall and F1 by the rules of scikit-learn's `precision_recall_fscore_support`; micro pools the counts, macro takes the
- * mean over classes, weighted the mean weighted by support.
+ * Precision, recall and F1 by the rules of scikit-learn's `precision_recall_fscore_support`; micro pools the
+ * counts, macro takes the mean over classes, weighted the mean weighted by support.
  */
 export function precisionRecallF1(
   yTrue: ArrayLike<number>,
@@ -93,7 +93,10 @@ export function confusionMatrix(
   return matrix;
 }
 
-/** How a classifier of that many classes is scored by one number: two by the scores of class 1, more by their mean over the classes. */
+/**
+ * How a classifier of that many classes is scored by one number: two by the scores of class 1, more by their
+ * mean over the classes.
+ */
 export function usualAverage(numLabels: number): { readonly average: Average; readonly numLabels: number } {
   return { average: numLabels === 2 ? 'binary' : 'macro', numLabels };
 }
@@ -111,8 +114,8 @@ export function majorityBaseline(
 }
 
 /**
- * Scores of each class, accuracy and averages as an aligned table, line by line as scikit-learn's `classification_report`.
- * `labels` names the classes 0..n-1.
+ * Scores of each class, accuracy and averages as an aligned table, line by line as scikit-learn's
+ * `classification_report`. `labels` names the classes 0..n-1.
  */
 export function classificationReport(
   yTrue: ArrayLike<number>,

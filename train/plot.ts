@@ -33,8 +33,8 @@ const GRID = '#e4e7eb';
 const COLORS = ['#0072b2', '#d55e00', '#00875f', '#a6437b', '#8a6d00', '#3f8fc4'];
 
 /**
- * The panels side by side as one standalone SVG with a background of its own, so that it reads the same on white and on dark
- * pages. Throws where a panel has no finite point.
+ * The panels side by side as one standalone SVG with a background of its own, so that it reads the same on
+ * white and on dark pages. Throws where a panel has no finite point.
  */
 export function curvesSvg(panels: Panel | readonly Panel[]): string {
   const list: readonly Panel[] = 'series' in panels ? [panels] : panels;
@@ -68,8 +68,9 @@ export async function writeCurves(path: string, panels: Panel | readonly Panel[]
 }
 
 /**
- * Exponential moving average along the points, free of the pull to 0 at the start (as Adam corrects its moments). `weight` is the
- * share of the past, from 0 (no smoothing) to below 1; points that are not finite are passed over.
+ * Exponential moving average along the points, free of the pull to 0 at the start (as Adam corrects its
+ * moments). `weight` is the share of the past, from 0 (no smoothing) to below 1; points that are not finite
+ * are passed over.
  */
 export function smooth(points: Series['points'], weight = 0.9): [number, number][] {
   if (!(weight >= 0 && weight < 1)) throw new Error(`smooth: weight must be from 0 to below 1, got ${weight}`);
@@ -165,7 +166,10 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
   return group;
 }
 
-/** Keeps the lowest and the highest point of each of many stretches, so that long runs stay small files with the same outline. */
+/**
+ * Keeps the lowest and the highest point of each of many stretches, so that long runs stay small files with
+ * the same outline.
+ */
 function thin(points: Series['points']): Series['points'] {
   if (points.length <= MAX_POINTS) return points;
   const stretch = Math.ceil((2 * points.length) / MAX_POINTS);

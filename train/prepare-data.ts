@@ -236,7 +236,10 @@ function fractionsOf(
   return { train: Number((1 - validation - test).toFixed(12)), validation, test };
 }
 
-/** Aborted by the first Ctrl-C (or SIGTERM), between two documents; a second ends the process at once. Either way nothing half-written is left. */
+/**
+ * Aborted by the first Ctrl-C (or SIGTERM), between two documents; a second ends the process at once. Either
+ * way nothing half-written is left.
+ */
 function interruptSignal(): AbortSignal {
   const controller = new AbortController();
   let since = Infinity;

@@ -1,9 +1,10 @@
 /**
  * Pretrains a GPT-2 or a Llama on text, from nothing: tokenizer, corpus, model.
  *
- *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-minutes --data input.txt    nanoGPT's recipe for a processor
- *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-gpu --data input.txt        and for a GPU
- *   node --import tsx train/pretrain-gpt.ts --preset minutes                                 byte-level BPE, speeches and Moby Dick
+ *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-minutes --data input.txt    nanoGPT's recipe
+ * for a processor node --import tsx train/pretrain-gpt.ts --preset shakespeare-gpu --data input.txt
+ * and for a GPU node --import tsx train/pretrain-gpt.ts --preset minutes
+ * byte-level BPE, speeches and Moby Dick
  */
 import { manualSeed } from '../autograd/index.ts';
 import { GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Tokenizer } from '../models/index.ts';

@@ -14,7 +14,9 @@ export interface ProgressOptions {
   readonly initial?: number;
   /** Where the bar is drawn; default stderr, so that stdout stays clean for results. */
   readonly stream?: OutputStream;
-  /** Other streams that share the terminal; what is written to them is printed above the bar. Default stdout. */
+  /**
+   * Other streams that share the terminal; what is written to them is printed above the bar. Default stdout.
+   */
   readonly others?: readonly OutputStream[];
   /** Seconds between lines where `stream` is no terminal. Default 5. */
   readonly interval?: number;
@@ -37,7 +39,10 @@ export interface ProgressUpdate {
 export interface Progress {
   /** `step` steps are done. Values not given stay as they were. */
   update(step: number, values?: ProgressUpdate): void;
-  /** Draws the last state and gives the streams back. Call it in a `finally`: until then the bar's timer keeps the process alive. */
+  /**
+   * Draws the last state and gives the streams back. Call it in a `finally`: until then the bar's timer keeps
+   * the process alive.
+   */
   stop(): void;
 }
 
@@ -47,12 +52,16 @@ interface Mark {
   readonly tokens: number;
 }
 
-/** Rates are taken over the last this many steps, so that they follow the run and forget the compilation of its first step. */
+/**
+ * Rates are taken over the last this many steps, so that they follow the run and forget the compilation of
+ * its first step.
+ */
 const WINDOW = 50;
 
 /**
- * Progress of a training run: a bar with loss, learning rate, tokens per second and time left on a terminal, a plain line every few
- * seconds elsewhere (CI logs, files). While the bar stands, console.log and other writes appear above it.
+ * Progress of a training run: a bar with loss, learning rate, tokens per second and time left on a terminal,
+ * a plain line every few seconds elsewhere (CI logs, files). While the bar stands, console.log and other
+ * writes appear above it.
  */
 export function progress(options: ProgressOptions): Progress {
   const {
@@ -142,10 +151,12 @@ function bar(
     format,
     stream: terminal,
     barsize: 30,
-    // Lines are cut to the width here; the terminal's own wrapping stays as it is, also when the process is killed.
+    // Lines are cut to the width here; the terminal's own wrapping stays as it is, also when the process is
+    // killed.
     linewrap: true,
     hideCursor: null,
-    // What is printed above replaces the line of the bar, hence it is drawn anew even where it did not change.
+    // What is printed above replaces the line of the bar, hence it is drawn anew even where it did not
+    // change.
     forceRedraw: true,
     fps: 5,
   });

@@ -11,9 +11,10 @@ export interface RandomState {
 }
 
 /**
- * Seeded random numbers on the host, for shuffles, splits and samplers: Philox 4x32-10 keyed by the seed, its counter the block
- * number and the stream. Equal (seed, stream) give equal numbers on every machine; streams of one seed are independent, so a
- * per-epoch shuffle takes the epoch as its stream and needs no state of the epochs before it.
+ * Seeded random numbers on the host, for shuffles, splits and samplers: Philox 4x32-10 keyed by the seed, its
+ * counter the block number and the stream. Equal (seed, stream) give equal numbers on every machine; streams
+ * of one seed are independent, so a per-epoch shuffle takes the epoch as its stream and needs no state of the
+ * epochs before it.
  */
 export class Random {
   private readonly seed: number;

@@ -1,6 +1,7 @@
 /**
- * Learning-rate schedules as pure functions of the optimizer step (0 before the first update) giving a multiplier of the base rate.
- * Formulas of Transformers' optimization.py; there, too, the first step of a warm-up has rate 0.
+ * Learning-rate schedules as pure functions of the optimizer step (0 before the first update) giving a
+ * multiplier of the base rate. Formulas of Transformers' optimization.py; there, too, the first step of a
+ * warm-up has rate 0.
  */
 export type Schedule = (step: number) => number;
 
@@ -33,7 +34,10 @@ export function linear(warmupSteps: number, totalSteps: number, minRate = 0): Sc
       : minRate + (1 - minRate) * Math.max(0, (totalSteps - step) / Math.max(1, totalSteps - warmupSteps));
 }
 
-/** Rises to 1 over warmupSteps, then follows (1 + cos(2 pi numCycles t)) / 2, between minRate and 1, with t from 0 to 1 at totalSteps. */
+/**
+ * Rises to 1 over warmupSteps, then follows (1 + cos(2 pi numCycles t)) / 2, between minRate and 1, with t
+ * from 0 to 1 at totalSteps.
+ */
 export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5, minRate = 0): Schedule {
   return (step) => {
     if (step < warmupSteps) return step / Math.max(1, warmupSteps);
@@ -45,7 +49,10 @@ export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5,
 export const scheduleNames = ['constant', 'constantWithWarmup', 'linear', 'cosine'] as const;
 export type ScheduleName = (typeof scheduleNames)[number];
 
-/** The schedule of that name. Throws on unknown names, on steps that are no whole numbers and where warm-up outlasts the run. */
+/**
+ * The schedule of that name. Throws on unknown names, on steps that are no whole numbers and where warm-up
+ * outlasts the run.
+ */
 export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Schedule {
   const { warmupSteps = 0, totalSteps, numCycles = 0.5, minRate = 0 } = options;
   wholeNumber('warmupSteps', warmupSteps);

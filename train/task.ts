@@ -10,7 +10,10 @@ export interface HostArray {
 /** One batch on the host, before it is sent to the device. */
 export interface HostBatch<Name extends string = string> {
   readonly arrays: Readonly<Record<Name, HostArray>>;
-  /** For each part of the loss, the number of labels that its mean is over: what batches are weighed by when they are put together. */
+  /**
+   * For each part of the loss, the number of labels that its mean is over: what batches are weighed by when
+   * they are put together.
+   */
   readonly counts: Readonly<Record<string, number>>;
   /** Tokens that the model reads, padding left out. */
   readonly tokens: number;
@@ -20,8 +23,9 @@ export interface HostBatch<Name extends string = string> {
 export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Tensor>>;
 
 /**
- * What is trained: batches by number, and the loss of one. A batch is a pure function of the task's seed and its number, random corruption included, so that where a run stands in its data
- * is one number, and batches can be made ahead of time.
+ * What is trained: batches by number, and the loss of one. A batch is a pure function of the task's seed and
+ * its number, random corruption included, so that where a run stands in its data is one number, and batches
+ * can be made ahead of time.
  */
 export interface TrainingTask {
   /** "masked-lm", as reports show it. */
@@ -29,7 +33,8 @@ export interface TrainingTask {
   /** Batch `index`, from 0 up without end. */
   batch(index: number): HostBatch | Promise<HostBatch>;
   /**
-   * The mean loss of each part (a scalar each), under the names that `counts` has. Runs inside a compiled function: tensors in, tensors out, nothing read.
+   * The mean loss of each part (a scalar each), under the names that `counts` has. Runs inside a compiled
+   * function: tensors in, tensors out, nothing read.
    */
   losses(batch: DeviceBatch): Readonly<Record<string, Tensor>>;
   /** Batches that make one pass over the data. */

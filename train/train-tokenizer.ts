@@ -1,9 +1,10 @@
 /**
  * Trains a tokenizer and writes a folder that Transformers' AutoTokenizer loads too.
  *
- *   node --import tsx train/train-tokenizer.ts --data sotu --type wordpiece --vocab-size 8000 --output runs/tokenizer
- *   node --import tsx train/train-tokenizer.ts --data books/ --data notes.jsonl --type bpe --vocab-size 16000 --output runs/bpe
- *   node --import tsx train/train-tokenizer.ts --data shakespeare.txt --type char --output runs/characters
+ *   node --import tsx train/train-tokenizer.ts --data sotu --type wordpiece --vocab-size 8000 --output
+ * runs/tokenizer node --import tsx train/train-tokenizer.ts --data books/ --data notes.jsonl --type bpe
+ * --vocab-size 16000 --output runs/bpe node --import tsx train/train-tokenizer.ts --data shakespeare.txt
+ * --type char --output runs/characters
  */
 import { readdirSync, statSync } from 'node:fs';
 import { alignTable } from '../gpu/table.ts';

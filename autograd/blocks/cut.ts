@@ -1,6 +1,9 @@
 import type { Target } from '../../gpu/index.ts';
 
-/** An operand of a computation over an index space: the element for i0, i1, ... is at `offset + i0*strides[0] + ...`; stride 0 where it does not depend on an axis. */
+/**
+ * An operand of a computation over an index space: the element for i0, i1, ... is at `offset + i0*strides[0]
+ * + ...`; stride 0 where it does not depend on an axis.
+ */
 export interface Operand {
   readonly strides: readonly number[];
   readonly offset: number;
@@ -19,15 +22,19 @@ export interface Space {
   readonly operands: readonly Operand[];
   /** Axes that stay whole, such as the columns of a row op. */
   readonly whole?: readonly number[];
-  /** A kernel may read the operands from any element on; else each block must begin at an aligned place of every operand. */
+  /**
+   * A kernel may read the operands from any element on; else each block must begin at an aligned place of
+   * every operand.
+   */
   readonly anywhere?: boolean;
 }
 
 type Limits = Pick<Target, 'bindingLimit' | 'bindingAlignment'>;
 
 /**
- * Cuts an index space into as few blocks as make every operand's part fit one binding, the slowest axis of an operand first and into equal lengths. Blocks
- * come in row-major order of the cuts: along any one axis they are visited from its beginning to its end. Undefined where no cut fits.
+ * Cuts an index space into as few blocks as make every operand's part fit one binding, the slowest axis of an
+ * operand first and into equal lengths. Blocks come in row-major order of the cuts: along any one axis they
+ * are visited from its beginning to its end. Undefined where no cut fits.
  */
 export function cut(space: Space, limits: Limits): Block[] | undefined {
   return cutAt(space, limits, true) ?? (space.anywhere ? cutAt(space, limits, false) : undefined);

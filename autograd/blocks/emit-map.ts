@@ -9,8 +9,9 @@ import type { Block } from './cut.ts';
 import { fitting, isBindable, tooLarge, viewOf } from './window.ts';
 
 /**
- * Emits an elementwise kernel, in blocks where an operand or an output exceeds one binding. Tensors in the kernel's binding order: the operands (without those
- * that are outputs before they are overwritten), then the outputs; each layout in the parameters addresses its tensor.
+ * Emits an elementwise kernel, in blocks where an operand or an output exceeds one binding. Tensors in the
+ * kernel's binding order: the operands (without those that are outputs before they are overwritten), then the
+ * outputs; each layout in the parameters addresses its tensor.
  */
 export function emitMap({ emit, target }: Emitter, params: MapParams, tensors: readonly Tensor[]): void {
   if (tensors.every((x) => isBindable(x, target))) return emit(map(params), tensors);
@@ -59,7 +60,10 @@ export function emitMap({ emit, target }: Emitter, params: MapParams, tensors: r
   }
 }
 
-/** Whether a block is a run of the space in row-major order: its leading axes one long, the axes after the cut one whole. */
+/**
+ * Whether a block is a run of the space in row-major order: its leading axes one long, the axes after the cut
+ * one whole.
+ */
 function isRun({ lengths }: Block, shape: readonly number[]): boolean {
   const cutAxis = lengths.findLastIndex((length, axis) => length < shape[axis]!);
   return lengths.every((length, axis) => axis >= cutAxis || length === 1);

@@ -7,8 +7,9 @@ import { accumulate } from './reduce.ts';
 import { windowed } from './window.ts';
 
 /**
- * Blocks of ops that treat the entries of their first `axes` axes alike, which all tensors share: row ops, scans, gathers along an inner axis. `whole`: inputs
- * that every part reads as they are, such as a norm's weight.
+ * Blocks of ops that treat the entries of their first `axes` axes alike, which all tensors share: row ops,
+ * scans, gathers along an inner axis. `whole`: inputs that every part reads as they are, such as a norm's
+ * weight.
  */
 export function leadingBlocks<A>(
   axes: (inputs: readonly Tensor[], attrs: A) => number,
@@ -33,7 +34,10 @@ export function rowBlocks<A>(whole?: (inputs: readonly Tensor[]) => readonly num
   return leadingBlocks(([x]) => x!.ndim - 1, whole);
 }
 
-/** Blocks of ops whose outputs are sums over the rows of all inputs, such as the gradient of a norm's weight: what parts give is added up in order, in f32. */
+/**
+ * Blocks of ops whose outputs are sums over the rows of all inputs, such as the gradient of a norm's weight:
+ * what parts give is added up in order, in f32.
+ */
 export function rowSumBlocks<A>(): Blocks<A> {
   return (lowering, inputs, outputs, attrs) => {
     const { name, target, temporary, scratch, part } = lowering;

@@ -6,8 +6,9 @@ import type { Tensor } from '../tensor.ts';
 import { isBindable, tooLarge, windowed } from './window.ts';
 
 /**
- * Lowers one application of an op: the way from the tape to kernels, immediate or compiled. Tensors too large for one binding of which the op sees a small part
- * are bound in windows; where a part is too large itself the op's record says how to cut it.
+ * Lowers one application of an op: the way from the tape to kernels, immediate or compiled. Tensors too large
+ * for one binding of which the op sees a small part are bound in windows; where a part is too large itself
+ * the op's record says how to cut it.
  */
 export function lowerOp<A>(
   name: string,

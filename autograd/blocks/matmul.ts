@@ -6,9 +6,10 @@ import type { Placed } from './parts.ts';
 import { accumulate } from './reduce.ts';
 
 /**
- * Blocks of a product of inputs a [..., m, k], b [..., k, n] and, optionally, bias [n]: of m or the batch where a or the output is too large, of n where b's
- * columns can be cut (a transposed tied embedding), else of k, whose products are added up in order. Products of f16 are kept in f32 until the last.
- * `sums`: the second output holds the sums over k of the rows of a, [m], or of the columns of b, [n].
+ * Blocks of a product of inputs a [..., m, k], b [..., k, n] and, optionally, bias [n]: of m or the batch
+ * where a or the output is too large, of n where b's columns can be cut (a transposed tied embedding), else
+ * of k, whose products are added up in order. Products of f16 are kept in f32 until the last. `sums`: the
+ * second output holds the sums over k of the rows of a, [m], or of the columns of b, [n].
  */
 export function matmulBlocks<A>(sums?: (attrs: A) => 'a' | 'b'): Blocks<A> {
   return (lowering, [a, b, bias], outputs, attrs) => {

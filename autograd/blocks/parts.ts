@@ -6,7 +6,10 @@ import { cut } from './cut.ts';
 import type { Block } from './cut.ts';
 import { tooLarge, viewOf } from './window.ts';
 
-/** A tensor of a computation over an index space: the space's axis that each of the tensor's axes follows, undefined for those that stay whole. */
+/**
+ * A tensor of a computation over an index space: the space's axis that each of the tensor's axes follows,
+ * undefined for those that stay whole.
+ */
 export interface Placed {
   readonly tensor: Tensor;
   readonly axes: readonly (number | undefined)[];
@@ -18,8 +21,9 @@ export interface Part extends Block {
 }
 
 /**
- * Cuts tensors over an index space into parts that one binding holds; throws, naming the op, where that cannot be. `anywhere`: the op's kernels read their
- * inputs from any element on, else every part begins at the beginning of a window.
+ * Cuts tensors over an index space into parts that one binding holds; throws, naming the op, where that
+ * cannot be. `anywhere`: the op's kernels read their inputs from any element on, else every part begins at
+ * the beginning of a window.
  */
 export function partsOf(
   op: string,

@@ -5,11 +5,17 @@ import { isBindable, viewOf, windowed } from './window.ts';
 
 /** Windows for multi-tensor kernels, which take row-major tensors in quads: groups of four elements. */
 
-/** Quads between places that are aligned in tensors of any number of f16 or f32 elements a quad: at most 256 bytes for 8. */
+/**
+ * Quads between places that are aligned in tensors of any number of f16 or f32 elements a quad: at most 256
+ * bytes for 8.
+ */
 const step = 32;
 
 export interface QuadPart {
-  /** Runs of one parameter and what lies like it, such as its gradient: [quads, 4], from the beginning of their windows. */
+  /**
+   * Runs of one parameter and what lies like it, such as its gradient: [quads, 4], from the beginning of
+   * their windows.
+   */
   readonly own: readonly Tensor[];
   /** The parts of what it shares with others: [rows, ...]. */
   readonly kept: readonly Tensor[];
@@ -18,8 +24,8 @@ export interface QuadPart {
 }
 
 /**
- * Cuts what a multi-tensor kernel does to one parameter of so many quads. `own`: tensors of its own, from their beginnings. `kept`: tensors [rows, ...] with a
- * row for each quad, in which its rows begin at `start`.
+ * Cuts what a multi-tensor kernel does to one parameter of so many quads. `own`: tensors of its own, from
+ * their beginnings. `kept`: tensors [rows, ...] with a row for each quad, in which its rows begin at `start`.
  */
 export function quadParts(
   op: string,
@@ -49,7 +55,10 @@ export function quadParts(
   });
 }
 
-/** Cuts a tensor into runs of a multiple of `unit` elements that one binding holds; the tensor itself where one holds it whole. */
+/**
+ * Cuts a tensor into runs of a multiple of `unit` elements that one binding holds; the tensor itself where
+ * one holds it whole.
+ */
 export function runsOf(op: string, target: Target, x: Tensor, unit: number): Tensor[] {
   if (isBindable(x, target)) return [x];
   const { size, offset } = x;

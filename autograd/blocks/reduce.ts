@@ -30,8 +30,8 @@ export function accumulate(lowering: Emitter, kind: Reduction, y: Tensor, x: Ten
 }
 
 /**
- * Blocks of reductions over `axes`: of kept axes where that suffices, else also of reduced ones, whose results are combined in order. Sums of f16 are kept in
- * f32 until the end.
+ * Blocks of reductions over `axes`: of kept axes where that suffices, else also of reduced ones, whose
+ * results are combined in order. Sums of f16 are kept in f32 until the end.
  */
 export function reduceBlocks<A extends { readonly axes: readonly number[] }>(kind: (attrs: A) => Reduction): Blocks<A> {
   return (lowering, [x], [y], attrs) => {

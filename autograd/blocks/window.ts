@@ -6,8 +6,8 @@ import { show } from '../dtypes.ts';
 import { Tensor } from '../tensor.ts';
 
 /**
- * Tensors larger than one binding: a dispatch sees a window of the buffer, and the tensor's offset counts from the window's beginning. Windowed tensors
- * exist inside lowerings only.
+ * Tensors larger than one binding: a dispatch sees a window of the buffer, and the tensor's offset counts
+ * from the window's beginning. Windowed tensors exist inside lowerings only.
  */
 
 /** Whether a dispatch can bind a tensor as it is. */
@@ -15,7 +15,10 @@ export function isBindable({ storage, window }: Tensor, { bindingLimit }: Target
   return window !== undefined || storage.bytes <= bindingLimit;
 }
 
-/** The same elements, counted from the beginning of a window around them; undefined if they span more than one binding holds. */
+/**
+ * The same elements, counted from the beginning of a window around them; undefined if they span more than one
+ * binding holds.
+ */
 export function windowed(x: Tensor, { bindingLimit, bindingAlignment }: Target): Tensor | undefined {
   const bytes = bytesOf(x.dtype);
   const [first, end] = range(x);

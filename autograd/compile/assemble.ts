@@ -22,7 +22,10 @@ export interface Source {
   readonly wanted: ReadonlySet<Storage>;
   /** Number of the first random draw. */
   readonly firstDraw: number;
-  /** Buffers of programs that never run at the same time as this one: taken up where they fit, and joined by new ones. */
+  /**
+   * Buffers of programs that never run at the same time as this one: taken up where they fit, and joined by
+   * new ones.
+   */
   readonly shared: Storage[];
 }
 
@@ -32,7 +35,9 @@ export interface Assembled {
   readonly grouping: Grouping;
   readonly steps: readonly Step[];
   readonly plan: MemoryPlan;
-  /** Where the values of arguments and of what the ops make lie: buffers that many share, each in its time. */
+  /**
+   * Where the values of arguments and of what the ops make lie: buffers that many share, each in its time.
+   */
   readonly memory: ReadonlyMap<Storage, Storage>;
   readonly recording: Recording;
 }

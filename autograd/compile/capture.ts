@@ -74,7 +74,10 @@ class Tape implements Recorder {
   }
 }
 
-/** Records one call of fn on placeholders like the arguments. Leaves gradients and random numbers as they were. */
+/**
+ * Records one call of fn on placeholders like the arguments. Leaves gradients and random numbers as they
+ * were.
+ */
 export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readonly Tensor[]): Captured {
   const tape = new Tape();
   const random = randomState();
@@ -118,7 +121,10 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
   }
 }
 
-/** Tensors from outside are used where they are: freed ones, or parameters that an optimizer made later has moved, must be captured anew. */
+/**
+ * Tensors from outside are used where they are: freed ones, or parameters that an optimizer made later has
+ * moved, must be captured anew.
+ */
 function inPlace(entries: readonly Entry[], inputs: readonly Tensor[]): Guard {
   const own = new Set([...entries.flatMap(({ outputs }) => outputs), ...inputs].map(({ storage }) => storage));
   const used = new Set(entries.flatMap((entry) => entry.inputs.map(({ storage }) => storage)));
@@ -140,7 +146,10 @@ function checkInputs(inputs: readonly Tensor[], entries: readonly Entry[]): void
     );
 }
 
-/** Tensors of the capture have no memory: whoever kept one gets a clear error. Constants that the call uploaded belong to the program. */
+/**
+ * Tensors of the capture have no memory: whoever kept one gets a clear error. Constants that the call
+ * uploaded belong to the program.
+ */
 function retire(tape: Tape, inputs: readonly Tensor[]): void {
   const used = new Set(tape.entries.flatMap((entry) => entry.inputs.map(({ storage }) => storage)));
   for (const storage of tape.released) if (!used.has(storage)) storage.release();

@@ -34,20 +34,26 @@ export interface Compiled<Args extends readonly unknown[], Result> {
   (...args: { [K in keyof Args]: Given<Args[K]> }): Result;
   /** One for each set of shapes, the last used last. */
   readonly programs: readonly Program[];
-  /** The programs as text: dispatches with kernel, shape, bytes and operations, what shares a kernel and what does not, memory. */
+  /**
+   * The programs as text: dispatches with kernel, shape, bytes and operations, what shares a kernel and what
+   * does not, memory.
+   */
   explain(): Promise<string>;
 }
 
 /**
- * A function that is captured when first called (forward, backward, optimizer step: all that it applies to tensors) and from then on replayed as one list of
- * dispatches: dead and repeated work removed, elementwise work moved into neighbouring kernels, memory planned.
+ * A function that is captured when first called (forward, backward, optimizer step: all that it applies to
+ * tensors) and from then on replayed as one list of dispatches: dead and repeated work removed, elementwise
+ * work moved into neighbouring kernels, memory planned.
  *
- * - Tensors and numbers among the arguments (in arrays and plain objects too) are inputs; a number arrives as a 0-d f32 tensor. Strings, booleans and
- *   undefined are fixed: other ones, or other shapes, are captured anew.
- * - Tensors from outside (parameters, optimizer state) are used in place; what ops write to them stays written. Everything else that the function does on the
- *   host (logging, counting, `tensor(...)` of host data) happens at the capture only.
- * - Results are tensors of their own and without history. A gradient that the call leaves on a parameter lies in memory of the program, which the next call
- *   overwrites.
+ * - Tensors and numbers among the arguments (in arrays and plain objects too) are inputs; a number arrives
+ *   as a 0-d f32 tensor. Strings, booleans and undefined are fixed: other ones, or other shapes, are captured
+ *   anew.
+ * - Tensors from outside (parameters, optimizer state) are used in place; what ops write to them stays
+ *   written. Everything else that the function does on the host (logging, counting, `tensor(...)` of host
+ *   data) happens at the capture only.
+ * - Results are tensors of their own and without history. A gradient that the call leaves on a parameter
+ *   lies in memory of the program, which the next call overwrites.
  * - Random ops draw the numbers that they would draw without `compile`.
  * - Reading data back inside is an error that names the line.
  */

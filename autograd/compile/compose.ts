@@ -27,7 +27,10 @@ export function composes(entry: Entry): boolean {
   );
 }
 
-/** The layout of an operand of `entry` over another shape of as many elements; undefined where strides cannot express it. */
+/**
+ * The layout of an operand of `entry` over another shape of as many elements; undefined where strides cannot
+ * express it.
+ */
 export function layoutOver(x: Tensor, entry: Entry, shape: readonly number[]): Layout | undefined {
   const own = entry.outputs[0]!.shape;
   const layout = broadcastLayout(x, own);
@@ -48,8 +51,9 @@ export interface Composed {
 }
 
 /**
- * One set of expressions for several entries over one index space. `carried`: the value that the kernel around them makes itself, input 0 of the
- * expressions. `stored`: which results are written; the carried one may be among them.
+ * One set of expressions for several entries over one index space. `carried`: the value that the kernel
+ * around them makes itself, input 0 of the expressions. `stored`: which results are written; the carried one
+ * may be among them.
  */
 export function compose(
   entries: readonly Entry[],

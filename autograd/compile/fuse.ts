@@ -12,7 +12,10 @@ import { dependencies, writtenBy } from './dependencies.ts';
 import { Group } from './group.ts';
 import type { Grouping } from './group.ts';
 
-/** Results a kernel may store and operands it may read beside the anchor's own: what fits the parameter struct of every device. */
+/**
+ * Results a kernel may store and operands it may read beside the anchor's own: what fits the parameter struct
+ * of every device.
+ */
 const maxOutputs = 3;
 const maxOperands = 8;
 /** Elementwise members of one kernel. */
@@ -28,9 +31,10 @@ export interface FuseOptions {
 }
 
 /**
- * Decides which applications share a kernel. Elementwise work joins the kernel that makes one of its operands: an op that takes an epilogue, or other
- * elementwise work over the same elements. What remains and is read by one reduction or row op only moves into that op's loads. Nothing joins where a
- * kernel would have to wait for itself.
+ * Decides which applications share a kernel. Elementwise work joins the kernel that makes one of its
+ * operands: an op that takes an epilogue, or other elementwise work over the same elements. What remains and
+ * is read by one reduction or row op only moves into that op's loads. Nothing joins where a kernel would have
+ * to wait for itself.
  */
 export function fuse(entries: readonly Entry[], options: FuseOptions): Grouping {
   const fuser = new Fuser(entries, options);
@@ -181,7 +185,10 @@ class Fuser {
     return loadElements('load', elements, { width: 1 }).flops;
   }
 
-  /** Whether every operand can be read over `shape`: results from `inside` at the element itself, others through strides. */
+  /**
+   * Whether every operand can be read over `shape`: results from `inside` at the element itself, others
+   * through strides.
+   */
   private fits(
     maps: readonly Entry[],
     shape: readonly number[],
@@ -210,7 +217,10 @@ class Fuser {
     return (this.readers.get(storage) ?? []).some((at) => !this.groupAt[at] || !inside.includes(this.groupAt[at]));
   }
 
-  /** Whether one of the tensors exceeds a binding: then an op with kernels of its own is computed in blocks, see blocks/. */
+  /**
+   * Whether one of the tensors exceeds a binding: then an op with kernels of its own is computed in blocks,
+   * see blocks/.
+   */
   private isLarge({ inputs, outputs }: Entry): boolean {
     return [...inputs, ...outputs].some((x) => !isBindable(x, this.options.target));
   }
@@ -229,7 +239,10 @@ class Fuser {
     return this.members.get(group)!.flatMap((at) => this.before[at]!.map((d) => this.groupAt[d]!));
   }
 
-  /** Whether two groups as one would have to wait for themselves: a third that needs one of them is needed by the other. */
+  /**
+   * Whether two groups as one would have to wait for themselves: a third that needs one of them is needed by
+   * the other.
+   */
   private cyclic(a: Group, b: Group): boolean {
     const seen = new Set<Group>([a, b]);
     const stack = [...this.groupsBefore(a), ...this.groupsBefore(b)].filter((group) => !seen.has(group));
@@ -245,7 +258,10 @@ class Fuser {
     return false;
   }
 
-  /** Every group after those it waits for, otherwise in tape order; groups of constants that every reader took up are left out. */
+  /**
+   * Every group after those it waits for, otherwise in tape order; groups of constants that every reader took
+   * up are left out.
+   */
   private inOrder(groups: readonly Group[]): Group[] {
     const done = new Set<Group>();
     const order: Group[] = [];

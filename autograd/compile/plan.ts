@@ -17,9 +17,9 @@ export interface MemoryPlan {
 }
 
 /**
- * Shares whole buffers among lifetimes that do not overlap: largest first, each into the smallest buffer that is free for its time (Pisarchyk and Lee
- * 2020, "Efficient memory management for deep neural net inference", greedy by size for shared objects). Buffers are never cut up: WebGPU's barriers are
- * per buffer.
+ * Shares whole buffers among lifetimes that do not overlap: largest first, each into the smallest buffer that
+ * is free for its time (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference",
+ * greedy by size for shared objects). Buffers are never cut up: WebGPU's barriers are per buffer.
  */
 export function planMemory(lifetimes: readonly Lifetime[]): MemoryPlan {
   const order = lifetimes.map((_, i) => i).sort((a, b) => lifetimes[b]!.bytes - lifetimes[a]!.bytes);

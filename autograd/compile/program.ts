@@ -16,7 +16,10 @@ export class Program {
   readonly captured: Captured;
   /** Undefined until the device has it. */
   assembled: Assembled | undefined;
-  /** Captured storages whose values outlive a run: gradients, in memory of the program's own that each run overwrites. */
+  /**
+   * Captured storages whose values outlive a run: gradients, in memory of the program's own that each run
+   * overwrites.
+   */
   private readonly homes = new Map<Storage, Storage>();
   private readonly grads: ReadonlyMap<Tensor, Tensor | undefined>;
   /** What a run makes or gets, as opposed to tensors from outside. */
@@ -75,7 +78,10 @@ export class Program {
     return leaves;
   }
 
-  /** Gives back what is this program's alone. Its buffers stay for the others, gradients with the parameters that hold them. */
+  /**
+   * Gives back what is this program's alone. Its buffers stay for the others, gradients with the parameters
+   * that hold them.
+   */
   dispose(): void {
     onDevice(() => this.assembled!.recording.destroy());
   }

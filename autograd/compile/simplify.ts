@@ -11,14 +11,20 @@ export interface Simplified {
   readonly shared: number;
 }
 
-/** Removes what nothing needs, and computes what is equal once. `wanted`: storages read after the program has run. */
+/**
+ * Removes what nothing needs, and computes what is equal once. `wanted`: storages read after the program has
+ * run.
+ */
 export function simplify(entries: readonly Entry[], wanted: ReadonlySet<Storage>): Simplified {
   const { entries: distinct, moved } = share(entries, wanted);
   const live = withoutDead(distinct, wanted);
   return { entries: live, moved, shared: entries.length - distinct.length, dead: distinct.length - live.length };
 }
 
-/** Common subexpressions: the same op with equal attributes on the same values. Ops that write in place, and what is written to, stay apart. */
+/**
+ * Common subexpressions: the same op with equal attributes on the same values. Ops that write in place, and
+ * what is written to, stay apart.
+ */
 function share(
   entries: readonly Entry[],
   wanted: ReadonlySet<Storage>,

@@ -9,7 +9,10 @@ export interface Flat<Leaf> {
   readonly rebuild: (leaves: readonly unknown[]) => unknown;
 }
 
-/** Takes a value apart. `isLeaf` says what is kept out of the structure; what is neither that nor a plain value is refused by `refuse`. */
+/**
+ * Takes a value apart. `isLeaf` says what is kept out of the structure; what is neither that nor a plain
+ * value is refused by `refuse`.
+ */
 export function flatten<Leaf>(
   value: unknown,
   isLeaf: (value: unknown) => value is Leaf,

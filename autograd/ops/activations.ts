@@ -18,8 +18,8 @@ const geluTanh = unary(
 );
 
 /**
- * Gaussian error linear unit, x * Phi(x) (Hendrycks and Gimpel 2016). `approximate: 'tanh'` is the form GPT-2 uses; the exact one
- * (erf) is BERT's.
+ * Gaussian error linear unit, x * Phi(x) (Hendrycks and Gimpel 2016). `approximate: 'tanh'` is the form GPT-2
+ * uses; the exact one (erf) is BERT's.
  */
 export function gelu(x: Tensor, options: { readonly approximate?: 'none' | 'tanh' } = {}): Tensor {
   return options.approximate === 'tanh' ? geluTanh(x) : geluErf(x);

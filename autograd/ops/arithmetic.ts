@@ -22,7 +22,10 @@ export const mul = (a: Operand, b: Operand): Tensor => mulTwo(a, b);
 /** a / b with NumPy broadcasting; integers divide to f32. */
 export const div = (a: Operand, b: Operand): Tensor => divTwo(a, b);
 
-/** a to the power b. A negative base takes whole exponents only, else NaN. Small whole exponents are products, hence exact. */
+/**
+ * a to the power b. A negative base takes whole exponents only, else NaN. Small whole exponents are products,
+ * hence exact.
+ */
 export function pow(a: Operand, b: Operand): Tensor {
   if (typeof a !== 'number') {
     if (b === 2) return square(a);

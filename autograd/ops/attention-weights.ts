@@ -13,10 +13,16 @@ import { dropoutBy } from './random.ts';
 import { reshape, unsqueeze } from './reshape.ts';
 import { softmax } from './softmax.ts';
 
-/** Stands for -infinity in masks: a row that may attend to nothing then gives even weights instead of NaN, and f16 can hold it. */
+/**
+ * Stands for -infinity in masks: a row that may attend to nothing then gives even weights instead of NaN, and
+ * f16 can hold it.
+ */
 export const maskValue = maskedScore;
 
-/** For keys after the query under a causal mask: below `maskValue`, so that a row whose earlier keys are all masked still sees none of the later ones. */
+/**
+ * For keys after the query under a causal mask: below `maskValue`, so that a row whose earlier keys are all
+ * masked still sees none of the later ones.
+ */
 const futureValue = 2 * maskValue;
 
 export interface WeightOptions {
@@ -30,7 +36,10 @@ export interface WeightOptions {
 
 export const defaultScale = (q: Tensor): number => 1 / Math.sqrt(q.shape.at(-1)!);
 
-/** Keys or values (B, Hkv, T, D) -> (B, H, T, D), each head for the H / Hkv neighbouring query heads that share it (Ainslie et al. 2023). */
+/**
+ * Keys or values (B, Hkv, T, D) -> (B, H, T, D), each head for the H / Hkv neighbouring query heads that
+ * share it (Ainslie et al. 2023).
+ */
 export function repeatHeads(x: Tensor, heads: number): Tensor {
   const [batch, own, tokens, width] = x.shape as [number, number, number, number];
   if (own === heads) return x;
@@ -65,7 +74,10 @@ export interface WeightDropout {
   readonly draw: Draw;
 }
 
-/** What the fused backward kernels compute, in ops: gradients of q, k and v [..., T, D] for the cotangent g [..., Tq, D]. */
+/**
+ * What the fused backward kernels compute, in ops: gradients of q, k and v [..., T, D] for the cotangent g
+ * [..., Tq, D].
+ */
 export function attentionGradients(
   [q, k, v, g]: readonly [Tensor, Tensor, Tensor, Tensor],
   options: WeightOptions,

@@ -27,10 +27,12 @@ export interface AttentionOptions extends WeightOptions {
 const widest = 128;
 
 /**
- * softmax(q k^T * scale + mask) v over q [..., Tq, D], k and v [..., Tk, D] (Vaswani et al. 2017, eq. 1), with dropout on the weights. Fused where it can be, in memory linear
- * in Tq and Tk; else, where D is no multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a gradient, by products and a softmax.
- * A row that a mask hides altogether weighs all keys evenly, but under `causal` never the later ones. Keys and values [B, Hkv, Tk, D] may have fewer heads than
- * queries [B, H, Tq, D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
+ * softmax(q k^T * scale + mask) v over q [..., Tq, D], k and v [..., Tk, D] (Vaswani et al. 2017, eq. 1),
+ * with dropout on the weights. Fused where it can be, in memory linear in Tq and Tk; else, where D is no
+ * multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a
+ * gradient, by products and a softmax. A row that a mask hides altogether weighs all keys evenly, but under
+ * `causal` never the later ones. Keys and values [B, Hkv, Tk, D] may have fewer heads than queries [B, H, Tq,
+ * D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
  */
 export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   const group = check(q, k, v, options);
@@ -51,8 +53,9 @@ export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, optio
 }
 
 /**
- * Self-attention of projections packed as qkv [B, T, 3, H, D], a view of one product's output -> [B, T, H, D], a view of the next one's input; the mask broadcasts to
- * [B, H, T, T]. The gradient is one row-major tensor, without the steps that would join those of queries, keys and values.
+ * Self-attention of projections packed as qkv [B, T, 3, H, D], a view of one product's output -> [B, T, H,
+ * D], a view of the next one's input; the mask broadcasts to [B, H, T, T]. The gradient is one row-major
+ * tensor, without the steps that would join those of queries, keys and values.
  */
 export function packedAttention(qkv: Tensor, options: AttentionOptions = {}): Tensor {
   requireFloat('packedAttention', qkv);
@@ -92,7 +95,10 @@ function spread(mask: Tensor, scores: readonly number[]): Tensor {
   return sameShape(mask.shape, scores) ? mask : expand(mask, scores);
 }
 
-/** How many neighbouring query heads share a head of keys and values [B, Hkv, T, D]. One head for all is broadcast. */
+/**
+ * How many neighbouring query heads share a head of keys and values [B, Hkv, T, D]. One head for all is
+ * broadcast.
+ */
 function groupOf(q: Tensor, k: Tensor, v: Tensor): number {
   const [own, heads] = [k.shape[1]!, q.shape[1]!];
   return q.ndim === 4 && own > 1 && v.shape[1] === own && heads % own === 0 ? heads / own : 1;

@@ -23,7 +23,10 @@ const castOp = defineOp<{ dtype: Dtype }>({
   vjp: ({ g, specs }) => [cast(g, specs[0]!.dtype)],
 });
 
-/** The tensor itself if it has the type already, else a converted copy. Floats truncate to integers; nonzero is true. */
+/**
+ * The tensor itself if it has the type already, else a converted copy. Floats truncate to integers; nonzero
+ * is true.
+ */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
   return x.dtype === dtype ? x : apply(castOp, [x], { dtype })[0]!;
 }
@@ -82,7 +85,10 @@ export function expand(x: Tensor, shape: readonly number[]): Tensor {
   return sameShape(full, x.shape) ? x : applyView(expandOp, x, { shape: full });
 }
 
-/** Sums out what broadcasting to g's shape repeated: the adjoint of broadcasting. The result is of type `dtype`, rounded once. */
+/**
+ * Sums out what broadcasting to g's shape repeated: the adjoint of broadcasting. The result is of type
+ * `dtype`, rounded once.
+ */
 export function sumTo(g: Tensor, shape: readonly number[], dtype = g.dtype): Tensor {
   if (sameShape(g.shape, shape)) return cast(g, dtype);
   const missing = g.ndim - shape.length;

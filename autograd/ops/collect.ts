@@ -84,7 +84,10 @@ export interface Collected {
   readonly partials: { readonly at: number; readonly count: number } | undefined;
 }
 
-/** Copies f32 tensors to their places (in quads, multiples of 64) in one new tensor, and takes sums of squares of all of them. Looks at each once. */
+/**
+ * Copies f32 tensors to their places (in quads, multiples of 64) in one new tensor, and takes sums of squares
+ * of all of them. Looks at each once.
+ */
 export function collectGradients(tensors: readonly Tensor[], attrs: CollectAttrs): Collected {
   const quads = collectedQuads(tensors, attrs);
   const [tensor] = apply(collectOp, tensors, attrs);
@@ -109,7 +112,9 @@ const sumSquaresOp = defineOp<null>({
   vjp: 'none',
 });
 
-/** Euclidean norm of all elements of all tensors (f32), a scalar that stays on the device. No gradient flows. */
+/**
+ * Euclidean norm of all elements of all tensors (f32), a scalar that stays on the device. No gradient flows.
+ */
 export function globalNorm(tensors: readonly Tensor[]): Tensor {
   return sqrt(apply(sumSquaresOp, tensors, null)[0]!);
 }

@@ -43,7 +43,10 @@ const clampBoth = mapFunction('clamp', ['v'], ([x], [lo, hi]) => below(above(x!,
 const clampLow = mapFunction('clamp', ['v'], ([x], [lo]) => above(x!, lo!), { scalars: 1 });
 const clampHigh = mapFunction('clamp', ['v'], ([x], [hi]) => below(x!, hi!), { scalars: 1 });
 
-/** min(max(x, low), high); either bound may be undefined. The gradient passes between the bounds, not at them (as in PyTorch 2.15). */
+/**
+ * min(max(x, low), high); either bound may be undefined. The gradient passes between the bounds, not at them
+ * (as in PyTorch 2.15).
+ */
 export function clamp(x: Tensor, min?: number, max?: number): Tensor {
   if (min === undefined && max === undefined) throw new ShapeError('clamp: needs min, max or both');
   if (min === undefined) return applyMap(clampHigh, [x], [max!]);

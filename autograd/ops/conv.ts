@@ -24,14 +24,18 @@ export interface ConvOptions {
 }
 
 /**
- * Convolution over sequences (a cross-correlation, as in PyTorch): x [N, C, L] or [C, L], weight [O, C / groups, K], bias [O]; result [N, O, L'] with
- * L' = floor((L + 2 padding - dilation (K - 1) - 1) / stride) + 1.
+ * Convolution over sequences (a cross-correlation, as in PyTorch): x [N, C, L] or [C, L], weight [O, C /
+ * groups, K], bias [O]; result [N, O, L'] with L' = floor((L + 2 padding - dilation (K - 1) - 1) / stride) +
+ * 1.
  */
 export function conv1d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   return conv('conv1d', 1, x, weight, bias, options);
 }
 
-/** Convolution over images: x [N, C, H, W] or [C, H, W], weight [O, C / groups, KH, KW], bias [O]; result [N, O, H', W']. */
+/**
+ * Convolution over images: x [N, C, H, W] or [C, H, W], weight [O, C / groups, KH, KW], bias [O]; result [N,
+ * O, H', W'].
+ */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   return conv('conv2d', 2, x, weight, bias, options);
 }

@@ -24,7 +24,10 @@ interface Attrs {
   readonly smoothing: number;
 }
 
-/** Inputs logits [rows, classes], target i32 [rows], (weight f32 [classes]); outputs loss [rows] and stats [rows, 3], see the kernel. */
+/**
+ * Inputs logits [rows, classes], target i32 [rows], (weight f32 [classes]); outputs loss [rows] and stats
+ * [rows, 3], see the kernel.
+ */
 const lossOp: Op<Attrs> = defineOp<Attrs>({
   name: 'crossEntropy',
   infer: ([x]) => [
@@ -112,7 +115,8 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * Cross-entropy of logits [N, C] or [N, C, ...] with targets of shape [N] or [N, ...]: class numbers, or probabilities of the logits' shape.
+ * Cross-entropy of logits [N, C] or [N, C, ...] with targets of shape [N] or [N, ...]: class numbers, or
+ * probabilities of the logits' shape.
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { reduction = 'mean', ignoreIndex = -100, weight, labelSmoothing = 0 } = options;

@@ -31,7 +31,10 @@ const cumsumOp: Op<CumsumAttrs> = defineOp<CumsumAttrs>({
 /** Lines shorter than this are one run: a second pass over them costs more than it wins. */
 const longLine = 256;
 
-/** Running sums of x [outer, length, inner], row-major, into y. A long line is cut into runs, whose totals are summed up in turn. */
+/**
+ * Running sums of x [outer, length, inner], row-major, into y. A long line is cut into runs, whose totals are
+ * summed up in turn.
+ */
 function scan(lowering: Lowering, x: Tensor, y: Tensor, outer: number, length: number, inner: number): void {
   const run = length <= longLine ? length : Math.ceil(Math.sqrt(length));
   const runs = Math.ceil(length / run);
@@ -45,8 +48,8 @@ function scan(lowering: Lowering, x: Tensor, y: Tensor, outer: number, length: n
 }
 
 /**
- * Running sums along an axis: y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...], of the shape of x; the same bits on every run. Booleans
- * and u32 give i32.
+ * Running sums along an axis: y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...], of the shape of x; the
+ * same bits on every run. Booleans and u32 give i32.
  */
 export function cumsum(x: Tensor, axis: number): Tensor {
   return apply(cumsumOp, [x], { axis: normaliseAxis('cumsum', axis, x.ndim) })[0]!;

@@ -14,7 +14,9 @@ const span = 256;
 const variants = { lanes: memoise(decodeLanes), workgroup: memoise(decodeWorkgroup) };
 const join = memoise(joinParts);
 
-/** Inputs q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [1] or [B]; output [B, 1, H, D]. */
+/**
+ * Inputs q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [1] or [B]; output [B, 1, H, D].
+ */
 const decodeOp = defineOp<{ readonly scale: number }>({
   name: 'decodeAttention',
   infer: ([q]) => [{ shape: [q!.shape[0]!, 1, q!.shape[1]!, q!.shape[3]!], dtype: q!.dtype }],
@@ -52,9 +54,11 @@ export interface DecodeOptions {
 }
 
 /**
- * Attention of one new token over a cache: q [B, H, 1, D], keys and values [B, Hkv, capacity, D] of which the first `length` tokens count (i32, [] or [1] for all, [B] for each,
- * at least 1) -> [B, H, 1, D]. The length lies on the device, so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring query heads
- * share a head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 128. Long caches are split over the device and joined in order. No gradient.
+ * Attention of one new token over a cache: q [B, H, 1, D], keys and values [B, Hkv, capacity, D] of which the
+ * first `length` tokens count (i32, [] or [1] for all, [B] for each, at least 1) -> [B, H, 1, D]. The length
+ * lies on the device, so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring
+ * query heads share a head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 128. Long caches
+ * are split over the device and joined in order. No gradient.
  */
 export function decodeAttention(
   q: Tensor,

@@ -16,9 +16,11 @@ interface Term {
 }
 
 /**
- * Einstein summation, `einsum('bij,bjk->bik', a, b)`: axes with one letter are multiplied together, letters that the output lacks are summed. Any number of
- * operands, taken in pairs from the left, each pair one batched matrix product; a letter twice in an operand takes its diagonal; `...` stands for axes that
- * broadcast; without `->` the output is the letters that occur once, in alphabetical order (torch.einsum). Operands of one pair are f32 or f16.
+ * Einstein summation, `einsum('bij,bjk->bik', a, b)`: axes with one letter are multiplied together, letters
+ * that the output lacks are summed. Any number of operands, taken in pairs from the left, each pair one
+ * batched matrix product; a letter twice in an operand takes its diagonal; `...` stands for axes that
+ * broadcast; without `->` the output is the letters that occur once, in alphabetical order (torch.einsum).
+ * Operands of one pair are f32 or f16.
  */
 export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   const { inputs, output } = parse(equation, operands);
@@ -54,7 +56,9 @@ interface Equation {
   readonly output: readonly string[];
 }
 
-/** Axis names of each operand and of the output. The axes of `...` are named `.1`, `.2`, ... from the last. */
+/**
+ * Axis names of each operand and of the output. The axes of `...` are named `.1`, `.2`, ... from the last.
+ */
 function parse(equation: string, operands: readonly Tensor[]): Equation {
   const fail = (why: string): never => {
     throw new ShapeError(`einsum: '${equation}' ${why}`);
@@ -95,7 +99,10 @@ function named(part: string, hidden: number): string[] {
   return at < 0 ? [...part] : [...part.slice(0, at), ...dots, ...part.slice(at + 3)];
 }
 
-/** Leaves the first of the axes that share a letter, running along their diagonal: every n + 1-th of the n * n elements. */
+/**
+ * Leaves the first of the axes that share a letter, running along their diagonal: every n + 1-th of the n * n
+ * elements.
+ */
 function diagonals(tensor: Tensor, axes: readonly string[], equation: string): Term {
   const first = axes.findIndex((axis, i) => axes.indexOf(axis, i + 1) >= 0);
   if (first < 0) return { tensor, axes };

@@ -12,7 +12,9 @@ import type { Lowering } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import type { FlashAttrs } from './flash-attention.ts';
 
-/** Queries, keys and values [B, H, T, D], or all in one tensor [B, T, 3, H, D], and the mask [B, H, Tq, Tk]. */
+/**
+ * Queries, keys and values [B, H, T, D], or all in one tensor [B, T, 3, H, D], and the mask [B, H, Tq, Tk].
+ */
 type Sources =
   | { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor; readonly qkv?: undefined; readonly mask?: Tensor }
   | { readonly qkv: Tensor; readonly mask?: Tensor };

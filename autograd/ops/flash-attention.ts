@@ -23,8 +23,9 @@ export interface FlashAttrs {
 const swapHeads = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
 
 /**
- * Inputs q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, (mask [B, H, Tq, Tk]); outputs y [B, Tq, H, D] (so that merging the heads is free) and
- * stats f32 [B, H, Tq, 2], see the kernel. No gradient flows into the mask.
+ * Inputs q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, (mask [B, H, Tq, Tk]);
+ * outputs y [B, Tq, H, D] (so that merging the heads is free) and stats f32 [B, H, Tq, 2], see the kernel. No
+ * gradient flows into the mask.
  */
 export const flashAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   name: 'flashAttention',
@@ -78,7 +79,10 @@ const flashAttentionBackwardOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
 /** Query, key or value of packed projections [B, T, 3, H, D], as [B, H, T, D]. No copy. */
 export const unpack = (qkv: Tensor, which: 0 | 1 | 2): Tensor => swapHeads(select(qkv, 2, which));
 
-/** The same for inputs packed as [B, T, 3, H, D], a view of one projection's output, (mask); outputs y [B, T, H, D] and stats. */
+/**
+ * The same for inputs packed as [B, T, 3, H, D], a view of one projection's output, (mask); outputs y [B, T,
+ * H, D] and stats.
+ */
 export const packedAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   name: 'packedAttention',
   infer: ([qkv]) => {
@@ -97,7 +101,10 @@ export const packedAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   },
 });
 
-/** Inputs qkv, (mask,) y, stats, g; output the gradient of qkv, row-major: one buffer, which the projection's backward pass reads as it is. */
+/**
+ * Inputs qkv, (mask,) y, stats, g; output the gradient of qkv, row-major: one buffer, which the projection's
+ * backward pass reads as it is.
+ */
 const packedAttentionBackwardOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
   name: 'packedAttentionBackward',
   infer: ([qkv]) => [{ shape: qkv!.shape, dtype: qkv!.dtype }],

@@ -106,7 +106,10 @@ function rowsParams(shape: readonly number[], table: Tensor, index: Tensor, coun
   return { rows, cols, count, dtype: table.dtype, tableOffset: table.offset, indexOffset: index.offset };
 }
 
-/** Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only the device does. */
+/**
+ * Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only
+ * the device does.
+ */
 export function checkIndex(op: string, index: Tensor, length: number): Tensor {
   if (index.dtype === 'bool' || index.dtype === 'f16')
     throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
@@ -121,7 +124,8 @@ export function checkIndex(op: string, index: Tensor, length: number): Tensor {
 }
 
 /**
- * Rows of a table [rows, cols] by index [...]: result [..., cols]. The gradient of row `paddingIdx` is left out, as in PyTorch.
+ * Rows of a table [rows, cols] by index [...]: result [..., cols]. The gradient of row `paddingIdx` is left
+ * out, as in PyTorch.
  */
 export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
   if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);
@@ -192,7 +196,10 @@ function cropTo(x: Tensor, shape: readonly number[], axis: number): Tensor {
   return slice(x, ...shape.map((length, i): Range => (i === axis ? null : [0, length])));
 }
 
-/** y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis; in the other axes the index may be shorter than x (torch.gather). */
+/**
+ * y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis; in the other axes the index may be shorter
+ * than x (torch.gather).
+ */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('gather', axis, x.ndim);
   checkAxisShapes('gather', x, index, at);
@@ -200,8 +207,8 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
 }
 
 /**
- * x with source[..., j, ...] added at index[..., j, ...] along an axis, the adjoint of gather. The index may be shorter than the source, and than x in the
- * other axes (torch.scatter_add). The same bits on every run.
+ * x with source[..., j, ...] added at index[..., j, ...] along an axis, the adjoint of gather. The index may
+ * be shorter than the source, and than x in the other axes (torch.scatter_add). The same bits on every run.
  */
 export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
   const at = normaliseAxis('scatterAdd', axis, x.ndim);

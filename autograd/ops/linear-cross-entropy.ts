@@ -26,8 +26,8 @@ interface Attrs {
 }
 
 /**
- * Inputs hidden [N, D], weight [V, D], target i32 [N], (bias [V]); outputs (sum of the losses, rows that count) f32 [2] and, where asked for, the sum's gradients
- * f32 of hidden, weight (and bias).
+ * Inputs hidden [N, D], weight [V, D], target i32 [N], (bias [V]); outputs (sum of the losses, rows that
+ * count) f32 [2] and, where asked for, the sum's gradients f32 of hidden, weight (and bias).
  */
 const linearLossOp: Op<Attrs> = defineOp<Attrs>({
   name: 'linearCrossEntropy',
@@ -76,9 +76,11 @@ export interface LinearCrossEntropyOptions {
 }
 
 /**
- * crossEntropy(linear(hidden, weight, bias), target) of hidden [..., D], weight [V, D] and class numbers [...], without the logits [..., V] in memory: for the heads of language
- * models. Runs of rows pass through one buffer, in which the gradient of the logits takes their place as soon as the loss is known (Hsu et al. 2024, "Liger kernel");
- * backward only multiplies. With reduction 'none' the runs are computed again in backward.
+ * crossEntropy(linear(hidden, weight, bias), target) of hidden [..., D], weight [V, D] and class numbers
+ * [...], without the logits [..., V] in memory: for the heads of language models. Runs of rows pass through
+ * one buffer, in which the gradient of the logits takes their place as soon as the loss is known (Hsu et al.
+ * 2024, "Liger kernel"); backward only multiplies. With reduction 'none' the runs are computed again in
+ * backward.
  */
 export function linearCrossEntropy(
   hidden: Tensor,

@@ -75,7 +75,10 @@ export function l1(input: Tensor, target: Tensor, options: LossOptions = {}): Te
   return absoluteError(input, target, options);
 }
 
-/** Half the squared error up to `delta` (default 1), from there delta (|x - y| - delta / 2) (Huber 1964; torch huber_loss). */
+/**
+ * Half the squared error up to `delta` (default 1), from there delta (|x - y| - delta / 2) (Huber 1964; torch
+ * huber_loss).
+ */
 export function huber(
   input: Tensor,
   target: Tensor,
@@ -85,7 +88,10 @@ export function huber(
   return huberLoss(input, target, options, delta);
 }
 
-/** Huber's loss divided by `beta` (default 1): slope 1 for large errors (Girshick 2015; torch smooth_l1_loss). beta 0 is l1. */
+/**
+ * Huber's loss divided by `beta` (default 1): slope 1 for large errors (Girshick 2015; torch smooth_l1_loss).
+ * beta 0 is l1.
+ */
 export function smoothL1(
   input: Tensor,
   target: Tensor,
@@ -104,8 +110,9 @@ const divergence = pairwise('klDiv', (x, t) => {
 const logDivergence = pairwise('klDiv', (x, t) => e.mul(e.exp(t), e.sub(t, x)));
 
 /**
- * Kullback-Leibler divergence t (log t - x) of log-probabilities x from target probabilities t (log-probabilities with `logTarget`), of one shape (torch
- * kl_div). 'mean' divides by the number of elements, 'batchMean', the divergence proper, by the length of the first axis.
+ * Kullback-Leibler divergence t (log t - x) of log-probabilities x from target probabilities t
+ * (log-probabilities with `logTarget`), of one shape (torch kl_div). 'mean' divides by the number of
+ * elements, 'batchMean', the divergence proper, by the length of the first axis.
  */
 export function klDiv(
   input: Tensor,
@@ -138,7 +145,10 @@ export interface BceOptions extends LossOptions {
   readonly posWeight?: Tensor;
 }
 
-/** Binary cross-entropy of logits with targets in [0, 1], of one shape, without overflow (torch binary_cross_entropy_with_logits). */
+/**
+ * Binary cross-entropy of logits with targets in [0, 1], of one shape, without overflow (torch
+ * binary_cross_entropy_with_logits).
+ */
 export function bceWithLogits(
   input: Tensor,
   target: Tensor,
@@ -155,7 +165,10 @@ export function bceWithLogits(
   return reduced('bceWithLogits', weighted, reduction);
 }
 
-/** (1 - p)^gamma for the missing probability q = 1 - p. Bounded away from 0, where the derivative of a small power is infinite. */
+/**
+ * (1 - p)^gamma for the missing probability q = 1 - p. Bounded away from 0, where the derivative of a small
+ * power is infinite.
+ */
 const focus = (q: Expr, gamma: Expr): Expr => e.pow(e.max(q, 1e-20), gamma);
 
 /** -a (1 - p)^gamma log p for targets of 0 or 1: z is the logit of being wrong. */
@@ -182,13 +195,17 @@ const focalOfLog = mapFunction(
 export interface FocalOptions extends LossOptions {
   /** How much less well-classified examples count, default 2; 0 is cross-entropy. */
   readonly gamma?: number;
-  /** Binary: weight of the positives, 1 - alpha that of the negatives. Classes: one weight each [C]. Default none. */
+  /**
+   * Binary: weight of the positives, 1 - alpha that of the negatives. Classes: one weight each [C]. Default
+   * none.
+   */
   readonly alpha?: number | Tensor;
 }
 
 /**
- * Focal loss -alpha (1 - p)^gamma log p, p the probability of the truth (Lin et al. 2017, eq. 5). Binary: logits and targets of 0 or 1 (floats) of one
- * shape. Classes: logits [N, C] with class numbers [N] (integers). 'mean' divides by the number of losses, whatever their weights.
+ * Focal loss -alpha (1 - p)^gamma log p, p the probability of the truth (Lin et al. 2017, eq. 5). Binary:
+ * logits and targets of 0 or 1 (floats) of one shape. Classes: logits [N, C] with class numbers [N]
+ * (integers). 'mean' divides by the number of losses, whatever their weights.
  */
 export function focal(logits: Tensor, target: Tensor, { gamma = 2, alpha, reduction }: FocalOptions = {}): Tensor {
   requireFloat('focal', logits);
@@ -229,7 +246,8 @@ function focalOfBinary(
 }
 
 /**
- * sum(a b) / (max(|a|, eps) max(|b|, eps)) along an axis (default 1), with broadcasting (torch cosine_similarity): the axis is dropped.
+ * sum(a b) / (max(|a|, eps) max(|b|, eps)) along an axis (default 1), with broadcasting (torch
+ * cosine_similarity): the axis is dropped.
  */
 export function cosineSimilarity(
   a: Tensor,

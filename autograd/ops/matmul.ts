@@ -47,8 +47,9 @@ function liesTransposed({ strides }: Tensor): boolean {
 }
 
 /**
- * left @ right, laid out as `like` is: the cotangent of a transposed operand, such as the weight of a linear layer, is row-major once it has passed back through
- * the transposition, so that the gradient need not be copied.
+ * left @ right, laid out as `like` is: the cotangent of a transposed operand, such as the weight of a linear
+ * layer, is row-major once it has passed back through the transposition, so that the gradient need not be
+ * copied.
  */
 function productLike(like: Tensor, left: Tensor, right: Tensor): Tensor {
   return liesTransposed(like) ? transpose(matmul(transpose(right), transpose(left))) : matmul(left, right);
@@ -64,7 +65,10 @@ function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Ten
   return [product!, sums!];
 }
 
-/** Inputs a [m, k], b [k, n]; outputs a @ b [m, n] and the sums over k of the rows of a, [m], or of the columns of b, [n], in f32. */
+/**
+ * Inputs a [m, k], b [k, n]; outputs a @ b [m, n] and the sums over k of the rows of a, [m], or of the
+ * columns of b, [n], in f32.
+ */
 const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
   name: 'matmulSums',
   infer([a, b], of) {
@@ -99,7 +103,9 @@ const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
   },
 });
 
-/** a @ b of two matrices, and the sums over their common axis of a's rows (`of` a) or b's columns (`of` b). */
+/**
+ * a @ b of two matrices, and the sums over their common axis of a's rows (`of` a) or b's columns (`of` b).
+ */
 export function matmulSums(a: Tensor, b: Tensor, of: 'a' | 'b'): [Tensor, Tensor] {
   const [product, sums] = apply(matmulSumsOp, [a, b], of);
   return [product!, sums!];
@@ -121,8 +127,8 @@ function check(a: Spec, b: Spec, bias: Spec | undefined): void {
 }
 
 /**
- * Matrix product a @ b with PyTorch's rules: the last two axes multiply, batch axes broadcast, a vector on the left is a row, on
- * the right a column.
+ * Matrix product a @ b with PyTorch's rules: the last two axes multiply, batch axes broadcast, a vector on
+ * the left is a row, on the right a column.
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.ndim === 0 || b.ndim === 0)

@@ -24,7 +24,10 @@ interface NormAttrs {
   readonly output?: Dtype;
 }
 
-/** Inputs x [..., cols], (weight [cols],) (bias [cols]); outputs y and stats [..., 2]: mean and reciprocal deviation of each row. */
+/**
+ * Inputs x [..., cols], (weight [cols],) (bias [cols]); outputs y and stats [..., 2]: mean and reciprocal
+ * deviation of each row.
+ */
 const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNorm' : 'rmsNorm'),
   infer([x, weight, bias], { centre, output }) {
@@ -140,14 +143,20 @@ function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor;
   return { xhat: mul(centred, rstd), rstd };
 }
 
-/** Layer normalisation over the last axis (Ba et al. 2016): (x - mean) / sqrt(variance + epsilon) * weight + bias. */
+/**
+ * Layer normalisation over the last axis (Ba et al. 2016): (x - mean) / sqrt(variance + epsilon) * weight +
+ * bias.
+ */
 export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
   if (bias && !weight) throw new ShapeError('layerNorm: a bias needs a weight');
   const inputs = [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])];
   return apply(normOp, inputs, { centre: true, epsilon, output: autocastStore() })[0]!;
 }
 
-/** Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon) * weight. */
+/**
+ * Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon)
+ * * weight.
+ */
 export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
   return apply(normOp, [x, ...(weight ? [weight] : [])], { centre: false, epsilon, output: autocastStore() })[0]!;
 }

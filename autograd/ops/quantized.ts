@@ -21,7 +21,10 @@ interface QuantizedAttrs extends QuantizedWeight {
   readonly transposed: boolean;
 }
 
-/** Inputs x [rows, in], packed u32 [out, in / 8 or 4], scales [out, groups] (, zeros [out, groups]) (, bias [out]); output [rows, out], or, transposed, [rows, in] of x [rows, out]. */
+/**
+ * Inputs x [rows, in], packed u32 [out, in / 8 or 4], scales [out, groups] (, zeros [out, groups]) (, bias
+ * [out]); output [rows, out], or, transposed, [rows, in] of x [rows, out].
+ */
 const quantizedLinearOp: Op<QuantizedAttrs> = defineOp<QuantizedAttrs>({
   name: 'quantizedLinear',
   infer([x, packed, scales, ...more], attrs) {
@@ -129,15 +132,18 @@ function check(
 
 export interface QuantizedLinearOptions {
   /**
-   * 'int8' rounds each row of x to 8 bits too (Dettmers et al. 2022, without its outliers) and multiplies bytes, exactly, in integers; for weights of 8 bits with one scale a row and
-   * no zeros. An output is then off by at most the row's largest magnitude / 254 times the sum of the weights' magnitudes. Gradients are those of the product without that rounding.
+   * 'int8' rounds each row of x to 8 bits too (Dettmers et al. 2022, without its outliers) and multiplies
+   * bytes, exactly, in integers; for weights of 8 bits with one scale a row and no zeros. An output is then
+   * off by at most the row's largest magnitude / 254 times the sum of the weights' magnitudes. Gradients are
+   * those of the product without that rounding.
    */
   readonly activations?: 'float' | 'int8';
 }
 
 /**
- * x @ W^T + bias for a frozen weight W [out, in] of 4 or 8 bits (see `quantize`), dequantised inside the kernel: x [..., in], bias [out]. Gradients flow to x and bias.
- * The result is that of the dequantised weight, to a rounding of x's type; how far that is from the original weight's is stated at `quantize`.
+ * x @ W^T + bias for a frozen weight W [out, in] of 4 or 8 bits (see `quantize`), dequantised inside the
+ * kernel: x [..., in], bias [out]. Gradients flow to x and bias. The result is that of the dequantised
+ * weight, to a rounding of x's type; how far that is from the original weight's is stated at `quantize`.
  */
 export function quantizedLinear(
   x: Tensor,

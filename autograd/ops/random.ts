@@ -60,7 +60,10 @@ const drop = mapFunction('dropout', ['v'], ([x], [p, scale]) => e.select(e.lt(e.
   scalars: 2,
 });
 
-/** Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et al. 2014). */
+/**
+ * Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et
+ * al. 2014).
+ */
 export function dropout(x: Tensor, p: number, { training = true }: { readonly training?: boolean } = {}): Tensor {
   requireFloat('dropout', x);
   checkProbability('dropout', p);

@@ -61,12 +61,16 @@ function extreme(
   return keepDims ? reshape(y!, keptShape(x, list)) : y!;
 }
 
-/** Largest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amax). */
+/**
+ * Largest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amax).
+ */
 export function max(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
   return extreme('max', x, axes, keepDims);
 }
 
-/** Smallest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amin). */
+/**
+ * Smallest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amin).
+ */
 export function min(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
   return extreme('min', x, axes, keepDims);
 }
@@ -138,7 +142,10 @@ export function variance(x: Tensor, axes?: number | readonly number[], options: 
   return div(sum(mul(centred, centred), list, { keepDims }), Math.max(0, count - correction));
 }
 
-/** log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that nothing overflows. */
+/**
+ * log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that nothing
+ * overflows.
+ */
 export function logsumexp(
   x: Tensor,
   axes?: number | readonly number[],

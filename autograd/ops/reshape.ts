@@ -34,7 +34,10 @@ const reshapeOp = defineView<{ shape: readonly number[] }>({
   vjp: ({ g, specs }) => [reshape(g, specs[0]!.shape)],
 });
 
-/** The same elements in row-major order under another shape; one length may be -1. Copies only where strides cannot express it. */
+/**
+ * The same elements in row-major order under another shape; one length may be -1. Copies only where strides
+ * cannot express it.
+ */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   const full = completeShape(x, shape);
   if (sameShape(full, x.shape)) return x;

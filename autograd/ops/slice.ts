@@ -52,11 +52,15 @@ function embed(x: Tensor, shape: readonly number[], attrs: SliceAttrs, value = 0
   return apply(embedOp, [x], { ...attrs, shape, value })[0]!;
 }
 
-/** `[start, end)` or `[start, end, step]`; undefined (or null) for the whole axis; a number picks one index and drops the axis. */
+/**
+ * `[start, end)` or `[start, end, step]`; undefined (or null) for the whole axis; a number picks one index
+ * and drops the axis.
+ */
 export type Range = readonly [start?: number | null, end?: number | null, step?: number] | number | null | undefined;
 
 /**
- * x[ranges]: one range for each leading axis. Negative starts, ends and indices count from the end; steps are positive. No copy.
+ * x[ranges]: one range for each leading axis. Negative starts, ends and indices count from the end; steps are
+ * positive. No copy.
  */
 export function slice(x: Tensor, ...ranges: Range[]): Tensor {
   if (ranges.length > x.ndim)
@@ -118,7 +122,10 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
   return slice(x, ...x.shape.slice(0, at).map(() => null), index);
 }
 
-/** Consecutive parts along an axis: of `sizes` elements each (the last may be shorter), or of the given sizes. No copy. */
+/**
+ * Consecutive parts along an axis: of `sizes` elements each (the last may be shorter), or of the given sizes.
+ * No copy.
+ */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
   const at = normaliseAxis('split', axis, x.ndim);
   const length = x.shape[at]!;
@@ -154,8 +161,8 @@ export function unbind(x: Tensor, axis = 0): Tensor[] {
 }
 
 /**
- * Surrounds x with `value`: `padding` lists [before, after] for each of the last axes, in the order of the axes. Negative amounts
- * crop.
+ * Surrounds x with `value`: `padding` lists [before, after] for each of the last axes, in the order of the
+ * axes. Negative amounts crop.
  */
 export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
   if (padding.length > x.ndim)

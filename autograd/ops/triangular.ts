@@ -36,12 +36,18 @@ const triangularOp: Op<TriangularAttrs> = defineOp<TriangularAttrs>({
   vjp: ({ g, attrs }) => apply(triangularOp, [g], attrs),
 });
 
-/** The lower triangles of matrices [..., rows, cols]: zeros above a diagonal (0 the main one, negative below it). */
+/**
+ * The lower triangles of matrices [..., rows, cols]: zeros above a diagonal (0 the main one, negative below
+ * it).
+ */
 export function tril(x: Tensor, diagonal = 0): Tensor {
   return apply(triangularOp, [x], { upper: false, diagonal })[0]!;
 }
 
-/** The upper triangles of matrices [..., rows, cols]: zeros below a diagonal (0 the main one, positive above it). */
+/**
+ * The upper triangles of matrices [..., rows, cols]: zeros below a diagonal (0 the main one, positive above
+ * it).
+ */
 export function triu(x: Tensor, diagonal = 0): Tensor {
   return apply(triangularOp, [x], { upper: true, diagonal })[0]!;
 }

@@ -55,8 +55,9 @@ const foldOp: Op<UnfoldAttrs & { readonly length: number }> = defineOp<UnfoldAtt
 });
 
 /**
- * Windows of `size` elements along an axis, `step` apart, their elements `dilation` apart: the axis counts the windows, a new last axis holds their elements
- * (torch.Tensor.unfold). No copy. Gradients of overlapping windows add up.
+ * Windows of `size` elements along an axis, `step` apart, their elements `dilation` apart: the axis counts
+ * the windows, a new last axis holds their elements (torch.Tensor.unfold). No copy. Gradients of overlapping
+ * windows add up.
  */
 export function unfold(x: Tensor, axis: number, size: number, step: number, dilation = 1): Tensor {
   const at = normaliseAxis('unfold', axis, x.ndim);

@@ -12,8 +12,9 @@ import type { Tensor } from '../tensor.ts';
 import { rowMajor } from './collect.ts';
 
 /**
- * Optimizer steps over many tensors, in three parts: `collectGradients` looks at all gradients once, `prepareStep` decides on the device what to do with
- * them, `updateParameters` and `updatePackedParameters` do it in place. Nothing in their attributes changes from step to step.
+ * Optimizer steps over many tensors, in three parts: `collectGradients` looks at all gradients once,
+ * `prepareStep` decides on the device what to do with them, `updateParameters` and `updatePackedParameters`
+ * do it in place. Nothing in their attributes changes from step to step.
  */
 
 interface UpdateAttrs {
@@ -126,8 +127,9 @@ const updatePackedOp = defineOp<UpdateAttrs & { readonly gradients: number }>({
 });
 
 /**
- * Updates parameters that share one buffer [quads, 4], in place; their gradients lie the same way in `collected` from quad `gradients` on, and
- * `owners` [quads / 64] (i32) names the parameter of each 64 quads by its number in the control buffer.
+ * Updates parameters that share one buffer [quads, 4], in place; their gradients lie the same way in
+ * `collected` from quad `gradients` on, and `owners` [quads / 64] (i32) names the parameter of each 64 quads
+ * by its number in the control buffer.
  */
 export function updatePackedParameters(
   options: UpdateOptions,

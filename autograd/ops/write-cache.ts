@@ -26,8 +26,9 @@ const writeCacheOp = defineOp<Record<string, never>>({
 });
 
 /**
- * Writes new tokens x [B, H, T, D] into a cache [B, H, capacity, D] in place, from token `start` on (i32, [] or [1] for all rows, [B] for each). The position lies on the
- * device, so that a compiled step replays at any. What falls outside of the capacity is dropped. No gradient. Returns the cache.
+ * Writes new tokens x [B, H, T, D] into a cache [B, H, capacity, D] in place, from token `start` on (i32, []
+ * or [1] for all rows, [B] for each). The position lies on the device, so that a compiled step replays at
+ * any. What falls outside of the capacity is dropped. No gradient. Returns the cache.
  */
 export function writeCache(cache: Tensor, x: Tensor, start: Tensor): Tensor {
   const fail = (what: string): never => {

@@ -17,8 +17,9 @@ export interface Profile {
 }
 
 /**
- * Runs fn, compiled or not, with a timestamp before and after each of its dispatches (2048 at most), and says which kernels took how long and how near they
- * came to what the device can do. Compile and warm up first: the first call of anything includes the compilation of its kernels.
+ * Runs fn, compiled or not, with a timestamp before and after each of its dispatches (2048 at most), and says
+ * which kernels took how long and how near they came to what the device can do. Compile and warm up first:
+ * the first call of anything includes the compilation of its kernels.
  *
  *     console.log(`${await profile(() => step(x, y))}`);
  */

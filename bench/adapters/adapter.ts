@@ -1,9 +1,15 @@
 import type { Cost } from '../../gpu/index.ts';
 import type { OwnRow, Row } from '../rows/row.ts';
 
-/** A row made ready in one library: compiled, its inputs and weights on the device where the library can leave them there. */
+/**
+ * A row made ready in one library: compiled, its inputs and weights on the device where the library can leave
+ * them there.
+ */
 export interface Prepared {
-  /** Does the work once. May return before the device is done where the library runs on the host's device (`host.ts`). */
+  /**
+   * Does the work once. May return before the device is done where the library runs on the host's device
+   * (`host.ts`).
+   */
   run(): void | Promise<void>;
   /** The last run's result, or its loss. */
   read(): Promise<ArrayLike<number>>;

@@ -20,8 +20,9 @@ interface Maker {
 }
 
 /**
- * gpu.js, mode "webgpu" (mode "gpu" falls back to WebAssembly unseen): square matrix products as its README writes them; it has no library of ops. Inputs are
- * put on the device once and results stay there (`setPipeline`): with its default, nested arrays up and down at every call, it is several times slower.
+ * gpu.js, mode "webgpu" (mode "gpu" falls back to WebAssembly unseen): square matrix products as its README
+ * writes them; it has no library of ops. Inputs are put on the device once and results stay there
+ * (`setPipeline`): with its default, nested arrays up and down at every call, it is several times slower.
  */
 export const adapter: Adapter = {
   open() {

@@ -4,7 +4,10 @@ import type { Adapter } from './adapter.ts';
 /** Something that is measured: a library in one of its modes, in a process of its own. */
 export interface Runner {
   readonly name: string;
-  /** Whose figures they are: our library's, another's on WebGPU, or another's on the processor without a driver. */
+  /**
+   * Whose figures they are: our library's, another's on WebGPU, or another's on the processor without a
+   * driver.
+   */
   readonly kind: 'ours' | 'webgpu' | 'cpu';
   /** Uploads and reads back on every call. */
   readonly copies?: boolean;

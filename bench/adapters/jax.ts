@@ -63,7 +63,9 @@ function addIteratorHelpers(): void {
 
 const flat = (x: A): A => x.ref.reshape([-1, x.shape.at(-1)!]);
 
-/** None of these consumes its arguments, as programs expect; what is traced by `jit` is cheap to leave behind. */
+/**
+ * None of these consumes its arguments, as programs expect; what is traced by `jit` is cheap to leave behind.
+ */
 function opsOf({ numpy: np, nn }: Jax): Ops<A> {
   const matmul = (a: A, b: A, transposeB: boolean): A =>
     np.matmul(a.ref, transposeB ? np.matrixTranspose(b.ref) : b.ref);
@@ -99,7 +101,9 @@ function opsOf({ numpy: np, nn }: Jax): Ops<A> {
   };
 }
 
-/** The state after one update, (weights, state, gradients, step) -> [weights, state]; consumes its arguments. */
+/**
+ * The state after one update, (weights, state, gradients, step) -> [weights, state]; consumes its arguments.
+ */
 type Update = (weights: Tree, state: readonly [Tree, Tree], grads: Tree, step: A) => [Tree, [Tree, Tree]];
 
 function updateOf({ numpy: np }: Jax, { optimizer, lr }: Training): Update {
@@ -163,7 +167,9 @@ function eagerly(jax: Jax, row: Row, ops: Ops<A>, inputs: Tree): () => A {
   };
 }
 
-/** jax-js, whole runs compiled by its `jit`. Device "webgpu", or "wasm" for the processor without a driver. */
+/**
+ * jax-js, whole runs compiled by its `jit`. Device "webgpu", or "wasm" for the processor without a driver.
+ */
 export function jaxOn(device: 'webgpu' | 'wasm'): Adapter {
   return {
     async open(): Promise<Library> {

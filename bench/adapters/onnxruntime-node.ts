@@ -14,7 +14,10 @@ interface Runtime {
   InferenceSession: { create(model: Uint8Array, options: object): Promise<Session> };
 }
 
-/** ONNX Runtime's native library: its own Dawn ("webgpu"), or the processor ("cpu"). Uploads and reads back on every call. */
+/**
+ * ONNX Runtime's native library: its own Dawn ("webgpu"), or the processor ("cpu"). Uploads and reads back on
+ * every call.
+ */
 export function onnxruntimeOn(provider: 'webgpu' | 'cpu'): Adapter {
   return {
     async open(): Promise<Library> {

@@ -18,7 +18,10 @@ interface Runtime {
   InferenceSession: { create(model: Uint8Array, options: object): Promise<Session> };
 }
 
-/** ONNX Runtime compiled to WebAssembly, computing on the host's WebGPU. Inputs and results stay on the device. Needs `node --liftoff-only`. */
+/**
+ * ONNX Runtime compiled to WebAssembly, computing on the host's WebGPU. Inputs and results stay on the
+ * device. Needs `node --liftoff-only`.
+ */
 export const adapter: Adapter = {
   async open(): Promise<Library> {
     const ort = await loadPeer<Runtime>('onnxruntime-web/webgpu');

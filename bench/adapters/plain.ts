@@ -7,7 +7,9 @@ import type { HostArray } from '../rows/data.ts';
 import type { Row } from '../rows/row.ts';
 import type { Adapter, Prepared } from './adapter.ts';
 
-/** The obviously right kernel, one thread an output: what any WebGPU tutorial ends with. Matrix products only. */
+/**
+ * The obviously right kernel, one thread an output: what any WebGPU tutorial ends with. Matrix products only.
+ */
 export const adapter: Adapter = {
   async open() {
     const gpu = await acquire();

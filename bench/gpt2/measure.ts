@@ -28,7 +28,10 @@ export async function measure(run: () => void, repeats: number): Promise<Measure
   return { milliseconds: median(times), host: Math.min(...host), peakBytes: memory().peak };
 }
 
-/** The best rate of matrix products [m, k] @ [k, n] among some shapes, in flops a second: what the model's rate is compared with. */
+/**
+ * The best rate of matrix products [m, k] @ [k, n] among some shapes, in flops a second: what the model's
+ * rate is compared with.
+ */
 export async function bestMatmul(
   shapes: readonly (readonly [m: number, k: number, n: number])[],
   repeats: number,

@@ -9,7 +9,10 @@ export interface Work {
   readonly parameters: number;
   /** Tokens of one step. */
   readonly tokens: number;
-  /** Floating-point operations that the model needs for a forward pass over them; a training step needs three times as many. */
+  /**
+   * Floating-point operations that the model needs for a forward pass over them; a training step needs three
+   * times as many.
+   */
   readonly forwardFlops: number;
   /** Bytes of the parameters (with their f16 copies, if there are) and of the optimizer's two moments. */
   readonly stateBytes: number;
@@ -30,8 +33,9 @@ export function gpt2Work(config: GPT2Config, batch: number, length: number, half
   const inputIds = uniform([batch, length], { low: 0, high: config.vocabSize }).to('i32').keep();
   const parameters = model.numParameters();
   const tokens = batch * length;
-  // Every weight but those of positions is in one product a token, 2 flops (the tied table of tokens as the head's weight);
-  // scores and weighted values are two products of `length` x nEmbd a token and layer, masked half included, as is usual.
+  // Every weight but those of positions is in one product a token, 2 flops (the tied table of tokens as the
+  // head's weight); scores and weighted values are two products of `length` x nEmbd a token and layer, masked
+  // half included, as is usual.
   const weightsInProducts = parameters - config.nPositions * config.nEmbd;
   const forwardFlops = tokens * (2 * weightsInProducts + 4 * config.nLayer * length * config.nEmbd);
   return {

@@ -10,7 +10,9 @@ export type HostArrays = Readonly<Record<string, HostArray>>;
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
-/** Words in [0, 2^32), seeded by a name: Mulberry32 over an FNV-1a hash. Fast, and good enough for benchmarks. */
+/**
+ * Words in [0, 2^32), seeded by a name: Mulberry32 over an FNV-1a hash. Fast, and good enough for benchmarks.
+ */
 function words(seed: string): () => number {
   let state = 2166136261;
   for (let i = 0; i < seed.length; i++) state = Math.imul(state ^ seed.charCodeAt(i), 16777619) >>> 0;

@@ -127,7 +127,10 @@ function gelu(count: number): Row {
   };
 }
 
-/** Overhead: a thousand calls, so that milliseconds read as microseconds a call. Each addition needs the one before and has next to no arithmetic. */
+/**
+ * Overhead: a thousand calls, so that milliseconds read as microseconds a call. Each addition needs the one
+ * before and has next to no arithmetic.
+ */
 function adds(width: number): Row {
   const calls = 1000;
   return {

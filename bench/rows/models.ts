@@ -83,7 +83,10 @@ function gptWeights(): HostArrays {
   return Object.assign({}, ...all, norm('encoder.norm', width)) as HostArrays;
 }
 
-/** Pre-LN, GELU with tanh, the output tied to the token embedding: GPT-2's arithmetic (Radford et al. 2019), without dropout. */
+/**
+ * Pre-LN, GELU with tanh, the output tied to the token embedding: GPT-2's arithmetic (Radford et al. 2019),
+ * without dropout.
+ */
 function gpt(): Row {
   const { layers: depth, width, heads, tokens, batch, vocabulary } = gptSizes;
   const attention = 2 * 2 * depth * tokens * tokens * width * batch;

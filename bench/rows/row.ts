@@ -4,7 +4,9 @@ import type * as optim from '../../train/optim/index.ts';
 import type { HostArrays } from './data.ts';
 import type { Ops } from './ops.ts';
 
-/** Gradient descent, the same for every library: plain SGD, or Adam with betas 0.9 and 0.999 and epsilon 1e-8. */
+/**
+ * Gradient descent, the same for every library: plain SGD, or Adam with betas 0.9 and 0.999 and epsilon 1e-8.
+ */
 export interface Training {
   readonly optimizer: 'sgd' | 'adam';
   readonly lr: number;
@@ -34,7 +36,10 @@ export interface Row extends Title {
   readonly program: <T>(ops: Ops<T>, inputs: Named<T>, weights: Named<T>) => T;
   /** The program's result is a loss, and a run is a step of training. */
   readonly training?: Training;
-  /** To be run op by op in a library that would else trace and fuse it: what is measured is the cost of a call. */
+  /**
+   * To be run op by op in a library that would else trace and fuse it: what is measured is the cost of a
+   * call.
+   */
   readonly eager?: boolean;
   /** Elements of the result. */
   readonly size: number;

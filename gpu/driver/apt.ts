@@ -1,6 +1,7 @@
 /**
- * Mesa's software Vulkan driver (llvmpipe) from the machine's own Debian or Ubuntu mirror, with the C library it was built for, unpacked
- * into a folder. apt-get runs on private state, so neither root nor the system's package lists are needed and nothing is installed.
+ * Mesa's software Vulkan driver (llvmpipe) from the machine's own Debian or Ubuntu mirror, with the C library
+ * it was built for, unpacked into a folder. apt-get runs on private state, so neither root nor the system's
+ * package lists are needed and nothing is installed.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,8 +23,9 @@ export interface Download {
 }
 
 /**
- * Best first. forky (Debian testing, to become 14) and resolute (Ubuntu 26.04 LTS) hold Mesa 26 and settle; sid and devel move daily and are there for
- * the day the others leave the mirrors. trixie-backports has Mesa 26 on LLVM 19, whose kernels with barriers took 1.7 times as long.
+ * Best first. forky (Debian testing, to become 14) and resolute (Ubuntu 26.04 LTS) hold Mesa 26 and settle;
+ * sid and devel move daily and are there for the day the others leave the mirrors. trixie-backports has Mesa
+ * 26 on LLVM 19, whose kernels with barriers took 1.7 times as long.
  */
 const releases = {
   debian: [['forky'], ['trixie', 'trixie-backports'], ['sid']],
@@ -50,7 +52,8 @@ export function aptSources({ family, codename }: Distribution, targets: string):
     .map(([uri = '', release = '', component = '']) => ({ uri, release, component }))
     .filter(({ uri, component }) => component === 'main' && !uri.startsWith('cdrom:'));
   const own = [codename, 'stable', 'testing', 'unstable', 'sid', 'devel'].filter(Boolean);
-  // Other vendors' repositories use the same release names; only the distribution's mirror has its updates too.
+  // Other vendors' repositories use the same release names; only the distribution's mirror has its updates
+  // too.
   const updated = (uri: string) => rows.some((row) => row.uri === uri && row.release === `${codename}-updates`);
   const named = (uri: string) => /\/(debian|ubuntu|ubuntu-ports)\/?$/.test(uri);
   const row =
@@ -83,8 +86,8 @@ export function parsePrintUris(text: string): Download {
 }
 
 /**
- * Downloads and unpacks the driver, the Vulkan loader and all the libraries both need into `work`/lib, C library and dynamic linker
- * included. `announce` is called when the size is known, before the download.
+ * Downloads and unpacks the driver, the Vulkan loader and all the libraries both need into `work`/lib, C
+ * library and dynamic linker included. `announce` is called when the size is known, before the download.
  */
 export async function fetchMesa(
   source: AptSource,
@@ -119,7 +122,10 @@ function sourceFile({ uri, suites, components }: AptSource, keyring: string): st
   return `Types: deb\nURIs: ${uri}\nSuites: ${suites.join(' ')}\nComponents: ${components}\nTargets: Packages\n${signed}`;
 }
 
-/** apt-get on private folders, blind to what is installed, pinned or listed on the system; its proxies and certificates stay. */
+/**
+ * apt-get on private folders, blind to what is installed, pinned or listed on the system; its proxies and
+ * certificates stay.
+ */
 function aptOptions(state: string): string[] {
   const settings: Record<string, string> = {
     'Dir::State': state,
@@ -149,7 +155,10 @@ function debianArchitecture(): string {
   return process.arch === 'x64' ? 'amd64' : process.arch;
 }
 
-/** Moves the libraries out of an unpacked root into one flat folder, without the drivers of real GPUs (a third of the size). */
+/**
+ * Moves the libraries out of an unpacked root into one flat folder, without the drivers of real GPUs (a third
+ * of the size).
+ */
 function keepLibraries(root: string, lib: string): void {
   mkdirSync(lib);
   const triplet = `${process.arch === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;

@@ -1,9 +1,11 @@
 /**
- * Which Vulkan driver a Linux machine should use: pure rules over facts, so that they are tested without the machines.
+ * Which Vulkan driver a Linux machine should use: pure rules over facts, so that they are tested without the
+ * machines.
  *
- * Measured on two cores (matmul 512^3 f32 in GFLOP/s, row softmax in Gelement/s, compile time of one matmul): Mesa 26.0-26.2 and
- * 25.2: 17-19, 0.10-0.19, 50-100 ms; Mesa 25.0: 8-9, 0.12, 490-620 ms; SwiftShader: 2.8, 0.01, 220 ms. Only Mesa 26 has
- * subgroup matrices. Hence a software driver of the system serves from 25.2 on, and Mesa 26 is fetched otherwise.
+ * Measured on two cores (matmul 512^3 f32 in GFLOP/s, row softmax in Gelement/s, compile time of one matmul):
+ * Mesa 26.0-26.2 and 25.2: 17-19, 0.10-0.19, 50-100 ms; Mesa 25.0: 8-9, 0.12, 490-620 ms; SwiftShader: 2.8,
+ * 0.01, 220 ms. Only Mesa 26 has subgroup matrices. Hence a software driver of the system serves from 25.2
+ * on, and Mesa 26 is fetched otherwise.
  */
 
 /** A device file of a GPU. `usable`: this user may open it. */
@@ -27,8 +29,8 @@ export interface Machine {
 }
 
 /**
- * `system`: leave the process as it is. `probe`: a GPU is there; ask Dawn in another process whether its driver works. `mesa`,
- * `swiftshader`: the software driver in the cache folder, installed first if need be.
+ * `system`: leave the process as it is. `probe`: a GPU is there; ask Dawn in another process whether its
+ * driver works. `mesa`, `swiftshader`: the software driver in the cache folder, installed first if need be.
  */
 export interface Choice {
   readonly use: 'system' | 'probe' | 'mesa' | 'swiftshader';
@@ -41,8 +43,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const goodSoftware = [1, 4, 318] as const;
 
 /**
- * What the user said, by environment and arguments; undefined where the machine decides. Throws on an unknown TAPEFORM_DRIVER.
- * `ours` tells whether a manifest path lies in our cache folder: inherited from a parent process, it is not the user's word.
+ * What the user said, by environment and arguments; undefined where the machine decides. Throws on an unknown
+ * TAPEFORM_DRIVER. `ours` tells whether a manifest path lies in our cache folder: inherited from a parent
+ * process, it is not the user's word.
  */
 export function chooseByUser(
   env: Environment,
@@ -65,8 +68,8 @@ export function chooseByUser(
 }
 
 /**
- * What the machine's devices and drivers say. `refused`: Dawn was asked and offers no adapter on the GPU, so that a software driver
- * has to serve.
+ * What the machine's devices and drivers say. `refused`: Dawn was asked and offers no adapter on the GPU, so
+ * that a software driver has to serve.
  */
 export function chooseByMachine({ gpus, loader, manifests }: Machine, refused = false): Choice {
   const gpu = gpus.find(({ usable }) => usable);
@@ -100,8 +103,8 @@ function atLeast(version: string, wanted: readonly number[]): boolean {
 }
 
 /**
- * One line that says what keeps a machine from offering an adapter and how to mend it. `otherwise`: the way out for those who cannot
- * mend it.
+ * One line that says what keeps a machine from offering an adapter and how to mend it. `otherwise`: the way
+ * out for those who cannot mend it.
  */
 export function advice({ gpus, loader, manifests }: Machine, env: Environment, otherwise?: string): string {
   const or = otherwise ? `, or ${otherwise}` : '';

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 
 /**
- * Runs a program and resolves to what it printed. Rejects with one line that names the program and the telling line of its errors.
- * Asynchronous, since a process that blocks while a terminal interrupts it is killed by tsx after 60 ms, leaving files behind.
+ * Runs a program and resolves to what it printed. Rejects with one line that names the program and the
+ * telling line of its errors. Asynchronous, since a process that blocks while a terminal interrupts it is
+ * killed by tsx after 60 ms, leaving files behind.
  */
 export function runCommand(
   program: string,
@@ -30,7 +31,10 @@ export function runCommand(
   });
 }
 
-/** The line that names the cause: apt-get, npm and tar end with one that does not, Node begins with its source. */
+/**
+ * The line that names the cause: apt-get, npm and tar end with one that does not, Node begins with its
+ * source.
+ */
 export function tellingLine(text: string): string {
   const lines = text.trim().split('\n');
   const cause = [/no space left/i, /^(E: |npm (ERR!|error) (?!code|errno|syscall)|\w*Error: |[\w-]+: (fatal )?error)/];

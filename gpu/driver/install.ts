@@ -1,4 +1,7 @@
-/** Installs a software driver into its cache folder, whole or not at all, once however many processes ask for it. */
+/**
+ * Installs a software driver into its cache folder, whole or not at all, once however many processes ask for
+ * it.
+ */
 import * as fs from 'node:fs';
 import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -23,12 +26,15 @@ interface Recipe {
   fetch(work: string, announce: (download: Download) => void): Promise<void>;
 }
 
-/** A failed installation is not tried again for this long, so that scripts do not wait for a dead network one after the other. */
+/**
+ * A failed installation is not tried again for this long, so that scripts do not wait for a dead network one
+ * after the other.
+ */
 const retryAfter = 10 * 60_000;
 
 /**
- * Makes `folder` hold a driver that computes. Returns at once where it does. Tries the recipes of `kind` in order and takes the
- * first whose driver passes the probe. Rejects with one line that names what failed.
+ * Makes `folder` hold a driver that computes. Returns at once where it does. Tries the recipes of `kind` in
+ * order and takes the first whose driver passes the probe. Rejects with one line that names what failed.
  * `again`: try even if it failed a moment ago.
  */
 export async function ensureInstalled(

@@ -1,13 +1,15 @@
 /**
- * Where the files of a software driver lie: `lib/` (driver, loader, C library, linker), `icd.json`, `bin/node`, `driver.json`.
- * Imports nothing from Node, for the same reason as machine.ts.
+ * Where the files of a software driver lie: `lib/` (driver, loader, C library, linker), `icd.json`,
+ * `bin/node`, `driver.json`. Imports nothing from Node, for the same reason as machine.ts.
  */
 import type { Environment } from './choose.ts';
 import type { Files } from './machine.ts';
 
 export type SoftwareKind = 'mesa' | 'swiftshader';
 
-/** What driver.json says of an installed driver. The file is written last: where it is, the folder is whole. */
+/**
+ * What driver.json says of an installed driver. The file is written last: where it is, the folder is whole.
+ */
 export interface Installed {
   /** The adapter's description, e.g. "llvmpipe: Mesa 26.1.6-1 (LLVM 21.1.8)". */
   readonly description: string;
@@ -21,8 +23,8 @@ export interface Installed {
 }
 
 /**
- * The folder of this machine's software driver, ready or not. `name` is the distribution's, since the driver must suit its Node;
- * the number counts recipes: raise it to have everybody install anew.
+ * The folder of this machine's software driver, ready or not. `name` is the distribution's, since the driver
+ * must suit its Node; the number counts recipes: raise it to have everybody install anew.
  */
 export function cacheFolder(kind: SoftwareKind, env: Environment, home: string, name: string): string {
   return `${cacheBase(env, home)}/${kind === 'mesa' ? 'vulkan' : kind}-1-${name}-${process.arch}`;
@@ -60,14 +62,18 @@ export function wrapperPath(folder: string): string {
 }
 
 /**
- * The folder whose libraries a process runs on, from its argv0, which `linkerCommand` and the wrapper set to the wrapper's path.
- * Unlike a mark in the environment it is not inherited by children that run on the system's libraries.
+ * The folder whose libraries a process runs on, from its argv0, which `linkerCommand` and the wrapper set to
+ * the wrapper's path. Unlike a mark in the environment it is not inherited by children that run on the
+ * system's libraries.
  */
 export function activeFolder(argv0: string): string | undefined {
   return /^(\/.*\/tapeform\/(?:vulkan|swiftshader)-[^/]+)\/bin\/node$/.exec(argv0)?.[1];
 }
 
-/** The command line that runs the program `node` on the folder's libraries, without touching the environment of its children. */
+/**
+ * The command line that runs the program `node` on the folder's libraries, without touching the environment
+ * of its children.
+ */
 export function linkerCommand(folder: string, node: string): { program: string; args: string[] } {
   const lib = `${folder}/lib`;
   return { program: `${lib}/${linkerName()}`, args: ['--argv0', wrapperPath(folder), '--library-path', lib, node] };

@@ -6,8 +6,9 @@ import { basename, dirname, join } from 'node:path';
 const abandonedAfter = 30 * 60_000;
 
 /**
- * Waits for the lock file and takes it; returns what gives it back. `say` is told once if it has to wait. A lock whose process
- * has ended is taken over. It saves work, no more: that two installations do no harm is due to the rename at their end.
+ * Waits for the lock file and takes it; returns what gives it back. `say` is told once if it has to wait. A
+ * lock whose process has ended is taken over. It saves work, no more: that two installations do no harm is
+ * due to the rename at their end.
  */
 export async function lock(path: string, say: (line: string) => void): Promise<() => void> {
   for (let waited = false; ;) {

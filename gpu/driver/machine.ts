@@ -1,6 +1,6 @@
 /**
- * What a Linux machine has: device files, Vulkan loader, driver manifests, distribution. Nothing is imported from Node, so that
- * browsers and Deno can load this file; callers hand in `node:fs`.
+ * What a Linux machine has: device files, Vulkan loader, driver manifests, distribution. Nothing is imported
+ * from Node, so that browsers and Deno can load this file; callers hand in `node:fs`.
  */
 import type * as NodeFs from 'node:fs';
 import type { Environment, GpuNode, Machine, Manifest } from './choose.ts';
@@ -18,7 +18,10 @@ export interface Distribution {
   readonly codename: string;
 }
 
-/** Looks at files below `root` (default: the machine's): well under a millisecond. `home` is the user's folder. */
+/**
+ * Looks at files below `root` (default: the machine's): well under a millisecond. `home` is the user's
+ * folder.
+ */
 export function inspectMachine(fs: Files, env: Environment, home: string, root = ''): Machine {
   return { gpus: gpuNodes(fs, root), loader: hasLoader(fs, env, root), manifests: findManifests(fs, env, home, root) };
 }
@@ -39,7 +42,9 @@ function hasLoader(fs: Files, env: Environment, root: string): boolean {
   return readText(fs, `${root}/etc/ld.so.cache`).includes('libvulkan.so.1');
 }
 
-/** The folders the Vulkan loader reads, see "Driver Discovery on Linux" in the Vulkan-Loader documentation. */
+/**
+ * The folders the Vulkan loader reads, see "Driver Discovery on Linux" in the Vulkan-Loader documentation.
+ */
 function findManifests(fs: Files, env: Environment, home: string, root: string): Manifest[] {
   const bases = [
     env.XDG_CONFIG_HOME ?? `${home}/.config`,

@@ -1,4 +1,7 @@
-/** Run as a process of its own: creates a device, computes on it, and prints the adapter's description; fails otherwise. */
+/**
+ * Run as a process of its own: creates a device, computes on it, and prints the adapter's description; fails
+ * otherwise.
+ */
 import { create, globals } from 'webgpu';
 
 Object.assign(globalThis, globals);

@@ -4,8 +4,8 @@ import { runCommand } from './command.ts';
 import { linkerCommand, manifestPath } from './layout.ts';
 
 /**
- * Asks Dawn in another process for an adapter that computes, on the libraries of `folder` or, without one, of the system. Resolves to
- * the adapter's description, rejects with one line.
+ * Asks Dawn in another process for an adapter that computes, on the libraries of `folder` or, without one, of
+ * the system. Resolves to the adapter's description, rejects with one line.
  */
 export async function probe(folder?: string): Promise<string> {
   const { program, args } = folder ? linkerCommand(folder, process.execPath) : { program: process.execPath, args: [] };
@@ -13,7 +13,9 @@ export async function probe(folder?: string): Promise<string> {
   return (await runCommand(program, [...args, ...probeArguments()], { env, timeout: 120_000 })).trim();
 }
 
-/** Node's arguments for the probe. Throws where the packages it needs are missing: then no driver would pass. */
+/**
+ * Node's arguments for the probe. Throws where the packages it needs are missing: then no driver would pass.
+ */
 export function probeArguments(): string[] {
   const require = createRequire(import.meta.url);
   const script = fileURLToPath(new URL('./probe-script.ts', import.meta.url));

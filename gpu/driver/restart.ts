@@ -2,7 +2,10 @@ import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { linkerCommand, manifestPath } from './layout.ts';
 
-/** Forwarded to the restarted process. Not SIGUSR1, which opens Node's debugger, nor SIGTSTP and SIGCONT, which stop the group. */
+/**
+ * Forwarded to the restarted process. Not SIGUSR1, which opens Node's debugger, nor SIGTSTP and SIGCONT,
+ * which stop the group.
+ */
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const;
 
 /** Replaces this process: never returns where it works. Node has it from 22.15 on. */
@@ -16,7 +19,10 @@ export interface Invocation {
 
 const evalFlag = /^(-e|-p|-pe|--eval|--print)(=|$)/;
 
-/** Node's arguments that run the same program again; undefined for a REPL and for a program read from standard input. */
+/**
+ * Node's arguments that run the same program again; undefined for a REPL and for a program read from standard
+ * input.
+ */
 export function sameArguments({ argv, execArgv }: Invocation): string[] | undefined {
   if (execArgv.some((arg) => evalFlag.test(arg))) {
     return argv.length > 1 ? [...execArgv, '--', ...argv.slice(1)] : [...execArgv];
@@ -26,17 +32,20 @@ export function sameArguments({ argv, execArgv }: Invocation): string[] | undefi
 }
 
 /**
- * Runs this program again from its start on the libraries in `folder` and never resolves: the process is replaced, or it stays as
- * the parent of the new one and ends as that does. Rejects where the new process cannot be started.
+ * Runs this program again from its start on the libraries in `folder` and never resolves: the process is
+ * replaced, or it stays as the parent of the new one and ends as that does. Rejects where the new process
+ * cannot be started.
  *
- * A process with a message channel to its parent (tsx, `node --watch`, fork) is not replaced, since the channel would be lost. It is
- * safer too: tsx kills a child that does not answer an interrupt within 60 ms, which a busy training loop cannot.
+ * A process with a message channel to its parent (tsx, `node --watch`, fork) is not replaced, since the
+ * channel would be lost. It is safer too: tsx kills a child that does not answer an interrupt within 60 ms,
+ * which a busy training loop cannot.
  */
 export async function restart(folder: string, args: readonly string[]): Promise<never> {
   const { program, args: linkerArgs } = linkerCommand(folder, process.execPath);
   const all = [...linkerArgs, ...args];
   const env = { ...process.env, VK_DRIVER_FILES: manifestPath(folder), TAPEFORM_NODE: process.execPath };
-  if (process.execArgv.some((arg) => arg.startsWith('--inspect'))) (await import('node:inspector')).close(); // frees its port
+  // frees its port
+  if (process.execArgv.some((arg) => arg.startsWith('--inspect'))) (await import('node:inspector')).close();
   const execve = (process as { execve?: Execve }).execve;
   if (execve && !process.send) execve(program, [program, ...all], env);
   return stayAsParent(program, all, env);
@@ -65,7 +74,8 @@ function stayAsParent(program: string, args: readonly string[], env: NodeJS.Proc
     });
     child.on('close', (code, signal) => {
       if (!signal) process.exit(code ?? 1);
-      // End by the same signal, so that shells and CI see what happened; where a hidden listener swallows it, by its number.
+      // End by the same signal, so that shells and CI see what happened; where a hidden listener swallows it,
+      // by its number.
       for (const name of signals) process.removeAllListeners(name);
       process.kill(process.pid, signal);
       void import('node:os').then(({ constants }) => {
@@ -76,8 +86,8 @@ function stayAsParent(program: string, args: readonly string[], env: NodeJS.Proc
 }
 
 /**
- * Whether this process is in its terminal's foreground group: what is typed there (Ctrl-C) then reached the child as well, and a
- * forwarded copy would be a second one.
+ * Whether this process is in its terminal's foreground group: what is typed there (Ctrl-C) then reached the
+ * child as well, and a forwarded copy would be a second one.
  */
 function ownsTerminal(): boolean {
   try {

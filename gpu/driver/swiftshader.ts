@@ -1,6 +1,7 @@
 /**
- * SwiftShader, Google's software Vulkan driver, and a Vulkan loader, out of the npm package @sparticuz/chromium: for x86-64 machines
- * without apt. It runs on the system's C library. 6-7 times slower than Mesa 26, no f16, subgroups of 4.
+ * SwiftShader, Google's software Vulkan driver, and a Vulkan loader, out of the npm package
+ * @sparticuz/chromium: for x86-64 machines without apt. It runs on the system's C library. 6-7 times slower
+ * than Mesa 26, no f16, subgroups of 4.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -1,6 +1,7 @@
 /**
- * Remembers that a GPU was seen to work, so that the probe (half a second) runs once for a set of devices and drivers. Failures are
- * not remembered: a GPU that was busy or broken must be found again without the user's doing.
+ * Remembers that a GPU was seen to work, so that the probe (half a second) runs once for a set of devices and
+ * drivers. Failures are not remembered: a GPU that was busy or broken must be found again without the user's
+ * doing.
  */
 import type { Environment, Machine } from './choose.ts';
 import { cacheBase } from './layout.ts';

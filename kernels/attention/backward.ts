@@ -22,9 +22,12 @@ export interface AttentionBackwardParams extends AttentionParams {
 }
 
 /**
- * Gradients of queries, keys and values without the scores in memory and without atomics (Dao et al. 2022, algorithm 4): workgroups of one kind own keys and walk
- * along the queries for dK and dV, those of the other own queries and walk along the keys for dQ, in one dispatch. Both compute the weights again from the forward pass's
- * maximum and sum. Gradients of keys and values are those by query head: where a group of these shares a head, they are still to be added up. Bindings q, k, v, (mask,) g, rows, then dq, dk, dv or the one that holds all three; rows is what `attentionDelta` writes.
+ * Gradients of queries, keys and values without the scores in memory and without atomics (Dao et al. 2022,
+ * algorithm 4): workgroups of one kind own keys and walk along the queries for dK and dV, those of the other
+ * own queries and walk along the keys for dQ, in one dispatch. Both compute the weights again from the
+ * forward pass's maximum and sum. Gradients of keys and values are those by query head: where a group of
+ * these shares a head, they are still to be added up. Bindings q, k, v, (mask,) g, rows, then dq, dk, dv or
+ * the one that holds all three; rows is what `attentionDelta` writes.
  */
 export function attentionBackward(params: AttentionBackwardParams): Dispatch {
   const { batch, heads, queries, keys, width, dtype, g, gradients, walk } = params;
@@ -73,7 +76,10 @@ ${store('dq', 'p.tq', 'p.scale')}
 
 const bases = (params: AttentionParams): string => `${inputBases(params)}\n${headBase('g')}`;
 
-/** The statistics of the block's or the token's queries, as top, logSum and delta: of this row, where rows are queries. */
+/**
+ * The statistics of the block's or the token's queries, as top, logSum and delta: of this row, where rows are
+ * queries.
+ */
 interface Statistics {
   readonly top: (r: number) => string;
   readonly logSum: (r: number) => string;
@@ -92,8 +98,8 @@ interface Side {
 }
 
 /**
- * A block of four tokens. Where no rows are shared, each token is finished at once, and read once for both of its uses; where they are, the products of the four are
- * completed by one exchange.
+ * A block of four tokens. Where no rows are shared, each token is finished at once, and read once for both of
+ * its uses; where they are, the products of the four are completed by one exchange.
  */
 function block(
   params: AttentionBackwardParams,

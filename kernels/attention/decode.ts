@@ -5,7 +5,10 @@ import { headBase, headsUniforms, vec4Of } from './params.ts';
 import type { HeadsOperand } from './params.ts';
 import { each, RowCode } from './rows.ts';
 
-/** One query token for each of `group` query heads to a head of the cache [B, heads, capacity, D], of which the first `length` tokens count. */
+/**
+ * One query token for each of `group` query heads to a head of the cache [B, heads, capacity, D], of which
+ * the first `length` tokens count.
+ */
 export interface DecodeParams {
   readonly batch: number;
   /** Heads of keys and values. */
@@ -22,7 +25,10 @@ export interface DecodeParams {
   /** Lengths i32: one for each batch, or one for all (stride 0). */
   readonly length: { readonly offset: number; readonly stride: number };
   readonly scale: number;
-  /** Tokens of the cache that one workgroup takes: the cache is split into parts, joined by `joinParts`. A multiple of 64. */
+  /**
+   * Tokens of the cache that one workgroup takes: the cache is split into parts, joined by `joinParts`. A
+   * multiple of 64.
+   */
   readonly span: number;
 }
 
@@ -74,8 +80,9 @@ let begin = part * p.span; let end = min(length, begin + p.span);`;
 const base = ['q', 'k', 'v'].map((name) => headBase(name)).join('\n');
 
 /**
- * For devices whose subgroup is a CPU's vector unit: lanes are the query heads of a group, keys and values are read uniformly (a gather of rows costs fifty times as much, so that
- * idle lanes are cheaper). Bindings q, k, v, lengths, partial.
+ * For devices whose subgroup is a CPU's vector unit: lanes are the query heads of a group, keys and values
+ * are read uniformly (a gather of rows costs fifty times as much, so that idle lanes are cheaper). Bindings
+ * q, k, v, lengths, partial.
  */
 export function decodeLanes(params: DecodeParams): Dispatch {
   const { batch, heads, group, width } = params;
@@ -120,8 +127,9 @@ partial[to + ${columns - 1}u] = vec4<f32>(m, l, 0.0, 0.0);
 const threads = 64;
 
 /**
- * For GPUs: threads take keys for the scores, then columns of the values; the weights of a run of 64 tokens go through workgroup memory. One query head a
- * workgroup: heads of a group find the cache's rows in the device's cache. Bindings q, k, v, lengths, partial.
+ * For GPUs: threads take keys for the scores, then columns of the values; the weights of a run of 64 tokens
+ * go through workgroup memory. One query head a workgroup: heads of a group find the cache's rows in the
+ * device's cache. Bindings q, k, v, lengths, partial.
  */
 export function decodeWorkgroup(params: DecodeParams): Dispatch {
   const { batch, heads, group, width } = params;
@@ -197,7 +205,10 @@ if (lane == 0u) { partial[to + ${columns}u] = vec4<f32>(m, l, 0.0, 0.0); }`,
   });
 }
 
-/** Joins the parts of each query head, in their order, into y [B, heads * group, D] row-major. Bindings partial, y. */
+/**
+ * Joins the parts of each query head, in their order, into y [B, heads * group, D] row-major. Bindings
+ * partial, y.
+ */
 export function joinParts(params: DecodeParams): Dispatch {
   const { batch, heads, group, width, dtype } = params;
   const rows = batch * heads * group;

@@ -16,8 +16,8 @@ export interface AttentionDeltaParams {
 const workgroup = 64;
 
 /**
- * What the backward pass reads of each query: (largest score, log of the sum above it, g . y, 0); the last is what softmax subtracts from each score's gradient.
- * Bindings y, g, stats, rows [B, H, Tq] of vec4.
+ * What the backward pass reads of each query: (largest score, log of the sum above it, g . y, 0); the last is
+ * what softmax subtracts from each score's gradient. Bindings y, g, stats, rows [B, H, Tq] of vec4.
  */
 export function attentionDelta({ batch, heads, queries, width, dtype, y, g }: AttentionDeltaParams): Dispatch {
   const rows = batch * heads * queries;

@@ -13,9 +13,10 @@ export interface AttentionForwardParams extends AttentionParams {
 }
 
 /**
- * softmax(q k^T scale + mask) v without the scores in memory: rows of queries walk along keys and values with a running maximum and sum (Milakov and Gimelshein 2018;
- * Dao et al. 2022). Bindings q, k, v, (mask,) y, stats; stats f32 [B, H, Tq, 2] holds each row's largest score and the logarithm of its sum of
- * exponentials above it (apart, since their sum would be rounded to the larger's precision).
+ * softmax(q k^T scale + mask) v without the scores in memory: rows of queries walk along keys and values with
+ * a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022). Bindings q, k, v, (mask,) y,
+ * stats; stats f32 [B, H, Tq, 2] holds each row's largest score and the logarithm of its sum of exponentials
+ * above it (apart, since their sum would be rounded to the larger's precision).
  */
 export function attentionForward(params: AttentionForwardParams): Dispatch {
   const { batch, heads, queries, keys, width, dtype, causal, y, walk } = params;

@@ -3,7 +3,10 @@ import type { Binding, Dtype, Param } from '../kernel.ts';
 import { drawParams } from '../random.ts';
 import type { Draw } from '../random.ts';
 
-/** Queries, keys, values or their gradients [B, H, T, D] in a buffer: the last axis contiguous, the rest by strides, all multiples of 4 elements. */
+/**
+ * Queries, keys, values or their gradients [B, H, T, D] in a buffer: the last axis contiguous, the rest by
+ * strides, all multiples of 4 elements.
+ */
 export interface HeadsOperand {
   readonly offset: number;
   readonly batch: number;
@@ -41,7 +44,9 @@ export interface AttentionParams {
   readonly draw?: Draw;
 }
 
-/** Score of what a bool mask hides. Finite: a row that may attend to nothing gets even weights instead of NaN. */
+/**
+ * Score of what a bool mask hides. Finite: a row that may attend to nothing gets even weights instead of NaN.
+ */
 export const maskedScore = -30000;
 
 /** Parameters of a [B, H, T, D] operand, in units of vec4. */

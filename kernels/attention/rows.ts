@@ -6,8 +6,9 @@ export const each = (count: number, fn: (i: number) => string): string =>
   Array.from({ length: count }, (_, i) => fn(i)).join('\n');
 
 /**
- * WGSL of the parts that all passes share: a thread's rows r = 0, 1, .. in registers as vec4s c = 0, 1, .. (NAMEr_c), a walk along the other side's tokens in
- * blocks of four (`at` the first of them), products of rows with tokens, sums of tokens into rows. What belongs to a row and the tokens of a block, as scores and
+ * WGSL of the parts that all passes share: a thread's rows r = 0, 1, .. in registers as vec4s c = 0, 1, ..
+ * (NAMEr_c), a walk along the other side's tokens in blocks of four (`at` the first of them), products of
+ * rows with tokens, sums of tokens into rows. What belongs to a row and the tokens of a block, as scores and
  * weights do, is a vec4 NAMEr.
  */
 export class RowCode {
@@ -43,7 +44,10 @@ export class RowCode {
     return (c + 1) * this.walk.share > this.columns;
   }
 
-  /** Head, tile and rows of the thread in workgroup `group` of this kind, of `length` rows a head; leaves main past the last head. */
+  /**
+   * Head, tile and rows of the thread in workgroup `group` of this kind, of `length` rows a head; leaves main
+   * past the last head.
+   */
   place(group: string, length: string, lastFirst: boolean): string {
     const { lanes, rows, share } = this.walk;
     const all = lanes * rows;
@@ -97,7 +101,10 @@ ${each(this.chunks, store(r))}
     );
   }
 
-  /** Walks over blocks of four tokens from `from` (a multiple of 4) to `end`, of `length` in all; `names` are the two bindings to be read. */
+  /**
+   * Walks over blocks of four tokens from `from` (a multiple of 4) to `end`, of `length` in all; `names` are
+   * the two bindings to be read.
+   */
   blocks(from: string, end: string, length: string, names: readonly [string, string], body: string): string {
     const { tile } = this.walk;
     if (tile === 0) return `for (var at = ${from}; at < ${end}; at += 4u) {\n${body}\n}`;
@@ -118,7 +125,10 @@ ${body}
 }`;
   }
 
-  /** A loop over the block's tokens (`token`, in place e = 0..3), of `length` in all: unrolled, the loads alone would cost seconds of compilation on software drivers. */
+  /**
+   * A loop over the block's tokens (`token`, in place e = 0..3), of `length` in all: unrolled, the loads
+   * alone would cost seconds of compilation on software drivers.
+   */
   tokens(length: string, names: readonly string[], body: string): string {
     const start = (name: string): string =>
       this.walk.tile > 0

@@ -13,7 +13,8 @@ const block = ['at', 'at + 1u', 'at + 2u', 'at + 3u'];
 const cutOff = '-1e30';
 
 /**
- * WGSL of what happens between the two products to the scores sR of a block's four tokens (`at` the first), as vec4s, or of one `token`, in place e of the block.
+ * WGSL of what happens between the two products to the scores sR of a block's four tokens (`at` the first),
+ * as vec4s, or of one `token`, in place e of the block.
  */
 export class ScoreCode {
   private readonly params: AttentionParams;
@@ -85,7 +86,10 @@ s${r} = select(${this.of('f32', [`${maskedScore}`])}, s${r}, allowed${r});`;
     return `${tokens}\n${this.code.forRows((r) => `${masked(r)}\n${cut(r)}`)}`;
   }
 
-  /** keptR of the block, vec4s: 0 or 1 / (1 - p), by the numbers that dropout of the weights [B, H, Tq, Tk] would draw. */
+  /**
+   * keptR of the block, vec4s: 0 or 1 / (1 - p), by the numbers that dropout of the weights [B, H, Tq, Tk]
+   * would draw.
+   */
   keep(): string {
     const { dropout, keys } = this.params;
     if (dropout === 0) return '';

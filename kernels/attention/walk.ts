@@ -1,26 +1,36 @@
 import type { Target } from '../../gpu/device.ts';
 
 /**
- * How a workgroup works: it owns some rows (queries, or keys in the pass for dK and dV) and walks along the other side's tokens, four at a time. Each row is held by `share`
- * threads, which take every share-th vec4 of it; each thread holds its part of `rows` rows.
+ * How a workgroup works: it owns some rows (queries, or keys in the pass for dK and dV) and walks along the
+ * other side's tokens, four at a time. Each row is held by `share` threads, which take every share-th vec4 of
+ * it; each thread holds its part of `rows` rows.
  *
- * Measured on llvmpipe (Mesa 26) on 2 cores that other work shared, GFLOP/s a processor second, where a product of 512^3 had 13 and register-only multiply-adds 20 (4 heads, D 64,
- * T 512): products, softmax and products in three kernels 8; lanes as rows of queries, keys read uniformly and unrolled by four, 2 rows a lane 7, 4 rows 11; the same
- * with a loop over the four keys 12 and 14, and compiled in 0.5 and 1.5 s instead of 2.0 and 3.7 (each load is a branch there, and costs 12 ms of compilation); rows
- * in an array instead of variables 3-6; keys as 4 x 4 matrices 6. Backward: four keys at a time, each read twice 9; one at a time, read once 15 (7 products,
- * where the composite has 4, and still 1.2 to 6 times as fast as it, see bench/attention.ts). The way for GPUs (tiles in workgroup memory, rows shared by
- * threads where registers would not hold them) has been tested on software only.
+ * Measured on llvmpipe (Mesa 26) on 2 cores that other work shared, GFLOP/s a processor second, where a
+ * product of 512^3 had 13 and register-only multiply-adds 20 (4 heads, D 64, T 512): products, softmax and
+ * products in three kernels 8; lanes as rows of queries, keys read uniformly and unrolled by four, 2 rows a
+ * lane 7, 4 rows 11; the same with a loop over the four keys 12 and 14, and compiled in 0.5 and 1.5 s instead
+ * of 2.0 and 3.7 (each load is a branch there, and costs 12 ms of compilation); rows in an array instead of
+ * variables 3-6; keys as 4 x 4 matrices 6. Backward: four keys at a time, each read twice 9; one at a time,
+ * read once 15 (7 products, where the composite has 4, and still 1.2 to 6 times as fast as it, see
+ * bench/attention.ts). The way for GPUs (tiles in workgroup memory, rows shared by threads where registers
+ * would not hold them) has been tested on software only.
  */
 export interface Walk {
   /** Threads along the rows. */
   readonly lanes: number;
   readonly rows: number;
   readonly share: number;
-  /** Tokens of the other side staged in workgroup memory at once, a multiple of 4; 0: they are read from where they lie, uniformly. */
+  /**
+   * Tokens of the other side staged in workgroup memory at once, a multiple of 4; 0: they are read from where
+   * they lie, uniformly.
+   */
   readonly tile: number;
 }
 
-/** Passes differ in how many rows of D numbers a thread must hold: q, o; q, dO, dQ and k, v, dK, dV in one kernel. */
+/**
+ * Passes differ in how many rows of D numbers a thread must hold: q, o; q, dO, dQ and k, v, dK, dV in one
+ * kernel.
+ */
 export type Pass = 'forward' | 'backward';
 const held: Record<Pass, number> = { forward: 2, backward: 4 };
 

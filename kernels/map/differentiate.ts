@@ -2,8 +2,9 @@ import { add, input, primitives } from './expr.ts';
 import type { Expr } from './expr.ts';
 
 /**
- * Reverse-mode derivative of an expression: for each of its `inputs` numbers the expression of its adjoint, or null where it is
- * zero. In the results input 0 is the adjoint of the expression and input i+1 is the expression's input i.
+ * Reverse-mode derivative of an expression: for each of its `inputs` numbers the expression of its adjoint,
+ * or null where it is zero. In the results input 0 is the adjoint of the expression and input i+1 is the
+ * expression's input i.
  */
 export function differentiate(expr: Expr, inputs: number): (Expr | null)[] {
   const root = shift(expr, new Map());

@@ -27,14 +27,20 @@ export interface ElementOutput {
   readonly layout?: Layout;
 }
 
-/** Expressions of operands over one index space: what a map computes, and what fusion adds before and after another kernel. */
+/**
+ * Expressions of operands over one index space: what a map computes, and what fusion adds before and after
+ * another kernel.
+ */
 export interface Elements {
   readonly shape: readonly number[];
   readonly operands: readonly ElementOperand[];
   readonly outputs: readonly ElementOutput[];
   readonly scalars: readonly number[];
   readonly draws?: readonly Draw[];
-  /** Row-major index of the first element in the whole of which this is a run, a multiple of 4: random numbers are numbered over the whole. */
+  /**
+   * Row-major index of the first element in the whole of which this is a run, a multiple of 4: random numbers
+   * are numbered over the whole.
+   */
   readonly start?: number;
   /** Type the numbers are computed in. */
   readonly compute: Dtype;
@@ -46,7 +52,10 @@ export interface ElementCode {
   readonly operands: readonly Binding[];
   readonly outputs: readonly Binding[];
   readonly params: Readonly<Record<string, Param>>;
-  /** WGSL functions; several codes of one kernel may share some, see `declare`. They use the aliases of `aliases`. */
+  /**
+   * WGSL functions; several codes of one kernel may share some, see `declare`. They use the aliases of
+   * `aliases`.
+   */
   readonly functions: readonly string[];
   /** Operations an element. */
   readonly flops: number;
@@ -59,13 +68,18 @@ export interface CodeOptions {
   readonly width: Width;
   /** Keeps the names of several codes in one kernel apart. */
   readonly prefix?: string;
-  /** How a caller names elements: by `at`, the row-major index, or by `row` (over all axes but the last) and `c` (along the last, in units of the width). */
+  /**
+   * How a caller names elements: by `at`, the row-major index, or by `row` (over all axes but the last) and
+   * `c` (along the last, in units of the width).
+   */
   readonly by?: 'index' | 'row';
   /** Input 0 is a value `x0` that the kernel makes itself; operand k is input k+1. */
   readonly carries?: boolean;
 }
 
-/** WGSL aliases that the functions need: V numbers, B truths, U words. One width and compute type a kernel. */
+/**
+ * WGSL aliases that the functions need: V numbers, B truths, U words. One width and compute type a kernel.
+ */
 export function aliases(compute: Dtype, width: Width): string {
   const vec = (type: string): string => (width === 4 ? `vec4<${type}>` : type);
   return `alias V = ${vec(computeType(compute))};\nalias B = ${vec('bool')};\nalias U = ${vec('u32')};`;
@@ -76,7 +90,10 @@ export function declare(...codes: readonly Pick<ElementCode, 'functions'>[]): st
   return [...new Set(codes.flatMap(({ functions }) => functions))].join('\n');
 }
 
-/** WGSL `fn NAME(at: u32)`, or `fn NAME(row: u32, c: u32)` (see `by`), with `x0: V` last where the kernel carries a value: evaluates and stores. */
+/**
+ * WGSL `fn NAME(at: u32)`, or `fn NAME(row: u32, c: u32)` (see `by`), with `x0: V` last where the kernel
+ * carries a value: evaluates and stores.
+ */
 export function storeElements(name: string, spec: Elements, options: CodeOptions): ElementCode {
   const { prefix = '' } = options;
   const layouts = spec.outputs.map(({ layout }) => layout ?? contiguousLayout(spec.shape));
@@ -132,7 +149,10 @@ function code(
   return { operands: bound, outputs, params, functions, flops };
 }
 
-/** Random numbers are numbered by the element's row-major index, four to a block, whatever the width (see kernels/random.ts). */
+/**
+ * Random numbers are numbered by the element's row-major index, four to a block, whatever the width (see
+ * kernels/random.ts).
+ */
 function unitAt(width: Width): string {
   const block = 'unit(philox(vec4<u32>(at / 4u, 0u, low, high), vec2<u32>(key0, key1)))';
   return `fn unit_at(at: u32, key0: u32, key1: u32, low: u32, high: u32) -> V { return ${block}${width === 4 ? '' : '[at % 4u]'}; }`;
@@ -167,14 +187,20 @@ function touched(shape: readonly number[], strides: readonly number[]): number {
   return shape.reduce((product, length, axis) => (strides[axis] === 0 ? product : product * length), 1);
 }
 
-/** The width at which a set of expressions can be evaluated by index: four neighbours must lie on one line of its merged axes. */
+/**
+ * The width at which a set of expressions can be evaluated by index: four neighbours must lie on one line of
+ * its merged axes.
+ */
 export function widthOf({ shape, operands, outputs }: Elements): Width {
   const stored = outputs.flatMap(({ layout }) => (layout ? [layout.strides] : []));
   const merged = collapse(shape, [rowMajor(shape), ...operands.map(({ layout }) => layout.strides), ...stored]);
   return (merged.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
 }
 
-/** The code with names of its own for the types and helpers that depend on the width, so that a kernel may hold two widths. */
+/**
+ * The code with names of its own for the types and helpers that depend on the width, so that a kernel may
+ * hold two widths.
+ */
 export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffix: string): C {
   const names = /\b(V|B|U|unit_at|(?:is_nan|[a-z0-9]+|is_finite)_)(?=[\s();,>])/g;
   return { ...code, functions: code.functions.map((text) => text.replace(names, `$1${suffix}`)) };

@@ -1,6 +1,6 @@
 /**
- * Elementwise expressions as data. One description of a function serves its kernel (print.ts), its derivatives of any order
- * (differentiate.ts) and, since expressions compose, the fusion of chains of maps.
+ * Elementwise expressions as data. One description of a function serves its kernel (print.ts), its
+ * derivatives of any order (differentiate.ts) and, since expressions compose, the fusion of chains of maps.
  */
 
 /** `v`: a number, in the kernel's compute type. `b`: a truth value. */
@@ -20,7 +20,10 @@ export interface Expr {
   readonly value?: number;
 }
 
-/** Adjoints of the arguments given the adjoint of the result; null where the derivative is zero everywhere it exists. */
+/**
+ * Adjoints of the arguments given the adjoint of the result; null where the derivative is zero everywhere it
+ * exists.
+ */
 type Vjp = (g: Expr, args: readonly Expr[], y: Expr) => readonly (Expr | null)[];
 
 interface Primitive {

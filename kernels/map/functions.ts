@@ -1,15 +1,17 @@
 import { isNanFunction } from '../nan.ts';
 
 /**
- * WGSL functions the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or a vec4 of one), `B` the
- * matching truth type. NaN must come out of every one of them that gets it: WGSL's own min, max and clamp may lose it.
+ * WGSL functions the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or a
+ * vec4 of one), `B` the matching truth type. NaN must come out of every one of them that gets it: WGSL's own
+ * min, max and clamp may lose it.
  */
 const sources: Record<string, string> = {
   // Some drivers compute tanh by exponentials and overflow; beyond 10 it is 1 in f32.
   tanh_: 'fn tanh_(x: V) -> V { return select(tanh(x), sign(x), abs(x) > V(10)); }',
   // exp of a non-positive number only: no overflow on either side.
   sigmoid_: `fn sigmoid_(x: V) -> V { let e = exp(-abs(x)); return select(e, V(1), x >= V(0)) / (V(1) + e); }`,
-  // Rational minimax approximation on [-4, 4] (the one of Eigen and XLA), error below 1 ulp of 1; beyond 4 erf is 1 in f32.
+  // Rational minimax approximation on [-4, 4] (the one of Eigen and XLA), error below 1 ulp of 1; beyond 4
+  // erf is 1 in f32.
   erf_: `fn erf_(x: V) -> V {
 let c = select(x, sign(x) * V(4), abs(x) > V(4));
 let s = c * c;
@@ -33,7 +35,8 @@ return select(log(V(1) + x), series, abs(x) < V(0.08)); }`,
   expm1_: `fn expm1_(x: V) -> V {
 let series = x * (V(1) + x * (V(1.0 / 2.0) + x * (V(1.0 / 6.0) + x * (V(1.0 / 24.0) + x * (V(1.0 / 120.0) + x * V(1.0 / 720.0))))));
 return select(exp(x) - V(1), series, abs(x) < V(0.15)); }`,
-  // WGSL's pow is undefined for negative bases: there whole exponents give a sign, others NaN (0/0 at run time).
+  // WGSL's pow is undefined for negative bases: there whole exponents give a sign, others NaN (0/0 at run
+  // time).
   pow_: `fn pow_(x: V, y: V) -> V {
 let m = pow(abs(x), y);
 let whole = floor(y) == y;
@@ -43,7 +46,8 @@ let negative = select(zero / zero, select(m, -m, odd), whole);
 return select(select(m, negative, x < V(0)), V(1), (y == V(0)) | (x == V(1))); }`,
   max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, is_nan_(a)); }',
   min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, is_nan_(a)); }',
-  // Exponent bits all set means infinity or NaN; compilers may assume neither exists and fold a comparison of floats away.
+  // Exponent bits all set means infinity or NaN; compilers may assume neither exists and fold a comparison of
+  // floats away.
   is_finite_: `fn is_finite_(x: V) -> B { return (bitcast<U>(x) & U(0x7f800000u)) != U(0x7f800000u); }`,
 };
 

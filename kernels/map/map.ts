@@ -16,17 +16,18 @@ export interface MapParams extends Elements {
 }
 
 /**
- * Threads of a workgroup, and units (elements or vec4s) a thread. Large maps take more of both: a workgroup costs a software driver about as much as a hundred loads.
- * Measured on llvmpipe, a copy of 16 MB, ms: 64 x 1 12.9, 256 x 1 10.9, 256 x 4 6.3, 1024 x 4 6.2, 64 x 4 28.
+ * Threads of a workgroup, and units (elements or vec4s) a thread. Large maps take more of both: a workgroup
+ * costs a software driver about as much as a hundred loads. Measured on llvmpipe, a copy of 16 MB, ms: 64 x 1
+ * 12.9, 256 x 1 10.9, 256 x 4 6.3, 1024 x 4 6.2, 64 x 4 28.
  */
 const small = { workgroup: 64, units: 1 };
 const large = { workgroup: 256, units: 4 };
 const manyThreads = 2 ** 16;
 
 /**
- * Elementwise kernel over strided operands into strided outputs. Bindings: the operands (without those updated in place), then the outputs.
- * Variants: four neighbours of the last axis a thread where every operand allows it (vec4 loads, or one value for the four), else
- * one element a thread.
+ * Elementwise kernel over strided operands into strided outputs. Bindings: the operands (without those
+ * updated in place), then the outputs. Variants: four neighbours of the last axis a thread where every
+ * operand allows it (vec4 loads, or one value for the four), else one element a thread.
  */
 export function map(params: MapParams): Dispatch {
   const { name, shape, compute } = params;
@@ -49,7 +50,10 @@ export function map(params: MapParams): Dispatch {
   });
 }
 
-/** Four where every operand and output allows it. The last axis must divide by 4; flat fresh outputs may overhang into their padding instead. */
+/**
+ * Four where every operand and output allows it. The last axis must divide by 4; flat fresh outputs may
+ * overhang into their padding instead.
+ */
 function widthOf({ shape, operands, outputs }: MapParams): Width {
   const stored = outputs.map(({ layout }) => layout ?? contiguousLayout(shape));
   const layouts = [...operands.map(({ layout }) => layout), ...stored];

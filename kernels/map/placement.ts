@@ -4,14 +4,20 @@ import { collapse } from '../layout.ts';
 import type { Collapsed, Layout } from '../layout.ts';
 import type { CodeOptions, Elements, Width } from './elements.ts';
 
-/** Whether four neighbours of the last axis can be read (or written) at once, or are one value, wherever the axis starts. */
+/**
+ * Whether four neighbours of the last axis can be read (or written) at once, or are one value, wherever the
+ * axis starts.
+ */
 export function vectorises(offset: number, strides: readonly number[]): boolean {
   const last = strides[strides.length - 1] ?? 0;
   if (last === 0) return true;
   return last === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0);
 }
 
-/** Where each operand's and output's elements lie, given `at`. Axes are merged first, so that flat cases need no index arithmetic. */
+/**
+ * Where each operand's and output's elements lie, given `at`. Axes are merged first, so that flat cases need
+ * no index arithmetic.
+ */
 export class Placement {
   readonly width: Width;
   readonly params: Record<string, Param> = {};
@@ -83,7 +89,10 @@ export class Placement {
     return vectorises(this.layouts[k]!.offset, strides) ? 'vector' : 'gather';
   }
 
-  /** Position along each merged axis up to `last`, from one running number; the last axis of all counts in units of the width. */
+  /**
+   * Position along each merged axis up to `last`, from one running number; the last axis of all counts in
+   * units of the width.
+   */
   private unraveled(from: string, last: number, lines: string[]): string {
     if (last < 0) return lines.join('\n');
     lines.push(`var rest = ${from};`);

@@ -8,8 +8,8 @@ export interface Printed {
 }
 
 /**
- * Prints in terms of inputs `x0`, `x1`, ..., scalars `s0`, ..., random numbers `r0`, ... and the aliases V (number) and B (truth). Common parts are
- * computed once.
+ * Prints in terms of inputs `x0`, `x1`, ..., scalars `s0`, ..., random numbers `r0`, ... and the aliases V
+ * (number) and B (truth). Common parts are computed once.
  */
 export function print(exprs: readonly Expr[]): Printed {
   const lines: string[] = [];

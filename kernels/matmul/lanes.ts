@@ -6,13 +6,16 @@ import type { MatmulParams, MatrixOperand } from './params.ts';
 import { storeSums, sumOverK } from './sums.ts';
 
 /**
- * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup; a's rows are uniform to it, its lanes hold
- * neighbouring groups of 4 columns, so b is read in runs of 32 columns and a as scalars broadcast to the lanes.
+ * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup;
+ * a's rows are uniform to it, its lanes hold neighbouring groups of 4 columns, so b is read in runs of 32
+ * columns and a as scalars broadcast to the lanes.
  *
- * Measured on llvmpipe (Mesa 26), 2 cores that other work shared, GFLOP/s at 512^3 f32: rows x vec4 groups 4x1 6.8, 8x1 9.7, 8x2 14.8, 16x1 15.8, 16x2 12.7-22.7,
- * 16x4 25.3 (but too coarse a tile for narrow outputs), 32x2 14.7; columns held as 4 scalars instead of a vec4 8x4 10-11, 32x4 18; workgroup-memory tiles 1-3.
- * Then for 16x2: all four k of a step for one accumulator before the next, 1.2 to 1.8 times as fast as all accumulators for one k; neighbouring workgroups share
- * columns, not rows, so that b's columns stay in the cache (1024x1536x384: 11.6 instead of 5.8); b transposed in registers instead of copied first (k4), a
+ * Measured on llvmpipe (Mesa 26), 2 cores that other work shared, GFLOP/s at 512^3 f32: rows x vec4 groups
+ * 4x1 6.8, 8x1 9.7, 8x2 14.8, 16x1 15.8, 16x2 12.7-22.7, 16x4 25.3 (but too coarse a tile for narrow
+ * outputs), 32x2 14.7; columns held as 4 scalars instead of a vec4 8x4 10-11, 32x4 18; workgroup-memory tiles
+ * 1-3. Then for 16x2: all four k of a step for one accumulator before the next, 1.2 to 1.8 times as fast as
+ * all accumulators for one k; neighbouring workgroups share columns, not rows, so that b's columns stay in
+ * the cache (1024x1536x384: 11.6 instead of 5.8); b transposed in registers instead of copied first (k4), a
  * training step of a 2 x 128 BERT 1.25 times as fast.
  */
 const lanes = 8;
@@ -64,7 +67,10 @@ export function matmulLanes(params: MatmulParams): Dispatch {
   };
   /** Index in b of column `e` of the lane's group `g`, at k. */
   const placeB = (g: number, e: number): string => `bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k`;
-  /** The same of a quantised weight, contiguous along k (whose length is a multiple of 4 then) or along the outputs. */
+  /**
+   * The same of a quantised weight, contiguous along k (whose length is a multiple of 4 then) or along the
+   * outputs.
+   */
   const loadQuantized = (g: number, depth: number): string => {
     const j = `col + ${g * lanes * 4}u`;
     if (b.row !== 1) return each(depth, (q) => `let b${q}_${g} = quad(u32(k + ${q}), ${j});`).join('\n');

@@ -10,7 +10,10 @@ import type { SubgroupTile } from './subgroup.ts';
 import { matmulTiled } from './tiled.ts';
 import type { Tile } from './tiled.ts';
 
-/** A way to compute a product, as plain data: the variant, its parameters, and into how many parts k is split (see split.ts). */
+/**
+ * A way to compute a product, as plain data: the variant, its parameters, and into how many parts k is split
+ * (see split.ts).
+ */
 export type MatmulPlan =
   | { readonly variant: 'plain' | 'lanes'; readonly splits?: number }
   | { readonly variant: 'tiled'; readonly tile: Tile; readonly splits?: number }
@@ -72,7 +75,9 @@ export function matmulPlans(target: Target, params: MatmulParams): readonly Matm
   return [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
 }
 
-/** Tiles of tensor cores that sum in f32, for the best of the device's matrices, in the order of their size. */
+/**
+ * Tiles of tensor cores that sum in f32, for the best of the device's matrices, in the order of their size.
+ */
 function subgroupTiles(target: Target, params: MatmulParams): SubgroupTile[] {
   const matrix = subgroupMatrices(target, params).find(({ result }) => result === 'f32');
   if (!matrix) return [];
@@ -82,8 +87,10 @@ function subgroupTiles(target: Target, params: MatmulParams): SubgroupTile[] {
 }
 
 /**
- * The one place where a product's plan is chosen: the tuned one, else a default. Defaults, from what is known of such devices: products with few outputs are spread one thread an output; software devices take
- * `lanes`; GPUs take tensor cores for f16 and register tiles for the rest, large tiles where there are enough of them to fill the device, and split k where there are too few.
+ * The one place where a product's plan is chosen: the tuned one, else a default. Defaults, from what is known
+ * of such devices: products with few outputs are spread one thread an output; software devices take `lanes`;
+ * GPUs take tensor cores for f16 and register tiles for the rest, large tiles where there are enough of them
+ * to fill the device, and split k where there are too few.
  */
 export function chooseMatmul(target: Target, params: MatmulParams): MatmulPlan {
   for (const watcher of watchers) watcher(params);
@@ -105,7 +112,10 @@ export function watchMatmul(watcher: (params: MatmulParams) => void): () => void
   return () => watchers.delete(watcher);
 }
 
-/** Products that share a tuned choice: sizes to the next power of two, types, which axes are contiguous, and what else the kernel does. */
+/**
+ * Products that share a tuned choice: sizes to the next power of two, types, which axes are contiguous, and
+ * what else the kernel does.
+ */
 export function matmulClass({ m, n, k, batch, a, b, sums }: MatmulParams): string {
   const size = (length: number): number => 2 ** Math.ceil(Math.log2(Math.max(length, 1)));
   const order = (x: MatmulParams['a']): string => (x.col === 1 ? 'r' : x.row === 1 ? 'c' : 's');
@@ -136,7 +146,10 @@ function defaultPlan(target: Target, params: MatmulParams): MatmulPlan {
   return splits ? { ...plan, splits } : plan;
 }
 
-/** The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits` follows. */
+/**
+ * The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits`
+ * follows.
+ */
 export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch {
   // Work behind the product comes from captures, which ask once; its expressions are long and may hold draws.
   const plain = params.sink.outputs.every(({ expr }) => expr.op === 'input');

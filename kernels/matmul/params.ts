@@ -16,7 +16,10 @@ export interface MatrixOperand {
   readonly col: number;
   /** Strides of the two batch axes; 0 repeats the matrix. */
   readonly batch: readonly [number, number];
-  /** b only: packed integers, contiguous along `in`; the strides say which of its axes that is, and the dtype is not used. */
+  /**
+   * b only: packed integers, contiguous along `in`; the strides say which of its axes that is, and the dtype
+   * is not used.
+   */
   readonly quantized?: QuantizedWeight;
 }
 
@@ -30,7 +33,10 @@ export interface MatmulParams {
   readonly a: MatrixOperand;
   readonly b: MatrixOperand;
   readonly bias?: { readonly dtype: Dtype; readonly offset: number; readonly stride: number };
-  /** Over all outputs in row-major order: how they are stored, with the work that fusion moved behind the product. */
+  /**
+   * Over all outputs in row-major order: how they are stored, with the work that fusion moved behind the
+   * product.
+   */
   readonly sink: Elements;
   /** A second output, bound last; only without batches and split k. */
   readonly sums?: Sums;
@@ -60,7 +66,10 @@ function matmulUniforms({ m, n, k, batch, a, b, bias }: MatmulParams): Record<st
   };
 }
 
-/** WGSL: the batch `z` and the first row and column, `row0` and `col0`, of a workgroup's tile of m x n outputs. Neighbouring workgroups share rows of a. */
+/**
+ * WGSL: the batch `z` and the first row and column, `row0` and `col0`, of a workgroup's tile of m x n
+ * outputs. Neighbouring workgroups share rows of a.
+ */
 export const tileOrigin = (m: number, n: number): string => `
 let tilesN = (p.n + ${n - 1}u) / ${n}u;
 let tilesM = (p.m + ${m - 1}u) / ${m}u;
@@ -88,8 +97,10 @@ export interface MatmulSource
 }
 
 /**
- * Assembles a variant. Bindings: operands, (bias,) what the sink reads and writes(, sums). In scope beside the parameters:
- * - `finish(at, j, v)`: outputs at, at + 1, ... in row-major order, the first in column j, take bias and sink. v is a `V`: vec4<f32> where four are stored at once, else f32;
+ * Assembles a variant. Bindings: operands, (bias,) what the sink reads and writes(, sums). In scope beside
+ * the parameters:
+ * - `finish(at, j, v)`: outputs at, at + 1, ... in row-major order, the first in column j, take bias and
+ *   sink. v is a `V`: vec4<f32> where four are stored at once, else f32;
  * - `finishFour(at, j, v)`: v is vec4<f32>, j a multiple of 4; columns beyond n are dropped.
  */
 export function matmulKernel(params: MatmulParams, source: MatmulSource): Dispatch {

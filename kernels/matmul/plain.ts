@@ -7,7 +7,10 @@ import { sumOverK } from './sums.ts';
 
 const workgroup = 64;
 
-/** The obviously right version: one thread an output, any strides. Also the choice for products too small to tile. */
+/**
+ * The obviously right version: one thread an output, any strides. Also the choice for products too small to
+ * tile.
+ */
 export function matmulPlain(params: MatmulParams): Dispatch {
   const { m, n, batch, a, b, sums } = params;
   // A quantised weight is contiguous along k, or along the outputs.

@@ -4,7 +4,10 @@ import { quantizedBindings } from '../quant/weights.ts';
 import { vec4 } from './params.ts';
 import type { MatrixOperand } from './params.ts';
 
-/** How an operand's slab gets into workgroup memory: in pieces of `width` neighbouring elements along whichever axis is contiguous. */
+/**
+ * How an operand's slab gets into workgroup memory: in pieces of `width` neighbouring elements along
+ * whichever axis is contiguous.
+ */
 export interface Slab {
   readonly operand: MatrixOperand;
   /** The pieces lie along k; else along the rows of a, or the columns of b. */
@@ -15,11 +18,15 @@ export interface Slab {
   readonly width: 4 | 8;
 }
 
-/** `stride`: from one row of a, or column of b, to the next; `strideK`: along k; `k` is the length of that axis. */
+/**
+ * `stride`: from one row of a, or column of b, to the next; `strideK`: along k; `k` is the length of that
+ * axis.
+ */
 export function slabOf(operand: MatrixOperand, stride: number, strideK: number, k: number, width: 4 | 8): Slab {
   const kFast = strideK === 1 || stride !== 1;
   const whole = [operand.offset, kFast ? stride : strideK, ...operand.batch, kFast ? k : 0];
-  // Beyond the last row or column a vector may hold anything, since it only reaches outputs that are not stored; beyond the last k it would reach all of them.
+  // Beyond the last row or column a vector may hold anything, since it only reaches outputs that are not
+  // stored; beyond the last k it would reach all of them.
   const vector = (kFast ? strideK : stride) === 1 && whole.every((value) => value % width === 0);
   return { operand, kFast, vector, width };
 }
@@ -32,7 +39,8 @@ export function slabBindings(name: 'a' | 'b', { operand, vector, width }: Slab):
 }
 
 /**
- * WGSL of `fn loadA(base, x, q)` (or loadB): the piece that begins at row (or column) x and depth q, zeros where x or q is out of range. `base` is the operand's first element.
+ * WGSL of `fn loadA(base, x, q)` (or loadB): the piece that begins at row (or column) x and depth q, zeros
+ * where x or q is out of range. `base` is the operand's first element.
  */
 export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vector, width }: Slab): string {
   const operand = name.toLowerCase();
@@ -42,7 +50,8 @@ export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vec
   const outside = `x >= ${limit} || q >= p.k`;
   const head = `fn load${name}(base: i32, x: u32, q: u32) -> ${type} {`;
   if (quantized) {
-    // Pieces lie along the weight's rows; where they go on beyond the last column, what they hold is not stored.
+    // Pieces lie along the weight's rows; where they go on beyond the last column, what they hold is not
+    // stored.
     const quad = (e: number): string => (kFast ? `quad(x, q + ${e}u)` : `quad(q, x + ${e}u)`);
     const halves = (e: number): string => `bitcast<vec2<u32>>(vec4<f16>(${quad(e)}))`;
     const piece = width === 8 ? `vec4<u32>(${halves(0)}, ${halves(4)})` : quad(0);
@@ -73,7 +82,10 @@ export interface SlabMoves {
   readonly put: (name: 'A' | 'B') => string;
 }
 
-/** WGSL loop over slabs of `k`: while one is multiplied in workgroup memory by `body`, the next is on its way to registers. */
+/**
+ * WGSL loop over slabs of `k`: while one is multiplied in workgroup memory by `body`, the next is on its way
+ * to registers.
+ */
 export function overSlabs({ registers, fetch, put }: SlabMoves, k: number, body: string): string {
   return `${registers('A')}
 ${registers('B')}

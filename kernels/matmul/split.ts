@@ -5,8 +5,9 @@ import { matmulKernel } from './params.ts';
 import type { MatmulParams, MatrixOperand } from './params.ts';
 
 /**
- * Split-K, for outputs too few to fill the device: parts of k are multiplied as one more batch axis, then added up in order, so that results are the same on every run.
- * Only products with at most one batch axis are split, into parts of whole multiples of 8.
+ * Split-K, for outputs too few to fill the device: parts of k are multiplied as one more batch axis, then
+ * added up in order, so that results are the same on every run. Only products with at most one batch axis are
+ * split, into parts of whole multiples of 8.
  */
 export function canSplit(
   { batch, k, sums, b }: Pick<MatmulParams, 'batch' | 'k' | 'sums'> & { readonly b?: Pick<MatrixOperand, 'quantized'> },
@@ -35,7 +36,10 @@ export function splitProduct(params: MatmulParams, splits: number): MatmulParams
   };
 }
 
-/** Adds up the parts, with what else happens to the outputs of the whole product. Bindings: parts, (bias,) what the sink binds. */
+/**
+ * Adds up the parts, with what else happens to the outputs of the whole product. Bindings: parts, (bias,)
+ * what the sink binds.
+ */
 export function sumSplits(params: MatmulParams, splits: number): Dispatch {
   const { m, n, batch } = params;
   return matmulKernel(params, {

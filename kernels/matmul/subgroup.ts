@@ -7,13 +7,16 @@ import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /**
- * For hardware that multiplies small matrices (tensor cores): f16 operands, sums in the configuration's result type, f32 wherever it is offered. A workgroup of several
- * subgroups stages slabs of both operands in workgroup memory, sixteen bytes at a time into rows padded by sixteen, so that the rows of a matrix lie in different banks; the
- * next slab is on its way into registers while the current one is multiplied. Results leave through workgroup memory, since their elements have no other address, and from
- * there like those of any variant, through `finish`.
+ * For hardware that multiplies small matrices (tensor cores): f16 operands, sums in the configuration's
+ * result type, f32 wherever it is offered. A workgroup of several subgroups stages slabs of both operands in
+ * workgroup memory, sixteen bytes at a time into rows padded by sixteen, so that the rows of a matrix lie in
+ * different banks; the next slab is on its way into registers while the current one is multiplied. Results
+ * leave through workgroup memory, since their elements have no other address, and from there like those of
+ * any variant, through `finish`.
  *
- * Operands are staged in the order in which they lie in memory, and loaded as row- or column-major accordingly: no operand is transposed. Out-of-range elements are zeros.
- * Correct on a software driver's 8 x 8 x 8; not timed on a GPU yet.
+ * Operands are staged in the order in which they lie in memory, and loaded as row- or column-major
+ * accordingly: no operand is transposed. Out-of-range elements are zeros. Correct on a software driver's 8 x
+ * 8 x 8; not timed on a GPU yet.
  */
 export interface SubgroupTile {
   readonly matrix: SubgroupMatrix;
@@ -102,7 +105,10 @@ export function matmulSubgroup(params: MatmulParams, tile: SubgroupTile): Dispat
   const each = (count: number, fn: (i: number) => string): string =>
     Array.from({ length: count }, (_, i) => fn(i)).join('\n');
 
-  /** Statements for each vector of the slab that an invocation stages: `l` is its line, `v` its place in the line. */
+  /**
+   * Statements for each vector of the slab that an invocation stages: `l` is its line, `v` its place in the
+   * line.
+   */
   const staged = (name: 'A' | 'B', fn: (s: number) => string): string => {
     const { vectors, perLine } = lines[name];
     return each(Math.ceil(vectors / workgroup), (s) => {

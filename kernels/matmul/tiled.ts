@@ -5,7 +5,9 @@ import type { MatmulParams } from './params.ts';
 import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
-/** Outputs of a workgroup, the slab of k between two barriers, and outputs of a thread; all multiples of 4. */
+/**
+ * Outputs of a workgroup, the slab of k between two barriers, and outputs of a thread; all multiples of 4.
+ */
 export interface Tile {
   readonly m: number;
   readonly n: number;
@@ -15,12 +17,15 @@ export interface Tile {
 }
 
 /**
- * For GPUs: slabs of both operands in workgroup memory, k-major, so that a step along k reads vec4 of rows and of columns and multiplies them out in registers. A thread's rows
- * (and columns) are groups of four, spread over the tile, so that neighbouring threads read neighbouring vec4. The next slab is on its way into registers while the current one
- * is multiplied. Operands of any strides: where k is contiguous, a thread loads 4 x 4 elements and transposes them in registers. Out-of-range elements are zeros.
+ * For GPUs: slabs of both operands in workgroup memory, k-major, so that a step along k reads vec4 of rows
+ * and of columns and multiplies them out in registers. A thread's rows (and columns) are groups of four,
+ * spread over the tile, so that neighbouring threads read neighbouring vec4. The next slab is on its way into
+ * registers while the current one is multiplied. Operands of any strides: where k is contiguous, a thread
+ * loads 4 x 4 elements and transposes them in registers. Out-of-range elements are zeros.
  *
- * Tested on software drivers, where it is slower than `lanes`; not timed on a GPU yet. 128 x 128 x 16 with 8 x 8 a thread reads 4 bytes of workgroup memory for 4 products,
- * 64 x 64 x 16 with 4 x 4 twice that, but it fills the device with a quarter of the outputs.
+ * Tested on software drivers, where it is slower than `lanes`; not timed on a GPU yet. 128 x 128 x 16 with 8
+ * x 8 a thread reads 4 bytes of workgroup memory for 4 products, 64 x 64 x 16 with 4 x 4 twice that, but it
+ * fills the device with a quarter of the outputs.
  */
 export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
   const { m, n, k, batch, a, b, sums } = params;
@@ -35,7 +40,10 @@ export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
   /** Where k is contiguous a thread's unit of work is a block of 4 x 4, else a vec4 along the tile. */
   const units = (name: 'A' | 'B'): number => (width[name] * tile.k) / (slabs[name].kFast ? 16 : 4);
   const rounds = (name: 'A' | 'B'): number => Math.ceil(units(name) / workgroup);
-  /** Statements for each unit that a thread stages: `x` in vec4 along the tile, `q` along k. b's come from the other end, so that all threads have one if a's are few. */
+  /**
+   * Statements for each unit that a thread stages: `x` in vec4 along the tile, `q` along k. b's come from the
+   * other end, so that all threads have one if a's are few.
+   */
   const staged = (name: 'A' | 'B', fn: (s: number) => string): string =>
     each(rounds(name), (s) => {
       const first = name === 'A' ? 'lane' : `(${workgroup - 1}u - lane)`;

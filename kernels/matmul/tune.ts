@@ -18,8 +18,8 @@ const repeats = 5;
 const hopeless = 2;
 
 /**
- * Times every plan for a product, the fastest first. The sink is a plain store, since what else happens to the outputs costs every plan the same.
- * Throws where the device has no timestamps.
+ * Times every plan for a product, the fastest first. The sink is a plain store, since what else happens to
+ * the outputs costs every plan the same. Throws where the device has no timestamps.
  */
 export async function timePlans(gpu: Gpu, params: MatmulParams): Promise<TunedPlan[]> {
   const { m, n, batch, a, b, bias, sums } = params;

@@ -12,7 +12,10 @@ const workgroup = 64;
 /** Tensors that one dispatch can take: all bindings but one, as long as their numbers fit the parameters. */
 export const tensorsToCollect = (maxStorageBuffers: number): number => Math.min(maxStorageBuffers - 1, 28);
 
-/** Parameters in a shared buffer begin at multiples of this many quads, so that a workgroup's elements all belong to one of them. */
+/**
+ * Parameters in a shared buffer begin at multiples of this many quads, so that a workgroup's elements all
+ * belong to one of them.
+ */
 export const packing = 64;
 
 /** Room that a packed tensor takes, in quads. */
@@ -34,13 +37,15 @@ export interface CollectParams {
 const nowhere = 0xffffffff;
 
 /**
- * Looks at many tensors once: copies small ones into one buffer, followed by zeros up to their room there, and takes a sum of squares of every 4096
- * elements. Bindings the buffer, then the tensors. A partial sum is a quad (sum of squares, 1 if an element is infinite or NaN, 0, 0): non-finite
- * elements are told by their bits, since a sum of squares may overflow without any.
+ * Looks at many tensors once: copies small ones into one buffer, followed by zeros up to their room there,
+ * and takes a sum of squares of every 4096 elements. Bindings the buffer, then the tensors. A partial sum is
+ * a quad (sum of squares, 1 if an element is infinite or NaN, 0, 0): non-finite elements are told by their
+ * bits, since a sum of squares may overflow without any.
  *
- * Variants, by lanes: a thread for each partial sum, which reads its elements one after the other, where barriers are dear; a workgroup for each, whose
- * threads read neighbours, so that a GPU's accesses are whole cache lines. Sums of 4 M elements on llvmpipe, 2 shared cores, least of 20 runs: thread
- * 3.4 ms (4.9 GB/s, as fast as a sum without the test of bits), workgroup 40 ms.
+ * Variants, by lanes: a thread for each partial sum, which reads its elements one after the other, where
+ * barriers are dear; a workgroup for each, whose threads read neighbours, so that a GPU's accesses are whole
+ * cache lines. Sums of 4 M elements on llvmpipe, 2 shared cores, least of 20 runs: thread 3.4 ms (4.9 GB/s,
+ * as fast as a sum without the test of bits), workgroup 40 ms.
  */
 export function collect({ sizes, places, partials, lanes }: CollectParams): Dispatch {
   const { params, total } = segmentEnds(sizes.map(partialsFor));

@@ -5,7 +5,10 @@ import { hyperSize, oneMinusExp, rules } from './rules.ts';
 import type { RuleName } from './rules.ts';
 import { numbered } from './segments.ts';
 
-/** Where things lie in an optimizer's control buffer, in quads: hyper of each group, the step's result, a quad for each parameter. */
+/**
+ * Where things lie in an optimizer's control buffer, in quads: hyper of each group, the step's result, a quad
+ * for each parameter.
+ */
 export interface ControlLayout {
   readonly groups: number;
   readonly parameters: number;
@@ -33,16 +36,24 @@ export const groupsPerDispatch = 32;
 export interface PrepareParams {
   readonly rule: RuleName;
   readonly layout: ControlLayout;
-  /** Parameters whose numbers of updates this dispatch advances: from `first`, one entry each, whether it has a gradient. */
+  /**
+   * Parameters whose numbers of updates this dispatch advances: from `first`, one entry each, whether it has
+   * a gradient.
+   */
   readonly first: number;
   readonly active: readonly boolean[];
   /** Groups these parameters belong to: number, and the parameter after its last. */
   readonly groups: readonly { readonly group: number; readonly end: number }[];
-  /** What comes first: the gradients' partial sums (see `collect`), and what to do with them. Undefined in all dispatches of a step but its first. */
+  /**
+   * What comes first: the gradients' partial sums (see `collect`), and what to do with them. Undefined in all
+   * dispatches of a step but its first.
+   */
   readonly result?: {
     readonly partials?: { readonly at: number; readonly count: number };
     readonly maxNorm?: number;
-    /** Leave all parameters as they are where a gradient is infinite or NaN, as a scaler does. Needs partials. */
+    /**
+     * Leave all parameters as they are where a gradient is infinite or NaN, as a scaler does. Needs partials.
+     */
     readonly skipNonFinite?: boolean;
     readonly scaler?: ScalerParams;
     /** Offset of a factor of the gradients that lies on the device. */
@@ -53,8 +64,9 @@ export interface PrepareParams {
 const workgroup = 256;
 
 /**
- * All decisions of a step, by one workgroup: the global norm, the factor of the gradients (unscaled, clipped to maxNorm as PyTorch's clip_grad_norm_ does),
- * whether to skip the step, the next loss scale, and each parameter's number of updates with what the rule derives from it. Bindings control, (partials,)
+ * All decisions of a step, by one workgroup: the global norm, the factor of the gradients (unscaled, clipped
+ * to maxNorm as PyTorch's clip_grad_norm_ does), whether to skip the step, the next loss scale, and each
+ * parameter's number of updates with what the rule derives from it. Bindings control, (partials,)
  * (gradScale,) (scaler: scale, good steps in a row, whether the last step was skipped, steps skipped in all).
  */
 export function prepare({ rule, layout, first, active, groups, result }: PrepareParams): Dispatch {
@@ -145,7 +157,10 @@ if (lane == 0u) {
   for (var k = 1u; k < 16u; k++) { sums[0] += sums[k]; marks[0] |= marks[k]; }
 }`;
 
-/** PyTorch's GradScaler: halve after an overflow, double after `interval` steps without one unless that would overflow itself. */
+/**
+ * PyTorch's GradScaler: halve after an overflow, double after `interval` steps without one unless that would
+ * overflow itself.
+ */
 const nextScale = `
   let scale = scaler[0];
   factor /= scale;

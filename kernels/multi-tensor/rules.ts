@@ -1,15 +1,22 @@
 /**
- * Update rules of optimizers. What changes from step to step lies on the device, so that a recorded step can be replayed: each group of parameters has
- * `hyper`, three quads written by the host, and each parameter a quad (updates so far, a, b, whether this step updates it), where a and b are what the
- * rule derives from hyper and the number of updates before the step's own kernels run.
+ * Update rules of optimizers. What changes from step to step lies on the device, so that a recorded step can
+ * be replayed: each group of parameters has `hyper`, three quads written by the host, and each parameter a
+ * quad (updates so far, a, b, whether this step updates it), where a and b are what the rule derives from
+ * hyper and the number of updates before the step's own kernels run.
  */
 export interface Rule {
   readonly name: string;
   /** Numbers remembered for each element. */
   readonly arrays: number;
-  /** WGSL statements from `h0`, `h1`, `h2` (hyper) and `t` (this update's number, from 1, f32) to `return vec2(a, b)`. */
+  /**
+   * WGSL statements from `h0`, `h1`, `h2` (hyper) and `t` (this update's number, from 1, f32) to `return
+   * vec2(a, b)`.
+   */
   readonly derive: string;
-  /** WGSL statements from x, g, `h0`, `h1`, `a`, `b` and the state `s0`, `s1` (quads, pointers) to `return` the new x. */
+  /**
+   * WGSL statements from x, g, `h0`, `h1`, `a`, `b` and the state `s0`, `s1` (quads, pointers) to `return`
+   * the new x.
+   */
   readonly update: string;
 }
 
@@ -20,15 +27,19 @@ export const hyperSize = 12;
 
 export const rules: Readonly<Record<RuleName, Rule>> = {
   adamw: adamw(2, ''),
-  // Also keeps a moving average of the parameters, from 0 on: divided by 1 - decay^t it is unbiased, as Adam's moments are. h1.w: its decay.
+  // Also keeps a moving average of the parameters, from 0 on: divided by 1 - decay^t it is unbiased, as
+  // Adam's moments are. h1.w: its decay.
   'adamw.averaged': adamw(3, '*s2 = h1.w * *s2 + (1.0 - h1.w) * y;'),
-  // As PyTorch defines it: the first update's velocity is the gradient itself. h0: lr, momentum, 1 - dampening, weight decay; a and b are the factors of the
-  // old velocity and of the gradient.
+  // As PyTorch defines it: the first update's velocity is the gradient itself. h0: lr, momentum, 1 -
+  // dampening, weight decay; a and b are the factors of the old velocity and of the gradient.
   sgd: sgd('v'),
   'sgd.nesterov': sgd('(d + h0.y * v)'),
 };
 
-/** Loshchilov and Hutter 2019, in PyTorch's order: decay, moments, bias correction. h0: beta1, beta2 and their complements; h1: eps, 1 - lr * decay, lr; h2: -log beta1, -log beta2. */
+/**
+ * Loshchilov and Hutter 2019, in PyTorch's order: decay, moments, bias correction. h0: beta1, beta2 and their
+ * complements; h1: eps, 1 - lr * decay, lr; h2: -log beta1, -log beta2.
+ */
 function adamw(arrays: number, then: string): Rule {
   return {
     name: 'adamw',
@@ -88,8 +99,8 @@ export function sgdHyper({ lr, momentum, dampening, weightDecay }: SgdScalars): 
 }
 
 /**
- * WGSL 1 - exp(-z) for z >= 0, to a few roundings: 1 - beta^t would lose all digits at the first steps of beta = 0.999. A series for z / 8, then three
- * doublings, exp(2y) - 1 = e (e + 2).
+ * WGSL 1 - exp(-z) for z >= 0, to a few roundings: 1 - beta^t would lose all digits at the first steps of
+ * beta = 0.999. A series for z / 8, then three doublings, exp(2y) - 1 = e (e + 2).
  */
 export const oneMinusExp = `
 fn oneMinusExp(z: f32) -> f32 {

@@ -2,8 +2,9 @@ import { u32 } from '../kernel.ts';
 import type { Param } from '../kernel.ts';
 
 /**
- * Kernels over many tensors at once: a model has hundreds of parameters, most of them tiny, and a dispatch each would cost more than the arithmetic.
- * A dispatch can bind few buffers (16 on most devices), so small parameters share one buffer and every other binding counts.
+ * Kernels over many tensors at once: a model has hundreds of parameters, most of them tiny, and a dispatch
+ * each would cost more than the arithmetic. A dispatch can bind few buffers (16 on most devices), so small
+ * parameters share one buffer and every other binding counts.
  */
 
 /** Elements of a tensor in units of vec4; buffers are padded to whole ones. */

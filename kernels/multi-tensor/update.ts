@@ -8,7 +8,10 @@ import { rules } from './rules.ts';
 import type { Rule, RuleName } from './rules.ts';
 import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
 
-/** Parameter and gradient pairs that one dispatch can take beside control, state and, where there are any, f16 copies: by bindings, and by uniform words. */
+/**
+ * Parameter and gradient pairs that one dispatch can take beside control, state and, where there are any, f16
+ * copies: by bindings, and by uniform words.
+ */
 export function pairsPerDispatch(maxStorageBuffers: number, half: boolean): number {
   return Math.min(28, Math.max(1, Math.floor((maxStorageBuffers - 2 - Number(half)) / 2)));
 }
@@ -24,7 +27,10 @@ interface Common {
 export interface UpdateParams extends Common {
   /** Elements of each parameter. Parameters and gradients are row-major f32 from offset 0. */
   readonly sizes: readonly number[];
-  /** Where each parameter's elements begin in the state (and in the f16 copies), in quads of one array: a multiple of 64. */
+  /**
+   * Where each parameter's elements begin in the state (and in the f16 copies), in quads of one array: a
+   * multiple of 64.
+   */
   readonly starts: readonly number[];
   /** Each parameter's number in the control buffer. */
   readonly slots: readonly number[];
@@ -34,9 +40,11 @@ const workgroup = packing;
 const groupsFor = (length: number): number => Math.ceil(length / workgroup);
 
 /**
- * One step for parameters with buffers of their own. Bindings control, state, (half,) then parameter and gradient of each. The state holds a quad of each of
- * its arrays alternately, so that they take one binding. On llvmpipe (4 M elements, a shared machine, quartile of 22 runs) AdamW took 82 ms that way and 88 ms
- * with the arrays in buffers of their own; 64 quads of each alternately took 124 ms, a loop over several quads in each thread twice as long.
+ * One step for parameters with buffers of their own. Bindings control, state, (half,) then parameter and
+ * gradient of each. The state holds a quad of each of its arrays alternately, so that they take one binding.
+ * On llvmpipe (4 M elements, a shared machine, quartile of 22 runs) AdamW took 82 ms that way and 88 ms with
+ * the arrays in buffers of their own; 64 quads of each alternately took 124 ms, a loop over several quads in
+ * each thread twice as long.
  */
 export function update({ sizes, starts, slots, ...common }: UpdateParams): Dispatch {
   const { params, total } = segmentEnds(sizes.map((size) => groupsFor(quads(size))));
@@ -69,8 +77,9 @@ export interface UpdatePackedParams extends Common {
 }
 
 /**
- * One step for parameters that share one buffer, with their gradients collected the same way. Bindings control, state, (half,) parameters, gradients, and
- * the parameter's number in the control buffer for each 64 quads (i32).
+ * One step for parameters that share one buffer, with their gradients collected the same way. Bindings
+ * control, state, (half,) parameters, gradients, and the parameter's number in the control buffer for each 64
+ * quads (i32).
  */
 export function updatePacked({ quads: total, gradients, ...common }: UpdatePackedParams): Dispatch {
   return updateKernel(common, {

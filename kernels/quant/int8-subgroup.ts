@@ -4,7 +4,10 @@ import { read } from '../kernel.ts';
 import { matmulKernel, tileOrigin } from '../matmul/params.ts';
 import type { MatmulParams } from '../matmul/params.ts';
 
-/** The largest of the device's matrices of signed bytes that are summed in i32, if it has any whose rows are whole words. */
+/**
+ * The largest of the device's matrices of signed bytes that are summed in i32, if it has any whose rows are
+ * whole words.
+ */
 export function byteMatrix({ subgroupMatrix, subgroupSizes, subgroupSizeControl }: Target): SubgroupMatrix | undefined {
   const [smallest, largest] = subgroupSizes;
   if (largest === 0 || (smallest !== largest && !subgroupSizeControl)) return undefined;
@@ -18,9 +21,11 @@ const side = 2;
 const depth = 4;
 
 /**
- * The products of `matmulInt8` by hardware that multiplies small matrices of bytes: a workgroup is one subgroup, which stages slabs of both operands in workgroup memory
- * (weights turned from unsigned to signed on the way) and passes its exact sums through there to scale them. Bytes outside of a are zeros, so that what stands beside them
- * in b does not matter. Correct on a software driver's 8 x 8 x 8; not timed on a GPU yet. Bindings as in `matmulInt8`.
+ * The products of `matmulInt8` by hardware that multiplies small matrices of bytes: a workgroup is one
+ * subgroup, which stages slabs of both operands in workgroup memory (weights turned from unsigned to signed
+ * on the way) and passes its exact sums through there to scale them. Bytes outside of a are zeros, so that
+ * what stands beside them in b does not matter. Correct on a software driver's 8 x 8 x 8; not timed on a GPU
+ * yet. Bindings as in `matmulInt8`.
  */
 export function matmulInt8Subgroup(
   params: MatmulParams,

@@ -7,8 +7,9 @@ import type { MatmulParams } from '../matmul/params.ts';
 import { chooseLanes, rowKernel } from '../rows.ts';
 
 /**
- * Rows as signed bytes, four to a word: q = round(x / scale), scale = the row's largest magnitude / 127 (1 for a row of zeros). Bindings: x's, packed u32 [rows, cols / 4], scales f32
- * [rows]. cols is a multiple of 4.
+ * Rows as signed bytes, four to a word: q = round(x / scale), scale = the row's largest magnitude / 127 (1
+ * for a row of zeros). Bindings: x's, packed u32 [rows, cols / 4], scales f32 [rows]. cols is a multiple of
+ * 4.
  */
 export function quantizeRows(
   target: Pick<Target, 'software' | 'subgroupSizes'>,
@@ -40,9 +41,10 @@ const side = 4;
 const workgroup = 64;
 
 /**
- * Products of rows of signed bytes, exact in i32: y[i, j] = a[i] . (b[j] - 128) * aScales[i] * scales[j] (+ bias[j]). Operands are packed u32 [m, k / 4], signed, and [n, k / 4], unsigned; of
- * `params` only the sizes, bias and sink are used. A thread makes 4 x 4 outputs, four products an instruction where the device has one (dot4I8Packed).
- * Bindings: a, aScales, b, scales, then as every product.
+ * Products of rows of signed bytes, exact in i32: y[i, j] = a[i] . (b[j] - 128) * aScales[i] * scales[j] (+
+ * bias[j]). Operands are packed u32 [m, k / 4], signed, and [n, k / 4], unsigned; of `params` only the sizes,
+ * bias and sink are used. A thread makes 4 x 4 outputs, four products an instruction where the device has one
+ * (dot4I8Packed). Bindings: a, aScales, b, scales, then as every product.
  */
 export function matmulInt8(params: MatmulParams): Dispatch {
   const { m, n, b } = params;

@@ -2,9 +2,10 @@ import { read, u32 } from '../kernel.ts';
 import type { Binding, Param } from '../kernel.ts';
 
 /**
- * A weight [out, in] of unsigned integers, as the right operand of a product: element (o, i) is (q - zero) * scale, with scale and zero from row o and group i / `group`, of
- * [out, groups]. Rows are packed into u32 words, element 0 in the lowest bits; `in` is a multiple of a word's elements, and so is `group`.
- * Without zeros the zero is the middle of the range, 8 or 128.
+ * A weight [out, in] of unsigned integers, as the right operand of a product: element (o, i) is (q - zero) *
+ * scale, with scale and zero from row o and group i / `group`, of [out, groups]. Rows are packed into u32
+ * words, element 0 in the lowest bits; `in` is a multiple of a word's elements, and so is `group`. Without
+ * zeros the zero is the middle of the range, 8 or 128.
  */
 export interface QuantizedWeight {
   readonly bits: 4 | 8;

@@ -12,8 +12,9 @@ import type { BertConfig } from './config.ts';
 import { dense, norm } from './layers.ts';
 
 /**
- * The projections of queries, keys and values lie below each other in one weight [3 D, D], so that one product computes them, and one its derivative, instead of
- * three each. Files hold them apart, as `query`, `key` and `value`.
+ * The projections of queries, keys and values lie below each other in one weight [3 D, D], so that one
+ * product computes them, and one its derivative, instead of three each. Files hold them apart, as `query`,
+ * `key` and `value`.
  */
 export class BertSelfAttention extends Module {
   weight: Parameter;

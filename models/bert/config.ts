@@ -33,8 +33,8 @@ const shape = {
 };
 
 /**
- * BERT's settings: config.json in camelCase. `BertConfig.create({ hiddenSize: 128 })` makes a checked config; what is not given has
- * Transformers' default.
+ * BERT's settings: config.json in camelCase. `BertConfig.create({ hiddenSize: 128 })` makes a checked config;
+ * what is not given has Transformers' default.
  */
 export const BertConfig = defineConfig('bert', shape, {
   floats: ['hiddenDropoutProb', 'attentionProbsDropoutProb', 'initializerRange', 'layerNormEps', 'classifierDropout'],

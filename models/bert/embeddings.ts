@@ -42,7 +42,8 @@ export class BertEmbeddings extends Module {
     const range = tokenTypeIds && knownRange(tokenTypeIds);
     const plain = !tokenTypeIds || (range && range[0] === 0 && range[1] === 0);
     const words = this.wordEmbeddings.forward(inputIds); // (B, T, D)
-    const types = plain ? slice(this.tokenTypeEmbeddings.weight, 0) : this.tokenTypeEmbeddings.forward(tokenTypeIds!); // (D) or (B, T, D)
+    // (D) or (B, T, D)
+    const types = plain ? slice(this.tokenTypeEmbeddings.weight, 0) : this.tokenTypeEmbeddings.forward(tokenTypeIds!);
     const positions = positionIds
       ? this.positionEmbeddings.forward(positionIds)
       : slice(this.positionEmbeddings.weight, [0, length]); // (T, D)

@@ -22,8 +22,9 @@ export class BertForMaskedLM extends BertPreTrainedModel {
   }
 
   /**
-   * Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. With maskedPositions [B, K] the head runs at those places only: logits (B, K, V), labels [B, K],
-   * the same loss for a fraction of the work.
+   * Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. With maskedPositions
+   * [B, K] the head runs at those places only: logits (B, K, V), labels [B, K], the same loss for a fraction
+   * of the work.
    */
   override forward(
     inputs: BertInputs & MaskedTokens & { readonly labels: Tensor; readonly outputLogits: false },

@@ -37,13 +37,19 @@ export class BertPredictionHeadTransform extends Module {
 export interface MaskedTokens {
   /** Token numbers [B, T], or [B, K] beside maskedPositions; -100 where a token does not count. */
   readonly labels?: Tensor;
-  /** Predict at these places of each row only, [B, K] from 0 up to T - 1: logits are then (B, K, V). Unused places hold any position and the label -100. */
+  /**
+   * Predict at these places of each row only, [B, K] from 0 up to T - 1: logits are then (B, K, V). Unused
+   * places hold any position and the label -100.
+   */
   readonly maskedPositions?: Tensor;
   /** false: the loss alone, for training. The logits are then not kept. Default true. */
   readonly outputLogits?: boolean;
 }
 
-/** Scores of all tokens. The decoder's weight is the table of word embeddings, unless `config.tieWordEmbeddings` is false. */
+/**
+ * Scores of all tokens. The decoder's weight is the table of word embeddings, unless
+ * `config.tieWordEmbeddings` is false.
+ */
 export class BertLMPredictionHead extends Module {
   bias: Parameter;
   readonly transform: BertPredictionHeadTransform;
@@ -66,7 +72,10 @@ export class BertLMPredictionHead extends Module {
     return this.decoder.forward(this.transform.forward(hidden)); // (B, T, V)
   }
 
-  /** hidden (B, T, D): the logits (B, T or K, V) unless they are not wanted, and the mean loss where labels are given. */
+  /**
+   * hidden (B, T, D): the logits (B, T or K, V) unless they are not wanted, and the mean loss where labels
+   * are given.
+   */
   predict(
     hidden: Tensor,
     { labels, maskedPositions, outputLogits = true }: MaskedTokens,

@@ -16,7 +16,10 @@ export interface QuestionAnsweringOutput extends Internals {
 }
 
 export interface AnswerLabels {
-  /** Index of the answer's first token, [B]; beyond the last token where the answer was cut off, which then does not count. */
+  /**
+   * Index of the answer's first token, [B]; beyond the last token where the answer was cut off, which then
+   * does not count.
+   */
   readonly startPositions?: Tensor;
   readonly endPositions?: Tensor;
 }
@@ -49,7 +52,10 @@ export class BertForQuestionAnswering extends BertPreTrainedModel {
   }
 }
 
-/** Cross-entropy over positions; those outside of the row count for nothing below or above it, as in Transformers. */
+/**
+ * Cross-entropy over positions; those outside of the row count for nothing below or above it, as in
+ * Transformers.
+ */
 function positionLoss(logits: Tensor, positions: Tensor): Tensor {
   const [batch, length] = logits.shape as [number, number];
   if (positions.size !== batch)

@@ -23,13 +23,17 @@ export interface RotaryFillOutput extends Internals {
 }
 
 export interface RotaryFillLabels extends MaskedTokens {
-  /** 1 where the token is another than was there, 0 where it is the same, -100 where it does not count; [B, T]. */
+  /**
+   * 1 where the token is another than was there, 0 where it is the same, -100 where it does not count; [B,
+   * T].
+   */
   readonly rotatedLabels?: Tensor;
 }
 
 /**
- * Puts back tokens of rotated spans and tells which tokens were changed: the masked-token head, so that checkpoints of BertForMaskedLM load and go there again, and a classifier of
- * every token, `detector`. The objective is defined with its training task, train/objectives/rotary-fill.ts.
+ * Puts back tokens of rotated spans and tells which tokens were changed: the masked-token head, so that
+ * checkpoints of BertForMaskedLM load and go there again, and a classifier of every token, `detector`. The
+ * objective is defined with its training task, train/objectives/rotary-fill.ts.
  */
 export class BertForRotaryFill extends BertPreTrainedModel {
   readonly bert: BertModel;

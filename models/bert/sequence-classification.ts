@@ -11,8 +11,8 @@ import { internalsOf } from '../outputs.ts';
 import type { HeadOutput } from '../outputs.ts';
 
 /**
- * A linear classifier on the pooled output. `config.problemType` gives the loss: cross-entropy for one label a text, binary
- * cross-entropy for any number of labels, mean squared error for regression.
+ * A linear classifier on the pooled output. `config.problemType` gives the loss: cross-entropy for one label
+ * a text, binary cross-entropy for any number of labels, mean squared error for regression.
  */
 export class BertForSequenceClassification extends BertPreTrainedModel {
   readonly bert: BertModel;
@@ -26,7 +26,10 @@ export class BertForSequenceClassification extends BertPreTrainedModel {
     this.classifier = dense(config, config.hiddenSize, config.numLabels);
   }
 
-  /** Logits (B, numLabels). Labels: class numbers [B]; or numbers [B, numLabels] (regression to one number: [B] too). */
+  /**
+   * Logits (B, numLabels). Labels: class numbers [B]; or numbers [B, numLabels] (regression to one number:
+   * [B] too).
+   */
   override forward({ labels, ...inputs }: BertInputs & { readonly labels?: Tensor }): HeadOutput {
     const output = this.bert.forward(inputs);
     const logits = this.classifier.forward(this.dropout.forward(output.pooled!)); // (B, L)

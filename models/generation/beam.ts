@@ -37,8 +37,10 @@ interface Beams {
 }
 
 /**
- * Beam search: of all continuations of numBeams texts by one token, the best by summed log-probability go on. Selection, scores, and the end of the search are those of Transformers'
- * `_beam_search` (generation/utils.py, 5.x), so that the texts are the same. All prompts go on until each search is over, and each has its texts as if it were alone.
+ * Beam search: of all continuations of numBeams texts by one token, the best by summed log-probability go on.
+ * Selection, scores, and the end of the search are those of Transformers' `_beam_search`
+ * (generation/utils.py, 5.x), so that the texts are the same. All prompts go on until each search is over,
+ * and each has its texts as if it were alone.
  */
 export async function* beamSearch(session: DecodingSession, request: Request): AsyncGenerator<Generated> {
   const { rows, settled, vocabSize } = request;
@@ -124,7 +126,10 @@ function advance(
   search.canImprove &&= search.finished.some(({ isWhole }) => hoped > (isWhole ? worst : never));
 }
 
-/** The `count` best continuations of all running texts by one token, the best first; of equal ones the earlier text and the smaller id. */
+/**
+ * The `count` best continuations of all running texts by one token, the best first; of equal ones the earlier
+ * text and the smaller id.
+ */
 function continuations(
   running: readonly Running[],
   count: number,

@@ -10,8 +10,9 @@ import type { GenerationOptions } from './options.ts';
 const fileName = 'generation_config.json';
 
 /**
- * The options that a model folder recommends, in its generation_config.json; none where it has no such file. Pass them on, with those that should differ: `{ ...recommended, topP: 0.9 }`.
- * Keys that are no option of ours are kept in `extra` and written back.
+ * The options that a model folder recommends, in its generation_config.json; none where it has no such file.
+ * Pass them on, with those that should differ: `{ ...recommended, topP: 0.9 }`. Keys that are no option of
+ * ours are kept in `extra` and written back.
  */
 export async function readGenerationConfig(folder: string): Promise<GenerationOptions> {
   const path = join(folder, fileName);
@@ -26,7 +27,10 @@ export async function readGenerationConfig(folder: string): Promise<GenerationOp
   return checkOptions(path, Object.keys(extra).length > 0 ? { ...options, extra } : options);
 }
 
-/** The file that `readGenerationConfig` and Transformers read, to save with a model's other files. Options that are no settings, such as the seed, stay out. */
+/**
+ * The file that `readGenerationConfig` and Transformers read, to save with a model's other files. Options
+ * that are no settings, such as the seed, stay out.
+ */
 export function generationConfigFile(folder: string, options: GenerationOptions): FileToWrite {
   const { extra = {}, ...given } = checkOptions('generation config', options);
   const settings = Object.entries(given)

@@ -8,7 +8,8 @@ import type { Request, Row } from './request.ts';
 import type { DecodingSession } from './session.ts';
 
 /**
- * Why a text ended: a token that ends texts; a stop string; maxNewTokens; the model has no position for another token.
+ * Why a text ended: a token that ends texts; a stop string; maxNewTokens; the model has no position for
+ * another token.
  */
 export type Finish = 'eos' | 'stop' | 'length' | 'positions';
 
@@ -29,19 +30,27 @@ export interface Generated {
   /** The new tokens; a token that ended the text is the last of them. */
   readonly tokens: readonly number[];
   readonly finish: Finish;
-  /** In a beam search, what it was ranked by: the sum of log-probabilities over the length to lengthPenalty. */
+  /**
+   * In a beam search, what it was ranked by: the sum of log-probabilities over the length to lengthPenalty.
+   */
   readonly score?: number;
 }
 
-/** Asked after each new token whether the text ends with it: the place of stop strings, which are matters of text (see text.ts). */
+/**
+ * Asked after each new token whether the text ends with it: the place of stop strings, which are matters of
+ * text (see text.ts).
+ */
 export type StopCheck = (token: Pick<GeneratedToken, 'prompt' | 'sample' | 'id'>) => boolean;
 
 /**
- * Texts as they grow, token by token: one token of each unfinished text in turn. Prompts are lists of token ids, of any lengths; each is continued numReturnSequences times. One token
- * costs one read-back from the device: of ids where the most probable token is taken as it is, else of logits. Ending the loop early is fine.
+ * Texts as they grow, token by token: one token of each unfinished text in turn. Prompts are lists of token
+ * ids, of any lengths; each is continued numReturnSequences times. One token costs one read-back from the
+ * device: of ids where the most probable token is taken as it is, else of logits. Ending the loop early is
+ * fine.
  *
- * Errors, each one line: no prompts, an empty prompt, ids outside the vocabulary, a prompt longer than the model's positions, options that do not fit, a beam search (which
- * knows its texts at its end only: use `generate`).
+ * Errors, each one line: no prompts, an empty prompt, ids outside the vocabulary, a prompt longer than the
+ * model's positions, options that do not fit, a beam search (which knows its texts at its end only: use
+ * `generate`).
  */
 export async function* streamTokens(
   model: Generative,
@@ -57,7 +66,10 @@ export async function* streamTokens(
   yield* stream(model, request, isStop);
 }
 
-/** Continues prompts, lists of token ids: one result for each text, in the order of prompts, then of their texts (the best first, in a beam search). Options and errors as for `streamTokens`. */
+/**
+ * Continues prompts, lists of token ids: one result for each text, in the order of prompts, then of their
+ * texts (the best first, in a beam search). Options and errors as for `streamTokens`.
+ */
 export async function generate(
   model: Generative,
   prompts: readonly ArrayLike<number>[],

@@ -25,8 +25,9 @@ export interface TextGenerator {
 }
 
 /**
- * A model that generates, with its tokenizer and the options it comes with, from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`): `generateText(model, tokenizer, prompts, options)`.
- * Throws in one line where the model is of a kind that does not generate.
+ * A model that generates, with its tokenizer and the options it comes with, from a folder, the Hugging Face
+ * cache or the hub (see `resolveModelFolder`): `generateText(model, tokenizer, prompts, options)`. Throws in
+ * one line where the model is of a kind that does not generate.
  */
 export async function loadTextGenerator(id: string, options: LoadOptions = {}): Promise<TextGenerator> {
   const folder = await resolveModelFolder(id, options);

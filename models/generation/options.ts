@@ -4,7 +4,10 @@ import type { SpecialTokens } from './decoder.ts';
 const count = z.int().min(1);
 const id = z.int().min(0);
 
-/** What generation_config.json says, in camelCase; names, defaults and meaning are Transformers', but where noted. */
+/**
+ * What generation_config.json says, in camelCase; names, defaults and meaning are Transformers', but where
+ * noted.
+ */
 const settings = {
   /** The most tokens after the prompt; default 20. */
   maxNewTokens: count,
@@ -34,7 +37,10 @@ const settings = {
   numBeams: count,
   /** A text's score is the sum of its log-probabilities over its length to this power. */
   lengthPenalty: z.number(),
-  /** When a beam search ends: true, once there are numBeams whole texts; false, when better ones are unlikely; "never", when there cannot be better ones. */
+  /**
+   * When a beam search ends: true, once there are numBeams whole texts; false, when better ones are unlikely;
+   * "never", when there cannot be better ones.
+   */
   earlyStopping: z.union([z.boolean(), z.literal('never')]),
   /** Texts for each prompt. */
   numReturnSequences: count,
@@ -42,16 +48,25 @@ const settings = {
   eosTokenId: z.union([id, z.array(id)]).nullable(),
   bosTokenId: id.nullable(),
   padTokenId: id.nullable(),
-  /** Texts that end the text before them, wherever tokens begin and end. (Transformers keeps the stop string, here it is cut off.) */
+  /**
+   * Texts that end the text before them, wherever tokens begin and end. (Transformers keeps the stop string,
+   * here it is cut off.)
+   */
   stopStrings: z.union([z.string().min(1), z.array(z.string().min(1))]),
 } as const;
 
 const schema = z
   .strictObject({
     ...settings,
-    /** Of the draws; a list gives each prompt its own. A text depends on its prompt, its seed and its number among the prompt's texts, not on what is generated beside it. Default 42. */
+    /**
+     * Of the draws; a list gives each prompt its own. A text depends on its prompt, its seed and its number
+     * among the prompt's texts, not on what is generated beside it. Default 42.
+     */
     seed: z.union([z.int().min(0), z.array(z.int().min(0))]),
-    /** Tokens that the cache has room for at first: it doubles when full. Default: enough for prompt and new tokens. */
+    /**
+     * Tokens that the cache has room for at first: it doubles when full. Default: enough for prompt and new
+     * tokens.
+     */
     cacheCapacity: count,
     /** What generation_config.json holds besides. */
     extra: z.record(z.string(), z.unknown()),
@@ -86,7 +101,10 @@ export interface Settled {
   readonly cacheCapacity: number | undefined;
 }
 
-/** Throws in one line that begins with `where` and names the option. Options that are null or undefined are not given. */
+/**
+ * Throws in one line that begins with `where` and names the option. Options that are null or undefined are
+ * not given.
+ */
 export function checkOptions(where: string, options: Readonly<Record<string, unknown>>): GenerationOptions {
   const given = Object.fromEntries(
     Object.entries(options).filter(([key, value]) => value !== undefined && (value !== null || key === 'eosTokenId')),

@@ -8,13 +8,17 @@ interface Kept {
   readonly parameters: readonly Parameter[];
 }
 
-/** Sessions that no generation uses now, the last used last: the next of the same size needs no new capture. */
+/**
+ * Sessions that no generation uses now, the last used last: the next of the same size needs no new capture.
+ */
 const idle = new WeakMap<Generative, Kept[]>();
 
 /** Kept for each model: a cache takes memory. */
 const most = 2;
 
-/** The least capacity, and how it grows: few sizes, so that prompts of about the same length share a session. */
+/**
+ * The least capacity, and how it grows: few sizes, so that prompts of about the same length share a session.
+ */
 export function capacityFor(tokens: number): number {
   return Math.max(64, 2 ** Math.ceil(Math.log2(tokens)));
 }

@@ -1,10 +1,14 @@
 /**
- * Changes the scores (logits, or log-probabilities in a beam search) of the next token of one row in place, given the tokens before it. Semantics are those of the class of the same name in
- * Transformers' generation/logits_process.py, rounding to f32 included.
+ * Changes the scores (logits, or log-probabilities in a beam search) of the next token of one row in place,
+ * given the tokens before it. Semantics are those of the class of the same name in Transformers'
+ * generation/logits_process.py, rounding to f32 included.
  */
 export type LogitsProcessor = (tokens: readonly number[], scores: Float32Array) => void;
 
-/** Scores of tokens that came before are divided by the penalty where positive, multiplied where negative (Keskar et al. 2019, CTRL, section 4.1). */
+/**
+ * Scores of tokens that came before are divided by the penalty where positive, multiplied where negative
+ * (Keskar et al. 2019, CTRL, section 4.1).
+ */
 export function repetitionPenalty(penalty: number): LogitsProcessor {
   const factor = Math.fround(penalty);
   return (tokens, scores) => {
@@ -72,7 +76,10 @@ export function topK(count: number): LogitsProcessor {
   };
 }
 
-/** Keeps the smallest set of the most probable tokens whose probabilities add up to p or more (Holtzman et al. 2020). Of equal ones the later go in first. */
+/**
+ * Keeps the smallest set of the most probable tokens whose probabilities add up to p or more (Holtzman et al.
+ * 2020). Of equal ones the later go in first.
+ */
 export function topP(p: number): LogitsProcessor {
   return (_, scores) => {
     const sorted = scores.filter((score) => score !== -Infinity).sort();

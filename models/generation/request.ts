@@ -94,7 +94,10 @@ function checkPrompt(
     );
 }
 
-/** What is done to the scores of a row's next token, in Transformers' order. Those for draws are left out of a beam search and of the most probable text. */
+/**
+ * What is done to the scores of a row's next token, in Transformers' order. Those for draws are left out of a
+ * beam search and of the most probable text.
+ */
 export function processorsOf(settled: Settled, promptLength: number, most: number): LogitsProcessor[] {
   const list: LogitsProcessor[] = [];
   if (settled.repetitionPenalty !== 1) list.push(repetitionPenalty(settled.repetitionPenalty));

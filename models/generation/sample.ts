@@ -17,7 +17,10 @@ export function uniformAt({ seed, step, sample }: Draw): number {
   return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53;
 }
 
-/** A token with the probability that its score gives it (softmax): the first whose running sum, in the order of ids, exceeds a uniform number. */
+/**
+ * A token with the probability that its score gives it (softmax): the first whose running sum, in the order
+ * of ids, exceeds a uniform number.
+ */
 export function sampleToken(scores: ArrayLike<number>, draw: Draw): number {
   const chances = softmax(scores);
   let left = uniformAt(draw);

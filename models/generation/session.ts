@@ -21,8 +21,9 @@ const i32 = (values: readonly number[], shape: readonly number[]): Tensor =>
 const vector = (values: readonly number[]): Tensor => i32(values, [values.length]);
 
 /**
- * A batch of texts on the device while they grow: the cache, and the step that appends one token to each row. The prompts are taken in one pass, op by op; the step is compiled at its first call and
- * replayed at any length, until the cache grows or another batch needs other sizes.
+ * A batch of texts on the device while they grow: the cache, and the step that appends one token to each row.
+ * The prompts are taken in one pass, op by op; the step is compiled at its first call and replayed at any
+ * length, until the cache grows or another batch needs other sizes.
  */
 export class DecodingSession {
   readonly batch: number;
@@ -73,11 +74,15 @@ export class DecodingSession {
     return await result.data();
   }
 
-  /** Appends a token to each row, then gives what is wanted of the next. With `from`, row b goes on from what row from[b] was. */
+  /**
+   * Appends a token to each row, then gives what is wanted of the next. With `from`, row b goes on from what
+   * row from[b] was.
+   */
   async append(ids: readonly number[], wanted: Wanted, from?: readonly number[]): Promise<ArrayLike<number>> {
     using _ = scope();
     this.#length++;
-    // A row that has ended may run past the last position, while others go on: what it writes there is dropped.
+    // A row that has ended may run past the last position, while others go on: what it writes there is
+    // dropped.
     const larger = Math.min(2 * this.capacity, this.#decoder.positions);
     if (this.#length > this.capacity && larger > this.capacity) this.#cache.grow(larger);
     const order = from && i32(from, [this.batch]);

@@ -1,5 +1,6 @@
 /**
- * Finds stop strings in a text that comes in pieces, wherever the pieces begin and end. What may yet become a stop string is held back, so that nothing of it is ever shown.
+ * Finds stop strings in a text that comes in pieces, wherever the pieces begin and end. What may yet become a
+ * stop string is held back, so that nothing of it is ever shown.
  */
 export class StopMatcher {
   readonly #stops: readonly string[];
@@ -16,7 +17,9 @@ export class StopMatcher {
     return this.#found;
   }
 
-  /** The text that is certain once `piece` has come: before the first stop string. Nothing comes after one. */
+  /**
+   * The text that is certain once `piece` has come: before the first stop string. Nothing comes after one.
+   */
   push(piece: string): string {
     if (this.#found) return '';
     const text = this.#held + piece;

@@ -39,8 +39,9 @@ export interface GeneratedText {
 }
 
 /**
- * Texts that continue prompts, in pieces as they grow: the pieces of one text joined are what `generateText` gives. An empty prompt begins with the token that begins texts, where the model has one. Ending
- * the loop early is fine.
+ * Texts that continue prompts, in pieces as they grow: the pieces of one text joined are what `generateText`
+ * gives. An empty prompt begins with the token that begins texts, where the model has one. Ending the loop
+ * early is fine.
  *
  * Errors, each one line: those of `streamTokens`, and a tokenizer with more ids than the model.
  */
@@ -70,7 +71,10 @@ export async function* streamText(
   }
 }
 
-/** Continues prompts: one result for each text, in the order of prompts, then of their texts (the best first, in a beam search). Options and errors as for `streamText`. */
+/**
+ * Continues prompts: one result for each text, in the order of prompts, then of their texts (the best first,
+ * in a beam search). Options and errors as for `streamText`.
+ */
 export async function generateText(
   model: Generative,
   tokenizer: TextTokenizer,
@@ -93,7 +97,9 @@ export async function generateText(
   });
 }
 
-/** The end of the prompt that decides how the first new token is written: with or without a space before it. */
+/**
+ * The end of the prompt that decides how the first new token is written: with or without a space before it.
+ */
 const context = 8;
 
 /** One text on its way from ids. */

@@ -29,7 +29,10 @@ export class GPT2Attention extends Module {
     this.scale = (scaleAttnWeights ? 1 / Math.sqrt(nEmbd / nHead) : 1) / (scaleAttnByInverseLayerIdx ? layer + 1 : 1);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  /**
+   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
+   * after those of the cache.
+   */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean, past?: LayerCache): Attended {
     const qkv = this.cAttn.forward(x); // (B, T, 3 D)
     const { numHeads: heads, scale, attnDropout: dropout } = this;

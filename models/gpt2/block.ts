@@ -38,7 +38,9 @@ export class GPT2MLP extends Module {
   }
 }
 
-/** Causal self-attention and a feed-forward part, each normalised before and added to what went in (pre-LN). */
+/**
+ * Causal self-attention and a feed-forward part, each normalised before and added to what went in (pre-LN).
+ */
 export class GPT2Block extends Module {
   static override readonly keys = { ln1: 'ln_1', ln2: 'ln_2' };
 
@@ -55,7 +57,10 @@ export class GPT2Block extends Module {
     this.mlp = new GPT2MLP(config);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  /**
+   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
+   * after those of the cache.
+   */
   override forward(x: Tensor, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
     const { hidden, weights } = this.attn.forward(this.ln1.forward(x), mask, outputWeights, past);
     const y = add(x, hidden); // (B, T, D)

@@ -34,8 +34,8 @@ const shape = {
 };
 
 /**
- * GPT-2's settings: config.json in camelCase. `GPT2Config.create({ nEmbd: 128, nHead: 4 })` makes a checked config; what is not given has Transformers'
- * default.
+ * GPT-2's settings: config.json in camelCase. `GPT2Config.create({ nEmbd: 128, nHead: 4 })` makes a checked
+ * config; what is not given has Transformers' default.
  */
 export const GPT2Config = defineConfig('gpt2', shape, {
   floats: ['residPdrop', 'embdPdrop', 'attnPdrop', 'layerNormEpsilon', 'initializerRange'],
@@ -61,7 +61,10 @@ const sizes = {
 
 export type GPT2Size = keyof typeof sizes;
 
-/** The config of a published size (Radford et al. 2019, table 2), some settings replaced: to train one from scratch. */
+/**
+ * The config of a published size (Radford et al. 2019, table 2), some settings replaced: to train one from
+ * scratch.
+ */
 export function gpt2Config(name: GPT2Size, settings: GPT2Settings = {}): GPT2Config {
   if (!Object.hasOwn(sizes, name))
     throw new Error(`gpt2Config: there is no size "${name}"; use ${Object.keys(sizes).join(', ')}`);

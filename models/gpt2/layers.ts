@@ -9,8 +9,8 @@ export function projection({ initializerRange }: GPT2Config, inFeatures: number,
 }
 
 /**
- * One whose output is added to the residual stream: its weights are smaller by the root of the number of such additions, two a layer (Radford et al. 2019,
- * section 2.3).
+ * One whose output is added to the residual stream: its weights are smaller by the root of the number of such
+ * additions, two a layer (Radford et al. 2019, section 2.3).
  */
 export function residualProjection(config: GPT2Config, inFeatures: number, outFeatures: number): Conv1D {
   const deviation = config.initializerRange / Math.sqrt(2 * config.nLayer);

@@ -8,7 +8,10 @@ import type { HeadOutput, Internals } from '../outputs.ts';
 import type { GPT2Config } from './config.ts';
 import { GPT2Model, GPT2PreTrainedModel } from './model.ts';
 
-/** GPT-2 as it was trained: predicts the next token. The head's weight is the table of token embeddings, unless `config.tieWordEmbeddings` is false. */
+/**
+ * GPT-2 as it was trained: predicts the next token. The head's weight is the table of token embeddings,
+ * unless `config.tieWordEmbeddings` is false.
+ */
 export class GPT2LMHeadModel extends GPT2PreTrainedModel {
   readonly transformer: GPT2Model;
   readonly lmHead: Linear;

@@ -23,7 +23,10 @@ export abstract class GPT2PreTrainedModel extends PreTrainedModel<GPT2Config> {
   };
 }
 
-/** The bare decoder (Radford et al. 2019): tokens to one vector for each, which knows of that token and those before it. */
+/**
+ * The bare decoder (Radford et al. 2019): tokens to one vector for each, which knows of that token and those
+ * before it.
+ */
 export class GPT2Model extends GPT2PreTrainedModel {
   readonly wte: Embedding;
   readonly wpe: Embedding;

@@ -9,9 +9,10 @@ let exitHookInstalled = false;
 let counter = 0;
 
 /**
- * Writes a folder whole or not at all: `fill` writes into a temporary folder beside it, which then takes its name, over an older one. If
- * `fill` fails, or the process ends by `process.exit`, the temporary folder is removed and what was at `path` stays; errors name files as they
- * would have been in `path`. An older folder is replaced only where it is empty or holds the file `mark`, by which it is known to be of the same kind.
+ * Writes a folder whole or not at all: `fill` writes into a temporary folder beside it, which then takes its
+ * name, over an older one. If `fill` fails, or the process ends by `process.exit`, the temporary folder is
+ * removed and what was at `path` stays; errors name files as they would have been in `path`. An older folder
+ * is replaced only where it is empty or holds the file `mark`, by which it is known to be of the same kind.
  */
 export async function writeFolderAtomic<T>(
   path: string,
@@ -48,7 +49,10 @@ async function checkReplaceable(path: string, mark: string): Promise<void> {
     );
 }
 
-/** No system replaces a folder that is not empty in one step: the old one steps aside, and comes back if the new one cannot take its place. */
+/**
+ * No system replaces a folder that is not empty in one step: the old one steps aside, and comes back if the
+ * new one cannot take its place.
+ */
 async function replace(path: string, temporary: string): Promise<void> {
   const old = `${temporary}.old`;
   const hadOld = await rename(path, old).then(

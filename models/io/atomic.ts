@@ -25,8 +25,8 @@ function track(temporary: string): void {
 let counter = 0;
 
 /**
- * The one-line error for a failed write of `path`: what is wrong, that the old file is unchanged, and the mend. The
- * original error is kept as `cause`.
+ * The one-line error for a failed write of `path`: what is wrong, that the old file is unchanged, and the
+ * mend. The original error is kept as `cause`.
  */
 export function writeError(path: string, error: unknown): Error {
   const code = (error as NodeJS.ErrnoException | null)?.code;
@@ -143,9 +143,10 @@ async function syncFolder(folder: string): Promise<void> {
 }
 
 /**
- * Writes several files that belong together (a model, its config, its tokenizer): every one is written whole under a
- * temporary name first, and only when all have succeeded are they renamed into place, in the order given. A failure
- * before that (a full disk, an error while the contents are made) leaves all the old files as they were.
+ * Writes several files that belong together (a model, its config, its tokenizer): every one is written whole
+ * under a temporary name first, and only when all have succeeded are they renamed into place, in the order
+ * given. A failure before that (a full disk, an error while the contents are made) leaves all the old files
+ * as they were.
  */
 export async function writeFilesAtomic(files: readonly FileToWrite[]): Promise<void> {
   const staged: StagedFile[] = [];
@@ -166,8 +167,8 @@ export async function writeFilesAtomic(files: readonly FileToWrite[]): Promise<v
 }
 
 /**
- * Writes one file whole or not at all: a temporary file in the same folder, fsync, rename. The folder is made where it
- * is missing. Errors (a full disk, no permission) are one line and leave an older file unchanged.
+ * Writes one file whole or not at all: a temporary file in the same folder, fsync, rename. The folder is made
+ * where it is missing. Errors (a full disk, no permission) are one line and leave an older file unchanged.
  */
 export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
   await writeFilesAtomic([{ path, data }]);

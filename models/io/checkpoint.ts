@@ -22,7 +22,8 @@ export class Checkpoint {
 
   /**
    * Opens a .safetensors file, an index (.json), or a folder holding `model.safetensors` or
-   * `model.safetensors.index.json` (the first wins, as in Transformers). Every shard is opened and checked at once.
+   * `model.safetensors.index.json` (the first wins, as in Transformers). Every shard is opened and checked at
+   * once.
    *
    * Errors, each one line: nothing to open, a damaged file, an index that names a missing shard or tensor.
    */

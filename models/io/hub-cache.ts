@@ -45,7 +45,10 @@ const LEGACY_NAMES: readonly (readonly [RegExp, string])[] = [
   [/^all-.*-v\d$/, 'sentence-transformers'],
 ];
 
-/** `bert-base-uncased` -> `google-bert/bert-base-uncased`; a name that has its organisation is returned as it is. */
+/**
+ * `bert-base-uncased` -> `google-bert/bert-base-uncased`; a name that has its organisation is returned as it
+ * is.
+ */
 export function canonicalName(id: string): string {
   if (id.includes('/')) return id;
   const organisation = LEGACY_NAMES.find(([pattern]) => pattern.test(id))?.[1];
@@ -58,8 +61,8 @@ export function repositoryFolder(cache: string, name: string): string {
 }
 
 /**
- * The snapshot folders of `id` at `revision` (a branch, a tag or a commit), best first; they may hold only some of the
- * model's files, and need not exist.
+ * The snapshot folders of `id` at `revision` (a branch, a tag or a commit), best first; they may hold only
+ * some of the model's files, and need not exist.
  */
 export async function cachedSnapshots(cache: string, id: string, revision: string): Promise<string[]> {
   const found: string[] = [];

@@ -32,12 +32,12 @@ interface RemoteFile {
 }
 
 /**
- * Downloads the files of model `name` that `select` picks from its listing into the Hugging Face cache, skipping those
- * already there, and returns the snapshot folder. Every file is checked (size; SHA-256 for large files) before it takes its place, so
- * an interrupted download leaves nothing half-made.
+ * Downloads the files of model `name` that `select` picks from its listing into the Hugging Face cache,
+ * skipping those already there, and returns the snapshot folder. Every file is checked (size; SHA-256 for
+ * large files) before it takes its place, so an interrupted download leaves nothing half-made.
  *
- * Errors are those of @huggingface/hub (HubApiError with `statusCode`, TypeError where the network is down) and one-line
- * errors for a damaged download or a full disk.
+ * Errors are those of @huggingface/hub (HubApiError with `statusCode`, TypeError where the network is down)
+ * and one-line errors for a damaged download or a full disk.
  */
 export async function downloadModel(
   name: string,
@@ -129,7 +129,10 @@ function isFileError(error: unknown): boolean {
   return syscall !== undefined && ['open', 'write', 'fsync', 'rename', 'mkdir', 'close'].includes(syscall);
 }
 
-/** Puts `blob` at `target`: a relative link, or a copy where links are not allowed (Windows without developer mode). */
+/**
+ * Puts `blob` at `target`: a relative link, or a copy where links are not allowed (Windows without developer
+ * mode).
+ */
 async function link(blob: string, target: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true });
   await rm(target, { force: true });

@@ -54,11 +54,11 @@ async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promi
 
 /**
  * The folder on this disk for a model: `id` is a folder; or a model in the local Hugging Face cache
- * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1). Old names
- * such as `bert-base-uncased` stand for `google-bert/bert-base-uncased`.
+ * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1). Old
+ * names such as `bert-base-uncased` stand for `google-bert/bert-base-uncased`.
  *
- * Errors, each one line with its mend: a folder that lacks config.json or safetensors (a pickle is recognised), no such
- * folder, an unknown or private model, no network.
+ * Errors, each one line with its mend: a folder that lacks config.json or safetensors (a pickle is
+ * recognised), no such folder, an unknown or private model, no network.
  */
 export async function resolveModelFolder(id: string, options: ResolveOptions = {}): Promise<string> {
   if (typeof id !== 'string' || id === '') {
@@ -100,7 +100,10 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
   return folder;
 }
 
-/** The files of a listing to fetch: the whole weights or the shards, never both. Error: the model has no safetensors. */
+/**
+ * The files of a listing to fetch: the whole weights or the shards, never both. Error: the model has no
+ * safetensors.
+ */
 function filesToDownload(listing: readonly string[], need: 'model' | 'tokenizer', id: string): string[] {
   const small = need === 'model' ? [...TOKENIZER_FILES, ...CONFIG_FILES] : [...TOKENIZER_FILES, 'config.json'];
   const files = listing.filter((file) => small.includes(file));

@@ -1,5 +1,5 @@
-// The safetensors layout: 8 bytes little-endian header length N, N bytes of JSON
-// {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {string: string}}, then the data.
+// The safetensors layout: 8 bytes little-endian header length N, N bytes of JSON {"name": {"dtype", "shape",
+// "data_offsets": [begin, end]}, "__metadata__": {string: string}}, then the data.
 // https://github.com/huggingface/safetensors#format. The rules checked here are those of its Rust reader.
 import { isJsonObject } from './json-file.ts';
 
@@ -49,8 +49,9 @@ export function elementCount(shape: readonly number[]): number {
 /**
  * Parses and checks the JSON header of `file` whose data section is `dataBytes` long.
  *
- * Errors, each one line naming the file: no JSON object, an unknown dtype, a shape that is not of whole numbers >= 0,
- * offsets outside the file, a byte length other than shape x dtype, tensors that overlap, bytes no tensor owns.
+ * Errors, each one line naming the file: no JSON object, an unknown dtype, a shape that is not of whole
+ * numbers >= 0, offsets outside the file, a byte length other than shape x dtype, tensors that overlap, bytes
+ * no tensor owns.
  */
 export function parseHeader(json: string, dataBytes: number, file: string): SafetensorsHeader {
   let parsed: unknown;
@@ -126,8 +127,8 @@ function checkLayout(entries: Map<string, TensorEntry>, dataBytes: number, file:
 }
 
 /**
- * The header bytes, length prefix included, for entries laid out one after the other from offset 0; padded with
- * spaces to a multiple of 8 so that the data section is aligned.
+ * The header bytes, length prefix included, for entries laid out one after the other from offset 0; padded
+ * with spaces to a multiple of 8 so that the data section is aligned.
  */
 export function encodeHeader(entries: Iterable<TensorEntry>, metadata: Record<string, string>): Uint8Array {
   const header: Record<string, unknown> = Object.create(null) as Record<string, unknown>;

@@ -10,7 +10,8 @@ import { viewOf } from './tensor-data.ts';
 const READ_STEP = 1 << 28;
 
 /**
- * A safetensors file opened for reading, one tensor at a time: only the header is held in memory. Close it when done.
+ * A safetensors file opened for reading, one tensor at a time: only the header is held in memory. Close it
+ * when done.
  */
 export class SafetensorsFile {
   readonly path: string;
@@ -30,10 +31,12 @@ export class SafetensorsFile {
   }
 
   /**
-   * Opens a file and checks its header against the file's real size, before any memory is taken for what it claims.
+   * Opens a file and checks its header against the file's real size, before any memory is taken for what it
+   * claims.
    *
-   * Errors, each one line naming the file and the mend: it is missing, no safetensors file (a PyTorch pickle, a Git LFS
-   * pointer and a web page are recognised), truncated, or its header contradicts itself or the file's size.
+   * Errors, each one line naming the file and the mend: it is missing, no safetensors file (a PyTorch pickle,
+   * a Git LFS pointer and a web page are recognised), truncated, or its header contradicts itself or the
+   * file's size.
    */
   static async open(path: string): Promise<SafetensorsFile> {
     let handle: FileHandle;

@@ -40,7 +40,9 @@ function checkTensors(tensors: readonly TensorToWrite[], path: string): void {
 
 const byteLength = ({ dtype, shape }: TensorToWrite) => elementCount(shape) * DTYPE_BYTES[dtype];
 
-/** The file for `tensors`: wide elements first, so that every tensor starts at a multiple of its element size. */
+/**
+ * The file for `tensors`: wide elements first, so that every tensor starts at a multiple of its element size.
+ */
 function safetensorsFile(path: string, tensors: readonly TensorToWrite[]): FileToWrite {
   const inOrder = [...tensors].sort((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
   const entries: TensorEntry[] = [];
@@ -59,10 +61,11 @@ function safetensorsFile(path: string, tensors: readonly TensorToWrite[]): FileT
 }
 
 /**
- * Writes one safetensors file, whole or not at all. Tensors are fetched and written one at a time, so the memory needed
- * is that of the largest.
+ * Writes one safetensors file, whole or not at all. Tensors are fetched and written one at a time, so the
+ * memory needed is that of the largest.
  *
- * Errors: two tensors of one name, data that does not fit dtype and shape, a failed write (the old file is unchanged).
+ * Errors: two tensors of one name, data that does not fit dtype and shape, a failed write (the old file is
+ * unchanged).
  */
 export async function writeSafetensors(path: string, tensors: Iterable<TensorToWrite>): Promise<void> {
   const list = [...tensors];
@@ -87,9 +90,9 @@ function splitIntoShards(tensors: readonly TensorToWrite[], maxBytes: number): T
 }
 
 /**
- * The files of a checkpoint in the Hugging Face layout, to hand to `writeFilesAtomic` together with the config and the
- * tokenizer: `model.safetensors`, or above `maxShardBytes` `model-00001-of-0000N.safetensors` ... and
- * `model.safetensors.index.json` (`metadata.total_size`, `weight_map`).
+ * The files of a checkpoint in the Hugging Face layout, to hand to `writeFilesAtomic` together with the
+ * config and the tokenizer: `model.safetensors`, or above `maxShardBytes` `model-00001-of-0000N.safetensors`
+ * ... and `model.safetensors.index.json` (`metadata.total_size`, `weight_map`).
  */
 export function checkpointFiles(
   folder: string,
@@ -118,8 +121,9 @@ export function checkpointFiles(
 }
 
 /**
- * Writes files as `writeFilesAtomic` does and then removes from `folder` the weight files of an older save that the new
- * ones do not replace: a stale `model.safetensors` would otherwise be read instead of the new shards.
+ * Writes files as `writeFilesAtomic` does and then removes from `folder` the weight files of an older save
+ * that the new ones do not replace: a stale `model.safetensors` would otherwise be read instead of the new
+ * shards.
  */
 export async function replaceCheckpoint(
   folder: string,

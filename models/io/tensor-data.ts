@@ -1,5 +1,5 @@
-// Element types between checkpoint files and typed arrays. F16 and BF16 travel as their bits in a Uint16Array, because
-// not every runtime we support has Float16Array.
+// Element types between checkpoint files and typed arrays. F16 and BF16 travel as their bits in a
+// Uint16Array, because not every runtime we support has Float16Array.
 import { fromHalf as f16ToF32, toHalf as f32ToF16 } from '../../autograd/half.ts';
 import type { Dtype } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount } from './safetensors-format.ts';
@@ -75,8 +75,8 @@ export function f32ToBf16(value: number): number {
 let f16Table: Float32Array | null = null;
 
 /**
- * The elements as f32: exact from F32, F16, BF16, I8, U8, I16, U16 and BOOL; rounded to nearest from F64, I32, U32,
- * I64 and U64. F8 has no conversion yet and throws.
+ * The elements as f32: exact from F32, F16, BF16, I8, U8, I16, U16 and BOOL; rounded to nearest from F64,
+ * I32, U32, I64 and U64. F8 has no conversion yet and throws.
  */
 export function toFloat32({ dtype, data }: LoadedTensor): Float32Array {
   if (data instanceof Float32Array) return data;
@@ -103,7 +103,8 @@ export function toFloat32({ dtype, data }: LoadedTensor): Float32Array {
 /**
  * The elements as i32, from any whole-number dtype or BOOL.
  *
- * Errors: a value outside [-2^31, 2^31) (I64, U64, U32), a floating-point dtype. `name` is only for the message.
+ * Errors: a value outside [-2^31, 2^31) (I64, U64, U32), a floating-point dtype. `name` is only for the
+ * message.
  */
 export function toInt32({ dtype, data }: LoadedTensor, name = 'tensor'): Int32Array {
   if (data instanceof Int32Array) return data;
@@ -120,8 +121,8 @@ export function toInt32({ dtype, data }: LoadedTensor, name = 'tensor'): Int32Ar
 }
 
 /**
- * The bytes of `data` as elements of `dtype`: the typed array that `viewOf` gives, or a Float32Array, which is
- * converted for F16 and BF16 (nearest, ties to even) and F64.
+ * The bytes of `data` as elements of `dtype`: the typed array that `viewOf` gives, or a Float32Array, which
+ * is converted for F16 and BF16 (nearest, ties to even) and F64.
  *
  * Errors: any other array type; an element count other than the shape's. `name` is for the message.
  */

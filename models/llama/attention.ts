@@ -14,7 +14,10 @@ import { headSize, keyValueHeads } from './config.ts';
 import type { LlamaConfig } from './config.ts';
 import { norm, projection } from './layers.ts';
 
-/** Causal self-attention with rotary positions; several query heads share a head of keys and values (Ainslie et al. 2023). */
+/**
+ * Causal self-attention with rotary positions; several query heads share a head of keys and values (Ainslie
+ * et al. 2023).
+ */
 export class LlamaAttention extends Module {
   readonly qProj: Linear;
   readonly kProj: Linear;
@@ -41,7 +44,10 @@ export class LlamaAttention extends Module {
     this.headDim = dim;
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  /**
+   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
+   * after those of the cache.
+   */
   override forward(
     x: Tensor,
     rotation: Rotation,

@@ -8,7 +8,10 @@ import type { HeadOutput, Internals } from '../outputs.ts';
 import type { LlamaConfig } from './config.ts';
 import { LlamaModel, LlamaPreTrainedModel } from './model.ts';
 
-/** Llama as it was trained: predicts the next token. With `config.tieWordEmbeddings` the head's weight is the table of token embeddings. */
+/**
+ * Llama as it was trained: predicts the next token. With `config.tieWordEmbeddings` the head's weight is the
+ * table of token embeddings.
+ */
 export class LlamaForCausalLM extends LlamaPreTrainedModel {
   readonly model: LlamaModel;
   readonly lmHead: Linear;

@@ -28,7 +28,10 @@ const ropeScaling = z.discriminatedUnion(
   { error: 'it must be default, linear or llama3; use a checkpoint with one of these' },
 );
 
-/** Settings that the families share, with the defaults of Transformers' LlamaConfig, the model of 7 G parameters. */
+/**
+ * Settings that the families share, with the defaults of Transformers' LlamaConfig, the model of 7 G
+ * parameters.
+ */
 const shape = {
   vocabSize: size.default(32000),
   hiddenSize: size.default(4096),
@@ -97,8 +100,9 @@ function checkJson(json: JsonObject): string | undefined {
 }
 
 /**
- * What older and newer versions of Transformers write, rope_scaling with `type` or `rope_type` or rope_parameters, as one. layer_types, all alike, are left out: they
- * would not follow another number of layers.
+ * What older and newer versions of Transformers write, rope_scaling with `type` or `rope_type` or
+ * rope_parameters, as one. layer_types, all alike, are left out: they would not follow another number of
+ * layers.
  */
 function readRope(json: JsonObject): JsonObject {
   const { rope_parameters: parameters, rope_scaling: scaling, layer_types: _layers, ...rest } = json;
@@ -159,8 +163,9 @@ const qwen = { ...shape, ...noTokens, vocabSize: size.default(151936), intermedi
 const long = { maxPositionEmbeddings: size.default(32768) };
 
 /**
- * Settings of the Llama family, which SmolLM, TinyLlama and many more share: config.json in camelCase. `LlamaConfig.create({ hiddenSize: 64, numAttentionHeads: 4,
- * numKeyValueHeads: 2 })` makes a checked config; what is not given has Transformers' default.
+ * Settings of the Llama family, which SmolLM, TinyLlama and many more share: config.json in camelCase.
+ * `LlamaConfig.create({ hiddenSize: 64, numAttentionHeads: 4, numKeyValueHeads: 2 })` makes a checked config;
+ * what is not given has Transformers' default.
  */
 export const LlamaConfig = family('llama', shape, []);
 

@@ -38,7 +38,10 @@ export class LlamaMLP extends Module {
   }
 }
 
-/** Causal self-attention and a gated feed-forward part, each normalised before and added to what went in (pre-LN). */
+/**
+ * Causal self-attention and a gated feed-forward part, each normalised before and added to what went in
+ * (pre-LN).
+ */
 export class LlamaDecoderLayer extends Module {
   static override readonly keys = { inputNorm: 'input_layernorm', postAttentionNorm: 'post_attention_layernorm' };
 
@@ -55,7 +58,10 @@ export class LlamaDecoderLayer extends Module {
     this.mlp = new LlamaMLP(config);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens after those of the cache. */
+  /**
+   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
+   * after those of the cache.
+   */
   override forward(x: Tensor, rotation: Rotation, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
     const { hidden, weights } = this.selfAttn.forward(this.inputNorm.forward(x), rotation, mask, outputWeights, past);
     const y = add(x, hidden); // (B, T, D)

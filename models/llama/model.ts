@@ -23,7 +23,10 @@ export abstract class LlamaPreTrainedModel extends PreTrainedModel<LlamaConfig> 
   };
 }
 
-/** The bare decoder (Touvron et al. 2023): tokens to one vector for each, which knows of that token and those before it. */
+/**
+ * The bare decoder (Touvron et al. 2023): tokens to one vector for each, which knows of that token and those
+ * before it.
+ */
 export class LlamaModel extends LlamaPreTrainedModel {
   readonly embedTokens: Embedding;
   readonly layers: readonly LlamaDecoderLayer[];

@@ -43,7 +43,10 @@ export class MarianAttention extends Module {
     this.numHeads = numHeads;
   }
 
-  /** Keys and values of a source (B, Tk, D): those of an encoder's output are the same for every token that is generated. */
+  /**
+   * Keys and values of a source (B, Tk, D): those of an encoder's output are the same for every token that is
+   * generated.
+   */
   keysAndValues(source: Tensor): KeysAndValues {
     const [k, v] = [this.kProj.forward(source), this.vProj.forward(source)]; // (B, Tk, D)
     return { k: splitHeads(k, this.numHeads), v: splitHeads(v, this.numHeads) };

@@ -67,8 +67,9 @@ function check(settings: Settings): string | undefined {
 }
 
 /**
- * Marian's settings, those of the Transformer of Vaswani et al. 2017: config.json in camelCase. `MarianConfig.create({ vocabSize: 100, dModel: 64, ... })` makes a
- * checked config; what is not given has Transformers' default.
+ * Marian's settings, those of the Transformer of Vaswani et al. 2017: config.json in camelCase.
+ * `MarianConfig.create({ vocabSize: 100, dModel: 64, ... })` makes a checked config; what is not given has
+ * Transformers' default.
  */
 export const MarianConfig = defineConfig('marian', shape, {
   floats: ['dropout', 'attentionDropout', 'activationDropout', 'initStd'],

@@ -13,7 +13,10 @@ import type { MarianAttendOptions } from './attention.ts';
 import type { MarianConfig } from './config.ts';
 import { dense } from './layers.ts';
 
-/** What layers of encoder and decoder share: parts that are added to what went in and normalised afterwards (post-LN; Vaswani et al. 2017, section 3.1). */
+/**
+ * What layers of encoder and decoder share: parts that are added to what went in and normalised afterwards
+ * (post-LN; Vaswani et al. 2017, section 3.1).
+ */
 abstract class MarianLayer extends Module {
   readonly selfAttn: MarianAttention;
   readonly selfAttnLayerNorm: LayerNorm;

@@ -17,7 +17,10 @@ export abstract class MarianPreTrainedModel extends PreTrainedModel<MarianConfig
   };
 }
 
-/** The Transformer (Vaswani et al. 2017): an encoder of the source, and a decoder that attends to what it made. */
+/**
+ * The Transformer (Vaswani et al. 2017): an encoder of the source, and a decoder that attends to what it
+ * made.
+ */
 export class MarianModel extends MarianPreTrainedModel {
   /** The one table of embeddings, if both sides share it. */
   readonly shared: Embedding | undefined;

@@ -13,8 +13,9 @@ import { targetVocabulary } from './config.ts';
 import { MarianModel, MarianPreTrainedModel } from './model.ts';
 
 /**
- * The Transformer for translation (Vaswani et al. 2017; Junczys-Dowmunt et al. 2018, "Marian"): predicts the target's next token from the source and those before.
- * The head's weight is the table of the decoder's embeddings, unless `config.tieWordEmbeddings` is false.
+ * The Transformer for translation (Vaswani et al. 2017; Junczys-Dowmunt et al. 2018, "Marian"): predicts the
+ * target's next token from the source and those before. The head's weight is the table of the decoder's
+ * embeddings, unless `config.tieWordEmbeddings` is false.
  */
 export class MarianMTModel extends MarianPreTrainedModel {
   readonly model: MarianModel;
@@ -36,8 +37,8 @@ export class MarianMTModel extends MarianPreTrainedModel {
   }
 
   /**
-   * Logits (B, T, V), and with labels the mean cross-entropy of each target token with what is predicted for it. Without decoderInputIds the decoder reads the
-   * labels, moved one place to the right.
+   * Logits (B, T, V), and with labels the mean cross-entropy of each target token with what is predicted for
+   * it. Without decoderInputIds the decoder reads the labels, moved one place to the right.
    */
   override forward(
     inputs: Seq2SeqLMInputs & { readonly labels: Tensor; readonly outputLogits: false },

@@ -87,7 +87,10 @@ export interface MarianDecoderInputs extends TokenInputs {
   readonly encoderAttentionMask?: Tensor;
 }
 
-/** The target's tokens to one vector for each, which knows of the whole source, that token and those before it. */
+/**
+ * The target's tokens to one vector for each, which knows of the whole source, that token and those before
+ * it.
+ */
 export class MarianDecoder extends MarianStack {
   readonly layers: readonly MarianDecoderLayer[];
 
@@ -112,7 +115,10 @@ export class MarianDecoder extends MarianStack {
     );
   }
 
-  /** Keys and values of what the encoder made of the source (B, S, D), for every layer: once for all tokens of the target. */
+  /**
+   * Keys and values of what the encoder made of the source (B, S, D), for every layer: once for all tokens of
+   * the target.
+   */
   readSource(source: Tensor, cache: KeyValueCache): void {
     this.layers.forEach(({ encoderAttn }, i) => {
       const { k, v } = encoderAttn.keysAndValues(source);

@@ -4,8 +4,8 @@ import { mergeHeads } from './heads.ts';
 import type { Attended, PackedAttentionOptions } from './packed-attention.ts';
 
 /**
- * Attention of queries (B, H, Tq, D) to keys and values (B, Hkv, Tk, D), whose heads H / Hkv neighbouring query heads share (Ainslie et al. 2023), with the
- * heads merged: (B, Tq, H D).
+ * Attention of queries (B, H, Tq, D) to keys and values (B, Hkv, Tk, D), whose heads H / Hkv neighbouring
+ * query heads share (Ainslie et al. 2023), with the heads merged: (B, Tq, H D).
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAttentionOptions, 'heads'>): Attended {
   const { dropout, outputWeights = false, ...scoring } = options;

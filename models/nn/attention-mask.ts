@@ -3,9 +3,9 @@ import type { Dtype, Tensor } from '../../autograd/index.ts';
 import { showShape } from '../names.ts';
 
 /**
- * A mask of keys [B, Tk], or of queries and keys [B, Tq, Tk] (true or nonzero: attend), as what is added to attention scores
- * [B, H, Tq, Tk]: 0 or a large negative number, so that its gradient costs nothing. Made once for all layers; undefined where the
- * host knows that nothing is masked.
+ * A mask of keys [B, Tk], or of queries and keys [B, Tq, Tk] (true or nonzero: attend), as what is added to
+ * attention scores [B, H, Tq, Tk]: 0 or a large negative number, so that its gradient costs nothing. Made
+ * once for all layers; undefined where the host knows that nothing is masked.
  */
 export function additiveMask(mask: Tensor, dtype: Dtype): Tensor | undefined {
   if (mask.ndim !== 2 && mask.ndim !== 3) {

@@ -25,8 +25,9 @@ export interface AttendOptions {
 }
 
 /**
- * Attention in several subspaces at once (Vaswani et al. 2017, section 3.2.2). Keys, shapes and initialisation are those of PyTorch's
- * nn.MultiheadAttention: in_proj_weight [3 D, D] holds the projections of queries, keys and values, out_proj mixes the heads.
+ * Attention in several subspaces at once (Vaswani et al. 2017, section 3.2.2). Keys, shapes and
+ * initialisation are those of PyTorch's nn.MultiheadAttention: in_proj_weight [3 D, D] holds the projections
+ * of queries, keys and values, out_proj mixes the heads.
  */
 export class MultiHeadAttention extends Module {
   inProjWeight: Parameter;
@@ -58,7 +59,8 @@ export class MultiHeadAttention extends Module {
       const all = linear(query, this.inProjWeight, this.inProjBias); // (B, T, 3 D)
       return this.outProj.forward(flatten(packedAttention(packedHeads(all, this.numHeads), options), 2)); // (B, T, D)
     }
-    const [q, k, v] = [query, key, value].map((x, i) => this.#project(x, i)) as [Tensor, Tensor, Tensor]; // (B, H, T, D/H)
+    // (B, H, T, D/H)
+    const [q, k, v] = [query, key, value].map((x, i) => this.#project(x, i)) as [Tensor, Tensor, Tensor];
     return this.outProj.forward(mergeHeads(scaledDotProductAttention(q, k, v, options))); // (B, Tq, D)
   }
 

@@ -6,8 +6,8 @@ import { Module } from '../module.ts';
 import type { Parameter } from '../parameter.ts';
 
 /**
- * x @ weight + bias: (..., in) -> (..., out); weight [in, out], bias [out]. GPT-2's layout of a linear layer, called so (a convolution of width 1) in its first
- * code and in Transformers.
+ * x @ weight + bias: (..., in) -> (..., out); weight [in, out], bias [out]. GPT-2's layout of a linear layer,
+ * called so (a convolution of width 1) in its first code and in Transformers.
  */
 export class Conv1D extends Module {
   weight: Parameter;

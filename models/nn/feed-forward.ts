@@ -12,7 +12,10 @@ export interface FeedForwardOptions {
   readonly bias?: boolean;
 }
 
-/** linear2(dropout(activation(linear1(x)))): (..., dim) -> (..., dim) through `hidden` units (Vaswani et al. 2017, section 3.3). */
+/**
+ * linear2(dropout(activation(linear1(x)))): (..., dim) -> (..., dim) through `hidden` units (Vaswani et al.
+ * 2017, section 3.3).
+ */
 export class FeedForward extends Module {
   readonly linear1: Linear;
   readonly linear2: Linear;

@@ -14,7 +14,10 @@ export function splitPacked(qkv: Tensor, heads: number): [q: Tensor, k: Tensor, 
   return [part(0), part(1), part(2)];
 }
 
-/** Queries, keys and values that lie side by side, (B, T, 3 * H * D) -> (B, T, 3, H, D), as packedAttention takes them. No copy. */
+/**
+ * Queries, keys and values that lie side by side, (B, T, 3 * H * D) -> (B, T, 3, H, D), as packedAttention
+ * takes them. No copy.
+ */
 export function packedHeads(qkv: Tensor, heads: number): Tensor {
   const [batch, length, dim] = qkv.shape as [number, number, number];
   return reshape(qkv, [batch, length, 3, heads, dim / 3 / heads]);

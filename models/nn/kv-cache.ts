@@ -19,18 +19,23 @@ import type { CachedLayer } from './source-cache.ts';
 /** One layer's part of a cache, as its attention sees it. */
 export interface LayerCache {
   /**
-   * Causal attention of new tokens over those in the cache and themselves, which are written to it: q (B, H, T, D), k and v (B, Hkv, T, D) -> (B, H, T, D). H is
-   * a multiple of Hkv: neighbouring query heads share one (Ainslie et al. 2023).
+   * Causal attention of new tokens over those in the cache and themselves, which are written to it: q (B, H,
+   * T, D), k and v (B, Hkv, T, D) -> (B, H, T, D). H is a multiple of Hkv: neighbouring query heads share one
+   * (Ainslie et al. 2023).
    */
   attend(q: Tensor, k: Tensor, v: Tensor, options?: { readonly scale?: number }): Tensor;
-  /** Attention to the source of an encoder-decoder, whose keys and values were written before: q (B, H, T, D) -> (B, H, T, D). */
+  /**
+   * Attention to the source of an encoder-decoder, whose keys and values were written before: q (B, H, T, D)
+   * -> (B, H, T, D).
+   */
   attendToSource(q: Tensor): Tensor;
 }
 
 /**
- * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row b's tokens lie at 0 .. lengths[b] - 1, and what lies behind is
- * never looked at. Prompts of several lengths are padded on the right, where a causal model does not see the padding, and the tokens that follow overwrite it. Lengths lie on the
- * device: one compiled step replays at any.
+ * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row
+ * b's tokens lie at 0 .. lengths[b] - 1, and what lies behind is never looked at. Prompts of several lengths
+ * are padded on the right, where a causal model does not see the padding, and the tokens that follow
+ * overwrite it. Lengths lie on the device: one compiled step replays at any.
  */
 export class KeyValueCache {
   /** How many tokens of each row are there, i32 [B]. */
@@ -82,7 +87,10 @@ export class KeyValueCache {
     this.#empty = false;
   }
 
-  /** Row b goes on from the tokens of row rows[b], i32 [B], which has as many and the same source: beams of one prompt. */
+  /**
+   * Row b goes on from the tokens of row rows[b], i32 [B], which has as many and the same source: beams of
+   * one prompt.
+   */
   reorder(rows: Tensor): void {
     for (const { keys, values } of this.#layers) for (const x of [keys, values]) assign(x, indexSelect(x, 0, rows));
   }

@@ -4,7 +4,10 @@ import { onesInit, parameter, zerosInit } from '../init.ts';
 import { Module } from '../module.ts';
 import type { Parameter } from '../parameter.ts';
 
-/** (x - mean) / sqrt(variance + eps) * weight + bias over the last axis (Ba et al. 2016); weight 1 and bias 0 at first. */
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias over the last axis (Ba et al. 2016); weight 1 and bias 0
+ * at first.
+ */
 export class LayerNorm extends Module {
   weight: Parameter;
   bias: Parameter;

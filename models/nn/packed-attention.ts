@@ -23,7 +23,10 @@ export interface PackedAttentionOptions {
   readonly outputWeights?: boolean;
 }
 
-/** Self-attention on queries, keys and values that lie side by side, the output of one projection: qkv (B, T, 3 D) -> (B, T, D). */
+/**
+ * Self-attention on queries, keys and values that lie side by side, the output of one projection: qkv (B, T,
+ * 3 D) -> (B, T, D).
+ */
 export function attendPacked(qkv: Tensor, options: PackedAttentionOptions): Attended {
   const { heads, dropout, outputWeights = false, ...scoring } = options;
   if (outputWeights) {

@@ -1,9 +1,15 @@
-/** How frequencies change so that a model reaches further than it was trained: as config.json's `rope_scaling` says. */
+/**
+ * How frequencies change so that a model reaches further than it was trained: as config.json's `rope_scaling`
+ * says.
+ */
 export type RotaryScaling =
   | { readonly ropeType: 'default' }
   /** Positions are divided by `factor` (Chen et al. 2023). */
   | { readonly ropeType: 'linear'; readonly factor: number }
-  /** Long wavelengths are stretched by `factor`, short ones stay, those between are blended (Grattafiori et al. 2024, "The Llama 3 herd of models"). */
+  /**
+   * Long wavelengths are stretched by `factor`, short ones stay, those between are blended (Grattafiori et
+   * al. 2024, "The Llama 3 herd of models").
+   */
   | {
       readonly ropeType: 'llama3';
       readonly factor: number;
@@ -12,7 +18,10 @@ export type RotaryScaling =
       readonly originalMaxPositionEmbeddings: number;
     };
 
-/** Radians that each of the dim / 2 pairs of a head turns from one position to the next: theta^(-2i / dim), scaled. */
+/**
+ * Radians that each of the dim / 2 pairs of a head turns from one position to the next: theta^(-2i / dim),
+ * scaled.
+ */
 export function rotaryFrequencies(
   dim: number,
   theta: number,

@@ -24,11 +24,12 @@ export interface RotaryOptions {
 const step = 256;
 
 /**
- * Rotary position embedding (Su et al. 2021): the pair (x_i, x_{i + D/2}) of a head of D numbers is turned by the angle position x frequency_i. That is
- * Transformers' layout ("rotate half"); the paper pairs neighbours.
+ * Rotary position embedding (Su et al. 2021): the pair (x_i, x_{i + D/2}) of a head of D numbers is turned by
+ * the angle position x frequency_i. That is Transformers' layout ("rotate half"); the paper pairs neighbours.
  *
- * Cosines and sines come from two small tables made in f64 on the host, of the multiples of 256 and of what is left, by the sum of angles: exact to rounding at any
- * position, where a device's sine loses all digits of a large angle and one table would hold 64 MiB at 131072 positions.
+ * Cosines and sines come from two small tables made in f64 on the host, of the multiples of 256 and of what
+ * is left, by the sum of angles: exact to rounding at any position, where a device's sine loses all digits of
+ * a large angle and one table would hold 64 MiB at 131072 positions.
  */
 export class RotaryEmbedding extends Module {
   /** (coarse steps, D) and (256, D): cosines, then sines, of D/2 frequencies. */
@@ -79,7 +80,8 @@ function table(frequencies: readonly number[], rows: number, width: number): Mod
 }
 
 /**
- * Heads x (B, T, H, D), turned. The two halves of a head change places by a view, so that this is elementwise work: one kernel when compiled, and in its derivative.
+ * Heads x (B, T, H, D), turned. The two halves of a head change places by a view, so that this is elementwise
+ * work: one kernel when compiled, and in its derivative.
  */
 export function rotate(x: Tensor, { cos, sin }: Rotation): Tensor {
   const halves = reshape(x, [...x.shape.slice(0, -1), 2, x.shape.at(-1)! / 2]); // (B, T, H, 2, D/2)

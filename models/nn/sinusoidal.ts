@@ -4,8 +4,9 @@ import { Module } from '../module.ts';
 import { ModuleBuffer } from '../parameter.ts';
 
 /**
- * Positions as sines and cosines of wavelengths from 2 pi to 10000 x 2 pi (Vaswani et al. 2017, section 3.5), not learned and in no file. The sines fill the first
- * half, the cosines the second, as in Marian and fairseq; the paper interleaves them.
+ * Positions as sines and cosines of wavelengths from 2 pi to 10000 x 2 pi (Vaswani et al. 2017, section 3.5),
+ * not learned and in no file. The sines fill the first half, the cosines the second, as in Marian and
+ * fairseq; the paper interleaves them.
  */
 export class SinusoidalPositions extends Module {
   readonly table: ModuleBuffer;

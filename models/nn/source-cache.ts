@@ -31,8 +31,8 @@ export function freeLayer({ keys, values }: CachedLayer): void {
 }
 
 /**
- * Keys and values of what an encoder made of each row's source, computed once. Sources of other lengths take the same memory as long as they fit, so that a compiled
- * step stays good.
+ * Keys and values of what an encoder made of each row's source, computed once. Sources of other lengths take
+ * the same memory as long as they fit, so that a compiled step stays good.
  */
 export class SourceCache {
   /** Tokens of each row's source, i32 [B]. */
@@ -48,7 +48,10 @@ export class SourceCache {
     return this.#layers;
   }
 
-  /** Begins anew with sources of these lengths, i32 [B], the longest of `longest` tokens; each layer then writes its own. */
+  /**
+   * Begins anew with sources of these lengths, i32 [B], the longest of `longest` tokens; each layer then
+   * writes its own.
+   */
   begin(lengths: Tensor, longest: number): void {
     assign(this.#lengths, lengths);
     if (longest <= this.#capacity) return;

@@ -7,7 +7,10 @@ import { showShape } from '../names.ts';
 export const ignoredLabel = -100;
 
 export interface TokenLossOptions {
-  /** Share of each label spread evenly over all classes (Szegedy et al. 2016); 0.1 in Vaswani et al. 2017, section 5.4. */
+  /**
+   * Share of each label spread evenly over all classes (Szegedy et al. 2016); 0.1 in Vaswani et al. 2017,
+   * section 5.4.
+   */
   readonly labelSmoothing?: number;
 }
 
@@ -18,7 +21,10 @@ export function tokenLoss(logits: Tensor, labels: Tensor, options: TokenLossOpti
   return crossEntropy(reshape(logits, [batch * length, classes]), reshape(labels, [batch * length]), options);
 }
 
-/** As tokenLoss of the logits hidden @ weight^T + bias, which are never in memory: hidden (B, T, D), weight [C, D], bias [C]. */
+/**
+ * As tokenLoss of the logits hidden @ weight^T + bias, which are never in memory: hidden (B, T, D), weight
+ * [C, D], bias [C].
+ */
 export function linearTokenLoss(
   hidden: Tensor,
   weight: Tensor,
@@ -30,22 +36,29 @@ export function linearTokenLoss(
 }
 
 /**
- * Labels [B, T] moved one place to the left, so that each token's label is the token after it; the last token's is ignored. Shifting the labels and not the
- * logits leaves those whole: no copy of them, and none of their gradient.
+ * Labels [B, T] moved one place to the left, so that each token's label is the token after it; the last
+ * token's is ignored. Shifting the labels and not the logits leaves those whole: no copy of them, and none of
+ * their gradient.
  */
 export function nextTokenLabels(labels: Tensor, classes: number): Tensor {
   checkLabels('nextTokenLoss', labels, classes, ignoredLabel);
   return pad(slice(labels, null, [1]), [[0, 1]], ignoredLabel); // (B, T)
 }
 
-/** Mean cross-entropy of logits (B, T, V) with the token that follows, labels [B, T] being the tokens themselves or -100. */
+/**
+ * Mean cross-entropy of logits (B, T, V) with the token that follows, labels [B, T] being the tokens
+ * themselves or -100.
+ */
 export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
   const [batch, length, classes] = logits.shape as [number, number, number];
   checkOnePerToken(labels, batch, length);
   return tokenLoss(logits, nextTokenLabels(labels, classes));
 }
 
-/** As nextTokenLoss of the logits hidden @ weight^T, which are never in memory: hidden (B, T, D), weight [V, D]. */
+/**
+ * As nextTokenLoss of the logits hidden @ weight^T, which are never in memory: hidden (B, T, D), weight [V,
+ * D].
+ */
 export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
   return linearTokenLoss(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));

@@ -58,7 +58,10 @@ export function readAddedTokens(tokenizer: JsonObject, path: string): AddedToken
   });
 }
 
-/** Finds added tokens in texts; the leftmost and longest match wins, as in Rust `tokenizers` (added_vocabulary.rs). */
+/**
+ * Finds added tokens in texts; the leftmost and longest match wins, as in Rust `tokenizers`
+ * (added_vocabulary.rs).
+ */
 export class AddedTokenMatcher {
   private readonly pattern: RegExp | null;
   private readonly byContent: ReadonlyMap<string, AddedToken>;

@@ -1,5 +1,6 @@
 /**
- * A text and where each of its UTF-16 units comes from: unit i stems from [starts[i], ends[i]) of the original string.
+ * A text and where each of its UTF-16 units comes from: unit i stems from [starts[i], ends[i]) of the
+ * original string.
  */
 export interface AlignedText {
   text: string;

@@ -12,13 +12,19 @@ export interface SpecialTokenIds {
   readonly maskTokenId: number | undefined;
 }
 
-/** What data preparation, objectives and generation need of a tokenizer; BertTokenizer and Tokenizer both have it. */
+/**
+ * What data preparation, objectives and generation need of a tokenizer; BertTokenizer and Tokenizer both have
+ * it.
+ */
 export interface AnyTokenizer extends SpecialTokenIds {
   /** Number of ids, added tokens included: the rows an embedding needs. */
   readonly vocabSize: number;
   /** Ids of all special tokens: those named above, and added tokens marked as special. */
   readonly specialTokenIds: ReadonlySet<number>;
-  /** The ids of one text, without special tokens around it. A special token that is written out in the text is one id. */
+  /**
+   * The ids of one text, without special tokens around it. A special token that is written out in the text is
+   * one id.
+   */
   idsOf(text: string): Int32Array;
   /** Ids back to text. Error: an id outside the vocabulary. */
   decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;

@@ -1,6 +1,6 @@
-// The normaliser of BERT, as in Hugging Face's Rust `tokenizers` (normalizers/bert.rs), with the place in the original
-// kept for every unit. The BertNormalizer of @huggingface/tokenizers keeps no places and differs on characters beyond
-// the basic plane (rare CJK) and on the Greek final sigma, so it is not used.
+// The normaliser of BERT, as in Hugging Face's Rust `tokenizers` (normalizers/bert.rs), with the place in the
+// original kept for every unit. The BertNormalizer of @huggingface/tokenizers keeps no places and differs on
+// characters beyond the basic plane (rare CJK) and on the Greek final sigma, so it is not used.
 import type { AlignedText } from './aligned-text.ts';
 
 export interface BertNormalizerOptions {
@@ -17,7 +17,8 @@ const CONTROL = /^[\p{Cc}\p{Cf}\p{Co}\p{Cs}]$/u;
 const WHITE_SPACE = /^\p{White_Space}$/u;
 const COMBINING = /^\p{Mn}$/u;
 
-// [first, last] of the blocks BERT calls Chinese. 0x2b920 (for 0x2b820) is the Rust reference's, kept to agree with it.
+// [first, last] of the blocks BERT calls Chinese. 0x2b920 (for 0x2b820) is the Rust reference's, kept to
+// agree with it.
 const CHINESE: readonly (readonly [number, number])[] = [
   [0x3400, 0x4dbf],
   [0x4e00, 0x9fff],
@@ -89,7 +90,8 @@ function normalizeChar(
   else {
     for (const piece of options.stripAccents ? char.normalize('NFD') : char) {
       if (options.stripAccents && COMBINING.test(piece)) continue;
-      // Lower case of one character may be two ('İ'); both stem from it. Letter by letter, so 'Σ' is never 'ς'.
+      // Lower case of one character may be two ('İ'); both stem from it. Letter by letter, so 'Σ' is never
+      // 'ς'.
       for (const lower of options.lowercase ? piece.toLowerCase() : piece) out.push(lower, start, end);
     }
   }
@@ -97,9 +99,10 @@ function normalizeChar(
 }
 
 /**
- * NFD also sorts combining characters that follow each other, across the characters they came from. Removing the
- * non-spacing ones leaves hardly any to sort (Hangul tone marks, musical stems), but those are put in order here, each
- * with its own place (the Rust reference gives it the place of the character it changed places with).
+ * NFD also sorts combining characters that follow each other, across the characters they came from. Removing
+ * the non-spacing ones leaves hardly any to sort (Hangul tone marks, musical stems), but those are put in
+ * order here, each with its own place (the Rust reference gives it the place of the character it changed
+ * places with).
  */
 function inCanonicalOrder(output: Output): Output {
   const joined = output.chars.join('');

@@ -37,8 +37,9 @@ interface LibraryTokenizer {
 }
 
 /**
- * BERT's WordPiece tokenizer, token for token that of Transformers (whose character tables are those of Unicode 8: on
- * marks and punctuation added to Unicode since, this one follows the running JavaScript engine).
+ * BERT's WordPiece tokenizer, token for token that of Transformers (whose character tables are those of
+ * Unicode 8: on marks and punctuation added to Unicode since, this one follows the running JavaScript
+ * engine).
  */
 export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   readonly specialTokens: Readonly<SpecialTokens>;
@@ -80,8 +81,8 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   }
 
   /**
-   * Loads a tokenizer from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`): tokenizer.json, else
-   * vocab.txt with tokenizer_config.json.
+   * Loads a tokenizer from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`):
+   * tokenizer.json, else vocab.txt with tokenizer_config.json.
    */
   static async fromPretrained(id: string, options: Omit<ResolveOptions, 'need'> = {}): Promise<BertTokenizer> {
     const folder = await resolveModelFolder(id, { ...options, need: 'tokenizer' });
@@ -98,7 +99,9 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     return new BertTokenizer(tokenizerFromVocab(vocab, config, 'the vocabulary'));
   }
 
-  /** A tokenizer from the contents of tokenizer.json and tokenizer_config.json; `source` names it in errors. */
+  /**
+   * A tokenizer from the contents of tokenizer.json and tokenizer_config.json; `source` names it in errors.
+   */
   static fromJson(tokenizer: JsonObject, config: JsonObject = {}, source = 'the tokenizer'): BertTokenizer {
     return new BertTokenizer(tokenizerFromJson(tokenizer, config, source));
   }
@@ -113,7 +116,9 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     return encode(this, batch, options);
   }
 
-  /** Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode-batch.ts for shapes and errors. */
+  /**
+   * Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode-batch.ts for shapes and errors.
+   */
   encodeToArrays(batch: TextBatch, options: EncodeOptions = {}): EncodedArrays {
     return encodeToArrays(this, batch, options);
   }
@@ -179,7 +184,8 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
 
   /** The tokenizer's files for `folder`, to write together with a model's (`writeFilesAtomic`). */
   filesToSave(folder: string): FileToWrite[] {
-    // vocab.txt is the model's own vocabulary; tokens added beyond it are in tokenizer.json only, as Transformers has it.
+    // vocab.txt is the model's own vocabulary; tokens added beyond it are in tokenizer.json only, as
+    // Transformers has it.
     const vocab = (this.files.tokenizer['model'] as { vocab: Record<string, number> }).vocab;
     const tokens = Object.entries(vocab).sort((a, b) => a[1] - b[1]);
     return tokenizerFilesToWrite(

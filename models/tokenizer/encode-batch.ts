@@ -1,4 +1,5 @@
-// Texts to rectangular arrays: special tokens, truncation, padding. The rules are those of Transformers' __call__.
+// Texts to rectangular arrays: special tokens, truncation, padding. The rules are those of Transformers'
+// __call__.
 import type { TextBatch, TextInput } from './encode-inputs.ts';
 import { readInputs } from './encode-inputs.ts';
 import type { EncodeOptions, EncodePlan } from './encode-options.ts';
@@ -15,7 +16,10 @@ export interface EncodedArrays {
   attentionMask: Int32Array;
   /** 0 for the first text with its special tokens, 1 for the second with its; 0 for padding. */
   tokenTypeIds: Int32Array;
-  /** [B, T, 2]: [start, end) in UTF-16 units of the text the token comes from; [0, 0] for special tokens and padding. */
+  /**
+   * [B, T, 2]: [start, end) in UTF-16 units of the text the token comes from; [0, 0] for special tokens and
+   * padding.
+   */
   offsets?: Int32Array;
   /** 1 for special tokens that were added and for padding. */
   specialTokensMask?: Int32Array;
@@ -47,8 +51,9 @@ interface Row extends Pieces {
 /**
  * Encodes a batch; a single string is a batch of one.
  *
- * Errors, each one line: an empty batch, something that is no string (named by its index), a maxLength that leaves no
- * room for the special tokens, options that contradict each other, rows of different lengths without padding.
+ * Errors, each one line: an empty batch, something that is no string (named by its index), a maxLength that
+ * leaves no room for the special tokens, options that contradict each other, rows of different lengths
+ * without padding.
  */
 export function encodeToArrays(encoder: BatchEncoder, batch: TextBatch, options: EncodeOptions = {}): EncodedArrays {
   const plan = planEncoding(options, encoder.modelMaxLength);

@@ -1,6 +1,8 @@
 export type TextPair = readonly [first: string, second: string];
 
-/** A text, a list of texts, a list of [text, text] pairs, or with `isSplitIntoWords` a list of lists of words. */
+/**
+ * A text, a list of texts, a list of [text, text] pairs, or with `isSplitIntoWords` a list of lists of words.
+ */
 export type TextBatch = string | readonly string[] | readonly TextPair[] | readonly (readonly string[])[];
 
 /** One checked input: a text, a pair, or a text as words. */

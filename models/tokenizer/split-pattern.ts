@@ -18,8 +18,8 @@ const SAME_ESCAPE = /^(?:[pP]\{\^?[\w=]+\}|[rntfv]|[^\w\s])/;
 const FOLDS: Readonly<Record<string, string>> = { s: '\u017F', k: '\u212A' };
 
 /**
- * Oniguruma's pattern as a JavaScript one that finds all matches; null where it has something that is not known to mean the same
- * (possessive quantifiers, look-behind, nested classes, \w, \h, \X, named groups ...).
+ * Oniguruma's pattern as a JavaScript one that finds all matches; null where it has something that is not
+ * known to mean the same (possessive quantifiers, look-behind, nested classes, \w, \h, \X, named groups ...).
  */
 export function toJavaScript(pattern: string): RegExp | null {
   let source = '';

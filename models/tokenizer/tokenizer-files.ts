@@ -35,9 +35,9 @@ export interface TokenizerFiles {
 const LONGEST_BELIEVABLE = 1_000_000;
 
 /**
- * Reads the tokenizer of a folder: tokenizer.json, else vocab.txt; tokenizer_config.json where it is there, whose
- * do_lower_case, strip_accents and tokenize_chinese_chars win over tokenizer.json as in Transformers. Where
- * model_max_length is not given, config.json's max_position_embeddings stands in.
+ * Reads the tokenizer of a folder: tokenizer.json, else vocab.txt; tokenizer_config.json where it is there,
+ * whose do_lower_case, strip_accents and tokenize_chinese_chars win over tokenizer.json as in Transformers.
+ * Where model_max_length is not given, config.json's max_position_embeddings stands in.
  *
  * Errors, each one line naming the file: not valid JSON, a tokenizer that is not BERT's (WordPiece with
  * BertNormalizer and BertPreTokenizer), a special token that is not in the vocabulary.

@@ -42,15 +42,18 @@ export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
   return { ...(await optional('special_tokens_map.json')), ...(await optional('tokenizer_config.json')) };
 }
 
-/** Reads tokenizer.json and the settings beside it. Errors, each one line naming the file: see `checkTokenizerJson`. */
+/**
+ * Reads tokenizer.json and the settings beside it. Errors, each one line naming the file: see
+ * `checkTokenizerJson`.
+ */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
   const path = join(folder, 'tokenizer.json');
   return checkTokenizerJson(await readJsonFile(path), await readTokenizerConfig(folder), path);
 }
 
 /**
- * Checks a tokenizer.json. Errors, each one line naming `path` and the mend: no model, no vocabulary, an id given twice, merges of tokens
- * that are not in the vocabulary, a special token without an id.
+ * Checks a tokenizer.json. Errors, each one line naming `path` and the mend: no model, no vocabulary, an id
+ * given twice, merges of tokens that are not in the vocabulary, a special token without an id.
  */
 export function checkTokenizerJson(tokenizer: JsonObject, config: JsonObject, path: string): TokenizerFolder {
   const { model } = tokenizer;

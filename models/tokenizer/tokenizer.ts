@@ -31,8 +31,9 @@ const TOKEN_BYTES: Readonly<Record<string, (token: string) => Uint8Array>> = {
 };
 
 /**
- * The tokenizer of any tokenizer.json. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) is encoded and decoded here, see byte-level-bpe.ts; all
- * other kinds by @huggingface/tokenizers. For BERT's WordPiece there is BertTokenizer, see `loadTokenizer`.
+ * The tokenizer of any tokenizer.json. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) is encoded and decoded
+ * here, see byte-level-bpe.ts; all other kinds by @huggingface/tokenizers. For BERT's WordPiece there is
+ * BertTokenizer, see `loadTokenizer`.
  */
 export class Tokenizer implements AnyTokenizer {
   readonly vocabSize: number;
@@ -85,13 +86,18 @@ export class Tokenizer implements AnyTokenizer {
     if (!this.fast || !this.bytesOf) this.library(); // what it cannot load is told here, not at the first text
   }
 
-  /** Loads a tokenizer from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`). It must have a tokenizer.json. */
+  /**
+   * Loads a tokenizer from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`). It must
+   * have a tokenizer.json.
+   */
   static async fromPretrained(id: string, options: Omit<ResolveOptions, 'need'> = {}): Promise<Tokenizer> {
     const folder = await resolveModelFolder(id, { ...options, need: 'tokenizer' });
     return new Tokenizer(await readTokenizerFolder(folder), folder);
   }
 
-  /** A tokenizer from the contents of tokenizer.json and tokenizer_config.json; `source` names it in errors. */
+  /**
+   * A tokenizer from the contents of tokenizer.json and tokenizer_config.json; `source` names it in errors.
+   */
   static fromJson(tokenizer: JsonObject, config: JsonObject = {}, source = 'the tokenizer'): Tokenizer {
     return new Tokenizer(checkTokenizerJson(tokenizer, config, source), source);
   }
@@ -101,7 +107,10 @@ export class Tokenizer implements AnyTokenizer {
     return Tokenizer.fromJson(gpt2TokenizerJson(), GPT2_CONFIG, "GPT-2's tokenizer");
   }
 
-  /** The ids of one text, without special tokens around it unless `addSpecialTokens`: those of the template in tokenizer.json. */
+  /**
+   * The ids of one text, without special tokens around it unless `addSpecialTokens`: those of the template in
+   * tokenizer.json.
+   */
   encode(text: string, options: { addSpecialTokens?: boolean } = {}): Int32Array {
     const ids = this.idsOf(text);
     if (!options.addSpecialTokens) return ids;
@@ -127,7 +136,10 @@ export class Tokenizer implements AnyTokenizer {
     return ids.toArray();
   }
 
-  /** Ids back to text, no spaces cleaned up. Bytes that make no whole character become U+FFFD. Error: an id outside the vocabulary. */
+  /**
+   * Ids back to text, no spaces cleaned up. Bytes that make no whole character become U+FFFD. Error: an id
+   * outside the vocabulary.
+   */
   decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
     const { bytesOf } = this;
     const kept = Array.from(ids).filter((id) => this.isShown(id, options.skipSpecialTokens ?? false));
@@ -157,7 +169,10 @@ export class Tokenizer implements AnyTokenizer {
     return tokenizerFolderFiles(this.files, folder);
   }
 
-  /** Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which Transformers' AutoTokenizer loads; all of them or none. */
+  /**
+   * Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, which Transformers'
+   * AutoTokenizer loads; all of them or none.
+   */
   async save(folder: string): Promise<void> {
     await writeFilesAtomic(this.filesToSave(folder));
   }

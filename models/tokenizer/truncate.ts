@@ -7,9 +7,11 @@ export type Side = 'left' | 'right';
 export type Window = readonly [start: number, stop: number];
 
 /**
- * How many tokens of the first and the second text fit into `room` tokens together; `second` is null for a single text.
+ * How many tokens of the first and the second text fit into `room` tokens together; `second` is null for a
+ * single text.
  *
- * Errors: `only_first` or `only_second` where cutting that text alone does not suffice, or there is no second text.
+ * Errors: `only_first` or `only_second` where cutting that text alone does not suffice, or there is no second
+ * text.
  */
 export function lengthsThatFit(
   first: number,
@@ -45,8 +47,9 @@ function shareRoom(first: number, second: number, room: number): [number, number
 }
 
 /**
- * Windows of at most `size` tokens over `length` tokens, each sharing `stride` tokens with the one before; the first is
- * what truncation keeps. From the right side's view they start at the beginning, from the left's at the end.
+ * Windows of at most `size` tokens over `length` tokens, each sharing `stride` tokens with the one before;
+ * the first is what truncation keeps. From the right side's view they start at the beginning, from the left's
+ * at the end.
  */
 export function windowsOver(length: number, size: number, stride: number, side: Side): Window[] {
   if (length <= size) return [[0, length]];

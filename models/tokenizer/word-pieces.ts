@@ -7,7 +7,9 @@ import { normalizeBert } from './bert-normalizer.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import { IdList } from './id-list.ts';
 
-/** The tokens of one text, without special tokens added around it; all lists have one element for each token. */
+/**
+ * The tokens of one text, without special tokens added around it; all lists have one element for each token.
+ */
 export interface Pieces {
   ids: number[];
   /** [start, end) in UTF-16 units of the original text. */
@@ -17,7 +19,10 @@ export interface Pieces {
   words: number[];
 }
 
-/** What is used of the WordPiece model of @huggingface/tokenizers (its own types do not resolve under NodeNext). */
+/**
+ * What is used of the WordPiece model of @huggingface/tokenizers (its own types do not resolve under
+ * NodeNext).
+ */
 export interface WordPieceModel {
   encode(words: string[]): string[];
   tokens_to_ids: Map<string, number>;
@@ -26,13 +31,14 @@ export interface WordPieceModel {
   unk_token: string;
 }
 
-// A word is a run without white space and punctuation; every punctuation character is a word of its own (BERT's
-// pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = > ^ ` | ~).
+// A word is a run without white space and punctuation; every punctuation character is a word of its own
+// (BERT's pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = >
+// ^ ` | ~).
 export const BERT_WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
 
 /**
- * Texts may be cut into these, for no rule of BERT's reaches across the white space between them or across ASCII punctuation: each such
- * character is a word of its own, and decomposing joins nothing.
+ * Texts may be cut into these, for no rule of BERT's reaches across the white space between them or across
+ * ASCII punctuation: each such character is a word of its own, and decomposing joins nothing.
  */
 export const BERT_PART = /[^ \t\r\n!-/:-@[-`{-~]+|[!-/:-@[-`{-~]/g;
 
@@ -46,7 +52,10 @@ interface WordEncoding {
   lengths: number[];
 }
 
-/** Text to WordPiece tokens with their places in the original; the WordPiece model is that of @huggingface/tokenizers. */
+/**
+ * Text to WordPiece tokens with their places in the original; the WordPiece model is that of
+ * @huggingface/tokenizers.
+ */
 export class WordPieceEncoder {
   private readonly model: WordPieceModel;
   private readonly prefix: string;

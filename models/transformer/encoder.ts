@@ -21,7 +21,10 @@ export interface TransformerEncoderOptions {
   readonly eps?: number;
 }
 
-/** Self-attention and a feed-forward layer, each with a residual: keys and arithmetic of PyTorch's nn.TransformerEncoderLayer. */
+/**
+ * Self-attention and a feed-forward layer, each with a residual: keys and arithmetic of PyTorch's
+ * nn.TransformerEncoderLayer.
+ */
 export class TransformerEncoderLayer extends Module {
   readonly selfAttn: MultiHeadAttention;
   readonly linear1: Linear;
@@ -70,7 +73,10 @@ export class TransformerEncoderLayer extends Module {
   }
 }
 
-/** A stack of encoder layers (Vaswani et al. 2017): keys of PyTorch's nn.TransformerEncoder. Pre-LN stacks end in a normalisation. */
+/**
+ * A stack of encoder layers (Vaswani et al. 2017): keys of PyTorch's nn.TransformerEncoder. Pre-LN stacks end
+ * in a normalisation.
+ */
 export class TransformerEncoder extends Module {
   readonly layers: readonly TransformerEncoderLayer[];
   readonly norm: LayerNorm | undefined;

@@ -177,7 +177,8 @@ test('gradients of integers indices and masks do not flow', async () => {
 });
 
 test('the gradient of a linear layer, and of attention scores, is made in its place: nothing is copied', async () => {
-  const [x, weight] = [tf.tensor([[1, 2, 3]]), tf.tensor([[1, 0, 2], [4, 5, 6]], { requiresGrad: true })]; // prettier-ignore
+  // prettier-ignore
+  const [x, weight] = [tf.tensor([[1, 2, 3]]), tf.tensor([[1, 0, 2], [4, 5, 6]], { requiresGrad: true })];
   const [q, k] = [tf.normal([2, 4, 3]), tf.normal([2, 5, 3])];
   k.requiresGrad = true;
   const names: string[] = [];

@@ -10,8 +10,8 @@ import { Random } from '../../train/random.ts';
 import { compareBits } from '../support/op-compare.ts';
 
 /**
- * Tensors that exceed one binding. The limit is lowered to 16 KiB, so that small tensors are cut; the same work at the device's own limit, which test/ops
- * compares with references, says what must come out.
+ * Tensors that exceed one binding. The limit is lowered to 16 KiB, so that small tensors are cut; the same
+ * work at the device's own limit, which test/ops compares with references, says what must come out.
  */
 const limit = 16384;
 /** What devices may ask for at most. */
@@ -55,7 +55,9 @@ interface Case {
   readonly run: (...x: Tensor[]) => Tensor;
   /** Inputs whose gradients are compared too. */
   readonly varied?: readonly number[];
-  /** Largest difference allowed, relative to the largest element; none where no order of summation changes. */
+  /**
+   * Largest difference allowed, relative to the largest element; none where no order of summation changes.
+   */
   readonly within?: number;
 }
 

@@ -205,7 +205,8 @@ test('strided arguments, results that are views, arguments or state', async () =
   const f = tf.compile((x: Tensor) => [x.transpose(), x.add(1).slice(null, [1, 3]), state, x]);
   const x = tf.tensor([[1, 2, 3], [4, 5, 6]]).transpose(); // prettier-ignore
   const lists = await Promise.all(f(x).map((y) => y.tolist()));
-  assert.equal(lists, [[[1, 2, 3], [4, 5, 6]], [[5], [6], [7]], [[1, 2], [3, 4]], [[1, 4], [2, 5], [3, 6]]]); // prettier-ignore
+  // prettier-ignore
+  assert.equal(lists, [[[1, 2, 3], [4, 5, 6]], [[5], [6], [7]], [[1, 2], [3, 4]], [[1, 4], [2, 5], [3, 6]]]);
 });
 
 test('memory stays flat over 200 replays', async () => {

@@ -7,7 +7,10 @@ import { Checkpoint, Embedding, Module, writeCheckpoint } from '../../models/ind
 import { AdamW } from '../../train/optim/index.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
-/** GPT-2's embedding at its true size, 154 MB in f32: more than one binding holds on most devices (128 MiB by default). */
+/**
+ * GPT-2's embedding at its true size, 154 MB in f32: more than one binding holds on most devices (128 MiB by
+ * default).
+ */
 const [vocabulary, width] = [50257, 768];
 
 const test = suite('large tensors');

@@ -7,7 +7,10 @@ import { compare } from '../support/op-compare.ts';
 import { calls } from '../support/torch-ops.ts';
 import type { Attrs } from '../support/torch-ops.ts';
 
-/** Ops against PyTorch's answers in test/golden/torch-ops.json, gradients included; golden_ops.py says what the file holds. */
+/**
+ * Ops against PyTorch's answers in test/golden/torch-ops.json, gradients included; golden_ops.py says what
+ * the file holds.
+ */
 const test = suite('PyTorch semantics');
 
 interface Golden {
@@ -31,7 +34,10 @@ const rows = JSON.parse(
   readFileSync(new URL('../golden/torch-ops.json', import.meta.url), 'utf8'),
 ) as readonly GoldenCase[];
 
-/** Where we differ on purpose, or the comparison cannot hold: a gradient that is not compared, a factor on the tolerance. */
+/**
+ * Where we differ on purpose, or the comparison cannot hold: a gradient that is not compared, a factor on the
+ * tolerance.
+ */
 const exceptions: readonly {
   readonly of: (row: GoldenCase) => boolean;
   readonly why: string;

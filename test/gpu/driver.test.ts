@@ -313,7 +313,10 @@ interface Ended {
   readonly errors: string;
 }
 
-/** Runs the program; `signal` is sent when it has printed its first line. `channel`: with a message channel, as tsx does. */
+/**
+ * Runs the program; `signal` is sent when it has printed its first line. `channel`: with a message channel,
+ * as tsx does.
+ */
 function runProgram(args: string[], channel: boolean, signal?: NodeJS.Signals): Promise<Ended> | undefined {
   const fake = fakeDriver();
   if (!fake) return undefined;

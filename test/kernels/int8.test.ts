@@ -37,7 +37,8 @@ for (const { name, make } of variants) {
         const bytes = (count: number, from: number): number[] =>
           Array.from({ length: count }, () => from + random.int(256));
         const [a, b] = [bytes(m * k, -128), bytes(n * k, 0)];
-        const scale = (count: number): Float32Array => Float32Array.from({ length: count }, () => 2 ** -random.int(8)); // exact products
+        // exact products
+        const scale = (count: number): Float32Array => Float32Array.from({ length: count }, () => 2 ** -random.int(8));
         const [rowScales, scales, bias] = [scale(m), scale(n), Float32Array.from({ length: n }, () => random.int(100))];
         const operand = { dtype: 'u32' as const, offset: 0, row: k, col: 1, batch: [0, 0] as const };
         const quantized = { bits: 8 as const, inFeatures: k, group: k, scales: 'f32' as const, zeros: false };

@@ -135,7 +135,8 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
     result = await runKernel(matmulDispatch(plan, params), [...inputs, ...more], words);
   }
   const got = output === 'f16' ? Array.from(new Uint16Array(result.buffer), fromHalf) : result;
-  // f32 sums are good to a rounding or two of the largest partial sum, f16 sums to a random walk of k of them; then that of the stored output.
+  // f32 sums are good to a rounding or two of the largest partial sum, f16 sums to a random walk of k of
+  // them; then that of the stored output.
   const sums = plan.variant === 'subgroup' && plan.tile.matrix.result === 'f16' ? 2 ** -11 * (1 + Math.sqrt(k)) : 1e-6;
   const at = (x: MatrixOperand, z: number): number =>
     x.offset + Math.floor(z / batch[1]) * x.batch[0] + (z % batch[1]) * x.batch[1];

@@ -11,7 +11,9 @@ import { Random } from '../../train/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
 
-/** Both ways of sharing a row out, whichever the device would choose: one thread a row, and a workgroup a row. */
+/**
+ * Both ways of sharing a row out, whichever the device would choose: one thread a row, and a workgroup a row.
+ */
 const test = suite('row kernels');
 
 const columnTiles = [{ columns: 8, rows: 1 }, { columns: 4, rows: 64 }]; // prettier-ignore

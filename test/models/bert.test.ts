@@ -85,7 +85,10 @@ function modelLoss({ lastHiddenState, pooled }: models.BertModelOutput): Tensor 
 
 const outputNames: Record<string, string> = { pooler_output: 'pooled' };
 
-/** A bias of the keys adds the same to all scores of a query; those before the answer's logits add the same to all positions. */
+/**
+ * A bias of the keys adds the same to all scores of a query; those before the answer's logits add the same to
+ * all positions.
+ */
 const vanishing = /key\.bias$|^qa_outputs\.bias$|layer\.2\.output\.LayerNorm\.bias$/;
 
 for (const [name, head] of Object.entries(golden.heads)) {

@@ -1,4 +1,5 @@
-// Byte-level BPE against Rust `tokenizers` (its npm binding), with GPT-2's vocabulary and the pre-tokenisers of several models.
+// Byte-level BPE against Rust `tokenizers` (its npm binding), with GPT-2's vocabulary and the pre-tokenisers
+// of several models.
 import Rust from 'tokenizers';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';

@@ -45,7 +45,8 @@ const MODEL = { 'config.json': '{}', 'model.safetensors': 'weights' };
 const index = (...shards: string[]): string =>
   JSON.stringify({ metadata: {}, weight_map: Object.fromEntries(shards.map((shard, i) => [`t${i}`, shard])) });
 
-// -- folders -------------------------------------------------------------------------------------------------------
+// -- folders
+// -------------------------------------------------------------------------------------------------------
 
 test('a folder is itself, with whole or sharded weights', async () => {
   const whole = await put(MODEL, 'whole');
@@ -92,7 +93,8 @@ test('refuses what is no folder and no name', async () => {
   assert.match(await failure(resolveModelFolder(nothing)), /got undefined$/);
 });
 
-// -- the cache -----------------------------------------------------------------------------------------------------
+// -- the cache
+// -----------------------------------------------------------------------------------------------------
 
 test('the cache is where huggingface_hub has it', () => {
   assert.is(hubCacheFolder({ HF_HOME: 'h' }), join('h', 'hub'));
@@ -159,12 +161,15 @@ test('without a network, the message says what to do', async () => {
   );
 });
 
-// -- the hub -------------------------------------------------------------------------------------------------------
+// -- the hub
+// -------------------------------------------------------------------------------------------------------
 
 const sha1 = (text: string): string => createHash('sha1').update(text).digest('hex');
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** A hub with one model, answering the requests @huggingface/hub makes; large files (by name) are in Git LFS. */
+/**
+ * A hub with one model, answering the requests @huggingface/hub makes; large files (by name) are in Git LFS.
+ */
 class FakeHub {
   readonly requests: string[] = [];
   /** What the hub sends instead of a file, to play a damaged download. */

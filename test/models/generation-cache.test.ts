@@ -1,4 +1,5 @@
-// Decoding with the cache computes what the model computes without; texts depend on nothing but prompt, options and seed.
+// Decoding with the cache computes what the model computes without; texts depend on nothing but prompt,
+// options and seed.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, memory, noGrad, synchronize, tensor } from '../../autograd/index.ts';
@@ -263,7 +264,8 @@ test('stopping a stream early gives its session back; training mode is as before
   const before = memory().live;
   for (let i = 0; i < 5; i++) assert.equal(await take(), first);
   await synchronize();
-  assert.ok(memory().live <= before, `${before} bytes before, ${memory().live} after`); // less, where older tensors were collected
+  // less, where older tensors were collected
+  assert.ok(memory().live <= before, `${before} bytes before, ${memory().live} after`);
   assert.is(trained.training, true);
 });
 

@@ -99,7 +99,8 @@ test('nothing of a stop string is ever given, whatever the pieces', () => {
     }
     given += matcher.end();
     const places = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
-    // The first stop string to be complete ends the text; pieces may complete several at once, of which the first to begin counts.
+    // The first stop string to be complete ends the text; pieces may complete several at once, of which the
+    // first to begin counts.
     if (places.length === 0) assert.is(given, text);
     else
       assert.ok(

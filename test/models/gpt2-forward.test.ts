@@ -1,4 +1,5 @@
-// What a GPT-2 makes of its config, inputs and files, apart from the numbers that gpt2.test.ts compares with Transformers.
+// What a GPT-2 makes of its config, inputs and files, apart from the numbers that gpt2.test.ts compares with
+// Transformers.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';

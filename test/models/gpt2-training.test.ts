@@ -9,7 +9,10 @@ import { AdamW, decayGroups, SGD } from '../../train/optim/index.ts';
 
 const test = suite('gpt2 training');
 
-/** What comes next follows from the last two tokens, not from the last alone: 1 is followed by 2 after a 5, by 3 after a 4. */
+/**
+ * What comes next follows from the last two tokens, not from the last alone: 1 is followed by 2 after a 5, by
+ * 3 after a 4.
+ */
 const period = [1, 2, 4, 1, 3, 5];
 const length = 24;
 const batch = period.slice(0, 4).map((_, shift) => Array.from({ length }, (_, i) => period[(i + shift) % 6]!));

@@ -37,7 +37,8 @@ async function readAll(file: string): Promise<Map<string, LoadedTensor>> {
   return tensors;
 }
 
-// -- reading -------------------------------------------------------------------------------------------------------
+// -- reading
+// -------------------------------------------------------------------------------------------------------
 
 interface GoldenTensor {
   dtype: string;
@@ -147,7 +148,8 @@ test('one tensor is read without the rest of the file', async () => {
   assert.ok(process.memoryUsage().rss - before < 100e6);
 });
 
-// -- writing -------------------------------------------------------------------------------------------------------
+// -- writing
+// -------------------------------------------------------------------------------------------------------
 
 const everyDtype: TensorToWrite[] = [
   tensor('bool', 'BOOL', [3], Uint8Array.of(1, 0, 1)),
@@ -250,7 +252,8 @@ for (const [name, tensors, message] of badTensors) {
   });
 }
 
-// -- shards --------------------------------------------------------------------------------------------------------
+// -- shards
+// --------------------------------------------------------------------------------------------------------
 
 const layers = [1, 2, 3, 4, 5].map((n) => tensor(`layer.${n}`, 'F32', [n], new Float32Array(n).fill(n)));
 

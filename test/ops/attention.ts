@@ -112,12 +112,14 @@ export const cases: readonly OpCase[] = [
   fused([f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), bool([2, 1, 1, 6])], { dropout: 0.4 }),
   fused([f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), fixed(f32([6, 1], -2, 0))]),
   fused([q, k, v, fixed(f32([2, 3, 5], -5, 0))], { causal: true, scale: 0.3 }),
-  fused([q, k, v, fixed(f32([5], -30000, -29990))], {}, { note: 'all masked by addition', loose: 2000 }), // scores are rounded at 30000
+  // scores are rounded at 30000
+  fused([q, k, v, fixed(f32([5], -30000, -29990))], {}, { note: 'all masked by addition', loose: 2000 }),
   fused([f32([2, 2, 7, 8]), f32([2, 2, 8, 8]), f32([2, 2, 8, 8])], { dropout: 0.25 }, { second: true }),
   fused([f32([2, 2, 7, 8]), f32([2, 2, 5, 8]), f32([2, 2, 5, 8])], { dropout: 0.25 }),
   fused([q, k, v], { dropout: 1 }),
   fused([q, k, v], { dropout: 0.5, training: false }),
-  fused([f32([2, 3, 4], -40, 40), f32([2, 5, 4], -40, 40), v], {}, { note: 'large', grad: false, loose: 100 }), // scores in the thousands
+  // scores in the thousands
+  fused([f32([2, 3, 4], -40, 40), f32([2, 5, 4], -40, 40), v], {}, { note: 'large', grad: false, loose: 100 }),
   fused([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 4])], {}, { loose: 2 }), // the gradient reads a rounded output
   fused([f16([2, 2, 9, 16]), f16([2, 2, 9, 16]), f16([2, 2, 9, 16]), bool([9])], { dropout: 0.25 }, { loose: 2 }),
   attention([q, k, v, f32([3, 5])], {}, { note: 'gradient of the mask' }),
@@ -126,7 +128,8 @@ export const cases: readonly OpCase[] = [
   attention([f32([2, 1, 1]), f32([2, 1, 1]), f32([2, 1, 1])]),
   attention([f32([1, 1, 3, 132]), f32([1, 1, 2, 132]), f32([1, 1, 2, 132])]),
   attention([f32([2, 0, 4]), k, v]),
-  attention([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 6])], {}, { strided: false, loose: 6 }), // scores and weights are rounded on the way
+  // scores and weights are rounded on the way
+  attention([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 6])], {}, { strided: false, loose: 6 }),
 
   packed([f32([2, 5, 3, 2, 4])], {}, { second: true, covers: ['packedAttentionBackward'] }),
   packed([f32([2, 18, 3, 2, 8]), bool([2, 1, 1, 18])], { causal: true, dropout: 0.2 }),

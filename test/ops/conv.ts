@@ -13,7 +13,10 @@ interface Numbers {
   readonly groups: number;
 }
 
-/** The definition: for each output the sum over its group's channels and the kernel, elements outside of the input being 0. */
+/**
+ * The definition: for each output the sum over its group's channels and the kernel, elements outside of the
+ * input being 0.
+ */
 function reference(x: Nd, weight: Nd, bias: Nd | undefined, { stride, before, after, dilation, groups }: Numbers): Nd {
   const kernel = weight.shape.slice(2);
   const [outputs, depth] = [weight.shape[0]!, weight.shape[1]!];

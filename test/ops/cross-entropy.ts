@@ -7,7 +7,10 @@ import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 
 type Options = Omit<CrossEntropyOptions, 'weight'>;
 
-/** Of one row: PyTorch's documentation of torch.nn.CrossEntropyLoss, the weight counting for hard and smoothed parts alike. */
+/**
+ * Of one row: PyTorch's documentation of torch.nn.CrossEntropyLoss, the weight counting for hard and smoothed
+ * parts alike.
+ */
 function rowLoss(logits: number[], label: number, weight: readonly number[], smoothing: number): number {
   const top = Math.max(...logits);
   const shift = top + Math.log(total(logits.map((x) => Math.exp(x - top))));

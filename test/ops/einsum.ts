@@ -4,7 +4,10 @@ import type { Nd } from '../support/nd.ts';
 import { f16, f32 } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 
-/** By definition: for each index of the output the sum of products over all other letters. Letters only; `explicit` spells out what `...` stands for. */
+/**
+ * By definition: for each index of the output the sum of products over all other letters. Letters only;
+ * `explicit` spells out what `...` stands for.
+ */
 function reference(explicit: string, operands: readonly Nd[]): Nd {
   const [left, output] = explicit.split('->') as [string, string];
   const inputs = left.split(',');

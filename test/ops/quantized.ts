@@ -39,7 +39,9 @@ function element({ bits, group, zeros }: Weight, x: readonly Nd[], o: number, i:
   return (q - (zeros ? get(x[3]!, g) : 2 ** (bits - 1))) * get(x[2]!, g);
 }
 
-/** Elements reach 2^bits times a scale, up to 0.1: sums are that much larger, and in cancelling less exact. */
+/**
+ * Elements reach 2^bits times a scale, up to 0.1: sums are that much larger, and in cancelling less exact.
+ */
 function linear(x: InputSpec, weight: Weight, bias = false, more: Partial<OpCase> = {}): OpCase {
   const { out, into, bits, group, zeros = false, scales = 'f32' } = weight;
   const perGroup = (low: number, high: number): InputSpec =>

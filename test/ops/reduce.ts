@@ -146,10 +146,12 @@ export const cases: readonly OpCase[] = [
   over('variance', (x, axes) => tf.variance(x, axes, { correction: 0 }), variance(0), f32([3, 5]), 0, {
     note: 'correction 0',
   }),
-  // Far from 0 the two-pass formula keeps what the difference of squares would lose; the mean itself has an error of 1e-4.
+  // Far from 0 the two-pass formula keeps what the difference of squares would lose; the mean itself has an
+  // error of 1e-4.
   over('variance', tf.variance, variance(1), f32([4, 6], 1000, 1001), 1, { loose: 20 }),
   over('variance', tf.variance, variance(1), f32([3, 1]), 1, { grad: false, note: 'of one is NaN' }),
-  over('variance', tf.variance, variance(1), f16([3, 6]), 1, { strided: false, loose: 3 }), // the centred values are rounded, then their squares
+  // the centred values are rounded, then their squares
+  over('variance', tf.variance, variance(1), f16([3, 6]), 1, { strided: false, loose: 3 }),
 
   over('logsumexp', tf.logsumexp, logsumexp, f32([3, 5]), 1, { second: true }),
   over('logsumexp', tf.logsumexp, logsumexp, f32([2, 3, 4]), [0, 2]),
@@ -158,7 +160,8 @@ export const cases: readonly OpCase[] = [
     grad: false,
     note: 'infinities',
   }),
-  over('logsumexp', tf.logsumexp, logsumexp, f16([3, 6]), 1, { strided: false, loose: 3 }), // exp, sum and log are each rounded
+  // exp, sum and log are each rounded
+  over('logsumexp', tf.logsumexp, logsumexp, f16([3, 6]), 1, { strided: false, loose: 3 }),
 ];
 
 export const errors: readonly ErrorCase[] = [

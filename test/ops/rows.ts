@@ -89,7 +89,8 @@ export const cases: readonly OpCase[] = [
   layerNorm([f32([3, 6], 1000, 1002), f32([6]), f32([6])], { loose: 100, step: 1e-4 }),
   layerNorm([f32([2, 6], -1e-3, 1e-3)], { note: 'epsilon matters', loose: 100 }), // gradients are up to 300
   layerNorm([f32([2, 6])], { note: 'epsilon 0.1' }, 0.1),
-  layerNorm([f16([3, 6]), f16([6]), f16([6])], { strided: false, loose: 4 }), // the weight's gradient adds up rounded products
+  // the weight's gradient adds up rounded products
+  layerNorm([f16([3, 6]), f16([6]), f16([6])], { strided: false, loose: 4 }),
   layerNorm([f16([3, 8]), f16([8]), f16([8])], { strided: false, loose: 4 }),
   // Parameters stay f32 in mixed precision, whatever the input.
   layerNorm([f16([3, 6]), f32([6]), f32([6])], { loose: 4 }),

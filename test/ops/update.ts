@@ -37,7 +37,10 @@ const unscaled: Scaling = {
   factor: (gradients) => clip(norm(gradients) / 8) / 8,
 };
 
-/** Two steps over parameters and gradients given alternately; the second step's gradients are the first's, doubled. */
+/**
+ * Two steps over parameters and gradients given alternately; the second step's gradients are the first's,
+ * doubled.
+ */
 function optimize(
   op: 'adamw' | 'sgd',
   note: string,
@@ -128,7 +131,9 @@ const sgd = (momentum: number, dampening: number, nesterov: boolean, inputs: Inp
 
 const pairs = (...shapes: number[][]): InputSpec[] => shapes.flatMap((shape) => [f32(shape), f32(shape)]);
 const many = pairs(...Array.from({ length: 21 }, (_, i) => [i + 1]));
-/** Large enough to keep buffers of their own, more than one dispatch takes, sizes that are no multiples of 4. */
+/**
+ * Large enough to keep buffers of their own, more than one dispatch takes, sizes that are no multiples of 4.
+ */
 const large = pairs([1, 16385], ...Array.from({ length: 8 }, (_, i) => [5477 + i, 3]));
 const total = (...x: Nd[]): Nd => build([], () => norm(x.map(({ data }) => Array.from(data))));
 

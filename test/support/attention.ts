@@ -8,7 +8,9 @@ export interface ReferenceOptions {
   readonly keep?: (i: number) => number;
 }
 
-/** softmax(q k^T * scale + mask) v over [..., T, D], element by element, with its gradients by the textbook. */
+/**
+ * softmax(q k^T * scale + mask) v over [..., T, D], element by element, with its gradients by the textbook.
+ */
 export class AttentionReference {
   readonly y: Nd;
   private readonly inputs: readonly [q: Nd, k: Nd, v: Nd];

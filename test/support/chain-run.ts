@@ -1,4 +1,7 @@
-/** One run of the small task, for tests that kill it: `chain-run.ts FOLDER [--resume] [--accumulate N] [--ema X] [--precision NAME]`. Says when it has taken a step. */
+/**
+ * One run of the small task, for tests that kill it: `chain-run.ts FOLDER [--resume] [--accumulate N] [--ema
+ * X] [--precision NAME]`. Says when it has taken a step.
+ */
 import { parseArgs } from 'node:util';
 import { train } from '../../train/trainer/trainer.ts';
 import { chainRun } from './chain-task.ts';

@@ -23,7 +23,10 @@ export function chainModel(dropout = 0.1): GPT2LMHeadModel {
   return new GPT2LMHeadModel(config);
 }
 
-/** Rows of unequal lengths in which each token follows from the one before it. What comes after a row's end has no label. */
+/**
+ * Rows of unequal lengths in which each token follows from the one before it. What comes after a row's end
+ * has no label.
+ */
 export function chainTask(model: GPT2LMHeadModel, seed: number): TrainingTask {
   return {
     name: 'chains',

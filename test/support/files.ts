@@ -5,7 +5,10 @@ import { fileURLToPath } from 'node:url';
 /** The repository's root folder. */
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Files below a folder of the repository whose names end so, as paths from the root with forward slashes, sorted. */
+/**
+ * Files below a folder of the repository whose names end so, as paths from the root with forward slashes,
+ * sorted.
+ */
 export function filesBelow(folder: string, ending: string): string[] {
   const found: string[] = [];
   const visit = (path: string): void => {

@@ -29,7 +29,10 @@ export function largestDifference(actual: ArrayLike<number>, expected: ArrayLike
 
 export const norm = (x: ArrayLike<number>): number => Math.hypot(...Array.from(x));
 
-/** Gradients under the keys that files use: of a parameter that holds several of their tensors, each one's part. undefined where there is none; buffers are left out. */
+/**
+ * Gradients under the keys that files use: of a parameter that holds several of their tensors, each one's
+ * part. undefined where there is none; buffers are left out.
+ */
 export async function gradientsByKey(model: Module): Promise<Map<string, Float32Array | undefined>> {
   const parameters = model.parameters();
   const gradients = await Promise.all(parameters.map(({ grad }) => grad?.data() as Promise<Float32Array> | undefined));

@@ -7,7 +7,9 @@ import { throwsOneLine } from './failure.ts';
 import { checkClose, checkGradients, checkLoss, i32 } from './model-golden.ts';
 import type { GradientOptions, ModelGolden, Values } from './model-golden.ts';
 
-/** Each parameter's deviation from 0 is that of its initialiser, to five standard errors; vectors' exactly. */
+/**
+ * Each parameter's deviation from 0 is that of its initialiser, to five standard errors; vectors' exactly.
+ */
 export async function checkInitialWeights(
   model: Module,
   expected: (name: string, parameter: Parameter) => number,
@@ -44,7 +46,10 @@ interface TwoWays {
   lean(labels: Tensor): { readonly loss: Tensor };
 }
 
-/** The way without attention weights, and the one without logits, against the golden; both give what `others` names besides. */
+/**
+ * The way without attention weights, and the one without logits, against the golden; both give what `others`
+ * names besides.
+ */
 export async function checkTwoWays(
   model: Module,
   { plain, lean }: TwoWays,

@@ -1,4 +1,5 @@
-// What the suites that compare a language model with Transformers share; test/golden/model_case.py writes the files.
+// What the suites that compare a language model with Transformers share; test/golden/model_case.py writes the
+// files.
 import { readFile } from 'node:fs/promises';
 import * as assert from 'uvu/assert';
 import { noGrad, tensor } from '../../autograd/index.ts';
@@ -11,7 +12,10 @@ import { goldenFile, gradientsByKey, largestDifference, norm, readGolden } from 
 /** What Transformers computed, by name. */
 export type Values = ReadonlyMap<string, Float32Array>;
 
-/** Losses of ten AdamW steps on one batch, before each step and after the last, and the norm of the last logits. */
+/**
+ * Losses of ten AdamW steps on one batch, before each step and after the last, and the norm of the last
+ * logits.
+ */
 export interface TrainingGolden {
   losses: number[];
   logitsNorm: number;
@@ -82,8 +86,9 @@ export interface GradientOptions {
   /** Largest error of a gradient, relative to its norm. */
   readonly tolerance?: number;
   /**
-   * Parameters whose gradient is 0 but for rounding, on both sides, and must be as small here as it is there: a bias of the keys adds the same to all scores of a
-   * query, and one before an answer's logits the same to all positions, which softmax ignores.
+   * Parameters whose gradient is 0 but for rounding, on both sides, and must be as small here as it is there:
+   * a bias of the keys adds the same to all scores of a query, and one before an answer's logits the same to
+   * all positions, which softmax ignores.
    */
   readonly vanishing?: RegExp;
   /** Parameters without a gradient. */

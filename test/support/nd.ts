@@ -9,7 +9,10 @@ export function count(shape: readonly number[]): number {
   return shape.reduce((product, length) => product * length, 1);
 }
 
-/** Where an element lies; an axis of length 1 answers to every index (broadcasting), leading axes may be missing. */
+/**
+ * Where an element lies; an axis of length 1 answers to every index (broadcasting), leading axes may be
+ * missing.
+ */
 export function get({ shape, data }: Nd, index: readonly number[]): number {
   const missing = index.length - shape.length;
   let at = 0;

@@ -6,7 +6,10 @@ import type { HostBatch, TrainingTask } from '../../train/task.ts';
 /** Ids below this are special in the corpora of these tests: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. */
 export const special = { pad: 0, cls: 2, sep: 3, mask: 4, all: [0, 1, 2, 3, 4] };
 
-/** Documents of given lengths, their tokens counted up from 5 through all of them: each position of the corpus is known by its token. */
+/**
+ * Documents of given lengths, their tokens counted up from 5 through all of them: each position of the corpus
+ * is known by its token.
+ */
 export function countingCorpus(
   lengths: readonly number[],
   vocabSize = 5 + lengths.reduce((a, b) => a + b),
@@ -25,7 +28,10 @@ export function rowsOf({ arrays }: HostBatch, name: string): number[][] {
   return Array.from({ length: shape[0]! }, (_, i) => Array.from(data.slice(i * width, (i + 1) * width)));
 }
 
-/** The same batch twice, in any order of asking, from a second task made alike; and counts that are those of the labels. */
+/**
+ * The same batch twice, in any order of asking, from a second task made alike; and counts that are those of
+ * the labels.
+ */
 export async function checkTask(
   make: () => TrainingTask,
   labelsOf: Readonly<Record<string, string>>,

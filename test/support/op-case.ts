@@ -26,9 +26,14 @@ export interface OpCase {
   readonly ref: (...x: Nd[]) => Nd | readonly Nd[];
   /** Other ops that this case applies and checks: parts of a composite, and derivatives' kernels. */
   readonly covers?: readonly string[];
-  /** Compare gradients with differences of the reference; default true. Off at kinks and for what has no gradient. */
+  /**
+   * Compare gradients with differences of the reference; default true. Off at kinks and for what has no
+   * gradient.
+   */
   readonly grad?: boolean;
-  /** Gradients known in closed form, for a cotangent of ones, in the place of differences: at kinks and ties. */
+  /**
+   * Gradients known in closed form, for a cotangent of ones, in the place of differences: at kinks and ties.
+   */
   readonly grads?: readonly (readonly number[])[];
   /** Also compare second derivatives: for smooth functions, on small cases. */
   readonly second?: boolean;
@@ -36,7 +41,9 @@ export interface OpCase {
   readonly loose?: number;
   /** Step of the differences, where the reference varies faster than in proportion to its arguments. */
   readonly step?: number;
-  /** Also run compiled, with elementwise work around it that fusion may move into its kernels; default true. */
+  /**
+   * Also run compiled, with elementwise work around it that fusion may move into its kernels; default true.
+   */
   readonly compiled?: boolean;
   /** Also run with inputs that are not row-major; default true. */
   readonly strided?: boolean;
@@ -46,7 +53,10 @@ export interface OpCase {
 export interface ErrorCase {
   readonly op: string;
   readonly run: () => unknown;
-  /** What the message must say: the shapes or values at fault. It must also start with the op's name and fit one line. */
+  /**
+   * What the message must say: the shapes or values at fault. It must also start with the op's name and fit
+   * one line.
+   */
   readonly says: RegExp;
 }
 

@@ -8,8 +8,9 @@ interface Tolerance {
 }
 
 /**
- * Integers and truth values are exact. f32 has 6e-8 to a rounding; WGSL allows exp, log, sin and their like several of those, and sums over a
- * few dozen terms of size 2 lose as many. f16 is stored with 2^-11 to a rounding, and a gradient reads outputs that were rounded before.
+ * Integers and truth values are exact. f32 has 6e-8 to a rounding; WGSL allows exp, log, sin and their like
+ * several of those, and sums over a few dozen terms of size 2 lose as many. f16 is stored with 2^-11 to a
+ * rounding, and a gradient reads outputs that were rounded before.
  */
 const tolerances: Record<Dtype, Tolerance> = {
   f32: { relative: 1e-5, absolute: 2e-6 },
@@ -19,7 +20,10 @@ const tolerances: Record<Dtype, Tolerance> = {
   bool: { relative: 0, absolute: 0 },
 };
 
-/** Throws where an element is further from the reference than the type allows. NaN and infinities must be where the reference has them. */
+/**
+ * Throws where an element is further from the reference than the type allows. NaN and infinities must be
+ * where the reference has them.
+ */
 export function compare(what: string, got: ArrayLike<number>, want: Nd, dtype: Dtype, loose = 1): void {
   if (got.length !== want.data.length)
     throw new Error(`${what}: ${got.length} elements, the reference has ${want.data.length}`);

@@ -39,7 +39,10 @@ function dot(results: readonly Nd[], weights: readonly (Nd | undefined)[]): numb
   return sum;
 }
 
-/** d(sum of cotangent * reference) by the given elements of argument `which`. The step is in proportion to the element unless given. */
+/**
+ * d(sum of cotangent * reference) by the given elements of argument `which`. The step is in proportion to the
+ * element unless given.
+ */
 export function gradient(
   ref: Reference,
   x: readonly Nd[],

@@ -19,7 +19,10 @@ export function titleOf({ op, note, inputs }: OpCase): string {
   return [op, shapes, note].filter(Boolean).join(' ');
 }
 
-/** What was put on the tape while a case ran: records and elementwise functions by identity, all of them by name too. */
+/**
+ * What was put on the tape while a case ran: records and elementwise functions by identity, all of them by
+ * name too.
+ */
 export class Applied {
   readonly records = new Map<unknown, string>();
   readonly names = new Set<string>();
@@ -56,8 +59,9 @@ interface Pass {
 const list = <T>(x: T | readonly T[]): readonly T[] => (Array.isArray(x) ? (x as readonly T[]) : [x as T]);
 
 /**
- * Runs one case: forward and gradient with row-major and with strided inputs against the reference, a second run bit against bit, and second
- * derivatives where the case asks for them. Everything is recorded before anything is read back.
+ * Runs one case: forward and gradient with row-major and with strided inputs against the reference, a second
+ * run bit against bit, and second derivatives where the case asks for them. Everything is recorded before
+ * anything is read back.
  */
 export async function runCase(c: OpCase, applied: Applied): Promise<void> {
   const open = scope();
@@ -130,8 +134,9 @@ function run(c: OpCase, inputs: readonly Tensor[]): Tensor | readonly Tensor[] {
 }
 
 /**
- * Forward and backward in one compiled function, replayed once, with a product by a 1 that only the device knows before every float input and behind every
- * float result: fusion moves it into the op's kernels where it can, and results stay what they are.
+ * Forward and backward in one compiled function, replayed once, with a product by a 1 that only the device
+ * knows before every float input and behind every float result: fusion moves it into the op's kernels where
+ * it can, and results stay what they are.
  */
 function compiledPass(
   c: OpCase,

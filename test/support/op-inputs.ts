@@ -6,7 +6,10 @@ import { build, count, get } from './nd.ts';
 import type { Nd } from './nd.ts';
 import type { InputSpec } from './op-case.ts';
 
-/** How an input lies in memory: as made; its axes stored in reverse order; inside a larger array, after NaN in every row. */
+/**
+ * How an input lies in memory: as made; its axes stored in reverse order; inside a larger array, after NaN in
+ * every row.
+ */
 export type Placement = 'plain' | 'reversed' | 'inner';
 
 /** The nearest number that the type can hold. */

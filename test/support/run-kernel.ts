@@ -1,7 +1,10 @@
 import { acquire } from '../../gpu/index.ts';
 import type { Dispatch } from '../../gpu/index.ts';
 
-/** Runs one dispatch over inputs (in binding order) and returns its output, the last binding, of `size` elements. */
+/**
+ * Runs one dispatch over inputs (in binding order) and returns its output, the last binding, of `size`
+ * elements.
+ */
 export async function runKernel(
   dispatch: Dispatch,
   inputs: readonly ArrayBufferView[],

@@ -1,7 +1,10 @@
 import { embedding, tensor } from '../../autograd/index.ts';
 import type { Generative } from '../../models/index.ts';
 
-/** A model that says the same whatever came before: token `script[i]` at position i, one row of logits (0, but 9 for that token) for each position. */
+/**
+ * A model that says the same whatever came before: token `script[i]` at position i, one row of logits (0, but
+ * 9 for that token) for each position.
+ */
 export function scriptedModel(
   script: readonly number[],
   vocabSize: number,

@@ -1,6 +1,9 @@
 /** Functions that JavaScript's Math lacks, for references. */
 
-/** The error function to about 1e-16: its Taylor series near 0, the continued fraction of erfc beyond (Abramowitz and Stegun 7.1.5, 7.1.14). */
+/**
+ * The error function to about 1e-16: its Taylor series near 0, the continued fraction of erfc beyond
+ * (Abramowitz and Stegun 7.1.5, 7.1.14).
+ */
 export function erf(x: number): number {
   const z = Math.abs(x);
   if (Number.isNaN(x) || z > 6) return Number.isNaN(x) ? NaN : Math.sign(x);

@@ -12,7 +12,10 @@ const keep = (attrs: Attrs) => ({ keepDims: attrs.keepdim === true });
 /** The inputs that were left out are null in the file and missing here. */
 const optional = (x: readonly (Tensor | undefined)[], i: number): Tensor | undefined => x[i];
 
-/** torch.max and min along an axis also give indices, and their gradient goes to one of equals: amax and amin are what max and min are here. */
+/**
+ * torch.max and min along an axis also give indices, and their gradient goes to one of equals: amax and amin
+ * are what max and min are here.
+ */
 const extreme =
   (kind: 'max' | 'min'): Call =>
   ([x], attrs) => {

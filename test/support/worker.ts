@@ -4,8 +4,8 @@ import { ensureVulkanDriver } from '../../gpu/driver.ts';
 import { root } from './files.ts';
 
 /**
- * Runs test files one after the other in one process, so that the device is opened and shaders are compiled once for many of
- * them. Takes file names from its parent by message, answers with a report on each.
+ * Runs test files one after the other in one process, so that the device is opened and shaders are compiled
+ * once for many of them. Takes file names from its parent by message, answers with a report on each.
  */
 
 /** What one test file did. */
@@ -16,10 +16,14 @@ export interface FileReport {
   readonly output: string;
 }
 
-/** What a suite gives back when run: its errors (or true), how many passed, were skipped, and were there in all. */
+/**
+ * What a suite gives back when run: its errors (or true), how many passed, were skipped, and were there in
+ * all.
+ */
 type SuiteRun = () => Promise<readonly [errors: string | true, passed: number, skipped: number, total: number]>;
 
-// Tests that start processes need process.execPath to be a program, which it is not until this has looked at the driver.
+// Tests that start processes need process.execPath to be a program, which it is not until this has looked at
+// the driver.
 await ensureVulkanDriver();
 
 // uvu queues suites for its own command-line runner where these are set before it is imported.

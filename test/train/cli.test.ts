@@ -231,7 +231,10 @@ function capture(columns?: number): { stream: OutputStream; text: () => string }
   return { stream, text: () => text };
 }
 
-/** What a terminal shows after the given output: carriage return, "erase line", "erase to the right" and "go to column 1". */
+/**
+ * What a terminal shows after the given output: carriage return, "erase line", "erase to the right" and "go
+ * to column 1".
+ */
 function screen(output: string): string[] {
   const lines = [''];
   let column = 0;

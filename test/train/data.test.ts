@@ -206,7 +206,8 @@ test('duplicates are found whatever the case, digits and spacing; short texts an
 
 test('near-duplicates join above the threshold and stay apart below it, through chains too', () => {
   const base = paragraph(1, 200);
-  // Each replaced word breaks three shingles: 4 far-apart words leave 186 of 210 in common (0.89), 20 leave 138 of 258 (0.53).
+  // Each replaced word breaks three shingles: 4 far-apart words leave 186 of 210 in common (0.89), 20 leave
+  // 138 of 258 (0.53).
   const change = (count: number, mark: string): string =>
     base
       .map((word, i) => (i % Math.floor(200 / count) === 5 ? `${mark}${String.fromCharCode(97 + (i % 26))}` : word))

@@ -116,7 +116,8 @@ test('a resumed run must be the same run', async () => {
   );
 });
 
-// A small disk of its own needs a user namespace, which some containers refuse; there test/models/atomic.test.ts still covers the writes.
+// A small disk of its own needs a user namespace, which some containers refuse; there
+// test/models/atomic.test.ts still covers the writes.
 const canMount = spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
 if (canMount) {
   test('a full disk: one line, and the older model is as it was', async () => {

@@ -117,7 +117,8 @@ test('an infinite or NaN gradient skips the step, its counts and its moments', a
       assert.ok((await steps.data()).every((v) => v === 0));
       for (const moments of tensors) assert.ok((await moments.data()).every((v) => v === 0));
     }
-    // Large gradients whose squares overflow are no such thing: the norm is infinite, so that clipping leaves nothing of them.
+    // Large gradients whose squares overflow are no such thing: the norm is infinite, so that clipping leaves
+    // nothing of them.
     await step([4, 4, 4], 3e38);
     assert.is(await scaler.found.item(), 0);
     assert.is(await scaler.current.item(), 4);

@@ -89,10 +89,12 @@ test('recall and precision on 1200 planted pairs at 12 rates of edits', () => {
     const pairs = overlaps.filter((_, i) => found[i]);
     return pairs.filter((value) => value >= least).length / pairs.length;
   };
-  // Verified exactly: what is below the threshold is never found, above it all but what no band shows (1 in 3000 at 0.8).
+  // Verified exactly: what is below the threshold is never found, above it all but what no band shows (1 in
+  // 3000 at 0.8).
   assert.is(precision(ways.exact, 0.8), 1);
   assert.ok(share(ways.exact, (value) => value >= 0.8) >= 0.998);
-  // Estimated with a standard error of sqrt(J (1 - J) / 128): what is near the threshold falls on either side as often as the normal distribution says.
+  // Estimated with a standard error of sqrt(J (1 - J) / 128): what is near the threshold falls on either side
+  // as often as the normal distribution says.
   const sure = (value: number): number => normalCdf((value - 0.8) / Math.sqrt((value * (1 - value)) / 128 || 1e-9));
   const expectedRecall = mean(overlaps.filter((value) => value >= 0.8).map(sure));
   const expectedWrong = overlaps.filter((value) => value < 0.8).reduce((sum, value) => sum + sure(value), 0);

@@ -11,7 +11,10 @@ import { Random } from '../../train/random.ts';
 
 const test = suite('objectives: learning');
 
-/** Four topics of ten words each, which come in a round but for one word in ten; sentences end with a full stop after three to six words. */
+/**
+ * Four topics of ten words each, which come in a round but for one word in ten; sentences end with a full
+ * stop after three to six words.
+ */
 const topics = 4;
 const words = 10;
 const vocab = [
@@ -43,7 +46,10 @@ function text(documents: number, random: Random): TokenCorpus {
 const [train, heldOut] = [text(80, new Random(1)), text(20, new Random(2))];
 const setting = { tokenizer, train, heldOut, layers: 1, hidden: 32, heads: 2, context: 24, batchSize: 16, seed: 1 };
 const steps: Readonly<Record<string, number>> = { nsp: 250, 'mlm+nsp': 500, 'rotary-fill': 350, 'text-infilling': 200 };
-/** Seams of rotated spans show in neighbours alone, which so small a model hardly learns to compare in so few steps. */
+/**
+ * Seams of rotated spans show in neighbours alone, which so small a model hardly learns to compare in so few
+ * steps.
+ */
 const margins: Readonly<Record<string, number>> = { detect: 0.004 };
 
 for (const [name, make] of Object.entries(contenders)) {

@@ -144,7 +144,8 @@ test('texts are cleaned, near-duplicates dropped, relations kept in one split; t
   const family = (i: number): string => words(i, 60);
   for (let i = 0; i < 120; i++) {
     const base = family(i).split(' ');
-    // The text, a copy with a word changed (dropped), and a relation with its last fifth changed (kept, same split).
+    // The text, a copy with a word changed (dropped), and a relation with its last fifth changed (kept, same
+    // split).
     const related = [...base.slice(0, 48), ...words(1000 + i, 12).split(' ')];
     rows.push(
       { text: base.join(' ') },
@@ -166,7 +167,8 @@ test('texts are cleaned, near-duplicates dropped, relations kept in one split; t
   assert.ok(duplicates!.examples[0]!.similarity > 0.8);
   assert.match(duplicates!.examples[0]!.dropped.text, / changed$|^\w+/);
   assert.is(splits.train.documents + splits.validation!.documents + splits.test!.documents, 241);
-  // What two documents of different splits share: only relations that no band showed (1 in 27 at their overlap of 0.66).
+  // What two documents of different splits share: only relations that no band showed (1 in 27 at their
+  // overlap of 0.66).
   const where = new Map<string, string>();
   let torn = 0;
   for (const name of ['train', 'validation', 'test'] as const) {

@@ -1,4 +1,5 @@
-// Readers of documents: every format gives the same texts; broken and empty files are refused by name and line.
+// Readers of documents: every format gives the same texts; broken and empty files are refused by name and
+// line.
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';

@@ -13,7 +13,8 @@ function follows(actual: Schedule, expected: readonly number[]): void {
   });
 }
 
-// Expected values: transformers 5.23.0, optimization.py, _get_*_lr_lambda(step, num_warmup_steps=4, num_training_steps=20).
+// Expected values: transformers 5.23.0, optimization.py, _get_*_lr_lambda(step, num_warmup_steps=4,
+// num_training_steps=20).
 const warm = [0, 0.25, 0.75, 1];
 const linearAt4 = [...warm, 0.9375, 0.625, 0.1875, 0.0625, 0, 0];
 const cosineAt4 = [

@@ -1,4 +1,5 @@
-// Token corpora on disk: what is written is what is read, and whatever is not whole or does not match is refused.
+// Token corpora on disk: what is written is what is read, and whatever is not whole or does not match is
+// refused.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile, readdir, truncate, writeFile } from 'node:fs/promises';

@@ -1,4 +1,5 @@
-// Training of tokenizers, against what Hugging Face's trainers make (test/golden/golden_tokenizer_training.py).
+// Training of tokenizers, against what Hugging Face's trainers make
+// (test/golden/golden_tokenizer_training.py).
 import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

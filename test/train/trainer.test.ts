@@ -86,7 +86,10 @@ function join2(a: HostBatch, b: HostBatch): HostBatch {
   return { arrays, counts: { loss: a.counts['loss']! + b.counts['loss']! }, tokens: a.tokens + b.tokens };
 }
 
-/** Runs the same run in a process of its own, killed with SIGKILL `delay` ms after so many steps unless it ends before. Whether it ended. */
+/**
+ * Runs the same run in a process of its own, killed with SIGKILL `delay` ms after so many steps unless it
+ * ends before. Whether it ended.
+ */
 function runs(output: string, args: readonly string[], steps = Infinity, delay = 0): Promise<boolean> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, ['--import', 'tsx', 'test/support/chain-run.ts', output, ...args], {

@@ -3,8 +3,9 @@ import type { BertTokenizer, PreTrainedModel, Tokenizer } from '../../models/ind
 import type { ModelConfig } from '../../models/index.ts';
 
 /**
- * Model and tokenizer with a token for each of `words` (see `domainWords`), ready to be trained on: new rows are means of those of the tokens that stood for the word. Both are new
- * and are saved together; the old ones stay as they are. Error: a tokenizer with more tokens than the model has rows.
+ * Model and tokenizer with a token for each of `words` (see `domainWords`), ready to be trained on: new rows
+ * are means of those of the tokens that stood for the word. Both are new and are saved together; the old ones
+ * stay as they are. Error: a tokenizer with more tokens than the model has rows.
  */
 export async function adaptVocabulary<
   C extends ModelConfig & { readonly vocabSize: number },

@@ -18,8 +18,10 @@ export interface DomainWord {
 const WORD = /[\p{L}\p{N}\p{M}]+/gu;
 
 /**
- * The words of a domain that are worth a token of their own: those whose single tokens would shorten the texts most, (pieces - 1) x frequency. Words that the tokenizer writes
- * alike (upper and lower case, where it makes no difference) count as one. Left out: words that are one token already, and those with unknown characters.
+ * The words of a domain that are worth a token of their own: those whose single tokens would shorten the
+ * texts most, (pieces - 1) x frequency. Words that the tokenizer writes alike (upper and lower case, where it
+ * makes no difference) count as one. Left out: words that are one token already, and those with unknown
+ * characters.
  */
 export async function domainWords(
   texts: AsyncIterable<string> | Iterable<string>,

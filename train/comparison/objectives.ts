@@ -33,7 +33,10 @@ export interface Contender {
 /** Sentinels of span corruption: enough for rows of 500 tokens. */
 const SENTINELS = 32;
 
-/** Objectives by name, each with a new model of the same layers and width. Dropout is off: no token is seen often. */
+/**
+ * Objectives by name, each with a new model of the same layers and width. Dropout is off: no token is seen
+ * often.
+ */
 export const contenders: Readonly<Record<string, (setting: Setting) => Contender>> = {
   mlm: (setting) => bert('mlm', setting),
   'mlm-whole-words': (setting) => bert('mlm', setting, { wholeWords: true }),

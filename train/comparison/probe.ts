@@ -34,8 +34,8 @@ export interface ProbeOptions {
 }
 
 /**
- * How much a pretrained encoder helps a task that no objective knows: it is fine-tuned for a few steps to tell spam from ham; the F1 of spam on the test mails. Without an encoder,
- * the same from nothing.
+ * How much a pretrained encoder helps a task that no objective knows: it is fine-tuned for a few steps to
+ * tell spam from ham; the F1 of spam on the test mails. Without an encoder, the same from nothing.
  */
 export async function probe(
   config: BertConfig,

@@ -16,15 +16,18 @@ export interface Batch extends BatchPosition {
   readonly indices: readonly number[];
 }
 
-/** Batches' worth of shuffled examples that are sorted by length together, as in Transformers' LengthGroupedSampler. */
+/**
+ * Batches' worth of shuffled examples that are sorted by length together, as in Transformers'
+ * LengthGroupedSampler.
+ */
 const POOL = 50;
 /** The streams from here on belong to the epochs; those below to splits and other single uses of a seed. */
 const EPOCH_STREAM = 2 ** 32;
 
 /**
- * All batches of one epoch: every example once, in random order, examples of like length (in tokens) together so that little is
- * padded; a last smaller batch is kept. A function of (lengths, batchSize, seed, epoch) alone: an interrupted epoch goes on by
- * taking the rest of the same list.
+ * All batches of one epoch: every example once, in random order, examples of like length (in tokens) together
+ * so that little is padded; a last smaller batch is kept. A function of (lengths, batchSize, seed, epoch)
+ * alone: an interrupted epoch goes on by taking the rest of the same list.
  */
 export function epochBatches(
   lengths: ArrayLike<number>,
@@ -34,7 +37,8 @@ export function epochBatches(
   check(lengths, batchSize);
   const random = new Random(seed, EPOCH_STREAM + epoch);
   const order = random.permutation(lengths.length);
-  // At least four pools, else a small set would be sorted as a whole and its batches be the same in every epoch.
+  // At least four pools, else a small set would be sorted as a whole and its batches be the same in every
+  // epoch.
   const pool = batchSize * Math.max(1, Math.min(POOL, Math.floor(lengths.length / (batchSize * 4))));
   const batches: number[][] = [];
   for (let start = 0; start < order.length; start += pool) {
@@ -62,7 +66,10 @@ export function* batches(
   }
 }
 
-/** Batches for evaluation: every example once, longest first (what does not fit into memory fails at once), in fixed order. */
+/**
+ * Batches for evaluation: every example once, longest first (what does not fit into memory fails at once), in
+ * fixed order.
+ */
 export function evaluationBatches(lengths: ArrayLike<number>, batchSize: number): number[][] {
   check(lengths, batchSize);
   const order = Array.from({ length: lengths.length }, (_, i) => i).sort((a, b) => lengths[b]! - lengths[a]!);

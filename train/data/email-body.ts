@@ -3,8 +3,9 @@ import { htmlText } from './html-text.ts';
 import { withoutListFooters } from './list-footers.ts';
 
 /**
- * The text a reader of an e-mail sees, on one line: the text/plain part, else the text of the HTML part; MIME structure, transfer
- * encodings and character sets decoded; no headers, no attachments, no footers of mailing lists. '' where there is no text.
+ * The text a reader of an e-mail sees, on one line: the text/plain part, else the text of the HTML part; MIME
+ * structure, transfer encodings and character sets decoded; no headers, no attachments, no footers of mailing
+ * lists. '' where there is no text.
  */
 export async function emailBody(message: string): Promise<string> {
   // U+FFFD stands where an earlier reader lost the bytes: nothing is left to decode there.
@@ -16,11 +17,15 @@ export async function emailBody(message: string): Promise<string> {
   return (plain.length * 2 < html.length ? html : plain) || readable(rawBody(source));
 }
 
-/** Whitespace folded to single spaces; HTML that was sent as plain text stripped; '' where no letter or digit is left. */
+/**
+ * Whitespace folded to single spaces; HTML that was sent as plain text stripped; '' where no letter or digit
+ * is left.
+ */
 function readable(text: string): string {
   const body = text.replace(/^\s*--\S+\s+(?=content-)/i, '').replace(PART_HEADERS, '');
   const stripped = /<(html|body|table|font|div|p|br)\b[^>]*>/i.test(body) ? htmlText(body) : body;
-  // Controls, zero-width characters and U+FFFD (a part that names the wrong character set) carry nothing a tokenizer keeps.
+  // Controls, zero-width characters and U+FFFD (a part that names the wrong character set) carry nothing a
+  // tokenizer keeps.
   const folded = withoutListFooters(stripped)
     .replaceAll('\uFFFD', '')
     .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
@@ -28,7 +33,9 @@ function readable(text: string): string {
   return /[\p{L}\p{N}]/u.test(folded) ? folded : '';
 }
 
-/** What follows the headers of a message whose MIME structure is broken, without boundaries and part headers. */
+/**
+ * What follows the headers of a message whose MIME structure is broken, without boundaries and part headers.
+ */
 function rawBody(message: string): string {
   const [, ...blocks] = message.split(/\r?\n\r?\n/);
   return blocks.map((block) => block.replace(/^--.*$/gm, '').replace(PART_HEADERS, '')).join('\n\n');

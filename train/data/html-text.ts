@@ -1,6 +1,9 @@
 import { parseHTML } from 'linkedom';
 
-/** Text of an HTML document: no scripts, styles, comments or attributes; block elements and breaks become line ends. */
+/**
+ * Text of an HTML document: no scripts, styles, comments or attributes; block elements and breaks become line
+ * ends.
+ */
 export function htmlText(html: string): string {
   // Comments that never end would swallow the rest, as they did in no mail reader.
   const source = html.replace(/<!--[\s\S]*?-->/g, '').replace(/<!--[^>]*>/g, '');

@@ -2,11 +2,12 @@
 const QUOTE = '(?:[>|] ?)*[ \\t]*';
 
 /**
- * The lines that list servers append to every message of a list. In a corpus whose two classes came over different lists they tell
- * the class without a look at the message.
+ * The lines that list servers append to every message of a list. In a corpus whose two classes came over
+ * different lists they tell the class without a look at the message.
  */
 const FOOTERS = [
-  // SourceForge: a rule, "This sf.net email is sponsored by", the advertisement up to the next rule or blank line.
+  // SourceForge: a rule, "This sf.net email is sponsored by", the advertisement up to the next rule or blank
+  // line.
   `^${QUOTE}-{20,}\\s*\\n${QUOTE}This sf\\.net email is sponsored.*(?:\\n(?!${QUOTE}(?:_{20,}.*)?$).*)*`,
   // Mailman: a rule, "X mailing list", its address, its page.
   `^${QUOTE}_{20,}\\s*\\n${QUOTE}.*mailing list.*(?:\\n${QUOTE}<?\\S+@\\S+>?[ \\t]*$)?(?:\\n${QUOTE}.*/listinfo.*)?`,

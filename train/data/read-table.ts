@@ -25,9 +25,10 @@ export interface LabelledRow {
 }
 
 /**
- * Reads a JSONL, CSV or TSV file of text and label. Labels are strings or integers; their names are sorted, integers by value, and an
- * example's label is the index in that list. Throws one line naming file and line: no such column, no rows, broken JSON or quotes, no
- * UTF-8, a label that `labels` does not hold, one class only.
+ * Reads a JSONL, CSV or TSV file of text and label. Labels are strings or integers; their names are sorted,
+ * integers by value, and an example's label is the index in that list. Throws one line naming file and line:
+ * no such column, no rows, broken JSON or quotes, no UTF-8, a label that `labels` does not hold, one class
+ * only.
  */
 export async function readTable(
   path: string,

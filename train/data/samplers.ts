@@ -1,12 +1,15 @@
 import { Random } from '../random.ts';
 
-// Which example comes next, as pure functions: of (seed, index) where examples are drawn for ever, of (labels, seed, epoch) where an epoch is a list. A run that goes on needs no state of a sampler.
+// Which example comes next, as pure functions: of (seed, index) where examples are drawn for ever, of
+// (labels, seed, epoch) where an epoch is a list. A run that goes on needs no state of a sampler.
 
 /** Streams apart from those of epochs and splits, see batches.ts. */
 const STREAM = 2 ** 40;
 
 /**
- * Draws example numbers with replacement, example i with probability weights[i] / sum, as PyTorch's WeightedRandomSampler does: the function gives draw `index`, from 0 up without end, in O(log n). Error: no weights, one that is negative or not finite, none above 0.
+ * Draws example numbers with replacement, example i with probability weights[i] / sum, as PyTorch's
+ * WeightedRandomSampler does: the function gives draw `index`, from 0 up without end, in O(log n). Error: no
+ * weights, one that is negative or not finite, none above 0.
  */
 export function weightedSampler(weights: ArrayLike<number>, seed: number): (index: number) => number {
   const ends = new Float64Array(weights.length);
@@ -29,7 +32,10 @@ export function weightedSampler(weights: ArrayLike<number>, seed: number): (inde
   };
 }
 
-/** Weights by which each class is drawn equally often, however many examples it has: 1 / the size of the example's class. */
+/**
+ * Weights by which each class is drawn equally often, however many examples it has: 1 / the size of the
+ * example's class.
+ */
 export function balancedWeights(labels: ArrayLike<number>): Float64Array {
   const sizes = new Map<number, number>();
   for (let i = 0; i < labels.length; i++) sizes.set(labels[i]!, (sizes.get(labels[i]!) ?? 0) + 1);
@@ -41,8 +47,10 @@ export const resamplings = ['none', 'over', 'under'] as const;
 export type Resampling = (typeof resamplings)[number];
 
 /**
- * The examples of one epoch, shuffled: all once ("none"); all, and those of smaller classes again until each class has as many as the largest, every example of a class as often as any other or once more ("over"); or a
- * random part of each class, as many as the smallest has ("under"; other parts in other epochs). Error: no examples.
+ * The examples of one epoch, shuffled: all once ("none"); all, and those of smaller classes again until each
+ * class has as many as the largest, every example of a class as often as any other or once more ("over"); or
+ * a random part of each class, as many as the smallest has ("under"; other parts in other epochs). Error: no
+ * examples.
  */
 export function resampledEpoch(
   labels: ArrayLike<number>,
@@ -64,7 +72,8 @@ export function resampledEpoch(
 }
 
 /**
- * The examples of one epoch, each once, in an order in which every stretch has the classes in their proportions, to within an example or two a class: batches cut from it are stratified. Error: no examples.
+ * The examples of one epoch, each once, in an order in which every stretch has the classes in their
+ * proportions, to within an example or two a class: batches cut from it are stratified. Error: no examples.
  */
 export function stratifiedEpoch(
   labels: ArrayLike<number>,

@@ -33,15 +33,22 @@ export interface SpamAssassin {
   readonly counts: SpamAssassinCounts;
 }
 
-/** Messages that overlap by this share of their three-word shingles are one message with other names and numbers in it. */
+/**
+ * Messages that overlap by this share of their three-word shingles are one message with other names and
+ * numbers in it.
+ */
 const SAME = 0.8;
-/** Messages that overlap by this share are one campaign, one newsletter or a reply with its quotation: kept, but in one split. */
+/**
+ * Messages that overlap by this share are one campaign, one newsletter or a reply with its quotation: kept,
+ * but in one split.
+ */
 const RELATED = 0.5;
 
 /**
- * The public mail corpus of SpamAssassin (2002), 6046 messages, as ham 0 and spam 1. Bodies only: the headers name the collecting
- * servers and so give the label away. Copies are dropped and related messages stay in one split, so that the test set
- * holds no message seen in training. Equal seeds give equal splits in equal order.
+ * The public mail corpus of SpamAssassin (2002), 6046 messages, as ham 0 and spam 1. Bodies only: the headers
+ * name the collecting servers and so give the label away. Copies are dropped and related messages stay in one
+ * split, so that the test set holds no message seen in training. Equal seeds give equal splits in equal
+ * order.
  */
 export async function loadSpamAssassin(options: SpamAssassinOptions = {}): Promise<SpamAssassin> {
   const { seed = 0, fractions = { train: 0.7, validation: 0.1, test: 0.2 } } = options;

@@ -11,8 +11,8 @@ export interface SplitOptions {
   readonly fractions?: SplitFractions;
   readonly seed: number;
   /**
-   * Group of each example, as duplicateGroups gives it: a group goes to one split as a whole, so that no duplicate of a training
-   * example is tested on. Default: every example on its own.
+   * Group of each example, as duplicateGroups gives it: a group goes to one split as a whole, so that no
+   * duplicate of a training example is tested on. Default: every example on its own.
    */
   readonly groups?: ArrayLike<number>;
 }
@@ -24,8 +24,8 @@ export const splitNames = ['train', 'validation', 'test'] as const;
 export type SplitName = (typeof splitNames)[number];
 
 /**
- * Splits examples at random so that each class has the same share of every split, within one group. Equal seeds give equal splits.
- * Throws where a split with a share above 0 would be empty.
+ * Splits examples at random so that each class has the same share of every split, within one group. Equal
+ * seeds give equal splits. Throws where a split with a share above 0 would be empty.
  */
 export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions): Split {
   const { fractions = { train: 0.8, validation: 0.1, test: 0.1 }, seed, groups } = options;
@@ -62,8 +62,9 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
 }
 
 /**
- * The split that a group of documents belongs to, from its key alone (a hash of its first text): a pure function, so that documents are split as they stream past, and a document
- * stays where it is when others join the corpus. The shares are met in the mean.
+ * The split that a group of documents belongs to, from its key alone (a hash of its first text): a pure
+ * function, so that documents are split as they stream past, and a document stays where it is when others
+ * join the corpus. The shares are met in the mean.
  */
 export function hashedSplit(key: number, fractions: SplitFractions, seed: number): SplitName {
   const u = new Random(seed, key).uniform();
@@ -73,8 +74,9 @@ export function hashedSplit(key: number, fractions: SplitFractions, seed: number
 }
 
 /**
- * A text cut by position into the shares of the splits, in their order, as nanoGPT splits its one document: each boundary at floor(share * length) UTF-16 units, or one before, where that would cut a
- * character in two.
+ * A text cut by position into the shares of the splits, in their order, as nanoGPT splits its one document:
+ * each boundary at floor(share * length) UTF-16 units, or one before, where that would cut a character in
+ * two.
  */
 export function positionSplit(text: string, { train, validation, test }: SplitFractions): Record<SplitName, string> {
   const first = boundary(text, train);

@@ -12,7 +12,9 @@ export interface TableFormatOptions extends TextFileOptions {
   readonly format?: TableFormat;
   /** Names of the columns of a CSV or TSV file that has no header line. */
   readonly columns?: readonly string[];
-  /** Quote character of CSV and TSV, null for none. Default `"` for CSV, none for TSV (as GLUE's files are). */
+  /**
+   * Quote character of CSV and TSV, null for none. Default `"` for CSV, none for TSV (as GLUE's files are).
+   */
   readonly quote?: string | null;
 }
 
@@ -22,7 +24,9 @@ export interface TableRow {
   readonly cells: Readonly<Record<string, unknown>>;
 }
 
-/** The rows of a JSONL, CSV or TSV file one by one; blank lines are passed over. Errors name file and line. */
+/**
+ * The rows of a JSONL, CSV or TSV file one by one; blank lines are passed over. Errors name file and line.
+ */
 export function tableRows(path: string, options: TableFormatOptions = {}): AsyncGenerator<TableRow> {
   const { format = formatOf(path), columns, quote = format === 'csv' ? '"' : null } = options;
   return format === 'jsonl'
@@ -68,7 +72,8 @@ async function* separatedRows(
   options: TextFileOptions,
 ): AsyncGenerator<TableRow> {
   let names = columns;
-  // Counted while the text is parsed, so that an error knows its row. (The parser's own counter takes a CR LF inside quotes for two.)
+  // Counted while the text is parsed, so that an error knows its row. (The parser's own counter takes a CR LF
+  // inside quotes for two.)
   let line = 1;
   const starts: number[] = [];
   const parser = parse({

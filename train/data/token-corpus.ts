@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 
-/** Tokenised documents one after the other, without separators between them. Any part can be read at any time, so a position is one number. */
+/**
+ * Tokenised documents one after the other, without separators between them. Any part can be read at any time,
+ * so a position is one number.
+ */
 export interface TokenCorpus {
   /** Tokens in all. */
   readonly tokens: number;

@@ -20,8 +20,9 @@ export interface TokenFiles extends TokenCorpus {
 export type ExpectedTokens = Partial<TokenWriterOptions>;
 
 /**
- * Writes tokenised documents as a folder, whole or not at all, in bounded memory; an older corpus there is replaced. Errors, one line: an id outside of the vocabulary, no
- * documents, a folder that holds other things, whatever keeps a file from being written (a full disk, permissions).
+ * Writes tokenised documents as a folder, whole or not at all, in bounded memory; an older corpus there is
+ * replaced. Errors, one line: an id outside of the vocabulary, no documents, a folder that holds other
+ * things, whatever keeps a file from being written (a full disk, permissions).
  */
 export function writeTokenCorpus(
   folder: string,
@@ -40,9 +41,11 @@ export function writeTokenCorpus(
 }
 
 /**
- * Opens a corpus that `writeTokenCorpus` wrote. Its offsets (8 bytes a document) are held in memory, its ids are read from the file by position, so that any number of
- * corpora larger than memory can be open. Errors, one line: no corpus there, files shorter or longer than meta.json says, offsets that do not ascend, a vocabulary or a
- * tokenizer other than the one expected. That the ids are what was written is checked by `verifyTokenCorpus`, which reads them all.
+ * Opens a corpus that `writeTokenCorpus` wrote. Its offsets (8 bytes a document) are held in memory, its ids
+ * are read from the file by position, so that any number of corpora larger than memory can be open. Errors,
+ * one line: no corpus there, files shorter or longer than meta.json says, offsets that do not ascend, a
+ * vocabulary or a tokenizer other than the one expected. That the ids are what was written is checked by
+ * `verifyTokenCorpus`, which reads them all.
  */
 export async function openTokenCorpus(folder: string, expected: ExpectedTokens = {}): Promise<TokenFiles> {
   const meta = await readTokenMeta(folder);

@@ -24,7 +24,10 @@ export function bytesPerToken(dtype: TokenMeta['dtype']): 2 | 4 {
   return dtype === 'u16' ? 2 : 4;
 }
 
-/** Reads meta.json of the token corpus in `folder`. Errors, one line: it is missing, or damaged, or of a later version. */
+/**
+ * Reads meta.json of the token corpus in `folder`. Errors, one line: it is missing, or damaged, or of a later
+ * version.
+ */
 export async function readTokenMeta(folder: string): Promise<TokenMeta> {
   const path = join(folder, 'meta.json');
   const parsed = metaSchema.safeParse(await readJsonFile(path));

@@ -15,8 +15,9 @@ export interface TokenWriterOptions {
 const BLOCK = 1 << 18;
 
 /**
- * Writes tokenised documents one after another into an existing folder: tokens.bin, offsets.bin (where each document begins, f64), and, last, meta.json. Memory does not grow
- * with the corpus. Whoever wants the folder whole or not at all makes it with `writeFolderAtomic`, as `writeTokenCorpus` does.
+ * Writes tokenised documents one after another into an existing folder: tokens.bin, offsets.bin (where each
+ * document begins, f64), and, last, meta.json. Memory does not grow with the corpus. Whoever wants the folder
+ * whole or not at all makes it with `writeFolderAtomic`, as `writeTokenCorpus` does.
  */
 export class TokenWriter {
   private readonly folder: string;

@@ -15,8 +15,9 @@ export const keptParts = ['head', 'ends'] as const;
 export type KeptPart = (typeof keptParts)[number];
 
 /**
- * Tokenises once, before training. Keeping both ends of long texts classifies better than the beginning alone (Sun et al. 2019, "How to fine-tune BERT for
- * text classification", 5.3.1); pairs are cut at their ends, the longer text first.
+ * Tokenises once, before training. Keeping both ends of long texts classifies better than the beginning alone
+ * (Sun et al. 2019, "How to fine-tune BERT for text classification", 5.3.1); pairs are cut at their ends, the
+ * longer text first.
  */
 export function tokenise(
   tokenizer: BertTokenizer,
@@ -35,7 +36,10 @@ export function tokenise(
   });
 }
 
-/** The ids of a text, of which the middle may be missing where it is far longer than what is kept: no need to tokenise a book for 128 tokens. */
+/**
+ * The ids of a text, of which the middle may be missing where it is far longer than what is kept: no need to
+ * tokenise a book for 128 tokens.
+ */
 function idsOfEnds(tokenizer: BertTokenizer, text: string, maxLength: number): Int32Array {
   const encode = (part: string): Int32Array => tokenizer.encodeToArrays([part]).inputIds;
   const length = 32 * maxLength; // characters; a token has about five
@@ -61,7 +65,10 @@ type ClassificationArray = 'inputIds' | 'attentionMask' | 'tokenTypeIds' | 'labe
 /** A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T), labels (B). */
 export type ClassificationBatch = DeviceBatch<ClassificationArray>;
 
-/** The length that sequences up to `longest` are padded to: 8, 16, 24, 32, 48, 64, 96, 128, ..., at most `limit`. Few lengths occur, for each of which a compiled step is captured. */
+/**
+ * The length that sequences up to `longest` are padded to: 8, 16, 24, 32, 48, 64, 96, 128, ..., at most
+ * `limit`. Few lengths occur, for each of which a compiled step is captured.
+ */
 export function paddedLength(longest: number, limit = Infinity): number {
   let step = 8;
   while (4 * step < longest) step *= 2;

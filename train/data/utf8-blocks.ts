@@ -9,7 +9,10 @@ export interface TextBlock {
   readonly line: number;
 }
 
-/** What bytes stand for: UTF-8, anything else refused; UTF-8 with U+FFFD for what is not; or one character a byte, as old Western European files have it. */
+/**
+ * What bytes stand for: UTF-8, anything else refused; UTF-8 with U+FFFD for what is not; or one character a
+ * byte, as old Western European files have it.
+ */
 export const encodings = ['utf8', 'replace', 'latin1'] as const;
 export type TextEncodingName = (typeof encodings)[number];
 
@@ -24,8 +27,9 @@ export interface TextFileOptions {
 const LONGEST_LINE = 1 << 28;
 
 /**
- * Reads a text file of any size in blocks of whole lines, without its byte-order mark. Throws one line naming the file where it is
- * missing, and file and line where it is no UTF-8 (decoders would put U+FFFD there and go on) or a line is longer than 256 MB.
+ * Reads a text file of any size in blocks of whole lines, without its byte-order mark. Throws one line naming
+ * the file where it is missing, and file and line where it is no UTF-8 (decoders would put U+FFFD there and
+ * go on) or a line is longer than 256 MB.
  */
 export async function* utf8Blocks(path: string, options: TextFileOptions = {}): AsyncGenerator<TextBlock> {
   const { encoding = 'utf8', onBytes } = options;

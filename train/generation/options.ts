@@ -1,7 +1,10 @@
 import type { GenerationOptions } from '../../models/index.ts';
 import type { Option, Parsed } from '../cli.ts';
 
-/** How texts are chosen, as flags; what is not given comes from the model's generation_config.json, else from here. */
+/**
+ * How texts are chosen, as flags; what is not given comes from the model's generation_config.json, else from
+ * here.
+ */
 export const decodingOptions = {
   maxNewTokens: { type: 'int', min: 1, help: 'tokens after the prompt; default 100' },
   minNewTokens: { type: 'int', min: 0, help: 'no end of the text before' },

@@ -24,7 +24,10 @@ export class Speed {
     this.#tokens += count;
   }
 
-  /** `120 tokens in 2.0 s: the first 2 in 0.50 s (prompt and compiling), then 79.0 tokens/s`, or the rate of all. */
+  /**
+   * `120 tokens in 2.0 s: the first 2 in 0.50 s (prompt and compiling), then 79.0 tokens/s`, or the rate of
+   * all.
+   */
   toString(): string {
     const end = this.#now();
     const seconds = (from: number, to: number): number => (to - from) / 1000;

@@ -31,8 +31,9 @@ export interface BertPretrainingOptions extends Omit<MaskingOptions, 'vocabSize'
 }
 
 /**
- * BERT's two objectives together (Devlin et al. 2019): masked tokens (part `mlm`) of pairs of texts, and whether the second follows the first (part `nsp`); the loss is their sum.
- * Arrays: those of `maskedLM` and `nextSentence`.
+ * BERT's two objectives together (Devlin et al. 2019): masked tokens (part `mlm`) of pairs of texts, and
+ * whether the second follows the first (part `nsp`); the loss is their sum. Arrays: those of `maskedLM` and
+ * `nextSentence`.
  */
 export function bertPretraining(options: BertPretrainingOptions): TrainingTask {
   const { model, pairs, batchSize, padTokenId, maskProbability } = options;

@@ -17,8 +17,9 @@ export interface CausalLMOptions {
 }
 
 /**
- * Predicts each token from those before it (part `lm`). A row of T tokens has T - 1 labels, its first token none; rows with a window's length more than the context wanted, which
- * overlap by 1, train on what nanoGPT trains on. Arrays: inputIds and labels, [B, T] each.
+ * Predicts each token from those before it (part `lm`). A row of T tokens has T - 1 labels, its first token
+ * none; rows with a window's length more than the context wanted, which overlap by 1, train on what nanoGPT
+ * trains on. Arrays: inputIds and labels, [B, T] each.
  */
 export function causalLM({ model, rows, batchSize }: CausalLMOptions): TrainingTask {
   return {

@@ -12,7 +12,10 @@ export interface Piece {
   readonly end: number;
 }
 
-/** The documents cut into pieces of at most `length` tokens, as few as can be and of equal length in each (to one token), so that none is a scrap. */
+/**
+ * The documents cut into pieces of at most `length` tokens, as few as can be and of equal length in each (to
+ * one token), so that none is a scrap.
+ */
 export interface Pieces {
   readonly count: number;
   piece(number: number): Piece;
@@ -45,8 +48,9 @@ export function cutDocuments({ offsets }: TokenCorpus, length: number, least = 1
 }
 
 /**
- * Windows within documents: no row has tokens of two. Each document is cut into pieces of at most `length` tokens and equal among themselves, each once a pass, shuffled where a seed
- * is given. Short ones are padded in batches: for many short documents `blockWindows` over `withSeparators` wastes nothing.
+ * Windows within documents: no row has tokens of two. Each document is cut into pieces of at most `length`
+ * tokens and equal among themselves, each once a pass, shuffled where a seed is given. Short ones are padded
+ * in batches: for many short documents `blockWindows` over `withSeparators` wastes nothing.
  */
 export function documentWindows(corpus: TokenCorpus, { length, seed }: WindowOptions): Rows {
   checkLength('documentWindows', corpus, length, 1);

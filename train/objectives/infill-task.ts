@@ -3,7 +3,10 @@ import type { TrainingTask } from '../task.ts';
 import { attentionOf, batchOf, ignoredLabel, labelCount, padRows, passOf, tokensOf } from './rows.ts';
 import type { Rows } from './rows.ts';
 
-/** An encoder-decoder that makes its decoder's inputs of the labels, moved one place to the right: MarianMTModel. */
+/**
+ * An encoder-decoder that makes its decoder's inputs of the labels, moved one place to the right:
+ * MarianMTModel.
+ */
 export interface InfillModel {
   forward(inputs: {
     readonly inputIds: Tensor;
@@ -29,7 +32,10 @@ export interface CorruptedRow {
   readonly target: readonly number[];
 }
 
-/** The task that predicts `target` from `input` of each row; `sizes` are the longest of either, which all are padded to. */
+/**
+ * The task that predicts `target` from `input` of each row; `sizes` are the longest of either, which all are
+ * padded to.
+ */
 export function infillTask(
   name: string,
   { model, rows, batchSize, padTokenId }: InfillOptions,

@@ -28,9 +28,10 @@ export interface MaskedLMOptions extends Omit<MaskingOptions, 'vocabSize'> {
 }
 
 /**
- * Masked language modelling (part `mlm`), masks drawn anew for every row that is ever read (Liu et al. 2019, "dynamic masking"); rows in order, for evaluation, have the same ones in
- * every pass. The model predicts at the masked places only. Arrays: inputIds [B, T], maskedPositions and labels [B, K] with K = ceil(maskProbability T), and attentionMask [B, T]
- * unless the rows are full.
+ * Masked language modelling (part `mlm`), masks drawn anew for every row that is ever read (Liu et al. 2019,
+ * "dynamic masking"); rows in order, for evaluation, have the same ones in every pass. The model predicts at
+ * the masked places only. Arrays: inputIds [B, T], maskedPositions and labels [B, K] with K =
+ * ceil(maskProbability T), and attentionMask [B, T] unless the rows are full.
  */
 export function maskedLM(options: MaskedLMOptions): TrainingTask {
   const { model, rows, batchSize, padTokenId, maskProbability } = options;

@@ -24,9 +24,10 @@ export function maskedPlaces(length: number, maskProbability = 0.15): number {
 }
 
 /**
- * BERT's corruption (Devlin et al. 2019, 3.1): of a row's n ordinary tokens round(p n), but at least one, are chosen, and each is replaced by [MASK] in 80 of 100 cases, by an ordinary
- * token drawn evenly in 10, and by itself in 10. With whole words, words are chosen until the next would be too many tokens, and skipped where they are, as in BERT's own code;
- * each of their tokens is replaced on its own.
+ * BERT's corruption (Devlin et al. 2019, 3.1): of a row's n ordinary tokens round(p n), but at least one, are
+ * chosen, and each is replaced by [MASK] in 80 of 100 cases, by an ordinary token drawn evenly in 10, and by
+ * itself in 10. With whole words, words are chosen until the next would be too many tokens, and skipped where
+ * they are, as in BERT's own code; each of their tokens is replaced on its own.
  */
 export function maskingOf(options: MaskingOptions): (row: Int32Array, random: Random) => MaskedRow {
   const { maskTokenId, specialIds, vocabSize, maskProbability = 0.15, wordStarts } = options;
@@ -80,8 +81,9 @@ function groupWords(row: Int32Array, candidates: readonly number[], wordStarts: 
 }
 
 /**
- * Which tokens begin a word, from all tokens in the order of their ids: 1 for those that do. WordPieces that continue a word begin with `##`. Of byte-level BPE's, those begin one that
- * begin with a space, a line end or a tab (Ġ, Ċ, ĉ), or with ASCII punctuation.
+ * Which tokens begin a word, from all tokens in the order of their ids: 1 for those that do. WordPieces that
+ * continue a word begin with `##`. Of byte-level BPE's, those begin one that begin with a space, a line end
+ * or a tab (Ġ, Ċ, ĉ), or with ASCII punctuation.
  */
 export function wordStarts(tokens: readonly string[]): Uint8Array {
   const isByteLevel = tokens.some((token) => token.startsWith('Ġ'));

@@ -12,9 +12,11 @@ export interface Source {
 }
 
 /**
- * Rows of several corpora in given shares, as in domain adaptation, where old data among the new keeps a model from forgetting ("experience replay"). Of every 1000 rows each source
- * gives its share exactly, at random places among them, and each source's own rows come in their order: a pass over the mix is one over the first source. Errors: rows of
- * unequal length or vocabulary; ordered rows; weights that are not positive; a share that rounds to no row.
+ * Rows of several corpora in given shares, as in domain adaptation, where old data among the new keeps a
+ * model from forgetting ("experience replay"). Of every 1000 rows each source gives its share exactly, at
+ * random places among them, and each source's own rows come in their order: a pass over the mix is one over
+ * the first source. Errors: rows of unequal length or vocabulary; ordered rows; weights that are not
+ * positive; a share that rounds to no row.
  */
 export function mixedRows(sources: readonly Source[], { seed }: { readonly seed: number }): Rows {
   const first = sources[0]?.rows;

@@ -22,7 +22,8 @@ export interface NextSentenceOptions {
 }
 
 /**
- * Next-sentence prediction (Devlin et al. 2019): whether text B follows text A (part `nsp`). Arrays: inputIds, attentionMask and tokenTypeIds [B, T], nextSentenceLabel [B].
+ * Next-sentence prediction (Devlin et al. 2019): whether text B follows text A (part `nsp`). Arrays:
+ * inputIds, attentionMask and tokenTypeIds [B, T], nextSentenceLabel [B].
  */
 export function nextSentence({ model, pairs, batchSize, padTokenId }: NextSentenceOptions): TrainingTask {
   return {

@@ -3,9 +3,10 @@ import { Random } from '../random.ts';
 const ROUNDS = 6;
 
 /**
- * A random order of the numbers 0 to n - 1 that is never in memory: `permutation(n, seed, stream)(i)` is the i-th of them. A Feistel network over the
- * next power of four, its keys from the seeded generator (Luby and Rackoff 1988), walked until it lands below n (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"). n up
- * to 2^48.
+ * A random order of the numbers 0 to n - 1 that is never in memory: `permutation(n, seed, stream)(i)` is the
+ * i-th of them. A Feistel network over the next power of four, its keys from the seeded generator (Luby and
+ * Rackoff 1988), walked until it lands below n (Black and Rogaway 2002, "Ciphers with arbitrary finite
+ * domains"). n up to 2^48.
  */
 export function permutation(n: number, seed: number, stream: number): (index: number) => number {
   if (!Number.isInteger(n) || n < 1 || n > 2 ** 48)

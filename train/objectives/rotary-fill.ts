@@ -49,23 +49,32 @@ const SHORTER = 0.2;
 const TRIES = 100;
 
 /**
- * Rotary fill: some spans of the text are rotated, that is, shifted cyclically, and the model puts back what was there (part `fill`) and tells which places were changed (part
- * `detect`). For an encoder with both heads, BertForRotaryFill. Precisely, for a row with n ordinary (not special) tokens:
+ * Rotary fill: some spans of the text are rotated, that is, shifted cyclically, and the model puts back what
+ * was there (part `fill`) and tells which places were changed (part `detect`). For an encoder with both
+ * heads, BertForRotaryFill. Precisely, for a row with n ordinary (not special) tokens:
  *
- * - Share: round(0.15 n) tokens, but at least 2, lie in rotated spans, as many as masked LM masks. A row with fewer than 2 ordinary tokens is left alone.
- * - Lengths: geometric, P(l) ~ 0.8^l, for l from 2 to 10, as SpanBERT's (there from 1 to 10); the last one is cut to the share, so that no single token is left over (which may make
- *   a span of 3).
- * - Places: drawn evenly among those where the span has ordinary tokens only and touches no other span; longest first; a span that finds none in 100 draws is left out.
- * - Offset: drawn evenly from 1 to l - 1. Place i of the span then holds the token of place (i + offset) mod l.
- * - fill: the original token is predicted at every place of every rotated span, also where the rotation happens to bring the same token. The loss is over those places alone.
- * - detect: 1 where the token differs from the original, else 0, at every ordinary token: a place that the rotation leaves as it was counts as not rotated, as ELECTRA counts a
- *   replacement that is the original. Special tokens and padding have no label.
+ * - Share: round(0.15 n) tokens, but at least 2, lie in rotated spans, as many as masked LM masks. A row
+ *   with fewer than 2 ordinary tokens is left alone.
+ * - Lengths: geometric, P(l) ~ 0.8^l, for l from 2 to 10, as SpanBERT's (there from 1 to 10); the last one
+ *   is cut to the share, so that no single token is left over (which may make a span of 3).
+ * - Places: drawn evenly among those where the span has ordinary tokens only and touches no other span;
+ *   longest first; a span that finds none in 100 draws is left out.
+ * - Offset: drawn evenly from 1 to l - 1. Place i of the span then holds the token of place (i + offset)
+ *   mod l.
+ * - fill: the original token is predicted at every place of every rotated span, also where the rotation
+ *   happens to bring the same token. The loss is over those places alone.
+ * - detect: 1 where the token differs from the original, else 0, at every ordinary token: a place that the
+ *   rotation leaves as it was counts as not rotated, as ELECTRA counts a replacement that is the original.
+ *   Special tokens and padding have no label.
  *
- * Unlike a mask, nothing here is hidden and no token is of a kind that downstream texts lack: what is learnt is order. Source: no publication under this name is known to us. Nearest
- * are the word order objective of StructBERT (Wang et al. 2020), which permutes three tokens and predicts them at all three places; document rotation, a whole text turned about
- * one token, in BART (Lewis et al. 2020); spans and their lengths, SpanBERT (Joshi et al. 2020); telling changed tokens at all places, ELECTRA (Clark et al. 2020).
+ * Unlike a mask, nothing here is hidden and no token is of a kind that downstream texts lack: what is learnt
+ * is order. Source: no publication under this name is known to us. Nearest are the word order objective of
+ * StructBERT (Wang et al. 2020), which permutes three tokens and predicts them at all three places; document
+ * rotation, a whole text turned about one token, in BART (Lewis et al. 2020); spans and their lengths,
+ * SpanBERT (Joshi et al. 2020); telling changed tokens at all places, ELECTRA (Clark et al. 2020).
  *
- * Arrays: inputIds and rotatedLabels [B, T], maskedPositions and labels [B, K] with K = max(2, ceil(rotatedShare T)), attentionMask [B, T] unless the rows are full.
+ * Arrays: inputIds and rotatedLabels [B, T], maskedPositions and labels [B, K] with K = max(2,
+ * ceil(rotatedShare T)), attentionMask [B, T] unless the rows are full.
  */
 export function rotaryFill(options: RotaryFillOptions): TrainingTask {
   const { model, rows, batchSize, padTokenId, specialIds, rotatedShare = 0.15 } = options;

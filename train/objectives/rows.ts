@@ -15,7 +15,10 @@ export interface Rows {
   readonly ordered: boolean;
   /** Ids are below this. */
   readonly vocabSize: number;
-  /** Row `index`, from 0 up without end (up to `count` where ordered): a pure function of it. The caller's to keep and change. */
+  /**
+   * Row `index`, from 0 up without end (up to `count` where ordered): a pure function of it. The caller's to
+   * keep and change.
+   */
   row(index: number): Int32Array;
 }
 
@@ -32,7 +35,10 @@ export function passOf({ count }: Pick<Rows, 'count'>, batchSize: number): numbe
   return Math.ceil(count / batchSize);
 }
 
-/** Row numbers of batch `index`. Ordered rows begin anew after each pass, whose last batch is filled up with null. */
+/**
+ * Row numbers of batch `index`. Ordered rows begin anew after each pass, whose last batch is filled up with
+ * null.
+ */
 export function rowNumbers(rows: Pick<Rows, 'count' | 'ordered'>, batchSize: number, index: number): (number | null)[] {
   if (!Number.isSafeInteger(index) || index < 0)
     throw new Error(`batches: a batch's number must be a whole number from 0 up, got ${index}`);
@@ -59,7 +65,10 @@ export function padRows(rows: readonly ArrayLike<number>[], length: number, fill
   return i32(data, rows.length, length);
 }
 
-/** 1 for the tokens of each row, 0 for its padding. The first token of an empty row is 1, so that each row attends to something. */
+/**
+ * 1 for the tokens of each row, 0 for its padding. The first token of an empty row is 1, so that each row
+ * attends to something.
+ */
 export function attentionOf(rows: readonly ArrayLike<number>[], length: number): HostArray {
   return padRows(
     rows.map((row) => new Int32Array(Math.max(row.length, 1)).fill(1)),

@@ -37,11 +37,14 @@ export interface SentencePairs extends Omit<Rows, 'row'> {
 const BORDERS = 3;
 
 /**
- * Pairs of texts A and B for next-sentence prediction (Devlin et al. 2019, A.2). Pieces of documents that fit a row are cut in two at the end of a sentence, drawn evenly among
- * those in the piece; in half of the pairs B is replaced by as many tokens of another document, drawn evenly, from the beginning of a sentence on. A piece without a sentence's
- * end inside is cut in its middle, and its other B begins anywhere: where B begins does not tell the answer. One in ten pairs is cut short.
+ * Pairs of texts A and B for next-sentence prediction (Devlin et al. 2019, A.2). Pieces of documents that fit
+ * a row are cut in two at the end of a sentence, drawn evenly among those in the piece; in half of the pairs
+ * B is replaced by as many tokens of another document, drawn evenly, from the beginning of a sentence on. A
+ * piece without a sentence's end inside is cut in its middle, and its other B begins anywhere: where B begins
+ * does not tell the answer. One in ten pairs is cut short.
  *
- * Unlike BERT's own code this makes each pair from its number alone. Errors: fewer than two documents; a row too short for two texts.
+ * Unlike BERT's own code this makes each pair from its number alone. Errors: fewer than two documents; a row
+ * too short for two texts.
  */
 export function sentencePairs(corpus: TokenCorpus, options: SentencePairOptions): SentencePairs {
   const { length, clsTokenId, sepTokenId, sentenceEnds: ends, shortProbability = 0.1, ordered = false } = options;
@@ -80,7 +83,10 @@ export function sentencePairs(corpus: TokenCorpus, options: SentencePairOptions)
   };
 }
 
-/** Places but the first where a sentence begins: after an ending token and before one that is none ("..." is one end). */
+/**
+ * Places but the first where a sentence begins: after an ending token and before one that is none ("..." is
+ * one end).
+ */
 function sentenceStarts(text: Int32Array, ends: ReadonlySet<number>): number[] {
   const starts: number[] = [];
   for (let i = 1; i < text.length; i++) if (ends.has(text[i - 1]!) && !ends.has(text[i]!)) starts.push(i);
@@ -90,8 +96,9 @@ function sentenceStarts(text: Int32Array, ends: ReadonlySet<number>): number[] {
 type Draw = (not: number, tokens: number, ends: ReadonlySet<number> | null, random: Random) => Int32Array;
 
 /**
- * Draws tokens of any document but `not`, each as likely: `tokens` of them, or all of a shorter one, from the beginning of a sentence on (the next one after a random place, the
- * document's own where there is none) or, without `ends`, from anywhere.
+ * Draws tokens of any document but `not`, each as likely: `tokens` of them, or all of a shorter one, from the
+ * beginning of a sentence on (the next one after a random place, the document's own where there is none) or,
+ * without `ends`, from anywhere.
  */
 function otherDocuments(corpus: TokenCorpus): Draw {
   const { offsets } = corpus;
@@ -115,8 +122,9 @@ function otherDocuments(corpus: TokenCorpus): Draw {
 }
 
 /**
- * Ids of tokens that end a sentence, from all tokens in the order of their ids: full stop, exclamation and question mark of several scripts, alone or with closing quotes and
- * brackets. Of byte-level BPE, the ASCII ones. Error: there is none.
+ * Ids of tokens that end a sentence, from all tokens in the order of their ids: full stop, exclamation and
+ * question mark of several scripts, alone or with closing quotes and brackets. Of byte-level BPE, the ASCII
+ * ones. Error: there is none.
  */
 export function sentenceEnds(tokens: readonly string[]): ReadonlySet<number> {
   const ending = /^(##|Ġ)?[.!?。！？｡．…؟۔।॥]+["'’”»)\]」』]*$/u;

@@ -12,7 +12,10 @@ export function documentAt(offsets: Float64Array, position: number): number {
   return low;
 }
 
-/** The corpus with one more token, such as `<|endoftext|>`, at the end of each document: windows over it may hold parts of several, and the model learns where one ends. */
+/**
+ * The corpus with one more token, such as `<|endoftext|>`, at the end of each document: windows over it may
+ * hold parts of several, and the model learns where one ends.
+ */
 export function withSeparators(corpus: TokenCorpus, separatorId: number): TokenCorpus {
   if (!Number.isInteger(separatorId) || separatorId < 0 || separatorId >= corpus.vocabSize)
     throw new Error(

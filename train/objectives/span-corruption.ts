@@ -14,12 +14,15 @@ export interface SpanCorruptionOptions extends InfillOptions {
 }
 
 /**
- * T5's span corruption (Raffel et al. 2020, 3.1.4; `random_spans_noise_mask` of its code), for an encoder-decoder (part `infill`). Of n tokens round(0.15 n) lie in round(that / 3)
- * spans; lengths of spans and of the texts between are random parts of their sums, each at least one token, and a row begins with text. Read: the row, each span replaced by a
- * sentinel of its own, and the end token. Predicted: each sentinel and the tokens that it stands for, and the end token. Arrays: inputIds [B, S], labels [B, U] with -100 behind
- * the end, attentionMask [B, S] unless the rows are full.
+ * T5's span corruption (Raffel et al. 2020, 3.1.4; `random_spans_noise_mask` of its code), for an
+ * encoder-decoder (part `infill`). Of n tokens round(0.15 n) lie in round(that / 3) spans; lengths of spans
+ * and of the texts between are random parts of their sums, each at least one token, and a row begins with
+ * text. Read: the row, each span replaced by a sentinel of its own, and the end token. Predicted: each
+ * sentinel and the tokens that it stands for, and the end token. Arrays: inputIds [B, S], labels [B, U] with
+ * -100 behind the end, attentionMask [B, S] unless the rows are full.
  *
- * Rows are plain text, without [CLS] and the like. Errors: too few sentinels for a row's spans; a text that has a sentinel in it (when its batch is made).
+ * Rows are plain text, without [CLS] and the like. Errors: too few sentinels for a row's spans; a text that
+ * has a sentinel in it (when its batch is made).
  */
 export function spanCorruption(options: SpanCorruptionOptions): TrainingTask {
   const { rows, eosTokenId, sentinelIds, noiseDensity = 0.15, meanSpanLength = 3 } = options;
@@ -75,7 +78,10 @@ export function randomParts(total: number, parts: number, random: Random): numbe
   return Array.from({ length: parts }, (_, i) => sorted[i + 1]! - sorted[i]!);
 }
 
-/** The last `count` ids of a vocabulary, the last first, as T5 numbers its sentinels. They must be added to it for this: no text may have them. */
+/**
+ * The last `count` ids of a vocabulary, the last first, as T5 numbers its sentinels. They must be added to it
+ * for this: no text may have them.
+ */
 export function lastIds(vocabSize: number, count: number): number[] {
   if (count > vocabSize)
     throw new Error(`lastIds: ${count} sentinels do not fit a vocabulary of ${vocabSize}; extend it first`);

@@ -13,9 +13,11 @@ export interface TextInfillingOptions extends InfillOptions {
 }
 
 /**
- * BART's text infilling (Lewis et al. 2020, 2.2), for an encoder-decoder (part `infill`): spans with lengths from Poisson(3), round(0.3 n) of n tokens in all (the last span is cut
- * to that), are each replaced by a single mask token, so that the model must also find how many tokens are missing; a span of no tokens puts in a mask where nothing is missing
- * (not before tokens have been hidden: no row gets longer). Where the spans lie among the tokens that stay is drawn evenly. Predicted is the whole text. An end token ends both.
+ * BART's text infilling (Lewis et al. 2020, 2.2), for an encoder-decoder (part `infill`): spans with lengths
+ * from Poisson(3), round(0.3 n) of n tokens in all (the last span is cut to that), are each replaced by a
+ * single mask token, so that the model must also find how many tokens are missing; a span of no tokens puts
+ * in a mask where nothing is missing (not before tokens have been hidden: no row gets longer). Where the
+ * spans lie among the tokens that stay is drawn evenly. Predicted is the whole text. An end token ends both.
  * Arrays: inputIds, attentionMask and labels [B, T + 1].
  */
 export function textInfilling(options: TextInfillingOptions): TrainingTask {

@@ -2,7 +2,10 @@ import type { TokenCorpus } from '../data/token-corpus.ts';
 import type { TrainingTask } from '../task.ts';
 import { ignoredLabel } from './rows.ts';
 
-/** Which array of a batch holds the labels of each part of a loss, and how many classes they have where it is not the vocabulary. */
+/**
+ * Which array of a batch holds the labels of each part of a loss, and how many classes they have where it is
+ * not the vocabulary.
+ */
 const LABELS: Readonly<Record<string, { readonly array: string; readonly classes?: number }>> = {
   lm: { array: 'labels' },
   mlm: { array: 'labels' },
@@ -23,8 +26,9 @@ export function countTokens(corpus: TokenCorpus): Float64Array {
 }
 
 /**
- * Mean cross-entropy (nats) of guessing each label of held-out data by its frequency in the training data alone: what a model must fall below to have learnt anything of context.
- * Both are counts by class. Labels unseen in training share as much probability as was seen once (Good 1953), with all others.
+ * Mean cross-entropy (nats) of guessing each label of held-out data by its frequency in the training data
+ * alone: what a model must fall below to have learnt anything of context. Both are counts by class. Labels
+ * unseen in training share as much probability as was seen once (Good 1953), with all others.
  */
 export function unigramLoss(train: ArrayLike<number>, heldOut: ArrayLike<number>): number {
   if (train.length !== heldOut.length)
@@ -48,7 +52,10 @@ export interface UnigramOptions {
   readonly batches?: number;
 }
 
-/** `unigramLoss` of each part of a task's loss: its labels in training batches against those of one pass over a held-out task. */
+/**
+ * `unigramLoss` of each part of a task's loss: its labels in training batches against those of one pass over
+ * a held-out task.
+ */
 export async function unigramLosses(
   train: TrainingTask,
   heldOut: TrainingTask,

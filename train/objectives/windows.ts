@@ -7,13 +7,16 @@ import { purposeSeed } from './seeds.ts';
 export interface WindowOptions {
   /** Tokens of a window. */
   readonly length: number;
-  /** Windows in random order, another one each pass, without end. Without a seed: one pass in order, nothing left out, for evaluation. */
+  /**
+   * Windows in random order, another one each pass, without end. Without a seed: one pass in order, nothing
+   * left out, for evaluation.
+   */
   readonly seed?: number;
 }
 
 /**
- * Windows that begin anywhere, drawn with replacement, as nanoGPT draws them: row i is a pure function of (seed, i). Documents run into one another: see `withSeparators`.
- * Error: a corpus shorter than one window.
+ * Windows that begin anywhere, drawn with replacement, as nanoGPT draws them: row i is a pure function of
+ * (seed, i). Documents run into one another: see `withSeparators`. Error: a corpus shorter than one window.
  */
 export function randomWindows(corpus: TokenCorpus, { length, seed }: Required<WindowOptions>): Rows {
   checkLength('randomWindows', corpus, length, length);
@@ -35,9 +38,11 @@ export function randomWindows(corpus: TokenCorpus, { length, seed }: Required<Wi
 }
 
 /**
- * The corpus cut into windows that lie side by side, each once a pass, in an order and from a beginning that differ from pass to pass (the tokens that fill no window are left out at
- * the one end or the other). `overlap` tokens of each are those that the one before ended with: with 1, each token but the first is once the next token to predict.
- * Without a seed the last window may be shorter. Errors: a corpus shorter than one window; an overlap as long as a window.
+ * The corpus cut into windows that lie side by side, each once a pass, in an order and from a beginning that
+ * differ from pass to pass (the tokens that fill no window are left out at the one end or the other).
+ * `overlap` tokens of each are those that the one before ended with: with 1, each token but the first is once
+ * the next token to predict. Without a seed the last window may be shorter. Errors: a corpus shorter than one
+ * window; an overlap as long as a window.
  */
 export function blockWindows(
   corpus: TokenCorpus,

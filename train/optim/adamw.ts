@@ -10,7 +10,9 @@ export interface AdamWOptions {
   readonly betas: readonly [number, number];
   readonly eps: number;
   readonly weightDecay: number;
-  /** Above 0 each step also moves an average of all parameters, with this decay, below 1; see `withAverages`. */
+  /**
+   * Above 0 each step also moves an average of all parameters, with this decay, below 1; see `withAverages`.
+   */
   readonly ema: number;
 }
 
@@ -19,7 +21,10 @@ const defaults: AdamWOptions = { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weigh
 /** Where the average lies among the numbers that are remembered for an element, after the two moments. */
 const averageArray = 2;
 
-/** Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's defaults. Runs on the device, many parameters a dispatch. */
+/**
+ * Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's defaults. Runs on the device, many
+ * parameters a dispatch.
+ */
 export class AdamW extends Optimizer<AdamWOptions> {
   private readonly ema: number;
 
@@ -40,8 +45,9 @@ export class AdamW extends Optimizer<AdamWOptions> {
   }
 
   /**
-   * Runs fn while the parameters hold their exponential moving averages (Polyak and Juditsky 1992), unbiased like Adam's moments: average_t = sum decay^(t-i) x_i / sum decay^(t-i). Then they
-   * are what they were, to the bit. Without `ema`, or before a first step, the averages are the parameters themselves.
+   * Runs fn while the parameters hold their exponential moving averages (Polyak and Juditsky 1992), unbiased
+   * like Adam's moments: average_t = sum decay^(t-i) x_i / sum decay^(t-i). Then they are what they were, to
+   * the bit. Without `ema`, or before a first step, the averages are the parameters themselves.
    */
   async withAverages<T>(fn: () => Promise<T>): Promise<T> {
     if (this.ema === 0) return fn();

@@ -4,9 +4,15 @@ import { keepHalfCopy } from '../../autograd/half-copies.ts';
 import { collectGradients } from '../../autograd/ops/collect.ts';
 import { packedQuads, packing } from '../../kernels/multi-tensor/collect.ts';
 
-/** Parameters up to this many elements (biases, norms, small models' weights) move into one buffer: copying their gradients costs next to nothing. */
+/**
+ * Parameters up to this many elements (biases, norms, small models' weights) move into one buffer: copying
+ * their gradients costs next to nothing.
+ */
 const smallSize = 2 ** 14;
-/** Parameters of one chunk, as many as one dispatch takes where 16 buffers can be bound: 2 each, beside control, state and f16 copies. */
+/**
+ * Parameters of one chunk, as many as one dispatch takes where 16 buffers can be bound: 2 each, beside
+ * control, state and f16 copies.
+ */
 const pairs = (half: boolean): number => (half ? 6 : 7);
 /** Bytes of one chunk's state: the smallest limit of a binding. */
 const chunkBytes = 128 * 2 ** 20;
@@ -76,7 +82,10 @@ interface Member {
   readonly slot: number;
 }
 
-/** Cuts a group of parameters into what is updated together; they are numbered from `first` on. Depends on their shapes alone. */
+/**
+ * Cuts a group of parameters into what is updated together; they are numbered from `first` on. Depends on
+ * their shapes alone.
+ */
 export function arrange(parameters: readonly Tensor[], first: number, arrays: number, half: boolean): readonly Chunk[] {
   const members = parameters.map((x, i) => ({ x, slot: first + i }));
   const isSmall = ({ x }: Member): boolean => x.size > 0 && x.size <= smallSize;

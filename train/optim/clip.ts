@@ -1,14 +1,16 @@
 import { clamp, div, globalNorm, add, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 
-/** Norm of all gradients together, a scalar on the device. Parameters without a gradient count for nothing. */
+/**
+ * Norm of all gradients together, a scalar on the device. Parameters without a gradient count for nothing.
+ */
 export function gradNorm(parameters: Iterable<Tensor>): Tensor {
   return globalNorm([...parameters].flatMap((x) => (x.grad ? [x.grad] : [])));
 }
 
 /**
- * What gradients of the given norm are multiplied by so that it does not exceed maxNorm: min(1, maxNorm / (norm + 1e-6)), PyTorch's formula. Pass it to
- * `optimizer.step({ gradScale })`; nothing is read back.
+ * What gradients of the given norm are multiplied by so that it does not exceed maxNorm: min(1, maxNorm /
+ * (norm + 1e-6)), PyTorch's formula. Pass it to `optimizer.step({ gradScale })`; nothing is read back.
  */
 export function clipCoefficient(norm: Tensor, maxNorm: number): Tensor {
   if (!(maxNorm > 0)) throw new RangeError(`clipCoefficient: maxNorm must be above 0, got ${maxNorm}`);

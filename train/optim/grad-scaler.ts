@@ -12,8 +12,9 @@ export interface GradScalerOptions {
 }
 
 /**
- * Dynamic loss scaling (Micikevicius et al. 2018), with PyTorch's rules and defaults: gradients too small for f16 are lifted by scaling the loss; a step whose
- * gradients overflow is skipped and halves the scale, a long run of good ones doubles it. All of it is decided on the device, in the optimizer's step:
+ * Dynamic loss scaling (Micikevicius et al. 2018), with PyTorch's rules and defaults: gradients too small for
+ * f16 are lifted by scaling the loss; a step whose gradients overflow is skipped and halves the scale, a long
+ * run of good ones doubles it. All of it is decided on the device, in the optimizer's step:
  *
  *     scaler.scale(loss).backward();
  *     optimizer.step({ scaler, maxNorm: 1 });
@@ -24,7 +25,9 @@ export class GradScaler {
   readonly growth: number;
   readonly backoff: number;
   readonly interval: number;
-  /** f32 [4] on the device: scale, good steps in a row, 1 if the last step was skipped, steps skipped in all. */
+  /**
+   * f32 [4] on the device: scale, good steps in a row, 1 if the last step was skipped, steps skipped in all.
+   */
   readonly state: Tensor;
 
   constructor({
@@ -50,7 +53,10 @@ export class GradScaler {
     return mul(loss, slice(this.state, 0));
   }
 
-  /** The scale that the next loss is multiplied by: a scalar on the device, as are the others; `await scaler.found.item()` reads one. */
+  /**
+   * The scale that the next loss is multiplied by: a scalar on the device, as are the others; `await
+   * scaler.found.item()` reads one.
+   */
   get current(): Tensor {
     return slice(this.state, 0);
   }

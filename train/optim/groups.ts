@@ -1,7 +1,8 @@
 import type { Tensor } from '../../autograd/index.ts';
 
 /**
- * Parameters in two groups: with weight decay, and (biases, and the weights of norms, told by having one axis) without, the usual practice for BERT.
+ * Parameters in two groups: with weight decay, and (biases, and the weights of norms, told by having one
+ * axis) without, the usual practice for BERT.
  */
 export function decayGroups(
   parameters: Iterable<readonly [name: string, parameter: Tensor]>,

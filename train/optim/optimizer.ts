@@ -15,11 +15,17 @@ interface Group<Options> {
 export interface StepOptions {
   /** An f32 scalar tensor that the gradients are multiplied by on the way, see `clipCoefficient`. */
   readonly gradScale?: Tensor;
-  /** Scales the gradients down so that the norm of all of them together does not exceed this, as PyTorch's clip_grad_norm_. */
+  /**
+   * Scales the gradients down so that the norm of all of them together does not exceed this, as PyTorch's
+   * clip_grad_norm_.
+   */
   readonly maxNorm?: number;
   /** Leave all parameters as they are where a gradient is infinite or NaN, see `skipped`. */
   readonly skipNonFinite?: boolean;
-  /** Gradients are of a loss that this scaler scaled: they are divided by its scale, and a step with an infinite or NaN gradient is skipped. */
+  /**
+   * Gradients are of a loss that this scaler scaled: they are divided by its scale, and a step with an
+   * infinite or NaN gradient is skipped.
+   */
   readonly scaler?: GradScaler;
 }
 
@@ -36,9 +42,10 @@ interface Method {
 }
 
 /**
- * Gradient descent over groups of parameters. Subclasses say what one update is. Hyperparameters and numbers of updates lie on the device, nothing is read
- * back, and every step is the same dispatches. Small parameters are moved into one buffer, so that they are updated together: make the optimizer before
- * anything that holds on to their memory.
+ * Gradient descent over groups of parameters. Subclasses say what one update is. Hyperparameters and numbers
+ * of updates lie on the device, nothing is read back, and every step is the same dispatches. Small parameters
+ * are moved into one buffer, so that they are updated together: make the optimizer before anything that holds
+ * on to their memory.
  */
 export abstract class Optimizer<Options extends { lr: number }> {
   readonly groups: readonly Group<Options>[];
@@ -88,7 +95,10 @@ export abstract class Optimizer<Options extends { lr: number }> {
     this.state.step({ gradScale, maxNorm, skipNonFinite, scaler });
   }
 
-  /** The last step's norm of all gradients together, unscaled and not yet clipped: a scalar on the device. Only of steps with maxNorm, skipNonFinite or a scaler. */
+  /**
+   * The last step's norm of all gradients together, unscaled and not yet clipped: a scalar on the device.
+   * Only of steps with maxNorm, skipNonFinite or a scaler.
+   */
   get gradNorm(): Tensor {
     return this.state.result.norm;
   }
@@ -103,7 +113,10 @@ export abstract class Optimizer<Options extends { lr: number }> {
     for (const x of this.parameters) x.clearGrad();
   }
 
-  /** Learning rate of each group; schedules set it, outside of compiled functions. Reaches the device at once, so that replayed steps see it. */
+  /**
+   * Learning rate of each group; schedules set it, outside of compiled functions. Reaches the device at once,
+   * so that replayed steps see it.
+   */
   set lr(value: number) {
     for (const { options } of this.groups) options.lr = value;
     this.sync();

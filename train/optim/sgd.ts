@@ -13,7 +13,10 @@ export interface SgdOptions {
 
 const defaults: SgdOptions = { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false };
 
-/** Stochastic gradient descent with momentum (Sutskever et al. 2013), as PyTorch defines it. Weight decay is added to the gradient. */
+/**
+ * Stochastic gradient descent with momentum (Sutskever et al. 2013), as PyTorch defines it. Weight decay is
+ * added to the gradient.
+ */
 export class SGD extends Optimizer<SgdOptions> {
   constructor(parameters: Iterable<Tensor> | readonly ParameterGroup<SgdOptions>[], options: Partial<SgdOptions> = {}) {
     const merged = { ...defaults, ...options };

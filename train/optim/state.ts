@@ -24,8 +24,9 @@ interface GroupState {
 }
 
 /**
- * All that an optimizer keeps on the device. One small tensor, `control`, holds what changes from step to step: hyperparameters (written by the host when
- * they change), what the last step decided, numbers of updates. The steps themselves are the same dispatches every time, so a recorded one can be replayed.
+ * All that an optimizer keeps on the device. One small tensor, `control`, holds what changes from step to
+ * step: hyperparameters (written by the host when they change), what the last step decided, numbers of
+ * updates. The steps themselves are the same dispatches every time, so a recorded one can be replayed.
  */
 export class OptimizerState {
   readonly parameters: readonly Tensor[];
@@ -72,13 +73,19 @@ export class OptimizerState {
     return this.control.slice([at, at + parameters.length], 0);
   }
 
-  /** What the last step found, views of the device's numbers: see `Optimizer.gradNorm` and `Optimizer.skipped`. */
+  /**
+   * What the last step found, views of the device's numbers: see `Optimizer.gradNorm` and
+   * `Optimizer.skipped`.
+   */
   get result(): { readonly norm: Tensor; readonly skipped: Tensor } {
     const at = resultAt(this.layout);
     return { norm: this.control.slice(at, 0), skipped: this.control.slice(at, 1) };
   }
 
-  /** What is remembered for the elements of a group's parameters, in an order that depends on the parameters alone. */
+  /**
+   * What is remembered for the elements of a group's parameters, in an order that depends on the parameters
+   * alone.
+   */
   tensors(group: number): readonly Tensor[] {
     return this.groups[group]!.chunks.map(({ state }) => state);
   }

@@ -30,7 +30,10 @@ export interface Adaptable {
   task(rows: Rows, options: { readonly batchSize: number; readonly seed: number }): TrainingTask;
 }
 
-/** Loads a model with its tokenizer, extended by tokens for `words`: BERT goes on with masked tokens, decoders with the next token. Error: a family that is neither. */
+/**
+ * Loads a model with its tokenizer, extended by tokens for `words`: BERT goes on with masked tokens, decoders
+ * with the next token. Error: a family that is neither.
+ */
 export async function loadAdaptable(id: string, tokenizer: AnyTokenizer, words: readonly string[]): Promise<Adaptable> {
   const folder = await resolveModelFolder(id);
   const type = String((await readJsonFile(join(folder, 'config.json')))['model_type']);

@@ -36,8 +36,9 @@ export interface PretrainingCorpus extends PreparedCorpus {
 }
 
 /**
- * Text of a script's flags as token corpora, made once in `folder`. `tokenizer` is a folder (or hub name) to load one from, or trains one on the texts; a resumed run takes the one its corpus was
- * made with. A single text is split by position, many by their hash.
+ * Text of a script's flags as token corpora, made once in `folder`. `tokenizer` is a folder (or hub name) to
+ * load one from, or trains one on the texts; a resumed run takes the one its corpus was made with. A single
+ * text is split by position, many by their hash.
  */
 export async function corpusOfFlags(
   values: Values,

@@ -30,7 +30,10 @@ export interface Pretraining {
   readonly usage: string;
 }
 
-/** The part that pretraining scripts share: says what is trained on what, trains, and sets held-out losses beside those of guessing by frequency. */
+/**
+ * The part that pretraining scripts share: says what is trained on what, trains, and sets held-out losses
+ * beside those of guessing by frequency.
+ */
 export async function pretrain(values: Values, run: Pretraining): Promise<void> {
   const { model, corpus, task, heldOut, shape, identity, usage } = run;
   const { batchSize, context, evaluationBatches, output, resume } = values;

@@ -4,14 +4,18 @@ import type { SpecialRoles } from './byte-level.ts';
 import type { Texts } from './count-words.ts';
 
 export interface CharacterOptions {
-  /** Their ids come first. Default none: a text with a character that the training texts lack is refused. With an unk_token it gets that. */
+  /**
+   * Their ids come first. Default none: a text with a character that the training texts lack is refused. With
+   * an unk_token it gets that.
+   */
   readonly roles?: SpecialRoles;
   readonly modelMaxLength?: number;
 }
 
 /**
- * A tokenizer whose tokens are the characters (code points) of the texts, in their order: 65 for tinyshakespeare, as nanoGPT's data/shakespeare_char
- * has it. Written as BPE without merges, which Transformers loads. Error: no text.
+ * A tokenizer whose tokens are the characters (code points) of the texts, in their order: 65 for
+ * tinyshakespeare, as nanoGPT's data/shakespeare_char has it. Written as BPE without merges, which
+ * Transformers loads. Error: no text.
  */
 export async function trainCharacters(texts: Texts, options: CharacterOptions = {}): Promise<Tokenizer> {
   const { roles = {}, modelMaxLength } = options;

@@ -38,7 +38,10 @@ export function tokenizerFacts(tokenizer: AnyTokenizer, texts: readonly string[]
   };
 }
 
-/** The longest pieces as they are written in text, the longest first; of equal ones the earlier made. Special tokens are left out. */
+/**
+ * The longest pieces as they are written in text, the longest first; of equal ones the earlier made. Special
+ * tokens are left out.
+ */
 export function longestPieces(tokenizer: AnyTokenizer, count: number): string[] {
   const pieces: string[] = [];
   for (let id = 0; id < tokenizer.vocabSize; id++) {

@@ -11,7 +11,10 @@ export class HeldOut {
   private characters = 0;
   private documents = 0;
 
-  /** Passes on what to train on, and keeps the rest: every twentieth document, of long ones the last twentieth. */
+  /**
+   * Passes on what to train on, and keeps the rest: every twentieth document, of long ones the last
+   * twentieth.
+   */
   async *training(texts: AsyncIterable<string>): AsyncGenerator<string> {
     for await (const text of texts) {
       if (this.characters >= LIMIT) yield text;

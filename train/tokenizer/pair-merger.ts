@@ -1,6 +1,9 @@
 import { Heap } from '../../models/tokenizer/heap.ts';
 
-/** A pair, its count when it was queued, and the words it was found in then: all that ever have it, for a pair arises in one step only, in which its younger token is made. */
+/**
+ * A pair, its count when it was queued, and the words it was found in then: all that ever have it, for a pair
+ * arises in one step only, in which its younger token is made.
+ */
 interface Candidate {
   readonly left: number;
   readonly right: number;
@@ -11,14 +14,17 @@ interface Candidate {
 const STRIDE = 2 ** 24; // ids are below; a pair is left * STRIDE + right
 const keyOf = (left: number, right: number): number => left * STRIDE + right;
 
-/** The more frequent pair first; of equally frequent ones that of the lower left id, then of the lower right id. */
+/**
+ * The more frequent pair first; of equally frequent ones that of the lower left id, then of the lower right
+ * id.
+ */
 const before = (a: Candidate, b: Candidate): boolean =>
   a.count !== b.count ? a.count > b.count : a.left !== b.left ? a.left < b.left : a.right < b.right;
 
 /**
- * The words of a corpus as rows of symbols, and how often each pair is in them, kept up to date while pairs are merged: only words that have
- * the pair are touched, and counts in the queue are set right when they come up, as in Hugging Face's BpeTrainer
- * (tokenizers/src/models/bpe/trainer.rs).
+ * The words of a corpus as rows of symbols, and how often each pair is in them, kept up to date while pairs
+ * are merged: only words that have the pair are touched, and counts in the queue are set right when they come
+ * up, as in Hugging Face's BpeTrainer (tokenizers/src/models/bpe/trainer.rs).
  */
 export class PairMerger {
   private readonly symbols: Int32Array;

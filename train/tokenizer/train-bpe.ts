@@ -1,5 +1,5 @@
-// Byte-pair encoding (Sennrich et al. 2016, "Neural machine translation of rare words with subword units"), which both byte-level BPE and
-// WordPiece are trained by.
+// Byte-pair encoding (Sennrich et al. 2016, "Neural machine translation of rare words with subword units"),
+// which both byte-level BPE and WordPiece are trained by.
 import { PairMerger } from './pair-merger.ts';
 
 export interface BpeOptions {
@@ -9,7 +9,10 @@ export interface BpeOptions {
   readonly minFrequency: number;
   /** Their ids come first, in this order. */
   readonly specialTokens: readonly string[];
-  /** At most this many characters are kept, the most frequent ones (of equally frequent ones the lower code points); others are left out of words. */
+  /**
+   * At most this many characters are kept, the most frequent ones (of equally frequent ones the lower code
+   * points); others are left out of words.
+   */
   readonly limitAlphabet?: number;
   /** Characters that are kept whether they occur or not. */
   readonly initialAlphabet?: readonly string[];
@@ -33,13 +36,16 @@ export interface BpeResult {
 }
 
 /**
- * Trains on words and how often each is there. Ids: special tokens; characters by code point; with a prefix, prefixed characters by code
- * point; merged tokens as they are made. The pair merged next is the most frequent, of equal ones that of the lower ids.
+ * Trains on words and how often each is there. Ids: special tokens; characters by code point; with a prefix,
+ * prefixed characters by code point; merged tokens as they are made. The pair merged next is the most
+ * frequent, of equal ones that of the lower ids.
  *
- * The result is that of Hugging Face's BpeTrainer and WordPieceTrainer, token for token, with two ties settled that are left to the order of a
- * hash map there, and so to chance: the ids of prefixed characters, and the characters of equal frequency at the limit of the alphabet.
+ * The result is that of Hugging Face's BpeTrainer and WordPieceTrainer, token for token, with two ties
+ * settled that are left to the order of a hash map there, and so to chance: the ids of prefixed characters,
+ * and the characters of equal frequency at the limit of the alphabet.
  *
- * Errors, each one line with its mend: no words, a special token twice, a vocabulary too small for special tokens and characters.
+ * Errors, each one line with its mend: no words, a special token twice, a vocabulary too small for special
+ * tokens and characters.
  */
 export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions): BpeResult {
   const { vocabSize, minFrequency, specialTokens, continuingPrefix = '', onProgress } = options;

@@ -24,9 +24,10 @@ export interface WordPieceOptions extends Partial<Pick<BpeOptions, 'onProgress'>
 const BERT_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 
 /**
- * Trains a WordPiece vocabulary as Hugging Face's BertWordPieceTokenizer does: BERT's normaliser and words, BPE with ## before what continues
- * a word. (The WordPiece of Schuster & Nakajima 2012 chose pairs by likelihood; this is what is in use.) Deterministic; the order of the texts
- * does not matter. Errors: those of `trainBpe`.
+ * Trains a WordPiece vocabulary as Hugging Face's BertWordPieceTokenizer does: BERT's normaliser and words,
+ * BPE with ## before what continues a word. (The WordPiece of Schuster & Nakajima 2012 chose pairs by
+ * likelihood; this is what is in use.) Deterministic; the order of the texts does not matter. Errors: those
+ * of `trainBpe`.
  */
 export async function trainWordPiece(texts: Texts, options: WordPieceOptions): Promise<BertTokenizer> {
   const { vocabSize, minFrequency = 2, limitAlphabet = 1000, lowercase = true, onProgress } = options;

@@ -8,7 +8,10 @@ import { pathKind, readJsonFile } from '../../models/io/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import type { GradScaler, Optimizer } from '../optim/index.ts';
 
-/** Where a run stands, apart from the model, the optimizer and the log. The next batch is a function of `step`. */
+/**
+ * Where a run stands, apart from the model, the optimizer and the log. The next batch is a function of
+ * `step`.
+ */
 const stateSchema = z.object({
   /** Optimizer steps done. */
   step: z.int().min(0),
@@ -34,8 +37,9 @@ const temporaryPattern = /^\.checkpoint-\d+\.tmp$/;
 const stateFile = 'trainer_state.json';
 
 /**
- * Saves a run whole or not at all: everything is written into a temporary folder that then takes its name, and only then are older checkpoints removed.
- * `saveModel` writes model and tokenizer into the folder it is given; `scaler` is that of a run in mixed precision. Returns the checkpoint's folder.
+ * Saves a run whole or not at all: everything is written into a temporary folder that then takes its name,
+ * and only then are older checkpoints removed. `saveModel` writes model and tokenizer into the folder it is
+ * given; `scaler` is that of a run in mixed precision. Returns the checkpoint's folder.
  */
 export async function saveTraining(
   output: string,
@@ -86,7 +90,10 @@ export async function markStarted(folder: string): Promise<void> {
   await rm(join(folder, stateFile), { force: true });
 }
 
-/** The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a scaler's state. */
+/**
+ * The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a
+ * scaler's state.
+ */
 function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): Map<string, Tensor> {
   const named = new Map<string, Tensor>();
   optimizer.snapshot().groups.forEach(({ steps, tensors }, i) => {
@@ -157,7 +164,10 @@ export async function restoreTraining(
   setRandomState(state.random);
 }
 
-/** A run resumed on other data or with other options would not be the same run. Throws one line with what differs. */
+/**
+ * A run resumed on other data or with other options would not be the same run. Throws one line with what
+ * differs.
+ */
 export function checkIdentity(saved: TrainingState['identity'], now: TrainingState['identity'], folder: string): void {
   const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];
   const changed = keys.filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));

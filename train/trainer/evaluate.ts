@@ -7,7 +7,8 @@ import type { DeviceBatch, TrainingTask } from '../task.ts';
 export type Evaluation = Readonly<Record<string, number>>;
 
 /**
- * Measures a task's losses on `batches` of its batches, from the first on, with dropout off: each part's mean over all its labels, and `loss`, their sum. Made once for a model, it compiles once.
+ * Measures a task's losses on `batches` of its batches, from the first on, with dropout off: each part's mean
+ * over all its labels, and `loss`, their sum. Made once for a model, it compiles once.
  */
 export function evaluator(model: Module, task: TrainingTask, batches: number): () => Promise<Evaluation> {
   const forward = compile((batch: DeviceBatch) => noGrad(() => task.losses(batch)), {

@@ -1,7 +1,9 @@
 import { UsageError } from '../cli.ts';
 import { isFinished, latestCheckpoint } from './checkpoint.ts';
 
-/** Where a run goes on: from a checkpoint, or nowhere, since it has reached its end. Without either it starts. */
+/**
+ * Where a run goes on: from a checkpoint, or nowhere, since it has reached its end. Without either it starts.
+ */
 export interface Resumption {
   readonly checkpoint?: string;
   readonly finished: boolean;

@@ -6,8 +6,9 @@ import { isEvaluation, isStep } from './callback.ts';
 import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
 
 /**
- * A run's log, one JSON record a line: what happened, in order. A resumed run first cuts off what came after its checkpoint, for those steps are taken again; a line that a killed run left unfinished
- * goes with it. All else that shows a run (curves, report, event files) is made from these records.
+ * A run's log, one JSON record a line: what happened, in order. A resumed run first cuts off what came after
+ * its checkpoint, for those steps are taken again; a line that a killed run left unfinished goes with it. All
+ * else that shows a run (curves, report, event files) is made from these records.
  */
 export class RunLog {
   readonly path: string;
@@ -20,7 +21,10 @@ export class RunLog {
     this.file = openSync(path, 'a');
   }
 
-  /** Starts a log anew, or keeps that of a run up to the step that it goes on from. Error: records of those steps are missing. */
+  /**
+   * Starts a log anew, or keeps that of a run up to the step that it goes on from. Error: records of those
+   * steps are missing.
+   */
   static async open(path: string, resumedAt?: number): Promise<RunLog> {
     await mkdir(dirname(path), { recursive: true });
     const records = resumedAt === undefined ? [] : readLog(path).filter(({ step }) => step <= resumedAt);

@@ -20,8 +20,10 @@ type Weights = Readonly<Record<string, number>>;
 type Backward = Compiled<[batch: DeviceBatch, weights: Readonly<Record<string, Tensor>>], Tensor>;
 
 /**
- * One optimizer step, compiled: forward, backward, clipping and AdamW as one list of dispatches for each shape of batch. With accumulation each batch's gradients are added to sums that the step
- * then uses; a batch's part of the loss weighs as much as it has labels, so that the gradient is that of all batches as one.
+ * One optimizer step, compiled: forward, backward, clipping and AdamW as one list of dispatches for each
+ * shape of batch. With accumulation each batch's gradients are added to sums that the step then uses; a
+ * batch's part of the loss weighs as much as it has labels, so that the gradient is that of all batches as
+ * one.
  */
 export class TrainingStep {
   readonly optimizer: AdamW;
@@ -94,7 +96,10 @@ export class TrainingStep {
     };
   }
 
-  /** Forward and backward of a step's batches without an update, as it would be run op by op, to look for what made a NaN. */
+  /**
+   * Forward and backward of a step's batches without an update, as it would be run op by op, to look for what
+   * made a NaN.
+   */
   replay(batches: readonly HostBatch[]): void {
     using _ = scope();
     const weights = weigh(batches);

@@ -13,8 +13,9 @@ interface Scalars {
 }
 
 /**
- * TensorBoard's event files: records of length, masked CRC-32C of the length, an Event protocol buffer, masked CRC-32C of that (tensorflow/core/lib/io/record_writer.h, core/util/event.proto). A file
- * is written anew from the log when a run is resumed.
+ * TensorBoard's event files: records of length, masked CRC-32C of the length, an Event protocol buffer,
+ * masked CRC-32C of that (tensorflow/core/lib/io/record_writer.h, core/util/event.proto). A file is written
+ * anew from the log when a run is resumed.
  */
 class EventFile {
   private readonly file: number;
@@ -66,7 +67,10 @@ function event(time: number, step: number, what: Buffer): Buffer {
   return Buffer.concat([field(1, 1, seconds), ...(step > 0 ? [field(2, 0, varint(step))] : []), what]);
 }
 
-/** A protocol buffer field: its number and wire type (0 varint, 1 64 bit, 2 bytes with their length, 5 32 bit). */
+/**
+ * A protocol buffer field: its number and wire type (0 varint, 1 64 bit, 2 bytes with their length, 5 32
+ * bit).
+ */
 function field(number: number, type: 0 | 1 | 2 | 5, data: Buffer): Buffer {
   const tag = Buffer.of((number << 3) | type);
   return Buffer.concat(type === 2 ? [tag, varint(data.length), data] : [tag, data]);

@@ -34,7 +34,10 @@ export interface TrainingRun {
   readonly model: PreTrainedModel<ModelConfig>;
   readonly task: TrainingTask;
   readonly options: TrainerSettings;
-  /** The run's folder: at the end the model itself in the Hugging Face layout; best/, checkpoints on the way, log, curves, report. */
+  /**
+   * The run's folder: at the end the model itself in the Hugging Face layout; best/, checkpoints on the way,
+   * log, curves, report.
+   */
   readonly output: string;
   readonly tokenizer?: SaveOptions['tokenizer'];
   /** Measures the model, with dropout off and averaged weights where `ema` asks for them; see `evaluator`. */
@@ -63,8 +66,10 @@ export interface TrainingResult {
 }
 
 /**
- * Trains a model: AdamW with a schedule, clipping, accumulation, mixed precision, moving averages; evaluates, keeps the best model and the last, writes a log, curves and a report. Batches are functions of their number and
- * random numbers are counted, so a run that was stopped (Ctrl-C, kill -9, a power cut) and resumed has, bit for bit, the losses of one never stopped.
+ * Trains a model: AdamW with a schedule, clipping, accumulation, mixed precision, moving averages; evaluates,
+ * keeps the best model and the last, writes a log, curves and a report. Batches are functions of their number
+ * and random numbers are counted, so a run that was stopped (Ctrl-C, kill -9, a power cut) and resumed has,
+ * bit for bit, the losses of one never stopped.
  */
 export async function train(run: TrainingRun): Promise<TrainingResult> {
   const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
@@ -235,7 +240,10 @@ const stopped = (
   folder: string,
 ): string => `stopped at step ${step} of ${total}, saved in ${folder}; go on with: ${resumeCommand}`;
 
-/** The weights are still those before the step, since it was skipped: it is taken again op by op, with the same random numbers, to find what failed first. */
+/**
+ * The weights are still those before the step, since it was skipped: it is taken again op by op, with the
+ * same random numbers, to find what failed first.
+ */
 async function explainFailure(
   step: TrainingStep,
   batches: readonly HostBatch[],
@@ -258,7 +266,10 @@ async function explainFailure(
   return `step ${number}: ${what}${first}; lower the learning rate (now ${lr}), warm up longer or clip the gradients${rest}`;
 }
 
-/** Seconds of training, and times that never go back, although the computer's clock may be set back between a stop and its resumption. */
+/**
+ * Seconds of training, and times that never go back, although the computer's clock may be set back between a
+ * stop and its resumption.
+ */
 class Clock {
   private readonly origin: number;
   private last: number;

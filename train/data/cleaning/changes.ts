@@ -9,7 +9,7 @@ export function withoutHtml(text: string): string {
   return TAG.test(text) ? htmlText(text) : text;
 }
 
-/** Two to four characters that are the bytes of one UTF-8 character, read as Windows-1252: "Ã©" for "é". */
+/** The bytes of one UTF-8 character read as Windows-1252, two to four characters: "Ã©" for "é". */
 const MOJIBAKE =
   /[\u00c2-\u00df][\u0080-\u00bf\u0152-\u2122]|[\u00e0-\u00ef][\u0080-\u00bf\u0152-\u2122]{2}|[\u00f0-\u00f4][\u0080-\u00bf\u0152-\u2122]{3}/g;
 
@@ -26,7 +26,10 @@ export function withoutMojibake(text: string): string {
 /** Anything but the characters of most texts: a quick first look. */
 const MAY_BE_CONTROL = /[^\n\t\x20-\x7e\xa0-\xac\xae-\u05ff\u2010-\u2027\u3000-\ud7ff]/;
 
-/** Characters that show nothing: controls, marks of direction, zero widths (joiners have a meaning and stay), halves of characters, U+FFFD. Line ends become "\n". */
+/**
+ * Characters that show nothing: controls, marks of direction, zero widths (joiners have a meaning and stay),
+ * halves of characters, U+FFFD. Line ends become "\n".
+ */
 export function withoutControls(text: string): string {
   if (!MAY_BE_CONTROL.test(text)) return text;
   return text
@@ -50,8 +53,9 @@ const NAVIGATION = [
 ];
 
 /**
- * Lines that many documents have, and lines of navigation, copyright and consent, are left out of texts of several lines. Where the former are half of a text or more, the text itself is what many documents have: they
- * stay, for the search for duplicates to keep one of them.
+ * Lines that many documents have, and lines of navigation, copyright and consent, are left out of texts of
+ * several lines. Where the former are half of a text or more, the text itself is what many documents have:
+ * they stay, for the search for duplicates to keep one of them.
  */
 export function withoutBoilerplate(text: string, isRepeated: (line: string) => boolean): string {
   if (!text.trim().includes('\n')) return text;
@@ -68,7 +72,10 @@ export function withoutBoilerplate(text: string, isRepeated: (line: string) => b
 const UNEVEN_SPACE =
   /  |[ \n]\n\n|\n | \n|[\t\v\f\r\x85\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]|^[ \n]|[ \n]$/;
 
-/** One space between words, no space at the ends of lines, at most one blank line, none at the ends of the text. */
+/**
+ * One space between words, no space at the ends of lines, at most one blank line, none at the ends of the
+ * text.
+ */
 export function withPlainSpace(text: string): string {
   if (!UNEVEN_SPACE.test(text)) return text;
   return text

@@ -57,7 +57,10 @@ export class Cleaner {
   private before = 0;
   private after = 0;
 
-  /** `countLine`: in how many documents a line occurs, as a LineCounter has it. Error: a rule to skip that there is not. */
+  /**
+   * `countLine`: in how many documents a line occurs, as a LineCounter has it. Error: a rule to skip that
+   * there is not.
+   */
   constructor(options: CleaningOptions = {}, countLine: (line: string) => number = () => 0) {
     const { skip = [], minWords = 5, maxWords = Infinity, languages = [], repeatedLines = 10 } = options;
     const unknown = skip.find((name) => !cleaningRules.some((rule) => rule.name === name));

@@ -7,8 +7,9 @@ const WIDTH = 1 << 24;
 const MOST = 255;
 
 /**
- * Counts in how many documents a line occurs, in fixed memory: a count-min sketch with conservative update (Cormode and Muthukrishnan 2005; Estan and Varghese 2002). A count is never too low,
- * and too high only where a line shares all its counters with others.
+ * Counts in how many documents a line occurs, in fixed memory: a count-min sketch with conservative update
+ * (Cormode and Muthukrishnan 2005; Estan and Varghese 2002). A count is never too low, and too high only
+ * where a line shares all its counters with others.
  */
 export class LineCounter {
   private readonly counts = Array.from({ length: ROWS }, () => new Uint8Array(WIDTH));

@@ -12,7 +12,10 @@ const ENOUGH_WORDS = 50;
 const ENOUGH_LINES = 4;
 const ENOUGH_LETTERS = 200;
 
-/** Texts in which decoding failed at more than one character in 200 are damaged; of the others U+FFFD is removed. */
+/**
+ * Texts in which decoding failed at more than one character in 200 are damaged; of the others U+FFFD is
+ * removed.
+ */
 export const replacementCharacters: DropRule = {
   name: 'replacement-characters',
   about: 'more than 0.5 % of the characters are U+FFFD, what decoders put for broken bytes',
@@ -46,8 +49,9 @@ const topRepeats = (n: number, most: number): DropRule => ({
 const STOP_WORDS = new Set(['the', 'be', 'to', 'of', 'and', 'that', 'have', 'with']);
 
 /**
- * Rules by which texts are dropped, in this order; the first that speaks is the one counted. Thresholds are those of Gopher (Rae et al. 2021, "Scaling language models", appendix A.1) and C4 (Raffel et al.
- * 2020), where not said otherwise.
+ * Rules by which texts are dropped, in this order; the first that speaks is the one counted. Thresholds are
+ * those of Gopher (Rae et al. 2021, "Scaling language models", appendix A.1) and C4 (Raffel et al. 2020),
+ * where not said otherwise.
  */
 export const qualityRules: readonly DropRule[] = [
   {

@@ -18,7 +18,10 @@ export function repeatedLineShare(lines: readonly string[]): number {
   return lines.length === 0 ? 0 : 1 - new Set(lines).size / lines.length;
 }
 
-/** Share of the words' characters that the most frequent run of n words covers, if it occurs more than once (Gopher, table A1). */
+/**
+ * Share of the words' characters that the most frequent run of n words covers, if it occurs more than once
+ * (Gopher, table A1).
+ */
 export function topNgramShare({ hashes, ends }: WordNumbers, n: number): number {
   const table = tableFor(hashes.length);
   let [best, bestAt] = [1, -1];
@@ -29,7 +32,10 @@ export function topNgramShare({ hashes, ends }: WordNumbers, n: number): number 
   return bestAt < 0 ? 0 : (best * (ends[bestAt + n]! - ends[bestAt]!)) / ends.at(-1)!;
 }
 
-/** Share of the words' characters that lie in runs of n words which stood in the text before; each character counts once (Gopher, table A1). */
+/**
+ * Share of the words' characters that lie in runs of n words which stood in the text before; each character
+ * counts once (Gopher, table A1).
+ */
 export function duplicateNgramShare({ hashes, ends }: WordNumbers, n: number): number {
   const table = tableFor(hashes.length);
   let covered = 0;

@@ -8,9 +8,15 @@ export interface CleaningOptions {
   readonly minWords?: number;
   /** Texts of more words are dropped. Default no limit; Gopher has 100,000. */
   readonly maxWords?: number;
-  /** Languages to keep (ISO 639-3: "eng", "deu", "cmn"), judged where a text has 200 letters or more. Default all. */
+  /**
+   * Languages to keep (ISO 639-3: "eng", "deu", "cmn"), judged where a text has 200 letters or more. Default
+   * all.
+   */
   readonly languages?: readonly string[];
-  /** A line is boilerplate if at least this many documents have it; default 10, 0 for never. Costs a reading of all documents before the first is cleaned. */
+  /**
+   * A line is boilerplate if at least this many documents have it; default 10, 0 for never. Costs a reading
+   * of all documents before the first is cleaned.
+   */
   readonly repeatedLines?: number;
 }
 

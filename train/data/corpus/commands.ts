@@ -48,7 +48,10 @@ export async function dedupeTo(
   return filter.report();
 }
 
-/** Splits documents into train.jsonl, validation.jsonl and test.jsonl of a folder, so that what overlaps by `related` or more is in one; reads them twice. Returns the documents of each. Error: an empty split. */
+/**
+ * Splits documents into train.jsonl, validation.jsonl and test.jsonl of a folder, so that what overlaps by
+ * `related` or more is in one; reads them twice. Returns the documents of each. Error: an empty split.
+ */
 export async function splitTo(
   folder: string,
   source: DocumentSource,

@@ -5,7 +5,10 @@ import { tableRows } from '../table-rows.ts';
 
 const BLOCK = 1 << 20; // characters
 
-/** Writes documents as JSONL, `{"text": ..., "source": ...}` a line: what the readers read again. The file is there when `finish` returns, whole. */
+/**
+ * Writes documents as JSONL, `{"text": ..., "source": ...}` a line: what the readers read again. The file is
+ * there when `finish` returns, whole.
+ */
 export class JsonlWriter {
   private readonly file: StagedFile;
   private held: string[] = [];

@@ -8,7 +8,10 @@ import type { SplitFractions } from '../split.ts';
 import type { TextTokenizer } from './text-tokenizer.ts';
 import { tokenizerFingerprint } from './text-tokenizer.ts';
 
-/** How documents are split: each as a whole, by a hash; or every one cut by position into the shares, as nanoGPT splits its one document. */
+/**
+ * How documents are split: each as a whole, by a hash; or every one cut by position into the shares, as
+ * nanoGPT splits its one document.
+ */
 export const splitKinds = ['hash', 'position'] as const;
 export type SplitKind = (typeof splitKinds)[number];
 
@@ -22,7 +25,10 @@ export interface CorpusOptions {
   readonly seed?: number;
   /** Rules of cleaning, or false for none. Default all, and none with a split by position. */
   readonly clean?: CleaningOptions | false;
-  /** How near-duplicates are found, or false to keep all. Default as they are, and false with a split by position. */
+  /**
+   * How near-duplicates are found, or false to keep all. Default as they are, and false with a split by
+   * position.
+   */
   readonly duplicates?: DuplicateThresholds | false;
   /** How files are read. */
   readonly read?: Omit<ReadOptions, 'onBytes'>;
@@ -49,7 +55,10 @@ export function withDefaults(options: CorpusOptions): FullCorpusOptions {
   return { split, fractions, seed, clean, duplicates, read };
 }
 
-/** Hash of inputs (files by name, size and time of change), tokenizer and options; its first number is raised when the same options give another corpus. */
+/**
+ * Hash of inputs (files by name, size and time of change), tokenizer and options; its first number is raised
+ * when the same options give another corpus.
+ */
 export function corpusKey(inputs: readonly Input[], tokenizer: TextTokenizer, options: FullCorpusOptions): string {
   const facts = [2, inputs, tokenizer.vocabSize, tokenizerFingerprint(tokenizer), options];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex');

@@ -45,8 +45,10 @@ export interface PreparedCorpus {
 }
 
 /**
- * Text in, token corpora out: reads, cleans, de-duplicates, splits and tokenises `inputs` into `folder` (train/, validation/, test/, the tokenizer's files, card.json), whole or not at all; does nothing where the
- * folder was made from the same inputs with the same tokenizer and options. Errors, one line: what the readers refuse, an empty split, a folder that holds other things, a disk that is full.
+ * Text in, token corpora out: reads, cleans, de-duplicates, splits and tokenises `inputs` into `folder`
+ * (train/, validation/, test/, the tokenizer's files, card.json), whole or not at all; does nothing where the
+ * folder was made from the same inputs with the same tokenizer and options. Errors, one line: what the
+ * readers refuse, an empty split, a folder that holds other things, a disk that is full.
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCorpus> {
   const { folder, tokenizer } = options;
@@ -142,7 +144,9 @@ async function make(
   }
 }
 
-/** The documents to split: as they are, or cleaned and written to `spool`; and what was found out about them. */
+/**
+ * The documents to split: as they are, or cleaned and written to `spool`; and what was found out about them.
+ */
 async function cleanAndCompare(
   spool: string,
   source: DocumentSource,

@@ -35,7 +35,10 @@ export async function* pass(stage: string, source: DocumentSource, watch: Watch)
   }
 }
 
-/** A cleaner for the documents of a source; where lines that many of them have are to go, they are counted first. */
+/**
+ * A cleaner for the documents of a source; where lines that many of them have are to go, they are counted
+ * first.
+ */
 export async function makeCleaner(source: DocumentSource, options: CleaningOptions, watch: Watch): Promise<Cleaner> {
   const { repeatedLines = 10, skip = [] } = options;
   if (repeatedLines === 0 || skip.includes('boilerplate')) return new Cleaner(options);

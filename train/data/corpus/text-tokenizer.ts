@@ -25,8 +25,9 @@ export function tokenizerFingerprint(tokenizer: TextTokenizer): string {
 const LONGEST = 1 << 20;
 
 /**
- * The ids of a text of any length in bounded memory: more than a million characters are cut between a letter and a space before another letter, where no token lies across (BERT's pre-tokeniser drops the
- * space, GPT-2's begins the next word with it).
+ * The ids of a text of any length in bounded memory: more than a million characters are cut between a letter
+ * and a space before another letter, where no token lies across (BERT's pre-tokeniser drops the space,
+ * GPT-2's begins the next word with it).
  */
 export function* idsInPieces(tokenizer: TextTokenizer, text: string): Generator<ArrayLike<number>> {
   let start = 0;

@@ -37,7 +37,10 @@ export interface DuplicateReport {
 const EXAMPLES = 3;
 const EXCERPT = 100; // characters
 
-/** Decides, once all documents are in the index, which are kept and what is split together; sees them pass again for its report. */
+/**
+ * Decides, once all documents are in the index, which are kept and what is split together; sees them pass
+ * again for its report.
+ */
 export class DuplicateFilter {
   private readonly index: NearDuplicates;
   private readonly thresholds: Required<DuplicateThresholds>;

@@ -4,16 +4,17 @@ import { bandKeys, BANDS } from './signature.ts';
 
 export interface DuplicateOptions {
   /**
-   * Texts whose sets of three-word shingles overlap by at least this share (Jaccard) count as duplicates; default 0.8. 1 asks for
-   * equal sets: the same words, whatever their case, digits, punctuation and spacing.
+   * Texts whose sets of three-word shingles overlap by at least this share (Jaccard) count as duplicates;
+   * default 0.8. 1 asks for equal sets: the same words, whatever their case, digits, punctuation and spacing.
    */
   readonly threshold?: number;
 }
 
 /**
- * Finds texts that say the same: group of each text, as the index of the group's first text; a text without duplicates is its own
- * group. Words are compared in lower case with all numbers alike. Pairs to compare are found by MinHash signatures in bands, see `bandKeys`, then
- * compared exactly, for which the shingles of all texts are in memory; `NearDuplicates` is for corpora that are larger than that.
+ * Finds texts that say the same: group of each text, as the index of the group's first text; a text without
+ * duplicates is its own group. Words are compared in lower case with all numbers alike. Pairs to compare are
+ * found by MinHash signatures in bands, see `bandKeys`, then compared exactly, for which the shingles of all
+ * texts are in memory; `NearDuplicates` is for corpora that are larger than that.
  */
 export function duplicateGroups(texts: readonly string[], options: DuplicateOptions = {}): Int32Array {
   const { threshold = 0.8 } = options;

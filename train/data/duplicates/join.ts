@@ -27,8 +27,9 @@ export class DisjointSets {
 const MOST_COMPARED = 256;
 
 /**
- * Joins what is similar among those that share a key: `keyOf(i)` is the key of one band. Of each bucket only members of different sets are compared, so that a thousand copies cost a thousand comparisons, and
- * with no more than 256 of them.
+ * Joins what is similar among those that share a key: `keyOf(i)` is the key of one band. Of each bucket only
+ * members of different sets are compared, so that a thousand copies cost a thousand comparisons, and with no
+ * more than 256 of them.
  */
 export function joinBand(
   sets: DisjointSets,

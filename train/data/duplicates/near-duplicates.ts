@@ -6,8 +6,10 @@ import { shingleHashes } from './shingles.ts';
 import { bandKeys, BANDS, BINS, estimatedJaccard, sketchOf } from './signature.ts';
 
 /**
- * Finds near-duplicates among documents that stream past: a document is kept as 200 bytes (16 band keys, a sketch, a key of the whole text), not as its text. Candidates are the pairs that share a band, as in `duplicateGroups`; how
- * far a pair overlaps is estimated from the sketches, see `estimatedJaccard`, so pairs within 0.07 or so of the threshold may fall on either side.
+ * Finds near-duplicates among documents that stream past: a document is kept as 200 bytes (16 band keys, a
+ * sketch, a key of the whole text), not as its text. Candidates are the pairs that share a band, as in
+ * `duplicateGroups`; how far a pair overlaps is estimated from the sketches, see `estimatedJaccard`, so pairs
+ * within 0.07 or so of the threshold may fall on either side.
  */
 export class NearDuplicates {
   private readonly bands = new RowStore(BANDS, (length) => new Uint32Array(length));
@@ -43,7 +45,10 @@ export class NearDuplicates {
     return this.joinExact().names();
   }
 
-  /** The group of each document, as the group's first: documents that overlap by `threshold` or more, and what is joined through them. */
+  /**
+   * The group of each document, as the group's first: documents that overlap by `threshold` or more, and what
+   * is joined through them.
+   */
   groups(threshold = 0.8): Int32Array {
     checkThreshold('NearDuplicates', threshold);
     const sets = this.joinExact();

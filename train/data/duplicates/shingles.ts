@@ -5,7 +5,9 @@ const SHINGLE = 3;
 const OFFSET = 0x811c9dc5;
 const PRIME = 0x01000193;
 
-/** The words of a text, lower-cased, with every run of digits as "0"; characters alone where it has no word. */
+/**
+ * The words of a text, lower-cased, with every run of digits as "0"; characters alone where it has no word.
+ */
 export function normalizedWords(text: string): string[] {
   const words = text
     .normalize('NFKC')
@@ -15,7 +17,10 @@ export function normalizedWords(text: string): string[] {
   return words.map((word) => (/^\p{N}/u.test(word) ? '0' : word));
 }
 
-/** A hash (FNV-1a, mixed) of each run of three words of a text, in order and with repetitions; of all its words where it has fewer than four. */
+/**
+ * A hash (FNV-1a, mixed) of each run of three words of a text, in order and with repetitions; of all its
+ * words where it has fewer than four.
+ */
 export function shingleHashes(text: string): Uint32Array {
   const words = normalizedWords(text);
   const size = Math.min(SHINGLE, words.length);

@@ -10,8 +10,9 @@ const SEEDS = Uint32Array.from({ length: BANDS * ROWS }, (_, k) => Math.imul(k +
 const signature = new Uint32Array(BANDS * ROWS);
 
 /**
- * Keys of the bands of a set's MinHash signature (Broder 1997; Leskovec et al., Mining of Massive Datasets, 3.4): two sets that overlap by J share one key at least with probability
- * 1 - (1 - J^4)^16: 0.9997 at 0.8, 0.64 at 0.5.
+ * Keys of the bands of a set's MinHash signature (Broder 1997; Leskovec et al., Mining of Massive Datasets,
+ * 3.4): two sets that overlap by J share one key at least with probability 1 - (1 - J^4)^16: 0.9997 at 0.8,
+ * 0.64 at 0.5.
  */
 export function bandKeys(shingles: ArrayLike<number>, into: Uint32Array): void {
   signature.fill(0xffffffff);
@@ -32,8 +33,9 @@ export function bandKeys(shingles: ArrayLike<number>, into: Uint32Array): void {
 const least = new Uint32Array(BINS);
 
 /**
- * A set in 128 bytes, for `estimatedJaccard`: one permutation hashing (Li, Owen and Zhang 2012) with b-bit values (Li and König 2010). Each element falls into a bin by its hash; of the least in each bin a byte is kept, 0
- * for an empty bin.
+ * A set in 128 bytes, for `estimatedJaccard`: one permutation hashing (Li, Owen and Zhang 2012) with b-bit
+ * values (Li and König 2010). Each element falls into a bin by its hash; of the least in each bin a byte is
+ * kept, 0 for an empty bin.
  */
 export function sketchOf(shingles: ArrayLike<number>, into: Uint8Array): void {
   least.fill(0xffffffff);
@@ -46,8 +48,9 @@ export function sketchOf(shingles: ArrayLike<number>, into: Uint8Array): void {
 }
 
 /**
- * Estimate of the overlap of two sets from their sketches: the share of equal bins among those not empty in both, less the bytes that are equal by chance. Its standard error is about
- * sqrt(J (1 - J) / 128): 0.035 at 0.8.
+ * Estimate of the overlap of two sets from their sketches: the share of equal bins among those not empty in
+ * both, less the bytes that are equal by chance. Its standard error is about sqrt(J (1 - J) / 128): 0.035 at
+ * 0.8.
  */
 export function estimatedJaccard(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number): number {
   let [equal, both, either] = [0, 0, 0];

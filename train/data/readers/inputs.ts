@@ -33,8 +33,10 @@ export interface Input {
 }
 
 /**
- * The files and corpora that `inputs` stand for, in order: each a file (.txt, .md, .jsonl, .ndjson, .csv, .tsv, .parquet), a folder of such files (its folders too, by name), a corpus
- * that comes with the project ("sotu", "moby-dick", "spam-assassin"), or several joined by "+". Errors, one line: nothing of that name, an ending that tells no format, a folder without a text.
+ * The files and corpora that `inputs` stand for, in order: each a file (.txt, .md, .jsonl, .ndjson, .csv,
+ * .tsv, .parquet), a folder of such files (its folders too, by name), a corpus that comes with the project
+ * ("sotu", "moby-dick", "spam-assassin"), or several joined by "+". Errors, one line: nothing of that name,
+ * an ending that tells no format, a folder without a text.
  */
 export async function expandInputs(inputs: readonly string[]): Promise<Input[]> {
   const names = inputs.flatMap((input) => (statSync(input, { throwIfNoEntry: false }) ? [input] : input.split('+')));
@@ -54,7 +56,10 @@ export async function expandInputs(inputs: readonly string[]): Promise<Input[]> 
   return found;
 }
 
-/** The documents of all inputs one by one. Errors, one line: what the readers refuse; a file that was named and is empty. */
+/**
+ * The documents of all inputs one by one. Errors, one line: what the readers refuse; a file that was named
+ * and is empty.
+ */
 export async function* readDocuments(
   inputs: readonly Input[],
   options: ReadOptions = {},

@@ -4,7 +4,10 @@ import { readError } from '../../../models/io/json-file.ts';
 import { stringCell } from '../read-table.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
 
-/** The texts of a Parquet file, a row each; one row group at a time is in memory. Errors name the file, and the row counted from 1. */
+/**
+ * The texts of a Parquet file, a row each; one row group at a time is in memory. Errors name the file, and
+ * the row counted from 1.
+ */
 export async function* parquetFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
   const { textColumn = 'text', onBytes } = options;
   const whole = await asyncBufferFromFile(path).catch((error: unknown) => Promise.reject(readError(path, error)));
