@@ -104,6 +104,34 @@ export function checkMatch(
   throw new Error(`${path} does not fit ${name}: ${listNames(shapes, 3)}; ${mend}`);
 }
 
+/**
+ * Throws, before anything is written, where a folder saved from `model` would not load again: where a part
+ * was replaced by a module with other weights than `fresh`, a new model of the same class and config, has
+ * there. `mayBeNew` tells which keys a file may lack, where the model has no module for them either.
+ */
+export function checkLoadsAgain(model: Module, fresh: Module, mayBeNew: (key: string) => boolean): void {
+  const { missing, unexpected, mismatched } = matchState(fresh.stateTensors(), model.stateTensors()).report;
+  const modules = new Map(model.namedModules());
+  const isThere = (key: string): boolean => modules.has(key.slice(0, Math.max(0, key.lastIndexOf('.'))));
+  const lost = missing.filter((key) => isThere(key) || !mayBeNew(key));
+  if (lost.length === 0 && unexpected.length === 0 && mismatched.length === 0) return;
+  const name = model.constructor.name;
+  const replaced = fresh.namedModules().flatMap(([path, { constructor }]) => {
+    const other = modules.get(path)?.constructor;
+    return other && other !== constructor ? [`${path} is ${other.name} where ${name} has ${constructor.name}`] : [];
+  });
+  const misfits = [
+    ...(lost.length > 0 ? [`${listNames(lost, 3)} would be missing`] : []),
+    ...(unexpected.length > 0 ? [`${listNames(unexpected, 3)} would not be known`] : []),
+    ...mismatched
+      .slice(0, 3)
+      .map(({ key, expected, found }) => `${key} is ${showShape(found)}, by the config it is ${showShape(expected)}`),
+  ];
+  throw new Error(
+    `savePretrained: the folder would not load again as ${name}: ${[...replaced.slice(0, 2), ...misfits].join('; ')}; put modules with the original weights back before saving, or write stateDict() with writeSafetensors`,
+  );
+}
+
 const fileDtypes = { f32: 'F32', f16: 'F16', i32: 'I32', u32: 'U32', bool: 'BOOL' } as const satisfies Record<
   Tensor['dtype'],
   FileDtype

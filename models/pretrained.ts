@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { checkMatch, matchCheckpoint, readMatches, tensorsToWrite } from './checkpoint.ts';
+import { checkLoadsAgain, checkMatch, matchCheckpoint, readMatches, tensorsToWrite } from './checkpoint.ts';
 import type { KeyRules } from './checkpoint.ts';
 import type { ConfigFormat, ModelConfig } from './config.ts';
 import { postponeInit } from './init.ts';
@@ -130,10 +130,14 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
   /**
    * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that
-   * Transformers loads the folder with the class of this one's name. Errors are one line; the old files are
-   * then unchanged.
+   * Transformers loads the folder with the class of this one's name. Errors are one line, and the old files
+   * are then unchanged: a part was replaced by a module with other weights, so that the folder would not load
+   * again; a failed write.
    */
   async savePretrained(folder: string, { tokenizer, dtype, maxShardBytes }: SaveOptions = {}): Promise<void> {
+    const { module: fresh } = postponeInit(() => new (this.constructor as new (config: C) => this)(this.config));
+    checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));
+    for (const buffer of fresh.buffers()) buffer.storage.free();
     const files = [
       ...checkpointFiles(folder, tensorsToWrite(this, dtype), { maxShardBytes }),
       { path: join(folder, 'config.json'), data: this.configText(dtype) },

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import {
   BertForMaskedLM,
   BertForPreTraining,
@@ -13,6 +14,9 @@ import {
   BertModel,
   BertTokenizer,
   Checkpoint,
+  Linear,
+  Module,
+  Sequential,
   writeSafetensors,
 } from '../../models/index.ts';
 import type { Dtype } from '../../models/io/safetensors-format.ts';
@@ -117,6 +121,57 @@ test('a failed save leaves the old model as it was', async () => {
   await chmod(folder, 0o500);
   await rejects(broken.savePretrained(folder), /cannot write .*no permission/);
   await chmod(folder, 0o700);
+});
+
+/** A user's own layer in place of a Linear, with weights of other names. */
+class LowRank extends Module {
+  readonly down: Linear;
+  readonly up: Linear;
+
+  constructor(inFeatures: number, outFeatures: number) {
+    super();
+    this.down = new Linear(inFeatures, 2, { bias: false });
+    this.up = new Linear(2, outFeatures);
+  }
+
+  override forward(x: Tensor): Tensor {
+    return this.up.forward(this.down.forward(x));
+  }
+}
+
+/** A user's own layer with the weights of a Linear. */
+class Doubled extends Linear {
+  override forward(x: Tensor): Tensor {
+    return super.forward(x).mul(2);
+  }
+}
+
+test('a model with a replaced layer saves a folder that loads again, or says before writing why not', async () => {
+  const replace = (change: (model: BertForSequenceClassification) => void): BertForSequenceClassification => {
+    const model = BertForSequenceClassification.fromConfig(settings);
+    change(model);
+    return model;
+  };
+  const head = replace((model) => Object.assign(model, { classifier: new LowRank(8, 2) }));
+  await rejects(
+    head.savePretrained(folder),
+    /classifier is LowRank where BertForSequenceClassification has Linear; .*classifier\.weight, classifier\.bias would be missing; classifier\.down\.weight, .* would not be known; put/,
+  );
+  const inner = replace((model) => Object.assign(model.bert.pooler!, { dense: new LowRank(8, 8) }));
+  await rejects(inner.savePretrained(folder), /bert\.pooler\.dense is LowRank where/);
+  const without = replace((model) => Object.assign(model, { classifier: new Sequential() }));
+  await rejects(without.savePretrained(folder), /classifier is Sequential where .* has Linear; .* would be missing/);
+  const wider = replace((model) => Object.assign(model, { classifier: new Linear(8, 3) }));
+  await rejects(wider.savePretrained(folder), /classifier\.weight is \[3, 8\], by the config it is \[2, 8\]/);
+  assert.equal(await readdir(folder), [], 'nothing was written');
+
+  const same = replace((model) => Object.assign(model, { classifier: new Doubled(8, 2) }));
+  await same.savePretrained(folder);
+  const loaded = await BertForSequenceClassification.fromPretrained(folder, {}, { log });
+  assert.equal(await values(loaded.classifier.weight), await values(same.classifier.weight));
+  await new BertModel(loaded.config, { addPoolingLayer: false }).savePretrained(folder); // has none to replace
+  await BertModel.fromPretrained(folder, {}, { log });
+  assert.equal(lines, ['newly initialised: pooler.dense.weight, pooler.dense.bias (train them before use)']);
 });
 
 async function rejects(promise: Promise<unknown>, message: RegExp): Promise<void> {
