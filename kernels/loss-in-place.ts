@@ -22,8 +22,11 @@ export interface LossInPlaceParams {
 
 /**
  * Cross-entropy of rows of logits that are not needed any more: their gradient takes their place. Bindings
- * targets, rows, x. rows f32 [.., 2] gets each row's loss and whether it counts; an invalid target poisons
+ * targets, losses, x. losses f32 [.., 2] gets each row's loss and whether it counts; an invalid target poisons
  * both loss and gradient with NaN. See kernels/cross-entropy.ts for the formulas.
+ *
+ * A thread reads and writes no logit but its own (every stride-th of the row), because the barriers inside of
+ * the row's sums order workgroup memory only, not the buffer.
  */
 export function lossInPlace(params: LossInPlaceParams): Dispatch {
   const { rows, classes, dtype, lanes, ignoreIndex, smoothing, pitch, targetOffset, firstRow, gradient } = params;
@@ -32,6 +35,7 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
   const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const smooth = smoothing > 0;
   const x = 'V(x[o + c])';
+  const unit = vector ? '(at / 4u)' : 'at';
   const hit = hitOf(width);
   return rowKernel({
     name: 'lossInPlace',
@@ -53,14 +57,14 @@ export function lossInPlace(params: LossInPlaceParams): Dispatch {
     body: (line) => `
 let o = row * p.pitch;
 ${labelOf('targets')}
-// read by all before any of them writes: reductions follow
-let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
 ${shiftedExpSum(line, x)}
 let logSum = log(sum);
 ${smooth ? `var spread = V(0);\n${line.each(`spread += (m - ${x}) + logSum;`)}\nlet even = sumRow(spread) / f32(p.classes);` : ''}
-let nll = (m - xt) + logSum;
-let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
-if (first == 0u) {
+// Only the thread that will overwrite the target's logit reads it: no other thread's order matters.
+if (${unit} % stride == first) {
+  let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
+  let nll = (m - xt) + logSum;
+  let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
   let to = 2u * (p.firstRow + row);
   losses[to] = select(select(nan, value, valid), 0.0, ignored);
   losses[to + 1u] = select(1.0, 0.0, ignored);
