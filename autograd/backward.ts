@@ -2,13 +2,15 @@ import { withCasting } from './casting.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { add } from './ops/arithmetic.ts';
 import { addAssign } from './ops/assign.ts';
+import { joined } from './ops/concat.ts';
 import { clone } from './ops/reshape.ts';
+import { split } from './ops/slice.ts';
 import { enableGrad, noGrad } from './grad-mode.ts';
 import type { Edge, GradNode } from './graph.ts';
 import type { Spec, VjpContext } from './op.ts';
 import { ones, zeros } from './create.ts';
 import { scope } from './storage.ts';
-import type { Scope } from './storage.ts';
+import type { Scope, Storage } from './storage.ts';
 import type { Tensor } from './tensor.ts';
 
 export interface BackwardOptions {
@@ -142,7 +144,7 @@ function walk(
   }
 
   if (wanted) return wanted.map((x) => leaves.get(x) ?? zeros(x.shape, { dtype: x.dtype }));
-  for (const [leaf, g] of leaves) accumulate(leaf, g, temporaries);
+  accumulateAll(leaves, temporaries);
   return [];
 }
 
@@ -213,6 +215,39 @@ function checkPartial(node: GradNode, i: number, partial: Tensor, spec: Spec): v
 }
 
 /**
+ * Adds to the gradients of leaves. Leaves that lie side by side (see `joined`) and were given parts of one
+ * gradient keep them so, and later sums are one update for all of them.
+ */
+function accumulateAll(gradients: ReadonlyMap<Tensor, Tensor>, temporaries: Scope | undefined): void {
+  const sharing = new Map<Storage, [leaf: Tensor, g: Tensor][]>();
+  for (const entry of gradients) {
+    const { storage } = entry[1];
+    sharing.set(storage, [...(sharing.get(storage) ?? []), entry]);
+  }
+  for (const entries of sharing.values()) {
+    const isJoined = temporaries && entries.length > 1 && joined(entries.map(([leaf]) => leaf));
+    const whole = isJoined ? joined(entries.map(([, g]) => g)) : undefined;
+    const before = entries.flatMap(([leaf]) => leaf.grad ?? []);
+    const sum = whole && before.length === entries.length ? joined(before) : undefined;
+    if (sum) addAssign(sum, whole!);
+    else if (whole && before.length === 0) {
+      const own = (isOwned(whole, temporaries!) ? whole : clone(whole)).keep();
+      const parts = split(
+        own,
+        entries.map(([, g]) => g.shape[0]!),
+      );
+      entries.forEach(([leaf], i) => (leaf.grad = parts[i]));
+    } else for (const [leaf, g] of entries) accumulate(leaf, g, temporaries);
+  }
+}
+
+/** Whether g is all of a memory that the sweep made. */
+function isOwned(g: Tensor, temporaries: Scope): boolean {
+  const isWhole = g.isContiguous && g.offset === 0 && g.size * bytesOf(g.dtype) === g.storage.bytes;
+  return isWhole && temporaries.owns(g.storage);
+}
+
+/**
  * Adds g to a leaf's gradient. In a sweep that is not recorded the gradient owns its memory and is updated in
  * place.
  */
@@ -223,9 +258,7 @@ function accumulate(leaf: Tensor, g: Tensor, temporaries: Scope | undefined): vo
     addAssign(leaf.grad, g);
   } else {
     // A rule may have handed on a view, or one cotangent to several leaves: those are copied.
-    const owned =
-      temporaries.owns(g.storage) && g.isContiguous && g.offset === 0 && g.size * bytesOf(g.dtype) === g.storage.bytes;
-    leaf.grad = (owned ? g : clone(g)).keep();
+    leaf.grad = (isOwned(g, temporaries) ? g : clone(g)).keep();
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Layout } from '../kernels/layout.ts';
 import { bindingOf } from './blocks/window.ts';
 import { currentRegion, recording } from './capture.ts';
 import { casting } from './casting.ts';
@@ -7,7 +8,7 @@ import { lowerEntry } from './lowering.ts';
 import { nameOf } from './op.ts';
 import type { Lowering, Op, Spec, ViewOp, Vjp } from './op.ts';
 import { isRunning, onDevice } from './runtime.ts';
-import { saveFor } from './saving.ts';
+import { holdTensors, saveFor } from './saving.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
 
 /** One application of an op to values. */
@@ -80,6 +81,21 @@ export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = 
   if (isGradEnabled() && x.requiresGrad) {
     const node = new GradNode(op.name, position++, op.vjp as Vjp<unknown>, attrs, [x], [y], saveFor({}, [x], [y]));
     link(y, node, 0);
+  }
+  return y;
+}
+
+/**
+ * A view of tensors that lie side by side in one storage; `vjp` shares a gradient out among them. It is part
+ * of no checkpoint's region, so that one view may serve several forward passes: their gradients then meet
+ * before they are shared out.
+ */
+export function applyJoin(name: string, inputs: readonly Tensor[], layout: Layout, vjp: Vjp<null>): Tensor {
+  for (const x of inputs) checkAlive(name, x);
+  const y = new Tensor(inputs[0]!.storage, inputs[0]!.dtype, layout);
+  if (isGradEnabled() && inputs.some((x) => x.requiresGrad)) {
+    const saved = holdTensors({}, inputs, [y]);
+    link(y, new GradNode(name, position++, vjp as Vjp<unknown>, null, inputs, [y], saved), 0);
   }
   return y;
 }

@@ -74,7 +74,12 @@ export class Tensor implements Layout {
   clearGrad(): void {
     const before = this.gradient;
     this.grad = undefined;
-    if (!recording()) before?.storage.free();
+    if (before && !recording() && !this.sharesGrad(before)) before.storage.free();
+  }
+
+  /** Whether the gradient's memory may hold other leaves' gradients too. */
+  protected sharesGrad(gradient: Tensor): boolean {
+    return gradient.size * bytesOf(gradient.dtype) < gradient.storage.bytes;
   }
 
   get isContiguous(): boolean {

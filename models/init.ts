@@ -1,7 +1,7 @@
 import { assign, full, normal, slice, uniform, zeros } from '../autograd/index.ts';
 import { emptyTensor } from '../autograd/tensor.ts';
 import type { Tensor } from '../autograd/index.ts';
-import { Parameter } from './parameter.ts';
+import { Parameter, parametersIn } from './parameter.ts';
 
 /** Makes the first values of a parameter. The random ones draw from the stream that `manualSeed` sets. */
 export type Initializer = (shape: readonly number[]) => Tensor;
@@ -41,6 +41,20 @@ export function parameter(shape: readonly number[], init: Initializer): Paramete
   const made = new Parameter(emptyTensor(shape, 'f32', 'parameter'));
   postponed.set(made, init);
   return made;
+}
+
+/**
+ * Parameters whose rows lie side by side in one table [shape], whose values are drawn as for a single
+ * parameter: the i-th has the next `rows[i]` of them.
+ */
+export function parametersSideBySide(
+  shape: readonly number[],
+  rows: readonly number[],
+  init: Initializer,
+): Parameter[] {
+  const parts = parametersIn(postponed ? emptyTensor(shape, 'f32', 'parameter') : init(shape), rows);
+  for (const part of parts) postponed?.set(part, init);
+  return parts;
 }
 
 /**

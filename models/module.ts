@@ -1,9 +1,9 @@
-import { assign, cast, guarded, noGrad, setAnomalyLabel } from '../autograd/index.ts';
+import { assign, guarded, noGrad, setAnomalyLabel } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { Tensor as TensorClass } from '../autograd/tensor.ts';
 import { describePath, locate } from './module-path.ts';
 import { snakeCase } from './names.ts';
-import { ModuleBuffer, Parameter } from './parameter.ts';
+import { castParameter, ModuleBuffer, Parameter } from './parameter.ts';
 import { describeReport, matchState } from './state-dict.ts';
 import type { LoadReport } from './state-dict.ts';
 import { summarise } from './summary.ts';
@@ -69,6 +69,11 @@ export class Module {
     } finally {
       running.pop();
     }
+  }
+
+  /** Whether it matters to someone that this module's own `forward` runs. */
+  get isHooked(): boolean {
+    return this.#hooks.size > 0;
   }
 
   /** Calls `hook` after each forward until the returned function is called. */
@@ -175,35 +180,18 @@ export class Module {
   }
 
   /**
-   * Own tensors by their keys in a state. One that holds several tensors of the files gives views of its
-   * parts.
-   */
-  protected stateMembers(): [string, Tensor][] {
-    return this.members().filter((member): member is [string, Parameter | ModuleBuffer] => {
-      const [, x] = member;
-      return !(x instanceof Module) && !(x instanceof ModuleBuffer && !x.persistent);
-    });
-  }
-
-  /**
    * Parameters and persistent buffers under all their keys, so a tied tensor several times: what a state may
    * name.
    */
   stateTensors(): Map<string, Tensor> {
     const state = new Map<string, Tensor>();
-    for (const [key, x] of this.#state()) {
+    for (const [key, x] of this.#descend()) {
+      if (x instanceof Module || (x instanceof ModuleBuffer && !x.persistent)) continue;
       if (state.has(key) && state.get(key) !== x)
         throw new Error(`${this.constructor.name}: two fields give the key ${key}; rename one or set static keys`);
       state.set(key, x);
     }
     return state;
-  }
-
-  *#state(prefix = '', above: readonly Module[] = []): Generator<[string, Tensor]> {
-    if (above.includes(this)) return;
-    for (const [key, x] of this.stateMembers()) yield [prefix + key, x];
-    for (const [key, member] of this.members())
-      if (member instanceof Module) yield* member.#state(`${prefix}${key}.`, [...above, this]);
   }
 
   /**
@@ -238,13 +226,8 @@ export class Module {
   /** Converts the parameters to f16 or f32. They become new tensors: make the optimizer afterwards. */
   to(dtype: 'f16' | 'f32'): this {
     const made = new Map<Parameter, Parameter>();
-    const convert = (value: unknown): unknown => {
-      if (!(value instanceof Parameter) || value.dtype === dtype) return value;
-      let other = made.get(value);
-      if (!other) made.set(value, (other = new Parameter(noGrad(() => cast(value, dtype)))));
-      other.requiresGrad = value.requiresGrad;
-      return other;
-    };
+    const convert = (value: unknown): unknown =>
+      value instanceof Parameter ? castParameter(value, dtype, made) : value;
     for (const module of this.modules()) {
       const fields = module as unknown as Record<string, unknown>;
       for (const [field, value] of Object.entries(fields)) {

@@ -1,5 +1,5 @@
-import { clone, noGrad } from '../autograd/index.ts';
-import { isFloat, Tensor } from '../autograd/tensor.ts';
+import { cast, clone, concat, isGradEnabled, joined, noGrad, slice } from '../autograd/index.ts';
+import { emptyTensor, isFloat, Tensor } from '../autograd/tensor.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 
 /**
@@ -18,6 +18,169 @@ export class Parameter extends Tensor {
     this.requiresGrad = true;
     this.keep();
   }
+
+  protected override sharesGrad(gradient: Tensor): boolean {
+    const others = joints.get(this)?.parts.filter((part) => part !== this);
+    return others ? others.some(({ grad }) => grad?.storage === gradient.storage) : super.sharesGrad(gradient);
+  }
+}
+
+/** The joint parameter that a parameter is a part of. */
+const joints = new WeakMap<Tensor, JointParameter>();
+
+/**
+ * Parameters that lie side by side, row after row, as one: what an optimizer updates in their place, so that
+ * they cost no more than a single parameter. Its gradient is theirs, one behind the other.
+ */
+class JointParameter extends Tensor {
+  readonly parts: readonly Parameter[];
+  #view: { readonly tensor: Tensor; readonly conditions: string } | undefined;
+
+  constructor(parts: readonly Parameter[]) {
+    const whole = noGrad(() => joined(parts))!;
+    super(whole.storage, whole.dtype, whole);
+    this.parts = parts;
+  }
+
+  /** The parts still lie where this parameter is. */
+  get isInPlace(): boolean {
+    let at = this.offset;
+    return this.parts.every((part) => {
+      const fits = part.storage === this.storage && part.offset === at;
+      at += part.size;
+      return fits;
+    });
+  }
+
+  /**
+   * All rows as an operand, through which gradients flow to the parts: the same tensor each time, so that the
+   * gradients of several uses meet before they are shared out.
+   */
+  view(): Tensor {
+    const flags = isGradEnabled() ? this.parts.map((part) => Number(part.requiresGrad)).join('') : '';
+    const conditions = `${this.offset} ${flags}`;
+    if (this.#view?.conditions !== conditions || this.#view.tensor.storage !== this.storage)
+      this.#view = { tensor: joined(this.parts)!, conditions };
+    return this.#view.tensor;
+  }
+
+  override get requiresGrad(): boolean {
+    return this.parts.every((part) => part.requiresGrad);
+  }
+
+  override set requiresGrad(value: boolean) {
+    for (const part of this.parts) part.requiresGrad = value;
+  }
+
+  override get grad(): Tensor | undefined {
+    if (!this.isInPlace)
+      throw new Error(
+        `a parameter of shape [${this.parts[0]!.shape.join(', ')}] was taken over by an optimizer made later; step that one`,
+      );
+    const own = this.parts.flatMap((part) => part.grad ?? []);
+    if (own.length === 0) return undefined;
+    if (own.length < this.parts.length)
+      throw new Error(
+        `of ${this.parts.length} parameters that lie side by side, the first of shape [${this.parts[0]!.shape.join(', ')}], only ${own.length} have a gradient; make the optimizer after freezing or replacing one of them`,
+      );
+    const whole = noGrad(() => joined(own));
+    if (whole) return whole;
+    const gathered = noGrad(() => concat(own)).keep();
+    this.clearGrad();
+    this.grad = gathered;
+    return gathered;
+  }
+
+  override set grad(value: Tensor | undefined) {
+    let at = 0;
+    for (const part of this.parts) {
+      const rows: [number, number] = [at, (at += part.shape[0]!)];
+      part.grad = value && noGrad(() => slice(value, rows));
+    }
+  }
+
+  override clearGrad(): void {
+    for (const part of this.parts) part.clearGrad();
+  }
+
+  override moveInto(home: Tensor, offset: number): void {
+    super.moveInto(home, offset);
+    let at = offset;
+    for (const part of this.parts) {
+      part.moveInto(home, at);
+      at += part.size;
+    }
+  }
+}
+
+/**
+ * Parameters that lie side by side in `home`, which is theirs from now on: the i-th has the next `rows[i]` of
+ * its rows. They are parameters like any others; `joinedRows` gives them as one operand again.
+ */
+export function parametersIn(home: Tensor, rows: readonly number[]): Parameter[] {
+  const own = withOwnMemory(home).keep();
+  const inner = own.shape.slice(1);
+  let at = 0;
+  const parts = rows.map((count) => {
+    const part = new Parameter(emptyTensor([count, ...inner], own.dtype, 'parameter'));
+    part.moveInto(own, at);
+    at += part.size;
+    return part;
+  });
+  const joint = new JointParameter(parts);
+  for (const part of parts) joints.set(part, joint);
+  return parts;
+}
+
+/**
+ * Parameters that were made side by side, as one operand with all their rows, without a copy; undefined where
+ * they were not, or one was replaced or has moved since.
+ */
+export function joinedRows(parts: readonly Tensor[]): Tensor | undefined {
+  const joint = joints.get(parts[0]!);
+  const isWhole = joint?.parts.length === parts.length && joint.parts.every((part, i) => part === parts[i]);
+  return isWhole && joint.isInPlace ? joint.view() : undefined;
+}
+
+/**
+ * A list of parameters for an optimizer: those that lie side by side and are all in the list are one. A
+ * parameter whose neighbours are not gets memory of its own.
+ */
+export function joinParameters(list: readonly Tensor[]): Tensor[] {
+  const given = new Set(list);
+  return list.flatMap((x) => {
+    const joint = joints.get(x);
+    if (!joint) return [x];
+    const isWhole = joint.isInPlace && joint.parts.every((part) => given.has(part) && part.requiresGrad);
+    if (isWhole) return joint.parts[0] === x ? [joint] : [];
+    if (x.storage.bytes > x.size * bytesOf(x.dtype)) x.moveInto(noGrad(() => clone(x)).keep(), 0);
+    return [x];
+  });
+}
+
+/**
+ * A parameter in another type; `made` remembers what became of others, so that ties stay, and neighbours stay
+ * side by side.
+ */
+export function castParameter(x: Parameter, dtype: 'f16' | 'f32', made: Map<Parameter, Parameter>): Parameter {
+  if (x.dtype === dtype) return x;
+  const joint = joints.get(x);
+  if (!made.has(x)) {
+    const before = joint?.isInPlace ? joint.parts : [x];
+    const whole = noGrad(() => cast(before.length > 1 ? joint! : x, dtype));
+    const after =
+      before.length > 1
+        ? parametersIn(
+            whole,
+            before.map(({ shape }) => shape[0]!),
+          )
+        : [new Parameter(whole)];
+    after.forEach((part, i) => {
+      part.requiresGrad = before[i]!.requiresGrad;
+      made.set(before[i]!, part);
+    });
+  }
+  return made.get(x)!;
 }
 
 /**

@@ -1,7 +1,8 @@
 import { copyInto } from '../copy.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import { apply } from '../tape.ts';
+import type { VjpContext } from '../op.ts';
+import { apply, applyJoin } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { unsqueeze } from './reshape.ts';
 import { narrow } from './slice.ts';
@@ -29,15 +30,37 @@ const concatOp = defineOp<{ axis: number }>({
       start += x.shape[axis]!;
     }
   },
-  vjp({ g, specs, attrs: { axis }, needs }) {
-    let start = 0;
-    return specs.map(({ shape }, i) => {
-      const length = shape[axis]!;
-      start += length;
-      return needs(i) ? narrow(g, axis, start - length, length) : null;
-    });
-  },
+  vjp: (context) => shareOut(context, context.attrs.axis),
 });
+
+/** Each input's part of the gradient. No copy. */
+function shareOut({ g, specs, needs }: VjpContext<unknown>, axis: number): (Tensor | null)[] {
+  let start = 0;
+  return specs.map(({ shape }, i) => {
+    const length = shape[axis]!;
+    start += length;
+    return needs(i) ? narrow(g, axis, start - length, length) : null;
+  });
+}
+
+/**
+ * concat(tensors) along the first axis without a copy, where the tensors lie one behind the other in one
+ * storage; undefined where they do not. Writing to the result writes to them.
+ */
+export function joined(tensors: readonly Tensor[]): Tensor | undefined {
+  const [first] = tensors;
+  if (!first || first.ndim === 0) return undefined;
+  const { storage, dtype, strides, offset, shape } = first;
+  let rows = 0;
+  for (const x of tensors) {
+    const isNext = x.storage === storage && x.dtype === dtype && x.offset === offset + rows * strides[0]!;
+    const isAlike = x.strides.join() === strides.join() && x.shape.slice(1).join() === shape.slice(1).join();
+    if (!isNext || !isAlike) return undefined;
+    rows += x.shape[0]!;
+  }
+  const layout = { shape: [rows, ...shape.slice(1)], strides, offset };
+  return applyJoin('joined', tensors, layout, (context) => shareOut(context, 0));
+}
 
 /** Joins tensors along an existing axis; all other axes agree. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {

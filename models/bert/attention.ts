@@ -1,47 +1,48 @@
-import { add, linear, noGrad, slice } from '../../autograd/index.ts';
+import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { normalInit, parameter, zerosInit } from '../init.ts';
+import { normalInit, zerosInit } from '../init.ts';
 import { Module } from '../module.ts';
+import { attend } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
+import { splitHeads } from '../nn/heads.ts';
+import { linearsSideBySide, projectTogether } from '../nn/linear.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { LayerNorm } from '../nn/norm.ts';
 import { attendPacked } from '../nn/packed-attention.ts';
 import type { Attended } from '../nn/packed-attention.ts';
-import type { Parameter } from '../parameter.ts';
 import type { BertConfig } from './config.ts';
 import { dense, norm } from './layers.ts';
 
 /**
- * The projections of queries, keys and values lie below each other in one weight [3 D, D], so that one
- * product computes them, and one its derivative, instead of three each. Files hold them apart, as `query`,
- * `key` and `value`.
+ * The weights of `query`, `key` and `value` lie side by side, so that one product computes all three, and one
+ * its derivative. Each may be replaced, wrapped or hooked: then they are computed apart.
  */
 export class BertSelfAttention extends Module {
-  weight: Parameter;
-  bias: Parameter;
+  query: Linear;
+  key: Linear;
+  value: Linear;
   readonly dropout: Dropout;
   readonly numHeads: number;
+  readonly headDim: number;
 
   constructor({ hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads }: BertConfig) {
     super();
-    this.weight = parameter([3 * hiddenSize, hiddenSize], normalInit(initializerRange));
-    this.bias = parameter([3 * hiddenSize], zerosInit);
+    const sizes = [hiddenSize, hiddenSize, hiddenSize];
+    const options = { weightInit: normalInit(initializerRange), biasInit: zerosInit };
+    [this.query, this.key, this.value] = linearsSideBySide(hiddenSize, sizes, options) as [Linear, Linear, Linear];
     this.dropout = new Dropout(attentionProbsDropoutProb);
     this.numHeads = numAttentionHeads;
+    this.headDim = hiddenSize / numAttentionHeads;
   }
 
-  protected override stateMembers(): [string, Tensor][] {
-    const size = this.bias.size / 3;
-    const part = (x: Tensor, i: number): Tensor => noGrad(() => slice(x, [i * size, (i + 1) * size]));
-    return ['query', 'key', 'value'].flatMap((name, i): [string, Tensor][] => [
-      [`${name}.weight`, part(this.weight, i)],
-      [`${name}.bias`, part(this.bias, i)],
-    ]);
-  }
-
+  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
-    const qkv = linear(x, this.weight, this.bias); // (B, T, 3 D)
-    return attendPacked(qkv, { heads: this.numHeads, mask, dropout: this.dropout, outputWeights }); // (B, T, D)
+    const { query, key, value, dropout, numHeads, headDim } = this;
+    const options = { mask, dropout, outputWeights };
+    const qkv = projectTogether([query, key, value], x); // (B, T, 3 D)
+    if (qkv) return attendPacked(qkv, { heads: numHeads, ...options });
+    const heads = (y: Tensor): Tensor => splitHeads(y, y.shape[2]! / headDim); // (B, H, T, D/H)
+    return attend(heads(query.forward(x)), heads(key.forward(x)), heads(value.forward(x)), options);
   }
 
   override extraRepr(): string {

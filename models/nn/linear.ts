@@ -1,8 +1,9 @@
 import { linear } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { parameter, uniformInit } from '../init.ts';
+import { parameter, parametersSideBySide, uniformInit } from '../init.ts';
 import type { Initializer } from '../init.ts';
 import { Module } from '../module.ts';
+import { joinedRows } from '../parameter.ts';
 import type { Parameter } from '../parameter.ts';
 
 export interface LinearOptions {
@@ -45,4 +46,37 @@ export class Linear extends Module {
     const [out, into] = this.weight.shape;
     return `${into}, ${out}${this.bias ? '' : ', bias: false'}`;
   }
+}
+
+/**
+ * Linear layers of one input whose weights lie side by side, so that `projectTogether` computes all of them in
+ * one product. Initial values are those of a single layer with all the outputs.
+ */
+export function linearsSideBySide(
+  inFeatures: number,
+  outFeatures: readonly number[],
+  { weightInit, biasInit }: Required<Pick<LinearOptions, 'weightInit' | 'biasInit'>>,
+): Linear[] {
+  const total = outFeatures.reduce((sum, count) => sum + count, 0);
+  const weights = parametersSideBySide([total, inFeatures], outFeatures, weightInit);
+  const biases = parametersSideBySide([total], outFeatures, biasInit);
+  return outFeatures.map((count, i) => new Linear(inFeatures, count, { weight: weights[i]!, bias: biases[i]! }));
+}
+
+/**
+ * The outputs of layers from `linearsSideBySide`, one behind the other, of one product: x (..., in) -> (...,
+ * sum of outs). undefined where a layer has to run by itself: it was replaced or wrapped, it has hooks, or its
+ * weights have moved or have another type.
+ */
+export function projectTogether(layers: readonly Module[], x: Tensor): Tensor | undefined {
+  const plain = layers.filter(isPlain);
+  if (plain.length < layers.length) return undefined;
+  const weight = joinedRows(plain.map((layer) => layer.weight));
+  const biases = plain.flatMap((layer) => layer.bias ?? []);
+  const bias = biases.length === plain.length ? joinedRows(biases) : undefined;
+  return weight && bias && linear(x, weight, bias);
+}
+
+function isPlain(layer: Module): layer is Linear {
+  return !layer.isHooked && layer.constructor === Linear;
 }

@@ -1,5 +1,6 @@
 import { refuseWhileCapturing } from '../../autograd/capture.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { joinParameters } from '../../models/parameter.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
 import type { GradScaler } from './grad-scaler.ts';
 import { OptimizerState } from './state.ts';
@@ -59,7 +60,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
   ) {
     refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
     this.groups = asGroups(parameters).map(({ parameters: members, ...options }) => {
-      const list = [...new Set(members)];
+      const list = joinParameters([...new Set(members)]);
       const frozen = list.find((x) => !x.requiresGrad);
       if (list.length === 0) throw new Error(`${name}: a group has no parameters`);
       if (frozen)
