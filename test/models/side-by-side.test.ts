@@ -10,6 +10,7 @@ import {
   grad,
   manualSeed,
   memory,
+  ready,
   synchronize,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
