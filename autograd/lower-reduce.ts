@@ -5,6 +5,7 @@ import { plainSink, plainSource } from '../kernels/map/elements.ts';
 import { reduce } from '../kernels/reduce.ts';
 import type { Reduction } from '../kernels/reduce.ts';
 import type { Lowering, Port } from './op.ts';
+import { isFloat } from './tensor.ts';
 import type { Tensor } from './tensor.ts';
 
 /** Outputs below which a reduction leaves the device idle, so that long axes are cut into runs. */
@@ -43,7 +44,9 @@ export function lowerReduce(
     lengths.push(1);
     strides.push(0);
   }
-  let source = { port: ports.source ?? flat(x), offset: x.offset };
+  // Truths and u32 are summed as what the sums are.
+  const compute = isFloat(x.dtype) ? x.dtype : y.dtype;
+  let source = { port: ports.source ?? flat(x, compute), offset: x.offset };
   // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones
   // meanwhile.
   let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
@@ -90,9 +93,9 @@ function runLength(outputs: number, length: number): number {
 }
 
 /** A tensor's memory as a line of elements, which strides walk. */
-function flat(x: Tensor): Port {
+function flat(x: Tensor, compute = x.dtype): Port {
   const layout = contiguousLayout([Math.floor(x.storage.bytes / bytesOf(x.dtype))]);
-  return { elements: plainSource({ dtype: x.dtype, layout }), tensors: [x] };
+  return { elements: { ...plainSource({ dtype: x.dtype, layout }), compute }, tensors: [x] };
 }
 
 /** Partial sums of f16 stay in f32. */

@@ -1,7 +1,7 @@
 import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { along, total } from '../support/nd.ts';
-import { bool, f16, f32, i32, values } from '../support/op-case.ts';
+import { bool, f16, f32, i32, u32, values } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 
 const { NaN: nan, POSITIVE_INFINITY: inf } = Number;
@@ -80,6 +80,10 @@ export const cases: readonly OpCase[] = [
   sum(f16([2, 2048], 0, 1), 1, { strided: false }),
   sum(i32([3, 5], -9, 9), 0),
   sum(bool([3, 5]), 1),
+  sum(bool([3, 8]), 1),
+  sum(bool([8, 4]), 0),
+  sum(bool([2, 1024]), 1),
+  sum(u32([3, 8]), 1),
   {
     ...sum(f32([2, 3, 4])),
     op: 'sum',
