@@ -22,8 +22,11 @@ export interface Recorder {
   guard(read: () => unknown, what: string): void;
 }
 
-/** Throws where the smallest and the largest element are not as they must be. */
-export type RangeCheck = (range: readonly [number, number]) => void;
+/** The smallest and the largest element, then one that is no whole number, where there is one. */
+export type NumberRange = readonly [low: number, high: number, fraction?: number];
+
+/** Throws where the elements are not as they must be. */
+export type RangeCheck = (range: NumberRange) => void;
 
 let recorder: Recorder | undefined;
 

@@ -2,8 +2,10 @@ import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { contiguousLayout, sizeOf } from '../kernels/layout.ts';
 import { toHalf } from './half.ts';
+import { checkDtype, checkOptions, checkShape } from './dtypes.ts';
 import { ShapeError } from './op.ts';
 import { fill } from './ops/fill.ts';
+import { decode } from './read.ts';
 import { onDevice } from './runtime.ts';
 import { Storage } from './storage.ts';
 import { isFloat, Tensor } from './tensor.ts';
@@ -13,6 +15,8 @@ export interface TensorOptions {
   readonly dtype?: Dtype;
   readonly requiresGrad?: boolean;
 }
+
+const optionNames = ['dtype', 'requiresGrad'];
 
 /** Elements up to which the host keeps its own copy of what it uploads: batches of indices, not weights. */
 const hostLimit = 2 ** 16;
@@ -29,18 +33,27 @@ export function tensor(
 ): Tensor {
   const { values, shape: found, dtype: natural } = isTyped(data) ? fromTyped(data) : fromNested(data);
   const shape = options.shape ?? found;
+  checkOptions('tensor', options, [...optionNames, 'shape']);
+  checkShape('tensor', shape);
   if (sizeOf(shape) !== values.length) {
     throw new ShapeError(
       `tensor: ${values.length} values do not fill shape [${shape.join(', ')}] (${sizeOf(shape)} elements)`,
     );
   }
-  return fromValues(values, shape, options.dtype ?? natural, options.requiresGrad ?? false);
+  return fromValues('tensor', values, shape, options.dtype ?? natural, options.requiresGrad ?? false);
 }
 
-function fromValues(values: ArrayLike<number>, shape: readonly number[], dtype: Dtype, requiresGrad: boolean): Tensor {
+function fromValues(
+  op: string,
+  values: ArrayLike<number>,
+  shape: readonly number[],
+  dtype: Dtype,
+  requiresGrad: boolean,
+): Tensor {
+  checkDtype(op, dtype);
   const bytes = encode(values, dtype);
   const storage = new Storage(bytes.byteLength, 'tensor');
-  if (values.length <= hostLimit) storage.host = Array.from(values);
+  if (values.length <= hostLimit) storage.host = decode(bytes, dtype);
   onDevice((gpu) => {
     storage.on((_, label) => gpu.upload(bytes, label));
   });
@@ -67,36 +80,75 @@ export function overwrite(x: Tensor, values: Float32Array): void {
 }
 
 /** A tensor of one value. */
-export function full(
-  shape: readonly number[],
-  value: number,
-  { dtype = 'f32', requiresGrad = false }: TensorOptions = {},
-): Tensor {
-  if (requiresGrad && !isFloat(dtype)) throw new ShapeError(`full: gradients need f32 or f16, got ${dtype}`);
+export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
+  return filled('full', shape, value, options);
+}
+
+function filled(op: string, shape: readonly number[], value: number, options: TensorOptions): Tensor {
+  const { dtype = 'f32', requiresGrad = false } = options;
+  checkOptions(op, options, optionNames);
+  checkDtype(op, dtype);
+  checkShape(op, shape);
+  if (requiresGrad && !isFloat(dtype)) throw new ShapeError(`${op}: gradients need f32 or f16, got ${dtype}`);
   const made = fill(shape, dtype, value);
   if (requiresGrad) made.requiresGrad = true;
   return made;
 }
 
-export function zeros(shape: readonly number[], options: TensorOptions = {}): Tensor {
-  return full(shape, 0, options);
+/** Lengths as a list or one by one, then options: `zeros([2, 3])`, `zeros(2, 3, { dtype: 'f16' })`. */
+export type ShapeThen<Options> =
+  [shape: readonly number[], options?: Options] | number[] | [...lengths: number[], options: Options];
+
+/** The parts of `ShapeThen`. */
+export function shapeThen<Options extends object>(given: ShapeThen<Options>): [readonly number[], Options] {
+  const list = given as readonly (number | readonly number[] | Options | undefined)[];
+  const last = list.at(-1);
+  const options = list.length > 1 && typeof last !== 'number' ? (last as Options | undefined) : undefined;
+  const lengths = typeof list[0] === 'number' ? list.filter((length) => typeof length === 'number') : list[0];
+  return [(lengths ?? []) as readonly number[], options ?? ({} as Options)];
 }
 
-export function ones(shape: readonly number[], options: TensorOptions = {}): Tensor {
-  return full(shape, 1, options);
+/** Zeros of a shape, given as a list or by its lengths: `zeros([2, 3])`, `zeros(2, 3, { dtype: 'f16' })`. */
+export function zeros(...shape: ShapeThen<TensorOptions>): Tensor {
+  const [lengths, options] = shapeThen(shape);
+  return filled('zeros', lengths, 0, options);
+}
+
+/** Ones of a shape, given as for `zeros`. */
+export function ones(...shape: ShapeThen<TensorOptions>): Tensor {
+  const [lengths, options] = shapeThen(shape);
+  return filled('ones', lengths, 1, options);
 }
 
 /** start, start + step, ... below end (above, for a negative step). */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
+  checkOptions('arange', options, optionNames);
   if (!(step !== 0)) throw new ShapeError('arange: step must not be 0');
   const count = Math.max(0, Math.ceil((to - from) / step));
   return fromValues(
+    'arange',
     Array.from({ length: count }, (_, i) => from + i * step),
     [count],
     options.dtype ?? 'f32',
     options.requiresGrad ?? false,
   );
+}
+
+/** `steps` numbers evenly from start to end, both included; f32. */
+export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
+  checkOptions('linspace', options, optionNames);
+  checkShape('linspace', [steps]);
+  const values = Array.from({ length: steps }, (_, i) => start + ((end - start) * i) / Math.max(1, steps - 1));
+  return fromValues('linspace', values, [steps], options.dtype ?? 'f32', options.requiresGrad ?? false);
+}
+
+/** Ones on the main diagonal of a matrix [rows, columns] of zeros; f32. */
+export function eye(rows: number, columns = rows, options: TensorOptions = {}): Tensor {
+  checkOptions('eye', options, optionNames);
+  checkShape('eye', [rows, columns]);
+  const values = Array.from({ length: rows * columns }, (_, i) => Number(Math.floor(i / columns) === i % columns));
+  return fromValues('eye', values, [rows, columns], options.dtype ?? 'f32', options.requiresGrad ?? false);
 }
 
 function isTyped(data: NestedArray | TypedArray): data is TypedArray {

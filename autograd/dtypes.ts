@@ -2,11 +2,64 @@ import type { Dtype } from '../kernels/kernel.ts';
 import { ShapeError } from './op.ts';
 import type { Spec } from './op.ts';
 
+/** Element types, each after those that it can hold. */
 const order: readonly Dtype[] = ['bool', 'u32', 'i32', 'f16', 'f32'];
 
 /** The type that holds both: bool < u32 < i32 < f16 < f32. */
 export function promote(a: Dtype, b: Dtype): Dtype {
   return order.indexOf(a) >= order.indexOf(b) ? a : b;
+}
+
+/** What a PyTorch or NumPy user may ask for, and what there is instead. */
+const mends: readonly (readonly [names: RegExp, mend: string])[] = [
+  [/^(torch\.)?(f64|float64|double)$/, "WGSL has no 64-bit floats, use 'f32'"],
+  [/^(torch\.)?(float|float32)$/, "use 'f32'"],
+  [/^(torch\.)?(half|float16|bf16|bfloat16)$/, "use 'f16', or 'f32' for the range of bfloat16"],
+  [/^(torch\.)?(i64|int64|long|int|int32|i8|int8|i16|int16)$/, "use 'i32'"],
+  [/^(torch\.)?(u8|uint8|u16|u64)$/, "use 'u32'"],
+  [/^(cuda|gpu|webgpu|mps)(:\d+)?$/, 'every tensor is on the device already'],
+  [/^cpu$/, 'values are read with data(), item() or tolist()'],
+];
+
+/** Throws for what is no element type, naming the choices. */
+export function checkDtype(op: string, dtype: Dtype, choices: readonly Dtype[] = order): void {
+  if (choices.includes(dtype)) return;
+  const mend = mends.find(([names]) => names.test(String(dtype)))?.[1];
+  const named = choices.map((choice) => `'${choice}'`);
+  throw new ShapeError(
+    `${op}: dtype must be ${named.slice(0, -1).join(', ')} or ${named.at(-1)}, got ${typeof dtype === 'string' ? `'${String(dtype)}'` : String(dtype)}${mend ? `; ${mend}` : ''}`,
+  );
+}
+
+/** Throws for what is no list of lengths. */
+export function checkShape(op: string, shape: readonly number[]): void {
+  if (Array.isArray(shape) && shape.every((length) => Number.isInteger(length) && length >= 0)) return;
+  const given = Array.isArray(shape) ? show(shape) : String(shape);
+  throw new ShapeError(`${op}: a shape must be a list of whole numbers from 0, such as [2, 3], got ${given}`);
+}
+
+/** Throws for options that the op does not have, which JavaScript would ignore, and for what is no object. */
+export function checkOptions(op: string, options: object, names: readonly string[]): void {
+  if (typeof options !== 'object' || options === null)
+    throw new ShapeError(`${op}: options must be an object with ${names.join(', ')}, got ${String(options)}`);
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw new ShapeError(`${op}: there is no option ${unknown}; the options are ${names.join(', ')}`);
+}
+
+/** Throws where a value is none of the choices. */
+export function checkChoice<T extends string>(op: string, option: string, value: T, choices: readonly T[]): void {
+  if (choices.includes(value)) return;
+  throw new ShapeError(
+    `${op}: ${option} must be ${choices.map((choice) => `'${choice}'`).join(' or ')}, got '${String(value)}'`,
+  );
+}
+
+/** Lengths or axes as PyTorch takes them, one by one or as one list: `x.reshape(3, 2)`, `x.reshape([3, 2])`. */
+export type Numbers = number[] | readonly [readonly number[]];
+
+export function listOf(numbers: Numbers): readonly number[] {
+  return Array.isArray(numbers[0]) ? numbers[0] : (numbers as number[]);
 }
 
 /**
@@ -34,6 +87,8 @@ export function broadcastShapes(op: string, ...shapes: (readonly number[])[]): n
 /** Non-negative axis; negative ones count from the end. */
 export function normaliseAxis(op: string, axis: number, rank: number): number {
   const at = axis < 0 ? axis + rank : axis;
+  if (typeof axis !== 'number')
+    throw new ShapeError(`${op}: the axis must be a whole number, got ${axis === null ? 'null' : typeof axis}`);
   if (!Number.isInteger(axis) || at < 0 || at >= Math.max(rank, 1)) {
     throw new ShapeError(`${op}: axis ${axis} is out of range for ${rank} axes; use ${-rank} to ${rank - 1}`);
   }
@@ -43,7 +98,13 @@ export function normaliseAxis(op: string, axis: number, rank: number): number {
 /** Sorted, distinct axes; undefined means all. */
 export function normaliseAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
-  const list = (typeof axes === 'number' ? [axes] : axes).map((axis) => normaliseAxis(op, axis, rank));
+  if (typeof axes !== 'number' && !Array.isArray(axes))
+    throw new ShapeError(
+      `${op}: the axes must be a number or a list of numbers, got ${axes === null ? 'null' : typeof axes}`,
+    );
+  const list = (typeof axes === 'number' ? [axes] : (axes as readonly number[])).map((axis) =>
+    normaliseAxis(op, axis, rank),
+  );
   if (new Set(list).size !== list.length)
     throw new ShapeError(`${op}: axes [${list.join(', ')}] repeat; name each once`);
   return list.sort((a, b) => a - b);

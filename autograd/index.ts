@@ -1,6 +1,7 @@
 import './methods.ts';
 
 export * from './ops/activations.ts';
+export * from './ops/aliases.ts';
 export * from './ops/arithmetic.ts';
 export * from './ops/assign.ts';
 export { cast, expand, sum } from './ops/broadcast.ts';
@@ -9,6 +10,7 @@ export * from './ops/attention.ts';
 export { decodeAttention } from './ops/decode-attention.ts';
 export type { DecodeOptions } from './ops/decode-attention.ts';
 export * from './ops/concat.ts';
+export { concat as cat } from './ops/concat.ts';
 export { conv1d, conv2d } from './ops/conv.ts';
 export type { ConvOptions } from './ops/conv.ts';
 export * from './ops/cross-entropy.ts';
@@ -17,7 +19,14 @@ export type { LinearCrossEntropyOptions } from './ops/linear-cross-entropy.ts';
 export { cumsum } from './ops/cumsum.ts';
 export { einsum } from './ops/einsum.ts';
 export * from './ops/losses.ts';
-export { dropout, normal, uniform } from './ops/random.ts';
+export {
+  bceWithLogits as binaryCrossEntropyWithLogits,
+  huber as huberLoss,
+  l1 as l1Loss,
+  mse as mseLoss,
+  smoothL1 as smoothL1Loss,
+} from './ops/losses.ts';
+export { dropout, normal, rand, randint, randn, uniform } from './ops/random.ts';
 export type { NormalOptions, UniformOptions } from './ops/random.ts';
 export { manualSeed, randomState, setRandomState } from './random.ts';
 export type { RandomState } from './random.ts';
@@ -49,8 +58,8 @@ export { compile } from './compile/compile.ts';
 export type { Compiled, CompileOptions } from './compile/compile.ts';
 export { statistics } from './compile/explain.ts';
 export type { ProgramStatistics } from './compile/explain.ts';
-export { arange, full, ones, tensor, zeros } from './create.ts';
-export type { NestedArray, TensorOptions, TypedArray } from './create.ts';
+export { arange, eye, full, linspace, ones, tensor, zeros, zeros as empty } from './create.ts';
+export type { NestedArray, ShapeThen, TensorOptions, TypedArray } from './create.ts';
 export { knownRange } from './known-range.ts';
 export { enableGrad, isGradEnabled, noGrad } from './grad-mode.ts';
 export { defineOp, defineView, ShapeError } from './op.ts';

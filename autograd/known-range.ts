@@ -1,20 +1,23 @@
 import { recording } from './capture.ts';
-import type { RangeCheck } from './capture.ts';
+import type { NumberRange, RangeCheck } from './capture.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
- * Smallest and largest element of a tensor whose data the host made and nothing has overwritten; undefined
- * where only the device knows them. Lets index ops refuse bad indices at the call, without reading back.
+ * Smallest and largest element of a tensor whose data the host made and nothing has overwritten, and one that
+ * is no whole number, if any is none; undefined where only the device knows them. Lets index ops refuse bad
+ * indices at the call, without reading back.
  */
-export function knownRange({ storage, shape, strides, offset, size }: Tensor): readonly [number, number] | undefined {
+export function knownRange({ storage, shape, strides, offset, size }: Tensor): NumberRange | undefined {
   const { host } = storage;
   if (!host || size === 0) return undefined;
   let [low, high] = [Infinity, -Infinity];
+  let fraction: number | undefined;
   const walk = (axis: number, at: number): void => {
     if (axis === shape.length) {
       const value = host[at]!;
       if (value < low) low = value;
       if (value > high) high = value;
+      if (!Number.isInteger(value)) fraction ??= value;
       return;
     }
     const stride = strides[axis]!;
@@ -22,7 +25,7 @@ export function knownRange({ storage, shape, strides, offset, size }: Tensor): r
     for (let i = 0; i < steps; i++) walk(axis + 1, at + i * stride);
   };
   walk(0, offset);
-  return [low, high];
+  return fraction === undefined ? [low, high] : [low, high, fraction];
 }
 
 /**

@@ -1,3 +1,4 @@
+import * as aliases from './ops/aliases.ts';
 import * as activations from './ops/activations.ts';
 import * as arithmetic from './ops/arithmetic.ts';
 import { addAssign, assign } from './ops/assign.ts';
@@ -20,6 +21,7 @@ import { Tensor } from './tensor.ts';
 
 /** Functions of a tensor that are its methods too: `add(x, y)` is `x.add(y)`. */
 const methods = {
+  ...aliases,
   ...activations,
   ...arithmetic,
   ...comparison,
@@ -49,13 +51,23 @@ const methods = {
   unfold,
 };
 
-type Method<F> = F extends (x: Tensor, ...rest: infer Rest) => infer Result ? (...rest: Rest) => Result : never;
+type Rest<Parameters> = Parameters extends readonly [unknown, ...infer Others] ? Others : never;
+type Method<F> = F extends (...all: infer All) => infer Result ? (...rest: Rest<All>) => Result : never;
 type Methods = { [Name in keyof typeof methods]: Method<(typeof methods)[Name]> };
 
 declare module './tensor.ts' {
-  // eslint-disable-next-line @typescript-eslint/no-empty-object-type
-  interface Tensor extends Methods {}
+  interface Tensor extends Methods {
+    /** The transpose of a matrix (`t()`). */
+    readonly T: Tensor;
+  }
 }
+
+Object.defineProperty(Tensor.prototype, 'T', {
+  get(this: Tensor) {
+    return aliases.t(this);
+  },
+  configurable: true,
+});
 
 for (const [name, fn] of Object.entries(methods)) {
   Object.defineProperty(Tensor.prototype, name, {

@@ -78,7 +78,8 @@ async function readList(x: Tensor): Promise<NestedList> {
   return nest(0, 0);
 }
 
-function decode(raw: Uint8Array, dtype: Dtype): DataArray {
+/** Elements from their stored form. */
+export function decode(raw: Uint8Array, dtype: Dtype): DataArray {
   const { buffer, byteOffset, byteLength } = raw;
   if (dtype === 'f16') return Float32Array.from(new Uint16Array(buffer, byteOffset, byteLength / 2), fromHalf);
   if (dtype === 'f32') return new Float32Array(buffer, byteOffset, byteLength / 4);

@@ -71,6 +71,13 @@ function resume(acquired: Gpu): Gpu | Promise<Gpu> {
   return gpu ?? starting!;
 }
 
+/** Name of the device's adapter; `webgpu` while it is not known yet. */
+export function deviceName(): string {
+  if (!known) return 'webgpu';
+  const { device, description, vendor } = known.adapter.info;
+  return device || description || vendor || 'webgpu';
+}
+
 /** Memory of the tensors on the device; zeros before the first op has run. */
 export function memory(): MemoryReport {
   return known?.memory() ?? { live: 0, peak: 0, reserved: 0, buffers: 0, byOp: {} };

@@ -5,7 +5,13 @@ import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { recording } from './capture.ts';
 import type { GradNode } from './graph.ts';
+import { describe } from './inspect.ts';
+import { deviceName } from './runtime.ts';
 import { keepStorage, Storage } from './storage.ts';
+
+/** Names of the method that `console.log` calls. */
+const inNode = Symbol.for('nodejs.util.inspect.custom');
+const inDeno = Symbol.for('Deno.customInspect');
 
 /**
  * An array on the device: shape, element type and addressing over a storage that views share. Elementwise
@@ -107,6 +113,21 @@ export class Tensor implements Layout {
     const { storage } = this;
     Object.assign(this, { storage: home.storage, strides: rowMajor(this.shape), offset: home.offset + offset });
     if (storage.bytes === this.size * bytesOf(this.dtype)) storage.free();
+  }
+
+  /** Where the elements are: the adapter's name, or `webgpu` before the first op has found one. */
+  get device(): string {
+    return deviceName();
+  }
+
+  /** What `console.log` prints, instead of the fields. */
+  [inNode](): string {
+    const { shape, strides, offset, dtype, device, requiresGrad } = this;
+    return describe({ shape, strides, offset, dtype, device, requiresGrad, host: this.storage.host });
+  }
+
+  [inDeno](): string {
+    return this[inNode]();
   }
 
   toString(): string {

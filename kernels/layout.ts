@@ -42,6 +42,22 @@ export function isContiguous({ shape, strides }: Layout): boolean {
   return true;
 }
 
+/**
+ * Whether elements may share memory: an axis steps no further than the faster ones reach, as in expanded views
+ * (stride 0) and overlapping windows.
+ */
+export function overlaps({ shape, strides }: Layout): boolean {
+  const axes = shape.flatMap((length, axis) => (length > 1 ? [{ length, stride: Math.abs(strides[axis]!) }] : []));
+  let reach = 0;
+  return axes
+    .sort((a, b) => a.stride - b.stride)
+    .some(({ length, stride }) => {
+      const shares = stride <= reach;
+      reach += (length - 1) * stride;
+      return shares;
+    });
+}
+
 /** Axes shared by several operands, merged where every operand walks two neighbours as one. */
 export interface Collapsed {
   readonly shape: number[];

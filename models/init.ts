@@ -1,4 +1,4 @@
-import { assign, full, normal, slice, uniform, zeros } from '../autograd/index.ts';
+import { assign, full, noGrad, normal, slice, uniform, zeros } from '../autograd/index.ts';
 import { emptyTensor } from '../autograd/tensor.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { Parameter, parametersIn } from './parameter.ts';
@@ -72,7 +72,7 @@ export function postponeInit<M>(build: () => M): { module: M; initialise: (param
       if (!init)
         throw new Error(`initialise: this parameter of shape [${target.shape.join(', ')}] was not made by the build`);
       const values = init(target.shape);
-      assign(target, values);
+      noGrad(() => assign(target, values));
       values.storage.free();
     };
     return { module, initialise };

@@ -34,7 +34,7 @@ const joints = new WeakMap<Tensor, JointParameter>();
  */
 class JointParameter extends Tensor {
   readonly parts: readonly Parameter[];
-  #view: { readonly tensor: Tensor; readonly conditions: string } | undefined;
+  #operand: { readonly tensor: Tensor; readonly conditions: string } | undefined;
 
   constructor(parts: readonly Parameter[]) {
     const whole = noGrad(() => joined(parts))!;
@@ -56,12 +56,12 @@ class JointParameter extends Tensor {
    * All rows as an operand, through which gradients flow to the parts: the same tensor each time, so that the
    * gradients of several uses meet before they are shared out.
    */
-  view(): Tensor {
+  operand(): Tensor {
     const flags = isGradEnabled() ? this.parts.map((part) => Number(part.requiresGrad)).join('') : '';
     const conditions = `${this.offset} ${flags}`;
-    if (this.#view?.conditions !== conditions || this.#view.tensor.storage !== this.storage)
-      this.#view = { tensor: joined(this.parts)!, conditions };
-    return this.#view.tensor;
+    if (this.#operand?.conditions !== conditions || this.#operand.tensor.storage !== this.storage)
+      this.#operand = { tensor: joined(this.parts)!, conditions };
+    return this.#operand.tensor;
   }
 
   override get requiresGrad(): boolean {
@@ -139,7 +139,7 @@ export function parametersIn(home: Tensor, rows: readonly number[]): Parameter[]
 export function joinedRows(parts: readonly Tensor[]): Tensor | undefined {
   const joint = joints.get(parts[0]!);
   const isWhole = joint?.parts.length === parts.length && joint.parts.every((part, i) => part === parts[i]);
-  return isWhole && joint.isInPlace ? joint.view() : undefined;
+  return isWhole && joint.isInPlace ? joint.operand() : undefined;
 }
 
 /**

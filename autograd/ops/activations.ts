@@ -1,4 +1,5 @@
 import * as e from '../../kernels/map/expr.ts';
+import { checkChoice, checkOptions } from '../dtypes.ts';
 import type { Tensor } from '../tensor.ts';
 import { applyMap, mapFunction, unary } from './map-op.ts';
 
@@ -22,7 +23,10 @@ const geluTanh = unary(
  * uses; the exact one (erf) is BERT's.
  */
 export function gelu(x: Tensor, options: { readonly approximate?: 'none' | 'tanh' } = {}): Tensor {
-  return options.approximate === 'tanh' ? geluTanh(x) : geluErf(x);
+  const { approximate = 'none' } = options;
+  checkOptions('gelu', options, ['approximate']);
+  checkChoice('gelu', 'approximate', approximate, ['none', 'tanh']);
+  return approximate === 'tanh' ? geluTanh(x) : geluErf(x);
 }
 
 /** x * sigmoid(x), also known as swish. */

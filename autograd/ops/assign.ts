@@ -1,8 +1,9 @@
 import { add, input } from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
-import { broadcastLayout } from '../../kernels/layout.ts';
+import { broadcastLayout, overlaps } from '../../kernels/layout.ts';
 import { emitMap } from '../blocks/emit-map.ts';
 import { broadcastShapes, sameShape, show } from '../dtypes.ts';
+import { isGradEnabled } from '../grad-mode.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -37,14 +38,34 @@ const assignOp = defineOp<AssignAttrs>({
   vjp: 'none',
 });
 
+/**
+ * Refuses to overwrite what gradients flow through or to, as PyTorch does: writes are not differentiated.
+ * Also refuses views whose elements share memory, such as expanded ones: which write wins would be chance.
+ */
+export function checkWritable(op: string, target: Tensor): void {
+  if (isGradEnabled() && target.requiresGrad) {
+    throw new Error(
+      target.node
+        ? `${op}: the target ${show(target.shape)} was computed (or is a view) of tensors that require gradients, and writes in place are not differentiated; write inside noGrad(), or to a detach()ed or cloned tensor`
+        : `${op}: the target ${show(target.shape)} is a leaf that requires a gradient, which in-place writes would falsify; write inside noGrad(), or set requiresGrad to false first`,
+    );
+  }
+  if (overlaps(target))
+    throw new ShapeError(
+      `${op}: elements of the target ${show(target.shape)} share memory (it was expanded or unfolded); write to clone() of it`,
+    );
+}
+
 /** Overwrites target (a view works too) with value, broadcast and converted to its type. Returns target. */
 export function assign(target: Tensor, value: Tensor): Tensor {
+  checkWritable('assign', target);
   apply(assignOp, [target, value], { name: 'assign', expr: input(0), reads: false });
   return target;
 }
 
 /** target += value, in place. Returns target. */
 export function addAssign(target: Tensor, value: Tensor): Tensor {
+  checkWritable('addAssign', target);
   apply(assignOp, [target, value], { name: 'addAssign', expr: add(input(0), input(1)), reads: true });
   return target;
 }

@@ -1,4 +1,4 @@
-import { broadcastShapes, requireFloat, sameShape, show } from '../dtypes.ts';
+import { broadcastShapes, checkOptions, requireFloat, sameShape, show } from '../dtypes.ts';
 import { isGradEnabled } from '../grad-mode.ts';
 import { ShapeError } from '../op.ts';
 import { nextDraw } from '../random.ts';
@@ -23,6 +23,23 @@ export interface AttentionOptions extends WeightOptions {
   readonly training?: boolean;
 }
 
+/** PyTorch's names of the options. */
+export interface TorchAttentionOptions {
+  readonly attnMask?: Tensor;
+  readonly dropoutP?: number;
+  readonly isCausal?: boolean;
+}
+
+const optionNames = ['mask', 'causal', 'scale', 'dropout', 'training'];
+
+/** The options under our names. */
+function ownNames(op: string, options: AttentionOptions & TorchAttentionOptions): AttentionOptions {
+  const { attnMask, dropoutP, isCausal, ...own } = options;
+  checkOptions(op, own, optionNames);
+  const { mask = attnMask, dropout = dropoutP, causal = isCausal } = own;
+  return { ...own, mask, dropout, causal };
+}
+
 /** Head sizes that the fused kernels hold in registers. */
 const widest = 128;
 
@@ -32,9 +49,16 @@ const widest = 128;
  * multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a
  * gradient, by products and a softmax. A row that a mask hides altogether weighs all keys evenly, but under
  * `causal` never the later ones. Keys and values [B, Hkv, Tk, D] may have fewer heads than queries [B, H, Tq,
- * D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
+ * D], a divisor: neighbouring query heads share one (Ainslie et al. 2023). PyTorch's attnMask, dropoutP and
+ * isCausal are other names of mask, dropout and causal.
  */
-export function scaledDotProductAttention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
+export function scaledDotProductAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  given: AttentionOptions & TorchAttentionOptions = {},
+): Tensor {
+  const options = ownNames('scaledDotProductAttention', given);
   const group = check(q, k, v, options);
   const batch = batchOf(q, k, v, group);
   const scores = [...batch, q.shape.at(-2)!, k.shape.at(-2)!];

@@ -2,7 +2,8 @@ import { input, ne } from '../../kernels/map/expr.ts';
 import { broadcastLayout } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { reduceBlocks } from '../blocks/reduce.ts';
-import { normaliseAxes, promote, sameShape, show } from '../dtypes.ts';
+import { checkDtype, checkOptions, listOf, normaliseAxes, promote, sameShape, show } from '../dtypes.ts';
+import type { Numbers } from '../dtypes.ts';
 import { lowerReduce } from '../lower-reduce.ts';
 import { elementwise } from '../elementwise.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
@@ -28,7 +29,9 @@ const castOp = defineOp<{ dtype: Dtype }>({
  * is true.
  */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
-  return x.dtype === dtype ? x : apply(castOp, [x], { dtype })[0]!;
+  if (x.dtype === dtype) return x;
+  checkDtype('to', dtype);
+  return apply(castOp, [x], { dtype })[0]!;
 }
 
 /** Sums over `axes`; the other axes stay. */
@@ -56,10 +59,17 @@ export interface ReduceOptions {
 }
 
 /** Sum over the given axes (default all); of nothing it is 0. Booleans are counted as i32. */
-export function sum(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
+export function sum(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('sum', axes, x.ndim);
+  const keepDims = keepsDims('sum', options);
   const [y] = apply(sumOp, [x], { axes: list });
   return keepDims ? reshape(y!, keptShape(x, list)) : y!;
+}
+
+/** Reads the options of a reduction, `names` beside keepDims. */
+export function keepsDims(op: string, options: ReduceOptions, ...names: string[]): boolean {
+  checkOptions(op, options, ['keepDims', ...names]);
+  return options.keepDims ?? false;
 }
 
 /** The shape with the reduced axes at length 1. */
@@ -73,8 +83,12 @@ const expandOp = defineView<{ shape: readonly number[] }>({
   vjp: ({ g, specs }) => [sumTo(g, specs[0]!.shape)],
 });
 
-/** Repeats axes of length 1 (and adds leading ones) without copying. -1 keeps an axis. */
-export function expand(x: Tensor, shape: readonly number[]): Tensor {
+/**
+ * Repeats axes of length 1 (and adds leading ones) to the lengths given as a list or one by one, without
+ * copying. -1 keeps an axis.
+ */
+export function expand(x: Tensor, ...lengths: Numbers): Tensor {
+  const shape = listOf(lengths);
   const missing = shape.length - x.ndim;
   const full = shape.map((length, axis) => (length === -1 ? (x.shape[axis - missing] ?? -1) : length));
   const fits =

@@ -22,12 +22,16 @@ const or = mapFunction('logicalOr', ['b', 'b'], ([a, b]) => e.or(a!, b!));
 const not = mapFunction('logicalNot', ['b'], ([a]) => e.not(a!));
 const finite = mapFunction('isFinite', ['v'], ([a]) => e.isFinite(a!), { float: true });
 
+const nan = mapFunction('isNan', ['v'], ([a]) => e.isNan(a!), { float: true });
+
 /** Numbers count as true unless they are 0. */
 export const logicalAnd = (a: Tensor, b: Tensor): Tensor => applyMap(and, [a, b]);
 export const logicalOr = (a: Tensor, b: Tensor): Tensor => applyMap(or, [a, b]);
 export const logicalNot = (a: Tensor): Tensor => applyMap(not, [a]);
 /** False for NaN and infinities. */
 export const isFinite = (a: Tensor): Tensor => applyMap(finite, [a]);
+/** True for NaN, by its bits. */
+export const isNan = (a: Tensor): Tensor => applyMap(nan, [a]);
 
 const maximumTwo = binary('maximum', e.max);
 const minimumTwo = binary('minimum', e.min);

@@ -2,7 +2,7 @@ import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from '../../
 import { chooseLanes } from '../../kernels/rows.ts';
 import { rowBlocks } from '../blocks/leading.ts';
 import { compositeVjp } from '../composite.ts';
-import { requireFloat, sameShape, show } from '../dtypes.ts';
+import { checkChoice, checkOptions, requireFloat, sameShape, show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { sourceOf } from '../ports.ts';
 import type { Lowering, Op, Port } from '../op.ts';
@@ -102,6 +102,7 @@ function kernelParams(
 }
 
 export type Reduction = 'mean' | 'sum' | 'none';
+export const reductions: readonly Reduction[] = ['mean', 'sum', 'none'];
 
 export interface CrossEntropyOptions {
   /** 'mean' divides by the sum of the weights of the targets that are not ignored. */
@@ -121,6 +122,8 @@ export interface CrossEntropyOptions {
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { reduction = 'mean', ignoreIndex = -100, weight, labelSmoothing = 0 } = options;
   requireFloat('crossEntropy', logits);
+  checkOptions('crossEntropy', options, ['reduction', 'ignoreIndex', 'weight', 'labelSmoothing']);
+  checkChoice('crossEntropy', 'reduction', reduction, reductions);
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
     throw new ShapeError(`crossEntropy: labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
   }
@@ -139,13 +142,9 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
       `crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} or probabilities of their own shape, got ${show(target.shape)}`,
     );
   }
-  checkLabels('crossEntropy', target, classes, ignoreIndex);
+  const labels = checkLabels('crossEntropy', target, classes, ignoreIndex);
   const rows = logits.ndim > 2 ? permute(logits, [0, ...logits.shape.slice(2).map((_, i) => i + 2), 1]) : logits;
-  const inputs = [
-    reshape(rows, [-1, classes]),
-    cast(reshape(target, [-1]), 'i32'),
-    ...(weight ? [cast(weight, 'f32')] : []),
-  ];
+  const inputs = [reshape(rows, [-1, classes]), reshape(labels, [-1]), ...(weight ? [cast(weight, 'f32')] : [])];
   const [loss, stats] = apply(lossOp, inputs, { ignoreIndex, smoothing: labelSmoothing });
   if (reduction === 'none') return reshape(loss!, expected);
   const total = sum(loss!);

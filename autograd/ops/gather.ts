@@ -7,6 +7,7 @@ import { partsOf, rowParts } from '../blocks/parts.ts';
 import { fitting, viewOf, windowed } from '../blocks/window.ts';
 import { normaliseAxis, show } from '../dtypes.ts';
 import { whenKnown } from '../known-range.ts';
+import { wholeNumbers } from '../labels.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -120,7 +121,7 @@ export function checkIndex(op: string, index: Tensor, length: number): Tensor {
       `${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`,
     );
   });
-  return cast(index, 'i32');
+  return wholeNumbers(op, 'index', index);
 }
 
 /**

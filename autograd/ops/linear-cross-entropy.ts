@@ -1,6 +1,6 @@
 import { checkpoint } from '../checkpoint.ts';
 import { compositeVjp } from '../composite.ts';
-import { requireFloat, sameShape, show } from '../dtypes.ts';
+import { checkChoice, checkOptions, requireFloat, sameShape, show } from '../dtypes.ts';
 import { isGradEnabled } from '../grad-mode.ts';
 import { checkLabels } from '../labels.ts';
 import { lowerChunkedLoss } from '../lower-loss.ts';
@@ -11,7 +11,7 @@ import type { Tensor } from '../tensor.ts';
 import { div, mul } from './arithmetic.ts';
 import { cast } from './broadcast.ts';
 import { concat } from './concat.ts';
-import { crossEntropy } from './cross-entropy.ts';
+import { crossEntropy, reductions } from './cross-entropy.ts';
 import type { Reduction } from './cross-entropy.ts';
 import { linear } from './matmul.ts';
 import { reshape } from './reshape.ts';
@@ -90,6 +90,8 @@ export function linearCrossEntropy(
 ): Tensor {
   const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows } = options;
   requireFloat('linearCrossEntropy', hidden);
+  checkOptions('linearCrossEntropy', options, ['bias', 'reduction', 'ignoreIndex', 'labelSmoothing', 'chunkRows']);
+  checkChoice('linearCrossEntropy', 'reduction', reduction, reductions);
   requireFloat('linearCrossEntropy', weight);
   const fail = (what: string): never => {
     throw new ShapeError(`linearCrossEntropy: ${what}`);
@@ -106,10 +108,10 @@ export function linearCrossEntropy(
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) fail(`labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
   if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows > 0))
     fail(`chunkRows must be a positive integer, got ${chunkRows}`);
-  checkLabels('linearCrossEntropy', target, classes, ignoreIndex);
+  const numbers = checkLabels('linearCrossEntropy', target, classes, ignoreIndex);
 
   const rows = reshape(hidden, [target.size, width]);
-  const labels = cast(reshape(target, [target.size]), 'i32');
+  const labels = reshape(numbers, [target.size]);
   if (reduction === 'none') return reshape(lossOfRows(rows, weight, labels, options), target.shape);
   const inputs = [rows, weight, labels, ...(bias ? [bias] : [])];
   const gradients = isGradEnabled() && inputs.some((x) => x.requiresGrad);

@@ -1,12 +1,13 @@
 import * as e from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
-import { broadcastShapes, normaliseAxis, requireFloat, sameShape, show } from '../dtypes.ts';
+import { broadcastShapes, checkChoice, normaliseAxis, requireFloat, sameShape, show } from '../dtypes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { isFloat } from '../tensor.ts';
 import { div, mul, sqrt } from './arithmetic.ts';
 import { cast, sum } from './broadcast.ts';
 import { maximum } from './comparison.ts';
+import { reductions } from './cross-entropy.ts';
 import type { Reduction } from './cross-entropy.ts';
 import { checkLabels } from '../labels.ts';
 import { embedding, gather } from './gather.ts';
@@ -21,10 +22,9 @@ export interface LossOptions {
 }
 
 function reduced(op: string, loss: Tensor, reduction: Reduction = 'mean'): Tensor {
+  checkChoice(op, 'reduction', reduction, reductions);
   if (reduction === 'none') return loss;
-  if (reduction === 'sum') return sum(loss);
-  if (reduction === 'mean') return mean(loss);
-  throw new ShapeError(`${op}: reduction must be 'mean', 'sum' or 'none', got '${String(reduction)}'`);
+  return reduction === 'sum' ? sum(loss) : mean(loss);
 }
 
 function sameShapes(op: string, input: Tensor, target: Tensor): void {
@@ -217,12 +217,11 @@ export function focal(logits: Tensor, target: Tensor, { gamma = 2, alpha, reduct
     );
   }
   const classes = logits.shape[1]!;
-  checkLabels('focal', target, classes);
+  const labels = checkLabels('focal', target, classes);
   if (typeof alpha === 'number')
     throw new ShapeError(`focal: alpha of ${classes} classes must be a tensor [${classes}], got the number ${alpha}`);
   if (alpha && !sameShape(alpha.shape, [classes]))
     throw new ShapeError(`focal: alpha ${show(alpha.shape)} must be [${classes}]`);
-  const labels = cast(target, 'i32');
   const logP = squeeze(gather(logSoftmax(logits, 1), 1, unsqueeze(labels, 1)), 1);
   const loss = applyMap(focalOfLog, [logP], [gamma]);
   const weighted = alpha ? mul(loss, squeeze(embedding(reshape(alpha, [classes, 1]), labels), 1)) : loss;

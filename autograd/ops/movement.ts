@@ -1,4 +1,5 @@
-import { normaliseAxis, show } from '../dtypes.ts';
+import { listOf, normaliseAxis, show } from '../dtypes.ts';
+import type { Numbers } from '../dtypes.ts';
 import { defineView, ShapeError } from '../op.ts';
 import { applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -18,8 +19,9 @@ const permuteOp = defineView<{ axes: readonly number[] }>({
   ],
 });
 
-/** Reorders axes: axis i of the result is axis axes[i] of x. No copy. */
-export function permute(x: Tensor, axes: readonly number[]): Tensor {
+/** Reorders axes, given as a list or one by one: axis i of the result is axis order[i] of x. No copy. */
+export function permute(x: Tensor, ...order: Numbers): Tensor {
+  const axes = listOf(order);
   const list = axes.map((axis) => normaliseAxis('permute', axis, x.ndim));
   if (list.length !== x.ndim || new Set(list).size !== x.ndim) {
     throw new ShapeError(
@@ -47,7 +49,7 @@ const flipOp = defineView<{ axes: readonly number[] }>({
 });
 
 /** Reverses the order of the elements along the axes. No copy. */
-export function flip(x: Tensor, axes: number | readonly number[]): Tensor {
-  const list = (typeof axes === 'number' ? [axes] : axes).map((axis) => normaliseAxis('flip', axis, x.ndim));
+export function flip(x: Tensor, ...axes: Numbers): Tensor {
+  const list = listOf(axes).map((axis) => normaliseAxis('flip', axis, x.ndim));
   return applyView(flipOp, x, { axes: list });
 }

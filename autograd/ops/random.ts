@@ -3,11 +3,16 @@ import * as e from '../../kernels/map/expr.ts';
 import { random } from '../../kernels/random.ts';
 import type { Draw } from '../../kernels/random.ts';
 import { flatParts } from '../blocks/parts.ts';
-import { requireFloat } from '../dtypes.ts';
+import { checkDtype, checkOptions, checkShape, requireFloat } from '../dtypes.ts';
+import { shapeThen } from '../create.ts';
+import type { ShapeThen } from '../create.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { nextDraw } from '../random.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { add, floor } from './arithmetic.ts';
+import { cast } from './broadcast.ts';
+import { minimum } from './comparison.ts';
 import { applyMap, mapFunction } from './map-op.ts';
 
 interface RandomAttrs {
@@ -39,7 +44,11 @@ export interface UniformOptions {
 }
 
 /** Numbers evenly from [low, high), default [0, 1). */
-export function uniform(shape: readonly number[], { low = 0, high = 1, dtype = 'f32' }: UniformOptions = {}): Tensor {
+export function uniform(shape: readonly number[], options: UniformOptions = {}): Tensor {
+  const { low = 0, high = 1, dtype = 'f32' } = options;
+  checkOptions('uniform', options, ['low', 'high', 'dtype']);
+  checkDtype('uniform', dtype, ['f32', 'f16']);
+  checkShape('uniform', shape);
   return apply(randomOp, [], { kind: 'uniform', shape, dtype, a: low, b: high - low, draw: nextDraw() })[0]!;
 }
 
@@ -50,8 +59,31 @@ export interface NormalOptions {
 }
 
 /** Numbers from the normal distribution, default mean 0 and deviation 1. */
-export function normal(shape: readonly number[], { mean = 0, std = 1, dtype = 'f32' }: NormalOptions = {}): Tensor {
+export function normal(shape: readonly number[], options: NormalOptions = {}): Tensor {
+  const { mean = 0, std = 1, dtype = 'f32' } = options;
+  checkOptions('normal', options, ['mean', 'std', 'dtype']);
+  checkDtype('normal', dtype, ['f32', 'f16']);
+  checkShape('normal', shape);
   return apply(randomOp, [], { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() })[0]!;
+}
+
+/** Uniform random numbers from [0, 1): `rand([2, 3])`, `rand(2, 3, { dtype: 'f16' })`. */
+export function rand(...shape: ShapeThen<UniformOptions>): Tensor {
+  return uniform(...shapeThen(shape));
+}
+
+/** Normal random numbers, mean 0 and deviation 1: `randn([2, 3])`, `randn(2, 3, { dtype: 'f16' })`. */
+export function randn(...shape: ShapeThen<NormalOptions>): Tensor {
+  return normal(...shapeThen(shape));
+}
+
+/** Random whole numbers from low to high - 1, evenly, i32; up to 2^24 apart. */
+export function randint(low: number, high: number, shape: readonly number[]): Tensor {
+  if (!(Number.isInteger(low) && Number.isInteger(high) && high > low && high - low <= 2 ** 24))
+    throw new ShapeError(`randint: needs whole numbers low < high, at most 2^24 apart, got ${low} and ${high}`);
+  const count = high - low;
+  // Rounded to f32, a number just below `count` may be `count` itself.
+  return add(cast(minimum(floor(uniform(shape, { high: count })), count - 1), 'i32'), low);
 }
 
 /** The mask is drawn again wherever it is needed, by the derivative too: nothing is saved. */
@@ -64,7 +96,9 @@ const drop = mapFunction('dropout', ['v'], ([x], [p, scale]) => e.select(e.lt(e.
  * Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et
  * al. 2014).
  */
-export function dropout(x: Tensor, p: number, { training = true }: { readonly training?: boolean } = {}): Tensor {
+export function dropout(x: Tensor, p: number, options: { readonly training?: boolean } = {}): Tensor {
+  const { training = true } = options;
+  checkOptions('dropout', options, ['training']);
   requireFloat('dropout', x);
   checkProbability('dropout', p);
   return training && p > 0 ? dropoutBy(x, p, nextDraw()) : x;

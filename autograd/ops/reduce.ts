@@ -9,7 +9,7 @@ import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, div, exp, log, mul, sub } from './arithmetic.ts';
-import { cast, expand, keptShape, sum } from './broadcast.ts';
+import { cast, expand, keepsDims, keptShape, sum } from './broadcast.ts';
 import type { ReduceOptions } from './broadcast.ts';
 import { eq, isFinite, where } from './comparison.ts';
 import { reshape } from './reshape.ts';
@@ -17,6 +17,7 @@ import { reshape } from './reshape.ts';
 /** Mean over the given axes (default all); f32 for integers. Of nothing it is NaN. */
 export function mean(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('mean', axes, x.ndim);
+  keepsDims('mean', options);
   const total = sum(isFloat(x.dtype) ? x : cast(x, 'f32'), list, options);
   return div(total, sizeOf(list.map((axis) => x.shape[axis]!)));
 }
@@ -54,9 +55,10 @@ function extreme(
   kind: 'max' | 'min',
   x: Tensor,
   axes: number | readonly number[] | undefined,
-  keepDims: boolean,
+  options: ReduceOptions,
 ): Tensor {
   const list = normaliseAxes(kind, axes, x.ndim);
+  const keepDims = keepsDims(kind, options);
   const [y] = apply(extremeOp, [x], { kind, axes: list });
   return keepDims ? reshape(y!, keptShape(x, list)) : y!;
 }
@@ -64,15 +66,15 @@ function extreme(
 /**
  * Largest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amax).
  */
-export function max(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
-  return extreme('max', x, axes, keepDims);
+export function max(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
+  return extreme('max', x, axes, options);
 }
 
 /**
  * Smallest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amin).
  */
-export function min(x: Tensor, axes?: number | readonly number[], { keepDims = false }: ReduceOptions = {}): Tensor {
-  return extreme('min', x, axes, keepDims);
+export function min(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
+  return extreme('min', x, axes, options);
 }
 
 const argOp = defineOp<{ kind: 'argmax' | 'argmin'; axis: number }>({
@@ -110,16 +112,17 @@ const argOp = defineOp<{ kind: 'argmax' | 'argmin'; axis: number }>({
 });
 
 /** Index of the first largest element along an axis (of all elements, flattened, without one), i32. */
-export function argmax(x: Tensor, axis?: number, { keepDims = false }: ReduceOptions = {}): Tensor {
-  return arg('argmax', x, axis, keepDims);
+export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
+  return arg('argmax', x, axis, options);
 }
 
 /** Index of the first smallest element along an axis (of all elements, flattened, without one), i32. */
-export function argmin(x: Tensor, axis?: number, { keepDims = false }: ReduceOptions = {}): Tensor {
-  return arg('argmin', x, axis, keepDims);
+export function argmin(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
+  return arg('argmin', x, axis, options);
 }
 
-function arg(kind: 'argmax' | 'argmin', x: Tensor, axis: number | undefined, keepDims: boolean): Tensor {
+function arg(kind: 'argmax' | 'argmin', x: Tensor, axis: number | undefined, options: ReduceOptions): Tensor {
+  const keepDims = keepsDims(kind, options);
   const flat = axis === undefined ? reshape(x, [-1]) : x;
   const at = axis === undefined ? 0 : normaliseAxis(kind, axis, x.ndim);
   const [y] = apply(argOp, [flat], { kind, axis: at });
@@ -134,7 +137,8 @@ export interface VarianceOptions extends ReduceOptions {
 
 /** Variance over the given axes (default all), by the two-pass formula. */
 export function variance(x: Tensor, axes?: number | readonly number[], options: VarianceOptions = {}): Tensor {
-  const { correction = 1, keepDims = false } = options;
+  const { correction = 1 } = options;
+  const keepDims = keepsDims('variance', options, 'correction');
   requireFloat('variance', x);
   const list = normaliseAxes('variance', axes, x.ndim);
   const centred = sub(x, mean(x, list, { keepDims: true }));
@@ -146,12 +150,9 @@ export function variance(x: Tensor, axes?: number | readonly number[], options: 
  * log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that nothing
  * overflows.
  */
-export function logsumexp(
-  x: Tensor,
-  axes?: number | readonly number[],
-  { keepDims = false }: ReduceOptions = {},
-): Tensor {
+export function logsumexp(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   requireFloat('logsumexp', x);
+  const keepDims = keepsDims('logsumexp', options);
   const list = normaliseAxes('logsumexp', axes, x.ndim);
   const top = max(x, list, { keepDims: true }).detach();
   const shift = where(isFinite(top), top, 0); // all -inf must give -inf, not NaN

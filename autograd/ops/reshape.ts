@@ -1,6 +1,7 @@
 import { reshapeLayout, sizeOf } from '../../kernels/layout.ts';
 import { input } from '../../kernels/map/expr.ts';
-import { normaliseAxis, sameShape, show } from '../dtypes.ts';
+import { listOf, normaliseAxis, sameShape, show } from '../dtypes.ts';
+import type { Numbers } from '../dtypes.ts';
 import { elementwise } from '../elementwise.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
@@ -35,10 +36,11 @@ const reshapeOp = defineView<{ shape: readonly number[] }>({
 });
 
 /**
- * The same elements in row-major order under another shape; one length may be -1. Copies only where strides
- * cannot express it.
+ * The same elements in row-major order under another shape, given as a list or one by one; one length may be
+ * -1. Copies only where strides cannot express it.
  */
-export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+export function reshape(x: Tensor, ...lengths: Numbers): Tensor {
+  const shape = listOf(lengths);
   const full = completeShape(x, shape);
   if (sameShape(full, x.shape)) return x;
   return applyView(reshapeOp, reshapeLayout(x, full) ? x : clone(x), { shape: full });

@@ -4,6 +4,7 @@ import { show } from '../dtypes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { checkWritable } from './assign.ts';
 
 const write = memoise(writeKernel);
 
@@ -41,6 +42,7 @@ export function writeCache(cache: Tensor, x: Tensor, start: Tensor): Tensor {
     fail(`tokens ${x.dtype} ${show(x.shape)} must be ${cache.dtype} [${batch}, ${heads}, tokens, ${width}]`);
   if (start.dtype !== 'i32' || start.ndim > 1 || ![1, batch].includes(start.size))
     fail(`the start must be i32 [] or [${batch}], got ${start.dtype} ${show(start.shape)}`);
+  checkWritable('writeCache', cache);
   apply(writeCacheOp, [cache, x, start], {});
   return cache;
 }

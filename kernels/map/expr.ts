@@ -10,7 +10,7 @@ export type Kind = 'v' | 'b';
 type PrimitiveName =
   | 'add' | 'sub' | 'mul' | 'div' | 'neg' | 'pow' | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt' | 'abs' | 'sign'
   | 'floor' | 'ceil' | 'round' | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'max' | 'min' | 'select'
-  | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite';
+  | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite' | 'isNan';
 
 export interface Expr {
   readonly op: 'input' | 'scalar' | 'const' | 'random' | PrimitiveName;
@@ -91,6 +91,7 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   or: truth(infix('|')),
   not: truth((a) => `(!${a})`),
   isFinite: truth(call('is_finite_')),
+  isNan: truth(call('is_nan_')),
 };
 
 function share(g: Expr, wins: Expr, a: Expr, b: Expr): Expr {
@@ -176,6 +177,7 @@ export const and = binary('and');
 export const or = binary('or');
 export const not = unary('not');
 export const isFinite = unary('isFinite');
+export const isNan = unary('isNan');
 
 /** `c` ? `a` : `b`, by element. */
 export const select = (c: Expr, a: Operand, b: Operand): Expr => node('select', c, lift(a), lift(b));

@@ -1,7 +1,7 @@
 // Layers against plain loops in float64, written from the papers' formulas.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed, normal, ones, tensor } from '../../autograd/index.ts';
+import { manualSeed, noGrad, normal, ones, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
   Activation,
@@ -72,7 +72,7 @@ function attention(q: Matrix, k: Matrix, v: Matrix, heads: number, allowed: (i: 
 
 /** Gives every parameter random values: ones and zeros would hide a weight left out. */
 function randomise<M extends Module>(module: M): M {
-  for (const p of module.parameters()) p.assign(normal(p.shape, { std: 0.5 }));
+  noGrad(() => module.parameters().forEach((p) => p.assign(normal(p.shape, { std: 0.5 }))));
   return module;
 }
 

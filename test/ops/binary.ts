@@ -161,6 +161,13 @@ export const cases: readonly OpCase[] = [
     inputs: [values([nan, inf, -inf, 0, 3e38])],
     ...truth,
   },
+  {
+    op: 'isNan',
+    run: (a) => tf.isNan(a!),
+    ref: (a) => elementwise((x) => Number(Number.isNaN(x)), a!),
+    inputs: [values([nan, inf, -inf, 0, 3e38])],
+    ...truth,
+  },
 ];
 
 export const errors: readonly ErrorCase[] = [

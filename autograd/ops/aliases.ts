@@ -1,0 +1,236 @@
+/**
+ * PyTorch's names for what has another name here, and short compositions of other ops that a PyTorch user
+ * looks for. All are methods of tensors too. Those that end in `_` write in place, by the rules of `assign`.
+ */
+import { arange, full } from '../create.ts';
+import type { TensorOptions } from '../create.ts';
+import { checkOptions, listOf, normaliseAxis, requireFloat, show } from '../dtypes.ts';
+import type { Numbers } from '../dtypes.ts';
+import { whenKnown } from '../known-range.ts';
+import { ShapeError } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
+import { abs, div, log, mul, neg, pow, sqrt, sub } from './arithmetic.ts';
+import { addAssign, assign } from './assign.ts';
+import { cast, expand, sum } from './broadcast.ts';
+import type { ReduceOptions } from './broadcast.ts';
+import { clamp, eq, gt, isFinite, isNan, logicalNot, logicalOr, lt, maximum, where } from './comparison.ts';
+import { concat } from './concat.ts';
+import { gather } from './gather.ts';
+import { matmul } from './matmul.ts';
+import { transpose } from './movement.ts';
+import { normal, uniform } from './random.ts';
+import type { NormalOptions, UniformOptions } from './random.ts';
+import { argmax, max, min, variance } from './reduce.ts';
+import type { VarianceOptions } from './reduce.ts';
+import { reshape, unsqueeze } from './reshape.ts';
+
+export { clamp as clip, isFinite as isfinite, isNan as isnan } from './comparison.ts';
+export { max as amax, min as amin, variance as var } from './reduce.ts';
+export { assign as copy_ } from './assign.ts';
+
+type Operand = Tensor | number;
+
+/** The number of axes. */
+export const dim = (x: Tensor): number => x.ndim;
+/** The number of elements; also `x.size`. The length of one axis is `x.shape[axis]`. */
+export const numel = (x: Tensor): number => x.size;
+
+/** x in f32. */
+export const float = (x: Tensor): Tensor => cast(x, 'f32');
+/** x in f16. */
+export const half = (x: Tensor): Tensor => cast(x, 'f16');
+/** x in i32; floats truncate. */
+export const int = (x: Tensor): Tensor => cast(x, 'i32');
+/** x in i32, which stands for PyTorch's int64 as class numbers and indices: WGSL has no 64-bit integers. */
+export const long = (x: Tensor): Tensor => cast(x, 'i32');
+/** Where x is not 0. */
+export const bool = (x: Tensor): Tensor => cast(x, 'bool');
+
+/** The same elements under another shape, as `reshape`; unlike PyTorch's, it copies where it must. */
+export const view = (x: Tensor, ...shape: Numbers): Tensor => reshape(x, ...shape);
+/** x under the shape of another tensor. */
+export const viewAs = (x: Tensor, other: Tensor): Tensor => reshape(x, other.shape);
+/** x broadcast to the shape of another tensor, without copying. */
+export const expandAs = (x: Tensor, other: Tensor): Tensor => expand(x, other.shape);
+
+/** The transpose of a matrix; vectors and scalars stay as they are. */
+export function t(x: Tensor): Tensor {
+  if (x.ndim > 2) throw new ShapeError(`t: needs at most 2 axes, got ${show(x.shape)}; use transpose() or permute()`);
+  return x.ndim < 2 ? x : transpose(x);
+}
+
+/** x [a, b] tiled 2 x 3 by `repeat(2, 3)`: [2a, 3b], a copy. More numbers than axes add leading axes. */
+export function repeat(x: Tensor, ...times: Numbers): Tensor {
+  const counts = listOf(times);
+  if (counts.length < x.ndim || counts.some((count) => !(Number.isInteger(count) && count >= 0)))
+    throw new ShapeError(`repeat: ${show(x.shape)} needs a whole number for each of its axes, got ${show(counts)}`);
+  const shape = [...Array.from({ length: counts.length - x.ndim }, () => 1), ...x.shape];
+  const apart = reshape(x, shape.flatMap((length) => [1, length])); // prettier-ignore
+  const spread = expand(apart, counts.flatMap((count, axis) => [count, shape[axis]!])); // prettier-ignore
+  return reshape(spread, counts.map((count, axis) => count * shape[axis]!)); // prettier-ignore
+}
+
+/** [a, b] as [a, a, b, b] for `times` 2: each entry along an axis, or each element where there is none. */
+export function repeatInterleave(x: Tensor, times: number, axis?: number): Tensor {
+  if (axis === undefined) return repeatInterleave(reshape(x, [-1]), times, 0);
+  const at = normaliseAxis('repeatInterleave', axis, x.ndim);
+  const apart = unsqueeze(x, at + 1);
+  const spread = expand(apart, apart.shape.map((length, i) => (i === at + 1 ? times : length))); // prettier-ignore
+  return reshape(spread, x.shape.map((length, i) => (i === at ? length * times : length))); // prettier-ignore
+}
+
+function product(op: string, a: Tensor, b: Tensor, ranks: readonly [number, number]): Tensor {
+  if (a.ndim !== ranks[0] || b.ndim !== ranks[1])
+    throw new ShapeError(
+      `${op}: needs tensors of ${ranks[0]} and ${ranks[1]} axes, got ${show(a.shape)} and ${show(b.shape)}; matmul() takes any`,
+    );
+  return matmul(a, b);
+}
+
+/** Product of two matrices [m, k] and [k, n]. */
+export const mm = (a: Tensor, b: Tensor): Tensor => product('mm', a, b, [2, 2]);
+/** Product of a matrix [m, k] and a vector [k]. */
+export const mv = (a: Tensor, b: Tensor): Tensor => product('mv', a, b, [2, 1]);
+/** Sum of a[i] b[i] over two vectors. */
+export const dot = (a: Tensor, b: Tensor): Tensor => product('dot', a, b, [1, 1]);
+/** a[i] b[j] of two vectors: [m, n]. */
+export function outer(a: Tensor, b: Tensor): Tensor {
+  if (a.ndim !== 1 || b.ndim !== 1)
+    throw new ShapeError(`outer: needs two vectors, got ${show(a.shape)} and ${show(b.shape)}`);
+  return mul(unsqueeze(a, 1), b);
+}
+
+type Axes = number | readonly number[];
+
+/** Standard deviation over the given axes (default all): the root of `variance`. */
+export const std = (x: Tensor, axes?: Axes, options?: VarianceOptions): Tensor => sqrt(variance(x, axes, options));
+
+/**
+ * (sum |x|^p)^(1/p) over the given axes (default all); p may be Infinity (the largest |x|), -Infinity or 0 (how
+ * many are not 0).
+ */
+export function norm(x: Tensor, p = 2, axes?: Axes, options?: ReduceOptions): Tensor {
+  requireFloat('norm', x);
+  if (p === 2) return sqrt(sum(mul(x, x), axes, options));
+  const size = abs(x);
+  if (p === 1) return sum(size, axes, options);
+  if (p === 0) return cast(sum(gt(size, 0), axes, options), x.dtype);
+  if (p === Infinity) return max(size, axes, options);
+  return p === -Infinity ? min(size, axes, options) : pow(sum(pow(size, p), axes, options), 1 / p);
+}
+
+/** x / max(norm(x), eps) along an axis (torch normalize). */
+export function normalize(
+  x: Tensor,
+  { p = 2, axis = 1, eps = 1e-12 }: { readonly p?: number; readonly axis?: number; readonly eps?: number } = {},
+): Tensor {
+  return div(x, maximum(norm(x, p, normaliseAxis('normalize', axis, x.ndim), { keepDims: true }), eps));
+}
+
+/** Whether an element over the given axes (default all) is not 0; of none, false. NaN is not 0. */
+export const any = (x: Tensor, axes?: Axes, options?: ReduceOptions): Tensor =>
+  gt(sum(logicalNot(logicalNot(x)), axes, options), 0);
+/** Whether no element over the given axes (default all) is 0; of none, true. */
+export const all = (x: Tensor, axes?: Axes, options?: ReduceOptions): Tensor =>
+  eq(sum(logicalNot(x), axes, options), 0);
+/** True for infinities of either sign. */
+export const isinf = (x: Tensor): Tensor => logicalNot(logicalOr(isFinite(x), isNan(x)));
+
+export interface TopkOptions {
+  /** The largest elements (default) or the smallest. */
+  readonly largest?: boolean;
+}
+
+/** Below every number of f32 but -infinity, which stands for elements that were taken already. */
+const lowest = -3.4028234663852886e38;
+
+/**
+ * The k largest elements along an axis, the largest first, and their places (i32): [values, indices]. Takes k
+ * passes over x: meant for small k. Of equal elements the first comes first; NaN counts as the largest.
+ */
+export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {}): [values: Tensor, indices: Tensor] {
+  requireFloat('topk', x);
+  checkOptions('topk', options, ['largest']);
+  const at = normaliseAxis('topk', axis, x.ndim);
+  const length = x.shape[at] ?? 1;
+  if (!(Number.isInteger(k) && k > 0 && k <= length))
+    throw new ShapeError(`topk: k must lie in 1..${length}, the length of axis ${at} of ${show(x.shape)}, got ${k}`);
+  const numbers = cast(x.detach(), 'f32');
+  const order = (options.largest ?? true) ? numbers : where(isNan(numbers), -Infinity, neg(numbers));
+  let left = maximum(order, lowest);
+  const places = reshape(arange(0, length, 1, { dtype: 'i32' }), x.shape.map((_, i) => (i === at ? length : 1))); // prettier-ignore
+  const found: Tensor[] = [];
+  for (let i = 0; i < k; i++) {
+    const best = argmax(left, at, { keepDims: true });
+    found.push(best);
+    if (i + 1 < k) left = where(eq(places, best), -Infinity, left);
+  }
+  const indices = concat(found, at);
+  return [gather(x, at, indices), indices];
+}
+
+/**
+ * Places drawn by weights: `count` class numbers (i32) for each row of x [classes] or [rows, classes], which
+ * need not add up to 1. Without replacement (the default) each class comes at most once, so that `count` of
+ * them must be above 0. The largest of weight / exponential random number is such a draw, and the largest
+ * `count` are one without replacement.
+ */
+export function multinomial(x: Tensor, count: number, options: { readonly replacement?: boolean } = {}): Tensor {
+  requireFloat('multinomial', x);
+  checkOptions('multinomial', options, ['replacement']);
+  const { replacement = false } = options;
+  const classes = x.shape.at(-1) ?? 0;
+  if (x.ndim < 1 || x.ndim > 2 || classes === 0)
+    throw new ShapeError(`multinomial: the weights must be [classes] or [rows, classes], got ${show(x.shape)}`);
+  if (!(Number.isInteger(count) && count > 0 && (replacement || count <= classes)))
+    throw new ShapeError(
+      `multinomial: count must be a whole number from 1${replacement ? '' : ` to ${classes}, the number of classes (without replacement)`}, got ${count}`,
+    );
+  whenKnown(x, ([low]) => {
+    if (!(low >= 0)) throw new ShapeError(`multinomial: weights must not be negative, got ${low}`);
+  });
+  const weights = cast(x.detach(), 'f32');
+  const draws = replacement ? expand(unsqueeze(weights, -2), [...x.shape.slice(0, -1), count, classes]) : weights;
+  const keys = div(draws, neg(log(uniform(draws.shape, { low: 2 ** -25 }))));
+  return replacement ? argmax(keys, -1) : topk(keys, count)[1];
+}
+
+/** 1 with probability x, else 0, of x's type. */
+export const bernoulli = (x: Tensor): Tensor => cast(lt(uniform(x.shape), x), x.dtype);
+
+/** Zeros of the shape and type of x. */
+export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor => fullLike(x, 0, options);
+/** Ones of the shape and type of x. */
+export const onesLike = (x: Tensor, options?: TensorOptions): Tensor => fullLike(x, 1, options);
+/** One value in the shape and type of x. */
+export const fullLike = (x: Tensor, value: number, options: TensorOptions = {}): Tensor =>
+  full(x.shape, value, { dtype: x.dtype, ...options });
+/** Uniform random numbers from [0, 1) in the shape of x. */
+export const randLike = (x: Tensor, options?: UniformOptions): Tensor => uniform(x.shape, options);
+/** Normal random numbers, mean 0 and deviation 1, in the shape of x. */
+export const randnLike = (x: Tensor, options?: NormalOptions): Tensor => normal(x.shape, options);
+
+/** x += value, in place. Returns x. */
+export const add_ = (x: Tensor, value: Operand): Tensor =>
+  addAssign(x, typeof value === 'number' ? full([], value, { dtype: x.dtype }) : value);
+/** x -= value, in place. Returns x. */
+export const sub_ = (x: Tensor, value: Operand): Tensor => assign(x, sub(x, value));
+/** x *= value, in place. Returns x. */
+export const mul_ = (x: Tensor, value: Operand): Tensor => assign(x, mul(x, value));
+/** x /= value, in place. Returns x. */
+export const div_ = (x: Tensor, value: Operand): Tensor => assign(x, div(x, value));
+/** Bounds x in place. Returns x. */
+export const clamp_ = (x: Tensor, min?: number, max?: number): Tensor => assign(x, clamp(x, min, max));
+/** Overwrites every element with a value. Returns x. */
+export const fill_ = (x: Tensor, value: number): Tensor => assign(x, full([], value, { dtype: x.dtype }));
+/** Overwrites every element with 0. Returns x. */
+export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
+/** Overwrites x with normal random numbers. Returns x. */
+export const normal_ = (x: Tensor, mean = 0, std = 1): Tensor => assign(x, normal(x.shape, { mean, std }));
+/** Overwrites x with uniform random numbers from [low, high). Returns x. */
+export const uniform_ = (x: Tensor, low = 0, high = 1): Tensor => assign(x, uniform(x.shape, { low, high }));
+/** Sets whether `backward()` computes a gradient for this leaf. Returns x. */
+export function requiresGrad_(x: Tensor, value = true): Tensor {
+  x.requiresGrad = value;
+  return x;
+}
