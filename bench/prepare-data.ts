@@ -18,7 +18,7 @@ import { main, parseOptions } from '../train/cli.ts';
 import { prepareCorpus } from '../train/data/corpus/prepare.ts';
 import { corpusProgressBar } from '../train/data/corpus/progress-bar.ts';
 import { expandInputs, readDocuments } from '../train/data/readers/inputs.ts';
-import { Random } from '../train/random.ts';
+import { Random } from '../common/random.ts';
 
 const command = {
   name: 'bench/prepare-data',

@@ -6,9 +6,9 @@
 import { availableParallelism } from 'node:os';
 import { acquire } from '../gpu/index.ts';
 import { describeDriver } from '../gpu/driver.ts';
-import { writeFilesAtomic } from '../models/io/atomic.ts';
+import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { main, parseOptions, UsageError } from '../train/cli.ts';
-import { progress } from '../train/progress.ts';
+import { progress } from '../common/progress.ts';
 import { canDo, runners as allRunners } from './adapters/index.ts';
 import type { Runner } from './adapters/index.ts';
 import { coldStart } from './cold.ts';

@@ -1,4 +1,4 @@
-import { alignTable } from '../gpu/table.ts';
+import { alignTable } from '../common/text-table.ts';
 
 /** A table of text: the first columns flush left, figures flush right. */
 export interface Table {

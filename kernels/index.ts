@@ -2,6 +2,7 @@
  * Kernel generators: parameters -> WGSL, bindings, grid and cost, as plain data. Nothing here touches a
  * device.
  */
+export { philox4x32 } from '../common/random.ts';
 export * from './gather.ts';
 export * from './gather-axis.ts';
 export { bytesOf, computeType, f32, i32, kernel, read, storedType, u32, write } from './kernel.ts';
@@ -16,7 +17,7 @@ export { chooseMatmul, matmulClass, matmulDispatch, matmulPlans, planName, watch
 export type { MatmulPlan } from './matmul/matmul.ts';
 export type { MatmulParams, MatrixOperand } from './matmul/params.ts';
 export { norm, normBackward } from './norm.ts';
-export { philox4x32, philoxWgsl } from './philox.ts';
+export { philoxWgsl } from './philox.ts';
 export { argReduce, reduce } from './reduce.ts';
 export type { Reduction } from './reduce.ts';
 export { softmax, softmaxBackward } from './softmax.ts';

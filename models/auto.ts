@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import * as bert from './bert/index.ts';
 import type { ModelConfig } from './config.ts';
 import { GPT2LMHeadModel, GPT2Model } from './gpt2/index.ts';
-import { readJsonFile } from './io/json-file.ts';
+import { readJsonFile } from '../common/json-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
 import * as llama from './llama/index.ts';
 import { MarianModel, MarianMTModel } from './marian/index.ts';

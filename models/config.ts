@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { isJsonObject } from './io/json-file.ts';
-import type { JsonObject } from './io/json-file.ts';
+import { isJsonObject } from '../common/json-file.ts';
+import type { JsonObject } from '../common/json-file.ts';
 import { camelCase, snakeCase } from './names.ts';
 
 /**

@@ -3,9 +3,9 @@ import { checkLoadsAgain, checkMatch, matchCheckpoint, readMatches, tensorsToWri
 import type { KeyRules } from './checkpoint.ts';
 import type { ConfigFormat, ModelConfig } from './config.ts';
 import { postponeInit } from './init.ts';
-import type { FileToWrite } from './io/atomic.ts';
+import type { FileToWrite } from '../common/atomic-files.ts';
 import { Checkpoint } from './io/checkpoint.ts';
-import { readJsonFile } from './io/json-file.ts';
+import { readJsonFile } from '../common/json-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
 import { checkpointFiles, replaceCheckpoint } from './io/safetensors-writer.ts';

@@ -5,11 +5,11 @@ import ts from 'typescript';
 import { filesBelow, root } from './support/files.ts';
 
 /**
- * Checks who imports whom, one problem a line, exit 1 on any: `gpu <- kernels <- autograd <- models <-
- * train`; other folders may import any room and nothing imports them; no cycles among value imports; no
+ * Checks who imports whom, one problem a line, exit 1 on any: `common <- gpu <- kernels <- autograd <-
+ * models <- train`; other folders may import any room and nothing imports them; no cycles among value imports; no
  * package that package.json does not name.
  */
-const rooms = ['gpu', 'kernels', 'autograd', 'models', 'train'];
+const rooms = ['common', 'gpu', 'kernels', 'autograd', 'models', 'train'];
 const others = ['bench', 'test', 'experiments', 'notebooks', 'serve'].filter((folder) =>
   existsSync(join(root, folder)),
 );

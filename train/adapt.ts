@@ -8,7 +8,7 @@
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { loadTokenizer } from '../models/index.ts';
-import { alignTable } from '../gpu/table.ts';
+import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { expandInputs, readDocuments } from './data/readers/inputs.ts';

@@ -8,9 +8,9 @@
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { alignTable } from '../gpu/table.ts';
+import { alignTable } from '../common/text-table.ts';
 import { BertTokenizer } from '../models/index.ts';
-import { writeFileAtomic } from '../models/io/atomic.ts';
+import { writeFileAtomic } from '../common/atomic-files.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { bertConfig, contenders } from './comparison/objectives.ts';
 import type { Setting } from './comparison/objectives.ts';
@@ -18,7 +18,7 @@ import { pretrain } from './comparison/pretrain.ts';
 import type { Outcome } from './comparison/pretrain.ts';
 import { probe, probeData } from './comparison/probe.ts';
 import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.ts';
-import { progress } from './progress.ts';
+import { progress } from '../common/progress.ts';
 import { trainWordPiece } from './tokenizer/word-piece.ts';
 
 const names = Object.keys(contenders);

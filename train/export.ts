@@ -7,8 +7,8 @@
 import { copyFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { loadModel, loadTokenizer } from '../models/index.ts';
-import { writeFileAtomic } from '../models/io/atomic.ts';
-import { pathKind } from '../models/io/json-file.ts';
+import { writeFileAtomic } from '../common/atomic-files.ts';
+import { pathKind } from '../common/json-file.ts';
 import { main, parseOptions } from './cli.ts';
 import { modelCard, weightBytes } from './pretraining/model-card.ts';
 

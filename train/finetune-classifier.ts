@@ -21,7 +21,7 @@ import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './fine-tune.ts';
 import type { FineTuneOptions } from './fine-tune.ts';
 import { predict } from './predict.ts';
-import { Random } from './random.ts';
+import { Random } from '../common/random.ts';
 import { scheduleNames } from './schedules.ts';
 import { canResume, checkResume, resumeCommand } from './trainer/resume.ts';
 import type { TrainingResult } from './trainer/trainer.ts';

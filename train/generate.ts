@@ -5,12 +5,12 @@
  */
 import { generateText, loadTextGenerator, streamText } from '../models/index.ts';
 import type { GenerationOptions, TextGenerator } from '../models/index.ts';
-import { writeFileAtomic } from '../models/io/atomic.ts';
+import { writeFileAtomic } from '../common/atomic-files.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { decodingOptions, generationOptions } from './generation/options.ts';
 import { readPrompts } from './generation/prompts.ts';
 import { Speed } from './generation/speed.ts';
-import { progress } from './progress.ts';
+import { progress } from '../common/progress.ts';
 
 const command = {
   name: 'generate',

@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import { writeFileAtomic } from '../models/io/atomic.ts';
+import { writeFileAtomic } from '../common/atomic-files.ts';
 
 /** A curve; points with a value that is not finite leave a gap. */
 export interface Series {

@@ -7,14 +7,14 @@
  * --type char --output runs/characters
  */
 import { readdirSync, statSync } from 'node:fs';
-import { alignTable } from '../gpu/table.ts';
+import { alignTable } from '../common/text-table.ts';
 import type { BertTokenizer, Tokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli.ts';
 import { documentUnits } from './data/readers/document.ts';
 import type { Input } from './data/readers/inputs.ts';
 import { expandInputs, readDocuments } from './data/readers/inputs.ts';
-import { duration, progress } from './progress.ts';
-import type { Progress } from './progress.ts';
+import { duration, progress } from '../common/progress.ts';
+import type { Progress } from '../common/progress.ts';
 import { trainByteLevelBpe } from './tokenizer/byte-level.ts';
 import { trainCharacters } from './tokenizer/characters.ts';
 import { longestPieces, tokenizerFacts } from './tokenizer/facts.ts';

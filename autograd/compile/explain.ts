@@ -1,5 +1,5 @@
 import { mib } from '../../gpu/index.ts';
-import { alignTable } from '../../gpu/table.ts';
+import { alignTable } from '../../common/text-table.ts';
 import type { Program } from './program.ts';
 
 /** Figures of a program, for benchmarks and tests. */

@@ -1,6 +1,6 @@
 import { timeDispatches } from '../../gpu/index.ts';
 import type { Timing } from '../../gpu/timing.ts';
-import { alignTable } from '../../gpu/table.ts';
+import { alignTable } from '../../common/text-table.ts';
 import { ready } from '../runtime.ts';
 import { ceilings } from './ceilings.ts';
 import type { Ceilings } from './ceilings.ts';

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { writeFilesAtomic } from '../io/atomic.ts';
-import type { FileToWrite } from '../io/atomic.ts';
-import { pathKind, readJsonFile } from '../io/json-file.ts';
-import type { JsonObject } from '../io/json-file.ts';
+import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import { camelCase, snakeCase } from '../names.ts';
 import { checkOptions, settingNames } from './options.ts';
 import type { GenerationOptions } from './options.ts';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { causalLoaders } from '../auto.ts';
-import { readJsonFile } from '../io/json-file.ts';
+import { readJsonFile } from '../../common/json-file.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
 import { MarianMTModel } from '../marian/index.ts';
 import type { LoadOptions } from '../pretrained.ts';

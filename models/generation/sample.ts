@@ -1,4 +1,4 @@
-import { philox4x32 } from '../../kernels/philox.ts';
+import { philox4x32 } from '../../common/random.ts';
 import { softmax } from './processors.ts';
 
 /** The place of one draw: the same numbers for the same place, whatever else is drawn beside it. */

@@ -1,5 +1,5 @@
 import { isAbsolute, join } from 'node:path';
-import { isJsonObject, pathKind, readJsonFile } from './json-file.ts';
+import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import { SafetensorsFile } from './safetensors-reader.ts';
 import type { LoadedTensor } from './tensor-data.ts';

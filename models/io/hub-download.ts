@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { copyFile, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
-import { writeError, writeFileAtomic } from './atomic.ts';
+import { writeError, writeFileAtomic } from '../../common/atomic-files.ts';
 import { hubToken, repositoryFolder } from './hub-cache.ts';
-import { pathKind } from './json-file.ts';
+import { pathKind } from '../../common/json-file.ts';
 
 /** How far a download is: bytes of the current file, and which file of how many (counted from 1). */
 export interface DownloadProgress {

@@ -4,7 +4,7 @@ import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './checkpoint.ts';
 import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
 import type { DownloadProgress } from './hub-download.ts';
 import { downloadModel } from './hub-download.ts';
-import { pathKind } from './json-file.ts';
+import { pathKind } from '../../common/json-file.ts';
 
 export interface ResolveOptions {
   /** What the folder must hold: config.json and weights ("model", the default), or a tokenizer. */

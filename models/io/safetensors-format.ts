@@ -1,7 +1,7 @@
 // The safetensors layout: 8 bytes little-endian header length N, N bytes of JSON {"name": {"dtype", "shape",
 // "data_offsets": [begin, end]}, "__metadata__": {string: string}}, then the data.
 // https://github.com/huggingface/safetensors#format. The rules checked here are those of its Rust reader.
-import { isJsonObject } from './json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 
 /** Bytes per element of every dtype the format names that has whole bytes. */
 export const DTYPE_BYTES = {

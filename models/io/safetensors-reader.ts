@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { readError } from './json-file.ts';
+import { readError } from '../../common/json-file.ts';
 import type { SafetensorsHeader, TensorEntry } from './safetensors-format.ts';
 import { MAX_HEADER_BYTES, parseHeader } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';

@@ -1,7 +1,7 @@
 import { basename, dirname, join, resolve } from 'node:path';
 import { readdir, rm } from 'node:fs/promises';
-import type { FileToWrite, StagedFile } from './atomic.ts';
-import { writeFilesAtomic } from './atomic.ts';
+import type { FileToWrite, StagedFile } from '../../common/atomic-files.ts';
+import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { Dtype, TensorEntry } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount, encodeHeader } from './safetensors-format.ts';
 import type { TensorData } from './tensor-data.ts';

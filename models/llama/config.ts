@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { defineConfig } from '../config.ts';
-import { isJsonObject } from '../io/json-file.ts';
-import type { JsonObject } from '../io/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import { camelCase, snakeCase } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';

@@ -1,5 +1,5 @@
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 import type { AlignedText } from './aligned-text.ts';
 import { sliceAligned } from './aligned-text.ts';
 import { tokenText } from './tokenizer-json.ts';

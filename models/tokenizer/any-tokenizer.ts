@@ -1,4 +1,4 @@
-import type { FileToWrite } from '../io/atomic.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { DecodeStream } from './decode-stream.ts';
 
 /** The special tokens that Transformers names; undefined where a tokenizer has none of the kind. */

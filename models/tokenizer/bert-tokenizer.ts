@@ -1,7 +1,7 @@
 import { Tokenizer } from '@huggingface/tokenizers';
-import type { FileToWrite } from '../io/atomic.ts';
-import { writeFilesAtomic } from '../io/atomic.ts';
-import type { JsonObject } from '../io/json-file.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
 import type { AnyTokenizer } from './any-tokenizer.ts';

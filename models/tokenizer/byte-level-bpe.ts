@@ -1,7 +1,7 @@
 // Byte-level BPE (Radford et al. 2019, "Language models are unsupervised multitask learners", 2.2): the fast
 // path of Tokenizer.
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 import { BoundedCache } from './bounded-cache.ts';
 import { BYTE_CHARS, writeBytes } from './byte-level.ts';
 import type { IdList } from './id-list.ts';

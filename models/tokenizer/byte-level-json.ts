@@ -1,5 +1,5 @@
 // Parts of a tokenizer.json, as Rust `tokenizers` writes them.
-import type { JsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 
 /** All of a byte-level tokenizer.json but added tokens and model. */
 export function byteLevelParts(addPrefixSpace: boolean): JsonObject {

@@ -1,5 +1,5 @@
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 import type { IdList } from './id-list.ts';
 
 /** Encodes by a vocabulary of characters: the BPE without merges that `trainCharacters` writes. */

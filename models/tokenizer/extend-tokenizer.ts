@@ -1,6 +1,6 @@
 // New words in a tokenizer: as WordPieces of their own, or by further merges of byte-level BPE.
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 import { BertTokenizer } from './bert-tokenizer.ts';
 import { Tokenizer } from './tokenizer.ts';
 

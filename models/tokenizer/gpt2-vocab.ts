@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { JsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import { bpeModel, byteLevelParts, specialToken } from './byte-level-json.ts';
 
 /** GPT-2's token between documents, which stands for every special token it has. */

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { isJsonObject, pathKind, readJsonFile } from '../io/json-file.ts';
+import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
 import { BertTokenizer } from './bert-tokenizer.ts';

@@ -1,9 +1,9 @@
 // The files of a BERT tokenizer in the Hugging Face layout: tokenizer.json, tokenizer_config.json, vocab.txt,
 // special_tokens_map.json.
 import { join } from 'node:path';
-import type { FileToWrite } from '../io/atomic.ts';
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject, pathKind, readJsonFile } from '../io/json-file.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { AddedToken } from './added-tokens.ts';
 import { isTokenId, readAddedTokens } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';

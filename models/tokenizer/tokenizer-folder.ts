@@ -1,8 +1,8 @@
 // tokenizer.json and what lies beside it, of any kind of tokenizer.
 import { join } from 'node:path';
-import type { FileToWrite } from '../io/atomic.ts';
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject, pathKind, readJsonFile } from '../io/json-file.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { AddedToken } from './added-tokens.ts';
 import { isTokenId, readAddedTokens } from './added-tokens.ts';
 import { tokenText } from './tokenizer-json.ts';

@@ -1,6 +1,6 @@
 // tokenizer.json of a BERT tokenizer, made from a bare vocabulary.
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject } from '../io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 
 /** The five special tokens under their names in tokenizer_config.json, with BERT's own as defaults. */
 const SPECIAL_TOKENS = {

@@ -1,8 +1,8 @@
 import { Tokenizer as Library } from '@huggingface/tokenizers';
-import type { FileToWrite } from '../io/atomic.ts';
-import { writeFilesAtomic } from '../io/atomic.ts';
-import type { JsonObject } from '../io/json-file.ts';
-import { isJsonObject } from '../io/json-file.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
 import { AddedTokenMatcher } from './added-tokens.ts';

@@ -6,7 +6,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { cut } from '../../autograd/blocks/cut.ts';
 import type { Block, Space } from '../../autograd/blocks/cut.ts';
 import { AdamW } from '../../train/optim/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { compareBits } from '../support/op-compare.ts';
 
 /**

@@ -4,7 +4,7 @@ import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Dropout, Linear, Module } from '../../models/index.ts';
 import { planMemory } from '../../autograd/compile/plan.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('compile');
 

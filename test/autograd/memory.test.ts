@@ -4,7 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('memory');
 

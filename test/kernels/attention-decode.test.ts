@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import { decodeLanes, decodeWorkgroup, joinParts, partialSize } from '../../kernels/attention/decode.ts';
 import type { DecodeParams } from '../../kernels/attention/decode.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
 

@@ -7,7 +7,7 @@ import { attentionForward } from '../../kernels/attention/forward.ts';
 import type { AttentionParams, HeadsOperand } from '../../kernels/attention/params.ts';
 import { chooseWalk } from '../../kernels/attention/walk.ts';
 import type { Pass, Walk } from '../../kernels/attention/walk.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { AttentionReference } from '../support/attention.ts';
 import { build, get } from '../support/nd.ts';
 import type { Nd } from '../support/nd.ts';

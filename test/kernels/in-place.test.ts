@@ -4,7 +4,7 @@ import { lossInPlace } from '../../kernels/loss-in-place.ts';
 import type { LossInPlaceParams } from '../../kernels/loss-in-place.ts';
 import type { RowLanes } from '../../kernels/rows.ts';
 import { acquire } from '../../gpu/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
 

@@ -5,7 +5,7 @@ import { plainSink } from '../../kernels/map/elements.ts';
 import type { MatmulParams } from '../../kernels/matmul/params.ts';
 import { matmulInt8 } from '../../kernels/quant/int8.ts';
 import { matmulInt8Subgroup } from '../../kernels/quant/int8-subgroup.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { runKernel } from '../support/run-kernel.ts';
 
 /** Products of bytes are exact in every variant: only the scales round. */

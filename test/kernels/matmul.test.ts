@@ -8,7 +8,7 @@ import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
 import { subgroupFits, subgroupTile } from '../../kernels/matmul/subgroup.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { runKernel, runKernelOutputs } from '../support/run-kernel.ts';
 
 const test = suite('matmul variants');

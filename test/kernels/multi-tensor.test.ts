@@ -6,7 +6,7 @@ import { collect, packedQuads, partialsFor } from '../../kernels/multi-tensor/co
 import { controlQuads, hyperAt, prepare, resultAt, slotsAt } from '../../kernels/multi-tensor/prepare.ts';
 import type { PrepareParams } from '../../kernels/multi-tensor/prepare.ts';
 import { adamwHyper } from '../../kernels/multi-tensor/rules.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('multi-tensor kernels');
 

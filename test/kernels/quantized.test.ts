@@ -7,7 +7,7 @@ import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import { subgroupTile } from '../../kernels/matmul/subgroup.ts';
 import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { runKernel } from '../support/run-kernel.ts';
 
 /** Every variant reads quantised weights, along k (forward) and along the outputs (for the gradient). */

@@ -7,7 +7,7 @@ import type { RowLanes } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
 import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
 import { acquire } from '../../gpu/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
 

@@ -7,7 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AnyTokenizer } from '../../models/index.ts';
 import { BertTokenizer, Tokenizer, loadTokenizer } from '../../models/index.ts';
-import type { JsonObject } from '../../models/io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import { specialToken } from '../../models/tokenizer/byte-level-json.ts';
 
 const test = suite('any tokenizer');

@@ -4,11 +4,11 @@ import Rust from 'tokenizers';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Tokenizer } from '../../models/index.ts';
-import type { JsonObject } from '../../models/io/json-file.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import { gpt2TokenizerJson } from '../../models/tokenizer/gpt2-vocab.ts';
 import { MergeTable } from '../../models/tokenizer/merge-table.ts';
 import { toJavaScript } from '../../models/tokenizer/split-pattern.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('byte-level BPE');
 const gpt2 = gpt2TokenizerJson();

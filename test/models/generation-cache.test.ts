@@ -14,7 +14,7 @@ import {
 } from '../../models/index.ts';
 import type { GenerationOptions, GPT2Settings } from '../../models/index.ts';
 import { DecodingSession } from '../../models/generation/session.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
 

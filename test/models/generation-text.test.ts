@@ -12,7 +12,7 @@ import {
 } from '../../models/index.ts';
 import type { GenerationOptions, Generative } from '../../models/index.ts';
 import { StopMatcher } from '../../models/generation/stop.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
 import { scriptedModel } from '../support/scripted-model.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';

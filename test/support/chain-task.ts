@@ -1,6 +1,6 @@
 import { manualSeed } from '../../autograd/index.ts';
 import { GPT2Config, GPT2LMHeadModel } from '../../models/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import type { TrainingTask } from '../../train/task.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';
 import type { TrainingRun } from '../../train/trainer/trainer.ts';

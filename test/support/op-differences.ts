@@ -1,6 +1,6 @@
 import { count } from './nd.ts';
 import type { Nd } from './nd.ts';
-import type { Random } from '../../train/random.ts';
+import type { Random } from '../../common/random.ts';
 
 /** Derivatives of a float64 reference by central differences. */
 export type Reference = (x: readonly Nd[]) => readonly Nd[];

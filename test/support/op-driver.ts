@@ -4,7 +4,7 @@ import { observe } from '../../autograd/tape.ts';
 import type { GradNode } from '../../autograd/graph.ts';
 import { isFloat } from '../../autograd/tensor.ts';
 import type { Tensor } from '../../autograd/tensor.ts';
-import type { Random } from '../../train/random.ts';
+import type { Random } from '../../common/random.ts';
 import { compare, compareBits } from './op-compare.ts';
 import { directional, gradient, noise, sample, secondGradient } from './op-differences.ts';
 import { elementsOf, place, randomOf, rounded } from './op-inputs.ts';

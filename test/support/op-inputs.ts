@@ -1,7 +1,7 @@
 import { tensor } from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
 import { fromHalf, toHalf } from '../../autograd/half.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { build, count, get } from './nd.ts';
 import type { Nd } from './nd.ts';
 import type { InputSpec } from './op-case.ts';

@@ -18,7 +18,7 @@ import {
   wordNumbers,
 } from '../../train/data/cleaning/repetition.ts';
 import type { CleaningOptions } from '../../train/data/cleaning/rule.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('cleaning');
 

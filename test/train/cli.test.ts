@@ -7,8 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { HelpRequest, UsageError, describeError, parseOptions, usagePage } from '../../train/cli.ts';
-import { duration, progress } from '../../train/progress.ts';
-import type { OutputStream } from '../../train/progress.ts';
+import { duration, progress } from '../../common/progress.ts';
+import type { OutputStream } from '../../common/progress.ts';
 
 const test = suite('train/cli');
 

@@ -9,7 +9,7 @@ import { normalizedWords } from '../../train/data/duplicates/shingles.ts';
 import { readTable, readTexts, sortLabels, streamTable } from '../../train/data/read-table.ts';
 import type { TableOptions } from '../../train/data/read-table.ts';
 import { stratifiedSplit } from '../../train/data/split.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('train/data');
 

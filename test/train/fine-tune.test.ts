@@ -10,7 +10,7 @@ import { collate } from '../../train/data/tokenised.ts';
 import type { TokenisedExample } from '../../train/data/tokenised.ts';
 import { AdamW, clipCoefficient, decayGroups, gradNorm } from '../../train/optim/index.ts';
 import { predict } from '../../train/predict.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { latestCheckpoint, readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/checkpoint.ts';
 
 const test = suite('fine-tuning');

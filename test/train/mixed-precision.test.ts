@@ -11,7 +11,7 @@ import { BertConfig, BertForSequenceClassification } from '../../models/index.ts
 import { collate } from '../../train/data/tokenised.ts';
 import type { TokenisedExample } from '../../train/data/tokenised.ts';
 import { AdamW, decayGroups, GradScaler, SGD } from '../../train/optim/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/checkpoint.ts';
 
 const test = suite('mixed precision');

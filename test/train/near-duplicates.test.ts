@@ -5,7 +5,7 @@ import { duplicateGroups } from '../../train/data/duplicates/groups.ts';
 import { DisjointSets, joinBand } from '../../train/data/duplicates/join.ts';
 import { NearDuplicates } from '../../train/data/duplicates/near-duplicates.ts';
 import { RowStore } from '../../train/data/duplicates/row-store.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('near-duplicates');
 

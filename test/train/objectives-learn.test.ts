@@ -7,7 +7,7 @@ import { contenders } from '../../train/comparison/objectives.ts';
 import { pretrain } from '../../train/comparison/pretrain.ts';
 import { corpusOf } from '../../train/data/token-corpus.ts';
 import type { TokenCorpus } from '../../train/data/token-corpus.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 
 const test = suite('objectives: learning');
 

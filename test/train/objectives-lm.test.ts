@@ -13,7 +13,7 @@ import {
   wrapRows,
 } from '../../train/objectives/index.ts';
 import type { MaskedLMOptions, Rows } from '../../train/objectives/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { toDevice } from '../../train/task.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 import { settings } from '../support/small-bert.ts';

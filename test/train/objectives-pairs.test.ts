@@ -5,7 +5,7 @@ import { corpusOf } from '../../train/data/token-corpus.ts';
 import type { TokenCorpus } from '../../train/data/token-corpus.ts';
 import { bertPretraining, nextSentence, sentenceEnds, sentencePairs } from '../../train/objectives/index.ts';
 import type { SentencePairOptions } from '../../train/objectives/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { toDevice } from '../../train/task.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 import { settings } from '../support/small-bert.ts';

@@ -6,7 +6,7 @@ import { corpusOf } from '../../train/data/token-corpus.ts';
 import { blockWindows, documentWindows, rotaryFill, withSeparators, wrapRows } from '../../train/objectives/index.ts';
 import type { RotaryFillOptions, Rows } from '../../train/objectives/index.ts';
 import { rotateSpans } from '../../train/objectives/rotary-fill.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { toDevice } from '../../train/task.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 import { i32, inputs, settings } from '../support/small-bert.ts';

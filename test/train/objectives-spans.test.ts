@@ -5,7 +5,7 @@ import { blockWindows, lastIds, spanCorruption, textInfilling } from '../../trai
 import type { Rows, SpanCorruptionOptions, TextInfillingOptions } from '../../train/objectives/index.ts';
 import { randomParts } from '../../train/objectives/span-corruption.ts';
 import { poisson } from '../../train/objectives/text-infilling.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 
 const test = suite('objectives: span infill');

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { BertTokenizer } from '../../models/index.ts';
 import { openPrepared } from '../../train/data/corpus/prepare.ts';
 import { openTokenCorpus } from '../../train/data/token-files.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';

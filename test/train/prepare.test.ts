@@ -10,7 +10,7 @@ import type { TextTokenizer } from '../../train/data/corpus/text-tokenizer.ts';
 import { openPrepared, prepareCorpus } from '../../train/data/corpus/prepare.ts';
 import type { PrepareOptions } from '../../train/data/corpus/prepare.ts';
 import type { PrepareProgress } from '../../train/data/corpus/watch.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

@@ -9,7 +9,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { corpusOf } from '../../train/data/token-corpus.ts';
 import { openTokenCorpus, verifyTokenCorpus, writeTokenCorpus } from '../../train/data/token-files.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 

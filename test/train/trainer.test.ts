@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GPT2LMHeadModel } from '../../models/index.ts';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
-import { Random } from '../../train/random.ts';
+import { Random } from '../../common/random.ts';
 import type { HostBatch, TrainingTask } from '../../train/task.ts';
 import { latestCheckpoint } from '../../train/trainer/checkpoint.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { alignTable } from '../../gpu/table.ts';
+import { alignTable } from '../../common/text-table.ts';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';

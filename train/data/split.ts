@@ -1,4 +1,4 @@
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 
 export interface SplitFractions {
   readonly train: number;

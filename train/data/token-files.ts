@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeFolderAtomic } from '../../models/io/atomic-folder.ts';
-import { readError } from '../../models/io/json-file.ts';
+import { writeFolderAtomic } from '../../common/atomic-files.ts';
+import { readError } from '../../common/json-file.ts';
 import type { TokenCorpus } from './token-corpus.ts';
 import { bytesPerToken, readTokenMeta } from './token-meta.ts';
 import type { TokenMeta } from './token-meta.ts';

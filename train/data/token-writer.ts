@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { StagedFile, writeFileAtomic } from '../../models/io/atomic.ts';
+import { StagedFile, writeFileAtomic } from '../../common/atomic-files.ts';
 import { bytesPerToken } from './token-meta.ts';
 import type { TokenMeta } from './token-meta.ts';
 

@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 import type { TrainingTask } from '../task.ts';
 import { countPlaces, placesToPredict } from './masked-lm.ts';
 import { maskedPlaces, maskingOf } from './masking.ts';

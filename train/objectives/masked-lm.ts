@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 import type { HostArray, TrainingTask } from '../task.ts';
 import { maskedPlaces, maskingOf } from './masking.ts';
 import type { MaskedRow, MaskingOptions } from './masking.ts';

@@ -1,4 +1,4 @@
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 import type { Rows } from './rows.ts';
 import { purposeSeed } from './seeds.ts';
 

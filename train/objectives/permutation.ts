@@ -1,4 +1,4 @@
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 
 const ROUNDS = 6;
 

@@ -1,4 +1,4 @@
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 import type { TrainingTask } from '../task.ts';
 import { infillTask } from './infill-task.ts';
 import type { CorruptedRow, InfillOptions } from './infill-task.ts';

@@ -1,5 +1,5 @@
 import type { TokenCorpus } from '../data/token-corpus.ts';
-import { Random } from '../random.ts';
+import { Random } from '../../common/random.ts';
 import { permutation } from './permutation.ts';
 import type { Rows } from './rows.ts';
 import { purposeSeed } from './seeds.ts';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { BertForMaskedLM, BertTokenizer, causalLoaders, resolveModelFolder } from '../../models/index.ts';
 import type { CausalLM, ModelConfig, PreTrainedModel, Tokenizer } from '../../models/index.ts';
-import { readJsonFile } from '../../models/io/json-file.ts';
+import { readJsonFile } from '../../common/json-file.ts';
 import { adaptVocabulary } from '../adaptation/index.ts';
 import type { TokenCorpus } from '../data/token-corpus.ts';
 import { blockWindows, causalLM, maskedLM, withSeparators } from '../objectives/index.ts';

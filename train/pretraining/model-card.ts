@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { pathKind, readJsonFile } from '../../models/io/json-file.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { readCard } from '../data/corpus/card.ts';
-import { duration } from '../progress.ts';
+import { duration } from '../../common/progress.ts';
 import { isEvaluation, isStep } from '../trainer/callback.ts';
 import { readLog } from '../trainer/run-log.ts';
 

@@ -1,4 +1,4 @@
-import { alignTable } from '../../gpu/table.ts';
+import { alignTable } from '../../common/text-table.ts';
 import type { ModelConfig, PreTrainedModel } from '../../models/index.ts';
 import type { TokenCorpus } from '../data/token-corpus.ts';
 import { unigramLosses } from '../objectives/index.ts';

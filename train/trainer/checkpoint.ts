@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { writeFileAtomic } from '../../models/io/atomic.ts';
-import { pathKind, readJsonFile } from '../../models/io/json-file.ts';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import type { GradScaler, Optimizer } from '../optim/index.ts';
 

@@ -1,5 +1,5 @@
-import { progress } from '../progress.ts';
-import type { Progress } from '../progress.ts';
+import { progress } from '../../common/progress.ts';
+import type { Progress } from '../../common/progress.ts';
 import type { TrainingTask } from '../task.ts';
 import type { Callback } from './callback.ts';
 

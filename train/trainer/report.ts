@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { writeFileAtomic } from '../../models/io/atomic.ts';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { curvesSvg, smooth } from '../plot.ts';
 import type { Panel, Series } from '../plot.ts';
-import { duration } from '../progress.ts';
+import { duration } from '../../common/progress.ts';
 import type { EvaluationRecord, StepRecord } from './callback.ts';
 import type { RunInfo } from './run-info.ts';
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { join, relative } from 'node:path';
 import { ready } from '../../autograd/index.ts';
-import { writeFileAtomic } from '../../models/io/atomic.ts';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { projectCommit, projectRoot } from './commit.ts';
 
 /** What is needed to make a run again, or to tell why it came out otherwise: run.json. */

@@ -1,7 +1,7 @@
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeError, writeFileAtomic } from '../../models/io/atomic.ts';
+import { writeError, writeFileAtomic } from '../../common/atomic-files.ts';
 import { isEvaluation, isStep } from './callback.ts';
 import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
-import { readJsonFile } from '../../../models/io/json-file.ts';
+import { readJsonFile } from '../../../common/json-file.ts';
 
 const splitSchema = z.object({
   documents: z.int(),

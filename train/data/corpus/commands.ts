@@ -1,6 +1,5 @@
 import { join } from 'node:path';
-import { writeFolderAtomic } from '../../../models/io/atomic-folder.ts';
-import { writeFileAtomic, writeFilesAtomic } from '../../../models/io/atomic.ts';
+import { writeFileAtomic, writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-files.ts';
 import type { CleaningReport } from '../cleaning/cleaner.ts';
 import type { CleaningOptions } from '../cleaning/rule.ts';
 import type { DuplicateReport, DuplicateThresholds } from '../duplicates/filter.ts';

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { StagedFile } from '../../../models/io/atomic.ts';
+import { StagedFile } from '../../../common/atomic-files.ts';
 import type { TextDocument } from '../readers/document.ts';
 import { tableRows } from '../table-rows.ts';
 

@@ -1,8 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { writeFolderAtomic } from '../../../models/io/atomic-folder.ts';
-import { writeFilesAtomic } from '../../../models/io/atomic.ts';
-import { pathKind } from '../../../models/io/json-file.ts';
+import { writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-files.ts';
+import { pathKind } from '../../../common/json-file.ts';
 import type { Cleaner } from '../cleaning/cleaner.ts';
 import { DuplicateFilter } from '../duplicates/filter.ts';
 import { NearDuplicates } from '../duplicates/near-duplicates.ts';

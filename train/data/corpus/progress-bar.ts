@@ -1,4 +1,4 @@
-import { progress } from '../../progress.ts';
+import { progress } from '../../../common/progress.ts';
 import type { PrepareProgress } from './watch.ts';
 
 /** Milliseconds between two updates: a bar needs no more, and documents are many. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
-import type { FileToWrite } from '../../../models/io/atomic.ts';
+import type { FileToWrite } from '../../../common/atomic-files.ts';
 
 /** What is needed of a tokenizer to make a token corpus; those of `loadTokenizer` have it. */
 export interface TextTokenizer {

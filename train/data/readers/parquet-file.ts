@@ -1,6 +1,6 @@
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import { readError } from '../../../models/io/json-file.ts';
+import { readError } from '../../../common/json-file.ts';
 import { stringCell } from '../read-table.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
 

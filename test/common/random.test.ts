@@ -1,9 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { philox4x32 } from '../../kernels/philox.ts';
-import { Random } from '../../train/random.ts';
+import { philox4x32, Random } from '../../common/random.ts';
 
-const test = suite('train/random');
+const test = suite('random');
 
 test('Philox 4x32-10 gives the known answers of Random123 (tests/kat_vectors)', () => {
   assert.equal(philox4x32([0, 0, 0, 0], [0, 0]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);

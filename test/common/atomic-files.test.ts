@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeError, writeFileAtomic, writeFilesAtomic } from '../../models/io/atomic.ts';
+import { writeError, writeFileAtomic, writeFilesAtomic } from '../../common/atomic-files.ts';
 import { failure } from '../support/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
