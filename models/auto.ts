@@ -1,42 +1,47 @@
 import { join } from 'node:path';
-import * as bert from './bert/index.ts';
 import type { ModelConfig } from './config.ts';
-import { GPT2LMHeadModel, GPT2Model } from './gpt2/index.ts';
+import * as families from './families.ts';
+import type { Generative } from './generation/decoder.ts';
 import { readJsonFile } from '../common/json-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
-import * as llama from './llama/index.ts';
-import { MarianModel, MarianMTModel } from './marian/index.ts';
-import type { LoadOptions, PreTrainedClass, PreTrainedModel } from './pretrained.ts';
-import { PreTrainedModel as Base } from './pretrained.ts';
+import { PreTrainedModel } from './pretrained.ts';
+import type { LoadOptions, PreTrainedClass } from './pretrained.ts';
+import { CausalLM } from './transformer/causal-lm.ts';
 
 type AnyModel = PreTrainedModel<ModelConfig>;
 type AnyClass = PreTrainedClass<ModelConfig, unknown, AnyModel> & {
-  fromPretrained(id: string, overrides: unknown, options: LoadOptions): Promise<AnyModel>;
+  readonly prototype: AnyModel;
+  fromPretrained(id: string, overrides: unknown, options?: LoadOptions): Promise<AnyModel>;
 };
 
-/** A decoder that predicts the next token. */
-export type CausalLM = GPT2LMHeadModel | llama.LlamaForCausalLM;
-
-/**
- * How each model_type of config.json is loaded as one: whoever continues texts or trains on the next token
- * asks here.
- */
-export const causalLoaders: Readonly<Record<string, (folder: string, options?: LoadOptions) => Promise<CausalLM>>> = {
-  gpt2: (folder, options) => GPT2LMHeadModel.fromPretrained(folder, {}, options),
-  llama: (folder, options) => llama.LlamaForCausalLM.fromPretrained(folder, {}, options),
-  qwen2: (folder, options) => llama.Qwen2ForCausalLM.fromPretrained(folder, {}, options),
-  qwen3: (folder, options) => llama.Qwen3ForCausalLM.fromPretrained(folder, {}, options),
-};
+/** Loads a model of one kind from a folder. */
+type Loader<M> = (folder: string, options?: LoadOptions) => Promise<M>;
 
 /** Every class that a config.json may name, by that name. */
 const classes: ReadonlyMap<string, AnyClass> = new Map(
-  [...Object.values(bert), ...Object.values(llama), GPT2Model, GPT2LMHeadModel, MarianModel, MarianMTModel].flatMap(
-    (value: unknown): [string, AnyClass][] =>
-      typeof value === 'function' && value.prototype instanceof Base
-        ? [[value.name, value as unknown as AnyClass]]
-        : [],
+  Object.values(families).flatMap((value: unknown): [string, AnyClass][] =>
+    typeof value === 'function' && value.prototype instanceof PreTrainedModel
+      ? [[value.name, value as unknown as AnyClass]]
+      : [],
   ),
 );
+
+/** How each model_type of config.json is loaded as the class of a kind. */
+function loadersOf<M>(isOfKind: (prototype: AnyModel) => boolean): Readonly<Record<string, Loader<M>>> {
+  const found = [...classes.values()].filter(({ prototype }) => isOfKind(prototype));
+  return Object.fromEntries(
+    found.map((kind): [string, Loader<M>] => [
+      kind.configFormat.modelType,
+      async (folder, options) => (await kind.fromPretrained(folder, {}, options)) as unknown as M,
+    ]),
+  );
+}
+
+/** Loaders of models that predict the next token, by model_type: to train on the next token, or to adapt them. */
+export const causalLoaders = loadersOf<CausalLM>((prototype) => prototype instanceof CausalLM);
+
+/** Loaders of models that generate texts, by model_type: those and encoder-decoders. */
+export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' in prototype);
 
 /**
  * Loads a model as the class that its config.json names under `architectures`, the one it was saved as.

@@ -1,31 +1,42 @@
 export { causalLoaders, loadModel } from './auto.ts';
-export type { CausalLM } from './auto.ts';
-export * from './bert/index.ts';
-export type { CausalLMInputs } from './causal-lm.ts';
+export { CausalLM } from './transformer/causal-lm.ts';
+export type { CausalLMInputs } from './transformer/causal-lm.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
-export { extendVocabulary } from './extend-vocabulary.ts';
-export type { ExtendOptions } from './extend-vocabulary.ts';
+export { extendVocabulary } from './transformer/extend-vocabulary.ts';
+export type { ExtendOptions } from './transformer/extend-vocabulary.ts';
 export * from './generation/index.ts';
-export * from './gpt2/index.ts';
-export { normalInit, onesInit, parameter, uniformInit, xavierUniformInit, zeroRowInit, zerosInit } from './init.ts';
-export type { Initializer } from './init.ts';
-export type { DecoderInputs, TokenInputs } from './inputs.ts';
-export { Checkpoint, SafetensorsFile, writeCheckpoint, writeSafetensors } from './io/safetensors.ts';
+export * from './families.ts';
+export {
+  normalInit,
+  onesInit,
+  parameter,
+  uniformInit,
+  xavierUniformInit,
+  zeroRowInit,
+  zerosInit,
+} from './parameter.ts';
+export type { Initializer } from './parameter.ts';
+export type { DecoderInputs, TokenInputs } from './transformer/inputs.ts';
+export { SavedWeights, SafetensorsFile, writeWeights, writeSafetensors } from './io/safetensors.ts';
 export { resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
-export * from './llama/index.ts';
-export * from './marian/index.ts';
 export { Module } from './module.ts';
 export type { ForwardHook } from './module.ts';
 export * from './nn/index.ts';
-export type { DecoderOutput, EncoderOutput, HeadOutput, Seq2SeqLMOutput, Seq2SeqOutput } from './outputs.ts';
+export type {
+  DecoderOutput,
+  EncoderOutput,
+  HeadOutput,
+  Seq2SeqLMOutput,
+  Seq2SeqOutput,
+} from './transformer/outputs.ts';
 export { ModuleBuffer, Parameter } from './parameter.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
-export { shiftRight } from './seq2seq.ts';
-export type { Seq2SeqInputs, Seq2SeqLMInputs } from './seq2seq.ts';
-export type { LoadReport } from './state-dict.ts';
+export { shiftRight } from './transformer/inputs.ts';
+export type { Seq2SeqInputs, Seq2SeqLMInputs } from './transformer/inputs.ts';
+export type { LoadReport } from './io/state-dict.ts';
 export type { AnyTokenizer, SpecialTokenIds } from './tokenizer/any-tokenizer.ts';
 export { BertTokenizer } from './tokenizer/bert-tokenizer.ts';
 export type { DecodeStream } from './tokenizer/decode-stream.ts';
@@ -37,4 +48,3 @@ export { extendTokenizer } from './tokenizer/extend-tokenizer.ts';
 export type { ExtendedTokenizer } from './tokenizer/extend-tokenizer.ts';
 export { loadTokenizer } from './tokenizer/load.ts';
 export { Tokenizer } from './tokenizer/tokenizer.ts';
-export * from './transformer/index.ts';

@@ -1,17 +1,16 @@
 import { join } from 'node:path';
-import { checkLoadsAgain, checkMatch, matchCheckpoint, readMatches, tensorsToWrite } from './checkpoint.ts';
-import type { KeyRules } from './checkpoint.ts';
 import type { ConfigFormat, ModelConfig } from './config.ts';
-import { postponeInit } from './init.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
-import { Checkpoint } from './io/checkpoint.ts';
 import { readJsonFile } from '../common/json-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
-import { checkpointFiles, replaceCheckpoint } from './io/safetensors-writer.ts';
+import { weightFiles, replaceWeights } from './io/safetensors-writer.ts';
+import { SavedWeights } from './io/saved-weights.ts';
+import { checkLoadsAgain, checkMatch, matchWeights, readMatches, tensorsToWrite } from './io/state-dict.ts';
+import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames } from './names.ts';
-import { Parameter } from './parameter.ts';
+import { Parameter, postponeInit } from './parameter.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
   /** Start head weights anew whose shape in the file differs, as with another number of labels. */
@@ -50,7 +49,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   }
 
   /**
-   * Whether a checkpoint may lack this key, which is then initialised: by default what is outside of the base
+   * Whether a file may lack this key, which is then initialised: by default what is outside of the base
    * model.
    */
   protected mayBeNew(key: string): boolean {
@@ -95,12 +94,12 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const folder = await resolveModelFolder(id, resolving);
     const configFile = join(folder, 'config.json');
     const config = this.configFormat.fromJson(await readJsonFile(configFile), configFile, overrides);
-    const checkpoint = await Checkpoint.open(folder);
+    const weights = await SavedWeights.open(folder);
     try {
       const { module: model, initialise } = postponeInit(() => new this(config));
-      const match = matchCheckpoint(model, checkpoint, this.keyRules);
+      const match = matchWeights(model, weights, this.keyRules);
       checkMatch(match, folder, this.name, (key) => model.mayBeNew(key), ignoreMismatchedSizes);
-      await readMatches(checkpoint, match.matches);
+      await readMatches(weights, match.matches);
       const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)];
       const state = model.stateTensors();
       for (const target of fresh.map((key) => state.get(key))) if (target instanceof Parameter) initialise(target);
@@ -108,7 +107,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
       return model.eval();
     } finally {
-      await checkpoint.close();
+      await weights.close();
     }
   }
 
@@ -118,13 +117,13 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
    */
   async loadWeights(folder: string): Promise<void> {
     const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
-    const checkpoint = await Checkpoint.open(folder);
+    const weights = await SavedWeights.open(folder);
     try {
-      const match = matchCheckpoint(this, checkpoint, keyRules);
+      const match = matchWeights(this, weights, keyRules);
       checkMatch(match, folder, this.constructor.name, () => false, false);
-      await readMatches(checkpoint, match.matches);
+      await readMatches(weights, match.matches);
     } finally {
-      await checkpoint.close();
+      await weights.close();
     }
   }
 
@@ -139,11 +138,11 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));
     for (const buffer of fresh.buffers()) buffer.storage.free();
     const files = [
-      ...checkpointFiles(folder, tensorsToWrite(this, dtype), { maxShardBytes }),
+      ...weightFiles(folder, tensorsToWrite(this, dtype), { maxShardBytes }),
       { path: join(folder, 'config.json'), data: this.configText(dtype) },
       ...(tokenizer?.filesToSave(folder) ?? []),
     ];
-    await replaceCheckpoint(folder, files);
+    await replaceWeights(folder, files);
   }
 
   /** The text of config.json; `dtype` as for `savePretrained`. */

@@ -1,10 +1,10 @@
 import { add, crossEntropy, linear, noGrad, relu, reshape, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { BertConfig, BertModel } from '../../models/bert/index.ts';
+import { BertConfig, BertModel } from '../../models/families.ts';
 import { Module } from '../../models/module.ts';
 import { Embedding } from '../../models/nn/embedding.ts';
 import { Linear } from '../../models/nn/linear.ts';
-import { TransformerEncoder } from '../../models/transformer/index.ts';
+import { TransformerEncoder } from '../../models/nn/index.ts';
 import { AdamW, SGD } from '../../train/optim/index.ts';
 import type { HostArrays } from '../rows/data.ts';
 import { bertSizes, gptSizes, mlpSizes } from '../rows/models.ts';

@@ -1,8 +1,7 @@
-import type { Generated } from './generate.ts';
 import type { Settled } from './options.ts';
 import { logSoftmax } from './processors.ts';
 import { processorsOf } from './request.ts';
-import type { Request } from './request.ts';
+import type { Generated, Request } from './request.ts';
 import type { DecodingSession } from './session.ts';
 
 /** Stands for "never": as Transformers has it, where such scores still compare. */

@@ -4,14 +4,8 @@ import type { GenerationOptions } from './options.ts';
 import { withSession } from './pool.ts';
 import { argmaxOf, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
-import type { Request, Row } from './request.ts';
+import type { Finish, Generated, Request, Row } from './request.ts';
 import type { DecodingSession } from './session.ts';
-
-/**
- * Why a text ended: a token that ends texts; a stop string; maxNewTokens; the model has no position for
- * another token.
- */
-export type Finish = 'eos' | 'stop' | 'length' | 'positions';
 
 /** One new token of one text. */
 export interface GeneratedToken {
@@ -21,19 +15,6 @@ export interface GeneratedToken {
   readonly id: number;
   /** Set on a text's last token. */
   readonly finish?: Finish;
-}
-
-/** A whole text. */
-export interface Generated {
-  readonly prompt: number;
-  readonly sample: number;
-  /** The new tokens; a token that ended the text is the last of them. */
-  readonly tokens: readonly number[];
-  readonly finish: Finish;
-  /**
-   * In a beam search, what it was ranked by: the sum of log-probabilities over the length to lengthPenalty.
-   */
-  readonly score?: number;
 }
 
 /**

@@ -1,20 +1,13 @@
 import { join } from 'node:path';
-import { causalLoaders } from '../auto.ts';
+import { generativeLoaders } from '../auto.ts';
 import { readJsonFile } from '../../common/json-file.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
-import { MarianMTModel } from '../marian/index.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { readGenerationConfig } from './config-file.ts';
 import type { Generative } from './decoder.ts';
 import type { GenerationOptions } from './options.ts';
-
-/** How each model_type of config.json is loaded. */
-const loaders: Readonly<Record<string, (folder: string, options: LoadOptions) => Promise<Generative>>> = {
-  ...causalLoaders,
-  marian: (folder, options) => MarianMTModel.fromPretrained(folder, {}, options),
-};
 
 /** All that it takes to continue texts. */
 export interface TextGenerator {
@@ -33,12 +26,12 @@ export async function loadTextGenerator(id: string, options: LoadOptions = {}): 
   const folder = await resolveModelFolder(id, options);
   const path = join(folder, 'config.json');
   const type = (await readJsonFile(path))['model_type'];
-  if (typeof type !== 'string' || !Object.hasOwn(loaders, type))
+  if (typeof type !== 'string' || !Object.hasOwn(generativeLoaders, type))
     throw new Error(
-      `${path}: model_type is ${JSON.stringify(type)}, which generates no text here; use one of ${Object.keys(loaders).join(', ')}`,
+      `${path}: model_type is ${JSON.stringify(type)}, which generates no text here; use one of ${Object.keys(generativeLoaders).join(', ')}`,
     );
   const tokenizer = await loadTokenizer(folder);
   const recommended = await readGenerationConfig(folder);
-  const model = await loaders[type]!(folder, options);
+  const model = await generativeLoaders[type]!(folder, options);
   return { model, tokenizer, options: recommended };
 }

@@ -28,6 +28,25 @@ export interface Row {
   readonly most: number;
 }
 
+/**
+ * Why a text ended: a token that ends texts; a stop string; maxNewTokens; the model has no position for
+ * another token.
+ */
+export type Finish = 'eos' | 'stop' | 'length' | 'positions';
+
+/** A whole text. */
+export interface Generated {
+  readonly prompt: number;
+  readonly sample: number;
+  /** The new tokens; a token that ended the text is the last of them. */
+  readonly tokens: readonly number[];
+  readonly finish: Finish;
+  /**
+   * In a beam search, what it was ranked by: the sum of log-probabilities over the length to lengthPenalty.
+   */
+  readonly score?: number;
+}
+
 /** What generation is asked for, checked. */
 export interface Request {
   readonly settled: Settled;

@@ -1,8 +1,8 @@
 import type { Generative } from './decoder.ts';
 import { generate, streamTokens } from './generate.ts';
-import type { Finish } from './generate.ts';
 import { checkOptions } from './options.ts';
 import type { GenerationOptions } from './options.ts';
+import type { Finish } from './request.ts';
 import { StopMatcher } from './stop.ts';
 
 /** What generation needs of a tokenizer; those of models/tokenizer have it. */

@@ -1,33 +1,144 @@
 import { add, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { normalInit } from '../init.ts';
-import { checkCacheInputs, checkTokenInputs } from '../inputs.ts';
-import type { DecoderInputs } from '../inputs.ts';
+import { Module } from '../module.ts';
+import { activations } from '../nn/activation.ts';
+import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
+import { Conv1D } from '../nn/conv1d.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding } from '../nn/embedding.ts';
-import type { LayerNorm } from '../nn/norm.ts';
-import type { EncoderOutput } from '../outputs.ts';
+import { mergeHeads, splitPacked } from '../nn/heads.ts';
+import type { LayerCache } from '../nn/kv-cache.ts';
+import { LayerNorm } from '../nn/norm.ts';
+import { attendPacked } from '../nn/packed-attention.ts';
+import type { Attended } from '../nn/packed-attention.ts';
+import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
-import { GPT2Block } from './block.ts';
+import { checkDecoderInputs } from '../transformer/inputs.ts';
+import type { DecoderInputs } from '../transformer/inputs.ts';
+import { runLayers } from '../transformer/layers.ts';
+import type { EncoderOutput } from '../transformer/outputs.ts';
 import { GPT2Config } from './config.ts';
-import { norm } from './layers.ts';
 
-/** What all GPT-2 classes share: the config, and how their files name things. */
-export abstract class GPT2PreTrainedModel extends PreTrainedModel<GPT2Config> {
-  static readonly configFormat = GPT2Config;
-  static readonly keyRules = {
-    baseModelPrefix: 'transformer',
-    // The causal mask, which old files carry in every layer.
-    ignoredKeys: /(^|\.)h\.\d+\.attn\.(bias|masked_bias)$/,
-  };
+/** A linear layer with GPT-2's initialisation: normal weights, biases 0. */
+function projection({ initializerRange }: GPT2Config, inFeatures: number, outFeatures: number): Conv1D {
+  return new Conv1D(inFeatures, outFeatures, { weightInit: normalInit(initializerRange) });
+}
+
+/**
+ * One whose output is added to the residual stream: its weights are smaller by the root of the number of such
+ * additions, two a layer (Radford et al. 2019, section 2.3).
+ */
+function residualProjection(config: GPT2Config, inFeatures: number, outFeatures: number): Conv1D {
+  const deviation = config.initializerRange / Math.sqrt(2 * config.nLayer);
+  return new Conv1D(inFeatures, outFeatures, { weightInit: normalInit(deviation) });
+}
+
+function norm({ nEmbd, layerNormEpsilon }: GPT2Config): LayerNorm {
+  return new LayerNorm(nEmbd, { eps: layerNormEpsilon });
+}
+
+class GPT2Attention extends Module {
+  readonly cAttn: Conv1D;
+  readonly cProj: Conv1D;
+  readonly attnDropout: Dropout;
+  readonly residDropout: Dropout;
+  readonly numHeads: number;
+  /** What scores are multiplied by. */
+  readonly scale: number;
+
+  constructor(config: GPT2Config, layer: number) {
+    super();
+    const { nEmbd, nHead, scaleAttnWeights, scaleAttnByInverseLayerIdx } = config;
+    this.cAttn = projection(config, nEmbd, 3 * nEmbd);
+    this.cProj = residualProjection(config, nEmbd, nEmbd);
+    this.attnDropout = new Dropout(config.attnPdrop);
+    this.residDropout = new Dropout(config.residPdrop);
+    this.numHeads = nHead;
+    this.scale = (scaleAttnWeights ? 1 / Math.sqrt(nEmbd / nHead) : 1) / (scaleAttnByInverseLayerIdx ? layer + 1 : 1);
+  }
+
+  /**
+   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
+   * after those of the cache.
+   */
+  override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean, past?: LayerCache): Attended {
+    const qkv = this.cAttn.forward(x); // (B, T, 3 D)
+    const { numHeads: heads, scale, attnDropout: dropout } = this;
+    if (past) return { hidden: this.cProj.forward(mergeHeads(past.attend(...splitPacked(qkv, heads), { scale }))) };
+    const { hidden, weights } = attendPacked(qkv, { heads, mask, causal: true, scale, dropout, outputWeights });
+    return { hidden: this.residDropout.forward(this.cProj.forward(hidden)), weights }; // (B, T, D)
+  }
+}
+
+class GPT2MLP extends Module {
+  readonly cFc: Conv1D;
+  readonly cProj: Conv1D;
+  readonly dropout: Dropout;
+  readonly activation: ActivationName;
+
+  constructor(config: GPT2Config) {
+    super();
+    const { nEmbd, nInner } = config;
+    const hidden = nInner ?? 4 * nEmbd;
+    this.cFc = projection(config, nEmbd, hidden);
+    this.cProj = residualProjection(config, hidden, nEmbd);
+    this.dropout = new Dropout(config.residPdrop);
+    this.activation = config.activationFunction;
+  }
+
+  override forward(x: Tensor): Tensor {
+    const hidden = activations[this.activation](this.cFc.forward(x)); // (B, T, F)
+    return this.dropout.forward(this.cProj.forward(hidden)); // (B, T, D)
+  }
+
+  override extraRepr(): string {
+    return this.activation;
+  }
+}
+
+/**
+ * Causal self-attention and a feed-forward part, each normalised before and added to what went in (pre-LN).
+ */
+class GPT2Block extends Module {
+  static override readonly keys = { ln1: 'ln_1', ln2: 'ln_2' };
+
+  readonly ln1: LayerNorm;
+  readonly attn: GPT2Attention;
+  readonly ln2: LayerNorm;
+  readonly mlp: GPT2MLP;
+
+  constructor(config: GPT2Config, layer: number) {
+    super();
+    this.ln1 = norm(config);
+    this.attn = new GPT2Attention(config, layer);
+    this.ln2 = norm(config);
+    this.mlp = new GPT2MLP(config);
+  }
+
+  /**
+   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
+   * after those of the cache.
+   */
+  override forward(x: Tensor, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
+    const { hidden, weights } = this.attn.forward(this.ln1.forward(x), mask, outputWeights, past);
+    const y = add(x, hidden); // (B, T, D)
+    return { hidden: add(y, this.mlp.forward(this.ln2.forward(y))), weights };
+  }
 }
 
 /**
  * The bare decoder (Radford et al. 2019): tokens to one vector for each, which knows of that token and those
  * before it.
  */
-export class GPT2Model extends GPT2PreTrainedModel {
+export class GPT2Model extends PreTrainedModel<GPT2Config> {
+  static readonly configFormat = GPT2Config;
+  static readonly keyRules = {
+    baseModelPrefix: 'transformer',
+    // The causal mask, which old files carry in every layer.
+    ignoredKeys: /(^|\.)h\.\d+\.attn\.(bias|masked_bias)$/,
+  };
+
   readonly wte: Embedding;
   readonly wpe: Embedding;
   readonly drop: Dropout;
@@ -45,26 +156,15 @@ export class GPT2Model extends GPT2PreTrainedModel {
   }
 
   override forward(inputs: DecoderInputs): EncoderOutput {
-    const { cache, attentionMask, outputHiddenStates = false, outputAttentions = false } = inputs;
-    checkTokenInputs(inputs, { vocabSize: this.config.vocabSize, positions: this.config.nPositions });
-    checkCacheInputs(inputs);
-    let x = this.#embed(inputs); // (B, T, D)
-    const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
-    const states = [x]; // (B, T, D) each
-    const attentions: Tensor[] = []; // (B, H, T, T) each
-    for (const [i, block] of this.h.entries()) {
-      const { hidden, weights } = block.forward(x, mask, outputAttentions, cache?.layer(i));
-      x = hidden; // (B, T, D)
-      if (outputHiddenStates) states.push(x);
-      if (weights) attentions.push(weights);
-    }
-    const lastHiddenState = this.lnF.forward(x); // (B, T, D)
-    return {
-      lastHiddenState,
-      // As in Transformers: the last layer's is the normalised one.
-      ...(outputHiddenStates ? { hiddenStates: [...states.slice(0, -1), lastHiddenState] } : {}),
-      ...(outputAttentions ? { attentions } : {}),
-    };
+    const { vocabSize, nPositions: positions } = this.config;
+    checkDecoderInputs(inputs, { vocabSize, positions });
+    const x = this.#embed(inputs); // (B, T, D)
+    const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
+    return runLayers(x, this.h, {
+      ...inputs,
+      run: (block, y, outputWeights, i) => block.forward(y, mask, outputWeights, inputs.cache?.layer(i)),
+      norm: (y) => this.lnF.forward(y),
+    });
   }
 
   /** The sum of the embeddings of token and position, (B, T, D). */

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './checkpoint.ts';
+import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './saved-weights.ts';
 import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
 import type { DownloadProgress } from './hub-download.ts';
 import { downloadModel } from './hub-download.ts';

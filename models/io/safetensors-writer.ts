@@ -94,7 +94,7 @@ function splitIntoShards(tensors: readonly TensorToWrite[], maxBytes: number): T
  * config and the tokenizer: `model.safetensors`, or above `maxShardBytes` `model-00001-of-0000N.safetensors`
  * ... and `model.safetensors.index.json` (`metadata.total_size`, `weight_map`).
  */
-export function checkpointFiles(
+export function weightFiles(
   folder: string,
   tensors: Iterable<TensorToWrite>,
   { maxShardBytes = 5e9, baseName = 'model' }: ShardOptions = {},
@@ -125,7 +125,7 @@ export function checkpointFiles(
  * that the new ones do not replace: a stale `model.safetensors` would otherwise be read instead of the new
  * shards.
  */
-export async function replaceCheckpoint(
+export async function replaceWeights(
   folder: string,
   files: readonly FileToWrite[],
   { baseName = 'model' }: ShardOptions = {},
@@ -141,10 +141,10 @@ export async function replaceCheckpoint(
 }
 
 /** Saves tensors as the weights of `folder`, sharded above `maxShardBytes`, replacing an older save. */
-export async function writeCheckpoint(
+export async function writeWeights(
   folder: string,
   tensors: Iterable<TensorToWrite>,
   options: ShardOptions = {},
 ): Promise<void> {
-  await replaceCheckpoint(folder, checkpointFiles(folder, tensors, options), options);
+  await replaceWeights(folder, weightFiles(folder, tensors, options), options);
 }

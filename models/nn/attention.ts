@@ -1,6 +1,6 @@
 import { flatten, linear, packedAttention, scaledDotProductAttention, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { parameter, xavierUniformInit, zerosInit } from '../init.ts';
+import { parameter, xavierUniformInit, zerosInit } from '../parameter.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import type { Parameter } from '../parameter.ts';

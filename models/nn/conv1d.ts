@@ -1,9 +1,8 @@
 import { linear, transpose } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { normalInit, parameter, zerosInit } from '../init.ts';
-import type { Initializer } from '../init.ts';
 import { Module } from '../module.ts';
-import type { Parameter } from '../parameter.ts';
+import { normalInit, parameter, zerosInit } from '../parameter.ts';
+import type { Initializer, Parameter } from '../parameter.ts';
 
 /**
  * x @ weight + bias: (..., in) -> (..., out); weight [in, out], bias [out]. GPT-2's layout of a linear layer,

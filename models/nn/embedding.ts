@@ -1,9 +1,8 @@
 import { embedding } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { normalInit, parameter, zeroRowInit } from '../init.ts';
-import type { Initializer } from '../init.ts';
 import { Module } from '../module.ts';
-import type { Parameter } from '../parameter.ts';
+import { normalInit, parameter, zeroRowInit } from '../parameter.ts';
+import type { Initializer, Parameter } from '../parameter.ts';
 
 export interface EmbeddingOptions {
   /** The row of the padding token: zeros at first, and without a gradient. */

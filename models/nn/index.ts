@@ -28,3 +28,5 @@ export { rowsAt } from './rows-at.ts';
 export { SinusoidalPositions } from './sinusoidal.ts';
 export { linearNextTokenLoss, linearTokenLoss, nextTokenLoss, tokenLoss } from './token-loss.ts';
 export type { TokenLossOptions } from './token-loss.ts';
+export { TransformerEncoder, TransformerEncoderLayer } from './transformer-encoder.ts';
+export type { TransformerEncoderOptions } from './transformer-encoder.ts';

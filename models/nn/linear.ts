@@ -1,10 +1,8 @@
 import { linear } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { parameter, parametersSideBySide, uniformInit } from '../init.ts';
-import type { Initializer } from '../init.ts';
 import { Module } from '../module.ts';
-import { joinedRows } from '../parameter.ts';
-import type { Parameter } from '../parameter.ts';
+import { joinedRows, parameter, parametersSideBySide, uniformInit } from '../parameter.ts';
+import type { Initializer, Parameter } from '../parameter.ts';
 
 export interface LinearOptions {
   /** Whether to add a learned bias (default), or one to share with another module. */
@@ -69,7 +67,7 @@ export function linearsSideBySide(
  * weights have moved or have another type.
  */
 export function projectTogether(layers: readonly Module[], x: Tensor): Tensor | undefined {
-  const plain = layers.filter(isPlain);
+  const plain = layers.filter(isPlainLinear);
   if (plain.length < layers.length) return undefined;
   const weight = joinedRows(plain.map((layer) => layer.weight));
   const biases = plain.flatMap((layer) => layer.bias ?? []);
@@ -77,6 +75,7 @@ export function projectTogether(layers: readonly Module[], x: Tensor): Tensor | 
   return weight && bias && linear(x, weight, bias);
 }
 
-function isPlain(layer: Module): layer is Linear {
+/** Whether nothing but x @ weight^T + bias happens in a layer, so that another kernel may compute it. */
+export function isPlainLinear(layer: Module): layer is Linear {
   return !layer.isHooked && layer.constructor === Linear;
 }

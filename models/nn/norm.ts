@@ -1,6 +1,6 @@
 import { layerNorm, rmsNorm } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { onesInit, parameter, zerosInit } from '../init.ts';
+import { onesInit, parameter, zerosInit } from '../parameter.ts';
 import { Module } from '../module.ts';
 import type { Parameter } from '../parameter.ts';
 

@@ -1,6 +1,6 @@
 import { add, arange, embedding, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { checkRange } from '../inputs.ts';
+import { checkRange } from '../transformer/inputs.ts';
 import { showShape } from '../names.ts';
 
 /**

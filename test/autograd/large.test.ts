@@ -2,8 +2,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { acquire } from '../../gpu/index.ts';
 import * as tf from '../../autograd/index.ts';
-import { matchCheckpoint, readMatches, tensorsToWrite } from '../../models/checkpoint.ts';
-import { Checkpoint, Embedding, Module, writeCheckpoint } from '../../models/index.ts';
+import { matchWeights, readMatches, tensorsToWrite } from '../../models/io/state-dict.ts';
+import { SavedWeights, Embedding, Module, writeWeights } from '../../models/index.ts';
 import { AdamW } from '../../train/optim/index.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -72,11 +72,11 @@ async function run(): Promise<void> {
 }
 
 async function saveAndLoad(table: Table, rows: readonly number[]): Promise<void> {
-  await writeCheckpoint(folder, tensorsToWrite(table));
+  await writeWeights(folder, tensorsToWrite(table));
   const kept = await Promise.all(rows.map((row) => table.wte.weight.slice(row).data()));
   tf.noGrad(() => table.wte.weight.assign(tf.zeros([1])));
-  const checkpoint = await Checkpoint.open(folder);
-  const { matches } = matchCheckpoint(table, checkpoint, { baseModelPrefix: 'transformer' });
+  const checkpoint = await SavedWeights.open(folder);
+  const { matches } = matchWeights(table, checkpoint, { baseModelPrefix: 'transformer' });
   await readMatches(checkpoint, matches);
   await checkpoint.close();
   for (const [i, row] of rows.entries()) assert.equal(await table.wte.weight.slice(row).data(), kept[i], `row ${row}`);

@@ -14,7 +14,7 @@ import {
   Qwen2ForCausalLM,
   Qwen3Config,
   SafetensorsFile,
-  writeCheckpoint,
+  writeWeights,
   writeSafetensors,
 } from '../../models/index.ts';
 import type { LlamaSettings, TokenInputs } from '../../models/index.ts';
@@ -234,7 +234,7 @@ test('checkpoints of bfloat16 in shards are read, each number exactly', async ()
     shape: t.shape,
     data: () => t.data(),
   }));
-  await writeCheckpoint(folder, tensors, { maxShardBytes: 1500 });
+  await writeWeights(folder, tensors, { maxShardBytes: 1500 });
   const index = JSON.parse(await readFile(join(folder, 'model.safetensors.index.json'), 'utf8')) as {
     weight_map: Record<string, string>;
   };

@@ -12,7 +12,7 @@ import {
   parameter,
   zeroRowInit,
 } from '../../models/index.ts';
-import { postponeInit } from '../../models/init.ts';
+import { postponeInit } from '../../models/parameter.ts';
 import { camelCase, snakeCase } from '../../models/names.ts';
 
 const test = suite('module');

@@ -13,7 +13,7 @@ import {
   BertForSequenceClassification,
   BertModel,
   BertTokenizer,
-  Checkpoint,
+  SavedWeights,
   Linear,
   Module,
   Sequential,
@@ -44,7 +44,7 @@ async function rewrite(
   change: (all: Map<string, LoadedTensor>) => void,
   dtype: Dtype = 'F32',
 ): Promise<void> {
-  const checkpoint = await Checkpoint.open(where);
+  const checkpoint = await SavedWeights.open(where);
   const all = new Map<string, LoadedTensor>();
   for (const name of checkpoint.names()) all.set(name, await checkpoint.read(name));
   await checkpoint.close();
@@ -245,7 +245,7 @@ test('a model in f16 is saved and loaded as such a file', async () => {
     half.every((value, i) => Math.abs(value - before[i]!) < 2e-2) && half.some((value, i) => value !== before[i]!),
   );
   await model.savePretrained(folder);
-  const checkpoint = await Checkpoint.open(folder);
+  const checkpoint = await SavedWeights.open(folder);
   assert.ok(checkpoint.names().every((name) => checkpoint.entry(name).dtype === 'F16'));
   await checkpoint.close();
   const loaded = await BertForSequenceClassification.fromPretrained(folder, {}, { log });

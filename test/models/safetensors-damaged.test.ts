@@ -3,7 +3,7 @@ import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { Checkpoint, SafetensorsFile, writeSafetensors } from '../../models/io/safetensors.ts';
+import { SavedWeights, SafetensorsFile, writeSafetensors } from '../../models/io/safetensors.ts';
 import { failure } from '../support/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { toWrite as tensor } from '../support/safetensors.ts';
@@ -115,7 +115,7 @@ test('refuses a missing file and a folder', async () => {
   assert.match(await failure(SafetensorsFile.open(path)), /model\.safetensors does not exist: check the path/);
   assert.match(await failure(SafetensorsFile.open(folder)), /is a folder where a file is needed/);
   assert.match(
-    await failure(Checkpoint.open(folder)),
+    await failure(SavedWeights.open(folder)),
     /has neither model\.safetensors nor model\.safetensors\.index\.json/,
   );
 });

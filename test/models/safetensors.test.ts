@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LoadedTensor, TensorToWrite } from '../../models/io/safetensors.ts';
 import {
-  Checkpoint,
+  SavedWeights,
   SafetensorsFile,
   bf16ToF32,
   f16ToF32,
@@ -13,7 +13,7 @@ import {
   f32ToF16,
   toFloat32,
   toInt32,
-  writeCheckpoint,
+  writeWeights,
   writeSafetensors,
 } from '../../models/io/safetensors.ts';
 import { failure } from '../support/failure.ts';
@@ -258,7 +258,7 @@ for (const [name, tensors, message] of badTensors) {
 const layers = [1, 2, 3, 4, 5].map((n) => tensor(`layer.${n}`, 'F32', [n], new Float32Array(n).fill(n)));
 
 test('a checkpoint above the shard size is sharded, and read as one', async () => {
-  await writeCheckpoint(folder, layers, { maxShardBytes: 12 });
+  await writeWeights(folder, layers, { maxShardBytes: 12 });
   const names = [1, 2, 3, 4].map((n) => `model-0000${n}-of-00004.safetensors`);
   assert.equal((await readdir(folder)).sort(), [...names, 'model.safetensors.index.json']);
   const index = JSON.parse(await readFile(join(folder, 'model.safetensors.index.json'), 'utf8')) as unknown;
@@ -267,7 +267,7 @@ test('a checkpoint above the shard size is sharded, and read as one', async () =
   assert.equal(index, { metadata: { total_size: 60 }, weight_map: weightMap });
 
   for (const source of [folder, join(folder, 'model.safetensors.index.json')]) {
-    const checkpoint = await Checkpoint.open(source);
+    const checkpoint = await SavedWeights.open(source);
     assert.equal(
       checkpoint.names(),
       layers.map(({ name }) => name),
@@ -284,10 +284,10 @@ test('a save replaces the weights of an older one, sharded or not', async () => 
   await writeFile(join(folder, 'config.json'), '{}');
   await writeFile(join(folder, 'model_notes.safetensors'), 'not ours');
   const others = ['config.json', 'model_notes.safetensors'];
-  await writeCheckpoint(folder, layers, { maxShardBytes: 16 });
-  await writeCheckpoint(folder, layers.slice(0, 1));
+  await writeWeights(folder, layers, { maxShardBytes: 16 });
+  await writeWeights(folder, layers.slice(0, 1));
   assert.equal((await readdir(folder)).sort(), [...others, 'model.safetensors'].sort());
-  await writeCheckpoint(folder, layers, { maxShardBytes: 40 });
+  await writeWeights(folder, layers, { maxShardBytes: 40 });
   const shards = [
     'model-00001-of-00002.safetensors',
     'model-00002-of-00002.safetensors',
@@ -297,13 +297,13 @@ test('a save replaces the weights of an older one, sharded or not', async () => 
 });
 
 test('a failed sharded save leaves the old checkpoint as it was', async () => {
-  await writeCheckpoint(folder, layers, { maxShardBytes: 16 });
+  await writeWeights(folder, layers, { maxShardBytes: 16 });
   const broken = { ...layers[4]!, data: () => Promise.reject(new Error('device lost')) };
   const changed = layers
     .slice(0, 4)
     .map((layer) => ({ ...layer, data: () => (layer.data() as Float32Array).map(() => 9) }));
-  assert.is(await failure(writeCheckpoint(folder, [...changed, broken], { maxShardBytes: 16 })), 'device lost');
-  const checkpoint = await Checkpoint.open(folder);
+  assert.is(await failure(writeWeights(folder, [...changed, broken], { maxShardBytes: 16 })), 'device lost');
+  const checkpoint = await SavedWeights.open(folder);
   for (const { name, data } of layers) assert.equal((await checkpoint.read(name)).data, data());
   await checkpoint.close();
   assert.is((await readdir(folder)).length, 5);
@@ -325,7 +325,7 @@ for (const [name, index, message] of badIndexes) {
   test(`refuses an index with ${name}`, async () => {
     await writeSafetensors(join(folder, 'c.safetensors'), layers);
     await writeFile(join(folder, 'model.safetensors.index.json'), index);
-    assert.match(await failure(Checkpoint.open(folder)), message);
+    assert.match(await failure(SavedWeights.open(folder)), message);
   });
 }
 

@@ -15,7 +15,7 @@ import {
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { BertForSequenceClassification, Linear, Module, normalInit, Parameter } from '../../models/index.ts';
-import { parameter, zerosInit } from '../../models/init.ts';
+import { parameter, zerosInit } from '../../models/parameter.ts';
 import { linearsSideBySide } from '../../models/nn/linear.ts';
 import { AdamW, SGD } from '../../train/optim/index.ts';
 import { throwsOneLine } from '../support/failure.ts';

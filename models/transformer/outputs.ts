@@ -1,4 +1,4 @@
-import type { Tensor } from '../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 
 /** The layers' outputs and attention weights, where they were asked for. */
 export interface Internals {

@@ -1,7 +1,9 @@
-import { knownRange } from '../autograd/index.ts';
-import type { Tensor } from '../autograd/index.ts';
-import { showShape } from './names.ts';
-import type { KeyValueCache } from './nn/kv-cache.ts';
+import { eq, knownRange, pad, slice, where } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { showShape } from '../names.ts';
+import type { KeyValueCache } from '../nn/kv-cache.ts';
+import { ignoredLabel } from '../nn/token-loss.ts';
+import type { EncoderOutput } from './outputs.ts';
 
 /** What every Transformer over tokens takes. */
 export interface TokenInputs {
@@ -19,6 +21,12 @@ export interface TokenInputs {
   readonly outputAttentions?: boolean;
 }
 
+/** Sizes of a model's tables. */
+export interface TokenLimits {
+  readonly vocabSize: number;
+  readonly positions: number;
+}
+
 /** What a decoder takes. */
 export interface DecoderInputs extends TokenInputs {
   /**
@@ -29,8 +37,20 @@ export interface DecoderInputs extends TokenInputs {
   readonly cache?: KeyValueCache;
 }
 
+/** Throws for inputs that a decoder cannot take: see `checkTokenInputs` and `checkCacheInputs`. */
+export function checkDecoderInputs(inputs: DecoderInputs, limits: TokenLimits): void {
+  checkTokenInputs(inputs, limits);
+  checkCacheInputs(inputs);
+}
+
+/** Throws, before anything is computed, where neither logits nor a loss are asked for. */
+export function checkLossInputs(labels: Tensor | undefined, outputLogits: boolean): void {
+  if (!labels && !outputLogits)
+    throw new Error('without logits there is only a loss, and it needs labels; give labels');
+}
+
 /** Throws unless what goes with a cache is all that was given. */
-export function checkCacheInputs({ inputIds, cache, ...rest }: DecoderInputs): void {
+function checkCacheInputs({ inputIds, cache, ...rest }: DecoderInputs): void {
   if (!cache) return;
   const other = Object.entries(rest).find(([, value]) => value !== undefined && value !== false);
   if (other) throw new Error(`${other[0]} does not go with a cache; leave one of them out`);
@@ -41,7 +61,7 @@ export function checkCacheInputs({ inputIds, cache, ...rest }: DecoderInputs): v
 /** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */
 export function checkTokenInputs(
   { inputIds, attentionMask, positionIds }: TokenInputs,
-  { vocabSize, positions }: { readonly vocabSize: number; readonly positions: number },
+  { vocabSize, positions }: TokenLimits,
 ): void {
   if (inputIds.ndim !== 2 || inputIds.size === 0) {
     throw new Error(
@@ -75,4 +95,53 @@ export function checkRange(what: string, x: Tensor | undefined, count: number, t
   if (!range || (range[0] >= 0 && range[1] < count)) return;
   const bad = range[1] >= count ? range[1] : range[0];
   throw new Error(`${what} ${bad} is outside ${table} of this model, 0 to ${count - 1}; ${mend}`);
+}
+
+/** What an encoder-decoder model takes. */
+export interface Seq2SeqInputs {
+  /** Tokens of the source [B, S], for the encoder; or encoderOutputs. */
+  readonly inputIds?: Tensor;
+  /**
+   * 1 (or true) for tokens of the source to attend to, 0 for padding, [B, S]: for the encoder, and for the
+   * decoder's attention to it. Default: all.
+   */
+  readonly attentionMask?: Tensor;
+  /** What the encoder made of the source before: it does not run again. */
+  readonly encoderOutputs?: Pick<EncoderOutput, 'lastHiddenState'>;
+  /**
+   * Tokens of the target [B, T], for the decoder, beginning with the config's decoderStartTokenId. Default:
+   * made of the labels.
+   */
+  readonly decoderInputIds?: Tensor;
+  /** Which tokens of the target to attend to, [B, T]. Default: all; no token sees those after it. */
+  readonly decoderAttentionMask?: Tensor;
+  /** [T] or [B, T]. Default: 0, 1, ... */
+  readonly decoderPositionIds?: Tensor;
+  /** Return what each layer computed. */
+  readonly outputHiddenStates?: boolean;
+  /** Return the attention weights of each layer. */
+  readonly outputAttentions?: boolean;
+}
+
+export interface Seq2SeqLMInputs extends Seq2SeqInputs {
+  /** The target [B, T], -100 where a token does not count. */
+  readonly labels?: Tensor;
+  /**
+   * Share of each label spread evenly over the vocabulary; 0.1 in Vaswani et al. 2017, section 5.4. Default
+   * 0.
+   */
+  readonly labelSmoothing?: number;
+  /** false: the loss alone, for training. The logits, B x T x V numbers, are then not kept. Default true. */
+  readonly outputLogits?: boolean;
+}
+
+/**
+ * Labels [B, T] as the decoder's input: `start`, then all but the last label, with `padding` for those that
+ * do not count.
+ */
+export function shiftRight(labels: Tensor, { start, padding }: { start: number; padding: number }): Tensor {
+  if (labels.ndim !== 2 || labels.size === 0)
+    throw new Error(`labels are ${showShape(labels.shape)}; they must be [batch, tokens] and not empty`);
+  const shifted = pad(slice(labels, null, [0, -1]), [[1, 0]], start); // (B, T)
+  return where(eq(shifted, ignoredLabel), padding, shifted);
 }

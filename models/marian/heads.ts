@@ -1,23 +1,27 @@
 import { add, arange, lt, reshape, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { Decoder } from '../generation/decoder.ts';
-import { normalInit } from '../init.ts';
-import { Linear } from '../nn/linear.ts';
+import { isPlainLinear } from '../nn/linear.ts';
+import type { Linear } from '../nn/linear.ts';
 import { linearTokenLoss, tokenLoss } from '../nn/token-loss.ts';
-import type { Seq2SeqInternals, Seq2SeqLMOutput } from '../outputs.ts';
 import { ModuleBuffer } from '../parameter.ts';
-import { shiftRight } from '../seq2seq.ts';
-import type { Seq2SeqLMInputs } from '../seq2seq.ts';
-import type { MarianConfig } from './config.ts';
-import { targetVocabulary } from './config.ts';
-import { MarianModel, MarianPreTrainedModel } from './model.ts';
+import { PreTrainedModel } from '../pretrained.ts';
+import { lmHead } from '../transformer/causal-lm.ts';
+import { checkLossInputs, shiftRight } from '../transformer/inputs.ts';
+import type { Seq2SeqLMInputs } from '../transformer/inputs.ts';
+import type { Seq2SeqInternals, Seq2SeqLMOutput } from '../transformer/outputs.ts';
+import { MarianConfig, targetVocabulary } from './config.ts';
+import { MarianModel } from './model.ts';
 
 /**
  * The Transformer for translation (Vaswani et al. 2017; Junczys-Dowmunt et al. 2018, "Marian"): predicts the
  * target's next token from the source and those before. The head's weight is the table of the decoder's
  * embeddings, unless `config.tieWordEmbeddings` is false.
  */
-export class MarianMTModel extends MarianPreTrainedModel {
+export class MarianMTModel extends PreTrainedModel<MarianConfig> {
+  static readonly configFormat = MarianConfig;
+  static readonly keyRules = MarianModel.keyRules;
+
   readonly model: MarianModel;
   /** Added to the logits, [1, V]; not learned. */
   readonly finalLogitsBias: ModuleBuffer;
@@ -28,12 +32,8 @@ export class MarianMTModel extends MarianPreTrainedModel {
     const count = targetVocabulary(config);
     this.model = new MarianModel(config);
     this.finalLogitsBias = new ModuleBuffer(zeros([1, count]));
-    this.lmHead = new Linear(config.dModel, count, {
-      bias: false,
-      ...(config.tieWordEmbeddings
-        ? { weight: this.model.decoder.embedTokens.weight }
-        : { weightInit: normalInit(config.initStd) }),
-    });
+    const { tieWordEmbeddings, initStd: initializerRange } = config;
+    this.lmHead = lmHead({ tieWordEmbeddings, initializerRange }, this.model.decoder.embedTokens);
   }
 
   /**
@@ -53,17 +53,20 @@ export class MarianMTModel extends MarianPreTrainedModel {
     outputLogits = true,
     ...inputs
   }: Seq2SeqLMInputs): Seq2SeqInternals & Partial<Seq2SeqLMOutput> {
-    if (!labels && !outputLogits)
-      throw new Error('without logits there is only a loss, and it needs labels; give labels');
+    checkLossInputs(labels, outputLogits);
     const { decoderStartTokenId: start, padTokenId: padding } = this.config;
     const decoderInputIds = inputs.decoderInputIds ?? (labels && shiftRight(labels, { start, padding }));
     const { lastHiddenState: hidden, ...internals } = this.model.forward({ ...inputs, decoderInputIds }); // (B, T, D)
-    if (!outputLogits) {
+    if (!outputLogits && isPlainLinear(this.lmHead)) {
       const bias = reshape(this.finalLogitsBias, [-1]); // (V)
       return { loss: linearTokenLoss(hidden, this.lmHead.weight, labels!, { bias, labelSmoothing }), ...internals };
     }
     const logits = add(this.lmHead.forward(hidden), this.finalLogitsBias); // (B, T, V)
-    return { logits, ...(labels ? { loss: tokenLoss(logits, labels, { labelSmoothing }) } : {}), ...internals };
+    return {
+      ...(outputLogits ? { logits } : {}),
+      ...(labels ? { loss: tokenLoss(logits, labels, { labelSmoothing }) } : {}),
+      ...internals,
+    };
   }
 
   /** What `generate` asks of a model. Its prompts are sources, with the token that ends them. */

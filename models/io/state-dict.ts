@@ -1,13 +1,83 @@
-import { assign, noGrad, tensor } from '../autograd/index.ts';
-import type { Tensor } from '../autograd/index.ts';
-import type { Checkpoint } from './io/checkpoint.ts';
-import type { Dtype as FileDtype } from './io/safetensors-format.ts';
-import type { TensorToWrite } from './io/safetensors-writer.ts';
-import { toFloat32, toInt32 } from './io/tensor-data.ts';
-import type { Module } from './module.ts';
-import { listNames, showShape } from './names.ts';
-import { matchState } from './state-dict.ts';
-import type { Match, Mismatch } from './state-dict.ts';
+import { assign, noGrad, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { listNames, showShape } from '../names.ts';
+import type { Dtype as FileDtype } from './safetensors-format.ts';
+import type { TensorToWrite } from './safetensors-writer.ts';
+import type { SavedWeights } from './saved-weights.ts';
+import { toFloat32, toInt32 } from './tensor-data.ts';
+
+/** A module, as far as its state is concerned. */
+interface StateOwner {
+  /** Under all their keys. */
+  stateTensors(): ReadonlyMap<string, Tensor>;
+  /** Each tensor once. */
+  stateDict(): ReadonlyMap<string, Tensor>;
+  namedModules(): readonly (readonly [string, object])[];
+}
+
+/** What did not fit when a state was loaded. */
+export interface LoadReport {
+  /** Keys of the module that the state lacks. */
+  readonly missing: readonly string[];
+  /** Keys of the state that the module lacks. */
+  readonly unexpected: readonly string[];
+  readonly mismatched: readonly Mismatch[];
+}
+
+export interface Mismatch {
+  readonly key: string;
+  /** Shape in the module. */
+  readonly expected: readonly number[];
+  /** Shape in the state. */
+  readonly found: readonly number[];
+}
+
+/** A tensor of the module, its first key, and the key of the state that holds its values. */
+export interface Match {
+  readonly target: Tensor;
+  readonly key: string;
+  readonly source: string;
+}
+
+/**
+ * Pairs the tensors of a module with those of a state by key. A tied tensor has several keys and may be given
+ * under any of them; the first that the module lists wins.
+ */
+export function matchState(
+  targets: ReadonlyMap<string, Tensor>,
+  given: ReadonlyMap<string, { readonly shape: readonly number[] }>,
+): { matches: Match[]; report: LoadReport } {
+  const keysOf = new Map<Tensor, string[]>();
+  for (const [key, target] of targets) keysOf.set(target, [...(keysOf.get(target) ?? []), key]);
+  const matches: Match[] = [];
+  const missing: string[] = [];
+  const mismatched: Mismatch[] = [];
+  for (const [target, keys] of keysOf) {
+    const key = keys[0]!;
+    const source = keys.find((name) => given.has(name));
+    if (source === undefined) {
+      missing.push(key);
+      continue;
+    }
+    const found = given.get(source)!.shape;
+    if (found.join() === target.shape.join()) matches.push({ target, key, source });
+    else mismatched.push({ key, expected: target.shape, found });
+  }
+  const unexpected = [...given.keys()].filter((key) => !targets.has(key));
+  return { matches, report: { missing, unexpected, mismatched } };
+}
+
+/** One line for each kind of misfit; empty where all fits. */
+export function describeReport({ missing, unexpected, mismatched }: LoadReport): string[] {
+  const shapes = mismatched.map(
+    ({ key, expected, found }) => `${key} (here ${showShape(expected)}, given ${showShape(found)})`,
+  );
+  return [
+    ...(missing.length > 0 ? [`missing keys: ${listNames(missing)}`] : []),
+    ...(unexpected.length > 0 ? [`unexpected keys: ${listNames(unexpected)}`] : []),
+    ...(shapes.length > 0 ? [`mismatched shapes: ${listNames(shapes, 4)}`] : []),
+  ];
+}
 
 /** How a model family's files name what the model holds. */
 export interface KeyRules {
@@ -20,7 +90,7 @@ export interface KeyRules {
   readonly ignoredKeys?: RegExp;
 }
 
-export interface CheckpointMatch {
+export interface WeightsMatch {
   readonly matches: readonly Match[];
   /** Keys of the model that the file lacks. */
   readonly missing: readonly string[];
@@ -30,21 +100,21 @@ export interface CheckpointMatch {
 }
 
 /**
- * Pairs a model's tensors with a checkpoint's. Old names (`gamma`, `beta`) are read as `weight` and `bias`; a
+ * Pairs a model's tensors with a folder's. Old names (`gamma`, `beta`) are read as `weight` and `bias`; a
  * file of the base model fits a model with a head and the other way round.
  */
-export function matchCheckpoint(model: Module, checkpoint: Checkpoint, rules: KeyRules): CheckpointMatch {
+export function matchWeights(model: StateOwner, weights: SavedWeights, rules: KeyRules): WeightsMatch {
   const targets = model.stateTensors();
   const fileKeys = new Map<string, string>();
   const given = new Map<string, { shape: readonly number[] }>();
-  for (const fileKey of checkpoint.names()) {
+  for (const fileKey of weights.names()) {
     if (rules.ignoredKeys?.test(fileKey)) continue;
     const key = translate(fileKey, targets, rules.baseModelPrefix);
     const other = fileKeys.get(key);
     if (other !== undefined)
-      throw new Error(`${checkpoint.path}: "${other}" and "${fileKey}" both name ${key}; save the model again`);
+      throw new Error(`${weights.path}: "${other}" and "${fileKey}" both name ${key}; save the model again`);
     fileKeys.set(key, fileKey);
-    given.set(key, checkpoint.entry(fileKey));
+    given.set(key, weights.entry(fileKey));
   }
   const { matches, report } = matchState(targets, given);
   return {
@@ -63,9 +133,9 @@ function translate(fileKey: string, targets: ReadonlyMap<string, Tensor>, base: 
 }
 
 /** Reads the matched tensors one at a time into the model's, in place, converting types. */
-export async function readMatches(checkpoint: Checkpoint, matches: readonly Match[]): Promise<void> {
+export async function readMatches(weights: SavedWeights, matches: readonly Match[]): Promise<void> {
   for (const { target, source } of matches) {
-    const loaded = await checkpoint.read(source);
+    const loaded = await weights.read(source);
     const whole = target.dtype === 'f32' || target.dtype === 'f16' ? toFloat32(loaded) : toInt32(loaded, source);
     const values = tensor(whole, { shape: loaded.shape });
     noGrad(() => assign(target, values));
@@ -78,7 +148,7 @@ export async function readMatches(checkpoint: Checkpoint, matches: readonly Matc
  * head.
  */
 export function checkMatch(
-  match: CheckpointMatch,
+  match: WeightsMatch,
   path: string,
   name: string,
   mayBeNew: (key: string) => boolean,
@@ -109,7 +179,7 @@ export function checkMatch(
  * was replaced by a module with other weights than `fresh`, a new model of the same class and config, has
  * there. `mayBeNew` tells which keys a file may lack, where the model has no module for them either.
  */
-export function checkLoadsAgain(model: Module, fresh: Module, mayBeNew: (key: string) => boolean): void {
+export function checkLoadsAgain(model: StateOwner, fresh: StateOwner, mayBeNew: (key: string) => boolean): void {
   const { missing, unexpected, mismatched } = matchState(fresh.stateTensors(), model.stateTensors()).report;
   const modules = new Map(model.namedModules());
   const isThere = (key: string): boolean => modules.has(key.slice(0, Math.max(0, key.lastIndexOf('.'))));
@@ -141,7 +211,7 @@ const fileDtypes = { f32: 'F32', f16: 'F16', i32: 'I32', u32: 'U32', bool: 'BOOL
  * A model's state as tensors to write, each read back from the device when its turn comes; f32 as f16, if
  * asked.
  */
-export function tensorsToWrite(model: Module, dtype?: 'f16'): TensorToWrite[] {
+export function tensorsToWrite(model: StateOwner, dtype?: 'f16'): TensorToWrite[] {
   return [...model.stateDict()].map(([name, t]) => ({
     name,
     dtype: fileDtypes[t.dtype === 'f32' ? (dtype ?? 'f32') : t.dtype],

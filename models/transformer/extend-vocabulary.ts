@@ -1,8 +1,8 @@
-import { assign, noGrad, tensor } from '../autograd/index.ts';
-import type { Tensor } from '../autograd/index.ts';
-import type { ModelConfig } from './config.ts';
-import { postponeInit } from './init.ts';
-import type { PreTrainedModel } from './pretrained.ts';
+import { assign, noGrad, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import type { ModelConfig } from '../config.ts';
+import { postponeInit } from '../parameter.ts';
+import type { PreTrainedModel } from '../pretrained.ts';
 
 export interface ExtendOptions {
   /**

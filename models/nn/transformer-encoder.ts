@@ -1,13 +1,13 @@
 import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
-import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask } from '../nn/attention-mask.ts';
-import { MultiHeadAttention } from '../nn/attention.ts';
-import { Dropout } from '../nn/dropout.ts';
-import { Linear } from '../nn/linear.ts';
-import { LayerNorm } from '../nn/norm.ts';
+import { activations } from './activation.ts';
+import type { ActivationName } from './activation.ts';
+import { additiveMask } from './attention-mask.ts';
+import { MultiHeadAttention } from './attention.ts';
+import { Dropout } from './dropout.ts';
+import { Linear } from './linear.ts';
+import { LayerNorm } from './norm.ts';
 
 export interface TransformerEncoderOptions {
   readonly dim: number;

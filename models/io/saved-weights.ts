@@ -8,7 +8,7 @@ export const WEIGHTS_FILE = 'model.safetensors';
 export const INDEX_FILE = 'model.safetensors.index.json';
 
 /** The weights of a model folder, in one file or in shards, read one tensor at a time. Close it when done. */
-export class Checkpoint {
+export class SavedWeights {
   /** The file or folder it was opened from. */
   readonly path: string;
   private readonly places: ReadonlyMap<string, SafetensorsFile>;
@@ -27,7 +27,7 @@ export class Checkpoint {
    *
    * Errors, each one line: nothing to open, a damaged file, an index that names a missing shard or tensor.
    */
-  static async open(path: string): Promise<Checkpoint> {
+  static async open(path: string): Promise<SavedWeights> {
     let file = path;
     if ((await pathKind(path)) === 'folder') {
       file = join(path, WEIGHTS_FILE);
@@ -36,12 +36,12 @@ export class Checkpoint {
         throw new Error(`${path} has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}: pass a folder saved with safetensors`);
       }
     }
-    if (file.endsWith('.json')) return Checkpoint.openShards(path, file);
+    if (file.endsWith('.json')) return SavedWeights.openShards(path, file);
     const single = await SafetensorsFile.open(file);
-    return new Checkpoint(path, [single], new Map([...single.entries.keys()].map((name) => [name, single])));
+    return new SavedWeights(path, [single], new Map([...single.entries.keys()].map((name) => [name, single])));
   }
 
-  private static async openShards(path: string, indexPath: string): Promise<Checkpoint> {
+  private static async openShards(path: string, indexPath: string): Promise<SavedWeights> {
     const shards = new Map<string, SafetensorsFile>();
     const places = new Map<string, SafetensorsFile>();
     try {
@@ -62,7 +62,7 @@ export class Checkpoint {
       for (const file of shards.values()) await file.close();
       throw error;
     }
-    return new Checkpoint(path, [...shards.values()], places);
+    return new SavedWeights(path, [...shards.values()], places);
   }
 
   /** The names of all tensors. */

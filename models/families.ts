@@ -1,0 +1,28 @@
+// Every model family. What stands here is exported by the room, and loaded by the name that config.json gives.
+export { BertConfig } from './bert/config.ts';
+export type { BertSettings } from './bert/config.ts';
+export {
+  BertForMaskedLM,
+  BertForNextSentencePrediction,
+  BertForPreTraining,
+  BertForQuestionAnswering,
+  BertForRotaryFill,
+  BertForSequenceClassification,
+  BertForTokenClassification,
+} from './bert/heads.ts';
+export type { MaskedTokens, PreTrainingOutput, QuestionAnsweringOutput, RotaryFillOutput } from './bert/heads.ts';
+export { BertModel, BertPreTrainedModel } from './bert/model.ts';
+export type { BertInputs, BertModelOutput } from './bert/model.ts';
+export { GPT2Config, gpt2Config } from './gpt2/config.ts';
+export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
+export { GPT2LMHeadModel } from './gpt2/heads.ts';
+export { GPT2Model } from './gpt2/model.ts';
+export { LlamaConfig, Qwen2Config, Qwen3Config } from './llama/config.ts';
+export type { LlamaSettings } from './llama/config.ts';
+export { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from './llama/heads.ts';
+export { LlamaModel, Qwen2Model, Qwen3Model } from './llama/model.ts';
+export { MarianConfig } from './marian/config.ts';
+export type { MarianSettings } from './marian/config.ts';
+export { MarianMTModel } from './marian/heads.ts';
+export { MarianModel } from './marian/model.ts';
+export type { MarianDecoderInputs } from './marian/model.ts';

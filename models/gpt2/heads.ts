@@ -1,0 +1,27 @@
+import type { Linear } from '../nn/linear.ts';
+import { CausalLM, lmHead } from '../transformer/causal-lm.ts';
+import { GPT2Config } from './config.ts';
+import { GPT2Model } from './model.ts';
+
+/** GPT-2 as it was trained: predicts the next token. */
+export class GPT2LMHeadModel extends CausalLM<GPT2Config> {
+  static readonly configFormat = GPT2Config;
+  static readonly keyRules = GPT2Model.keyRules;
+
+  readonly transformer: GPT2Model;
+  readonly lmHead: Linear;
+
+  constructor(config: GPT2Config) {
+    super(config);
+    this.transformer = new GPT2Model(config);
+    this.lmHead = lmHead(config, this.transformer.wte);
+  }
+
+  protected override get decoderModel(): GPT2Model {
+    return this.transformer;
+  }
+
+  protected override get positions(): number {
+    return this.config.nPositions;
+  }
+}

@@ -1,2 +1,0 @@
-export { TransformerEncoder, TransformerEncoderLayer } from './encoder.ts';
-export type { TransformerEncoderOptions } from './encoder.ts';
