@@ -1,6 +1,7 @@
+import { debugLevel, debugOp } from '../gpu/index.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { bindingOf } from './blocks/window.ts';
-import { currentRegion, recording } from './capture.ts';
+import { callerOutside, currentRegion, recording } from './capture.ts';
 import { casting } from './casting.ts';
 import { isGradEnabled } from './grad-mode.ts';
 import { GradNode } from './graph.ts';
@@ -58,6 +59,7 @@ export function apply<A>(op: Op<A>, given: readonly Tensor[], attrs: A): Tensor[
     region: currentRegion(),
   };
   const recorder = recording();
+  if (debugLevel > 0) debugOp(recorder ? 'capture' : 'op', name, inputs, outputs, callerOutside());
   if (recorder) recorder.append(entry);
   else execute(entry);
   for (const x of entry.mutates) {
@@ -78,6 +80,7 @@ export function apply<A>(op: Op<A>, given: readonly Tensor[], attrs: A): Tensor[
 export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = x): Tensor {
   checkAlive(op.name, x);
   const y = new Tensor(home.storage, home.dtype, op.view(x, attrs));
+  if (debugLevel > 0) debugOp('view', op.name, [x], [y], callerOutside());
   if (isGradEnabled() && x.requiresGrad) {
     const node = new GradNode(op.name, position++, op.vjp as Vjp<unknown>, attrs, [x], [y], saveFor({}, [x], [y]));
     link(y, node, 0);

@@ -1,4 +1,5 @@
-import { GpuError } from './errors.ts';
+import { debugLevel, debugMemory } from './debug.ts';
+import { GpuError, mib } from './errors.ts';
 
 /** A piece of device memory in use. Give it back with `release`; its contents are then undefined. */
 export interface Allocation {
@@ -38,11 +39,6 @@ export interface MemoryReport {
 }
 
 const usage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
-
-/** Bytes for people. */
-export function mib(bytes: number): string {
-  return bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-}
 
 /**
  * Size class of a request: four steps to each power of two, so that at most a quarter is wasted and freed
@@ -99,13 +95,15 @@ export class BufferPool {
     this.used.add(allocation);
     this.live += bytes;
     this.peak = Math.max(this.peak, this.live);
+    if (debugLevel >= 4) debugMemory('take', bytes, label, this.live, this.peak);
     return allocation;
   }
 
   release(allocation: Allocation): void {
     if (!this.used.delete(allocation)) return;
     this.live -= allocation.bytes;
-    const { buffer } = allocation;
+    const { buffer, bytes, label } = allocation;
+    if (debugLevel >= 4) debugMemory('give', bytes, label, this.live, this.peak);
     const list = this.free.get(buffer.size);
     if (list) list.push(buffer);
     else this.free.set(buffer.size, [buffer]);

@@ -72,7 +72,7 @@ export class Gpu {
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
     this.pool = new BufferPool(device);
-    this.pipelines = new PipelineCache(device);
+    this.pipelines = new PipelineCache(device, this.errors);
     this.encoder = new Encoder(device, this.pipelines);
   }
 

@@ -1,5 +1,6 @@
 import { BindGroups, checkParams, maxParamBytes } from './bind-groups.ts';
 import type { Binding } from './buffers.ts';
+import { debugKernel, debugLevel, debugReplay } from './debug.ts';
 import type { Dispatch } from './dispatch.ts';
 import type { PipelineCache } from './pipelines.ts';
 import type { RecordedStep, Recording } from './recording.ts';
@@ -66,12 +67,14 @@ export class Encoder {
 
   /** Encodes all steps of a recording and submits them with what was recorded before. */
   replay({ steps }: Recording): void {
+    if (debugLevel >= 1) debugReplay(steps.length);
     for (const step of steps) this.encode(step);
     this.flush();
   }
 
   private encode({ dispatch, pipeline, group, offsets }: RecordedStep): void {
     const [x, y, z] = dispatch.grid;
+    if (debugLevel >= 2) debugKernel(dispatch);
     const writes = this.timer?.(dispatch);
     if (writes) this.endPass();
     const pass = this.openPass(writes);

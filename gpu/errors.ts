@@ -1,9 +1,23 @@
+import { excerpt, indent } from './wgsl.ts';
+
 /**
  * A failure of the device or of the work given to it; the message is one line and names the op where it is
  * known.
  */
 export class GpuError extends Error {
   override readonly name = 'GpuError';
+  /** Where a shader does not compile: the lines around the place, numbered as in the message. */
+  readonly wgsl?: string;
+
+  constructor(message: string, wgsl?: string) {
+    super(message);
+    if (wgsl !== undefined) this.wgsl = wgsl;
+  }
+}
+
+/** Bytes for people. */
+export function mib(bytes: number): string {
+  return bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
 
 /**
@@ -13,11 +27,13 @@ export class GpuError extends Error {
  */
 export class ErrorTrap {
   private failure: GpuError | undefined;
+  private readonly sources = new Map<string, string>();
+
   constructor(device: GPUDevice) {
     device.addEventListener('uncapturederror', (event) => {
       event.preventDefault();
       const error = (event as GPUUncapturedErrorEvent).error;
-      this.failure ??= new GpuError(describe(error));
+      this.failure ??= describe(error, this.sources);
     });
     void device.lost.then((info) => {
       this.failure ??= new GpuError(
@@ -26,6 +42,11 @@ export class ErrorTrap {
           : `the GPU device was lost (${oneLine(info.message)}); start again from the last checkpoint`,
       );
     });
+  }
+
+  /** Remembers the source of a shader, for the error that its compiler may report. */
+  compiling(name: string, wgsl: string): void {
+    this.sources.set(name, wgsl);
   }
 
   /** Throws the first failure reported so far. It stays: everything computed since is suspect. */
@@ -37,13 +58,16 @@ export class ErrorTrap {
 /**
  * Dawn appends the label of the pipeline, hence the kernel's name, to the messages of the calls that failed.
  */
-function describe(error: GPUError): string {
-  const kernel = /\[(?:ComputePipeline|BindGroup|ShaderModule|Buffer)[^\]"]*"([^"]+)"/.exec(error.message)?.[1];
+function describe(error: GPUError, sources: ReadonlyMap<string, string>): GpuError {
+  const kernel = /\[(?:ComputePipeline|BindGroup|ShaderModule|Buffer)[^\]"]*"+([^"]+)"/.exec(error.message)?.[1];
   const where = kernel ? `${kernel}: ` : '';
+  const line = Number(/WGSL: :(\d+):\d+/.exec(error.message)?.[1]);
+  const source = kernel && line ? sources.get(kernel) : undefined;
   if (error.constructor.name === 'GPUOutOfMemoryError') {
-    return `${where}the GPU is out of memory (${oneLine(error.message)}); use a smaller batch or shorter sequences`;
+    const mend = 'use a smaller batch or shorter sequences';
+    return new GpuError(`${where}the GPU is out of memory (${oneLine(error.message)}); ${mend}`);
   }
-  return `${where}${oneLine(error.message)}`;
+  return new GpuError(`${where}${oneLine(error.message)}`, source && excerpt(indent(source), line));
 }
 
 function oneLine(text: string): string {

@@ -5,10 +5,10 @@ await ensureVulkanDriver();
 
 export { acquire, Gpu } from './device.ts';
 export type { SubgroupMatrix, Target } from './device.ts';
-export { mib } from './buffers.ts';
+export { debugLevel, debugOp } from './debug.ts';
 export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';
 export type { Access, Cost, Dispatch } from './dispatch.ts';
 export type { Recording, RecordingInput } from './recording.ts';
-export { GpuError } from './errors.ts';
+export { GpuError, mib } from './errors.ts';
 export { timeDispatches } from './timing.ts';
 export type { Timing } from './timing.ts';

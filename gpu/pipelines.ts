@@ -1,4 +1,7 @@
+import { debugLevel, debugShader } from './debug.ts';
 import type { Access, Dispatch } from './dispatch.ts';
+import type { ErrorTrap } from './errors.ts';
+import { indent } from './wgsl.ts';
 
 interface Layout {
   readonly id: number;
@@ -17,11 +20,13 @@ export interface Pipeline {
  */
 export class PipelineCache {
   private readonly device: GPUDevice;
+  private readonly errors: ErrorTrap;
   private readonly pipelines = new Map<string, Pipeline>();
   private readonly layouts = new Map<string, Layout>();
 
-  constructor(device: GPUDevice) {
+  constructor(device: GPUDevice, errors: ErrorTrap) {
     this.device = device;
+    this.errors = errors;
   }
 
   /** How many distinct shaders were compiled: each costs the driver tens of milliseconds once. */
@@ -55,9 +60,12 @@ export class PipelineCache {
     await Promise.allSettled([...missing.values()].map(compile));
   }
 
-  private describe({ name, wgsl, access, params }: Dispatch) {
+  private describe(dispatch: Dispatch) {
+    const { name, wgsl, access, params } = dispatch;
     const layout = this.layout(access, params.byteLength > 0);
-    const module = this.device.createShaderModule({ label: name, code: wgsl });
+    if (debugLevel >= 3) debugShader(dispatch);
+    this.errors.compiling(name, wgsl);
+    const module = this.device.createShaderModule({ label: name, code: indent(wgsl) });
     const compute = { module, entryPoint: 'main' };
     return { layout, descriptor: { label: name, layout: layout.pipeline, compute } };
   }

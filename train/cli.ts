@@ -135,7 +135,7 @@ export function parseOptions<const O extends Record<string, Option>>(
 /**
  * Runs a script's body. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of
  * it, failures of the file system): their one line, exit code 1. Bugs (JavaScript's own TypeError,
- * RangeError, ...), and everything under TAPEFORM_DEBUG=1: the stack, exit code 1.
+ * RangeError, ...), and everything under TAPEFORM_DEBUG: the stack, exit code 1.
  */
 export function main(run: () => void | Promise<void>): void {
   // The reader of a pipe may stop early (`| head`).
@@ -165,7 +165,7 @@ function exitCodeOf(error: unknown): number {
 /** What `main` prints about an error: one line where it was thrown on purpose, else the stack. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const debug = process.env['TAPEFORM_DEBUG'] === '1';
+  const debug = !['', '0'].includes(process.env['TAPEFORM_DEBUG'] ?? '');
   if (debug || !isDeliberate(error)) return error.stack ?? error.message;
   const [first = '', ...more] = error.message.trim().split('\n');
   return more.length > 0 ? `${first} (TAPEFORM_DEBUG=1 shows ${more.length} more lines)` : first;

@@ -16,12 +16,17 @@ export interface ScriptOptions {
   readonly onStderr?: (text: string, interrupt: () => void) => void;
   /** A command that runs the script, which it gets as its further arguments. */
   readonly under?: readonly string[];
+  /** Environment variables beside the usual ones. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Runs a script of the repository as a user would, from its root. */
-export function runScript(args: readonly string[], { onStderr, under = [] }: ScriptOptions = {}): Promise<Finished> {
+export function runScript(
+  args: readonly string[],
+  { onStderr, under = [], env: more = {} }: ScriptOptions = {},
+): Promise<Finished> {
   const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
-  const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1' };
+  const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1', ...more };
   const child = spawn(command!, rest, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
