@@ -14,9 +14,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { BertTokenizer } from '../models/index.ts';
-import { main, parseOptions } from '../train/cli.ts';
+import { main, parseOptions } from '../train/cli/cli.ts';
 import { prepareCorpus } from '../train/data/corpus/prepare.ts';
-import { corpusProgressBar } from '../train/data/corpus/progress-bar.ts';
+import { corpusProgressBar } from '../train/data/corpus/watch.ts';
 import { expandInputs, readDocuments } from '../train/data/readers/inputs.ts';
 import { Random } from '../common/random.ts';
 

@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os';
 import { acquire } from '../gpu/index.ts';
 import { describeDriver } from '../gpu/driver.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
-import { main, parseOptions, UsageError } from '../train/cli.ts';
+import { main, parseOptions, UsageError } from '../train/cli/cli.ts';
 import { progress } from '../common/progress.ts';
 import { canDo, runners as allRunners } from './adapters/index.ts';
 import type { Runner } from './adapters/index.ts';
@@ -22,7 +22,7 @@ import type { Measured, Result } from './results.ts';
 import { ceilingRows, rows, titleOf } from './rows/index.ts';
 import { isOwn } from './rows/row.ts';
 import type { AnyRow } from './rows/row.ts';
-import { projectCommit } from '../train/trainer/commit.ts';
+import { projectCommit } from '../train/trainer/run-info.ts';
 
 const command = {
   name: 'bench',

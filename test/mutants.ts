@@ -218,7 +218,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'a resumed run whose dropout starts anew',
-    file: 'train/trainer/checkpoint.ts',
+    file: 'train/trainer/run-state.ts',
     find: '  setRandomState(state.random);',
     replace: '',
     tests: ['train/trainer'],

@@ -11,15 +11,15 @@ import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { BertTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
-import { bertConfig, contenders } from './comparison/objectives.ts';
-import type { Setting } from './comparison/objectives.ts';
-import { pretrain } from './comparison/pretrain.ts';
-import type { Outcome } from './comparison/pretrain.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { bertConfig, contenders } from './comparison/contenders.ts';
+import type { Setting } from './comparison/contenders.ts';
+import { pretrain } from './comparison/train-contender.ts';
+import type { Outcome } from './comparison/train-contender.ts';
 import { probe, probeData } from './comparison/probe.ts';
 import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.ts';
 import { progress } from '../common/progress.ts';
-import { trainWordPiece } from './tokenizer/word-piece.ts';
+import { trainWordPiece } from './tokenizer-training/train-word-piece.ts';
 
 const names = Object.keys(contenders);
 

@@ -9,8 +9,8 @@ import { basename, join } from 'node:path';
 import { loadModel, loadTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { pathKind } from '../common/json-file.ts';
-import { main, parseOptions } from './cli.ts';
-import { modelCard, weightBytes } from './pretraining/model-card.ts';
+import { main, parseOptions } from './cli/cli.ts';
+import { modelCard, weightBytes } from './report/model-card.ts';
 
 const command = {
   name: 'export',

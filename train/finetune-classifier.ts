@@ -14,16 +14,16 @@ import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
 import { makeClassifier, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
-import { compareTests, describeRun, reportTest, showPredictions } from './classifier/report.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
-import type { Example } from './data/example.ts';
+import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
+import type { Example } from './data/read-table.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
-import { fineTune } from './fine-tune.ts';
-import type { FineTuneOptions } from './fine-tune.ts';
-import { predict } from './predict.ts';
+import { fineTune } from './classifier/fine-tune.ts';
+import type { FineTuneOptions } from './classifier/fine-tune.ts';
+import { predict } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
 import { scheduleNames } from './schedules.ts';
-import { canResume, checkResume, resumeCommand } from './trainer/resume.ts';
+import { canResume, checkResume, resumeCommand } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 
 const command = {

@@ -6,10 +6,8 @@
 import { generateText, loadTextGenerator, streamText } from '../models/index.ts';
 import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
-import { decodingOptions, generationOptions } from './generation/options.ts';
-import { readPrompts } from './generation/prompts.ts';
-import { Speed } from './generation/speed.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
 import { progress } from '../common/progress.ts';
 
 const command = {

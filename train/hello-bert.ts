@@ -5,7 +5,7 @@
  */
 import { crossEntropy, noGrad, tensor } from '../autograd/index.ts';
 import { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
-import { main } from './cli.ts';
+import { main } from './cli/cli.ts';
 import { AdamW } from './optim/index.ts';
 
 const trainTexts = ['Hello, how are you?', "I'm fine, thank you. And you?", "I'm also fine."];

@@ -9,20 +9,19 @@
  *   node --import tsx train/prepare-data.ts card data/mine
  */
 import { loadTokenizer } from '../models/index.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
-import { cleaningSection, duplicatesSection } from './data/corpus/card-page.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { cleaningSection, duplicatesSection } from './data/corpus/data-card-page.ts';
 import { cardTo, cleanTo, dedupeTo, splitTo, tokenizeTo } from './data/corpus/commands.ts';
-import { splitKinds } from './data/corpus/options.ts';
+import { splitKinds } from './data/corpus/corpus-options.ts';
 import { prepareCorpus } from './data/corpus/prepare.ts';
-import { corpusProgressBar } from './data/corpus/progress-bar.ts';
+import { corpusProgressBar, Watch } from './data/corpus/watch.ts';
 import { inputSource } from './data/corpus/stages.ts';
-import { Watch } from './data/corpus/watch.ts';
 import type { WatchOptions } from './data/corpus/watch.ts';
 import { documentUnits } from './data/readers/document.ts';
 import type { ReadOptions } from './data/readers/document.ts';
 import { expandInputs } from './data/readers/inputs.ts';
 import { encodings } from './data/utf8-blocks.ts';
-import { Interrupted } from './interrupt.ts';
+import { Interrupted } from './cli/interrupt.ts';
 
 const script = 'node --import tsx train/prepare-data.ts';
 const inputs = {

@@ -6,14 +6,14 @@
  */
 import { manualSeed } from '../autograd/index.ts';
 import { BertConfig, BertTokenizer } from '../models/index.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { bertObjectiveNames, bertObjectives } from './pretraining/bert-objectives.ts';
 import type { BertObjectiveName } from './pretraining/bert-objectives.ts';
 import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.ts';
-import { pretrain } from './pretraining/run.ts';
-import { trainWordPiece } from './tokenizer/word-piece.ts';
-import { trainerFlags } from './trainer/flags.ts';
-import { checkResume } from './trainer/resume.ts';
+import { pretrain } from './pretraining/pretrain.ts';
+import { trainWordPiece } from './tokenizer-training/train-word-piece.ts';
+import { trainerFlags } from './trainer/settings.ts';
+import { checkResume } from './trainer/run-state.ts';
 
 const command = {
   name: 'pretrain-bert',

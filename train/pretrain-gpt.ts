@@ -8,15 +8,15 @@
  */
 import { manualSeed } from '../autograd/index.ts';
 import { GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Tokenizer } from '../models/index.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { blockWindows, causalLM, randomWindows, withSeparators } from './objectives/index.ts';
 import type { TokenCorpus } from './data/token-corpus.ts';
 import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.ts';
-import { pretrain } from './pretraining/run.ts';
-import { trainByteLevelBpe } from './tokenizer/byte-level.ts';
-import { trainCharacters } from './tokenizer/characters.ts';
-import { trainerFlags } from './trainer/flags.ts';
-import { checkResume } from './trainer/resume.ts';
+import { pretrain } from './pretraining/pretrain.ts';
+import { trainByteLevelBpe } from './tokenizer-training/train-byte-level.ts';
+import { trainCharacters } from './tokenizer-training/train-characters.ts';
+import { trainerFlags } from './trainer/settings.ts';
+import { checkResume } from './trainer/run-state.ts';
 
 const command = {
   name: 'pretrain-gpt',

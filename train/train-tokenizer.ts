@@ -9,18 +9,17 @@
 import { readdirSync, statSync } from 'node:fs';
 import { alignTable } from '../common/text-table.ts';
 import type { BertTokenizer, Tokenizer } from '../models/index.ts';
-import { main, parseOptions, UsageError } from './cli.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { documentUnits } from './data/readers/document.ts';
 import type { Input } from './data/readers/inputs.ts';
 import { expandInputs, readDocuments } from './data/readers/inputs.ts';
 import { duration, progress } from '../common/progress.ts';
 import type { Progress } from '../common/progress.ts';
-import { trainByteLevelBpe } from './tokenizer/byte-level.ts';
-import { trainCharacters } from './tokenizer/characters.ts';
-import { longestPieces, tokenizerFacts } from './tokenizer/facts.ts';
-import { HeldOut } from './tokenizer/held-out.ts';
-import type { TrainingProgress } from './tokenizer/train-bpe.ts';
-import { trainWordPiece } from './tokenizer/word-piece.ts';
+import { trainByteLevelBpe } from './tokenizer-training/train-byte-level.ts';
+import { trainCharacters } from './tokenizer-training/train-characters.ts';
+import { HeldOut, longestPieces, tokenizerFacts } from './tokenizer-training/held-out.ts';
+import type { TrainingProgress } from './tokenizer-training/train-bpe.ts';
+import { trainWordPiece } from './tokenizer-training/train-word-piece.ts';
 
 const command = {
   name: 'train-tokenizer',

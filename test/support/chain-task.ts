@@ -1,7 +1,7 @@
 import { manualSeed } from '../../autograd/index.ts';
 import { GPT2Config, GPT2LMHeadModel } from '../../models/index.ts';
 import { Random } from '../../common/random.ts';
-import type { TrainingTask } from '../../train/task.ts';
+import type { TrainingTask } from '../../train/objectives/task.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';
 import type { TrainingRun } from '../../train/trainer/trainer.ts';
 

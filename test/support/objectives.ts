@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { corpusOf } from '../../train/data/token-corpus.ts';
 import type { TokenCorpus } from '../../train/data/token-corpus.ts';
-import type { HostBatch, TrainingTask } from '../../train/task.ts';
+import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
 
 /** Ids below this are special in the corpora of these tests: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. */
 export const special = { pad: 0, cls: 2, sep: 3, mask: 4, all: [0, 1, 2, 3, 4] };

@@ -16,7 +16,7 @@ import {
   repeatedLineShare,
   topNgramShare,
   wordNumbers,
-} from '../../train/data/cleaning/repetition.ts';
+} from '../../train/data/cleaning/text-facts.ts';
 import type { CleaningOptions } from '../../train/data/cleaning/rule.ts';
 import { Random } from '../../common/random.ts';
 

@@ -6,7 +6,7 @@ import { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { HelpRequest, UsageError, describeError, parseOptions, usagePage } from '../../train/cli.ts';
+import { HelpRequest, UsageError, describeError, parseOptions, usagePage } from '../../train/cli/cli.ts';
 import { duration, progress } from '../../common/progress.ts';
 import type { OutputStream } from '../../common/progress.ts';
 

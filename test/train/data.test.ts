@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { batches, epochBatches, evaluationBatches } from '../../train/data/batches.ts';
 import { duplicateGroups } from '../../train/data/duplicates/groups.ts';
-import { normalizedWords } from '../../train/data/duplicates/shingles.ts';
+import { normalizedWords } from '../../train/data/duplicates/signature.ts';
 import { readTable, readTexts, sortLabels, streamTable } from '../../train/data/read-table.ts';
 import type { TableOptions } from '../../train/data/read-table.ts';
 import { stratifiedSplit } from '../../train/data/split.ts';

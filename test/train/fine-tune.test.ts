@@ -9,9 +9,9 @@ import { rejects } from '../support/failure.ts';
 import { collate } from '../../train/data/tokenised.ts';
 import type { TokenisedExample } from '../../train/data/tokenised.ts';
 import { AdamW, clipCoefficient, decayGroups, gradNorm } from '../../train/optim/index.ts';
-import { predict } from '../../train/predict.ts';
+import { predict } from '../../train/classifier/predict.ts';
 import { Random } from '../../common/random.ts';
-import { latestCheckpoint, readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/checkpoint.ts';
+import { latestCheckpoint, readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/run-state.ts';
 
 const test = suite('fine-tuning');
 

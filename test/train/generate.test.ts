@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed } from '../../autograd/index.ts';
 import { BertModel, BertTokenizer, GPT2LMHeadModel, Tokenizer, writeGenerationConfig } from '../../models/index.ts';
-import { Speed } from '../../train/generation/speed.ts';
+import { Speed } from '../../train/cli/generation.ts';
 import { runScript } from '../support/script.ts';
 import type { Finished } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';

@@ -10,8 +10,8 @@ import {
   precision,
   precisionRecallF1,
   recall,
-} from '../../train/metrics.ts';
-import type { Scores } from '../../train/metrics.ts';
+} from '../../train/metrics/classification.ts';
+import type { Scores } from '../../train/metrics/classification.ts';
 
 const test = suite('train/metrics');
 

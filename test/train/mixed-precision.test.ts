@@ -12,7 +12,7 @@ import { collate } from '../../train/data/tokenised.ts';
 import type { TokenisedExample } from '../../train/data/tokenised.ts';
 import { AdamW, decayGroups, GradScaler, SGD } from '../../train/optim/index.ts';
 import { Random } from '../../common/random.ts';
-import { readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/checkpoint.ts';
+import { readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/run-state.ts';
 
 const test = suite('mixed precision');
 const { target } = await acquire();

@@ -1,10 +1,8 @@
 // Near-duplicates planted at known overlap: how many are found, and how many of what is found are so.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { duplicateGroups } from '../../train/data/duplicates/groups.ts';
-import { DisjointSets, joinBand } from '../../train/data/duplicates/join.ts';
-import { NearDuplicates } from '../../train/data/duplicates/near-duplicates.ts';
-import { RowStore } from '../../train/data/duplicates/row-store.ts';
+import { DisjointSets, duplicateGroups, joinBand } from '../../train/data/duplicates/groups.ts';
+import { NearDuplicates, RowStore } from '../../train/data/duplicates/near-duplicates.ts';
 import { Random } from '../../common/random.ts';
 
 const test = suite('near-duplicates');

@@ -14,7 +14,7 @@ import {
 } from '../../train/objectives/index.ts';
 import type { MaskedLMOptions, Rows } from '../../train/objectives/index.ts';
 import { Random } from '../../common/random.ts';
-import { toDevice } from '../../train/task.ts';
+import { toDevice } from '../../train/objectives/task.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 import { settings } from '../support/small-bert.ts';
 

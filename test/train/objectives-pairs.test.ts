@@ -6,7 +6,7 @@ import type { TokenCorpus } from '../../train/data/token-corpus.ts';
 import { bertPretraining, nextSentence, sentenceEnds, sentencePairs } from '../../train/objectives/index.ts';
 import type { SentencePairOptions } from '../../train/objectives/index.ts';
 import { Random } from '../../common/random.ts';
-import { toDevice } from '../../train/task.ts';
+import { toDevice } from '../../train/objectives/task.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 import { settings } from '../support/small-bert.ts';
 

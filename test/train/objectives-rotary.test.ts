@@ -7,7 +7,7 @@ import { blockWindows, documentWindows, rotaryFill, withSeparators, wrapRows } f
 import type { RotaryFillOptions, Rows } from '../../train/objectives/index.ts';
 import { rotateSpans } from '../../train/objectives/rotary-fill.ts';
 import { Random } from '../../common/random.ts';
-import { toDevice } from '../../train/task.ts';
+import { toDevice } from '../../train/objectives/task.ts';
 import { checkShare, checkTask, countingCorpus, refuses, rowsOf, special } from '../support/objectives.ts';
 import { i32, inputs, settings } from '../support/small-bert.ts';
 

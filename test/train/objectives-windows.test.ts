@@ -10,7 +10,7 @@ import {
   wrapRows,
 } from '../../train/objectives/index.ts';
 import type { Rows } from '../../train/objectives/index.ts';
-import { permutation } from '../../train/objectives/permutation.ts';
+import { permutation } from '../../train/objectives/random-order.ts';
 import { batchOf } from '../../train/objectives/rows.ts';
 import { checkShare, countingCorpus, refuses } from '../support/objectives.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { DOMParser } from 'linkedom';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { curvesSvg, smooth, writeCurves } from '../../train/plot.ts';
-import type { Panel } from '../../train/plot.ts';
+import { curvesSvg, smooth, writeCurves } from '../../train/report/plot.ts';
+import type { Panel } from '../../train/report/plot.ts';
 import { failure } from '../support/failure.ts';
 
 const test = suite('train/plot');

@@ -1,10 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { duplicateGroups } from '../../train/data/duplicates/groups.ts';
-import { normalizedWords } from '../../train/data/duplicates/shingles.ts';
-import { emailBody } from '../../train/data/email-body.ts';
+import { normalizedWords } from '../../train/data/duplicates/signature.ts';
+import { emailBody, withoutListFooters } from '../../train/data/email-body.ts';
 import { htmlText } from '../../train/data/html-text.ts';
-import { withoutListFooters } from '../../train/data/list-footers.ts';
 import { loadSpamAssassin } from '../../train/data/spam-assassin.ts';
 
 const test = suite('mail');

@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { crc32c } from '../../train/trainer/crc32c.ts';
-import { tensorBoard } from '../../train/trainer/tensorboard.ts';
+import { crc32c, tensorBoard } from '../../train/trainer/tensorboard.ts';
 
 const test = suite('event files');
 

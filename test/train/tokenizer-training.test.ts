@@ -10,10 +10,10 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { AnyTokenizer } from '../../models/index.ts';
 import { BertTokenizer, Tokenizer, loadTokenizer } from '../../models/index.ts';
-import { trainByteLevelBpe } from '../../train/tokenizer/byte-level.ts';
-import { trainCharacters } from '../../train/tokenizer/characters.ts';
-import type { TrainingProgress } from '../../train/tokenizer/train-bpe.ts';
-import { trainWordPiece } from '../../train/tokenizer/word-piece.ts';
+import { trainByteLevelBpe } from '../../train/tokenizer-training/train-byte-level.ts';
+import { trainCharacters } from '../../train/tokenizer-training/train-characters.ts';
+import type { TrainingProgress } from '../../train/tokenizer-training/train-bpe.ts';
+import { trainWordPiece } from '../../train/tokenizer-training/train-word-piece.ts';
 
 interface Options {
   vocab_size: number;

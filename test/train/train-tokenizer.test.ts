@@ -4,8 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BertTokenizer, Tokenizer, loadTokenizer } from '../../models/index.ts';
-import { longestPieces, tokenizerFacts } from '../../train/tokenizer/facts.ts';
-import { HeldOut } from '../../train/tokenizer/held-out.ts';
+import { HeldOut, longestPieces, tokenizerFacts } from '../../train/tokenizer-training/held-out.ts';
 import { runScript } from '../support/script.ts';
 
 const test = suite('train-tokenizer');

@@ -1,3 +1,3 @@
-export { adaptVocabulary } from './adapt-vocabulary.ts';
-export { domainWords } from './domain-words.ts';
-export type { DomainWord, DomainWordsOptions } from './domain-words.ts';
+export { adaptVocabulary } from './vocabulary.ts';
+export { domainWords } from './vocabulary.ts';
+export type { DomainWord, DomainWordsOptions } from './vocabulary.ts';

@@ -1,5 +1,5 @@
 import { duplicateGroups } from '../data/duplicates/groups.ts';
-import type { Example } from '../data/example.ts';
+import type { Example } from '../data/read-table.ts';
 import { readTable } from '../data/read-table.ts';
 import { loadSpamAssassin } from '../data/spam-assassin.ts';
 import { stratifiedSplit } from '../data/split.ts';

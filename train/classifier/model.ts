@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { manualSeed } from '../../autograd/index.ts';
 import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
-import { UsageError } from '../cli.ts';
+import { UsageError } from '../cli/cli.ts';
 
 /** The BERT that comes with the project, see its model card. */
 export const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));

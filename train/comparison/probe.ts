@@ -1,17 +1,16 @@
 import { manualSeed } from '../../autograd/index.ts';
 import { BertForSequenceClassification } from '../../models/index.ts';
-import type { BertConfig, Module } from '../../models/index.ts';
+import type { BertConfig, BertTokenizer, Module } from '../../models/index.ts';
 import { loadSpamAssassin } from '../data/spam-assassin.ts';
 import { attentionOf, i32, padRows } from '../objectives/rows.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
 import { shuffledPasses } from '../objectives/windows.ts';
-import { purposeSeed } from '../objectives/seeds.ts';
-import { f1Score } from '../metrics.ts';
-import { predict } from '../predict.ts';
-import type { TrainingTask } from '../task.ts';
-import type { BertTokenizer } from '../../models/index.ts';
-import { steps } from './pretrain.ts';
+import { purposeSeed } from '../objectives/random-order.ts';
+import { f1Score } from '../metrics/classification.ts';
+import { predict } from '../classifier/predict.ts';
+import type { TrainingTask } from '../objectives/task.ts';
+import { steps } from './train-contender.ts';
 
 /** Mails as ham or spam, tokenised. */
 export interface ProbeData {

@@ -1,6 +1,13 @@
-import type { Example } from './example.ts';
 import { tableRows } from './table-rows.ts';
 import type { TableFormatOptions } from './table-rows.ts';
+
+/** One labelled text, or pair of texts, of a classification task. */
+export interface Example {
+  readonly text: string;
+  readonly textPair?: string;
+  /** Index in the list of label names. */
+  readonly label: number;
+}
 
 export interface TextColumns extends TableFormatOptions {
   /** Default "text". */

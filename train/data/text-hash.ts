@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /** FNV-1a over UTF-16 code units, mixed: a u32. */
 export function hashText(text: string): number {
   let value = 0x811c9dc5;
@@ -10,4 +12,11 @@ export function mix(value: number): number {
   value = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
   value = Math.imul(value ^ (value >>> 13), 0xc2b2ae35);
   return (value ^ (value >>> 16)) >>> 0;
+}
+
+/** Two texts that differ in case and white space alone have one key: 52 bits of a hash, a whole number. */
+export function textKey(text: string): number {
+  const folded = text.normalize('NFC').toLowerCase().replace(/\s+/g, ' ').trim();
+  const digest = createHash('sha256').update(folded).digest();
+  return digest.readUInt32LE(0) + (digest.readUInt32LE(4) & 0xfffff) * 2 ** 32;
 }

@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import { writeFolderAtomic } from '../../common/atomic-files.ts';
 import { readError } from '../../common/json-file.ts';
 import type { TokenCorpus } from './token-corpus.ts';
-import { bytesPerToken, readTokenMeta } from './token-meta.ts';
-import type { TokenMeta } from './token-meta.ts';
-import { sizesOf, TokenWriter } from './token-writer.ts';
-import type { TokenWriterOptions } from './token-writer.ts';
+import { bytesPerToken, readTokenMeta, sizesOf, TokenWriter } from './token-writer.ts';
+import type { TokenMeta, TokenWriterOptions } from './token-writer.ts';
 
 /** A token corpus on disk, read as it is needed. */
 export interface TokenFiles extends TokenCorpus {

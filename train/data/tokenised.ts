@@ -1,7 +1,7 @@
 import type { BertTokenizer } from '../../models/index.ts';
-import { toDevice } from '../task.ts';
-import type { DeviceBatch, HostBatch } from '../task.ts';
-import type { Example } from './example.ts';
+import { toDevice } from '../objectives/task.ts';
+import type { DeviceBatch, HostBatch } from '../objectives/task.ts';
+import type { Example } from './read-table.ts';
 
 /** One example as the model reads it, unpadded. */
 export interface TokenisedExample {

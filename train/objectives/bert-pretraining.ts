@@ -1,13 +1,13 @@
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
-import type { TrainingTask } from '../task.ts';
+import type { TrainingTask } from './task.ts';
 import { countPlaces, placesToPredict } from './masked-lm.ts';
 import { maskedPlaces, maskingOf } from './masking.ts';
 import type { MaskingOptions } from './masking.ts';
 import { pairArrays, pairBatch, pairTokens } from './next-sentence.ts';
 import type { PairInputs } from './next-sentence.ts';
 import { labelCount, passOf } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 import type { SentencePairs } from './sentence-pairs.ts';
 
 /** BertForPreTraining. */

@@ -1,7 +1,7 @@
 import type { TokenCorpus } from '../data/token-corpus.ts';
-import { documentAt } from './separated.ts';
+import { documentAt } from '../data/token-corpus.ts';
 import type { Rows } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 import { checkLength, shuffledPasses } from './windows.ts';
 import type { WindowOptions } from './windows.ts';
 

@@ -17,7 +17,7 @@ export type { RotaryFillModel, RotaryFillOptions } from './rotary-fill.ts';
 export type { Rows } from './rows.ts';
 export { sentenceEnds, sentencePairs } from './sentence-pairs.ts';
 export type { SentencePairOptions, SentencePairs } from './sentence-pairs.ts';
-export { withSeparators } from './separated.ts';
+export { withSeparators } from '../data/token-corpus.ts';
 export { lastIds, spanCorruption } from './span-corruption.ts';
 export type { SpanCorruptionOptions } from './span-corruption.ts';
 export { textInfilling } from './text-infilling.ts';

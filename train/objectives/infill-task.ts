@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import type { TrainingTask } from '../task.ts';
+import type { TrainingTask } from './task.ts';
 import { attentionOf, batchOf, ignoredLabel, labelCount, padRows, passOf, tokensOf } from './rows.ts';
 import type { Rows } from './rows.ts';
 

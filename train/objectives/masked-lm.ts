@@ -1,11 +1,11 @@
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
-import type { HostArray, TrainingTask } from '../task.ts';
+import type { HostArray, TrainingTask } from './task.ts';
 import { maskedPlaces, maskingOf } from './masking.ts';
 import type { MaskedRow, MaskingOptions } from './masking.ts';
 import { attentionOf, batchOf, ignoredLabel, padRows, passOf, tokensOf } from './rows.ts';
 import type { Rows } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 
 /** An encoder that predicts tokens at given places: BertForMaskedLM. */
 export interface MaskedLMModel {

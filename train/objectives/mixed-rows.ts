@@ -1,6 +1,6 @@
 import { Random } from '../../common/random.ts';
 import type { Rows } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 
 /** Rows after which every source has had its share to the row. */
 const CYCLE = 1000;

@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import type { HostBatch, TrainingTask } from '../task.ts';
+import type { HostBatch, TrainingTask } from './task.ts';
 import { attentionOf, i32, ignoredLabel, labelCount, padRows, passOf, rowNumbers } from './rows.ts';
 import type { SentencePair, SentencePairs } from './sentence-pairs.ts';
 

@@ -1,10 +1,10 @@
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
-import type { TrainingTask } from '../task.ts';
+import type { TrainingTask } from './task.ts';
 import { countPlaces, placesToPredict } from './masked-lm.ts';
 import { attentionOf, batchOf, ignoredLabel, labelCount, padRows, passOf, tokensOf } from './rows.ts';
 import type { Rows } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 
 /** BertForRotaryFill. */
 export interface RotaryFillModel {

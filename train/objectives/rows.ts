@@ -1,5 +1,5 @@
 import { ignoredLabel } from '../../models/nn/token-loss.ts';
-import type { HostArray } from '../task.ts';
+import type { HostArray } from './task.ts';
 
 export { ignoredLabel };
 

@@ -2,7 +2,7 @@ import type { TokenCorpus } from '../data/token-corpus.ts';
 import { Random } from '../../common/random.ts';
 import { cutDocuments } from './document-windows.ts';
 import type { Rows } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 import { checkLength, shuffledPasses } from './windows.ts';
 
 export interface SentencePairOptions {

@@ -1,8 +1,8 @@
 import { Random } from '../../common/random.ts';
-import type { TrainingTask } from '../task.ts';
+import type { TrainingTask } from './task.ts';
 import { infillTask } from './infill-task.ts';
 import type { CorruptedRow, InfillOptions } from './infill-task.ts';
-import { purposeSeed } from './seeds.ts';
+import { purposeSeed } from './random-order.ts';
 
 export interface TextInfillingOptions extends InfillOptions {
   readonly maskTokenId: number;

@@ -1,5 +1,5 @@
 import type { TokenCorpus } from '../data/token-corpus.ts';
-import type { TrainingTask } from '../task.ts';
+import type { TrainingTask } from './task.ts';
 import { ignoredLabel } from './rows.ts';
 
 /**

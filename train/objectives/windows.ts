@@ -1,8 +1,7 @@
 import type { TokenCorpus } from '../data/token-corpus.ts';
 import { Random } from '../../common/random.ts';
-import { permutation } from './permutation.ts';
+import { permutation, purposeSeed } from './random-order.ts';
 import type { Rows } from './rows.ts';
-import { purposeSeed } from './seeds.ts';
 
 export interface WindowOptions {
   /** Tokens of a window. */

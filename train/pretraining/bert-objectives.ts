@@ -20,7 +20,7 @@ import {
   wrapRows,
 } from '../objectives/index.ts';
 import type { Rows } from '../objectives/index.ts';
-import type { TrainingTask } from '../task.ts';
+import type { TrainingTask } from '../objectives/task.ts';
 
 export interface BertTaskOptions {
   readonly corpus: TokenCorpus;

@@ -1,9 +1,9 @@
 import { extname, join } from 'node:path';
 import { loadTokenizer } from '../../models/index.ts';
 import type { BertTokenizer, Tokenizer } from '../../models/index.ts';
-import type { Option, Parsed } from '../cli.ts';
+import type { Option, Parsed } from '../cli/cli.ts';
 import { prepareCorpus } from '../data/corpus/prepare.ts';
-import { corpusProgressBar } from '../data/corpus/progress-bar.ts';
+import { corpusProgressBar } from '../data/corpus/watch.ts';
 import type { PreparedCorpus } from '../data/corpus/prepare.ts';
 import { documentUnits } from '../data/readers/document.ts';
 import { expandInputs, readDocuments } from '../data/readers/inputs.ts';

@@ -1,3 +1,7 @@
+import { progress } from '../../common/progress.ts';
+import type { Progress } from '../../common/progress.ts';
+import type { TrainingTask } from '../objectives/task.ts';
+
 /** What one optimizer step did; a line of the run's log. */
 export interface StepRecord {
   /** Steps done, this one included. */
@@ -46,3 +50,23 @@ export interface Callback {
 
 export const isStep = (record: LogRecord): record is StepRecord => 'loss' in record;
 export const isEvaluation = (record: LogRecord): record is EvaluationRecord => !isStep(record);
+
+/** Shows a run's progress on the terminal; evaluations stay above the bar, a line each. */
+export function progressBar({ batchesPerEpoch }: TrainingTask, total: number, accumulate: number): Callback {
+  const epochs = Math.ceil((total * accumulate) / batchesPerEpoch);
+  let bar: Progress | undefined;
+  return {
+    onStart: (initial) => {
+      bar = progress({ total, initial });
+    },
+    onStep: ({ step, loss, lr, tokens }) => {
+      const epoch = Math.floor(((step - 1) * accumulate) / batchesPerEpoch) + 1;
+      bar?.update(step, { label: epochs > 1 ? `epoch ${epoch}/${epochs}` : '', loss, lr, tokens });
+    },
+    onEvaluation: ({ step, evaluation }) => {
+      const values = Object.entries(evaluation).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+      console.log(`step ${String(step).padStart(String(total).length)}  validation ${values.join('  ')}`);
+    },
+    onEnd: () => bar?.stop(),
+  };
+}

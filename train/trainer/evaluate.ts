@@ -1,7 +1,7 @@
 import { compile, noGrad, scope } from '../../autograd/index.ts';
 import type { Module } from '../../models/index.ts';
-import { toDevice } from '../task.ts';
-import type { DeviceBatch, TrainingTask } from '../task.ts';
+import { toDevice } from '../objectives/task.ts';
+import type { DeviceBatch, TrainingTask } from '../objectives/task.ts';
 
 /** Numbers of an evaluation by name. */
 export type Evaluation = Readonly<Record<string, number>>;

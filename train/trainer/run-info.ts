@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { ready } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
-import { projectCommit, projectRoot } from './commit.ts';
 
 /** What is needed to make a run again, or to tell why it came out otherwise: run.json. */
 export interface RunInfo {
@@ -43,4 +45,19 @@ export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parame
 
 export async function writeRunInfo(folder: string, info: RunInfo): Promise<void> {
   await writeFileAtomic(join(folder, 'run.json'), `${JSON.stringify(info, null, 2)}\n`);
+}
+
+/** The project's folder. */
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+
+/** The project's commit, with "+" where tracked files differ from it; undefined outside of a clone. */
+export async function projectCommit(): Promise<string | undefined> {
+  const git = async (...args: string[]): Promise<string> =>
+    (await promisify(execFile)('git', args, { cwd: projectRoot })).stdout.trim();
+  try {
+    const changed = await git('status', '--porcelain', '--untracked-files=no');
+    return `${await git('rev-parse', '--short=12', 'HEAD')}${changed ? '+' : ''}`;
+  } catch {
+    return undefined;
+  }
 }

@@ -2,9 +2,9 @@ import { addAssign, assign, autocast, compile, concat, noGrad, reshape, scope, z
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import type { Module } from '../../models/index.ts';
 import { AdamW, decayGroups, GradScaler } from '../optim/index.ts';
-import { toDevice } from '../task.ts';
-import type { DeviceBatch, HostBatch, TrainingTask } from '../task.ts';
-import type { TrainerOptions } from './options.ts';
+import { toDevice } from '../objectives/task.ts';
+import type { DeviceBatch, HostBatch, TrainingTask } from '../objectives/task.ts';
+import type { TrainerOptions } from './settings.ts';
 
 /** Numbers of a step that are read back. */
 export interface StepValues {

@@ -1,6 +1,5 @@
 import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32c } from './crc32c.ts';
 import { isStep } from './callback.ts';
 import type { Callback, LogRecord } from './callback.ts';
 
@@ -96,4 +95,18 @@ function checksum(data: Buffer): Buffer {
   const out = Buffer.alloc(4);
   out.writeUInt32LE((((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0);
   return out;
+}
+
+/** Remainders of each byte by the Castagnoli polynomial, bits reversed. */
+const table = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let crc = byte;
+  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  return crc;
+});
+
+/** CRC-32C (Castagnoli; RFC 3720, B.4), which zlib, hence Node, does not have. */
+export function crc32c(data: Uint8Array): number {
+  let crc = 0xffffffff;
+  for (const byte of data) crc = table[(crc ^ byte) & 255]! ^ (crc >>> 8);
+  return ~crc >>> 0;
 }

@@ -2,13 +2,14 @@ import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
-import { Interrupted, InterruptWatch } from '../interrupt.ts';
+import { Interrupted, InterruptWatch } from '../cli/interrupt.ts';
 import { schedule } from '../schedules.ts';
-import type { HostBatch, TrainingTask } from '../task.ts';
-import { isEvaluation, isStep } from './callback.ts';
+import type { HostBatch, TrainingTask } from '../objectives/task.ts';
+import { isEvaluation, isStep, progressBar } from './callback.ts';
 import type { Callback, EvaluationRecord, StepRecord } from './callback.ts';
 import {
   checkIdentity,
+  checkResume,
   latestCheckpoint,
   markStarted,
   readFinalState,
@@ -17,15 +18,13 @@ import {
   restoreTraining,
   saveTraining,
   writeState,
-} from './checkpoint.ts';
-import type { TrainingState } from './checkpoint.ts';
+} from './run-state.ts';
+import type { TrainingState } from './run-state.ts';
 import type { Evaluation } from './evaluate.ts';
-import { trainerOptions } from './options.ts';
-import type { TrainerSettings } from './options.ts';
-import { progressBar } from './progress-bar.ts';
-import { writeReport } from './report.ts';
+import { trainerOptions } from './settings.ts';
+import type { TrainerSettings } from './settings.ts';
+import { writeReport } from '../report/run-report.ts';
 import { readLog, RunLog } from './run-log.ts';
-import { checkResume } from './resume.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
 import { TrainingStep } from './step.ts';
 import { tensorBoard } from './tensorboard.ts';

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { htmlText } from '../html-text.ts';
-import { windows1252Byte } from '../windows-1252.ts';
+import { windows1252Byte } from '../utf8-blocks.ts';
 
 const TAG = /<(!doctype|html|head|body|table|div|span|font|p|br|a|ul|ol|li|h[1-6]|img|script|style)\b[^<>]*>/i;
 

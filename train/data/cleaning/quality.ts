@@ -1,5 +1,5 @@
 import { franc } from 'franc-min';
-import { duplicateNgramShare, repeatedLineShare, topNgramShare } from './repetition.ts';
+import { duplicateNgramShare, repeatedLineShare, topNgramShare } from './text-facts.ts';
 import type { DropRule } from './rule.ts';
 import type { TextFacts } from './text-facts.ts';
 

@@ -1,5 +1,4 @@
-import { wordNumbers } from './repetition.ts';
-import type { WordNumbers } from './repetition.ts';
+import { hashText, mix } from '../text-hash.ts';
 
 /** Scripts written without spaces between words. */
 const UNSPACED =
@@ -52,4 +51,94 @@ export class TextFacts {
   get wordCount(): number {
     return this.words.length + this.unspacedLetters;
   }
+}
+
+/** The words of a text as numbers. */
+export interface WordNumbers {
+  readonly hashes: Uint32Array;
+  /** Characters of the first i words, words + 1 numbers. */
+  readonly ends: Uint32Array;
+}
+
+export function wordNumbers(words: readonly string[]): WordNumbers {
+  const ends = new Uint32Array(words.length + 1);
+  words.forEach(({ length }, i) => (ends[i + 1] = ends[i]! + length));
+  return { hashes: Uint32Array.from(words, hashText), ends };
+}
+
+/** Share of lines that stood in the text before. */
+export function repeatedLineShare(lines: readonly string[]): number {
+  return lines.length === 0 ? 0 : 1 - new Set(lines).size / lines.length;
+}
+
+/**
+ * Share of the words' characters that the most frequent run of n words covers, if it occurs more than once
+ * (Gopher, table A1).
+ */
+export function topNgramShare({ hashes, ends }: WordNumbers, n: number): number {
+  const table = tableFor(hashes.length);
+  let [best, bestAt] = [1, -1];
+  for (let i = 0; i + n <= hashes.length; i++) {
+    const count = ++table.counts[table.placeOf(runHash(hashes, i, n))]!;
+    if (count > best) [best, bestAt] = [count, i];
+  }
+  return bestAt < 0 ? 0 : (best * (ends[bestAt + n]! - ends[bestAt]!)) / ends.at(-1)!;
+}
+
+/**
+ * Share of the words' characters that lie in runs of n words which stood in the text before; each character
+ * counts once (Gopher, table A1).
+ */
+export function duplicateNgramShare({ hashes, ends }: WordNumbers, n: number): number {
+  const table = tableFor(hashes.length);
+  let covered = 0;
+  let end = 0;
+  for (let i = 0; i + n <= hashes.length; i++) {
+    if (++table.counts[table.placeOf(runHash(hashes, i, n))]! === 1) continue;
+    covered += ends[i + n]! - ends[Math.max(i, end)]!;
+    end = i + n;
+  }
+  return covered / Math.max(1, ends.at(-1)!);
+}
+
+function runHash(hashes: Uint32Array, start: number, n: number): number {
+  let hash = 0;
+  for (let k = 0; k < n; k++) hash = mix(Math.imul(hash, 31) ^ hashes[start + k]!);
+  return hash;
+}
+
+/** An open-addressing table of u32 keys with a count each; Map is five times slower here. */
+class CountTable {
+  private readonly keys: Uint32Array;
+  readonly counts: Uint32Array;
+
+  constructor(size: number) {
+    this.keys = new Uint32Array(size);
+    this.counts = new Uint32Array(size);
+  }
+
+  clear(): void {
+    this.counts.fill(0);
+  }
+
+  /** The place of a key, or the free one it takes. */
+  placeOf(key: number): number {
+    const mask = this.keys.length - 1;
+    let place = key & mask;
+    while (this.counts[place] !== 0 && this.keys[place] !== key) place = (place + 1) & mask;
+    this.keys[place] = key;
+    return place;
+  }
+}
+
+/** One table a size, up to a million places, is used again and again. */
+const tables = new Map<number, CountTable>();
+
+function tableFor(entries: number): CountTable {
+  let size = 256;
+  while (size < 2 * entries) size *= 2;
+  const table = tables.get(size) ?? new CountTable(size);
+  if (size <= 1 << 20) tables.set(size, table);
+  table.clear();
+  return table;
 }

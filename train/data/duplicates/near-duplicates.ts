@@ -1,9 +1,6 @@
-import { textKey } from '../text-key.ts';
-import { checkThreshold } from './groups.ts';
-import { DisjointSets, joinBand } from './join.ts';
-import { RowStore } from './row-store.ts';
-import { shingleHashes } from './shingles.ts';
-import { bandKeys, BANDS, BINS, estimatedJaccard, sketchOf } from './signature.ts';
+import { textKey } from '../text-hash.ts';
+import { checkThreshold, DisjointSets, joinBand } from './groups.ts';
+import { bandKeys, BANDS, BINS, estimatedJaccard, shingleHashes, sketchOf } from './signature.ts';
 
 /**
  * Finds near-duplicates among documents that stream past: a document is kept as 200 bytes (16 band keys, a
@@ -65,5 +62,40 @@ export class NearDuplicates {
     const half = (i: number): number => this.key(i) % 2 ** 32;
     joinBand(sets, this.length, half, (i, j) => this.key(i) === this.key(j));
     return sets;
+  }
+}
+
+type Row = Uint32Array | Uint8Array | Float64Array;
+
+const BLOCK = 1 << 14; // rows
+
+/** Rows of numbers one after another, in blocks, so that growing copies nothing. */
+export class RowStore<T extends Row> {
+  private readonly blocks: T[] = [];
+  private readonly width: number;
+  private readonly make: (length: number) => T;
+  length = 0;
+
+  constructor(width: number, make: (length: number) => T) {
+    this.width = width;
+    this.make = make;
+  }
+
+  /** A new row, to be filled. */
+  push(): T {
+    if (this.length % BLOCK === 0) this.blocks.push(this.make(BLOCK * this.width));
+    const start = this.startOf(this.length);
+    const block = this.blockOf(this.length++);
+    return block.subarray(start, start + this.width) as T;
+  }
+
+  /** The block that row i is in. */
+  blockOf(i: number): T {
+    return this.blocks[Math.floor(i / BLOCK)]!;
+  }
+
+  /** Where row i begins in its block. */
+  startOf(i: number): number {
+    return (i % BLOCK) * this.width;
   }
 }

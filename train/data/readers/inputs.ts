@@ -4,8 +4,7 @@ import { extname, join } from 'node:path';
 import { namedCorpora } from './corpora.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
 import { parquetFileDocuments } from './parquet-file.ts';
-import { tableFileDocuments } from './table-file.ts';
-import { textFileDocuments } from './text-file.ts';
+import { tableFileDocuments, textFileDocuments } from './text-file.ts';
 
 type Reader = (path: string, options: ReadOptions) => AsyncGenerator<TextDocument>;
 

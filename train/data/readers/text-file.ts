@@ -1,3 +1,5 @@
+import { stringCell } from '../read-table.ts';
+import { tableRows } from '../table-rows.ts';
 import { utf8Blocks } from '../utf8-blocks.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
 
@@ -42,4 +44,13 @@ async function wholeText(path: string, options: ReadOptions): Promise<string> {
       throw new Error(`${path}: too large for one document (over 256 MB); read its lines or paragraphs as documents`);
   }
   return parts.join('');
+}
+
+/** The texts of a JSONL, CSV or TSV file, a row each. Errors name file and line. */
+export async function* tableFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
+  const { textColumn = 'text' } = options;
+  for await (const { line, cells } of tableRows(path, options)) {
+    const source = `${path}:${line}`;
+    yield { text: stringCell(cells, textColumn, 'textColumn', source), source };
+  }
 }

@@ -1,0 +1,102 @@
+import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
+import { epochBatches } from '../data/batches.ts';
+import { collateOnHost } from '../data/tokenised.ts';
+import type { TokenisedExample } from '../data/tokenised.ts';
+import { accuracy, f1Score, usualAverage } from '../metrics/classification.ts';
+import { predict } from './predict.ts';
+import type { ScheduleName } from '../schedules.ts';
+import type { TrainingTask } from '../objectives/task.ts';
+import type { Evaluation } from '../trainer/evaluate.ts';
+import { train as runTraining } from '../trainer/trainer.ts';
+import type { TrainingResult } from '../trainer/trainer.ts';
+
+export interface FineTuneOptions {
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly schedule: ScheduleName;
+  /** Share of all steps over which the learning rate rises. */
+  readonly warmupRatio: number;
+  /** Largest norm of the gradients together; 0 leaves them as they are. */
+  readonly maxGradNorm: number;
+  readonly seed: number;
+  /** Steps between checkpoints; 0 saves at Ctrl-C only. */
+  readonly saveEvery: number;
+}
+
+export interface FineTuneTask {
+  readonly model: BertForSequenceClassification;
+  readonly tokenizer: BertTokenizer;
+  readonly train: readonly TokenisedExample[];
+  readonly validation: readonly TokenisedExample[];
+  readonly options: FineTuneOptions;
+  /** Folder for the model, its curves and its checkpoints. */
+  readonly output: string;
+  /** Go on from the checkpoint in `output`. */
+  readonly resume?: boolean;
+  /** The command that goes on after Ctrl-C. */
+  readonly resumeCommand?: string;
+}
+
+/**
+ * Fine-tunes a classifier, validates after each epoch, and saves model, tokenizer, log, curves and report to
+ * the output folder; see `train` of trainer/.
+ */
+export async function fineTune(task: FineTuneTask): Promise<TrainingResult> {
+  const { model, tokenizer, train, validation, output, resume, resumeCommand } = task;
+  const { epochs, batchSize, warmupRatio, ...options } = task.options;
+  const perEpoch = Math.ceil(train.length / batchSize);
+  const steps = epochs * perEpoch;
+  return runTraining({
+    model,
+    tokenizer,
+    task: classification(model, train, task.options, tokenizer.padTokenId),
+    options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: perEpoch },
+    output,
+    ...(validation.length > 0 ? { evaluate: () => validate(model, validation, batchSize, tokenizer.padTokenId) } : {}),
+    identity: { epochs, batchSize, examples: train.length },
+    resume,
+    resumeCommand,
+  });
+}
+
+/** Classification of texts as a training task: every example once an epoch, in batches of like length. */
+function classification(
+  model: BertForSequenceClassification,
+  examples: readonly TokenisedExample[],
+  { batchSize, seed }: FineTuneOptions,
+  padTokenId: number,
+): TrainingTask {
+  const lengths = examples.map(({ inputIds }) => inputIds.length);
+  const batchesPerEpoch = Math.ceil(examples.length / batchSize);
+  let current: { epoch: number; batches: number[][] } | undefined;
+  return {
+    name: 'classification',
+    batchesPerEpoch,
+    batch(index) {
+      const epoch = Math.floor(index / batchesPerEpoch);
+      if (current?.epoch !== epoch) current = { epoch, batches: epochBatches(lengths, { batchSize, seed, epoch }) };
+      const members = current.batches[index % batchesPerEpoch]!.map((i) => examples[i]!);
+      return collateOnHost(members, padTokenId, model.config.maxPositionEmbeddings);
+    },
+    losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => ({
+      loss: model.forward({ inputIds: inputIds!, attentionMask, tokenTypeIds, labels }).loss!,
+    }),
+  };
+}
+
+async function validate(
+  model: BertForSequenceClassification,
+  examples: readonly TokenisedExample[],
+  batchSize: number,
+  padTokenId: number,
+): Promise<Evaluation> {
+  const { labels, loss } = await predict(model, examples, { batchSize, padTokenId });
+  const truth = examples.map(({ label }) => label);
+  return {
+    loss,
+    accuracy: accuracy(truth, labels),
+    f1: f1Score(truth, labels, usualAverage(model.config.numLabels)),
+  };
+}

@@ -1,0 +1,50 @@
+import { tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+
+/** Numbers of a batch as they are on the host: i32 for tokens and labels, f32 for weights. */
+export interface HostArray {
+  readonly data: Int32Array | Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** One batch on the host, before it is sent to the device. */
+export interface HostBatch<Name extends string = string> {
+  readonly arrays: Readonly<Record<Name, HostArray>>;
+  /**
+   * For each part of the loss, the number of labels that its mean is over: what batches are weighed by when
+   * they are put together.
+   */
+  readonly counts: Readonly<Record<string, number>>;
+  /** Tokens that the model reads, padding left out. */
+  readonly tokens: number;
+}
+
+/** A batch's arrays on the device, by the same names. */
+export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Tensor>>;
+
+/**
+ * What is trained: batches by number, and the loss of one. A batch is a pure function of the task's seed and
+ * its number, random corruption included, so that where a run stands in its data is one number, and batches
+ * can be made ahead of time.
+ */
+export interface TrainingTask {
+  /** "masked-lm", as reports show it. */
+  readonly name: string;
+  /** Batch `index`, from 0 up without end. */
+  batch(index: number): HostBatch | Promise<HostBatch>;
+  /**
+   * The mean loss of each part (a scalar each), under the names that `counts` has. Runs inside a compiled
+   * function: tensors in, tensors out, nothing read.
+   */
+  losses(batch: DeviceBatch): Readonly<Record<string, Tensor>>;
+  /** Batches that make one pass over the data. */
+  readonly batchesPerEpoch: number;
+}
+
+/** Sends a batch to the device. */
+export function toDevice<Name extends string>({ arrays }: HostBatch<Name>): DeviceBatch<Name> {
+  const sent = Object.entries<HostArray>(arrays).map(
+    ([name, { data, shape }]) => [name, tensor(data, { shape: [...shape] })] as const,
+  );
+  return Object.fromEntries(sent) as DeviceBatch<Name>;
+}

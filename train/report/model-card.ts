@@ -1,0 +1,88 @@
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { readCard } from '../data/corpus/data-card.ts';
+import { duration } from '../../common/progress.ts';
+import { isEvaluation, isStep } from '../trainer/callback.ts';
+import { readLog } from '../trainer/run-log.ts';
+
+/** What is read of run.json. */
+const infoSchema = z.object({
+  name: z.string(),
+  command: z.string(),
+  identity: z.record(z.string(), z.unknown()),
+  parameters: z.number(),
+  adapter: z.string(),
+  driver: z.string(),
+  commit: z.string().optional(),
+  started: z.string(),
+});
+
+/** A model card (Mitchell et al. 2019) in the hub's form, of what the run in `folder` recorded. */
+export async function modelCard(name: string, folder: string, use: string): Promise<string> {
+  const info = infoSchema.parse(await readJsonFile(join(folder, 'run.json')));
+  const log = readLog(join(folder, 'log.jsonl'));
+  const steps = log.filter(isStep);
+  const last = log.filter(isEvaluation).at(-1);
+  const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
+  const { architectures } = await readJsonFile(join(folder, 'config.json'));
+  const losses = Object.entries(last?.evaluation ?? {}).map(
+    ([part, loss]) => `${part} ${loss.toFixed(4)} (perplexity ${Math.exp(loss).toFixed(2)})`,
+  );
+  return [
+    '---',
+    'license: apache-2.0',
+    'language: en',
+    'library_name: transformers',
+    '---',
+    '',
+    `# ${name}`,
+    '',
+    `${String(architectures)}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by tapeform (TypeScript, WebGPU). Objective: ${info.name}.`,
+    '',
+    '## Use',
+    '',
+    '```',
+    use,
+    '```',
+    '',
+    'It is small and has read little: a start for fine-tuning on a processor, and an example. It repeats what its texts say, with their prejudices and their age; nothing it writes is a fact.',
+    '',
+    '## Data',
+    '',
+    ...(await dataLines(join(folder, 'corpus'))),
+    '',
+    '## Training',
+    '',
+    `- ${steps.length.toLocaleString('en')} steps, ${tokens.toLocaleString('en')} tokens, ${duration(steps.at(-1)?.seconds ?? 0)} on ${info.adapter} (${info.driver}), seed ${String(info.identity['seed'])}`,
+    `- held out: ${losses.join(', ')}`,
+    `- commit ${info.commit ?? 'unknown'}, ${info.started.slice(0, 10)}; curves and all settings in report.html`,
+    '',
+    'Made again by:',
+    '',
+    '```',
+    info.command,
+    '```',
+    '',
+  ].join('\n');
+}
+
+async function dataLines(corpus: string): Promise<string[]> {
+  if ((await pathKind(join(corpus, 'card.json'))) !== 'file') return ['Not recorded.'];
+  const { inputs, documentsRead, cleaning, duplicates, splits } = await readCard(corpus);
+  const { train, validation } = splits;
+  const dropped = [
+    ...(cleaning ? [`${documentsRead - cleaning.kept} left out by rules of quality`] : []),
+    ...(duplicates ? [`${duplicates.exact + duplicates.near} as duplicates`] : []),
+  ];
+  return [
+    `- ${inputs.map(({ name }) => name).join(', ')}: ${documentsRead.toLocaleString('en')} texts${dropped.length > 0 ? `, ${dropped.join(', ')}` : ''}`,
+    `- ${train.tokens.toLocaleString('en')} tokens of ${train.documents.toLocaleString('en')} texts to train on, ${(validation?.tokens ?? 0).toLocaleString('en')} of ${validation?.documents ?? 0} held out; no near-duplicate is in two parts`,
+  ];
+}
+
+/** Bytes of a folder's weights. */
+export async function weightBytes(folder: string): Promise<number> {
+  return (await stat(join(folder, 'model.safetensors'))).size;
+}

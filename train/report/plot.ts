@@ -1,0 +1,198 @@
+import * as Plot from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
+
+/** A curve; points with a value that is not finite leave a gap. */
+export interface Series {
+  readonly name: string;
+  readonly points: readonly (readonly [x: number, y: number])[];
+  /** Thin and pale, for the raw values behind their smoothed curve; takes the colour of the next series. */
+  readonly faint?: boolean;
+  /** Dots at the points, for curves of few points. */
+  readonly dots?: boolean;
+}
+
+export interface Panel {
+  readonly title: string;
+  readonly series: readonly Series[];
+  readonly xLabel?: string;
+  readonly yLabel?: string;
+  readonly yScale?: 'linear' | 'log';
+  /** Bounds of the y axis; by default those of the data. */
+  readonly yDomain?: readonly [number, number];
+}
+
+const WIDTH = 520;
+const HEIGHT = 340;
+const MAX_POINTS = 2000;
+const PAD = 12;
+const FONT = 'system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif';
+const INK = '#24292f';
+const GRID = '#e4e7eb';
+// Told apart by the colour-blind too (Okabe and Ito, 2008), darkened to be read on white.
+const COLORS = ['#0072b2', '#d55e00', '#00875f', '#a6437b', '#8a6d00', '#3f8fc4'];
+
+/**
+ * The panels side by side as one standalone SVG with a background of its own, so that it reads the same on
+ * white and on dark pages. Throws where a panel has no finite point.
+ */
+export function curvesSvg(panels: Panel | readonly Panel[]): string {
+  const list: readonly Panel[] = 'series' in panels ? [panels] : panels;
+  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const svg = element(document, 'svg', {
+    xmlns: 'http://www.w3.org/2000/svg',
+    viewBox: `0 0 ${WIDTH * list.length} ${HEIGHT}`,
+    width: WIDTH * list.length,
+    height: HEIGHT,
+    'font-family': FONT,
+    fill: INK,
+    role: 'img',
+  });
+  const frame = { x: 0.5, y: 0.5, width: WIDTH * list.length - 1, height: HEIGHT - 1, rx: 8 };
+  svg.append(
+    element(document, 'title', {}, list.map((panel) => panel.title).join(', ')),
+    element(document, 'rect', { ...frame, fill: '#ffffff', stroke: '#d0d7de' }),
+  );
+  const xs = list.flatMap(({ series }) => series.flatMap(({ points }) => points.filter(isFinitePoint).map(([x]) => x)));
+  const bounds: readonly [number, number] = [
+    xs.reduce((a, b) => Math.min(a, b), 0),
+    xs.reduce((a, b) => Math.max(a, b), 0),
+  ];
+  list.forEach((panel, i) => svg.append(drawPanel(document, panel, i * WIDTH, bounds)));
+  return `${svg.outerHTML}\n`;
+}
+
+/** Writes `curvesSvg` to a file, whole or not at all. */
+export async function writeCurves(path: string, panels: Panel | readonly Panel[]): Promise<void> {
+  await writeFileAtomic(path, curvesSvg(panels));
+}
+
+/**
+ * Exponential moving average along the points, free of the pull to 0 at the start (as Adam corrects its
+ * moments). `weight` is the share of the past, from 0 (no smoothing) to below 1; points that are not finite
+ * are passed over.
+ */
+export function smooth(points: Series['points'], weight = 0.9): [number, number][] {
+  if (!(weight >= 0 && weight < 1)) throw new Error(`smooth: weight must be from 0 to below 1, got ${weight}`);
+  let mean = 0;
+  let mass = 0;
+  return points
+    .filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y))
+    .map(([x, y]) => {
+      mean = weight * mean + (1 - weight) * y;
+      mass = weight * mass + (1 - weight);
+      return [x, mean / mass];
+    });
+}
+
+/** All panels share the x axis `bounds`, from 0 on: the same step lies at the same place. */
+function drawPanel(document: Document, panel: Panel, left: number, bounds: readonly [number, number]): Element {
+  const { title, series, xLabel = 'step', yLabel = '', yScale = 'linear', yDomain } = panel;
+  const shown = series.filter((s) => s.points.some(isFinitePoint));
+  if (shown.length === 0) throw new Error(`curvesSvg: "${title}" has no finite point to draw`);
+  let next = 0;
+  let at = { x: 20, y: 46 };
+  const styles = shown.map((s) => {
+    const color = COLORS[(s.faint ? next : next++) % COLORS.length]!;
+    // There is no layout engine here to measure text: 6.6 is the mean advance of these fonts at 12 px.
+    const width = 24 + s.name.length * 6.6 + 18;
+    if (at.x > 20 && at.x + width > WIDTH) at = { x: 20, y: at.y + 18 };
+    const place = at;
+    at = { x: at.x + width, y: at.y };
+    return { ...s, points: thin(s.points), color, place };
+  });
+  const top = at.y + 14;
+  const plot = Plot.plot({
+    document,
+    width: WIDTH - 2 * PAD,
+    height: HEIGHT - top - PAD,
+    marginTop: 10,
+    marginLeft: 58,
+    marginRight: 14,
+    marginBottom: 42,
+    style: { background: 'none', color: INK, fontFamily: FONT, fontSize: '12px' },
+    x: {
+      label: xLabel,
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      ticks: 6,
+      tickSize: 0,
+      tickPadding: 8,
+      domain: bounds,
+    },
+    y: {
+      label: yLabel,
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      ticks: 6,
+      tickSize: 0,
+      type: yScale,
+      nice: true,
+      ...(yDomain ? { domain: [...yDomain] } : {}),
+    },
+    marks: [
+      Plot.gridY({ stroke: GRID, strokeOpacity: 1 }),
+      Plot.frame({ anchor: 'bottom', stroke: '#8c959f' }),
+      ...styles.flatMap(({ points, color, faint, dots }) => {
+        const data = points.map(([x, y]) => (isFinitePoint([x, y]) ? [x, y] : [x, NaN]));
+        return [
+          Plot.line(data, {
+            stroke: color,
+            strokeWidth: faint ? 1 : 2,
+            strokeOpacity: faint ? 0.3 : 1,
+            strokeLinejoin: 'round',
+          }),
+          ...(dots || points.length === 1 ? [Plot.dot(data, { fill: color, r: 3.5, stroke: '#ffffff' })] : []),
+        ];
+      }),
+    ],
+  });
+  // Its rules for pages (height: auto) would stretch a nested svg.
+  plot.querySelector('style')?.remove();
+  plot.setAttribute('x', String(PAD));
+  plot.setAttribute('y', String(top));
+  const group = element(document, 'g', { transform: `translate(${left} 0)` });
+  group.append(element(document, 'text', { x: 20, y: 28, 'font-size': 15, 'font-weight': 600 }, title));
+  for (const { name, color, faint, dots, place } of styles) {
+    const { x, y } = place;
+    const line = { x1: x, x2: x + 18, y1: y, y2: y, stroke: color, 'stroke-linecap': 'round' };
+    group.append(
+      element(document, 'line', { ...line, 'stroke-width': faint ? 1 : 2.5, 'stroke-opacity': faint ? 0.4 : 1 }),
+      ...(dots ? [element(document, 'circle', { cx: x + 9, cy: y, r: 3.5, fill: color })] : []),
+      element(document, 'text', { x: x + 24, y: y + 4, 'font-size': 12 }, name),
+    );
+  }
+  group.append(plot);
+  return group;
+}
+
+/**
+ * Keeps the lowest and the highest point of each of many stretches, so that long runs stay small files with
+ * the same outline.
+ */
+function thin(points: Series['points']): Series['points'] {
+  if (points.length <= MAX_POINTS) return points;
+  const stretch = Math.ceil((2 * points.length) / MAX_POINTS);
+  const kept: (readonly [number, number])[] = [];
+  for (let start = 0; start < points.length; start += stretch) {
+    const part = points.slice(start, start + stretch).filter(isFinitePoint);
+    if (part.length === 0) kept.push(points[start]!);
+    else {
+      const low = part.reduce((a, b) => (b[1] < a[1] ? b : a));
+      const high = part.reduce((a, b) => (b[1] > a[1] ? b : a));
+      kept.push(...(low === high ? [low] : low[0] < high[0] ? [low, high] : [high, low]));
+    }
+  }
+  return kept;
+}
+
+function isFinitePoint([x, y]: readonly [number, number]): boolean {
+  return Number.isFinite(x) && Number.isFinite(y);
+}
+
+function element(document: Document, name: string, attributes: Record<string, string | number>, text = ''): Element {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
+  if (text) node.textContent = text;
+  return node;
+}

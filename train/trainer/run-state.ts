@@ -1,0 +1,211 @@
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
+import { UsageError } from '../cli/cli.ts';
+import type { GradScaler, Optimizer } from '../optim/index.ts';
+
+/**
+ * Where a run stands, apart from the model, the optimizer and the log. The next batch is a function of
+ * `step`.
+ */
+const stateSchema = z.object({
+  /** Optimizer steps done. */
+  step: z.int().min(0),
+  /** Seconds of training so far. */
+  seconds: z.number(),
+  /** The best evaluation so far, by the number that tells. */
+  best: z.object({ step: z.int(), value: z.number() }).optional(),
+  /** Evaluations since then. */
+  sinceBest: z.int().min(0),
+  /** What the run depends on; a resumed run must agree. */
+  identity: z.record(z.string(), z.unknown()),
+});
+const savedSchema = stateSchema.extend({ random: z.object({ seed: z.number(), stream: z.number() }) });
+
+export type TrainingState = z.infer<typeof stateSchema>;
+export type SavedState = z.infer<typeof savedSchema>;
+
+type AnyOptimizer = Optimizer<{ lr: number }>;
+
+/** `checkpoint-120` for step 120, as Transformers names them. */
+const folderPattern = /^checkpoint-(\d+)$/;
+const temporaryPattern = /^\.checkpoint-\d+\.tmp$/;
+const stateFile = 'trainer_state.json';
+
+/**
+ * Saves a run whole or not at all: everything is written into a temporary folder that then takes its name,
+ * and only then are older checkpoints removed. `saveModel` writes model and tokenizer into the folder it is
+ * given; `scaler` is that of a run in mixed precision. Returns the checkpoint's folder.
+ */
+export async function saveTraining(
+  output: string,
+  state: TrainingState,
+  optimizer: AnyOptimizer,
+  saveModel: (folder: string) => Promise<void>,
+  scaler?: GradScaler,
+): Promise<string> {
+  const name = `checkpoint-${state.step}`;
+  const temporary = join(output, `.${name}.tmp`);
+  await rm(temporary, { recursive: true, force: true });
+  await mkdir(temporary, { recursive: true });
+  try {
+    await saveModel(temporary);
+    await writeSafetensors(
+      join(temporary, 'optimizer.safetensors'),
+      [...stateTensors(optimizer, scaler)].map(([name, x]) => ({
+        name,
+        dtype: 'F32' as const,
+        shape: x.shape,
+        data: async () => (await x.data()) as Float32Array,
+      })),
+    );
+    await writeState(temporary, { ...state, random: randomState() });
+    const folder = join(output, name);
+    await rm(folder, { recursive: true, force: true });
+    await rename(temporary, folder);
+    await removeCheckpoints(output, name);
+    return folder;
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Writes where a run stands, or ended, into a folder. */
+export async function writeState(folder: string, state: TrainingState | SavedState): Promise<void> {
+  await writeFileAtomic(join(folder, stateFile), `${JSON.stringify(state)}\n`);
+}
+
+/** Whether a run has reached its end in this folder. */
+export async function isFinished(folder: string): Promise<boolean> {
+  return (await pathKind(join(folder, stateFile))) === 'file';
+}
+
+/** Says that the run in this folder has not reached its end. */
+export async function markStarted(folder: string): Promise<void> {
+  await rm(join(folder, stateFile), { force: true });
+}
+
+/**
+ * The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a
+ * scaler's state.
+ */
+function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): Map<string, Tensor> {
+  const named = new Map<string, Tensor>();
+  optimizer.snapshot().groups.forEach(({ steps, tensors }, i) => {
+    named.set(`group.${i}.steps`, steps);
+    tensors.forEach((x, k) => named.set(`group.${i}.${k}`, x));
+  });
+  if (scaler) named.set('scaler', scaler.state);
+  return named;
+}
+
+/** Removes a run's checkpoints but the one to keep, and what a killed run left half-written. */
+export async function removeCheckpoints(output: string, keep?: string): Promise<void> {
+  for (const name of await readdir(output).catch(() => [])) {
+    const old = (folderPattern.test(name) && name !== keep) || temporaryPattern.test(name);
+    if (old) await rm(join(output, name), { recursive: true, force: true });
+  }
+}
+
+/** The latest checkpoint of a run that has not reached its end, or undefined. */
+export async function latestCheckpoint(output: string): Promise<string | undefined> {
+  const names = await readdir(output).catch(() => []);
+  const steps = names.flatMap((name) => folderPattern.exec(name)?.[1] ?? []).map(Number);
+  return steps.length > 0 ? join(output, `checkpoint-${Math.max(...steps)}`) : undefined;
+}
+
+/** Reads where a run stands; its model is loaded like any other from the same folder. */
+export const readTrainingState = (folder: string): Promise<SavedState> => readState(folder, savedSchema);
+
+/** Reads where a run ended. */
+export const readFinalState = (folder: string): Promise<TrainingState> => readState(folder, stateSchema);
+
+async function readState<T>(folder: string, schema: z.ZodType<T>): Promise<T> {
+  const parsed = schema.safeParse(await readJsonFile(join(folder, stateFile)));
+  if (!parsed.success)
+    throw new Error(
+      `${folder}/${stateFile} is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`,
+    );
+  return parsed.data;
+}
+
+/** Puts optimizer, scaler and random numbers back to where the checkpoint was written. */
+export async function restoreTraining(
+  folder: string,
+  state: SavedState,
+  optimizer: AnyOptimizer,
+  scaler?: GradScaler,
+): Promise<void> {
+  using _ = scope();
+  const file = await SafetensorsFile.open(join(folder, 'optimizer.safetensors'));
+  try {
+    const own = stateTensors(optimizer, scaler);
+    const shapes = (entries: Iterable<readonly [string, { readonly shape: readonly number[] }]>): string =>
+      [...entries]
+        .map(([name, { shape }]) => `${name}[${shape.join()}]`)
+        .sort()
+        .join();
+    if (shapes(own) !== shapes(file.entries))
+      throw new Error(
+        `${folder}: the saved optimizer state belongs to other parameters; resume with the model and options it was saved with`,
+      );
+    for (const [name, x] of own) {
+      const loaded = await file.read(name);
+      x.assign(tensor(toFloat32(loaded), { shape: loaded.shape }));
+    }
+  } finally {
+    await file.close();
+  }
+  setRandomState(state.random);
+}
+
+/**
+ * A run resumed on other data or with other options would not be the same run. Throws one line with what
+ * differs.
+ */
+export function checkIdentity(saved: TrainingState['identity'], now: TrainingState['identity'], folder: string): void {
+  const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];
+  const changed = keys.filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
+  if (changed.length === 0) return;
+  const list = changed.map((key) => `${key} ${JSON.stringify(saved[key])} -> ${JSON.stringify(now[key])}`).join(', ');
+  throw new Error(
+    `${folder} belongs to a run with other options (${list}); resume with the same, or remove the folder to start again`,
+  );
+}
+
+/**
+ * Where a run goes on: from a checkpoint, or nowhere, since it has reached its end. Without either it starts.
+ */
+export interface Resumption {
+  readonly checkpoint?: string;
+  readonly finished: boolean;
+}
+
+/** Errors: there is nothing to resume; a run that was stopped would be written over unasked. */
+export async function checkResume(name: string, output: string, resume = false): Promise<Resumption> {
+  const checkpoint = await latestCheckpoint(output);
+  if (checkpoint && !resume)
+    throw new UsageError(
+      `${name}: ${output} holds a run that was stopped (${checkpoint}); go on with --resume, or remove the folder to start again`,
+    );
+  const finished = resume && !checkpoint && (await isFinished(output));
+  if (resume && !checkpoint && !finished)
+    throw new UsageError(`${name}: ${output} has no checkpoint to resume; leave --resume away to start`);
+  return { checkpoint, finished };
+}
+
+/** Whether there is a run to go on with, or to read. */
+export async function canResume(output: string): Promise<boolean> {
+  return (await latestCheckpoint(output)) !== undefined || isFinished(output);
+}
+
+/** The command that goes on with the run of this process; `usage` starts its script. */
+export function resumeCommand(usage: string): string {
+  return [usage, ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' ');
+}
