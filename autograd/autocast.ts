@@ -1,7 +1,5 @@
-import { inHalf, inSingle } from './autocast-table.ts';
-import { casting, withCasting } from './casting.ts';
-import type { Casting } from './casting.ts';
-import { noGrad } from './grad-mode.ts';
+import { context, noGrad, withinSync } from './context.ts';
+import type { Autocast } from './context.ts';
 import { halfCopy } from './half-copies.ts';
 import { defineView } from './op.ts';
 import { cast } from './ops/broadcast.ts';
@@ -26,24 +24,22 @@ export interface AutocastOptions {
  *     optimizer.step({ scaler });
  */
 export function autocast<T>(fn: () => T, { dtype = 'f16' }: AutocastOptions = {}): T {
-  const result = withCasting(dtype === 'f16' ? (casting() ?? new ToHalf()) : undefined, fn);
-  if (result instanceof Promise) throw new Error('autocast: takes a synchronous function; await outside of it');
-  return result;
+  return withinSync('autocast', { autocast: dtype === 'f16' ? (context().autocast ?? new ToHalf()) : undefined }, fn);
 }
 
 /** Whether products take f16 operands now. */
 export function isAutocasting(): boolean {
-  return casting() !== undefined;
+  return context().autocast !== undefined;
 }
 
 /** The same elements in another storage, in f16. */
 const halfOp = defineView<{ readonly strides: readonly number[]; readonly offset: number }>({
   name: 'half',
   view: ({ shape }, { strides, offset }) => ({ shape, strides, offset }),
-  vjp: ({ g }) => [cast(g, 'f32')],
+  vjp: ({ g }) => cast(g, 'f32'),
 });
 
-class ToHalf implements Casting {
+class ToHalf implements Autocast {
   readonly store = 'f16';
   /**
    * f16 copies of runs of memory, by `offset:length`: a weight is converted once, whatever views of it are
@@ -51,15 +47,13 @@ class ToHalf implements Casting {
    */
   private readonly copies = new WeakMap<Storage, Map<string, { readonly copy: Tensor; readonly version: number }>>();
 
-  inputs(name: string, inputs: readonly Tensor[]): readonly Tensor[] {
-    const count = inHalf[name];
-    if (count !== undefined) return inputs.map((x, i) => (i < count ? this.#half(x) : x));
-    if (inSingle.has(name)) return inputs.map((x) => (isFloat(x.dtype) ? cast(x, 'f32') : x));
-    return inputs;
+  cast(rule: 'f32' | readonly boolean[], inputs: readonly Tensor[]): readonly Tensor[] {
+    if (rule === 'f32') return inputs.map((x) => (isFloat(x.dtype) ? cast(x, 'f32') : x));
+    return inputs.map((x, i) => (rule[i] ? this.#half(x) : x));
   }
 
   /** The copies belong to one run: a checkpoint's second one makes its own, and frees them. */
-  again(): Casting {
+  again(): Autocast {
     return new ToHalf();
   }
 

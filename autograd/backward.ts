@@ -1,16 +1,16 @@
-import { withCasting } from './casting.ts';
 import { bytesOf } from '../kernels/kernel.ts';
+import { enableGrad, noGrad, within } from './context.ts';
 import { add } from './ops/arithmetic.ts';
 import { addAssign } from './ops/assign.ts';
 import { joined } from './ops/concat.ts';
 import { clone } from './ops/reshape.ts';
 import { split } from './ops/slice.ts';
-import { enableGrad, noGrad } from './grad-mode.ts';
-import type { Edge, GradNode } from './graph.ts';
-import type { Spec, VjpContext } from './op.ts';
 import { ones, zeros } from './create.ts';
+import { namedOf } from './op.ts';
+import type { Form, Like, Spec, Tensors, VjpContext } from './op.ts';
 import { scope } from './storage.ts';
 import type { Scope, Storage } from './storage.ts';
+import type { Edge, GradNode } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 export interface BackwardOptions {
@@ -50,7 +50,8 @@ export function grad(
 function seedFor(op: string, root: Tensor, gradient: Tensor | undefined): Tensor {
   if (!root.requiresGrad) {
     throw new Error(
-      `${op}: this tensor does not depend on anything that requires a gradient; set requiresGrad on a leaf, and mind noGrad`,
+      `${op}: this tensor does not depend on anything that requires a gradient; ` +
+        'set requiresGrad on a leaf, and mind noGrad',
     );
   }
   if (gradient) {
@@ -63,7 +64,8 @@ function seedFor(op: string, root: Tensor, gradient: Tensor | undefined): Tensor
   }
   if (root.size !== 1) {
     throw new Error(
-      `${op}: only a single element has an implicit gradient of 1, this tensor has shape [${root.shape.join(', ')}]; reduce it with mean() or sum(), or pass a gradient`,
+      `${op}: only a single element has an implicit gradient of 1, this tensor has shape ` +
+        `[${root.shape.join(', ')}]; reduce it with mean() or sum(), or pass a gradient`,
     );
   }
   return ones(root.shape, { dtype: root.dtype });
@@ -132,7 +134,7 @@ function walk(
     if (route && !route.leadsOn(node)) continue;
     const edges = node.edges.map((edge) => (edge && (!route || route.takes(edge)) ? edge : undefined));
     // A rule knows the types it wants: autocast is for what users write.
-    const partials = withCasting(undefined, () => node.vjp(contextOf(node, given, edges)));
+    const partials = within({ autocast: undefined }, () => differentiate(node, given, edges));
     edges.forEach((edge, i) => {
       const partial = partials[i];
       if (edge && partial) {
@@ -180,36 +182,63 @@ class Route {
   }
 }
 
-function contextOf(
+/** Applies an op's derivative rule: the cotangents of its inputs, as a list. */
+function differentiate(
   node: GradNode,
   given: readonly (Tensor | undefined)[],
   edges: readonly (Edge | undefined)[],
-): VjpContext<unknown> {
-  // Made when a rule asks: most ops with several outputs never read the cotangent of their statistics.
+): readonly (Tensor | null | undefined)[] {
+  const { op, attrs, inputForm, outputForm, inputSpecs, outputSpecs } = node;
+  if (op.vjp === 'none') return [];
+  // Zeros are made when a rule asks: most ops with several outputs never read the cotangent of their statistics.
   const cotangent = (i: number): Tensor => {
-    const { shape, dtype } = node.outputSpecs[i]!;
+    const { shape, dtype } = outputSpecs[i]!;
     return given[i] ?? zeros(shape, { dtype });
   };
-  return {
+  const saved = (kind: 'input' | 'output', form: Form, name: PropertyKey): Tensor | readonly Tensor[] | undefined => {
+    const place = placeOf(form, name);
+    if (!place) return undefined;
+    const [start, count] = place;
+    if (count === undefined) return node.get(kind, start);
+    return Array.from({ length: count }, (_, i) => node.get(kind, start + i));
+  };
+  const context: VjpContext<Tensors, Tensors, unknown> = {
     get grads() {
-      return node.outputSpecs.map((_, i) => cotangent(i));
+      const list = outputSpecs.map((_, i) => cotangent(i));
+      return namedOf(outputForm, list) as Like<Tensors, Tensor>;
     },
     get g() {
       return cotangent(0);
     },
-    input: (i) => node.input(i),
-    output: (i) => node.output(i),
-    specs: node.inputSpecs,
-    attrs: node.attrs,
-    needs: (i) => edges[i] !== undefined,
+    input: (name) => saved('input', inputForm, name),
+    output: (name) => saved('output', outputForm, name),
+    specs: namedOf(inputForm, inputSpecs) as Like<Tensors, Spec>,
+    attrs,
+    needs: (name, index = 0) => edges[(placeOf(inputForm, name)?.[0] ?? NaN) + index] !== undefined,
   };
+  const found = op.vjp(context);
+  return inputForm.flatMap(([name, count]) => {
+    const partial = found[name];
+    return count === undefined ? [partial as Tensor | null] : ((partial ?? new Array(count)) as (Tensor | null)[]);
+  });
+}
+
+/** Where a name's tensors begin in an op's list, and how many there are of a list. */
+function placeOf(form: Form, name: PropertyKey): readonly [number, number | undefined] | undefined {
+  let start = 0;
+  for (const [own, count] of form) {
+    if (own === name) return [start, count];
+    start += count ?? 1;
+  }
+  return undefined;
 }
 
 /** A derivative of the wrong shape or type would surface far from the rule that made it. */
 function checkPartial(node: GradNode, i: number, partial: Tensor, spec: Spec): void {
   if (partial.dtype !== spec.dtype || partial.shape.join() !== spec.shape.join()) {
     throw new Error(
-      `${node.name}: its derivative for input ${i} is ${partial.dtype} [${partial.shape.join(', ')}], the input is ${spec.dtype} [${spec.shape.join(', ')}]`,
+      `${node.name}: its derivative for input ${i} is ${partial.dtype} [${partial.shape.join(', ')}], ` +
+        `the input is ${spec.dtype} [${spec.shape.join(', ')}]`,
     );
   }
 }

@@ -1,10 +1,7 @@
-import { inOwnRegion } from './capture.ts';
-import { casting, withCasting } from './casting.ts';
-import { enableGrad, isGradEnabled } from './grad-mode.ts';
-import { HeldTensors } from './graph.ts';
-import type { SavedTensors } from './graph.ts';
-import { randomState, setRandomState } from './random.ts';
-import { withSaver } from './saving.ts';
+import { context, enableGrad, isGradEnabled, newRegion, within } from './context.ts';
+import { randomState, setRandomState } from './generator.ts';
+import type { SavedTensors, Saver } from './op.ts';
+import { holdTensors } from './tape.ts';
 
 /**
  * Runs fn without keeping what its backward pass needs, and computes that again when backward gets there:
@@ -14,56 +11,42 @@ import { withSaver } from './saving.ts';
  */
 export function checkpoint<T>(fn: () => T): T {
   if (!isGradEnabled()) return fn();
-  const region = new Region(fn, randomState());
-  return withSaver((saves, inputs, outputs) => region.register(saves, inputs, outputs), fn);
-}
+  const { autocast } = context();
+  const random = randomState();
+  const nothing = { tensors: [], reads: [] };
+  let applications = 0;
+  let again: SavedTensors[] | undefined;
 
-/**
- * The applications of one call of fn, by their order; filled again by a second call when the first of them is
- * needed.
- */
-class Region {
-  private readonly fn: () => unknown;
-  private readonly random: ReturnType<typeof randomState>;
-  private readonly casting = casting();
-  private count = 0;
-  private again: HeldTensors[] | undefined;
-
-  constructor(fn: () => unknown, random: ReturnType<typeof randomState>) {
-    this.fn = fn;
-    this.random = random;
-  }
-
-  register(...[saves]: ConstructorParameters<typeof HeldTensors>): SavedTensors {
-    const ordinal = this.count++;
-    // Nothing is held where nothing is saved, and nothing need be computed again for it.
-    if (!saves.inputs?.length && !saves.outputs?.length) return new HeldTensors({}, [], []);
-    return { get: (kind, i, op) => this.recompute(op)[ordinal]!.get(kind, i, op) };
-  }
-
-  private recompute(op: string): HeldTensors[] {
-    if (this.again) return this.again;
-    const filled: HeldTensors[] = [];
+  const recompute = (op: string): SavedTensors[] => {
+    const filled: SavedTensors[] = [];
+    const hold: Saver = (inputs, outputs) => {
+      const held = holdTensors(inputs, outputs);
+      filled.push(held);
+      return held;
+    };
     const now = randomState();
-    setRandomState(this.random);
+    setRandomState(random);
     try {
-      withSaver(
-        (saves, inputs, outputs) => {
-          const held = new HeldTensors(saves, inputs, outputs);
-          filled.push(held);
-          return held;
-        },
-        () => withCasting(this.casting?.again(), () => inOwnRegion(() => enableGrad(this.fn))),
-      );
+      const second = { saver: hold, autocast: autocast?.again(), region: newRegion() };
+      within(second, () => enableGrad(fn));
     } finally {
       setRandomState(now);
     }
-    if (filled.length !== this.count) {
+    if (filled.length !== applications) {
       throw new Error(
-        `checkpoint: ${op} needs values that the second run did not make (${filled.length} applications instead of ${this.count}); fn must do the same each time`,
+        `checkpoint: ${op} needs values that the second run did not make ` +
+          `(${filled.length} applications instead of ${applications}); fn must do the same each time`,
       );
     }
-    this.again = filled;
     return filled;
-  }
+  };
+
+  // The applications of fn are known by their order: the second run makes the same ones.
+  const forget: Saver = (inputs, outputs) => {
+    const ordinal = applications++;
+    // Nothing need be computed again for a derivative that reads nothing.
+    if (![...inputs.reads, ...outputs.reads].includes(true)) return holdTensors(nothing, nothing);
+    return { get: (kind, place, op) => (again ??= recompute(op))[ordinal]!.get(kind, place, op) };
+  };
+  return within({ saver: forget }, fn);
 }

@@ -1,5 +1,5 @@
-import { recording } from './capture.ts';
-import { noGrad } from './grad-mode.ts';
+import { context } from './context.ts';
+import { noGrad } from './context.ts';
 import { assign } from './ops/assign.ts';
 import type { Storage } from './storage.ts';
 import { Tensor } from './tensor.ts';
@@ -55,7 +55,7 @@ export function updateHalfCopies(image: Tensor, update: () => void): void {
 export function halfCopy(x: Tensor): Tensor | undefined {
   const copy = copies.get(x.storage);
   if (!copy || copy.image.isFreed) return undefined;
-  const recorder = recording();
+  const recorder = context().recorder;
   if (!isCurrent(copy)) {
     // A compiled function would bring it up to date in every call, in vain: there a copy of its own is
     // better.

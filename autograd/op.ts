@@ -1,12 +1,13 @@
-import type { Target } from '../gpu/index.ts';
-import type { Dispatch } from '../gpu/index.ts';
+import type { Dispatch, Target } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import type { Layout } from '../kernels/layout.ts';
+import type { Draw } from '../kernels/random.ts';
 import type { Elements } from '../kernels/map/elements.ts';
-import type { ElementwiseForm } from './elementwise.ts';
+import type { Expr, Kind } from '../kernels/map/expr.ts';
+import type { Reduction } from '../kernels/reduce.ts';
 import type { Tensor } from './tensor.ts';
 
-/** What is known of a tensor without its data. */
+/** A tensor's shape and type, without its data. */
 export interface Spec {
   readonly shape: readonly number[];
   readonly dtype: Dtype;
@@ -17,149 +18,266 @@ export class ShapeError extends Error {
   override readonly name = 'ShapeError';
 }
 
-/** What a lowering may do. */
-export interface Lowering {
+// Inputs and outputs by name
+
+/** An op's inputs or outputs: one tensor, a list of them, or none under each name. */
+export type Named<T> = Readonly<Record<string, T | readonly T[] | undefined>>;
+export type Tensors = Named<Tensor>;
+
+/** The same names, with U in the place of each tensor. */
+export type Like<N, U> = {
+  readonly [K in keyof N]: Exclude<N[K], undefined> extends readonly unknown[] ? readonly U[] : U;
+};
+
+/** Name and number of the tensors of a list; undefined for one that is no list. */
+export type Form = readonly (readonly [name: string, count: number | undefined])[];
+
+/** The names under which tensors are given, in order; absent ones are left out. */
+export function formOf<T>(named: Named<T>): Form {
+  const form: [string, number | undefined][] = [];
+  for (const name in named) {
+    const value = named[name];
+    if (value !== undefined) form.push([name, isList(value) ? value.length : undefined]);
+  }
+  return form;
+}
+
+/** What is given under names, as one list. */
+export function valuesOf<T>(named: Named<T>): T[] {
+  const list: T[] = [];
+  for (const name in named) {
+    const value = named[name];
+    if (isList(value)) list.push(...value);
+    else if (value !== undefined) list.push(value);
+  }
+  return list;
+}
+
+/** The inverse of `valuesOf`. */
+export function namedOf<T>(form: Form, list: readonly T[]): Named<T> {
+  const named: Record<string, T | readonly T[]> = {};
+  let at = 0;
+  for (const [name, count] of form) {
+    named[name] = count === undefined ? list[at]! : list.slice(at, at + count);
+    at += count ?? 1;
+  }
+  return named;
+}
+
+/** For each place of the list, whether its name is one of `names`. */
+export function placesOf(form: Form, names: readonly PropertyKey[] | undefined): boolean[] {
+  return form.flatMap(([name, count]) => {
+    const wanted = names?.includes(name) ?? false;
+    return count === undefined ? [wanted] : new Array<boolean>(count).fill(wanted);
+  });
+}
+
+function isList<T>(value: T | readonly T[] | undefined): value is readonly T[] {
+  return Array.isArray(value);
+}
+
+// Lowering
+
+/** Elementwise expressions and the tensors that they read and write, in their order. */
+export interface Bound {
+  readonly elements: Elements;
+  readonly operands: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+}
+
+/** What `emit` takes for the operands of a kernel: a tensor, or bound expressions for `Elements`. */
+export type BoundTo<K> = {
+  readonly [P in keyof K]: K[P] extends Elements | undefined
+    ? Bound | Extract<K[P], undefined>
+    : K[P] extends readonly unknown[]
+      ? readonly Tensor[]
+      : Tensor | Extract<K[P], undefined>;
+};
+
+/** A kernel generator: operands by the names of its WGSL variables, attributes, device. */
+export type Kernel<K, A> = (operands: K, attrs: A, target: Target) => Dispatch;
+
+/** Elementwise work that fusion moved into an op's kernels: behind its first output, and before inputs. */
+export interface Fused {
+  readonly sink?: Bound;
+  readonly sources: ReadonlyMap<string, Bound>;
+}
+
+/** What an op's `lower` can do: allocate scratch memory and emit dispatches. */
+export interface Lowering<I = Tensors> {
+  /** Of the op, for errors. */
+  readonly name: string;
   readonly target: Target;
-  /** Records a dispatch; tensors in binding order. Offsets and strides travel in the kernel's parameters. */
-  emit(dispatch: Dispatch, tensors: readonly Tensor[]): void;
-  /** Scratch memory for this op. */
+  /** Runs a kernel whose tensors are given in binding order. */
+  dispatch(dispatch: Dispatch, tensors: readonly Tensor[]): void;
+  /** Runs a kernel on operands by name: `emit(softmax, { x: source('x'), y: sink() }, { log })`. */
+  emit<K, A>(kernel: Kernel<K, A>, operands: BoundTo<K>, attrs: A): void;
+  /** Scratch memory for this op, row-major. */
   temporary(shape: readonly number[], dtype: Dtype): Tensor;
   /** The tensor itself if its elements lie in row-major order (from any offset), else a copy that does. */
   contiguous(x: Tensor): Tensor;
   /** A copy in row-major order from offset 0. */
   copy(x: Tensor): Tensor;
-  /** The work that fusion moved into this op's kernels, where its record says that it takes any. */
-  readonly fused?: Fused;
   /**
-   * How the kernel reads an input by element, over the input's shape; with the work that fusion moved before
-   * it.
+   * How the kernel reads an input by element, over the input's shape, with what fusion moved before it;
+   * `plain` where nothing was moved (default: the input as it lies).
    */
-  source(input: number): Port;
-  /** How the kernel stores the first output; with the work that fusion moved behind it. */
-  sink(): Port;
-}
-
-/** Enough of a lowering to emit elementwise kernels. */
-export type Emitter = Pick<Lowering, 'emit' | 'target'>;
-
-/** Elementwise expressions at a kernel's edge, and the tensors that they bind, in order. */
-export interface Port {
-  readonly elements: Elements;
-  readonly tensors: readonly Tensor[];
+  source(input: keyof I, plain?: Bound): Bound;
+  /** How the kernel stores the first output, with what fusion moved behind it. */
+  sink(): Bound;
+  /** Where this part of a large tensor begins along an axis of the op's `axes`, and how long the axis is. */
+  part(axis: string): { readonly start: number; readonly whole: number } | undefined;
+  /** Lowers another op on tensors of this one; `accumulate` adds to what the output holds. */
+  run<J extends Tensors, O extends Tensors, A>(
+    op: Op<J, O, A>,
+    inputs: J,
+    outputs: O,
+    attrs: A,
+    options?: { readonly accumulate?: boolean },
+  ): void;
 }
 
 /**
- * Elementwise work that fusion moved into an op's kernel: instead of storing its first output, and instead of
- * reading input i.
+ * The axes of an op's inputs and outputs by letters, as in einsum: `a: '...mk', b: '...kn', y: '...mn'`.
+ * Tensors above the binding limit are cut along them (lower/split.ts).
  */
-export interface Fused {
-  readonly sink?: Port;
-  readonly sources: ReadonlyMap<number, Port>;
-}
-
-/** A lowering that can also lower the op itself on parts of the tensors, each of which fits one binding. */
-export interface BlockLowering<A> extends Omit<Lowering, 'fused' | 'source' | 'sink'> {
-  /** Of the op, for errors. */
-  readonly name: string;
+export interface Axes {
   /**
-   * Row-major scratch memory for what one part leaves to be combined; the next call with this shape and
-   * purpose gives it again.
+   * One letter an axis; `...` for leading axes that broadcast; capitals stay whole; `*` for all axes as one
+   * run of elements. An axis that the first output lacks is reduced over.
    */
-  scratch(shape: readonly number[], dtype: Dtype, purpose?: string): Tensor;
-  part(inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A): void;
+  readonly of: Readonly<Record<string, string>>;
+  /** How parts of a reduced axis come together: default `sum`; `fill`: each part writes its own elements. */
+  readonly combine?: Reduction | 'fill';
+  /** Inputs that count once where an axis is reduced over in parts, such as a bias. */
+  readonly once?: readonly string[];
+  /** Kernels read inputs from any element on and through any strides; else parts begin at aligned places. */
+  readonly anywhere?: boolean;
 }
 
-/** Lowers an op whose tensors exceed one binding. */
-export type Blocks<A> = (
-  lowering: BlockLowering<A>,
-  inputs: readonly Tensor[],
-  outputs: readonly Tensor[],
-  attrs: A,
-) => void;
+// Derivatives
 
-export interface VjpContext<A> {
-  /** Cotangents of the outputs; zeros are filled in for outputs that nothing used. */
-  readonly grads: readonly Tensor[];
+export interface VjpContext<I, O, A> {
+  /** Cotangents of the outputs; zeros where nothing used an output. */
+  readonly grads: Like<O, Tensor>;
   /** Cotangent of the first output. */
   readonly g: Tensor;
-  /** Inputs and outputs that `saves` lists; reading another one throws. */
-  input(i: number): Tensor;
-  output(i: number): Tensor;
-  readonly specs: readonly Spec[];
+  /** An input that `saves` lists; reading another one throws. */
+  input<K extends keyof I>(name: K): I[K];
+  output<K extends keyof O>(name: K): O[K];
+  readonly specs: Like<I, Spec>;
   readonly attrs: A;
-  /** Whether input i needs a gradient: skip work where it does not. */
-  needs(i: number): boolean;
+  /** Whether an input (one of a list, by its number) needs a gradient: skip work where it does not. */
+  needs(name: keyof I, index?: number): boolean;
 }
 
-/** One cotangent for each input; null where there is none. */
-export type Vjp<A> = (context: VjpContext<A>) => readonly (Tensor | null)[];
+/** Cotangents of the inputs by name; null or absent where there is none. */
+export type Cotangents<I> = {
+  readonly [K in keyof I]?: Exclude<I[K], undefined> extends readonly unknown[]
+    ? readonly (Tensor | null)[]
+    : Tensor | null;
+};
 
-export interface Saves {
-  readonly inputs?: readonly number[];
-  readonly outputs?: readonly number[];
+export type Vjp<I, O, A> = (context: VjpContext<I, O, A>) => Cotangents<I>;
+
+export interface Saves<I, O> {
+  readonly inputs?: readonly (keyof I)[];
+  readonly outputs?: readonly (keyof O)[];
 }
 
-/** The record of an op: shape rule, lowering and derivative in one place. */
-export interface Op<A> {
+/** Access to the tensors that a derivative reads, by their place in the op's list. */
+export interface SavedTensors {
+  get(kind: 'input' | 'output', place: number, op: string): Tensor;
+}
+
+/** Keeps the tensors of an application: for each place, whether its derivative reads it. */
+export type Saver = (inputs: Kept, outputs: Kept) => SavedTensors;
+
+export interface Kept {
+  readonly tensors: readonly Tensor[];
+  readonly reads: readonly boolean[];
+}
+
+// Records
+
+/** How an elementwise op computes an output of its inputs, as data: input i is the op's i-th, broadcast. */
+export interface ElementwiseForm {
+  readonly expr: Expr;
+  readonly kinds: readonly Kind[];
+  readonly scalars: readonly number[];
+  readonly draws: readonly Draw[];
+  /** Type the numbers are computed in. */
+  readonly compute: Dtype;
+}
+
+/**
+ * The record of an op: shape rule, lowering and derivative in one place. I, O: its inputs and outputs by
+ * name, `{ x: Tensor; weight?: Tensor }`; the first output is the one that fusion works on.
+ */
+export interface Op<I extends Tensors = Tensors, O extends Tensors = Tensors, A = unknown> {
   readonly name: string | ((attrs: A) => string);
   /** Shapes and dtypes of the outputs; throws ShapeError for inputs that do not fit. */
-  readonly infer: (inputs: readonly Spec[], attrs: A) => readonly Spec[];
-  /** Kernels that fill the outputs. Not called when all outputs are empty. */
-  readonly lower: (lowering: Lowering, inputs: readonly Tensor[], outputs: readonly Tensor[], attrs: A) => void;
-  /**
-   * Computes the op where a tensor exceeds one binding, mostly as `part`s of it; rules for families are in
-   * blocks/. Without it `lower` gets such tensors as they are: elementwise kernels cut them, other kernels
-   * refuse them.
-   */
-  readonly blocks?: Blocks<A>;
+  infer(inputs: Like<I, Spec>, attrs: A): Like<O, Spec>;
+  /** Emits the kernels that fill the outputs. Not called when all outputs are empty. */
+  lower(lowering: Lowering<I>, inputs: I, outputs: O, attrs: A): void;
+  /** How to cut tensors above the binding limit. Without it `lower` gets them as they are. */
+  axes?(inputs: Like<I, Spec>, attrs: A): Axes;
   /** Derivative rule, written in ops; the literal 'none' says that no gradient flows. */
-  readonly vjp: Vjp<A> | 'none';
-  /** What the derivative reads: everything else may be freed before backward. */
-  readonly saves?: Saves | ((attrs: A) => Saves);
+  vjp: 'none' | ((context: VjpContext<I, O, A>) => Cotangents<I>);
+  /** The tensors that the derivative reads: everything else may be freed before backward. */
+  saves?: Saves<I, O> | ((attrs: A) => Saves<I, O>);
   /**
-   * What an elementwise op of one output computes, so that fusion can compose it with others (see
-   * elementwise.ts).
+   * Under `autocast`: inputs that are taken in f16, as products take them, or 'f32' for sums, losses and what
+   * leaves f16's range (PyTorch's lists for CUDA, "Autocast Op Reference"). Without it inputs stay as they are.
    */
-  readonly elementwise?: (inputs: readonly Spec[], attrs: A, output: Spec) => ElementwiseForm;
-  /**
-   * Which elementwise work fusion may move into the op's kernels: after its first output, and before which
-   * inputs.
-   */
+  autocast?: Autocasting<I> | ((attrs: A) => Autocasting<I> | undefined);
+  /** The expression of an elementwise op of one output, so that fusion can compose it with others. */
+  elementwise?(inputs: readonly Spec[], attrs: A, output: Spec): ElementwiseForm;
+  /** Elementwise work that fusion may move into the op's kernels. */
   readonly fuses?: {
+    /** Behind its first output. */
     readonly epilogue?: boolean;
-    readonly prologues?: readonly number[];
+    /** Before these inputs. */
+    readonly prologues?: readonly (keyof I)[];
     /** The kernel passes over its inputs several times: only cheap work moves into its loads. */
     readonly repeats?: boolean;
   };
   /** Inputs that the op overwrites in place. */
-  readonly mutates?: (inputs: readonly Tensor[], attrs: A) => readonly Tensor[];
+  readonly mutates?: readonly (keyof I)[];
 }
+
+export type Autocasting<I> = 'f32' | readonly (keyof I)[];
 
 /** An op that only changes how the elements are addressed: costs nothing until a kernel needs them moved. */
-export interface ViewOp<A> {
+export interface ViewOp<A = unknown> {
   readonly name: string;
   /** The new addressing; throws ShapeError. */
-  readonly view: (layout: Layout, attrs: A) => Layout;
-  readonly vjp: Vjp<A>;
+  view(layout: Layout, attrs: A): Layout;
+  /** The input's cotangent from that of the view, `g`. */
+  vjp(context: { readonly g: Tensor; readonly spec: Spec; readonly attrs: A }): Tensor;
 }
 
-const records: (Op<unknown> | ViewOp<unknown>)[] = [];
+const records: (Op | ViewOp)[] = [];
 
 /** Every record made so far, so that tests find the ops without cases. */
-export function ops(): readonly (Op<unknown> | ViewOp<unknown>)[] {
+export function ops(): readonly (Op | ViewOp)[] {
   return records;
 }
 
-export function defineOp<A>(op: Op<A>): Op<A> {
-  records.push(op as Op<unknown>);
+/** Registers a record: `defineOp<Inputs, Outputs, Attrs>({ ... })`, or with the record's type alone. */
+export function defineOp<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>): Op<I, O, A>;
+export function defineOp<R extends { readonly name: unknown }>(op: R): R;
+export function defineOp<R>(op: R): R {
+  records.push(op as unknown as Op);
   return op;
 }
 
 export function defineView<A>(op: ViewOp<A>): ViewOp<A> {
-  records.push(op as ViewOp<unknown>);
+  records.push(op as ViewOp);
   return op;
 }
 
+/** An op's name, which may depend on its attributes. */
 export function nameOf<A>(op: { readonly name: string | ((attrs: A) => string) }, attrs: A): string {
   return typeof op.name === 'string' ? op.name : op.name(attrs);
 }

@@ -1,8 +1,8 @@
 import { bytesOf } from '../kernels/kernel.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import { sizeOf } from '../kernels/layout.ts';
-import { refuseWhileCapturing } from './capture.ts';
-import { noGrad } from './grad-mode.ts';
+import { refuseWhileCapturing } from './context.ts';
+import { noGrad } from './context.ts';
 import { fromHalf } from './half.ts';
 import { clone } from './ops/reshape.ts';
 import { onDevice, ready } from './runtime.ts';

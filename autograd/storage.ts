@@ -1,5 +1,5 @@
 import type { Allocation } from '../gpu/index.ts';
-import { recording } from './capture.ts';
+import { context } from './context.ts';
 import { memory, onDevice } from './runtime.ts';
 
 /** What the finalizer needs, apart from the storage so that it does not keep it alive. */
@@ -46,7 +46,7 @@ export class Storage {
   free(): void {
     if (this.freed) return;
     this.freed = true;
-    const recorder = recording();
+    const recorder = context().recorder;
     if (recorder) recorder.release(this);
     else this.release();
   }

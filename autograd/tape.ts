@@ -1,89 +1,109 @@
 import { debugLevel, debugOp } from '../gpu/index.ts';
 import type { Layout } from '../kernels/layout.ts';
-import { bindingOf } from './blocks/window.ts';
-import { callerOutside, currentRegion, recording } from './capture.ts';
-import { casting } from './casting.ts';
-import { isGradEnabled } from './grad-mode.ts';
-import { GradNode } from './graph.ts';
-import { lowerEntry } from './lowering.ts';
-import { nameOf } from './op.ts';
-import type { Lowering, Op, Spec, ViewOp, Vjp } from './op.ts';
+import { announce, callerOutside, context } from './context.ts';
+import { bindingOf } from './lower/window.ts';
+import { lowerEntry } from './lower/lower.ts';
+import { formOf, valuesOf, namedOf, nameOf, placesOf } from './op.ts';
+import type { Cotangents, Form, Kept, Like, Op, SavedTensors, Saver, Spec, Tensors, ViewOp, VjpContext } from './op.ts';
 import { isRunning, onDevice } from './runtime.ts';
-import { holdTensors, saveFor } from './saving.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
 
-/** One application of an op to values. */
+/** One application of an op to values: what the tape is a list of. */
 export interface Entry {
   readonly name: string;
-  readonly op: Op<unknown>;
+  readonly op: Op;
+  /** As lists; `inputForm` and `outputForm` hold the names under which the op knows them. */
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
+  readonly inputForm: Form;
+  readonly outputForm: Form;
   readonly attrs: unknown;
   readonly position: number;
   /** Inputs that the op overwrites in place. */
   readonly mutates: readonly Tensor[];
-  /** See `inOwnRegion`. */
+  /** See `Context.region`. */
   readonly region: number;
 }
 
-/** Sees every application after it was appended; used by anomaly detection and op counts. */
-export type Observer = (entry: Entry) => void;
-
-let position = 0;
-const observers = new Set<Observer>();
-
-/** Calls `observer` for each entry appended until the returned function is called. */
-export function observe(observer: Observer): () => void {
-  observers.add(observer);
-  return () => observers.delete(observer);
+/** The one tensor that an op knows by this name; undefined where it was not given. */
+export function inputNamed({ inputForm, inputs }: Entry, name: string): Tensor | undefined {
+  return namedOf(inputForm, inputs)[name] as Tensor | undefined;
 }
 
+let position = 0;
+
 /**
- * Appends one application to the tape: checks it, executes it, and records how to differentiate it where that
- * is asked for.
+ * Appends one application to the tape: casts and checks its inputs, runs it (or records it, while `compile`
+ * captures), and notes how to differentiate it where that is asked for. Returns the outputs by name.
  */
-export function apply<A>(op: Op<A>, given: readonly Tensor[], attrs: A): Tensor[] {
+export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, given: I, attrs: A): O {
+  const { autocast, grad, recorder, region } = context();
   const name = nameOf(op, attrs);
-  const inputs = casting()?.inputs(name, given) ?? given;
+  const inputForm = formOf(given);
+  let inputs: readonly Tensor[] = valuesOf(given);
+  if (autocast && op.autocast) {
+    const rule = typeof op.autocast === 'function' ? op.autocast(attrs) : op.autocast;
+    if (rule) inputs = autocast.cast(rule === 'f32' ? rule : placesOf(inputForm, rule), inputs);
+  }
   for (const x of inputs) checkAlive(name, x);
-  const specs: readonly Spec[] = op.infer(inputs, attrs);
-  const outputs = specs.map(({ shape, dtype }) => emptyTensor(shape, dtype, name));
+  const specs = op.infer(namedOf(inputForm, inputs) as Like<I, Spec>, attrs) as Record<string, Spec | Spec[]>;
+  const outputForm = formOf(specs);
+  const outputs = valuesOf(specs).map(({ shape, dtype }) => emptyTensor(shape, dtype, name));
+  const overwritten = op.mutates && placesOf(inputForm, op.mutates);
   const entry: Entry = {
     name,
-    op: op as Op<unknown>,
+    op: op as unknown as Op,
     inputs,
     outputs,
+    inputForm,
+    outputForm,
     attrs,
     position: position++,
-    mutates: op.mutates?.(inputs, attrs) ?? [],
-    region: currentRegion(),
+    mutates: overwritten ? inputs.filter((_, i) => overwritten[i]) : [],
+    region,
   };
-  const recorder = recording();
   if (debugLevel > 0) debugOp(recorder ? 'capture' : 'op', name, inputs, outputs, callerOutside());
   if (recorder) recorder.append(entry);
   else execute(entry);
-  for (const x of entry.mutates) {
-    x.storage.version++;
-    x.storage.host = undefined;
+  for (const { storage } of entry.mutates) {
+    storage.version++;
+    storage.host = undefined;
   }
-  if (op.vjp !== 'none' && isGradEnabled() && inputs.some((x) => x.requiresGrad)) {
-    const saves = typeof op.saves === 'function' ? op.saves(attrs) : (op.saves ?? {});
-    const saved = saveFor(saves, inputs, outputs);
-    const node = new GradNode(name, entry.position, op.vjp as Vjp<unknown>, attrs, inputs, outputs, saved);
+  if (op.vjp !== 'none' && grad && inputs.some((x) => x.requiresGrad)) {
+    const saves = typeof op.saves === 'function' ? op.saves(attrs) : op.saves;
+    const node = new GradNode(
+      entry,
+      save(
+        { tensors: inputs, reads: placesOf(inputForm, saves?.inputs) },
+        { tensors: outputs, reads: placesOf(outputForm, saves?.outputs) },
+      ),
+    );
     outputs.forEach((y, i) => link(y, node, i));
   }
-  for (const observer of observers) observer(entry);
-  return outputs;
+  announce(entry);
+  return namedOf(outputForm, outputs) as O;
 }
 
-/** Appends a view: the result shares the input's storage, or that of a copy of it. */
+const viewForm: Form = [['x', undefined]];
+
+/** Appends a view: the result shares the storage of `home`, which is x or a copy of it. */
 export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = x): Tensor {
   checkAlive(op.name, x);
   const y = new Tensor(home.storage, home.dtype, op.view(x, attrs));
   if (debugLevel > 0) debugOp('view', op.name, [x], [y], callerOutside());
-  if (isGradEnabled() && x.requiresGrad) {
-    const node = new GradNode(op.name, position++, op.vjp as Vjp<unknown>, attrs, [x], [y], saveFor({}, [x], [y]));
-    link(y, node, 0);
+  if (context().grad && x.requiresGrad) {
+    const vjp: Op['vjp'] = ({ g, specs }) => ({ x: op.vjp({ g, spec: specs.x as Spec, attrs }) });
+    const application = {
+      name: op.name,
+      op: { vjp },
+      inputs: [x],
+      outputs: [y],
+      inputForm: viewForm,
+      outputForm: viewForm,
+      attrs,
+      position: position++,
+    };
+    link(y, new GradNode(application, save(nothing, nothing)), 0);
   }
   return y;
 }
@@ -93,14 +113,35 @@ export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = 
  * of no checkpoint's region, so that one view may serve several forward passes: their gradients then meet
  * before they are shared out.
  */
-export function applyJoin(name: string, inputs: readonly Tensor[], layout: Layout, vjp: Vjp<null>): Tensor {
-  for (const x of inputs) checkAlive(name, x);
-  const y = new Tensor(inputs[0]!.storage, inputs[0]!.dtype, layout);
-  if (isGradEnabled() && inputs.some((x) => x.requiresGrad)) {
-    const saved = holdTensors({}, inputs, [y]);
-    link(y, new GradNode(name, position++, vjp as Vjp<unknown>, null, inputs, [y], saved), 0);
+export function applyJoin<A>(
+  name: string,
+  x: readonly Tensor[],
+  layout: Layout,
+  attrs: A,
+  vjp: (context: VjpContext<{ x: readonly Tensor[] }, { y: Tensor }, A>) => Cotangents<{ x: readonly Tensor[] }>,
+): Tensor {
+  for (const part of x) checkAlive(name, part);
+  const y = new Tensor(x[0]!.storage, x[0]!.dtype, layout);
+  if (context().grad && x.some((part) => part.requiresGrad)) {
+    const application = {
+      name,
+      op: { vjp } as unknown as Pick<Op, 'vjp'>,
+      inputs: x,
+      outputs: [y],
+      inputForm: [['x', x.length]] as Form,
+      outputForm: [['y', undefined]] as Form,
+      attrs,
+      position: position++,
+    };
+    link(y, new GradNode(application, holdTensors(nothing, nothing)), 0);
   }
   return y;
+}
+
+const nothing: Kept = { tensors: [], reads: [] };
+
+function save(inputs: Kept, outputs: Kept): SavedTensors {
+  return (context().saver ?? holdTensors)(inputs, outputs);
 }
 
 function link(y: Tensor, node: GradNode, index: number): void {
@@ -109,10 +150,11 @@ function link(y: Tensor, node: GradNode, index: number): void {
   y.outputIndex = index;
 }
 
-function checkAlive(op: string, x: Tensor): void {
-  if (x.storage.isFreed) {
+function checkAlive(op: string, { storage, shape }: Tensor): void {
+  if (storage.isFreed) {
     throw new Error(
-      `${op}: an input of shape [${x.shape.join(', ')}] was freed when its scope ended; call keep() on it inside the scope`,
+      `${op}: an input of shape [${shape.join(', ')}] was freed when its scope ended; ` +
+        'call keep() on it inside the scope',
     );
   }
 }
@@ -123,13 +165,101 @@ function execute(entry: Entry): void {
   // (Tensor.moveInto).
   const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
   onDevice((gpu) => {
+    const { target } = gpu;
     const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
-    const emit: Lowering['emit'] = (dispatch, tensors) => {
-      gpu.dispatch(
-        dispatch,
-        tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), gpu.target)),
-      );
-    };
-    for (const t of lowerEntry(here, { target: gpu.target, emit })) t.storage.free();
+    const temporaries = lowerEntry(here, {
+      target,
+      emit: (dispatch, tensors) =>
+        gpu.dispatch(
+          dispatch,
+          tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), target)),
+        ),
+    });
+    for (const t of temporaries) t.storage.free();
   });
+}
+
+// The graph that backward walks
+
+/** Where a gradient flows on: into another application's output, or into a leaf that accumulates it. */
+export type Edge = { readonly node: GradNode; readonly output: number } | { readonly leaf: Tensor };
+
+type Application = Pick<Entry, 'name' | 'inputs' | 'outputs' | 'inputForm' | 'outputForm' | 'attrs' | 'position'> & {
+  readonly op: Pick<Op, 'vjp'>;
+};
+
+/**
+ * One application on the tape whose gradient may be asked for. Nodes refer to earlier ones only, by
+ * `position`, so descending positions are a reverse topological order.
+ */
+export class GradNode {
+  readonly name: string;
+  readonly position: number;
+  readonly op: Pick<Op, 'vjp'>;
+  readonly attrs: unknown;
+  readonly inputForm: Form;
+  readonly outputForm: Form;
+  readonly edges: readonly (Edge | undefined)[];
+  readonly inputSpecs: readonly Spec[];
+  readonly outputSpecs: readonly Spec[];
+  private saved: SavedTensors | undefined;
+
+  constructor(application: Application, saved: SavedTensors) {
+    this.name = application.name;
+    this.position = application.position;
+    this.op = application.op;
+    this.attrs = application.attrs;
+    this.inputForm = application.inputForm;
+    this.outputForm = application.outputForm;
+    this.edges = application.inputs.map(edgeTo);
+    this.inputSpecs = application.inputs.map(specOf);
+    this.outputSpecs = application.outputs.map(specOf);
+    this.saved = saved;
+  }
+
+  /** A saved tensor by its place in the list of inputs or outputs. Throws where it was not saved. */
+  get(kind: 'input' | 'output', place: number): Tensor {
+    if (!this.saved) {
+      throw new Error(
+        `${this.name}: backward a second time through a graph that was freed; pass retainGraph: true the first time`,
+      );
+    }
+    return this.saved.get(kind, place, this.name);
+  }
+
+  /** Drops the saved tensors: backward has passed, and their memory is free to go. */
+  release(): void {
+    this.saved = undefined;
+  }
+}
+
+/** Holds the tensors themselves, and refuses those that were written to in place since. */
+export const holdTensors: Saver = (inputs, outputs) => {
+  const hold = ({ tensors, reads }: Kept) =>
+    tensors.map((tensor, i) => (reads[i] ? { tensor, version: tensor.storage.version } : undefined));
+  const held = { input: hold(inputs), output: hold(outputs) };
+  const saver = {
+    held,
+    get(kind: 'input' | 'output', place: number, op: string): Tensor {
+      const saved = held[kind][place];
+      if (!saved) throw new Error(`${op}: its derivative reads ${kind} ${place}, which its record does not save`);
+      if (saved.tensor.storage.version !== saved.version) {
+        throw new Error(
+          `${op}: ${kind} ${place}, needed for its gradient, was changed in place since; ` +
+            'clone() it first or change it after backward',
+        );
+      }
+      return saved.tensor;
+    },
+  };
+  return saver;
+};
+
+function edgeTo(x: Tensor): Edge | undefined {
+  if (x.node) return { node: x.node, output: x.outputIndex };
+  return x.requiresGrad ? { leaf: x } : undefined;
+}
+
+function specOf({ shape, dtype }: Spec): Spec {
+  return { shape, dtype };
 }

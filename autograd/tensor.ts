@@ -3,9 +3,9 @@ import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
 import type { Layout } from '../kernels/layout.ts';
-import { recording } from './capture.ts';
-import type { GradNode } from './graph.ts';
-import { describe } from './inspect.ts';
+import { context } from './context.ts';
+import type { GradNode } from './tape.ts';
+import { describe } from './inspect/describe.ts';
 import { deviceName } from './runtime.ts';
 import { keepStorage, Storage } from './storage.ts';
 
@@ -67,12 +67,12 @@ export class Tensor implements Layout {
 
   /** Accumulated by `backward()` on leaves that require it. */
   get grad(): Tensor | undefined {
-    recording()?.readGrad(this, this.gradient);
+    context().recorder?.readGrad(this, this.gradient);
     return this.gradient;
   }
 
   set grad(value: Tensor | undefined) {
-    recording()?.wroteGrad(this, this.gradient);
+    context().recorder?.wroteGrad(this, this.gradient);
     this.gradient = value;
   }
 
@@ -80,7 +80,7 @@ export class Tensor implements Layout {
   clearGrad(): void {
     const before = this.gradient;
     this.grad = undefined;
-    if (before && !recording() && !this.sharesGrad(before)) before.storage.free();
+    if (before && !context().recorder && !this.sharesGrad(before)) before.storage.free();
   }
 
   /** Whether the gradient's memory may hold other leaves' gradients too. */

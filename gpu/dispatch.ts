@@ -19,7 +19,8 @@ export interface Dispatch {
   readonly name: string;
   /** Whole shader source; the entry point is `main`. The pipeline cache is keyed by this text. */
   readonly wgsl: string;
-  /** Storage buffers, in binding order from `@group(0) @binding(0)`. */
+  /** Storage buffers, in binding order from `@group(0) @binding(0)`: their names in the shader, and their use. */
+  readonly names: readonly string[];
   readonly access: readonly Access[];
   /** Contents of the uniform struct at the next binding; empty when the shader has none. */
   readonly params: Uint8Array;

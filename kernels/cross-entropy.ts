@@ -1,28 +1,38 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { f32, i32, read, u32, write } from './kernel.ts';
+import { f32, i32, read, storedType, u32, write } from './kernel.ts';
+import type { Operand } from './layout.ts';
 import type { Elements } from './map/elements.ts';
 import { rowKernel, rowWidth, shiftedExpSum } from './rows.ts';
-import type { RowLanes } from './rows.ts';
+import type { RowBody, RowKernel, RowTarget } from './rows.ts';
 
-export interface CrossEntropyParams {
-  readonly rows: number;
-  readonly classes: number;
-  readonly lanes: RowLanes;
+export interface CrossEntropyAttrs {
+  /** Targets of this value count for nothing. */
   readonly ignoreIndex: number;
+  /** Share of each target that is spread evenly over all classes (Szegedy et al. 2016). */
   readonly smoothing: number;
+}
+
+export interface CrossEntropyOperands {
   /** [rows, classes]. */
   readonly logits: Elements;
   /** [classes], broadcast over the rows. */
   readonly weight?: Elements;
-  /** Where the row-major targets i32 [rows] begin. */
-  readonly targetOffset: number;
+  /** i32 [rows], row-major. */
+  readonly labels: Operand;
+  /** f32 [rows]. */
+  readonly loss: Operand;
+  /**
+   * f32 [rows, 3]: the largest logit m, lse - m (apart from m, whose rounding would swamp it), and the row's
+   * weight in the mean (0 if ignored).
+   */
+  readonly stats: Operand;
 }
 
 /**
  * WGSL of the row's target `t`, in a binding of that name: whether it is ignored or valid, and its class
  * `at`. An invalid one poisons its row with `nan`.
  */
-export function labelOf(binding: string): string {
+function labelOf(binding: string): string {
   return `
 let t = ${binding}[p.ot + row];
 let ignored = t == p.ignore;
@@ -33,7 +43,7 @@ let at = u32(clamp(t, 0, i32(p.classes) - 1));`;
 }
 
 /** WGSL: 1 where element c of a row is the class `at`, else 0. */
-export function hitOf(width: 1 | 4): string {
+function hitOf(width: 1 | 4): string {
   return width === 4
     ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
     : 'select(0.0, 1.0, c == at)';
@@ -41,20 +51,26 @@ export function hitOf(width: 1 | 4): string {
 
 /** WGSL: the row's target and its weight. */
 function targetOf(weighted: boolean, width: 1 | 4): string {
-  return `${labelOf('target_')}\nlet w = ${weighted ? one('weight', width) : '1.0'};`;
+  return `${labelOf('labels')}\nlet w = ${weighted ? one('weight', width) : '1.0'};`;
 }
 
 /** Element `at` of a source, alone. */
 const one = (source: string, width: 1 | 4): string =>
   width === 4 ? `load_${source}(row, at / 4u)[at % 4u]` : `load_${source}(row, at)`;
 
-function shared({ rows, classes, lanes, ignoreIndex, smoothing, logits, weight, targetOffset }: CrossEntropyParams) {
+function shared(
+  { logits, weight, labels }: Pick<CrossEntropyOperands, 'logits' | 'weight' | 'labels'>,
+  { ignoreIndex, smoothing }: CrossEntropyAttrs,
+) {
   return {
-    rows,
-    cols: classes,
-    lanes,
-    sources: { x: logits, ...(weight ? { weight } : {}) },
-    params: { classes: u32(classes), ignore: i32(ignoreIndex), smoothing: f32(smoothing), ot: u32(targetOffset) },
+    shape: logits.shape,
+    sources: { logits, weight },
+    params: {
+      classes: u32(logits.shape[1]!),
+      ignore: i32(ignoreIndex),
+      smoothing: f32(smoothing),
+      ot: u32(labels.offset),
+    },
   };
 }
 
@@ -63,27 +79,25 @@ const weightAt = (weighted: boolean): string => (weighted ? 'load_weight(row, c)
 
 /**
  * Loss of each row: (1 - s) w_t (lse - x_t) + s/C sum_c w_c (lse - x_c), with lse = log sum exp x, label
- * smoothing s, class weights w; 0 for ignored rows. Bindings those of logits, of weight, then target, loss,
- * stats; stats holds three numbers a row: the largest logit m, lse - m (apart from m, whose rounding would
- * swamp it), and the row's weight in the mean (0 if ignored).
+ * smoothing s, class weights w; 0 for ignored rows.
  */
-export function crossEntropy(params: CrossEntropyParams): Dispatch {
-  const width = rowWidth(params.classes);
-  const weighted = params.weight !== undefined;
-  const smooth = params.smoothing > 0;
-  return rowKernel({
-    ...shared(params),
+export function crossEntropy(operands: CrossEntropyOperands, attrs: CrossEntropyAttrs, target: RowTarget): Dispatch {
+  const width = rowWidth(operands.logits.shape[1]!);
+  const weighted = operands.weight !== undefined;
+  const smooth = attrs.smoothing > 0;
+  const spec: RowKernel = {
+    ...shared(operands, attrs),
     name: 'crossEntropy',
-    inputs: [read('target_', 'i32')],
+    inputs: [read('labels', 'i32')],
     outputs: [write('loss', 'f32'), write('stats', 'f32')],
-    repeated: ['x'],
+    repeated: ['logits'],
     flops: 5,
     body: (row) => `
-${shiftedExpSum(row)}
+${shiftedExpSum(row, row.of('logits'))}
 let logSum = log(sum);
-${smooth ? `var spread = V(0);\n${row.each(`spread += ${weightAt(weighted)} * ((m - ${row.of('x')}) + logSum);`)}\nlet even = sumRow(spread) / f32(p.classes);` : ''}
+${smooth ? spreadOf(row, `${weightAt(weighted)} * ((m - ${row.of('logits')}) + logSum)`) : ''}
 ${targetOf(weighted, width)}
-let nll = w * ((m - ${one('x', width)}) + logSum);
+let nll = w * ((m - ${one('logits', width)}) + logSum);
 let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
 if (first == 0u) {
   loss[row] = select(select(nan, value, valid), 0.0, ignored);
@@ -91,34 +105,44 @@ if (first == 0u) {
   stats[3u * row + 1u] = logSum;
   stats[3u * row + 2u] = select(w, 0.0, ignored);
 }`,
-  });
+  };
+  return rowKernel(spec, target);
 }
 
-export interface CrossEntropyBackwardParams extends CrossEntropyParams {
-  /** Cotangent of the rows' losses: where they begin, and from one to the next (0: the same for all). */
-  readonly g: { readonly offset: number; readonly stride: number };
+/** WGSL: the mean over the classes of what smoothing adds to a row's loss, `even`. */
+function spreadOf({ each }: RowBody, term: string): string {
+  return `var spread = V(0);
+${each(`spread += ${term};`)}
+let even = sumRow(spread) / f32(p.classes);`;
+}
+
+export interface CrossEntropyBackwardOperands extends Omit<CrossEntropyOperands, 'loss'> {
+  /** Cotangent of the rows' losses, f32 [rows]; stride 0: the same for all. */
+  readonly g: Operand;
   readonly y: Elements;
 }
 
 /**
  * Cotangent of the logits: g ((1 - s) w_t (softmax - onehot) + s/C (W softmax - w_c)), W the sum of the
- * weights; 0 for ignored rows. Bindings those of logits, of weight, then target, stats, g, those of y.
+ * weights; 0 for ignored rows.
  */
-export function crossEntropyBackward(params: CrossEntropyBackwardParams): Dispatch {
-  const { smoothing, g, y } = params;
-  const width = rowWidth(params.classes);
-  const weighted = params.weight !== undefined;
-  const smooth = smoothing > 0;
-  const hit = hitOf(width);
-  const value = smooth
-    ? `s * (1.0 - p.smoothing) * w * (prob - hit) + s * p.smoothing / f32(p.classes) * (all * prob - ${weightAt(weighted)})`
-    : 's * w * (prob - hit)';
-  const base = shared(params);
-  return rowKernel({
+export function crossEntropyBackward(
+  operands: CrossEntropyBackwardOperands,
+  attrs: CrossEntropyAttrs,
+  target: RowTarget,
+): Dispatch {
+  const { g, y } = operands;
+  const width = rowWidth(operands.logits.shape[1]!);
+  const weighted = operands.weight !== undefined;
+  const smooth = attrs.smoothing > 0;
+  const even = `s * p.smoothing / f32(p.classes) * (all * prob - ${weightAt(weighted)})`;
+  const value = smooth ? `s * (1.0 - p.smoothing) * w * (prob - hit) + ${even}` : 's * w * (prob - hit)';
+  const base = shared(operands, attrs);
+  const spec: RowKernel = {
     ...base,
-    params: { ...base.params, og: i32(g.offset), sg: i32(g.stride) },
+    params: { ...base.params, og: i32(g.offset), sg: i32(g.strides[0]!) },
     name: 'crossEntropyBackward',
-    inputs: [read('target_', 'i32'), read('stats', 'f32'), read('g', 'f32')],
+    inputs: [read('labels', 'i32'), read('stats', 'f32'), read('g', 'f32')],
     sink: y,
     flops: 5,
     body: ({ each, of }) => `
@@ -127,6 +151,84 @@ let m = stats[3u * row];
 let logSum = stats[3u * row + 1u];
 let s = select(select(nan, g[p.og + i32(row) * p.sg], valid), 0.0, ignored);
 ${smooth ? `var weights = V(0);\n${each(`weights += ${weightAt(weighted)};`)}\nlet all = sumRow(weights);` : ''}
-${each(`let prob = exp((${of('x')} - m) - logSum); let hit = ${hit}; put(row, c, ${value});`)}`,
-  });
+${each(`let prob = exp((${of('logits')} - m) - logSum); let hit = ${hitOf(width)}; put(row, c, ${value});`)}`,
+  };
+  return rowKernel(spec, target);
+}
+
+export interface LossInPlaceAttrs extends CrossEntropyAttrs {
+  /** Number of the first of these rows among those of `losses`. */
+  readonly firstRow: number;
+  /** Overwrite the logits with the gradient of each row's loss. */
+  readonly gradient: boolean;
+}
+
+export interface LossInPlaceOperands {
+  /** f32 or f16 [rows, classes]; from one row to the next a multiple of 4 elements. */
+  readonly x: Operand;
+  /** i32 [rows], row-major. */
+  readonly labels: Operand;
+  /** f32 [.., 2]: each row's loss, and whether it counts. */
+  readonly losses: Operand;
+}
+
+/**
+ * Cross-entropy of rows of logits that are not needed any more: their gradient takes their place. An invalid
+ * target poisons both loss and gradient with NaN.
+ *
+ * A thread reads and writes no logit but its own (every stride-th of the row), because the barriers inside of
+ * the row's sums order workgroup memory only, not the buffer.
+ */
+export function lossInPlace(
+  { x: logits, labels }: LossInPlaceOperands,
+  { ignoreIndex, smoothing, firstRow, gradient }: LossInPlaceAttrs,
+  target: RowTarget,
+): Dispatch {
+  const { shape, strides, dtype } = logits;
+  const classes = shape[1]!;
+  const width = rowWidth(classes);
+  const vector = width === 4;
+  const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  const smooth = smoothing > 0;
+  const x = 'V(x[o + c])';
+  const unit = vector ? '(at / 4u)' : 'at';
+  const slope = `s * ((prob - (1.0 - p.smoothing) * ${hitOf(width)}) - V(p.smoothing / f32(p.classes)))`;
+  const spec: RowKernel = {
+    name: 'lossInPlace',
+    shape,
+    sources: {},
+    inputs: [read('labels', 'i32')],
+    outputs: [write('losses', 'f32'), write('x', type)],
+    params: {
+      classes: u32(classes),
+      ignore: i32(ignoreIndex),
+      smoothing: f32(smoothing),
+      pitch: u32(strides[0]! / width),
+      ot: u32(labels.offset),
+      firstRow: u32(firstRow),
+    },
+    flops: gradient ? 10 : 5,
+    body: (line) => `
+let o = row * p.pitch;
+${labelOf('labels')}
+${shiftedExpSum(line, x)}
+let logSum = log(sum);
+${smooth ? spreadOf(line, `(m - ${x}) + logSum`) : ''}
+// Only the thread that will overwrite the target's logit reads it: no other thread's order matters.
+if (${unit} % stride == first) {
+  let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
+  let nll = (m - xt) + logSum;
+  let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
+  let to = 2u * (p.firstRow + row);
+  losses[to] = select(select(nan, value, valid), 0.0, ignored);
+  losses[to + 1u] = select(1.0, 0.0, ignored);
+}
+${
+  gradient
+    ? `let s = select(select(nan, 1.0, valid), 0.0, ignored);
+${line.each(`let prob = exp((${x} - m) - logSum); x[o + c] = ${type}(${slope});`)}`
+    : ''
+}`,
+  };
+  return rowKernel(spec, target);
 }

@@ -1,17 +1,10 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
+import type { Operand } from './layout.ts';
 
-export interface CumsumParams {
-  /** x is row-major [outer, length, inner] from `offset`; the sums run along the middle axis. */
-  readonly outer: number;
-  readonly length: number;
-  readonly inner: number;
+export interface CumsumAttrs {
   /** Elements a thread adds up; the sums start again at 0 with each run. */
   readonly run: number;
-  readonly dtype: Dtype;
-  readonly output: Dtype;
-  readonly offset: number;
 }
 
 const workgroup = 64;
@@ -30,17 +23,30 @@ let count = min(p.run, p.length - begin);
 var at = (line * p.length + begin) * p.inner + inner;`;
 
 /**
- * Running sums inside each run, in order; the totals of the runs are [outer, runs, inner]. Bindings x, y,
- * totals.
+ * Running sums of x [outer, length, inner], row-major, along the middle axis inside each run, in order; the
+ * totals of the runs are [outer, runs, inner].
  */
-export function cumsumRuns({ outer, length, inner, run, dtype, output, offset }: CumsumParams): Dispatch {
+export function cumsumRuns(
+  { x, y }: { readonly x: Operand; readonly y: Operand; readonly totals: Operand },
+  { run }: CumsumAttrs,
+): Dispatch {
+  const [outer, length, inner] = x.shape as [number, number, number];
+  const { dtype, offset } = x;
+  const output = y.dtype;
   const runs = Math.ceil(length / run);
   const threads = outer * runs * inner;
   const sum = computeType(output);
   return kernel({
     name: 'cumsum.runs',
     bindings: [read('x', storedType(dtype)), write('y', storedType(output)), write('totals', sum)],
-    params: { n: u32(threads), length: u32(length), inner: u32(inner), run: u32(run), runs: u32(runs), o: u32(offset) },
+    params: {
+      n: u32(threads),
+      length: u32(length),
+      inner: u32(inner),
+      run: u32(run),
+      runs: u32(runs),
+      o: u32(offset),
+    },
     workgroup,
     groups: Math.ceil(threads / workgroup),
     cost: { flops: outer * length * inner, bytes: outer * length * inner * (bytesOf(dtype) + bytesOf(output)) },
@@ -55,11 +61,10 @@ totals[id] = total;`,
   });
 }
 
-/**
- * Adds to each run the running total of the runs before it. Bindings sums (of totals, inclusive), y (read and
- * written).
- */
-export function cumsumCarry({ outer, length, inner, run, output }: CumsumParams): Dispatch {
+/** Adds to each run of y [outer, length, inner] the running total, in `sums`, of the runs before it. */
+export function cumsumCarry({ y }: { readonly sums: Operand; readonly y: Operand }, { run }: CumsumAttrs): Dispatch {
+  const [outer, length, inner] = y.shape as [number, number, number];
+  const output = y.dtype;
   const runs = Math.ceil(length / run);
   const threads = outer * runs * inner;
   const sum = computeType(output);

@@ -1,28 +1,30 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
+import { linesOf } from './layout.ts';
+import type { Operand } from './layout.ts';
 
-export interface FoldParams {
-  /** x is row-major [outer, windows, inner, size] from `offset`, y [outer, length, inner]. */
-  readonly outer: number;
-  readonly windows: number;
-  readonly inner: number;
-  readonly size: number;
-  readonly length: number;
+export interface FoldAttrs {
+  /** The axis of y that the windows were cut from. */
+  readonly axis: number;
   /** Distance of neighbouring windows, and of neighbouring elements of a window. */
   readonly step: number;
   readonly dilation: number;
-  readonly dtype: Dtype;
-  readonly offset: number;
 }
 
 const workgroup = 64;
 
 /**
  * y[o, l, i] = sum of x[o, w, i, k] over w * step + k * dilation = l, the adjoint of cutting windows. Each
- * output looks for its own terms, in order of k, so that the result is the same on every run. Bindings x, y.
+ * output looks for its own terms, in order of k, so that the result is the same on every run. x [outer, windows,
+ * inner, size] is row-major.
  */
-export function fold({ outer, windows, inner, size, length, step, dilation, dtype, offset }: FoldParams): Dispatch {
+export function fold(
+  { x, y }: { readonly x: Operand; readonly y: Operand },
+  { axis, step, dilation }: FoldAttrs,
+): Dispatch {
+  const { dtype, offset } = x;
+  const { outer, length, inner } = linesOf(y.shape, axis);
+  const [windows, size] = [x.shape[axis]!, x.shape.at(-1)!];
   const threads = outer * length * inner;
   return kernel({
     name: 'fold',
@@ -51,7 +53,8 @@ for (var k = 0; k < p.size; k++) {
   if (start < 0) { break; }
   let w = start / p.step;
   if (start % p.step == 0 && w < p.windows) {
-    total += ${computeType(dtype)}(x[p.o + ((outer * u32(p.windows) + u32(w)) * p.inner + inner) * u32(p.size) + u32(k)]);
+    let window = (outer * u32(p.windows) + u32(w)) * p.inner + inner;
+    total += ${computeType(dtype)}(x[p.o + window * u32(p.size) + u32(k)]);
   }
 }
 y[id] = ${storedType(dtype)}(total);`,

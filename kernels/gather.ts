@@ -1,6 +1,8 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
 import type { Dtype } from './kernel.ts';
+import { linesOf, sizeOf } from './layout.ts';
+import type { Operand } from './layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
 
@@ -14,30 +16,31 @@ export function poison(dtype: Dtype): string {
   return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
 }
 
-export interface GatherRowsParams {
-  /**
-   * The table is row-major [rows, cols] from `tableOffset`, the indices are i32 [count] from `indexOffset`.
-   */
+/** Rows of a large table that are bound: the first, and of how many. Other rows are left to other dispatches. */
+export interface RowBound {
+  readonly first: number;
   readonly rows: number;
-  /**
-   * Where only some rows of a large table are bound: the first, and how many. Other rows are left to other
-   * dispatches.
-   */
-  readonly bound?: { readonly first: number; readonly rows: number };
-  readonly cols: number;
-  readonly count: number;
-  readonly dtype: Dtype;
-  readonly tableOffset: number;
-  readonly indexOffset: number;
 }
 
-/**
- * y[i, :] = table[index[i], :]; negative indices count from the end. Bindings table, index, those of y, an
- * expression over [..., cols].
- */
-export function gatherRows(params: GatherRowsParams & { readonly y: Elements }): Dispatch {
-  const { rows, cols, count, dtype, tableOffset, indexOffset, y, bound = { first: 0, rows } } = params;
-  const width = cols % 4 === 0 && tableOffset % 4 === 0 ? 4 : 1;
+export interface GatherRowsOperands {
+  /** [rows, cols], row-major. */
+  readonly table: Operand;
+  /** i32, row-major. */
+  readonly index: Operand;
+  /** An expression over [..., cols]. */
+  readonly y: Elements;
+}
+
+/** y[i, :] = table[index[i], :]; negative indices count from the end. */
+export function gatherRows(
+  { table, index, y }: GatherRowsOperands,
+  { bound }: { readonly bound?: RowBound },
+): Dispatch {
+  const { dtype, offset } = table;
+  const [own, cols] = table.shape as [number, number];
+  const { first, rows } = bound ?? { first: 0, rows: own };
+  const count = sizeOf(index.shape);
+  const width = cols % 4 === 0 && offset % 4 === 0 ? 4 : 1;
   const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const threads = (count * cols) / width;
   const sink = storeElements('put', y, { width, prefix: 'y_', by: 'row', carries: true });
@@ -49,11 +52,11 @@ export function gatherRows(params: GatherRowsParams & { readonly y: Elements }):
       ...sink.params,
       n: u32(threads),
       rows: i32(rows),
-      first: i32(bound.first),
-      bound: i32(bound.rows),
+      first: i32(first),
+      bound: i32(own),
       cols: u32(cols / width),
-      to: u32(tableOffset / width),
-      io: u32(indexOffset),
+      to: u32(offset / width),
+      io: u32(index.offset),
     },
     workgroup,
     groups: Math.ceil(threads / workgroup),
@@ -76,23 +79,17 @@ put(i, id % p.cols, value);`,
 /**
  * Links the places that name the same row: links[i] = (1 if no earlier place names it, the next place that
  * does or -1). O(count^2) comparisons of integers, which is little next to the rows themselves; ignored and
- * invalid indices are in no chain. Bindings index, links.
+ * invalid indices are in no chain.
  */
-export function linkOccurrences({
-  count,
-  rows,
-  indexOffset,
-  ignore,
-}: {
-  count: number;
-  rows: number;
-  indexOffset: number;
-  ignore: number;
-}): Dispatch {
+export function linkOccurrences(
+  { index }: { readonly index: Operand; readonly links: Operand },
+  { rows, ignore }: { readonly rows: number; readonly ignore: number },
+): Dispatch {
+  const count = sizeOf(index.shape);
   return kernel({
     name: 'linkOccurrences',
     bindings: [read('index', 'i32'), write('links', 'vec2<i32>')],
-    params: { n: u32(count), rows: i32(rows), io: u32(indexOffset), ignore: i32(ignore) },
+    params: { n: u32(count), rows: i32(rows), io: u32(index.offset), ignore: i32(ignore) },
     workgroup,
     groups: Math.ceil(count / workgroup),
     cost: { flops: count * count, bytes: count * 12 },
@@ -115,23 +112,32 @@ links[id] = vec2<i32>(first, next);`,
   });
 }
 
-export interface ScatterAddRowsParams extends GatherRowsParams {
-  /**
-   * Where only some rows of a large x are bound: the first, and how many. Dispatches for the rows before have
-   * run, and their sums are in y.
-   */
-  readonly terms?: { readonly first: number; readonly count: number };
+export interface ScatterAddRowsOperands {
+  /** [count, cols], row-major. */
+  readonly x: Operand;
+  /** i32 [count], row-major. */
+  readonly index: Operand;
+  /** i32 [count, 2], see linkOccurrences. */
+  readonly links: Operand;
+  /** [rows, cols], filled with zeros. */
+  readonly y: Operand;
 }
 
 /**
  * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order
- * would change from run to run: the first place of each chain adds up the whole chain in order. Bindings x,
- * index, links, y (zero-filled).
+ * would change from run to run: the first place of each chain adds up the whole chain in order. `begin`: where
+ * only some rows of a large x are bound, the first; dispatches for those before have run, their sums are in y.
  */
-export function scatterAddRows(params: ScatterAddRowsParams): Dispatch {
-  const { rows, cols, count, dtype, tableOffset: xOffset, indexOffset, bound = { first: 0, rows } } = params;
-  const { terms = { first: 0, count } } = params;
-  const width = cols % 4 === 0 && xOffset % 4 === 0 ? 4 : 1;
+export function scatterAddRows(
+  { x, index, y }: ScatterAddRowsOperands,
+  { bound, begin = 0 }: { readonly bound?: RowBound; readonly begin?: number },
+): Dispatch {
+  const { dtype, offset } = x;
+  const [own, cols] = y.shape as [number, number];
+  const { first, rows } = bound ?? { first: 0, rows: own };
+  const count = sizeOf(index.shape);
+  const terms = sizeOf(x.shape) / cols;
+  const width = cols % 4 === 0 && offset % 4 === 0 ? 4 : 1;
   const type = width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   const sum = width === 4 ? `vec4<${computeType(dtype)}>` : computeType(dtype);
   const threads = (count * cols) / width;
@@ -141,13 +147,13 @@ export function scatterAddRows(params: ScatterAddRowsParams): Dispatch {
     params: {
       n: u32(threads),
       rows: i32(rows),
-      first: i32(bound.first),
-      bound: i32(bound.rows),
+      first: i32(first),
+      bound: i32(own),
       cols: u32(cols / width),
-      xo: u32(xOffset / width),
-      begin: i32(terms.first),
-      end: i32(terms.first + terms.count),
-      io: u32(indexOffset),
+      xo: u32(offset / width),
+      begin: i32(begin),
+      end: i32(begin + terms),
+      io: u32(index.offset),
     },
     workgroup,
     groups: Math.ceil(threads / workgroup),
@@ -167,5 +173,77 @@ for (var j = i32(i); j >= 0 && j < p.end; j = links[j].y) {
   if (j >= p.begin) { total += ${sum}(x[p.xo + u32(j - p.begin) * p.cols + c]); }
 }
 y[place] = ${type}(total);`,
+  });
+}
+
+// Along an axis
+
+/** x and index, i32, are row-major; y is as long as the result, [outer, .., inner] around the axis. */
+export interface AxisOperands {
+  readonly x: Operand;
+  readonly index: Operand;
+  readonly y: Operand;
+}
+
+/** `length`: of the table's axis that the indices point into; `count`: of the indices'. */
+function axisParams(length: number, count: number, inner: number, threads: number, { x, index }: AxisOperands) {
+  return {
+    n: u32(threads),
+    length: i32(length),
+    count: u32(count),
+    inner: u32(inner),
+    xo: u32(x.offset),
+    io: u32(index.offset),
+  };
+}
+
+/** y[o, j, i] = x[o, index[o, j, i], i]. */
+export function gatherAxis(operands: AxisOperands, { axis }: { readonly axis: number }): Dispatch {
+  const { dtype, shape } = operands.x;
+  const { length: count, inner, outer } = linesOf(operands.index.shape, axis);
+  const threads = outer * count * inner;
+  const type = storedType(dtype);
+  return kernel({
+    name: 'gatherAxis',
+    bindings: [read('x', type), read('index', 'i32'), write('y', type)],
+    params: axisParams(shape[axis]!, count, inner, threads, operands),
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: 0, bytes: threads * (2 * bytesOf(dtype) + 4) },
+    body: `
+if (id >= p.n) { return; }
+let at = index[p.io + id];
+let l = select(at, at + p.length, at < 0);
+if (l < 0 || l >= p.length) { var bits = 0x7fc00000u; y[id] = ${type}(${poison(dtype)}); return; }
+let o = id / (p.count * p.inner);
+y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
+  });
+}
+
+/** y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order. */
+export function scatterAddAxis(operands: AxisOperands, { axis }: { readonly axis: number }): Dispatch {
+  const { dtype } = operands.x;
+  const { outer, length, inner } = linesOf(operands.y.shape, axis);
+  const count = operands.index.shape[axis]!;
+  const threads = outer * length * inner;
+  const type = storedType(dtype);
+  return kernel({
+    name: 'scatterAddAxis',
+    bindings: [read('x', type), read('index', 'i32'), write('y', type)],
+    params: axisParams(length, count, inner, threads, operands),
+    workgroup,
+    groups: Math.ceil(threads / workgroup),
+    cost: { flops: threads * count, bytes: threads * bytesOf(dtype) + outer * count * inner * (bytesOf(dtype) + 4) },
+    body: `
+if (id >= p.n) { return; }
+let inner = id % p.inner;
+let l = i32((id / p.inner) % u32(p.length));
+let base = (id / (p.inner * u32(p.length))) * p.count * p.inner + inner;
+var total = ${computeType(dtype)}(0);
+for (var j = 0u; j < p.count; j++) {
+  let at = index[p.io + base + j * p.inner];
+  if (at == l || at == l - p.length) { total += ${computeType(dtype)}(x[p.xo + base + j * p.inner]); }
+}
+y[id] = ${type}(total);`,
   });
 }

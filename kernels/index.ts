@@ -4,7 +4,6 @@
  */
 export { philox4x32 } from '../common/random.ts';
 export * from './gather.ts';
-export * from './gather-axis.ts';
 export { bytesOf, computeType, f32, i32, kernel, read, storedType, u32, write } from './kernel.ts';
 export type { Binding, Dtype, KernelSource, Param } from './kernel.ts';
 export * from './layout.ts';
@@ -12,7 +11,6 @@ export * as expr from './map/expr.ts';
 export type { Expr, Kind } from './map/expr.ts';
 export { map } from './map/map.ts';
 export type { ElementOperand, ElementOutput, Elements } from './map/elements.ts';
-export type { MapParams } from './map/map.ts';
 export { chooseMatmul, matmulClass, matmulDispatch, matmulPlans, planName, watchMatmul } from './matmul/matmul.ts';
 export type { MatmulPlan } from './matmul/matmul.ts';
 export type { MatmulParams, MatrixOperand } from './matmul/params.ts';

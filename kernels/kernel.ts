@@ -105,6 +105,7 @@ export function kernel(source: KernelSource): Dispatch {
   return {
     name,
     wgsl: wgsl.filter((line) => line !== '').join('\n'),
+    names: bindings.map(({ name }) => name),
     access: bindings.map(({ access }) => access),
     params: pack(Object.values(params)),
     draws: Object.values(params).flatMap(({ draw }, word) => (draw === undefined ? [] : [{ word, stream: draw }])),

@@ -1,3 +1,5 @@
+import type { Dtype } from './kernel.ts';
+
 /**
  * How a tensor's elements lie in its buffer: element i0,i1,... is at `offset + i0*strides[0] + i1*strides[1]
  * + ...`.
@@ -9,11 +11,21 @@ export interface Layout {
   readonly offset: number;
 }
 
+/** A kernel's operand: how its elements lie, and their type. */
+export interface Operand extends Layout {
+  readonly dtype: Dtype;
+}
+
 /** Number of elements of a shape; 1 for a scalar. */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
   for (const length of shape) size *= length;
   return size;
+}
+
+/** A shape as lines along one axis: so many entries before it, its length, so many elements behind it. */
+export function linesOf(shape: readonly number[], axis: number): { outer: number; length: number; inner: number } {
+  return { outer: sizeOf(shape.slice(0, axis)), length: shape[axis] ?? 1, inner: sizeOf(shape.slice(axis + 1)) };
 }
 
 /** Row-major strides. */

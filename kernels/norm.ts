@@ -1,44 +1,47 @@
+import type { Target } from '../gpu/device.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { f32, read, write } from './kernel.ts';
+import { f32, kernel, read, storedType, u32, write } from './kernel.ts';
+import type { Dtype } from './kernel.ts';
+import { sizeOf } from './layout.ts';
+import type { Operand } from './layout.ts';
+import { aliases, bytesMoved, declare, loadElements } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
-import { rowKernel } from './rows.ts';
-import type { RowLanes } from './rows.ts';
-
-interface Shared {
-  readonly rows: number;
-  readonly cols: number;
-  readonly lanes: RowLanes;
-  /**
-   * Subtract the mean (layer norm), or divide by the root mean square only (RMS norm, Zhang and Sennrich
-   * 2019).
-   */
-  readonly centre: boolean;
-  readonly x: Elements;
-  /** Broadcast over the rows. */
-  readonly weight?: Elements;
-  readonly y: Elements;
-}
-
-export interface NormParams extends Shared {
-  readonly epsilon: number;
-  readonly bias?: Elements;
-}
+import { rowKernel, rowWidth } from './rows.ts';
+import type { RowKernel, RowTarget } from './rows.ts';
 
 /**
- * (x - mean) / sqrt(var + epsilon) * weight + bias for each row. Bindings those of x, of weight, of bias, of
- * y, then stats, which holds mean and 1/deviation of each row.
+ * Layer norm (Ba et al. 2016) subtracts the mean, `centre`; RMS norm (Zhang and Sennrich 2019) divides by the
+ * root mean square only.
  */
-export function norm({ rows, cols, lanes, centre, epsilon, x: source, weight, bias, y }: NormParams): Dispatch {
+export interface NormAttrs {
+  readonly centre: boolean;
+  readonly epsilon: number;
+}
+
+/** x and y are [..., cols]; weight and bias [cols] are broadcast to that; stats is [..., 2]. */
+export interface NormOperands {
+  readonly x: Elements;
+  readonly weight?: Elements;
+  readonly bias?: Elements;
+  readonly y: Elements;
+  /** Mean and 1/deviation of each row. */
+  readonly stats: Operand;
+}
+
+/** (x - mean) / sqrt(var + epsilon) * weight + bias for each row. */
+export function norm(
+  { x, weight, bias, y }: NormOperands,
+  { centre, epsilon }: NormAttrs,
+  target: RowTarget,
+): Dispatch {
   const scale = `${weight ? ' * load_weight(row, c)' : ''}${bias ? ' + load_bias(row, c)' : ''}`;
-  return rowKernel({
+  const spec: RowKernel = {
     name: centre ? 'layerNorm' : 'rmsNorm',
-    rows,
-    cols,
-    lanes,
-    sources: { x: source, ...(weight ? { weight } : {}), ...(bias ? { bias } : {}) },
+    shape: x.shape,
+    sources: { x, weight, bias },
     sink: y,
     outputs: [write('stats', 'vec2<f32>')],
-    params: { n: f32(cols), epsilon: f32(epsilon) },
+    params: { n: f32(x.shape.at(-1)!), epsilon: f32(epsilon) },
     repeated: ['x'],
     flops: 8,
     // Two passes: the difference of squares would cancel for rows far from 0.
@@ -51,28 +54,31 @@ ${each(`let d = ${of('x')} - mean; total += d * d;`)}
 let rstd = inverseSqrt(sumRow(total) / p.n + p.epsilon);
 ${each(`put(row, c, (${of('x')} - mean) * rstd${scale});`)}
 if (first == 0u) { stats[row] = vec2<f32>(mean, rstd); }`,
-  });
+  };
+  return rowKernel(spec, target);
 }
 
-export interface NormBackwardParams extends Shared {
+export interface NormBackwardOperands extends Omit<NormOperands, 'bias'> {
   /** Cotangent of the output. */
   readonly g: Elements;
 }
 
 /**
  * Cotangent of x: rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight, xhat = (x - mean) * rstd;
- * RMS norm has no mean(h) term. Bindings those of g, of x, of weight, then stats, those of y.
+ * RMS norm has no mean(h) term.
  */
-export function normBackward({ rows, cols, lanes, centre, g, x, weight, y }: NormBackwardParams): Dispatch {
-  return rowKernel({
+export function normBackward(
+  { g, x, weight, y }: NormBackwardOperands,
+  { centre }: Pick<NormAttrs, 'centre'>,
+  target: RowTarget,
+): Dispatch {
+  const spec: RowKernel = {
     name: centre ? 'layerNormBackward' : 'rmsNormBackward',
-    rows,
-    cols,
-    lanes,
-    sources: { g, x, ...(weight ? { weight } : {}) },
+    shape: x.shape,
+    sources: { g, x, weight },
     inputs: [read('stats', 'vec2<f32>')],
     sink: y,
-    params: { n: f32(cols) },
+    params: { n: f32(x.shape.at(-1)!) },
     repeated: ['g', 'x'],
     flops: 10,
     body({ each, of }) {
@@ -88,5 +94,89 @@ let a = ${centre ? 'sumRow(total) / p.n' : '0.0'};
 let b = sumRow(along) / p.n;
 ${each(`put(row, c, rstd * (${h} - a - ${xhat} * b));`)}`;
     },
+  };
+  return rowKernel(spec, target);
+}
+
+type ColumnTarget = Pick<Target, 'software'>;
+
+/** Threads of a workgroup: along the columns (in units of four where they allow it), and along the rows. */
+export interface ColumnTile {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/**
+ * A processor's vector unit walks all rows of its columns; a GPU has many threads share them, and few columns
+ * a workgroup, or most of it would idle.
+ */
+export function chooseColumnTile({ software }: ColumnTarget): ColumnTile {
+  return software ? { columns: 8, rows: 1 } : { columns: 4, rows: 64 };
+}
+
+export interface NormParametersOperands {
+  /** Cotangent of the norm's output, and its input. */
+  readonly g: Elements;
+  readonly x: Elements;
+  readonly stats: Operand;
+  /** The two results; RMS norm has no bias. */
+  readonly dw: { readonly dtype: Dtype };
+  readonly db?: { readonly dtype: Dtype };
+}
+
+/**
+ * Cotangents of a norm's weight, sum over the rows of g * (x - mean) * rstd, and of its bias, sum of g. One
+ * dispatch: g is read once for both, and the normalised rows are never stored.
+ */
+export function normParameters({ g, x, dw, db }: NormParametersOperands, _: null, target: ColumnTarget): Dispatch {
+  const cols = x.shape.at(-1)!;
+  const rows = sizeOf(x.shape.slice(0, -1));
+  const tile = chooseColumnTile(target);
+  const width = rowWidth(cols);
+  const codes = [
+    loadElements('load_g', g, { width, prefix: 'g_', by: 'row' }),
+    loadElements('load_x', x, { width, prefix: 'x_', by: 'row' }),
+  ];
+  const threads = tile.columns * tile.rows;
+  const results = [{ name: 'dw', dtype: dw.dtype }, ...(db ? [{ name: 'db', dtype: db.dtype }] : [])];
+  const typeOf = (dtype: Dtype): string => (width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype));
+  const across = results.map(
+    ({ name }) => `
+part[lane] = ${name}_;
+workgroupBarrier();
+for (var s = ${tile.rows / 2}u; s > 0u; s = s / 2u) {
+  if (row0 < s) { part[lane] += part[lane + s * ${tile.columns}u]; }
+  workgroupBarrier();
+}
+${name}_ = part[lane];
+workgroupBarrier();`,
+  );
+  const stores = results.map(({ name, dtype }) => `${name}[c] = ${typeOf(dtype)}(${name}_);`);
+  return kernel({
+    name: 'normParameters',
+    bindings: [
+      ...codes.flatMap(({ operands }) => operands),
+      read('stats', 'vec2<f32>'),
+      ...results.map(({ name, dtype }) => write(name, typeOf(dtype))),
+    ],
+    params: Object.assign({ rows: u32(rows), cols: u32(cols / width) }, ...codes.map(({ params }) => params)),
+    workgroup: threads,
+    groups: Math.ceil(cols / width / tile.columns),
+    cost: { flops: 5 * rows * cols, bytes: bytesMoved(g, false) + bytesMoved(x, false) },
+    declarations: `${aliases('f32', width)}\n${declare(...codes)}${tile.rows > 1 ? `\nvar<workgroup> part: array<V, ${threads}>;` : ''}`,
+    // Threads past the last column go along to the barriers and store nothing.
+    body: `
+let row0 = lane / ${tile.columns}u;
+let column = group * ${tile.columns}u + lane % ${tile.columns}u;
+let c = min(column, p.cols - 1u);
+var dw_ = V(0);
+var db_ = V(0);
+for (var row = row0; row < p.rows; row += ${tile.rows}u) {
+  let g = load_g(row, c);
+  dw_ += g * ((load_x(row, c) - stats[row].x) * stats[row].y);
+  db_ += g;
+}
+${tile.rows > 1 ? across.join('') : ''}
+if (row0 == 0u && column < p.cols) { ${stores.join(' ')} }`,
   });
 }

@@ -1,16 +1,12 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, f32, i32, kernel, read, storedType, u32 } from './kernel.ts';
-import type { Dtype, Param } from './kernel.ts';
+import type { Param } from './kernel.ts';
 import { rowMajor, sizeOf } from './layout.ts';
-import type { Layout } from './layout.ts';
+import type { Operand } from './layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
 
-export interface PadParams {
-  readonly dtype: Dtype;
-  readonly x: Layout;
-  /** What is done with each element of the result, over its shape. */
-  readonly y: Elements;
+export interface PadAttrs {
   /** Where x's elements lie in it: the first along each axis, and the step to the next. */
   readonly starts: readonly number[];
   readonly steps: readonly number[];
@@ -19,11 +15,13 @@ export interface PadParams {
 
 const workgroup = 64;
 
-/**
- * x at its places inside a result that is `value` elsewhere: one element a thread. Bindings x, those of y.
- */
-export function pad({ dtype, x, y, starts, steps, value }: PadParams): Dispatch {
+/** x at its places inside a result that is `value` elsewhere; y stores the result. One element a thread. */
+export function pad(
+  { x, y }: { readonly x: Operand; readonly y: Elements },
+  { starts, steps, value }: PadAttrs,
+): Dispatch {
   const { shape } = y;
+  const { dtype } = x;
   const sink = storeElements('put', y, { width: 1, prefix: 'y_', carries: true });
   const size = sizeOf(shape);
   const type = computeType(dtype);

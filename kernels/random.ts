@@ -1,6 +1,9 @@
+import type { Target } from '../gpu/device.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, f32, kernel, storedType, u32, write } from './kernel.ts';
-import type { Dtype, Param } from './kernel.ts';
+import type { Param } from './kernel.ts';
+import { sizeOf } from './layout.ts';
+import type { Operand } from './layout.ts';
 import { memoise } from './memoise.ts';
 import { philoxWgsl } from './philox.ts';
 
@@ -24,10 +27,8 @@ export function drawParams({ key, stream }: Draw): Record<'key0' | 'key1' | 'low
   return { key0: { ...u32(key[0]), draw: stream }, key1: u32(key[1]), low: u32(low), high: u32(high) };
 }
 
-export interface RandomParams {
+export interface RandomAttrs {
   readonly kind: 'uniform' | 'normal';
-  readonly count: number;
-  readonly dtype: Dtype;
   /** uniform: a + b * [0, 1); normal: mean a, deviation b. */
   readonly a: number;
   readonly b: number;
@@ -37,9 +38,11 @@ export interface RandomParams {
 }
 
 /**
- * Fills a freshly made tensor; normal numbers by Box and Muller (1958), two from two uniform ones. Binding y.
+ * Fills a freshly made tensor; normal numbers by Box and Muller (1958), two from two uniform ones.
  */
-export function random({ kind, count, dtype, a, b, draw, start = 0 }: RandomParams): Dispatch {
+export function random({ y }: { readonly y: Operand }, { kind, a, b, draw, start = 0 }: RandomAttrs): Dispatch {
+  const { dtype } = y;
+  const count = sizeOf(y.shape);
   const threads = Math.ceil(count / 4);
   const type = `vec4<${storedType(dtype)}>`;
   // 1 - u lies in (0, 1]: its logarithm is finite.
@@ -72,14 +75,14 @@ const anyDraw: Draw = { key: [0, 0], stream: 0 };
  * As `memoise`, for generators whose parameters may hold a draw, which differs from call to call and reaches
  * only the words of `drawParams`.
  */
-export function memoiseDrawn<P extends { readonly draw?: Draw }>(
-  generate: (params: P) => Dispatch,
-): (params: P) => Dispatch {
+export function memoiseDrawn<K, A extends { readonly draw?: Draw }>(
+  generate: (operands: K, attrs: A, target: Target) => Dispatch,
+): (operands: K, attrs: A, target: Target) => Dispatch {
   const made = memoise(generate);
-  return (params) => {
-    const { draw } = params;
-    if (!draw) return made(params);
-    const dispatch = made({ ...params, draw: anyDraw });
+  return (operands, attrs, target) => {
+    const { draw } = attrs;
+    if (!draw) return made(operands, attrs, target);
+    const dispatch = made(operands, { ...attrs, draw: anyDraw }, target);
     const words = new Uint32Array(dispatch.params.slice().buffer);
     const values = Object.values(drawParams(draw)).map(({ value }) => value);
     for (const { word } of dispatch.draws) words.set(values, word);

@@ -1,7 +1,8 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, computeType, i32, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype, Param } from './kernel.ts';
+import type { Param } from './kernel.ts';
 import { collapse, rowMajor, sizeOf } from './layout.ts';
+import type { Operand } from './layout.ts';
 import { aliases, bytesMoved, declare, loadElements, renamed, storeElements, widthOf } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
 import { isNanFunction } from './nan.ts';
@@ -16,14 +17,17 @@ const combine: Record<Reduction, (a: string, b: string, nan: string) => string> 
   min: (a, b, nan) => `select(select(${a}, ${b}, ${b} < ${a}), ${b}, ${nan}(${b}))`,
 };
 
-export interface ReduceParams {
-  readonly kind: Reduction;
+export interface ReduceOperands {
   /**
    * The operand, over an index space in which the strides below count: a flat one for what lies in memory.
    */
   readonly x: Elements;
-  /** What is done with the results, over the runs (where there are several) and the kept axes. */
+  /** Stores the results, over the runs (where there are several) and the kept axes. */
   readonly y: Elements;
+}
+
+export interface ReduceAttrs {
+  readonly kind: Reduction;
   /** The kept axes of the operand: lengths and strides. The output is row-major over them. */
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -43,12 +47,11 @@ const workgroup = 64;
  * (`run`) whose results a second dispatch reduces. Variants: `columns` (vec4 over outputs), `row` (vec4 along
  * a contiguous reduced axis), `plain`.
  */
-export function reduce(params: ReduceParams): Dispatch {
-  const { kind, x, y, offset, length, stride } = params;
-  const run = params.run ?? length;
+export function reduce({ x, y }: ReduceOperands, attrs: ReduceAttrs): Dispatch {
+  const { kind, offset, length, stride, run = length } = attrs;
   const runs = Math.ceil(length / run);
-  const shape = [runs, ...params.shape];
-  const merged = collapse(shape, [[run * stride, ...params.strides], rowMajor(shape)]);
+  const shape = [runs, ...attrs.shape];
+  const merged = collapse(shape, [[run * stride, ...attrs.strides], rowMajor(shape)]);
   const operand = merged.strides[0]!;
   const rank = merged.shape.length;
   const outputs = sizeOf(shape);
@@ -116,7 +119,7 @@ export function reduce(params: ReduceParams): Dispatch {
       declare(load, store),
     ].join('\n'),
     cost: {
-      flops: length * sizeOf(params.shape) * (1 + load.flops) + outputs * store.flops,
+      flops: length * sizeOf(attrs.shape) * (1 + load.flops) + outputs * store.flops,
       bytes: bytesMoved(x, false) + bytesMoved(y, true),
     },
     body: `
@@ -133,24 +136,20 @@ ${put}`,
   });
 }
 
-export interface ArgReduceParams {
-  readonly kind: 'argmax' | 'argmin';
-  readonly dtype: Dtype;
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-  readonly offset: number;
-  readonly length: number;
-  readonly stride: number;
-}
-
 /**
  * Index of the first largest or smallest element along one axis, i32; the first NaN wins. One thread an
  * output.
  */
-export function argReduce(params: ArgReduceParams): Dispatch {
-  const { kind, dtype, offset, length, stride } = params;
-  const merged = collapse(params.shape, [params.strides, rowMajor(params.shape)]);
-  const threads = sizeOf(params.shape);
+export function argReduce(
+  { x }: { readonly x: Operand; readonly y: Operand },
+  { kind, axis }: { readonly kind: 'argmax' | 'argmin'; readonly axis: number },
+): Dispatch {
+  const { dtype, offset } = x;
+  const [length, stride] = [x.shape[axis] ?? 1, x.strides[axis] ?? 0];
+  const kept = (list: readonly number[]): number[] => list.filter((_, i) => i !== axis);
+  const shape = kept(x.shape);
+  const merged = collapse(shape, [kept(x.strides), rowMajor(shape)]);
+  const threads = sizeOf(shape);
   const wgslParams: Record<string, Param> = {
     n: u32(threads),
     length: u32(length),

@@ -4,6 +4,7 @@ import { kernel, u32 } from './kernel.ts';
 import type { Binding, Param } from './kernel.ts';
 import { aliases, bytesMoved, declare, loadElements, storeElements } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
+import { sizeOf } from './layout.ts';
 
 /**
  * How a row is shared out: one thread a row, a subgroup of 8 (a processor's vector unit), or a workgroup of
@@ -13,20 +14,15 @@ export type RowLanes = 1 | 8 | 64;
 
 export interface RowKernel {
   readonly name: string;
-  readonly rows: number;
-  readonly cols: number;
-  readonly lanes: RowLanes;
+  /** [..., cols]. */
+  readonly shape: readonly number[];
   /**
-   * What is read by element, over [..., cols]: `load_NAME(row, c)` gives a V. Their operands come first among
-   * the bindings.
+   * Operands read by element, over [..., cols]: `load_NAME(row, c)` gives a V. Absent ones are left out.
    */
-  readonly sources: Readonly<Record<string, Elements>>;
+  readonly sources: Readonly<Record<string, Elements | undefined>>;
   /** Bindings that the body reads by itself. */
   readonly inputs?: readonly Binding[];
-  /**
-   * What is done with each element of the result: `put(row, c, value)`. Its operands and outputs come after
-   * the inputs.
-   */
+  /** Stores each element of the result: `put(row, c, value)`. */
   readonly sink?: Elements;
   /** Bindings that the body writes by itself, last. */
   readonly outputs?: readonly Binding[];
@@ -60,40 +56,37 @@ export function rowWidth(cols: number): 1 | 4 {
   return cols % 4 === 0 ? 4 : 1;
 }
 
+/** A device as far as the choice of threads for a row depends on it. */
+export interface RowTarget extends Pick<Target, 'software' | 'subgroupSizes'> {
+  /** Fixes the choice: tests run every variant at every size. */
+  readonly lanes?: RowLanes;
+}
+
 /**
  * Barriers are dear where a subgroup is a processor's vector unit, but its lanes add up without one, and read
  * neighbours of a row where threads with a row each would gather from eight; short rows leave them idle. Few
  * rows would leave a GPU idle with one thread each.
  */
-export function chooseLanes(
-  { software, subgroupSizes }: Pick<Target, 'software' | 'subgroupSizes'>,
-  cols: number,
-): RowLanes {
+export function chooseLanes({ software, subgroupSizes, lanes }: RowTarget, cols: number): RowLanes {
+  if (lanes) return lanes;
   if (!software) return 64;
   return subgroupSizes.every((size) => size === 8) && cols >= 64 ? 8 : 1;
 }
 
 /** Kernels over the rows of a matrix: softmax, norms, losses. One source for both ways of sharing a row. */
-export function rowKernel(spec: RowKernel): Dispatch {
-  const {
-    name,
-    rows,
-    cols,
-    lanes,
-    sources,
-    inputs = [],
-    sink,
-    outputs = [],
-    params = {},
-    declarations = '',
-    repeated = [],
-    body,
-  } = spec;
+export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
+  const { name, shape, inputs = [], sink, outputs = [], params = {}, declarations = '', repeated = [], body } = spec;
+  const cols = shape.at(-1) ?? 1;
+  const rows = sizeOf(shape.slice(0, -1));
+  const lanes = chooseLanes(target, cols);
   const width = rowWidth(cols);
-  const codes = Object.entries(sources).map(([source, elements]) =>
+  const sources = Object.entries(spec.sources).flatMap(([source, elements]) =>
+    elements ? [{ source, elements }] : [],
+  );
+  const codes = sources.map(({ source, elements }) =>
     loadElements(`load_${source}`, elements, { width, prefix: `${source}_`, by: 'row' }),
   );
-  const end = sink && storeElements('put', sink, { width, prefix: 'put_', by: 'row', carries: true });
+  const end = sink && storeElements('put', sink, { width, prefix: 'y_', by: 'row', carries: true });
   const all = end ? [...codes, end] : codes;
   // A software driver gathers every load from memory lane by lane: 512 x 1024 softmax took 1.5 ms with three
   // passes over memory, 0.7 ms with one.
@@ -110,7 +103,7 @@ export function rowKernel(spec: RowKernel): Dispatch {
   };
   const holds = held.map((source) => `var held_${source}: array<V, ${units}>;`);
   const fill = held.map((source) => `held_${source}[i] = load_${source}(row, c);`).join(' ');
-  const moved = Object.values(sources).reduce((sum, source) => sum + bytesMoved(source, false), 0);
+  const moved = sources.reduce((sum, { elements }) => sum + bytesMoved(elements, false), 0);
   const workgroup = lanes === 8 ? 8 : 64;
   const horizontal =
     width === 4

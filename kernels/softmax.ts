@@ -1,65 +1,58 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import type { Elements } from './map/elements.ts';
 import { rowKernel, shiftedExpSum } from './rows.ts';
-import type { RowLanes } from './rows.ts';
+import type { RowKernel, RowTarget } from './rows.ts';
 
-export interface SoftmaxParams {
-  readonly rows: number;
-  readonly cols: number;
-  readonly lanes: RowLanes;
-  /** log(softmax(x)) instead, without the loss of small probabilities. */
+/** `log`: log(softmax(x)) instead, without the loss of small probabilities. */
+export interface SoftmaxAttrs {
   readonly log: boolean;
-  readonly x: Elements;
-  readonly y: Elements;
 }
 
-/** Softmax of each row, shifted by its largest element. Bindings those of x, of y. */
-export function softmax({ rows, cols, lanes, log, x: source, y: sink }: SoftmaxParams): Dispatch {
-  return rowKernel({
+/** Softmax of each row of x [..., cols], shifted by its largest element. */
+export function softmax(
+  { x, y }: { readonly x: Elements; readonly y: Elements },
+  { log }: SoftmaxAttrs,
+  target: RowTarget,
+): Dispatch {
+  const spec: RowKernel = {
     name: log ? 'logSoftmax' : 'softmax',
-    rows,
-    cols,
-    lanes,
-    sources: { x: source },
-    sink,
+    shape: x.shape,
+    sources: { x },
+    sink: y,
     repeated: ['x'],
     flops: 5,
     body: (row) => `
 ${shiftedExpSum(row)}
 let logSum = log(sum); // subtracted apart from m: their sum would be rounded to m's precision
 ${row.each(`put(row, c, ${log ? `(${row.of('x')} - m) - logSum` : `exp(${row.of('x')} - m) / sum`});`)}`,
-  });
-}
-
-export interface SoftmaxBackwardParams extends Omit<SoftmaxParams, 'x'> {
-  /** Cotangent of the output. */
-  readonly g: Elements;
-  /** The output. */
-  readonly out: Elements;
+  };
+  return rowKernel(spec, target);
 }
 
 /**
- * Cotangent of the input from that of the output g and the output y: y (g - sum(g y)), or g - exp(y) sum(g)
- * for log. Bindings those of g, of out, of y.
+ * Cotangent of the input from that of the output, g, and the output y: y (g - sum(g y)), or g - exp(y) sum(g)
+ * for log.
  */
-export function softmaxBackward(params: SoftmaxBackwardParams): Dispatch {
-  const { rows, cols, lanes, log, g: cotangent, out, y: sink } = params;
-  return rowKernel({
+export function softmaxBackward(
+  { g: cotangent, out, y: sink }: { readonly g: Elements; readonly out: Elements; readonly y: Elements },
+  { log }: SoftmaxAttrs,
+  target: RowTarget,
+): Dispatch {
+  const spec: RowKernel = {
     name: log ? 'logSoftmaxBackward' : 'softmaxBackward',
-    rows,
-    cols,
-    lanes,
-    sources: { g: cotangent, y: out },
+    shape: out.shape,
+    sources: { g: cotangent, out },
     sink,
-    repeated: ['g', 'y'],
+    repeated: ['g', 'out'],
     flops: 4,
     body({ each, of }) {
-      const [g, y] = [of('g'), of('y')];
+      const [g, y] = [of('g'), of('out')];
       return `
 var total = V(0);
 ${each(`total += ${log ? g : `${g} * ${y}`};`)}
 let sum = sumRow(total);
 ${each(`put(row, c, ${log ? `${g} - exp(${y}) * sum` : `${y} * (${g} - sum)`});`)}`;
     },
-  });
+  };
+  return rowKernel(spec, target);
 }

@@ -1,14 +1,9 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, i32, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
+import { sizeOf } from './layout.ts';
+import type { Operand } from './layout.ts';
 
-export interface TriangularParams {
-  /** x is row-major [..., rows, cols], `size` elements from `offset`. */
-  readonly size: number;
-  readonly rows: number;
-  readonly cols: number;
-  readonly dtype: Dtype;
-  readonly offset: number;
+export interface TriangularAttrs {
   /** Keep what lies on and above the diagonal, else on and below. */
   readonly upper: boolean;
   /** Which diagonal: 0 the main one, positive above it. */
@@ -17,8 +12,14 @@ export interface TriangularParams {
 
 const workgroup = 64;
 
-/** Zeroes one side of a diagonal of each matrix. Bindings x, y. */
-export function triangular({ size, rows, cols, dtype, offset, upper, diagonal }: TriangularParams): Dispatch {
+/** Zeroes one side of a diagonal of each matrix of x [..., rows, cols], row-major. */
+export function triangular(
+  { x }: { readonly x: Operand; readonly y: Operand },
+  { upper, diagonal }: TriangularAttrs,
+): Dispatch {
+  const { dtype, offset } = x;
+  const size = sizeOf(x.shape);
+  const [rows, cols] = x.shape.slice(-2) as [number, number];
   const type = storedType(dtype);
   return kernel({
     name: upper ? 'triu' : 'tril',

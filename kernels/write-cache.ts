@@ -1,25 +1,24 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, i32, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
 import { sizeOf } from './layout.ts';
-import type { Layout } from './layout.ts';
+import type { Layout, Operand } from './layout.ts';
 import { vectorises } from './map/placement.ts';
 
-export interface WriteCacheParams {
+export interface WriteCacheOperands {
   /** The new tokens, [B, H, T, D]. */
-  readonly x: Layout;
+  readonly x: Operand;
   /** [B, H, capacity, D]. */
-  readonly cache: Layout;
-  readonly dtype: Dtype;
-  /** Where each row's tokens begin, i32: one for each row, or one for all (stride 0). */
-  readonly start: { readonly offset: number; readonly stride: number };
+  readonly cache: Operand;
+  /** Where each row's tokens begin, i32: [B], or [] or [1] for all rows. */
+  readonly start: Operand;
 }
 
 /**
  * cache[b, h, start[b] + t, d] = x[b, h, t, d]; tokens past the capacity are dropped. A thread takes one
- * element, or four along D where memory allows it. Bindings x, starts, cache.
+ * element, or four along D where memory allows it.
  */
-export function writeCache({ x, cache, dtype, start }: WriteCacheParams): Dispatch {
+export function writeCache({ x, cache, start }: WriteCacheOperands): Dispatch {
+  const { dtype } = cache;
   const [, heads, tokens, width] = x.shape as [number, number, number, number];
   const capacity = cache.shape[2]!;
   const vector =
@@ -35,7 +34,7 @@ export function writeCache({ x, cache, dtype, start }: WriteCacheParams): Dispat
     `(p.${name}o + i32(b) * p.${name}0 + i32(h) * p.${name}1 + ${token} * p.${name}2 + i32(d) * p.${name}3) / ${per}`;
   return kernel({
     name: 'writeCache',
-    bindings: [read('x', type), read('starts', 'i32'), write('cache', type)],
+    bindings: [read('x', type), read('start', 'i32'), write('cache', type)],
     params: {
       n: u32(count),
       heads: u32(heads),
@@ -43,7 +42,7 @@ export function writeCache({ x, cache, dtype, start }: WriteCacheParams): Dispat
       columns: u32(width / per),
       capacity: i32(capacity),
       so: i32(start.offset),
-      ss: i32(start.stride),
+      ss: i32(sizeOf(start.shape) === 1 ? 0 : start.strides[0]!),
       ...strides('x', x),
       ...strides('c', cache),
     },
@@ -55,7 +54,7 @@ if (id >= p.n) { return; }
 let d = (id % p.columns) * ${per}u; var rest = id / p.columns;
 let t = rest % p.tokens; rest = rest / p.tokens;
 let h = rest % p.heads; let b = rest / p.heads;
-let token = starts[p.so + i32(b) * p.ss] + i32(t);
+let token = start[p.so + i32(b) * p.ss] + i32(t);
 if (token < 0 || token >= p.capacity) { return; }
 cache[${at('c', 'token')}] = x[${at('x', 'i32(t)')}];`,
   });

@@ -162,7 +162,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'norm parameters without the mean',
-    file: 'kernels/norm-parameters.ts',
+    file: 'kernels/norm.ts',
     find: '(load_x(row, c) - stats[row].x)',
     replace: '(load_x(row, c))',
     tests: ['kernels/rows'],

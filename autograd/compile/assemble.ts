@@ -1,5 +1,5 @@
 import type { Gpu, Recording } from '../../gpu/index.ts';
-import { bindingOf } from '../blocks/window.ts';
+import { bindingOf } from '../lower/window.ts';
 import { keepStorage, Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';

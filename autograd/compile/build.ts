@@ -1,21 +1,20 @@
 import type { Dispatch, Target } from '../../gpu/index.ts';
-import { emitMap } from '../blocks/emit-map.ts';
-import { lowerEntry } from '../lowering.ts';
-import type { Fused, Port } from '../op.ts';
+import { emitElements } from '../lower/elementwise.ts';
+import { lowerEntry, lowering } from '../lower/lower.ts';
+import type { Bound, Fused } from '../op.ts';
 import type { Storage } from '../storage.ts';
+import { inputNamed } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { compose } from './compose.ts';
-import type { Composed, Constants } from './compose.ts';
+import type { Constants } from './compose.ts';
 import type { Group, Grouping } from './group.ts';
 
 /** One dispatch of a program, and what it binds. */
 export interface Step {
   readonly dispatch: Dispatch;
-  readonly tensors: readonly BoundTensor[];
+  readonly tensors: readonly Tensor[];
   readonly group: Group;
 }
-
-export type BoundTensor = Parameters<Parameters<typeof lowerEntry>[1]['emit']>[1][number];
 
 export interface Lowered {
   readonly steps: readonly Step[];
@@ -28,15 +27,16 @@ export function lowerGroups({ groups, stored }: Grouping, target: Target, consta
   const steps: Step[] = [];
   const temporaries = new Set<Storage>();
   for (const group of groups) {
-    const emit = (dispatch: Dispatch, tensors: readonly BoundTensor[]): void =>
+    const emit = (dispatch: Dispatch, tensors: readonly Tensor[]): void =>
       void steps.push({ dispatch, tensors, group });
     const isStored = ({ storage }: Tensor): boolean => stored.has(storage);
     const { anchor, maps } = group;
     const results = maps.map(({ outputs }) => outputs[0]!).filter(isStored);
     if (!anchor) {
-      const { elements, operands, outputs } = compose(maps, group.shape, undefined, results, constants);
+      const { elements, ...tensors } = compose(maps, group.shape, undefined, results, constants);
       const fresh = elements.outputs.map((output) => ({ ...output, fresh: true }));
-      emitMap({ emit, target }, { ...elements, name: group.name, outputs: fresh }, [...operands, ...outputs]);
+      const bound = { elements: { ...elements, outputs: fresh }, ...tensors };
+      emitElements(lowering(group.name, { target, emit, temporaries: [] }), group.name, bound);
     } else if (!isEmpty(anchor.outputs)) {
       const fused = fusedOf(group, results, isStored, constants);
       for (const { storage } of lowerEntry(anchor, { target, emit, fused })) temporaries.add(storage);
@@ -57,16 +57,12 @@ function fusedOf(
 ): Fused | undefined {
   if (maps.length === 0 && prologues.size === 0) return undefined;
   const stored = isStored(carried!) ? [carried!, ...results] : results;
-  const port = ({ elements, operands, outputs }: Composed, stores: boolean): Port => ({
-    elements,
-    tensors: stores ? [...operands, ...outputs] : operands,
-  });
   return {
-    sink: maps.length > 0 ? port(compose(maps, shape, carried, stored, constants), true) : undefined,
+    sink: maps.length > 0 ? compose(maps, shape, carried, stored, constants) : undefined,
     sources: new Map(
-      [...prologues].map(([i, entries]) => {
-        const x = anchor!.inputs[i]!;
-        return [i, port(compose(entries, x.shape, undefined, [x], constants), false)];
+      [...prologues].map(([name, entries]): [string, Bound] => {
+        const x = inputNamed(anchor!, name)!;
+        return [name, compose(entries, x.shape, undefined, [x], constants)];
       }),
     ),
   };

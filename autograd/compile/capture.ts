@@ -1,6 +1,6 @@
-import { record } from '../capture.ts';
-import type { RangeCheck, Recorder } from '../capture.ts';
-import { randomState, setRandomState } from '../random.ts';
+import { within } from '../context.ts';
+import type { RangeCheck, Recorder } from '../context.ts';
+import { randomState, setRandomState } from '../generator.ts';
 import { scope } from '../storage.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
@@ -90,7 +90,7 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
   // Constants that the call uploads live as long as the program: scopes around the call must not free them.
   const constants = scope();
   try {
-    const value = record(tape, () => fn(inputs));
+    const value = within({ recorder: tape }, () => fn(inputs));
     if (value instanceof Promise)
       throw new Error('compile: the function must not be async; read results outside of it');
     for (const leaf of tape.before.keys()) grads.set(leaf, leaf.grad);

@@ -1,7 +1,5 @@
-import { recording } from '../capture.ts';
-import { casting } from '../casting.ts';
+import { context, isGradEnabled, noGrad } from '../context.ts';
 import { tensor } from '../create.ts';
-import { isGradEnabled, noGrad } from '../grad-mode.ts';
 import { clone } from '../ops/reshape.ts';
 import { ready } from '../runtime.ts';
 import type { Storage } from '../storage.ts';
@@ -66,7 +64,8 @@ export function compile<Args extends readonly unknown[], Result>(
   let captures = 0;
 
   const find = ({ structure, rebuild }: Flat<unknown>, inputs: readonly Tensor[]): Program => {
-    const key = `${structure}|${isGradEnabled() ? '' : 'noGrad'}${casting() ? 'autocast' : ''}|${inputs.map(specOf).join('|')}`;
+    const modes = `${isGradEnabled() ? '' : 'noGrad'}${context().autocast ? 'autocast' : ''}`;
+    const key = `${structure}|${modes}|${inputs.map(specOf).join('|')}`;
     const at = cache.findIndex((cached) => cached.key === key && broken(cached.program) === undefined);
     if (at >= 0) {
       const [found] = cache.splice(at, 1);
@@ -91,7 +90,7 @@ export function compile<Args extends readonly unknown[], Result>(
   const call = (...args: unknown[]): Result => {
     const flat = flattenArgs(name, args);
     const leaves = flat.leaves.map((leaf) => (typeof leaf === 'number' ? tensor(leaf) : leaf));
-    if (recording()) return fn(...(flat.rebuild(leaves) as Args)); // part of an outer capture
+    if (context().recorder) return fn(...(flat.rebuild(leaves) as Args)); // part of an outer capture
     const inputs = leaves.map(rowMajor);
     const program = find(flat, inputs);
     return program.captured.result.rebuild(program.run(inputs)) as Result;

@@ -1,11 +1,11 @@
 import { computeType } from '../../kernels/kernel.ts';
 import { broadcastLayout, reshapeLayout } from '../../kernels/layout.ts';
 import type { Layout } from '../../kernels/layout.ts';
-import { constant, input, ne, random, scalar, select } from '../../kernels/map/expr.ts';
+import { constant, input, ne, random, scalar, select, substitute } from '../../kernels/map/expr.ts';
 import type { Expr, Kind } from '../../kernels/map/expr.ts';
-import type { ElementOperand, ElementOutput, Elements } from '../../kernels/map/elements.ts';
+import type { ElementOperand, ElementOutput } from '../../kernels/map/elements.ts';
 import type { Draw } from '../../kernels/random.ts';
-import type { ElementwiseForm } from '../elementwise.ts';
+import type { Bound, ElementwiseForm } from '../op.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
@@ -44,12 +44,6 @@ export function isWhole(x: Tensor, size: number): boolean {
   return x.offset === 0 && x.size === size && x.isContiguous;
 }
 
-export interface Composed {
-  readonly elements: Elements;
-  readonly operands: readonly Tensor[];
-  readonly outputs: readonly Tensor[];
-}
-
 /**
  * One set of expressions for several entries over one index space. `carried`: the value that the kernel
  * around them makes itself, input 0 of the expressions. `stored`: which results are written; the carried one
@@ -61,7 +55,7 @@ export function compose(
   carried: Tensor | undefined,
   stored: readonly Tensor[],
   constants: Constants,
-): Composed {
+): Bound {
   const operands: ElementOperand[] = [];
   const tensors: Tensor[] = [];
   const scalars: number[] = [];
@@ -100,7 +94,9 @@ export function compose(
     });
     const numbers = form.scalars.map(addScalar);
     const randoms = form.draws.map((draw) => random(draws.push(draw) - 1));
-    made.set(entry.outputs[0]!.storage, substitute(form.expr, inputs, numbers, randoms, new Map()));
+    const leaf = ({ op, value }: Expr): Expr =>
+      ({ input: inputs, scalar: numbers, random: randoms })[op as 'input'][value!]!;
+    made.set(entry.outputs[0]!.storage, substitute(form.expr, leaf));
   }
   const outputs = stored.map((y): ElementOutput => ({ expr: made.get(y.storage)!, dtype: y.dtype }));
   return { elements: { shape, operands, outputs, scalars, draws, compute: 'f32' }, operands: tensors, outputs: stored };
@@ -109,28 +105,4 @@ export function compose(
 function asKind(expr: Expr, kind: Kind): Expr {
   if (expr.kind === kind) return expr;
   return kind === 'b' ? ne(expr, 0) : select(expr, constant(1), constant(0));
-}
-
-function substitute(
-  expr: Expr,
-  inputs: readonly Expr[],
-  scalars: readonly Expr[],
-  randoms: readonly Expr[],
-  done: Map<Expr, Expr>,
-): Expr {
-  const known = done.get(expr);
-  if (known) return known;
-  const value = expr.value!;
-  const made =
-    expr.op === 'input'
-      ? inputs[value]!
-      : expr.op === 'scalar'
-        ? scalars[value]!
-        : expr.op === 'random'
-          ? randoms[value]!
-          : expr.args.length === 0
-            ? expr
-            : { ...expr, args: expr.args.map((a) => substitute(a, inputs, scalars, randoms, done)) };
-  done.set(expr, made);
-  return made;
 }

@@ -1,8 +1,9 @@
 import type { Target } from '../../gpu/index.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { loadElements } from '../../kernels/map/elements.ts';
-import { isBindable } from '../blocks/window.ts';
+import { isBindable } from '../lower/window.ts';
 import type { Storage } from '../storage.ts';
+import { inputNamed } from '../tape.ts';
 import type { Entry } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
@@ -97,8 +98,8 @@ class Fuser {
   moveIntoLoads(): void {
     for (const [group, members] of [...this.members]) {
       const { anchor } = group;
-      for (const i of anchor?.op.fuses?.prologues ?? []) {
-        const x = anchor!.inputs[i];
+      for (const name of anchor?.op.fuses?.prologues ?? []) {
+        const x = inputNamed(anchor!, name);
         const maker = x && this.makers.get(x.storage);
         if (!x || maker === undefined || !this.composing[maker] || !isFloat(x.dtype)) continue;
         const from = this.groupAt[maker]!;
@@ -112,7 +113,7 @@ class Fuser {
         if (!this.fits(from.maps, x.shape, new Set(from.maps.map((e) => e.outputs[0]!.storage)))) continue;
         if (anchor!.op.fuses?.repeats && this.work(from, x) > maxRepeated)
           group.notes.push(`${from.name} stays apart: every pass would redo it`);
-        else if (!this.cyclic(group, from)) this.absorb(group, i, from);
+        else if (!this.cyclic(group, from)) this.absorb(group, name, from);
       }
     }
   }
@@ -166,7 +167,7 @@ class Fuser {
     this.take(into, from);
   }
 
-  private absorb(group: Group, input: number, from: Group): void {
+  private absorb(group: Group, input: string, from: Group): void {
     group.prologues.set(input, from.maps);
     this.take(group, from);
   }

@@ -8,8 +8,8 @@ export class Group {
   readonly anchor: Entry | undefined;
   /** Elementwise members after the anchor, in tape order. */
   maps: Entry[] = [];
-  /** Elementwise members that make the anchor's input i. */
-  readonly prologues = new Map<number, Entry[]>();
+  /** Elementwise members that make an input of the anchor, by its name. */
+  readonly prologues = new Map<string, Entry[]>();
   /** Why something that looked joinable did not join, for `explain`. */
   readonly notes: string[] = [];
 

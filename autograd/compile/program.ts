@@ -1,7 +1,7 @@
 import type { Gpu } from '../../gpu/index.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
-import { knownRange } from '../known-range.ts';
-import { randomState, setRandomState } from '../random.ts';
+import { knownRange } from '../ops/known-range.ts';
+import { randomState, setRandomState } from '../generator.ts';
 import { onDevice, pauseFor } from '../runtime.ts';
 import { keepStorage, Storage } from '../storage.ts';
 import type { Entry } from '../tape.ts';

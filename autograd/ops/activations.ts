@@ -1,9 +1,10 @@
 import * as e from '../../kernels/map/expr.ts';
-import { checkChoice, checkOptions } from '../dtypes.ts';
+import { checkChoice, checkOptions } from '../shapes.ts';
 import type { Tensor } from '../tensor.ts';
 import { applyMap, mapFunction, unary } from './map-op.ts';
 
 const float = { float: true };
+const single = { float: true, autocast: 'f32' } as const;
 
 /** max(x, 0); NaN stays NaN. */
 export const relu = unary('relu', (x) => e.select(e.le(x, 0), 0, x));
@@ -33,10 +34,10 @@ export function gelu(x: Tensor, options: { readonly approximate?: 'none' | 'tanh
 export const silu = unary('silu', (x) => e.mul(x, e.sigmoid(x)), float);
 
 /** log(1 + exp(x)), by the form that does not overflow: max(x, 0) + log1p(exp(-|x|)). */
-export const softplus = unary('softplus', (x) => e.add(e.max(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), float);
+export const softplus = unary('softplus', (x) => e.add(e.max(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), single);
 
 /** log(sigmoid(x)) = -softplus(-x). */
-export const logSigmoid = unary('logSigmoid', (x) => e.sub(e.min(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), float);
+export const logSigmoid = unary('logSigmoid', (x) => e.sub(e.min(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), single);
 
 const leaky = mapFunction('leakyRelu', ['v'], ([x], [slope]) => e.select(e.le(x!, 0), e.mul(slope!, x!), x!), {
   float: true,

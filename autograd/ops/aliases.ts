@@ -4,9 +4,9 @@
  */
 import { arange, full } from '../create.ts';
 import type { TensorOptions } from '../create.ts';
-import { checkOptions, listOf, normaliseAxis, requireFloat, show } from '../dtypes.ts';
-import type { Numbers } from '../dtypes.ts';
-import { whenKnown } from '../known-range.ts';
+import { checkOptions, listOf, normaliseAxis, requireFloat, show } from '../shapes.ts';
+import type { Numbers } from '../shapes.ts';
+import { whenKnown } from './known-range.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { abs, div, log, mul, neg, pow, sqrt, sub } from './arithmetic.ts';

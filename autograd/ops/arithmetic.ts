@@ -8,10 +8,12 @@ const addTwo = binary('add', e.add);
 const subTwo = binary('sub', e.sub);
 const mulTwo = binary('mul', e.mul);
 const divTwo = binary('div', e.div, { float: true });
-const powTwo = binary('pow', e.pow, { float: true });
-const square = unary('square', (x) => e.mul(x, x));
-const cube = unary('cube', (x) => e.mul(e.mul(x, x), x));
-const reciprocal = unary('reciprocal', (x) => e.div(1, x), { float: true });
+/** Leave f16's range, or lose too much in it. */
+const single = { float: true, autocast: 'f32' } as const;
+const powTwo = binary('pow', e.pow, single);
+const square = unary('square', (x) => e.mul(x, x), { autocast: 'f32' });
+const cube = unary('cube', (x) => e.mul(e.mul(x, x), x), { autocast: 'f32' });
+const reciprocal = unary('reciprocal', (x) => e.div(1, x), single);
 
 /** a + b with NumPy broadcasting. */
 export const add = (a: Operand, b: Operand): Tensor => addTwo(a, b);
@@ -38,15 +40,15 @@ export function pow(a: Operand, b: Operand): Tensor {
 
 const float = { float: true };
 export const neg = unary('neg', e.neg);
-export const exp = unary('exp', e.exp, float);
+export const exp = unary('exp', e.exp, single);
 /** exp(x) - 1, exact near 0. */
-export const expm1 = unary('expm1', e.expm1, float);
-export const log = unary('log', e.log, float);
+export const expm1 = unary('expm1', e.expm1, single);
+export const log = unary('log', e.log, single);
 /** log(1 + x), exact near 0. */
-export const log1p = unary('log1p', e.log1p, float);
+export const log1p = unary('log1p', e.log1p, single);
 export const sqrt = unary('sqrt', e.sqrt, float);
 /** 1 / sqrt(x). */
-export const rsqrt = unary('rsqrt', e.rsqrt, float);
+export const rsqrt = unary('rsqrt', e.rsqrt, single);
 export const abs = unary('abs', e.abs);
 export const sign = unary('sign', e.sign);
 export const floor = unary('floor', e.floor, float);

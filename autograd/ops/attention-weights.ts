@@ -1,7 +1,7 @@
 import type { Draw } from '../../kernels/random.ts';
 import { maskedScore } from '../../kernels/attention/params.ts';
 import { tensor } from '../create.ts';
-import { requireFloat, show } from '../dtypes.ts';
+import { requireFloat, show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, mul, sub } from './arithmetic.ts';
@@ -51,7 +51,8 @@ export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, s
   requireFloat('scaledDotProductAttention', q);
   if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1)) {
     throw new ShapeError(
-      `scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`,
+      `scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} ` +
+        'must agree in their last axis and rank',
     );
   }
   // Scaling the queries costs less than scaling the scores.

@@ -1,7 +1,7 @@
-import { broadcastShapes, checkOptions, requireFloat, sameShape, show } from '../dtypes.ts';
-import { isGradEnabled } from '../grad-mode.ts';
+import { broadcastShapes, checkOptions, requireFloat, sameShape, show } from '../shapes.ts';
+import { isGradEnabled } from '../context.ts';
 import { ShapeError } from '../op.ts';
-import { nextDraw } from '../random.ts';
+import { nextDraw } from '../generator.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
@@ -70,10 +70,11 @@ export function scaledDotProductAttention(
     const full = expand(x, [...batch.map((length, axis) => (axis === 1 ? length / shared : length)), rows!, columns!]);
     return x.ndim === 4 ? full : reshape(full, [batch[0] ?? 1, 1, rows!, columns!]);
   };
-  const inputs = [q, k, v].map((x) => four(x, x.shape.slice(-2), x === q ? 1 : group));
-  const masks = options.mask ? [four(spread(options.mask, scores), scores.slice(-2))] : [];
-  const [y] = apply(flashAttentionOp, [...inputs, ...masks], attrsOf(q, options));
-  return reshape(permute(y!, [0, 2, 1, 3]), [...batch, ...q.shape.slice(-2)]); // (..., Tq, D)
+  const heads = (x: Tensor, shared: number): Tensor => four(x, x.shape.slice(-2), shared);
+  const mask = options.mask && four(spread(options.mask, scores), scores.slice(-2));
+  const inputs = { q: heads(q, 1), k: heads(k, group), v: heads(v, group), mask };
+  const { y } = apply(flashAttentionOp, inputs, attrsOf(q, options));
+  return reshape(permute(y, [0, 2, 1, 3]), [...batch, ...q.shape.slice(-2)]); // (..., Tq, D)
 }
 
 /**
@@ -90,8 +91,8 @@ export function packedAttention(qkv: Tensor, options: AttentionOptions = {}): Te
   check(q, k, v, options);
   const scores = [batch, heads, tokens, tokens];
   if (!fuses([q, k, v], scores, options)) return permute(composite(q, k, v, options), [0, 2, 1, 3]);
-  const masks = options.mask ? [spread(options.mask, scores)] : [];
-  return apply(packedAttentionOp, [qkv, ...masks], attrsOf(q, options))[0]!; // (B, T, H, D)
+  const mask = options.mask && spread(options.mask, scores);
+  return apply(packedAttentionOp, { qkv, mask }, attrsOf(q, options)).y; // (B, T, H, D)
 }
 
 function composite(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {

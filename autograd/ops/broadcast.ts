@@ -1,27 +1,28 @@
 import { input, ne } from '../../kernels/map/expr.ts';
 import { broadcastLayout } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
-import { reduceBlocks } from '../blocks/reduce.ts';
-import { checkDtype, checkOptions, listOf, normaliseAxes, promote, sameShape, show } from '../dtypes.ts';
-import type { Numbers } from '../dtypes.ts';
-import { lowerReduce } from '../lower-reduce.ts';
-import { elementwise } from '../elementwise.ts';
+import { checkDtype, checkOptions, listOf, normaliseAxes, promote, sameShape, show } from '../shapes.ts';
+import type { Numbers } from '../shapes.ts';
+import { lowerReduce, reduceAxes } from '../lower/reduce.ts';
+import { elementwise, fill } from '../lower/elementwise.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
-import { fillInto } from './fill.ts';
 import { reshape } from './reshape.ts';
 
-const castOp = defineOp<{ dtype: Dtype }>({
-  ...elementwise<{ dtype: Dtype }>('to', ([x], { dtype }) => ({
+type Unary = { x: Tensor };
+type Result = { y: Tensor };
+
+const castOp = defineOp<Unary, Result, { dtype: Dtype }>({
+  ...elementwise<Unary, { dtype: Dtype }>('to', ([x], { dtype }) => ({
     expr: dtype === 'bool' ? ne(input(0), 0) : input(0),
     kinds: ['v'],
     scalars: [],
     draws: [],
     compute: x!.dtype,
   })),
-  infer: ([x], { dtype }) => [{ shape: x!.shape, dtype }],
-  vjp: ({ g, specs }) => [cast(g, specs[0]!.dtype)],
+  infer: ({ x }, { dtype }) => ({ y: { shape: x.shape, dtype } }),
+  vjp: ({ g, specs }) => ({ x: cast(g, specs.x.dtype) }),
 });
 
 /**
@@ -31,25 +32,25 @@ const castOp = defineOp<{ dtype: Dtype }>({
 export function cast(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x;
   checkDtype('to', dtype);
-  return apply(castOp, [x], { dtype })[0]!;
+  return apply(castOp, { x }, { dtype }).y;
 }
 
 /** Sums over `axes`; the other axes stay. */
-const sumOp = defineOp<{ axes: readonly number[]; dtype?: Dtype }>({
+export const sumOp = defineOp<Unary, Result, { axes: readonly number[]; dtype?: Dtype }>({
   name: 'sum',
-  infer: ([x], { axes, dtype }) => [
-    { shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: dtype ?? promote(x!.dtype, 'i32') },
-  ],
-  lower(lowering, [x], [y], { axes }) {
-    if (x!.size === 0) fillInto(lowering, y!, 0);
-    else lowerReduce(lowering, 'sum', x!, axes, y!, { source: lowering.fused?.sources.get(0), sink: lowering.sink() });
+  infer: ({ x }, { axes, dtype }) => ({
+    y: { shape: x.shape.filter((_, axis) => !axes.includes(axis)), dtype: dtype ?? promote(x.dtype, 'i32') },
+  }),
+  lower(lowering, { x }, { y }, { axes }) {
+    if (x.size === 0) fill(lowering, y, 0);
+    else lowerReduce(lowering, 'sum', x, axes, y);
   },
-  fuses: { epilogue: true, prologues: [0] },
-  blocks: reduceBlocks(() => 'sum'),
-  vjp: ({ g, specs, attrs: { axes } }) => {
-    const { shape } = specs[0]!;
-    const kept = shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
-    return [expand(reshape(cast(g, specs[0]!.dtype), kept), shape)];
+  fuses: { epilogue: true, prologues: ['x'] },
+  axes: ({ x }, { axes }) => reduceAxes(x.shape.length, axes, 'sum'),
+  autocast: 'f32',
+  vjp({ g, specs: { x }, attrs: { axes } }) {
+    const kept = x.shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
+    return { x: expand(reshape(cast(g, x.dtype), kept), x.shape) };
   },
 });
 
@@ -62,8 +63,8 @@ export interface ReduceOptions {
 export function sum(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('sum', axes, x.ndim);
   const keepDims = keepsDims('sum', options);
-  const [y] = apply(sumOp, [x], { axes: list });
-  return keepDims ? reshape(y!, keptShape(x, list)) : y!;
+  const { y } = apply(sumOp, { x }, { axes: list });
+  return keepDims ? reshape(y, keptShape(x, list)) : y;
 }
 
 /** Reads the options of a reduction, `names` beside keepDims. */
@@ -80,7 +81,7 @@ export function keptShape(x: Tensor, axes: readonly number[]): number[] {
 const expandOp = defineView<{ shape: readonly number[] }>({
   name: 'expand',
   view: (layout, { shape }) => broadcastLayout(layout, shape),
-  vjp: ({ g, specs }) => [sumTo(g, specs[0]!.shape)],
+  vjp: ({ g, spec }) => sumTo(g, spec.shape),
 });
 
 /**
@@ -110,6 +111,6 @@ export function sumTo(g: Tensor, shape: readonly number[], dtype = g.dtype): Ten
     axis < missing || (shape[axis - missing] === 1 && length !== 1) ? [axis] : [],
   );
   if (axes.length === 0) return reshape(cast(g, dtype), shape);
-  const [y] = apply(sumOp, [g], dtype === g.dtype ? { axes } : { axes, dtype });
-  return reshape(y!, shape);
+  const { y } = apply(sumOp, { x: g }, dtype === g.dtype ? { axes } : { axes, dtype });
+  return reshape(y, shape);
 }

@@ -7,14 +7,14 @@ import {
 } from '../../kernels/multi-tensor/collect.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { chooseLanes } from '../../kernels/rows.ts';
-import { runsOf } from '../blocks/quads.ts';
-import { show } from '../dtypes.ts';
-import { lowerReduce } from '../lower-reduce.ts';
+import { runsOf } from '../lower/quads.ts';
+import { show } from '../shapes.ts';
+import { fill } from '../lower/elementwise.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Lowering, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import { Tensor } from '../tensor.ts';
-import { fillInto } from './fill.ts';
+import { sumOp } from './broadcast.ts';
 import { sqrt } from './arithmetic.ts';
 
 interface CollectAttrs {
@@ -34,14 +34,16 @@ function collectedQuads(tensors: readonly Spec[], { places, sums }: CollectAttrs
   };
 }
 
-const collectOp = defineOp<CollectAttrs>({
+type Lists = { tensors: readonly Tensor[] };
+
+const collectOp = defineOp<Lists, { collected: Tensor }, CollectAttrs>({
   name: 'collect',
-  infer(tensors, attrs) {
+  infer({ tensors }, attrs) {
     for (const x of tensors) requireF32('collect', x);
     const quads = collectedQuads(tensors, attrs);
-    return [{ shape: [quads.copies + quads.sums, 4], dtype: 'f32' }];
+    return { collected: { shape: [quads.copies + quads.sums, 4], dtype: 'f32' } };
   },
-  lower: (lowering, tensors, [collected], attrs) => lowerCollect(lowering, tensors, collected!, attrs),
+  lower: (lowering, { tensors }, { collected }, attrs) => lowerCollect(lowering, tensors, collected, attrs),
   vjp: 'none',
 });
 
@@ -49,7 +51,12 @@ export function requireF32(name: string, { dtype, shape }: Spec): void {
   if (dtype !== 'f32') throw new ShapeError(`${name}: tensors must be f32, got ${dtype} ${show(shape)}`);
 }
 
-function lowerCollect(lowering: Lowering, tensors: readonly Tensor[], collected: Tensor, attrs: CollectAttrs): void {
+function lowerCollect(
+  lowering: Lowering<Lists>,
+  tensors: readonly Tensor[],
+  collected: Tensor,
+  attrs: CollectAttrs,
+): void {
   const kept = tensors.flatMap((x, k) => {
     if (x.size === 0) return [];
     const [row, place] = [rowMajor(lowering, x), attrs.places[k]];
@@ -63,7 +70,7 @@ function lowerCollect(lowering: Lowering, tensors: readonly Tensor[], collected:
   for (let from = 0; from < kept.length; from += per) {
     const group = kept.slice(from, from + per);
     const sizes = group.map(({ x }) => x.size);
-    lowering.emit(
+    lowering.dispatch(
       collect({ sizes, places: group.map(({ place }) => place), partials: attrs.sums ? at : undefined, lanes }),
       [collected, ...group.map(({ x }) => x)],
     );
@@ -72,7 +79,7 @@ function lowerCollect(lowering: Lowering, tensors: readonly Tensor[], collected:
 }
 
 /** Multi-tensor kernels take tensors in row-major order from the beginning of a buffer. */
-export function rowMajor({ contiguous, copy }: Lowering, x: Tensor): Tensor {
+export function rowMajor({ contiguous, copy }: Pick<Lowering, 'contiguous' | 'copy'>, x: Tensor): Tensor {
   const row = contiguous(x);
   return row.offset === 0 ? row : copy(row);
 }
@@ -90,24 +97,24 @@ export interface Collected {
  */
 export function collectGradients(tensors: readonly Tensor[], attrs: CollectAttrs): Collected {
   const quads = collectedQuads(tensors, attrs);
-  const [tensor] = apply(collectOp, tensors, attrs);
-  return { tensor: tensor!, partials: attrs.sums ? { at: quads.copies, count: quads.sums } : undefined };
+  const { collected: tensor } = apply(collectOp, { tensors }, attrs);
+  return { tensor, partials: attrs.sums ? { at: quads.copies, count: quads.sums } : undefined };
 }
 
-const sumSquaresOp = defineOp<null>({
+const sumSquaresOp = defineOp<Lists, { y: Tensor }, null>({
   name: 'globalNorm',
-  infer(tensors) {
+  infer({ tensors }) {
     for (const x of tensors) requireF32('globalNorm', x);
-    return [{ shape: [], dtype: 'f32' }];
+    return { y: { shape: [], dtype: 'f32' } };
   },
-  lower(lowering, tensors, [y]) {
+  lower(lowering, { tensors }, { y }) {
     const attrs = { places: [], sums: true };
     const { sums } = collectedQuads(tensors, attrs);
-    if (sums === 0) return fillInto(lowering, y!, 0);
+    if (sums === 0) return fill(lowering, y, 0);
     const partials = lowering.temporary([sums, 4], 'f32');
     lowerCollect(lowering, tensors, partials, attrs);
     const first = new Tensor(partials.storage, 'f32', { shape: [sums], strides: [4], offset: 0 });
-    lowerReduce(lowering, 'sum', first, [0], y!);
+    lowering.run(sumOp, { x: first }, { y }, { axes: [0] });
   },
   vjp: 'none',
 });
@@ -116,5 +123,5 @@ const sumSquaresOp = defineOp<null>({
  * Euclidean norm of all elements of all tensors (f32), a scalar that stays on the device. No gradient flows.
  */
 export function globalNorm(tensors: readonly Tensor[]): Tensor {
-  return sqrt(apply(sumSquaresOp, tensors, null)[0]!);
+  return sqrt(apply(sumSquaresOp, { tensors }, null).y);
 }

@@ -1,5 +1,5 @@
-import { copyInto } from '../copy.ts';
-import { normaliseAxis, show } from '../dtypes.ts';
+import { copyInto } from '../lower/elementwise.ts';
+import { normaliseAxis, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { VjpContext } from '../op.ts';
 import { apply, applyJoin } from '../tape.ts';
@@ -7,40 +7,43 @@ import type { Tensor } from '../tensor.ts';
 import { unsqueeze } from './reshape.ts';
 import { narrow } from './slice.ts';
 
-const concatOp = defineOp<{ axis: number }>({
+const concatOp = defineOp<{ x: readonly Tensor[] }, { y: Tensor }, { axis: number }>({
   name: 'concat',
-  infer(inputs, { axis }) {
-    const [first] = inputs;
-    for (const { shape, dtype } of inputs) {
+  infer({ x }, { axis }) {
+    const [first] = x;
+    for (const { shape, dtype } of x) {
       const fits =
         shape.length === first!.shape.length && shape.every((length, i) => i === axis || length === first!.shape[i]);
       if (!fits || dtype !== first!.dtype) {
-        const all = inputs.map((x) => `${x.dtype} ${show(x.shape)}`).join(', ');
+        const all = x.map((own) => `${own.dtype} ${show(own.shape)}`).join(', ');
         throw new ShapeError(`concat: ${all} must agree in dtype and in every axis but ${axis}`);
       }
     }
-    const length = inputs.reduce((total, x) => total + x.shape[axis]!, 0);
-    return [{ shape: first!.shape.map((own, i) => (i === axis ? length : own)), dtype: first!.dtype }];
+    const length = x.reduce((total, { shape }) => total + shape[axis]!, 0);
+    return { y: { shape: first!.shape.map((own, i) => (i === axis ? length : own)), dtype: first!.dtype } };
   },
-  lower(lowering, inputs, [y], { axis }) {
+  lower(lowering, { x }, { y }, { axis }) {
     let start = 0;
-    for (const x of inputs) {
-      const place = { shape: x.shape, strides: y!.strides, offset: y!.offset + start * y!.strides[axis]! };
-      if (x.size > 0) copyInto(lowering, x, x, y!, place);
-      start += x.shape[axis]!;
+    for (const part of x) {
+      const place = { shape: part.shape, strides: y.strides, offset: y.offset + start * y.strides[axis]! };
+      if (part.size > 0) copyInto(lowering, part, part, y, place);
+      start += part.shape[axis]!;
     }
   },
-  vjp: (context) => shareOut(context, context.attrs.axis),
+  vjp: shareOut,
 });
 
+type Concat = VjpContext<{ x: readonly Tensor[] }, { y: Tensor }, { axis: number }>;
+
 /** Each input's part of the gradient. No copy. */
-function shareOut({ g, specs, needs }: VjpContext<unknown>, axis: number): (Tensor | null)[] {
+function shareOut({ g, specs, needs, attrs: { axis } }: Concat): { x: (Tensor | null)[] } {
   let start = 0;
-  return specs.map(({ shape }, i) => {
+  const x = specs.x.map(({ shape }, i) => {
     const length = shape[axis]!;
     start += length;
-    return needs(i) ? narrow(g, axis, start - length, length) : null;
+    return needs('x', i) ? narrow(g, axis, start - length, length) : null;
   });
+  return { x };
 }
 
 /**
@@ -59,14 +62,14 @@ export function joined(tensors: readonly Tensor[]): Tensor | undefined {
     rows += x.shape[0]!;
   }
   const layout = { shape: [rows, ...shape.slice(1)], strides, offset };
-  return applyJoin('joined', tensors, layout, (context) => shareOut(context, 0));
+  return applyJoin('joined', tensors, layout, { axis: 0 }, shareOut);
 }
 
 /** Joins tensors along an existing axis; all other axes agree. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError('concat: needs at least one tensor');
   const at = normaliseAxis('concat', axis, tensors[0]!.ndim);
-  return tensors.length === 1 ? tensors[0]! : apply(concatOp, tensors, { axis: at })[0]!;
+  return tensors.length === 1 ? tensors[0]! : apply(concatOp, { x: tensors }, { axis: at }).y;
 }
 
 /** Joins tensors of one shape along a new axis. */

@@ -1,5 +1,5 @@
 import { sizeOf } from '../../kernels/layout.ts';
-import { requireFloat, show } from '../dtypes.ts';
+import { requireFloat, show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';

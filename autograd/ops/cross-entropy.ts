@@ -1,105 +1,73 @@
-import { crossEntropy as crossEntropyKernel, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
-import { chooseLanes } from '../../kernels/rows.ts';
-import { rowBlocks } from '../blocks/leading.ts';
-import { compositeVjp } from '../composite.ts';
-import { checkChoice, checkOptions, requireFloat, sameShape, show } from '../dtypes.ts';
+import { crossEntropy as lossKernel, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
+import type { CrossEntropyAttrs } from '../../kernels/cross-entropy.ts';
+import { sourceOf } from '../lower/elementwise.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import { sourceOf } from '../ports.ts';
-import type { Lowering, Op, Port } from '../op.ts';
+import type { Op } from '../op.ts';
+import { checkChoice, checkOptions, requireFloat, sameShape, show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, div, mul, neg, sub } from './arithmetic.ts';
 import { cast, sum } from './broadcast.ts';
 import { eq, where } from './comparison.ts';
-import { checkLabels } from '../labels.ts';
+import { compositeVjp } from './composite.ts';
 import { embedding, oneHot } from './gather.ts';
+import { checkLabels } from './known-range.ts';
+import { permute } from './movement.ts';
 import { reshape, squeeze, unsqueeze } from './reshape.ts';
 import { slice } from './slice.ts';
-import { softmax, logSoftmax } from './softmax.ts';
-import { permute } from './movement.ts';
+import { logSoftmax, softmax } from './softmax.ts';
 
-interface Attrs {
-  readonly ignoreIndex: number;
-  readonly smoothing: number;
-}
+/** logits [rows, classes], labels i32 [rows], weight f32 [classes]. */
+type Inputs = { logits: Tensor; labels: Tensor; weight?: Tensor };
+/** loss f32 [rows], stats f32 [rows, 3], see the kernel. */
+type Outputs = { loss: Tensor; stats: Tensor };
 
-/**
- * Inputs logits [rows, classes], target i32 [rows], (weight f32 [classes]); outputs loss [rows] and stats
- * [rows, 3], see the kernel.
- */
-const lossOp: Op<Attrs> = defineOp<Attrs>({
+const lossOp: Op<Inputs, Outputs, CrossEntropyAttrs> = defineOp<Inputs, Outputs, CrossEntropyAttrs>({
   name: 'crossEntropy',
-  infer: ([x]) => [
-    { shape: [x!.shape[0]!], dtype: 'f32' },
-    { shape: [x!.shape[0]!, 3], dtype: 'f32' },
-  ],
-  lower(lowering, [, labels, weight], [loss, stats], attrs) {
-    const [logits, target] = [lowering.source(0), lowering.contiguous(labels!)];
-    const dispatch = crossEntropyKernel(kernelParams(lowering, logits, target, weight, attrs));
-    lowering.emit(dispatch, [...logits.tensors, ...(weight ? [weight] : []), target, loss!, stats!]);
+  infer: ({ logits: { shape } }) => ({
+    loss: { shape: [shape[0]!], dtype: 'f32' },
+    stats: { shape: [shape[0]!, 3], dtype: 'f32' },
+  }),
+  lower({ emit, source, contiguous }, { logits, labels, weight }, outputs, attrs) {
+    const operands = { logits: source('logits'), labels: contiguous(labels), weight: spread(weight, logits) };
+    emit(lossKernel, { ...operands, ...outputs }, attrs);
   },
-  blocks: rowBlocks(() => [2]),
-  saves: { inputs: [0, 1, 2], outputs: [1] },
-  vjp({ g, input, output, specs, attrs }) {
-    const inputs = specs.map((_, i) => input(i));
-    const weight = inputs[2];
-    const [dx] = apply(lossBackwardOp, [inputs[0]!, inputs[1]!, ...(weight ? [weight] : []), output(1), g], attrs);
-    return [dx!, ...specs.slice(1).map(() => null)];
+  axes: () => ({ of: { logits: 'rC', labels: 'r', weight: 'C', loss: 'r', stats: 'rS' } }),
+  saves: { inputs: ['logits', 'labels', 'weight'], outputs: ['stats'] },
+  vjp({ g, input, output, attrs }) {
+    const inputs = { logits: input('logits'), labels: input('labels'), weight: input('weight') };
+    return { logits: apply(lossBackwardOp, { ...inputs, stats: output('stats'), g }, attrs).dx };
   },
 });
 
-/** Inputs logits, target, (weight,) stats, g. */
-const lossBackwardOp = defineOp<Attrs>({
+type BackwardInputs = Inputs & { stats: Tensor; g: Tensor };
+
+const lossBackwardOp = defineOp<BackwardInputs, { dx: Tensor }, CrossEntropyAttrs>({
   name: 'crossEntropyBackward',
-  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower(lowering, inputs, _, attrs) {
-    const [stats, g] = inputs.slice(-2);
-    const weight = inputs.length === 5 ? inputs[2] : undefined;
-    const [logits, target, to] = [lowering.source(0), lowering.contiguous(inputs[1]!), lowering.sink()];
-    const params = kernelParams(lowering, logits, target, weight, attrs);
-    const cotangent = { offset: g!.offset, stride: g!.strides[0]! };
-    const dispatch = crossEntropyBackward({ ...params, g: cotangent, y: to.elements });
-    lowering.emit(dispatch, [...logits.tensors, ...(weight ? [weight] : []), target, stats!, g!, ...to.tensors]);
+  infer: ({ logits: { shape, dtype } }) => ({ dx: { shape, dtype } }),
+  lower({ emit, source, sink, contiguous }, { logits, labels, weight, stats, g }, _, attrs) {
+    const operands = { logits: source('logits'), labels: contiguous(labels), weight: spread(weight, logits) };
+    emit(crossEntropyBackward, { ...operands, stats, g, y: sink() }, attrs);
   },
   fuses: { epilogue: true },
-  blocks: rowBlocks(({ length }) => (length === 5 ? [2] : [])),
-  saves: { inputs: [0, 1, 2, 3, 4] },
-  vjp: compositeVjp((inputs, { ignoreIndex, smoothing }) => {
-    const [x, target] = [inputs[0]!, inputs[1]!];
-    const weight = inputs.length === 5 ? inputs[2]! : undefined;
-    const classes = x.shape[1]!;
-    const ignored = eq(target, ignoreIndex);
-    const safe = where(ignored, 0, target);
-    const prob = softmax(x, 1);
+  axes: () => ({ of: { logits: 'rC', labels: 'r', weight: 'C', stats: 'rS', g: 'r', dx: 'rC' } }),
+  saves: { inputs: ['logits', 'labels', 'weight', 'stats', 'g'] },
+  vjp: compositeVjp(({ logits, labels, weight, g }, { ignoreIndex, smoothing }) => {
+    const classes = logits.shape[1]!;
+    const ignored = eq(labels, ignoreIndex);
+    const safe = where(ignored, 0, labels);
+    const prob = softmax(logits, 1);
     const w = weight ? embedding(reshape(weight, [classes, 1]), safe) : undefined;
     const hard = sub(prob, oneHot(safe, classes));
     const soft = weight ? sub(mul(prob, sum(weight)), weight) : sub(mul(prob, classes), 1);
     const direction = add(mul(w ? mul(hard, w) : hard, 1 - smoothing), mul(soft, smoothing / classes));
-    const scale = where(ignored, 0, inputs.at(-1)!);
-    return [cast(mul(direction, unsqueeze(scale, 1)), x.dtype)];
+    return { dx: cast(mul(direction, unsqueeze(where(ignored, 0, g), 1)), logits.dtype) };
   }),
 });
 
-function kernelParams(
-  { target }: Lowering,
-  { elements }: Port,
-  labels: Tensor,
-  weight: Tensor | undefined,
-  { ignoreIndex, smoothing }: Attrs,
-) {
-  const [rows, classes] = elements.shape as [number, number];
-  return {
-    rows,
-    classes,
-    lanes: chooseLanes(target, classes),
-    ignoreIndex,
-    smoothing,
-    logits: elements,
-    weight: weight && sourceOf(weight, elements.shape).elements,
-    targetOffset: labels.offset,
-  };
-}
+/** Class weights over all rows. */
+const spread = (weight: Tensor | undefined, logits: Tensor) => weight && sourceOf(weight, logits.shape);
 
 export type Reduction = 'mean' | 'sum' | 'none';
 export const reductions: readonly Reduction[] = ['mean', 'sum', 'none'];
@@ -139,16 +107,21 @@ export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntro
   const expected = logits.shape.filter((_, i) => i !== axis);
   if (!sameShape(target.shape, expected)) {
     throw new ShapeError(
-      `crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} or probabilities of their own shape, got ${show(target.shape)}`,
+      `crossEntropy: logits ${show(logits.shape)} need class numbers of shape ${show(expected)} ` +
+        `or probabilities of their own shape, got ${show(target.shape)}`,
     );
   }
   const labels = checkLabels('crossEntropy', target, classes, ignoreIndex);
   const rows = logits.ndim > 2 ? permute(logits, [0, ...logits.shape.slice(2).map((_, i) => i + 2), 1]) : logits;
-  const inputs = [reshape(rows, [-1, classes]), reshape(labels, [-1]), ...(weight ? [cast(weight, 'f32')] : [])];
-  const [loss, stats] = apply(lossOp, inputs, { ignoreIndex, smoothing: labelSmoothing });
-  if (reduction === 'none') return reshape(loss!, expected);
-  const total = sum(loss!);
-  return reduction === 'sum' ? total : div(total, sum(squeeze(slice(stats!.detach(), null, [2, 3]), 1)));
+  const inputs = {
+    logits: reshape(rows, [-1, classes]),
+    labels: reshape(labels, [-1]),
+    weight: weight && cast(weight, 'f32'),
+  };
+  const { loss, stats } = apply(lossOp, inputs, { ignoreIndex, smoothing: labelSmoothing });
+  if (reduction === 'none') return reshape(loss, expected);
+  const total = sum(loss);
+  return reduction === 'sum' ? total : div(total, sum(squeeze(slice(stats.detach(), null, [2, 3]), 1)));
 }
 
 function withProbabilities(logits: Tensor, target: Tensor, options: CrossEntropyOptions, axis: number): Tensor {

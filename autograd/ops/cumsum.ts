@@ -1,31 +1,28 @@
 import { cumsumCarry, cumsumRuns } from '../../kernels/cumsum.ts';
 import { computeType } from '../../kernels/kernel.ts';
-import { sizeOf } from '../../kernels/layout.ts';
-import { leadingBlocks } from '../blocks/leading.ts';
-import { normaliseAxis, promote } from '../dtypes.ts';
+import { contiguousLayout, linesOf } from '../../kernels/layout.ts';
+import { viewOf } from '../lower/window.ts';
+import { normaliseAxis, promote } from '../shapes.ts';
 import { defineOp } from '../op.ts';
 import type { Lowering, Op } from '../op.ts';
+import { leadingAxes } from '../lower/split.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { flip } from './movement.ts';
 
-interface CumsumAttrs {
-  readonly axis: number;
-}
+type Cumsum = Op<{ x: Tensor }, { y: Tensor }, { readonly axis: number }>;
 
-const cumsumOp: Op<CumsumAttrs> = defineOp<CumsumAttrs>({
+const cumsumOp: Cumsum = defineOp<Cumsum>({
   name: 'cumsum',
-  infer: ([x]) => [{ shape: x!.shape, dtype: promote(x!.dtype, 'i32') }],
-  lower(lowering, [x], [y], { axis }) {
-    const [outer, length, inner] = [
-      sizeOf(x!.shape.slice(0, axis)),
-      x!.shape[axis] ?? 1,
-      sizeOf(x!.shape.slice(axis + 1)),
-    ];
-    scan(lowering, lowering.contiguous(x!), y!, outer, length, inner);
+  infer: ({ x }) => ({ y: { shape: x.shape, dtype: promote(x.dtype, 'i32') } }),
+  lower(lowering, { x }, { y }, { axis }) {
+    const { outer, length, inner } = linesOf(x.shape, axis);
+    const lines = (t: Tensor): Tensor => viewOf(t, contiguousLayout([outer, length, inner], t.offset));
+    scan(lowering, lines(lowering.contiguous(x)), lines(y));
   },
-  blocks: leadingBlocks((_, { axis }) => axis),
-  vjp: ({ g, attrs: { axis } }) => [flip(cumsum(flip(g, axis), axis), axis)],
+  axes: ({ x }, { axis }) => leadingAxes(axis, { x, y: x }),
+  autocast: 'f32',
+  vjp: ({ g, attrs: { axis } }) => ({ x: flip(cumsum(flip(g, axis), axis), axis) }),
 });
 
 /** Lines shorter than this are one run: a second pass over them costs more than it wins. */
@@ -35,16 +32,16 @@ const longLine = 256;
  * Running sums of x [outer, length, inner], row-major, into y. A long line is cut into runs, whose totals are
  * summed up in turn.
  */
-function scan(lowering: Lowering, x: Tensor, y: Tensor, outer: number, length: number, inner: number): void {
+function scan(lowering: Lowering<{ x: Tensor }>, x: Tensor, y: Tensor): void {
+  const [outer, length, inner] = x.shape as [number, number, number];
   const run = length <= longLine ? length : Math.ceil(Math.sqrt(length));
   const runs = Math.ceil(length / run);
-  const params = { outer, length, inner, run, dtype: x.dtype, output: y.dtype, offset: x.offset };
   const totals = lowering.temporary([outer, runs, inner], computeType(y.dtype));
-  lowering.emit(cumsumRuns(params), [x, y, totals]);
+  lowering.emit(cumsumRuns, { x, y, totals }, { run });
   if (runs === 1) return;
   const sums = lowering.temporary(totals.shape, totals.dtype);
-  scan(lowering, totals, sums, outer, runs, inner);
-  lowering.emit(cumsumCarry(params), [sums, y]);
+  scan(lowering, totals, sums);
+  lowering.emit(cumsumCarry, { sums, y }, { run });
 }
 
 /**
@@ -52,5 +49,5 @@ function scan(lowering: Lowering, x: Tensor, y: Tensor, outer: number, length: n
  * same bits on every run. Booleans and u32 give i32.
  */
 export function cumsum(x: Tensor, axis: number): Tensor {
-  return apply(cumsumOp, [x], { axis: normaliseAxis('cumsum', axis, x.ndim) })[0]!;
+  return apply(cumsumOp, { x }, { axis: normaliseAxis('cumsum', axis, x.ndim) }).y;
 }

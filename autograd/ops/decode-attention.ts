@@ -1,7 +1,8 @@
 import { decodeLanes, decodeWorkgroup, joinParts, partialSize } from '../../kernels/attention/decode.ts';
 import type { DecodeParams } from '../../kernels/attention/decode.ts';
+import type { Dispatch } from '../../gpu/index.ts';
 import { memoise } from '../../kernels/memoise.ts';
-import { requireFloat, show } from '../dtypes.ts';
+import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -11,18 +12,22 @@ import { permute } from './movement.ts';
 /** Tokens of the cache that one workgroup takes. */
 const span = 256;
 
-const variants = { lanes: memoise(decodeLanes), workgroup: memoise(decodeWorkgroup) };
-const join = memoise(joinParts);
+const ofParams = (generate: (params: DecodeParams) => Dispatch) =>
+  memoise((_: null, params: DecodeParams) => generate(params));
+const variants = { lanes: ofParams(decodeLanes), workgroup: ofParams(decodeWorkgroup) };
+const join = ofParams(joinParts);
 
 /**
  * Inputs q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [1] or [B]; output [B, 1, H, D].
  */
-const decodeOp = defineOp<{ readonly scale: number }>({
+type Inputs = { q: Tensor; k: Tensor; v: Tensor; lengths: Tensor };
+
+const decodeOp = defineOp<Inputs, { y: Tensor }, { readonly scale: number }>({
   name: 'decodeAttention',
-  infer: ([q]) => [{ shape: [q!.shape[0]!, 1, q!.shape[1]!, q!.shape[3]!], dtype: q!.dtype }],
-  lower(lowering, inputs, [y], { scale }) {
-    const [q, k, v] = inputs.slice(0, 3).map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
-    const lengths = inputs[3]!;
+  infer: ({ q }) => ({ y: { shape: [q.shape[0]!, 1, q.shape[1]!, q.shape[3]!], dtype: q.dtype } }),
+  autocast: ['q', 'k', 'v'],
+  lower(lowering, { lengths, ...inputs }, { y }, { scale }) {
+    const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
     const [batch, heads, capacity, width] = k.shape as [number, number, number, number];
     const group = q.shape[1]! / heads;
     const rows = operandOf(q, ['batch', 'token', '', '']);
@@ -42,8 +47,8 @@ const decodeOp = defineOp<{ readonly scale: number }>({
     };
     const partial = lowering.temporary([partialSize(params)], 'f32');
     const variant = variants[lowering.target.software ? 'lanes' : 'workgroup'];
-    lowering.emit(variant(params), [q, k, v, lengths, partial]);
-    lowering.emit(join(params), [partial, y!]);
+    lowering.dispatch(variant(null, params, lowering.target), [q, k, v, lengths, partial]);
+    lowering.dispatch(join(null, params, lowering.target), [partial, y]);
   },
   vjp: 'none',
 });
@@ -77,12 +82,14 @@ export function decodeAttention(
     const fits = x.ndim === 4 && x.shape[0] === batch && x.shape[3] === width && x.dtype === q.dtype;
     if (!fits || heads % x.shape[1]! !== 0 || x.shape.join() !== kCache.shape.join())
       fail(
-        `caches ${kCache.dtype} ${show(kCache.shape)} and ${vCache.dtype} ${show(vCache.shape)} must be ${q.dtype} [${batch}, a divisor of ${heads}, capacity, ${width}]`,
+        `caches ${kCache.dtype} ${show(kCache.shape)} and ${vCache.dtype} ${show(vCache.shape)} ` +
+          `must be ${q.dtype} [${batch}, a divisor of ${heads}, capacity, ${width}]`,
       );
   }
   if (width % 4 !== 0 || width > 128) fail(`the size of a head, ${width}, must be a multiple of 4 up to 128; pad it`);
   if (length.dtype !== 'i32' || length.ndim > 1 || ![1, batch].includes(length.size))
     fail(`the length must be i32 [] or [${batch}], got ${length.dtype} ${show(length.shape)}`);
-  const [y] = apply(decodeOp, [q, kCache, vCache, length], { scale: scale ?? 1 / Math.sqrt(width) });
-  return permute(y!, [0, 2, 1, 3]);
+  const inputs = { q, k: kCache, v: vCache, lengths: length };
+  const { y } = apply(decodeOp, inputs, { scale: scale ?? 1 / Math.sqrt(width) });
+  return permute(y, [0, 2, 1, 3]);
 }

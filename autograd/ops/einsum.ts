@@ -1,5 +1,5 @@
 import { sizeOf } from '../../kernels/layout.ts';
-import { show } from '../dtypes.ts';
+import { show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { mul } from './arithmetic.ts';

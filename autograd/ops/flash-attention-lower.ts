@@ -7,7 +7,7 @@ import { chooseWalk } from '../../kernels/attention/walk.ts';
 import { memoiseDrawn } from '../../kernels/random.ts';
 import type { Layout } from '../../kernels/layout.ts';
 import { rowMajor } from '../../kernels/layout.ts';
-import { copyInto } from '../copy.ts';
+import { copyInto } from '../lower/elementwise.ts';
 import type { Lowering } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import type { FlashAttrs } from './flash-attention.ts';
@@ -17,10 +17,10 @@ import type { FlashAttrs } from './flash-attention.ts';
  */
 type Sources =
   | { readonly q: Tensor; readonly k: Tensor; readonly v: Tensor; readonly qkv?: undefined; readonly mask?: Tensor }
-  | { readonly qkv: Tensor; readonly mask?: Tensor };
+  | { readonly qkv: Tensor; readonly mask?: Tensor; readonly q?: undefined };
 
-const forward = memoiseDrawn(attentionForward);
-const backward = memoiseDrawn(attentionBackward);
+const forward = memoiseDrawn((_: null, params: Parameters<typeof attentionForward>[0]) => attentionForward(params));
+const backward = memoiseDrawn((_: null, params: Parameters<typeof attentionBackward>[0]) => attentionBackward(params));
 
 /** Heads [B, T, H, D] in row-major order. */
 const merged = ['batch', 'token', 'head'] as const;
@@ -36,7 +36,7 @@ export function operandOf({ shape, strides, offset }: Layout, axes: readonly str
 }
 
 /** The tensor itself where its rows are read as vec4s, else a copy. */
-export function aligned({ copy }: Lowering, x: Tensor): Tensor {
+export function aligned({ copy }: Pick<Lowering, 'copy'>, x: Tensor): Tensor {
   const last = x.ndim - 1;
   const whole = x.strides.every((stride, axis) => axis === last || x.shape[axis] === 1 || stride % 4 === 0);
   return whole && x.strides[last] === 1 && x.offset % 4 === 0 ? x : copy(x);
@@ -54,7 +54,7 @@ interface Prepared {
   readonly tensors: readonly Tensor[];
 }
 
-function prepare(lowering: Lowering, sources: Sources, { causal, scale, dropout }: FlashAttrs): Prepared {
+function prepare(lowering: Lowering<never>, sources: Sources, { causal, scale, dropout }: FlashAttrs): Prepared {
   const { mask } = sources;
   const more = {
     mask: mask && maskOperand(mask),
@@ -93,33 +93,46 @@ function maskOperand({ dtype, shape, strides, offset }: Tensor): MaskOperand {
   return { dtype: dtype as MaskOperand['dtype'], offset, strides: [batch, head, query, key] };
 }
 
-export function lowerForward(lowering: Lowering, sources: Sources, y: Tensor, stats: Tensor, attrs: FlashAttrs): void {
+export function lowerForward(
+  lowering: Lowering<never>,
+  sources: Sources,
+  { y, stats }: { y: Tensor; stats: Tensor },
+  attrs: FlashAttrs,
+): void {
   const { params, tensors } = prepare(lowering, sources, attrs);
   const walk = chooseWalk(lowering.target, 'forward', params.width);
-  lowering.emit(forward({ ...params, y: operandOf(y, merged), walk }), [...tensors, y, stats]);
+  lowering.dispatch(forward(null, { ...params, y: operandOf(y, merged), walk }, lowering.target), [
+    ...tensors,
+    y,
+    stats,
+  ]);
 }
 
 /** `outputs`: gradients of q, k, v [B, T, H, D], those of k and v by query head, or the one of qkv. */
 export function lowerBackward(
-  lowering: Lowering,
-  sources: Sources,
-  [y, stats, cotangent]: readonly Tensor[],
+  lowering: Lowering<never>,
+  sources: Sources & { y: Tensor; stats: Tensor; g: Tensor },
   outputs: readonly Tensor[],
   attrs: FlashAttrs,
 ): void {
   const { params, tensors } = prepare(lowering, sources, attrs);
   const { batch, heads, queries, keys, width, dtype } = params;
-  const g = aligned(lowering, cotangent!);
+  const g = aligned(lowering, sources.g);
   const gOperand = operandOf(g, merged);
-  const whole = aligned(lowering, y!);
-  const sums = lowering.contiguous(stats!);
+  const whole = aligned(lowering, sources.y);
+  const sums = lowering.contiguous(sources.stats);
   const rows = lowering.temporary([batch, heads, queries, 4], 'f32');
   const delta = { batch, heads, queries, width, dtype, y: operandOf(whole, merged), g: gOperand };
-  lowering.emit(attentionDelta(delta), [whole, g, sums, rows]);
+  lowering.dispatch(attentionDelta(delta), [whole, g, sums, rows]);
 
   const walk = chooseWalk(lowering.target, 'backward', width);
   const emit = (gradients: GradientOperands, into: readonly Tensor[]): void =>
-    lowering.emit(backward({ ...params, g: gOperand, gradients, walk }), [...tensors, g, rows, ...into]);
+    lowering.dispatch(backward(null, { ...params, g: gOperand, gradients, walk }, lowering.target), [
+      ...tensors,
+      g,
+      rows,
+      ...into,
+    ]);
   if (outputs.length === 1) {
     const [dq, dk, dv] = [partOf(outputs[0]!, 0), partOf(outputs[0]!, 1), partOf(outputs[0]!, 2)];
     emit({ packed: true, dq, dk, dv }, outputs);

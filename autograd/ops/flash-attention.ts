@@ -1,4 +1,4 @@
-import { compositeVjp } from '../composite.ts';
+import { compositeVjp } from './composite.ts';
 import { defineOp } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -22,29 +22,35 @@ export interface FlashAttrs {
 /** [B, H, T, D] as [B, T, H, D], and back. */
 const swapHeads = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
 
-/**
- * Inputs q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, (mask [B, H, Tq, Tk]);
- * outputs y [B, Tq, H, D] (so that merging the heads is free) and stats f32 [B, H, Tq, 2], see the kernel. No
- * gradient flows into the mask.
- */
-export const flashAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
+/** q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, mask [B, H, Tq, Tk]. */
+type Inputs = { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor };
+/** y [B, Tq, H, D] (so that merging the heads is free), stats f32 [B, H, Tq, 2], see the kernel. */
+type Outputs = { y: Tensor; stats: Tensor };
+/** What the backward kernels read beside the inputs: g is the cotangent of y. */
+type Given = Outputs & { g: Tensor };
+
+/** No gradient flows into the mask. */
+export const flashAttentionOp: Op<Inputs, Outputs, FlashAttrs> = defineOp<Inputs, Outputs, FlashAttrs>({
   name: 'flashAttention',
-  infer: ([q]) => {
-    const [batch, heads, queries, width] = q!.shape as [number, number, number, number];
-    return [
-      { shape: [batch, queries, heads, width], dtype: q!.dtype },
-      { shape: [batch, heads, queries, 2], dtype: 'f32' },
-    ];
+  infer: ({ q }) => {
+    const [batch, heads, queries, width] = q.shape as [number, number, number, number];
+    return {
+      y: { shape: [batch, queries, heads, width], dtype: q.dtype },
+      stats: { shape: [batch, heads, queries, 2], dtype: 'f32' },
+    };
   },
-  lower: (lowering, [q, k, v, mask], [y, stats], attrs) =>
-    lowerForward(lowering, { q: q!, k: k!, v: v!, mask }, y!, stats!, attrs),
-  saves: { inputs: [0, 1, 2, 3], outputs: [0, 1] },
-  vjp({ g, input, output, specs, attrs }) {
-    const inputs = specs.map((_, i) => input(i));
-    const grads = apply(flashAttentionBackwardOp, [...inputs, output(0), output(1), g], attrs).map((grad, i) =>
-      swapHeads(sumOfGroups(grad, specs[i]!.shape[1]!)),
+  lower: lowerForward,
+  autocast: ['q', 'k', 'v'],
+  saves: { inputs: ['q', 'k', 'v', 'mask'], outputs: ['y', 'stats'] },
+  vjp({ g, input, output, attrs }) {
+    const inputs = { q: input('q'), k: input('k'), v: input('v'), mask: input('mask') };
+    const { dq, dk, dv } = apply(
+      flashAttentionBackwardOp,
+      { ...inputs, y: output('y'), stats: output('stats'), g },
+      attrs,
     );
-    return specs.map((_, i) => grads[i] ?? null);
+    const own = (grad: Tensor, x: Tensor): Tensor => swapHeads(sumOfGroups(grad, x.shape[1]!));
+    return { q: own(dq, inputs.q), k: own(dk, inputs.k), v: own(dv, inputs.v) };
   },
 });
 
@@ -54,71 +60,65 @@ function sumOfGroups(grad: Tensor, heads: number): Tensor {
   return all === heads ? grad : cast(sum(reshape(grad, [batch, tokens, heads, all / heads, width]), 3), grad.dtype);
 }
 
-/** Inputs q, k, v, (mask,) y, stats, g; outputs the gradients of q, k and v by query head, [B, T, H, D]. */
-const flashAttentionBackwardOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
+type Gradients = { dq: Tensor; dk: Tensor; dv: Tensor };
+type Backward = Op<Inputs & Given, Gradients, FlashAttrs>;
+
+/** Gradients of q, k and v by query head, [B, T, H, D]. */
+const flashAttentionBackwardOp: Backward = defineOp<Backward>({
   name: 'flashAttentionBackward',
-  infer: ([q, k]) => {
-    const heads = q!.shape[1]!;
+  infer: ({ q, k }) => {
+    const heads = q.shape[1]!;
     const of = ({ shape, dtype }: Spec): Spec => ({ shape: [shape[0]!, shape[2]!, heads, shape[3]!], dtype });
-    return [of(q!), of(k!), of(k!)];
+    return { dq: of(q), dk: of(k), dv: of(k) };
   },
-  lower(lowering, inputs, [dq, dk, dv], attrs) {
-    const [q, k, v] = inputs as [Tensor, Tensor, Tensor];
-    const mask = inputs.length === 7 ? inputs[3] : undefined;
-    lowerBackward(lowering, { q, k, v, mask }, inputs.slice(-3), [dq!, dk!, dv!], attrs);
-  },
-  saves: { inputs: [0, 1, 2, 3, 4, 5, 6] },
-  vjp: compositeVjp((inputs, { causal, scale, dropout }) => {
-    const mask = inputs.length === 7 ? inputs[3] : undefined;
-    const [q, g] = [inputs[0]!, swapHeads(inputs.at(-1)!)];
-    const [k, v] = [repeatHeads(inputs[1]!, q.shape[1]!), repeatHeads(inputs[2]!, q.shape[1]!)];
-    return attentionGradients([q, k, v, g], { mask, causal, scale }, dropout).map(swapHeads);
+  lower: (lowering, inputs, { dq, dk, dv }, attrs) => lowerBackward(lowering, inputs, [dq, dk, dv], attrs),
+  saves: { inputs: ['q', 'k', 'v', 'mask', 'y', 'stats', 'g'] },
+  vjp: compositeVjp(({ q, k, v, mask, g }, { causal, scale, dropout }) => {
+    const heads = q.shape[1]!;
+    const inputs = [q, repeatHeads(k, heads), repeatHeads(v, heads), swapHeads(g)] as const;
+    const [dq, dk, dv] = attentionGradients(inputs, { mask, causal, scale }, dropout);
+    return { dq: swapHeads(dq), dk: swapHeads(dk), dv: swapHeads(dv) };
   }),
 });
 
 /** Query, key or value of packed projections [B, T, 3, H, D], as [B, H, T, D]. No copy. */
 export const unpack = (qkv: Tensor, which: 0 | 1 | 2): Tensor => swapHeads(select(qkv, 2, which));
 
-/**
- * The same for inputs packed as [B, T, 3, H, D], a view of one projection's output, (mask); outputs y [B, T,
- * H, D] and stats.
- */
-export const packedAttentionOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
+/** qkv [B, T, 3, H, D], a view of one projection's output, mask [B, H, T, T]. */
+type Packed = { qkv: Tensor; mask?: Tensor };
+
+/** The same for packed inputs; outputs y [B, T, H, D] and stats. */
+export const packedAttentionOp: Op<Packed, Outputs, FlashAttrs> = defineOp<Packed, Outputs, FlashAttrs>({
   name: 'packedAttention',
-  infer: ([qkv]) => {
-    const [batch, tokens, , heads, width] = qkv!.shape as [number, number, number, number, number];
-    return [
-      { shape: [batch, tokens, heads, width], dtype: qkv!.dtype },
-      { shape: [batch, heads, tokens, 2], dtype: 'f32' },
-    ];
+  infer: ({ qkv }) => {
+    const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
+    return {
+      y: { shape: [batch, tokens, heads, width], dtype: qkv.dtype },
+      stats: { shape: [batch, heads, tokens, 2], dtype: 'f32' },
+    };
   },
-  lower: (lowering, [qkv, mask], [y, stats], attrs) => lowerForward(lowering, { qkv: qkv!, mask }, y!, stats!, attrs),
-  saves: { inputs: [0, 1], outputs: [0, 1] },
-  vjp({ g, input, output, specs, attrs }) {
-    const inputs = specs.map((_, i) => input(i));
-    const [dqkv] = apply(packedAttentionBackwardOp, [...inputs, output(0), output(1), g], attrs);
-    return [dqkv!, ...specs.slice(1).map(() => null)];
+  lower: lowerForward,
+  autocast: ['qkv'],
+  saves: { inputs: ['qkv', 'mask'], outputs: ['y', 'stats'] },
+  vjp({ g, input, output, attrs }) {
+    const inputs = { qkv: input('qkv'), mask: input('mask'), y: output('y'), stats: output('stats'), g };
+    return { qkv: apply(packedAttentionBackwardOp, inputs, attrs).dqkv };
   },
 });
 
-/**
- * Inputs qkv, (mask,) y, stats, g; output the gradient of qkv, row-major: one buffer, which the projection's
- * backward pass reads as it is.
- */
-const packedAttentionBackwardOp: Op<FlashAttrs> = defineOp<FlashAttrs>({
+type PackedBackward = Op<Packed & Given, { dqkv: Tensor }, FlashAttrs>;
+
+/** The gradient of qkv, row-major: one buffer, which the projection's backward pass reads as it is. */
+const packedAttentionBackwardOp: PackedBackward = defineOp<PackedBackward>({
   name: 'packedAttentionBackward',
-  infer: ([qkv]) => [{ shape: qkv!.shape, dtype: qkv!.dtype }],
-  lower(lowering, inputs, [dqkv], attrs) {
-    const mask = inputs.length === 5 ? inputs[1] : undefined;
-    lowerBackward(lowering, { qkv: inputs[0]!, mask }, inputs.slice(-3), [dqkv!], attrs);
-  },
-  saves: { inputs: [0, 1, 2, 3, 4] },
-  vjp: compositeVjp((inputs, { causal, scale, dropout }) => {
-    const [qkv, mask] = [inputs[0]!, inputs.length === 5 ? inputs[1] : undefined];
+  infer: ({ qkv }) => ({ dqkv: { shape: qkv.shape, dtype: qkv.dtype } }),
+  lower: (lowering, inputs, { dqkv }, attrs) => lowerBackward(lowering, inputs, [dqkv], attrs),
+  saves: { inputs: ['qkv', 'mask', 'y', 'stats', 'g'] },
+  vjp: compositeVjp(({ qkv, mask, g }, { causal, scale, dropout }) => {
     const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
-    const [q, k, v] = [unpack(qkv, 0), unpack(qkv, 1), unpack(qkv, 2)];
-    const grads = attentionGradients([q, k, v, swapHeads(inputs.at(-1)!)], { mask, causal, scale }, dropout);
+    const inputs = [unpack(qkv, 0), unpack(qkv, 1), unpack(qkv, 2), swapHeads(g)] as const;
+    const grads = attentionGradients(inputs, { mask, causal, scale }, dropout);
     const parts = grads.map((x) => reshape(swapHeads(x), [batch, tokens, 1, heads, width]));
-    return [concat(parts, 2)];
+    return { dqkv: concat(parts, 2) };
   }),
 });

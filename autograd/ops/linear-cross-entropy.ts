@@ -1,66 +1,129 @@
+import { lossInPlace } from '../../kernels/cross-entropy.ts';
+import type { CrossEntropyAttrs } from '../../kernels/cross-entropy.ts';
+import { bytesOf } from '../../kernels/kernel.ts';
 import { checkpoint } from '../checkpoint.ts';
-import { compositeVjp } from '../composite.ts';
-import { checkChoice, checkOptions, requireFloat, sameShape, show } from '../dtypes.ts';
-import { isGradEnabled } from '../grad-mode.ts';
-import { checkLabels } from '../labels.ts';
-import { lowerChunkedLoss } from '../lower-loss.ts';
+import { isGradEnabled } from '../context.ts';
+import { fill } from '../lower/elementwise.ts';
+import { viewOf } from '../lower/window.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Op, VjpContext } from '../op.ts';
+import type { Lowering, Op, VjpContext } from '../op.ts';
+import { checkChoice, checkOptions, promote, requireFloat, sameShape, show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { div, mul } from './arithmetic.ts';
-import { cast } from './broadcast.ts';
+import { cast, sumOp } from './broadcast.ts';
+import { compositeVjp } from './composite.ts';
 import { concat } from './concat.ts';
 import { crossEntropy, reductions } from './cross-entropy.ts';
 import type { Reduction } from './cross-entropy.ts';
-import { linear } from './matmul.ts';
+import { checkLabels } from './known-range.ts';
+import { linear, matmulOp } from './matmul.ts';
 import { reshape } from './reshape.ts';
 import { narrow, select } from './slice.ts';
 
-interface Attrs {
-  readonly ignoreIndex: number;
-  readonly smoothing: number;
+interface Attrs extends CrossEntropyAttrs {
+  /** Rows whose logits are in memory at once; default as many as fit. */
   readonly chunkRows?: number;
   /** Compute the gradients with the loss: the logits are there only once. */
   readonly gradients: boolean;
 }
 
-/**
- * Inputs hidden [N, D], weight [V, D], target i32 [N], (bias [V]); outputs (sum of the losses, rows that
- * count) f32 [2] and, where asked for, the sum's gradients f32 of hidden, weight (and bias).
- */
-const linearLossOp: Op<Attrs> = defineOp<Attrs>({
+/** hidden [N, D], weight [V, D], bias [V], target i32 [N]. */
+type Inputs = { hidden: Tensor; weight: Tensor; target: Tensor; bias?: Tensor };
+/** sums f32 [2]: sum of the losses, and how many rows count; the sum's gradients f32, where asked for. */
+type Outputs = { sums: Tensor; dHidden?: Tensor; dWeight?: Tensor; dBias?: Tensor };
+
+const linearLossOp: Op<Inputs, Outputs, Attrs> = defineOp<Inputs, Outputs, Attrs>({
   name: 'linearCrossEntropy',
-  infer: ([hidden, weight, , bias], { gradients }) => [
-    { shape: [2], dtype: 'f32' },
-    ...(gradients ? [hidden!, weight!, ...(bias ? [bias] : [])] : []).map(({ shape }) => ({
-      shape,
-      dtype: 'f32' as const,
-    })),
-  ],
-  lower(lowering, [hidden, weight, target, bias], [sums, ...gradients], { gradients: _, ...options }) {
-    const inputs = { hidden: hidden!, weight: weight!, target: target!, bias };
-    lowerChunkedLoss(lowering, { ...inputs, sums: sums!, gradients, ...options });
+  infer({ hidden, weight, bias }, { gradients }) {
+    const f32 = (shape: readonly number[]) => ({ shape, dtype: 'f32' as const });
+    const of = { dHidden: f32(hidden.shape), dWeight: f32(weight.shape), ...(bias ? { dBias: f32(bias.shape) } : {}) };
+    return { sums: f32([2]), ...(gradients ? of : {}) };
   },
-  saves: { inputs: [0, 1, 2, 3], outputs: [1, 2, 3] },
+  lower: lowerInRuns,
+  autocast: ['hidden', 'weight'],
+  saves: { inputs: ['hidden', 'weight', 'target', 'bias'], outputs: ['dHidden', 'dWeight', 'dBias'] },
   vjp(context) {
     if (isGradEnabled()) return again(context);
     const { g, output, specs, needs } = context;
     const factor = select(g, 0, 0);
-    const scaled = (input: number, gradient: number): Tensor | null =>
-      needs(input) ? cast(mul(output(gradient), factor), specs[input]!.dtype) : null;
-    return [scaled(0, 1), scaled(1, 2), null, scaled(3, 3)].slice(0, specs.length);
+    const scaled = (name: 'hidden' | 'weight' | 'bias', gradient: keyof Outputs): Tensor | null =>
+      needs(name) ? cast(mul(output(gradient)!, factor), specs[name]!.dtype) : null;
+    return {
+      hidden: scaled('hidden', 'dHidden'),
+      weight: scaled('weight', 'dWeight'),
+      bias: scaled('bias', 'dBias'),
+    };
   },
 });
 
 /** The derivative in ops, for derivatives of it. */
-function again(context: VjpContext<Attrs>): readonly (Tensor | null)[] {
-  const total = compositeVjp<Attrs>(([hidden, weight, target, bias], { ignoreIndex, smoothing }) => {
-    const logits = linear(hidden!, weight!, bias);
-    return [crossEntropy(logits, target!, { reduction: 'sum', ignoreIndex, labelSmoothing: smoothing })];
-  });
-  return total({ ...context, grads: [select(context.g, 0, 0)] });
+function again(context: VjpContext<Inputs, Outputs, Attrs>) {
+  const total = compositeVjp<Inputs, { sum: Tensor }, Attrs>(
+    ({ hidden, weight, target, bias }, { ignoreIndex, smoothing }) => {
+      const logits = linear(hidden, weight, bias);
+      return { sum: crossEntropy(logits, target, { reduction: 'sum', ignoreIndex, labelSmoothing: smoothing }) };
+    },
+  );
+  const g = select(context.g, 0, 0);
+  const { input, specs, attrs, needs } = context;
+  return total({ input, specs, attrs, needs, g, grads: { sum: g }, output: () => g });
 }
+
+/** Bytes of logits that are held at once: what one binding can hold on every device. */
+const scratchBytes = 2 ** 27;
+
+/**
+ * Loss of a linear layer's outputs, by runs of rows: their logits, the loss, the logits' gradient in their
+ * place, and from it those of hidden and, added up run by run in order, of weight and bias. Four dispatches a
+ * run (five with a bias), two without gradients.
+ */
+function lowerInRuns(
+  lowering: Lowering<Inputs>,
+  { hidden, weight, target, bias }: Inputs,
+  { sums, dHidden, dWeight, dBias }: Outputs,
+  { chunkRows, ...attrs }: Attrs,
+): void {
+  const rows = hidden.shape[0]!;
+  const classes = weight.shape[0]!;
+  if (rows === 0) return [sums, dHidden, dWeight, dBias].forEach((y) => y && y.size > 0 && fill(lowering, y, 0));
+
+  const dtype = promote(hidden.dtype, weight.dtype) === 'f16' ? 'f16' : 'f32';
+  const pitch = Math.ceil(classes / 4) * 4; // rows that products read as vec4s
+  const most = Math.min(scratchBytes, lowering.target.bindingLimit);
+  const run = chunkRows ?? runLength(rows, most, pitch * bytesOf(dtype));
+  const scratch = lowering.temporary([Math.min(run, rows) * pitch], dtype);
+  const losses = lowering.temporary([rows, 2], 'f32');
+  const labels = lowering.contiguous(target);
+  for (let first = 0; first < rows; first += run) {
+    const count = Math.min(run, rows - first);
+    const accumulate = first > 0;
+    const part = rowsOf(hidden, first, count);
+    const logits = viewOf(scratch, { shape: [count, classes], strides: [pitch, 1], offset: 0 });
+    lowering.run(matmulOp, { a: part, b: transposed(weight), bias }, { y: logits }, null);
+    const own = viewOf(labels, { shape: [count], strides: [1], offset: labels.offset + first });
+    lowering.emit(lossInPlace, { x: logits, labels: own, losses }, { ...attrs, firstRow: first, gradient: !!dWeight });
+    if (!dHidden || !dWeight) continue;
+    lowering.run(matmulOp, { a: logits, b: weight }, { y: rowsOf(dHidden, first, count) }, null);
+    lowering.run(matmulOp, { a: transposed(logits), b: part }, { y: dWeight }, null, { accumulate });
+    if (dBias) lowering.run(sumOp, { x: logits }, { y: dBias }, { axes: [0] }, { accumulate });
+  }
+  lowering.run(sumOp, { x: losses }, { y: sums }, { axes: [0] });
+}
+
+/** About equal runs, of whole tiles of matrix products. */
+function runLength(rows: number, bytes: number, rowBytes: number): number {
+  const most = Math.max(1, Math.floor(bytes / rowBytes));
+  if (most >= rows) return rows;
+  const even = Math.ceil(rows / Math.ceil(rows / most));
+  return Math.min(Math.ceil(even / 64) * 64, most);
+}
+
+const rowsOf = (x: Tensor, first: number, count: number): Tensor =>
+  viewOf(x, { shape: [count, x.shape[1]!], strides: x.strides, offset: x.offset + first * x.strides[0]! });
+
+const transposed = (x: Tensor): Tensor =>
+  viewOf(x, { shape: [x.shape[1]!, x.shape[0]!], strides: [x.strides[1]!, x.strides[0]!], offset: x.offset });
 
 export interface LinearCrossEntropyOptions {
   /** [V] */
@@ -113,16 +176,12 @@ export function linearCrossEntropy(
   const rows = reshape(hidden, [target.size, width]);
   const labels = reshape(numbers, [target.size]);
   if (reduction === 'none') return reshape(lossOfRows(rows, weight, labels, options), target.shape);
-  const inputs = [rows, weight, labels, ...(bias ? [bias] : [])];
-  const gradients = isGradEnabled() && inputs.some((x) => x.requiresGrad);
-  const [sums] = apply(linearLossOp, inputs, {
-    ignoreIndex,
-    smoothing: labelSmoothing,
-    chunkRows,
-    gradients,
-  });
-  const total = select(sums!, 0, 0);
-  return reduction === 'sum' ? total : div(total, select(sums!.detach(), 0, 1));
+  const inputs = { hidden: rows, weight, target: labels, bias };
+  const gradients = isGradEnabled() && [rows, weight, bias].some((x) => x?.requiresGrad);
+  const attrs = { ignoreIndex, smoothing: labelSmoothing, chunkRows, gradients };
+  const { sums } = apply(linearLossOp, inputs, attrs);
+  const total = select(sums, 0, 0);
+  return reduction === 'sum' ? total : div(total, select(sums.detach(), 0, 1));
 }
 
 /** Each row's loss; a run's logits are forgotten and computed again in backward. */

@@ -1,6 +1,6 @@
 import * as e from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
-import { broadcastShapes, checkChoice, normaliseAxis, requireFloat, sameShape, show } from '../dtypes.ts';
+import { broadcastShapes, checkChoice, normaliseAxis, requireFloat, sameShape, show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { isFloat } from '../tensor.ts';
@@ -9,7 +9,7 @@ import { cast, sum } from './broadcast.ts';
 import { maximum } from './comparison.ts';
 import { reductions } from './cross-entropy.ts';
 import type { Reduction } from './cross-entropy.ts';
-import { checkLabels } from '../labels.ts';
+import { checkLabels } from './known-range.ts';
 import { embedding, gather } from './gather.ts';
 import { applyMap, mapFunction } from './map-op.ts';
 import { mean } from './reduce.ts';
@@ -38,7 +38,7 @@ function sameShapes(op: string, input: Tensor, target: Tensor): void {
 
 /** Defines a loss of two numbers. */
 function pairwise(name: string, build: (x: Expr, y: Expr, s: Expr[]) => Expr, scalars = 0) {
-  const fn = mapFunction(name, ['v', 'v'], ([x, y], s) => build(x!, y!, s), { float: true, scalars });
+  const fn = mapFunction(name, ['v', 'v'], ([x, y], s) => build(x!, y!, s), { float: true, scalars, autocast: 'f32' });
   return (input: Tensor, target: Tensor, options: LossOptions, ...values: number[]): Tensor => {
     sameShapes(name, input, target);
     return reduced(name, applyMap(fn, [input, target], values), options.reduction);
@@ -133,9 +133,13 @@ const binaryCrossEntropy = (x: Expr, y: Expr, w?: Expr): Expr => {
   const positive = w ? e.add(1, e.mul(e.sub(w, 1), y)) : e.constant(1);
   return e.add(e.mul(e.sub(1, y), x), e.mul(positive, softplusOf(e.neg(x))));
 };
-const bce = mapFunction('bceWithLogits', ['v', 'v'], ([x, y]) => binaryCrossEntropy(x!, y!), { float: true });
+const bce = mapFunction('bceWithLogits', ['v', 'v'], ([x, y]) => binaryCrossEntropy(x!, y!), {
+  float: true,
+  autocast: 'f32',
+});
 const bceWeighted = mapFunction('bceWithLogits', ['v', 'v', 'v'], ([x, y, w]) => binaryCrossEntropy(x!, y!, w), {
   float: true,
+  autocast: 'f32',
 });
 
 export interface BceOptions extends LossOptions {
@@ -180,7 +184,7 @@ const focalBinary = mapFunction(
     const share = e.add(e.mul(positive!, y!), e.mul(negative!, e.sub(1, y!)));
     return e.mul(e.mul(share, focus(e.sigmoid(z), gamma!)), softplusOf(z));
   },
-  { float: true, scalars: 3 },
+  { float: true, scalars: 3, autocast: 'f32' },
 );
 const focalOfLog = mapFunction(
   'focal',
@@ -189,6 +193,7 @@ const focalOfLog = mapFunction(
   {
     float: true,
     scalars: 1,
+    autocast: 'f32',
   },
 );
 

@@ -1,11 +1,11 @@
 import type { Dtype } from '../../kernels/kernel.ts';
 import { differentiate } from '../../kernels/map/differentiate.ts';
-import { input, scalar } from '../../kernels/map/expr.ts';
+import { input, scalar, substitute } from '../../kernels/map/expr.ts';
 import type { Expr, Kind } from '../../kernels/map/expr.ts';
 import { inputsOf } from '../../kernels/map/print.ts';
 import type { Draw } from '../../kernels/random.ts';
-import { broadcastShapes, promote } from '../dtypes.ts';
-import { elementwise } from '../elementwise.ts';
+import { broadcastShapes, promote } from '../shapes.ts';
+import { elementwise } from '../lower/elementwise.ts';
 import { defineOp } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -20,6 +20,7 @@ export interface MapFunction {
   readonly kinds: readonly Kind[];
   /** Integers are converted to f32 first, as for exp or true division. */
   readonly float: boolean;
+  readonly autocast?: 'f32';
   derivatives?: readonly (Derivative | null)[];
 }
 
@@ -35,8 +36,12 @@ export interface MapAttrs {
   readonly draws?: readonly Draw[];
 }
 
-export const mapOp: Op<MapAttrs> = defineOp<MapAttrs>({
-  ...elementwise<MapAttrs>(
+/** Inputs by their place in the expression: a is input 0. */
+type MapInputs = Readonly<Record<string, Tensor>>;
+const inputName = (i: number): string => 'abcdefgh'[i]!;
+
+export const mapOp: Op<MapInputs, { y: Tensor }, MapAttrs> = defineOp<MapInputs, { y: Tensor }, MapAttrs>({
+  ...elementwise<MapInputs, MapAttrs>(
     ({ fn }) => fn.name,
     (inputs, { fn, scalars, draws = [] }) => ({
       expr: fn.expr,
@@ -46,22 +51,26 @@ export const mapOp: Op<MapAttrs> = defineOp<MapAttrs>({
       compute: computeDtype(fn, inputs, scalars),
     }),
   ),
-  infer(inputs, { fn, scalars }) {
+  infer(given, { fn, scalars }) {
+    const inputs = Object.values(given);
     const shape = broadcastShapes(fn.name, ...inputs.map((x) => x.shape));
-    return [{ shape, dtype: fn.expr.kind === 'b' ? 'bool' : computeDtype(fn, inputs, scalars) }];
+    return { y: { shape, dtype: fn.expr.kind === 'b' ? 'bool' : computeDtype(fn, inputs, scalars) } };
   },
+  autocast: ({ fn }) => fn.autocast,
   saves({ fn }) {
     const read = new Set(derivativesOf(fn).flatMap((d) => d?.operands ?? []));
-    return { inputs: fn.kinds.map((_, i) => i).filter((i) => read.has(i + 1)) };
+    return { inputs: fn.kinds.flatMap((_, i) => (read.has(i + 1) ? [inputName(i)] : [])) };
   },
   vjp({ g, input, specs, attrs: { fn, scalars, draws }, needs }) {
-    return derivativesOf(fn).map((derivative, i) => {
-      if (!derivative || !needs(i)) return null;
-      const operands = derivative.operands.map((k) => (k === 0 ? g : input(k - 1)));
+    const cotangents = derivativesOf(fn).map((derivative, i) => {
+      const name = inputName(i);
+      if (!derivative || !needs(name)) return [name, null] as const;
+      const operands = derivative.operands.map((k) => (k === 0 ? g : input(inputName(k - 1))!));
       // Sums hand the cotangent on as it is.
       const full = derivative.fn.expr.op === 'input' ? operands[0]! : applyMap(derivative.fn, operands, scalars, draws);
-      return cast(sumTo(full, specs[i]!.shape), specs[i]!.dtype);
+      return [name, cast(sumTo(full, specs[name]!.shape), specs[name]!.dtype)] as const;
     });
+    return Object.fromEntries(cotangents);
   },
 });
 
@@ -79,34 +88,20 @@ function derivativesOf(fn: MapFunction): readonly (Derivative | null)[] {
     if (!expr) return null;
     const operands = inputsOf(expr);
     const kinds = operands.map((k) => (k === 0 ? 'v' : fn.kinds[k - 1]!));
+    const own = (leaf: Expr): Expr => (leaf.op === 'input' ? { ...leaf, value: operands.indexOf(leaf.value!) } : leaf);
     return {
       operands,
-      fn: { name: `${fn.name}.d${i}`, expr: renumber(expr, operands, new Map()), kinds, float: true },
+      fn: { name: `${fn.name}.d${i}`, expr: substitute(expr, own), kinds, float: true },
     };
   });
   return fn.derivatives;
 }
 
-function renumber(e: Expr, operands: readonly number[], done: Map<Expr, Expr>): Expr {
-  const known = done.get(e);
-  if (known) return known;
-  const moved: Expr =
-    e.op === 'input'
-      ? { ...e, value: operands.indexOf(e.value!) }
-      : e.args.length === 0
-        ? e
-        : { ...e, args: e.args.map((a) => renumber(a, operands, done)) };
-  done.set(e, moved);
-  return moved;
-}
-
 /** Where a function's expression comes from: inputs and scalars as expressions. */
 type Build = (x: Expr[], s: Expr[]) => Expr;
 
-interface MapOptions {
-  readonly float?: boolean;
-  readonly scalars?: number;
-}
+/** `autocast`: under autocast, inputs are converted to f32. */
+type MapOptions = Partial<Pick<MapFunction, 'float' | 'autocast'>> & { readonly scalars?: number };
 
 const functions: MapFunction[] = [];
 
@@ -119,7 +114,8 @@ export function mapFunctions(): readonly MapFunction[] {
 export function mapFunction(name: string, kinds: readonly Kind[], build: Build, options: MapOptions = {}): MapFunction {
   const x = kinds.map((kind, i) => input(i, kind));
   const s = Array.from({ length: options.scalars ?? 0 }, (_, i) => scalar(i));
-  const fn = { name, expr: build(x, s), kinds, float: options.float ?? false };
+  const { float = false, autocast } = options;
+  const fn = { name, expr: build(x, s), kinds, float, autocast };
   functions.push(fn);
   return fn;
 }
@@ -130,7 +126,8 @@ export function applyMap(
   scalars: readonly number[] = [],
   draws?: readonly Draw[],
 ): Tensor {
-  return apply(mapOp, inputs, draws ? { fn, scalars, draws } : { fn, scalars })[0]!;
+  const named = Object.fromEntries(inputs.map((x, i) => [inputName(i), x]));
+  return apply(mapOp, named, draws ? { fn, scalars, draws } : { fn, scalars }).y;
 }
 
 /** A function of one tensor, one line each in the tables of ops. */

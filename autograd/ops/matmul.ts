@@ -1,43 +1,44 @@
-import { sizeOf } from '../../kernels/layout.ts';
-import { matmulBlocks } from '../blocks/matmul.ts';
-import { broadcastShapes, promote, requireFloat, show } from '../dtypes.ts';
-import { lowerMatmul } from '../lower-matmul.ts';
-import { lowerReduce } from '../lower-reduce.ts';
+import { collapse, sizeOf } from '../../kernels/layout.ts';
+import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
+import { chooseMatmul, matmulDispatch } from '../../kernels/matmul/matmul.ts';
+import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
+import { splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
+import { copyInto, tensorsOf } from '../lower/elementwise.ts';
+import { broadcastShapes, promote, requireFloat, sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Op, Spec } from '../op.ts';
+import type { Lowering, Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { add } from './arithmetic.ts';
-import { cast, sumTo } from './broadcast.ts';
-import { fillInto } from './fill.ts';
+import { cast, sumOp, sumTo } from './broadcast.ts';
 import { transpose } from './movement.ts';
 import { reshape, unsqueeze } from './reshape.ts';
 
-/** Inputs a [..., m, k], b [..., k, n] and, optionally, bias [n]; batch axes broadcast. */
-const matmulOp: Op<null> = defineOp<null>({
+type Product = { a: Tensor; b: Tensor; bias?: Tensor };
+
+/** a [..., m, k] @ b [..., k, n], batch axes broadcast, + bias [n]. */
+export const matmulOp: Op<Product, { y: Tensor }, null> = defineOp<Product, { y: Tensor }, null>({
   name: 'matmul',
-  infer([a, b, bias]) {
-    check(a!, b!, bias);
-    const batch = broadcastShapes('matmul', a!.shape.slice(0, -2), b!.shape.slice(0, -2));
-    return [{ shape: [...batch, a!.shape.at(-2)!, b!.shape.at(-1)!], dtype: promote(a!.dtype, b!.dtype) }];
+  infer({ a, b, bias }) {
+    check(a, b, bias);
+    const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    return { y: { shape: [...batch, a.shape.at(-2)!, b.shape.at(-1)!], dtype: promote(a.dtype, b.dtype) } };
   },
-  lower(lowering, [a, b, bias], [y]) {
-    lowerMatmul(lowering, a!, b!, y!, { bias });
-  },
-  blocks: matmulBlocks(),
+  lower: (lowering, inputs, outputs) => lowerProduct(lowering, inputs, outputs),
+  axes: () => ({ of: { a: '...mk', b: '...kn', bias: 'n', y: '...mn' }, once: ['bias'], anywhere: true }),
+  autocast: ['a', 'b'],
   fuses: { epilogue: true },
-  saves: { inputs: [0, 1] },
+  saves: { inputs: ['a', 'b'] },
   vjp({ g, input, specs, needs }) {
-    const to = (full: Tensor, i: number): Tensor => sumTo(full, specs[i]!.shape, specs[i]!.dtype);
-    const da = needs(0) ? to(productLike(input(0), g, transpose(input(1))), 0) : null;
-    const needsBias = specs.length === 3 && needs(2);
-    if (needs(1) && needsBias && g.ndim === 2) {
-      const [db, sums] = productAndSums(input(0), g, liesTransposed(input(1)));
-      return [da, to(db, 1), cast(sums, specs[2]!.dtype)];
+    const [a, b] = [input('a'), input('b')];
+    const to = (full: Tensor, { shape, dtype }: Spec): Tensor => sumTo(full, shape, dtype);
+    const da = needs('a') ? to(productLike(a, g, transpose(b)), specs.a) : null;
+    if (needs('b') && needs('bias') && g.ndim === 2) {
+      const [db, sums] = productAndSums(a, g, liesTransposed(b));
+      return { a: da, b: to(db, specs.b), bias: cast(sums, specs.bias!.dtype) };
     }
-    const db = needs(1) ? to(productLike(input(1), transpose(input(0)), g), 1) : null;
-    if (specs.length < 3) return [da, db];
-    return [da, db, needsBias ? to(g, 2) : null];
+    const db = needs('b') ? to(productLike(b, transpose(a), g), specs.b) : null;
+    return { a: da, b: db, bias: needs('bias') ? to(g, specs.bias!) : null };
   },
 });
 
@@ -57,49 +58,43 @@ function productLike(like: Tensor, left: Tensor, right: Tensor): Tensor {
 
 /** a^T @ g and the sums of g's columns: the gradients of a weight and its bias, of one reading of g. */
 function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Tensor] {
-  if (transposed) {
-    const [product, sums] = apply(matmulSumsOp, [transpose(g), a], 'a');
-    return [transpose(product!), sums!];
-  }
-  const [product, sums] = apply(matmulSumsOp, [transpose(a), g], 'b');
-  return [product!, sums!];
+  if (!transposed) return matmulSums(transpose(a), g, 'b');
+  const [product, sums] = matmulSums(transpose(g), a, 'a');
+  return [transpose(product), sums];
 }
 
-/**
- * Inputs a [m, k], b [k, n]; outputs a @ b [m, n] and the sums over k of the rows of a, [m], or of the
- * columns of b, [n], in f32.
- */
-const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
+type Sums = { y: Tensor; sums: Tensor };
+
+/** a [m, k] @ b [k, n], and the sums over k of the rows of a, [m], or of the columns of b, [n], in f32. */
+const matmulSumsOp: Op<Product, Sums, 'a' | 'b'> = defineOp<Product, Sums, 'a' | 'b'>({
   name: 'matmulSums',
-  infer([a, b], of) {
-    check(a!, b!, undefined);
-    if (a!.shape.length !== 2 || b!.shape.length !== 2) {
-      throw new ShapeError(`matmulSums: ${show(a!.shape)} @ ${show(b!.shape)}: both must be matrices; reshape them`);
+  infer({ a, b }, of) {
+    check(a, b, undefined);
+    if (a.shape.length !== 2 || b.shape.length !== 2) {
+      throw new ShapeError(`matmulSums: ${show(a.shape)} @ ${show(b.shape)}: both must be matrices; reshape them`);
     }
-    const [m, n] = [a!.shape[0]!, b!.shape[1]!];
-    return [
-      { shape: [m, n], dtype: promote(a!.dtype, b!.dtype) },
-      { shape: [of === 'a' ? m : n], dtype: 'f32' },
-    ];
+    const [m, n] = [a.shape[0]!, b.shape[1]!];
+    return {
+      y: { shape: [m, n], dtype: promote(a.dtype, b.dtype) },
+      sums: { shape: [of === 'a' ? m : n], dtype: 'f32' },
+    };
   },
-  lower(lowering, [a, b], [y, sums], of) {
-    if (y!.size > 0) return lowerMatmul(lowering, a!, b!, y!, { sums: { of, y: sums! } });
+  lower(lowering, { a, b }, { y, sums }, of) {
+    if (y.size > 0) return lowerProduct(lowering, { a, b }, { y, sums }, of);
     // No outputs, hence no tile that would sum.
-    if (a!.shape[1] === 0) fillInto(lowering, sums!, 0);
-    else if (of === 'a') lowerReduce(lowering, 'sum', a!, [1], sums!);
-    else lowerReduce(lowering, 'sum', b!, [0], sums!);
+    lowering.run(sumOp, { x: of === 'a' ? a : b }, { y: sums }, { axes: [of === 'a' ? 1 : 0] });
   },
+  axes: (_, of) => ({ of: { a: 'mk', b: 'kn', y: 'mn', sums: of === 'a' ? 'm' : 'n' }, anywhere: true }),
   fuses: { epilogue: true },
-  blocks: matmulBlocks((of) => of),
-  saves: { inputs: [0, 1] },
-  vjp({ grads: [g, gs], input, specs, attrs: of, needs }) {
-    const [a, b] = [input(0), input(1)];
-    const spread = unsqueeze(gs!, of === 'a' ? 1 : 0);
-    const to = (x: Tensor, i: number): Tensor => cast((of === 'a') === (i === 0) ? add(x, spread) : x, specs[i]!.dtype);
-    return [
-      needs(0) ? to(productLike(a, g!, transpose(b)), 0) : null,
-      needs(1) ? to(productLike(b, transpose(a), g!), 1) : null,
-    ];
+  saves: { inputs: ['a', 'b'] },
+  vjp({ grads: { y: g, sums: gs }, input, specs, attrs: of, needs }) {
+    const [a, b] = [input('a'), input('b')];
+    const spread = unsqueeze(gs, of === 'a' ? 1 : 0);
+    const to = (x: Tensor, name: 'a' | 'b'): Tensor => cast(of === name ? add(x, spread) : x, specs[name].dtype);
+    return {
+      a: needs('a') ? to(productLike(a, g, transpose(b)), 'a') : null,
+      b: needs('b') ? to(productLike(b, transpose(a), g), 'b') : null,
+    };
   },
 });
 
@@ -107,8 +102,8 @@ const matmulSumsOp: Op<'a' | 'b'> = defineOp<'a' | 'b'>({
  * a @ b of two matrices, and the sums over their common axis of a's rows (`of` a) or b's columns (`of` b).
  */
 export function matmulSums(a: Tensor, b: Tensor, of: 'a' | 'b'): [Tensor, Tensor] {
-  const [product, sums] = apply(matmulSumsOp, [a, b], of);
-  return [product!, sums!];
+  const { y, sums } = apply(matmulSumsOp, { a, b }, of);
+  return [y, sums];
 }
 
 function check(a: Spec, b: Spec, bias: Spec | undefined): void {
@@ -116,7 +111,8 @@ function check(a: Spec, b: Spec, bias: Spec | undefined): void {
   requireFloat('matmul', b);
   if (a.shape.length < 2 || b.shape.length < 2 || a.shape.at(-1) !== b.shape.at(-2)) {
     throw new ShapeError(
-      `matmul: ${show(a.shape)} @ ${show(b.shape)}: the last axis of the first must equal the second-last of the second`,
+      `matmul: ${show(a.shape)} @ ${show(b.shape)}: ` +
+        'the last axis of the first must equal the second-last of the second',
     );
   }
   if (bias && (bias.shape.length !== 1 || bias.shape[0] !== b.shape.at(-1))) {
@@ -136,15 +132,15 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.ndim === 1) return dropAxis(matmul(reshape(a, [1, -1]), b), b.ndim === 1 ? -1 : -2);
   if (b.ndim === 1) return dropAxis(matmul(a, reshape(b, [-1, 1])), -1);
   if (b.ndim === 2 && a.ndim > 2) return affine(a, b);
-  return apply(matmulOp, [a, b], null)[0]!;
+  return apply(matmulOp, { a, b }, null).y;
 }
 
 /** One matrix on the right of many rows: a single product over all rows. */
 function affine(a: Tensor, b: Tensor, bias?: Tensor): Tensor {
   if (a.shape.at(-1) !== b.shape[0]) check(a, b, bias);
   const rows = a.ndim > 2 ? reshape(a, [sizeOf(a.shape.slice(0, -1)), a.shape.at(-1)!]) : a;
-  const [y] = apply(matmulOp, bias ? [rows, b, bias] : [rows, b], null);
-  return reshape(y!, [...a.shape.slice(0, -1), b.shape[1]!]);
+  const { y } = apply(matmulOp, { a: rows, b, bias }, null);
+  return reshape(y, [...a.shape.slice(0, -1), b.shape[1]!]);
 }
 
 function dropAxis(x: Tensor, axis: number): Tensor {
@@ -172,4 +168,114 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
     throw new ShapeError(`bmm: ${show(a.shape)} and ${show(b.shape)} must be [batch, m, k] and [batch, k, n]`);
   }
   return matmul(a, b);
+}
+
+// Lowering
+
+/** Emits the kernels of y = a @ b + bias, and of the sums over k of a's rows or b's columns. */
+function lowerProduct(
+  lowering: Lowering<Product>,
+  { a, b, bias }: Product,
+  { y, sums }: { y: Tensor; sums?: Tensor },
+  of: 'a' | 'b' = 'a',
+): void {
+  const [m, k, n] = [a.shape.at(-2)!, a.shape.at(-1)!, b.shape.at(-1)!];
+  const { batch, operands } = batched(lowering, a, b, y.shape.slice(0, -2));
+  let [left, right] = operands;
+  const sink = lowering.sink();
+  const paramsOf = (): MatmulParams => ({
+    m,
+    n,
+    k,
+    batch,
+    a: left.operand,
+    b: right.operand,
+    bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
+    sink: sink.elements,
+    sums: sums && { of, dtype: sums.dtype === 'f16' ? 'f16' : 'f32' },
+  });
+  const plan = chooseMatmul(lowering.target, paramsOf());
+  if (plan.variant === 'lanes') {
+    if (n >= 32 && readingOfA(left.operand) === 'scalar') left = pack(lowering, left, m, k, batch);
+    if (m >= 8 && readingOfB(right.operand) === 'scalar') right = pack(lowering, right, k, n, batch);
+  }
+  const params = paramsOf();
+  const rest = [...(bias ? [bias] : []), ...tensorsOf(sink), ...(sums ? [sums] : [])];
+  if (!plan.splits) return lowering.dispatch(matmulDispatch(plan, params), [left.tensor, right.tensor, ...rest]);
+  const parts = lowering.temporary([plan.splits, ...y.shape], 'f32');
+  lowering.dispatch(matmulDispatch(plan, splitProduct(params, plan.splits)), [left.tensor, right.tensor, parts]);
+  lowering.dispatch(sumSplits(params, plan.splits), [parts, ...rest]);
+}
+
+interface Operand {
+  readonly tensor: Tensor;
+  readonly operand: MatrixOperand;
+}
+
+/** Both operands over at most two common batch axes; where strides need more, the operand is copied. */
+function batched(
+  lowering: Lowering<Product>,
+  a: Tensor,
+  b: Tensor,
+  shape: readonly number[],
+): { batch: readonly [number, number]; operands: [Operand, Operand] } {
+  const strides = (x: Tensor): number[] =>
+    shape.map((_, axis) => {
+      const own = axis - shape.length + x.ndim - 2;
+      return own < 0 || x.shape[own] === 1 ? 0 : x.strides[own]!;
+    });
+  const merged = collapse(shape, [strides(a), strides(b)]);
+  if (merged.shape.length > 2) {
+    const x = lowering.contiguous(a);
+    const y = lowering.contiguous(b);
+    if (x !== a || y !== b) return batched(lowering, x, y, shape);
+    // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that
+    // is not enough.
+    const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
+    const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
+    const spread = {
+      shape: out.shape,
+      strides: [...strides(full), ...full.strides.slice(-2)],
+      offset: full.offset,
+    };
+    copyInto(lowering, full, spread, out, out);
+    return full === b ? batched(lowering, a, out, shape) : batched(lowering, out, b, shape);
+  }
+  const two = (list: readonly number[], missing: number): [number, number] => [
+    list[list.length - 2] ?? missing,
+    list[list.length - 1] ?? missing,
+  ];
+  const operand = (x: Tensor, i: number): Operand => ({
+    tensor: x,
+    operand: {
+      dtype: x.dtype,
+      offset: x.offset,
+      row: x.strides.at(-2)!,
+      col: x.strides.at(-1)!,
+      batch: two(merged.strides[i]!, 0),
+    },
+  });
+  return { batch: two(merged.shape, 1), operands: [operand(a, 0), operand(b, 1)] };
+}
+
+/** Copies an operand so that its rows are contiguous and start at multiples of four elements. */
+function pack(
+  lowering: Lowering<Product>,
+  { tensor, operand }: Operand,
+  rows: number,
+  cols: number,
+  batch: readonly [number, number],
+): Operand {
+  const pitch = Math.ceil(cols / 4) * 4;
+  const counts = batch.map((count, i) => (operand.batch[i] === 0 ? 1 : count)) as [number, number];
+  const shape = [...counts, rows, cols];
+  const strides: [number, number, number, number] = [counts[1] * rows * pitch, rows * pitch, pitch, 1];
+  const packed = lowering.temporary([sizeOf(counts) * rows * pitch], tensor.dtype);
+  const source = { shape, strides: [...operand.batch, operand.row, operand.col], offset: operand.offset };
+  copyInto(lowering, tensor, source, packed, { shape, strides, offset: 0 });
+  const repeat = (axis: 0 | 1): number => (operand.batch[axis] === 0 ? 0 : strides[axis]);
+  return {
+    tensor: packed,
+    operand: { dtype: tensor.dtype, offset: 0, row: pitch, col: 1, batch: [repeat(0), repeat(1)] },
+  };
 }

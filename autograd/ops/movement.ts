@@ -1,5 +1,5 @@
-import { listOf, normaliseAxis, show } from '../dtypes.ts';
-import type { Numbers } from '../dtypes.ts';
+import { listOf, normaliseAxis, show } from '../shapes.ts';
+import type { Numbers } from '../shapes.ts';
 import { defineView, ShapeError } from '../op.ts';
 import { applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -11,12 +11,11 @@ const permuteOp = defineView<{ axes: readonly number[] }>({
     strides: axes.map((axis) => strides[axis]!),
     offset,
   }),
-  vjp: ({ g, attrs: { axes } }) => [
+  vjp: ({ g, attrs: { axes } }) =>
     permute(
       g,
       axes.map((_, i) => axes.indexOf(i)),
     ),
-  ],
 });
 
 /** Reorders axes, given as a list or one by one: axis i of the result is axis order[i] of x. No copy. */
@@ -45,7 +44,7 @@ const flipOp = defineView<{ axes: readonly number[] }>({
     strides: strides.map((s, axis) => (axes.includes(axis) ? -s : s)),
     offset: axes.reduce((at, axis) => at + Math.max(0, shape[axis]! - 1) * strides[axis]!, offset),
   }),
-  vjp: ({ g, attrs: { axes } }) => [flip(g, axes)],
+  vjp: ({ g, attrs: { axes } }) => flip(g, axes),
 });
 
 /** Reverses the order of the elements along the axes. No copy. */

@@ -1,20 +1,15 @@
-import { norm as normKernel, normBackward } from '../../kernels/norm.ts';
-import { chooseColumnTile, normParameters } from '../../kernels/norm-parameters.ts';
-import { sizeOf } from '../../kernels/layout.ts';
-import { chooseLanes } from '../../kernels/rows.ts';
+import { norm, normBackward, normParameters } from '../../kernels/norm.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
-import { autocastStore } from '../casting.ts';
-import { rowBlocks, rowSumBlocks } from '../blocks/leading.ts';
-import { compositeVjp } from '../composite.ts';
-import { requireFloat, show } from '../dtypes.ts';
-import { sourceOf } from '../ports.ts';
+import { context } from '../context.ts';
+import { fill, sourceOf } from '../lower/elementwise.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
+import { requireFloat, show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, mul, rsqrt, sub } from './arithmetic.ts';
 import { cast, sumTo } from './broadcast.ts';
-import { fillInto } from './fill.ts';
+import { compositeVjp } from './composite.ts';
 import { mean } from './reduce.ts';
 
 interface NormAttrs {
@@ -24,104 +19,88 @@ interface NormAttrs {
   readonly output?: Dtype;
 }
 
+type NormInputs = { x: Tensor; weight?: Tensor; bias?: Tensor };
+type NormOutputs = { y: Tensor; stats: Tensor };
+
 /**
- * Inputs x [..., cols], (weight [cols],) (bias [cols]); outputs y and stats [..., 2]: mean and reciprocal
- * deviation of each row.
+ * Rows of x [..., cols], normalised, times weight [cols], plus bias [cols]; stats f32 [..., 2] holds mean and
+ * reciprocal deviation of each row.
  */
-const normOp: Op<NormAttrs> = defineOp<NormAttrs>({
+const normOp: Op<NormInputs, NormOutputs, NormAttrs> = defineOp<NormInputs, NormOutputs, NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNorm' : 'rmsNorm'),
-  infer([x, weight, bias], { centre, output }) {
+  infer({ x, weight, bias }, { centre, output }) {
     const name = centre ? 'layerNorm' : 'rmsNorm';
-    requireFloat(name, x!);
-    if (x!.shape.length === 0) throw new ShapeError(`${name}: needs at least one axis to normalise, got a scalar`);
-    for (const parameter of [weight, bias]) checkParameter(name, x!, parameter);
-    return [
-      { shape: x!.shape, dtype: output ?? x!.dtype },
-      { shape: [...x!.shape.slice(0, -1), 2], dtype: 'f32' },
-    ];
+    requireFloat(name, x);
+    if (x.shape.length === 0) throw new ShapeError(`${name}: needs at least one axis to normalise, got a scalar`);
+    for (const parameter of [weight, bias]) checkParameter(name, x, parameter);
+    return {
+      y: { shape: x.shape, dtype: output ?? x.dtype },
+      stats: { shape: [...x.shape.slice(0, -1), 2], dtype: 'f32' },
+    };
   },
-  lower({ emit, source, sink, target }, [x, ...parameters], [, stats], { centre, epsilon }) {
-    const cols = x!.shape.at(-1)!;
-    const [from, to] = [source(0), sink()];
-    const [weight, bias] = parameters.map((parameter) => sourceOf(parameter, x!.shape));
-    const dispatch = normKernel({
-      rows: sizeOf(x!.shape.slice(0, -1)),
-      cols,
-      lanes: chooseLanes(target, cols),
-      centre,
-      epsilon,
-      x: from.elements,
-      weight: weight?.elements,
-      bias: bias?.elements,
-      y: to.elements,
-    });
-    emit(dispatch, [...from.tensors, ...parameters, ...to.tensors, stats!]);
+  lower({ emit, source, sink }, { x, weight, bias }, { stats }, attrs) {
+    const parameter = (p: Tensor | undefined) => p && sourceOf(p, x.shape);
+    emit(norm, { x: source('x'), weight: parameter(weight), bias: parameter(bias), y: sink(), stats }, attrs);
   },
-  fuses: { epilogue: true, prologues: [0], repeats: true },
-  blocks: rowBlocks(() => [1, 2]),
-  saves: { inputs: [0, 1], outputs: [1] },
+  fuses: { epilogue: true, prologues: ['x'], repeats: true },
+  axes: () => ({ of: { x: '...C', weight: 'C', bias: 'C', y: '...C', stats: '...S' } }),
+  saves: { inputs: ['x', 'weight'], outputs: ['stats'] },
   vjp({ g, input, output, specs, attrs, needs }) {
-    const [x, stats] = [input(0), output(1)];
-    const weight = specs.length > 1 ? input(1) : undefined;
-    const [dx] = needs(0) ? apply(normBackwardOp, [g, x, stats, ...(weight ? [weight] : [])], attrs) : [null];
-    if (!weight) return [dx!];
-    const types = specs.slice(1).map(({ dtype }) => dtype);
-    const [dw, db] = needs(1) || needs(2) ? apply(normParametersOp, [g, x, stats], { ...attrs, types }) : [null, null];
-    return [dx!, dw!, ...(specs.length > 2 ? [db!] : [])];
+    const [x, weight, stats] = [input('x'), input('weight'), output('stats')];
+    const dx = needs('x') ? apply(normBackwardOp, { g, x, stats, weight }, attrs).dx : null;
+    if (!needs('weight') && !needs('bias')) return { x: dx };
+    const types = [specs.weight!.dtype, ...(specs.bias ? [specs.bias.dtype] : [])];
+    const { weight: dw, bias: db } = apply(normParametersOp, { g, x, stats }, { ...attrs, types });
+    return { x: dx, weight: dw, bias: db };
   },
 });
 
-/** Inputs g, x, stats; outputs the cotangents of weight and, for layer norm, bias. */
-const normParametersOp = defineOp<NormAttrs & { readonly types: readonly Dtype[] }>({
+type ParameterGradients = { weight: Tensor; bias?: Tensor };
+type ParameterAttrs = NormAttrs & { readonly types: readonly Dtype[] };
+
+/** Cotangents of weight and, for layer norm, bias. */
+const normParametersOp = defineOp<{ g: Tensor; x: Tensor; stats: Tensor }, ParameterGradients, ParameterAttrs>({
   name: ({ centre }) => (centre ? 'layerNormParameters' : 'rmsNormParameters'),
-  infer: ([, x], { types }) => types.map((dtype) => ({ shape: [x!.shape.at(-1)!], dtype })),
-  lower(lowering, [, x, stats], outputs) {
-    const rows = sizeOf(x!.shape.slice(0, -1));
-    if (rows === 0) return outputs.forEach((y) => fillInto(lowering, y, 0));
-    const [g, from] = [lowering.source(0), lowering.source(1)];
-    const [weight, bias] = outputs.map(({ dtype }) => dtype) as [Dtype, Dtype?];
-    const tile = chooseColumnTile(lowering.target);
-    const cols = x!.shape.at(-1)!;
-    const dispatch = normParameters({ rows, cols, tile, g: g.elements, x: from.elements, weight, bias });
-    lowering.emit(dispatch, [...g.tensors, ...from.tensors, stats!, ...outputs]);
+  infer({ x }, { types: [weight, bias] }) {
+    const shape = [x.shape.at(-1)!];
+    return { weight: { shape, dtype: weight! }, ...(bias ? { bias: { shape, dtype: bias } } : {}) };
   },
-  fuses: { prologues: [0] },
-  blocks: rowSumBlocks(),
-  saves: { inputs: [0, 1, 2] },
-  vjp: compositeVjp(([g, x], attrs) => {
-    const sums = [mul(g!, standardise(x!, attrs).xhat), g!].slice(0, attrs.types.length);
-    return sums.map((full, i) => sumTo(full, [x!.shape.at(-1)!], attrs.types[i]!));
+  lower(lowering, { x, stats }, { weight, bias }) {
+    if (x.size === 0) return [weight, bias].forEach((y) => y && fill(lowering, y, 0));
+    const operands = { g: lowering.source('g'), x: lowering.source('x'), stats, dw: weight, db: bias };
+    lowering.emit(normParameters, operands, null);
+  },
+  fuses: { prologues: ['g'] },
+  axes: () => ({ of: { g: '...C', x: '...C', stats: '...S', weight: 'C', bias: 'C' } }),
+  saves: { inputs: ['g', 'x', 'stats'] },
+  vjp: compositeVjp(({ g, x }, attrs) => {
+    const to = (full: Tensor, i: number): Tensor => sumTo(full, [x.shape.at(-1)!], attrs.types[i]!);
+    return {
+      weight: to(mul(g, standardise(x, attrs).xhat), 0),
+      ...(attrs.types.length > 1 ? { bias: to(g, 1) } : {}),
+    };
   }),
 });
 
-/** Inputs g, x, stats, (weight). Stats depend on x: the composite derives them again. */
-const normBackwardOp = defineOp<NormAttrs>({
+type BackwardInputs = { g: Tensor; x: Tensor; stats: Tensor; weight?: Tensor };
+
+/** Cotangent of x. Stats depend on x: the composite derives them again. */
+const normBackwardOp = defineOp<BackwardInputs, { dx: Tensor }, NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNormBackward' : 'rmsNormBackward'),
-  infer: ([, x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ emit, source, sink, target }, [, x, stats, weight], _, { centre }) {
-    const cols = x!.shape.at(-1)!;
-    const [g, from, to] = [source(0), source(1), sink()];
-    const dispatch = normBackward({
-      rows: sizeOf(x!.shape.slice(0, -1)),
-      cols,
-      lanes: chooseLanes(target, cols),
-      centre,
-      g: g.elements,
-      x: from.elements,
-      weight: weight && sourceOf(weight, x!.shape).elements,
-      y: to.elements,
-    });
-    emit(dispatch, [...g.tensors, ...from.tensors, ...(weight ? [weight] : []), stats!, ...to.tensors]);
+  infer: ({ x }) => ({ dx: { shape: x.shape, dtype: x.dtype } }),
+  lower({ emit, source, sink }, { x, stats, weight }, _, attrs) {
+    const scale = weight && sourceOf(weight, x.shape);
+    emit(normBackward, { g: source('g'), x: source('x'), weight: scale, stats, y: sink() }, attrs);
   },
-  fuses: { epilogue: true, prologues: [0], repeats: true },
-  blocks: rowBlocks(() => [3]),
-  saves: { inputs: [0, 1, 2, 3] },
-  vjp: compositeVjp(([g, x, , weight], attrs) => {
-    const h = weight ? mul(g!, weight) : g!;
-    const { rstd, xhat } = standardise(x!, attrs);
+  fuses: { epilogue: true, prologues: ['g'], repeats: true },
+  axes: () => ({ of: { g: '...C', x: '...C', stats: '...S', weight: 'C', dx: '...C' } }),
+  saves: { inputs: ['g', 'x', 'stats', 'weight'] },
+  vjp: compositeVjp(({ g, x, weight }, attrs) => {
+    const h = weight ? mul(g, weight) : g;
+    const { rstd, xhat } = standardise(x, attrs);
     const along = mul(xhat, mean(mul(h, xhat), -1, { keepDims: true }));
     const centred = attrs.centre ? sub(h, mean(h, -1, { keepDims: true })) : h;
-    return [cast(mul(rstd, sub(centred, along)), x!.dtype)];
+    return { dx: cast(mul(rstd, sub(centred, along)), x.dtype) };
   }),
 });
 
@@ -149,8 +128,7 @@ function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor;
  */
 export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
   if (bias && !weight) throw new ShapeError('layerNorm: a bias needs a weight');
-  const inputs = [x, ...(weight ? [weight] : []), ...(bias ? [bias] : [])];
-  return apply(normOp, inputs, { centre: true, epsilon, output: autocastStore() })[0]!;
+  return apply(normOp, { x, weight, bias }, { centre: true, epsilon, output: context().autocast?.store }).y;
 }
 
 /**
@@ -158,5 +136,5 @@ export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1
  * * weight.
  */
 export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
-  return apply(normOp, [x, ...(weight ? [weight] : [])], { centre: false, epsilon, output: autocastStore() })[0]!;
+  return apply(normOp, { x, weight }, { centre: false, epsilon, output: context().autocast?.store }).y;
 }

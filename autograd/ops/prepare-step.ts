@@ -1,7 +1,7 @@
 import { controlQuads, groupsPerDispatch, prepare, slotsPerDispatch } from '../../kernels/multi-tensor/prepare.ts';
 import type { ControlLayout, ScalerParams } from '../../kernels/multi-tensor/prepare.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
-import { sameShape, show } from '../dtypes.ts';
+import { sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -23,39 +23,40 @@ interface PrepareAttrs {
   readonly gradScale: boolean;
 }
 
-const prepareOp = defineOp<PrepareAttrs>({
+type Inputs = { control: Tensor; collected?: Tensor; gradScale?: Tensor; scaler?: Tensor };
+
+const prepareOp = defineOp<Inputs, Record<string, never>, PrepareAttrs>({
   name: 'prepareStep',
-  infer(inputs, { layout, gradScale, scaler, partials }) {
-    const [control, ...rest] = inputs;
-    requireF32('prepareStep', control!);
-    if (control!.shape[0] !== controlQuads(layout))
-      throw new ShapeError(`prepareStep: control ${show(control!.shape)} must have ${controlQuads(layout)} rows`);
-    const factor = rest[Number(partials !== undefined)];
-    if (gradScale && (factor!.dtype !== 'f32' || !sameShape(factor!.shape, [])))
-      throw new ShapeError(`prepareStep: gradScale must be an f32 scalar, got ${factor!.dtype} ${show(factor!.shape)}`);
-    if (scaler && !sameShape(rest.at(-1)!.shape, [4]))
-      throw new ShapeError(`prepareStep: the scaler's state must be [4], got ${show(rest.at(-1)!.shape)}`);
-    return [];
+  infer({ control, gradScale, scaler }, { layout }) {
+    requireF32('prepareStep', control);
+    if (control.shape[0] !== controlQuads(layout))
+      throw new ShapeError(`prepareStep: control ${show(control.shape)} must have ${controlQuads(layout)} rows`);
+    if (gradScale && (gradScale.dtype !== 'f32' || !sameShape(gradScale.shape, [])))
+      throw new ShapeError(
+        `prepareStep: gradScale must be an f32 scalar, got ${gradScale.dtype} ${show(gradScale.shape)}`,
+      );
+    if (scaler && !sameShape(scaler.shape, [4]))
+      throw new ShapeError(`prepareStep: the scaler's state must be [4], got ${show(scaler.shape)}`);
+    return {};
   },
-  lower({ emit }, inputs, _, { rule, layout, counts, active, partials, gradScale, ...decisions }) {
-    const factor = gradScale ? inputs[1 + Number(partials !== undefined)] : undefined;
+  lower({ dispatch }, { control, collected, gradScale, scaler }, _, attrs) {
+    const { rule, layout, counts, active, partials, gradScale: _scaled, ...decisions } = attrs;
+    const read = [collected, gradScale, scaler].flatMap((x) => x ?? []);
     let first = 0;
     let end = 0;
     const ranges = counts.map((count, group) => ({ group, from: end, end: (end += count) }));
-    let result: Parameters<typeof prepare>[0]['result'] = { partials, gradScale: factor?.offset, ...decisions };
+    let result: Parameters<typeof prepare>[0]['result'] = { partials, gradScale: gradScale?.offset, ...decisions };
     while (first < active.length) {
       const begun = ranges.filter((range) => range.end > first && range.from < first + slotsPerDispatch);
       const groups = begun.slice(0, groupsPerDispatch);
       const last = Math.min(first + slotsPerDispatch, groups.at(-1)!.end);
-      emit(
-        prepare({ rule, layout, first, active: active.slice(first, last), groups, result }),
-        result ? inputs : [inputs[0]!],
-      );
+      const kernel = prepare({ rule, layout, first, active: active.slice(first, last), groups, result });
+      dispatch(kernel, result ? [control, ...read] : [control]);
       result = undefined;
       first = last;
     }
   },
-  mutates: (inputs, { scaler }) => [inputs[0]!, ...(scaler ? [inputs.at(-1)!] : [])],
+  mutates: ['control', 'scaler'],
   vjp: 'none',
 });
 
@@ -71,12 +72,7 @@ export interface PrepareOptions extends Omit<PrepareAttrs, 'scaler' | 'gradScale
 export function prepareStep(control: Tensor, options: PrepareOptions): void {
   const { rule, layout, counts, active, maxNorm, skipNonFinite, collected, scaler, gradScale } = options;
   const { partials, tensor } = collected;
-  const inputs = [
-    control,
-    ...(partials ? [tensor] : []),
-    ...(gradScale ? [gradScale] : []),
-    ...(scaler ? [scaler.state] : []),
-  ];
+  const inputs = { control, collected: partials && tensor, gradScale, scaler: scaler?.state };
   const { growth, backoff, interval } = scaler ?? {};
   apply(prepareOp, inputs, {
     rule,

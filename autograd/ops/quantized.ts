@@ -5,10 +5,11 @@ import { matmulInt8, quantizeRows } from '../../kernels/quant/int8.ts';
 import { byteMatrix, matmulInt8Subgroup } from '../../kernels/quant/int8-subgroup.ts';
 import { groupsOf, perWord } from '../../kernels/quant/weights.ts';
 import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
-import { requireFloat, show } from '../dtypes.ts';
+import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Lowering, Op, Spec } from '../op.ts';
-import type { QuantizedTensor } from '../quantize.ts';
+import { tensorsOf } from '../lower/elementwise.ts';
+import type { Like, Lowering, Op, Spec } from '../op.ts';
+import type { QuantizedTensor } from './quantize.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast, sum } from './broadcast.ts';
@@ -21,20 +22,20 @@ interface QuantizedAttrs extends QuantizedWeight {
   readonly transposed: boolean;
 }
 
-/**
- * Inputs x [rows, in], packed u32 [out, in / 8 or 4], scales [out, groups] (, zeros [out, groups]) (, bias
- * [out]); output [rows, out], or, transposed, [rows, in] of x [rows, out].
- */
-const quantizedLinearOp: Op<QuantizedAttrs> = defineOp<QuantizedAttrs>({
+/** x [rows, in], packed u32 [out, in / 8 or 4], scales and zeros [out, groups], bias [out]. */
+type Inputs = { x: Tensor; packed: Tensor; scales: Tensor; zeros?: Tensor; bias?: Tensor };
+type Quantized = Op<Inputs, { y: Tensor }, QuantizedAttrs>;
+
+/** y [rows, out], or, transposed, [rows, in] of x [rows, out]. */
+const quantizedLinearOp: Quantized = defineOp<Quantized>({
   name: 'quantizedLinear',
-  infer([x, packed, scales, ...more], attrs) {
-    const zeros = attrs.zeros ? more[0] : undefined;
-    check(x!, packed!, scales!, zeros, more[attrs.zeros ? 1 : 0], attrs);
-    return [{ shape: [x!.shape[0]!, attrs.transposed ? attrs.inFeatures : packed!.shape[0]!], dtype: x!.dtype }];
+  infer(inputs, attrs) {
+    check(inputs, attrs);
+    const { x, packed } = inputs;
+    return { y: { shape: [x.shape[0]!, attrs.transposed ? attrs.inFeatures : packed.shape[0]!], dtype: x.dtype } };
   },
-  lower(lowering, [x, packed, scales, ...more], [y], attrs) {
+  lower(lowering, { x, packed, scales, zeros, bias }, { y }, attrs) {
     const sink = lowering.sink();
-    const [bias, zeros] = [more[attrs.zeros ? 1 : 0], attrs.zeros ? [more[0]!] : []];
     const { inFeatures, transposed } = attrs;
     const quantized: QuantizedWeight = {
       bits: attrs.bits,
@@ -43,13 +44,13 @@ const quantizedLinearOp: Op<QuantizedAttrs> = defineOp<QuantizedAttrs>({
       scales: attrs.scales,
       zeros: attrs.zeros,
     };
-    const rows = attrs.int8 && !transposed ? x! : lowering.contiguous(x!);
+    const rows = attrs.int8 && !transposed ? x : lowering.contiguous(x);
     const params: MatmulParams = {
-      m: y!.shape[0]!,
-      n: y!.shape[1]!,
-      k: x!.shape[1]!,
+      m: y.shape[0]!,
+      n: y.shape[1]!,
+      k: x.shape[1]!,
       batch: [1, 1],
-      a: { dtype: x!.dtype, offset: rows.offset, row: x!.shape[1]!, col: 1, batch: [0, 0] },
+      a: { dtype: x.dtype, offset: rows.offset, row: x.shape[1]!, col: 1, batch: [0, 0] },
       b: {
         dtype: 'u32',
         offset: 0,
@@ -61,53 +62,39 @@ const quantizedLinearOp: Op<QuantizedAttrs> = defineOp<QuantizedAttrs>({
       bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
       sink: sink.elements,
     };
-    const weights = [packed!, scales!, ...zeros].map((t) => fromZero(lowering, t));
+    const weights = [packed, scales, ...(zeros ? [zeros] : [])].map((t) => fromZero(lowering, t));
     if (attrs.int8 && !transposed) {
       const bytes = lowering.temporary([params.m, params.k / 4], 'u32');
       const steps = lowering.temporary([params.m], 'f32');
-      const source = lowering.source(0);
-      lowering.emit(quantizeRows(lowering.target, params.m, params.k, source.elements), [
-        ...source.tensors,
-        bytes,
-        steps,
-      ]);
-      const tensors = [bytes, steps, ...weights, ...(bias ? [bias] : []), ...sink.tensors];
+      lowering.emit(quantizeRows, { x: lowering.source('x'), bytes, steps }, null);
+      const tensors = [bytes, steps, ...weights, ...(bias ? [bias] : []), ...tensorsOf(sink)];
       // A software driver's matrices are loops of its own making.
       const matrix = lowering.target.software ? undefined : byteMatrix(lowering.target);
       const product = matrix ? matmulInt8Subgroup(params, matrix, lowering.target) : matmulInt8(params);
-      return lowering.emit(product, tensors);
+      return lowering.dispatch(product, tensors);
     }
-    const tensors = [rows, ...weights, ...(bias ? [bias] : []), ...sink.tensors];
-    lowering.emit(matmulDispatch(chooseMatmul(lowering.target, params), params), tensors);
+    const tensors = [rows, ...weights, ...(bias ? [bias] : []), ...tensorsOf(sink)];
+    lowering.dispatch(matmulDispatch(chooseMatmul(lowering.target, params), params), tensors);
   },
   fuses: { epilogue: true },
-  saves: ({ zeros }) => ({ inputs: zeros ? [1, 2, 3] : [1, 2] }),
+  saves: { inputs: ['packed', 'scales', 'zeros'] },
   vjp({ g, input, specs, attrs, needs }) {
-    const weights = [input(1), input(2), ...(attrs.zeros ? [input(3)] : [])];
-    const grads: (Tensor | null)[] = specs.map(() => null);
-    if (needs(0)) {
-      const dx = apply(quantizedLinearOp, [g, ...weights], { ...attrs, transposed: !attrs.transposed })[0]!;
-      grads[0] = cast(dx, specs[0]!.dtype);
-    }
-    const bias = 1 + weights.length;
-    if (bias < specs.length && needs(bias)) grads[bias] = cast(sum(g, [0]), specs[bias]!.dtype);
-    return grads;
+    const weight = { packed: input('packed'), scales: input('scales'), zeros: input('zeros') };
+    const dx = (): Tensor =>
+      apply(quantizedLinearOp, { x: g, ...weight }, { ...attrs, transposed: !attrs.transposed }).y;
+    return {
+      x: needs('x') ? cast(dx(), specs.x.dtype) : null,
+      bias: needs('bias') ? cast(sum(g, [0]), specs.bias!.dtype) : null,
+    };
   },
 });
 
 /** Packed words are read from the beginning of their buffer. */
-function fromZero(lowering: Lowering, x: Tensor): Tensor {
+function fromZero(lowering: Lowering<Inputs>, x: Tensor): Tensor {
   return x.isContiguous && x.offset === 0 ? x : lowering.copy(x);
 }
 
-function check(
-  x: Spec,
-  packed: Spec,
-  scales: Spec,
-  zeros: Spec | undefined,
-  bias: Spec | undefined,
-  attrs: QuantizedAttrs,
-): void {
+function check({ x, packed, scales, zeros, bias }: Like<Inputs, Spec>, attrs: QuantizedAttrs): void {
   requireFloat('quantizedLinear', x);
   const out = packed.shape[0]!;
   const [words, groups] = [attrs.inFeatures / perWord(attrs), groupsOf(attrs)];
@@ -116,7 +103,8 @@ function check(
   };
   if (packed.dtype !== 'u32' || packed.shape.join() !== [out, words].join())
     fail(
-      `the weight is ${packed.dtype} ${show(packed.shape)}, ${attrs.bits} bits of ${attrs.inFeatures} inputs need u32 [out, ${words}]`,
+      `the weight is ${packed.dtype} ${show(packed.shape)}, ` +
+        `${attrs.bits} bits of ${attrs.inFeatures} inputs need u32 [out, ${words}]`,
     );
   for (const [name, spec] of [
     ['scales', scales],
@@ -160,11 +148,11 @@ export function quantizedLinear(
   }
   if (activations === 'int8' && (bits !== 8 || zeros || group < inFeatures)) {
     throw new ShapeError(
-      `quantizedLinear: int8 activations need a symmetric weight of 8 bits with one scale a row, got ${bits} bits in groups of ${group}${zeros ? ' with zeros' : ''}; quantize() with its defaults makes one`,
+      'quantizedLinear: int8 activations need a symmetric weight of 8 bits with one scale a row, got ' +
+        `${bits} bits in groups of ${group}${zeros ? ' with zeros' : ''}; quantize() with its defaults makes one`,
     );
   }
   const rows = reshape(x, [sizeOf(x.shape.slice(0, -1)), inFeatures]);
-  const inputs = [rows, packed, scales, ...(zeros ? [zeros] : []), ...(bias ? [bias] : [])];
   const scaleType = scales.dtype === 'f16' ? 'f16' : 'f32';
   const attrs = {
     bits,
@@ -175,5 +163,8 @@ export function quantizedLinear(
     transposed: false,
     int8: activations === 'int8',
   } as const;
-  return reshape(apply(quantizedLinearOp, inputs, attrs)[0]!, [...x.shape.slice(0, -1), out]);
+  return reshape(apply(quantizedLinearOp, { x: rows, packed, scales, zeros, bias }, attrs).y, [
+    ...x.shape.slice(0, -1),
+    out,
+  ]);
 }

@@ -1,13 +1,12 @@
 import type { Dtype } from '../../kernels/kernel.ts';
 import * as e from '../../kernels/map/expr.ts';
 import { random } from '../../kernels/random.ts';
-import type { Draw } from '../../kernels/random.ts';
-import { flatParts } from '../blocks/parts.ts';
-import { checkDtype, checkOptions, checkShape, requireFloat } from '../dtypes.ts';
+import type { Draw, RandomAttrs } from '../../kernels/random.ts';
 import { shapeThen } from '../create.ts';
 import type { ShapeThen } from '../create.ts';
+import { checkDtype, checkOptions, checkShape, requireFloat } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import { nextDraw } from '../random.ts';
+import { nextDraw } from '../generator.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, floor } from './arithmetic.ts';
@@ -15,25 +14,18 @@ import { cast } from './broadcast.ts';
 import { minimum } from './comparison.ts';
 import { applyMap, mapFunction } from './map-op.ts';
 
-interface RandomAttrs {
-  readonly kind: 'uniform' | 'normal';
+interface Attrs extends Omit<RandomAttrs, 'start'> {
   readonly shape: readonly number[];
   readonly dtype: Dtype;
-  readonly a: number;
-  readonly b: number;
-  readonly draw: Draw;
-  /** Of a part of a large tensor: the element that it begins with. */
-  readonly start?: number;
 }
 
-const randomOp = defineOp<RandomAttrs>({
+const randomOp = defineOp<Record<string, never>, { y: Tensor }, Attrs>({
   name: ({ kind }) => kind,
-  infer: (_, { shape, dtype }) => [{ shape, dtype }],
-  lower: ({ emit }, _, [y], { kind, a, b, draw, start = 0 }) =>
-    emit(random({ kind, count: y!.size, dtype: y!.dtype, a, b, draw, start }), [y!]),
-  blocks({ name, target, part }, _, [y], attrs) {
-    for (const { starts, tensors } of flatParts(name, target, [y!])) part([], tensors, { ...attrs, start: starts[0]! });
-  },
+  infer: (_, { shape, dtype }) => ({ y: { shape, dtype } }),
+  lower: ({ emit, part }, _, { y }, { kind, a, b, draw }) =>
+    emit(random, { y }, { kind, a, b, draw, start: part('*')?.start }),
+  // Numbers are counted in row-major order.
+  axes: () => ({ of: { y: '*' } }),
   vjp: 'none',
 });
 
@@ -49,7 +41,7 @@ export function uniform(shape: readonly number[], options: UniformOptions = {}):
   checkOptions('uniform', options, ['low', 'high', 'dtype']);
   checkDtype('uniform', dtype, ['f32', 'f16']);
   checkShape('uniform', shape);
-  return apply(randomOp, [], { kind: 'uniform', shape, dtype, a: low, b: high - low, draw: nextDraw() })[0]!;
+  return apply(randomOp, {}, { kind: 'uniform', shape, dtype, a: low, b: high - low, draw: nextDraw() }).y;
 }
 
 export interface NormalOptions {
@@ -64,7 +56,7 @@ export function normal(shape: readonly number[], options: NormalOptions = {}): T
   checkOptions('normal', options, ['mean', 'std', 'dtype']);
   checkDtype('normal', dtype, ['f32', 'f16']);
   checkShape('normal', shape);
-  return apply(randomOp, [], { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() })[0]!;
+  return apply(randomOp, {}, { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() }).y;
 }
 
 /** Uniform random numbers from [0, 1): `rand([2, 3])`, `rand(2, 3, { dtype: 'f16' })`. */

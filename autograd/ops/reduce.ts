@@ -1,9 +1,7 @@
 import { argReduce } from '../../kernels/reduce.ts';
 import { sizeOf } from '../../kernels/layout.ts';
-import { partsOf } from '../blocks/parts.ts';
-import { reduceBlocks } from '../blocks/reduce.ts';
-import { normaliseAxes, normaliseAxis, requireFloat, show } from '../dtypes.ts';
-import { lowerReduce } from '../lower-reduce.ts';
+import { normaliseAxes, normaliseAxis, requireFloat, show } from '../shapes.ts';
+import { lowerReduce, reduceAxes } from '../lower/reduce.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
@@ -27,27 +25,26 @@ interface ExtremeAttrs {
   readonly axes: readonly number[];
 }
 
-const extremeOp = defineOp<ExtremeAttrs>({
+const extremeOp = defineOp<{ x: Tensor }, { y: Tensor }, ExtremeAttrs>({
   name: ({ kind }) => kind,
-  infer([x], { kind, axes }) {
-    if (axes.some((axis) => x!.shape[axis] === 0)) {
+  infer({ x }, { kind, axes }) {
+    if (axes.some((axis) => x.shape[axis] === 0)) {
       throw new ShapeError(
-        `${kind}: shape ${show(x!.shape)} has nothing to reduce along axes [${axes.join(', ')}]; it has no identity`,
+        `${kind}: shape ${show(x.shape)} has nothing to reduce along axes [${axes.join(', ')}]; it has no identity`,
       );
     }
-    return [{ shape: x!.shape.filter((_, axis) => !axes.includes(axis)), dtype: x!.dtype }];
+    return { y: { shape: x.shape.filter((_, axis) => !axes.includes(axis)), dtype: x.dtype } };
   },
-  lower: (lowering, [x], [y], { kind, axes }) =>
-    lowerReduce(lowering, kind, x!, axes, y!, { source: lowering.fused?.sources.get(0), sink: lowering.sink() }),
-  fuses: { epilogue: true, prologues: [0] },
-  blocks: reduceBlocks(({ kind }) => kind),
-  saves: { inputs: [0], outputs: [0] },
+  lower: (lowering, { x }, { y }, { kind, axes }) => lowerReduce(lowering, kind, x, axes, y),
+  fuses: { epilogue: true, prologues: ['x'] },
+  axes: ({ x }, { kind, axes }) => reduceAxes(x.shape.length, axes, kind),
+  saves: { inputs: ['x'], outputs: ['y'] },
   vjp({ g, input, output, attrs: { axes } }) {
-    const x = input(0);
+    const x = input('x');
     const kept = keptShape(x, axes);
-    const hit = cast(eq(x, reshape(output(0), kept)), g.dtype);
+    const hit = cast(eq(x, reshape(output('y'), kept)), g.dtype);
     const share = div(reshape(g, kept), sum(hit, axes, { keepDims: true }));
-    return [mul(hit, share)];
+    return { x: mul(hit, share) };
   },
 });
 
@@ -59,8 +56,8 @@ function extreme(
 ): Tensor {
   const list = normaliseAxes(kind, axes, x.ndim);
   const keepDims = keepsDims(kind, options);
-  const [y] = apply(extremeOp, [x], { kind, axes: list });
-  return keepDims ? reshape(y!, keptShape(x, list)) : y!;
+  const { y } = apply(extremeOp, { x }, { kind, axes: list });
+  return keepDims ? reshape(y, keptShape(x, list)) : y;
 }
 
 /**
@@ -77,36 +74,18 @@ export function min(x: Tensor, axes?: number | readonly number[], options: Reduc
   return extreme('min', x, axes, options);
 }
 
-const argOp = defineOp<{ kind: 'argmax' | 'argmin'; axis: number }>({
+const argOp = defineOp<{ x: Tensor }, { y: Tensor }, { kind: 'argmax' | 'argmin'; axis: number }>({
   name: ({ kind }) => kind,
-  infer([x], { kind, axis }) {
-    if (x!.shape[axis] === 0)
-      throw new ShapeError(`${kind}: axis ${axis} of ${show(x!.shape)} is empty; it has no index`);
-    return [{ shape: x!.shape.filter((_, i) => i !== axis), dtype: 'i32' }];
+  infer({ x }, { kind, axis }) {
+    if (x.shape[axis] === 0)
+      throw new ShapeError(`${kind}: axis ${axis} of ${show(x.shape)} is empty; it has no index`);
+    return { y: { shape: x.shape.filter((_, i) => i !== axis), dtype: 'i32' } };
   },
-  lower({ emit }, [x], [y], { kind, axis }) {
-    const rest = (list: readonly number[]): number[] => list.filter((_, i) => i !== axis);
-    const { dtype, offset, shape, strides } = x!;
-    emit(
-      argReduce({
-        kind,
-        dtype,
-        shape: rest(shape),
-        strides: rest(strides),
-        offset,
-        length: shape[axis] ?? 1,
-        stride: strides[axis] ?? 0,
-      }),
-      [x!, y!],
-    );
-  },
-  blocks({ name, target, part }, [x], [y], attrs) {
-    const kept = x!.shape.map((_, i) => i).filter((i) => i !== attrs.axis);
-    const placed = [x!, y!].map((tensor) => ({
-      tensor,
-      axes: tensor === x ? x.shape.map((_, i) => (i === attrs.axis ? undefined : i)) : kept,
-    }));
-    for (const { tensors } of partsOf(name, target, x!.shape, placed)) part([tensors[0]!], [tensors[1]!], attrs);
+  lower: ({ emit }, { x }, { y }, attrs) => emit(argReduce, { x, y }, attrs),
+  axes({ x }, { axis }) {
+    // The reduced axis stays whole: indices of parts could not be compared.
+    const letters = x.shape.map((_, i) => (i === axis ? 'X' : 'abcdefghijklmnopqrstuvwxyz'[i]!));
+    return { of: { x: letters.join(''), y: letters.filter((_, i) => i !== axis).join('') } };
   },
   vjp: 'none',
 });
@@ -125,9 +104,9 @@ function arg(kind: 'argmax' | 'argmin', x: Tensor, axis: number | undefined, opt
   const keepDims = keepsDims(kind, options);
   const flat = axis === undefined ? reshape(x, [-1]) : x;
   const at = axis === undefined ? 0 : normaliseAxis(kind, axis, x.ndim);
-  const [y] = apply(argOp, [flat], { kind, axis: at });
-  if (!keepDims) return y!;
-  return reshape(y!, axis === undefined ? x.shape.map(() => 1) : keptShape(x, [at]));
+  const { y } = apply(argOp, { x: flat }, { kind, axis: at });
+  if (!keepDims) return y;
+  return reshape(y, axis === undefined ? x.shape.map(() => 1) : keptShape(x, [at]));
 }
 
 export interface VarianceOptions extends ReduceOptions {

@@ -1,27 +1,27 @@
 import { reshapeLayout, sizeOf } from '../../kernels/layout.ts';
 import { input } from '../../kernels/map/expr.ts';
-import { listOf, normaliseAxis, sameShape, show } from '../dtypes.ts';
-import type { Numbers } from '../dtypes.ts';
-import { elementwise } from '../elementwise.ts';
+import { listOf, normaliseAxis, sameShape, show } from '../shapes.ts';
+import type { Numbers } from '../shapes.ts';
+import { elementwise } from '../lower/elementwise.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
-const copyOp = defineOp<null>({
-  ...elementwise<null>('clone', ([x]) => ({
+const copyOp = defineOp<{ x: Tensor }, { y: Tensor }, null>({
+  ...elementwise<{ x: Tensor }, null>('clone', ([x]) => ({
     expr: input(0),
     kinds: ['v'],
     scalars: [],
     draws: [],
     compute: x!.dtype,
   })),
-  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  vjp: ({ g }) => [g],
+  infer: ({ x }) => ({ y: { shape: x.shape, dtype: x.dtype } }),
+  vjp: ({ g }) => ({ x: g }),
 });
 
 /** A copy with memory of its own, row-major. The gradient passes through. */
 export function clone(x: Tensor): Tensor {
-  return apply(copyOp, [x], null)[0]!;
+  return apply(copyOp, { x }, null).y;
 }
 
 /** The tensor itself if its elements lie in row-major order, else a copy in which they do. */
@@ -32,7 +32,7 @@ export function contiguous(x: Tensor): Tensor {
 const reshapeOp = defineView<{ shape: readonly number[] }>({
   name: 'reshape',
   view: (layout, { shape }) => reshapeLayout(layout, shape)!,
-  vjp: ({ g, specs }) => [reshape(g, specs[0]!.shape)],
+  vjp: ({ g, spec }) => reshape(g, spec.shape),
 });
 
 /**
@@ -53,7 +53,8 @@ function completeShape(x: Tensor, shape: readonly number[]): number[] {
   const whole = full.every((length) => Number.isInteger(length) && length >= 0);
   if (unknown > 1 || !whole || sizeOf(full) !== x.size) {
     throw new ShapeError(
-      `reshape: ${show(x.shape)} (${x.size} elements) does not fit ${show(shape)}; lengths must multiply to ${x.size}, and at most one may be -1`,
+      `reshape: ${show(x.shape)} (${x.size} elements) does not fit ${show(shape)}; ` +
+        `lengths must multiply to ${x.size}, and at most one may be -1`,
     );
   }
   return full;

@@ -1,11 +1,11 @@
 import { pad as padKernel } from '../../kernels/pad.ts';
-import { copyInto } from '../copy.ts';
-import { normaliseAxis, show } from '../dtypes.ts';
+import { copyInto, fill } from '../lower/elementwise.ts';
+import { isBindable } from '../lower/window.ts';
+import { normaliseAxis, show } from '../shapes.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import type { Op } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
-import { fillInto } from './fill.ts';
 import { reshape } from './reshape.ts';
 
 interface SliceAttrs {
@@ -21,7 +21,7 @@ const sliceOp = defineView<SliceAttrs>({
     strides: strides.map((s, axis) => s * steps[axis]!),
     offset: starts.reduce((at, start, axis) => at + start * strides[axis]!, offset),
   }),
-  vjp: ({ g, specs, attrs }) => [embed(g, specs[0]!.shape, attrs)],
+  vjp: ({ g, spec, attrs }) => embed(g, spec.shape, attrs),
 });
 
 interface EmbedAttrs extends SliceAttrs {
@@ -29,27 +29,25 @@ interface EmbedAttrs extends SliceAttrs {
   readonly value: number;
 }
 
+type Embed = Op<{ x: Tensor }, { y: Tensor }, EmbedAttrs>;
+
 /** The adjoint of slice: zeros of the given shape with x at the slice's places. */
-const embedOp: Op<EmbedAttrs> = defineOp<EmbedAttrs>({
+const embedOp: Embed = defineOp<Embed>({
   name: 'pad',
-  infer: ([x], { shape }) => [{ shape, dtype: x!.dtype }],
-  lower(lowering, [x], [y], { value, starts, steps }) {
-    if (x!.size === 0) return fillInto(lowering, y!, value);
-    const to = lowering.sink();
-    lowering.emit(padKernel({ dtype: x!.dtype, x: x!, y: to.elements, starts, steps, value }), [x!, ...to.tensors]);
+  infer: ({ x }, { shape }) => ({ y: { shape, dtype: x.dtype } }),
+  lower(lowering, { x }, { y }, attrs) {
+    const { value, starts, lengths, steps } = attrs;
+    if ([x, y].every((t) => isBindable(t, lowering.target)) && x.size > 0)
+      return lowering.emit(padKernel, { x, y: lowering.sink() }, { starts, steps, value });
+    fill(lowering, y, value);
+    if (x.size > 0) copyInto(lowering, x, x, y, sliceOp.view(y, { starts, lengths, steps }));
   },
   fuses: { epilogue: true },
-  blocks(lowering, [x], [y], { value, starts, lengths, steps }) {
-    fillInto(lowering, y!, value);
-    if (x!.size === 0) return;
-    const target = sliceOp.view(y!, { starts, lengths, steps });
-    copyInto(lowering, x!, x!, y!, target);
-  },
-  vjp: ({ g, attrs }) => [applyView(sliceOp, g, attrs)],
+  vjp: ({ g, attrs }) => ({ x: applyView(sliceOp, g, attrs) }),
 });
 
 function embed(x: Tensor, shape: readonly number[], attrs: SliceAttrs, value = 0): Tensor {
-  return apply(embedOp, [x], { ...attrs, shape, value })[0]!;
+  return apply(embedOp, { x }, { ...attrs, shape, value }).y;
 }
 
 /**

@@ -1,51 +1,37 @@
-import { chooseLanes } from '../../kernels/rows.ts';
 import { softmax as softmaxKernel, softmaxBackward } from '../../kernels/softmax.ts';
-import { rowBlocks } from '../blocks/leading.ts';
-import { compositeVjp } from '../composite.ts';
-import { normaliseAxis, requireFloat } from '../dtypes.ts';
+import type { SoftmaxAttrs } from '../../kernels/softmax.ts';
 import { defineOp } from '../op.ts';
+import { normaliseAxis, requireFloat } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { exp, mul, sub } from './arithmetic.ts';
 import { sum } from './broadcast.ts';
+import { compositeVjp } from './composite.ts';
 import { transpose } from './movement.ts';
 
-interface SoftmaxAttrs {
-  readonly log: boolean;
-}
-
 /** Over the last axis. */
-const softmaxOp = defineOp<SoftmaxAttrs>({
+const softmaxOp = defineOp<{ x: Tensor }, { y: Tensor }, SoftmaxAttrs>({
   name: ({ log }) => (log ? 'logSoftmax' : 'softmax'),
-  infer: ([x]) => [{ shape: x!.shape, dtype: x!.dtype }],
-  lower({ emit, source, sink, target }, [x], _, { log }) {
-    const cols = x!.shape.at(-1)!;
-    const [from, to] = [source(0), sink()];
-    const size = { rows: x!.size / cols, cols, lanes: chooseLanes(target, cols), log };
-    emit(softmaxKernel({ ...size, x: from.elements, y: to.elements }), [...from.tensors, ...to.tensors]);
-  },
-  fuses: { epilogue: true, prologues: [0], repeats: true },
-  blocks: rowBlocks(),
-  saves: { outputs: [0] },
-  vjp: ({ g, output, attrs }) => apply(softmaxBackwardOp, [g, output(0)], attrs),
+  infer: ({ x }) => ({ y: { shape: x.shape, dtype: x.dtype } }),
+  lower: ({ emit, source, sink }, _, __, attrs) => emit(softmaxKernel, { x: source('x'), y: sink() }, attrs),
+  fuses: { epilogue: true, prologues: ['x'], repeats: true },
+  axes: () => ({ of: { x: '...C', y: '...C' } }),
+  autocast: ({ log }) => (log ? 'f32' : undefined),
+  saves: { outputs: ['y'] },
+  vjp: ({ g, output, attrs }) => ({ x: apply(softmaxBackwardOp, { g, out: output('y') }, attrs).dx }),
 });
 
-const softmaxBackwardOp = defineOp<SoftmaxAttrs>({
+const softmaxBackwardOp = defineOp<{ g: Tensor; out: Tensor }, { dx: Tensor }, SoftmaxAttrs>({
   name: ({ log }) => (log ? 'logSoftmaxBackward' : 'softmaxBackward'),
-  infer: ([, y]) => [{ shape: y!.shape, dtype: y!.dtype }],
-  lower({ emit, source, sink, target }, [, y], _, { log }) {
-    const cols = y!.shape.at(-1)!;
-    const [g, out, to] = [source(0), source(1), sink()];
-    const size = { rows: y!.size / cols, cols, lanes: chooseLanes(target, cols), log };
-    const dispatch = softmaxBackward({ ...size, g: g.elements, out: out.elements, y: to.elements });
-    emit(dispatch, [...g.tensors, ...out.tensors, ...to.tensors]);
-  },
-  fuses: { epilogue: true, prologues: [0], repeats: true },
-  blocks: rowBlocks(),
-  saves: { inputs: [0, 1] },
-  vjp: compositeVjp(([g, y], { log }) => {
-    if (log) return [sub(g!, mul(exp(y!), sum(g!, -1, { keepDims: true })))];
-    return [mul(y!, sub(g!, sum(mul(g!, y!), -1, { keepDims: true })))];
+  infer: ({ out }) => ({ dx: { shape: out.shape, dtype: out.dtype } }),
+  lower: ({ emit, source, sink }, _, __, attrs) =>
+    emit(softmaxBackward, { g: source('g'), out: source('out'), y: sink() }, attrs),
+  fuses: { epilogue: true, prologues: ['g'], repeats: true },
+  axes: () => ({ of: { g: '...C', out: '...C', dx: '...C' } }),
+  saves: { inputs: ['g', 'out'] },
+  vjp: compositeVjp(({ g, out }, { log }) => {
+    if (log) return { dx: sub(g, mul(exp(out), sum(g, -1, { keepDims: true }))) };
+    return { dx: mul(out, sub(g, sum(mul(g, out), -1, { keepDims: true }))) };
   }),
 });
 
@@ -53,8 +39,8 @@ function alongAxis(name: string, x: Tensor, axis: number, log: boolean): Tensor 
   requireFloat(name, x);
   if (x.ndim === 0) throw new Error(`${name}: needs at least one axis, got a scalar`);
   const at = normaliseAxis(name, axis, x.ndim);
-  if (at === x.ndim - 1) return apply(softmaxOp, [x], { log })[0]!;
-  return transpose(apply(softmaxOp, [transpose(x, at, -1)], { log })[0]!, at, -1);
+  if (at === x.ndim - 1) return apply(softmaxOp, { x }, { log }).y;
+  return transpose(apply(softmaxOp, { x: transpose(x, at, -1) }, { log }).y, at, -1);
 }
 
 /** exp(x) / sum(exp(x)) along an axis. */

@@ -1,39 +1,30 @@
 import { triangular } from '../../kernels/triangular.ts';
-import { partsOf } from '../blocks/parts.ts';
-import { show } from '../dtypes.ts';
+import type { TriangularAttrs } from '../../kernels/triangular.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op } from '../op.ts';
+import { show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
-interface TriangularAttrs {
-  readonly upper: boolean;
-  readonly diagonal: number;
-}
-
-const triangularOp: Op<TriangularAttrs> = defineOp<TriangularAttrs>({
+const triangularOp: Op<{ x: Tensor }, { y: Tensor }, TriangularAttrs> = defineOp<
+  { x: Tensor },
+  { y: Tensor },
+  TriangularAttrs
+>({
   name: ({ upper }) => (upper ? 'triu' : 'tril'),
-  infer([x], { upper, diagonal }) {
+  infer({ x }, { upper, diagonal }) {
     const name = upper ? 'triu' : 'tril';
-    if (x!.shape.length < 2) throw new ShapeError(`${name}: needs a matrix [..., rows, cols], got ${show(x!.shape)}`);
+    if (x.shape.length < 2) throw new ShapeError(`${name}: needs a matrix [..., rows, cols], got ${show(x.shape)}`);
     if (!Number.isInteger(diagonal))
       throw new ShapeError(`${name}: the diagonal must be a whole number, got ${diagonal}`);
-    return [{ shape: x!.shape, dtype: x!.dtype }];
+    return { y: { shape: x.shape, dtype: x.dtype } };
   },
-  lower({ emit, contiguous }, [x], [y], attrs) {
-    const source = contiguous(x!);
-    const [rows, cols] = [x!.shape.at(-2)!, x!.shape.at(-1)!];
-    emit(triangular({ size: x!.size, rows, cols, dtype: x!.dtype, offset: source.offset, ...attrs }), [source, y!]);
+  lower({ emit, contiguous, part }, { x }, { y }, { upper, diagonal }) {
+    const moved = (part('r')?.start ?? 0) - (part('c')?.start ?? 0);
+    emit(triangular, { x: contiguous(x), y }, { upper, diagonal: diagonal + moved });
   },
-  blocks({ name, target, contiguous, part }, [x], [y], attrs) {
-    const placed = [contiguous(x!), y!].map((tensor) => ({ tensor, axes: tensor.shape.map((_, axis) => axis) }));
-    const [rows, cols] = [x!.ndim - 2, x!.ndim - 1];
-    for (const { starts, tensors } of partsOf(name, target, x!.shape, placed)) {
-      const diagonal = attrs.diagonal + starts[rows]! - starts[cols]!;
-      part([tensors[0]!], [tensors[1]!], { ...attrs, diagonal });
-    }
-  },
-  vjp: ({ g, attrs }) => apply(triangularOp, [g], attrs),
+  axes: () => ({ of: { x: '...rc', y: '...rc' } }),
+  vjp: ({ g, attrs }) => ({ x: apply(triangularOp, { x: g }, attrs).y }),
 });
 
 /**
@@ -41,7 +32,7 @@ const triangularOp: Op<TriangularAttrs> = defineOp<TriangularAttrs>({
  * it).
  */
 export function tril(x: Tensor, diagonal = 0): Tensor {
-  return apply(triangularOp, [x], { upper: false, diagonal })[0]!;
+  return apply(triangularOp, { x }, { upper: false, diagonal }).y;
 }
 
 /**
@@ -49,5 +40,5 @@ export function tril(x: Tensor, diagonal = 0): Tensor {
  * it).
  */
 export function triu(x: Tensor, diagonal = 0): Tensor {
-  return apply(triangularOp, [x], { upper: true, diagonal })[0]!;
+  return apply(triangularOp, { x }, { upper: true, diagonal }).y;
 }

@@ -1,7 +1,6 @@
 import { fold } from '../../kernels/fold.ts';
-import { sizeOf } from '../../kernels/layout.ts';
-import { leadingBlocks } from '../blocks/leading.ts';
-import { normaliseAxis, show } from '../dtypes.ts';
+import { leadingAxes } from '../lower/split.ts';
+import { normaliseAxis, show } from '../shapes.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import type { Op, ViewOp } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
@@ -24,34 +23,22 @@ const unfoldOp: ViewOp<UnfoldAttrs> = defineView<UnfoldAttrs>({
     strides: [...strides.map((s, i) => (i === attrs.axis ? s * attrs.step : s)), strides[attrs.axis]! * attrs.dilation],
     offset,
   }),
-  vjp: ({ g, specs, attrs }) => apply(foldOp, [g], { ...attrs, length: specs[0]!.shape[attrs.axis]! }),
+  vjp: ({ g, spec, attrs }) => apply(foldOp, { x: g }, { ...attrs, length: spec.shape[attrs.axis]! }).y,
 });
 
+type Fold = Op<{ x: Tensor }, { y: Tensor }, UnfoldAttrs & { readonly length: number }>;
+
 /** The adjoint of unfold: adds the windows up where they overlap. */
-const foldOp: Op<UnfoldAttrs & { readonly length: number }> = defineOp<UnfoldAttrs & { readonly length: number }>({
+const foldOp: Fold = defineOp<Fold>({
   name: 'fold',
-  infer: ([x], { axis, length }) => [
-    { shape: x!.shape.slice(0, -1).map((own, i) => (i === axis ? length : own)), dtype: x!.dtype },
-  ],
-  lower({ emit, contiguous }, [x], [y], { axis, size, step, dilation, length }) {
-    const source = contiguous(x!);
-    emit(
-      fold({
-        outer: sizeOf(x!.shape.slice(0, axis)),
-        windows: x!.shape[axis]!,
-        inner: sizeOf(x!.shape.slice(axis + 1, -1)),
-        size,
-        length,
-        step,
-        dilation,
-        dtype: x!.dtype,
-        offset: source.offset,
-      }),
-      [source, y!],
-    );
-  },
-  blocks: leadingBlocks((_, { axis }) => axis),
-  vjp: ({ g, attrs: { axis, size, step, dilation } }) => [applyView(unfoldOp, g, { axis, size, step, dilation })],
+  infer: ({ x }, { axis, length }) => ({
+    y: { shape: x.shape.slice(0, -1).map((own, i) => (i === axis ? length : own)), dtype: x.dtype },
+  }),
+  lower: ({ emit, contiguous }, { x }, { y }, attrs) => emit(fold, { x: contiguous(x), y }, attrs),
+  axes: ({ x }, { axis }) => leadingAxes(axis, { x, y: { ...x, shape: x.shape.slice(0, -1) } }),
+  vjp: ({ g, attrs: { axis, size, step, dilation } }) => ({
+    x: applyView(unfoldOp, g, { axis, size, step, dilation }),
+  }),
 });
 
 /**

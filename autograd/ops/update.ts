@@ -3,10 +3,11 @@ import { rules } from '../../kernels/multi-tensor/rules.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
 import { quads } from '../../kernels/multi-tensor/segments.ts';
 import { pairsPerDispatch, update, updatePacked } from '../../kernels/multi-tensor/update.ts';
-import { quadParts } from '../blocks/quads.ts';
-import { sameShape, show } from '../dtypes.ts';
+import { quadParts } from '../lower/quads.ts';
+import { sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Spec } from '../op.ts';
+import { isBindable } from '../lower/window.ts';
+import type { Lowering, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { rowMajor } from './collect.ts';
@@ -32,49 +33,62 @@ interface SeparateAttrs extends UpdateAttrs {
   readonly slots: readonly number[];
 }
 
-/** Inputs control, state, (half,) parameters..., gradients... . */
-const updateOp = defineOp<SeparateAttrs>({
+type Shared = { control: Tensor; state: Tensor; half?: Tensor };
+type Separate = Shared & { parameters: readonly Tensor[]; gradients: readonly Tensor[] };
+
+const sharedOf = ({ control, state, half }: Shared): Tensor[] => [control, state, ...(half ? [half] : [])];
+
+const updateOp = defineOp<Separate, Record<string, never>, SeparateAttrs>({
   name: ({ rule }) => rules[rule].name,
-  infer(inputs, { rule, half, slots }) {
-    const parameters = inputs.slice(2 + Number(half));
-    for (let i = 0; i < slots.length; i++) checkPair(rules[rule].name, parameters[i]!, parameters[slots.length + i]!);
-    return [];
+  infer({ parameters, gradients }, { rule }) {
+    parameters.forEach((x, i) => checkPair(rules[rule].name, x, gradients[i]!));
+    return {};
   },
-  lower(lowering, inputs, _, { starts, slots, ...common }) {
-    const shared = inputs.slice(0, 2 + Number(common.half));
-    const tensors = inputs.slice(shared.length);
-    const count = slots.length;
-    const per = pairsPerDispatch(lowering.target.maxStorageBuffers, common.half);
-    for (let from = 0; from < count; from += per) {
-      const to = Math.min(from + per, count);
-      const parameters = tensors.slice(from, to);
-      const pairs = parameters.flatMap((x, i) => [x, rowMajor(lowering, tensors[count + from + i]!)]);
-      lowering.emit(
+  lower(lowering, inputs, _, attrs) {
+    const { parameters, gradients } = inputs;
+    const { target } = lowering;
+    if (![...sharedOf(inputs), ...parameters, ...gradients].every((x) => isBindable(x, target)))
+      return lowerInRuns(lowering, inputs, attrs);
+    const { starts, slots, ...common } = attrs;
+    const per = pairsPerDispatch(target.maxStorageBuffers, common.half);
+    for (let from = 0; from < slots.length; from += per) {
+      const to = Math.min(from + per, slots.length);
+      const pairs = parameters.slice(from, to).flatMap((x, i) => [x, rowMajor(lowering, gradients[from + i]!)]);
+      lowering.dispatch(
         update({
           ...common,
-          sizes: parameters.map(({ size }) => size),
+          sizes: parameters.slice(from, to).map(({ size }) => size),
           starts: starts.slice(from, to),
           slots: slots.slice(from, to),
         }),
-        [...shared, ...pairs],
+        [...sharedOf(inputs), ...pairs],
       );
     }
   },
-  // A parameter at a time, in runs of quads.
-  blocks({ name, target, contiguous, part }, inputs, _, attrs) {
-    const { starts, slots, half } = attrs;
-    const [control, ...kept] = inputs.slice(0, 2 + Number(half)) as [Tensor, ...Tensor[]];
-    const tensors = inputs.slice(2 + Number(half));
-    slots.forEach((slot, i) => {
-      const [x, g] = [tensors[i]!, contiguous(tensors[slots.length + i]!)];
-      for (const run of quadParts(name, target, quads(x.size), [x, g], { tensors: kept, start: starts[i]! })) {
-        part([control, ...run.kept, ...run.own], [], { ...attrs, starts: [run.start], slots: [slot] });
-      }
-    });
-  },
-  mutates: (inputs, { half, slots }) => inputs.slice(1, 2 + Number(half) + slots.length),
+  mutates: ['state', 'half', 'parameters'],
   vjp: 'none',
 });
+
+/** A parameter at a time, in runs of quads: where a tensor exceeds one binding. */
+function lowerInRuns(
+  lowering: Lowering<Separate>,
+  inputs: Separate,
+  { starts, slots, ...common }: SeparateAttrs,
+): void {
+  const { parameters, gradients } = inputs;
+  const [control, ...kept] = sharedOf(inputs) as [Tensor, ...Tensor[]];
+  slots.forEach((slot, i) => {
+    const [x, g] = [parameters[i]!, lowering.contiguous(gradients[i]!)];
+    const shared = { tensors: kept, start: starts[i]! };
+    for (const run of quadParts(lowering.name, lowering.target, quads(x.size), [x, g], shared)) {
+      lowering.dispatch(update({ ...common, sizes: [run.own[0]!.size], starts: [run.start], slots: [slot] }), [
+        control,
+        ...run.kept,
+        ...run.own,
+      ]);
+    }
+  });
+}
 
 /** Throws unless a parameter and its gradient are f32 of one shape. */
 export function checkPair(op: string, x: Spec, g: Spec): void {
@@ -92,7 +106,7 @@ export interface UpdateOptions extends Omit<UpdateAttrs, 'half'> {
   readonly copies: Tensor | undefined;
 }
 
-const shared = ({ control, state, copies }: UpdateOptions): Tensor[] => [control, state, ...(copies ? [copies] : [])];
+const shared = ({ control, state, copies }: UpdateOptions): Shared => ({ control, state, half: copies });
 const common = ({ rule, layout, group, copies }: UpdateOptions): UpdateAttrs => ({
   rule,
   layout,
@@ -110,19 +124,21 @@ export function updateParameters(
     throw new ShapeError(
       `${rules[options.rule].name}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`,
     );
-  const tensors = [...parameters.map(({ x }) => x), ...parameters.map(({ g }) => g)];
+  const tensors = { parameters: parameters.map(({ x }) => x), gradients: parameters.map(({ g }) => g) };
   const attrs = { starts: parameters.map(({ start }) => start), slots: parameters.map(({ slot }) => slot) };
-  apply(updateOp, [...shared(options), ...tensors], { ...common(options), ...attrs });
+  apply(updateOp, { ...shared(options), ...tensors }, { ...common(options), ...attrs });
 }
 
-/** Inputs control, state, (half,) parameters, collected gradients, owners. */
-const updatePackedOp = defineOp<UpdateAttrs & { readonly gradients: number }>({
+type Packed = Shared & { packed: Tensor; collected: Tensor; owners: Tensor };
+
+const updatePackedOp = defineOp<Packed, Record<string, never>, UpdateAttrs & { readonly gradients: number }>({
   name: ({ rule }) => `${rules[rule].name}.packed`,
-  infer: () => [],
-  lower({ emit }, inputs, _, attrs) {
-    emit(updatePacked({ ...attrs, quads: inputs.at(-3)!.shape[0]! }), inputs);
+  infer: () => ({}),
+  lower(lowering, { packed, collected, owners, ...shared }, _, attrs) {
+    const tensors = [...sharedOf(shared), packed, collected, owners];
+    lowering.dispatch(updatePacked({ ...attrs, quads: packed.shape[0]! }), tensors);
   },
-  mutates: (inputs, { half }) => [...inputs.slice(1, 2 + Number(half)), inputs.at(-3)!],
+  mutates: ['state', 'half', 'packed'],
   vjp: 'none',
 });
 
@@ -137,5 +153,5 @@ export function updatePackedParameters(
   collected: Tensor,
   gradients: number,
 ): void {
-  apply(updatePackedOp, [...shared(options), packed, collected, owners], { ...common(options), gradients });
+  apply(updatePackedOp, { ...shared(options), packed, collected, owners }, { ...common(options), gradients });
 }

@@ -1,6 +1,6 @@
 import { writeCache as writeKernel } from '../../kernels/write-cache.ts';
 import { memoise } from '../../kernels/memoise.ts';
-import { show } from '../dtypes.ts';
+import { show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -8,21 +8,16 @@ import { checkWritable } from './assign.ts';
 
 const write = memoise(writeKernel);
 
-const plain = ({ shape, strides, offset }: Tensor) => ({ shape, strides, offset });
-
-/** Inputs cache [B, H, capacity, D], x [B, H, T, D], start i32 [] or [1] or [B]. */
-const writeCacheOp = defineOp<Record<string, never>>({
+/** cache [B, H, capacity, D], x [B, H, T, D], start i32 [] or [1] or [B]. */
+const writeCacheOp = defineOp<{ cache: Tensor; x: Tensor; start: Tensor }, Record<string, never>, null>({
   name: 'writeCache',
-  infer: () => [],
-  lower(lowering, [cache, x, start]) {
-    if (x!.size === 0) return;
+  infer: () => ({}),
+  lower(lowering, { cache, x, start }) {
+    if (x.size === 0) return;
     // A buffer cannot be bound to read and to write in one dispatch.
-    const source = x!.storage === cache!.storage ? lowering.copy(x!) : x!;
-    const starts = { offset: start!.offset, stride: start!.size === 1 ? 0 : start!.strides[0]! };
-    const params = { x: plain(source), cache: plain(cache!), dtype: cache!.dtype, start: starts };
-    lowering.emit(write(params), [source, start!, cache!]);
+    lowering.emit(write, { cache, x: x.storage === cache.storage ? lowering.copy(x) : x, start }, null);
   },
-  mutates: ([cache]) => [cache!],
+  mutates: ['cache'],
   vjp: 'none',
 });
 
@@ -43,6 +38,6 @@ export function writeCache(cache: Tensor, x: Tensor, start: Tensor): Tensor {
   if (start.dtype !== 'i32' || start.ndim > 1 || ![1, batch].includes(start.size))
     fail(`the start must be i32 [] or [${batch}], got ${start.dtype} ${show(start.shape)}`);
   checkWritable('writeCache', cache);
-  apply(writeCacheOp, [cache, x, start], {});
+  apply(writeCacheOp, { cache, x, start }, null);
   return cache;
 }

@@ -1,5 +1,5 @@
 import { ready } from '../../autograd/index.ts';
-import { observe } from '../../autograd/tape.ts';
+import { observe } from '../../autograd/context.ts';
 
 /** One dispatch: its kernel, and the op whose application recorded it. */
 export interface Recorded {

@@ -25,6 +25,8 @@ export interface ElementOutput {
   readonly dtype: Dtype;
   /** Default: row-major from offset 0. */
   readonly layout?: Layout;
+  /** The output has its buffer to itself, so that writes may overhang into the padding behind it. */
+  readonly fresh?: boolean;
 }
 
 /**
@@ -99,12 +101,14 @@ export function storeElements(name: string, spec: Elements, options: CodeOptions
   const layouts = spec.outputs.map(({ layout }) => layout ?? contiguousLayout(spec.shape));
   const place = new Placement(spec, layouts, options);
   const printed = print(spec.outputs.map(({ expr }) => expr));
+  const first = spec.operands.length;
   const stores = spec.outputs.map(({ expr, dtype }, k) => {
-    const stored = place.storedType(dtype);
+    const stored = options.width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
     const value = printed.results[k]!;
-    return `${prefix}y${k}[${place.at(spec.operands.length + k)}] = ${expr.kind === 'b' ? `select(${stored}(0), ${stored}(1), ${value})` : `${stored}(${value})`};`;
+    const converted = expr.kind === 'b' ? `select(${stored}(0), ${stored}(1), ${value})` : `${stored}(${value})`;
+    return place.store(`${prefix}y${k}`, first + k, converted);
   });
-  const outputs = spec.outputs.map(({ dtype }, k) => write(`${prefix}y${k}`, place.storedType(dtype)));
+  const outputs = spec.outputs.map(({ dtype }, k) => write(`${prefix}y${k}`, place.outputType(first + k, dtype)));
   return code(name, spec, place, options, printed.statements, outputs, stores);
 }
 

@@ -181,3 +181,18 @@ export const isNan = unary('isNan');
 
 /** `c` ? `a` : `b`, by element. */
 export const select = (c: Expr, a: Operand, b: Operand): Expr => node('select', c, lift(a), lift(b));
+
+/** The expression with each input, scalar and draw replaced by what `leaf` makes of it; constants stay. */
+export function substitute(expr: Expr, leaf: (leaf: Expr) => Expr): Expr {
+  const done = new Map<Expr, Expr>();
+  const visit = (e: Expr): Expr => {
+    let made = done.get(e);
+    if (!made) {
+      if (e.args.length > 0) made = { ...e, args: e.args.map(visit) };
+      else made = e.op === 'const' ? e : leaf(e);
+      done.set(e, made);
+    }
+    return made;
+  };
+  return visit(expr);
+}

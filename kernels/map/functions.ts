@@ -56,6 +56,7 @@ export function functionsUsedBy(body: string, computed: 'f32' | 'i32' | 'u32', w
   const used = Object.keys(sources)
     .filter((name) => body.includes(`${name}(`))
     .map((name) => sources[name]!);
-  if ([body, ...used].some((source) => source.includes('is_nan_('))) used.unshift(isNanFunction('is_nan_', computed, width));
+  if ([body, ...used].some((source) => source.includes('is_nan_(')))
+    used.unshift(isNanFunction('is_nan_', computed, width));
   return used;
 }

@@ -3,17 +3,7 @@ import { kernel, u32 } from '../kernel.ts';
 import { collapse, contiguousLayout, sizeOf } from '../layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from './elements.ts';
 import { vectorises } from './placement.ts';
-import type { ElementOutput, Elements, Width } from './elements.ts';
-
-export interface MapOutput extends ElementOutput {
-  /** The output has its buffer to itself, so that writes may overhang into the padding behind it. */
-  readonly fresh?: boolean;
-}
-
-export interface MapParams extends Elements {
-  readonly name: string;
-  readonly outputs: readonly MapOutput[];
-}
+import type { Elements, Width } from './elements.ts';
 
 /**
  * Threads of a workgroup, and units (elements or vec4s) a thread. Large maps take more of both: a workgroup
@@ -29,19 +19,19 @@ const manyThreads = 2 ** 16;
  * updated in place), then the outputs. Variants: four neighbours of the last axis a thread where every
  * operand allows it (vec4 loads, or one value for the four), else one element a thread.
  */
-export function map(params: MapParams): Dispatch {
-  const { name, shape, compute } = params;
-  const width = widthOf(params);
+export function map({ elements }: { readonly elements: Elements }, { name }: { readonly name: string }): Dispatch {
+  const { shape, compute } = elements;
+  const width = widthOf(elements);
   const threads = Math.ceil(sizeOf(shape) / width);
   const { workgroup, units } = threads >= manyThreads ? large : small;
-  const code = storeElements('store', params, { width });
+  const code = storeElements('store', elements, { width });
   return kernel({
     name,
     bindings: [...code.operands, ...code.outputs],
     params: { n: u32(threads), ...code.params },
     workgroup,
     groups: Math.ceil(threads / (workgroup * units)),
-    cost: { flops: sizeOf(shape) * Math.max(1, code.flops), bytes: bytesMoved(params, true) },
+    cost: { flops: sizeOf(shape) * Math.max(1, code.flops), bytes: bytesMoved(elements, true) },
     declarations: `${aliases(compute, width)}\n${declare(code)}`,
     body: Array.from({ length: units }, (_, u) => {
       const unit = units === 1 ? 'id' : `group * ${workgroup * units}u + ${u * workgroup}u + lane`;
@@ -54,7 +44,7 @@ export function map(params: MapParams): Dispatch {
  * Four where every operand and output allows it. The last axis must divide by 4; flat fresh outputs may
  * overhang into their padding instead.
  */
-function widthOf({ shape, operands, outputs }: MapParams): Width {
+function widthOf({ shape, operands, outputs }: Elements): Width {
   const stored = outputs.map(({ layout }) => layout ?? contiguousLayout(shape));
   const layouts = [...operands.map(({ layout }) => layout), ...stored];
   const merged = collapse(

@@ -55,13 +55,13 @@ export class Placement {
     this.indices = this.layouts.map((_, k) => this.index(k));
   }
 
-  /** Index of output k's element or vec4. */
-  at(k: number): string {
-    return this.width === 4 ? `(${this.indices[k]}) / 4` : this.indices[k]!;
-  }
-
-  storedType(dtype: Dtype): string {
-    return this.width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  /** Stores a value, four elements of it where the width is four, at the place of operand or output k. */
+  store(array: string, k: number, value: string): string {
+    const index = this.indices[k]!;
+    if (this.width === 1) return `${array}[${index}] = ${value};`;
+    if (!this.scatters(k)) return `${array}[(${index}) / 4] = ${value};`;
+    const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e}${this.step(k)}] = four[${e}];`);
+    return `{ let four = ${value}; ${elements.join(' ')} }`;
   }
 
   bindingType(k: number, dtype: Dtype): string {
@@ -73,9 +73,23 @@ export class Placement {
     const mode = this.mode(k);
     if (mode === 'vector') return { text: `${array}[(${index}) / 4]`, vector: true };
     if (mode === 'single') return { text: `${array}[${index}]`, vector: false };
-    const step = this.merged.strides[k]!.at(-1) === 1 ? '' : ` * p.${this.prefix}k${k}_${this.rank - 1}`;
-    const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e}${step}]`);
+    const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e}${this.step(k)}]`);
     return { text: `vec4<${storedType(dtype)}>(${elements.join(', ')})`, vector: true };
+  }
+
+  /** WGSL type of the elements of output k's binding. */
+  outputType(k: number, dtype: Dtype): string {
+    return this.width === 4 && !this.scatters(k) ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  }
+
+  /** Whether four neighbours of an output must be stored one by one. A single element overhangs its padding. */
+  private scatters(k: number): boolean {
+    return this.rank > 0 && !vectorises(this.layouts[k]!.offset, this.merged.strides[k]!);
+  }
+
+  /** From an element to its neighbour along the last axis. */
+  private step(k: number): string {
+    return this.merged.strides[k]!.at(-1) === 1 ? '' : ` * p.${this.prefix}k${k}_${this.rank - 1}`;
   }
 
   private get rank(): number {

@@ -153,10 +153,13 @@ function defaultPlan(target: Target, params: MatmulParams): MatmulPlan {
 export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch {
   // Work behind the product comes from captures, which ask once; its expressions are long and may hold draws.
   const plain = params.sink.outputs.every(({ expr }) => expr.op === 'input');
-  return plain ? remembered({ plan, params }) : generate({ plan, params });
+  return plain ? remembered(params, plan, anywhere) : generate(params, plan);
 }
 
-function generate({ plan, params }: { readonly plan: MatmulPlan; readonly params: MatmulParams }): Dispatch {
+/** A plan holds all that depends on the device. */
+const anywhere = {};
+
+function generate(params: MatmulParams, plan: MatmulPlan): Dispatch {
   switch (plan.variant) {
     case 'plain':
       return matmulPlain(params);
@@ -169,4 +172,4 @@ function generate({ plan, params }: { readonly plan: MatmulPlan; readonly params
   }
 }
 
-const remembered = memoise(generate);
+const remembered = memoise<MatmulParams, MatmulPlan, object>(generate);

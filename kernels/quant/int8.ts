@@ -1,39 +1,42 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import type { Target } from '../../gpu/device.ts';
 import { read, write } from '../kernel.ts';
+import type { Operand } from '../layout.ts';
 import type { Elements } from '../map/elements.ts';
 import { matmulKernel } from '../matmul/params.ts';
 import type { MatmulParams } from '../matmul/params.ts';
-import { chooseLanes, rowKernel } from '../rows.ts';
+import { rowKernel } from '../rows.ts';
+import type { RowKernel, RowTarget } from '../rows.ts';
+
+export interface QuantizeRowsOperands {
+  /** [rows, cols], cols a multiple of 4. */
+  readonly x: Elements;
+  /** u32 [rows, cols / 4]. */
+  readonly bytes: Operand;
+  /** f32 [rows]. */
+  readonly steps: Operand;
+}
 
 /**
- * Rows as signed bytes, four to a word: q = round(x / scale), scale = the row's largest magnitude / 127 (1
- * for a row of zeros). Bindings: x's, packed u32 [rows, cols / 4], scales f32 [rows]. cols is a multiple of
- * 4.
+ * Rows as signed bytes, four to a word: q = round(x / step), step = the row's largest magnitude / 127 (1 for
+ * a row of zeros).
  */
-export function quantizeRows(
-  target: Pick<Target, 'software' | 'subgroupSizes'>,
-  rows: number,
-  cols: number,
-  x: Elements,
-): Dispatch {
-  return rowKernel({
+export function quantizeRows({ x }: QuantizeRowsOperands, _: null, target: RowTarget): Dispatch {
+  const spec: RowKernel = {
     name: 'quantizeRows',
-    rows,
-    cols,
-    lanes: chooseLanes(target, cols),
+    shape: x.shape,
     sources: { x },
-    outputs: [write('packed', 'u32'), write('scales', 'f32')],
+    outputs: [write('bytes', 'u32'), write('steps', 'f32')],
     flops: 4,
     repeated: ['x'],
     body: ({ each, of }) => `
 var top = V(0);
 ${each(`top = max(top, abs(${of('x')}));`)}
 let largest = maxRow(top);
-let scale = select(largest / 127.0, 1.0, largest == 0.0);
-if (first == 0u) { scales[row] = scale; }
-${each(`packed[row * cols + c] = pack4xI8Clamp(vec4<i32>(round(${of('x')} / scale)));`)}`,
-  });
+let step = select(largest / 127.0, 1.0, largest == 0.0);
+if (first == 0u) { steps[row] = step; }
+${each(`bytes[row * cols + c] = pack4xI8Clamp(vec4<i32>(round(${of('x')} / step)));`)}`,
+  };
+  return rowKernel(spec, target);
 }
 
 /** Outputs of a thread along each side. */

@@ -1,6 +1,6 @@
 import { crossEntropy, linearCrossEntropy, pad, reshape, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { checkLabels } from '../../autograd/labels.ts';
+import { checkLabels } from '../../autograd/ops/known-range.ts';
 import { showShape } from '../names.ts';
 
 /** The label of a token that does not count. */

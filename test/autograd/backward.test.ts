@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { observe } from '../../autograd/tape.ts';
+import { observe } from '../../autograd/context.ts';
 
 const test = suite('backward');
 

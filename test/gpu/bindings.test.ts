@@ -10,14 +10,18 @@ const test = suite('bindings');
 
 /** y = x + value over `count` elements from offset 0 of what is bound. */
 const plus = (count: number, value: number) =>
-  map({
-    name: 'plus',
-    shape: [count],
-    operands: [{ dtype: 'f32', kind: 'v', layout: contiguousLayout([count]) }],
-    outputs: [{ expr: add(input(0), scalar(0)), dtype: 'f32' }],
-    scalars: [value],
-    compute: 'f32',
-  });
+  map(
+    {
+      elements: {
+        shape: [count],
+        operands: [{ dtype: 'f32', kind: 'v', layout: contiguousLayout([count]) }],
+        outputs: [{ expr: add(input(0), scalar(0)), dtype: 'f32' }],
+        scalars: [value],
+        compute: 'f32',
+      },
+    },
+    { name: 'plus' },
+  );
 
 const upload = (values: Float32Array) => gpu.upload(new Uint8Array(values.buffer), 'test');
 

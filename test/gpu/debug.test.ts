@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { excerpt, indent } from '../../gpu/wgsl.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
-import { lossInPlace } from '../../kernels/loss-in-place.ts';
+import { lossInPlace } from '../../kernels/cross-entropy.ts';
 import { plainSink, plainSource } from '../../kernels/map/elements.ts';
 import { matmulInt8 } from '../../kernels/quant/int8.ts';
 import { matmulTiled } from '../../kernels/matmul/tiled.ts';
@@ -29,21 +30,21 @@ const product = {
   b: matrix(35),
   sink: plainSink([33, 35], 'f32'),
 };
+const processor = { software: true, subgroupSizes: [8] };
+const plain = (shape: readonly number[], dtype: Dtype, row: number) => ({
+  shape,
+  strides: [row, 1],
+  offset: 0,
+  dtype,
+});
 const rows = plainSource({ dtype: 'f32', layout: contiguousLayout([5, 1028]) });
 const kernels = [
-  softmax({ rows: 5, cols: 1028, lanes: 64, log: true, x: rows, y: plainSink([5, 1028], 'f32') }),
-  lossInPlace({
-    rows: 3,
-    classes: 70,
-    dtype: 'f16',
-    lanes: 8,
-    ignoreIndex: 0,
-    smoothing: 0.1,
-    pitch: 72,
-    targetOffset: 0,
-    firstRow: 0,
-    gradient: true,
-  }),
+  softmax({ x: rows, y: plainSink([5, 1028], 'f32') }, { log: true }, { ...processor, lanes: 64 }),
+  lossInPlace(
+    { x: plain([3, 70], 'f16', 72), labels: plain([3], 'i32', 1), losses: plain([3, 2], 'f32', 2) },
+    { ignoreIndex: 0, smoothing: 0.1, firstRow: 0, gradient: true },
+    { ...processor, lanes: 8 },
+  ),
   matmulTiled(product, { m: 32, n: 32, k: 8, threadM: 4, threadN: 4 }),
   matmulInt8(product),
 ];

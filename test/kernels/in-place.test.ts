@@ -1,9 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { lossInPlace } from '../../kernels/loss-in-place.ts';
-import type { LossInPlaceParams } from '../../kernels/loss-in-place.ts';
+import { lossInPlace } from '../../kernels/cross-entropy.ts';
 import type { RowLanes } from '../../kernels/rows.ts';
 import { acquire } from '../../gpu/index.ts';
+import type { Dispatch } from '../../gpu/index.ts';
 import { Random } from '../../common/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
@@ -15,18 +15,15 @@ const { target } = await acquire();
 const allLanes: readonly RowLanes[] = target.subgroupSizes.every((size) => size === 8) ? [1, 8, 64] : [1, 64];
 const random = new Random(5);
 
-const loss = (classes: number, rows: number, lanes: RowLanes, smoothing: number): LossInPlaceParams => ({
-  rows,
-  classes,
-  lanes,
-  smoothing,
-  dtype: 'f32',
-  ignoreIndex: -100,
-  pitch: Math.ceil(classes / 4) * 4,
-  targetOffset: 0,
-  firstRow: 0,
-  gradient: true,
-});
+const pitchOf = (classes: number): number => Math.ceil(classes / 4) * 4;
+
+function loss(classes: number, rows: number, lanes: RowLanes, smoothing: number): Dispatch {
+  const x = { shape: [rows, classes], strides: [pitchOf(classes), 1], offset: 0, dtype: 'f32' as const };
+  const labels = { shape: [rows], strides: [1], offset: 0, dtype: 'i32' as const };
+  const losses = { shape: [rows, 2], strides: [2, 1], offset: 0, dtype: 'f32' as const };
+  const attrs = { ignoreIndex: -100, smoothing, firstRow: 0, gradient: true };
+  return lossInPlace({ x, labels, losses }, attrs, { ...target, lanes });
+}
 
 for (const lanes of [1, 8, 64] as const) {
   for (const [classes, unit] of [
@@ -37,7 +34,7 @@ for (const lanes of [1, 8, 64] as const) {
     // No barrier of a row kernel orders the buffer, so that a logit may be read by the thread alone that
     // overwrites it: as `x[o + c]` in its own loop, or where its loop meets the target.
     test(`lossInPlace: no thread reads another's logit, lanes ${lanes}, ${classes} classes`, () => {
-      const { wgsl } = lossInPlace(loss(classes, 2, lanes, 0.1));
+      const { wgsl } = loss(classes, 2, lanes, 0.1);
       assert.not.match(wgsl, 'storageBarrier');
       const own = `if (${unit} % stride == first) {`;
       const guarded = wgsl.slice(wgsl.indexOf(own), wgsl.indexOf('}', wgsl.indexOf(own)));
@@ -55,14 +52,18 @@ for (const lanes of allLanes) {
     for (const smoothing of [0, 0.1]) {
       test(`lossInPlace: lanes ${lanes}, rows of ${classes}, smoothing ${smoothing}`, async () => {
         const rows = 9;
-        const params = loss(classes, rows, lanes, smoothing);
-        const x = Float32Array.from({ length: rows * params.pitch }, () => 3 * random.normal());
+        const pitch = pitchOf(classes);
+        const x = Float32Array.from({ length: rows * pitch }, () => 3 * random.normal());
         const labels = Int32Array.from({ length: rows }, (_, row) => (row === 2 ? -100 : random.int(classes)));
         labels[3] = 0;
         labels[4] = classes - 1;
-        const [losses, gradient] = await runKernelOutputs(lossInPlace(params), [labels], [2 * rows, x]);
+        const [losses, gradient] = await runKernelOutputs(
+          loss(classes, rows, lanes, smoothing),
+          [labels],
+          [2 * rows, x],
+        );
         for (let row = 0; row < rows; row++) {
-          const [label, begin] = [labels[row]!, row * params.pitch];
+          const [label, begin] = [labels[row]!, row * pitch];
           const logits = [...x.subarray(begin, begin + classes)];
           const top = Math.max(...logits);
           const shift = top + Math.log(total(logits.map((v) => Math.exp(v - top))));

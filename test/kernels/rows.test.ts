@@ -1,8 +1,8 @@
 import { suite } from 'uvu';
 import { broadcastLayout, contiguousLayout } from '../../kernels/layout.ts';
+import type { Operand } from '../../kernels/layout.ts';
 import { plainSink, plainSource } from '../../kernels/map/elements.ts';
-import { norm, normBackward } from '../../kernels/norm.ts';
-import { normParameters } from '../../kernels/norm-parameters.ts';
+import { norm, normBackward, normParameters } from '../../kernels/norm.ts';
 import type { RowLanes } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
 import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
@@ -16,9 +16,8 @@ import { runKernelOutputs } from '../support/run-kernel.ts';
  */
 const test = suite('row kernels');
 
-const columnTiles = [{ columns: 8, rows: 1 }, { columns: 4, rows: 64 }]; // prettier-ignore
-const { target } = await acquire();
-const allLanes: readonly RowLanes[] = target.subgroupSizes.every((size) => size === 8) ? [1, 8, 64] : [1, 64];
+const device = (await acquire()).target;
+const allLanes: readonly RowLanes[] = device.subgroupSizes.every((size) => size === 8) ? [1, 8, 64] : [1, 64];
 const sizes = [
   { rows: 1, cols: 1 },
   { rows: 3, cols: 5 },
@@ -44,6 +43,12 @@ function close(what: string, got: Float32Array, want: ArrayLike<number>, scale =
   }
 }
 
+/** A row-major operand. */
+const plain = (shape: readonly number[], dtype: Operand['dtype'] = 'f32'): Operand => ({
+  ...contiguousLayout(shape),
+  dtype,
+});
+
 /** Each row of a row-major matrix through a function, one after the other. */
 const byRow = (cols: number, rows: number, of: (row: number) => readonly number[]): number[] =>
   Array.from({ length: rows }, (_, row) => of(row))
@@ -55,8 +60,9 @@ const rowOf = (x: Float32Array, row: number, cols: number, offset: number): numb
 for (const lanes of allLanes) {
   for (const { rows, cols } of sizes) {
     for (const offset of [0, 3]) {
-      const size = { rows, cols, lanes };
+      const target = { ...device, lanes };
       const shape = [rows, cols];
+      const stats = plain([rows, 2]);
       const at = (from: number) => plainSource({ dtype: 'f32', layout: contiguousLayout(shape, from) });
       const perColumn = plainSource({ dtype: 'f32', layout: broadcastLayout(contiguousLayout([cols]), shape) });
       const result = plainSink(shape, 'f32');
@@ -66,7 +72,11 @@ for (const lanes of allLanes) {
         test(`${log ? 'logSoftmax' : 'softmax'} ${name}`, async () => {
           const x = draw(rows * cols, offset);
           x[offset] = 80; // exp overflows without the shift by the largest
-          const [y] = await runKernelOutputs(softmax({ ...size, log, x: at(offset), y: result }), [x], [rows * cols]);
+          const [y] = await runKernelOutputs(
+            softmax({ x: at(offset), y: result }, { log }, target),
+            [x],
+            [rows * cols],
+          );
           const want = byRow(cols, rows, (row) => {
             const values = rowOf(x, row, cols, offset);
             const top = Math.max(...values);
@@ -78,7 +88,7 @@ for (const lanes of allLanes) {
 
         test(`${log ? 'logSoftmax' : 'softmax'} backward ${name}`, async () => {
           const [g, y] = [draw(rows * cols, offset), draw(rows * cols, 0)];
-          const dispatch = softmaxBackward({ ...size, log, g: at(offset), out: at(0), y: result });
+          const dispatch = softmaxBackward({ g: at(offset), out: at(0), y: result }, { log }, target);
           const [dx] = await runKernelOutputs(dispatch, [g, y], [rows * cols]);
           const want = byRow(cols, rows, (row) => {
             const [gs, ys] = [rowOf(g, row, cols, offset), rowOf(y, row, cols, 0)];
@@ -100,16 +110,10 @@ for (const lanes of allLanes) {
 
           test(`${kind} ${name}`, async () => {
             const [x, w, b] = [draw(rows * cols, offset), draw(cols, 0), draw(cols, 0)];
-            const dispatch = norm({
-              ...size,
-              centre,
-              epsilon: 0.01,
-              x: at(offset),
-              weight: affine ? perColumn : undefined,
-              bias: bias ? perColumn : undefined,
-              y: result,
-            });
-            const [y, stats] = await runKernelOutputs(
+            const parameters = { weight: affine ? perColumn : undefined, bias: bias ? perColumn : undefined };
+            const operands = { x: at(offset), ...parameters, y: result, stats };
+            const dispatch = norm(operands, { centre, epsilon: 0.01 }, target);
+            const [y, found] = await runKernelOutputs(
               dispatch,
               [x, ...(affine ? [w] : []), ...(bias ? [b] : [])],
               [rows * cols, 2 * rows],
@@ -122,16 +126,16 @@ for (const lanes of allLanes) {
               );
             });
             close('y', y!, want, 10);
-            close('stats', stats!, each.flat(), 10);
+            close('stats', found!, each.flat(), 10);
           });
 
-          for (const tile of affine ? columnTiles : []) {
-            test(`${kind} parameters ${tile.rows} ${name}`, async () => {
+          for (const software of affine ? [true, false] : []) {
+            test(`${kind} parameters, ${software ? 'processor' : 'GPU'} ${name}`, async () => {
               const [g, x] = [draw(rows * cols, offset), draw(rows * cols, 0)];
               const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, 0)));
-              const types = { weight: 'f32' as const, bias: bias ? ('f32' as const) : undefined };
+              const out = { dw: plain([cols]), db: bias ? plain([cols]) : undefined };
               const results = await runKernelOutputs(
-                normParameters({ rows, cols, tile, g: at(offset), x: at(0), ...types }),
+                normParameters({ g: at(offset), x: at(0), stats, ...out }, null, { software }),
                 [g, x, Float32Array.from(each.flat())],
                 bias ? [cols, cols] : [cols],
               );
@@ -154,14 +158,9 @@ for (const lanes of allLanes) {
           test(`${kind} backward ${name}`, async () => {
             const [g, x, w] = [draw(rows * cols, offset), draw(rows * cols, 0), draw(cols, 0)];
             const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, 0)));
-            const dispatch = normBackward({
-              ...size,
-              centre,
-              g: at(offset),
-              x: at(0),
-              weight: affine ? perColumn : undefined,
-              y: result,
-            });
+            const weight = affine ? perColumn : undefined;
+            const operands = { g: at(offset), x: at(0), weight, stats, y: result };
+            const dispatch = normBackward(operands, { centre }, target);
             const [dx] = await runKernelOutputs(
               dispatch,
               [g, x, ...(affine ? [w] : []), Float32Array.from(each.flat())],
@@ -187,19 +186,19 @@ for (const lanes of allLanes) {
         const [x, weight, g] = [draw(rows * cols, 0), draw(cols, 0).map(Math.abs), draw(rows, 0)];
         const labels = Int32Array.from({ length: rows }, (_, row) => (row === 2 ? -100 : random.int(cols)));
         const bits = new Float32Array(labels.buffer);
-        const params = {
-          rows,
-          classes: cols,
-          lanes,
-          ignoreIndex: -100,
-          smoothing,
+        const attrs = { ignoreIndex: -100, smoothing };
+        const operands = {
           logits: plainSource({ dtype: 'f32', layout: contiguousLayout(shape) }),
           weight: plainSource({ dtype: 'f32', layout: broadcastLayout(contiguousLayout([cols]), shape) }),
-          targetOffset: 0,
+          labels: plain([rows], 'i32'),
+          loss: plain([rows]),
+          stats: plain([rows, 3]),
         };
-        const [loss, stats] = await runKernelOutputs(crossEntropy(params), [x, weight, bits], [rows, 3 * rows]);
+        const target = { ...device, lanes };
+        const forward = crossEntropy(operands, attrs, target);
+        const [loss, stats] = await runKernelOutputs(forward, [x, weight, bits], [rows, 3 * rows]);
         const [dx] = await runKernelOutputs(
-          crossEntropyBackward({ ...params, g: { offset: 0, stride: 1 }, y: plainSink(shape, 'f32') }),
+          crossEntropyBackward({ ...operands, g: plain([rows]), y: plainSink(shape, 'f32') }, attrs, target),
           [x, weight, bits, stats!, g],
           [rows * cols],
         );

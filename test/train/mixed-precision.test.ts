@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { autocast, compile, dropout, manualSeed, mul, noGrad, scope, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { observe } from '../../autograd/tape.ts';
+import { observe } from '../../autograd/context.ts';
 import { acquire } from '../../gpu/index.ts';
 import { BertConfig, BertForSequenceClassification } from '../../models/index.ts';
 import { collate } from '../../train/data/tokenised.ts';

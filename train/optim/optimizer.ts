@@ -1,4 +1,4 @@
-import { refuseWhileCapturing } from '../../autograd/capture.ts';
+import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { joinParameters } from '../../models/parameter.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';

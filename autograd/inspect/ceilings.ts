@@ -1,7 +1,7 @@
 import { timeDispatches } from '../../gpu/index.ts';
 import type { Gpu } from '../../gpu/index.ts';
 import { zeros } from '../create.ts';
-import { noGrad } from '../grad-mode.ts';
+import { noGrad } from '../context.ts';
 import { matmul } from '../ops/matmul.ts';
 import { uniform } from '../ops/random.ts';
 import { clone } from '../ops/reshape.ts';

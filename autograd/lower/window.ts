@@ -2,7 +2,7 @@ import { GpuError, mib } from '../../gpu/index.ts';
 import type { Allocation, Binding, Target } from '../../gpu/index.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
 import type { Layout } from '../../kernels/layout.ts';
-import { show } from '../dtypes.ts';
+import { show } from '../shapes.ts';
 import { Tensor } from '../tensor.ts';
 
 /**

@@ -1,8 +1,8 @@
-import { watchMatmul } from '../kernels/matmul/matmul.ts';
-import type { MatmulParams } from '../kernels/matmul/params.ts';
-import { tuneMatmul } from '../kernels/matmul/tune.ts';
-import type { TunedPlan } from '../kernels/matmul/tune.ts';
-import { ready, synchronize } from './runtime.ts';
+import { watchMatmul } from '../../kernels/matmul/matmul.ts';
+import type { MatmulParams } from '../../kernels/matmul/params.ts';
+import { tuneMatmul } from '../../kernels/matmul/tune.ts';
+import type { TunedPlan } from '../../kernels/matmul/tune.ts';
+import { ready, synchronize } from '../runtime.ts';
 
 /**
  * Runs fn once and times, for each kind of matrix product that it computed and that has no choice yet, every

@@ -1,6 +1,6 @@
-import type { Dtype } from '../kernels/kernel.ts';
-import { sizeOf } from '../kernels/layout.ts';
-import type { Layout } from '../kernels/layout.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
+import { sizeOf } from '../../kernels/layout.ts';
+import type { Layout } from '../../kernels/layout.ts';
 
 /** What `console.log` shows of a tensor. */
 export interface Shown extends Layout {

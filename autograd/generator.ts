@@ -1,4 +1,4 @@
-import { refuseWhileCapturing } from './capture.ts';
+import { refuseWhileCapturing } from './context.ts';
 import type { Draw } from '../kernels/random.ts';
 
 /** State of the device's random numbers: seed, and the number of draws so far. */

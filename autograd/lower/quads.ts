@@ -1,6 +1,6 @@
 import type { Target } from '../../gpu/index.ts';
 import type { Tensor } from '../tensor.ts';
-import { partsOf } from './parts.ts';
+import { partsOf } from './split.ts';
 import { isBindable, viewOf, windowed } from './window.ts';
 
 /** Windows for multi-tensor kernels, which take row-major tensors in quads: groups of four elements. */

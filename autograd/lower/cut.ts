@@ -4,7 +4,7 @@ import type { Target } from '../../gpu/index.ts';
  * An operand of a computation over an index space: the element for i0, i1, ... is at `offset + i0*strides[0]
  * + ...`; stride 0 where it does not depend on an axis.
  */
-export interface Operand {
+export interface Footprint {
   readonly strides: readonly number[];
   readonly offset: number;
   /** Of an element. */
@@ -19,7 +19,7 @@ export interface Block {
 
 export interface Space {
   readonly shape: readonly number[];
-  readonly operands: readonly Operand[];
+  readonly operands: readonly Footprint[];
   /** Axes that stay whole, such as the columns of a row op. */
   readonly whole?: readonly number[];
   /**
@@ -82,12 +82,12 @@ function cutAt({ shape, operands, whole = [] }: Space, limits: Limits, aligned: 
 }
 
 /** Elements from the first to the last that a block of these lengths touches. */
-function span({ strides }: Operand, lengths: readonly number[]): number {
+function span({ strides }: Footprint, lengths: readonly number[]): number {
   return strides.reduce((total, s, axis) => total + Math.abs(s) * (lengths[axis]! - 1), 1);
 }
 
 /** Indices of an axis between places that are aligned in every operand. The alignment is a power of 2. */
-function quantum(operands: readonly Operand[], axis: number, alignment: number): number {
+function quantum(operands: readonly Footprint[], axis: number, alignment: number): number {
   let step = 1;
   for (const { strides, bytes } of operands) while ((step * strides[axis]! * bytes) % alignment !== 0) step *= 2;
   return step;

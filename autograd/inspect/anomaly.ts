@@ -1,11 +1,9 @@
-import { callerOutside } from './capture.ts';
-import { isFinite } from './ops/comparison.ts';
-import { cast, sum } from './ops/broadcast.ts';
-import { noGrad } from './grad-mode.ts';
-import { observe } from './tape.ts';
-import type { Entry } from './tape.ts';
-import { isFloat } from './tensor.ts';
-import type { Tensor } from './tensor.ts';
+import { callerOutside, noGrad, observe } from '../context.ts';
+import { isFinite } from '../ops/comparison.ts';
+import { cast, sum } from '../ops/broadcast.ts';
+import type { Entry } from '../tape.ts';
+import { isFloat } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
 
 /** The first application whose result held a NaN or an infinity. */
 export interface Anomaly {

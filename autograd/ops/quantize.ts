@@ -1,9 +1,9 @@
-import { perWord } from '../kernels/quant/weights.ts';
-import { tensor } from './create.ts';
-import { fromHalf, toHalf } from './half.ts';
-import { show } from './dtypes.ts';
-import { ShapeError } from './op.ts';
-import type { Tensor } from './tensor.ts';
+import { perWord } from '../../kernels/quant/weights.ts';
+import { tensor } from '../create.ts';
+import { fromHalf, toHalf } from '../half.ts';
+import { show } from '../shapes.ts';
+import { ShapeError } from '../op.ts';
+import type { Tensor } from '../tensor.ts';
 
 /**
  * A frozen weight [out, in] in 4 or 8 bits, with a scale (and a zero) for each group of neighbours along a

@@ -1,37 +1,35 @@
-import type { Dtype } from '../kernels/kernel.ts';
-import { bytesOf } from '../kernels/kernel.ts';
-import { collapse, contiguousLayout, sizeOf } from '../kernels/layout.ts';
-import { plainSink, plainSource } from '../kernels/map/elements.ts';
-import { reduce } from '../kernels/reduce.ts';
-import type { Reduction } from '../kernels/reduce.ts';
-import type { Lowering, Port } from './op.ts';
-import { isFloat } from './tensor.ts';
-import type { Tensor } from './tensor.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
+import { bytesOf } from '../../kernels/kernel.ts';
+import { collapse, contiguousLayout, sizeOf } from '../../kernels/layout.ts';
+import { plainSource } from '../../kernels/map/elements.ts';
+import { reduce } from '../../kernels/reduce.ts';
+import type { Reduction } from '../../kernels/reduce.ts';
+import type { Axes, Bound, Lowering } from '../op.ts';
+import { isFloat } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
+import { sinkOf } from './elementwise.ts';
 
 /** Outputs below which a reduction leaves the device idle, so that long axes are cut into runs. */
 const fewOutputs = 4096;
 const longAxis = 512;
 
-/**
- * What the first dispatch reads instead of x (over x's row-major shape) and what the last does with the
- * results.
- */
-export interface ReducePorts {
-  readonly source?: Port;
-  readonly sink?: Port;
+/** Axes of a reduction over `axes` of x, in letters. */
+export function reduceAxes(rank: number, axes: readonly number[], combine: Reduction): Axes {
+  const letters = [...'abcdefghijklmnopqrstuvwxyz'.slice(0, rank)];
+  const kept = letters.filter((_, axis) => !axes.includes(axis));
+  return { of: { x: letters.join(''), y: kept.join('') }, combine, anywhere: true };
 }
 
 /**
- * Emits the dispatches that reduce `axes` of x (sorted; none of length 0) into y, row-major over the kept
- * axes.
+ * Emits the dispatches that reduce `axes` of input x (sorted; none of length 0) into y, row-major over the
+ * kept axes.
  */
 export function lowerReduce(
-  { emit, temporary }: Pick<Lowering, 'emit' | 'temporary'>,
+  lowering: Lowering<{ x: Tensor }>,
   kind: Reduction,
   x: Tensor,
   axes: readonly number[],
   y: Tensor,
-  ports: ReducePorts = {},
 ): void {
   const pick = (list: readonly number[], kept: boolean): number[] =>
     list.filter((_, axis) => axes.includes(axis) !== kept);
@@ -46,7 +44,7 @@ export function lowerReduce(
   }
   // Truths and u32 are summed as what the sums are.
   const compute = isFloat(x.dtype) ? x.dtype : y.dtype;
-  let source = { port: ports.source ?? flat(x, compute), offset: x.offset };
+  let source = { bound: lowering.source('x', flat(x, compute)), offset: x.offset };
   // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones
   // meanwhile.
   let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
@@ -58,21 +56,12 @@ export function lowerReduce(
     const runs = Math.ceil(length / run);
     const last = pending === 1 && runs === 1;
     const shape = runs > 1 ? [runs, ...outer.shape] : outer.shape;
-    const into = last ? y : temporary(shape, partialDtype(y.dtype));
-    const sink = (last && ports.sink) || { elements: plainSink(shape, into.dtype), tensors: [into] };
-    const dispatch = reduce({
-      kind,
-      x: source.port.elements,
-      y: sink.elements,
-      ...outer,
-      offset: source.offset,
-      length,
-      stride,
-      run,
-    });
-    emit(dispatch, [...source.port.tensors, ...sink.tensors]);
+    const into = last ? y : lowering.temporary(shape, partialDtype(y.dtype));
+    const sink = last ? lowering.sink() : sinkOf(into);
+    const attrs = { kind, ...outer, offset: source.offset, length, stride, run };
+    lowering.emit(reduce, { x: source.bound, y: sink }, attrs);
     if (last) return;
-    source = { port: flat(into), offset: 0 };
+    source = { bound: flat(into), offset: 0 };
     if (runs > 1) {
       pending++; // the runs are an axis still to reduce
       outer = { shape: outer.shape, strides: into.strides.slice(1) };
@@ -93,9 +82,9 @@ function runLength(outputs: number, length: number): number {
 }
 
 /** A tensor's memory as a line of elements, which strides walk. */
-function flat(x: Tensor, compute = x.dtype): Port {
+function flat(x: Tensor, compute = x.dtype): Bound {
   const layout = contiguousLayout([Math.floor(x.storage.bytes / bytesOf(x.dtype))]);
-  return { elements: { ...plainSource({ dtype: x.dtype, layout }), compute }, tensors: [x] };
+  return { elements: { ...plainSource({ dtype: x.dtype, layout }), compute }, operands: [x], outputs: [] };
 }
 
 /** Partial sums of f16 stay in f32. */

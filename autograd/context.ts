@@ -1,0 +1,156 @@
+import type { Saver } from './op.ts';
+import type { Storage } from './storage.ts';
+import type { Entry } from './tape.ts';
+import type { Tensor } from './tensor.ts';
+
+/**
+ * The state around an op that decides how it is applied. One value holds all of it, and `within` is the one
+ * way in and out:
+ *
+ *     within({ grad: false }, () => x.mul(2)); // records no derivative
+ */
+export interface Context {
+  /** Whether ops record how to differentiate them. */
+  readonly grad: boolean;
+  /** How the types of inputs are changed; see autocast.ts. */
+  readonly autocast: Autocast | undefined;
+  /** The capture of `compile` that is going on: ops are recorded instead of executed. */
+  readonly recorder: Recorder | undefined;
+  /** Keeps the tensors that a derivative reads; undefined: it holds them. Checkpoints keep nothing. */
+  readonly saver: Saver | undefined;
+  /**
+   * Part of the tape inside which equal computations may be shared. A checkpoint's second run is a region of
+   * its own: sharing with the first would undo it.
+   */
+  readonly region: number;
+}
+
+let current: Context = { grad: true, autocast: undefined, recorder: undefined, saver: undefined, region: 0 };
+
+/** The context that ops are applied in now. */
+export function context(): Context {
+  return current;
+}
+
+/** Runs fn, which must be synchronous, with parts of the context changed. */
+export function within<T>(changes: Partial<Context>, fn: () => T): T {
+  const before = current;
+  current = { ...before, ...changes };
+  try {
+    return fn();
+  } finally {
+    current = before;
+  }
+}
+
+/** `within` for users' functions: an async one would go on after the context has changed back. */
+export function withinSync<T>(name: string, changes: Partial<Context>, fn: () => T): T {
+  const result = within(changes, fn);
+  if (result instanceof Promise) throw new Error(`${name}: takes a synchronous function; await outside of it`);
+  return result;
+}
+
+// Gradients
+
+/** Whether ops record how to differentiate them. */
+export function isGradEnabled(): boolean {
+  return current.grad;
+}
+
+/** Runs fn without recording: its results require no gradient, and nothing is kept for backward. */
+export function noGrad<T>(fn: () => T): T {
+  return withinSync('noGrad', { grad: false }, fn);
+}
+
+/** Runs fn with recording on, inside noGrad. */
+export function enableGrad<T>(fn: () => T): T {
+  return withinSync('enableGrad', { grad: true }, fn);
+}
+
+// Autocast
+
+/** Changes the inputs of an application before it goes onto the tape. */
+export interface Autocast {
+  /** The inputs, as a flat list, in the types that the op is to take. */
+  cast(rule: 'f32' | readonly boolean[], inputs: readonly Tensor[]): readonly Tensor[];
+  /** Type that norms store their results in. */
+  readonly store: 'f16';
+  /** The same for a second run of the same function, such as a checkpoint's. */
+  again(): Autocast;
+}
+
+// Capture
+
+/** Receives one call of a function while `compile` captures it. Nothing is executed meanwhile. */
+export interface Recorder {
+  append(entry: Entry): void;
+  /** A storage was freed: its memory may still be needed by what was recorded. */
+  release(storage: Storage): void;
+  /** A gradient was read (which decides what happens next) or set. */
+  readGrad(leaf: Tensor, value: Tensor | undefined): void;
+  wroteGrad(leaf: Tensor, before: Tensor | undefined): void;
+  /**
+   * A condition on the elements of x where the host knows them: asked again with each call's argument.
+   */
+  check(x: Tensor, check: RangeCheck): void;
+  /** A value outside of the tape that the function's course depends on; asked again before every replay. */
+  guard(read: () => unknown, what: string): void;
+}
+
+/** The smallest and the largest element, then one that is no whole number, where there is one. */
+export type NumberRange = readonly [low: number, high: number, fraction?: number];
+
+/** Throws where the elements are not as they must be. */
+export type RangeCheck = (range: NumberRange) => void;
+
+/**
+ * Reads a value that decides what a function does, such as a mode or an option. A compiled function reads it
+ * again before every call, and captures anew when it has changed.
+ */
+export function guarded<T extends string | number | boolean | undefined>(what: string, read: () => T): T {
+  current.recorder?.guard(read, what);
+  return read();
+}
+
+/** Throws, naming the caller's line, for what a compiled function cannot do. */
+export function refuseWhileCapturing(op: string, why: string): void {
+  if (!current.recorder) return;
+  const at = callerOutside();
+  throw new Error(`${op}: ${why}${at ? ` (at ${at})` : ''}`);
+}
+
+let regions = 0;
+
+/** The number of a new region of the tape. */
+export function newRegion(): number {
+  return ++regions;
+}
+
+// Observers
+
+/** Sees every application after it was appended; used by anomaly detection and op counts. */
+export type Observer = (entry: Entry) => void;
+
+const observers = new Set<Observer>();
+
+/** Calls `observer` for each entry appended until the returned function is called. */
+export function observe(observer: Observer): () => void {
+  observers.add(observer);
+  return () => observers.delete(observer);
+}
+
+/** Shows an entry to all observers. */
+export function announce(entry: Entry): void {
+  for (const observer of observers) observer(entry);
+}
+
+/** This room's folder as stack traces spell it. */
+const here = decodeURIComponent(new URL('.', import.meta.url).pathname);
+
+/** The first caller outside of this room, from the stack; empty where there is none. */
+export function callerOutside(): string {
+  const outside = (line: string): boolean =>
+    /^\s+at /.test(line) && !line.includes(here) && !line.includes('node:internal');
+  const caller = (new Error().stack ?? '').split('\n').find(outside);
+  return caller?.trim().replace(/^at /, '') ?? '';
+}

@@ -1,0 +1,160 @@
+import type { Dispatch, Target } from '../../gpu/index.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
+import type { Operand } from '../../kernels/layout.ts';
+import { formOf, valuesOf, namedOf, nameOf } from '../op.ts';
+import type { Bound, BoundTo, Fused, Kernel, Like, Lowering, Op, Spec, Tensors } from '../op.ts';
+import type { Entry } from '../tape.ts';
+import { emptyTensor, Tensor } from '../tensor.ts';
+import { copyTo, sinkInto, sinkOf, sourceOf } from './elementwise.ts';
+import { lowerInParts, onto } from './split.ts';
+import { isBindable, windowed } from './window.ts';
+
+/** Takes each dispatch, with its tensors in binding order. */
+export type Emit = (dispatch: Dispatch, tensors: readonly Tensor[]) => void;
+
+export interface LowerOptions {
+  readonly target: Target;
+  readonly emit: Emit;
+  /** Elementwise work that fusion put around the op; nothing in immediate mode. */
+  readonly fused?: Fused;
+}
+
+type Application = Pick<Entry, 'op' | 'inputs' | 'outputs' | 'inputForm' | 'outputForm' | 'attrs'>;
+
+/**
+ * Lowers one application of an op, immediate or compiled: the way from the tape to kernels. Returns the
+ * scratch tensors it made, whose memory is free afterwards.
+ */
+export function lowerEntry(entry: Application, { target, emit, fused }: LowerOptions): Tensor[] {
+  const temporaries: Tensor[] = [];
+  lowerApplication(entry, { target, emit, temporaries }, fused, false);
+  return temporaries;
+}
+
+export interface Environment {
+  readonly target: Target;
+  readonly emit: Emit;
+  readonly temporaries: Tensor[];
+}
+
+/** As lowerEntry; `accumulate` adds to what the first output holds. */
+function lowerApplication(
+  { op, inputs, outputs, inputForm, outputForm, attrs }: Application,
+  environment: Environment,
+  fused: Fused | undefined,
+  accumulate: boolean,
+): void {
+  const { target } = environment;
+  const name = nameOf(op, attrs);
+  const lower = (
+    ins: readonly (Tensor | undefined)[],
+    outs: readonly Tensor[],
+    more: Pick<Fused, 'sink'> & { readonly starts?: ReadonlyMap<string, { start: number; whole: number }> },
+  ): void => {
+    const named = namedOf(inputForm, ins) as Record<string, Tensor>;
+    const results = namedOf(outputForm, outs) as Tensors;
+    const lowering: Lowering = {
+      ...base,
+      source: (input, plain) => fused?.sources.get(input) ?? plain ?? sourceOf(named[input]!),
+      sink: () => more.sink ?? (isFromZero(outs[0]!) ? sinkOf(outs[0]!) : sinkInto(outs[0]!)),
+      part: (axis) => more.starts?.get(axis),
+    };
+    op.lower(lowering, named, results, attrs);
+  };
+  const base = lowering(name, environment);
+  const bindable = (x: Tensor): boolean => isBindable(x, target);
+  // Tensors too large for one binding of which the op sees a small part are bound in windows.
+  const fitted = inputs.map((x) => (bindable(x) ? x : (windowed(x, target) ?? x)));
+  if (!op.axes || (fitted.every(bindable) && outputs.every(bindable))) {
+    return lower(fitted, outputs, { sink: accumulate ? onto('sum', outputs[0]!) : fused?.sink });
+  }
+  const axes = op.axes(namedOf(inputForm, fitted) as Like<Tensors, Spec>, attrs);
+  const takesSink = op.fuses?.epilogue ?? false;
+  const whole = { axes, inputs: fitted, outputs, inputForm, outputForm, takesSink, accumulate };
+  lowerInParts(base, whole, (part) => lower(part.inputs, part.outputs, part));
+}
+
+/** The parts of a lowering that do not depend on an op's tensors. */
+export function lowering(name: string, environment: Environment): Lowering {
+  const { target, emit, temporaries } = environment;
+  const temporary = (shape: readonly number[], dtype: Dtype): Tensor => {
+    const t = emptyTensor(shape, dtype, name);
+    temporaries.push(t);
+    return t;
+  };
+  const copy = (x: Tensor): Tensor => {
+    const y = temporary(x.shape, x.dtype);
+    copyTo(base, x, y);
+    return y;
+  };
+  const nothing = (): never => {
+    throw new Error(`${name}: no operands here`);
+  };
+  const base: Lowering = {
+    name,
+    target,
+    temporary,
+    copy,
+    contiguous: (x) => (x.isContiguous ? x : copy(x)),
+    dispatch: emit,
+    emit: (kernel, operands, attrs) => emitKernel(environment, kernel, operands, attrs),
+    run(op, inputs, outputs, attrs, { accumulate = false } = {}) {
+      const application = {
+        op: op as unknown as Op,
+        inputs: valuesOf<Tensor>(inputs),
+        outputs: valuesOf<Tensor>(outputs),
+        inputForm: formOf(inputs),
+        outputForm: formOf(outputs),
+        attrs,
+      };
+      lowerApplication(application, environment, undefined, accumulate);
+    },
+    source: nothing,
+    sink: nothing,
+    part: () => undefined,
+  };
+  return base;
+}
+
+/** Generates a kernel for operands and emits it, its bindings matched with tensors by name. */
+function emitKernel<K, A>({ target, emit }: Environment, kernel: Kernel<K, A>, given: BoundTo<K>, attrs: A): void {
+  const bound = given as Readonly<Record<string, Tensor | readonly Tensor[] | Bound | undefined>>;
+  const operands: Record<string, unknown> = {};
+  for (const name in bound) {
+    const value = bound[name];
+    if (value instanceof Tensor) operands[name] = operandOf(value);
+    else if (isBound(value)) operands[name] = value.elements;
+    else if (value !== undefined) operands[name] = value.map(operandOf);
+  }
+  const dispatch = kernel(operands as K, attrs, target);
+  emit(
+    dispatch,
+    dispatch.names.map((name) => tensorNamed(name, bound)),
+  );
+}
+
+const isFromZero = ({ isContiguous, offset }: Tensor): boolean => isContiguous && offset === 0;
+
+const operandOf = ({ shape, strides, offset, dtype }: Tensor): Operand => ({ shape, strides, offset, dtype });
+
+function isBound(value: Tensor | readonly Tensor[] | Bound | undefined): value is Bound {
+  return value !== undefined && 'elements' in value;
+}
+
+/**
+ * The tensor of a binding: `stats` is that operand, `x2` the third of the list `x`, `x_a0` and `x_y0` the first
+ * operand and output of the expressions `x`; without `x_`, of those under `elements`.
+ */
+function tensorNamed(
+  name: string,
+  bound: Readonly<Record<string, Tensor | readonly Tensor[] | Bound | undefined>>,
+): Tensor {
+  const own = bound[name];
+  if (own instanceof Tensor) return own;
+  const [, base = '', kind = '', number = ''] = /^(?:(.*)_)?([a-z]*)(\d+)$/.exec(name) ?? [];
+  const list = base === '' ? bound[kind] : undefined;
+  if (Array.isArray(list)) return (list as readonly Tensor[])[Number(number)]!;
+  const expressions = bound[base === '' ? 'elements' : base];
+  if (isBound(expressions)) return (kind === 'a' ? expressions.operands : expressions.outputs)[Number(number)]!;
+  throw new Error(`the kernel binds ${name}, which it was not given`);
+}

@@ -1,0 +1,36 @@
+import { grad } from '../backward.ts';
+import { enableGrad, isGradEnabled } from '../context.ts';
+import { defineView, formOf, valuesOf, namedOf } from '../op.ts';
+import type { Cotangents, Tensors, Vjp } from '../op.ts';
+import { applyView } from '../tape.ts';
+import type { Tensor } from '../tensor.ts';
+
+const aliasOp = defineView<null>({ name: 'alias', view: (layout) => layout, vjp: ({ g }) => g });
+
+/**
+ * Derivative rule of a fused op from a composite of ops that computes the same outputs: the fused kernel
+ * serves the forward pass, the composite any order of differentiation. The op must save all its inputs that
+ * fn reads; of those that need no gradient and are not saved, it gets none.
+ */
+export function compositeVjp<I extends Tensors, O extends Tensors, A>(fn: (inputs: I, attrs: A) => O): Vjp<I, O, A> {
+  return ({ grads, input, specs, attrs, needs }) => {
+    const createGraph = isGradEnabled();
+    return enableGrad(() => {
+      const form = formOf(specs as Tensors);
+      const wanted: Tensor[] = [];
+      // Aliases make the inputs independent of each other: only the composite itself is differentiated.
+      const inputs = form.map(([name]) => {
+        const x = input(name) as Tensor;
+        if (!needs(name)) return x;
+        const alias = applyView(aliasOp, x, null);
+        wanted.push(alias);
+        return alias;
+      });
+      const outputs = fn(namedOf(form, inputs) as unknown as I, attrs);
+      const gradOutputs = Object.keys(outputs).map((name) => grads[name]! as Tensor);
+      const found = grad(valuesOf<Tensor>(outputs), wanted, { gradOutputs, createGraph });
+      const cotangents = form.map(([name], i) => [name, found[wanted.indexOf(inputs[i]!)] ?? null] as const);
+      return Object.fromEntries(cotangents) as Cotangents<I>;
+    });
+  };
+}

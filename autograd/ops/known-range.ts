@@ -1,0 +1,80 @@
+import { context } from '../context.ts';
+import type { NumberRange, RangeCheck } from '../context.ts';
+import { ShapeError } from '../op.ts';
+import { isFloat } from '../tensor.ts';
+import type { Tensor } from '../tensor.ts';
+import { floor } from './arithmetic.ts';
+import { cast } from './broadcast.ts';
+import { eq, where } from './comparison.ts';
+
+/**
+ * Smallest and largest element of a tensor whose data the host made and nothing has overwritten, and one that
+ * is no whole number, if any is none; undefined where only the device knows them. Lets index ops refuse bad
+ * indices at the call, without reading back.
+ */
+export function knownRange({ storage, shape, strides, offset, size }: Tensor): NumberRange | undefined {
+  const { host } = storage;
+  if (!host || size === 0) return undefined;
+  let [low, high] = [Infinity, -Infinity];
+  let fraction: number | undefined;
+  const walk = (axis: number, at: number): void => {
+    if (axis === shape.length) {
+      const value = host[at]!;
+      if (value < low) low = value;
+      if (value > high) high = value;
+      if (!Number.isInteger(value)) fraction ??= value;
+      return;
+    }
+    const stride = strides[axis]!;
+    const steps = stride === 0 ? 1 : shape[axis]!; // repeated elements need one look
+    for (let i = 0; i < steps; i++) walk(axis + 1, at + i * stride);
+  };
+  walk(0, offset);
+  return fraction === undefined ? [low, high] : [low, high, fraction];
+}
+
+/**
+ * Calls `check` with the smallest and largest element where the host knows them: now, and for an argument of
+ * a compiled function at every call.
+ */
+export function whenKnown(x: Tensor, check: RangeCheck): void {
+  const range = knownRange(x);
+  if (range) check(range);
+  else context().recorder?.check(x, check);
+}
+
+/** In i32, as what is no whole number becomes: neither a class nor an index of any table. */
+const invalid = -(2 ** 31);
+
+/**
+ * Class numbers or indices as i32. Floats count where they are whole, since `tensor([0, 2])` is f32: 0.7 is an
+ * error here where the host knows it, and out of range where only the device does.
+ */
+export function wholeNumbers(op: string, what: 'label' | 'index', x: Tensor): Tensor {
+  if (!isFloat(x.dtype)) return cast(x, 'i32');
+  whenKnown(x, ([, , fraction]) => {
+    if (fraction === undefined) return;
+    const shown = Number(fraction.toPrecision(6));
+    const mend = what === 'label' ? 'give class numbers as i32, or round() or argmax() first' : 'round() first';
+    throw new ShapeError(`${op}: ${what} ${shown} is not a whole number; ${mend}`);
+  });
+  if (knownRange(x)) return cast(x, 'i32');
+  const numbers = cast(x, 'f32'); // f16 cannot hold the invalid number
+  return cast(where(eq(numbers, floor(numbers)), numbers, invalid), 'i32');
+}
+
+/**
+ * Class numbers as i32. Refuses those outside 0..classes-1, but for `ignoreIndex`, where the host knows them;
+ * where only the device does, they show as NaN.
+ */
+export function checkLabels(op: string, target: Tensor, classes: number, ignoreIndex?: number): Tensor {
+  whenKnown(target, (range) => {
+    const bad = range.slice(0, 2).find((label) => (label! < 0 || label! >= classes) && label !== ignoreIndex);
+    if (bad === undefined) return;
+    const ignored = ignoreIndex === undefined ? '' : ` (${ignoreIndex} is ignored)`;
+    throw new ShapeError(
+      `${op}: label ${bad} is out of range for ${classes} classes; labels run from 0 to ${classes - 1}${ignored}`,
+    );
+  });
+  return wholeNumbers(op, 'label', target);
+}
