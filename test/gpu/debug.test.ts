@@ -9,6 +9,7 @@ import { lossInPlace } from '../../kernels/cross-entropy.ts';
 import { plainSink, plainSource } from '../../kernels/map/elements.ts';
 import { matmulInt8 } from '../../kernels/quant/int8.ts';
 import { matmulTiled } from '../../kernels/matmul/tiled.ts';
+import type { RowTarget } from '../../kernels/rows.ts';
 import { softmax } from '../../kernels/softmax.ts';
 import { root } from '../support/files.ts';
 import { runScript } from '../support/script.ts';
@@ -30,7 +31,7 @@ const product = {
   b: matrix(35),
   sink: plainSink([33, 35], 'f32'),
 };
-const processor = { software: true, subgroupSizes: [8] };
+const processor: RowTarget = { software: true, subgroupSizes: [8, 8] };
 const plain = (shape: readonly number[], dtype: Dtype, row: number) => ({
   shape,
   strides: [row, 1],
