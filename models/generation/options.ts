@@ -15,7 +15,10 @@ const settings = {
   maxLength: count,
   /** No end of the text before so many new tokens. */
   minNewTokens: z.int().min(0),
-  /** Draw tokens by their probability; default: take the most probable one. */
+  /**
+   * Draw tokens by their probability, or take the most probable one. Default: draw if temperature, topK, topP,
+   * minP or a seed is given, and there is one beam. (Transformers wants doSample said, and warns.)
+   */
   doSample: z.boolean(),
   /** Divides the logits: below 1 the probable becomes more probable. */
   temperature: z.number().positive(),
@@ -121,15 +124,30 @@ export function checkOptions(where: string, options: Readonly<Record<string, unk
   throw new Error(`${where}: ${key} is ${value}: ${issue.message}`);
 }
 
+/** Options that only count for draws, and where they change nothing. */
+const ofDraws = { temperature: [1], topK: [0, 50], topP: [1], minP: [0] } as const;
+
+/** Whether tokens are drawn. Says in one line which options do nothing, where they are not. */
+function draws(given: GenerationOptions): boolean {
+  const names = Object.keys(ofDraws) as (keyof typeof ofDraws)[];
+  const { numBeams = 1, seed } = given;
+  const isMeant = numBeams === 1 && [seed, ...names.map((name) => given[name])].some((value) => value !== undefined);
+  const doSample = given.doSample ?? isMeant;
+  const idle = names.filter((name) => {
+    const value = given[name];
+    return value !== undefined && !(ofDraws[name] as readonly number[]).includes(value);
+  });
+  if (!doSample && idle.length > 0) {
+    const why = given.doSample === false ? 'doSample is false' : `numBeams ${numBeams} is a search`;
+    console.warn(`generate: ${idle.join(', ')} ${idle.length > 1 ? 'do' : 'does'} nothing, since ${why}`);
+  }
+  return doSample;
+}
+
 export function settle(options: GenerationOptions, special: SpecialTokens): Settled {
   const given = checkOptions('generate', options);
-  const {
-    doSample = false,
-    numBeams = 1,
-    numReturnSequences = 1,
-    eosTokenId = special.eosTokenId,
-    stopStrings = [],
-  } = given;
+  const doSample = draws(given);
+  const { numBeams = 1, numReturnSequences = 1, eosTokenId = special.eosTokenId, stopStrings = [] } = given;
   if (doSample && numBeams > 1)
     throw new Error(
       `generate: doSample does not go with ${numBeams} beams; sample with numBeams 1, or search without doSample`,

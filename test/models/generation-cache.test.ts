@@ -311,6 +311,34 @@ test('what cannot be generated is refused in one line', async () => {
   assert.match(await failure(streamTokens(model, [[1]], { numBeams: 2 }).next()), /^generate: a search with 2 beams/);
 });
 
+test('an option of draws asks for draws; where doSample or beams say otherwise, a line tells what does nothing', async () => {
+  const own = random();
+  const warn = console.warn;
+  let lines: string[] = [];
+  console.warn = (line: string) => void lines.push(line);
+  const texts = async (options: GenerationOptions) =>
+    (await generate(own, [[1, 2]], { maxNewTokens: 12, ...options })).map(({ tokens }) => tokens);
+  try {
+    const greedy = await texts({});
+    for (const option of [{ topP: 0.95 }, { temperature: 1.5 }, { topK: 40 }, { minP: 0.01 }, { seed: 42 }]) {
+      const drawn = await texts(option);
+      assert.equal(drawn, await texts({ ...option, doSample: true }));
+      assert.not.equal(drawn, greedy);
+    }
+    assert.equal(lines, []);
+    assert.equal(await texts({ topP: 0.95, seed: 42, doSample: false }), greedy);
+    assert.equal(lines, ['generate: topP does nothing, since doSample is false']);
+    lines = [];
+    assert.equal(await texts({ temperature: 2, minP: 0.1, numBeams: 2 }), await texts({ numBeams: 2 }));
+    assert.equal(lines, ['generate: temperature, minP do nothing, since numBeams 2 is a search']);
+    lines = [];
+    await texts({ temperature: 1, topK: 50, topP: 1, minP: 0, doSample: false });
+    assert.equal(lines, []);
+  } finally {
+    console.warn = warn;
+  }
+});
+
 test('NaN is not taken for a token', async () => {
   const broken = random();
   broken.loadStateDict(new Map([['transformer.ln_f.bias', tensor(new Float32Array(32).fill(NaN))]]), { strict: false });

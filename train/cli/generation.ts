@@ -50,7 +50,10 @@ export function generationOptions(values: Given, recommended: GenerationOptions)
     stopStrings: stop.length > 0 ? stop.map(unescaped) : undefined,
   };
   const set = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
-  return { ...recommended, ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
+  // What is recommended for draws is not meant for the most probable text or a search.
+  const { temperature, topK, topP, minP, ...rest } = recommended;
+  const ofDraws = own.doSample ? { temperature, topK, topP, minP } : {};
+  return { ...rest, ...ofDraws, ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
 }
 
 /** Shells make it hard to type a line break. */
