@@ -34,7 +34,7 @@ export function writeError(path: string, error: unknown): Error {
   const reasons: Record<string, string> = {
     ENOSPC: `the disk is full; free some space or save to another folder`,
     EDQUOT: `the disk quota is used up; free some space or save to another folder`,
-    EFBIG: `the file would be larger than the system allows (ulimit -f, or the file system); raise the limit or save elsewhere`,
+    EFBIG: `the file would be larger than the system allows (see ulimit -f); raise the limit or save elsewhere`,
     EACCES: `no permission to write in ${folder}; choose a folder you may write to`,
     EPERM: `no permission to write in ${folder}; choose a folder you may write to`,
     EROFS: `${folder} is on a read-only file system; choose another folder`,
@@ -103,7 +103,9 @@ export class StagedFile {
       const { size } = await handle.stat();
       if (size !== this.written) {
         throw new Error(
-          `cannot write ${this.path}: the disk is full or the file larger than the system allows, only ${size} of ${this.written} bytes were kept; free some space, raise the limit or save elsewhere (nothing was replaced)`,
+          `cannot write ${this.path}: the disk is full or the file larger than the system allows, ` +
+            `only ${size} of ${this.written} bytes were kept; ` +
+            'free some space, raise the limit or save elsewhere (nothing was replaced)',
         );
       }
     } catch (error) {
@@ -211,7 +213,9 @@ async function checkReplaceable(path: string, mark: string): Promise<void> {
   });
   if (names.length > 0 && !names.includes(mark))
     throw new Error(
-      `cannot write ${path}: the folder holds other things (${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}) and no ${mark}; choose a new folder (nothing was replaced)`,
+      `cannot write ${path}: the folder holds other things ` +
+        `(${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}) and no ${mark}; ` +
+        'choose a new folder (nothing was replaced)',
     );
 }
 
