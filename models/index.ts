@@ -22,7 +22,7 @@ export { SavedWeights, SafetensorsFile, writeWeights, writeSafetensors } from '.
 export { resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
 export { Module } from './module.ts';
-export type { ForwardHook } from './module.ts';
+export type { ForwardHook, ForwardPreHook, HookHandle, HookOptions } from './module.ts';
 export * from './nn/index.ts';
 export type {
   DecoderOutput,

@@ -7,10 +7,55 @@ import { describePath, locate, showShape, snakeCase } from './names.ts';
 import { castParameter, ModuleBuffer, Parameter } from './parameter.ts';
 
 /**
- * Sees a module's arguments and output after each forward; what it returns, unless undefined, replaces the
+ * Sees a module's arguments before its forward runs. May return a list of arguments to run it with instead.
+ */
+export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unknown;
+
+/**
+ * Sees a module's arguments and output after its forward. What it returns, unless undefined, replaces the
  * output.
  */
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
+
+export interface HookOptions {
+  /** Appears in errors thrown inside the hook; unlike the module's other hooks. Default: `hook 1` and so on. */
+  readonly name?: string;
+}
+
+/** A registered hook. */
+export interface HookHandle {
+  readonly name: string;
+  /** Takes the hook off. A second call does nothing. */
+  remove(): void;
+}
+
+/** Hooks of one kind by name, in the order they were registered. */
+class Hooks<H> implements Iterable<readonly [name: string, hook: H]> {
+  readonly #list: { readonly name: string; readonly hook: H; readonly id: number }[] = [];
+  #count = 0;
+
+  /** The same for the same hooks, else another. */
+  get state(): string {
+    return this.#list.map(({ name, id }) => `${name} #${id}`).join(', ');
+  }
+
+  add(hook: H, { name = `hook ${this.#count + 1}` }: HookOptions): HookHandle {
+    if (this.#list.some((other) => other.name === name))
+      throw new Error(`a hook named "${name}" is registered already; remove it first or give another name`);
+    const entry = { name, hook, id: ++this.#count };
+    this.#list.push(entry);
+    const remove = (): void => {
+      const at = this.#list.indexOf(entry);
+      if (at >= 0) this.#list.splice(at, 1);
+    };
+    return { name, remove };
+  }
+
+  /** A hook may take off itself or others while they run. */
+  *[Symbol.iterator](): Iterator<readonly [name: string, hook: H]> {
+    for (const { name, hook } of [...this.#list]) yield [name, hook];
+  }
+}
 
 export type Member = Parameter | ModuleBuffer | Module;
 
@@ -22,20 +67,25 @@ setAnomalyLabel(() => describePath(running));
  * A part of a model: a plain class whose fields are parameters, buffers, further modules, or arrays of them.
  * A field's name, in snake_case, is its key in the state dict; elements of arrays are numbered (`layer.0`).
  *
- * Subclasses define `forward`. An instance's forward also runs the hooks and names the module's place in
- * errors thrown inside it.
+ * Subclasses define `forward`, and modules are used by calling it: `this.linear.forward(x)`. PyTorch's modules
+ * are called like functions instead, which runs hooks around `forward`. Here no object can be called, so the
+ * constructor puts that around the instance's `forward` itself: a forward that calls `super.forward` still runs
+ * the hooks once. Errors thrown inside say where in the model.
  */
 export class Module {
   /** Keys for fields whose name does not give them, `{ ln1: 'ln_1' }`. */
   static readonly keys: Readonly<Record<string, string>> = {};
 
   #training = true;
-  readonly #hooks = new Set<ForwardHook>();
+  readonly #preHooks = new Hooks<ForwardPreHook>();
+  readonly #hooks = new Hooks<ForwardHook>();
+  readonly #call: unknown;
 
   constructor() {
     const forward = this.forward as (...args: unknown[]) => unknown;
-    const value = (...args: unknown[]): unknown => this.#run(forward, args);
-    Object.defineProperty(this, 'forward', { value, writable: true, configurable: true });
+    const call = (...args: unknown[]): unknown => this.#run(forward, args);
+    this.#call = call;
+    Object.defineProperty(this, 'forward', { value: call, writable: true, configurable: true });
   }
 
   /**
@@ -55,31 +105,52 @@ export class Module {
     throw new Error(`${this.constructor.name} has no forward; call its parts`);
   }
 
-  #run(forward: (...args: unknown[]) => unknown, args: unknown[]): unknown {
+  #run(forward: (...args: unknown[]) => unknown, args: readonly unknown[]): unknown {
     running.push(this);
+    let hook = '';
     try {
-      let output = forward.apply(this, args);
-      for (const hook of this.#hooks) output = hook(this, args, output) ?? output;
+      if (!this.isHooked) return forward.apply(this, args as unknown[]);
+      for (const [name, run] of this.#preHooks) {
+        hook = name;
+        const replaced = run(this, args) ?? args;
+        if (!Array.isArray(replaced)) throw new Error('a pre-hook returns a list of arguments or undefined');
+        args = replaced;
+      }
+      hook = '';
+      let output = forward.apply(this, args as unknown[]);
+      for (const [name, run] of this.#hooks) {
+        hook = name;
+        output = run(this, args, output) ?? output;
+      }
       return output;
     } catch (error) {
-      throw locate(error, running);
+      throw locate(error, running, hook);
     } finally {
       running.pop();
     }
   }
 
-  /** Whether it matters to someone that this module's own `forward` runs. */
+  /**
+   * Whether calling `forward` does more than the class says: there are hooks, or it was replaced. A compiled
+   * function that asked for it is captured anew when hooks have been added or removed.
+   */
   get isHooked(): boolean {
-    return this.#hooks.size > 0;
+    const state = (): string => [this.#preHooks.state, this.#hooks.state].filter(Boolean).join(', ');
+    const hooks = guarded(`the list of hooks of a ${this.constructor.name}`, () => `[${state()}]`);
+    return hooks !== '[]' || this.forward !== this.#call;
   }
 
-  /** Calls `hook` after each forward until the returned function is called. */
-  registerForwardHook(hook: ForwardHook): () => void {
-    const own: ForwardHook = (...args) => hook(...args); // one hook may be registered twice
-    this.#hooks.add(own);
-    return () => {
-      this.#hooks.delete(own);
-    };
+  /**
+   * Calls `hook` before each forward, after the hooks registered earlier; as in PyTorch. In a compiled function
+   * hooks run while it is captured: what they compute with tensors is part of it.
+   */
+  registerForwardPreHook(hook: ForwardPreHook, options: HookOptions = {}): HookHandle {
+    return this.#preHooks.add(hook, options);
+  }
+
+  /** Calls `hook` after each forward; otherwise as `registerForwardPreHook`. */
+  registerForwardHook(hook: ForwardHook, options: HookOptions = {}): HookHandle {
+    return this.#hooks.add(hook, options);
   }
 
   /** Own tensors and modules by key, in the order of the fields. */

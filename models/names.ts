@@ -34,13 +34,14 @@ const located = new WeakSet<Error>();
 
 /**
  * Adds to an error's message where in the model it was thrown, `(in BertModel: encoder.layer.0.attention)`;
- * once, by the innermost module. `running` lists the modules whose forward is running, outermost first.
+ * once, by the innermost module. `running` lists the modules whose forward is running, outermost first; `hook`
+ * names the hook of the innermost that threw it, if one did.
  */
-export function locate(error: unknown, running: readonly Place[]): unknown {
+export function locate(error: unknown, running: readonly Place[], hook = ''): unknown {
   if (!(error instanceof Error) || located.has(error)) return error;
   located.add(error);
   const before = error.message;
-  error.message = `${before} (in ${describePath(running)})`;
+  error.message = `${before} (in ${describePath(running)}${hook && `, ${hook}`})`;
   // Node prints the stack of an uncaught error, and it holds the message as it was.
   if (error.stack !== undefined) error.stack = error.stack.replace(before, () => error.message);
   return error;

@@ -1,4 +1,4 @@
-import { add, knownRange, select, slice, tanh } from '../../autograd/index.ts';
+import { add, knownRange, reshape, select, tanh } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
@@ -6,7 +6,7 @@ import type { ActivationName } from '../nn/activation.ts';
 import { attend } from '../nn/attend.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { Embedding } from '../nn/embedding.ts';
+import { Embedding, firstRows } from '../nn/embedding.ts';
 import { splitHeads } from '../nn/heads.ts';
 import { Linear, linearsSideBySide, projectTogether } from '../nn/linear.ts';
 import type { LinearOptions } from '../nn/linear.ts';
@@ -85,11 +85,12 @@ class BertEmbeddings extends Module {
     const range = tokenTypeIds && knownRange(tokenTypeIds);
     const plain = !tokenTypeIds || (range && range[0] === 0 && range[1] === 0);
     const words = this.wordEmbeddings.forward(inputIds); // (B, T, D)
-    // (D) or (B, T, D)
-    const types = plain ? slice(this.tokenTypeEmbeddings.weight, 0) : this.tokenTypeEmbeddings.forward(tokenTypeIds!);
+    const types = plain
+      ? reshape(firstRows(this.tokenTypeEmbeddings, 1), [-1]) // (D)
+      : this.tokenTypeEmbeddings.forward(tokenTypeIds!); // (B, T, D)
     const positions = positionIds
-      ? this.positionEmbeddings.forward(positionIds)
-      : slice(this.positionEmbeddings.weight, [0, length]); // (T, D)
+      ? this.positionEmbeddings.forward(positionIds) // (T, D) or (B, T, D)
+      : firstRows(this.positionEmbeddings, length); // (T, D)
     const sum = add(add(words, types), positions); // (B, T, D)
     return this.dropout.forward(this.LayerNorm.forward(sum));
   }

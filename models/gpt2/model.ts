@@ -1,4 +1,4 @@
-import { add, slice } from '../../autograd/index.ts';
+import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
@@ -6,7 +6,7 @@ import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask } from '../nn/attention-mask.ts';
 import { Conv1D } from '../nn/conv1d.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { Embedding } from '../nn/embedding.ts';
+import { Embedding, firstRows } from '../nn/embedding.ts';
 import { mergeHeads, splitPacked } from '../nn/heads.ts';
 import type { LayerCache } from '../nn/kv-cache.ts';
 import { LayerNorm } from '../nn/norm.ts';
@@ -171,7 +171,7 @@ export class GPT2Model extends PreTrainedModel<GPT2Config> {
   #embed({ inputIds, cache, positionIds = cache?.positions(inputIds.shape[1]!) }: DecoderInputs): Tensor {
     const positions = positionIds
       ? this.wpe.forward(positionIds) // (T, D) or (B, T, D)
-      : slice(this.wpe.weight, [0, inputIds.shape[1]!]); // (T, D), no gather
+      : firstRows(this.wpe, inputIds.shape[1]!); // (T, D)
     return this.drop.forward(add(this.wte.forward(inputIds), positions));
   }
 }

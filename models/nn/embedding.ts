@@ -1,4 +1,4 @@
-import { embedding } from '../../autograd/index.ts';
+import { arange, embedding, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { normalInit, parameter, zeroRowInit } from '../parameter.ts';
@@ -32,4 +32,13 @@ export class Embedding extends Module {
   override extraRepr(): string {
     return `${this.weight.shape.join(', ')}${this.paddingIdx === undefined ? '' : `, paddingIdx: ${this.paddingIdx}`}`;
   }
+}
+
+/**
+ * The first rows of a table, (count, dim): what it gives for the numbers 0 to count - 1, without a gather where
+ * nothing else happens in its forward.
+ */
+export function firstRows(table: Embedding, count: number): Tensor {
+  const isPlain = !table.isHooked && table.constructor === Embedding;
+  return isPlain ? slice(table.weight, [0, count]) : table.forward(arange(0, count, 1, { dtype: 'i32' }));
 }

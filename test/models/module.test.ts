@@ -1,8 +1,21 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed, memory, noGrad, normal, ones, scope, synchronize, tensor, zeros } from '../../autograd/index.ts';
+import {
+  addAssign,
+  compile,
+  manualSeed,
+  memory,
+  noGrad,
+  normal,
+  ones,
+  scope,
+  synchronize,
+  tensor,
+  zeros,
+} from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
+  GPT2Model,
   Linear,
   Module,
   ModuleBuffer,
@@ -178,23 +191,134 @@ test('a frozen part stays a parameter, gets no gradient and is not counted as tr
   assert.is(sample.numParameters({ trainable: true }), sample.numParameters());
 });
 
-test('hooks see arguments and output, may replace it, and can be taken off', async () => {
-  const linear = new Linear(2, 2);
+test('hooks see arguments and output, may replace them, and can be taken off', async () => {
+  const linear = new Linear(2, 2, { bias: false });
+  linear.loadStateDict(
+    new Map([
+      [
+        'weight',
+        tensor([
+          [1, 0],
+          [0, 2],
+        ]),
+      ],
+    ]),
+  );
   const x = ones([1, 2]);
   const seen: unknown[] = [];
-  const off = linear.registerForwardHook((module, args, output) => {
-    seen.push(module, args[0], (output as Tensor).shape);
-    return undefined;
+  const handles = [
+    linear.registerForwardPreHook((module, args) => void seen.push('first', module, args[0])),
+    linear.registerForwardPreHook((_, [input]) => [(input as Tensor).mul(3)], { name: 'triple' }),
+    linear.registerForwardHook((module, args, output) => {
+      seen.push('after', module, args[0], (output as Tensor).shape);
+      return undefined;
+    }),
+    linear.registerForwardHook((_, __, output) => (output as Tensor).neg()),
+  ];
+  assert.equal(await list(linear.forward(x)), [-3, -6]);
+  assert.equal(seen.slice(0, 2), ['first', linear]);
+  assert.is(seen[2], x);
+  assert.equal(seen.slice(3, 5), ['after', linear]);
+  assert.equal(await list(seen[5] as Tensor), [3, 3]);
+  assert.equal(seen[6], [1, 2]);
+  assert.equal(
+    handles.map(({ name }) => name),
+    ['hook 1', 'triple', 'hook 1', 'hook 2'],
+  );
+  assert.ok(linear.isHooked);
+  for (const handle of [...handles, handles[0]!]) handle.remove();
+  assert.not(linear.isHooked);
+  assert.equal(await list(linear.forward(x)), [1, 2]);
+  assert.is(seen.length, 7);
+});
+
+test('a hook on a table of positions runs, though its rows need no gather', async () => {
+  const model = GPT2Model.fromConfig({ vocabSize: 9, nPositions: 4, nEmbd: 4, nLayer: 1, nHead: 1 }).eval();
+  const inputIds = tensor([[1, 2, 3]], { dtype: 'i32' });
+  const before = await list(model.forward({ inputIds }).lastHiddenState);
+  const handle = model.wpe.registerForwardHook((_, __, output) => (output as Tensor).mul(1));
+  const after = await list(model.forward({ inputIds }).lastHiddenState);
+  after.forEach((value, i) => assert.ok(Math.abs(value - before[i]!) < 1e-5));
+  handle.remove();
+  model.wpe.registerForwardHook((_, __, output) => (output as Tensor).mul(20));
+  assert.not.equal(await list(model.forward({ inputIds }).lastHiddenState), before);
+});
+
+test('one function may be registered twice, one name may not; a hook may take itself off', async () => {
+  const linear = new Linear(2, 2);
+  let calls = 0;
+  const count = (): void => void calls++;
+  const [, second] = [linear.registerForwardHook(count), linear.registerForwardHook(count)];
+  linear.forward(ones([1, 2]));
+  second.remove();
+  linear.forward(ones([1, 2]));
+  assert.is(calls, 3);
+  const once = linear.registerForwardHook(() => once.remove(), { name: 'once' });
+  assert.throws(() => linear.registerForwardHook(count, { name: 'once' }), /a hook named "once" is registered already/);
+  linear.forward(ones([1, 2]));
+  linear.registerForwardHook(count, { name: 'once' });
+});
+
+test('an error in a hook names the hook and the place', () => {
+  const sample = new Sample();
+  sample.layer[1]!.registerForwardHook(() => ones([2]).add(ones([3])), { name: 'spy' });
+  assert.throws(() => sample.forward(ones([1, 3])), /^add: .* \(in Sample: layer\.1, spy\)$/);
+  const linear = new Linear(2, 2);
+  linear.registerForwardPreHook(() => ones([1, 2]));
+  assert.throws(() => linear.forward(ones([1, 2])), /a pre-hook returns a list of arguments .*\(in Linear, hook 1\)$/);
+});
+
+test('a forward that calls super.forward runs the hooks once', () => {
+  class Twice extends Linear {
+    override forward(x: Tensor): Tensor {
+      return super.forward(super.forward(x));
+    }
+  }
+  const twice = new Twice(2, 2);
+  let calls = 0;
+  twice.registerForwardHook(() => void calls++);
+  twice.forward(ones([1, 2]));
+  assert.is(calls, 1);
+});
+
+test('compiled: hooks are captured; adding or removing one captures anew; one that reads back is refused', async () => {
+  const linear = new Linear(2, 2, { bias: false });
+  linear.loadStateDict(
+    new Map([
+      [
+        'weight',
+        tensor([
+          [1, 0],
+          [0, 2],
+        ]),
+      ],
+    ]),
+  );
+  const lines: string[] = [];
+  const run = compile((x: Tensor) => linear.forward(x), { log: (line) => lines.push(line) });
+  const call = async (value: number): Promise<number[]> => list(noGrad(() => run(tensor([[value, value]]))));
+  assert.equal(await call(1), [1, 2]);
+  const sums = zeros([]).keep();
+  let calls = 0;
+  const handle = linear.registerForwardHook((_, __, output) => {
+    calls++;
+    noGrad(() => addAssign(sums, (output as Tensor).sum()));
+    return (output as Tensor).neg();
   });
-  const offDouble = linear.registerForwardHook((_, __, output) => (output as Tensor).mul(0));
-  assert.equal(await list(linear.forward(x)), [0, 0]);
-  assert.is(seen[0], linear);
-  assert.is(seen[1], x);
-  assert.equal(seen[2], [1, 2]);
-  off();
-  offDouble();
-  assert.not.equal(await list(linear.forward(x)), [0, 0]);
-  assert.is(seen.length, 3);
+  assert.equal(await call(2), [-2, -4]);
+  assert.equal(await call(3), [-3, -6]);
+  assert.is(calls, 1, 'it runs while captured only');
+  assert.is(await sums.item(), 15);
+  handle.remove();
+  assert.equal(await call(4), [4, 8]);
+  assert.is(await sums.item(), 15);
+  assert.is(lines.length, 2);
+  assert.match(lines[0]!, /captured again .*: the list of hooks of a Linear was \[\], and is not any more/);
+  linear.registerForwardHook((_, __, output) => void (output as Tensor).data(), { name: 'reader' });
+  assert.throws(
+    () => noGrad(() => run(tensor([[5, 5]]))),
+    /a compiled function cannot read data back; .*\(in Linear, reader\)$/,
+  );
 });
 
 test('an error in a forward says where in the model, once, and keeps its class', () => {

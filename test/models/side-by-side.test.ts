@@ -143,6 +143,18 @@ test('replaced, wrapped or hooked, one of them gives the same outputs and gradie
   assert.equal((seen[0] as Tensor).shape, [2, 3, 8]);
 });
 
+test('compiled: a hook on one of them is captured anew, and so is its removal', async () => {
+  const model = build();
+  const lines: string[] = [];
+  const run = compile(() => lossOf(model), { log: (line) => lines.push(line) });
+  const before = await run().item();
+  const handle = partsOf(model).key.registerForwardHook((_, __, output) => (output as Tensor).mul(-3));
+  assert.ok(Math.abs((await run().item()) - before) > 1e-4);
+  handle.remove();
+  assert.is(await run().item(), before);
+  assert.is(lines.length, 2);
+});
+
 test('smaller ones after pruning a head run too', () => {
   const model = build((parts) => {
     names.forEach((name) => (parts[name] = new Linear(8, 4)));
