@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Runner } from './adapters/index.ts';
 import { RunnerProcess } from './process.ts';
-import type { Header } from './report.ts';
+import type { Header } from './header.ts';
 import { rows, titleOf } from './rows/index.ts';
 import { aligned, digits } from './table.ts';
 

@@ -1,21 +1,14 @@
 import type { Runner } from './adapters/index.ts';
+import type { Header } from './header.ts';
 import type { Ceilings, Result } from './results.ts';
 import { aligned, digits, markdown } from './table.ts';
 import type { Table } from './table.ts';
 
-/** Where and when, so that figures are not compared across. */
-export interface Header {
-  readonly adapter: string;
-  readonly driver: string;
-  readonly node: string;
-  readonly cores: number;
-  readonly commit: string;
-  readonly date: string;
-}
+/** A figure for a table: three digits, or a dash where there is none. */
+export const cell = (value: number | null | undefined): string => (value == null ? '-' : digits(value));
 
-const cell = (value: number | null | undefined): string => (value == null ? '-' : digits(value));
-
-const times = (value: number | null): string => (value === null ? '-' : `${value.toFixed(2)}x`);
+/** A ratio for a table. */
+export const times = (value: number | null): string => (value === null ? '-' : `${value.toFixed(2)}x`);
 
 /** Everything about our own side of each row. */
 export function detailTable(results: readonly Result[]): string {

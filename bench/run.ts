@@ -3,26 +3,22 @@
  * same adapter, in turn. Figures of one run compare with each other, not with those of another machine or
  * hour. `--help` lists the options.
  */
-import { availableParallelism } from 'node:os';
-import { acquire } from '../gpu/index.ts';
-import { describeDriver } from '../gpu/driver.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { main, parseOptions, UsageError } from '../train/cli/cli.ts';
 import { progress } from '../common/progress.ts';
 import { canDo, runners as allRunners } from './adapters/index.ts';
 import type { Runner } from './adapters/index.ts';
 import { coldStart } from './cold.ts';
+import { describeMachine } from './header.ts';
 import { measureRow } from './measure.ts';
 import type { Entrant } from './measure.ts';
 import { RunnerProcess } from './process.ts';
 import { headerLine, markdownReport, textReport } from './report.ts';
-import type { Header } from './report.ts';
 import { ceilingsOf, resultsOf } from './results.ts';
 import type { Measured, Result } from './results.ts';
 import { ceilingRows, rows, titleOf } from './rows/index.ts';
 import { isOwn } from './rows/row.ts';
 import type { AnyRow } from './rows/row.ts';
-import { projectCommit } from '../train/trainer/run-info.ts';
 
 const command = {
   name: 'bench',
@@ -43,20 +39,6 @@ const command = {
     list: { type: 'boolean', help: 'print the names of rows and libraries' },
   },
 } as const;
-
-async function describe(): Promise<Header> {
-  const { adapter } = await acquire();
-  const { description, device, vendor } = adapter.info;
-  const { installed, why } = describeDriver();
-  return {
-    adapter: description || device || vendor || 'unnamed adapter',
-    driver: installed ? 'software driver' : why,
-    node: process.versions.node,
-    cores: availableParallelism(),
-    commit: (await projectCommit()) ?? 'unknown',
-    date: new Date().toISOString().slice(0, 16).replace('T', ' '),
-  };
-}
 
 /** The runners that were asked for. */
 function chosenRunners(peers: boolean, only: readonly string[]): Runner[] {
@@ -111,7 +93,7 @@ main(async () => {
     console.log([...rows.map(titleOf), '', ...runners.map(({ name }) => name)].join('\n'));
     return;
   }
-  const header = await describe();
+  const header = await describeMachine();
   if (values.cold) {
     await coldStart(
       header,

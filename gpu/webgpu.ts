@@ -3,11 +3,12 @@
  * `webgpu`) in Node.
  */
 
-const enabledToggles = [
+/** Dawn's toggles that the project needs. */
+export const enabledToggles = [
   'allow_unsafe_apis', // subgroup matrices, unquantised timestamps
   'vulkan_enable_f16_on_nvidia', // without it Dawn hides shader-f16 on NVIDIA
 ];
-const disabledToggles = ['timestamp_quantization']; // 65,536 ns steps are useless for timing a kernel
+export const disabledToggles = ['timestamp_quantization']; // 65,536 ns steps are useless for timing a kernel
 
 /** Dawn aborts the process when the object returned by `create()` is collected: this keeps it reachable. */
 let instance: Promise<GPU> | undefined;

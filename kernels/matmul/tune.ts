@@ -4,6 +4,7 @@ import { bytesOf } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
 import { matmulClass, matmulDispatch, matmulPlans, planName } from './matmul.ts';
+import type { MatmulPlan } from './matmul.ts';
 import type { MatmulParams, MatrixOperand } from './params.ts';
 import { splitProduct, sumSplits } from './split.ts';
 
@@ -18,10 +19,10 @@ const repeats = 5;
 const hopeless = 2;
 
 /**
- * Times every plan for a product, the fastest first. The sink is a plain store, since what else happens to
+ * Times every plan for a product, or only these, and returns them, the fastest first. The sink is a plain store, since what else happens to
  * the outputs costs every plan the same. Throws where the device has no timestamps.
  */
-export async function timePlans(gpu: Gpu, params: MatmulParams): Promise<TunedPlan[]> {
+export async function timePlans(gpu: Gpu, params: MatmulParams, plans?: readonly MatmulPlan[]): Promise<TunedPlan[]> {
   const { m, n, batch, a, b, bias, sums } = params;
   const sink = plainSink([...batch, m, n], params.sink.outputs[0]!.dtype);
   const product: MatmulParams = { ...params, sink };
@@ -47,7 +48,7 @@ export async function timePlans(gpu: Gpu, params: MatmulParams): Promise<TunedPl
   const times: TunedPlan[] = [];
   let best = Infinity;
   try {
-    for (const plan of matmulPlans(gpu.target, product)) {
+    for (const plan of plans ?? matmulPlans(gpu.target, product)) {
       // Splitting k mends a lack of workgroups, not a kernel that does not suit the device.
       const whole = plan.splits
         ? times.find(({ name }) => name === planName({ ...plan, splits: undefined }))
