@@ -27,6 +27,7 @@ async function timeKernel(key: string, type: string, wgsl: string, bytes: number
   const dispatch = {
     name: key,
     wgsl,
+    names: ['out'],
     access: ['read_write'] as const,
     params: new Uint8Array(0),
     draws: [],

@@ -9,9 +9,8 @@ import { gpt2Config } from '../../models/index.ts';
 import type { GPT2Config } from '../../models/index.ts';
 
 export { fromHalf, toHalf } from '../../autograd/half.ts';
-export { lossInPlace } from '../../kernels/loss-in-place.ts';
+export { lossInPlace } from '../../kernels/cross-entropy.ts';
 export { timePlans } from '../../kernels/matmul/tune.ts';
-export { chooseLanes } from '../../kernels/rows.ts';
 export { DecodingSession } from '../../models/generation/session.ts';
 
 /** The device's memory of a tensor, made where it has none yet. */

@@ -1,7 +1,7 @@
 import { grad, linearCrossEntropy, ready, tensor } from '../../../autograd/index.ts';
 import { attempt } from '../cases.ts';
 import { differing, errorsOf, known, randomIds, reader, rounding, sample, twice } from '../numbers.ts';
-import { allocationOf, chooseLanes, free, lossInPlace, sized } from '../shared.ts';
+import { allocationOf, free, lossInPlace, sized } from '../shared.ts';
 import type { Half } from '../shared.ts';
 
 /** The loss that overwrites its logits, many times to find races, and the whole op in chunks. */
@@ -29,18 +29,15 @@ async function probeInPlace(rows: number, classes: number, of: Half, repeats: nu
   const scratch = gpu.allocate(Math.ceil(bytes / 16) * 16, 'probe');
   const losses = gpu.allocate(8 * rows, 'probe');
   const labels = gpu.upload(new Uint8Array(targets.buffer), 'probe');
-  const dispatch = lossInPlace({
-    rows,
-    classes,
-    dtype: of,
-    lanes: chooseLanes(gpu.target, classes),
-    ignoreIndex: -100,
-    smoothing: 0,
-    pitch,
-    targetOffset: 0,
-    firstRow: 0,
-    gradient: true,
-  });
+  const dispatch = lossInPlace(
+    {
+      x: { shape: [rows, classes], strides: [pitch, 1], offset: 0, dtype: of },
+      labels: { shape: [rows], strides: [1], offset: 0, dtype: 'i32' },
+      losses: { shape: [rows, 2], strides: [2, 1], offset: 0, dtype: 'f32' },
+    },
+    { ignoreIndex: -100, smoothing: 0, firstRow: 0, gradient: true },
+    gpu.target,
+  );
   const errors = errorsOf();
   let first: Uint8Array | undefined;
   let firstGradient: Uint8Array | undefined;
