@@ -14,6 +14,7 @@ export type { TokenCorpus } from './data/token-corpus.ts';
 export { openTokenCorpus, verifyTokenCorpus, writeTokenCorpus } from './data/token-files.ts';
 export { collate, tokenise } from './data/tokenised.ts';
 export type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
+export { Interrupted } from './cli/interrupt.ts';
 export { fineTune } from './classifier/fine-tune.ts';
 export type { FineTuneOptions, FineTuneTask } from './classifier/fine-tune.ts';
 export * from './metrics/classification.ts';

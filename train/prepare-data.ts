@@ -21,7 +21,7 @@ import { documentUnits } from './data/readers/document.ts';
 import type { ReadOptions } from './data/readers/document.ts';
 import { expandInputs } from './data/readers/inputs.ts';
 import { encodings } from './data/utf8-blocks.ts';
-import { Interrupted } from './cli/interrupt.ts';
+import { Interrupted, onInterrupt } from './cli/interrupt.ts';
 
 const script = 'node --import tsx train/prepare-data.ts';
 const inputs = {
@@ -235,20 +235,9 @@ function fractionsOf(
   return { train: Number((1 - validation - test).toFixed(12)), validation, test };
 }
 
-/**
- * Aborted by the first Ctrl-C (or SIGTERM), between two documents; a second ends the process at once. Either
- * way nothing half-written is left.
- */
+/** Aborted by Ctrl-C (or SIGTERM), between two documents; nothing half-written is left. */
 function interruptSignal(): AbortSignal {
   const controller = new AbortController();
-  let since = Infinity;
-  const stop = (): void => {
-    // npm and the terminal may both deliver one Ctrl-C.
-    if (controller.signal.aborted && performance.now() - since > 1000) process.exit(130);
-    since = Math.min(since, performance.now());
-    controller.abort(new Interrupted('prepare-data: stopped; nothing was written'));
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  onInterrupt(() => controller.abort(new Interrupted('prepare-data: stopped; nothing was written')));
   return controller.signal;
 }

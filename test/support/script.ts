@@ -12,8 +12,10 @@ export interface Finished {
 }
 
 export interface ScriptOptions {
-  /** Called with all of stderr so far whenever there is more. */
+  /** Called with all of stderr so far whenever there is more; `interrupt` sends Ctrl-C. */
   readonly onStderr?: (text: string, interrupt: () => void) => void;
+  /** The same of stdout. */
+  readonly onStdout?: (text: string, interrupt: () => void) => void;
   /** A command that runs the script, which it gets as its further arguments. */
   readonly under?: readonly string[];
   /** Environment variables beside the usual ones. */
@@ -23,16 +25,20 @@ export interface ScriptOptions {
 /** Runs a script of the repository as a user would, from its root. */
 export function runScript(
   args: readonly string[],
-  { onStderr, under = [], env: more = {} }: ScriptOptions = {},
+  { onStderr, onStdout, under = [], env: more = {} }: ScriptOptions = {},
 ): Promise<Finished> {
   const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
   const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1', ...more };
   const child = spawn(command!, rest, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  const interrupt = (): void => void child.kill('SIGINT');
+  child.stdout.on('data', (chunk: Buffer) => {
+    stdout += chunk.toString();
+    onStdout?.(stdout, interrupt);
+  });
   child.stderr.on('data', (chunk: Buffer) => {
     stderr += chunk.toString();
-    onStderr?.(stderr, () => child.kill('SIGINT'));
+    onStderr?.(stderr, interrupt);
   });
   return new Promise((resolve, reject) => {
     child.on('error', reject);

@@ -16,7 +16,7 @@ import type { TrainingRun } from '../../train/trainer/trainer.ts';
 import { chainModel, chainRun, chainTask } from '../support/chain-task.ts';
 import { root } from '../support/files.ts';
 import { rejects } from '../support/failure.ts';
-import { lossesIn } from '../support/script.ts';
+import { lossesIn, refused, runScript } from '../support/script.ts';
 
 const test = suite('trainer');
 const base = mkdtempSync(join(tmpdir(), 'tapeform-trainer-'));
@@ -108,6 +108,29 @@ function runs(output: string, args: readonly string[], steps = Infinity, delay =
   });
 }
 
+test("Ctrl-C in a user's own script: one line, no stack, no flag that the script lacks", async () => {
+  const output = folder();
+  let pressed = false;
+  const script = ['test/support/chain-run.ts', output];
+  const stopped = await runScript(script, {
+    onStdout: (_, interrupt) => {
+      if (!pressed) interrupt();
+      pressed = true;
+    },
+  });
+  refused(
+    stopped,
+    130,
+    /^stopped at step \d+ of 60, saved in \S+checkpoint-\d+; to go on, call again with resume: true$/,
+  );
+  assert.not.match(stopped.stderr, /--resume|Interrupted|throw /);
+  await rejects(
+    small(output),
+    /holds a run that was stopped \(\S+checkpoint-\d+\); pass resume: true to go on, or remove/,
+  );
+  await rejects(small(folder(), {}, { resume: true }), /has no checkpoint to resume; leave resume away to start$/);
+});
+
 for (const [name, args] of [
   ['dropout, accumulation, averages', ['--accumulate', '2', '--ema', '0.9']],
   ['mixed precision', ['--precision', 'mixed']],
@@ -178,7 +201,10 @@ test('a stopped run is not written over, nor resumed as another', async () => {
     throw new Error('stop');
   };
   await rejects(small(output, { saveEvery: 4 }, { callbacks: [{ onSave }] }), /stop/);
-  await rejects(small(output), /holds a run that was stopped \(.*checkpoint-4\); go on with --resume, or remove/);
+  await rejects(
+    small(output),
+    /holds a run that was stopped \(.*checkpoint-4\); pass resume: true to go on, or remove/,
+  );
   await rejects(small(output, { learningRate: 0.02 }, { resume: true }), /other options \(learningRate 0.01 -> 0.02\)/);
   await rejects(
     small(output, { seed: 1 }, { resume: true, identity: { data: 'x' } }),

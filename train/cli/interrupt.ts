@@ -1,38 +1,46 @@
-/** Raised after a run was stopped by Ctrl-C and has saved itself: the message says how to go on. */
+import { inspect } from 'node:util';
+
+/** Thrown when Ctrl-C stopped a run that has saved itself; the message says where it is and how to go on. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
-  /** 128 + SIGINT, what shells expect. */
+  /** 128 + SIGINT, as shells expect. */
   readonly exitCode = 130;
 }
 
-/** npm and the terminal may both deliver one Ctrl-C. */
-const sameKeyPress = 1000; // ms
+/** npm and the terminal may both deliver one Ctrl-C, so a second counts only this many milliseconds later. */
+const sameKeyPress = 1000;
 
 /**
- * Turns the first Ctrl-C (or SIGTERM) into a request that the loop sees at its next step; a second one ends
- * the process at once. Call `dispose` when the loop is over.
+ * Calls `stop` at the first Ctrl-C (or SIGTERM), so that the work can end in good order; a second ends the
+ * process at once. Returns the function that stops listening, to be called when the work is over.
  */
-export class InterruptWatch {
-  private since: number | undefined;
-  private readonly listener = (): void => {
-    const now = Date.now();
-    if (this.since !== undefined && now - this.since > sameKeyPress) process.exit(130);
-    if (this.since === undefined)
-      process.stderr.write('\nstopping after this step; Ctrl-C again quits without saving\n');
-    this.since ??= now;
+export function onInterrupt(stop: () => void): () => void {
+  let since: number | undefined;
+  const listener = (): void => {
+    const now = performance.now();
+    if (since !== undefined && now - since > sameKeyPress) process.exit(130);
+    if (since !== undefined) return;
+    since = now;
+    endInOneLine();
+    stop();
   };
+  process.on('SIGINT', listener);
+  process.on('SIGTERM', listener);
+  return () => {
+    process.off('SIGINT', listener);
+    process.off('SIGTERM', listener);
+  };
+}
 
-  constructor() {
-    process.on('SIGINT', this.listener);
-    process.on('SIGTERM', this.listener);
-  }
-
-  get requested(): boolean {
-    return this.since !== undefined;
-  }
-
-  dispose(): void {
-    process.off('SIGINT', this.listener);
-    process.off('SIGTERM', this.listener);
-  }
+/**
+ * From now on an Interrupted that nobody catches ends the process with its message alone: the user of a script
+ * who pressed Ctrl-C has no use for a stack. Other errors end it as ever. A program that has a handler of its
+ * own for uncaught errors keeps it.
+ */
+function endInOneLine(): void {
+  if (process.listenerCount('uncaughtException') > 0) return;
+  process.on('uncaughtException', (error: unknown) => {
+    const stopped = error instanceof Interrupted;
+    process.stderr.write(`${stopped ? error.message : inspect(error)}\n`, () => process.exit(stopped ? 130 : 1));
+  });
 }

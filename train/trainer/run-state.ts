@@ -187,16 +187,21 @@ export interface Resumption {
   readonly finished: boolean;
 }
 
-/** Errors: there is nothing to resume; a run that was stopped would be written over unasked. */
-export async function checkResume(name: string, output: string, resume = false): Promise<Resumption> {
+/**
+ * Finds out where a run goes on. `byFlag`: the user resumes by --resume, else by `resume: true` in a program;
+ * messages name the one. Errors: there is nothing to resume; a run that was stopped would be written over
+ * unasked.
+ */
+export async function checkResume(name: string, output: string, resume = false, byFlag = true): Promise<Resumption> {
+  const refuse = (problem: string): Error => new (byFlag ? UsageError : Error)(`${name}: ${output} ${problem}`);
   const checkpoint = await latestCheckpoint(output);
-  if (checkpoint && !resume)
-    throw new UsageError(
-      `${name}: ${output} holds a run that was stopped (${checkpoint}); go on with --resume, or remove the folder to start again`,
-    );
+  if (checkpoint && !resume) {
+    const mend = byFlag ? 'go on with --resume' : 'pass resume: true to go on';
+    throw refuse(`holds a run that was stopped (${checkpoint}); ${mend}, or remove the folder to start again`);
+  }
   const finished = resume && !checkpoint && (await isFinished(output));
   if (resume && !checkpoint && !finished)
-    throw new UsageError(`${name}: ${output} has no checkpoint to resume; leave --resume away to start`);
+    throw refuse(`has no checkpoint to resume; leave ${byFlag ? '--resume' : 'resume'} away to start`);
   return { checkpoint, finished };
 }
 

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
-import { Interrupted, InterruptWatch } from '../cli/interrupt.ts';
+import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { schedule } from '../schedules.ts';
 import type { HostBatch, TrainingTask } from '../objectives/task.ts';
 import { isEvaluation, isStep, progressBar } from './callback.ts';
@@ -47,7 +47,7 @@ export interface TrainingRun {
   readonly identity?: Readonly<Record<string, unknown>>;
   /** Go on from the latest checkpoint in `output`; a run that has reached its end is only read. */
   readonly resume?: boolean;
-  /** The command that goes on after Ctrl-C. */
+  /** The command that goes on after Ctrl-C, of a script that has one; without it messages name `resume`. */
   readonly resumeCommand?: string;
   readonly callbacks?: readonly Callback[];
   /** Draws no progress bar. */
@@ -76,7 +76,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
   const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
   const identity = defined({ task: task.name, ...runIdentity(options), model: describe(model), ...run.identity });
 
-  const { checkpoint, finished } = await checkResume('train', output, run.resume);
+  const { checkpoint, finished } = await checkResume('train', output, run.resume, run.resumeCommand !== undefined);
   if (finished) return finishedRun(run, identity);
   let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
   const saved = checkpoint === undefined ? undefined : await readTrainingState(checkpoint);
@@ -110,7 +110,11 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
     totalSteps: total,
     minRate: options.minRate,
   });
-  const watch = new InterruptWatch();
+  let interrupted = false;
+  const stopListening = onInterrupt(() => {
+    interrupted = true;
+    process.stderr.write('\nstopping after this step; Ctrl-C again quits without saving\n');
+  });
 
   const batchesOf = async (index: number): Promise<HostBatch[]> => {
     const batches: HostBatch[] = [];
@@ -177,15 +181,15 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
         stopEarly = patience > 0 && state.sinceBest >= patience;
         if (state.step < total) await report();
       }
-      if (watch.requested || (isDue(saveEvery) && state.step < total)) {
+      if (interrupted || (isDue(saveEvery) && state.step < total)) {
         log.sync();
         const folder = await saveTraining(output, state, optimizer, saveModel, scaler);
         for (const { onSave } of callbacks) await onSave?.(folder);
-        if (watch.requested) throw new Interrupted(stopped(run, state.step, total, folder));
+        if (interrupted) throw new Interrupted(stopped(run, state.step, total, folder));
       }
     }
   } finally {
-    watch.dispose();
+    stopListening();
     for (const { onEnd } of callbacks) await onEnd?.();
     log.close();
   }
@@ -232,12 +236,11 @@ function isBetter(evaluation: Evaluation, { name, mode }: NonNullable<TrainingRu
   return best === undefined || (mode === 'min' ? value < best : value > best);
 }
 
-const stopped = (
-  { resumeCommand = 'the same command and --resume' }: TrainingRun,
-  step: number,
-  total: number,
-  folder: string,
-): string => `stopped at step ${step} of ${total}, saved in ${folder}; go on with: ${resumeCommand}`;
+/** How to go on: by the script's own command where it has one, else by the option of `train`. */
+function stopped({ resumeCommand }: TrainingRun, step: number, total: number, folder: string): string {
+  const mend = resumeCommand ? `go on with: ${resumeCommand}` : 'to go on, call again with resume: true';
+  return `stopped at step ${step} of ${total}, saved in ${folder}; ${mend}`;
+}
 
 /**
  * The weights are still those before the step, since it was skipped: it is taken again op by op, with the
