@@ -37,10 +37,10 @@ function loadersOf<M>(isOfKind: (prototype: AnyModel) => boolean): Readonly<Reco
   );
 }
 
-/** Loaders of models that predict the next token, by model_type: to train on the next token, or to adapt them. */
+/** Loads models that predict the next token, by model_type: to train them on, or to adapt them. */
 export const causalLoaders = loadersOf<CausalLM>((prototype) => prototype instanceof CausalLM);
 
-/** Loaders of models that generate texts, by model_type: those and encoder-decoders. */
+/** Loads models that generate texts, by model_type: decoders and encoder-decoders. */
 export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' in prototype);
 
 /**
@@ -55,7 +55,8 @@ export async function loadModel(id: string, options: LoadOptions = {}): Promise<
   const found = classes.get(name);
   if (!found)
     throw new Error(
-      `${path}: architectures is ${JSON.stringify(architectures)}, where one of ${[...classes.keys()].join(', ')} is needed; load it with the class you want`,
+      `${path}: architectures is ${JSON.stringify(architectures)}, where one of ${[...classes.keys()].join(', ')} ` +
+        'is needed; load it with the class you want',
     );
   return found.fromPretrained(folder, undefined, options);
 }

@@ -4,7 +4,7 @@ import type { JsonObject } from '../common/json-file.ts';
 import { camelCase, snakeCase } from './names.ts';
 
 /**
- * What every model's config has. Keys are those of config.json in camelCase, but for the labels, which it
+ * Settings of every model. Keys are those of config.json in camelCase, but for the labels, which it
  * lists as id2label.
  */
 export interface ModelConfig {
@@ -47,7 +47,7 @@ export interface LabelSettings {
 }
 
 export interface ConfigRules<V> {
-  /** What is wrong with the settings as a whole, if anything. */
+  /** Returns the fault of the settings as a whole, if there is one. */
   readonly check: (values: V) => string | undefined;
   /** The same for config.json as it is: keys that ask for what the model cannot do. */
   readonly checkJson?: (json: JsonObject) => string | undefined;

@@ -1,4 +1,4 @@
-// Every model family. What stands here is exported by the room, and loaded by the name that config.json gives.
+// Every model family. Classes listed here are exported by the room, and `loadModel` finds them by name.
 export { BertConfig } from './bert/config.ts';
 export type { BertSettings } from './bert/config.ts';
 export {

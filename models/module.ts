@@ -18,7 +18,7 @@ export type ForwardPreHook = (module: Module, args: readonly unknown[]) => unkno
 export type ForwardHook = (module: Module, args: readonly unknown[], output: unknown) => unknown;
 
 export interface HookOptions {
-  /** Appears in errors thrown inside the hook; unlike the module's other hooks. Default: `hook 1` and so on. */
+  /** Appears in errors thrown inside the hook; no other hook of the module has it. Default: `hook 1`, ... */
   readonly name?: string;
 }
 
@@ -67,10 +67,10 @@ setAnomalyLabel(() => describePath(running));
  * A part of a model: a plain class whose fields are parameters, buffers, further modules, or arrays of them.
  * A field's name, in snake_case, is its key in the state dict; elements of arrays are numbered (`layer.0`).
  *
- * Subclasses define `forward`, and modules are used by calling it: `this.linear.forward(x)`. PyTorch's modules
- * are called like functions instead, which runs hooks around `forward`. Here no object can be called, so the
- * constructor puts that around the instance's `forward` itself: a forward that calls `super.forward` still runs
- * the hooks once. Errors thrown inside say where in the model.
+ * Subclasses define `forward`, and modules are used by calling it: `this.linear.forward(x)`. PyTorch's
+ * modules are called like functions instead, which runs hooks around `forward`. Here no object can be called,
+ * so the constructor puts that around the instance's `forward` itself: a forward that calls `super.forward`
+ * still runs the hooks once. Errors thrown inside say where in the model.
  */
 export class Module {
   /** Keys for fields whose name does not give them, `{ ln1: 'ln_1' }`. */
@@ -141,8 +141,8 @@ export class Module {
   }
 
   /**
-   * Calls `hook` before each forward, after the hooks registered earlier; as in PyTorch. In a compiled function
-   * hooks run while it is captured: what they compute with tensors is part of it.
+   * Calls `hook` before each forward, after the hooks registered earlier; as in PyTorch. In a compiled
+   * function hooks run while it is captured: what they compute with tensors is part of it.
    */
   registerForwardPreHook(hook: ForwardPreHook, options: HookOptions = {}): HookHandle {
     return this.#preHooks.add(hook, options);
@@ -169,7 +169,8 @@ export class Module {
     if (value instanceof Parameter || value instanceof ModuleBuffer || value instanceof Module) return true;
     if (value instanceof TensorClass && value.requiresGrad && !value.node) {
       throw new Error(
-        `${this.constructor.name}.${field} requires a gradient but is no Parameter, so it would not be trained; use new Parameter(tensor)`,
+        `${this.constructor.name}.${field} requires a gradient but is no Parameter, so it would not be trained; ` +
+          'use new Parameter(tensor)',
       );
     }
     return false;
@@ -333,7 +334,7 @@ export class Module {
   }
 }
 
-/** What a summary shows of a module. */
+/** The facts about a module that a summary shows. */
 export interface ModuleOutline {
   /** Class and settings, such as `Linear(384, 1536)`. */
   readonly title: string;

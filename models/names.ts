@@ -25,7 +25,7 @@ export function showShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`;
 }
 
-/** What is needed to name a module's place. */
+/** A module, as far as its name is concerned. */
 interface Place {
   namedModules(): readonly (readonly [string, unknown])[];
 }
@@ -34,8 +34,8 @@ const located = new WeakSet<Error>();
 
 /**
  * Adds to an error's message where in the model it was thrown, `(in BertModel: encoder.layer.0.attention)`;
- * once, by the innermost module. `running` lists the modules whose forward is running, outermost first; `hook`
- * names the hook of the innermost that threw it, if one did.
+ * once, by the innermost module. `running` lists the modules whose forward is running, outermost first;
+ * `hook` names the hook of the innermost that threw it, if one did.
  */
 export function locate(error: unknown, running: readonly Place[], hook = ''): unknown {
   if (!(error instanceof Error) || located.has(error)) return error;

@@ -88,13 +88,16 @@ class JointParameter extends Tensor {
   override get grad(): Tensor | undefined {
     if (!this.isInPlace)
       throw new Error(
-        `a parameter of shape [${this.parts[0]!.shape.join(', ')}] was taken over by an optimizer made later; step that one`,
+        `a parameter of shape [${this.parts[0]!.shape.join(', ')}] was taken over by an optimizer made later; ` +
+          'step that one',
       );
     const own = this.parts.flatMap((part) => part.grad ?? []);
     if (own.length === 0) return undefined;
     if (own.length < this.parts.length)
       throw new Error(
-        `of ${this.parts.length} parameters that lie side by side, the first of shape [${this.parts[0]!.shape.join(', ')}], only ${own.length} have a gradient; make the optimizer after freezing or replacing one of them`,
+        `of ${this.parts.length} parameters that lie side by side, the first of shape ` +
+          `[${this.parts[0]!.shape.join(', ')}], only ${own.length} have a gradient; make the optimizer after ` +
+          'freezing or replacing one of them',
       );
     const whole = noGrad(() => joined(own));
     if (whole) return whole;

@@ -24,7 +24,7 @@ const shape = {
   padTokenId: z.int().min(0).nullable().default(0),
   /** Dropout before a classifier; null: hiddenDropoutProb. */
   classifierDropout: probability.nullable().default(null),
-  /** What the labels of a sequence are; null: told from the first labels given. */
+  /** The kind of the labels of a sequence; null: told from the first labels given. */
   problemType: z
     .enum(['regression', 'single_label_classification', 'multi_label_classification'])
     .nullable()

@@ -50,7 +50,7 @@ class BertPredictionHeadTransform extends Module {
   }
 }
 
-/** What a masked-token head is asked for, beside the hidden states. */
+/** The inputs of a masked-token head beside the hidden states. */
 export interface MaskedTokens {
   /** Token numbers [B, T], or [B, K] beside maskedPositions; -100 where a token does not count. */
   readonly labels?: Tensor;
@@ -341,7 +341,8 @@ export class BertForSequenceClassification extends BertPreTrainedModel {
     }
     if (labels.size !== logits.size) {
       throw new Error(
-        `labels are ${showShape(labels.shape)}; ${this.config.problemType} needs ${showShape(logits.shape)}, like the logits`,
+        `labels are ${showShape(labels.shape)}; ${this.config.problemType} needs ` +
+          `${showShape(logits.shape)}, like the logits`,
       );
     }
     const target = reshape(labels, logits.shape);

@@ -227,7 +227,7 @@ class BertEncoder extends Module {
   }
 }
 
-/** What all BERT classes share: the config, and how their files name things. */
+/** The common part of all BERT classes: the config, and how their files name things. */
 export abstract class BertPreTrainedModel extends PreTrainedModel<BertConfig> {
   static readonly configFormat = BertConfig;
   static readonly keyRules = {

@@ -3,14 +3,14 @@ import type { KeyValueCache } from '../nn/kv-cache.ts';
 import type { Parameter } from '../parameter.ts';
 
 /**
- * What generation asks of an encoder-decoder besides: its prompts are sources, and its texts begin with a
+ * Added by an encoder-decoder: its prompts are sources, and its texts begin with a
  * token of their own.
  */
 export interface SourceReader {
   /** Tokens that the encoder knows. */
   readonly vocabSize: number;
   readonly positions: number;
-  /** What the decoder's text begins with. */
+  /** The id that the decoder's text begins with. */
   readonly start: number;
   /**
    * Reads sources (B, S), padded on the right, of these lengths, i32 [B]: what every layer attends to goes

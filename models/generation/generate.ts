@@ -42,7 +42,8 @@ export async function* streamTokens(
   const request = requestOf(model, prompts, options);
   if (request.settled.numBeams > 1)
     throw new Error(
-      `generate: a search with ${request.settled.numBeams} beams has its texts at its end only; leave numBeams at 1 to stream`,
+      `generate: a search with ${request.settled.numBeams} beams has its texts at its end only; leave numBeams at ` +
+        '1 to stream',
     );
   yield* stream(model, request, isStop);
 }

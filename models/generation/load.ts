@@ -13,7 +13,7 @@ import type { GenerationOptions } from './options.ts';
 export interface TextGenerator {
   readonly model: Generative;
   readonly tokenizer: AnyTokenizer;
-  /** What the folder's generation_config.json recommends. */
+  /** Recommended by the folder's generation_config.json. */
   readonly options: GenerationOptions;
 }
 
@@ -28,7 +28,8 @@ export async function loadTextGenerator(id: string, options: LoadOptions = {}): 
   const type = (await readJsonFile(path))['model_type'];
   if (typeof type !== 'string' || !Object.hasOwn(generativeLoaders, type))
     throw new Error(
-      `${path}: model_type is ${JSON.stringify(type)}, which generates no text here; use one of ${Object.keys(generativeLoaders).join(', ')}`,
+      `${path}: model_type is ${JSON.stringify(type)}, which generates no text here; use one of ` +
+        `${Object.keys(generativeLoaders).join(', ')}`,
     );
   const tokenizer = await loadTokenizer(folder);
   const recommended = await readGenerationConfig(folder);

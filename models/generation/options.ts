@@ -5,8 +5,8 @@ const count = z.int().min(1);
 const id = z.int().min(0);
 
 /**
- * What generation_config.json says, in camelCase; names, defaults and meaning are Transformers', but where
- * noted.
+ * The settings of generation_config.json, in camelCase; names, defaults and meaning are Transformers', but
+ * where noted.
  */
 const settings = {
   /** The most tokens after the prompt; default 20. */
@@ -16,8 +16,8 @@ const settings = {
   /** No end of the text before so many new tokens. */
   minNewTokens: z.int().min(0),
   /**
-   * Draw tokens by their probability, or take the most probable one. Default: draw if temperature, topK, topP,
-   * minP or a seed is given, and there is one beam. (Transformers wants doSample said, and warns.)
+   * Draw tokens by their probability, or take the most probable one. Default: draw if temperature, topK,
+   * topP, minP or a seed is given, and there is one beam. (Transformers wants doSample said, and warns.)
    */
   doSample: z.boolean(),
   /** Divides the logits: below 1 the probable becomes more probable. */
@@ -34,7 +34,7 @@ const settings = {
   noRepeatNgramSize: z.int().min(0),
   /** Runs of tokens that must not come: [[40]] for a token alone. */
   badWordsIds: z.array(z.array(id).min(1)),
-  /** What a text that reaches its greatest length must end with. */
+  /** Ends a text that reaches its greatest length. */
   forcedEosTokenId: z.union([id, z.array(id)]),
   /** Texts searched side by side; 1 is no search. */
   numBeams: count,
@@ -47,7 +47,7 @@ const settings = {
   earlyStopping: z.union([z.boolean(), z.literal('never')]),
   /** Texts for each prompt. */
   numReturnSequences: count,
-  /** What ends a text; default the model's. */
+  /** Ids that end a text. Default: the model's. */
   eosTokenId: z.union([id, z.array(id)]).nullable(),
   bosTokenId: id.nullable(),
   padTokenId: id.nullable(),
@@ -71,7 +71,7 @@ const schema = z
      * tokens.
      */
     cacheCapacity: count,
-    /** What generation_config.json holds besides. */
+    /** Other keys of generation_config.json. */
     extra: z.record(z.string(), z.unknown()),
   })
   .partial();
@@ -154,7 +154,8 @@ export function settle(options: GenerationOptions, special: SpecialTokens): Sett
     );
   if (!doSample && numReturnSequences > numBeams)
     throw new Error(
-      `generate: ${numReturnSequences} texts for each prompt need doSample or as many beams, there ${numBeams === 1 ? 'is 1' : `are ${numBeams}`}; set doSample or numBeams`,
+      `generate: ${numReturnSequences} texts for each prompt need doSample or as many beams, there ` +
+        `${numBeams === 1 ? 'is 1' : `are ${numBeams}`}; set doSample or numBeams`,
     );
   const ends = eosTokenId === null || eosTokenId === undefined ? [] : [eosTokenId].flat();
   return {

@@ -47,7 +47,7 @@ export interface Generated {
   readonly score?: number;
 }
 
-/** What generation is asked for, checked. */
+/** The prompts and options of one call, checked. */
 export interface Request {
   readonly settled: Settled;
   /** In the order of prompts; in a beam search numBeams of each, else numReturnSequences. */
@@ -80,7 +80,8 @@ export function requestOf(
     const most = settled.maxNewTokens ?? (settled.maxLength === undefined ? 20 : settled.maxLength - tokens.length);
     if (most < 1)
       throw new Error(
-        `generate: ${name} has ${tokens.length} tokens, maxLength ${settled.maxLength} leaves room for none; raise it or give maxNewTokens`,
+        `generate: ${name} has ${tokens.length} tokens, maxLength ${settled.maxLength} leaves room for none; ` +
+          'raise it or give maxNewTokens',
       );
     return Array.from({ length: copies }, (_, sample): Row => ({
       prompt,
@@ -104,17 +105,19 @@ function checkPrompt(
     throw new Error(`generate: ${name} is empty; begin with the token that begins texts, or with any text`);
   if (tokens.length > positions)
     throw new Error(
-      `generate: ${name} has ${tokens.length} tokens, more than the model's ${positions} positions; give at most its last ${positions}`,
+      `generate: ${name} has ${tokens.length} tokens, more than the model's ${positions} positions; give at most ` +
+        `its last ${positions}`,
     );
   const bad = tokens.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize));
   if (bad !== undefined)
     throw new Error(
-      `generate: ${name} has the token ${bad}, which is outside the model's vocabulary, 0 to ${vocabSize - 1}; use the tokenizer the model was trained with`,
+      `generate: ${name} has the token ${bad}, which is outside the model's vocabulary, 0 to ${vocabSize - 1}; ` +
+        'use the tokenizer the model was trained with',
     );
 }
 
 /**
- * What is done to the scores of a row's next token, in Transformers' order. Those for draws are left out of a
+ * Changes to the scores of a row's next token, in Transformers' order. Those for draws are left out of a
  * beam search and of the most probable text.
  */
 export function processorsOf(settled: Settled, promptLength: number, most: number): LogitsProcessor[] {

@@ -4,7 +4,7 @@ import { KeyValueCache } from '../nn/kv-cache.ts';
 import { rowsAt } from '../nn/rows-at.ts';
 import type { Decoder } from './decoder.ts';
 
-/** What a row begins with. */
+/** The first tokens of a row. */
 export interface Beginning {
   /** At least one. */
   readonly tokens: readonly number[];
@@ -12,7 +12,7 @@ export interface Beginning {
   readonly source?: readonly number[];
 }
 
-/** What is read back of a step: the logits of each row, or only the id of the largest. */
+/** Read back of a step: the logits of each row, or only the id of the largest. */
 export type Wanted = 'logits' | 'argmax';
 
 const i32 = (values: readonly number[], shape: readonly number[]): Tensor =>

@@ -34,7 +34,7 @@ export class StopMatcher {
     return text.slice(0, text.length - held);
   }
 
-  /** What was held back in vain. */
+  /** Returns the text that was held back in vain. */
   end(): string {
     const rest = this.#held;
     this.#held = '';

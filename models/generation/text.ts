@@ -31,7 +31,7 @@ export interface TextPiece {
 export interface GeneratedText {
   readonly prompt: number;
   readonly sample: number;
-  /** What comes after the prompt, without special tokens, up to a stop string. */
+  /** The text after the prompt, without special tokens, up to a stop string. */
   readonly text: string;
   readonly tokens: readonly number[];
   readonly finish: Finish;
@@ -157,7 +157,7 @@ function withEnds(model: Generative, { eosTokenId }: TextTokenizer, options: Gen
   return known || eosTokenId === undefined ? options : { ...options, eosTokenId };
 }
 
-/** What a text goes on from; that of an encoder-decoder begins by itself. */
+/** The ids that each text goes on from; the texts of an encoder-decoder begin by themselves. */
 function contexts(model: Generative, prompts: readonly (readonly number[])[]): readonly (readonly number[])[] {
   return model.decoder().source ? prompts.map(() => []) : prompts;
 }
@@ -171,7 +171,8 @@ function promptIds(
   const { vocabSize, source } = model.decoder();
   if (tokenizer.vocabSize > vocabSize)
     throw new Error(
-      `generate: the tokenizer has ${tokenizer.vocabSize} ids, the model a vocabulary of ${vocabSize}; use the tokenizer that the model was trained with`,
+      `generate: the tokenizer has ${tokenizer.vocabSize} ids, the model a vocabulary of ${vocabSize}; use the ` +
+        'tokenizer that the model was trained with',
     );
   const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
   return prompts.map((text) => {

@@ -44,7 +44,7 @@ class GPT2Attention extends Module {
   readonly attnDropout: Dropout;
   readonly residDropout: Dropout;
   readonly numHeads: number;
-  /** What scores are multiplied by. */
+  /** Factor of the scores. */
   readonly scale: number;
 
   constructor(config: GPT2Config, layer: number) {

@@ -29,7 +29,10 @@ const CONVERT =
 const exists = async (folder: string, name: string): Promise<boolean> =>
   (await pathKind(join(folder, name))) === 'file';
 
-/** What `folder` lacks, as the rest of a sentence with its mend; null where it has all that is needed. */
+/**
+ * Returns the files that `folder` lacks, as the rest of a sentence with its mend; null where it has all that
+ * is needed.
+ */
 async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promise<string | null> {
   if (need === 'tokenizer') {
     if ((await exists(folder, 'tokenizer.json')) || (await exists(folder, 'vocab.txt'))) return null;
@@ -74,7 +77,8 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
     return path;
   }
   const cache = hubCacheFolder();
-  const advice = `pass a folder with ${need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt'}`;
+  const files = need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt';
+  const advice = `pass a folder with ${files}`;
   if (!isHubName(id))
     throw new Error(`${id} does not exist: ${advice}, or a name such as google-bert/bert-base-uncased`);
 
@@ -120,7 +124,8 @@ function downloadError(error: unknown, id: string, notHere: string, advice: stri
   const status = (error as { statusCode?: number }).statusCode;
   if (status === 401 || status === 403 || status === 404) {
     return new Error(
-      `${notHere}, and the hub has no public model ${canonicalName(id)} (HTTP ${status}): check the name, set HF_TOKEN for a private model, or ${advice}`,
+      `${notHere}, and the hub has no public model ${canonicalName(id)} (HTTP ${status}): check the name, set ` +
+        `HF_TOKEN for a private model, or ${advice}`,
       { cause: error },
     );
   }
@@ -131,7 +136,8 @@ function downloadError(error: unknown, id: string, notHere: string, advice: stri
   }
   if (error instanceof TypeError && /fetch failed|terminated|network/i.test(error.message)) {
     return new Error(
-      `${notHere}, and the hub cannot be reached: ${advice}, or run once with a network (a download is kept in the cache)`,
+      `${notHere}, and the hub cannot be reached: ${advice}, or run once with a network (a download is kept in ` +
+        'the cache)',
       { cause: error },
     );
   }

@@ -116,7 +116,8 @@ function checkLayout(entries: Map<string, TensorEntry>, dataBytes: number, file:
   }
   if (position > dataBytes) {
     throw new Error(
-      `${file} is truncated: its header describes ${position} bytes of data but ${dataBytes} are there; download or save it again`,
+      `${file} is truncated: its header describes ${position} bytes of data but ${dataBytes} are there; download ` +
+        'or save it again',
     );
   }
   if (position < dataBytes) {

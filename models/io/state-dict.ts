@@ -15,7 +15,7 @@ interface StateOwner {
   namedModules(): readonly (readonly [string, object])[];
 }
 
-/** What did not fit when a state was loaded. */
+/** Keys that did not fit when a state was loaded. */
 export interface LoadReport {
   /** Keys of the module that the state lacks. */
   readonly missing: readonly string[];
@@ -198,7 +198,9 @@ export function checkLoadsAgain(model: StateOwner, fresh: StateOwner, mayBeNew: 
       .map(({ key, expected, found }) => `${key} is ${showShape(found)}, by the config it is ${showShape(expected)}`),
   ];
   throw new Error(
-    `savePretrained: the folder would not load again as ${name}: ${[...replaced.slice(0, 2), ...misfits].join('; ')}; put modules with the original weights back before saving, or write stateDict() with writeSafetensors`,
+    `savePretrained: the folder would not load again as ${name}: ` +
+      `${[...replaced.slice(0, 2), ...misfits].join('; ')}; put modules with the original weights back before ` +
+      'saving, or write stateDict() with writeSafetensors',
   );
 }
 

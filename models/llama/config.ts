@@ -92,7 +92,10 @@ function checkJson(json: JsonObject): string | undefined {
     json['use_sliding_window'] === true ||
     (Array.isArray(layers) && layers.some((kind) => kind !== 'full_attention'))
   )
-    return 'use_sliding_window or layer_types asks for a window, but this model attends to all earlier tokens; load a checkpoint without it';
+    return (
+      'use_sliding_window or layer_types asks for a window, but this model attends to all earlier tokens; ' +
+      'load a checkpoint without it'
+    );
   const rope = json['rope_parameters'];
   const partial = (isJsonObject(rope) ? rope : json)['partial_rotary_factor'] ?? 1;
   if (partial !== 1) return `partial_rotary_factor is ${JSON.stringify(partial)}, but this model turns whole heads`;
@@ -100,9 +103,9 @@ function checkJson(json: JsonObject): string | undefined {
 }
 
 /**
- * What older and newer versions of Transformers write, rope_scaling with `type` or `rope_type` or
- * rope_parameters, as one. layer_types, all alike, are left out: they would not follow another number of
- * layers.
+ * Reads the forms that older and newer versions of Transformers write, rope_scaling with `type` or
+ * `rope_type` or rope_parameters, as one. layer_types, all alike, are left out: they would not follow another
+ * number of layers.
  */
 function readRope(json: JsonObject): JsonObject {
   const { rope_parameters: parameters, rope_scaling: scaling, layer_types: _layers, ...rest } = json;

@@ -39,7 +39,7 @@ const shape = {
   padTokenId: token.default(58100),
   bosTokenId: token.nullable().default(null),
   eosTokenId: z.union([token.nullable(), z.array(token)]).default(0),
-  /** What the decoder's input begins with. */
+  /** The id that the decoder's input begins with. */
   decoderStartTokenId: token.default(58100),
 };
 
@@ -56,7 +56,9 @@ function check(settings: Settings): string | undefined {
     if (dModel % heads !== 0) return `d_model ${dModel} must be a multiple of ${side}_attention_heads ${heads}`;
   }
   if (shareEncoderDecoderEmbeddings && target !== vocabSize)
-    return `decoder_vocab_size ${target} must be vocab_size ${vocabSize} where share_encoder_decoder_embeddings is true`;
+    return (
+      `decoder_vocab_size ${target} must be vocab_size ${vocabSize} where share_encoder_decoder_embeddings ` + 'is true'
+    );
   for (const [key, id] of [
     ['pad_token_id', settings.padTokenId],
     ['decoder_start_token_id', settings.decoderStartTokenId],
@@ -77,7 +79,8 @@ export const MarianConfig = defineConfig('marian', shape, {
   checkJson: ({ encoder_layerdrop: encoder = 0, decoder_layerdrop: decoder = 0 }) =>
     encoder === 0 && decoder === 0
       ? undefined
-      : `encoder_layerdrop ${JSON.stringify(encoder)} and decoder_layerdrop ${JSON.stringify(decoder)} must be 0: layers are not dropped here; set them so`,
+      : `encoder_layerdrop ${JSON.stringify(encoder)} and decoder_layerdrop ${JSON.stringify(decoder)} must be 0: ` +
+        'layers are not dropped here; set them so',
 });
 
 export type MarianConfig = ReturnType<typeof MarianConfig.create>;

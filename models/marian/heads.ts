@@ -69,7 +69,7 @@ export class MarianMTModel extends PreTrainedModel<MarianConfig> {
     };
   }
 
-  /** What `generate` asks of a model. Its prompts are sources, with the token that ends them. */
+  /** The model as `generate` uses it. Prompts are sources, with the token that ends them. */
   decoder(): Decoder {
     const { config, model } = this;
     const { vocabSize, maxPositionEmbeddings: positions, decoderStartTokenId: start } = config;

@@ -33,7 +33,7 @@ function tokens({ dModel, initStd, padTokenId }: MarianConfig, count: number): E
   return new Embedding(count, dModel, { paddingIdx: padTokenId, weightInit: normalInit(initStd) });
 }
 
-/** What is attended to, by head, (B, H, Tk, D/H) each: what a cache keeps. */
+/** Keys and values by head, (B, H, Tk, D/H) each, as a cache keeps them. */
 interface KeysAndValues {
   readonly k: Tensor;
   readonly v: Tensor;
@@ -102,8 +102,8 @@ class MarianAttention extends Module {
 }
 
 /**
- * What layers of encoder and decoder share: parts that are added to what went in and normalised afterwards
- * (post-LN; Vaswani et al. 2017, section 3.1).
+ * The common part of encoder and decoder layers: parts that are added to what went in and normalised
+ * afterwards (post-LN; Vaswani et al. 2017, section 3.1).
  */
 abstract class MarianLayer extends Module {
   readonly selfAttn: MarianAttention;
@@ -198,12 +198,12 @@ class MarianDecoderLayer extends MarianLayer {
   }
 }
 
-/** What encoder and decoder share: the embeddings. */
+/** The common part of encoder and decoder: the embeddings. */
 abstract class MarianStack extends Module {
   readonly embedTokens: Embedding;
   readonly embedPositions: SinusoidalPositions;
   readonly dropout: Dropout;
-  /** What token embeddings are multiplied by. */
+  /** Factor of the token embeddings. */
   readonly scale: number;
 
   constructor(config: MarianConfig, embedTokens: Embedding) {
@@ -242,7 +242,7 @@ class MarianEncoder extends MarianStack {
 }
 
 export interface MarianDecoderInputs extends TokenInputs {
-  /** What the encoder made of the source, (B, S, D). */
+  /** The encoder's output for the source, (B, S, D). */
   readonly encoderHiddenStates: Tensor;
   /** Which of its tokens to attend to, [B, S] or [B, T, S]. Default: all. */
   readonly encoderAttentionMask?: Tensor;

@@ -14,7 +14,7 @@ export interface MultiHeadAttentionOptions {
 }
 
 export interface AttendOptions {
-  /** What is attended to, (B, Tk, D); default the queries: self-attention. */
+  /** The tokens to attend to, (B, Tk, D). Default: the queries, which is self-attention. */
   readonly key?: Tensor;
   /** Default the keys. */
   readonly value?: Tensor;

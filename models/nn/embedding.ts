@@ -35,8 +35,8 @@ export class Embedding extends Module {
 }
 
 /**
- * The first rows of a table, (count, dim): what it gives for the numbers 0 to count - 1, without a gather where
- * nothing else happens in its forward.
+ * The first rows of a table, (count, dim): what it gives for the numbers 0 to count - 1, without a gather
+ * where nothing else happens in its forward.
  */
 export function firstRows(table: Embedding, count: number): Tensor {
   const isPlain = !table.isHooked && table.constructor === Embedding;

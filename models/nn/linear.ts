@@ -31,7 +31,8 @@ export class Linear extends Module {
     const shape = `weight [${this.weight.shape.join(', ')}]`;
     if (this.weight.ndim !== 2 || this.weight.shape[0] !== outFeatures || this.weight.shape[1] !== inFeatures) {
       throw new Error(
-        `Linear: a shared ${shape} does not map ${inFeatures} to ${outFeatures}; it must be [${outFeatures}, ${inFeatures}]`,
+        `Linear: a shared ${shape} does not map ${inFeatures} to ${outFeatures}; it must be [${outFeatures}, ` +
+          `${inFeatures}]`,
       );
     }
   }
@@ -47,8 +48,8 @@ export class Linear extends Module {
 }
 
 /**
- * Linear layers of one input whose weights lie side by side, so that `projectTogether` computes all of them in
- * one product. Initial values are those of a single layer with all the outputs.
+ * Linear layers of one input whose weights lie side by side, so that `projectTogether` computes all of them
+ * in one product. Initial values are those of a single layer with all the outputs.
  */
 export function linearsSideBySide(
   inFeatures: number,
@@ -63,8 +64,8 @@ export function linearsSideBySide(
 
 /**
  * The outputs of layers from `linearsSideBySide`, one behind the other, of one product: x (..., in) -> (...,
- * sum of outs). undefined where a layer has to run by itself: it was replaced or wrapped, it has hooks, or its
- * weights have moved or have another type.
+ * sum of outs). undefined where a layer has to run by itself: it was replaced or wrapped, it has hooks, or
+ * its weights have moved or have another type.
  */
 export function projectTogether(layers: readonly Module[], x: Tensor): Tensor | undefined {
   const plain = layers.filter(isPlainLinear);

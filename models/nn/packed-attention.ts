@@ -15,7 +15,7 @@ export interface PackedAttentionOptions {
   readonly mask?: Tensor;
   /** Let position i attend to positions 0..i only. */
   readonly causal?: boolean;
-  /** What scores are multiplied by; default 1 / sqrt(D / H). */
+  /** Factor of the scores. Default: 1 / sqrt(D / H). */
   readonly scale?: number;
   /** Drops attention weights. */
   readonly dropout: Dropout;

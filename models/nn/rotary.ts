@@ -5,7 +5,7 @@ import { ModuleBuffer } from '../parameter.ts';
 import { rotaryFrequencies } from './rotary-frequencies.ts';
 import type { RotaryScaling } from './rotary-frequencies.ts';
 
-/** What turns the heads of some tokens: made once for all layers. */
+/** Cosines and sines that turn the heads of some tokens: made once for all layers. */
 export interface Rotation {
   /** Cosines, (T, 1, 1, D/2) or (B, T, 1, 1, D/2). */
   readonly cos: Tensor;

@@ -10,7 +10,7 @@ import {
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 
-/** What the kernel of one token takes. */
+/** Whether the kernel for one token takes heads of this size. */
 export const fitsDecoding = (width: number): boolean => width % 4 === 0 && width <= 128;
 
 /** One layer's keys and values, (B, Hkv, capacity, D). */

@@ -12,7 +12,7 @@ import type { DecoderInputs } from './inputs.ts';
 import { internalsOf } from './outputs.ts';
 import type { EncoderOutput, HeadOutput, Internals } from './outputs.ts';
 
-/** What a model takes that predicts the next token. */
+/** The inputs of a model that predicts the next token. */
 export interface CausalLMInputs extends DecoderInputs {
   /**
    * Token numbers [B, T], -100 where a token does not count: most often inputIds themselves. The model shifts
@@ -23,7 +23,7 @@ export interface CausalLMInputs extends DecoderInputs {
   readonly outputLogits?: boolean;
 }
 
-/** What the head asks of a config. */
+/** The settings that the head depends on. */
 interface HeadConfig {
   /** The head's weight is the table of token embeddings. */
   readonly tieWordEmbeddings: boolean;
@@ -75,7 +75,7 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
     };
   }
 
-  /** What `generate` asks of a model. */
+  /** The model as `generate` uses it. */
   decoder(): Decoder {
     return {
       vocabSize: this.config.vocabSize,

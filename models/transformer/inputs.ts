@@ -5,7 +5,7 @@ import type { KeyValueCache } from '../nn/kv-cache.ts';
 import { ignoredLabel } from '../nn/token-loss.ts';
 import type { EncoderOutput } from './outputs.ts';
 
-/** What every Transformer over tokens takes. */
+/** The inputs of every Transformer over tokens. */
 export interface TokenInputs {
   /** Token numbers, [B, T]. */
   readonly inputIds: Tensor;
@@ -27,7 +27,7 @@ export interface TokenLimits {
   readonly positions: number;
 }
 
-/** What a decoder takes. */
+/** The inputs of a decoder. */
 export interface DecoderInputs extends TokenInputs {
   /**
    * Keys and values of the tokens before these, to which those of these are added; `cache.advance` then
@@ -71,7 +71,8 @@ export function checkTokenInputs(
   const [batch, length] = inputIds.shape as [number, number];
   if (length > positions) {
     throw new Error(
-      `${length} tokens are more than the model's ${positions} positions; encode with { truncation: true, maxLength: ${positions} }`,
+      `${length} tokens are more than the model's ${positions} positions; encode with { truncation: true, ` +
+        `maxLength: ${positions} }`,
     );
   }
   const same = [batch, length];
@@ -97,7 +98,7 @@ export function checkRange(what: string, x: Tensor | undefined, count: number, t
   throw new Error(`${what} ${bad} is outside ${table} of this model, 0 to ${count - 1}; ${mend}`);
 }
 
-/** What an encoder-decoder model takes. */
+/** The inputs of an encoder-decoder model. */
 export interface Seq2SeqInputs {
   /** Tokens of the source [B, S], for the encoder; or encoderOutputs. */
   readonly inputIds?: Tensor;
@@ -106,7 +107,7 @@ export interface Seq2SeqInputs {
    * decoder's attention to it. Default: all.
    */
   readonly attentionMask?: Tensor;
-  /** What the encoder made of the source before: it does not run again. */
+  /** The encoder's output for the source, from an earlier call: the encoder does not run again. */
   readonly encoderOutputs?: Pick<EncoderOutput, 'lastHiddenState'>;
   /**
    * Tokens of the target [B, T], for the decoder, beginning with the config's decoderStartTokenId. Default:

@@ -3,7 +3,7 @@ import type { Attended } from '../nn/packed-attention.ts';
 import type { TokenInputs } from './inputs.ts';
 import type { DecoderOutput } from './outputs.ts';
 
-/** What a layer returns; the weights where they were asked for. */
+/** The output of a layer, with the attention weights where they were asked for. */
 export interface LayerOutput extends Attended {
   /** Of attention to an encoder's output, (B, H, T, S). */
   readonly crossWeights?: Tensor;

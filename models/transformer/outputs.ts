@@ -8,13 +8,13 @@ export interface Internals {
   readonly attentions?: readonly Tensor[];
 }
 
-/** What a Transformer without a head returns. */
+/** The output of a Transformer without a head. */
 export interface EncoderOutput extends Internals {
   /** (B, T, D). */
   readonly lastHiddenState: Tensor;
 }
 
-/** What a head returns; the loss where labels were given. */
+/** The output of a head; the loss where labels were given. */
 export interface HeadOutput extends Internals {
   readonly logits: Tensor;
   readonly loss?: Tensor;
@@ -24,13 +24,13 @@ export function internalsOf({ hiddenStates, attentions }: Internals): Internals 
   return { ...(hiddenStates ? { hiddenStates } : {}), ...(attentions ? { attentions } : {}) };
 }
 
-/** What a decoder returns that attends to an encoder's output. */
+/** The output of a decoder that attends to an encoder's output. */
 export interface DecoderOutput extends EncoderOutput {
   /** The weights of each layer's attention to the encoder's output, (B, H, T, S) each. */
   readonly crossAttentions?: readonly Tensor[];
 }
 
-/** What an encoder and a decoder computed beside the result, named as in Transformers. */
+/** Computed by an encoder and a decoder beside the result; names are those of Transformers. */
 export interface Seq2SeqInternals {
   /** (B, S, D): given back as `encoderOutputs`, it need not be computed again. */
   readonly encoderLastHiddenState: Tensor;

@@ -1,4 +1,4 @@
-// What a BERT makes of its inputs, apart from the numbers that bert.test.ts compares with Transformers.
+// BERT with its inputs, apart from the numbers that bert.test.ts compares with Transformers.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, tensor } from '../../autograd/index.ts';

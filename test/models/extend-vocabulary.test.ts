@@ -15,7 +15,8 @@ temporaryFolder(test, (path) => (folder = path));
 const pieces = [[3, 4], Int32Array.of(7, 7, 19), [5]];
 
 for (const tieWordEmbeddings of [true, false]) {
-  test(`BERT, ${tieWordEmbeddings ? 'tied' : 'not tied'}: old scores stay, new ones are means of the pieces' scores`, async () => {
+  const tied = tieWordEmbeddings ? 'tied' : 'not tied';
+  test(`BERT, ${tied}: old scores stay, new ones are means of the pieces' scores`, async () => {
     manualSeed(2);
     const model = BertForMaskedLM.fromConfig({ ...settings, tieWordEmbeddings }).eval();
     // A bias of zeros would show nothing.

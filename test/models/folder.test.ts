@@ -157,7 +157,8 @@ test('without a network, the message says what to do', async () => {
   assert.is(
     message,
     `bert-base-uncased is neither a folder nor in the Hugging Face cache (${cache}), and the hub cannot be reached: ` +
-      `pass a folder with config.json and model.safetensors, or run once with a network (a download is kept in the cache)`,
+      'pass a folder with config.json and model.safetensors, or run once with a network (a download is kept in ' +
+      'the cache)',
   );
 });
 
@@ -172,7 +173,7 @@ const sha256 = (text: string): string => createHash('sha256').update(text).diges
  */
 class FakeHub {
   readonly requests: string[] = [];
-  /** What the hub sends instead of a file, to play a damaged download. */
+  /** Sent by the hub instead of a file, to play a damaged download. */
   readonly sent: Record<string, string> = {};
   token: string | undefined;
   private readonly server: Server;

@@ -311,7 +311,7 @@ test('what cannot be generated is refused in one line', async () => {
   assert.match(await failure(streamTokens(model, [[1]], { numBeams: 2 }).next()), /^generate: a search with 2 beams/);
 });
 
-test('an option of draws asks for draws; where doSample or beams say otherwise, a line tells what does nothing', async () => {
+test('an option of draws asks for draws; else a line tells what does nothing', async () => {
   const own = random();
   const warn = console.warn;
   let lines: string[] = [];

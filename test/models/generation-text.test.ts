@@ -137,7 +137,7 @@ test('ids that only the model has are no text; a tokenizer with more ids is refu
   const narrow = scriptedModel([1, 2], 100);
   assert.match(
     await failure(generateText(narrow, tokenizer, 'x', {})),
-    /^generate: the tokenizer has 50257 ids, the model a vocabulary of 100; use the tokenizer that the model was trained with$/,
+    /^generate: the tokenizer has 50257 ids, the model a vocabulary of 100; use the tokenizer .* was trained with$/,
   );
   assert.match(await failure(streamText(narrow, tokenizer, 'x', {}).next()), /^generate: the tokenizer has 50257 ids/);
 });

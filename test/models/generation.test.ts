@@ -1,4 +1,4 @@
-// What is generated, against Transformers: greedy texts and beam searches token for token, processors of
+// Generated texts against Transformers: greedy texts and beam searches token for token, processors of
 // scores on fixed ones.
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';

@@ -1,4 +1,4 @@
-// What a GPT-2 makes of its config, inputs and files, apart from the numbers that gpt2.test.ts compares with
+// GPT-2 with its configs, inputs and files, apart from the numbers that gpt2.test.ts compares with
 // Transformers.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

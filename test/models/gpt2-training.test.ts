@@ -10,7 +10,7 @@ import { AdamW, decayGroups, SGD } from '../../train/optim/index.ts';
 const test = suite('gpt2 training');
 
 /**
- * What comes next follows from the last two tokens, not from the last alone: 1 is followed by 2 after a 5, by
+ * The next token follows from the last two tokens, not from the last alone: 1 is followed by 2 after a 5, by
  * 3 after a 4.
  */
 const period = [1, 2, 4, 1, 3, 5];

@@ -1,4 +1,4 @@
-// What a Llama makes of its config, inputs and files, apart from the numbers that llama.test.ts compares with
+// Llama with its configs, inputs and files, apart from the numbers that llama.test.ts compares with
 // Transformers.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

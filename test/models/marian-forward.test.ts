@@ -1,4 +1,4 @@
-// What a Marian makes of its config, inputs and files, apart from the numbers that marian.test.ts compares
+// Marian with its configs, inputs and files, apart from the numbers that marian.test.ts compares
 // with Transformers.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

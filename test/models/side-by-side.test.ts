@@ -1,4 +1,4 @@
-// BERT's queries, keys and values: three layers like any others, computed by one product where nothing forbids it.
+// BERT's queries, keys and values: three layers like any others, computed by one product where possible.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -211,7 +211,8 @@ test('a checkpoint computes them again', async () => {
 });
 
 for (const compiled of [false, true]) {
-  test(`optimizers update them as one parameter, ${compiled ? 'compiled' : 'op by op'}; apart the result is the same`, async () => {
+  const how = compiled ? 'compiled' : 'op by op';
+  test(`optimizers update them as one parameter, ${how}; apart the result is the same`, async () => {
     const steps = [
       undefined,
       (parts: ReturnType<typeof partsOf>) => (parts.key = copyOf(parts.key)),
