@@ -7,10 +7,9 @@ import { clone } from './ops/reshape.ts';
 import { split } from './ops/slice.ts';
 import { ones, zeros } from './create.ts';
 import { namedOf } from './op.ts';
-import type { Form, Like, Spec, Tensors, VjpContext } from './op.ts';
+import type { Edge, Form, GradNode, Like, Spec, Tensors, VjpContext } from './op.ts';
 import { scope } from './storage.ts';
 import type { Scope, Storage } from './storage.ts';
-import type { Edge, GradNode } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 export interface BackwardOptions {

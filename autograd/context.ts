@@ -1,6 +1,5 @@
-import type { Saver } from './op.ts';
+import type { Entry, Saver } from './op.ts';
 import type { Storage } from './storage.ts';
-import type { Entry } from './tape.ts';
 import type { Tensor } from './tensor.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { contiguousLayout, sizeOf } from '../kernels/layout.ts';
-import { toHalf } from './half.ts';
+import { toHalf } from '../common/half.ts';
 import { checkDtype, checkOptions, checkShape } from './shapes.ts';
 import { ShapeError } from './op.ts';
 import { fill } from './ops/fill.ts';

@@ -281,3 +281,45 @@ export function defineView<A>(op: ViewOp<A>): ViewOp<A> {
 export function nameOf<A>(op: { readonly name: string | ((attrs: A) => string) }, attrs: A): string {
   return typeof op.name === 'string' ? op.name : op.name(attrs);
 }
+
+// The tape and its graph
+
+/** One application of an op to values: what the tape is a list of. */
+export interface Entry {
+  readonly name: string;
+  readonly op: Op;
+  /** As lists; `inputForm` and `outputForm` hold the names under which the op knows them. */
+  readonly inputs: readonly Tensor[];
+  readonly outputs: readonly Tensor[];
+  readonly inputForm: Form;
+  readonly outputForm: Form;
+  readonly attrs: unknown;
+  readonly position: number;
+  /** Inputs that the op overwrites in place. */
+  readonly mutates: readonly Tensor[];
+  /** See `Context.region`. */
+  readonly region: number;
+}
+
+/** Where a gradient flows on: into another application's output, or into a leaf that accumulates it. */
+export type Edge = { readonly node: GradNode; readonly output: number } | { readonly leaf: Tensor };
+
+/**
+ * One application on the tape whose gradient may be asked for. Nodes refer to earlier ones only, by
+ * `position`, so descending positions are a reverse topological order.
+ */
+export interface GradNode {
+  readonly name: string;
+  readonly position: number;
+  readonly op: Pick<Op, 'vjp'>;
+  readonly attrs: unknown;
+  readonly inputForm: Form;
+  readonly outputForm: Form;
+  readonly edges: readonly (Edge | undefined)[];
+  readonly inputSpecs: readonly Spec[];
+  readonly outputSpecs: readonly Spec[];
+  /** A saved tensor by its place in the list of inputs or outputs. Throws where it was not saved. */
+  get(kind: 'input' | 'output', place: number): Tensor;
+  /** Drops the saved tensors: backward has passed, and their memory is free to go. */
+  release(): void;
+}

@@ -3,7 +3,7 @@ import type { Dtype } from '../kernels/kernel.ts';
 import { sizeOf } from '../kernels/layout.ts';
 import { refuseWhileCapturing } from './context.ts';
 import { noGrad } from './context.ts';
-import { fromHalf } from './half.ts';
+import { fromHalf } from '../common/half.ts';
 import { clone } from './ops/reshape.ts';
 import { onDevice, ready } from './runtime.ts';
 import type { Tensor } from './tensor.ts';

@@ -4,26 +4,24 @@ import { announce, callerOutside, context } from './context.ts';
 import { bindingOf } from './lower/window.ts';
 import { lowerEntry } from './lower/lower.ts';
 import { formOf, valuesOf, namedOf, nameOf, placesOf } from './op.ts';
-import type { Cotangents, Form, Kept, Like, Op, SavedTensors, Saver, Spec, Tensors, ViewOp, VjpContext } from './op.ts';
+import type {
+  Cotangents,
+  Edge,
+  Entry,
+  Form,
+  GradNode,
+  Kept,
+  Like,
+  Op,
+  SavedTensors,
+  Saver,
+  Spec,
+  Tensors,
+  ViewOp,
+  VjpContext,
+} from './op.ts';
 import { isRunning, onDevice } from './runtime.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
-
-/** One application of an op to values: what the tape is a list of. */
-export interface Entry {
-  readonly name: string;
-  readonly op: Op;
-  /** As lists; `inputForm` and `outputForm` hold the names under which the op knows them. */
-  readonly inputs: readonly Tensor[];
-  readonly outputs: readonly Tensor[];
-  readonly inputForm: Form;
-  readonly outputForm: Form;
-  readonly attrs: unknown;
-  readonly position: number;
-  /** Inputs that the op overwrites in place. */
-  readonly mutates: readonly Tensor[];
-  /** See `Context.region`. */
-  readonly region: number;
-}
 
 /** The one tensor that an op knows by this name; undefined where it was not given. */
 export function inputNamed({ inputForm, inputs }: Entry, name: string): Tensor | undefined {
@@ -71,7 +69,7 @@ export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, 
   }
   if (op.vjp !== 'none' && grad && inputs.some((x) => x.requiresGrad)) {
     const saves = typeof op.saves === 'function' ? op.saves(attrs) : op.saves;
-    const node = new GradNode(
+    const node = new Node(
       entry,
       save(
         { tensors: inputs, reads: placesOf(inputForm, saves?.inputs) },
@@ -103,7 +101,7 @@ export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = 
       attrs,
       position: position++,
     };
-    link(y, new GradNode(application, save(nothing, nothing)), 0);
+    link(y, new Node(application, save(nothing, nothing)), 0);
   }
   return y;
 }
@@ -133,7 +131,7 @@ export function applyJoin<A>(
       attrs,
       position: position++,
     };
-    link(y, new GradNode(application, holdTensors(nothing, nothing)), 0);
+    link(y, new Node(application, holdTensors(nothing, nothing)), 0);
   }
   return y;
 }
@@ -181,18 +179,11 @@ function execute(entry: Entry): void {
 
 // The graph that backward walks
 
-/** Where a gradient flows on: into another application's output, or into a leaf that accumulates it. */
-export type Edge = { readonly node: GradNode; readonly output: number } | { readonly leaf: Tensor };
-
 type Application = Pick<Entry, 'name' | 'inputs' | 'outputs' | 'inputForm' | 'outputForm' | 'attrs' | 'position'> & {
   readonly op: Pick<Op, 'vjp'>;
 };
 
-/**
- * One application on the tape whose gradient may be asked for. Nodes refer to earlier ones only, by
- * `position`, so descending positions are a reverse topological order.
- */
-export class GradNode {
+class Node implements GradNode {
   readonly name: string;
   readonly position: number;
   readonly op: Pick<Op, 'vjp'>;
@@ -217,7 +208,6 @@ export class GradNode {
     this.saved = saved;
   }
 
-  /** A saved tensor by its place in the list of inputs or outputs. Throws where it was not saved. */
   get(kind: 'input' | 'output', place: number): Tensor {
     if (!this.saved) {
       throw new Error(
@@ -227,7 +217,6 @@ export class GradNode {
     return this.saved.get(kind, place, this.name);
   }
 
-  /** Drops the saved tensors: backward has passed, and their memory is free to go. */
   release(): void {
     this.saved = undefined;
   }

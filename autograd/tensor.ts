@@ -4,7 +4,7 @@ import { bytesOf } from '../kernels/kernel.ts';
 import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { context } from './context.ts';
-import type { GradNode } from './tape.ts';
+import type { GradNode } from './op.ts';
 import { describe } from './inspect/describe.ts';
 import { deviceName } from './runtime.ts';
 import { keepStorage, Storage } from './storage.ts';

@@ -13,7 +13,7 @@ export { map } from './map/map.ts';
 export type { ElementOperand, ElementOutput, Elements } from './map/elements.ts';
 export { chooseMatmul, matmulClass, matmulDispatch, matmulPlans, planName, watchMatmul } from './matmul/matmul.ts';
 export type { MatmulPlan } from './matmul/matmul.ts';
-export type { MatmulParams, MatrixOperand } from './matmul/params.ts';
+export type { Product, MatrixOperand } from './matmul/product.ts';
 export { norm, normBackward } from './norm.ts';
 export { philoxWgsl } from './philox.ts';
 export { argReduce, reduce } from './reduce.ts';

@@ -134,3 +134,13 @@ export function reshapeLayout(layout: Layout, shape: readonly number[]): Layout 
   }
   return { shape, strides: result, offset: layout.offset };
 }
+
+/**
+ * Whether four neighbours of the last axis can be read (or written) at once, or are one value, wherever the
+ * axis starts.
+ */
+export function vectorises(offset: number, strides: readonly number[]): boolean {
+  const last = strides[strides.length - 1] ?? 0;
+  if (last === 0) return true;
+  return last === 1 && offset % 4 === 0 && strides.slice(0, -1).every((s) => s % 4 === 0);
+}

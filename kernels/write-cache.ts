@@ -1,8 +1,7 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, i32, kernel, read, storedType, u32, write } from './kernel.ts';
-import { sizeOf } from './layout.ts';
+import { sizeOf, vectorises } from './layout.ts';
 import type { Layout, Operand } from './layout.ts';
-import { vectorises } from './map/placement.ts';
 
 export interface WriteCacheOperands {
   /** The new tokens, [B, H, T, D]. */

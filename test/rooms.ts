@@ -21,10 +21,12 @@ const others = ['bench', 'test', 'experiments', 'notebooks', 'serve'].filter((fo
   existsSync(join(root, folder)),
 );
 
-/** Most files of each circle of types that is still there, by room: they may shrink, and no other may come. */
+/**
+ * Most files of each circle of types, by room. A tensor knows the application that made it, an application its
+ * tensors, and both the context that they are made in: four files speak of each other.
+ */
 const circlesBeingDissolved: Readonly<Record<string, readonly number[]>> = {
-  kernels: [2, 2],
-  autograd: [16, 2],
+  autograd: [4, 2],
 };
 
 /** Folders with lines that are still too wide, which are counted in the table only; elsewhere they are problems. */

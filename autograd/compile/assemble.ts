@@ -1,7 +1,7 @@
 import type { Gpu, Recording } from '../../gpu/index.ts';
 import { bindingOf } from '../lower/window.ts';
 import { keepStorage, Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { lifetimes, lowerGroups } from './build.ts';
 import type { Step } from './build.ts';

@@ -3,7 +3,7 @@ import type { RangeCheck, Recorder } from '../context.ts';
 import { randomState, setRandomState } from '../generator.ts';
 import { scope } from '../storage.ts';
 import type { Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import { emptyTensor } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { flatten, isTensor } from './tree.ts';

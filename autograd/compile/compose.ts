@@ -5,9 +5,8 @@ import { constant, input, ne, random, scalar, select, substitute } from '../../k
 import type { Expr, Kind } from '../../kernels/map/expr.ts';
 import type { ElementOperand, ElementOutput } from '../../kernels/map/elements.ts';
 import type { Draw } from '../../kernels/random.ts';
-import type { Bound, ElementwiseForm } from '../op.ts';
+import type { Bound, ElementwiseForm, Entry } from '../op.ts';
 import type { Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 

@@ -1,5 +1,5 @@
 import type { Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 
 /** For each entry, by index, the earlier ones that it must come after. */
 export interface Dependencies {

@@ -4,7 +4,7 @@ import { loadElements } from '../../kernels/map/elements.ts';
 import { isBindable } from '../lower/window.ts';
 import type { Storage } from '../storage.ts';
 import { inputNamed } from '../tape.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { compose, composes, isWhole, layoutOver } from './compose.ts';

@@ -1,5 +1,5 @@
 import type { Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** Applications that become one kernel (or the kernels of one op, with elementwise work moved into them). */

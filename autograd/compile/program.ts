@@ -4,7 +4,7 @@ import { knownRange } from '../ops/known-range.ts';
 import { randomState, setRandomState } from '../generator.ts';
 import { onDevice, pauseFor } from '../runtime.ts';
 import { keepStorage, Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 import { assemble } from './assemble.ts';
 import type { Assembled } from './assemble.ts';

@@ -1,6 +1,6 @@
 import { writtenBy } from './dependencies.ts';
 import type { Storage } from '../storage.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import { Tensor } from '../tensor.ts';
 
 export interface Simplified {

@@ -1,7 +1,7 @@
 import { callerOutside, noGrad, observe } from '../context.ts';
 import { isFinite } from '../ops/comparison.ts';
 import { cast, sum } from '../ops/broadcast.ts';
-import type { Entry } from '../tape.ts';
+import type { Entry } from '../op.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 

@@ -1,5 +1,5 @@
 import { watchMatmul } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams } from '../../kernels/matmul/params.ts';
+import type { Product } from '../../kernels/matmul/product.ts';
 import { tuneMatmul } from '../../kernels/matmul/tune.ts';
 import type { TunedPlan } from '../../kernels/matmul/tune.ts';
 import { ready, synchronize } from '../runtime.ts';
@@ -15,7 +15,7 @@ export async function autotune(
   report?: (work: string, plans: readonly TunedPlan[]) => void,
 ): Promise<string | undefined> {
   const gpu = await ready();
-  const products: MatmulParams[] = [];
+  const products: Product[] = [];
   const stop = watchMatmul((params) => products.push(params));
   try {
     await fn();

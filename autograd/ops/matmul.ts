@@ -1,9 +1,10 @@
-import { collapse, sizeOf } from '../../kernels/layout.ts';
+import { collapse, rowMajor, sizeOf } from '../../kernels/layout.ts';
 import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
-import { chooseMatmul, matmulDispatch } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
-import { splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
-import { copyInto, tensorsOf } from '../lower/elementwise.ts';
+import { chooseMatmul, matmul as matmulKernel } from '../../kernels/matmul/matmul.ts';
+import { batchShape, batchStrides, productOf } from '../../kernels/matmul/product.ts';
+import { sumSplits } from '../../kernels/matmul/split.ts';
+import { copyInto, sinkOf } from '../lower/elementwise.ts';
+import { viewOf } from '../lower/window.ts';
 import { broadcastShapes, promote, requireFloat, sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Lowering, Op, Spec } from '../op.ts';
@@ -14,10 +15,10 @@ import { cast, sumOp, sumTo } from './broadcast.ts';
 import { transpose } from './movement.ts';
 import { reshape, unsqueeze } from './reshape.ts';
 
-type Product = { a: Tensor; b: Tensor; bias?: Tensor };
+type Inputs = { a: Tensor; b: Tensor; bias?: Tensor };
 
 /** a [..., m, k] @ b [..., k, n], batch axes broadcast, + bias [n]. */
-export const matmulOp: Op<Product, { y: Tensor }, null> = defineOp<Product, { y: Tensor }, null>({
+export const matmulOp: Op<Inputs, { y: Tensor }, null> = defineOp<Inputs, { y: Tensor }, null>({
   name: 'matmul',
   infer({ a, b, bias }) {
     check(a, b, bias);
@@ -66,7 +67,7 @@ function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Ten
 type Sums = { y: Tensor; sums: Tensor };
 
 /** a [m, k] @ b [k, n], and the sums over k of the rows of a, [m], or of the columns of b, [n], in f32. */
-const matmulSumsOp: Op<Product, Sums, 'a' | 'b'> = defineOp<Product, Sums, 'a' | 'b'>({
+const matmulSumsOp: Op<Inputs, Sums, 'a' | 'b'> = defineOp<Inputs, Sums, 'a' | 'b'>({
   name: 'matmulSums',
   infer({ a, b }, of) {
     check(a, b, undefined);
@@ -174,108 +175,54 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
 
 /** Emits the kernels of y = a @ b + bias, and of the sums over k of a's rows or b's columns. */
 function lowerProduct(
-  lowering: Lowering<Product>,
-  { a, b, bias }: Product,
+  lowering: Lowering<Inputs>,
+  inputs: Inputs,
   { y, sums }: { y: Tensor; sums?: Tensor },
   of: 'a' | 'b' = 'a',
 ): void {
-  const [m, k, n] = [a.shape.at(-2)!, a.shape.at(-1)!, b.shape.at(-1)!];
-  const { batch, operands } = batched(lowering, a, b, y.shape.slice(0, -2));
-  let [left, right] = operands;
+  const { target, emit } = lowering;
+  const { bias } = inputs;
   const sink = lowering.sink();
-  const paramsOf = (): MatmulParams => ({
-    m,
-    n,
-    k,
-    batch,
-    a: left.operand,
-    b: right.operand,
-    bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
-    sink: sink.elements,
-    sums: sums && { of, dtype: sums.dtype === 'f16' ? 'f16' : 'f32' },
-  });
-  const plan = chooseMatmul(lowering.target, paramsOf());
+  let [a, b] = withFewAxes(lowering, inputs.a, inputs.b);
+  const product = productOf({ a, b, bias, y: sink.elements, sums }, of)!;
+  const plan = chooseMatmul(target, product);
   if (plan.variant === 'lanes') {
-    if (n >= 32 && readingOfA(left.operand) === 'scalar') left = pack(lowering, left, m, k, batch);
-    if (m >= 8 && readingOfB(right.operand) === 'scalar') right = pack(lowering, right, k, n, batch);
+    // Its kernels read vec4s; operands that many of its tiles read are worth a copy that has them.
+    if (product.n >= 32 && readingOfA(product.a) === 'scalar') a = pack(lowering, a);
+    if (product.m >= 8 && readingOfB(product.b) === 'scalar') b = pack(lowering, b);
   }
-  const params = paramsOf();
-  const rest = [...(bias ? [bias] : []), ...tensorsOf(sink), ...(sums ? [sums] : [])];
-  if (!plan.splits) return lowering.dispatch(matmulDispatch(plan, params), [left.tensor, right.tensor, ...rest]);
-  const parts = lowering.temporary([plan.splits, ...y.shape], 'f32');
-  lowering.dispatch(matmulDispatch(plan, splitProduct(params, plan.splits)), [left.tensor, right.tensor, parts]);
-  lowering.dispatch(sumSplits(params, plan.splits), [parts, ...rest]);
+  if (!plan.splits) return emit(matmulKernel, { a, b, bias, y: sink, sums }, { plan, of });
+  const parts = lowering.temporary([...y.shape.slice(0, -2), plan.splits, ...y.shape.slice(-2)], 'f32');
+  emit(matmulKernel, { a, b, y: sinkOf(parts) }, { plan });
+  emit(sumSplits, { parts, bias, y: sink }, null);
 }
 
-interface Operand {
-  readonly tensor: Tensor;
-  readonly operand: MatrixOperand;
+/** Both operands, copied where their batch axes need more strides than kernels have. */
+function withFewAxes(lowering: Lowering<Inputs>, a: Tensor, b: Tensor): [Tensor, Tensor] {
+  const shape = batchShape(a, b);
+  const merged = collapse(shape, [batchStrides(a, shape), batchStrides(b, shape)]);
+  if (merged.shape.length <= 2) return [a, b];
+  const [x, y] = [lowering.contiguous(a), lowering.contiguous(b)];
+  if (x !== a || y !== b) return withFewAxes(lowering, x, y);
+  // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that is
+  // not enough.
+  const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
+  const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
+  const strides = [...batchStrides(full, shape), ...full.strides.slice(-2)];
+  copyInto(lowering, full, { shape: out.shape, strides, offset: full.offset }, out, out);
+  return full === b ? withFewAxes(lowering, a, out) : withFewAxes(lowering, out, b);
 }
 
-/** Both operands over at most two common batch axes; where strides need more, the operand is copied. */
-function batched(
-  lowering: Lowering<Product>,
-  a: Tensor,
-  b: Tensor,
-  shape: readonly number[],
-): { batch: readonly [number, number]; operands: [Operand, Operand] } {
-  const strides = (x: Tensor): number[] =>
-    shape.map((_, axis) => {
-      const own = axis - shape.length + x.ndim - 2;
-      return own < 0 || x.shape[own] === 1 ? 0 : x.strides[own]!;
-    });
-  const merged = collapse(shape, [strides(a), strides(b)]);
-  if (merged.shape.length > 2) {
-    const x = lowering.contiguous(a);
-    const y = lowering.contiguous(b);
-    if (x !== a || y !== b) return batched(lowering, x, y, shape);
-    // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that
-    // is not enough.
-    const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
-    const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
-    const spread = {
-      shape: out.shape,
-      strides: [...strides(full), ...full.strides.slice(-2)],
-      offset: full.offset,
-    };
-    copyInto(lowering, full, spread, out, out);
-    return full === b ? batched(lowering, a, out, shape) : batched(lowering, out, b, shape);
-  }
-  const two = (list: readonly number[], missing: number): [number, number] => [
-    list[list.length - 2] ?? missing,
-    list[list.length - 1] ?? missing,
-  ];
-  const operand = (x: Tensor, i: number): Operand => ({
-    tensor: x,
-    operand: {
-      dtype: x.dtype,
-      offset: x.offset,
-      row: x.strides.at(-2)!,
-      col: x.strides.at(-1)!,
-      batch: two(merged.strides[i]!, 0),
-    },
-  });
-  return { batch: two(merged.shape, 1), operands: [operand(a, 0), operand(b, 1)] };
-}
-
-/** Copies an operand so that its rows are contiguous and start at multiples of four elements. */
-function pack(
-  lowering: Lowering<Product>,
-  { tensor, operand }: Operand,
-  rows: number,
-  cols: number,
-  batch: readonly [number, number],
-): Operand {
+/** A copy whose rows are contiguous and start at multiples of four elements; broadcast axes stay so. */
+function pack(lowering: Lowering<Inputs>, x: Tensor): Tensor {
+  const [rows, cols] = x.shape.slice(-2) as [number, number];
   const pitch = Math.ceil(cols / 4) * 4;
-  const counts = batch.map((count, i) => (operand.batch[i] === 0 ? 1 : count)) as [number, number];
-  const shape = [...counts, rows, cols];
-  const strides: [number, number, number, number] = [counts[1] * rows * pitch, rows * pitch, pitch, 1];
-  const packed = lowering.temporary([sizeOf(counts) * rows * pitch], tensor.dtype);
-  const source = { shape, strides: [...operand.batch, operand.row, operand.col], offset: operand.offset };
-  copyInto(lowering, tensor, source, packed, { shape, strides, offset: 0 });
-  const repeat = (axis: 0 | 1): number => (operand.batch[axis] === 0 ? 0 : strides[axis]);
-  return {
-    tensor: packed,
-    operand: { dtype: tensor.dtype, offset: 0, row: pitch, col: 1, batch: [repeat(0), repeat(1)] },
-  };
+  const batch = x.shape.slice(0, -2).map((length, axis) => (x.strides[axis] === 0 ? 1 : length));
+  const packed = lowering.temporary([sizeOf(batch) * rows * pitch], x.dtype);
+  const steps = rowMajor([...batch, rows * pitch]);
+  const strides = [...batch.map((length, axis) => (length === 1 ? 0 : steps[axis]!)), pitch, 1];
+  const shape = [...batch, rows, cols];
+  const source = { shape, strides: x.strides, offset: x.offset };
+  copyInto(lowering, x, source, packed, { shape, strides, offset: 0 });
+  return viewOf(packed, { shape: x.shape, strides, offset: 0 });
 }

@@ -1,6 +1,6 @@
 import { perWord } from '../../kernels/quant/weights.ts';
 import { tensor } from '../create.ts';
-import { fromHalf, toHalf } from '../half.ts';
+import { fromHalf, toHalf } from '../../common/half.ts';
 import { show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';

@@ -1,25 +1,20 @@
 import { sizeOf } from '../../kernels/layout.ts';
-import { chooseMatmul, matmulDispatch } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams } from '../../kernels/matmul/params.ts';
-import { matmulInt8, quantizeRows } from '../../kernels/quant/int8.ts';
-import { byteMatrix, matmulInt8Subgroup } from '../../kernels/quant/int8-subgroup.ts';
+import { quantizeRows } from '../../kernels/quant/int8.ts';
+import { int8Linear, quantizedLinear as quantizedKernel } from '../../kernels/quant/quantized.ts';
+import type { QuantizedLinearAttrs } from '../../kernels/quant/quantized.ts';
 import { groupsOf, perWord } from '../../kernels/quant/weights.ts';
-import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
-import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import { tensorsOf } from '../lower/elementwise.ts';
-import type { Like, Lowering, Op, Spec } from '../op.ts';
-import type { QuantizedTensor } from './quantize.ts';
+import type { Like, Op, Spec } from '../op.ts';
+import { requireFloat, show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast, sum } from './broadcast.ts';
+import type { QuantizedTensor } from './quantize.ts';
 import { reshape } from './reshape.ts';
 
-interface QuantizedAttrs extends QuantizedWeight {
+interface QuantizedAttrs extends QuantizedLinearAttrs {
   /** Whether x is rounded to 8 bits too. */
   readonly int8: boolean;
-  /** x @ W, for the gradient, in the place of x @ W^T. */
-  readonly transposed: boolean;
 }
 
 /** x [rows, in], packed u32 [out, in / 8 or 4], scales and zeros [out, groups], bias [out]. */
@@ -34,47 +29,20 @@ const quantizedLinearOp: Quantized = defineOp<Quantized>({
     const { x, packed } = inputs;
     return { y: { shape: [x.shape[0]!, attrs.transposed ? attrs.inFeatures : packed.shape[0]!], dtype: x.dtype } };
   },
-  lower(lowering, { x, packed, scales, zeros, bias }, { y }, attrs) {
-    const sink = lowering.sink();
-    const { inFeatures, transposed } = attrs;
-    const quantized: QuantizedWeight = {
-      bits: attrs.bits,
-      inFeatures,
-      group: attrs.group,
-      scales: attrs.scales,
-      zeros: attrs.zeros,
-    };
-    const rows = attrs.int8 && !transposed ? x : lowering.contiguous(x);
-    const params: MatmulParams = {
-      m: y.shape[0]!,
-      n: y.shape[1]!,
-      k: x.shape[1]!,
-      batch: [1, 1],
-      a: { dtype: x.dtype, offset: rows.offset, row: x.shape[1]!, col: 1, batch: [0, 0] },
-      b: {
-        dtype: 'u32',
-        offset: 0,
-        row: transposed ? inFeatures : 1,
-        col: transposed ? 1 : inFeatures,
-        batch: [0, 0],
-        quantized,
-      },
-      bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
-      sink: sink.elements,
-    };
-    const weights = [packed, scales, ...(zeros ? [zeros] : [])].map((t) => fromZero(lowering, t));
-    if (attrs.int8 && !transposed) {
-      const bytes = lowering.temporary([params.m, params.k / 4], 'u32');
-      const steps = lowering.temporary([params.m], 'f32');
-      lowering.emit(quantizeRows, { x: lowering.source('x'), bytes, steps }, null);
-      const tensors = [bytes, steps, ...weights, ...(bias ? [bias] : []), ...tensorsOf(sink)];
-      // A software driver's matrices are loops of its own making.
-      const matrix = lowering.target.software ? undefined : byteMatrix(lowering.target);
-      const product = matrix ? matmulInt8Subgroup(params, matrix, lowering.target) : matmulInt8(params);
-      return lowering.dispatch(product, tensors);
+  lower(lowering, { x, packed, scales, zeros, bias }, _, attrs) {
+    const { int8, ...kernelAttrs } = attrs;
+    // Packed words are read from the beginning of their buffer.
+    const fromZero = (t: Tensor): Tensor => (t.isContiguous && t.offset === 0 ? t : lowering.copy(t));
+    const weight = { b: fromZero(packed), scales: fromZero(scales), bias, y: lowering.sink() };
+    if (!int8 || attrs.transposed) {
+      const operands = { a: lowering.contiguous(x), zeros: zeros && fromZero(zeros), ...weight };
+      return lowering.emit(quantizedKernel, operands, kernelAttrs);
     }
-    const tensors = [rows, ...weights, ...(bias ? [bias] : []), ...tensorsOf(sink)];
-    lowering.dispatch(matmulDispatch(chooseMatmul(lowering.target, params), params), tensors);
+    const [rows, cols] = x.shape as [number, number];
+    const bytes = lowering.temporary([rows, cols / 4], 'u32');
+    const steps = lowering.temporary([rows], 'f32');
+    lowering.emit(quantizeRows, { x: lowering.source('x'), bytes, steps }, null);
+    lowering.emit(int8Linear, { a: bytes, aScales: steps, ...weight }, kernelAttrs);
   },
   fuses: { epilogue: true },
   saves: { inputs: ['packed', 'scales', 'zeros'] },
@@ -88,11 +56,6 @@ const quantizedLinearOp: Quantized = defineOp<Quantized>({
     };
   },
 });
-
-/** Packed words are read from the beginning of their buffer. */
-function fromZero(lowering: Lowering<Inputs>, x: Tensor): Tensor {
-  return x.isContiguous && x.offset === 0 ? x : lowering.copy(x);
-}
 
 function check({ x, packed, scales, zeros, bias }: Like<Inputs, Spec>, attrs: QuantizedAttrs): void {
   requireFloat('quantizedLinear', x);

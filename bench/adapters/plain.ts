@@ -2,7 +2,7 @@ import { acquire } from '../../gpu/index.ts';
 import type { Allocation } from '../../gpu/index.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulPlain } from '../../kernels/matmul/plain.ts';
-import type { MatrixOperand } from '../../kernels/matmul/params.ts';
+import type { MatrixOperand } from '../../kernels/matmul/product.ts';
 import type { HostArray } from '../rows/data.ts';
 import type { Row } from '../rows/row.ts';
 import type { Adapter, Prepared } from './adapter.ts';

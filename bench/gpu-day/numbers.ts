@@ -2,7 +2,7 @@
 import { clone, noGrad, normal, ready, synchronize } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { watchMatmul } from '../../kernels/index.ts';
-import type { MatmulParams } from '../../kernels/index.ts';
+import type { Product } from '../../kernels/index.ts';
 import { allocationOf, emit, free, fromHalf, toHalf } from './shared.ts';
 import type { Half } from './shared.ts';
 
@@ -97,8 +97,8 @@ export function reader(bytes: Uint8Array, type: string): (i: number) => number {
 }
 
 /** Runs fn and returns the matrix products that it computed. */
-export async function productsOf(fn: () => unknown): Promise<MatmulParams[]> {
-  const seen: MatmulParams[] = [];
+export async function productsOf(fn: () => unknown): Promise<Product[]> {
+  const seen: Product[] = [];
   const stop = watchMatmul((params) => seen.push(params));
   try {
     await fn();

@@ -8,7 +8,7 @@ import type { Allocation, Gpu } from '../../gpu/index.ts';
 import { gpt2Config } from '../../models/index.ts';
 import type { GPT2Config } from '../../models/index.ts';
 
-export { fromHalf, toHalf } from '../../autograd/half.ts';
+export { fromHalf, toHalf } from '../../common/half.ts';
 export { lossInPlace } from '../../kernels/cross-entropy.ts';
 export { timePlans } from '../../kernels/matmul/tune.ts';
 export { DecodingSession } from '../../models/generation/session.ts';

@@ -1,7 +1,7 @@
 import { copyFileSync } from 'node:fs';
 import { compile, ready, scope } from '../../autograd/index.ts';
 import { chooseMatmul, matmulClass, matmulPlans, planName } from '../../kernels/index.ts';
-import type { MatmulParams, MatmulPlan } from '../../kernels/index.ts';
+import type { Product, MatmulPlan } from '../../kernels/index.ts';
 import { gpt2Work } from '../gpt2/work.ts';
 import { attempt } from './cases.ts';
 import { productsOf } from './numbers.ts';
@@ -15,13 +15,13 @@ import { emit, gptBatch, gptConfig, rehearse, sized, timePlans } from './shared.
 export async function run(): Promise<void> {
   const gpu = await ready();
   const type = gpu.target.f16 ? 'f16' : 'f32';
-  const kinds = new Map<string, { readonly params: MatmulParams; count: number }>();
+  const kinds = new Map<string, { readonly params: Product; count: number }>();
   for (const params of await stepProducts(type === 'f16')) {
     const kind = kinds.get(matmulClass(params));
     if (kind) kind.count++;
     else kinds.set(matmulClass(params), { params, count: 1 });
   }
-  const flops = ({ m, n, k, batch: [b0, b1] }: MatmulParams): number => 2 * m * n * k * b0 * b1;
+  const flops = ({ m, n, k, batch: [b0, b1] }: Product): number => 2 * m * n * k * b0 * b1;
   const sorted = [...kinds].sort(([, x], [, y]) => y.count * flops(y.params) - x.count * flops(x.params));
   emit({ key: 'kinds of products in a step', type, kinds: sorted.map(([work, { count }]) => `${work} x${count}`) });
 
@@ -46,7 +46,7 @@ export async function run(): Promise<void> {
 }
 
 /** The matrix products of one training step of GPT-2. */
-async function stepProducts(half: boolean): Promise<MatmulParams[]> {
+async function stepProducts(half: boolean): Promise<Product[]> {
   const [batch, length] = gptBatch;
   const work = gpt2Work(gptConfig(), batch, length, half);
   const step = compile(work.train, { name: 'step' });
@@ -57,7 +57,7 @@ async function stepProducts(half: boolean): Promise<MatmulParams[]> {
 }
 
 /** Plans that may win: on tensor cores where there are any, k split only where there are few workgroups. */
-function worthTiming({ m, n }: MatmulParams, all: readonly MatmulPlan[], usual: MatmulPlan): MatmulPlan[] {
+function worthTiming({ m, n }: Product, all: readonly MatmulPlan[], usual: MatmulPlan): MatmulPlan[] {
   const best = all.some(({ variant }) => variant === 'subgroup') ? 'subgroup' : 'tiled';
   return all.filter((plan) => {
     if (planName(plan) === planName(usual)) return true;

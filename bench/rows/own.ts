@@ -2,7 +2,7 @@ import type { Allocation } from '../../gpu/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulDispatch, matmulPlans } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
+import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
 import type { Kit, OwnRow } from './row.ts';
 
 type Fn = (tf: Kit['tf'], ...x: Tensor[]) => Tensor;
@@ -62,7 +62,7 @@ function product(variant: 'plain' | 'lanes' | 'tiled' | 'subgroup', n: number, t
         return { dtype, offset: 0, row, col, batch: [0, 0] };
       };
       const [a, b] = [operand(false), operand(transposeB)];
-      const params: MatmulParams = { m: n, n, k: n, batch: [1, 1], a, b, sink: plainSink([n, n], 'f32') };
+      const params: Product = { m: n, n, k: n, batch: [1, 1], a, b, sink: plainSink([n, n], 'f32') };
       const plan = matmulPlans(gpu.target, params).find((one) => one.variant === variant && !one.splits);
       if (!plan) throw new Error('this device has no such plan');
       const dispatch = matmulDispatch(plan, params);

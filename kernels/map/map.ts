@@ -1,8 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, u32 } from '../kernel.ts';
-import { collapse, contiguousLayout, sizeOf } from '../layout.ts';
+import { collapse, contiguousLayout, sizeOf, vectorises } from '../layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from './elements.ts';
-import { vectorises } from './placement.ts';
 import type { Elements, Width } from './elements.ts';
 
 /**

@@ -1,9 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, storedType } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
-import { batchBases, matmulKernel, vec4 } from './params.ts';
-import type { MatmulParams, MatrixOperand } from './params.ts';
-import { storeSums, sumOverK } from './sums.ts';
+import { batchBases, matmulKernel, storeSums, sumOverK, vec4 } from './product.ts';
+import type { Product, MatrixOperand } from './product.ts';
 
 /**
  * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup;
@@ -37,7 +36,7 @@ export function readingOfB(b: MatrixOperand): Reading {
   return b.row === 1 && aligned(b, b.col) ? 'k4' : 'scalar';
 }
 
-export function matmulLanes(params: MatmulParams): Dispatch {
+export function matmulLanes(params: Product): Dispatch {
   const { m, n, batch, a, b } = params;
   const rows = m > 8 ? 16 : m > 2 ? 8 : 1;
   const columns = lanes * groupsPerLane * 4;

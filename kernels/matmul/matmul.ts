@@ -2,9 +2,10 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { Target } from '../../gpu/device.ts';
 import { memoise } from '../memoise.ts';
 import { matmulLanes } from './lanes.ts';
-import type { MatmulParams } from './params.ts';
+import { productOf } from './product.ts';
+import type { Product, ProductOperands } from './product.ts';
 import { matmulPlain } from './plain.ts';
-import { canSplit } from './split.ts';
+import { canSplit, splitProduct } from './split.ts';
 import { matmulSubgroup, subgroupFits, subgroupMatrices, subgroupTile } from './subgroup.ts';
 import type { SubgroupTile } from './subgroup.ts';
 import { matmulTiled } from './tiled.ts';
@@ -54,13 +55,13 @@ function variantName(plan: MatmulPlan): string {
 const tileName = ({ m, n, k }: Pick<Tile, 'm' | 'n' | 'k'>): string => `${m}x${n}x${k}`;
 
 /** Whether a product can be split, and its parts fit one binding. */
-function splitFits({ bindingLimit }: Target, params: MatmulParams, splits: number): boolean {
+function splitFits({ bindingLimit }: Target, params: Product, splits: number): boolean {
   const { m, n, batch } = params;
   return canSplit(params, splits) && 4 * splits * batch[0] * batch[1] * m * n <= bindingLimit;
 }
 
 /** Every plan that computes this product on this device, the plain one first. */
-export function matmulPlans(target: Target, params: MatmulParams): readonly MatmulPlan[] {
+export function matmulPlans(target: Target, params: Product): readonly MatmulPlan[] {
   // Software drivers compile the large tiles for minutes, and have no use for them.
   const some = target.software ? 1 : undefined;
   const whole: MatmulPlan[] = [
@@ -78,7 +79,7 @@ export function matmulPlans(target: Target, params: MatmulParams): readonly Matm
 /**
  * Tiles of tensor cores that sum in f32, for the best of the device's matrices, in the order of their size.
  */
-function subgroupTiles(target: Target, params: MatmulParams): SubgroupTile[] {
+function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
   const matrix = subgroupMatrices(target, params).find(({ result }) => result === 'f32');
   if (!matrix) return [];
   return subgroupShapes
@@ -92,22 +93,22 @@ function subgroupTiles(target: Target, params: MatmulParams): SubgroupTile[] {
  * GPUs take tensor cores for f16 and register tiles for the rest, large tiles where there are enough of them
  * to fill the device, and split k where there are too few.
  */
-export function chooseMatmul(target: Target, params: MatmulParams): MatmulPlan {
+export function chooseMatmul(target: Target, params: Product): MatmulPlan {
   for (const watcher of watchers) watcher(params);
   return tunedPlan(target, params) ?? defaultPlan(target, params);
 }
 
 /** A choice that was timed on this device, where there is one and it can compute this very product. */
-function tunedPlan(target: Target, params: MatmulParams): MatmulPlan | undefined {
+function tunedPlan(target: Target, params: Product): MatmulPlan | undefined {
   if (target.choices.size === 0) return undefined;
   const name = target.choices.get(matmulClass(params));
   return name === undefined ? undefined : matmulPlans(target, params).find((plan) => planName(plan) === name);
 }
 
-const watchers = new Set<(params: MatmulParams) => void>();
+const watchers = new Set<(params: Product) => void>();
 
 /** Calls `watcher` with each product for which a plan is chosen, until the returned function is called. */
-export function watchMatmul(watcher: (params: MatmulParams) => void): () => void {
+export function watchMatmul(watcher: (params: Product) => void): () => void {
   watchers.add(watcher);
   return () => watchers.delete(watcher);
 }
@@ -116,9 +117,9 @@ export function watchMatmul(watcher: (params: MatmulParams) => void): () => void
  * Products that share a tuned choice: sizes to the next power of two, types, which axes are contiguous, and
  * what else the kernel does.
  */
-export function matmulClass({ m, n, k, batch, a, b, sums }: MatmulParams): string {
+export function matmulClass({ m, n, k, batch, a, b, sums }: Product): string {
   const size = (length: number): number => 2 ** Math.ceil(Math.log2(Math.max(length, 1)));
-  const order = (x: MatmulParams['a']): string => (x.col === 1 ? 'r' : x.row === 1 ? 'c' : 's');
+  const order = (x: Product['a']): string => (x.col === 1 ? 'r' : x.row === 1 ? 'c' : 's');
   const right = b.quantized ? `int${b.quantized.bits}` : b.dtype;
   return [
     `matmul ${size(batch[0] * batch[1])}x${size(m)}x${size(n)}x${size(k)}`,
@@ -127,7 +128,7 @@ export function matmulClass({ m, n, k, batch, a, b, sums }: MatmulParams): strin
   ].join(' ');
 }
 
-function defaultPlan(target: Target, params: MatmulParams): MatmulPlan {
+function defaultPlan(target: Target, params: Product): MatmulPlan {
   const { m, n, k, batch } = params;
   if (m * n * k <= 4096) return { variant: 'plain' };
   if (target.software) return { variant: 'lanes' };
@@ -146,11 +147,21 @@ function defaultPlan(target: Target, params: MatmulParams): MatmulPlan {
   return splits ? { ...plan, splits } : plan;
 }
 
+/** a @ b + bias by a plan; where it splits k, y takes the parts [..., splits, m, n], which `sumSplits` adds up. */
+export function matmul(
+  operands: ProductOperands,
+  { plan, of }: { readonly plan: MatmulPlan; readonly of?: 'a' | 'b' },
+): Dispatch {
+  const product = productOf(operands, of);
+  if (!product) throw new Error('matmul: the batch axes of a and b need more than two strides');
+  return matmulDispatch(plan, plan.splits ? splitProduct(product, plan.splits) : product);
+}
+
 /**
  * The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits`
  * follows.
  */
-export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch {
+export function matmulDispatch(plan: MatmulPlan, params: Product): Dispatch {
   // Work behind the product comes from captures, which ask once; its expressions are long and may hold draws.
   const plain = params.sink.outputs.every(({ expr }) => expr.op === 'input');
   return plain ? remembered(params, plan, anywhere) : generate(params, plan);
@@ -159,7 +170,7 @@ export function matmulDispatch(plan: MatmulPlan, params: MatmulParams): Dispatch
 /** A plan holds all that depends on the device. */
 const anywhere = {};
 
-function generate(params: MatmulParams, plan: MatmulPlan): Dispatch {
+function generate(params: Product, plan: MatmulPlan): Dispatch {
   switch (plan.variant) {
     case 'plain':
       return matmulPlain(params);
@@ -172,4 +183,4 @@ function generate(params: MatmulParams, plan: MatmulPlan): Dispatch {
   }
 }
 
-const remembered = memoise<MatmulParams, MatmulPlan, object>(generate);
+const remembered = memoise<Product, MatmulPlan, object>(generate);

@@ -1,9 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, storedType } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
-import { batchBases, matmulKernel } from './params.ts';
-import type { MatmulParams } from './params.ts';
-import { sumOverK } from './sums.ts';
+import { batchBases, matmulKernel, sumOverK } from './product.ts';
+import type { Product } from './product.ts';
 
 const workgroup = 64;
 
@@ -11,7 +10,7 @@ const workgroup = 64;
  * The obviously right version: one thread an output, any strides. Also the choice for products too small to
  * tile.
  */
-export function matmulPlain(params: MatmulParams): Dispatch {
+export function matmulPlain(params: Product): Dispatch {
   const { m, n, batch, a, b, sums } = params;
   // A quantised weight is contiguous along k, or along the outputs.
   const quads = b.row === 1 ? 'quad(j, u32(k) / 4u * 4u)[k % 4]' : 'quad(u32(k), j / 4u * 4u)[j % 4u]';

@@ -1,8 +1,8 @@
 import { read, storedType } from '../kernel.ts';
 import type { Binding } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
-import { vec4 } from './params.ts';
-import type { MatrixOperand } from './params.ts';
+import { vec4 } from './product.ts';
+import type { MatrixOperand } from './product.ts';
 
 /**
  * How an operand's slab gets into workgroup memory: in pieces of `width` neighbouring elements along

@@ -1,8 +1,10 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, u32 } from '../kernel.ts';
+import { sizeOf } from '../layout.ts';
+import type { Operand } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
-import { matmulKernel } from './params.ts';
-import type { MatmulParams, MatrixOperand } from './params.ts';
+import { matmulKernel, productOf } from './product.ts';
+import type { MatrixOperand, Product, ProductOperands } from './product.ts';
 
 /**
  * Split-K, for outputs too few to fill the device: parts of k are multiplied as one more batch axis, then
@@ -10,14 +12,14 @@ import type { MatmulParams, MatrixOperand } from './params.ts';
  * split, into parts of whole multiples of 8.
  */
 export function canSplit(
-  { batch, k, sums, b }: Pick<MatmulParams, 'batch' | 'k' | 'sums'> & { readonly b?: Pick<MatrixOperand, 'quantized'> },
+  { batch, k, sums, b }: Pick<Product, 'batch' | 'k' | 'sums'> & { readonly b?: Pick<MatrixOperand, 'quantized'> },
   splits: number,
 ): boolean {
   return !sums && !b?.quantized && (batch[0] === 1 || batch[1] === 1) && k % (8 * splits) === 0;
 }
 
 /** The product whose outputs [batch, splits, m, n], in f32, are the parts. */
-export function splitProduct(params: MatmulParams, splits: number): MatmulParams {
+export function splitProduct(params: Product, splits: number): Product {
   const { batch, k, a, b } = params;
   const part = k / splits;
   const kept = batch[0] === 1 ? 1 : 0;
@@ -36,20 +38,27 @@ export function splitProduct(params: MatmulParams, splits: number): MatmulParams
   };
 }
 
-/**
- * Adds up the parts, with what else happens to the outputs of the whole product. Bindings: parts, (bias,)
- * what the sink binds.
- */
-export function sumSplits(params: MatmulParams, splits: number): Dispatch {
-  const { m, n, batch } = params;
-  return matmulKernel(params, {
-    name: 'matmul.sumSplits',
-    inputs: [read('parts', 'f32')],
-    single: true,
-    params: { splits: u32(splits) },
-    workgroup: 64,
-    groups: Math.ceil((batch[0] * batch[1] * m * n) / 64),
-    body: `
+/** Adds up the parts [..., splits, m, n], with what else happens to the outputs of the whole product. */
+export function sumSplits({
+  parts,
+  bias,
+  y,
+}: Pick<ProductOperands, 'bias' | 'y'> & { readonly parts: Operand }): Dispatch {
+  const [splits, m, n] = parts.shape.slice(-3) as [number, number, number];
+  const batch = sizeOf(parts.shape.slice(0, -3));
+  // A product of two single columns, as far as sizes, bias and sink go.
+  const column = (shape: readonly number[]): Operand => ({ dtype: 'f32', shape, strides: [1, 1], offset: 0 });
+  const sums = productOf({ a: column([m, splits]), b: column([splits, n]), bias, y })!;
+  return matmulKernel(
+    { ...sums, batch: [1, batch] },
+    {
+      name: 'matmul.sumSplits',
+      inputs: [read('parts', 'f32')],
+      single: true,
+      params: { splits: u32(splits) },
+      workgroup: 64,
+      groups: Math.ceil((batch * m * n) / 64),
+      body: `
 let mn = p.m * p.n;
 let z = id / mn;
 if (z >= p.batch) { return; }
@@ -57,5 +66,6 @@ let at = id % mn;
 var sum = 0.0;
 for (var s = 0u; s < p.splits; s++) { sum += parts[(z * p.splits + s) * mn + at]; }
 finish(id, at % p.n, sum);`,
-  });
+    },
+  );
 }

@@ -1,8 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
 import { storedType } from '../kernel.ts';
-import { batchBases, matmulKernel, tileOrigin } from './params.ts';
-import type { MatmulParams } from './params.ts';
+import { batchBases, matmulKernel, tileOrigin } from './product.ts';
+import type { Product } from './product.ts';
 import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
@@ -36,7 +36,7 @@ export interface SubgroupTile {
 const wide = 8 as const;
 
 /** Whether a product can be computed so at all: both operands f16, and a matrix configuration for them. */
-export function subgroupMatrices(target: Target, { a, b }: MatmulParams): readonly SubgroupMatrix[] {
+export function subgroupMatrices(target: Target, { a, b }: Product): readonly SubgroupMatrix[] {
   if (a.dtype !== 'f16' || (!b.quantized && b.dtype !== 'f16')) return [];
   // A piece of eight must not cross the end of k.
   if (b.quantized && b.row === 1 && b.quantized.inFeatures % wide !== 0) return [];
@@ -89,7 +89,7 @@ function linesOf({ kFast }: Slab, side: number, k: number): Lines {
   return { perLine, pitch: perLine + 1, vectors: perLine * (kFast ? side : k) };
 }
 
-export function matmulSubgroup(params: MatmulParams, tile: SubgroupTile): Dispatch {
+export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
   const { m, n, k, batch, a, b, sums } = params;
   const { matrix, subgroupM, subgroupN, subgroupSize } = tile;
   const { M, N, K, result } = matrix;

@@ -1,7 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { storedType } from '../kernel.ts';
-import { batchBases, matmulKernel, tileOrigin } from './params.ts';
-import type { MatmulParams } from './params.ts';
+import { batchBases, matmulKernel, tileOrigin } from './product.ts';
+import type { Product } from './product.ts';
 import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
@@ -27,7 +27,7 @@ export interface Tile {
  * x 8 a thread reads 4 bytes of workgroup memory for 4 products, 64 x 64 x 16 with 4 x 4 twice that, but it
  * fills the device with a quarter of the outputs.
  */
-export function matmulTiled(params: MatmulParams, tile: Tile): Dispatch {
+export function matmulTiled(params: Product, tile: Tile): Dispatch {
   const { m, n, k, batch, a, b, sums } = params;
   const [threadsM, threadsN] = [tile.m / tile.threadM, tile.n / tile.threadN];
   const workgroup = threadsM * threadsN;

@@ -1,11 +1,12 @@
 import { timeDispatches } from '../../gpu/timing.ts';
 import type { Gpu } from '../../gpu/device.ts';
 import { bytesOf } from '../kernel.ts';
-import { sizeOf } from '../layout.ts';
+import { contiguousLayout, sizeOf } from '../layout.ts';
+import type { Operand } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
 import { matmulClass, matmulDispatch, matmulPlans, planName } from './matmul.ts';
 import type { MatmulPlan } from './matmul.ts';
-import type { MatmulParams, MatrixOperand } from './params.ts';
+import type { MatrixOperand, Product } from './product.ts';
 import { splitProduct, sumSplits } from './split.ts';
 
 export interface TunedPlan {
@@ -19,13 +20,14 @@ const repeats = 5;
 const hopeless = 2;
 
 /**
- * Times every plan for a product, or only these, and returns them, the fastest first. The sink is a plain store, since what else happens to
- * the outputs costs every plan the same. Throws where the device has no timestamps.
+ * Times every plan for a product, or only these, and returns them, the fastest first. The sink is a plain
+ * store, since what else happens to the outputs costs every plan the same. Throws where the device has no
+ * timestamps.
  */
-export async function timePlans(gpu: Gpu, params: MatmulParams, plans?: readonly MatmulPlan[]): Promise<TunedPlan[]> {
+export async function timePlans(gpu: Gpu, params: Product, plans?: readonly MatmulPlan[]): Promise<TunedPlan[]> {
   const { m, n, batch, a, b, bias, sums } = params;
   const sink = plainSink([...batch, m, n], params.sink.outputs[0]!.dtype);
-  const product: MatmulParams = { ...params, sink };
+  const product: Product = { ...params, sink };
   const size = sizeOf(sink.shape);
   const groups = b.quantized ? Math.ceil(b.quantized.inFeatures / b.quantized.group) : 0;
   const scaleBytes = 4 * groups * Math.max(m, n, params.k);
@@ -60,7 +62,10 @@ export async function timePlans(gpu: Gpu, params: MatmulParams, plans?: readonly
         const rest = [...memory.bias, memory.output, ...memory.sums];
         if (!parts) return gpu.dispatch(matmulDispatch(plan, product), [...left, ...rest]);
         gpu.dispatch(matmulDispatch(plan, splitProduct(product, plan.splits!)), [...left, parts]);
-        gpu.dispatch(sumSplits(product, plan.splits!), [parts, ...rest]);
+        gpu.dispatch(sumSplits({ parts: partsOf(product, plan.splits!), bias: operandOf(bias, n), y: sink }), [
+          parts,
+          ...rest,
+        ]);
       };
       const time = async (): Promise<number> =>
         (await timeDispatches(gpu, run)).reduce((sum, { milliseconds }) => sum + milliseconds, 0);
@@ -78,6 +83,13 @@ export async function timePlans(gpu: Gpu, params: MatmulParams, plans?: readonly
   return times.sort((x, y) => x.milliseconds - y.milliseconds);
 }
 
+const partsOf = ({ m, n, batch }: Product, splits: number): Operand => ({
+  dtype: 'f32',
+  ...contiguousLayout([batch[0] * batch[1], splits, m, n]),
+});
+const operandOf = (bias: Product['bias'], n: number): Operand | undefined =>
+  bias && { dtype: bias.dtype, shape: [n], strides: [bias.stride], offset: bias.offset };
+
 /** Elements from the beginning of an operand's buffer to its last one. */
 function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [number, number]): number {
   const steps = [(rows - 1) * x.row, (cols - 1) * x.col, ...batch.map((count, axis) => (count - 1) * x.batch[axis]!)];
@@ -87,7 +99,7 @@ function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [n
 /** The fastest plan for each class of products that has no choice yet, added to the device's choices. */
 export async function tuneMatmul(
   gpu: Gpu,
-  products: readonly MatmulParams[],
+  products: readonly Product[],
   report: (work: string, plans: readonly TunedPlan[]) => void = () => undefined,
 ): Promise<string | undefined> {
   const found = new Map<string, string>();

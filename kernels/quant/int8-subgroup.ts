@@ -1,8 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
 import { read } from '../kernel.ts';
-import { matmulKernel, tileOrigin } from '../matmul/params.ts';
-import type { MatmulParams } from '../matmul/params.ts';
+import { matmulKernel, tileOrigin } from '../matmul/product.ts';
+import type { Product } from '../matmul/product.ts';
 
 /**
  * The largest of the device's matrices of signed bytes that are summed in i32, if it has any whose rows are
@@ -28,7 +28,7 @@ const depth = 4;
  * yet. Bindings as in `matmulInt8`.
  */
 export function matmulInt8Subgroup(
-  params: MatmulParams,
+  params: Product,
   { M, N, K }: SubgroupMatrix,
   { subgroupSizes: [smallest, largest] }: Pick<Target, 'subgroupSizes'>,
 ): Dispatch {

@@ -2,8 +2,8 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, write } from '../kernel.ts';
 import type { Operand } from '../layout.ts';
 import type { Elements } from '../map/elements.ts';
-import { matmulKernel } from '../matmul/params.ts';
-import type { MatmulParams } from '../matmul/params.ts';
+import { matmulKernel } from '../matmul/product.ts';
+import type { Product } from '../matmul/product.ts';
 import { rowKernel } from '../rows.ts';
 import type { RowKernel, RowTarget } from '../rows.ts';
 
@@ -49,7 +49,7 @@ const workgroup = 64;
  * bias and sink are used. A thread makes 4 x 4 outputs, four products an instruction where the device has one
  * (dot4I8Packed). Bindings: a, aScales, b, scales, then as every product.
  */
-export function matmulInt8(params: MatmulParams): Dispatch {
+export function matmulInt8(params: Product): Dispatch {
   const { m, n, b } = params;
   const scales = b.quantized?.scales ?? 'f32';
   const sides = [0, 1, 2, 3];

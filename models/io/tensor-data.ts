@@ -1,6 +1,6 @@
 // Element types between checkpoint files and typed arrays. F16 and BF16 travel as their bits in a
 // Uint16Array, because not every runtime we support has Float16Array.
-import { fromHalf as f16ToF32, toHalf as f32ToF16 } from '../../autograd/half.ts';
+import { fromHalf as f16ToF32, toHalf as f32ToF16 } from '../../common/half.ts';
 import type { Dtype } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount } from './safetensors-format.ts';
 

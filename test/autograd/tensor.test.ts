@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fromHalf, toHalf } from '../../autograd/half.ts';
+import { fromHalf, toHalf } from '../../common/half.ts';
 import * as tf from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
 

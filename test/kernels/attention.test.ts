@@ -1,5 +1,5 @@
 import { suite } from 'uvu';
-import { fromHalf, toHalf } from '../../autograd/half.ts';
+import { fromHalf, toHalf } from '../../common/half.ts';
 import { acquire } from '../../gpu/index.ts';
 import { attentionBackward } from '../../kernels/attention/backward.ts';
 import { attentionDelta } from '../../kernels/attention/delta.ts';

@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { acquire } from '../../gpu/index.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
-import type { MatmulParams } from '../../kernels/matmul/params.ts';
+import type { Product } from '../../kernels/matmul/product.ts';
 import { matmulInt8 } from '../../kernels/quant/int8.ts';
 import { matmulInt8Subgroup } from '../../kernels/quant/int8-subgroup.ts';
 import { Random } from '../../common/random.ts';
@@ -18,7 +18,7 @@ const variants = [
     .filter(({ component, result }) => component === 'i8' && result === 'i32')
     .map((matrix) => ({
       name: `subgroup ${matrix.M}x${matrix.N}x${matrix.K}`,
-      make: (params: MatmulParams) => matmulInt8Subgroup(params, matrix, target),
+      make: (params: Product) => matmulInt8Subgroup(params, matrix, target),
     })),
 ];
 const shapes = [

@@ -1,11 +1,12 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fromHalf, toHalf } from '../../autograd/half.ts';
+import { fromHalf, toHalf } from '../../common/half.ts';
 import { acquire } from '../../gpu/index.ts';
+import { contiguousLayout } from '../../kernels/layout.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams, MatrixOperand } from '../../kernels/matmul/params.ts';
+import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
 import { subgroupFits, subgroupTile } from '../../kernels/matmul/subgroup.ts';
 import { Random } from '../../common/random.ts';
@@ -99,7 +100,7 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
   const left = operand(m, k, c.aTransposed);
   const packed = operand(k, n, c.bTransposed, c.shared);
   const right = c.bPitch ? { ...packed, [c.bTransposed ? 'col' : 'row']: c.bPitch } : packed;
-  const params: MatmulParams = {
+  const params: Product = {
     m,
     n,
     k,
@@ -130,7 +131,13 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
     );
   } else if (splits) {
     const parts = await runKernel(matmulDispatch(plan, splitProduct(params, splits)), inputs, splits * size);
-    result = await runKernel(sumSplits(params, splits), [parts, ...more], words);
+    const all = { dtype: 'f32' as const, ...contiguousLayout([count, splits, m, n]) };
+    const row = { dtype, ...contiguousLayout([n]) };
+    result = await runKernel(
+      sumSplits({ parts: all, bias: bias ? row : undefined, y: params.sink }),
+      [parts, ...more],
+      words,
+    );
   } else {
     result = await runKernel(matmulDispatch(plan, params), [...inputs, ...more], words);
   }
@@ -194,7 +201,7 @@ test("sources for other devices' matrices are valid", async () => {
   if (target.subgroupMatrix.length === 0) return;
   const { device } = await acquire();
   const operand = { dtype: 'f16', offset: 0, row: 64, col: 1, batch: [0, 0] } as const;
-  const params: MatmulParams = {
+  const params: Product = {
     m: 64,
     n: 64,
     k: 64,

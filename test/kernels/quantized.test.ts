@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { fromHalf, toHalf } from '../../autograd/half.ts';
+import { fromHalf, toHalf } from '../../common/half.ts';
 import { acquire } from '../../gpu/index.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';

@@ -6,7 +6,7 @@ import { choicesPath, loadChoices, saveChoices } from '../../gpu/choices.ts';
 import { acquire } from '../../gpu/index.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { chooseMatmul, matmulClass, matmulPlans, planName, watchMatmul } from '../../kernels/matmul/matmul.ts';
-import type { MatmulParams } from '../../kernels/matmul/params.ts';
+import type { Product } from '../../kernels/matmul/product.ts';
 import { timePlans } from '../../kernels/matmul/tune.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -16,7 +16,7 @@ temporaryFolder(test, (made) => (folder = made));
 const gpu = await acquire();
 const target = { ...gpu.target, choices: new Map<string, string>() };
 
-function product(m: number, n: number, k: number): MatmulParams {
+function product(m: number, n: number, k: number): Product {
   const operand = (cols: number) => ({ dtype: 'f32', offset: 0, row: cols, col: 1, batch: [0, 0] }) as const;
   return { m, n, k, batch: [1, 1], a: operand(k), b: operand(n), sink: plainSink([m, n], 'f32') };
 }
@@ -63,7 +63,7 @@ test('the file is in the cache folder, named after the adapter', () => {
 });
 
 test('watchers see products until they are stopped', () => {
-  const seen: MatmulParams[] = [];
+  const seen: Product[] = [];
   const stop = watchMatmul((params) => seen.push(params));
   const params = product(8, 8, 8);
   chooseMatmul(target, params);

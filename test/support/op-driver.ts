@@ -1,7 +1,7 @@
 import { compile, grad, manualSeed, scope, tensor } from '../../autograd/index.ts';
 import type { DataArray } from '../../autograd/read.ts';
 import { observe } from '../../autograd/context.ts';
-import type { GradNode } from '../../autograd/tape.ts';
+import type { GradNode } from '../../autograd/op.ts';
 import { isFloat } from '../../autograd/tensor.ts';
 import type { Tensor } from '../../autograd/tensor.ts';
 import type { Random } from '../../common/random.ts';

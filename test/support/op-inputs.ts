@@ -1,6 +1,6 @@
 import { tensor } from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
-import { fromHalf, toHalf } from '../../autograd/half.ts';
+import { fromHalf, toHalf } from '../../common/half.ts';
 import { Random } from '../../common/random.ts';
 import { build, count, get } from './nd.ts';
 import type { Nd } from './nd.ts';

@@ -1,12 +1,21 @@
 import type { Cost, Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, i32, kernel, read, storedType, u32, write } from '../kernel.ts';
 import type { Binding, Dtype, KernelSource, Param } from '../kernel.ts';
-import { sizeOf } from '../layout.ts';
+import { collapse, sizeOf } from '../layout.ts';
+import type { Operand } from '../layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from '../map/elements.ts';
 import type { Elements } from '../map/elements.ts';
 import { quadOf, quantizedParams } from '../quant/weights.ts';
 import type { QuantizedWeight } from '../quant/weights.ts';
-import type { Sums } from './sums.ts';
+
+/**
+ * A second output of a product: the sums over k of the rows of a, [m], or of the columns of b, [n]. With dW =
+ * g^T x these are the bias' gradient, from elements that the product reads anyway (one matrix only).
+ */
+export interface Sums {
+  readonly of: 'a' | 'b';
+  readonly dtype: 'f32' | 'f16';
+}
 
 /** A matrix operand, or a batch of them: element (batch, i, j) is at offset + batch part + i*row + j*col. */
 export interface MatrixOperand {
@@ -24,7 +33,7 @@ export interface MatrixOperand {
 }
 
 /** c[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] (+ bias[j]), which the sink stores. */
-export interface MatmulParams {
+export interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
@@ -42,11 +51,67 @@ export interface MatmulParams {
   readonly sums?: Sums;
 }
 
+/** Operands of a product by name: a [..., m, k] @ b [..., k, n] + bias [n], batch axes broadcast. */
+export interface ProductOperands {
+  readonly a: Operand;
+  readonly b: Operand;
+  readonly bias?: Operand;
+  /** Stores the outputs [..., m, n]. */
+  readonly y: Elements;
+  /** [m] or [n]: the sums over k of the rows of a or of the columns of b. */
+  readonly sums?: Operand;
+}
+
+/** Strides of an operand's batch axes over those of the product; 0 where it is broadcast. */
+export function batchStrides({ shape, strides }: Operand, batch: readonly number[]): number[] {
+  const missing = batch.length - shape.length + 2;
+  return batch.map((_, axis) => (axis < missing || shape[axis - missing] === 1 ? 0 : strides[axis - missing]!));
+}
+
+/** The batch axes of a product. */
+export function batchShape(a: Operand, b: Operand): number[] {
+  const rank = Math.max(a.shape.length, b.shape.length) - 2;
+  const length = ({ shape }: Operand, axis: number): number => shape[axis - rank + shape.length - 2] ?? 1;
+  return Array.from({ length: rank }, (_, axis) => Math.max(length(a, axis), length(b, axis)));
+}
+
+/**
+ * A product with its batch axes merged to two; undefined where the operands' strides need more than two. `of`:
+ * the operand that `sums` sums.
+ */
+export function productOf({ a, b, bias, y, sums }: ProductOperands, of: 'a' | 'b' = 'a'): Product | undefined {
+  const shape = batchShape(a, b);
+  const merged = collapse(shape, [batchStrides(a, shape), batchStrides(b, shape)]);
+  if (merged.shape.length > 2) return undefined;
+  const two = (list: readonly number[], missing: number): [number, number] => [
+    list[list.length - 2] ?? missing,
+    list[list.length - 1] ?? missing,
+  ];
+  const operand = ({ dtype, offset, strides }: Operand, i: number): MatrixOperand => ({
+    dtype,
+    offset,
+    row: strides.at(-2)!,
+    col: strides.at(-1)!,
+    batch: two(merged.strides[i]!, 0),
+  });
+  return {
+    m: a.shape.at(-2)!,
+    n: b.shape.at(-1)!,
+    k: a.shape.at(-1)!,
+    batch: two(merged.shape, 1),
+    a: operand(a, 0),
+    b: operand(b, 1),
+    bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
+    sink: y,
+    sums: sums && { of, dtype: sums.dtype === 'f16' ? 'f16' : 'f32' },
+  };
+}
+
 /** `type`, or a vector of four of it. */
 export const vec4 = (vector: boolean, type: string): string => (vector ? `vec4<${type}>` : type);
 
 /** Parameters that every variant reads: sizes, offsets and strides. */
-function matmulUniforms({ m, n, k, batch, a, b, bias }: MatmulParams): Record<string, Param> {
+function matmulUniforms({ m, n, k, batch, a, b, bias }: Product): Record<string, Param> {
   const operand = (name: string, x: MatrixOperand): Record<string, Param> => ({
     [`${name}o`]: i32(x.offset),
     [`${name}r`]: i32(x.row),
@@ -103,13 +168,13 @@ export interface MatmulSource
  *   sink. v is a `V`: vec4<f32> where four are stored at once, else f32;
  * - `finishFour(at, j, v)`: v is vec4<f32>, j a multiple of 4; columns beyond n are dropped.
  */
-export function matmulKernel(params: MatmulParams, source: MatmulSource): Dispatch {
+export function matmulKernel(params: Product, source: MatmulSource): Dispatch {
   const { n, b, bias, sink, sums } = params;
   const { inputs, single = false, declarations = '', ...rest } = source;
   const width = !single && n % 4 === 0 && (sink.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
   const wide = width === 4;
   const biasVec4 = wide && bias?.stride === 1 && bias.offset % 4 === 0;
-  const put = storeElements('put', sink, { width, prefix: 'put_', carries: true });
+  const put = storeElements('put', sink, { width, prefix: 'y_', carries: true });
   const biasAt = (j: string): string => `f32(bias[p.biasO + i32(${j}) * p.biasS])`;
   const biasOf = (): string => {
     if (biasVec4) return `V(bias[(p.biasO + i32(j)) / 4])`;
@@ -147,9 +212,42 @@ ${declarations}`,
   });
 }
 
-function matmulCost({ m, n, k, batch, a, b, sink }: MatmulParams): Cost {
+function matmulCost({ m, n, k, batch, a, b, sink }: Product): Cost {
   const count = batch[0] * batch[1];
   const weight = b.quantized ? b.quantized.bits / 8 : bytesOf(b.dtype);
   const bytes = count * (m * k * bytesOf(a.dtype) + k * n * weight) + bytesMoved(sink, true);
   return { flops: 2 * count * m * n * k, bytes };
+}
+
+/**
+ * WGSL of `fn sumOverK(x)`: one sum, by walking along k in memory; for variants that hold no slab. `vector`:
+ * the operand is bound as vec4.
+ */
+export function sumOverK({ sums }: Product, vector: boolean): string {
+  if (!sums) return '';
+  const [operand, stride, strideK] = sums.of === 'a' ? ['a', 'p.ar', 'p.ac'] : ['b', 'p.bc', 'p.br'];
+  return `
+fn sumOverK(x: u32) -> f32 {
+  var sum = 0.0;
+  for (var k = 0; k < i32(p.k); k++) {
+    let at = p.${operand}o + i32(x) * ${stride} + k * ${strideK};
+    sum += f32(${operand}${vector ? '[at / 4][at % 4]' : '[at]'});
+  }
+  return sum;
+}`;
+}
+
+/**
+ * WGSL that stores the sums of a tile of `tileM` x `tileN` outputs, by the tiles of the first column (or
+ * row), with `sumOverK`. In scope: `lane`, `row0`, `col0`.
+ */
+export function storeSums({ sums }: Product, tileM: number, tileN: number, workgroup: number): string {
+  if (!sums) return '';
+  const [first, other, tile, limit] = sums.of === 'a' ? ['row0', 'col0', tileM, 'p.m'] : ['col0', 'row0', tileN, 'p.n'];
+  return `
+if (${other} == 0u) {
+  for (var x = ${first} + lane; x < min(${first} + ${tile}u, ${limit}); x += ${workgroup}u) {
+    sums[x] = ${storedType(sums.dtype)}(sumOverK(x));
+  }
+}`;
 }

@@ -1,0 +1,76 @@
+import type { Target } from '../../gpu/device.ts';
+import type { Dispatch } from '../../gpu/dispatch.ts';
+import type { Operand } from '../layout.ts';
+import type { Elements } from '../map/elements.ts';
+import { chooseMatmul, matmulDispatch } from '../matmul/matmul.ts';
+import type { Product } from '../matmul/product.ts';
+import { byteMatrix, matmulInt8Subgroup } from './int8-subgroup.ts';
+import { matmulInt8 } from './int8.ts';
+import type { QuantizedWeight } from './weights.ts';
+
+export interface QuantizedLinearAttrs extends QuantizedWeight {
+  /** x @ W, for the gradient, in the place of x @ W^T. */
+  readonly transposed: boolean;
+}
+
+export interface QuantizedLinearOperands {
+  /** [rows, in], or, transposed, [rows, out], row-major. */
+  readonly a: Operand;
+  /** The packed weight, u32 [out, words], from the beginning of its buffer; scales and zeros [out, groups] too. */
+  readonly b: Operand;
+  readonly scales: Operand;
+  readonly zeros?: Operand;
+  /** [out] */
+  readonly bias?: Operand;
+  /** Stores [rows, out], or, transposed, [rows, in]. */
+  readonly y: Elements;
+}
+
+/** a @ W^T + bias of a quantised weight W, which is dequantised as the product reads it. */
+export function quantizedLinear(
+  operands: QuantizedLinearOperands,
+  attrs: QuantizedLinearAttrs,
+  target: Target,
+): Dispatch {
+  const product = quantizedProduct(operands, attrs);
+  return matmulDispatch(chooseMatmul(target, product), product);
+}
+
+export interface Int8LinearOperands extends Omit<QuantizedLinearOperands, 'zeros'> {
+  /** f32 [rows]: `a` holds signed bytes, four to a word, of which one is worth so much (see quantizeRows). */
+  readonly aScales: Operand;
+}
+
+/** The same of rows of bytes, exact in integers. */
+export function int8Linear(operands: Int8LinearOperands, attrs: QuantizedLinearAttrs, target: Target): Dispatch {
+  const product = quantizedProduct(operands, attrs);
+  // A software driver's matrices are loops of its own making.
+  const matrix = target.software ? undefined : byteMatrix(target);
+  return matrix ? matmulInt8Subgroup(product, matrix, target) : matmulInt8(product);
+}
+
+function quantizedProduct(
+  { a, b, bias, y }: Omit<QuantizedLinearOperands, 'scales'>,
+  { transposed, ...quantized }: QuantizedLinearAttrs,
+): Product {
+  const { inFeatures } = quantized;
+  const out = b.shape[0]!;
+  const k = transposed ? out : inFeatures;
+  return {
+    m: a.shape[0]!,
+    n: transposed ? inFeatures : out,
+    k,
+    batch: [1, 1],
+    a: { dtype: a.dtype, offset: a.offset, row: k, col: 1, batch: [0, 0] },
+    b: {
+      dtype: 'u32',
+      offset: 0,
+      row: transposed ? inFeatures : 1,
+      col: transposed ? 1 : inFeatures,
+      batch: [0, 0],
+      quantized,
+    },
+    bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
+    sink: y,
+  };
+}
