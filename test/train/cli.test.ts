@@ -174,7 +174,7 @@ test('deliberate errors are one line, bugs keep their stack', () => {
 function run(body: string, args: string[] = [], env: Record<string, string> = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'cli-'));
   try {
-    const cli = new URL('../../train/cli.ts', import.meta.url).href;
+    const cli = new URL('../../train/cli/cli.ts', import.meta.url).href;
     writeFileSync(
       join(folder, 'script.mts'),
       `import { main, parseOptions } from '${cli}';\nmain(async () => {${body}});\n`,
