@@ -75,9 +75,9 @@ for (const length of lengths) {
       const peaks = [await peakOf(runs[2]!), await peakOf(runs[3]!)].map((bytes) => (bytes / 2 ** 20).toFixed(1));
       const pair = (a: number, b: number): string =>
         `${a.toFixed(2).padStart(8)} ${b.toFixed(2).padStart(8)} ${(b / a).toFixed(2).padStart(6)}`;
-      console.log(
-        `${String(length).padStart(6)} ${String(width).padStart(4)}  ${causal ? 'causal' : 'none  '} ${pair(f, c)}   ${pair(fb, cb)}   ${peaks.map((p) => p.padStart(7)).join(' ')}`,
-      );
+      const shape = `${String(length).padStart(6)} ${String(width).padStart(4)}  ${causal ? 'causal' : 'none  '}`;
+      const memories = peaks.map((p) => p.padStart(7)).join(' ');
+      console.log(`${shape} ${pair(f, c)}   ${pair(fb, cb)}   ${memories}`);
       for (const t of [...x, g]) t.storage.free();
     }
   }

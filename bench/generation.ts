@@ -80,9 +80,9 @@ async function time(run: () => Promise<unknown>): Promise<number> {
 }
 
 console.log(`${gpu.adapter.info.description}, Node ${process.versions.node}`);
-console.log(
-  `GPT-2 of ${nLayer} layers, ${nEmbd} wide, vocabulary ${vocabSize}, ${(model.numParameters() / 1e6).toFixed(1)} M parameters, ${options.f16 ? 'f16' : 'f32'}; ${batch} text${batch > 1 ? 's' : ''} side by side`,
-);
+const parameters = `${(model.numParameters() / 1e6).toFixed(1)} M parameters, ${options.f16 ? 'f16' : 'f32'}`;
+const texts = `${batch} text${batch > 1 ? 's' : ''} side by side`;
+console.log(`GPT-2 of ${nLayer} layers, ${nEmbd} wide, vocabulary ${vocabSize}, ${parameters}; ${texts}`);
 const rows: string[][] = [];
 for (const length of lengths) {
   const prompt = Array.from({ length }, (_, i) => (i * 7) % vocabSize);

@@ -80,7 +80,8 @@ const small = gpt2Work(narrow, 1, 32, options.f16);
 print('adapter', `${gpu.adapter.info.description}, Node ${process.versions.node}`);
 print(
   'model',
-  `GPT-2, ${layers} layers, vocabulary ${vocabSize}: ${(work.parameters / 1e6).toFixed(1)} M parameters; ${batch} x ${length} tokens, ${options.f16 ? 'mixed f16' : 'f32'}`,
+  `GPT-2, ${layers} layers, vocabulary ${vocabSize}: ${(work.parameters / 1e6).toFixed(1)} M parameters; ` +
+    `${batch} x ${length} tokens, ${options.f16 ? 'mixed f16' : 'f32'}`,
 );
 const square = full ? 4096 : 512;
 const ceiling = await bestMatmul(
@@ -101,7 +102,8 @@ async function report(mode: string, step: Step, thin: Step, dispatches: number, 
   const rate = flops / (milliseconds / 1e3);
   print(
     `  ${mode}`,
-    `${dispatches} dispatches, ${milliseconds.toFixed(1)} ms, ${((1e3 * work.tokens) / milliseconds).toFixed(0)} tokens/s, ` +
+    `${dispatches} dispatches, ${milliseconds.toFixed(1)} ms, ` +
+      `${((1e3 * work.tokens) / milliseconds).toFixed(0)} tokens/s, ` +
       `${(rate / 1e9).toFixed(1)} GFLOP/s (${((100 * rate) / ceiling.rate).toFixed(0)}% of the best matmul), ` +
       `host ${((1e3 * host) / dispatches).toFixed(1)} us a dispatch, peak ${mib(peakBytes)}`,
   );
@@ -115,9 +117,10 @@ async function both(name: string, pick: Pick, flops: number): Promise<Program> {
   await report('compiled', program.run, thin.run, dispatches, flops);
   const state = name === 'forward' ? 4 * work.parameters : work.stateBytes;
   const [total, least] = [state + planned, state + lowerBound];
+  const kept = name === 'forward' ? 'parameters' : 'parameters and moments';
   print(
     '  memory',
-    `${mib(state)} ${name === 'forward' ? 'parameters' : 'parameters and moments'} + ${mib(planned)} planned (${mib(lowerBound)} the least): ` +
+    `${mib(state)} ${kept} + ${mib(planned)} planned (${mib(lowerBound)} the least): ` +
       `${((100 * total) / least - 100).toFixed(1)}% above the least of both`,
   );
   return program;

@@ -4,7 +4,7 @@ import { Pace } from '../gpu/pace.ts';
 import { webgpu } from '../gpu/webgpu.ts';
 
 /**
- * What libraries made for browsers expect to find: `navigator.gpu` and WebGPU's classes. It also watches
+ * Offers what libraries made for browsers expect: `navigator.gpu` and WebGPU's classes. It also watches
  * them: whatever device they make, errors that nobody caught make its figures void, and waiting for the
  * device is the same for all.
  */

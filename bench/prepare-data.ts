@@ -83,10 +83,13 @@ main(async () => {
     const { exact, near } = duplicates!;
     console.log(
       [
-        `${megabytes} MB, ${made.documents} documents: ${seconds.toFixed(0)} s, ${((user + system) / 1e6).toFixed(0)} s of processor time`,
-        `${(megabytes / seconds).toFixed(1)} MB/s, ${(tokens / seconds / 1000).toFixed(0)}k tokens/s (${tokens} in all)`,
+        `${megabytes} MB, ${made.documents} documents: ${seconds.toFixed(0)} s, ` +
+          `${((user + system) / 1e6).toFixed(0)} s of processor time`,
+        `${(megabytes / seconds).toFixed(1)} MB/s, ` +
+          `${(tokens / seconds / 1000).toFixed(0)}k tokens/s (${tokens} in all)`,
         `peak memory ${(process.resourceUsage().maxRSS / 1024).toFixed(0)} MB`,
-        `duplicates: ${made.planted} planted, ${exact} exact and ${near} near found; cleaning kept ${cleaning!.kept} of ${cleaning!.documents}`,
+        `duplicates: ${made.planted} planted, ${exact} exact and ${near} near found; ` +
+          `cleaning kept ${cleaning!.kept} of ${cleaning!.documents}`,
       ].join('\n'),
     );
   } finally {

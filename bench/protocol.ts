@@ -1,7 +1,7 @@
 import type { Cost } from '../gpu/index.ts';
 import type { Round } from './sample.ts';
 
-/** What the harness asks of a worker, one thing at a time. */
+/** A request of the harness to a worker, one at a time. */
 export type Request =
   | { readonly do: 'prepare'; readonly row: string }
   /** Runs `times` times; for a training step, reads the loss each time. */

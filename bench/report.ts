@@ -86,9 +86,8 @@ function controlLine(results: readonly Result[]): string[] {
   if (read.length === 0) return [];
   const [low, high] = [Math.min(...read), Math.max(...read)];
   const steady = low > 0.9 && high < 1.1;
-  return [
-    `controls read ${times(low)} to ${times(high)}: ${steady ? 'as they must' : 'they should read 1.00x, so something else used the machine and smaller differences mean nothing'}`,
-  ];
+  const unsteady = 'they should read 1.00x, so something else used the machine and smaller differences mean nothing';
+  return [`controls read ${times(low)} to ${times(high)}: ${steady ? 'as they must' : unsteady}`];
 }
 
 export function textReport(results: readonly Result[], runners: readonly Runner[]): string {

@@ -6,12 +6,12 @@ export interface Allocation {
   readonly buffer: GPUBuffer;
   /** Bytes asked for. The buffer itself is at least as large. */
   readonly bytes: number;
-  /** What made it: the name of the op, for `memory()`. */
+  /** Name of the op that made it, for `memory()`. */
   readonly label: string;
 }
 
 /**
- * What a dispatch binds: a buffer (an `Allocation` is one), or a window of it where the kernel needs a part
+ * A buffer that a dispatch binds (an `Allocation` is one), or a window of it where the kernel needs a part
  * only, or the whole exceeds one binding.
  */
 export interface Binding {
@@ -82,7 +82,8 @@ export class BufferPool {
     const most = maxBufferSize - (maxBufferSize % 16);
     if (bytes > most) {
       throw new GpuError(
-        `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(most)} for one buffer; split it along its first axis`,
+        `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(most)} for one buffer; ` +
+          'split it along its first axis',
       );
     }
     const size = exact

@@ -11,7 +11,7 @@ import { Recording } from './recording.ts';
 import type { RecordingInput } from './recording.ts';
 import { webgpu } from './webgpu.ts';
 
-/** What kernels may depend on when they choose a variant. */
+/** The facts of a device that kernels choose their variant by. */
 export interface Target {
   /**
    * The adapter runs on the CPU (llvmpipe, SwiftShader): no workgroup-memory tiles, long vectors, few
@@ -252,7 +252,7 @@ function subgroupMatrices(info: GPUAdapterInfo): SubgroupMatrix[] {
   }));
 }
 
-/** What tells adapters and their drivers apart. */
+/** Names an adapter and its driver, to tell them from others. */
 function adapterName({ vendor, architecture, device, description }: GPUAdapterInfo): string {
   return [vendor, architecture, device, description].filter(Boolean).join(' ');
 }

@@ -1,4 +1,4 @@
-/** What a kernel generator produces and the device runs: one compute dispatch, as plain data. */
+/** One compute dispatch as plain data: kernel generators make it, the device runs it. */
 
 /**
  * How a dispatch uses a storage buffer. A buffer must not appear twice in one dispatch unless all its uses
@@ -19,7 +19,7 @@ export interface Dispatch {
   readonly name: string;
   /** Whole shader source; the entry point is `main`. The pipeline cache is keyed by this text. */
   readonly wgsl: string;
-  /** Storage buffers, in binding order from `@group(0) @binding(0)`: their names in the shader, and their use. */
+  /** Storage buffers in binding order, from `@group(0) @binding(0)`: names in the shader, and uses. */
   readonly names: readonly string[];
   readonly access: readonly Access[];
   /** Contents of the uniform struct at the next binding; empty when the shader has none. */

@@ -16,7 +16,7 @@ import type { Files } from './driver/machine.ts';
 import { distribution, inspectMachine } from './driver/machine.ts';
 import { knownAdapter, rememberAdapter } from './driver/verdict.ts';
 
-/** What is known of the driver, for people. */
+/** The driver as far as it is known, for people. */
 export interface DriverReport {
   /** `software`: our driver from the cache folder. `system`: whatever the system offers. */
   readonly use: 'system' | 'software';
@@ -128,7 +128,7 @@ function say(line: string): void {
   if (process.env.TAPEFORM_QUIET !== '1') process.stderr.write(`tapeform: ${line}\n`);
 }
 
-/** What `ensureVulkanDriver` found and did. */
+/** Reports what `ensureVulkanDriver` found and did. */
 export function describeDriver(): DriverReport {
   return report ?? { use: 'system', why: concerned() ? 'not looked at yet' : "the system's own graphics" };
 }

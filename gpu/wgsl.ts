@@ -4,8 +4,8 @@ const width = 110;
 /**
  * WGSL with two blanks for each open brace, so that people can read what the generators made. A line that is
  * too long, or that closes a block it did not open, is split at its statements and braces, then at commas.
- * Only whitespace between tokens changes. Measured on 2,520 kernels of the tests: 0.06 ms each, so that it is done
- * where a shader is compiled (tens of ms), never where a dispatch is made.
+ * Only whitespace between tokens changes. Measured on 2,520 kernels of the tests: 0.06 ms each, so that it
+ * is done where a shader is compiled (tens of ms), never where a dispatch is made.
  */
 export function indent(wgsl: string): string {
   const lines: string[] = [];
@@ -32,7 +32,7 @@ function braces(text: string): number {
   return sum;
 }
 
-/** The pieces of a line that stand on lines of their own: up to a brace, or to a semicolon outside of `for (...)`. */
+/** Cuts a line into pieces that stand alone: each ends at a brace, or a semicolon outside of `for (...)`. */
 function statements(line: string): string[] {
   const pieces: string[] = [];
   let [from, parentheses] = [0, 0];
@@ -49,7 +49,7 @@ function statements(line: string): string[] {
     else if (character === '{' || (character === ';' && parentheses === 0)) end(at + 1);
     else if (character === '}') {
       end(at);
-      // What goes on after the block stays with its end.
+      // Text after the block stays with its end.
       const rest = /^\}\s*(else(?: if [^{]*)?\{|,|;)?/.exec(line.slice(at))!;
       end(at + rest[0].length);
       at += rest[0].length - 1;

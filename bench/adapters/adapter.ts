@@ -16,7 +16,7 @@ export interface Prepared {
   dispose?(): void;
 }
 
-/** What an adapter's module exports as `adapter`. */
+/** Exported as `adapter` by the module of each library. */
 export interface Adapter {
   /** Loads the library; called once, in a process of its own. */
   open(): Promise<Library>;

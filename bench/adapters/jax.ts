@@ -4,7 +4,7 @@ import type { Named, Row, Training } from '../rows/row.ts';
 import { loadPeer } from './adapter.ts';
 import type { Adapter, Library, Prepared } from './adapter.ts';
 
-/** What is used of @jax-js/jax; types of our own, since it is not installed with the project. */
+/** Declares the used part of @jax-js/jax, which is not installed with the project. */
 interface A {
   readonly shape: number[];
   /** A further reference: every function consumes one of each argument. */

@@ -3,7 +3,7 @@ import type { Ops } from '../rows/ops.ts';
 import type { Row } from '../rows/row.ts';
 import { loadPeer } from './adapter.ts';
 
-/** What is used of onnx-proto: the messages of onnx.proto3 as plain objects, and their encoder. */
+/** Declares the used part of onnx-proto: messages of onnx.proto3 as plain objects, and their encoder. */
 interface Proto {
   onnx: { ModelProto: { encode(model: object): { finish(): Uint8Array } } };
 }

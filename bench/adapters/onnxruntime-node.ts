@@ -2,7 +2,7 @@ import { loadPeer } from './adapter.ts';
 import type { Adapter, Library, Prepared } from './adapter.ts';
 import { onnxModel } from './onnx-model.ts';
 
-/** What is used of onnxruntime-node; types of our own, since it is not installed with the project. */
+/** Declares the used part of onnxruntime-node, which is not installed with the project. */
 interface Tensor {
   readonly data: Float32Array;
 }
@@ -25,7 +25,7 @@ export function onnxruntimeOn(provider: 'webgpu' | 'cpu'): Adapter {
       return {
         async prepare(row): Promise<Prepared> {
           const { bytes, output } = await onnxModel(row);
-          // What the provider lacks would run on the processor unseen.
+          // Ops that the provider lacks would run on the processor unseen.
           const extra = provider === 'webgpu' ? { session: { disable_cpu_ep_fallback: '1' } } : {};
           const options = { executionProviders: [provider], graphOptimizationLevel: 'all', logSeverityLevel: 3, extra };
           const session = await ort.InferenceSession.create(bytes, options);

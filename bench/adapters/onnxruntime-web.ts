@@ -3,7 +3,7 @@ import { loadPeer } from './adapter.ts';
 import type { Adapter, Library, Prepared } from './adapter.ts';
 import { onnxModel } from './onnx-model.ts';
 
-/** What is used of onnxruntime-web; types of our own, since it is not installed with the project. */
+/** Declares the used part of onnxruntime-web, which is not installed with the project. */
 interface Tensor {
   getData(): Promise<Float32Array>;
   dispose(): void;

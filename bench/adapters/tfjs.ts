@@ -4,7 +4,7 @@ import type { Named, Row, Training } from '../rows/row.ts';
 import { loadPeer } from './adapter.ts';
 import type { Adapter, Library, Prepared } from './adapter.ts';
 
-/** What is used of @tensorflow/tfjs-core; types of our own, since it is not installed with the project. */
+/** Declares the used part of @tensorflow/tfjs-core, which is not installed with the project. */
 interface T {
   readonly shape: number[];
   data(): Promise<Float32Array>;

@@ -1,4 +1,4 @@
-/** Runs one stage of the GPU day: `node --import tsx bench/gpu-day/day.ts STAGE [ARGUMENT ...]`; run.sh runs all. */
+/** Runs one stage of the GPU day, `day.ts STAGE [ARGUMENT ...]`; run.sh runs them all. */
 import { pathToFileURL } from 'node:url';
 import { done } from './cases.ts';
 

@@ -255,10 +255,10 @@ async function optimizer(): Promise<void> {
   });
 }
 
-/** What the host needs for one dispatch: many products that each need the one before. */
+/** Times the host's part of a dispatch: many small products, each of which needs the one before. */
 async function overhead(): Promise<void> {
   await attempt('overhead', async () => {
-    const calls = 1000;
+    const calls = sized(1000, 100);
     const [x, one] = [make([16]), make([16])];
     const chain = (): Tensor => {
       let y = x;

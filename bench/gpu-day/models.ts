@@ -154,7 +154,7 @@ async function decodeAfter(batch: number, length: number, type: Half): Promise<v
   session.free();
 }
 
-/** Makes the first call, which compiles: how long until its result is there, and its value if it is a number. */
+/** Makes the first call, which compiles. Returns how long it took, and the result if it is one number. */
 async function firstCall(call: () => Tensor): Promise<{ readonly seconds: number; readonly value: number }> {
   const begun = performance.now();
   using _ = scope();

@@ -43,7 +43,8 @@ function spreadTable(): Spread {
   if (spread) return spread;
   const next = random(1);
   const unit = (): number => (next() + 0.5) / 2 ** 32;
-  const sample = (): number => Math.sqrt(-2 * Math.log(unit())) * Math.cos(2 * Math.PI * unit()); // Box and Muller, 1958
+  // Box and Muller, 1958.
+  const sample = (): number => Math.sqrt(-2 * Math.log(unit())) * Math.cos(2 * Math.PI * unit());
   const f32 = Float32Array.from({ length: 65536 }, sample);
   const bits = Uint16Array.from(f32, toHalf);
   spread = { f32, bits, f16: Float32Array.from(bits, (half) => halfTable()[half]!) };
@@ -123,7 +124,9 @@ export function differing(a: Uint8Array, b: Uint8Array): number {
 export interface Errors {
   /** Adds a value; NaN counts as infinitely wrong. */
   add(at: () => string, got: number, want: number, allowed: number): void;
-  /** Writes what was found; right means within what is allowed, and equal to the bit where a run was repeated. */
+  /**
+   * Writes the outcome: right where all is within what is allowed, and a repeated run was equal to the bit.
+   */
   emit(key: string, type: string, more?: { readonly equal?: boolean; readonly [field: string]: unknown }): void;
 }
 

@@ -128,6 +128,7 @@ function facts({ all, get }: Results): Text[] {
     const trouble = rc === 0 ? '' : typeof rc === 'number' ? ` (rc ${rc})` : ` (${rc})`;
     return `${key.slice(6)} ${seconds}s${trouble}`;
   });
+  const cut = ofRun('unfinished ').map(({ key }) => key.slice(11));
   return [
     ...fact('adapter', adapter ? adapterLine(adapter) : 'none'),
     ...fact('torch', torch && `${torch.version ?? torch.error} on ${torch.device ?? '-'}`),
@@ -138,7 +139,7 @@ function facts({ all, get }: Results): Text[] {
     ...fact('plan f16', typeof plans?.f16 === 'string' ? plans.f16 : undefined),
     ...ofRun('bench/').map(({ key, value }) => ({ spare: `${key}: ${value}` })),
     ...fact('stages', stages.join(', ')),
-    ...fact('cut short', ofRun('unfinished ').map(({ key }) => key.slice(11)).join(', ')), // prettier-ignore
+    ...fact('cut short', cut.join(', ')),
   ];
 }
 
@@ -179,7 +180,8 @@ function correctness({ all, get }: Results): Text[] {
       const [own, torch] = ['tapeform', 'torch'].map((who) => get(who, 'shared weights, compiled', type));
       if (!own) return [];
       const peer = torch ? ` (torch ${small(torch.lossError)}, ${small(torch.gradientError)})` : '';
-      return [`GPT-2 ${type} loss off by ${small(own.lossError)}, gradients by ${small(own.gradientError)} of float64${peer}`]; // prettier-ignore
+      const off = `loss off by ${small(own.lossError)}, gradients by ${small(own.gradientError)}`;
+      return [`GPT-2 ${type} ${off} of float64${peer}`];
     }),
   ];
 }
@@ -221,12 +223,14 @@ function figures({ all, get }: Results, short: boolean): Text[] {
   if (timed.length === 0) return [];
   const variants = variantsIn(all);
   const width = short ? 46 : 62;
-  const row = (...[name, type, own, rate, torch, ratio, others, rest]: readonly string[]): string =>
-    [name!.slice(0, width).padEnd(width), type!.padEnd(5), own!.padStart(8), rate!.padStart(11), torch!.padStart(7), ratio!.padStart(7), others, rest] // prettier-ignore
-      .join(' ')
-      .trimEnd();
+  const numbers = [8, 11, 7, 7]; // columns of ours, its rate, PyTorch's, their ratio
+  const row = (name: string, type: string, cells: readonly string[], variants: string, rest: string): string => {
+    const padded = cells.map((text, i) => text.padStart(numbers[i]!));
+    return [name.slice(0, width).padEnd(width), type.padEnd(5), ...padded, variants, rest].join(' ').trimEnd();
+  };
   const columns = (list: readonly string[]): string => list.map((text) => text.padStart(9)).join(' ');
-  const head = row('ms', 'type', 'tapeform', '', 'torch', 'x torch', columns(variants.map((who) => who.slice(9))), 'other types of torch'); // prettier-ignore
+  const names = columns(variants.map((who) => who.slice(9)));
+  const head = row('ms', 'type', ['tapeform', '', 'torch', 'x torch'], names, 'other types of torch');
   const body = timed
     .filter((one) => !short || !isMinor(one))
     .map((one): Text => {
@@ -235,17 +239,8 @@ function figures({ all, get }: Results, short: boolean): Text[] {
       const compiled = get('torch', key, type === 'f16' ? 'bf16 compiled' : 'f32 compiled');
       const beside = columns(variants.map((who) => (get(who, key, type) ? cell(get(who, key, type)?.ms) : '')));
       const others = [...wider, compiled].flatMap((peer) => (peer?.ms ? [`${peer.type} ${cell(peer.ms)}`] : []));
-      const ratio = same?.ms ? times(same.ms / ms) : '';
-      const text = row(
-        key,
-        type,
-        cell(ms),
-        rateOf(one),
-        same?.ms ? cell(same.ms) : '',
-        ratio,
-        beside,
-        others.join(', '),
-      );
+      const cells = [cell(ms), rateOf(one), same?.ms ? cell(same.ms) : '', same?.ms ? times(same.ms / ms) : ''];
+      const text = row(key, type, cells, beside, others.join(', '));
       return isGpt2Product.test(key) ? { spare: text } : text;
     });
   return [head, ...body];
@@ -261,7 +256,8 @@ function peaks({ all }: Results): Text[] {
     const unit = field === 'gbs' ? 'GB/s' : 'TFLOP/s';
     const [same = NaN, ...wider] = (peerTypes[type] ?? []).map((kind) => best('torch', kind, field, part));
     const beside = wider.some(Number.isFinite) ? ` (${peerTypes[type]![1]} ${cell(wider[0])})` : '';
-    return [`peak ${name.padEnd(14)} tapeform ${cell(own)} ${unit}, torch ${cell(same)}${beside}: ${cell(own / same)} of torch`]; // prettier-ignore
+    const both = `tapeform ${cell(own)} ${unit}, torch ${cell(same)}${beside}`;
+    return [`peak ${name.padEnd(14)} ${both}: ${cell(own / same)} of torch`];
   };
   const types = ['f16', 'f32'];
   return [
@@ -283,7 +279,9 @@ function peaks({ all }: Results): Text[] {
   ];
 }
 
-/** Milliseconds of all products of a training step: 12 layers, and the head on a quarter of the tokens at a time. */
+/**
+ * Adds up all products of a training step, ms: those of 12 layers, and of the head on four runs of tokens.
+ */
 export function stepProducts(all: readonly Line[], who: string, type: string): number | undefined {
   const list = all.filter((one) => one.who === who && one.type === type && isGpt2Product.test(one.key) && one.ms);
   if (list.length !== 15) return undefined;
@@ -302,7 +300,8 @@ function models({ all, get }: Results, short: boolean): Text[] {
     const kernels = gpt2 && typeof one.kernels === 'object' ? one.kernels : [];
     return [
       `${one.who}: ${key} ${one.type}: ${cell(wall.ms)} ms, ${cell(wall.tokensPerSecond)} tokens/s${flops}; ` +
-        `device ${cell(one.ms)} ms, idle ${percent(one.idleShare)} in a row, ${percent(one.idleShareApart)} one by one; ` +
+        `device ${cell(one.ms)} ms, idle ${percent(one.idleShare)} in a row, ` +
+        `${percent(one.idleShareApart)} one by one; ` +
         `${wall.dispatches} dispatches, host ${cell(wall.hostUs)} us each; ` +
         `first ${cell(wall.secondsToFirst)} s; peak ${cell(wall.peakMiB)} MiB`,
       ...kernels.slice(0, one.who === 'tapeform' ? 10 : 0).map((kernel, i): Text => {
@@ -324,9 +323,10 @@ function tuned({ all }: Results): Text[] {
   return all
     .filter(({ key, gain }) => key.startsWith('tune ') && gain)
     .slice(0, 14)
-    .map(({ key, count = 0, best, ms, defaultMs, gain = NaN }) => ({
-      spare: `${key.slice(0, 52).padEnd(52)} x${String(count).padStart(3)} ${cell(defaultMs)} -> ${cell(ms)} ms (${times(gain)}) ${best}`, // prettier-ignore
-    }));
+    .map(({ key, count = 0, best, ms, defaultMs, gain = NaN }) => {
+      const kind = `${key.slice(0, 52).padEnd(52)} x${String(count).padStart(3)}`;
+      return { spare: `${kind} ${cell(defaultMs)} -> ${cell(ms)} ms (${times(gain)}) ${best}` };
+    });
 }
 
 /** All results under a header that says where they were measured, as bench/results/ keeps them. */

@@ -15,8 +15,8 @@ export interface Timed {
   readonly by: 'timestamps' | 'clock';
 }
 
-/** Milliseconds on the device of fn, compiled and warm: the median of as many runs as take about `seconds`. */
-export async function time(fn: () => unknown, seconds = 0.15): Promise<Timed> {
+/** Times fn on the device, compiled and warm: the median of as many runs as take about `seconds`. */
+export async function time(fn: () => unknown, seconds = sized(0.15, 0.02)): Promise<Timed> {
   const gpu = await ready();
   const run = (): void => {
     using _ = scope();

@@ -1,6 +1,7 @@
 /**
- * What a library must offer to run the rows: each row's program is written once against this, each adapter
- * gives its library's own, fastest way of doing these. Shapes in comments; T is the library's tensor.
+ * The operations that a library must offer to run the rows: each row's program is written once against this,
+ * each adapter gives its library's own, fastest way of doing these. Shapes in comments; T is the library's
+ * tensor.
  */
 export interface Ops<T> {
   /** a (..., M, K), b (..., K, N), or (..., N, K) with transposeB -> (..., M, N). */

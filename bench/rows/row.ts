@@ -29,9 +29,9 @@ export interface Row extends Title {
   /** Estimated work of one run; for a training step, three times the forward's. */
   readonly flops: number;
   readonly bytes: number;
-  /** What is fed at every run. */
+  /** Fed at every run. */
   readonly inputs: () => HostArrays;
-  /** What stays on the device: a model's parameters. */
+  /** Stays on the device: a model's parameters. */
   readonly weights: () => HostArrays;
   readonly program: <T>(ops: Ops<T>, inputs: Named<T>, weights: Named<T>) => T;
   /** The program's result is a loss, and a run is a step of training. */
@@ -53,7 +53,7 @@ export interface Row extends Title {
   readonly model?: 'mlp' | 'gpt' | 'bert';
 }
 
-/** What rows of our own kernels are made with; passed in, so that peers' processes do not load it. */
+/** Makes rows of our own kernels; passed in, so that peers' processes do not load it. */
 export interface Kit {
   readonly tf: typeof autograd;
   readonly optim: typeof optim;

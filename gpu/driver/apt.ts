@@ -15,7 +15,7 @@ export interface AptSource {
   readonly components: string;
 }
 
-/** What is about to be downloaded. */
+/** A download that is about to start. */
 export interface Download {
   /** Name and version, e.g. "Mesa 26.1.6". */
   readonly version: string;
@@ -119,7 +119,12 @@ export async function fetchMesa(
 function sourceFile({ uri, suites, components }: AptSource, keyring: string): string {
   // Without its keyring file (a stripped image) apt's own list of trusted keys decides.
   const signed = existsSync(keyring) ? `Signed-By: ${keyring}\n` : '';
-  return `Types: deb\nURIs: ${uri}\nSuites: ${suites.join(' ')}\nComponents: ${components}\nTargets: Packages\n${signed}`;
+  return `Types: deb
+URIs: ${uri}
+Suites: ${suites.join(' ')}
+Components: ${components}
+Targets: Packages
+${signed}`;
 }
 
 /**

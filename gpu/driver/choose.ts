@@ -43,9 +43,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 const goodSoftware = [1, 4, 318] as const;
 
 /**
- * What the user said, by environment and arguments; undefined where the machine decides. Throws on an unknown
- * TAPEFORM_DRIVER. `ours` tells whether a manifest path lies in our cache folder: inherited from a parent
- * process, it is not the user's word.
+ * Returns the user's choice by environment and arguments; undefined where the machine decides. Throws on an
+ * unknown TAPEFORM_DRIVER. `ours` tells whether a manifest path lies in our cache folder: inherited from a
+ * parent process, it is not the user's word.
  */
 export function chooseByUser(
   env: Environment,
@@ -68,8 +68,8 @@ export function chooseByUser(
 }
 
 /**
- * What the machine's devices and drivers say. `refused`: Dawn was asked and offers no adapter on the GPU, so
- * that a software driver has to serve.
+ * Chooses by the machine's devices and drivers. `refused`: Dawn was asked and offers no adapter on the GPU,
+ * so that a software driver has to serve.
  */
 export function chooseByMachine({ gpus, loader, manifests }: Machine, refused = false): Choice {
   const gpu = gpus.find(({ usable }) => usable);

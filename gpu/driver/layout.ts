@@ -8,7 +8,8 @@ import type { Files } from './machine.ts';
 export type SoftwareKind = 'mesa' | 'swiftshader';
 
 /**
- * What driver.json says of an installed driver. The file is written last: where it is, the folder is whole.
+ * The contents of driver.json, on an installed driver. The file is written last: where it is, the folder is
+ * whole.
  */
 export interface Installed {
   /** The adapter's description, e.g. "llvmpipe: Mesa 26.1.6-1 (LLVM 21.1.8)". */
@@ -85,7 +86,8 @@ export function wrapperScript(node: string): string {
 # Runs Node on the libraries beside this file, so that WebGPU finds the software Vulkan driver there.
 folder=\${0%/bin/node}
 export VK_DRIVER_FILES="$folder/icd.json"
-exec "$folder/lib/${linkerName()}" --argv0 "$0" --library-path "$folder/lib" "\${TAPEFORM_NODE:-${shellQuote(node)}}" "$@"
+exec "$folder/lib/${linkerName()}" --argv0 "$0" --library-path "$folder/lib" \\
+  "\${TAPEFORM_NODE:-${shellQuote(node)}}" "$@"
 `;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What a Linux machine has: device files, Vulkan loader, driver manifests, distribution. Nothing is imported
+ * Looks at a Linux machine: device files, Vulkan loader, driver manifests, distribution. Nothing is imported
  * from Node, so that browsers and Deno can load this file; callers hand in `node:fs`.
  */
 import type * as NodeFs from 'node:fs';

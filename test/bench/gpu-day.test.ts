@@ -9,7 +9,7 @@ import type { Line } from '../../bench/gpu-day/table.ts';
 import { failuresIn } from '../../bench/gpu-day/tests.ts';
 import { runScript } from '../support/script.ts';
 
-/** The scripts for a machine with a GPU, as far as they can be tested without one: what they import, and their table. */
+/** Tests the scripts for a machine with a GPU as far as they need none: their imports and their table. */
 const test = suite('gpu-day');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-gpu-day-'));
 test.after(() => rmSync(folder, { recursive: true, force: true }));

@@ -127,7 +127,9 @@ test('level 2 adds kernels, 3 their WGSL, 4 memory', async () => {
   assert.equal(kinds(second), ['capture', 'kernel', 'op', 'replay', 'view'], second.stderr);
   assert.match(second.stderr, /^kernel {2}softmax\.\w+ {2}\d+ workgroups, \d+ operations, 0\.3 KiB$/m);
   const replays = [...second.stderr.matchAll(/^replay {2}(\d+) kernels\n((?:kernel .*\n)+)/gm)];
-  assert.equal(replays.map(([, , list]) => list!.trim().split('\n').length), replays.map(([, n]) => Number(n))); // prettier-ignore
+  const printed = replays.map(([, , list]) => list!.trim().split('\n').length);
+  const counted = replays.map(([, count]) => Number(count));
+  assert.equal(printed, counted);
   const third = await run('3', program);
   assert.match(third.stderr, /^wgsl {4}softmax\.\w+\n@group\(0\) @binding\(0\)[^]*?\n {2}let group = wid\.y/m);
   assert.is(kinds(third).includes('take'), false);

@@ -179,8 +179,9 @@ http://mirror.example/ubuntu/ noble-updates main
 });
 
 test('the size of a download is known before it starts', () => {
+  const mesa = 'mesa-vulkan-drivers_26.1.6-1';
   const text = `'http://m.example/pool/libz3-4_4.13.3-1_amd64.deb' libz3-4_4.13.3-1_amd64.deb 8560036 SHA256:00
-'http://m.example/pool/mesa-vulkan-drivers_26.1.6-1%7ebpo13%2b1_amd64.deb' mesa-vulkan-drivers_26.1.6-1~bpo13+1_amd64.deb 19718352 SHA256:00
+'http://m.example/pool/${mesa}%7ebpo13%2b1_amd64.deb' ${mesa}~bpo13+1_amd64.deb 19718352 SHA256:00
 `;
   assert.equal(parsePrintUris(text), { version: 'Mesa 26.1.6', megabytes: 28 });
   assert.throws(() => parsePrintUris(''), /no mesa-vulkan-drivers/);
@@ -299,7 +300,8 @@ let interrupts = 0;
 process.on('SIGINT', () => setTimeout(() => { console.log(JSON.stringify({ interrupts })); process.exit(7); }, 150));
 process.on('SIGINT', () => interrupts++);
 console.log(JSON.stringify({
-  use: describeDriver().use, args: process.argv.slice(2), manifest: process.env.VK_DRIVER_FILES, child: child.stdout.trim(),
+  use: describeDriver().use, args: process.argv.slice(2), manifest: process.env.VK_DRIVER_FILES,
+  child: child.stdout.trim(),
   library: process.env.LD_LIBRARY_PATH ?? '',
 }));
 if (process.argv[2] === 'wait') setInterval(() => {}, 1000);

@@ -104,7 +104,7 @@ async function probeProduct(p: Product, type: Half): Promise<void> {
   free(a.tensor, b.tensor);
 }
 
-/** Every plan of the device, chosen by default or not, at two sizes: whole vectors and parts of k, then neither. */
+/** Probes every plan of the device at two sizes: whole vectors and whole parts of k, then neither. */
 export async function probePlans(type: Half, only: string | undefined): Promise<void> {
   for (const layout of (['nn', 'nt', 'tn'] as const).filter((one) => !only || one === only)) {
     await probePlansOf(sized({ m: 1025, n: 1032, k: 1024, layout }, { m: 70, n: 72, k: 128, layout }), type);
