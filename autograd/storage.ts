@@ -14,6 +14,8 @@ export class Storage {
   readonly label: string;
   /** Counts in-place writes, so that backward can refuse a saved tensor that has changed. */
   version = 0;
+  /** Counts the tensors that have moved out, so that a capture that reads them here can be told. */
+  departures = 0;
   /**
    * The elements as the host made them, where there are few and nothing has overwritten them on the device.
    */

@@ -112,6 +112,7 @@ export class Tensor implements Layout {
     if (this.node) throw new Error('moveInto: only leaf tensors move');
     const { storage } = this;
     Object.assign(this, { storage: home.storage, strides: rowMajor(this.shape), offset: home.offset + offset });
+    storage.departures++;
     if (storage.bytes === this.size * bytesOf(this.dtype)) storage.free();
   }
 

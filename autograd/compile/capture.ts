@@ -129,7 +129,9 @@ function inPlace(entries: readonly Entry[], inputs: readonly Tensor[]): Guard {
   const own = new Set([...entries.flatMap(({ outputs }) => outputs), ...inputs].map(({ storage }) => storage));
   const used = new Set(entries.flatMap((entry) => entry.inputs.map(({ storage }) => storage)));
   const outside = [...used].filter((storage) => !own.has(storage) && !storage.isFreed);
-  return { what: 'a tensor from outside was in its place', holds: () => outside.every(({ isFreed }) => !isFreed) };
+  const departures = outside.map((storage) => storage.departures);
+  const holds = (): boolean => outside.every((x, i) => !x.isFreed && x.departures === departures[i]);
+  return { what: 'a tensor from outside was in its place', holds };
 }
 
 function checkInputs(inputs: readonly Tensor[], entries: readonly Entry[]): void {

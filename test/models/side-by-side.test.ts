@@ -259,6 +259,17 @@ test('an optimizer of one of them trains it, with f16 copies too', async () => {
   }
 });
 
+test('a compiled function captured before an optimizer moved one of them sees what it learns', async () => {
+  const model = build();
+  const run = compile(() => lossOf(model), { log: () => undefined });
+  await run().item();
+  const optimizer = new SGD([partsOf(model).key.weight], { lr: 1 });
+  lossOf(model).backward();
+  optimizer.step();
+  await near(run(), lossOf(model), 'loss');
+  assert.ok(Math.abs((await run().item()) - (await lossOf(build()).item())) > 1e-6, 'it has learned');
+});
+
 test('what an optimizer can no longer update as one is an error', () => {
   const model = build();
   const first = new SGD(model.parameters(), { lr: 0.1 });
