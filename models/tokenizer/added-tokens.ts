@@ -1,8 +1,7 @@
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
-import type { AlignedText } from './aligned-text.ts';
-import { sliceAligned } from './aligned-text.ts';
-import { tokenText } from './tokenizer-json.ts';
+import type { AlignedText } from './bert-normalizer.ts';
+import { sliceAligned } from './bert-normalizer.ts';
 
 /** A token matched as a whole before the model sees the text; the fields are those of tokenizer.json. */
 export interface AddedToken {
@@ -32,6 +31,12 @@ const ENDS_IN_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
 // Not trim(): that takes U+FEFF, and leaves U+0085.
 const WHITE_SPACE = /\p{White_Space}/u;
 const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+
+/** A token in tokenizer_config.json is its text or an object with `content`. */
+export function tokenText(value: unknown): string | null {
+  if (typeof value === 'string') return value;
+  return isJsonObject(value) && typeof value['content'] === 'string' ? value['content'] : null;
+}
 
 export function isTokenId(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;

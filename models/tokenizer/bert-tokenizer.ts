@@ -4,19 +4,19 @@ import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
-import type { AnyTokenizer } from './any-tokenizer.ts';
-import { defaultVocab } from './bert-vocab.ts';
-import type { DecodeStream } from './decode-stream.ts';
-import { decodeWindow } from './decode-stream.ts';
-import type { BatchEncoder, EncodedArrays } from './encode-batch.ts';
-import { encodeToArrays } from './encode-batch.ts';
-import type { Encoding } from './encode.ts';
-import { encode } from './encode.ts';
-import type { TextBatch } from './encode-inputs.ts';
-import type { EncodeOptions } from './encode-options.ts';
-import type { TokenizerFiles } from './tokenizer-files.ts';
-import { readTokenizerFiles, tokenizerFilesToWrite, tokenizerFromJson, tokenizerFromVocab } from './tokenizer-files.ts';
-import type { SpecialTokens } from './tokenizer-json.ts';
+import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
+import {
+  defaultVocab,
+  readTokenizerFiles,
+  tokenizerFilesToWrite,
+  tokenizerFromJson,
+  tokenizerFromVocab,
+} from './bert-files.ts';
+import { decodeWindow } from './any-tokenizer.ts';
+import type { BatchEncoder, EncodedArrays, Encoding } from './encode.ts';
+import { encode, encodeToArrays } from './encode.ts';
+import type { EncodeOptions, TextBatch } from './encode-options.ts';
+import type { SpecialTokens, TokenizerFiles } from './bert-files.ts';
 import type { Side } from './truncate.ts';
 import type { Pieces, WordPieceModel } from './word-pieces.ts';
 import { WordPieceEncoder } from './word-pieces.ts';
@@ -117,7 +117,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   }
 
   /**
-   * Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode-batch.ts for shapes and errors.
+   * Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode.ts for shapes and errors.
    */
   encodeToArrays(batch: TextBatch, options: EncodeOptions = {}): EncodedArrays {
     return encodeToArrays(this, batch, options);

@@ -2,9 +2,9 @@
 // path of Tokenizer.
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
-import { BoundedCache } from './bounded-cache.ts';
+import { BoundedCache } from '../../common/collections.ts';
 import { BYTE_CHARS, writeBytes } from './byte-level.ts';
-import type { IdList } from './id-list.ts';
+import type { IdList } from '../../common/collections.ts';
 import { MergeTable } from './merge-table.ts';
 import { GPT2_PATTERN, toJavaScript } from './split-pattern.ts';
 

@@ -1,6 +1,6 @@
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
-import type { IdList } from './id-list.ts';
+import type { IdList } from '../../common/collections.ts';
 
 /** Encodes by a vocabulary of characters: the BPE without merges that `trainCharacters` writes. */
 export class Characters {

@@ -1,4 +1,4 @@
-import { Heap } from './heap.ts';
+import { Heap } from '../../common/collections.ts';
 
 const POSITIONS = 2 ** 26; // in one piece of text; a queue entry is rank * POSITIONS + position
 

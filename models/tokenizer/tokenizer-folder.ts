@@ -4,8 +4,7 @@ import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { AddedToken } from './added-tokens.ts';
-import { isTokenId, readAddedTokens } from './added-tokens.ts';
-import { tokenText } from './tokenizer-json.ts';
+import { isTokenId, readAddedTokens, tokenText } from './added-tokens.ts';
 
 /** A tokenizer as it lies in a folder, checked. */
 export interface TokenizerFolder {

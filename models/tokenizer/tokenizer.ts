@@ -5,18 +5,15 @@ import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
-import { AddedTokenMatcher } from './added-tokens.ts';
-import type { AnyTokenizer } from './any-tokenizer.ts';
+import { AddedTokenMatcher, tokenText } from './added-tokens.ts';
+import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
 import { ByteLevelBpe } from './byte-level-bpe.ts';
 import { Characters } from './characters.ts';
-import { readBytes } from './byte-level.ts';
-import type { DecodeStream } from './decode-stream.ts';
-import { decodeBytes, decodeWindow } from './decode-stream.ts';
-import { GPT2_CONFIG, gpt2TokenizerJson } from './gpt2-vocab.ts';
-import { IdList } from './id-list.ts';
+import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
+import { decodeBytes, decodeWindow } from './any-tokenizer.ts';
+import { IdList } from '../../common/collections.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
 import { SPECIAL_NAMES, checkTokenizerJson, readTokenizerFolder, tokenizerFolderFiles } from './tokenizer-folder.ts';
-import { tokenText } from './tokenizer-json.ts';
 
 /** What is used of a Tokenizer of @huggingface/tokenizers (its own types do not resolve under NodeNext). */
 interface LibraryTokenizer {

@@ -1,11 +1,8 @@
 import type { AddedToken } from './added-tokens.ts';
 import { AddedTokenMatcher } from './added-tokens.ts';
-import type { AlignedText } from './aligned-text.ts';
-import { alignOriginal } from './aligned-text.ts';
-import type { BertNormalizerOptions } from './bert-normalizer.ts';
-import { normalizeBert } from './bert-normalizer.ts';
-import { BoundedCache } from './bounded-cache.ts';
-import { IdList } from './id-list.ts';
+import type { AlignedText, BertNormalizerOptions } from './bert-normalizer.ts';
+import { alignOriginal, normalizeBert } from './bert-normalizer.ts';
+import { BoundedCache, IdList } from '../../common/collections.ts';
 
 /**
  * The tokens of one text, without special tokens added around it; all lists have one element for each token.

@@ -8,7 +8,7 @@ import * as assert from 'uvu/assert';
 import type { AnyTokenizer } from '../../models/index.ts';
 import { BertTokenizer, Tokenizer, loadTokenizer } from '../../models/index.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { specialToken } from '../../models/tokenizer/byte-level-json.ts';
+import { specialToken } from '../../models/tokenizer/byte-level.ts';
 
 const test = suite('any tokenizer');
 let folder = '';

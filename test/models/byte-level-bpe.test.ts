@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Tokenizer } from '../../models/index.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { gpt2TokenizerJson } from '../../models/tokenizer/gpt2-vocab.ts';
+import { gpt2TokenizerJson } from '../../models/tokenizer/byte-level.ts';
 import { MergeTable } from '../../models/tokenizer/merge-table.ts';
 import { toJavaScript } from '../../models/tokenizer/split-pattern.ts';
 import { Random } from '../../common/random.ts';

@@ -6,9 +6,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SafetensorsFile } from '../../models/io/safetensors.ts';
 import { BertTokenizer } from '../../models/tokenizer/bert-tokenizer.ts';
-import { defaultVocab } from '../../models/tokenizer/bert-vocab.ts';
-import type { TextBatch } from '../../models/tokenizer/encode-inputs.ts';
-import type { EncodeOptions } from '../../models/tokenizer/encode-options.ts';
+import { defaultVocab } from '../../models/tokenizer/bert-files.ts';
+import type { EncodeOptions, TextBatch } from '../../models/tokenizer/encode-options.ts';
 
 // Made by test/golden/golden_tokenizer.py with Transformers.
 type TextCase = [text: string, ids: number[], offsets: number[], words: number[]];

@@ -4,7 +4,7 @@ import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../../
 import { UsageError } from '../cli/cli.ts';
 
 /** The BERT that comes with the project, see its model card. */
-export const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
+const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
 
 export interface ModelChoice {
   /** Folder or name; default the one that comes with the project. */

@@ -96,7 +96,7 @@ const HIGH =
  * What the web means by latin1. (Some versions of Node take its own decoder of that name for plain ISO
  * 8859-1.)
  */
-export function decodeWindows1252(bytes: Buffer): string {
+function decodeWindows1252(bytes: Buffer): string {
   return bytes.toString('latin1').replace(/[\x80-\x9f]/g, (char) => HIGH[char.charCodeAt(0) - 0x80]!);
 }
 

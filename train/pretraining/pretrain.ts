@@ -30,7 +30,7 @@ export function describePretraining(
 }
 
 /** Held-out losses beside those of guessing by frequency alone. */
-export async function reportLosses(
+async function reportLosses(
   evaluation: Evaluation,
   train: TrainingTask,
   heldOut: TrainingTask,

@@ -1,4 +1,4 @@
-import { ownCopy } from '../../models/tokenizer/bounded-cache.ts';
+import { ownCopy } from '../../common/collections.ts';
 import type { TrainingProgress } from './train-bpe.ts';
 
 /** Texts to train on, read once. */

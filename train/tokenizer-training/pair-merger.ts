@@ -1,4 +1,4 @@
-import { Heap } from '../../models/tokenizer/heap.ts';
+import { Heap } from '../../common/collections.ts';
 
 /**
  * A pair, its count when it was queued, and the words it was found in then: all that ever have it, for a pair

@@ -1,6 +1,5 @@
 import { Tokenizer } from '../../models/index.ts';
-import { BYTE_CHARS, writeBytes } from '../../models/tokenizer/byte-level.ts';
-import { bpeModel, byteLevelParts, specialToken } from '../../models/tokenizer/byte-level-json.ts';
+import { bpeModel, BYTE_CHARS, byteLevelParts, specialToken, writeBytes } from '../../models/tokenizer/byte-level.ts';
 import { GPT2_PATTERN, toJavaScript } from '../../models/tokenizer/split-pattern.ts';
 import type { SPECIAL_NAMES } from '../../models/tokenizer/tokenizer-folder.ts';
 import type { Texts } from './count-words.ts';

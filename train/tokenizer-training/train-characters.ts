@@ -1,5 +1,5 @@
 import { Tokenizer } from '../../models/index.ts';
-import { bpeModel, specialToken } from '../../models/tokenizer/byte-level-json.ts';
+import { bpeModel, specialToken } from '../../models/tokenizer/byte-level.ts';
 import type { SpecialRoles } from './train-byte-level.ts';
 import type { Texts } from './count-words.ts';
 

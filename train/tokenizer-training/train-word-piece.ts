@@ -1,6 +1,5 @@
 import { BertTokenizer } from '../../models/index.ts';
-import { alignOriginal } from '../../models/tokenizer/aligned-text.ts';
-import { normalizeBert } from '../../models/tokenizer/bert-normalizer.ts';
+import { alignOriginal, normalizeBert } from '../../models/tokenizer/bert-normalizer.ts';
 import { BERT_PART, BERT_WORD } from '../../models/tokenizer/word-pieces.ts';
 import type { Texts } from './count-words.ts';
 import { countMatches, recount } from './count-words.ts';

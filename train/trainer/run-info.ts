@@ -48,7 +48,7 @@ export async function writeRunInfo(folder: string, info: RunInfo): Promise<void>
 }
 
 /** The project's folder. */
-export const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
+const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 
 /** The project's commit, with "+" where tracked files differ from it; undefined outside of a clone. */
 export async function projectCommit(): Promise<string | undefined> {

