@@ -20,16 +20,18 @@ export interface ScriptOptions {
   readonly under?: readonly string[];
   /** Environment variables beside the usual ones. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Where it runs; default the repository's root. */
+  readonly cwd?: string;
 }
 
 /** Runs a script of the repository as a user would, from its root. */
 export function runScript(
   args: readonly string[],
-  { onStderr, onStdout, under = [], env: more = {} }: ScriptOptions = {},
+  { onStderr, onStdout, under = [], env: more = {}, cwd = root }: ScriptOptions = {},
 ): Promise<Finished> {
   const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
   const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1', ...more };
-  const child = spawn(command!, rest, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command!, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
   const interrupt = (): void => void child.kill('SIGINT');
   child.stdout.on('data', (chunk: Buffer) => {
