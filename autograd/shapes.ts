@@ -26,9 +26,9 @@ export function checkDtype(op: string, dtype: Dtype, choices: readonly Dtype[] =
   if (choices.includes(dtype)) return;
   const mend = mends.find(([names]) => names.test(String(dtype)))?.[1];
   const named = choices.map((choice) => `'${choice}'`);
-  throw new ShapeError(
-    `${op}: dtype must be ${named.slice(0, -1).join(', ')} or ${named.at(-1)}, got ${typeof dtype === 'string' ? `'${String(dtype)}'` : String(dtype)}${mend ? `; ${mend}` : ''}`,
-  );
+  const list = `${named.slice(0, -1).join(', ')} or ${named.at(-1)}`;
+  const given = typeof dtype === 'string' ? `'${String(dtype)}'` : String(dtype);
+  throw new ShapeError(`${op}: dtype must be ${list}, got ${given}${mend ? `; ${mend}` : ''}`);
 }
 
 /** Throws for what is no list of lengths. */

@@ -82,7 +82,8 @@ export function repeatInterleave(x: Tensor, times: number, axis?: number): Tenso
 function product(op: string, a: Tensor, b: Tensor, ranks: readonly [number, number]): Tensor {
   if (a.ndim !== ranks[0] || b.ndim !== ranks[1])
     throw new ShapeError(
-      `${op}: needs tensors of ${ranks[0]} and ${ranks[1]} axes, got ${show(a.shape)} and ${show(b.shape)}; matmul() takes any`,
+      `${op}: needs tensors of ${ranks[0]} and ${ranks[1]} axes, got ${show(a.shape)} and ${show(b.shape)}; ` +
+        'matmul() takes any',
     );
   return matmul(a, b);
 }
@@ -158,7 +159,8 @@ export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {})
   const numbers = cast(x.detach(), 'f32');
   const order = (options.largest ?? true) ? numbers : where(isNan(numbers), -Infinity, neg(numbers));
   let left = maximum(order, lowest);
-  const places = reshape(arange(0, length, 1, { dtype: 'i32' }), x.shape.map((_, i) => (i === at ? length : 1))); // prettier-ignore
+  const along = x.shape.map((_, i) => (i === at ? length : 1));
+  const places = reshape(arange(0, length, 1, { dtype: 'i32' }), along);
   const found: Tensor[] = [];
   for (let i = 0; i < k; i++) {
     const best = argmax(left, at, { keepDims: true });
@@ -182,10 +184,10 @@ export function multinomial(x: Tensor, count: number, options: { readonly replac
   const classes = x.shape.at(-1) ?? 0;
   if (x.ndim < 1 || x.ndim > 2 || classes === 0)
     throw new ShapeError(`multinomial: the weights must be [classes] or [rows, classes], got ${show(x.shape)}`);
-  if (!(Number.isInteger(count) && count > 0 && (replacement || count <= classes)))
-    throw new ShapeError(
-      `multinomial: count must be a whole number from 1${replacement ? '' : ` to ${classes}, the number of classes (without replacement)`}, got ${count}`,
-    );
+  if (!(Number.isInteger(count) && count > 0 && (replacement || count <= classes))) {
+    const most = replacement ? '' : ` to ${classes}, the number of classes (without replacement)`;
+    throw new ShapeError(`multinomial: count must be a whole number from 1${most}, got ${count}`);
+  }
   whenKnown(x, ([low]) => {
     if (!(low >= 0)) throw new ShapeError(`multinomial: weights must not be negative, got ${low}`);
   });

@@ -44,15 +44,16 @@ const assignOp = defineOp<{ target: Tensor; value: Tensor }, Record<string, neve
  */
 export function checkWritable(op: string, target: Tensor): void {
   if (isGradEnabled() && target.requiresGrad) {
-    throw new Error(
-      target.node
-        ? `${op}: the target ${show(target.shape)} was computed (or is a view) of tensors that require gradients, and writes in place are not differentiated; write inside noGrad(), or to a detach()ed or cloned tensor`
-        : `${op}: the target ${show(target.shape)} is a leaf that requires a gradient, which in-place writes would falsify; write inside noGrad(), or set requiresGrad to false first`,
-    );
+    const why = target.node
+      ? 'was computed from (or is a view of) tensors that require gradients, and writes in place are not differentiated'
+      : 'is a leaf that requires a gradient, which writes in place would falsify';
+    const mend = target.node ? 'to a detach()ed or cloned tensor' : 'set requiresGrad to false first';
+    throw new Error(`${op}: the target ${show(target.shape)} ${why}; write inside noGrad(), or ${mend}`);
   }
   if (overlaps(target))
     throw new ShapeError(
-      `${op}: elements of the target ${show(target.shape)} share memory (it was expanded or unfolded); write to clone() of it`,
+      `${op}: elements of the target ${show(target.shape)} share memory (it was expanded or unfolded); ` +
+        'write to clone() of it',
     );
 }
 
