@@ -1,5 +1,5 @@
 export { causalLoaders, loadModel } from './auto.ts';
-export { CausalLM } from './transformer/causal-lm.ts';
+export { CausalLM, lmHead } from './transformer/causal-lm.ts';
 export type { CausalLMInputs } from './transformer/causal-lm.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
@@ -32,9 +32,11 @@ export type {
   Seq2SeqOutput,
 } from './transformer/outputs.ts';
 export { ModuleBuffer, Parameter } from './parameter.ts';
+export { runLayers } from './transformer/layers.ts';
+export type { LayerOutput } from './transformer/layers.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
-export { shiftRight } from './transformer/inputs.ts';
+export { checkDecoderInputs, shiftRight } from './transformer/inputs.ts';
 export type { Seq2SeqInputs, Seq2SeqLMInputs } from './transformer/inputs.ts';
 export type { LoadReport } from './io/state-dict.ts';
 export type { AnyTokenizer, SpecialTokenIds } from './tokenizer/any-tokenizer.ts';

@@ -1,6 +1,8 @@
 import { assign, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { ModelConfig } from '../config.ts';
+import { matchState } from '../io/state-dict.ts';
+import { listNames } from '../names.ts';
 import { postponeInit } from '../parameter.ts';
 import type { PreTrainedModel } from '../pretrained.ts';
 
@@ -19,7 +21,7 @@ export interface ExtendOptions {
  * (Hewitt 2021, "Initializing new word embeddings for pretrained language models"; means of pieces: Gee et
  * al. 2022, "Fast vocabulary transfer"). The old model is left as it is; make the optimizer anew.
  *
- * Errors: a token without pieces; a piece that is no id of the model; a first id behind the model's last row.
+ * Errors: a part was replaced by a module with other weights; a token without pieces; a piece that is no id of the model; a first id behind the model's last row.
  */
 export async function extendVocabulary<
   C extends ModelConfig & { readonly vocabSize: number },
@@ -32,6 +34,12 @@ export async function extendVocabulary<
   const { module: made } = postponeInit(() => new (model.constructor as new (config: C) => M)(config));
   if (model.parameters().every(({ dtype }) => dtype === 'f16')) made.to('f16');
   const old = model.stateTensors();
+  const { missing, unexpected } = matchState(made.stateTensors(), old).report;
+  if (missing.length > 0 || unexpected.length > 0)
+    throw new Error(
+      `extendVocabulary: the model has other weights than a ${model.constructor.name} of its config, ` +
+        `${listNames([...missing, ...unexpected], 3)}; put replaced modules back first`,
+    );
   for (const [key, target] of made.stateDict()) {
     const source = old.get(key)!;
     // Only what has a row for each token has another shape.

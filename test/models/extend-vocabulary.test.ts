@@ -1,8 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { arange, assign, manualSeed, noGrad } from '../../autograd/index.ts';
-import { BertForMaskedLM, extendVocabulary, GPT2LMHeadModel } from '../../models/index.ts';
-import { failure } from '../support/failure.ts';
+import { BertForMaskedLM, extendVocabulary, GPT2LMHeadModel, Linear, Sequential } from '../../models/index.ts';
+import { failure, rejects } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
 import { i32, inputs, settings, values } from '../support/small-bert.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -70,6 +70,17 @@ test('bad input is refused in one line', async () => {
   assert.match(await failure(extendVocabulary(model, [[20]])), /piece 20 of new token 0.*0 to 19/);
   assert.match(await failure(extendVocabulary(model, [[3]], { firstId: 21 })), /first new id is 21.*0 to 19/);
   assert.match(await failure(extendVocabulary(model, [[11]], { firstId: 10 })), /piece 11/);
+});
+
+test('a model with a replaced layer is refused, since its weights would be lost', async () => {
+  const model = BertForMaskedLM.fromConfig(settings);
+  Object.assign(model.bert.encoder.layer[0]!.intermediate, {
+    dense: new Sequential(new Linear(8, 2), new Linear(2, 6)),
+  });
+  await rejects(
+    extendVocabulary(model, pieces),
+    /other weights than a BertForMaskedLM of its config, bert\.encoder\.layer\.0\.intermediate\.dense\.weight, .* more; put/,
+  );
 });
 
 test.run();
