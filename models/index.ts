@@ -1,15 +1,20 @@
 export { causalLoaders, loadModel } from './auto.ts';
-export { CausalLM, lmHead } from './transformer/causal-lm.ts';
-export type { CausalLMInputs } from './transformer/causal-lm.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
-export { extendVocabulary } from './transformer/extend-vocabulary.ts';
-export type { ExtendOptions } from './transformer/extend-vocabulary.ts';
-export * from './generation/index.ts';
 export * from './families.ts';
+export * from './generation/index.ts';
+export { resolveModelFolder } from './io/resolve.ts';
+export type { ResolveOptions } from './io/resolve.ts';
+export { SafetensorsFile, SavedWeights, writeSafetensors, writeWeights } from './io/safetensors.ts';
+export type { LoadReport } from './io/state-dict.ts';
+export { Module } from './module.ts';
+export type { ForwardHook, ForwardPreHook, HookHandle, HookOptions } from './module.ts';
+export * from './nn/index.ts';
 export {
+  ModuleBuffer,
   normalInit,
   onesInit,
+  Parameter,
   parameter,
   uniformInit,
   xavierUniformInit,
@@ -17,28 +22,8 @@ export {
   zerosInit,
 } from './parameter.ts';
 export type { Initializer } from './parameter.ts';
-export type { DecoderInputs, TokenInputs } from './transformer/inputs.ts';
-export { SavedWeights, SafetensorsFile, writeWeights, writeSafetensors } from './io/safetensors.ts';
-export { resolveModelFolder } from './io/resolve.ts';
-export type { ResolveOptions } from './io/resolve.ts';
-export { Module } from './module.ts';
-export type { ForwardHook, ForwardPreHook, HookHandle, HookOptions } from './module.ts';
-export * from './nn/index.ts';
-export type {
-  DecoderOutput,
-  EncoderOutput,
-  HeadOutput,
-  Seq2SeqLMOutput,
-  Seq2SeqOutput,
-} from './transformer/outputs.ts';
-export { ModuleBuffer, Parameter } from './parameter.ts';
-export { runLayers } from './transformer/layers.ts';
-export type { LayerOutput } from './transformer/layers.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
-export { checkDecoderInputs, shiftRight } from './transformer/inputs.ts';
-export type { Seq2SeqInputs, Seq2SeqLMInputs } from './transformer/inputs.ts';
-export type { LoadReport } from './io/state-dict.ts';
 export type { AnyTokenizer, SpecialTokenIds } from './tokenizer/any-tokenizer.ts';
 export { BertTokenizer } from './tokenizer/bert-tokenizer.ts';
 export type { DecodeStream } from './tokenizer/any-tokenizer.ts';
@@ -50,3 +35,18 @@ export { extendTokenizer } from './tokenizer/extend-tokenizer.ts';
 export type { ExtendedTokenizer } from './tokenizer/extend-tokenizer.ts';
 export { loadTokenizer } from './tokenizer/load.ts';
 export { Tokenizer } from './tokenizer/tokenizer.ts';
+export { CausalLM, lmHead } from './transformer/causal-lm.ts';
+export type { CausalLMInputs } from './transformer/causal-lm.ts';
+export { extendVocabulary } from './transformer/extend-vocabulary.ts';
+export type { ExtendOptions } from './transformer/extend-vocabulary.ts';
+export { checkDecoderInputs, shiftRight } from './transformer/inputs.ts';
+export type { DecoderInputs, Seq2SeqInputs, Seq2SeqLMInputs, TokenInputs } from './transformer/inputs.ts';
+export { runLayers } from './transformer/layers.ts';
+export type { LayerOutput } from './transformer/layers.ts';
+export type {
+  DecoderOutput,
+  EncoderOutput,
+  HeadOutput,
+  Seq2SeqLMOutput,
+  Seq2SeqOutput,
+} from './transformer/outputs.ts';
