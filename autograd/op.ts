@@ -5,6 +5,7 @@ import type { Draw } from '../kernels/random.ts';
 import type { Elements } from '../kernels/map/elements.ts';
 import type { Expr, Kind } from '../kernels/map/expr.ts';
 import type { Reduction } from '../kernels/reduce.ts';
+import type { Kernel } from '../kernels/remember.ts';
 import type { Tensor } from './tensor.ts';
 
 /** A tensor's shape and type, without its data. */
@@ -94,9 +95,6 @@ export type BoundTo<K> = {
       : Tensor | Extract<K[P], undefined>;
 };
 
-/** A kernel generator: operands by the names of its WGSL variables, attributes, device. */
-export type Kernel<K, A> = (operands: K, attrs: A, target: Target) => Dispatch;
-
 /** Elementwise work that fusion moved into an op's kernels: behind its first output, and before inputs. */
 export interface Fused {
   readonly sink?: Bound;
@@ -111,7 +109,7 @@ export interface Lowering<I = Tensors> {
   /** Runs a kernel whose tensors are given in binding order. */
   dispatch(dispatch: Dispatch, tensors: readonly Tensor[]): void;
   /** Runs a kernel on operands by name: `emit(softmax, { x: source('x'), y: sink() }, { log })`. */
-  emit<K, A>(kernel: Kernel<K, A>, operands: BoundTo<K>, attrs: A): void;
+  emit<K extends object, A>(kernel: Kernel<K, A>, operands: BoundTo<K>, attrs: A): void;
   /** Scratch memory for this op, row-major. */
   temporary(shape: readonly number[], dtype: Dtype): Tensor;
   /** The tensor itself if its elements lie in row-major order (from any offset), else a copy that does. */

@@ -44,7 +44,8 @@ export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, 
     if (rule) inputs = autocast.cast(rule === 'f32' ? rule : placesOf(inputForm, rule), inputs);
   }
   for (const x of inputs) checkAlive(name, x);
-  const specs = op.infer(namedOf(inputForm, inputs) as Like<I, Spec>, attrs) as Record<string, Spec | Spec[]>;
+  const named = (autocast ? namedOf(inputForm, inputs) : given) as Like<I, Spec>;
+  const specs = op.infer(named, attrs) as Record<string, Spec | Spec[]>;
   const outputForm = formOf(specs);
   const outputs = valuesOf(specs).map(({ shape, dtype }) => emptyTensor(shape, dtype, name));
   const overwritten = op.mutates && placesOf(inputForm, op.mutates);
@@ -167,6 +168,7 @@ function execute(entry: Entry): void {
     const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
     const temporaries = lowerEntry(here, {
       target,
+      remembers: true,
       emit: (dispatch, tensors) =>
         gpu.dispatch(
           dispatch,

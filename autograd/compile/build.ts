@@ -36,10 +36,10 @@ export function lowerGroups({ groups, stored }: Grouping, target: Target, consta
       const { elements, ...tensors } = compose(maps, group.shape, undefined, results, constants);
       const fresh = elements.outputs.map((output) => ({ ...output, fresh: true }));
       const bound = { elements: { ...elements, outputs: fresh }, ...tensors };
-      emitElements(lowering(group.name, { target, emit, temporaries: [] }), group.name, bound);
+      emitElements(lowering(group.name, { target, emit, temporaries: [], remembers: false }), group.name, bound);
     } else if (!isEmpty(anchor.outputs)) {
       const fused = fusedOf(group, results, isStored, constants);
-      for (const { storage } of lowerEntry(anchor, { target, emit, fused })) temporaries.add(storage);
+      for (const { storage } of lowerEntry(anchor, { target, emit, fused, remembers: false })) temporaries.add(storage);
     }
   }
   return { steps, temporaries };

@@ -13,6 +13,10 @@ import { cut } from './cut.ts';
 import type { Block } from './cut.ts';
 import { fitting, isBindable, tooLarge, viewOf } from './window.ts';
 
+// Made once: kernels of equal expressions are remembered by their identity.
+const identity = input(0);
+const value0 = scalar(0);
+
 /** Enough of a lowering to emit elementwise kernels. */
 export type Emitter = Pick<Lowering, 'emit' | 'target'>;
 
@@ -55,7 +59,7 @@ export function sinkOf(y: Tensor): Bound {
 
 /** A kernel's results stored where y lies. */
 export function sinkInto(y: Tensor): Bound {
-  return inPlace(y, input(0), false);
+  return inPlace(y, identity, false);
 }
 
 /** A kernel's results combined by `expr` (input 0 the result, input 1 the old element) with what y holds. */
@@ -80,7 +84,7 @@ export function tensorsOf({ elements, operands, outputs }: Bound): Tensor[] {
 /** Writes one value into every element of a freshly made tensor. */
 export function fill(lowering: Emitter, y: Tensor, value: number): void {
   const { shape, dtype } = y;
-  const outputs = [{ expr: scalar(0), dtype, fresh: true }];
+  const outputs = [{ expr: value0, dtype, fresh: true }];
   const elements = { shape, operands: [], outputs, scalars: [value], compute: dtype };
   emitElements(lowering, 'fill', { elements, operands: [], outputs: [y] });
 }
@@ -102,7 +106,7 @@ function copy(lowering: Emitter, x: Tensor, source: Layout, y: Tensor, place: La
   const elements: Elements = {
     shape: place.shape,
     operands: [{ dtype: x.dtype, kind: 'v', layout: source }],
-    outputs: [{ expr: input(0), dtype: y.dtype, layout: place, fresh }],
+    outputs: [{ expr: identity, dtype: y.dtype, layout: place, fresh }],
     scalars: [],
     compute: x.dtype,
   };

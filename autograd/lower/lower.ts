@@ -1,8 +1,10 @@
 import type { Dispatch, Target } from '../../gpu/index.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import type { Operand } from '../../kernels/layout.ts';
+import { remembered } from '../../kernels/remember.ts';
+import type { Kernel } from '../../kernels/remember.ts';
 import { formOf, valuesOf, namedOf, nameOf } from '../op.ts';
-import type { Bound, BoundTo, Entry, Fused, Kernel, Like, Lowering, Op, Spec, Tensors } from '../op.ts';
+import type { Bound, BoundTo, Entry, Fused, Like, Lowering, Op, Spec, Tensors } from '../op.ts';
 import { emptyTensor, Tensor } from '../tensor.ts';
 import { copyTo, sinkInto, sinkOf, sourceOf } from './elementwise.ts';
 import { lowerInParts, onto } from './split.ts';
@@ -12,6 +14,8 @@ import { isBindable, windowed } from './window.ts';
 export type Emit = (dispatch: Dispatch, tensors: readonly Tensor[]) => void;
 
 export interface LowerOptions {
+  /** See Environment. */
+  readonly remembers: boolean;
   readonly target: Target;
   readonly emit: Emit;
   /** Elementwise work that fusion put around the op; nothing in immediate mode. */
@@ -24,13 +28,15 @@ type Application = Pick<Entry, 'op' | 'inputs' | 'outputs' | 'inputForm' | 'outp
  * Lowers one application of an op, immediate or compiled: the way from the tape to kernels. Returns the
  * scratch tensors it made, whose memory is free afterwards.
  */
-export function lowerEntry(entry: Application, { target, emit, fused }: LowerOptions): Tensor[] {
+export function lowerEntry(entry: Application, options: LowerOptions): Tensor[] {
   const temporaries: Tensor[] = [];
-  lowerApplication(entry, { target, emit, temporaries }, fused, false);
+  lowerApplication(entry, { ...options, temporaries }, options.fused, false);
   return temporaries;
 }
 
 export interface Environment {
+  /** Whether kernels made before are looked up: captures ask once, for long expressions of their own. */
+  readonly remembers: boolean;
   readonly target: Target;
   readonly emit: Emit;
   readonly temporaries: Tensor[];
@@ -116,7 +122,12 @@ export function lowering(name: string, environment: Environment): Lowering {
 }
 
 /** Generates a kernel for operands and emits it, its bindings matched with tensors by name. */
-function emitKernel<K, A>({ target, emit }: Environment, kernel: Kernel<K, A>, given: BoundTo<K>, attrs: A): void {
+function emitKernel<K extends object, A>(
+  { target, emit, remembers }: Environment,
+  kernel: Kernel<K, A>,
+  given: BoundTo<K>,
+  attrs: A,
+): void {
   const bound = given as Readonly<Record<string, Tensor | readonly Tensor[] | Bound | undefined>>;
   const operands: Record<string, unknown> = {};
   for (const name in bound) {
@@ -125,7 +136,7 @@ function emitKernel<K, A>({ target, emit }: Environment, kernel: Kernel<K, A>, g
     else if (isBound(value)) operands[name] = value.elements;
     else if (value !== undefined) operands[name] = value.map(operandOf);
   }
-  const dispatch = kernel(operands as K, attrs, target);
+  const dispatch = remembers ? remembered(kernel, operands as K, attrs, target) : kernel(operands as K, attrs, target);
   emit(
     dispatch,
     dispatch.names.map((name) => tensorNamed(name, bound)),
@@ -150,10 +161,20 @@ function tensorNamed(
 ): Tensor {
   const own = bound[name];
   if (own instanceof Tensor) return own;
-  const [, base = '', kind = '', number = ''] = /^(?:(.*)_)?([a-z]*)(\d+)$/.exec(name) ?? [];
+  let place = places.get(name);
+  if (!place) places.set(name, (place = placeOf(name)));
+  const { base, kind, number } = place;
   const list = base === '' ? bound[kind] : undefined;
-  if (Array.isArray(list)) return (list as readonly Tensor[])[Number(number)]!;
+  if (Array.isArray(list)) return (list as readonly Tensor[])[number]!;
   const expressions = bound[base === '' ? 'elements' : base];
-  if (isBound(expressions)) return (kind === 'a' ? expressions.operands : expressions.outputs)[Number(number)]!;
+  if (isBound(expressions)) return (kind === 'a' ? expressions.operands : expressions.outputs)[number]!;
   throw new Error(`the kernel binds ${name}, which it was not given`);
+}
+
+/** Names of bindings taken apart: few, asked for with every dispatch. */
+const places = new Map<string, ReturnType<typeof placeOf>>();
+
+function placeOf(name: string): { base: string; kind: string; number: number } {
+  const [, base = '', kind = '', number = ''] = /^(?:(.*)_)?([a-z]*)(\d+)$/.exec(name) ?? [];
+  return { base, kind, number: Number(number) };
 }

@@ -15,6 +15,9 @@ interface AssignAttrs {
   readonly reads: boolean;
 }
 
+const replaced = input(0);
+const added = add(input(0), input(1));
+
 /** Overwrites its target with a function of it and the value. State changes are not differentiated. */
 const assignOp = defineOp<{ target: Tensor; value: Tensor }, Record<string, never>, AssignAttrs>({
   name: ({ name }) => name,
@@ -60,13 +63,13 @@ export function checkWritable(op: string, target: Tensor): void {
 /** Overwrites target (a view works too) with value, broadcast and converted to its type. Returns target. */
 export function assign(target: Tensor, value: Tensor): Tensor {
   checkWritable('assign', target);
-  apply(assignOp, { target, value }, { name: 'assign', expr: input(0), reads: false });
+  apply(assignOp, { target, value }, { name: 'assign', expr: replaced, reads: false });
   return target;
 }
 
 /** target += value, in place. Returns target. */
 export function addAssign(target: Tensor, value: Tensor): Tensor {
   checkWritable('addAssign', target);
-  apply(assignOp, { target, value }, { name: 'addAssign', expr: add(input(0), input(1)), reads: true });
+  apply(assignOp, { target, value }, { name: 'addAssign', expr: added, reads: true });
   return target;
 }

@@ -13,9 +13,12 @@ import { reshape } from './reshape.ts';
 type Unary = { x: Tensor };
 type Result = { y: Tensor };
 
+const same = input(0);
+const truth = ne(same, 0);
+
 const castOp = defineOp<Unary, Result, { dtype: Dtype }>({
   ...elementwise<Unary, { dtype: Dtype }>('to', ([x], { dtype }) => ({
-    expr: dtype === 'bool' ? ne(input(0), 0) : input(0),
+    expr: dtype === 'bool' ? truth : same,
     kinds: ['v'],
     scalars: [],
     draws: [],

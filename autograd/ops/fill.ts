@@ -5,6 +5,8 @@ import { defineOp } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
+const constant = scalar(0);
+
 interface FillAttrs {
   readonly shape: readonly number[];
   readonly dtype: Dtype;
@@ -15,7 +17,7 @@ type None = Record<string, never>;
 
 const fillOp = defineOp<None, { y: Tensor }, FillAttrs>({
   ...elementwise<None, FillAttrs>('full', (_, { dtype, value }) => ({
-    expr: scalar(0),
+    expr: constant,
     kinds: [],
     scalars: [value],
     draws: [],

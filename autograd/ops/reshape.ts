@@ -7,9 +7,11 @@ import { defineOp, defineView, ShapeError } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
+const same = input(0);
+
 const copyOp = defineOp<{ x: Tensor }, { y: Tensor }, null>({
   ...elementwise<{ x: Tensor }, null>('clone', ([x]) => ({
-    expr: input(0),
+    expr: same,
     kinds: ['v'],
     scalars: [],
     draws: [],

@@ -1,12 +1,9 @@
 import { writeCache as writeKernel } from '../../kernels/write-cache.ts';
-import { memoise } from '../../kernels/memoise.ts';
 import { show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkWritable } from './assign.ts';
-
-const write = memoise(writeKernel);
 
 /** cache [B, H, capacity, D], x [B, H, T, D], start i32 [] or [1] or [B]. */
 const writeCacheOp = defineOp<{ cache: Tensor; x: Tensor; start: Tensor }, Record<string, never>, null>({
@@ -15,7 +12,7 @@ const writeCacheOp = defineOp<{ cache: Tensor; x: Tensor; start: Tensor }, Recor
   lower(lowering, { cache, x, start }) {
     if (x.size === 0) return;
     // A buffer cannot be bound to read and to write in one dispatch.
-    lowering.emit(write, { cache, x: x.storage === cache.storage ? lowering.copy(x) : x, start }, null);
+    lowering.emit(writeKernel, { cache, x: x.storage === cache.storage ? lowering.copy(x) : x, start }, null);
   },
   mutates: ['cache'],
   vjp: 'none',

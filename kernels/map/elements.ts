@@ -209,15 +209,17 @@ export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffi
   return { ...code, functions: code.functions.map((text) => text.replace(names, `$1${suffix}`)) };
 }
 
+const asItIs = input(0);
+
 /** Elements as they lie in memory, for `loadElements`. */
 export function plainSource({ dtype, layout }: Omit<ElementOperand, 'kind'>): Elements {
   const operands = [{ dtype, kind: 'v' as const, layout }];
-  return { shape: layout.shape, operands, outputs: [{ expr: input(0), dtype }], scalars: [], compute: dtype };
+  return { shape: layout.shape, operands, outputs: [{ expr: asItIs, dtype }], scalars: [], compute: dtype };
 }
 
 /** A carried value stored as it is, for `storeElements`. */
 export function plainSink(shape: readonly number[], dtype: Dtype): Elements {
-  return { shape, operands: [], outputs: [{ expr: input(0), dtype }], scalars: [], compute: dtype };
+  return { shape, operands: [], outputs: [{ expr: asItIs, dtype }], scalars: [], compute: dtype };
 }
 
 /** Bytes that evaluating a set of expressions moves at least. */

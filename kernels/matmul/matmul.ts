@@ -1,6 +1,5 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { Target } from '../../gpu/device.ts';
-import { memoise } from '../memoise.ts';
 import { matmulLanes } from './lanes.ts';
 import { productOf } from './product.ts';
 import type { Product, ProductOperands } from './product.ts';
@@ -162,15 +161,6 @@ export function matmul(
  * follows.
  */
 export function matmulDispatch(plan: MatmulPlan, params: Product): Dispatch {
-  // Work behind the product comes from captures, which ask once; its expressions are long and may hold draws.
-  const plain = params.sink.outputs.every(({ expr }) => expr.op === 'input');
-  return plain ? remembered(params, plan, anywhere) : generate(params, plan);
-}
-
-/** A plan holds all that depends on the device. */
-const anywhere = {};
-
-function generate(params: Product, plan: MatmulPlan): Dispatch {
   switch (plan.variant) {
     case 'plain':
       return matmulPlain(params);
@@ -182,5 +172,3 @@ function generate(params: Product, plan: MatmulPlan): Dispatch {
       return matmulSubgroup(params, plan.tile);
   }
 }
-
-const remembered = memoise<Product, MatmulPlan, object>(generate);
