@@ -1,7 +1,88 @@
-import { attentionWeights, matmul, repeatHeads, scaledDotProductAttention } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
-import { mergeHeads } from './heads.ts';
-import type { Attended, PackedAttentionOptions } from './packed-attention.ts';
+import {
+  attentionWeights,
+  cast,
+  flatten,
+  knownRange,
+  maskValue,
+  matmul,
+  mul,
+  ne,
+  packedAttention,
+  permute,
+  repeatHeads,
+  reshape,
+  scaledDotProductAttention,
+  slice,
+  sub,
+} from '../../autograd/index.ts';
+import type { Dtype, Tensor } from '../../autograd/index.ts';
+import { showShape } from '../names.ts';
+import type { Dropout } from './dropout.ts';
+
+/** (B, T, H * D) -> (B, H, T, D). No copy. */
+export function splitHeads(x: Tensor, heads: number): Tensor {
+  const [batch, length, dim] = x.shape as [number, number, number];
+  return permute(reshape(x, [batch, length, heads, dim / heads]), [0, 2, 1, 3]);
+}
+
+/** Queries, keys and values that lie side by side, (B, T, 3 * H * D), as three (B, H, T, D). No copy. */
+export function splitPacked(qkv: Tensor, heads: number): [q: Tensor, k: Tensor, v: Tensor] {
+  const dim = qkv.shape[2]! / 3;
+  const part = (i: number): Tensor => splitHeads(slice(qkv, null, null, [i * dim, (i + 1) * dim]), heads);
+  return [part(0), part(1), part(2)];
+}
+
+/**
+ * Queries, keys and values that lie side by side, (B, T, 3 * H * D) -> (B, T, 3, H, D), as packedAttention
+ * takes them. No copy.
+ */
+export function packedHeads(qkv: Tensor, heads: number): Tensor {
+  const [batch, length, dim] = qkv.shape as [number, number, number];
+  return reshape(qkv, [batch, length, 3, heads, dim / 3 / heads]);
+}
+
+/** (B, H, T, D) -> (B, T, H * D). */
+export function mergeHeads(x: Tensor): Tensor {
+  const [batch, heads, length, dim] = x.shape as [number, number, number, number];
+  return reshape(permute(x, [0, 2, 1, 3]), [batch, length, heads * dim]);
+}
+
+/**
+ * A mask of keys [B, Tk], or of queries and keys [B, Tq, Tk] (true or nonzero: attend), as what is added to
+ * attention scores [B, H, Tq, Tk]: 0 or a large negative number, so that its gradient costs nothing. Made
+ * once for all layers; undefined where the host knows that nothing is masked.
+ */
+export function additiveMask(mask: Tensor, dtype: Dtype): Tensor | undefined {
+  if (mask.ndim !== 2 && mask.ndim !== 3) {
+    throw new Error(`an attention mask must be [batch, keys] or [batch, queries, keys], got ${showShape(mask.shape)}`);
+  }
+  const range = knownRange(mask);
+  if (range && range[0] > 0) return undefined;
+  const [batch, ...rest] = mask.shape as [number, ...number[]];
+  const attend = cast(ne(mask, 0), dtype);
+  const shape = rest.length === 1 ? [batch, 1, 1, ...rest] : [batch, 1, ...rest];
+  return reshape(mul(sub(attend, 1), -maskValue), shape); // (B, 1, Tq or 1, Tk)
+}
+
+/** A part's output, with the attention weights (B, H, T, T) if they were asked for. */
+export interface Attended {
+  readonly hidden: Tensor;
+  readonly weights?: Tensor;
+}
+
+export interface PackedAttentionOptions {
+  readonly heads: number;
+  /** bool (true: attend) or numbers added to the scores; broadcasts to [B, H, T, T]. */
+  readonly mask?: Tensor;
+  /** Let position i attend to positions 0..i only. */
+  readonly causal?: boolean;
+  /** Factor of the scores. Default: 1 / sqrt(D / H). */
+  readonly scale?: number;
+  /** Drops attention weights. */
+  readonly dropout: Dropout;
+  /** Return the weights, as Transformers gives them: after dropout. */
+  readonly outputWeights?: boolean;
+}
 
 /**
  * Attention of queries (B, H, Tq, D) to keys and values (B, Hkv, Tk, D), whose heads H / Hkv neighbouring
@@ -16,4 +97,17 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAtte
   }
   const { p, training } = dropout;
   return { hidden: mergeHeads(scaledDotProductAttention(q, k, v, { ...scoring, dropout: p, training })) };
+}
+
+/**
+ * Self-attention on queries, keys and values that lie side by side, the output of one projection: qkv (B, T,
+ * 3 D) -> (B, T, D).
+ */
+export function attendPacked(qkv: Tensor, options: PackedAttentionOptions): Attended {
+  const { heads, ...rest } = options;
+  if (rest.outputWeights) return attend(...splitPacked(qkv, heads), rest);
+  const { dropout, outputWeights: _, ...scoring } = rest;
+  const { p, training } = dropout;
+  const y = packedAttention(packedHeads(qkv, heads), { ...scoring, dropout: p, training }); // (B, T, H, D/H)
+  return { hidden: flatten(y, 2) };
 }

@@ -4,7 +4,7 @@ import { parameter, xavierUniformInit, zerosInit } from '../parameter.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import type { Parameter } from '../parameter.ts';
-import { mergeHeads, packedHeads, splitHeads } from './heads.ts';
+import { mergeHeads, packedHeads, splitHeads } from './attend.ts';
 import { Linear } from './linear.ts';
 
 export interface MultiHeadAttentionOptions {

@@ -3,7 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from './activation.ts';
 import type { ActivationName } from './activation.ts';
-import { additiveMask } from './attention-mask.ts';
+import { additiveMask } from './attend.ts';
 import { MultiHeadAttention } from './attention.ts';
 import { Dropout } from './dropout.ts';
 import { Linear } from './linear.ts';

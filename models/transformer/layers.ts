@@ -1,5 +1,5 @@
 import type { Tensor } from '../../autograd/index.ts';
-import type { Attended } from '../nn/packed-attention.ts';
+import type { Attended } from '../nn/attend.ts';
 import type { TokenInputs } from './inputs.ts';
 import type { DecoderOutput } from './outputs.ts';
 
