@@ -22,7 +22,7 @@ import { fineTune } from './classifier/fine-tune.ts';
 import type { FineTuneOptions } from './classifier/fine-tune.ts';
 import { predict } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
-import { scheduleNames } from './schedules.ts';
+import { scheduleNames } from './optim/schedules.ts';
 import { canResume, checkResume, resumeCommand } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 

@@ -24,7 +24,6 @@ export { curvesSvg, smooth, writeCurves } from './report/plot.ts';
 export { predict } from './classifier/predict.ts';
 export { progress } from '../common/progress.ts';
 export { Random } from '../common/random.ts';
-export * from './schedules.ts';
 export { toDevice } from './objectives/task.ts';
 export type { DeviceBatch, HostArray, HostBatch, TrainingTask } from './objectives/task.ts';
 export { trainByteLevelBpe } from './tokenizer-training/train-byte-level.ts';

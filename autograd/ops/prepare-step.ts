@@ -1,4 +1,10 @@
-import { controlQuads, groupsPerDispatch, prepare, slotsPerDispatch } from '../../kernels/multi-tensor/prepare.ts';
+import {
+  controlQuads,
+  groupsPerDispatch,
+  moveScale,
+  prepare,
+  slotsPerDispatch,
+} from '../../kernels/multi-tensor/prepare.ts';
 import type { ControlLayout, ScalerParams } from '../../kernels/multi-tensor/prepare.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
 import { sameShape, show } from '../shapes.ts';
@@ -20,6 +26,8 @@ interface PrepareAttrs {
   /** Leave all parameters as they are where a gradient is infinite or NaN. */
   readonly skipNonFinite: boolean;
   readonly scaler: ScalerParams | undefined;
+  /** Only note what the gradients are, for `updateScale`. */
+  readonly keepScale: boolean;
   readonly gradScale: boolean;
 }
 
@@ -70,10 +78,9 @@ export interface PrepareOptions extends Omit<PrepareAttrs, 'scaler' | 'gradScale
 
 /** Decides a step on the device, see the kernel: `control` is [quads, 4]. */
 export function prepareStep(control: Tensor, options: PrepareOptions): void {
-  const { rule, layout, counts, active, maxNorm, skipNonFinite, collected, scaler, gradScale } = options;
+  const { rule, layout, counts, active, maxNorm, skipNonFinite, collected, scaler, keepScale, gradScale } = options;
   const { partials, tensor } = collected;
   const inputs = { control, collected: partials && tensor, gradScale, scaler: scaler?.state };
-  const { growth, backoff, interval } = scaler ?? {};
   apply(prepareOp, inputs, {
     rule,
     layout,
@@ -82,7 +89,23 @@ export function prepareStep(control: Tensor, options: PrepareOptions): void {
     maxNorm,
     skipNonFinite,
     partials,
-    scaler: scaler && { growth: growth!, backoff: backoff!, interval: interval! },
+    scaler: scaler && scalerParams(scaler),
+    keepScale,
     gradScale: gradScale !== undefined,
   });
+}
+
+const scalerParams = ({ growth, backoff, interval }: ScalerParams): ScalerParams => ({ growth, backoff, interval });
+
+const updateScaleOp = defineOp<{ scaler: Tensor }, Record<string, never>, ScalerParams>({
+  name: 'updateScale',
+  infer: () => ({}),
+  lower: ({ dispatch }, { scaler }, _, attrs) => dispatch(moveScale(attrs), [scaler]),
+  mutates: ['scaler'],
+  vjp: 'none',
+});
+
+/** Moves a loss scale by what steps with `keepScale` found since the last update. */
+export function updateScale(scaler: ScalerParams & { readonly state: Tensor }): void {
+  apply(updateScaleOp, { scaler: scaler.state }, scalerParams(scaler));
 }

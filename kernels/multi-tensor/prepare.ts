@@ -1,5 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { f32, kernel, read, u32, write } from '../kernel.ts';
+import type { Param } from '../kernel.ts';
 import { isNanFunction } from '../nan.ts';
 import { hyperSize, oneMinusExp, rules } from './rules.ts';
 import type { RuleName } from './rules.ts';
@@ -56,6 +57,8 @@ export interface PrepareParams {
      */
     readonly skipNonFinite?: boolean;
     readonly scaler?: ScalerParams;
+    /** Leave the scale as it is, for `moveScale`. */
+    readonly keepScale?: boolean;
     /** Offset of a factor of the gradients that lies on the device. */
     readonly gradScale?: number;
   };
@@ -70,7 +73,7 @@ const workgroup = 256;
  * (gradScale,) (scaler: scale, good steps in a row, whether the last step was skipped, steps skipped in all).
  */
 export function prepare({ rule, layout, first, active, groups, result }: PrepareParams): Dispatch {
-  const { partials, maxNorm, scaler, gradScale, skipNonFinite } = result ?? {};
+  const { partials, maxNorm, scaler, keepScale = false, gradScale, skipNonFinite } = result ?? {};
   const all = active.every(Boolean);
   const bits = Array.from({ length: Math.ceil(active.length / 32) }, (_, w) =>
     active.slice(32 * w, 32 * w + 32).reduce((word, on, k) => (on ? (word | (1 << k)) >>> 0 : word), 0),
@@ -98,7 +101,7 @@ export function prepare({ rule, layout, first, active, groups, result }: Prepare
       ...(partials && { at: u32(partials.at), count: u32(partials.count) }),
       ...(gradScale === undefined ? {} : { gradScaleAt: u32(gradScale) }),
       ...(maxNorm === undefined ? {} : { maxNorm: f32(maxNorm) }),
-      ...(scaler && { growth: f32(scaler.growth), backoff: f32(scaler.backoff), interval: f32(scaler.interval) }),
+      ...(scaler && !keepScale && scalerParams(scaler)),
     },
     workgroup,
     groups: 1,
@@ -122,7 +125,7 @@ if (lane == 0u) {
   var norm = ${partials ? 'sqrt(sums[0])' : '0.0'};
   var factor = ${gradScale === undefined ? '1.0' : 'gradScale[p.gradScaleAt]'};
   let skip = ${scaler || skipNonFinite ? 'marks[0] != 0u' : 'false'};
-  ${scaler ? nextScale : ''}
+  ${scaler ? `factor /= scaler[0];${keepScale ? noteForScale : nextScale}` : ''}
   norm *= abs(factor);
   ${maxNorm === undefined ? '' : 'let clip = p.maxNorm / (norm + 1e-6);\n  factor *= select(min(clip, 1.0), clip, isNan(clip));'}
   outcome = vec4<f32>(norm, select(0.0, 1.0, skip), factor, 0.0);
@@ -157,13 +160,18 @@ if (lane == 0u) {
   for (var k = 1u; k < 16u; k++) { sums[0] += sums[k]; marks[0] |= marks[k]; }
 }`;
 
+const scalerParams = ({ growth, backoff, interval }: ScalerParams): Record<string, Param> => ({
+  growth: f32(growth),
+  backoff: f32(backoff),
+  interval: f32(interval),
+});
+
 /**
  * PyTorch's GradScaler: halve after an overflow, double after `interval` steps without one unless that would
  * overflow itself.
  */
 const nextScale = `
   let scale = scaler[0];
-  factor /= scale;
   let good = scaler[1] + 1.0;
   if (skip) {
     scaler[0] = scale * p.backoff;
@@ -177,3 +185,27 @@ const nextScale = `
     scaler[1] = good;
   }
   scaler[2] = select(0.0, 1.0, skip);`;
+
+/** Until the scale moves, scaler[1] is -1 less the good steps in a row: negative. */
+const noteForScale = `
+  let noted = scaler[1] < 0.0;
+  scaler[2] = select(0.0, 1.0, skip || (noted && scaler[2] != 0.0));
+  if (!noted) { scaler[1] = -1.0 - scaler[1]; }`;
+
+/** Moves a loss scale by what steps noted since the last time; binding scaler, as in `prepare`. */
+export function moveScale(params: ScalerParams): Dispatch {
+  return kernel({
+    name: 'updateScale',
+    bindings: [write('scaler', 'f32')],
+    params: scalerParams(params),
+    workgroup: 1,
+    groups: 1,
+    cost: { flops: 4, bytes: 32 },
+    body: `
+if (id == 0u && scaler[1] < 0.0) {
+  scaler[1] = -1.0 - scaler[1];
+  let skip = scaler[2] != 0.0;
+  ${nextScale}
+}`,
+  });
+}

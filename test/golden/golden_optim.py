@@ -9,6 +9,7 @@ import json
 import os
 
 import torch
+from torch.optim import lr_scheduler
 from transformers import (
     get_constant_schedule,
     get_constant_schedule_with_warmup,
@@ -48,8 +49,23 @@ SCHEDULES = [
 ]
 
 
+# Each: (name, maker, options by their names there), for groups of rates 0.1 and 0.01
+LR_SCHEDULERS = [
+    ("CosineAnnealingLR", lr_scheduler.CosineAnnealingLR, {"T_max": 15}),
+    ("CosineAnnealingLR", lr_scheduler.CosineAnnealingLR, {"T_max": 30, "eta_min": 0.005}),
+    ("LinearLR", lr_scheduler.LinearLR, {}),
+    ("LinearLR", lr_scheduler.LinearLR, {"start_factor": 1.0, "end_factor": 0.1, "total_iters": 12}),
+    ("StepLR", lr_scheduler.StepLR, {"step_size": 4, "gamma": 0.5}),
+    ("ExponentialLR", lr_scheduler.ExponentialLR, {"gamma": 0.9}),
+    ("LambdaLR", lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda step: 0.95**step), {}),
+    ("constantWithWarmup", get_constant_schedule_with_warmup, {"num_warmup_steps": 5}),
+    ("linearWithWarmup", get_linear_schedule_with_warmup, {"num_warmup_steps": 5, "num_training_steps": 15}),
+    ("cosineWithWarmup", get_cosine_schedule_with_warmup, {"num_warmup_steps": 5, "num_training_steps": 15}),
+]
+
+
 def camel(name):
-    first, *rest = name.split("_")
+    first, *rest = name.lower().split("_")
     return first + "".join(part.capitalize() for part in rest)
 
 
@@ -90,6 +106,18 @@ def run_schedule(name, make, options):
     return {"name": name, "options": options_json(options), "learningRates": rates}
 
 
+def run_lr_scheduler(name, make, options):
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.1, 0.01)]
+    optimizer = torch.optim.SGD(groups)
+    scheduler = make(optimizer, **options)
+    rates = []
+    for _ in range(20):
+        rates.append(scheduler.get_last_lr())
+        optimizer.step()
+        scheduler.step()
+    return {"name": name, "options": options_json(options), "learningRates": rates}
+
+
 def run_clipping(gradients, limit):
     parameters = [torch.zeros(len(values), dtype=torch.float64, requires_grad=True) for values in gradients]
     for parameter, values in zip(parameters, gradients):
@@ -116,6 +144,7 @@ def generate(folder, minilm):
         "problem": {"start": START, "target": TARGET, "scale": SCALE},
         "optimizers": [run_optimizer(*case) for case in OPTIMIZERS],
         "schedules": [run_schedule(*case) for case in SCHEDULES],
+        "lrSchedulers": [run_lr_scheduler(*case) for case in LR_SCHEDULERS],
         "clipping": [run_clipping([[3.0, 0.0], [-4.0]], limit) for limit in (1.0, 4.999, 5.0, 100.0)]
         + [run_clipping([[0.0], [0.0]], 1.0)],
     }

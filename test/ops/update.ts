@@ -153,6 +153,21 @@ export const cases: readonly OpCase[] = [
   sgd(0.9, 0, true, pairs([7]), scaled),
   sgd(0.9, 0, true, pairs([7], [65]), unscaled),
   {
+    op: 'updateScale',
+    inputs: [],
+    run: () => {
+      const scaler = new GradScaler({ initScale: 8, growthInterval: 1 });
+      const x = tf.tensor([1], { requiresGrad: true });
+      x.grad = tf.tensor([1]);
+      scaler.step(new SGD([x]));
+      scaler.update();
+      return tf.clone(scaler.state);
+    },
+    ref: () => build([4], ([i]) => [16, 0, 0, 0][i!]!),
+    grad: false,
+    compiled: false,
+  },
+  {
     op: 'globalNorm',
     inputs: [f32([3, 5]), f32([7]), f32([])],
     run: (...x) => tf.globalNorm(x),

@@ -129,6 +129,47 @@ test('an infinite or NaN gradient skips the step, its counts and its moments', a
   }
 });
 
+for (const compiled of [false, true]) {
+  test(`scaler.step and scaler.update${compiled ? ', compiled,' : ''} do what optimizer.step({ scaler }) does`, async () => {
+    const make = (apart: boolean) => {
+      const params = [tensor([1, 2], { requiresGrad: true }), tensor([3], { requiresGrad: true })];
+      const optimizer = new AdamW(params, { lr: 0.1 });
+      const scaler = new GradScaler({ initScale: 4, growthInterval: 2 });
+      const run = (factor: Tensor): void => {
+        scaler.scale(mul(sum(mul(params[0]!, params[1]!)), factor)).backward();
+        if (apart) scaler.step(optimizer);
+        else optimizer.step({ scaler });
+        if (apart) scaler.update();
+        optimizer.zeroGrad();
+      };
+      const step = compiled ? compile(run, { log: (line) => assert.unreachable(line) }) : run;
+      const numbers = () => Promise.all([...params, scaler.state].map((x) => x.data()));
+      return { step, numbers };
+    };
+    const [apart, together] = [make(true), make(false)];
+    for (const factor of [1, 1, Infinity, 1, NaN, 1, 1, 1]) {
+      for (const { step } of [apart, together]) step(tensor(factor));
+      assert.equal(await apart.numbers(), await together.numbers());
+    }
+    assert.is((await apart.numbers()).at(-1)![3], 2, 'steps skipped');
+  });
+}
+
+test('one scaler serves two optimizers: an overflow of either lowers the scale once', async () => {
+  const params = [tensor([1, 2], { requiresGrad: true }), tensor([3], { requiresGrad: true })];
+  const optimizers = params.map((x) => new SGD([x], { lr: 1 }));
+  const scaler = new GradScaler({ initScale: 4 });
+  params[0]!.grad = tensor([4, Infinity]);
+  params[1]!.grad = tensor([4]);
+  for (const optimizer of optimizers) scaler.step(optimizer);
+  assert.is(await scaler.current.item(), 4, 'until update');
+  scaler.update();
+  scaler.update(); // nothing was noted since
+  assert.equal(Array.from(await scaler.state.data()), [2, 0, 1, 1]);
+  assert.equal(Array.from(await params[0]!.data()), [1, 2]);
+  assert.equal(Array.from(await params[1]!.data()), [2]);
+});
+
 test('without a scaler a bad gradient is not hidden', async () => {
   const x = tensor([1, 2], { requiresGrad: true });
   x.grad = tensor([NaN, 1]);

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { mul, ShapeError, sub, sum, tensor } from '../../autograd/index.ts';
+import { compile, mul, ShapeError, sub, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { AdamW, clipCoefficient, gradNorm, SGD } from '../../train/optim/index.ts';
 
@@ -40,8 +40,8 @@ for (const { name, options, secondGroup, values } of goldens.optimizers) {
   test(`${name} ${JSON.stringify(options)} ${JSON.stringify(secondGroup)} equals torch.optim`, async () => {
     const parameters = start.map(leaf);
     const groups = secondGroup
-      ? [{ parameters: parameters.slice(0, 1) }, { parameters: parameters.slice(1), ...secondGroup }]
-      : [{ parameters }];
+      ? [{ params: parameters.slice(0, 1) }, { params: parameters.slice(1), ...secondGroup }]
+      : [{ params: parameters }];
     const optimizer = name === 'SGD' ? new SGD(groups, options) : new AdamW(groups, options);
     for (const expected of values) {
       optimizer.zeroGrad();
@@ -93,7 +93,7 @@ test('a parameter without a gradient is left alone and keeps its own step count'
 
 test('more parameters and groups than one dispatch decides on', async () => {
   const groups = Array.from({ length: 40 }, (_, g) => ({
-    parameters: Array.from({ length: 21 }, () => leaf([1])),
+    params: Array.from({ length: 21 }, () => leaf([1])),
     lr: (g + 1) / 64,
   }));
   const optimizer = new SGD(groups, {});
@@ -127,9 +127,9 @@ test('snapshot and restore continue bit for bit', async () => {
 test('bad input names the mend', () => {
   assert.throws(() => new AdamW([]), /AdamW: a group has no parameters/);
   assert.throws(() => new AdamW([tensor([1])]), /does not require a gradient/);
-  assert.throws(() => new AdamW([leaf([1])], { lr: -1 }), /must not be negative, got -1/);
+  assert.throws(() => new AdamW([leaf([1])], { lr: -1 }), /AdamW: lr must be a finite number from 0 on, got -1/);
   const shared = leaf([1]);
-  assert.throws(() => new SGD([{ parameters: [shared] }, { parameters: [shared] }]), /in two groups/);
+  assert.throws(() => new SGD([{ params: [shared] }, { params: [shared] }]), /in two groups/);
   assert.throws(() => new SGD([leaf([1])], { nesterov: true }), /nesterov needs a momentum/);
   const x = leaf([1, 2]);
   x.grad = tensor([1]);
@@ -167,7 +167,7 @@ test('averages: the unbiased exponential mean of all parameters so far, for the 
   assert.equal(await Promise.all(parameters.map((x) => x.data())), before);
   const fresh = new AdamW([leaf([7])], { lr: 0.1, ema: decay });
   assert.is(await fresh.withAverages(() => fresh.parameters[0]!.item()), 7, 'before a first step');
-  assert.throws(() => new AdamW([leaf([1])], { ema: 1 }), /ema must be from 0 \(none\) to below 1, got 1/);
+  assert.throws(() => new AdamW([leaf([1])], { ema: 1 }), /ema must be from 0 to below 1, got 1/);
 });
 
 test('averages change nothing of the updates themselves', async () => {
@@ -200,5 +200,85 @@ for (const bad of [NaN, Infinity, -Infinity]) {
     assert.equal(await run(true), await run(false));
   });
 }
+
+test('optimizer.lr keeps the proportions of the groups', () => {
+  const [a, b] = [leaf([1]), leaf([1])];
+  const optimizer = new SGD([
+    { params: [a], lr: 0.1 },
+    { params: [b], lr: 0.01 },
+  ]);
+  const rates = (): number[] => optimizer.paramGroups.map(({ lr }) => lr);
+  optimizer.lr = 0;
+  assert.equal(rates(), [0, 0]);
+  optimizer.lr = 0.05;
+  close(rates(), [0.05, 0.005], 1e-15);
+  optimizer.paramGroups[1]!.lr = 0.05;
+  optimizer.lr = 0.2;
+  close(rates(), [0.2, 0.2], 1e-15);
+  const silent = new SGD([
+    { params: [a], lr: 0 },
+    { params: [b], lr: 0.01 },
+  ]);
+  assert.throws(() => (silent.lr = 0.1), /first group's initialLr is 0/);
+});
+
+test("a group's options can be changed later and hold in a compiled step", async () => {
+  const make = () => {
+    const params = [leaf([1, 2]), leaf(new Array<number>(20_000).fill(3)), leaf([4])];
+    const groups = [{ params: params.slice(0, 2) }, { params: params.slice(2), lr: 0.01 }];
+    const optimizer = new AdamW(groups, { lr: 0.1, weightDecay: 0.1 });
+    const step = (): void => {
+      sum(mul(params[0]!, params[2]!))
+        .add(sum(mul(params[1]!, params[1]!)))
+        .backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+    };
+    return { params, optimizer, step };
+  };
+  const [compiled, immediate] = [make(), make()];
+  const replay = compile(compiled.step, { log: (line) => assert.unreachable(line) });
+  const changes: ((groups: ReturnType<typeof make>['optimizer']['paramGroups']) => void)[] = [
+    () => undefined,
+    (groups) => (groups[1]!.lr = 0.5),
+    (groups) => (groups[0]!.weightDecay = 0.7),
+    (groups) => (groups[1]!.betas = [0.5, 0.6]),
+    (groups) => (groups[0]!.eps = 0.25),
+  ];
+  for (const change of changes) {
+    for (const { optimizer } of [compiled, immediate]) change(optimizer.paramGroups);
+    replay();
+    immediate.step();
+    const [got, want] = await Promise.all(
+      [compiled, immediate].map(({ params }) => Promise.all(params.map((x) => x.data()))),
+    );
+    got!.forEach((x, i) => close(x, Array.from(want![i]!, Number), 1e-6));
+  }
+  const before = await compiled.params[2]!.item();
+  assert.ok(Math.abs(before - 4) > 0.5, `the new rate was used: ${before}`);
+});
+
+test('options are checked, also later', () => {
+  const optimizer = new AdamW([leaf([1])]);
+  const group = optimizer.paramGroups[0]!;
+  assert.throws(
+    () => new AdamW([leaf([1])], { betas: [0.9, 1] }),
+    /AdamW: betas\[1\] must be from 0 to below 1, got 1/,
+  );
+  assert.throws(() => new AdamW([leaf([1])], { eps: -1 }), /AdamW: eps must be a finite number from 0 on, got -1/);
+  assert.throws(() => new AdamW([leaf([1])], { weightDecay: NaN }), /weightDecay must be a finite number/);
+  assert.throws(() => new SGD([leaf([1])], { momentum: -0.1 }), /SGD: momentum must be a finite number from 0 on/);
+  assert.throws(() => (group.lr = Infinity), /AdamW: lr must be a finite number from 0 on, got Infinity/);
+  assert.throws(() => (group.betas = [0.9, 2]), /betas\[1\]/);
+  assert.throws(() => (optimizer.lr = -1), /lr of group 0 must be a finite number from 0 on, got -1/);
+  assert.equal([group.lr, ...group.betas], [1e-3, 0.9, 0.999], 'a refused value changes nothing');
+  assert.throws(() => new SGD([{ parameters: [leaf([1])] }] as never), /named params/);
+  const misspelt = [{ params: [leaf([1])], weight_decay: 1 }];
+  assert.throws(() => new AdamW(misspelt), /no option "weight_decay"; it has lr, betas/);
+  const inside = compile(() => {
+    optimizer.lr = 1;
+  });
+  assert.throws(() => inside(), /set options outside of the compiled function/);
+});
 
 test.run();

@@ -1,7 +1,42 @@
+import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { constant, constantWithWarmup, cosine, linear, schedule } from '../../train/schedules.ts';
-import type { Schedule, ScheduleName } from '../../train/schedules.ts';
+import { tensor } from '../../autograd/index.ts';
+import {
+  CosineAnnealingLR,
+  ExponentialLR,
+  getConstantScheduleWithWarmup,
+  getCosineScheduleWithWarmup,
+  getLinearScheduleWithWarmup,
+  LambdaLR,
+  LinearLR,
+  SGD,
+  StepLR,
+} from '../../train/optim/index.ts';
+import type { LRScheduler, LRSchedulerState } from '../../train/optim/index.ts';
+import { constant, constantWithWarmup, cosine, linear, schedule } from '../../train/optim/schedules.ts';
+import type { Schedule, ScheduleName } from '../../train/optim/schedules.ts';
+
+interface Goldens {
+  readonly lrSchedulers: readonly {
+    readonly name: string;
+    readonly options: Readonly<Record<string, number>>;
+    readonly learningRates: number[][];
+  }[];
+}
+
+const goldens = JSON.parse(readFileSync(new URL('../golden/optim.json', import.meta.url), 'utf8')) as Goldens;
+const makers: Record<string, (optimizer: SGD, o: Readonly<Record<string, number>>) => LRScheduler> = {
+  CosineAnnealingLR: (optimizer, o) => new CosineAnnealingLR(optimizer, o.tMax!, o.etaMin),
+  LinearLR: (optimizer, o) => new LinearLR(optimizer, o),
+  StepLR: (optimizer, o) => new StepLR(optimizer, o.stepSize!, o.gamma),
+  ExponentialLR: (optimizer, o) => new ExponentialLR(optimizer, o.gamma!),
+  LambdaLR: (optimizer) => new LambdaLR(optimizer, (step) => 0.95 ** step),
+  constantWithWarmup: (optimizer, o) => getConstantScheduleWithWarmup(optimizer, o.numWarmupSteps!),
+  linearWithWarmup: (optimizer, o) => getLinearScheduleWithWarmup(optimizer, o.numWarmupSteps!, o.numTrainingSteps!),
+  cosineWithWarmup: (optimizer, o) =>
+    getCosineScheduleWithWarmup(optimizer, o.numWarmupSteps!, o.numTrainingSteps!, o.numCycles),
+};
 
 const test = suite('train/schedules');
 const steps = [0, 1, 3, 4, 5, 10, 17, 19, 20, 25];
@@ -75,6 +110,46 @@ test('bad input is refused by name', () => {
   );
   assert.throws(() => schedule('constantWithWarmup', { warmupSteps: NaN }), 'warmupSteps must be a whole number');
   assert.throws(() => schedule('cosine', { totalSteps: 20, numCycles: 0 }), 'numCycles must be above 0, got 0');
+});
+
+/** An optimizer of two groups with rates 0.1 and 0.01. */
+const twoGroups = (): SGD => new SGD([0.1, 0.01].map((lr) => ({ params: [tensor([1], { requiresGrad: true })], lr })));
+
+function rates(scheduler: LRScheduler, steps: number): number[][] {
+  return Array.from({ length: steps }, (_, i) => {
+    if (i > 0) scheduler.step();
+    return scheduler.getLastLr();
+  });
+}
+
+// Expected values: test/golden/golden_optim.py.
+for (const { name, options, learningRates } of goldens.lrSchedulers) {
+  test(`${name}(${JSON.stringify(options).slice(1, -1)}) equals PyTorch's, for each group`, () => {
+    const made = makers[name]!(twoGroups(), options);
+    rates(made, learningRates.length).forEach((row, step) =>
+      row.forEach((rate, group) => {
+        const want = learningRates[step]![group]!;
+        assert.not(!(Math.abs(rate - want) <= 1e-9 * Math.abs(want) + 1e-17), `step ${step}: ${rate}, want ${want}`);
+      }),
+    );
+  });
+}
+
+test('a scheduler goes on from its state, and keeps a proportion that was changed', () => {
+  const make = (): LRScheduler => new CosineAnnealingLR(twoGroups(), 10);
+  const whole = rates(make(), 8);
+  const first = make();
+  rates(first, 5);
+  const second = make();
+  second.loadStateDict(JSON.parse(JSON.stringify(first.stateDict())) as LRSchedulerState);
+  assert.equal(rates(second, 4), whole.slice(4));
+  const optimizer = twoGroups();
+  const scheduler = new LambdaLR(optimizer, (step) => 1 / (step + 1));
+  optimizer.paramGroups[1]!.lr = 0.04;
+  scheduler.step();
+  assert.equal(scheduler.getLastLr(), [0.05, 0.02]);
+  assert.throws(() => new LambdaLR(optimizer, [constant()]), /1 functions for 2 groups/);
+  assert.throws(() => new CosineAnnealingLR(optimizer, 0), /tMax must be a whole number above 0, got 0/);
 });
 
 test.run();

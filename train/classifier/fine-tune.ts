@@ -4,7 +4,7 @@ import { collateOnHost } from '../data/tokenised.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
 import { accuracy, f1Score, usualAverage } from '../metrics/classification.ts';
 import { predict } from './predict.ts';
-import type { ScheduleName } from '../schedules.ts';
+import type { ScheduleName } from '../optim/schedules.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 import { train as runTraining } from '../trainer/trainer.ts';

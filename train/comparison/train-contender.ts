@@ -1,7 +1,7 @@
 import { manualSeed } from '../../autograd/index.ts';
 import type { Module } from '../../models/index.ts';
 import { unigramLosses } from '../objectives/index.ts';
-import { schedule } from '../schedules.ts';
+import { schedule } from '../optim/schedules.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import { evaluator } from '../trainer/evaluate.ts';
 import { trainerOptions } from '../trainer/settings.ts';

@@ -3,7 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { halfCopy } from '../../autograd/half-copies.ts';
 import { adamwHyper } from '../../kernels/multi-tensor/rules.ts';
 import { Optimizer } from './optimizer.ts';
-import type { ParameterGroup } from './optimizer.ts';
+import type { ParameterGroup } from './groups.ts';
 
 export interface AdamWOptions {
   lr: number;
@@ -35,7 +35,6 @@ export class AdamW extends Optimizer<AdamWOptions> {
   ) {
     const merged = { ...defaults, ...options };
     const { ema } = merged;
-    if (!(ema >= 0 && ema < 1)) throw new RangeError(`AdamW: ema must be from 0 (none) to below 1, got ${ema}`);
     super('AdamW', parameters, merged, { rule: ema > 0 ? 'adamw.averaged' : 'adamw', halfCopies });
     this.ema = ema;
   }

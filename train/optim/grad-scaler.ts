@@ -1,5 +1,12 @@
 import { mul, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { updateScale } from '../../autograd/ops/prepare-step.ts';
+import type { StepOptions } from './optimizer.ts';
+
+/** An optimizer of any options. */
+interface Steps {
+  step(options: StepOptions): void;
+}
 
 export interface GradScalerOptions {
   /** First scale of the loss. */
@@ -14,19 +21,21 @@ export interface GradScalerOptions {
 /**
  * Dynamic loss scaling (Micikevicius et al. 2018), with PyTorch's rules and defaults: gradients too small for
  * f16 are lifted by scaling the loss; a step whose gradients overflow is skipped and halves the scale, a long
- * run of good ones doubles it. All of it is decided on the device, in the optimizer's step:
+ * run of good ones doubles it. All of it is decided on the device, nothing is read back:
  *
  *     scaler.scale(loss).backward();
- *     optimizer.step({ scaler, maxNorm: 1 });
+ *     scaler.step(optimizer, { maxNorm: 1 }); // of each optimizer
+ *     scaler.update();
  *
- * One scaler serves one optimizer.
+ * With one optimizer, `optimizer.step({ scaler, maxNorm: 1 })` is the same as the last two in one dispatch less.
  */
 export class GradScaler {
   readonly growth: number;
   readonly backoff: number;
   readonly interval: number;
   /**
-   * f32 [4] on the device: scale, good steps in a row, 1 if the last step was skipped, steps skipped in all.
+   * f32 [4] on the device: scale, good steps in a row (-1 - their number from `step` to `update`), 1 if the last
+   * step was skipped, steps skipped in all.
    */
   readonly state: Tensor;
 
@@ -51,6 +60,19 @@ export class GradScaler {
   /** loss times the scale, f32. */
   scale(loss: Tensor): Tensor {
     return mul(loss, slice(this.state, 0));
+  }
+
+  /**
+   * Steps an optimizer with the gradients of the scaled loss, divided by the scale; where one is infinite or NaN
+   * the optimizer's step is skipped. The scale stays until `update`. `maxNorm` clips the unscaled gradients.
+   */
+  step(optimizer: Steps, options: Omit<StepOptions, 'scaler'> = {}): void {
+    optimizer.step({ ...options, scaler: this, keepScale: true });
+  }
+
+  /** Moves the scale by what the steps since the last update found; without such a step it does nothing. */
+  update(): void {
+    updateScale(this);
   }
 
   /**

@@ -2,16 +2,10 @@ import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { joinParameters } from '../../models/parameter.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import { asGroups, checkOptions, groupOf } from './groups.ts';
+import type { ParameterGroup, ParamGroup } from './groups.ts';
 import type { GradScaler } from './grad-scaler.ts';
 import { OptimizerState } from './state.ts';
-
-/** Parameters that share options; what a group leaves out is taken from the optimizer's defaults. */
-export type ParameterGroup<Options> = Partial<Options> & { readonly parameters: Iterable<Tensor> };
-
-interface Group<Options> {
-  readonly options: Options;
-  readonly parameters: readonly Tensor[];
-}
 
 export interface StepOptions {
   /** An f32 scalar tensor that the gradients are multiplied by on the way, see `clipCoefficient`. */
@@ -28,6 +22,8 @@ export interface StepOptions {
    * infinite or NaN gradient is skipped.
    */
   readonly scaler?: GradScaler;
+  /** Leave the scaler's scale as it is until `scaler.update()`, see `GradScaler.step`. */
+  readonly keepScale?: boolean;
 }
 
 /** What resuming needs besides the parameters: numbers of updates, and tensors of moments. */
@@ -36,10 +32,12 @@ export interface OptimizerSnapshot {
 }
 
 /** How an optimizer works on the device. */
-interface Method {
+interface Method<Options> {
   readonly rule: RuleName;
   /** Also keep f16 copies of the parameters, for mixed precision. */
   readonly halfCopies?: boolean;
+  /** Throws for options that do not go together. */
+  readonly check?: (options: Options) => void;
 }
 
 /**
@@ -49,51 +47,57 @@ interface Method {
  * on to their memory.
  */
 export abstract class Optimizer<Options extends { lr: number }> {
-  readonly groups: readonly Group<Options>[];
+  /** The groups, as PyTorch's `param_groups`: `optimizer.paramGroups[0].lr = 0.1` holds in replayed steps too. */
+  readonly paramGroups: readonly ParamGroup<Options>[];
+  /** What is updated: parameters that lie side by side are one here. */
+  readonly parameters: readonly Tensor[];
   protected readonly state: OptimizerState;
+  readonly #name: string;
+  readonly #options: readonly (Options & { initialLr: number })[];
 
   protected constructor(
     name: string,
-    parameters: Iterable<Tensor> | readonly ParameterGroup<Options>[],
+    params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
     defaults: Options,
-    { rule, halfCopies }: Method,
+    { rule, halfCopies, check }: Method<Options>,
   ) {
     refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
-    this.groups = asGroups(parameters).map(({ parameters: members, ...options }) => {
-      const list = joinParameters([...new Set(members)]);
-      const frozen = list.find((x) => !x.requiresGrad);
-      if (list.length === 0) throw new Error(`${name}: a group has no parameters`);
-      if (frozen)
-        throw new Error(
-          `${name}: a parameter of shape [${frozen.shape.join(', ')}] does not require a gradient; leave it out or set requiresGrad`,
-        );
-      const merged = { ...defaults, ...options } as Options;
-      if (!(merged.lr >= 0)) throw new RangeError(`${name}: the learning rate must not be negative, got ${merged.lr}`);
-      return { options: merged, parameters: list };
+    this.#name = name;
+    const known = new Set([...Object.keys(defaults), 'params', 'initialLr']);
+    const given = asGroups(name, params).map(({ params: members, ...own }) => {
+      const list = [...new Set(members)];
+      const unknown = [...Object.keys(defaults), ...Object.keys(own)].find((key) => !known.has(key));
+      if (unknown !== undefined) throw new Error(`${name}: no option "${unknown}"; it has ${[...known].join(', ')}`);
+      const options = { ...defaults, ...own } as unknown as Options & { initialLr?: number };
+      return { list, options: { ...options, initialLr: options.initialLr ?? options.lr } };
     });
-    const all = this.parameters;
+    const validate = (options: Options): void => {
+      refuseChange(name);
+      checkOptions(name, options);
+      check?.(options);
+    };
+    for (const { list, options } of given) {
+      validate(options);
+      checkParams(name, list);
+    }
+    const all = given.flatMap(({ list }) => list);
     if (new Set(all).size !== all.length) throw new Error(`${name}: a parameter is in two groups`);
-    this.state = new OptimizerState(
-      this.groups.map((group) => group.parameters),
-      rule,
-      { half: halfCopies },
-    );
-    this.sync();
+    this.#options = given.map(({ options }) => options);
+    this.paramGroups = given.map(({ list, options }) => groupOf(list, options, validate, () => this.#sync()));
+    const joined = given.map(({ list }) => joinParameters(list));
+    this.parameters = joined.flat();
+    this.state = new OptimizerState(joined, rule, { half: halfCopies });
+    this.#sync();
   }
 
   /** A group's options as the rule's numbers. */
   protected abstract hyper(options: Options): number[];
 
-  get parameters(): readonly Tensor[] {
-    return this.groups.flatMap(({ parameters }) => parameters);
-  }
-
   /** Updates every parameter that has a gradient. */
-  step({ gradScale, maxNorm, skipNonFinite = false, scaler }: StepOptions = {}): void {
+  step({ gradScale, maxNorm, skipNonFinite = false, scaler, keepScale = false }: StepOptions = {}): void {
     if (maxNorm !== undefined && !(maxNorm > 0))
       throw new RangeError(`step: maxNorm must be above 0, got ${maxNorm}; leave it out to clip nothing`);
-    this.sync();
-    this.state.step({ gradScale, maxNorm, skipNonFinite, scaler });
+    this.state.step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale });
   }
 
   /**
@@ -115,21 +119,36 @@ export abstract class Optimizer<Options extends { lr: number }> {
   }
 
   /**
-   * Learning rate of each group; schedules set it, outside of compiled functions. Reaches the device at once,
-   * so that replayed steps see it.
+   * Learning rate of the first group. Setting it, outside of compiled functions, sets those of all groups, each
+   * in proportion to its `initialLr`: of groups made with rates 0.1 and 0.01, `optimizer.lr = 0.05` makes 0.05
+   * and 0.005. Reaches the device at once, so that replayed steps see it.
    */
   set lr(value: number) {
-    for (const { options } of this.groups) options.lr = value;
-    this.sync();
+    const first = this.#options[0]!.initialLr;
+    if (first === 0 && this.#options.length > 1)
+      throw new Error(
+        `${this.#name}: the first group's initialLr is 0, so that other rates have no proportion to it; set each group's lr`,
+      );
+    this.setRates(this.#options.map(({ initialLr }, i) => (i === 0 ? value : initialLr * (value / first))));
   }
 
   get lr(): number {
-    return this.groups[0]!.options.lr;
+    return this.#options[0]!.lr;
+  }
+
+  /** Sets each group's learning rate, as schedules do: `initialLr` stays. */
+  setRates(rates: readonly number[]): void {
+    refuseChange(this.#name);
+    rates.forEach((lr, i) => checkOptions(this.#name, { [`lr of group ${i}`]: lr }));
+    this.#options.forEach((options, i) => (options.lr = rates[i]!));
+    this.#sync();
   }
 
   /** The state behind the parameters, for a checkpoint: the device's own tensors, not copies. */
   snapshot(): OptimizerSnapshot {
-    return { groups: this.groups.map((_, i) => ({ steps: this.state.counts(i), tensors: this.state.tensors(i) })) };
+    return {
+      groups: this.paramGroups.map((_, i) => ({ steps: this.state.counts(i), tensors: this.state.tensors(i) })),
+    };
   }
 
   /** Takes up where a snapshot left off. The groups must hold the same parameters in the same order. */
@@ -151,17 +170,20 @@ export abstract class Optimizer<Options extends { lr: number }> {
   }
 
   /** Brings the options, which may have been changed, to the device. */
-  private sync(): void {
-    this.groups.forEach(({ options }, i) => this.state.setHyper(i, this.hyper(options)));
+  #sync(): void {
+    this.#options.forEach((options, i) => this.state.setHyper(i, this.hyper(options)));
     this.state.writeHyper();
   }
 }
 
-function asGroups<Options>(
-  parameters: Iterable<Tensor> | readonly ParameterGroup<Options>[],
-): ParameterGroup<Options>[] {
-  const list = [...(parameters as Iterable<Tensor | ParameterGroup<Options>>)];
-  const isGroup = (x: Tensor | ParameterGroup<Options>): x is ParameterGroup<Options> => 'parameters' in x;
-  if (list.length > 0 && list.every(isGroup)) return list;
-  return [{ parameters: list as Tensor[] } as unknown as ParameterGroup<Options>];
+const refuseChange = (name: string): void =>
+  refuseWhileCapturing(name, 'set options outside of the compiled function; its calls see what is set');
+
+function checkParams(name: string, list: readonly Tensor[]): void {
+  if (list.length === 0) throw new Error(`${name}: a group has no parameters`);
+  const frozen = list.find((x) => !x.requiresGrad);
+  if (frozen)
+    throw new Error(
+      `${name}: a parameter of shape [${frozen.shape.join(', ')}] does not require a gradient; leave it out or set requiresGrad`,
+    );
 }

@@ -1,7 +1,7 @@
 import type { Tensor } from '../../autograd/index.ts';
 import { sgdHyper } from '../../kernels/multi-tensor/rules.ts';
 import { Optimizer } from './optimizer.ts';
-import type { ParameterGroup } from './optimizer.ts';
+import type { ParameterGroup } from './groups.ts';
 
 export interface SgdOptions {
   lr: number;

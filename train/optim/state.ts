@@ -13,7 +13,7 @@ import { arrange, Bundle } from './chunks.ts';
 import type { Chunk } from './chunks.ts';
 
 /** What a step may be told, see `Optimizer.step`. */
-export type DeviceStep = Pick<PrepareOptions, 'gradScale' | 'maxNorm' | 'skipNonFinite' | 'scaler'>;
+export type DeviceStep = Pick<PrepareOptions, 'gradScale' | 'maxNorm' | 'skipNonFinite' | 'scaler' | 'keepScale'>;
 
 /** Parameters with one set of hyperparameters. */
 interface GroupState {
@@ -109,7 +109,7 @@ export class OptimizerState {
   }
 
   /** Updates the parameters that have a gradient, and their state, in place. */
-  step({ gradScale, maxNorm, skipNonFinite, scaler }: DeviceStep): void {
+  step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale }: DeviceStep): void {
     using _ = scope();
     const { rule, layout, control } = this;
     for (const x of this.parameters) if (x.grad) checkPair(rules[rule].name, x, x.grad);
@@ -131,6 +131,7 @@ export class OptimizerState {
       maxNorm,
       skipNonFinite,
       scaler,
+      keepScale,
     });
     this.groups.forEach(({ chunks }, group) => {
       for (const chunk of chunks) {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Option, Parsed } from '../cli/cli.ts';
-import { scheduleNames } from '../schedules.ts';
+import { scheduleNames } from '../optim/schedules.ts';
 
 const steps = z.int().min(0);
 

@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
-import { schedule } from '../schedules.ts';
+import { schedule } from '../optim/schedules.ts';
 import type { HostBatch, TrainingTask } from '../objectives/task.ts';
 import { isEvaluation, isStep, progressBar } from './callback.ts';
 import type { Callback, EvaluationRecord, StepRecord } from './callback.ts';

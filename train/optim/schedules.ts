@@ -46,6 +46,19 @@ export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5,
   };
 }
 
+/** In a straight line from `start` to `end` over `total` steps, then stays. */
+export function line(start: number, end: number, total: number): Schedule {
+  return (step) => start + (end - start) * (Math.min(step, total) / total);
+}
+
+/** gamma^k after k times `every` steps. */
+export function steps(every: number, gamma: number): Schedule {
+  return (step) => gamma ** Math.floor(step / every);
+}
+
+/** gamma^step. */
+export const exponential = (gamma: number): Schedule => steps(1, gamma);
+
 export const scheduleNames = ['constant', 'constantWithWarmup', 'linear', 'cosine'] as const;
 export type ScheduleName = (typeof scheduleNames)[number];
 

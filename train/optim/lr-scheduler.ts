@@ -1,0 +1,142 @@
+import type { Optimizer } from './optimizer.ts';
+import { constant, constantWithWarmup, cosine, exponential, line, linear, steps } from './schedules.ts';
+import type { Schedule } from './schedules.ts';
+
+/** Of an optimizer, whatever its options are, only the rates are used. */
+type AnyOptimizer = Pick<Optimizer<{ lr: number }>, 'setRates'> & {
+  readonly paramGroups: readonly { readonly lr: number; readonly initialLr: number }[];
+};
+
+/** What resuming a scheduler needs. */
+export interface LRSchedulerState {
+  /** Calls of `step()` so far. */
+  readonly lastEpoch: number;
+  readonly lastLr: readonly number[];
+}
+
+/**
+ * Sets the learning rates of an optimizer's groups, as PyTorch's `torch.optim.lr_scheduler`: each group's rate
+ * is its `initialLr` times a schedule, so that groups keep their proportions. The first rate holds from the
+ * scheduler's making on, the next from each `step()`, which goes outside of compiled functions:
+ *
+ *     const scheduler = new CosineAnnealingLR(optimizer, 1000);
+ *     for (const batch of batches) {
+ *       trainStep(batch);
+ *       scheduler.step();
+ *     }
+ */
+export class LRScheduler {
+  readonly #optimizer: AnyOptimizer;
+  readonly #schedule: (group: number, initialLr: number) => Schedule;
+  #lastEpoch = 0;
+
+  /** `schedule`: a group's schedule, given its number and its first rate. */
+  constructor(optimizer: AnyOptimizer, schedule: (group: number, initialLr: number) => Schedule) {
+    this.#optimizer = optimizer;
+    this.#schedule = schedule;
+    this.#apply();
+  }
+
+  /** Goes on to the rates of the next step. */
+  step(): void {
+    this.#lastEpoch++;
+    this.#apply();
+  }
+
+  /** The rates that hold now, by group. */
+  getLastLr(): number[] {
+    return this.#optimizer.paramGroups.map(({ lr }) => lr);
+  }
+
+  stateDict(): LRSchedulerState {
+    return { lastEpoch: this.#lastEpoch, lastLr: this.getLastLr() };
+  }
+
+  /** Takes up where a state left off, and sets the rates of that step. */
+  loadStateDict({ lastEpoch }: Pick<LRSchedulerState, 'lastEpoch'>): void {
+    if (!(Number.isSafeInteger(lastEpoch) && lastEpoch >= 0))
+      throw new RangeError(`loadStateDict: lastEpoch must be a whole number from 0 on, got ${lastEpoch}`);
+    this.#lastEpoch = lastEpoch;
+    this.#apply();
+  }
+
+  #apply(): void {
+    const rates = this.#optimizer.paramGroups.map(
+      ({ initialLr }, i) => initialLr * this.#schedule(i, initialLr)(this.#lastEpoch),
+    );
+    this.#optimizer.setRates(rates);
+  }
+}
+
+/** The rate times a function of the step, or one for each group. */
+export class LambdaLR extends LRScheduler {
+  constructor(optimizer: AnyOptimizer, lrLambda: Schedule | readonly Schedule[]) {
+    const groups = optimizer.paramGroups.length;
+    if (typeof lrLambda !== 'function' && lrLambda.length !== groups)
+      throw new RangeError(`LambdaLR: ${lrLambda.length} functions for ${groups} groups; give one, or one for each`);
+    super(optimizer, (group) => (typeof lrLambda === 'function' ? lrLambda : lrLambda[group]!));
+  }
+}
+
+/** Along a half wave from the rate to `etaMin` at step `tMax` (Loshchilov and Hutter 2017, without restarts). */
+export class CosineAnnealingLR extends LRScheduler {
+  constructor(optimizer: AnyOptimizer, tMax: number, etaMin = 0) {
+    whole('CosineAnnealingLR', 'tMax', tMax);
+    super(optimizer, (_, initialLr) => cosine(0, tMax, 0.5, initialLr > 0 ? etaMin / initialLr : 0));
+  }
+}
+
+/** In a straight line from `startFactor` to `endFactor` times the rate, over `totalIters` steps; then constant. */
+export class LinearLR extends LRScheduler {
+  constructor(optimizer: AnyOptimizer, { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = {}) {
+    whole('LinearLR', 'totalIters', totalIters);
+    if (!(startFactor > 0 && startFactor <= 1))
+      throw new RangeError(`LinearLR: startFactor must be above 0 and at most 1, got ${startFactor}`);
+    if (!(endFactor >= 0 && endFactor <= 1))
+      throw new RangeError(`LinearLR: endFactor must be from 0 to 1, got ${endFactor}`);
+    super(optimizer, () => line(startFactor, endFactor, totalIters));
+  }
+}
+
+/** `gamma` times the rate after every `stepSize` steps. */
+export class StepLR extends LRScheduler {
+  constructor(optimizer: AnyOptimizer, stepSize: number, gamma = 0.1) {
+    whole('StepLR', 'stepSize', stepSize);
+    super(optimizer, () => steps(stepSize, gamma));
+  }
+}
+
+/** `gamma` times the rate after every step. */
+export class ExponentialLR extends LRScheduler {
+  constructor(optimizer: AnyOptimizer, gamma: number) {
+    super(optimizer, () => exponential(gamma));
+  }
+}
+
+function whole(name: string, option: string, value: number): void {
+  if (!(Number.isSafeInteger(value) && value > 0))
+    throw new RangeError(`${name}: ${option} must be a whole number above 0, got ${value}`);
+}
+
+// Transformers' names for the schedules of schedules.ts.
+
+export const getConstantSchedule = (optimizer: AnyOptimizer): LambdaLR => new LambdaLR(optimizer, constant());
+
+/** Rises over numWarmupSteps, then stays. */
+export const getConstantScheduleWithWarmup = (optimizer: AnyOptimizer, numWarmupSteps: number): LambdaLR =>
+  new LambdaLR(optimizer, constantWithWarmup(numWarmupSteps));
+
+/** Rises over numWarmupSteps, then falls in a straight line to 0 at numTrainingSteps. */
+export const getLinearScheduleWithWarmup = (
+  optimizer: AnyOptimizer,
+  numWarmupSteps: number,
+  numTrainingSteps: number,
+): LambdaLR => new LambdaLR(optimizer, linear(numWarmupSteps, numTrainingSteps));
+
+/** Rises over numWarmupSteps, then follows a cosine of numCycles waves, 0 at numTrainingSteps for half a wave. */
+export const getCosineScheduleWithWarmup = (
+  optimizer: AnyOptimizer,
+  numWarmupSteps: number,
+  numTrainingSteps: number,
+  numCycles = 0.5,
+): LambdaLR => new LambdaLR(optimizer, cosine(numWarmupSteps, numTrainingSteps, numCycles));
