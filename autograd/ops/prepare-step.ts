@@ -68,10 +68,12 @@ const prepareOp = defineOp<Inputs, Record<string, never>, PrepareAttrs>({
   vjp: 'none',
 });
 
+/** State [4] of a loss scale, see `GradScaler`, and how it moves. */
+export type LossScale = ScalerParams & { readonly state: Tensor };
+
 export interface PrepareOptions extends Omit<PrepareAttrs, 'scaler' | 'gradScale' | 'partials'> {
   readonly collected: Collected;
-  /** State [4] of a loss scale, and how it moves. */
-  readonly scaler: (ScalerParams & { readonly state: Tensor }) | undefined;
+  readonly scaler: LossScale | undefined;
   /** f32 scalar on the device that the gradients are multiplied by. */
   readonly gradScale: Tensor | undefined;
 }
@@ -106,6 +108,6 @@ const updateScaleOp = defineOp<{ scaler: Tensor }, Record<string, never>, Scaler
 });
 
 /** Moves a loss scale by what steps with `keepScale` found since the last update. */
-export function updateScale(scaler: ScalerParams & { readonly state: Tensor }): void {
+export function updateScale(scaler: LossScale): void {
   apply(updateScaleOp, { scaler: scaler.state }, scalerParams(scaler));
 }

@@ -4,7 +4,7 @@ import { joinParameters } from '../../models/parameter.ts';
 import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
 import { asGroups, checkOptions, groupOf } from './groups.ts';
 import type { ParameterGroup, ParamGroup } from './groups.ts';
-import type { GradScaler } from './grad-scaler.ts';
+import type { LossScale } from '../../autograd/ops/prepare-step.ts';
 import { OptimizerState } from './state.ts';
 
 export interface StepOptions {
@@ -21,7 +21,7 @@ export interface StepOptions {
    * Gradients are of a loss that this scaler scaled: they are divided by its scale, and a step with an
    * infinite or NaN gradient is skipped.
    */
-  readonly scaler?: GradScaler;
+  readonly scaler?: LossScale;
   /** Leave the scaler's scale as it is until `scaler.update()`, see `GradScaler.step`. */
   readonly keepScale?: boolean;
 }
