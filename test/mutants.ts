@@ -258,6 +258,34 @@ const mutants: readonly Mutant[] = [
     replace: 'score / factor',
     tests: ['models/generation.test'],
   },
+  {
+    name: 'parts of a summed axis that overwrite each other',
+    file: 'autograd/lower/split.ts',
+    find: 'sink = adding ? onto(kind, place) : sinkInto(place);',
+    replace: 'sink = sinkInto(place);',
+    tests: ['autograd/blocks'],
+  },
+  {
+    name: 'a bias that every part of a product adds',
+    file: 'autograd/lower/split.ts',
+    find: '!first && once.includes(names[i]!)',
+    replace: "once.includes('')",
+    tests: ['autograd/blocks'],
+  },
+  {
+    name: 'a remembered kernel that serves another offset',
+    file: 'kernels/remember.ts',
+    find: '`${dtype}[${shape.join()}]${strides.join()}+${offset}`',
+    replace: '`${dtype}[${shape.join()}]${strides.join()}`',
+    tests: ['ops/gather', 'kernels/remember'],
+  },
+  {
+    name: 'a remembered kernel that draws the same numbers again',
+    file: 'kernels/remember.ts',
+    find: 'return draw ? withDraw(dispatch, draw) : dispatch;',
+    replace: 'return dispatch;',
+    tests: ['ops/random'],
+  },
 ];
 
 const copy = mkdtempSync(join(tmpdir(), 'mutants-'));
@@ -273,7 +301,18 @@ function runTests(filters: readonly string[]): { failed: number; passed: number 
 }
 
 try {
-  for (const name of ['gpu', 'kernels', 'autograd', 'models', 'train', 'test', 'package.json', 'tsconfig.json']) {
+  for (const name of [
+    'common',
+    'gpu',
+    'kernels',
+    'autograd',
+    'models',
+    'train',
+    'bench',
+    'test',
+    'package.json',
+    'tsconfig.json',
+  ]) {
     cpSync(join(root, name), join(copy, name), { recursive: true });
   }
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));

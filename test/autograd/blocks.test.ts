@@ -110,6 +110,7 @@ const cases: readonly Case[] = [
   { name: 'matmul, f16', inputs: [make([128, 96], 'f16'), make([96, 100], 'f16')], run: (a, b) => a.matmul(b), varied: [0, 1], within: 2e-3 },
   { name: 'batched matmul', inputs: [make([12, 20, 24]), make([12, 24, 20])], run: (a, b) => a.matmul(b), varied: [0, 1] },
   { name: 'matmul, a batch of one', inputs: [make([1, 20, 32]), make([8, 32, 20])], run: (a, b) => a.matmul(b), varied: [1] },
+  { name: 'linear with bias, many terms', inputs: [make([9, 600]), turned([16, 600]), make([16])], run: tf.linear, ...both },
   { name: 'linear with bias', inputs: [make([9, 32]), make([300, 32]), make([300])], run: (x, w, b) => tf.linear(x, w, b), varied: [0, 1, 2], within: 2e-6 },
 ];
 
