@@ -76,9 +76,12 @@ test('a name is in the file that the document gives for it', () => {
   };
   for (const document of present) {
     const text = readDocument(document);
-    // In a sentence: `name` in `some/file.ts`.
-    for (const [whole, name, file] of proseOf(text).matchAll(/`([^`\n]+)`\s+in\s+`([\w./-]+\.ts)`/g))
-      if (isName(name!)) check(`${document}, ${whole}`, name!, file!);
+    // In a sentence: `name` in `some/file.ts`, or `name` and `other` in it.
+    const sentence = /((?:`[^`\n]+`(?:,|\s+and)\s+)*`[^`\n]+`)\s+in\s+`([\w./-]+\.ts)`/g;
+    for (const [whole, list, file] of proseOf(text).matchAll(sentence)) {
+      for (const [, name] of list!.matchAll(/`([^`]+)`/g))
+        if (isName(name!)) check(`${document}, ${whole.replaceAll('\n', ' ')}`, name!, file!);
+    }
     // In a table: the code in the first cell, and the file alone in the last.
     for (const { cells, line } of tableRows(text)) {
       const file = /^`([\w./-]+\.ts)`$/.exec(cells.at(-1)!)?.[1];
