@@ -30,15 +30,15 @@ const mutants: readonly Mutant[] = [
   {
     name: 'attention whose gradient forgets the dropout',
     file: 'kernels/attention/backward.ts',
-    find: '${scores.dropped(r, `x${r}`)} - ${delta(r)}',
-    replace: 'x${r} - ${delta(r)}',
+    find: '${scores.dropped(r, `x${r}`)} - delta',
+    replace: 'x${r} - delta',
     tests: ['ops/attention'],
   },
   {
     name: 'attention whose query heads do not share keys',
-    file: 'kernels/attention/params.ts',
-    find: "group === 1 ? '' : ` / ${group}u`",
-    replace: "''",
+    file: 'kernels/attention/operands.ts',
+    find: "group === 1 ? 'h' : `h / ${group}u`",
+    replace: "'h'",
     tests: ['kernels/attention.test'],
   },
   {

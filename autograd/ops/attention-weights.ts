@@ -1,5 +1,5 @@
-import type { Draw } from '../../kernels/random.ts';
-import { maskedScore } from '../../kernels/attention/params.ts';
+import { maskedScore } from '../../kernels/attention/operands.ts';
+import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
 import { tensor } from '../create.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
@@ -46,15 +46,18 @@ export function repeatHeads(x: Tensor, heads: number): Tensor {
   return reshape(expand(unsqueeze(x, 2), [batch, own, heads / own, tokens, width]), [batch, heads, tokens, width]);
 }
 
+/** Throws in one line for queries and keys that do not go together. */
+export function checkQueriesAndKeys(name: string, q: Tensor, k: Tensor): void {
+  requireFloat(name, q);
+  if (q.ndim >= 2 && k.ndim === q.ndim && q.shape.at(-1) === k.shape.at(-1)) return;
+  throw new ShapeError(
+    `${name}: queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`,
+  );
+}
+
 /** The attention weights [..., Tq, Tk], each row a distribution, before dropout. */
 export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: WeightOptions = {}): Tensor {
-  requireFloat('scaledDotProductAttention', q);
-  if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1)) {
-    throw new ShapeError(
-      `scaledDotProductAttention: queries ${show(q.shape)} and keys ${show(k.shape)} ` +
-        'must agree in their last axis and rank',
-    );
-  }
+  checkQueriesAndKeys('attentionWeights', q, k);
   // Scaling the queries costs less than scaling the scores.
   let scores = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
   if (mask) scores = mask.dtype === 'bool' ? where(mask, scores, maskValue) : add(scores, mask);
@@ -69,27 +72,23 @@ function causalMask(queries: number, keys: number): Tensor {
   return tensor(allowed, { shape: [queries, keys], dtype: 'bool' });
 }
 
-/** Dropout of the weights, by a given draw. */
-export interface WeightDropout {
-  readonly p: number;
-  readonly draw: Draw;
-}
-
 /**
- * What the fused backward kernels compute, in ops: gradients of q, k and v [..., T, D] for the cotangent g
+ * The function of the fused backward kernels, in ops: gradients of q, k and v [..., T, D] for the cotangent g
  * [..., Tq, D].
  */
 export function attentionGradients(
-  [q, k, v, g]: readonly [Tensor, Tensor, Tensor, Tensor],
-  options: WeightOptions,
-  dropout: WeightDropout | undefined,
-): [dq: Tensor, dk: Tensor, dv: Tensor] {
-  const scale = options.scale ?? defaultScale(q);
-  const drop = (x: Tensor): Tensor => (dropout ? dropoutBy(x, dropout.p, dropout.draw) : x);
-  const weights = attentionWeights(q, k, options);
+  { q, k, v, mask, g }: { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor; g: Tensor },
+  { causal, scale, dropout, draw }: AttentionAttrs,
+): { dq: Tensor; dk: Tensor; dv: Tensor } {
+  const drop = (x: Tensor): Tensor => (dropout && draw ? dropoutBy(x, dropout, draw) : x);
+  const weights = attentionWeights(q, k, { mask, causal, scale });
   const dw = drop(matmul(g, transpose(v)));
   const all = mul(weights, sub(dw, sum(mul(dw, weights), -1, { keepDims: true })));
-  const ds = mul(options.mask?.dtype === 'bool' ? where(options.mask, all, 0) : all, scale);
+  const ds = mul(mask?.dtype === 'bool' ? where(mask, all, 0) : all, scale);
   const to = (x: Tensor): Tensor => cast(x, q.dtype);
-  return [to(matmul(ds, k)), to(matmul(transpose(ds), q)), to(matmul(transpose(drop(weights)), g))];
+  return {
+    dq: to(matmul(ds, k)),
+    dk: to(matmul(transpose(ds), q)),
+    dv: to(matmul(transpose(drop(weights)), g)),
+  };
 }

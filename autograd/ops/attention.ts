@@ -1,3 +1,4 @@
+import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
 import { broadcastShapes, checkOptions, requireFloat, sameShape, show } from '../shapes.ts';
 import { isGradEnabled } from '../context.ts';
 import { ShapeError } from '../op.ts';
@@ -5,11 +6,10 @@ import { nextDraw } from '../generator.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { attentionWeights, defaultScale, repeatHeads } from './attention-weights.ts';
+import { attentionWeights, checkQueriesAndKeys, defaultScale, repeatHeads } from './attention-weights.ts';
 import type { WeightOptions } from './attention-weights.ts';
 import { cast, expand } from './broadcast.ts';
 import { flashAttentionOp, packedAttentionOp, unpack } from './flash-attention.ts';
-import type { FlashAttrs } from './flash-attention.ts';
 import { matmul } from './matmul.ts';
 import { permute } from './movement.ts';
 import { checkProbability, dropout as drop } from './random.ts';
@@ -59,7 +59,7 @@ export function scaledDotProductAttention(
   given: AttentionOptions & TorchAttentionOptions = {},
 ): Tensor {
   const options = ownNames('scaledDotProductAttention', given);
-  const group = check(q, k, v, options);
+  const group = check('scaledDotProductAttention', q, k, v, options);
   const batch = batchOf(q, k, v, group);
   const scores = [...batch, q.shape.at(-2)!, k.shape.at(-2)!];
   if (!fuses([q, k, v], scores, options)) {
@@ -88,7 +88,7 @@ export function packedAttention(qkv: Tensor, options: AttentionOptions = {}): Te
   if (qkv.ndim !== 5 || three !== 3)
     throw new ShapeError(`packedAttention: needs [batch, tokens, 3, heads, size of a head], got ${show(qkv.shape)}`);
   const [q, k, v] = [unpack(qkv, 0), unpack(qkv, 1), unpack(qkv, 2)]; // (B, H, T, D)
-  check(q, k, v, options);
+  check('packedAttention', q, k, v, options);
   const scores = [batch, heads, tokens, tokens];
   if (!fuses([q, k, v], scores, options)) return permute(composite(q, k, v, options), [0, 2, 1, 3]);
   const mask = options.mask && spread(options.mask, scores);
@@ -101,9 +101,9 @@ function composite(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): 
   return cast(y, v.dtype); // a mask of another type does not change the result's
 }
 
-function attrsOf(q: Tensor, { causal = false, scale, dropout = 0, training = true }: AttentionOptions): FlashAttrs {
-  const attrs = { causal, scale: scale ?? defaultScale(q) };
-  return training && dropout > 0 ? { ...attrs, dropout: { p: dropout, draw: nextDraw() } } : attrs;
+function attrsOf(q: Tensor, options: AttentionOptions): AttentionAttrs {
+  const { causal = false, scale = defaultScale(q), dropout = 0, training = true } = options;
+  return training && dropout > 0 ? { causal, scale, dropout, draw: nextDraw() } : { causal, scale };
 }
 
 function fuses(inputs: readonly Tensor[], scores: readonly number[], { mask }: AttentionOptions): boolean {
@@ -137,16 +137,14 @@ function batchOf(q: Tensor, k: Tensor, v: Tensor, group: number): readonly numbe
 }
 
 /** Throws in one line for what does not go together; gives the size of a group of query heads. */
-function check(q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: AttentionOptions): number {
-  requireFloat('scaledDotProductAttention', q);
+function check(name: string, q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: AttentionOptions): number {
+  checkQueriesAndKeys(name, q, k);
   const fail = (what: string): never => {
-    throw new ShapeError(`scaledDotProductAttention: ${what}`);
+    throw new ShapeError(`${name}: ${what}`);
   };
-  if (q.ndim < 2 || k.ndim !== q.ndim || q.shape.at(-1) !== k.shape.at(-1))
-    fail(`queries ${show(q.shape)} and keys ${show(k.shape)} must agree in their last axis and rank`);
   if (v.ndim !== k.ndim || v.shape.at(-2) !== k.shape.at(-2))
     fail(`keys ${show(k.shape)} and values ${show(v.shape)} must be equally many`);
-  checkProbability('scaledDotProductAttention', dropout);
+  checkProbability(name, dropout);
   const group = groupOf(q, k, v);
   if (!mask) return group;
   const scores = [...batchOf(q, k, k, group), q.shape.at(-2)!, k.shape.at(-2)!];

@@ -1,54 +1,32 @@
-import { decodeLanes, decodeWorkgroup, joinParts, partialSize } from '../../kernels/attention/decode.ts';
-import type { DecodeParams } from '../../kernels/attention/decode.ts';
-import type { Dispatch } from '../../gpu/index.ts';
+import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attention/decode.ts';
 import { memoise } from '../../kernels/memoise.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
-import { aligned, floatOf, operandOf } from './flash-attention-lower.ts';
+import { aligned } from './flash-attention.ts';
 import { permute } from './movement.ts';
 
 /** Tokens of the cache that one workgroup takes. */
 const span = 256;
 
-const ofParams = (generate: (params: DecodeParams) => Dispatch) =>
-  memoise((_: null, params: DecodeParams) => generate(params));
-const variants = { lanes: ofParams(decodeLanes), workgroup: ofParams(decodeWorkgroup) };
-const join = ofParams(joinParts);
+const [decode, join] = [memoise(decodeKernel), memoise(joinParts)];
 
-/**
- * Inputs q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [1] or [B]; output [B, 1, H, D].
- */
+/** q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [] or [1] or [B]. */
 type Inputs = { q: Tensor; k: Tensor; v: Tensor; lengths: Tensor };
 
+/** y [B, 1, H, D]. */
 const decodeOp = defineOp<Inputs, { y: Tensor }, { readonly scale: number }>({
   name: 'decodeAttention',
   infer: ({ q }) => ({ y: { shape: [q.shape[0]!, 1, q.shape[1]!, q.shape[3]!], dtype: q.dtype } }),
   autocast: ['q', 'k', 'v'],
   lower(lowering, { lengths, ...inputs }, { y }, { scale }) {
     const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
-    const [batch, heads, capacity, width] = k.shape as [number, number, number, number];
-    const group = q.shape[1]! / heads;
-    const rows = operandOf(q, ['batch', 'token', '', '']);
-    const params: DecodeParams = {
-      batch,
-      heads,
-      group,
-      capacity,
-      width,
-      dtype: floatOf(q),
-      q: { ...rows, head: rows.token * group },
-      k: operandOf(k, ['batch', 'head', 'token']),
-      v: operandOf(v, ['batch', 'head', 'token']),
-      length: { offset: lengths.offset, stride: lengths.size === 1 ? 0 : lengths.strides[0]! },
-      scale,
-      span,
-    };
-    const partial = lowering.temporary([partialSize(params)], 'f32');
-    const variant = variants[lowering.target.software ? 'lanes' : 'workgroup'];
-    lowering.dispatch(variant(null, params, lowering.target), [q, k, v, lengths, partial]);
-    lowering.dispatch(join(null, params, lowering.target), [partial, y]);
+    const [batch, heads, , width] = q.shape as [number, number, number, number];
+    const parts = Math.ceil(k.shape[2]! / span);
+    const partial = lowering.temporary([batch, heads, parts, width + 4], 'f32');
+    lowering.emit(decode, { q, k, v, lengths, partial }, { scale, span });
+    lowering.emit(join, { partial, y }, null);
   },
   vjp: 'none',
 });

@@ -1,36 +1,92 @@
-import { compositeVjp } from './composite.ts';
+import { flashAttentionBackward, flashAttentionDelta } from '../../kernels/attention/backward.ts';
+import { flashAttention } from '../../kernels/attention/forward.ts';
+import { readsFours } from '../../kernels/attention/operands.ts';
+import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
+import { contiguousLayout } from '../../kernels/layout.ts';
+import { memoiseDrawn } from '../../kernels/random.ts';
+import { copyInto } from '../lower/elementwise.ts';
+import { viewOf } from '../lower/window.ts';
 import { defineOp } from '../op.ts';
-import type { Op, Spec } from '../op.ts';
+import type { Lowering, Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { attentionGradients, repeatHeads } from './attention-weights.ts';
-import type { WeightDropout } from './attention-weights.ts';
 import { cast, sum } from './broadcast.ts';
+import { compositeVjp } from './composite.ts';
 import { concat } from './concat.ts';
-import { lowerBackward, lowerForward } from './flash-attention-lower.ts';
 import { permute } from './movement.ts';
 import { reshape } from './reshape.ts';
 import { select } from './slice.ts';
 
-/** Of all records here; the lowering reads them too. */
-export interface FlashAttrs {
-  readonly causal: boolean;
-  readonly scale: number;
-  readonly dropout?: WeightDropout;
-}
+/** q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, mask [B, H, Tq, Tk]. */
+type Inputs = { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor };
+/** The same as one: qkv [B, T, 3, H, D], a view of one projection's output; mask [B, H, T, T]. */
+type Packed = { qkv: Tensor; mask?: Tensor };
+/** y [B, Tq, H, D] (so that merging the heads is free), stats f32 [B, H, Tq, 2], see the kernel. */
+type Outputs = { y: Tensor; stats: Tensor };
+/** Read by the backward kernels beside the inputs: g is the cotangent of y. */
+type Given = Outputs & { g: Tensor };
+/** By query head, [B, T, H, D]. */
+type Gradients = { dq: Tensor; dk: Tensor; dv: Tensor };
 
 /** [B, H, T, D] as [B, T, H, D], and back. */
 const swapHeads = (x: Tensor): Tensor => permute(x, [0, 2, 1, 3]);
 
-/** q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, mask [B, H, Tq, Tk]. */
-type Inputs = { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor };
-/** y [B, Tq, H, D] (so that merging the heads is free), stats f32 [B, H, Tq, 2], see the kernel. */
-type Outputs = { y: Tensor; stats: Tensor };
-/** What the backward kernels read beside the inputs: g is the cotangent of y. */
-type Given = Outputs & { g: Tensor };
+/** Query, key or value of packed projections [B, T, 3, H, D], as [B, H, T, D]. No copy. */
+export const unpack = (qkv: Tensor, which: 0 | 1 | 2): Tensor => swapHeads(select(qkv, 2, which));
+
+// Lowering
+
+const forward = memoiseDrawn(flashAttention);
+const backward = memoiseDrawn(flashAttentionBackward);
+
+/** The tensor itself where its rows are read as vec4s, else a copy. */
+export const aligned = ({ copy }: Pick<Lowering, 'copy'>, x: Tensor): Tensor => (readsFours(x) ? x : copy(x));
+
+/** As the kernels take them, [B, H, T, D]: tokens [B, T, H, D], and part `which` of [B, T, 3, H, D]. */
+function byHead(x: Tensor, which?: 0 | 1 | 2): Tensor {
+  const axes = which === undefined ? [0, 2, 1, 3] : [0, 3, 1, 4];
+  const pick = (list: readonly number[]): number[] => axes.map((axis) => list[axis]!);
+  const offset = x.offset + (which ?? 0) * x.strides[2]!;
+  return viewOf(x, { shape: pick(x.shape), strides: pick(x.strides), offset });
+}
+
+const partsOf = (qkv: Tensor): Inputs => ({ q: byHead(qkv, 0), k: byHead(qkv, 1), v: byHead(qkv, 2) });
+
+function headsOf(lowering: Lowering<never>, { mask, ...inputs }: Inputs | Packed): Inputs {
+  if ('qkv' in inputs) return { ...partsOf(aligned(lowering, inputs.qkv)), mask };
+  const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
+  return { q, k, v, mask };
+}
+
+function lowerForward(
+  lowering: Lowering<never>,
+  inputs: Inputs | Packed,
+  { y, stats }: Outputs,
+  attrs: AttentionAttrs,
+) {
+  lowering.emit(forward, { ...headsOf(lowering, inputs), y: byHead(y), stats }, attrs);
+}
+
+/** `gradients`: the tensor that holds them all, where it is one. */
+function lowerBackward(
+  lowering: Lowering<never>,
+  { y, stats, g: cotangent, ...inputs }: (Inputs | Packed) & Given,
+  outputs: Gradients & { gradients?: Tensor },
+  attrs: AttentionAttrs,
+): void {
+  const heads = headsOf(lowering, inputs);
+  const g = byHead(aligned(lowering, cotangent));
+  const perQuery = lowering.temporary([...g.shape.slice(0, 3), 4], 'f32');
+  const before = { y: byHead(aligned(lowering, y)), g, stats: lowering.contiguous(stats) };
+  lowering.emit(flashAttentionDelta, { ...before, perQuery }, null);
+  lowering.emit(backward, { ...heads, g, perQuery, ...outputs }, attrs);
+}
+
+// Ops
 
 /** No gradient flows into the mask. */
-export const flashAttentionOp: Op<Inputs, Outputs, FlashAttrs> = defineOp<Inputs, Outputs, FlashAttrs>({
+export const flashAttentionOp: Op<Inputs, Outputs, AttentionAttrs> = defineOp<Inputs, Outputs, AttentionAttrs>({
   name: 'flashAttention',
   infer: ({ q }) => {
     const [batch, heads, queries, width] = q.shape as [number, number, number, number];
@@ -44,11 +100,8 @@ export const flashAttentionOp: Op<Inputs, Outputs, FlashAttrs> = defineOp<Inputs
   saves: { inputs: ['q', 'k', 'v', 'mask'], outputs: ['y', 'stats'] },
   vjp({ g, input, output, attrs }) {
     const inputs = { q: input('q'), k: input('k'), v: input('v'), mask: input('mask') };
-    const { dq, dk, dv } = apply(
-      flashAttentionBackwardOp,
-      { ...inputs, y: output('y'), stats: output('stats'), g },
-      attrs,
-    );
+    const given = { y: output('y'), stats: output('stats'), g };
+    const { dq, dk, dv } = apply(flashAttentionBackwardOp, { ...inputs, ...given }, attrs);
     const own = (grad: Tensor, x: Tensor): Tensor => swapHeads(sumOfGroups(grad, x.shape[1]!));
     return { q: own(dq, inputs.q), k: own(dk, inputs.k), v: own(dv, inputs.v) };
   },
@@ -60,10 +113,8 @@ function sumOfGroups(grad: Tensor, heads: number): Tensor {
   return all === heads ? grad : cast(sum(reshape(grad, [batch, tokens, heads, all / heads, width]), 3), grad.dtype);
 }
 
-type Gradients = { dq: Tensor; dk: Tensor; dv: Tensor };
-type Backward = Op<Inputs & Given, Gradients, FlashAttrs>;
+type Backward = Op<Inputs & Given, Gradients, AttentionAttrs>;
 
-/** Gradients of q, k and v by query head, [B, T, H, D]. */
 const flashAttentionBackwardOp: Backward = defineOp<Backward>({
   name: 'flashAttentionBackward',
   infer: ({ q, k }) => {
@@ -71,24 +122,29 @@ const flashAttentionBackwardOp: Backward = defineOp<Backward>({
     const of = ({ shape, dtype }: Spec): Spec => ({ shape: [shape[0]!, shape[2]!, heads, shape[3]!], dtype });
     return { dq: of(q), dk: of(k), dv: of(k) };
   },
-  lower: (lowering, inputs, { dq, dk, dv }, attrs) => lowerBackward(lowering, inputs, [dq, dk, dv], attrs),
+  lower(lowering, inputs, { dq, dk, dv }, attrs) {
+    if ((inputs.mask ? 9 : 8) <= lowering.target.maxStorageBuffers) {
+      return lowerBackward(lowering, inputs, { dq: byHead(dq), dk: byHead(dk), dv: byHead(dv) }, attrs);
+    }
+    // Few buffers may be bound: all gradients in one, then copied out.
+    const gradients = lowering.temporary([dq.size + dk.size + dv.size], dq.dtype);
+    const part = ({ shape }: Tensor, start: number): Tensor => viewOf(gradients, contiguousLayout(shape, start));
+    const parts = [part(dq, 0), part(dk, dq.size), part(dv, dq.size + dk.size)] as const;
+    const [q, k, v] = parts.map((x) => byHead(x)) as [Tensor, Tensor, Tensor];
+    lowerBackward(lowering, inputs, { dq: q, dk: k, dv: v, gradients }, attrs);
+    [dq, dk, dv].forEach((y, i) => copyInto(lowering, gradients, parts[i]!, y, y));
+  },
   saves: { inputs: ['q', 'k', 'v', 'mask', 'y', 'stats', 'g'] },
-  vjp: compositeVjp(({ q, k, v, mask, g }, { causal, scale, dropout }) => {
+  vjp: compositeVjp(({ q, k, v, mask, g }, attrs) => {
     const heads = q.shape[1]!;
-    const inputs = [q, repeatHeads(k, heads), repeatHeads(v, heads), swapHeads(g)] as const;
-    const [dq, dk, dv] = attentionGradients(inputs, { mask, causal, scale }, dropout);
+    const inputs = { q, k: repeatHeads(k, heads), v: repeatHeads(v, heads), mask, g: swapHeads(g) };
+    const { dq, dk, dv } = attentionGradients(inputs, attrs);
     return { dq: swapHeads(dq), dk: swapHeads(dk), dv: swapHeads(dv) };
   }),
 });
 
-/** Query, key or value of packed projections [B, T, 3, H, D], as [B, H, T, D]. No copy. */
-export const unpack = (qkv: Tensor, which: 0 | 1 | 2): Tensor => swapHeads(select(qkv, 2, which));
-
-/** qkv [B, T, 3, H, D], a view of one projection's output, mask [B, H, T, T]. */
-type Packed = { qkv: Tensor; mask?: Tensor };
-
-/** The same for packed inputs; outputs y [B, T, H, D] and stats. */
-export const packedAttentionOp: Op<Packed, Outputs, FlashAttrs> = defineOp<Packed, Outputs, FlashAttrs>({
+/** As flashAttention, for packed inputs; the outputs are y [B, T, H, D] and stats. */
+export const packedAttentionOp: Op<Packed, Outputs, AttentionAttrs> = defineOp<Packed, Outputs, AttentionAttrs>({
   name: 'packedAttention',
   infer: ({ qkv }) => {
     const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
@@ -106,19 +162,26 @@ export const packedAttentionOp: Op<Packed, Outputs, FlashAttrs> = defineOp<Packe
   },
 });
 
-type PackedBackward = Op<Packed & Given, { dqkv: Tensor }, FlashAttrs>;
+type PackedBackward = Op<Packed & Given, { dqkv: Tensor }, AttentionAttrs>;
 
 /** The gradient of qkv, row-major: one buffer, which the projection's backward pass reads as it is. */
 const packedAttentionBackwardOp: PackedBackward = defineOp<PackedBackward>({
   name: 'packedAttentionBackward',
   infer: ({ qkv }) => ({ dqkv: { shape: qkv.shape, dtype: qkv.dtype } }),
-  lower: (lowering, inputs, { dqkv }, attrs) => lowerBackward(lowering, inputs, [dqkv], attrs),
+  lower(lowering, inputs, { dqkv }, attrs) {
+    const { q: dq, k: dk, v: dv } = partsOf(dqkv);
+    lowerBackward(lowering, inputs, { dq, dk, dv, gradients: dqkv }, attrs);
+  },
   saves: { inputs: ['qkv', 'mask', 'y', 'stats', 'g'] },
-  vjp: compositeVjp(({ qkv, mask, g }, { causal, scale, dropout }) => {
+  vjp: compositeVjp(({ qkv, mask, g }, attrs) => {
     const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
-    const inputs = [unpack(qkv, 0), unpack(qkv, 1), unpack(qkv, 2), swapHeads(g)] as const;
-    const grads = attentionGradients(inputs, { mask, causal, scale }, dropout);
-    const parts = grads.map((x) => reshape(swapHeads(x), [batch, tokens, 1, heads, width]));
-    return { dqkv: concat(parts, 2) };
+    const inputs = { q: unpack(qkv, 0), k: unpack(qkv, 1), v: unpack(qkv, 2), mask, g: swapHeads(g) };
+    const { dq, dk, dv } = attentionGradients(inputs, attrs);
+    return {
+      dqkv: concat(
+        [dq, dk, dv].map((x) => reshape(swapHeads(x), [batch, tokens, 1, heads, width])),
+        2,
+      ),
+    };
   }),
 });

@@ -1,200 +1,219 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, read, u32, write } from '../kernel.ts';
-import { attentionUniforms, headBase, headsUniforms, inputBases, inputBindings, scoreCount, vec4Of } from './params.ts';
-import type { AttentionParams, HeadsOperand } from './params.ts';
-import { RowCode } from './rows.ts';
-import { ScoreCode } from './scores.ts';
-import { rowsOf, threadsOf } from './walk.ts';
-import type { Walk } from './walk.ts';
+import type { Operand } from '../layout.ts';
+import {
+  attentionParams,
+  headBase,
+  headParams,
+  inputBases,
+  inputBindings,
+  scoreCount,
+  sizesOf,
+  vec4Of,
+} from './operands.ts';
+import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
+import { keepFunctions, maskBase, scoreCode } from './scores.ts';
+import type { Side } from './scores.ts';
+import { chooseWalk, each, nameOf, rowsOf, threadsOf, walkCode } from './walk.ts';
+import type { WalkCode } from './walk.ts';
 
-/** Gradients, in three buffers or as parts of one. */
-export interface GradientOperands {
-  readonly packed: boolean;
-  readonly dq: HeadsOperand;
-  readonly dk: HeadsOperand;
-  readonly dv: HeadsOperand;
+export interface DeltaOperands {
+  /** Output of the forward pass and its cotangent, [B, H, Tq, D], of any strides as the inputs. */
+  readonly y: Operand;
+  readonly g: Operand;
+  /** Of the forward pass. */
+  readonly stats: Operand;
+  /**
+   * f32 [B, H, Tq, 4], row-major, for each query: its stats, delta = g . y, which softmax subtracts from each
+   * score's gradient, and 0.
+   */
+  readonly perQuery: Operand;
 }
 
-export interface AttentionBackwardParams extends AttentionParams {
-  readonly g: HeadsOperand;
-  readonly gradients: GradientOperands;
-  readonly walk: Walk;
+/** Computes what the gradients need of each query. */
+export function flashAttentionDelta({ y, g }: DeltaOperands): Dispatch {
+  const [batch, heads, queries, width] = y.shape as [number, number, number, number];
+  const rows = batch * heads * queries;
+  return kernel({
+    name: 'flashAttentionDelta',
+    bindings: [read('y', vec4Of(y)), read('g', vec4Of(g)), read('stats', 'vec2<f32>'), write('perQuery', 'vec4<f32>')],
+    params: {
+      n: u32(rows),
+      heads: u32(heads),
+      tq: u32(queries),
+      columns: u32(width / 4),
+      ...headParams({ y, g }),
+    },
+    workgroup: 64,
+    groups: Math.ceil(rows / 64),
+    cost: { flops: 2 * rows * width, bytes: rows * (2 * width * bytesOf(y.dtype) + 24) },
+    body: `
+if (id >= p.n) { return; }
+let t = i32(id % p.tq); let head = id / p.tq;
+let b = head / p.heads; let h = head % p.heads;
+${headBase('y')}
+${headBase('g')}
+var sum = vec4<f32>();
+for (var c = 0; c < i32(p.columns); c++) {
+  sum = fma(vec4<f32>(y[yBase + t * p.yt + c]), vec4<f32>(g[gBase + t * p.gt + c]), sum);
+}
+perQuery[id] = vec4<f32>(stats[id], (sum.x + sum.y) + (sum.z + sum.w), 0.0);`,
+  });
+}
+
+export interface BackwardOperands extends AttentionOperands, Pick<DeltaOperands, 'g' | 'perQuery'> {
+  /**
+   * [B, H, T, D], of any strides as the inputs. Those of keys and values are by query head: where a group of
+   * these shares a head, they are still to be added up.
+   */
+  readonly dq: Operand;
+  readonly dk: Operand;
+  readonly dv: Operand;
+  /** The tensor of which dq, dk and dv are views, where it is one: it is bound once, and in their place. */
+  readonly gradients?: Operand;
 }
 
 /**
  * Gradients of queries, keys and values without the scores in memory and without atomics (Dao et al. 2022,
  * algorithm 4): workgroups of one kind own keys and walk along the queries for dK and dV, those of the other
  * own queries and walk along the keys for dQ, in one dispatch. Both compute the weights again from the
- * forward pass's maximum and sum. Gradients of keys and values are those by query head: where a group of
- * these shares a head, they are still to be added up. Bindings q, k, v, (mask,) g, rows, then dq, dk, dv or
- * the one that holds all three; rows is what `attentionDelta` writes.
+ * forward pass's maximum and sum.
  */
-export function attentionBackward(params: AttentionBackwardParams): Dispatch {
-  const { batch, heads, queries, keys, width, dtype, g, gradients, walk } = params;
-  const code = new RowCode(walk, width);
-  const type = vec4Of(dtype);
-  const outputs = gradients.packed ? ['gradients'] : ['dq', 'dk', 'dv'];
-  const output = (name: string): string => (gradients.packed ? 'gradients' : name);
-  const keyGroups = batch * heads * Math.ceil(keys / rowsOf(walk));
-  const queryGroups = batch * heads * Math.ceil(queries / rowsOf(walk));
-  const store = (name: string, length: string, factor: string): string =>
-    `${headBase(name)}\n${code.storeRows(name, () => factor, output(name), name, length, type)}`;
+export function flashAttentionBackward(
+  operands: BackwardOperands,
+  attrs: AttentionAttrs,
+  target: AttentionTarget,
+): Dispatch {
+  const { q, g, dq, dk, dv, gradients } = operands;
+  const { batch, heads, queries, keys, width } = sizesOf(operands);
+  const walk = chooseWalk(target, 4, width);
+  const code = walkCode(walk, width);
+  const groups = (tokens: number): number => batch * heads * Math.ceil(tokens / rowsOf(walk));
+  const outputs = gradients ? ['gradients'] : ['dq', 'dk', 'dv'];
   return kernel({
-    name: `attentionBackward.${walk.tile > 0 ? 'tiled' : 'lanes'}`,
+    name: `flashAttentionBackward.${nameOf(walk)}`,
     bindings: [
-      ...inputBindings(params),
-      read('g', type),
-      read('rows', 'vec4<f32>'),
-      ...outputs.map((name) => write(name, type)),
+      ...inputBindings(operands),
+      read('g', vec4Of(g)),
+      read('perQuery', 'vec4<f32>'),
+      ...outputs.map((name) => write(name, vec4Of(dq))),
     ],
-    params: {
-      split: u32(keyGroups),
-      ...headsUniforms('g', g),
-      ...headsUniforms('dq', gradients.dq),
-      ...headsUniforms('dk', gradients.dk),
-      ...headsUniforms('dv', gradients.dv),
-      ...attentionUniforms(params),
-    },
+    params: { split: u32(groups(keys)), ...headParams({ g, dq, dk, dv }), ...attentionParams(operands, attrs) },
     workgroup: threadsOf(walk),
-    groups: keyGroups + queryGroups,
+    groups: groups(keys) + groups(queries),
     cost: {
-      flops: 14 * scoreCount(params) * width,
-      bytes: batch * heads * (3 * queries + 4 * keys) * width * bytesOf(dtype),
+      flops: 14 * scoreCount(operands, attrs) * width,
+      bytes: batch * heads * (3 * queries + 4 * keys) * width * bytesOf(q.dtype),
     },
-    declarations: `${code.shared(2)}\n${ScoreCode.declarations(params)}`,
+    declarations: `${code.shared(2)}\n${keepFunctions(attrs)}`,
     body: `
 if (group < p.split) {
-${keyRows(params, code)}
-${store('dk', 'p.tk', 'p.scale')}
-${store('dv', 'p.tk', '1.0')}
+${passOf('keys', operands, attrs, code)}
 } else {
-${queryRows(params, code)}
-${store('dq', 'p.tq', 'p.scale')}
+${passOf('queries', operands, attrs, code)}
 }`,
   });
 }
 
-const bases = (params: AttentionParams): string => `${inputBases(params)}\n${headBase('g')}`;
-
-/**
- * The statistics of the block's or the token's queries, as top, logSum and delta: of this row, where rows are
- * queries.
- */
-interface Statistics {
-  readonly top: (r: number) => string;
-  readonly logSum: (r: number) => string;
-  readonly delta: (r: number) => string;
-}
-
-interface Side {
-  readonly side: 'queries' | 'keys';
-  /** Length of the other side, the bindings read of it, and the thread's rows that go with them. */
+/** What a workgroup does that owns rows of one side. */
+interface Pass {
+  readonly group: string;
+  /** The thread's rows and how many there are, the tokens it walks along and how many there are. */
+  readonly rows: readonly [first: string, second: string];
   readonly length: string;
   readonly tokens: readonly [first: string, second: string];
-  readonly rows: readonly [first: string, second: string];
-  readonly statistics: (span: 1 | 4) => Statistics & { readonly bind: string };
-  /** Adds a token to the sums, given weights and gradients of scores. */
-  readonly accumulate: (weight: (r: number) => string, gradient: (r: number) => string) => string;
+  readonly otherLength: string;
+  /** The gradients: sums of tokens, times their weights kept_w or their scores' gradients d, times a factor. */
+  readonly sums: readonly { readonly name: string; of: 'd' | 'kept_w'; which: 0 | 1; factor: string }[];
 }
+
+const passes: Readonly<Record<Side, Pass>> = {
+  keys: {
+    group: 'group',
+    rows: ['k', 'v'],
+    length: 'p.tk',
+    tokens: ['q', 'g'],
+    otherLength: 'p.tq',
+    sums: [
+      { name: 'dk', of: 'd', which: 0, factor: 'p.scale' },
+      { name: 'dv', of: 'kept_w', which: 1, factor: '1.0' },
+    ],
+  },
+  queries: {
+    group: '(group - p.split)',
+    rows: ['q', 'g'],
+    length: 'p.tq',
+    tokens: ['k', 'v'],
+    otherLength: 'p.tk',
+    sums: [{ name: 'dq', of: 'd', which: 0, factor: 'p.scale' }],
+  },
+};
+
+/** Statements of a workgroup that owns rows of one side, walks along the other's tokens and stores its sums. */
+function passOf(side: Side, operands: BackwardOperands, attrs: AttentionAttrs, code: WalkCode): string {
+  const { causal } = attrs;
+  const { group, rows, length, otherLength, tokens, sums } = passes[side];
+  const ownsKeys = side === 'keys';
+  const end = ownsKeys ? 'p.tq' : causal ? `min(p.tk, start + ${rowsOf(code.walk)}u)` : 'p.tk';
+  const store = ({ name, factor }: Pass['sums'][number]): string => {
+    const place = { to: name, output: operands.gradients && 'gradients', length, type: vec4Of(operands.dq) };
+    return `${headBase(name)}\n${code.storeRows(name, () => factor, place)}`;
+  };
+  return `${code.place(group, length, !ownsKeys && causal)}
+${inputBases(operands)}
+${headBase('g')}
+${code.loadRows(rows[0], ' * p.scale')}
+${code.loadRows(rows[1])}
+${sums.map(({ name }) => code.zeroRows(name)).join('\n')}
+${ownsKeys ? '' : code.forRows((r) => `${loadQuery(r, `own${r}`)} ${bindQuery(r, (x) => `query${r}.${x}`)}`)}
+${maskBase(operands)}
+let end = ${end};
+${code.blocks(ownsKeys && causal ? 'start' : '0u', 'end', otherLength, tokens, block(side, operands, attrs, code))}
+${sums.map(store).join('\n')}`;
+}
+
+/** WGSL of what is known of a query: as queryN, then by field as topN, logSumN and deltaN. */
+const loadQuery = (n: number, query: string): string => `let query${n} = perQuery[head * p.tq + ${query}];`;
+const bindQuery = (n: number | '', of: (field: string) => string): string =>
+  `let top${n} = ${of('x')}; let logSum${n} = ${of('y')}; let delta${n} = ${of('z')};`;
 
 /**
  * A block of four tokens. Where no rows are shared, each token is finished at once, and read once for both of
  * its uses; where they are, the products of the four are completed by one exchange.
  */
-function block(
-  params: AttentionBackwardParams,
-  code: RowCode,
-  { side, length, tokens, rows, statistics, accumulate }: Side,
-): string {
-  const span = params.walk.share === 1 ? 1 : 4;
-  const scores = new ScoreCode(params, code, side, span);
+function block(side: Side, operands: BackwardOperands, attrs: AttentionAttrs, code: WalkCode): string {
+  const { rows, tokens, otherLength, sums } = passes[side];
+  const span = code.walk.share === 1 ? 1 : 4;
+  const scores = scoreCode(operands, attrs, code, side, span);
   const products = (s: string, x: string): string =>
     `${code.dot(s, rows[0], tokens[0], 0)}\n${code.dot(x, rows[1], tokens[1], 1)}`;
-  const { bind, top, logSum, delta } = statistics(span);
   // Weights w and gradients d of scores s, from products x of g with values: w (x kept - delta).
-  const gradient = (r: number): string => `let w${r} = exp((s${r} - ${top(r)}) - ${logSum(r)});
+  const gradient = (r: number): string => {
+    const n = side === 'keys' ? '' : r;
+    return `let w${r} = exp((s${r} - top${n}) - logSum${n});
 let kept_w${r} = ${scores.dropped(r, `w${r}`)};
-let d${r} = ${scores.through(r, `w${r} * (${scores.dropped(r, `x${r}`)} - ${delta(r)})`)};`;
-  const between = `${scores.apply()}\n${bind}\n${code.forRows(gradient)}`;
+let d${r} = ${scores.through(r, `w${r} * (${scores.dropped(r, `x${r}`)} - delta${n})`)};`;
+  };
+  const between = `${scores.apply()}\n${side === 'keys' ? bindTokens(span) : ''}\n${code.forRows(gradient)}`;
+  const at = span === 4 ? '[e]' : '';
+  const add = sums
+    .map(({ name, of, which }) => code.accumulate(name, (r) => `${of}${r}${at}`, tokens[which], which))
+    .join('\n');
   if (span === 1) {
-    const whole = [
-      products('s', 'x'),
-      between,
-      accumulate(
-        (r) => `kept_w${r}`,
-        (r) => `d${r}`,
-      ),
-    ];
-    return `${scores.keep()}\n${code.tokens(length, tokens, whole.join('\n'))}`;
+    return `${scores.keep()}\n${code.tokens(otherLength, tokens, `${products('s', 'x')}\n${between}\n${add}`)}`;
   }
   const collect = `${products('one', 'other')}\n${code.collect('s', 'one')}\n${code.collect('x', 'other')}`;
   return `${code.forRows((r) => `var s${r} = vec4<f32>(); var x${r} = vec4<f32>();`)}
-${code.tokens(length, tokens, collect)}
+${code.tokens(otherLength, tokens, collect)}
 ${code.exchange(['s', 'x'])}
 ${scores.keep()}
 ${between}
-${code.tokens(
-  length,
-  tokens,
-  accumulate(
-    (r) => `kept_w${r}[e]`,
-    (r) => `d${r}[e]`,
-  ),
-)}`;
+${code.tokens(otherLength, tokens, add)}`;
 }
 
-function keyRows(params: AttentionBackwardParams, code: RowCode): string {
-  const query = (token: string): string => `rows[head * p.tq + min(${token}, p.tq - 1u)]`;
-  const four = [0, 1, 2, 3].map((e) => `let row_${e} = ${query(`at + ${e}u`)};`).join('\n');
-  const column = (x: string): string => `vec4<f32>(${[0, 1, 2, 3].map((e) => `row_${e}.${x}`).join(', ')})`;
-  const walk = block(params, code, {
-    side: 'keys',
-    length: 'p.tq',
-    tokens: ['q', 'g'],
-    rows: ['k', 'v'],
-    statistics: (span) => ({
-      bind:
-        span === 1
-          ? `let row = ${query('token')}; let top = row.x; let logSum = row.y; let delta = row.z;`
-          : `${four}\nlet top = ${column('x')}; let logSum = ${column('y')}; let delta = ${column('z')};`,
-      top: () => 'top',
-      logSum: () => 'logSum',
-      delta: () => 'delta',
-    }),
-    accumulate: (weight, gradient) =>
-      `${code.accumulate('dk', gradient, 'q', 0)}\n${code.accumulate('dv', weight, 'g', 1)}`,
-  });
-  return `${code.place('group', 'p.tk', false)}
-${bases(params)}
-${code.loadRows('k', 'k', ' * p.scale')}
-${code.loadRows('v', 'v')}
-${code.zeroRows('dk')}
-${code.zeroRows('dv')}
-${ScoreCode.prepare(params)}
-${code.blocks(params.causal ? 'start' : '0u', 'p.tq', 'p.tq', ['q', 'g'], walk)}`;
-}
-
-function queryRows(params: AttentionBackwardParams, code: RowCode): string {
-  const walk = block(params, code, {
-    side: 'queries',
-    length: 'p.tk',
-    tokens: ['k', 'v'],
-    rows: ['q', 'g'],
-    statistics: () => ({
-      bind: '',
-      top: (r) => `row_${r}.x`,
-      logSum: (r) => `row_${r}.y`,
-      delta: (r) => `row_${r}.z`,
-    }),
-    accumulate: (_, gradient) => code.accumulate('dq', gradient, 'k', 0),
-  });
-  return `${code.place('(group - p.split)', 'p.tq', params.causal)}
-${bases(params)}
-${code.loadRows('q', 'q', ' * p.scale')}
-${code.loadRows('g', 'g')}
-${code.zeroRows('dq')}
-${code.forRows((r) => `let row_${r} = rows[head * p.tq + own${r}];`)}
-${ScoreCode.prepare(params)}
-let end = ${params.causal ? `min(p.tk, start + ${rowsOf(params.walk)}u)` : 'p.tk'};
-${code.blocks('0u', 'end', 'p.tk', ['k', 'v'], walk)}`;
+/** WGSL: top, logSum and delta of the token, or of the block's four as vec4s, where tokens are queries. */
+function bindTokens(span: 1 | 4): string {
+  if (span === 1) return `${loadQuery(0, 'min(token, p.tq - 1u)')} ${bindQuery('', (x) => `query0.${x}`)}`;
+  const column = (x: string): string => `vec4<f32>(${[0, 1, 2, 3].map((e) => `query${e}.${x}`).join(', ')})`;
+  return `${each(4, (e) => loadQuery(e, `min(at + ${e}u, p.tq - 1u)`))}\n${bindQuery('', column)}`;
 }

@@ -1,93 +1,92 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, f32, i32, kernel, read, u32, write } from '../kernel.ts';
-import type { Binding, Param } from '../kernel.ts';
-import { headBase, headsUniforms, vec4Of } from './params.ts';
-import type { HeadsOperand } from './params.ts';
-import { each, RowCode } from './rows.ts';
+import { sizeOf } from '../layout.ts';
+import type { Layout, Operand } from '../layout.ts';
+import { headBase, headParams, vec4Of } from './operands.ts';
+import type { AttentionTarget } from './operands.ts';
+import { each, walkCode } from './walk.ts';
 
-/**
- * One query token for each of `group` query heads to a head of the cache [B, heads, capacity, D], of which
- * the first `length` tokens count.
- */
-export interface DecodeParams {
-  readonly batch: number;
-  /** Heads of keys and values. */
-  readonly heads: number;
-  /** Query heads that share one of them. */
-  readonly group: number;
-  readonly capacity: number;
-  readonly width: number;
-  readonly dtype: 'f32' | 'f16';
-  /** Query heads as `token`s of their cache head. */
-  readonly q: HeadsOperand;
-  readonly k: HeadsOperand;
-  readonly v: HeadsOperand;
-  /** Lengths i32: one for each batch, or one for all (stride 0). */
-  readonly length: { readonly offset: number; readonly stride: number };
-  readonly scale: number;
+export interface DecodeOperands {
+  /** [B, H, 1, D]. */
+  readonly q: Operand;
+  /** The cache, [B, Hkv, capacity, D]: H / Hkv neighbouring query heads share one of its heads. */
+  readonly k: Operand;
+  readonly v: Operand;
+  /** i32, how many of the cache's tokens count: [B], or [] or [1] for all. */
+  readonly lengths: Operand;
   /**
-   * Tokens of the cache that one workgroup takes: the cache is split into parts, joined by `joinParts`. A
-   * multiple of 64.
+   * f32 [B, H, parts, D + 4], row-major. The cache is split into parts, which `joinParts` joins: of each the sum
+   * of its values, then its largest score, the sum of its weights, 0, 0.
    */
+  readonly partial: Operand;
+}
+
+export interface DecodeAttrs {
+  readonly scale: number;
+  /** Tokens of the cache that one workgroup takes, a part: a multiple of 64. */
   readonly span: number;
 }
 
-export const partsOf = ({ capacity, span }: Pick<DecodeParams, 'capacity' | 'span'>): number =>
-  Math.ceil(capacity / span);
-
-/** vec4s of a part's result: sums of values, then (largest score, sum of weights, 0, 0). */
-const resultColumns = (width: number): number => width / 4 + 1;
-
-/** Numbers of the parts' results, f32. */
-export function partialSize(params: DecodeParams): number {
-  const { batch, heads, group, width } = params;
-  return 4 * batch * heads * group * partsOf(params) * resultColumns(width);
+/** Attention of one query token for each query head over the first tokens of a cache, by parts. */
+export function decodeAttention(operands: DecodeOperands, attrs: DecodeAttrs, { software }: AttentionTarget): Dispatch {
+  return software ? lanes(operands, attrs) : workgroup(operands, attrs);
 }
 
-function shared(params: DecodeParams): { bindings: Binding[]; params: Record<string, Param>; cost: Dispatch['cost'] } {
-  const { batch, heads, group, capacity, width, dtype, q, k, v, length, scale, span } = params;
+function sizesOf({ q, k, partial }: DecodeOperands) {
+  const [batch, heads, , width] = q.shape as [number, number, number, number];
+  const [, own, capacity] = k.shape as [number, number, number];
+  return { batch, own, group: heads / own, capacity, width, parts: partial.shape[2]! };
+}
+
+/** Where both ways agree: query heads count as the tokens of their cache head. */
+function common(operands: DecodeOperands, { scale, span }: DecodeAttrs) {
+  const { q, k, v, lengths } = operands;
+  const { batch, own, group, capacity, width, parts } = sizesOf(operands);
+  const [alongBatch, alongHeads] = q.strides as [number, number];
+  const byGroup: Layout = {
+    shape: [batch, own, group, width],
+    strides: [alongBatch, alongHeads * group, alongHeads, 1],
+    offset: q.offset,
+  };
   return {
     bindings: [
-      ...['q', 'k', 'v'].map((name) => read(name, vec4Of(dtype))),
+      ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
       read('lengths', 'i32'),
       write('partial', 'vec4<f32>'),
     ],
     params: {
-      count: u32(batch * heads),
-      heads: u32(heads),
+      count: u32(batch * own),
+      heads: u32(own),
       tq: u32(group),
       tk: u32(capacity),
-      parts: u32(partsOf(params)),
+      parts: u32(parts),
       span: u32(span),
       scale: f32(scale),
-      lo: i32(length.offset),
-      ls: i32(length.stride),
-      ...headsUniforms('q', q),
-      ...headsUniforms('k', k),
-      ...headsUniforms('v', v),
+      lo: i32(lengths.offset),
+      ls: i32(sizeOf(lengths.shape) === 1 ? 0 : lengths.strides[0]!),
+      ...headParams({ q: byGroup, k, v }),
     },
     cost: {
-      flops: 4 * batch * heads * group * capacity * width,
-      bytes: 2 * batch * heads * capacity * width * bytesOf(dtype),
+      flops: 4 * batch * own * group * capacity * width,
+      bytes: 2 * batch * own * capacity * width * bytesOf(q.dtype),
     },
   };
 }
 
-/** WGSL: the tokens begin..end that workgroup `part` takes. */
-const range = `let length = u32(clamp(lengths[p.lo + i32(b) * p.ls], 0, i32(p.tk)));
+/** WGSL: where the heads begin, and the tokens begin..end that workgroup `part` takes. */
+const range = `${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
+let length = u32(clamp(lengths[p.lo + i32(b) * p.ls], 0, i32(p.tk)));
 let begin = part * p.span; let end = min(length, begin + p.span);`;
-
-const base = ['q', 'k', 'v'].map((name) => headBase(name)).join('\n');
 
 /**
  * For devices whose subgroup is a CPU's vector unit: lanes are the query heads of a group, keys and values
- * are read uniformly (a gather of rows costs fifty times as much, so that idle lanes are cheaper). Bindings
- * q, k, v, lengths, partial.
+ * are read uniformly (a gather of rows costs fifty times as much, so that idle lanes are cheaper).
  */
-export function decodeLanes(params: DecodeParams): Dispatch {
-  const { batch, heads, group, width } = params;
-  const code = new RowCode({ lanes: 8, rows: 1, share: 1, tile: 0 }, width);
-  const columns = resultColumns(width);
+function lanes(operands: DecodeOperands, attrs: DecodeAttrs): Dispatch {
+  const { batch, own, group, width, parts } = sizesOf(operands);
+  const code = walkCode({ lanes: 8, rows: 1, share: 1, tile: 0 }, width);
+  const columns = width / 4;
+  const sum = code.accumulate('o', () => 'w0[e]', 'v', 1);
   const block = `
 var s0 = vec4<f32>();
 ${code.tokens('p.tk', ['k'], `${code.dot('one', 'q', 'k', 0)}\n${code.collect('s', 'one')}`)}
@@ -98,44 +97,31 @@ m = top;
 let w0 = exp(s0 - top);
 l = fma(l, fix0, (w0.x + w0.y) + (w0.z + w0.w));
 ${code.scaleRows('o', 'fix')}
-${code.tokens(
-  'p.tk',
-  ['v'],
-  code.accumulate('o', () => 'w0[e]', 'v', 1),
-)}`;
+${code.tokens('p.tk', ['v'], sum)}`;
   return kernel({
-    name: 'attentionDecode.lanes',
-    ...shared(params),
+    name: 'decodeAttention.lanes',
+    ...common(operands, attrs),
     workgroup: 8,
-    groups: batch * heads * Math.ceil(group / 8) * partsOf(params),
+    groups: batch * own * Math.ceil(group / 8) * parts,
     body: `let part = group % p.parts;
 ${code.place('(group / p.parts)', 'p.tq', false)}
 ${range}
-${base}
-${code.loadRows('q', 'q', ' * p.scale')}
+${code.loadRows('q', ' * p.scale')}
 var m = -3e38; var l = 0.0;
 ${code.zeroRows('o')}
 ${code.blocks('begin', 'end', 'p.tk', ['k', 'v'], block)}
 if (row0 < p.tq) {
-let to = ((head * p.tq + row0) * p.parts + part) * ${columns}u;
+let to = ((head * p.tq + row0) * p.parts + part) * ${columns + 1}u;
 ${each(code.chunks, (c) => `partial[to + ${c}u] = o0_${c};`)}
-partial[to + ${columns - 1}u] = vec4<f32>(m, l, 0.0, 0.0);
+partial[to + ${columns}u] = vec4<f32>(m, l, 0.0, 0.0);
 }`,
   });
 }
 
 const threads = 64;
 
-/**
- * For GPUs: threads take keys for the scores, then columns of the values; the weights of a run of 64 tokens
- * go through workgroup memory. One query head a workgroup: heads of a group find the cache's rows in the
- * device's cache. Bindings q, k, v, lengths, partial.
- */
-export function decodeWorkgroup(params: DecodeParams): Dispatch {
-  const { batch, heads, group, width } = params;
-  const columns = width / 4;
-  const all = resultColumns(width);
-  const reduce = (name: string, combine: string): string => `
+/** WGSL of a function that combines a number of each thread in a tree. */
+const treeOf = (name: string, combine: string): string => `
 fn ${name}(v: f32, lane: u32) -> f32 {
   scratch[lane] = v;
   workgroupBarrier();
@@ -145,28 +131,36 @@ fn ${name}(v: f32, lane: u32) -> f32 {
   }
   return workgroupUniformLoad(&scratch[0]);
 }`;
+
+/**
+ * For GPUs: threads take keys for the scores, then columns of the values; the weights of a run of 64 tokens
+ * go through workgroup memory. One query head a workgroup: heads of a group find the cache's rows in the
+ * device's cache.
+ */
+function workgroup(operands: DecodeOperands, attrs: DecodeAttrs): Dispatch {
+  const { batch, own, group, width, parts } = sizesOf(operands);
+  const columns = width / 4;
   // Threads that sum one column, each over every runners-th token.
   const runners = Math.max(1, Math.floor(threads / columns));
   return kernel({
-    name: 'attentionDecode.workgroup',
-    ...shared(params),
+    name: 'decodeAttention.workgroup',
+    ...common(operands, attrs),
     workgroup: threads,
-    groups: batch * heads * group * partsOf(params),
+    groups: batch * own * group * parts,
     declarations: `
 var<workgroup> scratch: array<f32, ${threads}>;
 var<workgroup> weights: array<f32, ${threads}>;
 var<workgroup> sums: array<vec4<f32>, ${threads}>;
-${reduce('largest', 'max(a, b)')}
-${reduce('total', 'a + b')}`,
+${treeOf('largest', 'max(a, b)')}
+${treeOf('total', 'a + b')}`,
     body: `
 let part = group % p.parts;
 let job = group / p.parts;
 let head = job / p.tq; let row = job % p.tq;
 if (head >= p.count) { return; }
 let b = head / p.heads; let h = head % p.heads;
-${base}
-let first = qBase + i32(row) * p.qt;
 ${range}
+let first = qBase + i32(row) * p.qt;
 let column = lane % ${columns}u; let runner = lane / ${columns}u;
 var m = -3e38; var l = 0.0; var o = vec4<f32>();
 for (var at = begin; at < begin + p.span; at += ${threads}u) {
@@ -195,7 +189,7 @@ for (var at = begin; at < begin + p.span; at += ${threads}u) {
 }
 sums[lane] = o;
 workgroupBarrier();
-let to = ((head * p.tq + row) * p.parts + part) * ${all}u;
+let to = ((head * p.tq + row) * p.parts + part) * ${columns + 1}u;
 if (lane < ${columns}u) {
   var sum = sums[lane];
   for (var r = 1u; r < ${runners}u; r++) { sum += sums[r * ${columns}u + lane]; }
@@ -205,36 +199,32 @@ if (lane == 0u) { partial[to + ${columns}u] = vec4<f32>(m, l, 0.0, 0.0); }`,
   });
 }
 
-/**
- * Joins the parts of each query head, in their order, into y [B, heads * group, D] row-major. Bindings
- * partial, y.
- */
-export function joinParts(params: DecodeParams): Dispatch {
-  const { batch, heads, group, width, dtype } = params;
-  const rows = batch * heads * group;
-  const columns = resultColumns(width);
-  const count = rows * (width / 4);
+/** Joins the parts of each query head, in their order, into y [B, H, 1, D], row-major. */
+export function joinParts({ partial, y }: Pick<DecodeOperands, 'partial'> & { readonly y: Operand }): Dispatch {
+  const parts = partial.shape[2]!;
+  const columns = partial.shape[3]! / 4 - 1;
+  const count = sizeOf(y.shape) / 4;
   return kernel({
-    name: 'attentionDecode.join',
-    bindings: [read('partial', 'vec4<f32>'), write('y', vec4Of(dtype))],
-    params: { n: u32(count), columns: u32(width / 4), parts: u32(partsOf(params)) },
+    name: 'decodeAttention.join',
+    bindings: [read('partial', 'vec4<f32>'), write('y', vec4Of(y))],
+    params: { n: u32(count), columns: u32(columns), parts: u32(parts) },
     workgroup: threads,
     groups: Math.ceil(count / threads),
-    cost: { flops: 4 * partsOf(params) * count, bytes: 4 * partialSize(params) },
+    cost: { flops: 4 * parts * count, bytes: 4 * sizeOf(partial.shape) },
     body: `
 if (id >= p.n) { return; }
 let row = id / p.columns; let c = id % p.columns;
-let start = row * p.parts * ${columns}u;
+let start = row * p.parts * ${columns + 1}u;
 var top = -3e38;
-for (var i = 0u; i < p.parts; i++) { top = max(top, partial[start + i * ${columns}u + p.columns].x); }
+for (var i = 0u; i < p.parts; i++) { top = max(top, partial[start + i * ${columns + 1}u + p.columns].x); }
 var l = 0.0; var o = vec4<f32>();
 for (var i = 0u; i < p.parts; i++) {
-  let at = start + i * ${columns}u;
+  let at = start + i * ${columns + 1}u;
   let stat = partial[at + p.columns];
   let factor = exp(stat.x - top);
   l = fma(stat.y, factor, l);
   o = fma(partial[at + c], vec4<f32>(factor), o);
 }
-y[id] = ${vec4Of(dtype)}(o / l);`,
+y[id] = ${vec4Of(y)}(o / l);`,
   });
 }

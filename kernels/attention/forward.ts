@@ -1,28 +1,41 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, write } from '../kernel.ts';
-import { attentionUniforms, headBase, headsUniforms, inputBases, inputBindings, scoreCount, vec4Of } from './params.ts';
-import type { AttentionParams, HeadsOperand } from './params.ts';
-import { RowCode } from './rows.ts';
-import { ScoreCode } from './scores.ts';
-import { rowsOf, threadsOf } from './walk.ts';
-import type { Walk } from './walk.ts';
+import type { Operand } from '../layout.ts';
+import {
+  attentionParams,
+  headBase,
+  headParams,
+  inputBases,
+  inputBindings,
+  scoreCount,
+  sizesOf,
+  vec4Of,
+} from './operands.ts';
+import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
+import { keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { chooseWalk, nameOf, rowsOf, threadsOf, walkCode } from './walk.ts';
 
-export interface AttentionForwardParams extends AttentionParams {
-  readonly y: HeadsOperand;
-  readonly walk: Walk;
+export interface ForwardOperands extends AttentionOperands {
+  /** [B, H, Tq, D], of any strides as the inputs. */
+  readonly y: Operand;
+  /**
+   * f32 [B, H, Tq, 2], row-major: each row's largest score and the logarithm of its sum of exponentials above
+   * it (apart, since their sum would be rounded to the larger's precision).
+   */
+  readonly stats: Operand;
 }
 
 /**
  * softmax(q k^T scale + mask) v without the scores in memory: rows of queries walk along keys and values with
- * a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022). Bindings q, k, v, (mask,) y,
- * stats; stats f32 [B, H, Tq, 2] holds each row's largest score and the logarithm of its sum of exponentials
- * above it (apart, since their sum would be rounded to the larger's precision).
+ * a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022).
  */
-export function attentionForward(params: AttentionForwardParams): Dispatch {
-  const { batch, heads, queries, keys, width, dtype, causal, y, walk } = params;
-  const code = new RowCode(walk, width);
-  const scores = new ScoreCode(params, code, 'queries', 4);
-  const type = vec4Of(dtype);
+export function flashAttention(operands: ForwardOperands, attrs: AttentionAttrs, target: AttentionTarget): Dispatch {
+  const { q, y } = operands;
+  const { causal } = attrs;
+  const { batch, heads, queries, keys, width } = sizesOf(operands);
+  const walk = chooseWalk(target, 2, width);
+  const code = walkCode(walk, width);
+  const scores = scoreCode(operands, attrs, code, 'queries', 4);
   const softmax = (r: number): string => `
 let top${r} = max(max(m${r}, max(s${r}.x, s${r}.y)), max(s${r}.z, s${r}.w));
 let fix${r} = exp(m${r} - top${r});
@@ -30,6 +43,7 @@ m${r} = top${r};
 let w${r} = exp(s${r} - top${r});
 l${r} = fma(l${r}, fix${r}, (w${r}.x + w${r}.y) + (w${r}.z + w${r}.w));
 let kept_w${r} = ${scores.dropped(r, `w${r}`)};`;
+  const sum = code.accumulate('o', (r) => `kept_w${r}[e]`, 'v', 1);
   const block = `
 ${code.forRows((r) => `var s${r} = vec4<f32>();`)}
 ${code.tokens('p.tk', ['k'], `${code.dot('one', 'q', 'k', 0)}\n${code.collect('s', 'one')}`)}
@@ -38,30 +52,31 @@ ${scores.apply()}
 ${scores.keep()}
 ${code.forRows(softmax)}
 ${code.scaleRows('o', 'fix')}
-${code.tokens(
-  'p.tk',
-  ['v'],
-  code.accumulate('o', (r) => `kept_w${r}[e]`, 'v', 1),
-)}`;
-  const bytes = batch * heads * (2 * queries + 2 * keys) * width * bytesOf(dtype);
+${code.tokens('p.tk', ['v'], sum)}`;
+  const storeStats = (r: number): string => `if (row${r} < p.tq${walk.share > 1 ? ' && part == 0' : ''}) {
+let to = 2u * (head * p.tq + row${r}); stats[to] = m${r}; stats[to + 1u] = log(l${r});
+}`;
   return kernel({
-    name: `attention.${walk.tile > 0 ? 'tiled' : 'lanes'}`,
-    bindings: [...inputBindings(params), write('y', type), write('stats', 'f32')],
-    params: { ...headsUniforms('y', y), ...attentionUniforms(params) },
+    name: `flashAttention.${nameOf(walk)}`,
+    bindings: [...inputBindings(operands), write('y', vec4Of(y)), write('stats', 'f32')],
+    params: { ...headParams({ y }), ...attentionParams(operands, attrs) },
     workgroup: threadsOf(walk),
     groups: batch * heads * Math.ceil(queries / rowsOf(walk)),
-    cost: { flops: 4 * scoreCount(params) * width, bytes },
-    declarations: `${code.shared(1)}\n${ScoreCode.declarations(params)}`,
+    cost: {
+      flops: 4 * scoreCount(operands, attrs) * width,
+      bytes: batch * heads * (2 * queries + 2 * keys) * width * bytesOf(q.dtype),
+    },
+    declarations: `${code.shared(1)}\n${keepFunctions(attrs)}`,
     body: `${code.place('group', 'p.tq', causal)}
-${inputBases(params)}
+${inputBases(operands)}
 ${headBase('y')}
-${code.loadRows('q', 'q', ' * p.scale')}
-${ScoreCode.prepare(params)}
+${code.loadRows('q', ' * p.scale')}
+${maskBase(operands)}
 ${code.forRows((r) => `var m${r} = -3e38; var l${r} = 0.0;`)}
 ${code.zeroRows('o')}
 let end = ${causal ? `min(p.tk, start + ${rowsOf(walk)}u)` : 'p.tk'};
 ${code.blocks('0u', 'end', 'p.tk', ['k', 'v'], block)}
-${code.storeRows('o', (r) => `(1.0 / l${r})`, 'y', 'y', 'p.tq', type)}
-${code.forRows((r) => `if (row${r} < p.tq${walk.share > 1 ? ' && part == 0' : ''}) { let to = 2u * (head * p.tq + row${r}); stats[to] = m${r}; stats[to + 1u] = log(l${r}); }`)}`,
+${code.storeRows('o', (r) => `(1.0 / l${r})`, { to: 'y', length: 'p.tq', type: vec4Of(y) })}
+${code.forRows(storeStats)}`,
   });
 }

@@ -1,6 +1,7 @@
 import { suite } from 'uvu';
-import { decodeLanes, decodeWorkgroup, joinParts, partialSize } from '../../kernels/attention/decode.ts';
-import type { DecodeParams } from '../../kernels/attention/decode.ts';
+import { decodeAttention, joinParts } from '../../kernels/attention/decode.ts';
+import { contiguousLayout, sizeOf } from '../../kernels/layout.ts';
+import type { Operand } from '../../kernels/layout.ts';
 import { Random } from '../../common/random.ts';
 import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
@@ -16,9 +17,11 @@ const cases = [
   { batch: 1, heads: 1, group: 1, capacity: 64, width: 128, length: 63 },
 ];
 
-for (const [name, kernel] of Object.entries({ lanes: decodeLanes, workgroup: decodeWorkgroup })) {
+const plain = (shape: readonly number[], offset = 0): Operand => ({ ...contiguousLayout(shape, offset), dtype: 'f32' });
+
+for (const software of [true, false]) {
   for (const c of cases) {
-    test(`${name} ${JSON.stringify(c)}`, async () => {
+    test(`${software ? 'lanes' : 'workgroup'} ${JSON.stringify(c)}`, async () => {
       const { batch, heads, group, capacity, width, length } = c;
       const random = new Random(5);
       const offset = 4;
@@ -29,24 +32,19 @@ for (const [name, kernel] of Object.entries({ lanes: decodeLanes, workgroup: dec
         draw(batch * heads * capacity * width),
         draw(batch * heads * capacity * width),
       ];
-      const cache = { offset, batch: heads * capacity * width, head: capacity * width, token: width };
-      const params: DecodeParams = {
-        batch,
-        heads,
-        group,
-        capacity,
-        width,
-        dtype: 'f32',
-        q: { offset, batch: heads * group * width, head: group * width, token: width },
+      const cache = plain([batch, heads, capacity, width], offset);
+      const operands = {
+        q: plain([batch, heads * group, 1, width], offset),
         k: cache,
         v: cache,
-        length: { offset: 1, stride: 0 },
-        scale: 0.2,
-        span: 64,
+        lengths: { ...plain([1], 1), dtype: 'i32' as const },
+        partial: plain([batch, heads * group, Math.ceil(capacity / 64), width + 4]),
       };
-      const lengths = new Float32Array(Int32Array.from([-1, length]).buffer);
-      const [partial] = await runKernelOutputs(kernel(params), [q, k, v, lengths], [partialSize(params)]);
-      const [y] = await runKernelOutputs(joinParts(params), [partial!], [batch * heads * group * width]);
+      const decode = decodeAttention(operands, { scale: 0.2, span: 64 }, { software });
+      const lengths = Int32Array.from([-1, length]);
+      const [partial] = await runKernelOutputs(decode, [q, k, v, lengths], [sizeOf(operands.partial.shape)]);
+      const y0 = plain([batch, heads * group, 1, width]);
+      const [y] = await runKernelOutputs(joinParts({ ...operands, y: y0 }), [partial!], [sizeOf(y0.shape)]);
       for (let row = 0; row < batch * heads * group; row++) {
         const start = offset + Math.floor(row / group) * capacity * width;
         const tokens = Array.from({ length }, (_, j) => start + j * width);

@@ -1,0 +1,118 @@
+import type { Target } from '../../gpu/device.ts';
+import { f32, i32, read, storedType, u32 } from '../kernel.ts';
+import type { Binding, Dtype, Param } from '../kernel.ts';
+import type { Layout, Operand } from '../layout.ts';
+import { drawParams } from '../random.ts';
+import type { Draw } from '../random.ts';
+
+/**
+ * Queries, keys and values by head, f32 or f16. Any strides will do that `readsFours` accepts: three views of one
+ * packed tensor [B, T, 3, H, D] as well.
+ */
+export interface AttentionOperands {
+  /** [B, H, Tq, D]. */
+  readonly q: Operand;
+  /** [B, Hkv, Tk, D]: H / Hkv neighbouring query heads share one of these heads (Ainslie et al. 2023). */
+  readonly k: Operand;
+  readonly v: Operand;
+  /** [B, H, Tq, Tk], broadcast by strides of 0: true attends; numbers are added to the scores. */
+  readonly mask?: Operand;
+}
+
+export interface AttentionAttrs {
+  /** Query i attends to keys 0..i only. */
+  readonly causal: boolean;
+  /** Factor of the products of queries and keys. */
+  readonly scale: number;
+  /** Probability of dropping a weight, by the numbers of `draw`; default 0, which draws nothing. */
+  readonly dropout?: number;
+  readonly draw?: Draw;
+}
+
+/** A device as far as kernels of attention depend on it; tests force either way of working through it. */
+export type AttentionTarget = Pick<Target, 'software'>;
+
+/**
+ * Score of what a bool mask hides. Finite: a row that may attend to nothing gets even weights instead of NaN.
+ */
+export const maskedScore = -30000;
+
+/** Whether the last axis can be read four elements at once. Axes of length 1 do not matter. */
+export function readsFours({ shape, strides, offset }: Layout): boolean {
+  const last = shape.length - 1;
+  return (
+    offset % 4 === 0 && strides[last] === 1 && strides.every((s, i) => i === last || shape[i] === 1 || s % 4 === 0)
+  );
+}
+
+export function sizesOf({ q, k }: Pick<AttentionOperands, 'q' | 'k'>) {
+  const [batch, heads, queries, width] = q.shape as [number, number, number, number];
+  const [, own, keys] = k.shape as [number, number, number];
+  return { batch, heads, group: heads / own, queries, keys, width };
+}
+
+/** Scores that are computed: half of them under a causal mask. */
+export function scoreCount(operands: AttentionOperands, { causal }: AttentionAttrs): number {
+  const { batch, heads, queries, keys } = sizesOf(operands);
+  const seen = Math.min(queries, keys);
+  const each = causal ? (seen * (seen + 1)) / 2 + Math.max(0, queries - keys) * keys : queries * keys;
+  return batch * heads * each;
+}
+
+export function vec4Of({ dtype }: { readonly dtype: Dtype }): string {
+  return `vec4<${storedType(dtype)}>`;
+}
+
+export function inputBindings({ q, mask }: AttentionOperands): Binding[] {
+  return [
+    ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
+    ...(mask ? [read('mask', storedType(mask.dtype))] : []),
+  ];
+}
+
+/** Strides; 0 for axes of length 1, along which nothing steps. */
+export function stepsOf({ shape, strides }: Layout): number[] {
+  return strides.map((stride, axis) => (shape[axis] === 1 ? 0 : stride));
+}
+
+/** Parameters of operands [B, H, T, D], in units of vec4. */
+export function headParams(operands: Readonly<Record<string, Layout>>): Record<string, Param> {
+  const params: Record<string, Param> = {};
+  for (const [name, operand] of Object.entries(operands)) {
+    const places = [operand.offset, ...stepsOf(operand)];
+    ['o', 'b', 'h', 't'].forEach((letter, i) => (params[`${name}${letter}`] = i32(places[i]! / 4)));
+  }
+  return params;
+}
+
+/** Parameters that forward and backward pass share. The words of the draw come last, in order. */
+export function attentionParams(operands: AttentionOperands, attrs: AttentionAttrs): Record<string, Param> {
+  const { q, k, v, mask } = operands;
+  const { scale, dropout = 0, draw } = attrs;
+  const { batch, heads, queries, keys } = sizesOf(operands);
+  const [mb, mh, mi, mj] = mask ? stepsOf(mask).map(i32) : [];
+  return {
+    count: u32(batch * heads),
+    heads: u32(heads),
+    tq: u32(queries),
+    tk: u32(keys),
+    scale: f32(scale),
+    ...headParams({ q, k, v }),
+    ...(mask ? { mo: i32(mask.offset), mb: mb!, mh: mh!, mi: mi!, mj: mj! } : {}),
+    ...(dropout > 0
+      ? { drop: f32(dropout), kept: f32(dropout < 1 ? 1 / (1 - dropout) : 0), ...drawParams(draw!) }
+      : {}),
+  };
+}
+
+/** WGSL: index of the first vec4 of a head, given `b` and `h`; of the one that a `group` of heads shares. */
+export function headBase(name: string, group = 1): string {
+  const own = group === 1 ? 'h' : `h / ${group}u`;
+  return `let ${name}Base = p.${name}o + i32(b) * p.${name}b + i32(${own}) * p.${name}h;`;
+}
+
+/** The same for queries, keys and values. */
+export function inputBases(operands: AttentionOperands): string {
+  const { group } = sizesOf(operands);
+  return `${headBase('q')}\n${headBase('k', group)}\n${headBase('v', group)}`;
+}
