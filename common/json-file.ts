@@ -48,7 +48,7 @@ function describe(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }
 
-/** What is at `path`, links followed. */
+/** Tells a file from a folder, links followed: `pathKind('config.json')` is 'file', 'folder' or 'none'. */
 export async function pathKind(path: string): Promise<'file' | 'folder' | 'none'> {
   try {
     return (await stat(path)).isDirectory() ? 'folder' : 'file';

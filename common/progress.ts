@@ -8,7 +8,7 @@ export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; r
 export interface ProgressOptions {
   /** Steps of the whole run. */
   readonly total: number;
-  /** What a step is; default "step". Bytes are shown as MB, with MB/s. */
+  /** Unit of a step, default "step"; bytes are shown as MB, with MB/s. */
   readonly unit?: 'step' | 'byte';
   /** Steps done before, of a resumed run. */
   readonly initial?: number;
@@ -25,7 +25,7 @@ export interface ProgressOptions {
 }
 
 export interface ProgressUpdate {
-  /** What is running, "epoch 1/3". */
+  /** The stage that is running: "epoch 1/3". */
   readonly label?: string;
   /** Of a new stage of the work, which begins at step 0: rates are taken anew. */
   readonly total?: number;
@@ -155,8 +155,7 @@ function bar(
     // killed.
     linewrap: true,
     hideCursor: null,
-    // What is printed above replaces the line of the bar, hence it is drawn anew even where it did not
-    // change.
+    // Lines printed above replace that of the bar, hence it is drawn anew even where it did not change.
     forceRedraw: true,
     fps: 5,
   });

@@ -29,7 +29,8 @@ import type { TrainingResult } from './trainer/trainer.ts';
 const command = {
   name: 'finetune-classifier',
   summary:
-    'Fine-tunes BERT to classify texts. Without options: the small BERT that comes with the project, on the embedded spam corpus.',
+    'Fine-tunes BERT to classify texts. Without options: ' +
+    'the small BERT that comes with the project, on the embedded spam corpus.',
   usage: 'node --import tsx train/finetune-classifier.ts',
   positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
   options: {
@@ -81,7 +82,7 @@ const command = {
 type Given = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 type Values = Given & { readonly learningRate: number; readonly maxLength: number };
 
-/** What suits a large pretrained model does not suit a small or new one. */
+/** Settings by size and origin: those of a large pretrained model do not suit a small or new one. */
 function withDefaults(given: Given): Values {
   const { learningRate = given.model ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } = given;
   return { ...given, learningRate, maxLength };

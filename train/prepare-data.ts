@@ -26,7 +26,9 @@ import { Interrupted, onInterrupt } from './cli/interrupt.ts';
 const script = 'node --import tsx train/prepare-data.ts';
 const inputs = {
   name: 'input',
-  help: 'text, JSONL, CSV, TSV or Parquet files, folders of them, or corpora that come with the project: sotu, moby-dick, spam-assassin',
+  help:
+    'text, JSONL, CSV, TSV or Parquet files, folders of them, or corpora that come with the project: ' +
+    'sotu, moby-dick, spam-assassin',
   min: 1,
 };
 const reading = {
@@ -143,7 +145,8 @@ main(async () => {
         ].join('\n'),
       );
     throw new UsageError(
-      `prepare-data: ${name ? `unknown command "${name}"` : 'a command is missing'}; use one of ${Object.keys(commands).join(', ')} (--help says more)`,
+      `prepare-data: ${name ? `unknown command "${name}"` : 'a command is missing'}; ` +
+        `use one of ${Object.keys(commands).join(', ')} (--help says more)`,
     );
   }
   const bar = corpusProgressBar();

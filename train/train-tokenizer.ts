@@ -28,7 +28,9 @@ const command = {
   options: {
     data: {
       type: 'list',
-      help: 'files (.txt, .md, .jsonl, .csv, .tsv, .parquet), folders of them, or corpora: sotu, moby-dick, spam-assassin; may be repeated',
+      help:
+        'files (.txt, .md, .jsonl, .csv, .tsv, .parquet), folders of them, or corpora: ' +
+        'sotu, moby-dick, spam-assassin; may be repeated',
     },
     type: {
       type: 'choice',

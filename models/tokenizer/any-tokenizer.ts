@@ -12,8 +12,8 @@ export interface SpecialTokenIds {
 }
 
 /**
- * What data preparation, objectives and generation need of a tokenizer; BertTokenizer and Tokenizer both have
- * it.
+ * The part of a tokenizer that data preparation, objectives and generation use; BertTokenizer and Tokenizer
+ * both have it.
  */
 export interface AnyTokenizer extends SpecialTokenIds {
   /** Number of ids, added tokens included: the rows an embedding needs. */

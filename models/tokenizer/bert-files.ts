@@ -185,7 +185,8 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
   const expect = (part: string, found: unknown, allowed: readonly unknown[]): void => {
     if (allowed.includes(found)) return;
     throw new Error(
-      `${path} is no BERT tokenizer: its ${part} is ${JSON.stringify(found)} where ${JSON.stringify(allowed[0])} is needed`,
+      `${path} is no BERT tokenizer: its ${part} is ${JSON.stringify(found)} where ` +
+        `${JSON.stringify(allowed[0])} is needed`,
     );
   };
   expect('model', typeOf(model), ['WordPiece']);

@@ -28,7 +28,7 @@ export interface DecodeOptions {
   cleanUpTokenizationSpaces?: boolean;
 }
 
-/** What is used of a Tokenizer of @huggingface/tokenizers (its own types do not resolve under NodeNext). */
+/** The part of @huggingface/tokenizers' Tokenizer used here (its own types do not resolve under NodeNext). */
 interface LibraryTokenizer {
   model: WordPieceModel;
   token_to_id(token: string): number | undefined;

@@ -39,7 +39,8 @@ export class Characters {
       if (id === undefined) {
         const code = char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
         throw new Error(
-          `${this.where}: no token for the character ${JSON.stringify(char)} (U+${code}), and none for unknown ones; train it on texts that have it, or with an unk_token`,
+          `${this.where}: no token for the character ${JSON.stringify(char)} (U+${code}), and none for unknown ` +
+            'ones; train it on texts that have it, or with an unk_token',
         );
       }
       ids.push(id);

@@ -67,7 +67,7 @@ export interface EncodeOptions {
   returnWordIds?: boolean;
 }
 
-/** What the options come to. */
+/** The options checked, with their defaults. */
 export interface EncodePlan {
   /** null: nothing is cut. */
   strategy: TruncationStrategy | null;

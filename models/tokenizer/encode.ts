@@ -29,7 +29,7 @@ export interface EncodedArrays {
   overflowToSample?: Int32Array;
 }
 
-/** What encoding needs to know of the tokenizer. */
+/** The part of a tokenizer that encoding uses. */
 export interface BatchEncoder {
   encodeText(text: string): Pieces;
   readonly clsTokenId: number;

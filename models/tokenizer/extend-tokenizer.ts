@@ -36,7 +36,8 @@ export function extendTokenizer<T extends BertTokenizer | Tokenizer>(
   const isBpe = model['type'] === 'BPE' || 'merges' in model;
   if (!isBpe && model['type'] !== 'WordPiece')
     throw new Error(
-      `extendTokenizer: the tokenizer's model is ${JSON.stringify(model['type'])}; only WordPiece and BPE can be extended`,
+      `extendTokenizer: the tokenizer's model is ${JSON.stringify(model['type'])}; ` +
+        'only WordPiece and BPE can be extended',
     );
   const fresh = [...new Set(words)].map((word) => newWord(tokenizer, word)).filter(({ pieces }) => pieces.length > 1);
   const vocab = { ...(model['vocab'] as Record<string, number>) };
@@ -57,7 +58,8 @@ export function extendTokenizer<T extends BertTokenizer | Tokenizer>(
   for (const { word } of fresh) {
     if (made.idsOf(word).length === 1) continue;
     throw new Error(
-      `extendTokenizer: "${word}" cannot be one token, for the tokenizer cuts it before it looks at its vocabulary; give single words`,
+      `extendTokenizer: "${word}" cannot be one token, for the tokenizer cuts it before it looks at its ` +
+        'vocabulary; give single words',
     );
   }
   return { tokenizer: made as T, pieces };

@@ -11,7 +11,7 @@ const CLASSES: Readonly<Record<string, string>> = {
   D: '\\P{Nd}',
 };
 
-// What means the same in both, besides plain characters.
+// Escapes that mean the same in both.
 const SAME_ESCAPE = /^(?:[pP]\{\^?[\w=]+\}|[rntfv]|[^\w\s])/;
 
 // Letters beyond ASCII that fold to an ASCII letter.

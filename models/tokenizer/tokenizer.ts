@@ -15,7 +15,7 @@ import { IdList } from '../../common/collections.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
 import { SPECIAL_NAMES, checkTokenizerJson, readTokenizerFolder, tokenizerFolderFiles } from './tokenizer-folder.ts';
 
-/** What is used of a Tokenizer of @huggingface/tokenizers (its own types do not resolve under NodeNext). */
+/** The part of @huggingface/tokenizers' Tokenizer used here (its own types do not resolve under NodeNext). */
 interface LibraryTokenizer {
   encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
   decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
@@ -206,7 +206,7 @@ export class Tokenizer implements AnyTokenizer {
     return Int32Array.from(ids as number[]);
   }
 
-  /** What the template puts around a text: the library is asked for a text whose ids are known. */
+  /** Finds the ids that the template puts around a text, by the library's answer for a text of known ids. */
   private readTemplate(): { before: number[]; after: number[] } {
     const probe = 'a';
     const plain = this.libraryIds(probe, false);

@@ -28,7 +28,8 @@ export function lengthsThatFit(
   if (target <= excess) {
     const which = strategy === 'only_first' ? 'first' : 'second';
     throw new Error(
-      `truncation "${strategy}" must drop ${excess} tokens but the ${which} text has ${target}: use "longest_first" or a larger maxLength`,
+      `truncation "${strategy}" must drop ${excess} tokens but the ${which} text has ${target}: ` +
+        'use "longest_first" or a larger maxLength',
     );
   }
   return strategy === 'only_first' ? [first - excess, second ?? 0] : [first, target - excess];

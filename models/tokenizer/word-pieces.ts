@@ -17,7 +17,7 @@ export interface Pieces {
 }
 
 /**
- * What is used of the WordPiece model of @huggingface/tokenizers (its own types do not resolve under
+ * The part of @huggingface/tokenizers' WordPiece model that is used (its own types do not resolve under
  * NodeNext).
  */
 export interface WordPieceModel {

@@ -64,8 +64,9 @@ test('errors of the system say what to do', () => {
 });
 
 // Saves 8 MB over an old file in another process, whose disk is too small for it.
+const writer = new URL('../../models/io/safetensors.ts', import.meta.url).href;
 const saveScript = `
-  const { writeSafetensors } = await import(${JSON.stringify(new URL('../../models/io/safetensors.ts', import.meta.url).href)});
+  const { writeSafetensors } = await import(${JSON.stringify(writer)});
   const data = () => new Float32Array(1 << 20);
   const tensors = ['a', 'b'].map((name) => ({ name, dtype: 'F32', shape: [1 << 20], data }));
   await writeSafetensors(process.env.TARGET, tensors).then(() => process.exit(0), (error) => {

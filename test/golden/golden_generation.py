@@ -1,9 +1,12 @@
-"""generation.json: what Transformers generates with tiny-gpt2/ (golden_gpt2.py), and what its logits processors make of fixed scores.
+"""generation.json: what Transformers generates with tiny-gpt2/ (golden_gpt2.py), and what its logits processors
+make of fixed scores.
 
-`texts`: options under their names in generation_config.json, the new tokens of each text up to and with its end, and the
-scores of beam searches. The prompts have several lengths; Transformers pads them on the left.
-`sources` and `translations`: the same of tiny-marian/ (golden_marian.py), an encoder-decoder, sources padded on the right.
-`processors`: the tokens before, the scores, and the scores after each processor; null stands for minus infinity.
+`texts`: options under their names in generation_config.json, the new tokens of each text up to and with its
+end, and the scores of beam searches. The prompts have several lengths; Transformers pads them on the left.
+`sources` and `translations`: the same of tiny-marian/ (golden_marian.py), an encoder-decoder, sources padded
+on the right.
+`processors`: the tokens before, the scores, and the scores after each processor; null stands for minus
+infinity.
 """
 
 import json
@@ -44,7 +47,10 @@ TRANSLATION_OPTIONS = [
     {"max_new_tokens": 9, "eos_token_id": 0, "bad_words_ids": [[40], [22, 22]], "forced_eos_token_id": 0},
     {"max_new_tokens": 15, "eos_token_id": 0, "no_repeat_ngram_size": 1},
     {"num_beams": 4, "num_return_sequences": 2, "max_new_tokens": 12, "eos_token_id": [0, 22]},
-    {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 12, "eos_token_id": [0, 22], "no_repeat_ngram_size": 1},
+    {
+        "num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 12, "eos_token_id": [0, 22],
+        "no_repeat_ngram_size": 1,
+    },
     {"num_beams": 3, "max_length": 10, "eos_token_id": 0, "bad_words_ids": [[40]], "forced_eos_token_id": 0},
 ]
 
@@ -125,7 +131,9 @@ def make_processors():
         "noRepeatNgram 2": lp.NoRepeatNGramLogitsProcessor(2),
         "noRepeatNgram 4": lp.NoRepeatNGramLogitsProcessor(4),
         "noRepeatNgram 13": lp.NoRepeatNGramLogitsProcessor(13),
-        "badWords 1": lp.NoBadWordsLogitsProcessor([[4], tokens[0, 11:].tolist() + [5], tokens[1, 10:].tolist() + [5], [1, 2]]),
+        "badWords 1": lp.NoBadWordsLogitsProcessor(
+            [[4], tokens[0, 11:].tolist() + [5], tokens[1, 10:].tolist() + [5], [1, 2]]
+        ),
         "forcedEos 13": lp.ForcedEOSTokenLogitsProcessor(13, [3, 11]),
         "forcedEos 14": lp.ForcedEOSTokenLogitsProcessor(14, [3, 11]),
         "minNewTokens 5": lp.MinNewTokensLengthLogitsProcessor(8, 5, [3, 11]),
@@ -158,7 +166,8 @@ def generate(folder, minilm):
         text.append(f'"sources": {json.dumps(SOURCES)}, "translations": [')
         text.append(",\n".join(json.dumps(case) for case in make_translations(marian)) + "],")
         processors = golden["processors"]
-        text.append(f'"processors": {{"tokens": {json.dumps(processors["tokens"])}, "scores": {json.dumps(processors["scores"])},')
+        tokens, scores = json.dumps(processors["tokens"]), json.dumps(processors["scores"])
+        text.append(f'"processors": {{"tokens": {tokens}, "scores": {scores},')
         after = ",\n".join(f"{json.dumps(name)}: {json.dumps(rows)}" for name, rows in processors["after"].items())
         text.append(f'"after": {{\n{after}\n}}}}}}')
         file.write("\n".join(text) + "\n")

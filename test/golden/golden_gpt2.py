@@ -1,9 +1,11 @@
-"""tiny-gpt2/: a small random GPT2LMHeadModel saved by Transformers; gpt2.json and gpt2.safetensors: what Transformers
-computes with it.
+"""tiny-gpt2/: a small random GPT2LMHeadModel saved by Transformers; gpt2.json and gpt2.safetensors: what
+Transformers computes with it.
 
-gpt2.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every parameter,
-`positions.` and `scaled.` the logits with other positions and with scores divided by the number of the layer. Names after
-the prefix are those of Transformers. gpt2.json holds the inputs, the labels, the loss, and a training run.
+gpt2.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every
+parameter,
+`positions.` and `scaled.` the logits with other positions and with scores divided by the number of the layer.
+Names after the prefix are those of Transformers. gpt2.json holds the inputs, the labels, the loss, and a
+training run.
 
 Row 1 ends in padding; row 2 has a token in its middle that nothing may attend to.
 """

@@ -1,12 +1,14 @@
-"""tiny-llama/, tiny-qwen2/, tiny-qwen3/: small random models saved by Transformers; NAME.json and NAME.safetensors: what
-Transformers computes with them.
+"""tiny-llama/, tiny-qwen2/, tiny-qwen3/: small random models saved by Transformers; NAME.json and
+NAME.safetensors: what Transformers computes with them.
 
-Llama has an untied head and grouped queries; Qwen2 a tied head, biases on queries, keys and values, and frequencies scaled
-as in Llama 3 (one kept, one blended, two stretched); Qwen3 normalised heads of another size than hidden_size / heads.
+Llama has an untied head and grouped queries; Qwen2 a tied head, biases on queries, keys and values, and
+frequencies scaled as in Llama 3 (one kept, one blended, two stretched); Qwen3 normalised heads of another
+size than hidden_size / heads.
 
-NAME.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every parameter,
-`positions.` the logits with other positions. Names after the prefix are those of Transformers. NAME.json holds the inputs,
-the labels, the loss, and a training run.
+NAME.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every
+parameter,
+`positions.` the logits with other positions. Names after the prefix are those of Transformers. NAME.json
+holds the inputs, the labels, the loss, and a training run.
 
 Row 1 ends in padding; row 2 has a token in its middle that nothing may attend to.
 """

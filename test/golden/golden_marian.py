@@ -1,14 +1,16 @@
-"""tiny-marian/, tiny-marian-apart/: small random MarianMTModels saved by Transformers; NAME.json and NAME.safetensors: what
-Transformers computes with them.
+"""tiny-marian/, tiny-marian-apart/: small random MarianMTModels saved by Transformers; NAME.json and
+NAME.safetensors: what Transformers computes with them.
 
-The first shares one table of embeddings and scales it, as the Transformer of "Attention Is All You Need" does; the second
-has a table and a vocabulary for each side.
+The first shares one table of embeddings and scales it, as the Transformer of "Attention Is All You Need"
+does; the second has a table and a vocabulary for each side.
 
-NAME.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every parameter,
-`masked.` the logits for given inputs and a mask of the decoder. Names after the prefix are those of Transformers. NAME.json
-holds the inputs, the labels, the loss (with smoothed labels too), and a training run.
+NAME.safetensors holds, by prefix: `output.` what forward returns, `grad.` the gradient of the loss by every
+parameter,
+`masked.` the logits for given inputs and a mask of the decoder. Names after the prefix are those of
+Transformers. NAME.json holds the inputs, the labels, the loss (with smoothed labels too), and a training run.
 
-Row 1 of the source ends in padding, row 2 of the target too; row 0 of the source has a token that nothing may attend to.
+Row 1 of the source ends in padding, row 2 of the target too; row 0 of the source has a token that nothing may
+attend to.
 """
 
 import os
@@ -91,7 +93,8 @@ def generate(folder, minilm):
 
         inputs, labels, given, target_mask = make_inputs()
         loss, tensors = run_forward(load(), inputs, labels, LAYERS)
-        tensors["output.encoder_last_hidden_state"] = tensors.pop(f"output.encoder_hidden_states.{config.encoder_layers}")
+        last = f"output.encoder_hidden_states.{config.encoder_layers}"
+        tensors["output.encoder_last_hidden_state"] = tensors.pop(last)
         smooth = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
         with torch.no_grad():
             logits = tensors["output.logits"]

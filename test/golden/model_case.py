@@ -1,4 +1,5 @@
-"""What the parts that compare language models share: forward and backward once, a short training run, and writing both."""
+"""What the parts that compare language models share: forward and backward once, a short training run, and
+writing both."""
 
 import json
 import os
@@ -8,7 +9,8 @@ from safetensors.torch import save_file
 
 
 def run_forward(model, inputs, labels, layers):
-    """Loss, and by prefix `output.` what forward returns (`layers`: outputs that are one tensor a layer) and `grad.` the gradients."""
+    """Loss, and by prefix `output.` what forward returns (`layers`: outputs that are one tensor a layer) and
+    `grad.` the gradients."""
     output = model(**inputs, labels=labels, output_hidden_states=True, output_attentions=True)
     output.loss.backward()
     tensors = {"output.logits": output.logits}

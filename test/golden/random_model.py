@@ -6,7 +6,8 @@ import torch
 
 
 def save_random(model, path):
-    """Moves the biases and scales of a freshly made model off 0 and 1, which would hide one left out, and saves it to a new folder."""
+    """Moves the biases and scales of a freshly made model off 0 and 1, which would hide one left out, and
+    saves it to a new folder."""
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 1:

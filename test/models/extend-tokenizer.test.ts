@@ -13,7 +13,8 @@ let folder = '';
 temporaryFolder(test, (path) => (folder = path));
 
 const text =
-  'The autograd tape of a tokenizer: backpropagation through tokenizers, autograding, and WGSL shaders; backprop, 語 and an Autograd.';
+  'The autograd tape of a tokenizer: backpropagation through tokenizers, autograding, and WGSL shaders; ' +
+  'backprop, 語 and an Autograd.';
 
 async function checkAgainstRust(tokenizer: BertTokenizer | Tokenizer): Promise<void> {
   await tokenizer.save(folder);
@@ -45,7 +46,7 @@ test('WordPiece: a word is one token behind the others, all else as it was', asy
   await checkAgainstRust(tokenizer);
 });
 
-test('byte-level BPE: words with their spaces, joined from left to right, by merges that do not tear one another', async () => {
+test('byte-level BPE: words with their spaces, joined left to right, by merges that tear no other', async () => {
   const old = Tokenizer.gpt2();
   const words = [' autograd', ' tokenizer', ' the', ' backpropagation', ' backprop', ' WGSL', ' tokenizers', ' 語'];
   const { tokenizer, pieces } = extendTokenizer(old, words);

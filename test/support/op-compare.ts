@@ -41,7 +41,8 @@ export function compare(what: string, got: ArrayLike<number>, want: Nd, dtype: D
   }
   if (bad === 0) return;
   throw new Error(
-    `${what} of shape [${want.shape.join(', ')}]: ${bad} of ${got.length} elements are wrong, first element ${first}: ` +
+    `${what} of shape [${want.shape.join(', ')}]: ` +
+      `${bad} of ${got.length} elements are wrong, first element ${first}: ` +
       `got ${got[first]}, want ${want.data[first]}; largest error ${worst}`,
   );
 }

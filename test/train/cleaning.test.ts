@@ -23,7 +23,10 @@ import { Random } from '../../common/random.ts';
 const test = suite('cleaning');
 
 const PROSE =
-  'It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want of a wife. However little known the feelings or views of such a man may be on his first entering a neighbourhood, this truth is so well fixed in the minds of the surrounding families, that he is considered as the rightful property of some one or other of their daughters.';
+  'It is a truth universally acknowledged, that a single man in possession of a good fortune, must be in want ' +
+  'of a wife. However little known the feelings or views of such a man may be on his first entering a ' +
+  'neighbourhood, this truth is so well fixed in the minds of the surrounding families, that he is considered ' +
+  'as the rightful property of some one or other of their daughters.';
 
 /** The name of the rule that drops a text, 'kept' where none does. */
 function dropped(text: string, options: CleaningOptions = {}): string {
@@ -48,7 +51,8 @@ test('changes do what they say, and nothing to what is clean', () => {
   assert.is(composed('e\u0301'), '\u00e9');
   assert.is(withPlainSpace('  a \t\u00a0b \n\n \n\nc\n'), 'a b\n\nc');
   const page =
-    'Home | About Us | Contact\nThe whale surfaced.\nCopyright 2002 by Nobody. All rights reserved.\nShared line\nIt dived.';
+    'Home | About Us | Contact\nThe whale surfaced.\nCopyright 2002 by Nobody. ' +
+    'All rights reserved.\nShared line\nIt dived.';
   assert.is(
     withoutBoilerplate(page, (line) => line === 'Shared line'),
     'The whale surfaced.\nIt dived.',
@@ -106,7 +110,10 @@ test('each quality rule drops what it is for', () => {
     'repeated-5-grams': [`${PROSE} ${PROSE.slice(0, 120)} ${PROSE.slice(0, 120)}`],
     'replacement-characters': [`${PROSE}\ufffd\ufffd\ufffd`],
     language: [
-      'Alle Menschen sind frei und gleich an W\u00fcrde und Rechten geboren. Sie sind mit Vernunft und Gewissen begabt und sollen einander im Geist der Br\u00fcderlichkeit begegnen. Jeder hat Anspruch auf die in dieser Erkl\u00e4rung verk\u00fcndeten Rechte und Freiheiten ohne irgendeinen Unterschied.',
+      'Alle Menschen sind frei und gleich an W\u00fcrde und Rechten geboren. ' +
+        'Sie sind mit Vernunft und Gewissen begabt und sollen einander im Geist der Br\u00fcderlichkeit ' +
+        'begegnen. Jeder hat Anspruch auf die in dieser Erkl\u00e4rung verk\u00fcndeten Rechte und Freiheiten ' +
+        'ohne irgendeinen Unterschied.',
       { languages: ['eng', 'fra'] },
     ],
     'stop-words': [Array.from({ length: 60 }, () => letters(6)).join(' '), { languages: ['eng'] }],
@@ -116,7 +123,8 @@ test('each quality rule drops what it is for', () => {
   assert.is(dropped(PROSE, { languages: ['eng'] }), 'kept');
   assert.is(
     dropped(
-      '\u5929\u5730\u7384\u9ec4\uff0c\u5b87\u5b99\u6d2a\u8352\u3002\u65e5\u6708\u76c8\u6603\uff0c\u8fb0\u5bbf\u5217\u5f20\u3002',
+      '\u5929\u5730\u7384\u9ec4\uff0c\u5b87\u5b99\u6d2a\u8352\u3002' +
+        '\u65e5\u6708\u76c8\u6603\uff0c\u8fb0\u5bbf\u5217\u5f20\u3002',
     ),
     'kept',
     'Chinese has no spaces to count words by',

@@ -340,7 +340,7 @@ test('duration', () => {
   assert.equal([0.4, 59.4, 59.6, 185, 7830].map(duration), ['0s', '59s', '1m 00s', '3m 05s', '2h 10m']);
 });
 
-test('presets and files of options: flags win over the file, the file over the preset; all are checked as flags are', () => {
+test('presets and files of options: flags win over the file, the file over the preset; all are checked', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tapeform-cli-'));
   const file = (name: string, text: string): string => {
     const path = join(folder, name);

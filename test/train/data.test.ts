@@ -44,7 +44,8 @@ test('JSONL, CSV and TSV give the same examples', async () => {
   };
   const jsonl = file(
     'a.jsonl',
-    '{"text":"hello, \\"world\\"","label":"spam","extra":1}\n\n{"label":"ham","text":"h\u00e9llo \u4f60\u597d"}\r\n{"text":"","label":"spam"}',
+    '{"text":"hello, \\"world\\"","label":"spam","extra":1}\n\n{"label":"ham","text":"h\u00e9llo ' +
+      '\u4f60\u597d"}\r\n{"text":"","label":"spam"}',
   );
   const csv = file('a.csv', '\uFEFFlabel,text\nspam,"hello, ""world"""\n\n ham ,h\u00e9llo \u4f60\u597d\nspam,\n');
   const tsv = file('a.tsv', 'text\tlabel\r\nhello, "world"\tspam\r\nh\u00e9llo \u4f60\u597d\tham\r\n\tspam\r\n');

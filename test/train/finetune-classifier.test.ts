@@ -39,10 +39,10 @@ const small = [
 /** Sixty short texts, no two alike, whose first word tells the class. */
 const subjects = ['film', 'book', 'meal', 'song', 'play', 'trip', 'room', 'game', 'show', 'walk'];
 const places = ['Rome', 'Oslo', 'Lima'];
-writeFileSync(
-  data,
-  `text,label\n${subjects.flatMap((s) => places.flatMap((p) => [`wonderful ${s} from ${p} about ${s}s,good`, `terrible ${s} in ${p} without ${p},bad`])).join('\n')}\n`,
+const lines = subjects.flatMap((s) =>
+  places.flatMap((p) => [`wonderful ${s} from ${p} about ${s}s,good`, `terrible ${s} in ${p} without ${p},bad`]),
 );
+writeFileSync(data, `text,label\n${lines.join('\n')}\n`);
 
 const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
   runScript(['train/finetune-classifier.ts', ...args], options);
@@ -88,10 +88,8 @@ test('Ctrl-C saves, --resume goes on to the losses of a run never stopped', asyn
     },
   });
   assert.is(stopped.code, 130, stopped.stderr);
-  assert.match(
-    stopped.stderr,
-    /stopped at step \d+ of 36, saved in .*checkpoint-\d+; go on with: node --import tsx train\/finetune-classifier\.ts .*--resume\n$/,
-  );
+  assert.match(stopped.stderr, /stopped at step \d+ of 36, saved in .*checkpoint-\d+; /);
+  assert.match(stopped.stderr, /; go on with: node --import tsx train\/finetune-classifier\.ts .*--resume\n$/);
   const resumed = await run([...args, '--resume']);
   assert.is(resumed.code, 0, resumed.stderr);
   assert.equal(lossesIn(output), lossesIn(whole));
@@ -129,8 +127,11 @@ if (canMount) {
           entry.isDirectory() ? bytes(join(folder, entry.name)) : statSync(join(folder, entry.name)).size,
         )
         .reduce((a, b) => a + b, 0);
-    const script = `mount -t tmpfs -o size=${Math.ceil(bytes(whole) / 1024) + 500}k tmpfs ${disk} && cp -r ${whole}/* ${disk} && "$@"; status=$?
-for file in model.safetensors config.json vocab.txt best/model.safetensors; do cmp ${disk}/$file ${whole}/$file || exit 99; done
+    const size = Math.ceil(bytes(whole) / 1024) + 500;
+    const script = `mount -t tmpfs -o size=${size}k tmpfs ${disk} && cp -r ${whole}/* ${disk} && "$@"; status=$?
+for file in model.safetensors config.json vocab.txt best/model.safetensors; do
+  cmp ${disk}/$file ${whole}/$file || exit 99
+done
 find ${disk} -name '*.tmp*' | grep . && exit 98; exit $status`;
     const failed = await run(['--data', data, '--output', disk, '--epochs', '1', ...small], {
       under: ['unshare', '-rm', 'sh', '-c', script, 'sh'],

@@ -125,17 +125,28 @@ test('classification report reads as scikit-learn writes it', () => {
   // classification_report(yTrue, yPred, target_names=[...], zero_division=0)
   assert.is(
     classificationReport(yTrue, yPred, { labels: ['red', 'green', 'blue', 'ultramarine blue'] }),
-    '                  precision    recall  f1-score   support\n\n             red       0.75      1.00      0.86         3\n           green       0.50      0.50      0.50         4\n            blue       0.75      0.75      0.75         4\nultramarine blue       0.00      0.00      0.00         1\n\n        accuracy                           0.67        12\n       macro avg       0.50      0.56      0.53        12\n    weighted avg       0.60      0.67      0.63        12\n',
+    '                  precision    recall  f1-score   support\n\n             red       0.75      1.00      ' +
+      '0.86         3\n           green       0.50      0.50      0.50         4\n            blue       0.75    ' +
+      '  0.75      0.75         4\nultramarine blue       0.00      0.00      0.00         1\n\n        accuracy ' +
+      '                          0.67        12\n       macro avg       0.50      0.56      0.53        12\n    ' +
+      'weighted avg       0.60      0.67      0.63        12\n',
   );
   // classification_report(binaryTrue, binaryPred, target_names=['ham', 'spam'], digits=4)
   assert.is(
     classificationReport(binaryTrue, binaryPred, { labels: ['ham', 'spam'], digits: 4 }),
-    '              precision    recall  f1-score   support\n\n         ham     0.7500    0.8571    0.8000         7\n        spam     0.7500    0.6000    0.6667         5\n\n    accuracy                         0.7500        12\n   macro avg     0.7500    0.7286    0.7333        12\nweighted avg     0.7500    0.7500    0.7444        12\n',
+    '              precision    recall  f1-score   support\n\n         ham     0.7500    0.8571    0.8000      ' +
+      '   7\n        spam     0.7500    0.6000    0.6667         5\n\n    accuracy                         ' +
+      '0.7500        12\n   macro avg     0.7500    0.7286    0.7333        12\nweighted avg     0.7500    ' +
+      '0.7500    0.7444        12\n',
   );
   // classification_report(yTrue, yPred, labels=range(5), target_names=list('abcde'), zero_division=np.nan)
   assert.is(
     classificationReport(yTrue, yPred, { labels: [...'abcde'], zeroDivision: NaN }),
-    '              precision    recall  f1-score   support\n\n           a       0.75      1.00      0.86         3\n           b       0.50      0.50      0.50         4\n           c       0.75      0.75      0.75         4\n           d        nan      0.00      0.00         1\n           e        nan       nan       nan         0\n\n    accuracy                           0.67        12\n   macro avg       0.67      0.56      0.53        12\nweighted avg       0.66      0.67      0.63        12\n',
+    '              precision    recall  f1-score   support\n\n           a       0.75      1.00      0.86      ' +
+      '   3\n           b       0.50      0.50      0.50         4\n           c       0.75      0.75      0.75  ' +
+      '       4\n           d        nan      0.00      0.00         1\n           e        nan       nan       ' +
+      'nan         0\n\n    accuracy                           0.67        12\n   macro avg       0.67      0.56 ' +
+      '     0.53        12\nweighted avg       0.66      0.67      0.63        12\n',
   );
 });
 

@@ -108,7 +108,8 @@ test('recall and precision on 1200 planted pairs at 12 rates of edits', () => {
       const rate = (found: readonly boolean[]): string =>
         (rows.filter(({ i }) => found[i]).length / rows.length).toFixed(2);
       console.log(
-        `${edit} edits  Jaccard ${mean(rows.map(({ value }) => value)).toFixed(3)}  exact ${rate(ways.exact)}  streamed ${rate(ways.streamed)}`,
+        `${edit} edits  Jaccard ${mean(rows.map(({ value }) => value)).toFixed(3)}  exact ${rate(ways.exact)}  ` +
+          `streamed ${rate(ways.streamed)}`,
       );
     }
     for (const [name, found] of Object.entries(ways))

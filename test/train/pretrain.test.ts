@@ -31,35 +31,50 @@ const run = (script: string, args: readonly string[], options?: ScriptOptions): 
   runScript([`train/${script}.ts`, ...args], options);
 const gpt = join(folder, 'gpt');
 
-test('pretrain-gpt: characters of one text; below the unigram baseline; Ctrl-C and --resume give the losses of a run never stopped', async () => {
-  const args = ['--data', file, '--tokenizer', 'char', '--config', config, '--steps', '60', '--learning-rate', '0.01'];
-  const whole = await run('pretrain-gpt', [...args, '--output', gpt]);
-  assert.is(whole.code, 0, whole.stderr);
-  const [, loss, baseline] = /^lm +([\d.]+) +[\d.]+ +([\d.]+)$/m.exec(whole.stdout)!.map(Number);
-  assert.ok(loss! < 0.9 * baseline!, whole.stdout);
-  const model = await GPT2LMHeadModel.fromPretrained(gpt);
-  const tokenizer = await loadTokenizer(gpt);
-  assert.is(model.config.vocabSize, tokenizer.vocabSize);
-  assert.is(tokenizer.decode(tokenizer.idsOf('bak cal.')), 'bak cal.');
+test(
+  'pretrain-gpt: characters of one text; below the unigram baseline; ' +
+    'Ctrl-C and --resume give the losses of a run never stopped',
+  async () => {
+    const args = [
+      '--data',
+      file,
+      '--tokenizer',
+      'char',
+      '--config',
+      config,
+      '--steps',
+      '60',
+      '--learning-rate',
+      '0.01',
+    ];
+    const whole = await run('pretrain-gpt', [...args, '--output', gpt]);
+    assert.is(whole.code, 0, whole.stderr);
+    const [, loss, baseline] = /^lm +([\d.]+) +[\d.]+ +([\d.]+)$/m.exec(whole.stdout)!.map(Number);
+    assert.ok(loss! < 0.9 * baseline!, whole.stdout);
+    const model = await GPT2LMHeadModel.fromPretrained(gpt);
+    const tokenizer = await loadTokenizer(gpt);
+    assert.is(model.config.vocabSize, tokenizer.vocabSize);
+    assert.is(tokenizer.decode(tokenizer.idsOf('bak cal.')), 'bak cal.');
 
-  const output = join(folder, 'stopped');
-  let sent = false;
-  const stopped = await run('pretrain-gpt', [...args, '--output', output], {
-    onStderr: (text, interrupt) => {
-      if (sent || !/step \d+\/60/.test(text)) return;
-      sent = true;
-      interrupt();
-    },
-  });
-  assert.is(stopped.code, 130, stopped.stderr);
-  assert.match(stopped.stderr, /go on with: node --import tsx train\/pretrain-gpt\.ts .*--resume\n$/);
-  refused(await run('pretrain-gpt', [...args, '--output', output]), 2, /holds a run that was stopped/);
-  const resumed = await run('pretrain-gpt', [...args, '--output', output, '--resume']);
-  assert.is(resumed.code, 0, resumed.stderr);
-  assert.equal(lossesIn(output), lossesIn(gpt));
-});
+    const output = join(folder, 'stopped');
+    let sent = false;
+    const stopped = await run('pretrain-gpt', [...args, '--output', output], {
+      onStderr: (text, interrupt) => {
+        if (sent || !/step \d+\/60/.test(text)) return;
+        sent = true;
+        interrupt();
+      },
+    });
+    assert.is(stopped.code, 130, stopped.stderr);
+    assert.match(stopped.stderr, /go on with: node --import tsx train\/pretrain-gpt\.ts .*--resume\n$/);
+    refused(await run('pretrain-gpt', [...args, '--output', output]), 2, /holds a run that was stopped/);
+    const resumed = await run('pretrain-gpt', [...args, '--output', output, '--resume']);
+    assert.is(resumed.code, 0, resumed.stderr);
+    assert.equal(lossesIn(output), lossesIn(gpt));
+  },
+);
 
-test('pretrain-gpt: byte-level BPE, a Llama with grouped queries, a text file and a table give the same kind of run', async () => {
+test('pretrain-gpt: byte-level BPE, a Llama with grouped queries, a text file and a table', async () => {
   const args = ['--data', texts, '--vocab-size', '300', '--architecture', 'llama', '--key-value-heads', '1'];
   const output = join(folder, 'llama');
   const done = await run('pretrain-gpt', [

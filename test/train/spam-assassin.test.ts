@@ -40,7 +40,8 @@ test('bodies of plain, encoded and multipart messages', async () => {
 test('attachments, pictures and scripts leave no text; broken structure leaves what can be read', async () => {
   const mixed = ['Content-Type: multipart/mixed; boundary=YY'];
   const attached =
-    '--YY\nContent-Type: text/plain\n\nsee file\n--YY\nContent-Type: image/png\nContent-Transfer-Encoding: base64\n\niVBORw0KGgo=\n--YY--';
+    '--YY\nContent-Type: text/plain\n\nsee file\n--YY\nContent-Type: image/png\nContent-Transfer-Encoding: ' +
+    'base64\n\niVBORw0KGgo=\n--YY--';
   assert.is(await emailBody(mail(mixed, attached)), 'see file');
   assert.is(
     await emailBody(mail(['Content-Type: text/html'], '<body><img src=x.gif alt=x><script>go()</script></body>')),
@@ -67,9 +68,14 @@ test('HTML entities, inline elements and comments', () => {
 test('footers of mailing lists go, the message and its signature stay', () => {
   const rule = '_'.repeat(47);
   const ilug =
-    "Irish Linux Users' Group: ilug@linux.ie\nhttp://www.linux.ie/mailman/listinfo/ilug for (un)subscription information.\nList maintainer: listmaster@linux.ie";
-  const mailman = `${rule}\nRazor-users mailing list\nRazor-users@lists.sourceforge.net\nhttps://lists.sourceforge.net/lists/listinfo/razor-users`;
-  const advert = `${'-'.repeat(55)}\nThis sf.net email is sponsored by:ThinkGeek\nWelcome to geek heaven.\nhttp://thinkgeek.com/sf\n`;
+    "Irish Linux Users' Group: ilug@linux.ie\nhttp://www.linux.ie/mailman/listinfo/ilug for (un)subscription " +
+    'information.\nList maintainer: listmaster@linux.ie';
+  const mailman =
+    `${rule}\nRazor-users mailing ` +
+    'list\nRazor-users@lists.sourceforge.net\nhttps://lists.sourceforge.net/lists/listinfo/razor-users';
+  const advert =
+    `${'-'.repeat(55)}\nThis sf.net email is sponsored by:ThinkGeek\nWelcome to geek ` +
+    'heaven.\nhttp://thinkgeek.com/sf\n';
   for (const footer of [`-- \n${ilug}`, mailman, advert + mailman, 'http://xent.com/mailman/listinfo/fork']) {
     assert.is(withoutListFooters(`Hi\n-- \nBob\n\n${footer}\n`).trim(), 'Hi\n-- \nBob');
     const quoted = footer

@@ -65,7 +65,8 @@ test('a folder is replaced whole; a failure leaves the old one', async () => {
   assert.is(await failure(writeTokenCorpus(folder, failing(), { vocabSize: 4 })), 'the reader stopped');
   assert.equal(
     await failure(writeTokenCorpus(folder, [[1], [2, 4]], { vocabSize: 4 })),
-    `${folder}: id 4 of document 1 is outside of the vocabulary, 0 to 3; pass the vocabSize of the tokenizer that made it`,
+    `${folder}: id 4 of document 1 is outside of the vocabulary, 0 to 3; ` +
+      'pass the vocabSize of the tokenizer that made it',
   );
   for (const id of [-1, 1.5, NaN])
     assert.match(await failure(writeTokenCorpus(folder, [[id]], { vocabSize: 4 })), `id ${id} of document 0`);
@@ -131,8 +132,9 @@ test('damaged files are refused', async () => {
 // A file system of 2 MB for one process and its children; not every container allows it.
 if (spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0) {
   test('a full disk fails in one line and leaves nothing', () => {
+    const writer = new URL('../../train/data/token-files.ts', import.meta.url).href;
     const script = `
-      const { writeTokenCorpus } = await import(${JSON.stringify(new URL('../../train/data/token-files.ts', import.meta.url).href)});
+      const { writeTokenCorpus } = await import(${JSON.stringify(writer)});
       const documents = Array.from({ length: 100 }, () => new Int32Array(1 << 16));
       await writeTokenCorpus(process.env.TARGET, documents, { vocabSize: 4 }).then(() => process.exit(0), (error) => {
         console.log(error.message);

@@ -17,7 +17,8 @@ export async function adaptVocabulary<
 ): Promise<{ readonly model: M; readonly tokenizer: T }> {
   if (tokenizer.vocabSize > model.config.vocabSize)
     throw new Error(
-      `adaptVocabulary: the tokenizer has ${tokenizer.vocabSize} tokens, the model rows for ${model.config.vocabSize}; use the tokenizer of the model`,
+      `adaptVocabulary: the tokenizer has ${tokenizer.vocabSize} tokens, the model rows for ` +
+        `${model.config.vocabSize}; use the tokenizer of the model`,
     );
   const extended = extendTokenizer(tokenizer, words);
   // A model may have rows to spare, as where its vocabulary was rounded up.

@@ -8,7 +8,7 @@ import { predict } from './predict.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { ClassifierData } from './data.ts';
 
-/** What is about to be trained on what. */
+/** Says, before a run, which model is about to be trained on which data. */
 export function describeRun(
   data: ClassifierData,
   model: BertForSequenceClassification,
@@ -18,8 +18,10 @@ export function describeRun(
   const { train, validation, test, labels } = data;
   return [
     `data   ${data.origin}`,
-    `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test; classes ${labels.join(', ')}`,
-    `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ${(model.numParameters() / 1e6).toFixed(1)} M parameters; up to ${maxLength} tokens a text`,
+    `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test; ` +
+      `classes ${labels.join(', ')}`,
+    `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ${(model.numParameters() / 1e6).toFixed(1)} ` +
+      `M parameters; up to ${maxLength} tokens a text`,
   ].join('\n');
 }
 
@@ -38,7 +40,8 @@ export function reportTest(
     `test (${truth.length} texts${last ? `; validation accuracy was ${last['accuracy']!.toFixed(3)}` : ''})`,
     classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
     '',
-    `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
+    `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, ` +
+      `accuracy ${baseline.accuracy.toFixed(3)}`,
     `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
   ].join('\n');
 }

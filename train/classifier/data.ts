@@ -45,8 +45,10 @@ async function spam(): Promise<ClassifierData> {
     test,
     origin: `SpamAssassin, ${counts.messages} e-mails, bodies only; ${dropped} empty or duplicate ones left out`,
     samples: [
-      'Congratulations! You have been selected for a FREE vacation. Click here now to claim your prize, no purchase necessary!',
-      'Hi Tom, the patch does not apply to the current tree. Could you rebase it and send it to the list again? Thanks, Anna',
+      'Congratulations! You have been selected for a FREE vacation. ' +
+        'Click here now to claim your prize, no purchase necessary!',
+      'Hi Tom, the patch does not apply to the current tree. ' +
+        'Could you rebase it and send it to the list again? Thanks, Anna',
       'Lose 20 pounds in two weeks, money back guarantee. Order today, this offer will not last!',
     ],
   };

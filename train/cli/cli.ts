@@ -162,7 +162,7 @@ function exitCodeOf(error: unknown): number {
   return error instanceof Error && 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : 1;
 }
 
-/** What `main` prints about an error: one line where it was thrown on purpose, else the stack. */
+/** Describes an error as `main` prints it: one line where it was thrown on purpose, else the stack. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const debug = !['', '0'].includes(process.env['TAPEFORM_DEBUG'] ?? '');

@@ -50,7 +50,7 @@ export function generationOptions(values: Given, recommended: GenerationOptions)
     stopStrings: stop.length > 0 ? stop.map(unescaped) : undefined,
   };
   const set = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
-  // What is recommended for draws is not meant for the most probable text or a search.
+  // Settings recommended for draws are not meant for the most probable text or a search.
   const { temperature, topK, topP, minP, ...rest } = recommended;
   const ofDraws = own.doSample ? { temperature, topK, topP, minP } : {};
   return { ...rest, ...ofDraws, ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
@@ -111,6 +111,9 @@ export class Speed {
     if (this.#warm === undefined || this.#tokens <= slow)
       return `${begin}: ${(this.#tokens / seconds(this.#start, end)).toFixed(1)} tokens/s`;
     const rate = (this.#tokens - slow) / seconds(this.#warm, end);
-    return `${begin}: the first ${slow} in ${seconds(this.#start, this.#warm).toFixed(2)} s (prompt and compiling), then ${rate.toFixed(1)} tokens/s`;
+    return (
+      `${begin}: the first ${slow} in ${seconds(this.#start, this.#warm).toFixed(2)} s (prompt and compiling), ` +
+      `then ${rate.toFixed(1)} tokens/s`
+    );
   }
 }

@@ -33,9 +33,9 @@ export function onInterrupt(stop: () => void): () => void {
 }
 
 /**
- * From now on an Interrupted that nobody catches ends the process with its message alone: the user of a script
- * who pressed Ctrl-C has no use for a stack. Other errors end it as ever. A program that has a handler of its
- * own for uncaught errors keeps it.
+ * Makes an Interrupted that nobody catches end the process with its message alone: who pressed Ctrl-C has no
+ * use for a stack. Other errors end it as ever. A program with a handler of its own for uncaught errors keeps
+ * that.
  */
 function endInOneLine(): void {
   if (process.listenerCount('uncaughtException') > 0) return;

@@ -7,7 +7,7 @@ import { bertObjectives } from '../pretraining/bert-objectives.ts';
 import type { BertObjectiveName, BertTaskOptions } from '../pretraining/bert-objectives.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 
-/** What all objectives of a comparison have in common. */
+/** The settings that all objectives of a comparison share. */
 export interface Setting {
   readonly tokenizer: BertTokenizer;
   readonly train: TokenCorpus;

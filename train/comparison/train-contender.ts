@@ -12,7 +12,7 @@ import type { Contender } from './contenders.ts';
 export interface Outcome {
   /** Held-out loss of each part. */
   readonly losses: Readonly<Record<string, number>>;
-  /** What guessing by frequency alone has. */
+  /** The same losses of guessing by frequency alone. */
   readonly baselines: Readonly<Record<string, number>>;
   /** Tokens read in training. */
   readonly tokens: number;

@@ -59,7 +59,8 @@ export function* batches(
     const first = epoch === start.epoch ? start.index : 0;
     if (!Number.isInteger(first) || first < 0 || first > list.length) {
       throw new Error(
-        `batches: cannot start at batch ${first} of an epoch of ${list.length}; were the data or the batch size changed?`,
+        `batches: cannot start at batch ${first} of an epoch of ${list.length}; ` +
+          'were the data or the batch size changed?',
       );
     }
     for (let index = first; index < list.length; index++) yield { epoch, index, indices: list[index]! };

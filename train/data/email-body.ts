@@ -33,7 +33,7 @@ function readable(text: string): string {
 }
 
 /**
- * What follows the headers of a message whose MIME structure is broken, without boundaries and part headers.
+ * Returns the body of a message whose MIME structure is broken, without boundaries and part headers.
  */
 function rawBody(message: string): string {
   const [, ...blocks] = message.split(/\r?\n\r?\n/);
@@ -57,7 +57,8 @@ const FOOTERS = [
   // Mailman: a rule, "X mailing list", its address, its page.
   `^${QUOTE}_{20,}\\s*\\n${QUOTE}.*mailing list.*(?:\\n${QUOTE}<?\\S+@\\S+>?[ \\t]*$)?(?:\\n${QUOTE}.*/listinfo.*)?`,
   // Lists of the Irish Linux Users' Group.
-  `^${QUOTE}(?:--\\s*\\n${QUOTE})?Irish Linux Users' Group.*(?:\\n${QUOTE}.*/listinfo/.*)?(?:\\n${QUOTE}List maintainer:.*)?`,
+  `^${QUOTE}(?:--\\s*\\n${QUOTE})?Irish Linux Users' Group.*(?:\\n${QUOTE}.*/listinfo/.*)?(?:\\n${QUOTE}List ` +
+    'maintainer:.*)?',
   // Yahoo Groups: the advertisement between two rules, the way out, the terms.
   `^${QUOTE}-+ Yahoo! Groups Sponsor -+~-->[^]*?-+~->`,
   `^${QUOTE}To unsubscribe from this group, send an email to:\\s*\\n.*`,

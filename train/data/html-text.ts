@@ -25,7 +25,8 @@ export function htmlText(html: string): string {
 
 const SILENT = new Set(['script', 'style', 'title', 'noscript', 'template', 'object', 'select']);
 const INLINE = new Set(
-  'a abbr acronym b basefont bdo big blink cite code del em font i ins kbd label mark nobr q s samp small span strike strong sub sup tt u var wbr'.split(
-    ' ',
-  ),
+  (
+    'a abbr acronym b basefont bdo big blink cite code del em font i ins kbd label mark nobr q s samp small span ' +
+    'strike strong sub sup tt u var wbr'
+  ).split(' '),
 );

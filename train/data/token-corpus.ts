@@ -55,7 +55,8 @@ export function documentAt(offsets: Float64Array, position: number): number {
 export function withSeparators(corpus: TokenCorpus, separatorId: number): TokenCorpus {
   if (!Number.isInteger(separatorId) || separatorId < 0 || separatorId >= corpus.vocabSize)
     throw new Error(
-      `withSeparators: id ${separatorId} is outside of the vocabulary, 0 to ${corpus.vocabSize - 1}; add the token to the vocabulary first`,
+      `withSeparators: id ${separatorId} is outside of the vocabulary, 0 to ${corpus.vocabSize - 1}; ` +
+        'add the token to the vocabulary first',
     );
   const offsets = corpus.offsets.map((offset, i) => offset + i);
   return {

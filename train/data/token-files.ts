@@ -14,7 +14,7 @@ export interface TokenFiles extends TokenCorpus {
   close(): void;
 }
 
-/** What is expected of a corpus; anything else is refused. */
+/** Facts that a corpus must agree with; another is refused. */
 export type ExpectedTokens = Partial<TokenWriterOptions>;
 
 /**
@@ -81,11 +81,13 @@ export async function verifyTokenCorpus(folder: string): Promise<void> {
 function checkExpected(folder: string, meta: TokenMeta, { vocabSize, tokenizer }: ExpectedTokens): void {
   if (vocabSize !== undefined && vocabSize !== meta.vocabSize)
     throw new Error(
-      `${folder}: its ids are of a vocabulary of ${meta.vocabSize}, but ${vocabSize} is expected; tokenize the texts with the model's own tokenizer`,
+      `${folder}: its ids are of a vocabulary of ${meta.vocabSize}, but ${vocabSize} is expected; ` +
+        `tokenize the texts with the model's own tokenizer`,
     );
   if (tokenizer !== undefined && meta.tokenizer !== undefined && tokenizer !== meta.tokenizer)
     throw new Error(
-      `${folder}: its ids are of another tokenizer (of ${meta.vocabSize} tokens too); tokenize the texts with the model's own tokenizer`,
+      `${folder}: its ids are of another tokenizer (of ${meta.vocabSize} tokens too); ` +
+        `tokenize the texts with the model's own tokenizer`,
     );
 }
 

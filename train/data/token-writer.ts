@@ -36,7 +36,8 @@ export async function readTokenMeta(folder: string): Promise<TokenMeta> {
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new Error(
-    `${path} is no token corpus's (${issue?.path.join('.') || 'keys'}: ${issue?.message ?? 'damaged'}); tokenize the texts again`,
+    `${path} is no token corpus's (${issue?.path.join('.') || 'keys'}: ${issue?.message ?? 'damaged'}); ` +
+      'tokenize the texts again',
   );
 }
 
@@ -98,7 +99,8 @@ export class TokenWriter {
       const id = document[i]!;
       if (!(id >= 0 && id < vocabSize && Number.isInteger(id)))
         throw new Error(
-          `${this.folder}: id ${id} of document ${this.documents} is outside of the vocabulary, 0 to ${vocabSize - 1}; pass the vocabSize of the tokenizer that made it`,
+          `${this.folder}: id ${id} of document ${this.documents} is outside of the vocabulary, 0 to ` +
+            `${vocabSize - 1}; pass the vocabSize of the tokenizer that made it`,
         );
       if (this.heldIds === BLOCK) await this.flushIds();
       ids[this.heldIds++] = id;
@@ -114,7 +116,9 @@ export class TokenWriter {
     const { documents, tokens, dtype } = this;
     if (tokens === 0)
       throw new Error(
-        `${this.folder}: nothing to write, ${documents === 0 ? 'there are no documents' : `all ${documents} documents are empty`}; check the input and what cleaning drops`,
+        `${this.folder}: nothing to write, ` +
+          `${documents === 0 ? 'there are no documents' : `all ${documents} documents are empty`}; ` +
+          'check the input and what cleaning drops',
       );
     await this.flushIds();
     await this.flushOffsets();

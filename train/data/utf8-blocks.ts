@@ -9,7 +9,7 @@ export interface TextBlock {
 }
 
 /**
- * What bytes stand for: UTF-8, anything else refused; UTF-8 with U+FFFD for what is not; or one character a
+ * The encoding of a file: UTF-8, anything else refused; UTF-8 with U+FFFD for what is not; or one character a
  * byte, as old Western European files have it.
  */
 export const encodings = ['utf8', 'replace', 'latin1'] as const;
@@ -90,11 +90,11 @@ function linesBeforeBadByte(bytes: Buffer): number {
 
 /** Windows-1252 where ISO 8859-1 has controls (0x80 to 0x9f); five places are free in both. */
 const HIGH =
-  '\u20ac\x81\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\x8d\u017d\x8f\x90\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\x9d\u017e\u0178';
+  '\u20ac\x81\u201a\u0192\u201e\u2026\u2020\u2021\u02c6\u2030\u0160\u2039\u0152\x8d\u017d\x8f' +
+  '\x90\u2018\u2019\u201c\u201d\u2022\u2013\u2014\u02dc\u2122\u0161\u203a\u0153\x9d\u017e\u0178';
 
 /**
- * What the web means by latin1. (Some versions of Node take its own decoder of that name for plain ISO
- * 8859-1.)
+ * Decodes latin1 as the web means it: as Windows-1252. (Some versions of Node read it as plain ISO 8859-1.)
  */
 function decodeWindows1252(bytes: Buffer): string {
   return bytes.toString('latin1').replace(/[\x80-\x9f]/g, (char) => HIGH[char.charCodeAt(0) - 0x80]!);

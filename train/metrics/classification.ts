@@ -101,7 +101,7 @@ export function usualAverage(numLabels: number): { readonly average: Average; re
   return { average: numLabels === 2 ? 'binary' : 'macro', numLabels };
 }
 
-/** What always answering the most frequent label of yTrain (the smallest of several) scores on yTest. */
+/** Scores, on yTest, to answer always with yTrain's most frequent label (of several, the smallest). */
 export function majorityBaseline(
   yTrain: ArrayLike<number>,
   yTest: ArrayLike<number> = yTrain,
@@ -147,7 +147,8 @@ function binaryScores(counts: readonly Counts[], positiveLabel: number, zeroDivi
   const seen = counts.filter((c) => c.support + c.predicted > 0).map((c) => c.label);
   if (seen.length > 2 || counts.length > 2) {
     throw new Error(
-      `precisionRecallF1: average "binary" needs two classes, got ${counts.length}; use average micro, macro or weighted`,
+      `precisionRecallF1: average "binary" needs two classes, got ${counts.length}; ` +
+        'use average micro, macro or weighted',
     );
   }
   const positive = counts.find((c) => c.label === positiveLabel);

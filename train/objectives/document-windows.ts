@@ -32,7 +32,8 @@ export function cutDocuments({ offsets }: TokenCorpus, length: number, least = 1
   const count = firsts[documents]!;
   if (count === 0)
     throw new Error(
-      `documentWindows: none of the ${documents} documents has ${least} tokens or more; give longer text or pack documents together`,
+      `documentWindows: none of the ${documents} documents has ${least} tokens or more; ` +
+        'give longer text or pack documents together',
     );
   return {
     count,

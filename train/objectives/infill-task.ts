@@ -26,7 +26,7 @@ export interface InfillOptions {
   readonly seed: number;
 }
 
-/** What the encoder reads and what the decoder predicts. */
+/** One row: `input` is read by the encoder, `target` is predicted by the decoder. */
 export interface CorruptedRow {
   readonly input: readonly number[];
   readonly target: readonly number[];

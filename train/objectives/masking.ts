@@ -101,7 +101,8 @@ function checkOptions({
   const outside = [maskTokenId, ...specialIds].find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
   if (outside !== undefined)
     throw new Error(
-      `masking: special id ${outside} is outside of the vocabulary, 0 to ${vocabSize - 1}; use the tokenizer of the model`,
+      `masking: special id ${outside} is outside of the vocabulary, 0 to ${vocabSize - 1}; ` +
+        'use the tokenizer of the model',
     );
   if (!(maskProbability > 0 && maskProbability <= 1))
     throw new Error(`masking: maskProbability must be above 0 and at most 1, got ${maskProbability}`);

@@ -26,7 +26,8 @@ export function mixedRows(sources: readonly Source[], { seed }: { readonly seed:
       throw new Error(`mixedRows: weights must be positive numbers, got ${weight}; leave out what is not wanted`);
     if (rows.length !== first.length || rows.vocabSize !== first.vocabSize)
       throw new Error(
-        `mixedRows: rows of ${rows.length} tokens of ${rows.vocabSize} do not go with ${first.length} of ${first.vocabSize}; cut all alike, with one tokenizer`,
+        `mixedRows: rows of ${rows.length} tokens of ${rows.vocabSize} do not go with ${first.length} of ` +
+          `${first.vocabSize}; cut all alike, with one tokenizer`,
       );
     if (rows.ordered) throw new Error('mixedRows: rows in order end after one pass; give the windows a seed');
   }
@@ -67,7 +68,8 @@ function quotasOf(weights: readonly number[]): number[] {
   const none = quotas.indexOf(0);
   if (none >= 0)
     throw new Error(
-      `mixedRows: weight ${weights[none]} of ${total} is less than one row in ${CYCLE}; raise it, or leave the source out`,
+      `mixedRows: weight ${weights[none]} of ${total} is less than one row in ${CYCLE}; ` +
+        'raise it, or leave the source out',
     );
   return quotas;
 }

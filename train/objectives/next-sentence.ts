@@ -58,7 +58,7 @@ export function pairBatch(
   );
 }
 
-/** What both tasks on pairs send to the model. */
+/** The arrays that both tasks on pairs send to the model. */
 export function pairArrays(
   batch: readonly SentencePair[],
   length: number,

@@ -106,7 +106,8 @@ function otherDocuments(corpus: TokenCorpus): Draw {
   const filled = Int32Array.from(offsets.slice(1).keys()).filter((i) => sizeOf(i) > 0);
   if (filled.length < 2)
     throw new Error(
-      `sentencePairs: whether B follows A needs two documents or more, this corpus has ${filled.length}; split the text (chapters, articles, mails), or train on masked tokens alone`,
+      `sentencePairs: whether B follows A needs two documents or more, this corpus has ${filled.length}; ` +
+        'split the text (chapters, articles, mails), or train on masked tokens alone',
     );
   return (not, tokens, ends, random) => {
     let document = not;

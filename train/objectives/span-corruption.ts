@@ -35,7 +35,8 @@ export function spanCorruption(options: SpanCorruptionOptions): TrainingTask {
   const sentinels = new Set(sentinelIds);
   if (sentinels.size < most || sentinels.size !== sentinelIds.length)
     throw new Error(
-      `spanCorruption: rows of ${rows.length} tokens have up to ${most} spans, each with a sentinel of its own, but ${sentinels.size} different ones are given; give more`,
+      `spanCorruption: rows of ${rows.length} tokens have up to ${most} spans, each with a sentinel of its ` +
+        `own, but ${sentinels.size} different ones are given; give more`,
     );
   const seed = purposeSeed(options.seed, 'spans');
 

@@ -23,9 +23,9 @@ export interface HostBatch<Name extends string = string> {
 export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Tensor>>;
 
 /**
- * What is trained: batches by number, and the loss of one. A batch is a pure function of the task's seed and
- * its number, random corruption included, so that where a run stands in its data is one number, and batches
- * can be made ahead of time.
+ * A task to train on: batches by number, and the loss of one. A batch is a pure function of the task's seed
+ * and the batch's number, random corruption included. So one number tells where a run stands in its data, and
+ * batches can be made ahead of time.
  */
 export interface TrainingTask {
   /** "masked-lm", as reports show it. */

@@ -95,6 +95,7 @@ export function checkLength(where: string, { tokens }: TokenCorpus, length: numb
     throw new Error(`${where}: length must be a whole number from 2 up, got ${length}`);
   if (tokens >= least) return;
   throw new Error(
-    `${where}: the corpus has ${tokens} tokens, but ${least} are needed for windows of ${length}; give more text or a smaller length`,
+    `${where}: the corpus has ${tokens} tokens, but ${least} are needed for windows of ${length}; ` +
+      'give more text or a smaller length',
   );
 }

@@ -53,7 +53,7 @@ function objective<M extends PreTrainedModel<ModelConfig>>(
   };
 }
 
-/** What a BERT can be pretrained for, by the names of `--objective`. */
+/** Objectives that a BERT can be pretrained for, by the names of `--objective`. */
 export const bertObjectives = {
   mlm: objective(BertForMaskedLM, (model, options) =>
     maskedLM({ model, rows: bertRows(options), ...masking(options), ...common(options) }),
@@ -104,7 +104,7 @@ function pairsOf({ corpus, tokenizer, length, seed, ordered }: BertTaskOptions) 
   });
 }
 
-/** What `maskedLM` needs to know of a tokenizer. */
+/** The options of `maskedLM` that a tokenizer decides. */
 export function masking({
   tokenizer,
   wholeWords,

@@ -13,7 +13,7 @@ import type { PretrainingCorpus } from './corpus.ts';
 
 const millions = (count: number): string => `${(count / 1e6).toFixed(count < 1e6 ? 2 : 1)} M`;
 
-/** What is about to be trained on what. */
+/** Says, before a run, which model is about to be trained on which data. */
 export function describePretraining(
   corpus: PretrainingCorpus,
   model: PreTrainedModel<ModelConfig>,
@@ -22,8 +22,9 @@ export function describePretraining(
 ): string {
   const part = (name: string, { tokens, offsets }: TokenCorpus): string =>
     `${millions(tokens)} tokens in ${offsets.length - 1} ${offsets.length === 2 ? 'text' : 'texts'} to ${name}`;
+  const parts = [part('train', corpus.train), ...(corpus.validation ? [part('validate', corpus.validation)] : [])];
   return [
-    `data   ${[part('train', corpus.train), ...(corpus.validation ? [part('validate', corpus.validation)] : [])].join(', ')}; vocabulary of ${corpus.tokenizer.vocabSize}`,
+    `data   ${parts.join(', ')}; vocabulary of ${corpus.tokenizer.vocabSize}`,
     `model  ${model.constructor.name}, ${shape}, ${millions(model.numParameters())} parameters`,
     `task   ${task.name}`,
   ].join('\n');
@@ -61,7 +62,7 @@ export interface Pretraining {
   readonly heldOut: TrainingTask | undefined;
   /** The model in a few words. */
   readonly shape: string;
-  /** What the run depends on besides the Trainer's options, model, data, batch size and context. */
+  /** Further facts that the run depends on, besides the settings of training, model, data, batch size, context. */
   readonly identity: Readonly<Record<string, unknown>>;
   /** How the script is started. */
   readonly usage: string;

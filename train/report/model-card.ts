@@ -7,7 +7,7 @@ import { duration } from '../../common/progress.ts';
 import { isEvaluation, isStep } from '../trainer/callback.ts';
 import { readLog } from '../trainer/run-log.ts';
 
-/** What is read of run.json. */
+/** The fields that are read of run.json. */
 const infoSchema = z.object({
   name: z.string(),
   command: z.string(),
@@ -39,7 +39,8 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     '',
     `# ${name}`,
     '',
-    `${String(architectures)}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by tapeform (TypeScript, WebGPU). Objective: ${info.name}.`,
+    `${String(architectures)}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by ` +
+      `tapeform (TypeScript, WebGPU). Objective: ${info.name}.`,
     '',
     '## Use',
     '',
@@ -47,7 +48,8 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     use,
     '```',
     '',
-    'It is small and has read little: a start for fine-tuning on a processor, and an example. It repeats what its texts say, with their prejudices and their age; nothing it writes is a fact.',
+    'It is small and has read little: a start for fine-tuning on a processor, and an example. ' +
+      'It repeats what its texts say, with their prejudices and their age; nothing it writes is a fact.',
     '',
     '## Data',
     '',
@@ -55,7 +57,9 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     '',
     '## Training',
     '',
-    `- ${steps.length.toLocaleString('en')} steps, ${tokens.toLocaleString('en')} tokens, ${duration(steps.at(-1)?.seconds ?? 0)} on ${info.adapter} (${info.driver}), seed ${String(info.identity['seed'])}`,
+    `- ${steps.length.toLocaleString('en')} steps, ${tokens.toLocaleString('en')} tokens, ` +
+      `${duration(steps.at(-1)?.seconds ?? 0)} on ${info.adapter} (${info.driver}), seed ` +
+      `${String(info.identity['seed'])}`,
     `- held out: ${losses.join(', ')}`,
     `- commit ${info.commit ?? 'unknown'}, ${info.started.slice(0, 10)}; curves and all settings in report.html`,
     '',
@@ -77,8 +81,11 @@ async function dataLines(corpus: string): Promise<string[]> {
     ...(duplicates ? [`${duplicates.exact + duplicates.near} as duplicates`] : []),
   ];
   return [
-    `- ${inputs.map(({ name }) => name).join(', ')}: ${documentsRead.toLocaleString('en')} texts${dropped.length > 0 ? `, ${dropped.join(', ')}` : ''}`,
-    `- ${train.tokens.toLocaleString('en')} tokens of ${train.documents.toLocaleString('en')} texts to train on, ${(validation?.tokens ?? 0).toLocaleString('en')} of ${validation?.documents ?? 0} held out; no near-duplicate is in two parts`,
+    `- ${inputs.map(({ name }) => name).join(', ')}: ` +
+      `${documentsRead.toLocaleString('en')} texts${dropped.length > 0 ? `, ${dropped.join(', ')}` : ''}`,
+    `- ${train.tokens.toLocaleString('en')} tokens of ${train.documents.toLocaleString('en')} texts to train ` +
+      `on, ${(validation?.tokens ?? 0).toLocaleString('en')} of ${validation?.documents ?? 0} held out; ` +
+      'no near-duplicate is in two parts',
   ];
 }
 

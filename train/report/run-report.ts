@@ -6,7 +6,7 @@ import { duration } from '../../common/progress.ts';
 import type { EvaluationRecord, StepRecord } from '../trainer/callback.ts';
 import type { RunInfo } from '../trainer/run-info.ts';
 
-/** What a run's pictures and report are made of. */
+/** The records that a run's pictures and report are made of. */
 export interface RunHistory {
   readonly info: RunInfo;
   readonly steps: readonly StepRecord[];
@@ -113,9 +113,11 @@ function reportHtml(history: RunHistory, curves: string): string {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escape(info.name)}</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; background: #f6f8fa; margin: 2rem auto; max-width: 1080px; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; background: #f6f8fa; }
+body { margin: 2rem auto; max-width: 1080px; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; background: #fff; } td, th { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; vertical-align: top; }
+table { border-collapse: collapse; background: #fff; }
+td, th { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; vertical-align: top; }
 .numbers td, .numbers th { text-align: right; font-variant-numeric: tabular-nums; } td { overflow-wrap: anywhere; }
 svg { max-width: 100%; height: auto; margin: .5rem 0; }
 </style></head><body>
@@ -137,7 +139,8 @@ ${table(
 function table(head: readonly string[], rows: readonly (readonly string[])[], kind = ''): string {
   const row = (cells: readonly string[], tag: string): string =>
     `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
-  return `<table class="${kind}">${head.length > 0 ? row(head, 'th') : ''}${rows.map((cells) => row(cells, 'td')).join('\n')}</table>`;
+  const lines = [...(head.length > 0 ? [row(head, 'th')] : []), ...rows.map((cells) => row(cells, 'td'))];
+  return `<table class="${kind}">${lines.join('\n')}</table>`;
 }
 
 const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };

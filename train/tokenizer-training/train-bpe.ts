@@ -69,7 +69,8 @@ export function trainBpe(words: ReadonlyMap<string, number>, options: BpeOptions
   if (vocab.length > vocabSize) {
     const mend = options.initialAlphabet ? '' : ', or keep fewer characters (limitAlphabet)';
     throw new Error(
-      `vocabSize ${vocabSize} is too small: ${specialTokens.length} special tokens and ${vocab.length - specialTokens.length} characters need ${vocab.length}; ask for more${mend}`,
+      `vocabSize ${vocabSize} is too small: ${specialTokens.length} special tokens and ` +
+        `${vocab.length - specialTokens.length} characters need ${vocab.length}; ask for more${mend}`,
     );
   }
   const merger = new PairMerger(rows, [...words.values()]);

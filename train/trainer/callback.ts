@@ -2,7 +2,7 @@ import { progress } from '../../common/progress.ts';
 import type { Progress } from '../../common/progress.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 
-/** What one optimizer step did; a line of the run's log. */
+/** One optimizer step; a line of the run's log. */
 export interface StepRecord {
   /** Steps done, this one included. */
   readonly step: number;

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { ready } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 
-/** What is needed to make a run again, or to tell why it came out otherwise: run.json. */
+/** Says how to make a run again, or why it came out otherwise: the contents of run.json. */
 export interface RunInfo {
   readonly name: string;
   readonly command: string;

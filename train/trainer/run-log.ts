@@ -31,7 +31,8 @@ export class RunLog {
     const steps = records.filter(isStep).length;
     if (resumedAt !== undefined && steps !== resumedAt)
       throw new Error(
-        `${path} has ${steps} of the ${resumedAt} steps up to the checkpoint; put the log back, or remove the folder to start again`,
+        `${path} has ${steps} of the ${resumedAt} steps up to the checkpoint; ` +
+          'put the log back, or remove the folder to start again',
       );
     await writeFileAtomic(path, records.map(line).join(''));
     return new RunLog(path, records);

@@ -22,7 +22,7 @@ const stateSchema = z.object({
   best: z.object({ step: z.int(), value: z.number() }).optional(),
   /** Evaluations since then. */
   sinceBest: z.int().min(0),
-  /** What the run depends on; a resumed run must agree. */
+  /** Options, model and data that the run depends on; a resumed run must agree. */
   identity: z.record(z.string(), z.unknown()),
 });
 const savedSchema = stateSchema.extend({ random: z.object({ seed: z.number(), stream: z.number() }) });
@@ -130,7 +130,8 @@ async function readState<T>(folder: string, schema: z.ZodType<T>): Promise<T> {
   const parsed = schema.safeParse(await readJsonFile(join(folder, stateFile)));
   if (!parsed.success)
     throw new Error(
-      `${folder}/${stateFile} is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); remove ${folder} to start again`,
+      `${folder}/${stateFile} is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); ` +
+        `remove ${folder} to start again`,
     );
   return parsed.data;
 }
@@ -153,7 +154,8 @@ export async function restoreTraining(
         .join();
     if (shapes(own) !== shapes(file.entries))
       throw new Error(
-        `${folder}: the saved optimizer state belongs to other parameters; resume with the model and options it was saved with`,
+        `${folder}: the saved optimizer state belongs to other parameters; ` +
+          'resume with the model and options it was saved with',
       );
     for (const [name, x] of own) {
       const loaded = await file.read(name);
@@ -175,7 +177,8 @@ export function checkIdentity(saved: TrainingState['identity'], now: TrainingSta
   if (changed.length === 0) return;
   const list = changed.map((key) => `${key} ${JSON.stringify(saved[key])} -> ${JSON.stringify(now[key])}`).join(', ');
   throw new Error(
-    `${folder} belongs to a run with other options (${list}); resume with the same, or remove the folder to start again`,
+    `${folder} belongs to a run with other options (${list}); ` +
+      'resume with the same, or remove the folder to start again',
   );
 }
 

@@ -113,7 +113,8 @@ export class TrainingStep {
       const empty = Object.keys(counts).find((name) => !(counts[name]! > 0));
       if (empty !== undefined)
         throw new Error(
-          `${this.task.name}: a batch has no label of "${empty}", hence no mean loss; give it more rows, or longer ones`,
+          `${this.task.name}: a batch has no label of "${empty}", hence no mean loss; ` +
+            'give it more rows, or longer ones',
         );
     }
   }
@@ -143,7 +144,8 @@ function partOf(losses: Readonly<Record<string, Tensor>>, name: string, task: Tr
   const loss = losses[name];
   if (!loss)
     throw new Error(
-      `${task.name}: batches count labels of "${name}", and the losses are ${Object.keys(losses).join(', ')}; name both alike`,
+      `${task.name}: batches count labels of "${name}", and the losses are ${Object.keys(losses).join(', ')}; ` +
+        'name both alike',
     );
   return loss;
 }

@@ -43,7 +43,7 @@ export interface TrainingRun {
   readonly evaluate?: () => Promise<Evaluation>;
   /** The number that tells which model is best; default the least loss. */
   readonly best?: { readonly name: string; readonly mode: 'min' | 'max' };
-  /** What the run depends on besides its options and the model: the data's hash, say. */
+  /** Further facts that the run depends on, besides its options and the model: `{ data: hash }`. */
   readonly identity?: Readonly<Record<string, unknown>>;
   /** Go on from the latest checkpoint in `output`; a run that has reached its end is only read. */
   readonly resume?: boolean;
@@ -200,7 +200,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
   return { steps: log.steps, evaluations: log.evaluations, best: state.best };
 }
 
-/** What a run left that had reached its end. */
+/** Reads the result of a run that has reached its end. */
 async function finishedRun(
   { model, output }: TrainingRun,
   identity: TrainingState['identity'],
@@ -265,7 +265,10 @@ async function explainFailure(
     : '';
   const checkpoint = await latestCheckpoint(output);
   const rest = checkpoint ? `; ${checkpoint} is from before` : '';
-  return `step ${number}: ${what}${first}; lower the learning rate (now ${lr}), warm up longer or clip the gradients${rest}`;
+  return (
+    `step ${number}: ${what}${first}; lower the learning rate (now ${lr}), warm up longer or clip the ` +
+    `gradients${rest}`
+  );
 }
 
 /**

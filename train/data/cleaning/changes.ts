@@ -10,8 +10,11 @@ export function withoutHtml(text: string): string {
 }
 
 /** The bytes of one UTF-8 character read as Windows-1252, two to four characters: "Ã©" for "é". */
-const MOJIBAKE =
-  /[\u00c2-\u00df][\u0080-\u00bf\u0152-\u2122]|[\u00e0-\u00ef][\u0080-\u00bf\u0152-\u2122]{2}|[\u00f0-\u00f4][\u0080-\u00bf\u0152-\u2122]{3}/g;
+const MOJIBAKE = (() => {
+  const next = '[\\u0080-\\u00bf\\u0152-\\u2122]';
+  const leads = ['[\\u00c2-\\u00df]', '[\\u00e0-\\u00ef]', '[\\u00f0-\\u00f4]'];
+  return new RegExp(leads.map((lead, i) => `${lead}${next}{${i + 1}}`).join('|'), 'g');
+})();
 
 /** UTF-8 that was read as Windows-1252, read as UTF-8. */
 export function withoutMojibake(text: string): string {
@@ -42,12 +45,17 @@ export function composed(text: string): string {
   return text.normalize('NFC');
 }
 
+/** Names of links that lead through a site. */
+const LINK_NAMES =
+  'home|about|about us|contact|contact us|log ?in|log ?out|sign ?in|sign ?up|register|search|menu|next|previous|' +
+  'site ?map|privacy policy|terms of (?:use|service)|cookie policy|subscribe|share|print|read more';
+
 /** Lines that a page has beside its text. */
 const NAVIGATION = [
   /^(?:©|\(c\)|copyright\b).{0,120}$/i,
   /^.{0,80}\ball rights reserved\b.{0,40}$/i,
   /^(?:skip to|jump to|back to) (?:main |the )?(?:content|navigation|top|search)\.?$/i,
-  /^(?:home|about|about us|contact|contact us|log ?in|log ?out|sign ?in|sign ?up|register|search|menu|next|previous|site ?map|privacy policy|terms of (?:use|service)|cookie policy|subscribe|share|print|read more)(?:\s*[|\u00b7\u2022>\u00bb/\u2013-]\s*[\w ]{1,24})*\.?$/i,
+  new RegExp(`^(?:${LINK_NAMES})(?:\\s*[|\\u00b7\\u2022>\\u00bb/\\u2013-]\\s*[\\w ]{1,24})*\\.?$`, 'i'),
   /^.{0,80}\b(?:accept|use|uses) (?:all )?cookies\b.{0,80}$/i,
   /^.{0,80}\b(?:enable|requires?) javascript\b.{0,80}$/i,
 ];

@@ -27,7 +27,7 @@ export const cleaningRules: readonly CleaningRule[] = [
   ...qualityRules,
 ];
 
-/** What a rule did. */
+/** How many documents a rule changed or dropped, with an example. */
 export interface RuleReport {
   readonly name: string;
   readonly about: string;
@@ -38,7 +38,7 @@ export interface RuleReport {
   example?: { readonly source: string; readonly what: string };
 }
 
-/** What cleaning did to a corpus. */
+/** Counts of a cleaned corpus, as a whole and rule by rule. */
 export interface CleaningReport {
   readonly documents: number;
   readonly kept: number;
@@ -66,7 +66,8 @@ export class Cleaner {
     const unknown = skip.find((name) => !cleaningRules.some((rule) => rule.name === name));
     if (unknown !== undefined)
       throw new Error(
-        `cleaning: there is no rule "${unknown}" to skip; the rules are ${cleaningRules.map(({ name }) => name).join(', ')}`,
+        `cleaning: there is no rule "${unknown}" to skip; ` +
+          `the rules are ${cleaningRules.map(({ name }) => name).join(', ')}`,
       );
     this.rules = cleaningRules.filter(({ name }) => !skip.includes(name));
     const isRepeated = (line: string): boolean => repeatedLines > 0 && countLine(line) >= repeatedLines;

@@ -3,7 +3,7 @@ import { hashText, mix } from '../text-hash.ts';
 const ROWS = 4;
 /** Counters a row: 64 MB in all. */
 const WIDTH = 1 << 24;
-/** What a counter ends at. */
+/** The most that a counter counts to. */
 const MOST = 255;
 
 /**

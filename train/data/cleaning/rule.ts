@@ -1,6 +1,6 @@
 import type { TextFacts } from './text-facts.ts';
 
-/** What cleaning may be told. */
+/** Options of cleaning. */
 export interface CleaningOptions {
   /** Rules to leave out, by name. */
   readonly skip?: readonly string[];
@@ -20,7 +20,7 @@ export interface CleaningOptions {
   readonly repeatedLines?: number;
 }
 
-/** What rules see of options and corpus. */
+/** The options and facts of the corpus that rules see. */
 export interface RuleContext {
   readonly minWords: number;
   readonly maxWords: number;
@@ -31,7 +31,7 @@ export interface RuleContext {
 
 interface Named {
   readonly name: string;
-  /** What it does, as the report has it. */
+  /** Describes the rule in the report: "HTML made text". */
   readonly about: string;
 }
 

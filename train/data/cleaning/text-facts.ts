@@ -1,13 +1,15 @@
 import { hashText, mix } from '../text-hash.ts';
 
 /** Scripts written without spaces between words. */
-const UNSPACED =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]/gu;
+const UNSPACED = (() => {
+  const scripts = ['Han', 'Hiragana', 'Katakana', 'Thai', 'Lao', 'Khmer', 'Myanmar'];
+  return new RegExp(`[${scripts.map((script) => `\\p{Script=${script}}`).join('')}]`, 'gu');
+})();
 
 /** Where those lie, and little else: a quick first look. */
 const MAY_BE_UNSPACED = /[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u9fff\ua9e0-\uaa7f\uf900-\ufaff\ud800-\udbff]/;
 
-/** What the rules ask of a text, each computed once and only when asked for. */
+/** Facts of a text that rules ask for; each is computed once, when it is first asked for. */
 export class TextFacts {
   readonly text: string;
   private knownLines?: readonly string[];

@@ -15,7 +15,7 @@ import { tokenizerFingerprint } from './text-tokenizer.ts';
 export const splitKinds = ['hash', 'position'] as const;
 export type SplitKind = (typeof splitKinds)[number];
 
-/** What decides what a prepared corpus holds. */
+/** The options that decide what a prepared corpus holds. */
 export interface CorpusOptions {
   /** Default "hash". */
   readonly split?: SplitKind;
@@ -50,7 +50,8 @@ export function withDefaults(options: CorpusOptions): FullCorpusOptions {
   if (fractions.train === 0) throw new Error('prepareCorpus: the share of the train split must be above 0');
   if (split === 'position' && duplicates)
     throw new Error(
-      'prepareCorpus: documents that are cut by position cannot be kept apart by likeness; leave duplicates out, or split by hash',
+      'prepareCorpus: documents that are cut by position cannot be kept apart by likeness; ' +
+        'leave duplicates out, or split by hash',
     );
   return { split, fractions, seed, clean, duplicates, read };
 }

@@ -17,8 +17,10 @@ export function cardPage(card: CorpusCard): string {
   return [
     '# Data card',
     '',
-    `${number(documentsRead)} documents read from ${inputs.map(({ name, size }) => `${name} (${number(size)} bytes)`).join(', ')}.`,
-    `Tokenised with a vocabulary of ${number(tokenizer.vocabSize)} (tokenizer ${tokenizer.sha256.slice(0, 12)}). Options: \`${JSON.stringify(card.options)}\`.`,
+    `${number(documentsRead)} documents read from ` +
+      `${inputs.map(({ name, size }) => `${name} (${number(size)} bytes)`).join(', ')}.`,
+    `Tokenised with a vocabulary of ${number(tokenizer.vocabSize)} (tokenizer ` +
+      `${tokenizer.sha256.slice(0, 12)}). Options: \`${JSON.stringify(card.options)}\`.`,
     '',
     '## Splits',
     '',
@@ -51,7 +53,7 @@ export function cardPage(card: CorpusCard): string {
   ].join('\n');
 }
 
-/** What cleaning did, a row for each rule that did something. */
+/** Tells of the cleaning, with a row for each rule that did something. */
 export function cleaningSection({
   documents,
   kept,
@@ -69,7 +71,8 @@ export function cleaningSection({
   return [
     '## Cleaning',
     '',
-    `${number(kept)} of ${number(documents)} documents kept, ${number(charactersAfter)} of ${number(charactersBefore)} characters.`,
+    `${number(kept)} of ${number(documents)} documents kept, ${number(charactersAfter)} of ` +
+      `${number(charactersBefore)} characters.`,
     '',
     '| rule | documents | what | first example |',
     '|---|---:|---|---|',
@@ -81,14 +84,16 @@ export function cleaningSection({
   ];
 }
 
-/** What was found of duplicates, with examples. */
+/** Tells of the duplicates that were found, with examples. */
 export function duplicatesSection(report: DuplicateReport): string[] {
   const { documents, exact, near, groups, relatedDocuments, threshold, related, examples } = report;
   return [
     '## Duplicates',
     '',
-    `Of ${number(documents)} documents ${number(exact)} were dropped as exact duplicates and ${number(near)} as near ones (overlap of three-word runs ${threshold} or more), in ${number(groups)} groups.`,
-    `${number(relatedDocuments)} of those kept overlap with others by ${related} or more, and lie in one split with them.`,
+    `Of ${number(documents)} documents ${number(exact)} were dropped as exact duplicates and ${number(near)} ` +
+      `as near ones (overlap of three-word runs ${threshold} or more), in ${number(groups)} groups.`,
+    `${number(relatedDocuments)} of those kept overlap with others by ${related} or more, and lie in one split ` +
+      'with them.',
     '',
     ...(examples.length > 0
       ? [

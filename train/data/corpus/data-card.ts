@@ -65,6 +65,7 @@ export async function readCard(folder: string): Promise<CorpusCard> {
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new Error(
-    `${path} is no prepared corpus's (${issue?.path.join('.') || 'keys'}: ${issue?.message ?? 'damaged'}); remove the folder to prepare it again`,
+    `${path} is no prepared corpus's (${issue?.path.join('.') || 'keys'}: ${issue?.message ?? 'damaged'}); ` +
+      'remove the folder to prepare it again',
   );
 }

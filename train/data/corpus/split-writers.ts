@@ -9,7 +9,7 @@ import type { LengthCounts } from './length-histogram.ts';
 import { encodeDocument } from './text-tokenizer.ts';
 import type { TextTokenizer } from './text-tokenizer.ts';
 
-/** What became of one split. */
+/** The numbers of one split that was written. */
 export interface SplitSummary {
   readonly documents: number;
   readonly characters: number;
@@ -69,7 +69,8 @@ export class SplitWriters {
     const empty = counts.find(([, total]) => total === 0);
     if (empty && counts.some(([, total]) => total > 0))
       throw new Error(
-        `the ${empty[0]} split is empty: there are too few documents for its share; read lines or paragraphs as documents, split by position, take another seed, or set the share to 0`,
+        `the ${empty[0]} split is empty: there are too few documents for its share; ` +
+          'read lines or paragraphs as documents, split by position, take another seed, or set the share to 0',
       );
     const summaries: Partial<Record<SplitName, SplitSummary>> = {};
     for (const [name, { writer, lengths, characters }] of this.parts) {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { basename } from 'node:path';
 import type { FileToWrite } from '../../../common/atomic-files.ts';
 
-/** What is needed of a tokenizer to make a token corpus; those of `loadTokenizer` have it. */
+/** The part of a tokenizer that makes a token corpus; those of `loadTokenizer` have it. */
 export interface TextTokenizer {
   /** Ids are below this. */
   readonly vocabSize: number;

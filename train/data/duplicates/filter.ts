@@ -69,7 +69,7 @@ export class DuplicateFilter {
     return this.groups[i] === i;
   }
 
-  /** What decides the split of document i: the same for all that are related. */
+  /** Returns the key by which document i is split: the same for all that are related. */
   splitKey(i: number): number {
     return this.index.key(this.related[i]!);
   }

@@ -6,7 +6,7 @@ export interface TextDocument {
   readonly source: string;
 }
 
-/** What a text file's documents are: the whole file, each line, or each run of lines between blank lines. */
+/** Parts of a text file that are documents: the whole, each line, or each run of lines that are not blank. */
 export const documentUnits = ['file', 'line', 'paragraph'] as const;
 export type DocumentUnit = (typeof documentUnits)[number];
 

@@ -49,7 +49,8 @@ export async function expandInputs(inputs: readonly string[]): Promise<Input[]> 
     else if (corpus) found.push({ name, size: corpus.characters, named: true });
     else
       throw new Error(
-        `${name}: no such file or folder, and no corpus of that name (there are ${[...namedCorpora.keys()].join(', ')})`,
+        `${name}: no such file or folder, and no corpus of that name (there are ` +
+          `${[...namedCorpora.keys()].join(', ')})`,
       );
   }
   return found;

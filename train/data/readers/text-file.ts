@@ -18,7 +18,7 @@ export async function* textFileDocuments(path: string, options: ReadOptions): As
   let start = 1;
   for await (const block of utf8Blocks(path, options)) {
     const lines = block.text.split('\n');
-    // What follows the last line end is no line.
+    // After the last line end comes no further line.
     if (lines.at(-1) === '') lines.pop();
     for (const [i, raw] of lines.entries()) {
       const line = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
