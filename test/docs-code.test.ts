@@ -11,9 +11,10 @@ import { runScript } from './support/script.ts';
 
 /**
  * Runs the code of the documents in a copy of the repository, as a reader would type it:
- * - a ts block that begins with `// some/file.ts` is that file, one that begins with `// some/file.ts, at its end`
- *   is added to a file that is there, and one without such a line goes on where the block before it ended;
- * - files at the root are run; a text block after one, and comments `// prints ...` in it, say what it prints;
+ * - a ts block that begins with `// some/file.ts` is that file, one that begins with
+ *   `// some/file.ts, at its end` is added to a file that is there, and one without such a line goes on where
+ *   the block before it ended;
+ * - files at the root are run; a text block after one, and comments `// prints ...` in it, say its output;
  * - `npm test -- name` in an sh block is run.
  */
 const test = suite('code in documents');

@@ -6,7 +6,7 @@ import { root } from './support/files.ts';
 import { blocksOf, codeSpans, documents, proseOf, readDocument, tableRows } from './support/markdown.ts';
 import { runScript } from './support/script.ts';
 
-/** What the documents say of the repository is true: files, names in them, links, commands and their flags. */
+/** The documents speak the truth about the repository: files, names in them, links, commands, their flags. */
 const test = suite('documents');
 
 const names = documents();

@@ -21,7 +21,8 @@ export interface ExtendOptions {
  * (Hewitt 2021, "Initializing new word embeddings for pretrained language models"; means of pieces: Gee et
  * al. 2022, "Fast vocabulary transfer"). The old model is left as it is; make the optimizer anew.
  *
- * Errors: a part was replaced by a module with other weights; a token without pieces; a piece that is no id of the model; a first id behind the model's last row.
+ * Errors: a part was replaced by a module with other weights; a token without pieces; a piece that is no id
+ * of the model; a first id behind the model's last row.
  */
 export async function extendVocabulary<
   C extends ModelConfig & { readonly vocabSize: number },

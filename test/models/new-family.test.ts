@@ -1,5 +1,5 @@
-// A decoder family as a user adds one: a config, a model, and a head of a few lines. The loop over layers, the head
-// and its loss, files and generation are there already.
+// A decoder family as a user adds one: a config, a model, a head of a few lines. The loop over layers, the
+// head and its loss, files and generation are there already.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';

@@ -130,7 +130,7 @@ test('an infinite or NaN gradient skips the step, its counts and its moments', a
 });
 
 for (const compiled of [false, true]) {
-  test(`scaler.step and scaler.update${compiled ? ', compiled,' : ''} do what optimizer.step({ scaler }) does`, async () => {
+  test(`scaler.step and update${compiled ? ', compiled,' : ''} do what optimizer.step({ scaler }) does`, async () => {
     const make = (apart: boolean) => {
       const params = [tensor([1, 2], { requiresGrad: true }), tensor([3], { requiresGrad: true })];
       const optimizer = new AdamW(params, { lr: 0.1 });

@@ -62,7 +62,7 @@ export interface Pretraining {
   readonly heldOut: TrainingTask | undefined;
   /** The model in a few words. */
   readonly shape: string;
-  /** Further facts that the run depends on, besides the settings of training, model, data, batch size, context. */
+  /** Further facts that the run depends on, besides settings, model, data, batch size and context. */
   readonly identity: Readonly<Record<string, unknown>>;
   /** How the script is started. */
   readonly usage: string;
