@@ -1,6 +1,6 @@
 /**
- * Kernel generators: parameters -> WGSL, bindings, grid and cost, as plain data. Nothing here touches a
- * device.
+ * Kernel generators: operands and attributes become WGSL, bindings, grid and cost, as plain data. Nothing
+ * here touches a device.
  */
 export { philox4x32 } from '../common/random.ts';
 export * from './gather.ts';

@@ -38,7 +38,7 @@ export const write = (name: string, type: string): Binding => ({ name, access: '
 export interface Param {
   readonly type: 'u32' | 'i32' | 'f32';
   readonly value: number;
-  /** The first of the four words of a random draw: its stream (kernels/random.ts). */
+  /** Stream of a random draw, on the first of its four parameters (kernels/random.ts). */
   readonly draw?: number;
 }
 
@@ -52,48 +52,51 @@ export interface KernelSource {
   readonly params: Readonly<Record<string, Param>>;
   /** Invocations of a workgroup along x. */
   readonly workgroup: number;
-  /** Workgroups needed; ids past 65,535 continue in y, see `group` below. */
+  /** Workgroups needed. Above 65,535 they fill a grid of x and y, see `group` below. */
   readonly groups: number;
   readonly cost: Cost;
   /**
-   * Directives that the body needs, such as `enable subgroups;`. f16 enables itself where a binding has it.
+   * Directives that the body needs, such as `enable subgroups;`. `enable f16;` is added where a binding has
+   * f16.
    */
   readonly enables?: readonly string[];
-  /**
-   * Further attributes of main, such as `@subgroup_size(32)`, and further parameters, such as
-   * `@builtin(subgroup_id) subgroup: u32`.
-   */
+  /** Further attributes of main, such as ` @subgroup_size(32)`. */
   readonly attributes?: string;
+  /** Further parameters of main, such as `@builtin(subgroup_id) subgroup: u32`. */
   readonly builtins?: readonly string[];
-  /** Name of the index in the workgroup, where `lane` is taken. */
+  /** Name of the index in the workgroup, where the body uses `lane` for something else. */
   readonly laneName?: string;
   /** Functions and workgroup variables, before main. */
   readonly declarations?: string;
   /**
-   * Statements of main. In scope: `p` (parameters), `lane` (index in the workgroup), `group` (workgroup index
-   * over x and y), `id` (invocation index over the whole grid). The last workgroups may lie past `groups`:
-   * guard by parameter.
+   * Statements of main. In scope: `p` (parameters), `lane` (index in the workgroup), `group` (number of the
+   * workgroup), `id` (number of the invocation in the whole grid). The grid may hold more workgroups than
+   * `groups`, so the body begins with a guard: `if (id >= p.n) { return; }`.
    */
   readonly body: string;
 }
 
 const mainParameters = ['@builtin(workgroup_id) wid: vec3<u32>', '@builtin(num_workgroups) nwg: vec3<u32>'];
 
+const declarationOf = ({ name, access, type }: Binding, i: number): string =>
+  `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${type}>;`;
+
+/** WGSL of the uniform `p`, bound after the storage buffers; empty for a kernel without parameters. */
+function paramsDeclaration(params: Readonly<Record<string, Param>>, binding: number): string {
+  const fields = Object.entries(params).map(([name, { type }]) => `${name}: ${type}`);
+  if (fields.length === 0) return '';
+  return `struct Params { ${fields.join(', ')} }\n@group(0) @binding(${binding}) var<uniform> p: Params;`;
+}
+
 /** Assembles a kernel: bindings, parameter struct and entry point around a body. */
 export function kernel(source: KernelSource): Dispatch {
   const { name, bindings, params, workgroup, groups, cost, laneName = 'lane', declarations = '', body } = source;
   const { enables = [], attributes = '', builtins = [] } = source;
-  const names = Object.keys(params);
   const f16 = bindings.some(({ type }) => type.includes('f16'));
   const wgsl = [
     ...new Set([...(f16 ? ['enable f16;'] : []), ...enables]),
-    ...bindings.map(
-      (b, i) =>
-        `@group(0) @binding(${i}) var<storage, ${b.access === 'read' ? 'read' : 'read_write'}> ${b.name}: array<${b.type}>;`,
-    ),
-    names.length > 0
-      ? `struct Params { ${names.map((n) => `${n}: ${params[n]!.type}`).join(', ')} }\n@group(0) @binding(${bindings.length}) var<uniform> p: Params;`
-      : '',
+    ...bindings.map(declarationOf),
+    paramsDeclaration(params, bindings.length),
     declarations,
     `@compute @workgroup_size(${workgroup})${attributes}`,
     `fn main(${[...mainParameters, `@builtin(local_invocation_index) ${laneName}: u32`, ...builtins].join(', ')}) {`,
@@ -114,7 +117,7 @@ export function kernel(source: KernelSource): Dispatch {
   };
 }
 
-/** Uniform structs of scalars are packed without gaps and padded to 16 bytes. */
+/** Packs scalars as WGSL lays out a struct of them: 4 bytes each without gaps, padded to 16 bytes. */
 function pack(params: readonly Param[]): Uint8Array {
   const view = new DataView(new ArrayBuffer(Math.ceil(params.length / 4) * 16));
   params.forEach(({ type, value }, i) => {

@@ -1,9 +1,6 @@
 import type { Dtype } from './kernel.ts';
 
-/**
- * How a tensor's elements lie in its buffer: element i0,i1,... is at `offset + i0*strides[0] + i1*strides[1]
- * + ...`.
- */
+/** Where elements lie in a buffer: (i0, i1, ...) is at `offset + i0 * strides[0] + i1 * strides[1] + ...`. */
 export interface Layout {
   readonly shape: readonly number[];
   /** In elements; 0 repeats (expand), negative walks backwards (flip). */
@@ -23,7 +20,7 @@ export function sizeOf(shape: readonly number[]): number {
   return size;
 }
 
-/** A shape as lines along one axis: so many entries before it, its length, so many elements behind it. */
+/** Splits a shape around an axis: [2, 3, 4, 5] at axis 2 has outer 2 * 3, length 4 and inner 5. */
 export function linesOf(shape: readonly number[], axis: number): { outer: number; length: number; inner: number } {
   return { outer: sizeOf(shape.slice(0, axis)), length: shape[axis] ?? 1, inner: sizeOf(shape.slice(axis + 1)) };
 }
@@ -43,7 +40,7 @@ export function contiguousLayout(shape: readonly number[], offset = 0): Layout {
   return { shape, strides: rowMajor(shape), offset };
 }
 
-/** Whether the elements lie in row-major order without gaps. Axes of length 1 do not matter. */
+/** Whether the elements lie in row-major order without gaps; the strides of axes of length 1 do not count. */
 export function isContiguous({ shape, strides }: Layout): boolean {
   let expected = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
@@ -55,8 +52,8 @@ export function isContiguous({ shape, strides }: Layout): boolean {
 }
 
 /**
- * Whether elements may share memory: an axis steps no further than the faster ones reach, as in expanded views
- * (stride 0) and overlapping windows.
+ * Whether two elements may share memory, as in expanded views (stride 0) and in windows that overlap: some
+ * axis steps no further than the faster axes reach.
  */
 export function overlaps({ shape, strides }: Layout): boolean {
   const axes = shape.flatMap((length, axis) => (length > 1 ? [{ length, stride: Math.abs(strides[axis]!) }] : []));
@@ -70,17 +67,17 @@ export function overlaps({ shape, strides }: Layout): boolean {
     });
 }
 
-/** Axes shared by several operands, merged where every operand walks two neighbours as one. */
+/** The axes that `collapse` leaves. */
 export interface Collapsed {
   readonly shape: number[];
-  /** One row of strides for each operand. */
+  /** The strides of each operand. */
   readonly strides: number[][];
 }
 
 /**
- * Merges neighbouring axes that all operands traverse with one stride, and drops axes of length 1, so that
- * kernels need few index divisions and few distinct ranks. All operands have the given shape (broadcast ones
- * with stride 0).
+ * Merges two neighbouring axes where one stride walks both in every operand, and drops axes of length 1:
+ * [2, 3, 4] with strides [[12, 4, 1], [0, 0, 1]] becomes [6, 4] with [[4, 1], [0, 1]]. Kernels then divide
+ * fewer indices and come in fewer ranks. Strides count over `shape`, 0 where an operand is broadcast.
  */
 export function collapse(shape: readonly number[], operands: readonly (readonly number[])[]): Collapsed {
   const sizes: number[] = [];
@@ -101,7 +98,7 @@ export function collapse(shape: readonly number[], operands: readonly (readonly 
   return { shape: sizes, strides };
 }
 
-/** A view of `layout` broadcast to `shape` (NumPy rules); the caller has checked that it fits. */
+/** Broadcasts a layout to `shape` by NumPy's rules; the caller has checked that it fits. */
 export function broadcastLayout(layout: Layout, shape: readonly number[]): Layout {
   const missing = shape.length - layout.shape.length;
   const strides = shape.map((_, axis) => {
@@ -111,7 +108,7 @@ export function broadcastLayout(layout: Layout, shape: readonly number[]): Layou
   return { shape, strides, offset: layout.offset };
 }
 
-/** The same elements under another shape without moving them, or undefined where that needs a copy. */
+/** Returns the layout of the same elements under another shape, or undefined where that needs a copy. */
 export function reshapeLayout(layout: Layout, shape: readonly number[]): Layout | undefined {
   if (isContiguous(layout)) return contiguousLayout(shape, layout.offset);
   const { shape: sizes, strides } = collapse(layout.shape, [layout.strides]);
@@ -136,8 +133,8 @@ export function reshapeLayout(layout: Layout, shape: readonly number[]): Layout 
 }
 
 /**
- * Whether four neighbours of the last axis can be read (or written) at once, or are one value, wherever the
- * axis starts.
+ * Whether a vec4 can hold elements c, ..., c + 3 of the last axis, for any c that is a multiple of 4: they
+ * lie side by side at a multiple of 4, or are one value (stride 0).
  */
 export function vectorises(offset: number, strides: readonly number[]): boolean {
   const last = strides[strides.length - 1] ?? 0;

@@ -1,7 +1,7 @@
 /**
- * WGSL `fn NAME(x: T) -> B`: whether a number is NaN, by its bits. `x != x` will not do: the comparison is an
- * ordered one where WGSL becomes SPIR-V (false for NaN), and compilers may assume that there is no NaN at
- * all. Integers are never NaN.
+ * Emits `fn NAME(x: T) -> B`: whether a number is NaN, by its bits; false for integers. `x != x` will not do:
+ * WGSL becomes an ordered comparison in SPIR-V, which is false for NaN, and compilers may assume that there
+ * is no NaN at all.
  */
 export function isNanFunction(name: string, computed: 'f32' | 'i32' | 'u32', width: 1 | 4): string {
   const vec = (type: string): string => (width === 4 ? `vec4<${type}>` : type);

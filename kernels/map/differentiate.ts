@@ -2,9 +2,9 @@ import { add, input, primitives } from './expr.ts';
 import type { Expr } from './expr.ts';
 
 /**
- * Reverse-mode derivative of an expression: for each of its `inputs` numbers the expression of its adjoint,
- * or null where it is zero. In the results input 0 is the adjoint of the expression and input i+1 is the
- * expression's input i.
+ * Differentiates an expression in reverse mode. Returns the adjoint of each of its inputs as an expression,
+ * or null where it is zero: x0 * x1 gives [x0 * x2, x0 * x1]. In these, input 0 is the adjoint of the result,
+ * and input i + 1 stands for input i of `expr`.
  */
 export function differentiate(expr: Expr, inputs: number): (Expr | null)[] {
   const root = shift(expr, new Map());

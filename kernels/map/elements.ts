@@ -13,9 +13,9 @@ import type { Expr, Kind } from './expr.ts';
 export interface ElementOperand {
   readonly dtype: Dtype;
   readonly kind: Kind;
-  /** Over the index space: already broadcast to its shape. */
+  /** Broadcast to the shape of the index space. */
   readonly layout: Layout;
-  /** The operand is this output before it is overwritten: one binding serves both. */
+  /** Number of the output that overwrites this operand: one binding serves both. */
   readonly output?: number;
 }
 
@@ -24,13 +24,13 @@ export interface ElementOutput {
   readonly dtype: Dtype;
   /** Default: row-major from offset 0. */
   readonly layout?: Layout;
-  /** The output has its buffer to itself, so that writes may overhang into the padding behind it. */
+  /** The output has a buffer of its own: the last vec4 may reach into the padding behind it. */
   readonly fresh?: boolean;
 }
 
 /**
- * Expressions of operands over one index space: what a map computes, and what fusion adds before and after
- * another kernel.
+ * Elementwise expressions of operands over one index space. A map computes them; fusion adds them to the
+ * loads and stores of other kernels.
  */
 export interface Elements {
   readonly shape: readonly number[];
@@ -39,61 +39,56 @@ export interface Elements {
   readonly scalars: readonly number[];
   readonly draws?: readonly Draw[];
   /**
-   * Row-major index of the first element in the whole of which this is a run, a multiple of 4: random numbers
-   * are numbered over the whole.
+   * Row-major index of the first element, a multiple of 4, where this is a run of a larger index space:
+   * random numbers are counted over that one.
    */
   readonly start?: number;
-  /** Type the numbers are computed in. */
+  /** Type that the numbers are computed in. */
   readonly compute: Dtype;
 }
 
 /** The parts of a kernel that evaluate an `Elements`. */
 export interface ElementCode {
-  /** Operands (without those that are outputs), in order. */
+  /** In order; an operand that an output overwrites is bound as that output only. */
   readonly operands: readonly Binding[];
   readonly outputs: readonly Binding[];
   readonly params: Readonly<Record<string, Param>>;
-  /**
-   * WGSL functions; several codes of one kernel may share some, see `declare`. They use the aliases of
-   * `aliases`.
-   */
+  /** WGSL functions, written in the types of `aliases`. `declare` joins those of several codes. */
   readonly functions: readonly string[];
   /** Operations an element. */
   readonly flops: number;
 }
 
-/** How many neighbours of the last axis a thread takes. */
+/** Neighbours along the last axis that a thread takes at once. */
 export type Width = 1 | 4;
 
 export interface CodeOptions {
   readonly width: Width;
-  /** Keeps the names of several codes in one kernel apart. */
+  /** Begins the names of bindings and parameters, so that a kernel may hold several codes. */
   readonly prefix?: string;
   /**
-   * How a caller names elements: by `at`, the row-major index, or by `row` (over all axes but the last) and
-   * `c` (along the last, in units of the width).
+   * Arguments that name an element: `index` takes `at`, the row-major index; `row` takes `row`, over all axes
+   * but the last, and `c`, along the last in units of the width.
    */
   readonly by?: 'index' | 'row';
-  /** Input 0 is a value `x0` that the kernel makes itself; operand k is input k+1. */
+  /** Input 0 is a value `x0` that the kernel computed; operand k is input k + 1. */
   readonly carries?: boolean;
 }
 
-/**
- * WGSL aliases that the functions need: V numbers, B truths, U words. One width and compute type a kernel.
- */
+/** Declares the WGSL types that the functions use: V for numbers, B for truths, U for words. */
 export function aliases(compute: Dtype, width: Width): string {
   const vec = (type: string): string => (width === 4 ? `vec4<${type}>` : type);
   return `alias V = ${vec(computeType(compute))};\nalias B = ${vec('bool')};\nalias U = ${vec('u32')};`;
 }
 
-/** Joins the functions of several codes, each once. */
+/** Joins the functions of several codes; one that they share appears once. */
 export function declare(...codes: readonly Pick<ElementCode, 'functions'>[]): string {
   return [...new Set(codes.flatMap(({ functions }) => functions))].join('\n');
 }
 
 /**
- * WGSL `fn NAME(at: u32)`, or `fn NAME(row: u32, c: u32)` (see `by`), with `x0: V` last where the kernel
- * carries a value: evaluates and stores.
+ * Emits `fn NAME(at: u32)`, or `fn NAME(row: u32, c: u32)` (see `by`), with `x0: V` last where the kernel
+ * carries a value. It evaluates the expressions and stores the results.
  */
 export function storeElements(name: string, spec: Elements, options: CodeOptions): ElementCode {
   const { prefix = '' } = options;
@@ -111,7 +106,9 @@ export function storeElements(name: string, spec: Elements, options: CodeOptions
   return code(name, spec, place, options, printed.statements, outputs, stores);
 }
 
-/** WGSL `fn NAME(...) -> V`, arguments as in `storeElements`: the one expression of `spec`. */
+/**
+ * Emits `fn NAME(...) -> V` with the arguments of `storeElements`. It returns the one expression of `spec`.
+ */
 export function loadElements(name: string, spec: Elements, options: CodeOptions): ElementCode {
   const place = new Placement(spec, [], options);
   const printed = print(spec.outputs.map(({ expr }) => expr));
@@ -152,13 +149,12 @@ function code(
   return { operands: bound, outputs, params, functions, flops };
 }
 
-/**
- * Random numbers are numbered by the element's row-major index, four to a block, whatever the width (see
- * kernels/random.ts).
- */
+/** Emits the random number of the element with row-major index `at`: four to a block, whatever the width. */
 function unitAt(width: Width): string {
   const block = 'unit(philox(vec4<u32>(at / 4u, 0u, low, high), vec2<u32>(key0, key1)))';
-  return `fn unit_at(at: u32, key0: u32, key1: u32, low: u32, high: u32) -> V { return ${block}${width === 4 ? '' : '[at % 4u]'}; }`;
+  return `fn unit_at(at: u32, key0: u32, key1: u32, low: u32, high: u32) -> V {
+  return ${block}${width === 4 ? '' : '[at % 4u]'};
+}`;
 }
 
 function loadsOf(
@@ -185,25 +181,19 @@ function loadsOf(
   ];
 }
 
-/** Elements an operand really has over the index space: a broadcast axis is read once. */
+/** Counts the distinct elements of an operand: a broadcast axis (stride 0) counts once. */
 function touched(shape: readonly number[], strides: readonly number[]): number {
   return shape.reduce((product, length, axis) => (strides[axis] === 0 ? product : product * length), 1);
 }
 
-/**
- * The width at which a set of expressions can be evaluated by index: four neighbours must lie on one line of
- * its merged axes.
- */
+/** Returns 4 where elements at, ..., at + 3 always lie on one line of the merged axes, else 1. */
 export function widthOf({ shape, operands, outputs }: Elements): Width {
   const stored = outputs.flatMap(({ layout }) => (layout ? [layout.strides] : []));
   const merged = collapse(shape, [rowMajor(shape), ...operands.map(({ layout }) => layout.strides), ...stored]);
   return (merged.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
 }
 
-/**
- * The code with names of its own for the types and helpers that depend on the width, so that a kernel may
- * hold two widths.
- */
+/** Renames the types and helpers that depend on the width, so that a kernel may hold codes of two widths. */
 export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffix: string): C {
   const names = /\b(V|B|U|unit_at|(?:is_nan|[a-z0-9]+|is_finite)_)(?=[\s();,>])/g;
   return { ...code, functions: code.functions.map((text) => text.replace(names, `$1${suffix}`)) };
@@ -211,18 +201,18 @@ export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffi
 
 const asItIs = input(0);
 
-/** Elements as they lie in memory, for `loadElements`. */
+/** Describes an operand's elements as they lie in memory, for `loadElements`. */
 export function plainSource({ dtype, layout }: Omit<ElementOperand, 'kind'>): Elements {
   const operands = [{ dtype, kind: 'v' as const, layout }];
   return { shape: layout.shape, operands, outputs: [{ expr: asItIs, dtype }], scalars: [], compute: dtype };
 }
 
-/** A carried value stored as it is, for `storeElements`. */
+/** Describes a store of the carried value as it is, for `storeElements`. */
 export function plainSink(shape: readonly number[], dtype: Dtype): Elements {
   return { shape, operands: [], outputs: [{ expr: asItIs, dtype }], scalars: [], compute: dtype };
 }
 
-/** Bytes that evaluating a set of expressions moves at least. */
+/** Counts the bytes that evaluating the expressions moves at least; `stores` counts the outputs too. */
 export function bytesMoved({ shape, operands, outputs }: Elements, stores: boolean): number {
   const read = operands.map(({ dtype, layout }) => touched(shape, layout.strides) * bytesOf(dtype));
   const written = stores ? outputs.map(({ dtype }) => sizeOf(shape) * bytesOf(dtype)) : [];
@@ -230,8 +220,8 @@ export function bytesMoved({ shape, operands, outputs }: Elements, stores: boole
 }
 
 /**
- * Where each operand's and output's elements lie, given `at`. Axes are merged first, so that flat cases need
- * no index arithmetic.
+ * WGSL of the places of operands and outputs, numbered one after the other. Axes are merged first, so that
+ * contiguous operands need no index arithmetic.
  */
 class Placement {
   readonly width: Width;
@@ -270,7 +260,7 @@ class Placement {
     this.indices = this.layouts.map((_, k) => this.index(k));
   }
 
-  /** Stores a value, four elements of it where the width is four, at the place of operand or output k. */
+  /** Stores a value (four elements at width 4) in the place of operand or output k. */
   store(array: string, k: number, value: string): string {
     const index = this.indices[k]!;
     if (this.width === 1) return `${array}[${index}] = ${value};`;
@@ -297,12 +287,14 @@ class Placement {
     return this.width === 4 && !this.scatters(k) ? `vec4<${storedType(dtype)}>` : storedType(dtype);
   }
 
-  /** Whether four neighbours of an output must be stored one by one. A single element overhangs its padding. */
+  /**
+   * Whether four neighbours are stored one by one; at rank 0 they are one vec4 that reaches into the padding.
+   */
   private scatters(k: number): boolean {
     return this.rank > 0 && !vectorises(this.layouts[k]!.offset, this.merged.strides[k]!);
   }
 
-  /** From an element to its neighbour along the last axis. */
+  /** Factor of the distance between neighbours along the last axis: nothing for stride 1. */
   private step(k: number): string {
     return this.merged.strides[k]!.at(-1) === 1 ? '' : ` * p.${this.prefix}k${k}_${this.rank - 1}`;
   }
@@ -319,8 +311,8 @@ class Placement {
   }
 
   /**
-   * Position along each merged axis up to `last`, from one running number; the last axis of all counts in
-   * units of the width.
+   * Emits the position i0, i1, ... along each merged axis up to `last`, from the row-major number `from`. The
+   * last axis counts in units of the width.
    */
   private unraveled(from: string, last: number, lines: string[]): string {
     if (last < 0) return lines.join('\n');

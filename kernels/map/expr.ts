@@ -3,26 +3,25 @@
  * derivatives of any order (differentiate.ts) and, since expressions compose, the fusion of chains of maps.
  */
 
-/** `v`: a number, in the kernel's compute type. `b`: a truth value. */
+/** `v`: a number in the kernel's compute type. `b`: a truth value. */
 export type Kind = 'v' | 'b';
 
 // prettier-ignore
 type PrimitiveName =
-  | 'add' | 'sub' | 'mul' | 'div' | 'neg' | 'pow' | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt' | 'abs' | 'sign'
-  | 'floor' | 'ceil' | 'round' | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'max' | 'min' | 'select'
-  | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite' | 'isNan';
+  | 'add' | 'sub' | 'mul' | 'div' | 'neg' | 'pow' | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt'
+  | 'abs' | 'sign' | 'floor' | 'ceil' | 'round' | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'max' | 'min'
+  | 'select' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite' | 'isNan';
 
 export interface Expr {
   readonly op: 'input' | 'scalar' | 'const' | 'random' | PrimitiveName;
   readonly kind: Kind;
   readonly args: readonly Expr[];
-  /** Position of an input, scalar or random draw, value of a constant. */
+  /** Number of an input, scalar or random draw; value of a constant. */
   readonly value?: number;
 }
 
 /**
- * Adjoints of the arguments given the adjoint of the result; null where the derivative is zero everywhere it
- * exists.
+ * Adjoints of the arguments from that of the result; null where the derivative is zero wherever it exists.
  */
 type Vjp = (g: Expr, args: readonly Expr[], y: Expr) => readonly (Expr | null)[];
 
@@ -41,7 +40,7 @@ const call =
 const number = (wgsl: Primitive['wgsl'], vjp: Vjp): Primitive => ({ result: 'v', wgsl, vjp });
 const truth = (wgsl: Primitive['wgsl']): Primitive => ({ result: 'b', wgsl, vjp: flat });
 
-/** Everything a map can be made of. Names ending in `_` are our own WGSL functions (functions.ts). */
+/** The functions that expressions are made of. WGSL names that end in `_` are ours (functions.ts). */
 export const primitives: Record<PrimitiveName, Primitive> = {
   add: number(infix('+'), (g) => [g, g]),
   sub: number(infix('-'), (g) => [g, neg(g)]),
@@ -102,42 +101,42 @@ const node = (op: PrimitiveName, ...args: Expr[]): Expr => ({ op, kind: primitiv
 
 export const input = (index: number, kind: Kind = 'v'): Expr => ({ op: 'input', kind, args: [], value: index });
 export const scalar = (index: number): Expr => ({ op: 'scalar', kind: 'v', args: [], value: index });
-/** The element's own number of a draw, even in [0, 1). */
+/** The element's own random number of a draw, uniform in [0, 1). */
 export const random = (index: number): Expr => ({ op: 'random', kind: 'v', args: [], value: index });
 export const constant = (value: number): Expr => ({ op: 'const', kind: 'v', args: [], value });
 
 const is = (e: Expr, value: number): boolean => e.op === 'const' && e.value === value;
 
 /** A number stands for a constant. */
-export type Operand = Expr | number;
-const lift = (e: Operand): Expr => (typeof e === 'number' ? constant(e) : e);
+type ExprOrNumber = Expr | number;
+const lift = (e: ExprOrNumber): Expr => (typeof e === 'number' ? constant(e) : e);
 
-// Sums and products fold what differentiation leaves behind: zeros, ones and constants.
-export function add(a: Operand, b: Operand): Expr {
+// Sums and products drop the zeros and ones, and multiply the constants, that differentiation leaves behind.
+export function add(a: ExprOrNumber, b: ExprOrNumber): Expr {
   const [x, y] = [lift(a), lift(b)];
   if (is(x, 0)) return y;
   if (is(y, 0)) return x;
   return node('add', x, y);
 }
-export function sub(a: Operand, b: Operand): Expr {
+export function sub(a: ExprOrNumber, b: ExprOrNumber): Expr {
   const [x, y] = [lift(a), lift(b)];
   return is(y, 0) ? x : node('sub', x, y);
 }
-export function mul(a: Operand, b: Operand): Expr {
+export function mul(a: ExprOrNumber, b: ExprOrNumber): Expr {
   const [x, y] = [lift(a), lift(b)];
   if (is(x, 1)) return y;
   if (is(y, 1)) return x;
   if (x.op === 'const' && y.op === 'const') return constant(x.value! * y.value!);
   return node('mul', x, y);
 }
-export function neg(a: Operand): Expr {
+export function neg(a: ExprOrNumber): Expr {
   const x = lift(a);
   if (x.op === 'const') return constant(-x.value!);
   return x.op === 'neg' ? x.args[0]! : node('neg', x);
 }
 
-type Unary = (a: Operand) => Expr;
-type Binary = (a: Operand, b: Operand) => Expr;
+type Unary = (a: ExprOrNumber) => Expr;
+type Binary = (a: ExprOrNumber, b: ExprOrNumber) => Expr;
 const unary =
   (op: PrimitiveName): Unary =>
   (a) =>
@@ -179,10 +178,10 @@ export const not = unary('not');
 export const isFinite = unary('isFinite');
 export const isNan = unary('isNan');
 
-/** `c` ? `a` : `b`, by element. */
-export const select = (c: Expr, a: Operand, b: Operand): Expr => node('select', c, lift(a), lift(b));
+/** c ? a : b, element by element. */
+export const select = (c: Expr, a: ExprOrNumber, b: ExprOrNumber): Expr => node('select', c, lift(a), lift(b));
 
-/** The expression with each input, scalar and draw replaced by what `leaf` makes of it; constants stay. */
+/** Replaces each input, scalar and draw by what `leaf` returns for it; constants stay. */
 export function substitute(expr: Expr, leaf: (leaf: Expr) => Expr): Expr {
   const done = new Map<Expr, Expr>();
   const visit = (e: Expr): Expr => {

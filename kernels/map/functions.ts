@@ -1,17 +1,26 @@
 import { isNanFunction } from '../nan.ts';
 
+/** WGSL of x * (c1 + x * (c2 + x * (... + x * cn))). */
+function series(coefficients: readonly string[]): string {
+  const [last, ...rest] = [...coefficients].reverse();
+  return `x * ${rest.reduce((inner, c) => `(V(${c}) + x * ${inner})`, `V(${last})`)}`;
+}
+
+const log1pSeries = series(['1', '-1.0 / 2.0', '1.0 / 3.0', '-1.0 / 4.0', '1.0 / 5.0', '-1.0 / 6.0', '1.0 / 7.0']);
+const expm1Series = series(['1', '1.0 / 2.0', '1.0 / 6.0', '1.0 / 24.0', '1.0 / 120.0', '1.0 / 720.0']);
+
 /**
- * WGSL functions the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or a
- * vec4 of one), `B` the matching truth type. NaN must come out of every one of them that gets it: WGSL's own
- * min, max and clamp may lose it.
+ * WGSL functions that the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or
+ * a vec4 of one), `B` the truth type of its width. Each returns NaN for NaN, which WGSL's own min, max and
+ * clamp may lose.
  */
 const sources: Record<string, string> = {
   // Some drivers compute tanh by exponentials and overflow; beyond 10 it is 1 in f32.
   tanh_: 'fn tanh_(x: V) -> V { return select(tanh(x), sign(x), abs(x) > V(10)); }',
-  // exp of a non-positive number only: no overflow on either side.
+  // exp takes no positive number here, so it cannot overflow.
   sigmoid_: `fn sigmoid_(x: V) -> V { let e = exp(-abs(x)); return select(e, V(1), x >= V(0)) / (V(1) + e); }`,
-  // Rational minimax approximation on [-4, 4] (the one of Eigen and XLA), error below 1 ulp of 1; beyond 4
-  // erf is 1 in f32.
+  // Rational minimax approximation on [-4, 4] of Eigen and XLA, error below 1 ulp of 1; beyond 4 erf is 1 in
+  // f32.
   erf_: `fn erf_(x: V) -> V {
 let c = select(x, sign(x) * V(4), abs(x) > V(4));
 let s = c * c;
@@ -28,15 +37,15 @@ d = d * s + V(-1.68282697438203e-03);
 d = d * s + V(-7.37332916720468e-03);
 d = d * s + V(-1.42647390514189e-02);
 return c * n / d; }`,
-  // Near 0 the sum 1 + x loses x: a series takes over where its eighth term is below f32 precision.
+  // Near 0 the sum 1 + x loses x: a series is used where its next term is below f32's precision.
   log1p_: `fn log1p_(x: V) -> V {
-let series = x * (V(1) + x * (V(-1.0 / 2.0) + x * (V(1.0 / 3.0) + x * (V(-1.0 / 4.0) + x * (V(1.0 / 5.0) + x * (V(-1.0 / 6.0) + x * V(1.0 / 7.0)))))));
+let series = ${log1pSeries};
 return select(log(V(1) + x), series, abs(x) < V(0.08)); }`,
   expm1_: `fn expm1_(x: V) -> V {
-let series = x * (V(1) + x * (V(1.0 / 2.0) + x * (V(1.0 / 6.0) + x * (V(1.0 / 24.0) + x * (V(1.0 / 120.0) + x * V(1.0 / 720.0))))));
+let series = ${expm1Series};
 return select(exp(x) - V(1), series, abs(x) < V(0.15)); }`,
-  // WGSL's pow is undefined for negative bases: there whole exponents give a sign, others NaN (0/0 at run
-  // time).
+  // WGSL's pow is undefined for negative bases: there a whole exponent decides the sign, others give NaN, as
+  // 0 / 0 at run time.
   pow_: `fn pow_(x: V, y: V) -> V {
 let m = pow(abs(x), y);
 let whole = floor(y) == y;
@@ -46,12 +55,12 @@ let negative = select(zero / zero, select(m, -m, odd), whole);
 return select(select(m, negative, x < V(0)), V(1), (y == V(0)) | (x == V(1))); }`,
   max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, is_nan_(a)); }',
   min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, is_nan_(a)); }',
-  // Exponent bits all set means infinity or NaN; compilers may assume neither exists and fold a comparison of
-  // floats away.
+  // Infinity and NaN have all exponent bits set. Compilers may assume that neither exists and remove a
+  // comparison of floats, so the bits are compared.
   is_finite_: `fn is_finite_(x: V) -> B { return (bitcast<U>(x) & U(0x7f800000u)) != U(0x7f800000u); }`,
 };
 
-/** The sources of the functions that a body calls, for numbers of this type and width. */
+/** Returns the WGSL of the functions that a body calls, for numbers of this type and width. */
 export function functionsUsedBy(body: string, computed: 'f32' | 'i32' | 'u32', width: 1 | 4): string[] {
   const used = Object.keys(sources)
     .filter((name) => body.includes(`${name}(`))

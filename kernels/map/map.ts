@@ -5,22 +5,22 @@ import { aliases, bytesMoved, declare, storeElements } from './elements.ts';
 import type { Elements, Width } from './elements.ts';
 
 /**
- * Threads of a workgroup, and units (elements or vec4s) a thread. Large maps take more of both: a workgroup
- * costs a software driver about as much as a hundred loads. Measured on llvmpipe, a copy of 16 MB, ms: 64 x 1
- * 12.9, 256 x 1 10.9, 256 x 4 6.3, 1024 x 4 6.2, 64 x 4 28.
+ * Threads of a workgroup, and units (elements or vec4s) of a thread. Large maps take more of both: a
+ * workgroup costs a software driver about as much as a hundred loads. Milliseconds of a copy of 16 MB on
+ * llvmpipe: 64 x 1 12.9, 256 x 1 10.9, 256 x 4 6.3, 1024 x 4 6.2, 64 x 4 28.
  */
 const small = { workgroup: 64, units: 1 };
 const large = { workgroup: 256, units: 4 };
 const manyThreads = 2 ** 16;
 
 /**
- * Elementwise kernel over strided operands into strided outputs. Bindings: the operands (without those
- * updated in place), then the outputs. Variants: four neighbours of the last axis a thread where every
- * operand allows it (vec4 loads, or one value for the four), else one element a thread.
+ * Computes elementwise expressions of strided operands into strided outputs. Variants: a thread takes four
+ * neighbours of the last axis where every operand allows it (a vec4, or one value for the four), else one
+ * element. Bindings: the operands, without those updated in place, then the outputs.
  */
 export function map({ elements }: { readonly elements: Elements }, { name }: { readonly name: string }): Dispatch {
   const { shape, compute } = elements;
-  const width = widthOf(elements);
+  const width = mapWidth(elements);
   const threads = Math.ceil(sizeOf(shape) / width);
   const { workgroup, units } = threads >= manyThreads ? large : small;
   const code = storeElements('store', elements, { width });
@@ -40,10 +40,10 @@ export function map({ elements }: { readonly elements: Elements }, { name }: { r
 }
 
 /**
- * Four where every operand and output allows it. The last axis must divide by 4; flat fresh outputs may
- * overhang into their padding instead.
+ * Returns 4 where every operand and output allows it, else 1. The length of the last axis must be a multiple
+ * of 4, except of contiguous fresh outputs, which have padding behind them.
  */
-function widthOf({ shape, operands, outputs }: Elements): Width {
+function mapWidth({ shape, operands, outputs }: Elements): Width {
   const stored = outputs.map(({ layout }) => layout ?? contiguousLayout(shape));
   const layouts = [...operands.map(({ layout }) => layout), ...stored];
   const merged = collapse(

@@ -1,15 +1,15 @@
 import { primitives } from './expr.ts';
 import type { Expr } from './expr.ts';
 
-/** WGSL for expressions: statements that bind shared parts once, and the names of the results. */
+/** WGSL of expressions: statements that name each part once, and the names of the results. */
 export interface Printed {
   readonly statements: string;
   readonly results: readonly string[];
 }
 
 /**
- * Prints in terms of inputs `x0`, `x1`, ..., scalars `s0`, ..., random numbers `r0`, ... and the aliases V
- * (number) and B (truth). Common parts are computed once.
+ * Prints expressions of inputs x0, x1, ..., scalars s0, ..., random numbers r0, ... in the types V (number)
+ * and B (truth). Parts that occur twice are computed once.
  */
 export function print(exprs: readonly Expr[]): Printed {
   const lines: string[] = [];
@@ -43,7 +43,7 @@ function literal(value: number): string {
   return Number.isInteger(value) && Math.abs(value) < 2 ** 31 ? value.toFixed(0) : value.toExponential();
 }
 
-/** The inputs an expression reads, in ascending order. */
+/** Returns the numbers of the inputs that an expression reads, in ascending order. */
 export function inputsOf(expr: Expr): number[] {
   const found = new Set<number>();
   const seen = new Set<Expr>();
