@@ -111,6 +111,11 @@ export function guarded<T extends string | number | boolean | undefined>(what: s
   return read();
 }
 
+/** Whether `compile` is capturing a call: what runs now decides what later calls do. */
+export function isCapturing(): boolean {
+  return current.recorder !== undefined;
+}
+
 /** Throws, naming the caller's line, for what a compiled function cannot do. */
 export function refuseWhileCapturing(op: string, why: string): void {
   if (!current.recorder) return;

@@ -53,7 +53,7 @@ export type { AutocastOptions } from './autocast.ts';
 export { autotune } from './inspect/autotune.ts';
 export { backward, grad } from './backward.ts';
 export { checkpoint } from './checkpoint.ts';
-export { guarded } from './context.ts';
+export { guarded, isCapturing } from './context.ts';
 export { compile } from './compile/compile.ts';
 export type { Compiled, CompileOptions } from './compile/compile.ts';
 export { statistics } from './compile/explain.ts';

@@ -1,4 +1,4 @@
-import { assign, guarded, noGrad, setAnomalyLabel } from '../autograd/index.ts';
+import { assign, guarded, isCapturing, noGrad, setAnomalyLabel } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { Tensor as TensorClass } from '../autograd/tensor.ts';
 import { describeReport, matchState } from './io/state-dict.ts';
@@ -109,6 +109,7 @@ export class Module {
     running.push(this);
     let hook = '';
     try {
+      if (isCapturing()) this.#guardParts();
       if (!this.isHooked) return forward.apply(this, args as unknown[]);
       for (const [name, run] of this.#preHooks) {
         hook = name;
@@ -128,6 +129,18 @@ export class Module {
     } finally {
       running.pop();
     }
+  }
+
+  /** Lets a compiled function be captured anew when a part of this module was replaced by another. */
+  #guardParts(): void {
+    const lists = [this, ...Object.values(this).filter((value) => Array.isArray(value))] as Record<string, unknown>[];
+    const held = lists.flatMap((owner) =>
+      Object.entries(owner).flatMap(([key, part]) =>
+        part instanceof Module || part instanceof Parameter ? [{ owner, key, part }] : [],
+      ),
+    );
+    const unchanged = (): boolean => held.every(({ owner, key, part }) => owner[key] === part);
+    guarded(`every part of a ${this.constructor.name} being the one captured`, unchanged);
   }
 
   /**

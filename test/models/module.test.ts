@@ -437,4 +437,33 @@ test('the summary is a tree with aligned columns, runs of equal layers shown onc
   assert.is(new Set(lines.map((line) => line.length)).size, 1);
 });
 
+test('compiled: a part that was replaced later is captured anew, in a field and in a list', async () => {
+  class Pair extends Module {
+    first: Module = new Linear(2, 2);
+    readonly rest = [new Linear(2, 2)];
+    override forward(x: Tensor): Tensor {
+      const y = (this.first as Linear).forward(x);
+      return this.rest.reduce((z, layer) => layer.forward(z), y);
+    }
+  }
+  const pair = new Pair();
+  const lines: string[] = [];
+  const run = compile((x: Tensor) => pair.forward(x), { log: (line) => lines.push(line) });
+  const x = normal([3, 2]);
+  const check = async (): Promise<void> =>
+    assert.equal(await run(x).data(), await noGrad(() => pair.forward(x)).data());
+  noGrad(() => run(x));
+  lines.length = 0;
+  await check();
+  await check();
+  const before = lines.length;
+  pair.first = new Linear(2, 2);
+  await check();
+  pair.rest[0] = new Linear(2, 2);
+  await check();
+  await check();
+  assert.is(lines.length, before + 2);
+  assert.match(lines.at(-1)!, /captured again .*: every part of a Pair being the one captured was true/);
+});
+
 test.run();
