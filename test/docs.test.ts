@@ -106,7 +106,7 @@ function commands(): Command[] {
     const shell = blocksOf(text).filter(({ language }) => language === 'sh');
     const lines = [...shell.flatMap((block) => block.text.split('\n')), ...codeSpans(text).map((span) => span.text)];
     return lines.flatMap((line) => {
-      const found = /^(?:(?:npx tsx|node --import tsx) )?((?:train|bench|gpu)\/[\w/-]+\.ts)\b([^#]*)/.exec(line);
+      const found = /^(?:(?:npx tsx|node --import tsx) )?((?:train|bench|gpu)\/[\w-]+\.ts)\b([^#]*)/.exec(line);
       return found ? [{ document, script: found[1]!, args: found[2]!.trim().split(/\s+/) }] : [];
     });
   });
