@@ -148,9 +148,9 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'AdamW without bias correction',
-    file: 'kernels/multi-tensor/rules.ts',
-    find: 'h1.z / oneMinusExp(t * h2.x)',
-    replace: 'h1.z',
+    file: 'train/optim/adamw.ts',
+    find: 'stepSize: e.div(lr, e.oneMinusExp(e.mul(t, log1)))',
+    replace: 'stepSize: e.div(lr, e.min(1, e.mul(t, e.max(log1, 1))))',
     tests: ['train/optim'],
   },
   {

@@ -6,7 +6,7 @@ import {
   slotsPerDispatch,
 } from '../../kernels/multi-tensor/prepare.ts';
 import type { ControlLayout, ScalerParams } from '../../kernels/multi-tensor/prepare.ts';
-import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import type { UpdateRule } from '../../kernels/multi-tensor/rule.ts';
 import { sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -15,7 +15,7 @@ import { requireF32 } from './collect.ts';
 import type { Collected } from './collect.ts';
 
 interface PrepareAttrs {
-  readonly rule: RuleName;
+  readonly rule: UpdateRule;
   readonly layout: ControlLayout;
   /** Parameters of each group; they are numbered through. */
   readonly counts: readonly number[];

@@ -1,6 +1,5 @@
 import type { ControlLayout } from '../../kernels/multi-tensor/prepare.ts';
-import { rules } from '../../kernels/multi-tensor/rules.ts';
-import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import type { UpdateRule } from '../../kernels/multi-tensor/rule.ts';
 import { quads } from '../../kernels/multi-tensor/segments.ts';
 import { pairsPerDispatch, update, updatePacked } from '../../kernels/multi-tensor/update.ts';
 import { quadParts } from '../lower/quads.ts';
@@ -19,7 +18,7 @@ import { rowMajor } from './collect.ts';
  */
 
 interface UpdateAttrs {
-  readonly rule: RuleName;
+  readonly rule: UpdateRule;
   readonly layout: ControlLayout;
   readonly group: number;
   /** Whether f16 copies are written. */
@@ -39,9 +38,9 @@ type Separate = Shared & { parameters: readonly Tensor[]; gradients: readonly Te
 const sharedOf = ({ control, state, half }: Shared): Tensor[] => [control, state, ...(half ? [half] : [])];
 
 const updateOp = defineOp<Separate, Record<string, never>, SeparateAttrs>({
-  name: ({ rule }) => rules[rule].name,
+  name: ({ rule }) => rule.name,
   infer({ parameters, gradients }, { rule }) {
-    parameters.forEach((x, i) => checkPair(rules[rule].name, x, gradients[i]!));
+    parameters.forEach((x, i) => checkPair(rule.name, x, gradients[i]!));
     return {};
   },
   lower(lowering, inputs, _, attrs) {
@@ -122,7 +121,7 @@ export function updateParameters(
   const view = parameters.find(({ x }) => !x.isContiguous || x.offset !== 0)?.x;
   if (view)
     throw new ShapeError(
-      `${rules[options.rule].name}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`,
+      `${options.rule.name}: a parameter of shape ${show(view.shape)} is a view; optimize the tensor it views`,
     );
   const tensors = { parameters: parameters.map(({ x }) => x), gradients: parameters.map(({ g }) => g) };
   const attrs = { starts: parameters.map(({ start }) => start), slots: parameters.map(({ slot }) => slot) };
@@ -132,7 +131,7 @@ export function updateParameters(
 type Packed = Shared & { packed: Tensor; collected: Tensor; owners: Tensor };
 
 const updatePackedOp = defineOp<Packed, Record<string, never>, UpdateAttrs & { readonly gradients: number }>({
-  name: ({ rule }) => `${rules[rule].name}.packed`,
+  name: ({ rule }) => `${rule.name}.packed`,
   infer: () => ({}),
   lower(lowering, { packed, collected, owners, ...shared }, _, attrs) {
     const tensors = [...sharedOf(shared), packed, collected, owners];

@@ -10,7 +10,8 @@ export type Kind = 'v' | 'b';
 type PrimitiveName =
   | 'add' | 'sub' | 'mul' | 'div' | 'neg' | 'pow' | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt'
   | 'abs' | 'sign' | 'floor' | 'ceil' | 'round' | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'max' | 'min'
-  | 'select' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite' | 'isNan';
+  | 'select' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite' | 'isNan'
+  | 'oneMinusExp';
 
 export interface Expr {
   readonly op: 'input' | 'scalar' | 'const' | 'random' | PrimitiveName;
@@ -18,6 +19,8 @@ export interface Expr {
   readonly args: readonly Expr[];
   /** Number of an input, scalar or random draw; value of a constant. */
   readonly value?: number;
+  /** Of an input that has a name instead of a position. */
+  readonly name?: string;
 }
 
 /**
@@ -57,6 +60,8 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   ]),
   exp: number(call('exp'), (g, _, y) => [mul(g, y)]),
   expm1: number(call('expm1_'), (g, _, y) => [mul(g, add(y, constant(1)))]),
+  /** 1 - exp(-z) for z >= 0, to a few roundings. */
+  oneMinusExp: number(call('one_minus_exp_'), (g, [z]) => [mul(g, exp(neg(z!)))]),
   log: number(call('log'), (g, [x]) => [div(g, x!)]),
   log1p: number(call('log1p_'), (g, [x]) => [div(g, add(x!, constant(1)))]),
   sqrt: number(call('sqrt'), (g, _, y) => [div(mul(g, constant(0.5)), y)]),
@@ -150,6 +155,7 @@ export const div = binary('div');
 export const pow = binary('pow');
 export const exp = unary('exp');
 export const expm1 = unary('expm1');
+export const oneMinusExp = unary('oneMinusExp');
 export const log = unary('log');
 export const log1p = unary('log1p');
 export const sqrt = unary('sqrt');

@@ -44,6 +44,13 @@ return select(log(V(1) + x), series, abs(x) < V(0.08)); }`,
   expm1_: `fn expm1_(x: V) -> V {
 let series = ${expm1Series};
 return select(exp(x) - V(1), series, abs(x) < V(0.15)); }`,
+  // For z >= 0: 1 - beta^t would lose all digits at the first steps of beta = 0.999. A series for z / 8, then
+  // three doublings, exp(2y) - 1 = e (e + 2).
+  one_minus_exp_: `fn one_minus_exp_(z: V) -> V {
+let y = V(-0.125) * z;
+var e = y * (V(1.0) + y * (V(0.5) + y * (V(1.0 / 6.0) + y * (V(1.0 / 24.0) + y * (V(1.0 / 120.0) + y * V(1.0 / 720.0))))));
+for (var k = 0; k < 3; k++) { e = e * (e + V(2.0)); }
+return select(-e, V(1.0) - exp(-z), z > V(1.0)); }`,
   // WGSL's pow is undefined for negative bases: there a whole exponent decides the sign, others give NaN, as
   // 0 / 0 at run time.
   pow_: `fn pow_(x: V, y: V) -> V {

@@ -23,7 +23,7 @@ export function print(exprs: readonly Expr[]): Printed {
     return name;
   };
   const emit = (e: Expr): string => {
-    if (e.op === 'input') return `x${e.value}`;
+    if (e.op === 'input') return e.name ?? `x${e.value}`;
     if (e.op === 'scalar') return `s${e.value}`;
     if (e.op === 'random') return `r${e.value}`;
     if (e.op === 'const') return `V(${literal(e.value!)})`;
@@ -55,4 +55,15 @@ export function inputsOf(expr: Expr): number[] {
   };
   visit(expr);
   return [...found].sort((a, b) => a - b);
+}
+
+/** Names of the inputs that expressions read by name. */
+export function leavesOf(exprs: readonly Expr[]): Set<string> {
+  const found = new Set<string>();
+  const visit = (e: Expr): void => {
+    if (e.name !== undefined) found.add(e.name);
+    e.args.forEach(visit);
+  };
+  exprs.forEach(visit);
+  return found;
 }

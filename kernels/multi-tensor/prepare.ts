@@ -2,8 +2,8 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { f32, kernel, read, u32, write } from '../kernel.ts';
 import type { Param } from '../kernel.ts';
 import { isNanFunction } from '../nan.ts';
-import { hyperSize, oneMinusExp, rules } from './rules.ts';
-import type { RuleName } from './rules.ts';
+import { hyperSize } from './rule.ts';
+import type { UpdateRule } from './rule.ts';
 import { numbered } from './segments.ts';
 
 /**
@@ -35,7 +35,7 @@ export const slotsPerDispatch = 32 * words;
 export const groupsPerDispatch = 32;
 
 export interface PrepareParams {
-  readonly rule: RuleName;
+  readonly rule: UpdateRule;
   readonly layout: ControlLayout;
   /**
    * Parameters whose numbers of updates this dispatch advances: from `first`, one entry each, whether it has
@@ -80,7 +80,7 @@ export function prepare({ rule, layout, first, active, groups, result }: Prepare
   );
   const groupOf = groups.slice(0, -1).map((_, k) => `select(0u, 1u, slot >= p.end${k})`);
   return kernel({
-    name: `prepare.${rules[rule].name}`,
+    name: `prepare.${rule.name}`,
     bindings: [
       write('control', 'vec4<f32>'),
       ...(partials ? [read('partials', 'vec4<f32>')] : []),
@@ -111,8 +111,7 @@ var<workgroup> sums: array<f32, ${workgroup}>;
 var<workgroup> marks: array<u32, ${workgroup}>;
 var<workgroup> outcome: vec4<f32>;
 ${isNanFunction('isNan', 'f32', 1)}
-${oneMinusExp}
-fn derive(h0: vec4<f32>, h1: vec4<f32>, h2: vec4<f32>, t: f32) -> vec2<f32> { ${rules[rule].derive} }
+${rule.derive}
 fn isActive(k: u32) -> bool {
   ${all ? 'return true;' : `switch (k / 32u) { ${bits.map((_, w) => `case ${w}u: { return ((p.bits${w} >> (k % 32u)) & 1u) == 1u; }`).join(' ')} default: { return false; } }`}
 }`,
@@ -138,7 +137,7 @@ for (var slot = p.first + lane; slot < p.last; slot += ${workgroup}u) {
   let h = p.hyper + ${hyperSize / 4}u * (${['0u', ...groupOf].join(' + ')});
   let on = isActive(slot - p.first) && !skipped;
   let t = control[p.slots + slot].x + select(0.0, 1.0, on);
-  let ab = derive(control[h], control[h + 1u], control[h + 2u], max(t, 1.0));
+  let ab = derive(h, max(t, 1.0));
   control[p.slots + slot] = vec4<f32>(t, ab, select(0.0, 1.0, on));
 }`,
   });

@@ -4,8 +4,7 @@ import type { KernelSource } from '../kernel.ts';
 import { packing } from './collect.ts';
 import { hyperAt, resultAt, slotsAt } from './prepare.ts';
 import type { ControlLayout } from './prepare.ts';
-import { rules } from './rules.ts';
-import type { Rule, RuleName } from './rules.ts';
+import type { UpdateRule } from './rule.ts';
 import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
 
 /**
@@ -17,7 +16,7 @@ export function pairsPerDispatch(maxStorageBuffers: number, half: boolean): numb
 }
 
 interface Common {
-  readonly rule: RuleName;
+  readonly rule: UpdateRule;
   readonly layout: ControlLayout;
   readonly group: number;
   /** Also writes the parameters in f16. */
@@ -108,10 +107,9 @@ function updateKernel(
   { rule, layout, group, half }: Common,
   kind: Pick<KernelSource, 'bindings' | 'params' | 'body' | 'groups'> & { readonly quads: number },
 ): Dispatch {
-  const { name, arrays, update: body }: Rule = rules[rule];
-  const states = Array.from({ length: arrays }, (_, k) => `let s${k} = &state[${arrays}u * s + ${k}u];`);
+  const arrays = rule.state.length;
   return kernel({
-    name,
+    name: rule.name,
     bindings: [
       read('control', 'vec4<f32>'),
       write('state', 'vec4<f32>'),
@@ -122,13 +120,7 @@ function updateKernel(
     workgroup,
     groups: kind.groups,
     cost: { flops: kind.quads * 4 * 12, bytes: kind.quads * (16 * (3 + 2 * arrays) + (half ? 8 : 0)) },
-    declarations: `
-fn update(x: vec4<f32>, g: vec4<f32>, s: u32, a: f32, b: f32) -> vec4<f32> {
-let h0 = control[p.hyper];
-let h1 = control[p.hyper + 1u];
-${states.join('\n')}
-${body}
-}`,
+    declarations: rule.update,
     body: `let factor = control[p.result].z;\n${kind.body}`,
   });
 }

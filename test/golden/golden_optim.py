@@ -32,6 +32,9 @@ OPTIMIZERS = [
     ("AdamW", {"lr": 0.1}, None),
     ("AdamW", {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-3, "weight_decay": 0.0}, None),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.0}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.0}),
+    ("RMSprop", {"lr": 0.01, "weight_decay": 0.1}, None),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5}, {"lr": 0.02}),
 ]
 
 SCHEDULES = [

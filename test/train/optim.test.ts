@@ -3,13 +3,15 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile, mul, ShapeError, sub, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { AdamW, clipCoefficient, gradNorm, SGD } from '../../train/optim/index.ts';
+import { Adam, AdamW, clipCoefficient, gradNorm, Lion, RMSprop, SGD } from '../../train/optim/index.ts';
+
+const optimizers = { Adam, AdamW, RMSprop, SGD };
 
 /** torch.optim in float64, see test/golden/golden_optim.py. */
 interface Goldens {
   readonly problem: { readonly start: number[][]; readonly target: number[][]; readonly scale: number[][] };
   readonly optimizers: readonly {
-    readonly name: 'SGD' | 'AdamW';
+    readonly name: keyof typeof optimizers;
     readonly options: Record<string, number>;
     readonly secondGroup: Record<string, number> | null;
     readonly values: number[][][];
@@ -42,7 +44,7 @@ for (const { name, options, secondGroup, values } of goldens.optimizers) {
     const groups = secondGroup
       ? [{ params: parameters.slice(0, 1) }, { params: parameters.slice(1), ...secondGroup }]
       : [{ params: parameters }];
-    const optimizer = name === 'SGD' ? new SGD(groups, options) : new AdamW(groups, options);
+    const optimizer = new optimizers[name](groups, options);
     for (const expected of values) {
       optimizer.zeroGrad();
       for (const [i, w] of parameters.entries()) {
@@ -54,6 +56,24 @@ for (const { name, options, secondGroup, values } of goldens.optimizers) {
     }
   });
 }
+
+test('Lion equals its paper, algorithm 2, in float64', async () => {
+  const [lr, beta1, beta2, weightDecay] = [0.05, 0.8, 0.95, 0.1];
+  const x = leaf(start[0]!);
+  const optimizer = new Lion([x], { lr, betas: [beta1, beta2], weightDecay });
+  const want = [...start[0]!];
+  const momentum = want.map(() => 0);
+  for (let step = 0; step < 12; step++) {
+    const gradient = want.map((_, k) => Math.sin(3 * k + step) + 0.1);
+    x.grad = tensor(gradient);
+    optimizer.step();
+    gradient.forEach((g, k) => {
+      want[k]! -= lr * (Math.sign(beta1 * momentum[k]! + (1 - beta1) * g) + weightDecay * want[k]!);
+      momentum[k] = beta2 * momentum[k]! + (1 - beta2) * g;
+    });
+    close(await x.data(), want, 1e-5);
+  }
+});
 
 test('clipping equals torch.nn.utils.clip_grad_norm_', async () => {
   for (const { gradients, maxNorm, norm, clipped } of goldens.clipping) {

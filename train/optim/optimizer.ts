@@ -1,7 +1,11 @@
 import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { joinParameters } from '../../models/parameter.ts';
-import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import { assign, clone, noGrad } from '../../autograd/index.ts';
+import { halfCopy } from '../../autograd/half-copies.ts';
+import * as e from '../../kernels/map/expr.ts';
+import { updateRule } from '../../kernels/multi-tensor/rule.ts';
+import type { RuleTable } from '../../kernels/multi-tensor/rule.ts';
 import { asGroups, checkOptions, groupOf } from './groups.ts';
 import type { ParameterGroup, ParamGroup } from './groups.ts';
 import type { LossScale } from '../../autograd/ops/prepare-step.ts';
@@ -31,14 +35,29 @@ export interface OptimizerSnapshot {
   readonly groups: readonly { readonly steps: Tensor; readonly tensors: readonly Tensor[] }[];
 }
 
-/** How an optimizer works on the device. */
-interface Method<Options> {
-  readonly rule: RuleName;
-  /** Also keep f16 copies of the parameters, for mixed precision. */
+/** Options of every optimizer. */
+export interface Common {
+  /** Above 0 each step also moves an average of all parameters, with this decay, below 1; see `withAverages`. */
+  readonly ema?: number;
+  /** Each step also writes the parameters in f16, for `autocast`. */
   readonly halfCopies?: boolean;
+}
+
+/** What an optimizer is: its update rule, and what it refuses. */
+interface Method<Options, H extends string, D extends string, S extends string> extends RuleTable<Options, H, D, S> {
   /** Throws for options that do not go together. */
   readonly check?: (options: Options) => void;
 }
+
+/** A table whose expressions may use the names that it gives, and no others. */
+export function rule<Options, H extends string, S extends string, D extends string = never>(
+  table: Method<Options, H, D, S>,
+): Method<Options, string, string, string> {
+  return table as unknown as Method<Options, string, string, string>;
+}
+
+/** -log beta, from which kernels take beta^t; a large finite number stands for -log 0. */
+export const minusLog = (beta: number): number => Math.min(-Math.log(beta), 100);
 
 /**
  * Gradient descent over groups of parameters. Subclasses say what one update is. Hyperparameters and numbers
@@ -51,19 +70,25 @@ export abstract class Optimizer<Options extends { lr: number }> {
   readonly paramGroups: readonly ParamGroup<Options>[];
   /** What is updated: parameters that lie side by side are one here. */
   readonly parameters: readonly Tensor[];
-  protected readonly state: OptimizerState;
+  readonly #state: OptimizerState;
+  readonly #ema: number;
+  /** Brings the options, which may have been changed, to the device. */
+  readonly #sync: () => void;
   readonly #name: string;
   readonly #options: readonly (Options & { initialLr: number })[];
 
   protected constructor(
     name: string,
     params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
-    defaults: Options,
-    { rule, halfCopies, check }: Method<Options>,
+    { halfCopies, ema = 0, ...options }: Partial<Options> & Common,
+    { check, ...table }: Method<Options, string, string, string>,
   ) {
     refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
     this.#name = name;
-    const known = new Set([...Object.keys(defaults), 'params', 'initialLr']);
+    this.#ema = ema;
+    checkOptions(name, { ema });
+    const defaults = { ...table.defaults, ...options };
+    const known = new Set([...Object.keys(table.defaults), 'params', 'initialLr']);
     const given = asGroups(name, params).map(({ params: members, ...own }) => {
       const list = [...new Set(members)];
       const unknown = [...Object.keys(defaults), ...Object.keys(own)].find((key) => !known.has(key));
@@ -86,18 +111,20 @@ export abstract class Optimizer<Options extends { lr: number }> {
     this.paramGroups = given.map(({ list, options }) => groupOf(list, options, validate, () => this.#sync()));
     const joined = given.map(({ list }) => joinParameters(list));
     this.parameters = joined.flat();
-    this.state = new OptimizerState(joined, rule, { half: halfCopies });
+    const kept = ema > 0 ? averaging(table, ema) : table;
+    this.#state = new OptimizerState(joined, updateRule(kept), { half: halfCopies });
+    this.#sync = () => {
+      this.#options.forEach((values, i) => this.#state.setHyper(i, kept.hyper(values)));
+      this.#state.writeHyper();
+    };
     this.#sync();
   }
-
-  /** A group's options as the rule's numbers. */
-  protected abstract hyper(options: Options): number[];
 
   /** Updates every parameter that has a gradient. */
   step({ gradScale, maxNorm, skipNonFinite = false, scaler, keepScale = false }: StepOptions = {}): void {
     if (maxNorm !== undefined && !(maxNorm > 0))
       throw new RangeError(`step: maxNorm must be above 0, got ${maxNorm}; leave it out to clip nothing`);
-    this.state.step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale });
+    this.#state.step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale });
   }
 
   /**
@@ -105,12 +132,12 @@ export abstract class Optimizer<Options extends { lr: number }> {
    * Only of steps with maxNorm, skipNonFinite or a scaler.
    */
   get gradNorm(): Tensor {
-    return this.state.result.norm;
+    return this.#state.result.norm;
   }
 
   /** 1 if the last step changed nothing, since a gradient was infinite or NaN: a scalar on the device. */
   get skipped(): Tensor {
-    return this.state.result.skipped;
+    return this.#state.result.skipped;
   }
 
   /** Forgets the gradients and frees their memory. */
@@ -147,7 +174,7 @@ export abstract class Optimizer<Options extends { lr: number }> {
   /** The state behind the parameters, for a checkpoint: the device's own tensors, not copies. */
   snapshot(): OptimizerSnapshot {
     return {
-      groups: this.paramGroups.map((_, i) => ({ steps: this.state.counts(i), tensors: this.state.tensors(i) })),
+      groups: this.paramGroups.map((_, i) => ({ steps: this.#state.counts(i), tensors: this.#state.tensors(i) })),
     };
   }
 
@@ -169,10 +196,29 @@ export abstract class Optimizer<Options extends { lr: number }> {
     });
   }
 
-  /** Brings the options, which may have been changed, to the device. */
-  #sync(): void {
-    this.#options.forEach((options, i) => this.state.setHyper(i, this.hyper(options)));
-    this.state.writeHyper();
+  /**
+   * Runs fn while the parameters hold their exponential moving averages (Polyak and Juditsky 1992), unbiased
+   * like Adam's moments: average_t = sum decay^(t-i) x_i / sum decay^(t-i). Then they are what they were, to
+   * the bit. Without `ema`, or before a first step, the averages are the parameters themselves.
+   */
+  async withAverages<T>(fn: () => Promise<T>): Promise<T> {
+    if (this.#ema === 0) return fn();
+    const { parameters } = this;
+    const counts = await Promise.all(this.snapshot().groups.map(({ steps }) => steps.data()));
+    const steps = counts.flatMap((group) => Array.from(group, Number));
+    const averages = this.#state.arraysOf('average');
+    const before = noGrad(() => parameters.map((x) => clone(x).keep()));
+    noGrad(() =>
+      parameters.forEach((x, i) => {
+        if (steps[i]! > 0) write(x, averages.get(x)!.div(1 - this.#ema ** steps[i]!));
+      }),
+    );
+    try {
+      return await fn();
+    } finally {
+      noGrad(() => parameters.forEach((x, i) => write(x, before[i]!)));
+      for (const x of before) x.storage.free();
+    }
   }
 }
 
@@ -186,4 +232,27 @@ function checkParams(name: string, list: readonly Tensor[]): void {
     throw new Error(
       `${name}: a parameter of shape [${frozen.shape.join(', ')}] does not require a gradient; leave it out or set requiresGrad`,
     );
+}
+
+/** Brings the f16 copy along, where there is one: compiled steps rely on it. */
+function write(x: Tensor, value: Tensor): void {
+  assign(x, value);
+  halfCopy(x);
+}
+
+/** A rule that also keeps a moving average of the parameters, from 0 on: divided by 1 - ema^t it is unbiased. */
+function averaging<Options>(
+  rule: RuleTable<Options, string, string, string>,
+  ema: number,
+): RuleTable<Options, string, string, string> {
+  return {
+    ...rule,
+    hyper: (options) => ({ ...rule.hyper(options), ema }),
+    state: [...rule.state, 'average'],
+    update(x) {
+      const next = rule.update(x);
+      const average = e.add(e.mul(x.ema!, x.average!), e.mul(e.sub(1, x.ema!), next.param!));
+      return { ...next, average };
+    },
+  };
 }

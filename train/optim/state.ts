@@ -7,8 +7,8 @@ import { prepareStep } from '../../autograd/ops/prepare-step.ts';
 import type { PrepareOptions } from '../../autograd/ops/prepare-step.ts';
 import { checkPair, updatePackedParameters, updateParameters } from '../../autograd/ops/update.ts';
 import { controlQuads, resultAt, slotsAt } from '../../kernels/multi-tensor/prepare.ts';
-import { hyperSize, rules } from '../../kernels/multi-tensor/rules.ts';
-import type { RuleName } from '../../kernels/multi-tensor/rules.ts';
+import { hyperSize } from '../../kernels/multi-tensor/rule.ts';
+import type { UpdateRule } from '../../kernels/multi-tensor/rule.ts';
 import { arrange, Bundle } from './chunks.ts';
 import type { Chunk } from './chunks.ts';
 
@@ -31,18 +31,18 @@ interface GroupState {
 export class OptimizerState {
   readonly parameters: readonly Tensor[];
   private readonly groups: readonly GroupState[];
-  private readonly rule: RuleName;
+  private readonly rule: UpdateRule;
   private readonly control: Tensor;
   private readonly hyper: Float32Array;
   private written: Float32Array | undefined;
 
   /** `half`: also keep f16 copies of the parameters up to date. */
-  constructor(groups: readonly (readonly Tensor[])[], rule: RuleName, { half = false } = {}) {
+  constructor(groups: readonly (readonly Tensor[])[], rule: UpdateRule, { half = false } = {}) {
     this.rule = rule;
     this.parameters = groups.flat();
     let first = 0;
     this.groups = groups.map((parameters) => {
-      const group = { parameters, first, chunks: arrange(parameters, first, rules[rule].arrays, half) };
+      const group = { parameters, first, chunks: arrange(parameters, first, rule.state.length, half) };
       first += parameters.length;
       return group;
     });
@@ -54,9 +54,9 @@ export class OptimizerState {
     return { groups: this.groups.length, parameters: this.parameters.length };
   }
 
-  /** Sets a group's hyperparameters, as its rule orders them. They reach the device with `writeHyper`. */
-  setHyper(group: number, values: readonly number[]): void {
-    this.hyper.set(values, group * hyperSize);
+  /** Sets a group's hyperparameters. They reach the device with `writeHyper`. */
+  setHyper(group: number, values: Readonly<Record<string, number>>): void {
+    this.rule.hyper.forEach((name, i) => (this.hyper[group * hyperSize + i] = values[name]!));
   }
 
   /** Writes the hyperparameters, if any changed, after the steps taken so far. */
@@ -91,7 +91,8 @@ export class OptimizerState {
   }
 
   /** One of the numbers remembered for each parameter's elements, as tensors of the parameters' shapes. */
-  arraysOf(index: number): Map<Tensor, Tensor> {
+  arraysOf(name: string): Map<Tensor, Tensor> {
+    const index = this.rule.state.indexOf(name);
     const found = new Map<Tensor, Tensor>();
     for (const { parameters, starts, state } of this.groups.flatMap(({ chunks }) => chunks)) {
       parameters.forEach((x, i) => {
@@ -112,7 +113,7 @@ export class OptimizerState {
   step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale }: DeviceStep): void {
     using _ = scope();
     const { rule, layout, control } = this;
-    for (const x of this.parameters) if (x.grad) checkPair(rules[rule].name, x, x.grad);
+    for (const x of this.parameters) if (x.grad) checkPair(rule.name, x, x.grad);
     const places = this.#places();
     const sums = maxNorm !== undefined || skipNonFinite || scaler !== undefined;
     // Where no sums are taken, only what is copied needs to be looked at.
@@ -158,7 +159,7 @@ export class OptimizerState {
     for (const { chunks } of this.groups) {
       for (const bundle of chunks) {
         if (!(bundle instanceof Bundle)) continue;
-        bundle.check(rules[this.rule].name);
+        bundle.check(this.rule.name);
         bundle.parameters.forEach((x, i) => places.set(x, begin + bundle.starts[i]!));
         begin += bundle.quads;
       }
