@@ -1,4 +1,5 @@
-"""Measures the same work as kernels.ts and models.ts, in PyTorch on the same card. One JSON line a measurement, written at once to $OUT/results.jsonl.
+"""Measures the same work as kernels.ts and models.ts, in PyTorch on the same card. One JSON line a measurement,
+written at once to $OUT/results.jsonl.
 
 python3 torch_baseline.py kernels|models|export FOLDER|compile [--warm] [--device cpu] [--tiny]
 
@@ -213,7 +214,8 @@ def kernels():
     for kind in ("f16", "bf16", "f32"):
 
         def norm():
-            x, w, b, g = randn(rows, d, kind=kind, grad=True), randn(d, kind=kind, grad=True), randn(d, kind=kind, grad=True), randn(rows, d, kind=kind)
+            x, w = randn(rows, d, kind=kind, grad=True), randn(d, kind=kind, grad=True)
+            b, g = randn(d, kind=kind, grad=True), randn(rows, d, kind=kind)
             nbytes = size_of(kind) * rows * d
             measure(f"layer norm forward {rows}x{d}", kind, lambda: F.layer_norm(x, (d,), w, b), nbytes=2 * nbytes)
             y = F.layer_norm(x, (d,), w, b)
@@ -244,7 +246,10 @@ def kernels():
             logits = randn(few, v, kind=kind, grad=True)
             labels = torch.arange(few, device=DEVICE) * 7919 % v
             result = timed(lambda: torch.autograd.grad(F.cross_entropy(logits, labels), (logits,)))
-            emit(key=f"cross-entropy forward and backward {few}x{v}", type=kind, **result, **rates(result["ms"], None, 3 * size_of(kind) * few * v))
+            emit(
+                key=f"cross-entropy forward and backward {few}x{v}", type=kind, **result,
+                **rates(result["ms"], None, 3 * size_of(kind) * few * v),
+            )
 
         attempt(f"cross-entropy {kind}", cross_entropy)
 
@@ -252,7 +257,10 @@ def kernels():
             h, w = randn(rows, d, kind=kind, grad=True), randn(v, d, kind=kind, grad=True)
             labels = torch.arange(rows, device=DEVICE) * 7919 % v
             result = timed(lambda: torch.autograd.grad(F.cross_entropy(F.linear(h, w), labels), (h, w)))
-            emit(key=f"linear cross-entropy forward and backward {rows}x{d}x{v}", type=kind, **result, **rates(result["ms"], 6 * rows * d * v))
+            emit(
+                key=f"linear cross-entropy forward and backward {rows}x{d}x{v}", type=kind, **result,
+                **rates(result["ms"], 6 * rows * d * v),
+            )
 
         attempt(f"linear cross-entropy {kind}", linear_cross_entropy)
 
@@ -262,7 +270,10 @@ def kernels():
         measure(f"embedding forward {rows} of {v}x{d}", "f32", lambda: F.embedding(ids, table), nbytes=8 * rows * d)
         y = F.embedding(ids, table)
         result = timed(lambda: torch.autograd.grad(y, (table,), g, retain_graph=True))
-        emit(key=f"embedding backward {rows} of {v}x{d}", type="f32", **result, **rates(result["ms"], None, 4 * rows * d + 4 * v * d))
+        emit(
+            key=f"embedding backward {rows} of {v}x{d}", type="f32", **result,
+            **rates(result["ms"], None, 4 * rows * d + 4 * v * d),
+        )
 
     attempt("embedding", embedding)
 
@@ -304,7 +315,10 @@ def kernels():
                 host = time.perf_counter() - begun
                 synchronize()
                 times.append((1000 * (time.perf_counter() - begun), 1e6 * host / calls))
-            emit(key=f"{calls} small products, immediate", type="f32", ms=statistics.median(t for t, _ in times), hostUs=statistics.median(h for _, h in times), by="clock")
+            emit(
+                key=f"{calls} small products, immediate", type="f32", ms=statistics.median(t for t, _ in times),
+                hostUs=statistics.median(h for _, h in times), by="clock",
+            )
             if not CUDA:
                 return
             graph = torch.cuda.CUDAGraph()
@@ -337,7 +351,8 @@ class Block(nn.Module):
 
 
 class Gpt(nn.Module):
-    """GPT-2's arithmetic (Radford et al. 2019) as one would write it for PyTorch: packed projections, SDPA, fused GELU, tied head."""
+    """GPT-2's arithmetic (Radford et al. 2019) as one would write it for PyTorch: packed projections, SDPA, fused
+    GELU, tied head."""
 
     def __init__(self, layers, width, heads, vocabulary, positions, dropout=0.1):
         super().__init__()
@@ -424,7 +439,10 @@ def study(key, kind, step, tokens, flops=None, seconds=1.0, note=None):
     more = {"peakMiB": torch.cuda.max_memory_allocated() / 2**20} if CUDA else {}
     if note:
         more["note"] = note
-    emit(key=key, type=kind, ms=ms, rounds=[float(f"{r:.6g}") for r in rounds], tokensPerSecond=1000 * tokens / ms, secondsToFirst=first, by="clock", **rates(ms, flops), **more)
+    emit(
+        key=key, type=kind, ms=ms, rounds=[float(f"{r:.6g}") for r in rounds],
+        tokensPerSecond=1000 * tokens / ms, secondsToFirst=first, by="clock", **rates(ms, flops), **more,
+    )
 
 
 def gpt2(kind):
@@ -449,7 +467,8 @@ def models():
     def minilm(kind, batch):
         torch.manual_seed(1)
         precise(kind)
-        config = BertConfig(**(tiny if TINY else dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)))
+        full = dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+        config = BertConfig(**(tiny if TINY else full))
         model = BertModel(config).to(DEVICE, DTYPES[kind]).eval()
         ids = torch.randint(0, config.vocab_size, (batch, length), device=DEVICE)
 
@@ -494,7 +513,10 @@ def models():
         torch.manual_seed(1)
         precise(kind)
         layers, width, heads, vocabulary, positions = gpt_sizes()
-        config = GPT2Config(n_layer=layers, n_embd=width, n_head=heads, vocab_size=vocabulary, n_positions=positions, bos_token_id=0, eos_token_id=0)
+        config = GPT2Config(
+            n_layer=layers, n_embd=width, n_head=heads, vocab_size=vocabulary, n_positions=positions,
+            bos_token_id=0, eos_token_id=0,
+        )
         model = GPT2LMHeadModel(config).to(DEVICE, DTYPES[kind]).eval()
         prompt = torch.randint(0, vocabulary, (batch, prefix), device=DEVICE)
         with torch.no_grad():
@@ -508,7 +530,10 @@ def models():
                 token.tolist()
                 times.append(1000 * (time.perf_counter() - begun))
         ms = statistics.median(times[sized(8, 2):])
-        emit(key=f"gpt2 decode {batch} after {prefix}", type=kind, ms=ms, tokensPerSecond=1000 * batch / ms, by="clock", note="transformers, eager")
+        emit(
+            key=f"gpt2 decode {batch} after {prefix}", type=kind, ms=ms, tokensPerSecond=1000 * batch / ms,
+            by="clock", note="transformers, eager",
+        )
 
     for kind in ("f16", "f32"):
         for batch in sized([1, 8], [1]):
@@ -517,7 +542,8 @@ def models():
 
 
 def export(folder):
-    """Loss and gradients in float64 of a model without dropout, for gradients.ts; and how near PyTorch's own types come."""
+    """Loss and gradients in float64 of a model without dropout, for gradients.ts; and how near PyTorch's own
+    types come."""
     from safetensors.torch import save_file
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -525,7 +551,10 @@ def export(folder):
     torch.manual_seed(1)
     precise("f32")
     layers, width, heads, vocabulary, positions = gpt_sizes()
-    config = GPT2Config(n_layer=layers, n_embd=width, n_head=heads, vocab_size=vocabulary, n_positions=positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(
+        n_layer=layers, n_embd=width, n_head=heads, vocab_size=vocabulary, n_positions=positions,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+    )
     model = GPT2LMHeadModel(config).to(DEVICE).train()
     model.save_pretrained(folder)
     shape = sized((2, 1024), (2, 64))
@@ -557,7 +586,10 @@ def export(folder):
     norm = math.sqrt(sum(float((g * g).sum()) for g in reference.values()))
     for kind, (loss, got) in single.items():
         error = math.sqrt(sum(float(((got[name] - reference[name]) ** 2).sum()) for name in reference))
-        emit(key="shared weights, compiled", type=kind, loss=loss, want=want, lossError=abs(loss - want) / want, gradientError=error / norm)
+        emit(
+            key="shared weights, compiled", type=kind, loss=loss, want=want, lossError=abs(loss - want) / want,
+            gradientError=error / norm,
+        )
 
 
 def compiled():

@@ -61,7 +61,7 @@ test('a training step, replayed, computes what it computes without compile, bit 
   assert.equal(await run(true), await run(false));
 });
 
-test('other shapes, modes and structures are captured anew, with the reason, and a bounded number is kept', async () => {
+test('other shapes, modes and structures are captured anew, with the reason; a bounded number is kept', async () => {
   const net = newNet();
   const said: string[] = [];
   const infer = tf.compile((x: Tensor, kind: string) => ({ y: net.forward(x).add(kind === 'a' ? 1 : 2) }), {

@@ -13,7 +13,7 @@ const weights = (count: number): number[] => {
 for (const bits of [4, 8] as const) {
   for (const symmetric of [true, false]) {
     for (const scales of ['f32', 'f16'] as const) {
-      test(`${bits} bits, ${symmetric ? 'symmetric' : 'with zeros'}, scales ${scales}: elements are within half a step`, async () => {
+      test(`${bits} bits, ${symmetric ? 'symmetric' : 'with zeros'}, ${scales}: within half a step`, async () => {
         const [out, into, group] = [5, 48, 32];
         const data = weights(out * into).map((x) => (symmetric ? x : x + 3));
         const q = await tf.quantize(tf.tensor(data, { shape: [out, into] }), { bits, group, symmetric, scales });
