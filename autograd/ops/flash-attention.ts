@@ -2,12 +2,13 @@ import { flashAttentionBackward, flashAttentionDelta } from '../../kernels/atten
 import { flashAttention } from '../../kernels/attention/forward.ts';
 import { readsFours } from '../../kernels/attention/operands.ts';
 import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
 import { memoiseDrawn } from '../../kernels/random.ts';
 import { copyInto } from '../lower/elementwise.ts';
 import { viewOf } from '../lower/window.ts';
 import { defineOp } from '../op.ts';
-import type { Lowering, Op, Spec } from '../op.ts';
+import type { Like, Lowering, Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { attentionGradients, repeatHeads } from './attention-weights.ts';
@@ -85,16 +86,20 @@ function lowerBackward(
 
 // Ops
 
+/** `shape`: of y. */
+function outputsOf(shape: readonly number[], dtype: Dtype): Like<Outputs, Spec> {
+  const [batch, queries, heads] = shape as [number, number, number];
+  return { y: { shape, dtype }, stats: { shape: [batch, heads, queries, 2], dtype: 'f32' } };
+}
+
 /** No gradient flows into the mask. */
 export const flashAttentionOp: Op<Inputs, Outputs, AttentionAttrs> = defineOp<Inputs, Outputs, AttentionAttrs>({
   name: 'flashAttention',
-  infer: ({ q }) => {
-    const [batch, heads, queries, width] = q.shape as [number, number, number, number];
-    return {
-      y: { shape: [batch, queries, heads, width], dtype: q.dtype },
-      stats: { shape: [batch, heads, queries, 2], dtype: 'f32' },
-    };
-  },
+  infer: ({ q: { shape, dtype } }) =>
+    outputsOf(
+      [0, 2, 1, 3].map((axis) => shape[axis]!),
+      dtype,
+    ),
   lower: lowerForward,
   autocast: ['q', 'k', 'v'],
   saves: { inputs: ['q', 'k', 'v', 'mask'], outputs: ['y', 'stats'] },
@@ -146,13 +151,11 @@ const flashAttentionBackwardOp: Backward = defineOp<Backward>({
 /** As flashAttention, for packed inputs; the outputs are y [B, T, H, D] and stats. */
 export const packedAttentionOp: Op<Packed, Outputs, AttentionAttrs> = defineOp<Packed, Outputs, AttentionAttrs>({
   name: 'packedAttention',
-  infer: ({ qkv }) => {
-    const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
-    return {
-      y: { shape: [batch, tokens, heads, width], dtype: qkv.dtype },
-      stats: { shape: [batch, heads, tokens, 2], dtype: 'f32' },
-    };
-  },
+  infer: ({ qkv: { shape, dtype } }) =>
+    outputsOf(
+      [0, 1, 3, 4].map((axis) => shape[axis]!),
+      dtype,
+    ),
   lower: lowerForward,
   autocast: ['qkv'],
   saves: { inputs: ['qkv', 'mask'], outputs: ['y', 'stats'] },

@@ -14,7 +14,7 @@ import {
 import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
 import { keepFunctions, maskBase, scoreCode } from './scores.ts';
 import type { Side } from './scores.ts';
-import { chooseWalk, each, nameOf, rowsOf, threadsOf, walkCode } from './walk.ts';
+import { chooseWalk, each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 import type { WalkCode } from './walk.ts';
 
 export interface DeltaOperands {
@@ -91,7 +91,7 @@ export function flashAttentionBackward(
   const groups = (tokens: number): number => batch * heads * Math.ceil(tokens / rowsOf(walk));
   const outputs = gradients ? ['gradients'] : ['dq', 'dk', 'dv'];
   return kernel({
-    name: `flashAttentionBackward.${nameOf(walk)}`,
+    name: `flashAttentionBackward.${walkName(walk)}`,
     bindings: [
       ...inputBindings(operands),
       read('g', vec4Of(g)),
@@ -115,7 +115,7 @@ ${passOf('queries', operands, attrs, code)}
   });
 }
 
-/** What a workgroup does that owns rows of one side. */
+/** The work of a workgroup that owns rows of one side. */
 interface Pass {
   readonly group: string;
   /** The thread's rows and how many there are, the tokens it walks along and how many there are. */
@@ -123,7 +123,7 @@ interface Pass {
   readonly length: string;
   readonly tokens: readonly [first: string, second: string];
   readonly otherLength: string;
-  /** The gradients: sums of tokens, times their weights kept_w or their scores' gradients d, times a factor. */
+  /** Gradients: sums of tokens times their weights, kept_w, or their scores' gradients, d; then times a factor. */
   readonly sums: readonly { readonly name: string; of: 'd' | 'kept_w'; which: 0 | 1; factor: string }[];
 }
 
@@ -149,7 +149,7 @@ const passes: Readonly<Record<Side, Pass>> = {
   },
 };
 
-/** Statements of a workgroup that owns rows of one side, walks along the other's tokens and stores its sums. */
+/** Returns the statements of that: the workgroup walks along the other side's tokens and stores its sums. */
 function passOf(side: Side, operands: BackwardOperands, attrs: AttentionAttrs, code: WalkCode): string {
   const { causal } = attrs;
   const { group, rows, length, otherLength, tokens, sums } = passes[side];
@@ -172,7 +172,7 @@ ${code.blocks(ownsKeys && causal ? 'start' : '0u', 'end', otherLength, tokens, b
 ${sums.map(store).join('\n')}`;
 }
 
-/** WGSL of what is known of a query: as queryN, then by field as topN, logSumN and deltaN. */
+/** WGSL: loads `perQuery` of a query as queryN, and binds its fields as topN, logSumN and deltaN. */
 const loadQuery = (n: number, query: string): string => `let query${n} = perQuery[head * p.tq + ${query}];`;
 const bindQuery = (n: number | '', of: (field: string) => string): string =>
   `let top${n} = ${of('x')}; let logSum${n} = ${of('y')}; let delta${n} = ${of('z')};`;

@@ -15,8 +15,8 @@ export interface DecodeOperands {
   /** i32, how many of the cache's tokens count: [B], or [] or [1] for all. */
   readonly lengths: Operand;
   /**
-   * f32 [B, H, parts, D + 4], row-major. The cache is split into parts, which `joinParts` joins: of each the sum
-   * of its values, then its largest score, the sum of its weights, 0, 0.
+   * f32 [B, H, parts, D + 4], row-major. The cache is split into parts, which `joinParts` joins: of each the
+   * sum of its values, then its largest score, the sum of its weights, 0, 0.
    */
   readonly partial: Operand;
 }
@@ -38,7 +38,7 @@ function sizesOf({ q, k, partial }: DecodeOperands) {
   return { batch, own, group: heads / own, capacity, width, parts: partial.shape[2]! };
 }
 
-/** Where both ways agree: query heads count as the tokens of their cache head. */
+/** Returns the part of the kernel that both ways share. Query heads count as tokens of their cache head. */
 function common(operands: DecodeOperands, { scale, span }: DecodeAttrs) {
   const { q, k, v, lengths } = operands;
   const { batch, own, group, capacity, width, parts } = sizesOf(operands);

@@ -13,7 +13,7 @@ import {
 } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
 import { keepFunctions, maskBase, scoreCode } from './scores.ts';
-import { chooseWalk, nameOf, rowsOf, threadsOf, walkCode } from './walk.ts';
+import { chooseWalk, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 
 export interface ForwardOperands extends AttentionOperands {
   /** [B, H, Tq, D], of any strides as the inputs. */
@@ -57,7 +57,7 @@ ${code.tokens('p.tk', ['v'], sum)}`;
 let to = 2u * (head * p.tq + row${r}); stats[to] = m${r}; stats[to + 1u] = log(l${r});
 }`;
   return kernel({
-    name: `flashAttention.${nameOf(walk)}`,
+    name: `flashAttention.${walkName(walk)}`,
     bindings: [...inputBindings(operands), write('y', vec4Of(y)), write('stats', 'f32')],
     params: { ...headParams({ y }), ...attentionParams(operands, attrs) },
     workgroup: threadsOf(walk),

@@ -6,8 +6,8 @@ import { drawParams } from '../random.ts';
 import type { Draw } from '../random.ts';
 
 /**
- * Queries, keys and values by head, f32 or f16. Any strides will do that `readsFours` accepts: three views of one
- * packed tensor [B, T, 3, H, D] as well.
+ * Queries, keys and values by head, f32 or f16, with any strides that `readsFours` accepts: they may be views
+ * of one packed tensor [B, T, 3, H, D].
  */
 export interface AttentionOperands {
   /** [B, H, Tq, D]. */

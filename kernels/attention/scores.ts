@@ -1,3 +1,4 @@
+import type { Operand } from '../layout.ts';
 import { philoxWgsl } from '../philox.ts';
 import { maskedScore, sizesOf, stepsOf } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands } from './operands.ts';
@@ -29,8 +30,8 @@ export function maskBase({ mask }: AttentionOperands): string {
 }
 
 /**
- * WGSL of what happens between the two products to the scores sR of a block's four tokens (`at` the first),
- * as vec4s, or of one `token`, in place e of the block.
+ * WGSL of the steps between the two products. They work on the scores sR of row R: with `span` 4 those of a
+ * block's four tokens (`at` the first), as a vec4; else that of one `token`, in place e of the block.
  */
 export function scoreCode(
   operands: AttentionOperands,
@@ -54,7 +55,7 @@ export function scoreCode(
     if (side === 'queries') return `tokens < ${of('u32', [causal ? `min(p.tk, own${r} + 1u)` : 'p.tk'])}`;
     return `${causal ? `(tokens >= ${of('u32', [`own${r}`])}) & ` : ''}(tokens < ${of('u32', ['p.tq'])})`;
   };
-  const masked = (r: number, { dtype }: { readonly dtype: string }, [, , stepI, stepJ]: readonly number[]): string => {
+  const masked = (r: number, { dtype }: Operand, [, , stepI, stepJ]: readonly number[]): string => {
     const values = tokens.map((token) => {
       const [i, j] = pair(r, token);
       // A stride known to be 0 keeps the index uniform over the workgroup.

@@ -33,8 +33,8 @@ const registers = 128;
 const tileBytes = 8192;
 
 /**
- * `held`: the rows of D numbers that a thread must hold at once. Forward these are q and o; backward q, dO and dQ,
- * or k, v, dK and dV, in one kernel.
+ * Chooses by the device, D and `held`, the number of rows of D numbers that a thread must hold at once.
+ * Forward these are q and o; backward q, g and dq, or k, v, dk and dv, in one kernel.
  */
 export function chooseWalk({ software }: AttentionTarget, held: number, width: number): Walk {
   if (software) return { lanes: 8, rows: held <= 2 && width <= 64 ? 4 : 2, share: 1, tile: 0 };
@@ -45,8 +45,8 @@ export function chooseWalk({ software }: AttentionTarget, held: number, width: n
   return { lanes: 64, rows: 1, share, tile };
 }
 
-/** Name of a way of walking, in the names of kernels. */
-export const nameOf = ({ tile }: Walk): string => (tile > 0 ? 'tiled' : 'lanes');
+/** Returns the last part of a kernel's name. */
+export const walkName = ({ tile }: Walk): string => (tile > 0 ? 'tiled' : 'lanes');
 export const threadsOf = ({ lanes, share }: Walk): number => lanes * share;
 export const rowsOf = ({ lanes, rows }: Walk): number => lanes * rows;
 
@@ -62,8 +62,8 @@ export type WalkCode = ReturnType<typeof walkCode>;
 /**
  * WGSL of the parts that all passes share: a thread's rows r = 0, 1, .. in registers as vec4s c = 0, 1, ..
  * (NAMEr_c), a walk along the other side's tokens in blocks of four (`at` the first of them), products of
- * rows with tokens, sums of tokens into rows. What belongs to a row and the tokens of a block, as scores and
- * weights do, is a vec4 NAMEr.
+ * rows with tokens, sums of tokens into rows. Scores, weights and the like, one for a row
+ * and each token of a block, are vec4s NAMEr.
  */
 export function walkCode(walk: Walk, width: number) {
   const { rows, share, tile } = walk;
@@ -88,8 +88,8 @@ export function walkCode(walk: Walk, width: number) {
     forRows,
 
     /**
-     * Head, tile and rows of the thread in workgroup `group` of this kind, of `length` rows a head; leaves main
-     * past the last head.
+     * Binds head, tile and rows of the thread in workgroup `group` of this kind, of `length` rows a head;
+     * leaves main past the last head.
      */
     place: (group: string, length: string, lastFirst: boolean): string => `
 let tiles = (${length} + ${all - 1}u) / ${all}u;
@@ -132,8 +132,8 @@ ${each(chunks, store(r))}
     },
 
     /**
-     * Walks over blocks of four tokens from `from` (a multiple of 4) to `end`, of `length` in all; `names` are
-     * the two bindings to be read.
+     * Walks over blocks of four tokens from `from` (a multiple of 4) to `end`, of `length` in all; `names`
+     * are the two bindings to be read.
      */
     blocks(from: string, end: string, length: string, names: readonly [string, string], body: string): string {
       if (tile === 0) return `for (var at = ${from}; at < ${end}; at += 4u) {\n${body}\n}`;
