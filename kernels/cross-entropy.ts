@@ -22,15 +22,15 @@ export interface CrossEntropyOperands {
   /** f32 [rows]. */
   readonly loss: Operand;
   /**
-   * f32 [rows, 3]: the largest logit m, lse - m (apart from m, whose rounding would swamp it), and the row's
-   * weight in the mean (0 if ignored).
+   * f32 [rows, 3]: m, the largest logit; lse - m, apart from m because their sum would be rounded to m's
+   * precision; the weight of the row in the mean, 0 if it is ignored.
    */
   readonly stats: Operand;
 }
 
 /**
- * WGSL of the row's target `t`, in a binding of that name: whether it is ignored or valid, and its class
- * `at`. An invalid one poisons its row with `nan`.
+ * Emits the target `t` of the row, read from `binding`: whether it is `ignored` or `valid`, and its class
+ * `at`. The loss of an invalid target is `nan`.
  */
 function labelOf(binding: string): string {
   return `
@@ -42,19 +42,19 @@ let nan = bitcast<f32>(bits);
 let at = u32(clamp(t, 0, i32(p.classes) - 1));`;
 }
 
-/** WGSL: 1 where element c of a row is the class `at`, else 0. */
+/** Emits 1 where element c of the row is the class `at`, else 0. */
 function hitOf(width: 1 | 4): string {
   return width === 4
     ? 'select(V(0), V(1), vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) == vec4<u32>(at))'
     : 'select(0.0, 1.0, c == at)';
 }
 
-/** WGSL: the row's target and its weight. */
+/** Emits the target of the row and its weight `w`. */
 function targetOf(weighted: boolean, width: 1 | 4): string {
   return `${labelOf('labels')}\nlet w = ${weighted ? one('weight', width) : '1.0'};`;
 }
 
-/** Element `at` of a source, alone. */
+/** Emits element `at` of a source, a single number. */
 const one = (source: string, width: 1 | 4): string =>
   width === 4 ? `load_${source}(row, at / 4u)[at % 4u]` : `load_${source}(row, at)`;
 
@@ -74,12 +74,12 @@ function shared(
   };
 }
 
-/** The weights of the classes at element c. */
+/** Emits the class weights at element c. */
 const weightAt = (weighted: boolean): string => (weighted ? 'load_weight(row, c)' : 'V(1)');
 
 /**
- * Loss of each row: (1 - s) w_t (lse - x_t) + s/C sum_c w_c (lse - x_c), with lse = log sum exp x, label
- * smoothing s, class weights w; 0 for ignored rows.
+ * Computes the loss of each row, (1 - s) w_t (lse - x_t) + s/C sum_c w_c (lse - x_c), with lse = log sum exp
+ * x, target t, label smoothing s and class weights w; 0 for ignored rows (torch.nn.functional.cross_entropy).
  */
 export function crossEntropy(operands: CrossEntropyOperands, attrs: CrossEntropyAttrs, target: RowTarget): Dispatch {
   const width = rowWidth(operands.logits.shape[1]!);
@@ -109,7 +109,7 @@ if (first == 0u) {
   return rowKernel(spec, target);
 }
 
-/** WGSL: the mean over the classes of what smoothing adds to a row's loss, `even`. */
+/** Emits `even`, the mean of `term` over the classes: the part of the loss that smoothing adds. */
 function spreadOf({ each }: RowBody, term: string): string {
   return `var spread = V(0);
 ${each(`spread += ${term};`)}
@@ -117,14 +117,14 @@ let even = sumRow(spread) / f32(p.classes);`;
 }
 
 export interface CrossEntropyBackwardOperands extends Omit<CrossEntropyOperands, 'loss'> {
-  /** Cotangent of the rows' losses, f32 [rows]; stride 0: the same for all. */
+  /** Cotangent of the losses, f32 [rows]; stride 0 where all rows have the same. */
   readonly g: Operand;
   readonly y: Elements;
 }
 
 /**
- * Cotangent of the logits: g ((1 - s) w_t (softmax - onehot) + s/C (W softmax - w_c)), W the sum of the
- * weights; 0 for ignored rows.
+ * Computes the cotangent of the logits, g ((1 - s) w_t (softmax - onehot) + s/C (W softmax - w_c)) with W the
+ * sum of the class weights; 0 for ignored rows.
  */
 export function crossEntropyBackward(
   operands: CrossEntropyBackwardOperands,
@@ -157,27 +157,27 @@ ${each(`let prob = exp((${of('logits')} - m) - logSum); let hit = ${hitOf(width)
 }
 
 export interface LossInPlaceAttrs extends CrossEntropyAttrs {
-  /** Number of the first of these rows among those of `losses`. */
+  /** Row of `losses` that the first of these rows writes. */
   readonly firstRow: number;
-  /** Overwrite the logits with the gradient of each row's loss. */
+  /** Overwrites the logits with the gradient of each row's loss. */
   readonly gradient: boolean;
 }
 
 export interface LossInPlaceOperands {
-  /** f32 or f16 [rows, classes]; from one row to the next a multiple of 4 elements. */
+  /** f32 or f16 [rows, classes]; the stride of the rows is a multiple of 4 elements. */
   readonly x: Operand;
   /** i32 [rows], row-major. */
   readonly labels: Operand;
-  /** f32 [.., 2]: each row's loss, and whether it counts. */
+  /** f32 [..., 2]: the loss of each row, and 1 where it counts or 0 where it is ignored. */
   readonly losses: Operand;
 }
 
 /**
- * Cross-entropy of rows of logits that are not needed any more: their gradient takes their place. An invalid
- * target poisons both loss and gradient with NaN.
+ * Computes the cross-entropy of rows of logits, and writes their gradient over them. An invalid target makes
+ * both NaN.
  *
- * A thread reads and writes no logit but its own (every stride-th of the row), because the barriers inside of
- * the row's sums order workgroup memory only, not the buffer.
+ * A thread reads and writes only its own logits (every stride-th of the row): the barriers inside of the sums
+ * order workgroup memory, not the buffer.
  */
 export function lossInPlace(
   { x: logits, labels }: LossInPlaceOperands,
@@ -214,7 +214,7 @@ ${labelOf('labels')}
 ${shiftedExpSum(line, x)}
 let logSum = log(sum);
 ${smooth ? spreadOf(line, `(m - ${x}) + logSum`) : ''}
-// Only the thread that will overwrite the target's logit reads it: no other thread's order matters.
+// The target's logit is read by the thread that will overwrite it, so that no other thread can be earlier.
 if (${unit} % stride == first) {
   let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
   let nll = (m - xt) + logSum;

@@ -3,15 +3,14 @@ import { bytesOf, computeType, kernel, read, storedType, u32, write } from './ke
 import type { Operand } from './layout.ts';
 
 export interface CumsumAttrs {
-  /** Elements a thread adds up; the sums start again at 0 with each run. */
+  /** Elements that a thread adds up. The sums begin at 0 in each run. */
   readonly run: number;
 }
 
 const workgroup = 64;
 
 /**
- * WGSL: from the thread's id the first element `at` of its run, the elements in it, and the run's number in
- * its line.
+ * WGSL of a thread's run: its first element `at`, its length `count`, and its number `run` along the axis.
  */
 const runStart = `
 if (id >= p.n) { return; }
@@ -23,8 +22,8 @@ let count = min(p.run, p.length - begin);
 var at = (line * p.length + begin) * p.inner + inner;`;
 
 /**
- * Running sums of x [outer, length, inner], row-major, along the middle axis inside each run, in order; the
- * totals of the runs are [outer, runs, inner].
+ * Computes the running sums of x [outer, length, inner], row-major, along the middle axis inside each run,
+ * and the totals of the runs [outer, runs, inner].
  */
 export function cumsumRuns(
   { x, y }: { readonly x: Operand; readonly y: Operand; readonly totals: Operand },
@@ -61,7 +60,10 @@ totals[id] = total;`,
   });
 }
 
-/** Adds to each run of y [outer, length, inner] the running total, in `sums`, of the runs before it. */
+/**
+ * Adds to each run of y [outer, length, inner] the total of the runs before it, from sums [outer, runs,
+ * inner].
+ */
 export function cumsumCarry({ y }: { readonly sums: Operand; readonly y: Operand }, { run }: CumsumAttrs): Dispatch {
   const [outer, length, inner] = y.shape as [number, number, number];
   const output = y.dtype;

@@ -4,19 +4,20 @@ import { linesOf } from './layout.ts';
 import type { Operand } from './layout.ts';
 
 export interface FoldAttrs {
-  /** The axis of y that the windows were cut from. */
+  /** Axis of y that the windows were cut from. */
   readonly axis: number;
-  /** Distance of neighbouring windows, and of neighbouring elements of a window. */
+  /** Distance between neighbouring windows. */
   readonly step: number;
+  /** Distance between neighbouring elements of a window. */
   readonly dilation: number;
 }
 
 const workgroup = 64;
 
 /**
- * y[o, l, i] = sum of x[o, w, i, k] over w * step + k * dilation = l, the adjoint of cutting windows. Each
- * output looks for its own terms, in order of k, so that the result is the same on every run. x [outer, windows,
- * inner, size] is row-major.
+ * Computes y[o, l, i] = sum of x[o, w, i, k] over w * step + k * dilation = l, the adjoint of cutting
+ * windows. x [outer, windows, inner, size] is row-major. Each output finds its own terms, in order of k, so
+ * that the result is the same on every run.
  */
 export function fold(
   { x, y }: { readonly x: Operand; readonly y: Operand },

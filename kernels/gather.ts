@@ -9,16 +9,17 @@ import type { Elements } from './map/elements.ts';
 const workgroup = 64;
 
 /**
- * What an index outside of the table yields: NaN, so that the mistake is seen. Integers have none and yield
- * their largest value.
+ * Emits the value for an index outside of the table: NaN, so that the mistake is seen; the largest integer.
  */
 export function poison(dtype: Dtype): string {
   return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
 }
 
-/** Rows of a large table that are bound: the first, and of how many. Other rows are left to other dispatches. */
+/** The part of a large table that is bound. Other dispatches do the other rows. */
 export interface RowBound {
+  /** Number of the first bound row in the whole table. */
   readonly first: number;
+  /** Rows of the whole table. */
   readonly rows: number;
 }
 
@@ -27,11 +28,11 @@ export interface GatherRowsOperands {
   readonly table: Operand;
   /** i32, row-major. */
   readonly index: Operand;
-  /** An expression over [..., cols]. */
+  /** Stores the rows, [..., cols]. */
   readonly y: Elements;
 }
 
-/** y[i, :] = table[index[i], :]; negative indices count from the end. */
+/** Computes y[i, :] = table[index[i], :]; negative indices count from the end. */
 export function gatherRows(
   { table, index, y }: GatherRowsOperands,
   { bound }: { readonly bound?: RowBound },
@@ -77,9 +78,9 @@ put(i, id % p.cols, value);`,
 }
 
 /**
- * Links the places that name the same row: links[i] = (1 if no earlier place names it, the next place that
- * does or -1). O(count^2) comparisons of integers, which is little next to the rows themselves; ignored and
- * invalid indices are in no chain.
+ * Chains the places i that name the same row. links[i] is [first, next]: first is 1 where no earlier place
+ * names the row, next is the next place that does, or -1. Ignored and invalid indices are in no chain. Takes
+ * count^2 comparisons of integers, which is little beside the rows themselves.
  */
 export function linkOccurrences(
   { index }: { readonly index: Operand; readonly links: Operand },
@@ -117,16 +118,16 @@ export interface ScatterAddRowsOperands {
   readonly x: Operand;
   /** i32 [count], row-major. */
   readonly index: Operand;
-  /** i32 [count, 2], see linkOccurrences. */
+  /** i32 [count, 2], from `linkOccurrences`. */
   readonly links: Operand;
   /** [rows, cols], filled with zeros. */
   readonly y: Operand;
 }
 
 /**
- * y[index[i], :] += x[i, :] into zeros, the adjoint of gatherRows. WGSL has no float atomics, and their order
- * would change from run to run: the first place of each chain adds up the whole chain in order. `begin`: where
- * only some rows of a large x are bound, the first; dispatches for those before have run, their sums are in y.
+ * Computes y[index[i], :] += x[i, :] into zeros, the adjoint of `gatherRows`. The first place of each chain
+ * adds up the chain in order: WGSL has no float atomics, and their order would change from run to run. Where
+ * only a part of a large x is bound, `begin` is its first row, and y holds the sums of the rows before it.
  */
 export function scatterAddRows(
   { x, index, y }: ScatterAddRowsOperands,
@@ -178,14 +179,16 @@ y[place] = ${type}(total);`,
 
 // Along an axis
 
-/** x and index, i32, are row-major; y is as long as the result, [outer, .., inner] around the axis. */
+/** Row-major tensors that differ in the length of one axis only; index is i32. */
 export interface AxisOperands {
   readonly x: Operand;
   readonly index: Operand;
   readonly y: Operand;
 }
 
-/** `length`: of the table's axis that the indices point into; `count`: of the indices'. */
+/**
+ * `length` and `count` are the lengths of the axis in the tensor that the indices point into and in `index`.
+ */
 function axisParams(length: number, count: number, inner: number, threads: number, { x, index }: AxisOperands) {
   return {
     n: u32(threads),
@@ -197,7 +200,7 @@ function axisParams(length: number, count: number, inner: number, threads: numbe
   };
 }
 
-/** y[o, j, i] = x[o, index[o, j, i], i]. */
+/** Computes y[o, j, i] = x[o, index[o, j, i], i]; negative indices count from the end (torch.gather). */
 export function gatherAxis(operands: AxisOperands, { axis }: { readonly axis: number }): Dispatch {
   const { dtype, shape } = operands.x;
   const { length: count, inner, outer } = linesOf(operands.index.shape, axis);
@@ -220,7 +223,10 @@ y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
   });
 }
 
-/** y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l: each output looks for its own, in order. */
+/**
+ * Computes y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l (torch.scatter_add into zeros).
+ * Each output finds its own terms, in order, so that the result is the same on every run.
+ */
 export function scatterAddAxis(operands: AxisOperands, { axis }: { readonly axis: number }): Dispatch {
   const { dtype } = operands.x;
   const { outer, length, inner } = linesOf(operands.y.shape, axis);

@@ -9,26 +9,23 @@ import type { Elements } from './map/elements.ts';
 import { rowKernel, rowWidth } from './rows.ts';
 import type { RowKernel, RowTarget } from './rows.ts';
 
-/**
- * Layer norm (Ba et al. 2016) subtracts the mean, `centre`; RMS norm (Zhang and Sennrich 2019) divides by the
- * root mean square only.
- */
 export interface NormAttrs {
+  /** Subtracts the mean: layer norm (Ba et al. 2016). Without it RMS norm (Zhang and Sennrich 2019). */
   readonly centre: boolean;
   readonly epsilon: number;
 }
 
-/** x and y are [..., cols]; weight and bias [cols] are broadcast to that; stats is [..., 2]. */
+/** x and y are [..., cols], weight and bias [cols] broadcast to that, stats f32 [..., 2]. */
 export interface NormOperands {
   readonly x: Elements;
   readonly weight?: Elements;
   readonly bias?: Elements;
   readonly y: Elements;
-  /** Mean and 1/deviation of each row. */
+  /** Mean and 1 / sqrt(variance + epsilon) of each row; RMS norm has mean 0. */
   readonly stats: Operand;
 }
 
-/** (x - mean) / sqrt(var + epsilon) * weight + bias for each row. */
+/** Computes (x - mean) / sqrt(variance + epsilon) * weight + bias for each row. */
 export function norm(
   { x, weight, bias, y }: NormOperands,
   { centre, epsilon }: NormAttrs,
@@ -64,8 +61,8 @@ export interface NormBackwardOperands extends Omit<NormOperands, 'bias'> {
 }
 
 /**
- * Cotangent of x: rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight, xhat = (x - mean) * rstd;
- * RMS norm has no mean(h) term.
+ * Computes the cotangent of x, rstd * (h - mean(h) - xhat * mean(h * xhat)) with h = g * weight and
+ * xhat = (x - mean) * rstd. RMS norm has no mean(h) term.
  */
 export function normBackward(
   { g, x, weight, y }: NormBackwardOperands,
@@ -100,15 +97,15 @@ ${each(`put(row, c, rstd * (${h} - a - ${xhat} * b));`)}`;
 
 type ColumnTarget = Pick<Target, 'software'>;
 
-/** Threads of a workgroup: along the columns (in units of four where they allow it), and along the rows. */
+/** Threads of a workgroup along the columns (in units of four where they allow it) and along the rows. */
 export interface ColumnTile {
   readonly columns: number;
   readonly rows: number;
 }
 
 /**
- * A processor's vector unit walks all rows of its columns; a GPU has many threads share them, and few columns
- * a workgroup, or most of it would idle.
+ * Chooses a tile. On a processor each thread adds up all rows of its columns. On a GPU many threads share the
+ * rows, and a workgroup takes few columns, because few workgroups would leave most of the device idle.
  */
 export function chooseColumnTile({ software }: ColumnTarget): ColumnTile {
   return software ? { columns: 8, rows: 1 } : { columns: 4, rows: 64 };
@@ -125,8 +122,8 @@ export interface NormParametersOperands {
 }
 
 /**
- * Cotangents of a norm's weight, sum over the rows of g * (x - mean) * rstd, and of its bias, sum of g. One
- * dispatch: g is read once for both, and the normalised rows are never stored.
+ * Computes the cotangents of the weight, the sum over the rows of g * (x - mean) * rstd, and of the bias, the
+ * sum of g. One dispatch reads g once for both, and the normalised rows are never stored.
  */
 export function normParameters({ g, x, dw, db }: NormParametersOperands, _: null, target: ColumnTarget): Dispatch {
   const cols = x.shape.at(-1)!;
@@ -163,8 +160,11 @@ workgroupBarrier();`,
     workgroup: threads,
     groups: Math.ceil(cols / width / tile.columns),
     cost: { flops: 5 * rows * cols, bytes: bytesMoved(g, false) + bytesMoved(x, false) },
-    declarations: `${aliases('f32', width)}\n${declare(...codes)}${tile.rows > 1 ? `\nvar<workgroup> part: array<V, ${threads}>;` : ''}`,
-    // Threads past the last column go along to the barriers and store nothing.
+    declarations: `
+${aliases('f32', width)}
+${declare(...codes)}
+${tile.rows > 1 ? `var<workgroup> part: array<V, ${threads}>;` : ''}`,
+    // Threads beyond the last column must reach the barriers too; they store nothing.
     body: `
 let row0 = lane / ${tile.columns}u;
 let column = group * ${tile.columns}u + lane % ${tile.columns}u;

@@ -7,15 +7,16 @@ import { aliases, bytesMoved, declare, storeElements } from './map/elements.ts';
 import type { Elements } from './map/elements.ts';
 
 export interface PadAttrs {
-  /** Where x's elements lie in it: the first along each axis, and the step to the next. */
+  /** Place of x's first element along each axis of the result. */
   readonly starts: readonly number[];
+  /** Distance between neighbouring elements of x along each axis of the result. */
   readonly steps: readonly number[];
   readonly value: number;
 }
 
 const workgroup = 64;
 
-/** x at its places inside a result that is `value` elsewhere; y stores the result. One element a thread. */
+/** Places x in a result that is `value` elsewhere: y[starts + i * steps] = x[i]. One element a thread. */
 export function pad(
   { x, y }: { readonly x: Operand; readonly y: Elements },
   { starts, steps, value }: PadAttrs,

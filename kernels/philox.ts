@@ -3,8 +3,8 @@ import { philoxConstants } from '../common/random.ts';
 const { multipliers, increments } = philoxConstants;
 
 /**
- * `philox4x32` in WGSL, and uniform numbers from its words: `philox(counter, key) -> vec4<u32>`,
- * `unit(vec4<u32>) -> vec4<f32>` in [0, 1) with 24 bits, the most that f32 holds evenly.
+ * WGSL of Philox 4x32-10 (Salmon et al. 2011), the same as `philox4x32`: `philox(counter, key) -> vec4<u32>`,
+ * and `unit(words) -> vec4<f32>`, uniform in [0, 1) with 24 bits, the most that f32 holds evenly.
  */
 export const philoxWgsl = `
 fn mulHigh(a: u32, b: u32) -> u32 {

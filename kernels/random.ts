@@ -7,10 +7,7 @@ import type { Operand } from './layout.ts';
 import { memoise } from './memoise.ts';
 import { philoxWgsl } from './philox.ts';
 
-/**
- * A place in the random numbers: the generator's key, and the stream that one application of an op draws
- * from.
- */
+/** The random numbers of one application of an op: the key of the generator, and a stream of its own. */
 export interface Draw {
   readonly key: readonly [number, number];
   readonly stream: number;
@@ -18,10 +15,10 @@ export interface Draw {
 
 const workgroup = 64;
 
-/** Four numbers a thread: block `first + id` of the stream, so that any element can be drawn again alone. */
+/** Block `first + id` of the stream: four numbers a thread, so that any element can be drawn again alone. */
 const block = 'philox(vec4<u32>(p.first + id, 0u, p.low, p.high), vec2<u32>(p.key0, p.key1))';
 
-/** A draw as four parameters next to each other, which a replay writes anew (see `Dispatch.draws`). */
+/** Returns a draw as four parameters side by side, which a replay writes anew (see `Dispatch.draws`). */
 export function drawParams({ key, stream }: Draw): Record<'key0' | 'key1' | 'low' | 'high', Param> {
   const [low, high] = [stream >>> 0, Math.floor(stream / 2 ** 32)];
   return { key0: { ...u32(key[0]), draw: stream }, key1: u32(key[1]), low: u32(low), high: u32(high) };
@@ -29,16 +26,16 @@ export function drawParams({ key, stream }: Draw): Record<'key0' | 'key1' | 'low
 
 export interface RandomAttrs {
   readonly kind: 'uniform' | 'normal';
-  /** uniform: a + b * [0, 1); normal: mean a, deviation b. */
+  /** uniform: from a to a + b, without the end; normal: mean a, standard deviation b. */
   readonly a: number;
   readonly b: number;
   readonly draw: Draw;
-  /** Of a part of a large tensor: the element that it begins with, a multiple of 4. */
+  /** First element of a part of a large tensor, a multiple of 4. */
   readonly start?: number;
 }
 
 /**
- * Fills a freshly made tensor; normal numbers by Box and Muller (1958), two from two uniform ones.
+ * Fills a fresh tensor with random numbers; normal ones by Box and Muller (1958), two from two uniform ones.
  */
 export function random({ y }: { readonly y: Operand }, { kind, a, b, draw, start = 0 }: RandomAttrs): Dispatch {
   const { dtype } = y;

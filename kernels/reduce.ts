@@ -7,10 +7,10 @@ import { aliases, bytesMoved, declare, loadElements, renamed, storeElements, wid
 import type { Elements } from './map/elements.ts';
 import { isNanFunction } from './nan.ts';
 
-/** Associative functions to reduce by. NaN wins in max and min, as in PyTorch. */
+/** Associative functions to reduce by. max and min of a NaN are NaN, as in PyTorch. */
 export type Reduction = 'sum' | 'max' | 'min';
 
-/** `nan`: the function that tells whether b is NaN. */
+/** WGSL that combines a and b; `nan` names the function that tells whether b is NaN. */
 const combine: Record<Reduction, (a: string, b: string, nan: string) => string> = {
   sum: (a, b) => `${a} + ${b}`,
   max: (a, b, nan) => `select(select(${a}, ${b}, ${b} > ${a}), ${b}, ${nan}(${b}))`,
@@ -18,34 +18,32 @@ const combine: Record<Reduction, (a: string, b: string, nan: string) => string> 
 };
 
 export interface ReduceOperands {
-  /**
-   * The operand, over an index space in which the strides below count: a flat one for what lies in memory.
-   */
+  /** Index space that `offset` and the strides of the attributes count in: flat for a tensor in memory. */
   readonly x: Elements;
-  /** Stores the results, over the runs (where there are several) and the kept axes. */
+  /** Stores the results: [runs, kept axes], without `runs` where there is one. */
   readonly y: Elements;
 }
 
 export interface ReduceAttrs {
   readonly kind: Reduction;
-  /** The kept axes of the operand: lengths and strides. The output is row-major over them. */
+  /** Lengths and strides of the axes that are kept. The output is row-major over them. */
   readonly shape: readonly number[];
   readonly strides: readonly number[];
   readonly offset: number;
-  /** The one reduced axis; at least 1 long. */
+  /** The axis that is reduced; at least 1 long. */
   readonly length: number;
   readonly stride: number;
-  /** Reduce runs of this many elements separately; the runs become the first axis of the output. */
+  /** Elements of a run. Each is reduced on its own, and the runs become the first axis of the output. */
   readonly run?: number;
 }
 
 const workgroup = 64;
 
 /**
- * Reduces one axis. One thread an output (or four neighbouring outputs, where the last kept axis is
- * contiguous) walks its run in order, so results are the same from run to run. A long axis is cut into runs
- * (`run`) whose results a second dispatch reduces. Variants: `columns` (vec4 over outputs), `row` (vec4 along
- * a contiguous reduced axis), `plain`.
+ * Reduces one axis. A thread walks the run of one output in order, so that the result is always the same. A
+ * long axis is cut into runs, whose results a second dispatch reduces. Variants: `columns` takes four outputs
+ * a thread where the last kept axis is contiguous, `row` takes vec4s along a contiguous reduced axis, `plain`
+ * takes any strides.
  */
 export function reduce({ x, y }: ReduceOperands, attrs: ReduceAttrs): Dispatch {
   const { kind, offset, length, stride, run = length } = attrs;
@@ -76,8 +74,7 @@ export function reduce({ x, y }: ReduceOperands, attrs: ReduceAttrs): Dispatch {
   const storeWidth = columns && widthOf(y) === 4 ? 4 : 1;
   const load = loadElements('load', x, { width: loadWidth, prefix: 'x_' });
   const stored = storeElements('put', y, { width: storeWidth, prefix: 'y_', carries: true });
-  // One kernel has one alias V: where results are narrower than what is loaded, theirs get names of their
-  // own.
+  // A kernel has one alias V: where the results are narrower than the loads, their types get other names.
   const store = storeWidth === loadWidth ? stored : renamed(stored, 'one');
   const threads = outputs / width;
 
@@ -97,7 +94,7 @@ export function reduce({ x, y }: ReduceOperands, attrs: ReduceAttrs): Dispatch {
       axis > 0 ? `base += i32(rest % p.d${axis}) * p.k${axis}; rest = rest / p.d${axis};` : `base += i32(rest) * p.k0;`,
     );
   }
-  // The last run may be shorter: runs are numbered by the slowest part of the thread's index.
+  // The last run may be shorter: the slowest part of the thread's index numbers the runs.
   wgslParams.perRun = u32(threads / runs);
   const step = row ? 4 : 1;
   const nanAware = kind === 'max' || kind === 'min';
@@ -136,10 +133,7 @@ ${put}`,
   });
 }
 
-/**
- * Index of the first largest or smallest element along one axis, i32; the first NaN wins. One thread an
- * output.
- */
+/** Finds the index, i32, of the first largest or smallest element along an axis, or of the first NaN. */
 export function argReduce(
   { x }: { readonly x: Operand; readonly y: Operand },
   { kind, axis }: { readonly kind: 'argmax' | 'argmin'; readonly axis: number },

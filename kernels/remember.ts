@@ -19,10 +19,10 @@ const made = new WeakMap<Target, Map<unknown, Map<string, Dispatch>>>();
 const anyDraw: Draw = { key: [0, 0], stream: 0 };
 
 /**
- * The dispatch that a generator makes of these operands and attributes, or made of equal ones before: a model
- * asks for the same few dozen kernels in every step, and writing their source took more of the host's time
- * than everything else. Random draws differ from step to step and reach a few words of the parameters only,
- * which are written anew.
+ * Returns the dispatch that a generator makes of these operands and attributes, made once for equal ones: a
+ * model asks for the same few dozen kernels in every step, and to write their source took most of the host's
+ * time. Random draws differ from step to step, but only in a few words of the parameters, which are written
+ * anew.
  */
 export function remembered<K extends object, A>(kernel: Kernel<K, A>, operands: K, attrs: A, target: Target): Dispatch {
   const all = operands as Operands;
@@ -56,7 +56,7 @@ function drawsOf(operands: Operands, attrs: unknown): readonly Draw[] {
   return draws;
 }
 
-/** The dispatch with the words of its draws written anew. */
+/** Writes another draw into a copy of a dispatch's parameters. */
 function withDraw(dispatch: Dispatch, draw: Draw): Dispatch {
   const words = new Uint32Array(dispatch.params.slice().buffer);
   const values = Object.values(drawParams(draw)).map(({ value }) => value);
@@ -65,7 +65,7 @@ function withDraw(dispatch: Dispatch, draw: Draw): Dispatch {
   return { ...dispatch, params: new Uint8Array(words.buffer), draws };
 }
 
-/** Equal for operands of which a generator makes the same, but for draws. Faster than JSON. */
+/** Returns a text that is equal for operands that differ in their draws only. Faster than JSON. */
 function keyOf(operands: Operands): string {
   let key = '';
   for (const name in operands) {
@@ -94,7 +94,7 @@ function keyOfElements({ shape, operands, outputs, scalars, draws, start, comput
   return key;
 }
 
-/** Expressions are equal only if they are the same: an op's is made once. */
+/** Numbers expressions by identity: an op makes its expression once. */
 function numberOf(expr: Expr): number {
   let number = numbers.get(expr);
   if (number === undefined) numbers.set(expr, (number = next++));

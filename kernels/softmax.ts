@@ -3,12 +3,12 @@ import type { Elements } from './map/elements.ts';
 import { rowKernel, shiftedExpSum } from './rows.ts';
 import type { RowKernel, RowTarget } from './rows.ts';
 
-/** `log`: log(softmax(x)) instead, without the loss of small probabilities. */
 export interface SoftmaxAttrs {
+  /** Gives log(softmax(x)), exact for small probabilities too. */
   readonly log: boolean;
 }
 
-/** Softmax of each row of x [..., cols], shifted by its largest element. */
+/** Computes exp(x - m) / sum(exp(x - m)) for each row of x [..., cols], with m its largest element. */
 export function softmax(
   { x, y }: { readonly x: Elements; readonly y: Elements },
   { log }: SoftmaxAttrs,
@@ -29,10 +29,7 @@ ${row.each(`put(row, c, ${log ? `(${row.of('x')} - m) - logSum` : `exp(${row.of(
   return rowKernel(spec, target);
 }
 
-/**
- * Cotangent of the input from that of the output, g, and the output y: y (g - sum(g y)), or g - exp(y) sum(g)
- * for log.
- */
+/** Computes the cotangent of x from g, that of the output y: y (g - sum(g y)); for log g - exp(y) sum(g). */
 export function softmaxBackward(
   { g: cotangent, out, y: sink }: { readonly g: Elements; readonly out: Elements; readonly y: Elements },
   { log }: SoftmaxAttrs,

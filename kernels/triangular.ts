@@ -4,15 +4,15 @@ import { sizeOf } from './layout.ts';
 import type { Operand } from './layout.ts';
 
 export interface TriangularAttrs {
-  /** Keep what lies on and above the diagonal, else on and below. */
+  /** Keeps the elements on and above the diagonal; else those on and below. */
   readonly upper: boolean;
-  /** Which diagonal: 0 the main one, positive above it. */
+  /** Number of the diagonal: 0 is the main one, positive ones lie above it. */
   readonly diagonal: number;
 }
 
 const workgroup = 64;
 
-/** Zeroes one side of a diagonal of each matrix of x [..., rows, cols], row-major. */
+/** Copies each matrix of x [..., rows, cols], row-major, with zeros on one side of a diagonal. */
 export function triangular(
   { x }: { readonly x: Operand; readonly y: Operand },
   { upper, diagonal }: TriangularAttrs,

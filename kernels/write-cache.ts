@@ -8,13 +8,13 @@ export interface WriteCacheOperands {
   readonly x: Operand;
   /** [B, H, capacity, D]. */
   readonly cache: Operand;
-  /** Where each row's tokens begin, i32: [B], or [] or [1] for all rows. */
+  /** First place of each row's tokens in the cache, i32 [B]; [] or [1] for all rows. */
   readonly start: Operand;
 }
 
 /**
- * cache[b, h, start[b] + t, d] = x[b, h, t, d]; tokens past the capacity are dropped. A thread takes one
- * element, or four along D where memory allows it.
+ * Writes cache[b, h, start[b] + t, d] = x[b, h, t, d]; tokens beyond the capacity are dropped. A thread takes
+ * four elements along D where they lie side by side, else one.
  */
 export function writeCache({ x, cache, start }: WriteCacheOperands): Dispatch {
   const { dtype } = cache;

@@ -5,8 +5,8 @@ import { matmulKernel, tileOrigin } from '../matmul/product.ts';
 import type { Product } from '../matmul/product.ts';
 
 /**
- * The largest of the device's matrices of signed bytes that are summed in i32, if it has any whose rows are
- * whole words.
+ * Returns the largest matrix of signed bytes, summed in i32, that the device has and whose rows are whole
+ * words.
  */
 export function byteMatrix({ subgroupMatrix, subgroupSizes, subgroupSizeControl }: Target): SubgroupMatrix | undefined {
   const [smallest, largest] = subgroupSizes;
@@ -16,16 +16,17 @@ export function byteMatrix({ subgroupMatrix, subgroupSizes, subgroupSizeControl 
     .sort((x, y) => y.M * y.N * y.K - x.M * x.N * x.K)[0];
 }
 
-/** Matrices along each side of a workgroup's tile, and along a slab of k. */
+/** Matrices along each side of a workgroup's tile. */
 const side = 2;
+/** Matrices along a slab of k. */
 const depth = 4;
 
 /**
- * The products of `matmulInt8` by hardware that multiplies small matrices of bytes: a workgroup is one
- * subgroup, which stages slabs of both operands in workgroup memory (weights turned from unsigned to signed
- * on the way) and passes its exact sums through there to scale them. Bytes outside of a are zeros, so that
- * what stands beside them in b does not matter. Correct on a software driver's 8 x 8 x 8; not timed on a GPU
- * yet. Bindings as in `matmulInt8`.
+ * Computes the products of `matmulInt8` on hardware that multiplies small matrices of bytes. A workgroup is
+ * one subgroup. It stages slabs of both operands in workgroup memory, turning weights from unsigned to
+ * signed, and passes its exact sums through workgroup memory to scale them. Bytes outside of a are zeros, so
+ * the bytes of b beside them may be anything. Bindings as in `matmulInt8`. Tested on a software driver's 8 x
+ * 8 x 8; not timed on a GPU yet.
  */
 export function matmulInt8Subgroup(
   params: Product,
@@ -45,6 +46,12 @@ export function matmulInt8Subgroup(
     if (x < ${limit} && w < words) { v = ${value}; }
     stage${name}[e] = bitcast<i32>(v);
   }`;
+  const left = `subgroup_matrix_left<i8, ${K}, ${M}>, row_major`;
+  const right = `subgroup_matrix_right<i8, ${N}, ${K}>, col_major`;
+  const loadA = (i: number): string =>
+    `let a${i} = subgroupMatrixLoad<${left}>(&stageA, ${i * M * words}u + kk, ${words}u);`;
+  const loadB = (j: number): string =>
+    `let b${j} = subgroupMatrixLoad<${right}>(&stageB, ${j * N * words}u + kk, ${words}u);`;
   return matmulKernel(params, {
     name: `matmul.int8.subgroup.${M}x${N}x${K}`,
     inputs: [read('a', 'u32'), read('aScales', 'f32'), read('b', 'u32'), read('scales', b.quantized?.scales ?? 'f32')],
@@ -70,8 +77,8 @@ for (var w0 = 0u; w0 < words; w0 += ${words}u) {
   ${stage('B', tileN, 'col0', 'p.n', 'b[x * words + w] ^ 0x80808080u')}
   workgroupBarrier();
   for (var kk = 0u; kk < ${words}u; kk += ${K / 4}u) {
-    ${each(side, (i) => `let a${i} = subgroupMatrixLoad<subgroup_matrix_left<i8, ${K}, ${M}>, row_major>(&stageA, ${i * M * words}u + kk, ${words}u);`)}
-    ${each(side, (j) => `let b${j} = subgroupMatrixLoad<subgroup_matrix_right<i8, ${N}, ${K}>, col_major>(&stageB, ${j * N * words}u + kk, ${words}u);`)}
+    ${each(side, loadA)}
+    ${each(side, loadB)}
     ${results((i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, c${i}_${j});`)}
   }
 }

@@ -17,8 +17,8 @@ export interface QuantizeRowsOperands {
 }
 
 /**
- * Rows as signed bytes, four to a word: q = round(x / step), step = the row's largest magnitude / 127 (1 for
- * a row of zeros).
+ * Quantizes rows to signed bytes, four to a word: q = round(x / step), with step = max |x| / 127 of the row,
+ * or 1 for a row of zeros.
  */
 export function quantizeRows({ x }: QuantizeRowsOperands, _: null, target: RowTarget): Dispatch {
   const spec: RowKernel = {
@@ -44,15 +44,25 @@ const side = 4;
 const workgroup = 64;
 
 /**
- * Products of rows of signed bytes, exact in i32: y[i, j] = a[i] . (b[j] - 128) * aScales[i] * scales[j] (+
- * bias[j]). Operands are packed u32 [m, k / 4], signed, and [n, k / 4], unsigned; of `params` only the sizes,
- * bias and sink are used. A thread makes 4 x 4 outputs, four products an instruction where the device has one
- * (dot4I8Packed). Bindings: a, aScales, b, scales, then as every product.
+ * Computes y[i, j] = a[i] . (b[j] - 128) * aScales[i] * scales[j] (+ bias[j]), its sums exact in i32. a is
+ * u32 [m, k / 4] of signed bytes, b u32 [n, k / 4] of unsigned ones. A thread makes 4 x 4 outputs, four
+ * products an instruction (dot4I8Packed) where the device has it. Bindings: a, aScales, b, scales, then as
+ * every product.
  */
 export function matmulInt8(params: Product): Dispatch {
   const { m, n, b } = params;
   const scales = b.quantized?.scales ?? 'f32';
   const sides = [0, 1, 2, 3];
+  const startOf = (r: number): string => `
+let ra${r} = min(row + ${r}u, p.m - 1u) * words;
+let rb${r} = min(col + ${r}u, p.n - 1u) * words;
+var c${r} = vec4<i32>();`;
+  const addProducts = (r: number): string => `let a${r} = a[ra${r} + w];
+  c${r} += vec4<i32>(${sides.map((e) => `dot4I8Packed(a${r}, b${e})`).join(', ')});`;
+  const finishRow = (r: number): string => {
+    const value = `vec4<f32>(c${r}) * (scale * aScales[row + ${r}u])`;
+    return `if (row + ${r}u < p.m) { finishFour((row + ${r}u) * p.n + col, col, ${value}); }`;
+  };
   return matmulKernel(params, {
     name: 'matmul.int8',
     enables: ['requires packed_4x8_integer_dot_product;'],
@@ -64,13 +74,13 @@ let across = (p.n + ${side - 1}u) / ${side}u;
 let row = id / across * ${side}u; let col = id % across * ${side}u;
 if (row >= p.m) { return; }
 let words = p.k / 4u;
-${sides.map((r) => `let ra${r} = min(row + ${r}u, p.m - 1u) * words; let rb${r} = min(col + ${r}u, p.n - 1u) * words; var c${r} = vec4<i32>();`).join('\n')}
+${sides.map(startOf).join('\n')}
 for (var w = 0u; w < words; w++) {
-  // Weights are stored unsigned, 128 above what they are: the top bit turns one into the other.
+  // Weights are stored 128 above their value, as unsigned bytes: the top bit turns one into the other.
   ${sides.map((e) => `let b${e} = b[rb${e} + w] ^ 0x80808080u;`).join(' ')}
-  ${sides.map((r) => `let a${r} = a[ra${r} + w]; c${r} += vec4<i32>(${sides.map((e) => `dot4I8Packed(a${r}, b${e})`).join(', ')});`).join('\n  ')}
+  ${sides.map(addProducts).join('\n')}
 }
 let scale = vec4<f32>(${sides.map((e) => `f32(scales[min(col + ${e}u, p.n - 1u)])`).join(', ')});
-${sides.map((r) => `if (row + ${r}u < p.m) { finishFour((row + ${r}u) * p.n + col, col, vec4<f32>(c${r}) * (scale * aScales[row + ${r}u])); }`).join('\n')}`,
+${sides.map(finishRow).join('\n')}`,
   });
 }

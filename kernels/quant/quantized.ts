@@ -9,24 +9,26 @@ import { matmulInt8 } from './int8.ts';
 import type { QuantizedWeight } from './weights.ts';
 
 export interface QuantizedLinearAttrs extends QuantizedWeight {
-  /** x @ W, for the gradient, in the place of x @ W^T. */
+  /** Computes a @ W, for the gradient, instead of a @ W^T. */
   readonly transposed: boolean;
 }
 
 export interface QuantizedLinearOperands {
-  /** [rows, in], or, transposed, [rows, out], row-major. */
+  /** [rows, in], row-major; transposed [rows, out]. */
   readonly a: Operand;
-  /** The packed weight, u32 [out, words], from the beginning of its buffer; scales and zeros [out, groups] too. */
+  /** The packed weight, u32 [out, words]. It, scales and zeros [out, groups] begin at offset 0. */
   readonly b: Operand;
   readonly scales: Operand;
   readonly zeros?: Operand;
   /** [out] */
   readonly bias?: Operand;
-  /** Stores [rows, out], or, transposed, [rows, in]. */
+  /** Stores [rows, out]; transposed [rows, in]. */
   readonly y: Elements;
 }
 
-/** a @ W^T + bias of a quantised weight W, which is dequantised as the product reads it. */
+/**
+ * Computes a @ W^T + bias of a quantized weight W [out, in], which is dequantized as the product reads it.
+ */
 export function quantizedLinear(
   operands: QuantizedLinearOperands,
   attrs: QuantizedLinearAttrs,
@@ -37,14 +39,16 @@ export function quantizedLinear(
 }
 
 export interface Int8LinearOperands extends Omit<QuantizedLinearOperands, 'zeros'> {
-  /** f32 [rows]: `a` holds signed bytes, four to a word, of which one is worth so much (see quantizeRows). */
+  /**
+   * f32 [rows]: the step of each row of `a`, which holds signed bytes, four to a word (see `quantizeRows`).
+   */
   readonly aScales: Operand;
 }
 
-/** The same of rows of bytes, exact in integers. */
+/** Computes the same product of rows of signed bytes; its sums are exact. */
 export function int8Linear(operands: Int8LinearOperands, attrs: QuantizedLinearAttrs, target: Target): Dispatch {
   const product = quantizedProduct(operands, attrs);
-  // A software driver's matrices are loops of its own making.
+  // A software driver has no hardware for matrices and loops over their elements.
   const matrix = target.software ? undefined : byteMatrix(target);
   return matrix ? matmulInt8Subgroup(product, matrix, target) : matmulInt8(product);
 }

@@ -2,26 +2,27 @@ import { read, u32 } from '../kernel.ts';
 import type { Binding, Param } from '../kernel.ts';
 
 /**
- * A weight [out, in] of unsigned integers, as the right operand of a product: element (o, i) is (q - zero) *
- * scale, with scale and zero from row o and group i / `group`, of [out, groups]. Rows are packed into u32
- * words, element 0 in the lowest bits; `in` is a multiple of a word's elements, and so is `group`. Without
- * zeros the zero is the middle of the range, 8 or 128.
+ * A weight [out, in] of unsigned integers q, the right operand of a product. Element (o, i) is
+ * (q - zero) * scale, with zero and scale at [o, i / group] of [out, groups]. Rows are packed into u32 words,
+ * element 0 in the lowest bits; `in` and `group` are multiples of the elements of a word.
  */
 export interface QuantizedWeight {
   readonly bits: 4 | 8;
   readonly inFeatures: number;
+  /** Elements of a row that share a scale. */
   readonly group: number;
   readonly scales: 'f32' | 'f16';
+  /** Whether zeros are given; else each is the middle of the range, 8 or 128. */
   readonly zeros: boolean;
 }
 
-/** Elements of a word. */
+/** Elements of a word: 8 or 4. */
 export const perWord = ({ bits }: Pick<QuantizedWeight, 'bits'>): number => 32 / bits;
 
 export const groupsOf = ({ inFeatures, group }: Pick<QuantizedWeight, 'inFeatures' | 'group'>): number =>
   Math.ceil(inFeatures / group);
 
-/** Bindings b, scales(, zeros). */
+/** Returns the bindings of a quantized weight: b, scales and, where there are any, zeros. */
 export function quantizedBindings({ scales, zeros }: QuantizedWeight): Binding[] {
   return [read('b', 'u32'), read('scales', scales), ...(zeros ? [read('zeros', scales)] : [])];
 }
@@ -30,7 +31,7 @@ export function quantizedParams(weight: QuantizedWeight): Record<string, Param> 
   return { qIn: u32(weight.inFeatures), qGroup: u32(weight.group), qGroups: u32(groupsOf(weight)) };
 }
 
-/** WGSL of `fn quad(row, at) -> vec4<f32>`: elements at, ..., at + 3 of a row; at is a multiple of 4. */
+/** Emits `fn quad(row, at) -> vec4<f32>`: elements at, ..., at + 3 of a row; `at` is a multiple of 4. */
 export function quadOf({ bits, zeros }: QuantizedWeight): string {
   const word = bits === 4 ? 'b[(row * p.qIn + at) / 8u] >> ((at % 8u) * 4u)' : 'b[(row * p.qIn + at) / 4u]';
   const shifts = bits === 4 ? '0u, 4u, 8u, 12u' : '0u, 8u, 16u, 24u';
