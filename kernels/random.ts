@@ -1,10 +1,8 @@
-import type { Target } from '../gpu/device.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { bytesOf, f32, kernel, storedType, u32, write } from './kernel.ts';
 import type { Param } from './kernel.ts';
 import { sizeOf } from './layout.ts';
 import type { Operand } from './layout.ts';
-import { memoise } from './memoise.ts';
 import { philoxWgsl } from './philox.ts';
 
 /** The random numbers of one application of an op: the key of the generator, and a stream of its own. */
@@ -63,27 +61,4 @@ let u = unit(${block});
 ${shape}
 y[id] = ${type}(p.a + p.b * v);`,
   });
-}
-
-/** Stands for any draw in remembered dispatches. */
-const anyDraw: Draw = { key: [0, 0], stream: 0 };
-
-/**
- * As `memoise`, for generators whose parameters may hold a draw, which differs from call to call and reaches
- * only the words of `drawParams`.
- */
-export function memoiseDrawn<K, A extends { readonly draw?: Draw }>(
-  generate: (operands: K, attrs: A, target: Target) => Dispatch,
-): (operands: K, attrs: A, target: Target) => Dispatch {
-  const made = memoise(generate);
-  return (operands, attrs, target) => {
-    const { draw } = attrs;
-    if (!draw) return made(operands, attrs, target);
-    const dispatch = made(operands, { ...attrs, draw: anyDraw }, target);
-    const words = new Uint32Array(dispatch.params.slice().buffer);
-    const values = Object.values(drawParams(draw)).map(({ value }) => value);
-    for (const { word } of dispatch.draws) words.set(values, word);
-    const draws = dispatch.draws.map(({ word }) => ({ word, stream: draw.stream }));
-    return { ...dispatch, params: new Uint8Array(words.buffer), draws };
-  };
 }

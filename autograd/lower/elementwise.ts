@@ -76,11 +76,6 @@ function inPlace(y: Tensor, expr: Expr, reads: boolean): Bound {
   return { elements, operands: operands.map(() => y), outputs: [y] };
 }
 
-/** The tensors of bound expressions in binding order: an operand that is overwritten has no binding of its own. */
-export function tensorsOf({ elements, operands, outputs }: Bound): Tensor[] {
-  return [...operands.filter((_, k) => elements.operands[k]!.output === undefined), ...outputs];
-}
-
 /** Writes one value into every element of a freshly made tensor. */
 export function fill(lowering: Emitter, y: Tensor, value: number): void {
   const { shape, dtype } = y;

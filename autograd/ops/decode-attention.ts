@@ -1,5 +1,4 @@
 import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attention/decode.ts';
-import { memoise } from '../../kernels/memoise.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -9,8 +8,6 @@ import { permute } from './movement.ts';
 
 /** Tokens of the cache that one workgroup takes. */
 const span = 256;
-
-const [decode, join] = [memoise(decodeKernel), memoise(joinParts)];
 
 /** q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [] or [1] or [B]. */
 type Inputs = { q: Tensor; k: Tensor; v: Tensor; lengths: Tensor };
@@ -25,8 +22,8 @@ const decodeOp = defineOp<Inputs, { y: Tensor }, { readonly scale: number }>({
     const [batch, heads, , width] = q.shape as [number, number, number, number];
     const parts = Math.ceil(k.shape[2]! / span);
     const partial = lowering.temporary([batch, heads, parts, width + 4], 'f32');
-    lowering.emit(decode, { q, k, v, lengths, partial }, { scale, span });
-    lowering.emit(join, { partial, y }, null);
+    lowering.emit(decodeKernel, { q, k, v, lengths, partial }, { scale, span });
+    lowering.emit(joinParts, { partial, y }, null);
   },
   vjp: 'none',
 });

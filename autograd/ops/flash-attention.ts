@@ -4,7 +4,6 @@ import { readsFours } from '../../kernels/attention/operands.ts';
 import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
-import { memoiseDrawn } from '../../kernels/random.ts';
 import { copyInto } from '../lower/elementwise.ts';
 import { viewOf } from '../lower/window.ts';
 import { defineOp } from '../op.ts';
@@ -38,9 +37,6 @@ export const unpack = (qkv: Tensor, which: 0 | 1 | 2): Tensor => swapHeads(selec
 
 // Lowering
 
-const forward = memoiseDrawn(flashAttention);
-const backward = memoiseDrawn(flashAttentionBackward);
-
 /** The tensor itself where its rows are read as vec4s, else a copy. */
 export const aligned = ({ copy }: Pick<Lowering, 'copy'>, x: Tensor): Tensor => (readsFours(x) ? x : copy(x));
 
@@ -66,7 +62,7 @@ function lowerForward(
   { y, stats }: Outputs,
   attrs: AttentionAttrs,
 ) {
-  lowering.emit(forward, { ...headsOf(lowering, inputs), y: byHead(y), stats }, attrs);
+  lowering.emit(flashAttention, { ...headsOf(lowering, inputs), y: byHead(y), stats }, attrs);
 }
 
 /** `gradients`: the tensor that holds them all, where it is one. */
@@ -81,7 +77,7 @@ function lowerBackward(
   const perQuery = lowering.temporary([...g.shape.slice(0, 3), 4], 'f32');
   const before = { y: byHead(aligned(lowering, y)), g, stats: lowering.contiguous(stats) };
   lowering.emit(flashAttentionDelta, { ...before, perQuery }, null);
-  lowering.emit(backward, { ...heads, g, perQuery, ...outputs }, attrs);
+  lowering.emit(flashAttentionBackward, { ...heads, g, perQuery, ...outputs }, attrs);
 }
 
 // Ops

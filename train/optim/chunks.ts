@@ -1,6 +1,6 @@
 import { noGrad, tensor, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { keepHalfCopy } from '../../autograd/half-copies.ts';
+import { keepHalfCopy } from '../../autograd/autocast.ts';
 import { collectGradients } from '../../autograd/ops/collect.ts';
 import { packedQuads, packing } from '../../kernels/multi-tensor/collect.ts';
 

@@ -2,7 +2,7 @@ import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { joinParameters } from '../../models/parameter.ts';
 import { assign, clone, noGrad } from '../../autograd/index.ts';
-import { halfCopy } from '../../autograd/half-copies.ts';
+import { halfCopy } from '../../autograd/autocast.ts';
 import * as e from '../../kernels/map/expr.ts';
 import { updateRule } from '../../kernels/multi-tensor/rule.ts';
 import type { RuleTable } from '../../kernels/multi-tensor/rule.ts';

@@ -1,7 +1,7 @@
 import { scope, zeros } from '../../autograd/index.ts';
 import { overwrite } from '../../autograd/create.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { updateHalfCopies } from '../../autograd/half-copies.ts';
+import { updateHalfCopies } from '../../autograd/autocast.ts';
 import { collectGradients } from '../../autograd/ops/collect.ts';
 import { prepareStep } from '../../autograd/ops/prepare-step.ts';
 import type { PrepareOptions } from '../../autograd/ops/prepare-step.ts';
