@@ -123,7 +123,7 @@ interface Pass {
   readonly length: string;
   readonly tokens: readonly [first: string, second: string];
   readonly otherLength: string;
-  /** Gradients: sums of tokens times their weights, kept_w, or their scores' gradients, d; then times a factor. */
+  /** Gradients: sums of tokens, each times its weight kept_w or its score's gradient d, times a factor. */
   readonly sums: readonly { readonly name: string; of: 'd' | 'kept_w'; which: 0 | 1; factor: string }[];
 }
 
