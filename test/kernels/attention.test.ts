@@ -27,7 +27,7 @@ interface Case {
   readonly mask?: 'bool' | 'f32';
   readonly dropout?: number;
   readonly dtype?: 'f16';
-  /** Both query heads share the first head of keys and values; the second is NaN. */
+  /** Two neighbouring query heads share a head of keys and values; memory behind these is NaN. */
   readonly group?: 2;
   /** The gradients go to one tensor. */
   readonly together?: true;
@@ -46,7 +46,7 @@ const cases: readonly Case[] = [
   { queries: 6, keys: 9, width: 8, dtype: 'f16', mask: 'bool' },
 ];
 
-const [batch, heads] = [1, 2];
+const [batch, heads] = [1, 4];
 
 /** [B, H, T, D] stored as [B, T, H, D] after 4 numbers of NaN, with a gap of 4 numbers after every token. */
 class Stored {
@@ -108,7 +108,8 @@ for (const software of [true, false]) {
           half ? fromHalf(toHalf(random.normal())) : Math.fround(random.normal()),
         );
       const shared = (x: Nd): Nd => build(x.shape, ([b, h, t, d]) => get(x, [b!, Math.floor(h! / group), t!, d!]));
-      const unshared = (x: Nd): Nd => build(x.shape, (index) => (index[1]! * group < heads ? get(x, index) : NaN));
+      const unshared = (x: Nd): Nd =>
+        build(x.shape, ([b, h, t, d]) => (h! * group < heads ? get(x, [b!, h! * group, t!, d!]) : NaN));
       const inputs = [normal(queries), shared(normal(keys)), shared(normal(keys))] as const;
       const g = normal(queries);
       const masks = build([batch, 1, queries, keys], ([, , i, j]) =>
