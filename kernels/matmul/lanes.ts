@@ -5,9 +5,9 @@ import { batchBases, matmulKernel, storeSums, sumOverK, vec4 } from './product.t
 import type { Product, MatrixOperand } from './product.ts';
 
 /**
- * For devices whose subgroup is a CPU's vector unit: no workgroup memory. A workgroup is one 8-wide subgroup;
- * a's rows are uniform to it, its lanes hold neighbouring groups of 4 columns, so b is read in runs of 32
- * columns and a as scalars broadcast to the lanes.
+ * For devices whose subgroup is a CPU's vector unit. A workgroup is one subgroup of 8 lanes, without
+ * workgroup memory. All lanes share the rows of a, and each holds groups of 4 columns beside those of its
+ * neighbours: b is read in runs of 32 columns, a as scalars broadcast to the lanes.
  *
  * Measured on llvmpipe (Mesa 26), 2 cores that other work shared, GFLOP/s at 512^3 f32: rows x vec4 groups
  * 4x1 6.8, 8x1 9.7, 8x2 14.8, 16x1 15.8, 16x2 12.7-22.7, 16x4 25.3 (but too coarse a tile for narrow
@@ -20,7 +20,7 @@ import type { Product, MatrixOperand } from './product.ts';
 const lanes = 8;
 const groupsPerLane = 2;
 
-/** How an operand is read: vec4 along the named axis, or element by element through its strides. */
+/** Loads of an operand: a vec4 along the named axis, or one element at a time through its strides. */
 export type Reading = 'k4' | 'm4' | 'n4' | 'scalar';
 
 const aligned = ({ offset, batch }: MatrixOperand, stride: number): boolean =>
@@ -46,7 +46,7 @@ export function matmulLanes(params: Product): Dispatch {
   const tilesN = Math.ceil(n / columns);
   const each = <T>(count: number, fn: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => fn(i));
 
-  /** a's `rows` values for k + q, bound to names. */
+  /** Emits the values of a for `rows` rows at k + q. */
   const loadA = (q: number): string => {
     if (aReading === 'k4') return '';
     if (aReading === 'm4') {
@@ -64,12 +64,9 @@ export function matmulLanes(params: Product): Dispatch {
     if (aReading === 'k4') return `a${r}.${'xyzw'[q]}`;
     return aReading === 'm4' ? `a${q}_${Math.floor(r / 4)}.${'xyzw'[r % 4]}` : `a${q}_${r}`;
   };
-  /** Index in b of column `e` of the lane's group `g`, at k. */
+  /** Emits the index in b of column e of the lane's group g, at k. */
   const placeB = (g: number, e: number): string => `bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k`;
-  /**
-   * The same of a quantised weight, contiguous along k (whose length is a multiple of 4 then) or along the
-   * outputs.
-   */
+  /** Emits the same of a quantized weight, contiguous along the outputs or along k, a multiple of 4 then. */
   const loadQuantized = (g: number, depth: number): string => {
     const j = `col + ${g * lanes * 4}u`;
     if (b.row !== 1) return each(depth, (q) => `let b${q}_${g} = quad(u32(k + ${q}), ${j});`).join('\n');
@@ -77,10 +74,12 @@ export function matmulLanes(params: Product): Dispatch {
     const rowsOfB = each(4, (e) => `let w${e}_${g} = quad(${j} + ${e}u, u32(k));`);
     return [...rowsOfB, ...transposed(g)].join('\n');
   };
-  /** Four rows of w as four columns: lanes are a vector's elements there, so that swizzles cost nothing. */
+  /**
+   * Emits the transpose of four rows w. Swizzles cost nothing here, where the lanes are a vector's elements.
+   */
   const transposed = (g: number): string[] =>
     each(4, (q) => `let b${q}_${g} = vec4<f32>(${each(4, (e) => `w${e}_${g}.${'xyzw'[q]}`).join(', ')});`);
-  /** b's 4 columns for k..k+depth-1, bound to names. */
+  /** Emits 4 columns of b for k, ..., k + depth - 1. */
   const loadB = (g: number, depth: number): string => {
     const bind = (q: number, value: string): string => `let b${q}_${g} = ${value};`;
     if (b.quantized) return loadQuantized(g, depth);
@@ -99,7 +98,9 @@ export function matmulLanes(params: Product): Dispatch {
         : `f32(b[bBase + (k + ${q}) * p.br + (i32(col) + ${g * lanes * 4 + e}) * p.bc])`;
     return each(depth, (q) => bind(q, `vec4<f32>(${each(4, element(q)).join(', ')})`)).join('\n');
   };
-  /** `depth` steps along k. All loads first: then each accumulator is in a register for `depth` products. */
+  /**
+   * Emits `depth` steps along k, all loads first: each accumulator stays in a register for `depth` products.
+   */
   const steps = (depth: number): string => {
     const loads = [...each(depth, loadA), ...each(groupsPerLane, (g) => loadB(g, depth))];
     const product = (r: number, g: number) => (q: number) =>
@@ -150,11 +151,11 @@ ${storeSums(params, rows, columns, lanes)}`,
   });
 }
 
-/** The last k of each row when k is no multiple of 4: one component of the vec4 that holds it, in x. */
+/**
+ * Emits the value at k of each row, a component of the vec4 that holds it, for a k that is no multiple of 4.
+ */
 function tailRows(rows: number): string {
-  return Array.from(
-    { length: rows },
-    (_, r) =>
-      `let w${r} = aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k; let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`,
-  ).join('\n');
+  const tail = (r: number): string => `let w${r} = aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k;
+let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`;
+  return Array.from({ length: rows }, (_, r) => tail(r)).join('\n');
 }

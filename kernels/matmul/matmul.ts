@@ -11,29 +11,31 @@ import { matmulTiled } from './tiled.ts';
 import type { Tile } from './tiled.ts';
 
 /**
- * A way to compute a product, as plain data: the variant, its parameters, and into how many parts k is split
- * (see split.ts).
+ * A way to compute a product, as plain data: a variant, its tile, and the parts that k is split into
+ * (split.ts).
  */
 export type MatmulPlan =
   | { readonly variant: 'plain' | 'lanes'; readonly splits?: number }
   | { readonly variant: 'tiled'; readonly tile: Tile; readonly splits?: number }
   | { readonly variant: 'subgroup'; readonly tile: SubgroupTile; readonly splits?: number };
 
-/** In the order of their size. */
+/** Smallest first. */
 const tiles: readonly Tile[] = [
   { m: 64, n: 64, k: 16, threadM: 4, threadN: 4 },
   { m: 128, n: 64, k: 16, threadM: 8, threadN: 4 },
   { m: 128, n: 128, k: 16, threadM: 8, threadN: 8 },
 ];
 
-/** Subgroups of a workgroup along m and n, outputs of a subgroup along both, slab of k. */
+/**
+ * Subgroups of a workgroup along m and n, outputs of a subgroup along both, length of a slab. Smallest first.
+ */
 const subgroupShapes = [
   { subgroups: [2, 2], outputs: [32, 32], k: 32 },
   { subgroups: [2, 2], outputs: [64, 64], k: 32 },
   { subgroups: [4, 2], outputs: [64, 64], k: 32 },
 ] as const;
 
-/** The name of a plan: in kernels' timings and in the file of tuned choices. */
+/** Returns the name of a plan in timings and in the file of tuned choices: `tiled.64x64x16/2`. */
 export function planName(plan: MatmulPlan): string {
   return `${variantName(plan)}${plan.splits ? `/${plan.splits}` : ''}`;
 }
@@ -53,13 +55,13 @@ function variantName(plan: MatmulPlan): string {
 
 const tileName = ({ m, n, k }: Pick<Tile, 'm' | 'n' | 'k'>): string => `${m}x${n}x${k}`;
 
-/** Whether a product can be split, and its parts fit one binding. */
+/** Whether a product can be split into parts that one binding holds. */
 function splitFits({ bindingLimit }: Target, params: Product, splits: number): boolean {
   const { m, n, batch } = params;
   return canSplit(params, splits) && 4 * splits * batch[0] * batch[1] * m * n <= bindingLimit;
 }
 
-/** Every plan that computes this product on this device, the plain one first. */
+/** Returns every plan that computes this product on this device, the plain one first. */
 export function matmulPlans(target: Target, params: Product): readonly MatmulPlan[] {
   // Software drivers compile the large tiles for minutes, and have no use for them.
   const some = target.software ? 1 : undefined;
@@ -75,9 +77,7 @@ export function matmulPlans(target: Target, params: Product): readonly MatmulPla
   return [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
 }
 
-/**
- * Tiles of tensor cores that sum in f32, for the best of the device's matrices, in the order of their size.
- */
+/** Returns the tiles for tensor cores that sum in f32, of the best matrix of the device, smallest first. */
 function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
   const matrix = subgroupMatrices(target, params).find(({ result }) => result === 'f32');
   if (!matrix) return [];
@@ -87,17 +87,18 @@ function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
 }
 
 /**
- * The one place where a product's plan is chosen: the tuned one, else a default. Defaults, from what is known
- * of such devices: products with few outputs are spread one thread an output; software devices take `lanes`;
- * GPUs take tensor cores for f16 and register tiles for the rest, large tiles where there are enough of them
- * to fill the device, and split k where there are too few.
+ * Chooses the plan of a product: the tuned one, else a default. Small products take one thread an output,
+ * software devices `lanes`. GPUs take tensor cores for f16 and register tiles for the rest, the largest tile
+ * of which there are enough to fill the device, and split k where there are too few of any.
  */
 export function chooseMatmul(target: Target, params: Product): MatmulPlan {
   for (const watcher of watchers) watcher(params);
   return tunedPlan(target, params) ?? defaultPlan(target, params);
 }
 
-/** A choice that was timed on this device, where there is one and it can compute this very product. */
+/**
+ * Returns the plan that was timed fastest on this device, if there is one and it can compute this product.
+ */
 function tunedPlan(target: Target, params: Product): MatmulPlan | undefined {
   if (target.choices.size === 0) return undefined;
   const name = target.choices.get(matmulClass(params));
@@ -113,8 +114,8 @@ export function watchMatmul(watcher: (params: Product) => void): () => void {
 }
 
 /**
- * Products that share a tuned choice: sizes to the next power of two, types, which axes are contiguous, and
- * what else the kernel does.
+ * Names the class of products that share a tuned plan: sizes rounded up to a power of two, types, order in
+ * memory (r: rows, c: columns, s: strides), sums.
  */
 export function matmulClass({ m, n, k, batch, a, b, sums }: Product): string {
   const size = (length: number): number => 2 ** Math.ceil(Math.log2(Math.max(length, 1)));
@@ -146,18 +147,21 @@ function defaultPlan(target: Target, params: Product): MatmulPlan {
   return splits ? { ...plan, splits } : plan;
 }
 
-/** a @ b + bias by a plan; where it splits k, y takes the parts [..., splits, m, n], which `sumSplits` adds up. */
+/**
+ * Computes a @ b + bias by a plan. Where the plan splits k, y takes the parts [..., splits, m, n], which
+ * `sumSplits` adds up. Throws where the batch axes need more than two strides.
+ */
 export function matmul(
   operands: ProductOperands,
   { plan, of }: { readonly plan: MatmulPlan; readonly of?: 'a' | 'b' },
 ): Dispatch {
   const product = productOf(operands, of);
-  if (!product) throw new Error('matmul: the batch axes of a and b need more than two strides');
+  if (!product) throw new Error('matmul: the batch axes of a and b need more than two strides; copy one of them');
   return matmulDispatch(plan, plan.splits ? splitProduct(product, plan.splits) : product);
 }
 
 /**
- * The dispatch of a plan. Where the plan splits k, `params` is what `splitProduct` made, and `sumSplits`
+ * Returns the dispatch of a plan. Where it splits k, `params` comes from `splitProduct`, and `sumSplits`
  * follows.
  */
 export function matmulDispatch(plan: MatmulPlan, params: Product): Dispatch {

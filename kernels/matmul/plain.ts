@@ -7,14 +7,15 @@ import type { Product } from './product.ts';
 const workgroup = 64;
 
 /**
- * The obviously right version: one thread an output, any strides. Also the choice for products too small to
- * tile.
+ * The obviously right version: one thread an output, any strides. Also used for products too small to tile.
  */
 export function matmulPlain(params: Product): Dispatch {
   const { m, n, batch, a, b, sums } = params;
-  // A quantised weight is contiguous along k, or along the outputs.
+  // A quantized weight is contiguous along k, or along the outputs.
   const quads = b.row === 1 ? 'quad(j, u32(k) / 4u * 4u)[k % 4]' : 'quad(u32(k), j / 4u * 4u)[j % 4u]';
   const weight = b.quantized ? quads : 'f32(b[bBase + k * p.br + i32(j) * p.bc])';
+  const [own, other] = sums?.of === 'a' ? ['i', 'j'] : ['j', 'i'];
+  const putSum = sums && `if (${other} == 0u) { sums[${own}] = ${storedType(sums.dtype)}(sumOverK(${own})); }`;
   return matmulKernel(params, {
     name: 'matmul.plain',
     inputs: [
@@ -36,6 +37,6 @@ for (var k = 0; k < i32(p.k); k++) {
   acc += f32(a[aBase + i32(i) * p.ar + k * p.ac]) * ${weight};
 }
 finish(id, j, acc);
-${sums ? `if (${sums.of === 'a' ? 'j' : 'i'} == 0u) { sums[${sums.of === 'a' ? 'i' : 'j'}] = ${storedType(sums.dtype)}(sumOverK(${sums.of === 'a' ? 'i' : 'j'})); }` : ''}`,
+${putSum ?? ''}`,
   });
 }

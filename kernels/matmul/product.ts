@@ -9,15 +9,16 @@ import { quadOf, quantizedParams } from '../quant/weights.ts';
 import type { QuantizedWeight } from '../quant/weights.ts';
 
 /**
- * A second output of a product: the sums over k of the rows of a, [m], or of the columns of b, [n]. With dW =
- * g^T x these are the bias' gradient, from elements that the product reads anyway (one matrix only).
+ * A second output of a product without batches: the sums over k of the rows of a, [m], or of the columns of
+ * b, [n]. For dW = g^T x the sums of g are the gradient of the bias, from elements that the product reads
+ * anyway.
  */
 export interface Sums {
   readonly of: 'a' | 'b';
   readonly dtype: 'f32' | 'f16';
 }
 
-/** A matrix operand, or a batch of them: element (batch, i, j) is at offset + batch part + i*row + j*col. */
+/** A matrix, or a batch of them: element (z0, z1, i, j) is at offset + z . batch + i * row + j * col. */
 export interface MatrixOperand {
   readonly dtype: Dtype;
   readonly offset: number;
@@ -25,14 +26,11 @@ export interface MatrixOperand {
   readonly col: number;
   /** Strides of the two batch axes; 0 repeats the matrix. */
   readonly batch: readonly [number, number];
-  /**
-   * b only: packed integers, contiguous along `in`; the strides say which of its axes that is, and the dtype
-   * is not used.
-   */
+  /** Of b only: packed integers, contiguous along the axis whose stride is 1. The dtype is not used then. */
   readonly quantized?: QuantizedWeight;
 }
 
-/** c[b, i, j] = sum over k of a[b, i, k] * b[b, k, j] (+ bias[j]), which the sink stores. */
+/** y[z, i, j] = sum over k of a[z, i, k] * b[z, k, j] (+ bias[j]), which the sink stores. */
 export interface Product {
   readonly m: number;
   readonly n: number;
@@ -42,16 +40,13 @@ export interface Product {
   readonly a: MatrixOperand;
   readonly b: MatrixOperand;
   readonly bias?: { readonly dtype: Dtype; readonly offset: number; readonly stride: number };
-  /**
-   * Over all outputs in row-major order: how they are stored, with the work that fusion moved behind the
-   * product.
-   */
+  /** Stores the outputs, in row-major order, with the work that fusion moved behind the product. */
   readonly sink: Elements;
-  /** A second output, bound last; only without batches and split k. */
+  /** Bound last; not with batches, nor where k is split. */
   readonly sums?: Sums;
 }
 
-/** Operands of a product by name: a [..., m, k] @ b [..., k, n] + bias [n], batch axes broadcast. */
+/** The operands of a [..., m, k] @ b [..., k, n] + bias [n]; batch axes broadcast. */
 export interface ProductOperands {
   readonly a: Operand;
   readonly b: Operand;
@@ -62,13 +57,13 @@ export interface ProductOperands {
   readonly sums?: Operand;
 }
 
-/** Strides of an operand's batch axes over those of the product; 0 where it is broadcast. */
+/** Returns the strides of an operand along the batch axes of the product, 0 where it is broadcast. */
 export function batchStrides({ shape, strides }: Operand, batch: readonly number[]): number[] {
   const missing = batch.length - shape.length + 2;
   return batch.map((_, axis) => (axis < missing || shape[axis - missing] === 1 ? 0 : strides[axis - missing]!));
 }
 
-/** The batch axes of a product. */
+/** Returns the lengths of the batch axes of a product. */
 export function batchShape(a: Operand, b: Operand): number[] {
   const rank = Math.max(a.shape.length, b.shape.length) - 2;
   const length = ({ shape }: Operand, axis: number): number => shape[axis - rank + shape.length - 2] ?? 1;
@@ -76,8 +71,8 @@ export function batchShape(a: Operand, b: Operand): number[] {
 }
 
 /**
- * A product with its batch axes merged to two; undefined where the operands' strides need more than two. `of`:
- * the operand that `sums` sums.
+ * Merges the batch axes of a product to two. Returns undefined where the strides of the operands need more.
+ * `of` names the operand that `sums` adds up.
  */
 export function productOf({ a, b, bias, y, sums }: ProductOperands, of: 'a' | 'b' = 'a'): Product | undefined {
   const shape = batchShape(a, b);
@@ -110,7 +105,7 @@ export function productOf({ a, b, bias, y, sums }: ProductOperands, of: 'a' | 'b
 /** `type`, or a vector of four of it. */
 export const vec4 = (vector: boolean, type: string): string => (vector ? `vec4<${type}>` : type);
 
-/** Parameters that every variant reads: sizes, offsets and strides. */
+/** Returns the parameters that every variant reads: sizes, offsets and strides. */
 function matmulUniforms({ m, n, k, batch, a, b, bias }: Product): Record<string, Param> {
   const operand = (name: string, x: MatrixOperand): Record<string, Param> => ({
     [`${name}o`]: i32(x.offset),
@@ -132,7 +127,7 @@ function matmulUniforms({ m, n, k, batch, a, b, bias }: Product): Record<string,
 }
 
 /**
- * WGSL: the batch `z` and the first row and column, `row0` and `col0`, of a workgroup's tile of m x n
+ * Emits the batch `z`, the first row `row0` and the first column `col0` of a workgroup's tile of m x n
  * outputs. Neighbouring workgroups share rows of a.
  */
 export const tileOrigin = (m: number, n: number): string => `
@@ -143,30 +138,29 @@ if (z >= p.batch) { return; }
 let row0 = ((group / tilesN) % tilesM) * ${m}u;
 let col0 = (group % tilesN) * ${n}u;`;
 
-/** WGSL: start of a batch's matrices, given `z`. */
+/** WGSL of the first elements of batch `z`: `aBase`, `bBase` and `cBase`. */
 export const batchBases = `
 let z0 = i32(z / p.batch1); let z1 = i32(z % p.batch1);
 let aBase = p.ao + z0 * p.a0 + z1 * p.a1;
 let bBase = p.bo + z0 * p.b0 + z1 * p.b1;
 let cBase = z * p.m * p.n;`;
 
-/** What a variant adds to what all have in common. */
+/** The parts of a kernel that a variant adds to those of every product. */
 export interface MatmulSource
   extends
     Pick<KernelSource, 'name' | 'workgroup' | 'groups' | 'body' | 'declarations'>,
     Partial<Pick<KernelSource, 'enables' | 'attributes' | 'builtins' | 'params'>> {
-  /** The operands, `a` and `b` (and what belongs to b), as the variant binds them. */
+  /** The bindings of a and b, with the scales and zeros of a quantized b. */
   readonly inputs: readonly Binding[];
-  /** Makes outputs one by one; else in fours, which are stored so where rows allow it. */
+  /** Makes one output at a time; else four, which are stored as a vec4 where the rows allow it. */
   readonly single?: boolean;
 }
 
 /**
- * Assembles a variant. Bindings: operands, (bias,) what the sink reads and writes(, sums). In scope beside
- * the parameters:
- * - `finish(at, j, v)`: outputs at, at + 1, ... in row-major order, the first in column j, take bias and
- *   sink. v is a `V`: vec4<f32> where four are stored at once, else f32;
- * - `finishFour(at, j, v)`: v is vec4<f32>, j a multiple of 4; columns beyond n are dropped.
+ * Assembles a variant. Bindings: operands, bias, those of the sink, sums. The body calls one of:
+ * - `finish(at, j, v)`: adds the bias to the output with row-major index `at`, in column j, and stores it. v
+ *   is a `V`: f32, or vec4<f32> for outputs at, ..., at + 3;
+ * - `finishFour(at, j, v)`: the same for a vec4<f32> and j a multiple of 4; columns beyond n are dropped.
  */
 export function matmulKernel(params: Product, source: MatmulSource): Dispatch {
   const { n, b, bias, sink, sums } = params;
@@ -220,8 +214,8 @@ function matmulCost({ m, n, k, batch, a, b, sink }: Product): Cost {
 }
 
 /**
- * WGSL of `fn sumOverK(x)`: one sum, by walking along k in memory; for variants that hold no slab. `vector`:
- * the operand is bound as vec4.
+ * Emits `fn sumOverK(x)`, which adds up row (or column) x along k in memory, for variants that hold no slab.
+ * `vector` says that the operand is bound as vec4.
  */
 export function sumOverK({ sums }: Product, vector: boolean): string {
   if (!sums) return '';
@@ -238,8 +232,8 @@ fn sumOverK(x: u32) -> f32 {
 }
 
 /**
- * WGSL that stores the sums of a tile of `tileM` x `tileN` outputs, by the tiles of the first column (or
- * row), with `sumOverK`. In scope: `lane`, `row0`, `col0`.
+ * Emits the stores of the sums of a tile of `tileM` x `tileN` outputs, by `sumOverK`. Only the tiles of the
+ * first column (or row) store them. In scope: `lane`, `row0`, `col0`.
  */
 export function storeSums({ sums }: Product, tileM: number, tileN: number, workgroup: number): string {
   if (!sums) return '';

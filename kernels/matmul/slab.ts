@@ -5,28 +5,27 @@ import { vec4 } from './product.ts';
 import type { MatrixOperand } from './product.ts';
 
 /**
- * How an operand's slab gets into workgroup memory: in pieces of `width` neighbouring elements along
- * whichever axis is contiguous.
+ * The part of an operand that a workgroup multiplies between two barriers. It comes into workgroup memory in
+ * pieces: `width` neighbouring elements along the axis that is contiguous.
  */
 export interface Slab {
   readonly operand: MatrixOperand;
-  /** The pieces lie along k; else along the rows of a, or the columns of b. */
+  /** Pieces lie along k; else along the rows of a, or the columns of b. */
   readonly kFast: boolean;
-  /** A piece is one vector in memory; else its elements are read one by one. */
+  /** A piece is one vector in memory; else its elements are read one at a time. */
   readonly vector: boolean;
   /** Elements of a piece: 4, computed in f32, or 8, as f16 in a vec4<u32>. */
   readonly width: 4 | 8;
 }
 
 /**
- * `stride`: from one row of a, or column of b, to the next; `strideK`: along k; `k` is the length of that
- * axis.
+ * `stride` leads from one row of a, or column of b, to the next; `strideK` along k, the length of that axis.
  */
 export function slabOf(operand: MatrixOperand, stride: number, strideK: number, k: number, width: 4 | 8): Slab {
   const kFast = strideK === 1 || stride !== 1;
   const whole = [operand.offset, kFast ? stride : strideK, ...operand.batch, kFast ? k : 0];
-  // Beyond the last row or column a vector may hold anything, since it only reaches outputs that are not
-  // stored; beyond the last k it would reach all of them.
+  // Elements beyond the last row or column count in outputs that are not stored; elements beyond the last k
+  // would count in all of them.
   const vector = (kFast ? strideK : stride) === 1 && whole.every((value) => value % width === 0);
   return { operand, kFast, vector, width };
 }
@@ -39,8 +38,8 @@ export function slabBindings(name: 'a' | 'b', { operand, vector, width }: Slab):
 }
 
 /**
- * WGSL of `fn loadA(base, x, q)` (or loadB): the piece that begins at row (or column) x and depth q, zeros
- * where x or q is out of range. `base` is the operand's first element.
+ * Emits `fn loadA(base, x, q)` (or loadB), which returns the piece that begins at row (or column) x and place
+ * q along k, or zeros where x or q is out of range. `base` is the operand's first element.
  */
 export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vector, width }: Slab): string {
   const operand = name.toLowerCase();
@@ -50,8 +49,7 @@ export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vec
   const outside = `x >= ${limit} || q >= p.k`;
   const head = `fn load${name}(base: i32, x: u32, q: u32) -> ${type} {`;
   if (quantized) {
-    // Pieces lie along the weight's rows; where they go on beyond the last column, what they hold is not
-    // stored.
+    // Pieces lie along the rows of the weight. Elements beyond its last column count in no stored output.
     const quad = (e: number): string => (kFast ? `quad(x, q + ${e}u)` : `quad(q, x + ${e}u)`);
     const halves = (e: number): string => `bitcast<vec2<u32>>(vec4<f16>(${quad(e)}))`;
     const piece = width === 8 ? `vec4<u32>(${halves(0)}, ${halves(4)})` : quad(0);
@@ -74,17 +72,19 @@ ${head}
 }`;
 }
 
-/** How a thread moves its pieces of an operand's slab. */
+/** Emits how a thread moves its pieces of an operand's slab. */
 export interface SlabMoves {
-  /** WGSL that declares the registers, fills them from memory, and empties them into workgroup memory. */
+  /** Declares the registers. */
   readonly registers: (name: 'A' | 'B') => string;
+  /** Fills the registers from memory. */
   readonly fetch: (name: 'A' | 'B') => string;
+  /** Writes the registers to workgroup memory. */
   readonly put: (name: 'A' | 'B') => string;
 }
 
 /**
- * WGSL loop over slabs of `k`: while one is multiplied in workgroup memory by `body`, the next is on its way
- * to registers.
+ * Emits a loop over slabs of length k: `body` multiplies one in workgroup memory while registers take the
+ * next.
  */
 export function overSlabs({ registers, fetch, put }: SlabMoves, k: number, body: string): string {
   return `${registers('A')}

@@ -7,9 +7,9 @@ import { matmulKernel, productOf } from './product.ts';
 import type { MatrixOperand, Product, ProductOperands } from './product.ts';
 
 /**
- * Split-K, for outputs too few to fill the device: parts of k are multiplied as one more batch axis, then
- * added up in order, so that results are the same on every run. Only products with at most one batch axis are
- * split, into parts of whole multiples of 8.
+ * Whether k can be split, for outputs too few to fill the device: parts of k become one more batch axis, and
+ * their results are added up in order, the same on every run. Takes products of at most one batch axis, and
+ * parts whose length is a multiple of 8.
  */
 export function canSplit(
   { batch, k, sums, b }: Pick<Product, 'batch' | 'k' | 'sums'> & { readonly b?: Pick<MatrixOperand, 'quantized'> },
@@ -18,7 +18,7 @@ export function canSplit(
   return !sums && !b?.quantized && (batch[0] === 1 || batch[1] === 1) && k % (8 * splits) === 0;
 }
 
-/** The product whose outputs [batch, splits, m, n], in f32, are the parts. */
+/** Returns the product that computes the parts: f32 [batch, splits, m, n]. */
 export function splitProduct(params: Product, splits: number): Product {
   const { batch, k, a, b } = params;
   const part = k / splits;
@@ -38,7 +38,7 @@ export function splitProduct(params: Product, splits: number): Product {
   };
 }
 
-/** Adds up the parts [..., splits, m, n], with what else happens to the outputs of the whole product. */
+/** Adds up the parts [..., splits, m, n] and the bias, and stores the sums through y. */
 export function sumSplits({
   parts,
   bias,
@@ -46,7 +46,7 @@ export function sumSplits({
 }: Pick<ProductOperands, 'bias' | 'y'> & { readonly parts: Operand }): Dispatch {
   const [splits, m, n] = parts.shape.slice(-3) as [number, number, number];
   const batch = sizeOf(parts.shape.slice(0, -3));
-  // A product of two single columns, as far as sizes, bias and sink go.
+  // Only the sizes, bias and sink of this product are used.
   const column = (shape: readonly number[]): Operand => ({ dtype: 'f32', shape, strides: [1, 1], offset: 0 });
   const sums = productOf({ a: column([m, splits]), b: column([splits, n]), bias, y })!;
   return matmulKernel(

@@ -7,35 +7,39 @@ import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /**
- * For hardware that multiplies small matrices (tensor cores): f16 operands, sums in the configuration's
- * result type, f32 wherever it is offered. A workgroup of several subgroups stages slabs of both operands in
- * workgroup memory, sixteen bytes at a time into rows padded by sixteen, so that the rows of a matrix lie in
- * different banks; the next slab is on its way into registers while the current one is multiplied. Results
- * leave through workgroup memory, since their elements have no other address, and from there like those of
- * any variant, through `finish`.
+ * For hardware that multiplies small matrices (tensor cores): f16 operands, sums in f32 where it is offered.
+ * A workgroup of several subgroups stages slabs of both operands in workgroup memory, in lines padded by 16
+ * bytes so that the rows of a matrix lie in different banks. Registers take the next slab while the current
+ * one is multiplied. The elements of a result can only be addressed in workgroup memory: results go there,
+ * and then through `finish` as in every variant.
  *
- * Operands are staged in the order in which they lie in memory, and loaded as row- or column-major
- * accordingly: no operand is transposed. Out-of-range elements are zeros. Correct on a software driver's 8 x
- * 8 x 8; not timed on a GPU yet.
+ * Operands are staged in the order in which they lie in memory and loaded as row- or column-major, so none is
+ * transposed. Out-of-range elements are zeros. Tested on a software driver's 8 x 8 x 8; not timed on a GPU
+ * yet.
  */
 export interface SubgroupTile {
   readonly matrix: SubgroupMatrix;
-  /** Outputs of a workgroup, and the slab of k between two barriers. */
+  /** Outputs of a workgroup. */
   readonly m: number;
   readonly n: number;
+  /** Length of a slab along k. */
   readonly k: number;
   /** Outputs of a subgroup. */
   readonly subgroupM: number;
   readonly subgroupN: number;
-  /** Invocations of a subgroup, and whether the kernel must ask for that size. */
+  /** Invocations of a subgroup. */
   readonly subgroupSize: number;
+  /** The device has several sizes, and the kernel must ask for this one. */
   readonly fixSize: boolean;
 }
 
-/** Elements of f16 in a vec4<u32>. */
+/** f16 elements of a vec4<u32>. */
 const wide = 8 as const;
 
-/** Whether a product can be computed so at all: both operands f16, and a matrix configuration for them. */
+/**
+ * Returns the matrices of the device that can compute a product, the best first; none where a or b is not
+ * f16.
+ */
 export function subgroupMatrices(target: Target, { a, b }: Product): readonly SubgroupMatrix[] {
   if (a.dtype !== 'f16' || (!b.quantized && b.dtype !== 'f16')) return [];
   // A piece of eight must not cross the end of k.
@@ -47,7 +51,7 @@ export function subgroupMatrices(target: Target, { a, b }: Product): readonly Su
   return target.subgroupMatrix.filter(fits).sort((x, y) => rank(y) - rank(x));
 }
 
-/** A workgroup of `rows` x `columns` subgroups, each with subgroupM x subgroupN outputs. */
+/** Returns the tile of a workgroup of rows x columns subgroups, each with subgroupM x subgroupN outputs. */
 export function subgroupTile(
   { subgroupSizes: [smallest, largest] }: Target,
   matrix: SubgroupMatrix,
@@ -59,11 +63,11 @@ export function subgroupTile(
   return { matrix, m: rows * subgroupM, n: columns * subgroupN, k, subgroupM, subgroupN, ...size };
 }
 
-/** Whether the device can run this tile: whole matrices, enough workgroup memory and invocations. */
+/** Whether a device can run a tile: it holds whole matrices, and workgroup memory and invocations suffice. */
 export function subgroupFits(target: Target, tile: SubgroupTile): boolean {
   const { matrix, m, n, k, subgroupM, subgroupN, subgroupSize, fixSize } = tile;
   const subgroups = (m * n) / (subgroupM * subgroupN);
-  // The larger of both layouts of a slab, and the results of a row of matrices for each subgroup.
+  // A slab, in the larger of its two orders, or the results of a row of matrices of each subgroup.
   const bytes = 2 * Math.max((m + n) * (k + wide), k * (m + n + 2 * wide));
   const results = 4 * subgroups * matrix.M * (subgroupN + wide);
   return (
@@ -76,15 +80,15 @@ export function subgroupFits(target: Target, tile: SubgroupTile): boolean {
   );
 }
 
-/** A slab in workgroup memory: lines along the operand's contiguous axis, in vec4<u32>. */
-interface Lines {
+/** A slab in workgroup memory: lines of vec4<u32> along the operand's contiguous axis. */
+interface StagedLines {
   readonly perLine: number;
-  /** From one line to the next. */
+  /** Distance from one line to the next. */
   readonly pitch: number;
   readonly vectors: number;
 }
 
-function linesOf({ kFast }: Slab, side: number, k: number): Lines {
+function stagedLines({ kFast }: Slab, side: number, k: number): StagedLines {
   const perLine = (kFast ? k : side) / wide;
   return { perLine, pitch: perLine + 1, vectors: perLine * (kFast ? side : k) };
 }
@@ -97,8 +101,8 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
   const workgroup = subgroups * subgroupSize;
   const [rows, columns] = [subgroupM / M, subgroupN / N];
   const slabs = { A: slabOf(a, a.row, a.col, k, wide), B: slabOf(b, b.col, b.row, k, wide) };
-  const lines = { A: linesOf(slabs.A, tile.m, tile.k), B: linesOf(slabs.B, tile.n, tile.k) };
-  const sizeOfLines = ({ vectors, perLine, pitch }: Lines): number => (vectors / perLine) * pitch;
+  const lines = { A: stagedLines(slabs.A, tile.m, tile.k), B: stagedLines(slabs.B, tile.n, tile.k) };
+  const sizeOfLines = ({ vectors, perLine, pitch }: StagedLines): number => (vectors / perLine) * pitch;
   const start = { A: 0, B: sizeOfLines(lines.A) };
   const perVector = result === 'f32' ? 4 : wide; // results in a vec4<u32>
   const outPitch = subgroupN / perVector + 1;
@@ -106,14 +110,14 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
     Array.from({ length: count }, (_, i) => fn(i)).join('\n');
 
   /**
-   * Statements for each vector of the slab that an invocation stages: `l` is its line, `v` its place in the
-   * line.
+   * Emits a statement for each vector that an invocation stages, with `l` its line and `v` its place in it.
    */
   const staged = (name: 'A' | 'B', fn: (s: number) => string): string => {
     const { vectors, perLine } = lines[name];
     return each(Math.ceil(vectors / workgroup), (s) => {
       const guard = (s + 1) * workgroup > vectors ? `if (lane + ${s * workgroup}u < ${vectors}u) ` : '';
-      return `${guard}{ let e = lane + ${s * workgroup}u; let l = e / ${perLine}u; let v = e % ${perLine}u; ${fn(s)} }`;
+      const place = `let e = lane + ${s * workgroup}u; let l = e / ${perLine}u; let v = e % ${perLine}u;`;
+      return `${guard}{ ${place} ${fn(s)} }`;
     });
   };
   const registers = (name: 'A' | 'B'): string =>
@@ -126,34 +130,38 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
   const put = (name: 'A' | 'B'): string =>
     staged(name, (s) => `stage[${start[name]}u + l * ${lines[name].pitch}u + v] = next${name}${s};`);
 
-  /** Loads matrix i of one operand at depth kk of the slab. */
+  /** Emits the load of matrix i of an operand at place kk of the slab. */
   const load = (name: 'A' | 'B', i: number): string => {
     const [type, side, origin] =
       name === 'A'
         ? [`subgroup_matrix_left<f16, ${K}, ${M}>`, M, 'sgRow']
         : [`subgroup_matrix_right<f16, ${N}, ${K}>`, N, 'sgCol'];
     const { kFast } = slabs[name];
-    // A left matrix is row-major where its rows lie along k, a right one where they lie along n.
+    // a is row-major where its pieces lie along k, b where they lie along n.
     const order = kFast === (name === 'A') ? 'row_major' : 'col_major';
     const { pitch } = lines[name];
     const across = `(${origin} + ${i * side}u)`;
     const at = kFast ? `${across} * ${pitch}u + kk / ${wide}u` : `kk * ${pitch}u + ${across} / ${wide}u`;
-    return `let ${name.toLowerCase()}${i} = subgroupMatrixLoad<${type}, ${order}>(&stage, ${start[name]}u + ${at}, ${pitch}u);`;
+    const from = `&stage, ${start[name]}u + ${at}, ${pitch}u`;
+    return `let ${name.toLowerCase()}${i} = subgroupMatrixLoad<${type}, ${order}>(${from});`;
   };
 
-  // The tiles that make the sums add up each slab, a row (or column) an invocation.
+  // The tiles that make the sums add up each slab, one row (or column) an invocation.
   const summed = sums?.of === 'a' ? 'A' : 'B';
   const [side, origin, other, limit] =
     summed === 'A' ? [tile.m, 'row0', 'col0', 'p.m'] : [tile.n, 'col0', 'row0', 'p.n'];
-  const summing = (fn: (s: number) => string): string =>
-    sums
-      ? `if (${other} == 0u) {\n${each(Math.ceil(side / workgroup), (s) => `{ let x = lane + ${s * workgroup}u; if (x < ${side}u && ${origin} + x < ${limit}) { ${fn(s)} } }`)}\n}`
-      : '';
+  const summing = (fn: (s: number) => string): string => {
+    if (!sums) return '';
+    const guarded = (s: number): string =>
+      `{ let x = lane + ${s * workgroup}u; if (x < ${side}u && ${origin} + x < ${limit}) { ${fn(s)} } }`;
+    return `if (${other} == 0u) {\n${each(Math.ceil(side / workgroup), guarded)}\n}`;
+  };
   const addSums = summing((s) => {
     const { pitch } = lines[summed];
     const at = slabs[summed].kFast ? `x * ${pitch}u + q / ${wide}u` : `q * ${pitch}u + x / ${wide}u`;
     const e = slabs[summed].kFast ? 'q' : 'x';
-    return `for (var q = 0u; q < ${tile.k}u; q++) { sum${s} += unpack2x16float(stage[${start[summed]}u + ${at}][(${e} / 2u) % 4u])[${e} % 2u]; }`;
+    const word = `stage[${start[summed]}u + ${at}][(${e} / 2u) % 4u]`;
+    return `for (var q = 0u; q < ${tile.k}u; q++) { sum${s} += unpack2x16float(${word})[${e} % 2u]; }`;
   });
 
   const results = (fn: (i: number, j: number) => string): string => each(rows, (i) => each(columns, (j) => fn(i, j)));
@@ -161,6 +169,8 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
     result === 'f32'
       ? 'bitcast<vec4<f32>>(stage[at])'
       : 'vec4<f32>(bitcast<vec4<f16>>(select(stage[at].xy, stage[at].zw, (e & 1u) == 1u)))';
+  const storeResult = (i: number) => (j: number) =>
+    `subgroupMatrixStore<row_major>(&stage, out + ${(j * N) / perVector}u, c${i}_${j}, ${outPitch}u);`;
   const vectorsOut = (M * subgroupN) / 4;
   const perRow = subgroupN / 4;
 
@@ -205,7 +215,7 @@ ${each(
   rows,
   (i) => `
 workgroupBarrier();
-${each(columns, (j) => `subgroupMatrixStore<row_major>(&stage, out + ${(j * N) / perVector}u, c${i}_${j}, ${outPitch}u);`)}
+${each(columns, storeResult(i))}
 workgroupBarrier();
 for (var e = member; e < ${vectorsOut}u; e += ${subgroupSize}u) {
   let row = row0 + sgRow + ${i * M}u + e / ${perRow}u;

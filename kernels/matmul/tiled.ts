@@ -5,9 +5,7 @@ import type { Product } from './product.ts';
 import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
-/**
- * Outputs of a workgroup, the slab of k between two barriers, and outputs of a thread; all multiples of 4.
- */
+/** Outputs of a workgroup, length of a slab along k, and outputs of a thread; all multiples of 4. */
 export interface Tile {
   readonly m: number;
   readonly n: number;
@@ -17,15 +15,15 @@ export interface Tile {
 }
 
 /**
- * For GPUs: slabs of both operands in workgroup memory, k-major, so that a step along k reads vec4 of rows
- * and of columns and multiplies them out in registers. A thread's rows (and columns) are groups of four,
- * spread over the tile, so that neighbouring threads read neighbouring vec4. The next slab is on its way into
- * registers while the current one is multiplied. Operands of any strides: where k is contiguous, a thread
- * loads 4 x 4 elements and transposes them in registers. Out-of-range elements are zeros.
+ * For GPUs: stages slabs of both operands in workgroup memory, one line for each k. A step along k reads
+ * vec4s of rows and of columns and multiplies each with each in registers. A thread's rows (and columns) are
+ * groups of four, spread over the tile so that neighbouring threads read neighbouring vec4s. Registers take
+ * the next slab while the current one is multiplied. Operands may have any strides: where k is contiguous, a
+ * thread loads 4 x 4 elements and transposes them in registers. Out-of-range elements are zeros.
  *
  * Tested on software drivers, where it is slower than `lanes`; not timed on a GPU yet. 128 x 128 x 16 with 8
- * x 8 a thread reads 4 bytes of workgroup memory for 4 products, 64 x 64 x 16 with 4 x 4 twice that, but it
- * fills the device with a quarter of the outputs.
+ * x 8 a thread reads 4 bytes of workgroup memory for 4 products; 64 x 64 x 16 with 4 x 4 reads twice that,
+ * but fills the device with a quarter of the outputs.
  */
 export function matmulTiled(params: Product, tile: Tile): Dispatch {
   const { m, n, k, batch, a, b, sums } = params;
@@ -37,12 +35,12 @@ export function matmulTiled(params: Product, tile: Tile): Dispatch {
   const each = (count: number, fn: (i: number) => string): string =>
     Array.from({ length: count }, (_, i) => fn(i)).join('\n');
 
-  /** Where k is contiguous a thread's unit of work is a block of 4 x 4, else a vec4 along the tile. */
+  /** Units that the threads stage: blocks of 4 x 4 where k is contiguous, else vec4s along the tile. */
   const units = (name: 'A' | 'B'): number => (width[name] * tile.k) / (slabs[name].kFast ? 16 : 4);
   const rounds = (name: 'A' | 'B'): number => Math.ceil(units(name) / workgroup);
   /**
-   * Statements for each unit that a thread stages: `x` in vec4 along the tile, `q` along k. b's come from the
-   * other end, so that all threads have one if a's are few.
+   * Emits a statement for each unit that a thread stages, at vec4 `x` along the tile and `q` along k. Units
+   * of b are given out from the last thread on, so that threads without one of a have one of b.
    */
   const staged = (name: 'A' | 'B', fn: (s: number) => string): string =>
     each(rounds(name), (s) => {
@@ -51,7 +49,8 @@ export function matmulTiled(params: Product, tile: Tile): Dispatch {
         ? [tile.k / 4, 'u / w', '(u % w) * 4u']
         : [width[name] / 4, 'u % w', 'u / w'];
       const guard = (s + 1) * workgroup > units(name) ? `if (${first} + ${s * workgroup}u < ${units(name)}u) ` : '';
-      return `${guard}{ let u = ${first} + ${s * workgroup}u; let w = ${perLine}u; let x = ${x}; let q = ${q}; ${fn(s)} }`;
+      const place = `let u = ${first} + ${s * workgroup}u; let w = ${perLine}u; let x = ${x}; let q = ${q};`;
+      return `${guard}{ ${place} ${fn(s)} }`;
     });
   const pieces = ({ kFast }: Slab): number[] => (kFast ? [0, 1, 2, 3] : [0]);
   const registers = (name: 'A' | 'B'): string =>
@@ -80,15 +79,24 @@ export function matmulTiled(params: Product, tile: Tile): Dispatch {
     each(tile.threadM, (r) => each(groupsN, (g) => fn(r, g)));
   const row = (r: number): string => `row0 + (ty + ${Math.floor(r / 4) * threadsM}u) * 4u + ${r % 4}u`;
 
-  /** Threads of the tiles that make the sums add up four rows (or columns) of each slab. */
+  // In the tiles that make the sums, a thread adds up four rows (or columns) of each slab.
   const side = sums?.of === 'a' ? 'A' : 'B';
   const summing = `${side === 'A' ? 'col0' : 'row0'} == 0u && lane < ${width[side] / 4}u`;
-  const addSums = `if (${summing}) { for (var q = 0u; q < ${tile.k}u; q++) { sum += slab${side}[q * ${width[side] / 4}u + lane]; } }`;
+  const addSums = `if (${summing}) {
+    for (var q = 0u; q < ${tile.k}u; q++) { sum += slab${side}[q * ${width[side] / 4}u + lane]; }
+  }`;
   const storeSums = (dtype: string): string => {
     const [origin, limit] = side === 'A' ? ['row0', 'p.m'] : ['col0', 'p.n'];
     const at = `${origin} + lane * 4u + e`;
-    return `if (${summing}) { for (var e = 0u; e < 4u; e++) { if (${at} < ${limit}) { sums[${at}] = ${dtype}(sum[e]); } } }`;
+    return `if (${summing}) {
+  for (var e = 0u; e < 4u; e++) { if (${at} < ${limit}) { sums[${at}] = ${dtype}(sum[e]); } }
+}`;
   };
+  const store = (r: number, g: number): string => `{
+  let i = ${row(r)};
+  let j = col0 + (tx + ${g * threadsN}u) * 4u;
+  if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); }
+}`;
 
   return matmulKernel(params, {
     name: `matmul.tiled.${tile.m}x${tile.n}x${tile.k}`,
@@ -116,7 +124,7 @@ ${overSlabs(
     ${outputs((r, g) => `c${r}_${g} = fma(vec4<f32>(a${Math.floor(r / 4)}.${'xyzw'[r % 4]}), b${g}, c${r}_${g});`)}
   }`,
 )}
-${outputs((r, g) => `{ let i = ${row(r)}; let j = col0 + (tx + ${g * threadsN}u) * 4u; if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); } }`)}
+${outputs(store)}
 ${sums ? storeSums(storedType(sums.dtype)) : ''}`,
   });
 }

@@ -11,7 +11,7 @@ import { splitProduct, sumSplits } from './split.ts';
 
 export interface TunedPlan {
   readonly name: string;
-  /** Median of the device's own time for the whole product. */
+  /** Median time of the whole product, measured by the device. */
   readonly milliseconds: number;
 }
 
@@ -20,9 +20,8 @@ const repeats = 5;
 const hopeless = 2;
 
 /**
- * Times every plan for a product, or only these, and returns them, the fastest first. The sink is a plain
- * store, since what else happens to the outputs costs every plan the same. Throws where the device has no
- * timestamps.
+ * Times every plan of a product, or only `plans`, and returns them, the fastest first. The outputs are stored
+ * as they are: what fusion adds costs every plan the same. Throws where the device has no timestamps.
  */
 export async function timePlans(gpu: Gpu, params: Product, plans?: readonly MatmulPlan[]): Promise<TunedPlan[]> {
   const { m, n, batch, a, b, bias, sums } = params;
@@ -51,7 +50,7 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
   let best = Infinity;
   try {
     for (const plan of plans ?? matmulPlans(gpu.target, product)) {
-      // Splitting k mends a lack of workgroups, not a kernel that does not suit the device.
+      // To split k helps where workgroups are too few, not where the kernel does not suit the device.
       const whole = plan.splits
         ? times.find(({ name }) => name === planName({ ...plan, splits: undefined }))
         : undefined;
@@ -90,13 +89,16 @@ const partsOf = ({ m, n, batch }: Product, splits: number): Operand => ({
 const operandOf = (bias: Product['bias'], n: number): Operand | undefined =>
   bias && { dtype: bias.dtype, shape: [n], strides: [bias.stride], offset: bias.offset };
 
-/** Elements from the beginning of an operand's buffer to its last one. */
+/** Counts the elements from the beginning of an operand's buffer to its last one. */
 function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [number, number]): number {
   const steps = [(rows - 1) * x.row, (cols - 1) * x.col, ...batch.map((count, axis) => (count - 1) * x.batch[axis]!)];
   return 1 + x.offset + steps.reduce((sum, step) => sum + Math.max(0, step), 0);
 }
 
-/** The fastest plan for each class of products that has no choice yet, added to the device's choices. */
+/**
+ * Adds the fastest plan of each class of products that has none yet to the device's choices. Returns the path
+ * of the file that keeps them; undefined where nothing was new.
+ */
 export async function tuneMatmul(
   gpu: Gpu,
   products: readonly Product[],
