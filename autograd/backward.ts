@@ -20,8 +20,8 @@ export interface BackwardOptions {
 }
 
 /**
- * Adds the gradient of `root` to `grad` of every leaf that requires it. `gradient` is the cotangent of root
- * (default 1, for scalars only).
+ * Adds the gradient of `root` to `grad` of every leaf that requires one (torch.Tensor.backward). `gradient`
+ * is the cotangent of root, of its shape; default 1, for a root of one element.
  */
 export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
   const seed = seedFor('backward', root, gradient);
@@ -29,8 +29,9 @@ export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptio
 }
 
 /**
- * Gradients of `outputs` (summed, or weighted by `gradOutputs`) with respect to `inputs`, without touching
- * any `grad`. An input that the outputs do not depend on gets zeros.
+ * Returns the gradients of `outputs` (added up, or weighted by `gradOutputs`) with respect to `inputs`, and
+ * sets no `grad` (torch.autograd.grad). An input that the outputs do not depend on gets zeros. Throws for an
+ * input that does not require a gradient.
  */
 export function grad(
   outputs: Tensor | readonly Tensor[],
@@ -40,7 +41,10 @@ export function grad(
   const roots = Array.isArray(outputs) ? (outputs as readonly Tensor[]) : [outputs as Tensor];
   for (const x of inputs) {
     if (!x.requiresGrad)
-      throw new Error('grad: an input does not require a gradient; set requiresGrad before computing with it');
+      throw new Error(
+        `grad: an input of shape [${x.shape.join(', ')}] does not require a gradient; ` +
+          'set requiresGrad before computing with it',
+      );
   }
   const seeds = roots.map((root, i) => seedFor('grad', root, options.gradOutputs?.[i]));
   return sweep(roots, seeds, options, inputs);
@@ -70,10 +74,7 @@ function seedFor(op: string, root: Tensor, gradient: Tensor | undefined): Tensor
   return ones(root.shape, { dtype: root.dtype });
 }
 
-/**
- * Walks the tape backwards from the roots; the temporaries of a sweep that is not itself recorded are freed
- * at its end.
- */
+/** Walks the tape backwards from the roots. A sweep that is not recorded frees its temporaries at its end. */
 function sweep(
   roots: readonly Tensor[],
   seeds: readonly Tensor[],
@@ -125,7 +126,7 @@ function walk(
     const given = cotangents.get(node);
     cotangents.delete(node);
     if (!given) continue;
-    // A wanted tensor may be an intermediate: its cotangent is complete when its own node comes up.
+    // The cotangent of a wanted tensor is complete when the node that made it comes up.
     for (const x of route?.wantedOf(node) ?? []) {
       const g = given[x.outputIndex];
       if (g) leaves.set(x, g);
@@ -149,9 +150,7 @@ function walk(
   return [];
 }
 
-/**
- * Which way gradients must flow to reach the wanted tensors, so that nothing else is computed (or released).
- */
+/** The nodes and edges on the way to the wanted tensors: nothing else is computed or released. */
 class Route {
   private readonly wantedLeaves = new Set<Tensor>();
   private readonly wantedNodes = new Map<GradNode, Tensor[]>();
@@ -189,7 +188,7 @@ function differentiate(
 ): readonly (Tensor | null | undefined)[] {
   const { op, attrs, inputForm, outputForm, inputSpecs, outputSpecs } = node;
   if (op.vjp === 'none') return [];
-  // Zeros are made when a rule asks: most ops with several outputs never read the cotangent of their statistics.
+  // Zeros are made when a rule asks: most ops never read the cotangent of their statistics.
   const cotangent = (i: number): Tensor => {
     const { shape, dtype } = outputSpecs[i]!;
     return given[i] ?? zeros(shape, { dtype });
@@ -222,7 +221,9 @@ function differentiate(
   });
 }
 
-/** Where a name's tensors begin in an op's list, and how many there are of a list. */
+/**
+ * Returns where the tensors of a name begin in an op's list, and how many there are under the name of a list.
+ */
 function placeOf(form: Form, name: PropertyKey): readonly [number, number | undefined] | undefined {
   let start = 0;
   for (const [own, count] of form) {
@@ -232,7 +233,10 @@ function placeOf(form: Form, name: PropertyKey): readonly [number, number | unde
   return undefined;
 }
 
-/** A derivative of the wrong shape or type would surface far from the rule that made it. */
+/**
+ * Throws for a derivative of the wrong shape or type, which would else surface far from the rule that made
+ * it.
+ */
 function checkPartial(node: GradNode, i: number, partial: Tensor, spec: Spec): void {
   if (partial.dtype !== spec.dtype || partial.shape.join() !== spec.shape.join()) {
     throw new Error(
@@ -243,8 +247,8 @@ function checkPartial(node: GradNode, i: number, partial: Tensor, spec: Spec): v
 }
 
 /**
- * Adds to the gradients of leaves. Leaves that lie side by side (see `joined`) and were given parts of one
- * gradient keep them so, and later sums are one update for all of them.
+ * Adds to the gradients of leaves. Where leaves lie side by side (see `joined`) and get parts of one
+ * gradient, the parts stay side by side, and one update adds to all of them.
  */
 function accumulateAll(gradients: ReadonlyMap<Tensor, Tensor>, temporaries: Scope | undefined): void {
   const sharing = new Map<Storage, [leaf: Tensor, g: Tensor][]>();
@@ -269,28 +273,25 @@ function accumulateAll(gradients: ReadonlyMap<Tensor, Tensor>, temporaries: Scop
   }
 }
 
-/** Whether g is all of a memory that the sweep made. */
+/** Whether g is the whole of a storage that the sweep made. */
 function isOwned(g: Tensor, temporaries: Scope): boolean {
   const isWhole = g.isContiguous && g.offset === 0 && g.size * bytesOf(g.dtype) === g.storage.bytes;
   return isWhole && temporaries.owns(g.storage);
 }
 
-/**
- * Adds g to a leaf's gradient. In a sweep that is not recorded the gradient owns its memory and is updated in
- * place.
- */
+/** Adds g to the gradient of a leaf, in place unless the sweep is recorded. */
 function accumulate(leaf: Tensor, g: Tensor, temporaries: Scope | undefined): void {
   if (!temporaries) {
     leaf.grad = (leaf.grad ? add(leaf.grad, g) : g).keep();
   } else if (leaf.grad) {
     addAssign(leaf.grad, g);
   } else {
-    // A rule may have handed on a view, or one cotangent to several leaves: those are copied.
+    // A view, or one cotangent given to several leaves, is copied.
     leaf.grad = (isOwned(g, temporaries) ? g : clone(g)).keep();
   }
 }
 
-/** Every application the roots depend on, latest first. */
+/** Returns every application that the roots depend on, latest first. */
 function reverseOrder(roots: readonly Tensor[]): GradNode[] {
   const found = new Set<GradNode>();
   const stack = roots.flatMap(({ node }) => (node ? [node] : []));

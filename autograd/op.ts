@@ -226,7 +226,8 @@ export interface Op<I extends Tensors = Tensors, O extends Tensors = Tensors, A 
   saves?: Saves<I, O> | ((attrs: A) => Saves<I, O>);
   /**
    * Under `autocast`: inputs that are taken in f16, as products take them, or 'f32' for sums, losses and what
-   * leaves f16's range (PyTorch's lists for CUDA, "Autocast Op Reference"). Without it inputs stay as they are.
+   * leaves f16's range (PyTorch's lists for CUDA, "Autocast Op Reference"). Without it inputs stay as they
+   * are.
    */
   autocast?: Autocasting<I> | ((attrs: A) => Autocasting<I> | undefined);
   /** The expression of an elementwise op of one output, so that fusion can compose it with others. */

@@ -55,7 +55,7 @@ export function checkChoice<T extends string>(op: string, option: string, value:
   );
 }
 
-/** Lengths or axes as PyTorch takes them, one by one or as one list: `x.reshape(3, 2)`, `x.reshape([3, 2])`. */
+/** Lengths or axes, one by one or as a list: `x.reshape(3, 2)`, `x.reshape([3, 2])`. */
 export type Numbers = number[] | readonly [readonly number[]];
 
 export function listOf(numbers: Numbers): readonly number[] {
@@ -75,7 +75,8 @@ export function broadcastShapes(op: string, ...shapes: (readonly number[])[]): n
       if (own === 1 || own === length) continue;
       if (length !== 1) {
         throw new ShapeError(
-          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast; lengths must be equal or 1, counted from the last axis`,
+          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast; ` +
+            'lengths must be equal or 1, counted from the last axis',
         );
       }
       length = own;

@@ -132,7 +132,8 @@ export class Tensor implements Layout {
   }
 
   toString(): string {
-    return `Tensor(shape: [${this.shape.join(', ')}], dtype: ${this.dtype}${this.requiresGrad ? ', requiresGrad' : ''})`;
+    const { shape, dtype, requiresGrad } = this;
+    return `Tensor(shape: [${shape.join(', ')}], dtype: ${dtype}${requiresGrad ? ', requiresGrad' : ''})`;
   }
 }
 

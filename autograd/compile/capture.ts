@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor.ts';
 import { flatten, isTensor } from './tree.ts';
 import type { Flat } from './tree.ts';
 
-/** A condition under which a capture holds. */
+/** A condition under which a capture may be replayed. */
 export interface Guard {
   readonly what: string;
   readonly holds: () => boolean;
@@ -25,7 +25,7 @@ export interface ArgumentCheck {
 /** One call of a function, as a tape. */
 export interface Captured {
   readonly entries: readonly Entry[];
-  /** Stand for the arguments. */
+  /** Placeholders of the arguments. */
   readonly inputs: readonly Tensor[];
   readonly result: Flat<Tensor>;
   /** Gradients that the call set, as they were at its end. */
@@ -33,14 +33,14 @@ export interface Captured {
   readonly guards: readonly Guard[];
   /** Conditions on the elements of arguments, checked before a run where the host knows them. */
   readonly checks: readonly ArgumentCheck[];
-  /** Random draws: number of the first one, and how many. */
+  /** Stream of the first random draw, and how many draws there are. */
   readonly draws: { readonly first: number; readonly count: number };
 }
 
 class Tape implements Recorder {
   readonly entries: Entry[] = [];
   readonly guards: Guard[] = [];
-  /** What each leaf's gradient was before the call set it. */
+  /** The gradient of each leaf before the call read or set it. */
   readonly before = new Map<Tensor, Tensor | undefined>();
   readonly released: Storage[] = [];
   readonly checks: { readonly x: Tensor; readonly check: RangeCheck }[] = [];
@@ -75,8 +75,9 @@ class Tape implements Recorder {
 }
 
 /**
- * Records one call of fn on placeholders like the arguments. Leaves gradients and random numbers as they
- * were.
+ * Records one call of fn on placeholders like the arguments. Gradients and random numbers are afterwards as
+ * they were before. Throws for an async fn, writes to an argument, and results that are no tensors or plain
+ * values.
  */
 export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readonly Tensor[]): Captured {
   const tape = new Tape();
@@ -122,8 +123,8 @@ export function capture(fn: (inputs: readonly Tensor[]) => unknown, args: readon
 }
 
 /**
- * Tensors from outside are used where they are: freed ones, or parameters that an optimizer made later has
- * moved, must be captured anew.
+ * Guards the places of tensors from outside, which a program reads where they were: once one is freed, or an
+ * optimizer has moved it, the function must be captured anew.
  */
 function inPlace(entries: readonly Entry[], inputs: readonly Tensor[]): Guard {
   const own = new Set([...entries.flatMap(({ outputs }) => outputs), ...inputs].map(({ storage }) => storage));
@@ -139,18 +140,20 @@ function checkInputs(inputs: readonly Tensor[], entries: readonly Entry[]): void
   for (const { name, mutates } of entries) {
     if (mutates.some(({ storage }) => own.has(storage)))
       throw new Error(
-        `${name}: writes to an argument of a compiled function, which is a copy; use the tensor from outside of the function instead`,
+        `${name}: writes to an argument of a compiled function, which is a copy; ` +
+          'use the tensor from outside of the function instead',
       );
   }
   if (inputs.some((x) => x.grad))
     throw new Error(
-      'compile: backward() reached an argument, whose gradient cannot leave the function; use grad(loss, [argument]) and return it',
+      'compile: backward() reached an argument, whose gradient cannot leave the function; ' +
+        'use grad(loss, [argument]) and return it',
     );
 }
 
 /**
- * Tensors of the capture have no memory: whoever kept one gets a clear error. Constants that the call
- * uploaded belong to the program.
+ * Frees the tensors of the capture, which have no memory, so that whoever kept one gets a clear error.
+ * Constants that the call uploaded belong to the program.
  */
 function retire(tape: Tape, inputs: readonly Tensor[]): void {
   const used = new Set(tape.entries.flatMap((entry) => entry.inputs.map(({ storage }) => storage)));

@@ -13,13 +13,13 @@ import type { Flat } from './tree.ts';
 export interface CompileOptions {
   /** Appears in messages; default the function's name. */
   readonly name?: string;
-  /** Programs kept, one for each set of shapes; the one unused for longest goes. Default 8. */
+  /** Most programs that are kept, one for each set of shapes; the one unused for longest goes. Default 8. */
   readonly maxPrograms?: number;
-  /** Told once for each capture after the first, with the reason. Default: a line on standard error. */
+  /** Called for each capture after the first, with its reason. Default: a line on standard error. */
   readonly log?: (message: string) => void;
 }
 
-/** Arguments as the caller may give them: where the function takes a tensor, a number will do. */
+/** Arguments as the caller may give them: a number may stand where the function takes a tensor. */
 export type Given<T> = T extends Tensor
   ? Tensor | number
   : T extends number
@@ -30,28 +30,34 @@ export type Given<T> = T extends Tensor
 
 export interface Compiled<Args extends readonly unknown[], Result> {
   (...args: { [K in keyof Args]: Given<Args[K]> }): Result;
-  /** One for each set of shapes, the last used last. */
+  /** One for each set of shapes; the one used last comes last. */
   readonly programs: readonly Program[];
-  /**
-   * The programs as text: dispatches with kernel, shape, bytes and operations, what shares a kernel and what
-   * does not, memory.
-   */
+  /** Describes the programs: dispatches with kernel, shape, bytes and operations, fused ops, memory. */
   explain(): Promise<string>;
 }
 
 /**
- * A function that is captured when first called (forward, backward, optimizer step: all that it applies to
- * tensors) and from then on replayed as one list of dispatches: dead and repeated work removed, elementwise
- * work moved into neighbouring kernels, memory planned.
+ * Returns a function that is captured when first called (forward, backward, optimizer step: all that it
+ * applies to tensors) and from then on replayed as one list of dispatches, with dead and repeated work
+ * removed, elementwise work moved into neighbouring kernels, and memory planned (as torch.compile with CUDA
+ * graphs).
  *
- * - Tensors and numbers among the arguments (in arrays and plain objects too) are inputs; a number arrives
- *   as a 0-d f32 tensor. Strings, booleans and undefined are fixed: other ones, or other shapes, are captured
+ *     const step = compile((x: Tensor, y: Tensor) => {
+ *       const loss = crossEntropy(model.forward(x), y);
+ *       loss.backward();
+ *       optimizer.step();
+ *       optimizer.zeroGrad();
+ *       return loss;
+ *     });
+ *
+ * - Tensors and numbers among the arguments (in arrays and plain objects too) are inputs; a number arrives as
+ *   a 0-d f32 tensor. Strings, booleans and undefined are fixed: other ones, or other shapes, are captured
  *   anew.
  * - Tensors from outside (parameters, optimizer state) are used in place; what ops write to them stays
  *   written. Everything else that the function does on the host (logging, counting, `tensor(...)` of host
  *   data) happens at the capture only.
- * - Results are tensors of their own and without history. A gradient that the call leaves on a parameter
- *   lies in memory of the program, which the next call overwrites.
+ * - Results are tensors of their own and without history. A gradient that the call leaves on a parameter lies
+ *   in memory of the program, which the next call overwrites.
  * - Random ops draw the numbers that they would draw without `compile`.
  * - Reading data back inside is an error that names the line.
  */
@@ -91,7 +97,7 @@ export function compile<Args extends readonly unknown[], Result>(
     const flat = flattenArgs(name, args);
     const leaves = flat.leaves.map((leaf) => (typeof leaf === 'number' ? tensor(leaf) : leaf));
     if (context().recorder) return fn(...(flat.rebuild(leaves) as Args)); // part of an outer capture
-    const inputs = leaves.map(rowMajor);
+    const inputs = leaves.map(packed);
     const program = find(flat, inputs);
     return program.captured.result.rebuild(program.run(inputs)) as Result;
   };
@@ -105,7 +111,7 @@ export function compile<Args extends readonly unknown[], Result>(
 }
 
 interface Cached {
-  /** Structure and shapes of the arguments. */
+  /** Structure and shapes of the arguments, noGrad and autocast. */
   readonly key: string;
   readonly program: Program;
 }
@@ -113,7 +119,7 @@ interface Cached {
 const specOf = ({ dtype, shape, requiresGrad }: Tensor): string =>
   `${dtype} [${shape.join(', ')}]${requiresGrad ? ' requiring a gradient' : ''}`;
 
-/** What a program was captured under and no longer holds. */
+/** Names a condition that a program was captured under and that no longer holds. */
 function broken({ captured }: Program): string | undefined {
   return captured.guards.find(({ holds }) => !holds())?.what;
 }
@@ -128,11 +134,12 @@ function reason({ key, program }: Cached, now: string): string {
     : `input ${at - 2} is ${after[at]} instead of ${before[at]}`;
 }
 
-/** Programs read their arguments from the beginning of a buffer, in row-major order. */
-function rowMajor(x: Tensor): Tensor {
+/** Returns x, or a copy, in row-major order from offset 0, as programs read their arguments. */
+function packed(x: Tensor): Tensor {
   if (x.storage.isFreed)
     throw new Error(
-      `compile: an argument of shape [${x.shape.join(', ')}] was freed when its scope ended; call keep() on it inside the scope`,
+      `compile: an argument of shape [${x.shape.join(', ')}] was freed when its scope ended; ` +
+        'call keep() on it inside the scope',
     );
   return x.isContiguous && x.offset === 0 ? x : noGrad(() => clone(x));
 }

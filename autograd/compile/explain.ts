@@ -7,14 +7,17 @@ export interface ProgramStatistics {
   readonly ops: number;
   readonly dispatches: number;
   readonly pipelines: number;
-  /** Applications that nothing needed, that were equal to another, and that moved into another's kernel. */
+  /** Applications that nothing needed. */
   readonly dead: number;
+  /** Applications that were equal to an earlier one. */
   readonly shared: number;
+  /** Applications that moved into another one's kernel. */
   readonly fused: number;
   readonly flops: number;
   readonly bytes: number;
-  /** Bytes of the planned buffers, and the least that any plan needs. */
+  /** Bytes of the planned buffers. */
   readonly planned: number;
+  /** Bytes that any plan needs at least. */
   readonly lowerBound: number;
 }
 
@@ -37,15 +40,17 @@ export function statistics({ captured, assembled }: Program): ProgramStatistics 
   };
 }
 
-/** A program as a table of its dispatches, and what fusion did and why not more. */
+/** Describes a program: totals, a table of its dispatches, and why what looked fusible was not fused. */
 export function explainProgram(name: string, program: Program): string {
   const { captured, assembled } = program;
   const s = statistics(program);
   const inputs = captured.inputs.map(({ dtype, shape }) => `${dtype} [${shape.join(', ')}]`).join(', ');
   const head = [
     `${name}(${inputs})`,
-    `${s.ops} ops -> ${s.dispatches} dispatches of ${s.pipelines} kernels; ${s.dead} ops dead, ${s.shared} shared, ${s.fused} moved into another's kernel`,
-    `memory ${mib(s.planned)} planned, ${mib(s.lowerBound)} the least possible; ${(s.flops / 1e9).toFixed(3)} GFLOP, ${mib(s.bytes)} to move at least`,
+    `${s.ops} ops -> ${s.dispatches} dispatches of ${s.pipelines} kernels; ` +
+      `${s.dead} ops dead, ${s.shared} shared, ${s.fused} moved into another's kernel`,
+    `memory ${mib(s.planned)} planned, ${mib(s.lowerBound)} the least possible; ` +
+      `${(s.flops / 1e9).toFixed(3)} GFLOP, ${mib(s.bytes)} to move at least`,
   ];
   const rows = assembled!.steps.map(({ dispatch, tensors, group }, i) => {
     const output = tensors.at(-1);

@@ -5,15 +5,15 @@ import { Tensor } from '../tensor.ts';
 
 export interface Simplified {
   readonly entries: readonly Entry[];
-  /** Where the values of storages that were merged into others are now. */
+  /** For each storage that was merged into another, the one that holds its values now. */
   readonly moved: ReadonlyMap<Storage, Storage>;
   readonly dead: number;
   readonly shared: number;
 }
 
 /**
- * Removes what nothing needs, and computes what is equal once. `wanted`: storages read after the program has
- * run.
+ * Removes work that nothing needs, and does equal work once. `wanted` are storages read after the program
+ * ran.
  */
 export function simplify(entries: readonly Entry[], wanted: ReadonlySet<Storage>): Simplified {
   const { entries: distinct, moved } = share(entries, wanted);
@@ -22,8 +22,8 @@ export function simplify(entries: readonly Entry[], wanted: ReadonlySet<Storage>
 }
 
 /**
- * Common subexpressions: the same op with equal attributes on the same values. Ops that write in place, and
- * what is written to, stay apart.
+ * Eliminates common subexpressions: the same op with equal attributes on the same values. Ops that write in
+ * place, and results that are written to, are never shared.
  */
 function share(
   entries: readonly Entry[],
@@ -47,7 +47,8 @@ function share(
         ({ storage, dtype, shape, strides, offset }) =>
           `${ids.of(storage)}.${versions.get(storage) ?? 0}:${dtype}:${shape.join()}:${strides.join()}:${offset}`,
       );
-      const key = `${ids.of(op)}|${region}|${values.join('|')}|${JSON.stringify(attrs, (_, value: unknown) => ids.replace(value))}`;
+      const attributes = JSON.stringify(attrs, (_, value: unknown) => ids.replace(value));
+      const key = `${ids.of(op)}|${region}|${values.join('|')}|${attributes}`;
       const twin = known.get(key);
       if (twin) {
         outputs.forEach((y, i) => moved.set(y.storage, twin.outputs[i]!.storage));
@@ -61,7 +62,7 @@ function share(
   return { entries: kept, moved };
 }
 
-/** The entry with its inputs read from where their values are now. */
+/** Makes an entry read its inputs from where their values are now. */
 export function redirect(entry: Entry, moved: ReadonlyMap<Storage, Storage>): Entry {
   if (!entry.inputs.some(({ storage }) => moved.has(storage))) return entry;
   const inputs = entry.inputs.map((x) => {
@@ -77,7 +78,7 @@ function withoutDead(entries: readonly Entry[], wanted: ReadonlySet<Storage>): E
   const kept: Entry[] = [];
   for (const entry of [...entries].reverse()) {
     const { inputs, outputs, mutates } = entry;
-    // What lies outside of the program is state: writing to it is never in vain.
+    // A storage from outside of the program is state: writes to it always matter.
     const matters = (storage: Storage): boolean => needed.has(storage) || !made.has(storage);
     if (!outputs.some(({ storage }) => needed.has(storage)) && !mutates.some(({ storage }) => matters(storage)))
       continue;
@@ -87,7 +88,7 @@ function withoutDead(entries: readonly Entry[], wanted: ReadonlySet<Storage>): E
   return kept.reverse();
 }
 
-/** Numbers for objects that are equal only if they are the same. */
+/** Numbers objects by identity. */
 class Ids {
   private readonly ids = new Map<object, number>();
 
@@ -97,7 +98,7 @@ class Ids {
     return id;
   }
 
-  /** For JSON: records with functions or expressions by identity, everything else by value. */
+  /** Replaces functions and records with expressions by their numbers, for JSON. */
   replace(value: unknown): unknown {
     const isRecord = typeof value === 'object' && value !== null && 'expr' in value;
     if (isRecord || typeof value === 'function') return `#${this.of(value as object)}`;

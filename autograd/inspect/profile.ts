@@ -5,7 +5,7 @@ import { ready } from '../runtime.ts';
 import { ceilings } from './ceilings.ts';
 import type { Ceilings } from './ceilings.ts';
 
-/** Where the time of a piece of work went. */
+/** The time that each kernel of a piece of work took. */
 export interface Profile {
   /** Every dispatch in order, timed by the device. */
   readonly dispatches: readonly Timing[];
@@ -17,9 +17,9 @@ export interface Profile {
 }
 
 /**
- * Runs fn, compiled or not, with a timestamp before and after each of its dispatches (2048 at most), and says
- * which kernels took how long and how near they came to what the device can do. Compile and warm up first:
- * the first call of anything includes the compilation of its kernels.
+ * Runs fn, compiled or not, with a timestamp before and after each of its dispatches (2048 at most). Returns
+ * the time of each kernel, and its share of the best that the device can do. Call fn once before, because a
+ * first call compiles its kernels.
  *
  *     console.log(`${await profile(() => step(x, y))}`);
  */
@@ -70,8 +70,10 @@ function tableOf(timings: readonly Timing[], limits: Ceilings): string {
       ];
     });
   const header = ['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of ceiling'];
-  const best = `ceilings: ${(limits.flops / 1e9).toFixed(1)} GFLOP/s (matmul), ${(limits.bandwidth / 1e9).toFixed(1)} GB/s (copy)`;
-  return `${alignTable(header, cells, new Set([1, 2, 3, 4, 5, 6]))}\n${timings.length} dispatches, ${total.toFixed(3)} ms; ${best}`;
+  const [flopRate, byteRate] = [limits.flops / 1e9, limits.bandwidth / 1e9].map((rate) => rate.toFixed(1));
+  const best = `ceilings: ${flopRate} GFLOP/s (matmul), ${byteRate} GB/s (copy)`;
+  const table = alignTable(header, cells, new Set([1, 2, 3, 4, 5, 6]));
+  return `${table}\n${timings.length} dispatches, ${total.toFixed(3)} ms; ${best}`;
 }
 
 function chromeTrace(timings: readonly Timing[], device: string): string {

@@ -152,8 +152,9 @@ function isBound(value: Tensor | readonly Tensor[] | Bound | undefined): value i
 }
 
 /**
- * The tensor of a binding: `stats` is that operand, `x2` the third of the list `x`, `x_a0` and `x_y0` the first
- * operand and output of the expressions `x`; without `x_`, of those under `elements`.
+ * Returns the tensor of a binding: `stats` is the operand of that name, `x2` the third of the list `x`,
+ * `x_a0` and `x_y0` the first operand and output of the expressions `x`. `a0` and `y0` are those of
+ * `elements`.
  */
 function tensorNamed(
   name: string,

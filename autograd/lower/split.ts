@@ -111,9 +111,9 @@ const combined = {
 export const onto = (kind: Reduction, y: Tensor) => sinkOnto(y, combined[kind]);
 
 /**
- * Cuts an application along the axes that its op declares and lowers it part by part: axes of the first output
- * where that suffices, else also axes that are reduced over, whose results are combined in order. What was
- * summed up so in f16 is kept in f32 until the end.
+ * Cuts an application along the axes that its op declares, and lowers it part by part. Where an axis that is
+ * reduced over is cut, the results of its parts are combined in order; sums of f16 stay f32 until the last
+ * part.
  */
 export function lowerInParts(lowering: Lowering, whole: Whole, lower: (part: PartOfOp) => void): void {
   const { axes, outputs, accumulate, takesSink } = whole;

@@ -66,6 +66,8 @@ export function bindingOf(op: string, x: Tensor, allocation: Allocation, target:
 export function tooLarge(op: string, x: Tensor, { bindingLimit }: Target): GpuError {
   const { storage, shape } = x;
   return new GpuError(
-    `${op}: a tensor of shape ${show(shape)} in ${mib(storage.bytes)} exceeds this device's limit of ${mib(bindingLimit)} for one binding, and these shapes cannot be cut into parts that fit; split it along its first axis`,
+    `${op}: a tensor of shape ${show(shape)} in ${mib(storage.bytes)} exceeds this device's limit of ` +
+      `${mib(bindingLimit)} for one binding, and these shapes cannot be cut into parts that fit; ` +
+      'split it along its first axis',
   );
 }

@@ -107,8 +107,8 @@ type Axes = number | readonly number[];
 export const std = (x: Tensor, axes?: Axes, options?: VarianceOptions): Tensor => sqrt(variance(x, axes, options));
 
 /**
- * (sum |x|^p)^(1/p) over the given axes (default all); p may be Infinity (the largest |x|), -Infinity or 0 (how
- * many are not 0).
+ * Computes (sum |x|^p)^(1/p) over the given axes (default all). p = Infinity gives the largest |x|, -Infinity
+ * the smallest, 0 the number of elements that are not 0.
  */
 export function norm(x: Tensor, p = 2, axes?: Axes, options?: ReduceOptions): Tensor {
   requireFloat('norm', x);

@@ -62,7 +62,8 @@ function conv(
     const span = dilation[i]! * (size - 1) + 1;
     if (span > windows.shape[i + 2]!) {
       throw new ShapeError(
-        `${name}: a kernel of ${show(kernel)} spans ${span} elements of axis ${i + 2}, the padded input ${show(windows.shape)} has ${windows.shape[i + 2]}`,
+        `${name}: a kernel of ${show(kernel)} spans ${span} elements of axis ${i + 2}, ` +
+          `the padded input ${show(windows.shape)} has ${windows.shape[i + 2]}; pad more, or dilate less`,
       );
     }
     windows = unfold(windows, i + 2, size, stride[i]!, dilation[i]!);
@@ -90,7 +91,8 @@ function check(name: string, axes: number, x: Tensor, weight: Tensor, bias: Tens
   if (!fits) {
     const form = axes === 1 ? ['[N, C, L]', '[O, C / groups, K]'] : ['[N, C, H, W]', '[O, C / groups, KH, KW]'];
     throw new ShapeError(
-      `${name}: input ${show(x.shape)} and weight ${show(weight.shape)} with ${groups} groups must be ${form[0]} and ${form[1]}`,
+      `${name}: input ${show(x.shape)} and weight ${show(weight.shape)} with ${groups} groups ` +
+        `must be ${form[0]} and ${form[1]}`,
     );
   }
   if (outputs! % groups !== 0)

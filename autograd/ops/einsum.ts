@@ -30,7 +30,8 @@ export function einsum(equation: string, ...operands: Tensor[]): Tensor {
       const [own, known] = [operands[i]!.shape[at]!, lengths.get(axis) ?? 1];
       if (own !== known && own !== 1 && known !== 1) {
         throw new ShapeError(
-          `einsum: '${axis}' of '${equation}' is ${known} long in one place and ${own} in another; shapes ${operands.map((x) => show(x.shape)).join(', ')}`,
+          `einsum: '${axis}' of '${equation}' is ${known} long in one place and ${own} in another; ` +
+            `shapes ${operands.map((x) => show(x.shape)).join(', ')}`,
         );
       }
       lengths.set(axis, known === 1 ? own : known);
@@ -110,7 +111,8 @@ function diagonals(tensor: Tensor, axes: readonly string[], equation: string): T
   const n = tensor.shape[first]!;
   if (n !== tensor.shape[second]) {
     throw new ShapeError(
-      `einsum: '${axes[first]}' twice in one operand of '${equation}' needs equal axes, its shape is ${show(tensor.shape)}`,
+      `einsum: '${axes[first]}' twice in one operand of '${equation}' needs equal axes, ` +
+        `its shape is ${show(tensor.shape)}`,
     );
   }
   const others = axes.flatMap((_, i) => (i === first || i === second ? [] : [i]));

@@ -47,7 +47,7 @@ export function whenKnown(x: Tensor, check: RangeCheck): void {
 const invalid = -(2 ** 31);
 
 /**
- * Class numbers or indices as i32. Floats count where they are whole, since `tensor([0, 2])` is f32: 0.7 is an
+ * Converts class numbers or indices to i32. Whole floats are taken, since `tensor([0, 2])` is f32: 0.7 is an
  * error here where the host knows it, and out of range where only the device does.
  */
 export function wholeNumbers(op: string, what: 'label' | 'index', x: Tensor): Tensor {

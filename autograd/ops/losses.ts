@@ -31,7 +31,8 @@ function sameShapes(op: string, input: Tensor, target: Tensor): void {
   requireFloat(op, input);
   if (!sameShape(input.shape, target.shape)) {
     throw new ShapeError(
-      `${op}: input ${show(input.shape)} and target ${show(target.shape)} must have one shape; reshape or expand one of them`,
+      `${op}: input ${show(input.shape)} and target ${show(target.shape)} must have one shape; ` +
+        'reshape or expand one of them',
     );
   }
 }
@@ -163,7 +164,8 @@ export function bceWithLogits(
   const weighted = weight ? mul(loss, weight) : loss;
   if (!sameShape(weighted.shape, input.shape)) {
     throw new ShapeError(
-      `bceWithLogits: weight and posWeight must broadcast to ${show(input.shape)}, together they give ${show(weighted.shape)}`,
+      `bceWithLogits: weight and posWeight must broadcast to ${show(input.shape)}, ` +
+        `together they give ${show(weighted.shape)}`,
     );
   }
   return reduced('bceWithLogits', weighted, reduction);
@@ -218,7 +220,8 @@ export function focal(logits: Tensor, target: Tensor, { gamma = 2, alpha, reduct
   if (isFloat(target.dtype)) return focalOfBinary(logits, target, gamma, alpha, reduction);
   if (logits.ndim !== 2 || !sameShape(target.shape, logits.shape.slice(0, 1))) {
     throw new ShapeError(
-      `focal: logits ${show(logits.shape)} and class numbers ${show(target.shape)} must be [N, C] and [N]; binary targets must be floats`,
+      `focal: logits ${show(logits.shape)} and class numbers ${show(target.shape)} must be [N, C] and [N]; ` +
+        'binary targets must be floats',
     );
   }
   const classes = logits.shape[1]!;

@@ -1,13 +1,13 @@
 import { isNanFunction } from '../nan.ts';
 
 /** WGSL of x * (c1 + x * (c2 + x * (... + x * cn))). */
-function series(coefficients: readonly string[]): string {
+function series(coefficients: readonly string[], x = 'x'): string {
   const [last, ...rest] = [...coefficients].reverse();
-  return `x * ${rest.reduce((inner, c) => `(V(${c}) + x * ${inner})`, `V(${last})`)}`;
+  return `${x} * ${rest.reduce((inner, c) => `(V(${c}) + ${x} * ${inner})`, `V(${last})`)}`;
 }
 
 const log1pSeries = series(['1', '-1.0 / 2.0', '1.0 / 3.0', '-1.0 / 4.0', '1.0 / 5.0', '-1.0 / 6.0', '1.0 / 7.0']);
-const expm1Series = series(['1', '1.0 / 2.0', '1.0 / 6.0', '1.0 / 24.0', '1.0 / 120.0', '1.0 / 720.0']);
+const expm1Coefficients = ['1', '1.0 / 2.0', '1.0 / 6.0', '1.0 / 24.0', '1.0 / 120.0', '1.0 / 720.0'];
 
 /**
  * WGSL functions that the built-ins lack or get wrong at the edges. `V` is the number type (f32, i32, u32 or
@@ -42,13 +42,14 @@ return c * n / d; }`,
 let series = ${log1pSeries};
 return select(log(V(1) + x), series, abs(x) < V(0.08)); }`,
   expm1_: `fn expm1_(x: V) -> V {
-let series = ${expm1Series};
+let series = ${series(expm1Coefficients)};
 return select(exp(x) - V(1), series, abs(x) < V(0.15)); }`,
-  // For z >= 0: 1 - beta^t would lose all digits at the first steps of beta = 0.999. A series for z / 8, then
-  // three doublings, exp(2y) - 1 = e (e + 2).
+  // 1 - exp(-z) for z >= 0: a difference would lose all digits where z is small, as in the first bias
+  // corrections of beta = 0.999. A series gives e = exp(y) - 1 for y = -z / 8, then three times
+  // exp(2y) - 1 = e (e + 2).
   one_minus_exp_: `fn one_minus_exp_(z: V) -> V {
 let y = V(-0.125) * z;
-var e = y * (V(1.0) + y * (V(0.5) + y * (V(1.0 / 6.0) + y * (V(1.0 / 24.0) + y * (V(1.0 / 120.0) + y * V(1.0 / 720.0))))));
+var e = ${series(expm1Coefficients, 'y')};
 for (var k = 0; k < 3; k++) { e = e * (e + V(2.0)); }
 return select(-e, V(1.0) - exp(-z), z > V(1.0)); }`,
   // WGSL's pow is undefined for negative bases: there a whole exponent decides the sign, others give NaN, as
