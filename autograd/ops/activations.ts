@@ -20,8 +20,8 @@ const geluTanh = unary(
 );
 
 /**
- * Gaussian error linear unit, x * Phi(x) (Hendrycks and Gimpel 2016). `approximate: 'tanh'` is the form GPT-2
- * uses; the exact one (erf) is BERT's.
+ * Computes the Gaussian error linear unit x * Phi(x) (Hendrycks and Gimpel 2016). The default, by erf, is
+ * BERT's; `approximate: 'tanh'` is GPT-2's.
  */
 export function gelu(x: Tensor, options: { readonly approximate?: 'none' | 'tanh' } = {}): Tensor {
   const { approximate = 'none' } = options;
@@ -33,7 +33,7 @@ export function gelu(x: Tensor, options: { readonly approximate?: 'none' | 'tanh
 /** x * sigmoid(x), also known as swish. */
 export const silu = unary('silu', (x) => e.mul(x, e.sigmoid(x)), float);
 
-/** log(1 + exp(x)), by the form that does not overflow: max(x, 0) + log1p(exp(-|x|)). */
+/** log(1 + exp(x)), computed as max(x, 0) + log1p(exp(-|x|)), which does not overflow. */
 export const softplus = unary('softplus', (x) => e.add(e.max(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), single);
 
 /** log(sigmoid(x)) = -softplus(-x). */

@@ -1,6 +1,6 @@
 /**
- * PyTorch's names for what has another name here, and short compositions of other ops that a PyTorch user
- * looks for. All are methods of tensors too. Those that end in `_` write in place, by the rules of `assign`.
+ * Names that a PyTorch user looks for: aliases of ops that have another name here, and short compositions of
+ * ops. All are methods of tensors too. Those that end in `_` write in place, as `assign` does.
  */
 import { arange, full } from '../create.ts';
 import type { TensorOptions } from '../create.ts';
@@ -59,7 +59,7 @@ export function t(x: Tensor): Tensor {
   return x.ndim < 2 ? x : transpose(x);
 }
 
-/** x [a, b] tiled 2 x 3 by `repeat(2, 3)`: [2a, 3b], a copy. More numbers than axes add leading axes. */
+/** Tiles x: `repeat(2, 3)` of [a, b] is [2a, 3b], a copy. More numbers than axes add leading axes. */
 export function repeat(x: Tensor, ...times: Numbers): Tensor {
   const counts = listOf(times);
   if (counts.length < x.ndim || counts.some((count) => !(Number.isInteger(count) && count >= 0)))
@@ -70,7 +70,7 @@ export function repeat(x: Tensor, ...times: Numbers): Tensor {
   return reshape(spread, counts.map((count, axis) => count * shape[axis]!)); // prettier-ignore
 }
 
-/** [a, b] as [a, a, b, b] for `times` 2: each entry along an axis, or each element where there is none. */
+/** Repeats each entry along an axis, or each element where none is given: [a, b] 2 times is [a, a, b, b]. */
 export function repeatInterleave(x: Tensor, times: number, axis?: number): Tensor {
   if (axis === undefined) return repeatInterleave(reshape(x, [-1]), times, 0);
   const at = normaliseAxis('repeatInterleave', axis, x.ndim);
@@ -128,10 +128,12 @@ export function normalize(
   return div(x, maximum(norm(x, p, normaliseAxis('normalize', axis, x.ndim), { keepDims: true }), eps));
 }
 
-/** Whether an element over the given axes (default all) is not 0; of none, false. NaN is not 0. */
+/**
+ * Whether any element over the given axes (default all) is not 0; false where there are none. NaN is not 0.
+ */
 export const any = (x: Tensor, axes?: Axes, options?: ReduceOptions): Tensor =>
   gt(sum(logicalNot(logicalNot(x)), axes, options), 0);
-/** Whether no element over the given axes (default all) is 0; of none, true. */
+/** Whether all elements over the given axes (default all) are not 0; true where there are none. */
 export const all = (x: Tensor, axes?: Axes, options?: ReduceOptions): Tensor =>
   eq(sum(logicalNot(x), axes, options), 0);
 /** True for infinities of either sign. */
@@ -142,12 +144,13 @@ export interface TopkOptions {
   readonly largest?: boolean;
 }
 
-/** Below every number of f32 but -infinity, which stands for elements that were taken already. */
+/** The lowest finite f32: -infinity marks elements that were taken already. */
 const lowest = -3.4028234663852886e38;
 
 /**
- * The k largest elements along an axis, the largest first, and their places (i32): [values, indices]. Takes k
- * passes over x: meant for small k. Of equal elements the first comes first; NaN counts as the largest.
+ * Returns [values, indices (i32)] of the k largest elements along an axis, the largest first (torch.topk). Of
+ * equal elements the first comes first; NaN counts as the largest. Takes k passes over x, so k should be
+ * small.
  */
 export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   requireFloat('topk', x);
@@ -172,10 +175,10 @@ export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {})
 }
 
 /**
- * Places drawn by weights: `count` class numbers (i32) for each row of x [classes] or [rows, classes], which
- * need not add up to 1. Without replacement (the default) each class comes at most once, so that `count` of
- * them must be above 0. The largest of weight / exponential random number is such a draw, and the largest
- * `count` are one without replacement.
+ * Draws `count` class numbers (i32) for each row of x [classes] or [rows, classes], by weights that need not
+ * add up to 1 (torch.multinomial). Without replacement (the default) each class is drawn at most once, and at
+ * least `count` weights must be above 0. The largest of weight / exponential random number is a draw; the
+ * largest `count` of them are one without replacement.
  */
 export function multinomial(x: Tensor, count: number, options: { readonly replacement?: boolean } = {}): Tensor {
   requireFloat('multinomial', x);

@@ -8,7 +8,7 @@ const addTwo = binary('add', e.add);
 const subTwo = binary('sub', e.sub);
 const mulTwo = binary('mul', e.mul);
 const divTwo = binary('div', e.div, { float: true });
-/** Leave f16's range, or lose too much in it. */
+/** Options of functions whose results leave f16's range, or lose too many digits in it. */
 const single = { float: true, autocast: 'f32' } as const;
 const powTwo = binary('pow', e.pow, single);
 const square = unary('square', (x) => e.mul(x, x), { autocast: 'f32' });
@@ -25,8 +25,7 @@ export const mul = (a: Operand, b: Operand): Tensor => mulTwo(a, b);
 export const div = (a: Operand, b: Operand): Tensor => divTwo(a, b);
 
 /**
- * a to the power b. A negative base takes whole exponents only, else NaN. Small whole exponents are products,
- * hence exact.
+ * a to the power b; NaN for a negative a and a b that is not whole. Small whole exponents are products of a.
  */
 export function pow(a: Operand, b: Operand): Tensor {
   if (typeof a !== 'number') {

@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 
 interface AssignAttrs {
   readonly name: string;
-  /** Input 0 is the target's old value where `reads` is set; the last input is the new value. */
+  /** New value of the target. Its last input is `value`; where `reads` is set, input 0 is the old value. */
   readonly expr: Expr;
   readonly reads: boolean;
 }
@@ -18,7 +18,7 @@ interface AssignAttrs {
 const replaced = input(0);
 const added = add(input(0), input(1));
 
-/** Overwrites its target with a function of it and the value. State changes are not differentiated. */
+/** Overwrites `target` by an expression of it and of `value`. Writes in place are not differentiated. */
 const assignOp = defineOp<{ target: Tensor; value: Tensor }, Record<string, never>, AssignAttrs>({
   name: ({ name }) => name,
   infer({ target, value }, { name }) {
@@ -42,8 +42,8 @@ const assignOp = defineOp<{ target: Tensor; value: Tensor }, Record<string, neve
 });
 
 /**
- * Refuses to overwrite what gradients flow through or to, as PyTorch does: writes are not differentiated.
- * Also refuses views whose elements share memory, such as expanded ones: which write wins would be chance.
+ * Throws for a target that gradients flow through or to, since writes in place are not differentiated (as
+ * PyTorch does), and for a view whose elements share memory, such as an expanded one.
  */
 export function checkWritable(op: string, target: Tensor): void {
   if (isGradEnabled() && target.requiresGrad) {
@@ -60,7 +60,9 @@ export function checkWritable(op: string, target: Tensor): void {
     );
 }
 
-/** Overwrites target (a view works too) with value, broadcast and converted to its type. Returns target. */
+/**
+ * Overwrites target, which may be a view, with value, broadcast and converted to its type. Returns target.
+ */
 export function assign(target: Tensor, value: Tensor): Tensor {
   checkWritable('assign', target);
   apply(assignOp, { target, value }, { name: 'assign', expr: replaced, reads: false });

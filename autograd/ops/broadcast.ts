@@ -29,8 +29,7 @@ const castOp = defineOp<Unary, Result, { dtype: Dtype }>({
 });
 
 /**
- * The tensor itself if it has the type already, else a converted copy. Floats truncate to integers; nonzero
- * is true.
+ * Returns x if it has the type, else a converted copy. Floats truncate to integers; all but 0 become true.
  */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x;
@@ -38,7 +37,7 @@ export function cast(x: Tensor, dtype: Dtype): Tensor {
   return apply(castOp, { x }, { dtype }).y;
 }
 
-/** Sums over `axes`; the other axes stay. */
+/** y [kept axes] = sum of x over `axes`. */
 export const sumOp = defineOp<Unary, Result, { axes: readonly number[]; dtype?: Dtype }>({
   name: 'sum',
   infer: ({ x }, { axes, dtype }) => ({
@@ -58,11 +57,11 @@ export const sumOp = defineOp<Unary, Result, { axes: readonly number[]; dtype?: 
 });
 
 export interface ReduceOptions {
-  /** Keep reduced axes with length 1. */
+  /** Keeps reduced axes with length 1. */
   readonly keepDims?: boolean;
 }
 
-/** Sum over the given axes (default all); of nothing it is 0. Booleans are counted as i32. */
+/** Sums over the given axes (default all); the sum of no elements is 0. Booleans are summed as i32. */
 export function sum(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('sum', axes, x.ndim);
   const keepDims = keepsDims('sum', options);
@@ -70,7 +69,7 @@ export function sum(x: Tensor, axes?: number | readonly number[], options: Reduc
   return keepDims ? reshape(y, keptShape(x, list)) : y;
 }
 
-/** Reads the options of a reduction, `names` beside keepDims. */
+/** Returns `keepDims`; throws for options other than it and `names`. */
 export function keepsDims(op: string, options: ReduceOptions, ...names: string[]): boolean {
   checkOptions(op, options, ['keepDims', ...names]);
   return options.keepDims ?? false;
@@ -88,8 +87,7 @@ const expandOp = defineView<{ shape: readonly number[] }>({
 });
 
 /**
- * Repeats axes of length 1 (and adds leading ones) to the lengths given as a list or one by one, without
- * copying. -1 keeps an axis.
+ * Repeats axes of length 1, and adds leading axes, without copying: [3, 1] `expand(2, -1, 4)` is [2, 3, 4].
  */
 export function expand(x: Tensor, ...lengths: Numbers): Tensor {
   const shape = listOf(lengths);
@@ -103,10 +101,7 @@ export function expand(x: Tensor, ...lengths: Numbers): Tensor {
   return sameShape(full, x.shape) ? x : applyView(expandOp, x, { shape: full });
 }
 
-/**
- * Sums out what broadcasting to g's shape repeated: the adjoint of broadcasting. The result is of type
- * `dtype`, rounded once.
- */
+/** Sums g to `shape`, which was broadcast to g's: the adjoint of broadcasting. Rounds once, to `dtype`. */
 export function sumTo(g: Tensor, shape: readonly number[], dtype = g.dtype): Tensor {
   if (sameShape(g.shape, shape)) return cast(g, dtype);
   const missing = g.ndim - shape.length;

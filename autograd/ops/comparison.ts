@@ -36,9 +36,9 @@ export const isNan = (a: Tensor): Tensor => applyMap(nan, [a]);
 const maximumTwo = binary('maximum', e.max);
 const minimumTwo = binary('minimum', e.min);
 
-/** The larger of two, by element; NaN if either is. Ties share the gradient. */
+/** The larger of a and b by element; NaN if either is NaN. Equal ones share the gradient. */
 export const maximum = (a: Operand, b: Operand): Tensor => maximumTwo(a, b);
-/** The smaller of two, by element; NaN if either is. Ties share the gradient. */
+/** The smaller of a and b by element; NaN if either is NaN. Equal ones share the gradient. */
 export const minimum = (a: Operand, b: Operand): Tensor => minimumTwo(a, b);
 
 const above = (x: e.Expr, lo: e.Expr): e.Expr => e.select(e.le(x, lo), lo, x);
@@ -48,8 +48,8 @@ const clampLow = mapFunction('clamp', ['v'], ([x], [lo]) => above(x!, lo!), { sc
 const clampHigh = mapFunction('clamp', ['v'], ([x], [hi]) => below(x!, hi!), { scalars: 1 });
 
 /**
- * min(max(x, low), high); either bound may be undefined. The gradient passes between the bounds, not at them
- * (as in PyTorch 2.15).
+ * Computes min(max(x, low), high); either bound may be undefined. The gradient is 1 between the bounds and 0
+ * at them, as in PyTorch 2.15.
  */
 export function clamp(x: Tensor, min?: number, max?: number): Tensor {
   if (min === undefined && max === undefined) throw new ShapeError('clamp: needs min, max or both');
@@ -61,7 +61,7 @@ const choose = mapFunction('where', ['b', 'v', 'v'], ([c, a, b]) => e.select(c!,
 const chooseLeft = mapFunction('where', ['b', 'v'], ([c, b], [s]) => e.select(c!, s!, b!), { scalars: 1 });
 const chooseRight = mapFunction('where', ['b', 'v'], ([c, a], [s]) => e.select(c!, a!, s!), { scalars: 1 });
 
-/** condition ? a : b by element, with broadcasting. a and b are tensors or one of them a number. */
+/** condition ? a : b by element, with broadcasting; one of a and b may be a number. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   if (typeof a === 'number') {
     if (typeof b === 'number')

@@ -8,9 +8,8 @@ import type { Tensor } from '../tensor.ts';
 const aliasOp = defineView<null>({ name: 'alias', view: (layout) => layout, vjp: ({ g }) => g });
 
 /**
- * Derivative rule of a fused op from a composite of ops that computes the same outputs: the fused kernel
- * serves the forward pass, the composite any order of differentiation. The op must save all its inputs that
- * fn reads; of those that need no gradient and are not saved, it gets none.
+ * Returns the derivative rule of a fused op by differentiating `fn`, which computes the same outputs with
+ * other ops. It serves derivatives of any order. The op must save all inputs that fn reads.
  */
 export function compositeVjp<I extends Tensors, O extends Tensors, A>(fn: (inputs: I, attrs: A) => O): Vjp<I, O, A> {
   return ({ grads, input, specs, attrs, needs }) => {
@@ -18,7 +17,7 @@ export function compositeVjp<I extends Tensors, O extends Tensors, A>(fn: (input
     return enableGrad(() => {
       const form = formOf(specs as Tensors);
       const wanted: Tensor[] = [];
-      // Aliases make the inputs independent of each other: only the composite itself is differentiated.
+      // Detached inputs are leaves: only the composite itself is differentiated.
       const inputs = form.map(([name]) => {
         const x = input(name) as Tensor;
         if (!needs(name)) return x;

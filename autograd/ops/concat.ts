@@ -35,7 +35,7 @@ const concatOp = defineOp<{ x: readonly Tensor[] }, { y: Tensor }, { axis: numbe
 
 type Concat = VjpContext<{ x: readonly Tensor[] }, { y: Tensor }, { axis: number }>;
 
-/** Each input's part of the gradient. No copy. */
+/** Returns the part of the gradient that belongs to each input, a view. */
 function shareOut({ g, specs, needs, attrs: { axis } }: Concat): { x: (Tensor | null)[] } {
   let start = 0;
   const x = specs.x.map(({ shape }, i) => {
@@ -47,8 +47,8 @@ function shareOut({ g, specs, needs, attrs: { axis } }: Concat): { x: (Tensor | 
 }
 
 /**
- * concat(tensors) along the first axis without a copy, where the tensors lie one behind the other in one
- * storage; undefined where they do not. Writing to the result writes to them.
+ * Returns concat(tensors) along the first axis as a view, or undefined unless they lie one behind the other
+ * in one storage. To write to the result is to write to them.
  */
 export function joined(tensors: readonly Tensor[]): Tensor | undefined {
   const [first] = tensors;
@@ -65,14 +65,14 @@ export function joined(tensors: readonly Tensor[]): Tensor | undefined {
   return applyJoin('joined', tensors, layout, { axis: 0 }, shareOut);
 }
 
-/** Joins tensors along an existing axis; all other axes agree. */
+/** Joins tensors along an axis: [a, n] and [b, n] at axis 0 become [a + b, n]. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError('concat: needs at least one tensor');
   const at = normaliseAxis('concat', axis, tensors[0]!.ndim);
   return tensors.length === 1 ? tensors[0]! : apply(concatOp, { x: tensors }, { axis: at }).y;
 }
 
-/** Joins tensors of one shape along a new axis. */
+/** Joins tensors of one shape along a new axis: two of [n] at axis 0 become [2, n]. */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError('stack: needs at least one tensor');
   const at = normaliseAxis('stack', axis, tensors[0]!.ndim + 1);
@@ -82,7 +82,7 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   );
 }
 
-/** Shifts the elements along an axis; what leaves at the end comes back at the beginning. */
+/** Shifts the elements along an axis; those that leave at the end come back at the beginning (torch.roll). */
 export function roll(x: Tensor, shift: number, axis = 0): Tensor {
   const at = normaliseAxis('roll', axis, x.ndim);
   const length = x.shape[at]!;

@@ -13,34 +13,37 @@ import { unfold } from './unfold.ts';
 type PerAxis = number | readonly number[];
 
 export interface ConvOptions {
-  /** Distance of neighbouring windows, default 1. */
+  /** Distance between neighbouring windows, default 1. */
   readonly stride?: PerAxis;
   /** Zeros on both sides of each axis, default 0; 'same' keeps the lengths (stride 1 only), 'valid' is 0. */
   readonly padding?: PerAxis | 'same' | 'valid';
-  /** Distance of neighbouring elements of the kernel, default 1. */
+  /** Distance between neighbouring elements of the kernel, default 1. */
   readonly dilation?: PerAxis;
   /** Input and output channels are split into this many independent groups, default 1. */
   readonly groups?: number;
 }
 
 /**
- * Convolution over sequences (a cross-correlation, as in PyTorch): x [N, C, L] or [C, L], weight [O, C /
- * groups, K], bias [O]; result [N, O, L'] with L' = floor((L + 2 padding - dilation (K - 1) - 1) / stride) +
- * 1.
+ * Convolves sequences (a cross-correlation, torch.nn.functional.conv1d). x [N, C, L] or [C, L], weight
+ * [O, C / groups, K] and bias [O] give [N, O, L'] or [O, L'],
+ * L' = floor((L + 2 padding - dilation (K - 1) - 1) / stride) + 1.
  */
 export function conv1d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   return conv('conv1d', 1, x, weight, bias, options);
 }
 
 /**
- * Convolution over images: x [N, C, H, W] or [C, H, W], weight [O, C / groups, KH, KW], bias [O]; result [N,
- * O, H', W'].
+ * Convolves images (torch.nn.functional.conv2d): x [N, C, H, W] or [C, H, W], weight [O, C / groups, KH, KW]
+ * and bias [O] give [N, O, H', W'] or [O, H', W'].
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   return conv('conv2d', 2, x, weight, bias, options);
 }
 
-/** Windows of the padded input, a view, times the weights as matrices (im2col; Chellapilla et al. 2006). */
+/**
+ * Multiplies windows of the padded input, a view, by the weights as matrices (im2col; Chellapilla et al.
+ * 2006).
+ */
 function conv(
   name: string,
   axes: number,
@@ -114,7 +117,7 @@ function perAxis(name: string, what: string, value: PerAxis, axes: number, least
   return list;
 }
 
-/** Zeros before and after each spatial axis. */
+/** Returns the number of zeros before and after each spatial axis. */
 function padding(
   name: string,
   value: PerAxis | 'same' | 'valid',
@@ -125,7 +128,7 @@ function padding(
   if (value === 'same') {
     if (stride.some((s) => s !== 1))
       throw new ShapeError(`${name}: padding 'same' needs stride 1, got ${show(stride)}`);
-    // An odd total puts the extra zero behind, as PyTorch does.
+    // Of an odd number of zeros the extra one comes after, as in PyTorch.
     return kernel.map((size, i) => {
       const all = dilation[i]! * (size - 1);
       return [Math.floor(all / 2), all - Math.floor(all / 2)];

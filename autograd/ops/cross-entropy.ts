@@ -66,7 +66,7 @@ const lossBackwardOp = defineOp<BackwardInputs, { dx: Tensor }, CrossEntropyAttr
   }),
 });
 
-/** Class weights over all rows. */
+/** The class weights [classes], broadcast to the shape of the logits. */
 const spread = (weight: Tensor | undefined, logits: Tensor) => weight && sourceOf(weight, logits.shape);
 
 export type Reduction = 'mean' | 'sum' | 'none';
@@ -84,8 +84,8 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * Cross-entropy of logits [N, C] or [N, C, ...] with targets of shape [N] or [N, ...]: class numbers, or
- * probabilities of the logits' shape.
+ * Computes the cross-entropy of logits [N, C] or [N, C, ...] (torch.nn.functional.cross_entropy). Targets are
+ * class numbers [N] or [N, ...], or probabilities in the shape of the logits.
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { reduction = 'mean', ignoreIndex = -100, weight, labelSmoothing = 0 } = options;

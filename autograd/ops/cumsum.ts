@@ -25,12 +25,12 @@ const cumsumOp: Cumsum = defineOp<Cumsum>({
   vjp: ({ g, attrs: { axis } }) => ({ x: flip(cumsum(flip(g, axis), axis), axis) }),
 });
 
-/** Lines shorter than this are one run: a second pass over them costs more than it wins. */
+/** Axes shorter than this are one run: a second pass would cost more than it saves. */
 const longLine = 256;
 
 /**
- * Running sums of x [outer, length, inner], row-major, into y. A long line is cut into runs, whose totals are
- * summed up in turn.
+ * Writes the running sums of x [outer, length, inner], row-major, to y. A long axis is cut into runs, whose
+ * totals are summed in the same way.
  */
 function scan(lowering: Lowering<{ x: Tensor }>, x: Tensor, y: Tensor): void {
   const [outer, length, inner] = x.shape as [number, number, number];
@@ -45,8 +45,8 @@ function scan(lowering: Lowering<{ x: Tensor }>, x: Tensor, y: Tensor): void {
 }
 
 /**
- * Running sums along an axis: y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...], of the shape of x; the
- * same bits on every run. Booleans and u32 give i32.
+ * Computes y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...] along an axis, in the shape of x, with the
+ * same bits on every run (torch.cumsum). Booleans and u32 give i32.
  */
 export function cumsum(x: Tensor, axis: number): Tensor {
   return apply(cumsumOp, { x }, { axis: normaliseAxis('cumsum', axis, x.ndim) }).y;

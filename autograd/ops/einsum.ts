@@ -16,11 +16,11 @@ interface Term {
 }
 
 /**
- * Einstein summation, `einsum('bij,bjk->bik', a, b)`: axes with one letter are multiplied together, letters
- * that the output lacks are summed. Any number of operands, taken in pairs from the left, each pair one
- * batched matrix product; a letter twice in an operand takes its diagonal; `...` stands for axes that
- * broadcast; without `->` the output is the letters that occur once, in alphabetical order (torch.einsum).
- * Operands of one pair are f32 or f16.
+ * Multiplies operands along axes of the same letter and sums over the letters that the output lacks:
+ * `einsum('bij,bjk->bik', a, b)` (torch.einsum). A letter that occurs twice in an operand takes its diagonal;
+ * `...` stands for axes that broadcast; without `->` the output is the letters that occur once, in
+ * alphabetical order. Operands are taken in pairs from the left, each pair one batched matrix product of f32
+ * or f16.
  */
 export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   const { inputs, output } = parse(equation, operands);
@@ -58,7 +58,7 @@ interface Equation {
 }
 
 /**
- * Axis names of each operand and of the output. The axes of `...` are named `.1`, `.2`, ... from the last.
+ * Returns the axis names of each operand and of the output. Those of `...` are `.1`, `.2`, ... from the last.
  */
 function parse(equation: string, operands: readonly Tensor[]): Equation {
   const fail = (why: string): never => {
@@ -100,10 +100,7 @@ function named(part: string, hidden: number): string[] {
   return at < 0 ? [...part] : [...part.slice(0, at), ...dots, ...part.slice(at + 3)];
 }
 
-/**
- * Leaves the first of the axes that share a letter, running along their diagonal: every n + 1-th of the n * n
- * elements.
- */
+/** Merges two axes that share a letter into their diagonal: every n + 1-th of n * n elements. */
 function diagonals(tensor: Tensor, axes: readonly string[], equation: string): Term {
   const first = axes.findIndex((axis, i) => axes.indexOf(axis, i + 1) >= 0);
   if (first < 0) return { tensor, axes };
@@ -122,7 +119,7 @@ function diagonals(tensor: Tensor, axes: readonly string[], equation: string): T
   return diagonals(diagonal, [...others.map((i) => axes[i]!), axes[first]!], equation);
 }
 
-/** An axis of length 1 where others are longer broadcasts: without it the product comes out the same. */
+/** Drops axes of length 1 that other operands have longer: without them the product broadcasts as well. */
 function dropRepeats({ tensor, axes }: Term, lengths: ReadonlyMap<string, number>): Term {
   const at = axes.findIndex((axis, i) => tensor.shape[i] === 1 && lengths.get(axis) !== 1);
   if (at < 0) return { tensor, axes };
@@ -136,7 +133,7 @@ function sumOut({ tensor, axes }: Term, needed: ReadonlySet<string>): Term {
     : { tensor: sum(tensor, list), axes: axes.filter((axis) => needed.has(axis)) };
 }
 
-/** The product of two terms, summed over the axes that neither the output nor a later operand has. */
+/** Multiplies two terms and sums over the axes that neither the output nor a later operand has. */
 function multiply(left: Term, right: Term, needed: ReadonlySet<string>): Term {
   const a = sumOut(left, new Set([...needed, ...right.axes]));
   const b = sumOut(right, new Set([...needed, ...left.axes]));
@@ -162,7 +159,7 @@ function multiply(left: Term, right: Term, needed: ReadonlySet<string>): Term {
   return { tensor: reshape(product, axes.map(length)), axes };
 }
 
-/** The output's order; axes that only broadcast come back with length 1. */
+/** Puts the axes in the order of the output; those that `dropRepeats` dropped come back with length 1. */
 function arrange({ tensor, axes }: Term, output: readonly string[], lengths: ReadonlyMap<string, number>): Tensor {
   const present = output.filter((axis) => axes.includes(axis));
   const ordered = permute(

@@ -18,7 +18,7 @@ import { reshape, unsqueeze } from './reshape.ts';
 import { pad, slice } from './slice.ts';
 import type { Range } from './slice.ts';
 
-/** No index is equal to it. */
+/** A number that no index equals. */
 const none = -(2 ** 31);
 
 type Rows = Op<{ table: Tensor; index: Tensor }, { y: Tensor }, { readonly ignore: number }>;
@@ -47,7 +47,7 @@ const rowsOp: Rows = defineOp<Rows>({
 
 type AddRows = Op<{ x: Tensor; index: Tensor }, { y: Tensor }, { readonly rows: number; readonly ignore: number }>;
 
-/** x [count, cols], index [count]; y [rows, cols], the sums of the rows of x that name each row. */
+/** x [count, cols], index [count]; y[r, :] [rows, cols] = sum of x[i, :] over index[i] = r. */
 const addRowsOp: AddRows = defineOp<AddRows>({
   name: 'scatterAddRows',
   infer: ({ x }, { rows }) => ({ y: { shape: [rows, x.shape.at(-1)!], dtype: x.dtype } }),
@@ -61,21 +61,21 @@ const addRowsOp: AddRows = defineOp<AddRows>({
     const operands = { x: lowering.contiguous(x), index: at, links, y };
     lowering.emit(scatterAddRows, operands, { bound: boundOf(lowering.part('r')), begin });
   },
-  // Each part of x goes on with the sums that the parts before it left in y.
+  // Each part of x adds to the sums that the parts before it left in y.
   axes: () => ({ of: { x: 'iC', index: 'I', y: 'rC' }, combine: 'fill' }),
   saves: { inputs: ['index'] },
   vjp: ({ g, input }) => ({ x: apply(rowsOp, { table: g, index: input('index') }, { ignore: none }).y }),
 });
 
-/** The rows that a part of a large table holds; undefined: all. */
+/** Returns the rows that a part of a large table holds; undefined for all. */
 const boundOf = (part: ReturnType<Lowering['part']>): RowBound | undefined =>
   part && { first: part.start, rows: part.whole };
 
 const lettersOf = ({ shape }: Spec): string => 'abcdefghijkl'.slice(0, shape.length);
 
 /**
- * Indices as i32; out of range ones are an error here where the host knows them, NaN in the result where only
- * the device does.
+ * Converts indices to i32. Throws for one out of range where the host knows it; where only the device does,
+ * the result holds NaN.
  */
 export function checkIndex(op: string, index: Tensor, length: number): Tensor {
   if (index.dtype === 'bool' || index.dtype === 'f16')
@@ -91,8 +91,8 @@ export function checkIndex(op: string, index: Tensor, length: number): Tensor {
 }
 
 /**
- * Rows of a table [rows, cols] by index [...]: result [..., cols]. The gradient of row `paddingIdx` is left
- * out, as in PyTorch.
+ * Looks up rows of a table [rows, cols] by index [...]: the result is [..., cols]. Row `paddingIdx` gets no
+ * gradient (torch.nn.functional.embedding).
  */
 export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
   if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);
@@ -100,7 +100,7 @@ export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readon
   return apply(rowsOp, { table, index: rows }, { ignore: paddingIdx ?? none }).y;
 }
 
-/** Entries of x along an axis by a vector of indices. */
+/** Picks entries of x along an axis by a vector of indices (torch.index_select). */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('indexSelect', axis, x.ndim);
   if (index.ndim !== 1) throw new ShapeError(`indexSelect: the index must be a vector, got ${show(index.shape)}`);
@@ -123,7 +123,7 @@ const gatherOp: Along = defineOp<Along>({
   vjp: ({ g, input, attrs }) => ({ x: apply(scatterAddOp, { x: g, index: input('index') }, attrs).y }),
 });
 
-/** `length`: of y along the axis. */
+/** `length` is that of y along the axis. */
 const scatterAddOp: Along = defineOp<Along>({
   name: 'scatterAdd',
   infer: ({ x }, { axis, length }) => ({
@@ -146,14 +146,14 @@ function checkAxisShapes(op: string, x: Spec, index: Spec, axis: number): void {
     );
 }
 
-/** The beginning of x along every axis but one, as long as the index there. */
+/** Crops x along every axis but one to the lengths of `shape`. */
 function cropTo(x: Tensor, shape: readonly number[], axis: number): Tensor {
   return slice(x, ...shape.map((length, i): Range => (i === axis ? null : [0, length])));
 }
 
 /**
- * y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis; in the other axes the index may be shorter
- * than x (torch.gather).
+ * Computes y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis (torch.gather). Along the other
+ * axes the index may be shorter than x.
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('gather', axis, x.ndim);
@@ -164,8 +164,9 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
 }
 
 /**
- * x with source[..., j, ...] added at index[..., j, ...] along an axis, the adjoint of gather. The index may
- * be shorter than the source, and than x in the other axes (torch.scatter_add). The same bits on every run.
+ * Returns x with source[..., j, ...] added at index[..., j, ...] along an axis (torch.scatter_add), the
+ * adjoint of gather, with the same bits on every run. The index may be shorter than the source, and along the
+ * other axes than x.
  */
 export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
   const at = normaliseAxis('scatterAdd', axis, x.ndim);
@@ -183,7 +184,7 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tenso
   );
 }
 
-/** 1 where the index equals the position along a new last axis, else 0; f32. */
+/** Returns f32 [..., classes]: 1 where the index [...] equals the place along the last axis, else 0. */
 export function oneHot(index: Tensor, classes: number): Tensor {
   const at = unsqueeze(checkIndex('oneHot', index, classes), -1);
   return cast(eq(expand(at, [...index.shape, classes]), arange(0, classes, 1, { dtype: 'i32' })), 'f32');

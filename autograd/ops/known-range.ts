@@ -8,9 +8,8 @@ import { cast } from './broadcast.ts';
 import { eq, where } from './comparison.ts';
 
 /**
- * Smallest and largest element of a tensor whose data the host made and nothing has overwritten, and one that
- * is no whole number, if any is none; undefined where only the device knows them. Lets index ops refuse bad
- * indices at the call, without reading back.
+ * Returns the smallest and the largest element, and one that is not whole if there is any; undefined where
+ * only the device knows them. Ops that take indices refuse bad ones by it at the call, without reading back.
  */
 export function knownRange({ storage, shape, strides, offset, size }: Tensor): NumberRange | undefined {
   const { host } = storage;
@@ -34,8 +33,8 @@ export function knownRange({ storage, shape, strides, offset, size }: Tensor): N
 }
 
 /**
- * Calls `check` with the smallest and largest element where the host knows them: now, and for an argument of
- * a compiled function at every call.
+ * Calls `check` where the host knows the elements: now, and for an argument of a compiled function in each
+ * call.
  */
 export function whenKnown(x: Tensor, check: RangeCheck): void {
   const range = knownRange(x);
@@ -43,7 +42,7 @@ export function whenKnown(x: Tensor, check: RangeCheck): void {
   else context().recorder?.check(x, check);
 }
 
-/** In i32, as what is no whole number becomes: neither a class nor an index of any table. */
+/** The i32 that stands for a number that is not whole: neither a class nor an index of any table. */
 const invalid = -(2 ** 31);
 
 /**
@@ -64,8 +63,8 @@ export function wholeNumbers(op: string, what: 'label' | 'index', x: Tensor): Te
 }
 
 /**
- * Class numbers as i32. Refuses those outside 0..classes-1, but for `ignoreIndex`, where the host knows them;
- * where only the device does, they show as NaN.
+ * Converts class numbers to i32. Throws for one outside of 0..classes-1, other than `ignoreIndex`, where the
+ * host knows it; where only the device does, its loss is NaN.
  */
 export function checkLabels(op: string, target: Tensor, classes: number, ignoreIndex?: number): Tensor {
   whenKnown(target, (range) => {
