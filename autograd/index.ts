@@ -40,7 +40,6 @@ export * from './ops/norm.ts';
 export * from './ops/softmax.ts';
 export * from './ops/movement.ts';
 export * from './ops/reduce.ts';
-export { globalNorm } from './ops/collect.ts';
 export * from './ops/reshape.ts';
 export * from './ops/slice.ts';
 export { tril, triu } from './ops/triangular.ts';

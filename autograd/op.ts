@@ -1,4 +1,4 @@
-import type { Dispatch, Target } from '../gpu/index.ts';
+import type { Target } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import type { Layout } from '../kernels/layout.ts';
 import type { Draw } from '../kernels/random.ts';
@@ -106,8 +106,6 @@ export interface Lowering<I = Tensors> {
   /** Of the op, for errors. */
   readonly name: string;
   readonly target: Target;
-  /** Runs a kernel whose tensors are given in binding order. */
-  dispatch(dispatch: Dispatch, tensors: readonly Tensor[]): void;
   /** Runs a kernel on operands by name: `emit(softmax, { x: source('x'), y: sink() }, { log })`. */
   emit<K extends object, A>(kernel: Kernel<K, A>, operands: BoundTo<K>, attrs: A): void;
   /** Scratch memory for this op, row-major. */

@@ -232,8 +232,8 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'averages that are biased towards zero',
-    file: 'train/optim/adamw.ts',
-    find: '.div(1 - this.ema ** steps[i]!)',
+    file: 'train/optim/optimizer.ts',
+    find: '.div(1 - this.#ema ** steps[i]!)',
     replace: '',
     tests: ['train/optim'],
   },

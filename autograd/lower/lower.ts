@@ -81,7 +81,7 @@ function lowerApplication(
 
 /** The parts of a lowering that do not depend on an op's tensors. */
 export function lowering(name: string, environment: Environment): Lowering {
-  const { target, emit, temporaries } = environment;
+  const { target, temporaries } = environment;
   const temporary = (shape: readonly number[], dtype: Dtype): Tensor => {
     const t = emptyTensor(shape, dtype, name);
     temporaries.push(t);
@@ -101,7 +101,6 @@ export function lowering(name: string, environment: Environment): Lowering {
     temporary,
     copy,
     contiguous: (x) => (x.isContiguous ? x : copy(x)),
-    dispatch: emit,
     emit: (kernel, operands, attrs) => emitKernel(environment, kernel, operands, attrs),
     run(op, inputs, outputs, attrs, { accumulate = false } = {}) {
       const application = {

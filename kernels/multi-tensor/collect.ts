@@ -1,7 +1,38 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, read, u32, write } from '../kernel.ts';
-import type { RowLanes } from '../rows.ts';
-import { bySegment, numbered, quads, segmentEnds } from './segments.ts';
+import type { Param } from '../kernel.ts';
+import { sizeOf } from '../layout.ts';
+import type { Operand } from '../layout.ts';
+import { chooseLanes } from '../rows.ts';
+import type { RowTarget } from '../rows.ts';
+
+/**
+ * Kernels over many tensors at once: a model has hundreds of parameters, most of them tiny, and a dispatch
+ * each would cost more than the arithmetic. A dispatch can bind few buffers (16 on most devices), so small
+ * parameters share one buffer and every other binding counts.
+ */
+
+/** Elements of a tensor in units of vec4; buffers are padded to whole ones. */
+export const quads = (size: number): number => Math.ceil(size / 4);
+
+/** `if (id < end of tensor 0) {...} else if ...`, with `i` the index inside the tensor. */
+export function bySegment(id: string, count: number, body: (k: number) => string): string {
+  const branch = (k: number): string =>
+    `if (${id} < p.end${k}) { let i = ${id} - ${k === 0 ? '0u' : `p.end${k - 1}`}; ${body(k)} }`;
+  return Array.from({ length: count }, (_, k) => branch(k)).join(' else ');
+}
+
+/** Parameters end0, end1, ... that `bySegment` reads. */
+export function segmentEnds(lengths: readonly number[]): { params: Record<string, Param>; total: number } {
+  let total = 0;
+  const ends = lengths.map((length) => (total += length));
+  return { params: numbered('end', ends), total };
+}
+
+/** Parameters name0, name1, ... */
+export function numbered(name: string, values: readonly number[]): Record<string, Param> {
+  return Object.fromEntries(values.map((value, k) => [`${name}${k}`, u32(value)]));
+}
 
 /** Quads that one partial sum is of. */
 const span = 1024;
@@ -24,21 +55,18 @@ export const packedQuads = (size: number): number => Math.ceil(quads(size) / pac
 /** Partial sums of one tensor. */
 export const partialsFor = (size: number): number => Math.ceil(quads(size) / span);
 
-export interface CollectParams {
-  /** Elements of each tensor. Tensors are row-major f32 from offset 0. */
-  readonly sizes: readonly number[];
+export interface CollectAttrs {
   /** Where each tensor is copied to, in quads; undefined: nowhere. */
   readonly places: readonly (number | undefined)[];
   /** Where the partial sums go, in quads; undefined: none are taken. */
   readonly partials: number | undefined;
-  readonly lanes: RowLanes;
 }
 
 const nowhere = 0xffffffff;
 
 /**
  * Looks at many tensors once: copies small ones into one buffer, followed by zeros up to their room there,
- * and takes a sum of squares of every 4096 elements. Bindings the buffer, then the tensors. A partial sum is
+ * and takes a sum of squares of every 4096 elements. Tensors are row-major f32 from offset 0. A partial sum is
  * a quad (sum of squares, 1 if an element is infinite or NaN, 0, 0): non-finite elements are told by their
  * bits, since a sum of squares may overflow without any.
  *
@@ -47,7 +75,13 @@ const nowhere = 0xffffffff;
  * cache lines. Sums of 4 M elements on llvmpipe, 2 shared cores, least of 20 runs: thread 3.4 ms (4.9 GB/s,
  * as fast as a sum without the test of bits), workgroup 40 ms.
  */
-export function collect({ sizes, places, partials, lanes }: CollectParams): Dispatch {
+export function collect(
+  { x }: { readonly collected: Operand; readonly x: readonly Operand[] },
+  { places, partials }: CollectAttrs,
+  target: RowTarget,
+): Dispatch {
+  const sizes = x.map(({ shape }) => sizeOf(shape));
+  const lanes = chooseLanes(target, 1);
   const { params, total } = segmentEnds(sizes.map(partialsFor));
   const room = sizes.map((size, k) => (places[k] === undefined ? quads(size) : packedQuads(size)));
   const elements = sizes.reduce((a, b) => a + b, 0);

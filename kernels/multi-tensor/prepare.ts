@@ -2,24 +2,10 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { f32, kernel, read, u32, write } from '../kernel.ts';
 import type { Param } from '../kernel.ts';
 import { isNanFunction } from '../nan.ts';
-import { hyperSize } from './rule.ts';
-import type { UpdateRule } from './rule.ts';
-import { numbered } from './segments.ts';
-
-/**
- * Where things lie in an optimizer's control buffer, in quads: hyper of each group, the step's result, a quad
- * for each parameter.
- */
-export interface ControlLayout {
-  readonly groups: number;
-  readonly parameters: number;
-}
-
-export const hyperAt = (group: number): number => (group * hyperSize) / 4;
-/** Quad (global norm before clipping, 1 if an element was not finite, factor of the gradients, 0). */
-export const resultAt = ({ groups }: ControlLayout): number => hyperAt(groups);
-export const slotsAt = (layout: ControlLayout): number => resultAt(layout) + 1;
-export const controlQuads = (layout: ControlLayout): number => slotsAt(layout) + layout.parameters;
+import type { Operand } from '../layout.ts';
+import { numbered } from './collect.ts';
+import { hyperAt, hyperSize, resultAt, slotsAt } from './update.ts';
+import type { ControlLayout, UpdateRule } from './update.ts';
 
 /** How a loss scale follows what the gradients did. */
 export interface ScalerParams {
@@ -34,7 +20,18 @@ const words = 24;
 export const slotsPerDispatch = 32 * words;
 export const groupsPerDispatch = 32;
 
-export interface PrepareParams {
+export interface PrepareOperands {
+  /** [quads, 4], see ControlLayout. */
+  readonly control: Operand;
+  /** The gradients' partial sums, as `collect` left them. */
+  readonly partials?: Operand;
+  /** A factor of the gradients that lies on the device. */
+  readonly gradScale?: Operand;
+  /** Scale, good steps in a row, whether the last step was skipped, steps skipped in all. */
+  readonly scaler?: Operand;
+}
+
+export interface PrepareAttrs {
   readonly rule: UpdateRule;
   readonly layout: ControlLayout;
   /**
@@ -59,8 +56,6 @@ export interface PrepareParams {
     readonly scaler?: ScalerParams;
     /** Leave the scale as it is, for `moveScale`. */
     readonly keepScale?: boolean;
-    /** Offset of a factor of the gradients that lies on the device. */
-    readonly gradScale?: number;
   };
 }
 
@@ -69,11 +64,14 @@ const workgroup = 256;
 /**
  * All decisions of a step, by one workgroup: the global norm, the factor of the gradients (unscaled, clipped
  * to maxNorm as PyTorch's clip_grad_norm_ does), whether to skip the step, the next loss scale, and each
- * parameter's number of updates with what the rule derives from it. Bindings control, (partials,)
- * (gradScale,) (scaler: scale, good steps in a row, whether the last step was skipped, steps skipped in all).
+ * parameter's number of updates with what the rule derives from it.
  */
-export function prepare({ rule, layout, first, active, groups, result }: PrepareParams): Dispatch {
-  const { partials, maxNorm, scaler, keepScale = false, gradScale, skipNonFinite } = result ?? {};
+export function prepare(
+  operands: PrepareOperands,
+  { rule, layout, first, active, groups, result }: PrepareAttrs,
+): Dispatch {
+  const { partials, maxNorm, scaler, keepScale = false, skipNonFinite } = result ?? {};
+  const gradScale = operands.gradScale?.offset;
   const all = active.every(Boolean);
   const bits = Array.from({ length: Math.ceil(active.length / 32) }, (_, w) =>
     active.slice(32 * w, 32 * w + 32).reduce((word, on, k) => (on ? (word | (1 << k)) >>> 0 : word), 0),
@@ -191,8 +189,8 @@ const noteForScale = `
   scaler[2] = select(0.0, 1.0, skip || (noted && scaler[2] != 0.0));
   if (!noted) { scaler[1] = -1.0 - scaler[1]; }`;
 
-/** Moves a loss scale by what steps noted since the last time; binding scaler, as in `prepare`. */
-export function moveScale(params: ScalerParams): Dispatch {
+/** Moves a loss scale by what steps noted since the last time. */
+export function moveScale(_: Pick<PrepareOperands, 'scaler'>, params: ScalerParams): Dispatch {
   return kernel({
     name: 'updateScale',
     bindings: [write('scaler', 'f32')],

@@ -5,7 +5,7 @@ import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { cut } from '../../autograd/lower/cut.ts';
 import type { Block, Space } from '../../autograd/lower/cut.ts';
-import { AdamW } from '../../train/optim/index.ts';
+import { AdamW, globalNorm } from '../../train/optim/index.ts';
 import { Random } from '../../common/random.ts';
 import { compareBits } from '../support/op-compare.ts';
 
@@ -205,7 +205,7 @@ test('optimizer steps, clipped, and the norm of large gradients', async () => {
       parameters.forEach((x, i) => (x.grad = gradients[i]!.mul(step + 1)));
       optimizer.step({ maxNorm: 50 });
     }
-    return Promise.all([...parameters, tf.globalNorm(gradients)].map((x) => x.data()));
+    return Promise.all([...parameters, globalNorm(gradients)].map((x) => x.data()));
   };
   const want = await run();
   const { value } = await limited(run, 65536);

@@ -3,10 +3,12 @@ import * as assert from 'uvu/assert';
 import { acquire } from '../../gpu/index.ts';
 import type { Dispatch } from '../../gpu/index.ts';
 import { collect, packedQuads, partialsFor } from '../../kernels/multi-tensor/collect.ts';
-import { controlQuads, hyperAt, prepare, resultAt, slotsAt } from '../../kernels/multi-tensor/prepare.ts';
-import type { PrepareParams } from '../../kernels/multi-tensor/prepare.ts';
+import { prepare } from '../../kernels/multi-tensor/prepare.ts';
+import type { PrepareAttrs } from '../../kernels/multi-tensor/prepare.ts';
+import { controlQuads, hyperAt, resultAt, slotsAt, updateRule } from '../../kernels/multi-tensor/update.ts';
 import * as e from '../../kernels/map/expr.ts';
-import { updateRule } from '../../kernels/multi-tensor/rule.ts';
+import { contiguousLayout } from '../../kernels/layout.ts';
+import type { Operand } from '../../kernels/layout.ts';
 import { Random } from '../../common/random.ts';
 
 const test = suite('multi-tensor kernels');
@@ -39,8 +41,13 @@ async function dispatched(dispatch: Dispatch, buffers: readonly Float32Array[]):
   return read.map(({ buffer, byteLength }) => new Float32Array(buffer, 0, byteLength / 4));
 }
 
-const run = (params: PrepareParams, buffers: readonly Float32Array[]): Promise<Float32Array[]> =>
-  dispatched(prepare(params), buffers);
+const plain = (shape: readonly number[]): Operand => ({ dtype: 'f32', ...contiguousLayout(shape) });
+
+/** Runs `prepare` over control, partial sums and the scaler's state. */
+function run(attrs: PrepareAttrs, buffers: readonly Float32Array[]): Promise<Float32Array[]> {
+  const [control, partials, scaler] = buffers.map(({ length }) => plain([length]));
+  return dispatched(prepare({ control: control!, partials, scaler }, attrs), buffers);
+}
 
 for (const lanes of [1, 64] as const) {
   test(`collect copies and adds up, lanes ${lanes}`, async () => {
@@ -55,9 +62,13 @@ for (const lanes of [1, 64] as const) {
     tensors[5]![20_000] = 2e19; // its square is infinite, it is not
     const places = [undefined, 64, undefined, 128, 0, undefined];
     const partials = 128 + packedQuads(4099);
+    const device = { software: true, subgroupSizes: [8, 8], lanes } as const;
     const count = sizes.reduce((sum, size) => sum + partialsFor(size), 0);
     const into = new Float32Array(4 * (partials + count)).fill(7);
-    const [collected] = await dispatched(collect({ sizes, places, partials, lanes }), [into, ...tensors]);
+    const [collected] = await dispatched(
+      collect({ collected: plain([into.length]), x: sizes.map((size) => plain([size])) }, { places, partials }, device),
+      [into, ...tensors],
+    );
     places.forEach((place, k) => {
       if (place === undefined) return;
       const room = 4 * packedQuads(sizes[k]!);

@@ -1,5 +1,6 @@
-import { clamp, div, globalNorm, add, noGrad } from '../../autograd/index.ts';
+import { add, clamp, div, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { globalNorm } from './step.ts';
 
 /**
  * Norm of all gradients together, a scalar on the device. Parameters without a gradient count for nothing.

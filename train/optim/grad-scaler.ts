@@ -1,6 +1,6 @@
 import { mul, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { updateScale } from '../../autograd/ops/prepare-step.ts';
+import { updateScale } from './step.ts';
 import type { StepOptions } from './optimizer.ts';
 
 /** An optimizer of any options. */

@@ -15,5 +15,6 @@ export type { OptimizerSnapshot, StepOptions } from './optimizer.ts';
 export { RMSprop } from './rmsprop.ts';
 export type { RMSpropOptions } from './rmsprop.ts';
 export * from './schedules.ts';
+export { globalNorm } from './step.ts';
 export { SGD } from './sgd.ts';
 export type { SgdOptions } from './sgd.ts';

@@ -4,11 +4,11 @@ import { joinParameters } from '../../models/parameter.ts';
 import { assign, clone, noGrad } from '../../autograd/index.ts';
 import { halfCopy } from '../../autograd/autocast.ts';
 import * as e from '../../kernels/map/expr.ts';
-import { updateRule } from '../../kernels/multi-tensor/rule.ts';
-import type { RuleTable } from '../../kernels/multi-tensor/rule.ts';
+import { updateRule } from '../../kernels/multi-tensor/update.ts';
+import type { RuleTable } from '../../kernels/multi-tensor/update.ts';
 import { asGroups, checkOptions, groupOf } from './groups.ts';
 import type { ParameterGroup, ParamGroup } from './groups.ts';
-import type { LossScale } from '../../autograd/ops/prepare-step.ts';
+import type { LossScale } from './step.ts';
 import { OptimizerState } from './state.ts';
 
 export interface StepOptions {
