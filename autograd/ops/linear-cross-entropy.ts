@@ -24,13 +24,13 @@ import { narrow, select } from './slice.ts';
 interface Attrs extends CrossEntropyAttrs {
   /** Rows whose logits are in memory at once; default as many as fit. */
   readonly chunkRows?: number;
-  /** Compute the gradients with the loss: the logits are there only once. */
+  /** Computes the gradients together with the loss, while the logits are in memory. */
   readonly gradients: boolean;
 }
 
 /** hidden [N, D], weight [V, D], bias [V], target i32 [N]. */
 type Inputs = { hidden: Tensor; weight: Tensor; target: Tensor; bias?: Tensor };
-/** sums f32 [2]: sum of the losses, and how many rows count; the sum's gradients f32, where asked for. */
+/** sums f32 [2]: the sum of the losses and the number of rows that count; gradients of the sum, f32. */
 type Outputs = { sums: Tensor; dHidden?: Tensor; dWeight?: Tensor; dBias?: Tensor };
 
 const linearLossOp: Op<Inputs, Outputs, Attrs> = defineOp<Inputs, Outputs, Attrs>({
@@ -57,7 +57,7 @@ const linearLossOp: Op<Inputs, Outputs, Attrs> = defineOp<Inputs, Outputs, Attrs
   },
 });
 
-/** The derivative in ops, for derivatives of it. */
+/** The derivative as ops, which can be differentiated again. */
 function again(context: VjpContext<Inputs, Outputs, Attrs>) {
   const total = compositeVjp<Inputs, { sum: Tensor }, Attrs>(
     ({ hidden, weight, target, bias }, { ignoreIndex, smoothing }) => {
@@ -70,13 +70,13 @@ function again(context: VjpContext<Inputs, Outputs, Attrs>) {
   return total({ input, specs, attrs, needs, g, grads: { sum: g }, output: () => g });
 }
 
-/** Bytes of logits that are held at once: what one binding can hold on every device. */
+/** Bytes of logits in memory at once: as many as one binding holds on every device. */
 const scratchBytes = 2 ** 27;
 
 /**
- * Loss of a linear layer's outputs, by runs of rows: their logits, the loss, the logits' gradient in their
- * place, and from it those of hidden and, added up run by run in order, of weight and bias. Four dispatches a
- * run (five with a bias), two without gradients.
+ * Computes, for each run of rows: the logits, the loss, the gradient of the logits in their place, and from
+ * it the gradients of hidden, weight and bias, the last two added up in the order of the runs. Four
+ * dispatches a run (five with a bias), two without gradients.
  */
 function lowerInRuns(
   lowering: Lowering<Inputs>,
@@ -111,7 +111,7 @@ function lowerInRuns(
   lowering.run(sumOp, { x: losses }, { y: sums }, { axes: [0] });
 }
 
-/** About equal runs, of whole tiles of matrix products. */
+/** Returns the rows of a run: runs of about equal length, in whole tiles of matrix products. */
 function runLength(rows: number, bytes: number, rowBytes: number): number {
   const most = Math.max(1, Math.floor(bytes / rowBytes));
   if (most >= rows) return rows;
@@ -139,11 +139,11 @@ export interface LinearCrossEntropyOptions {
 }
 
 /**
- * crossEntropy(linear(hidden, weight, bias), target) of hidden [..., D], weight [V, D] and class numbers
- * [...], without the logits [..., V] in memory: for the heads of language models. Runs of rows pass through
- * one buffer, in which the gradient of the logits takes their place as soon as the loss is known (Hsu et al.
- * 2024, "Liger kernel"); backward only multiplies. With reduction 'none' the runs are computed again in
- * backward.
+ * Computes crossEntropy(linear(hidden, weight, bias), target) of hidden [..., D], weight [V, D], bias [V] and
+ * class numbers [...] without all logits [..., V] in memory, for the heads of language models. Runs of rows
+ * pass through one buffer, where the gradient of the logits takes their place as soon as the loss is known
+ * (Hsu et al. 2024, "Liger kernel"); backward only multiplies. With reduction 'none' backward computes the
+ * runs again.
  */
 export function linearCrossEntropy(
   hidden: Tensor,
@@ -184,7 +184,7 @@ export function linearCrossEntropy(
   return reduction === 'sum' ? total : div(total, select(sums.detach(), 0, 1));
 }
 
-/** Each row's loss; a run's logits are forgotten and computed again in backward. */
+/** Returns the loss of each row. Logits are not kept, and backward computes them again. */
 function lossOfRows(
   rows: Tensor,
   weight: Tensor,

@@ -17,7 +17,7 @@ import { reshape, squeeze, unsqueeze } from './reshape.ts';
 import { logSoftmax } from './softmax.ts';
 
 export interface LossOptions {
-  /** What becomes of the elements' losses: their mean (default), their sum, or all of them. */
+  /** Returns the mean of the losses (default), their sum, or all of them. */
   readonly reduction?: Reduction;
 }
 
@@ -77,8 +77,8 @@ export function l1(input: Tensor, target: Tensor, options: LossOptions = {}): Te
 }
 
 /**
- * Half the squared error up to `delta` (default 1), from there delta (|x - y| - delta / 2) (Huber 1964; torch
- * huber_loss).
+ * (x - y)^2 / 2 where |x - y| is at most `delta` (default 1), else delta (|x - y| - delta / 2) (Huber 1964;
+ * torch huber_loss).
  */
 export function huber(
   input: Tensor,
@@ -90,8 +90,8 @@ export function huber(
 }
 
 /**
- * Huber's loss divided by `beta` (default 1): slope 1 for large errors (Girshick 2015; torch smooth_l1_loss).
- * beta 0 is l1.
+ * `huber` with delta = `beta` (default 1), divided by beta: slope 1 for large errors (Girshick 2015; torch
+ * smooth_l1_loss). beta 0 is `l1`.
  */
 export function smoothL1(
   input: Tensor,
@@ -102,7 +102,7 @@ export function smoothL1(
   return beta === 0 ? l1(input, target, options) : smoothLoss(input, target, options, beta);
 }
 
-// t log t is 0 at t = 0, where log would give NaN, and so is its derivative here; PyTorch's is NaN.
+// t log t and its derivative are 0 at t = 0 here, where log gives NaN; PyTorch's derivative is NaN.
 const divergence = pairwise('klDiv', (x, t) => {
   const positive = e.gt(t, 0);
   const safe = e.select(positive, t, 1);
@@ -111,9 +111,9 @@ const divergence = pairwise('klDiv', (x, t) => {
 const logDivergence = pairwise('klDiv', (x, t) => e.mul(e.exp(t), e.sub(t, x)));
 
 /**
- * Kullback-Leibler divergence t (log t - x) of log-probabilities x from target probabilities t
- * (log-probabilities with `logTarget`), of one shape (torch kl_div). 'mean' divides by the number of
- * elements, 'batchMean', the divergence proper, by the length of the first axis.
+ * Kullback-Leibler divergence t (log t - x) of log-probabilities x from target probabilities t of the same
+ * shape (torch kl_div); with `logTarget` t is given as log-probabilities. 'batchMean' divides by the length
+ * of the first axis, which gives the divergence proper; 'mean' by the number of elements.
  */
 export function klDiv(
   input: Tensor,
@@ -144,14 +144,14 @@ const bceWeighted = mapFunction('bceWithLogits', ['v', 'v', 'v'], ([x, y, w]) =>
 });
 
 export interface BceOptions extends LossOptions {
-  /** Factor on each element's loss; broadcasts to the input. */
+  /** Factor of each loss; broadcasts to the input. */
   readonly weight?: Tensor;
-  /** Factor on the loss of positive targets, broadcasts to the input (one for each class, say). */
+  /** Factor of the loss of positive targets, such as one for each class; broadcasts to the input. */
   readonly posWeight?: Tensor;
 }
 
 /**
- * Binary cross-entropy of logits with targets in [0, 1], of one shape, without overflow (torch
+ * Binary cross-entropy of logits with targets in [0, 1] of their shape (torch
  * binary_cross_entropy_with_logits).
  */
 export function bceWithLogits(
@@ -171,13 +171,10 @@ export function bceWithLogits(
   return reduced('bceWithLogits', weighted, reduction);
 }
 
-/**
- * (1 - p)^gamma for the missing probability q = 1 - p. Bounded away from 0, where the derivative of a small
- * power is infinite.
- */
+/** q^gamma with q = 1 - p at least 1e-20, because the derivative of a small power is infinite at 0. */
 const focus = (q: Expr, gamma: Expr): Expr => e.pow(e.max(q, 1e-20), gamma);
 
-/** -a (1 - p)^gamma log p for targets of 0 or 1: z is the logit of being wrong. */
+/** -a (1 - p)^gamma log p for targets of 0 or 1, where sigmoid(z) = 1 - p. */
 const focalBinary = mapFunction(
   'focal',
   ['v', 'v'],
@@ -200,19 +197,20 @@ const focalOfLog = mapFunction(
 );
 
 export interface FocalOptions extends LossOptions {
-  /** How much less well-classified examples count, default 2; 0 is cross-entropy. */
+  /**
+   * Exponent, default 2: the larger, the less count examples that are classified well; 0 is cross-entropy.
+   */
   readonly gamma?: number;
   /**
-   * Binary: weight of the positives, 1 - alpha that of the negatives. Classes: one weight each [C]. Default
-   * none.
+   * Binary: weight of positives, and 1 - alpha of negatives. Classes: a weight for each, [C]. Default none.
    */
   readonly alpha?: number | Tensor;
 }
 
 /**
- * Focal loss -alpha (1 - p)^gamma log p, p the probability of the truth (Lin et al. 2017, eq. 5). Binary:
- * logits and targets of 0 or 1 (floats) of one shape. Classes: logits [N, C] with class numbers [N]
- * (integers). 'mean' divides by the number of losses, whatever their weights.
+ * Focal loss -alpha (1 - p)^gamma log p with p the probability of the target (Lin et al. 2017, eq. 5).
+ * Binary: logits and float targets of 0 or 1, of one shape. Classes: logits [N, C] with integer class numbers
+ * [N]. 'mean' divides by the number of losses, whatever their weights.
  */
 export function focal(logits: Tensor, target: Tensor, { gamma = 2, alpha, reduction }: FocalOptions = {}): Tensor {
   requireFloat('focal', logits);
@@ -253,8 +251,8 @@ function focalOfBinary(
 }
 
 /**
- * sum(a b) / (max(|a|, eps) max(|b|, eps)) along an axis (default 1), with broadcasting (torch
- * cosine_similarity): the axis is dropped.
+ * Computes sum(a b) / (max(|a|, eps) max(|b|, eps)) along an axis (default 1), which is dropped, with
+ * broadcasting (torch cosine_similarity).
  */
 export function cosineSimilarity(
   a: Tensor,
@@ -265,7 +263,7 @@ export function cosineSimilarity(
   requireFloat('cosineSimilarity', b);
   const shape = broadcastShapes('cosineSimilarity', a.shape, b.shape);
   const at = normaliseAxis('cosineSimilarity', axis, shape.length) - shape.length;
-  // Squares of f16 overflow from 256 on, and eps^2 would vanish in it.
+  // In f16 squares overflow from 256 on, and eps^2 is 0.
   const [x, y] = [cast(a, 'f32'), cast(b, 'f32')];
   const product = mul(x, y);
   const norm = (v: Tensor): Tensor => sqrt(maximum(sum(mul(v, v), at, { keepDims: true }), eps * eps));

@@ -13,18 +13,18 @@ import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast, sumTo } from './broadcast.ts';
 
-/** An elementwise function: its expression, and the derivatives made from it when first asked for. */
+/** An elementwise function: an expression, and its derivatives, which are made when first needed. */
 export interface MapFunction {
   readonly name: string;
   readonly expr: Expr;
   readonly kinds: readonly Kind[];
-  /** Integers are converted to f32 first, as for exp or true division. */
+  /** Converts integers to f32 first, as exp and division do. */
   readonly float: boolean;
   readonly autocast?: 'f32';
   derivatives?: readonly (Derivative | null)[];
 }
 
-/** A derivative is a map again; `operands` are positions in [cotangent, ...inputs]. */
+/** A derivative is a map too; `operands` are places in [cotangent, ...inputs]. */
 interface Derivative {
   readonly fn: MapFunction;
   readonly operands: readonly number[];
@@ -36,7 +36,7 @@ export interface MapAttrs {
   readonly draws?: readonly Draw[];
 }
 
-/** Inputs by their place in the expression: a is input 0. */
+/** Inputs by letters: a is input 0 of the expression. */
 type MapInputs = Readonly<Record<string, Tensor>>;
 const inputName = (i: number): string => 'abcdefgh'[i]!;
 
@@ -66,7 +66,7 @@ export const mapOp: Op<MapInputs, { y: Tensor }, MapAttrs> = defineOp<MapInputs,
       const name = inputName(i);
       if (!derivative || !needs(name)) return [name, null] as const;
       const operands = derivative.operands.map((k) => (k === 0 ? g : input(inputName(k - 1))!));
-      // Sums hand the cotangent on as it is.
+      // The derivative of a sum is the cotangent itself.
       const full = derivative.fn.expr.op === 'input' ? operands[0]! : applyMap(derivative.fn, operands, scalars, draws);
       return [name, cast(sumTo(full, specs[name]!.shape), specs[name]!.dtype)] as const;
     });
@@ -74,7 +74,7 @@ export const mapOp: Op<MapInputs, { y: Tensor }, MapAttrs> = defineOp<MapInputs,
   },
 });
 
-/** Numbers are computed in the type that holds all number operands. */
+/** Returns the type that numbers are computed in: the one that holds all number operands. */
 function computeDtype(fn: MapFunction, inputs: readonly Spec[], scalars: readonly number[]): Dtype {
   const numbers = inputs.filter((_, i) => fn.kinds[i] === 'v');
   const dtype = numbers.map((x) => x.dtype).reduce<Dtype>(promote, 'bool');
@@ -97,7 +97,7 @@ function derivativesOf(fn: MapFunction): readonly (Derivative | null)[] {
   return fn.derivatives;
 }
 
-/** Where a function's expression comes from: inputs and scalars as expressions. */
+/** Builds an expression from inputs x and scalars s. */
 type Build = (x: Expr[], s: Expr[]) => Expr;
 
 /** `autocast`: under autocast, inputs are converted to f32. */
@@ -130,13 +130,13 @@ export function applyMap(
   return apply(mapOp, named, draws ? { fn, scalars, draws } : { fn, scalars }).y;
 }
 
-/** A function of one tensor, one line each in the tables of ops. */
+/** Defines a function of one tensor: one line in the tables of ops. */
 export function unary(name: string, build: (x: Expr) => Expr, options: MapOptions = {}): (x: Tensor) => Tensor {
   const fn = mapFunction(name, ['v'], ([x]) => build(x!), options);
   return (x) => applyMap(fn, [x]);
 }
 
-/** A function of two operands, tensors or numbers, with broadcasting. */
+/** Defines a function of two operands, tensors or numbers, with broadcasting. */
 export function binary(
   name: string,
   build: (a: Expr, b: Expr) => Expr,

@@ -43,21 +43,22 @@ export const matmulOp: Op<Inputs, { y: Tensor }, null> = defineOp<Inputs, { y: T
   },
 });
 
-/** Whether a matrix's columns are contiguous: it is a transposed view, such as the weight of `linear`. */
+/** Whether the columns of a matrix are contiguous, as in a transposed view such as the weight of `linear`. */
 function liesTransposed({ strides }: Tensor): boolean {
   return strides.at(-2) === 1 && strides.at(-1) !== 1;
 }
 
 /**
- * left @ right, laid out as `like` is: the cotangent of a transposed operand, such as the weight of a linear
- * layer, is row-major once it has passed back through the transposition, so that the gradient need not be
- * copied.
+ * Computes left @ right in the order of `like` in memory. The cotangent of a transposed operand, such as the
+ * weight of a linear layer, is then row-major where the operand is, and need not be copied.
  */
 function productLike(like: Tensor, left: Tensor, right: Tensor): Tensor {
   return liesTransposed(like) ? transpose(matmul(transpose(right), transpose(left))) : matmul(left, right);
 }
 
-/** a^T @ g and the sums of g's columns: the gradients of a weight and its bias, of one reading of g. */
+/**
+ * Computes a^T @ g and the sums of the columns of g, the gradients of a weight and its bias, reading g once.
+ */
 function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Tensor] {
   if (!transposed) return matmulSums(transpose(a), g, 'b');
   const [product, sums] = matmulSums(transpose(g), a, 'a');
@@ -82,7 +83,7 @@ const matmulSumsOp: Op<Inputs, Sums, 'a' | 'b'> = defineOp<Inputs, Sums, 'a' | '
   },
   lower(lowering, { a, b }, { y, sums }, of) {
     if (y.size > 0) return lowerProduct(lowering, { a, b }, { y, sums }, of);
-    // No outputs, hence no tile that would sum.
+    // Without outputs there is no tile that would make the sums.
     lowering.run(sumOp, { x: of === 'a' ? a : b }, { y: sums }, { axes: [of === 'a' ? 1 : 0] });
   },
   axes: (_, of) => ({ of: { a: 'mk', b: 'kn', y: 'mn', sums: of === 'a' ? 'm' : 'n' }, anywhere: true }),
@@ -100,7 +101,7 @@ const matmulSumsOp: Op<Inputs, Sums, 'a' | 'b'> = defineOp<Inputs, Sums, 'a' | '
 });
 
 /**
- * a @ b of two matrices, and the sums over their common axis of a's rows (`of` a) or b's columns (`of` b).
+ * Computes a @ b of matrices, and the sums over k of the rows of a (`of` a) or of the columns of b (`of` b).
  */
 export function matmulSums(a: Tensor, b: Tensor, of: 'a' | 'b'): [Tensor, Tensor] {
   const { y, sums } = apply(matmulSumsOp, { a, b }, of);
@@ -124,8 +125,8 @@ function check(a: Spec, b: Spec, bias: Spec | undefined): void {
 }
 
 /**
- * Matrix product a @ b with PyTorch's rules: the last two axes multiply, batch axes broadcast, a vector on
- * the left is a row, on the right a column.
+ * Multiplies a [..., m, k] by b [..., k, n] to [..., m, n] (torch.matmul). Batch axes broadcast; a vector on
+ * the left is a row, on the right a column, and has no axis in the result.
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.ndim === 0 || b.ndim === 0)
@@ -136,7 +137,7 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return apply(matmulOp, { a, b }, null).y;
 }
 
-/** One matrix on the right of many rows: a single product over all rows. */
+/** Multiplies all rows of a by one matrix b, in a single product. */
 function affine(a: Tensor, b: Tensor, bias?: Tensor): Tensor {
   if (a.shape.at(-1) !== b.shape[0]) check(a, b, bias);
   const rows = a.ndim > 2 ? reshape(a, [sizeOf(a.shape.slice(0, -1)), a.shape.at(-1)!]) : a;
@@ -152,7 +153,10 @@ function dropAxis(x: Tensor, axis: number): Tensor {
   );
 }
 
-/** x @ weight^T + bias: x [..., in], weight [out, in], bias [out] (PyTorch's layout). */
+/**
+ * x @ weight^T + bias: x [..., in], weight [out, in], bias [out] give [..., out]
+ * (torch.nn.functional.linear).
+ */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   if (x.ndim === 0 || weight.ndim !== 2 || x.shape.at(-1) !== weight.shape[1]) {
     throw new ShapeError(
@@ -187,7 +191,7 @@ function lowerProduct(
   const product = productOf({ a, b, bias, y: sink.elements, sums }, of)!;
   const plan = chooseMatmul(target, product);
   if (plan.variant === 'lanes') {
-    // Its kernels read vec4s; operands that many of its tiles read are worth a copy that has them.
+    // The kernels of `lanes` read vec4s: an operand that many tiles read is worth a copy that allows it.
     if (product.n >= 32 && readingOfA(product.a) === 'scalar') a = pack(lowering, a);
     if (product.m >= 8 && readingOfB(product.b) === 'scalar') b = pack(lowering, b);
   }
@@ -197,15 +201,14 @@ function lowerProduct(
   emit(sumSplits, { parts, bias, y: sink }, null);
 }
 
-/** Both operands, copied where their batch axes need more strides than kernels have. */
+/** Returns both operands, copied where their batch axes need more strides than kernels take. */
 function withFewAxes(lowering: Lowering<Inputs>, a: Tensor, b: Tensor): [Tensor, Tensor] {
   const shape = batchShape(a, b);
   const merged = collapse(shape, [batchStrides(a, shape), batchStrides(b, shape)]);
   if (merged.shape.length <= 2) return [a, b];
   const [x, y] = [lowering.contiguous(a), lowering.contiguous(b)];
   if (x !== a || y !== b) return withFewAxes(lowering, x, y);
-  // Broadcasting alternates over three or more axes: write one operand out in full, then the other if that is
-  // not enough.
+  // Broadcasting alternates over three or more axes: one operand is copied in full, and the other if needed.
   const full = sameShape(b.shape.slice(0, -2), shape) ? a : b;
   const out = lowering.temporary([...shape, ...full.shape.slice(-2)], full.dtype);
   const strides = [...batchStrides(full, shape), ...full.strides.slice(-2)];
@@ -213,7 +216,7 @@ function withFewAxes(lowering: Lowering<Inputs>, a: Tensor, b: Tensor): [Tensor,
   return full === b ? withFewAxes(lowering, a, out) : withFewAxes(lowering, out, b);
 }
 
-/** A copy whose rows are contiguous and start at multiples of four elements; broadcast axes stay so. */
+/** Copies x into contiguous rows that start at multiples of four elements; broadcast axes stay broadcast. */
 function pack(lowering: Lowering<Inputs>, x: Tensor): Tensor {
   const [rows, cols] = x.shape.slice(-2) as [number, number];
   const pitch = Math.ceil(cols / 4) * 4;

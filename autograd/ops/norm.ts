@@ -15,7 +15,7 @@ import { mean } from './reduce.ts';
 interface NormAttrs {
   readonly centre: boolean;
   readonly epsilon: number;
-  /** Type that the result is stored in, default the input's. Everything is computed in f32. */
+  /** Type that the result is stored in, default the input's. Norms are computed in f32. */
   readonly output?: Dtype;
 }
 
@@ -23,8 +23,8 @@ type NormInputs = { x: Tensor; weight?: Tensor; bias?: Tensor };
 type NormOutputs = { y: Tensor; stats: Tensor };
 
 /**
- * Rows of x [..., cols], normalised, times weight [cols], plus bias [cols]; stats f32 [..., 2] holds mean and
- * reciprocal deviation of each row.
+ * y = rows of x [..., cols], normalised, times weight [cols], plus bias [cols]; stats f32 [..., 2] holds the
+ * mean and 1 / sqrt(variance + epsilon) of each row.
  */
 const normOp: Op<NormInputs, NormOutputs, NormAttrs> = defineOp<NormInputs, NormOutputs, NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNorm' : 'rmsNorm'),
@@ -84,7 +84,7 @@ const normParametersOp = defineOp<{ g: Tensor; x: Tensor; stats: Tensor }, Param
 
 type BackwardInputs = { g: Tensor; x: Tensor; stats: Tensor; weight?: Tensor };
 
-/** Cotangent of x. Stats depend on x: the composite derives them again. */
+/** Cotangent of x. Stats depend on x too: the composite computes them from x, to be differentiated again. */
 const normBackwardOp = defineOp<BackwardInputs, { dx: Tensor }, NormAttrs>({
   name: ({ centre }) => (centre ? 'layerNormBackward' : 'rmsNormBackward'),
   infer: ({ x }) => ({ dx: { shape: x.shape, dtype: x.dtype } }),
@@ -115,7 +115,7 @@ function checkParameter(name: string, x: Spec, parameter: Spec | undefined): voi
   requireFloat(name, parameter);
 }
 
-/** The normalised rows and their reciprocal deviation, in ops on x. */
+/** Computes the normalised rows and 1 / sqrt(variance + epsilon) of each, in ops on x. */
 function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor; rstd: Tensor } {
   const centred = centre ? sub(x, mean(x, -1, { keepDims: true })) : x;
   const rstd = rsqrt(add(mean(mul(centred, centred), -1, { keepDims: true }), epsilon));
@@ -123,8 +123,8 @@ function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor;
 }
 
 /**
- * Layer normalisation over the last axis (Ba et al. 2016): (x - mean) / sqrt(variance + epsilon) * weight +
- * bias.
+ * Computes (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis: layer normalisation (Ba
+ * et al. 2016). x is [..., cols], weight and bias [cols].
  */
 export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
   if (bias && !weight) throw new ShapeError('layerNorm: a bias needs a weight');
@@ -132,8 +132,8 @@ export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1
 }
 
 /**
- * Root-mean-square normalisation over the last axis (Zhang and Sennrich 2019): x / sqrt(mean(x^2) + epsilon)
- * * weight.
+ * Computes x / sqrt(mean(x^2) + epsilon) * weight over the last axis: root-mean-square normalisation (Zhang
+ * and Sennrich 2019). x is [..., cols], weight [cols].
  */
 export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
   return apply(normOp, { x, weight }, { centre: false, epsilon, output: context().autocast?.store }).y;

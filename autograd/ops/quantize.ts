@@ -6,8 +6,7 @@ import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 
 /**
- * A frozen weight [out, in] in 4 or 8 bits, with a scale (and a zero) for each group of neighbours along a
- * row.
+ * A frozen weight [out, in] in 4 or 8 bits, with a scale (and a zero) for each group of neighbours of a row.
  */
 export interface QuantizedTensor {
   readonly shape: readonly [number, number];
@@ -18,7 +17,7 @@ export interface QuantizedTensor {
   readonly packed: Tensor;
   /** [out, groups], f32 or f16. */
   readonly scales: Tensor;
-  /** The same; absent where the zero is the middle of the range. */
+  /** [out, groups], as the scales; absent where the zero is the middle of the range. */
   readonly zeros?: Tensor;
 }
 
@@ -28,19 +27,18 @@ export interface QuantizeOptions {
   /** Default 64 for 4 bits, the whole row for 8. */
   readonly group?: number;
   /**
-   * Whether zero is the middle of the range (default); else each group has its own, and all of its range is
-   * used.
+   * Makes zero the middle of the range (default); else each group has a zero of its own and uses all the
+   * range.
    */
   readonly symmetric?: boolean;
-  /** How scales and zeros are stored; default the weight's type. */
+  /** Type of scales and zeros; default the weight's. */
   readonly scales?: 'f32' | 'f16';
 }
 
 /**
- * Rounds a weight [out, in] to 4 or 8 bits by groups along its rows, on the host. An element comes back
- * within half a step, scale / 2, of what it was, plus, where scales are stored in f16, at most scale / 16: a
- * symmetric step is the group's largest magnitude / 7 (4 bits) or / 127 (8 bits), an asymmetric one its range
- * (which includes 0) / 15 or / 255.
+ * Rounds a weight [out, in] to 4 or 8 bits by groups along its rows, on the host. The scale of a group is its
+ * largest magnitude / 7 (4 bits) or / 127 (8 bits); asymmetric its range, which includes 0, / 15 or / 255. An
+ * element changes by at most scale / 2, and by scale / 16 more where scales are stored in f16.
  */
 export async function quantize(weight: Tensor, options: QuantizeOptions = {}): Promise<QuantizedTensor> {
   const { bits = 8, symmetric = true } = options;
@@ -88,7 +86,7 @@ export async function quantize(weight: Tensor, options: QuantizeOptions = {}): P
   };
 }
 
-/** The weight [out, in] that a quantised one stands for, in f32. */
+/** Returns the weight [out, in] that a quantized one stands for, in f32. */
 export async function dequantize({ shape, bits, group, packed, scales, zeros }: QuantizedTensor): Promise<Tensor> {
   const [out, into] = shape;
   const each = perWord({ bits });

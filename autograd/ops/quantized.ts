@@ -13,7 +13,7 @@ import type { QuantizedTensor } from './quantize.ts';
 import { reshape } from './reshape.ts';
 
 interface QuantizedAttrs extends QuantizedLinearAttrs {
-  /** Whether x is rounded to 8 bits too. */
+  /** Rounds x to 8 bits too. */
   readonly int8: boolean;
 }
 
@@ -21,7 +21,7 @@ interface QuantizedAttrs extends QuantizedLinearAttrs {
 type Inputs = { x: Tensor; packed: Tensor; scales: Tensor; zeros?: Tensor; bias?: Tensor };
 type Quantized = Op<Inputs, { y: Tensor }, QuantizedAttrs>;
 
-/** y [rows, out], or, transposed, [rows, in] of x [rows, out]. */
+/** y [rows, out] of x [rows, in]; transposed [rows, in] of x [rows, out]. */
 const quantizedLinearOp: Quantized = defineOp<Quantized>({
   name: 'quantizedLinear',
   infer(inputs, attrs) {
@@ -83,18 +83,18 @@ function check({ x, packed, scales, zeros, bias }: Like<Inputs, Spec>, attrs: Qu
 
 export interface QuantizedLinearOptions {
   /**
-   * 'int8' rounds each row of x to 8 bits too (Dettmers et al. 2022, without its outliers) and multiplies
-   * bytes, exactly, in integers; for weights of 8 bits with one scale a row and no zeros. An output is then
-   * off by at most the row's largest magnitude / 254 times the sum of the weights' magnitudes. Gradients are
-   * those of the product without that rounding.
+   * 'int8' rounds each row of x to 8 bits too (Dettmers et al. 2022, without outliers) and multiplies bytes,
+   * exactly, in integers. Takes weights of 8 bits with one scale a row and no zeros. An output changes by at
+   * most max |x| of the row / 254 * the sum of the weights' magnitudes. Gradients are those without the
+   * rounding.
    */
   readonly activations?: 'float' | 'int8';
 }
 
 /**
- * x @ W^T + bias for a frozen weight W [out, in] of 4 or 8 bits (see `quantize`), dequantised inside the
- * kernel: x [..., in], bias [out]. Gradients flow to x and bias. The result is that of the dequantised
- * weight, to a rounding of x's type; how far that is from the original weight's is stated at `quantize`.
+ * Computes x @ W^T + bias for a frozen weight W [out, in] of 4 or 8 bits (see `quantize`), x [..., in] and
+ * bias [out]. The kernel dequantizes W as it reads it; the result is that of `dequantize(W)`, to a rounding
+ * of x's type. Gradients flow to x and bias.
  */
 export function quantizedLinear(
   x: Tensor,

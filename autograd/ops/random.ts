@@ -35,7 +35,7 @@ export interface UniformOptions {
   readonly dtype?: 'f32' | 'f16';
 }
 
-/** Numbers evenly from [low, high), default [0, 1). */
+/** Draws uniform numbers from [low, high), default [0, 1). */
 export function uniform(shape: readonly number[], options: UniformOptions = {}): Tensor {
   const { low = 0, high = 1, dtype = 'f32' } = options;
   checkOptions('uniform', options, ['low', 'high', 'dtype']);
@@ -50,7 +50,7 @@ export interface NormalOptions {
   readonly dtype?: 'f32' | 'f16';
 }
 
-/** Numbers from the normal distribution, default mean 0 and deviation 1. */
+/** Draws numbers from a normal distribution, default mean 0 and standard deviation 1. */
 export function normal(shape: readonly number[], options: NormalOptions = {}): Tensor {
   const { mean = 0, std = 1, dtype = 'f32' } = options;
   checkOptions('normal', options, ['mean', 'std', 'dtype']);
@@ -69,16 +69,16 @@ export function randn(...shape: ShapeThen<NormalOptions>): Tensor {
   return normal(...shapeThen(shape));
 }
 
-/** Random whole numbers from low to high - 1, evenly, i32; up to 2^24 apart. */
+/** Draws uniform whole numbers from low to high - 1, i32; high - low is at most 2^24. */
 export function randint(low: number, high: number, shape: readonly number[]): Tensor {
   if (!(Number.isInteger(low) && Number.isInteger(high) && high > low && high - low <= 2 ** 24))
     throw new ShapeError(`randint: needs whole numbers low < high, at most 2^24 apart, got ${low} and ${high}`);
   const count = high - low;
-  // Rounded to f32, a number just below `count` may be `count` itself.
+  // In f32 a number just below `count` may be rounded to `count`.
   return add(cast(minimum(floor(uniform(shape, { high: count })), count - 1), 'i32'), low);
 }
 
-/** The mask is drawn again wherever it is needed, by the derivative too: nothing is saved. */
+/** Saves no mask: the derivative draws the same numbers again. */
 const drop = mapFunction('dropout', ['v'], ([x], [p, scale]) => e.select(e.lt(e.random(0), p!), 0, e.mul(x!, scale!)), {
   float: true,
   scalars: 2,
@@ -96,7 +96,7 @@ export function dropout(x: Tensor, p: number, options: { readonly training?: boo
   return training && p > 0 ? dropoutBy(x, p, nextDraw()) : x;
 }
 
-/** Dropout by a given draw: the same draw drops the same elements. */
+/** Drops elements by a given draw: the same draw drops the same elements. */
 export function dropoutBy(x: Tensor, p: number, draw: Draw): Tensor {
   return applyMap(drop, [x], [p, p < 1 ? 1 / (1 - p) : 0], [draw]);
 }

@@ -12,7 +12,7 @@ import type { ReduceOptions } from './broadcast.ts';
 import { eq, isFinite, where } from './comparison.ts';
 import { reshape } from './reshape.ts';
 
-/** Mean over the given axes (default all); f32 for integers. Of nothing it is NaN. */
+/** Mean over the given axes (default all); f32 for integers, NaN of no elements. */
 export function mean(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('mean', axes, x.ndim);
   keepsDims('mean', options);
@@ -61,14 +61,16 @@ function extreme(
 }
 
 /**
- * Largest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amax).
+ * Largest element over the given axes (default all), or NaN where there is one; ties share the gradient
+ * (amax).
  */
 export function max(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return extreme('max', x, axes, options);
 }
 
 /**
- * Smallest element over the given axes (default all). NaN wins; ties share the gradient (as PyTorch's amin).
+ * Smallest element over the given axes (default all), or NaN where there is one; ties share the gradient
+ * (amin).
  */
 export function min(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return extreme('min', x, axes, options);
@@ -83,19 +85,19 @@ const argOp = defineOp<{ x: Tensor }, { y: Tensor }, { kind: 'argmax' | 'argmin'
   },
   lower: ({ emit }, { x }, { y }, attrs) => emit(argReduce, { x, y }, attrs),
   axes({ x }, { axis }) {
-    // The reduced axis stays whole: indices of parts could not be compared.
+    // The reduced axis stays whole, because an index alone cannot be compared with that of another part.
     const letters = x.shape.map((_, i) => (i === axis ? 'X' : 'abcdefghijklmnopqrstuvwxyz'[i]!));
     return { of: { x: letters.join(''), y: letters.filter((_, i) => i !== axis).join('') } };
   },
   vjp: 'none',
 });
 
-/** Index of the first largest element along an axis (of all elements, flattened, without one), i32. */
+/** Index, i32, of the first largest element along an axis; without an axis among all elements, flattened. */
 export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return arg('argmax', x, axis, options);
 }
 
-/** Index of the first smallest element along an axis (of all elements, flattened, without one), i32. */
+/** Index, i32, of the first smallest element along an axis; without an axis among all elements, flattened. */
 export function argmin(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return arg('argmin', x, axis, options);
 }
@@ -126,8 +128,8 @@ export function variance(x: Tensor, axes?: number | readonly number[], options: 
 }
 
 /**
- * log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that nothing
- * overflows.
+ * log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that exp cannot
+ * overflow.
  */
 export function logsumexp(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   requireFloat('logsumexp', x);

@@ -21,12 +21,12 @@ const copyOp = defineOp<{ x: Tensor }, { y: Tensor }, null>({
   vjp: ({ g }) => ({ x: g }),
 });
 
-/** A copy with memory of its own, row-major. The gradient passes through. */
+/** Copies x into memory of its own, in row-major order. The gradient passes through. */
 export function clone(x: Tensor): Tensor {
   return apply(copyOp, { x }, null).y;
 }
 
-/** The tensor itself if its elements lie in row-major order, else a copy in which they do. */
+/** Returns x if its elements lie in row-major order, else a copy in which they do. */
 export function contiguous(x: Tensor): Tensor {
   return x.isContiguous ? x : clone(x);
 }
@@ -38,8 +38,8 @@ const reshapeOp = defineView<{ shape: readonly number[] }>({
 });
 
 /**
- * The same elements in row-major order under another shape, given as a list or one by one; one length may be
- * -1. Copies only where strides cannot express it.
+ * Returns the same elements, in row-major order, under another shape: `x.reshape(3, 2)`, `x.reshape([3,
+ * -1])`. One length may be -1. Copies only where strides cannot express the result.
  */
 export function reshape(x: Tensor, ...lengths: Numbers): Tensor {
   const shape = listOf(lengths);
@@ -62,7 +62,7 @@ function completeShape(x: Tensor, shape: readonly number[]): number[] {
   return full;
 }
 
-/** Without axes of length 1: all of them, or the one given. */
+/** Drops axes of length 1: all of them, or the one given. */
 export function squeeze(x: Tensor, axis?: number): Tensor {
   const at = axis === undefined ? undefined : normaliseAxis('squeeze', axis, x.ndim);
   return reshape(
@@ -71,13 +71,13 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
   );
 }
 
-/** With an axis of length 1 inserted before `axis`; -1 appends one. */
+/** Inserts an axis of length 1 before `axis`; -1 appends one. */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   const at = normaliseAxis('unsqueeze', axis, x.ndim + 1);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
-/** Merges axes start..end (inclusive) into one. */
+/** Merges the axes from start to end, both included, into one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   if (x.ndim === 0) return reshape(x, [1]);
   const from = normaliseAxis('flatten', start, x.ndim);

@@ -31,7 +31,7 @@ interface EmbedAttrs extends SliceAttrs {
 
 type Embed = Op<{ x: Tensor }, { y: Tensor }, EmbedAttrs>;
 
-/** The adjoint of slice: zeros of the given shape with x at the slice's places. */
+/** y = zeros of the given shape with x at the places of the slice: the adjoint of slice. */
 const embedOp: Embed = defineOp<Embed>({
   name: 'pad',
   infer: ({ x }, { shape }) => ({ y: { shape, dtype: x.dtype } }),
@@ -51,14 +51,14 @@ function embed(x: Tensor, shape: readonly number[], attrs: SliceAttrs, value = 0
 }
 
 /**
- * `[start, end)` or `[start, end, step]`; undefined (or null) for the whole axis; a number picks one index
- * and drops the axis.
+ * `[start, end]`, without the end, or `[start, end, step]`; undefined or null for the whole axis; a number
+ * picks one index and drops the axis.
  */
 export type Range = readonly [start?: number | null, end?: number | null, step?: number] | number | null | undefined;
 
 /**
- * x[ranges]: one range for each leading axis. Negative starts, ends and indices count from the end; steps are
- * positive. No copy.
+ * Takes one range for each leading axis: `slice(x, [1, 3], null, -1)` is x[1:3, :, -1]. Negative starts, ends
+ * and indices count from the end; steps are positive. No copy.
  */
 export function slice(x: Tensor, ...ranges: Range[]): Tensor {
   if (ranges.length > x.ndim)
@@ -105,7 +105,7 @@ function resolveRange(
   return { start, length: Math.max(0, Math.ceil((end - start) / step)), step };
 }
 
-/** `length` elements from `start` along one axis. No copy. */
+/** Takes `length` entries from `start` on along an axis. No copy. */
 export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
   const at = normaliseAxis('narrow', axis, x.ndim);
   if (start < 0 || length < 0 || start + length > x.shape[at]!) {
@@ -114,15 +114,14 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
   return slice(x, ...x.shape.slice(0, at).map(() => null), [start, start + length]);
 }
 
-/** The index-th entry along one axis, which is dropped. No copy. */
+/** Takes the entry at `index` along an axis, which is dropped. No copy. */
 export function select(x: Tensor, axis: number, index: number): Tensor {
   const at = normaliseAxis('select', axis, x.ndim);
   return slice(x, ...x.shape.slice(0, at).map(() => null), index);
 }
 
 /**
- * Consecutive parts along an axis: of `sizes` elements each (the last may be shorter), or of the given sizes.
- * No copy.
+ * Cuts an axis into parts of `sizes` entries each, the last maybe shorter, or of the given sizes. No copy.
  */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
   const at = normaliseAxis('split', axis, x.ndim);
@@ -145,22 +144,22 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
   });
 }
 
-/** About equal parts along an axis, at most `count`. No copy. */
+/** Cuts an axis into at most `count` about equal parts. No copy. */
 export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
   if (!(Number.isInteger(count) && count > 0)) throw new ShapeError(`chunk: count ${count} must be a positive integer`);
   const at = normaliseAxis('chunk', axis, x.ndim);
   return split(x, Math.max(1, Math.ceil(x.shape[at]! / count)), at);
 }
 
-/** Entries along an axis, which is dropped. No copy. */
+/** Returns all entries along an axis, which is dropped. No copy. */
 export function unbind(x: Tensor, axis = 0): Tensor[] {
   const at = normaliseAxis('unbind', axis, x.ndim);
   return Array.from({ length: x.shape[at]! }, (_, i) => select(x, at, i));
 }
 
 /**
- * Surrounds x with `value`: `padding` lists [before, after] for each of the last axes, in the order of the
- * axes. Negative amounts crop.
+ * Surrounds x with `value`. `padding` lists [before, after] for each of the last axes, in the order of the
+ * axes (PyTorch's lists them from the last); negative amounts crop.
  */
 export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
   if (padding.length > x.ndim)

@@ -27,18 +27,12 @@ const triangularOp: Op<{ x: Tensor }, { y: Tensor }, TriangularAttrs> = defineOp
   vjp: ({ g, attrs }) => ({ x: apply(triangularOp, { x: g }, attrs).y }),
 });
 
-/**
- * The lower triangles of matrices [..., rows, cols]: zeros above a diagonal (0 the main one, negative below
- * it).
- */
+/** Zeroes matrices [..., rows, cols] above a diagonal: 0 is the main one, negative ones lie below it. */
 export function tril(x: Tensor, diagonal = 0): Tensor {
   return apply(triangularOp, { x }, { upper: false, diagonal }).y;
 }
 
-/**
- * The upper triangles of matrices [..., rows, cols]: zeros below a diagonal (0 the main one, positive above
- * it).
- */
+/** Zeroes matrices [..., rows, cols] below a diagonal: 0 is the main one, positive ones lie above it. */
 export function triu(x: Tensor, diagonal = 0): Tensor {
   return apply(triangularOp, { x }, { upper: true, diagonal }).y;
 }

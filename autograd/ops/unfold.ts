@@ -28,7 +28,7 @@ const unfoldOp: ViewOp<UnfoldAttrs> = defineView<UnfoldAttrs>({
 
 type Fold = Op<{ x: Tensor }, { y: Tensor }, UnfoldAttrs & { readonly length: number }>;
 
-/** The adjoint of unfold: adds the windows up where they overlap. */
+/** Adds up windows where they overlap: the adjoint of unfold. */
 const foldOp: Fold = defineOp<Fold>({
   name: 'fold',
   infer: ({ x }, { axis, length }) => ({
@@ -42,9 +42,9 @@ const foldOp: Fold = defineOp<Fold>({
 });
 
 /**
- * Windows of `size` elements along an axis, `step` apart, their elements `dilation` apart: the axis counts
- * the windows, a new last axis holds their elements (torch.Tensor.unfold). No copy. Gradients of overlapping
- * windows add up.
+ * Cuts an axis into windows of `size` elements, `step` apart, their elements `dilation` apart. The axis then
+ * counts the windows, and a new last axis holds their elements (torch.Tensor.unfold). No copy. Gradients of
+ * windows that overlap add up.
  */
 export function unfold(x: Tensor, axis: number, size: number, step: number, dilation = 1): Tensor {
   const at = normaliseAxis('unfold', axis, x.ndim);

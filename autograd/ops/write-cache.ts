@@ -19,9 +19,9 @@ const writeCacheOp = defineOp<{ cache: Tensor; x: Tensor; start: Tensor }, Recor
 });
 
 /**
- * Writes new tokens x [B, H, T, D] into a cache [B, H, capacity, D] in place, from token `start` on (i32, []
- * or [1] for all rows, [B] for each). The position lies on the device, so that a compiled step replays at
- * any. What falls outside of the capacity is dropped. No gradient. Returns the cache.
+ * Writes tokens x [B, H, T, D] into a cache [B, H, capacity, D] in place, from place `start` on, i32 [B], or
+ * [] or [1] for all rows. `start` lies on the device, so that one compiled step serves every place. Tokens
+ * beyond the capacity are dropped. No gradient. Returns the cache.
  */
 export function writeCache(cache: Tensor, x: Tensor, start: Tensor): Tensor {
   const fail = (what: string): never => {
