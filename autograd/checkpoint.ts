@@ -4,10 +4,11 @@ import type { SavedTensors, Saver } from './op.ts';
 import { holdTensors } from './tape.ts';
 
 /**
- * Runs fn without keeping what its backward pass needs, and computes that again when backward gets there:
- * memory for time (Chen et al. 2016, "Training deep nets with sublinear memory cost"). The second run draws
- * the same random numbers. fn may use tensors and parameters from outside; it must be deterministic otherwise
- * and must not change state. Both run under the `autocast` of the first.
+ * Runs fn without keeping what its backward pass needs, and runs it again when backward gets there: less
+ * memory for more time (Chen et al. 2016, "Training deep nets with sublinear memory cost";
+ * torch.utils.checkpoint). The second run draws the same random numbers, under the same autocast. fn may use
+ * tensors from outside; it must do the same each time and change no state. Backward throws where the second
+ * run applies other ops.
  */
 export function checkpoint<T>(fn: () => T): T {
   if (!isGradEnabled()) return fn();
@@ -41,10 +42,10 @@ export function checkpoint<T>(fn: () => T): T {
     return filled;
   };
 
-  // The applications of fn are known by their order: the second run makes the same ones.
+  // Applications of fn are identified by their order, which is the same in the second run.
   const forget: Saver = (inputs, outputs) => {
     const ordinal = applications++;
-    // Nothing need be computed again for a derivative that reads nothing.
+    // A derivative that reads no tensor needs no second run.
     if (![...inputs.reads, ...outputs.reads].includes(true)) return holdTensors(nothing, nothing);
     return { get: (kind, place, op) => (again ??= recompute(op))[ordinal]!.get(kind, place, op) };
   };

@@ -3,30 +3,29 @@ import type { Storage } from './storage.ts';
 import type { Tensor } from './tensor.ts';
 
 /**
- * The state around an op that decides how it is applied. One value holds all of it, and `within` is the one
- * way in and out:
+ * The state that decides how ops are applied. One value holds all of it, and only `within` changes it:
  *
  *     within({ grad: false }, () => x.mul(2)); // records no derivative
  */
 export interface Context {
   /** Whether ops record how to differentiate them. */
   readonly grad: boolean;
-  /** How the types of inputs are changed; see autocast.ts. */
+  /** Converts the types of inputs (autocast.ts); undefined outside of `autocast`. */
   readonly autocast: Autocast | undefined;
-  /** The capture of `compile` that is going on: ops are recorded instead of executed. */
+  /** Receives ops instead of their execution while `compile` captures a function. */
   readonly recorder: Recorder | undefined;
-  /** Keeps the tensors that a derivative reads; undefined: it holds them. Checkpoints keep nothing. */
+  /** Keeps the tensors that derivatives read. Default: hold them; a checkpoint forgets them. */
   readonly saver: Saver | undefined;
   /**
-   * Part of the tape inside which equal computations may be shared. A checkpoint's second run is a region of
-   * its own: sharing with the first would undo it.
+   * Part of the tape inside which equal computations may be shared. The second run of a checkpoint has a
+   * region of its own: results shared with the first run would have to stay in memory.
    */
   readonly region: number;
 }
 
 let current: Context = { grad: true, autocast: undefined, recorder: undefined, saver: undefined, region: 0 };
 
-/** The context that ops are applied in now. */
+/** Returns the context that ops are applied in now. */
 export function context(): Context {
   return current;
 }
@@ -42,7 +41,10 @@ export function within<T>(changes: Partial<Context>, fn: () => T): T {
   }
 }
 
-/** `within` for users' functions: an async one would go on after the context has changed back. */
+/**
+ * `within` for users' functions. Throws for an async one, which would go on after the context has changed
+ * back.
+ */
 export function withinSync<T>(name: string, changes: Partial<Context>, fn: () => T): T {
   const result = within(changes, fn);
   if (result instanceof Promise) throw new Error(`${name}: takes a synchronous function; await outside of it`);
@@ -70,11 +72,11 @@ export function enableGrad<T>(fn: () => T): T {
 
 /** Changes the inputs of an application before it goes onto the tape. */
 export interface Autocast {
-  /** The inputs, as a flat list, in the types that the op is to take. */
+  /** Returns the inputs, as a flat list, in the types that the op takes. */
   cast(rule: 'f32' | readonly boolean[], inputs: readonly Tensor[]): readonly Tensor[];
   /** Type that norms store their results in. */
   readonly store: 'f16';
-  /** The same for a second run of the same function, such as a checkpoint's. */
+  /** Returns an autocast for the second run of a function by a checkpoint. */
   again(): Autocast;
 }
 
@@ -83,23 +85,22 @@ export interface Autocast {
 /** Receives one call of a function while `compile` captures it. Nothing is executed meanwhile. */
 export interface Recorder {
   append(entry: Entry): void;
-  /** A storage was freed: its memory may still be needed by what was recorded. */
+  /** Called when a storage is freed, whose memory recorded entries may still need. */
   release(storage: Storage): void;
-  /** A gradient was read (which decides what happens next) or set. */
+  /** Called when a gradient is read, which may decide what the function does next. */
   readGrad(leaf: Tensor, value: Tensor | undefined): void;
+  /** Called when a gradient is set. */
   wroteGrad(leaf: Tensor, before: Tensor | undefined): void;
-  /**
-   * A condition on the elements of x where the host knows them: asked again with each call's argument.
-   */
+  /** Adds a condition on the elements of x, checked in every call where the host knows them. */
   check(x: Tensor, check: RangeCheck): void;
-  /** A value outside of the tape that the function's course depends on; asked again before every replay. */
+  /** Adds a value from outside of the tape that the function depends on, read again before every replay. */
   guard(read: () => unknown, what: string): void;
 }
 
-/** The smallest and the largest element, then one that is no whole number, where there is one. */
+/** The smallest element, the largest, and one that is not whole, if there is any. */
 export type NumberRange = readonly [low: number, high: number, fraction?: number];
 
-/** Throws where the elements are not as they must be. */
+/** Throws for elements that an op does not take. */
 export type RangeCheck = (range: NumberRange) => void;
 
 /**
@@ -125,14 +126,14 @@ export function refuseWhileCapturing(op: string, why: string): void {
 
 let regions = 0;
 
-/** The number of a new region of the tape. */
+/** Returns the number of a new region of the tape. */
 export function newRegion(): number {
   return ++regions;
 }
 
 // Observers
 
-/** Sees every application after it was appended; used by anomaly detection and op counts. */
+/** Called for every application after it was appended: by anomaly detection and op counts. */
 export type Observer = (entry: Entry) => void;
 
 const observers = new Set<Observer>();

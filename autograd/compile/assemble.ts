@@ -16,28 +16,25 @@ import type { Simplified } from './simplify.ts';
 
 export interface Source {
   readonly entries: readonly Entry[];
-  /** Stand for the arguments. */
+  /** Placeholders of the arguments. */
   readonly inputs: readonly Tensor[];
   /** Storages read after a run. */
   readonly wanted: ReadonlySet<Storage>;
-  /** Number of the first random draw. */
+  /** Stream of the first random draw. */
   readonly firstDraw: number;
   /**
-   * Buffers of programs that never run at the same time as this one: taken up where they fit, and joined by
-   * new ones.
+   * Buffers of programs that never run at the same time as this one. Used where they fit; new ones are added.
    */
   readonly shared: Storage[];
 }
 
-/** What became of a captured tape on a device. */
+/** A captured tape, ready to run on a device. */
 export interface Assembled {
   readonly simplified: Simplified;
   readonly grouping: Grouping;
   readonly steps: readonly Step[];
   readonly plan: MemoryPlan;
-  /**
-   * Where the values of arguments and of what the ops make lie: buffers that many share, each in its time.
-   */
+  /** The buffer of each argument and result. Values whose lifetimes do not overlap share one. */
   readonly memory: ReadonlyMap<Storage, Storage>;
   readonly recording: Recording;
 }
@@ -82,7 +79,7 @@ export async function assemble({ entries, inputs, wanted, firstDraw, shared }: S
   return { simplified, grouping, steps, plan, memory, recording };
 }
 
-/** A buffer for each size: the smallest shared one that is large enough, else a new one. */
+/** Returns a buffer for each size: the smallest shared one that is large enough, else a new one. */
 function takeBuffers(sizes: readonly number[], shared: Storage[]): Storage[] {
   const free = [...shared].sort((a, b) => a.bytes - b.bytes);
   return sizes.map((bytes) => {
@@ -94,7 +91,7 @@ function takeBuffers(sizes: readonly number[], shared: Storage[]): Storage[] {
   });
 }
 
-/** Values that need no memory: filled floats that nothing writes to. */
+/** Finds values that need no memory: filled floats that nothing writes to. */
 function constantsOf(entries: readonly Entry[]): Constants {
   const written = writtenBy(entries);
   const constants = new Map<Storage, number>();
@@ -108,7 +105,7 @@ function constantsOf(entries: readonly Entry[]): Constants {
   return constants;
 }
 
-/** Draws are numbered from the first of the program: a replay adds where the numbers stand then. */
+/** Counts streams from the first of the program; a replay adds the stream that the generator has reached. */
 function numberDraws(step: Step, first: number): Step {
   if (step.dispatch.draws.length === 0) return step;
   const draws = step.dispatch.draws.map(({ word, stream }) => ({ word, stream: stream - first }));

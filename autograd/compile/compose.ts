@@ -10,14 +10,16 @@ import type { Storage } from '../storage.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 
-/** A value that needs no memory: what `full` made. */
+/** Values that need no memory, such as those of `full`: they become scalars of expressions. */
 export type Constants = ReadonlyMap<Storage, number>;
 
 export function formOf({ op, inputs, outputs, attrs }: Entry): ElementwiseForm | undefined {
   return op.elementwise?.(inputs, attrs, outputs[0]!);
 }
 
-/** Whether an entry may share a kernel with others: computed in f32, giving a float or a truth value. */
+/**
+ * Whether an entry may share a kernel with others: it is elementwise, computed in f32, and not an integer.
+ */
 export function composes(entry: Entry): boolean {
   const form = formOf(entry);
   const y = entry.outputs[0];
@@ -27,8 +29,8 @@ export function composes(entry: Entry): boolean {
 }
 
 /**
- * The layout of an operand of `entry` over another shape of as many elements; undefined where strides cannot
- * express it.
+ * Returns the layout of an operand of `entry` over another shape of as many elements, or undefined where
+ * strides cannot express it.
  */
 export function layoutOver(x: Tensor, entry: Entry, shape: readonly number[]): Layout | undefined {
   const own = entry.outputs[0]!.shape;
@@ -44,9 +46,8 @@ export function isWhole(x: Tensor, size: number): boolean {
 }
 
 /**
- * One set of expressions for several entries over one index space. `carried`: the value that the kernel
- * around them makes itself, input 0 of the expressions. `stored`: which results are written; the carried one
- * may be among them.
+ * Composes the expressions of several entries over one index space. Input 0 is `carried`, the value that the
+ * kernel around them computes. `stored` are the results that are written, which may include the carried one.
  */
 export function compose(
   entries: readonly Entry[],

@@ -13,15 +13,12 @@ import { dependencies, writtenBy } from './dependencies.ts';
 import { Group } from './group.ts';
 import type { Grouping } from './group.ts';
 
-/**
- * Results a kernel may store and operands it may read beside the anchor's own: what fits the parameter struct
- * of every device.
- */
+/** Most results and operands of a kernel beside its anchor's: their parameters fit the struct of every device. */
 const maxOutputs = 3;
 const maxOperands = 8;
-/** Elementwise members of one kernel. */
+/** Most elementwise members of a kernel. */
 const maxMembers = 32;
-/** Work an element that a row op may redo in each of its passes over the row, in operations. */
+/** Most operations an element that a row op repeats in each of its passes over the row. */
 const maxRepeated = 16;
 
 export interface FuseOptions {
@@ -33,9 +30,9 @@ export interface FuseOptions {
 
 /**
  * Decides which applications share a kernel. Elementwise work joins the kernel that makes one of its
- * operands: an op that takes an epilogue, or other elementwise work over the same elements. What remains and
- * is read by one reduction or row op only moves into that op's loads. Nothing joins where a kernel would have
- * to wait for itself.
+ * operands: an op that takes an epilogue, or other elementwise work over the same elements. Elementwise work
+ * that is left, and that only one reduction or row op reads, moves into the loads of that op. Nothing joins
+ * where a kernel would have to wait for itself.
  */
 export function fuse(entries: readonly Entry[], options: FuseOptions): Grouping {
   const fuser = new Fuser(entries, options);
@@ -64,7 +61,7 @@ class Fuser {
     entries.forEach(({ inputs, outputs }, at) => {
       for (const { storage } of outputs) this.makers.set(storage, at);
       for (const { storage } of inputs) {
-        // A constant is part of the expression: no one waits for it.
+        // A constant is part of the expression: nothing waits for it.
         if (this.composing[at] && options.constants.has(storage)) continue;
         const list = this.readers.get(storage);
         if (list) list.push(at);
@@ -84,7 +81,7 @@ class Fuser {
     this.groupAt[at] = group;
     this.members.set(group, [at]);
     if (!this.composing[at]) return;
-    // The latest maker first: what the others made is there by then.
+    // The latest maker first: the others are done by then.
     const makers = entry.inputs.flatMap(({ storage }) => this.makers.get(storage) ?? []);
     for (const maker of [...new Set(makers)].sort((a, b) => b - a)) {
       const [theirs, ours] = [this.groupAt[maker]!, this.groupAt[at]!];
@@ -144,7 +141,7 @@ class Fuser {
     const maps = this.sorted([...into.maps, ...from.maps]);
     const inside = new Set(maps.map((e) => e.outputs[0]!.storage));
     if (into.carried) inside.add(into.carried.storage);
-    // Other results of the op are in memory only when its kernel has ended.
+    // The other results of the op are complete only when its kernel has ended.
     const later = new Set(anchor?.outputs.slice(1).map(({ storage }) => storage));
     if (maps.length > maxMembers || !this.fits(maps, shape, inside, later)) return;
     const stored = maps.map((e) => e.outputs[0]!).filter(({ storage }) => this.isStored(storage, into, from));
@@ -180,15 +177,15 @@ class Fuser {
     group.notes.push(...from.notes);
   }
 
-  /** Operations an element of elementwise members that make x. */
+  /** Counts the operations an element of the elementwise members that make x. */
   private work({ maps }: Group, x: Tensor): number {
     const { elements } = compose(maps, x.shape, undefined, [x], this.options.constants);
     return loadElements('load', elements, { width: 1 }).flops;
   }
 
   /**
-   * Whether every operand can be read over `shape`: results from `inside` at the element itself, others
-   * through strides.
+   * Whether every operand can be read over `shape`: results of `inside` element by element, others by
+   * strides.
    */
   private fits(
     maps: readonly Entry[],
@@ -207,7 +204,7 @@ class Fuser {
     );
   }
 
-  /** Results of elementwise members that something outside of the group reads. */
+  /** Returns the results of elementwise members that something outside of the group reads. */
   private storedOf(maps: readonly Entry[], group: Group): Tensor[] {
     return maps.map((e) => e.outputs[0]!).filter(({ storage }) => this.isStored(storage, group));
   }
@@ -219,8 +216,8 @@ class Fuser {
   }
 
   /**
-   * Whether one of the tensors exceeds a binding: then an op with kernels of its own is computed in blocks,
-   * see blocks/.
+   * Whether a tensor exceeds one binding: then an op with kernels of its own is lowered in parts
+   * (lower/split.ts).
    */
   private isLarge({ inputs, outputs }: Entry): boolean {
     return [...inputs, ...outputs].some((x) => !isBindable(x, this.options.target));
@@ -230,7 +227,7 @@ class Fuser {
     return [...maps].sort((a, b) => a.position - b.position);
   }
 
-  /** Whether an op needs what a group makes before it can begin. */
+  /** Whether an op reads a result of a group. */
   private waitsFor(op: Entry, group: Group): boolean {
     const made = new Set(group.maps.map((e) => e.outputs[0]!.storage));
     return op.inputs.some(({ storage }) => made.has(storage));
@@ -241,8 +238,8 @@ class Fuser {
   }
 
   /**
-   * Whether two groups as one would have to wait for themselves: a third that needs one of them is needed by
-   * the other.
+   * Whether two groups as one would wait for themselves: a third group waits for one and is awaited by the
+   * other.
    */
   private cyclic(a: Group, b: Group): boolean {
     const seen = new Set<Group>([a, b]);
@@ -260,13 +257,14 @@ class Fuser {
   }
 
   /**
-   * Every group after those it waits for, otherwise in tape order; groups of constants that every reader took
-   * up are left out.
+   * Puts every group after those it waits for, else in tape order. Drops constants that no group reads any
+   * more.
    */
   private inOrder(groups: readonly Group[]): Group[] {
     const done = new Set<Group>();
     const order: Group[] = [];
-    // By the last member: what waits for the end of the tape must not draw the work before it forward.
+    // By the last member: a group that waits for the end of the tape must not pull earlier work behind
+    // others.
     const place = new Map(groups.map((group) => [group, Math.max(...this.members.get(group)!)]));
     const visit = (root: Group): void => {
       const stack: { group: Group; waits: Group[] }[] = [];

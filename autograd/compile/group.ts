@@ -4,13 +4,13 @@ import type { Tensor } from '../tensor.ts';
 
 /** Applications that become one kernel (or the kernels of one op, with elementwise work moved into them). */
 export class Group {
-  /** The op whose kernels everything else joins; none for elementwise work alone. */
+  /** The op whose kernels the other members join; undefined for elementwise work alone. */
   readonly anchor: Entry | undefined;
   /** Elementwise members after the anchor, in tape order. */
   maps: Entry[] = [];
   /** Elementwise members that make an input of the anchor, by its name. */
   readonly prologues = new Map<string, Entry[]>();
-  /** Why something that looked joinable did not join, for `explain`. */
+  /** Reasons why others did not join, for `explain`. */
   readonly notes: string[] = [];
 
   constructor(first: Entry, isMap: boolean) {
@@ -18,12 +18,12 @@ export class Group {
     this.anchor = isMap ? undefined : first;
   }
 
-  /** The index space of the elementwise members: the shape of what they are computed over. */
+  /** Shape that the elementwise members are computed over. */
   get shape(): readonly number[] {
     return (this.anchor ?? this.maps[0]!).outputs[0]?.shape ?? [];
   }
 
-  /** The value that the anchor makes and the elementwise members go on with. */
+  /** The result of the anchor, from which the elementwise members go on. */
   get carried(): Tensor | undefined {
     return this.anchor?.outputs[0];
   }

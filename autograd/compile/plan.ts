@@ -1,4 +1,4 @@
-/** A piece of memory that a program needs from one step to another, both included. */
+/** Memory that a program needs from step `first` to step `last`, both included. */
 export interface Lifetime {
   readonly bytes: number;
   readonly first: number;
@@ -12,14 +12,15 @@ export interface MemoryPlan {
   readonly bufferOf: readonly number[];
   /** Bytes of all buffers together. */
   readonly total: number;
-  /** The most that is alive in any one step: no plan can do with less. */
+  /** Most bytes that are alive in one step: every plan needs as many. */
   readonly lowerBound: number;
 }
 
 /**
- * Shares whole buffers among lifetimes that do not overlap: largest first, each into the smallest buffer that
- * is free for its time (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference",
- * greedy by size for shared objects). Buffers are never cut up: WebGPU's barriers are per buffer.
+ * Assigns lifetimes that do not overlap to the same buffers: the largest first, each to the smallest buffer
+ * that is free for its time (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net
+ * inference", greedy by size for shared objects). Buffers are never cut, because WebGPU's barriers are per
+ * buffer.
  */
 export function planMemory(lifetimes: readonly Lifetime[]): MemoryPlan {
   const order = lifetimes.map((_, i) => i).sort((a, b) => lifetimes[b]!.bytes - lifetimes[a]!.bytes);

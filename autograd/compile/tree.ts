@@ -3,15 +3,15 @@ import { Tensor } from '../tensor.ts';
 /** Arguments and results: tensors inside arrays and plain objects to any depth. */
 export interface Flat<Leaf> {
   readonly leaves: Leaf[];
-  /** Everything but the leaves: two values of one structure differ in their leaves only. */
+  /** Text of all but the leaves: two values of equal structure differ in their leaves only. */
   readonly structure: string;
-  /** The same nesting around other leaves. */
+  /** Puts other leaves into the same nesting. */
   readonly rebuild: (leaves: readonly unknown[]) => unknown;
 }
 
 /**
- * Takes a value apart. `isLeaf` says what is kept out of the structure; what is neither that nor a plain
- * value is refused by `refuse`.
+ * Takes a value apart into leaves and structure. Throws the error of `refuse` for anything but leaves and
+ * plain values.
  */
 export function flatten<Leaf>(
   value: unknown,

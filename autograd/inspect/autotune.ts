@@ -5,10 +5,10 @@ import type { TunedPlan } from '../../kernels/matmul/tune.ts';
 import { ready, synchronize } from '../runtime.ts';
 
 /**
- * Runs fn once and times, for each kind of matrix product that it computed and that has no choice yet, every
- * kernel that could; the fastest are used from now on, here and in later processes. Returns the path of the
- * file that keeps them, which may be deleted; undefined where nothing was new. Programs compiled before keep
- * their kernels.
+ * Runs fn once, then times every kernel for each class of matrix products that fn computed and that was not
+ * tuned before. The fastest are used from now on, here and in later processes; programs compiled before keep
+ * theirs. Returns the path of the file that keeps the choices, which may be deleted; undefined where nothing
+ * was new.
  */
 export async function autotune(
   fn: () => unknown,

@@ -8,7 +8,7 @@ import { clone } from '../ops/reshape.ts';
 import { ready } from '../runtime.ts';
 import { scope } from '../storage.ts';
 
-/** The best that this device was seen to do: what kernels are held against. */
+/** Best rates that this device was measured at, with which kernels are compared. */
 export interface Ceilings {
   /** f32 operations a second, of the fastest matrix product. */
   readonly flops: number;

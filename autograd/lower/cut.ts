@@ -1,13 +1,13 @@
 import type { Target } from '../../gpu/index.ts';
 
 /**
- * An operand of a computation over an index space: the element for i0, i1, ... is at `offset + i0*strides[0]
- * + ...`; stride 0 where it does not depend on an axis.
+ * The places of an operand over an index space: the element for (i0, i1, ...) is at
+ * `offset + i0 * strides[0] + i1 * strides[1] + ...`, with stride 0 along axes that it does not have.
  */
 export interface Footprint {
   readonly strides: readonly number[];
   readonly offset: number;
-  /** Of an element. */
+  /** Bytes of an element. */
   readonly bytes: number;
 }
 
@@ -23,8 +23,7 @@ export interface Space {
   /** Axes that stay whole, such as the columns of a row op. */
   readonly whole?: readonly number[];
   /**
-   * A kernel may read the operands from any element on; else each block must begin at an aligned place of
-   * every operand.
+   * Kernels read operands from any element on; else each block begins at an aligned place of every operand.
    */
   readonly anywhere?: boolean;
 }
@@ -32,9 +31,9 @@ export interface Space {
 type Limits = Pick<Target, 'bindingLimit' | 'bindingAlignment'>;
 
 /**
- * Cuts an index space into as few blocks as make every operand's part fit one binding, the slowest axis of an
- * operand first and into equal lengths. Blocks come in row-major order of the cuts: along any one axis they
- * are visited from its beginning to its end. Undefined where no cut fits.
+ * Cuts an index space into blocks, as few as needed for each operand's part to fit one binding: along the
+ * operand's axis of the largest extent first, into equal lengths. Along every axis the blocks come in order.
+ * Returns undefined where no cut fits.
  */
 export function cut(space: Space, limits: Limits): Block[] | undefined {
   return cutAt(space, limits, true) ?? (space.anywhere ? cutAt(space, limits, false) : undefined);
@@ -81,12 +80,15 @@ function cutAt({ shape, operands, whole = [] }: Space, limits: Limits, aligned: 
     : undefined;
 }
 
-/** Elements from the first to the last that a block of these lengths touches. */
+/** Counts the elements from the first to the last that a block of these lengths touches. */
 function span({ strides }: Footprint, lengths: readonly number[]): number {
   return strides.reduce((total, s, axis) => total + Math.abs(s) * (lengths[axis]! - 1), 1);
 }
 
-/** Indices of an axis between places that are aligned in every operand. The alignment is a power of 2. */
+/**
+ * Returns the smallest step along an axis that moves every operand by a multiple of `alignment`, a power of
+ * 2.
+ */
 function quantum(operands: readonly Footprint[], axis: number, alignment: number): number {
   let step = 1;
   for (const { strides, bytes } of operands) while ((step * strides[axis]! * bytes) % alignment !== 0) step *= 2;
