@@ -2,17 +2,17 @@ import { acquire } from '../gpu/index.ts';
 import type { Gpu, MemoryReport } from '../gpu/index.ts';
 
 /**
- * The device behind the tape. Acquiring one is asynchronous and calling an op is not: until it is there, work
- * waits in order.
+ * The device that ops run on. To acquire it is asynchronous, to call an op is not: until the device is there,
+ * work waits in order.
  */
 let gpu: Gpu | undefined;
-/** The same, but never taken away by a pause. */
+/** The same device, also during a pause. */
 let known: Gpu | undefined;
 let failure: unknown;
 let starting: Promise<Gpu> | undefined;
 let waiting: ((gpu: Gpu) => void)[] = [];
 
-/** Runs work on the device, now if it is there, else as soon as it is, in the order of the calls. */
+/** Runs work on the device, now or as soon as the device is there, in the order of the calls. */
 export function onDevice(work: (gpu: Gpu) => void): void {
   if (gpu) return work(gpu);
   if (failure !== undefined) throw failure;
@@ -21,8 +21,8 @@ export function onDevice(work: (gpu: Gpu) => void): void {
 }
 
 /**
- * Lets all later work wait, in its order, until what `start` begins on the device has ended: compiling many
- * kernels side by side, say. Not before the work that is recorded already.
+ * Calls `start` after the work recorded so far, and lets later work wait, in order, until its promise
+ * resolves: for kernels that are compiled side by side.
  */
 export function pauseFor(start: (gpu: Gpu) => Promise<unknown>): void {
   onDevice((acquired) => {
@@ -48,7 +48,7 @@ function fail(error: unknown): never {
   throw error;
 }
 
-/** Does what has waited. It may itself pause: what is left then waits on. */
+/** Runs the work that has waited. Where it pauses, the rest goes on waiting. */
 function resume(acquired: Gpu): Gpu | Promise<Gpu> {
   gpu = known = acquired;
   try {

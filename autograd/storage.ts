@@ -2,7 +2,7 @@ import type { Allocation } from '../gpu/index.ts';
 import { context } from './context.ts';
 import { memory, onDevice } from './runtime.ts';
 
-/** What the finalizer needs, apart from the storage so that it does not keep it alive. */
+/** Held by the finalizer in place of the storage, which it would keep alive. */
 interface Cell {
   allocation: Allocation | undefined;
 }
@@ -129,7 +129,7 @@ export function scope(): Scope {
   return current;
 }
 
-/** Lets a storage outlive the open scopes. Returns it. */
+/** Takes a storage out of all open scopes, so that it outlives them. Returns it. */
 export function keepStorage(storage: Storage): Storage {
   current?.keep(storage);
   return storage;

@@ -23,7 +23,7 @@ import type {
 import { isRunning, onDevice } from './runtime.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
 
-/** The one tensor that an op knows by this name; undefined where it was not given. */
+/** Returns the input of this name; undefined where it was not given. */
 export function inputNamed({ inputForm, inputs }: Entry, name: string): Tensor | undefined {
   return namedOf(inputForm, inputs)[name] as Tensor | undefined;
 }
@@ -31,8 +31,8 @@ export function inputNamed({ inputForm, inputs }: Entry, name: string): Tensor |
 let position = 0;
 
 /**
- * Appends one application to the tape: casts and checks its inputs, runs it (or records it, while `compile`
- * captures), and notes how to differentiate it where that is asked for. Returns the outputs by name.
+ * Appends one application to the tape: casts and checks its inputs, runs it (while `compile` captures,
+ * records it), and links it into the graph that backward walks. Returns the outputs by name.
  */
 export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, given: I, attrs: A): O {
   const { autocast, grad, recorder, region } = context();

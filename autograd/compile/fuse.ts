@@ -13,7 +13,9 @@ import { dependencies, writtenBy } from './dependencies.ts';
 import { Group } from './group.ts';
 import type { Grouping } from './group.ts';
 
-/** Most results and operands of a kernel beside its anchor's: their parameters fit the struct of every device. */
+/**
+ * Most results and operands of a kernel beside its anchor's: their parameters fit the limits of every device.
+ */
 const maxOutputs = 3;
 const maxOperands = 8;
 /** Most elementwise members of a kernel. */

@@ -17,7 +17,7 @@ import { fitting, isBindable, tooLarge, viewOf } from './window.ts';
 const identity = input(0);
 const value0 = scalar(0);
 
-/** Enough of a lowering to emit elementwise kernels. */
+/** The part of a lowering that emits elementwise kernels. */
 export type Emitter = Pick<Lowering, 'emit' | 'target'>;
 
 /**
@@ -46,23 +46,26 @@ export function elementwise<I extends Tensors, A>(
   };
 }
 
-/** A tensor's elements as they lie, over its shape or one that it broadcasts to. */
+/** Reads a tensor's elements as they lie, over its shape or one that it broadcasts to. */
 export function sourceOf(x: Tensor, shape: readonly number[] = x.shape): Bound {
   const elements = plainSource({ dtype: x.dtype, layout: broadcastLayout(x, shape) });
   return { elements, operands: [x], outputs: [] };
 }
 
-/** A kernel's results stored as they are, row-major from offset 0. */
+/** Stores a kernel's results as they are, row-major from offset 0. */
 export function sinkOf(y: Tensor): Bound {
   return { elements: plainSink(y.shape, y.dtype), operands: [], outputs: [y] };
 }
 
-/** A kernel's results stored where y lies. */
+/** Stores a kernel's results where the elements of y lie. */
 export function sinkInto(y: Tensor): Bound {
   return inPlace(y, identity, false);
 }
 
-/** A kernel's results combined by `expr` (input 0 the result, input 1 the old element) with what y holds. */
+/**
+ * Combines a kernel's results with the elements of y by `expr`: input 0 is the result, input 1 the old
+ * element.
+ */
 export function sinkOnto(y: Tensor, expr: Expr): Bound {
   return inPlace(y, expr, true);
 }
@@ -126,12 +129,13 @@ export function emitElements(lowering: Emitter, name: string, { elements, operan
     elements.shape,
     layouts.map((layout) => layout.strides),
   );
-  // Tensors that one binding holds whole put no bounds on the blocks.
+  // Only tensors that exceed one binding limit the blocks.
   const large = tensors.flatMap((x, k) =>
     isBindable(x, target) ? [] : [{ strides: strides[k]!, offset: layouts[k]!.offset, bytes: bytesOf(x.dtype) }],
   );
   const blocks = cut({ shape, operands: large, anywhere: draws.length === 0 }, target);
-  // Random numbers are numbered in row-major order over the whole: with them a block must be a run of it.
+  // Random numbers are counted in row-major order over the whole, so that a block with draws must be a run of
+  // it.
   if (!blocks || (draws.length > 0 && !blocks.every((block) => isRun(block, shape))))
     throw tooLarge(
       name,
@@ -161,8 +165,8 @@ export function emitElements(lowering: Emitter, name: string, { elements, operan
 }
 
 /**
- * Whether a block is a run of the space in row-major order: its leading axes one long, the axes after the cut
- * one whole.
+ * Whether a block is a run in row-major order: axes before the cut one have length 1, axes after it are
+ * whole.
  */
 function isRun({ lengths }: Block, shape: readonly number[]): boolean {
   const cutAxis = lengths.findLastIndex((length, axis) => length < shape[axis]!);

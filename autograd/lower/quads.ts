@@ -3,12 +3,9 @@ import type { Tensor } from '../tensor.ts';
 import { partsOf } from './split.ts';
 import { isBindable, viewOf, windowed } from './window.ts';
 
-/** Windows for multi-tensor kernels, which take row-major tensors in quads: groups of four elements. */
+/** Windows for multi-tensor kernels, which take row-major tensors in quads: four neighbouring elements. */
 
-/**
- * Quads between places that are aligned in tensors of any number of f16 or f32 elements a quad: at most 256
- * bytes for 8.
- */
+/** Quads from one aligned place to the next: 32 * 4 f16 take 256 bytes, the largest alignment of a device. */
 const step = 32;
 
 export interface QuadPart {

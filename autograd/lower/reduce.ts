@@ -9,11 +9,11 @@ import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
 import { sinkOf } from './elementwise.ts';
 
-/** Outputs below which a reduction leaves the device idle, so that long axes are cut into runs. */
+/** With fewer outputs a reduction leaves the device idle: axes of at least `longAxis` are cut into runs. */
 const fewOutputs = 4096;
 const longAxis = 512;
 
-/** Axes of a reduction over `axes` of x, in letters. */
+/** Returns the letters of a reduction over `axes` of x: rank 3 over axis 1 has x 'abc', y 'ac'. */
 export function reduceAxes(rank: number, axes: readonly number[], combine: Reduction): Axes {
   const letters = [...'abcdefghijklmnopqrstuvwxyz'.slice(0, rank)];
   const kept = letters.filter((_, axis) => !axes.includes(axis));
@@ -42,7 +42,7 @@ export function lowerReduce(
     lengths.push(1);
     strides.push(0);
   }
-  // Truths and u32 are summed as what the sums are.
+  // Booleans and u32 are summed in the type of the result.
   const compute = isFloat(x.dtype) ? x.dtype : y.dtype;
   let source = { bound: lowering.source('x', flat(x, compute)), offset: x.offset };
   // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones
@@ -75,13 +75,16 @@ export function lowerReduce(
   }
 }
 
-/** About the square root of the work in each of two passes, in whole vec4s. */
+/**
+ * Returns the length of a run, in whole vec4s: about the square root of the axis, so that both passes are
+ * short.
+ */
 function runLength(outputs: number, length: number): number {
   const runs = Math.min(Math.ceil(length / 64), Math.ceil(fewOutputs / outputs), Math.ceil(Math.sqrt(length)));
   return Math.ceil(length / runs / 4) * 4;
 }
 
-/** A tensor's memory as a line of elements, which strides walk. */
+/** Reads the whole memory of a tensor as one axis, which the strides of a reduction index. */
 function flat(x: Tensor, compute = x.dtype): Bound {
   const layout = contiguousLayout([Math.floor(x.storage.bytes / bytesOf(x.dtype))]);
   return { elements: { ...plainSource({ dtype: x.dtype, layout }), compute }, operands: [x], outputs: [] };

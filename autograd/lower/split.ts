@@ -27,9 +27,9 @@ export interface Part extends Block {
 }
 
 /**
- * Cuts tensors over an index space into parts that one binding holds; throws, naming the op, where that
- * cannot be. `anywhere`: the op's kernels read their inputs from any element on, else every part begins at
- * the beginning of a window.
+ * Cuts tensors over an index space into parts that one binding holds. Throws, naming the op, where no cut
+ * fits. With `anywhere` kernels read inputs from any element on; else every part begins where a window
+ * begins.
  */
 export function partsOf(
   op: string,
@@ -107,7 +107,7 @@ const combined = {
   min: min(input(0), input(1)),
 };
 
-/** How a kernel's results come together with what y holds. */
+/** Returns a sink that combines a kernel's results with the elements of y. */
 export const onto = (kind: Reduction, y: Tensor) => sinkOnto(y, combined[kind]);
 
 /**
@@ -197,7 +197,7 @@ interface Lettered {
   lengthOf(letter: string): number | undefined;
 }
 
-/** The axes of `...` are numbered from the last, as broadcasting matches them. */
+/** Names the axes of x by letters; those of `...` by numbers from the last, as broadcasting matches them. */
 function lettered(x: Tensor, letters: string): Lettered {
   if (letters === '*') {
     const flat = viewOf(x, contiguousLayout([x.size], x.offset));
@@ -223,7 +223,7 @@ function fit({ name, target }: Lowering, x: Tensor): Tensor {
   return y;
 }
 
-/** Scratch memory for what one part leaves to be combined; the next part of this shape gets it again. */
+/** Returns scratch memory for the results of a part; the next part of the same shape gets the same memory. */
 function scratchOf({ temporary }: Lowering): (shape: readonly number[], dtype: Dtype, purpose: number) => Tensor {
   const known = new Map<string, Tensor>();
   return (shape, dtype, purpose) => {
@@ -234,7 +234,7 @@ function scratchOf({ temporary }: Lowering): (shape: readonly number[], dtype: D
   };
 }
 
-/** y = y combined with x, in place. */
+/** Combines x into y, in place. */
 function addTo(lowering: Lowering, kind: Reduction, y: Tensor, x: Tensor): void {
   const { elements } = onto(kind, y);
   const own = elements.operands[0]!;
@@ -244,7 +244,7 @@ function addTo(lowering: Lowering, kind: Reduction, y: Tensor, x: Tensor): void 
   emitElements(lowering, `accumulate.${kind}`, { elements: both, operands: [x, y], outputs: [y] });
 }
 
-/** Axes of ops that treat the entries of their first `count` axes alike, which all operands share. */
+/** Returns letters for operands that share their first `count` axes; their other axes stay whole. */
 export function leadingAxes(count: number, operands: Readonly<Record<string, Spec>>): Axes {
   const of = Object.entries(operands).map(([name, { shape }]) => {
     const rest = shape.slice(count).map((_, i) => String.fromCharCode(65 + i));

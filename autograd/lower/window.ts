@@ -16,8 +16,8 @@ export function isBindable({ storage, window }: Tensor, { bindingLimit }: Target
 }
 
 /**
- * The same elements, counted from the beginning of a window around them; undefined if they span more than one
- * binding holds.
+ * Counts the elements of x from the beginning of a window around them; undefined where they exceed one
+ * binding.
  */
 export function windowed(x: Tensor, { bindingLimit, bindingAlignment }: Target): Tensor | undefined {
   const bytes = bytesOf(x.dtype);
@@ -30,19 +30,19 @@ export function windowed(x: Tensor, { bindingLimit, bindingAlignment }: Target):
   return new Tensor(x.storage, x.dtype, { ...layoutOf(x), offset: x.offset - moved / bytes }, { offset, size });
 }
 
-/** As `windowed`, for a part that is known to fit; the tensor itself where one binding holds its storage. */
+/** Returns x where one binding holds its storage, else x in a window; the caller knows that it fits. */
 export function fitting(x: Tensor, target: Target): Tensor {
   return isBindable(x, target) ? x : windowed(x, target)!;
 }
 
-/** A view that keeps the tensor's window; the layout's offset counts from it. */
+/** Returns a view in the same window, from whose beginning the offset of the layout counts. */
 export function viewOf(x: Tensor, layout: Layout): Tensor {
   return new Tensor(x.storage, x.dtype, layout, x.window);
 }
 
 const layoutOf = ({ shape, strides, offset }: Layout): Layout => ({ shape, strides, offset });
 
-/** The first element that a layout touches, and the one behind the last. */
+/** Returns the first element that a layout touches, and the one after the last. */
 function range({ shape, strides, offset }: Layout): readonly [number, number] {
   if (shape.includes(0)) return [offset, offset];
   let [first, last] = [offset, offset];
@@ -54,7 +54,7 @@ function range({ shape, strides, offset }: Layout): readonly [number, number] {
   return [first, last + 1];
 }
 
-/** What a dispatch binds for a tensor. Throws, naming op and tensor, where it exceeds one binding. */
+/** Returns the buffer and window that a dispatch binds for a tensor. Throws where it exceeds one binding. */
 export function bindingOf(op: string, x: Tensor, allocation: Allocation, target: Target): Binding {
   if (!isBindable(x, target)) throw tooLarge(op, x, target);
   // A compiled program may have put a small tensor into memory that it shares with large ones.
