@@ -4,7 +4,7 @@ import type { Layout } from '../kernels/layout.ts';
 import type { Draw } from '../kernels/random.ts';
 import type { Elements } from '../kernels/map/elements.ts';
 import type { Expr, Kind } from '../kernels/map/expr.ts';
-import type { Reduction } from '../kernels/reduce.ts';
+import type { ReduceKind } from '../kernels/reduce.ts';
 import type { Kernel } from '../kernels/remember.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -144,7 +144,7 @@ export interface Axes {
    */
   readonly of: Readonly<Record<string, string>>;
   /** How parts of a reduced axis come together: default `sum`; `fill`: each part writes its own elements. */
-  readonly combine?: Reduction | 'fill';
+  readonly combine?: ReduceKind | 'fill';
   /** Inputs that count once where an axis is reduced over in parts, such as a bias. */
   readonly once?: readonly string[];
   /** Kernels read inputs from any element on and through any strides; else parts begin at aligned places. */

@@ -17,5 +17,5 @@ export type { Product, MatrixOperand } from './matmul/product.ts';
 export { norm, normBackward } from './norm.ts';
 export { philoxWgsl } from './philox.ts';
 export { argReduce, reduce } from './reduce.ts';
-export type { Reduction } from './reduce.ts';
+export type { ReduceKind } from './reduce.ts';
 export { softmax, softmaxBackward } from './softmax.ts';

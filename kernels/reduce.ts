@@ -8,10 +8,10 @@ import type { Elements } from './map/elements.ts';
 import { isNanFunction } from './nan.ts';
 
 /** Associative functions to reduce by. max and min of a NaN are NaN, as in PyTorch. */
-export type Reduction = 'sum' | 'max' | 'min';
+export type ReduceKind = 'sum' | 'max' | 'min';
 
 /** WGSL that combines a and b; `nan` names the function that tells whether b is NaN. */
-const combine: Record<Reduction, (a: string, b: string, nan: string) => string> = {
+const combine: Record<ReduceKind, (a: string, b: string, nan: string) => string> = {
   sum: (a, b) => `${a} + ${b}`,
   max: (a, b, nan) => `select(select(${a}, ${b}, ${b} > ${a}), ${b}, ${nan}(${b}))`,
   min: (a, b, nan) => `select(select(${a}, ${b}, ${b} < ${a}), ${b}, ${nan}(${b}))`,
@@ -25,7 +25,7 @@ export interface ReduceOperands {
 }
 
 export interface ReduceAttrs {
-  readonly kind: Reduction;
+  readonly kind: ReduceKind;
   /** Lengths and strides of the axes that are kept. The output is row-major over them. */
   readonly shape: readonly number[];
   readonly strides: readonly number[];

@@ -3,7 +3,7 @@ import { bytesOf } from '../../kernels/kernel.ts';
 import { collapse, contiguousLayout, sizeOf } from '../../kernels/layout.ts';
 import { plainSource } from '../../kernels/map/elements.ts';
 import { reduce } from '../../kernels/reduce.ts';
-import type { Reduction } from '../../kernels/reduce.ts';
+import type { ReduceKind } from '../../kernels/reduce.ts';
 import type { Axes, Bound, Lowering } from '../op.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
@@ -14,7 +14,7 @@ const fewOutputs = 4096;
 const longAxis = 512;
 
 /** Returns the letters of a reduction over `axes` of x: rank 3 over axis 1 has x 'abc', y 'ac'. */
-export function reduceAxes(rank: number, axes: readonly number[], combine: Reduction): Axes {
+export function reduceAxes(rank: number, axes: readonly number[], combine: ReduceKind): Axes {
   const letters = [...'abcdefghijklmnopqrstuvwxyz'.slice(0, rank)];
   const kept = letters.filter((_, axis) => !axes.includes(axis));
   return { of: { x: letters.join(''), y: kept.join('') }, combine, anywhere: true };
@@ -26,7 +26,7 @@ export function reduceAxes(rank: number, axes: readonly number[], combine: Reduc
  */
 export function lowerReduce(
   lowering: Lowering<{ x: Tensor }>,
-  kind: Reduction,
+  kind: ReduceKind,
   x: Tensor,
   axes: readonly number[],
   y: Tensor,

@@ -4,7 +4,7 @@ import type { Dtype } from '../../kernels/kernel.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
 import type { Layout } from '../../kernels/layout.ts';
 import { add, input, max, min } from '../../kernels/map/expr.ts';
-import type { Reduction } from '../../kernels/reduce.ts';
+import type { ReduceKind } from '../../kernels/reduce.ts';
 import type { Axes, Bound, Form, Lowering, Spec } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { cut } from './cut.ts';
@@ -108,7 +108,7 @@ const combined = {
 };
 
 /** Returns a sink that combines a kernel's results with the elements of y. */
-export const onto = (kind: Reduction, y: Tensor) => sinkOnto(y, combined[kind]);
+export const onto = (kind: ReduceKind, y: Tensor) => sinkOnto(y, combined[kind]);
 
 /**
  * Cuts an application along the axes that its op declares, and lowers it part by part. Where an axis that is
@@ -235,7 +235,7 @@ function scratchOf({ temporary }: Lowering): (shape: readonly number[], dtype: D
 }
 
 /** Combines x into y, in place. */
-function addTo(lowering: Lowering, kind: Reduction, y: Tensor, x: Tensor): void {
+function addTo(lowering: Lowering, kind: ReduceKind, y: Tensor, x: Tensor): void {
   const { elements } = onto(kind, y);
   const own = elements.operands[0]!;
   const operand = { dtype: x.dtype, kind: 'v' as const, layout: x };
