@@ -94,12 +94,15 @@ export function updateRule<Options, H extends string, D extends string, S extend
   };
 }
 
-/** `let` statements for the hyper that expressions read, from quad `h` of `control` on. */
+/** `let` statements for the hyper that expressions read, from quad `h` of `control` on; each quad is read once. */
 function hyperLets(names: readonly string[], exprs: readonly Expr[], h: string): string[] {
   const read = leavesOf(exprs);
-  return names.flatMap((name, i) =>
-    read.has(name) ? [`let ${name} = V(control[${h} + ${i >> 2}u].${'xyzw'[i & 3]});`] : [],
-  );
+  const places = names.flatMap((name, i) => (read.has(name) ? [{ name, quad: i >> 2, element: 'xyzw'[i & 3]! }] : []));
+  const quads = [...new Set(places.map(({ quad }) => quad))];
+  return [
+    ...quads.map((quad) => `let h${quad} = control[${h} + ${quad}u];`),
+    ...places.map(({ name, quad, element }) => `let ${name} = V(h${quad}.${element});`),
+  ];
 }
 
 function deriveWgsl(names: readonly string[], exprs: readonly Expr[]): string {
