@@ -43,7 +43,7 @@ export function formOf<T>(named: Named<T>): Form {
   return form;
 }
 
-/** What is given under names, as one list. */
+/** Returns the tensors under all names as one list. */
 export function valuesOf<T>(named: Named<T>): T[] {
   const list: T[] = [];
   for (const name in named) {
@@ -86,7 +86,7 @@ export interface Bound {
   readonly outputs: readonly Tensor[];
 }
 
-/** What `emit` takes for the operands of a kernel: a tensor, or bound expressions for `Elements`. */
+/** Operands of a kernel as `emit` takes them: tensors, and bound expressions in the place of `Elements`. */
 export type BoundTo<K> = {
   readonly [P in keyof K]: K[P] extends Elements | undefined
     ? Bound | Extract<K[P], undefined>
@@ -101,7 +101,7 @@ export interface Fused {
   readonly sources: ReadonlyMap<string, Bound>;
 }
 
-/** What an op's `lower` can do: allocate scratch memory and emit dispatches. */
+/** The means of an op's `lower`: it allocates scratch memory and emits dispatches. */
 export interface Lowering<I = Tensors> {
   /** Of the op, for errors. */
   readonly name: string;

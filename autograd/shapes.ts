@@ -10,7 +10,7 @@ export function promote(a: Dtype, b: Dtype): Dtype {
   return order.indexOf(a) >= order.indexOf(b) ? a : b;
 }
 
-/** What a PyTorch or NumPy user may ask for, and what there is instead. */
+/** Names that a PyTorch or NumPy user may ask for, and the mend for each. */
 const mends: readonly (readonly [names: RegExp, mend: string])[] = [
   [/^(torch\.)?(f64|float64|double)$/, "WGSL has no 64-bit floats, use 'f32'"],
   [/^(torch\.)?(float|float32)$/, "use 'f32'"],

@@ -121,7 +121,7 @@ export class Tensor implements Layout {
     return deviceName();
   }
 
-  /** What `console.log` prints, instead of the fields. */
+  /** Text that `console.log` prints instead of the fields. */
   [inNode](): string {
     const { shape, strides, offset, dtype, device, requiresGrad } = this;
     return describe({ shape, strides, offset, dtype, device, requiresGrad, host: this.storage.host });

@@ -22,7 +22,7 @@ export class Program {
    */
   private readonly homes = new Map<Storage, Storage>();
   private readonly grads: ReadonlyMap<Tensor, Tensor | undefined>;
-  /** What a run makes or gets, as opposed to tensors from outside. */
+  /** Storages that a run makes or gets as arguments, as opposed to those of tensors from outside. */
   private readonly own: ReadonlySet<Storage>;
   private readonly mutated: readonly Storage[];
 

@@ -2,7 +2,7 @@ import type { Dtype } from '../../kernels/kernel.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import type { Layout } from '../../kernels/layout.ts';
 
-/** What `console.log` shows of a tensor. */
+/** The facts of a tensor that `console.log` shows. */
 export interface Shown extends Layout {
   readonly dtype: Dtype;
   readonly device: string;

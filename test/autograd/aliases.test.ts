@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
 
-/** What a PyTorch user types first: it works as there, or an error says what to type instead. */
+/** Names that a PyTorch user types first work as there, or an error says what to type instead. */
 const test = suite("PyTorch's names");
 
 const close = (got: unknown, want: unknown, tolerance = 1e-6): void => {

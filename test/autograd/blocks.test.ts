@@ -14,7 +14,7 @@ import { compareBits } from '../support/op-compare.ts';
  * work at the device's own limit, which test/ops compares with references, says what must come out.
  */
 const limit = 16384;
-/** What devices may ask for at most. */
+/** The most that devices may ask for. */
 const alignment = 256;
 const gpu = await acquire();
 const test = suite('blocks');
