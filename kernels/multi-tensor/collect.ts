@@ -66,8 +66,8 @@ const nowhere = 0xffffffff;
 
 /**
  * Looks at many tensors once: copies small ones into one buffer, followed by zeros up to their room there,
- * and takes a sum of squares of every 4096 elements. Tensors are row-major f32 from offset 0. A partial sum is
- * a quad (sum of squares, 1 if an element is infinite or NaN, 0, 0): non-finite elements are told by their
+ * and takes a sum of squares of every 4096 elements. Tensors are row-major f32 from offset 0. A partial sum
+ * is a quad (sum of squares, 1 if an element is infinite or NaN, 0, 0): non-finite elements are told by their
  * bits, since a sum of squares may overflow without any.
  *
  * Variants, by lanes: a thread for each partial sum, which reads its elements one after the other, where
@@ -88,6 +88,19 @@ export function collect(
   const sums = partials !== undefined;
   const add = sums ? 'total += v * v; bits = max(bits, bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu));' : '';
   const [part, first] = lanes === 1 ? ['id', '0u'] : ['group', 'lane'];
+  /** Goes over the elements of tensor k that belong to this partial sum. */
+  const loop = (k: number, statements: string): string => `
+for (var q = i * ${span}u + ${first}; q < end; q += step) {
+  let v = clean(x${k}[q], q, p.size${k});
+  ${statements}
+}`;
+  const shared = `
+var<workgroup> sums: array<f32, ${workgroup}>;
+var<workgroup> marks: array<u32, ${workgroup}>;`;
+  const addUp = `
+let sum = (total.x + total.y) + (total.z + total.w);
+let mark = select(0u, 1u, any(bits >= vec4<u32>(0x7f800000u)));
+${lanes === 1 ? 'collected[p.partials + part] = vec4<f32>(sum, f32(mark), 0.0, 0.0);' : addUpWorkgroup}`;
   return kernel({
     name: `${sums ? 'collect.sums' : 'collect'}.${lanes === 1 ? 'thread' : 'workgroup'}`,
     bindings: [write('collected', 'vec4<f32>'), ...sizes.map((_, k) => read(`x${k}`, 'vec4<f32>'))],
@@ -111,7 +124,7 @@ const step = ${lanes}u;
 fn clean(v: vec4<f32>, q: u32, size: u32) -> vec4<f32> {
   return select(vec4<f32>(), v, vec4<u32>(4u * q) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(size));
 }
-${sums && lanes > 1 ? `var<workgroup> sums: array<f32, ${workgroup}>;\nvar<workgroup> marks: array<u32, ${workgroup}>;` : ''}`,
+${sums && lanes > 1 ? shared : ''}`,
     body: `
 let part = ${part};
 if (part >= p.parts) { return; }
@@ -123,17 +136,12 @@ ${bySegment(
   (k) => `
 let end = min((i + 1u) * ${span}u, p.room${k});
 if (p.place${k} == ${nowhere}u) {
-  ${sums ? `for (var q = i * ${span}u + ${first}; q < end; q += step) { let v = clean(x${k}[q], q, p.size${k}); ${add} }` : ''}
+  ${sums ? loop(k, add) : ''}
 } else {
-  for (var q = i * ${span}u + ${first}; q < end; q += step) {
-    let v = clean(x${k}[q], q, p.size${k});
-    ${add}
-    collected[p.place${k} + q] = v;
-  }
+  ${loop(k, `${add}\n    collected[p.place${k} + q] = v;`)}
 }`,
 )}
-${sums ? `let sum = (total.x + total.y) + (total.z + total.w);\nlet mark = select(0u, 1u, any(bits >= vec4<u32>(0x7f800000u)));` : ''}
-${sums ? (lanes === 1 ? 'collected[p.partials + part] = vec4<f32>(sum, f32(mark), 0.0, 0.0);' : addUpWorkgroup) : ''}`,
+${sums ? addUp : ''}`,
   });
 }
 

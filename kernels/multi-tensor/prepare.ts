@@ -43,7 +43,7 @@ export interface PrepareAttrs {
   /** Groups these parameters belong to: number, and the parameter after its last. */
   readonly groups: readonly { readonly group: number; readonly end: number }[];
   /**
-   * What comes first: the gradients' partial sums (see `collect`), and what to do with them. Undefined in all
+   * Comes first: the gradients' partial sums (see `collect`), and how they decide the step. Undefined in all
    * dispatches of a step but its first.
    */
   readonly result?: {
@@ -76,6 +76,10 @@ export function prepare(
   const bits = Array.from({ length: Math.ceil(active.length / 32) }, (_, w) =>
     active.slice(32 * w, 32 * w + 32).reduce((word, on, k) => (on ? (word | (1 << k)) >>> 0 : word), 0),
   );
+  const activeIn = bits.map((_, w) => `case ${w}u: { return ((p.bits${w} >> (k % 32u)) & 1u) == 1u; }`);
+  const clipping = `
+  let clip = p.maxNorm / (norm + 1e-6);
+  factor *= select(min(clip, 1.0), clip, isNan(clip));`;
   const groupOf = groups.slice(0, -1).map((_, k) => `select(0u, 1u, slot >= p.end${k})`);
   return kernel({
     name: `prepare.${rule.name}`,
@@ -111,7 +115,7 @@ var<workgroup> outcome: vec4<f32>;
 ${isNanFunction('isNan', 'f32', 1)}
 ${rule.derive}
 fn isActive(k: u32) -> bool {
-  ${all ? 'return true;' : `switch (k / 32u) { ${bits.map((_, w) => `case ${w}u: { return ((p.bits${w} >> (k % 32u)) & 1u) == 1u; }`).join(' ')} default: { return false; } }`}
+  ${all ? 'return true;' : `switch (k / 32u) { ${activeIn.join(' ')} default: { return false; } }`}
 }`,
     body: `
 ${
@@ -124,7 +128,7 @@ if (lane == 0u) {
   let skip = ${scaler || skipNonFinite ? 'marks[0] != 0u' : 'false'};
   ${scaler ? `factor /= scaler[0];${keepScale ? noteForScale : nextScale}` : ''}
   norm *= abs(factor);
-  ${maxNorm === undefined ? '' : 'let clip = p.maxNorm / (norm + 1e-6);\n  factor *= select(min(clip, 1.0), clip, isNan(clip));'}
+  ${maxNorm === undefined ? '' : clipping}
   outcome = vec4<f32>(norm, select(0.0, 1.0, skip), factor, 0.0);
   control[p.result] = outcome;
 }`
@@ -145,7 +149,11 @@ for (var slot = p.first + lane; slot < p.last; slot += ${workgroup}u) {
 const sumPartials = `
 var total = 0.0;
 var found = 0u;
-for (var k = lane; k < p.count; k += ${workgroup}u) { let part = partials[p.at + k]; total += part.x; found |= u32(part.y); }
+for (var k = lane; k < p.count; k += ${workgroup}u) {
+  let part = partials[p.at + k];
+  total += part.x;
+  found |= u32(part.y);
+}
 sums[lane] = total;
 marks[lane] = found;
 workgroupBarrier();

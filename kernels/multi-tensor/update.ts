@@ -31,14 +31,16 @@ export const controlQuads = (layout: ControlLayout): number => slotsAt(layout) +
 // Rules
 
 /**
- * An optimizer's update rule, as a table of expressions over names. What changes from step to step lies on the
- * device, so that a recorded step can be replayed: `hyper` of each group of parameters, written by the host,
- * and for each parameter what is derived from it and from the number of updates, once a step.
+ * An optimizer's update rule, as a table of expressions over names. Numbers that change from step to step lie
+ * on the device, so that a recorded step can be replayed: `hyper` of each group of parameters, written by the
+ * host, and for each parameter what is derived from it and from the number of updates, once a step.
  */
 export interface RuleTable<Options, H extends string, D extends string, S extends string> {
   readonly name: string;
   readonly defaults: NoInfer<Options>;
-  /** The numbers that the kernels read, of a group's options; differences are taken here, in double precision. */
+  /**
+   * The numbers that the kernels read, of a group's options; differences are taken here, in double precision.
+   */
   readonly hyper: (options: Options) => Readonly<Record<H, number>>;
   /** At most two numbers of hyper and of the update's number `t`, from 1. */
   readonly derived?: (hyper: Readonly<Record<H | 't', Expr>>) => Readonly<Record<D, Expr>>;
@@ -59,7 +61,9 @@ export interface UpdateRule {
   readonly state: readonly string[];
   /** WGSL declarations with `derive(h, t) -> vec2<f32>`, h: quad of the group's hyper in `control`. */
   readonly derive: string;
-  /** WGSL declarations with `update(param, grad, s, a, b) -> V`, s: quad of the element in the state's arrays. */
+  /**
+   * WGSL declarations with `update(param, grad, s, a, b) -> V`, s: quad of the element in the state's arrays.
+   */
   readonly update: string;
 }
 
@@ -94,7 +98,10 @@ export function updateRule<Options, H extends string, D extends string, S extend
   };
 }
 
-/** `let` statements for the hyper that expressions read, from quad `h` of `control` on; each quad is read once. */
+/**
+ * `let` statements for the hyper that expressions read, from quad `h` of `control` on; each quad is read
+ * once.
+ */
 function hyperLets(names: readonly string[], exprs: readonly Expr[], h: string): string[] {
   const read = leavesOf(exprs);
   const places = names.flatMap((name, i) => (read.has(name) ? [{ name, quad: i >> 2, element: 'xyzw'[i & 3]! }] : []));
@@ -158,7 +165,7 @@ interface Common {
   readonly group: number;
 }
 
-/** What every update binds: the control buffer, the state, and, where they are kept, f16 copies. */
+/** Bound by every update: the control buffer, the state, and, where they are kept, f16 copies. */
 interface Shared {
   readonly control: Operand;
   readonly state: Operand;
@@ -179,11 +186,11 @@ const workgroup = packing;
 const groupsFor = (length: number): number => Math.ceil(length / workgroup);
 
 /**
- * One step for parameters x, with gradients g, that have buffers of their own: row-major f32 from offset 0. The
- * state holds a quad of each of its arrays alternately, so that they take one binding.
- * On llvmpipe (4 M elements, a shared machine, quartile of 22 runs) AdamW took 82 ms that way and 88 ms with
- * the arrays in buffers of their own; 64 quads of each alternately took 124 ms, a loop over several quads in
- * each thread twice as long.
+ * One step for parameters x, with gradients g, that have buffers of their own: row-major f32 from offset 0.
+ * The state holds a quad of each of its arrays alternately, so that they take one binding. On llvmpipe (4 M
+ * elements, a shared machine, quartile of 22 runs) AdamW took 82 ms that way and 88 ms with the arrays in
+ * buffers of their own; 64 quads of each alternately took 124 ms, a loop over several quads in each thread
+ * twice as long.
  */
 export function update(
   { x, half }: Shared & { readonly x: readonly Operand[]; readonly g: readonly Operand[] },

@@ -13,7 +13,7 @@ import { Random } from '../../common/random.ts';
 
 const test = suite('multi-tensor kernels');
 
-/** What a rule of Adam's kind derives of its numbers once a step. */
+/** A rule that derives of its numbers, once a step, as Adam does. */
 const rule = updateRule({
   name: 'adam',
   defaults: null,
@@ -53,7 +53,7 @@ for (const lanes of [1, 64] as const) {
   test(`collect copies and adds up, lanes ${lanes}`, async () => {
     const random = new Random(7);
     const sizes = [1, 5, 4096, 4099, 3, 20_001];
-    // What lies behind a tensor's end in its buffer must count for nothing.
+    // Numbers behind a tensor's end in its buffer must count for nothing.
     const tensors = sizes.map((size) =>
       Float32Array.from({ length: Math.ceil(size / 4) * 4 }, (_, i) => (i < size ? random.normal() : NaN)),
     );

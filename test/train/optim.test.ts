@@ -205,7 +205,7 @@ test('averages change nothing of the updates themselves', async () => {
 });
 
 for (const bad of [NaN, Infinity, -Infinity]) {
-  test(`a gradient of ${bad}: with skipNonFinite nothing changes, and the next step is as if there had been none`, async () => {
+  test(`a gradient of ${bad}: with skipNonFinite a step changes nothing, as if there had been none`, async () => {
     const run = async (withBad: boolean): Promise<number[]> => {
       const parameters = [leaf([1, 2]), leaf(new Array<number>(20_000).fill(0.5))];
       const optimizer = new AdamW(parameters, { lr: 0.1, ema: 0.5 });

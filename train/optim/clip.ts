@@ -10,7 +10,7 @@ export function gradNorm(parameters: Iterable<Tensor>): Tensor {
 }
 
 /**
- * What gradients of the given norm are multiplied by so that it does not exceed maxNorm: min(1, maxNorm /
+ * The factor of gradients of the given norm so that it does not exceed maxNorm: min(1, maxNorm /
  * (norm + 1e-6)), PyTorch's formula. Pass it to `optimizer.step({ gradScale })`; nothing is read back.
  */
 export function clipCoefficient(norm: Tensor, maxNorm: number): Tensor {

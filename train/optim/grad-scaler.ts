@@ -27,15 +27,16 @@ export interface GradScalerOptions {
  *     scaler.step(optimizer, { maxNorm: 1 }); // of each optimizer
  *     scaler.update();
  *
- * With one optimizer, `optimizer.step({ scaler, maxNorm: 1 })` is the same as the last two in one dispatch less.
+ * With one optimizer, `optimizer.step({ scaler, maxNorm: 1 })` is the same as the last two in one dispatch
+ * less.
  */
 export class GradScaler {
   readonly growth: number;
   readonly backoff: number;
   readonly interval: number;
   /**
-   * f32 [4] on the device: scale, good steps in a row (-1 - their number from `step` to `update`), 1 if the last
-   * step was skipped, steps skipped in all.
+   * f32 [4] on the device: scale, good steps in a row (-1 - their number from `step` to `update`), 1 if the
+   * last step was skipped, steps skipped in all.
    */
   readonly state: Tensor;
 
@@ -63,8 +64,9 @@ export class GradScaler {
   }
 
   /**
-   * Steps an optimizer with the gradients of the scaled loss, divided by the scale; where one is infinite or NaN
-   * the optimizer's step is skipped. The scale stays until `update`. `maxNorm` clips the unscaled gradients.
+   * Steps an optimizer with the gradients of the scaled loss, divided by the scale; where one is infinite or
+   * NaN the optimizer's step is skipped. The scale stays until `update`. `maxNorm` clips the unscaled
+   * gradients.
    */
   step(optimizer: Steps, options: Omit<StepOptions, 'scaler'> = {}): void {
     optimizer.step({ ...options, scaler: this, keepScale: true });

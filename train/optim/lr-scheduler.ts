@@ -7,7 +7,7 @@ type AnyOptimizer = Pick<Optimizer<{ lr: number }>, 'setRates'> & {
   readonly paramGroups: readonly { readonly lr: number; readonly initialLr: number }[];
 };
 
-/** What resuming a scheduler needs. */
+/** A scheduler's state, from which it resumes. */
 export interface LRSchedulerState {
   /** Calls of `step()` so far. */
   readonly lastEpoch: number;
@@ -15,9 +15,9 @@ export interface LRSchedulerState {
 }
 
 /**
- * Sets the learning rates of an optimizer's groups, as PyTorch's `torch.optim.lr_scheduler`: each group's rate
- * is its `initialLr` times a schedule, so that groups keep their proportions. The first rate holds from the
- * scheduler's making on, the next from each `step()`, which goes outside of compiled functions:
+ * Sets the learning rates of an optimizer's groups, as PyTorch's `torch.optim.lr_scheduler`: each group's
+ * rate is its `initialLr` times a schedule, so that groups keep their proportions. The first rate holds from
+ * the scheduler's making on, the next from each `step()`, which goes outside of compiled functions:
  *
  *     const scheduler = new CosineAnnealingLR(optimizer, 1000);
  *     for (const batch of batches) {
@@ -78,7 +78,9 @@ export class LambdaLR extends LRScheduler {
   }
 }
 
-/** Along a half wave from the rate to `etaMin` at step `tMax` (Loshchilov and Hutter 2017, without restarts). */
+/**
+ * Along a half wave from the rate to `etaMin` at step `tMax` (Loshchilov and Hutter 2017, without restarts).
+ */
 export class CosineAnnealingLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, tMax: number, etaMin = 0) {
     whole('CosineAnnealingLR', 'tMax', tMax);
@@ -86,7 +88,10 @@ export class CosineAnnealingLR extends LRScheduler {
   }
 }
 
-/** In a straight line from `startFactor` to `endFactor` times the rate, over `totalIters` steps; then constant. */
+/**
+ * In a straight line from `startFactor` to `endFactor` times the rate, over `totalIters` steps; then
+ * constant.
+ */
 export class LinearLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = {}) {
     whole('LinearLR', 'totalIters', totalIters);
@@ -133,7 +138,9 @@ export const getLinearScheduleWithWarmup = (
   numTrainingSteps: number,
 ): LambdaLR => new LambdaLR(optimizer, linear(numWarmupSteps, numTrainingSteps));
 
-/** Rises over numWarmupSteps, then follows a cosine of numCycles waves, 0 at numTrainingSteps for half a wave. */
+/**
+ * Rises over numWarmupSteps, then follows a cosine of numCycles waves, 0 at numTrainingSteps for half a wave.
+ */
 export const getCosineScheduleWithWarmup = (
   optimizer: AnyOptimizer,
   numWarmupSteps: number,

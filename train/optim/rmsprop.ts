@@ -12,7 +12,10 @@ export interface RMSpropOptions {
   readonly momentum: number;
 }
 
-/** RMSprop (Hinton 2012, lecture 6e), not centered, as PyTorch defines it; weight decay is added to the gradient. */
+/**
+ * RMSprop (Hinton 2012, lecture 6e), not centered, as PyTorch defines it; weight decay is added to the
+ * gradient.
+ */
 export class RMSprop extends Optimizer<RMSpropOptions> {
   constructor(
     params: Iterable<Tensor> | readonly ParameterGroup<RMSpropOptions>[],

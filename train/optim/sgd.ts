@@ -12,7 +12,9 @@ export interface SgdOptions {
   readonly nesterov: boolean;
 }
 
-/** Gradient descent with momentum (Sutskever et al. 2013), as PyTorch; weight decay is added to the gradient. */
+/**
+ * Gradient descent with momentum (Sutskever et al. 2013), as PyTorch; weight decay is added to the gradient.
+ */
 export class SGD extends Optimizer<SgdOptions> {
   constructor(
     params: Iterable<Tensor> | readonly ParameterGroup<SgdOptions>[],
