@@ -1,8 +1,7 @@
 import { debugLevel, debugOp } from '../gpu/index.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { announce, callerOutside, context } from './context.ts';
-import { bindingOf } from './lower/window.ts';
-import { lowerEntry } from './lower/lower.ts';
+import { execute } from './lower/lower.ts';
 import { formOf, valuesOf, namedOf, nameOf, placesOf } from './op.ts';
 import type {
   Cotangents,
@@ -20,7 +19,6 @@ import type {
   ViewOp,
   VjpContext,
 } from './op.ts';
-import { isRunning, onDevice } from './runtime.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
 
 /** Returns the input of this name; undefined where it was not given. */
@@ -156,27 +154,6 @@ function checkAlive(op: string, { storage, shape }: Tensor): void {
         'call keep() on it inside the scope',
     );
   }
-}
-
-function execute(entry: Entry): void {
-  if (entry.outputs.length > 0 && entry.outputs.every((y) => y.size === 0)) return;
-  // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile
-  // (Tensor.moveInto).
-  const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
-  onDevice((gpu) => {
-    const { target } = gpu;
-    const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
-    const temporaries = lowerEntry(here, {
-      target,
-      remembers: true,
-      emit: (dispatch, tensors) =>
-        gpu.dispatch(
-          dispatch,
-          tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), target)),
-        ),
-    });
-    for (const t of temporaries) t.storage.free();
-  });
 }
 
 // The graph that backward walks

@@ -13,7 +13,7 @@ import type { Tensor } from '../tensor.ts';
 /** Values that need no memory, such as those of `full`: they become scalars of expressions. */
 export type Constants = ReadonlyMap<Storage, number>;
 
-export function formOf({ op, inputs, outputs, attrs }: Entry): ElementwiseForm | undefined {
+export function elementwiseOf({ op, inputs, outputs, attrs }: Entry): ElementwiseForm | undefined {
   return op.elementwise?.(inputs, attrs, outputs[0]!);
 }
 
@@ -21,7 +21,7 @@ export function formOf({ op, inputs, outputs, attrs }: Entry): ElementwiseForm |
  * Whether an entry may share a kernel with others: it is elementwise, computed in f32, and not an integer.
  */
 export function composes(entry: Entry): boolean {
-  const form = formOf(entry);
+  const form = elementwiseOf(entry);
   const y = entry.outputs[0];
   return (
     !!form && !!y && computeType(form.compute) === 'f32' && (isFloat(y.dtype) || form.expr.kind === 'b') && y.size > 0
@@ -85,7 +85,7 @@ export function compose(
   };
 
   for (const entry of entries) {
-    const form = formOf(entry)!;
+    const form = elementwiseOf(entry)!;
     const inputs = entry.inputs.map((x, i) => {
       const kind = form.kinds[i]!;
       const value = constants.get(x.storage);

@@ -5,10 +5,11 @@ import { remembered } from '../../kernels/remember.ts';
 import type { Kernel } from '../../kernels/remember.ts';
 import { formOf, valuesOf, namedOf, nameOf } from '../op.ts';
 import type { Bound, BoundTo, Entry, Fused, Like, Lowering, Op, Spec, Tensors } from '../op.ts';
+import { isRunning, onDevice } from '../runtime.ts';
 import { emptyTensor, Tensor } from '../tensor.ts';
 import { copyTo, sinkInto, sinkOf, sourceOf } from './elementwise.ts';
 import { lowerInParts, onto } from './split.ts';
-import { isBindable, windowed } from './window.ts';
+import { bindingOf, isBindable, windowed } from './window.ts';
 
 /** Takes each dispatch, with its tensors in binding order. */
 export type Emit = (dispatch: Dispatch, tensors: readonly Tensor[]) => void;
@@ -32,6 +33,28 @@ export function lowerEntry(entry: Application, options: LowerOptions): Tensor[] 
   const temporaries: Tensor[] = [];
   lowerApplication(entry, { ...options, temporaries }, options.fused, false);
   return temporaries;
+}
+
+/** Runs one application on the device: immediate mode. */
+export function execute(entry: Entry): void {
+  if (entry.outputs.length > 0 && entry.outputs.every((y) => y.size === 0)) return;
+  // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile
+  // (Tensor.moveInto).
+  const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
+  onDevice((gpu) => {
+    const { target } = gpu;
+    const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
+    const temporaries = lowerEntry(here, {
+      target,
+      remembers: true,
+      emit: (dispatch, tensors) =>
+        gpu.dispatch(
+          dispatch,
+          tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), target)),
+        ),
+    });
+    for (const t of temporaries) t.storage.free();
+  });
 }
 
 export interface Environment {

@@ -1,7 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, storedType } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
-import { batchBases, matmulKernel, storeSums, sumOverK, vec4 } from './product.ts';
+import { batchBases, assembleMatmul, storeSums, sumOverK, vec4 } from './product.ts';
 import type { Product, MatrixOperand } from './product.ts';
 
 /**
@@ -119,7 +119,7 @@ export function matmulLanes(params: Product): Dispatch {
     (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
   ).join('\n');
 
-  return matmulKernel(params, {
+  return assembleMatmul(params, {
     name: `matmul.lanes.${aReading}.${bReading}`,
     inputs: [
       read('a', vec4(aReading !== 'scalar', storedType(a.dtype))),

@@ -1,7 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, storedType } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
-import { batchBases, matmulKernel, sumOverK } from './product.ts';
+import { batchBases, assembleMatmul, sumOverK } from './product.ts';
 import type { Product } from './product.ts';
 
 const workgroup = 64;
@@ -16,7 +16,7 @@ export function matmulPlain(params: Product): Dispatch {
   const weight = b.quantized ? quads : 'f32(b[bBase + k * p.br + i32(j) * p.bc])';
   const [own, other] = sums?.of === 'a' ? ['i', 'j'] : ['j', 'i'];
   const putSum = sums && `if (${other} == 0u) { sums[${own}] = ${storedType(sums.dtype)}(sumOverK(${own})); }`;
-  return matmulKernel(params, {
+  return assembleMatmul(params, {
     name: 'matmul.plain',
     inputs: [
       read('a', storedType(a.dtype)),

@@ -162,7 +162,7 @@ export interface MatmulSource
  *   is a `V`: f32, or vec4<f32> for outputs at, ..., at + 3;
  * - `finishFour(at, j, v)`: the same for a vec4<f32> and j a multiple of 4; columns beyond n are dropped.
  */
-export function matmulKernel(params: Product, source: MatmulSource): Dispatch {
+export function assembleMatmul(params: Product, source: MatmulSource): Dispatch {
   const { n, b, bias, sink, sums } = params;
   const { inputs, single = false, declarations = '', ...rest } = source;
   const width = !single && n % 4 === 0 && (sink.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;

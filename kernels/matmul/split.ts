@@ -3,7 +3,7 @@ import { read, u32 } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
-import { matmulKernel, productOf } from './product.ts';
+import { assembleMatmul, productOf } from './product.ts';
 import type { MatrixOperand, Product, ProductOperands } from './product.ts';
 
 /**
@@ -49,7 +49,7 @@ export function sumSplits({
   // Only the sizes, bias and sink of this product are used.
   const column = (shape: readonly number[]): Operand => ({ dtype: 'f32', shape, strides: [1, 1], offset: 0 });
   const sums = productOf({ a: column([m, splits]), b: column([splits, n]), bias, y })!;
-  return matmulKernel(
+  return assembleMatmul(
     { ...sums, batch: [1, batch] },
     {
       name: 'matmul.sumSplits',

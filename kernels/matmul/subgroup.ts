@@ -1,7 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
 import { storedType } from '../kernel.ts';
-import { batchBases, matmulKernel, tileOrigin } from './product.ts';
+import { batchBases, assembleMatmul, tileOrigin } from './product.ts';
 import type { Product } from './product.ts';
 import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
@@ -174,7 +174,7 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
   const vectorsOut = (M * subgroupN) / 4;
   const perRow = subgroupN / 4;
 
-  return matmulKernel(params, {
+  return assembleMatmul(params, {
     name: `matmul.subgroup.${M}x${N}x${K}.${tile.m}x${tile.n}x${tile.k}`,
     inputs: [...slabBindings('a', slabs.A), ...slabBindings('b', slabs.B)],
     workgroup,

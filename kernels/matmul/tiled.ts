@@ -1,6 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { storedType } from '../kernel.ts';
-import { batchBases, matmulKernel, tileOrigin } from './product.ts';
+import { batchBases, assembleMatmul, tileOrigin } from './product.ts';
 import type { Product } from './product.ts';
 import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
@@ -98,7 +98,7 @@ export function matmulTiled(params: Product, tile: Tile): Dispatch {
   if (i < p.m) { finishFour(cBase + i * p.n + j, j, c${r}_${g}); }
 }`;
 
-  return matmulKernel(params, {
+  return assembleMatmul(params, {
     name: `matmul.tiled.${tile.m}x${tile.n}x${tile.k}`,
     inputs: [...slabBindings('a', slabs.A), ...slabBindings('b', slabs.B)],
     workgroup,

@@ -1,7 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
 import { read } from '../kernel.ts';
-import { matmulKernel, tileOrigin } from '../matmul/product.ts';
+import { assembleMatmul, tileOrigin } from '../matmul/product.ts';
 import type { Product } from '../matmul/product.ts';
 
 /**
@@ -52,7 +52,7 @@ export function matmulInt8Subgroup(
     `let a${i} = subgroupMatrixLoad<${left}>(&stageA, ${i * M * words}u + kk, ${words}u);`;
   const loadB = (j: number): string =>
     `let b${j} = subgroupMatrixLoad<${right}>(&stageB, ${j * N * words}u + kk, ${words}u);`;
-  return matmulKernel(params, {
+  return assembleMatmul(params, {
     name: `matmul.int8.subgroup.${M}x${N}x${K}`,
     inputs: [read('a', 'u32'), read('aScales', 'f32'), read('b', 'u32'), read('scales', b.quantized?.scales ?? 'f32')],
     workgroup: largest,

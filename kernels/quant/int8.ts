@@ -2,7 +2,7 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { read, write } from '../kernel.ts';
 import type { Operand } from '../layout.ts';
 import type { Elements } from '../map/elements.ts';
-import { matmulKernel } from '../matmul/product.ts';
+import { assembleMatmul } from '../matmul/product.ts';
 import type { Product } from '../matmul/product.ts';
 import { rowKernel } from '../rows.ts';
 import type { RowKernel, RowTarget } from '../rows.ts';
@@ -63,7 +63,7 @@ var c${r} = vec4<i32>();`;
     const value = `vec4<f32>(c${r}) * (scale * aScales[row + ${r}u])`;
     return `if (row + ${r}u < p.m) { finishFour((row + ${r}u) * p.n + col, col, ${value}); }`;
   };
-  return matmulKernel(params, {
+  return assembleMatmul(params, {
     name: 'matmul.int8',
     enables: ['requires packed_4x8_integer_dot_product;'],
     inputs: [read('a', 'u32'), read('aScales', 'f32'), read('b', 'u32'), read('scales', scales)],
