@@ -1,16 +1,20 @@
 """optim.json: what torch.optim and the schedules of Transformers do, in float64.
 
 optimizers: the parameters minimise 0.5 * sum(scale * (w - target)^2), so the gradient is scale * (w - target); `values`
-lists them after each of ten steps. schedules: the learning rate for each step, from a base rate of 0.001. clipping:
-torch.nn.utils.clip_grad_norm_.
+lists them after each of ten steps. matrices: the same for methods that look at whole matrices, over parameters of
+three, two and one axes (`shapes`), whose target is 0 and whose start and scale are START_OF and SCALE_OF of an
+element's number; `values` lists what the last step leaves. schedules: the learning rate for each step, from a base
+rate of 0.001. clipping: torch.nn.utils.clip_grad_norm_.
 """
 
 import json
+import math
 import os
 
 import torch
 from torch.optim import lr_scheduler
 from transformers import (
+    Adafactor,
     get_constant_schedule,
     get_constant_schedule_with_warmup,
     get_cosine_schedule_with_warmup,
@@ -35,6 +39,23 @@ OPTIMIZERS = [
     ("Adam", {"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.0}),
     ("RMSprop", {"lr": 0.01, "weight_decay": 0.1}, None),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5}, {"lr": 0.02}),
+]
+
+SHAPES = [[2, 3, 2], [3, 4], [4, 2], [5]]
+START_OF = lambda i: math.sin(3 * i) + 0.1
+SCALE_OF = lambda i: 1.5 + math.cos(i)
+
+# Each: (name, class, options by their names there, numbers of the parameters in SHAPES)
+MATRICES = [
+    ("Adafactor", Adafactor, {}, [0, 1, 2, 3]),
+    ("Adafactor", Adafactor, {"warmup_init": True, "beta1": 0.8, "weight_decay": 0.1}, [0, 1, 2, 3]),
+    (
+        "Adafactor",
+        Adafactor,
+        {"lr": 0.05, "relative_step": False, "scale_parameter": False, "clip_threshold": 0.5, "weight_decay": 0.1},
+        [0, 1, 2, 3],
+    ),
+    ("Adafactor", Adafactor, {"lr": 0.1, "relative_step": False, "decay_rate": -0.5, "eps": [1e-6, 0.5]}, [1, 3]),
 ]
 
 SCHEDULES = [
@@ -98,6 +119,23 @@ def run_optimizer(name, options, second):
     return {"name": name, "options": options_json(options), "secondGroup": options_json(second), "values": values}
 
 
+def run_matrices(name, make, options, chosen):
+    """Twelve steps in float64 on one gradient for all, scale * w."""
+
+    def filled(shape, of):
+        return torch.tensor([of(i) for i in range(math.prod(shape))], dtype=torch.float64).reshape(shape)
+
+    shapes = [SHAPES[i] for i in chosen]
+    parameters = [filled(shape, START_OF).requires_grad_() for shape in shapes]
+    optimizer = make(parameters, **options)
+    for _ in range(12):
+        for parameter, shape in zip(parameters, shapes):
+            parameter.grad = filled(shape, SCALE_OF) * parameter.detach()
+        optimizer.step()
+    values = [parameter.flatten().tolist() for parameter in parameters]
+    return {"name": name, "options": options_json(options), "shapes": shapes, "steps": 12, "values": values}
+
+
 def run_schedule(name, make, options):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-3)
     schedule = make(optimizer, **options)
@@ -146,6 +184,7 @@ def generate(folder, minilm):
     golden = {
         "problem": {"start": START, "target": TARGET, "scale": SCALE},
         "optimizers": [run_optimizer(*case) for case in OPTIMIZERS],
+        "matrices": [run_matrices(*case) for case in MATRICES],
         "schedules": [run_schedule(*case) for case in SCHEDULES],
         "lrSchedulers": [run_lr_scheduler(*case) for case in LR_SCHEDULERS],
         "clipping": [run_clipping([[3.0, 0.0], [-4.0]], limit) for limit in (1.0, 4.999, 5.0, 100.0)]

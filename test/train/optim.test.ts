@@ -3,7 +3,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile, mul, ShapeError, sub, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { Adam, AdamW, clipCoefficient, gradNorm, Lion, RMSprop, SGD } from '../../train/optim/index.ts';
+import { Adafactor, Adam, AdamW, clipCoefficient, gradNorm, Lion, RMSprop, SGD } from '../../train/optim/index.ts';
+import type { AdafactorOptions } from '../../train/optim/index.ts';
 
 const optimizers = { Adam, AdamW, RMSprop, SGD };
 
@@ -15,6 +16,13 @@ interface Goldens {
     readonly options: Record<string, number>;
     readonly secondGroup: Record<string, number> | null;
     readonly values: number[][][];
+  }[];
+  readonly matrices: readonly {
+    readonly name: 'Adafactor';
+    readonly options: Partial<AdafactorOptions>;
+    readonly shapes: number[][];
+    readonly steps: number;
+    readonly values: number[][];
   }[];
   readonly clipping: readonly {
     readonly gradients: number[][];
@@ -35,6 +43,10 @@ function close(got: ArrayLike<number>, expected: readonly number[], tolerance: n
     if (!(error <= tolerance * (1 + Math.abs(value)))) assert.unreachable(`element ${i}: ${got[i]} is not ${value}`);
   });
 }
+
+/** Elements of their numbers, for a shape. */
+const filled = (shape: readonly number[], of: (i: number) => number): number[] =>
+  Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => of(i));
 
 const leaf = (values: number[]): Tensor => tensor(values, { requiresGrad: true });
 
@@ -73,6 +85,91 @@ test('Lion equals its paper, algorithm 2, in float64', async () => {
     });
     close(await x.data(), want, 1e-5);
   }
+});
+
+for (const { name, options, shapes, steps, values } of goldens.matrices) {
+  const titled = `${name} ${JSON.stringify(options)}`;
+  const parametersOf = (): Tensor[] =>
+    shapes.map((shape) =>
+      tensor(
+        filled(shape, (i) => Math.sin(3 * i) + 0.1),
+        { shape, requiresGrad: true },
+      ),
+    );
+  const stepOf = (optimizer: Adafactor, parameters: readonly Tensor[]) => (): void => {
+    for (const x of parameters)
+      x.grad = mul(
+        x.detach(),
+        tensor(
+          filled(x.shape, (i) => 1.5 + Math.cos(i)),
+          { shape: x.shape },
+        ),
+      );
+    optimizer.step();
+  };
+
+  test(`${titled} equals Transformers`, async () => {
+    const parameters = parametersOf();
+    const step = stepOf(new Adafactor(parameters, options), parameters);
+    for (let i = 0; i < steps; i++) step();
+    for (const [i, x] of parameters.entries()) close(await x.data(), values[i]!, 2e-5);
+  });
+
+  test(`${titled} equals Transformers when it is replayed`, async () => {
+    const parameters = parametersOf();
+    const step = compile(stepOf(new Adafactor(parameters, options), parameters));
+    for (let i = 0; i < steps; i++) step();
+    for (const [i, x] of parameters.entries()) close(await x.data(), values[i]!, 2e-5);
+  });
+}
+
+test('Adafactor goes on from its snapshot as if it had not stopped', async () => {
+  const make = (): Tensor => tensor([1, -2, 3, 4, 0.5, -6], { shape: [2, 3], requiresGrad: true });
+  const options = { beta1: 0.9 };
+  const [whole, first] = [make(), make()];
+  const [straight, stopped] = [new Adafactor([whole], options), new Adafactor([first], options)];
+  const step = (x: Tensor, optimizer: Adafactor): void => {
+    x.grad = mul(x.detach(), 2);
+    optimizer.step();
+  };
+  for (let i = 0; i < 6; i++) step(whole, straight);
+  for (let i = 0; i < 3; i++) step(first, stopped);
+  const second = tensor(await first.data(), { shape: [2, 3], requiresGrad: true });
+  const resumed = new Adafactor([second], options);
+  resumed.restore(stopped.snapshot());
+  for (let i = 0; i < 3; i++) step(second, resumed);
+  assert.equal(await second.data(), await whole.data());
+});
+
+test('Adafactor clips the norm of all gradients, and sees a rate that is set between replays', async () => {
+  const own = { relativeStep: false, scaleParameter: false, clipThreshold: 1e9, lr: 0.5 };
+  const [x, y] = [leaf([1, 2]), leaf([1, 2])];
+  const [clipping, scaling] = [new Adafactor([x], own), new Adafactor([y], own)];
+  const step = compile(() => {
+    x.grad = tensor([3, 4]);
+    clipping.step({ maxNorm: 1 });
+  });
+  for (const lr of [0.5, 0.25, 0.125]) {
+    clipping.lr = lr;
+    scaling.lr = lr;
+    step();
+    y.grad = tensor([0.6, 0.8]);
+    scaling.step();
+  }
+  close(await x.data(), [...(await y.data())], 1e-5);
+});
+
+test('Adafactor says which options do not go together, and what its step does not take', () => {
+  const x = leaf([1]);
+  assert.throws(() => new Adafactor([x], { lr: 0.1 }), /relativeStep makes the rate itself/);
+  assert.throws(() => new Adafactor([x], { warmupInit: true, relativeStep: false, lr: 1 }), /needs relativeStep/);
+  assert.throws(() => new Adafactor([x], { clipThreshold: 0 }), /clipThreshold must be above 0/);
+  assert.throws(() => new Adafactor([x], { decayRate: 0.5 }), /decayRate must be from -1 to below 0/);
+  x.grad = tensor([1]);
+  assert.throws(
+    () => new Adafactor([x]).step({ skipNonFinite: true }),
+    /takes gradScale and maxNorm, not skipNonFinite/,
+  );
 });
 
 test('clipping equals torch.nn.utils.clip_grad_norm_', async () => {

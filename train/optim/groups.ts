@@ -1,3 +1,4 @@
+import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
 
 /** Parameters that share options; what a group leaves out is taken from the optimizer's defaults. */
@@ -17,25 +18,31 @@ export type ParamGroup<Options> = { -readonly [K in keyof Options]: Options[K] }
   initialLr: number;
 };
 
-/** Values that an option may have: from `min` on, below `below`. */
-export interface Range {
+/** Values that an option may have: from `min` on, below `below`; or one of these words. */
+interface Range {
   readonly min?: number;
   readonly below?: number;
+  readonly words?: readonly string[];
 }
 
 const decay: Range = { below: 1 };
 /** Options that are not just numbers from 0 on, in every optimizer that has them. */
-const ranges: Readonly<Record<string, Range>> = { betas: decay, ema: decay };
+const ranges: Readonly<Record<string, Range>> = {
+  betas: decay,
+  beta1: decay,
+  ema: decay,
+  decayRate: { min: -1, below: 0 },
+};
 
 /** Throws RangeError, with the option's name, for one that is out of its range. */
-export function checkOptions(
-  name: string,
-  options: Readonly<Record<string, unknown>>,
-  own: Readonly<Record<string, Range>> = {},
-): void {
+export function checkOptions(name: string, options: Readonly<Record<string, unknown>>): void {
   for (const [key, value] of Object.entries(options)) {
     if (typeof value === 'boolean' || value === undefined) continue;
-    const { min = 0, below = Infinity } = own[key] ?? ranges[key] ?? {};
+    const { min = 0, below = Infinity, words } = ranges[key] ?? {};
+    if (words) {
+      if (words.includes(value as string)) continue;
+      throw new RangeError(`${name}: ${key} must be one of ${words.join(', ')}, got ${String(value)}`);
+    }
     const range = below === Infinity ? `a finite number from ${min} on` : `from ${min} to below ${below}`;
     for (const [i, number] of (Array.isArray(value) ? value : [value]).entries()) {
       if (typeof number === 'number' && number >= min && number < below) continue;
@@ -45,8 +52,139 @@ export function checkOptions(
   }
 }
 
+/** Everything that resuming needs besides the parameters: numbers of updates, and tensors of moments. */
+export interface OptimizerSnapshot {
+  readonly groups: readonly { readonly steps: Tensor; readonly tensors: readonly Tensor[] }[];
+}
+
+/** Which options there are, and what is refused of them. */
+interface Rules<Options> {
+  readonly defaults: Options;
+  /** Throws for options that do not go together. */
+  readonly check?: (options: Options) => void;
+}
+
+/** Groups of parameters with options and learning rates: everything of an optimizer but how it updates. */
+export abstract class GroupedOptimizer<Options extends { lr: number }> {
+  /**
+   * The groups, as PyTorch's `param_groups`: `optimizer.paramGroups[0].lr = 0.1` holds in replayed
+   * steps too.
+   */
+  readonly paramGroups: readonly ParamGroup<Options>[];
+  /** The parameters that are updated, of all groups. */
+  abstract readonly parameters: readonly Tensor[];
+  protected readonly name: string;
+  /** The options of each group as they are now. */
+  protected readonly options: readonly (Options & { initialLr: number })[];
+  /** Throws for rates that a group does not take. */
+  readonly #checkRates: (rates: readonly number[]) => void;
+
+  protected constructor(
+    name: string,
+    params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
+    options: Partial<Options>,
+    rules: Rules<Options>,
+  ) {
+    refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
+    this.name = name;
+    const defaults = { ...rules.defaults, ...options };
+    const known = new Set([...Object.keys(rules.defaults), 'params', 'initialLr']);
+    const given = asGroups(name, params).map(({ params: members, ...own }) => {
+      const list = [...new Set(members)];
+      const unknown = [...Object.keys(defaults), ...Object.keys(own)].find((key) => !known.has(key));
+      if (unknown !== undefined) throw new Error(`${name}: no option "${unknown}"; it has ${[...known].join(', ')}`);
+      const options = { ...defaults, ...own } as unknown as Options & { initialLr?: number };
+      return { list, options: { ...options, initialLr: options.initialLr ?? options.lr } };
+    });
+    const validate = (options: Options): void => {
+      refuseChange(name);
+      checkOptions(name, options);
+      rules.check?.(options);
+    };
+    for (const { list, options } of given) {
+      validate(options);
+      checkParams(name, list);
+    }
+    const all = given.flatMap(({ list }) => list);
+    if (new Set(all).size !== all.length) throw new Error(`${name}: a parameter is in two groups`);
+    this.options = given.map(({ options }) => options);
+    this.paramGroups = given.map(({ list, options }) => groupOf(list, options, validate, () => this.sync()));
+    this.#checkRates = (rates) => this.options.forEach((own, i) => validate({ ...own, lr: rates[i]! }));
+  }
+
+  /** Brings the options, which may have been changed, to the device. */
+  protected abstract sync(): void;
+
+  /** Forgets the gradients and frees their memory. */
+  zeroGrad(): void {
+    for (const x of this.parameters) x.clearGrad();
+  }
+
+  /**
+   * Learning rate of the first group. Setting it, outside of compiled functions, sets those of all groups,
+   * each in proportion to its `initialLr`: of groups made with rates 0.1 and 0.01, `optimizer.lr = 0.05`
+   * makes 0.05 and 0.005. Reaches the device at once, so that replayed steps see it.
+   */
+  set lr(value: number) {
+    const first = this.options[0]!.initialLr;
+    if (first === 0 && this.options.length > 1)
+      throw new Error(
+        `${this.name}: the first group's initialLr is 0, so that other rates have no proportion to it; ` +
+          "set each group's lr",
+      );
+    this.setRates(this.options.map(({ initialLr }, i) => (i === 0 ? value : initialLr * (value / first))));
+  }
+
+  get lr(): number {
+    return this.options[0]!.lr;
+  }
+
+  /** Sets each group's learning rate, as schedules do: `initialLr` stays. */
+  setRates(rates: readonly number[]): void {
+    refuseChange(this.name);
+    rates.forEach((lr, i) => checkOptions(this.name, { [`lr of group ${i}`]: lr }));
+    this.#checkRates(rates);
+    this.options.forEach((options, i) => (options.lr = rates[i]!));
+    this.sync();
+  }
+
+  /** The state behind the parameters, for a checkpoint: the device's own tensors, not copies. */
+  abstract snapshot(): OptimizerSnapshot;
+
+  /** Takes up where a snapshot left off. The groups must hold the same parameters in the same order. */
+  restore(snapshot: OptimizerSnapshot): void {
+    const own = this.snapshot().groups;
+    const shapes = ({ steps, tensors }: OptimizerSnapshot['groups'][number]): string =>
+      [steps, ...tensors].map(({ shape }) => shape.join()).join(';');
+    const fits =
+      snapshot.groups.length === own.length && own.every((group, i) => shapes(group) === shapes(snapshot.groups[i]!));
+    if (!fits)
+      throw new Error(
+        'optimizer: the saved state belongs to other parameters; resume with the model and options it was saved with',
+      );
+    own.forEach(({ steps, tensors }, i) => {
+      const saved = snapshot.groups[i]!;
+      steps.assign(saved.steps);
+      tensors.forEach((x, k) => x.assign(saved.tensors[k]!));
+    });
+  }
+}
+
+const refuseChange = (name: string): void =>
+  refuseWhileCapturing(name, 'set options outside of the compiled function; its calls see what is set');
+
+function checkParams(name: string, list: readonly Tensor[]): void {
+  if (list.length === 0) throw new Error(`${name}: a group has no parameters`);
+  const frozen = list.find((x) => !x.requiresGrad);
+  if (frozen)
+    throw new Error(
+      `${name}: a parameter of shape [${frozen.shape.join(', ')}] does not require a gradient; ` +
+        'leave it out or set requiresGrad',
+    );
+}
+
 /** A list of parameters, or of groups, as groups. */
-export function asGroups<Options>(
+function asGroups<Options>(
   name: string,
   params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
 ): readonly ParameterGroup<Options>[] {
@@ -62,7 +200,7 @@ export function asGroups<Options>(
  * The group that users see of its `options`: what is set is checked first, and `changed` is called after.
  * A list, such as betas, is frozen: it is replaced as a whole.
  */
-export function groupOf<Options extends { lr: number }>(
+function groupOf<Options extends { lr: number }>(
   params: readonly Tensor[],
   options: Options & { initialLr: number },
   check: (options: Options) => void,

@@ -1,9 +1,9 @@
-import type { Optimizer } from './optimizer.ts';
+import type { GroupedOptimizer } from './groups.ts';
 import { constant, constantWithWarmup, cosine, exponential, line, linear, steps } from './schedules.ts';
 import type { Schedule } from './schedules.ts';
 
 /** Of an optimizer, whatever its options are, only the rates are used. */
-type AnyOptimizer = Pick<Optimizer<{ lr: number }>, 'setRates'> & {
+type AnyOptimizer = Pick<GroupedOptimizer<{ lr: number }>, 'setRates'> & {
   readonly paramGroups: readonly { readonly lr: number; readonly initialLr: number }[];
 };
 

@@ -1,4 +1,3 @@
-import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { joinParameters } from '../../models/parameter.ts';
 import { assign, clone, noGrad } from '../../autograd/index.ts';
@@ -6,8 +5,8 @@ import { halfCopy } from '../../autograd/autocast.ts';
 import * as e from '../../kernels/map/expr.ts';
 import { updateRule } from '../../kernels/multi-tensor/update.ts';
 import type { RuleTable } from '../../kernels/multi-tensor/update.ts';
-import { asGroups, checkOptions, groupOf } from './groups.ts';
-import type { ParameterGroup, ParamGroup } from './groups.ts';
+import { checkOptions, GroupedOptimizer } from './groups.ts';
+import type { OptimizerSnapshot, ParameterGroup } from './groups.ts';
 import type { LossScale } from './step.ts';
 import { OptimizerState } from './state.ts';
 
@@ -30,20 +29,18 @@ export interface StepOptions {
   readonly keepScale?: boolean;
 }
 
-/** What resuming needs besides the parameters: numbers of updates, and tensors of moments. */
-export interface OptimizerSnapshot {
-  readonly groups: readonly { readonly steps: Tensor; readonly tensors: readonly Tensor[] }[];
-}
-
 /** Options of every optimizer. */
 export interface Common {
-  /** Above 0 each step also moves an average of all parameters, with this decay, below 1; see `withAverages`. */
+  /**
+   * Above 0 each step also moves an average of all parameters, with this decay, below 1; see
+   * `withAverages`.
+   */
   readonly ema?: number;
   /** Each step also writes the parameters in f16, for `autocast`. */
   readonly halfCopies?: boolean;
 }
 
-/** What an optimizer is: its update rule, and what it refuses. */
+/** An optimizer: its update rule, and what it refuses. */
 interface Method<Options, H extends string, D extends string, S extends string> extends RuleTable<Options, H, D, S> {
   /** Throws for options that do not go together. */
   readonly check?: (options: Options) => void;
@@ -65,17 +62,12 @@ export const minusLog = (beta: number): number => Math.min(-Math.log(beta), 100)
  * are moved into one buffer, so that they are updated together: make the optimizer before anything that holds
  * on to their memory.
  */
-export abstract class Optimizer<Options extends { lr: number }> {
-  /** The groups, as PyTorch's `param_groups`: `optimizer.paramGroups[0].lr = 0.1` holds in replayed steps too. */
-  readonly paramGroups: readonly ParamGroup<Options>[];
-  /** What is updated: parameters that lie side by side are one here. */
+export abstract class Optimizer<Options extends { lr: number }> extends GroupedOptimizer<Options> {
+  /** The parameters that are updated: those that lie side by side are one here. */
   readonly parameters: readonly Tensor[];
   readonly #state: OptimizerState;
   readonly #ema: number;
-  /** Brings the options, which may have been changed, to the device. */
   readonly #sync: () => void;
-  readonly #name: string;
-  readonly #options: readonly (Options & { initialLr: number })[];
 
   protected constructor(
     name: string,
@@ -83,40 +75,21 @@ export abstract class Optimizer<Options extends { lr: number }> {
     { halfCopies, ema = 0, ...options }: Partial<Options> & Common,
     { check, ...table }: Method<Options, string, string, string>,
   ) {
-    refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
-    this.#name = name;
-    this.#ema = ema;
     checkOptions(name, { ema });
-    const defaults = { ...table.defaults, ...options };
-    const known = new Set([...Object.keys(table.defaults), 'params', 'initialLr']);
-    const given = asGroups(name, params).map(({ params: members, ...own }) => {
-      const list = [...new Set(members)];
-      const unknown = [...Object.keys(defaults), ...Object.keys(own)].find((key) => !known.has(key));
-      if (unknown !== undefined) throw new Error(`${name}: no option "${unknown}"; it has ${[...known].join(', ')}`);
-      const options = { ...defaults, ...own } as unknown as Options & { initialLr?: number };
-      return { list, options: { ...options, initialLr: options.initialLr ?? options.lr } };
-    });
-    const validate = (options: Options): void => {
-      refuseChange(name);
-      checkOptions(name, options);
-      check?.(options);
-    };
-    for (const { list, options } of given) {
-      validate(options);
-      checkParams(name, list);
-    }
-    const all = given.flatMap(({ list }) => list);
-    if (new Set(all).size !== all.length) throw new Error(`${name}: a parameter is in two groups`);
-    this.#options = given.map(({ options }) => options);
-    this.paramGroups = given.map(({ list, options }) => groupOf(list, options, validate, () => this.#sync()));
-    const joined = given.map(({ list }) => joinParameters(list));
+    super(name, params, options as unknown as Partial<Options>, { defaults: table.defaults, check });
+    this.#ema = ema;
+    const joined = this.paramGroups.map(({ params }) => joinParameters(params));
     this.parameters = joined.flat();
     const kept = ema > 0 ? averaging(table, ema) : table;
     this.#state = new OptimizerState(joined, updateRule(kept), { half: halfCopies });
     this.#sync = () => {
-      this.#options.forEach((values, i) => this.#state.setHyper(i, kept.hyper(values)));
+      this.options.forEach((values, i) => this.#state.setHyper(i, kept.hyper(values)));
       this.#state.writeHyper();
     };
+    this.sync();
+  }
+
+  protected sync(): void {
     this.#sync();
   }
 
@@ -140,60 +113,10 @@ export abstract class Optimizer<Options extends { lr: number }> {
     return this.#state.result.skipped;
   }
 
-  /** Forgets the gradients and frees their memory. */
-  zeroGrad(): void {
-    for (const x of this.parameters) x.clearGrad();
-  }
-
-  /**
-   * Learning rate of the first group. Setting it, outside of compiled functions, sets those of all groups, each
-   * in proportion to its `initialLr`: of groups made with rates 0.1 and 0.01, `optimizer.lr = 0.05` makes 0.05
-   * and 0.005. Reaches the device at once, so that replayed steps see it.
-   */
-  set lr(value: number) {
-    const first = this.#options[0]!.initialLr;
-    if (first === 0 && this.#options.length > 1)
-      throw new Error(
-        `${this.#name}: the first group's initialLr is 0, so that other rates have no proportion to it; set each group's lr`,
-      );
-    this.setRates(this.#options.map(({ initialLr }, i) => (i === 0 ? value : initialLr * (value / first))));
-  }
-
-  get lr(): number {
-    return this.#options[0]!.lr;
-  }
-
-  /** Sets each group's learning rate, as schedules do: `initialLr` stays. */
-  setRates(rates: readonly number[]): void {
-    refuseChange(this.#name);
-    rates.forEach((lr, i) => checkOptions(this.#name, { [`lr of group ${i}`]: lr }));
-    this.#options.forEach((options, i) => (options.lr = rates[i]!));
-    this.#sync();
-  }
-
-  /** The state behind the parameters, for a checkpoint: the device's own tensors, not copies. */
   snapshot(): OptimizerSnapshot {
     return {
       groups: this.paramGroups.map((_, i) => ({ steps: this.#state.counts(i), tensors: this.#state.tensors(i) })),
     };
-  }
-
-  /** Takes up where a snapshot left off. The groups must hold the same parameters in the same order. */
-  restore(snapshot: OptimizerSnapshot): void {
-    const own = this.snapshot().groups;
-    const shapes = ({ steps, tensors }: OptimizerSnapshot['groups'][number]): string =>
-      [steps, ...tensors].map(({ shape }) => shape.join()).join(';');
-    const fits =
-      snapshot.groups.length === own.length && own.every((group, i) => shapes(group) === shapes(snapshot.groups[i]!));
-    if (!fits)
-      throw new Error(
-        'optimizer: the saved state belongs to other parameters; resume with the model and options it was saved with',
-      );
-    own.forEach(({ steps, tensors }, i) => {
-      const saved = snapshot.groups[i]!;
-      steps.assign(saved.steps);
-      tensors.forEach((x, k) => x.assign(saved.tensors[k]!));
-    });
   }
 
   /**
@@ -222,25 +145,16 @@ export abstract class Optimizer<Options extends { lr: number }> {
   }
 }
 
-const refuseChange = (name: string): void =>
-  refuseWhileCapturing(name, 'set options outside of the compiled function; its calls see what is set');
-
-function checkParams(name: string, list: readonly Tensor[]): void {
-  if (list.length === 0) throw new Error(`${name}: a group has no parameters`);
-  const frozen = list.find((x) => !x.requiresGrad);
-  if (frozen)
-    throw new Error(
-      `${name}: a parameter of shape [${frozen.shape.join(', ')}] does not require a gradient; leave it out or set requiresGrad`,
-    );
-}
-
 /** Brings the f16 copy along, where there is one: compiled steps rely on it. */
 function write(x: Tensor, value: Tensor): void {
   assign(x, value);
   halfCopy(x);
 }
 
-/** A rule that also keeps a moving average of the parameters, from 0 on: divided by 1 - ema^t it is unbiased. */
+/**
+ * A rule that also keeps a moving average of the parameters, from 0 on: divided by 1 - ema^t it is
+ * unbiased.
+ */
 function averaging<Options>(
   rule: RuleTable<Options, string, string, string>,
   ema: number,

@@ -12,7 +12,7 @@ export interface ScheduleOptions {
   readonly totalSteps?: number;
   /** Waves of the cosine; 0.5 (default) falls from 1 to 0 once. */
   readonly numCycles?: number;
-  /** What linear and cosine fall to, instead of 0. Default 0. */
+  /** Linear and cosine fall to this, instead of 0. Default 0. */
   readonly minRate?: number;
 }
 

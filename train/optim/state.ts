@@ -8,7 +8,7 @@ import type { UpdateRule } from '../../kernels/multi-tensor/update.ts';
 import { checkPair, collectGradients, prepareStep, updatePackedParameters, updateParameters } from './step.ts';
 import type { PrepareOptions } from './step.ts';
 
-/** What a step may be told, see `Optimizer.step`. */
+/** Options of a step, see `Optimizer.step`. */
 export type DeviceStep = Pick<PrepareOptions, 'gradScale' | 'maxNorm' | 'skipNonFinite' | 'scaler' | 'keepScale'>;
 
 /** Parameters with one set of hyperparameters. */
@@ -70,7 +70,7 @@ export class OptimizerState {
   }
 
   /**
-   * What the last step found, views of the device's numbers: see `Optimizer.gradNorm` and
+   * The numbers that the last step found: views of the device's numbers: see `Optimizer.gradNorm` and
    * `Optimizer.skipped`.
    */
   get result(): { readonly norm: Tensor; readonly skipped: Tensor } {
@@ -79,7 +79,7 @@ export class OptimizerState {
   }
 
   /**
-   * What is remembered for the elements of a group's parameters, in an order that depends on the parameters
+   * Moments of the elements of a group's parameters, in an order that depends on the parameters
    * alone.
    */
   tensors(group: number): readonly Tensor[] {

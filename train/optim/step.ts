@@ -67,7 +67,7 @@ function lowerCollect(lowering: Lowering<Lists>, tensors: readonly Tensor[], col
   const kept = tensors.flatMap((x, k) => {
     if (x.size === 0) return [];
     const [row, place] = [rowMajor(lowering, x), attrs.places[k]];
-    // What goes nowhere may be looked at in runs.
+    // Elements that go nowhere may be looked at in runs.
     const runs = place === undefined ? runsOf('collect', lowering.target, row, elementsPerSum) : [row];
     return runs.map((run) => ({ x: run, place }));
   });
@@ -87,7 +87,7 @@ export function rowMajor({ contiguous, copy }: Pick<Lowering, 'contiguous' | 'co
   return row.offset === 0 ? row : copy(row);
 }
 
-/** What `collectGradients` found. */
+/** The gradients as `collectGradients` left them. */
 export interface Collected {
   /** [quads, 4]: copies of the tensors that have a place, then partial sums. */
   readonly tensor: Tensor;
@@ -230,7 +230,7 @@ export function updateScale(scaler: LossScale): void {
 
 // Updates
 
-/** What all updates of a group have in common. */
+/** The part that all updates of a group have in common. */
 interface Common {
   readonly rule: UpdateRule;
   readonly layout: ControlLayout;

@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import { UsageError } from '../cli/cli.ts';
-import type { GradScaler, Optimizer } from '../optim/index.ts';
+import type { GradScaler, GroupedOptimizer } from '../optim/index.ts';
 
 /**
  * Where a run stands, apart from the model, the optimizer and the log. The next batch is a function of
@@ -30,7 +30,7 @@ const savedSchema = stateSchema.extend({ random: z.object({ seed: z.number(), st
 export type TrainingState = z.infer<typeof stateSchema>;
 export type SavedState = z.infer<typeof savedSchema>;
 
-type AnyOptimizer = Optimizer<{ lr: number }>;
+type AnyOptimizer = GroupedOptimizer<{ lr: number }>;
 
 /** `checkpoint-120` for step 120, as Transformers names them. */
 const folderPattern = /^checkpoint-(\d+)$/;
