@@ -61,10 +61,11 @@ export XDG_CACHE_HOME=$WORK/cache TORCHINDUCTOR_CACHE_DIR=$WORK/inductor
 export __GL_SHADER_DISK_CACHE=1 __GL_SHADER_DISK_CACHE_PATH=$WORK/shaders __GL_SHADER_DISK_CACHE_SKIP_CLEANUP=1
 
 RESULTS=$OUT/results.jsonl
+COMMIT=${GPU_DAY_COMMIT:-$(git describe --always --dirty=+ --abbrev=12 --exclude='*' 2> /dev/null || cat .gpu/commit 2> /dev/null || echo unknown)}
 if [ -z "${GPU_DAY_ONLY:-}" ]; then
   rm -f "$OUT"/{results.jsonl,summary.txt,gpu-day.json,tune.json} "$OUT"/*.log # never the figures of two runs in one table
-elif [ ! -e "$RESULTS" ] && [ -e "$WORK/results.jsonl" ]; then
-  cp "$WORK/results.jsonl" "$RESULTS" # a lent machine's $OUT is empty each time
+elif [ ! -e "$RESULTS" ] && grep -qsF "\"key\":\"commit\",\"value\":\"$COMMIT\"" "$WORK/results.jsonl"; then
+  cp "$WORK/results.jsonl" "$RESULTS" # a lent machine's $OUT is empty each time; never another commit's figures
 fi
 touch "$RESULTS"
 
@@ -221,7 +222,7 @@ facts() {
     ls -l /usr/share/vulkan/icd.d /etc/vulkan/icd.d /usr/local/nvidia/share/vulkan/icd.d 2>/dev/null
     ldconfig -p 2>/dev/null | grep -E 'libvulkan|libGLX_nvidia' || echo 'no libvulkan known to ldconfig'
   } >> "$OUT/run.log" 2>&1
-  fact commit "${GPU_DAY_COMMIT:-$(git describe --always --dirty=+ --abbrev=12 --exclude='*' 2> /dev/null || cat .gpu/commit 2> /dev/null || echo unknown)}"
+  fact commit "$COMMIT"
   fact gpu "$(timeout 20 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv,noheader 2>/dev/null | head -1)"
   use all
   if ! find_driver; then
