@@ -110,17 +110,17 @@ class BertLMPredictionHead extends Module {
   }
 }
 
-/** The pre-training heads, `cls` in the files: masked tokens, next sentence, or both. */
+/** The pre-training heads, `cls` in the files: masked tokens of `tokensOf`, next sentence, or both. */
 class BertHeads extends Module {
   readonly predictions: BertLMPredictionHead | undefined;
   readonly seqRelationship: Linear | undefined;
 
   constructor(
     config: BertConfig,
-    { wordEmbeddings, nextSentence }: { readonly wordEmbeddings?: Parameter; readonly nextSentence: boolean },
+    { tokensOf, nextSentence = false }: { readonly tokensOf?: BertModel; readonly nextSentence?: boolean },
   ) {
     super();
-    this.predictions = wordEmbeddings && new BertLMPredictionHead(config, wordEmbeddings);
+    this.predictions = tokensOf && new BertLMPredictionHead(config, tokensOf.embeddings.wordEmbeddings.weight);
     this.seqRelationship = nextSentence ? dense(config, config.hiddenSize, 2) : undefined;
   }
 }
@@ -133,10 +133,7 @@ export class BertForMaskedLM extends BertPreTrainedModel {
   constructor(config: BertConfig) {
     super(config);
     this.bert = new BertModel(config, { addPoolingLayer: false });
-    this.cls = new BertHeads(config, {
-      wordEmbeddings: this.bert.embeddings.wordEmbeddings.weight,
-      nextSentence: false,
-    });
+    this.cls = new BertHeads(config, { tokensOf: this.bert });
   }
 
   /**
@@ -203,10 +200,7 @@ export class BertForPreTraining extends BertPreTrainedModel {
   constructor(config: BertConfig) {
     super(config);
     this.bert = new BertModel(config);
-    this.cls = new BertHeads(config, {
-      wordEmbeddings: this.bert.embeddings.wordEmbeddings.weight,
-      nextSentence: true,
-    });
+    this.cls = new BertHeads(config, { tokensOf: this.bert, nextSentence: true });
   }
 
   override forward(
@@ -265,10 +259,7 @@ export class BertForRotaryFill extends BertPreTrainedModel {
   constructor(config: BertConfig) {
     super(config);
     this.bert = new BertModel(config, { addPoolingLayer: false });
-    this.cls = new BertHeads(config, {
-      wordEmbeddings: this.bert.embeddings.wordEmbeddings.weight,
-      nextSentence: false,
-    });
+    this.cls = new BertHeads(config, { tokensOf: this.bert });
     this.detector = dense(config, config.hiddenSize, 2);
   }
 
