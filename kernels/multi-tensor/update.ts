@@ -36,6 +36,7 @@ export const controlQuads = (layout: ControlLayout): number => slotsAt(layout) +
  * host, and for each parameter what is derived from it and from the number of updates, once a step.
  */
 export interface RuleTable<Options, H extends string, D extends string, S extends string> {
+  /** The optimizer's, as users see it. */
   readonly name: string;
   readonly defaults: NoInfer<Options>;
   /**
@@ -43,7 +44,7 @@ export interface RuleTable<Options, H extends string, D extends string, S extend
    */
   readonly hyper: (options: Options) => Readonly<Record<H, number>>;
   /** At most two numbers of hyper and of the update's number `t`, from 1. */
-  readonly derived?: (hyper: Readonly<Record<H | 't', Expr>>) => Readonly<Record<D, Expr>>;
+  readonly derived?: (hyper: Readonly<Record<NoInfer<H> | 't', Expr>>) => Readonly<Record<D, Expr>>;
   /** Numbers remembered for each element, 0 at first: PyTorch's names. */
   readonly state: readonly S[];
   /** The new parameter and the new state. */
@@ -90,7 +91,7 @@ export function updateRule<Options, H extends string, D extends string, S extend
   const number = rules;
   return {
     toJSON: () => number,
-    name,
+    name: name.toLowerCase(),
     hyper: names,
     state,
     derive: deriveWgsl(names, Object.values(ofStep)),

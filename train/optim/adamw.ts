@@ -1,52 +1,21 @@
 import * as e from '../../kernels/map/expr.ts';
-import type { Tensor } from '../../autograd/index.ts';
-import type { ParameterGroup } from './groups.ts';
-import { minusLog, Optimizer, rule } from './optimizer.ts';
-import type { Common } from './optimizer.ts';
+import { adamDerived, adamHyper, adamMoments } from './adam.ts';
+import type { AdamOptions } from './adam.ts';
+import { optimizerOf, rule } from './optimizer.ts';
 
-export interface AdamWOptions {
-  readonly lr: number;
-  readonly betas: readonly [number, number];
-  readonly eps: number;
-  readonly weightDecay: number;
-}
+export type AdamWOptions = AdamOptions;
 
 /** Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's defaults and order. */
-export class AdamW extends Optimizer<AdamWOptions> {
-  constructor(
-    params: Iterable<Tensor> | readonly ParameterGroup<AdamWOptions>[],
-    options: Partial<AdamWOptions> & Common = {},
-  ) {
-    super(
-      'AdamW',
-      params,
-      options,
-      rule({
-        name: 'adamw',
-        defaults: { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01 },
-        hyper: ({ lr, betas: [beta1, beta2], eps, weightDecay }) => ({
-          lr,
-          eps,
-          beta1,
-          beta2,
-          rest1: 1 - beta1,
-          rest2: 1 - beta2,
-          log1: minusLog(beta1),
-          log2: minusLog(beta2),
-          shrink: 1 - lr * weightDecay,
-        }),
-        derived: ({ lr, log1, log2, t }) => ({
-          stepSize: e.div(lr, e.oneMinusExp(e.mul(t, log1))),
-          correction: e.div(1, e.sqrt(e.oneMinusExp(e.mul(t, log2)))),
-        }),
-        state: ['expAvg', 'expAvgSq'],
-        update({ param, grad, beta1, beta2, rest1, rest2, eps, shrink, stepSize, correction, ...x }) {
-          const expAvg = e.add(e.mul(beta1, x.expAvg), e.mul(rest1, grad));
-          const expAvgSq = e.add(e.mul(beta2, x.expAvgSq), e.mul(e.mul(rest2, grad), grad));
-          const denominator = e.add(e.mul(e.sqrt(expAvgSq), correction), eps);
-          return { param: e.sub(e.mul(shrink, param), e.div(e.mul(stepSize, expAvg), denominator)), expAvg, expAvgSq };
-        },
-      }),
-    );
-  }
-}
+export class AdamW extends optimizerOf<AdamWOptions>(
+  rule({
+    name: 'AdamW',
+    defaults: { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01 },
+    hyper: (options) => ({ ...adamHyper(options), shrink: 1 - options.lr * options.weightDecay }),
+    derived: adamDerived,
+    state: ['expAvg', 'expAvgSq'],
+    update({ param, grad, shrink, ...x }) {
+      const { change, ...moments } = adamMoments(grad, x);
+      return { param: e.sub(e.mul(shrink, param), change), ...moments };
+    },
+  }),
+) {}

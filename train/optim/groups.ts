@@ -18,11 +18,10 @@ export type ParamGroup<Options> = { -readonly [K in keyof Options]: Options[K] }
   initialLr: number;
 };
 
-/** Values that an option may have: from `min` on, below `below`; or one of these words. */
+/** Values that an option may have: from `min` on, below `below`. */
 interface Range {
   readonly min?: number;
   readonly below?: number;
-  readonly words?: readonly string[];
 }
 
 const decay: Range = { below: 1 };
@@ -38,11 +37,7 @@ const ranges: Readonly<Record<string, Range>> = {
 export function checkOptions(name: string, options: Readonly<Record<string, unknown>>): void {
   for (const [key, value] of Object.entries(options)) {
     if (typeof value === 'boolean' || value === undefined) continue;
-    const { min = 0, below = Infinity, words } = ranges[key] ?? {};
-    if (words) {
-      if (words.includes(value as string)) continue;
-      throw new RangeError(`${name}: ${key} must be one of ${words.join(', ')}, got ${String(value)}`);
-    }
+    const { min = 0, below = Infinity } = ranges[key] ?? {};
     const range = below === Infinity ? `a finite number from ${min} on` : `from ${min} to below ${below}`;
     for (const [i, number] of (Array.isArray(value) ? value : [value]).entries()) {
       if (typeof number === 'number' && number >= min && number < below) continue;

@@ -1,8 +1,5 @@
 import * as e from '../../kernels/map/expr.ts';
-import type { Tensor } from '../../autograd/index.ts';
-import type { ParameterGroup } from './groups.ts';
-import { Optimizer, rule } from './optimizer.ts';
-import type { Common } from './optimizer.ts';
+import { optimizerOf, rule } from './optimizer.ts';
 
 export interface LionOptions {
   readonly lr: number;
@@ -11,32 +8,22 @@ export interface LionOptions {
 }
 
 /** Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2). */
-export class Lion extends Optimizer<LionOptions> {
-  constructor(
-    params: Iterable<Tensor> | readonly ParameterGroup<LionOptions>[],
-    options: Partial<LionOptions> & Common = {},
-  ) {
-    super(
-      'Lion',
-      params,
-      options,
-      rule({
-        name: 'lion',
-        defaults: { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0 },
-        hyper: ({ lr, betas: [beta1, beta2], weightDecay }) => ({
-          lr,
-          beta1,
-          beta2,
-          rest1: 1 - beta1,
-          rest2: 1 - beta2,
-          shrink: 1 - lr * weightDecay,
-        }),
-        state: ['expAvg'],
-        update: ({ param, grad, expAvg, lr, beta1, beta2, rest1, rest2, shrink }) => ({
-          param: e.sub(e.mul(shrink, param), e.mul(lr, e.sign(e.add(e.mul(beta1, expAvg), e.mul(rest1, grad))))),
-          expAvg: e.add(e.mul(beta2, expAvg), e.mul(rest2, grad)),
-        }),
-      }),
-    );
-  }
-}
+export class Lion extends optimizerOf<LionOptions>(
+  rule({
+    name: 'Lion',
+    defaults: { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0 },
+    hyper: ({ lr, betas: [beta1, beta2], weightDecay }) => ({
+      lr,
+      beta1,
+      beta2,
+      rest1: 1 - beta1,
+      rest2: 1 - beta2,
+      shrink: 1 - lr * weightDecay,
+    }),
+    state: ['expAvg'],
+    update: ({ param, grad, expAvg, lr, beta1, beta2, rest1, rest2, shrink }) => ({
+      param: e.sub(e.mul(shrink, param), e.mul(lr, e.sign(e.add(e.mul(beta1, expAvg), e.mul(rest1, grad))))),
+      expAvg: e.add(e.mul(beta2, expAvg), e.mul(rest2, grad)),
+    }),
+  }),
+) {}

@@ -70,13 +70,12 @@ export abstract class Optimizer<Options extends { lr: number }> extends GroupedO
   readonly #sync: () => void;
 
   protected constructor(
-    name: string,
     params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
     { halfCopies, ema = 0, ...options }: Partial<Options> & Common,
     { check, ...table }: Method<Options, string, string, string>,
   ) {
-    checkOptions(name, { ema });
-    super(name, params, options as unknown as Partial<Options>, { defaults: table.defaults, check });
+    checkOptions(table.name, { ema });
+    super(table.name, params, options as unknown as Partial<Options>, { defaults: table.defaults, check });
     this.#ema = ema;
     const joined = this.paramGroups.map(({ params }) => joinParameters(params));
     this.parameters = joined.flat();
@@ -143,6 +142,23 @@ export abstract class Optimizer<Options extends { lr: number }> extends GroupedO
       for (const x of before) x.storage.free();
     }
   }
+}
+
+/** The class of optimizers that follow a rule. */
+export function optimizerOf<Options extends { lr: number }>(
+  method: Method<Options, string, string, string>,
+): new (
+  params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
+  options?: Partial<Options> & Common,
+) => Optimizer<Options> {
+  return class extends Optimizer<Options> {
+    constructor(
+      params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
+      options: Partial<Options> & Common = {},
+    ) {
+      super(params, options, method);
+    }
+  };
 }
 
 /** Brings the f16 copy along, where there is one: compiled steps rely on it. */

@@ -1,8 +1,5 @@
 import * as e from '../../kernels/map/expr.ts';
-import type { Tensor } from '../../autograd/index.ts';
-import type { ParameterGroup } from './groups.ts';
-import { Optimizer, rule } from './optimizer.ts';
-import type { Common } from './optimizer.ts';
+import { optimizerOf, rule } from './optimizer.ts';
 
 export interface RMSpropOptions {
   readonly lr: number;
@@ -16,28 +13,18 @@ export interface RMSpropOptions {
  * RMSprop (Hinton 2012, lecture 6e), not centered, as PyTorch defines it; weight decay is added to the
  * gradient.
  */
-export class RMSprop extends Optimizer<RMSpropOptions> {
-  constructor(
-    params: Iterable<Tensor> | readonly ParameterGroup<RMSpropOptions>[],
-    options: Partial<RMSpropOptions> & Common = {},
-  ) {
-    super(
-      'RMSprop',
-      params,
-      options,
-      rule({
-        name: 'rmsprop',
-        defaults: { lr: 1e-2, alpha: 0.99, eps: 1e-8, weightDecay: 0, momentum: 0 },
-        hyper: (options) => ({ ...options, rest: 1 - options.alpha }),
-        state: ['squareAvg', 'momentumBuffer'],
-        update({ param, lr, alpha, rest, eps, weightDecay, momentum, ...x }) {
-          const grad = e.add(x.grad, e.mul(weightDecay, param));
-          const squareAvg = e.add(e.mul(alpha, x.squareAvg), e.mul(rest, e.mul(grad, grad)));
-          const direction = e.div(grad, e.add(e.sqrt(squareAvg), eps));
-          const momentumBuffer = e.add(e.mul(momentum, x.momentumBuffer), direction);
-          return { param: e.sub(param, e.mul(lr, momentumBuffer)), squareAvg, momentumBuffer };
-        },
-      }),
-    );
-  }
-}
+export class RMSprop extends optimizerOf<RMSpropOptions>(
+  rule({
+    name: 'RMSprop',
+    defaults: { lr: 1e-2, alpha: 0.99, eps: 1e-8, weightDecay: 0, momentum: 0 },
+    hyper: (options) => ({ ...options, rest: 1 - options.alpha }),
+    state: ['squareAvg', 'momentumBuffer'],
+    update({ param, lr, alpha, rest, eps, weightDecay, momentum, ...x }) {
+      const grad = e.add(x.grad, e.mul(weightDecay, param));
+      const squareAvg = e.add(e.mul(alpha, x.squareAvg), e.mul(rest, e.mul(grad, grad)));
+      const direction = e.div(grad, e.add(e.sqrt(squareAvg), eps));
+      const momentumBuffer = e.add(e.mul(momentum, x.momentumBuffer), direction);
+      return { param: e.sub(param, e.mul(lr, momentumBuffer)), squareAvg, momentumBuffer };
+    },
+  }),
+) {}

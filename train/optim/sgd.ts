@@ -1,8 +1,5 @@
 import * as e from '../../kernels/map/expr.ts';
-import type { Tensor } from '../../autograd/index.ts';
-import type { ParameterGroup } from './groups.ts';
-import { Optimizer, rule } from './optimizer.ts';
-import type { Common } from './optimizer.ts';
+import { optimizerOf, rule } from './optimizer.ts';
 
 export interface SgdOptions {
   readonly lr: number;
@@ -15,36 +12,26 @@ export interface SgdOptions {
 /**
  * Gradient descent with momentum (Sutskever et al. 2013), as PyTorch; weight decay is added to the gradient.
  */
-export class SGD extends Optimizer<SgdOptions> {
-  constructor(
-    params: Iterable<Tensor> | readonly ParameterGroup<SgdOptions>[],
-    options: Partial<SgdOptions> & Common = {},
-  ) {
-    super(
-      'SGD',
-      params,
-      options,
-      rule({
-        name: 'sgd',
-        defaults: { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false },
-        check({ nesterov, momentum, dampening }) {
-          if (nesterov && (momentum <= 0 || dampening !== 0))
-            throw new RangeError('SGD: nesterov needs a momentum above 0 and no dampening');
-        },
-        hyper: ({ dampening, nesterov, ...own }) => ({ ...own, rest: 1 - dampening, nesterov: Number(nesterov) }),
-        // The first update's velocity is the gradient itself.
-        derived: ({ momentum, rest, t }) => ({
-          old: e.select(e.eq(t, 1), 0, momentum),
-          fresh: e.select(e.eq(t, 1), 1, rest),
-        }),
-        state: ['momentumBuffer'],
-        update({ param, grad, lr, momentum, weightDecay, nesterov, old, fresh, ...x }) {
-          const d = e.add(grad, e.mul(weightDecay, param));
-          const velocity = e.add(e.mul(old, x.momentumBuffer), e.mul(fresh, d));
-          const direction = e.select(e.gt(nesterov, 0), e.add(d, e.mul(momentum, velocity)), velocity);
-          return { param: e.sub(param, e.mul(lr, direction)), momentumBuffer: velocity };
-        },
-      }),
-    );
-  }
-}
+export class SGD extends optimizerOf<SgdOptions>(
+  rule({
+    name: 'SGD',
+    defaults: { lr: 1e-3, momentum: 0, dampening: 0, weightDecay: 0, nesterov: false },
+    check({ nesterov, momentum, dampening }) {
+      if (nesterov && (momentum <= 0 || dampening !== 0))
+        throw new RangeError('SGD: nesterov needs a momentum above 0 and no dampening');
+    },
+    hyper: ({ dampening, nesterov, ...own }) => ({ ...own, rest: 1 - dampening, nesterov: Number(nesterov) }),
+    // The first update's velocity is the gradient itself.
+    derived: ({ momentum, rest, t }) => ({
+      old: e.select(e.eq(t, 1), 0, momentum),
+      fresh: e.select(e.eq(t, 1), 1, rest),
+    }),
+    state: ['momentumBuffer'],
+    update({ param, grad, lr, momentum, weightDecay, nesterov, old, fresh, ...x }) {
+      const d = e.add(grad, e.mul(weightDecay, param));
+      const velocity = e.add(e.mul(old, x.momentumBuffer), e.mul(fresh, d));
+      const direction = e.select(e.gt(nesterov, 0), e.add(d, e.mul(momentum, velocity)), velocity);
+      return { param: e.sub(param, e.mul(lr, direction)), momentumBuffer: velocity };
+    },
+  }),
+) {}

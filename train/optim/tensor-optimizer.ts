@@ -116,7 +116,7 @@ export abstract class TensorOptimizer<
     const { hyper, steps, moments } = this.#groups[group]!;
     const { params } = this.paramGroups[group]!;
     const options = this.options[group]!;
-    const isChoice = ([, value]: [string, unknown]): boolean => typeof value === 'boolean' || typeof value === 'string';
+    const isChoice = ([, value]: [string, unknown]): boolean => typeof value === 'boolean';
     const read = (): string =>
       JSON.stringify([Object.entries(options).filter(isChoice), moments.map((state) => [...state.keys()])]);
     guarded(`an option of ${this.name}`, read);
