@@ -3,7 +3,17 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile, mul, ShapeError, sub, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { Adafactor, Adam, AdamW, clipCoefficient, gradNorm, Lion, RMSprop, SGD } from '../../train/optim/index.ts';
+import {
+  Adafactor,
+  Adam,
+  AdamW,
+  clipCoefficient,
+  ExponentialLR,
+  gradNorm,
+  Lion,
+  RMSprop,
+  SGD,
+} from '../../train/optim/index.ts';
 import type { AdafactorOptions } from '../../train/optim/index.ts';
 
 const optimizers = { Adam, AdamW, RMSprop, SGD };
@@ -123,6 +133,22 @@ for (const { name, options, shapes, steps, values } of goldens.matrices) {
   });
 }
 
+test('Adafactor follows a schedule where the rate is its own', async () => {
+  const [x, y] = [leaf([1, 2]), leaf([1, 2])];
+  const own = { relativeStep: false, lr: 0.5 };
+  const [scheduled, set] = [new Adafactor([x], own), new Adafactor([y], own)];
+  const scheduler = new ExponentialLR(scheduled, 0.5);
+  for (const lr of [0.5, 0.25, 0.125]) {
+    x.grad = tensor([3, 4]);
+    y.grad = tensor([3, 4]);
+    set.lr = lr;
+    scheduled.step();
+    set.step();
+    scheduler.step();
+  }
+  assert.equal(await x.data(), await y.data());
+});
+
 test('Adafactor goes on from its snapshot as if it had not stopped', async () => {
   const make = (): Tensor => tensor([1, -2, 3, 4, 0.5, -6], { shape: [2, 3], requiresGrad: true });
   const options = { beta1: 0.9 };
@@ -162,6 +188,11 @@ test('Adafactor clips the norm of all gradients, and sees a rate that is set bet
 test('Adafactor says which options do not go together, and what its step does not take', () => {
   const x = leaf([1]);
   assert.throws(() => new Adafactor([x], { lr: 0.1 }), /relativeStep makes the rate itself/);
+  assert.throws(() => new Adafactor([x], { relativeStep: false }), /relativeStep: false needs an lr above 0/);
+  assert.throws(
+    () => new ExponentialLR(new Adafactor([x]), 0.9),
+    /relativeStep makes the rate itself, none can be set/,
+  );
   assert.throws(() => new Adafactor([x], { warmupInit: true, relativeStep: false, lr: 1 }), /needs relativeStep/);
   assert.throws(() => new Adafactor([x], { clipThreshold: 0 }), /clipThreshold must be above 0/);
   assert.throws(() => new Adafactor([x], { decayRate: 0.5 }), /decayRate must be from -1 to below 0/);

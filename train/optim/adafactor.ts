@@ -94,6 +94,16 @@ export class Adafactor extends TensorOptimizer<AdafactorOptions, Hyper, 'row' | 
         return sub(mul(param, sub(1, mul(hyper.weightDecay, lr))), change);
       },
     });
+    if (this.options.some(({ relativeStep, lr }) => !relativeStep && lr === 0))
+      throw new Error('Adafactor: relativeStep: false needs an lr above 0, as 1e-3');
+  }
+
+  override setRates(rates: readonly number[]): void {
+    if (this.options.some(({ relativeStep }) => relativeStep))
+      throw new Error(
+        'Adafactor: relativeStep makes the rate itself, none can be set; pass relativeStep: false and an lr',
+      );
+    super.setRates(rates);
   }
 }
 
