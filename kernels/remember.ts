@@ -1,3 +1,4 @@
+import { BoundedCache } from '../common/collections.ts';
 import type { Target } from '../gpu/device.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
 import type { Operand } from './layout.ts';
@@ -13,7 +14,7 @@ export type Kernel<K, A> = (operands: K, attrs: A, target: Target) => Dispatch;
 type Operands = Readonly<Record<string, Operand | Elements | readonly Operand[] | undefined>>;
 
 const capacity = 1024;
-const made = new WeakMap<Target, Map<unknown, Map<string, Dispatch>>>();
+const made = new WeakMap<Target, Map<unknown, BoundedCache<Dispatch>>>();
 
 /** Stands for any draw in remembered dispatches. */
 const anyDraw: Draw = { key: [0, 0], stream: 0 };
@@ -29,20 +30,25 @@ export function remembered<K extends object, A>(kernel: Kernel<K, A>, operands: 
   const draws = drawsOf(all, attrs);
   const draw = draws[0];
   if (draws.some((other) => other.stream !== draw!.stream)) return kernel(operands, attrs, target);
-  const kernels = made.get(target) ?? new Map<unknown, Map<string, Dispatch>>();
-  made.set(target, kernels);
-  const known = kernels.get(kernel) ?? new Map<string, Dispatch>();
-  kernels.set(kernel, known);
+  let kernels = made.get(target);
+  if (!kernels) made.set(target, (kernels = new Map()));
+  let known = kernels.get(kernel);
+  if (!known) kernels.set(kernel, (known = new BoundedCache(capacity)));
   const own = draw && isDrawn(attrs) ? { ...attrs, draw: anyDraw } : attrs;
-  const key = `${keyOf(all)}|${own === null ? '' : JSON.stringify(own)}`;
+  const key = `${keyOf(all)}|${own === null ? '' : JSON.stringify(own, exact)}`;
   let dispatch = known.get(key);
   if (!dispatch) {
-    if (known.size >= capacity) known.clear();
     dispatch = kernel(operands, own, target);
     known.set(key, dispatch);
   }
   return draw ? withDraw(dispatch, draw) : dispatch;
 }
+
+/** Writes out the numbers that JSON makes null or 0. */
+const exact = (_: string, value: unknown): unknown => (typeof value === 'number' ? exactNumber(value) : value);
+
+const exactNumber = (value: number): number | string =>
+  Object.is(value, -0) ? '-0' : Number.isFinite(value) ? value : String(value);
 
 const isDrawn = (attrs: unknown): attrs is { readonly draw: Draw } =>
   typeof attrs === 'object' && attrs !== null && 'draw' in attrs && attrs.draw !== undefined;
@@ -86,7 +92,7 @@ const keyOfOperand = ({ dtype, shape, strides, offset }: Operand): string =>
   `${dtype}[${shape.join()}]${strides.join()}+${offset}`;
 
 function keyOfElements({ shape, operands, outputs, scalars, draws, start, compute }: Elements): string {
-  let key = `[${shape.join()}]${compute}(${scalars.join()})${start ?? 0}#${draws?.length ?? 0}`;
+  let key = `[${shape.join()}]${compute}(${scalars.map(exactNumber).join()})${start ?? 0}#${draws?.length ?? 0}`;
   for (const { dtype, kind, layout, output } of operands)
     key += `<${dtype}${kind}${layout.strides.join()}+${layout.offset}@${output ?? ''}`;
   for (const { expr, dtype, layout, fresh } of outputs)

@@ -78,6 +78,17 @@ test('whatever a generator may look at makes another kernel', () => {
   assert.is(calls(), 3 + others.length);
 });
 
+test('numbers that JSON does not know make kernels of their own', () => {
+  const { kernel, calls } = counting();
+  const numbers = [Infinity, -Infinity, NaN, 0, -0];
+  for (const value of numbers) remembered(kernel, { x, y: elements }, { value }, target);
+  assert.is(calls(), numbers.length);
+  for (const value of numbers) remembered(kernel, { x, y: { ...elements, scalars: [value] } }, {}, target);
+  assert.is(calls(), 2 * numbers.length);
+  for (const value of numbers) remembered(kernel, { x, y: elements }, { value }, target);
+  assert.is(calls(), 2 * numbers.length);
+});
+
 test('random draws are those of this call', () => {
   const drop = select(lt(draw(0), scalar(0)), 0, input(0));
   for (const stream of [0, 1, 2 ** 33 + 5]) {
