@@ -1,6 +1,7 @@
 import { sizeOf } from '../../kernels/layout.ts';
+import { chooseMatmul } from '../../kernels/matmul/matmul.ts';
 import { quantizeRows } from '../../kernels/quant/int8.ts';
-import { int8Linear, quantizedLinear as quantizedKernel } from '../../kernels/quant/quantized.ts';
+import { int8Linear, quantizedLinear as quantizedKernel, quantizedProduct } from '../../kernels/quant/quantized.ts';
 import type { QuantizedLinearAttrs } from '../../kernels/quant/quantized.ts';
 import { groupsOf, perWord } from '../../kernels/quant/weights.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -33,10 +34,12 @@ const quantizedLinearOp: Quantized = defineOp<Quantized>({
     const { int8, ...kernelAttrs } = attrs;
     // Packed words are read from the beginning of their buffer.
     const fromZero = (t: Tensor): Tensor => (t.isContiguous && t.offset === 0 ? t : lowering.copy(t));
-    const weight = { b: fromZero(packed), scales: fromZero(scales), bias, y: lowering.sink() };
+    const sink = lowering.sink();
+    const weight = { b: fromZero(packed), scales: fromZero(scales), bias, y: sink };
     if (!int8 || attrs.transposed) {
       const operands = { a: lowering.contiguous(x), zeros: zeros && fromZero(zeros), ...weight };
-      return lowering.emit(quantizedKernel, operands, kernelAttrs);
+      const product = quantizedProduct({ ...operands, y: sink.elements }, kernelAttrs);
+      return lowering.emit(quantizedKernel, operands, { ...kernelAttrs, plan: chooseMatmul(lowering.target, product) });
     }
     const [rows, cols] = x.shape as [number, number];
     const bytes = lowering.temporary([rows, cols / 4], 'u32');

@@ -2,7 +2,8 @@ import type { Target } from '../../gpu/device.ts';
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { Operand } from '../layout.ts';
 import type { Elements } from '../map/elements.ts';
-import { chooseMatmul, matmulDispatch } from '../matmul/matmul.ts';
+import { matmulDispatch } from '../matmul/matmul.ts';
+import type { MatmulPlan } from '../matmul/matmul.ts';
 import type { Product } from '../matmul/product.ts';
 import { byteMatrix, matmulInt8Subgroup } from './int8-subgroup.ts';
 import { matmulInt8 } from './int8.ts';
@@ -31,11 +32,9 @@ export interface QuantizedLinearOperands {
  */
 export function quantizedLinear(
   operands: QuantizedLinearOperands,
-  attrs: QuantizedLinearAttrs,
-  target: Target,
+  { plan, ...attrs }: QuantizedLinearAttrs & { readonly plan: MatmulPlan },
 ): Dispatch {
-  const product = quantizedProduct(operands, attrs);
-  return matmulDispatch(chooseMatmul(target, product), product);
+  return matmulDispatch(plan, quantizedProduct(operands, attrs));
 }
 
 export interface Int8LinearOperands extends Omit<QuantizedLinearOperands, 'zeros'> {
@@ -53,7 +52,8 @@ export function int8Linear(operands: Int8LinearOperands, attrs: QuantizedLinearA
   return matrix ? matmulInt8Subgroup(product, matrix, target) : matmulInt8(product);
 }
 
-function quantizedProduct(
+/** The product of a quantized weight, for `chooseMatmul`. */
+export function quantizedProduct(
   { a, b, bias, y }: Omit<QuantizedLinearOperands, 'scales'>,
   { transposed, ...quantized }: QuantizedLinearAttrs,
 ): Product {

@@ -2,6 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
+import { watchMatmul } from '../../kernels/index.ts';
 
 const test = suite('quantize');
 
@@ -35,6 +36,18 @@ for (const bits of [4, 8] as const) {
 test('zeros, and groups of zeros, are exact', async () => {
   const q = await tf.quantize(tf.zeros([2, 16]), { bits: 4, group: 8 });
   assert.equal([...(await (await tf.dequantize(q)).data())], new Array(32).fill(0));
+});
+
+test('a plan is chosen for each product, so that a tuned one takes effect', async () => {
+  const q = await tf.quantize(tf.ones([24, 32]));
+  const x = tf.ones([8, 32]);
+  for (let i = 0; i < 2; i++) {
+    const seen: string[] = [];
+    const stop = watchMatmul(({ m, n, k }) => void seen.push([m, n, k].join()));
+    tf.quantizedLinear(x, q);
+    stop();
+    assert.equal(seen, ['8,24,32'], `call ${i + 1}`);
+  }
 });
 
 test('int8 activations stay within the stated bound', async () => {
