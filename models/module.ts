@@ -34,6 +34,10 @@ class Hooks<H> implements Iterable<readonly [name: string, hook: H]> {
   readonly #list: { readonly name: string; readonly hook: H; readonly id: number }[] = [];
   #count = 0;
 
+  get isEmpty(): boolean {
+    return this.#list.length === 0;
+  }
+
   /** The same for the same hooks, else another. */
   get state(): string {
     return this.#list.map(({ name, id }) => `${name} #${id}`).join(', ');
@@ -148,9 +152,9 @@ export class Module {
    * function that asked for it is captured anew when hooks have been added or removed.
    */
   get isHooked(): boolean {
-    const state = (): string => [this.#preHooks.state, this.#hooks.state].filter(Boolean).join(', ');
-    const hooks = guarded(`the list of hooks of a ${this.constructor.name}`, () => `[${state()}]`);
-    return hooks !== '[]' || this.forward !== this.#call;
+    const state = (): string => `[${[this.#preHooks.state, this.#hooks.state].filter(Boolean).join(', ')}]`;
+    if (isCapturing()) guarded(`the list of hooks of a ${this.constructor.name}`, state);
+    return !this.#preHooks.isEmpty || !this.#hooks.isEmpty || this.forward !== this.#call;
   }
 
   /**
@@ -348,7 +352,7 @@ export class Module {
 }
 
 /** The facts about a module that a summary shows. */
-export interface ModuleOutline {
+interface ModuleOutline {
   /** Class and settings, such as `Linear(384, 1536)`. */
   readonly title: string;
   /** Own tensors: name, shape, and whether it was listed before (tied). */
@@ -368,7 +372,7 @@ interface Row {
  * A module as an indented tree: name, class, shapes of its own tensors, number of parameters, in aligned
  * columns. A run of equal children, such as the layers of a Transformer, is shown once.
  */
-export function summarise(outline: ModuleOutline): string {
+function summarise(outline: ModuleOutline): string {
   const rows = rowsOf('', outline, 0);
   const width = (pick: (row: Row) => string): number => Math.max(...rows.map((row) => pick(row).length));
   const [labels, tensors, counts] = [width((row) => row.label), width((row) => row.tensors), width((row) => row.count)];

@@ -6,7 +6,7 @@ import { globalNorm } from './step.ts';
  * Norm of all gradients together, a scalar on the device. Parameters without a gradient count for nothing.
  */
 export function gradNorm(parameters: Iterable<Tensor>): Tensor {
-  return globalNorm([...parameters].flatMap((x) => (x.grad ? [x.grad] : [])));
+  return globalNorm([...parameters].flatMap((x) => x.grad ?? []));
 }
 
 /**

@@ -109,20 +109,27 @@ export class OptimizerState {
   step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale }: DeviceStep): void {
     using _ = scope();
     const { rule, layout, control } = this;
-    for (const x of this.parameters) if (x.grad) checkPair(rule.name, x, x.grad);
+    // Read once: the gradient of parameters that lie side by side is put together when it is asked for.
+    const grads = new Map<Tensor, Tensor>();
+    for (const x of this.parameters) {
+      const { grad } = x;
+      if (!grad) continue;
+      checkPair(rule.name, x, grad);
+      grads.set(x, grad);
+    }
     const places = this.#places();
     const sums = maxNorm !== undefined || skipNonFinite || scaler !== undefined;
     // Where no sums are taken, only what is copied needs to be looked at.
-    const looked = this.parameters.filter((x) => x.grad && (sums || places.has(x)));
+    const looked = [...grads.keys()].filter((x) => sums || places.has(x));
     const collected = collectGradients(
-      looked.map((x) => x.grad!),
+      looked.map((x) => grads.get(x)!),
       { places: looked.map((x) => places.get(x)), sums },
     );
     prepareStep(control, {
       rule,
       layout,
       counts: this.groups.map(({ parameters }) => parameters.length),
-      active: this.parameters.map((x) => x.grad !== undefined),
+      active: this.parameters.map((x) => grads.has(x)),
       collected,
       gradScale,
       maxNorm,
@@ -133,9 +140,10 @@ export class OptimizerState {
     this.groups.forEach(({ chunks }, group) => {
       for (const chunk of chunks) {
         const { parameters, starts, slots, state, copies } = chunk;
-        const moved = parameters.flatMap((x, i) =>
-          x.grad ? [{ x, g: x.grad, start: starts[i]!, slot: slots[i]! }] : [],
-        );
+        const moved = parameters.flatMap((x, i) => {
+          const g = grads.get(x);
+          return g ? [{ x, g, start: starts[i]!, slot: slots[i]! }] : [];
+        });
         if (moved.length === 0) continue;
         const where = { rule, layout, group, control, state, copies };
         const update = (): void =>
