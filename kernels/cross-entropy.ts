@@ -29,18 +29,23 @@ export interface CrossEntropyOperands {
 }
 
 /**
- * Emits the target `t` of the row, read from `binding`: whether it is `ignored` or `valid`, and its class
- * `at`. The loss of an invalid target is `nan`.
+ * The target `t` of the row: whether it is `ignored` or `valid`, and its class `at`. The loss of an invalid
+ * target is `nan`.
  */
-function labelOf(binding: string): string {
-  return `
-let t = ${binding}[p.ot + row];
+const label = `
+let t = labels[p.ot + row];
 let ignored = t == p.ignore;
 let valid = t >= 0 && t < i32(p.classes);
 var bits = 0x7fc00000u;
 let nan = bitcast<f32>(bits);
 let at = u32(clamp(t, 0, i32(p.classes) - 1));`;
-}
+
+/** The loss of the row, of `value`. */
+const lossOfRow = 'select(select(nan, value, valid), 0.0, ignored)';
+
+/** Emits the `value` of a row: its nll, or that and `even`. */
+const valueOf = (smooth: boolean): string =>
+  `let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};`;
 
 /** Emits 1 where element c of the row is the class `at`, else 0. */
 function hitOf(width: 1 | 4): string {
@@ -51,7 +56,7 @@ function hitOf(width: 1 | 4): string {
 
 /** Emits the target of the row and its weight `w`. */
 function targetOf(weighted: boolean, width: 1 | 4): string {
-  return `${labelOf('labels')}\nlet w = ${weighted ? one('weight', width) : '1.0'};`;
+  return `${label}\nlet w = ${weighted ? one('weight', width) : '1.0'};`;
 }
 
 /** Emits element `at` of a source, a single number. */
@@ -98,9 +103,9 @@ let logSum = log(sum);
 ${smooth ? spreadOf(row, `${weightAt(weighted)} * ((m - ${row.of('logits')}) + logSum)`) : ''}
 ${targetOf(weighted, width)}
 let nll = w * ((m - ${one('logits', width)}) + logSum);
-let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
+${valueOf(smooth)}
 if (first == 0u) {
-  loss[row] = select(select(nan, value, valid), 0.0, ignored);
+  loss[row] = ${lossOfRow};
   stats[3u * row] = m;
   stats[3u * row + 1u] = logSum;
   stats[3u * row + 2u] = select(w, 0.0, ignored);
@@ -210,7 +215,7 @@ export function lossInPlace(
     flops: gradient ? 10 : 5,
     body: (line) => `
 let o = row * p.pitch;
-${labelOf('labels')}
+${label}
 ${shiftedExpSum(line, x)}
 let logSum = log(sum);
 ${smooth ? spreadOf(line, `(m - ${x}) + logSum`) : ''}
@@ -218,9 +223,9 @@ ${smooth ? spreadOf(line, `(m - ${x}) + logSum`) : ''}
 if (${unit} % stride == first) {
   let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
   let nll = (m - xt) + logSum;
-  let value = ${smooth ? '(1.0 - p.smoothing) * nll + p.smoothing * even' : 'nll'};
+  ${valueOf(smooth)}
   let to = 2u * (p.firstRow + row);
-  losses[to] = select(select(nan, value, valid), 0.0, ignored);
+  losses[to] = ${lossOfRow};
   losses[to + 1u] = select(1.0, 0.0, ignored);
 }
 ${

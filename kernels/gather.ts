@@ -11,7 +11,7 @@ const workgroup = 64;
 /**
  * Emits the value for an index outside of the table: NaN, so that the mistake is seen; the largest integer.
  */
-export function poison(dtype: Dtype): string {
+function poison(dtype: Dtype): string {
   return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
 }
 

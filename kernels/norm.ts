@@ -97,19 +97,13 @@ ${each(`put(row, c, rstd * (${h} - a - ${xhat} * b));`)}`;
 
 type ColumnTarget = Pick<Target, 'software'>;
 
-/** Threads of a workgroup along the columns (in units of four where they allow it) and along the rows. */
-export interface ColumnTile {
-  readonly columns: number;
-  readonly rows: number;
-}
-
 /**
- * Chooses a tile. On a processor each thread adds up all rows of its columns. On a GPU many threads share the
- * rows, and a workgroup takes few columns, because few workgroups would leave most of the device idle.
+ * Chooses the threads of a workgroup along the columns (in units of four where they allow it) and along the
+ * rows. On a processor each thread adds up all rows of its columns. On a GPU many threads share the rows, and
+ * a workgroup takes few columns, because few workgroups would leave most of the device idle.
  */
-export function chooseColumnTile({ software }: ColumnTarget): ColumnTile {
-  return software ? { columns: 8, rows: 1 } : { columns: 4, rows: 64 };
-}
+const chooseColumnTile = ({ software }: ColumnTarget) =>
+  software ? { columns: 8, rows: 1 } : { columns: 4, rows: 64 };
 
 export interface NormParametersOperands {
   /** Cotangent of the norm's output, and its input. */

@@ -133,7 +133,7 @@ class JointParameter extends Tensor {
  * Parameters that lie side by side in `home`, which is theirs from now on: the i-th has the next `rows[i]` of
  * its rows. They are parameters like any others; `joinedRows` gives them as one operand again.
  */
-export function parametersIn(home: Tensor, rows: readonly number[]): Parameter[] {
+function parametersIn(home: Tensor, rows: readonly number[]): Parameter[] {
   const own = withOwnMemory(home).keep();
   const inner = own.shape.slice(1);
   let at = 0;

@@ -1,30 +1,16 @@
 /** Numbers that host and device both know, read back to the bit and compared with float64. */
 import { clone, noGrad, normal, ready, synchronize } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { watchMatmul } from '../../kernels/index.ts';
+import { sizeOf, watchMatmul } from '../../kernels/index.ts';
 import type { Product } from '../../kernels/index.ts';
+import { random } from '../rows/data.ts';
 import { allocationOf, emit, free, fromHalf, toHalf } from './shared.ts';
 import type { Half } from './shared.ts';
-
-/**
- * Random integers in [0, 2^32) from a seed (Mulberry32), as fast as whole weight matrices need them.
- */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-}
-
-const product = (list: readonly number[]): number => list.reduce((total, length) => total * length, 1);
 
 /** Random integers in [0, below). */
 export function randomIds(shape: readonly number[], below: number, seed = 7): Int32Array {
   const next = random(seed);
-  return Int32Array.from({ length: product(shape) }, () => next() % below);
+  return Int32Array.from({ length: sizeOf(shape) }, () => next() % below);
 }
 
 let halves: Float32Array | undefined;
@@ -59,7 +45,7 @@ export interface Known {
 
 export async function known(seed: number, shape: readonly number[], type: Half): Promise<Known> {
   const table = spreadTable();
-  const size = product(shape);
+  const size = sizeOf(shape);
   const next = random(seed);
   const host = new Float32Array(size);
   const bits = type === 'f16' ? new Uint16Array(size) : undefined;

@@ -10,12 +10,16 @@ export type HostArrays = Readonly<Record<string, HostArray>>;
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
-/**
- * Words in [0, 2^32), seeded by a name: Mulberry32 over an FNV-1a hash. Fast, and good enough for benchmarks.
- */
+/** Words in [0, 2^32), seeded by a name, of which it takes the FNV-1a hash. */
 function words(seed: string): () => number {
   let state = 2166136261;
   for (let i = 0; i < seed.length; i++) state = Math.imul(state ^ seed.charCodeAt(i), 16777619) >>> 0;
+  return random(state);
+}
+
+/** Words in [0, 2^32) from a seed: Mulberry32. Fast, and good enough for benchmarks. */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
     let t = Math.imul(state ^ (state >>> 15), state | 1);

@@ -45,25 +45,23 @@ function literal(value: number): string {
 
 /** Returns the numbers of the inputs that an expression reads, in ascending order. */
 export function inputsOf(expr: Expr): number[] {
-  const found = new Set<number>();
-  const seen = new Set<Expr>();
-  const visit = (e: Expr): void => {
-    if (seen.has(e)) return;
-    seen.add(e);
-    if (e.op === 'input') found.add(e.value!);
-    e.args.forEach(visit);
-  };
-  visit(expr);
-  return [...found].sort((a, b) => a - b);
+  const inputs = partsOf([expr]).flatMap(({ op, value }) => (op === 'input' ? [value!] : []));
+  return [...new Set(inputs)].sort((a, b) => a - b);
 }
 
 /** Names of the inputs that expressions read by name. */
 export function leavesOf(exprs: readonly Expr[]): Set<string> {
-  const found = new Set<string>();
+  return new Set(partsOf(exprs).flatMap(({ name }) => name ?? []));
+}
+
+/** All expressions that these are made of, each once. */
+function partsOf(exprs: readonly Expr[]): Expr[] {
+  const found = new Set<Expr>();
   const visit = (e: Expr): void => {
-    if (e.name !== undefined) found.add(e.name);
+    if (found.has(e)) return;
+    found.add(e);
     e.args.forEach(visit);
   };
   exprs.forEach(visit);
-  return found;
+  return [...found];
 }

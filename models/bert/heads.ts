@@ -1,14 +1,4 @@
-import {
-  add,
-  bceWithLogits,
-  clamp,
-  crossEntropy,
-  linearCrossEntropy,
-  mse,
-  mul,
-  reshape,
-  select,
-} from '../../autograd/index.ts';
+import { add, bceWithLogits, clamp, crossEntropy, mse, mul, reshape, select } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
@@ -19,7 +9,7 @@ import { isPlainLinear } from '../nn/linear.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { LayerNorm } from '../nn/norm.ts';
 import { rowsAt } from '../nn/rows-at.ts';
-import { checkOnePerToken, tokenLoss } from '../nn/token-loss.ts';
+import { linearTokenLoss, tokenLoss } from '../nn/token-loss.ts';
 import { parameter, zerosInit } from '../parameter.ts';
 import type { Parameter } from '../parameter.ts';
 import { checkLossInputs } from '../transformer/inputs.ts';
@@ -100,10 +90,8 @@ class BertLMPredictionHead extends Module {
     checkLossInputs(labels, outputLogits);
     const at = maskedPositions ? rowsAt(hidden, maskedPositions) : hidden; // (B, T or K, D)
     if (!outputLogits && !this.isHooked && isPlainLinear(this.decoder)) {
-      const [batch, places] = at.shape as [number, number];
-      checkOnePerToken(labels!, batch, places);
       const { weight, bias } = this.decoder;
-      return { loss: linearCrossEntropy(this.transform.forward(at), weight, labels!, { bias }) };
+      return { loss: linearTokenLoss(this.transform.forward(at), weight, labels!, { bias }) };
     }
     const logits = this.forward(at); // (B, T or K, V)
     return { ...(outputLogits ? { logits } : {}), ...(labels ? { loss: tokenLoss(logits, labels) } : {}) };

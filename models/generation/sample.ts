@@ -12,7 +12,7 @@ export interface Draw {
 }
 
 /** Uniform in [0, 1), a multiple of 2^-53. */
-export function uniformAt({ seed, step, sample }: Draw): number {
+function uniformAt({ seed, step, sample }: Draw): number {
   const [low, high] = philox4x32([step, sample, 0, 0], [seed >>> 0, Math.floor(seed / 2 ** 32)]);
   return (high * 2 ** 21 + (low >>> 11)) / 2 ** 53;
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 type Environment = Record<string, string | undefined>;
 
 /** HF_HOME, else $XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface. */
-export function hubHome(env: Environment = process.env): string {
+function hubHome(env: Environment = process.env): string {
   return env['HF_HOME'] || join(env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'huggingface');
 }
 

@@ -40,7 +40,7 @@ export function linearTokenLoss(
  * token's is ignored. Shifting the labels and not the logits leaves those whole: no copy of them, and none of
  * their gradient.
  */
-export function nextTokenLabels(labels: Tensor, classes: number): Tensor {
+function nextTokenLabels(labels: Tensor, classes: number): Tensor {
   checkLabels('nextTokenLoss', labels, classes, ignoredLabel);
   return pad(slice(labels, null, [1]), [[0, 1]], ignoredLabel); // (B, T)
 }
@@ -65,7 +65,7 @@ export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tens
 }
 
 /** Throws unless labels are [batch, length]. */
-export function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
+function checkOnePerToken(labels: Tensor, batch: number, length: number): void {
   if (labels.shape.join() === `${batch},${length}`) return;
   throw new Error(`labels are ${showShape(labels.shape)}; one for each token is needed, [${batch}, ${length}]`);
 }

@@ -34,7 +34,7 @@ export function defaultVocab(): string[] {
 /**
  * Reads a vocab.txt: one token a line, its id the line number from 0. Errors: an empty file, a token twice.
  */
-export async function readVocab(path: string): Promise<string[]> {
+async function readVocab(path: string): Promise<string[]> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');

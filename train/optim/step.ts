@@ -59,7 +59,7 @@ const collectOp = defineOp<Lists, { collected: Tensor }, Looking>({
   vjp: 'none',
 });
 
-export function requireF32(name: string, { dtype, shape }: Spec): void {
+function requireF32(name: string, { dtype, shape }: Spec): void {
   if (dtype !== 'f32') throw new ShapeError(`${name}: tensors must be f32, got ${dtype} ${show(shape)}`);
 }
 
@@ -82,7 +82,7 @@ function lowerCollect(lowering: Lowering<Lists>, tensors: readonly Tensor[], col
 }
 
 /** Multi-tensor kernels take tensors in row-major order from the beginning of a buffer. */
-export function rowMajor({ contiguous, copy }: Pick<Lowering, 'contiguous' | 'copy'>, x: Tensor): Tensor {
+function rowMajor({ contiguous, copy }: Pick<Lowering, 'contiguous' | 'copy'>, x: Tensor): Tensor {
   const row = contiguous(x);
   return row.offset === 0 ? row : copy(row);
 }

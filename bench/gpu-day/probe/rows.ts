@@ -18,7 +18,8 @@ import type { Tensor } from '../../../autograd/index.ts';
 import { AdamW } from '../../../train/index.ts';
 import { attempt } from '../cases.ts';
 import type { Known } from '../numbers.ts';
-import { errorsOf, known, random, reader, rounding, sample, twice } from '../numbers.ts';
+import { random } from '../../rows/data.ts';
+import { errorsOf, known, reader, rounding, sample, twice } from '../numbers.ts';
 import { emit, free, sized } from '../shared.ts';
 import type { Half } from '../shared.ts';
 
