@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from './support/files.ts';
+import { root, sources } from './support/files.ts';
 import { blocksOf, documents, readDocument } from './support/markdown.ts';
 import type { Block } from './support/markdown.ts';
 import { runScript } from './support/script.ts';
@@ -32,17 +32,7 @@ test.before(async () => {
   copy = await mkdtemp(join(tmpdir(), 'tapeform-docs-'));
   const linked = ['node_modules', 'models/pretrained', 'test/golden', 'docs'];
   const skipped = new Set(linked.map((path) => join(root, path)));
-  for (const entry of [
-    'common',
-    'gpu',
-    'kernels',
-    'autograd',
-    'models',
-    'train',
-    'test',
-    'package.json',
-    'tsconfig.json',
-  ])
+  for (const entry of sources)
     await cp(join(root, entry), join(copy, entry), { recursive: true, filter: (path) => !skipped.has(path) });
   for (const path of linked) await symlink(join(root, path), join(copy, path));
 });

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { root } from './support/files.ts';
+import { root, sources } from './support/files.ts';
 
 /**
  * Shows that the tests see broken kernels (`tsx test/mutants.ts`, by hand: minutes): each mutant is one
@@ -148,7 +148,7 @@ const mutants: readonly Mutant[] = [
   },
   {
     name: 'AdamW without bias correction',
-    file: 'train/optim/adamw.ts',
+    file: 'train/optim/adam.ts',
     find: 'stepSize: e.div(lr, e.oneMinusExp(e.mul(t, log1)))',
     replace: 'stepSize: e.div(lr, e.min(1, e.mul(t, e.max(log1, 1))))',
     tests: ['train/optim'],
@@ -301,20 +301,7 @@ function runTests(filters: readonly string[]): { failed: number; passed: number 
 }
 
 try {
-  for (const name of [
-    'common',
-    'gpu',
-    'kernels',
-    'autograd',
-    'models',
-    'train',
-    'bench',
-    'test',
-    'package.json',
-    'tsconfig.json',
-  ]) {
-    cpSync(join(root, name), join(copy, name), { recursive: true });
-  }
+  for (const name of sources) cpSync(join(root, name), join(copy, name), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
 
   const sound = runTests([...new Set(mutants.flatMap(({ tests }) => tests))]);

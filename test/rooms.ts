@@ -6,7 +6,7 @@ import { alignTable } from '../common/text-table.ts';
 import { circlesOf } from './support/circles.ts';
 import { lineFacts, wideLines } from './support/code-lines.ts';
 import type { WideLine } from './support/code-lines.ts';
-import { filesBelow, root } from './support/files.ts';
+import { filesBelow, rooms, root } from './support/files.ts';
 
 /**
  * Checks how the house is built, one problem a line, exit 1 on any, then prints a table of its rooms:
@@ -16,7 +16,8 @@ import { filesBelow, root } from './support/files.ts';
  * - no package that package.json does not name;
  * - no line wider than 120 columns, of comments 110.
  */
-const rooms = ['common', 'gpu', 'kernels', 'autograd', 'models', 'train'];
+
+/** Folders that are no rooms. */
 const others = ['bench', 'test', 'experiments', 'notebooks', 'serve'].filter((folder) =>
   existsSync(join(root, folder)),
 );
