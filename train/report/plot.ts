@@ -107,7 +107,7 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
     width: WIDTH - 2 * PAD,
     height: HEIGHT - top - PAD,
     marginTop: 10,
-    marginLeft: 58,
+    marginLeft: 66,
     marginRight: 14,
     marginBottom: 42,
     style: { background: 'none', color: INK, fontFamily: FONT, fontSize: '12px' },

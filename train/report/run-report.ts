@@ -19,9 +19,8 @@ export interface RunHistory {
 
 /** Writes curves.svg and report.html, one file that needs no other. */
 export async function writeReport(folder: string, history: RunHistory): Promise<void> {
-  const curves = curvesSvg(lossPanels(history));
-  await writeFileAtomic(join(folder, 'curves.svg'), curves);
-  await writeFileAtomic(join(folder, 'report.html'), reportHtml(history, curves));
+  await writeFileAtomic(join(folder, 'curves.svg'), curvesSvg(lossPanels(history)));
+  await writeFileAtomic(join(folder, 'report.html'), reportHtml(history));
 }
 
 /** The loss, each part beside it, and all evaluations of the same name. */
@@ -82,7 +81,7 @@ function otherPanels({ steps }: RunHistory): Panel[] {
   ];
 }
 
-function reportHtml(history: RunHistory, curves: string): string {
+function reportHtml(history: RunHistory): string {
   const { info, steps, evaluations, total, best } = history;
   const last = steps.at(-1);
   const facts: readonly (readonly [string, string])[] = [
@@ -109,6 +108,7 @@ function reportHtml(history: RunHistory, curves: string): string {
     String(step),
     ...names.map((name) => evaluation[name]?.toFixed(4) ?? ''),
   ]);
+  const panels = [...lossPanels(history), ...(last ? otherPanels(history) : [])];
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${escape(info.name)}</title>
@@ -118,12 +118,15 @@ body { margin: 2rem auto; max-width: 1080px; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; background: #fff; }
 td, th { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; vertical-align: top; }
-.numbers td, .numbers th { text-align: right; font-variant-numeric: tabular-nums; } td { overflow-wrap: anywhere; }
-svg { max-width: 100%; height: auto; margin: .5rem 0; }
+.numbers td, .numbers th { text-align: right; font-variant-numeric: tabular-nums; }
+td { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; }
+.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: .75rem; }
+svg { width: 100%; height: auto; }
 </style></head><body>
 <h1>${escape(info.name)}</h1>
-${curves}
-${last ? curvesSvg(otherPanels(history)) : ''}
+<div class="panels">
+${panels.map((panel) => curvesSvg([panel])).join('\n')}
+</div>
 <h2>Run</h2>
 ${table([], facts)}
 ${rows.length > 0 ? `<h2>Evaluations</h2>\n${table(['step', ...names], rows, 'numbers')}` : ''}
