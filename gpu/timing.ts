@@ -12,6 +12,31 @@ export interface Timing {
   readonly bytes: number;
 }
 
+/** What the dispatches of one kernel took together. */
+export interface KernelTotal {
+  readonly name: string;
+  readonly calls: number;
+  readonly milliseconds: number;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** Sums dispatches by the kernel's name, the most expensive first. */
+export function totalsByKernel(timings: readonly Timing[]): KernelTotal[] {
+  const totals = new Map<string, KernelTotal>();
+  for (const { name, milliseconds, flops, bytes } of timings) {
+    const sum = totals.get(name) ?? { name, calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
+    totals.set(name, {
+      name,
+      calls: sum.calls + 1,
+      milliseconds: sum.milliseconds + milliseconds,
+      flops: sum.flops + flops,
+      bytes: sum.bytes + bytes,
+    });
+  }
+  return [...totals.values()].sort((a, b) => b.milliseconds - a.milliseconds);
+}
+
 /** A query set holds 4096 timestamps: two for each dispatch. */
 const capacity = 2048;
 

@@ -1,4 +1,4 @@
-import { timeDispatches } from '../../gpu/index.ts';
+import { timeDispatches, totalsByKernel } from '../../gpu/index.ts';
 import type { Timing } from '../../gpu/timing.ts';
 import { alignTable } from '../../common/text-table.ts';
 import { ready } from '../runtime.ts';
@@ -36,39 +36,21 @@ export async function profile(fn: () => unknown): Promise<Profile> {
   };
 }
 
-interface Total {
-  calls: number;
-  milliseconds: number;
-  flops: number;
-  bytes: number;
-}
-
 function tableOf(timings: readonly Timing[], limits: Ceilings): string {
-  const byName = new Map<string, Total>();
-  for (const { name, milliseconds, flops, bytes } of timings) {
-    const row = byName.get(name) ?? { calls: 0, milliseconds: 0, flops: 0, bytes: 0 };
-    row.calls++;
-    row.milliseconds += milliseconds;
-    row.flops += flops;
-    row.bytes += bytes;
-    byName.set(name, row);
-  }
   const total = timings.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-  const cells = [...byName]
-    .sort((a, b) => b[1].milliseconds - a[1].milliseconds)
-    .map(([name, { calls, milliseconds, flops, bytes }]) => {
-      const [flopRate, byteRate] = [flops / (milliseconds / 1000), bytes / (milliseconds / 1000)];
-      const share = Math.max(flopRate / limits.flops, byteRate / limits.bandwidth);
-      return [
-        name,
-        `${calls}`,
-        milliseconds.toFixed(3),
-        `${((100 * milliseconds) / total).toFixed(1)}%`,
-        (flopRate / 1e9).toFixed(1),
-        (byteRate / 1e9).toFixed(1),
-        `${(100 * share).toFixed(0)}%`,
-      ];
-    });
+  const cells = totalsByKernel(timings).map(({ name, calls, milliseconds, flops, bytes }) => {
+    const [flopRate, byteRate] = [flops / (milliseconds / 1000), bytes / (milliseconds / 1000)];
+    const share = Math.max(flopRate / limits.flops, byteRate / limits.bandwidth);
+    return [
+      name,
+      `${calls}`,
+      milliseconds.toFixed(3),
+      `${((100 * milliseconds) / total).toFixed(1)}%`,
+      (flopRate / 1e9).toFixed(1),
+      (byteRate / 1e9).toFixed(1),
+      `${(100 * share).toFixed(0)}%`,
+    ];
+  });
   const header = ['kernel', 'calls', 'ms', 'share', 'GFLOP/s', 'GB/s', 'of ceiling'];
   const [flopRate, byteRate] = [limits.flops / 1e9, limits.bandwidth / 1e9].map((rate) => rate.toFixed(1));
   const best = `ceilings: ${flopRate} GFLOP/s (matmul), ${byteRate} GB/s (copy)`;

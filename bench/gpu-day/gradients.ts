@@ -3,7 +3,7 @@ import { autocast, compile, ready, synchronize, tensor } from '../../autograd/in
 import type { Tensor } from '../../autograd/index.ts';
 import { GPT2LMHeadModel, SafetensorsFile } from '../../models/index.ts';
 import { attempt } from './cases.ts';
-import { bytesOf, reader } from './numbers.ts';
+import { bytesIn, reader } from './numbers.ts';
 import { emit, free } from './shared.ts';
 import type { Half } from './shared.ts';
 
@@ -71,7 +71,7 @@ async function gradientErrors(model: GPT2LMHeadModel, path: string, scale: numbe
     if (!file.entries.has(name)) throw new Error(`the reference has no gradient of ${name}`);
     if (!grad) throw new Error(`${name} has no gradient`);
     const reference = (await file.read(name)).data as unknown as Float32Array;
-    const got = reader(await bytesOf(grad), grad.dtype);
+    const got = reader(await bytesIn(grad), grad.dtype);
     let [error, square] = [0, 0];
     for (let i = 0; i < reference.length; i++) {
       error += (got(i) / scale - reference[i]!) ** 2;

@@ -27,7 +27,7 @@ import { AdamW } from '../../train/index.ts';
 import { median } from '../gpt2/measure.ts';
 import { attempt } from './cases.ts';
 import { ceilings } from './ceilings.ts';
-import { emit, free, gptConfig, sized } from './shared.ts';
+import { bytesOf, emit, free, gptConfig, sized } from './shared.ts';
 import type { Half } from './shared.ts';
 import { clock, measure, measureForward, rates } from './timing.ts';
 
@@ -64,7 +64,6 @@ async function warmUp(dtype: Half): Promise<void> {
   free(x);
 }
 
-const bytesEach = (type: Half): number => (type === 'f16' ? 2 : 4);
 const make = (shape: readonly number[], dtype: Half = 'f32'): Tensor => normal(shape, { dtype }).keep();
 const leaf = (shape: readonly number[], dtype: Half = 'f32'): Tensor => {
   const x = make(shape, dtype);
@@ -125,7 +124,7 @@ async function product(
     const a = stored === 'tn' ? make([k, m], type) : make([m, k], type);
     const b = stored === 'nt' ? make([n, k], type) : make([k, n], type);
     const [left, right] = [stored === 'tn' ? transpose(a) : a, stored === 'nt' ? transpose(b) : b];
-    const bytes = bytesEach(type) * (m * k + k * n + m * n);
+    const bytes = bytesOf(type) * (m * k + k * n + m * n);
     await measureForward(key, type, { flops: 2 * m * n * k, bytes }, () => matmul(left, right));
     free(a, b);
   });
@@ -173,7 +172,7 @@ async function attentionOf(type: Half, shape: Heads, dropout: number, products: 
   const [batch, heads, tokens, width] = shape;
   const label = `${shape.join('x')} causal${dropout > 0 ? ` dropout ${dropout}` : ''}`;
   const flops = (4 * batch * heads * tokens * tokens * width) / 2; // half of the scores are masked
-  const bytes = 4 * bytesEach(type) * batch * heads * tokens * width;
+  const bytes = 4 * bytesOf(type) * batch * heads * tokens * width;
   await attempt(`attention ${label} ${type}`, async () => {
     const [q, k, v, g] = [leaf(shape, type), leaf(shape, type), leaf(shape, type), make(shape, type)];
     const works = [
@@ -196,7 +195,7 @@ async function rows(types: readonly Half[]): Promise<void> {
   const [tokens, width, words] = sized<readonly [number, number, number]>([16384, 768, 50257], [256, 64, 1001]);
   const bothNames = (op: string, shape: string) => [`${op} forward ${shape}`, `${op} backward ${shape}`] as const;
   for (const type of types) {
-    const moved = (columns: number, times: number) => ({ bytes: times * bytesEach(type) * tokens * columns });
+    const moved = (columns: number, times: number) => ({ bytes: times * bytesOf(type) * tokens * columns });
     await attempt(`layer norm ${type}`, async () => {
       const [x, w, b, g] = [leaf([tokens, width], type), leaf([width]), leaf([width]), make([tokens, width], type)];
       const works = [moved(width, 2), moved(width, 3)] as const;
@@ -221,7 +220,7 @@ async function rows(types: readonly Half[]): Promise<void> {
       const some = sized(4096, 64);
       const [logits, labels] = [leaf([some, words], type), labelsOf(some, words)];
       const key = `cross-entropy forward and backward ${some}x${words}`;
-      const work = { bytes: 3 * bytesEach(type) * some * words };
+      const work = { bytes: 3 * bytesOf(type) * some * words };
       await measure(key, type, work, () => grad(crossEntropy(logits, labels), [logits]));
       free(logits, labels);
     });

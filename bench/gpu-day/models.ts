@@ -12,7 +12,7 @@ import {
   tensor,
 } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
-import { timeDispatches } from '../../gpu/index.ts';
+import { timeDispatches, totalsByKernel } from '../../gpu/index.ts';
 import type { Timing } from '../../gpu/index.ts';
 import { BertConfig, BertForSequenceClassification, BertModel, GPT2LMHeadModel } from '../../models/index.ts';
 import { AdamW, decayGroups, GradScaler } from '../../train/index.ts';
@@ -226,7 +226,9 @@ async function study({ key, type, step, args, flops, tokens, more }: Study): Pro
   const timings = [await timeDispatches(gpu, call), await timeDispatches(gpu, call)];
   const best = timings.reduce((a, b) => (total(b) < total(a) ? b : a));
   const [device, last] = [total(best), best.at(-1)!];
-  const kernels = byKernel(best);
+  const kernels = totalsByKernel(best).map(({ name, calls, milliseconds, ...work }) => {
+    return { name, calls, ms: milliseconds, ...rates(work, milliseconds) };
+  });
   emit({
     key: `${key}, on the device`,
     type,
@@ -243,21 +245,4 @@ async function study({ key, type, step, args, flops, tokens, more }: Study): Pro
       `${each.toFixed(3).padStart(10)} ms ${share} ${String(calls).padStart(4)} x ${name.padEnd(44)} ${speed}`,
     );
   }
-}
-
-/** Time and rates by kernel, the dearest first. */
-function byKernel(timings: readonly Timing[]) {
-  const sums = new Map<string, { calls: number; ms: number; flops: number; bytes: number }>();
-  for (const { name, milliseconds, flops, bytes } of timings) {
-    const sum = sums.get(name) ?? { calls: 0, ms: 0, flops: 0, bytes: 0 };
-    sums.set(name, {
-      calls: sum.calls + 1,
-      ms: sum.ms + milliseconds,
-      flops: sum.flops + flops,
-      bytes: sum.bytes + bytes,
-    });
-  }
-  return [...sums]
-    .sort(([, a], [, b]) => b.ms - a.ms)
-    .map(([name, { calls, ms, flops, bytes }]) => ({ name, calls, ms, ...rates({ flops, bytes }, ms) }));
 }

@@ -1,7 +1,7 @@
 /** Numbers that host and device both know, read back to the bit and compared with float64. */
 import { clone, noGrad, normal, ready, synchronize } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { sizeOf, watchMatmul } from '../../kernels/index.ts';
+import { bytesOf, sizeOf, watchMatmul } from '../../kernels/index.ts';
 import type { Product } from '../../kernels/index.ts';
 import { random } from '../rows/data.ts';
 import { allocationOf, emit, free, fromHalf, toHalf } from './shared.ts';
@@ -62,11 +62,11 @@ export async function known(seed: number, shape: readonly number[], type: Half):
 }
 
 /** The bytes of a tensor in row-major order. */
-export async function bytesOf(x: Tensor): Promise<Uint8Array> {
+export async function bytesIn(x: Tensor): Promise<Uint8Array> {
   const gpu = await ready();
   const whole = x.isContiguous && x.offset === 0;
   const source = whole ? x : noGrad(() => clone(x)).keep();
-  const bytes = x.size * (x.dtype === 'f16' ? 2 : 4);
+  const bytes = x.size * bytesOf(x.dtype);
   const got = await gpu.read(allocationOf(gpu, source), 0, Math.ceil(bytes / 4) * 4);
   if (!whole) free(source);
   return got.subarray(0, bytes);
@@ -147,7 +147,7 @@ export async function twice(
   const once = async (): Promise<Uint8Array[]> => {
     const tensors = await run();
     const all: Uint8Array[] = [];
-    for (const t of tensors) all.push(await bytesOf(t));
+    for (const t of tensors) all.push(await bytesIn(t));
     free(...tensors);
     return all;
   };

@@ -10,6 +10,7 @@ import type { GPT2Config } from '../../models/index.ts';
 
 export { fromHalf, toHalf } from '../../common/half.ts';
 export { lossInPlace } from '../../kernels/cross-entropy.ts';
+export { bytesOf } from '../../kernels/index.ts';
 export { timePlans } from '../../kernels/matmul/tune.ts';
 export { DecodingSession } from '../../models/generation/session.ts';
 

@@ -1,7 +1,7 @@
 import { gelu, matmul, normal, ready, scaledDotProductAttention, softmax, synchronize } from '../../autograd/index.ts';
 import { chooseMatmul, matmulPlans, planName } from '../../kernels/index.ts';
 import { attempt, failFor } from './cases.ts';
-import { bytesOf, errorsOf, known, productsOf, reader, rounding } from './numbers.ts';
+import { bytesIn, errorsOf, known, productsOf, reader, rounding } from './numbers.ts';
 import { emit, free, message, sized } from './shared.ts';
 import type { Half } from './shared.ts';
 import { time } from './timing.ts';
@@ -45,7 +45,7 @@ export async function run(): Promise<void> {
 async function product(type: Half, n: number): Promise<void> {
   const [a, b] = [await known(1, [n, n], type), await known(2, [n, n], type)];
   const y = matmul(a.tensor, b.tensor).keep();
-  const got = reader(await bytesOf(y), type);
+  const got = reader(await bytesIn(y), type);
   const errors = errorsOf();
   for (let i = 0; i < n; i += 7) {
     for (let j = 0; j < n; j++) {
@@ -64,7 +64,7 @@ async function product(type: Half, n: number): Promise<void> {
 
 async function halfRows(): Promise<void> {
   const x = normal([64, 256], { dtype: 'f16' });
-  const sums = reader(await bytesOf(softmax(gelu(x)).keep()), 'f16');
+  const sums = reader(await bytesIn(softmax(gelu(x)).keep()), 'f16');
   const errors = errorsOf();
   for (let i = 0; i < 64; i++) {
     let sum = 0;
@@ -73,6 +73,6 @@ async function halfRows(): Promise<void> {
   }
   errors.emit('smoke softmax of gelu', 'f16');
   const q = normal([1, 2, 64, 64], { dtype: 'f16' });
-  const first = reader(await bytesOf(scaledDotProductAttention(q, q, q, { causal: true }).keep()), 'f16');
+  const first = reader(await bytesIn(scaledDotProductAttention(q, q, q, { causal: true }).keep()), 'f16');
   emit({ key: 'smoke attention', type: 'f16', ok: Number.isFinite(first(0)) });
 }

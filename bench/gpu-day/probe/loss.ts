@@ -1,7 +1,7 @@
 import { grad, linearCrossEntropy, ready, tensor } from '../../../autograd/index.ts';
 import { attempt } from '../cases.ts';
 import { differing, errorsOf, known, randomIds, reader, rounding, sample, twice } from '../numbers.ts';
-import { allocationOf, free, lossInPlace, sized } from '../shared.ts';
+import { allocationOf, bytesOf, free, lossInPlace, sized } from '../shared.ts';
 import type { Half } from '../shared.ts';
 
 /** The loss that overwrites its logits, many times to find races, and the whole op in chunks. */
@@ -25,7 +25,7 @@ async function probeInPlace(rows: number, classes: number, of: Half, repeats: nu
     for (let c = 0; c < classes; c++) total += Math.exp(logits.host[r * pitch + c]!);
     return Math.log(total) - logits.host[r * pitch + target]!;
   });
-  const bytes = rows * pitch * (of === 'f16' ? 2 : 4);
+  const bytes = rows * pitch * bytesOf(of);
   const scratch = gpu.allocate(Math.ceil(bytes / 16) * 16, 'probe');
   const losses = gpu.allocate(8 * rows, 'probe');
   const labels = gpu.upload(new Uint8Array(targets.buffer), 'probe');
