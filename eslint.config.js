@@ -17,5 +17,25 @@ export default tseslint.config(
       '@typescript-eslint/unified-signatures': 'off',
     },
   },
+  {
+    files: ['common/**', 'models/**', 'train/**'],
+    ignores: ['common/file-system.ts', 'models/io/hub-download.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          paths: ['node:fs', 'node:fs/promises'].map((name) => ({
+            name,
+            allowImportNames: [
+              ...['FileHandle', 'open', 'readFile', 'readdir', 'stat'],
+              ...['closeSync', 'createReadStream', 'fstatSync', 'openSync', 'readFileSync', 'readSync', 'readdirSync'],
+              'statSync',
+            ],
+            message: 'Change the disk through common/file-system.ts, where tests let it fail.',
+          })),
+        },
+      ],
+    },
+  },
   { files: ['*.js'], extends: [tseslint.configs.disableTypeChecked] },
 );

@@ -1,7 +1,7 @@
-import { rmSync } from 'node:fs';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { disk } from './file-system.ts';
 
 /** A file to write: its path and its contents, or a function that writes them piece by piece. */
 export interface FileToWrite {
@@ -18,7 +18,7 @@ function track(temporary: string): void {
   if (exitHookInstalled) return;
   exitHookInstalled = true;
   process.once('exit', () => {
-    for (const path of pending) rmSync(path, { recursive: true, force: true });
+    for (const path of pending) disk.removeSync(path);
   });
 }
 
@@ -65,9 +65,9 @@ export class StagedFile {
     const folder = dirname(resolve(path));
     const temporary = join(folder, `.${basename(path)}.${process.pid}-${counter++}.tmp`);
     try {
-      await mkdir(folder, { recursive: true });
+      await disk.makeFolder(folder);
       track(temporary);
-      return new StagedFile(path, temporary, await open(temporary, 'wx'));
+      return new StagedFile(path, temporary, await disk.open(temporary, 'wx'));
     } catch (error) {
       pending.delete(temporary);
       throw writeError(path, error);
@@ -82,10 +82,10 @@ export class StagedFile {
     try {
       for (let start = 0; start < bytes.byteLength;) {
         const length = Math.min(step, bytes.byteLength - start);
-        const { bytesWritten } = await this.handle.write(bytes, start, length);
-        if (bytesWritten === 0) throw new Error(`cannot write ${this.path}: the system accepted no more bytes`);
-        start += bytesWritten;
-        this.written += bytesWritten;
+        const taken = await disk.write(this.handle, bytes.subarray(start, start + length));
+        if (taken === 0) throw new Error(`cannot write ${this.path}: the system accepted no more bytes`);
+        start += taken;
+        this.written += taken;
       }
     } catch (error) {
       throw writeError(this.path, error);
@@ -98,7 +98,7 @@ export class StagedFile {
     this.handle = null;
     if (!handle) return;
     try {
-      await handle.sync();
+      await disk.sync(handle);
       // Node 18.19 was seen to report bytes as written that a size limit had cut off.
       const { size } = await handle.stat();
       if (size !== this.written) {
@@ -119,7 +119,7 @@ export class StagedFile {
   async commit(): Promise<void> {
     await this.finish();
     try {
-      await rename(this.temporary, this.path);
+      await disk.rename(this.temporary, this.path);
     } catch (error) {
       await this.discard();
       throw writeError(this.path, error);
@@ -132,16 +132,9 @@ export class StagedFile {
     const handle = this.handle;
     this.handle = null;
     await handle?.close().catch(() => undefined);
-    await rm(this.temporary, { force: true });
+    await disk.remove(this.temporary);
     pending.delete(this.temporary);
   }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  // Makes the renames durable. Windows cannot open folders; there the rename alone has to do.
-  const handle = await open(folder, 'r').catch(() => null);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
 }
 
 /**
@@ -165,7 +158,7 @@ export async function writeFilesAtomic(files: readonly FileToWrite[]): Promise<v
     for (const file of staged) await file.discard();
     throw error;
   }
-  for (const folder of new Set(files.map(({ path }) => dirname(resolve(path))))) await syncFolder(folder);
+  for (const folder of new Set(files.map(({ path }) => dirname(resolve(path))))) await disk.syncFolder(folder);
 }
 
 /**
@@ -192,13 +185,13 @@ export async function writeFolderAtomic<T>(
   const temporary = join(parent, `.${basename(resolve(path))}.${process.pid}-${counter++}.tmp`);
   track(temporary);
   try {
-    await mkdir(temporary, { recursive: true }).catch((error: unknown) => Promise.reject(writeError(path, error)));
+    await disk.makeFolder(temporary).catch((error: unknown) => Promise.reject(writeError(path, error)));
     const result = await fill(temporary);
     await replace(path, temporary);
-    await syncFolder(parent);
+    await disk.syncFolder(parent);
     return result;
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await disk.remove(temporary);
     if (error instanceof Error) error.message = error.message.replaceAll(temporary, path);
     throw error;
   } finally {
@@ -225,15 +218,15 @@ async function checkReplaceable(path: string, mark: string): Promise<void> {
  */
 async function replace(path: string, temporary: string): Promise<void> {
   const old = `${temporary}.old`;
-  const hadOld = await rename(path, old).then(
+  const hadOld = await disk.rename(path, old).then(
     () => true,
     () => false,
   );
   try {
-    await rename(temporary, path);
+    await disk.rename(temporary, path);
   } catch (error) {
-    if (hadOld) await rename(old, path);
+    if (hadOld) await disk.rename(old, path);
     throw writeError(path, error);
   }
-  if (hadOld) await rm(old, { recursive: true, force: true });
+  if (hadOld) await disk.remove(old);
 }

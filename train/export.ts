@@ -4,10 +4,10 @@
  *
  *   node --import tsx train/export.ts --model runs/bert --output bert-small
  */
-import { copyFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { loadModel, loadTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
+import { disk } from '../common/file-system.ts';
 import { pathKind } from '../common/json-file.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
@@ -32,7 +32,7 @@ main(async () => {
   await model.savePretrained(output, { tokenizer, ...(precision === 'f16' ? { dtype: 'f16' } : {}) });
   if ((await pathKind(join(folder, 'run.json'))) === 'file') {
     await writeFileAtomic(join(output, 'README.md'), await modelCard(basename(output), folder, use));
-    await copyFile(join(folder, 'report.html'), join(output, 'report.html'));
+    await disk.copy(join(folder, 'report.html'), join(output, 'report.html'));
   }
   console.log(`saved  ${output}, weights of ${((await weightBytes(output)) / 1e6).toFixed(1)} MB`);
 });

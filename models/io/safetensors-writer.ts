@@ -1,7 +1,8 @@
 import { basename, dirname, join, resolve } from 'node:path';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import type { FileToWrite, StagedFile } from '../../common/atomic-files.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import { disk } from '../../common/file-system.ts';
 import type { Dtype, TensorEntry } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount, encodeHeader } from './safetensors-format.ts';
 import type { TensorData } from './tensor-data.ts';
@@ -136,7 +137,7 @@ export async function replaceWeights(
   for (const name of await readdir(folder)) {
     const rest = name.startsWith(baseName) ? name.slice(baseName.length) : '';
     const isWeights = /^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(rest);
-    if (isWeights && !kept.has(name)) await rm(join(folder, name));
+    if (isWeights && !kept.has(name)) await disk.remove(join(folder, name));
   }
 }
 

@@ -1,7 +1,7 @@
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { writeError, writeFileAtomic } from '../../common/atomic-files.ts';
+import { disk, writeAllSync } from '../../common/file-system.ts';
 import { isEvaluation, isStep } from './callback.ts';
 import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
 
@@ -18,7 +18,7 @@ export class RunLog {
   private constructor(path: string, records: LogRecord[]) {
     this.path = path;
     this.records = records;
-    this.file = openSync(path, 'a');
+    this.file = disk.openSync(path, 'a');
   }
 
   /**
@@ -26,7 +26,7 @@ export class RunLog {
    * steps are missing.
    */
   static async open(path: string, resumedAt?: number): Promise<RunLog> {
-    await mkdir(dirname(path), { recursive: true });
+    await disk.makeFolder(dirname(path));
     const records = resumedAt === undefined ? [] : readLog(path).filter(({ step }) => step <= resumedAt);
     const steps = records.filter(isStep).length;
     if (resumedAt !== undefined && steps !== resumedAt)
@@ -49,7 +49,7 @@ export class RunLog {
   append(record: LogRecord): void {
     this.records.push(record);
     try {
-      writeSync(this.file, line(record));
+      writeAllSync(this.file, Buffer.from(line(record)));
     } catch (error) {
       throw writeError(this.path, error);
     }
@@ -58,14 +58,14 @@ export class RunLog {
   /** Makes sure that all records are on the disk, before a checkpoint that relies on them. */
   sync(): void {
     try {
-      fsyncSync(this.file);
+      disk.syncSync(this.file);
     } catch (error) {
       throw writeError(this.path, error);
     }
   }
 
   close(): void {
-    closeSync(this.file);
+    disk.closeSync(this.file);
   }
 }
 

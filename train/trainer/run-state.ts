@@ -1,9 +1,10 @@
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { disk } from '../../common/file-system.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import { UsageError } from '../cli/cli.ts';
@@ -51,8 +52,8 @@ export async function saveTraining(
 ): Promise<string> {
   const name = `checkpoint-${state.step}`;
   const temporary = join(output, `.${name}.tmp`);
-  await rm(temporary, { recursive: true, force: true });
-  await mkdir(temporary, { recursive: true });
+  await disk.remove(temporary);
+  await disk.makeFolder(temporary);
   try {
     await saveModel(temporary);
     await writeSafetensors(
@@ -66,12 +67,12 @@ export async function saveTraining(
     );
     await writeState(temporary, { ...state, random: randomState() });
     const folder = join(output, name);
-    await rm(folder, { recursive: true, force: true });
-    await rename(temporary, folder);
+    await disk.remove(folder);
+    await disk.rename(temporary, folder);
     await removeCheckpoints(output, name);
     return folder;
   } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
+    await disk.remove(temporary);
     throw error;
   }
 }
@@ -88,7 +89,7 @@ async function isFinished(folder: string): Promise<boolean> {
 
 /** Says that the run in this folder has not reached its end. */
 export async function markStarted(folder: string): Promise<void> {
-  await rm(join(folder, stateFile), { force: true });
+  await disk.remove(join(folder, stateFile));
 }
 
 /**
@@ -109,7 +110,7 @@ function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): 
 export async function removeCheckpoints(output: string, keep?: string): Promise<void> {
   for (const name of await readdir(output).catch(() => [])) {
     const old = (folderPattern.test(name) && name !== keep) || temporaryPattern.test(name);
-    if (old) await rm(join(output, name), { recursive: true, force: true });
+    if (old) await disk.remove(join(output, name));
   }
 }
 

@@ -1,5 +1,6 @@
-import { closeSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { disk, writeAllSync } from '../../common/file-system.ts';
 import { isStep } from './callback.ts';
 import type { Callback, LogRecord } from './callback.ts';
 
@@ -20,8 +21,9 @@ class EventFile {
   private readonly file: number;
 
   constructor(folder: string, time: number) {
-    for (const name of readdirSync(folder)) if (name.startsWith('events.out.tfevents.')) rmSync(join(folder, name));
-    this.file = openSync(join(folder, `events.out.tfevents.${Math.floor(time / 1000)}.tapeform`), 'w');
+    for (const name of readdirSync(folder))
+      if (name.startsWith('events.out.tfevents.')) disk.removeSync(join(folder, name));
+    this.file = disk.openSync(join(folder, `events.out.tfevents.${Math.floor(time / 1000)}.tapeform`), 'w');
     this.#write(event(time, 0, field(3, 2, bytes('brain.Event:2'))));
   }
 
@@ -33,13 +35,13 @@ class EventFile {
   }
 
   close(): void {
-    closeSync(this.file);
+    disk.closeSync(this.file);
   }
 
   #write(data: Buffer): void {
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(data.length));
-    writeSync(this.file, Buffer.concat([length, checksum(length), data, checksum(data)]));
+    writeAllSync(this.file, Buffer.concat([length, checksum(length), data, checksum(data)]));
   }
 }
 

@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
+import { disk } from '../../common/file-system.ts';
 import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { schedule } from '../optim/schedules.ts';
@@ -93,7 +93,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
     state = rest;
   }
 
-  await mkdir(output, { recursive: true });
+  await disk.makeFolder(output);
   await removeCheckpoints(output, checkpoint && basename(checkpoint));
   await markStarted(output);
   const log = await RunLog.open(join(output, logFile), saved?.step);

@@ -1,6 +1,6 @@
-import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-files.ts';
+import { disk } from '../../../common/file-system.ts';
 import { pathKind } from '../../../common/json-file.ts';
 import type { Cleaner } from '../cleaning/cleaner.ts';
 import { DuplicateFilter } from '../duplicates/filter.ts';
@@ -132,7 +132,7 @@ async function make(
       ...(texts.duplicates ? { duplicates: texts.duplicates.report() } : {}),
       splits: { ...splits, train: splits.train! },
     };
-    await rm(join(folder, 'documents.jsonl'), { force: true });
+    await disk.remove(join(folder, 'documents.jsonl'));
     await writeFilesAtomic([
       ...tokenizer.filesToSave(folder),
       { path: join(folder, 'card.json'), data: `${JSON.stringify(card, null, 2)}\n` },

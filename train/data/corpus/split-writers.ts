@@ -1,5 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { disk } from '../../../common/file-system.ts';
 import { splitNames } from '../split.ts';
 import type { SplitFractions, SplitName } from '../split.ts';
 import { TokenWriter } from '../token-writer.ts';
@@ -45,7 +45,7 @@ export class SplitWriters {
   ): Promise<SplitWriters> {
     const parts = new Map<SplitName, Part>();
     for (const name of splitNames.filter((split) => fractions[split] > 0)) {
-      await mkdir(join(folder, name));
+      await disk.makeFolder(join(folder, name));
       const writer = await TokenWriter.create(join(folder, name), options);
       parts.set(name, { writer, lengths: new LengthCounter(), characters: 0 });
     }

@@ -1,0 +1,46 @@
+// Every change that common/, models/ and train/ make to a disk is one of these operations, so that a test can
+// stand between: count them, let the n-th fail, write less than it was given, or stop the process there
+// (test/faults/disk.ts). Reading needs no such place.
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { copyFile, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+
+/** The operations that change a disk. Tests replace them; nothing else assigns to them. */
+export const disk = {
+  /** Makes a folder and those above it; one that is there stays. */
+  makeFolder: async (path: string): Promise<void> => void (await mkdir(path, { recursive: true })),
+  /** Opens a file to write: `wx` makes a new one, `w` an empty one. */
+  open: (path: string, flags: 'w' | 'wx'): Promise<FileHandle> => open(path, flags),
+  /** Appends; returns how many bytes were taken, which may be fewer than were given. */
+  write: async (file: FileHandle, bytes: Uint8Array): Promise<number> => (await file.write(bytes)).bytesWritten,
+  /** Waits until a file's bytes are on the disk. */
+  sync: (file: FileHandle): Promise<void> => file.sync(),
+  /** Makes renames durable. Windows cannot open folders; there the rename alone has to do. */
+  async syncFolder(path: string): Promise<void> {
+    const folder = await open(path, 'r').catch(() => null);
+    await folder?.sync().catch(() => undefined);
+    await folder?.close();
+  },
+  rename: (from: string, to: string): Promise<void> => rename(from, to),
+  /** Removes a file, or a folder with all in it; none is no error. */
+  remove: (path: string): Promise<void> => rm(path, { recursive: true, force: true }),
+  copy: (from: string, to: string): Promise<void> => copyFile(from, to),
+  /** Makes a symbolic link at `path`. */
+  link: (target: string, path: string): Promise<void> => symlink(target, path),
+
+  // Logs are written between two steps of a training, without awaiting.
+  openSync: (path: string, flags: 'a' | 'w'): number => openSync(path, flags),
+  writeSync: (file: number, bytes: Uint8Array): number => writeSync(file, bytes),
+  syncSync: (file: number): void => fsyncSync(file),
+  closeSync: (file: number): void => closeSync(file),
+  removeSync: (path: string): void => rmSync(path, { recursive: true, force: true }),
+};
+
+/** Appends all bytes to a log, or throws: a disk that is nearly full takes less than it is given. */
+export function writeAllSync(file: number, bytes: Uint8Array): void {
+  for (let start = 0; start < bytes.length;) {
+    const written = disk.writeSync(file, bytes.subarray(start));
+    if (written === 0) throw Object.assign(new Error('the system accepted no more bytes'), { code: 'ENOSPC' });
+    start += written;
+  }
+}
