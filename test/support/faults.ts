@@ -1,0 +1,70 @@
+import { filesBelow } from './files.ts';
+
+/** How hard a section tries. */
+export interface FaultOptions {
+  /** Random choices are functions of it: the same seed tries the same. */
+  readonly seed: number;
+  /** Of `npm test`: a few seconds in all, the kinds of fault that ever hurt and a sample of the rest. */
+  readonly short: boolean;
+}
+
+/** A line of the table at the end. */
+export interface FaultOutcome {
+  /** What was tried; default the section's name. */
+  readonly what?: string;
+  readonly tried: number;
+  readonly survived: number;
+  /** A line for each that did not survive: what was done, what was found. */
+  readonly failures: readonly string[];
+}
+
+/**
+ * A file of test/faults/: `export const name = 'full disk'` and `export async function run(options)`. It runs
+ * in a process of its own, on the driver that tests use.
+ */
+export interface FaultSection {
+  readonly name: string;
+  run(options: FaultOptions): Promise<FaultOutcome | readonly FaultOutcome[]>;
+}
+
+/** The files of test/faults/ that are sections, by their paths from the root. */
+export function faultSections(): string[] {
+  return filesBelow('test/faults', '.ts').filter((file) => file !== 'test/faults/run.ts');
+}
+
+/** The section in a file. Error: it exports no `name` and `run`. */
+export async function loadSection(file: string): Promise<FaultSection> {
+  const section = (await import(new URL(`../../${file}`, import.meta.url).href)) as Partial<FaultSection>;
+  const { name, run } = section;
+  if (typeof name !== 'string' || typeof run !== 'function')
+    throw new Error(`${file} is no section: it must export a string \`name\` and a function \`run\``);
+  return { name, run };
+}
+
+/** Runs a section; its outcomes as a list, each with its name. */
+export async function outcomesOf(section: FaultSection, options: FaultOptions): Promise<Required<FaultOutcome>[]> {
+  const found = await section.run(options);
+  const list: readonly FaultOutcome[] = 'tried' in found ? [found] : found;
+  return list.map((outcome) => ({ what: section.name, ...outcome }));
+}
+
+/** Collects outcomes one by one: `tally.try('kill before write 3', async () => { ... })`. */
+export class Tally {
+  private tried = 0;
+  private readonly failures: string[] = [];
+
+  /** Counts as survived unless `check` throws; what it throws becomes the failure's line. */
+  async try(what: string, check: () => unknown): Promise<void> {
+    this.tried++;
+    try {
+      await check();
+    } catch (error) {
+      this.failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  outcome(what?: string): FaultOutcome {
+    const { tried, failures } = this;
+    return { ...(what === undefined ? {} : { what }), tried, survived: tried - failures.length, failures };
+  }
+}
