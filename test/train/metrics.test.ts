@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
@@ -12,6 +13,7 @@ import {
   recall,
 } from '../../train/metrics/classification.ts';
 import type { Scores } from '../../train/metrics/classification.ts';
+import { goldenFile } from '../support/golden.ts';
 
 const test = suite('train/metrics');
 
@@ -148,6 +150,32 @@ test('classification report reads as scikit-learn writes it', () => {
       'nan         0\n\n    accuracy                           0.67        12\n   macro avg       0.67      0.56 ' +
       '     0.53        12\nweighted avg       0.66      0.67      0.63        12\n',
   );
+});
+
+test('the report is that of scikit-learn: ties to the even digit, undefined scores skipped', () => {
+  interface Case {
+    readonly matrix: readonly (readonly number[])[];
+    readonly digits: number;
+    readonly zeroDivision: number | null;
+    readonly labels: readonly string[];
+    readonly report: string;
+  }
+  const cases = JSON.parse(readFileSync(goldenFile('metrics.json'), 'utf8')) as readonly Case[];
+  for (const { matrix, digits, zeroDivision, labels, report } of cases) {
+    const pairs = matrix.flatMap((row, i) => row.flatMap((n, j) => Array.from({ length: n }, () => [i, j] as const)));
+    const found = classificationReport(
+      pairs.map(([truth]) => truth),
+      pairs.map(([, predicted]) => predicted),
+      { labels, digits, zeroDivision: zeroDivision ?? NaN },
+    );
+    assert.is(found, report);
+  }
+});
+
+test('a name in a report cannot steer the terminal', () => {
+  const report = classificationReport([0, 1], [0, 1], { labels: ['\x1b[2Jham', 'spam\nspam'] });
+  assert.match(report, /\\x1b\[2Jham .*\n.*spam\\nspam /);
+  assert.throws(() => classificationReport([0], [0], { labels: ['a'], digits: -1 }), 'digits must be a whole number');
 });
 
 test('majority baseline takes its label from the training set', () => {

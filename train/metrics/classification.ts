@@ -1,3 +1,5 @@
+import { padText, printable, textWidth } from '../../common/printable.ts';
+
 /** How scores of several classes become one; as in scikit-learn. */
 export type Average = 'binary' | 'micro' | 'macro' | 'weighted';
 
@@ -115,20 +117,24 @@ export function majorityBaseline(
 
 /**
  * Scores of each class, accuracy and averages as an aligned table, line by line as scikit-learn's
- * `classification_report`. `labels` names the classes 0..n-1.
+ * `classification_report`. `labels` names the classes 0..n-1; control characters in a name are spelt out.
+ * Error: `digits` is not a whole number from 0 to 50.
  */
 export function classificationReport(
   yTrue: ArrayLike<number>,
   yPred: ArrayLike<number>,
   options: { readonly labels: readonly string[]; readonly digits?: number; readonly zeroDivision?: number },
 ): string {
-  const { labels, digits = 2, zeroDivision = 0 } = options;
+  const { digits = 2, zeroDivision = 0 } = options;
+  if (!Number.isInteger(digits) || digits < 0 || digits > 50)
+    throw new Error(`classificationReport: digits must be a whole number from 0 to 50, got ${digits}`);
+  const labels = options.labels.map(printable);
   const counts = countClasses('classificationReport', yTrue, yPred, labels.length);
   const total = yTrue.length;
-  const width = Math.max('weighted avg'.length, digits, ...labels.map((name) => name.length));
-  const show = (value: number): string => (Number.isNaN(value) ? 'nan' : value.toFixed(digits));
+  const width = labels.reduce((most, name) => Math.max(most, textWidth(name)), Math.max('weighted avg'.length, digits));
+  const show = (value: number): string => (Number.isNaN(value) ? 'nan' : fixed(value, digits));
   const line = (name: string, cells: readonly string[]): string =>
-    `${name.padStart(width)} ${cells.map((cell) => ` ${cell.padStart(9)}`).join('')}`;
+    `${padText(name, width, 'right')} ${cells.map((cell) => ` ${cell.padStart(9)}`).join('')}`;
   const row = (name: string, s: Scores, support: number): string =>
     line(name, [show(s.precision), show(s.recall), show(s.f1), String(support)]);
   return [
@@ -141,6 +147,17 @@ export function classificationReport(
     row('weighted avg', averageScores(counts, 'weighted', zeroDivision), total),
     '',
   ].join('\n');
+}
+
+/**
+ * Digits after the point, as Python formats them: the nearest to the double's exact value, of two as near the
+ * even one. `fixed(0.125, 2)` is 0.12; toFixed, which takes the upper one, has 0.13.
+ */
+function fixed(value: number, digits: number): string {
+  const [whole, decimals] = value.toFixed(100).split('.') as [string, string]; // exact where a tie is possible
+  const down = digits === 0 ? whole : `${whole}.${decimals.slice(0, digits)}`;
+  const isTie = /^50*$/.test(decimals.slice(digits));
+  return isTie && Number(down.at(-1)) % 2 === 0 ? down : value.toFixed(digits);
 }
 
 function binaryScores(counts: readonly Counts[], positiveLabel: number, zeroDivision: number): Scores {
@@ -177,18 +194,29 @@ function scoresOf(counts: readonly Counts[], zeroDivision = 0): Scores {
 
 function averageScores(counts: readonly Counts[], average: 'macro' | 'weighted', zeroDivision: number): Scores {
   const each = counts.map((c) => scoresOf([c], zeroDivision));
-  const weights = counts.map((c) => (average === 'macro' ? 1 : c.support));
   const mean = (of: (s: Scores) => number): number => {
-    let total = 0;
-    let weight = 0;
-    each.forEach((s, i) => {
-      if (Number.isNaN(of(s))) return;
-      total += of(s) * weights[i]!;
-      weight += weights[i]!;
-    });
-    return weight === 0 ? NaN : total / weight;
+    const defined = each.map((s, i) => [of(s), counts[i]!.support] as const).filter(([value]) => !Number.isNaN(value));
+    const weight = defined.reduce((sum, [, support]) => sum + support, 0);
+    // Where no class that has a score has examples, all weigh the same.
+    if (average === 'weighted' && weight > 0) return pairwiseSum(defined.map(([value, n]) => value * n)) / weight;
+    return pairwiseSum(each.map((s) => of(s) || 0)) / defined.length;
   };
   return { precision: mean((s) => s.precision), recall: mean((s) => s.recall), f1: mean((s) => s.f1) };
+}
+
+/** The sum in the order in which NumPy adds, so that the last digit is its too. */
+function pairwiseSum(values: readonly number[]): number {
+  const { length } = values;
+  if (length < 8) return values.reduce((sum, value) => sum + value, 0);
+  if (length > 128) {
+    const half = length / 2 - ((length / 2) % 8);
+    return pairwiseSum(values.slice(0, half)) + pairwiseSum(values.slice(half));
+  }
+  const sums = values.slice(0, 8);
+  const whole = length - (length % 8);
+  for (let i = 8; i < whole; i++) sums[i % 8]! += values[i]!;
+  const [a, b, c, d, e, f, g, h] = sums as [number, number, number, number, number, number, number, number];
+  return values.slice(whole).reduce((sum, value) => sum + value, a + b + (c + d) + (e + f + (g + h)));
 }
 
 function countClasses(

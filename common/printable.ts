@@ -1,0 +1,36 @@
+/**
+ * Characters that a terminal would obey or not show: controls (C0, C1, DEL), separators of lines, overrides
+ * and isolates of direction, the byte order mark, lone surrogates.
+ */
+const unprintable = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+/**
+ * Text of a file or a user as one line for people, controls spelt out: an ESC is the four characters `\x1b`,
+ * a line end `\n`. Letters of any script, and emoji, stay as they are.
+ */
+export function printable(text: string): string {
+  return text.replace(unprintable, escapeOf);
+}
+
+/** The same for a text of several lines, which stay lines; so do tabs. */
+export function printableLines(text: string): string {
+  return text.replace(unprintable, (character) => (/[\n\t]/.test(character) ? character : escapeOf(character)));
+}
+
+/** Columns of a text on a terminal, as near as its characters tell: those of one column each. */
+export function textWidth(text: string): number {
+  return [...text].length;
+}
+
+/** `padEnd` or, to the right, `padStart` by characters instead of halves of them. */
+export function padText(text: string, width: number, side: 'left' | 'right' = 'left'): string {
+  const space = ' '.repeat(Math.max(0, width - textWidth(text)));
+  return side === 'left' ? text + space : space + text;
+}
+
+function escapeOf(character: string): string {
+  const code = character.charCodeAt(0);
+  const hex = code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+  return short[character] ?? hex;
+}
