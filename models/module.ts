@@ -1,4 +1,4 @@
-import { assign, guarded, isCapturing, noGrad, setAnomalyLabel } from '../autograd/index.ts';
+import { assign, clone, guarded, isCapturing, noGrad, setAnomalyLabel } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { Tensor as TensorClass } from '../autograd/tensor.ts';
 import { describeReport, matchState } from './io/state-dict.ts';
@@ -292,21 +292,55 @@ export class Module {
   /**
    * Copies a state into the parameters and buffers in place, converting types. With `strict` (default) a key
    * that is missing, unexpected or of another shape is an error, one line for each kind, and nothing is
-   * changed; without, what fits is copied.
+   * changed; without, what fits is copied. A tied tensor may be given under any of its keys. Error: two of
+   * them give different tensors.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>, { strict = true }: { readonly strict?: boolean } = {}): LoadReport {
     const { matches, report } = matchState(this.stateTensors(), state);
     const misfits = describeReport(report);
     if (strict && misfits.length > 0)
       throw new Error(misfits.map((line) => `loadStateDict into ${this.constructor.name}: ${line}`).join('\n'));
+    for (const { source, again } of matches) {
+      const other = again.find(({ key }) => !sameMemory(state.get(key)!, state.get(source)!));
+      if (other)
+        throw new Error(
+          `loadStateDict into ${this.constructor.name}: ${source} and ${other.source} are tied here, the state has a ` +
+            `tensor for each; leave one out, or keep both after untie('${other.key}')`,
+        );
+    }
     noGrad(() => {
       for (const { target, source } of matches) {
         const values = state.get(source)!;
         // A model's own state, loaded into itself, has nothing to copy.
-        if (target.storage !== values.storage || target.offset !== values.offset) assign(target, values);
+        if (!sameMemory(target, values)) assign(target, values);
       }
     });
     return report;
+  }
+
+  /**
+   * Gives the parameter under a key memory of its own, with the values that it has, where it was tied to
+   * others: `model.untie('lm_head.weight')`. Make the optimizer afterwards. Errors: no parameter has this
+   * key; its module is itself in several places.
+   */
+  untie(key: string): this {
+    const at = key.lastIndexOf('.');
+    const all = [...this.#descend()];
+    const owner = at < 0 ? this : all.find(([name]) => name === key.slice(0, at))?.[1];
+    const isOwner = owner instanceof Module;
+    const fields = isOwner ? (owner as unknown as Record<string, unknown>) : {};
+    const keys = isOwner ? (owner.constructor as typeof Module).keys : {};
+    const field = Object.keys(fields).find((name) => (keys[name] ?? snakeCase(name)) === key.slice(at + 1));
+    const shared = field === undefined ? undefined : fields[field];
+    if (!(shared instanceof Parameter))
+      throw new Error(`untie: ${this.constructor.name} has no parameter ${key}; see namedParameters()`);
+    const places = all.filter(([, member]) => member === owner).map(([name]) => name);
+    if (places.length > 1)
+      throw new Error(`untie: ${key} is in one module under the names ${places.join(', ')}; make a module for each`);
+    const own = new Parameter(noGrad(() => clone(shared)));
+    own.requiresGrad = shared.requiresGrad;
+    fields[field!] = own;
+    return this;
   }
 
   /** Converts the parameters to f16 or f32. They become new tensors: make the optimizer afterwards. */
@@ -350,6 +384,8 @@ export class Module {
     return { title: this.constructor.name + (extra && `(${extra})`), tensors, count: this.numParameters(), children };
   }
 }
+
+const sameMemory = (a: Tensor, b: Tensor): boolean => a.storage === b.storage && a.offset === b.offset;
 
 /** The facts about a module that a summary shows. */
 interface ModuleOutline {

@@ -6,7 +6,15 @@ import { resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
 import { weightFiles, replaceWeights } from './io/safetensors-writer.ts';
 import { SavedWeights } from './io/saved-weights.ts';
-import { checkLoadsAgain, checkMatch, matchWeights, readMatches, tensorsToWrite } from './io/state-dict.ts';
+import {
+  checkLoadsAgain,
+  checkMatch,
+  describeApart,
+  keysApart,
+  matchWeights,
+  readMatches,
+  tensorsToWrite,
+} from './io/state-dict.ts';
 import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames } from './names.ts';
@@ -79,7 +87,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   /**
    * Loads a model from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`), in eval mode
    * and f32. `overrides` replace settings of config.json. Weights of a head that the file lacks are
-   * initialised and named in one line on stderr.
+   * initialised and named in one line on stderr. Weights that the config ties and the file has with different
+   * values are kept apart, as in Transformers, and named in another line.
    *
    * Errors, each one line: those of resolving and of the files; a config this class cannot run; a file that
    * lacks weights of the base model or has them in other shapes.
@@ -97,12 +106,23 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const weights = await SavedWeights.open(folder);
     try {
       const { module: model, initialise } = postponeInit(() => new this(config));
-      const match = matchWeights(model, weights, this.keyRules);
-      checkMatch(match, folder, this.name, (key) => model.mayBeNew(key), ignoreMismatchedSizes);
+      const tied = matchWeights(model, weights, this.keyRules);
+      checkMatch(tied, folder, this.name, (key) => model.mayBeNew(key), ignoreMismatchedSizes);
+      const apart = await keysApart(weights, tied.matches);
+      for (const { key } of apart) model.untie(key);
+      const match = apart.length > 0 ? matchWeights(model, weights, this.keyRules) : tied;
       await readMatches(weights, match.matches);
-      const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)];
       const state = model.stateTensors();
+      const read = new Set(match.matches.map(({ target }) => target));
+      const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)].filter(
+        (key) => !read.has(state.get(key)!),
+      );
       for (const target of fresh.map((key) => state.get(key))) if (target instanceof Parameter) initialise(target);
+      if (apart.length > 0)
+        log(
+          `kept apart: ${describeApart(apart)} differ in ${folder}, though its config.json ties them (set ` +
+            'tie_word_embeddings to false there if all of them should be)',
+        );
       if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
       return model.eval();
@@ -113,7 +133,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
   /**
    * Takes the weights of a folder that this model, or one of the same class and config, was saved to. Errors:
-   * those of `fromPretrained`; a weight is missing.
+   * those of `fromPretrained`; a weight is missing; weights that are tied here differ in the folder.
    */
   async loadWeights(folder: string): Promise<void> {
     const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
@@ -121,6 +141,12 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     try {
       const match = matchWeights(this, weights, keyRules);
       checkMatch(match, folder, this.constructor.name, () => false, false);
+      const apart = await keysApart(weights, match.matches);
+      if (apart.length > 0)
+        throw new Error(
+          `${folder} does not fit this ${this.constructor.name}, which ties ${describeApart(apart)}: they differ ` +
+            'in the folder; load it with fromPretrained, which keeps them apart',
+        );
       await readMatches(weights, match.matches);
     } finally {
       await weights.close();

@@ -32,36 +32,50 @@ export interface Mismatch {
   readonly found: readonly number[];
 }
 
-/** A tensor of the module, its first key, and the key of the state that holds its values. */
-export interface Match {
-  readonly target: Tensor;
+/** A key of the module, and the key of the state that holds its values. */
+interface KeyMatch {
   readonly key: string;
   readonly source: string;
 }
 
+/** A tensor of the module, the key it is known by, and the key of the state with its values. */
+export interface Match extends KeyMatch {
+  readonly target: Tensor;
+  /** Other keys of a tied tensor under which the state gives it again. */
+  readonly again: readonly KeyMatch[];
+}
+
+/** All keys of each tensor: several for a tied one. */
+export function keysByTensor(state: ReadonlyMap<string, Tensor>): Map<Tensor, string[]> {
+  const keys = new Map<Tensor, string[]>();
+  for (const [key, target] of state) keys.set(target, [...(keys.get(target) ?? []), key]);
+  return keys;
+}
+
 /**
  * Pairs the tensors of a module with those of a state by key. A tied tensor has several keys and may be given
- * under any of them; the first that the module lists wins.
+ * under any of them. Its match is its first key, or else the last that is given, as in Transformers: an
+ * output layer goes with the decoder, not with the encoder. The others are in `again`.
  */
 export function matchState(
   targets: ReadonlyMap<string, Tensor>,
   given: ReadonlyMap<string, { readonly shape: readonly number[] }>,
 ): { matches: Match[]; report: LoadReport } {
-  const keysOf = new Map<Tensor, string[]>();
-  for (const [key, target] of targets) keysOf.set(target, [...(keysOf.get(target) ?? []), key]);
   const matches: Match[] = [];
   const missing: string[] = [];
   const mismatched: Mismatch[] = [];
-  for (const [target, keys] of keysOf) {
-    const key = keys[0]!;
-    const source = keys.find((name) => given.has(name));
-    if (source === undefined) {
-      missing.push(key);
-      continue;
-    }
-    const found = given.get(source)!.shape;
-    if (found.join() === target.shape.join()) matches.push({ target, key, source });
-    else mismatched.push({ key, expected: target.shape, found });
+  for (const [target, keys] of keysByTensor(targets)) {
+    const [main, ...others] = keys;
+    const found = [main!, ...others.reverse()].filter((key) => given.has(key));
+    if (found.length === 0) missing.push(main!);
+    const fitting = found.filter((key) => {
+      const { shape } = given.get(key)!;
+      const fits = shape.join() === target.shape.join();
+      if (!fits) mismatched.push({ key, expected: target.shape, found: shape });
+      return fits;
+    });
+    const [first, ...again] = fitting.map((key): KeyMatch => ({ key, source: key }));
+    if (first) matches.push({ target, ...first, again });
   }
   const unexpected = [...given.keys()].filter((key) => !targets.has(key));
   return { matches, report: { missing, unexpected, mismatched } };
@@ -117,8 +131,9 @@ export function matchWeights(model: StateOwner, weights: SavedWeights, rules: Ke
     given.set(key, weights.entry(fileKey));
   }
   const { matches, report } = matchState(targets, given);
+  const inFile = <M extends KeyMatch>(match: M): M => ({ ...match, source: fileKeys.get(match.source)! });
   return {
-    matches: matches.map((match) => ({ ...match, source: fileKeys.get(match.source)! })),
+    matches: matches.map((match) => ({ ...inFile(match), again: match.again.map(inFile) })),
     missing: report.missing,
     mismatched: report.mismatched,
     unused: report.unexpected.map((key) => fileKeys.get(key)!),
@@ -130,6 +145,34 @@ function translate(fileKey: string, targets: ReadonlyMap<string, Tensor>, base: 
   const without = renamed.startsWith(`${base}.`) ? renamed.slice(base.length + 1) : renamed;
   const candidates = [fileKey, renamed, `${base}.${renamed}`, without];
   return candidates.find((key) => targets.has(key)) ?? fileKey;
+}
+
+/** A tied tensor's key whose values differ from those under `first`, the key that its match has. */
+export interface KeyApart {
+  readonly key: string;
+  readonly first: string;
+}
+
+/** The keys of tied tensors under which a folder has other values than under the first of them. */
+export async function keysApart(weights: SavedWeights, matches: readonly Match[]): Promise<KeyApart[]> {
+  const apart: KeyApart[] = [];
+  for (const { key: first, source, again } of matches) {
+    if (again.length === 0) continue;
+    const values = toFloat32(await weights.read(source));
+    for (const other of again) {
+      const others = toFloat32(await weights.read(other.source));
+      if (!others.every((value, i) => value === values[i])) apart.push({ key: other.key, first });
+    }
+  }
+  return apart;
+}
+
+/** `lm_head.weight and transformer.wte.weight`. */
+export function describeApart(apart: readonly KeyApart[]): string {
+  return listNames(
+    apart.map(({ key, first }) => `${key} and ${first}`),
+    4,
+  );
 }
 
 /** Reads the matched tensors one at a time into the model's, in place, converting types. */

@@ -26,9 +26,10 @@ function dense({ initStd }: MarianConfig, inFeatures: number, outFeatures: numbe
   return new Linear(inFeatures, outFeatures, { weightInit: normalInit(initStd), biasInit: zerosInit });
 }
 
-/** A table of token embeddings. */
-function tokens({ dModel, initStd, padTokenId }: MarianConfig, count: number): Embedding {
-  return new Embedding(count, dModel, { paddingIdx: padTokenId, weightInit: normalInit(initStd) });
+/** A table of token embeddings, its weights shared with `other`. */
+function tokens({ dModel, initStd, padTokenId }: MarianConfig, count: number, other?: Embedding): Embedding {
+  const shared = other ? { weight: other.weight } : {};
+  return new Embedding(count, dModel, { paddingIdx: padTokenId, weightInit: normalInit(initStd), ...shared });
 }
 
 /** Keys and values by head, (B, H, Tk, D/H) each, as a cache keeps them. */
@@ -305,7 +306,7 @@ export class MarianModel extends PreTrainedModel<MarianConfig> {
     ignoredKeys: /(^|\.)(encoder|decoder)\.embed_positions\.weight$/,
   };
 
-  /** The one table of embeddings, if both sides share it. */
+  /** The one table of embeddings, if both sides share it. Each has a module of its own for it. */
   readonly shared: Embedding | undefined;
   readonly encoder: MarianEncoder;
   readonly decoder: MarianDecoder;
@@ -313,8 +314,8 @@ export class MarianModel extends PreTrainedModel<MarianConfig> {
   constructor(config: MarianConfig) {
     super(config);
     this.shared = config.shareEncoderDecoderEmbeddings ? tokens(config, config.vocabSize) : undefined;
-    this.encoder = new MarianEncoder(config, this.shared ?? tokens(config, config.vocabSize));
-    this.decoder = new MarianDecoder(config, this.shared ?? tokens(config, targetVocabulary(config)));
+    this.encoder = new MarianEncoder(config, tokens(config, config.vocabSize, this.shared));
+    this.decoder = new MarianDecoder(config, tokens(config, targetVocabulary(config), this.shared));
   }
 
   override forward(inputs: Seq2SeqInputs): Seq2SeqOutput {

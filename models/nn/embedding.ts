@@ -5,6 +5,8 @@ import { normalInit, parameter, zeroRowInit } from '../parameter.ts';
 import type { Initializer, Parameter } from '../parameter.ts';
 
 export interface EmbeddingOptions {
+  /** A table [count, dim] to share with another module: the encoder's tied to the decoder's. */
+  readonly weight?: Parameter;
   /** The row of the padding token: zeros at first, and without a gradient. */
   readonly paddingIdx?: number;
   /** Default: normal with deviation 1, as in PyTorch. */
@@ -16,13 +18,18 @@ export class Embedding extends Module {
   weight: Parameter;
   readonly paddingIdx: number | undefined;
 
-  constructor(count: number, dim: number, { paddingIdx, weightInit = normalInit(1) }: EmbeddingOptions = {}) {
+  constructor(count: number, dim: number, { paddingIdx, weight, weightInit = normalInit(1) }: EmbeddingOptions = {}) {
     super();
     if (paddingIdx !== undefined && !(Number.isInteger(paddingIdx) && paddingIdx >= 0 && paddingIdx < count)) {
       throw new Error(`Embedding: paddingIdx ${paddingIdx} is no row of a table of ${count}; use 0 to ${count - 1}`);
     }
     this.paddingIdx = paddingIdx;
-    this.weight = parameter([count, dim], paddingIdx === undefined ? weightInit : zeroRowInit(weightInit, paddingIdx));
+    const init = paddingIdx === undefined ? weightInit : zeroRowInit(weightInit, paddingIdx);
+    this.weight = weight ?? parameter([count, dim], init);
+    if (this.weight.shape.join() !== `${count},${dim}`)
+      throw new Error(
+        `Embedding: a shared table [${this.weight.shape.join(', ')}] has not the shape asked for, [${count}, ${dim}]`,
+      );
   }
 
   override forward(index: Tensor): Tensor {

@@ -1,7 +1,7 @@
 import { assign, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { ModelConfig } from '../config.ts';
-import { matchState } from '../io/state-dict.ts';
+import { keysByTensor, matchState } from '../io/state-dict.ts';
 import { listNames } from '../names.ts';
 import { postponeInit } from '../parameter.ts';
 import type { PreTrainedModel } from '../pretrained.ts';
@@ -41,6 +41,8 @@ export async function extendVocabulary<
       `extendVocabulary: the model has other weights than a ${model.constructor.name} of its config, ` +
         `${listNames([...missing, ...unexpected], 3)}; put replaced modules back first`,
     );
+  for (const [first, ...others] of keysByTensor(made.stateTensors()).values())
+    for (const key of others) if (old.get(key) !== old.get(first!)) made.untie(key);
   for (const [key, target] of made.stateDict()) {
     const source = old.get(key)!;
     // Only what has a row for each token has another shape.
