@@ -55,6 +55,17 @@ export function canonicalName(id: string): string {
   return organisation ? `${organisation}/${id}` : id;
 }
 
+/** Whether a value that a hub or a file gives is a commit: 40 hex digits. */
+export function isCommit(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{40}$/.test(value);
+}
+
+/** Throws unless `revision` can name a branch, a tag or a commit: `main`, `v1.0`, `refs/pr/3`, no path outside. */
+export function checkRevision(revision: string): void {
+  const fits = /^\w[\w.+-]*(\/\w[\w.+-]*)*$/.test(revision) && !revision.includes('..') && revision.length <= 200;
+  if (!fits) throw new Error(`revision ${JSON.stringify(revision)}: give a branch, a tag or a commit, such as "main"`);
+}
+
 /** The folder of a model in the cache. */
 export function repositoryFolder(cache: string, name: string): string {
   return join(cache, `models--${name.replaceAll('/', '--')}`);
@@ -65,11 +76,13 @@ export function repositoryFolder(cache: string, name: string): string {
  * some of the model's files, and need not exist.
  */
 export async function cachedSnapshots(cache: string, id: string, revision: string): Promise<string[]> {
+  checkRevision(revision);
   const found: string[] = [];
   for (const name of new Set([canonicalName(id), id])) {
     const folder = repositoryFolder(cache, name);
-    const ref = await readFile(join(folder, 'refs', revision), 'utf8').catch(() => '');
-    found.push(join(folder, 'snapshots', ref.trim() || revision));
+    const ref = (await readFile(join(folder, 'refs', revision), 'utf8').catch(() => '')).trim();
+    // A file that names no commit is as good as none.
+    found.push(join(folder, 'snapshots', isCommit(ref) ? ref : revision));
   }
   return found;
 }

@@ -1,19 +1,15 @@
-import { createHash } from 'node:crypto';
 import { lstat, mkdir, mkdtemp, readFile, readdir, readlink, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { hostname, tmpdir } from 'node:os';
+import { basename, dirname, join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { canonicalName, hubCacheFolder, hubToken, isHubName } from '../../models/io/hub-cache.ts';
 import type { DownloadProgress } from '../../models/io/hub-download.ts';
 import { resolveModelFolder } from '../../models/io/resolve.ts';
+import { COMMIT, FakeHub, gitId, sha256 } from '../support/fake-hub.ts';
 import { failure } from '../support/failure.ts';
 
 const test = suite('model folder');
-const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const HUB_VARIABLES = /^(HF_|HUGGINGFACE_|XDG_CACHE_HOME|TRANSFORMERS_OFFLINE)/;
 
 let folder = '';
@@ -165,65 +161,6 @@ test('without a network, the message says what to do', async () => {
 // -- the hub
 // -------------------------------------------------------------------------------------------------------
 
-const sha1 = (text: string): string => createHash('sha1').update(text).digest('hex');
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
-
-/**
- * A hub with one model, answering the requests @huggingface/hub makes; large files (by name) are in Git LFS.
- */
-class FakeHub {
-  readonly requests: string[] = [];
-  /** Sent by the hub instead of a file, to play a damaged download. */
-  readonly sent: Record<string, string> = {};
-  token: string | undefined;
-  private readonly server: Server;
-  private readonly name: string;
-  private readonly files: Record<string, string>;
-
-  constructor(name: string, files: Record<string, string>) {
-    this.name = name;
-    this.files = files;
-    this.server = createServer((request, response) => this.answer(request, response));
-  }
-
-  async start(): Promise<string> {
-    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
-    return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
-  }
-
-  async stop(): Promise<void> {
-    this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
-  }
-
-  private answer(request: IncomingMessage, response: ServerResponse): void {
-    const { pathname } = new URL(request.url!, 'http://hub');
-    this.requests.push(pathname);
-    const json = (status: number, value: unknown): void => {
-      response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
-    };
-    if (this.token && request.headers.authorization !== `Bearer ${this.token}`) return json(401, { error: 'no' });
-    if (pathname.startsWith(`/api/models/${this.name}/revision/`)) return json(200, { id: this.name, sha: COMMIT });
-    if (pathname === `/api/models/${this.name}/tree/${COMMIT}`) return json(200, this.listing());
-    const file = pathname.split(`/${this.name}/resolve/${COMMIT}/`)[1];
-    const text = file === undefined ? undefined : (this.sent[file] ?? this.files[file]);
-    if (text === undefined) return json(404, { error: 'Repository not found' });
-    const first = request.headers.range === 'bytes=0-0';
-    const bytes = Buffer.from(text);
-    response.writeHead(first ? 206 : 200, { ETag: `"${sha1(text)}"`, 'Content-Range': `bytes 0-0/${bytes.length}` });
-    response.end(first ? bytes.subarray(0, 1) : bytes);
-  }
-
-  private listing(): unknown[] {
-    const entries = Object.entries(this.files).map(([path, text]) => {
-      const size = Buffer.byteLength(text);
-      const lfs = { oid: sha256(text), size, pointerSize: 130 };
-      return { type: 'file', path, size, oid: sha1(text), ...(path.endsWith('.safetensors') ? { lfs } : {}) };
-    });
-    return [...entries, { type: 'directory', path: 'onnx', size: 0, oid: sha1('') }];
-  }
-}
-
 const REPOSITORY = {
   'README.md': 'not needed',
   'config.json': '{"hidden_size": 4}',
@@ -264,12 +201,12 @@ test('a model is downloaded once, into the layout of the Hugging Face cache', as
     for (const name of names) assert.is(await readFile(join(snapshot, name), 'utf8'), REPOSITORY[name]);
     const blobs = [
       sha256(REPOSITORY['model.safetensors']),
-      ...(['config.json', 'tokenizer.json', 'vocab.txt'] as const).map((name) => sha1(REPOSITORY[name])),
+      ...(['config.json', 'tokenizer.json', 'vocab.txt'] as const).map((name) => gitId(REPOSITORY[name])),
     ];
     assert.equal((await readdir(join(repository, 'blobs'))).sort(), blobs.sort());
     if ((await lstat(join(snapshot, 'config.json'))).isSymbolicLink()) {
       const target = await readlink(join(snapshot, 'config.json'));
-      assert.is(target, join('..', '..', 'blobs', sha1(REPOSITORY['config.json'])));
+      assert.is(target, join('..', '..', 'blobs', gitId(REPOSITORY['config.json'])));
     }
     const weights = progress.filter(({ file }) => file === 'model.safetensors');
     assert.is(weights[0]!.receivedBytes, 0);
@@ -310,7 +247,7 @@ test('an old name is asked for under its new one', async () => {
 });
 
 for (const [name, text, message] of [
-  ['shortened', 'w'.repeat(1000), /ended at 1000 of 200000 bytes|the download of .* try again/],
+  ['shortened', 'w'.repeat(1000), /sends "1000" bytes for .*bert-tiny.*, which has 200000 in its listing: try again/],
   [
     'changed',
     'x'.repeat(200_000),
@@ -330,6 +267,75 @@ for (const [name, text, message] of [
     });
   });
 }
+
+/** Where the weights of REPOSITORY lie in the cache. */
+const weightsBlob = (): string =>
+  join(cache, 'models--google-bert--bert-tiny', 'blobs', sha256(REPOSITORY['model.safetensors']));
+
+test('what a killed download left is gone on with, and thrown away where it is damaged', async () => {
+  const host = hostname().replace(/[^\w-]/g, '_');
+  for (const left of ['incomplete', `999999999@${host}-0.incomplete`]) {
+    for (const [beginning, ranges] of [
+      ['w', 'bytes=1000-'],
+      ['x', 'bytes=1000-,none'],
+    ] as const) {
+      await withHub(REPOSITORY, async (hub, options) => {
+        const asked: string[] = [];
+        hub.lies = {
+          file: (name, _bytes, { headers }) => name === 'model.safetensors' && !asked.push(headers.range ?? 'none'),
+        };
+        await mkdir(dirname(weightsBlob()), { recursive: true });
+        await writeFile(`${weightsBlob()}.${left}`, beginning.repeat(1000));
+        const snapshot = await resolveModelFolder('google-bert/bert-tiny', options);
+        assert.is(await readFile(join(snapshot, 'model.safetensors'), 'utf8'), REPOSITORY['model.safetensors']);
+        assert.is(asked.join(), ranges);
+        assert.not.ok((await readdir(dirname(weightsBlob()))).some((name) => name.includes('incomplete')));
+        await rm(cache, { recursive: true });
+      });
+    }
+  }
+});
+
+test('several downloads of one model at once are all right', async () => {
+  await withHub(REPOSITORY, async (_hub, options) => {
+    const all = Array.from({ length: 8 }, () => resolveModelFolder('google-bert/bert-tiny', options));
+    const [snapshot] = await Promise.all(all);
+    assert.is(await readFile(join(snapshot!, 'model.safetensors'), 'utf8'), REPOSITORY['model.safetensors']);
+    assert.equal((await readdir(snapshot!)).sort(), [
+      'config.json',
+      'model.safetensors',
+      'tokenizer.json',
+      'vocab.txt',
+    ]);
+    assert.is((await readdir(dirname(weightsBlob()))).length, 4);
+  });
+});
+
+test('a blob of another size than the listing says is fetched again', async () => {
+  await withHub(REPOSITORY, async (_hub, options) => {
+    await mkdir(dirname(weightsBlob()), { recursive: true });
+    await writeFile(weightsBlob(), 'cut');
+    const snapshot = await resolveModelFolder('google-bert/bert-tiny', options);
+    assert.is(await readFile(join(snapshot, 'model.safetensors'), 'utf8'), REPOSITORY['model.safetensors']);
+  });
+});
+
+test('a revision and a ref of the cache never lead out of it', async () => {
+  for (const revision of ['../main', '/etc', 'a/../b', '', 'a b', 'a\0'])
+    assert.match(await failure(resolveModelFolder('a/b', { revision })), /^revision ".*": give a branch, a tag/);
+  const outside = await put(MODEL, 'outside');
+  await put({ main: `../../../../../${basename(outside)}\n` }, 'home', 'hub', 'models--a--b', 'refs');
+  await put({}, 'home', 'hub', 'models--a--b', 'snapshots');
+  assert.match(await failure(resolveModelFolder('a/b')), /^a\/b is neither a folder nor in the Hugging Face cache/);
+});
+
+test('an address that is none is refused with the variable that sets it', async () => {
+  delete process.env['HF_HUB_OFFLINE'];
+  assert.match(
+    await failure(resolveModelFolder('a/b', { hubUrl: 'hub' })),
+    /^"hub" is no address of a hub: check HF_E/,
+  );
+});
 
 test('an unknown model, a private model and a model of pickles are told apart', async () => {
   await withHub(PICKLED, async (hub, options) => {
