@@ -60,7 +60,7 @@ export function isCommit(value: unknown): value is string {
   return typeof value === 'string' && /^[0-9a-f]{40}$/.test(value);
 }
 
-/** Throws unless `revision` can name a branch, a tag or a commit: `main`, `v1.0`, `refs/pr/3`, no path outside. */
+/** Throws unless `revision` can name a branch, a tag or a commit: `main`, `v1.0`, `refs/pr/3`. */
 export function checkRevision(revision: string): void {
   const fits = /^\w[\w.+-]*(\/\w[\w.+-]*)*$/.test(revision) && !revision.includes('..') && revision.length <= 200;
   if (!fits) throw new Error(`revision ${JSON.stringify(revision)}: give a branch, a tag or a commit, such as "main"`);

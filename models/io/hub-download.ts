@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, mkdir, open, readdir, rename, rm, stat, statfs, symlink } from 'node:fs/promises';
+import { open, readdir, stat, statfs } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 import { writeError, writeFileAtomic } from '../../common/atomic-files.ts';
+import { disk } from '../../common/file-system.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import { checkRevision, hubToken, isCommit, repositoryFolder } from './hub-cache.ts';
 import { hubError, hubJson, hubRequest, retry } from './hub-http.ts';
@@ -49,8 +50,8 @@ const MAX_PAGES = 100;
  * id of small ones) before it takes its place. What is not finished is kept under another name, and the next
  * attempt goes on where it ends.
  *
- * Errors, each one line: `statusCode` where the hub answers with an error of HTTP, TypeError where the network
- * is down, a damaged or stalled download, a full disk.
+ * Errors, each one line: `statusCode` where the hub answers with an error of HTTP, TypeError where the
+ * network is down, a damaged or stalled download, a full disk.
  */
 export async function downloadModel(
   name: string,
@@ -124,7 +125,6 @@ function remoteFile(name: string, path: string, { size, oid, lfs }: Record<strin
 /** Whether a relative path of a listing names a file below its folder on every system. */
 function staysInside(path: string): boolean {
   const parts = path.split('/');
-  // eslint-disable-next-line no-control-regex
   return !/[\0-\x1f\x7f\\:]/.test(path) && parts.every((part) => part !== '' && !/^\.+ *$/.test(part));
 }
 
@@ -153,7 +153,7 @@ async function saveBlob(
 ): Promise<void> {
   let partial: string | undefined;
   try {
-    await mkdir(dirname(blob), { recursive: true });
+    await disk.makeFolder(dirname(blob));
     await checkRoom(dirname(blob), file, label);
     partial = await takeOverPartial(blob);
     // Bytes of an earlier attempt may be damaged: they get one chance.
@@ -162,11 +162,11 @@ async function saveBlob(
       if (!resumed || (error as { damaged?: boolean }).damaged !== true) throw error;
       await receive(hub, address, partial!, label, file, report);
     });
-    await rename(partial, blob);
+    await disk.rename(partial, blob);
   } catch (error) {
     // Under its own name, so that the next process goes on with it.
-    if (partial && (await hasBytes(partial))) await rename(partial, `${blob}.incomplete`).catch(() => undefined);
-    else if (partial) await rm(partial, { force: true });
+    if (partial && (await hasBytes(partial))) await disk.rename(partial, `${blob}.incomplete`).catch(() => undefined);
+    else if (partial) await disk.remove(partial);
     throw isFileError(error) ? writeError(blob, error) : error;
   }
 }
@@ -241,7 +241,7 @@ async function receive(
       const tried = error.message.includes(label) ? error.message : `the download of ${label} failed, ${error.message}`;
       throw new Error(`${tried}${kept}: try again`, { cause: error });
     });
-    await handle.sync();
+    await disk.sync(handle);
     // Read back, since what counts is what the disk holds.
     const hash = blobHash(file);
     for await (const chunk of createReadStream(partial)) hash.update(chunk as Buffer);
@@ -278,7 +278,7 @@ function checkAnnounced(headers: Headers, status: number, label: string, size: n
 }
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let start = 0; start < chunk.length;) start += (await handle.write(chunk, start)).bytesWritten;
+  for (let start = 0; start < chunk.length;) start += await disk.write(handle, chunk.subarray(start));
 }
 
 let partials = 0;
@@ -296,7 +296,7 @@ async function takeOverPartial(blob: string): Promise<string> {
     if (by !== undefined && at === host && !isAlive(Number(by))) left.push(join(dirname(blob), name));
   }
   for (const path of left) {
-    if (await rename(path, own).then(() => true).catch(() => false)) break; // prettier-ignore
+    if (await disk.rename(path, own).then(() => true).catch(() => false)) break; // prettier-ignore
   }
   return own;
 }
@@ -317,16 +317,16 @@ function isFileError(error: unknown): boolean {
 }
 
 /**
- * Puts `blob` at `target` in one step: a relative link, or a copy where links are not allowed (Windows without
- * developer mode).
+ * Puts `blob` at `target` in one step: a relative link, or a copy where links are not allowed (Windows
+ * without developer mode).
  */
 async function link(blob: string, target: string): Promise<void> {
-  await mkdir(dirname(target), { recursive: true });
+  await disk.makeFolder(dirname(target));
   const temporary = `${target}.${process.pid}-${partials++}.tmp`;
   try {
-    await symlink(relative(dirname(target), blob), temporary);
+    await disk.link(relative(dirname(target), blob), temporary);
   } catch {
-    await copyFile(blob, temporary);
+    await disk.copy(blob, temporary);
   }
-  await rename(temporary, target);
+  await disk.rename(temporary, target);
 }

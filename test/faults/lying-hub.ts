@@ -10,6 +10,8 @@ import { gzipSync } from 'node:zlib';
 import { downloadModel } from '../../models/io/hub-download.ts';
 import type { Entry, Lies } from '../support/fake-hub.ts';
 import { COMMIT, FakeHub, gitId, rangeHeader, sendFile, sha256 } from '../support/fake-hub.ts';
+import { Tally } from '../support/faults.ts';
+import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
 
 export const name = 'lying hub';
 
@@ -18,7 +20,7 @@ const FILES = { 'config.json': '{"hidden_size": 4}', 'model.safetensors': 'w'.re
 const LARGE = 'model.safetensors';
 
 /** One lie, and how the download must end: in this line, or well. */
-export interface HubFault {
+interface HubFault {
   readonly name: string;
   readonly lies: Lies;
   readonly says: RegExp | 'served';
@@ -100,7 +102,7 @@ const cuts = Array.from({ length: 24 }, (_, i) => 1 + Math.floor((300_000 * i) /
   ),
 );
 
-export const hubFaults: readonly HubFault[] = [
+const hubFaults: readonly HubFault[] = [
   ...shas,
   info('the commit in a list', '[]', /names no commit/),
   info('no JSON', '{"sha": ', /answers with no valid JSON/),
@@ -225,10 +227,10 @@ export const hubFaults: readonly HubFault[] = [
 
 /**
  * Plays one fault in an empty cache and returns what went wrong, null where all is well: one clear line or a
- * download that is right, nothing outside of the cache, nothing in it that is not what its name says, the token
- * at the hub alone, and a download from an honest hub right after.
+ * download that is right, nothing outside of the cache, nothing in it that is not what its name says, and a
+ * download from an honest hub right after.
  */
-export async function playHubFault({ lies, says, timeout = '0.5' }: HubFault): Promise<string | null> {
+async function playHubFault({ lies, says, timeout = '0.5' }: HubFault): Promise<string | null> {
   const folder = await mkdtemp(join(tmpdir(), 'hub-'));
   const victim = join(folder, 'evil');
   const cache = join(folder, 'a', 'b', 'cache');
@@ -281,7 +283,7 @@ async function damage(folder: string, cache: string): Promise<string | null> {
 }
 
 /** Redirects the large file to another host, which must not get the token. Returns what went wrong. */
-export async function playRedirect(): Promise<string | null> {
+async function playRedirect(): Promise<string | null> {
   const seen: (string | undefined)[] = [];
   const other = createServer((request, response) => {
     seen.push(request.headers.authorization);
@@ -303,14 +305,14 @@ export async function playRedirect(): Promise<string | null> {
   }
 }
 
-/** The section of the fault runner. */
-export async function run(): Promise<{ tried: number; survived: number; failures: string[] }> {
-  const failures: string[] = [];
-  for (const fault of hubFaults) {
-    const wrong = await playHubFault(fault);
-    if (wrong !== null) failures.push(`${fault.name}: ${wrong}`);
-  }
-  const wrong = await playRedirect();
-  if (wrong !== null) failures.push(`a redirect to another host: ${wrong}`);
-  return { tried: hubFaults.length + 1, survived: hubFaults.length + 1 - failures.length, failures };
+export async function run({ short }: FaultOptions): Promise<FaultOutcome> {
+  const tally = new Tally();
+  const must = async (played: Promise<string | null>): Promise<void> => {
+    const wrong = await played;
+    if (wrong !== null) throw new Error(wrong);
+  };
+  const chosen = hubFaults.filter((fault) => !short || !cuts.includes(fault) || cuts.indexOf(fault) % 8 === 0);
+  for (const fault of chosen) await tally.try(fault.name, () => must(playHubFault(fault)));
+  await tally.try('a redirect to another host, with the token at the hub alone', () => must(playRedirect()));
+  return tally.outcome();
 }

@@ -5,6 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { canonicalName, hubCacheFolder, hubToken, isHubName } from '../../models/io/hub-cache.ts';
 import type { DownloadProgress } from '../../models/io/hub-download.ts';
+import { hubTimeout } from '../../models/io/hub-http.ts';
 import { resolveModelFolder } from '../../models/io/resolve.ts';
 import { COMMIT, FakeHub, gitId, sha256 } from '../support/fake-hub.ts';
 import { failure } from '../support/failure.ts';
@@ -327,6 +328,13 @@ test('a revision and a ref of the cache never lead out of it', async () => {
   await put({ main: `../../../../../${basename(outside)}\n` }, 'home', 'hub', 'models--a--b', 'refs');
   await put({}, 'home', 'hub', 'models--a--b', 'snapshots');
   assert.match(await failure(resolveModelFolder('a/b')), /^a\/b is neither a folder nor in the Hugging Face cache/);
+});
+
+test('the time to wait for a byte is checked', () => {
+  assert.is(hubTimeout({}), 10_000);
+  assert.is(hubTimeout({ HF_HUB_DOWNLOAD_TIMEOUT: '2.5' }), 2500);
+  for (const bad of ['0', '-1', 'x', 'NaN', 'Infinity', '1e9'])
+    assert.throws(() => hubTimeout({ HF_HUB_DOWNLOAD_TIMEOUT: bad }), /give seconds above 0/);
 });
 
 test('an address that is none is refused with the variable that sets it', async () => {
