@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConfigFormat, ModelConfig } from './config.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
-import { readJsonFile } from '../common/json-file.ts';
+import { pathKind, readJsonFile } from '../common/json-file.ts';
+import { GENERATION_FILE } from './generation/config-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
 import { weightFiles, replaceWeights } from './io/safetensors-writer.ts';
@@ -50,6 +52,8 @@ export interface PreTrainedClass<C extends ModelConfig, I, M extends PreTrainedM
  */
 export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   config: C;
+  /** The generation_config.json that the model was loaded with, written back with it as it was. */
+  generationConfig: string | undefined;
 
   constructor(config: C) {
     super();
@@ -125,6 +129,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
         );
       if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
+      const generationFile = join(folder, GENERATION_FILE);
+      if ((await pathKind(generationFile)) === 'file') model.generationConfig = await readFile(generationFile, 'utf8');
       return model.eval();
     } finally {
       await weights.close();
@@ -154,10 +160,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   }
 
   /**
-   * Writes config.json and model.safetensors (or shards and their index), whole or not at all, so that
-   * Transformers loads the folder with the class of this one's name. Errors are one line, and the old files
-   * are then unchanged: a part was replaced by a module with other weights, so that the folder would not load
-   * again; a failed write.
+   * Writes config.json and model.safetensors (or shards and their index), and the generation_config.json that
+   * the model came with, whole or not at all, so that Transformers loads the folder with the class of this
+   * one's name. Errors are one line, and the old files are then unchanged: a part was replaced by a module
+   * with other weights, so that the folder would not load again; a failed write.
    */
   async savePretrained(folder: string, { tokenizer, dtype, maxShardBytes }: SaveOptions = {}): Promise<void> {
     const { module: fresh } = postponeInit(() => new (this.constructor as new (config: C) => this)(this.config));
@@ -166,6 +172,9 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const files = [
       ...weightFiles(folder, tensorsToWrite(this, dtype), { maxShardBytes }),
       { path: join(folder, 'config.json'), data: this.configText(dtype) },
+      ...(this.generationConfig === undefined
+        ? []
+        : [{ path: join(folder, GENERATION_FILE), data: this.generationConfig }]),
       ...(tokenizer?.filesToSave(folder) ?? []),
     ];
     await replaceWeights(folder, files);

@@ -1,5 +1,6 @@
 import type { Settled } from './options.ts';
 import { logSoftmax } from './processors.ts';
+import type { LogitsProcessor } from './processors.ts';
 import { processorsOf } from './request.ts';
 import type { Generated, Request } from './request.ts';
 import type { DecodingSession } from './session.ts';
@@ -27,6 +28,9 @@ interface Continuation extends Running {
 /** The search of one prompt. */
 interface Beams {
   readonly promptLength: number;
+  readonly processors: readonly LogitsProcessor[];
+  /** New tokens at most. */
+  readonly most: number;
   running: readonly (Running & { readonly from: number })[];
   finished: readonly Finished[];
   /** Whether a better text is likely; once not, never again. */
@@ -44,26 +48,33 @@ interface Beams {
 export async function* beamSearch(session: DecodingSession, request: Request): AsyncGenerator<Generated> {
   const { rows, settled, vocabSize } = request;
   const { numBeams } = settled;
+  const begin = performance.now();
   const searches = rows
     .filter(({ sample }) => sample === 0)
-    .map(({ tokens }): Beams => ({
-      promptLength: tokens.length,
-      // All beams begin with the prompt: only the first counts, or they would all go the same way.
-      running: Array.from({ length: numBeams }, (_, k) => ({ tokens, score: k === 0 ? 0 : never, from: k })),
-      finished: Array.from({ length: numBeams }, () => ({ tokens, score: never, isWhole: false })),
-      canImprove: true,
-      isStuck: false,
-    }));
+    .map((row): Beams => {
+      const { tokens } = row;
+      const most = Math.min(row.most, request.positions - tokens.length + 1);
+      return {
+        promptLength: tokens.length,
+        processors: processorsOf(settled, row, most),
+        most,
+        // All beams begin with the prompt: only the first counts, or they would all go the same way.
+        running: Array.from({ length: numBeams }, (_, k) => ({ tokens, score: k === 0 ? 0 : never, from: k })),
+        finished: Array.from({ length: numBeams }, () => ({ tokens, score: never, isWhole: false })),
+        canImprove: true,
+        isStuck: false,
+      };
+    });
   let logits = await session.begin(rows, 'logits');
   for (let step = 1; ; step++) {
+    const isLate = performance.now() - begin > 1000 * settled.maxTime;
     searches.forEach((search, s) => {
       if (isOver(search, settled)) return;
       const rowOf = (k: number): Float32Array => {
         const start = (s * numBeams + k) * vocabSize;
         return (logits as Float32Array).subarray(start, start + vocabSize);
       };
-      const most = Math.min(rows[s * numBeams]!.most, request.positions - search.promptLength + 1);
-      advance(search, rowOf, step, most, settled);
+      advance(search, rowOf, step, isLate, settled);
     });
     if (searches.every((search) => isOver(search, settled))) break;
     const beams = searches.flatMap(({ running }, s) =>
@@ -94,17 +105,16 @@ function advance(
   search: Beams,
   logitsOf: (beam: number) => Float32Array,
   step: number,
-  most: number,
+  isLate: boolean,
   settled: Settled,
 ): void {
-  const { running, finished, promptLength } = search;
+  const { running, finished, processors, most } = search;
   const { numBeams, lengthPenalty, earlyStopping, ends } = settled;
-  const processors = processorsOf(settled, promptLength, most);
   const best = continuations(running, Math.max(2, 1 + ends.size) * numBeams, (beam) => {
     const scores = logSoftmax(logitsOf(beam));
     for (const process of processors) process(running[beam]!.tokens, scores);
     return scores;
-  }).map((c): Continuation => ({ ...c, isEnd: ends.has(c.tokens.at(-1)!) || step >= most }));
+  }).map((c): Continuation => ({ ...c, isEnd: ends.has(c.tokens.at(-1)!) || step >= most || isLate }));
 
   const isFull = earlyStopping === true && finished.every(({ isWhole }) => isWhole);
   const ended = best.map((c, rank): Finished => {

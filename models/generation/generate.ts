@@ -5,7 +5,8 @@ import { withSession } from './pool.ts';
 import { argmaxOf, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
 import type { Finish, Generated, Request, Row } from './request.ts';
-import type { DecodingSession } from './session.ts';
+import { guidance } from './processors.ts';
+import type { Beginning, DecodingSession } from './session.ts';
 
 /** One new token of one text. */
 export interface GeneratedToken {
@@ -83,35 +84,53 @@ async function search(model: Generative, request: Request): Promise<Generated[]>
 }
 
 async function* stream(model: Generative, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
-  yield* withSession(model, request.rows.length, request.capacity, (session) => decode(session, request, isStop));
+  const texts = request.rows.length * (request.settled.guidanceScale === 1 ? 1 : 2);
+  yield* withSession(model, texts, request.capacity, (session) => decode(session, request, isStop));
 }
 
 async function* decode(session: DecodingSession, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
-  const { rows, settled } = request;
-  const processors = rows.map((row) => processorsOf(settled, row.tokens.length, row.most));
+  const { rows, settled, vocabSize } = request;
+  const scale = settled.guidanceScale;
+  const begin = performance.now();
+  let next: ArrayLike<number>;
+  const scoresOf = (row: number): Float32Array =>
+    (next as Float32Array).subarray(row * vocabSize, (row + 1) * vocabSize);
+  const processors = rows.map((row, i) => [
+    ...(scale === 1 ? [] : [guidance(scale, () => scoresOf(rows.length + i))]),
+    ...processorsOf(settled, row, row.most),
+  ]);
   const wanted = settled.doSample || processors[0]!.length > 0 ? 'logits' : 'argmax';
   const done = rows.map(() => false);
-  let next = await session.begin(rows, wanted);
+  // With guidance, each text follows once more, without its prompt.
+  const twice = <T>(list: readonly T[], again: (item: T) => T): readonly T[] =>
+    scale === 1 ? list : [...list, ...list.map(again)];
+  next = await session.begin(
+    twice<Beginning>(rows, ({ tokens }) => ({ tokens: tokens.slice(-1) })),
+    wanted,
+  );
   for (let step = 0; ; step++) {
     const ids = rows.map((row, i) => {
       if (done[i]) return 0;
       if (wanted === 'argmax') return next[i]!;
-      const vocabSize = next.length / rows.length;
-      const scores = (next as Float32Array).subarray(i * vocabSize, (i + 1) * vocabSize);
+      const scores = scoresOf(i);
       for (const process of processors[i]!) process(row.tokens, scores);
       return settled.doSample ? sampleToken(scores, { seed: row.seed, step, sample: row.sample }) : argmaxOf(scores);
     });
+    const isLate = performance.now() - begin > 1000 * settled.maxTime;
     for (const [i, row] of rows.entries()) {
       if (done[i]) continue;
       const { prompt, sample } = row;
       const id = ids[i]!;
       row.tokens.push(id);
-      const finish = finishOf(request, row, step + 1, id, isStop);
+      const finish = finishOf(request, row, step + 1, id, isStop) ?? (isLate ? 'time' : undefined);
       done[i] = finish !== undefined;
       yield { prompt, sample, id, ...(finish ? { finish } : {}) };
     }
     if (done.every(Boolean)) return;
-    next = await session.append(ids, wanted);
+    next = await session.append(
+      twice(ids, (id) => id),
+      wanted,
+    );
   }
 }
 

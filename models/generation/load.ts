@@ -32,7 +32,7 @@ export async function loadTextGenerator(id: string, options: LoadOptions = {}): 
         `${Object.keys(generativeLoaders).join(', ')}`,
     );
   const tokenizer = await loadTokenizer(folder);
-  const recommended = await readGenerationConfig(folder);
+  const recommended = await readGenerationConfig(folder, options);
   const model = await generativeLoaders[type]!(folder, options);
   return { model, tokenizer, options: recommended };
 }

@@ -13,11 +13,16 @@ const settings = {
   maxNewTokens: count,
   /** The most tokens with the prompt; used where maxNewTokens is not given. */
   maxLength: count,
+  /** No end of the text before so many tokens, with the prompt; used where minNewTokens is not given. */
+  minLength: z.int().min(0),
   /** No end of the text before so many new tokens. */
   minNewTokens: z.int().min(0),
+  /** Seconds after which texts end with the token that is being made. */
+  maxTime: z.number().min(0),
   /**
-   * Draw tokens by their probability, or take the most probable one. Default: draw if temperature, topK,
-   * topP, minP or a seed is given, and there is one beam. (Transformers wants doSample said, and warns.)
+   * Draw tokens by their probability, or take the most probable one. Default: draw if there is one beam and a
+   * seed is given or an option that only counts for draws, such as temperature. (Transformers wants doSample
+   * said, and warns.)
    */
   doSample: z.boolean(),
   /** Divides the logits: below 1 the probable becomes more probable. */
@@ -28,14 +33,45 @@ const settings = {
   topP: z.number().gt(0).max(1),
   /** Draw among tokens at least so probable relative to the most probable one. */
   minP: z.number().min(0).max(1),
+  /** Draw among the most probable tokens that have this share of the entropy. */
+  topH: z.number().gt(0).max(1),
+  /** Draw among the tokens nearest to the expected surprise that have this probability together. */
+  typicalP: z.number().gt(0).max(1),
+  /** Draw among tokens with at least this probability. */
+  epsilonCutoff: z.number().min(0).lt(1),
+  /** The same, with less where many tokens are probable. */
+  etaCutoff: z.number().min(0).lt(1),
   /** Above 1: tokens that came before, in the prompt too, become less probable. */
   repetitionPenalty: z.number().positive(),
+  /** Above 1: tokens of the source, of a decoder's prompt, become more probable. */
+  encoderRepetitionPenalty: z.number().positive(),
   /** No run of so many tokens twice; 0 for any. */
   noRepeatNgramSize: z.int().min(0),
+  /** No run of so many tokens of the source, of a decoder's prompt, again; 0 for any. */
+  encoderNoRepeatNgramSize: z.int().min(0),
   /** Runs of tokens that must not come: [[40]] for a token alone. */
   badWordsIds: z.array(z.array(id).min(1)),
+  /** Added to the scores of runs of tokens: [[[40], -2], [[5, 7], 1.5]]. */
+  sequenceBias: z.array(z.tuple([z.array(id).min(1), z.number()])),
+  /** Tokens that must not come. */
+  suppressTokens: z.array(id),
+  /** Tokens that must not come first. */
+  beginSuppressTokens: z.array(id),
+  /** The token after the one that a text begins with. */
+  forcedBosTokenId: id,
   /** Ends a text that reaches its greatest length. */
   forcedEosTokenId: z.union([id, z.array(id)]),
+  /** [start, factor]: from so many new tokens on, the end becomes more probable with each. */
+  exponentialDecayLengthPenalty: z.tuple([z.int(), z.number()]),
+  /** NaN in scores counts as 0, infinities as the largest numbers. */
+  removeInvalidValues: z.boolean(),
+  /** Scores are log-probabilities again after all changes. */
+  renormalizeLogits: z.boolean(),
+  /**
+   * Above 1: what the prompt makes probable becomes more so (classifier-free guidance). The model reads each
+   * text twice, with its prompt and with the last token of it alone.
+   */
+  guidanceScale: z.number(),
   /** Texts searched side by side; 1 is no search. */
   numBeams: count,
   /** A text's score is the sum of its log-probabilities over its length to this power. */
@@ -51,6 +87,8 @@ const settings = {
   eosTokenId: z.union([id, z.array(id)]).nullable(),
   bosTokenId: id.nullable(),
   padTokenId: id.nullable(),
+  /** The token that an encoder-decoder's texts begin with; a list gives each prompt its own. */
+  decoderStartTokenId: z.union([id, z.array(id)]),
   /**
    * Texts that end the text before them, wherever tokens begin and end. (Transformers keeps the stop string,
    * here it is cut off.)
@@ -58,9 +96,34 @@ const settings = {
   stopStrings: z.union([z.string().min(1), z.array(z.string().min(1))]),
 } as const;
 
+/** Settings of generation_config.json that ask for what is not here: refused where they ask for it. */
+const refused = {
+  assistantEarlyExit: 'drafts by the first layers',
+  constraints: 'a search with constraints',
+  diversityPenalty: 'groups of beams',
+  dolaLayers: 'DoLa decoding',
+  forceWordsIds: 'a search with constraints',
+  isAssistant: 'drafts for another model',
+  numBeamGroups: 'groups of beams',
+  penaltyAlpha: 'contrastive search',
+  promptLookupNumTokens: 'drafts from the prompt',
+  speculationType: 'drafts by another model',
+  tokenHealing: "other ids for the prompt's last token",
+  useMtp: 'several tokens at once',
+  watermarkingConfig: 'a watermark',
+} as const;
+
+type Refused = keyof typeof refused;
+const refusedNames = Object.keys(refused) as Refused[];
+const refusedSchema = Object.fromEntries(refusedNames.map((name) => [name, z.unknown()])) as Record<
+  Refused,
+  z.ZodUnknown
+>;
+
 const schema = z
   .strictObject({
     ...settings,
+    ...refusedSchema,
     /**
      * Of the draws; a list gives each prompt its own. A text depends on its prompt, its seed and its number
      * among the prompt's texts, not on what is generated beside it. Default 42.
@@ -76,39 +139,65 @@ const schema = z
   })
   .partial();
 
-export const settingNames: readonly string[] = Object.keys(settings);
+export const settingNames: readonly string[] = [...Object.keys(settings), ...refusedNames];
+
+/** Settings that are real numbers, written with a point: Transformers refuses `2` for some of them. */
+export const realSettings: ReadonlySet<string> = new Set(
+  Object.entries(settings)
+    .filter(([, type]) => type instanceof z.ZodNumber && !(type instanceof z.ZodNumberFormat))
+    .map(([name]) => name),
+);
 
 export type GenerationOptions = Readonly<z.input<typeof schema>>;
 
+/** Where an option is not given, this counts. */
+const defaults = {
+  minLength: 0,
+  maxTime: Infinity,
+  temperature: 1,
+  topK: 50,
+  topP: 1,
+  minP: 0,
+  typicalP: 1,
+  epsilonCutoff: 0,
+  etaCutoff: 0,
+  repetitionPenalty: 1,
+  encoderRepetitionPenalty: 1,
+  noRepeatNgramSize: 0,
+  encoderNoRepeatNgramSize: 0,
+  badWordsIds: [],
+  sequenceBias: [],
+  suppressTokens: [],
+  beginSuppressTokens: [],
+  removeInvalidValues: false,
+  renormalizeLogits: false,
+  guidanceScale: 1,
+  numBeams: 1,
+  lengthPenalty: 1,
+  earlyStopping: false,
+  numReturnSequences: 1,
+  seed: 42,
+} as const satisfies GenerationOptions;
+
 /** Options with their defaults. */
-export interface Settled {
-  readonly maxNewTokens: number | undefined;
-  readonly maxLength: number | undefined;
-  readonly minNewTokens: number;
-  readonly doSample: boolean;
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly minP: number;
-  readonly repetitionPenalty: number;
-  readonly noRepeatNgramSize: number;
-  readonly badWordsIds: readonly (readonly number[])[];
-  readonly forcedEnds: readonly number[];
-  readonly numBeams: number;
-  readonly lengthPenalty: number;
-  readonly earlyStopping: boolean | 'never';
-  readonly numReturnSequences: number;
-  readonly ends: ReadonlySet<number>;
-  readonly stopStrings: readonly string[];
-  readonly seed: number | readonly number[];
-  readonly cacheCapacity: number | undefined;
-}
+export type Settled = GenerationOptions &
+  Required<Pick<GenerationOptions, keyof typeof defaults>> & {
+    readonly doSample: boolean;
+    /** Ids that end a text. */
+    readonly ends: ReadonlySet<number>;
+    /** Ids of which one ends a text of the greatest length. */
+    readonly forcedEnds: readonly number[];
+  };
 
 /**
- * Throws in one line that begins with `where` and names the option. Options that are null or undefined are
- * not given.
+ * Throws in one line that begins with `where` and names the option as `spell` spells it. Options that are
+ * null or undefined are not given.
  */
-export function checkOptions(where: string, options: Readonly<Record<string, unknown>>): GenerationOptions {
+export function checkOptions(
+  where: string,
+  options: Readonly<Record<string, unknown>>,
+  spell: (name: string) => string = (name) => name,
+): GenerationOptions {
   const given = Object.fromEntries(
     Object.entries(options).filter(([key, value]) => value !== undefined && (value !== null || key === 'eosTokenId')),
   );
@@ -119,13 +208,25 @@ export function checkOptions(where: string, options: Readonly<Record<string, unk
     throw new Error(
       `${where}: there is no option ${issue.keys.join(', ')}; the options are ${Object.keys(schema.shape).join(', ')}`,
     );
-  const key = issue.path.join('.');
-  const value = JSON.stringify(given[String(issue.path[0])]) ?? 'undefined';
-  throw new Error(`${where}: ${key} is ${value}: ${issue.message}`);
+  const [name, ...path] = issue.path.map(String);
+  const value = JSON.stringify(given[name!]) ?? 'undefined';
+  throw new Error(
+    `${where}: ${[spell(name!), ...path].join('.')} is ${value.length > 80 ? `${value.slice(0, 80)}...` : value}: ` +
+      issue.message,
+  );
 }
 
 /** Options that only count for draws, and where they change nothing. */
-const ofDraws = { temperature: [1], topK: [0, 50], topP: [1], minP: [0] } as const;
+export const ofDraws = {
+  temperature: [1],
+  topK: [0, 50],
+  topP: [1],
+  minP: [0],
+  topH: [],
+  typicalP: [1],
+  epsilonCutoff: [0],
+  etaCutoff: [0],
+} as const;
 
 /** Whether tokens are drawn. Says in one line which options do nothing, where they are not. */
 function draws(given: GenerationOptions): boolean {
@@ -147,37 +248,46 @@ function draws(given: GenerationOptions): boolean {
 export function settle(options: GenerationOptions, special: SpecialTokens): Settled {
   const given = checkOptions('generate', options);
   const doSample = draws(given);
-  const { numBeams = 1, numReturnSequences = 1, eosTokenId = special.eosTokenId, stopStrings = [] } = given;
-  if (doSample && numBeams > 1)
-    throw new Error(
-      `generate: doSample does not go with ${numBeams} beams; sample with numBeams 1, or search without doSample`,
-    );
-  if (!doSample && numReturnSequences > numBeams)
-    throw new Error(
-      `generate: ${numReturnSequences} texts for each prompt need doSample or as many beams, there ` +
-        `${numBeams === 1 ? 'is 1' : `are ${numBeams}`}; set doSample or numBeams`,
-    );
-  const ends = eosTokenId === null || eosTokenId === undefined ? [] : [eosTokenId].flat();
-  return {
-    maxNewTokens: given.maxNewTokens,
-    maxLength: given.maxLength,
-    minNewTokens: given.minNewTokens ?? 0,
+  const { eosTokenId = special.eosTokenId, forcedEosTokenId = [] } = given;
+  const settled: Settled = {
+    ...defaults,
+    ...given,
     doSample,
-    temperature: given.temperature ?? 1,
-    topK: given.topK ?? 50,
-    topP: given.topP ?? 1,
-    minP: given.minP ?? 0,
-    repetitionPenalty: given.repetitionPenalty ?? 1,
-    noRepeatNgramSize: given.noRepeatNgramSize ?? 0,
-    badWordsIds: given.badWordsIds ?? [],
-    forcedEnds: [given.forcedEosTokenId ?? []].flat(),
-    numBeams,
-    lengthPenalty: given.lengthPenalty ?? 1,
-    earlyStopping: given.earlyStopping ?? false,
-    numReturnSequences,
-    ends: new Set(ends),
-    stopStrings: [stopStrings].flat(),
-    seed: given.seed ?? 42,
-    cacheCapacity: given.cacheCapacity,
+    ends: new Set([eosTokenId ?? []].flat()),
+    forcedEnds: [forcedEosTokenId].flat(),
   };
+  const wrong = conflict(settled);
+  if (wrong) throw new Error(`generate: ${wrong}`);
+  return settled;
+}
+
+/** Returns what does not go together, and the mend. */
+function conflict(settled: Settled): string | undefined {
+  const { doSample, numBeams, numReturnSequences, guidanceScale, suppressTokens } = settled;
+  const asked = refusedNames.find((name) => asks(name, settled[name]));
+  if (asked)
+    return `${asked} ${JSON.stringify(settled[asked])} asks for ${refused[asked]}, which is not here; set it to null`;
+  if (doSample && numBeams > 1)
+    return `doSample does not go with ${numBeams} beams; sample with numBeams 1, or search without doSample`;
+  if (!doSample && numReturnSequences > numBeams)
+    return (
+      `${numReturnSequences} texts for each prompt need doSample or as many beams, there ` +
+      `${numBeams === 1 ? 'is 1' : `are ${numBeams}`}; set doSample or numBeams`
+    );
+  if (guidanceScale !== 1 && numBeams > 1)
+    return `guidanceScale ${guidanceScale} does not go with ${numBeams} beams; set one of them to 1`;
+  if (settled.exponentialDecayLengthPenalty && settled.ends.size === 0)
+    return 'exponentialDecayLengthPenalty makes the end of a text more probable, and no token ends it; give eosTokenId';
+  for (const name of ['forcedBosTokenId', 'forcedEosTokenId'] as const) {
+    const forced = [settled[name] ?? []].flat();
+    if (forced.length > 0 && forced.every((id) => suppressTokens.includes(id)))
+      return `${name} ${JSON.stringify(settled[name])} is also in suppressTokens; take it out of one of them`;
+  }
+  return undefined;
+}
+
+/** Whether a refused setting asks for something, or has the value of one that is switched off. */
+function asks(name: Refused, value: unknown): boolean {
+  const isOff = value === undefined || value === false || value === 0 || (name === 'numBeamGroups' && value === 1);
+  return !isOff && !(Array.isArray(value) && value.length === 0);
 }

@@ -2,17 +2,7 @@ import type { Decoder, Generative } from './decoder.ts';
 import { settle } from './options.ts';
 import type { GenerationOptions, Settled } from './options.ts';
 import { capacityFor } from './pool.ts';
-import {
-  badWords,
-  forcedEos,
-  minNewTokens,
-  minP,
-  noRepeatNgram,
-  repetitionPenalty,
-  temperature,
-  topK,
-  topP,
-} from './processors.ts';
+import * as processors from './processors.ts';
 import type { LogitsProcessor } from './processors.ts';
 
 /** One text on its way. */
@@ -29,10 +19,10 @@ export interface Row {
 }
 
 /**
- * Why a text ended: a token that ends texts; a stop string; maxNewTokens; the model has no position for
- * another token.
+ * Why a text ended: a token that ends texts; a stop string; maxNewTokens; maxTime; the model has no position
+ * for another token.
  */
-export type Finish = 'eos' | 'stop' | 'length' | 'positions';
+export type Finish = 'eos' | 'stop' | 'length' | 'time' | 'positions';
 
 /** A whole text. */
 export interface Generated {
@@ -71,12 +61,14 @@ export function requestOf(
     throw new Error(
       `generate: there are ${seed.length} seeds for ${prompts.length} prompts; give one for each, or one number`,
     );
+  checkIds(settled, vocabSize, prompts.length, source !== undefined);
+  const starts = [settled.decoderStartTokenId ?? []].flat();
   const copies = numBeams > 1 ? numBeams : numReturnSequences;
   const rows = prompts.flatMap((ids, prompt) => {
     const name = prompts.length > 1 ? `prompt ${prompt}` : 'the prompt';
     const given = Array.from(ids);
     checkPrompt(name, given, source ?? { vocabSize, positions });
-    const tokens = source ? [source.start] : given;
+    const tokens = source ? [starts[starts.length > 1 ? prompt : 0] ?? source.start] : given;
     const most = settled.maxNewTokens ?? (settled.maxLength === undefined ? 20 : settled.maxLength - tokens.length);
     if (most < 1)
       throw new Error(
@@ -94,6 +86,36 @@ export function requestOf(
   });
   const longest = Math.max(...rows.map(({ tokens, most }) => tokens.length + most - 1));
   return { settled, rows, positions, vocabSize, capacity: cacheCapacity ?? capacityFor(longest) };
+}
+
+/** Checks the options that depend on the model. */
+function checkIds(settled: Settled, vocabSize: number, prompts: number, hasSource: boolean): void {
+  const { badWordsIds, sequenceBias, forcedBosTokenId, forcedEnds, decoderStartTokenId } = settled;
+  const ids = {
+    badWordsIds: badWordsIds.flat(),
+    sequenceBias: sequenceBias.flatMap(([run]) => run),
+    forcedBosTokenId: [forcedBosTokenId ?? []].flat(),
+    forcedEosTokenId: forcedEnds,
+    decoderStartTokenId: [decoderStartTokenId ?? []].flat(),
+  };
+  for (const [name, list] of Object.entries(ids)) {
+    const bad = list.find((id) => id >= vocabSize);
+    if (bad !== undefined)
+      throw new Error(
+        `generate: ${name} has the token ${bad}, which is outside the model's vocabulary, 0 to ${vocabSize - 1}; ` +
+          'take it out',
+      );
+  }
+  if (Array.isArray(decoderStartTokenId) && decoderStartTokenId.length !== prompts)
+    throw new Error(
+      `generate: decoderStartTokenId has ${decoderStartTokenId.length} ids for ${prompts} prompts; give one each, ` +
+        'or one number',
+    );
+  if (settled.guidanceScale !== 1 && hasSource)
+    throw new Error(
+      `generate: guidanceScale ${settled.guidanceScale} is for models that go on from a prompt, and this one reads a ` +
+        'source; set it to 1',
+    );
 }
 
 function checkPrompt(
@@ -117,20 +139,46 @@ function checkPrompt(
 }
 
 /**
- * Changes to the scores of a row's next token, in Transformers' order. Those for draws are left out of a
- * beam search and of the most probable text.
+ * Changes to the scores of a row's next token, in the order of Transformers' `_get_logits_processor`. The row
+ * has its prompt alone. Those for draws are left out of a beam search and of the most probable text.
  */
-export function processorsOf(settled: Settled, promptLength: number, most: number): LogitsProcessor[] {
+export function processorsOf(settled: Settled, { tokens, source = [...tokens] }: Row, most: number): LogitsProcessor[] {
   const list: LogitsProcessor[] = [];
-  if (settled.repetitionPenalty !== 1) list.push(repetitionPenalty(settled.repetitionPenalty));
-  if (settled.noRepeatNgramSize > 0) list.push(noRepeatNgram(settled.noRepeatNgramSize));
-  if (settled.badWordsIds.length > 0) list.push(badWords(settled.badWordsIds));
-  if (settled.minNewTokens > 0) list.push(minNewTokens(promptLength, settled.minNewTokens, settled.ends));
-  if (settled.forcedEnds.length > 0) list.push(forcedEos(promptLength + most, settled.forcedEnds));
-  if (!settled.doSample) return list;
-  if (settled.temperature !== 1) list.push(temperature(settled.temperature));
-  if (settled.topK > 0) list.push(topK(settled.topK));
-  if (settled.topP < 1) list.push(topP(settled.topP));
-  if (settled.minP > 0) list.push(minP(settled.minP));
+  const { length } = tokens;
+  const { ends, minNewTokens, forcedBosTokenId: forcedBos, exponentialDecayLengthPenalty: decay } = settled;
+  const minLength = minNewTokens === undefined ? settled.minLength : length + minNewTokens;
+  // A single token is alone an end, which badWordsIds does not rule out.
+  const badWords = settled.badWordsIds.filter((run) => run.length > 1 || !ends.has(run[0]!));
+  const begin = length > 1 || forcedBos === undefined ? length : length + 1;
+  const add = (isMeant: boolean, make: () => LogitsProcessor): void => {
+    if (isMeant) list.push(make());
+  };
+  add(settled.sequenceBias.length > 0, () => processors.sequenceBias(settled.sequenceBias));
+  add(settled.encoderRepetitionPenalty !== 1, () =>
+    processors.encoderRepetitionPenalty(settled.encoderRepetitionPenalty, source),
+  );
+  add(settled.repetitionPenalty !== 1, () => processors.repetitionPenalty(settled.repetitionPenalty));
+  add(settled.noRepeatNgramSize > 0, () => processors.noRepeatNgram(settled.noRepeatNgramSize));
+  add(settled.encoderNoRepeatNgramSize > 0, () =>
+    processors.encoderNoRepeatNgram(settled.encoderNoRepeatNgramSize, source),
+  );
+  add(badWords.length > 0, () => processors.badWords(badWords));
+  add(minLength > length, () => processors.minLength(minLength, ends));
+  add(forcedBos !== undefined, () => processors.forcedBos(forcedBos!));
+  add(settled.forcedEnds.length > 0, () => processors.forcedEos(length + most, settled.forcedEnds));
+  add(settled.removeInvalidValues, processors.removeInvalidValues);
+  add(decay !== undefined, () => processors.exponentialDecay(length + decay![0], decay![1], ends));
+  add(settled.suppressTokens.length > 0, () => processors.suppress(settled.suppressTokens));
+  add(settled.beginSuppressTokens.length > 0, () => processors.suppressAtBegin(settled.beginSuppressTokens, begin));
+  const { doSample } = settled;
+  add(doSample && settled.temperature !== 1, () => processors.temperature(settled.temperature));
+  add(doSample && settled.topH !== undefined, () => processors.topH(settled.topH!));
+  add(doSample && settled.topK > 0, () => processors.topK(settled.topK));
+  add(doSample && settled.topP < 1, () => processors.topP(settled.topP));
+  add(doSample && settled.minP > 0, () => processors.minP(settled.minP));
+  add(doSample && settled.typicalP < 1, () => processors.typicalP(settled.typicalP));
+  add(doSample && settled.epsilonCutoff > 0, () => processors.epsilonCutoff(settled.epsilonCutoff));
+  add(doSample && settled.etaCutoff > 0, () => processors.etaCutoff(settled.etaCutoff));
+  add(settled.renormalizeLogits, processors.renormalize);
   return list;
 }

@@ -50,6 +50,7 @@ export async function extendVocabulary<
       source.shape.join() === target.shape.join() ? source : await withMeans(source, target, pieces, firstId);
     noGrad(() => assign(target, values));
   }
+  made.generationConfig = model.generationConfig;
   return made.train(model.training);
 }
 

@@ -302,6 +302,45 @@ test('what cannot be generated is refused in one line', async () => {
     [[[1]], { seed: [1, 2] }, /^generate: there are 2 seeds for 1 prompts/],
     [[[1]], { numReturnSequences: 2 }, /^generate: 2 texts for each prompt need doSample or as many beams, there is 1/],
     [[[1]], { numBeams: 2, doSample: true }, /^generate: doSample does not go with 2 beams/],
+    [
+      [[1]],
+      { numBeams: 2, guidanceScale: 2 },
+      /^generate: guidanceScale 2 does not go with 2 beams; set one of them to 1$/,
+    ],
+    [
+      [[1]],
+      { penaltyAlpha: 0.6 },
+      /^generate: penaltyAlpha 0.6 asks for contrastive search, which is not here; set it to null$/,
+    ],
+    [
+      [[1]],
+      { watermarkingConfig: { bias: 2 } },
+      /^generate: watermarkingConfig {"bias":2} asks for a watermark, which/,
+    ],
+    [[[1]], { forceWordsIds: [[1]] }, /^generate: forceWordsIds .* asks for a search with constraints/],
+    [[[1]], { numBeamGroups: 2 }, /^generate: numBeamGroups 2 asks for groups of beams/],
+    [[[1]], { topH: 0 }, /^generate: topH is 0: /],
+    [[[1]], { typicalP: 1.5 }, /^generate: typicalP is 1.5: /],
+    [[[1]], { epsilonCutoff: 1 }, /^generate: epsilonCutoff is 1: /],
+    [[[1]], { suppressTokens: [0.5] }, /^generate: suppressTokens.0 is \[0.5\]: /],
+    [[[1]], { sequenceBias: [[[], 1]] }, /^generate: sequenceBias.0.0 is /],
+    [
+      [[1]],
+      { sequenceBias: [[[61], 1]] },
+      /^generate: sequenceBias has the token 61, which is outside the model's voc/,
+    ],
+    [[[1]], { badWordsIds: [[1, 61]] }, /^generate: badWordsIds has the token 61, which is outside/],
+    [[[1]], { forcedBosTokenId: 61 }, /^generate: forcedBosTokenId has the token 61/],
+    [
+      [[1]],
+      { exponentialDecayLengthPenalty: [2, 1.5], eosTokenId: null },
+      /^generate: exponentialDecayLengthPenalty makes the end .*; give eosTokenId$/,
+    ],
+    [
+      [[1]],
+      { forcedBosTokenId: 3, suppressTokens: [3, 4] },
+      /^generate: forcedBosTokenId 3 is also in suppressTokens; take it out of one of them$/,
+    ],
   ];
   for (const [ids, options, says] of bad) {
     const message = await failure(generate(model, ids, options));

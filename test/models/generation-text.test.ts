@@ -5,6 +5,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   generateText,
+  GPT2LMHeadModel,
+  loadModel,
   readGenerationConfig,
   streamText,
   Tokenizer,
@@ -13,7 +15,8 @@ import {
 import type { GenerationOptions, Generative } from '../../models/index.ts';
 import { StopMatcher } from '../../models/generation/stop.ts';
 import { Random } from '../../common/random.ts';
-import { failure } from '../support/failure.ts';
+import { failure, rejects } from '../support/failure.ts';
+import { goldenFile } from '../support/golden.ts';
 import { scriptedModel } from '../support/scripted-model.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -151,39 +154,124 @@ test("the model's config says what ends a text, options before it", async () => 
   assert.equal([free!.finish, free!.tokens.length], ['length', 5]);
 });
 
-test('generation_config.json: read, written, unknown keys kept, mistakes named', async () => {
+/** The options that the file has, and what is said of them. */
+async function read(json: unknown): Promise<{ options: GenerationOptions; lines: string[] }> {
+  const lines: string[] = [];
+  await writeFile(join(folder, 'generation_config.json'), JSON.stringify(json));
+  const options = await readGenerationConfig(folder, { log: (line) => void lines.push(line) });
+  return { options, lines };
+}
+
+test('generation_config.json: read, written, keys without effect kept, mistakes named', async () => {
   assert.equal(await readGenerationConfig(folder), {});
   const path = join(folder, 'generation_config.json');
   const json = {
     _from_model_config: true,
+    begin_suppress_tokens: [5, 6],
     do_sample: true,
     eos_token_id: [50256],
     max_new_tokens: 9,
     pad_token_id: null,
+    penalty_alpha: 0,
     temperature: 0.7,
     transformers_version: '5.23.0',
+    use_cache: false,
   };
-  await writeFile(path, JSON.stringify(json));
-  const options = await readGenerationConfig(folder);
+  const { options, lines } = await read(json);
+  assert.equal(lines, []);
   assert.equal(options, {
+    beginSuppressTokens: [5, 6],
     doSample: true,
     eosTokenId: [50256],
     maxNewTokens: 9,
+    penaltyAlpha: 0,
     temperature: 0.7,
-    extra: { _from_model_config: true, transformers_version: '5.23.0' },
+    extra: { _from_model_config: true, pad_token_id: null, transformers_version: '5.23.0', use_cache: false },
   });
   await writeGenerationConfig(folder, { ...options, seed: 3, topP: 0.9 });
-  const { pad_token_id: _, ...kept } = json;
-  assert.equal(JSON.parse(await readFile(path, 'utf8')), { ...kept, top_p: 0.9 });
+  assert.equal(JSON.parse(await readFile(path, 'utf8')), { ...json, top_p: 0.9 });
   const [text] = await generateText(modelOf(story), tokenizer, prompt, { ...options, doSample: false });
   assert.is(text!.tokens.length, 9);
-  await writeFile(path, '{ "top_p": 3 }');
-  assert.match(await failure(readGenerationConfig(folder)), /generation_config\.json: topP is 3: /);
-  await writeFile(path, '[1]');
-  assert.match(
-    await failure(readGenerationConfig(folder)),
-    /generation_config\.json holds an array where a JSON object is needed/,
+  await rejects(read({ top_p: 3 }), /generation_config\.json: top_p is 3: /);
+  await rejects(
+    read({ sequence_bias: { '(1, 2)': -1 } }),
+    /generation_config\.json: sequence_bias is {"\(1, 2\)":-1}: /,
   );
+  await rejects(read([1]), /generation_config\.json holds an array where a JSON object is needed/);
+});
+
+test('generation_config.json: keys that nobody knows are named in one line, and written back', async () => {
+  const json = { max_new_tokens: 3, min_lenght: 5, repetition_penality: 1.2, toString: 1 };
+  const { options, lines } = await read(json);
+  assert.equal(lines, [
+    `${join(folder, 'generation_config.json')}: min_lenght, repetition_penality, toString: no setting of generation, ` +
+      'without effect; check the spelling',
+  ]);
+  await writeGenerationConfig(folder, options);
+  assert.equal(JSON.parse(await readFile(join(folder, 'generation_config.json'), 'utf8')), json);
+});
+
+test('generation_config.json: what is not here is refused by name, when texts are asked for', async () => {
+  const { options, lines } = await read({ penalty_alpha: 0.6, top_k: 4 });
+  assert.equal(lines, []);
+  await rejects(
+    generateText(modelOf(story), tokenizer, prompt, options),
+    /^generate: penaltyAlpha 0.6 asks for contrastive search, which is not here; set it to null$/,
+  );
+  const [text] = await generateText(modelOf(story), tokenizer, prompt, {
+    ...options,
+    topK: null,
+    penaltyAlpha: null,
+    maxNewTokens: 2,
+  } as unknown as GenerationOptions);
+  assert.is(text!.text, ' a time');
+});
+
+test('generation_config.json: nothing is drawn unless the file says so, as in Transformers', async () => {
+  assert.is((await read({ temperature: 0.7 })).options.doSample, false);
+  assert.is((await read({ temperature: 0.7, do_sample: true })).options.doSample, true);
+  assert.is((await read({ num_beams: 2 })).options.doSample, undefined);
+});
+
+test('generation_config.json: real numbers are written with a point, which Transformers asks for', async () => {
+  await writeGenerationConfig(folder, {
+    repetitionPenalty: 2,
+    topK: 2,
+    sequenceBias: [[[5, 6], -3]],
+    exponentialDecayLengthPenalty: [2, 2],
+  });
+  const text = await readFile(join(folder, 'generation_config.json'), 'utf8');
+  assert.match(text, /"repetition_penalty": 2\.0,/);
+  assert.match(text, /"top_k": 2\n/);
+  assert.match(text.replaceAll(/\s/g, ''), /"sequence_bias":\[\[\[5,6\],-3\.0\]\]/);
+});
+
+test('a folder without generation_config.json has its settings in config.json', async () => {
+  const marian = goldenFile('tiny-marian');
+  assert.equal(await readGenerationConfig(marian), { forcedEosTokenId: 0 });
+});
+
+test('generation_config.json goes along with a model that is loaded and saved, byte for byte', async () => {
+  const model = GPT2LMHeadModel.fromConfig({ vocabSize: 9, nEmbd: 8, nHead: 1, nLayer: 0, nPositions: 8 });
+  const [from, to] = [join(folder, 'from'), join(folder, 'to')];
+  await model.savePretrained(from);
+  await (await GPT2LMHeadModel.fromPretrained(from)).savePretrained(to);
+  await rejects(readFile(join(to, 'generation_config.json')), /ENOENT/);
+  const text = '{ "temperature": 1.0,\n "unheard_of": [1.50], "use_cache": null, "top_p": 3 }';
+  await writeFile(join(from, 'generation_config.json'), text);
+  const loaded = await loadModel(from);
+  await loaded.savePretrained(to);
+  assert.is(await readFile(join(to, 'generation_config.json'), 'utf8'), text);
+});
+
+test('maxTime ends texts with the token that is being made', async () => {
+  const model = modelOf(story);
+  const [text] = await generateText(model, tokenizer, prompt, { maxNewTokens: 30, maxTime: 0 });
+  assert.equal([text!.tokens.length, text!.finish], [1, 'time']);
+  const [best] = await generateText(model, tokenizer, prompt, { maxNewTokens: 30, maxTime: 0, numBeams: 2 });
+  assert.is(best!.tokens.length, 1);
+  const [whole] = await generateText(model, tokenizer, prompt, { maxNewTokens: 30, maxTime: 1e6 });
+  assert.is(whole!.finish, 'eos');
 });
 
 test.run();

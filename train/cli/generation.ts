@@ -51,8 +51,8 @@ export function generationOptions(values: Given, recommended: GenerationOptions)
   };
   const set = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   // Settings recommended for draws are not meant for the most probable text or a search.
-  const { temperature, topK, topP, minP, ...rest } = recommended;
-  const ofDraws = own.doSample ? { temperature, topK, topP, minP } : {};
+  const { temperature, topK, topP, minP, topH, typicalP, epsilonCutoff, etaCutoff, ...rest } = recommended;
+  const ofDraws = own.doSample ? { temperature, topK, topP, minP, topH, typicalP, epsilonCutoff, etaCutoff } : {};
   return { ...rest, ...ofDraws, ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
 }
 
