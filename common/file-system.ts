@@ -2,7 +2,7 @@
 // stand between: count them, let the n-th fail, write less than it was given, or stop the process there
 // (test/faults/disk.ts). Reading needs no such place.
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { copyFile, mkdir, open, rename, rm, symlink } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, open, rename as renamePath, rm, rmdir, symlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 
 /** The operations that change a disk. Tests replace them; nothing else assigns to them. */
@@ -21,9 +21,11 @@ export const disk = {
     await folder?.sync().catch(() => undefined);
     await folder?.close();
   },
-  rename: (from: string, to: string): Promise<void> => rename(from, to),
+  rename: (from: string, to: string): Promise<void> => renamePath(from, to),
   /** Removes a file, or a folder with all in it; none is no error. */
   remove: (path: string): Promise<void> => rm(path, { recursive: true, force: true }),
+  /** Removes a folder with nothing in it. */
+  removeEmpty: (path: string): Promise<void> => rmdir(path),
   copy: (from: string, to: string): Promise<void> => copyFile(from, to),
   /** Makes a symbolic link at `path`. */
   link: (target: string, path: string): Promise<void> => symlink(target, path),
@@ -43,4 +45,14 @@ export function writeAllSync(file: number, bytes: Uint8Array): void {
     if (written === 0) throw Object.assign(new Error('the system accepted no more bytes'), { code: 'ENOSPC' });
     start += written;
   }
+}
+
+/** Renames, and makes sure of it: some network disks have said yes and done nothing. */
+export async function rename(from: string, to: string): Promise<void> {
+  await disk.rename(from, to);
+  const stayed = await lstat(from).then(
+    () => true,
+    () => false,
+  );
+  if (stayed) throw Object.assign(new Error(`${from} was not renamed, though the system said so`), { code: 'EIO' });
 }

@@ -4,6 +4,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { writeFileAtomic } from './atomic-files.ts';
+import { isInside } from './atomic-folder.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from './json-file.ts';
 
 /** The name of the file that lists a folder's others with their sizes and SHA-256. */
@@ -82,11 +83,6 @@ function isFacts(value: unknown): value is FileFacts {
   if (!isJsonObject(value)) return false;
   const { size, sha256 } = value;
   return Number.isSafeInteger(size) && typeof sha256 === 'string' && /^[0-9a-f]{64}$/.test(sha256);
-}
-
-/** Tells a path below a folder, "/" between its parts, from one that leads out of it. */
-function isInside(name: string): boolean {
-  return name.split('/').every((part) => !['', '.', '..'].includes(part)) && !/[\\\0]|^[A-Za-z]:/.test(name);
 }
 
 /** The files of a folder and of those below it, "/" between the parts of a name, in order. */

@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConfigFormat, ModelConfig } from './config.ts';
+import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
 import { GENERATION_FILE } from './generation/config-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
-import { weightFiles, replaceWeights } from './io/safetensors-writer.ts';
+import { isWeightsFile, weightFiles } from './io/safetensors-writer.ts';
 import { SavedWeights } from './io/saved-weights.ts';
 import {
   checkLoadsAgain,
@@ -21,6 +22,7 @@ import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames } from './names.ts';
 import { Parameter, postponeInit } from './parameter.ts';
+import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
   /** Start head weights anew whose shape in the file differs, as with another number of labels. */
@@ -34,6 +36,10 @@ export interface SaveOptions {
   readonly tokenizer?: { filesToSave(folder: string): FileToWrite[] };
   /** f16 halves the files; default the model's own type. */
   readonly dtype?: 'f16';
+  /** Further files of the folder, such as a model card, to save with them. */
+  readonly files?: readonly FileToWrite[];
+  /** Further names of files that an older save may have left, to remove where they are not written anew. */
+  readonly replaces?: readonly string[];
   /** The largest weight file, in bytes of tensor data; default 5e9. */
   readonly maxShardBytes?: number;
 }
@@ -161,11 +167,13 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
   /**
    * Writes config.json and model.safetensors (or shards and their index), and the generation_config.json that
-   * the model came with, whole or not at all, so that Transformers loads the folder with the class of this
-   * one's name. Errors are one line, and the old files are then unchanged: a part was replaced by a module
+   * the model came with, so that Transformers loads the folder with the class of this one's name. Files of an
+   * older save that would be mixed with them go; whenever the process may end, the folder is the old one or
+   * the new one. Errors are one line, and the old files are then unchanged: a part was replaced by a module
    * with other weights, so that the folder would not load again; a failed write.
    */
-  async savePretrained(folder: string, { tokenizer, dtype, maxShardBytes }: SaveOptions = {}): Promise<void> {
+  async savePretrained(folder: string, options: SaveOptions = {}): Promise<void> {
+    const { tokenizer, dtype, maxShardBytes, files: further = [], replaces = [] } = options;
     const { module: fresh } = postponeInit(() => new (this.constructor as new (config: C) => this)(this.config));
     checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));
     for (const buffer of fresh.buffers()) buffer.storage.free();
@@ -176,8 +184,11 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
         ? []
         : [{ path: join(folder, GENERATION_FILE), data: this.generationConfig }]),
       ...(tokenizer?.filesToSave(folder) ?? []),
+      ...further,
     ];
-    await replaceWeights(folder, files);
+    const isOld = (name: string): boolean =>
+      isWeightsFile(name) || (tokenizer !== undefined && isTokenizerFile(name)) || replaces.includes(name);
+    await writeFilesAtomic(files, { replaces: isOld });
   }
 
   /** The text of config.json; `dtype` as for `savePretrained`. */

@@ -4,10 +4,10 @@
  *
  *   node --import tsx train/export.ts --model runs/bert --output bert-small
  */
+import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { loadModel, loadTokenizer } from '../models/index.ts';
-import { writeFileAtomic } from '../common/atomic-files.ts';
-import { disk } from '../common/file-system.ts';
+import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind } from '../common/json-file.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
@@ -29,10 +29,15 @@ main(async () => {
   const { model: folder, output, precision, use } = values;
   const model = await loadModel(folder);
   const tokenizer = await loadTokenizer(folder);
-  await model.savePretrained(output, { tokenizer, ...(precision === 'f16' ? { dtype: 'f16' } : {}) });
+  // An older export's card goes with its model; a README without a report beside it is somebody's own.
+  const report = join(output, 'report.html');
+  const replaces = (await pathKind(report)) === 'file' ? ['README.md', 'report.html'] : [];
+  const files: FileToWrite[] = [];
   if ((await pathKind(join(folder, 'run.json'))) === 'file') {
-    await writeFileAtomic(join(output, 'README.md'), await modelCard(basename(output), folder, use));
-    await disk.copy(join(folder, 'report.html'), join(output, 'report.html'));
+    files.push({ path: join(output, 'README.md'), data: await modelCard(basename(output), folder, use) });
+    files.push({ path: report, data: await readFile(join(folder, 'report.html')) });
   }
+  const dtype = precision === 'f16' ? ({ dtype: 'f16' } as const) : {};
+  await model.savePretrained(output, { tokenizer, ...dtype, files, replaces });
   console.log(`saved  ${output}, weights of ${((await weightBytes(output)) / 1e6).toFixed(1)} MB`);
 });

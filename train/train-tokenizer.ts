@@ -6,7 +6,8 @@
  * --vocab-size 16000 --output runs/bpe node --import tsx train/train-tokenizer.ts --data shakespeare.txt
  * --type char --output runs/characters
  */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
+import { namesIn, recoverFolder } from '../common/atomic-folder.ts';
 import { alignTable } from '../common/text-table.ts';
 import type { BertTokenizer, Tokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -61,7 +62,7 @@ const MEGABYTE = 1e6;
 
 main(async () => {
   const { values } = parseOptions(command);
-  checkOutput(values);
+  await checkOutput(values);
   const inputs = await expandInputs(values.data);
   const started = performance.now();
   const heldOut = new HeldOut();
@@ -82,11 +83,12 @@ main(async () => {
 });
 
 /** Before the work, not after it. */
-function checkOutput({ output, overwrite }: Values): void {
+async function checkOutput({ output, overwrite }: Values): Promise<void> {
   const stat = statSync(output, { throwIfNoEntry: false });
   if (stat && !stat.isDirectory())
     throw new UsageError(`${command.name}: --output: ${output} is a file, a folder is needed`);
-  if (stat && !overwrite && readdirSync(output).length > 0)
+  await recoverFolder(output);
+  if (stat && !overwrite && (await namesIn(output)).length > 0)
     throw new UsageError(`${command.name}: ${output} is not empty; choose another folder, or add --overwrite`);
 }
 

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
+import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { camelCase, listNames, snakeCase } from '../names.ts';
@@ -50,6 +51,7 @@ export async function readGenerationConfig(
   folder: string,
   { log = (line: string): void => console.error(line) }: { readonly log?: (line: string) => void } = {},
 ): Promise<GenerationOptions> {
+  await recoverFolder(folder);
   const path = join(folder, GENERATION_FILE);
   if ((await pathKind(path)) === 'none') return await readModelConfig(join(folder, 'config.json'));
   const { options, extra } = sortKeys(await readJsonFile(path));

@@ -4,6 +4,7 @@ import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './saved-weights.ts';
 import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
 import type { DownloadProgress } from './hub-download.ts';
 import { downloadModel } from './hub-download.ts';
+import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind } from '../../common/json-file.ts';
 
 export interface ResolveOptions {
@@ -72,6 +73,7 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
   const kind = await pathKind(path);
   if (kind === 'file') throw new Error(`${id} is a file: pass the folder that holds it`);
   if (kind === 'folder') {
+    await recoverFolder(path);
     const missing = await whatIsMissing(path, need);
     if (missing) throw new Error(`${id} ${missing}`);
     return path;

@@ -1,8 +1,7 @@
-import { basename, dirname, join, resolve } from 'node:path';
-import { readdir } from 'node:fs/promises';
-import type { FileToWrite, StagedFile } from '../../common/atomic-files.ts';
+import { join } from 'node:path';
+import type { FileToWrite } from '../../common/atomic-files.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
-import { disk } from '../../common/file-system.ts';
+import type { StagedFile } from '../../common/staged-file.ts';
 import type { Dtype, TensorEntry } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount, encodeHeader } from './safetensors-format.ts';
 import type { TensorData } from './tensor-data.ts';
@@ -122,23 +121,12 @@ export function weightFiles(
 }
 
 /**
- * Writes files as `writeFilesAtomic` does and then removes from `folder` the weight files of an older save
- * that the new ones do not replace: a stale `model.safetensors` would otherwise be read instead of the new
- * shards.
+ * Tells the weight files of a save from all others: those that the new ones do not replace must go, since a
+ * stale `model.safetensors` would be read instead of new shards.
  */
-export async function replaceWeights(
-  folder: string,
-  files: readonly FileToWrite[],
-  { baseName = 'model' }: ShardOptions = {},
-): Promise<void> {
-  await writeFilesAtomic(files);
-  const inFolder = files.filter(({ path }) => resolve(dirname(path)) === resolve(folder));
-  const kept = new Set(inFolder.map(({ path }) => basename(path)));
-  for (const name of await readdir(folder)) {
-    const rest = name.startsWith(baseName) ? name.slice(baseName.length) : '';
-    const isWeights = /^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(rest);
-    if (isWeights && !kept.has(name)) await disk.remove(join(folder, name));
-  }
+export function isWeightsFile(name: string, baseName = 'model'): boolean {
+  const rest = name.startsWith(baseName) ? name.slice(baseName.length) : '';
+  return /^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(rest);
 }
 
 /** Saves tensors as the weights of `folder`, sharded above `maxShardBytes`, replacing an older save. */
@@ -147,5 +135,6 @@ export async function writeWeights(
   tensors: Iterable<TensorToWrite>,
   options: ShardOptions = {},
 ): Promise<void> {
-  await replaceWeights(folder, weightFiles(folder, tensors, options), options);
+  const replaces = (name: string): boolean => isWeightsFile(name, options.baseName);
+  await writeFilesAtomic(weightFiles(folder, tensors, options), { replaces });
 }

@@ -1,4 +1,5 @@
 import { isAbsolute, join } from 'node:path';
+import { recoverFolder } from '../../common/atomic-folder.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import { SafetensorsFile } from './safetensors-reader.ts';
@@ -30,6 +31,7 @@ export class SavedWeights {
   static async open(path: string): Promise<SavedWeights> {
     let file = path;
     if ((await pathKind(path)) === 'folder') {
+      await recoverFolder(path);
       file = join(path, WEIGHTS_FILE);
       if ((await pathKind(file)) === 'none') file = join(path, INDEX_FILE);
       if ((await pathKind(file)) === 'none') {

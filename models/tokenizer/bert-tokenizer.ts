@@ -18,6 +18,7 @@ import { encode, encodeToArrays } from './encode.ts';
 import type { EncodeOptions, TextBatch } from './encode-options.ts';
 import type { SpecialTokens, TokenizerFiles } from './bert-files.ts';
 import type { Side } from './truncate.ts';
+import { isTokenizerFile } from './tokenizer-folder.ts';
 import type { Pieces, WordPieceModel } from './word-pieces.ts';
 import { WordPieceEncoder } from './word-pieces.ts';
 
@@ -200,6 +201,6 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
    * AutoTokenizer loads; all of them or none.
    */
   async save(folder: string): Promise<void> {
-    await writeFilesAtomic(this.filesToSave(folder));
+    await writeFilesAtomic(this.filesToSave(folder), { replaces: isTokenizerFile });
   }
 }

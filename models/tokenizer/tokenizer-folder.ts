@@ -124,6 +124,20 @@ function readMerges(
   });
 }
 
+/**
+ * Tells files that belong to a tokenizer, of any kind and writer: those that a new one does not replace would
+ * be mixed with it.
+ */
+export function isTokenizerFile(name: string): boolean {
+  return tokenizerFileNames.has(name);
+}
+
+const tokenizerFileNames = new Set([
+  ...['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'],
+  ...['vocab.txt', 'vocab.json', 'merges.txt'],
+  ...['tokenizer.model', 'spiece.model', 'source.spm', 'target.spm', 'sentencepiece.bpe.model'],
+]);
+
 /** The files to write into `folder`, which Transformers' AutoTokenizer loads. */
 export function tokenizerFolderFiles({ tokenizer, config }: TokenizerFolder, folder: string): FileToWrite[] {
   const special = SPECIAL_NAMES.flatMap((name) => {

@@ -13,7 +13,13 @@ import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
 import { decodeBytes, decodeWindow } from './any-tokenizer.ts';
 import { IdList } from '../../common/collections.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
-import { SPECIAL_NAMES, checkTokenizerJson, readTokenizerFolder, tokenizerFolderFiles } from './tokenizer-folder.ts';
+import {
+  SPECIAL_NAMES,
+  checkTokenizerJson,
+  isTokenizerFile,
+  readTokenizerFolder,
+  tokenizerFolderFiles,
+} from './tokenizer-folder.ts';
 
 /** The part of @huggingface/tokenizers' Tokenizer used here (its own types do not resolve under NodeNext). */
 interface LibraryTokenizer {
@@ -171,7 +177,7 @@ export class Tokenizer implements AnyTokenizer {
    * AutoTokenizer loads; all of them or none.
    */
   async save(folder: string): Promise<void> {
-    await writeFilesAtomic(this.filesToSave(folder));
+    await writeFilesAtomic(this.filesToSave(folder), { replaces: isTokenizerFile });
   }
 
   private isShown(id: number, skipSpecialTokens: boolean): boolean {

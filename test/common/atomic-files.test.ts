@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeError, writeFileAtomic, writeFilesAtomic } from '../../common/atomic-files.ts';
+import { writeFileAtomic, writeFilesAtomic } from '../../common/atomic-files.ts';
+import { writeError } from '../../common/staged-file.ts';
 import { failure } from '../support/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -60,7 +61,7 @@ test('errors of the system say what to do', () => {
   assert.match(error('EDQUOT'), /quota/);
   assert.match(error('EACCES'), /no permission/);
   assert.match(error('EROFS'), /read-only file system/);
-  assert.match(error('EIO'), /^cannot write x: raw/);
+  assert.match(error('EBUSY'), /^cannot write x: raw/);
 });
 
 // Saves 8 MB over an old file in another process, whose disk is too small for it.

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { writeFolderAtomic } from '../../common/atomic-files.ts';
+import { recoverFolder } from '../../common/atomic-folder.ts';
 import { readError } from '../../common/json-file.ts';
 import type { TokenCorpus } from './token-corpus.ts';
 import { bytesPerToken, readTokenMeta, sizesOf, TokenWriter } from './token-writer.ts';
@@ -46,6 +47,9 @@ export function writeTokenCorpus(
  * `verifyTokenCorpus`, which reads them all.
  */
 export async function openTokenCorpus(folder: string, expected: ExpectedTokens = {}): Promise<TokenFiles> {
+  // A split lies in the folder of a prepared corpus, which is saved as one.
+  await recoverFolder(dirname(resolve(folder)));
+  await recoverFolder(folder);
   const meta = await readTokenMeta(folder);
   checkExpected(folder, meta, expected);
   const offsets = readOffsets(folder, meta);

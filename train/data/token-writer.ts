@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { StagedFile, writeFileAtomic } from '../../common/atomic-files.ts';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { readJsonFile } from '../../common/json-file.ts';
+import { StagedFile } from '../../common/staged-file.ts';
 
 /** meta.json of a token corpus on disk. */
 const metaSchema = z.strictObject({

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { readCard } from '../data/corpus/data-card.ts';
 import { duration } from '../../common/progress.ts';
@@ -21,6 +22,7 @@ const infoSchema = z.object({
 
 /** A model card (Mitchell et al. 2019) in the hub's form, of what the run in `folder` recorded. */
 export async function modelCard(name: string, folder: string, use: string): Promise<string> {
+  await recoverFolder(folder);
   const info = infoSchema.parse(await readJsonFile(join(folder, 'run.json')));
   const log = readLog(join(folder, 'log.jsonl'));
   const steps = log.filter(isStep);

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { writeError, writeFileAtomic } from '../../common/atomic-files.ts';
+import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk, writeAllSync } from '../../common/file-system.ts';
+import { writeError } from '../../common/staged-file.ts';
 import { isEvaluation, isStep } from './callback.ts';
 import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
 

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { z } from 'zod';
+import { recoverFolder } from '../../../common/atomic-folder.ts';
 import { readJsonFile } from '../../../common/json-file.ts';
 
 const splitSchema = z.object({
@@ -60,6 +61,7 @@ export type CorpusCard = z.infer<typeof cardSchema>;
 
 /** Reads card.json of a prepared corpus. Errors, one line: it is missing or damaged. */
 export async function readCard(folder: string): Promise<CorpusCard> {
+  await recoverFolder(folder);
   const path = join(folder, 'card.json');
   const parsed = cardSchema.safeParse(await readJsonFile(path));
   if (parsed.success) return parsed.data;

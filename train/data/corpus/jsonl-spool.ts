@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import { StagedFile } from '../../../common/atomic-files.ts';
+import { StagedFile } from '../../../common/staged-file.ts';
 import type { TextDocument } from '../readers/document.ts';
 import { tableRows } from '../table-rows.ts';
 

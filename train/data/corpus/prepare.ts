@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path';
 import { writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-files.ts';
+import { recoverFolder } from '../../../common/atomic-folder.ts';
 import { disk } from '../../../common/file-system.ts';
 import { pathKind } from '../../../common/json-file.ts';
 import type { Cleaner } from '../cleaning/cleaner.ts';
@@ -82,6 +83,7 @@ export async function openPrepared(
 }
 
 async function isPrepared(folder: string, key: string): Promise<boolean> {
+  await recoverFolder(folder);
   return (await pathKind(join(folder, 'card.json'))) === 'file' && (await readCard(folder)).key === key;
 }
 

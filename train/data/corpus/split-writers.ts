@@ -44,12 +44,18 @@ export class SplitWriters {
     options: TokenWriterOptions,
   ): Promise<SplitWriters> {
     const parts = new Map<SplitName, Part>();
-    for (const name of splitNames.filter((split) => fractions[split] > 0)) {
-      await disk.makeFolder(join(folder, name));
-      const writer = await TokenWriter.create(join(folder, name), options);
-      parts.set(name, { writer, lengths: new LengthCounter(), characters: 0 });
+    const writers = new SplitWriters(parts, tokenizer);
+    try {
+      for (const name of splitNames.filter((split) => fractions[split] > 0)) {
+        await disk.makeFolder(join(folder, name));
+        const writer = await TokenWriter.create(join(folder, name), options);
+        parts.set(name, { writer, lengths: new LengthCounter(), characters: 0 });
+      }
+      return writers;
+    } catch (error) {
+      await writers.discard();
+      throw error;
     }
-    return new SplitWriters(parts, tokenizer);
   }
 
   /** Tokenises a document into a split; one without a token is left out. */
