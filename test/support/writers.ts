@@ -1,13 +1,13 @@
 import { utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { manualSeed } from '../../autograd/index.ts';
+import type { Tokenizer } from '../../models/index.ts';
 import {
   BertForSequenceClassification,
   BertTokenizer,
   GPT2LMHeadModel,
   loadModel,
   loadTokenizer,
-  Tokenizer,
 } from '../../models/index.ts';
 import { openPrepared, prepareCorpus } from '../../train/data/corpus/prepare.ts';
 import type { PrepareOptions } from '../../train/data/corpus/prepare.ts';
