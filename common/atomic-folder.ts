@@ -2,7 +2,7 @@
 //
 //   model/.folder.123.….tmp/new/...        1. all new files are written here, and synced
 //   model/.folder.123.….tmp/committing     2. no other process is at step 2 to 4
-//   model/.folder.123.….tmp/journal.json   3. what to rename and what to remove; from here on the save is made
+//   model/.folder.123.….tmp/journal.json   3. what to rename and to remove; from here on the save is made
 //   model/config.json ...                  4. that is done, the journal goes, and what is left of the folder
 //
 // A process that ends before 3 has changed nothing; one that ends later is finished by the next that opens or

@@ -6,9 +6,9 @@ import { Random } from '../../common/random.ts';
 import type { FaultOptions, FaultOutcome } from './faults.ts';
 import { Tally } from './faults.ts';
 import { faultyDisk } from './faulty-disk.ts';
-import type { Fault } from './faulty-disk.ts';
+import type { Fault, WatchedDisk } from './faulty-disk.ts';
 
-/** Something that writes, and how to tell what it left. All get the same folder, in which nothing else lies. */
+/** Something that writes, and how to tell what it left. All get the same folder; nothing else lies in it. */
 export interface Writer {
   readonly what: string;
   /** Makes what is there before; default nothing. */
@@ -44,7 +44,7 @@ async function filesOf(folder: string): Promise<string[]> {
   return files.map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1)).sort();
 }
 
-/** The state after a fault, in which what the dead process was writing may still lie, under temporary names. */
+/** The state after a fault: what the dead process was writing may still lie there, under temporary names. */
 async function stateAfterFault(folder: string, writer: Writer): Promise<string> {
   const opened = await (writer.open?.(folder) ?? Promise.resolve()).then(
     () => true,
@@ -86,8 +86,9 @@ export async function faultEverywhere(
     const count = watched.operations.length;
     if (oldState === newState) throw new Error(`${writer.what}: the old state is the new one; nothing is tested`);
 
-    const all = Array.from({ length: count }, (_, i) => i + 1);
     for (const fault of faults) {
+      const all = pointsOf(fault, watched.operations);
+      if (all.length === 0) continue;
       const points = short ? [...new Set(Array.from({ length: sample }, () => all[random.int(count)]!))] : all;
       for (const at of points) {
         const folder = join(parent, 'tried');
@@ -118,6 +119,12 @@ export async function faultEverywhere(
     await rm(parent, { recursive: true, force: true });
   }
   return tally.outcome(writer.what);
+}
+
+/** The operations, counted from 1, that a fault can happen to. */
+function pointsOf(fault: Fault, operations: WatchedDisk['operations']): number[] {
+  const of = fault === 'lost rename' ? /^rename$/ : fault.endsWith(' write') ? /^write/ : /./;
+  return operations.flatMap((name, i) => (of.test(name) ? [i + 1] : []));
 }
 
 /** The lines that are in neither state, and those of the new one that are missing. */
