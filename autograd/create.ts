@@ -54,9 +54,12 @@ function fromValues(
   const bytes = encode(values, dtype);
   const storage = new Storage(bytes.byteLength, 'tensor');
   if (values.length <= hostLimit) storage.host = decode(bytes, dtype);
-  onDevice((gpu) => {
-    storage.on((_, label) => gpu.upload(bytes, label));
-  });
+  onDevice(
+    (gpu) => {
+      storage.on((_, label) => gpu.upload(bytes, label));
+    },
+    (error) => storage.fail(error),
+  );
   const made = new Tensor(storage, dtype, contiguousLayout(shape));
   if (requiresGrad) made.requiresGrad = true;
   return made;
@@ -71,11 +74,13 @@ export function overwrite(x: Tensor, values: Float32Array): void {
   const bytes = new Uint8Array(values.slice().buffer);
   storage.version++;
   storage.host = undefined;
-  onDevice((gpu) =>
-    gpu.write(
-      storage.on((size, label) => gpu.allocate(size, label)),
-      bytes,
-    ),
+  onDevice(
+    (gpu) =>
+      gpu.write(
+        storage.on((size, label) => gpu.allocate(size, label)),
+        bytes,
+      ),
+    (error) => storage.fail(error),
   );
 }
 

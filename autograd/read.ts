@@ -36,11 +36,17 @@ async function read(x: Tensor): Promise<DataArray> {
   // The copy is recorded before anything is awaited: the caller's scope may end, or the tensor change, in the
   // meantime.
   let reading: Promise<Uint8Array> | undefined;
-  onDevice((gpu) => {
-    const allocation = source.storage.on((size, label) => gpu.allocate(size, label));
-    reading = gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
-    reading.catch(() => undefined); // awaited below
-  });
+  onDevice(
+    (gpu) => {
+      const allocation = source.storage.on((size, label) => gpu.allocate(size, label));
+      reading = gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
+      reading.catch(() => undefined); // awaited below
+    },
+    (error) => {
+      reading = Promise.reject(error as Error);
+      reading.catch(() => undefined);
+    },
+  );
   if (!aligned) source.storage.free();
   await ready();
   const raw = await reading!;

@@ -12,24 +12,35 @@ let failure: unknown;
 let starting: Promise<Gpu> | undefined;
 let waiting: ((gpu: Gpu) => void)[] = [];
 
-/** Runs work on the device, now or as soon as the device is there, in the order of the calls. */
-export function onDevice(work: (gpu: Gpu) => void): void {
+/**
+ * Runs work on the device, now or as soon as the device is there, in the order of the calls. What it throws
+ * now is thrown to the caller; what it throws later goes to `failed`, so that it stays with the tensors that
+ * it belongs to.
+ */
+export function onDevice(work: (gpu: Gpu) => void, failed: (error: unknown) => void): void {
   if (gpu) return work(gpu);
   if (failure !== undefined) throw failure;
-  waiting.push(work);
+  waiting.push((acquired) => {
+    try {
+      work(acquired);
+    } catch (error) {
+      failed(error);
+    }
+  });
   ready().catch(() => undefined); // thrown at the next op or read
 }
 
 /**
  * Calls `start` after the work recorded so far, and lets later work wait, in order, until its promise
- * resolves: for kernels that are compiled side by side.
+ * resolves: for kernels that are compiled side by side. What it rejects with goes to `failed`.
  */
-export function pauseFor(start: (gpu: Gpu) => Promise<unknown>): void {
+export function pauseFor(start: (gpu: Gpu) => Promise<unknown>, failed: (error: unknown) => void): void {
   onDevice((acquired) => {
     gpu = undefined;
-    starting = start(acquired).then(() => resume(acquired), fail);
-    starting.catch(() => undefined); // thrown at the next op or read
-  });
+    starting = start(acquired)
+      .catch(failed)
+      .then(() => resume(acquired));
+  }, failed);
 }
 
 /** Whether work runs at once: false while the device is being acquired, or paused. */
@@ -37,7 +48,7 @@ export function isRunning(): boolean {
   return gpu !== undefined;
 }
 
-/** The device, with all earlier work recorded on it. Rejects with the first failure of that work. */
+/** The device, with all earlier work recorded on it. Rejects where there is none. */
 export function ready(): Promise<Gpu> {
   starting ??= acquire().then(resume, fail);
   return starting;
@@ -51,22 +62,15 @@ function fail(error: unknown): never {
 /** Runs the work that has waited. Where it pauses, the rest goes on waiting. */
 function resume(acquired: Gpu): Gpu | Promise<Gpu> {
   gpu = known = acquired;
-  try {
-    while (gpu && waiting.length > 0) {
-      const batch = waiting;
-      waiting = [];
-      for (let i = 0; i < batch.length; i++) {
-        batch[i]!(acquired);
-        if (gpu) continue;
-        waiting = [...batch.slice(i + 1), ...waiting];
-        break;
-      }
-    }
-  } catch (error) {
-    failure = error;
-    gpu = undefined;
+  while (gpu && waiting.length > 0) {
+    const batch = waiting;
     waiting = [];
-    throw error;
+    for (let i = 0; i < batch.length; i++) {
+      batch[i]!(acquired);
+      if (gpu) continue;
+      waiting = [...batch.slice(i + 1), ...waiting];
+      break;
+    }
   }
   return gpu ?? starting!;
 }

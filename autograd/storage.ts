@@ -22,6 +22,7 @@ export class Storage {
   host: ArrayLike<number> | undefined;
   private readonly cell: Cell = { allocation: undefined };
   private freed = false;
+  private failure: unknown;
 
   constructor(bytes: number, label: string) {
     this.bytes = bytes;
@@ -40,8 +41,14 @@ export class Storage {
    * `free`, in its order.
    */
   on(allocate: (bytes: number, label: string) => Allocation): Allocation {
+    if (this.failure !== undefined) throw this.failure;
     this.cell.allocation ??= allocate(this.bytes, this.label);
     return this.cell.allocation;
+  }
+
+  /** The op that should have written this failed: whoever uses it gets the op's error. */
+  fail(error: unknown): void {
+    this.failure ??= error;
   }
 
   /** Gives the memory back now. Work recorded before still sees it. */
@@ -61,10 +68,13 @@ export class Storage {
 }
 
 function release(cell: Cell): void {
-  onDevice((gpu) => {
-    if (cell.allocation) gpu.release(cell.allocation);
-    cell.allocation = undefined;
-  });
+  onDevice(
+    (gpu) => {
+      if (cell.allocation) gpu.release(cell.allocation);
+      cell.allocation = undefined;
+    },
+    () => undefined,
+  );
 }
 
 /** Backstop: tensors that no scope frees are freed when JavaScript collects them. */

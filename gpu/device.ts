@@ -5,6 +5,7 @@ import type { Choices } from './choices.ts';
 import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError } from './errors.ts';
+import { Faults } from './faults.ts';
 import { Pace } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
 import { Recording } from './recording.ts';
@@ -61,6 +62,7 @@ export class Gpu {
   readonly pipelines: PipelineCache;
   private readonly pool: BufferPool;
   private readonly errors: ErrorTrap;
+  private readonly faults = new Faults();
   private readonly readers: GPUBuffer[] = [];
   private readonly pace: Pace;
 
@@ -72,8 +74,8 @@ export class Gpu {
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
     this.pool = new BufferPool(device);
-    this.pipelines = new PipelineCache(device, this.errors);
-    this.encoder = new Encoder(device, this.pipelines);
+    this.pipelines = new PipelineCache(device);
+    this.encoder = new Encoder(device, this.pipelines, this.faults);
   }
 
   get target(): Target {
@@ -131,16 +133,23 @@ export class Gpu {
 
   /** Makes memory available to later allocations; work recorded before still sees the old contents. */
   release(allocation: Allocation): void {
+    this.faults.forget(allocation.buffer);
     this.pool.release(allocation);
   }
 
+  /** Makes as if memory had never been written to: its next contents do not depend on the last ones. */
+  forget(memory: () => Iterable<Allocation>): void {
+    if (this.faults.any) for (const { buffer } of memory()) this.faults.forget(buffer);
+  }
+
   /**
-   * Records one dispatch over buffers in binding order. Throws what the device has reported about earlier
-   * ones.
+   * Records one dispatch over buffers in binding order; `op` describes, for errors, the op that it belongs to.
+   * Throws for a kernel that is known not to compile. Where the device finds out later, reading what the
+   * dispatch wrote throws, and reading what was computed from it.
    */
-  dispatch(dispatch: Dispatch, bindings: readonly Binding[]): void {
+  dispatch(dispatch: Dispatch, bindings: readonly Binding[], op?: () => string): void {
     this.errors.check();
-    this.encoder.dispatch(dispatch, bindings);
+    this.encoder.dispatch(dispatch, bindings, op);
   }
 
   /** Makes dispatches that run again and again on the same buffers; `replay` runs them. */
@@ -171,21 +180,25 @@ export class Gpu {
   async readBuffer(buffer: GPUBuffer, offset: number, bytes: number): Promise<Uint8Array> {
     this.errors.check();
     const reader = this.reader(bytes);
+    const checkFaults = this.faults.watch(buffer);
     this.encoder.copy(buffer, offset, reader, 0, bytes);
+    this.faults.forget(reader);
     this.encoder.flush();
     await this.settle(this.pace.wait(() => reader.mapAsync(GPUMapMode.READ, 0, bytes)));
     const copy = new Uint8Array(reader.getMappedRange(0, bytes).slice(0));
     reader.unmap();
     this.readers.push(reader);
     this.errors.check();
+    await checkFaults();
     return copy;
   }
 
-  /** Resolves when everything recorded so far has run; rejects with the first failure. */
+  /** Resolves when everything recorded so far has run; rejects with the first failure not yet told. */
   async synchronize(): Promise<void> {
     this.encoder.flush();
     await this.settle(this.device.queue.onSubmittedWorkDone());
     this.errors.check();
+    await this.faults.checkAll();
   }
 
   memory(): MemoryReport {

@@ -2,6 +2,9 @@ import { BindGroups, checkParams, maxParamBytes } from './bind-groups.ts';
 import type { Binding } from './buffers.ts';
 import { debugKernel, debugLevel, debugReplay } from './debug.ts';
 import type { Dispatch } from './dispatch.ts';
+import { errorOf, guarded, kernelError } from './errors.ts';
+import type { GpuError } from './errors.ts';
+import type { Faults } from './faults.ts';
 import type { PipelineCache } from './pipelines.ts';
 import type { RecordedStep, Recording } from './recording.ts';
 
@@ -25,6 +28,7 @@ export class Encoder {
   timer: PassTimer | undefined;
   private readonly device: GPUDevice;
   private readonly pipelines: PipelineCache;
+  private readonly faults: Faults;
   private readonly arena: GPUBuffer;
   private readonly staging = new Uint8Array(arenaBytes);
   private arenaUsed = 0;
@@ -35,9 +39,10 @@ export class Encoder {
   private readonly touched = new Set<GPUBuffer>();
   private readonly bindGroups: BindGroups;
 
-  constructor(device: GPUDevice, pipelines: PipelineCache) {
+  constructor(device: GPUDevice, pipelines: PipelineCache, faults: Faults) {
     this.device = device;
     this.pipelines = pipelines;
+    this.faults = faults;
     this.arena = device.createBuffer({
       label: 'params',
       size: arenaBytes + maxParamBytes,
@@ -54,25 +59,48 @@ export class Encoder {
     return this.touched;
   }
 
-  dispatch(dispatch: Dispatch, bindings: readonly Binding[]): void {
+  /** `op` describes the op that the dispatch belongs to, for errors. */
+  dispatch(dispatch: Dispatch, bindings: readonly Binding[], op?: () => string): void {
     const [x, y, z] = dispatch.grid;
     if (x === 0 || y === 0 || z === 0) return;
-    const made = this.pipelines.get(dispatch);
+    const made = this.pipelines.get(dispatch, op);
+    if (made.answer) this.flush(); // see submitAlone
     const offset = this.writeParams(dispatch);
     const group = this.bindGroups.get(made, dispatch, bindings);
     this.encode({ dispatch, pipeline: made.pipeline, group, offsets: offset === undefined ? [] : [offset] });
     for (const { buffer } of bindings) this.touched.add(buffer);
-    if (++this.dispatches >= batch) this.flush();
+    if (this.faults.any) this.faults.spread(dispatch.access, bindings);
+    if (made.answer) this.submitAlone(made.answer, dispatch, bindings, op);
+    else if (++this.dispatches >= batch) this.flush();
+  }
+
+  /**
+   * Submits a dispatch whose kernel the device has not accepted yet. One refused command takes the whole
+   * submission with it, so it goes without the work of others.
+   */
+  private submitAlone(
+    answer: Promise<GpuError | undefined>,
+    { name, wgsl, access }: Dispatch,
+    bindings: readonly Binding[],
+    op?: () => string,
+  ): void {
+    const { refusal } = guarded(this.device, () => this.flush());
+    const error = Promise.all([answer, refusal]).then(([compiled, refused]) => {
+      const error = compiled ?? (refused && kernelError(name, wgsl, refused));
+      return error && errorOf(op?.(), error);
+    });
+    this.faults.doubt(error, access, bindings);
   }
 
   /** Encodes all steps of a recording and submits them with what was recorded before. */
   replay({ steps }: Recording): void {
+    if (this.faults.any) for (const { dispatch, bindings } of steps) this.faults.spread(dispatch.access, bindings);
     if (debugLevel >= 1) debugReplay(steps.length);
     for (const step of steps) this.encode(step);
     this.flush();
   }
 
-  private encode({ dispatch, pipeline, group, offsets }: RecordedStep): void {
+  private encode({ dispatch, pipeline, group, offsets }: Omit<RecordedStep, 'bindings'>): void {
     const [x, y, z] = dispatch.grid;
     if (debugLevel >= 2) debugKernel(dispatch);
     const writes = this.timer?.(dispatch);
@@ -91,6 +119,7 @@ export class Encoder {
     this.endPass();
     this.open().copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
     this.touched.add(source).add(target);
+    if (this.faults.any) this.faults.copy(source, target);
   }
 
   /** Resolves timestamps into a buffer, in order with the dispatches. */

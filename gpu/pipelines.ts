@@ -1,6 +1,6 @@
 import { debugLevel, debugShader } from './debug.ts';
 import type { Access, Dispatch } from './dispatch.ts';
-import type { ErrorTrap } from './errors.ts';
+import { errorOf, GpuError, guarded, kernelError } from './errors.ts';
 import { indent } from './wgsl.ts';
 
 interface Layout {
@@ -12,6 +12,8 @@ interface Layout {
 export interface Pipeline {
   readonly pipeline: GPUComputePipeline;
   readonly layout: Layout;
+  /** The device's answer, until it has given it: the error of a kernel that does not compile. */
+  readonly answer?: Promise<GpuError | undefined>;
 }
 
 /**
@@ -20,13 +22,12 @@ export interface Pipeline {
  */
 export class PipelineCache {
   private readonly device: GPUDevice;
-  private readonly errors: ErrorTrap;
-  private readonly pipelines = new Map<string, Pipeline>();
+  /** Or the error of a kernel that the device refused. */
+  private readonly pipelines = new Map<string, Pipeline | GpuError>();
   private readonly layouts = new Map<string, Layout>();
 
-  constructor(device: GPUDevice, errors: ErrorTrap) {
+  constructor(device: GPUDevice) {
     this.device = device;
-    this.errors = errors;
   }
 
   /** How many distinct shaders were compiled: each costs the driver tens of milliseconds once. */
@@ -34,18 +35,29 @@ export class PipelineCache {
     return this.pipelines.size;
   }
 
-  get(dispatch: Dispatch): Pipeline {
-    const known = this.pipelines.get(dispatch.wgsl);
+  /** Throws for a kernel that is known not to compile; `op` describes the op that needs it. */
+  get(dispatch: Dispatch, op?: () => string): Pipeline {
+    const { name, wgsl } = dispatch;
+    const known = this.pipelines.get(wgsl);
+    if (known instanceof GpuError) throw errorOf(op?.(), known);
     if (known) return known;
-    const { layout, descriptor } = this.describe(dispatch);
-    const made = { pipeline: this.device.createComputePipeline(descriptor), layout };
-    this.pipelines.set(dispatch.wgsl, made);
-    return made;
+    const { made, refusal } = guarded(this.device, () => {
+      const { layout, descriptor } = this.describe(dispatch);
+      return { pipeline: this.device.createComputePipeline(descriptor), layout };
+    });
+    const answer = refusal.then((refused) => {
+      const error = refused && kernelError(name, wgsl, refused);
+      this.pipelines.set(wgsl, error ?? made);
+      return error;
+    });
+    const unproven = { ...made, answer };
+    this.pipelines.set(wgsl, unproven);
+    return unproven;
   }
 
   /**
    * Compiles the kernels of many dispatches side by side on the driver's threads, so that `get` finds them. A
-   * kernel that does not compile is left to `get`, which reports it. Measured on llvmpipe, driver cache off,
+   * kernel that does not compile throws there. Measured on llvmpipe, driver cache off,
    * 40 distinct matmul kernels, 2 cores: one after the other 1.1 to 1.2 s, together 0.72 to 0.81 s; with both
    * cores taken by other work 3.3 to 4.8 s and 5.0 to 5.7 s.
    */
@@ -53,18 +65,23 @@ export class PipelineCache {
     const missing = new Map<string, Dispatch>();
     for (const dispatch of dispatches) if (!this.pipelines.has(dispatch.wgsl)) missing.set(dispatch.wgsl, dispatch);
     const compile = async (dispatch: Dispatch): Promise<void> => {
-      const { layout, descriptor } = this.describe(dispatch);
-      const pipeline = await this.device.createComputePipelineAsync(descriptor);
-      if (!this.pipelines.has(dispatch.wgsl)) this.pipelines.set(dispatch.wgsl, { pipeline, layout });
+      const { name, wgsl } = dispatch;
+      const { made, refusal } = guarded(this.device, () => {
+        const { layout, descriptor } = this.describe(dispatch);
+        return { layout, making: this.device.createComputePipelineAsync(descriptor) };
+      });
+      const pipeline = await made.making.catch((error: unknown) => error as Error);
+      const refused = (await refusal) ?? (pipeline instanceof Error ? pipeline : undefined);
+      if (refused) this.pipelines.set(wgsl, kernelError(name, wgsl, refused));
+      else this.pipelines.set(wgsl, { pipeline: pipeline as GPUComputePipeline, layout: made.layout });
     };
-    await Promise.allSettled([...missing.values()].map(compile));
+    await Promise.all([...missing.values()].map(compile));
   }
 
   private describe(dispatch: Dispatch) {
     const { name, wgsl, access, params } = dispatch;
     const layout = this.layout(access, params.byteLength > 0);
     if (debugLevel >= 3) debugShader(dispatch);
-    this.errors.compiling(name, wgsl);
     const module = this.device.createShaderModule({ label: name, code: indent(wgsl) });
     const compute = { module, entryPoint: 'main' };
     return { layout, descriptor: { label: name, layout: layout.pipeline, compute } };

@@ -8,6 +8,7 @@ export interface RecordedStep {
   readonly dispatch: Dispatch;
   readonly pipeline: GPUComputePipeline;
   readonly group: GPUBindGroup;
+  readonly bindings: readonly Binding[];
   /** Where its parameters lie in the recording's uniform buffer. */
   readonly offsets: number[];
 }
@@ -15,6 +16,8 @@ export interface RecordedStep {
 export interface RecordingInput {
   readonly dispatch: Dispatch;
   readonly bindings: readonly Binding[];
+  /** Describes the op, for errors. */
+  readonly op?: () => string;
 }
 
 /**
@@ -43,12 +46,12 @@ export class Recording {
       device.queue.writeBuffer(this.uniforms, 0, packed.words);
     }
     const groups = new BindGroups(device, this.uniforms);
-    this.steps = inputs.flatMap(({ dispatch, bindings }, i) => {
+    this.steps = inputs.flatMap(({ dispatch, bindings, op }, i) => {
       if (dispatch.grid.includes(0)) return [];
-      const made = pipelines.get(dispatch);
+      const made = pipelines.get(dispatch, op);
       const hasParams = dispatch.params.byteLength > 0;
       const group = groups.get(made, dispatch, bindings);
-      return [{ dispatch, pipeline: made.pipeline, group, offsets: hasParams ? [packed.offsets[i]!] : [] }];
+      return [{ dispatch, pipeline: made.pipeline, group, bindings, offsets: hasParams ? [packed.offsets[i]!] : [] }];
     });
   }
 

@@ -1,4 +1,5 @@
 import type { Gpu, Recording } from '../../gpu/index.ts';
+import { describeOp } from '../lower/lower.ts';
 import { bindingOf } from '../lower/window.ts';
 import { keepStorage, Storage } from '../storage.ts';
 import type { Entry } from '../op.ts';
@@ -67,8 +68,9 @@ export async function assemble({ entries, inputs, wanted, firstDraw, shared }: S
 
   await gpu.pipelines.prepare(steps.map(({ dispatch }) => dispatch));
   const recording = gpu.record(
-    steps.map(({ dispatch, tensors }) => ({
+    steps.map(({ dispatch, tensors, group }) => ({
       dispatch,
+      op: () => describeOp(group.name, tensors),
       bindings: tensors.map((x) => {
         const home = memory.get(x.storage);
         const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label, home !== undefined);

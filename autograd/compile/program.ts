@@ -16,6 +16,8 @@ export class Program {
   readonly captured: Captured;
   /** Undefined until the device has it. */
   assembled: Assembled | undefined;
+  /** Why the device does not have it: thrown by each run. */
+  private failure: unknown;
   /**
    * Captured storages whose values outlive a run: gradients, in memory of the program's own that each run
    * overwrites.
@@ -44,9 +46,12 @@ export class Program {
       firstDraw: draws.first,
       shared,
     };
-    pauseFor(async (gpu) => {
-      this.assembled = await assemble(source, gpu);
-    });
+    pauseFor(
+      async (gpu) => {
+        this.assembled = await assemble(source, gpu);
+      },
+      (error) => (this.failure = error),
+    );
   }
 
   /** Runs on row-major arguments like the captured ones. Returns the leaves of the result. */
@@ -60,16 +65,23 @@ export class Program {
     if (draws.count > 0) setRandomState({ seed, stream: stream + draws.count });
     const copies = new Map<Storage, Storage>();
     const leaves = result.leaves.map((leaf) => this.fresh(leaf, copies));
-    onDevice((gpu) => {
-      const { recording, memory } = this.assembled!;
-      inputs.forEach((input, i) => {
-        const target = memory.get(input.storage);
-        if (target) copy(gpu, args[i]!.storage, target, input.size * bytesOf(input.dtype));
-      });
-      recording.draw([seed >>> 0, Math.floor(seed / 2 ** 32)], stream);
-      gpu.replay(recording);
-      for (const [from, to] of copies) copy(gpu, memory.get(from)!, to, from.bytes);
-    });
+    onDevice(
+      (gpu) => {
+        if (!this.assembled) throw this.failure;
+        const { recording, memory } = this.assembled;
+        gpu.forget(() => [...memory.values()].map((storage) => storage.on(allocateOn(gpu))));
+        inputs.forEach((input, i) => {
+          const target = memory.get(input.storage);
+          if (target) copy(gpu, args[i]!.storage, target, input.size * bytesOf(input.dtype));
+        });
+        recording.draw([seed >>> 0, Math.floor(seed / 2 ** 32)], stream);
+        gpu.replay(recording);
+        for (const [from, to] of copies) copy(gpu, memory.get(from)!, to, from.bytes);
+      },
+      (error) => {
+        for (const storage of [...copies.values(), ...this.mutated, ...this.homes.values()]) storage.fail(error);
+      },
+    );
     for (const storage of this.mutated) {
       storage.version++;
       storage.host = undefined;
@@ -83,7 +95,10 @@ export class Program {
    * that hold them.
    */
   dispose(): void {
-    onDevice(() => this.assembled!.recording.destroy());
+    onDevice(
+      () => this.assembled?.recording.destroy(),
+      () => undefined,
+    );
   }
 
   private rehome(g: Tensor): Tensor {
@@ -107,9 +122,10 @@ export class Program {
 
 function copy(gpu: Gpu, from: Storage, to: Storage, bytes: number): void {
   if (bytes === 0) return;
-  const allocate = (size: number, label: string) => gpu.allocate(size, label);
-  gpu.copy(from.on(allocate), to.on(allocate), bytes);
+  gpu.copy(from.on(allocateOn(gpu)), to.on(allocateOn(gpu)), bytes);
 }
+
+const allocateOn = (gpu: Gpu) => (bytes: number, label: string) => gpu.allocate(bytes, label);
 
 /** The entry with its tensors in the homes that outlive the run. */
 function relocate(entry: Entry, homes: ReadonlyMap<Storage, Storage>): Entry {

@@ -6,6 +6,7 @@ import type { Kernel } from '../../kernels/remember.ts';
 import { formOf, valuesOf, namedOf, nameOf } from '../op.ts';
 import type { Bound, BoundTo, Entry, Fused, Like, Lowering, Op, Spec, Tensors } from '../op.ts';
 import { isRunning, onDevice } from '../runtime.ts';
+import { show } from '../shapes.ts';
 import { emptyTensor, Tensor } from '../tensor.ts';
 import { copyTo, sinkInto, sinkOf, sourceOf } from './elementwise.ts';
 import { lowerInParts, onto } from './split.ts';
@@ -41,20 +42,32 @@ export function execute(entry: Entry): void {
   // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile
   // (Tensor.moveInto).
   const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
-  onDevice((gpu) => {
-    const { target } = gpu;
-    const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
-    const temporaries = lowerEntry(here, {
-      target,
-      remembers: true,
-      emit: (dispatch, tensors) =>
-        gpu.dispatch(
-          dispatch,
-          tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), target)),
-        ),
-    });
-    for (const t of temporaries) t.storage.free();
-  });
+  const op = (): string => describeOp(entry.name, entry.inputs);
+  onDevice(
+    (gpu) => {
+      const { target } = gpu;
+      const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
+      const temporaries = lowerEntry(here, {
+        target,
+        remembers: true,
+        emit: (dispatch, tensors) =>
+          gpu.dispatch(
+            dispatch,
+            tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), target)),
+            op,
+          ),
+      });
+      for (const t of temporaries) t.storage.free();
+    },
+    (error) => {
+      for (const { storage } of [...entry.outputs, ...entry.mutates]) storage.fail(error);
+    },
+  );
+}
+
+/** An op and what it was given, for errors: `add of f32 [2, 3] and bool [3]`. */
+export function describeOp(name: string, inputs: readonly Spec[]): string {
+  return [name, inputs.map(({ dtype, shape }) => `${dtype} ${show(shape)}`).join(' and ')].filter(Boolean).join(' of ');
 }
 
 export interface Environment {

@@ -1,0 +1,89 @@
+import type { Access } from './dispatch.ts';
+import type { Binding } from './buffers.ts';
+import type { GpuError } from './errors.ts';
+
+/** A dispatch that the device may yet refuse, or has refused. */
+interface Fault {
+  /** Undefined while the device has not answered. */
+  error: GpuError | undefined;
+  answered: Promise<void>;
+}
+
+/**
+ * Knows which buffers hold what a refused dispatch should have written, or were computed from it. WebGPU
+ * answers later whether a shader compiles: what is computed meanwhile is marked, and cleared when all is well.
+ */
+export class Faults {
+  private readonly marks = new Map<GPUBuffer, Set<Fault>>();
+  /** Not answered, or refused and not told to anyone. */
+  private readonly open = new Set<Fault>();
+
+  /** Whether any buffer is marked: false but for the moments after a kernel was compiled. */
+  get any(): boolean {
+    return this.marks.size > 0;
+  }
+
+  /** Marks what a dispatch writes, until `answer` gives no error. */
+  doubt(answer: Promise<GpuError | undefined>, access: readonly Access[], bindings: readonly Binding[]): void {
+    const fault: Fault = { error: undefined, answered: Promise.resolve() };
+    fault.answered = answer.then((error) => {
+      fault.error = error;
+      if (!error) this.clear(fault);
+    });
+    this.open.add(fault);
+    bindings.forEach(({ buffer }, i) => {
+      if (access[i] !== 'read') this.mark(buffer, [fault]);
+    });
+  }
+
+  /** Marks what a dispatch writes as what it reads is marked. */
+  spread(access: readonly Access[], bindings: readonly Binding[]): void {
+    const found = new Set<Fault>();
+    for (const { buffer } of bindings) for (const fault of this.marks.get(buffer) ?? []) found.add(fault);
+    if (found.size === 0) return;
+    bindings.forEach(({ buffer }, i) => {
+      if (access[i] !== 'read') this.mark(buffer, found);
+    });
+  }
+
+  /** Marks the target of a copy as its source is marked, and no further. */
+  copy(source: GPUBuffer, target: GPUBuffer): void {
+    this.forget(target);
+    const found = this.marks.get(source);
+    if (found) this.mark(target, found);
+  }
+
+  /** A buffer's contents no longer matter. */
+  forget(buffer: GPUBuffer): void {
+    this.marks.delete(buffer);
+  }
+
+  /** Takes down what a buffer depends on now; the returned function throws the first error among it. */
+  watch(buffer: GPUBuffer): () => Promise<void> {
+    const found = [...(this.marks.get(buffer) ?? [])];
+    return () => this.check(found);
+  }
+
+  /** Throws the first of the errors that nobody was told yet; they count as told. */
+  checkAll(): Promise<void> {
+    return this.check([...this.open]);
+  }
+
+  private async check(faults: readonly Fault[]): Promise<void> {
+    for (const { answered } of faults) await answered;
+    for (const fault of faults) this.open.delete(fault);
+    const error = faults.find((fault) => fault.error)?.error;
+    if (error) throw error;
+  }
+
+  private mark(buffer: GPUBuffer, faults: Iterable<Fault>): void {
+    let own = this.marks.get(buffer);
+    if (!own) this.marks.set(buffer, (own = new Set()));
+    for (const fault of faults) own.add(fault);
+  }
+
+  private clear(fault: Fault): void {
+    this.open.delete(fault);
+    for (const [buffer, own] of this.marks) if (own.delete(fault) && own.size === 0) this.marks.delete(buffer);
+  }
+}
