@@ -143,7 +143,7 @@ export class Gpu {
   }
 
   /**
-   * Records one dispatch over buffers in binding order; `op` describes, for errors, the op that it belongs to.
+   * Records one dispatch over buffers in binding order; `op` describes, for errors, the op it belongs to.
    * Throws for a kernel that is known not to compile. Where the device finds out later, reading what the
    * dispatch wrote throws, and reading what was computed from it.
    */

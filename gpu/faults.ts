@@ -11,7 +11,8 @@ interface Fault {
 
 /**
  * Knows which buffers hold what a refused dispatch should have written, or were computed from it. WebGPU
- * answers later whether a shader compiles: what is computed meanwhile is marked, and cleared when all is well.
+ * answers later whether a shader compiles: what is computed meanwhile is marked, and cleared when all is
+ * well.
  */
 export class Faults {
   private readonly marks = new Map<GPUBuffer, Set<Fault>>();
