@@ -3,10 +3,11 @@
 optimizers: the parameters minimise 0.5 * sum(scale * (w - target)^2), so the gradient is scale * (w - target); `values`
 lists them after each of ten steps. matrices: the same for methods that look at whole matrices, over parameters of
 three, two and one axes (`shapes`), whose target is 0 and whose start and scale are START_OF and SCALE_OF of an
-element's number; `values` lists what the last step leaves. schedules: the learning rate for each step, from a base
-rate of 0.001. clipping: torch.nn.utils.clip_grad_norm_.
+element's number; `values` lists what the last step leaves. Muon's iteration is in float64 where PyTorch has bfloat16.
+schedules: the learning rate for each step, from a base rate of 0.001. clipping: torch.nn.utils.clip_grad_norm_.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -39,6 +40,8 @@ OPTIMIZERS = [
     ("Adam", {"lr": 0.1, "weight_decay": 0.5}, {"lr": 0.02, "weight_decay": 0.0}),
     ("RMSprop", {"lr": 0.01, "weight_decay": 0.1}, None),
     ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5}, {"lr": 0.02}),
+    ("RMSprop", {"lr": 0.01, "centered": True}, None),
+    ("RMSprop", {"lr": 0.01, "alpha": 0.9, "momentum": 0.5, "weight_decay": 0.1}, {"centered": True}),
 ]
 
 SHAPES = [[2, 3, 2], [3, 4], [4, 2], [5]]
@@ -56,6 +59,15 @@ MATRICES = [
         [0, 1, 2, 3],
     ),
     ("Adafactor", Adafactor, {"lr": 0.1, "relative_step": False, "decay_rate": -0.5, "eps": [1e-6, 0.5]}, [1, 3]),
+    ("Muon", torch.optim.Muon, {}, [1, 2]),
+    ("Muon", torch.optim.Muon, {"lr": 0.05, "momentum": 0.8, "nesterov": False, "weight_decay": 0.5}, [1, 2]),
+    ("Muon", torch.optim.Muon, {"lr": 0.02, "adjust_lr_fn": "match_rms_adamw", "ns_steps": 3}, [2, 1]),
+    (
+        "Muon",
+        torch.optim.Muon,
+        {"lr": 0.02, "adjust_lr_fn": "spectral_unclamped", "ns_coefficients": [2, -1.5, 0.5], "eps": 10.0},
+        [1, 2],
+    ),
 ]
 
 SCHEDULES = [
@@ -119,6 +131,17 @@ def run_optimizer(name, options, second):
     return {"name": name, "options": options_json(options), "secondGroup": options_json(second), "values": values}
 
 
+@contextlib.contextmanager
+def muon_in_float64():
+    """torch.optim.Muon's own Newton-Schulz iteration, but for its cast to bfloat16."""
+    original = torch.bfloat16
+    torch.bfloat16 = torch.float64
+    try:
+        yield
+    finally:
+        torch.bfloat16 = original
+
+
 def run_matrices(name, make, options, chosen):
     """Twelve steps in float64 on one gradient for all, scale * w."""
 
@@ -131,7 +154,8 @@ def run_matrices(name, make, options, chosen):
     for _ in range(12):
         for parameter, shape in zip(parameters, shapes):
             parameter.grad = filled(shape, SCALE_OF) * parameter.detach()
-        optimizer.step()
+        with muon_in_float64() if name == "Muon" else contextlib.nullcontext():
+            optimizer.step()
     values = [parameter.flatten().tolist() for parameter in parameters]
     return {"name": name, "options": options_json(options), "shapes": shapes, "steps": 12, "values": values}
 

@@ -256,12 +256,18 @@ test('small parameters share memory; an optimizer made later takes them over', a
 });
 
 test('bad input names the mend', () => {
-  assert.throws(() => new GradScaler({ initScale: 0 }), /initScale must be above 0, got 0/);
-  assert.throws(() => new GradScaler({ growthFactor: 1 }), /growthFactor must be above 1/);
+  assert.throws(() => new GradScaler({ initScale: 0 }), /initScale must be a finite number above 0, got 0/);
+  assert.throws(() => new GradScaler({ growthFactor: 1 }), /growthFactor must be a finite number above 1/);
+  assert.throws(
+    () => new GradScaler({ initScale: Infinity }),
+    /initScale must be a finite number above 0, got Infinity/,
+  );
+  const misspelt: object = { init_scale: 1 };
+  assert.throws(() => new GradScaler(misspelt), /GradScaler: no option "init_scale"; it has initScale, growth/);
   assert.throws(() => new GradScaler({ backoffFactor: 1 }), /backoffFactor/);
   assert.throws(() => new GradScaler({ growthInterval: 0.5 }), /growthInterval/);
   const x = tensor([1], { requiresGrad: true });
-  assert.throws(() => new SGD([x]).step({ maxNorm: 0 }), /maxNorm must be above 0, got 0/);
+  assert.throws(() => new SGD([x]).step({ maxNorm: 0 }), /maxNorm must be a finite number above 0, got 0/);
 });
 
 test.run();

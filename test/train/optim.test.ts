@@ -11,12 +11,18 @@ import {
   ExponentialLR,
   gradNorm,
   Lion,
+  Muon,
   RMSprop,
   SGD,
 } from '../../train/optim/index.ts';
-import type { AdafactorOptions } from '../../train/optim/index.ts';
+import type { GroupedOptimizer, Parameters, StepOptions } from '../../train/optim/index.ts';
 
 const optimizers = { Adam, AdamW, RMSprop, SGD };
+const ofMatrices = { Adafactor, Muon };
+
+/** An optimizer of any options. */
+type AnyOptimizer = GroupedOptimizer<{ lr: number }> & { step(options?: StepOptions): void };
+type Make = new (params: Parameters<object>, options: object) => AnyOptimizer;
 
 /** torch.optim in float64, see test/golden/golden_optim.py. */
 interface Goldens {
@@ -28,8 +34,8 @@ interface Goldens {
     readonly values: number[][][];
   }[];
   readonly matrices: readonly {
-    readonly name: 'Adafactor';
-    readonly options: Partial<AdafactorOptions>;
+    readonly name: keyof typeof ofMatrices;
+    readonly options: object;
     readonly shapes: number[][];
     readonly steps: number;
     readonly values: number[][];
@@ -106,7 +112,8 @@ for (const { name, options, shapes, steps, values } of goldens.matrices) {
         { shape, requiresGrad: true },
       ),
     );
-  const stepOf = (optimizer: Adafactor, parameters: readonly Tensor[]) => (): void => {
+  const make = (parameters: readonly Tensor[]): AnyOptimizer => new (ofMatrices[name] as Make)(parameters, options);
+  const stepOf = (optimizer: AnyOptimizer, parameters: readonly Tensor[]) => (): void => {
     for (const x of parameters)
       x.grad = mul(
         x.detach(),
@@ -118,20 +125,81 @@ for (const { name, options, shapes, steps, values } of goldens.matrices) {
     optimizer.step();
   };
 
-  test(`${titled} equals Transformers`, async () => {
-    const parameters = parametersOf();
-    const step = stepOf(new Adafactor(parameters, options), parameters);
-    for (let i = 0; i < steps; i++) step();
-    for (const [i, x] of parameters.entries()) close(await x.data(), values[i]!, 2e-5);
-  });
-
-  test(`${titled} equals Transformers when it is replayed`, async () => {
-    const parameters = parametersOf();
-    const step = compile(stepOf(new Adafactor(parameters, options), parameters));
-    for (let i = 0; i < steps; i++) step();
-    for (const [i, x] of parameters.entries()) close(await x.data(), values[i]!, 2e-5);
+  test(`${titled} equals its reference, immediate and replayed, and goes on from a snapshot`, async () => {
+    const [immediate, compiled, stopped] = [parametersOf(), parametersOf(), parametersOf()];
+    const step = stepOf(make(immediate), immediate);
+    const replay = compile(stepOf(make(compiled), compiled), { log: (line) => assert.unreachable(line) });
+    for (let i = 0; i < steps; i++) {
+      step();
+      replay();
+    }
+    const first = make(stopped);
+    const before = stepOf(first, stopped);
+    for (let i = 0; i < 5; i++) before();
+    const resumed = await Promise.all(
+      stopped.map(async (x) => tensor(await x.data(), { shape: x.shape, requiresGrad: true })),
+    );
+    const second = make(resumed);
+    second.restore(first.snapshot());
+    const after = stepOf(second, resumed);
+    for (let i = 5; i < steps; i++) after();
+    for (const [i, x] of immediate.entries()) {
+      close(await x.data(), values[i]!, 2e-5);
+      assert.equal(await compiled[i]!.data(), await x.data(), 'compiled');
+      assert.equal(await resumed[i]!.data(), await x.data(), 'resumed');
+    }
   });
 }
+
+test('Muon takes matrices only, and names what it does not take', () => {
+  const named = (shape: number[]): [string, Tensor] => [
+    `layer.${shape.length}`,
+    tensor(new Array<number>(6).fill(1), { shape, requiresGrad: true }),
+  ];
+  assert.throws(
+    () => new Muon([named([2, 3]), named([6])]),
+    /^Muon: layer\.1 is \[6\], only matrices are updated; give it to an AdamW of its own$/,
+  );
+  assert.throws(() => new Muon([named([2, 3])[1], named([1, 2, 3])[1]]), /Muon: parameter 1 is \[1, 2, 3\], only/);
+  const make = (options: object) => () => new Muon([named([2, 3])], options);
+  assert.throws(
+    make({ adjustLrFn: 'rms' }),
+    /Muon: adjustLrFn must be one of original, match_rms_adamw, spectral_unclamped, got "rms"/,
+  );
+  assert.throws(make({ nsSteps: 100 }), /Muon: nsSteps must be a whole number from 0 to below 100, got 100/);
+  assert.throws(make({ nsSteps: 1.5 }), /nsSteps must be a whole number/);
+  assert.throws(make({ nsCoefficients: [1, 2] }), /nsCoefficients must be a list of 3 numbers, got \[1,2\]/);
+});
+
+test('Muon sees an option that decides what it does, set between replays', async () => {
+  const make = (): Tensor => tensor([1, -2, 3, 4, 0.5, -6], { shape: [2, 3], requiresGrad: true });
+  const [x, y] = [make(), make()];
+  const [compiled, immediate] = [new Muon([x], { lr: 0.1 }), new Muon([y], { lr: 0.1 })];
+  const stepOf = (of: Tensor, optimizer: Muon) => (): void => {
+    of.grad = mul(of.detach(), 2);
+    optimizer.step();
+  };
+  const [replay, step] = [compile(stepOf(x, compiled), { log: () => undefined }), stepOf(y, immediate)];
+  const changes = [
+    ({ paramGroups }: Muon) => (paramGroups[0]!.lr = 0.2),
+    ({ paramGroups }: Muon) => (paramGroups[0]!.adjustLrFn = 'match_rms_adamw'),
+    ({ paramGroups }: Muon) => (paramGroups[0]!.nesterov = false),
+    ({ paramGroups }: Muon) => (paramGroups[0]!.nsSteps = 2),
+  ];
+  for (const change of changes) {
+    change(compiled);
+    change(immediate);
+    replay();
+    step();
+    assert.equal(await x.data(), await y.data());
+  }
+});
+
+test('RMSprop that keeps no average of gradients does not become centered', () => {
+  const [plain, centered] = [new RMSprop([leaf([1])]), new RMSprop([leaf([1])], { centered: true })];
+  assert.throws(() => (plain.paramGroups[0]!.centered = true), /RMSprop: .*make the optimizer with centered: true/);
+  centered.paramGroups[0]!.centered = false;
+});
 
 test('Adafactor follows a schedule where the rate is its own', async () => {
   const [x, y] = [leaf([1, 2]), leaf([1, 2])];
@@ -194,8 +262,8 @@ test('Adafactor says which options do not go together, and what its step does no
     /relativeStep makes the rate itself, none can be set/,
   );
   assert.throws(() => new Adafactor([x], { warmupInit: true, relativeStep: false, lr: 1 }), /needs relativeStep/);
-  assert.throws(() => new Adafactor([x], { clipThreshold: 0 }), /clipThreshold must be above 0/);
-  assert.throws(() => new Adafactor([x], { decayRate: 0.5 }), /decayRate must be from -1 to below 0/);
+  assert.throws(() => new Adafactor([x], { clipThreshold: 0 }), /clipThreshold must be a finite number above 0, got 0/);
+  assert.throws(() => new Adafactor([x], { decayRate: 0.5 }), /decayRate must be a finite number from -1 to below 0/);
   x.grad = tensor([1]);
   assert.throws(
     () => new Adafactor([x]).step({ skipNonFinite: true }),
@@ -315,7 +383,7 @@ test('averages: the unbiased exponential mean of all parameters so far, for the 
   assert.equal(await Promise.all(parameters.map((x) => x.data())), before);
   const fresh = new AdamW([leaf([7])], { lr: 0.1, ema: decay });
   assert.is(await fresh.withAverages(() => fresh.parameters[0]!.item()), 7, 'before a first step');
-  assert.throws(() => new AdamW([leaf([1])], { ema: 1 }), /ema must be from 0 to below 1, got 1/);
+  assert.throws(() => new AdamW([leaf([1])], { ema: 1 }), /ema must be a finite number from 0 to below 1, got 1/);
 });
 
 test('averages change nothing of the updates themselves', async () => {
@@ -411,7 +479,7 @@ test('options are checked, also later', () => {
   const group = optimizer.paramGroups[0]!;
   assert.throws(
     () => new AdamW([leaf([1])], { betas: [0.9, 1] }),
-    /AdamW: betas\[1\] must be from 0 to below 1, got 1/,
+    /AdamW: betas\[1\] must be a finite number from 0 to below 1, got 1/,
   );
   assert.throws(() => new AdamW([leaf([1])], { eps: -1 }), /AdamW: eps must be a finite number from 0 on, got -1/);
   assert.throws(() => new AdamW([leaf([1])], { weightDecay: NaN }), /weightDecay must be a finite number/);
@@ -426,7 +494,48 @@ test('options are checked, also later', () => {
   const inside = compile(() => {
     optimizer.lr = 1;
   });
+  group.lr = 0.5;
+  assert.throws(() => (group.lr = NaN), /AdamW: lr must be a finite number from 0 on, got NaN/);
+  assert.throws(() => (group.initialLr = NaN), /AdamW: initialLr must be a finite number/);
+  assert.is(group.initialLr, 0.5);
   assert.throws(() => inside(), /set options outside of the compiled function/);
+});
+
+test('every optimizer refuses every wrong option, for all groups, one group and later', () => {
+  const wrongOf = (usual: unknown): unknown[] => {
+    if (typeof usual === 'string') return ['other', 1, null];
+    if (typeof usual === 'boolean') return [1, 'true', null];
+    if (Array.isArray(usual)) return [[], [...(usual as unknown[]), 0.5], 0.5, usual.map(() => NaN), null];
+    return [NaN, Infinity, -2, '0.1', null, [0.1], true];
+  };
+  for (const make of [Adafactor, Adam, AdamW, Lion, Muon, RMSprop, SGD] as unknown as Make[]) {
+    const x = (): Tensor => tensor([1, 2], { shape: [1, 2], requiresGrad: true });
+    const optimizer = new make([x()], {});
+    const group = optimizer.paramGroups[0]! as unknown as Record<string, unknown>;
+    for (const [key, usual] of Object.entries(group).filter(([key]) => key !== 'params')) {
+      for (const wrong of wrongOf(usual)) {
+        const refused = (error: unknown): boolean =>
+          error instanceof RangeError &&
+          error.message.includes(`${make.name}: ${key}`) &&
+          !error.message.includes('\n');
+        if (key !== 'initialLr') assert.throws(() => new make([x()], { [key]: wrong }), refused);
+        assert.throws(() => new make([{ params: [x()], [key]: wrong }], {}), refused);
+        assert.throws(() => (group[key] = wrong), refused);
+        assert.equal(group[key], usual, 'as it was');
+      }
+      if (key !== 'initialLr') new make([x()], { [key]: undefined });
+    }
+    assert.throws(() => new make([x()], { LR: 1 }), new RegExp(`${make.name}: no option "LR"; it has lr, `));
+    assert.throws(
+      () => optimizer.step({ maxnorm: 1 } as never),
+      /step: no option "maxnorm"; it has gradScale, maxNorm/,
+    );
+    assert.throws(() => optimizer.step({ maxNorm: NaN }), /maxNorm must be a finite number above 0, got NaN/);
+    assert.throws(
+      () => optimizer.step({ gradScale: 0.5 } as never),
+      /gradScale must be a tensor on the device: tensor/,
+    );
+  }
 });
 
 test.run();

@@ -104,12 +104,15 @@ test('bad input is refused by name', () => {
     () => schedule('cosine', { warmupSteps: 30, totalSteps: 20 }),
     'schedule: warmupSteps 30 exceeds totalSteps 20; shorten the warm-up',
   );
-  assert.throws(
-    () => schedule('linear', { totalSteps: 1.5 }),
-    'totalSteps must be a whole number of steps from 0 up, got 1.5',
-  );
+  assert.throws(() => schedule('linear', { totalSteps: 1.5 }), 'totalSteps must be a whole number from 0 on, got 1.5');
   assert.throws(() => schedule('constantWithWarmup', { warmupSteps: NaN }), 'warmupSteps must be a whole number');
-  assert.throws(() => schedule('cosine', { totalSteps: 20, numCycles: 0 }), 'numCycles must be above 0, got 0');
+  assert.throws(
+    () => schedule('cosine', { totalSteps: 20, numCycles: 0 }),
+    'numCycles must be a finite number above 0, got 0',
+  );
+  assert.throws(() => schedule('linear', { totalSteps: 9, minRate: NaN }), 'schedule: minRate must be a finite number');
+  const misspelt: object = { warmup: 3 };
+  assert.throws(() => schedule('constant', misspelt), 'schedule: no option "warmup"; it has warmupSteps');
 });
 
 /** An optimizer of two groups with rates 0.1 and 0.01. */
@@ -149,7 +152,7 @@ test('a scheduler goes on from its state, and keeps a proportion that was change
   scheduler.step();
   assert.equal(scheduler.getLastLr(), [0.05, 0.02]);
   assert.throws(() => new LambdaLR(optimizer, [constant()]), /1 functions for 2 groups/);
-  assert.throws(() => new CosineAnnealingLR(optimizer, 0), /tMax must be a whole number above 0, got 0/);
+  assert.throws(() => new CosineAnnealingLR(optimizer, 0), /tMax must be a whole number from 1 on, got 0/);
 });
 
 test.run();

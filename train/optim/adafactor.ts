@@ -13,7 +13,8 @@ import {
   unsqueeze,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import type { ParameterGroup } from './groups.ts';
+import type { Parameters } from './groups.ts';
+import { decay } from './options.ts';
 import { TensorOptimizer } from './tensor-optimizer.ts';
 
 export interface AdafactorOptions {
@@ -35,7 +36,8 @@ export interface AdafactorOptions {
   readonly warmupInit: boolean;
 }
 
-type Given = Iterable<Tensor> | readonly ParameterGroup<AdafactorOptions>[];
+type Moment = 'row' | 'column' | 'square' | 'average';
+type Choice = 'scaleParameter' | 'relativeStep' | 'warmupInit';
 type Hyper = 'lr' | 'eps1' | 'eps2' | 'clipThreshold' | 'decayRate' | 'beta1' | 'weightDecay';
 
 /**
@@ -44,8 +46,8 @@ type Hyper = 'lr' | 'eps1' | 'eps2' | 'clipThreshold' | 'decayRate' | 'beta1' | 
  *
  *     new Adafactor(model.parameters(), { lr: 1e-3, relativeStep: false, scaleParameter: false });
  */
-export class Adafactor extends TensorOptimizer<AdafactorOptions, Hyper, 'row' | 'column' | 'square' | 'average'> {
-  constructor(params: Given, options: Partial<AdafactorOptions> = {}) {
+export class Adafactor extends TensorOptimizer<AdafactorOptions, Hyper, Moment, Choice> {
+  constructor(params: Parameters<AdafactorOptions>, options: Partial<AdafactorOptions> = {}) {
     super(params, options, {
       name: 'Adafactor',
       defaults: {
@@ -59,6 +61,8 @@ export class Adafactor extends TensorOptimizer<AdafactorOptions, Hyper, 'row' | 
         relativeStep: true,
         warmupInit: false,
       },
+      ranges: { decayRate: { min: -1, below: 0 }, clipThreshold: { above: 0 }, beta1: decay },
+      choices: ['scaleParameter', 'relativeStep', 'warmupInit'],
       check,
       hyper: ({ lr, eps: [eps1, eps2], clipThreshold, decayRate, beta1, weightDecay }) => ({
         lr,
@@ -114,9 +118,8 @@ const rms = (x: Tensor): Tensor => sqrt(mean(mul(x, x)));
 const blend = (average: Tensor, x: Tensor, share: Tensor): Tensor =>
   assign(average, add(mul(sub(1, share), average), mul(share, x)));
 
-function check({ lr, relativeStep, warmupInit, clipThreshold }: AdafactorOptions): void {
+function check({ lr, relativeStep, warmupInit }: AdafactorOptions): void {
   if (relativeStep && lr !== 0)
     throw new Error('Adafactor: relativeStep makes the rate itself; with an lr, pass relativeStep: false');
   if (warmupInit && !relativeStep) throw new Error('Adafactor: warmupInit needs relativeStep: true');
-  if (clipThreshold === 0) throw new RangeError('Adafactor: clipThreshold must be above 0, got 0');
 }

@@ -1,6 +1,7 @@
 import * as e from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
 import { minusLog, optimizerOf, rule } from './optimizer.ts';
+import { decay } from './options.ts';
 
 export interface AdamOptions {
   readonly lr: number;
@@ -43,6 +44,7 @@ export class Adam extends optimizerOf<AdamOptions>(
   rule({
     name: 'Adam',
     defaults: { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0 },
+    ranges: { betas: decay },
     hyper: (options) => ({ ...adamHyper(options), weightDecay: options.weightDecay }),
     derived: adamDerived,
     state: ['expAvg', 'expAvgSq'],

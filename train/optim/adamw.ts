@@ -2,6 +2,7 @@ import * as e from '../../kernels/map/expr.ts';
 import { adamDerived, adamHyper, adamMoments } from './adam.ts';
 import type { AdamOptions } from './adam.ts';
 import { optimizerOf, rule } from './optimizer.ts';
+import { decay } from './options.ts';
 
 export type AdamWOptions = AdamOptions;
 
@@ -10,6 +11,7 @@ export class AdamW extends optimizerOf<AdamWOptions>(
   rule({
     name: 'AdamW',
     defaults: { lr: 1e-3, betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0.01 },
+    ranges: { betas: decay },
     hyper: (options) => ({ ...adamHyper(options), shrink: 1 - options.lr * options.weightDecay }),
     derived: adamDerived,
     state: ['expAvg', 'expAvgSq'],

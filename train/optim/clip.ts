@@ -1,5 +1,6 @@
 import { add, clamp, div, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { checkNumber } from './options.ts';
 import { globalNorm } from './step.ts';
 
 /**
@@ -14,6 +15,11 @@ export function gradNorm(parameters: Iterable<Tensor>): Tensor {
  * (norm + 1e-6)), PyTorch's formula. Pass it to `optimizer.step({ gradScale })`; nothing is read back.
  */
 export function clipCoefficient(norm: Tensor, maxNorm: number): Tensor {
-  if (!(maxNorm > 0)) throw new RangeError(`clipCoefficient: maxNorm must be above 0, got ${maxNorm}`);
+  checkMaxNorm(maxNorm);
   return noGrad(() => clamp(div(maxNorm, add(norm, 1e-6)), undefined, 1));
+}
+
+/** Throws RangeError for what norms cannot be clipped to. Infinity clips nothing. */
+export function checkMaxNorm(maxNorm: number): void {
+  if (maxNorm !== Infinity) checkNumber('clipping', 'maxNorm', maxNorm, { above: 0 });
 }

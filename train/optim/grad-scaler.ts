@@ -1,5 +1,6 @@
 import { mul, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { checkNumber, refuseUnknown } from './options.ts';
 import { updateScale } from './step.ts';
 import type { StepOptions } from './optimizer.ts';
 
@@ -40,18 +41,13 @@ export class GradScaler {
    */
   readonly state: Tensor;
 
-  constructor({
-    initScale = 2 ** 16,
-    growthFactor = 2,
-    backoffFactor = 0.5,
-    growthInterval = 2000,
-  }: GradScalerOptions = {}) {
-    if (!(initScale > 0)) throw new RangeError(`GradScaler: initScale must be above 0, got ${initScale}`);
-    if (!(growthFactor > 1)) throw new RangeError(`GradScaler: growthFactor must be above 1, got ${growthFactor}`);
-    if (!(backoffFactor > 0 && backoffFactor < 1))
-      throw new RangeError(`GradScaler: backoffFactor must lie between 0 and 1, got ${backoffFactor}`);
-    if (!(Number.isInteger(growthInterval) && growthInterval > 0))
-      throw new RangeError(`GradScaler: growthInterval must be a whole number above 0, got ${growthInterval}`);
+  constructor(options: GradScalerOptions = {}) {
+    refuseUnknown('GradScaler', options, ['initScale', 'growthFactor', 'backoffFactor', 'growthInterval']);
+    const { initScale = 2 ** 16, growthFactor = 2, backoffFactor = 0.5, growthInterval = 2000 } = options;
+    checkNumber('GradScaler', 'initScale', initScale, { above: 0 });
+    checkNumber('GradScaler', 'growthFactor', growthFactor, { above: 1 });
+    checkNumber('GradScaler', 'backoffFactor', backoffFactor, { above: 0, below: 1 });
+    checkNumber('GradScaler', 'growthInterval', growthInterval, { above: 0, whole: true });
     this.growth = growthFactor;
     this.backoff = backoffFactor;
     this.interval = growthInterval;

@@ -1,9 +1,17 @@
 import { refuseWhileCapturing } from '../../autograd/context.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { checkNumber, checkOptions, refuseUnknown } from './options.ts';
+import type { Ranges } from './options.ts';
+
+/** A parameter, with its name or without, as `model.parameters()` and `model.namedParameters()` give them. */
+type Given = Tensor | readonly [name: string, parameter: Tensor];
+
+/** What an optimizer is made for: parameters, or groups of them. */
+export type Parameters<Options> = Iterable<Given> | readonly ParameterGroup<Options>[];
 
 /** Parameters that share options; what a group leaves out is taken from the optimizer's defaults. */
 export type ParameterGroup<Options> = Partial<Options> & {
-  readonly params: Iterable<Tensor>;
+  readonly params: Iterable<Given>;
   /** Learning rate that schedules multiply; default `lr`. */
   readonly initialLr?: number;
 };
@@ -18,43 +26,16 @@ export type ParamGroup<Options> = { -readonly [K in keyof Options]: Options[K] }
   initialLr: number;
 };
 
-/** Values that an option may have: from `min` on, below `below`. */
-interface Range {
-  readonly min?: number;
-  readonly below?: number;
-}
-
-const decay: Range = { below: 1 };
-/** Options that are not just numbers from 0 on, in every optimizer that has them. */
-const ranges: Readonly<Record<string, Range>> = {
-  betas: decay,
-  beta1: decay,
-  ema: decay,
-  decayRate: { min: -1, below: 0 },
-};
-
-/** Throws RangeError, with the option's name, for one that is out of its range. */
-export function checkOptions(name: string, options: Readonly<Record<string, unknown>>): void {
-  for (const [key, value] of Object.entries(options)) {
-    if (typeof value === 'boolean' || value === undefined) continue;
-    const { min = 0, below = Infinity } = ranges[key] ?? {};
-    const range = below === Infinity ? `a finite number from ${min} on` : `from ${min} to below ${below}`;
-    for (const [i, number] of (Array.isArray(value) ? value : [value]).entries()) {
-      if (typeof number === 'number' && number >= min && number < below) continue;
-      const place = Array.isArray(value) ? `${key}[${i}]` : key;
-      throw new RangeError(`${name}: ${place} must be ${range}, got ${String(number)}`);
-    }
-  }
-}
-
 /** Everything that resuming needs besides the parameters: numbers of updates, and tensors of moments. */
 export interface OptimizerSnapshot {
   readonly groups: readonly { readonly steps: Tensor; readonly tensors: readonly Tensor[] }[];
 }
 
 /** Which options there are, and what is refused of them. */
-interface Rules<Options> {
-  readonly defaults: Options;
+export interface Rules<Options> {
+  readonly defaults: NoInfer<Options>;
+  /** Of options that are not just numbers from 0 on. */
+  readonly ranges?: Ranges<NoInfer<Options>>;
   /** Throws for options that do not go together. */
   readonly check?: (options: Options) => void;
 }
@@ -71,29 +52,22 @@ export abstract class GroupedOptimizer<Options extends { lr: number }> {
   protected readonly name: string;
   /** The options of each group as they are now. */
   protected readonly options: readonly (Options & { initialLr: number })[];
-  /** Throws for rates that a group does not take. */
-  readonly #checkRates: (rates: readonly number[]) => void;
+  readonly #names = new Map<Tensor, string>();
 
-  protected constructor(
-    name: string,
-    params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
-    options: Partial<Options>,
-    rules: Rules<Options>,
-  ) {
+  protected constructor(name: string, params: Parameters<Options>, options: Partial<Options>, rules: Rules<Options>) {
     refuseWhileCapturing(name, 'make the optimizer outside of the compiled function, it keeps state from call to call');
     this.name = name;
-    const defaults = { ...rules.defaults, ...options };
-    const known = new Set([...Object.keys(rules.defaults), 'params', 'initialLr']);
-    const given = asGroups(name, params).map(({ params: members, ...own }) => {
-      const list = [...new Set(members)];
-      const unknown = [...Object.keys(defaults), ...Object.keys(own)].find((key) => !known.has(key));
-      if (unknown !== undefined) throw new Error(`${name}: no option "${unknown}"; it has ${[...known].join(', ')}`);
-      const options = { ...defaults, ...own } as unknown as Options & { initialLr?: number };
-      return { list, options: { ...options, initialLr: options.initialLr ?? options.lr } };
+    const known = [...Object.keys(rules.defaults), 'params', 'initialLr'];
+    const defaults = { ...rules.defaults, ...present(name, options, known) };
+    const given = asGroups(name, params).map((group) => {
+      const { params: members, ...own } = present(name, group, known);
+      const list = [...new Set([...members].map((x) => (isNamed(x) ? this.#named(x) : x)))];
+      const options = { ...defaults, ...own } as unknown as Options;
+      return { list, options: Object.assign({ lr: options.lr, initialLr: options.lr }, options) };
     });
     const validate = (options: Options): void => {
       refuseChange(name);
-      checkOptions(name, options);
+      checkOptions(name, options, { ...rules.defaults, initialLr: 0 }, rules.ranges);
       rules.check?.(options);
     };
     for (const { list, options } of given) {
@@ -104,7 +78,16 @@ export abstract class GroupedOptimizer<Options extends { lr: number }> {
     if (new Set(all).size !== all.length) throw new Error(`${name}: a parameter is in two groups`);
     this.options = given.map(({ options }) => options);
     this.paramGroups = given.map(({ list, options }) => groupOf(list, options, validate, () => this.sync()));
-    this.#checkRates = (rates) => this.options.forEach((own, i) => validate({ ...own, lr: rates[i]! }));
+  }
+
+  #named([name, x]: readonly [string, Tensor]): Tensor {
+    this.#names.set(x, name);
+    return x;
+  }
+
+  /** The name that a parameter was given with. */
+  protected nameOf(x: Tensor): string | undefined {
+    return this.#names.get(x);
   }
 
   /** Brings the options, which may have been changed, to the device. */
@@ -137,8 +120,7 @@ export abstract class GroupedOptimizer<Options extends { lr: number }> {
   /** Sets each group's learning rate, as schedules do: `initialLr` stays. */
   setRates(rates: readonly number[]): void {
     refuseChange(this.name);
-    rates.forEach((lr, i) => checkOptions(this.name, { [`lr of group ${i}`]: lr }));
-    this.#checkRates(rates);
+    rates.forEach((lr, i) => checkNumber(this.name, `lr of group ${i}`, lr));
     this.options.forEach((options, i) => (options.lr = rates[i]!));
     this.sync();
   }
@@ -178,17 +160,22 @@ function checkParams(name: string, list: readonly Tensor[]): void {
     );
 }
 
+const isNamed = (x: unknown): x is readonly [string, Tensor] => Array.isArray(x);
+
+/** The options that are not undefined. Throws for one that is not `known`. */
+function present<T extends object>(name: string, options: T, known: readonly string[]): T {
+  refuseUnknown(name, options, known);
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
+}
+
 /** A list of parameters, or of groups, as groups. */
-function asGroups<Options>(
-  name: string,
-  params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
-): readonly ParameterGroup<Options>[] {
-  const list = [...(params as Iterable<Tensor | ParameterGroup<Options>>)];
-  if (list.some((x) => !('params' in x) && 'parameters' in x))
+function asGroups<Options>(name: string, params: Parameters<Options>): readonly ParameterGroup<Options>[] {
+  const list = [...(params as Iterable<Given | ParameterGroup<Options>>)];
+  if (list.some((x) => !isNamed(x) && !('params' in x) && 'parameters' in x))
     throw new Error(`${name}: a group's parameters are named params, as in PyTorch: { params: [...], lr: 0.1 }`);
-  const isGroup = (x: Tensor | ParameterGroup<Options>): x is ParameterGroup<Options> => 'params' in x;
+  const isGroup = (x: (typeof list)[number]): x is ParameterGroup<Options> => 'params' in x;
   if (list.length > 0 && list.every(isGroup)) return list;
-  return [{ params: list as Tensor[] } as unknown as ParameterGroup<Options>];
+  return [{ params: list as Given[] } as unknown as ParameterGroup<Options>];
 }
 
 /**

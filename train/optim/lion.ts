@@ -1,5 +1,6 @@
 import * as e from '../../kernels/map/expr.ts';
 import { optimizerOf, rule } from './optimizer.ts';
+import { decay } from './options.ts';
 
 export interface LionOptions {
   readonly lr: number;
@@ -12,6 +13,7 @@ export class Lion extends optimizerOf<LionOptions>(
   rule({
     name: 'Lion',
     defaults: { lr: 1e-4, betas: [0.9, 0.99], weightDecay: 0 },
+    ranges: { betas: decay },
     hyper: ({ lr, betas: [beta1, beta2], weightDecay }) => ({
       lr,
       beta1,

@@ -1,4 +1,6 @@
 import type { GroupedOptimizer } from './groups.ts';
+import { checkNumber, refuseUnknown } from './options.ts';
+import type { NumberRange } from './options.ts';
 import { constant, constantWithWarmup, cosine, exponential, line, linear, steps } from './schedules.ts';
 import type { Schedule } from './schedules.ts';
 
@@ -54,8 +56,7 @@ export class LRScheduler {
 
   /** Takes up where a state left off, and sets the rates of that step. */
   loadStateDict({ lastEpoch }: Pick<LRSchedulerState, 'lastEpoch'>): void {
-    if (!(Number.isSafeInteger(lastEpoch) && lastEpoch >= 0))
-      throw new RangeError(`loadStateDict: lastEpoch must be a whole number from 0 on, got ${lastEpoch}`);
+    checkNumber('loadStateDict', 'lastEpoch', lastEpoch, { whole: true });
     this.#lastEpoch = lastEpoch;
     this.#apply();
   }
@@ -83,7 +84,8 @@ export class LambdaLR extends LRScheduler {
  */
 export class CosineAnnealingLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, tMax: number, etaMin = 0) {
-    whole('CosineAnnealingLR', 'tMax', tMax);
+    checkNumber('CosineAnnealingLR', 'tMax', tMax, someSteps);
+    checkNumber('CosineAnnealingLR', 'etaMin', etaMin);
     super(optimizer, (_, initialLr) => cosine(0, tMax, 0.5, initialLr > 0 ? etaMin / initialLr : 0));
   }
 }
@@ -93,12 +95,15 @@ export class CosineAnnealingLR extends LRScheduler {
  * constant.
  */
 export class LinearLR extends LRScheduler {
-  constructor(optimizer: AnyOptimizer, { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = {}) {
-    whole('LinearLR', 'totalIters', totalIters);
-    if (!(startFactor > 0 && startFactor <= 1))
-      throw new RangeError(`LinearLR: startFactor must be above 0 and at most 1, got ${startFactor}`);
-    if (!(endFactor >= 0 && endFactor <= 1))
-      throw new RangeError(`LinearLR: endFactor must be from 0 to 1, got ${endFactor}`);
+  constructor(
+    optimizer: AnyOptimizer,
+    options: { readonly startFactor?: number; readonly endFactor?: number; readonly totalIters?: number } = {},
+  ) {
+    refuseUnknown('LinearLR', options, ['startFactor', 'endFactor', 'totalIters']);
+    const { startFactor = 1 / 3, endFactor = 1, totalIters = 5 } = options;
+    checkNumber('LinearLR', 'totalIters', totalIters, someSteps);
+    checkNumber('LinearLR', 'startFactor', startFactor, { above: 0, max: 1 });
+    checkNumber('LinearLR', 'endFactor', endFactor, { min: 0, max: 1 });
     super(optimizer, () => line(startFactor, endFactor, totalIters));
   }
 }
@@ -106,7 +111,8 @@ export class LinearLR extends LRScheduler {
 /** `gamma` times the rate after every `stepSize` steps. */
 export class StepLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, stepSize: number, gamma = 0.1) {
-    whole('StepLR', 'stepSize', stepSize);
+    checkNumber('StepLR', 'stepSize', stepSize, someSteps);
+    checkNumber('StepLR', 'gamma', gamma);
     super(optimizer, () => steps(stepSize, gamma));
   }
 }
@@ -114,14 +120,13 @@ export class StepLR extends LRScheduler {
 /** `gamma` times the rate after every step. */
 export class ExponentialLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, gamma: number) {
+    checkNumber('ExponentialLR', 'gamma', gamma);
     super(optimizer, () => exponential(gamma));
   }
 }
 
-function whole(name: string, option: string, value: number): void {
-  if (!(Number.isSafeInteger(value) && value > 0))
-    throw new RangeError(`${name}: ${option} must be a whole number above 0, got ${value}`);
-}
+/** Of numbers of steps. */
+const someSteps: NumberRange = { min: 1, whole: true };
 
 // Transformers' names for the schedules of schedules.ts.
 

@@ -1,12 +1,13 @@
-import type { Tensor } from '../../autograd/index.ts';
 import { joinParameters } from '../../models/parameter.ts';
-import { assign, clone, noGrad } from '../../autograd/index.ts';
+import { assign, clone, noGrad, Tensor } from '../../autograd/index.ts';
 import { halfCopy } from '../../autograd/autocast.ts';
 import * as e from '../../kernels/map/expr.ts';
 import { updateRule } from '../../kernels/multi-tensor/update.ts';
 import type { RuleTable } from '../../kernels/multi-tensor/update.ts';
-import { checkOptions, GroupedOptimizer } from './groups.ts';
-import type { OptimizerSnapshot, ParameterGroup } from './groups.ts';
+import { GroupedOptimizer } from './groups.ts';
+import type { OptimizerSnapshot, Parameters, Rules } from './groups.ts';
+import { checkNumber, decay, refuseUnknown } from './options.ts';
+import { checkMaxNorm } from './clip.ts';
 import type { LossScale } from './step.ts';
 import { OptimizerState } from './state.ts';
 
@@ -29,6 +30,17 @@ export interface StepOptions {
   readonly keepScale?: boolean;
 }
 
+const stepOptions = ['gradScale', 'maxNorm', 'skipNonFinite', 'scaler', 'keepScale'];
+
+/** Throws for options of a step that do not exist or are out of range. */
+export function checkStep(name: string, options: StepOptions): void {
+  refuseUnknown(`${name}.step`, options, stepOptions);
+  const { maxNorm, gradScale } = options;
+  if (maxNorm !== undefined) checkMaxNorm(maxNorm);
+  if (gradScale !== undefined && !(gradScale instanceof Tensor))
+    throw new TypeError(`${name}.step: gradScale must be a tensor on the device: tensor(${String(gradScale)})`);
+}
+
 /** Options of every optimizer. */
 export interface Common {
   /**
@@ -41,10 +53,8 @@ export interface Common {
 }
 
 /** An optimizer: its update rule, and what it refuses. */
-interface Method<Options, H extends string, D extends string, S extends string> extends RuleTable<Options, H, D, S> {
-  /** Throws for options that do not go together. */
-  readonly check?: (options: Options) => void;
-}
+type Method<Options, H extends string, D extends string, S extends string> = RuleTable<Options, H, D, S> &
+  Rules<Options>;
 
 /** A table whose expressions may use the names that it gives, and no others. */
 export function rule<Options, H extends string, S extends string, D extends string = never>(
@@ -70,12 +80,14 @@ export abstract class Optimizer<Options extends { lr: number }> extends GroupedO
   readonly #sync: () => void;
 
   protected constructor(
-    params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
+    params: Parameters<Options>,
     { halfCopies, ema = 0, ...options }: Partial<Options> & Common,
-    { check, ...table }: Method<Options, string, string, string>,
+    { check, ranges, ...table }: Method<Options, string, string, string>,
   ) {
-    checkOptions(table.name, { ema });
-    super(table.name, params, options as unknown as Partial<Options>, { defaults: table.defaults, check });
+    checkNumber(table.name, 'ema', ema, decay);
+    if (halfCopies !== undefined && typeof halfCopies !== 'boolean')
+      throw new RangeError(`${table.name}: halfCopies must be true or false, got ${String(halfCopies)}`);
+    super(table.name, params, options as unknown as Partial<Options>, { defaults: table.defaults, check, ranges });
     this.#ema = ema;
     const joined = this.paramGroups.map(({ params }) => joinParameters(params));
     this.parameters = joined.flat();
@@ -93,9 +105,9 @@ export abstract class Optimizer<Options extends { lr: number }> extends GroupedO
   }
 
   /** Updates every parameter that has a gradient. */
-  step({ gradScale, maxNorm, skipNonFinite = false, scaler, keepScale = false }: StepOptions = {}): void {
-    if (maxNorm !== undefined && !(maxNorm > 0))
-      throw new RangeError(`step: maxNorm must be above 0, got ${maxNorm}; leave it out to clip nothing`);
+  step(options: StepOptions = {}): void {
+    checkStep(this.name, options);
+    const { gradScale, maxNorm, skipNonFinite = false, scaler, keepScale = false } = options;
     this.#state.step({ gradScale, maxNorm, skipNonFinite, scaler, keepScale });
   }
 
@@ -147,15 +159,9 @@ export abstract class Optimizer<Options extends { lr: number }> extends GroupedO
 /** The class of optimizers that follow a rule. */
 export function optimizerOf<Options extends { lr: number }>(
   method: Method<Options, string, string, string>,
-): new (
-  params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
-  options?: Partial<Options> & Common,
-) => Optimizer<Options> {
+): new (params: Parameters<Options>, options?: Partial<Options> & Common) => Optimizer<Options> {
   return class extends Optimizer<Options> {
-    constructor(
-      params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
-      options: Partial<Options> & Common = {},
-    ) {
+    constructor(params: Parameters<Options>, options: Partial<Options> & Common = {}) {
       super(params, options, method);
     }
   };

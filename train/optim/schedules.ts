@@ -1,3 +1,5 @@
+import { checkNumber, refuseUnknown } from './options.ts';
+
 /**
  * Learning-rate schedules as pure functions of the optimizer step (0 before the first update) giving a
  * multiplier of the base rate. Formulas of Transformers' optimization.py; there, too, the first step of a
@@ -23,11 +25,13 @@ export function constant(): Schedule {
 
 /** Rises to 1 over warmupSteps, then stays. */
 export function constantWithWarmup(warmupSteps: number): Schedule {
+  checkNumber('schedule', 'warmupSteps', warmupSteps, { whole: true });
   return (step) => (step < warmupSteps ? step / Math.max(1, warmupSteps) : 1);
 }
 
 /** Rises to 1 over warmupSteps, then falls in a straight line to minRate at totalSteps. */
 export function linear(warmupSteps: number, totalSteps: number, minRate = 0): Schedule {
+  checkSteps(warmupSteps, totalSteps, minRate);
   return (step) =>
     step < warmupSteps
       ? step / Math.max(1, warmupSteps)
@@ -39,11 +43,19 @@ export function linear(warmupSteps: number, totalSteps: number, minRate = 0): Sc
  * from 0 to 1 at totalSteps.
  */
 export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5, minRate = 0): Schedule {
+  checkSteps(warmupSteps, totalSteps, minRate);
+  checkNumber('schedule', 'numCycles', numCycles, { above: 0 });
   return (step) => {
     if (step < warmupSteps) return step / Math.max(1, warmupSteps);
     const progress = (step - warmupSteps) / Math.max(1, totalSteps - warmupSteps);
     return minRate + (1 - minRate) * Math.max(0, 0.5 * (1 + Math.cos(Math.PI * numCycles * 2 * progress)));
   };
+}
+
+function checkSteps(warmupSteps: number, totalSteps: number, minRate: number): void {
+  checkNumber('schedule', 'warmupSteps', warmupSteps, { whole: true });
+  checkNumber('schedule', 'totalSteps', totalSteps, { whole: true });
+  checkNumber('schedule', 'minRate', minRate);
 }
 
 /** In a straight line from `start` to `end` over `total` steps, then stays. */
@@ -67,9 +79,8 @@ export type ScheduleName = (typeof scheduleNames)[number];
  * outlasts the run.
  */
 export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Schedule {
+  refuseUnknown('schedule', options, ['warmupSteps', 'totalSteps', 'numCycles', 'minRate']);
   const { warmupSteps = 0, totalSteps, numCycles = 0.5, minRate = 0 } = options;
-  wholeNumber('warmupSteps', warmupSteps);
-  if (totalSteps !== undefined) wholeNumber('totalSteps', totalSteps);
   switch (name) {
     case 'constant':
       return constant();
@@ -78,7 +89,6 @@ export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Sch
     case 'linear':
       return linear(warmupSteps, needTotal(name, warmupSteps, totalSteps), minRate);
     case 'cosine':
-      if (!(numCycles > 0)) throw new Error(`schedule: numCycles must be above 0, got ${numCycles}`);
       return cosine(warmupSteps, needTotal(name, warmupSteps, totalSteps), numCycles, minRate);
     default:
       throw new Error(`schedule: unknown schedule "${String(name)}"; use one of ${scheduleNames.join(', ')}`);
@@ -91,10 +101,4 @@ function needTotal(name: string, warmupSteps: number, totalSteps: number | undef
     throw new Error(`schedule: warmupSteps ${warmupSteps} exceeds totalSteps ${totalSteps}; shorten the warm-up`);
   }
   return totalSteps;
-}
-
-function wholeNumber(name: string, value: number): void {
-  if (!Number.isSafeInteger(value) || value < 0) {
-    throw new Error(`schedule: ${name} must be a whole number of steps from 0 up, got ${value}`);
-  }
 }

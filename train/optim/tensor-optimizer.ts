@@ -4,23 +4,26 @@ import { addAssign, assign, mul, scope, slice, tensor, zeros } from '../../autog
 import type { Tensor } from '../../autograd/index.ts';
 import { clipCoefficient } from './clip.ts';
 import { GroupedOptimizer } from './groups.ts';
-import type { OptimizerSnapshot, ParameterGroup } from './groups.ts';
+import type { OptimizerSnapshot, Parameters, Rules } from './groups.ts';
+import { checkStep } from './optimizer.ts';
 import type { StepOptions } from './optimizer.ts';
 import { checkPair, globalNorm } from './step.ts';
 
-/** Options that are no numbers: they choose what an update does. */
-type Choices<Options> = {
-  readonly [K in keyof Options as Options[K] extends number | readonly number[] ? never : K]: Options[K];
-};
-
 /** An update written in ops, for methods that look at a parameter as a whole, such as at its rows. */
-export interface TensorMethod<Options, H extends string, S extends string> {
+export interface TensorMethod<
+  Options,
+  H extends string,
+  S extends string,
+  C extends keyof Options,
+> extends Rules<Options> {
   readonly name: string;
-  readonly defaults: Options;
-  /** Throws for options that do not go together. */
-  readonly check?: (options: Options) => void;
-  /** Throws for a parameter that this method cannot update. */
-  readonly accept?: (parameter: Tensor) => void;
+  /**
+   * Options that choose what an update does, read on the host; where one changes, a compiled step is captured
+   * anew.
+   */
+  readonly choices: readonly C[];
+  /** Says why this method cannot update a parameter, and what to do with it; undefined where it can. */
+  readonly accept?: (parameter: Tensor) => string | undefined;
   /** Numbers for the update, made of a group's options. They lie on the device. */
   readonly hyper: (options: Options) => Readonly<Record<H, number>>;
   /** Shapes of what is remembered for a parameter, from zeros on. */
@@ -37,7 +40,7 @@ export interface TensorMethod<Options, H extends string, S extends string> {
       readonly hyper: Readonly<Record<H, Tensor>>;
       readonly state: { readonly [K in S]?: Tensor };
     },
-    choices: Choices<Options>,
+    choices: Readonly<Pick<Options, C>>,
   ) => Tensor;
 }
 
@@ -59,20 +62,25 @@ export abstract class TensorOptimizer<
   Options extends { lr: number },
   H extends string,
   S extends string,
+  C extends keyof Options & string,
 > extends GroupedOptimizer<Options> {
   readonly parameters: readonly Tensor[];
-  readonly #method: TensorMethod<Options, H, S>;
+  readonly #method: TensorMethod<Options, H, S, C>;
   readonly #groups: readonly GroupState[];
 
   protected constructor(
-    params: Iterable<Tensor> | readonly ParameterGroup<Options>[],
+    params: Parameters<Options>,
     options: Partial<Options>,
-    method: TensorMethod<Options, H, S>,
+    method: TensorMethod<Options, H, S, C>,
   ) {
     super(method.name, params, options, method);
     this.#method = method;
     this.parameters = this.paramGroups.flatMap(({ params }) => params);
-    for (const x of this.parameters) method.accept?.(x);
+    for (const [i, x] of this.parameters.entries()) {
+      const why = method.accept?.(x);
+      if (why !== undefined)
+        throw new Error(`${method.name}: ${this.nameOf(x) ?? `parameter ${i}`} is [${x.shape.join(', ')}], ${why}`);
+    }
     this.#groups = this.paramGroups.map(({ params }, i) => ({
       hyper: zeros([Object.keys(method.hyper(this.options[i]!)).length]).keep(),
       steps: zeros([params.length]).keep(),
@@ -98,7 +106,9 @@ export abstract class TensorOptimizer<
    * Updates every parameter that has a gradient. Of the options it takes `gradScale` and `maxNorm`: it cannot
    * skip a step, as loss scaling would need.
    */
-  step({ gradScale, maxNorm, ...others }: StepOptions = {}): void {
+  step(options: StepOptions = {}): void {
+    checkStep(this.name, options);
+    const { gradScale, maxNorm, ...others } = options;
     const [refused] = Object.entries(others).find(([, value]) => value !== undefined && value !== false) ?? [];
     if (refused !== undefined)
       throw new Error(`${this.name}: step takes gradScale and maxNorm, not ${refused}; leave it out, or use AdamW`);
@@ -116,11 +126,14 @@ export abstract class TensorOptimizer<
     const { hyper, steps, moments } = this.#groups[group]!;
     const { params } = this.paramGroups[group]!;
     const options = this.options[group]!;
-    const isChoice = ([, value]: [string, unknown]): boolean => typeof value === 'boolean';
-    const read = (): string =>
-      JSON.stringify([Object.entries(options).filter(isChoice), moments.map((state) => [...state.keys()])]);
+    const chosen = (): Pick<Options, C> => {
+      const found: Partial<Pick<Options, C>> = {};
+      for (const key of this.#method.choices) found[key] = options[key];
+      return found as Pick<Options, C>;
+    };
+    const read = (): string => JSON.stringify([chosen(), moments.map((state) => [...state.keys()])]);
     guarded(`an option of ${this.name}`, read);
-    const choices = Object.fromEntries(Object.entries(options).filter(isChoice)) as Choices<Options>;
+    const choices = chosen();
     const names = Object.keys(this.#method.hyper(options));
     const scalars = Object.fromEntries(names.map((name, i) => [name, slice(hyper, i)])) as Record<H, Tensor>;
     addAssign(steps, tensor(params.map(({ grad }) => Number(grad !== undefined))));
