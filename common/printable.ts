@@ -29,6 +29,17 @@ export function padText(text: string, width: number, side: 'left' | 'right' = 'l
   return side === 'left' ? text + space : space + text;
 }
 
+/** A value of a file for an error's one line: its JSON, cut after `most` characters. */
+export function brief(value: unknown, most = 60): string {
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    text = `a ${typeof value} that is no JSON`; // a circle, a bigint, or nested too deep
+  }
+  return printable(text.length > most ? `${text.slice(0, most)}...` : text);
+}
+
 function escapeOf(character: string): string {
   const code = character.charCodeAt(0);
   const hex = code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;

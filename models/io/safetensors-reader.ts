@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { readError } from '../../common/json-file.ts';
+import { printable } from '../../common/printable.ts';
 import type { SafetensorsHeader, TensorEntry } from './safetensors-format.ts';
 import { MAX_HEADER_BYTES, parseHeader } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';
@@ -50,7 +51,7 @@ export class SafetensorsFile {
       const start = await readExactly(handle, 0, Math.min(size, 64), path);
       const headerBytes = headerLength(start, size, path);
       const json = await readExactly(handle, 8, headerBytes, path);
-      const header = parseHeader(json.toString('utf8'), size - 8 - headerBytes, path);
+      const header = parseHeader(json, size - 8 - headerBytes, path);
       return new SafetensorsFile(path, header, handle, 8 + headerBytes);
     } catch (error) {
       await handle.close();
@@ -61,7 +62,7 @@ export class SafetensorsFile {
   /** Reads one tensor from the disk. Error: no tensor of that name. */
   async read(name: string): Promise<LoadedTensor> {
     const entry = this.entries.get(name);
-    if (!entry) throw new Error(`${this.path} has no tensor "${name}": it holds ${listNames(this.entries)}`);
+    if (!entry) throw new Error(`${this.path} has no tensor "${printable(name)}": it holds ${listNames(this.entries)}`);
     const bytes = new Uint8Array(entry.end - entry.begin);
     await readInto(this.handle, this.dataStart + entry.begin, bytes, this.path);
     return { dtype: entry.dtype, shape: entry.shape, data: viewOf(entry.dtype, bytes.buffer) };
@@ -119,7 +120,7 @@ async function readExactly(handle: FileHandle, position: number, length: number,
 }
 
 function listNames(entries: ReadonlyMap<string, TensorEntry>): string {
-  const names = [...entries.keys()];
+  const names = [...entries.keys()].map(printable);
   const shown = names.slice(0, 5).join(', ');
   return names.length > 5 ? `${shown} and ${names.length - 5} more` : shown || 'none';
 }

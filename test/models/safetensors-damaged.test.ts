@@ -1,10 +1,12 @@
 // Files that are no safetensors, cut short or lying about their contents: each is refused in one line.
+import { readFileSync } from 'node:fs';
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SavedWeights, SafetensorsFile, writeSafetensors } from '../../models/io/safetensors.ts';
 import { failure } from '../support/failure.ts';
+import { goldenFile } from '../support/golden.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { toWrite as tensor } from '../support/safetensors.ts';
 
@@ -19,11 +21,11 @@ temporaryFolder(test, (made) => {
 
 /** A file with this header and this many bytes of data. */
 function fileWith(header: unknown, dataBytes: number): Buffer {
-  const json = typeof header === 'string' ? header : JSON.stringify(header);
-  const bytes = Buffer.alloc(8 + Buffer.byteLength(json) + dataBytes);
-  bytes.writeBigUInt64LE(BigInt(Buffer.byteLength(json)));
-  bytes.write(json, 8);
-  return bytes;
+  const text = typeof header === 'string' ? header : JSON.stringify(header);
+  const json = Buffer.isBuffer(header) ? header : Buffer.from(text);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  return Buffer.concat([length, json, Buffer.alloc(dataBytes)]);
 }
 
 const entry = (dtype: unknown, shape: unknown, offsets: unknown): object => ({ dtype, shape, data_offsets: offsets });
@@ -78,7 +80,11 @@ const damaged: [name: string, bytes: Buffer, message: RegExp][] = [
     fileWith({ a: entry('F32', [3], [0, 8]) }, 8),
     /"a" of shape \[3\] F32 needs 12 bytes but its offsets span 8/,
   ],
-  ['a shape that overflows', fileWith({ a: entry('F32', [2 ** 40, 2 ** 40, 0, 2 ** 40], [0, 8]) }, 8), /needs 0 bytes/],
+  [
+    'a shape that overflows',
+    fileWith({ a: entry('F32', [2 ** 40, 2 ** 40, 0, 2 ** 40], [0, 8]) }, 8),
+    /more elements than/,
+  ],
   [
     'a huge claim',
     fileWith({ a: entry('F32', [2 ** 45], [0, 2 ** 47]) }, 8),
@@ -98,6 +104,34 @@ for (const [name, bytes, message] of damaged) {
     assert.ok(text.startsWith(path), 'the file is named first');
   });
 }
+
+interface HeaderCase {
+  readonly name: string;
+  readonly header: string;
+  readonly accepted: boolean;
+}
+const headers = JSON.parse(readFileSync(goldenFile('safetensors-headers.json'), 'utf8')) as readonly HeaderCase[];
+for (const { name, header, accepted } of headers) {
+  test(`${accepted ? 'opens' : 'refuses'} what the Rust reader does: ${name}`, async () => {
+    await writeFile(path, fileWith(Buffer.from(header, 'latin1'), 8));
+    const open = SafetensorsFile.open(path);
+    if (accepted) await (await open).close();
+    else assert.match(await failure(open), /model\.safetensors is (damaged|no safetensors file)[^\n]*$/);
+  });
+}
+
+test('refuses a name given twice, of which the Rust reader takes the last', async () => {
+  const json = JSON.stringify({ a: good });
+  await writeFile(path, fileWith(`${json.slice(0, -1)},${json.replace('"a"', '"\\u0061"').slice(1)}`, 8));
+  assert.match(await failure(SafetensorsFile.open(path)), /its header has "a" twice/);
+});
+
+test('names in errors cannot steer the terminal, and values are cut', async () => {
+  await writeFile(path, fileWith({ 'a\x1b[2J\n': entry('F32', new Array(1000).fill(1.5), [0, 8]) }, 8));
+  const text = await failure(SafetensorsFile.open(path));
+  assert.match(text, /tensor "a\\x1b\[2J\\n" has shape/);
+  assert.ok(text.length < 300, text);
+});
 
 test('every truncation of a good file is refused', async () => {
   await writeSafetensors(path, [
