@@ -50,9 +50,9 @@ export function elementCount(shape: readonly number[]): number {
 /**
  * Parses and checks the JSON header of `file` whose data section is `dataBytes` long.
  *
- * Errors, each one line naming the file: bytes that are no UTF-8, no JSON object, a key given twice, an unknown
- * dtype, a shape that is not of whole numbers >= 0 written as such (1.0 is not), offsets outside the file, a
- * byte length other than shape x dtype, tensors that overlap, bytes no tensor owns.
+ * Errors, each one line naming the file: bytes that are no UTF-8, no JSON object, a key given twice, an
+ * unknown dtype, a shape that is not of whole numbers >= 0 written as such (1.0 is not), offsets outside the
+ * file, a byte length other than shape x dtype, tensors that overlap, bytes no tensor owns.
  */
 export function parseHeader(bytes: Uint8Array, dataBytes: number, file: string): SafetensorsHeader {
   let json: string;
@@ -99,8 +99,8 @@ function isDeep(json: Uint8Array): boolean {
 }
 
 /**
- * Says what is wrong with valid JSON where JSON.parse is more lenient than the reference reader: a key given twice
- * in one object, half of a surrogate pair, a number that JavaScript rounds to a whole one.
+ * Says what is wrong with valid JSON where JSON.parse is more lenient than the reference reader: a key given
+ * twice in one object, half of a surrogate pair, a number that JavaScript rounds to a whole one.
  */
 function findLooseJson(json: string): string | undefined {
   const token = /["{}[\],]|[^\s{}[\],:"]+/g;
@@ -127,7 +127,7 @@ function findLooseJson(json: string): string | undefined {
   return undefined;
 }
 
-/** Where the string that begins at `start` ends, its quote included. An expression would run out of stack. */
+/** Returns the end of the string that begins at `start`. An expression would run out of stack. */
 function endOfString(json: string, start: number): number {
   for (let at = json.indexOf('"', start + 1); ; at = json.indexOf('"', at + 1)) {
     let slashes = 0;

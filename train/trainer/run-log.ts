@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { z } from 'zod';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk, writeAllSync } from '../../common/file-system.ts';
+import { isJsonObject, readError } from '../../common/json-file.ts';
+import { brief, printable } from '../../common/printable.ts';
 import { writeError } from '../../common/staged-file.ts';
 import { isEvaluation, isStep } from './callback.ts';
 import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
@@ -72,22 +75,62 @@ export class RunLog {
 
 const line = (record: LogRecord): string => `${JSON.stringify(record)}\n`;
 
-/** The records of a log, up to the first line that is not whole. An absent file has none. */
+/** JSON has no NaN and no infinity: a loss that is none is written as null. */
+const value = z
+  .number()
+  .nullable()
+  .transform((number) => number ?? NaN);
+const step = z.int().min(0);
+const count = z.number().min(0);
+const stepSchema = z.looseObject({
+  step,
+  loss: value,
+  losses: z.record(z.string(), value).optional(),
+  lr: value,
+  gradNorm: value,
+  skipped: z.literal(1).optional(),
+  scale: value.optional(),
+  tokens: count,
+  seconds: count,
+  time: count,
+});
+const evaluationSchema = z.looseObject({ step, evaluation: z.record(z.string(), value), seconds: count, time: count });
+
+/**
+ * The records of a log. An absent file has none, and a last line that a killed run left unfinished is none.
+ * Error: any other line that is no record, by its number.
+ */
 export function readLog(path: string): LogRecord[] {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
+    throw readError(path, error);
   }
-  const records: LogRecord[] = [];
-  for (const part of text.split('\n').slice(0, -1)) {
-    try {
-      records.push(JSON.parse(part) as LogRecord);
-    } catch {
-      break;
-    }
+  const lines = text.split('\n').slice(0, -1);
+  return lines.flatMap((part, i) => {
+    const parsed = parseRecord(part);
+    if (typeof parsed !== 'string') return [parsed];
+    if (parsed === 'is no JSON' && i === lines.length - 1) return [];
+    throw new Error(
+      `${printable(path)}, line ${i + 1} ${parsed}: ${brief(part)}; ` +
+        'put the log back, or remove the folder to start again',
+    );
+  });
+}
+
+/** A record, or what is wrong with the line. */
+function parseRecord(part: string): LogRecord | string {
+  let json: unknown;
+  try {
+    json = JSON.parse(part);
+  } catch {
+    return 'is no JSON';
   }
-  return records;
+  if (!isJsonObject(json)) return 'is no record of a run';
+  const { data, error } = ('loss' in json ? stepSchema : evaluationSchema).safeParse(json);
+  if (data) return data as LogRecord;
+  const [issue] = error!.issues;
+  return `is no record of a run (${printable(issue!.path.join('.'))}: ${issue!.message})`;
 }
