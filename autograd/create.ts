@@ -2,13 +2,14 @@ import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { contiguousLayout, sizeOf } from '../kernels/layout.ts';
 import { toHalf } from '../common/half.ts';
+import { brief } from '../common/printable.ts';
 import { checkDtype, checkOptions, checkShape } from './shapes.ts';
 import { ShapeError } from './op.ts';
 import { fill } from './ops/fill.ts';
 import { decode } from './read.ts';
 import { onDevice } from './runtime.ts';
 import { Storage } from './storage.ts';
-import { isFloat, Tensor } from './tensor.ts';
+import { checkRoom, isFloat, Tensor } from './tensor.ts';
 
 export interface TensorOptions {
   /** Default f32 for plain numbers, the matching type for typed arrays, bool for booleans. */
@@ -94,6 +95,9 @@ function filled(op: string, shape: readonly number[], value: number, options: Te
   checkOptions(op, options, optionNames);
   checkDtype(op, dtype);
   checkShape(op, shape);
+  checkRoom(op, shape, dtype);
+  if (typeof value !== 'number' && typeof value !== 'boolean')
+    throw new ShapeError(`${op}: the value must be a number, got ${brief(value)}`);
   if (requiresGrad && !isFloat(dtype)) throw new ShapeError(`${op}: gradients need f32 or f16, got ${dtype}`);
   const made = fill(shape, dtype, value);
   if (requiresGrad) made.requiresGrad = true;
@@ -110,7 +114,7 @@ export function shapeThen<Options extends object>(given: ShapeThen<Options>): [r
   const last = list.at(-1);
   const options = list.length > 1 && typeof last !== 'number' ? (last as Options | undefined) : undefined;
   const lengths = typeof list[0] === 'number' ? list.filter((length) => typeof length === 'number') : list[0];
-  return [(lengths ?? []) as readonly number[], options ?? ({} as Options)];
+  return [(list.length > 0 ? lengths : []) as readonly number[], options ?? ({} as Options)];
 }
 
 /** Zeros of a shape, given as a list or by its lengths: `zeros([2, 3])`, `zeros(2, 3, { dtype: 'f16' })`. */
@@ -129,35 +133,47 @@ export function ones(...shape: ShapeThen<TensorOptions>): Tensor {
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
   checkOptions('arange', options, optionNames);
-  if (!(step !== 0)) throw new ShapeError('arange: step must not be 0');
-  const count = Math.max(0, Math.ceil((to - from) / step));
-  return fromValues(
-    'arange',
-    Array.from({ length: count }, (_, i) => from + i * step),
-    [count],
-    options.dtype ?? 'f32',
-    options.requiresGrad ?? false,
-  );
+  if (![from, to, step].every(Number.isFinite) || step === 0)
+    throw new ShapeError(
+      `arange: start, end and step must be finite numbers, and step not 0, got ${brief(from)}, ${brief(to)} and ` +
+        brief(step),
+    );
+  return fromNumbers('arange', [Math.max(0, Math.ceil((to - from) / step))], options, (i) => from + i * step);
 }
 
 /** `steps` numbers evenly from start to end, both included; f32. */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   checkOptions('linspace', options, optionNames);
-  checkShape('linspace', [steps]);
-  const values = Array.from({ length: steps }, (_, i) => start + ((end - start) * i) / Math.max(1, steps - 1));
-  return fromValues('linspace', values, [steps], options.dtype ?? 'f32', options.requiresGrad ?? false);
+  const last = Math.max(1, steps - 1);
+  return fromNumbers('linspace', [steps], options, (i) => start + ((end - start) * i) / last);
 }
 
 /** Ones on the main diagonal of a matrix [rows, columns] of zeros; f32. */
 export function eye(rows: number, columns = rows, options: TensorOptions = {}): Tensor {
   checkOptions('eye', options, optionNames);
-  checkShape('eye', [rows, columns]);
-  const values = Array.from({ length: rows * columns }, (_, i) => Number(Math.floor(i / columns) === i % columns));
-  return fromValues('eye', values, [rows, columns], options.dtype ?? 'f32', options.requiresGrad ?? false);
+  return fromNumbers('eye', [rows, columns], options, (i) => Number(Math.floor(i / columns) === i % columns));
+}
+
+/** A tensor of f32 numbers that the host computes by their place. */
+function fromNumbers(
+  op: string,
+  shape: readonly number[],
+  { dtype = 'f32', requiresGrad = false }: TensorOptions,
+  at: (i: number) => number,
+): Tensor {
+  checkShape(op, shape);
+  checkDtype(op, dtype);
+  checkRoom(op, shape, dtype, true);
+  const values = Float64Array.from({ length: sizeOf(shape) }, (_, i) => at(i));
+  return fromValues(op, values, shape, dtype, requiresGrad);
 }
 
 function isTyped(data: NestedArray | TypedArray): data is TypedArray {
-  return ArrayBuffer.isView(data);
+  if (!ArrayBuffer.isView(data)) return false;
+  const { name } = (data as TypedArray).constructor;
+  if (data instanceof DataView || name.startsWith('Big'))
+    throw new ShapeError(`tensor: takes arrays of 8 to 32-bit integers or of floats, got a ${name}; convert it`);
+  return true;
 }
 
 function fromTyped(data: TypedArray): { values: TypedArray; shape: number[]; dtype: Dtype } {

@@ -1,3 +1,5 @@
+import { graphicsRoom, machineRoom } from '../common/memory.ts';
+import type { Room } from '../common/memory.ts';
 import { acquire } from '../gpu/index.ts';
 import type { Gpu, MemoryReport } from '../gpu/index.ts';
 
@@ -80,6 +82,11 @@ export function deviceName(): string {
   if (!known) return 'webgpu';
   const { device, description, vendor } = known.adapter.info;
   return device || description || vendor || 'webgpu';
+}
+
+/** The memory that tensors have, at most: before the device is known, that of any that may be there. */
+export function tensorRoom(): Room {
+  return known && known.target.kind !== 'discrete' ? machineRoom : graphicsRoom;
 }
 
 /** Memory of the tensors on the device; zeros before the first op has run. */

@@ -34,7 +34,7 @@ export function checkDtype(op: string, dtype: Dtype, choices: readonly Dtype[] =
 /** Throws for what is no list of lengths. */
 export function checkShape(op: string, shape: readonly number[]): void {
   if (Array.isArray(shape) && shape.every((length) => Number.isInteger(length) && length >= 0)) return;
-  const given = Array.isArray(shape) ? show(shape) : String(shape);
+  const given = Array.isArray(shape) ? `[${shape.map(String).join(', ')}]` : String(shape);
   throw new ShapeError(`${op}: a shape must be a list of whole numbers from 0, such as [2, 3], got ${given}`);
 }
 
@@ -87,11 +87,15 @@ export function broadcastShapes(op: string, ...shapes: (readonly number[])[]): n
 
 /** Non-negative axis; negative ones count from the end. */
 export function normaliseAxis(op: string, axis: number, rank: number): number {
-  const at = axis < 0 ? axis + rank : axis;
+  const at = axis < 0 ? axis + Math.max(rank, 1) : axis;
   if (typeof axis !== 'number')
     throw new ShapeError(`${op}: the axis must be a whole number, got ${axis === null ? 'null' : typeof axis}`);
   if (!Number.isInteger(axis) || at < 0 || at >= Math.max(rank, 1)) {
-    throw new ShapeError(`${op}: axis ${axis} is out of range for ${rank} axes; use ${-rank} to ${rank - 1}`);
+    const range =
+      rank === 0
+        ? 'a scalar, which has no axes; use 0 or -1, or leave it out'
+        : `${rank} ${rank === 1 ? 'axis' : 'axes'}; use ${-rank} to ${rank - 1}`;
+    throw new ShapeError(`${op}: axis ${axis} is out of range for ${range}`);
   }
   return at;
 }

@@ -1,12 +1,14 @@
+import { machineRoom, tooLarge } from '../common/memory.ts';
 import type { Window } from '../gpu/index.ts';
 import type { Dtype } from '../kernels/kernel.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { isContiguous, rowMajor, sizeOf } from '../kernels/layout.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { context } from './context.ts';
+import { ShapeError } from './op.ts';
 import type { GradNode } from './op.ts';
 import { describe } from './inspect/describe.ts';
-import { deviceName } from './runtime.ts';
+import { deviceName, tensorRoom } from './runtime.ts';
 import { keepStorage, Storage } from './storage.ts';
 
 /** Names of the method that `console.log` calls. */
@@ -139,8 +141,18 @@ export class Tensor implements Layout {
 
 /** A tensor with storage of its own, row-major, contents not yet written. */
 export function emptyTensor(shape: readonly number[], dtype: Dtype, label: string): Tensor {
-  const storage = new Storage(sizeOf(shape) * bytesOf(dtype), label);
+  const storage = new Storage(checkRoom(label, shape, dtype), label);
   return new Tensor(storage, dtype, { shape, strides: rowMajor(shape), offset: 0 });
+}
+
+/** Bytes of a tensor. Throws where no memory holds them; `onHost`: beside the numbers, 8 bytes each. */
+export function checkRoom(op: string, shape: readonly number[], dtype: Dtype, onHost = false): number {
+  const size = sizeOf(shape);
+  const room = onHost ? machineRoom : tensorRoom();
+  const bytes = size * (bytesOf(dtype) + (onHost ? 8 : 0));
+  if (bytes <= room.bytes) return bytes;
+  const what = `${op}: a tensor [${shape.join(', ')}] of ${dtype}`;
+  throw new ShapeError(tooLarge(what, bytes, room, 'use a smaller shape'));
 }
 
 export function isFloat(dtype: Dtype): boolean {

@@ -16,7 +16,7 @@
 import { parseArgs } from 'node:util';
 import { compile, manualSeed, noGrad, profile, ready, scope, slice, tensor } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
-import { mib } from '../gpu/index.ts';
+import { showBytes } from '../common/memory.ts';
 import { GPT2LMHeadModel } from '../models/index.ts';
 import { DecodingSession } from '../models/generation/session.ts';
 import { aligned } from './table.ts';
@@ -116,7 +116,7 @@ for (const length of lengths) {
     b.toFixed(1),
     rate(b),
     `${(b / a).toFixed(1)}x`,
-    mib(session.cacheBytes),
+    showBytes(session.cacheBytes),
   ]);
   if (options.profile) console.log(`${await profile(async () => void (await session.append(next, 'logits')))}`);
   session.free();

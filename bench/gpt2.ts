@@ -9,7 +9,7 @@
 import { parseArgs } from 'node:util';
 import { compile, manualSeed, ready, statistics, synchronize } from '../autograd/index.ts';
 import type { ProgramStatistics, Tensor } from '../autograd/index.ts';
-import { mib } from '../gpu/index.ts';
+import { showBytes } from '../common/memory.ts';
 import { gpt2Config } from '../models/index.ts';
 import type { GPT2Config } from '../models/index.ts';
 import { dispatchTable, recordDispatches } from './gpt2/dispatches.ts';
@@ -105,7 +105,7 @@ async function report(mode: string, step: Step, thin: Step, dispatches: number, 
     `${dispatches} dispatches, ${milliseconds.toFixed(1)} ms, ` +
       `${((1e3 * work.tokens) / milliseconds).toFixed(0)} tokens/s, ` +
       `${(rate / 1e9).toFixed(1)} GFLOP/s (${((100 * rate) / ceiling.rate).toFixed(0)}% of the best matmul), ` +
-      `host ${((1e3 * host) / dispatches).toFixed(1)} us a dispatch, peak ${mib(peakBytes)}`,
+      `host ${((1e3 * host) / dispatches).toFixed(1)} us a dispatch, peak ${showBytes(peakBytes)}`,
   );
 }
 
@@ -120,7 +120,7 @@ async function both(name: string, pick: Pick, flops: number): Promise<Program> {
   const kept = name === 'forward' ? 'parameters' : 'parameters and moments';
   print(
     '  memory',
-    `${mib(state)} ${kept} + ${mib(planned)} planned (${mib(lowerBound)} the least): ` +
+    `${showBytes(state)} ${kept} + ${showBytes(planned)} planned (${showBytes(lowerBound)} the least): ` +
       `${((100 * total) / least - 100).toFixed(1)}% above the least of both`,
   );
   return program;

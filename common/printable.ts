@@ -33,7 +33,7 @@ export function padText(text: string, width: number, side: 'left' | 'right' = 'l
 export function brief(value: unknown, most = 60): string {
   let text: string;
   try {
-    text = JSON.stringify(value) ?? String(value);
+    text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? String(value));
   } catch {
     text = `a ${typeof value} that is no JSON`; // a circle, a bigint, or nested too deep
   }

@@ -1,5 +1,7 @@
+import { machineRoom, showBytes, tooLarge } from '../common/memory.ts';
+import type { Room } from '../common/memory.ts';
 import { debugLevel, debugMemory } from './debug.ts';
-import { GpuError, mib } from './errors.ts';
+import { GpuError } from './errors.ts';
 
 /** A piece of device memory in use. Give it back with `release`; its contents are then undefined. */
 export interface Allocation {
@@ -63,14 +65,17 @@ export interface AcquireOptions {
  */
 export class BufferPool {
   private readonly device: GPUDevice;
+  private readonly room: Room | undefined;
   private readonly free = new Map<number, GPUBuffer[]>();
   private readonly used = new Set<Allocation>();
   private live = 0;
   private peak = 0;
   private reserved = 0;
 
-  constructor(device: GPUDevice) {
+  /** `sharesMemory`: what it holds comes out of the machine's memory. */
+  constructor(device: GPUDevice, sharesMemory: boolean) {
     this.device = device;
+    this.room = sharesMemory ? machineRoom : undefined;
   }
 
   /**
@@ -81,17 +86,15 @@ export class BufferPool {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
     const most = maxBufferSize - (maxBufferSize % 16);
     if (bytes > most) {
-      throw new GpuError(
-        `${label}: a tensor of ${mib(bytes)} exceeds this device's limit of ${mib(most)} for one buffer; ` +
-          'split it along its first axis',
-      );
+      const one = { name: 'one buffer of this device holds', bytes: most };
+      throw new GpuError(tooLarge(`${label}: a tensor`, bytes, one, 'split it along its first axis'));
     }
     const size = exact
       ? Math.max(16, Math.ceil(bytes / 16) * 16)
       : sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
     const list = this.free.get(size);
     const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer)) : -1;
-    const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size);
+    const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size, label);
     const allocation: Allocation = { buffer, bytes, label };
     this.used.add(allocation);
     this.live += bytes;
@@ -121,7 +124,12 @@ export class BufferPool {
     this.peak = this.live;
   }
 
-  private create(size: number): GPUBuffer {
+  private create(size: number, label: string): GPUBuffer {
+    const all = this.reserved + size;
+    if (this.room && all > this.room.bytes) {
+      const what = `${label}: a tensor of ${showBytes(size)}, with those that are held,`;
+      throw new GpuError(tooLarge(what, all, this.room, 'free some, or use a smaller batch or model'));
+    }
     this.reserved += size;
     return this.device.createBuffer({ size, usage });
   }

@@ -1,5 +1,5 @@
 import type { Dispatch } from './dispatch.ts';
-import { mib } from './errors.ts';
+import { showBytes } from '../common/memory.ts';
 import { indent } from './wgsl.ts';
 
 /**
@@ -51,7 +51,7 @@ export function debugReplay(kernels: number): void {
 /** Level 2: name with variant, workgroups, and what the kernel has to do. */
 export function debugKernel({ name, grid, cost }: Dispatch): void {
   const groups = grid.filter((length, axis) => axis === 0 || length > 1).join(' x ');
-  print('kernel', `${name}  ${groups} workgroups, ${cost.flops} operations, ${mib(cost.bytes)}`);
+  print('kernel', `${name}  ${groups} workgroups, ${cost.flops} operations, ${showBytes(cost.bytes)}`);
 }
 
 /** Level 3. */
@@ -61,5 +61,5 @@ export function debugShader({ name, wgsl }: Dispatch): void {
 
 /** Level 4: bytes taken or given back, and what is in use then. */
 export function debugMemory(what: 'take' | 'give', bytes: number, label: string, live: number, peak: number): void {
-  print(what, `${mib(bytes)} ${label}; live ${mib(live)}, peak ${mib(peak)}`);
+  print(what, `${showBytes(bytes)} ${label}; live ${showBytes(live)}, peak ${showBytes(peak)}`);
 }

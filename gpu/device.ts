@@ -73,7 +73,7 @@ export class Gpu {
     this.current = { ...targetOf(adapter, device), choices };
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
-    this.pool = new BufferPool(device);
+    this.pool = new BufferPool(device, this.target.kind !== 'discrete');
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines, this.faults);
   }

@@ -15,11 +15,6 @@ export class GpuError extends Error {
   }
 }
 
-/** Bytes for people. */
-export function mib(bytes: number): string {
-  return bytes < 2 ** 20 ? `${(bytes / 2 ** 10).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
-}
-
 /**
  * Collects what the device reports on its own time and of no call in particular (memory, loss), so that the
  * next call that touches the device can throw it. Without this a failed dispatch would go unseen and its

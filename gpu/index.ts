@@ -9,6 +9,6 @@ export { debugLevel, debugOp } from './debug.ts';
 export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';
 export type { Access, Cost, Dispatch } from './dispatch.ts';
 export type { Recording, RecordingInput } from './recording.ts';
-export { GpuError, mib } from './errors.ts';
+export { GpuError } from './errors.ts';
 export { timeDispatches, totalsByKernel } from './timing.ts';
 export type { Timing } from './timing.ts';

@@ -1,4 +1,4 @@
-import { mib } from '../../gpu/index.ts';
+import { showBytes } from '../../common/memory.ts';
 import { alignTable } from '../../common/text-table.ts';
 import type { Program } from './program.ts';
 
@@ -49,8 +49,8 @@ export function explainProgram(name: string, program: Program): string {
     `${name}(${inputs})`,
     `${s.ops} ops -> ${s.dispatches} dispatches of ${s.pipelines} kernels; ` +
       `${s.dead} ops dead, ${s.shared} shared, ${s.fused} moved into another's kernel`,
-    `memory ${mib(s.planned)} planned, ${mib(s.lowerBound)} the least possible; ` +
-      `${(s.flops / 1e9).toFixed(3)} GFLOP, ${mib(s.bytes)} to move at least`,
+    `memory ${showBytes(s.planned)} planned, ${showBytes(s.lowerBound)} the least possible; ` +
+      `${(s.flops / 1e9).toFixed(3)} GFLOP, ${showBytes(s.bytes)} to move at least`,
   ];
   const rows = assembled!.steps.map(({ dispatch, tensors, group }, i) => {
     const output = tensors.at(-1);

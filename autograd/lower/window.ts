@@ -1,4 +1,5 @@
-import { GpuError, mib } from '../../gpu/index.ts';
+import { showBytes } from '../../common/memory.ts';
+import { GpuError } from '../../gpu/index.ts';
 import type { Allocation, Binding, Target } from '../../gpu/index.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
 import type { Layout } from '../../kernels/layout.ts';
@@ -66,8 +67,8 @@ export function bindingOf(op: string, x: Tensor, allocation: Allocation, target:
 export function tooLarge(op: string, x: Tensor, { bindingLimit }: Target): GpuError {
   const { storage, shape } = x;
   return new GpuError(
-    `${op}: a tensor of shape ${show(shape)} in ${mib(storage.bytes)} exceeds this device's limit of ` +
-      `${mib(bindingLimit)} for one binding, and these shapes cannot be cut into parts that fit; ` +
+    `${op}: a tensor of shape ${show(shape)} in ${showBytes(storage.bytes)} exceeds this device's limit of ` +
+      `${showBytes(bindingLimit)} for one binding, and these shapes cannot be cut into parts that fit; ` +
       'split it along its first axis',
   );
 }

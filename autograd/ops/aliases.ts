@@ -74,6 +74,8 @@ export function repeat(x: Tensor, ...times: Numbers): Tensor {
 export function repeatInterleave(x: Tensor, times: number, axis?: number): Tensor {
   if (axis === undefined) return repeatInterleave(reshape(x, [-1]), times, 0);
   const at = normaliseAxis('repeatInterleave', axis, x.ndim);
+  if (!(Number.isInteger(times) && times >= 0))
+    throw new ShapeError(`repeatInterleave: times must be a whole number from 0, got ${times}`);
   const apart = unsqueeze(x, at + 1);
   const spread = expand(apart, apart.shape.map((length, i) => (i === at + 1 ? times : length))); // prettier-ignore
   return reshape(spread, x.shape.map((length, i) => (i === at ? length * times : length))); // prettier-ignore

@@ -1,5 +1,5 @@
 import { input, ne } from '../../kernels/map/expr.ts';
-import { broadcastLayout } from '../../kernels/layout.ts';
+import { broadcastLayout, sizeOf } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { checkDtype, checkOptions, listOf, normaliseAxes, promote, sameShape, show } from '../shapes.ts';
 import type { Numbers } from '../shapes.ts';
@@ -95,7 +95,11 @@ export function expand(x: Tensor, ...lengths: Numbers): Tensor {
   const full = shape.map((length, axis) => (length === -1 ? (x.shape[axis - missing] ?? -1) : length));
   const fits =
     missing >= 0 &&
-    full.every((length, axis) => length >= 0 && [undefined, 1, length].includes(x.shape[axis - missing]));
+    Number.isSafeInteger(sizeOf(full)) &&
+    full.every(
+      (length, axis) =>
+        Number.isInteger(length) && length >= 0 && [undefined, 1, length].includes(x.shape[axis - missing]),
+    );
   if (!fits)
     throw new ShapeError(`expand: ${show(x.shape)} does not expand to ${show(shape)}; only axes of length 1 repeat`);
   return sameShape(full, x.shape) ? x : applyView(expandOp, x, { shape: full });

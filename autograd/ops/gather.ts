@@ -77,15 +77,14 @@ const lettersOf = ({ shape }: Spec): string => 'abcdefghijkl'.slice(0, shape.len
  * Converts indices to i32. Throws for one out of range where the host knows it; where only the device does,
  * the result holds NaN.
  */
-export function checkIndex(op: string, index: Tensor, length: number): Tensor {
+export function checkIndex(op: string, index: Tensor, length: number, least = -length): Tensor {
   if (index.dtype === 'bool' || index.dtype === 'f16')
     throw new ShapeError(`${op}: indices must be whole numbers, got ${index.dtype}`);
   whenKnown(index, ([low, high]) => {
-    if (high < length && low >= -length) return;
+    if (high < length && low >= least) return;
     const bad = high >= length ? high : low;
-    throw new ShapeError(
-      `${op}: index ${bad} is out of range for ${length} entries; indices run from 0 to ${length - 1}`,
-    );
+    const range = length === 0 ? 'there is nothing to pick' : `indices run from ${Math.min(least, 0)} to ${length - 1}`;
+    throw new ShapeError(`${op}: index ${bad} is out of range for ${length} entries; ${range}`);
   });
   return wholeNumbers(op, 'index', index);
 }
@@ -96,7 +95,7 @@ export function checkIndex(op: string, index: Tensor, length: number): Tensor {
  */
 export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
   if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);
-  const rows = checkIndex('embedding', index, table.shape[0]!);
+  const rows = checkIndex('embedding', index, table.shape[0]!, 0);
   return apply(rowsOp, { table, index: rows }, { ignore: paddingIdx ?? none }).y;
 }
 
@@ -186,6 +185,8 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tenso
 
 /** Returns f32 [..., classes]: 1 where the index [...] equals the place along the last axis, else 0. */
 export function oneHot(index: Tensor, classes: number): Tensor {
-  const at = unsqueeze(checkIndex('oneHot', index, classes), -1);
+  if (!(Number.isInteger(classes) && classes >= 0))
+    throw new ShapeError(`oneHot: the number of classes must be a whole number from 0, got ${classes}`);
+  const at = unsqueeze(checkIndex('oneHot', index, classes, 0), -1);
   return cast(eq(expand(at, [...index.shape, classes]), arange(0, classes, 1, { dtype: 'i32' })), 'f32');
 }

@@ -41,6 +41,8 @@ export function uniform(shape: readonly number[], options: UniformOptions = {}):
   checkOptions('uniform', options, ['low', 'high', 'dtype']);
   checkDtype('uniform', dtype, ['f32', 'f16']);
   checkShape('uniform', shape);
+  if (!(Number.isFinite(high - low) && high >= low))
+    throw new ShapeError(`uniform: low and high must be finite and low at most high, got ${low} and ${high}`);
   return apply(randomOp, {}, { kind: 'uniform', shape, dtype, a: low, b: high - low, draw: nextDraw() }).y;
 }
 
@@ -56,6 +58,8 @@ export function normal(shape: readonly number[], options: NormalOptions = {}): T
   checkOptions('normal', options, ['mean', 'std', 'dtype']);
   checkDtype('normal', dtype, ['f32', 'f16']);
   checkShape('normal', shape);
+  if (!(Number.isFinite(mean) && Number.isFinite(std) && std >= 0))
+    throw new ShapeError(`normal: mean must be finite and std from 0, got ${mean} and ${std}`);
   return apply(randomOp, {}, { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() }).y;
 }
 
