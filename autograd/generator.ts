@@ -15,7 +15,7 @@ let state: RandomState = { seed: Math.floor(Math.random() * 2 ** 48), stream: 0 
  */
 export function manualSeed(seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0)
-    throw new RangeError(`manualSeed: the seed must be a whole number from 0 to 2^53 - 1, got ${seed}`);
+    throw new Error(`manualSeed: the seed must be a whole number from 0 to 2^53 - 1, got ${seed}`);
   refuseWhileCapturing('manualSeed', 'a compiled function would seed once, when it is captured; seed before the call');
   state = { seed, stream: 0 };
 }

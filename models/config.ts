@@ -33,9 +33,11 @@ export interface ConfigFormat<C extends ModelConfig, I> {
   toText(json: JsonObject): string;
 }
 
+/** The most labels: more are a mistake, such as a column of texts taken for that of the labels. */
+export const maxLabels = 100_000;
 const labelShape = {
-  labels: z.array(z.string()).min(1).optional(),
-  numLabels: z.int().min(1).optional(),
+  labels: z.array(z.string()).min(1).max(maxLabels, `at most ${maxLabels} labels are possible`).optional(),
+  numLabels: z.int().min(1).max(maxLabels).optional(),
 };
 
 /** Settings of the labels that every family takes; give either. */

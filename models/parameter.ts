@@ -9,11 +9,13 @@ import {
   noGrad,
   normal,
   slice,
+  tensor,
   uniform,
   zeros,
 } from '../autograd/index.ts';
-import { emptyTensor, isFloat, Tensor } from '../autograd/tensor.ts';
+import { checkRoom, emptyTensor, isFloat, Tensor } from '../autograd/tensor.ts';
 import { bytesOf } from '../kernels/kernel.ts';
+import { sizeOf } from '../kernels/layout.ts';
 
 /**
  * A tensor that a module learns. Its class, not `requiresGrad`, makes it a parameter, so frozen ones stay
@@ -252,13 +254,28 @@ export const zeroRowInit =
   };
 
 let postponed: Map<Parameter, Initializer> | undefined;
+let counted: ((shape: readonly number[]) => void) | undefined;
 
 /** A new parameter. Inside `postponeInit` it gets its values only when asked for. */
 export function parameter(shape: readonly number[], init: Initializer): Parameter {
+  counted?.(shape);
   if (!postponed) return new Parameter(init(shape));
   const made = new Parameter(emptyTensor(shape, 'f32', 'parameter'));
   postponed.set(made, init);
   return made;
+}
+
+/**
+ * A table that `fill` computes on the host, in no file: positions as sines, say. It stays bare while
+ * parameters are counted.
+ */
+export function hostTable(shape: readonly number[], fill: (values: Float32Array) => void): ModuleBuffer {
+  counted?.(shape);
+  checkRoom('table', shape, 'f32', true);
+  if (counted) return new ModuleBuffer(emptyTensor(shape, 'f32', 'table'), { persistent: false });
+  const values = new Float32Array(sizeOf(shape));
+  fill(values);
+  return new ModuleBuffer(tensor(values, { shape }), { persistent: false });
 }
 
 /**
@@ -270,6 +287,7 @@ export function parametersSideBySide(
   rows: readonly number[],
   init: Initializer,
 ): Parameter[] {
+  counted?.(shape);
   const parts = parametersIn(postponed ? emptyTensor(shape, 'f32', 'parameter') : init(shape), rows);
   for (const part of parts) postponed?.set(part, init);
   return parts;
@@ -296,5 +314,28 @@ export function postponeInit<M>(build: () => M): { module: M; initialise: (param
     return { module, initialise };
   } finally {
     postponed = outer;
+  }
+}
+
+/** Whether a module is being built only for its parameters to be counted. */
+export function isCounting(): boolean {
+  return counted !== undefined;
+}
+
+/**
+ * Builds a module without memory for its parameters and shows `visit` the shape of each before it is made.
+ * What `visit` throws ends the building.
+ */
+export function countParameters(
+  build: () => { buffers(): Iterable<ModuleBuffer> },
+  visit: (shape: readonly number[]) => void,
+): void {
+  const outer = counted;
+  counted = visit;
+  try {
+    const { module } = postponeInit(build);
+    for (const buffer of module.buffers()) buffer.storage.free();
+  } finally {
+    counted = outer;
   }
 }

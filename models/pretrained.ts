@@ -1,6 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ConfigFormat, ModelConfig } from './config.ts';
+import { randomState, setRandomState } from '../autograd/index.ts';
+import { tensorRoom } from '../autograd/runtime.ts';
+import { showBytes, tooLarge } from '../common/memory.ts';
+import { sizeOf } from '../kernels/layout.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
@@ -20,8 +24,8 @@ import {
 } from './io/state-dict.ts';
 import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
-import { listNames } from './names.ts';
-import { Parameter, postponeInit } from './parameter.ts';
+import { listNames, showShape } from './names.ts';
+import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
@@ -64,6 +68,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   constructor(config: C) {
     super();
     this.config = config;
+    checkFits(new.target as unknown as new (config: C) => Module, config);
   }
 
   /**
@@ -205,4 +210,46 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
 function isWholeConfig<C extends ModelConfig>(config: unknown): config is C {
   return typeof config === 'object' && config !== null && 'extra' in config;
+}
+
+/**
+ * Parameters that a model may have. Each is a piece of memory, its gradient and what an optimizer keeps are
+ * more, and a process holds some 65,000 (vm.max_map_count).
+ */
+const maxParameters = 20_000;
+
+/** Configs whose model was counted. */
+const fitting = new WeakSet<ModelConfig>();
+
+/**
+ * Throws, before any memory is taken, where the parameters of a config's model exceed it: counts their shapes
+ * up to there.
+ */
+function checkFits<C extends ModelConfig>(kind: new (config: C) => Module, config: C): void {
+  if (isCounting() || fitting.has(config)) return;
+  const random = randomState();
+  const room = tensorRoom();
+  const what = `${kind.name}: the model of this config`;
+  const mend = 'use a smaller config';
+  let [count, bytes] = [0, 0];
+  let problem: string | undefined;
+  const visit = (shape: readonly number[]): void => {
+    bytes += 4 * sizeOf(shape);
+    if (!(bytes <= room.bytes))
+      problem = tooLarge(`${what}, up to its parameter ${count + 1} of ${showShape(shape)},`, bytes, room, mend);
+    else if (++count > maxParameters)
+      problem =
+        `${what} has more than ${maxParameters} parameters, the most that a process can train, ` +
+        `and needs more than ${showBytes(bytes)}, ${room.name} ${showBytes(room.bytes)}; ${mend}`;
+    if (problem) throw new Error(problem);
+  };
+  try {
+    countParameters(() => new kind(config), visit);
+  } catch (error) {
+    if (error instanceof RangeError) problem ??= `${what} cannot be built (${error.message}); ${mend}`;
+    throw problem ? new Error(problem, { cause: error }) : error;
+  } finally {
+    setRandomState(random);
+  }
+  fitting.add(config);
 }

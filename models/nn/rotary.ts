@@ -1,7 +1,8 @@
 import { add, cast, embedding, flip, floor, mul, reshape, sub, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
-import { ModuleBuffer } from '../parameter.ts';
+import { hostTable } from '../parameter.ts';
+import type { ModuleBuffer } from '../parameter.ts';
 
 /**
  * How frequencies change so that a model reaches further than it was trained: as config.json's `rope_scaling`
@@ -107,15 +108,15 @@ export class RotaryEmbedding extends Module {
 /** Cosines and sines of the multiples of `width`, [rows, 2 frequencies]. */
 function table(frequencies: readonly number[], rows: number, width: number): ModuleBuffer {
   const pairs = frequencies.length;
-  const values = new Float32Array(rows * 2 * pairs);
-  for (let row = 0; row < rows; row++) {
-    frequencies.forEach((frequency, i) => {
-      const angle = row * width * frequency;
-      values[2 * row * pairs + i] = Math.cos(angle);
-      values[(2 * row + 1) * pairs + i] = Math.sin(angle);
-    });
-  }
-  return new ModuleBuffer(tensor(values, { shape: [rows, 2 * pairs] }), { persistent: false });
+  return hostTable([rows, 2 * pairs], (values) => {
+    for (let row = 0; row < rows; row++) {
+      frequencies.forEach((frequency, i) => {
+        const angle = row * width * frequency;
+        values[2 * row * pairs + i] = Math.cos(angle);
+        values[(2 * row + 1) * pairs + i] = Math.sin(angle);
+      });
+    }
+  });
 }
 
 /**

@@ -1,7 +1,8 @@
-import { embedding, slice, tensor } from '../../autograd/index.ts';
+import { embedding, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
-import { ModuleBuffer } from '../parameter.ts';
+import { hostTable } from '../parameter.ts';
+import type { ModuleBuffer } from '../parameter.ts';
 
 /**
  * Positions as sines and cosines of wavelengths from 2 pi to 10000 x 2 pi (Vaswani et al. 2017, section 3.5),
@@ -14,13 +15,14 @@ export class SinusoidalPositions extends Module {
   constructor(count: number, dim: number) {
     super();
     const sines = Math.ceil(dim / 2);
-    const values = Float32Array.from({ length: count * dim }, (_, i) => {
-      const [position, column] = [Math.floor(i / dim), i % dim];
-      const pair = column < sines ? column : column - sines;
-      const angle = position / 10000 ** ((2 * pair) / dim);
-      return column < sines ? Math.sin(angle) : Math.cos(angle);
+    this.table = hostTable([count, dim], (values) => {
+      for (let i = 0; i < values.length; i++) {
+        const [position, column] = [Math.floor(i / dim), i % dim];
+        const pair = column < sines ? column : column - sines;
+        const angle = position / 10000 ** ((2 * pair) / dim);
+        values[i] = column < sines ? Math.sin(angle) : Math.cos(angle);
+      }
     });
-    this.table = new ModuleBuffer(tensor(values, { shape: [count, dim] }), { persistent: false });
   }
 
   /** The first `length` positions (T, D), or those given, [T] or [B, T] -> (..., D). */

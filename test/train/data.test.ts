@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { failure } from '../support/failure.ts';
 import { batches, epochBatches, evaluationBatches } from '../../train/data/batches.ts';
 import { duplicateGroups } from '../../train/data/duplicates/groups.ts';
 import { normalizedWords } from '../../train/data/duplicates/signature.ts';
@@ -109,6 +110,37 @@ test('line numbers survive quoted line ends, blank lines and CR LF', async () =>
   ]);
 });
 
+test('lines may end in CR LF and LF in one file, and in CR alone', async () => {
+  const files: readonly (readonly [name: string, content: string])[] = [
+    ['joined.csv', 'text,label\r\na,x\nb,y\r\n"c\r\nd",z\n'],
+    ['other-way.csv', 'text,label\na,x\r\nb,y\n"c\r\nd",z'],
+    ['old.csv', 'text,label\ra,x\rb,y\r"c\r\nd",z\r'],
+    ['joined.tsv', 'text\tlabel\r\na\tx\nb\ty\r\nc\tz\n'],
+  ];
+  for (const [name, content] of files) {
+    const { examples, labels } = await readTable(file(name, content));
+    assert.equal(
+      examples.map(({ text, label }) => [text[0], labels[label]]),
+      [
+        ['a', 'x'],
+        ['b', 'y'],
+        ['c', 'z'],
+      ],
+      name,
+    );
+  }
+  const kept = await readTable(file('return-inside.tsv', 'text\tlabel\na\rb\tx\nc\ty\n'));
+  assert.is(kept.examples[0]!.text, 'a\rb');
+});
+
+test('more labels than a classifier can have are refused at the line', async () => {
+  const rows = Array.from({ length: 200_000 }, (_, i) => `a text,label ${i}\n`);
+  assert.match(
+    await failure(readTable(file('labels.csv', `text,label\n${rows.join('')}`))),
+    /labels\.csv:100002: there are more than 100000 different labels; is "label" the column of labels\? Name/,
+  );
+});
+
 test('files larger than a block stream, characters and rows cut at block ends stay whole', async () => {
   const texts = Array.from({ length: 4000 }, (_, i) => `${'\u20ac'.repeat(i % 97)} row ${i}`);
   const jsonl = file('big.jsonl', texts.map((text, i) => JSON.stringify({ text, label: i % 2 })).join('\n'));
@@ -143,6 +175,18 @@ test('bad tables are refused with file, line and mend', async () => {
     ['8.csv', 'text,label\na,x\nb,x\n', ': all 2 rows have the label "x"; a classifier needs two classes'],
     ['9.csv', 'text,label\na,x\nb,q\n', ':3: unknown label "q"; the labels are x, y', { labels: ['x', 'y'] }],
     ['10.csv', 'text,label\na,b,c\n', ':2: 3 fields where 2 are expected; quote fields that hold a comma'],
+    [
+      '10m.csv',
+      'text,label\r\na\nb,c\r\n',
+      ':2: 1 fields where 2 are expected; ' +
+        'quote fields that hold a comma or a line end (the file mixes CR LF and LF)',
+    ],
+    [
+      '10e.csv',
+      'text,label\na,x\nb,\x1b[2J\n',
+      ':3: unknown label "\\u001b[2J"; the labels are x, \\x1b',
+      { labels: ['x', '\x1b'] },
+    ],
     ['11.tsv', 'text\tlabel\na\n', ':2: 1 fields where 2 are expected; a field may hold no tab'],
     ['12.csv', 'text,label\na,b\n"c,d\ne,f\n', ':3: a quote opens in this row and never closes'],
     [

@@ -1,3 +1,5 @@
+import { brief, printable } from '../../common/printable.ts';
+import { maxLabels } from '../../models/config.ts';
 import { tableRows } from './table-rows.ts';
 import type { TableFormatOptions } from './table-rows.ts';
 
@@ -46,15 +48,24 @@ export async function readTable(
   const known = options.labels && new Set(options.labels);
   for await (const row of streamTable(path, options)) {
     if (known && !known.has(row.label)) {
-      throw new Error(`${path}:${row.line}: unknown label "${row.label}"; the labels are ${list(options.labels!)}`);
+      throw new Error(
+        `${path}:${row.line}: unknown label ${brief(row.label)}; the labels are ${list(options.labels!)}`,
+      );
     }
     names.add(row.label);
+    if (names.size > maxLabels) {
+      const column = options.labelColumn ?? 'label';
+      throw new Error(
+        `${path}:${row.line}: there are more than ${maxLabels} different labels; is "${column}" the column of ` +
+          'labels? Name the right one as labelColumn',
+      );
+    }
     rows.push(row);
   }
   if (rows.length === 0) throw noRows(path);
   if (!known && names.size < 2) {
     throw new Error(
-      `${path}: all ${rows.length} rows have the label "${[...names][0]}"; a classifier needs two classes`,
+      `${path}: all ${rows.length} rows have the label ${brief([...names][0])}; a classifier needs two classes`,
     );
   }
   const labels = options.labels ? [...options.labels] : sortLabels(names);
@@ -80,8 +91,7 @@ export async function* streamTable(path: string, options: TableOptions = {}): As
     const where = `${path}:${line}`;
     const label = cell(cells, labelColumn, 'labelColumn', where);
     const name = typeof label === 'number' && Number.isSafeInteger(label) ? String(label) : label;
-    if (typeof name !== 'string')
-      throw new Error(`${where}: label ${JSON.stringify(label)} is neither a string nor an integer`);
+    if (typeof name !== 'string') throw new Error(`${where}: label ${brief(label)} is neither a string nor an integer`);
     if (name.trim() === '') throw new Error(`${where}: the label is empty`);
     yield { line, ...textsOf(cells, where, options), label: name.trim() };
   }
@@ -112,7 +122,7 @@ export function stringCell(
   where: string,
 ): string {
   const value = cell(cells, column, option, where);
-  if (typeof value !== 'string') throw new Error(`${where}: "${column}" is ${JSON.stringify(value)}, not a string`);
+  if (typeof value !== 'string') throw new Error(`${where}: "${column}" is ${brief(value)}, not a string`);
   return value;
 }
 
@@ -130,5 +140,6 @@ function noRows(path: string): Error {
 }
 
 function list(names: readonly string[]): string {
-  return names.length > 12 ? `${names.slice(0, 12).join(', ')}, ...` : names.join(', ') || '(none)';
+  const shown = names.slice(0, 12).map((name) => printable(name.slice(0, 60)));
+  return shown.length < names.length ? `${shown.join(', ')}, ...` : shown.join(', ') || '(none)';
 }

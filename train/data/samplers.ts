@@ -65,7 +65,7 @@ export function resampledEpoch(
   const chosen = classes.flatMap((members) => {
     const list: number[] = [];
     // Whole rounds first, so that no example falls behind another by more than one.
-    while (list.length + members.length <= size) list.push(...members);
+    while (list.length + members.length <= size) for (const member of members) list.push(member);
     return [...list, ...random.shuffle([...members]).slice(0, size - list.length)];
   });
   return random.shuffle(chosen);

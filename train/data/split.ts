@@ -46,7 +46,7 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
     for (const group of random.shuffle(list)) {
       // Always to the split that lacks most: no class ends more than one group from its share.
       const target = missing.indexOf(Math.max(...missing));
-      split[splitNames[target]!].push(...group);
+      for (const member of group) split[splitNames[target]!].push(member);
       missing[target]! -= group.length;
     }
   }

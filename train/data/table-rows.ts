@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import { Readable, pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import type { InfoRecord } from 'csv-parse';
+import { brief, printable } from '../../common/printable.ts';
 import { utf8Blocks } from './utf8-blocks.ts';
 import type { TextFileOptions } from './utf8-blocks.ts';
 
@@ -59,7 +60,9 @@ function parseObject(text: string, where: string): Record<string, unknown> {
     throw new Error(`${where}: not JSON (${reason}); JSONL has one object on each line`, { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error(`${where}: ${brief(text)} is no object; JSONL has one object on each line`);
+    throw new Error(
+      `${where}: ${printable(text.length > 40 ? `${text.slice(0, 40)}...` : text)} is no object; JSONL has one object on each line`,
+    );
   }
   return value as Record<string, unknown>;
 }
@@ -76,9 +79,15 @@ async function* separatedRows(
   // inside quotes for two.)
   let line = 1;
   const starts: number[] = [];
+  const ends = new Set<string>();
+  const blocks = utf8Blocks(path, options);
+  const head = await blocks.next();
+  const [first] = /\r\n|\r|\n/.exec(head.done ? '' : head.value.text) ?? [];
   const parser = parse({
     delimiter,
     quote,
+    // Lines may end in both ways, as in files that were joined; a CR alone ends them where it ends the first.
+    record_delimiter: first === '\r' ? ['\r\n', '\n', '\r'] : ['\r\n', '\n'],
     raw: true,
     skip_empty_lines: true,
     relax_column_count: true,
@@ -89,7 +98,11 @@ async function* separatedRows(
     },
   });
   const text = async function* () {
-    for await (const block of utf8Blocks(path, options)) yield block.text;
+    for (let block = head; !block.done; block = await blocks.next()) {
+      if (block.value.text.includes('\r\n')) ends.add('CR LF');
+      if (/(?:^|[^\r])\n/.test(block.value.text)) ends.add('LF');
+      yield block.value.text;
+    }
   };
   // The loop below gets every error: pipeline hands those of the file on to the parser.
   pipeline(Readable.from(text()), parser, () => undefined);
@@ -101,13 +114,14 @@ async function* separatedRows(
       if (!names) {
         names = fields.map((name) => name.trim());
         const twice = names.find((name, i) => names!.indexOf(name) < i);
-        if (twice !== undefined) throw new Error(`${path}:${start}: two columns are named "${twice}"`);
+        if (twice !== undefined) throw new Error(`${path}:${start}: two columns are named ${brief(twice)}`);
         continue;
       }
       if (fields.length !== names.length) {
-        const mend = quote
-          ? `quote fields that hold a ${delimiter === ',' ? 'comma' : 'tab'}`
-          : 'a field may hold no tab';
+        const separator = delimiter === ',' ? 'comma' : 'tab';
+        const own =
+          ends.size > 1 ? `${separator} or a line end (the file mixes ${[...ends].join(' and ')})` : separator;
+        const mend = quote ? `quote fields that hold a ${own}` : `a field may hold no ${own}`;
         throw new Error(`${path}:${start}: ${fields.length} fields where ${names.length} are expected; ${mend}`);
       }
       yield { line: start, cells: Object.fromEntries(names.map((name, i) => [name, fields[i]])) };
@@ -129,8 +143,4 @@ function csvError(path: string, line: number, error: CsvError): Error {
 
 function lineEnds(text: string): number {
   return text.match(/\r\n|\r|\n/g)?.length ?? 0;
-}
-
-function brief(text: string): string {
-  return text.length > 40 ? `${text.slice(0, 40)}...` : text;
 }
