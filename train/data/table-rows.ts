@@ -60,9 +60,8 @@ function parseObject(text: string, where: string): Record<string, unknown> {
     throw new Error(`${where}: not JSON (${reason}); JSONL has one object on each line`, { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new Error(
-      `${where}: ${printable(text.length > 40 ? `${text.slice(0, 40)}...` : text)} is no object; JSONL has one object on each line`,
-    );
+    const shown = printable(text.length > 40 ? `${text.slice(0, 40)}...` : text);
+    throw new Error(`${where}: ${shown} is no object; JSONL has one object on each line`);
   }
   return value as Record<string, unknown>;
 }

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { codeBlock, escapeMarkdown as text } from '../../common/markup.ts';
+import { printable } from '../../common/printable.ts';
 import { readCard } from '../data/corpus/data-card.ts';
 import { duration } from '../../common/progress.ts';
 import { isEvaluation, isStep } from '../trainer/callback.ts';
@@ -20,17 +22,24 @@ const infoSchema = z.object({
   started: z.string(),
 });
 
+async function readInfo(path: string): Promise<z.infer<typeof infoSchema>> {
+  const { data, error } = infoSchema.safeParse(await readJsonFile(path));
+  if (data) return data;
+  const [issue] = error!.issues;
+  throw new Error(`${printable(path)} is no run's (${issue!.path.join('.') || 'keys'}: ${issue!.message})`);
+}
+
 /** A model card (Mitchell et al. 2019) in the hub's form, of what the run in `folder` recorded. */
 export async function modelCard(name: string, folder: string, use: string): Promise<string> {
   await recoverFolder(folder);
-  const info = infoSchema.parse(await readJsonFile(join(folder, 'run.json')));
+  const info = await readInfo(join(folder, 'run.json'));
   const log = readLog(join(folder, 'log.jsonl'));
   const steps = log.filter(isStep);
   const last = log.filter(isEvaluation).at(-1);
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
   const { architectures } = await readJsonFile(join(folder, 'config.json'));
   const losses = Object.entries(last?.evaluation ?? {}).map(
-    ([part, loss]) => `${part} ${loss.toFixed(4)} (perplexity ${Math.exp(loss).toFixed(2)})`,
+    ([part, loss]) => `${text(part)} ${loss.toFixed(4)} (perplexity ${Math.exp(loss).toFixed(2)})`,
   );
   return [
     '---',
@@ -39,16 +48,14 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     'library_name: transformers',
     '---',
     '',
-    `# ${name}`,
+    `# ${text(name)}`,
     '',
-    `${String(architectures)}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by ` +
-      `tapeform (TypeScript, WebGPU). Objective: ${info.name}.`,
+    `${text(String(architectures))}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by ` +
+      `tapeform (TypeScript, WebGPU). Objective: ${text(info.name)}.`,
     '',
     '## Use',
     '',
-    '```',
-    use,
-    '```',
+    ...codeBlock(use),
     '',
     'It is small and has read little: a start for fine-tuning on a processor, and an example. ' +
       'It repeats what its texts say, with their prejudices and their age; nothing it writes is a fact.',
@@ -60,16 +67,15 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     '## Training',
     '',
     `- ${steps.length.toLocaleString('en')} steps, ${tokens.toLocaleString('en')} tokens, ` +
-      `${duration(steps.at(-1)?.seconds ?? 0)} on ${info.adapter} (${info.driver}), seed ` +
-      `${String(info.identity['seed'])}`,
+      `${duration(steps.at(-1)?.seconds ?? 0)} on ${text(info.adapter)} (${text(info.driver)}), seed ` +
+      text(String(info.identity['seed'])),
     `- held out: ${losses.join(', ')}`,
-    `- commit ${info.commit ?? 'unknown'}, ${info.started.slice(0, 10)}; curves and all settings in report.html`,
+    `- commit ${text(info.commit ?? 'unknown')}, ${text(info.started.slice(0, 10))}; ` +
+      'curves and all settings in report.html',
     '',
     'Made again by:',
     '',
-    '```',
-    info.command,
-    '```',
+    ...codeBlock(info.command),
     '',
   ].join('\n');
 }
@@ -83,7 +89,7 @@ async function dataLines(corpus: string): Promise<string[]> {
     ...(duplicates ? [`${duplicates.exact + duplicates.near} as duplicates`] : []),
   ];
   return [
-    `- ${inputs.map(({ name }) => name).join(', ')}: ` +
+    `- ${inputs.map(({ name }) => text(name)).join(', ')}: ` +
       `${documentsRead.toLocaleString('en')} texts${dropped.length > 0 ? `, ${dropped.join(', ')}` : ''}`,
     `- ${train.tokens.toLocaleString('en')} tokens of ${train.documents.toLocaleString('en')} texts to train ` +
       `on, ${(validation?.tokens ?? 0).toLocaleString('en')} of ${validation?.documents ?? 0} held out; ` +

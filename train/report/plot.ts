@@ -1,6 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { printable } from '../../common/printable.ts';
 
 /** A curve; points with a value that is not finite leave a gap. */
 export interface Series {
@@ -112,7 +113,7 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
     marginBottom: 42,
     style: { background: 'none', color: INK, fontFamily: FONT, fontSize: '12px' },
     x: {
-      label: xLabel,
+      label: printable(xLabel),
       labelAnchor: 'center',
       labelArrow: 'none',
       ticks: 6,
@@ -121,7 +122,7 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
       domain: bounds,
     },
     y: {
-      label: yLabel,
+      label: printable(yLabel),
       labelAnchor: 'center',
       labelArrow: 'none',
       ticks: 6,
@@ -193,6 +194,6 @@ function isFinitePoint([x, y]: readonly [number, number]): boolean {
 function element(document: Document, name: string, attributes: Record<string, string | number>, text = ''): Element {
   const node = document.createElementNS('http://www.w3.org/2000/svg', name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
-  if (text) node.textContent = text;
+  if (text) node.textContent = printable(text);
   return node;
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { curvesSvg, smooth } from './plot.ts';
 import type { Panel, Series } from './plot.ts';
+import { escapeHtml } from '../../common/markup.ts';
 import { duration } from '../../common/progress.ts';
 import type { EvaluationRecord, StepRecord } from '../trainer/callback.ts';
 import type { RunInfo } from '../trainer/run-info.ts';
@@ -111,7 +112,7 @@ function reportHtml(history: RunHistory): string {
   const panels = [...lossPanels(history), ...(last ? otherPanels(history) : [])];
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escape(info.name)}</title>
+<title>${escapeHtml(info.name)}</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; background: #f6f8fa; }
 body { margin: 2rem auto; max-width: 1080px; padding: 0 1rem; }
@@ -123,7 +124,7 @@ td { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: .75rem; }
 svg { width: 100%; height: auto; }
 </style></head><body>
-<h1>${escape(info.name)}</h1>
+<h1>${escapeHtml(info.name)}</h1>
 <div class="panels">
 ${panels.map((panel) => curvesSvg([panel])).join('\n')}
 </div>
@@ -141,10 +142,7 @@ ${table(
 
 function table(head: readonly string[], rows: readonly (readonly string[])[], kind = ''): string {
   const row = (cells: readonly string[], tag: string): string =>
-    `<tr>${cells.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
   const lines = [...(head.length > 0 ? [row(head, 'th')] : []), ...rows.map((cells) => row(cells, 'td'))];
   return `<table class="${kind}">${lines.join('\n')}</table>`;
 }
-
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-const escape = (text: string): string => text.replace(/[&<>"]/g, (character) => entities[character]!);

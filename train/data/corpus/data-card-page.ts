@@ -1,3 +1,4 @@
+import { codeSpan as code, escapeMarkdown as text } from '../../../common/markup.ts';
 import type { CleaningReport } from '../cleaning/cleaner.ts';
 import type { DuplicateReport } from '../duplicates/filter.ts';
 import { splitNames } from '../split.ts';
@@ -7,9 +8,6 @@ import { histogramLines } from './length-histogram.ts';
 const number = (value: number): string => value.toLocaleString('en-US');
 const row = (...cells: readonly (string | number)[]): string =>
   `| ${cells.map((cell) => (typeof cell === 'number' ? number(cell) : cell)).join(' | ')} |`;
-/** Text inside a table cell. */
-const cell = (text: string): string => `\`${text.replaceAll('`', "'").replaceAll('|', '\\|')}\``;
-
 /** The data card of a prepared corpus as a page of Markdown. */
 export function cardPage(card: CorpusCard): string {
   const { cleaning, duplicates, inputs, documentsRead, tokenizer, splits } = card;
@@ -18,9 +16,9 @@ export function cardPage(card: CorpusCard): string {
     '# Data card',
     '',
     `${number(documentsRead)} documents read from ` +
-      `${inputs.map(({ name, size }) => `${name} (${number(size)} bytes)`).join(', ')}.`,
+      `${inputs.map(({ name, size }) => `${text(name)} (${number(size)} bytes)`).join(', ')}.`,
     `Tokenised with a vocabulary of ${number(tokenizer.vocabSize)} (tokenizer ` +
-      `${tokenizer.sha256.slice(0, 12)}). Options: \`${JSON.stringify(card.options)}\`.`,
+      `${text(tokenizer.sha256.slice(0, 12))}). Options: ${code(JSON.stringify(card.options))}.`,
     '',
     '## Splits',
     '',
@@ -34,7 +32,7 @@ export function cardPage(card: CorpusCard): string {
         tokens,
         (tokens / documents).toFixed(1),
         lengths.longest,
-        `${sha256.slice(0, 16)}...`,
+        `${text(sha256.slice(0, 16))}...`,
       ),
     ),
     '',
@@ -48,7 +46,7 @@ export function cardPage(card: CorpusCard): string {
     ]),
     ...(cleaning ? cleaningSection(cleaning) : []),
     ...(duplicates ? duplicatesSection(duplicates) : []),
-    `Key ${card.key}.`,
+    `Key ${text(card.key)}.`,
     '',
   ].join('\n');
 }
@@ -65,7 +63,12 @@ export function cleaningSection({
     rules
       .filter((rule) => rule.kind === kind && rule.documents > 0)
       .map(({ name, documents: count, about, example }) =>
-        row(name, count, about, example ? `${example.source}: ${cell(example.what)}` : ''),
+        row(
+          text(name),
+          count,
+          text(about),
+          example ? `${text(example.source)}: ${code(example.what, { inTable: true })}` : '',
+        ),
       );
   const idle = rules.filter((rule) => rule.documents === 0).map(({ name }) => name);
   return [
@@ -79,7 +82,7 @@ export function cleaningSection({
     ...table('change').map((line) => line.replace('| ', '| changed: ')),
     ...table('drop').map((line) => line.replace('| ', '| dropped: ')),
     '',
-    `Nothing to do for: ${idle.join(', ') || 'none'}.`,
+    `Nothing to do for: ${text(idle.join(', ')) || 'none'}.`,
     '',
   ];
 }
@@ -103,8 +106,8 @@ export function duplicatesSection(report: DuplicateReport): string[] {
             row(
               size,
               similarity.toFixed(2),
-              `${kept.source}: ${cell(kept.text)}`,
-              `${dropped.source}: ${cell(dropped.text)}`,
+              `${text(kept.source)}: ${code(kept.text, { inTable: true })}`,
+              `${text(dropped.source)}: ${code(dropped.text, { inTable: true })}`,
             ),
           ),
           '',
