@@ -290,6 +290,8 @@ async function open(): Promise<Gpu> {
   const gpu = await webgpu();
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) throw new GpuError(await noAdapter());
+  if (typeof process !== 'undefined' && process.versions.node)
+    await (await import('./driver.ts')).checkAdapter(adapter.info);
   const device = await adapter.requestDevice({
     requiredFeatures: [...adapter.features] as GPUFeatureName[],
     requiredLimits: allLimits(adapter),

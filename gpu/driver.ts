@@ -13,7 +13,7 @@ import { advice, chooseByMachine, chooseByUser, isSoftware } from './driver/choo
 import type { Installed } from './driver/layout.ts';
 import { activeFolder, cacheFolder, installed, isOwnManifest, manifestPath, wrapperPath } from './driver/layout.ts';
 import type { Files } from './driver/machine.ts';
-import { distribution, inspectMachine } from './driver/machine.ts';
+import { distribution, inspectMachine, memoryFileAdvice } from './driver/machine.ts';
 import { knownAdapter, rememberAdapter } from './driver/verdict.ts';
 
 /** The driver as far as it is known, for people. */
@@ -93,9 +93,12 @@ async function chooseByProbe(machine: Machine, fs: Files, home: string): Promise
 
 async function useSoftware(choice: Choice, fs: Files, home: string): Promise<void> {
   const kind = choice.use === 'swiftshader' ? 'swiftshader' : 'mesa';
+  const short = kind === 'mesa' && (await shortMemory(fs));
+  if (short) throw new Error(short);
   const system = distribution(fs);
   const folder = cacheFolder(kind, process.env, home, system.name);
-  if (!installed(fs, folder)) {
+  const { verifyDriver } = await import('./driver/verify.ts');
+  if (!('facts' in verifyDriver(folder))) {
     const { ensureInstalled } = await import('./driver/install.ts');
     await ensureInstalled(kind, folder, system, say, Boolean(process.env.TAPEFORM_DRIVER));
   }
@@ -108,6 +111,19 @@ async function useSoftware(choice: Choice, fs: Files, home: string): Promise<voi
   }
   process.env.TAPEFORM_WHY = choice.why;
   await restart(folder, args);
+}
+
+/** `memoryFileAdvice` of this process. */
+async function shortMemory(fs: Files): Promise<string | undefined> {
+  const { totalmem } = await import('node:os');
+  const path = '/proc/self/limits';
+  return fs.existsSync(path) ? memoryFileAdvice(fs.readFileSync(path, 'utf8'), totalmem()) : undefined;
+}
+
+/** Throws, with the mend, where the driver of an adapter would crash on this process's limits. */
+export async function checkAdapter({ description }: GPUAdapterInfo): Promise<void> {
+  const short = concerned() && /llvmpipe/i.test(description) && (await shortMemory(await import('node:fs')));
+  if (short) throw new Error(short);
 }
 
 /** The restarted process: its children must start the same way, and the user is told once. */

@@ -4,9 +4,10 @@
  * package lists are needed and nothing is installed.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { runCommand } from './command.ts';
 import type { Distribution } from './machine.ts';
+import { checkReleases, clockMend } from './release.ts';
 
 /** One place to take Mesa from: a mirror and the release or releases (base first) on it. */
 export interface AptSource {
@@ -20,6 +21,8 @@ export interface Download {
   /** Name and version, e.g. "Mesa 26.1.6". */
   readonly version: string;
   readonly megabytes: number;
+  /** What the user should know of it. */
+  readonly warning?: string;
 }
 
 /**
@@ -94,19 +97,30 @@ export async function fetchMesa(
   family: 'debian' | 'ubuntu',
   work: string,
   announce: (download: Download) => void,
+  keyring: string = keyrings[family],
 ): Promise<void> {
   const state = join(work, 'apt');
   for (const folder of ['lists/partial', 'archives/partial', 'etc', 'root']) {
     mkdirSync(join(state, folder), { recursive: true });
   }
   writeFileSync(join(state, 'status'), '');
-  writeFileSync(join(state, 'etc/mesa.sources'), sourceFile(source, keyrings[family]));
+  writeFileSync(join(state, 'etc/mesa.sources'), sourceFile(source, keyring));
   const options = aptOptions(state);
-  await runCommand('apt-get', [...options, '-o', 'Acquire::Retries=0', '-qq', 'update']);
+  await runCommand('apt-get', [...options, '-o', 'Acquire::Retries=0', '-qq', 'update']).catch((error: Error) => {
+    const late = /is expired|is not valid yet|certificate .*(expired|not yet|activ)/i.test(error.message);
+    throw late ? new Error(`${error.message}; ${clockMend(new Date())}`) : error;
+  });
+  const datesOff = /"(false|0|no|off)"/.test(await runCommand('apt-config', ['dump', 'Acquire::Check-Valid-Until']));
+  const now = datesOff ? {} : { now: new Date() };
+  checkReleases(join(state, 'lists'), join(dirname(work), 'releases.json'), { ...source, family, ...now });
   // Where there are two releases the second is an add-on, not preferred unless named.
   const target = source.suites.length > 1 ? ['-t', source.suites.at(-1)!] : [];
   const install = ['install', 'mesa-vulkan-drivers', 'libvulkan1', 'libstdc++6', 'libatomic1'];
-  announce(parsePrintUris(await runCommand('apt-get', [...options, ...target, '-qq', '--print-uris', ...install])));
+  const download = parsePrintUris(
+    await runCommand('apt-get', [...options, ...target, '-qq', '--print-uris', ...install]),
+  );
+  const warning = "this machine's apt is set not to check how old a mirror's lists are (Acquire::Check-Valid-Until)";
+  announce(datesOff ? { ...download, warning } : download);
   await runCommand('apt-get', [...options, ...target, '-qq', '-y', '--download-only', ...install]);
   const root = join(state, 'root');
   for (const name of readdirSync(join(state, 'archives')).filter((name) => name.endsWith('.deb'))) {
@@ -147,6 +161,12 @@ function aptOptions(state: string): string[] {
     'APT::Install-Recommends': 'false',
     'APT::Sandbox::User': 'root',
     'APT::Update::Error-Mode': 'any',
+    // Whatever the system's own settings allow. Whether dates are checked is theirs to say, as for its
+    // packages.
+    'APT::Get::AllowUnauthenticated': 'false',
+    'Acquire::AllowInsecureRepositories': 'false',
+    'Acquire::AllowWeakRepositories': 'false',
+    'Acquire::AllowDowngradeToInsecureRepositories': 'false',
     'Acquire::Languages': 'none',
     'Acquire::Retries': '2',
     'Acquire::http::Timeout': '20',

@@ -8,12 +8,13 @@ import { dirname, join } from 'node:path';
 import { fetchMesa, findAptSources } from './apt.ts';
 import type { Download } from './apt.ts';
 import { messageOf } from './command.ts';
-import { installed, manifestPath, wrapperPath, wrapperScript } from './layout.ts';
+import { manifestPath, wrapperPath, wrapperScript } from './layout.ts';
 import type { Installed, SoftwareKind } from './layout.ts';
 import { lock, removeLeftovers, workFolder } from './lock.ts';
 import type { Distribution } from './machine.ts';
 import { probe, probeArguments } from './probe.ts';
 import { fetchSwiftShader } from './swiftshader.ts';
+import { checkCache, recordDriver, verifyDriver } from './verify.ts';
 
 type Say = (line: string) => void;
 
@@ -44,21 +45,24 @@ export async function ensureInstalled(
   say: Say,
   again: boolean,
 ): Promise<Installed> {
-  const ready = installed(fs, folder);
-  if (ready) return ready;
+  const ready = verifyDriver(folder);
+  if ('facts' in ready) return ready.facts;
+  if ('damage' in ready) say(`the driver in ${folder} is damaged (${ready.damage}); getting it again`);
   const failure = recentFailure(folder);
   if (failure && !again) throw new Error(failure);
   probeArguments(); // throws where no driver could pass, before anything is fetched
   try {
-    mkdirSync(dirname(folder), { recursive: true });
+    mkdirSync(dirname(folder), { recursive: true, mode: 0o700 });
     fs.accessSync(dirname(folder), fs.constants.W_OK);
   } catch (error) {
     const mend = 'set XDG_CACHE_HOME to a folder you may write to';
     throw new Error(`cannot write to ${dirname(folder)} (${messageOf(error)}); ${mend}`);
   }
+  checkCache(dirname(folder));
   const unlock = await lock(`${folder}.lock`, say);
   try {
-    return installed(fs, folder) ?? (await install(kind, folder, distribution, say));
+    const other = verifyDriver(folder); // by the process that was waited for
+    return 'facts' in other ? other.facts : await install(kind, folder, distribution, say);
   } catch (error) {
     remember(folder, messageOf(error));
     throw error;
@@ -122,7 +126,8 @@ async function follow(recipe: Recipe, folder: string, failures: readonly string[
   try {
     rmSync(work, { recursive: true, force: true });
     mkdirSync(join(work, 'bin'), { recursive: true });
-    await recipe.fetch(work, ({ version, megabytes }) => {
+    await recipe.fetch(work, ({ version, megabytes, warning }) => {
+      if (warning) say(warning);
       say(`fetching ${version}: ${megabytes} MB from ${recipe.name} to ${folder}`);
     });
     writeFileSync(manifestPath(work), manifest(recipe.library));
@@ -132,12 +137,13 @@ async function follow(recipe: Recipe, folder: string, failures: readonly string[
     const seconds = Math.round((Date.now() - start) / 100) / 10;
     const better = failures.length > 0 ? failures.join('; ') : undefined;
     const facts: Installed = { description, source: recipe.name, megabytes, seconds, better };
-    writeFileSync(join(work, 'driver.json'), JSON.stringify(facts, undefined, 2));
+    recordDriver(work, facts);
     syncFile(join(work, 'driver.json'));
-    const other = installed(fs, folder); // by a process that did not see our lock
-    if (other) return other;
+    const other = verifyDriver(folder); // by a process that did not see our lock
+    if ('facts' in other) return other.facts;
     rmSync(folder, { recursive: true, force: true });
     renameSync(work, folder);
+    verifyDriver(folder); // notes when its files were hashed, so that the first start need not
     say(`installed ${description} (${megabytes} MB) in ${seconds} s`);
     return facts;
   } finally {

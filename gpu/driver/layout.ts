@@ -28,7 +28,7 @@ export interface Installed {
  * must suit its Node; the number counts recipes: raise it to have everybody install anew.
  */
 export function cacheFolder(kind: SoftwareKind, env: Environment, home: string, name: string): string {
-  return `${cacheBase(env, home)}/${kind === 'mesa' ? 'vulkan' : kind}-1-${name}-${process.arch}`;
+  return `${cacheBase(env, home)}/${kind === 'mesa' ? 'vulkan' : kind}-2-${name}-${process.arch}`;
 }
 
 /** The project's folder in the user's cache. */
@@ -37,10 +37,16 @@ export function cacheBase(env: Environment, home: string): string {
   return `${set?.startsWith('/') ? set : `${home}/.cache`}/tapeform`;
 }
 
-/** The driver installed in `folder`, or undefined. */
+/**
+ * What driver.json says of the driver in `folder`, unchecked (verify.ts checks); undefined where it is
+ * damaged.
+ */
 export function installed(fs: Files, folder: string): Installed | undefined {
-  const path = `${folder}/driver.json`;
-  return fs.existsSync(path) ? (JSON.parse(fs.readFileSync(path, 'utf8')) as Installed) : undefined;
+  try {
+    return JSON.parse(fs.readFileSync(`${folder}/driver.json`, 'utf8')) as Installed;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The dynamic linker's file name, fixed by the platform's ABI. */

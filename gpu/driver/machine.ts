@@ -88,6 +88,21 @@ export function parseOsRelease(text: string): Distribution {
   return { family, name, codename };
 }
 
+/**
+ * Why Mesa's software driver would end a process by SIGBUS here, in one line with the mend; undefined where
+ * it does not. All buffers lie in a memory file, which `ulimit -f` bounds like any file: Mesa does not
+ * notice that the file stays too short. `limits` is the text of /proc/self/limits, `memory` the machine's
+ * bytes.
+ */
+export function memoryFileAdvice(limits: string, memory: number): string | undefined {
+  const limit = Number(/^Max file size +(\d+) /m.exec(limits)?.[1] ?? Infinity);
+  if (limit >= memory) return undefined;
+  return (
+    `this shell allows files of ${(limit / 2 ** 20).toFixed(1)} MiB (ulimit -f), and the software driver keeps ` +
+    'its memory in one; run `ulimit -f unlimited` first'
+  );
+}
+
 const readAndWrite = 6; // R_OK | W_OK
 
 function canOpen(fs: Files, path: string): boolean {

@@ -12,9 +12,11 @@ import { tellingLine } from '../../gpu/driver/command.ts';
 import { ensureInstalled } from '../../gpu/driver/install.ts';
 import * as layout from '../../gpu/driver/layout.ts';
 import { lock, removeLeftovers, workFolder } from '../../gpu/driver/lock.ts';
-import { inspectMachine, parseOsRelease } from '../../gpu/driver/machine.ts';
+import { inspectMachine, memoryFileAdvice, parseOsRelease } from '../../gpu/driver/machine.ts';
 import { inForeground, sameArguments } from '../../gpu/driver/restart.ts';
+import { checkRelease, checkReleases, parseRelease } from '../../gpu/driver/release.ts';
 import { knownAdapter, rememberAdapter } from '../../gpu/driver/verdict.ts';
+import { checkCache, recordDriver, verifyDriver } from '../../gpu/driver/verify.ts';
 
 const test = suite('gpu/driver');
 const base = fs.mkdtempSync(join(tmpdir(), 'tapeform-driver-'));
@@ -264,11 +266,163 @@ test('work folders of the dead are removed, others stay', () => {
 test('what is installed is used, and a failure is not repeated, without touching the network', async () => {
   const facts = { description: 'd', source: 's', megabytes: 1, seconds: 1 };
   const system = parseOsRelease('');
-  const ready = join(tree({ 'v/driver.json': JSON.stringify(facts) }), 'v');
+  const ready = join(tree({ 'v/lib/x.so': 'x', 'v/bin/node': '' }), 'v');
+  recordDriver(ready, facts);
   assert.equal(await ensureInstalled('mesa', ready, system, () => assert.unreachable(), false), facts);
   const failed = join(tree({ 'v.failed': 'no network' }), 'v');
   const error = await ensureInstalled('mesa', failed, system, () => assert.unreachable(), false).catch((e: Error) => e);
   assert.is((error as Error).message, 'no network');
+});
+
+/** A Release file as apt keeps it. */
+const releaseText = (
+  codename: string,
+  suite: string,
+  date: string,
+  until = '',
+): string => `-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA256
+
+Origin: Debian
+Suite: ${suite}
+Codename: ${codename}
+Date: ${date}
+${until && `Valid-Until: ${until}\n`}SHA256:
+ 00 1 Codename: sid
+-----BEGIN PGP SIGNATURE-----
+`;
+const forky = releaseText('forky', 'testing', 'Fri, 06 Nov 2026 08:08:01 UTC', 'Fri, 13 Nov 2026 08:08:01 UTC');
+const bookworm = releaseText('bookworm', 'oldoldstable', 'Sat, 07 Nov 2026 08:00:00 UTC');
+
+test('a release is the one asked for, in time, and not older than before', () => {
+  const wanted = { family: 'debian', asked: 'forky', now: new Date('2026-11-07T00:00:00Z') } as const;
+  const check = (text: string, more = {}) => checkRelease(parseRelease(text), { ...wanted, ...more });
+  check(forky);
+  check(forky, { asked: 'testing' });
+  check(forky, { seen: new Date('2026-11-06T08:08:01Z') });
+  check(bookworm, { asked: 'bookworm' });
+  const { now: _, ...undated } = wanted;
+  checkRelease(parseRelease(forky), undated);
+  const says = (run: () => void, pattern: RegExp) => assert.throws(run, pattern);
+  says(() => check(bookworm), /^it answers for forky with "bookworm"|it answers for forky with "bookworm"$/);
+  says(() => check(forky, { family: 'ubuntu' }), /a release of "Debian", not of ubuntu/);
+  const clock = (day: string) =>
+    new RegExp(
+      `^Error: its list of forky is .*clock says ${day}.*: set it if it is wrong, else set up another mirror$`,
+    );
+  const dated = (now: string) =>
+    assert.throws(
+      () => check(forky, { now: new Date(now) }),
+      (error: Error) => clock(now.slice(0, 10)).test(String(error)),
+    );
+  dated('2026-11-14T00:00:00Z');
+  dated('2038-01-19T03:14:08Z');
+  dated('1970-01-01T00:00:00Z');
+  says(() => check(forky, { seen: new Date('2026-11-06T08:08:02Z') }), /older .* than the one it gave before/);
+  const devel = { asked: 'devel', now: new Date('2026-11-30T00:00:00Z') };
+  says(() => check(releaseText('x', 'x', 'Fri, 06 Nov 2026 08:08:01 UTC'), devel), /its list of devel is out of date/);
+  says(() => check(releaseText('forky', '', 'Fri, 06 Nov 2026 08:08:01 UTC', 'soon')), /out of date/);
+  for (const text of ['', 'Suite: x\n', 'Date: x\nSuite: x\n', bookworm.replace(/^Date.*$/m, '')])
+    says(() => parseRelease(text), /names no release or no date/);
+});
+
+test('the dates of releases are remembered by mirror', () => {
+  const root = tree({ 'lists/m_debian_dists_forky_InRelease': forky, 'lists/partial/x': '' });
+  const memory = join(root, 'releases.json');
+  const check = (text: string, uri = 'http://m/') => {
+    fs.writeFileSync(join(root, 'lists/m_debian_dists_forky_InRelease'), text);
+    checkReleases(join(root, 'lists'), memory, { uri, suites: ['forky'], family: 'debian' });
+  };
+  check(forky);
+  check(forky);
+  const older = forky.replace('06 Nov', '05 Nov');
+  assert.throws(() => check(older), /older .* than the one it gave before .*; try again later/);
+  check(older, 'http://other/');
+  fs.writeFileSync(memory, '{"http://m/ fo');
+  check(older);
+  fs.rmSync(join(root, 'lists/m_debian_dists_forky_InRelease'));
+  const none = { uri: 'u', suites: ['forky'], family: 'debian' } as const;
+  assert.throws(() => checkReleases(join(root, 'lists'), memory, none), /no Release file of forky/);
+});
+
+/** A small installed driver. */
+function smallDriver(): string {
+  const folder = join(tree({ 'tapeform/v/lib/a.so': 'aaaa', 'tapeform/v/lib/b.so': 'bb' }), 'tapeform', 'v');
+  fs.mkdirSync(join(folder, 'bin'));
+  fs.writeFileSync(join(folder, 'bin/node'), '#!/bin/sh\n', { mode: 0o775 });
+  fs.symlinkSync('a.so', join(folder, 'lib/a.so.1'));
+  recordDriver(folder, { description: 'd', source: 's', megabytes: 1, seconds: 1 });
+  return folder;
+}
+
+test('a driver that is whole and our own is used, anything else is named', () => {
+  assert.equal(verifyDriver(join(tree({}), 'none')), { missing: true });
+  const good = smallDriver();
+  assert.is((verifyDriver(good) as { facts: { description: string } }).facts.description, 'd');
+  assert.ok(fs.existsSync(join(good, 'verified.json')));
+  assert.is(fs.statSync(join(good, 'bin/node')).mode & 0o777, 0o755, 'the right to write is taken from others');
+  const damages: [pattern: RegExp, harm: (folder: string) => void][] = [
+    [/^lib\/a\.so is missing$/, (folder) => fs.rmSync(join(folder, 'lib/a.so'))],
+    [/^lib is missing$|^lib\/a\.so/, (folder) => fs.rmSync(join(folder, 'lib'), { recursive: true })],
+    [/^lib\/a\.so has 2 bytes, not 4$/, (folder) => fs.truncateSync(join(folder, 'lib/a.so'), 2)],
+    [/^lib\/a\.so is not what was installed$/, (folder) => fs.writeFileSync(join(folder, 'lib/a.so'), 'aaab')],
+    [/^lib\/c\.so does not belong there$/, (folder) => fs.writeFileSync(join(folder, 'lib/c.so'), '')],
+    [/^others may write to lib\/a\.so$/, (folder) => fs.chmodSync(join(folder, 'lib/a.so'), 0o666)],
+    [/^others may write to lib$/, (folder) => fs.chmodSync(join(folder, 'lib'), 0o777)],
+    [/^others may write to it$/, (folder) => fs.chmodSync(folder, 0o775)],
+    [/^driver\.json is missing$/, (folder) => fs.rmSync(join(folder, 'driver.json'))],
+    [/^driver\.json is damaged$/, (folder) => fs.truncateSync(join(folder, 'driver.json'), 40)],
+    [/^driver\.json is damaged$/, (folder) => fs.writeFileSync(join(folder, 'driver.json'), '')],
+    [
+      /^lib\/a\.so\.1 is not the link it was$/,
+      (folder) => {
+        fs.rmSync(join(folder, 'lib/a.so.1'));
+        fs.symlinkSync('/tmp/evil.so', join(folder, 'lib/a.so.1'));
+      },
+    ],
+  ];
+  for (const [pattern, harm] of damages) {
+    const folder = smallDriver();
+    verifyDriver(folder);
+    harm(folder);
+    const verdict = verifyDriver(folder);
+    assert.match('damage' in verdict ? verdict.damage : 'nothing', pattern);
+  }
+});
+
+test('a cache that others could change is not used', () => {
+  const open = tree({ 'shared/tapeform/x': '' });
+  fs.chmodSync(join(open, 'shared/tapeform'), 0o777);
+  checkCache(join(open, 'shared/tapeform'));
+  assert.is(fs.statSync(join(open, 'shared/tapeform')).mode & 0o777, 0o755, 'our own is closed');
+  fs.chmodSync(join(open, 'shared'), 0o777);
+  assert.throws(
+    () => checkCache(join(open, 'shared/tapeform')),
+    /everybody may write to .*shared, .*; chmod o-w it, or/,
+  );
+  fs.chmodSync(join(open, 'shared'), 0o1777);
+  checkCache(join(open, 'shared/tapeform'));
+  if (process.getuid?.() !== 0) return; // only root gives files away
+  const planted = smallDriver();
+  fs.chownSync(join(planted, 'lib/a.so'), 1001, 1001);
+  assert.equal(verifyDriver(planted), { damage: 'lib/a.so belongs to user 1001' });
+  fs.chownSync(join(planted, '..'), 1001, 1001);
+  assert.throws(
+    () => verifyDriver(planted),
+    /tapeform belongs to user 1001, who could change what runs here; remove it, or/,
+  );
+  fs.chownSync(join(planted, '..'), 0, 0);
+  fs.chownSync(join(planted, '..', '..'), 1001, 1001);
+  assert.throws(() => verifyDriver(planted), /belongs to user 1001, who could replace the driver/);
+});
+
+test('a limit of file sizes below the memory is told, since the driver would die of it', () => {
+  const limits = (soft: string) =>
+    `Limit  Soft Limit  Hard Limit  Units\nMax file size             ${soft}  unlimited  bytes\n`;
+  assert.is(memoryFileAdvice(limits('unlimited'), 2 ** 34), undefined);
+  assert.is(memoryFileAdvice(limits(String(2 ** 34)), 2 ** 34), undefined);
+  assert.is(memoryFileAdvice('', 2 ** 34), undefined);
+  assert.match(memoryFileAdvice(limits('8388608'), 2 ** 34)!, /files of 8\.0 MiB \(ulimit -f\).*ulimit -f unlimited/);
 });
 
 /** A driver folder around the system's own C library: everything but the driver is real. */
@@ -283,8 +437,9 @@ function fakeDriver(): { env: NodeJS.ProcessEnv; script: string; node: string } 
   const folder = layout.cacheFolder('mesa', env, '/', name);
   for (const sub of ['lib', 'bin']) fs.mkdirSync(join(folder, sub), { recursive: true });
   fs.symlinkSync(linker, join(folder, 'lib', layout.linkerName()));
+  fs.writeFileSync(layout.manifestPath(folder), '{}');
   fs.writeFileSync(layout.wrapperPath(folder), layout.wrapperScript(node), { mode: 0o755 });
-  fs.writeFileSync(join(folder, 'driver.json'), JSON.stringify({ description: 'a test driver' }));
+  recordDriver(folder, { description: 'a test driver', source: 's', megabytes: 1, seconds: 1 });
   const script = join(cache, 'program.mts');
   fs.writeFileSync(script, programText);
   return { env, script, node };
