@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import { printable } from './printable.ts';
 
 /** A JSON object, not an array and not null. */
 export type JsonObject = Record<string, unknown>;
@@ -23,7 +24,7 @@ export async function readJsonFile(path: string): Promise<JsonObject> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    const detail = (error as Error).message.split('\n')[0]!;
+    const detail = printable((error as Error).message.split('\n')[0]!);
     throw new Error(`${path} is not valid JSON (${detail}): fetch or save it again`, { cause: error });
   }
   if (!isJsonObject(value)) throw new Error(`${path} holds ${describe(value)} where a JSON object is needed`);

@@ -4,6 +4,8 @@ import * as families from './families.ts';
 import type { Generative } from './generation/decoder.ts';
 import { readJsonFile } from '../common/json-file.ts';
 import { resolveModelFolder } from './io/resolve.ts';
+import { Module } from './module.ts';
+import { showValue } from './names.ts';
 import { PreTrainedModel } from './pretrained.ts';
 import type { LoadOptions, PreTrainedClass } from './pretrained.ts';
 import { CausalLM } from './transformer/causal-lm.ts';
@@ -17,10 +19,13 @@ type AnyClass = PreTrainedClass<ModelConfig, unknown, AnyModel> & {
 /** Loads a model of one kind from a folder. */
 type Loader<M> = (folder: string, options?: LoadOptions) => Promise<M>;
 
+/** Whether a class computes something: `BertPreTrainedModel` is what others have in common. */
+const isWhole = ({ forward }: AnyModel): boolean => forward !== Module.prototype.forward;
+
 /** Every class that a config.json may name, by that name. */
 const classes: ReadonlyMap<string, AnyClass> = new Map(
   Object.values(families).flatMap((value: unknown): [string, AnyClass][] =>
-    typeof value === 'function' && value.prototype instanceof PreTrainedModel
+    typeof value === 'function' && value.prototype instanceof PreTrainedModel && isWhole(value.prototype)
       ? [[value.name, value as unknown as AnyClass]]
       : [],
   ),
@@ -55,7 +60,7 @@ export async function loadModel(id: string, options: LoadOptions = {}): Promise<
   const found = classes.get(name);
   if (!found)
     throw new Error(
-      `${path}: architectures is ${JSON.stringify(architectures)}, where one of ${[...classes.keys()].join(', ')} ` +
+      `${path}: architectures is ${showValue(architectures)}, where one of ${[...classes.keys()].join(', ')} ` +
         'is needed; load it with the class you want',
     );
   return found.fromPretrained(folder, undefined, options);

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { isJsonObject } from '../common/json-file.ts';
 import type { JsonObject } from '../common/json-file.ts';
-import { camelCase, snakeCase } from './names.ts';
+import { camelCase, listNames, showValue, snakeCase } from './names.ts';
 
 /**
  * Settings of every model. Keys are those of config.json in camelCase, but for the labels, which it
@@ -94,7 +94,7 @@ export function defineConfig<S extends z.ZodRawShape>(
       const wrong =
         type === modelType
           ? checkJson(json)
-          : `model_type is ${JSON.stringify(type)}, this class loads "${modelType}"; use the class for it`;
+          : `model_type is ${showValue(type)}, this class loads "${modelType}"; use the class for it`;
       if (wrong) throw new Error(`${file}: ${wrong}`);
       const labels = labelsFromJson(id2label, file);
       const settings: JsonObject = labels ? { labels } : { numLabels: numLabels ?? undefined };
@@ -132,11 +132,10 @@ export function defineConfig<S extends z.ZodRawShape>(
 }
 
 function describe(issue: z.core.$ZodIssue, settings: JsonObject, spell: (key: string) => string): string {
-  if (issue.code === 'unrecognized_keys') return `there is no setting ${issue.keys.join(', ')}`;
+  if (issue.code === 'unrecognized_keys') return `there is no setting ${listNames(issue.keys)}`;
   const key = String(issue.path[0]);
-  const value = JSON.stringify(settings[key]) ?? 'missing';
   const path = issue.path.map((part) => (typeof part === 'string' ? spell(part) : String(part)));
-  return `${path.join('.')} is ${value.length > 60 ? `${value.slice(0, 60)}...` : value}: ${issue.message}`;
+  return `${path.join('.')} is ${showValue(settings[key])}: ${issue.message}`;
 }
 
 /** Overrides over what the file says; its names of labels give way to another number of them. */

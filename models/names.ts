@@ -1,3 +1,5 @@
+import { printable } from '../common/printable.ts';
+
 /**
  * The state-dict name of a field: lower-camel names become snake_case (`tokenTypeEmbeddings` ->
  * `token_type_embeddings`), names that begin with a capital stay (`LayerNorm`), as Transformers spells them.
@@ -15,9 +17,22 @@ export function camelCase(name: string): string {
   return name.replace(/_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** A text of a file in a message: on one line, without control characters, not too long. */
+export function showText(text: string, most = 100): string {
+  return printable(text.length > most ? `${text.slice(0, most)}...` : text);
+}
+
+/** A value of a file or a user in a message, as JSON: `"x"`, `[1, 2]`, `missing`. */
+export function showValue(value: unknown, most = 60): string {
+  return showText(JSON.stringify(value) ?? 'missing', most);
+}
+
 /** The first few names and how many there are besides: error messages stay one line. */
 export function listNames(names: readonly string[], most = 8): string {
-  const shown = names.slice(0, most).join(', ');
+  const shown = names
+    .slice(0, most)
+    .map((name) => showText(name))
+    .join(', ');
   return names.length > most ? `${shown} and ${names.length - most} more` : shown;
 }
 

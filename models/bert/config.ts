@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { defineConfig } from '../config.ts';
+import { showValue } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 
@@ -48,7 +49,7 @@ export const BertConfig = defineConfig('bert', shape, {
   checkJson: (json) => {
     const position = json['position_embedding_type'] ?? 'absolute';
     if (position !== 'absolute')
-      return `position_embedding_type ${JSON.stringify(position)} is not supported, only "absolute" is`;
+      return `position_embedding_type ${showValue(position)} is not supported, only "absolute" is`;
     for (const key of ['is_decoder', 'add_cross_attention']) {
       if (json[key] === true) return `${key} is true, but this BERT is an encoder; load an encoder checkpoint`;
     }

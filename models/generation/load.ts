@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { generativeLoaders } from '../auto.ts';
 import { readJsonFile } from '../../common/json-file.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
+import { showValue } from '../names.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
@@ -28,7 +29,7 @@ export async function loadTextGenerator(id: string, options: LoadOptions = {}): 
   const type = (await readJsonFile(path))['model_type'];
   if (typeof type !== 'string' || !Object.hasOwn(generativeLoaders, type))
     throw new Error(
-      `${path}: model_type is ${JSON.stringify(type)}, which generates no text here; use one of ` +
+      `${path}: model_type is ${showValue(type)}, which generates no text here; use one of ` +
         `${Object.keys(generativeLoaders).join(', ')}`,
     );
   const tokenizer = await loadTokenizer(folder);

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { listNames, showValue } from '../names.ts';
 import type { SpecialTokens } from './decoder.ts';
 
 const count = z.int().min(1);
@@ -206,14 +207,11 @@ export function checkOptions(
   if (!issue) return data!;
   if (issue.code === 'unrecognized_keys')
     throw new Error(
-      `${where}: there is no option ${issue.keys.join(', ')}; the options are ${Object.keys(schema.shape).join(', ')}`,
+      `${where}: there is no option ${listNames(issue.keys)}; the options are ${Object.keys(schema.shape).join(', ')}`,
     );
   const [name, ...path] = issue.path.map(String);
-  const value = JSON.stringify(given[name!]) ?? 'undefined';
-  throw new Error(
-    `${where}: ${[spell(name!), ...path].join('.')} is ${value.length > 80 ? `${value.slice(0, 80)}...` : value}: ` +
-      issue.message,
-  );
+  const place = [spell(name!), ...path].join('.');
+  throw new Error(`${where}: ${place} is ${showValue(given[name!])}: ${issue.message}`);
 }
 
 /** Options that only count for draws, and where they change nothing. */
@@ -266,7 +264,7 @@ function conflict(settled: Settled): string | undefined {
   const { doSample, numBeams, numReturnSequences, guidanceScale, suppressTokens } = settled;
   const asked = refusedNames.find((name) => asks(name, settled[name]));
   if (asked)
-    return `${asked} ${JSON.stringify(settled[asked])} asks for ${refused[asked]}, which is not here; set it to null`;
+    return `${asked} ${showValue(settled[asked])} asks for ${refused[asked]}, which is not here; set it to null`;
   if (doSample && numBeams > 1)
     return `doSample does not go with ${numBeams} beams; sample with numBeams 1, or search without doSample`;
   if (!doSample && numReturnSequences > numBeams)
@@ -281,7 +279,7 @@ function conflict(settled: Settled): string | undefined {
   for (const name of ['forcedBosTokenId', 'forcedEosTokenId'] as const) {
     const forced = [settled[name] ?? []].flat();
     if (forced.length > 0 && forced.every((id) => suppressTokens.includes(id)))
-      return `${name} ${JSON.stringify(settled[name])} is also in suppressTokens; take it out of one of them`;
+      return `${name} ${showValue(settled[name])} is also in suppressTokens; take it out of one of them`;
   }
   return undefined;
 }

@@ -1,6 +1,8 @@
 import { isAbsolute, join } from 'node:path';
 import { recoverFolder } from '../../common/atomic-folder.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
+import { printable } from '../../common/printable.ts';
+import { showText, showValue } from '../names.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import { SafetensorsFile } from './safetensors-reader.ts';
 import type { LoadedTensor } from './tensor-data.ts';
@@ -55,7 +57,7 @@ export class SavedWeights {
         }
         if (!file.entries.has(name)) {
           throw new Error(
-            `${indexPath} says tensor "${name}" is in ${shard}, but it is not: download the folder again`,
+            `${indexPath} says tensor "${showText(name)}" is in ${shard}, but it is not: download the folder again`,
           );
         }
         places.set(name, file);
@@ -102,12 +104,19 @@ async function readWeightMap(indexPath: string): Promise<[string, string][]> {
   const { weight_map: map } = await readJsonFile(indexPath);
   if (!isJsonObject(map)) throw new Error(`${indexPath} has no weight_map: download the folder again`);
   return Object.entries(map).map(([name, shard]) => {
-    const inside =
-      typeof shard === 'string' && shard !== '' && !isAbsolute(shard) && !shard.split(/[\\/]/).includes('..');
-    if (!inside)
-      throw new Error(`${indexPath} places tensor "${name}" in ${JSON.stringify(shard)}, which is no file name`);
+    if (!isInside(shard))
+      throw new Error(
+        `${indexPath} places tensor "${showText(name)}" in ${showValue(shard)}, which is no name of a file in it: ` +
+          'download the folder again',
+      );
     return [name, shard];
   });
+}
+
+/** Whether a name is that of a file in a folder or below it. */
+function isInside(name: unknown): name is string {
+  if (typeof name !== 'string' || name === '' || name.length > 255 || printable(name) !== name) return false;
+  return !isAbsolute(name) && !/^[a-z]:/i.test(name) && !name.split(/[\\/]/).includes('..');
 }
 
 /** The shard files an index names, each once. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { defineConfig } from '../config.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { camelCase, snakeCase } from '../names.ts';
+import { camelCase, showValue, snakeCase } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 
@@ -98,7 +98,7 @@ function checkJson(json: JsonObject): string | undefined {
     );
   const rope = json['rope_parameters'];
   const partial = (isJsonObject(rope) ? rope : json)['partial_rotary_factor'] ?? 1;
-  if (partial !== 1) return `partial_rotary_factor is ${JSON.stringify(partial)}, but this model turns whole heads`;
+  if (partial !== 1) return `partial_rotary_factor is ${showValue(partial)}, but this model turns whole heads`;
   return undefined;
 }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { defineConfig } from '../config.ts';
+import { showValue } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 
@@ -79,7 +80,7 @@ export const MarianConfig = defineConfig('marian', shape, {
   checkJson: ({ encoder_layerdrop: encoder = 0, decoder_layerdrop: decoder = 0 }) =>
     encoder === 0 && decoder === 0
       ? undefined
-      : `encoder_layerdrop ${JSON.stringify(encoder)} and decoder_layerdrop ${JSON.stringify(decoder)} must be 0: ` +
+      : `encoder_layerdrop ${showValue(encoder)} and decoder_layerdrop ${showValue(decoder)} must be 0: ` +
         'layers are not dropped here; set them so',
 });
 

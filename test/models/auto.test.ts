@@ -64,6 +64,19 @@ test('a class that is not here is refused', async () => {
   const file = join(path, 'config.json');
   writeFileSync(file, readFileSync(file, 'utf8').replace('"BertModel"', '"T5Model"'));
   await rejects(loadModel(path), /config\.json: architectures is \["T5Model"\], where one of .*BertModel.* is needed/);
+  writeFileSync(file, '{}');
+  await rejects(loadModel(path), /config\.json: architectures is missing, where one of /);
+});
+
+test('a class that others have in common is neither loaded nor advised', async () => {
+  const path = join(folder, 'abstract');
+  await new BertModel(BertConfig.create(sizes)).savePretrained(path);
+  const file = join(path, 'config.json');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('"BertModel"', '"BertPreTrainedModel"'));
+  await rejects(
+    loadModel(path),
+    /^.*architectures is \["BertPreTrainedModel"\], where one of (?!.*BertPreTrainedModel)/,
+  );
 });
 
 test.run();

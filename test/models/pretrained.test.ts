@@ -330,4 +330,11 @@ test('folders that hold no model say what is missing', async () => {
   await rejects(BertModel.fromPretrained(folder), /config\.json: hidden_size 31 must be a multiple/);
 });
 
+test('a name in the file that a terminal would obey is spelt out', async () => {
+  await cp(tiny, folder, { recursive: true });
+  await rewrite(folder, (all) => all.set(`\u001b[31m${'x'.repeat(200)}`, all.get('cls.predictions.bias')!));
+  await BertForPreTraining.fromPretrained(folder, {}, { log });
+  assert.equal(lines, [`not used by BertForPreTraining: \\x1b[31m${'x'.repeat(95)}...`]);
+});
+
 test.run();

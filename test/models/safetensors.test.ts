@@ -318,6 +318,13 @@ const badIndexes: [name: string, index: string, message: RegExp][] = [
     /places tensor "a" in "\.\.\/b\.safetensors"/,
   ],
   ['a number for a place', '{"weight_map":{"a":3}}', /places tensor "a" in 3/],
+  [
+    'a name that a terminal would obey',
+    '{"weight_map":{"a":"\\u001b[31m"}}',
+    /index\.json places tensor "a" in "\\u001b\[31m", which is no name of a file in it: download the folder again$/,
+  ],
+  ['a long name', JSON.stringify({ weight_map: { a: 'x'.repeat(5000) } }), /^.{1,300}: download the folder again$/],
+  ['a control character', '\u0000', /index\.json is not valid JSON \([^\p{Cc}]*\\x00[^\p{Cc}]*$/u],
   ['a missing shard', '{"weight_map":{"a":"b.safetensors"}}', /b\.safetensors does not exist/],
   ['a missing tensor', '{"weight_map":{"a":"c.safetensors"}}', /says tensor "a" is in c\.safetensors, but it is not/],
 ];
