@@ -100,7 +100,7 @@ export function normaliseAxis(op: string, axis: number, rank: number): number {
   return at;
 }
 
-/** Sorted, distinct axes; undefined means all. */
+/** Sorted, distinct axes; undefined means all. A scalar has none: axes 0 and -1 of it stand for nothing. */
 export function normaliseAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);
   if (typeof axes !== 'number' && !Array.isArray(axes))
@@ -112,7 +112,7 @@ export function normaliseAxes(op: string, axes: number | readonly number[] | und
   );
   if (new Set(list).size !== list.length)
     throw new ShapeError(`${op}: axes [${list.join(', ')}] repeat; name each once`);
-  return list.sort((a, b) => a - b);
+  return rank === 0 ? [] : list.sort((a, b) => a - b);
 }
 
 export function requireFloat(op: string, { dtype }: Spec): void {

@@ -9,9 +9,11 @@ import type { Elements } from './map/elements.ts';
 const workgroup = 64;
 
 /**
- * Emits the value for an index outside of the table: NaN, so that the mistake is seen; the largest integer.
+ * Emits the value for an index outside of the table: NaN, so that the mistake is seen; the largest integer;
+ * true.
  */
 function poison(dtype: Dtype): string {
+  if (dtype === 'bool') return '1u';
   return { f32: 'bitcast<f32>(bits)', i32: 'i32(0x7fffffff)', u32: '0xffffffffu' }[computeType(dtype)];
 }
 
@@ -250,6 +252,6 @@ for (var j = 0u; j < p.count; j++) {
   let at = index[p.io + base + j * p.inner];
   if (at == l || at == l - p.length) { total += ${computeType(dtype)}(x[p.xo + base + j * p.inner]); }
 }
-y[id] = ${type}(total);`,
+y[id] = ${dtype === 'bool' ? 'min(total, 1u)' : `${type}(total)`};`,
   });
 }

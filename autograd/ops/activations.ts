@@ -7,7 +7,7 @@ const float = { float: true };
 const single = { float: true, autocast: 'f32' } as const;
 
 /** max(x, 0); NaN stays NaN. */
-export const relu = unary('relu', (x) => e.select(e.le(x, 0), 0, x));
+export const relu = unary('relu', (x) => e.select(e.le(x, 0), 0, x), { refuses: { bool: "convert with to('i32')" } });
 
 const geluErf = unary('gelu', (x) => e.mul(e.mul(0.5, x), e.add(1, e.erf(e.mul(x, Math.SQRT1_2)))), float);
 const geluTanh = unary(

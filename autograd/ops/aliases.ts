@@ -8,9 +8,10 @@ import { checkOptions, listOf, normaliseAxis, requireFloat, show } from '../shap
 import type { Numbers } from '../shapes.ts';
 import { whenKnown } from './known-range.ts';
 import { ShapeError } from '../op.ts';
+import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { abs, div, log, mul, neg, pow, sqrt, sub } from './arithmetic.ts';
-import { addAssign, assign } from './assign.ts';
+import { abs, add, div, log, mul, neg, pow, sqrt, sub } from './arithmetic.ts';
+import { addAssign, assign, checkHolds } from './assign.ts';
 import { cast, expand, sum } from './broadcast.ts';
 import type { ReduceOptions } from './broadcast.ts';
 import { clamp, eq, gt, isFinite, isNan, logicalNot, logicalOr, lt, maximum, where } from './comparison.ts';
@@ -76,6 +77,7 @@ export function repeatInterleave(x: Tensor, times: number, axis?: number): Tenso
   const at = normaliseAxis('repeatInterleave', axis, x.ndim);
   if (!(Number.isInteger(times) && times >= 0))
     throw new ShapeError(`repeatInterleave: times must be a whole number from 0, got ${times}`);
+  if (x.ndim === 0) throw new ShapeError('repeatInterleave: a scalar [] has no axis; leave the axis out');
   const apart = unsqueeze(x, at + 1);
   const spread = expand(apart, apart.shape.map((length, i) => (i === at + 1 ? times : length))); // prettier-ignore
   return reshape(spread, x.shape.map((length, i) => (i === at ? length * times : length))); // prettier-ignore
@@ -157,6 +159,7 @@ const lowest = -3.4028234663852886e38;
 export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   requireFloat('topk', x);
   checkOptions('topk', options, ['largest']);
+  if (x.ndim === 0) return topk(reshape(x, [1]), k, 0, options).map((y) => reshape(y, [])) as [Tensor, Tensor];
   const at = normaliseAxis('topk', axis, x.ndim);
   const length = x.shape[at] ?? 1;
   if (!(Number.isInteger(k) && k > 0 && k <= length))
@@ -217,17 +220,25 @@ export const randLike = (x: Tensor, options?: UniformOptions): Tensor => uniform
 /** Normal random numbers, mean 0 and deviation 1, in the shape of x. */
 export const randnLike = (x: Tensor, options?: NormalOptions): Tensor => normal(x.shape, options);
 
+/** Overwrites x with what an op made of it, if x can hold it. */
+function inPlace(op: string, x: Tensor, result: Tensor): Tensor {
+  checkHolds(op, x, result.dtype);
+  return assign(x, result);
+}
+
 /** x += value, in place. Returns x. */
 export const add_ = (x: Tensor, value: Operand): Tensor =>
-  addAssign(x, typeof value === 'number' ? full([], value, { dtype: x.dtype }) : value);
+  typeof value === 'number' && !isFloat(x.dtype)
+    ? inPlace('add_', x, add(x, value))
+    : addAssign(x, typeof value === 'number' ? full([], value, { dtype: x.dtype }) : value);
 /** x -= value, in place. Returns x. */
-export const sub_ = (x: Tensor, value: Operand): Tensor => assign(x, sub(x, value));
+export const sub_ = (x: Tensor, value: Operand): Tensor => inPlace('sub_', x, sub(x, value));
 /** x *= value, in place. Returns x. */
-export const mul_ = (x: Tensor, value: Operand): Tensor => assign(x, mul(x, value));
+export const mul_ = (x: Tensor, value: Operand): Tensor => inPlace('mul_', x, mul(x, value));
 /** x /= value, in place. Returns x. */
-export const div_ = (x: Tensor, value: Operand): Tensor => assign(x, div(x, value));
+export const div_ = (x: Tensor, value: Operand): Tensor => inPlace('div_', x, div(x, value));
 /** Bounds x in place. Returns x. */
-export const clamp_ = (x: Tensor, min?: number, max?: number): Tensor => assign(x, clamp(x, min, max));
+export const clamp_ = (x: Tensor, min?: number, max?: number): Tensor => inPlace('clamp_', x, clamp(x, min, max));
 /** Overwrites every element with a value. Returns x. */
 export const fill_ = (x: Tensor, value: number): Tensor => assign(x, full([], value, { dtype: x.dtype }));
 /** Overwrites every element with 0. Returns x. */

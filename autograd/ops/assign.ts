@@ -1,12 +1,15 @@
 import { add, input } from '../../kernels/map/expr.ts';
 import type { Expr } from '../../kernels/map/expr.ts';
+import type { Dtype } from '../../kernels/kernel.ts';
 import { broadcastLayout, overlaps } from '../../kernels/layout.ts';
 import { isGradEnabled } from '../context.ts';
 import { emitElements } from '../lower/elementwise.ts';
 import { broadcastShapes, sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
+import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
+import { cast } from './broadcast.ts';
 
 interface AssignAttrs {
   readonly name: string;
@@ -61,17 +64,33 @@ export function checkWritable(op: string, target: Tensor): void {
 }
 
 /**
- * Overwrites target, which may be a view, with value, broadcast and converted to its type. Returns target.
+ * Overwrites target, which may be a view, with value, broadcast and converted to its type: floats truncate to
+ * integers, bool takes whether they are not 0. Returns target.
  */
 export function assign(target: Tensor, value: Tensor): Tensor {
   checkWritable('assign', target);
-  apply(assignOp, { target, value }, { name: 'assign', expr: replaced, reads: false });
+  const stored = target.dtype === 'bool' ? cast(value, 'bool') : value;
+  apply(assignOp, { target, value: stored }, { name: 'assign', expr: replaced, reads: false });
   return target;
+}
+
+/**
+ * Throws for arithmetic in place whose result the target cannot hold, as PyTorch does: 1.5 added to i32, or 1
+ * to bool.
+ */
+export function checkHolds(op: string, target: Tensor, dtype: Dtype): void {
+  const rank = (type: Dtype): number => (isFloat(type) ? 2 : type === 'bool' ? 0 : 1);
+  if (rank(dtype) <= rank(target.dtype)) return;
+  throw new ShapeError(
+    `${op}: the result is ${dtype}, which the target ${target.dtype} ${show(target.shape)} cannot hold; ` +
+      `convert the target with to('${dtype}')`,
+  );
 }
 
 /** target += value, in place. Returns target. */
 export function addAssign(target: Tensor, value: Tensor): Tensor {
   checkWritable('addAssign', target);
+  checkHolds('addAssign', target, value.dtype);
   apply(assignOp, { target, value }, { name: 'addAssign', expr: added, reads: true });
   return target;
 }

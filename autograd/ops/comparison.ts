@@ -1,6 +1,8 @@
 import * as e from '../../kernels/map/expr.ts';
 import { ShapeError } from '../op.ts';
+import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
+import { cast } from './broadcast.ts';
 import { applyMap, binary, mapFunction } from './map-op.ts';
 
 type Operand = Tensor | number;
@@ -71,5 +73,8 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   return typeof b === 'number' ? applyMap(chooseRight, [condition, a], [b]) : applyMap(choose, [condition, a, b]);
 }
 
-/** x with `value` where the mask is true. */
-export const maskedFill = (x: Tensor, mask: Tensor, value: number): Tensor => where(mask, value, x);
+/** x with `value` where the mask is true, in x's type: bool takes whether it is not 0, integers truncate. */
+export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
+  if (x.dtype === 'bool') return cast(where(mask, Number(value !== 0), x), 'bool');
+  return where(mask, isFloat(x.dtype) ? value : Math.trunc(value), x);
+}

@@ -68,6 +68,8 @@ export function joined(tensors: readonly Tensor[]): Tensor | undefined {
 /** Joins tensors along an axis: [a, n] and [b, n] at axis 0 become [a + b, n]. */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError('concat: needs at least one tensor');
+  if (tensors[0]!.ndim === 0)
+    throw new ShapeError('concat: scalars [] have no axis to be joined along; stack() gives them one');
   const at = normaliseAxis('concat', axis, tensors[0]!.ndim);
   return tensors.length === 1 ? tensors[0]! : apply(concatOp, { x: tensors }, { axis: at }).y;
 }
@@ -84,6 +86,7 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
 
 /** Shifts the elements along an axis; those that leave at the end come back at the beginning (torch.roll). */
 export function roll(x: Tensor, shift: number, axis = 0): Tensor {
+  if (x.ndim === 0) throw new ShapeError('roll: needs at least one axis, got a scalar []');
   const at = normaliseAxis('roll', axis, x.ndim);
   const length = x.shape[at]!;
   const by = length === 0 ? 0 : ((shift % length) + length) % length;

@@ -27,7 +27,7 @@ const fillOp = defineOp<None, { y: Tensor }, FillAttrs>({
   vjp: 'none',
 });
 
-/** A tensor of one value. */
+/** A tensor of one value; of bool, whether it is not 0. */
 export function fill(shape: readonly number[], dtype: Dtype, value: number): Tensor {
-  return apply(fillOp, {}, { shape, dtype, value }).y;
+  return apply(fillOp, {}, { shape, dtype, value: dtype === 'bool' ? Number(value !== 0) : value }).y;
 }

@@ -102,6 +102,7 @@ export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readon
 /** Picks entries of x along an axis by a vector of indices (torch.index_select). */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('indexSelect', axis, x.ndim);
+  if (x.ndim === 0) throw new ShapeError('indexSelect: needs at least one axis, got a scalar []');
   if (index.ndim !== 1) throw new ShapeError(`indexSelect: the index must be a vector, got ${show(index.shape)}`);
   const front = transpose(x, 0, at);
   const cols = sizeOf(front.shape.slice(1));
@@ -157,6 +158,7 @@ function cropTo(x: Tensor, shape: readonly number[], axis: number): Tensor {
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('gather', axis, x.ndim);
   checkAxisShapes('gather', x, index, at);
+  if (x.ndim === 0) return reshape(gather(reshape(x, [1]), 0, reshape(index, [1])), []);
   const length = x.shape[at]!;
   const inputs = { x: cropTo(x, index.shape, at), index: checkIndex('gather', index, length) };
   return apply(gatherOp, inputs, { axis: at, length }).y;
@@ -171,6 +173,10 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tenso
   const at = normaliseAxis('scatterAdd', axis, x.ndim);
   checkAxisShapes('scatterAdd', x, index, at);
   checkAxisShapes('scatterAdd', source, index, -1);
+  if (x.ndim === 0) {
+    const [own, places, added] = [x, index, source].map((scalar) => reshape(scalar, [1])) as [Tensor, Tensor, Tensor];
+    return reshape(scatterAdd(own, 0, places, added), []);
+  }
   const places = checkIndex('scatterAdd', index, x.shape[at]!);
   const inputs = { x: cropTo(source, index.shape, -1), index: places };
   const { y: sums } = apply(scatterAddOp, inputs, { axis: at, length: x.shape[at]! });

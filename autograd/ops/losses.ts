@@ -5,7 +5,7 @@ import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { isFloat } from '../tensor.ts';
 import { div, mul, sqrt } from './arithmetic.ts';
-import { cast, sum } from './broadcast.ts';
+import { cast, expand, sum } from './broadcast.ts';
 import { maximum } from './comparison.ts';
 import { reductions } from './cross-entropy.ts';
 import type { Reduction } from './cross-entropy.ts';
@@ -264,7 +264,7 @@ export function cosineSimilarity(
   const shape = broadcastShapes('cosineSimilarity', a.shape, b.shape);
   const at = normaliseAxis('cosineSimilarity', axis, shape.length) - shape.length;
   // In f16 squares overflow from 256 on, and eps^2 is 0.
-  const [x, y] = [cast(a, 'f32'), cast(b, 'f32')];
+  const [x, y] = [cast(expand(a, shape), 'f32'), cast(expand(b, shape), 'f32')];
   const product = mul(x, y);
   const norm = (v: Tensor): Tensor => sqrt(maximum(sum(mul(v, v), at, { keepDims: true }), eps * eps));
   const unit = div(product, mul(norm(x), norm(y)));

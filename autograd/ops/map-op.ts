@@ -4,9 +4,9 @@ import { input, scalar, substitute } from '../../kernels/map/expr.ts';
 import type { Expr, Kind } from '../../kernels/map/expr.ts';
 import { inputsOf } from '../../kernels/map/print.ts';
 import type { Draw } from '../../kernels/random.ts';
-import { broadcastShapes, promote } from '../shapes.ts';
+import { broadcastShapes, promote, show } from '../shapes.ts';
 import { elementwise } from '../lower/elementwise.ts';
-import { defineOp } from '../op.ts';
+import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
@@ -21,6 +21,8 @@ export interface MapFunction {
   /** Converts integers to f32 first, as exp and division do. */
   readonly float: boolean;
   readonly autocast?: 'f32';
+  /** Types that numbers must not have, and the mend for each. */
+  readonly refuses?: Readonly<Partial<Record<Dtype, string>>>;
   derivatives?: readonly (Derivative | null)[];
 }
 
@@ -53,6 +55,7 @@ export const mapOp: Op<MapInputs, { y: Tensor }, MapAttrs> = defineOp<MapInputs,
   ),
   infer(given, { fn, scalars }) {
     const inputs = Object.values(given);
+    checkNumbers(fn, inputs, scalars);
     const shape = broadcastShapes(fn.name, ...inputs.map((x) => x.shape));
     return { y: { shape, dtype: fn.expr.kind === 'b' ? 'bool' : computeDtype(fn, inputs, scalars) } };
   },
@@ -74,13 +77,33 @@ export const mapOp: Op<MapInputs, { y: Tensor }, MapAttrs> = defineOp<MapInputs,
   },
 });
 
-/** Returns the type that numbers are computed in: the one that holds all number operands. */
+/** Throws for numbers of a type that the function does not take, and a scalar that the type cannot hold. */
+function checkNumbers(fn: MapFunction, inputs: readonly Spec[], scalars: readonly number[]): void {
+  const { name, kinds, refuses } = fn;
+  inputs.forEach(({ dtype, shape }, i) => {
+    const mend = kinds[i] === 'v' && refuses?.[dtype];
+    if (mend) throw new ShapeError(`${name}: does not take ${dtype} ${show(shape)}; ${mend}`);
+  });
+  if (scalars.length === 0) return;
+  const dtype = computeDtype(fn, inputs, scalars);
+  if (isFloat(dtype)) return;
+  const [low, high] = dtype === 'i32' ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** 32 - 1];
+  const bad = scalars.find((value) => value < low || value > high);
+  if (bad === undefined) return;
+  const mend = dtype === 'u32' && bad >= -(2 ** 31) && bad < 0 ? 'i32' : 'f32';
+  throw new ShapeError(`${name}: ${bad} does not fit ${dtype}; convert the tensor with to('${mend}')`);
+}
+
+/**
+ * Returns the type that numbers are computed in: the one that holds all number operands; i32 for bool and a
+ * whole number (true + 1 is 2, true + true is true).
+ */
 function computeDtype(fn: MapFunction, inputs: readonly Spec[], scalars: readonly number[]): Dtype {
   const numbers = inputs.filter((_, i) => fn.kinds[i] === 'v');
   const dtype = numbers.map((x) => x.dtype).reduce<Dtype>(promote, 'bool');
   if (isFloat(dtype)) return dtype;
   if (fn.float || scalars.some((s) => !Number.isInteger(s))) return 'f32';
-  return dtype === 'bool' && fn.kinds.includes('v') ? (scalars.some((s) => s < 0) ? 'i32' : 'u32') : dtype;
+  return dtype === 'bool' && scalars.length > 0 ? 'i32' : dtype;
 }
 
 function derivativesOf(fn: MapFunction): readonly (Derivative | null)[] {
@@ -101,7 +124,7 @@ function derivativesOf(fn: MapFunction): readonly (Derivative | null)[] {
 type Build = (x: Expr[], s: Expr[]) => Expr;
 
 /** `autocast`: under autocast, inputs are converted to f32. */
-type MapOptions = Partial<Pick<MapFunction, 'float' | 'autocast'>> & { readonly scalars?: number };
+type MapOptions = Partial<Pick<MapFunction, 'float' | 'autocast' | 'refuses'>> & { readonly scalars?: number };
 
 const functions: MapFunction[] = [];
 
@@ -114,8 +137,8 @@ export function mapFunctions(): readonly MapFunction[] {
 export function mapFunction(name: string, kinds: readonly Kind[], build: Build, options: MapOptions = {}): MapFunction {
   const x = kinds.map((kind, i) => input(i, kind));
   const s = Array.from({ length: options.scalars ?? 0 }, (_, i) => scalar(i));
-  const { float = false, autocast } = options;
-  const fn = { name, expr: build(x, s), kinds, float, autocast };
+  const { float = false, autocast, refuses } = options;
+  const fn = { name, expr: build(x, s), kinds, float, autocast, refuses };
   functions.push(fn);
   return fn;
 }

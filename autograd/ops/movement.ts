@@ -1,4 +1,4 @@
-import { listOf, normaliseAxis, show } from '../shapes.ts';
+import { listOf, normaliseAxes, normaliseAxis, show } from '../shapes.ts';
 import type { Numbers } from '../shapes.ts';
 import { defineView, ShapeError } from '../op.ts';
 import { applyView } from '../tape.ts';
@@ -49,6 +49,6 @@ const flipOp = defineView<{ axes: readonly number[] }>({
 
 /** Reverses the order of the elements along the axes. No copy. */
 export function flip(x: Tensor, ...axes: Numbers): Tensor {
-  const list = listOf(axes).map((axis) => normaliseAxis('flip', axis, x.ndim));
+  const list = normaliseAxes('flip', listOf(axes), x.ndim);
   return applyView(flipOp, x, { axes: list });
 }

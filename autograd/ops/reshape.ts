@@ -53,6 +53,11 @@ function completeShape(x: Tensor, shape: readonly number[]): number[] {
   const unknown = shape.filter((length) => length === -1).length;
   const full = shape.map((length) => (length === -1 ? x.size / Math.max(known, 1) : length));
   const whole = full.every((length) => Number.isInteger(length) && length >= 0);
+  if (unknown === 1 && known === 0 && x.size === 0)
+    throw new ShapeError(
+      `reshape: ${show(x.shape)} to ${show(shape)} leaves open what -1 stands for, since 0 elements fit any length; ` +
+        'give the length',
+    );
   if (unknown > 1 || !whole || sizeOf(full) !== x.size) {
     throw new ShapeError(
       `reshape: ${show(x.shape)} (${x.size} elements) does not fit ${show(shape)}; ` +

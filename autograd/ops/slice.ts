@@ -47,7 +47,8 @@ const embedOp: Embed = defineOp<Embed>({
 });
 
 function embed(x: Tensor, shape: readonly number[], attrs: SliceAttrs, value = 0): Tensor {
-  return apply(embedOp, { x }, { ...attrs, shape, value }).y;
+  const stored = x.dtype === 'bool' ? Number(value !== 0) : value;
+  return apply(embedOp, { x }, { ...attrs, shape, value: stored }).y;
 }
 
 /**
@@ -105,9 +106,15 @@ function resolveRange(
   return { start, length: Math.max(0, Math.ceil((end - start) / step)), step };
 }
 
+/** As normaliseAxis, for ops that cut an axis: a scalar has none. */
+function axisToCut(op: string, axis: number, x: Tensor): number {
+  if (x.ndim === 0) throw new ShapeError(`${op}: needs at least one axis, got a scalar []; unsqueeze(0) gives it one`);
+  return normaliseAxis(op, axis, x.ndim);
+}
+
 /** Takes `length` entries from `start` on along an axis. No copy. */
 export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
-  const at = normaliseAxis('narrow', axis, x.ndim);
+  const at = axisToCut('narrow', axis, x);
   if (start < 0 || length < 0 || start + length > x.shape[at]!) {
     throw new ShapeError(`narrow: ${start}..${start + length} exceeds axis ${at} of ${show(x.shape)}`);
   }
@@ -116,7 +123,7 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
 
 /** Takes the entry at `index` along an axis, which is dropped. No copy. */
 export function select(x: Tensor, axis: number, index: number): Tensor {
-  const at = normaliseAxis('select', axis, x.ndim);
+  const at = axisToCut('select', axis, x);
   return slice(x, ...x.shape.slice(0, at).map(() => null), index);
 }
 
@@ -124,7 +131,7 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
  * Cuts an axis into parts of `sizes` entries each, the last maybe shorter, or of the given sizes. No copy.
  */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
-  const at = normaliseAxis('split', axis, x.ndim);
+  const at = axisToCut('split', axis, x);
   const length = x.shape[at]!;
   if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0))
     throw new ShapeError(`split: size ${sizes} must be a positive integer`);
@@ -147,13 +154,13 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
 /** Cuts an axis into at most `count` about equal parts. No copy. */
 export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
   if (!(Number.isInteger(count) && count > 0)) throw new ShapeError(`chunk: count ${count} must be a positive integer`);
-  const at = normaliseAxis('chunk', axis, x.ndim);
+  const at = axisToCut('chunk', axis, x);
   return split(x, Math.max(1, Math.ceil(x.shape[at]! / count)), at);
 }
 
 /** Returns all entries along an axis, which is dropped. No copy. */
 export function unbind(x: Tensor, axis = 0): Tensor[] {
-  const at = normaliseAxis('unbind', axis, x.ndim);
+  const at = axisToCut('unbind', axis, x);
   return Array.from({ length: x.shape[at]! }, (_, i) => select(x, at, i));
 }
 

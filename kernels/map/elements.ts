@@ -99,7 +99,9 @@ export function storeElements(name: string, spec: Elements, options: CodeOptions
   const stores = spec.outputs.map(({ expr, dtype }, k) => {
     const stored = options.width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
     const value = printed.results[k]!;
-    const converted = expr.kind === 'b' ? `select(${stored}(0), ${stored}(1), ${value})` : `${stored}(${value})`;
+    // A bool is stored as 0 or 1, whatever number made it.
+    const truth = expr.kind === 'b' ? value : dtype === 'bool' ? `!(${value} == V(0))` : undefined;
+    const converted = truth === undefined ? `${stored}(${value})` : `select(${stored}(0), ${stored}(1), ${truth})`;
     return place.store(`${prefix}y${k}`, first + k, converted);
   });
   const outputs = spec.outputs.map(({ dtype }, k) => write(`${prefix}y${k}`, place.outputType(first + k, dtype)));

@@ -53,10 +53,10 @@ export const primitives: Record<PrimitiveName, Primitive> = {
     (a) => `(-${a})`,
     (g) => [neg(g)],
   ),
-  // d/dy is taken as 0 at x = 0, where log x * x^y tends to 0 for y > 0 (as PyTorch does).
+  // As PyTorch: d/dx of x^0 is 0 everywhere; d/dy is 0 at x = 0, y >= 0, where log x * x^y tends to 0.
   pow: number(call('pow_'), (g, [x, y], z) => [
-    mul(g, mul(y!, pow(x!, sub(y!, constant(1))))),
-    select(eq(x!, constant(0)), constant(0), mul(g, mul(z, log(x!)))),
+    select(eq(y!, constant(0)), constant(0), mul(g, mul(y!, pow(x!, sub(y!, constant(1)))))),
+    select(and(eq(x!, constant(0)), ge(y!, constant(0))), constant(0), mul(g, mul(z, log(x!)))),
   ]),
   exp: number(call('exp'), (g, _, y) => [mul(g, y)]),
   expm1: number(call('expm1_'), (g, _, y) => [mul(g, add(y, constant(1)))]),
@@ -67,7 +67,7 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   sqrt: number(call('sqrt'), (g, _, y) => [div(mul(g, constant(0.5)), y)]),
   rsqrt: number(call('inverseSqrt'), (g, [x], y) => [mul(mul(g, constant(-0.5)), div(y, x!))]),
   abs: number(call('abs'), (g, [x]) => [mul(g, sign(x!))]),
-  sign: number(call('sign'), flat),
+  sign: number(call('sign_'), flat),
   floor: number(call('floor'), flat),
   ceil: number(call('ceil'), flat),
   round: number(call('round'), flat),

@@ -52,15 +52,27 @@ let y = V(-0.125) * z;
 var e = ${series(expm1Coefficients, 'y')};
 for (var k = 0; k < 3; k++) { e = e * (e + V(2.0)); }
 return select(-e, V(1.0) - exp(-z), z > V(1.0)); }`,
-  // WGSL's pow is undefined for negative bases: there a whole exponent decides the sign, others give NaN, as
-  // 0 / 0 at run time.
+  // WGSL's pow is undefined for negative bases, at 0 and at infinities: IEEE 754's pow, by the bits, because
+  // compilers may assume that there is no NaN or infinity. From 2^24 on every number is even.
   pow_: `fn pow_(x: V, y: V) -> V {
-let m = pow(abs(x), y);
-let whole = floor(y) == y;
-let odd = abs(y - V(2) * floor(y * V(0.5))) == V(1);
-let zero = x - x;
-let negative = select(zero / zero, select(m, -m, odd), whole);
-return select(select(m, negative, x < V(0)), V(1), (y == V(0)) | (x == V(1))); }`,
+let ax = bitcast<U>(x) & U(0x7fffffffu);
+let ay = bitcast<U>(y) & U(0x7fffffffu);
+let inf = U(0x7f800000u);
+let one = U(0x3f800000u);
+let below = bitcast<U>(x) != ax;
+let up = bitcast<U>(y) == ay;
+let small = ay < U(0x4b800000u);
+let whole = !small | (floor(y) == y);
+let odd = small & (abs(y - V(2) * floor(y * V(0.5))) == V(1));
+var bits = bitcast<U>(pow(bitcast<V>(ax), y));
+bits = select(bits, select(U(0u), inf, (ax == inf) == up), (ax == U(0u)) | (ax == inf));
+bits = select(bits, select(U(0u), inf, (ax > one) == up), ay == inf);
+bits = select(bits, one, ax == one);
+bits = bits | select(U(0u), U(0x80000000u), below & odd);
+let undefined = (ax > inf) | (ay > inf) | (below & !whole & (ax != U(0u)) & (ax != inf));
+bits = select(bits, U(0x7fc00000u), undefined);
+return bitcast<V>(select(bits, one, (ay == U(0u)) | (bitcast<U>(x) == one))); }`,
+  sign_: 'fn sign_(x: V) -> V { return sign(x); }',
   max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, is_nan_(a)); }',
   min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, is_nan_(a)); }',
   // Infinity and NaN have all exponent bits set. Compilers may assume that neither exists and remove a
@@ -68,11 +80,28 @@ return select(select(m, negative, x < V(0)), V(1), (y == V(0)) | (x == V(1))); }
   is_finite_: `fn is_finite_(x: V) -> B { return (bitcast<U>(x) & U(0x7f800000u)) != U(0x7f800000u); }`,
 };
 
+/** The same for integers, where it differs. */
+const integerSources: Record<string, string> = {
+  // Repeated squaring, wrapping as products do. A power below 0 of a whole number is 0, but of 1 and -1.
+  pow_: `fn pow_(x: V, y: V) -> V {
+var result = V(1); var base = x; var rest = y;
+for (var k = 0; k < 32; k++) {
+  result = select(result, result * base, (rest & V(1)) == V(1));
+  base = base * base;
+  rest = rest >> U(1u);
+}
+let unit = select(V(0), select(V(1), x, (y & V(1)) == V(1)), x * x == V(1));
+return select(result, unit, y < V(0)); }`,
+  // WGSL's own does not take u32, which has no -1 either.
+  sign_: 'fn sign_(x: V) -> V { return V(x > V(0)) - V(x < V(0)); }',
+};
+
 /** Returns the WGSL of the functions that a body calls, for numbers of this type and width. */
 export function functionsUsedBy(body: string, computed: 'f32' | 'i32' | 'u32', width: 1 | 4): string[] {
-  const used = Object.keys(sources)
+  const own = computed === 'f32' ? sources : { ...sources, ...integerSources };
+  const used = Object.keys(own)
     .filter((name) => body.includes(`${name}(`))
-    .map((name) => sources[name]!);
+    .map((name) => own[name]!);
   if ([body, ...used].some((source) => source.includes('is_nan_(')))
     used.unshift(isNanFunction('is_nan_', computed, width));
   return used;

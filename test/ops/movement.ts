@@ -134,7 +134,7 @@ export const cases: readonly OpCase[] = [
   reshape(f32([]), [1, 1]),
   reshape(f32([1]), []),
   reshape(f32([0, 3]), [3, 0]),
-  reshape(f32([0, 3]), [5, -1, 0], [5, 0, 0]),
+  reshape(f32([0, 3]), [5, -1, 3], [5, 0, 3]),
   reshape(i32([4]), [2, 2]),
   {
     op: 'squeeze',
