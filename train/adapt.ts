@@ -21,7 +21,7 @@ import { describePretraining } from './pretraining/pretrain.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import type { Evaluation } from './trainer/evaluate.ts';
 import { trainerFlags, trainerSettings } from './trainer/settings.ts';
-import { checkResume, resumeCommand } from './trainer/run-state.ts';
+import { claimRun, resumeCommand } from './trainer/run-state.ts';
 import { train } from './trainer/trainer.ts';
 
 const { vocabSize: _, ...textFlags } = corpusFlags;
@@ -58,7 +58,7 @@ main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, context, oldData, oldShare } = values;
   if (oldData && oldShare >= 1) throw new UsageError(`${command.name}: --old-share must be below 1, or nothing is new`);
-  await checkResume(command.name, output, values.resume);
+  await claimRun(command.name, output, values.resume);
   const original = await loadTokenizer(values.model);
   const words = values.newWords > 0 ? await domainWords(textsOf(values), original, { count: values.newWords }) : [];
   manualSeed(seed);

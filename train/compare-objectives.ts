@@ -2,15 +2,17 @@
  * Compares pretraining objectives on equal text, equal models and an equal number of steps: held-out losses
  * beside those of guessing by frequency alone, and how well the encoders then learn to tell spam from ham.
  *
- *   node --import tsx train/compare-objectives.ts                                       masked LM against
- * rotary fill, three seeds node --import tsx train/compare-objectives.ts --objectives all --probe-steps 0
- * every objective against its baseline
+ *   masked LM against rotary fill with three seeds; every objective against its baseline:
+ *
+ *   node --import tsx train/compare-objectives.ts
+ *   node --import tsx train/compare-objectives.ts --objectives all --probe-steps 0
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { BertTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
+import { lockFolder } from '../common/lock.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { bertConfig, contenders } from './comparison/contenders.ts';
 import type { Setting } from './comparison/contenders.ts';
@@ -68,6 +70,7 @@ main(async () => {
   if (hidden % heads !== 0)
     throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
 
+  await lockFolder(output);
   const trainTokenizer = (texts: AsyncIterable<string>): Promise<BertTokenizer> =>
     trainWordPiece(texts, { vocabSize: values.vocabSize, modelMaxLength: context });
   const corpus = await corpusOfFlags({ ...values, resume: false }, corpusFolder(output), trainTokenizer);

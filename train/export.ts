@@ -9,6 +9,7 @@ import { basename, join } from 'node:path';
 import { loadModel, loadTokenizer } from '../models/index.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind } from '../common/json-file.ts';
+import { lockFolder } from '../common/lock.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
 
@@ -27,6 +28,7 @@ const command = {
 main(async () => {
   const { values } = parseOptions(command);
   const { model: folder, output, precision, use } = values;
+  await lockFolder(output);
   const model = await loadModel(folder);
   const tokenizer = await loadTokenizer(folder);
   // An older export's card goes with its model; a README without a report beside it is somebody's own.

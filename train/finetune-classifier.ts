@@ -2,11 +2,11 @@
  * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a
  * folder that Transformers loads too.
  *
- *   npm start                                                    the BERT that comes with the project learns
- * to tell spam from ham, then from 200 labels, beside one that starts from nothing npm start -- --data
- * reviews.csv                              the same with texts of your own node --import tsx
- * train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3 node --import tsx
- * train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
+ *   npm start                            the BERT that comes with the project learns to tell spam from ham,
+ *                                        then from 200 labels, beside one that starts from nothing
+ *   npm start -- --data reviews.csv      the same with texts of your own
+ *   node --import tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
+ *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
 import { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
@@ -23,7 +23,7 @@ import type { FineTuneOptions } from './classifier/fine-tune.ts';
 import { predict } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
 import { scheduleNames } from './optim/schedules.ts';
-import { canResume, checkResume, resumeCommand } from './trainer/run-state.ts';
+import { canResume, claimRun, resumeCommand } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 
 const command = {
@@ -98,7 +98,7 @@ main(async () => {
     throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
-  await checkResume(command.name, output, values.resume);
+  await claimRun(command.name, output, values.resume);
   const data = await loadClassifierData(values);
   const classifier = await makeClassifier(values, data.labels);
   console.log(describeRun(data, classifier.model, values));

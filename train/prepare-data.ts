@@ -8,6 +8,7 @@
  *   node --import tsx train/prepare-data.ts tokenize parts/train.jsonl --tokenizer FOLDER --output tokens
  *   node --import tsx train/prepare-data.ts card data/mine
  */
+import { lockFolder } from '../common/lock.ts';
 import { loadTokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { cleaningSection, duplicatesSection } from './data/corpus/data-card-page.ts';
@@ -119,13 +120,17 @@ const commands = {
 
 type Name = keyof typeof commands;
 
-function parse<N extends Name>(name: N) {
+/** Reads a command's line, and locks what it writes until the process ends. */
+async function parse<N extends Name>(name: N) {
   const positionals = name === 'card' ? { name: 'folder', help: 'a prepared corpus', min: 1, max: 1 } : inputs;
   const { summary, options } = commands[name] as (typeof commands)[N];
-  return parseOptions<(typeof commands)[N]['options']>(
+  const parsed = parseOptions<(typeof commands)[N]['options']>(
     { name: `prepare-data ${name}`, usage: `${script} ${name}`, summary, options, positionals },
     process.argv.slice(3),
   );
+  const { output: folder }: { readonly output?: unknown } = parsed.values;
+  if (typeof folder === 'string') await lockFolder(folder);
+  return parsed;
 }
 
 main(async () => {
@@ -167,18 +172,18 @@ async function run(name: Name, watching: WatchOptions): Promise<string> {
     case 'all':
       return all(watching);
     case 'clean': {
-      const { values, positionals } = parse('clean');
+      const { values, positionals } = await parse('clean');
       const report = await cleanTo(values.output, await source(positionals, values), cleaningOptions(values), watch);
       return cleaningSection(report).join('\n');
     }
     case 'dedupe': {
-      const { values, positionals } = parse('dedupe');
+      const { values, positionals } = await parse('dedupe');
       return duplicatesSection(await dedupeTo(values.output, await source(positionals, values), values, watch)).join(
         '\n',
       );
     }
     case 'split': {
-      const { values, positionals } = parse('split');
+      const { values, positionals } = await parse('split');
       const fractions = fractionsOf(values, { validation: 0.05, test: 0.05 });
       const counts = await splitTo(values.output, await source(positionals, values), { ...values, fractions }, watch);
       return Object.entries(counts)
@@ -186,18 +191,18 @@ async function run(name: Name, watching: WatchOptions): Promise<string> {
         .join(', ');
     }
     case 'tokenize': {
-      const { values, positionals } = parse('tokenize');
+      const { values, positionals } = await parse('tokenize');
       const loaded = await loadTokenizer(values.tokenizer);
       const meta = await tokenizeTo(values.output, await source(positionals, values), loaded, watch);
       return `${values.output}: ${meta.documents} documents, ${meta.tokens} tokens, SHA-256 ${meta.sha256}`;
     }
     case 'card':
-      return cardTo(parse('card').positionals[0]!);
+      return cardTo((await parse('card')).positionals[0]!);
   }
 }
 
 async function all(watching: WatchOptions): Promise<string> {
-  const { values, positionals } = parse('all');
+  const { values, positionals } = await parse('all');
   const { documents, textColumn, encoding, split, seed } = values;
   const byPosition = split === 'position';
   const corpus = await prepareCorpus({

@@ -1,10 +1,11 @@
 /**
  * Pretrains a GPT-2 or a Llama on text, from nothing: tokenizer, corpus, model.
  *
- *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-minutes --data input.txt    nanoGPT's recipe
- * for a processor node --import tsx train/pretrain-gpt.ts --preset shakespeare-gpu --data input.txt
- * and for a GPU node --import tsx train/pretrain-gpt.ts --preset minutes
- * byte-level BPE, speeches and Moby Dick
+ *   nanoGPT's recipe for a processor, and for a GPU; then byte-level BPE, speeches and Moby Dick:
+ *
+ *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-minutes --data input.txt
+ *   node --import tsx train/pretrain-gpt.ts --preset shakespeare-gpu --data input.txt
+ *   node --import tsx train/pretrain-gpt.ts --preset minutes
  */
 import { manualSeed } from '../autograd/index.ts';
 import { GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, Tokenizer } from '../models/index.ts';
@@ -16,7 +17,7 @@ import { pretrain } from './pretraining/pretrain.ts';
 import { trainByteLevelBpe } from './tokenizer-training/train-byte-level.ts';
 import { trainCharacters } from './tokenizer-training/train-characters.ts';
 import { trainerFlags } from './trainer/settings.ts';
-import { checkResume } from './trainer/run-state.ts';
+import { claimRun } from './trainer/run-state.ts';
 
 const command = {
   name: 'pretrain-gpt',
@@ -96,7 +97,7 @@ main(async () => {
   const { output, seed, batchSize, context } = values;
   if (values.hidden % values.heads !== 0)
     throw new UsageError(`${command.name}: --hidden ${values.hidden} must be a multiple of --heads ${values.heads}`);
-  await checkResume(command.name, output, values.resume);
+  await claimRun(command.name, output, values.resume);
   const corpus = await corpusOfFlags(values, corpusFolder(output), tokenizerOf(values));
   const { vocabSize, eosTokenId } = corpus.tokenizer;
   manualSeed(seed);

@@ -1,13 +1,13 @@
 /**
  * Trains a tokenizer and writes a folder that Transformers' AutoTokenizer loads too.
  *
- *   node --import tsx train/train-tokenizer.ts --data sotu --type wordpiece --vocab-size 8000 --output
- * runs/tokenizer node --import tsx train/train-tokenizer.ts --data books/ --data notes.jsonl --type bpe
- * --vocab-size 16000 --output runs/bpe node --import tsx train/train-tokenizer.ts --data shakespeare.txt
- * --type char --output runs/characters
+ *   node --import tsx train/train-tokenizer.ts --data sotu --vocab-size 8000 --output runs/tokenizer
+ *   node --import tsx train/train-tokenizer.ts --data books/ --data notes.jsonl --type bpe --output runs/bpe
+ *   node --import tsx train/train-tokenizer.ts --data play.txt --type char --output runs/characters
  */
 import { statSync } from 'node:fs';
 import { namesIn, recoverFolder } from '../common/atomic-folder.ts';
+import { lockFolder } from '../common/lock.ts';
 import { alignTable } from '../common/text-table.ts';
 import type { BertTokenizer, Tokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -87,6 +87,7 @@ async function checkOutput({ output, overwrite }: Values): Promise<void> {
   const stat = statSync(output, { throwIfNoEntry: false });
   if (stat && !stat.isDirectory())
     throw new UsageError(`${command.name}: --output: ${output} is a file, a folder is needed`);
+  await lockFolder(output);
   await recoverFolder(output);
   if (stat && !overwrite && (await namesIn(output)).length > 0)
     throw new UsageError(`${command.name}: ${output} is not empty; choose another folder, or add --overwrite`);

@@ -59,7 +59,7 @@ export async function ensureInstalled(
     throw new Error(`cannot write to ${dirname(folder)} (${messageOf(error)}); ${mend}`);
   }
   checkCache(dirname(folder));
-  const unlock = await lock(`${folder}.lock`, say);
+  const unlock = await lock(folder, say);
   try {
     const other = verifyDriver(folder); // by the process that was waited for
     return 'facts' in other ? other.facts : await install(kind, folder, distribution, say);
@@ -72,7 +72,7 @@ export async function ensureInstalled(
 }
 
 async function install(kind: SoftwareKind, folder: string, distribution: Distribution, say: Say): Promise<Installed> {
-  removeLeftovers(folder);
+  await removeLeftovers(folder);
   say('no driver installed yet, getting one that runs on the CPU (once, about 65 MB)');
   const unreachable = new Set<string>();
   const failures: string[] = [];

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
@@ -233,32 +233,29 @@ test('a folder is recognised by argv0 alone', () => {
   );
 });
 
-test('a lock is waited for, and taken from the dead', async () => {
-  const root = tree({});
-  const path = join(root, 'f.lock');
-  const unlock = await lock(path, () => assert.unreachable());
-  let waited = 0;
+test('a second installation waits for the first', async () => {
+  const folder = join(tree({}), 'vulkan-1');
+  const unlock = await lock(folder, () => assert.unreachable());
+  let waited = '';
   let taken = false;
-  const second = lock(path, () => waited++).then((release) => {
+  const second = lock(folder, (line) => (waited += line)).then((release) => {
     taken = true;
     return release;
   });
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  await new Promise((resolve) => setTimeout(resolve, 300));
   assert.not(taken);
   unlock();
   (await second)();
-  assert.is(waited, 1);
-  assert.equal(fs.readdirSync(root), []);
-  fs.writeFileSync(path, `999999999@${hostname().replace(/[^\w.-]/g, '_')}`);
-  (await lock(path, () => assert.unreachable()))();
+  assert.match(waited, /^waiting for this process itself \(node .*\) since [\d:]+, which is installing/);
 });
 
-test('work folders of the dead are removed, others stay', () => {
+test('work folders of the dead are removed, others stay', async () => {
   const root = tree({});
   const folder = join(root, 'vulkan-1');
-  const dead = `${folder}.part-999999999@${hostname().replace(/[^\w.-]/g, '_')}`;
-  for (const path of [workFolder(folder), dead, `${folder}.part-5@elsewhere`, join(root, 'other')]) fs.mkdirSync(path);
-  removeLeftovers(folder);
+  const [own, dead] = [workFolder(folder), workFolder(folder).replace(`.${process.pid}.`, '.999999999.')];
+  const elsewhere = own.replace(/[0-9a-f]+-\d+\.tmp$/, '12345678-0.tmp');
+  for (const path of [own, dead, elsewhere, join(root, 'other')]) fs.mkdirSync(path);
+  await removeLeftovers(folder);
   assert.not(fs.existsSync(dead));
   assert.is(fs.readdirSync(root).length, 3);
 });

@@ -5,6 +5,7 @@ import { randomState, scope, setRandomState, tensor } from '../../autograd/index
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk } from '../../common/file-system.ts';
+import { lockFolder } from '../../common/lock.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import { UsageError } from '../cli/cli.ts';
@@ -207,6 +208,15 @@ export async function checkResume(name: string, output: string, resume = false, 
   if (resume && !checkpoint && !finished)
     throw refuse(`has no checkpoint to resume; leave ${byFlag ? '--resume' : 'resume'} away to start`);
   return { checkpoint, finished };
+}
+
+/**
+ * Begins a script that trains in a folder: locks it until the process ends, so that a second run in it ends
+ * with a line that names this one, and checks that the run there may begin or go on.
+ */
+export async function claimRun(name: string, output: string, resume: boolean): Promise<Resumption> {
+  await lockFolder(output);
+  return checkResume(name, output, resume);
 }
 
 /** Whether there is a run to go on with, or to read. */

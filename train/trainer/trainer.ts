@@ -1,6 +1,7 @@
 import { basename, join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
+import { lockFolder } from '../../common/lock.ts';
 import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { schedule } from '../optim/schedules.ts';
@@ -71,6 +72,15 @@ export interface TrainingResult {
  * bit for bit, the losses of one never stopped.
  */
 export async function train(run: TrainingRun): Promise<TrainingResult> {
+  const lock = await lockFolder(run.output, 'training');
+  try {
+    return await trainLocked(run);
+  } finally {
+    lock.release();
+  }
+}
+
+async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
   const options = trainerOptions(run.options);
   const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
