@@ -2,6 +2,7 @@ import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { AlignedText } from './bert-normalizer.ts';
 import { sliceAligned } from './bert-normalizer.ts';
+import { codeBefore } from './regular-expression.ts';
 
 /** A token matched as a whole before the model sees the text; the fields are those of tokenizer.json. */
 export interface AddedToken {
@@ -27,10 +28,41 @@ export interface Segment {
   token: AddedToken | null;
 }
 
-const ENDS_IN_WORD = /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]$/u;
+// \w of Rust's regex crate.
+const WORD_CHARACTER = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
 // Not trim(): that takes U+FEFF, and leaves U+0085.
 const WHITE_SPACE = /\p{White_Space}/u;
-const STARTS_WITH_WORD = /^[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]/u;
+
+/**
+ * What the normalised among the tokens are looked for as. Error, one line: nothing is left of one, or two
+ * become the same: which is meant then is open.
+ */
+export function normalizedContents(
+  tokens: readonly AddedToken[],
+  normalize: (text: string) => string,
+  path: string,
+): Map<AddedToken, string> {
+  const contents = new Map<AddedToken, string>();
+  const seen = new Map<string, string>();
+  for (const token of tokens.filter(({ normalized }) => normalized)) {
+    const content = normalize(token.content);
+    const other = seen.get(content);
+    const problem = content === '' ? 'is nothing' : other !== undefined ? `is the same as "${other}"` : null;
+    if (problem !== null && token.content !== '')
+      throw new Error(
+        `${path}: its added token "${token.content}" ${problem} once normalised; set its normalized to false`,
+      );
+    seen.set(content, token.content);
+    contents.set(token, content);
+  }
+  return contents;
+}
+
+/** Whether a word goes on before `start` or after `stop`. */
+function isWithinWord(text: string, start: number, stop: number): boolean {
+  const before = start > 0 && WORD_CHARACTER.test(String.fromCodePoint(codeBefore(text, start)));
+  return before || WORD_CHARACTER.test(text.slice(stop, stop + 2));
+}
 
 /** A token in tokenizer_config.json is its text or an object with `content`. */
 export function tokenText(value: unknown): string | null {
@@ -88,15 +120,15 @@ export class AddedTokenMatcher {
     let done = 0;
     for (const match of this.pattern ? text.matchAll(this.pattern) : []) {
       const token = this.byContent.get(match[0])!;
-      const before = text.slice(0, match.index);
-      const after = text.slice(match.index + match[0].length);
-      if (token.single_word && (ENDS_IN_WORD.test(before) || STARTS_WITH_WORD.test(after))) continue;
+      if (token.single_word && isWithinWord(text, match.index, match.index + match[0].length)) continue;
       let start = match.index;
       let stop = start + match[0].length;
       while (token.lstrip && start > done && WHITE_SPACE.test(text[start - 1]!)) start--;
+      // White space that the token before took is not taken again.
+      if (token.lstrip) start = Math.max(start, done);
       while (token.rstrip && stop < text.length && WHITE_SPACE.test(text[stop]!)) stop++;
       if (start > done) spans.push({ start: done, stop: start, token: null });
-      spans.push({ start, stop, token });
+      if (stop > start) spans.push({ start, stop, token });
       done = stop;
     }
     if (done < text.length) spans.push({ start: done, stop: text.length, token: null });

@@ -7,11 +7,15 @@ import { join } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { isTokenId, readAddedTokens, tokenText } from './added-tokens.ts';
+import { isTokenId, tokenText } from './added-tokens.ts';
 import type { AddedToken } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
-import { readTokenizerConfig } from './tokenizer-folder.ts';
+import type { Decoder } from './decoders.ts';
+import { readDecoder } from './decoders.ts';
+import { readWordPiece } from './encoder.ts';
+import { checkTokenizerJson, readTokenizerConfig } from './tokenizer-folder.ts';
 import type { Side } from './truncate.ts';
+import type { WordPiece } from './word-piece.ts';
 
 const UNPREFIXED = /^\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]$/;
 
@@ -129,6 +133,8 @@ function tokenizerJson(vocab: readonly string[], config: JsonObject, source: str
 
 /** Everything that makes a BERT tokenizer, checked. */
 export interface TokenizerFiles {
+  /** Where it was read, for errors. */
+  path: string;
   /** The contents of tokenizer.json. */
   tokenizer: JsonObject;
   /** The contents of tokenizer_config.json. */
@@ -137,8 +143,10 @@ export interface TokenizerFiles {
   normalizer: BertNormalizerOptions | null;
   addedTokens: AddedToken[];
   specialTokens: SpecialTokens;
-  /** The prefix of tokens that continue a word. */
-  prefix: string;
+  /** Ids of all tokens, added ones included. */
+  ids: ReadonlyMap<string, number>;
+  model: WordPiece;
+  decoder: Decoder;
   modelMaxLength: number;
   paddingSide: Side;
   truncationSide: Side;
@@ -192,26 +200,23 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
   expect('model', typeOf(model), ['WordPiece']);
   expect('normalizer', typeOf(tokenizer['normalizer'] ?? null), ['BertNormalizer', null]);
   expect('pre_tokenizer', typeOf(tokenizer['pre_tokenizer']), ['BertPreTokenizer']);
-  const { vocab, continuing_subword_prefix: prefix = '##' } = model as JsonObject;
-  if (!isJsonObject(vocab) || !Object.values(vocab).every(isTokenId))
-    throw new Error(`${path} has no vocabulary of token: id`);
-  if (typeof prefix !== 'string')
-    throw new Error(`${path} has continuing_subword_prefix ${JSON.stringify(prefix)}, no text`);
-  const addedTokens = readAddedTokens(tokenizer, path);
+  const { ids, vocab, addedTokens } = checkTokenizerJson(tokenizer, {}, path);
   const specialTokens = readSpecialTokens(config);
-  const known = new Set([...Object.keys(vocab), ...addedTokens.map(({ content }) => content)]);
   for (const token of Object.values(specialTokens)) {
-    if (!known.has(token)) throw new Error(`${path} has no ${token}: add it, or name another in tokenizer_config.json`);
+    if (!ids.has(token)) throw new Error(`${path} has no ${token}: add it, or name another in tokenizer_config.json`);
   }
   const side = (name: string): Side => (config[name] === 'left' ? 'left' : 'right');
   const normalizer = readNormalizer(tokenizer['normalizer'], config);
   return {
+    path,
     tokenizer: { ...tokenizer, normalizer: normalizer && writeNormalizer(normalizer) },
     config,
     normalizer,
     addedTokens,
     specialTokens,
-    prefix,
+    ids,
+    model: readWordPiece(model as JsonObject, vocab, `${path}: its model`),
+    decoder: readDecoder(tokenizer['decoder'], `${path}: its decoder`),
     modelMaxLength: [config['model_max_length'], longest].find(isBelievableLength) ?? Infinity,
     paddingSide: side('padding_side'),
     truncationSide: side('truncation_side'),

@@ -1,6 +1,5 @@
 // The normaliser of BERT, as in Hugging Face's Rust `tokenizers` (normalizers/bert.rs), with the place in the
-// original kept for every unit. The BertNormalizer of @huggingface/tokenizers keeps no places and differs on
-// characters beyond the basic plane (rare CJK) and on the Greek final sigma, so it is not used.
+// original kept for every unit.
 /**
  * A text and where each of its UTF-16 units comes from: unit i stems from [starts[i], ends[i]) of the
  * original string.

@@ -1,4 +1,3 @@
-import { Tokenizer } from '@huggingface/tokenizers';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
@@ -13,13 +12,15 @@ import {
   tokenizerFromVocab,
 } from './bert-files.ts';
 import { decodeWindow } from './any-tokenizer.ts';
+import type { Decoder } from './decoders.ts';
+import { cleanUp } from './decoders.ts';
 import type { BatchEncoder, EncodedArrays, Encoding } from './encode.ts';
 import { encode, encodeToArrays } from './encode.ts';
 import type { EncodeOptions, TextBatch } from './encode-options.ts';
 import type { SpecialTokens, TokenizerFiles } from './bert-files.ts';
 import type { Side } from './truncate.ts';
 import { isTokenizerFile } from './tokenizer-folder.ts';
-import type { Pieces, WordPieceModel } from './word-pieces.ts';
+import type { Pieces } from './word-pieces.ts';
 import { WordPieceEncoder } from './word-pieces.ts';
 
 export interface DecodeOptions {
@@ -27,14 +28,6 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean;
   /** Undo spaces before punctuation in the whole text; default: as tokenizer_config.json says, else false. */
   cleanUpTokenizationSpaces?: boolean;
-}
-
-/** The part of @huggingface/tokenizers' Tokenizer used here (its own types do not resolve under NodeNext). */
-interface LibraryTokenizer {
-  model: WordPieceModel;
-  token_to_id(token: string): number | undefined;
-  id_to_token(id: number): string | undefined;
-  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
 }
 
 /**
@@ -57,15 +50,21 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   readonly paddingSide: Side;
   readonly truncationSide: Side;
   private readonly files: TokenizerFiles;
-  private readonly tokenizer: LibraryTokenizer;
-  private readonly model: WordPieceModel;
+  private readonly ids: ReadonlyMap<string, number>;
+  private readonly tokens: (string | undefined)[] = [];
   private readonly encoder: WordPieceEncoder;
+  private readonly decoder: Decoder;
+  /** Added tokens that decode to their normalised form, as in Rust. */
+  private readonly shown = new Map<number, string>();
+  private readonly hidden: ReadonlySet<string>;
 
   private constructor(files: TokenizerFiles) {
     this.files = files;
-    this.tokenizer = new Tokenizer(files.tokenizer, files.config) as LibraryTokenizer;
-    this.model = this.tokenizer.model;
-    this.encoder = new WordPieceEncoder(this.model, files.prefix, files.normalizer, files.addedTokens);
+    this.ids = files.ids;
+    for (const [token, id] of files.ids) this.tokens[id] = token;
+    this.encoder = new WordPieceEncoder(files.model, files.normalizer, files.addedTokens, files.path);
+    this.decoder = files.decoder;
+    for (const [{ id }, content] of this.encoder.normalizedTokens) this.shown.set(id, content);
     this.specialTokens = files.specialTokens;
     const id = (name: keyof SpecialTokens): number => this.convertTokensToIds(files.specialTokens[name]);
     this.padTokenId = id('pad_token');
@@ -76,6 +75,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     const special = files.addedTokens.filter((token) => token.special).map((token) => token.id);
     const named = Object.values(files.specialTokens).map((token) => this.convertTokensToIds(token));
     this.specialTokenIds = new Set([...special, ...named]);
+    this.hidden = new Set(this.convertIdsToTokens([...this.specialTokenIds]));
     this.modelMaxLength = files.modelMaxLength;
     this.paddingSide = files.paddingSide;
     this.truncationSide = files.truncationSide;
@@ -109,7 +109,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
 
   /** Number of ids, added tokens included: the rows an embedding needs. */
   get vocabSize(): number {
-    return this.model.vocab.length;
+    return this.tokens.length;
   }
 
   /** Encodes texts or pairs into tensors [B, T] for a model's forward; see encode.ts. */
@@ -140,12 +140,10 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
 
   /** Ids back to text: continuations joined, spaces before punctuation undone as in Transformers. */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
-    this.convertIdsToTokens(ids); // for its check
-    if (ids.length === 0) return '';
-    return this.tokenizer.decode(Array.from(ids), {
-      skip_special_tokens: options.skipSpecialTokens ?? false,
-      clean_up_tokenization_spaces: options.cleanUpTokenizationSpaces ?? this.files.cleanUpTokenizationSpaces,
-    });
+    const tokens = this.convertIdsToTokens(ids).map((token, i) => this.shown.get(ids[i]!) ?? token);
+    const kept = options.skipSpecialTokens ? tokens.filter((token) => !this.hidden.has(token)) : tokens;
+    const text = this.decoder(kept).join('');
+    return (options.cleanUpTokenizationSpaces ?? this.files.cleanUpTokenizationSpaces) ? cleanUp(text) : text;
   }
 
   decodeStream(options: DecodeOptions = {}): DecodeStream {
@@ -153,11 +151,11 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   }
 
   tokenToId(token: string): number | undefined {
-    return this.tokenizer.token_to_id(token);
+    return this.ids.get(token);
   }
 
   idToToken(id: number): string | undefined {
-    return this.tokenizer.id_to_token(id);
+    return this.tokens[id];
   }
 
   /** The id of a token, or of each of a list; an unknown token gives the id of [UNK]. */
@@ -165,8 +163,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   convertTokensToIds(tokens: readonly string[]): number[];
   convertTokensToIds(tokens: string | readonly string[]): number | number[] {
     const unknown = this.files.specialTokens.unk_token;
-    const convert = (token: string): number =>
-      (this.tokenizer.token_to_id(token) ?? this.tokenizer.token_to_id(unknown))!;
+    const convert = (token: string): number => (this.ids.get(token) ?? this.ids.get(unknown))!;
     return typeof tokens === 'string' ? convert(tokens) : tokens.map(convert);
   }
 
@@ -175,7 +172,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   convertIdsToTokens(ids: ArrayLike<number>): string[];
   convertIdsToTokens(ids: number | ArrayLike<number>): string | string[] {
     const convert = (id: number): string => {
-      const token = this.tokenizer.id_to_token(id);
+      const token = this.tokens[id];
       if (token === undefined)
         throw new Error(`token id ${id} is not in the vocabulary: ids go from 0 to ${this.vocabSize - 1}`);
       return token;

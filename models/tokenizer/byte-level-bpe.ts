@@ -5,8 +5,12 @@ import { isJsonObject } from '../../common/json-file.ts';
 import { BoundedCache } from '../../common/collections.ts';
 import { BYTE_CHARS, writeBytes } from './byte-level.ts';
 import type { IdList } from '../../common/collections.ts';
-import { MergeTable } from './merge-table.ts';
-import { GPT2_PATTERN, toJavaScript } from './split-pattern.ts';
+import type { MergeTable } from './merge-table.ts';
+import { mergeTable } from './merge-table.ts';
+import type { Stretch } from './normalizers.ts';
+import { Part } from './part.ts';
+import type { Pattern } from './pattern.ts';
+import { GPT2_PATTERN, expressionPattern, nativePattern } from './pattern.ts';
 
 // Pieces seen before are not merged again. Longer ones hardly ever come twice.
 const MAX_CACHED_PIECES = 200_000;
@@ -17,7 +21,7 @@ interface Stage {
   /** Puts a space before what begins with none. */
   prefixSpace: boolean;
   /** Cuts into its matches and what is between them. */
-  pattern: RegExp | null;
+  pattern: Pattern | null;
 }
 
 /** Encodes plain text (no added tokens in it) by the byte-level BPE of a tokenizer.json. */
@@ -41,40 +45,38 @@ export class ByteLevelBpe {
     this.normalization = normalization;
     this.whole = ignoreMerges ? vocab : null;
     this.byteIds = BYTE_CHARS.map((char) => vocab.get(char));
-    const ids = merges.map(([left, right]) => [vocab.get(left)!, vocab.get(right)!, vocab.get(left + right)!] as const);
-    let size = 0;
-    for (const id of vocab.values()) size = Math.max(size, id + 1);
-    this.merges = new MergeTable(ids, size);
+    this.merges = mergeTable(vocab, merges);
   }
 
   /**
    * The encoder for a tokenizer.json, whose vocabulary and merges are given checked; null where it is no
    * byte-level BPE or has something that this encoder lacks: another normaliser than NFC, another
-   * pre-tokeniser, a pattern that JavaScript may read otherwise, dropout.
+   * pre-tokeniser, dropout. Error, one line: a pattern that is refused. `where` names the file in it.
    */
   static from(
     tokenizer: JsonObject,
     vocab: ReadonlyMap<string, number>,
     merges: readonly (readonly [string, string])[],
+    where: string,
   ): ByteLevelBpe | null {
     const { model, normalizer } = tokenizer;
     if (!isJsonObject(model) || (model['type'] ?? 'BPE') !== 'BPE' || !Array.isArray(model['merges'])) return null;
     const plain = ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix', 'byte_fallback'];
     if (plain.some((name) => Boolean(model[name]))) return null;
     if ((normalizer ?? null) !== null && !(isJsonObject(normalizer) && normalizer['type'] === 'NFC')) return null;
-    const stages = readStages(tokenizer['pre_tokenizer']);
+    const stages = readStages(tokenizer['pre_tokenizer'], `${where}: its pre_tokenizer`);
     if (!stages) return null;
-    // A byte without a token is left out, unless there is a token for what is unknown: that is the library's.
+    // A byte without a token is left out, unless there is a token for what is unknown: see bpe.ts.
     if (model['unk_token'] != null && BYTE_CHARS.some((char) => !vocab.has(char))) return null;
     return new ByteLevelBpe(stages, normalizer ? 'NFC' : null, vocab, merges, model['ignore_merges'] === true);
   }
 
-  normalize(text: string): string {
-    return this.normalization ? text.normalize(this.normalization) : text;
+  normalize({ text, atStart }: Stretch): Stretch {
+    return { text: this.normalization ? text.normalize(this.normalization) : text, atStart };
   }
 
   /** Appends the ids of a normalised text. */
-  encode(text: string, ids: IdList): void {
+  encode({ text }: Stretch, ids: IdList): void {
     if (text !== '') this.split(text, 0, ids);
   }
 
@@ -109,20 +111,20 @@ export class ByteLevelBpe {
 const LONGEST_LISTED = 1 << 22;
 
 /** The matches of a pattern and what is between them. */
-function cut(text: string, pattern: RegExp): Iterable<string> {
-  if (text.length > LONGEST_LISTED) return walk(text, pattern);
-  const matches = text.match(pattern) ?? [];
+function cut(text: string, pattern: Pattern): Iterable<string> {
+  if (!pattern.native || text.length > LONGEST_LISTED) return walk(text, pattern);
+  const matches = text.match(pattern.native) ?? [];
   const matched = matches.reduce((length, piece) => length + piece.length, 0);
   // Matches without gaps are the rule; where each is need not be asked then, which is faster.
   return matched === text.length ? matches : walk(text, pattern);
 }
 
-function* walk(text: string, pattern: RegExp): Generator<string> {
+function* walk(text: string, pattern: Pattern): Generator<string> {
   let done = 0;
-  for (const { 0: piece, index } of text.matchAll(pattern)) {
-    if (index > done) yield text.slice(done, index);
-    if (piece !== '') yield piece;
-    done = index + piece.length;
+  for (const [start, end] of pattern.matches(text)) {
+    if (start > done) yield text.slice(done, start);
+    if (end > start) yield text.slice(start, end);
+    done = end;
   }
   if (done < text.length) yield text.slice(done);
 }
@@ -131,7 +133,7 @@ function* walk(text: string, pattern: RegExp): Generator<string> {
  * Reads a ByteLevel pre-tokeniser, or a Sequence of Split and Digits that ends in one; null for anything
  * else.
  */
-function readStages(json: unknown): Stage[] | null {
+function readStages(json: unknown, where: string): Stage[] | null {
   if (!isJsonObject(json)) return null;
   const parts: unknown = json['type'] === 'Sequence' ? json['pretokenizers'] : [json];
   if (!Array.isArray(parts)) return null;
@@ -139,17 +141,16 @@ function readStages(json: unknown): Stage[] | null {
   if (!isJsonObject(last) || last['type'] !== 'ByteLevel') return null;
   const stages: Stage[] = [];
   for (const part of parts.slice(0, -1)) {
-    const pattern = isJsonObject(part) ? readPattern(part) : null;
+    const pattern = isJsonObject(part) ? readPattern(part, where) : null;
     if (!pattern) return null;
     stages.push({ prefixSpace: false, pattern });
   }
-  const pattern = last['use_regex'] === false ? null : toJavaScript(GPT2_PATTERN);
+  const pattern = last['use_regex'] === false ? null : expressionPattern(GPT2_PATTERN);
   return [...stages, { prefixSpace: last['add_prefix_space'] !== false, pattern }];
 }
 
-function readPattern(part: JsonObject): RegExp | null {
-  if (part['type'] === 'Digits') return part['individual_digits'] === true ? /\p{N}/gu : /\p{N}+/gu;
-  if (part['type'] !== 'Split' || part['behavior'] !== 'Isolated' || part['invert'] === true) return null;
-  const pattern = part['pattern'];
-  return isJsonObject(pattern) && typeof pattern['Regex'] === 'string' ? toJavaScript(pattern['Regex']) : null;
+function readPattern(json: JsonObject, where: string): Pattern | null {
+  if (json['type'] === 'Digits') return nativePattern(json['individual_digits'] === true ? /\p{N}/gu : /\p{N}+/gu);
+  if (json['type'] !== 'Split' || json['behavior'] !== 'Isolated' || json['invert'] === true) return null;
+  return new Part(json, where).pattern();
 }

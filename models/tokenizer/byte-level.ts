@@ -37,6 +37,23 @@ export function readBytes(token: string): Uint8Array {
   return bytes;
 }
 
+/** The ids of the tokens <0x00> to <0xFF>, which stand for the bytes of what has no token. */
+export function byteTokenIds(vocab: ReadonlyMap<string, number>): readonly (number | undefined)[] {
+  const token = (byte: number): string => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`;
+  return Array.from({ length: 256 }, (_, byte) => vocab.get(token(byte)));
+}
+
+/** The ids of a text's bytes; null where one has none. */
+export function idsOfBytes(text: string, byteIds: readonly (number | undefined)[]): number[] | null {
+  const ids: number[] = [];
+  for (const byte of Buffer.from(text, 'utf8')) {
+    const id = byteIds[byte];
+    if (id === undefined) return null;
+    ids.push(id);
+  }
+  return ids;
+}
+
 /** All of a byte-level tokenizer.json but added tokens and model. */
 export function byteLevelParts(addPrefixSpace: boolean): JsonObject {
   const byteLevel = { type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: true };

@@ -1,45 +1,44 @@
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { IdList } from '../../common/collections.ts';
+import type { Stretch } from './normalizers.ts';
 
 /** Encodes by a vocabulary of characters: the BPE without merges that `trainCharacters` writes. */
 export class Characters {
   private readonly ids: ReadonlyMap<string, number>;
   private readonly unknown: number | undefined;
-  private readonly where: string;
 
-  private constructor(ids: ReadonlyMap<string, number>, unknown: number | undefined, where: string) {
+  private constructor(ids: ReadonlyMap<string, number>, unknown: number | undefined) {
     this.ids = ids;
     this.unknown = unknown;
-    this.where = where;
   }
 
-  /** The encoder for a tokenizer.json; null where it is of another kind. `where` names it in errors. */
-  static from(tokenizer: JsonObject, ids: ReadonlyMap<string, number>, where: string): Characters | null {
+  /** The encoder for a tokenizer.json; null where it is of another kind. */
+  static from(tokenizer: JsonObject, ids: ReadonlyMap<string, number>): Characters | null {
     const { model, normalizer = null, pre_tokenizer: preTokenizer = null } = tokenizer;
     if (!isJsonObject(model) || model['type'] !== 'BPE' || normalizer !== null || preTokenizer !== null) return null;
     const others = ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix', 'byte_fallback', 'fuse_unk'];
     if (others.some((name) => Boolean(model[name]))) return null;
     if (!Array.isArray(model['merges']) || model['merges'].length > 0) return null;
     const unknown = typeof model['unk_token'] === 'string' ? ids.get(model['unk_token']) : undefined;
-    return new Characters(ids, unknown, where);
+    return new Characters(ids, unknown);
   }
 
-  normalize(text: string): string {
-    return text;
+  normalize(stretch: Stretch): Stretch {
+    return stretch;
   }
 
   /**
    * Appends the ids of a text. Error: a character that is not in the vocabulary, where there is no token for
    * unknown ones. (Rust `tokenizers` leaves it out, and the text does not come back.)
    */
-  encode(text: string, ids: IdList): void {
+  encode({ text }: Stretch, ids: IdList): void {
     for (const char of text) {
       const id = this.ids.get(char) ?? this.unknown;
       if (id === undefined) {
         const code = char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
         throw new Error(
-          `${this.where}: no token for the character ${JSON.stringify(char)} (U+${code}), and none for unknown ` +
+          `no token for the character ${JSON.stringify(char)} (U+${code}), and none for unknown ` +
             'ones; train it on texts that have it, or with an unk_token',
         );
       }

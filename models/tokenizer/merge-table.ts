@@ -47,7 +47,9 @@ export class MergeTable {
       const right = next[at]!;
       // The pair may have gone since it was offered. A symbol that was joined to its left is -1.
       if (right >= symbols.length || symbols[at] === -1) continue;
-      if (ranks.get(symbols[at]! * stride + symbols[right]!) !== rank) continue;
+      // Another pair may stand there that joins to the same token: Rust `tokenizers` joins it at this rank.
+      const now = ranks.get(symbols[at]! * stride + symbols[right]!);
+      if (now === undefined || merged[now] !== merged[rank]) continue;
       symbols[at] = merged[rank]!;
       symbols[right] = -1;
       next[at] = next[right]!;
@@ -59,4 +61,19 @@ export class MergeTable {
     }
     return symbols.filter((id) => id >= 0);
   }
+}
+
+/** The table of a model's merges; `prefix` begins the tokens that continue a word. */
+export function mergeTable(
+  vocab: ReadonlyMap<string, number>,
+  merges: readonly (readonly [string, string])[],
+  prefix = '',
+): MergeTable {
+  let size = 0;
+  for (const id of vocab.values()) size = Math.max(size, id + 1);
+  const idOf = (token: string): number => vocab.get(token)!; // checked when it was read
+  const ids = merges.map(
+    ([left, right]) => [idOf(left), idOf(right), idOf(left + right.slice(prefix.length))] as const,
+  );
+  return new MergeTable(ids, size);
 }

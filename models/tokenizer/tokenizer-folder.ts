@@ -13,6 +13,8 @@ export interface TokenizerFolder {
   /** tokenizer_config.json, over special_tokens_map.json. */
   config: JsonObject;
   addedTokens: AddedToken[];
+  /** Ids of the model's own tokens. */
+  vocab: ReadonlyMap<string, number>;
   /** Ids of all tokens, added ones included. */
   ids: Map<string, number>;
   /** The merges of a BPE model; empty for others. */
@@ -51,20 +53,25 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerFold
 }
 
 /**
- * Checks a tokenizer.json. Errors, each one line naming `path` and the mend: no model, no vocabulary, an id
- * given twice, merges of tokens that are not in the vocabulary, a special token without an id.
+ * Checks a tokenizer.json; the model is given its type where an older file does not say it. Errors, each one
+ * line naming `path` and the mend: no model, no vocabulary, an id given twice, merges of tokens that are not
+ * in the vocabulary, an added token that Rust `tokenizers` would number otherwise, a special token without an
+ * id.
  */
-export function checkTokenizerJson(tokenizer: JsonObject, config: JsonObject, path: string): TokenizerFolder {
-  const { model } = tokenizer;
+export function checkTokenizerJson(json: JsonObject, config: JsonObject, path: string): TokenizerFolder {
   const damaged = (what: string): Error => new Error(`${path} ${what}: it is damaged, fetch or save it again`);
-  if (!isJsonObject(model)) throw damaged('has no model');
-  // Older files do not say the type.
-  const type = model['type'] ?? MODELS[0];
+  const { model: given, version = '1.0' } = json;
+  if (!isJsonObject(given)) throw damaged('has no model');
+  if (version !== '1.0') throw new Error(`${path} has version ${JSON.stringify(version)}: only "1.0" can be read`);
+  const model: JsonObject = { ...given, type: given['type'] ?? oldModelType(given) };
+  const { type } = model;
   if (!MODELS.includes(type as string))
     throw damaged(`has a model of type ${JSON.stringify(type)}, where one of ${MODELS.join(', ')} is needed`);
-  const ids = readVocab(model['vocab'], damaged);
-  const merges = model['type'] === 'BPE' || 'merges' in model ? readMerges(model, ids, damaged) : [];
+  const tokenizer = { ...json, model };
+  const vocab = readVocab(model['vocab'], damaged);
+  const merges = type === 'BPE' ? readMerges(model, vocab, damaged) : [];
   const addedTokens = readAddedTokens(tokenizer, path);
+  const ids = new Map(vocab);
   const taken = new Map([...ids].map(([token, id]) => [id, token]));
   for (const { id, content } of addedTokens) {
     const other = taken.get(id) ?? content;
@@ -73,6 +80,7 @@ export function checkTokenizerJson(tokenizer: JsonObject, config: JsonObject, pa
     taken.set(id, content);
     ids.set(content, id);
   }
+  checkNumbers(addedTokens, vocab, path);
   for (const name of SPECIAL_NAMES) {
     const token = tokenText(config[name]);
     if (token !== null && !ids.has(token))
@@ -80,7 +88,33 @@ export function checkTokenizerJson(tokenizer: JsonObject, config: JsonObject, pa
         `${path} has no "${token}", which tokenizer_config.json names as ${name}: add it, or name another`,
       );
   }
-  return { tokenizer, config, addedTokens, ids, merges };
+  return { tokenizer, config, addedTokens, vocab, ids, merges };
+}
+
+/** Models of older files have no type. */
+function oldModelType(model: JsonObject): string {
+  if ('merges' in model) return 'BPE';
+  if (Array.isArray(model['vocab'])) return 'Unigram';
+  return 'max_input_chars_per_word' in model ? 'WordPiece' : 'WordLevel';
+}
+
+/**
+ * Rust `tokenizers` does not read the ids of added tokens: those that the vocabulary lacks are numbered from
+ * its size on (added_vocabulary.rs, add_tokens). A file with other ids would mean other tokens there.
+ */
+function checkNumbers(tokens: readonly AddedToken[], vocab: ReadonlyMap<string, number>, path: string): void {
+  const numbers = new Map(vocab);
+  let next = vocab.size;
+  for (const { id, content } of tokens) {
+    if (content === '') continue;
+    const expected = numbers.get(content) ?? next++;
+    numbers.set(content, expected);
+    if (expected !== id)
+      throw new Error(
+        `${path} gives the added token "${content}" the id ${id}, where Transformers would use ${expected}: number ` +
+          'added tokens from the size of the vocabulary on, without gaps',
+      );
+  }
 }
 
 type Damaged = (what: string) => Error;
@@ -97,6 +131,7 @@ function readVocab(vocab: unknown, damaged: Damaged): Map<string, number> {
     throw damaged('has no vocabulary of token: id');
   const tokens = new Map<number, string>();
   for (const [token, id] of entries) {
+    if (/\p{Surrogate}/u.test(token)) throw damaged(`has half of a surrogate pair in ${JSON.stringify(token)}`);
     const other = tokens.get(id);
     if (other !== undefined) throw damaged(`gives id ${id} to "${other}" and to "${token}"`);
     tokens.set(id, token);
@@ -110,18 +145,23 @@ function readMerges(
   damaged: Damaged,
 ): (readonly [string, string])[] {
   if (!Array.isArray(merges)) throw damaged('has no list of merges');
-  const start = typeof prefix === 'string' ? prefix.length : 0; // of the right part, which the joined token leaves out
-  return merges.map((merge: unknown, rank) => {
-    // Older files have "left right", newer ones ["left", "right"].
-    const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
-    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string'))
-      throw damaged(`has ${JSON.stringify(merge)} as merge ${rank}, where a pair of tokens is needed`);
-    const [left, right] = pair as [string, string];
-    const missing = [left, right, left + right.slice(start)].find((token) => !ids.has(token));
-    if (missing !== undefined)
-      throw damaged(`misses tokens: merge ${rank} ("${left}" and "${right}") needs "${missing}"`);
-    return [left, right] as const;
-  });
+  const start = typeof prefix === 'string' ? prefix : ''; // of the right part, which the joined token leaves out
+  const isComment = (merge: unknown): boolean => typeof merge === 'string' && merge.startsWith('#version');
+  return merges
+    .filter((merge) => !isComment(merge))
+    .map((merge: unknown, rank) => {
+      // Older files have "left right", newer ones ["left", "right"].
+      const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
+      if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string'))
+        throw damaged(`has ${JSON.stringify(merge)} as merge ${rank}, where a pair of tokens is needed`);
+      const [left, right] = pair as [string, string];
+      if (!right.startsWith(start))
+        throw damaged(`has "${right}" in merge ${rank}, which does not begin with "${start}"`);
+      const missing = [left, right, left + right.slice(start.length)].find((token) => !ids.has(token));
+      if (missing !== undefined)
+        throw damaged(`misses tokens: merge ${rank} ("${left}" and "${right}") needs "${missing}"`);
+      return [left, right] as const;
+    });
 }
 
 /**

@@ -1,16 +1,20 @@
-import { Tokenizer as Library } from '@huggingface/tokenizers';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
-import { AddedTokenMatcher, tokenText } from './added-tokens.ts';
+import { AddedTokenMatcher, normalizedContents, tokenText } from './added-tokens.ts';
 import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
-import { ByteLevelBpe } from './byte-level-bpe.ts';
-import { Characters } from './characters.ts';
 import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
 import { decodeBytes, decodeWindow } from './any-tokenizer.ts';
+import type { Decoder } from './decoders.ts';
+import { readDecoder } from './decoders.ts';
+import type { Encoder } from './encoder.ts';
+import { readEncoder } from './encoder.ts';
+import { wellFormed } from './normalizers.ts';
+import type { Template } from './post-processors.ts';
+import { readPostProcessor } from './post-processors.ts';
 import { IdList } from '../../common/collections.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
 import {
@@ -21,22 +25,16 @@ import {
   tokenizerFolderFiles,
 } from './tokenizer-folder.ts';
 
-/** The part of @huggingface/tokenizers' Tokenizer used here (its own types do not resolve under NodeNext). */
-interface LibraryTokenizer {
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[]; tokens: string[] };
-  decode(ids: number[], options: { skip_special_tokens: boolean; clean_up_tokenization_spaces: boolean }): string;
-}
-
 /** Decoders that join the bytes of tokens, by their type in tokenizer.json. */
-const TOKEN_BYTES: Readonly<Record<string, (token: string) => Uint8Array>> = {
-  ByteLevel: readBytes,
-  Fuse: (token) => Buffer.from(token, 'utf8'),
-};
+const TOKEN_BYTES: ReadonlyMap<unknown, (token: string) => Uint8Array> = new Map([
+  ['ByteLevel', readBytes],
+  ['Fuse', (token: string) => Buffer.from(token, 'utf8')],
+]);
 
 /**
- * The tokenizer of any tokenizer.json. Byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM) is encoded and decoded
- * here, see byte-level-bpe.ts; all other kinds by @huggingface/tokenizers. For BERT's WordPiece there is
- * BertTokenizer, see `loadTokenizer`.
+ * The tokenizer of any tokenizer.json, id for id that of Rust `tokenizers`; a kind or an option that is not
+ * known to be so is refused when it is loaded. The truncation and padding that a file may set are not
+ * applied, as in Transformers. For BERT's WordPiece there is BertTokenizer, see `loadTokenizer`.
  */
 export class Tokenizer implements AnyTokenizer {
   readonly vocabSize: number;
@@ -53,25 +51,31 @@ export class Tokenizer implements AnyTokenizer {
   private readonly tokens: (string | undefined)[] = [];
   private readonly matcher: AddedTokenMatcher;
   private readonly normalizedMatcher: AddedTokenMatcher;
-  private readonly fast: ByteLevelBpe | Characters | null;
+  private readonly encoder: Encoder;
+  private readonly decoder: Decoder;
+  private readonly template: Template;
+  /** Added tokens that decode to their normalised form, as in Rust. */
+  private readonly shown = new Map<number, string>();
+  private readonly hidden: ReadonlySet<string>;
   /** The bytes of a token, where decoding is no more than joining these; else null. */
   private readonly bytesOf: ((token: string) => Uint8Array) | null;
-  private loaded: LibraryTokenizer | undefined;
-  private template: { before: number[]; after: number[] } | undefined;
 
   private constructor(files: TokenizerFolder, path: string) {
-    const { tokenizer, config, addedTokens, ids, merges } = files;
+    const { tokenizer, config, addedTokens, ids } = files;
     this.files = files;
     this.path = path;
     for (const [token, id] of ids) this.tokens[id] = token;
     this.vocabSize = this.tokens.length;
-    this.fast = ByteLevelBpe.from(tokenizer, ids, merges) ?? Characters.from(tokenizer, ids, path);
+    this.encoder = readEncoder(files, path);
     const { decoder } = tokenizer;
-    this.bytesOf = (isJsonObject(decoder) && TOKEN_BYTES[String(decoder['type'])]) || null;
-    const normalized = addedTokens.filter((token) => token.normalized);
-    const contents = normalized.map(({ content }) => this.fast?.normalize(content) ?? content);
+    this.decoder = readDecoder(decoder, `${path}: its decoder`);
+    this.bytesOf = (isJsonObject(decoder) && TOKEN_BYTES.get(decoder['type'])) || null;
+    this.template = readPostProcessor(tokenizer['post_processor'], `${path}: its post_processor`);
+    const normalize = (text: string): string => this.encoder.normalize({ text, atStart: true }).text;
+    const contents = normalizedContents(addedTokens, normalize, path);
+    for (const [{ id }, content] of contents) this.shown.set(id, content);
     this.matcher = new AddedTokenMatcher(addedTokens.filter((token) => !token.normalized));
-    this.normalizedMatcher = new AddedTokenMatcher(normalized, contents);
+    this.normalizedMatcher = new AddedTokenMatcher([...contents.keys()], [...contents.values()]);
     const id = (name: (typeof SPECIAL_NAMES)[number]): number | undefined => {
       const token = tokenText(config[name]);
       return token === null ? undefined : ids.get(token);
@@ -86,7 +90,7 @@ export class Tokenizer implements AnyTokenizer {
     const special = addedTokens.filter((token) => token.special).map((token) => token.id);
     const named = SPECIAL_NAMES.flatMap((name) => id(name) ?? []);
     this.specialTokenIds = new Set([...special, ...named]);
-    if (!this.fast || !this.bytesOf) this.library(); // what it cannot load is told here, not at the first text
+    this.hidden = new Set(Array.from(this.specialTokenIds, (token) => this.tokens[token]!));
   }
 
   /**
@@ -117,26 +121,34 @@ export class Tokenizer implements AnyTokenizer {
   encode(text: string, options: { addSpecialTokens?: boolean } = {}): Int32Array {
     const ids = this.idsOf(text);
     if (!options.addSpecialTokens) return ids;
-    const { before, after } = (this.template ??= this.readTemplate());
+    const { before, after } = this.template;
     return Int32Array.from([...before, ...ids, ...after]);
   }
 
+  /** Error, one line: characters that have no id, where there is no token for unknown ones. */
   idsOf(text: string): Int32Array {
-    const { fast } = this;
-    if (!fast) return this.libraryIds(text, false);
     const ids = new IdList();
-    for (const raw of this.matcher.spans(text)) {
+    try {
+      this.appendIds(wellFormed(text), ids);
+    } catch (error) {
+      throw new Error(`${this.path}: ${(error as Error).message}`, { cause: error });
+    }
+    return ids.toArray();
+  }
+
+  private appendIds(whole: string, ids: IdList): void {
+    const { encoder } = this;
+    for (const raw of this.matcher.spans(whole)) {
       if (raw.token) {
         ids.push(raw.token.id);
         continue;
       }
-      const plain = fast.normalize(text.slice(raw.start, raw.stop));
-      for (const { start, stop, token } of this.normalizedMatcher.spans(plain)) {
+      const plain = encoder.normalize({ text: whole.slice(raw.start, raw.stop), atStart: raw.start === 0 });
+      for (const { start, stop, token } of this.normalizedMatcher.spans(plain.text)) {
         if (token) ids.push(token.id);
-        else fast.encode(plain.slice(start, stop), ids);
+        else encoder.encode({ text: plain.text.slice(start, stop), atStart: plain.atStart && start === 0 }, ids);
       }
     }
-    return ids.toArray();
   }
 
   /**
@@ -145,19 +157,22 @@ export class Tokenizer implements AnyTokenizer {
    */
   decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
     const { bytesOf } = this;
-    const kept = Array.from(ids).filter((id) => this.isShown(id, options.skipSpecialTokens ?? false));
+    const kept = Array.from(ids, (id) => this.textOf(id, options.skipSpecialTokens ?? false)).filter(
+      (token) => token !== null,
+    );
     if (kept.length === 0) return '';
-    if (!bytesOf)
-      return this.library().decode(kept, { skip_special_tokens: false, clean_up_tokenization_spaces: false });
-    const bytes = kept.map((id) => bytesOf(this.tokens[id]!));
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(bytes));
+    if (!bytesOf) return this.decoder(kept).join('');
+    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(kept.map(bytesOf)));
   }
 
   decodeStream(options: { skipSpecialTokens?: boolean } = {}): DecodeStream {
     const skip = options.skipSpecialTokens ?? false;
     const { bytesOf } = this;
     if (!bytesOf) return decodeWindow((ids) => this.decode(ids, options));
-    return decodeBytes((id) => (this.isShown(id, skip) ? bytesOf(this.tokens[id]!) : null));
+    return decodeBytes((id) => {
+      const token = this.textOf(id, skip);
+      return token === null ? null : bytesOf(token);
+    });
   }
 
   tokenToId(token: string): number | undefined {
@@ -180,44 +195,11 @@ export class Tokenizer implements AnyTokenizer {
     await writeFilesAtomic(this.filesToSave(folder), { replaces: isTokenizerFile });
   }
 
-  private isShown(id: number, skipSpecialTokens: boolean): boolean {
-    if (this.tokens[id] === undefined)
+  /** What an id is decoded from; null where it is left out. */
+  private textOf(id: number, skipSpecialTokens: boolean): string | null {
+    const token = this.shown.get(id) ?? this.tokens[id];
+    if (token === undefined)
       throw new Error(`token id ${id} is not in the vocabulary: ids go from 0 to ${this.vocabSize - 1}`);
-    return !skipSpecialTokens || !this.specialTokenIds.has(id);
-  }
-
-  private library(): LibraryTokenizer {
-    if (this.loaded) return this.loaded;
-    const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [] };
-    try {
-      return (this.loaded = new Library({ ...parts, ...this.files.tokenizer }, this.files.config) as LibraryTokenizer);
-    } catch (error) {
-      const [reason = ''] = (error as Error).message.split('\n');
-      throw new Error(
-        `${this.path}: its tokenizer.json cannot be used (${reason}); fetch it again, or use another tokenizer`,
-        {
-          cause: error,
-        },
-      );
-    }
-  }
-
-  private libraryIds(text: string, addSpecialTokens: boolean): Int32Array {
-    const { ids, tokens } = this.library().encode(text, { add_special_tokens: addSpecialTokens });
-    const unknown = ids.indexOf(undefined);
-    if (unknown >= 0)
-      throw new Error(
-        `${this.path}: "${tokens[unknown]}" is not in the vocabulary, and there is no token for unknown ones`,
-      );
-    return Int32Array.from(ids as number[]);
-  }
-
-  /** Finds the ids that the template puts around a text, by the library's answer for a text of known ids. */
-  private readTemplate(): { before: number[]; after: number[] } {
-    const probe = 'a';
-    const plain = this.libraryIds(probe, false);
-    const whole = Array.from(this.libraryIds(probe, true));
-    const start = whole.findIndex((_, i) => plain.every((id, k) => whole[i + k] === id));
-    return { before: whole.slice(0, start), after: whole.slice(start + plain.length) };
+    return skipSpecialTokens && this.hidden.has(token) ? null : token;
   }
 }

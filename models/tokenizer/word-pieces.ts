@@ -1,8 +1,11 @@
 import type { AddedToken } from './added-tokens.ts';
-import { AddedTokenMatcher } from './added-tokens.ts';
+import { AddedTokenMatcher, normalizedContents } from './added-tokens.ts';
 import type { AlignedText, BertNormalizerOptions } from './bert-normalizer.ts';
 import { alignOriginal, normalizeBert } from './bert-normalizer.ts';
 import { BoundedCache, IdList } from '../../common/collections.ts';
+import { wellFormed } from './normalizers.ts';
+import { BERT_WORD } from './punctuation.ts';
+import type { WordEncoding, WordPiece } from './word-piece.ts';
 
 /**
  * The tokens of one text, without special tokens added around it; all lists have one element for each token.
@@ -17,23 +20,6 @@ export interface Pieces {
 }
 
 /**
- * The part of @huggingface/tokenizers' WordPiece model that is used (its own types do not resolve under
- * NodeNext).
- */
-export interface WordPieceModel {
-  encode(words: string[]): string[];
-  tokens_to_ids: Map<string, number>;
-  /** The token of each id. */
-  vocab: string[];
-  unk_token: string;
-}
-
-// A word is a run without white space and punctuation; every punctuation character is a word of its own
-// (BERT's pre-tokeniser). All ASCII symbols count as punctuation, also those Unicode calls symbols ($ + < = >
-// ^ ` | ~).
-export const BERT_WORD = /[^\p{White_Space}\p{P}$+<=>^`|~]+|[\p{P}$+<=>^`|~]/gu;
-
-/**
  * Texts may be cut into these, for no rule of BERT's reaches across the white space between them or across
  * ASCII punctuation: each such character is a word of its own, and decomposing joins nothing.
  */
@@ -43,41 +29,30 @@ export const BERT_PART = /[^ \t\r\n!-/:-@[-`{-~]+|[!-/:-@[-`{-~]/g;
 const MAX_CACHED_WORDS = 100_000;
 const MAX_CACHED_LENGTH = 100;
 
-interface WordEncoding {
-  ids: number[];
-  /** UTF-16 units of the normalised word each token covers. */
-  lengths: number[];
-}
-
-/**
- * Text to WordPiece tokens with their places in the original; the WordPiece model is that of
- * @huggingface/tokenizers.
- */
+/** Text to WordPiece tokens with their places in the original. */
 export class WordPieceEncoder {
-  private readonly model: WordPieceModel;
-  private readonly prefix: string;
+  private readonly model: WordPiece;
   private readonly normalizer: BertNormalizerOptions | null;
-  private readonly hasNormalizedTokens: boolean;
+  /** What the normalised among the added tokens are looked for as. */
+  readonly normalizedTokens: ReadonlyMap<AddedToken, string>;
   private readonly rawMatcher: AddedTokenMatcher;
   private readonly normalizedMatcher: AddedTokenMatcher;
   private readonly cache = new BoundedCache<WordEncoding>(MAX_CACHED_WORDS);
   private readonly idsCache = new BoundedCache<readonly number[]>(MAX_CACHED_WORDS);
 
-  /** `normalizer` null leaves texts as they are; `prefix` marks tokens that continue a word ("##"). */
+  /** `normalizer` null leaves texts as they are; `where` names the file in errors. */
   constructor(
-    model: WordPieceModel,
-    prefix: string,
+    model: WordPiece,
     normalizer: BertNormalizerOptions | null,
     addedTokens: readonly AddedToken[],
+    where: string,
   ) {
     this.model = model;
-    this.prefix = prefix;
     this.normalizer = normalizer;
     this.rawMatcher = new AddedTokenMatcher(addedTokens.filter((token) => !token.normalized));
-    const normalized = addedTokens.filter((token) => token.normalized);
-    this.hasNormalizedTokens = normalized.length > 0;
-    const contents = normalized.map(({ content }) => this.normalize(alignOriginal(content)).text);
-    this.normalizedMatcher = new AddedTokenMatcher(normalized, contents);
+    this.normalizedTokens = normalizedContents(addedTokens, (text) => this.normalize(alignOriginal(text)).text, where);
+    const { normalizedTokens } = this;
+    this.normalizedMatcher = new AddedTokenMatcher([...normalizedTokens.keys()], [...normalizedTokens.values()]);
   }
 
   encode(text: string): Pieces {
@@ -89,7 +64,7 @@ export class WordPieceEncoder {
       pieces.ends.push(ends[stop - 1]!);
       pieces.words.push(word);
     };
-    for (const raw of this.rawMatcher.split(alignOriginal(text))) {
+    for (const raw of this.rawMatcher.split(alignOriginal(wellFormed(text)))) {
       const segments = raw.token ? [raw] : this.normalizedMatcher.split(this.normalize(raw.aligned));
       for (const { aligned, token } of segments) {
         if (token) {
@@ -114,7 +89,7 @@ export class WordPieceEncoder {
   /** The ids alone. Parts seen before are not encoded again. */
   ids(text: string): Int32Array {
     // A token that is looked for in normalised text may reach across parts.
-    if (this.hasNormalizedTokens) return Int32Array.from(this.encode(text).ids);
+    if (this.normalizedTokens.size > 0) return Int32Array.from(this.encode(text).ids);
     const ids = new IdList();
     for (const { start, stop, token } of this.rawMatcher.spans(text)) {
       if (token) ids.push(token.id);
@@ -138,14 +113,7 @@ export class WordPieceEncoder {
   private encodeWord(word: string): WordEncoding {
     const known = this.cache.get(word);
     if (known) return known;
-    const tokens = this.model.encode([word]);
-    const lengths = tokens.map((token, index) => token.length - (index > 0 ? this.prefix.length : 0));
-    const covered = lengths.reduce((sum, length) => sum + length, 0);
-    const ids = tokens.map((token) => this.model.tokens_to_ids.get(token)!);
-    // The unknown token stands for the whole word, whatever its own length.
-    const isUnknown = tokens.length === 1 && tokens[0] === this.model.unk_token;
-    if (!isUnknown && covered !== word.length) throw new Error(`WordPiece covered ${covered} units of "${word}"`);
-    const encoding = { ids, lengths: isUnknown ? [word.length] : lengths };
+    const encoding = this.model.encode(word);
     if (word.length <= MAX_CACHED_LENGTH) this.cache.set(word, encoding);
     return encoding;
   }

@@ -1,4 +1,4 @@
-// Tokenizer and loadTokenizer: files, special tokens, streams, kinds that the library runs, damaged files.
+// Tokenizer and loadTokenizer: files, special tokens, streams, SentencePiece, damaged files.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -166,7 +166,7 @@ const sentencePiece = {
   },
 };
 
-test('other kinds are run by the library, as in Rust', async () => {
+test('other kinds give what Rust gives', async () => {
   const tokenizer = Tokenizer.fromJson(sentencePiece);
   const rust = Rust.Tokenizer.fromString(JSON.stringify(sentencePiece));
   for (const text of ['abc', 'abc abc a', 'a 日 b', '🐋', 'x<s>abc', ' a  b']) {

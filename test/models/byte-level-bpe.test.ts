@@ -7,7 +7,6 @@ import { Tokenizer } from '../../models/index.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { gpt2TokenizerJson } from '../../models/tokenizer/byte-level.ts';
 import { MergeTable } from '../../models/tokenizer/merge-table.ts';
-import { toJavaScript } from '../../models/tokenizer/split-pattern.ts';
 import { Random } from '../../common/random.ts';
 
 const test = suite('byte-level BPE');
@@ -171,32 +170,6 @@ test('merges go by rank, of equal ones the first place comes first', () => {
   assert.equal(table.apply([0, 0, 0]), [5, 0]);
   assert.equal(table.apply([2]), [2]);
   assert.equal(table.apply([]), []);
-});
-
-test('patterns that JavaScript may read otherwise are not taken', () => {
-  for (const pattern of [
-    '\\p{L}++',
-    '[^\\r\\n]?+\\p{L}',
-    '(?<=a)b',
-    '(?<name>a)',
-    '[a[bc]]',
-    '[a&&b]',
-    '\\w+',
-    '\\h',
-    '^a',
-    'a$',
-    '.',
-    '\\p{^L}',
-    '(?i)a',
-    '(?i:[a-z])',
-    '\\p{Han}',
-    '[',
-  ]) {
-    assert.is(toJavaScript(pattern), null, pattern);
-  }
-  assert.equal("a'S 'ſ".match(toJavaScript("(?i:'s)")!), ["'S", "'ſ"]);
-  assert.equal('a\u0085\ufeff \n'.match(toJavaScript('\\s+')!), ['\u0085', ' \n']);
-  assert.equal('1٣a'.match(toJavaScript('\\d+|[^\\d]')!), ['1٣', 'a']);
 });
 
 test.run();

@@ -1,6 +1,6 @@
 import { Tokenizer } from '../../models/index.ts';
 import { bpeModel, BYTE_CHARS, byteLevelParts, specialToken, writeBytes } from '../../models/tokenizer/byte-level.ts';
-import { GPT2_PATTERN, toJavaScript } from '../../models/tokenizer/split-pattern.ts';
+import { GPT2_PATTERN, expressionPattern } from '../../models/tokenizer/pattern.ts';
 import type { SPECIAL_NAMES } from '../../models/tokenizer/tokenizer-folder.ts';
 import type { Texts } from './count-words.ts';
 import { countMatches, recount } from './count-words.ts';
@@ -32,7 +32,7 @@ const GPT2_ROLES: SpecialRoles = { bos_token: '<|endoftext|>', eos_token: '<|end
 export async function trainByteLevelBpe(texts: Texts, options: ByteLevelOptions): Promise<Tokenizer> {
   const { vocabSize, minFrequency = 2, roles = GPT2_ROLES, modelMaxLength, onProgress } = options;
   const specialTokens = [...new Set(Object.values(roles)), ...(options.specialTokens ?? [])];
-  const pieces = await countMatches(texts, toJavaScript(GPT2_PATTERN)!, onProgress);
+  const pieces = await countMatches(texts, expressionPattern(GPT2_PATTERN).native!, onProgress);
   const words = recount(pieces, (piece) => [writeBytes(piece)]);
   const { vocab, merges } = trainBpe(words, {
     vocabSize,

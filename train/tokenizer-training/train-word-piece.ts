@@ -1,6 +1,7 @@
 import { BertTokenizer } from '../../models/index.ts';
 import { alignOriginal, normalizeBert } from '../../models/tokenizer/bert-normalizer.ts';
-import { BERT_PART, BERT_WORD } from '../../models/tokenizer/word-pieces.ts';
+import { BERT_WORD } from '../../models/tokenizer/punctuation.ts';
+import { BERT_PART } from '../../models/tokenizer/word-pieces.ts';
 import type { Texts } from './count-words.ts';
 import { countMatches, recount } from './count-words.ts';
 import type { BpeOptions } from './train-bpe.ts';

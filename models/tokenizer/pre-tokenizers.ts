@@ -1,0 +1,146 @@
+// The pre-tokenizers of tokenizer.json, as Rust `tokenizers` has them (pre_tokenizers/*.rs).
+import { writeBytes } from './byte-level.ts';
+import { Part } from './part.ts';
+import type { Pattern } from './pattern.ts';
+import { GPT2_PATTERN, expressionPattern, nativePattern, textPattern } from './pattern.ts';
+import { BERT_WORD, PUNCTUATION } from './punctuation.ts';
+
+/**
+ * Cuts texts further; `atStart` says whether the first character of the only one stems from the first of the
+ * whole text.
+ */
+export type PreTokenizer = (texts: readonly string[], atStart: boolean) => readonly string[];
+
+const BEHAVIORS = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const;
+type Behavior = (typeof BEHAVIORS)[number];
+
+/**
+ * The pre-tokenizer of a tokenizer.json; null gives one that leaves texts whole. Error, one line: a type or
+ * an option that is not known, named.
+ */
+export function readPreTokenizer(json: unknown, where: string): PreTokenizer {
+  if (json === null || json === undefined) return (texts) => texts;
+  return new Part(json, where).make(PRE_TOKENIZERS);
+}
+
+// The word characters of Rust's regex crate.
+const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}';
+const WORDS = nativePattern(new RegExp(`[${WORD}]+|[^${WORD}\\p{White_Space}]+`, 'gu'));
+const SPACE = nativePattern(/\p{White_Space}/gu);
+const DIGIT = nativePattern(/\p{N}/gu);
+
+const PRE_TOKENIZERS: ReadonlyMap<string, (part: Part) => PreTokenizer> = new Map<string, (part: Part) => PreTokenizer>(
+  [
+    ['Sequence', sequence],
+    ['BertPreTokenizer', () => splitter(nativePattern(BERT_WORD), 'Removed', true)],
+    ['ByteLevel', byteLevel],
+    ['CharDelimiterSplit', (part) => splitter(textPattern(part.character('delimiter')), 'Removed')],
+    ['Digits', (part) => splitter(DIGIT, part.flag('individual_digits') ? 'Isolated' : 'Contiguous')],
+    ['FixedLength', fixedLength],
+    ['Metaspace', metaspace],
+    ['Punctuation', (part) => splitter(nativePattern(PUNCTUATION), part.oneOf('behavior', BEHAVIORS, 'Isolated'))],
+    ['Split', (part) => splitter(part.pattern(), part.oneOf('behavior', BEHAVIORS), part.flag('invert'))],
+    ['Whitespace', () => splitter(WORDS, 'Removed', true)],
+    ['WhitespaceSplit', () => splitter(SPACE, 'Removed')],
+  ],
+);
+
+function sequence(part: Part): PreTokenizer {
+  const parts = part.list('pretokenizers');
+  // Rust `tokenizers` counts every piece in whose place the first character stood as the first.
+  const late = parts.find((one, i) => i > 0 && one.type === 'Metaspace' && one.json['prepend_scheme'] === 'first');
+  if (late) throw late.refuse('its prepend_scheme "first" is only possible where it is the first of its Sequence');
+  const steps = parts.map((one) => one.make(PRE_TOKENIZERS));
+  return (texts, atStart) => steps.reduce((result, step) => step(result, atStart), texts);
+}
+
+/** Does something to each text; `alter` appends what it is cut into. */
+function each(alter: (text: string, pieces: string[], atStart: boolean) => void): PreTokenizer {
+  return (texts, atStart) => {
+    const pieces: string[] = [];
+    for (const text of texts) alter(text, pieces, atStart);
+    return pieces;
+  };
+}
+
+/** Cuts at the matches of a pattern, or with `invert` at what lies between them. */
+function splitter(pattern: Pattern, behavior: Behavior, invert = false): PreTokenizer {
+  return each((text, pieces) => split(text, pattern, behavior, invert, pieces));
+}
+
+/** Appends the pieces of a text; empty ones are left out. */
+function split(text: string, pattern: Pattern, behavior: Behavior, invert: boolean, pieces: string[]): void {
+  const give = (start: number, end: number): void => {
+    if (start < end) pieces.push(text.slice(start, end));
+  };
+  if (behavior === 'Removed' || behavior === 'Isolated') {
+    visit(text, pattern, (start, end, isMatch) => {
+      if (behavior === 'Isolated' || isMatch === invert) give(start, end);
+    });
+    return;
+  }
+  const ranges: [start: number, end: number][] = [];
+  let previous = false;
+  const events: [number, number, boolean][] = [];
+  visit(text, pattern, (start, end, isMatch) => events.push([start, end, isMatch !== invert]));
+  if (behavior === 'MergedWithNext') events.reverse();
+  for (const [start, end, isMatch] of events) {
+    const joins = behavior === 'Contiguous' ? isMatch === previous : isMatch && !previous;
+    const last = ranges.at(-1);
+    if (!joins || !last) ranges.push([start, end]);
+    else if (behavior === 'MergedWithNext') last[0] = start;
+    else last[1] = end;
+    previous = isMatch;
+  }
+  if (behavior === 'MergedWithNext') ranges.reverse();
+  for (const [start, end] of ranges) give(start, end);
+}
+
+/** Calls back for the matches and for what lies between them, in order. */
+function visit(text: string, pattern: Pattern, call: (start: number, end: number, isMatch: boolean) => void): void {
+  let done = 0;
+  for (const [start, end] of pattern.matches(text)) {
+    if (start > done) call(done, start, false);
+    call(start, end, true);
+    done = end;
+  }
+  if (done < text.length) call(done, text.length, false);
+}
+
+function byteLevel(part: Part): PreTokenizer {
+  const prefix = part.flag('add_prefix_space', true);
+  const pattern = part.flag('use_regex', true) ? expressionPattern(GPT2_PATTERN) : null;
+  return each((text, pieces) => {
+    const spaced = prefix && !text.startsWith(' ') ? ` ${text}` : text;
+    const from = pieces.length;
+    if (pattern) split(spaced, pattern, 'Isolated', false, pieces);
+    else pieces.push(spaced);
+    for (let i = from; i < pieces.length; i++) pieces[i] = writeBytes(pieces[i]!);
+  });
+}
+
+function fixedLength(part: Part): PreTokenizer {
+  const length = part.whole('length', 5);
+  if (length === 0) throw part.refuse('its length is 0');
+  return each((text, pieces) => {
+    const chars = Array.from(text);
+    for (let i = 0; i < chars.length; i += length) pieces.push(chars.slice(i, i + length).join(''));
+  });
+}
+
+const SCHEMES = ['always', 'first', 'never'] as const;
+
+function metaspace(part: Part): PreTokenizer {
+  const replacement = part.character('replacement');
+  const scheme = part.oneOf('prepend_scheme', SCHEMES, 'always');
+  if (!part.flag('add_prefix_space', true) && scheme !== 'never')
+    throw part.refuse('its add_prefix_space is false, where its prepend_scheme is not "never"');
+  const pattern = part.flag('split', true) ? textPattern(replacement) : null;
+  return each((text, pieces, atStart) => {
+    let marked = text.replaceAll(' ', replacement);
+    const wants = scheme === 'always' || (scheme === 'first' && atStart);
+    if (wants && !marked.startsWith(replacement)) marked = replacement + marked;
+    if (pattern) split(marked, pattern, 'MergedWithNext', false, pieces);
+    else pieces.push(marked);
+  });
+}
