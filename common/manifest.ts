@@ -48,17 +48,19 @@ export async function hasManifest(folder: string): Promise<boolean> {
 
 /**
  * Checks that a folder holds the files of its manifest.json as they were written: their sizes, which costs
- * nothing, and by default their SHA-256, which reads them all (about a second for each GB). Files that the
- * manifest does not name are not looked at. `mend` ends the error: "copy the folder again".
+ * nothing, and by default their SHA-256, which reads them all (about a second for each GB); `below` looks at
+ * those of one folder in it alone. Files that the manifest does not name are not looked at. `mend` ends the
+ * error: "copy the folder again".
  *
  * Errors, each one line naming the file: a file is missing, of another size, or changed; there is no
  * manifest, or it is damaged itself.
  */
 export async function verifyManifest(
   folder: string,
-  { mend, hashes = true }: { readonly mend: string; readonly hashes?: boolean },
+  { mend, hashes = true, below }: { readonly mend: string; readonly hashes?: boolean; readonly below?: string },
 ): Promise<void> {
   for (const [name, { size, sha256 }] of Object.entries(await readManifest(folder, mend))) {
+    if (below !== undefined && !name.startsWith(`${below}/`)) continue;
     const path = join(folder, name);
     const damaged = (what: string): Error => new Error(`${path} is damaged: ${what}; ${mend}`);
     const found = await stat(path).catch(() => undefined);

@@ -62,7 +62,7 @@ const prose = Array.from({ length: 40 }, (_, i) => `the quick fox number ${i} ju
   '\n',
 );
 const small: Partial<PrepareOptions> = { clean: false, duplicates: false, read: { documents: 'line' } };
-const prepareOld = (folder: string): Promise<void> =>
+export const saveCorpus = (folder: string): Promise<void> =>
   prepare(folder, prose, { ...small, fractions: { train: 0.6, validation: 0.2, test: 0.2 } });
 const prepareNew = (folder: string): Promise<void> => prepare(folder, prose.toUpperCase(), { split: 'position' });
 const openCorpus = async (folder: string): Promise<unknown> => {
@@ -88,8 +88,8 @@ export const writers: readonly Writer[] = [
     write: async (folder) => (await characters()).save(folder),
     open: openTokenizer,
   },
-  { what: 'prepare-data over another corpus', before: prepareOld, write: prepareNew, open: openCorpus },
-  { what: 'prepare-data into a new folder', write: prepareOld, open: openCorpus },
+  { what: 'prepare-data over another corpus', before: saveCorpus, write: prepareNew, open: openCorpus },
+  { what: 'prepare-data into a new folder', write: saveCorpus, open: openCorpus },
   {
     what: 'a token corpus over another',
     before: (folder) => writeTokenCorpus(folder, [[1, 2, 3]], { vocabSize: 10 }),

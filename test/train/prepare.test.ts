@@ -55,7 +55,8 @@ test('one document is split by position, to the character', async () => {
   assert.is(read('train'), content.slice(0, boundary));
   assert.is(read('validation'), content.slice(boundary));
   assert.is(corpus.test, undefined);
-  assert.equal((await readdir(folder)).sort(), ['README.md', 'card.json', 'tokenizer.json', 'train', 'validation']);
+  const files = ['README.md', 'card.json', 'manifest.json', 'tokenizer.json', 'train', 'validation'];
+  assert.equal((await readdir(folder)).sort(), files);
   corpus.close();
 });
 
@@ -194,6 +195,7 @@ test('texts are cleaned, near-duplicates dropped, relations kept in one split; t
   assert.equal((await readdir(folder)).sort(), [
     'README.md',
     'card.json',
+    'manifest.json',
     'test',
     'tokenizer.json',
     'train',

@@ -2,7 +2,7 @@
 // refused.
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile, readdir, truncate, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -110,14 +110,28 @@ test('damaged files are refused', async () => {
   await truncate(tokens, 4);
   assert.match(await failure(openTokenCorpus(folder)), `${tokens} is damaged: 4 bytes where meta.json says 6`);
   await writeFile(tokens, Buffer.from([...ids.subarray(0, 4), 2, 0]));
+  for (const open of [openTokenCorpus, verifyTokenCorpus])
+    assert.match(
+      await failure(open(folder)),
+      `${tokens} is damaged: its SHA-256 is not the one in manifest.json; copy`,
+    );
+  (await openTokenCorpus(folder, {}, { verify: false })).close();
+  // As an earlier version left it.
+  const manifest = await readFile(join(folder, 'manifest.json'));
+  await rm(join(folder, 'manifest.json'));
   assert.match(await failure(verifyTokenCorpus(folder)), `${folder}: tokens.bin is not what was written`);
+  await writeFile(join(folder, 'manifest.json'), manifest);
   await writeFile(tokens, ids);
 
   const places = await readFile(offsets);
   await truncate(offsets, 8);
   assert.match(await failure(openTokenCorpus(folder)), `${offsets} is damaged: 8 bytes where meta.json says 24`);
   await writeFile(offsets, Buffer.from(new Float64Array([0, 3, 2]).buffer));
-  assert.match(await failure(openTokenCorpus(folder)), `${offsets} is damaged: it does not ascend from 0 to 3`);
+  assert.match(await failure(openTokenCorpus(folder)), `${offsets} is damaged: its SHA-256 is not`);
+  assert.match(
+    await failure(openTokenCorpus(folder, {}, { verify: false })),
+    `${offsets} is damaged: it does not ascend from 0 to 3`,
+  );
   await writeFile(offsets, places);
 
   const json = await readFile(meta, 'utf8');

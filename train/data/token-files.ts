@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { writeFolderAtomic } from '../../common/atomic-files.ts';
 import { recoverFolder } from '../../common/atomic-folder.ts';
 import { readError } from '../../common/json-file.ts';
+import { hasManifest, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import type { TokenCorpus } from './token-corpus.ts';
 import { bytesPerToken, readTokenMeta, sizesOf, TokenWriter } from './token-writer.ts';
 import type { TokenMeta, TokenWriterOptions } from './token-writer.ts';
@@ -32,7 +33,9 @@ export function writeTokenCorpus(
     const writer = await TokenWriter.create(temporary, options);
     try {
       for await (const document of documents) await writer.add(document);
-      return await writer.finish();
+      const meta = await writer.finish();
+      await writeManifest(temporary);
+      return meta;
     } finally {
       await writer.discard();
     }
@@ -43,18 +46,27 @@ export function writeTokenCorpus(
  * Opens a corpus that `writeTokenCorpus` wrote. Its offsets (8 bytes a document) are held in memory, its ids
  * are read from the file by position, so that any number of corpora larger than memory can be open. Errors,
  * one line: no corpus there, files shorter or longer than meta.json says, offsets that do not ascend, a
- * vocabulary or a tokenizer other than the one expected. That the ids are what was written is checked by
- * `verifyTokenCorpus`, which reads them all.
+ * vocabulary or a tokenizer other than the one expected, and, unless `verify` is false, files whose SHA-256 is
+ * not that in manifest.json, for which all are read (about a second for each GB). A corpus of an earlier
+ * version has no manifest.json; `verifyTokenCorpus` checks its ids.
  */
-export async function openTokenCorpus(folder: string, expected: ExpectedTokens = {}): Promise<TokenFiles> {
+export async function openTokenCorpus(
+  folder: string,
+  expected: ExpectedTokens = {},
+  { verify = true }: { readonly verify?: boolean } = {},
+): Promise<TokenFiles> {
   // A split lies in the folder of a prepared corpus, which is saved as one.
   await recoverFolder(dirname(resolve(folder)));
   await recoverFolder(folder);
   const meta = await readTokenMeta(folder);
   checkExpected(folder, meta, expected);
-  const offsets = readOffsets(folder, meta);
   const path = join(folder, 'tokens.bin');
-  const file = openChecked(path, sizesOf(meta).tokens);
+  const sizes = sizesOf(meta);
+  closeSync(openChecked(path, sizes.tokens));
+  closeSync(openChecked(join(folder, 'offsets.bin'), sizes.offsets));
+  if (verify) await verifyFiles(folder);
+  const offsets = readOffsets(folder, meta);
+  const file = openChecked(path, sizes.tokens);
   let open = true;
   const read = (start: number, end: number): Int32Array => {
     if (!open) throw new Error(`${folder}: the corpus is closed`);
@@ -65,6 +77,17 @@ export async function openTokenCorpus(folder: string, expected: ExpectedTokens =
     open = false;
   };
   return { tokens: meta.tokens, offsets, vocabSize: meta.vocabSize, hash: meta.sha256, meta, read, close };
+}
+
+/** The mend of a damaged corpus. */
+export const remake = 'copy the corpus again, or remove its folder and make it again';
+
+/** Checks a corpus by its manifest, its own or that of the prepared corpus of which it is a split. */
+async function verifyFiles(folder: string): Promise<void> {
+  if (await hasManifest(folder)) return verifyManifest(folder, { mend: remake });
+  const path = resolve(folder);
+  const parent = dirname(path);
+  if (await hasManifest(parent)) await verifyManifest(parent, { mend: remake, below: basename(path) });
 }
 
 /** Reads a whole corpus and checks that its ids are those whose hash meta.json has. */

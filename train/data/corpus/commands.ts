@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { writeFileAtomic, writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-files.ts';
+import { writeManifest } from '../../../common/manifest.ts';
 import type { CleaningReport } from '../cleaning/cleaner.ts';
 import type { CleaningOptions } from '../cleaning/rule.ts';
 import type { DuplicateReport, DuplicateThresholds } from '../duplicates/filter.ts';
@@ -103,6 +104,7 @@ export async function tokenizeTo(
       }
       const meta = await writer.finish();
       await writeFilesAtomic(tokenizer.filesToSave(temporary));
+      await writeManifest(temporary);
       return meta;
     } finally {
       await writer.discard();

@@ -61,6 +61,6 @@ export function withDefaults(options: CorpusOptions): FullCorpusOptions {
  * when the same options give another corpus.
  */
 export function corpusKey(inputs: readonly Input[], tokenizer: TextTokenizer, options: FullCorpusOptions): string {
-  const facts = [2, inputs, tokenizer.vocabSize, tokenizerFingerprint(tokenizer), options];
+  const facts = [3, inputs, tokenizer.vocabSize, tokenizerFingerprint(tokenizer), options];
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex');
 }

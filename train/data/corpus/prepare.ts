@@ -3,6 +3,7 @@ import { writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-file
 import { recoverFolder } from '../../../common/atomic-folder.ts';
 import { disk } from '../../../common/file-system.ts';
 import { pathKind } from '../../../common/json-file.ts';
+import { verifyManifest, writeManifest } from '../../../common/manifest.ts';
 import type { Cleaner } from '../cleaning/cleaner.ts';
 import { DuplicateFilter } from '../duplicates/filter.ts';
 import { NearDuplicates } from '../duplicates/near-duplicates.ts';
@@ -10,7 +11,7 @@ import { expandInputs } from '../readers/inputs.ts';
 import type { Input } from '../readers/inputs.ts';
 import { hashedSplit, positionSplit, splitNames } from '../split.ts';
 import { textKey } from '../text-hash.ts';
-import { openTokenCorpus } from '../token-files.ts';
+import { openTokenCorpus, remake } from '../token-files.ts';
 import type { TokenFiles } from '../token-files.ts';
 import { cardPage } from './data-card-page.ts';
 import { readCard } from './data-card.ts';
@@ -60,19 +61,24 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCo
   return openPrepared(folder, cached, { vocabSize: tokenizer.vocabSize, tokenizer: tokenizerFingerprint(tokenizer) });
 }
 
-/** Opens a prepared corpus. Errors: as `openTokenCorpus` and `readCard`. */
+/**
+ * Opens a prepared corpus. Unless this process has just made it (`cached` is false), the SHA-256 of every file
+ * is compared with manifest.json, which takes about a second for each GB. Errors: as `openTokenCorpus` and
+ * `readCard`; a file that is not as it was written.
+ */
 export async function openPrepared(
   folder: string,
   cached = true,
   expected: { readonly vocabSize?: number; readonly tokenizer?: string } = {},
 ): Promise<PreparedCorpus> {
   const card = await readCard(folder);
+  await verifyManifest(folder, { mend: remake, hashes: cached });
   const open: TokenFiles[] = [];
   const close = (): void => open.forEach((corpus) => corpus.close());
   try {
     const parts: { -readonly [name in (typeof splitNames)[number]]?: TokenFiles } = {};
     for (const name of splitNames.filter((split) => card.splits[split])) {
-      parts[name] = await openTokenCorpus(join(folder, name), expected);
+      parts[name] = await openTokenCorpus(join(folder, name), expected, { verify: false });
       open.push(parts[name]);
     }
     return { ...parts, train: parts.train!, card, cached, close };
@@ -140,6 +146,8 @@ async function make(
       { path: join(folder, 'card.json'), data: `${JSON.stringify(card, null, 2)}\n` },
       { path: join(folder, 'README.md'), data: cardPage(card) },
     ]);
+    // The page is made from card.json, and may be edited.
+    await writeManifest(folder, ['README.md']);
   } finally {
     await writers.discard();
   }
