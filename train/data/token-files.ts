@@ -46,8 +46,8 @@ export function writeTokenCorpus(
  * Opens a corpus that `writeTokenCorpus` wrote. Its offsets (8 bytes a document) are held in memory, its ids
  * are read from the file by position, so that any number of corpora larger than memory can be open. Errors,
  * one line: no corpus there, files shorter or longer than meta.json says, offsets that do not ascend, a
- * vocabulary or a tokenizer other than the one expected, and, unless `verify` is false, files whose SHA-256 is
- * not that in manifest.json, for which all are read (about a second for each GB). A corpus of an earlier
+ * vocabulary or a tokenizer other than the one expected, and, unless `verify` is false, files whose SHA-256
+ * is not that in manifest.json, for which all are read (about a second for each GB). A corpus of an earlier
  * version has no manifest.json; `verifyTokenCorpus` checks its ids.
  */
 export async function openTokenCorpus(

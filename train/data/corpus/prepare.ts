@@ -62,9 +62,9 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCo
 }
 
 /**
- * Opens a prepared corpus. Unless this process has just made it (`cached` is false), the SHA-256 of every file
- * is compared with manifest.json, which takes about a second for each GB. Errors: as `openTokenCorpus` and
- * `readCard`; a file that is not as it was written.
+ * Opens a prepared corpus. Unless this process has just made it (`cached` is false), the SHA-256 of every
+ * file is compared with manifest.json, which takes about a second for each GB. Errors: as `openTokenCorpus`
+ * and `readCard`; a file that is not as it was written.
  */
 export async function openPrepared(
   folder: string,
