@@ -120,7 +120,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const config = this.configFormat.fromJson(await readJsonFile(configFile), configFile, overrides);
     const weights = await SavedWeights.open(folder);
     try {
-      const { module: model, initialise } = postponeInit(() => new this(config));
+      const { module: model, initialise } = named(configFile, () => postponeInit(() => new this(config)));
       const tied = matchWeights(model, weights, this.keyRules);
       checkMatch(tied, folder, this.name, (key) => model.mayBeNew(key), ignoreMismatchedSizes);
       const apart = await keysApart(weights, tied.matches);
@@ -205,6 +205,15 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const keys = ['dtype', 'torch_dtype'].filter((key) => key in json);
     for (const key of keys.length > 0 || !dtype ? keys : ['dtype']) json[key] = half ? 'float16' : 'float32';
     return configFormat.toText({ architectures: [this.constructor.name], ...json });
+  }
+}
+
+/** What `build` makes; its error with the name of the file that asks for it. */
+function named<T>(file: string, build: () => T): T {
+  try {
+    return build();
+  } catch (error) {
+    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
   }
 }
 

@@ -43,7 +43,8 @@ const shape = {
   /** Numbers in a head; null: hiddenSize / numAttentionHeads. */
   headDim: size.nullable().default(null),
   hiddenAct: z.enum(names).default('silu'),
-  maxPositionEmbeddings: size.default(2048),
+  /** From 2^24 on, positions have no f32 of their own. */
+  maxPositionEmbeddings: size.max(2 ** 24).default(2048),
   rmsNormEps: z.number().positive().default(1e-6),
   initializerRange: z.number().min(0).default(0.02),
   ropeTheta: z.number().positive().default(10000),

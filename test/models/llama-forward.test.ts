@@ -113,6 +113,10 @@ test('configs that the model cannot run are refused in one line', () => {
     [() => LlamaConfig.fromJson({ partial_rotary_factor: 0.5 }, 'f'), /^f: partial_rotary_factor is 0\.5/],
     [() => Qwen2Config.fromJson({ use_sliding_window: true }, 'f'), /^f: use_sliding_window/],
     [() => Qwen2Config.fromJson({ layer_types: ['sliding_attention'] }, 'f'), /layer_types asks for a window/],
+    [
+      () => LlamaConfig.fromJson({ max_position_embeddings: 2 ** 24 + 1 }, 'f'),
+      /^f: max_position_embeddings is 16777217: .*16777216/,
+    ],
     [() => LlamaConfig.fromJson({ model_type: 'qwen2' }, 'f'), /^f: model_type is "qwen2", this class loads "llama"/],
     [() => LlamaConfig.fromJson({ hidden_act: 'swishy' }, 'f'), /^f: hidden_act is "swishy"/],
     [

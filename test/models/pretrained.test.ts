@@ -337,4 +337,16 @@ test('a name in the file that a terminal would obey is spelt out', async () => {
   assert.equal(lines, [`not used by BertForPreTraining: \\x1b[31m${'x'.repeat(95)}...`]);
 });
 
+test('a config of more than fits is refused with the name of its file', async () => {
+  await cp(tiny, folder, { recursive: true });
+  const file = join(folder, 'config.json');
+  const json = JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  await writeFile(file, JSON.stringify({ ...json, vocab_size: 1e9 }));
+  const loading = BertForPreTraining.fromPretrained(folder, {}, { log });
+  await rejects(
+    loading,
+    new RegExp(`^${file}: BertForPreTraining: the model of this config, .*; use a smaller config$`),
+  );
+});
+
 test.run();

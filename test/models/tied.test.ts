@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, manualSeed, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { acquire } from '../../gpu/index.ts';
 import * as models from '../../models/index.ts';
 import {
   extendVocabulary,
@@ -29,6 +30,7 @@ import type { TrainingGolden } from '../support/model-golden.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('tied weights');
+const { target } = await acquire();
 let folder = '';
 temporaryFolder(test, (path) => {
   folder = path;
@@ -180,28 +182,29 @@ test('a vocabulary is extended on both sides', async () => {
   }
 });
 
-test('a run that stops and goes on is the run that never stopped', async () => {
-  const at = await write(join(folder, 'case'), gptApart);
-  const row = (index: number): Int32Array => Int32Array.from({ length: 6 }, (_, t) => (7 * index + 5 * t) % 97);
-  const rows: Rows = { count: 8, length: 6, full: true, ordered: false, vocabSize: 97, row };
-  const start = async (name: string, more: Partial<TrainingRun> = {}): Promise<number[]> => {
-    const { model } = await load(at);
-    const task = causalLM({ model, rows, batchSize: 2 });
-    const options = { steps: 6, learningRate: 0.01, saveEvery: 3 };
-    const { steps } = await train({ model, task, options, output: join(folder, name), quiet: true, ...more });
-    assert.equal((await load(join(folder, name))).apart.length, 1);
-    return steps.map(({ loss }) => loss);
-  };
-  const stop: Callback = {
-    onStep({ step }) {
-      if (step === 5) throw new Error('stopped');
-    },
-  };
-  await rejects(start('stopped', { callbacks: [stop] }), /stopped/);
-  const resumed = await start('stopped', { resume: true });
-  assert.equal(resumed, await start('whole'));
-  assert.equal(await start('whole', { resume: true }), resumed, 'a finished run is read');
-});
+for (const precision of target.f16 ? (['f32', 'mixed'] as const) : (['f32'] as const))
+  test(`a run in ${precision} that stops and goes on is the run that never stopped`, async () => {
+    const at = await write(join(folder, 'case'), gptApart);
+    const row = (index: number): Int32Array => Int32Array.from({ length: 6 }, (_, t) => (7 * index + 5 * t) % 97);
+    const rows: Rows = { count: 8, length: 6, full: true, ordered: false, vocabSize: 97, row };
+    const start = async (name: string, more: Partial<TrainingRun> = {}): Promise<number[]> => {
+      const { model } = await load(at);
+      const task = causalLM({ model, rows, batchSize: 2 });
+      const options = { steps: 6, learningRate: 0.01, saveEvery: 3, precision };
+      const { steps } = await train({ model, task, options, output: join(folder, name), quiet: true, ...more });
+      assert.equal((await load(join(folder, name))).apart.length, 1);
+      return steps.map(({ loss }) => loss);
+    };
+    const stop: Callback = {
+      onStep({ step }) {
+        if (step === 5) throw new Error('stopped');
+      },
+    };
+    await rejects(start('stopped', { callbacks: [stop] }), /stopped/);
+    const resumed = await start('stopped', { resume: true });
+    assert.equal(resumed, await start('whole'));
+    assert.equal(await start('whole', { resume: true }), resumed, 'a finished run is read');
+  });
 
 test('weights that differ are refused where the model ties them', async () => {
   const at = await write(join(folder, 'case'), gptApart);
