@@ -34,6 +34,7 @@ export async function readJsonFile(path: string): Promise<JsonObject> {
 /** The one-line error for a file that cannot be read. */
 export function readError(path: string, error: unknown): Error {
   const code = (error as NodeJS.ErrnoException | null)?.code;
+  path = printable(path);
   const reasons: Record<string, string> = {
     ENOENT: `${path} does not exist: check the path`,
     EACCES: `${path} may not be read by this user: change its permissions`,

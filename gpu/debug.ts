@@ -11,10 +11,7 @@ export const debugLevel: number = levelOf(typeof process === 'undefined' ? undef
 function levelOf(value: string | undefined): number {
   if (!value) return 0;
   const level = Number(value);
-  if (!Number.isInteger(level) || level < 0 || level > 4) {
-    print('TAPEFORM_DEBUG', `must be 1 (ops), 2 (kernels), 3 (WGSL) or 4 (memory), got ${value}; it counts as 1`);
-    return 1;
-  }
+  if (!Number.isInteger(level) || level < 0 || level > 4) return 0; // refused by checkEnvironment
   // Callers are looked for in the stack, below the frames of this library.
   if (level > 0) Error.stackTraceLimit = Math.max(Error.stackTraceLimit, 64);
   return level;

@@ -8,6 +8,7 @@
  * the slower fallback; TAPEFORM_QUIET=1 keeps it from saying so. VK_DRIVER_FILES and VK_ICD_FILENAMES set by
  * the user are left alone.
  */
+import { checkEnvironment } from '../common/environment.ts';
 import type { Choice, Machine } from './driver/choose.ts';
 import { advice, chooseByMachine, chooseByUser, isSoftware } from './driver/choose.ts';
 import type { Installed } from './driver/layout.ts';
@@ -56,6 +57,7 @@ export function ensureVulkanDriver(): Promise<void> {
 }
 
 async function look(): Promise<void> {
+  checkEnvironment(process.env);
   const fs = await import('node:fs');
   const home = process.env.HOME ?? (await import('node:os')).homedir();
   const machine = inspectMachine(fs, process.env, home);

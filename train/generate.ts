@@ -8,6 +8,7 @@ import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
+import { printableLines } from '../common/printable.ts';
 import { progress } from '../common/progress.ts';
 
 const command = {
@@ -55,7 +56,7 @@ async function stream(
   speed: Speed,
 ): Promise<void> {
   for await (const { text, count } of streamText(model, tokenizer, prompt, options)) {
-    process.stdout.write(count === 1 ? prompt + text : text);
+    process.stdout.write(printableLines(count === 1 ? prompt + text : text));
     speed.addToken();
   }
   process.stdout.write('\n');

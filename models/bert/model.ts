@@ -12,7 +12,7 @@ import type { LinearOptions } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { normalInit, zerosInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
-import { checkRange, checkShape, checkTokenInputs } from '../transformer/inputs.ts';
+import { checkRange, checkShape, checkTokenInputs, checkWhole } from '../transformer/inputs.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
 import { runLayers } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
@@ -46,6 +46,7 @@ export interface BertInputs extends TokenInputs {
 function checkInputs(inputs: BertInputs, config: BertConfig): void {
   const { vocabSize, maxPositionEmbeddings, typeVocabSize } = config;
   checkTokenInputs(inputs, { vocabSize, positions: maxPositionEmbeddings });
+  checkWhole('tokenTypeIds', inputs.tokenTypeIds);
   checkShape('tokenTypeIds', inputs.tokenTypeIds, [inputs.inputIds.shape]);
   checkRange('token type', inputs.tokenTypeIds, typeVocabSize, 'the token types', 'leave tokenTypeIds out');
 }

@@ -4,6 +4,8 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
+import { checkEnvironment } from '../../common/environment.ts';
+
 type Environment = Record<string, string | undefined>;
 
 /** HF_HOME, else $XDG_CACHE_HOME/huggingface, else ~/.cache/huggingface. */
@@ -18,6 +20,7 @@ export function hubCacheFolder(env: Environment = process.env): string {
 
 /** Whether HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids the network. */
 export function hubIsOffline(env: Environment = process.env): boolean {
+  checkEnvironment(env);
   return [env['HF_HUB_OFFLINE'], env['TRANSFORMERS_OFFLINE']].some((value) => /^(1|on|yes|true)$/i.test(value ?? ''));
 }
 

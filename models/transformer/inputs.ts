@@ -1,4 +1,4 @@
-import { eq, knownRange, pad, slice, where } from '../../autograd/index.ts';
+import { cast, eq, knownRange, pad, slice, where } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { showShape } from '../names.ts';
 import type { KeyValueCache } from '../nn/kv-cache.ts';
@@ -68,6 +68,7 @@ export function checkTokenInputs(
       `inputIds must be [batch, tokens] and not empty, got ${showShape(inputIds.shape)}; encode a list of texts`,
     );
   }
+  checkWhole('inputIds', inputIds);
   const [batch, length] = inputIds.shape as [number, number];
   if (length > positions) {
     throw new Error(
@@ -87,6 +88,14 @@ export function checkShape(name: string, x: Tensor | undefined, allowed: readonl
   if (!x || allowed.some((shape) => shape.join() === x.shape.join())) return;
   throw new Error(
     `${name} is ${showShape(x.shape)}, to match inputIds it must be ${allowed.map(showShape).join(' or ')}`,
+  );
+}
+
+/** Throws unless x, where given, holds whole numbers: of floats, 0.7 would be taken for a token. */
+export function checkWhole(name: string, x: Tensor | undefined): void {
+  if (!x || x.dtype === 'i32' || x.dtype === 'u32') return;
+  throw new Error(
+    `${name} are ${x.dtype}, they must be i32; make them with { dtype: 'i32' } or convert with to('i32')`,
   );
 }
 
@@ -143,6 +152,6 @@ export interface Seq2SeqLMInputs extends Seq2SeqInputs {
 export function shiftRight(labels: Tensor, { start, padding }: { start: number; padding: number }): Tensor {
   if (labels.ndim !== 2 || labels.size === 0)
     throw new Error(`labels are ${showShape(labels.shape)}; they must be [batch, tokens] and not empty`);
-  const shifted = pad(slice(labels, null, [0, -1]), [[1, 0]], start); // (B, T)
+  const shifted = pad(slice(cast(labels, 'i32'), null, [0, -1]), [[1, 0]], start); // (B, T)
   return where(eq(shifted, ignoredLabel), padding, shifted);
 }

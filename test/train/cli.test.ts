@@ -162,6 +162,8 @@ test('--help wins over mistakes and gives an aligned page', () => {
 
 test('deliberate errors are one line, bugs keep their stack', () => {
   assert.is(describeError(new Error('data.csv:3: no column "label"')), 'data.csv:3: no column "label"');
+  assert.is(describeError(new Error('\x1b[2J\x9b1m\u202e')), '\\x1b[2J\\x9b1m\\u202e');
+  assert.is(describeError('\x1b[2J'), '\\x1b[2J');
   assert.is(
     describeError(new Error('shader failed\nline 2\nline 3')),
     'shader failed (TAPEFORM_DEBUG=1 shows 2 more lines)',

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { padText, printable, textWidth } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { tokenise } from '../data/tokenised.ts';
@@ -19,7 +20,7 @@ export function describeRun(
   return [
     `data   ${data.origin}`,
     `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test; ` +
-      `classes ${labels.join(', ')}`,
+      `classes ${labels.map(printable).join(', ')}`,
     `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ${(model.numParameters() / 1e6).toFixed(1)} ` +
       `M parameters; up to ${maxLength} tokens a text`,
   ].join('\n');
@@ -40,8 +41,8 @@ export function reportTest(
     `test (${truth.length} texts${last ? `; validation accuracy was ${last['accuracy']!.toFixed(3)}` : ''})`,
     classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
     '',
-    `${what} ${f1.toFixed(3)}; always "${data.labels[baseline.label]}" would have ${baseline.f1.toFixed(3)}, ` +
-      `accuracy ${baseline.accuracy.toFixed(3)}`,
+    `${what} ${f1.toFixed(3)}; always "${printable(data.labels[baseline.label]!)}" would have ` +
+      `${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
     `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
   ].join('\n');
 }
@@ -58,7 +59,7 @@ export function compareTests(
     number(accuracy(truth, labels)),
     number(f1Score(truth, labels, scoring)),
   ]);
-  const last = [`always "${data.labels[baseline.label]}"`, number(baseline.accuracy), number(baseline.f1)];
+  const last = [`always "${printable(data.labels[baseline.label]!)}"`, number(baseline.accuracy), number(baseline.f1)];
   const head = ['test', 'accuracy', what];
   return alignTable(head, [...rows, last], new Set([1, 2]));
 }
@@ -68,7 +69,7 @@ function scoringOf(data: ClassifierData) {
   const truth = data.test.map(({ label }) => label);
   const scoring = usualAverage(data.labels.length);
   const seen = data.train.map(({ label }) => label);
-  const what = scoring.average === 'binary' ? `F1 of ${data.labels[1]}` : 'macro F1';
+  const what = scoring.average === 'binary' ? `F1 of ${printable(data.labels[1]!)}` : 'macro F1';
   return { truth, scoring, baseline: majorityBaseline(seen, truth, scoring), what };
 }
 
@@ -86,13 +87,13 @@ export async function showPredictions(
     keep,
   );
   const { labels, probabilities } = await predict(model, examples, { batchSize: 16, padTokenId: tokenizer.padTokenId });
-  const names = model.config.labels;
-  const width = Math.max(...names.map((name) => name.length));
+  const names = model.config.labels.map(printable);
+  const width = names.reduce((most, name) => Math.max(most, textWidth(name)), 0);
   const cut = (text: string): string => (text.length > 90 ? `${text.slice(0, 87)}...` : text).replace(/\s+/g, ' ');
   return [
     '',
     ...texts.map(
-      (text, i) => `${names[labels[i]!]!.padEnd(width)}  ${probabilities[i]![labels[i]!]!.toFixed(3)}  ${cut(text)}`,
+      (text, i) => `${padText(names[labels[i]!]!, width)}  ${probabilities[i]![labels[i]!]!.toFixed(3)}  ${cut(text)}`,
     ),
   ].join('\n');
 }

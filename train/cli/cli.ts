@@ -1,5 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { format, parseArgs } from 'node:util';
+import { checkEnvironment } from '../../common/environment.ts';
+import { printable, printableLines } from '../../common/printable.ts';
 
 interface Common<T> {
   readonly help: string;
@@ -143,8 +145,10 @@ export function main(run: () => void | Promise<void>): void {
     if (error.code === 'EPIPE') process.exit(0);
     throw error;
   });
+  printSafely();
   void (async () => {
     try {
+      checkEnvironment(process.env);
       await run();
     } catch (error) {
       if (error instanceof HelpRequest) {
@@ -156,6 +160,17 @@ export function main(run: () => void | Promise<void>): void {
   })();
 }
 
+/**
+ * From here on, controls in what the process prints are spelt out: labels, texts and names of files, of which
+ * nearly every line tells, cannot steer the terminal. Lines stay lines.
+ */
+function printSafely(): void {
+  for (const name of ['log', 'error', 'warn'] as const) {
+    const print = console[name].bind(console);
+    console[name] = (...values: unknown[]) => print('%s', printableLines(format(...values)));
+  }
+}
+
 /** An error may bring its own exit code, as Interrupted does. */
 function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return 2;
@@ -164,10 +179,10 @@ function exitCodeOf(error: unknown): number {
 
 /** Describes an error as `main` prints it: one line where it was thrown on purpose, else the stack. */
 export function describeError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof Error)) return printable(String(error));
   const debug = !['', '0'].includes(process.env['TAPEFORM_DEBUG'] ?? '');
-  if (debug || !isDeliberate(error)) return error.stack ?? error.message;
-  const [first = '', ...more] = error.message.trim().split('\n');
+  if (debug || !isDeliberate(error)) return printableLines(error.stack ?? error.message);
+  const [first = '', ...more] = error.message.trim().split('\n').map(printable);
   return more.length > 0 ? `${first} (TAPEFORM_DEBUG=1 shows ${more.length} more lines)` : first;
 }
 

@@ -1,3 +1,4 @@
+import { printableLines } from '../../common/printable.ts';
 import { inspect } from 'node:util';
 
 /** Thrown when Ctrl-C stopped a run that has saved itself; the message says where it is and how to go on. */
@@ -41,6 +42,8 @@ function endInOneLine(): void {
   if (process.listenerCount('uncaughtException') > 0) return;
   process.on('uncaughtException', (error: unknown) => {
     const stopped = error instanceof Interrupted;
-    process.stderr.write(`${stopped ? error.message : inspect(error)}\n`, () => process.exit(stopped ? 130 : 1));
+    process.stderr.write(`${printableLines(stopped ? error.message : inspect(error))}\n`, () =>
+      process.exit(stopped ? 130 : 1),
+    );
   });
 }
