@@ -1,4 +1,3 @@
-import { maskedScore } from '../../kernels/attention/operands.ts';
 import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
 import { tensor } from '../create.ts';
 import { requireFloat, show } from '../shapes.ts';
@@ -6,27 +5,25 @@ import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, mul, sub } from './arithmetic.ts';
 import { cast, expand, sum } from './broadcast.ts';
-import { where } from './comparison.ts';
+import { gt, logicalAnd, where } from './comparison.ts';
 import { matmul } from './matmul.ts';
 import { transpose } from './movement.ts';
 import { dropoutBy } from './random.ts';
+import { max } from './reduce.ts';
 import { reshape, unsqueeze } from './reshape.ts';
 import { softmax } from './softmax.ts';
 
-/**
- * Stands for -infinity in masks: a row that may attend to nothing then gives even weights instead of NaN, and
- * f16 can hold it.
- */
-export const maskValue = maskedScore;
+/** Stands for -infinity in scores: finite, so that no row becomes NaN, and f16 can hold it. */
+export const maskValue = -30000;
 
-/**
- * For keys after the query under a causal mask: below `maskValue`, so that a row whose earlier keys are all
- * masked still sees none of the later ones.
- */
-const futureValue = 2 * maskValue;
+/** Masks that are added count as -infinity from here down, as in the fused kernels. */
+const lowestAdded = -5e28;
 
 export interface WeightOptions {
-  /** bool (true: attend) or numbers added to the scores; broadcasts to [..., Tq, Tk]. */
+  /**
+   * bool (true: attend) or numbers added to the scores, -Infinity for none; broadcasts to [..., Tq, Tk]. A
+   * query that may attend to no key at all gives 0, and no gradient, as in ONNX and PyTorch's fused kernels.
+   */
   readonly mask?: Tensor;
   /** Let position i attend to positions 0..i only. */
   readonly causal?: boolean;
@@ -55,14 +52,22 @@ export function checkQueriesAndKeys(name: string, q: Tensor, k: Tensor): void {
   );
 }
 
-/** The attention weights [..., Tq, Tk], each row a distribution, before dropout. */
+/**
+ * The attention weights [..., Tq, Tk] before dropout: each row a distribution, or 0 where the mask hides all
+ * keys.
+ */
 export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: WeightOptions = {}): Tensor {
   checkQueriesAndKeys('attentionWeights', q, k);
   // Scaling the queries costs less than scaling the scores.
-  let scores = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
-  if (mask) scores = mask.dtype === 'bool' ? where(mask, scores, maskValue) : add(scores, mask);
-  if (causal) scores = where(causalMask(q.shape.at(-2)!, k.shape.at(-2)!), scores, futureValue);
-  return softmax(scores);
+  const scores = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
+  const past = causal ? causalMask(q.shape.at(-2)!, k.shape.at(-2)!) : undefined;
+  if (!mask) return softmax(past ? where(past, scores, maskValue) : scores);
+  const isTruth = mask.dtype === 'bool';
+  const visible = isTruth ? mask : gt(mask.detach(), lowestAdded);
+  const allowed = past ? logicalAnd(visible, past) : visible;
+  const given = isTruth ? scores : add(scores, where(visible, mask, 0));
+  const weights = softmax(where(allowed, given, maskValue));
+  return k.shape.at(-2) === 0 ? weights : where(max(allowed, -1, { keepDims: true }), weights, 0);
 }
 
 /** true where query i may attend to key j: j <= i. */

@@ -47,8 +47,8 @@ const widest = 128;
  * softmax(q k^T * scale + mask) v over q [..., Tq, D], k and v [..., Tk, D] (Vaswani et al. 2017, eq. 1),
  * with dropout on the weights. Fused where it can be, in memory linear in Tq and Tk; else, where D is no
  * multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a
- * gradient, by products and a softmax. A row that a mask hides altogether weighs all keys evenly, but under
- * `causal` never the later ones. Keys and values [B, Hkv, Tk, D] may have fewer heads than queries [B, H, Tq,
+ * gradient, by products and a softmax. Either way a query whose keys a mask hides altogether (false, or below
+ * -5e28 where it is added) gives 0, and passes no gradient. Keys and values [B, Hkv, Tk, D] may have fewer heads than queries [B, H, Tq,
  * D], a divisor: neighbouring query heads share one (Ainslie et al. 2023). PyTorch's attnMask, dropoutP and
  * isCausal are other names of mask, dropout and causal.
  */

@@ -32,11 +32,6 @@ export interface AttentionAttrs {
 /** A device as far as kernels of attention depend on it; tests force either way of working through it. */
 export type AttentionTarget = Pick<Target, 'software'>;
 
-/**
- * Score of what a bool mask hides. Finite: a row that may attend to nothing gets even weights instead of NaN.
- */
-export const maskedScore = -30000;
-
 /** Whether the last axis can be read four elements at once. Axes of length 1 do not matter. */
 export function readsFours({ shape, strides, offset }: Layout): boolean {
   const last = shape.length - 1;

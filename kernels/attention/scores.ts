@@ -1,6 +1,6 @@
 import type { Operand } from '../layout.ts';
 import { philoxWgsl } from '../philox.ts';
-import { maskedScore, sizesOf, stepsOf } from './operands.ts';
+import { sizesOf, stepsOf } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands } from './operands.ts';
 import { each } from './walk.ts';
 import type { WalkCode } from './walk.ts';
@@ -10,8 +10,12 @@ export type Side = 'queries' | 'keys';
 
 const block = ['at', 'at + 1u', 'at + 2u', 'at + 3u'];
 
-/** Below every score: what a causal mask or the end of the tokens cuts off weighs exactly nothing. */
+/** Below every score: what a mask or the end of the tokens cuts off weighs exactly nothing. */
 const cutOff = '-1e30';
+/** Of masks that are added: -infinity would make a row NaN. */
+const lowestAdded = '-1e29';
+/** A query whose largest score is below has nothing to attend to: its result and its gradients are 0. */
+export const deaf = '-5e28';
 
 /** WGSL functions that `keep` calls. */
 export function keepFunctions({ dropout = 0 }: AttentionAttrs): string {
@@ -65,11 +69,10 @@ export function scoreCode(
     });
     if (dtype === 'bool') {
       return `let allowed${r} = ${of('u32', values)} != ${of('u32', ['0u'])};
-s${r} = select(${of('f32', [`${maskedScore}`])}, s${r}, allowed${r});`;
+s${r} = select(${of('f32', [cutOff])}, s${r}, allowed${r});`;
     }
     const numbers = values.map((value) => `f32(${value})`);
-    // -infinity throughout a row would make it NaN.
-    return `s${r} += max(${of('f32', numbers)}, ${of('f32', ['-1e29'])});`;
+    return `s${r} += max(${of('f32', numbers)}, ${of('f32', [lowestAdded])});`;
   };
 
   return {

@@ -82,6 +82,13 @@ const [q, k, v] = [f32([2, 3, 4]), f32([2, 5, 4]), f32([2, 5, 4])];
 const wideValues = f32([2, 5, 6]);
 /** Hides all keys of the second query, and some of the others'. */
 const holes = values([1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1], { shape: [3, 5], dtype: 'bool' });
+/** The same with -Infinity, which is added. */
+const emptied = fixed(
+  values(
+    holes.values!.map((allowed) => (allowed ? 0.5 : -Infinity)),
+    { shape: [3, 5] },
+  ),
+);
 
 export const cases: readonly OpCase[] = [
   fused([q, k, v], {}, { second: true }),
@@ -107,7 +114,15 @@ export const cases: readonly OpCase[] = [
   fused([f16([2, 4, 9, 16]), f16([2, 2, 9, 16]), f16([2, 2, 9, 16])], { causal: true }, { loose: 2 }),
   attention([f32([1, 4, 3, 6]), f32([1, 2, 5, 6]), f32([1, 2, 5, 6])], {}, { note: 'shared keys' }),
   fused([q, k, v, bool([2, 1, 5])], {}, { second: true }),
-  fused([q, k, v, holes], {}, { note: 'a query without keys' }),
+  fused([q, k, v, holes], {}, { note: 'a query without keys', second: true }),
+  fused([q, k, v, emptied], {}, { note: 'a query without keys, by addition' }),
+  fused([q, k, v, emptied], { causal: true }, { note: 'a query without keys, by addition' }),
+  attention([q, k, wideValues, holes], {}, { note: 'a query without keys', second: true }),
+  attention([q, k, wideValues, emptied], {}, { note: 'a query without keys, by addition' }),
+  attention([q, k, wideValues, emptied], { causal: true }, { note: 'a query without keys, by addition' }),
+  attention([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 6]), holes], {}, { strided: false, loose: 6 }),
+  packed([f32([1, 6, 3, 1, 16]), fixed({ ...bool([1, 1, 6, 6]), range: [0, 0] })], {}, { note: 'no keys at all' }),
+  packed([f32([1, 6, 3, 1, 6]), fixed({ ...bool([1, 1, 6, 6]), range: [0, 0] })], {}, { note: 'no keys at all' }),
   fused([q, k, v, holes], { causal: true, dropout: 0.3 }, { note: 'a query without keys' }),
   fused([f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), bool([2, 1, 1, 6])], { dropout: 0.4 }),
   fused([f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), f32([2, 2, 6, 4]), fixed(f32([6, 1], -2, 0))]),

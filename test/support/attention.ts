@@ -29,7 +29,7 @@ export class AttentionReference {
     const scores = build([...batch, q.shape.at(-2)!, keys], (index) => {
       const [lead, i, j] = [index.slice(0, -2), index.at(-2)!, index.at(-1)!];
       if (causal && j > i) return -Infinity;
-      if (hides(index)) return -30000;
+      if (hides(index)) return -Infinity;
       const products = Array.from({ length: width }, (_, d) => get(q, [...lead, i, d]) * get(k, [...lead, j, d]));
       return total(products) * scale + (mask && !truth ? get(mask, index) : 0);
     });
@@ -38,6 +38,7 @@ export class AttentionReference {
     this.through = (index) => !hides(index);
     this.weights = rowwise(scores, (row) => {
       const top = Math.max(...row);
+      if (top === -Infinity) return row.map(() => 0); // nothing to attend to
       const powers = row.map((s) => Math.exp(s - top));
       const sum = total(powers);
       return powers.map((p) => p / sum);
