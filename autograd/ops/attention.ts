@@ -48,9 +48,9 @@ const widest = 128;
  * with dropout on the weights. Fused where it can be, in memory linear in Tq and Tk; else, where D is no
  * multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a
  * gradient, by products and a softmax. Either way a query whose keys a mask hides altogether (false, or below
- * -5e28 where it is added) gives 0, and passes no gradient. Keys and values [B, Hkv, Tk, D] may have fewer heads than queries [B, H, Tq,
- * D], a divisor: neighbouring query heads share one (Ainslie et al. 2023). PyTorch's attnMask, dropoutP and
- * isCausal are other names of mask, dropout and causal.
+ * -5e28 where it is added) gives 0, and passes no gradient. Keys and values [B, Hkv, Tk, D] may have fewer
+ * heads than queries [B, H, Tq, D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
+ * PyTorch's attnMask, dropoutP and isCausal are other names of mask, dropout and causal.
  */
 export function scaledDotProductAttention(
   q: Tensor,

@@ -1,6 +1,6 @@
 import { grad } from '../backward.ts';
 import { enableGrad, isGradEnabled } from '../context.ts';
-import { defineView, formOf, valuesOf, namedOf } from '../op.ts';
+import { defineView, formOf, namedOf } from '../op.ts';
 import type { Cotangents, Tensors, Vjp } from '../op.ts';
 import { applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
@@ -26,8 +26,14 @@ export function compositeVjp<I extends Tensors, O extends Tensors, A>(fn: (input
         return alias;
       });
       const outputs = fn(namedOf(form, inputs) as unknown as I, attrs);
-      const gradOutputs = Object.keys(outputs).map((name) => grads[name]! as Tensor);
-      const found = grad(valuesOf<Tensor>(outputs), wanted, { gradOutputs, createGraph });
+      // An output may depend on none of them, as the gradient of a bias does on none but g.
+      const roots = Object.entries(outputs).filter(([, y]) => (y as Tensor).requiresGrad);
+      const gradOutputs = roots.map(([name]) => grads[name]! as Tensor);
+      const found = grad(
+        roots.map(([, y]) => y as Tensor),
+        wanted,
+        { gradOutputs, createGraph },
+      );
       const cotangents = form.map(([name], i) => [name, found[wanted.indexOf(inputs[i]!)] ?? null] as const);
       return Object.fromEntries(cotangents) as Cotangents<I>;
     });

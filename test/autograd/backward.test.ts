@@ -82,6 +82,29 @@ test('derivatives of x^4 up to the fourth', async () => {
   }
 });
 
+test('second derivatives of a loss that is linear in the output of a norm', async () => {
+  // The cotangent of the output is a constant then, on which alone the bias's gradient depends. With a
+  // cotangent that requires a gradient second derivatives are compared in test/ops/rows.ts.
+  const rms = (x: Tensor, weight?: Tensor): Tensor => tf.rmsNorm(x, weight);
+  for (const norm of [tf.layerNorm, rms]) {
+    const second = async (isLeaf: boolean): Promise<number[][]> => {
+      tf.manualSeed(3);
+      const [x, weight, bias, cotangent] = [tf.randn(3, 4), tf.randn(4), tf.randn(4), tf.randn(3, 4)] as const;
+      const inputs = norm === tf.layerNorm ? [x, weight, bias] : [x, weight];
+      for (const leaf of inputs) leaf.requiresGrad = true;
+      cotangent.requiresGrad = isLeaf;
+      const loss = (norm as typeof tf.layerNorm)(x, weight, bias).mul(cotangent).sum();
+      const first = tf.grad(loss, inputs, { createGraph: true });
+      const size = first.map((g) => g.mul(g).sum()).reduce((a, b) => a.add(b));
+      const found = tf.grad(size, inputs);
+      return Promise.all(found.map(async (g) => [...(await g.data())]));
+    };
+    const [constant, variable] = [await second(false), await second(true)];
+    assert.ok(constant[0]!.some((value) => Math.abs(value) > 0.1));
+    assert.equal(constant, variable);
+  }
+});
+
 test('the gradient of a gradient norm through backward with createGraph', async () => {
   const x = leaf([1, 2]);
   x.pow(3).sum().backward(undefined, { createGraph: true });
