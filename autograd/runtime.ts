@@ -29,7 +29,7 @@ export function onDevice(work: (gpu: Gpu) => void, failed: (error: unknown) => v
       failed(error);
     }
   });
-  ready().catch(() => undefined); // thrown at the next op or read
+  if (!starting) ready().catch(nothing); // thrown at the next op or read
 }
 
 /**
@@ -61,6 +61,8 @@ function fail(error: unknown): never {
   throw error;
 }
 
+const nothing = (): void => undefined;
+
 /** Runs the work that has waited. Where it pauses, the rest goes on waiting. */
 function resume(acquired: Gpu): Gpu | Promise<Gpu> {
   gpu = known = acquired;
@@ -68,7 +70,9 @@ function resume(acquired: Gpu): Gpu | Promise<Gpu> {
     const batch = waiting;
     waiting = [];
     for (let i = 0; i < batch.length; i++) {
-      batch[i]!(acquired);
+      const work = batch[i]!;
+      batch[i] = nothing; // whose tensors may then be collected
+      work(acquired);
       if (gpu) continue;
       waiting = [...batch.slice(i + 1), ...waiting];
       break;

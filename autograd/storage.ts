@@ -1,10 +1,14 @@
 import type { Allocation } from '../gpu/index.ts';
 import { context } from './context.ts';
-import { memory, onDevice } from './runtime.ts';
+import { isRunning, onDevice } from './runtime.ts';
 
 /** Held by the finalizer in place of the storage, which it would keep alive. */
 interface Cell {
   allocation: Allocation | undefined;
+  /** Counted in `held`; 0 once the memory is given back. */
+  bytes: number;
+  /** The storage, where a loop that never awaits may have to find out that nobody refers to it. */
+  watched: WeakRef<Storage> | undefined;
 }
 
 /** The bytes behind a tensor and its views, allocated on the device when first written. */
@@ -20,16 +24,18 @@ export class Storage {
    * The elements as the host made them, where there are few and nothing has overwritten them on the device.
    */
   host: ArrayLike<number> | undefined;
-  private readonly cell: Cell = { allocation: undefined };
+  private readonly cell: Cell;
   private freed = false;
   private failure: unknown;
 
   constructor(bytes: number, label: string) {
     this.bytes = bytes;
     this.label = label;
+    this.cell = { allocation: undefined, bytes, watched: undefined };
+    held += bytes;
     finalizer.register(this, this.cell, this);
-    current?.add(this);
-    relieve();
+    if (current) current.add(this);
+    else if (held > idle / 4) watch(this, this.cell);
   }
 
   get isFreed(): boolean {
@@ -68,6 +74,9 @@ export class Storage {
 }
 
 function release(cell: Cell): void {
+  held -= cell.bytes;
+  cell.bytes = 0;
+  if (cell.watched) watched.delete(cell);
   onDevice(
     (gpu) => {
       if (cell.allocation) gpu.release(cell.allocation);
@@ -81,7 +90,7 @@ function release(cell: Cell): void {
 const finalizer = new FinalizationRegistry<Cell>((cell) => {
   try {
     release(cell);
-    threshold = Math.max(idle, 2 * memory().live);
+    threshold = Math.max(idle, 2 * held);
   } catch {
     // The device is gone, and the memory with it.
   }
@@ -147,24 +156,69 @@ export function keepStorage(storage: Storage): Storage {
 
 /**
  * JavaScript does not see device memory, so a program without scopes could fill it long before a collection
- * is due. When what is live has doubled since the last one, ask for a collection; the finalizers run at the
- * program's next await.
+ * is due. When what is held is above `idle` and has doubled since the last one, ask for a collection, and
+ * give back what nobody refers to: no more is held than the larger of 320 MiB and twice what is referred to.
  */
 const idle = 256 * 2 ** 20;
 let threshold = idle;
-let collect: (() => void) | undefined;
-let created = 0;
+/** Bytes of storages that are not given back yet, whether or not they lie on the device already. */
+let held = 0;
 
-function relieve(): void {
-  if (++created % 64 !== 0) return;
-  const { live } = memory();
-  if (live <= threshold) return;
-  collect?.();
-  threshold = 2 * live;
+/**
+ * Storages outside of scopes. Finalizers run at the next await only, which a loop may never reach; below a
+ * quarter of `idle` they are enough.
+ */
+const watched = new Set<Cell>();
+
+function watch(storage: Storage, cell: Cell): void {
+  cell.watched = new WeakRef(storage);
+  watched.add(cell);
 }
 
-if (typeof process !== 'undefined' && process.versions?.node) {
-  const [v8, vm] = await Promise.all([import('node:v8'), import('node:vm')]);
-  v8.setFlagsFromString('--expose-gc');
-  collect = vm.runInNewContext('gc') as () => void;
+/**
+ * Called between ops: while one runs, it may hold on to memory without the tensors. Work that waits for the
+ * device refers to its tensors, so then it is put off to where that work has been done.
+ */
+export function relieve(): void {
+  if (held <= threshold) return;
+  if (isRunning()) return giveBack();
+  onDevice(giveBack, () => undefined);
+  threshold = held + idle;
+}
+
+function giveBack(): void {
+  if (collect) {
+    collect();
+    for (const cell of watched) if (!cell.watched!.deref()) release(cell);
+  } else if (!warned) {
+    warned = true;
+    console.warn(
+      `tapeform: tensors hold ${Math.round(held / 2 ** 20)} MiB, and this runtime collects none before the next ` +
+        'await; write `using _ = scope();` in the body of the loop that makes them, or await in it',
+    );
+  }
+  threshold = Math.max(idle, 2 * held);
+}
+
+let warned = false;
+
+/** Collects garbage, so that weak references tell at once what nobody refers to. */
+const collect = await collector();
+
+async function collector(): Promise<(() => void) | undefined> {
+  if (typeof process === 'undefined' || !process.versions?.node) return undefined;
+  try {
+    const [v8, vm] = await Promise.all([import('node:v8'), import('node:vm')]);
+    v8.setFlagsFromString('--expose-gc');
+    const gc = vm.runInNewContext('gc') as () => void;
+    // Targets of new weak references are kept until a queue of microtasks has run: one of its own will do.
+    const queue = vm.createContext({}, { microtaskMode: 'afterEvaluate' });
+    const script = new vm.Script('0');
+    return () => {
+      script.runInContext(queue);
+      gc();
+    };
+  } catch {
+    return undefined; // another runtime that calls itself Node
+  }
 }

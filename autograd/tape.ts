@@ -19,6 +19,7 @@ import type {
   ViewOp,
   VjpContext,
 } from './op.ts';
+import { relieve } from './storage.ts';
 import { emptyTensor, isFloat, Tensor } from './tensor.ts';
 
 /** Returns the input of this name; undefined where it was not given. */
@@ -61,7 +62,10 @@ export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, 
   };
   if (debugLevel > 0) debugOp(recorder ? 'capture' : 'op', name, inputs, outputs, callerOutside());
   if (recorder) recorder.append(entry);
-  else execute(entry);
+  else {
+    relieve();
+    execute(entry);
+  }
   for (const { storage } of entry.mutates) {
     storage.version++;
     storage.host = undefined;

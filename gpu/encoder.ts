@@ -4,7 +4,7 @@ import { debugKernel, debugLevel, debugReplay } from './debug.ts';
 import type { Dispatch } from './dispatch.ts';
 import { errorOf, guarded, kernelError } from './errors.ts';
 import type { GpuError } from './errors.ts';
-import type { Faults } from './faults.ts';
+import type { Fault, Faults } from './faults.ts';
 import type { PipelineCache } from './pipelines.ts';
 import type { RecordedStep, Recording } from './recording.ts';
 
@@ -36,6 +36,14 @@ export class Encoder {
   private pass: GPUComputePassEncoder | undefined;
   private bound: GPUComputePipeline | undefined;
   private dispatches = 0;
+  /** Of the work recorded now, if its one kernel is not accepted yet: `refuse` takes what submitting gave. */
+  private unproven:
+    | {
+        readonly answer: Promise<GpuError | undefined>;
+        readonly fault: Fault;
+        readonly refuse: (refusal: Promise<GPUError | undefined>) => void;
+      }
+    | undefined;
   private readonly touched = new Set<GPUBuffer>();
   private readonly bindGroups: BindGroups;
 
@@ -64,36 +72,41 @@ export class Encoder {
     const [x, y, z] = dispatch.grid;
     if (x === 0 || y === 0 || z === 0) return;
     const made = this.pipelines.get(dispatch, op);
-    if (made.answer) this.flush(); // see submitAlone
+    if (made.answer !== this.unproven?.answer) this.flush();
     const offset = this.writeParams(dispatch);
     const group = this.bindGroups.get(made, dispatch, bindings);
     this.encode({ dispatch, pipeline: made.pipeline, group, offsets: offset === undefined ? [] : [offset] });
     for (const { buffer } of bindings) this.touched.add(buffer);
     if (this.faults.any) this.faults.spread(dispatch.access, bindings);
-    if (made.answer) this.submitAlone(made.answer, dispatch, bindings, op);
-    else if (++this.dispatches >= batch) this.flush();
+    if (made.answer) {
+      this.unproven ??= this.beginUnproven(made.answer, dispatch, op);
+      this.faults.taint(this.unproven.fault, dispatch.access, bindings);
+    }
+    if (++this.dispatches >= batch) this.flush();
   }
 
   /**
-   * Submits a dispatch whose kernel the device has not accepted yet. One refused command takes the whole
-   * submission with it, so it goes without the work of others.
+   * Begins the dispatches of a kernel that the device has not accepted yet. One refused command takes the
+   * whole submission with it, so they go without the work of other kernels; errors name the first.
    */
-  private submitAlone(
+  private beginUnproven(
     answer: Promise<GpuError | undefined>,
-    { name, wgsl, access }: Dispatch,
-    bindings: readonly Binding[],
+    { name, wgsl }: Dispatch,
     op?: () => string,
-  ): void {
-    const { refusal } = guarded(this.device, () => this.flush());
+  ): NonNullable<Encoder['unproven']> {
+    const described = op?.(); // now, since `op` holds on to tensors
+    let refuse!: (refusal: Promise<GPUError | undefined>) => void;
+    const refusal = new Promise<GPUError | undefined>((resolve) => (refuse = resolve));
     const error = Promise.all([answer, refusal]).then(([compiled, refused]) => {
       const error = compiled ?? (refused && kernelError(name, wgsl, refused));
-      return error && errorOf(op?.(), error);
+      return error && errorOf(described, error);
     });
-    this.faults.doubt(error, access, bindings);
+    return { answer, refuse, fault: this.faults.doubt(error) };
   }
 
   /** Encodes all steps of a recording and submits them with what was recorded before. */
   replay({ steps }: Recording): void {
+    if (this.unproven) this.flush();
     if (this.faults.any) for (const { dispatch, bindings } of steps) this.faults.spread(dispatch.access, bindings);
     if (debugLevel >= 1) debugReplay(steps.length);
     for (const step of steps) this.encode(step);
@@ -116,6 +129,7 @@ export class Encoder {
   }
 
   copy(source: GPUBuffer, sourceOffset: number, target: GPUBuffer, targetOffset: number, bytes: number): void {
+    if (this.unproven) this.flush();
     this.endPass();
     this.open().copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
     this.touched.add(source).add(target);
@@ -124,6 +138,7 @@ export class Encoder {
 
   /** Resolves timestamps into a buffer, in order with the dispatches. */
   resolve(queries: GPUQuerySet, count: number, target: GPUBuffer): void {
+    if (this.unproven) this.flush();
     this.endPass();
     this.open().resolveQuerySet(queries, 0, count, target, 0);
   }
@@ -131,9 +146,16 @@ export class Encoder {
   /** Submits everything recorded so far. */
   flush(): void {
     if (!this.encoder) return;
+    const { unproven } = this;
+    this.unproven = undefined;
+    if (unproven) unproven.refuse(guarded(this.device, () => this.submit(this.encoder!)).refusal);
+    else this.submit(this.encoder);
+  }
+
+  private submit(encoder: GPUCommandEncoder): void {
     this.endPass();
     if (this.arenaUsed > 0) this.device.queue.writeBuffer(this.arena, 0, this.staging, 0, this.arenaUsed);
-    this.device.queue.submit([this.encoder.finish()]);
+    this.device.queue.submit([encoder.finish()]);
     this.encoder = undefined;
     this.arenaUsed = 0;
     this.dispatches = 0;

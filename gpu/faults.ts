@@ -2,8 +2,8 @@ import type { Access } from './dispatch.ts';
 import type { Binding } from './buffers.ts';
 import type { GpuError } from './errors.ts';
 
-/** A dispatch that the device may yet refuse, or has refused. */
-interface Fault {
+/** Dispatches of one kernel that the device may yet refuse, or has refused. */
+export interface Fault {
   /** Undefined while the device has not answered. */
   error: GpuError | undefined;
   answered: Promise<void>;
@@ -24,14 +24,19 @@ export class Faults {
     return this.marks.size > 0;
   }
 
-  /** Marks what a dispatch writes, until `answer` gives no error. */
-  doubt(answer: Promise<GpuError | undefined>, access: readonly Access[], bindings: readonly Binding[]): void {
+  /** Begins a fault, which is one until `answer` gives no error. */
+  doubt(answer: Promise<GpuError | undefined>): Fault {
     const fault: Fault = { error: undefined, answered: Promise.resolve() };
     fault.answered = answer.then((error) => {
       fault.error = error;
       if (!error) this.clear(fault);
     });
     this.open.add(fault);
+    return fault;
+  }
+
+  /** Marks what a dispatch writes. */
+  taint(fault: Fault, access: readonly Access[], bindings: readonly Binding[]): void {
     bindings.forEach(({ buffer }, i) => {
       if (access[i] !== 'read') this.mark(buffer, [fault]);
     });

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
@@ -123,6 +124,34 @@ test('200 steps without a scope but with awaits stay bounded', async () => {
     most = Math.max(most, tf.memory().live - start);
   }
   assert.ok(most < 450 * 2 ** 20, `${(most / 2 ** 20).toFixed(0)} MiB live at most`);
+});
+
+test('a loop without a scope and without an await holds no more than 320 MiB', async () => {
+  const x = tf.ones([64, 1024]); // 256 KiB: 2,500 ops would leave 625 MiB behind
+  await x.data();
+  await collectGarbage();
+  const start = tf.memory().live;
+  tf.resetPeakMemory();
+  let last = x;
+  for (let i = 0; i < 2500; i++) last = x.add(i);
+  const held = tf.memory().peak - start;
+  assert.is((await last.data())[0], 2500);
+  assert.ok(held <= 321 * 2 ** 20, `${(held / 2 ** 20).toFixed(0)} MiB held at most`);
+});
+
+test('the same before the device is there', () => {
+  const script = `
+    import * as tf from ${JSON.stringify(new URL('../../autograd/index.ts', import.meta.url).href)};
+    const x = tf.ones([64, 1024]);
+    let last = x;
+    for (let i = 0; i < 2500; i++) last = x.add(i);
+    console.log((await last.data())[0], tf.memory().peak / 2 ** 20);`;
+  const run = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  const [value, held] = run.stdout.split(' ').map(Number);
+  assert.is(value, 2500, run.stderr);
+  assert.ok(held! <= 321, `${held} MiB held at most`);
 });
 
 test('two runs give equal bits', async () => {
