@@ -1,5 +1,7 @@
 // The normaliser of BERT, as in Hugging Face's Rust `tokenizers` (normalizers/bert.rs), with the place in the
 // original kept for every unit.
+import { ACCENTS, CONTROL } from './unicode-tables.ts';
+
 /**
  * A text and where each of its UTF-16 units comes from: unit i stems from [starts[i], ends[i]) of the
  * original string.
@@ -32,9 +34,9 @@ export interface BertNormalizerOptions {
   lowercase: boolean;
 }
 
-const CONTROL = /^[\p{Cc}\p{Cf}\p{Co}\p{Cs}]$/u;
+const IS_CONTROL = new RegExp(`^[${CONTROL}\\p{Cs}]$`, 'u');
 const WHITE_SPACE = /^\p{White_Space}$/u;
-const COMBINING = /^\p{Mn}$/u;
+const IS_ACCENT = new RegExp(`^[${ACCENTS}]$`, 'u');
 
 // [first, last] of the blocks BERT calls Chinese. 0x2b920 (for 0x2b820) is the Rust reference's, kept to
 // agree with it.
@@ -99,7 +101,7 @@ function normalizeChar(
     if (code === 9 || code === 10 || code === 13) char = ' ';
     else if (code < 32 || code === 127 || code === 0xfffd) return;
     else if (code > 127) {
-      if (CONTROL.test(char)) return;
+      if (IS_CONTROL.test(char)) return;
       if (WHITE_SPACE.test(char)) char = ' ';
     }
   }
@@ -108,7 +110,7 @@ function normalizeChar(
   if (code < 128) out.push(options.lowercase ? char.toLowerCase() : char, start, end);
   else {
     for (const piece of options.stripAccents ? char.normalize('NFD') : char) {
-      if (options.stripAccents && COMBINING.test(piece)) continue;
+      if (options.stripAccents && IS_ACCENT.test(piece)) continue;
       // Lower case of one character may be two ('İ'); both stem from it. Letter by letter, so 'Σ' is never
       // 'ς'.
       for (const lower of options.lowercase ? piece.toLowerCase() : piece) out.push(lower, start, end);

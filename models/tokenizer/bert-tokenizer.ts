@@ -31,9 +31,7 @@ export interface DecodeOptions {
 }
 
 /**
- * BERT's WordPiece tokenizer, token for token that of Transformers (whose character tables are those of
- * Unicode 8: on marks and punctuation added to Unicode since, this one follows the running JavaScript
- * engine).
+ * BERT's WordPiece tokenizer, token for token that of Transformers, by its tables of characters (Unicode 8).
  */
 export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   readonly specialTokens: Readonly<SpecialTokens>;

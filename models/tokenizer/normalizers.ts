@@ -5,6 +5,7 @@ import { Part } from './part.ts';
 import type { Pattern } from './pattern.ts';
 import { replaceMatches } from './pattern.ts';
 import { precompiledNormalizer } from './precompiled.ts';
+import { MARKS } from './unicode-tables.ts';
 
 /** A text, and whether its first character stems from the first of the whole text (see Metaspace). */
 export interface Stretch {
@@ -59,7 +60,7 @@ const NORMALIZERS: ReadonlyMap<string, (part: Part) => Normalizer> = new Map<str
   ['NFKC', () => change((text) => text.normalize('NFKC'))],
   ['NFKD', () => change((text) => text.normalize('NFKD'))],
   ['Lowercase', () => change(lowercase)],
-  ['StripAccents', () => without(/\p{M}/gu)],
+  ['StripAccents', () => without(new RegExp(`[${MARKS}]`, 'gu'))],
   ['Nmt', () => chain([without(NMT_GONE), change((text) => text.replace(NMT_SPACES, ' '))])],
   ['ByteLevel', () => change(writeBytes)],
   ['Strip', strip],

@@ -101,7 +101,9 @@ export class WordPieceEncoder {
   private idsOfPart(part: string): readonly number[] {
     const known = this.idsCache.get(part);
     if (known) return known;
-    const { ids } = this.encode(part);
+    // Added tokens are not looked for: whether one is a single word can only be seen in the whole text.
+    const words = this.normalize(alignOriginal(part)).text.match(BERT_WORD) ?? [];
+    const ids = words.flatMap((word) => this.encodeWord(word).ids);
     if (part.length <= MAX_CACHED_LENGTH) this.idsCache.set(part, ids);
     return ids;
   }

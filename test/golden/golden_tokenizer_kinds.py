@@ -250,6 +250,28 @@ CASES = [
         ["Áb a字a", "abcde abcdeb", "Σ", ""],
     ],
     [
+        "punctuation by the tables of Unicode 8",
+        {
+            "model": word_level("a", "\u2e52", "\u166d", "\u061d"),
+            "pre_tokenizer": {"type": "Punctuation", "behavior": "Removed"},
+        },
+        ["a\u2e52", "a\u166d", "\u061da"],
+    ],
+    [
+        "accents and controls by the tables of Unicode 8",
+        {
+            "model": word_level("a", "a\u0898", "a\u1dfb", "a\u0890"),
+            "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                           "strip_accents": True, "lowercase": False},
+        },
+        ["a\u0898", "a\u1dfb", "a\u0301", "a\u0890", "a\u200e"],
+    ],
+    [
+        "StripAccents by older tables",
+        {"model": word_level("a", "a\u0898", "a\u1dfa"), "normalizer": {"type": "StripAccents"}},
+        ["a\u0898", "a\u1dfa", "a\u0301", "a\u0903"],
+    ],
+    [
         "CTC",
         {"model": bpe(["<pad>", "|", *LETTERS]),
          "decoder": {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True}},

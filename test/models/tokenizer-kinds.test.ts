@@ -211,6 +211,18 @@ test("BERT's decoder is that of its file", () => {
   const tokenizer = BertTokenizer.fromJson(files({ type: 'WordPiece', prefix: '##', cleanup: true }));
   assert.is(tokenizer.decode([5, 6, 5, 7]), 'ab a new', 'an added token decodes to its normalised form');
   assert.equal(Array.from(tokenizer.idsOf('NEW ab')), [7, 5, 6]);
+  // A part of a text is not looked through for added tokens: "_" goes on with the word.
+  const single = BertTokenizer.fromJson({
+    ...files({ type: 'Fuse' }),
+    added_tokens: [{ id: 7, content: 'ab', single_word: true, normalized: false, special: true }],
+  });
+  for (const [text, ids] of [
+    ['ab_', [5, 6, 1]],
+    ['ab.', [7, 1]],
+  ] as const) {
+    assert.equal(Array.from(single.idsOf(text)), ids, text);
+    assert.equal(single.encodeText(text).ids, ids, text);
+  }
   assert.throws(() => BertTokenizer.fromJson(files({ type: 'toString' })), /its decoder toString cannot be used/);
 });
 
