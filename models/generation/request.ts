@@ -48,6 +48,9 @@ export interface Request {
   readonly capacity: number;
 }
 
+/** More texts at once are a mistake, and would end the process for want of memory. */
+const mostTexts = 65535;
+
 export function requestOf(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
@@ -64,6 +67,11 @@ export function requestOf(
   checkIds(settled, vocabSize, prompts.length, source !== undefined);
   const starts = [settled.decoderStartTokenId ?? []].flat();
   const copies = numBeams > 1 ? numBeams : numReturnSequences;
+  if (copies * prompts.length > mostTexts)
+    throw new Error(
+      `generate: ${copies} texts for each of ${prompts.length} prompts are more than ${mostTexts} at once; ask for ` +
+        'fewer at a time',
+    );
   const rows = prompts.flatMap((ids, prompt) => {
     const name = prompts.length > 1 ? `prompt ${prompt}` : 'the prompt';
     const given = Array.from(ids);

@@ -320,6 +320,12 @@ test('what cannot be generated is refused in one line', async () => {
     [[[1]], { forceWordsIds: [[1]] }, /^generate: forceWordsIds .* asks for a search with constraints/],
     [[[1]], { numBeamGroups: 2 }, /^generate: numBeamGroups 2 asks for groups of beams/],
     [[[1]], { topH: 0 }, /^generate: topH is 0: /],
+    [
+      [[1]],
+      { numBeams: 2 ** 31 },
+      /^generate: 2147483648 texts for each of 1 prompts are more than 65535 at once; ask/,
+    ],
+    [[[1]], { numReturnSequences: 1e9, doSample: true }, /^generate: 1000000000 texts for each of 1 prompts/],
     [[[1]], { typicalP: 1.5 }, /^generate: typicalP is 1.5: /],
     [[[1]], { epsilonCutoff: 1 }, /^generate: epsilonCutoff is 1: /],
     [[[1]], { suppressTokens: [0.5] }, /^generate: suppressTokens.0 is \[0.5\]: /],
