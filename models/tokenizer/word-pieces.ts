@@ -91,9 +91,10 @@ export class WordPieceEncoder {
     // A token that is looked for in normalised text may reach across parts.
     if (this.normalizedTokens.size > 0) return Int32Array.from(this.encode(text).ids);
     const ids = new IdList();
-    for (const { start, stop, token } of this.rawMatcher.spans(text)) {
+    const whole = wellFormed(text);
+    for (const { start, stop, token } of this.rawMatcher.spans(whole)) {
       if (token) ids.push(token.id);
-      else for (const part of text.slice(start, stop).match(BERT_PART) ?? []) ids.pushAll(this.idsOfPart(part));
+      else for (const part of whole.slice(start, stop).match(BERT_PART) ?? []) ids.pushAll(this.idsOfPart(part));
     }
     return ids.toArray();
   }

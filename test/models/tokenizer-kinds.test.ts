@@ -212,13 +212,20 @@ test("BERT's decoder is that of its file", () => {
   assert.is(tokenizer.decode([5, 6, 5, 7]), 'ab a new', 'an added token decodes to its normalised form');
   assert.equal(Array.from(tokenizer.idsOf('NEW ab')), [7, 5, 6]);
   // A part of a text is not looked through for added tokens: "_" goes on with the word.
+  // Half of a surrogate pair is U+FFFD, as in Rust.
+  const special = { normalized: false, special: true };
   const single = BertTokenizer.fromJson({
     ...files({ type: 'Fuse' }),
-    added_tokens: [{ id: 7, content: 'ab', single_word: true, normalized: false, special: true }],
+    normalizer: null,
+    added_tokens: [
+      { id: 7, content: 'ab', single_word: true, ...special },
+      { id: 8, content: 'a\ufffd', ...special },
+    ],
   });
   for (const [text, ids] of [
     ['ab_', [5, 6, 1]],
     ['ab.', [7, 1]],
+    ['a\ud800', [8]],
   ] as const) {
     assert.equal(Array.from(single.idsOf(text)), ids, text);
     assert.equal(single.encodeText(text).ids, ids, text);
