@@ -24,7 +24,7 @@ const place = hash(hostname() + attempt(() => readlinkSync('/proc/self/ns/pid'))
  * When a process began, as a hash that no other process of its number has, not after the machine was started
  * anew either; '0' where the system does not tell (no /proc). Undefined: there is no such process.
  */
-function startOf(pid: number): string | undefined {
+export function startOf(pid: number): string | undefined {
   const line = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
   if (line === '') return process.platform === 'linux' || !exists(pid) ? undefined : '0';
   // "pid (name) state ...": a name may hold anything. The 22nd field is the start, in ticks.

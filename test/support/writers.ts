@@ -14,6 +14,8 @@ import type { PrepareOptions } from '../../train/data/corpus/prepare.ts';
 import { openTokenCorpus, writeTokenCorpus } from '../../train/data/token-files.ts';
 import { trainCharacters } from '../../train/tokenizer-training/train-characters.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { AdamW } from '../../train/optim/index.ts';
+import { latestCheckpoint, readTrainingState, restoreTraining, saveTraining } from '../../train/trainer/run-state.ts';
 import { settings } from './small-bert.ts';
 import type { Writer } from './saved-state.ts';
 
@@ -28,25 +30,25 @@ async function* stream(text: string): AsyncGenerator<string> {
 const characters = (text = 'the quick brown fox'): Promise<Tokenizer> => trainCharacters(stream(text), {});
 
 /** A BERT with labels, in shards, with vocab.txt. */
-async function saveBert(folder: string): Promise<void> {
+export async function saveBert(folder: string): Promise<void> {
   manualSeed(1);
   const model = BertForSequenceClassification.fromConfig({ ...settings, labels: ['ham', 'spam'] });
   await model.savePretrained(folder, { tokenizer: wordPiece(), maxShardBytes: 1000 });
 }
 
 /** A GPT-2 in one file, with an alphabet. */
-async function saveGpt(folder: string): Promise<void> {
+export async function saveGpt(folder: string): Promise<void> {
   manualSeed(2);
   const sizes = { vocabSize: 20, nPositions: 8, nEmbd: 8, nLayer: 1, nHead: 2 };
   const model = GPT2LMHeadModel.fromConfig(sizes);
   await model.savePretrained(folder, { tokenizer: await characters() });
 }
 
-const openModel = async (folder: string): Promise<unknown> => {
+export const openModel = async (folder: string): Promise<unknown> => {
   const model = await loadModel(folder, { log: () => undefined });
   return [model.constructor.name, model.numParameters(), (await loadTokenizer(folder)).vocabSize];
 };
-const openTokenizer = async (folder: string): Promise<unknown> => [(await loadTokenizer(folder)).vocabSize];
+export const openTokenizer = async (folder: string): Promise<unknown> => [(await loadTokenizer(folder)).vocabSize];
 
 async function prepare(folder: string, text: string, options: Partial<PrepareOptions>): Promise<void> {
   // Beside the folder, whose contents are looked at.
@@ -65,7 +67,7 @@ const small: Partial<PrepareOptions> = { clean: false, duplicates: false, read: 
 export const saveCorpus = (folder: string): Promise<void> =>
   prepare(folder, prose, { ...small, fractions: { train: 0.6, validation: 0.2, test: 0.2 } });
 const prepareNew = (folder: string): Promise<void> => prepare(folder, prose.toUpperCase(), { split: 'position' });
-const openCorpus = async (folder: string): Promise<unknown> => {
+export const openCorpus = async (folder: string): Promise<unknown> => {
   const corpus = await openPrepared(folder);
   const ids = Array.from(corpus.train.read(0, corpus.train.tokens));
   corpus.close();
@@ -76,6 +78,23 @@ const openTokens = async (folder: string): Promise<unknown> => {
   const ids = Array.from(corpus.read(0, corpus.tokens));
   corpus.close();
   return ids;
+};
+
+/** A run's checkpoint, whose weights are functions of its step. */
+async function saveCheckpoint(output: string, step: number): Promise<void> {
+  manualSeed(step);
+  const model = BertForSequenceClassification.fromConfig(settings);
+  const optimizer = new AdamW(model.parameters(), { lr: 0.1 });
+  const state = { step, seconds: 1, sinceBest: 0, identity: { data: 'abc' } };
+  await saveTraining(output, state, optimizer, (folder) => model.savePretrained(folder));
+}
+const openCheckpoint = async (output: string): Promise<unknown> => {
+  const folder = await latestCheckpoint(output);
+  const model = BertForSequenceClassification.fromConfig(settings);
+  await model.loadWeights(folder!);
+  const state = await readTrainingState(folder!);
+  await restoreTraining(folder!, state, new AdamW(model.parameters(), { lr: 0.1 }));
+  return [state.step, Array.from(await model.parameters()[0]!.data()).slice(0, 4)];
 };
 
 export const writers: readonly Writer[] = [
@@ -95,6 +114,13 @@ export const writers: readonly Writer[] = [
     before: (folder) => writeTokenCorpus(folder, [[1, 2, 3]], { vocabSize: 10 }),
     write: (folder) => writeTokenCorpus(folder, [[4], [5, 6]], { vocabSize: 10 }),
     open: openTokens,
+  },
+  {
+    what: 'a checkpoint after an older one',
+    before: (folder) => saveCheckpoint(folder, 1),
+    write: (folder) => saveCheckpoint(folder, 2),
+    open: openCheckpoint,
+    byReader: true,
   },
   {
     what: 'one file over another',
