@@ -21,7 +21,7 @@ import { describePretraining } from './pretraining/pretrain.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import type { Evaluation } from './trainer/evaluate.ts';
 import { trainerFlags, trainerSettings } from './trainer/settings.ts';
-import { claimRun, resumeCommand } from './trainer/run-state.ts';
+import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import { train } from './trainer/trainer.ts';
 
 const { vocabSize: _, ...textFlags } = corpusFlags;
@@ -58,7 +58,7 @@ main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, context, oldData, oldShare } = values;
   if (oldData && oldShare >= 1) throw new UsageError(`${command.name}: --old-share must be below 1, or nothing is new`);
-  await claimRun(command.name, output, values.resume);
+  await claimRun(command.name, output, resumeOf(values));
   const original = await loadTokenizer(values.model);
   const words = values.newWords > 0 ? await domainWords(textsOf(values), original, { count: values.newWords }) : [];
   manualSeed(seed);
@@ -114,9 +114,17 @@ main(async () => {
     task,
     options: trainerSettings(values),
     ...(domains.length > 0 ? { evaluate: measure, best: { name: domains[0]!.name, mode: 'min' as const } } : {}),
-    identity: { data: fresh.train.hash, old: old?.train.hash, oldShare, batchSize, context, words: words.length },
+    identity: {
+      data: fresh.train.hash,
+      validation: fresh.validation?.hash,
+      old: old?.train.hash,
+      oldShare,
+      batchSize,
+      context,
+      words: words.length,
+    },
     output,
-    resume: values.resume,
+    resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
   const after = evaluations.at(-1)?.evaluation ?? {};

@@ -73,7 +73,11 @@ main(async () => {
   await lockFolder(output);
   const trainTokenizer = (texts: AsyncIterable<string>): Promise<BertTokenizer> =>
     trainWordPiece(texts, { vocabSize: values.vocabSize, modelMaxLength: context });
-  const corpus = await corpusOfFlags({ ...values, resume: false }, corpusFolder(output), trainTokenizer);
+  const corpus = await corpusOfFlags(
+    { ...values, resume: false, resumeAnyway: false },
+    corpusFolder(output),
+    trainTokenizer,
+  );
   const { tokenizer, train, validation: heldOut } = corpus;
   if (!heldOut) throw new Error(`${command.name}: the text is too short to hold some out; give more`);
   if (!(tokenizer instanceof BertTokenizer)) throw new Error('the vocabulary is no WordPiece');

@@ -23,7 +23,7 @@ import type { FineTuneOptions } from './classifier/fine-tune.ts';
 import { predict } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
 import { scheduleNames } from './optim/schedules.ts';
-import { canResume, claimRun, resumeCommand } from './trainer/run-state.ts';
+import { canResume, claimRun, resumeCommand, resumeFlags, resumeOf } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 
 const command = {
@@ -74,7 +74,7 @@ const command = {
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
     saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
-    resume: { type: 'boolean', help: 'go on from the checkpoint in the output folder' },
+    ...resumeFlags,
     predict: { type: 'boolean', help: 'classify the texts given, with --model, and train nothing' },
   },
 } as const;
@@ -98,7 +98,8 @@ main(async () => {
     throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
-  await claimRun(command.name, output, values.resume);
+  const resume = resumeOf(values);
+  await claimRun(command.name, output, resume);
   const data = await loadClassifierData(values);
   const classifier = await makeClassifier(values, data.labels);
   console.log(describeRun(data, classifier.model, values));
@@ -115,7 +116,8 @@ main(async () => {
       validation: read(parts.validation),
       options: { ...trainingOptions(values), epochs },
       output: folder,
-      resume: values.resume && (name === '' || (await canResume(folder))),
+      resume: name === '' || (await canResume(folder)) ? resume : false,
+      identity: { maxLength: values.maxLength, keep: values.keep },
       resumeCommand: resumeCommand(command.usage),
     });
     const { labels } = await predict(model, test, { batchSize, padTokenId: tokenizer.padTokenId });

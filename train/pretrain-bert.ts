@@ -13,7 +13,7 @@ import { corpusFlags, corpusFolder, corpusOfFlags } from './pretraining/corpus.t
 import { pretrain } from './pretraining/pretrain.ts';
 import { trainWordPiece } from './tokenizer-training/train-word-piece.ts';
 import { trainerFlags } from './trainer/settings.ts';
-import { claimRun } from './trainer/run-state.ts';
+import { claimRun, resumeOf } from './trainer/run-state.ts';
 
 const command = {
   name: 'pretrain-bert',
@@ -72,7 +72,7 @@ main(async () => {
   const positions = values.positions ?? context;
   if (positions < context)
     throw new UsageError(`${command.name}: --positions ${positions} is less than the --context ${context} to train on`);
-  await claimRun(command.name, output, values.resume);
+  await claimRun(command.name, output, resumeOf(values));
   const corpus = await corpusOfFlags(
     values,
     corpusFolder(output),

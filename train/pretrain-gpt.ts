@@ -17,7 +17,7 @@ import { pretrain } from './pretraining/pretrain.ts';
 import { trainByteLevelBpe } from './tokenizer-training/train-byte-level.ts';
 import { trainCharacters } from './tokenizer-training/train-characters.ts';
 import { trainerFlags } from './trainer/settings.ts';
-import { claimRun } from './trainer/run-state.ts';
+import { claimRun, resumeOf } from './trainer/run-state.ts';
 
 const command = {
   name: 'pretrain-gpt',
@@ -97,7 +97,7 @@ main(async () => {
   const { output, seed, batchSize, context } = values;
   if (values.hidden % values.heads !== 0)
     throw new UsageError(`${command.name}: --hidden ${values.hidden} must be a multiple of --heads ${values.heads}`);
-  await claimRun(command.name, output, values.resume);
+  await claimRun(command.name, output, resumeOf(values));
   const corpus = await corpusOfFlags(values, corpusFolder(output), tokenizerOf(values));
   const { vocabSize, eosTokenId } = corpus.tokenizer;
   manualSeed(seed);

@@ -110,8 +110,23 @@ test('a resumed run must be the same run', async () => {
   refused(
     await run(['--data', data, '--output', output, '--epochs', '2', '--resume', ...small]),
     1,
-    /belongs to a run with other options \(steps 24 -> 12, .*epochs 4 -> 2\)/,
+    /belongs to a run with other options or data \(steps 24 -> 12, .*epochs 4 -> 2\)/,
   );
+  const args = ['--output', output, '--epochs', '4', '--save-every', '2', ...small];
+  const text = readFileSync(data, 'utf8');
+  const other = join(folder, 'other.csv');
+  // As many texts of as many words: one word is another.
+  writeFileSync(other, text.replace('wonderful', 'terrible'));
+  const hash = '"?[0-9a-f]{12}"?';
+  refused(
+    await run(['--data', other, '--resume', ...args]),
+    1,
+    new RegExp(`other options or data \\(data ${hash} -> ${hash}(, validation ${hash} -> ${hash})?\\); resume with`),
+  );
+  refused(await run(['--data', data, '--resume', ...args, '--max-length', '5']), 1, /maxLength \d+ -> 5, data/);
+  const anyway = await run(['--data', other, '--resume-anyway', ...args]);
+  assert.is(anyway.code, 0, anyway.stderr);
+  assert.match(anyway.stderr, /^warning: .* belongs to a run with other options or data .*, and goes on anyway$/m);
 });
 
 // A small disk of its own needs a user namespace, which some containers refuse; there

@@ -68,6 +68,11 @@ test(
     assert.is(stopped.code, 130, stopped.stderr);
     assert.match(stopped.stderr, /go on with: node --import tsx train\/pretrain-gpt\.ts .*--resume\n$/);
     refused(await run('pretrain-gpt', [...args, '--output', output]), 2, /holds a run that was stopped/);
+    // Other texts are refused before the corpus of the run is replaced; the same, written anew, are not.
+    const text = readFileSync(file, 'utf8');
+    writeFileSync(file, text.replace('a', 'b'));
+    refused(await run('pretrain-gpt', [...args, '--output', output, '--resume']), 1, /was made of other texts/);
+    writeFileSync(file, text);
     const resumed = await run('pretrain-gpt', [...args, '--output', output, '--resume']);
     assert.is(resumed.code, 0, resumed.stderr);
     assert.equal(lossesIn(output), lossesIn(gpt));

@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GPT2LMHeadModel } from '../../models/index.ts';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
+import { writeManifest } from '../../common/manifest.ts';
 import { Random } from '../../common/random.ts';
 import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
 import { latestCheckpoint } from '../../train/trainer/run-state.ts';
@@ -209,13 +210,65 @@ test('a stopped run is not written over, nor resumed as another', async () => {
     small(output),
     /holds a run that was stopped \(.*checkpoint-4\); pass resume: true to go on, or remove/,
   );
-  await rejects(small(output, { learningRate: 0.02 }, { resume: true }), /other options \(learningRate 0.01 -> 0.02\)/);
+  await rejects(
+    small(output, { learningRate: 0.02 }, { resume: true }),
+    /other options or data \(learningRate 0.01 -> 0.02\)/,
+  );
   await rejects(
     small(output, { seed: 1 }, { resume: true, identity: { data: 'x' } }),
-    /seed 42 -> 1, data undefined -> "x"/,
+    /seed 42 -> 1, data none -> "x"/,
   );
   await rejects(small(folder(), {}, { resume: true }), /has no checkpoint to resume/);
   assert.ok(existsSync(join(output, 'checkpoint-4', 'model.safetensors')));
+});
+
+test('a checkpoint with a flipped bit is refused, whichever file has it, and the one before is offered', async () => {
+  const output = folder();
+  const onStep = ({ step }: { step: number }): void => {
+    if (step === 11) throw new Error('stop');
+  };
+  await rejects(small(output, { saveEvery: 3 }, { callbacks: [{ onStep }] }), /stop/);
+  assert.equal(
+    readdirSync(output)
+      .filter((name) => name.startsWith('checkpoint'))
+      .sort(),
+    ['checkpoint-6', 'checkpoint-9'],
+  );
+  const last = join(output, 'checkpoint-9');
+  for (const name of readdirSync(last)) {
+    const path = join(last, name);
+    const [whole, damaged] = [readFileSync(path), readFileSync(path)];
+    damaged[damaged.length >> 1]! ^= 1;
+    writeFileSync(path, damaged);
+    const line = await failure(small(output, { saveEvery: 3 }, { resume: true }));
+    // A manifest with a wrong hash blames the file of that hash.
+    const file = name === 'manifest.json' ? '\\S+' : name;
+    assert.match(line, new RegExp(`${file} is damaged.*; checkpoint-6 before it is whole: remove .*checkpoint-9 and`));
+    writeFileSync(path, whole);
+  }
+  rmSync(last, { recursive: true });
+  await small(output, { saveEvery: 3 }, { resume: true });
+  const whole = folder();
+  await small(whole);
+  assert.equal(lossesIn(output), lossesIn(whole));
+});
+
+test('a run of another version is refused; one with other options goes on where it is asked to', async () => {
+  const output = folder();
+  const onSave = (): never => {
+    throw new Error('stop');
+  };
+  await rejects(small(output, { saveEvery: 4 }, { callbacks: [{ onSave }] }), /stop/);
+  const state = join(output, 'checkpoint-4', 'trainer_state.json');
+  const text = readFileSync(state, 'utf8');
+  writeFileSync(state, text.replace('"format":2', '"format":1'));
+  await writeManifest(join(output, 'checkpoint-4'));
+  await rejects(small(output, {}, { resume: 'anyway' }), /another version of this project \(format 1, here 2\); go on/);
+  writeFileSync(state, text);
+  await writeManifest(join(output, 'checkpoint-4'));
+  await rejects(small(output, { steps: 14 }, { resume: true }), /steps 12 -> 14.*resume: 'anyway'$/);
+  const { steps } = await small(output, { steps: 14 }, { resume: 'anyway' });
+  assert.is(steps.length, 14);
 });
 
 test('early stopping, and the best model by another number', async () => {

@@ -1,12 +1,13 @@
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { epochBatches } from '../data/batches.ts';
-import { collateOnHost } from '../data/tokenised.ts';
+import { collateOnHost, hashOfExamples } from '../data/tokenised.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
 import { accuracy, f1Score, usualAverage } from '../metrics/classification.ts';
 import { predict } from './predict.ts';
 import type { ScheduleName } from '../optim/schedules.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
+import type { Resume } from '../trainer/run-state.ts';
 import { train as runTraining } from '../trainer/trainer.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 
@@ -34,7 +35,9 @@ export interface FineTuneTask {
   /** Folder for the model, its curves and its checkpoints. */
   readonly output: string;
   /** Go on from the checkpoint in `output`. */
-  readonly resume?: boolean;
+  readonly resume?: Resume;
+  /** Further facts that the run depends on, besides options, texts and model. */
+  readonly identity?: Readonly<Record<string, unknown>>;
   /** The command that goes on after Ctrl-C. */
   readonly resumeCommand?: string;
 }
@@ -44,7 +47,7 @@ export interface FineTuneTask {
  * the output folder; see `train` of trainer/.
  */
 export async function fineTune(task: FineTuneTask): Promise<TrainingResult> {
-  const { model, tokenizer, train, validation, output, resume, resumeCommand } = task;
+  const { model, tokenizer, train, validation, output, identity, resume, resumeCommand } = task;
   const { epochs, batchSize, warmupRatio, ...options } = task.options;
   const perEpoch = Math.ceil(train.length / batchSize);
   const steps = epochs * perEpoch;
@@ -55,7 +58,13 @@ export async function fineTune(task: FineTuneTask): Promise<TrainingResult> {
     options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: perEpoch },
     output,
     ...(validation.length > 0 ? { evaluate: () => validate(model, validation, batchSize, tokenizer.padTokenId) } : {}),
-    identity: { epochs, batchSize, examples: train.length },
+    identity: {
+      epochs,
+      batchSize,
+      ...identity,
+      data: hashOfExamples(train),
+      validation: hashOfExamples(validation),
+    },
     resume,
     resumeCommand,
   });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { BertTokenizer } from '../../models/index.ts';
 import { toDevice } from '../objectives/task.ts';
 import type { DeviceBatch, HostBatch } from '../objectives/task.ts';
@@ -13,6 +14,17 @@ export interface TokenisedExample {
 /** Which part of a text longer than maxLength is kept: its beginning, or both ends in equal shares. */
 export const keptParts = ['head', 'ends'] as const;
 export type KeptPart = (typeof keptParts)[number];
+
+/** SHA-256 of examples as the model reads them, in their order. */
+export function hashOfExamples(examples: readonly TokenisedExample[]): string {
+  const hash = createHash('sha256');
+  for (const { inputIds, tokenTypeIds, label } of examples) {
+    hash.update(`${inputIds.length} ${label} `);
+    for (const { buffer, byteOffset, byteLength } of [inputIds, tokenTypeIds])
+      hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+  return hash.digest('hex');
+}
 
 /**
  * Tokenises once, before training. Keeping both ends of long texts classifies better than the beginning alone

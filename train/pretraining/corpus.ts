@@ -5,6 +5,7 @@ import type { Option, Parsed } from '../cli/cli.ts';
 import { prepareCorpus } from '../data/corpus/prepare.ts';
 import { corpusProgressBar } from '../data/corpus/watch.ts';
 import type { PreparedCorpus } from '../data/corpus/prepare.ts';
+import { resumeOf } from '../trainer/run-state.ts';
 import { documentUnits } from '../data/readers/document.ts';
 import { expandInputs, readDocuments } from '../data/readers/inputs.ts';
 import type { Input } from '../data/readers/inputs.ts';
@@ -26,7 +27,7 @@ export const corpusFlags = {
   vocabSize: { type: 'int', default: 8000, min: 100, help: 'tokens of a new vocabulary' },
 } as const satisfies Record<string, Option>;
 
-type Values = Parsed<typeof corpusFlags>['values'] & { readonly resume: boolean };
+type Values = Parsed<typeof corpusFlags>['values'] & { readonly resume: boolean; readonly resumeAnyway: boolean };
 
 /** Trains a tokenizer on texts. */
 export type TrainTokenizer = (texts: AsyncIterable<string>) => Promise<BertTokenizer | Tokenizer>;
@@ -50,7 +51,7 @@ export async function corpusOfFlags(
   const tokenizer =
     typeof tokenizerSource === 'string'
       ? await loadTokenizer(tokenizerSource)
-      : values.resume
+      : resumeOf(values)
         ? await loadTokenizer(folder)
         : await trained(inputs, read, tokenizerSource);
   const isOne =
@@ -64,6 +65,7 @@ export async function corpusOfFlags(
       split: isOne ? 'position' : 'hash',
       read,
       ...(values.clean ? {} : { clean: false, duplicates: false }),
+      keepTexts: resumeOf(values) === true,
       onProgress: bar.onProgress,
     });
     return { ...prepared, tokenizer };

@@ -6,7 +6,7 @@ import { unigramLosses } from '../objectives/index.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import { evaluator } from '../trainer/evaluate.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
-import { resumeCommand } from '../trainer/run-state.ts';
+import { resumeCommand, resumeOf } from '../trainer/run-state.ts';
 import { trainerSettings } from '../trainer/settings.ts';
 import { train } from '../trainer/trainer.ts';
 import type { PretrainingCorpus } from './corpus.ts';
@@ -52,6 +52,7 @@ type Values = Parameters<typeof trainerSettings>[0] & {
   readonly evaluationBatches: number;
   readonly output: string;
   readonly resume: boolean;
+  readonly resumeAnyway: boolean;
 };
 
 export interface Pretraining {
@@ -74,7 +75,7 @@ export interface Pretraining {
  */
 export async function pretrain(values: Values, run: Pretraining): Promise<void> {
   const { model, corpus, task, heldOut, shape, identity, usage } = run;
-  const { batchSize, context, evaluationBatches, output, resume } = values;
+  const { batchSize, context, evaluationBatches, output } = values;
   console.log(describePretraining(corpus, model, task, `${shape}, rows of ${context} tokens`));
   const batches = Math.min(evaluationBatches || Infinity, heldOut?.batchesPerEpoch ?? 0);
   const { evaluations } = await train({
@@ -83,9 +84,9 @@ export async function pretrain(values: Values, run: Pretraining): Promise<void> 
     task,
     options: trainerSettings(values),
     ...(heldOut ? { evaluate: evaluator(model, heldOut, batches) } : {}),
-    identity: { data: corpus.train.hash, batchSize, context, ...identity },
+    identity: { data: corpus.train.hash, validation: corpus.validation?.hash, batchSize, context, ...identity },
     output,
-    resume,
+    resume: resumeOf(values),
     resumeCommand: resumeCommand(usage),
   });
   const last = evaluations.at(-1);

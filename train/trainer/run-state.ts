@@ -1,21 +1,27 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
-import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { verifyManifest, writeManifest } from '../../common/manifest.ts';
+import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import { UsageError } from '../cli/cli.ts';
+import type { Option } from '../cli/cli.ts';
 import type { GradScaler, GroupedOptimizer } from '../optim/index.ts';
+
+/** Raised when a run that another version of the project saved can no longer be gone on with. */
+const format = 2;
 
 /**
  * Where a run stands, apart from the model, the optimizer and the log. The next batch is a function of
  * `step`.
  */
 const stateSchema = z.object({
+  format: z.literal(format).default(format),
   /** Optimizer steps done. */
   step: z.int().min(0),
   /** Seconds of training so far. */
@@ -29,8 +35,8 @@ const stateSchema = z.object({
 });
 const savedSchema = stateSchema.extend({ random: z.object({ seed: z.number(), stream: z.number() }) });
 
-export type TrainingState = z.infer<typeof stateSchema>;
-export type SavedState = z.infer<typeof savedSchema>;
+export type TrainingState = z.input<typeof stateSchema>;
+export type SavedState = z.input<typeof savedSchema>;
 
 type AnyOptimizer = GroupedOptimizer<{ lr: number }>;
 
@@ -39,10 +45,14 @@ const folderPattern = /^checkpoint-(\d+)$/;
 const temporaryPattern = /^\.checkpoint-\d+\.tmp$/;
 const stateFile = 'trainer_state.json';
 
+/** Checkpoints that a run keeps until its end: where the latest is damaged later, there is one before it. */
+export const checkpointsKept = 2;
+
 /**
- * Saves a run whole or not at all: everything is written into a temporary folder that then takes its name,
- * and only then are older checkpoints removed. `saveModel` writes model and tokenizer into the folder it is
- * given; `scaler` is that of a run in mixed precision. Returns the checkpoint's folder.
+ * Saves a run whole or not at all: everything is written into a temporary folder, with the hashes of all
+ * files in manifest.json, and the folder then takes its name. Only when the files are read back as they were
+ * written are older checkpoints removed, all but one. `saveModel` writes model and tokenizer into the folder
+ * it is given; `scaler` is that of a run in mixed precision. Returns the checkpoint's folder.
  */
 export async function saveTraining(
   output: string,
@@ -67,10 +77,14 @@ export async function saveTraining(
       })),
     );
     await writeState(temporary, { ...state, random: randomState() });
+    await writeManifest(temporary);
+    await disk.syncFolder(temporary);
     const folder = join(output, name);
     await disk.remove(folder);
     await disk.rename(temporary, folder);
-    await removeCheckpoints(output, name);
+    await disk.syncFolder(output);
+    await verifyManifest(folder, { mend: 'what the disk gives back is not what was written: check the disk' });
+    await removeCheckpoints(output, checkpointsKept);
     return folder;
   } catch (error) {
     await disk.remove(temporary);
@@ -80,7 +94,7 @@ export async function saveTraining(
 
 /** Writes where a run stands, or ended, into a folder. */
 export async function writeState(folder: string, state: TrainingState | SavedState): Promise<void> {
-  await writeFileAtomic(join(folder, stateFile), `${JSON.stringify(state)}\n`);
+  await writeFileAtomic(join(folder, stateFile), `${JSON.stringify({ format, ...state })}\n`);
 }
 
 /** Whether a run has reached its end in this folder. */
@@ -107,19 +121,50 @@ function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): 
   return named;
 }
 
-/** Removes a run's checkpoints but the one to keep, and what a killed run left half-written. */
-export async function removeCheckpoints(output: string, keep?: string): Promise<void> {
+/** Removes a run's checkpoints but the latest so many, and what a killed run left half-written. */
+export async function removeCheckpoints(output: string, keep = 0): Promise<void> {
+  const kept = new Set(keep > 0 ? (await checkpointSteps(output)).slice(-keep) : []);
   for (const name of await readdir(output).catch(() => [])) {
-    const old = (folderPattern.test(name) && name !== keep) || temporaryPattern.test(name);
-    if (old) await disk.remove(join(output, name));
+    const step = folderPattern.exec(name)?.[1];
+    if (step === undefined ? temporaryPattern.test(name) : !kept.has(Number(step)))
+      await disk.remove(join(output, name));
   }
+}
+
+/** The steps of a run's checkpoints, rising. */
+async function checkpointSteps(output: string): Promise<number[]> {
+  const names = await readdir(output).catch(() => []);
+  return names
+    .flatMap((name) => folderPattern.exec(name)?.[1] ?? [])
+    .map(Number)
+    .sort((a, b) => a - b);
 }
 
 /** The latest checkpoint of a run that has not reached its end, or undefined. */
 export async function latestCheckpoint(output: string): Promise<string | undefined> {
-  const names = await readdir(output).catch(() => []);
-  const steps = names.flatMap((name) => folderPattern.exec(name)?.[1] ?? []).map(Number);
-  return steps.length > 0 ? join(output, `checkpoint-${Math.max(...steps)}`) : undefined;
+  const step = (await checkpointSteps(output)).at(-1);
+  return step === undefined ? undefined : join(output, `checkpoint-${step}`);
+}
+
+/**
+ * Checks that a checkpoint's files are those that were written. Error, one line: the file that is not, and
+ * the checkpoint before that is whole, where there is one.
+ */
+export async function checkWhole(checkpoint: string, output: string): Promise<void> {
+  const isWhole = (folder: string): Promise<boolean> =>
+    verifyManifest(folder, { mend: '' }).then(
+      () => true,
+      () => false,
+    );
+  if (await isWhole(checkpoint)) return;
+  let mend = `no other checkpoint is whole; remove ${output} to start again`;
+  for (const step of (await checkpointSteps(output)).reverse()) {
+    const name = `checkpoint-${step}`;
+    if (name === basename(checkpoint) || !(await isWhole(join(output, name)))) continue;
+    mend = `${name} before it is whole: remove ${checkpoint} and resume again to go on from there`;
+    break;
+  }
+  await verifyManifest(checkpoint, { mend });
 }
 
 /** Reads where a run stands; its model is loaded like any other from the same folder. */
@@ -129,7 +174,13 @@ export const readTrainingState = (folder: string): Promise<SavedState> => readSt
 export const readFinalState = (folder: string): Promise<TrainingState> => readState(folder, stateSchema);
 
 async function readState<T>(folder: string, schema: z.ZodType<T>): Promise<T> {
-  const parsed = schema.safeParse(await readJsonFile(join(folder, stateFile)));
+  const json = await readJsonFile(join(folder, stateFile));
+  if (json['format'] !== format)
+    throw new Error(
+      `${folder}/${stateFile} is of another version of this project (format ${String(json['format'] ?? 1)}, ` +
+        `here ${format}); go on with the version that began the run, or remove ${folder} to start again`,
+    );
+  const parsed = schema.safeParse(json);
   if (!parsed.success)
     throw new Error(
       `${folder}/${stateFile} is damaged (${parsed.error.issues[0]?.path.join('.') ?? 'unknown field'}); ` +
@@ -170,18 +221,60 @@ export async function restoreTraining(
 }
 
 /**
- * A run resumed on other data or with other options would not be the same run. Throws one line with what
- * differs.
+ * Whether a run goes on from its checkpoint; 'anyway': also where options or data are others than those it
+ * began with, so that its result is that of neither.
  */
-export function checkIdentity(saved: TrainingState['identity'], now: TrainingState['identity'], folder: string): void {
-  const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];
-  const changed = keys.filter((key) => JSON.stringify(saved[key]) !== JSON.stringify(now[key]));
+export type Resume = boolean | 'anyway';
+
+/** The flags of scripts that can resume. */
+export const resumeFlags = {
+  resume: { type: 'boolean', help: 'go on from the checkpoint in the output folder' },
+  resumeAnyway: { type: 'boolean', help: 'the same, although options or data are not those that the run began with' },
+} as const satisfies Record<string, Option>;
+
+export function resumeOf({ resume, resumeAnyway }: { resume: boolean; resumeAnyway: boolean }): Resume {
+  return resumeAnyway ? 'anyway' : resume;
+}
+
+/**
+ * A run resumed on other data or with other options would not be the same run. Throws one line with what
+ * differs, or, for 'anyway', writes it to stderr. `byFlag`: as in `checkResume`.
+ */
+export function checkIdentity(
+  saved: TrainingState['identity'],
+  now: TrainingState['identity'],
+  folder: string,
+  resume: Resume = true,
+  byFlag = true,
+): void {
+  const changed = differences(saved, now);
   if (changed.length === 0) return;
-  const list = changed.map((key) => `${key} ${JSON.stringify(saved[key])} -> ${JSON.stringify(now[key])}`).join(', ');
-  throw new Error(
-    `${folder} belongs to a run with other options (${list}); ` +
-      'resume with the same, or remove the folder to start again',
-  );
+  const line = `${folder} belongs to a run with other options or data (${changed.join(', ')})`;
+  if (resume !== 'anyway')
+    throw new Error(
+      `${line}; resume with the same, or remove the folder to start again; ` +
+        `who knows what it means can go on with ${byFlag ? '--resume-anyway' : "resume: 'anyway'"}`,
+    );
+  process.stderr.write(`warning: ${line}, and goes on anyway\n`);
+}
+
+/** `learningRate 0.01 -> 0.02, model.hidden_size 64 -> 128` */
+function differences(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): string[] {
+  const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];
+  return keys.flatMap((key) => {
+    const [before, after] = [saved[key], now[key]];
+    if (JSON.stringify(before) === JSON.stringify(after)) return [];
+    if (isJsonObject(before) && isJsonObject(after))
+      return differences(before, after).map((difference) => `${key}.${difference}`);
+    return [`${key} ${shown(before)} -> ${shown(after)}`];
+  });
+}
+
+/** As JSON, of a hash the first digits. */
+function shown(value: unknown): string {
+  if (value === undefined) return 'none';
+  if (typeof value === 'string' && /^[0-9a-f]{64}$/.test(value)) return value.slice(0, 12);
+  return JSON.stringify(value);
 }
 
 /**
@@ -197,14 +290,19 @@ export interface Resumption {
  * messages name the one. Errors: there is nothing to resume; a run that was stopped would be written over
  * unasked.
  */
-export async function checkResume(name: string, output: string, resume = false, byFlag = true): Promise<Resumption> {
+export async function checkResume(
+  name: string,
+  output: string,
+  resume: Resume = false,
+  byFlag = true,
+): Promise<Resumption> {
   const refuse = (problem: string): Error => new (byFlag ? UsageError : Error)(`${name}: ${output} ${problem}`);
   const checkpoint = await latestCheckpoint(output);
   if (checkpoint && !resume) {
     const mend = byFlag ? 'go on with --resume' : 'pass resume: true to go on';
     throw refuse(`holds a run that was stopped (${checkpoint}); ${mend}, or remove the folder to start again`);
   }
-  const finished = resume && !checkpoint && (await isFinished(output));
+  const finished = resume !== false && !checkpoint && (await isFinished(output));
   if (resume && !checkpoint && !finished)
     throw refuse(`has no checkpoint to resume; leave ${byFlag ? '--resume' : 'resume'} away to start`);
   return { checkpoint, finished };
@@ -214,7 +312,7 @@ export async function checkResume(name: string, output: string, resume = false, 
  * Begins a script that trains in a folder: locks it until the process ends, so that a second run in it ends
  * with a line that names this one, and checks that the run there may begin or go on.
  */
-export async function claimRun(name: string, output: string, resume: boolean): Promise<Resumption> {
+export async function claimRun(name: string, output: string, resume: Resume): Promise<Resumption> {
   await lockFolder(output);
   return checkResume(name, output, resume);
 }
@@ -226,5 +324,5 @@ export async function canResume(output: string): Promise<boolean> {
 
 /** The command that goes on with the run of this process; `usage` starts its script. */
 export function resumeCommand(usage: string): string {
-  return [usage, ...process.argv.slice(2).filter((word) => word !== '--resume'), '--resume'].join(' ');
+  return [usage, ...process.argv.slice(2).filter((word) => !/^--resume(-anyway)?$/.test(word)), '--resume'].join(' ');
 }

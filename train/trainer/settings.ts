@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Option, Parsed } from '../cli/cli.ts';
+import { resumeFlags } from './run-state.ts';
 import { scheduleNames } from '../optim/schedules.ts';
 
 const steps = z.int().min(0);
@@ -66,7 +67,7 @@ export const trainerFlags = {
   evaluateEvery: { type: 'int', default: 250, min: 0, help: 'steps between evaluations; 0 at the end only' },
   saveEvery: { type: 'int', default: 250, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
   patience: { type: 'int', default: 0, min: 0, help: 'end after this many evaluations without a better one; 0 never' },
-  resume: { type: 'boolean', help: 'go on from the checkpoint in the output folder' },
+  ...resumeFlags,
 } as const satisfies Record<string, Option>;
 
 type Values = Parsed<typeof trainerFlags>['values'] & { readonly steps: number; readonly learningRate: number };

@@ -1,4 +1,4 @@
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
@@ -10,7 +10,9 @@ import { isEvaluation, isStep, progressBar } from './callback.ts';
 import type { Callback, EvaluationRecord, StepRecord } from './callback.ts';
 import {
   checkIdentity,
+  checkpointsKept,
   checkResume,
+  checkWhole,
   latestCheckpoint,
   markStarted,
   readFinalState,
@@ -20,10 +22,11 @@ import {
   saveTraining,
   writeState,
 } from './run-state.ts';
-import type { TrainingState } from './run-state.ts';
+import type { Resume, TrainingState } from './run-state.ts';
 import type { Evaluation } from './evaluate.ts';
 import { trainerOptions } from './settings.ts';
 import type { TrainerSettings } from './settings.ts';
+import { tokenizerFingerprint } from '../data/corpus/text-tokenizer.ts';
 import { writeReport } from '../report/run-report.ts';
 import { readLog, RunLog } from './run-log.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
@@ -46,8 +49,11 @@ export interface TrainingRun {
   readonly best?: { readonly name: string; readonly mode: 'min' | 'max' };
   /** Further facts that the run depends on, besides its options and the model: `{ data: hash }`. */
   readonly identity?: Readonly<Record<string, unknown>>;
-  /** Go on from the latest checkpoint in `output`; a run that has reached its end is only read. */
-  readonly resume?: boolean;
+  /**
+   * Go on from the latest checkpoint in `output`; a run that has reached its end is only read. Refused where
+   * options, data, tokenizer or model are not those that the run began with, unless it is 'anyway'.
+   */
+  readonly resume?: Resume;
   /** The command that goes on after Ctrl-C, of a script that has one; without it messages name `resume`. */
   readonly resumeCommand?: string;
   readonly callbacks?: readonly Callback[];
@@ -84,14 +90,16 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
   const options = trainerOptions(run.options);
   const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
-  const identity = defined({ task: task.name, ...runIdentity(options), model: describe(model), ...run.identity });
+  const facts = { model: describe(model), ...(tokenizer ? { tokenizer: tokenizerFingerprint(tokenizer) } : {}) };
+  const identity = defined({ task: task.name, ...runIdentity(options), ...facts, ...run.identity });
 
   const { checkpoint, finished } = await checkResume('train', output, run.resume, run.resumeCommand !== undefined);
   if (finished) return finishedRun(run, identity);
   let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
+  if (checkpoint) await checkWhole(checkpoint, output);
   const saved = checkpoint === undefined ? undefined : await readTrainingState(checkpoint);
   if (saved) {
-    checkIdentity(saved.identity, identity, checkpoint!);
+    checkIdentity(saved.identity, identity, checkpoint!, run.resume, run.resumeCommand !== undefined);
     await model.loadWeights(checkpoint!);
   }
   manualSeed(options.seed);
@@ -104,7 +112,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   }
 
   await disk.makeFolder(output);
-  await removeCheckpoints(output, checkpoint && basename(checkpoint));
+  await removeCheckpoints(output, checkpoint ? checkpointsKept : 0);
   await markStarted(output);
   const log = await RunLog.open(join(output, logFile), saved?.step);
   const info = await runInfo({ name: task.name, identity, parameters: model.numParameters() });

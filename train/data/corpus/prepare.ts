@@ -32,6 +32,8 @@ export interface PrepareOptions extends CorpusOptions, WatchOptions {
   readonly tokenizer: TextTokenizer;
   /** Where the corpus lies, or is made: a folder of its own. */
   readonly folder: string;
+  /** Refuse to replace a corpus by one of other tokens, such as that of a run which goes on. */
+  readonly keepTexts?: boolean;
 }
 
 /** A corpus ready to train on. `validation` and `test` are there where their share is above 0. */
@@ -57,7 +59,17 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCo
   const inputs = await expandInputs(options.inputs);
   const key = corpusKey(inputs, tokenizer, full);
   const cached = await isPrepared(folder, key);
-  if (!cached) await writeFolderAtomic(folder, 'card.json', (temporary) => make(temporary, key, inputs, full, options));
+  if (!cached) {
+    const old = options.keepTexts && (await isCorpus(folder)) ? await readCard(folder) : undefined;
+    await writeFolderAtomic(folder, 'card.json', async (temporary) => {
+      const { splits } = await make(temporary, key, inputs, full, options);
+      if (old && splitNames.some((name) => splits[name]?.sha256 !== old.splits[name]?.sha256))
+        throw new Error(
+          `${folder} was made of other texts, or with other options, than are given now; resume with the same, or ` +
+            'remove the run to start again; who knows what it means can go on with --resume-anyway',
+        );
+    });
+  }
   return openPrepared(folder, cached, { vocabSize: tokenizer.vocabSize, tokenizer: tokenizerFingerprint(tokenizer) });
 }
 
@@ -88,9 +100,13 @@ export async function openPrepared(
   }
 }
 
-async function isPrepared(folder: string, key: string): Promise<boolean> {
+async function isCorpus(folder: string): Promise<boolean> {
   await recoverFolder(folder);
-  return (await pathKind(join(folder, 'card.json'))) === 'file' && (await readCard(folder)).key === key;
+  return (await pathKind(join(folder, 'card.json'))) === 'file';
+}
+
+async function isPrepared(folder: string, key: string): Promise<boolean> {
+  return (await isCorpus(folder)) && (await readCard(folder)).key === key;
 }
 
 async function make(
@@ -99,7 +115,7 @@ async function make(
   inputs: readonly Input[],
   options: FullCorpusOptions,
   { tokenizer, ...watching }: PrepareOptions,
-): Promise<void> {
+): Promise<CorpusCard> {
   const watch = new Watch(watching);
   const texts = await cleanAndCompare(
     join(folder, 'documents.jsonl'),
@@ -148,6 +164,7 @@ async function make(
     ]);
     // The page is made from card.json, and may be edited.
     await writeManifest(folder, ['README.md']);
+    return card;
   } finally {
     await writers.discard();
   }

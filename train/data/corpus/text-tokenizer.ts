@@ -13,7 +13,7 @@ export interface TextTokenizer {
 }
 
 /** Hash by which a tokenizer is known: of its tokenizer.json, or, where it has none, of all its files. */
-export function tokenizerFingerprint(tokenizer: TextTokenizer): string {
+export function tokenizerFingerprint(tokenizer: Pick<TextTokenizer, 'filesToSave'>): string {
   const files = tokenizer.filesToSave('').filter(({ data }) => typeof data !== 'function');
   const main = files.filter(({ path }) => basename(path) === 'tokenizer.json');
   const hash = createHash('sha256');
