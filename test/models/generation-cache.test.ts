@@ -139,7 +139,8 @@ test('Marian: sources of several lengths, then longer ones', async () => {
       );
     }
     for (const [i, source] of sources.entries()) {
-      const inputs = { inputIds: tensor([source]), decoderInputIds: tensor([targets[i]!], { dtype: 'i32' }) };
+      const [inputIds, decoderInputIds] = [source, targets[i]!].map((ids) => tensor([ids], { dtype: 'i32' }));
+      const inputs = { inputIds: inputIds!, decoderInputIds: decoderInputIds! };
       const whole = await noGrad(() => translator.forward(inputs)).logits.data();
       const steps = seen.flatMap((logits) => Array.from(logits).slice(61 * i, 61 * (i + 1)));
       const error = largestDifference(steps, whole);
