@@ -164,6 +164,10 @@ test('deliberate errors are one line, bugs keep their stack', () => {
   assert.is(describeError(new Error('data.csv:3: no column "label"')), 'data.csv:3: no column "label"');
   assert.is(describeError(new Error('\x1b[2J\x9b1m\u202e')), '\\x1b[2J\\x9b1m\\u202e');
   assert.is(describeError('\x1b[2J'), '\\x1b[2J');
+  assert.throws(
+    () => parseOptions({ name: 'x', summary: '', options: {} }, [`--a\r\n${'b'.repeat(9999)}`]),
+    ({ message }: Error) => /unknown flag --a\\r\\nb/.test(message) && message.length < 700,
+  );
   assert.is(
     describeError(new Error('shader failed\nline 2\nline 3')),
     'shader failed (TAPEFORM_DEBUG=1 shows 2 more lines)',

@@ -83,7 +83,8 @@ export function parseOptions<const O extends Record<string, Option>>(
   argv: readonly string[] = process.argv.slice(2),
 ): Parsed<O> {
   const fail = (problem: string): never => {
-    throw new UsageError(`${command.name}: ${problem} (--help lists the options)`);
+    const shown = problem.length > 600 ? `${problem.slice(0, 600)}...` : problem;
+    throw new UsageError(`${command.name}: ${printable(shown)} (--help lists the options)`);
   };
   const byFlag = new Map(
     Object.entries<Option>(command.options).map(([key, option]) => [flagOf(key), { key, option }]),
