@@ -14,17 +14,20 @@ export function runCommand(
     const child = spawn(program, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       cwd: options.cwd,
-      timeout: options.timeout ?? 600_000,
       env: { ...process.env, LC_ALL: 'C.UTF-8', ...options.env },
     });
+    // Not spawn's own timeout, which goes on where the program is missing and keeps the process alive.
+    const timer = setTimeout(() => child.kill(), options.timeout ?? 600_000);
     let output = '';
     let errors = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
     child.on('error', (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
       reject(new Error(error.code === 'ENOENT' ? `${program} is not installed` : `${program}: ${error.message}`));
     });
     child.on('close', (code, signal) => {
+      clearTimeout(timer);
       if (code === 0) resolve(output);
       else reject(new Error(`${program} failed (${tellingLine(errors || output) || (signal ?? `exit ${code}`)})`));
     });

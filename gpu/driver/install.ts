@@ -169,7 +169,8 @@ function remember(folder: string, failure: string): void {
 function recentFailure(folder: string): string | undefined {
   const path = `${folder}.failed`;
   const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-  return written !== undefined && Date.now() - written < retryAfter ? fs.readFileSync(path, 'utf8') : undefined;
+  const age = Date.now() - (written ?? -Infinity); // below 0 where the clock was set back
+  return age >= 0 && age < retryAfter ? fs.readFileSync(path, 'utf8') : undefined;
 }
 
 /** Flushes a folder's files to the disk; returns their size in bytes. */

@@ -203,6 +203,21 @@ E: Some index files failed to download. They have been ignored, or old ones used
   assert.is(tellingLine(''), '');
 });
 
+test('a program that is missing is named, and nothing keeps the process alive', async () => {
+  const { href } = new URL('../../gpu/driver/command.ts', import.meta.url);
+  const script = `import { runCommand } from '${href}';
+    await runCommand('/nowhere/apt-get', []).catch((error) => console.log(error.message));`;
+  const file = join(tree({ 'program.mts': script }), 'program.mts');
+  const child = spawn(process.execPath, ['--import', 'tsx', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+  const signal = await new Promise((resolve) => child.on('close', (_code, signal) => resolve(signal)));
+  clearTimeout(timer);
+  assert.is(signal, null, 'it ends by itself');
+  assert.is(output, '/nowhere/apt-get is not installed\n');
+});
+
 test('the same program is run again, whatever its arguments', () => {
   const again = (execArgv: string[], ...argv: string[]) =>
     sameArguments({ execArgv, argv: ['/usr/bin/node', ...argv] });
