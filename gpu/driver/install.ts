@@ -169,8 +169,8 @@ function remember(folder: string, failure: string): void {
 function recentFailure(folder: string): string | undefined {
   const path = `${folder}.failed`;
   const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-  const age = Date.now() - (written ?? -Infinity); // below 0 where the clock was set back
-  return age >= 0 && age < retryAfter ? fs.readFileSync(path, 'utf8') : undefined;
+  const age = Date.now() - (written ?? -Infinity); // far below 0 where the clock was set back
+  return Math.abs(age) < retryAfter ? fs.readFileSync(path, 'utf8') : undefined;
 }
 
 /** Flushes a folder's files to the disk; returns their size in bytes. */
