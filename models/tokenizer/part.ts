@@ -1,5 +1,6 @@
 // Reading the parts of a tokenizer.json (normalizer, pre_tokenizer, decoder ...): only what is known to be
 // that of Rust `tokenizers` is taken, all else is refused by name.
+import { printable } from '../../common/printable.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { Pattern } from './pattern.ts';
@@ -18,7 +19,7 @@ export class Part {
       throw new Error(`${where} cannot be used: it is ${show(json)}, where an object with a type is needed`);
     this.json = json;
     this.type = json['type'];
-    this.where = `${where} ${this.type}`;
+    this.where = `${where} ${printable(this.type.slice(0, 60))}`;
   }
 
   refuse(reason: string): Error {

@@ -1,4 +1,5 @@
 // tokenizer.json and what lies beside it, of any kind of tokenizer.
+import { brief } from '../../common/printable.ts';
 import { join } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
@@ -62,7 +63,7 @@ export function checkTokenizerJson(json: JsonObject, config: JsonObject, path: s
   const damaged = (what: string): Error => new Error(`${path} ${what}: it is damaged, fetch or save it again`);
   const { model: given, version = '1.0' } = json;
   if (!isJsonObject(given)) throw damaged('has no model');
-  if (version !== '1.0') throw new Error(`${path} has version ${JSON.stringify(version)}: only "1.0" can be read`);
+  if (version !== '1.0') throw new Error(`${path} has version ${brief(version)}: only "1.0" can be read`);
   const model: JsonObject = { ...given, type: given['type'] ?? oldModelType(given) };
   const { type } = model;
   if (!MODELS.includes(type as string))

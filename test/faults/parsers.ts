@@ -18,7 +18,7 @@ import { readTable } from '../../train/data/read-table.ts';
 import { expandInputs, readDocuments } from '../../train/data/readers/inputs.ts';
 import { openTokenCorpus, writeTokenCorpus } from '../../train/data/token-files.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
-import { readTrainingState } from '../../train/trainer/run-state.ts';
+import { readTrainingState, writeState } from '../../train/trainer/run-state.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
 import { Tally } from '../support/faults.ts';
 
@@ -310,6 +310,7 @@ async function parsers(home: string): Promise<Parser[]> {
     ...{ step: 3, seconds: 1.5, best: { step: 2, value: 0.5 }, sinceBest: 1, identity: { seed: 1, data: 'x' } },
     random: { seed: 1, stream: 5 },
   };
+  await writeState(home, state); // as this version of the project writes it
   const mail =
     'From: a@b.c\nSubject: =?utf-8?B?SGk=?=\nContent-Type: multipart/alternative; boundary="x"\n\n--x\n' +
     'Content-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable\n\nGr=FC=DFe=\n!\n' +
@@ -420,7 +421,7 @@ async function parsers(home: string): Promise<Parser[]> {
     {
       what: 'trainer_state.json',
       file: 'trainer_state.json',
-      seeds: json(state),
+      seeds: [readFileSync(join(home, 'trainer_state.json'))],
       share: 40,
       parse: (folder) => readTrainingState(folder),
     },

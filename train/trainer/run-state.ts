@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { z } from 'zod';
+import { brief } from '../../common/printable.ts';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
@@ -177,7 +178,7 @@ async function readState<T>(folder: string, schema: z.ZodType<T>): Promise<T> {
   const json = await readJsonFile(join(folder, stateFile));
   if (json['format'] !== format)
     throw new Error(
-      `${folder}/${stateFile} is of another version of this project (format ${String(json['format'] ?? 1)}, ` +
+      `${folder}/${stateFile} is of another version of this project (format ${brief(json['format'] ?? 1)}, ` +
         `here ${format}); go on with the version that began the run, or remove ${folder} to start again`,
     );
   const parsed = schema.safeParse(json);
