@@ -1,3 +1,4 @@
+import { checkEnvironment } from '../common/environment.ts';
 import { BufferPool } from './buffers.ts';
 import type { Allocation, Binding, MemoryReport } from './buffers.ts';
 import { loadChoices, saveChoices } from './choices.ts';
@@ -287,6 +288,7 @@ export function acquire(): Promise<Gpu> {
 }
 
 async function open(): Promise<Gpu> {
+  if (typeof process !== 'undefined') checkEnvironment(process.env);
   const gpu = await webgpu();
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (!adapter) throw new GpuError(await noAdapter());

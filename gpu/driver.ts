@@ -48,8 +48,7 @@ function concerned(): boolean {
 /**
  * Must be awaited before Dawn is loaded, and before the program has done anything: it may restart the
  * process, in which case it never resolves. Where a GPU worked before it does nothing but look at a few
- * files. Never rejects for want of a driver: `driverAdvice` then says what is missing. Throws on an unknown
- * TAPEFORM_DRIVER.
+ * files. Never rejects: `driverAdvice` then says what is missing.
  */
 export function ensureVulkanDriver(): Promise<void> {
   looked ??= concerned() ? look() : Promise.resolve();
@@ -57,7 +56,11 @@ export function ensureVulkanDriver(): Promise<void> {
 }
 
 async function look(): Promise<void> {
-  checkEnvironment(process.env);
+  try {
+    checkEnvironment(process.env);
+  } catch {
+    return; // scripts say it in one line, and `acquire` throws it: at an import it would have a stack
+  }
   const fs = await import('node:fs');
   const home = process.env.HOME ?? (await import('node:os')).homedir();
   const machine = inspectMachine(fs, process.env, home);

@@ -1,6 +1,6 @@
 import { assign, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { listNames, showShape } from '../names.ts';
+import { listNames, showShape, showText } from '../names.ts';
 import type { Dtype as FileDtype } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
 import type { SavedWeights } from './saved-weights.ts';
@@ -175,16 +175,29 @@ export function describeApart(apart: readonly KeyApart[]): string {
   );
 }
 
-/** Reads the matched tensors one at a time into the model's, in place, converting types. */
+/**
+ * Reads the matched tensors one at a time into the model's, in place, converting types. Error, before any is
+ * read: whole numbers where the model has others; bits with a wrong label would be weights of 1e9.
+ */
 export async function readMatches(weights: SavedWeights, matches: readonly Match[]): Promise<void> {
   for (const { target, source } of matches) {
+    const { dtype } = weights.entry(source);
+    if (isFloat(target) && !/^B?F\d/.test(dtype))
+      throw new Error(
+        `${weights.path}: ${showText(source)} is ${dtype} in the file, the model's is ${target.dtype}; ` +
+          'save it as F32, F16 or BF16',
+      );
+  }
+  for (const { target, source } of matches) {
     const loaded = await weights.read(source);
-    const whole = target.dtype === 'f32' || target.dtype === 'f16' ? toFloat32(loaded) : toInt32(loaded, source);
+    const whole = isFloat(target) ? toFloat32(loaded) : toInt32(loaded, source);
     const values = tensor(whole, { shape: loaded.shape });
     noGrad(() => assign(target, values));
     values.storage.free();
   }
 }
+
+const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 
 /**
  * Throws where a file cannot be meant for a model: `mayBeNew` tells which missing keys are those of a new

@@ -240,6 +240,21 @@ test('f16 and bf16 files are read as f32', async () => {
   }
 });
 
+test('weights labelled as whole numbers are refused before any is read', async () => {
+  const model = BertModel.fromConfig(settings);
+  await model.savePretrained(folder);
+  const path = join(folder, 'model.safetensors');
+  const bytes = await readFile(path);
+  // The same bytes under another label of the same width: F32 -> I32.
+  const at = bytes.indexOf('"F32"');
+  bytes.write('"I32"', at);
+  await writeFile(path, bytes);
+  await BertModel.fromPretrained(folder).then(
+    () => assert.unreachable(),
+    (error: Error) => assert.match(error.message, /^\S+: \S+ is I32 in the file, the model's is f32; save it as F32/),
+  );
+});
+
 test('a model in f16 is saved and loaded as such a file', async () => {
   const model = BertForSequenceClassification.fromConfig(settings).eval();
   const before = await logitsOf(model);
