@@ -119,6 +119,10 @@ export function matmulLanes(params: Product): Dispatch {
     (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
   ).join('\n');
 
+  // Before the products: behind them, llvmpipe (Mesa 26.1, LLVM 21) loses an accumulator of f16 products whose k
+  // is above 28 and no multiple of 4; its outputs were NaN.
+  const sums = storeSums(params, rows, columns, lanes);
+
   return assembleMatmul(params, {
     name: `matmul.lanes.${aReading}.${bReading}`,
     inputs: [
@@ -136,6 +140,7 @@ if (z >= p.batch) { return; }
 let row0 = (group % tilesM) * ${rows}u;
 let col0 = ((group / tilesM) % tilesN) * ${columns}u; let col = col0 + lane * 4u;
 ${batchBases}
+${sums}
 ${each(rows, (r) => each(groupsPerLane, (g) => `var c${r}_${g} = vec4<f32>();`).join(' ')).join('\n')}
 var k = 0;
 for (; k + 4 <= i32(p.k); k += 4) {
@@ -146,8 +151,7 @@ for (; k < i32(p.k); k++) {
 ${aReading === 'k4' ? tailRows(rows) : ''}
 ${steps(1)}
 }
-${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n')}
-${storeSums(params, rows, columns, lanes)}`,
+${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n')}`,
   });
 }
 
