@@ -33,7 +33,7 @@ type Answer = LockHolder & { readonly asking?: boolean };
 
 const isWindows = process.platform === 'win32';
 /** Milliseconds within which a process that lives answers, unless it is busy. */
-const answerWithin = 2000;
+const answerWithin = 5000;
 /** Milliseconds within which a socket gets its final name. */
 const startsWithin = 10_000;
 

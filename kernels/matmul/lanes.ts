@@ -119,8 +119,8 @@ export function matmulLanes(params: Product): Dispatch {
     (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
   ).join('\n');
 
-  // Before the products: behind them, llvmpipe (Mesa 26.1, LLVM 21) loses an accumulator of f16 products whose k
-  // is above 28 and no multiple of 4; its outputs were NaN.
+  // Before the products: behind them, llvmpipe (Mesa 26.1, LLVM 21) loses an accumulator of f16 products
+  // whose k is above 28 and no multiple of 4; its outputs were NaN.
   const sums = storeSums(params, rows, columns, lanes);
 
   return assembleMatmul(params, {

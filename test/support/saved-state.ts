@@ -88,7 +88,7 @@ export async function faultEverywhere(
     for (const fault of faults) {
       const all = pointsOf(fault, watched.operations);
       if (all.length === 0) continue;
-      const points = short ? [...new Set(Array.from({ length: sample }, () => all[random.int(count)]!))] : all;
+      const points = short ? [...new Set(Array.from({ length: sample }, () => all[random.int(all.length)]!))] : all;
       for (const at of points) {
         const folder = join(parent, 'tried');
         await rm(folder, { recursive: true, force: true });
