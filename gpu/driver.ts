@@ -9,12 +9,14 @@
  * the user are left alone.
  */
 import { checkEnvironment } from '../common/environment.ts';
+import { dropUnread } from '../common/output.ts';
 import type { Choice, Machine } from './driver/choose.ts';
 import { advice, chooseByMachine, chooseByUser, isSoftware } from './driver/choose.ts';
 import type { Installed } from './driver/layout.ts';
 import { activeFolder, cacheFolder, installed, isOwnManifest, manifestPath, wrapperPath } from './driver/layout.ts';
 import type { Files } from './driver/machine.ts';
 import { distribution, inspectMachine, memoryFileAdvice } from './driver/machine.ts';
+import { endWithParent } from './driver/parent.ts';
 import { knownAdapter, rememberAdapter } from './driver/verdict.ts';
 
 /** The driver as far as it is known, for people. */
@@ -56,6 +58,7 @@ export function ensureVulkanDriver(): Promise<void> {
 }
 
 async function look(): Promise<void> {
+  endWithParent();
   try {
     checkEnvironment(process.env);
   } catch {
@@ -146,7 +149,9 @@ function runningOn(folder: string, machine: Machine, fs: Files): void {
 }
 
 function say(line: string): void {
-  if (process.env.TAPEFORM_QUIET !== '1') process.stderr.write(`tapeform: ${line}\n`);
+  if (process.env.TAPEFORM_QUIET === '1') return;
+  dropUnread(process.stderr);
+  process.stderr.write(`tapeform: ${line}\n`);
 }
 
 /** Reports what `ensureVulkanDriver` found and did. */

@@ -6,7 +6,7 @@
 import { generateText, loadTextGenerator, streamText } from '../models/index.ts';
 import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
 import { printableLines } from '../common/printable.ts';
 import { progress } from '../common/progress.ts';
@@ -33,6 +33,7 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
 main(async () => {
   const { values, positionals } = parseOptions(command);
+  if (values.output === undefined) endWithReader();
   if (values.file !== undefined && positionals.length > 0)
     throw new UsageError(`${command.name}: give prompts or --file, not both; got "${positionals[0]}" too`);
   const prompts = values.file === undefined ? positionals : await readPrompts(values.file);

@@ -55,7 +55,7 @@ function stayAsParent(program: string, args: readonly string[], env: NodeJS.Proc
   const channel = process.send !== undefined;
   const child = spawn(program, args, {
     stdio: ['inherit', 'inherit', 'inherit', ...(channel ? ['ipc' as const] : [])],
-    env,
+    env: { ...env, TAPEFORM_PARENT: String(process.pid) },
   });
   for (const signal of signals) {
     process.on(signal, () => {

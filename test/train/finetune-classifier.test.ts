@@ -15,34 +15,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lossesIn, refused, runScript } from '../support/script.ts';
+import { reviews, smallClassifier } from '../support/reviews.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 
 const test = suite('finetune-classifier');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-finetune-'));
 const data = join(folder, 'reviews.csv');
-const small = [
-  '--from-scratch',
-  '--layers',
-  '1',
-  '--hidden',
-  '8',
-  '--heads',
-  '2',
-  '--max-length',
-  '12',
-  '--batch-size',
-  '8',
-  '--learning-rate',
-  '0.02',
-];
-
-/** Sixty short texts, no two alike, whose first word tells the class. */
-const subjects = ['film', 'book', 'meal', 'song', 'play', 'trip', 'room', 'game', 'show', 'walk'];
-const places = ['Rome', 'Oslo', 'Lima'];
-const lines = subjects.flatMap((s) =>
-  places.flatMap((p) => [`wonderful ${s} from ${p} about ${s}s,good`, `terrible ${s} in ${p} without ${p},bad`]),
-);
-writeFileSync(data, `text,label\n${lines.join('\n')}\n`);
+const small = smallClassifier;
+writeFileSync(data, reviews);
 
 const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
   runScript(['train/finetune-classifier.ts', ...args], options);

@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { format, parseArgs } from 'node:util';
 import { checkEnvironment } from '../../common/environment.ts';
+import { dropUnread } from '../../common/output.ts';
 import { printable, printableLines } from '../../common/printable.ts';
 
 interface Common<T> {
@@ -135,17 +136,20 @@ export function parseOptions<const O extends Record<string, Option>>(
   return { values: values as Parsed<O>['values'], positionals };
 }
 
+/** For scripts whose result is what they print: ends the process, with code 0, when nobody reads it. */
+export function endWithReader(): void {
+  process.stdout.on('error', () => process.exit(0));
+}
+
 /**
  * Runs a script's body. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of
  * it, failures of the file system): their one line, exit code 1. Bugs (JavaScript's own TypeError,
- * RangeError, ...), and everything under TAPEFORM_DEBUG: the stack, exit code 1.
+ * RangeError, ...), and everything under TAPEFORM_DEBUG: the stack, exit code 1. What nobody reads any more
+ * (`| head`) is dropped, and the work goes on to its end.
  */
 export function main(run: () => void | Promise<void>): void {
-  // The reader of a pipe may stop early (`| head`).
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    throw error;
-  });
+  dropUnread(process.stdout);
+  dropUnread(process.stderr);
   printSafely();
   void (async () => {
     try {

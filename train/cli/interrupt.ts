@@ -8,12 +8,15 @@ export class Interrupted extends Error {
   readonly exitCode = 130;
 }
 
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** npm and the terminal may both deliver one Ctrl-C, so a second counts only this many milliseconds later. */
 const sameKeyPress = 1000;
 
 /**
- * Calls `stop` at the first Ctrl-C (or SIGTERM), so that the work can end in good order; a second ends the
- * process at once. Returns the function that stops listening, to be called when the work is over.
+ * Calls `stop` at the first Ctrl-C, SIGTERM or SIGHUP (a terminal that closes), so that the work can end in
+ * good order; a second ends the process at once. Returns the function that stops listening, to be called when
+ * the work is over.
  */
 export function onInterrupt(stop: () => void): () => void {
   let since: number | undefined;
@@ -25,11 +28,9 @@ export function onInterrupt(stop: () => void): () => void {
     endInOneLine();
     stop();
   };
-  process.on('SIGINT', listener);
-  process.on('SIGTERM', listener);
+  for (const signal of signals) process.on(signal, listener);
   return () => {
-    process.off('SIGINT', listener);
-    process.off('SIGTERM', listener);
+    for (const signal of signals) process.off(signal, listener);
   };
 }
 

@@ -1,0 +1,18 @@
+/**
+ * Ends this process as SIGTERM does, so that a training saves itself, soon after its parent has ended without
+ * a word (kill -9): where that was tsx or another that listens on a channel, npm, or the process that
+ * restarted this one. A shell is none of these, so `nohup ... &` outlives it.
+ */
+export function endWithParent(): void {
+  const parent = process.ppid;
+  const { env } = process;
+  const isOurs = env.TAPEFORM_PARENT === String(parent); // set by `restart`
+  delete env.TAPEFORM_PARENT;
+  if (!isOurs && !process.send && env.npm_lifecycle_event === undefined) return;
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    process.kill(process.pid, 'SIGTERM');
+  }, 500);
+  timer.unref();
+}
