@@ -19,6 +19,7 @@ import {
   describeApart,
   keysApart,
   matchWeights,
+  otherHalf,
   readMatches,
   tensorsToWrite,
 } from './io/state-dict.ts';
@@ -117,7 +118,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const { ignoreMismatchedSizes = false, log = (line: string): void => console.error(line), ...resolving } = options;
     const folder = await resolveModelFolder(id, resolving);
     const configFile = join(folder, 'config.json');
-    const config = this.configFormat.fromJson(await readJsonFile(configFile), configFile, overrides);
+    const json = await readJsonFile(configFile);
+    const config = this.configFormat.fromJson(json, configFile, overrides);
     const weights = await SavedWeights.open(folder);
     try {
       const { module: model, initialise } = named(configFile, () => postponeInit(() => new this(config)));
@@ -138,6 +140,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
           `kept apart: ${describeApart(apart)} differ in ${folder}, though its config.json ties them (set ` +
             'tie_word_embeddings to false there if all of them should be)',
         );
+      const doubt = otherHalf(json['dtype'] ?? json['torch_dtype'], weights);
+      if (doubt) log(`${configFile}: ${doubt}`);
       if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
       const generationFile = join(folder, GENERATION_FILE);

@@ -197,6 +197,17 @@ export async function readMatches(weights: SavedWeights, matches: readonly Match
   }
 }
 
+/**
+ * Two bytes do not tell float16 from bfloat16, only the label in the file does. Says so where config.json,
+ * which gives the type too, has the other.
+ */
+export function otherHalf(dtype: unknown, weights: SavedWeights): string | undefined {
+  const labels = new Set(weights.names().map((name) => weights.entry(name).dtype));
+  const other = dtype === 'float16' ? 'BF16' : dtype === 'bfloat16' ? 'F16' : undefined;
+  if (other === undefined || !labels.has(other)) return undefined;
+  return `dtype is ${String(dtype)}, but weights are labelled ${other}; a wrong label makes all of them wrong`;
+}
+
 const isFloat = ({ dtype }: Tensor): boolean => dtype === 'f32' || dtype === 'f16';
 
 /**

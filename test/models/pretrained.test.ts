@@ -255,6 +255,28 @@ test('weights labelled as whole numbers are refused before any is read', async (
   );
 });
 
+test('f16 weights labelled bf16 are told from what config.json says', async () => {
+  const model = BertModel.fromConfig(settings);
+  await model.savePretrained(folder, { dtype: 'f16' });
+  await BertModel.fromPretrained(folder, {}, { log });
+  assert.equal(lines, []);
+  const path = join(folder, 'model.safetensors');
+  const bytes = await readFile(path);
+  const header = Number(bytes.readBigUInt64LE(0));
+  const text = bytes
+    .subarray(8, 8 + header)
+    .toString()
+    .trimEnd()
+    .replaceAll('"F16"', '"BF16"');
+  const padded = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
+  const size = Buffer.alloc(8);
+  size.writeBigUInt64LE(BigInt(padded.length));
+  await writeFile(path, Buffer.concat([size, padded, bytes.subarray(8 + header)]));
+  await BertModel.fromPretrained(folder, {}, { log });
+  assert.is(lines.length, 1);
+  assert.match(lines[0]!, /config.json: dtype is float16, but weights are labelled BF16/);
+});
+
 test('a model in f16 is saved and loaded as such a file', async () => {
   const model = BertForSequenceClassification.fromConfig(settings).eval();
   const before = await logitsOf(model);

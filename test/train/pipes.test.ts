@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -18,18 +18,19 @@ temporaryFolder(test, (path) => (folder = path));
 
 /** A fine-tuning in `folder`/out. `node`: Node as the system has it, which restarts itself. */
 function start(more: readonly string[] = [], node = process.execPath, env = process.env): ChildProcess {
+  return launch(node, command(more), env);
+}
+
+/** Node's arguments for it. */
+function command(more: readonly string[]): string[] {
   const data = join(folder, 'data.csv');
   writeFileSync(data, reviews);
-  const args = [
-    'train/finetune-classifier.ts',
-    '--data',
-    data,
-    '--output',
-    join(folder, 'out'),
-    ...smallClassifier,
-    ...more,
-  ];
-  return spawn(node, ['--import', 'tsx', ...args], {
+  const script = ['train/finetune-classifier.ts', '--data', data, '--output', join(folder, 'out')];
+  return ['--import', 'tsx', ...script, ...smallClassifier, ...more];
+}
+
+function launch(program: string, args: readonly string[], env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(program, args, {
     cwd: root,
     env: { ...env, TAPEFORM_QUIET: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -73,9 +74,20 @@ for (const signal of ['SIGHUP', 'SIGTERM'] as const)
 
 // Node that was started on the driver's libraries has no parent of ours; the system's Node stays as one.
 const { TAPEFORM_NODE: system, VK_DRIVER_FILES: _, TAPEFORM_WHY: __, ...env } = process.env;
-if (system !== undefined)
-  test('a run whose visible process is killed saves a checkpoint and ends', async () => {
-    const child = start(['--epochs', '4000'], system, env);
+/** npm starts a shell, which starts the run; here Node stands for npm. */
+const npm = (): ChildProcess => {
+  const words = [process.execPath, ...command(['--epochs', '4000'])].map((word) => `'${word}'`);
+  const shell = JSON.stringify(`${words.join(' ')}; true`);
+  const script = `require('node:child_process').spawn('sh', ['-c', ${shell}], { stdio: 'inherit' })`;
+  return launch(process.execPath, ['-e', script], { ...process.env, npm_lifecycle_event: 'start' });
+};
+const visible: readonly (readonly [name: string, launch: () => ChildProcess])[] = [
+  ...(existsSync('/proc/self/stat') ? [['npm', npm] as const] : []),
+  ...(system === undefined ? [] : [['its restarted self', () => start(['--epochs', '4000'], system, env)] as const]),
+];
+for (const [name, launchIt] of visible)
+  test(`a run under ${name}, which is killed, saves a checkpoint and ends`, async () => {
+    const child = launchIt();
     child.stdout!.resume();
     await says(child.stderr!, /step \d/);
     const stopped = says(child.stderr!, /stopped at step \d+ of \d+, saved in/);

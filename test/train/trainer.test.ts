@@ -269,6 +269,10 @@ test('a run of another version is refused; one with other options goes on where 
   await rejects(small(output, { steps: 14 }, { resume: true }), /steps 12 -> 14.*resume: 'anyway'$/);
   const { steps } = await small(output, { steps: 14 }, { resume: 'anyway' });
   assert.is(steps.length, 14);
+  await rejects(
+    small(output, { steps: 16 }, { resume: 'anyway' }),
+    /reached its end with other options or data \(steps 14 -> 16\); give those, or remove the folder to start again$/,
+  );
 });
 
 test('early stopping, and the best model by another number', async () => {

@@ -259,6 +259,16 @@ export function checkIdentity(
   process.stderr.write(`warning: ${line}, and goes on anyway\n`);
 }
 
+/** A run that has reached its end is only read. Throws one line where it is not the one asked for. */
+export function checkFinished(saved: TrainingState['identity'], now: TrainingState['identity'], folder: string): void {
+  const changed = differences(saved, now);
+  if (changed.length > 0)
+    throw new Error(
+      `${folder} holds a run that has reached its end with other options or data (${changed.join(', ')}); ` +
+        'give those, or remove the folder to start again',
+    );
+}
+
 /** `learningRate 0.01 -> 0.02, model.hidden_size 64 -> 128` */
 function differences(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): string[] {
   const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];

@@ -9,6 +9,7 @@ import type { HostBatch, TrainingTask } from '../objectives/task.ts';
 import { isEvaluation, isStep, progressBar } from './callback.ts';
 import type { Callback, EvaluationRecord, StepRecord } from './callback.ts';
 import {
+  checkFinished,
   checkIdentity,
   checkpointsKept,
   checkResume,
@@ -108,7 +109,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   if (saved) {
     const { random: _, ...rest } = saved;
     await restoreTraining(checkpoint!, saved, optimizer, scaler);
-    state = rest;
+    state = { ...rest, identity };
   }
 
   await disk.makeFolder(output);
@@ -224,7 +225,7 @@ async function finishedRun(
   identity: TrainingState['identity'],
 ): Promise<TrainingResult> {
   const state = await readFinalState(output);
-  checkIdentity(state.identity, identity, output);
+  checkFinished(state.identity, identity, output);
   await model.loadWeights(output);
   const records = readLog(join(output, logFile));
   return { steps: records.filter(isStep), evaluations: records.filter(isEvaluation), best: state.best };
