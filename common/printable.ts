@@ -29,6 +29,11 @@ export function padText(text: string, width: number, side: 'left' | 'right' = 'l
   return side === 'left' ? text + space : space + text;
 }
 
+/** A text of a file in a message: on one line, without control characters, cut after `most` characters. */
+export function showText(text: string, most = 100): string {
+  return printable(text.length > most ? `${text.slice(0, most)}...` : text);
+}
+
 /** A value of a file for an error's one line: its JSON, cut after `most` characters. */
 export function brief(value: unknown, most = 60): string {
   let text: string;
@@ -37,7 +42,7 @@ export function brief(value: unknown, most = 60): string {
   } catch {
     text = `a ${typeof value} that is no JSON`; // a circle, a bigint, or nested too deep
   }
-  return printable(text.length > most ? `${text.slice(0, most)}...` : text);
+  return showText(text, most);
 }
 
 function escapeOf(character: string): string {

@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename } from 'node:path';
 import { disk } from './file-system.ts';
+import { isAlive, processStat } from './processes.ts';
 
 const hash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 8);
 
@@ -25,23 +26,12 @@ const place = hash(hostname() + attempt(() => readlinkSync('/proc/self/ns/pid'))
  * anew either; '0' where the system does not tell (no /proc). Undefined: there is no such process.
  */
 export function startOf(pid: number): string | undefined {
-  const line = attempt(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  if (line === '') return process.platform === 'linux' || !exists(pid) ? undefined : '0';
-  // "pid (name) state ...": a name may hold anything. The 22nd field is the start, in ticks.
-  const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
-  const ended = fields[0] === 'Z' || fields[0] === 'X';
-  return ended
-    ? undefined
-    : hash(attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')) + fields[19]!);
-}
-
-function exists(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+  const stat = processStat(pid);
+  if (!stat) return process.platform === 'linux' || !isAlive(pid) ? undefined : '0';
+  const [state] = stat.fields;
+  if (state === 'Z' || state === 'X') return undefined;
+  const start = stat.fields[19]!; // in ticks
+  return hash(attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'latin1')) + start);
 }
 
 const own = `${process.pid}.${startOf(process.pid) ?? '0'}.${place}`;

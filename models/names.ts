@@ -1,4 +1,6 @@
-import { printable } from '../common/printable.ts';
+import { brief, showText } from '../common/printable.ts';
+
+export { showText };
 
 /**
  * The state-dict name of a field: lower-camel names become snake_case (`tokenTypeEmbeddings` ->
@@ -17,14 +19,9 @@ export function camelCase(name: string): string {
   return name.replace(/_+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** A text of a file in a message: on one line, without control characters, not too long. */
-export function showText(text: string, most = 100): string {
-  return printable(text.length > most ? `${text.slice(0, most)}...` : text);
-}
-
 /** A value of a file or a user in a message, as JSON: `"x"`, `[1, 2]`, `missing`. */
 export function showValue(value: unknown, most = 60): string {
-  return showText(JSON.stringify(value) ?? 'missing', most);
+  return value === undefined ? 'missing' : brief(value, most);
 }
 
 /** The first few names and how many there are besides: error messages stay one line. */

@@ -1,13 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { processStat } from '../../common/processes.ts';
 
 /** The parent of a shell by its number; undefined for a process that is none, and where there is no /proc. */
 function parentOfShell(pid: number): string | undefined {
-  try {
-    // "pid (name) state ppid ..."
-    return /^\d+ \((?:sh|dash|bash)\) \S+ (\d+) /.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))?.[1];
-  } catch {
-    return undefined;
-  }
+  const { name = '', fields = [] } = processStat(pid) ?? {};
+  return /^(sh|dash|bash)$/.test(name) ? fields[1] : undefined;
 }
 
 /**

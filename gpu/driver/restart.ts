@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { parseStat } from '../../common/processes.ts';
 import { linkerCommand, manifestPath } from './layout.ts';
 
 /**
@@ -97,8 +98,8 @@ function ownsTerminal(): boolean {
   }
 }
 
-/** `stat` is the text of /proc/PID/stat: pid (name) state ppid pgrp session tty_nr tpgid ... */
+/** `stat` is the text of /proc/PID/stat. */
 export function inForeground(stat: string): boolean {
-  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const [, , group, , terminal, foreground] = parseStat(stat).fields;
   return terminal !== '0' && group === foreground;
 }

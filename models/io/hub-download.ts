@@ -8,6 +8,8 @@ import { basename, dirname, join, relative } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk } from '../../common/file-system.ts';
 import { isJsonObject } from '../../common/json-file.ts';
+import { brief } from '../../common/printable.ts';
+import { isAlive } from '../../common/processes.ts';
 import { writeError } from '../../common/staged-file.ts';
 import { checkRevision, hubToken, isCommit, repositoryFolder } from './hub-cache.ts';
 import { hubError, hubJson, hubRequest, retry } from './hub-http.ts';
@@ -110,7 +112,10 @@ async function listFiles(hub: Hub, name: string, commit: string): Promise<Map<st
   return listing;
 }
 
-/** Checks one entry of a listing. `show` keeps what the hub sent from reaching a terminal as it is. */
+/** What the hub sent, so that a terminal does not get it as it is. */
+const show = (value: unknown): string => brief(value, 100);
+
+/** Checks one entry of a listing. */
 function remoteFile(name: string, path: string, { size, oid, lfs }: Record<string, unknown>): RemoteFile {
   const label = `the hub's listing of ${name} gives`;
   if (!staysInside(path)) throw new Error(`${label} ${show(path)}, which is no path inside the model: do not trust it`);
@@ -127,11 +132,6 @@ function remoteFile(name: string, path: string, { size, oid, lfs }: Record<strin
 function staysInside(path: string): boolean {
   const parts = path.split('/');
   return !/[\0-\x1f\x7f\\:]/.test(path) && parts.every((part) => part !== '' && !/^\.+ *$/.test(part));
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'undefined';
-  return text.length > 100 ? `${text.slice(0, 100)}...` : text;
 }
 
 async function hasSize(path: string, size: number): Promise<boolean> {
@@ -300,15 +300,6 @@ async function takeOverPartial(blob: string): Promise<string> {
     if (await disk.rename(path, own).then(() => true).catch(() => false)) break; // prettier-ignore
   }
   return own;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
 }
 
 // Errors of the file system carry `syscall` and no address; those of the network carry an address or a cause.
