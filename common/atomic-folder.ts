@@ -156,7 +156,7 @@ async function reserve(target: string, stage: string): Promise<void> {
  * What to rename and what to remove. Errors: a folder stays where a file must lie, or the other way round.
  */
 async function journalOf(target: string, place: string, replaces: (name: string) => boolean): Promise<Journal> {
-  const files = (await namesBelow(place)).sort();
+  const files = await namesBelow(place);
   const wanted = new Set(files);
   const parents = new Set(files.flatMap(parentsOf));
   const remove: string[] = [];
@@ -183,16 +183,16 @@ function parentsOf(name: string): string[] {
   return parts.slice(1).map((_, i) => parts.slice(0, i + 1).join('/'));
 }
 
-/** All files in a folder and those below it. */
-async function namesBelow(folder: string, prefix = ''): Promise<string[]> {
+/** All files in a folder and those below it, "/" between the parts of a name, but for names to `skip`. */
+export async function namesBelow(folder: string, skip = isTemporary, prefix = ''): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(join(folder, prefix), { withFileTypes: true })) {
-    if (isTemporary(entry.name)) continue;
+    if (skip(entry.name)) continue;
     const name = `${prefix}${entry.name}`;
-    if (entry.isDirectory()) found.push(...(await namesBelow(folder, `${name}/`)));
+    if (entry.isDirectory()) found.push(...(await namesBelow(folder, skip, `${name}/`)));
     else found.push(name);
   }
-  return found;
+  return found.sort();
 }
 
 /** Step 3. */

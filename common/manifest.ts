@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { writeFileAtomic } from './atomic-files.ts';
-import { isInside } from './atomic-folder.ts';
+import { isInside, namesBelow } from './atomic-folder.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from './json-file.ts';
+import type { JsonObject } from './json-file.ts';
 
 /** The name of the file that lists a folder's others with their sizes and SHA-256. */
 export const manifestName = 'manifest.json';
@@ -17,7 +18,7 @@ interface FileFacts {
 }
 
 /** SHA-256 of a file's bytes, in hexadecimal, read in pieces. Error: it cannot be read. */
-export async function fileHash(path: string): Promise<string> {
+async function fileHash(path: string): Promise<string> {
   const hash = createHash('sha256');
   try {
     await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);
@@ -34,7 +35,7 @@ export async function fileHash(path: string): Promise<string> {
  */
 export async function writeManifest(folder: string, without: readonly string[] = []): Promise<void> {
   const files: Record<string, FileFacts> = {};
-  for (const name of await filesIn(folder)) {
+  for (const name of await namesBelow(folder, (name) => name.startsWith('.'))) {
     if (name === manifestName || without.includes(name)) continue;
     const path = join(folder, name);
     files[name] = { size: (await stat(path)).size, sha256: await fileHash(path) };
@@ -57,27 +58,39 @@ export async function hasManifest(folder: string): Promise<boolean> {
  */
 export async function verifyManifest(
   folder: string,
-  { mend, hashes = true, below }: { readonly mend: string; readonly hashes?: boolean; readonly below?: string },
+  { mend, ...what }: { readonly mend: string; readonly hashes?: boolean; readonly below?: string },
 ): Promise<void> {
-  for (const [name, { size, sha256 }] of Object.entries(await readManifest(folder, mend))) {
-    if (below !== undefined && !name.startsWith(`${below}/`)) continue;
-    const path = join(folder, name);
-    const damaged = (what: string): Error => new Error(`${path} is damaged: ${what}; ${mend}`);
-    const found = await stat(path).catch(() => undefined);
-    if (!found?.isFile()) throw new Error(`${path} is missing, but ${manifestName} names it; ${mend}`);
-    if (found.size !== size) throw damaged(`it has ${found.size} bytes where ${manifestName} says ${size}`);
-    if (hashes && (await fileHash(path)) !== sha256) throw damaged(`its SHA-256 is not the one in ${manifestName}`);
-  }
+  const damage = await damageOf(folder, what);
+  if (damage !== undefined) throw new Error(`${damage}; ${mend}`);
 }
 
-async function readManifest(folder: string, mend: string): Promise<Record<string, FileFacts>> {
+/** What `verifyManifest` finds wrong, in words; undefined where nothing is. */
+export async function damageOf(
+  folder: string,
+  { hashes = true, below }: { readonly hashes?: boolean; readonly below?: string } = {},
+): Promise<string | undefined> {
+  const files = await readManifest(folder);
+  if (typeof files === 'string') return files;
+  for (const [name, { size, sha256 }] of Object.entries(files)) {
+    if (below !== undefined && !name.startsWith(`${below}/`)) continue;
+    const path = join(folder, name);
+    const found = await stat(path).catch(() => undefined);
+    if (!found?.isFile()) return `${path} is missing, but ${manifestName} names it`;
+    if (found.size !== size) return `${path} is damaged: it has ${found.size} bytes where ${manifestName} says ${size}`;
+    if (hashes && (await fileHash(path)) !== sha256)
+      return `${path} is damaged: its SHA-256 is not the one in ${manifestName}`;
+  }
+  return undefined;
+}
+
+/** The files of a manifest, or what is wrong with it. */
+async function readManifest(folder: string): Promise<Record<string, FileFacts> | string> {
   const path = join(folder, manifestName);
-  const damaged = (): Error => new Error(`${path} is damaged or of a later version; ${mend}`);
-  if (!(await hasManifest(folder))) throw new Error(`${path} is missing; ${mend}`);
-  const json = await readJsonFile(path).catch(() => Promise.reject(damaged()));
-  const { files } = json;
-  if (json['format'] !== format || json['version'] !== 1 || !isJsonObject(files)) throw damaged();
-  if (!Object.entries(files).every(([name, facts]) => isInside(name) && isFacts(facts))) throw damaged();
+  if (!(await hasManifest(folder))) return `${path} is missing`;
+  const { format: kind, version, files } = await readJsonFile(path).catch(() => ({}) as JsonObject);
+  const isRight = kind === format && version === 1 && isJsonObject(files);
+  if (!isRight || !Object.entries(files).every(([name, facts]) => isInside(name) && isFacts(facts)))
+    return `${path} is damaged or of a later version`;
   return files as Record<string, FileFacts>;
 }
 
@@ -85,16 +98,4 @@ function isFacts(value: unknown): value is FileFacts {
   if (!isJsonObject(value)) return false;
   const { size, sha256 } = value;
   return Number.isSafeInteger(size) && typeof sha256 === 'string' && /^[0-9a-f]{64}$/.test(sha256);
-}
-
-/** The files of a folder and of those below it, "/" between the parts of a name, in order. */
-async function filesIn(folder: string, prefix = ''): Promise<string[]> {
-  const found: string[] = [];
-  for (const entry of await readdir(join(folder, prefix), { withFileTypes: true })) {
-    if (entry.name.startsWith('.')) continue;
-    const name = `${prefix}${entry.name}`;
-    if (entry.isDirectory()) found.push(...(await filesIn(folder, `${name}/`)));
-    else found.push(name);
-  }
-  return found.sort();
 }

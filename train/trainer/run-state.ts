@@ -7,7 +7,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
-import { verifyManifest, writeManifest } from '../../common/manifest.ts';
+import { damageOf, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import { UsageError } from '../cli/cli.ts';
@@ -152,20 +152,16 @@ export async function latestCheckpoint(output: string): Promise<string | undefin
  * the checkpoint before that is whole, where there is one.
  */
 export async function checkWhole(checkpoint: string, output: string): Promise<void> {
-  const isWhole = (folder: string): Promise<boolean> =>
-    verifyManifest(folder, { mend: '' }).then(
-      () => true,
-      () => false,
-    );
-  if (await isWhole(checkpoint)) return;
+  const damage = await damageOf(checkpoint);
+  if (damage === undefined) return;
   let mend = `no other checkpoint is whole; remove ${output} to start again`;
   for (const step of (await checkpointSteps(output)).reverse()) {
     const name = `checkpoint-${step}`;
-    if (name === basename(checkpoint) || !(await isWhole(join(output, name)))) continue;
+    if (name === basename(checkpoint) || (await damageOf(join(output, name))) !== undefined) continue;
     mend = `${name} before it is whole: remove ${checkpoint} and resume again to go on from there`;
     break;
   }
-  await verifyManifest(checkpoint, { mend });
+  throw new Error(`${damage}; ${mend}`);
 }
 
 /** Reads where a run stands; its model is loaded like any other from the same folder. */
