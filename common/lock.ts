@@ -43,14 +43,14 @@ const startsWithin = 10_000;
  */
 export async function takeLock(name: string): Promise<Lock | LockHolder> {
   const id = createHash('sha256').update(name).digest('hex').slice(0, 16);
-  const own: { asking: boolean; server?: Server } = { asking: true };
+  const own = { asking: true };
   const since = new Date().toISOString();
-  own.server = createServer((socket) => {
+  const server = createServer((socket) => {
     socket.on('error', () => undefined).unref();
     const answer: Answer = { pid: process.pid, command: commandLine(), since, asking: own.asking };
     socket.end(JSON.stringify(answer));
   }).unref();
-  return isWindows ? takePipe(`\\\\.\\pipe\\tapeform-${id}`, own.server) : takeSocket(id, own.server, own);
+  return isWindows ? takePipe(`\\\\.\\pipe\\tapeform-${id}`, server) : takeSocket(id, server, own);
 }
 
 /** Tells a lock from its holder. */
