@@ -1,4 +1,5 @@
 import type { GenerationOptions } from '../../models/index.ts';
+import { ofDraws } from '../../models/generation/options.ts';
 import { readTexts } from '../data/read-table.ts';
 import { utf8Blocks } from '../data/utf8-blocks.ts';
 import type { Option, Parsed } from './cli.ts';
@@ -51,9 +52,8 @@ export function generationOptions(values: Given, recommended: GenerationOptions)
   };
   const set = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   // Settings recommended for draws are not meant for the most probable text or a search.
-  const { temperature, topK, topP, minP, topH, typicalP, epsilonCutoff, etaCutoff, ...rest } = recommended;
-  const ofDraws = own.doSample ? { temperature, topK, topP, minP, topH, typicalP, epsilonCutoff, etaCutoff } : {};
-  return { ...rest, ...ofDraws, ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
+  const meant = Object.entries(recommended).filter(([name]) => own.doSample || !(name in ofDraws));
+  return { ...Object.fromEntries(meant), ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
 }
 
 /** Shells make it hard to type a line break. */
