@@ -76,11 +76,7 @@ export function overwrite(x: Tensor, values: Float32Array): void {
   storage.version++;
   storage.host = undefined;
   onDevice(
-    (gpu) =>
-      gpu.write(
-        storage.on((size, label) => gpu.allocate(size, label)),
-        bytes,
-      ),
+    (gpu) => gpu.write(storage.memoryOn(gpu), bytes),
     (error) => storage.fail(error),
   );
 }

@@ -38,7 +38,7 @@ async function read(x: Tensor): Promise<DataArray> {
   let reading: Promise<Uint8Array> | undefined;
   onDevice(
     (gpu) => {
-      const allocation = source.storage.on((size, label) => gpu.allocate(size, label));
+      const allocation = source.storage.memoryOn(gpu);
       reading = gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
       reading.catch(() => undefined); // awaited below
     },

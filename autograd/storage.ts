@@ -1,4 +1,4 @@
-import type { Allocation } from '../gpu/index.ts';
+import type { Allocation, Gpu } from '../gpu/index.ts';
 import { context } from './context.ts';
 import { isRunning, onDevice } from './runtime.ts';
 
@@ -50,6 +50,11 @@ export class Storage {
     if (this.failure !== undefined) throw this.failure;
     this.cell.allocation ??= allocate(this.bytes, this.label);
     return this.cell.allocation;
+  }
+
+  /** Device memory, made of the device's own where there is none yet. */
+  memoryOn(gpu: Gpu): Allocation {
+    return this.on((bytes, label) => gpu.allocate(bytes, label));
   }
 
   /** The op that should have written this failed: whoever uses it gets the op's error. */

@@ -69,7 +69,7 @@ export class Program {
       (gpu) => {
         if (!this.assembled) throw this.failure;
         const { recording, memory } = this.assembled;
-        gpu.forget(() => [...memory.values()].map((storage) => storage.on(allocateOn(gpu))));
+        gpu.forget(() => [...memory.values()].map((storage) => storage.memoryOn(gpu)));
         inputs.forEach((input, i) => {
           const target = memory.get(input.storage);
           if (target) copy(gpu, args[i]!.storage, target, input.size * bytesOf(input.dtype));
@@ -122,10 +122,8 @@ export class Program {
 
 function copy(gpu: Gpu, from: Storage, to: Storage, bytes: number): void {
   if (bytes === 0) return;
-  gpu.copy(from.on(allocateOn(gpu)), to.on(allocateOn(gpu)), bytes);
+  gpu.copy(from.memoryOn(gpu), to.memoryOn(gpu), bytes);
 }
-
-const allocateOn = (gpu: Gpu) => (bytes: number, label: string) => gpu.allocate(bytes, label);
 
 /** The entry with its tensors in the homes that outlive the run. */
 function relocate(entry: Entry, homes: ReadonlyMap<Storage, Storage>): Entry {

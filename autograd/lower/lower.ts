@@ -46,14 +46,13 @@ export function execute(entry: Entry): void {
   onDevice(
     (gpu) => {
       const { target } = gpu;
-      const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label);
       const temporaries = lowerEntry(here, {
         target,
         remembers: true,
         emit: (dispatch, tensors) =>
           gpu.dispatch(
             dispatch,
-            tensors.map((t) => bindingOf(entry.name, t, t.storage.on(allocate), target)),
+            tensors.map((t) => bindingOf(entry.name, t, t.storage.memoryOn(gpu), target)),
             op,
           ),
       });

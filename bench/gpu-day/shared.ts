@@ -15,8 +15,7 @@ export { timePlans } from '../../kernels/matmul/tune.ts';
 export { DecodingSession } from '../../models/generation/session.ts';
 
 /** The device's memory of a tensor, made where it has none yet. */
-export const allocationOf = (gpu: Gpu, { storage }: Tensor): Allocation =>
-  storage.on((bytes, label) => gpu.allocate(bytes, label));
+export const allocationOf = (gpu: Gpu, { storage }: Tensor): Allocation => storage.memoryOn(gpu);
 
 /** Gives the memory of tensors back at once. */
 export function free(...tensors: readonly (Tensor | undefined)[]): void {

@@ -70,7 +70,7 @@ function product(variant: 'plain' | 'lanes' | 'tiled' | 'subgroup', n: number, t
         tf
           .cast(tf.normal([n, n]), dtype)
           .keep()
-          .storage.on((bytes, label) => gpu.allocate(bytes, label));
+          .storage.memoryOn(gpu);
       const buffers = [random(), random(), gpu.allocate(4 * n * n, 'bench')];
       return () => gpu.dispatch(dispatch, buffers);
     },
