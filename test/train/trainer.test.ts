@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { GPT2LMHeadModel } from '../../models/index.ts';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
+import { disk } from '../../common/file-system.ts';
 import { writeManifest } from '../../common/manifest.ts';
 import { Random } from '../../common/random.ts';
 import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
@@ -159,6 +160,10 @@ for (const [name, args] of [
     assert.is(lossesIn(whole).length, 60);
     for (const file of ['model.safetensors', 'best/model.safetensors'])
       assert.ok(readFileSync(join(broken, file)).equals(readFileSync(join(whole, file))), file);
+    const [state, other] = [broken, whole].map((output) =>
+      readFileSync(join(output, 'trainer_state.json'), 'utf8').replace(/"seconds":[\d.]+/, ''),
+    );
+    assert.is(state, other);
     assert.not(readdirSync(broken).some((file) => file.endsWith('.tmp') || file.startsWith('checkpoint')));
   });
 }
@@ -251,6 +256,22 @@ test('a checkpoint with a flipped bit is refused, whichever file has it, and the
   const whole = folder();
   await small(whole);
   assert.equal(lossesIn(output), lossesIn(whole));
+});
+
+test('killed while it removes its checkpoints, a run goes on, and leaves none', async () => {
+  const output = folder();
+  const { remove } = disk;
+  disk.remove = async (path) => {
+    if (!/checkpoint-9(\.old\.tmp)?$/.test(path) || !existsSync(path)) return remove(path);
+    rmSync(join(path, 'model.safetensors'));
+    throw new Error('killed');
+  };
+  await rejects(small(output, { saveEvery: 3 }), /killed/).finally(() => Object.assign(disk, { remove }));
+  await small(output, { saveEvery: 3 }, { resume: true });
+  const whole = folder();
+  await small(whole);
+  assert.equal(lossesIn(output), lossesIn(whole));
+  assert.not(readdirSync(output).some((name) => name.includes('checkpoint')));
 });
 
 test('a run of another version is refused; one with other options goes on where it is asked to', async () => {

@@ -5,7 +5,7 @@ import { brief } from '../../common/printable.ts';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
-import { disk } from '../../common/file-system.ts';
+import { disk, rename } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
 import { damageOf, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
@@ -43,7 +43,7 @@ type AnyOptimizer = GroupedOptimizer<{ lr: number }>;
 
 /** `checkpoint-120` for step 120, as Transformers names them. */
 const folderPattern = /^checkpoint-(\d+)$/;
-const temporaryPattern = /^\.checkpoint-\d+\.tmp$/;
+const temporaryPattern = /^\.checkpoint-\d+(\.old)?\.tmp$/;
 const stateFile = 'trainer_state.json';
 
 /** Checkpoints that a run keeps until its end: where the latest is damaged later, there is one before it. */
@@ -81,7 +81,7 @@ export async function saveTraining(
     await writeManifest(temporary);
     await disk.syncFolder(temporary);
     const folder = join(output, name);
-    await disk.remove(folder);
+    await removeCheckpoint(output, name);
     await disk.rename(temporary, folder);
     await disk.syncFolder(output);
     await verifyManifest(folder, { mend: 'what the disk gives back is not what was written: check the disk' });
@@ -93,9 +93,11 @@ export async function saveTraining(
   }
 }
 
-/** Writes where a run stands, or ended, into a folder. */
+/** Writes where a run stands, or ended, into a folder: the same bytes, whether or not it was resumed. */
 export async function writeState(folder: string, state: TrainingState | SavedState): Promise<void> {
-  await writeFileAtomic(join(folder, stateFile), `${JSON.stringify({ format, ...state })}\n`);
+  const { step, seconds, best, sinceBest, identity, ...rest } = state;
+  const ordered = { format, step, seconds, best, sinceBest, identity, ...rest };
+  await writeFileAtomic(join(folder, stateFile), `${JSON.stringify(ordered)}\n`);
 }
 
 /** Whether a run has reached its end in this folder. */
@@ -122,14 +124,27 @@ function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): 
   return named;
 }
 
-/** Removes a run's checkpoints but the latest so many, and what a killed run left half-written. */
+/**
+ * Removes a run's checkpoints but the latest so many, and what a killed run left half-written or
+ * half-removed.
+ */
 export async function removeCheckpoints(output: string, keep = 0): Promise<void> {
   const kept = new Set(keep > 0 ? (await checkpointSteps(output)).slice(-keep) : []);
   for (const name of await readdir(output).catch(() => [])) {
     const step = folderPattern.exec(name)?.[1];
-    if (step === undefined ? temporaryPattern.test(name) : !kept.has(Number(step)))
-      await disk.remove(join(output, name));
+    if (step !== undefined && !kept.has(Number(step))) await removeCheckpoint(output, name);
+    else if (temporaryPattern.test(name)) await disk.remove(join(output, name));
   }
+}
+
+/** Removes a checkpoint at once: half of one, which a kill would leave, would be taken for a damaged one. */
+async function removeCheckpoint(output: string, name: string): Promise<void> {
+  const folder = join(output, name);
+  if ((await pathKind(folder)) === 'none') return;
+  const old = join(output, `.${name}.old.tmp`);
+  await disk.remove(old);
+  await rename(folder, old);
+  await disk.remove(old);
 }
 
 /** The steps of a run's checkpoints, rising. */

@@ -227,6 +227,7 @@ async function finishedRun(
   const state = await readFinalState(output);
   checkFinished(state.identity, identity, output);
   await model.loadWeights(output);
+  await removeCheckpoints(output); // of which a kill may have left a part
   const records = readLog(join(output, logFile));
   return { steps: records.filter(isStep), evaluations: records.filter(isEvaluation), best: state.best };
 }
