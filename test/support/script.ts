@@ -7,6 +7,7 @@ import { root } from './files.ts';
 
 export interface Finished {
   readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -22,16 +23,22 @@ export interface ScriptOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Where it runs; default the repository's root. */
   readonly cwd?: string;
+  /** Milliseconds after which it is killed, and all that it started with it. */
+  readonly killAfter?: number;
 }
 
 /** Runs a script of the repository as a user would, from its root. */
 export function runScript(
   args: readonly string[],
-  { onStderr, onStdout, under = [], env: more = {}, cwd = root }: ScriptOptions = {},
+  { onStderr, onStdout, under = [], env: more = {}, cwd = root, killAfter }: ScriptOptions = {},
 ): Promise<Finished> {
   const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
   const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1', ...more };
-  const child = spawn(command!, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  // Detached, it leads a group of its own, which has a negative number.
+  const detached = killAfter !== undefined;
+  const child = spawn(command!, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached });
+  const kill = (): void => void (child.exitCode === null && process.kill(-child.pid!, 'SIGKILL'));
+  const timer = detached ? setTimeout(kill, killAfter) : undefined;
   let [stdout, stderr] = ['', ''];
   const interrupt = (): void => void child.kill('SIGINT');
   child.stdout.on('data', (chunk: Buffer) => {
@@ -45,7 +52,10 @@ export function runScript(
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     // Dawn's own notes about the driver are not the script's.
-    child.on('close', (code) => resolve({ code, stdout, stderr: stderr.replace(/^Warning: max.*\n/gm, '') }));
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      resolve({ code, signal, stdout, stderr: stderr.replace(/^Warning: max.*\n/gm, '') });
+    });
   });
 }
 
