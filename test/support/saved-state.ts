@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { namesBelow } from '../../common/atomic-folder.ts';
 import { Random } from '../../common/random.ts';
 import type { FaultOptions, FaultOutcome } from './faults.ts';
 import { Tally } from './faults.ts';
@@ -37,11 +38,7 @@ export async function stateOf(folder: string, { open }: Writer, files?: readonly
 }
 
 /** Every file below a folder, those with hidden names too. */
-async function filesOf(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
-  const files = entries.filter((entry) => !entry.isDirectory());
-  return files.map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1)).sort();
-}
+const filesOf = (folder: string): Promise<string[]> => namesBelow(folder, () => false);
 
 /** The state after a fault: what the dead process was writing may still lie there, under temporary names. */
 async function stateAfterFault(folder: string, writer: Writer): Promise<string> {
