@@ -154,7 +154,7 @@ async function soak(
     return { contents, before, beside: await namesBeside(place), stdout, milliseconds };
   };
 
-  /** Of what a kill leaves: checkpoints are those of the run never killed; else the folder is the old or the new. */
+  /** Checks what a kill left: checkpoints as of the run never killed, or the old folder or the new. */
   const checkLeft = async (whole: Whole): Promise<void> => {
     if (over) {
       await over.open(output);

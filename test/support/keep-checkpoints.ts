@@ -1,5 +1,5 @@
-// Loaded before a script, `node --import tsx --import ./test/support/keep-checkpoints.ts script.ts`: a copy of
-// each checkpoint that it saves below the folder KEEP_FROM stays in KEEP_IN, though the script removes it.
+// Loaded before a script, `node --import tsx --import ./test/support/keep-checkpoints.ts script.ts`: a copy
+// of each checkpoint that it saves below the folder KEEP_FROM stays in KEEP_IN, though the script removes it.
 import { cp } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { disk } from '../../common/file-system.ts';
