@@ -178,18 +178,23 @@ async function soak(
   };
 
   const whole = await runWhole();
+  let { milliseconds } = whole; // of the latest run from its start to its end, on a machine that may be busy
   let locksSeen = 0;
   /** Starts a run, kills it so many times unless it ends before, and checks it. The moments go to a list. */
   const runKilled = async (times: number, moments: string[]): Promise<void> => {
     await fresh();
     for (;;) {
       const resumes = !over && (await canResume(output));
-      const moment = random.uniform() * whole.milliseconds;
+      const moment = random.uniform() * milliseconds;
+      const began = performance.now();
       const run = await runScript(resumes ? [...args, '--resume'] : args, {
         env,
         ...(moments.length < times ? { killAfter: moment } : {}),
       });
-      if (moments.length === times || run.signal !== 'SIGKILL') return checkEnd(whole, run);
+      if (moments.length === times || run.signal !== 'SIGKILL') {
+        if (!resumes) milliseconds = performance.now() - began;
+        return checkEnd(whole, run);
+      }
       moments.push(`${seconds(moment)} s${resumes ? ' of a resumed run' : ''}`);
       locksSeen += (await locksOf(output)).length;
       await checkLeft(whole);
