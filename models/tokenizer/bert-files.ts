@@ -266,7 +266,9 @@ export function tokenizerFilesToWrite(files: TokenizerFiles, vocab: readonly str
     strip_accents: normalizer.stripAccents === normalizer.lowercase ? null : normalizer.stripAccents,
     tokenize_chinese_chars: normalizer.handleChineseChars,
   };
+  // Special tokens first, as reading puts them, so that what is read is saved with the same bytes.
   const newConfig = {
+    ...specialTokens,
     ...config,
     ...normalizerSettings,
     ...specialTokens,

@@ -139,8 +139,12 @@ test('save and fromPretrained give the same tokenizer, from tokenizer.json and f
   const sample = golden.texts.slice(0, 120).map(([text]) => text);
   const options = { padding: true, truncation: true, maxLength: 9, returnOffsets: true };
   const expected = saved.encodeToArrays(sample, options);
+  const config = (): Promise<string> => readFile(join(folder, 'tokenizer_config.json'), 'utf8');
+  const written = await config();
   const fromJson = await BertTokenizer.fromPretrained(folder);
   assert.equal(fromJson.encodeToArrays(sample, options), expected);
+  await fromJson.save(folder);
+  assert.is(await config(), written, 'the same bytes, in the same order');
   await rm(join(folder, 'tokenizer.json'));
   const fromVocab = await BertTokenizer.fromPretrained(folder);
   assert.equal(fromVocab.encodeToArrays(sample, options), expected);
