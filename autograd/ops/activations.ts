@@ -39,7 +39,7 @@ export const softplus = unary('softplus', (x) => e.add(e.max(x, 0), e.log1p(e.ex
 /** log(sigmoid(x)) = -softplus(-x). */
 export const logSigmoid = unary('logSigmoid', (x) => e.sub(e.min(x, 0), e.log1p(e.exp(e.neg(e.abs(x))))), single);
 
-const leaky = mapFunction('leakyRelu', ['v'], ([x], [slope]) => e.select(e.le(x!, 0), e.mul(slope!, x!), x!), {
+const leaky = mapFunction('leakyRelu', ['v'], ([x], [slope]) => e.select(e.gt(x!, 0), x!, e.mul(slope!, x!)), {
   float: true,
   scalars: 1,
 });

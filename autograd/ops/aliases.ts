@@ -2,6 +2,7 @@
  * Names that a PyTorch user looks for: aliases of ops that have another name here, and short compositions of
  * ops. All are methods of tensors too. Those that end in `_` write in place, as `assign` does.
  */
+import * as e from '../../kernels/map/expr.ts';
 import { arange, full } from '../create.ts';
 import type { TensorOptions } from '../create.ts';
 import { checkOptions, listOf, normaliseAxis, requireFloat, show } from '../shapes.ts';
@@ -10,13 +11,14 @@ import { whenKnown } from './known-range.ts';
 import { ShapeError } from '../op.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { abs, add, div, log, mul, neg, pow, sqrt, sub } from './arithmetic.ts';
+import { abs, add, div, log, mul, neg, pow, sub } from './arithmetic.ts';
 import { addAssign, assign, checkHolds } from './assign.ts';
 import { cast, expand, sum } from './broadcast.ts';
 import type { ReduceOptions } from './broadcast.ts';
-import { clamp, eq, gt, isFinite, isNan, logicalNot, logicalOr, lt, maximum, where } from './comparison.ts';
+import { clamp, eq, gt, isFinite, isNan, logicalNot, logicalOr, lt, maximum, ne, where } from './comparison.ts';
 import { concat } from './concat.ts';
 import { gather } from './gather.ts';
+import { applyMap, mapFunction, unary } from './map-op.ts';
 import { matmul } from './matmul.ts';
 import { transpose } from './movement.ts';
 import { normal, uniform } from './random.ts';
@@ -107,21 +109,43 @@ export function outer(a: Tensor, b: Tensor): Tensor {
 
 type Axes = number | readonly number[];
 
-/** Standard deviation over the given axes (default all): the root of `variance`. */
-export const std = (x: Tensor, axes?: Axes, options?: VarianceOptions): Tensor => sqrt(variance(x, axes, options));
+/**
+ * A root and powers of numbers from 0 with the derivative 1 at 0: where a norm or a deviation is 0, the chain
+ * rule then gives the gradient 0, as PyTorch has it, not infinity times 0.
+ */
+const except0 = (x: e.Expr, f: (x: e.Expr) => e.Expr): e.Expr => {
+  const isZero = e.eq(x, 0);
+  return e.select(isZero, x, f(e.select(isZero, 1, x)));
+};
+const safeSqrt = unary('safeSqrt', (x) => except0(x, e.sqrt), { float: true });
+const power = mapFunction('safePow', ['v'], ([x], [p]) => except0(x!, (other) => e.pow(other, p!)), {
+  float: true,
+  scalars: 1,
+});
+const safePow = (x: Tensor, p: number): Tensor => (p > 0 ? applyMap(power, [x], [p]) : pow(x, p));
+
+/**
+ * Standard deviation over the given axes (default all): the root of `variance`. Its gradient where all
+ * elements are equal is 0.
+ */
+export function std(x: Tensor, axes?: Axes, options?: VarianceOptions): Tensor {
+  requireFloat('std', x);
+  return cast(safeSqrt(variance(cast(x, 'f32'), axes, options)), x.dtype);
+}
 
 /**
  * Computes (sum |x|^p)^(1/p) over the given axes (default all). p = Infinity gives the largest |x|, -Infinity
- * the smallest, 0 the number of elements that are not 0.
+ * the smallest, 0 the number of elements that are not 0. The gradient of a norm that is 0 is 0.
  */
 export function norm(x: Tensor, p = 2, axes?: Axes, options?: ReduceOptions): Tensor {
   requireFloat('norm', x);
-  if (p === 2) return sqrt(sum(mul(x, x), axes, options));
+  if (x.dtype === 'f16') return cast(norm(cast(x, 'f32'), p, axes, options), 'f16'); // squares overflow from 256 on
+  if (p === 2) return safeSqrt(sum(mul(x, x), axes, options));
   const size = abs(x);
   if (p === 1) return sum(size, axes, options);
-  if (p === 0) return cast(sum(gt(size, 0), axes, options), x.dtype);
+  if (p === 0) return cast(sum(ne(x, 0), axes, options), x.dtype);
   if (p === Infinity) return max(size, axes, options);
-  return p === -Infinity ? min(size, axes, options) : pow(sum(pow(size, p), axes, options), 1 / p);
+  return p === -Infinity ? min(size, axes, options) : safePow(sum(safePow(size, p), axes, options), 1 / p);
 }
 
 /** x / max(norm(x), eps) along an axis (torch normalize). */
@@ -148,8 +172,8 @@ export interface TopkOptions {
   readonly largest?: boolean;
 }
 
-/** The lowest finite f32: -infinity marks elements that were taken already. */
-const lowest = -3.4028234663852886e38;
+/** The two lowest finite f32, for NaN and infinities: -Infinity marks elements that were taken already. */
+const [lowest, secondLowest] = [-3.4028234663852886e38, -3.4028232635611926e38];
 
 /**
  * Returns [values, indices (i32)] of the k largest elements along an axis, the largest first (torch.topk). Of
@@ -165,8 +189,10 @@ export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {})
   if (!(Number.isInteger(k) && k > 0 && k <= length))
     throw new ShapeError(`topk: k must lie in 1..${length}, the length of axis ${at} of ${show(x.shape)}, got ${k}`);
   const numbers = cast(x.detach(), 'f32');
-  const order = (options.largest ?? true) ? numbers : where(isNan(numbers), -Infinity, neg(numbers));
-  let left = maximum(order, lowest);
+  let left =
+    (options.largest ?? true)
+      ? maximum(numbers, lowest)
+      : where(isNan(numbers), lowest, maximum(neg(numbers), secondLowest));
   const along = x.shape.map((_, i) => (i === at ? length : 1));
   const places = reshape(arange(0, length, 1, { dtype: 'i32' }), along);
   const found: Tensor[] = [];

@@ -16,8 +16,8 @@ import { reshape } from './reshape.ts';
 export function mean(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('mean', axes, x.ndim);
   keepsDims('mean', options);
-  const total = sum(isFloat(x.dtype) ? x : cast(x, 'f32'), list, options);
-  return div(total, sizeOf(list.map((axis) => x.shape[axis]!)));
+  const total = sum(cast(x, 'f32'), list, options); // a sum in f16 overflows where the mean does not
+  return cast(div(total, sizeOf(list.map((axis) => x.shape[axis]!))), isFloat(x.dtype) ? x.dtype : 'f32');
 }
 
 interface ExtremeAttrs {
@@ -116,15 +116,16 @@ export interface VarianceOptions extends ReduceOptions {
   readonly correction?: number;
 }
 
-/** Variance over the given axes (default all), by the two-pass formula. */
+/** Variance over the given axes (default all), by the two-pass formula; computed in f32. */
 export function variance(x: Tensor, axes?: number | readonly number[], options: VarianceOptions = {}): Tensor {
   const { correction = 1 } = options;
   const keepDims = keepsDims('variance', options, 'correction');
   requireFloat('variance', x);
   const list = normaliseAxes('variance', axes, x.ndim);
-  const centred = sub(x, mean(x, list, { keepDims: true }));
+  const single = cast(x, 'f32'); // squares overflow f16 from 256 on
+  const centred = sub(single, mean(single, list, { keepDims: true }));
   const count = sizeOf(list.map((axis) => x.shape[axis]!));
-  return div(sum(mul(centred, centred), list, { keepDims }), Math.max(0, count - correction));
+  return cast(div(sum(mul(centred, centred), list, { keepDims }), Math.max(0, count - correction)), x.dtype);
 }
 
 /**

@@ -76,9 +76,9 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   tanh: number(call('tanh_'), (g, _, y) => [mul(g, sub(constant(1), mul(y, y)))]),
   sigmoid: number(call('sigmoid_'), (g, _, y) => [mul(g, mul(y, sub(constant(1), y)))]),
   erf: number(call('erf_'), (g, [x]) => [mul(g, mul(constant(2 / Math.sqrt(Math.PI)), exp(neg(mul(x!, x!)))))]),
-  // Ties share the gradient, as in PyTorch.
-  max: number(call('max_'), (g, [a, b]) => [share(g, gt(a!, b!), a!, b!), share(g, gt(b!, a!), a!, b!)]),
-  min: number(call('min_'), (g, [a, b]) => [share(g, lt(a!, b!), a!, b!), share(g, lt(b!, a!), a!, b!)]),
+  // Ties share the gradient; where either is NaN both get it, as in PyTorch.
+  max: number(call('max_'), (g, [a, b]) => [share(g, lt(a!, b!), a!, b!), share(g, lt(b!, a!), a!, b!)]),
+  min: number(call('min_'), (g, [a, b]) => [share(g, gt(a!, b!), a!, b!), share(g, gt(b!, a!), a!, b!)]),
   // A selected adjoint, not a product with a mask: the branch not taken may hold an infinity.
   select: number(
     (c, a, b) => `select(${b}, ${a}, ${c})`,
@@ -98,8 +98,8 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   isNan: truth(call('is_nan_')),
 };
 
-function share(g: Expr, wins: Expr, a: Expr, b: Expr): Expr {
-  return select(wins, g, select(eq(a, b), mul(g, constant(0.5)), constant(0)));
+function share(g: Expr, loses: Expr, a: Expr, b: Expr): Expr {
+  return select(loses, constant(0), select(eq(a, b), mul(g, constant(0.5)), g));
 }
 
 const node = (op: PrimitiveName, ...args: Expr[]): Expr => ({ op, kind: primitives[op].result, args });

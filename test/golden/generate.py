@@ -5,8 +5,9 @@
     VENV/bin/python test/golden/generate.py --minilm FOLDER [part ...]
 
 Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_kinds, tokenizer_training, marian, generation,
-optim, ops, metrics, tied, unicode_tables; default all. The numbers are made on the CPU in float32 unless a part says
-otherwise, with fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
+optim, ops, metrics, tied, unicode_tables, op_samples; default all. The numbers are made on the CPU in float32 unless a
+part says otherwise, with fixed seeds, so a second run gives the same files up to the last digits of the platform's
+arithmetic.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import os
 
 PARTS = (
     "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_kinds", "tokenizer_training",
-    "marian", "generation", "optim", "ops", "metrics", "tied", "unicode_tables",
+    "marian", "generation", "optim", "ops", "metrics", "tied", "unicode_tables", "op_samples",
 )
 
 

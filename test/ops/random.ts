@@ -43,7 +43,78 @@ const dropout = (input: OpCase['inputs'][number], p: number, more: Partial<OpCas
   ...more,
 });
 
+/** Numbers of a shape by another name than uniform and normal. */
+const named = (op: string, run: OpCase['run'], shape: readonly number[], of: (i: number) => number): OpCase => ({
+  op,
+  note: shape.join('x'),
+  inputs: [fixed(f32(shape, 0, 1))],
+  seed,
+  run,
+  ref: () => numbered(shape, of),
+  loose: 10,
+});
+
+const shapes = [[7], [4, 8], [1], [0], []];
+
+/** The class with the largest weight / exponential random number, of numbers from `start` on. */
+function winner(weights: readonly number[], start: number, taken: readonly number[] = []): number {
+  const keys = weights.map((weight, i) =>
+    taken.includes(i) ? -Infinity : weight / -Math.log(2 ** -25 + (1 - 2 ** -25) * uniform(start + i)),
+  );
+  return keys.indexOf(Math.max(...keys));
+}
+
 export const cases: readonly OpCase[] = [
+  ...shapes.flatMap((shape) => [
+    named('rand', (x) => tf.rand(x!.shape), shape, uniform),
+    named('randLike', (x) => tf.randLike(x!), shape, uniform),
+    named(
+      'uniform_',
+      (x) => tf.uniform_(tf.clone(x!), -1, 3),
+      shape,
+      (i) => -1 + 4 * uniform(i),
+    ),
+    named('randn', (x) => tf.randn(x!.shape), shape, normal),
+    named('randnLike', (x) => tf.randnLike(x!), shape, normal),
+    named(
+      'normal_',
+      (x) => tf.normal_(tf.clone(x!), 2, 0.5),
+      shape,
+      (i) => 2 + 0.5 * normal(i),
+    ),
+    named(
+      'randint',
+      (x) => tf.randint(-2, 5, x!.shape),
+      shape,
+      (i) => Math.floor(7 * uniform(i)) - 2,
+    ),
+  ]),
+  ...shapes.map((shape): OpCase => ({
+    op: 'bernoulli',
+    inputs: [fixed(f32(shape, 0, 1))],
+    seed,
+    run: (x) => tf.bernoulli(x!),
+    ref: (x) => ({ shape, data: x!.data.map((p, i) => Number(uniform(i) < p)) }),
+  })),
+  {
+    op: 'multinomial',
+    note: 'with replacement',
+    inputs: [fixed(f32([2, 5], 0.5, 2))],
+    seed,
+    run: (x) => tf.multinomial(x!, 4, { replacement: true }),
+    ref: (x) => build([2, 4], ([r, k]) => winner([...x!.data.subarray(5 * r!, 5 * r! + 5)], 5 * (4 * r! + k!))),
+  },
+  {
+    op: 'multinomial',
+    inputs: [fixed(f32([5], 0.5, 2))],
+    seed,
+    run: (x) => tf.multinomial(x!, 5),
+    ref: (x) => {
+      const taken: number[] = [];
+      for (let k = 0; k < 5; k++) taken.push(winner([...x!.data], 0, taken));
+      return numbered([5], (i) => taken[i]!);
+    },
+  },
   draw('uniform', [7], uniform),
   draw('uniform', [3, 5], (i) => -2 + 5 * uniform(i), { low: -2, high: 3 }),
   draw('uniform', [0], uniform),

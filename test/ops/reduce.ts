@@ -56,7 +56,24 @@ const max = (input: InputSpec, axes?: Axes, more?: Partial<OpCase>): OpCase =>
 const min = (input: InputSpec, axes?: Axes, more?: Partial<OpCase>): OpCase =>
   over('min', tf.min, smallest, input, axes, more);
 
+const deviation = (list: number[]): number => Math.sqrt(variance(1)(list));
+const length =
+  (p: number) =>
+  (list: number[]): number =>
+    total(list.map((x) => Math.abs(x) ** p)) ** (1 / p);
+const norm = (p: number, input: InputSpec, axes?: Axes, more?: Partial<OpCase>): OpCase =>
+  over('norm', (x, own) => tf.norm(x, p, own), length(p), input, axes, { note: `p ${p}`, ...more });
+
 export const cases: readonly OpCase[] = [
+  over('std', tf.std, deviation, f32([3, 5]), 1, { second: true, covers: ['safeSqrt'] }),
+  over('std', tf.std, deviation, f16([2, 4], 300, 500), 1),
+  over('std', tf.std, deviation, values([2, 2, 2]), undefined, { grads: [[0, 0, 0]] }),
+  norm(2, f32([3, 5]), 1, { second: true, covers: ['safeSqrt'] }),
+  norm(3, f32([3, 4], 0.5, 2), 0, { second: true, covers: ['safePow'] }),
+  norm(2, f16([2, 4], 300, 500), 1),
+  norm(2, values([0, 0, 0]), undefined, { grads: [[0, 0, 0]] }),
+  norm(3, values([0, 0, 0]), undefined, { grads: [[0, 0, 0]] }),
+  norm(0.5, values([0, 1, 4]), undefined, { grads: [[0, 3, 1.5]] }),
   sum(f32([])),
   sum(f32([7])),
   sum(f32([3, 5]), 0, { second: true }),
