@@ -1,11 +1,10 @@
-import { manualSeed, noGrad, scope } from '../../autograd/index.ts';
+import { compile, manualSeed, noGrad, scope } from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
 import { alignTable } from '../../common/text-table.ts';
 import { filesBelow } from './files.ts';
 import { compare } from './op-compare.ts';
 import type { InputSpec, OpCase, OpCases } from './op-case.ts';
 import { elementsOf, place, randomOf } from './op-inputs.ts';
-import type { Placement } from './op-inputs.ts';
 import { titleOf } from './op-driver.ts';
 import type { Nd } from './nd.ts';
 
@@ -16,13 +15,20 @@ import type { Nd } from './nd.ts';
  */
 
 const dtypes: readonly Dtype[] = ['f32', 'f16', 'i32', 'u32', 'bool'];
+/** Files whose ops also take given integers (places, lengths, packed weights), or numbers that f16 holds. */
+const withOthers = /\/(update|write-cache|random|quantized|autocast|decode-attention)\.ts$/;
 /** Odd, a multiple of 4, one element, matrices with and without rows of fours, empty, scalar. */
 const sizeClasses = [[7], [8], [1], [3, 5], [4, 8], [0], [2, 0], []];
 /** Files whose references take every size: those of one number each, and those of vectors. */
 const anySize = /\/(unary|binary)\.ts$/;
 const anyVector = /\/(reduce|rows|losses)\.ts$/;
-/** Ops that users do not call, random numbers, which have no reference, and cases about types themselves. */
-const skipped = /^test\/ops\/(update|write-cache|random|quantized|autocast|types|decode-attention)\.ts$/;
+/** Cases about types themselves. */
+const skipped = /^test\/ops\/types\.ts$/;
+/** Factor on the tolerance above which a case says that its products are f16, see test/ops/autocast.ts. */
+const halfProducts = 100;
+
+/** How a case is run: as it is called, from inputs inside larger arrays, or compiled and replayed. */
+type Way = 'plain' | 'inner' | 'compiled';
 
 export interface TableOutcome {
   /** By op and type, such as `softmax i32`. */
@@ -31,7 +37,7 @@ export interface TableOutcome {
   readonly tried: number;
 }
 
-/** Runs the table, or with `short` a sample: every op and type, fewer sizes. */
+/** Runs the table, or with `short` a sample: every op and type, fewer sizes, not compiled. */
 export async function runOpTable({ short }: { readonly short: boolean }): Promise<TableOutcome> {
   const cells = new Map<string, { equal: number; refused: number }>();
   const failures: string[] = [];
@@ -42,16 +48,16 @@ export async function runOpTable({ short }: { readonly short: boolean }): Promis
       for (const dtype of dtypes) {
         const typed = withType(c, dtype);
         if (!typed) continue;
-        for (const placement of (short ? ['plain'] : ['plain', 'inner']) as readonly Placement[]) {
-          if (placement !== 'plain' && c.strided === false) continue;
+        for (const way of (short ? ['plain'] : ['plain', 'inner', 'compiled']) as readonly Way[]) {
+          if ((way === 'inner' && c.strided === false) || (way === 'compiled' && c.compiled === false)) continue;
           const key = `${c.op} ${dtype}`;
           const cell = cells.get(key) ?? { equal: 0, refused: 0 };
           cells.set(key, cell);
           tried++;
           try {
-            cell[await outcomeOf(typed, placement, dtype)]++;
+            cell[await outcomeOf(typed, way, dtype)]++;
           } catch (error) {
-            failures.push(`${titleOf(typed)}, ${dtype}, ${placement}: ${(error as Error).message.split('\n')[0]}`);
+            failures.push(`${titleOf(typed)}, ${dtype}, ${way}: ${(error as Error).message.split('\n')[0]}`);
           }
         }
       }
@@ -64,9 +70,9 @@ export async function runOpTable({ short }: { readonly short: boolean }): Promis
 function variants(file: string, cases: readonly OpCase[], short: boolean): OpCase[] {
   const seen = new Set<string>();
   return cases.flatMap((c) => {
-    const isPlain = c.inputs.length > 0 && c.inputs.every(({ values, dtype }) => !values && dtype === 'f32');
-    if (!isPlain || (c.loose ?? 1) > 10) return [];
-    const [{ shape }] = c.inputs as readonly [InputSpec];
+    const isPlain = c.inputs.every(({ values, dtype }) => !values && dtype === 'f32');
+    if (!(isPlain || withOthers.test(file)) || (c.loose ?? 1) > (withOthers.test(file) ? Infinity : 10)) return [];
+    const shape = c.inputs[0]?.shape ?? [];
     const isVector = shape.length === 1 && shape[0]! > 1 && c.inputs.every((x) => x.shape.join() === shape.join());
     const key = `${c.op} ${c.note ?? ''}`;
     if (short && seen.has(key)) return [];
@@ -78,10 +84,16 @@ function variants(file: string, cases: readonly OpCase[], short: boolean): OpCas
   });
 }
 
-/** The case with numbers of a type, whole ones of the range for integers; undefined where it has none. */
+/**
+ * The case with numbers of a type, whole ones of the range for integers; undefined where it has none. Inputs
+ * of another type than f32 stay.
+ */
 function withType(c: OpCase, dtype: Dtype): OpCase | undefined {
   if (dtype === 'f32') return c;
+  if (!c.inputs.some((spec) => spec.dtype === 'f32')) return undefined;
   const inputs = c.inputs.map((spec): InputSpec => {
+    if (spec.dtype !== 'f32') return spec;
+    if (spec.values) return { ...spec, dtype, values: spec.values.map((value) => whole(value, dtype)) };
     const [low, high] = spec.range ?? [-2, 2];
     if (dtype === 'f16') return { ...spec, dtype };
     if (dtype === 'bool') return { ...spec, dtype, range: [0, 1] };
@@ -96,16 +108,20 @@ function withType(c: OpCase, dtype: Dtype): OpCase | undefined {
   return fits && isHalf ? { ...c, inputs } : undefined;
 }
 
-async function outcomeOf(c: OpCase, placement: Placement, dtype: Dtype): Promise<'equal' | 'refused'> {
+/** The number of a type that is next to a given one. */
+function whole(value: number, dtype: Dtype): number {
+  if (dtype === 'f16') return value;
+  return dtype === 'i32' ? Math.round(value) : dtype === 'bool' ? Number(value > 0) : Math.round(Math.abs(value));
+}
+
+async function outcomeOf(c: OpCase, way: Way, dtype: Dtype): Promise<'equal' | 'refused'> {
   using _ = scope();
   const random = randomOf(titleOf(c));
   const elements = c.inputs.map((spec) => elementsOf(spec, random));
   let results: readonly Tensor[];
   try {
-    const inputs = elements.map((x, i) => place(x, c.inputs[i]!.dtype, placement));
-    if (c.seed !== undefined) manualSeed(c.seed);
-    const made = noGrad(() => c.run(...inputs));
-    results = Array.isArray(made) ? (made as readonly Tensor[]) : [made as Tensor];
+    const inputs = elements.map((x, i) => place(x, c.inputs[i]!.dtype, way === 'inner' ? 'inner' : 'plain'));
+    results = resultsOf(c, inputs, way === 'compiled');
   } catch (error) {
     const { message } = error as Error;
     if (message.includes('\n') || !/^\w+: /.test(message)) throw new Error(`refused by "${message}"`, { cause: error });
@@ -117,7 +133,8 @@ async function outcomeOf(c: OpCase, placement: Placement, dtype: Dtype): Promise
     if (y.shape.join() !== want.shape.join())
       throw new Error(`output has shape [${y.shape.join(', ')}], want [${want.shape.join(', ')}]`);
     // Ops that are composed of others round f16 between them.
-    const loose = (c.loose ?? 1) * (dtype === 'f16' ? 8 : 1);
+    const { loose: own = 1 } = c;
+    const loose = dtype === 'f16' ? 8 * (own > halfProducts ? 1 : own) : own;
     compare(
       'output',
       await y.data(),
@@ -127,6 +144,18 @@ async function outcomeOf(c: OpCase, placement: Placement, dtype: Dtype): Promise
     );
   }
   return 'equal';
+}
+
+function resultsOf(c: OpCase, inputs: readonly Tensor[], compiled: boolean): readonly Tensor[] {
+  const run = (given: readonly Tensor[]): readonly Tensor[] => [noGrad(() => c.run(...given))].flat() as Tensor[];
+  const again = (call: typeof run): readonly Tensor[] => {
+    if (c.seed !== undefined) manualSeed(c.seed);
+    return call(inputs);
+  };
+  if (!compiled) return again(run);
+  const step = compile(run, { name: titleOf(c) });
+  again(step);
+  return again(step); // replays
 }
 
 /** What a result becomes in an integer type: bool is whether it is not 0, others wrap. */
