@@ -8,7 +8,7 @@
 // A process that ends before 3 has changed nothing; one that ends later is finished by the next that opens or
 // saves the folder (`recoverFolder`).
 import { randomInt } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { disk, rename } from './file-system.ts';
@@ -104,6 +104,62 @@ export async function recoverFolder(folder: string): Promise<void> {
       throw new Error(`${folder}: process ${writerOf(busy)} is saving into it; try again when that has ended`);
     await sleep(randomInt(5, 50));
   }
+}
+
+export interface ReadFolderOptions<T> {
+  /** The files that belong together, by their paths below the folder; default all. */
+  readonly files?: (name: string) => boolean;
+  /** Those of the folders below, too. */
+  readonly below?: boolean;
+  /** A folder with which this one is saved, as `corpus` is for `corpus/train`. */
+  readonly partOf?: string;
+  /** Gives back what a read that does not count has opened. */
+  readonly discard?: (result: T) => unknown;
+}
+
+/**
+ * Reads files of a folder that belong together: all as they were before another process saved the folder, or
+ * all as they are after it. Where that happens while `read` runs, `read` runs again; what it threw does not
+ * count then. A file that it leaves open stays as it is.
+ *
+ *   const [model, tokenizer] = await readFolder(folder, async () => [await readModel(), await readTokenizer()]);
+ *
+ * Errors, one line: those of `read` and of `recoverFolder`; the folder is saved again and again for 30
+ * seconds.
+ */
+export async function readFolder<T>(
+  folder: string,
+  read: () => Promise<T>,
+  { files = () => true, below = false, partOf, discard }: ReadFolderOptions<T> = {},
+): Promise<T> {
+  const target = resolve(folder);
+  const targets = partOf === undefined ? [target] : [resolve(partOf), target];
+  const deadline = Date.now() + patience;
+  for (;;) {
+    for (const each of targets) await recoverFolder(each);
+    const before = await versionOf(target, files, below);
+    const [result] = await Promise.allSettled([read()]);
+    // A save that began before this look and ended before the next has changed the version by then.
+    const stages = (await Promise.all(targets.map(stagesIn))).flat();
+    const isSaved = (await Promise.all(stages.map(isCommitting))).includes(true);
+    if (!isSaved && (await versionOf(target, files, below)) === before) {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    }
+    if (result.status === 'fulfilled') await discard?.(result.value);
+    if (Date.now() > deadline)
+      throw new Error(`${folder}: it is saved again and again while it is read; try again when that has ended`);
+  }
+}
+
+/** Which files lie in a folder: a save replaces each by a new one, whereas a log only grows. */
+async function versionOf(target: string, files: (name: string) => boolean, below: boolean): Promise<string> {
+  const names = below ? await namesBelow(target).catch(() => []) : await namesIn(target).catch(() => []);
+  const facts = names.filter(files).map(async (name) => {
+    const found = await stat(join(target, name), { bigint: true }).catch(() => undefined);
+    return found?.isDirectory() === true ? '' : `${name} ${found?.ino} ${found?.birthtimeNs}`;
+  });
+  return (await Promise.all(facts)).sort().join('\n');
 }
 
 /** The names in a folder, but for files and folders that are being written. An absent folder has none. */

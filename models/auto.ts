@@ -3,7 +3,7 @@ import type { ModelConfig } from './config.ts';
 import * as families from './families.ts';
 import type { Generative } from './generation/decoder.ts';
 import { readJsonFile } from '../common/json-file.ts';
-import { resolveModelFolder } from './io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import { Module } from './module.ts';
 import { showValue } from './names.ts';
 import { PreTrainedModel } from './pretrained.ts';
@@ -54,6 +54,10 @@ export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' 
  */
 export async function loadModel(id: string, options: LoadOptions = {}): Promise<AnyModel> {
   const folder = await resolveModelFolder(id, options);
+  return readModelFolder(folder, () => loadNamed(folder, options));
+}
+
+async function loadNamed(folder: string, options: LoadOptions): Promise<AnyModel> {
   const path = join(folder, 'config.json');
   const { architectures } = await readJsonFile(path);
   const name = Array.isArray(architectures) ? String(architectures[0]) : '';

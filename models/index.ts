@@ -3,7 +3,7 @@ export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
 export * from './families.ts';
 export * from './generation/index.ts';
-export { resolveModelFolder } from './io/resolve.ts';
+export { readModelFolder, resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
 export { SafetensorsFile, SavedWeights, writeSafetensors, writeWeights } from './io/safetensors.ts';
 export type { LoadReport } from './io/state-dict.ts';

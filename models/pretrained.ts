@@ -9,7 +9,7 @@ import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
 import { GENERATION_FILE } from './generation/config-file.ts';
-import { resolveModelFolder } from './io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
 import { isWeightsFile, weightFiles } from './io/safetensors-writer.ts';
 import { SavedWeights } from './io/saved-weights.ts';
@@ -118,9 +118,14 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const { ignoreMismatchedSizes = false, log = (line: string): void => console.error(line), ...resolving } = options;
     const folder = await resolveModelFolder(id, resolving);
     const configFile = join(folder, 'config.json');
-    const json = await readJsonFile(configFile);
-    const config = this.configFormat.fromJson(json, configFile, overrides);
-    const weights = await SavedWeights.open(folder);
+    const open = async () => {
+      const json = await readJsonFile(configFile);
+      const config = this.configFormat.fromJson(json, configFile, overrides);
+      const generationConfig = await generationConfigOf(folder);
+      return { json, config, generationConfig, weights: await SavedWeights.open(folder) };
+    };
+    const opened = await readModelFolder(folder, open, ({ weights }) => weights.close());
+    const { json, config, generationConfig, weights } = opened;
     try {
       const { module: model, initialise } = named(configFile, () => postponeInit(() => new this(config)));
       const tied = matchWeights(model, weights, this.keyRules);
@@ -144,8 +149,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       if (doubt) log(`${configFile}: ${doubt}`);
       if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
-      const generationFile = join(folder, GENERATION_FILE);
-      if ((await pathKind(generationFile)) === 'file') model.generationConfig = await readFile(generationFile, 'utf8');
+      model.generationConfig = generationConfig;
       return model.eval();
     } finally {
       await weights.close();
@@ -210,6 +214,12 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     for (const key of keys.length > 0 || !dtype ? keys : ['dtype']) json[key] = half ? 'float16' : 'float32';
     return configFormat.toText({ architectures: [this.constructor.name], ...json });
   }
+}
+
+/** The text of a folder's generation_config.json, where it has one. */
+async function generationConfigOf(folder: string): Promise<string | undefined> {
+  const file = join(folder, GENERATION_FILE);
+  return (await pathKind(file)) === 'file' ? readFile(file, 'utf8') : undefined;
 }
 
 /** What `build` makes; its error with the name of the file that asks for it. */

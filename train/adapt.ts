@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { loadTokenizer } from '../models/index.ts';
+import { loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -59,14 +59,15 @@ main(async () => {
   const { output, seed, batchSize, context, oldData, oldShare } = values;
   if (oldData && oldShare >= 1) throw new UsageError(`${command.name}: --old-share must be below 1, or nothing is new`);
   await claimRun(command.name, output, resumeOf(values));
-  const original = await loadTokenizer(values.model);
-  const words = values.newWords > 0 ? await domainWords(textsOf(values), original, { count: values.newWords }) : [];
-  manualSeed(seed);
-  const adaptable = await loadAdaptable(
-    values.model,
-    original,
-    words.map(({ word }) => word),
-  );
+  const folder = await resolveModelFolder(values.model);
+  const load = async () => {
+    const original = await loadTokenizer(folder);
+    const words = values.newWords > 0 ? await domainWords(textsOf(values), original, { count: values.newWords }) : [];
+    manualSeed(seed);
+    const spelt = words.map(({ word }) => word);
+    return { words, adaptable: await loadAdaptable(folder, original, spelt) };
+  };
+  const { words, adaptable } = await readModelFolder(folder, load);
   const { model, tokenizer, positions } = adaptable;
   if (context > positions)
     throw new UsageError(

@@ -6,7 +6,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { loadModel, loadTokenizer } from '../models/index.ts';
+import { loadModel, loadTokenizer, readModelFolder } from '../models/index.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind } from '../common/json-file.ts';
 import { lockFolder } from '../common/lock.ts';
@@ -29,8 +29,8 @@ main(async () => {
   const { values } = parseOptions(command);
   const { model: folder, output, precision, use } = values;
   await lockFolder(output);
-  const model = await loadModel(folder);
-  const tokenizer = await loadTokenizer(folder);
+  const load = async () => ({ model: await loadModel(folder), tokenizer: await loadTokenizer(folder) });
+  const { model, tokenizer } = await readModelFolder(folder, load);
   // An older export's card goes with its model; a README without a report beside it is somebody's own.
   const report = join(output, 'report.html');
   const replaces = (await pathKind(report)) === 'file' ? ['README.md', 'report.html'] : [];

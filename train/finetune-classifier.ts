@@ -9,10 +9,9 @@
  *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
-import { BertForSequenceClassification, BertTokenizer } from '../models/index.ts';
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
-import { makeClassifier, untrained } from './classifier/model.ts';
+import { loadClassifier, makeClassifier, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -165,7 +164,6 @@ async function classify({ model: folder, ...reading }: Values, texts: readonly s
   if (!folder) throw new UsageError(`${command.name}: --predict needs a trained model: --model FOLDER`);
   if (texts.length === 0)
     throw new UsageError(`${command.name}: --predict needs texts: --predict --model FOLDER "some text" "another"`);
-  const tokenizer = await BertTokenizer.fromPretrained(folder);
-  const model = await BertForSequenceClassification.fromPretrained(folder);
+  const { model, tokenizer } = await loadClassifier(folder);
   console.log(await showPredictions(model, tokenizer, texts, reading));
 }

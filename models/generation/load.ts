@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { generativeLoaders } from '../auto.ts';
 import { readJsonFile } from '../../common/json-file.ts';
-import { resolveModelFolder } from '../io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { showValue } from '../names.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
@@ -25,6 +25,10 @@ export interface TextGenerator {
  */
 export async function loadTextGenerator(id: string, options: LoadOptions = {}): Promise<TextGenerator> {
   const folder = await resolveModelFolder(id, options);
+  return readModelFolder(folder, () => read(folder, options));
+}
+
+async function read(folder: string, options: LoadOptions): Promise<TextGenerator> {
   const path = join(folder, 'config.json');
   const type = (await readJsonFile(path))['model_type'];
   if (typeof type !== 'string' || !Object.hasOwn(generativeLoaders, type))

@@ -1,10 +1,12 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isWeightsFile } from './safetensors-writer.ts';
 import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './saved-weights.ts';
+import { isTokenizerFile } from '../tokenizer/tokenizer-folder.ts';
 import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
 import type { DownloadProgress } from './hub-download.ts';
 import { downloadModel } from './hub-download.ts';
-import { recoverFolder } from '../../common/atomic-folder.ts';
+import { readFolder } from '../../common/atomic-folder.ts';
 import { pathKind } from '../../common/json-file.ts';
 
 export interface ResolveOptions {
@@ -56,6 +58,30 @@ async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promi
   return `has no ${WEIGHTS_FILE}: pass a folder with config.json and ${WEIGHTS_FILE}`;
 }
 
+/** Tells the files that a model and its tokenizer are read from. */
+function isModelFile(name: string): boolean {
+  return isWeightsFile(name) || isTokenizerFile(name) || CONFIG_FILES.includes(name);
+}
+
+/**
+ * Reads a model, its tokenizer, or both, from a folder as one: none of it from before a save of another
+ * process and the rest from after it. `read` runs again where such a save comes between; `discard` gives back
+ * what the run before had opened.
+ *
+ *   const folder = await resolveModelFolder(id);
+ *   const [model, tokenizer] = await readModelFolder(folder, async () => [
+ *     await loadModel(folder),
+ *     await loadTokenizer(folder),
+ *   ]);
+ */
+export function readModelFolder<T>(
+  folder: string,
+  read: () => Promise<T>,
+  discard?: (result: T) => unknown,
+): Promise<T> {
+  return readFolder(folder, read, { files: isModelFile, discard });
+}
+
 /**
  * The folder on this disk for a model: `id` is a folder; or a model in the local Hugging Face cache
  * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1). Old
@@ -73,8 +99,7 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
   const kind = await pathKind(path);
   if (kind === 'file') throw new Error(`${id} is a file: pass the folder that holds it`);
   if (kind === 'folder') {
-    await recoverFolder(path);
-    const missing = await whatIsMissing(path, need);
+    const missing = await readModelFolder(path, () => whatIsMissing(path, need));
     if (missing) throw new Error(`${id} ${missing}`);
     return path;
   }

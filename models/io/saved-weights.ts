@@ -1,10 +1,11 @@
 import { isAbsolute, join } from 'node:path';
-import { recoverFolder } from '../../common/atomic-folder.ts';
+import { readFolder } from '../../common/atomic-folder.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
 import { showText, showValue } from '../names.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import { SafetensorsFile } from './safetensors-reader.ts';
+import { isWeightsFile } from './safetensors-writer.ts';
 import type { LoadedTensor } from './tensor-data.ts';
 
 export const WEIGHTS_FILE = 'model.safetensors';
@@ -31,15 +32,19 @@ export class SavedWeights {
    * Errors, each one line: nothing to open, a damaged file, an index that names a missing shard or tensor.
    */
   static async open(path: string): Promise<SavedWeights> {
-    let file = path;
-    if ((await pathKind(path)) === 'folder') {
-      await recoverFolder(path);
-      file = join(path, WEIGHTS_FILE);
+    if ((await pathKind(path)) !== 'folder') return SavedWeights.openFile(path, path);
+    const open = async (): Promise<SavedWeights> => {
+      let file = join(path, WEIGHTS_FILE);
       if ((await pathKind(file)) === 'none') file = join(path, INDEX_FILE);
       if ((await pathKind(file)) === 'none') {
         throw new Error(`${path} has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}: pass a folder saved with safetensors`);
       }
-    }
+      return SavedWeights.openFile(path, file);
+    };
+    return readFolder(path, open, { files: isWeightsFile, discard: (weights) => weights.close() });
+  }
+
+  private static async openFile(path: string, file: string): Promise<SavedWeights> {
     if (file.endsWith('.json')) return SavedWeights.openShards(path, file);
     const single = await SafetensorsFile.open(file);
     return new SavedWeights(path, [single], new Map([...single.entries.keys()].map((name) => [name, single])));

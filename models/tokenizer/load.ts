@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
-import { resolveModelFolder } from '../io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { BertTokenizer } from './bert-tokenizer.ts';
 import { Tokenizer } from './tokenizer.ts';
 
@@ -14,7 +14,9 @@ export async function loadTokenizer(
   options: Omit<ResolveOptions, 'need'> = {},
 ): Promise<BertTokenizer | Tokenizer> {
   const folder = await resolveModelFolder(id, { ...options, need: 'tokenizer' });
-  return (await isBert(folder)) ? BertTokenizer.fromPretrained(folder) : Tokenizer.fromPretrained(folder);
+  return readModelFolder(folder, async () =>
+    (await isBert(folder)) ? BertTokenizer.fromPretrained(folder) : Tokenizer.fromPretrained(folder),
+  );
 }
 
 async function isBert(folder: string): Promise<boolean> {

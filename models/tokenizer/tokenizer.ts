@@ -3,7 +3,7 @@ import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
-import { resolveModelFolder } from '../io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { AddedTokenMatcher, normalizedContents, tokenText } from './added-tokens.ts';
 import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
 import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
@@ -99,7 +99,7 @@ export class Tokenizer implements AnyTokenizer {
    */
   static async fromPretrained(id: string, options: Omit<ResolveOptions, 'need'> = {}): Promise<Tokenizer> {
     const folder = await resolveModelFolder(id, { ...options, need: 'tokenizer' });
-    return new Tokenizer(await readTokenizerFolder(folder), folder);
+    return new Tokenizer(await readModelFolder(folder, () => readTokenizerFolder(folder)), folder);
   }
 
   /**

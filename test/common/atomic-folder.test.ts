@@ -1,12 +1,12 @@
 // A folder that several processes save and open: who is waited for, who is finished, who is left alone.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, readFile, readdir, rename, utimes, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, mkdir, readFile, readdir, rename, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { writeFilesAtomic, writeFolderAtomic } from '../../common/atomic-files.ts';
-import { namesIn, recoverFolder } from '../../common/atomic-folder.ts';
+import { namesIn, readFolder, recoverFolder } from '../../common/atomic-folder.ts';
 import { startOf } from '../../common/temporary.ts';
 import { failure } from '../support/failure.ts';
 import { faultyDisk } from '../support/faulty-disk.ts';
@@ -148,6 +148,65 @@ test('many that save at once leave the folder of one of them', async () => {
   const [, writer] = /^a((.)\d)$/.exec(found[0]!) ?? [];
   assert.equal(found, [`a${writer!}`, `b${writer!}`, `${writer![0]!}${writer!}`]);
   assert.is((await readdir(folder)).length, 3);
+});
+
+/** Reads a, lets something happen the first time, and reads c. */
+function readAround(happens: () => Promise<unknown>): { read: () => Promise<string[]>; times: () => number } {
+  let times = 0;
+  const read = async (): Promise<string[]> => {
+    const first = await readFile(join(folder, 'a'), 'utf8');
+    if (times++ === 0) await happens();
+    return [first, await readFile(join(folder, 'c'), 'utf8')];
+  };
+  return { read, times: () => times };
+}
+
+test('files that are read as one are of one save', async () => {
+  await save('old');
+  const discarded: string[][] = [];
+  const { read, times } = readAround(() => save('new'));
+  const found = await readFolder(folder, read, { discard: (each) => discarded.push(each) });
+  assert.equal(found, ['new', 'new']);
+  assert.equal(discarded, [['old', 'new']]);
+  assert.is(times(), 2);
+});
+
+test('an error counts unless a save caused it', async () => {
+  await save('old');
+  let times = 0;
+  const read = async (): Promise<string> => {
+    if (times++ > 0) return readFile(join(folder, 'a'), 'utf8');
+    await save('new');
+    throw new Error('half of it is missing');
+  };
+  assert.is(await readFolder(folder, read), 'new');
+  const failing = (): Promise<never> => Promise.reject(new Error('damaged'));
+  assert.is(await failure(readFolder(folder, failing)), 'damaged');
+});
+
+test('what a process that died in the midst had decided on is finished, then read', async () => {
+  const files = ['a', 'd'];
+  await save('old', files);
+  let times = 0;
+  const read = async (): Promise<string[]> => {
+    if (times++ === 0) await dieBefore('rename', 3);
+    return Promise.all(files.map((name) => readFile(join(folder, name), 'utf8')));
+  };
+  assert.equal(await readFolder(folder, read), ['new', 'new']);
+  assert.is(times, 2);
+});
+
+test('files that do not belong to it, and a log that grows, are no save', async () => {
+  await save('old');
+  await writeFile(join(folder, 'log.jsonl'), '1');
+  const { read, times } = readAround(async () => {
+    await appendFile(join(folder, 'log.jsonl'), '2');
+    await writeFilesAtomic([{ path: join(folder, 'report.html'), data: '<p>' }]);
+    await mkdir(join(folder, 'checkpoint-1'));
+  });
+  const files = (name: string): boolean => names.includes(name) || name === 'log.jsonl';
+  assert.equal(await readFolder(folder, read, { files }), ['old', 'old']);
+  assert.is(times(), 1);
 });
 
 test.run();

@@ -1,6 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import { manualSeed } from '../../autograd/index.ts';
-import { BertConfig, BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
+import {
+  BertConfig,
+  BertForSequenceClassification,
+  BertTokenizer,
+  readModelFolder,
+  resolveModelFolder,
+} from '../../models/index.ts';
+import type { BertSettings, LoadOptions } from '../../models/index.ts';
 import { UsageError } from '../cli/cli.ts';
 
 /** The BERT that comes with the project, see its model card. */
@@ -31,12 +38,11 @@ export async function makeClassifier(choice: ModelChoice, labels: readonly strin
   const settings = { labels, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
   manualSeed(seed);
   if (!fromScratch) {
-    const tokenizer = await BertTokenizer.fromPretrained(name);
     const log = (line: string): void => {
       // That a classifier's head is new goes without saying.
       if (!/^newly initialised: (bert\.pooler\.|classifier\.)|^not used by .*: cls\./.test(line)) console.error(line);
     };
-    return { model: await BertForSequenceClassification.fromPretrained(name, settings, { log }), tokenizer };
+    return loadClassifier(name, settings, { log });
   }
   const { layers, hidden, heads, maxLength } = choice;
   if (hidden % heads !== 0) throw new UsageError(`--hidden ${hidden} must be a multiple of --heads ${heads}`);
@@ -51,6 +57,15 @@ export async function makeClassifier(choice: ModelChoice, labels: readonly strin
     maxPositionEmbeddings: Math.max(512, maxLength),
   });
   return { model: new BertForSequenceClassification(config), tokenizer };
+}
+
+/** A model and its tokenizer, of one save. */
+export async function loadClassifier(id: string, settings: BertSettings = {}, options: LoadOptions = {}) {
+  const folder = await resolveModelFolder(id, options);
+  return readModelFolder(folder, async () => ({
+    tokenizer: await BertTokenizer.fromPretrained(folder),
+    model: await BertForSequenceClassification.fromPretrained(folder, settings, options),
+  }));
 }
 
 /** The same model and tokenizer with nothing learnt. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { writeFolderAtomic } from '../../common/atomic-files.ts';
-import { recoverFolder } from '../../common/atomic-folder.ts';
+import { readFolder } from '../../common/atomic-folder.ts';
 import { readError } from '../../common/json-file.ts';
 import { hasManifest, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import type { TokenCorpus } from './token-corpus.ts';
@@ -50,14 +50,18 @@ export function writeTokenCorpus(
  * is not that in manifest.json, for which all are read (about a second for each GB). A corpus of an earlier
  * version has no manifest.json; `verifyTokenCorpus` checks its ids.
  */
-export async function openTokenCorpus(
+export function openTokenCorpus(
   folder: string,
   expected: ExpectedTokens = {},
   { verify = true }: { readonly verify?: boolean } = {},
 ): Promise<TokenFiles> {
   // A split lies in the folder of a prepared corpus, which is saved as one.
-  await recoverFolder(dirname(resolve(folder)));
-  await recoverFolder(folder);
+  const partOf = dirname(resolve(folder));
+  const open = (): Promise<TokenFiles> => openFiles(folder, expected, verify);
+  return readFolder(folder, open, { partOf, discard: (corpus) => corpus.close() });
+}
+
+async function openFiles(folder: string, expected: ExpectedTokens, verify: boolean): Promise<TokenFiles> {
   const meta = await readTokenMeta(folder);
   checkExpected(folder, meta, expected);
   const path = join(folder, 'tokens.bin');

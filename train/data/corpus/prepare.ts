@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path';
 import { writeFilesAtomic, writeFolderAtomic } from '../../../common/atomic-files.ts';
-import { recoverFolder } from '../../../common/atomic-folder.ts';
+import { readFolder, recoverFolder } from '../../../common/atomic-folder.ts';
 import { disk } from '../../../common/file-system.ts';
 import { pathKind } from '../../../common/json-file.ts';
 import { verifyManifest, writeManifest } from '../../../common/manifest.ts';
@@ -78,11 +78,16 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCo
  * file is compared with manifest.json, which takes about a second for each GB. Errors: as `openTokenCorpus`
  * and `readCard`; a file that is not as it was written.
  */
-export async function openPrepared(
+export function openPrepared(
   folder: string,
   cached = true,
   expected: { readonly vocabSize?: number; readonly tokenizer?: string } = {},
 ): Promise<PreparedCorpus> {
+  const open = (): Promise<PreparedCorpus> => openParts(folder, cached, expected);
+  return readFolder(folder, open, { below: true, discard: (corpus) => corpus.close() });
+}
+
+async function openParts(...[folder, cached, expected]: Required<Parameters<typeof openPrepared>>) {
   const card = await readCard(folder);
   await verifyManifest(folder, { mend: remake, hashes: cached });
   const open: TokenFiles[] = [];
