@@ -9,7 +9,7 @@ function parentOfShell(pid: number): string | undefined {
 /**
  * Ends this process as SIGTERM does, so that a training saves itself, soon after its parent has ended without
  * a word (kill -9): where that was tsx or another that listens on a channel, npm, or the process that
- * restarted this one. A shell is none of these, so `nohup ... &` outlives it.
+ * restarted this one. A shell is none of these: what it runs in the background outlives it.
  */
 export function endWithParent(): void {
   const parent = process.ppid;

@@ -7,6 +7,9 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lockFolder } from '../../common/lock.ts';
 import { latestCheckpoint } from '../../train/trainer/run-state.ts';
+import { train } from '../../train/trainer/trainer.ts';
+import { chainRun } from '../support/chain-task.ts';
+import { failure } from '../support/failure.ts';
 import { root } from '../support/files.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
 import { lossesIn } from '../support/script.ts';
@@ -71,6 +74,14 @@ for (const signal of ['SIGHUP', 'SIGTERM'] as const)
     assert.is(code, 130);
     assert.ok(await latestCheckpoint(join(folder, 'out')));
   });
+
+test('a signal that comes after the last step: the model is saved, then the run ends', async () => {
+  const run = chainRun(join(folder, 'chain'), { steps: 4, learningRate: 0.01 });
+  const onEnd = (): void => void process.kill(process.pid, 'SIGTERM');
+  const message = await failure(train({ ...run, callbacks: [{ onEnd }] }));
+  assert.match(message, /stopped at step 4 of 4, saved in .*chain;/);
+  assert.is((await train({ ...run, resume: true })).steps.length, 4);
+});
 
 // Node that was started on the driver's libraries has no parent of ours; the system's Node stays as one.
 const { TAPEFORM_NODE: system, VK_DRIVER_FILES: _, TAPEFORM_WHY: __, ...env } = process.env;

@@ -130,9 +130,11 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     minRate: options.minRate,
   });
   let interrupted = false;
+  let ended = false;
   const stopListening = onInterrupt(() => {
     interrupted = true;
-    process.stderr.write('\nstopping after this step; Ctrl-C again quits without saving\n');
+    const when = ended ? 'when the model is saved' : 'after this step';
+    process.stderr.write(`\nstopping ${when}; Ctrl-C again quits without saving\n`);
   });
 
   const batchesOf = async (index: number): Promise<HostBatch[]> => {
@@ -207,15 +209,22 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
         if (interrupted) throw new Interrupted(stopped(run, state.step, total, folder));
       }
     }
+    ended = true;
   } finally {
-    stopListening();
+    // At the end it goes on to listen: a signal must not end the process before the model is saved.
+    if (!ended) stopListening();
     for (const { onEnd } of callbacks) await onEnd?.();
     log.close();
   }
-  await optimizer.withAverages(() => saveModel(output));
-  await report();
-  await writeState(output, state);
-  await removeCheckpoints(output);
+  try {
+    await optimizer.withAverages(() => saveModel(output));
+    await report();
+    await writeState(output, state);
+    await removeCheckpoints(output);
+  } finally {
+    stopListening();
+  }
+  if (interrupted) throw new Interrupted(stopped(run, state.step, total, output));
   return { steps: log.steps, evaluations: log.evaluations, best: state.best };
 }
 
