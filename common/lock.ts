@@ -69,7 +69,7 @@ export async function waitForLock(name: string, onWait: (holder: LockHolder) => 
 }
 
 /**
- * Takes the lock of a folder, which need not be there yet, whatever name leads to it. Other locks of the
+ * Takes the lock of a folder or a file, which need not be there yet, whatever name leads to it. Other locks of the
  * folder, for another `use`, are apart from it.
  *
  * Error, one line: another process has it, which is named. Where the system gives no locks, one warning line
@@ -86,7 +86,7 @@ export async function lockFolder(folder: string, use = 'output'): Promise<Lock> 
     return { release: () => undefined };
   }
   if (isLock(taken)) return taken;
-  throw new Error(`${folder} is in use by ${describeHolder(taken)}; wait for its end, or choose another folder`);
+  throw new Error(`${folder} is in use by ${describeHolder(taken)}; wait for its end, or choose another place`);
 }
 
 /** `process 1234 (node train/pretrain-gpt.ts) since 12:01:03` */

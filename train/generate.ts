@@ -6,6 +6,7 @@
 import { generateText, loadTextGenerator, streamText } from '../models/index.ts';
 import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
+import { lockFolder } from '../common/lock.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
 import { printableLines } from '../common/printable.ts';
@@ -38,6 +39,7 @@ main(async () => {
     throw new UsageError(`${command.name}: give prompts or --file, not both; got "${positionals[0]}" too`);
   const prompts = values.file === undefined ? positionals : await readPrompts(values.file);
   if (prompts.length === 0) prompts.push('');
+  if (values.output !== undefined) await lockFolder(values.output);
   const generator = await loadTextGenerator(values.model);
   const options = generationOptions(values, generator.options);
   const asRows = values.file !== undefined || values.output !== undefined;

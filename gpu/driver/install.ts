@@ -59,10 +59,15 @@ export async function ensureInstalled(
     throw new Error(`cannot write to ${dirname(folder)} (${messageOf(error)}); ${mend}`);
   }
   checkCache(dirname(folder));
+  const asked = Date.now();
   const unlock = await lock(folder, say);
   try {
-    const other = verifyDriver(folder); // by the process that was waited for
-    return 'facts' in other ? other.facts : await install(kind, folder, distribution, say);
+    // What the process that was waited for has done: of ten that start at once, one waits for a dead network.
+    const other = verifyDriver(folder);
+    if ('facts' in other) return other.facts;
+    const failed = recentFailure(folder, Date.now() - asked);
+    if (failed) throw new Error(failed);
+    return await install(kind, folder, distribution, say);
   } catch (error) {
     remember(folder, messageOf(error));
     throw error;
@@ -166,11 +171,12 @@ function remember(folder: string, failure: string): void {
   }
 }
 
-function recentFailure(folder: string): string | undefined {
+/** What the last installation failed of, where it did so within these milliseconds. */
+function recentFailure(folder: string, within = retryAfter): string | undefined {
   const path = `${folder}.failed`;
   const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
   const age = Date.now() - (written ?? -Infinity); // far below 0 where the clock was set back
-  return Math.abs(age) < retryAfter ? fs.readFileSync(path, 'utf8') : undefined;
+  return Math.abs(age) < within ? fs.readFileSync(path, 'utf8') : undefined;
 }
 
 /** Flushes a folder's files to the disk; returns their size in bytes. */

@@ -4,10 +4,12 @@ import { createReadStream } from 'node:fs';
 import { open, readdir, stat, statfs } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk } from '../../common/file-system.ts';
 import { isJsonObject } from '../../common/json-file.ts';
+import { describeHolder, waitForLock } from '../../common/lock.ts';
+import type { Lock, LockHolder } from '../../common/lock.ts';
 import { brief } from '../../common/printable.ts';
 import { isAlive } from '../../common/processes.ts';
 import { writeError } from '../../common/staged-file.ts';
@@ -28,6 +30,8 @@ export interface DownloadOptions {
   cache: string;
   revision?: string;
   onProgress?: (progress: DownloadProgress) => void;
+  /** Told once, in a line, that another process is downloading the model; default: stderr. */
+  onWait?: (line: string) => void;
   /** Default: HF_ENDPOINT, else https://huggingface.co. */
   hubUrl?: string;
 }
@@ -59,7 +63,13 @@ const MAX_PAGES = 100;
 export async function downloadModel(
   name: string,
   select: (listing: readonly string[]) => readonly string[],
-  { cache, revision = 'main', onProgress, hubUrl = process.env['HF_ENDPOINT'] }: DownloadOptions,
+  {
+    cache,
+    revision = 'main',
+    onProgress,
+    onWait = (line) => console.error(line),
+    hubUrl = process.env['HF_ENDPOINT'],
+  }: DownloadOptions,
 ): Promise<string> {
   checkRevision(revision);
   const hub: Hub = { url: (hubUrl || 'https://huggingface.co').replace(/\/+$/, ''), token: await hubToken() };
@@ -81,10 +91,26 @@ export async function downloadModel(
     }
     await link(blob, target);
   };
-  for (const [index, file] of files.entries()) await fetchOne(file, index + 1);
-  // Written last, so that a cache that names this commit has all its files.
-  if (revision !== commit) await writeFileAtomic(join(folder, 'refs', revision), commit);
+  const lock = await lockDownload(name, folder, onWait);
+  try {
+    for (const [index, file] of files.entries()) await fetchOne(file, index + 1);
+    // Written last, so that a cache that names this commit has all its files.
+    if (revision !== commit) await writeFileAtomic(join(folder, 'refs', revision), commit);
+  } finally {
+    lock?.release();
+  }
   return snapshot;
+}
+
+/**
+ * Waits until no other process of this machine downloads a model. It saves work, no more: two downloads do no
+ * harm, so a system without locks does without.
+ */
+async function lockDownload(name: string, folder: string, onWait: (line: string) => void): Promise<Lock | undefined> {
+  const wait = (holder: LockHolder): void => {
+    if (holder.pid !== process.pid) onWait(`waiting for ${describeHolder(holder)}, which is downloading ${name}`);
+  };
+  return waitForLock(`hub ${resolve(folder)}`, wait).catch(() => undefined);
 }
 
 async function findCommit(hub: Hub, name: string, revision: string): Promise<string> {

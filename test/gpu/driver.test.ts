@@ -286,6 +286,20 @@ test('what is installed is used, and a failure is not repeated, without touching
   assert.is((error as Error).message, 'no network');
 });
 
+test('who waited for an installation that failed does not repeat it', async () => {
+  const folder = join(tree({ 'other/x': '' }), 'v');
+  const unlock = await lock(folder, () => assert.unreachable());
+  const said: string[] = [];
+  const say = (line: string): void => {
+    said.push(line);
+    fs.writeFileSync(`${folder}.failed`, 'no network');
+    unlock();
+  };
+  const error = await ensureInstalled('mesa', folder, parseOsRelease(''), say, true).catch((e: Error) => e);
+  assert.is((error as Error).message, 'no network');
+  assert.is(said.length, 1);
+});
+
 /** A Release file as apt keeps it. */
 const releaseText = (
   codename: string,
