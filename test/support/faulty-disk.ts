@@ -9,7 +9,7 @@ import { disk } from '../../common/file-system.ts';
  * - `short write`: it takes half of its bytes and says so; `cut write`: it takes half and says all;
  * - `lost rename`: it says yes and does nothing;
  * - `death`: neither it nor any later one happens, as if the process had been killed;
- * - `kill`: the process is killed.
+ * - `kill`: the process gets a signal, SIGKILL by default.
  */
 export type Fault =
   | 'ENOSPC'
@@ -48,14 +48,14 @@ export interface WatchedDisk {
 }
 
 /** Puts a disk that goes wrong at its `at`-th operation, counted from 1, in the place of the true one. */
-export function faultyDisk(fault?: Fault, at = 0): WatchedDisk {
+export function faultyDisk(fault?: Fault, at = 0, signal: NodeJS.Signals = 'SIGKILL'): WatchedDisk {
   const real = { ...disk };
   const operations: Operation[] = [];
   const state = { struck: false };
   const table = disk as unknown as Record<Operation, Call>;
   const failing = (name: Operation): Error | undefined => {
     const now = operations.length === at;
-    if (fault === 'kill' && now) process.kill(process.pid, 'SIGKILL');
+    if (fault === 'kill' && now) process.kill(process.pid, signal);
     if (fault === 'death' && operations.length >= at) return new Error('the process has died');
     const [, once, code] = /^(once: )?(E[A-Z]+)$/.exec(fault ?? '') ?? [];
     if (code === undefined || (once ? !now : operations.length < at)) return undefined;
