@@ -122,7 +122,7 @@ export interface ReadFolderOptions<T> {
  * all as they are after it. Where that happens while `read` runs, `read` runs again; what it threw does not
  * count then. A file that it leaves open stays as it is.
  *
- *   const [model, tokenizer] = await readFolder(folder, async () => [await readModel(), await readTokenizer()]);
+ *   const [model, words] = await readFolder(folder, async () => [await readModel(), await readWords()]);
  *
  * Errors, one line: those of `read` and of `recoverFolder`; the folder is saved again and again for 30
  * seconds.

@@ -7,7 +7,7 @@
 //
 // A process shows its socket first and then looks at the others of that lock. One that sees none alive has
 // it: of two that ask at once, the later must see the earlier.
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomBytes, randomInt } from 'node:crypto';
 import { lstatSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import type { Server } from 'node:net';
@@ -43,14 +43,18 @@ const startsWithin = 10_000;
  */
 export async function takeLock(name: string): Promise<Lock | LockHolder> {
   const id = createHash('sha256').update(name).digest('hex').slice(0, 16);
-  const own = { asking: true };
-  const since = new Date().toISOString();
-  const server = createServer((socket) => {
-    socket.on('error', () => undefined).unref();
-    const answer: Answer = { pid: process.pid, command: commandLine(), since, asking: own.asking };
-    socket.end(JSON.stringify(answer));
-  }).unref();
-  return isWindows ? takePipe(`\\\\.\\pipe\\tapeform-${id}`, server) : takeSocket(id, server, own);
+  for (;;) {
+    const own = { asking: true };
+    const since = new Date().toISOString();
+    const server = createServer((socket) => {
+      socket.on('error', () => undefined).unref();
+      const answer: Answer = { pid: process.pid, command: commandLine(), since, asking: own.asking };
+      socket.end(JSON.stringify(answer));
+    }).unref();
+    const taken = isWindows ? await takePipe(`\\\\.\\pipe\\tapeform-${id}`, server) : await takeSocket(id, server, own);
+    if (taken) return taken;
+    await sleep(randomInt(5, 50));
+  }
 }
 
 /** Tells a lock from its holder. */
@@ -69,8 +73,8 @@ export async function waitForLock(name: string, onWait: (holder: LockHolder) => 
 }
 
 /**
- * Takes the lock of a folder or a file, which need not be there yet, whatever name leads to it. Other locks of the
- * folder, for another `use`, are apart from it.
+ * Takes the lock of a folder or a file, which need not be there yet, whatever name leads to it. Other locks
+ * of it, for another `use`, are apart from it.
  *
  * Error, one line: another process has it, which is named. Where the system gives no locks, one warning line
  * says so, and the folder is not locked.
@@ -109,7 +113,12 @@ async function takePipe(path: string, server: Server): Promise<Lock | LockHolder
   }
 }
 
-async function takeSocket(id: string, server: Server, own: { asking: boolean }): Promise<Lock | LockHolder> {
+/** Undefined: gave way to one that asks too, and that may give way itself; ask again. */
+async function takeSocket(
+  id: string,
+  server: Server,
+  own: { asking: boolean },
+): Promise<Lock | LockHolder | undefined> {
   const folder = socketFolder();
   const name = `${id}.${process.pid}-${randomBytes(4).toString('hex')}.sock`;
   // It gets its final name when it answers: one that does not answer is that of a process that has ended.
@@ -132,7 +141,12 @@ async function takeSocket(id: string, server: Server, own: { asking: boolean }):
         own.asking = false;
         return { release: give };
       }
-      await sleep(10); // one that asks too, and whose name is greater: it will give way
+      // Of two that ask, the lesser name goes first.
+      if (holder.name < name) {
+        give();
+        return undefined;
+      }
+      await sleep(10);
     }
   } catch (error) {
     give();
@@ -144,8 +158,12 @@ async function takeSocket(id: string, server: Server, own: { asking: boolean }):
  * Who else has, or asks for, a lock. Removes the sockets of processes that have ended: those of this lock,
  * and of others those that are a day old.
  */
-async function otherHolder(folder: string, id: string, own: string): Promise<Answer | undefined> {
-  let asking: Answer | undefined;
+async function otherHolder(
+  folder: string,
+  id: string,
+  own: string,
+): Promise<(Answer & { readonly name: string }) | undefined> {
+  let asking: (Answer & { readonly name: string }) | undefined;
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);
     if (name === own) continue;
@@ -155,9 +173,8 @@ async function otherHolder(folder: string, id: string, own: string): Promise<Ans
     const answer = await ask(path);
     if (answer && ours) {
       answer.pid ??= Number(/\.(\d+)-/.exec(name)?.[1]);
-      // Of two that ask, the lesser name goes first.
-      if (!answer.asking || name < own) return { ...answer, asking: false };
-      asking = answer;
+      if (!answer.asking) return { ...answer, name };
+      if (!asking || name < asking.name) asking = { ...answer, name };
     } else if (!answer) rmSync(path, { force: true });
   }
   return asking;

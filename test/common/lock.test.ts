@@ -1,7 +1,9 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -101,6 +103,19 @@ test('of many that ask at once, one at a time has it, though some are killed', a
     [null, 0, 0, 0, 0],
   );
   assert.is(readFileSync(log, 'utf8'), String(4 + 4 * 8));
+});
+
+test('one that asks too and gives way is no holder', async () => {
+  const id = createHash('sha256').update(folder).digest('hex').slice(0, 16);
+  const path = join('/tmp', `tapeform-locks-${process.getuid!()}`, `${id}.0-00000000.sock`);
+  const server = createServer((socket) => socket.end(JSON.stringify({ pid: 1, command: '', since: '', asking: true })));
+  await new Promise<void>((done) => server.listen(path, done));
+  const taken = takeLock(folder);
+  await new Promise((done) => setTimeout(done, 300));
+  server.close();
+  const lock = await taken;
+  assert.ok(isLock(lock));
+  if (isLock(lock)) lock.release();
 });
 
 test('the waiting is told once', async () => {
