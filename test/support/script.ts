@@ -72,3 +72,10 @@ export function lossesIn(output: string): number[] {
     .filter(isStep)
     .map(({ loss }) => loss);
 }
+
+/** A command as npm starts it, by a shell that outlives it; Node stands for npm. `env`: beside the usual. */
+export function underNpm(words: readonly string[]): { words: string[]; env: Record<string, string> } {
+  const shell = JSON.stringify(`${words.map((word) => `'${word}'`).join(' ')}; true`);
+  const script = `require('node:child_process').spawn('sh', ['-c', ${shell}], { stdio: 'inherit' })`;
+  return { words: [process.execPath, '-e', script], env: { npm_lifecycle_event: 'start' } };
+}

@@ -64,8 +64,8 @@ const prose = Array.from({ length: 40 }, (_, i) => `the quick fox number ${i} ju
   '\n',
 );
 const small: Partial<PrepareOptions> = { clean: false, duplicates: false, read: { documents: 'line' } };
-export const saveCorpus = (folder: string): Promise<void> =>
-  prepare(folder, prose, { ...small, fractions: { train: 0.6, validation: 0.2, test: 0.2 } });
+export const saveCorpus = (folder: string, text = prose): Promise<void> =>
+  prepare(folder, text, { ...small, fractions: { train: 0.6, validation: 0.2, test: 0.2 } });
 const prepareNew = (folder: string): Promise<void> => prepare(folder, prose.toUpperCase(), { split: 'position' });
 export const openCorpus = async (folder: string): Promise<unknown> => {
   const corpus = await openPrepared(folder);

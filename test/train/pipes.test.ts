@@ -12,7 +12,7 @@ import { chainRun } from '../support/chain-task.ts';
 import { failure } from '../support/failure.ts';
 import { root } from '../support/files.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
-import { lossesIn } from '../support/script.ts';
+import { lossesIn, underNpm } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('pipes and signals');
@@ -85,12 +85,9 @@ test('a signal that comes after the last step: the model is saved, then the run 
 
 // Node that was started on the driver's libraries has no parent of ours; the system's Node stays as one.
 const { TAPEFORM_NODE: system, VK_DRIVER_FILES: _, TAPEFORM_WHY: __, ...env } = process.env;
-/** npm starts a shell, which starts the run; here Node stands for npm. */
 const npm = (): ChildProcess => {
-  const words = [process.execPath, ...command(['--epochs', '4000'])].map((word) => `'${word}'`);
-  const shell = JSON.stringify(`${words.join(' ')}; true`);
-  const script = `require('node:child_process').spawn('sh', ['-c', ${shell}], { stdio: 'inherit' })`;
-  return launch(process.execPath, ['-e', script], { ...process.env, npm_lifecycle_event: 'start' });
+  const { words, env: more } = underNpm([process.execPath, ...command(['--epochs', '4000'])]);
+  return launch(words[0]!, words.slice(1), { ...process.env, ...more });
 };
 const visible: readonly (readonly [name: string, launch: () => ChildProcess])[] = [
   ...(existsSync('/proc/self/stat') ? [['npm', npm] as const] : []),
