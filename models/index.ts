@@ -22,6 +22,10 @@ export {
   zerosInit,
 } from './parameter.ts';
 export type { Initializer } from './parameter.ts';
+export type { Answer, AnswerOptions, Prediction, PredictionOptions } from './pipelines/question-answering/decode.ts';
+export type { FeatureOptions, Question, QuestionFeature } from './pipelines/question-answering/features.ts';
+export { answerQuestions, loadQuestionAnswerer } from './pipelines/question-answering/pipeline.ts';
+export type { QuestionAnswerer, QuestionAnsweringOptions } from './pipelines/question-answering/pipeline.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
 export type { AnyTokenizer, SpecialTokenIds } from './tokenizer/any-tokenizer.ts';

@@ -15,14 +15,13 @@ import { loadClassifier, makeClassifier, untrained } from './classifier/model.ts
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
 import type { Example } from './data/read-table.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './classifier/fine-tune.ts';
-import type { FineTuneOptions } from './classifier/fine-tune.ts';
 import { predict } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
-import { scheduleNames } from './optim/schedules.ts';
-import { canResume, claimRun, resumeCommand, resumeFlags, resumeOf } from './trainer/run-state.ts';
+import { canResume, claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 
 const command = {
@@ -56,24 +55,13 @@ const command = {
     layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
     hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
     heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
-    dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },
-    output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/ and the name of the data' },
-    epochs: { type: 'int', default: 3, min: 1, help: 'passes over the training texts' },
-    batchSize: { type: 'int', default: 16, min: 1, help: 'texts a step' },
-    learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model, else 1e-3' },
-    weightDecay: { type: 'number', default: 0.01, min: 0, help: 'AdamW; none on biases and LayerNorm' },
-    schedule: { type: 'choice', choices: scheduleNames, default: 'linear', help: 'learning-rate schedule' },
-    warmupRatio: { type: 'number', default: 0.1, min: 0, max: 1, help: 'share of the steps that warm up' },
-    maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
     maxLength: {
       type: 'int',
       min: 3,
       help: 'tokens a text; longer ones are cut; default 128 with --model, else 96',
     },
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
-    seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
-    saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
-    ...resumeFlags,
+    ...fineTuneFlags,
     predict: { type: 'boolean', help: 'classify the texts given, with --model, and train nothing' },
   },
 } as const;
@@ -113,7 +101,7 @@ main(async () => {
       tokenizer,
       train: read(parts.train),
       validation: read(parts.validation),
-      options: { ...trainingOptions(values), epochs },
+      options: { ...fineTuneOptions(values), epochs },
       output: folder,
       resume: name === '' || (await canResume(folder)) ? resume : false,
       identity: { maxLength: values.maxLength, keep: values.keep },
@@ -153,11 +141,6 @@ const fewLabelsEpochs = 8;
 function sampleOf(examples: readonly Example[], count: number, seed: number): Example[] {
   const order = new Random(seed).permutation(examples.length);
   return order.slice(0, count).map((i) => examples[i]!);
-}
-
-function trainingOptions(values: Values): FineTuneOptions {
-  const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
-  return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
 }
 
 async function classify({ model: folder, ...reading }: Values, texts: readonly string[]): Promise<void> {

@@ -8,6 +8,8 @@ Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_kinds, token
 optim, ops, metrics, tied, unicode_tables, op_samples; default all. The numbers are made on the CPU in float32 unless a
 part says otherwise, with fixed seeds, so a second run gives the same files up to the last digits of the platform's
 arithmetic.
+
+The part question_answering is made by itself: it needs Transformers 4, see its file.
 """
 
 import argparse
@@ -23,16 +25,20 @@ PARTS = (
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minilm", help="folder of all-MiniLM-L6-v2 (parts tokenizer and minilm)")
-    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--utils-qa", help="utils_qa.py of Transformers' examples (part question_answering)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join((*PARTS, "question_answering")))
     arguments = parser.parse_args()
-    unknown = [part for part in arguments.parts if part not in PARTS]
+    unknown = [part for part in arguments.parts if part not in (*PARTS, "question_answering")]
     if unknown:
         parser.error(f"unknown part {unknown[0]}: choose from {', '.join(PARTS)}")
     folder = os.path.dirname(os.path.abspath(__file__))
     for part in arguments.parts or PARTS:
         if part in ("tokenizer", "minilm") and not (arguments.minilm and os.path.isdir(arguments.minilm)):
             parser.error(f"part {part} needs --minilm FOLDER with config.json and model.safetensors")
-        importlib.import_module(f"golden_{part}").generate(folder, arguments.minilm)
+        if part == "question_answering" and not arguments.utils_qa:
+            parser.error("part question_answering needs --utils-qa FILE")
+        needed = arguments.utils_qa if part == "question_answering" else arguments.minilm
+        importlib.import_module(f"golden_{part}").generate(folder, needed)
         print(f"{part}: done")
 
 

@@ -1,7 +1,8 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BertTokenizer } from '../../models/index.ts';
-import { collate, paddedLength, tokenise } from '../../train/data/tokenised.ts';
+import { paddedLength } from '../../models/pipelines/rows.ts';
+import { collate, tokenise } from '../../train/data/tokenised.ts';
 
 const test = suite('tokenised examples');
 const tokenizer = BertTokenizer.default();

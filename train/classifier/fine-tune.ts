@@ -1,30 +1,15 @@
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
-import { epochBatches } from '../data/batches.ts';
+import { endlessBatches } from '../data/batches.ts';
 import { collateOnHost, hashOfExamples } from '../data/tokenised.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
 import { accuracy, f1Score, usualAverage } from '../metrics/classification.ts';
 import { predict } from './predict.ts';
-import type { ScheduleName } from '../optim/schedules.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
+import { trainEpochs } from '../trainer/epochs.ts';
+import type { FineTuneOptions } from '../trainer/epochs.ts';
 import type { Resume } from '../trainer/run-state.ts';
-import { train as runTraining } from '../trainer/trainer.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
-
-export interface FineTuneOptions {
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly learningRate: number;
-  readonly weightDecay: number;
-  readonly schedule: ScheduleName;
-  /** Share of all steps over which the learning rate rises. */
-  readonly warmupRatio: number;
-  /** Largest norm of the gradients together; 0 leaves them as they are. */
-  readonly maxGradNorm: number;
-  readonly seed: number;
-  /** Steps between checkpoints; 0 saves at Ctrl-C only. */
-  readonly saveEvery: number;
-}
 
 export interface FineTuneTask {
   readonly model: BertForSequenceClassification;
@@ -46,27 +31,16 @@ export interface FineTuneTask {
  * Fine-tunes a classifier, validates after each epoch, and saves model, tokenizer, log, curves and report to
  * the output folder; see `train` of trainer/.
  */
-export async function fineTune(task: FineTuneTask): Promise<TrainingResult> {
-  const { model, tokenizer, train, validation, output, identity, resume, resumeCommand } = task;
-  const { epochs, batchSize, warmupRatio, ...options } = task.options;
-  const perEpoch = Math.ceil(train.length / batchSize);
-  const steps = epochs * perEpoch;
-  return runTraining({
+export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
+  const { model, tokenizer, train, validation, identity, ...rest } = run;
+  const { batchSize } = rest.options;
+  return trainEpochs({
+    ...rest,
     model,
     tokenizer,
-    task: classification(model, train, task.options, tokenizer.padTokenId),
-    options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: perEpoch },
-    output,
+    task: classification(model, train, rest.options, tokenizer.padTokenId),
     ...(validation.length > 0 ? { evaluate: () => validate(model, validation, batchSize, tokenizer.padTokenId) } : {}),
-    identity: {
-      epochs,
-      batchSize,
-      ...identity,
-      data: hashOfExamples(train),
-      validation: hashOfExamples(validation),
-    },
-    resume,
-    resumeCommand,
+    identity: { ...identity, data: hashOfExamples(train), validation: hashOfExamples(validation) },
   });
 }
 
@@ -78,15 +52,12 @@ function classification(
   padTokenId: number,
 ): TrainingTask {
   const lengths = examples.map(({ inputIds }) => inputIds.length);
-  const batchesPerEpoch = Math.ceil(examples.length / batchSize);
-  let current: { epoch: number; batches: number[][] } | undefined;
+  const { batchesPerEpoch, indices } = endlessBatches(lengths, { batchSize, seed });
   return {
     name: 'classification',
     batchesPerEpoch,
     batch(index) {
-      const epoch = Math.floor(index / batchesPerEpoch);
-      if (current?.epoch !== epoch) current = { epoch, batches: epochBatches(lengths, { batchSize, seed, epoch }) };
-      const members = current.batches[index % batchesPerEpoch]!.map((i) => examples[i]!);
+      const members = indices(index).map((i) => examples[i]!);
       return collateOnHost(members, padTokenId, model.config.maxPositionEmbeddings);
     },
     losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => ({

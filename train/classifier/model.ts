@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url';
 import { manualSeed } from '../../autograd/index.ts';
 import {
   BertConfig,
@@ -9,9 +8,7 @@ import {
 } from '../../models/index.ts';
 import type { BertSettings, LoadOptions } from '../../models/index.ts';
 import { UsageError } from '../cli/cli.ts';
-
-/** The BERT that comes with the project, see its model card. */
-const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
+import { shippedBert } from '../cli/fine-tune.ts';
 
 export interface ModelChoice {
   /** Folder or name; default the one that comes with the project. */

@@ -1,4 +1,5 @@
 import { Random } from '../../common/random.ts';
+import { checkBatches, chunks } from '../../models/pipelines/rows.ts';
 
 export interface BatchOptions {
   readonly batchSize: number;
@@ -34,7 +35,7 @@ export function epochBatches(
   options: BatchOptions & { readonly epoch: number },
 ): number[][] {
   const { batchSize, seed, epoch } = options;
-  check(lengths, batchSize);
+  checkBatches(lengths, batchSize);
   const random = new Random(seed, EPOCH_STREAM + epoch);
   const order = random.permutation(lengths.length);
   // At least four pools, else a small set would be sorted as a whole and its batches be the same in every
@@ -67,23 +68,22 @@ export function* batches(
   }
 }
 
-/**
- * Batches for evaluation: every example once, longest first (what does not fit into memory fails at once), in
- * fixed order.
- */
-export function evaluationBatches(lengths: ArrayLike<number>, batchSize: number): number[][] {
-  check(lengths, batchSize);
-  const order = Array.from({ length: lengths.length }, (_, i) => i).sort((a, b) => lengths[b]! - lengths[a]!);
-  return chunks(order, batchSize);
+/** The batches of a task without end: batch `index`, and how many make one epoch. */
+export interface EpochBatches {
+  readonly batchesPerEpoch: number;
+  indices(index: number): readonly number[];
 }
 
-function chunks(indices: readonly number[], size: number): number[][] {
-  return Array.from({ length: Math.ceil(indices.length / size) }, (_, i) => indices.slice(i * size, (i + 1) * size));
-}
-
-function check(lengths: ArrayLike<number>, batchSize: number): void {
-  if (!Number.isInteger(batchSize) || batchSize < 1) {
-    throw new Error(`batches: batchSize must be a positive integer, got ${batchSize}`);
-  }
-  if (lengths.length === 0) throw new Error('batches: there are no examples; pass the length of each in tokens');
+/** Every example once an epoch, in batches of like length; see `epochBatches`. */
+export function endlessBatches(lengths: ArrayLike<number>, options: BatchOptions): EpochBatches {
+  const batchesPerEpoch = Math.ceil(lengths.length / options.batchSize);
+  let current: { epoch: number; list: number[][] } | undefined;
+  return {
+    batchesPerEpoch,
+    indices(index) {
+      const epoch = Math.floor(index / batchesPerEpoch);
+      if (current?.epoch !== epoch) current = { epoch, list: epochBatches(lengths, { ...options, epoch }) };
+      return current.list[index % batchesPerEpoch]!;
+    },
+  };
 }

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { BertTokenizer } from '../../models/index.ts';
+import { padRows } from '../../models/pipelines/rows.ts';
+import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { toDevice } from '../objectives/task.ts';
 import type { DeviceBatch, HostBatch } from '../objectives/task.ts';
 import type { Example } from './read-table.ts';
 
 /** One example as the model reads it, unpadded. */
-export interface TokenisedExample {
-  readonly inputIds: Int32Array;
-  readonly tokenTypeIds: Int32Array;
+export interface TokenisedExample extends TokenRow {
   readonly label: number;
 }
 
@@ -77,16 +77,6 @@ type ClassificationArray = 'inputIds' | 'attentionMask' | 'tokenTypeIds' | 'labe
 /** A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T), labels (B). */
 export type ClassificationBatch = DeviceBatch<ClassificationArray>;
 
-/**
- * The length that sequences up to `longest` are padded to: 8, 16, 24, 32, 48, 64, 96, 128, ..., at most
- * `limit`. Few lengths occur, for each of which a compiled step is captured.
- */
-export function paddedLength(longest: number, limit = Infinity): number {
-  let step = 8;
-  while (4 * step < longest) step *= 2;
-  return Math.max(longest, Math.min(Math.ceil(longest / step) * step, limit));
-}
-
 /** Rows are padded to one length, see `paddedLength`. */
 export function collate(
   examples: readonly TokenisedExample[],
@@ -102,26 +92,24 @@ export function collateOnHost(
   padTokenId: number,
   limit?: number,
 ): HostBatch<ClassificationArray> {
-  const rows = examples.length;
-  const length = paddedLength(Math.max(...examples.map(({ inputIds }) => inputIds.length)), limit);
-  const inputIds = new Int32Array(rows * length).fill(padTokenId);
-  const attentionMask = new Int32Array(rows * length);
-  const tokenTypeIds = new Int32Array(rows * length);
-  examples.forEach((example, row) => {
-    inputIds.set(example.inputIds, row * length);
-    attentionMask.fill(1, row * length, row * length + example.inputIds.length);
-    tokenTypeIds.set(example.tokenTypeIds, row * length);
-  });
-  const shape = [rows, length];
-  const labels = { data: Int32Array.from(examples, ({ label }) => label), shape: [rows] };
+  const labels = { data: Int32Array.from(examples, ({ label }) => label), shape: [examples.length] };
   return {
-    arrays: {
-      inputIds: { data: inputIds, shape },
-      attentionMask: { data: attentionMask, shape },
-      tokenTypeIds: { data: tokenTypeIds, shape },
-      labels,
-    },
-    counts: { loss: rows },
-    tokens: examples.reduce((sum, { inputIds }) => sum + inputIds.length, 0),
+    arrays: { ...paddedArrays(examples, padTokenId, limit), labels },
+    counts: { loss: examples.length },
+    tokens: tokensOf(examples),
   };
 }
+
+/** Rows padded to one length, as arrays of a batch. */
+export function paddedArrays(rows: readonly TokenRow[], padTokenId: number, limit?: number) {
+  const { shape, inputIds, attentionMask, tokenTypeIds } = padRows(rows, padTokenId, limit);
+  return {
+    inputIds: { data: inputIds, shape },
+    attentionMask: { data: attentionMask, shape },
+    tokenTypeIds: { data: tokenTypeIds, shape },
+  };
+}
+
+/** Tokens of rows, padding left out. */
+export const tokensOf = (rows: readonly TokenRow[]): number =>
+  rows.reduce((sum, { inputIds }) => sum + inputIds.length, 0);

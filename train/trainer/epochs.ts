@@ -1,0 +1,35 @@
+import type { ScheduleName } from '../optim/schedules.ts';
+import { train } from './trainer.ts';
+import type { TrainingResult, TrainingRun } from './trainer.ts';
+
+/** How a model is fine-tuned, told in epochs. */
+export interface FineTuneOptions {
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  readonly schedule: ScheduleName;
+  /** Share of all steps over which the learning rate rises. */
+  readonly warmupRatio: number;
+  /** Largest norm of the gradients together; 0 leaves them as they are. */
+  readonly maxGradNorm: number;
+  readonly seed: number;
+  /** Steps between checkpoints; 0 saves at Ctrl-C only. */
+  readonly saveEvery: number;
+}
+
+export interface FineTuneRun extends Omit<TrainingRun, 'options'> {
+  readonly options: FineTuneOptions;
+}
+
+/** `train` for so many passes over the task's data, with an evaluation after each. */
+export function trainEpochs({ options: given, identity, ...run }: FineTuneRun): Promise<TrainingResult> {
+  const { epochs, batchSize, warmupRatio, ...options } = given;
+  const { batchesPerEpoch } = run.task;
+  const steps = epochs * batchesPerEpoch;
+  return train({
+    ...run,
+    options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: batchesPerEpoch },
+    identity: { epochs, batchSize, ...identity },
+  });
+}
