@@ -20,9 +20,9 @@ from golden_tokenizer import utf16_positions
 from random_model import save_random
 
 LONG = (
-    "The red fox ran over the hill. A dog saw the fox, and the dog ran too. On the hill there was a house; in the house "
-    "an old man sat by the fire 🔥 and read a book. The fox went to the river. The man saw the dog at the river, and the "
-    "fox was gone. At night it was cold, and the man gave the dog a bone and a bed by the fire. The end."
+    "The red fox ran over the hill. A dog saw the fox, and the dog ran too. On the hill there was a house; in the "
+    "house an old man sat by the fire 🔥 and read a book. The fox went to the river. The man saw the dog at the "
+    "river, and the fox was gone. At night it was cold, and the man gave the dog a bone and a bed by the fire. The end."
 )
 # fmt: off
 CASES = [
@@ -31,7 +31,8 @@ CASES = [
     ["who?", "ok", ["ok"]],
     ["What is on fire?", "🙂🙂 The 🔥 fox 👨‍👩‍👧‍👦 ran. 🇩🇪 It ran on.", ["fox", "🙂🙂", "🔥", "It ran"]],
     ["Où est le café?", "Le cafe\u0301 noir est là, naïve.\u0301 Un café rouge.", ["cafe\u0301", "noir", "café"]],
-    ["which line?", "the first\r\nthe\tsecond \u200bline\r\n\r\n\u00a0the third\u0007 \ufeffline", ["the first", "second", "third"]],
+    ["which line?", "the first\r\nthe\tsecond \u200bline\r\n\r\n\u00a0the third\u0007 \ufeffline",
+     ["the first", "second", "third"]],
     ["北京在哪里?", "北京是中国的首都。The 𠀀 city 東京 is in 日本。", ["北京", "中国", "𠀀", "東京"]],
     ["what did the dog do?", LONG, ["The red fox", "dog saw", "end", "🔥", ("fox", 2), LONG[:200]]],
     ["Fox or FOX?", "Fox fox FOX, the fox; a Fox: fox!", ["Fox", "FOX", "fox!"]],
@@ -73,7 +74,8 @@ def answers_of(case):
 
 
 def make_model(path):
-    words = "the a an fox dog man hill house river fire book read ##read ##er ##ing un re end what where who ran red saw".split()
+    words = "the a an fox dog man hill house river fire book read ##read ##er ##ing un re end what where who".split()
+    words += "ran red saw".split()
     letters = sorted({char for char in "abcdefghijklmnopqrstuvwxyz0123456789北京中国東都日שלום🔥"})
     marks = list(".,;:!?'-[]。")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *letters, *(f"##{c}" for c in letters), *marks]
@@ -206,7 +208,7 @@ def prediction_golden(utils, model, tokenizer, options, max_length, stride):
         {
             "text": texts[key],
             "nBest": [
-                [item["text"], round(item["probability"], 6), round(item["start_logit"], 5), round(item["end_logit"], 5)]
+                [item["text"], *(round(item[name], 6) for name in ("probability", "start_logit", "end_logit"))]
                 for item in nbest[key][:6]
             ],
             **({"nullScoreDiff": round(odds[key], 5)} if odds else {}),

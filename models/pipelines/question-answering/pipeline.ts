@@ -34,7 +34,7 @@ export async function loadQuestionAnswerer(id: string, options: LoadOptions = {}
 }
 
 export interface QuestionAnsweringOptions extends AnswerOptions {
-  /** Tokens of a row, special tokens included; default 384, or what tokenizer or model take where that is less. */
+  /** Tokens of a row, special tokens included; default 384, less where tokenizer or model take less. */
   readonly maxSeqLen?: number;
   /** Tokens that a part of a context repeats from the part before; default 128, at most half of maxSeqLen. */
   readonly docStride?: number;
