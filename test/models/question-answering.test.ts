@@ -158,7 +158,7 @@ test('bad input: one line with the question', async () => {
   throwsOneLine(() => questionFeatures(tokenizer, [long], { maxLength: 64, docStride: 0 }), /leave 0 of 64/);
   await rejects(
     answerQuestions(answerer, [{ question: 'who?', context: context.repeat(99) }], { maxSeqLen: 200 }),
-    /a row has 200 tokens, and the model has positions for 128; make rows of at most 128/,
+    /rows of 200 tokens are too long, the model has positions for 128; make them of at most 128/,
   );
   const left = { ...answerer, tokenizer: Object.create(tokenizer, { paddingSide: { value: 'left' } }) as never };
   await rejects(answerQuestions(left, [{ question: 'who?', context }]), /set its padding_side to "right"/);

@@ -13,7 +13,7 @@ export const fineTuneFlags = {
   output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/ and the name of the data' },
   epochs: { type: 'int', default: 3, min: 1, help: 'passes over the training examples' },
   batchSize: { type: 'int', default: 16, min: 1, help: 'examples a step' },
-  learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model, else 1e-3' },
+  learningRate: { type: 'number', min: 0, help: 'default 2e-5 with --model (questions: 3e-5), else 1e-3' },
   weightDecay: { type: 'number', default: 0.01, min: 0, help: 'AdamW; none on biases and LayerNorm' },
   schedule: { type: 'choice', choices: scheduleNames, default: 'linear', help: 'learning-rate schedule' },
   warmupRatio: { type: 'number', default: 0.1, min: 0, max: 1, help: 'share of the steps that warm up' },

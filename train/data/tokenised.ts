@@ -16,10 +16,15 @@ export const keptParts = ['head', 'ends'] as const;
 export type KeptPart = (typeof keptParts)[number];
 
 /** SHA-256 of examples as the model reads them, in their order. */
-export function hashOfExamples(examples: readonly TokenisedExample[]): string {
+export const hashOfExamples = (examples: readonly TokenisedExample[]): string =>
+  hashOfRows(examples, ({ label }) => String(label));
+
+/** SHA-256 of rows as the model reads them, in their order, each with its label. */
+export function hashOfRows<Row extends TokenRow>(rows: readonly Row[], labelOf: (row: Row) => string): string {
   const hash = createHash('sha256');
-  for (const { inputIds, tokenTypeIds, label } of examples) {
-    hash.update(`${inputIds.length} ${label} `);
+  for (const row of rows) {
+    const { inputIds, tokenTypeIds } = row;
+    hash.update(`${inputIds.length} ${labelOf(row)} `);
     for (const { buffer, byteOffset, byteLength } of [inputIds, tokenTypeIds])
       hash.update(new Uint8Array(buffer, byteOffset, byteLength));
   }

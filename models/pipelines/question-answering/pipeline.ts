@@ -10,7 +10,7 @@ import { compiledFor, forEachBatch, padRows } from '../rows.ts';
 import { bestAnswers } from './decode.ts';
 import type { Answer, AnswerOptions, SpanLogits } from './decode.ts';
 import { questionFeatures } from './features.ts';
-import type { Question, QuestionFeature } from './features.ts';
+import type { FeatureOptions, Question, QuestionFeature } from './features.ts';
 
 /** A model that answers questions, with its tokenizer. */
 export interface QuestionAnswerer {
@@ -57,15 +57,32 @@ export async function answerQuestions(
   questions: readonly Question[],
   options: QuestionAnsweringOptions = {},
 ): Promise<Answer[][]> {
-  const positions = model.config.maxPositionEmbeddings;
-  const { maxSeqLen = Math.min(384, tokenizer.modelMaxLength, positions), batchSize = 16, ...decoding } = options;
-  const { docStride = Math.min(128, Math.floor(maxSeqLen / 2)), ...answering } = decoding;
+  const { maxSeqLen, docStride, batchSize = 16, ...decoding } = options;
   questions.forEach((asked, i) => checkTexts(asked, i));
-  const features = questionFeatures(tokenizer, questions, { maxLength: maxSeqLen, docStride });
+  const lengths = rowLengths({ model, tokenizer }, { maxLength: maxSeqLen, docStride });
+  const features = questionFeatures(tokenizer, questions, lengths);
   const logits = await spanLogits({ model, tokenizer }, features, batchSize);
   return byQuestion(questions.length, features, logits).map((parts, i) =>
-    bestAnswers(questions[i]!.context, parts.features, parts.logits, answering),
+    bestAnswers(questions[i]!.context, parts.features, parts.logits, decoding),
   );
+}
+
+/**
+ * Lengths of rows with their defaults: 384 tokens, or as many as tokenizer and model take, and a stride of
+ * 128, at most half of them. Error: rows longer than the model has positions for.
+ */
+export function rowLengths(
+  { model, tokenizer }: QuestionAnswerer,
+  { maxLength, docStride }: FeatureOptions,
+): Required<FeatureOptions> {
+  const positions = model.config.maxPositionEmbeddings;
+  const length = maxLength ?? Math.min(384, tokenizer.modelMaxLength, positions);
+  if (length > positions)
+    throw new Error(
+      `question answering: rows of ${length} tokens are too long, the model has positions for ${positions}; ` +
+        `make them of at most ${positions}`,
+    );
+  return { maxLength: length, docStride: docStride ?? Math.min(128, Math.floor(length / 2)) };
 }
 
 function checkTexts(asked: Question, index: number): void {
@@ -105,12 +122,6 @@ export async function spanLogits(
   batchSize: number,
 ): Promise<SpanLogits[]> {
   const positions = model.config.maxPositionEmbeddings;
-  const longest = features.reduce((most, { inputIds }) => Math.max(most, inputIds.length), 0);
-  if (longest > positions)
-    throw new Error(
-      `question answering: a row has ${longest} tokens, and the model has positions for ${positions}; ` +
-        `make rows of at most ${positions}`,
-    );
   const logits = new Array<SpanLogits>(features.length);
   await forEachBatch(model, features, batchSize, async (indices) => {
     const rows = indices.map((i) => features[i]!);
