@@ -50,3 +50,14 @@ function escapeOf(character: string): string {
   const hex = code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
   return short[character] ?? hex;
 }
+
+/**
+ * Digits after the point, as Python formats them: the nearest to the double's exact value, of two as near the
+ * even one. `fixed(0.125, 2)` is 0.12; toFixed, which takes the upper one, has 0.13.
+ */
+export function fixed(value: number, digits: number): string {
+  const [whole, decimals] = value.toFixed(100).split('.') as [string, string]; // exact where a tie is possible
+  const down = digits === 0 ? whole : `${whole}.${decimals.slice(0, digits)}`;
+  const isTie = /^50*$/.test(decimals.slice(digits));
+  return isTie && Number(down.at(-1)) % 2 === 0 ? down : value.toFixed(digits);
+}

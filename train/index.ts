@@ -18,7 +18,7 @@ export type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts'
 export { Interrupted } from './cli/interrupt.ts';
 export { fineTune } from './classifier/fine-tune.ts';
 export type { FineTuneTask } from './classifier/fine-tune.ts';
-export * from './metrics/classification.ts';
+export * from './metrics/index.ts';
 export * from './objectives/index.ts';
 export * from './optim/index.ts';
 export { curvesSvg, smooth, writeCurves } from './report/plot.ts';

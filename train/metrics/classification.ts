@@ -1,4 +1,4 @@
-import { padText, printable, textWidth } from '../../common/printable.ts';
+import { fixed, padText, printable, textWidth } from '../../common/printable.ts';
 
 /** How scores of several classes become one; as in scikit-learn. */
 export type Average = 'binary' | 'micro' | 'macro' | 'weighted';
@@ -147,17 +147,6 @@ export function classificationReport(
     row('weighted avg', averageScores(counts, 'weighted', zeroDivision), total),
     '',
   ].join('\n');
-}
-
-/**
- * Digits after the point, as Python formats them: the nearest to the double's exact value, of two as near the
- * even one. `fixed(0.125, 2)` is 0.12; toFixed, which takes the upper one, has 0.13.
- */
-function fixed(value: number, digits: number): string {
-  const [whole, decimals] = value.toFixed(100).split('.') as [string, string]; // exact where a tie is possible
-  const down = digits === 0 ? whole : `${whole}.${decimals.slice(0, digits)}`;
-  const isTie = /^50*$/.test(decimals.slice(digits));
-  return isTie && Number(down.at(-1)) % 2 === 0 ? down : value.toFixed(digits);
 }
 
 function binaryScores(counts: readonly Counts[], positiveLabel: number, zeroDivision: number): Scores {
