@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { printable } from './printable.ts';
+import { firstLine, printable } from './printable.ts';
 
 /** A JSON object, not an array and not null. */
 export type JsonObject = Record<string, unknown>;
@@ -24,8 +24,7 @@ export async function readJsonFile(path: string): Promise<JsonObject> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    const detail = printable((error as Error).message.split('\n')[0]!);
-    throw new Error(`${path} is not valid JSON (${detail}): fetch or save it again`, { cause: error });
+    throw new Error(`${path} is not valid JSON (${firstLine(error)}): fetch or save it again`, { cause: error });
   }
   if (!isJsonObject(value)) throw new Error(`${path} holds ${describe(value)} where a JSON object is needed`);
   return value;

@@ -45,6 +45,12 @@ export function brief(value: unknown, most = 60): string {
   return showText(text, most);
 }
 
+/** The first line of what an error of a library says, for our one line: a parser may quote the file in it. */
+export function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return printable(text.split('\n')[0]!);
+}
+
 function escapeOf(character: string): string {
   const code = character.charCodeAt(0);
   const hex = code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;

@@ -1,5 +1,6 @@
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
+import { brief } from '../../common/printable.ts';
 import type { AlignedText } from './bert-normalizer.ts';
 import { sliceAligned } from './bert-normalizer.ts';
 import { codeBefore } from './regular-expression.ts';
@@ -47,10 +48,10 @@ export function normalizedContents(
   for (const token of tokens.filter(({ normalized }) => normalized)) {
     const content = normalize(token.content);
     const other = seen.get(content);
-    const problem = content === '' ? 'is nothing' : other !== undefined ? `is the same as "${other}"` : null;
+    const problem = content === '' ? 'is nothing' : other !== undefined ? `is the same as ${brief(other)}` : null;
     if (problem !== null && token.content !== '')
       throw new Error(
-        `${path}: its added token "${token.content}" ${problem} once normalised; set its normalized to false`,
+        `${path}: its added token ${brief(token.content)} ${problem} once normalised; set its normalized to false`,
       );
     seen.set(content, token.content);
     contents.set(token, content);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
+import { brief } from '../../common/printable.ts';
 import { isTokenId, tokenText } from './added-tokens.ts';
 import type { AddedToken } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
@@ -52,7 +53,9 @@ async function readVocab(path: string): Promise<string[]> {
   for (const [line, token] of tokens.entries()) {
     const before = seen.get(token);
     if (before !== undefined) {
-      throw new Error(`${path} has "${token}" on lines ${before + 1} and ${line + 1}: every token may be there once`);
+      throw new Error(
+        `${path} has ${brief(token)} on lines ${before + 1} and ${line + 1}: every token may be there once`,
+      );
     }
     seen.set(token, line);
   }
@@ -193,8 +196,7 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
   const expect = (part: string, found: unknown, allowed: readonly unknown[]): void => {
     if (allowed.includes(found)) return;
     throw new Error(
-      `${path} is no BERT tokenizer: its ${part} is ${JSON.stringify(found)} where ` +
-        `${JSON.stringify(allowed[0])} is needed`,
+      `${path} is no BERT tokenizer: its ${part} is ${brief(found)} where ` + `${JSON.stringify(allowed[0])} is needed`,
     );
   };
   expect('model', typeOf(model), ['WordPiece']);

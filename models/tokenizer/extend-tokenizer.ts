@@ -1,6 +1,7 @@
 // New words in a tokenizer: as WordPieces of their own, or by further merges of byte-level BPE.
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
+import { brief } from '../../common/printable.ts';
 import { BertTokenizer } from './bert-tokenizer.ts';
 import { Tokenizer } from './tokenizer.ts';
 
@@ -36,8 +37,7 @@ export function extendTokenizer<T extends BertTokenizer | Tokenizer>(
   const isBpe = model['type'] === 'BPE' || 'merges' in model;
   if (!isBpe && model['type'] !== 'WordPiece')
     throw new Error(
-      `extendTokenizer: the tokenizer's model is ${JSON.stringify(model['type'])}; ` +
-        'only WordPiece and BPE can be extended',
+      `extendTokenizer: the tokenizer's model is ${brief(model['type'])}; ` + 'only WordPiece and BPE can be extended',
     );
   const fresh = [...new Set(words)].map((word) => newWord(tokenizer, word)).filter(({ pieces }) => pieces.length > 1);
   const vocab = { ...(model['vocab'] as Record<string, number>) };

@@ -1,6 +1,6 @@
 // Reading the parts of a tokenizer.json (normalizer, pre_tokenizer, decoder ...): only what is known to be
 // that of Rust `tokenizers` is taken, all else is refused by name.
-import { printable } from '../../common/printable.ts';
+import { brief, printable } from '../../common/printable.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { Pattern } from './pattern.ts';
@@ -16,7 +16,9 @@ export class Part {
   /** Error, one line: no object with a type. */
   constructor(json: unknown, where: string) {
     if (!isJsonObject(json) || typeof json['type'] !== 'string')
-      throw new Error(`${where} cannot be used: it is ${show(json)}, where an object with a type is needed`);
+      throw new Error(
+        `${where} cannot be used: it is ${json === undefined ? 'missing' : brief(json)}, where an object with a type is needed`,
+      );
     this.json = json;
     this.type = json['type'];
     this.where = `${where} ${printable(this.type.slice(0, 60))}`;
@@ -88,16 +90,13 @@ export class Part {
     try {
       return expressionPattern(expression);
     } catch (error) {
-      throw this.refuse(`its pattern ${JSON.stringify(expression)} is not supported: ${(error as Error).message}`);
+      throw this.refuse(`its pattern ${brief(expression)} is not supported: ${(error as Error).message}`);
     }
   }
 
   private needs(name: string, what: string): Error {
-    return this.refuse(`its ${name} is ${show(this.json[name])}, where ${what} is needed`);
+    return this.refuse(
+      `its ${name} is ${this.json[name] === undefined ? 'missing' : brief(this.json[name])}, where ${what} is needed`,
+    );
   }
-}
-
-function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'missing';
-  return text.length > 60 ? `${text.slice(0, 60)}...` : text;
 }

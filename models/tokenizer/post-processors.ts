@@ -1,6 +1,7 @@
 // The post-processors of tokenizer.json, as far as they put special tokens around one text (Rust
 // `tokenizers`, processors/*.rs).
 import { isJsonObject } from '../../common/json-file.ts';
+import { brief } from '../../common/printable.ts';
 import { isTokenId } from './added-tokens.ts';
 import { Part } from './part.ts';
 
@@ -55,7 +56,7 @@ function template(part: Part): Template {
     const { Sequence: text, SpecialToken: token } = isJsonObject(piece) ? piece : {};
     if (isJsonObject(text) && text['id'] === 'A') texts++;
     else if (isJsonObject(token)) (texts === 0 ? before : after).push(...specialIds(part, tokens, token['id']));
-    else throw part.refuse(`its single has ${JSON.stringify(piece)}, where a Sequence A or a SpecialToken is needed`);
+    else throw part.refuse(`its single has ${brief(piece)}, where a Sequence A or a SpecialToken is needed`);
   }
   if (texts !== 1) throw part.refuse(`its single has the text ${texts} times, where once is needed`);
   return { before, after };

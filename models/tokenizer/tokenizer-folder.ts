@@ -67,7 +67,7 @@ export function checkTokenizerJson(json: JsonObject, config: JsonObject, path: s
   const model: JsonObject = { ...given, type: given['type'] ?? oldModelType(given) };
   const { type } = model;
   if (!MODELS.includes(type as string))
-    throw damaged(`has a model of type ${JSON.stringify(type)}, where one of ${MODELS.join(', ')} is needed`);
+    throw damaged(`has a model of type ${brief(type)}, where one of ${MODELS.join(', ')} is needed`);
   const tokenizer = { ...json, model };
   const vocab = readVocab(model['vocab'], damaged);
   const merges = type === 'BPE' ? readMerges(model, vocab, damaged) : [];
@@ -76,8 +76,9 @@ export function checkTokenizerJson(json: JsonObject, config: JsonObject, path: s
   const taken = new Map([...ids].map(([token, id]) => [id, token]));
   for (const { id, content } of addedTokens) {
     const other = taken.get(id) ?? content;
-    if (other !== content) throw damaged(`gives id ${id} to "${other}" and to the added token "${content}"`);
-    if ((ids.get(content) ?? id) !== id) throw damaged(`gives "${content}" the ids ${ids.get(content)!} and ${id}`);
+    if (other !== content) throw damaged(`gives id ${id} to ${brief(other)} and to the added token ${brief(content)}`);
+    if ((ids.get(content) ?? id) !== id)
+      throw damaged(`gives ${brief(content)} the ids ${ids.get(content)!} and ${id}`);
     taken.set(id, content);
     ids.set(content, id);
   }
@@ -86,7 +87,7 @@ export function checkTokenizerJson(json: JsonObject, config: JsonObject, path: s
     const token = tokenText(config[name]);
     if (token !== null && !ids.has(token))
       throw new Error(
-        `${path} has no "${token}", which tokenizer_config.json names as ${name}: add it, or name another`,
+        `${path} has no ${brief(token)}, which tokenizer_config.json names as ${name}: add it, or name another`,
       );
   }
   return { tokenizer, config, addedTokens, vocab, ids, merges };
@@ -112,7 +113,7 @@ function checkNumbers(tokens: readonly AddedToken[], vocab: ReadonlyMap<string, 
     numbers.set(content, expected);
     if (expected !== id)
       throw new Error(
-        `${path} gives the added token "${content}" the id ${id}, where Transformers would use ${expected}: number ` +
+        `${path} gives the added token ${brief(content)} the id ${id}, where Transformers would use ${expected}: number ` +
           'added tokens from the size of the vocabulary on, without gaps',
       );
   }
@@ -132,9 +133,9 @@ function readVocab(vocab: unknown, damaged: Damaged): Map<string, number> {
     throw damaged('has no vocabulary of token: id');
   const tokens = new Map<number, string>();
   for (const [token, id] of entries) {
-    if (/\p{Surrogate}/u.test(token)) throw damaged(`has half of a surrogate pair in ${JSON.stringify(token)}`);
+    if (/\p{Surrogate}/u.test(token)) throw damaged(`has half of a surrogate pair in ${brief(token)}`);
     const other = tokens.get(id);
-    if (other !== undefined) throw damaged(`gives id ${id} to "${other}" and to "${token}"`);
+    if (other !== undefined) throw damaged(`gives id ${id} to ${brief(other)} and to ${brief(token)}`);
     tokens.set(id, token);
   }
   return new Map(entries);
@@ -154,13 +155,13 @@ function readMerges(
       // Older files have "left right", newer ones ["left", "right"].
       const pair: unknown = typeof merge === 'string' ? merge.split(' ') : merge;
       if (!Array.isArray(pair) || pair.length !== 2 || !pair.every((part) => typeof part === 'string'))
-        throw damaged(`has ${JSON.stringify(merge)} as merge ${rank}, where a pair of tokens is needed`);
+        throw damaged(`has ${brief(merge)} as merge ${rank}, where a pair of tokens is needed`);
       const [left, right] = pair as [string, string];
       if (!right.startsWith(start))
-        throw damaged(`has "${right}" in merge ${rank}, which does not begin with "${start}"`);
+        throw damaged(`has ${brief(right)} in merge ${rank}, which does not begin with ${brief(start)}`);
       const missing = [left, right, left + right.slice(start.length)].find((token) => !ids.has(token));
       if (missing !== undefined)
-        throw damaged(`misses tokens: merge ${rank} ("${left}" and "${right}") needs "${missing}"`);
+        throw damaged(`misses tokens: merge ${rank} (${brief(left)} and ${brief(right)}) needs ${brief(missing)}`);
       return [left, right] as const;
     });
 }

@@ -1,10 +1,11 @@
 // Every parser of the project on damaged and nasty inputs: mutations of valid files, the same for a seed.
 // Each must give a value or one line that names the file, within ten seconds, and leave JavaScript's
 // prototypes alone.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parquetWriteBuffer } from 'hyparquet-writer';
+import type { JsonObject } from '../../common/json-file.ts';
 import { readJsonFile } from '../../common/json-file.ts';
 import { Random } from '../../common/random.ts';
 import { BertConfig, BertTokenizer, GPT2Config, LlamaConfig, loadTokenizer, MarianConfig } from '../../models/index.ts';
@@ -20,7 +21,8 @@ import { openTokenCorpus, writeTokenCorpus } from '../../train/data/token-files.
 import { readLog } from '../../train/trainer/run-log.ts';
 import { readTrainingState, writeState } from '../../train/trainer/run-state.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
-import { Tally } from '../support/faults.ts';
+import { HangGuard, Tally } from '../support/faults.ts';
+import { RustTokenizers } from '../support/rust-tokenizers.ts';
 
 export const name = 'parsers of damaged and nasty inputs';
 
@@ -171,10 +173,12 @@ function checkError(error: unknown, path: string, ofText: boolean): void {
 export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome[]> {
   const home = mkdtempSync(join(tmpdir(), 'tapeform-parsers-'));
   const outcomes: FaultOutcome[] = [];
+  const rust = new RustTokenizers();
+  const guard = new HangGuard(60);
   const prototypes = [Object.prototype, Array.prototype, Function.prototype, String.prototype];
   const untouched = prototypes.map((prototype) => Object.getOwnPropertyNames(prototype).join());
   try {
-    for (const [i, parser] of (await parsers(home)).entries()) {
+    for (const [i, parser] of (await parsers(home, rust)).entries()) {
       const { what, file, seeds, share, ofText = false, parse } = parser;
       const random = new Random(seed, i);
       const tally = new Tally();
@@ -182,6 +186,7 @@ export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome[]
       const path = join(folder, file);
       mkdirSync(dirname(path), { recursive: true });
       for (let n = 0; n < Math.ceil(share * (short ? 2 : 55)); n++) {
+        guard.next(`${what}, input ${n}`);
         const bytes = n < seeds.length ? Buffer.from(seeds[n]!) : mutate(seeds, random);
         await tally.try(`${what}, input ${n}`, async () => {
           writeFileSync(path, bytes);
@@ -199,15 +204,21 @@ export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome[]
         });
       }
       outcomes.push(tally.outcome(what));
+      if (!short) console.log(tally.progress(what));
     }
   } finally {
+    guard.close();
+    rust.close();
     rmSync(home, { recursive: true, force: true });
   }
   return outcomes;
 }
 
-/** All parsers, with their valid inputs; those that need files around them make them below `home`. */
-async function parsers(home: string): Promise<Parser[]> {
+/**
+ * All parsers, with their valid inputs; those that need files around them make them below `home`. `rust` is asked
+ * for the ids of tokenizers that both take.
+ */
+async function parsers(home: string, rust: RustTokenizers): Promise<Parser[]> {
   const weights = join(home, 'seed.safetensors');
   const tensors = ['layer.weight', 'größe', '__proto__'].map((key, i) => ({
     name: key,
@@ -241,13 +252,23 @@ async function parsers(home: string): Promise<Parser[]> {
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { type: 'BPE', dropout: null, unk_token: null, vocab: { a: 0, b: 1, ab: 2 }, merges: ['a b'] },
   };
+  const text = 'The cats [MASK] ab größe. ab<|end|>';
   const readTokenizer = async (folder: string): Promise<void> => {
     const loaded = await loadTokenizer(folder);
+    let ids: number[];
     try {
-      loaded.decode([...loaded.idsOf('The cats [MASK] ab größe. ab<|end|>')]);
+      ids = [...loaded.idsOf(text)];
+      loaded.decode(ids);
     } catch (error) {
-      checkError(error, folder, true); // of the text, not of the file
+      return checkError(error, folder, true); // of the text, not of the file
     }
+    const file = join(folder, 'tokenizer.json');
+    const given = existsSync(file) ? readFileSync(file, 'utf8') : undefined;
+    const saved = loaded.filesToSave(folder).find(({ path }) => path === file)!.data;
+    const json = JSON.parse(given ?? String(saved)) as JsonObject;
+    const reference = await rust.ask({ json, texts: [text], lists: [] });
+    const wanted = reference && reference !== 'aborted' ? reference.texts[0]?.ids : undefined;
+    if (wanted && wanted.join() !== ids.join()) throw new Error(`gives ids ${ids.join()}, in Rust ${wanted.join()}`);
   };
 
   const split = join(home, 'seed-corpus');

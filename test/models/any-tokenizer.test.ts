@@ -231,6 +231,7 @@ test('damaged files are refused in one line that names them', async () => {
     ],
     [bpe({ vocab, merges: [] }, { added_tokens: [specialToken('a', 7)] }), 'gives "a" the ids 0 and 7'],
     [{ model: { type: 'NoSuchModel', vocab } }, 'has a model of type "NoSuchModel"'],
+    [{ model: { type: 'x'.repeat(5000), vocab } }, `has a model of type "${'x'.repeat(59)}..., where one of`],
     [bpe({ vocab, merges: [] }, { normalizer: { type: 'NoSuchThing' } }), 'cannot be used'],
   ];
   for (const [json, message] of cases) {

@@ -1,3 +1,4 @@
+import { Worker } from 'node:worker_threads';
 import { filesBelow } from './files.ts';
 
 /** How hard a section tries. */
@@ -48,10 +49,47 @@ export async function outcomesOf(section: FaultSection, options: FaultOptions): 
   return list.map((outcome) => ({ what: section.name, ...outcome }));
 }
 
+/**
+ * Ends the process where one input takes longer than it may, and says which: its own thread could do neither.
+ */
+export class HangGuard {
+  private readonly seconds: number;
+  private readonly left = new Int32Array(new SharedArrayBuffer(4));
+  private readonly label = new Uint8Array(new SharedArrayBuffer(200));
+  private readonly watch: Worker;
+
+  constructor(seconds: number) {
+    this.seconds = seconds;
+    const { left, label } = this;
+    this.watch = new Worker(
+      `const { left, label } = require('node:worker_threads').workerData;
+      setInterval(() => {
+        if (Atomics.load(left, 0) === 0 || Atomics.sub(left, 0, 1) !== 1) return;
+        require('node:fs').writeSync(2, Buffer.from(label).toString().replace(/\\0+$/, '') + ': hangs, killed\\n');
+        process.kill(process.pid, 'SIGKILL');
+      }, 1000);`,
+      { eval: true, workerData: { left, label }, execArgv: [] },
+    );
+    this.watch.unref();
+  }
+
+  /** Begins the next input. */
+  next(label: string): void {
+    this.label.fill(0);
+    new TextEncoder().encodeInto(label, this.label);
+    Atomics.store(this.left, 0, this.seconds);
+  }
+
+  close(): void {
+    void this.watch.terminate();
+  }
+}
+
 /** Collects outcomes one by one: `tally.try('kill before write 3', async () => { ... })`. */
 export class Tally {
   private tried = 0;
   private readonly failures: string[] = [];
+  private readonly started = performance.now();
 
   /** Counts as survived unless `check` throws; what it throws becomes the failure's line. */
   async try(what: string, check: () => unknown): Promise<void> {
@@ -61,6 +99,13 @@ export class Tally {
     } catch (error) {
       this.failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  /** Such as `safetensors: 2000 of 2000 survived, 3.1 s`, and the first failures, a line each. */
+  progress(what: string): string {
+    const seconds = ((performance.now() - this.started) / 1000).toFixed(1);
+    const survived = `${what}: ${this.tried - this.failures.length} of ${this.tried} survived, ${seconds} s`;
+    return [survived, ...this.failures.slice(0, 20)].join('\n  ');
   }
 
   outcome(what?: string): FaultOutcome {

@@ -162,4 +162,23 @@ test('empty, missing, damaged and unknown files are refused', async () => {
   );
 });
 
+test("a Parquet file that keeps its parser busy for ever is refused, and the next file's texts are whole", async () => {
+  // Found by the fuzzer: the header of a page has no size, so that the parser reads it again and again.
+  const endless =
+    'UEFSMRUGFTZjKGCyis2Q4QYVABUEFQAAAAMHGRgDAAAAb25lAQc0dHdvBwAAAGdyw7bDnwAAAAMHGRgDAAAAb25lAQc0dHdvBwAAAGdyw7bD' +
+    'n2UVBBksSARyb290FQIAFQwlAhgEdGV4dCUAABYGGRwZHCYIHBUMGRVvbmUBBzR0d28HAAAAZ3LDtsOfZRUEGSxIBHJvb3QVAgAVDCUCGAR0' +
+    'ZXh0JQAAFgYZHBkcJggcFQwZFQAZGAR0ZXh0FQIWBhZgFmImCDw2ACgDdHdvGAdncsO2w59lABkcFQYVABUCAAAAFmAWBjZiACgJaHlwYXJx' +
+    'dWV0GRwcAAAAbgAAAFBBUjE=';
+  const path = await file('endless.parquet', Buffer.from(endless, 'base64'));
+  const whole = await file('whole.parquet', parquet('SNAPPY'));
+  const [told, found] = await Promise.all([failure(read(path)), read(whole)]);
+  assert.is(told, `${path}: no Parquet file, or a damaged one (its pages do not end within 5 s); fetch it again`);
+  assert.equal(found.map(({ text }) => text), texts); // prettier-ignore
+});
+
+test('what a parser quotes of a line has no line ends of its own', async () => {
+  const path = await file('return.jsonl', 'text\r');
+  assert.match(await failure(read(path)), /return\.jsonl:1: not JSON \(.*\\r.*\); JSONL has one object on each line$/);
+});
+
 test.run();

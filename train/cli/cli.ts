@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { format, parseArgs } from 'node:util';
 import { checkEnvironment } from '../../common/environment.ts';
 import { dropUnread } from '../../common/output.ts';
-import { printable, printableLines } from '../../common/printable.ts';
+import { firstLine, printable, printableLines } from '../../common/printable.ts';
 
 interface Common<T> {
   readonly help: string;
@@ -267,7 +267,7 @@ function readConfig(path: string, fail: Fail): Readonly<Record<string, unknown>>
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (error) {
-    fail(`--config: ${path} is not valid JSON (${(error as Error).message.split('\n')[0]})`);
+    fail(`--config: ${path} is not valid JSON (${firstLine(error)})`);
   }
   return fail(`--config: ${path} must hold one object of options`);
 }

@@ -2,7 +2,7 @@ import { extname } from 'node:path';
 import { Readable, pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import type { InfoRecord } from 'csv-parse';
-import { brief, printable } from '../../common/printable.ts';
+import { brief, firstLine, printable } from '../../common/printable.ts';
 import { utf8Blocks } from './utf8-blocks.ts';
 import type { TextFileOptions } from './utf8-blocks.ts';
 
@@ -56,8 +56,7 @@ function parseObject(text: string, where: string): Record<string, unknown> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    const [reason = ''] = (error as SyntaxError).message.split('\n');
-    throw new Error(`${where}: not JSON (${reason}); JSONL has one object on each line`, { cause: error });
+    throw new Error(`${where}: not JSON (${firstLine(error)}); JSONL has one object on each line`, { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     const shown = printable(text.length > 40 ? `${text.slice(0, 40)}...` : text);
@@ -137,7 +136,7 @@ function csvError(path: string, line: number, error: CsvError): Error {
     CSV_INVALID_CLOSING_QUOTE: 'text follows a closing quote; double the quotes inside a quoted field',
     INVALID_OPENING_QUOTE: 'a quote stands inside an unquoted field; quote the field and double its quotes',
   };
-  return new Error(`${path}:${line}: ${reasons[error.code] ?? error.message.split('\n')[0]}`, { cause: error });
+  return new Error(`${path}:${line}: ${reasons[error.code] ?? firstLine(error)}`, { cause: error });
 }
 
 function lineEnds(text: string): number {

@@ -1,8 +1,10 @@
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
+import { open } from 'node:fs/promises';
+import { Worker } from 'node:worker_threads';
 import { readError } from '../../../common/json-file.ts';
+import { firstLine } from '../../../common/printable.ts';
 import { stringCell } from '../read-table.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
+import type { ParquetAnswer, ParquetRequest } from './parquet-worker.ts';
 
 /**
  * The texts of a Parquet file, a row each; one row group at a time is in memory. Errors name the file, and
@@ -10,25 +12,16 @@ import type { ReadOptions, TextDocument } from './document.ts';
  */
 export async function* parquetFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
   const { textColumn = 'text', onBytes } = options;
-  const whole = await asyncBufferFromFile(path).catch((error: unknown) => Promise.reject(readError(path, error)));
-  const metadata = await parquetMetadataAsync(whole).catch((error: unknown) => Promise.reject(damaged(path, error)));
-  const names = metadata.schema.filter(({ num_children: children }) => !children).map(({ name }) => name);
-  if (!names.includes(textColumn))
-    throw new Error(`${path}: no column "${textColumn}" among ${names.join(', ')}; name the right one as textColumn`);
+  const size = await sizeOf(path).catch((error: unknown) => Promise.reject(readError(path, error)));
+  const { columns, groups } = (await parse({ path }, 0)).layout!;
+  if (!columns.includes(textColumn))
+    throw new Error(`${path}: no column "${textColumn}" among ${columns.join(', ')}; name the right one as textColumn`);
   let first = 0;
-  for (const group of metadata.row_groups) {
-    const end = first + Number(group.num_rows);
-    const rows: readonly Readonly<Record<string, unknown>>[] = await parquetReadObjects({
-      file: whole,
-      metadata,
-      compressors,
-      columns: [textColumn],
-      rowStart: first,
-      rowEnd: end,
-    }).catch((error: unknown) => Promise.reject(damaged(path, error)));
-    // All columns of the group are passed over, though one is read.
-    onBytes?.(group.columns.reduce((sum, { meta_data: meta }) => sum + Number(meta?.total_compressed_size ?? 0), 0));
-    for (const [i, row] of rows.entries()) {
+  for (const { rows: count, bytes } of groups) {
+    const end = first + count;
+    const { rows } = await parse({ path, column: textColumn, start: first, end }, Math.min(bytes, size));
+    onBytes?.(bytes); // all columns of the group are passed over, though one is read
+    for (const [i, row] of rows!.entries()) {
       const source = `${path}:${first + i + 1}`;
       yield { text: stringCell(row, textColumn, 'textColumn', source), source };
     }
@@ -36,7 +29,76 @@ export async function* parquetFileDocuments(path: string, options: ReadOptions):
   }
 }
 
-function damaged(path: string, error: unknown): Error {
-  const [reason = ''] = String(error instanceof Error ? error.message : error).split('\n');
-  return new Error(`${path}: no Parquet file, or a damaged one (${reason}); fetch it again`, { cause: error });
+async function sizeOf(path: string): Promise<number> {
+  const file = await open(path);
+  try {
+    return (await file.stat()).size;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Milliseconds for a request, and bytes that add one: a hundred times what it takes. */
+const [patience, bytesPerMs] = [5000, 1000];
+
+let worker: Promise<Worker> | undefined;
+let before: Promise<unknown> = Promise.resolve();
+
+/**
+ * Has a request answered by another thread, one at a time. The parser trusts what a file says of itself: a
+ * page without a size keeps it in a loop, a count of 2^31 fills the memory, and neither can be stopped from
+ * its own thread.
+ */
+function parse(request: ParquetRequest, bytes: number): Promise<ParquetAnswer> {
+  const answered = before.then(async () => {
+    worker ??= start();
+    const thread = await worker;
+    const limit = patience + bytes / bytesPerMs;
+    try {
+      thread.postMessage(request);
+      const answer = await nextAnswer(thread, limit);
+      if (answer.error !== undefined) throw new Error(answer.error);
+      return answer;
+    } catch (error) {
+      const what = `${request.path}: no Parquet file, or a damaged one (${firstLine(error)}); fetch it again`;
+      throw new Error(what, { cause: error });
+    }
+  });
+  before = answered.catch(() => undefined);
+  return answered;
+}
+
+/** tsx has the main thread read TypeScript and no other: this one asks for it before it opens the file. */
+const bootstrap = `
+  const { workerData: { file, tsx } } = require('node:worker_threads');
+  import(tsx).then(({ register }) => register()).then(() => import(file));`;
+
+async function start(): Promise<Worker> {
+  const file = new URL('./parquet-worker.ts', import.meta.url);
+  const asItIs = 'Deno' in globalThis;
+  const workerData = { file: file.href, tsx: asItIs ? '' : import.meta.resolve('tsx/esm/api') };
+  const thread = asItIs ? new Worker(file) : new Worker(bootstrap, { eval: true, execArgv: [], workerData });
+  await nextAnswer(thread, Infinity);
+  return thread;
+}
+
+/** What the thread says next. Ends it where that takes longer than `limit` ms; the next request starts another. */
+function nextAnswer(thread: Worker, limit: number): Promise<ParquetAnswer> {
+  return new Promise<ParquetAnswer>((done, fail) => {
+    thread.ref(); // the process waits for an answer, but not for a thread without work
+    const end = (error: Error): void => {
+      worker = undefined;
+      void thread.terminate();
+      fail(error);
+    };
+    const late = (): void => end(new Error(`its pages do not end within ${Math.round(limit / 1000)} s`));
+    const timer = limit === Infinity ? undefined : setTimeout(late, limit);
+    thread.once('error', end);
+    thread.once('message', (answer: ParquetAnswer) => {
+      thread.off('error', end);
+      clearTimeout(timer);
+      thread.unref();
+      done(answer);
+    });
+  });
 }
