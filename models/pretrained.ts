@@ -7,6 +7,8 @@ import { showBytes, tooLarge } from '../common/memory.ts';
 import { sizeOf } from '../kernels/layout.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
+import { recoverFolder } from '../common/atomic-folder.ts';
+import type { JsonObject } from '../common/json-file.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
 import { GENERATION_FILE } from './generation/config-file.ts';
 import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
@@ -181,9 +183,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   /**
    * Writes config.json and model.safetensors (or shards and their index), and the generation_config.json that
    * the model came with, so that Transformers loads the folder with the class of this one's name. Files of an
-   * older save that would be mixed with them go; whenever the process may end, the folder is the old one or
-   * the new one. Errors are one line, and the old files are then unchanged: a part was replaced by a module
-   * with other weights, so that the folder would not load again; a failed write.
+   * older save that would be mixed with them go, so does the generation_config.json of a model of another
+   * class; whenever the process may end, the folder is the old one or the new one. Errors are one line, and
+   * the old files are then unchanged: a part was replaced by a module with other weights, so that the folder
+   * would not load again; a failed write.
    */
   async savePretrained(folder: string, options: SaveOptions = {}): Promise<void> {
     const { tokenizer, dtype, maxShardBytes, files: further = [], replaces = [] } = options;
@@ -199,8 +202,12 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       ...(tokenizer?.filesToSave(folder) ?? []),
       ...further,
     ];
+    const ofAnother = await holdsAnother(folder, this.constructor.name);
     const isOld = (name: string): boolean =>
-      isWeightsFile(name) || (tokenizer !== undefined && isTokenizerFile(name)) || replaces.includes(name);
+      isWeightsFile(name) ||
+      (tokenizer !== undefined && isTokenizerFile(name)) ||
+      (ofAnother && name === GENERATION_FILE) ||
+      replaces.includes(name);
     await writeFilesAtomic(files, { replaces: isOld });
   }
 
@@ -220,6 +227,16 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 async function generationConfigOf(folder: string): Promise<string | undefined> {
   const file = join(folder, GENERATION_FILE);
   return (await pathKind(file)) === 'file' ? readFile(file, 'utf8') : undefined;
+}
+
+/** Whether a folder's config.json is that of a model of another class. */
+async function holdsAnother(folder: string, name: string): Promise<boolean> {
+  if ((await pathKind(folder)) !== 'folder') return false;
+  await recoverFolder(folder);
+  const path = join(folder, 'config.json');
+  if ((await pathKind(path)) !== 'file') return false;
+  const { architectures } = await readJsonFile(path).catch((): JsonObject => ({})); // it will be overwritten
+  return Array.isArray(architectures) && !architectures.includes(name);
 }
 
 /** What `build` makes; its error with the name of the file that asks for it. */

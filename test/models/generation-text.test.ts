@@ -1,9 +1,11 @@
 // Text in, text out: pieces, stop strings, special tokens, what ends a text, generation_config.json.
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
+  BertModel,
   generateText,
   GPT2LMHeadModel,
   loadModel,
@@ -209,6 +211,18 @@ test('generation_config.json: keys that nobody knows are named in one line, and 
   ]);
   await writeGenerationConfig(folder, options);
   assert.equal(JSON.parse(await readFile(join(folder, 'generation_config.json'), 'utf8')), json);
+});
+
+test('generation_config.json: goes with a model of another class that is saved over, else stays', async () => {
+  const small = { vocabSize: 20, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2, maxPositionEmbeddings: 8 };
+  const place = join(folder, 'over');
+  const path = join(place, 'generation_config.json');
+  await GPT2LMHeadModel.fromConfig({ vocabSize: 20, nEmbd: 8, nLayer: 1, nHead: 2 }).savePretrained(place);
+  await writeFile(path, '{"max_new_tokens":3}');
+  await GPT2LMHeadModel.fromConfig({ vocabSize: 21, nEmbd: 8, nLayer: 1, nHead: 2 }).savePretrained(place);
+  assert.is(await readFile(path, 'utf8'), '{"max_new_tokens":3}');
+  await BertModel.fromConfig({ ...small, intermediateSize: 8 }).savePretrained(place);
+  assert.not.ok(existsSync(path));
 });
 
 test('generation_config.json: what is not here is refused by name, when texts are asked for', async () => {
