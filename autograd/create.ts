@@ -3,7 +3,7 @@ import { bytesOf } from '../kernels/kernel.ts';
 import { contiguousLayout, sizeOf } from '../kernels/layout.ts';
 import { toHalf } from '../common/half.ts';
 import { brief } from '../common/printable.ts';
-import { checkDtype, checkOptions, checkShape } from './shapes.ts';
+import { checkDtype, checkOptions, checkShape, rangeOf, show } from './shapes.ts';
 import { ShapeError } from './op.ts';
 import { fill } from './ops/fill.ts';
 import { decode } from './read.ts';
@@ -52,6 +52,7 @@ function fromValues(
   requiresGrad: boolean,
 ): Tensor {
   checkDtype(op, dtype);
+  checkWhole(op, values, shape, dtype);
   const bytes = encode(values, dtype);
   const storage = new Storage(bytes.byteLength, 'tensor');
   if (values.length <= hostLimit) storage.host = decode(bytes, dtype);
@@ -95,7 +96,7 @@ function filled(op: string, shape: readonly number[], value: number, options: Te
   if (typeof value !== 'number' && typeof value !== 'boolean')
     throw new ShapeError(`${op}: the value must be a number, got ${brief(value)}`);
   if (requiresGrad && !isFloat(dtype)) throw new ShapeError(`${op}: gradients need f32 or f16, got ${dtype}`);
-  const made = fill(shape, dtype, value);
+  const made = fill(op, shape, dtype, value);
   if (requiresGrad) made.requiresGrad = true;
   return made;
 }
@@ -141,7 +142,8 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   checkOptions('linspace', options, optionNames);
   const last = Math.max(1, steps - 1);
-  return fromNumbers('linspace', [steps], options, (i) => start + ((end - start) * i) / last);
+  const round = isFloat(options.dtype ?? 'f32') ? (x: number) => x : Math.trunc; // as PyTorch does
+  return fromNumbers('linspace', [steps], options, (i) => round(start + ((end - start) * i) / last));
 }
 
 /** Ones on the main diagonal of a matrix [rows, columns] of zeros; f32. */
@@ -204,6 +206,29 @@ function raggedError(shape: readonly number[], depth: number): ShapeError {
   return new ShapeError(
     `tensor: rows of unequal length or depth at axis ${depth} of [${shape.join(', ')}]; pad them first`,
   );
+}
+
+/** Types of arrays whose numbers a type of whole numbers holds all, so that nobody need look at them. */
+const within: Readonly<Partial<Record<Dtype, readonly unknown[]>>> = {
+  i32: [Int32Array, Int16Array, Int8Array, Uint16Array, Uint8Array],
+  u32: [Uint32Array, Uint16Array, Uint8Array],
+};
+
+/** Throws for a number that i32 or u32 would change, and names its place. */
+function checkWhole(op: string, values: ArrayLike<number>, shape: readonly number[], dtype: Dtype): void {
+  if (!(dtype in within) || within[dtype]!.includes(values.constructor)) return;
+  const [low, high] = rangeOf(dtype);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (value >= low && value <= high && Number.isInteger(value)) continue;
+    const strides = contiguousLayout(shape).strides;
+    const place = show(shape.map((length, axis) => Math.floor(i / strides[axis]!) % length));
+    const mend =
+      Number.isFinite(value) && !Number.isInteger(value)
+        ? "is not a whole number; round it first, or leave it f32 and truncate with to('" + dtype + "')"
+        : `does not fit ${dtype} (${low} to ${high}); use ${dtype === 'u32' && value < 0 && value >= -(2 ** 31) ? "'i32'" : "'f32'"}`;
+    throw new ShapeError(`${op}: ${value} at ${place} ${mend}`);
+  }
 }
 
 /** Values in their stored form. */

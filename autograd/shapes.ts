@@ -31,6 +31,24 @@ export function checkDtype(op: string, dtype: Dtype, choices: readonly Dtype[] =
   throw new ShapeError(`${op}: dtype must be ${list}, got ${given}${mend ? `; ${mend}` : ''}`);
 }
 
+/** The smallest and the largest number of a type of whole numbers. */
+export function rangeOf(dtype: Dtype): readonly [low: number, high: number] {
+  return dtype === 'i32' ? [-(2 ** 31), 2 ** 31 - 1] : [0, dtype === 'bool' ? 1 : 2 ** 32 - 1];
+}
+
+/**
+ * The number that a tensor of a type holds for a value: of bool whether it is not 0 (1 or 0), of i32 and u32
+ * without its fraction. Throws where the type cannot hold it, as PyTorch does.
+ */
+export function heldAs(op: string, dtype: Dtype, value: number): number {
+  if (dtype === 'f32' || dtype === 'f16') return value;
+  if (dtype === 'bool') return Number(Number(value) !== 0); // JavaScript may give false
+  const whole = Math.trunc(value);
+  const [low, high] = rangeOf(dtype);
+  if (!(whole >= low && whole <= high)) throw new ShapeError(`${op}: ${value} does not fit ${dtype}; use 'f32'`);
+  return whole;
+}
+
 /** Throws for what is no list of lengths. */
 export function checkShape(op: string, shape: readonly number[]): void {
   if (Array.isArray(shape) && shape.every((length) => Number.isInteger(length) && length >= 0)) return;

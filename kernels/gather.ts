@@ -34,10 +34,13 @@ export interface GatherRowsOperands {
   readonly y: Elements;
 }
 
-/** Computes y[i, :] = table[index[i], :]; negative indices count from the end. */
+/**
+ * Computes y[i, :] = table[index[i], :]; NaN for an index that names no row. Negative indices count from the
+ * end where `wraps`, else they name none.
+ */
 export function gatherRows(
   { table, index, y }: GatherRowsOperands,
-  { bound }: { readonly bound?: RowBound },
+  { wraps, bound }: { readonly wraps: boolean; readonly bound?: RowBound },
 ): Dispatch {
   const { dtype, offset } = table;
   const [own, cols] = table.shape as [number, number];
@@ -55,6 +58,7 @@ export function gatherRows(
       ...sink.params,
       n: u32(threads),
       rows: i32(rows),
+      back: i32(wraps ? rows : 0),
       first: i32(first),
       bound: i32(own),
       cols: u32(cols / width),
@@ -68,7 +72,7 @@ export function gatherRows(
 if (id >= p.n) { return; }
 let i = id / p.cols;
 let at = index[p.io + i];
-let row = select(at, at + p.rows, at < 0);
+let row = select(at, at + p.back, at < 0);
 let own = row - p.first;
 let known = row >= 0 && row < p.rows;
 if (known && (own < 0 || own >= p.bound)) { return; }
@@ -86,30 +90,36 @@ put(i, id % p.cols, value);`,
  */
 export function linkOccurrences(
   { index }: { readonly index: Operand; readonly links: Operand },
-  { rows, ignore }: { readonly rows: number; readonly ignore: number },
+  { rows, wraps, ignore }: { readonly rows: number; readonly wraps: boolean; readonly ignore: number },
 ): Dispatch {
   const count = sizeOf(index.shape);
   return kernel({
     name: 'linkOccurrences',
     bindings: [read('index', 'i32'), write('links', 'vec2<i32>')],
-    params: { n: u32(count), rows: i32(rows), io: u32(index.offset), ignore: i32(ignore) },
+    params: {
+      n: u32(count),
+      rows: i32(rows),
+      back: i32(wraps ? rows : 0),
+      io: u32(index.offset),
+      ignore: i32(ignore),
+    },
     workgroup,
     groups: Math.ceil(count / workgroup),
     cost: { flops: count * count, bytes: count * 12 },
     body: `
 if (id >= p.n) { return; }
 let own = index[p.io + id];
-if (own == p.ignore || own < -p.rows || own >= p.rows) { links[id] = vec2<i32>(0, -1); return; }
-let row = select(own, own + p.rows, own < 0);
+if (own == p.ignore || own < -p.back || own >= p.rows) { links[id] = vec2<i32>(0, -1); return; }
+let row = select(own, own + p.back, own < 0);
 var first = 1;
 for (var j = 0u; j < id; j++) {
   let other = index[p.io + j];
-  if (other == row || other == row - p.rows) { first = 0; break; }
+  if (other == row || other == row - p.back) { first = 0; break; }
 }
 var next = -1;
 for (var j = id + 1u; j < p.n; j++) {
   let other = index[p.io + j];
-  if (other == row || other == row - p.rows) { next = i32(j); break; }
+  if (other == row || other == row - p.back) { next = i32(j); break; }
 }
 links[id] = vec2<i32>(first, next);`,
   });
@@ -227,7 +237,8 @@ y[id] = x[p.xo + (o * u32(p.length) + u32(l)) * p.inner + id % p.inner];`,
 
 /**
  * Computes y[o, l, i] = sum of x[o, j, i] over the j with index[o, j, i] = l (torch.scatter_add into zeros).
- * Each output finds its own terms, in order, so that the result is the same on every run.
+ * Each output finds its own terms, in order, so that the result is the same on every run. An index that names
+ * no place spoils its whole line: the term would be lost without a word.
  */
 export function scatterAddAxis(operands: AxisOperands, { axis }: { readonly axis: number }): Dispatch {
   const { dtype } = operands.x;
@@ -248,10 +259,14 @@ let inner = id % p.inner;
 let l = i32((id / p.inner) % u32(p.length));
 let base = (id / (p.inner * u32(p.length))) * p.count * p.inner + inner;
 var total = ${computeType(dtype)}(0);
+var lost = false;
 for (var j = 0u; j < p.count; j++) {
   let at = index[p.io + base + j * p.inner];
   if (at == l || at == l - p.length) { total += ${computeType(dtype)}(x[p.xo + base + j * p.inner]); }
+  lost = lost || at < -p.length || at >= p.length;
 }
+var bits = 0x7fc00000u;
+if (lost) { total = ${poison(dtype)}; }
 y[id] = ${dtype === 'bool' ? 'min(total, 1u)' : `${type}(total)`};`,
   });
 }

@@ -183,8 +183,8 @@ const [lowest, secondLowest] = [-3.4028234663852886e38, -3.4028232635611926e38];
 export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   requireFloat('topk', x);
   checkOptions('topk', options, ['largest']);
-  if (x.ndim === 0) return topk(reshape(x, [1]), k, 0, options).map((y) => reshape(y, [])) as [Tensor, Tensor];
   const at = normaliseAxis('topk', axis, x.ndim);
+  if (x.ndim === 0) return topk(reshape(x, [1]), k, 0, options).map((y) => reshape(y, [])) as [Tensor, Tensor];
   const length = x.shape[at] ?? 1;
   if (!(Number.isInteger(k) && k > 0 && k <= length))
     throw new ShapeError(`topk: k must lie in 1..${length}, the length of axis ${at} of ${show(x.shape)}, got ${k}`);

@@ -1,6 +1,6 @@
 import * as e from '../../kernels/map/expr.ts';
 import { ShapeError } from '../op.ts';
-import { isFloat } from '../tensor.ts';
+import { heldAs } from '../shapes.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast } from './broadcast.ts';
 import { applyMap, binary, mapFunction } from './map-op.ts';
@@ -75,6 +75,6 @@ export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
 
 /** x with `value` where the mask is true, in x's type: bool takes whether it is not 0, integers truncate. */
 export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
-  if (x.dtype === 'bool') return cast(where(mask, Number(value !== 0), x), 'bool');
-  return where(mask, isFloat(x.dtype) ? value : Math.trunc(value), x);
+  const filled = where(mask, heldAs('maskedFill', x.dtype, value), x);
+  return x.dtype === 'bool' ? cast(filled, 'bool') : filled;
 }

@@ -2,6 +2,7 @@ import { scalar } from '../../kernels/map/expr.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { elementwise } from '../lower/elementwise.ts';
 import { defineOp } from '../op.ts';
+import { heldAs } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 
@@ -27,7 +28,7 @@ const fillOp = defineOp<None, { y: Tensor }, FillAttrs>({
   vjp: 'none',
 });
 
-/** A tensor of one value; of bool, whether it is not 0. */
-export function fill(shape: readonly number[], dtype: Dtype, value: number): Tensor {
-  return apply(fillOp, {}, { shape, dtype, value: dtype === 'bool' ? Number(value !== 0) : value }).y;
+/** A tensor of one value; `op` names the caller for errors. */
+export function fill(op: string, shape: readonly number[], dtype: Dtype, value: number): Tensor {
+  return apply(fillOp, {}, { shape, dtype, value: heldAs(op, dtype, value) }).y;
 }

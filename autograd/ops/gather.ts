@@ -9,10 +9,10 @@ import { normaliseAxis, show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { arange } from '../create.ts';
-import { whenKnown, wholeNumbers } from './known-range.ts';
+import { knownRange, whenKnown, wholeNumbers } from './known-range.ts';
 import { add } from './arithmetic.ts';
 import { cast, expand } from './broadcast.ts';
-import { eq } from './comparison.ts';
+import { eq, ge, logicalAnd, lt, where } from './comparison.ts';
 import { transpose } from './movement.ts';
 import { reshape, unsqueeze } from './reshape.ts';
 import { pad, slice } from './slice.ts';
@@ -21,14 +21,22 @@ import type { Range } from './slice.ts';
 /** A number that no index equals. */
 const none = -(2 ** 31);
 
-type Rows = Op<{ table: Tensor; index: Tensor }, { y: Tensor }, { readonly ignore: number }>;
+interface RowsAttrs {
+  /** The row that gets no gradient. */
+  readonly ignore: number;
+  /** Whether negative indices count from the end. */
+  readonly wraps: boolean;
+}
+
+type Rows = Op<{ table: Tensor; index: Tensor }, { y: Tensor }, RowsAttrs>;
 
 /** table [rows, cols], index [...]; y [..., cols]. */
 const rowsOp: Rows = defineOp<Rows>({
   name: 'gatherRows',
   infer: ({ table, index }) => ({ y: { shape: [...index.shape, table.shape[1]!], dtype: table.dtype } }),
-  lower({ emit, contiguous, sink, part }, { table, index }) {
-    emit(gatherRows, { table: contiguous(table), index: contiguous(index), y: sink() }, { bound: boundOf(part('r')) });
+  lower({ emit, contiguous, sink, part }, { table, index }, _, { wraps }) {
+    const operands = { table: contiguous(table), index: contiguous(index), y: sink() };
+    emit(gatherRows, operands, { wraps, bound: boundOf(part('r')) });
   },
   fuses: { epilogue: true },
   // Each part of the table fills in the rows that it has.
@@ -37,34 +45,36 @@ const rowsOp: Rows = defineOp<Rows>({
     return { of: { table: 'rC', index: i, y: `${i}C` }, combine: 'fill' };
   },
   saves: { inputs: ['index'] },
-  vjp({ g, input, specs: { table }, attrs: { ignore } }) {
+  vjp({ g, input, specs: { table }, attrs }) {
     const [rows, cols] = table.shape as [number, number];
     const count = input('index').size;
     const inputs = { x: reshape(g, [count, cols]), index: reshape(input('index'), [count]) };
-    return { table: apply(addRowsOp, inputs, { rows, ignore }).y };
+    return { table: apply(addRowsOp, inputs, { rows, ...attrs }).y };
   },
 });
 
-type AddRows = Op<{ x: Tensor; index: Tensor }, { y: Tensor }, { readonly rows: number; readonly ignore: number }>;
+type AddRows = Op<{ x: Tensor; index: Tensor }, { y: Tensor }, RowsAttrs & { readonly rows: number }>;
 
 /** x [count, cols], index [count]; y[r, :] [rows, cols] = sum of x[i, :] over index[i] = r. */
 const addRowsOp: AddRows = defineOp<AddRows>({
   name: 'scatterAddRows',
   infer: ({ x }, { rows }) => ({ y: { shape: [rows, x.shape.at(-1)!], dtype: x.dtype } }),
-  lower(lowering, { x, index }, { y }, { rows, ignore }) {
+  lower(lowering, { x, index }, { y }, attrs) {
     const { start: begin } = lowering.part('i') ?? { start: 0 };
     if (begin === 0) fill(lowering, y, 0);
     if (index.size === 0) return;
     const at = lowering.contiguous(index);
     const links = lowering.temporary([index.size, 2], 'i32');
-    lowering.emit(linkOccurrences, { index: at, links }, { rows, ignore });
+    lowering.emit(linkOccurrences, { index: at, links }, attrs);
     const operands = { x: lowering.contiguous(x), index: at, links, y };
     lowering.emit(scatterAddRows, operands, { bound: boundOf(lowering.part('r')), begin });
   },
   // Each part of x adds to the sums that the parts before it left in y.
   axes: () => ({ of: { x: 'iC', index: 'I', y: 'rC' }, combine: 'fill' }),
   saves: { inputs: ['index'] },
-  vjp: ({ g, input }) => ({ x: apply(rowsOp, { table: g, index: input('index') }, { ignore: none }).y }),
+  vjp: ({ g, input, attrs: { wraps } }) => ({
+    x: apply(rowsOp, { table: g, index: input('index') }, { ignore: none, wraps }).y,
+  }),
 });
 
 /** Returns the rows that a part of a large table holds; undefined for all. */
@@ -74,8 +84,8 @@ const boundOf = (part: ReturnType<Lowering['part']>): RowBound | undefined =>
 const lettersOf = ({ shape }: Spec): string => 'abcdefghijkl'.slice(0, shape.length);
 
 /**
- * Converts indices to i32. Throws for one out of range where the host knows it; where only the device does,
- * the result holds NaN.
+ * Converts indices to i32. Throws for one out of range where the host knows it. Where only the device does
+ * the kernels answer it: NaN in what is picked, or in the line that it should have been added to.
  */
 export function checkIndex(op: string, index: Tensor, length: number, least = -length): Tensor {
   if (index.dtype === 'bool' || index.dtype === 'f16')
@@ -91,23 +101,31 @@ export function checkIndex(op: string, index: Tensor, length: number, least = -l
 
 /**
  * Looks up rows of a table [rows, cols] by index [...]: the result is [..., cols]. Row `paddingIdx` gets no
- * gradient (torch.nn.functional.embedding).
+ * gradient (torch.nn.functional.embedding). A negative index, and one past the last row, is an error where the
+ * host knows it; where only the device does, its row is NaN.
  */
 export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
   if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);
   const rows = checkIndex('embedding', index, table.shape[0]!, 0);
-  return apply(rowsOp, { table, index: rows }, { ignore: paddingIdx ?? none }).y;
+  return apply(rowsOp, { table, index: rows }, { ignore: paddingIdx ?? none, wraps: false }).y;
 }
 
-/** Picks entries of x along an axis by a vector of indices (torch.index_select). */
+/** Picks entries of x along an axis by a vector of indices, or by one (torch.index_select). */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('indexSelect', axis, x.ndim);
-  if (x.ndim === 0) throw new ShapeError('indexSelect: needs at least one axis, got a scalar []');
-  if (index.ndim !== 1) throw new ShapeError(`indexSelect: the index must be a vector, got ${show(index.shape)}`);
+  if (index.ndim > 1) throw new ShapeError(`indexSelect: the index must be a vector, got ${show(index.shape)}`);
+  if (x.ndim === 0) {
+    if (index.size !== 1) throw new ShapeError(`indexSelect: a scalar [] gives one entry, got ${index.size} indices`);
+    return reshape(indexSelect(reshape(x, [1]), 0, index), []);
+  }
   const front = transpose(x, 0, at);
   const cols = sizeOf(front.shape.slice(1));
   const rows = checkIndex('indexSelect', index, x.shape[at]!);
-  const { y } = apply(rowsOp, { table: reshape(front, [x.shape[at]!, cols]), index: rows }, { ignore: none });
+  const { y } = apply(
+    rowsOp,
+    { table: reshape(front, [x.shape[at]!, cols]), index: rows },
+    { ignore: none, wraps: true },
+  );
   return transpose(reshape(y, [index.size, ...front.shape.slice(1)]), 0, at);
 }
 
@@ -157,8 +175,8 @@ function cropTo(x: Tensor, shape: readonly number[], axis: number): Tensor {
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('gather', axis, x.ndim);
+  if (x.ndim === 0 && index.ndim <= 1) return reshape(gather(reshape(x, [1]), 0, reshape(index, [-1])), index.shape);
   checkAxisShapes('gather', x, index, at);
-  if (x.ndim === 0) return reshape(gather(reshape(x, [1]), 0, reshape(index, [1])), []);
   const length = x.shape[at]!;
   const inputs = { x: cropTo(x, index.shape, at), index: checkIndex('gather', index, length) };
   return apply(gatherOp, inputs, { axis: at, length }).y;
@@ -189,10 +207,14 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tenso
   );
 }
 
-/** Returns f32 [..., classes]: 1 where the index [...] equals the place along the last axis, else 0. */
+/**
+ * Returns f32 [..., classes]: 1 where the index [...] equals the place along the last axis, else 0. An index
+ * that is no class is an error where the host knows it; where only the device does, its row is NaN.
+ */
 export function oneHot(index: Tensor, classes: number): Tensor {
   if (!(Number.isInteger(classes) && classes >= 0))
     throw new ShapeError(`oneHot: the number of classes must be a whole number from 0, got ${classes}`);
   const at = unsqueeze(checkIndex('oneHot', index, classes, 0), -1);
-  return cast(eq(expand(at, [...index.shape, classes]), arange(0, classes, 1, { dtype: 'i32' })), 'f32');
+  const hot = cast(eq(expand(at, [...index.shape, classes]), arange(0, classes, 1, { dtype: 'i32' })), 'f32');
+  return knownRange(index) ? hot : where(logicalAnd(ge(at, 0), lt(at, classes)), hot, NaN);
 }

@@ -4,7 +4,7 @@ import { input, scalar, substitute } from '../../kernels/map/expr.ts';
 import type { Expr, Kind } from '../../kernels/map/expr.ts';
 import { inputsOf } from '../../kernels/map/print.ts';
 import type { Draw } from '../../kernels/random.ts';
-import { broadcastShapes, promote, show } from '../shapes.ts';
+import { broadcastShapes, promote, rangeOf, show } from '../shapes.ts';
 import { elementwise } from '../lower/elementwise.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Op, Spec } from '../op.ts';
@@ -87,7 +87,7 @@ function checkNumbers(fn: MapFunction, inputs: readonly Spec[], scalars: readonl
   if (scalars.length === 0) return;
   const dtype = computeDtype(fn, inputs, scalars);
   if (isFloat(dtype)) return;
-  const [low, high] = dtype === 'i32' ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** 32 - 1];
+  const [low, high] = rangeOf(dtype);
   const bad = scalars.find((value) => value < low || value > high);
   if (bad === undefined) return;
   const mend = dtype === 'u32' && bad >= -(2 ** 31) && bad < 0 ? 'i32' : 'f32';

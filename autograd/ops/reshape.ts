@@ -84,8 +84,8 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 
 /** Merges the axes from start to end, both included, into one. */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
-  if (x.ndim === 0) return reshape(x, [1]);
   const from = normaliseAxis('flatten', start, x.ndim);
   const to = normaliseAxis('flatten', end, x.ndim);
+  if (x.ndim === 0) return reshape(x, [1]);
   return reshape(x, [...x.shape.slice(0, from), sizeOf(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
 }

@@ -1,7 +1,7 @@
 import { pad as padKernel } from '../../kernels/pad.ts';
 import { copyInto, fill } from '../lower/elementwise.ts';
 import { isBindable } from '../lower/window.ts';
-import { normaliseAxis, show } from '../shapes.ts';
+import { heldAs, normaliseAxis, show } from '../shapes.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import type { Op } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
@@ -47,8 +47,7 @@ const embedOp: Embed = defineOp<Embed>({
 });
 
 function embed(x: Tensor, shape: readonly number[], attrs: SliceAttrs, value = 0): Tensor {
-  const stored = x.dtype === 'bool' ? Number(value !== 0) : value;
-  return apply(embedOp, { x }, { ...attrs, shape, value: stored }).y;
+  return apply(embedOp, { x }, { ...attrs, shape, value: heldAs('pad', x.dtype, value) }).y;
 }
 
 /**

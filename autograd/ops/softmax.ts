@@ -8,6 +8,7 @@ import { exp, mul, sub } from './arithmetic.ts';
 import { sum } from './broadcast.ts';
 import { compositeVjp } from './composite.ts';
 import { transpose } from './movement.ts';
+import { reshape } from './reshape.ts';
 
 /** Over the last axis. */
 const softmaxOp = defineOp<{ x: Tensor }, { y: Tensor }, SoftmaxAttrs>({
@@ -37,7 +38,7 @@ const softmaxBackwardOp = defineOp<{ g: Tensor; out: Tensor }, { dx: Tensor }, S
 
 function alongAxis(name: string, x: Tensor, axis: number, log: boolean): Tensor {
   requireFloat(name, x);
-  if (x.ndim === 0) throw new Error(`${name}: needs at least one axis, got a scalar`);
+  if (x.ndim === 0) return reshape(alongAxis(name, reshape(x, [1]), normaliseAxis(name, axis, 0), log), []);
   const at = normaliseAxis(name, axis, x.ndim);
   if (at === x.ndim - 1) return apply(softmaxOp, { x }, { log }).y;
   return transpose(apply(softmaxOp, { x: transpose(x, at, -1) }, { log }).y, at, -1);

@@ -5,6 +5,7 @@ import { defineOp, defineView, ShapeError } from '../op.ts';
 import type { Op, ViewOp } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { reshape } from './reshape.ts';
 
 interface UnfoldAttrs {
   readonly axis: number;
@@ -53,6 +54,7 @@ export function unfold(x: Tensor, axis: number, size: number, step: number, dila
       throw new ShapeError(`unfold: ${name} must be a positive integer, got ${value}`);
   }
   const span = dilation * (size - 1) + 1;
+  if (x.ndim === 0 && span === 1) return reshape(x, [1]);
   if (x.ndim === 0 || span > x.shape[at]!) {
     throw new ShapeError(
       `unfold: a window of ${span} elements does not fit axis ${at} of ${show(x.shape)}; pad it or shrink the window`,

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { fromHalf, toHalf } from '../../common/half.ts';
 import * as tf from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
+import { throwsOneLine } from '../support/failure.ts';
 
 const test = suite('tensor');
 
@@ -46,6 +47,59 @@ test('every type reads back what was written', async () => {
       () => assert.unreachable(),
       (error: Error) => assert.match(error.message, /item: .*\[2\].*tolist/),
     );
+});
+
+test('numbers that a type of whole numbers cannot hold are refused with their place', async () => {
+  const refused = throwsOneLine;
+  refused(() => tf.tensor([1, -1], { dtype: 'u32' }), /^tensor: -1 at \[1\] does not fit u32 \(0 to .*use 'i32'/);
+  refused(() => tf.tensor([[1, 2], [3, 2 ** 31]], { dtype: 'i32' }), /^tensor: 2147483648 at \[1, 1\] does not fit i32/); // prettier-ignore
+  refused(() => tf.tensor(2 ** 32, { dtype: 'u32' }), /^tensor: 4294967296 at \[\] does not fit u32/);
+  refused(() => tf.tensor([NaN], { dtype: 'i32' }), /^tensor: NaN at \[0\] does not fit i32/);
+  refused(() => tf.tensor([-Infinity], { dtype: 'u32' }), /^tensor: -Infinity at \[0\] does not fit u32/);
+  refused(() => tf.tensor([0, 1.5], { dtype: 'i32' }), /^tensor: 1.5 at \[1\] is not a whole number; round it first/);
+  refused(() => tf.tensor(Int32Array.of(-1), { dtype: 'u32' }), /^tensor: -1 at \[0\] does not fit u32/);
+  refused(() => tf.tensor(Float32Array.of(0.5), { dtype: 'i32' }), /^tensor: 0.5 at \[0\] is not a whole number/);
+  refused(() => tf.tensor(Uint32Array.of(2 ** 31), { dtype: 'i32' }), /^tensor: 2147483648 at \[0\] does not fit i32/);
+  refused(() => tf.arange(2 ** 31 - 1, 2 ** 31 + 1, 1, { dtype: 'i32' }), /^arange: 2147483648 at \[1\]/);
+  refused(() => tf.full([2], 2 ** 31, { dtype: 'i32' }), /^full: 2147483648 does not fit i32/);
+  refused(() => tf.full([2], NaN, { dtype: 'u32' }), /^full: NaN does not fit u32/);
+  const x = tf.ones([2], { dtype: 'i32' });
+  refused(() => x.maskedFill(tf.tensor([true, false]), 2 ** 31), /^maskedFill: 2147483648 does not fit i32/);
+  refused(() => tf.pad(x, [[1, 1]], Infinity), /^pad: Infinity does not fit i32/);
+  // The ends of the ranges, and what PyTorch truncates.
+  assert.equal(await tf.tensor([-(2 ** 31), 2 ** 31 - 1], { dtype: 'i32' }).tolist(), [-(2 ** 31), 2 ** 31 - 1]);
+  assert.equal(await tf.tensor([0, 2 ** 32 - 1], { dtype: 'u32' }).tolist(), [0, 2 ** 32 - 1]);
+  assert.equal(await tf.tensor(Uint8Array.of(255), { dtype: 'u32' }).tolist(), [255]);
+  assert.equal(await tf.full([2], -1.5, { dtype: 'i32' }).tolist(), [-1, -1]);
+  assert.equal(await tf.pad(x, [[1, 0]], 1.5).tolist(), [1, 1, 1]);
+  assert.equal(await tf.linspace(0, 10, 4, { dtype: 'i32' }).tolist(), [0, 3, 6, 10]);
+  assert.equal(await tf.full([1], false as never, { dtype: 'bool' }).tolist(), [false]);
+});
+
+test('axes 0 and -1 of a scalar, as in PyTorch', async () => {
+  const [x, zero] = [tf.tensor(5), tf.tensor(0, { dtype: 'i32' })];
+  for (const axis of [0, -1]) {
+    const found = {
+      5: [tf.sum, tf.mean, tf.max, tf.min, tf.cumsum, tf.logsumexp, tf.flip, tf.squeeze].map((op) => op(x, axis)),
+      1: [tf.softmax(x, axis), tf.normalize(x, { axis }), tf.cosineSimilarity(x, x, { axis })],
+      0: [tf.logSoftmax(x, axis), tf.argmax(x, axis), tf.argmin(x, axis), tf.topk(x, 1, axis)[1]],
+    };
+    const more = [tf.indexSelect(x, axis, zero), tf.indexSelect(x, axis, zero.reshape(1)), tf.gather(x, axis, zero)];
+    for (const [value, results] of Object.entries({ ...found, 5: [...found[5], ...more, tf.topk(x, 1, axis)[0]] }))
+      for (const y of results) {
+        assert.equal(y.shape, []);
+        assert.is(await y.item(), Number(value));
+      }
+    assert.equal(await tf.gather(x, axis, zero.expand([2])).tolist(), [5, 5]);
+    assert.equal(await tf.unfold(x, axis, 1, 2).tolist(), [5]);
+  }
+  const leaf = tf.tensor(5, { requiresGrad: true });
+  tf.softmax(leaf, 0).add(tf.logSoftmax(leaf, 0)).backward();
+  assert.is(await leaf.grad!.item(), 0);
+  for (const op of [tf.softmax, tf.logSoftmax, tf.sum, tf.argmax, tf.cumsum, tf.flatten])
+    throwsOneLine(() => op(x, 1), /axis 1 is out of range for a scalar, which has no axes; use 0 or -1/);
+  throwsOneLine(() => tf.topk(x, 1, 1), /^topk: axis 1 is out of range for a scalar/);
+  throwsOneLine(() => tf.indexSelect(x, 0, zero.expand([2])), /^indexSelect: a scalar \[\] gives one entry, got 2/);
 });
 
 test('the type that holds two', () => {
