@@ -1,7 +1,8 @@
 import { machineRoom, showBytes, tooLarge } from '../common/memory.ts';
 import type { Room } from '../common/memory.ts';
 import { debugLevel, debugMemory } from './debug.ts';
-import { GpuError } from './errors.ts';
+import { bufferError, GpuError, guarded } from './errors.ts';
+import type { Faults } from './faults.ts';
 
 /** A piece of device memory in use. Give it back with `release`; its contents are then undefined. */
 export interface Allocation {
@@ -40,6 +41,9 @@ export interface MemoryReport {
   readonly byOp: Readonly<Record<string, number>>;
 }
 
+/** Bytes from which a buffer may be the one that there is no memory for; to ask costs 30 us and a submission. */
+const guardedSize = 16 * 2 ** 20;
+
 const usage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
 
 /**
@@ -65,6 +69,7 @@ export interface AcquireOptions {
  */
 export class BufferPool {
   private readonly device: GPUDevice;
+  private readonly faults: Faults;
   private readonly room: Room | undefined;
   private readonly free = new Map<number, GPUBuffer[]>();
   private readonly used = new Set<Allocation>();
@@ -73,8 +78,9 @@ export class BufferPool {
   private reserved = 0;
 
   /** `sharesMemory`: what it holds comes out of the machine's memory. */
-  constructor(device: GPUDevice, sharesMemory: boolean) {
+  constructor(device: GPUDevice, faults: Faults, sharesMemory: boolean) {
     this.device = device;
+    this.faults = faults;
     this.room = sharesMemory ? machineRoom : undefined;
   }
 
@@ -93,7 +99,7 @@ export class BufferPool {
       ? Math.max(16, Math.ceil(bytes / 16) * 16)
       : sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
     const list = this.free.get(size);
-    const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer)) : -1;
+    const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer) && !this.faults.refuses(buffer)) : -1;
     const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size, label);
     const allocation: Allocation = { buffer, bytes, label };
     this.used.add(allocation);
@@ -108,6 +114,11 @@ export class BufferPool {
     this.live -= allocation.bytes;
     const { buffer, bytes, label } = allocation;
     if (debugLevel >= 4) debugMemory('give', bytes, label, this.live, this.peak);
+    if (this.faults.refuses(buffer)) {
+      this.faults.drop(buffer);
+      this.reserved -= buffer.size;
+      return;
+    }
     const list = this.free.get(buffer.size);
     if (list) list.push(buffer);
     else this.free.set(buffer.size, [buffer]);
@@ -131,6 +142,10 @@ export class BufferPool {
       throw new GpuError(tooLarge(what, all, this.room, 'free some, or use a smaller batch or model'));
     }
     this.reserved += size;
-    return this.device.createBuffer({ size, usage });
+    if (size < guardedSize) return this.device.createBuffer({ size, usage });
+    const { made, refusal } = guarded(this.device, () => this.device.createBuffer({ size, usage }));
+    const answer = refusal.then((error) => error && bufferError(label, error));
+    this.faults.await(made, answer);
+    return made;
   }
 }

@@ -5,7 +5,7 @@ import { loadChoices, saveChoices } from './choices.ts';
 import type { Choices } from './choices.ts';
 import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
-import { ErrorTrap, GpuError } from './errors.ts';
+import { ErrorTrap, GpuError, guarded } from './errors.ts';
 import { Faults } from './faults.ts';
 import { Pace } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
@@ -74,7 +74,7 @@ export class Gpu {
     this.current = { ...targetOf(adapter, device), choices };
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
-    this.pool = new BufferPool(device, this.target.kind !== 'discrete');
+    this.pool = new BufferPool(device, this.faults, this.target.kind !== 'discrete');
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines, this.faults);
   }
@@ -123,6 +123,11 @@ export class Gpu {
   /** Overwrites the beginning of an allocation, after everything recorded so far. */
   write({ buffer }: Allocation, data: Uint8Array): void {
     if (this.encoder.pending.has(buffer)) this.encoder.flush();
+    if (!this.faults.ungranted([{ buffer }])) return this.writeNow(buffer, data);
+    guarded(this.device, () => this.writeNow(buffer, data)); // the buffer's own error is told
+  }
+
+  private writeNow(buffer: GPUBuffer, data: Uint8Array): void {
     const whole = data.byteLength & ~3;
     if (whole > 0) this.device.queue.writeBuffer(buffer, 0, data, 0, whole);
     if (whole < data.byteLength) {
@@ -155,7 +160,9 @@ export class Gpu {
 
   /** Makes dispatches that run again and again on the same buffers; `replay` runs them. */
   record(inputs: readonly RecordingInput[]): Recording {
-    return new Recording(this.device, this.pipelines, inputs);
+    const make = (): Recording => new Recording(this.device, this.pipelines, inputs);
+    const isWaiting = this.faults.waits && this.faults.ungranted(inputs.flatMap(({ bindings }) => bindings));
+    return isWaiting ? guarded(this.device, make).made : make();
   }
 
   /** Runs a recording after everything recorded so far, and submits it. */

@@ -16,6 +16,13 @@ const arenaBytes = 256 * 1024;
  */
 const batch = 64;
 
+type Answer = Promise<GpuError | undefined> | undefined;
+
+/** The first error of two answers; of one, or none, that itself. */
+function bothOf(a: Answer, b: Answer): Answer {
+  return a && b ? Promise.all([a, b]).then(([first, second]) => first ?? second) : (a ?? b);
+}
+
 /** Called for each dispatch instead of encoding it into the open pass; used by the profiler. */
 export type PassTimer = (dispatch: Dispatch) => GPUComputePassTimestampWrites | undefined;
 
@@ -72,14 +79,17 @@ export class Encoder {
     const [x, y, z] = dispatch.grid;
     if (x === 0 || y === 0 || z === 0) return;
     const made = this.pipelines.get(dispatch, op);
-    if (made.answer !== this.unproven?.answer) this.flush();
+    const waits = this.faults.ungranted(bindings);
+    const answer = bothOf(made.answer, waits?.answer);
+    if (answer !== this.unproven?.answer) this.flush();
     const offset = this.writeParams(dispatch);
-    const group = this.bindGroups.get(made, dispatch, bindings);
+    const bind = (): GPUBindGroup => this.bindGroups.get(made, dispatch, bindings);
+    const group = waits ? guarded(this.device, bind).made : bind();
     this.encode({ dispatch, pipeline: made.pipeline, group, offsets: offset === undefined ? [] : [offset] });
     for (const { buffer } of bindings) this.touched.add(buffer);
     if (this.faults.any) this.faults.spread(dispatch.access, bindings);
-    if (made.answer) {
-      this.unproven ??= this.beginUnproven(made.answer, dispatch, op);
+    if (answer) {
+      this.unproven ??= this.beginUnproven(answer, dispatch, op);
       this.faults.taint(this.unproven.fault, dispatch.access, bindings);
     }
     if (++this.dispatches >= batch) this.flush();
@@ -106,11 +116,12 @@ export class Encoder {
 
   /** Encodes all steps of a recording and submits them with what was recorded before. */
   replay({ steps }: Recording): void {
-    if (this.unproven) this.flush();
+    const waits = this.faults.waits ? this.faults.ungranted(steps.flatMap(({ bindings }) => bindings)) : undefined;
+    if (this.unproven || waits) this.flush();
     if (this.faults.any) for (const { dispatch, bindings } of steps) this.faults.spread(dispatch.access, bindings);
     if (debugLevel >= 1) debugReplay(steps.length);
     for (const step of steps) this.encode(step);
-    this.flush();
+    this.flushAlone(waits);
   }
 
   private encode({ dispatch, pipeline, group, offsets }: Omit<RecordedStep, 'bindings'>): void {
@@ -129,11 +140,20 @@ export class Encoder {
   }
 
   copy(source: GPUBuffer, sourceOffset: number, target: GPUBuffer, targetOffset: number, bytes: number): void {
-    if (this.unproven) this.flush();
+    const waits = this.faults.ungranted([{ buffer: source }, { buffer: target }]);
+    if (this.unproven || waits) this.flush();
     this.endPass();
     this.open().copyBufferToBuffer(source, sourceOffset, target, targetOffset, bytes);
     this.touched.add(source).add(target);
     if (this.faults.any) this.faults.copy(source, target);
+    if (waits) this.flushAlone(waits);
+  }
+
+  /** Submits what was recorded; while it works on a buffer that is not granted, errors are that buffer's. */
+  private flushAlone(waits: Fault | undefined): void {
+    const { encoder } = this;
+    if (waits && encoder) guarded(this.device, () => this.submit(encoder));
+    else this.flush();
   }
 
   /** Resolves timestamps into a buffer, in order with the dispatches. */

@@ -18,7 +18,8 @@ export class GpuError extends Error {
 /**
  * Collects what the device reports on its own time and of no call in particular (memory, loss), so that the
  * next call that touches the device can throw it. Without this a failed dispatch would go unseen and its
- * results be read as zeros. Kernels that do not compile are their op's alone: `guarded` and faults.ts.
+ * results be read as zeros. Kernels that do not compile and large buffers that there is no memory for are
+ * their op's alone: `guarded` and faults.ts.
  */
 export class ErrorTrap {
   private failure: GpuError | undefined;
@@ -46,10 +47,11 @@ export class ErrorTrap {
 
 /** Calls `make` and returns what it made, with a promise of the error that the device finds in it, if any. */
 export function guarded<T>(device: GPUDevice, make: () => T): { made: T; refusal: Promise<GPUError | undefined> } {
+  device.pushErrorScope('out-of-memory');
   device.pushErrorScope('internal'); // such as a driver's compiler that gives up
   device.pushErrorScope('validation');
   const made = make();
-  const scopes = [device.popErrorScope(), device.popErrorScope()];
+  const scopes = [device.popErrorScope(), device.popErrorScope(), device.popErrorScope()];
   // A lost device answers no scope; ErrorTrap reports the loss.
   const found = scopes.map((scope) => scope.catch(() => null));
   return { made, refusal: Promise.all(found).then((errors) => errors.find((error) => error !== null) ?? undefined) };
@@ -59,6 +61,11 @@ export function guarded<T>(device: GPUDevice, make: () => T): { made: T; refusal
 export function kernelError(name: string, wgsl: string, { message }: { readonly message: string }): GpuError {
   const line = Number(/WGSL: :(\d+):\d+/.exec(message)?.[1]);
   return new GpuError(`${name}: ${oneLine(message)}`, line ? excerpt(indent(wgsl), line) : undefined);
+}
+
+/** The error of a buffer that the device refused to the op of that name. */
+export function bufferError(op: string, error: GPUError): GpuError {
+  return new GpuError(`${op}: ${describe(error).message}`);
 }
 
 /** The error of a kernel as that of the op which needed it: `neg of bool [4]: kernel neg: ...`. */

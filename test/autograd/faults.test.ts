@@ -49,7 +49,7 @@ async function rejects(x: Tensor, message: RegExp): Promise<void> {
     found = error;
   }
   assert.instance(found, Error);
-  assert.match((found as Error).message, message);
+  assert.match((found as Error).message, message, (found as Error).message);
   assert.not.match((found as Error).message, /\n/);
 }
 
@@ -119,6 +119,44 @@ test('a tensor too large for the device fails alone', async () => {
   const length = Math.floor(maxBufferSize / 4) + 1024;
   assert.throws(() => tf.zeros([length]), /one buffer of this device holds/);
   assert.equal([...(await tf.ones([2]).add(1).data())], [2, 2]);
+});
+
+/** Has the device refuse buffers from 16 MiB up, as one without memory does; returns how to end it. */
+async function refuseBuffers(): Promise<() => void> {
+  const { device } = await acquire();
+  const create = device.createBuffer.bind(device);
+  // No buffer may be mapped and bound: the device gives one that is invalid, and the error to the open scope.
+  device.createBuffer = (descriptor) =>
+    create(
+      descriptor.size < 2 ** 24 ? descriptor : { ...descriptor, usage: descriptor.usage | GPUBufferUsage.MAP_READ },
+    );
+  return () => Reflect.deleteProperty(device, 'createBuffer');
+}
+
+test('a buffer that there is no memory for fails its tensor and its dependents alone', async () => {
+  const length = 5 * 2 ** 20; // 20 MiB
+  const small = tf.tensor([1, 2, 3]);
+  const add = tf.compile((x: Tensor) => x.add(1).slice([0, 3]));
+  const allow = await refuseBuffers();
+  const [large, uploaded] = [tf.ones([length]), tf.tensor(new Float32Array(length))];
+  const [dependent, both] = [large.sum(), large.add(1).sum()];
+  const unrelated = small.add(1);
+  const [cut, compiled] = [uploaded.slice([0, 3]).mul(2), add(uploaded)];
+  assert.equal([...(await unrelated.data())], [2, 3, 4]);
+  await rejects(dependent, /^full: /);
+  await rejects(both, /^add: /); // as large itself
+  await rejects(large, /^full: /);
+  await rejects(cut, /^tensor: /);
+  await rejects(compiled, /^(tensor|add|slice|compiled|full)/);
+  assert.throws(() => large.mul(2), /^full: /); // known by now
+  assert.equal([...(await small.mul(3).data())], [3, 6, 9]);
+  allow();
+  assert.is(await tf.ones([length]).sum().item(), length);
+  // The first program's own buffers were refused: it goes on failing, and is compiled anew.
+  const again = tf.compile((x: Tensor) => x.add(1).slice([0, 3]));
+  assert.equal([...(await again(tf.ones([length])).data())], [2, 2, 2]);
+  await tf.synchronize().catch(() => undefined);
+  await tf.synchronize();
 });
 
 test('failures before the device is there stay with their op', async () => {
