@@ -223,11 +223,12 @@ function checkWhole(op: string, values: ArrayLike<number>, shape: readonly numbe
     if (value >= low && value <= high && Number.isInteger(value)) continue;
     const strides = contiguousLayout(shape).strides;
     const place = show(shape.map((length, axis) => Math.floor(i / strides[axis]!) % length));
-    const mend =
+    const other = dtype === 'u32' && value < 0 && value >= -(2 ** 31) ? 'i32' : 'f32';
+    const problem =
       Number.isFinite(value) && !Number.isInteger(value)
-        ? "is not a whole number; round it first, or leave it f32 and truncate with to('" + dtype + "')"
-        : `does not fit ${dtype} (${low} to ${high}); use ${dtype === 'u32' && value < 0 && value >= -(2 ** 31) ? "'i32'" : "'f32'"}`;
-    throw new ShapeError(`${op}: ${value} at ${place} ${mend}`);
+        ? `is not a whole number; round it first, or leave it f32 and truncate with to('${dtype}')`
+        : `does not fit ${dtype} (${low} to ${high}); use '${other}'`;
+    throw new ShapeError(`${op}: ${value} at ${place} ${problem}`);
   }
 }
 

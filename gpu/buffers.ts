@@ -2,7 +2,6 @@ import { machineRoom, showBytes, tooLarge } from '../common/memory.ts';
 import type { Room } from '../common/memory.ts';
 import { debugLevel, debugMemory } from './debug.ts';
 import { bufferError, GpuError, guarded } from './errors.ts';
-import type { Faults } from './faults.ts';
 
 /** A piece of device memory in use. Give it back with `release`; its contents are then undefined. */
 export interface Allocation {
@@ -41,7 +40,7 @@ export interface MemoryReport {
   readonly byOp: Readonly<Record<string, number>>;
 }
 
-/** Bytes from which a buffer may be the one that there is no memory for; to ask costs 30 us and a submission. */
+/** Bytes from which the device is asked whether it has memory for a buffer: 30 us and a submission. */
 const guardedSize = 16 * 2 ** 20;
 
 const usage = 0x80 | 0x04 | 0x08; // STORAGE | COPY_SRC | COPY_DST
@@ -58,6 +57,13 @@ export function sizeClass(bytes: number, limit = Infinity): number {
   return bytes <= limit && rounded > limit ? limit : rounded;
 }
 
+/** Knows the device's answers for large buffers; see faults.ts. */
+export interface Grants {
+  await(buffer: GPUBuffer, answer: Promise<GpuError | undefined>): void;
+  refuses(buffer: GPUBuffer): boolean;
+  drop(buffer: GPUBuffer): void;
+}
+
 export interface AcquireOptions {
   readonly avoid?: ReadonlySet<GPUBuffer>;
   readonly exact?: boolean;
@@ -69,7 +75,7 @@ export interface AcquireOptions {
  */
 export class BufferPool {
   private readonly device: GPUDevice;
-  private readonly faults: Faults;
+  private readonly faults: Grants;
   private readonly room: Room | undefined;
   private readonly free = new Map<number, GPUBuffer[]>();
   private readonly used = new Set<Allocation>();
@@ -78,7 +84,7 @@ export class BufferPool {
   private reserved = 0;
 
   /** `sharesMemory`: what it holds comes out of the machine's memory. */
-  constructor(device: GPUDevice, faults: Faults, sharesMemory: boolean) {
+  constructor(device: GPUDevice, faults: Grants, sharesMemory: boolean) {
     this.device = device;
     this.faults = faults;
     this.room = sharesMemory ? machineRoom : undefined;

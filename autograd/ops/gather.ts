@@ -101,8 +101,8 @@ export function checkIndex(op: string, index: Tensor, length: number, least = -l
 
 /**
  * Looks up rows of a table [rows, cols] by index [...]: the result is [..., cols]. Row `paddingIdx` gets no
- * gradient (torch.nn.functional.embedding). A negative index, and one past the last row, is an error where the
- * host knows it; where only the device does, its row is NaN.
+ * gradient (torch.nn.functional.embedding). A negative index, and one past the last row, is an error where
+ * the host knows it; where only the device does, its row is NaN.
  */
 export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
   if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);

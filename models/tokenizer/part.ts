@@ -17,7 +17,8 @@ export class Part {
   constructor(json: unknown, where: string) {
     if (!isJsonObject(json) || typeof json['type'] !== 'string')
       throw new Error(
-        `${where} cannot be used: it is ${json === undefined ? 'missing' : brief(json)}, where an object with a type is needed`,
+        `${where} cannot be used: it is ${json === undefined ? 'missing' : brief(json)}, where an object with a ` +
+          'type is needed',
       );
     this.json = json;
     this.type = json['type'];

@@ -113,8 +113,8 @@ function checkNumbers(tokens: readonly AddedToken[], vocab: ReadonlyMap<string, 
     numbers.set(content, expected);
     if (expected !== id)
       throw new Error(
-        `${path} gives the added token ${brief(content)} the id ${id}, where Transformers would use ${expected}: number ` +
-          'added tokens from the size of the vocabulary on, without gaps',
+        `${path} gives the added token ${brief(content)} the id ${id}, where Transformers would use ${expected}: ` +
+          'number added tokens from the size of the vocabulary on, without gaps',
       );
   }
 }

@@ -215,8 +215,8 @@ export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome[]
 }
 
 /**
- * All parsers, with their valid inputs; those that need files around them make them below `home`. `rust` is asked
- * for the ids of tokenizers that both take.
+ * All parsers, with their valid inputs; those that need files around them make them below `home`. `rust` is
+ * asked for the ids of tokenizers that both take.
  */
 async function parsers(home: string, rust: RustTokenizers): Promise<Parser[]> {
   const weights = join(home, 'seed.safetensors');

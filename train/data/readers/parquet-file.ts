@@ -82,7 +82,10 @@ async function start(): Promise<Worker> {
   return thread;
 }
 
-/** What the thread says next. Ends it where that takes longer than `limit` ms; the next request starts another. */
+/**
+ * The thread's next answer. Ends it where that takes longer than `limit` ms; the next request starts
+ * another.
+ */
 function nextAnswer(thread: Worker, limit: number): Promise<ParquetAnswer> {
   return new Promise<ParquetAnswer>((done, fail) => {
     thread.ref(); // the process waits for an answer, but not for a thread without work
