@@ -240,6 +240,7 @@ def stems(draw, count):
 def build(row_count, case_count, seed):
     draw = Draw(seed)
     rows = [["", [""]], ["the cat", [""]], ["", ["the cat"]], ["the cat sat on the mat", ["the cat sat on the mat"]]]
+    rows += [["the cat's of it", ["the cat's\tof it", "&amp;lt; 's"]], ["a.\n-b,c 1.5 -", ["a. -b, c 1.5-\n", "A."]]]
     while len(rows) < row_count:
         rows.append(draw.row(150 if len(rows) % 25 == 0 else 24 if len(rows) % 3 else 8))
     rows = json.loads(json.dumps(rows))  # two halves of a surrogate pair that met are one character
@@ -255,7 +256,7 @@ def build(row_count, case_count, seed):
             result[name].append({"rows": chosen, "options": options, "want": want})
     result["stems"] = stems(draw, 4 * case_count)
     result["long"] = []
-    for seed, counts, vocabulary in ((1, (2300, 2500), 300), (2, (3100, 2900), 20), (3, (5000, 1400), 2000)):
+    for seed, counts, vocabulary in ((1, (2300, 2500), 300), (3, (5000, 1100), 20)):
         texts = [" ".join(stream(seed + i, count, vocabulary)) for i, count in enumerate(counts)]
         _, want = wer(draw, [[texts[1], [texts[0]]]])
         result["long"].append({"seed": seed, "counts": counts, "vocabulary": vocabulary, "want": want})

@@ -55,7 +55,8 @@ function scoreCorpus(
   let referenceLength = 0;
   hypotheses.forEach((hypothesis, row) => {
     const words = tercomWords(hypothesis, options);
-    const others = rows[row]!.map((reference) => tercomWords(reference, options));
+    // sacrebleu normalizes references twice, hypotheses once: in `cat's\tof` the second time finds `'s `.
+    const others = rows[row]!.map((reference) => tercomWords(tercomWords(reference, options).join(' '), options));
     edits += others.reduce((least, other) => Math.min(least, translationEdits(words, other)), Infinity);
     referenceLength += others.reduce((sum, other) => sum + other.length, 0) / others.length;
   });

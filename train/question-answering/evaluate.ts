@@ -2,9 +2,9 @@ import type { FeatureOptions, Prediction, QuestionAnswerer } from '../../models/
 import { predictAnswer } from '../../models/pipelines/question-answering/decode.ts';
 import { questionFeatures } from '../../models/pipelines/question-answering/features.ts';
 import { byQuestion, spanLogits } from '../../models/pipelines/question-answering/pipeline.ts';
+import { squad, squadV2 } from '../metrics/squad.ts';
+import type { SquadScore } from '../metrics/squad.ts';
 import type { QuestionExample } from './data.ts';
-import { squad } from './squad.ts';
-import type { SquadScore } from './squad.ts';
 
 export interface EvaluateOptions extends FeatureOptions {
   readonly batchSize: number;
@@ -26,15 +26,18 @@ export async function predictAnswers(
   return parts.map((part, i) => predictAnswer(examples[i]!.context, part.features, part.logits, decoding));
 }
 
-/** Exact match and F1 of predictions, by SQuAD's metric. */
-export const scoreAnswers = (
+/**
+ * Exact match and F1 of predictions by SQuAD's metric: that of 2.0 where a question has no answer, else of
+ * 1.1.
+ */
+export function scoreAnswers(
   examples: readonly QuestionExample[],
   predictions: readonly Pick<Prediction, 'text'>[],
-): SquadScore =>
-  squad(
-    predictions.map(({ text }) => text),
-    examples.map(({ answers }) => answers.map(({ text }) => text)),
-  );
+): SquadScore {
+  const texts = predictions.map(({ text }) => text);
+  const answers = examples.map((example) => example.answers.map(({ text }) => text));
+  return answers.every((own) => own.length > 0) ? squad(texts, answers) : squadV2(texts, answers);
+}
 
 /**
  * What answers have to be better than: of the context's sentences, the one with most of the question's words.

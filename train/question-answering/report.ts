@@ -5,7 +5,7 @@ import type { Answer, BertForQuestionAnswering, Prediction } from '../../models/
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { QuestionData, QuestionExample } from './data.ts';
 import { scoreAnswers, sentenceBaseline } from './evaluate.ts';
-import type { SquadScore } from './squad.ts';
+import type { SquadScore } from '../metrics/squad.ts';
 import type { TrainingFeatures } from './task.ts';
 
 /** Says, before a run, which model is about to be trained on which data. */
