@@ -3,8 +3,20 @@
  * it was built for, unpacked into a folder. apt-get runs on private state, so neither root nor the system's
  * package lists are needed and nothing is installed.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { runCommand } from './command.ts';
 import type { Distribution } from './machine.ts';
 import { checkReleases, clockMend } from './release.ts';
@@ -106,7 +118,8 @@ export async function fetchMesa(
   writeFileSync(join(state, 'status'), '');
   writeFileSync(join(state, 'etc/mesa.sources'), sourceFile(source, keyring));
   const options = aptOptions(state);
-  await runCommand('apt-get', [...options, '-o', 'Acquire::Retries=0', '-qq', 'update']).catch((error: Error) => {
+  const update = [...options, '-o', 'Acquire::Retries=0', '-qq', 'update'];
+  await download(update, state).catch((error: Error) => {
     const late = /is expired|is not valid yet|certificate .*(expired|not yet|activ)/i.test(error.message);
     throw late ? new Error(`${error.message}; ${clockMend(new Date())}`) : error;
   });
@@ -116,18 +129,37 @@ export async function fetchMesa(
   // Where there are two releases the second is an add-on, not preferred unless named.
   const target = source.suites.length > 1 ? ['-t', source.suites.at(-1)!] : [];
   const install = ['install', 'mesa-vulkan-drivers', 'libvulkan1', 'libstdc++6', 'libatomic1'];
-  const download = parsePrintUris(
-    await runCommand('apt-get', [...options, ...target, '-qq', '--print-uris', ...install]),
-  );
+  const found = parsePrintUris(await runCommand('apt-get', [...options, ...target, '-qq', '--print-uris', ...install]));
   const warning = "this machine's apt is set not to check how old a mirror's lists are (Acquire::Check-Valid-Until)";
-  announce(datesOff ? { ...download, warning } : download);
-  await runCommand('apt-get', [...options, ...target, '-qq', '-y', '--download-only', ...install]);
+  announce(datesOff ? { ...found, warning } : found);
+  await download([...options, ...target, '-qq', '-y', '--download-only', ...install], state);
   const root = join(state, 'root');
   for (const name of readdirSync(join(state, 'archives')).filter((name) => name.endsWith('.deb'))) {
     await runCommand('dpkg-deb', ['-x', join(state, 'archives', name), root]);
   }
   keepLibraries(root, join(work, 'lib'));
   rmSync(state, { recursive: true });
+}
+
+/**
+ * apt-get, given up where less than 32 KiB arrive in 30 s: it waits for ever for a mirror that sends drop by
+ * drop, or headers without end.
+ */
+function download(args: readonly string[], state: string): Promise<string> {
+  let bytes = 0;
+  let since = Date.now();
+  const giveUp = (): string | undefined => {
+    const now = bytesBelow(state);
+    if (Math.abs(now - bytes) >= 32_768) [bytes, since] = [now, Date.now()];
+    return Date.now() - since > 30_000 ? 'timed out: the mirror sent less than 32 KiB in 30 s' : undefined;
+  };
+  return runCommand('apt-get', args, { giveUp });
+}
+
+/** Bytes of the files below a folder, some of which may go while they are counted. */
+function bytesBelow(folder: string): number {
+  const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+  return names.reduce((sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0), 0);
 }
 
 function sourceFile({ uri, suites, components }: AptSource, keyring: string): string {
@@ -182,19 +214,35 @@ function debianArchitecture(): string {
 
 /**
  * Moves the libraries out of an unpacked root into one flat folder, without the drivers of real GPUs (a third
- * of the size).
+ * of the size). Throws where one is no file, or anything leads out of that folder: what lies elsewhere is
+ * neither moved nor run.
  */
 function keepLibraries(root: string, lib: string): void {
   mkdirSync(lib);
+  const inside = `${realpathSync(root)}/`;
   const triplet = `${process.arch === 'x64' ? 'x86_64' : 'aarch64'}-linux-gnu`;
   for (const folder of [`usr/lib/${triplet}`, `lib/${triplet}`, 'usr/lib64', 'lib64']) {
     const path = join(root, folder);
     if (!existsSync(path)) continue;
+    if (!realpathSync(path).startsWith(inside)) throw new Error(`${folder} leads out of the package`);
     for (const name of readdirSync(path)) {
       if (!name.includes('.so') || /^libvulkan_(?!lvp)/.test(name) || existsSync(join(lib, name))) continue;
+      const stat = lstatSync(join(path, name));
+      const odd = !stat.isFile() && !stat.isSymbolicLink() ? 'no file' : /^[\w.+-]+$/.test(name) ? '' : 'no name';
+      if (odd) throw new Error(`${folder}/${name} in the package is ${odd} of a library`);
+      if (stat.isSymbolicLink()) {
+        const target = readlinkSync(join(path, name));
+        if (!resolve(realpathSync(path), target).startsWith(inside))
+          throw new Error(`${folder}/${name} leads out of the package, to ${target}`);
+        if (target !== basename(target)) continue; // to what does not come along
+      }
       renameSync(join(path, name), join(lib, name));
+      if (stat.isFile()) chmodSync(join(lib, name), stat.mode & 0o755); // never with the rights of its owner
     }
   }
+  // Links to what was left out.
+  for (const name of readdirSync(lib)) if (!existsSync(join(lib, name))) rmSync(join(lib, name));
   if (!existsSync(join(lib, 'libvulkan_lvp.so'))) throw new Error('the packages hold no libvulkan_lvp.so');
-  if (statSync(join(lib, 'libc.so.6')).size === 0) throw new Error('the packages hold no C library');
+  if (!statSync(join(lib, 'libc.so.6'), { throwIfNoEntry: false })?.size)
+    throw new Error('the packages hold no C library');
 }

@@ -19,7 +19,7 @@ import { checkCache, recordDriver, verifyDriver } from './verify.ts';
 type Say = (line: string) => void;
 
 /** A place to get a driver from; `fetch` fills `work`/lib. */
-interface Recipe {
+export interface Recipe {
   readonly name: string;
   /** The server: where it cannot be reached, other recipes for it are passed over. */
   readonly host: string;
@@ -36,7 +36,7 @@ const retryAfter = 10 * 60_000;
 /**
  * Makes `folder` hold a driver that computes. Returns at once where it does. Tries the recipes of `kind` in
  * order and takes the first whose driver passes the probe. Rejects with one line that names what failed.
- * `again`: try even if it failed a moment ago.
+ * `again`: try even if it failed a moment ago. `find`: the recipes, where not those of this machine.
  */
 export async function ensureInstalled(
   kind: SoftwareKind,
@@ -44,6 +44,7 @@ export async function ensureInstalled(
   distribution: Distribution,
   say: Say,
   again: boolean,
+  find: typeof recipes = recipes,
 ): Promise<Installed> {
   const ready = verifyDriver(folder);
   if ('facts' in ready) return ready.facts;
@@ -67,7 +68,7 @@ export async function ensureInstalled(
     if ('facts' in other) return other.facts;
     const failed = recentFailure(folder, Date.now() - asked);
     if (failed) throw new Error(failed);
-    return await install(kind, folder, distribution, say);
+    return await install(folder, (failures) => find(kind, distribution, failures), say);
   } catch (error) {
     remember(folder, messageOf(error));
     throw error;
@@ -76,12 +77,12 @@ export async function ensureInstalled(
   }
 }
 
-async function install(kind: SoftwareKind, folder: string, distribution: Distribution, say: Say): Promise<Installed> {
+async function install(folder: string, find: (failures: string[]) => Promise<Recipe[]>, say: Say): Promise<Installed> {
   await removeLeftovers(folder);
   say('no driver installed yet, getting one that runs on the CPU (once, about 65 MB)');
   const unreachable = new Set<string>();
   const failures: string[] = [];
-  for (const recipe of await recipes(kind, distribution, failures)) {
+  for (const recipe of await find(failures)) {
     if (unreachable.has(recipe.host)) continue;
     try {
       const facts = await follow(recipe, folder, failures, say);

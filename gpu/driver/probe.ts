@@ -10,7 +10,9 @@ import { linkerCommand, manifestPath } from './layout.ts';
 export async function probe(folder?: string): Promise<string> {
   const { program, args } = folder ? linkerCommand(folder, process.execPath) : { program: process.execPath, args: [] };
   const env = folder ? { VK_DRIVER_FILES: manifestPath(folder) } : {};
-  return (await runCommand(program, [...args, ...probeArguments()], { env, timeout: 120_000 })).trim();
+  const said = (await runCommand(program, [...args, ...probeArguments()], { env, timeout: 120_000 })).trim();
+  if (said === '') throw new Error('the driver names no adapter');
+  return said;
 }
 
 /**

@@ -28,6 +28,9 @@ const ropeScaling = z.discriminatedUnion(
   { error: 'it must be default, linear or llama3; use a checkpoint with one of these' },
 );
 
+/** From 2^24 on, positions have no f32 of their own. */
+const positions = size.max(2 ** 24);
+
 /**
  * Settings that the families share, with the defaults of Transformers' LlamaConfig, the model of 7 G
  * parameters.
@@ -43,8 +46,7 @@ const shape = {
   /** Numbers in a head; null: hiddenSize / numAttentionHeads. */
   headDim: size.nullable().default(null),
   hiddenAct: z.enum(names).default('silu'),
-  /** From 2^24 on, positions have no f32 of their own. */
-  maxPositionEmbeddings: size.max(2 ** 24).default(2048),
+  maxPositionEmbeddings: positions.default(2048),
   rmsNormEps: z.number().positive().default(1e-6),
   initializerRange: z.number().min(0).default(0.02),
   ropeTheta: z.number().positive().default(10000),
@@ -164,7 +166,7 @@ function family(modelType: string, own: typeof shape, fixed: readonly (keyof Set
 
 const noTokens = { bosTokenId: token.default(null), eosTokenId: ends.default(null) };
 const qwen = { ...shape, ...noTokens, vocabSize: size.default(151936), intermediateSize: size.default(22016) };
-const long = { maxPositionEmbeddings: size.default(32768) };
+const long = { maxPositionEmbeddings: positions.default(32768) };
 
 /**
  * Settings of the Llama family, which SmolLM, TinyLlama and many more share: config.json in camelCase.

@@ -8,7 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { aptSources, parsePrintUris } from '../../gpu/driver/apt.ts';
 import { advice, chooseByMachine, chooseByUser } from '../../gpu/driver/choose.ts';
-import { tellingLine } from '../../gpu/driver/command.ts';
+import { messageOf, runCommand, tellingLine } from '../../gpu/driver/command.ts';
 import { ensureInstalled } from '../../gpu/driver/install.ts';
 import * as layout from '../../gpu/driver/layout.ts';
 import { lock, removeLeftovers, workFolder } from '../../gpu/driver/lock.ts';
@@ -216,6 +216,13 @@ test('a program that is missing is named, and nothing keeps the process alive', 
   clearTimeout(timer);
   assert.is(signal, null, 'it ends by itself');
   assert.is(output, '/nowhere/apt-get is not installed\n');
+});
+
+test('a program that is given up ends, and says why; controls in a message are spelt out', async () => {
+  const giveUp = () => 'the mirror is slow';
+  const error = await runCommand('sleep', ['60'], { giveUp }).catch((reason: unknown) => reason);
+  assert.is(messageOf(error), 'sleep failed (the mirror is slow)');
+  assert.is(messageOf(new Error('500 \x1b[31mred\n line\x9b')), '500 \\x1b[31mred line\\x9b');
 });
 
 test('the same program is run again, whatever its arguments', () => {

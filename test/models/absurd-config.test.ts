@@ -3,7 +3,14 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { memory, randomState } from '../../autograd/index.ts';
 import { ready } from '../../autograd/runtime.ts';
-import { BertConfig, BertModel, GPT2LMHeadModel, LlamaForCausalLM, MarianMTModel } from '../../models/index.ts';
+import {
+  BertConfig,
+  BertModel,
+  GPT2LMHeadModel,
+  LlamaForCausalLM,
+  Qwen3ForCausalLM,
+  MarianMTModel,
+} from '../../models/index.ts';
 import { settings } from '../support/small-bert.ts';
 
 const test = suite('absurd configs');
@@ -30,6 +37,11 @@ const cases: readonly (readonly [what: string, make: () => unknown, says: RegExp
     'turned positions',
     () => LlamaForCausalLM.fromConfig({ maxPositionEmbeddings: huge }),
     /maxPositionEmbeddings is 9007199254740991: .*16777216/,
+  ],
+  [
+    'positions of a Qwen3',
+    () => Qwen3ForCausalLM.fromConfig({ maxPositionEmbeddings: 2 ** 32 }),
+    /maxPositionEmbeddings is 4294967296: .*16777216/,
   ],
   ['sines of positions', () => MarianMTModel.fromConfig({ maxPositionEmbeddings: 1e9 }), /needs 3\.7 TiB/],
   ['200,000 labels', () => BertModel.fromConfig({ numLabels: 2e5 }), /numLabels is 200000: .*100000/],
