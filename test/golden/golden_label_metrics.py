@@ -167,6 +167,8 @@ def multi_label_cases(random):
         yield case("multiLabelAveragePrecision", [true, scores, given], want)
     want = sk.roc_auc_score(true, scores, average=None, sample_weight=weights)
     yield case("perLabelRocAuc", [true, scores, w], want)
+    want = sk.average_precision_score(true, scores, average=None, sample_weight=weights)
+    yield case("perLabelAveragePrecision", [true, scores, w], want)
 
 
 def score_cases(random):
@@ -177,9 +179,9 @@ def score_cases(random):
     positive = pick(random, 0, 1)
     yield case("averagePrecision", [true, scores, w], sk.average_precision_score(true, scores, sample_weight=weights))
     limit = pick(random, None, 0.1, 0.5, 1.0)
-    want = sk.roc_auc_score(true, scores, sample_weight=weights, max_fpr=limit)
     # A single kind of row, once those of weight 0 are gone, leaves scikit-learn no curve to cut.
     if limit in (None, 1.0) or len(set(true if weights is None else true[weights > 0])) == 2:
+        want = sk.roc_auc_score(true, scores, sample_weight=weights, max_fpr=limit)
         yield case("rocAuc", [true, scores, options(maxFpr=limit, **w)], want)
     if weights is None or np.all(weights * 2 == np.round(weights * 2)):
         drop = pick(random, True, False)
@@ -191,6 +193,9 @@ def score_cases(random):
             p, r, thresholds = sk.precision_recall_curve(true, scores, **rules)
             want = {"precision": p, "recall": r, "thresholds": thresholds}
             yield case("precisionRecallCurve", [true, scores, given], want)
+    if rows > 1:
+        x, y = np.sort(np.round(random.random(rows), 2))[:: pick(random, 1, -1)], np.round(random.random(rows), 2)
+        yield case("areaUnderCurve", [x, y], sk.auc(x, y))
     classes = int(random.integers(3, 6))
     true, scores = draw_labels(random, rows, classes), draw_scores(random, rows, classes)
     k = int(random.integers(1, classes + 1))
