@@ -48,6 +48,39 @@ export const causalLoaders = loadersOf<CausalLM>((prototype) => prototype instan
 /** Loads models that generate texts, by model_type: decoders and encoder-decoders. */
 export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' in prototype);
 
+/** What a model computes on top of its family's base, as the ending of its class's name says; '' for the base itself. */
+export type Head = '' | 'ForMaskedLM' | 'ForSequenceClassification' | 'ForTokenClassification' | 'ForQuestionAnswering';
+
+/**
+ * Loads a model of the family that its config.json names, with this head, as Transformers' AutoModelFor... do. Errors,
+ * each one line: those of `fromPretrained`; a family that is not here or has no such head; a head that the folder has
+ * no weights for, since nothing would have taught it.
+ */
+export async function loadWithHead(id: string, head: Head, options: LoadOptions = {}): Promise<AnyModel> {
+  const folder = await resolveModelFolder(id, options);
+  const path = join(folder, 'config.json');
+  const { model_type: type, architectures } = await readJsonFile(path);
+  const ofFamily = [...classes.values()].filter(({ configFormat }) => configFormat.modelType === type);
+  const found = ofFamily.find(({ name }) => (head === '' ? /(?<!For.*)Model$/.test(name) : name.endsWith(head)));
+  if (!found)
+    throw new Error(
+      `${path}: no model of the kind ${head.replace(/^For/, '') || 'Model'} is here for model_type ${showValue(type)}; ` +
+        `its classes here are ${ofFamily.map(({ name }) => name).join(', ') || 'none'}`,
+    );
+  const fresh: string[] = [];
+  const { log = (line: string): void => console.error(line) } = options;
+  const model = await found.fromPretrained(folder, undefined, {
+    ...options,
+    log: (line) => (line.startsWith('newly initialised') ? fresh.push(line) : log(line)),
+  });
+  if (head !== '' && fresh.length > 0)
+    throw new Error(
+      `${folder} holds a ${showValue(Array.isArray(architectures) ? architectures[0] : architectures)} without the ` +
+        `head of ${found.name} (${fresh[0]!.replace(/ \(train them before use\)$/, '')}); fine-tune it for that first`,
+    );
+  return model;
+}
+
 /**
  * Loads a model as the class that its config.json names under `architectures`, the one it was saved as.
  * Errors: those of `fromPretrained`; a class that is not here.

@@ -26,6 +26,10 @@ export type { Answer, AnswerOptions, Prediction, PredictionOptions } from './pip
 export type { FeatureOptions, Question, QuestionFeature } from './pipelines/question-answering/features.ts';
 export { answerQuestions, loadQuestionAnswerer } from './pipelines/question-answering/pipeline.ts';
 export type { QuestionAnswerer, QuestionAnsweringOptions } from './pipelines/question-answering/pipeline.ts';
+export { pipeline, pipelineTasks } from './pipelines/pipeline.ts';
+export type { Pipelines, PipelineTask } from './pipelines/pipeline.ts';
+export { generateFromSources } from './pipelines/text2text-generation.ts';
+export type { Text2TextOptions } from './pipelines/text2text-generation.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
 export type { AnyTokenizer, SpecialTokenIds } from './tokenizer/any-tokenizer.ts';

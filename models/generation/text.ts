@@ -176,8 +176,17 @@ function promptIds(
     );
   const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
   return prompts.map((text) => {
+    if (source) return sourceIds(model, tokenizer, text);
     const ids = Array.from(tokenizer.idsOf(text));
-    if (source) return [...ids, ...[model.config.eosTokenId ?? []].flat().slice(0, 1)];
     return ids.length === 0 && typeof first === 'number' && first < vocabSize ? [first] : ids;
   });
+}
+
+/** A text as an encoder-decoder reads it: its ids and the token that ends texts. */
+export function sourceIds(
+  model: Pick<Generative, 'config'>,
+  tokenizer: Pick<TextTokenizer, 'idsOf'>,
+  text: string,
+): number[] {
+  return [...Array.from(tokenizer.idsOf(text)), ...[model.config.eosTokenId ?? []].flat().slice(0, 1)];
 }

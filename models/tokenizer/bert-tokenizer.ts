@@ -144,6 +144,11 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     return (options.cleanUpTokenizationSpaces ?? this.files.cleanUpTokenizationSpaces) ? cleanUp(text) : text;
   }
 
+  /** Tokens as they are joined to text, special ones too. */
+  convertTokensToString(tokens: readonly string[]): string {
+    return this.decoder([...tokens]).join('');
+  }
+
   decodeStream(options: DecodeOptions = {}): DecodeStream {
     return decodeWindow((ids) => this.decode(ids, options));
   }

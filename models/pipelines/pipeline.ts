@@ -1,0 +1,284 @@
+/**
+ * `pipeline(task, model)`: a task in one line, by the names of Transformers and transformers.js. A pipeline is a function
+ * of a text, which gives its result, or of a list of texts, which gives a list of results. Results have the keys of those
+ * libraries; options are theirs in camelCase. Places in texts are in UTF-16 units, as `slice` counts.
+ */
+import { fileURLToPath } from 'node:url';
+import type { GenerationOptions } from '../generation/options.ts';
+import { loadTextGenerator } from '../generation/load.ts';
+import type { TextGenerator } from '../generation/load.ts';
+import { generateText, streamText } from '../generation/text.ts';
+import type { LoadOptions } from '../pretrained.ts';
+import { embedTexts, extractFeatures, loadFeatureExtractor, sentenceSimilarity } from './feature-extraction.ts';
+import type { FeatureExtractor, FeatureOptions, Pooling } from './feature-extraction.ts';
+import { fillMasks, loadMaskFiller } from './fill-mask.ts';
+import type { FilledMask, FillMaskOptions } from './fill-mask.ts';
+import type { Answer } from './question-answering/decode.ts';
+import type { Question } from './question-answering/features.ts';
+import { answerQuestions, loadQuestionAnswerer } from './question-answering/pipeline.ts';
+import type { QuestionAnswerer, QuestionAnsweringOptions } from './question-answering/pipeline.ts';
+import { classifyTexts, loadTextClassifier } from './text-classification.ts';
+import type { ClassifiedText, ClassLabel, TextClassificationOptions, TextClassifier } from './text-classification.ts';
+import { generateFromSources } from './text2text-generation.ts';
+import type { Text2TextOptions } from './text2text-generation.ts';
+import { labelTokens, loadTokenClassifier } from './token-classification.ts';
+import type { Entity, TokenClassificationOptions, TokenLabel } from './token-classification.ts';
+import { classifyZeroShot } from './zero-shot-classification.ts';
+import type { ZeroShotLabels, ZeroShotOptions } from './zero-shot-classification.ts';
+
+/** A function of one input or of a list of them. */
+interface OneOrMany<Input, Options, Result> {
+  (input: Input, options?: Options): Promise<Result>;
+  (inputs: readonly Input[], options?: Options): Promise<Result[]>;
+}
+
+export interface TextClassificationPipeline extends TextClassifier {
+  /** The best label of each text; with `topK` other than 1 a list of labels for each. */
+  (text: ClassifiedText, options?: TextClassificationOptions): Promise<ClassLabel[]>;
+  (
+    texts: readonly ClassifiedText[],
+    options?: TextClassificationOptions & { readonly topK?: 1 },
+  ): Promise<ClassLabel[]>;
+  (texts: readonly ClassifiedText[], options: TextClassificationOptions): Promise<ClassLabel[][]>;
+}
+
+type Aggregated = TokenClassificationOptions & {
+  readonly aggregationStrategy: 'simple' | 'first' | 'average' | 'max';
+};
+
+export interface TokenClassificationPipeline {
+  (text: string, options: Aggregated): Promise<Entity[]>;
+  (texts: readonly string[], options: Aggregated): Promise<Entity[][]>;
+  (text: string, options?: TokenClassificationOptions): Promise<TokenLabel[]>;
+  (texts: readonly string[], options?: TokenClassificationOptions): Promise<TokenLabel[][]>;
+}
+
+/** An answer, or with `topK` above 1 several. */
+export interface QuestionAnsweringPipeline extends QuestionAnswerer {
+  (question: Question, options?: QuestionAnsweringOptions & { readonly topK?: 1 }): Promise<Answer>;
+  (question: Question, options: QuestionAnsweringOptions): Promise<Answer[]>;
+  (questions: readonly Question[], options?: QuestionAnsweringOptions & { readonly topK?: 1 }): Promise<Answer[]>;
+  (questions: readonly Question[], options: QuestionAnsweringOptions): Promise<Answer[][]>;
+}
+
+/** Tokens for the mask of a text; of a text with several masks a list for each. */
+export interface FillMaskPipeline {
+  (text: string, options?: FillMaskOptions): Promise<FilledMask[]>;
+  (texts: readonly string[], options?: FillMaskOptions): Promise<FilledMask[][]>;
+}
+
+/** The vectors of a text's tokens, [1][T][D]; with `pooling` the text's own, [D]. */
+export interface FeatureExtractionPipeline extends FeatureExtractor {
+  (text: string, options: FeatureOptions & { readonly pooling: Pooling }): Promise<Float32Array>;
+  (texts: readonly string[], options: FeatureOptions & { readonly pooling: Pooling }): Promise<Float32Array[]>;
+  (text: string, options?: FeatureOptions): Promise<number[][][]>;
+  (texts: readonly string[], options?: FeatureOptions): Promise<number[][][][]>;
+}
+
+export interface ZeroShotClassificationPipeline extends TextClassifier {
+  (text: string, candidateLabels: string | readonly string[], options?: ZeroShotOptions): Promise<ZeroShotLabels>;
+  (
+    texts: readonly string[],
+    candidateLabels: string | readonly string[],
+    options?: ZeroShotOptions,
+  ): Promise<ZeroShotLabels[]>;
+}
+
+/** How alike each of `sentences` is to `source_sentence`, -1 to 1. */
+export interface SentenceSimilarityPipeline extends FeatureExtractor {
+  (
+    input: { readonly source_sentence: string; readonly sentences: readonly string[] },
+    options?: FeatureOptions & { readonly pooling?: Pooling },
+  ): Promise<number[]>;
+}
+
+export interface TextGenerationOptions extends GenerationOptions {
+  /** The prompt before the text; default true, as in Transformers. */
+  readonly returnFullText?: boolean;
+  /** Ends the work at the next token with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TextGenerationPipeline
+  extends TextGenerator, OneOrMany<string, TextGenerationOptions, { readonly generated_text: string }[]> {
+  /** The text after the prompt, in pieces as it grows. */
+  stream(prompt: string, options?: TextGenerationOptions): AsyncGenerator<string>;
+}
+
+export type TranslationPipeline = TextGenerator &
+  OneOrMany<string, Text2TextOptions, { readonly translation_text: string }[]>;
+export type SummarizationPipeline = TextGenerator &
+  OneOrMany<string, Text2TextOptions, { readonly summary_text: string }[]>;
+
+/** Every task, and what its pipeline is. */
+export interface Pipelines {
+  'text-classification': TextClassificationPipeline;
+  'token-classification': TokenClassificationPipeline;
+  'question-answering': QuestionAnsweringPipeline;
+  'fill-mask': FillMaskPipeline;
+  'feature-extraction': FeatureExtractionPipeline;
+  'zero-shot-classification': ZeroShotClassificationPipeline;
+  'sentence-similarity': SentenceSimilarityPipeline;
+  'text-generation': TextGenerationPipeline;
+  translation: TranslationPipeline;
+  summarization: SummarizationPipeline;
+}
+
+export type PipelineTask = keyof Pipelines;
+
+/** Models that come with the project, see their cards. */
+const shipped = (name: string): string => fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url));
+
+const shippedFor: Partial<Record<PipelineTask, string>> = {
+  'fill-mask': shipped('bert-small'),
+  'feature-extraction': shipped('bert-small'),
+  'sentence-similarity': shipped('bert-small'),
+  'text-generation': shipped('gpt-small'),
+};
+
+/** How to come by a model for a task that none comes with. */
+const trainedBy: Partial<Record<PipelineTask, string>> = {
+  'text-classification': 'npm start trains one, in runs/spam-assassin',
+  'question-answering': 'train/finetune-qa.ts trains one',
+  translation: 'train/train-translation.ts trains one',
+  summarization: 'train/train-summarization.ts trains one',
+};
+
+type Loaders = { readonly [Task in PipelineTask]: (id: string, options: LoadOptions) => Promise<Pipelines[Task]> };
+
+const isList = <T>(input: T | readonly T[]): input is readonly T[] => Array.isArray(input);
+
+/** The result of one input, or the list of results of a list; no inputs give no results. */
+async function each<Input, Result>(
+  input: Input | readonly Input[],
+  run: (inputs: readonly Input[]) => Promise<Result[]>,
+): Promise<Result | Result[]> {
+  if (!isList(input)) return (await run([input]))[0]!;
+  return input.length === 0 ? [] : run(input);
+}
+
+async function textToText<Key extends string>(id: string, options: LoadOptions, key: Key) {
+  const generator = await loadTextGenerator(id, options);
+  const write = async (input: string | readonly string[], given?: Text2TextOptions) =>
+    (await generateFromSources(generator, [input].flat(), given)).map((text) => ({ [key]: text }));
+  return Object.assign(write, generator);
+}
+
+const loaders: Loaders = {
+  'text-classification': async (id, options) => {
+    const classifier = await loadTextClassifier(id, options);
+    const classify = async (
+      input: ClassifiedText | readonly ClassifiedText[],
+      given: TextClassificationOptions = {},
+    ): Promise<ClassLabel[] | ClassLabel[][]> => {
+      const all = await each(input, (texts) => classifyTexts(classifier, texts, given));
+      return isList(input) && (given.topK ?? (given.topK === null ? 0 : 1)) === 1
+        ? (all as ClassLabel[][]).flat()
+        : all;
+    };
+    return Object.assign(classify, classifier) as TextClassificationPipeline;
+  },
+  'token-classification': async (id, options) => {
+    const classifier = await loadTokenClassifier(id, options);
+    const label = (input: string | readonly string[], given?: TokenClassificationOptions) =>
+      each(input, (texts) => labelTokens(classifier, texts, given));
+    return Object.assign(label, classifier) as TokenClassificationPipeline;
+  },
+  'question-answering': async (id, options) => {
+    const answerer = await loadQuestionAnswerer(id, options);
+    const answer = (input: Question | readonly Question[], given: QuestionAnsweringOptions = {}) =>
+      each(input, async (questions): Promise<(Answer | Answer[])[]> => {
+        const all = await answerQuestions(answerer, questions, given);
+        return (given.topK ?? 1) === 1 ? all.map(([best]) => best!) : all;
+      });
+    return Object.assign(answer, answerer) as QuestionAnsweringPipeline;
+  },
+  'fill-mask': async (id, options) => {
+    const filler = await loadMaskFiller(id, options);
+    const fill = (input: string | readonly string[], given?: FillMaskOptions) =>
+      each(input, async (texts) =>
+        (await fillMasks(filler, texts, given)).map((masks) => (masks.length === 1 ? masks[0]! : masks)),
+      );
+    return Object.assign(fill, filler) as FillMaskPipeline;
+  },
+  'feature-extraction': async (id, options) => {
+    const extractor = await loadFeatureExtractor(id, options);
+    const extract = (input: string | readonly string[], given: FeatureOptions & { readonly pooling?: Pooling } = {}) =>
+      each<string, Float32Array | number[][][]>(input, async (texts) =>
+        given.pooling
+          ? embedTexts(extractor, texts, given)
+          : (await extractFeatures(extractor, texts, given)).map((tokens) => [tokens]),
+      );
+    return Object.assign(extract, extractor) as FeatureExtractionPipeline;
+  },
+  'zero-shot-classification': async (id, options) => {
+    const classifier = await loadTextClassifier(id, options);
+    const classify = (
+      input: string | readonly string[],
+      candidateLabels: string | readonly string[],
+      given?: ZeroShotOptions,
+    ) => each(input, (texts) => classifyZeroShot(classifier, texts, candidateLabels, given));
+    return Object.assign(classify, classifier) as ZeroShotClassificationPipeline;
+  },
+  'sentence-similarity': async (id, options) => {
+    const extractor = await loadFeatureExtractor(id, options);
+    const compare: (...args: Parameters<SentenceSimilarityPipeline>) => Promise<number[]> = (input, given) =>
+      sentenceSimilarity(extractor, input.source_sentence, input.sentences, given);
+    return Object.assign(compare, extractor);
+  },
+  'text-generation': async (id, options) => {
+    const generator = await loadTextGenerator(id, options);
+    const { model, tokenizer, options: recommended } = generator;
+    const settled = ({ returnFullText: _, signal: _signal, ...given }: TextGenerationOptions) => ({
+      ...recommended,
+      ...given,
+    });
+    const write = (input: string | readonly string[], given: TextGenerationOptions = {}) =>
+      each(input, async (prompts) => {
+        given.signal?.throwIfAborted();
+        const texts = await generateText(model, tokenizer, prompts, settled(given));
+        return prompts.map((prompt, i) =>
+          texts
+            .filter(({ prompt }) => prompt === i)
+            .map(({ text }) => ({ generated_text: given.returnFullText === false ? text : prompt + text })),
+        );
+      });
+    async function* stream(prompt: string, given: TextGenerationOptions = {}): AsyncGenerator<string> {
+      for await (const { text } of streamText(model, tokenizer, prompt, settled(given))) {
+        given.signal?.throwIfAborted();
+        yield text;
+      }
+    }
+    return Object.assign(write, generator, { stream }) as TextGenerationPipeline;
+  },
+  translation: async (id, options) => (await textToText(id, options, 'translation_text')) as TranslationPipeline,
+  summarization: async (id, options) => (await textToText(id, options, 'summary_text')) as SummarizationPipeline,
+};
+
+/** The tasks by name. */
+export const pipelineTasks = Object.keys(loaders) as PipelineTask[];
+
+/**
+ * A pipeline for a task, with the model of a folder, the Hugging Face cache or the hub; without one the small model that
+ * comes with the project, where there is one.
+ *
+ *     const classify = await pipeline('text-classification', 'runs/spam-assassin');
+ *     await classify('You have won!'); // [{ label: 'spam', score: 0.99 }]
+ *
+ * Errors, each one line: an unknown task; no model for it comes with the project; a model that is not of the task's
+ * kind, or was not trained for it.
+ */
+export async function pipeline<Task extends PipelineTask>(
+  task: Task,
+  model: string | undefined = shippedFor[task],
+  options: LoadOptions = {},
+): Promise<Pipelines[Task]> {
+  if (!Object.hasOwn(loaders, task))
+    throw new Error(`pipeline: unknown task "${String(task)}"; use one of ${pipelineTasks.join(', ')}`);
+  if (model === undefined)
+    throw new Error(
+      `pipeline: no model for ${task} comes with the project; name one` +
+        (trainedBy[task] ? ` (${trainedBy[task]})` : ''),
+    );
+  return loaders[task](model, options);
+}

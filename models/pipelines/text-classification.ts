@@ -1,0 +1,70 @@
+import type { BertInputs } from '../bert/model.ts';
+import type { BertForSequenceClassification } from '../bert/heads.ts';
+import type { LoadOptions } from '../pretrained.ts';
+import type { TextPair } from '../tokenizer/encode-options.ts';
+import { computing, highest, loadTextEncoder, readRows, softmaxOf, textRows } from './encoder.ts';
+import type { EncoderOptions, TextEncoder } from './encoder.ts';
+
+/** A text, or two of which the relation is asked for. */
+export type ClassifiedText = string | { readonly text: string; readonly textPair: string };
+
+export interface ClassLabel {
+  readonly label: string;
+  readonly score: number;
+}
+
+export interface TextClassificationOptions extends EncoderOptions {
+  /** How many labels of each text, the most probable first; null for all. Default 1. */
+  readonly topK?: number | null;
+  /**
+   * What makes scores of the logits. Default: sigmoid where several labels may hold or there is one, none for a
+   * regression, else softmax.
+   */
+  readonly functionToApply?: 'sigmoid' | 'softmax' | 'none';
+}
+
+export type TextClassifier = TextEncoder<BertForSequenceClassification>;
+
+export const loadTextClassifier = (id: string, options?: LoadOptions): Promise<TextClassifier> =>
+  loadTextEncoder<BertForSequenceClassification>(id, 'ForSequenceClassification', options);
+
+/** The logits of each row, [numLabels]. */
+export const sequenceLogits = computing(
+  'text classification',
+  (model: BertForSequenceClassification, batch: BertInputs) => {
+    return model.forward(batch).logits;
+  },
+);
+
+export const pairOf = (input: ClassifiedText): string | TextPair =>
+  typeof input === 'string' ? input : [input.text, input.textPair];
+
+/** The labels of each text, as Transformers' TextClassificationPipeline. */
+export async function classifyTexts(
+  classifier: TextClassifier,
+  texts: readonly ClassifiedText[],
+  options: TextClassificationOptions = {},
+): Promise<ClassLabel[][]> {
+  const { labels, problemType } = classifier.model.config;
+  const { topK = 1, truncation, functionToApply = defaultFunction(labels.length, problemType) } = options;
+  const count = topK ?? labels.length;
+  if (!Number.isInteger(count) || count < 1)
+    throw new Error(`text-classification: topK must be a whole number of at least 1, or null for all, got ${topK}`);
+  const rows = textRows(classifier, texts.map(pairOf), { truncation });
+  const logits = await readRows(classifier, rows, sequenceLogits, options);
+  return logits.map((row) => {
+    const scores = applied[functionToApply](row);
+    return highest(scores, count).map((i) => ({ label: labels[i]!, score: scores[i]! }));
+  });
+}
+
+const applied = {
+  sigmoid: (logits: Float32Array) => Array.from(logits, (x) => 1 / (1 + Math.exp(-x))),
+  softmax: softmaxOf,
+  none: (logits: Float32Array) => Array.from(logits),
+} as const;
+
+function defaultFunction(count: number, problemType: string | null): keyof typeof applied {
+  if (problemType === 'regression') return 'none';
+  return problemType === 'multi_label_classification' || count === 1 ? 'sigmoid' : 'softmax';
+}
