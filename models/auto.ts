@@ -71,7 +71,11 @@ export async function loadWithHead(id: string, head: Head, options: LoadOptions 
   const { log = (line: string): void => console.error(line) } = options;
   const model = await found.fromPretrained(folder, undefined, {
     ...options,
-    log: (line) => (line.startsWith('newly initialised') ? fresh.push(line) : log(line)),
+    log: (line) => {
+      if (line.startsWith('newly initialised')) fresh.push(line);
+      // That the base alone needs no head goes without saying.
+      else if (head !== '' || !line.startsWith('not used by')) log(line);
+    },
   });
   if (head !== '' && fresh.length > 0)
     throw new Error(

@@ -105,10 +105,13 @@ export interface TextGenerationPipeline
   stream(prompt: string, options?: TextGenerationOptions): AsyncGenerator<string>;
 }
 
-export type TranslationPipeline = TextGenerator &
-  OneOrMany<string, Text2TextOptions, { readonly translation_text: string }[]>;
-export type SummarizationPipeline = TextGenerator &
-  OneOrMany<string, Text2TextOptions, { readonly summary_text: string }[]>;
+/** A list of one for one text, as in Transformers. */
+interface TextToTextPipeline<Key extends string> extends TextGenerator {
+  (input: string | readonly string[], options?: Text2TextOptions): Promise<{ readonly [K in Key]: string }[]>;
+}
+
+export type TranslationPipeline = TextToTextPipeline<'translation_text'>;
+export type SummarizationPipeline = TextToTextPipeline<'summary_text'>;
 
 /** Every task, and what its pipeline is. */
 export interface Pipelines {
@@ -157,10 +160,16 @@ async function each<Input, Result>(
   return input.length === 0 ? [] : run(input);
 }
 
-async function textToText<Key extends string>(id: string, options: LoadOptions, key: Key) {
+async function textToText<Key extends string>(
+  id: string,
+  options: LoadOptions,
+  key: Key,
+): Promise<TextToTextPipeline<Key>> {
   const generator = await loadTextGenerator(id, options);
   const write = async (input: string | readonly string[], given?: Text2TextOptions) =>
-    (await generateFromSources(generator, [input].flat(), given)).map((text) => ({ [key]: text }));
+    (await generateFromSources(generator, [input].flat(), given)).map(
+      (text) => ({ [key]: text }) as Record<Key, string>,
+    );
   return Object.assign(write, generator);
 }
 
@@ -251,8 +260,8 @@ const loaders: Loaders = {
     }
     return Object.assign(write, generator, { stream }) as TextGenerationPipeline;
   },
-  translation: async (id, options) => (await textToText(id, options, 'translation_text')) as TranslationPipeline,
-  summarization: async (id, options) => (await textToText(id, options, 'summary_text')) as SummarizationPipeline,
+  translation: (id, options) => textToText(id, options, 'translation_text'),
+  summarization: (id, options) => textToText(id, options, 'summary_text'),
 };
 
 /** The tasks by name. */
