@@ -48,13 +48,16 @@ export const causalLoaders = loadersOf<CausalLM>((prototype) => prototype instan
 /** Loads models that generate texts, by model_type: decoders and encoder-decoders. */
 export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' in prototype);
 
-/** What a model computes on top of its family's base, as the ending of its class's name says; '' for the base itself. */
+/**
+ * What a model computes on top of its family's base, as the ending of its class's name says; '' for the base
+ * itself.
+ */
 export type Head = '' | 'ForMaskedLM' | 'ForSequenceClassification' | 'ForTokenClassification' | 'ForQuestionAnswering';
 
 /**
- * Loads a model of the family that its config.json names, with this head, as Transformers' AutoModelFor... do. Errors,
- * each one line: those of `fromPretrained`; a family that is not here or has no such head; a head that the folder has
- * no weights for, since nothing would have taught it.
+ * Loads a model of the family that its config.json names, with this head, as Transformers' AutoModelFor...
+ * do. Errors, each one line: those of `fromPretrained`; a family that is not here or has no such head; a head
+ * that the folder has no weights for, since nothing would have taught it.
  */
 export async function loadWithHead(id: string, head: Head, options: LoadOptions = {}): Promise<AnyModel> {
   const folder = await resolveModelFolder(id, options);
@@ -64,7 +67,8 @@ export async function loadWithHead(id: string, head: Head, options: LoadOptions 
   const found = ofFamily.find(({ name }) => (head === '' ? /(?<!For.*)Model$/.test(name) : name.endsWith(head)));
   if (!found)
     throw new Error(
-      `${path}: no model of the kind ${head.replace(/^For/, '') || 'Model'} is here for model_type ${showValue(type)}; ` +
+      `${path}: no model of the kind ${head.replace(/^For/, '') || 'Model'} is here for model_type ` +
+        `${showValue(type)}; ` +
         `its classes here are ${ofFamily.map(({ name }) => name).join(', ') || 'none'}`,
     );
   const fresh: string[] = [];

@@ -55,7 +55,10 @@ export interface EncoderOptions {
 export interface TextRow extends TokenRow {
   /** Number of its text. */
   readonly text: number;
-  /** Token t stands at [starts[t], ends[t]) of its text, in UTF-16 units as `slice` counts; 0 for special tokens. */
+  /**
+   * Token t stands at [starts[t], ends[t]) of its text, in UTF-16 units as `slice` counts; 0 for special
+   * tokens.
+   */
   readonly starts: Int32Array;
   readonly ends: Int32Array;
   /** 1 for special tokens. */
@@ -112,8 +115,8 @@ export function textRows(
 type Forward<M extends EncoderModel> = (model: M) => Compiled<[batch: BertInputs], Tensor>;
 
 /**
- * `compute` as the device runs it, compiled once for each model: a batch's result, of which `readRows` reads what is
- * each row's.
+ * `compute` as the device runs it, compiled once for each model: a batch's result, of which `readRows` reads
+ * what is each row's.
  */
 export const computing = <M extends EncoderModel>(
   name: string,
@@ -121,8 +124,8 @@ export const computing = <M extends EncoderModel>(
 ): Forward<M> => compiledFor(name, compute);
 
 /**
- * The values of each row, in the order of the rows: of a result (B, ...) the part (...) of the row, and of (B, T, ...)
- * those of its own tokens where `perToken` is set. Dropout is off.
+ * The values of each row, in the order of the rows: of a result (B, ...) the part (...) of the row, and of
+ * (B, T, ...) those of its own tokens where `perToken` is set. Dropout is off.
  */
 export async function readRows<M extends EncoderModel>(
   { model, tokenizer }: TextEncoder<M>,

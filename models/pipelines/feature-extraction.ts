@@ -5,7 +5,10 @@ import type { LoadOptions } from '../pretrained.ts';
 import { computing, loadTextEncoder, readRows, textRows } from './encoder.ts';
 import type { EncoderOptions, TextEncoder } from './encoder.ts';
 
-/** What stands for a text as a whole: the mean of its tokens' vectors, special tokens counted, or that of the first. */
+/**
+ * What stands for a text as a whole: the mean of its tokens' vectors, special tokens counted, or that of the
+ * first.
+ */
 export type Pooling = 'mean' | 'cls';
 
 export interface FeatureOptions extends EncoderOptions {

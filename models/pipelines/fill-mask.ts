@@ -32,8 +32,8 @@ const probabilitiesOf = computing('fill-mask', (model: BertForMaskedLM, batch: B
 );
 
 /**
- * Tokens for the mask of each text, as Transformers' FillMaskPipeline: for each mask of a text, in their order. Errors,
- * each one line: a text without the tokenizer's mask; a target of no token.
+ * Tokens for the mask of each text, as Transformers' FillMaskPipeline: for each mask of a text, in their
+ * order. Errors, each one line: a text without the tokenizer's mask; a target of no token.
  */
 export async function fillMasks(
   filler: MaskFiller,

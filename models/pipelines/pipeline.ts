@@ -1,7 +1,8 @@
 /**
- * `pipeline(task, model)`: a task in one line, by the names of Transformers and transformers.js. A pipeline is a function
- * of a text, which gives its result, or of a list of texts, which gives a list of results. Results have the keys of those
- * libraries; options are theirs in camelCase. Places in texts are in UTF-16 units, as `slice` counts.
+ * `pipeline(task, model)`: a task in one line, by the names of Transformers and transformers.js. A pipeline
+ * is a function of a text, which gives its result, or of a list of texts, which gives a list of results.
+ * Results have the keys of those libraries; options are theirs in camelCase. Places in texts are in UTF-16
+ * units, as `slice` counts.
  */
 import { fileURLToPath } from 'node:url';
 import type { GenerationOptions } from '../generation/options.ts';
@@ -268,14 +269,14 @@ const loaders: Loaders = {
 export const pipelineTasks = Object.keys(loaders) as PipelineTask[];
 
 /**
- * A pipeline for a task, with the model of a folder, the Hugging Face cache or the hub; without one the small model that
- * comes with the project, where there is one.
+ * A pipeline for a task, with the model of a folder, the Hugging Face cache or the hub; without one the small
+ * model that comes with the project, where there is one.
  *
  *     const classify = await pipeline('text-classification', 'runs/spam-assassin');
  *     await classify('You have won!'); // [{ label: 'spam', score: 0.99 }]
  *
- * Errors, each one line: an unknown task; no model for it comes with the project; a model that is not of the task's
- * kind, or was not trained for it.
+ * Errors, each one line: an unknown task; no model for it comes with the project; a model that is not of the
+ * task's kind, or was not trained for it.
  */
 export async function pipeline<Task extends PipelineTask>(
   task: Task,

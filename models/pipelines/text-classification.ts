@@ -17,8 +17,8 @@ export interface TextClassificationOptions extends EncoderOptions {
   /** How many labels of each text, the most probable first; null for all. Default 1. */
   readonly topK?: number | null;
   /**
-   * What makes scores of the logits. Default: sigmoid where several labels may hold or there is one, none for a
-   * regression, else softmax.
+   * What makes scores of the logits. Default: sigmoid where several labels may hold or there is one, none for
+   * a regression, else softmax.
    */
   readonly functionToApply?: 'sigmoid' | 'softmax' | 'none';
 }

@@ -6,19 +6,22 @@ import { sourceIds } from '../generation/text.ts';
 export interface Text2TextOptions extends GenerationOptions {
   /** Sources that are read side by side; default 16. */
   readonly batchSize?: number;
-  /** Cut sources that are longer than the model reads, at their end; else they are an error. Default false. */
+  /**
+   * Cut sources that are longer than the model reads, at their end; else they are an error. Default false.
+   */
   readonly truncation?: boolean;
   /** Told how many texts are done, of all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
- * Writes a text for each source with an encoder-decoder: translates, summarises. Sources of like length are read
- * together; the results are in the order of the sources. Where neither options nor the model's generation_config.json
- * say how long a text may be, it may have twice the tokens of the batch's longest source and ten more.
+ * Writes a text for each source with an encoder-decoder: translates, summarises. Sources of like length are
+ * read together; the results are in the order of the sources. Where neither options nor the model's
+ * generation_config.json say how long a text may be, it may have twice the tokens of the batch's longest
+ * source and ten more.
  *
- * Errors, each one line: a source that is empty, or, without `truncation`, longer than the model's positions; a model
- * that only has a decoder; those of `generate`.
+ * Errors, each one line: a source that is empty, or, without `truncation`, longer than the model's positions;
+ * a model that only has a decoder; those of `generate`.
  */
 export async function generateFromSources(
   { model, tokenizer, options: recommended }: TextGenerator,

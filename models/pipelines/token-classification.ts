@@ -5,9 +5,10 @@ import { computing, loadTextEncoder, readRows, softmaxOf, textRows } from './enc
 import type { EncoderOptions, TextEncoder, TextRow } from './encoder.ts';
 
 /**
- * How the labels of tokens become entities. none: each token by itself. simple: neighbours of one label together
- * (B- and I- in front of it say where one begins). first, average, max: the same with whole words, which have the label
- * of their first token, of the mean of their tokens' probabilities, or of their surest token.
+ * How the labels of tokens become entities. none: each token by itself. simple: neighbours of one label
+ * together (B- and I- in front of it say where one begins). first, average, max: the same with whole words,
+ * which have the label of their first token, of the mean of their tokens' probabilities, or of their surest
+ * token.
  */
 export type AggregationStrategy = 'none' | 'simple' | 'first' | 'average' | 'max';
 
@@ -39,8 +40,8 @@ export interface TokenClassificationOptions extends EncoderOptions {
   /** Labels that are left out; default O. */
   readonly ignoreLabels?: readonly string[];
   /**
-   * Cut texts that are longer than the model reads into parts that repeat so many tokens, and join what is found; not
-   * with aggregation none. By default they are an error.
+   * Cut texts that are longer than the model reads into parts that repeat so many tokens, and join what is
+   * found; not with aggregation none. By default they are an error.
    */
   readonly stride?: number;
 }

@@ -18,9 +18,9 @@ export interface ZeroShotOptions extends EncoderOptions {
 }
 
 /**
- * Labels for each text by a model that was trained to tell whether a sentence follows from another (Yin et al. 2019),
- * as Transformers' ZeroShotClassificationPipeline: the logit of entailment of each label's sentence. Texts are cut to
- * what the model reads, the labels never.
+ * Labels for each text by a model that was trained to tell whether a sentence follows from another (Yin et
+ * al. 2019), as Transformers' ZeroShotClassificationPipeline: the logit of entailment of each label's
+ * sentence. Texts are cut to what the model reads, the labels never.
  */
 export async function classifyZeroShot(
   classifier: TextClassifier,

@@ -40,7 +40,13 @@ TEXTS = [
 LONG = " ".join(TEXTS[:4] * 3)
 PAIRS = [{"text": "The fox ran.", "text_pair": "the dog read a book"}, {"text": "who?", "text_pair": "the man 🔥"}]
 MASKED = ["The [MASK] fox ran over the hill.", "🔥 [MASK]", "the [MASK] read [MASK] book", "[MASK]"]
-CLASSIFY = [{}, {"top_k": 3}, {"top_k": None}, {"function_to_apply": "sigmoid"}, {"top_k": 2, "function_to_apply": "none"}]
+CLASSIFY = [
+    {},
+    {"top_k": 3},
+    {"top_k": None},
+    {"function_to_apply": "sigmoid"},
+    {"top_k": 2, "function_to_apply": "none"},
+]
 FILL = [{}, {"top_k": 3}, {"targets": ["fox", "dog", "unreadable", "fox"]}, {"targets": "hill", "top_k": 2}]
 STRATEGIES = ["none", "simple", "first", "average", "max"]
 ZERO_SHOT = [
