@@ -272,6 +272,8 @@ def rounded(value):
 
 
 def generate(folder, _minilm):
+    if not os.path.isfile(os.environ.get("SQUAD_METRICS", "")):
+        sys.exit("part text_metrics needs SQUAD_METRICS, the path of Transformers 4's squad_metrics.py; see its file")
     result = rounded(build(50, 44, 11))
     lines = []
     for name, value in result.items():
