@@ -91,7 +91,7 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const predictions = await predictAnswers(answerer, data.test, evaluation);
-  console.log(reportTest(data.test, predictions, result, output));
+  console.log(reportTest(data.test, predictions, evaluation, result, output));
   console.log(showPredictions(data.test, predictions, 3));
 });
 

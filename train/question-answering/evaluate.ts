@@ -3,7 +3,7 @@ import { predictAnswer } from '../../models/pipelines/question-answering/decode.
 import { questionFeatures } from '../../models/pipelines/question-answering/features.ts';
 import { byQuestion, spanLogits } from '../../models/pipelines/question-answering/pipeline.ts';
 import { squad, squadV2 } from '../metrics/squad.ts';
-import type { SquadScore } from '../metrics/squad.ts';
+import type { SquadScore, SquadV2Score } from '../metrics/squad.ts';
 import type { QuestionExample } from './data.ts';
 
 export interface EvaluateOptions extends FeatureOptions {
@@ -26,17 +26,30 @@ export async function predictAnswers(
   return parts.map((part, i) => predictAnswer(examples[i]!.context, part.features, part.logits, decoding));
 }
 
-/**
- * Exact match and F1 of predictions by SQuAD's metric: that of 2.0 where a question has no answer, else of
- * 1.1.
- */
+/** Percentages, 0 to 100; where questions may have no answer, also those of each kind. */
+export type QuestionScore = SquadScore & Partial<SquadV2Score>;
+
+/** What is scored of a prediction. */
+type Scored = Pick<Prediction, 'text' | 'nullScoreDiff'> & { readonly nBest: readonly { readonly text: string }[] };
+
+/** Exact match and F1 of predictions, by SQuAD's metric. */
 export function scoreAnswers(
   examples: readonly QuestionExample[],
-  predictions: readonly Pick<Prediction, 'text'>[],
-): SquadScore {
-  const texts = predictions.map(({ text }) => text);
+  predictions: readonly Scored[],
+  { version2, nullThreshold }: Pick<EvaluateOptions, 'version2' | 'nullThreshold'>,
+): QuestionScore {
   const answers = examples.map((example) => example.answers.map(({ text }) => text));
-  return answers.every((own) => own.length > 0) ? squad(texts, answers) : squadV2(texts, answers);
+  if (!version2)
+    return squad(
+      predictions.map(({ text }) => text),
+      answers,
+    );
+  // The metric itself turns answers into none above the threshold, and finds the threshold that is best.
+  const some = predictions.map(({ nBest }) => nBest.find(({ text }) => text !== '')?.text ?? '');
+  return squadV2(some, answers, {
+    noAnswerProbabilities: predictions.map(({ nullScoreDiff }) => nullScoreDiff!),
+    noAnswerThreshold: nullThreshold,
+  });
 }
 
 /**
@@ -45,7 +58,7 @@ export function scoreAnswers(
 export function sentenceBaseline({ question, context }: Pick<QuestionExample, 'question' | 'context'>): string {
   const asked = new Set(wordsOf(question));
   let best = { sentence: '', shared: -1 };
-  for (const [sentence] of context.matchAll(/[^.!?。！？]+(?:[.!?。！？]+|$)(?!\d)/gu)) {
+  for (const sentence of context.split(/(?<=[.!?])\s+|(?<=[。！？])/u)) {
     const shared = new Set(wordsOf(sentence).filter((word) => asked.has(word))).size;
     if (shared > best.shared) best = { sentence: sentence.trim(), shared };
   }

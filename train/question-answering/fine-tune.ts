@@ -51,7 +51,7 @@ export async function fineTuneAnswerer(run: QuestionTask): Promise<TrainingResul
   const { model, tokenizer } = answerer;
   const evaluate = async () => {
     const predictions = await predictAnswers(answerer, validation, evaluation);
-    const { exactMatch, f1 } = scoreAnswers(validation, predictions);
+    const { exactMatch, f1 } = scoreAnswers(validation, predictions, evaluation);
     return { f1, exactMatch };
   };
   return trainEpochs({

@@ -5,7 +5,7 @@ import type { Answer, BertForQuestionAnswering, Prediction } from '../../models/
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { QuestionData, QuestionExample } from './data.ts';
 import { scoreAnswers, sentenceBaseline } from './evaluate.ts';
-import type { SquadScore } from '../metrics/squad.ts';
+import type { EvaluateOptions, QuestionScore } from './evaluate.ts';
 import type { TrainingFeatures } from './task.ts';
 
 /** Says, before a run, which model is about to be trained on which data. */
@@ -30,13 +30,17 @@ export function describeRun(
 export function reportTest(
   examples: readonly QuestionExample[],
   predictions: readonly Prediction[],
+  evaluation: EvaluateOptions,
   { best }: TrainingResult,
   output: string,
 ): string {
-  const own = scoreAnswers(examples, predictions);
+  const own = scoreAnswers(examples, predictions, evaluation);
+  // The rule never says that there is no answer.
+  const sentences = examples.map((example) => ({ text: sentenceBaseline(example), nullScoreDiff: -Infinity }));
   const simple = scoreAnswers(
     examples,
-    examples.map((example) => ({ text: sentenceBaseline(example) })),
+    sentences.map((sentence) => ({ ...sentence, nBest: [sentence] })),
+    evaluation,
   );
   const validation = best ? `; best F1 of validation ${best.value.toFixed(1)}, at step ${best.step}` : '';
   return [
@@ -46,15 +50,24 @@ export function reportTest(
       ['', 'exact match', 'F1'],
       [
         ['this model', ...percentages(own)],
+        ...(own.hasAnswer ? [['  where there is an answer', ...percentages(own.hasAnswer)]] : []),
+        ...(own.noAnswer ? [['  where there is none', ...percentages(own.noAnswer)]] : []),
         ["the sentence with most of the question's words", ...percentages(simple)],
       ],
       new Set([1, 2]),
     ),
+    ...(own.best
+      ? [
+          `with --null-threshold ${own.best.f1Threshold.toFixed(2)}, the best for these very questions, F1 would be ` +
+            own.best.f1.toFixed(1),
+        ]
+      : []),
     `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
   ].join('\n');
 }
 
-const percentages = ({ exactMatch, f1 }: SquadScore): string[] => [exactMatch, f1].map((value) => value.toFixed(1));
+const percentages = ({ exactMatch, f1 }: Pick<QuestionScore, 'exactMatch' | 'f1'>): string[] =>
+  [exactMatch, f1].map((value) => value.toFixed(1));
 
 /** Questions with what the model answers and what is true. */
 export function showPredictions(
