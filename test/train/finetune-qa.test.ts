@@ -13,16 +13,16 @@ import type { Finished } from '../support/script.ts';
 const test = suite('finetune-qa');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-finetune-qa-'));
 const data = join(folder, 'animals.jsonl');
-writeFileSync(data, questionLines(40));
+writeFileSync(data, questionLines(30));
 const small = ['--data', data, '--model', goldenFile('tiny-bert-qa'), '--max-length', '32', '--batch-size', '8'];
-const training = [...small, '--epochs', '5', '--learning-rate', '0.02', '--save-every', '5'];
+const training = [...small, '--epochs', '5', '--learning-rate', '0.03', '--save-every', '3'];
 const run = (args: readonly string[]): Promise<Finished> => runScript(['train/finetune-qa.ts', ...args]);
 const whole = join(folder, 'whole');
 
 test('trains, tests beside the baseline, saves a folder in the Hugging Face layout, answers from it', async () => {
   const done = await run([...training, '--output', whole]);
   assert.is(done.code, 0, done.stderr);
-  assert.match(done.stdout, /80 questions about 40 texts\n {7}\d+ to train, \d+ to validate, \d+ to test/);
+  assert.match(done.stdout, /60 questions about 30 texts\n {7}\d+ to train, \d+ to validate, \d+ to test/);
   const [, f1] = /^this model +\d+\.\d +(\d+\.\d)$/m.exec(done.stdout)!;
   const [, simple] = /^the sentence with .* +(\d+\.\d)$/m.exec(done.stdout)!;
   assert.ok(Number(f1) > Number(simple) + 20, done.stdout);
@@ -42,7 +42,7 @@ test('kill -9, then --resume: the losses and the weights of a run never stopped,
     const args = ['--import', 'tsx', 'train/finetune-qa.ts', ...training, '--output', output];
     const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr.on('data', (chunk: Buffer) => {
-      if (/step (?:1[2-9]|2\d)\//.test(chunk.toString())) child.kill('SIGKILL');
+      if (/step (?:[89]|1\d|2\d)\//.test(chunk.toString())) child.kill('SIGKILL');
     });
     child.on('close', () => resolve());
   });
@@ -61,9 +61,6 @@ test('bad input: one line that names the mend', async () => {
   const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
     [[], 2, /needs questions to train on: --data FILE, SQuAD's JSON, or JSONL/],
     [['--data', wrong], 1, /wrong\.jsonl:1: its answer "fox" is not at 5 .* set answer_start to 4/],
-    [['--ask', 'who?'], 2, /--ask needs a trained model: --model FOLDER/],
-    [['--ask', 'who?', '--model', whole], 2, /--ask needs a text to find the answer in: --context FILE, or the text/],
-    [['--context', 'x', '--data', data], 2, /--context goes with --ask/],
     [['--ask', 'who?', '--model', goldenFile('tiny-bert'), '--context', 'x'], 1, /holds a BertForPreTraining, which/],
     [[...small, '--max-length', '999', '--output', join(folder, 'long')], 1, /the model has positions for 128; make/],
   ];

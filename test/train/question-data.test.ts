@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BertTokenizer } from '../../models/index.ts';
 import { loadQuestionData, readQuestions } from '../../train/question-answering/data.ts';
-import { sentenceBaseline } from '../../train/question-answering/evaluate.ts';
+import { scoreAnswers, sentenceBaseline } from '../../train/question-answering/evaluate.ts';
 import { trainingFeatures } from '../../train/question-answering/task.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
@@ -52,7 +52,7 @@ test('SQuAD 1.1 and 2.0: places count code points in the file and UTF-16 units h
   ]);
 });
 
-test('JSONL: answers as a list or as the lists of the datasets library; ids are the lines where there are none', async () => {
+test('JSONL: answers as a list or as lists of the datasets library; an id is the line by default', async () => {
   const lines = [
     { question: 'who?', context, answers: [{ text: 'fox', answer_start: 6 }] },
     { id: 7, question: 'who?', context, answers: { text: ['fox', 'The fox'], answer_start: [6, 2] } },
@@ -100,6 +100,18 @@ test('the baseline: the sentence with most words of the question', () => {
     'The fox ran over 3.5 hills!',
   );
   assert.is(sentenceBaseline({ question: 'x', context: 'no end' }), 'no end');
+});
+
+test('scores: SQuAD 1.1, and 2.0 with the threshold of no answer', () => {
+  const [fox, none] = [[{ text: 'the fox', start: 0 }], []];
+  const examples = [fox, none].map((answers, i) => ({ id: String(i), question: 'who?', context, answers }));
+  const predicted = (text: string, nullScoreDiff: number) => ({ text, nullScoreDiff, nBest: [{ text: '' }, { text }] });
+  const predictions = [predicted('Fox ran', -3), predicted('dog', 2)];
+  const first = scoreAnswers(examples.slice(0, 1), predictions.slice(0, 1), { version2: false, nullThreshold: 0 });
+  assert.equal([first.exactMatch, Math.round(first.f1)], [0, 67]);
+  const score = scoreAnswers(examples, predictions, { version2: true, nullThreshold: 0 });
+  assert.equal([score.exactMatch, Math.round(score.f1), score.noAnswer!.f1], [50, 83, 100]);
+  assert.is(scoreAnswers(examples, predictions, { version2: true, nullThreshold: 5 }).noAnswer!.f1, 0);
 });
 
 test('bad input: one line with the file, the question and the mend', async () => {
