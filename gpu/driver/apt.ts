@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { runCommand } from './command.ts';
+import { runCommand } from '../../common/run-command.ts';
 import type { Distribution } from './machine.ts';
 import { checkReleases, clockMend } from './release.ts';
 

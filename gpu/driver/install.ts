@@ -7,7 +7,7 @@ import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } f
 import { dirname, join } from 'node:path';
 import { fetchMesa, findAptSources } from './apt.ts';
 import type { Download } from './apt.ts';
-import { messageOf } from './command.ts';
+import { messageOf } from '../../common/run-command.ts';
 import { manifestPath, wrapperPath, wrapperScript } from './layout.ts';
 import type { Installed, SoftwareKind } from './layout.ts';
 import { lock, removeLeftovers, workFolder } from './lock.ts';

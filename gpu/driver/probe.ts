@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { runCommand } from './command.ts';
+import { runCommand } from '../../common/run-command.ts';
 import { linkerCommand, manifestPath } from './layout.ts';
 
 /**

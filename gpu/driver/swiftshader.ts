@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
-import { runCommand } from './command.ts';
+import { runCommand } from '../../common/run-command.ts';
 import { linkerName } from './layout.ts';
 import type { Download } from './apt.ts';
 

@@ -8,7 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { aptSources, parsePrintUris } from '../../gpu/driver/apt.ts';
 import { advice, chooseByMachine, chooseByUser } from '../../gpu/driver/choose.ts';
-import { messageOf, runCommand, tellingLine } from '../../gpu/driver/command.ts';
+import { messageOf, runCommand, tellingLine } from '../../common/run-command.ts';
 import { ensureInstalled } from '../../gpu/driver/install.ts';
 import * as layout from '../../gpu/driver/layout.ts';
 import { lock, removeLeftovers, workFolder } from '../../gpu/driver/lock.ts';
@@ -204,7 +204,7 @@ E: Some index files failed to download. They have been ignored, or old ones used
 });
 
 test('a program that is missing is named, and nothing keeps the process alive', async () => {
-  const { href } = new URL('../../gpu/driver/command.ts', import.meta.url);
+  const { href } = new URL('../../common/run-command.ts', import.meta.url);
   const script = `import { runCommand } from '${href}';
     await runCommand('/nowhere/apt-get', []).catch((error) => console.log(error.message));`;
   const file = join(tree({ 'program.mts': script }), 'program.mts');

@@ -14,7 +14,14 @@ import {
   StepLR,
 } from '../../train/optim/index.ts';
 import type { LRScheduler, LRSchedulerState } from '../../train/optim/index.ts';
-import { constant, constantWithWarmup, cosine, linear, schedule } from '../../train/optim/schedules.ts';
+import {
+  constant,
+  constantWithWarmup,
+  cosine,
+  inverseSquareRoot,
+  linear,
+  schedule,
+} from '../../train/optim/schedules.ts';
 import type { Schedule, ScheduleName } from '../../train/optim/schedules.ts';
 
 interface Goldens {
@@ -87,17 +94,31 @@ test('cosine of half a wave and of two', () => {
   ]);
 });
 
+test('inverse square root', () => {
+  const falls = [1, 0.8944271909999159, 0.6324555320336759, 0.48507125007266594, 0.4588314677411235];
+  follows(inverseSquareRoot(4), [...warm.slice(0, 3), ...falls, 0.4472135954999579, 0.4]);
+  follows(
+    inverseSquareRoot(0),
+    [
+      1, 0.9999500037496877, 0.9998500337415648, 0.9998000599800071, 0.9997500937109545, 0.9995003746877732,
+      0.9991510822169677, 0.9990513516101199, 0.9990014975043671, 0.9987523388778446,
+    ],
+  );
+  assert.is(inverseSquareRoot(4, 0.5)(25), 0.5);
+});
+
 test('schedule picks by name', () => {
   follows(schedule('constant'), new Array<number>(steps.length).fill(1));
   follows(schedule('constantWithWarmup', { warmupSteps: 4 }), [...warm, 1, 1, 1, 1, 1, 1]);
   follows(schedule('linear', { warmupSteps: 4, totalSteps: 20 }), linearAt4);
   follows(schedule('cosine', { warmupSteps: 4, totalSteps: 20 }), cosineAt4);
+  assert.is(schedule('inverseSquareRoot', { warmupSteps: 4 })(25), 0.4);
 });
 
 test('bad input is refused by name', () => {
   assert.throws(
     () => schedule('cosin' as ScheduleName),
-    'schedule: unknown schedule "cosin"; use one of constant, constantWithWarmup, linear, cosine',
+    'schedule: unknown schedule "cosin"; use one of constant, constantWithWarmup, linear, cosine, inverseSquareRoot',
   );
   assert.throws(() => schedule('linear'), 'schedule: linear needs totalSteps, the number of optimizer steps');
   assert.throws(

@@ -1,5 +1,5 @@
 import { Random } from '../../common/random.ts';
-import { checkBatches, chunks } from '../../models/pipelines/rows.ts';
+import { checkBatches, chunks, paddedLength } from '../../models/pipelines/rows.ts';
 
 export interface BatchOptions {
   readonly batchSize: number;
@@ -87,3 +87,59 @@ export function endlessBatches(lengths: ArrayLike<number>, options: BatchOptions
     },
   };
 }
+
+/** Examples of about one length, all padded to it. */
+export interface LengthBucket {
+  /** Tokens of a row, padding included. */
+  readonly length: number;
+  /** Rows of a batch. */
+  readonly rows: number;
+  readonly members: readonly number[];
+}
+
+/** One batch of a bucket. */
+export interface BucketBatch {
+  readonly length: number;
+  readonly indices: readonly number[];
+}
+
+/**
+ * Examples by the length that they are padded to (`paddedLength`), the shortest first. A batch has as many rows
+ * as `maxTokens` tokens are, so that each step has about as much to do, whatever its lengths.
+ */
+export function lengthBuckets(lengths: ArrayLike<number>, maxTokens: number, limit?: number): LengthBucket[] {
+  if (!Number.isInteger(maxTokens) || maxTokens < 1)
+    throw new Error(`batches: maxTokens must be a positive integer, got ${maxTokens}`);
+  checkBatches(lengths, 1);
+  const members = new Map<number, number[]>();
+  for (let i = 0; i < lengths.length; i++) {
+    const length = paddedLength(lengths[i]!, limit);
+    const list = members.get(length);
+    if (list) list.push(i);
+    else members.set(length, [i]);
+  }
+  return [...members]
+    .sort(([a], [b]) => a - b)
+    .map(([length, members]) => ({ length, rows: Math.max(1, Math.floor(maxTokens / length)), members }));
+}
+
+/**
+ * All batches of one epoch: every example once, in random order. What fills no batch of its bucket goes on to the
+ * next longer one, so that batches have few shapes, and every epoch as many batches. A function of (buckets, seed,
+ * epoch) alone.
+ */
+export function bucketBatches(buckets: readonly LengthBucket[], seed: number, epoch: number): BucketBatch[] {
+  const random = new Random(seed, EPOCH_STREAM + epoch);
+  const batches: BucketBatch[] = [];
+  let rest: number[] = [];
+  buckets.forEach(({ length, rows, members }, i) => {
+    // Those that were too many stand first: nothing waits longer than one bucket for a batch.
+    const pool = [...rest, ...random.shuffle([...members])];
+    const isLast = i === buckets.length - 1;
+    const whole = isLast ? pool.length : Math.floor(pool.length / rows) * rows;
+    rest = pool.slice(whole);
+    batches.push(...chunks(pool.slice(0, whole), rows).map((indices) => ({ length, indices })));
+  });
+  return random.shuffle(batches);
+}
+

@@ -14,7 +14,7 @@ export interface ScheduleOptions {
   readonly totalSteps?: number;
   /** Waves of the cosine; 0.5 (default) falls from 1 to 0 once. */
   readonly numCycles?: number;
-  /** Linear and cosine fall to this, instead of 0. Default 0. */
+  /** Linear, cosine and inverseSquareRoot fall to this, instead of 0. Default 0. */
   readonly minRate?: number;
 }
 
@@ -58,6 +58,20 @@ function checkSteps(warmupSteps: number, totalSteps: number, minRate: number): v
   checkNumber('schedule', 'minRate', minRate);
 }
 
+/**
+ * Rises to 1 over warmupSteps, then falls with the inverse square root of the step (Vaswani et al. 2017, section 5.3,
+ * but for a rate of 1 at its highest): sqrt(timescale / (step + shift)), where timescale is warmupSteps, 10,000
+ * without a warm-up, and shift = timescale - warmupSteps. Not below minRate.
+ */
+export function inverseSquareRoot(warmupSteps: number, minRate = 0): Schedule {
+  checkNumber('schedule', 'warmupSteps', warmupSteps, { whole: true });
+  checkNumber('schedule', 'minRate', minRate);
+  const timescale = warmupSteps || 10_000;
+  const shift = timescale - warmupSteps;
+  return (step) =>
+    step < warmupSteps ? step / Math.max(1, warmupSteps) : Math.max(minRate, 1 / Math.sqrt((step + shift) / timescale));
+}
+
 /** In a straight line from `start` to `end` over `total` steps, then stays. */
 export function line(start: number, end: number, total: number): Schedule {
   return (step) => start + (end - start) * (Math.min(step, total) / total);
@@ -71,7 +85,7 @@ export function steps(every: number, gamma: number): Schedule {
 /** gamma^step. */
 export const exponential = (gamma: number): Schedule => steps(1, gamma);
 
-export const scheduleNames = ['constant', 'constantWithWarmup', 'linear', 'cosine'] as const;
+export const scheduleNames = ['constant', 'constantWithWarmup', 'linear', 'cosine', 'inverseSquareRoot'] as const;
 export type ScheduleName = (typeof scheduleNames)[number];
 
 /**
@@ -90,6 +104,8 @@ export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Sch
       return linear(warmupSteps, needTotal(name, warmupSteps, totalSteps), minRate);
     case 'cosine':
       return cosine(warmupSteps, needTotal(name, warmupSteps, totalSteps), numCycles, minRate);
+    case 'inverseSquareRoot':
+      return inverseSquareRoot(warmupSteps, minRate);
     default:
       throw new Error(`schedule: unknown schedule "${String(name)}"; use one of ${scheduleNames.join(', ')}`);
   }

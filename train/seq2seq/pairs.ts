@@ -1,0 +1,205 @@
+import { createHash } from 'node:crypto';
+import { brief } from '../../common/printable.ts';
+import { debianDescriptions } from '../data/debian-package.ts';
+import { duplicateGroups } from '../data/duplicates/groups.ts';
+import { gnomeHelp } from '../data/gnome-help.ts';
+import { libreOfficeHelp } from '../data/libreoffice-help.ts';
+import type { HelpParagraph } from '../data/libreoffice-help.ts';
+import { stringCell } from '../data/read-table.ts';
+import { stratifiedSplit } from '../data/split.ts';
+import type { SplitFractions } from '../data/split.ts';
+import { tableRows } from '../data/table-rows.ts';
+import { textKey } from '../data/text-hash.ts';
+
+/** A text and what is to be written for it: its translation, its summary. */
+export interface TextPair {
+  readonly source: string;
+  readonly target: string;
+  /** What the pair comes from, such as a page: pairs of one group go to one part of the data together. */
+  readonly group?: string;
+}
+
+/** Pairs in three parts. */
+export interface PairData {
+  readonly train: readonly TextPair[];
+  readonly validation: readonly TextPair[];
+  readonly test: readonly TextPair[];
+  /** One line about where they come from and what was left out. */
+  readonly origin: string;
+}
+
+export interface PairColumns {
+  /** Default "source". */
+  readonly sourceColumn?: string;
+  /** Default "target". */
+  readonly targetColumn?: string;
+  /** Column that says what belongs together, such as the page. */
+  readonly groupColumn?: string;
+}
+
+/**
+ * Reads a JSONL, CSV or TSV file of pairs. White space around texts goes. Throws one line naming file and line: no
+ * such column, a side that is empty or no string, broken rows.
+ */
+export async function readPairs(path: string, columns: PairColumns = {}): Promise<TextPair[]> {
+  const { sourceColumn = 'source', targetColumn = 'target', groupColumn } = columns;
+  const pairs: TextPair[] = [];
+  for await (const { line, cells } of tableRows(path)) {
+    const where = `${path}:${line}`;
+    const side = (column: string, option: string): string => {
+      const text = stringCell(cells, column, option, where).trim();
+      if (text === '') throw new Error(`${where}: "${column}" is empty; a pair needs both sides, leave the row out`);
+      return text;
+    };
+    const source = side(sourceColumn, 'sourceColumn');
+    const target = side(targetColumn, 'targetColumn');
+    const group = groupColumn === undefined ? {} : { group: stringCell(cells, groupColumn, 'groupColumn', where) };
+    pairs.push({ source, target, ...group });
+  }
+  if (pairs.length === 0)
+    throw new Error(`${path}: no rows; pairs of "${sourceColumn}" and "${targetColumn}" are needed`);
+  return pairs;
+}
+
+/** What a run is watched by, and what its end is judged by. */
+const defaultFractions: SplitFractions = { train: 0.94, validation: 0.02, test: 0.04 };
+
+export interface SplitPairsOptions {
+  readonly seed: number;
+  readonly fractions?: SplitFractions;
+}
+
+/**
+ * Splits pairs by their group (by themselves, where they have none), so that no page is in two parts, and leaves
+ * out what would flatter a model: pairs that came before, pairs whose sides are equal, and held-out pairs whose source
+ * has a near-duplicate among those trained on (`duplicateGroups`).
+ */
+export function splitPairs(
+  pairs: readonly TextPair[],
+  { seed, fractions = defaultFractions }: SplitPairsOptions,
+): Omit<PairData, 'origin'> & { readonly counts: Readonly<Record<'repeated' | 'equal' | 'near', number>> } {
+  const counts = { repeated: 0, equal: 0, near: 0 };
+  const seen = new Set<string>();
+  const kept = pairs.filter(({ source, target }) => {
+    if (source === target) return (counts.equal++, false);
+    const key = `${textKey(source)} ${textKey(target)}`;
+    if (seen.has(key)) return (counts.repeated++, false);
+    seen.add(key);
+    return true;
+  });
+  const pages = new Map<string, number>();
+  const pageOf = kept.map(({ group }, i) => {
+    if (group === undefined) return i;
+    if (!pages.has(group)) pages.set(group, i);
+    return pages.get(group)!;
+  });
+  const parts = stratifiedSplit(new Uint8Array(kept.length), { fractions, seed, groups: pageOf });
+  const groups = duplicateGroups(kept.map(({ source }) => source));
+  const trained = new Set(parts.train.map((i) => groups[i]!));
+  const heldOut = (part: readonly number[]): TextPair[] => {
+    const apart = part.filter((i) => !trained.has(groups[i]!));
+    counts.near += part.length - apart.length;
+    return apart.map((i) => kept[i]!);
+  };
+  const split = {
+    train: parts.train.map((i) => kept[i]!),
+    validation: heldOut(parts.validation),
+    test: heldOut(parts.test),
+  };
+  const empty = (['train', 'validation', 'test'] as const).find(
+    (name) => fractions[name] > 0 && split[name].length === 0,
+  );
+  if (empty)
+    throw new Error(
+      `splitPairs: of ${pairs.length} pairs none is left for the ${empty} part (${counts.equal} have equal sides, ` +
+        `${counts.repeated} came before, ${counts.near} are near-duplicates of those trained on); give more pairs`,
+    );
+  return { ...split, counts };
+}
+
+/** Pairs that have a name instead of a file. */
+interface NamedPairs {
+  readonly pairs: TextPair[];
+  readonly origin: string;
+}
+
+/** English paragraphs of LibreOffice's help, and the same in another language. */
+async function helpPairs(language: string): Promise<NamedPairs> {
+  const [english, other] = [await libreOfficeHelp('en-us'), await libreOfficeHelp(language)];
+  const key = ({ page, id }: HelpParagraph): string => `${page}#${id}`;
+  const targets = new Map(other.paragraphs.map((paragraph) => [key(paragraph), paragraph.text]));
+  const pairs = english.paragraphs.flatMap((paragraph) => {
+    const target = targets.get(key(paragraph));
+    return target === undefined ? [] : [{ source: paragraph.text, target, group: paragraph.page }];
+  });
+  return { pairs, origin: `${english.origin}, ${other.origin}` };
+}
+
+/** Pages of GNOME's help, and what they say of themselves. */
+async function gnomePairs(): Promise<NamedPairs> {
+  const { origin, pages } = await gnomeHelp();
+  return { pairs: pages.map(({ page, text, summary }) => ({ source: text, target: summary, group: page })), origin };
+}
+
+/** What names of packages begin with by custom, and says nothing of their source. */
+const ofLanguage =
+  /^(lib)?((python3?|node|ruby|golang|rust|r|haskell|ghc|ocaml|lua|php|perl|fonts|elpa|gir1\.2|task|linux)-)?((cran|bioc|github)-)?/;
+
+/** Descriptions of packages, at length and in a line. Packages of one source, such as a library's, belong together. */
+async function descriptionPairs(): Promise<NamedPairs> {
+  const { origin, descriptions } = await debianDescriptions();
+  const pairs = descriptions.map(({ name, synopsis, description }) => {
+    const [first = name] = name.replace(ofLanguage, '').split(/[-.\d]/);
+    return { source: description, target: synopsis, group: first };
+  });
+  return { pairs, origin };
+}
+
+const named: readonly (readonly [name: RegExp, load: (match: string) => Promise<NamedPairs>])[] = [
+  [/^libreoffice-help-([a-z]+(?:-[a-z]+)?)$/, helpPairs],
+  [/^(gnome-help)$/, gnomePairs],
+  [/^(debian-descriptions)$/, descriptionPairs],
+];
+
+/** What `pairsOf` takes, for `--help`. */
+export const pairNames = 'libreoffice-help-fr (-de, ...), gnome-help, debian-descriptions';
+
+/** The pairs of files and of names, joined by +. */
+async function pairsOf(data: string, columns: PairColumns): Promise<NamedPairs> {
+  const all: NamedPairs[] = [];
+  for (const part of data.split('+')) {
+    const [match, load] = named.map(([name, load]) => [name.exec(part), load] as const).find(([found]) => found) ?? [];
+    all.push(match ? await load!(match[1]!) : { pairs: await readPairs(part, columns), origin: brief(part) });
+  }
+  return { pairs: all.flatMap(({ pairs }) => pairs), origin: all.map(({ origin }) => origin).join('; ') };
+}
+
+/** The data of files or names (`pairNames`) joined by +, and of others to test on where they are given. */
+export async function loadPairs(
+  data: string,
+  { testData, seed, ...columns }: PairColumns & { readonly testData?: string; readonly seed: number },
+): Promise<PairData> {
+  const { pairs, origin } = await pairsOf(data, columns);
+  const fractions = testData ? { train: 0.97, validation: 0.03, test: 0 } : defaultFractions;
+  const { counts, ...split } = splitPairs(pairs, { seed, fractions });
+  const other = testData === undefined ? undefined : await pairsOf(testData, columns);
+  return {
+    ...split,
+    test: other?.pairs ?? split.test,
+    origin: `${origin}, ${pairs.length} pairs; ${describeCounts(counts)}${other ? `; test: ${other.origin}` : ''}`,
+  };
+}
+
+export function describeCounts({ repeated, equal, near }: ReturnType<typeof splitPairs>['counts']): string {
+  return (
+    `left out: ${repeated} that came before, ${equal} with equal sides, ` +
+    `${near} held out whose source is nearly one that is trained on`
+  );
+}
+
+/** SHA-256 of pairs in their order. */
+export function hashOfPairs(pairs: readonly TextPair[]): string {
+  const hash = createHash('sha256');
+  for (const { source, target } of pairs) hash.update(JSON.stringify([source, target]));
+  return hash.digest('hex');
+}
