@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { printable } from '../../common/printable.ts';
+import { printable } from './printable.ts';
 
 interface CommandOptions {
   readonly cwd?: string;

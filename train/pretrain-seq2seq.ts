@@ -1,6 +1,6 @@
 /**
- * Pretrains an encoder-decoder on text, from nothing, to restore what was taken out of it: text infilling (BART) or span
- * corruption (T5). Fine-tune it then on pairs: train-summarization.ts, train-translation.ts.
+ * Pretrains an encoder-decoder on text, from nothing, to restore what was taken out of it: text infilling
+ * (BART) or span corruption (T5). Fine-tune it then on pairs: train-summarization.ts, train-translation.ts.
  *
  *   node --import tsx train/pretrain-seq2seq.ts --data texts/ --output runs/seq2seq
  */

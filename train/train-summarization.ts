@@ -1,6 +1,6 @@
 /**
- * Trains an encoder-decoder to say in a line what a text is about, from nothing or from a pretrained one, tests it
- * against the text's first sentence, and saves a folder that Transformers loads too.
+ * Trains an encoder-decoder to say in a line what a text is about, from nothing or from a pretrained one,
+ * tests it against the text's first sentence, and saves a folder that Transformers loads too.
  *
  *   node --import tsx train/train-summarization.ts                     descriptions of Debian's packages
  *   node --import tsx train/pretrain-seq2seq.ts --data texts/ --output runs/seq2seq

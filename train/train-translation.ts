@@ -1,6 +1,6 @@
 /**
- * Trains an encoder-decoder to translate, from nothing or from a trained one, tests it against copying and against a
- * translator's memory, and saves a folder that Transformers loads too.
+ * Trains an encoder-decoder to translate, from nothing or from a trained one, tests it against copying and
+ * against a translator's memory, and saves a folder that Transformers loads too.
  *
  *   node --import tsx train/train-translation.ts                       English to French: LibreOffice's help
  *   node --import tsx train/train-translation.ts --data pairs.jsonl --source-column en --target-column fr

@@ -5,7 +5,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { runCommand } from '../../gpu/driver/command.ts';
+import { runCommand } from '../../common/run-command.ts';
 
 /** An entry of a tar archive; type 0 is a file, 1 a hard link, 2 a link, 3 a device, 5 a folder, 6 a pipe. */
 export interface TarEntry {

@@ -48,9 +48,9 @@ test("GNOME's pages: what a page says of itself, and its text without title and 
 });
 
 test('descriptions of packages: lines are joined, items and paragraphs stay apart, copies are left out', () => {
+  const described = 'Description-en: short one\n It does\n this.\n .\n It has:\n  * speed\n  * size\n\n';
   const text =
-    'Package: a\nDescription-md5: 1\nDescription-en: short one\n It does\n this.\n .\n It has:\n  * speed\n  * size\n\n' +
-    'Package: b\nDescription-md5: 1\nDescription-en: short one\n It does\n this.\n .\n It has:\n  * speed\n  * size\n\n' +
+    `Package: a\nDescription-md5: 1\n${described}Package: b\nDescription-md5: 1\n${described}` +
     'Package: c\nDescription-md5: 2\nDescription-en: nothing more\n';
   assert.equal(readDescriptions(text), [
     { name: 'a', synopsis: 'short one', description: 'It does this.\nIt has:\n* speed\n* size' },
@@ -67,10 +67,8 @@ function machineWith(name: string, apt: string): { readonly cache: string; reado
     chmodSync(join(bin, program), 0o755);
   };
   script('apt-get', `echo "$@" >> ${log}\n${apt}`);
-  script(
-    'dpkg-deb',
-    'if [ $1 = -f ]; then echo 1.2-3; else mkdir -p $3/usr; echo text > $3/usr/file; ln -s gone $3/usr/link; fi',
-  );
+  const unpack = 'mkdir -p $3/usr; echo text > $3/usr/file; ln -s gone $3/usr/link';
+  script('dpkg-deb', `if [ $1 = -f ]; then echo 1.2-3; else ${unpack}; fi`);
   process.env['PATH'] = `${bin}${delimiter}${PATH}`;
   process.env['XDG_CACHE_HOME'] = join(folder, name, 'cache');
   return { cache: join(folder, name, 'cache/tapeform/packages'), log };
@@ -108,7 +106,7 @@ test('what cannot be fetched is one line that says what to do, and leaves nothin
   const { cache } = machineWith('bad', 'echo "E: Unable to locate package some-texts" >&2; exit 100');
   await rejects(
     debianPackage('some-texts', () => undefined),
-    /^some-texts: cannot be fetched here \(.*Unable to locate package some-texts.*\); .* give data of your own instead$/,
+    /^some-texts: cannot be fetched here \(.*Unable to locate package some-texts.*\); .* give data of your own/,
   );
   assert.equal(readdirSync(cache), []);
   process.env['PATH'] = '/nowhere';

@@ -104,8 +104,8 @@ export interface BucketBatch {
 }
 
 /**
- * Examples by the length that they are padded to (`paddedLength`), the shortest first. A batch has as many rows
- * as `maxTokens` tokens are, so that each step has about as much to do, whatever its lengths.
+ * Examples by the length that they are padded to (`paddedLength`), the shortest first. A batch has as many
+ * rows as `maxTokens` tokens are, so that each step has about as much to do, whatever its lengths.
  */
 export function lengthBuckets(lengths: ArrayLike<number>, maxTokens: number, limit?: number): LengthBucket[] {
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
@@ -124,9 +124,9 @@ export function lengthBuckets(lengths: ArrayLike<number>, maxTokens: number, lim
 }
 
 /**
- * All batches of one epoch: every example once, in random order. What fills no batch of its bucket goes on to the
- * next longer one, so that batches have few shapes, and every epoch as many batches. A function of (buckets, seed,
- * epoch) alone.
+ * All batches of one epoch: every example once, in random order. What fills no batch of its bucket goes on to
+ * the next longer one, so that batches have few shapes, and every epoch as many batches. A function of
+ * (buckets, seed, epoch) alone.
  */
 export function bucketBatches(buckets: readonly LengthBucket[], seed: number, epoch: number): BucketBatch[] {
   const random = new Random(seed, EPOCH_STREAM + epoch);
@@ -142,4 +142,3 @@ export function bucketBatches(buckets: readonly LengthBucket[], seed: number, ep
   });
   return random.shuffle(batches);
 }
-

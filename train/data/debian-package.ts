@@ -1,11 +1,10 @@
-import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk } from '../../common/file-system.ts';
 import { describeHolder, waitForLock } from '../../common/lock.ts';
-import { readJsonFile } from '../../common/json-file.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { messageOf, runCommand } from '../../common/run-command.ts';
 import { release, removeAtExit } from '../../common/temporary.ts';
 import { cacheBase } from '../../gpu/driver/layout.ts';
@@ -22,7 +21,10 @@ export interface DebianPackage {
 /** Says that a folder holds a package as a whole; has its name and version. */
 const mark = 'debian-package.json';
 
-/** The user's cache for a name, filled by `fetch` if it is not there: whole or not at all, once however many ask. */
+/**
+ * The user's cache for a name, filled by `fetch` if it is not there: whole or not at all, once however many
+ * ask.
+ */
 async function cached(
   name: string,
   say: (line: string) => void,
@@ -33,7 +35,7 @@ async function cached(
     say(`waiting for ${describeHolder(holder)}, which is fetching ${name}`),
   );
   try {
-    if (!existsSync(join(folder, mark))) {
+    if ((await pathKind(join(folder, mark))) === 'none') {
       say(`${name}: fetching it from this machine's Debian or Ubuntu mirror, once`);
       await disk.makeFolder(dirname(folder));
       await removeLeftovers(folder);
@@ -58,9 +60,10 @@ async function cached(
 }
 
 /**
- * Downloads a package of texts with apt-get, which checks it against the signed lists of the machine's own mirror, and
- * unpacks it into the user's cache: no root, nothing is installed, no script of the package runs. What is in the cache
- * is used from then on. Errors, each one line: no apt-get here; no such package; no network.
+ * Downloads a package of texts with apt-get, which checks it against the signed lists of the machine's own
+ * mirror, and unpacks it into the user's cache: no root, nothing is installed, no script of the package runs.
+ * What is in the cache is used from then on. Errors, each one line: no apt-get here; no such package; no
+ * network.
  */
 export async function debianPackage(name: string, say: (line: string) => void = console.error): Promise<DebianPackage> {
   if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name)) throw new Error(`"${name}" is no name of a Debian package`);
@@ -117,7 +120,8 @@ export async function debianDescriptions(
     await writeFileAtomic(join(place, 'descriptions.txt'), texts.join('\n\n'));
     const release = await readFile('/etc/os-release', 'utf8').catch(() => '');
     await disk.remove(apt.state);
-    return `${/^PRETTY_NAME="?([^"\n]*)/m.exec(release)?.[1] ?? 'unknown release'}, ${new Date().toISOString().slice(0, 10)}`;
+    const [, system = 'unknown release'] = /^PRETTY_NAME="?([^"\n]*)/m.exec(release) ?? [];
+    return `${system}, ${new Date().toISOString().slice(0, 10)}`;
   });
   const descriptions = readDescriptions(await readFile(join(folder, 'descriptions.txt'), 'utf8'));
   return { origin: `${name} of ${version}`, descriptions };
@@ -155,7 +159,10 @@ function notFetched(name: string, error: unknown): Error {
   return new Error(`${name}: cannot be fetched here (${messageOf(error)}); ${mend}`, { cause: error });
 }
 
-/** apt-get as any user: what it downloads and writes goes into `state`. Which mirror and keys is the system's choice. */
+/**
+ * apt-get as any user: what it downloads and writes goes into `state`. Which mirror and keys is the system's
+ * choice.
+ */
 async function privateApt(state: string) {
   await disk.makeFolder(join(state, 'lists/partial'));
   const options = ['-o', 'APT::Sandbox::User=root', '-o', `Dir::Cache=${state}`, '-o', 'Acquire::Languages=en', '-qq'];

@@ -1,4 +1,6 @@
-/** GNOME's help (CC-BY-SA-3.0), as Debian and Ubuntu package it: each page says in a line what it is about. */
+/**
+ * GNOME's help (CC-BY-SA-3.0), as Debian and Ubuntu package it: each page says in a line what it is about.
+ */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DOMParser } from 'linkedom';

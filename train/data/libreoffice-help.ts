@@ -1,6 +1,6 @@
 /**
- * LibreOffice's help in some thirty languages (MPL-2.0), as Debian and Ubuntu package it: the paragraphs of a page have
- * the same ids in all of them.
+ * LibreOffice's help in some thirty languages (MPL-2.0), as Debian and Ubuntu package it: the paragraphs of a
+ * page have the same ids in all of them.
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -38,7 +38,10 @@ export async function libreOfficeHelp(language: string): Promise<Help> {
   return { origin: `${name} ${version}`, paragraphs };
 }
 
-/** Paragraphs and headings that have an id of their own, in the order of the page; of an id that comes twice, the first. */
+/**
+ * Paragraphs and headings that have an id of their own, in the order of the page; of an id that comes twice,
+ * the first.
+ */
 export function paragraphsOf(html: string): Omit<HelpParagraph, 'page'>[] {
   const { document } = parseHTML(html);
   const texts = new Map<string, string>();

@@ -4,7 +4,6 @@ import { padRows } from '../../models/pipelines/rows.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { toDevice } from '../objectives/task.ts';
 import type { DeviceBatch, HostBatch } from '../objectives/task.ts';
-import { paddedLength } from './batches.ts';
 import type { Example } from './read-table.ts';
 
 /** One example as the model reads it, unpadded. */

@@ -59,9 +59,9 @@ function checkSteps(warmupSteps: number, totalSteps: number, minRate: number): v
 }
 
 /**
- * Rises to 1 over warmupSteps, then falls with the inverse square root of the step (Vaswani et al. 2017, section 5.3,
- * but for a rate of 1 at its highest): sqrt(timescale / (step + shift)), where timescale is warmupSteps, 10,000
- * without a warm-up, and shift = timescale - warmupSteps. Not below minRate.
+ * Rises to 1 over warmupSteps, then falls with the inverse square root of the step (Vaswani et al. 2017,
+ * section 5.3, but for a rate of 1 at its highest): sqrt(timescale / (step + shift)), where timescale is
+ * warmupSteps, 10,000 without a warm-up, and shift = timescale - warmupSteps. Not below minRate.
  */
 export function inverseSquareRoot(warmupSteps: number, minRate = 0): Schedule {
   checkNumber('schedule', 'warmupSteps', warmupSteps, { whole: true });

@@ -4,9 +4,9 @@ import type { TextPair } from './pairs.ts';
 const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+|[^\p{L}\p{N}\s]/gu) ?? [];
 
 /**
- * What a translator's memory would offer: for each source the target of the pair whose source shares most with it, by
- * the cosine of the two sources' words, each weighed by how rare it is (tf-idf). Of equally near pairs the first one
- * is taken.
+ * What a translator's memory would offer: for each source the target of the pair whose source shares most
+ * with it, by the cosine of the two sources' words, each weighed by how rare it is (tf-idf). Of equally near
+ * pairs the first one is taken.
  */
 export function translationMemory(pairs: readonly TextPair[]): (source: string) => string {
   const documents = pairs.map(({ source }) => wordsOf(source));
@@ -41,7 +41,10 @@ export function translationMemory(pairs: readonly TextPair[]): (source: string) 
   };
 }
 
-/** The first sentence of a text, or its first line where that ends before: lead-1, hard to beat for news and help. */
+/**
+ * The first sentence of a text, or its first line where that ends before: lead-1, hard to beat for news and
+ * help.
+ */
 export function firstSentence(text: string): string {
   const [line = ''] = text.trim().split('\n');
   const [first] = new Intl.Segmenter('en', { granularity: 'sentence' }).segment(line);

@@ -35,8 +35,8 @@ export async function loadSeq2Seq(folder: string, dropout: number): Promise<Seq2
 const roles = { eos_token: '</s>', pad_token: '<pad>', mask_token: '<mask>' };
 
 /**
- * A vocabulary for encoder and decoder, byte-level BPE: names, numbers and commands that are the same in the texts of
- * both have the same ids.
+ * A vocabulary for encoder and decoder, byte-level BPE: names, numbers and commands that are the same in the
+ * texts of both have the same ids.
  */
 export function seq2seqTokenizer(
   texts: Parameters<typeof trainByteLevelBpe>[0],
@@ -47,9 +47,9 @@ export function seq2seqTokenizer(
 }
 
 /**
- * The Transformer of Vaswani et al. 2017 with one table of embeddings for encoder, decoder and head. Weights begin
- * with a standard deviation of 1 / sqrt(hidden), so that embeddings, scaled by sqrt(hidden), are about as large as the
- * sinusoidal positions that are added to them.
+ * The Transformer of Vaswani et al. 2017 with one table of embeddings for encoder, decoder and head. Weights
+ * begin with a standard deviation of 1 / sqrt(hidden), so that embeddings, scaled by sqrt(hidden), are about
+ * as large as the sinusoidal positions that are added to them.
  */
 export function newSeq2Seq(tokenizer: AnyTokenizer, sizes: Seq2SeqSizes): MarianMTModel {
   const { layers, decoderLayers, hidden, heads, feedForward, dropout, maxLength, seed, extraIds = 0 } = sizes;
@@ -77,9 +77,10 @@ export function newSeq2Seq(tokenizer: AnyTokenizer, sizes: Seq2SeqSizes): Marian
 }
 
 /**
- * Pairs as the model reads them. Those with a side of more than maxLength tokens are left out: a text that is cut
- * teaches to stop early. With `cutSources` sources are cut at their end instead, as summaries allow. Throws where the tokenizer does not know more than half of the tokens of a pair: it is not
- * one for this language.
+ * Pairs as the model reads them. Those with a side of more than maxLength tokens are left out: a text that is
+ * cut teaches to stop early. With `cutSources` sources are cut at their end instead, as summaries allow.
+ * Throws where the tokenizer does not know more than half of the tokens of a pair: it is not one for this
+ * language.
  */
 export function tokenisePairs(
   { model, tokenizer }: Seq2Seq,

@@ -38,8 +38,8 @@ export interface PairColumns {
 }
 
 /**
- * Reads a JSONL, CSV or TSV file of pairs. White space around texts goes. Throws one line naming file and line: no
- * such column, a side that is empty or no string, broken rows.
+ * Reads a JSONL, CSV or TSV file of pairs. White space around texts goes. Throws one line naming file and
+ * line: no such column, a side that is empty or no string, broken rows.
  */
 export async function readPairs(path: string, columns: PairColumns = {}): Promise<TextPair[]> {
   const { sourceColumn = 'source', targetColumn = 'target', groupColumn } = columns;
@@ -70,9 +70,9 @@ export interface SplitPairsOptions {
 }
 
 /**
- * Splits pairs by their group (by themselves, where they have none), so that no page is in two parts, and leaves
- * out what would flatter a model: pairs that came before, pairs whose sides are equal, and held-out pairs whose source
- * has a near-duplicate among those trained on (`duplicateGroups`).
+ * Splits pairs by their group (by themselves, where they have none), so that no page is in two parts, and
+ * leaves out what would flatter a model: pairs that came before, pairs whose sides are equal, and held-out
+ * pairs whose source has a near-duplicate among those trained on (`duplicateGroups`).
  */
 export function splitPairs(
   pairs: readonly TextPair[],
@@ -142,10 +142,13 @@ async function gnomePairs(): Promise<NamedPairs> {
 }
 
 /** What names of packages begin with by custom, and says nothing of their source. */
-const ofLanguage =
-  /^(lib)?((python3?|node|ruby|golang|rust|r|haskell|ghc|ocaml|lua|php|perl|fonts|elpa|gir1\.2|task|linux)-)?((cran|bioc|github)-)?/;
+const languages = 'python3?|node|ruby|golang|rust|r|haskell|ghc|ocaml|lua|php|perl|fonts|elpa|task|linux';
+const ofLanguage = new RegExp(`^(lib)?((${languages})-)?((cran|bioc|github)-)?`);
 
-/** Descriptions of packages, at length and in a line. Packages of one source, such as a library's, belong together. */
+/**
+ * Descriptions of packages, at length and in a line. Packages of one source, such as a library's, belong
+ * together.
+ */
 async function descriptionPairs(): Promise<NamedPairs> {
   const { origin, descriptions } = await debianDescriptions();
   const pairs = descriptions.map(({ name, synopsis, description }) => {

@@ -4,7 +4,10 @@ import type { BucketBatch } from '../data/batches.ts';
 import { attentionOf, ignoredLabel, labelCount, padRows } from '../objectives/rows.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 
-/** An encoder-decoder that makes its decoder's inputs of the labels, moved one place to the right: MarianMTModel. */
+/**
+ * An encoder-decoder that makes its decoder's inputs of the labels, moved one place to the right:
+ * MarianMTModel.
+ */
 export interface Seq2SeqModel {
   forward(inputs: {
     readonly inputIds: Tensor;
@@ -34,8 +37,8 @@ export interface Seq2SeqTaskOptions {
 
 /**
  * Targets from sources, by an encoder-decoder: the cross-entropy of each target token (part `loss`). Pairs of
- * like length come together, see `bucketBatches`. Arrays: inputIds and attentionMask [B, S], labels [B, T] with -100
- * behind the end.
+ * like length come together, see `bucketBatches`. Arrays: inputIds and attentionMask [B, S], labels [B, T]
+ * with -100 behind the end.
  */
 export function seq2seqTask(options: Seq2SeqTaskOptions): TrainingTask {
   const { model, pairs, maxTokens, padTokenId, seed, labelSmoothing = 0 } = options;
@@ -77,8 +80,8 @@ export function seq2seqTask(options: Seq2SeqTaskOptions): TrainingTask {
 }
 
 /**
- * What one side of a batch is padded to: a quarter or half of the bucket's length where all fit, so that summaries are
- * not padded to their texts, and yet few shapes occur.
+ * What one side of a batch is padded to: a quarter or half of the bucket's length where all fit, so that
+ * summaries are not padded to their texts, and yet few shapes occur.
  */
 function sideLength(rows: readonly Int32Array[], length: number): number {
   const longest = Math.max(...rows.map((row) => row.length));

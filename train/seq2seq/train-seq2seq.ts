@@ -84,8 +84,8 @@ export interface Seq2SeqRun {
 }
 
 /**
- * The part that scripts on pairs of texts share: makes or loads the model, trains it, and writes the test part's texts,
- * judged beside the baselines, to test.jsonl.
+ * The part that scripts on pairs of texts share: makes or loads the model, trains it, and writes the test
+ * part's texts, judged beside the baselines, to test.jsonl.
  */
 export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<void> {
   const { data, metric, usage, cutSources = false } = run;
