@@ -21,7 +21,7 @@ export async function predictAnswers(
   { batchSize, version2, nullThreshold, ...options }: EvaluateOptions,
 ): Promise<Prediction[]> {
   const features = questionFeatures(answerer.tokenizer, examples, options);
-  const parts = byQuestion(examples.length, features, await spanLogits(answerer, features, batchSize));
+  const parts = byQuestion(examples.length, features, await spanLogits(answerer, features, { batchSize }));
   const decoding = { version2, nullScoreDiffThreshold: nullThreshold };
   return parts.map((part, i) => predictAnswer(examples[i]!.context, part.features, part.logits, decoding));
 }

@@ -1,45 +1,28 @@
-import { tensor } from '../../../autograd/index.ts';
-import type { Tensor } from '../../../autograd/index.ts';
-import { loadModel } from '../../auto.ts';
-import { BertForQuestionAnswering } from '../../bert/heads.ts';
-import type { BertInputs } from '../../bert/model.ts';
-import { resolveModelFolder } from '../../io/resolve.ts';
+import { stack } from '../../../autograd/index.ts';
+import type { BertForQuestionAnswering } from '../../bert/heads.ts';
 import type { LoadOptions } from '../../pretrained.ts';
-import { BertTokenizer } from '../../tokenizer/bert-tokenizer.ts';
-import { compiledFor, forEachBatch, padRows } from '../rows.ts';
+import { computing, loadTextEncoder, readRows } from '../encoder.ts';
+import type { EncoderOptions, TextEncoder } from '../encoder.ts';
 import { bestAnswers } from './decode.ts';
 import type { Answer, AnswerOptions, SpanLogits } from './decode.ts';
 import { questionFeatures } from './features.ts';
 import type { FeatureOptions, Question, QuestionFeature } from './features.ts';
 
 /** A model that answers questions, with its tokenizer. */
-export interface QuestionAnswerer {
-  readonly model: BertForQuestionAnswering;
-  readonly tokenizer: BertTokenizer;
-}
+export type QuestionAnswerer = TextEncoder<BertForQuestionAnswering>;
 
 /**
  * Loads a model that answers questions from a folder, the Hugging Face cache or the hub. Error, one line: the
- * folder's model is of another kind.
+ * folder has no head that answers questions.
  */
-export async function loadQuestionAnswerer(id: string, options: LoadOptions = {}): Promise<QuestionAnswerer> {
-  const folder = await resolveModelFolder(id, options);
-  const model = await loadModel(folder, options);
-  if (!(model instanceof BertForQuestionAnswering))
-    throw new Error(
-      `${folder} holds a ${model.constructor.name}, which answers no questions; fine-tune it for that ` +
-        '(train/finetune-qa.ts), or pass the folder of a BertForQuestionAnswering',
-    );
-  return { model, tokenizer: await BertTokenizer.fromPretrained(folder) };
-}
+export const loadQuestionAnswerer = (id: string, options: LoadOptions = {}): Promise<QuestionAnswerer> =>
+  loadTextEncoder<BertForQuestionAnswering>(id, 'ForQuestionAnswering', options);
 
-export interface QuestionAnsweringOptions extends AnswerOptions {
+export interface QuestionAnsweringOptions extends AnswerOptions, Pick<EncoderOptions, 'batchSize' | 'signal'> {
   /** Tokens of a row, special tokens included; default 384, less where tokenizer or model take less. */
   readonly maxSeqLen?: number;
   /** Tokens that a part of a context repeats from the part before; default 128, at most half of maxSeqLen. */
   readonly docStride?: number;
-  /** Rows at once; default 16. */
-  readonly batchSize?: number;
 }
 
 /**
@@ -57,11 +40,11 @@ export async function answerQuestions(
   questions: readonly Question[],
   options: QuestionAnsweringOptions = {},
 ): Promise<Answer[][]> {
-  const { maxSeqLen, docStride, batchSize = 16, ...decoding } = options;
+  const { maxSeqLen, docStride, batchSize, signal, ...decoding } = options;
   questions.forEach((asked, i) => checkTexts(asked, i));
   const lengths = rowLengths({ model, tokenizer }, { maxLength: maxSeqLen, docStride });
   const features = questionFeatures(tokenizer, questions, lengths);
-  const logits = await spanLogits({ model, tokenizer }, features, batchSize);
+  const logits = await spanLogits({ model, tokenizer }, features, { batchSize, signal });
   return byQuestion(questions.length, features, logits).map((parts, i) =>
     bestAnswers(questions[i]!.context, parts.features, parts.logits, decoding),
   );
@@ -110,34 +93,19 @@ export function byQuestion(
   return parts;
 }
 
-const forwardOf = compiledFor('question answering', (model: BertForQuestionAnswering, batch: BertInputs) => {
+/** (B, T, 2): for each token, how well an answer begins and ends there. */
+const forward = computing('question answering', (model: BertForQuestionAnswering, batch) => {
   const { startLogits, endLogits } = model.forward(batch);
-  return { startLogits, endLogits };
+  return stack([startLogits, endLogits], 2);
 });
 
 /** Runs rows through the model in batches of like length, dropout off: the logits of each, unpadded. */
 export async function spanLogits(
-  { model, tokenizer }: QuestionAnswerer,
+  answerer: QuestionAnswerer,
   features: readonly QuestionFeature[],
-  batchSize: number,
+  options: Pick<EncoderOptions, 'batchSize' | 'signal'>,
 ): Promise<SpanLogits[]> {
-  const positions = model.config.maxPositionEmbeddings;
-  const logits = new Array<SpanLogits>(features.length);
-  await forEachBatch(model, features, batchSize, async (indices) => {
-    const rows = indices.map((i) => features[i]!);
-    const { shape, ...arrays } = padRows(rows, tokenizer.padTokenId, positions);
-    const onDevice = (data: Int32Array): Tensor => tensor(data, { shape: [...shape] });
-    const { startLogits, endLogits } = forwardOf(model)({
-      inputIds: onDevice(arrays.inputIds),
-      attentionMask: onDevice(arrays.attentionMask),
-      tokenTypeIds: onDevice(arrays.tokenTypeIds),
-    });
-    const [start, end] = (await Promise.all([startLogits.data(), endLogits.data()])) as [Float32Array, Float32Array];
-    indices.forEach((i, row) => {
-      const of = (all: Float32Array): Float32Array =>
-        all.slice(row * shape[1], row * shape[1] + rows[row]!.inputIds.length);
-      logits[i] = { start: of(start), end: of(end) };
-    });
-  });
-  return logits;
+  const logits = await readRows(answerer, features, forward, { ...options, perToken: true });
+  const side = (row: Float32Array, of: 0 | 1): Float32Array => row.filter((_, i) => i % 2 === of);
+  return logits.map((row) => ({ start: side(row, 0), end: side(row, 1) }));
 }
