@@ -6,13 +6,13 @@
  *   node --import tsx train/finetune-qa.ts --data questions.jsonl --output runs/qa
  *   node --import tsx train/finetune-qa.ts --model runs/qa --ask "Who wrote it?" --context book.txt
  */
-import { readFile } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
 import { pathKind } from '../common/json-file.ts';
 import { answerQuestions, loadQuestionAnswerer } from '../models/index.ts';
 import { rowLengths } from '../models/pipelines/question-answering/pipeline.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
+import { wholeText } from './data/utf8-blocks.ts';
 import { loadQuestionData, questionFormats } from './question-answering/data.ts';
 import type { EvaluateOptions } from './question-answering/evaluate.ts';
 import { predictAnswers } from './question-answering/evaluate.ts';
@@ -44,7 +44,9 @@ const command = {
     },
     version2: {
       type: 'boolean',
-      help: 'questions may have no answer, as in SQuAD 2.0; true by itself where one in the data has none',
+      help:
+        'questions may have no answer, as in SQuAD 2.0; true by itself where one in the data has none; ' +
+        'with --ask: "no answer" is an answer too',
     },
     nullThreshold: {
       type: 'number',
@@ -100,11 +102,16 @@ async function ask(values: Values): Promise<void> {
   if (folder === undefined) throw new UsageError(`${command.name}: --ask needs a trained model: --model FOLDER`);
   if (given === undefined)
     throw new UsageError(`${command.name}: --ask needs a text to find the answer in: --context FILE, or the text`);
-  const context = (await pathKind(given)) === 'file' ? await readFile(given, 'utf8') : given;
+  const context = (await pathKind(given)) === 'file' ? await wholeText(given) : given;
   const answerer = await loadQuestionAnswerer(folder);
   const { maxLength: maxSeqLen, docStride } = rowLengths(answerer, values);
   const asked = questions.map((question) => ({ id: question, question, context }));
-  const answers = await answerQuestions(answerer, asked, { topK, maxSeqLen, docStride });
+  const answers = await answerQuestions(answerer, asked, {
+    topK,
+    maxSeqLen,
+    docStride,
+    handleImpossibleAnswer: values.version2,
+  });
   answers.forEach((list, i) => {
     if (questions.length > 1) console.log(questions[i]);
     console.log(showAnswers(context, list));

@@ -107,3 +107,19 @@ export function windows1252Byte(char: string): number | undefined {
   if (high >= 0) return 0x80 + high;
   return code < 0x100 ? code : undefined;
 }
+
+/** A text that is read as a whole is held in memory several times over. */
+const LARGEST_WHOLE = 1 << 28;
+
+/** All of a text file. Throws as utf8Blocks does, and where it is larger than 256 MB. */
+export async function wholeText(path: string, options: TextFileOptions = {}): Promise<string> {
+  const parts: string[] = [];
+  let size = 0;
+  for await (const { text } of utf8Blocks(path, options)) {
+    parts.push(text);
+    size += text.length;
+    if (size > LARGEST_WHOLE)
+      throw new Error(`${path}: too large for one document (over 256 MB); read its lines or paragraphs as documents`);
+  }
+  return parts.join('');
+}

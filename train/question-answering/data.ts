@@ -6,7 +6,7 @@ import type { Question } from '../../models/index.ts';
 import { duplicateGroups } from '../data/duplicates/groups.ts';
 import { stratifiedSplit } from '../data/split.ts';
 import { tableRows } from '../data/table-rows.ts';
-import { utf8Blocks } from '../data/utf8-blocks.ts';
+import { wholeText } from '../data/utf8-blocks.ts';
 
 /** A true answer: `context.slice(start, start + text.length)`, so `start` counts UTF-16 units. */
 export interface TrueAnswer {
@@ -113,11 +113,10 @@ interface Row {
 
 /** SQuAD: `{ data: [{ paragraphs: [{ context, qas: [{ id, question, answers, is_impossible }] }] }] }`. */
 async function* squadRows(path: string): AsyncGenerator<Row> {
-  const parts: string[] = [];
-  for await (const { text } of utf8Blocks(path)) parts.push(text);
+  const text = await wholeText(path);
   let json: unknown;
   try {
-    json = JSON.parse(parts.join(''));
+    json = JSON.parse(text);
   } catch (error) {
     const [reason = ''] = (error as SyntaxError).message.split('\n');
     throw new Error(`${path}: not JSON (${printable(reason)}); give ${questionFormats}`, { cause: error });

@@ -1,10 +1,7 @@
 import { stringCell } from '../read-table.ts';
 import { tableRows } from '../table-rows.ts';
-import { utf8Blocks } from '../utf8-blocks.ts';
+import { utf8Blocks, wholeText } from '../utf8-blocks.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
-
-/** A text that is read as a whole is held in memory several times over. */
-const LARGEST_WHOLE = 1 << 28;
 
 /** The documents of a plain text file; see DocumentUnit. Errors name file and line. */
 export async function* textFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
@@ -32,18 +29,6 @@ export async function* textFileDocuments(path: string, options: ReadOptions): As
     }
   }
   if (held.length > 0) yield { text: held.join('\n'), source: `${path}:${start}` };
-}
-
-async function wholeText(path: string, options: ReadOptions): Promise<string> {
-  const parts: string[] = [];
-  let size = 0;
-  for await (const { text } of utf8Blocks(path, options)) {
-    parts.push(text);
-    size += text.length;
-    if (size > LARGEST_WHOLE)
-      throw new Error(`${path}: too large for one document (over 256 MB); read its lines or paragraphs as documents`);
-  }
-  return parts.join('');
 }
 
 /** The texts of a JSONL, CSV or TSV file, a row each. Errors name file and line. */
