@@ -3,13 +3,14 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { alignTable } from '../../common/text-table.ts';
 import { ensureVulkanDriver } from '../../gpu/driver.ts';
-import { faultSections, loadSection, outcomesOf } from '../support/faults.ts';
+import { faultSections, loadSection, outcomesOf, showProgress } from '../support/faults.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
 
 /**
  * `npm run test:faults [-- part of a name ...] [--seed 1] [--short]`: tries what may go wrong outside of the
  * project, a section of test/faults/ after the other, each in a process of its own, and ends with a table
- * `what | tried | survived`. The exit code is 1 if anything did not survive.
+ * `what | tried | survived`. Without --short it prints on the way each failure and, every few seconds, what it
+ * tries. The exit code is 1 if anything did not survive.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -25,6 +26,7 @@ await ensureVulkanDriver();
 if (process.send) {
   // The process of one section, which its parent named.
   const section = await loadSection(positionals[0]!);
+  if (!options.short) showProgress();
   process.send(await outcomesOf(section, options), () => process.exit());
 } else {
   if (!Number.isSafeInteger(options.seed)) throw new Error(`--seed must be an integer, got ${values.seed}`);

@@ -85,6 +85,25 @@ export class HangGuard {
   }
 }
 
+const progress = { shown: false, cases: 0, failed: 0, started: 0, last: 0 };
+const secondsBetweenLines = 5;
+
+/** Prints from now on each failure when it is found, and every few seconds what is tried at the moment. */
+export function showProgress(): void {
+  const now = performance.now();
+  Object.assign(progress, { shown: true, started: now, last: now });
+}
+
+/** Counts a case, such as 'kill before write 3', and prints a line about it if the last one is seconds old. */
+export function beginCase(what: string): void {
+  const { shown, cases, failed, started, last } = progress;
+  progress.cases++;
+  const now = performance.now();
+  if (!shown || now - last < 1000 * secondsBetweenLines) return;
+  progress.last = now;
+  console.log(`  ${((now - started) / 1000).toFixed(0)} s, ${cases - failed} of ${cases} survived; now ${what}`);
+}
+
 /** Collects outcomes one by one: `tally.try('kill before write 3', async () => { ... })`. */
 export class Tally {
   private tried = 0;
@@ -94,10 +113,14 @@ export class Tally {
   /** Counts as survived unless `check` throws; what it throws becomes the failure's line. */
   async try(what: string, check: () => unknown): Promise<void> {
     this.tried++;
+    beginCase(what);
     try {
       await check();
     } catch (error) {
-      this.failures.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+      const failure = `${what}: ${error instanceof Error ? error.message : String(error)}`;
+      this.failures.push(failure);
+      progress.failed++;
+      if (progress.shown) console.log(`  failed: ${failure}`);
     }
   }
 

@@ -1,6 +1,8 @@
 import { compile, manualSeed, noGrad, scope } from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
 import { alignTable } from '../../common/text-table.ts';
+import { Tally } from './faults.ts';
+import type { FaultOutcome } from './faults.ts';
 import { filesBelow } from './files.ts';
 import { compare } from './op-compare.ts';
 import type { InputSpec, OpCase, OpCases } from './op-case.ts';
@@ -30,18 +32,15 @@ const halfProducts = 100;
 /** How a case is run: as it is called, from inputs inside larger arrays, or compiled and replayed. */
 type Way = 'plain' | 'inner' | 'compiled';
 
-export interface TableOutcome {
+export interface TableOutcome extends FaultOutcome {
   /** By op and type, such as `softmax i32`. */
   readonly cells: ReadonlyMap<string, { equal: number; refused: number }>;
-  readonly failures: readonly string[];
-  readonly tried: number;
 }
 
 /** Runs the table, or with `short` a sample: every op and type, fewer sizes, not compiled. */
 export async function runOpTable({ short }: { readonly short: boolean }): Promise<TableOutcome> {
   const cells = new Map<string, { equal: number; refused: number }>();
-  const failures: string[] = [];
-  let tried = 0;
+  const tally = new Tally();
   for (const file of filesBelow('test/ops', '.ts').filter((own) => !skipped.test(own))) {
     const { cases } = (await import(`../../${file}`)) as OpCases;
     for (const c of variants(file, cases, short)) {
@@ -53,17 +52,14 @@ export async function runOpTable({ short }: { readonly short: boolean }): Promis
           const key = `${c.op} ${dtype}`;
           const cell = cells.get(key) ?? { equal: 0, refused: 0 };
           cells.set(key, cell);
-          tried++;
-          try {
+          await tally.try(`${titleOf(typed)}, ${dtype}, ${way}`, async () => {
             cell[await outcomeOf(typed, way, dtype)]++;
-          } catch (error) {
-            failures.push(`${titleOf(typed)}, ${dtype}, ${way}: ${(error as Error).message.split('\n')[0]}`);
-          }
+          });
         }
       }
     }
   }
-  return { cells, failures, tried };
+  return { cells, ...tally.outcome() };
 }
 
 /** The cases with numbers to vary; those whose reference takes vectors of any length in each size class. */
