@@ -9,8 +9,8 @@ import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
 /**
  * `npm run test:faults [-- part of a name ...] [--seed 1] [--short]`: tries what may go wrong outside of the
  * project, a section of test/faults/ after the other, each in a process of its own, and ends with a table
- * `what | tried | survived`. Without --short it prints on the way each failure and, every few seconds, what it
- * tries. The exit code is 1 if anything did not survive.
+ * `what | tried | survived`. Without --short it prints on the way each failure and, every few seconds, what
+ * it tries. The exit code is 1 if anything did not survive.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -94,7 +94,9 @@ export function showProgress(): void {
   Object.assign(progress, { shown: true, started: now, last: now });
 }
 
-/** Counts a case, such as 'kill before write 3', and prints a line about it if the last one is seconds old. */
+/**
+ * Counts a case, such as 'kill before write 3', and prints a line about it if the last one is seconds old.
+ */
 export function beginCase(what: string): void {
   const { shown, cases, failed, started, last } = progress;
   progress.cases++;
