@@ -102,7 +102,7 @@ async function ask(values: Values): Promise<void> {
   if (folder === undefined) throw new UsageError(`${command.name}: --ask needs a trained model: --model FOLDER`);
   if (given === undefined)
     throw new UsageError(`${command.name}: --ask needs a text to find the answer in: --context FILE, or the text`);
-  const context = (await pathKind(given)) === 'file' ? await wholeText(given) : given;
+  const context = await contextOf(given);
   const answerer = await loadQuestionAnswerer(folder);
   const { maxLength: maxSeqLen, docStride } = rowLengths(answerer, values);
   const asked = questions.map((question) => ({ id: question, question, context }));
@@ -116,4 +116,13 @@ async function ask(values: Values): Promise<void> {
     if (questions.length > 1) console.log(questions[i]);
     console.log(showAnswers(context, list));
   });
+}
+
+/** The text of a file, or the text that was given itself. */
+async function contextOf(given: string): Promise<string> {
+  const kind = await pathKind(given);
+  if (kind === 'file') return wholeText(given);
+  if (kind === 'folder' || /^[\w./~-]+\.\w{1,5}$/.test(given))
+    throw new UsageError(`${command.name}: --context ${given} is no file; give a file, or a text of several words`);
+  return given;
 }
