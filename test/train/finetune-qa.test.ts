@@ -63,6 +63,11 @@ test('bad input: one line that names the mend', async () => {
   writeFileSync(wrong, JSON.stringify(row));
   const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
     [[], 2, /needs questions to train on: --data FILE, SQuAD's JSON, or JSONL/],
+    [
+      ['--ask', 'who?', '--model', whole, '--context', 'boook.txt'],
+      2,
+      /--context boook\.txt is no file; give a file, or/,
+    ],
     [['--data', wrong], 1, /wrong\.jsonl:1: its answer "fox" is not at 5 .* set answer_start to 4/],
     [
       ['--ask', 'who?', '--model', goldenFile('tiny-bert'), '--context', 'x'],
