@@ -10,7 +10,7 @@ const test = suite('environment variables');
 const text = (file: string): string => readFileSync(join(root, file), 'utf8');
 
 /** Variables that a test gives to its own child process. */
-const ofTests = ['TARGET', 'DISK', 'KILL_AT', 'LOSE_DEVICE_AT'];
+const ofTests = ['TARGET', 'DISK', 'KILL_AT', 'LOSE_DEVICE_AT', 'HOLD_FOLDER', 'KEEP_FROM'];
 /** Its run.sh lists its own variables, and what it sets for its stages. */
 const itsOwn = 'bench/gpu-day/';
 
