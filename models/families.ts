@@ -1,4 +1,13 @@
 // Every model family. Classes listed here are exported by the room, and `loadModel` finds them by name.
+export { BartConfig, MarianConfig, MBartConfig, PegasusConfig } from './bart/config.ts';
+export type { BartSettings, MarianSettings } from './bart/config.ts';
+export {
+  BartForConditionalGeneration,
+  MarianMTModel,
+  MBartForConditionalGeneration,
+  PegasusForConditionalGeneration,
+} from './bart/heads.ts';
+export { BartModel, MarianModel, MBartModel, PegasusModel } from './bart/model.ts';
 export { BertConfig } from './bert/config.ts';
 export type { BertSettings } from './bert/config.ts';
 export {
@@ -21,8 +30,3 @@ export { LlamaConfig, Qwen2Config, Qwen3Config } from './llama/config.ts';
 export type { LlamaSettings } from './llama/config.ts';
 export { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from './llama/heads.ts';
 export { LlamaModel, Qwen2Model, Qwen3Model } from './llama/model.ts';
-export { MarianConfig } from './marian/config.ts';
-export type { MarianSettings } from './marian/config.ts';
-export { MarianMTModel } from './marian/heads.ts';
-export { MarianModel } from './marian/model.ts';
-export type { MarianDecoderInputs } from './marian/model.ts';

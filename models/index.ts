@@ -58,3 +58,5 @@ export type {
   Seq2SeqLMOutput,
   Seq2SeqOutput,
 } from './transformer/outputs.ts';
+export { Seq2SeqLM } from './transformer/seq2seq.ts';
+export type { Seq2SeqConfig, Seq2SeqDecoderInputs, Seq2SeqSides } from './transformer/seq2seq.ts';

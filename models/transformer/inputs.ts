@@ -1,4 +1,17 @@
-import { cast, eq, knownRange, pad, slice, where } from '../../autograd/index.ts';
+import {
+  arange,
+  cast,
+  concat,
+  eq,
+  full,
+  knownRange,
+  logicalAnd,
+  ne,
+  slice,
+  sub,
+  sum,
+  where,
+} from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { showShape } from '../names.ts';
 import type { KeyValueCache } from '../nn/kv-cache.ts';
@@ -147,11 +160,25 @@ export interface Seq2SeqLMInputs extends Seq2SeqInputs {
 
 /**
  * Labels [B, T] as the decoder's input: `start`, then all but the last label, with `padding` for those that
- * do not count.
+ * do not count. `start` 'last': each row begins with its last label that counts, the code of its language in
+ * mBART.
  */
-export function shiftRight(labels: Tensor, { start, padding }: { start: number; padding: number }): Tensor {
+export function shiftRight(
+  labels: Tensor,
+  { start, padding }: { readonly start: number | 'last'; readonly padding: number },
+): Tensor {
   if (labels.ndim !== 2 || labels.size === 0)
     throw new Error(`labels are ${showShape(labels.shape)}; they must be [batch, tokens] and not empty`);
-  const shifted = pad(slice(cast(labels, 'i32'), null, [0, -1]), [[1, 0]], start); // (B, T)
+  const ids = cast(labels, 'i32');
+  const begin = start === 'last' ? lastThatCounts(ids, padding) : full([ids.shape[0]!, 1], start, { dtype: 'i32' });
+  const shifted = concat([begin, slice(ids, null, [0, -1])], 1); // (B, T)
   return where(eq(shifted, ignoredLabel), padding, shifted);
+}
+
+/** The last of each row's labels [B, T] that is neither ignored nor padding, (B, 1). */
+function lastThatCounts(ids: Tensor, padding: number): Tensor {
+  const counts = logicalAnd(ne(ids, ignoredLabel), ne(ids, padding)); // (B, T)
+  const last = sub(sum(cast(counts, 'i32'), 1, { keepDims: true }), 1); // (B, 1)
+  const places = arange(0, ids.shape[1]!, 1, { dtype: 'i32' });
+  return sum(where(eq(places, last), ids, 0), 1, { keepDims: true });
 }

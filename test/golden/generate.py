@@ -16,7 +16,7 @@ import os
 
 PARTS = (
     "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_kinds", "tokenizer_training",
-    "marian", "generation", "optim", "ops", "metrics", "text_metrics", "tied", "unicode_tables", "op_samples",
+    "marian", "bart", "generation", "optim", "ops", "metrics", "text_metrics", "tied", "unicode_tables", "op_samples",
     "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines",
 )
 

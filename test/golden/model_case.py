@@ -48,3 +48,46 @@ def write_case(folder, name, tensors, golden):
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in golden.items())
     with open(os.path.join(folder, f"{name}.json"), "w", encoding="utf-8") as file:
         file.write("{\n" + rows + "\n}\n")
+
+
+seq2seq_layers = (
+    "encoder_hidden_states",
+    "encoder_attentions",
+    "decoder_hidden_states",
+    "decoder_attentions",
+    "cross_attentions",
+)
+
+
+def seq2seq_inputs(count, seed, padding):
+    """Two sources, the second one padded, and their labels, for a vocabulary of `count` tokens; those below 3
+    are special."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def rows(lengths):
+        ids = torch.randint(3, count, (len(lengths), max(lengths)), generator=generator)
+        mask = torch.tensor([[int(column < length) for column in range(max(lengths))] for length in lengths])
+        return ids, mask
+
+    ids, mask = rows([9, 6])
+    labels, target_mask = rows([8, 5])
+    inputs = {"input_ids": ids.masked_fill(mask == 0, padding), "attention_mask": mask}
+    return inputs, labels.masked_fill(target_mask == 0, -100)
+
+
+def run_generation(model, inputs, cases):
+    """For each case of options: the new tokens of each source, and the scores of beam searches."""
+    found = []
+    for options in cases:
+        case = {"options": options, "texts": []}
+        for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"]):
+            output = model.generate(
+                ids[mask == 1][None], do_sample=False, return_dict_in_generate=True, output_scores=True, **options
+            )
+            end = model.config.eos_token_id
+            row = output.sequences[0, 1:].tolist()
+            case["texts"].append(row[: row.index(end) + 1] if end in row else row)
+            if options.get("num_beams", 1) > 1:
+                case.setdefault("scores", []).extend(output.sequences_scores.tolist())
+        found.append(case)
+    return {"generated": found}

@@ -1,4 +1,4 @@
-import { add, mul } from '../../autograd/index.ts';
+import { add, mul, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
@@ -6,28 +6,38 @@ import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask, attend, mergeHeads, splitHeads } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { Embedding } from '../nn/embedding.ts';
+import { Embedding, firstRows } from '../nn/embedding.ts';
 import type { KeyValueCache, LayerCache } from '../nn/kv-cache.ts';
 import { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { SinusoidalPositions } from '../nn/sinusoidal.ts';
 import { normalInit, zerosInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
-import { checkShape, checkTokenInputs } from '../transformer/inputs.ts';
+import { checkTokenInputs } from '../transformer/inputs.ts';
 import type { Seq2SeqInputs, TokenInputs } from '../transformer/inputs.ts';
 import { runLayers } from '../transformer/layers.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
-import { seq2seqInternals } from '../transformer/outputs.ts';
 import type { DecoderOutput, EncoderOutput, Seq2SeqOutput } from '../transformer/outputs.ts';
-import { MarianConfig, targetVocabulary } from './config.ts';
+import { runSeq2Seq, sourceMaskOf } from '../transformer/seq2seq.ts';
+import type { Seq2SeqDecoderInputs } from '../transformer/seq2seq.ts';
+import {
+  architectureOf,
+  BartConfig,
+  MarianConfig,
+  MBartConfig,
+  PegasusConfig,
+  sharesEmbeddings,
+  targetVocabulary,
+} from './config.ts';
+import type { BartLikeConfig } from './config.ts';
 
-/** A linear layer with Marian's initialisation: normal weights, biases 0. */
-function dense({ initStd }: MarianConfig, inFeatures: number, outFeatures: number): Linear {
+/** A linear layer with BART's initialisation: normal weights, biases 0. */
+function dense({ initStd }: BartLikeConfig, inFeatures: number, outFeatures: number): Linear {
   return new Linear(inFeatures, outFeatures, { weightInit: normalInit(initStd), biasInit: zerosInit });
 }
 
 /** A table of token embeddings, its weights shared with `other`. */
-function tokens({ dModel, initStd, padTokenId }: MarianConfig, count: number, other?: Embedding): Embedding {
+function tokens({ dModel, initStd, padTokenId }: BartLikeConfig, count: number, other?: Embedding): Embedding {
   const shared = other ? { weight: other.weight } : {};
   return new Embedding(count, dModel, { paddingIdx: padTokenId, weightInit: normalInit(initStd), ...shared });
 }
@@ -38,7 +48,7 @@ interface KeysAndValues {
   readonly v: Tensor;
 }
 
-interface MarianAttendOptions {
+interface BartAttendOptions {
   /** Added to the scores (B, H, Tq, Tk). */
   readonly mask?: Tensor;
   /** Let position i attend to positions 0..i only. */
@@ -48,7 +58,7 @@ interface MarianAttendOptions {
 }
 
 /** Multi-head attention of some tokens to themselves or to others (Vaswani et al. 2017, section 3.2.2). */
-class MarianAttention extends Module {
+class BartAttention extends Module {
   readonly kProj: Linear;
   readonly vProj: Linear;
   readonly qProj: Linear;
@@ -56,7 +66,7 @@ class MarianAttention extends Module {
   readonly dropout: Dropout;
   readonly numHeads: number;
 
-  constructor(config: MarianConfig, numHeads: number) {
+  constructor(config: BartLikeConfig, numHeads: number) {
     super();
     this.kProj = dense(config, config.dModel, config.dModel);
     this.vProj = dense(config, config.dModel, config.dModel);
@@ -76,7 +86,7 @@ class MarianAttention extends Module {
   }
 
   /** x (B, Tq, D) -> (B, Tq, D). */
-  override forward(x: Tensor, { k, v }: KeysAndValues, options: MarianAttendOptions = {}): Attended {
+  override forward(x: Tensor, { k, v }: KeysAndValues, options: BartAttendOptions = {}): Attended {
     const q = splitHeads(this.qProj.forward(x), this.numHeads); // (B, H, Tq, D/H)
     const { hidden, weights } = attend(q, k, v, { ...options, dropout: this.dropout });
     return { hidden: this.outProj.forward(hidden), weights };
@@ -101,11 +111,11 @@ class MarianAttention extends Module {
 }
 
 /**
- * The common part of encoder and decoder layers: parts that are added to what went in and normalised
- * afterwards (post-LN; Vaswani et al. 2017, section 3.1).
+ * The common part of encoder and decoder layers: parts that are added to what went in. Normalised is either
+ * the sum (post-LN; Vaswani et al. 2017, section 3.1) or what goes into the part (pre-LN).
  */
-abstract class MarianLayer extends Module {
-  readonly selfAttn: MarianAttention;
+abstract class BartLayer extends Module {
+  readonly selfAttn: BartAttention;
   readonly selfAttnLayerNorm: LayerNorm;
   readonly fc1: Linear;
   readonly fc2: Linear;
@@ -113,11 +123,12 @@ abstract class MarianLayer extends Module {
   readonly dropout: Dropout;
   readonly activationDropout: Dropout;
   readonly activation: ActivationName;
+  readonly normFirst: boolean;
 
-  constructor(config: MarianConfig, side: 'encoder' | 'decoder') {
+  constructor(config: BartLikeConfig, side: 'encoder' | 'decoder') {
     super();
     const hidden = config[`${side}FfnDim`];
-    this.selfAttn = new MarianAttention(config, config[`${side}AttentionHeads`]);
+    this.selfAttn = new BartAttention(config, config[`${side}AttentionHeads`]);
     this.selfAttnLayerNorm = new LayerNorm(config.dModel);
     this.fc1 = dense(config, config.dModel, hidden);
     this.fc2 = dense(config, hidden, config.dModel);
@@ -125,20 +136,27 @@ abstract class MarianLayer extends Module {
     this.dropout = new Dropout(config.dropout);
     this.activationDropout = new Dropout(config.activationDropout);
     this.activation = config.activationFunction;
+    this.normFirst = architectureOf(config).normFirst;
   }
 
-  protected attendToSelf(x: Tensor, options: MarianAttendOptions): Attended {
-    const { hidden, weights } = this.selfAttn.forward(x, this.selfAttn.keysAndValues(x), options);
-    return { hidden: this.addAndNorm(x, hidden, this.selfAttnLayerNorm), weights };
+  /** Adds a part's output to what went in, x (B, T, D). */
+  protected addPart<P extends Attended>(x: Tensor, norm: LayerNorm, part: (x: Tensor) => P): P {
+    const made = part(this.normFirst ? norm.forward(x) : x);
+    const sum = add(x, this.dropout.forward(made.hidden)); // (B, T, D)
+    return { ...made, hidden: this.normFirst ? sum : norm.forward(sum) };
+  }
+
+  protected attendToSelf(x: Tensor, options: BartAttendOptions): Attended {
+    return this.addPart(x, this.selfAttnLayerNorm, (y) =>
+      this.selfAttn.forward(y, this.selfAttn.keysAndValues(y), options),
+    );
   }
 
   protected feedForward(x: Tensor): Tensor {
-    const hidden = this.activationDropout.forward(activations[this.activation](this.fc1.forward(x))); // (B, T, F)
-    return this.addAndNorm(x, this.fc2.forward(hidden), this.finalLayerNorm); // (B, T, D)
-  }
-
-  protected addAndNorm(x: Tensor, part: Tensor, norm: LayerNorm): Tensor {
-    return norm.forward(add(x, this.dropout.forward(part)));
+    return this.addPart(x, this.finalLayerNorm, (y) => {
+      const hidden = this.activationDropout.forward(activations[this.activation](this.fc1.forward(y))); // (B, T, F)
+      return { hidden: this.fc2.forward(hidden) };
+    }).hidden;
   }
 
   override extraRepr(): string {
@@ -147,8 +165,8 @@ abstract class MarianLayer extends Module {
 }
 
 /** Self-attention and a feed-forward part. */
-class MarianEncoderLayer extends MarianLayer {
-  constructor(config: MarianConfig) {
+class BartEncoderLayer extends BartLayer {
+  constructor(config: BartLikeConfig) {
     super(config, 'encoder');
   }
 
@@ -168,13 +186,13 @@ interface DecoderLayerOptions {
 }
 
 /** Causal self-attention, attention to the encoder's output, and a feed-forward part. */
-class MarianDecoderLayer extends MarianLayer {
-  readonly encoderAttn: MarianAttention;
+class BartDecoderLayer extends BartLayer {
+  readonly encoderAttn: BartAttention;
   readonly encoderAttnLayerNorm: LayerNorm;
 
-  constructor(config: MarianConfig) {
+  constructor(config: BartLikeConfig) {
     super(config, 'decoder');
-    this.encoderAttn = new MarianAttention(config, config.decoderAttentionHeads);
+    this.encoderAttn = new BartAttention(config, config.decoderAttentionHeads);
     this.encoderAttnLayerNorm = new LayerNorm(config.dModel);
   }
 
@@ -183,96 +201,119 @@ class MarianDecoderLayer extends MarianLayer {
     const { mask, sourceMask, outputWeights = false } = options;
     const own = this.attendToSelf(x, { mask, causal: true, outputWeights });
     const keysAndValues = this.encoderAttn.keysAndValues(source);
-    const cross = this.encoderAttn.forward(own.hidden, keysAndValues, { mask: sourceMask, outputWeights });
-    const y = this.addAndNorm(own.hidden, cross.hidden, this.encoderAttnLayerNorm); // (B, T, D)
-    return { hidden: this.feedForward(y), weights: own.weights, crossWeights: cross.weights };
+    const cross = this.addPart(own.hidden, this.encoderAttnLayerNorm, (y) =>
+      this.encoderAttn.forward(y, keysAndValues, { mask: sourceMask, outputWeights }),
+    );
+    return { hidden: this.feedForward(cross.hidden), weights: own.weights, crossWeights: cross.weights };
   }
 
   /** The same for the tokens after those of a cache, which has read the source: x (B, T, D) -> (B, T, D). */
   continueFrom(past: LayerCache, x: Tensor): Tensor {
-    const own = this.addAndNorm(x, this.selfAttn.continueFrom(past, x), this.selfAttnLayerNorm);
-    return this.feedForward(
-      this.addAndNorm(own, this.encoderAttn.attendToSource(past, own), this.encoderAttnLayerNorm),
-    );
+    const own = this.addPart(x, this.selfAttnLayerNorm, (y) => ({ hidden: this.selfAttn.continueFrom(past, y) }));
+    const cross = this.addPart(own.hidden, this.encoderAttnLayerNorm, (y) => ({
+      hidden: this.encoderAttn.attendToSource(past, y),
+    }));
+    return this.feedForward(cross.hidden);
+  }
+}
+
+/** Rows of BART's table of positions before that of position 0; nothing uses them. */
+const offset = 2;
+
+/** Positions as rows of a learned table. */
+class LearnedPositions extends Embedding {
+  constructor({ maxPositionEmbeddings, dModel, initStd }: BartLikeConfig) {
+    super(maxPositionEmbeddings + offset, dModel, { weightInit: normalInit(initStd) });
+  }
+
+  /** The first `length` positions (T, D), or those given, [T] or [B, T] -> (..., D). */
+  at(length: number, positions?: Tensor): Tensor {
+    return positions ? this.forward(add(positions, offset)) : slice(firstRows(this, length + offset), [offset]);
   }
 }
 
 /** The common part of encoder and decoder: the embeddings. */
-abstract class MarianStack extends Module {
+abstract class BartStack extends Module {
   readonly embedTokens: Embedding;
-  readonly embedPositions: SinusoidalPositions;
+  readonly embedPositions: LearnedPositions | SinusoidalPositions;
+  readonly layernormEmbedding: LayerNorm | undefined;
+  /** At the end, where layers normalise first. */
+  readonly layerNorm: LayerNorm | undefined;
   readonly dropout: Dropout;
+  readonly positions: number;
   /** Factor of the token embeddings. */
   readonly scale: number;
 
-  constructor(config: MarianConfig, embedTokens: Embedding) {
+  constructor(config: BartLikeConfig, embedTokens: Embedding) {
     super();
+    const { maxPositionEmbeddings, dModel } = config;
+    const { learnedPositions, normEmbeddings, normFirst } = architectureOf(config);
     this.embedTokens = embedTokens;
-    this.embedPositions = new SinusoidalPositions(config.maxPositionEmbeddings, config.dModel);
+    this.embedPositions = learnedPositions
+      ? new LearnedPositions(config)
+      : new SinusoidalPositions(maxPositionEmbeddings, dModel);
+    this.layernormEmbedding = normEmbeddings ? new LayerNorm(dModel) : undefined;
+    this.layerNorm = normFirst ? new LayerNorm(dModel) : undefined;
     this.dropout = new Dropout(config.dropout);
-    this.scale = config.scaleEmbedding ? Math.sqrt(config.dModel) : 1;
+    this.positions = maxPositionEmbeddings;
+    this.scale = config.scaleEmbedding ? Math.sqrt(dModel) : 1;
   }
 
   /** The sum of the embeddings of token and position, (B, T, D), and the mask added to scores. */
   protected embed(inputs: TokenInputs): { x: Tensor; mask: Tensor | undefined } {
     const { inputIds, positionIds, attentionMask } = inputs;
-    const [vocabSize, positions] = [this.embedTokens.weight.shape[0]!, this.embedPositions.table.shape[0]!];
-    checkTokenInputs(inputs, { vocabSize, positions });
+    checkTokenInputs(inputs, { vocabSize: this.embedTokens.weight.shape[0]!, positions: this.positions });
     const words = this.embedTokens.forward(inputIds); // (B, T, D)
-    const places = this.embedPositions.forward(inputIds.shape[1]!, positionIds); // (T, D) or (B, T, D)
-    const x = this.dropout.forward(add(this.scale === 1 ? words : mul(words, this.scale), places));
+    const length = inputIds.shape[1]!;
+    const places =
+      this.embedPositions instanceof LearnedPositions
+        ? this.embedPositions.at(length, positionIds)
+        : this.embedPositions.forward(length, positionIds); // (T, D) or (B, T, D)
+    const sum = add(this.scale === 1 ? words : mul(words, this.scale), places);
+    const x = this.dropout.forward(this.layernormEmbedding?.forward(sum) ?? sum);
     return { x, mask: attentionMask && additiveMask(attentionMask, x.dtype) };
   }
+
+  /** The last layer's output, normalised where the family does. */
+  protected readonly end = (x: Tensor): Tensor => this.layerNorm?.forward(x) ?? x;
 }
 
 /** The source's tokens to one vector for each. */
-class MarianEncoder extends MarianStack {
-  readonly layers: readonly MarianEncoderLayer[];
+class BartEncoder extends BartStack {
+  readonly layers: readonly BartEncoderLayer[];
 
-  constructor(config: MarianConfig, embedTokens: Embedding) {
+  constructor(config: BartLikeConfig, embedTokens: Embedding) {
     super(config, embedTokens);
-    this.layers = Array.from({ length: config.encoderLayers }, () => new MarianEncoderLayer(config));
+    this.layers = Array.from({ length: config.encoderLayers }, () => new BartEncoderLayer(config));
   }
 
   override forward(inputs: TokenInputs): EncoderOutput {
     const { x, mask } = this.embed(inputs);
-    return runLayers(x, this.layers, { ...inputs, run: (layer, y, weights) => layer.forward(y, mask, weights) });
+    const run = (layer: BartEncoderLayer, y: Tensor, weights: boolean): LayerOutput => layer.forward(y, mask, weights);
+    return runLayers(x, this.layers, { ...inputs, run, norm: this.end });
   }
-}
-
-export interface MarianDecoderInputs extends TokenInputs {
-  /** The encoder's output for the source, (B, S, D). */
-  readonly encoderHiddenStates: Tensor;
-  /** Which of its tokens to attend to, [B, S] or [B, T, S]. Default: all. */
-  readonly encoderAttentionMask?: Tensor;
 }
 
 /**
  * The target's tokens to one vector for each, which knows of the whole source, that token and those before
  * it.
  */
-class MarianDecoder extends MarianStack {
-  readonly layers: readonly MarianDecoderLayer[];
+class BartDecoder extends BartStack {
+  readonly layers: readonly BartDecoderLayer[];
 
-  constructor(config: MarianConfig, embedTokens: Embedding) {
+  constructor(config: BartLikeConfig, embedTokens: Embedding) {
     super(config, embedTokens);
-    this.layers = Array.from({ length: config.decoderLayers }, () => new MarianDecoderLayer(config));
+    this.layers = Array.from({ length: config.decoderLayers }, () => new BartDecoderLayer(config));
   }
 
-  override forward(inputs: MarianDecoderInputs): DecoderOutput {
-    const { encoderHiddenStates: source, encoderAttentionMask } = inputs;
+  override forward(inputs: Seq2SeqDecoderInputs): DecoderOutput {
+    const { encoderHiddenStates: source } = inputs;
     const { x, mask } = this.embed(inputs);
-    const [batch, length, dim] = x.shape as [number, number, number];
-    checkShape('encoderHiddenStates', source, [[batch, source.shape[1] ?? 0, dim]]);
-    const sourceLength = source.shape[1]!;
-    checkShape('encoderAttentionMask', encoderAttentionMask, [
-      [batch, sourceLength],
-      [batch, length, sourceLength],
-    ]);
-    const sourceMask = encoderAttentionMask && additiveMask(encoderAttentionMask, x.dtype); // (B, 1, 1 or T, S)
+    const sourceMask = sourceMaskOf(x, inputs); // (B, 1, 1 or T, S)
     return runLayers(x, this.layers, {
       ...inputs,
       run: (layer, y, outputWeights) => layer.forward(y, source, { mask, sourceMask, outputWeights }),
+      norm: this.end,
     });
   }
 
@@ -290,7 +331,7 @@ class MarianDecoder extends MarianStack {
   /** Tokens (B, T) after those of a cache, which has read the source -> (B, T, D). */
   continueFrom(cache: KeyValueCache, inputIds: Tensor): Tensor {
     const { x } = this.embed({ inputIds, positionIds: cache.positions(inputIds.shape[1]!) });
-    return this.layers.reduce((y, layer, i) => layer.continueFrom(cache.layer(i), y), x);
+    return this.end(this.layers.reduce((y, layer, i) => layer.continueFrom(cache.layer(i), y), x));
   }
 }
 
@@ -298,47 +339,48 @@ class MarianDecoder extends MarianStack {
  * The Transformer (Vaswani et al. 2017): an encoder of the source, and a decoder that attends to what it
  * made.
  */
-export class MarianModel extends PreTrainedModel<MarianConfig> {
-  static readonly configFormat = MarianConfig;
-  static readonly keyRules = {
-    baseModelPrefix: 'model',
-    // Computed, not learned.
-    ignoredKeys: /(^|\.)(encoder|decoder)\.embed_positions\.weight$/,
-  };
-
+export abstract class BartLikeModel<C extends BartLikeConfig> extends PreTrainedModel<C> {
   /** The one table of embeddings, if both sides share it. Each has a module of its own for it. */
   readonly shared: Embedding | undefined;
-  readonly encoder: MarianEncoder;
-  readonly decoder: MarianDecoder;
+  readonly encoder: BartEncoder;
+  readonly decoder: BartDecoder;
 
-  constructor(config: MarianConfig) {
+  constructor(config: C) {
     super(config);
-    this.shared = config.shareEncoderDecoderEmbeddings ? tokens(config, config.vocabSize) : undefined;
-    this.encoder = new MarianEncoder(config, tokens(config, config.vocabSize, this.shared));
-    this.decoder = new MarianDecoder(config, tokens(config, targetVocabulary(config), this.shared));
+    this.shared = sharesEmbeddings(config) ? tokens(config, config.vocabSize) : undefined;
+    this.encoder = new BartEncoder(config, tokens(config, config.vocabSize, this.shared));
+    this.decoder = new BartDecoder(config, tokens(config, targetVocabulary(config), this.shared));
   }
 
   override forward(inputs: Seq2SeqInputs): Seq2SeqOutput {
-    const { attentionMask, decoderInputIds, decoderAttentionMask, decoderPositionIds } = inputs;
-    const { outputHiddenStates, outputAttentions } = inputs;
-    if (!decoderInputIds)
-      throw new Error('the decoder has no input; give decoderInputIds, or labels to a model with a head');
-    const encoded = inputs.encoderOutputs ?? this.#encode(inputs);
-    const decoded = this.decoder.forward({
-      inputIds: decoderInputIds,
-      attentionMask: decoderAttentionMask,
-      positionIds: decoderPositionIds,
-      encoderHiddenStates: encoded.lastHiddenState,
-      encoderAttentionMask: attentionMask,
-      outputHiddenStates,
-      outputAttentions,
-    });
-    return { lastHiddenState: decoded.lastHiddenState, ...seq2seqInternals(encoded, decoded) };
+    return runSeq2Seq(this, inputs);
   }
+}
 
-  #encode({ inputIds, attentionMask, outputHiddenStates, outputAttentions }: Seq2SeqInputs): EncoderOutput {
-    if (!inputIds)
-      throw new Error('the decoder has nothing to attend to; give inputIds, or encoderOutputs made before');
-    return this.encoder.forward({ inputIds, attentionMask, outputHiddenStates, outputAttentions });
-  }
+const learned = { baseModelPrefix: 'model' };
+/** Positions that are computed may be in files all the same. */
+const computed = { ...learned, ignoredKeys: /(^|\.)(encoder|decoder)\.embed_positions\.weight$/ };
+
+/** BART (Lewis et al. 2020): learned positions, normalised embeddings. */
+export class BartModel extends BartLikeModel<BartConfig> {
+  static readonly configFormat = BartConfig;
+  static readonly keyRules = learned;
+}
+
+/** mBART (Liu et al. 2020): as BART, with normalisation before each part and at the end. */
+export class MBartModel extends BartLikeModel<MBartConfig> {
+  static readonly configFormat = MBartConfig;
+  static readonly keyRules = learned;
+}
+
+/** Pegasus (Zhang et al. 2020): as mBART, with sines for positions and embeddings as they are. */
+export class PegasusModel extends BartLikeModel<PegasusConfig> {
+  static readonly configFormat = PegasusConfig;
+  static readonly keyRules = computed;
+}
+
+/** Marian (Junczys-Dowmunt et al. 2018): the Transformer as in its paper. */
+export class MarianModel extends BartLikeModel<MarianConfig> {
+  static readonly configFormat = MarianConfig;
+  static readonly keyRules = computed;
 }

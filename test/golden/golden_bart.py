@@ -1,0 +1,79 @@
+"""tiny-bart/, tiny-mbart/, tiny-pegasus/: small random models saved by Transformers; NAME.json and
+NAME.safetensors: what Transformers computes with them, as golden_marian.py has it, and the texts that they
+generate.
+
+The decoder of the mBART begins with the last of the labels, since its config names no start.
+"""
+
+import os
+
+import torch
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    MBartConfig,
+    MBartForConditionalGeneration,
+    PegasusConfig,
+    PegasusForConditionalGeneration,
+)
+
+from model_case import run_forward, run_generation, run_training, seq2seq_inputs, seq2seq_layers, write_case
+from random_model import save_random
+
+SHAPE = dict(
+    vocab_size=41,
+    max_position_embeddings=20,
+    d_model=16,
+    encoder_layers=1,
+    encoder_attention_heads=4,
+    encoder_ffn_dim=20,
+    decoder_layers=1,
+    decoder_attention_heads=2,
+    decoder_ffn_dim=24,
+    dropout=0.0,
+    init_std=0.3,
+)
+OPTIONS = [
+    {"max_new_tokens": 12, "no_repeat_ngram_size": 1},
+    {"max_new_tokens": 10, "num_beams": 3, "forced_bos_token_id": 7, "forced_eos_token_id": 2},
+    {"max_length": 9, "num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 2, "early_stopping": True},
+]
+
+
+def make_models():
+    return {
+        "bart": BartForConditionalGeneration(BartConfig(**SHAPE)),
+        "mbart": MBartForConditionalGeneration(MBartConfig(**SHAPE, scale_embedding=True)),
+        "pegasus": PegasusForConditionalGeneration(
+            PegasusConfig(**SHAPE, scale_embedding=True, activation_function="relu")
+        ),
+    }
+
+
+def generate(folder, minilm):
+    torch.manual_seed(41)
+    for name, model in make_models().items():
+        path = os.path.join(folder, f"tiny-{name}")
+        model.final_logits_bias.normal_(std=0.3)
+        save_random(model, path)
+        os.remove(os.path.join(path, "generation_config.json"))
+
+        def load():
+            # Dropout is 0, so training mode changes nothing but is what training runs in.
+            loaded = type(model).from_pretrained(path, attn_implementation="eager", dtype=torch.float32).train()
+            if name == "pegasus":  # sines; loading forgets that they are not learned
+                for side in (loaded.model.encoder, loaded.model.decoder):
+                    side.embed_positions.weight.requires_grad_(False)
+            return loaded
+
+        inputs, labels = seq2seq_inputs(41, 42, model.config.pad_token_id)
+        loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
+        tensors["output.encoder_last_hidden_state"] = tensors.pop("output.encoder_hidden_states.1")
+        golden = {
+            "inputs": {key: value.tolist() for key, value in inputs.items()},
+            "labels": labels.tolist(),
+            "loss": loss,
+            "training": run_training(load(), inputs, labels),
+            **run_generation(load().eval(), inputs, OPTIONS),
+        }
+        write_case(folder, name, tensors, golden)
