@@ -231,7 +231,7 @@ await ensureInstalled('mesa', ${JSON.stringify(folder)}, system, () => {}, true,
 }
 
 /**
- * A fine-tuning whose /tmp, or whose ~/.cache, is full: these hold what makes it faster, so it must succeed,
+ * A training whose /tmp, or whose ~/.cache, is full: these hold what makes it faster, so it must succeed,
  * or say what is missing; then with room.
  */
 async function fillAround(parent: string): Promise<FaultOutcome> {
@@ -256,13 +256,11 @@ async function fillAround(parent: string): Promise<FaultOutcome> {
   ];
   for (const [what, setUp, env] of scenes)
     await tally.try(what, async () => {
-      for (const args of [fineTune(place, `${place}/made`, 1), pretrain(place, `${place}/made`, 4)]) {
-        await rm(join(parent, 'made'), { recursive: true, force: true });
-        const script = `mount --bind '${parent}' ${place} || exit 97; ${setUp}; "$@"`;
-        const end = await runScript(args, { under: ['unshare', '-rm', 'sh', '-c', script, 'sh'], env });
-        checkEnd(end, true);
-        await openModel(join(parent, 'made'));
-      }
+      await rm(join(parent, 'made'), { recursive: true, force: true });
+      const script = `mount --bind '${parent}' ${place} || exit 97; ${setUp}; "$@"`;
+      const under = ['unshare', '-rm', 'sh', '-c', script, 'sh'];
+      checkEnd(await runScript(pretrain(place, `${place}/made`, 4), { under, env }), true);
+      await openModel(join(parent, 'made'));
     });
   return tally.outcome(`${name}: /tmp, ~/.cache, the shader cache`);
 }
@@ -306,9 +304,8 @@ export async function run({ short }: FaultOptions): Promise<FaultOutcome[]> {
     for (const command of commands.filter((it) => !short || it.short)) {
       const known = await runOnce(command, parent);
       const { trains } = command;
-      if (mounts)
-        outcomes.push(await fill(known, parent, short ? [0.5] : trains ? [0, 0.5, 0.9] : [0, 0.25, 0.5, 0.9, 1.5]));
-      await limitFiles(known, parent, short || trains ? [1] : [0, 1, 8], limited);
+      if (mounts) outcomes.push(await fill(known, parent, short ? [0.5] : trains ? [0, 0.5, 0.9] : [0, 0.5, 0.9, 1.5]));
+      await limitFiles(known, parent, short || trains ? [1] : [0, 8], limited);
     }
     outcomes.push(limited.outcome(`${name}: ulimit -f`));
     if (mounts && !short) {
