@@ -1,6 +1,6 @@
 /**
- * Fine-tunes BERT to classify texts, tests it against always answering the most frequent class, and saves a
- * folder that Transformers loads too.
+ * Fine-tunes BERT to classify texts or pairs of them, to give them a score, or several labels at once; tests it
+ * against always giving the most frequent answer, and saves a folder that Transformers loads too.
  *
  *   npm start                            the BERT that comes with the project learns to tell spam from ham,
  *                                        then from 200 labels, beside one that starts from nothing
@@ -9,17 +9,18 @@
  *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
-import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
+import { embeddedCorpus, loadClassifierData, tasks } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
-import { loadClassifier, makeClassifier, untrained } from './classifier/model.ts';
+import { checkImbalance, imbalances } from './classifier/imbalance.ts';
+import { loadClassifier, makeClassifier, readsPairs, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
-import type { Example } from './data/read-table.ts';
+import type { Example, Target } from './data/read-table.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './classifier/fine-tune.ts';
-import { predict } from './classifier/predict.ts';
+import { scoreExamples } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
 import { canResume, claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
@@ -40,7 +41,23 @@ const command = {
     testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
     textColumn: { type: 'string', default: 'text', help: 'column of the texts' },
     textPairColumn: { type: 'string', help: 'column of the second texts, for tasks on pairs' },
-    labelColumn: { type: 'string', default: 'label', help: 'column of the labels' },
+    labelColumn: { type: 'string', default: 'label', help: 'column of the labels, or of the scores' },
+    labelColumns: { type: 'string', help: 'columns of 0 and 1, one for each of several labels, with commas between' },
+    labelSeparator: { type: 'string', help: 'what stands between several labels in their column' },
+    task: { type: 'choice', choices: tasks, default: 'auto', help: 'kind of the labels; auto finds it' },
+    tuneThresholds: {
+      type: 'boolean',
+      default: true,
+      help: 'of several labels: tune their thresholds for F1 on the validation part; else 0.5',
+    },
+    imbalance: {
+      type: 'choice',
+      choices: imbalances,
+      default: 'none',
+      help: 'make rare classes count: draw them as often as others, weigh their losses, or use the focal loss',
+    },
+    focalGamma: { type: 'number', default: 2, min: 0, help: 'focal loss: exponent; 0 is cross-entropy' },
+    focalAlpha: { type: 'number', min: 0, max: 1, help: 'focal loss: weight of the second class, or of positives' },
     model: {
       type: 'string',
       help: 'folder, model in the Hugging Face cache, or hub name; default the small BERT that comes with the project',
@@ -63,6 +80,7 @@ const command = {
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     ...fineTuneFlags,
     predict: { type: 'boolean', help: 'classify the texts given, with --model, and train nothing' },
+    textPair: { type: 'list', help: 'with --predict: the second text of a pair; once for each text, in their order' },
   },
 } as const;
 
@@ -81,6 +99,7 @@ main(async () => {
   if (values.predict) return classify(values, positionals);
   if (positionals.length > 0)
     throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
+  if (values.textPair.length > 0) throw new UsageError(`${command.name}: --text-pair goes with --predict "some text"`);
   if (values.model && values.fromScratch)
     throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
 
@@ -88,11 +107,15 @@ main(async () => {
   const resume = resumeOf(values);
   await claimRun(command.name, output, resume);
   const data = await loadClassifierData(values);
-  const classifier = await makeClassifier(values, data.labels);
+  checkImbalance(data.kind, data.labels.length, values);
+  if (values.fewLabels > 0 && data.kind !== 'classification')
+    throw new UsageError(`${command.name}: --few-labels compares classes, and the data has none; leave it out`);
+  const head = { ...data, pairs: values.textPairColumn !== undefined };
+  const classifier = await makeClassifier(values, head);
   console.log(describeRun(data, classifier.model, values));
-  const { batchSize } = values;
+  const { batchSize, imbalance, focalGamma, focalAlpha, tuneThresholds } = values;
   const { tokenizer } = classifier;
-  const read = (examples: readonly Example[]) => tokenise(tokenizer, examples, values.maxLength, values.keep);
+  const read = (examples: readonly Example<Target>[]) => tokenise(tokenizer, examples, values.maxLength, values.keep);
   const test = read(data.test);
   const run = async (name: string, { model }: Classifier, parts: Parts, epochs: number): Promise<Tested> => {
     const folder = join(output, name);
@@ -102,22 +125,24 @@ main(async () => {
       train: read(parts.train),
       validation: read(parts.validation),
       options: { ...fineTuneOptions(values), epochs },
+      balance: { imbalance, focalGamma, focalAlpha },
+      tuneThresholds,
       output: folder,
       resume: name === '' || (await canResume(folder)) ? resume : false,
       identity: { maxLength: values.maxLength, keep: values.keep },
       resumeCommand: resumeCommand(command.usage),
     });
-    const { labels } = await predict(model, test, { batchSize, padTokenId: tokenizer.padTokenId });
-    return { name, result, labels };
+    const { scores } = await scoreExamples(model, test, { batchSize, padTokenId: tokenizer.padTokenId });
+    return { name, result, scores };
   };
 
   const tested = await run('', classifier, data, values.epochs);
-  console.log(reportTest(data, tested.labels, tested.result, output));
+  console.log(reportTest(data, classifier.model, tested.scores, tested.result, output));
   console.log(await showPredictions(classifier.model, tokenizer, data.samples, values));
   if (values.fewLabels === 0) return;
   const few = { train: sampleOf(data.train, values.fewLabels, values.seed), validation: [] };
   console.log(`\nWhat pretraining is worth: ${few.train.length} labels instead of ${data.train.length}\n`);
-  const fresh = await makeClassifier(values, data.labels);
+  const fresh = await makeClassifier(values, head);
   const pair = [
     await run('pretrained', fresh, few, fewLabelsEpochs),
     await run('from-scratch', untrained(fresh, values.seed), few, fewLabelsEpochs),
@@ -131,22 +156,31 @@ interface Tested {
   /** Of its folder in the output folder. */
   readonly name: string;
   readonly result: TrainingResult;
-  /** Class of each text of the test part. */
-  readonly labels: readonly number[];
+  /** Of each text of the test part, see `scoreExamples`. */
+  readonly scores: readonly (readonly number[])[];
 }
 
 /** Passes over few texts, which need more of them. */
 const fewLabelsEpochs = 8;
 
-function sampleOf(examples: readonly Example[], count: number, seed: number): Example[] {
+function sampleOf<T>(examples: readonly T[], count: number, seed: number): T[] {
   const order = new Random(seed).permutation(examples.length);
   return order.slice(0, count).map((i) => examples[i]!);
 }
 
-async function classify({ model: folder, ...reading }: Values, texts: readonly string[]): Promise<void> {
+async function classify({ model: folder, textPair, ...reading }: Values, texts: readonly string[]): Promise<void> {
   if (!folder) throw new UsageError(`${command.name}: --predict needs a trained model: --model FOLDER`);
   if (texts.length === 0)
     throw new UsageError(`${command.name}: --predict needs texts: --predict --model FOLDER "some text" "another"`);
+  if (textPair.length > 0 && textPair.length !== texts.length)
+    throw new UsageError(
+      `${command.name}: ${texts.length} texts but ${textPair.length} of --text-pair; give one for each text`,
+    );
   const { model, tokenizer } = await loadClassifier(folder);
-  console.log(await showPredictions(model, tokenizer, texts, reading));
+  if (textPair.length === 0 && readsPairs(model))
+    throw new UsageError(
+      `${command.name}: ${folder} was trained on pairs; give each text its --text-pair "second text"`,
+    );
+  const inputs = texts.map((text, i) => (textPair.length > 0 ? { text, textPair: textPair[i]! } : { text }));
+  console.log(await showPredictions(model, tokenizer, inputs, reading));
 }

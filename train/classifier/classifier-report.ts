@@ -1,99 +1,93 @@
 import { join } from 'node:path';
-import { padText, printable, textWidth } from '../../common/printable.ts';
+import { printable } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
+import type { Texts } from '../data/read-table.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';
-import { accuracy, classificationReport, f1Score, majorityBaseline, usualAverage } from '../metrics/classification.ts';
-import { predict } from './predict.ts';
+import { accuracy, f1Score } from '../metrics/classification.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { ClassifierData } from './data.ts';
+import { kindOf, kinds, scoringOf } from './kinds.ts';
+import { mostProbable, scoreExamples } from './predict.ts';
 
 /** Says, before a run, which model is about to be trained on which data. */
 export function describeRun(
-  data: ClassifierData,
+  { train, validation, test, labels, kind, origin }: ClassifierData,
   model: BertForSequenceClassification,
   { maxLength }: { readonly maxLength: number },
 ): string {
   const { numHiddenLayers, hiddenSize } = model.config;
-  const { train, validation, test, labels } = data;
+  const [first, ...more] = origin;
+  const nouns = { classification: 'classes', regression: 'scores', 'multi-label': 'labels' };
   return [
-    `data   ${data.origin}`,
+    `data   ${first}`,
+    ...more.map((line) => `       ${line}`),
     `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test; ` +
-      `classes ${labels.map(printable).join(', ')}`,
+      `${nouns[kind]} ${labels.map(printable).join(', ')}`,
     `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ${(model.numParameters() / 1e6).toFixed(1)} ` +
       `M parameters; up to ${maxLength} tokens a text`,
   ].join('\n');
 }
 
-/** Scores on the test part beside the baseline that always answers the most frequent class. */
+/** Scores on the test part beside a baseline: the most frequent class or labels, or the mean score. */
 export function reportTest(
   data: ClassifierData,
-  predicted: readonly number[],
+  { config }: BertForSequenceClassification,
+  scores: readonly (readonly number[])[],
   { evaluations }: TrainingResult,
   output: string,
 ): string {
-  const { truth, scoring, baseline, what } = scoringOf(data);
-  const f1 = f1Score(truth, predicted, scoring);
-  const last = evaluations.at(-1)?.evaluation;
+  const kind = kinds[data.kind];
+  const [key, name] = kind.tells;
+  const last = evaluations.at(-1)?.evaluation[key];
   return [
     '',
-    `test (${truth.length} texts${last ? `; validation accuracy was ${last['accuracy']!.toFixed(3)}` : ''})`,
-    classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
-    '',
-    `${what} ${f1.toFixed(3)}; always "${printable(data.labels[baseline.label]!)}" would have ` +
-      `${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
+    `test (${scores.length} texts${last === undefined ? '' : `; validation ${name} was ${last.toFixed(3)}`})`,
+    ...kind.report(data, scores, config),
     `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
   ].join('\n');
 }
 
-/** Several models side by side, the baseline last. */
+/** Several models of classes side by side, the baseline last. */
 export function compareTests(
   data: ClassifierData,
-  models: readonly { readonly name: string; readonly labels: readonly number[] }[],
+  models: readonly { readonly name: string; readonly scores: readonly (readonly number[])[] }[],
 ): string {
   const { truth, scoring, baseline, what } = scoringOf(data);
   const number = (value: number): string => value.toFixed(3);
-  const rows = models.map(({ name, labels }) => [
-    name,
-    number(accuracy(truth, labels)),
-    number(f1Score(truth, labels, scoring)),
-  ]);
+  const rows = models.map(({ name, scores }) => {
+    const labels = mostProbable(scores);
+    return [name, number(accuracy(truth, labels)), number(f1Score(truth, labels, scoring))];
+  });
   const last = [`always "${printable(data.labels[baseline.label]!)}"`, number(baseline.accuracy), number(baseline.f1)];
   const head = ['test', 'accuracy', what];
   return alignTable(head, [...rows, last], new Set([1, 2]));
 }
 
-/** How predictions on the test part are judged. */
-function scoringOf(data: ClassifierData) {
-  const truth = data.test.map(({ label }) => label);
-  const scoring = usualAverage(data.labels.length);
-  const seen = data.train.map(({ label }) => label);
-  const what = scoring.average === 'binary' ? `F1 of ${printable(data.labels[1]!)}` : 'macro F1';
-  return { truth, scoring, baseline: majorityBaseline(seen, truth, scoring), what };
-}
-
-/** Each text with its class and how sure the model is. */
+/** Each text, or pair, with its class and how sure the model is, its score, or its labels. */
 export async function showPredictions(
   model: BertForSequenceClassification,
   tokenizer: BertTokenizer,
-  texts: readonly string[],
+  texts: readonly Texts[],
   { maxLength, keep }: { readonly maxLength: number; readonly keep: KeptPart },
 ): Promise<string> {
+  const { config } = model;
+  const kind = kindOf(config);
+  const label = kind === kinds.classification ? 0 : new Array<number>(config.numLabels).fill(0);
   const examples = tokenise(
     tokenizer,
-    texts.map((text) => ({ text, label: 0 })),
+    texts.map((each) => ({ ...each, label })),
     maxLength,
     keep,
   );
-  const { labels, probabilities } = await predict(model, examples, { batchSize: 16, padTokenId: tokenizer.padTokenId });
-  const names = model.config.labels.map(printable);
-  const width = names.reduce((most, name) => Math.max(most, textWidth(name)), 0);
+  const { scores } = await scoreExamples(model, examples, { batchSize: 16, padTokenId: tokenizer.padTokenId });
   const cut = (text: string): string => (text.length > 90 ? `${text.slice(0, 87)}...` : text).replace(/\s+/g, ' ');
   return [
     '',
-    ...texts.map(
-      (text, i) => `${padText(names[labels[i]!]!, width)}  ${probabilities[i]![labels[i]!]!.toFixed(3)}  ${cut(text)}`,
-    ),
+    ...texts.map(({ text, textPair }, i) => {
+      const sides = textPair === undefined ? cut(text) : `${cut(text)} | ${cut(textPair)}`;
+      return `${kind.show(scores[i]!, config)}  ${sides}`;
+    }),
   ].join('\n');
 }

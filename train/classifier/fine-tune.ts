@@ -1,82 +1,116 @@
 import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
 import { endlessBatches } from '../data/batches.ts';
+import type { Target } from '../data/read-table.ts';
 import { collateOnHost, hashOfExamples } from '../data/tokenised.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
-import { accuracy, f1Score, usualAverage } from '../metrics/classification.ts';
-import { predict } from './predict.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 import { trainEpochs } from '../trainer/epochs.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import type { Resume } from '../trainer/run-state.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
+import { lossOf, samplerOf } from './imbalance.ts';
+import type { ImbalanceOptions } from './imbalance.ts';
+import { kindOf } from './kinds.ts';
+import { withExtra } from './model.ts';
+import { scoreExamples } from './predict.ts';
+import type { Scored } from './predict.ts';
+import { bestThresholds } from './thresholds.ts';
 
 export interface FineTuneTask {
   readonly model: BertForSequenceClassification;
   readonly tokenizer: BertTokenizer;
-  readonly train: readonly TokenisedExample[];
-  readonly validation: readonly TokenisedExample[];
+  readonly train: readonly TokenisedExample<Target>[];
+  readonly validation: readonly TokenisedExample<Target>[];
   readonly options: FineTuneOptions;
   /** Folder for the model, its curves and its checkpoints. */
   readonly output: string;
+  /** Makes rare classes count; default none. */
+  readonly balance?: ImbalanceOptions;
+  /**
+   * Tunes the threshold of each of several labels on the validation part, for F1, after each epoch; they are
+   * saved in config.json as `thresholds`.
+   */
+  readonly tuneThresholds?: boolean;
   /** Go on from the checkpoint in `output`. */
   readonly resume?: Resume;
   /** Further facts that the run depends on, besides options, texts and model. */
   readonly identity?: Readonly<Record<string, unknown>>;
   /** The command that goes on after Ctrl-C. */
   readonly resumeCommand?: string;
+  /** Draws no progress bar. */
+  readonly quiet?: boolean;
 }
+
+const plain: ImbalanceOptions = { imbalance: 'none', focalGamma: 2 };
 
 /**
  * Fine-tunes a classifier, validates after each epoch, and saves model, tokenizer, log, curves and report to
- * the output folder; see `train` of trainer/.
+ * the output folder; see `train` of trainer/. `config.problemType` tells classes (also where it is null), a
+ * score, and several labels apart.
  */
 export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
-  const { model, tokenizer, train, validation, identity, ...rest } = run;
+  const { model, tokenizer, train, validation, identity, balance = plain, tuneThresholds, ...rest } = run;
   const { batchSize } = rest.options;
-  return trainEpochs({
+  const kind = kindOf(model.config);
+  const score = (): Promise<Scored> =>
+    scoreExamples(model, validation, { batchSize, padTokenId: tokenizer.padTokenId });
+  const truth = validation.map(({ label }) => label);
+  const tunes = tuneThresholds === true && validation.length > 0 && kind.problemType === 'multi_label_classification';
+  const tune = ({ scores }: Scored): void =>
+    withExtra(model, { thresholds: bestThresholds(truth as readonly (readonly number[])[], scores) });
+  const evaluate = async (): Promise<Evaluation> => {
+    const scored = await score();
+    if (tunes) tune(scored);
+    return { loss: scored.loss, ...kind.evaluate(truth, scored.scores, model.config) };
+  };
+  const result = await trainEpochs({
     ...rest,
     model,
     tokenizer,
-    task: classification(model, train, rest.options, tokenizer.padTokenId),
-    ...(validation.length > 0 ? { evaluate: () => validate(model, validation, batchSize, tokenizer.padTokenId) } : {}),
-    identity: { ...identity, data: hashOfExamples(train), validation: hashOfExamples(validation) },
+    task: classification(model, train, rest.options, tokenizer.padTokenId, balance),
+    ...(validation.length > 0 ? { evaluate } : {}),
+    identity: {
+      ...identity,
+      ...(balance.imbalance === 'none' ? {} : balance),
+      data: hashOfExamples(train),
+      validation: hashOfExamples(validation),
+    },
   });
+  // A run that was resumed after its last evaluation has none yet.
+  if (tunes && !('thresholds' in model.config.extra)) {
+    tune(await score());
+    await model.savePretrained(rest.output, { tokenizer });
+  }
+  return result;
 }
 
 /** Classification of texts as a training task: every example once an epoch, in batches of like length. */
 function classification(
   model: BertForSequenceClassification,
-  examples: readonly TokenisedExample[],
+  examples: readonly TokenisedExample<Target>[],
   { batchSize, seed }: FineTuneOptions,
   padTokenId: number,
+  balance: ImbalanceOptions,
 ): TrainingTask {
   const lengths = examples.map(({ inputIds }) => inputIds.length);
-  const { batchesPerEpoch, indices } = endlessBatches(lengths, { batchSize, seed });
+  const labels = examples.map(({ label }) => label);
+  const sampler = samplerOf(labels, balance, seed);
+  const { batchesPerEpoch, indices } = endlessBatches(lengths, { batchSize, seed, sampler });
+  const loss = lossOf(labels, model.config.numLabels, balance);
+  const kind = kindOf(model.config);
   return {
-    name: 'classification',
+    name: kind.taskName,
+    lossLabel: balance.imbalance === 'focal' ? 'focal loss, nats' : kind.lossLabel,
     batchesPerEpoch,
     batch(index) {
       const members = indices(index).map((i) => examples[i]!);
       return collateOnHost(members, padTokenId, model.config.maxPositionEmbeddings);
     },
-    losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => ({
-      loss: model.forward({ inputIds: inputIds!, attentionMask, tokenTypeIds, labels }).loss!,
-    }),
-  };
-}
-
-async function validate(
-  model: BertForSequenceClassification,
-  examples: readonly TokenisedExample[],
-  batchSize: number,
-  padTokenId: number,
-): Promise<Evaluation> {
-  const { labels, loss } = await predict(model, examples, { batchSize, padTokenId });
-  const truth = examples.map(({ label }) => label);
-  return {
-    loss,
-    accuracy: accuracy(truth, labels),
-    f1: f1Score(truth, labels, usualAverage(model.config.numLabels)),
+    losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => {
+      const inputs = { inputIds: inputIds!, attentionMask, tokenTypeIds };
+      if (!loss) return { loss: model.forward({ ...inputs, labels }).loss! };
+      return { loss: loss(model.forward(inputs).logits, labels!) };
+    },
   };
 }

@@ -9,6 +9,8 @@ import {
 import type { BertSettings, LoadOptions } from '../../models/index.ts';
 import { UsageError } from '../cli/cli.ts';
 import { shippedBert } from '../cli/fine-tune.ts';
+import type { ClassifierData } from './data.ts';
+import { kinds } from './kinds.ts';
 
 export interface ModelChoice {
   /** Folder or name; default the one that comes with the project. */
@@ -29,10 +31,37 @@ export interface Classifier {
   readonly tokenizer: BertTokenizer;
 }
 
-/** The model to fine-tune, with a new head for `labels`. */
-export async function makeClassifier(choice: ModelChoice, labels: readonly string[]): Promise<Classifier> {
+/** Which labels a model is for. */
+export type HeadChoice = Pick<ClassifierData, 'kind' | 'labels'> & {
+  /** It reads pairs of texts, which its config.json then says. */
+  readonly pairs: boolean;
+};
+
+/** The model to fine-tune, with a new head for the labels. */
+export async function makeClassifier(choice: ModelChoice, head: HeadChoice): Promise<Classifier> {
+  const classifier = await startingModel(choice, head);
+  // Those of what it was trained for before are not its own.
+  withExtra(classifier.model, { thresholds: undefined, [pairsKey]: head.pairs ? true : undefined });
+  return classifier;
+}
+
+const pairsKey = 'text_pairs';
+
+/** Whether a model was trained on pairs of texts, as far as it says. */
+export const readsPairs = ({ config }: BertForSequenceClassification): boolean => config.extra[pairsKey] === true;
+
+/** Sets keys of config.json that the model itself does not use; undefined takes one out. */
+export function withExtra(model: BertForSequenceClassification, more: Readonly<Record<string, unknown>>): void {
+  const extra = Object.fromEntries(
+    Object.entries({ ...model.config.extra, ...more }).filter(([, value]) => value !== undefined),
+  );
+  model.config = Object.freeze({ ...model.config, extra });
+}
+
+async function startingModel(choice: ModelChoice, { kind, labels }: HeadChoice): Promise<Classifier> {
   const { model: name = shippedBert, fromScratch, dropout, seed } = choice;
-  const settings = { labels, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
+  const { problemType } = kinds[kind];
+  const settings = { labels, problemType, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
   manualSeed(seed);
   if (!fromScratch) {
     const log = (line: string): void => {

@@ -1,8 +1,18 @@
-import { crossEntropy, softmax } from '../../autograd/index.ts';
+import { bceWithLogits, crossEntropy, mse, reshape, sigmoid, softmax } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import type { BertForSequenceClassification } from '../../models/index.ts';
 import { compiledFor, forEachBatch } from '../../models/pipelines/rows.ts';
+import type { Target } from '../data/read-table.ts';
 import { collate } from '../data/tokenised.ts';
 import type { ClassificationBatch, TokenisedExample } from '../data/tokenised.ts';
+
+/** Scores of texts, in the order given. */
+export interface Scored {
+  /** [examples][labels]: probabilities, of one class among all or of each label by itself; or the score. */
+  readonly scores: number[][];
+  /** Mean loss against the examples' own labels. */
+  readonly loss: number;
+}
 
 export interface Predictions {
   /** Class of each example, in the order given. */
@@ -18,19 +28,34 @@ export interface PredictOptions {
   readonly padTokenId: number;
 }
 
+/** Scores of logits, and the sum over the rows of their losses. */
+const problems = {
+  single_label_classification: (logits: Tensor, labels: Tensor) => ({
+    scores: softmax(logits),
+    loss: crossEntropy(logits, labels, { reduction: 'sum' }),
+  }),
+  multi_label_classification: (logits: Tensor, labels: Tensor) => ({
+    scores: sigmoid(logits),
+    loss: bceWithLogits(logits, labels, { reduction: 'sum' }).div(logits.shape[1]!),
+  }),
+  regression: (logits: Tensor, labels: Tensor) => ({
+    scores: logits,
+    loss: mse(logits, reshape(labels, logits.shape), { reduction: 'sum' }),
+  }),
+} as const;
+
 const forwardOf = compiledFor('prediction', (model: BertForSequenceClassification, batch: ClassificationBatch) => {
-  const { logits } = model.forward(batch);
-  return { probabilities: softmax(logits), loss: crossEntropy(logits, batch.labels, { reduction: 'sum' }) };
+  const { labels, ...inputs } = batch;
+  return problems[model.config.problemType ?? 'single_label_classification'](model.forward(inputs).logits, labels);
 });
 
-/** Classifies examples with dropout off; the model's mode is put back afterwards. */
-export async function predict(
+/** Scores examples with dropout off; the model's mode is put back afterwards. */
+export async function scoreExamples(
   model: BertForSequenceClassification,
-  examples: readonly TokenisedExample[],
+  examples: readonly TokenisedExample<Target>[],
   { batchSize, padTokenId }: PredictOptions,
-): Promise<Predictions> {
-  const labels = new Array<number>(examples.length);
-  const probabilities = new Array<number[]>(examples.length);
+): Promise<Scored> {
+  const scores = new Array<number[]>(examples.length);
   let loss = 0;
   await forEachBatch(model, examples, batchSize, async (indices) => {
     const batch = collate(
@@ -38,13 +63,24 @@ export async function predict(
       padTokenId,
       model.config.maxPositionEmbeddings,
     );
-    const { probabilities: each, loss: sum } = forwardOf(model)(batch);
+    const { scores: each, loss: sum } = forwardOf(model)(batch);
     const [rows, total] = await Promise.all([each.tolist() as Promise<number[][]>, sum.item()]);
-    indices.forEach((i, row) => {
-      probabilities[i] = rows[row]!;
-      labels[i] = rows[row]!.indexOf(Math.max(...rows[row]!));
-    });
+    indices.forEach((i, row) => (scores[i] = rows[row]!));
     loss += total;
   });
-  return { labels, probabilities, loss: loss / examples.length };
+  return { scores, loss: loss / examples.length };
 }
+
+/** Classifies examples with dropout off; the model's mode is put back afterwards. */
+export async function predict(
+  model: BertForSequenceClassification,
+  examples: readonly TokenisedExample[],
+  options: PredictOptions,
+): Promise<Predictions> {
+  const { scores, loss } = await scoreExamples(model, examples, options);
+  return { labels: mostProbable(scores), probabilities: scores, loss };
+}
+
+/** The class of the highest score of each row. */
+export const mostProbable = (scores: readonly (readonly number[])[]): number[] =>
+  scores.map((row) => row.indexOf(Math.max(...row)));

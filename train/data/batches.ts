@@ -74,15 +74,30 @@ export interface EpochBatches {
   indices(index: number): readonly number[];
 }
 
-/** Every example once an epoch, in batches of like length; see `epochBatches`. */
-export function endlessBatches(lengths: ArrayLike<number>, options: BatchOptions): EpochBatches {
+/**
+ * Every example once an epoch, in batches of like length; see `epochBatches`. With `sampler`, a function as
+ * `weightedSampler` gives it, an epoch is its next draws instead, as many as there are examples.
+ */
+export function endlessBatches(
+  lengths: ArrayLike<number>,
+  { sampler, ...options }: BatchOptions & { readonly sampler?: (index: number) => number },
+): EpochBatches {
   const batchesPerEpoch = Math.ceil(lengths.length / options.batchSize);
   let current: { epoch: number; list: number[][] } | undefined;
+  const batchesOf = (epoch: number): number[][] => {
+    if (!sampler) return epochBatches(lengths, { ...options, epoch });
+    const drawn = Array.from({ length: lengths.length }, (_, i) => sampler(epoch * lengths.length + i));
+    const list = epochBatches(
+      drawn.map((i) => lengths[i]!),
+      { ...options, epoch },
+    );
+    return list.map((batch) => batch.map((i) => drawn[i]!));
+  };
   return {
     batchesPerEpoch,
     indices(index) {
       const epoch = Math.floor(index / batchesPerEpoch);
-      if (current?.epoch !== epoch) current = { epoch, list: epochBatches(lengths, { ...options, epoch }) };
+      if (current?.epoch !== epoch) current = { epoch, list: batchesOf(epoch) };
       return current.list[index % batchesPerEpoch]!;
     },
   };

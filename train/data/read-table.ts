@@ -3,12 +3,21 @@ import { maxLabels } from '../../models/config.ts';
 import { tableRows } from './table-rows.ts';
 import type { TableFormatOptions } from './table-rows.ts';
 
-/** One labelled text, or pair of texts, of a classification task. */
-export interface Example {
+/** A text, or a pair of texts. */
+export interface Texts {
   readonly text: string;
   readonly textPair?: string;
-  /** Index in the list of label names. */
-  readonly label: number;
+}
+
+/**
+ * What a model is to answer: a class, as its index in the list of label names; or numbers, 0 or 1 for each of
+ * several labels, or the one score of a regression.
+ */
+export type Target = number | readonly number[];
+
+/** One labelled text, or pair of texts. */
+export interface Example<Label extends Target = number> extends Texts {
+  readonly label: Label;
 }
 
 export interface TextColumns extends TableFormatOptions {
@@ -26,10 +35,8 @@ export interface TableOptions extends TextColumns {
 }
 
 /** A row before its label is a number. */
-export interface LabelledRow {
+export interface LabelledRow extends Texts {
   readonly line: number;
-  readonly text: string;
-  readonly textPair?: string;
   readonly label: string;
 }
 
@@ -47,19 +54,9 @@ export async function readTable(
   const names = new Set<string>();
   const known = options.labels && new Set(options.labels);
   for await (const row of streamTable(path, options)) {
-    if (known && !known.has(row.label)) {
-      throw new Error(
-        `${path}:${row.line}: unknown label ${brief(row.label)}; the labels are ${list(options.labels!)}`,
-      );
-    }
+    if (known && !known.has(row.label)) throw unknownLabel(`${path}:${row.line}`, row.label, options.labels!);
     names.add(row.label);
-    if (names.size > maxLabels) {
-      const column = options.labelColumn ?? 'label';
-      throw new Error(
-        `${path}:${row.line}: there are more than ${maxLabels} different labels; is "${column}" the column of ` +
-          'labels? Name the right one as labelColumn',
-      );
-    }
+    checkCount(names, `${path}:${row.line}`, options);
     rows.push(row);
   }
   if (rows.length === 0) throw noRows(path);
@@ -74,11 +71,8 @@ export async function readTable(
 }
 
 /** Reads the texts alone, of a file to predict on. Throws as readTable does. */
-export async function readTexts(
-  path: string,
-  options: TextColumns = {},
-): Promise<Pick<Example, 'text' | 'textPair'>[]> {
-  const texts: Pick<Example, 'text' | 'textPair'>[] = [];
+export async function readTexts(path: string, options: TextColumns = {}): Promise<Texts[]> {
+  const texts: Texts[] = [];
   for await (const { line, cells } of tableRows(path, options)) texts.push(textsOf(cells, `${path}:${line}`, options));
   if (texts.length === 0) throw noRows(path);
   return texts;
@@ -103,15 +97,16 @@ export function sortLabels(names: Iterable<string>): string[] {
   return sorted.every((name) => /^[+-]?\d+$/.test(name)) ? sorted.sort((a, b) => Number(a) - Number(b)) : sorted;
 }
 
-function textsOf(
-  cells: Readonly<Record<string, unknown>>,
-  where: string,
-  options: TextColumns,
-): Pick<Example, 'text' | 'textPair'> {
+/** The texts of a row. Error: a pair of which one side is empty. */
+export function textsOf(cells: Readonly<Record<string, unknown>>, where: string, options: TextColumns): Texts {
   const { textColumn = 'text', textPairColumn } = options;
   const text = stringCell(cells, textColumn, 'textColumn', where);
   if (textPairColumn === undefined) return { text };
-  return { text, textPair: stringCell(cells, textPairColumn, 'textPairColumn', where) };
+  const textPair = stringCell(cells, textPairColumn, 'textPairColumn', where);
+  const empty = text.trim() === '' ? textColumn : textPair.trim() === '' ? textPairColumn : undefined;
+  if (empty !== undefined)
+    throw new Error(`${where}: "${empty}" is empty, and a pair needs two texts; fill it or take the row out`);
+  return { text, textPair };
 }
 
 /** The text in a column of a row; `option` names the column in errors, `where` file and line. */
@@ -126,7 +121,8 @@ export function stringCell(
   return value;
 }
 
-function cell(cells: Readonly<Record<string, unknown>>, column: string, option: string, where: string): unknown {
+/** The value in a column of a row; `option` and `where` as of `stringCell`. */
+export function cell(cells: Readonly<Record<string, unknown>>, column: string, option: string, where: string): unknown {
   if (!Object.hasOwn(cells, column)) {
     throw new Error(
       `${where}: no column "${column}" among ${list(Object.keys(cells))}; name the right one as ${option}`,
@@ -135,7 +131,20 @@ function cell(cells: Readonly<Record<string, unknown>>, column: string, option: 
   return cells[column];
 }
 
-function noRows(path: string): Error {
+/** Refuses so many labels that another column must have been meant. */
+export function checkCount(names: ReadonlySet<string>, where: string, { labelColumn = 'label' }: TableOptions): void {
+  if (names.size <= maxLabels) return;
+  throw new Error(
+    `${where}: there are more than ${maxLabels} different labels; is "${labelColumn}" the column of ` +
+      'labels? Name the right one as labelColumn',
+  );
+}
+
+export function unknownLabel(where: string, label: string, labels: readonly string[]): Error {
+  return new Error(`${where}: unknown label ${brief(label)}; the labels are ${list(labels)}`);
+}
+
+export function noRows(path: string): Error {
   return new Error(`${path}: no rows; a table needs at least one, under its header where it has one`);
 }
 

@@ -3,12 +3,12 @@ import type { BertTokenizer } from '../../models/index.ts';
 import { padRows } from '../../models/pipelines/rows.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { toDevice } from '../objectives/task.ts';
-import type { DeviceBatch, HostBatch } from '../objectives/task.ts';
-import type { Example } from './read-table.ts';
+import type { DeviceBatch, HostArray, HostBatch } from '../objectives/task.ts';
+import type { Example, Target } from './read-table.ts';
 
 /** One example as the model reads it, unpadded. */
-export interface TokenisedExample extends TokenRow {
-  readonly label: number;
+export interface TokenisedExample<Label extends Target = number> extends TokenRow {
+  readonly label: Label;
 }
 
 /** Which part of a text longer than maxLength is kept: its beginning, or both ends in equal shares. */
@@ -16,7 +16,7 @@ export const keptParts = ['head', 'ends'] as const;
 export type KeptPart = (typeof keptParts)[number];
 
 /** SHA-256 of examples as the model reads them, in their order. */
-export const hashOfExamples = (examples: readonly TokenisedExample[]): string =>
+export const hashOfExamples = (examples: readonly TokenisedExample<Target>[]): string =>
   hashOfRows(examples, ({ label }) => String(label));
 
 /** SHA-256 of rows as the model reads them, in their order, each with its label. */
@@ -36,12 +36,12 @@ export function hashOfRows<Row extends TokenRow>(rows: readonly Row[], labelOf: 
  * (Sun et al. 2019, "How to fine-tune BERT for text classification", 5.3.1); pairs are cut at their ends, the
  * longer text first.
  */
-export function tokenise(
+export function tokenise<Label extends Target = number>(
   tokenizer: BertTokenizer,
-  examples: readonly Example[],
+  examples: readonly Example<Label>[],
   maxLength: number,
   keep: KeptPart = 'head',
-): TokenisedExample[] {
+): TokenisedExample<Label>[] {
   return examples.map(({ text, textPair, label }) => {
     if (textPair !== undefined || keep === 'head') {
       const batch = textPair === undefined ? [text] : [[text, textPair] as const];
@@ -79,12 +79,15 @@ function bothEnds(ids: Int32Array, maxLength: number): Int32Array {
 
 type ClassificationArray = 'inputIds' | 'attentionMask' | 'tokenTypeIds' | 'labels';
 
-/** A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T), labels (B). */
+/**
+ * A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T); labels (B) of classes,
+ * or (B, L) of L numbers a row, in f32.
+ */
 export type ClassificationBatch = DeviceBatch<ClassificationArray>;
 
 /** Rows are padded to one length, see `paddedLength`. */
 export function collate(
-  examples: readonly TokenisedExample[],
+  examples: readonly TokenisedExample<Target>[],
   padTokenId: number,
   limit?: number,
 ): ClassificationBatch {
@@ -93,16 +96,21 @@ export function collate(
 
 /** The same, not yet on the device. */
 export function collateOnHost(
-  examples: readonly TokenisedExample[],
+  examples: readonly TokenisedExample<Target>[],
   padTokenId: number,
   limit?: number,
 ): HostBatch<ClassificationArray> {
-  const labels = { data: Int32Array.from(examples, ({ label }) => label), shape: [examples.length] };
   return {
-    arrays: { ...paddedArrays(examples, padTokenId, limit), labels },
+    arrays: { ...paddedArrays(examples, padTokenId, limit), labels: labelArray(examples.map(({ label }) => label)) },
     counts: { loss: examples.length },
     tokens: tokensOf(examples),
   };
+}
+
+function labelArray(labels: readonly Target[]): HostArray {
+  const classes = labels.filter((label) => typeof label === 'number');
+  if (classes.length === labels.length) return { data: Int32Array.from(classes), shape: [labels.length] };
+  return { data: Float32Array.from(labels.flat()), shape: [labels.length, labels.flat().length / labels.length] };
 }
 
 /** Rows padded to one length, as arrays of a batch. */

@@ -30,6 +30,8 @@ export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Te
 export interface TrainingTask {
   /** "masked-lm", as reports show it. */
   readonly name: string;
+  /** Quantity and unit of the loss, as its curve names them; default "cross-entropy, nats". */
+  readonly lossLabel?: string;
   /** Batch `index`, from 0 up without end. */
   batch(index: number): HostBatch | Promise<HostBatch>;
   /**

@@ -12,6 +12,8 @@ export interface RunHistory {
   readonly info: RunInfo;
   readonly steps: readonly StepRecord[];
   readonly evaluations: readonly EvaluationRecord[];
+  /** See `TrainingTask`. */
+  readonly lossLabel?: string;
   /** Steps of the whole run. */
   readonly total: number;
   /** The best evaluation: its step, and the number that tells. */
@@ -25,14 +27,14 @@ export async function writeReport(folder: string, history: RunHistory): Promise<
 }
 
 /** The loss, each part beside it, and all evaluations of the same name. */
-function lossPanels({ steps, evaluations }: RunHistory): Panel[] {
+function lossPanels({ steps, evaluations, lossLabel = 'cross-entropy, nats' }: RunHistory): Panel[] {
   const held = (name: string): Series['points'] =>
     evaluations.flatMap(({ step, evaluation }) => (name in evaluation ? [[step, evaluation[name]!] as const] : []));
   const panel = (title: string, name: string, points: Series['points']): Panel => {
     const validation = held(name);
     return {
       title,
-      yLabel: 'cross-entropy, nats',
+      yLabel: lossLabel,
       series: [
         { name: 'training, each step', points, faint: true },
         { name: 'training, smoothed', points: smooth(points) },

@@ -144,7 +144,14 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   };
   const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
   const report = (): Promise<void> =>
-    writeReport(output, { info, steps: log.steps, evaluations: log.evaluations, total, best: state.best });
+    writeReport(output, {
+      info,
+      steps: log.steps,
+      evaluations: log.evaluations,
+      total,
+      best: state.best,
+      lossLabel: task.lossLabel,
+    });
   const isDue = (every: number): boolean => every > 0 && state.step % every === 0;
 
   model.train();
