@@ -1,6 +1,6 @@
 /**
- * Compares ways to learn from classes of very unequal size: none, resampling, class weights and focal loss, on
- * equal texts for an equal number of steps, with several seeds; average precision, F1 and precision-recall
+ * Compares ways to learn from classes of very unequal size: none, resampling, class weights and focal loss,
+ * on equal texts for an equal number of steps, with several seeds; average precision, F1 and precision-recall
  * curves.
  *
  *   node --import tsx train/compare-imbalance.ts                  spam, thinned to one for a hundred of ham

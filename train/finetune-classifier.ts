@@ -1,6 +1,6 @@
 /**
- * Fine-tunes BERT to classify texts or pairs of them, to give them a score, or several labels at once; tests it
- * against always giving the most frequent answer, and saves a folder that Transformers loads too.
+ * Fine-tunes BERT to classify texts or pairs of them, to give them a score, or several labels at once; tests
+ * it against always giving the most frequent answer, and saves a folder that Transformers loads too.
  *
  *   npm start                            the BERT that comes with the project learns to tell spam from ham,
  *                                        then from 200 labels, beside one that starts from nothing

@@ -33,14 +33,20 @@ export function checkImbalance(kind: AnswerKind, labels: number, options: Imbala
     throw new Error(`--focal-alpha weighs the second of two classes, and there are ${labels}; leave it out`);
 }
 
-/** scikit-learn's "balanced" weights [numClasses]: rows / (classes * rows of the class); 1 of one without rows. */
+/**
+ * scikit-learn's "balanced" weights [numClasses]: rows / (classes * rows of the class); 1 of one without
+ * rows.
+ */
 export function balancedClassWeights(labels: readonly number[], numClasses: number): Float32Array {
   const counts = new Float64Array(numClasses);
   for (const label of labels) counts[label]!++;
   return Float32Array.from(counts, (count) => (count === 0 ? 1 : labels.length / (numClasses * count)));
 }
 
-/** Negatives for each positive of each label [L], PyTorch's `pos_weight`; 1 of a label that no row or each has. */
+/**
+ * Negatives for each positive of each label [L], PyTorch's `pos_weight`; 1 of a label that no row or each
+ * has.
+ */
 export function positiveWeights(rows: readonly (readonly number[])[]): Float32Array {
   return Float32Array.from(rows[0]!, (_, j) => {
     const positives = rows.reduce((sum, row) => sum + row[j]!, 0);

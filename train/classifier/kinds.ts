@@ -14,7 +14,9 @@ import { reached } from './thresholds.ts';
 
 type Rows = readonly (readonly number[])[];
 
-/** What differs between one class a text, a score, and several labels. Scores are those of `scoreExamples`. */
+/**
+ * What differs between one class a text, a score, and several labels. Scores are those of `scoreExamples`.
+ */
 export interface Kind {
   /** As reports of training show it. */
   readonly taskName: string;
@@ -158,7 +160,9 @@ const multiLabel: Kind = {
   },
 };
 
-/** The labels that rows have most often, as many as a row has in the mean, at least one; and all frequencies. */
+/**
+ * The labels that rows have most often, as many as a row has in the mean, at least one; and all frequencies.
+ */
 export function mostFrequent(rows: Rows): { readonly usual: number[]; readonly frequencies: number[] } {
   const frequencies = rows[0]!.map((_, j) => rows.reduce((sum, row) => sum + row[j]!, 0) / rows.length);
   const count = Math.max(1, Math.round(frequencies.reduce((a, b) => a + b, 0)));

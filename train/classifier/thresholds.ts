@@ -3,9 +3,9 @@ import { columnOf } from '../metrics/rows.ts';
 import type { Matrix } from '../metrics/rows.ts';
 
 /**
- * The threshold from which on scores count as positive, so that F1 is highest: half-way between the last score
- * that does and the next lower one; of several, the highest. 0.5 where no row is positive. yTrue [rows] of 0
- * and 1, scores [rows] from 0 to 1.
+ * The threshold from which on scores count as positive, so that F1 is highest: half-way between the last
+ * score that does and the next lower one; of several, the highest. 0.5 where no row is positive. yTrue [rows]
+ * of 0 and 1, scores [rows] from 0 to 1.
  *
  *   bestThreshold([0, 1, 0, 1], [0.1, 0.3, 0.4, 0.9])   is 0.2: F1 is 0.8 there and 0.667 at 0.65
  */

@@ -21,8 +21,8 @@ export interface FoundKind {
 }
 
 /**
- * Finds the kind of a table's answers. Several labels: there are `labelColumns`, a `labelSeparator`, or lists.
- * A regression: at least half of the labels are numbers, and one of these is not whole. Else classes.
+ * Finds the kind of a table's answers. Several labels: there are `labelColumns`, a `labelSeparator`, or
+ * lists. A regression: at least half of the labels are numbers, and one of these is not whole. Else classes.
  */
 export async function findKind(path: string, options: TargetOptions = {}): Promise<FoundKind> {
   const { labelColumn = 'label', labelColumns = [], labelSeparator } = options;
@@ -66,7 +66,9 @@ export async function readScores(path: string, options: TargetOptions = {}): Pro
   return examples;
 }
 
-/** A finite number that f32 can hold, or undefined: 4.5, "4.5" and " -1e3 " are, "", "0x1" and 1e39 are not. */
+/**
+ * A finite number that f32 can hold, or undefined: 4.5, "4.5" and " -1e3 " are, "", "0x1" and 1e39 are not.
+ */
 function numberOf(value: unknown): number | undefined {
   const isNumeral = typeof value === 'string' && /^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(value);
   const score = typeof value === 'number' || isNumeral ? Number(value) : NaN;
@@ -75,8 +77,8 @@ function numberOf(value: unknown): number | undefined {
 
 /**
  * Reads texts that have any number of labels each, none too; an example's label is 0 or 1 for each. Errors
- * with file and line: a label that `labels` does not hold, a cell of `labelColumns` that is not 0 or 1, a cell
- * that is no list where there is no `labelSeparator`, a label that no row has, and those of `readTable`.
+ * with file and line: a label that `labels` does not hold, a cell of `labelColumns` that is not 0 or 1, a
+ * cell that is no list where there is no `labelSeparator`, a label that no row has, and those of `readTable`.
  */
 export async function readLabelSets(
   path: string,
@@ -128,7 +130,8 @@ function listed(cells: Cells, where: string, { labelColumn = 'label', labelSepar
     typeof value === 'string' && labelSeparator !== undefined ? value.split(labelSeparator) : value;
   if (!Array.isArray(parts))
     throw new Error(
-      `${where}: "${labelColumn}" is ${brief(value)}, no list of labels; say what stands between labels as labelSeparator`,
+      `${where}: "${labelColumn}" is ${brief(value)}, no list of labels; ` +
+        'say what stands between labels as labelSeparator',
     );
   const names = parts.map((part: unknown) => {
     const name = Number.isSafeInteger(part) ? String(part) : part;

@@ -80,8 +80,8 @@ function bothEnds(ids: Int32Array, maxLength: number): Int32Array {
 type ClassificationArray = 'inputIds' | 'attentionMask' | 'tokenTypeIds' | 'labels';
 
 /**
- * A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T); labels (B) of classes,
- * or (B, L) of L numbers a row, in f32.
+ * A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T); labels (B) of
+ * classes, or (B, L) of L numbers a row, in f32.
  */
 export type ClassificationBatch = DeviceBatch<ClassificationArray>;
 
