@@ -4,6 +4,7 @@ import type { Target } from '../data/read-table.ts';
 import { collateOnHost, hashOfExamples } from '../data/tokenised.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
 import type { TrainingTask } from '../objectives/task.ts';
+import type { Callback } from '../trainer/callback.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 import { trainEpochs } from '../trainer/epochs.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
@@ -38,6 +39,7 @@ export interface FineTuneTask {
   readonly identity?: Readonly<Record<string, unknown>>;
   /** The command that goes on after Ctrl-C. */
   readonly resumeCommand?: string;
+  readonly callbacks?: readonly Callback[];
   /** Draws no progress bar. */
   readonly quiet?: boolean;
 }
