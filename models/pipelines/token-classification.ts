@@ -3,6 +3,7 @@ import type { BertForTokenClassification } from '../bert/heads.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { computing, loadTextEncoder, readRows, softmaxOf, textRows } from './encoder.ts';
 import type { EncoderOptions, TextEncoder, TextRow } from './encoder.ts';
+import type { TokenRow } from './rows.ts';
 
 /**
  * How the labels of tokens become entities. none: each token by itself. simple: neighbours of one label
@@ -46,7 +47,7 @@ export interface TokenClassificationOptions extends EncoderOptions {
   readonly stride?: number;
 }
 
-type TokenClassifier = TextEncoder<BertForTokenClassification>;
+export type TokenClassifier = TextEncoder<BertForTokenClassification>;
 
 export const loadTokenClassifier = (id: string, options?: LoadOptions): Promise<TokenClassifier> =>
   loadTextEncoder<BertForTokenClassification>(id, 'ForTokenClassification', options);
@@ -54,6 +55,15 @@ export const loadTokenClassifier = (id: string, options?: LoadOptions): Promise<
 const logitsOf = computing('token classification', (model: BertForTokenClassification, batch: BertInputs) => {
   return model.forward(batch).logits;
 });
+
+/** The logits (T, labels) of each row, in the order of the rows. */
+export function tokenLogits(
+  classifier: TokenClassifier,
+  rows: readonly TokenRow[],
+  options?: EncoderOptions,
+): Promise<Float32Array[]> {
+  return readRows(classifier, rows, logitsOf, { ...options, perToken: true });
+}
 
 /** A token, or a word of several. */
 interface Labelled {
@@ -90,7 +100,7 @@ export async function labelTokens(
   const ignored = new Set(ignoreLabels);
   const { labels } = classifier.model.config;
   const rows = textRows(classifier, texts, { truncation, ...(stride === undefined ? {} : { stride }) });
-  const logits = await readRows(classifier, rows, logitsOf, { ...options, perToken: true });
+  const logits = await tokenLogits(classifier, rows, options);
   const found = texts.map((): (TokenLabel | Entity)[] => []);
   const parts = new Array<number>(texts.length).fill(0);
   rows.forEach((row, i) => {

@@ -33,9 +33,24 @@ test("paragraphs of LibreOffice's pages: by id, without those of the page's fram
     '<p id="par_id2">Choose <span class="emph">File -\n Open</span>.</p><p id="other">x</p><p id="par_id3"> </p>' +
     '<p id="par_id2">again</p></div></body></html>';
   assert.equal(paragraphsOf(html), [
-    { id: 'hd_id1', text: 'A title' },
-    { id: 'par_id2', text: 'Choose File - Open.' },
+    { id: 'hd_id1', text: 'A title', marks: [] },
+    { id: 'par_id2', text: 'Choose File - Open.', marks: [{ start: 7, end: 18, kind: 'emph' }] },
   ]);
+});
+
+test("what is marked in LibreOffice's pages: without white space, as one where it touches; usual variants", () => {
+  const html =
+    '<div id="DisplayArea"><p id="par_id1"> <span class="emph"> Press </span>\n<span class="keycode">' +
+    '<span id="swl" class="switchinline"><span class="MAC">Command</span><span id="defaultx">Ctrl</span></span>' +
+    '</span><span class="keycode">+A </span>, <span class="avis">or <span class="literal">x</span> y</span></p></div>';
+  const marked = (variants: 'all' | 'usual') =>
+    paragraphsOf(html, { variants }).map(({ text, marks }) => [
+      text,
+      ...marks.map(({ start, end, kind }) => `${kind} ${text.slice(start, end)}`),
+    ]);
+  const rest = ['avis or', 'literal x', 'avis y'];
+  assert.equal(marked('usual'), [['Press Ctrl+A , or x y', 'emph Press', 'keycode Ctrl+A', ...rest]]);
+  assert.equal(marked('all'), [['Press CommandCtrl+A , or x y', 'emph Press', 'keycode CommandCtrl+A', ...rest]]);
 });
 
 test("GNOME's pages: what a page says of itself, and its text without title and notes", () => {

@@ -8,7 +8,7 @@ import {
 } from '../../models/index.ts';
 import type { BertSettings, LoadOptions } from '../../models/index.ts';
 import { UsageError } from '../cli/cli.ts';
-import { shippedBert } from '../cli/fine-tune.ts';
+import { headLog, shippedBert } from '../cli/fine-tune.ts';
 import type { ClassifierData } from './data.ts';
 import { kinds } from './kinds.ts';
 
@@ -63,13 +63,7 @@ async function startingModel(choice: ModelChoice, { kind, labels }: HeadChoice):
   const { problemType } = kinds[kind];
   const settings = { labels, problemType, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
   manualSeed(seed);
-  if (!fromScratch) {
-    const log = (line: string): void => {
-      // That a classifier's head is new goes without saying.
-      if (!/^newly initialised: (bert\.pooler\.|classifier\.)|^not used by .*: cls\./.test(line)) console.error(line);
-    };
-    return loadClassifier(name, settings, { log });
-  }
+  if (!fromScratch) return loadClassifier(name, settings, { log: headLog });
   const { layers, hidden, heads, maxLength } = choice;
   if (hidden % heads !== 0) throw new UsageError(`--hidden ${hidden} must be a multiple of --heads ${heads}`);
   const tokenizer = BertTokenizer.default();

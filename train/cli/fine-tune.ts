@@ -7,6 +7,15 @@ import type { Option, Parsed } from './cli.ts';
 /** The BERT that comes with the project, see its model card. */
 export const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
 
+/**
+ * Prints what loading says, but for what goes without saying: that the head is new, and that the one of
+ * pretraining is not used.
+ */
+export function headLog(line: string): void {
+  const isNew = /^newly initialised: (bert\.pooler|classifier|qa_outputs)\./.test(line);
+  if (!isNew && !/^not used by .*: (cls|bert\.pooler|pooler)\./.test(line)) console.error(line);
+}
+
 /** How a model is fine-tuned, as flags of every script that does. */
 export const fineTuneFlags = {
   dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { manualSeed } from '../../autograd/index.ts';
 import { BertForQuestionAnswering, BertTokenizer } from '../../models/index.ts';
 import type { QuestionAnswerer } from '../../models/index.ts';
-import { shippedBert } from '../cli/fine-tune.ts';
+import { headLog, shippedBert } from '../cli/fine-tune.ts';
 import { hashOfRows } from '../data/tokenised.ts';
 import { trainEpochs } from '../trainer/epochs.ts';
 import type { FineTuneRun } from '../trainer/epochs.ts';
@@ -25,13 +25,8 @@ export async function makeAnswerer({
 }): Promise<QuestionAnswerer> {
   const tokenizer = await BertTokenizer.fromPretrained(name);
   const settings = { numLabels: 2, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
-  const log = (line: string): void => {
-    // That the head is new, and the old one not used, goes without saying.
-    if (!/^newly initialised: qa_outputs\.|^not used by .*: (cls|bert\.pooler|pooler)\./.test(line))
-      console.error(line);
-  };
   manualSeed(seed);
-  return { model: await BertForQuestionAnswering.fromPretrained(name, settings, { log }), tokenizer };
+  return { model: await BertForQuestionAnswering.fromPretrained(name, settings, { log: headLog }), tokenizer };
 }
 
 export interface QuestionTask extends Omit<FineTuneRun, 'model' | 'task' | 'tokenizer' | 'evaluate' | 'best'> {

@@ -1,12 +1,11 @@
 import { createHash } from 'node:crypto';
 import { brief } from '../../common/printable.ts';
 import { debianDescriptions } from '../data/debian-package.ts';
-import { duplicateGroups } from '../data/duplicates/groups.ts';
+import { splitApart } from '../data/duplicates/split-apart.ts';
 import { gnomeHelp } from '../data/gnome-help.ts';
 import { libreOfficeHelp } from '../data/libreoffice-help.ts';
 import type { HelpParagraph } from '../data/libreoffice-help.ts';
 import { stringCell } from '../data/read-table.ts';
-import { stratifiedSplit } from '../data/split.ts';
 import type { SplitFractions } from '../data/split.ts';
 import { tableRows } from '../data/table-rows.ts';
 import { textKey } from '../data/text-hash.ts';
@@ -69,52 +68,22 @@ export interface SplitPairsOptions {
   readonly fractions?: SplitFractions;
 }
 
-/**
- * Splits pairs by their group (by themselves, where they have none), so that no page is in two parts, and
- * leaves out what would flatter a model: pairs that came before, pairs whose sides are equal, and held-out
- * pairs whose source has a near-duplicate among those trained on (`duplicateGroups`).
- */
+/** Splits pairs by their group, see `splitApart`, and leaves out those whose sides are equal. */
 export function splitPairs(
   pairs: readonly TextPair[],
   { seed, fractions = defaultFractions }: SplitPairsOptions,
 ): Omit<PairData, 'origin'> & { readonly counts: Readonly<Record<'repeated' | 'equal' | 'near', number>> } {
-  const counts = { repeated: 0, equal: 0, near: 0 };
-  const seen = new Set<string>();
-  const kept = pairs.filter(({ source, target }) => {
-    if (source === target) return (counts.equal++, false);
-    const key = `${textKey(source)} ${textKey(target)}`;
-    if (seen.has(key)) return (counts.repeated++, false);
-    seen.add(key);
-    return true;
+  const unequal = pairs.filter(({ source, target }) => source !== target);
+  const { counts, ...split } = splitApart(unequal, {
+    textOf: ({ source }) => source,
+    keyOf: ({ source, target }) => `${textKey(source)} ${textKey(target)}`,
+    groupOf: ({ group }) => group,
+    seed,
+    fractions,
+    op: 'splitPairs',
+    items: 'pairs with unequal sides',
   });
-  const pages = new Map<string, number>();
-  const pageOf = kept.map(({ group }, i) => {
-    if (group === undefined) return i;
-    if (!pages.has(group)) pages.set(group, i);
-    return pages.get(group)!;
-  });
-  const parts = stratifiedSplit(new Uint8Array(kept.length), { fractions, seed, groups: pageOf });
-  const groups = duplicateGroups(kept.map(({ source }) => source));
-  const trained = new Set(parts.train.map((i) => groups[i]!));
-  const heldOut = (part: readonly number[]): TextPair[] => {
-    const apart = part.filter((i) => !trained.has(groups[i]!));
-    counts.near += part.length - apart.length;
-    return apart.map((i) => kept[i]!);
-  };
-  const split = {
-    train: parts.train.map((i) => kept[i]!),
-    validation: heldOut(parts.validation),
-    test: heldOut(parts.test),
-  };
-  const empty = (['train', 'validation', 'test'] as const).find(
-    (name) => fractions[name] > 0 && split[name].length === 0,
-  );
-  if (empty)
-    throw new Error(
-      `splitPairs: of ${pairs.length} pairs none is left for the ${empty} part (${counts.equal} have equal sides, ` +
-        `${counts.repeated} came before, ${counts.near} are near-duplicates of those trained on); give more pairs`,
-    );
-  return { ...split, counts };
+  return { ...split, counts: { ...counts, equal: pairs.length - unequal.length } };
 }
 
 /** Pairs that have a name instead of a file. */
