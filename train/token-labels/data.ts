@@ -102,9 +102,6 @@ async function readFileRows(path: string, columns: TokenColumns): Promise<Source
 
 /** What LibreOffice's authors mark, and as what. */
 const helpLabels: Readonly<Record<string, string>> = {
-  emph: 'UI',
-  menuitem: 'UI',
-  widget: 'UI',
   keycode: 'KEY',
   literal: 'CODE',
   input: 'CODE',
@@ -112,9 +109,9 @@ const helpLabels: Readonly<Record<string, string>> = {
 };
 
 /**
- * Paragraphs of LibreOffice's help with the commands, keys and code that are marked in them. Only guides, for
- * elsewhere names of parameters are emphasised too, and only paragraphs with something marked, for in the
- * others commands and keys stand unmarked.
+ * Paragraphs of LibreOffice's help with the keys and the code that are marked in them. Only those with
+ * something marked: in the others the same keys and names stand unmarked. Commands are no label of their own:
+ * most are marked with emph, as are names of parameters, and stressed words.
  */
 async function helpRows(language: string): Promise<Source> {
   const { origin, paragraphs } = await libreOfficeHelp(language, { variants: 'usual' });
@@ -123,9 +120,9 @@ async function helpRows(language: string): Promise<Source> {
       Object.hasOwn(helpLabels, kind) ? [{ ...place, label: helpLabels[kind]! }] : [],
     );
     const where = `${page}#${id}`;
-    return page.includes('/guide/') && spans.length > 0 ? [{ where, group: page, text, spans }] : [];
+    return spans.length > 0 ? [{ where, group: page, text, spans }] : [];
   });
-  return { rows, origin: `${origin}, guides` };
+  return { rows, origin: `${origin}, paragraphs with marked keys or code` };
 }
 
 interface TaggedTexts {
