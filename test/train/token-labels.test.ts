@@ -219,16 +219,18 @@ test('data: any scheme becomes IOB2 or stays, groups stay together, what cannot 
   assert.match(origin.join('\n'), /1 spans begin or end inside of a word, and are taken with the whole word/);
 });
 
-test('the dictionary: the longest entry, its most frequent label, nothing that is mostly outside', () => {
+test('the dictionary: the longest entry, its most frequent label; pruned, nothing that is mostly outside', () => {
   const texts = [
     tagged(['Save', 'As', 'saves'], ['B-UI', 'I-UI', 'O']),
     tagged(['Click', 'Save', 'or', 'press', 'Save'], ['O', 'B-UI', 'O', 'O', 'B-KEY']),
     tagged(['Save', 'Text', 'Text'], ['B-UI', 'O', 'B-UI']),
     tagged(['The', 'Text', 'and', 'Text', 'here'], ['O', 'O', 'O', 'O', 'O']),
   ];
-  const find = entityDictionary(texts);
+  const [find, findPruned] = [entityDictionary(texts), entityDictionary(texts, { pruned: true })];
   // Save is UI twice and KEY once; Text is once UI and three times nothing.
-  assert.equal(find(tagged(['Save', 'Save', 'As', 'Text', 'As'])), ['B-UI', 'B-UI', 'I-UI', 'O', 'O']);
+  const text = tagged(['Save', 'Save', 'As', 'Text', 'As']);
+  assert.equal(find(text), ['B-UI', 'B-UI', 'I-UI', 'B-UI', 'O']);
+  assert.equal(findPruned(text), ['B-UI', 'B-UI', 'I-UI', 'O', 'O']);
   assert.equal(find(tagged(['save', 'AS'])), ['O', 'O']);
   assert.equal(iob2(4, [{ type: 'A', start: 1, end: 3 }]), ['O', 'B-A', 'I-A', 'O']);
 });

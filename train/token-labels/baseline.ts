@@ -5,14 +5,21 @@ import type { TaggedText } from './data.ts';
 
 type Tagged = Pick<TaggedText, 'text' | 'words' | 'tags'>;
 
+export interface DictionaryOptions extends TagOptions {
+  /**
+   * Leaves out words that stand outside of entities more often than they are one: "Page" is a label's once
+   * and no label's ten times. Default false.
+   */
+  readonly pruned?: boolean;
+}
+
 /**
  * What a model has to be better than: a dictionary of the entities of texts, case and all, as tags in IOB2.
- * From left to right the longest entry counts; an entry's label is the one that its words have most often, O
- * among them: words that are an entity once and none ten times are no entry.
+ * From left to right the longest entry counts, with the label that it has most often.
  */
 export function entityDictionary(
   texts: readonly Tagged[],
-  options: TagOptions = {},
+  { pruned = false, ...options }: DictionaryOptions = {},
 ): (text: Pick<Tagged, 'text' | 'words'>) => string[] {
   const read = texts.map((text) => ({ words: wordsIn(text), entities: entitiesOf(text.tags, options) }));
   const counts = new Map<string, Map<string, number>>();
@@ -22,7 +29,7 @@ export function entityDictionary(
       counts.set(keyOf(words, start, end), labels.set(type, (labels.get(type) ?? 0) + 1));
     }
   const longest = Math.max(0, ...read.flatMap(({ entities }) => entities.map(({ start, end }) => end - start)));
-  for (const { words, entities } of read) {
+  for (const { words, entities } of pruned ? read : []) {
     const inside = new Set(entities.flatMap(({ start, end }) => range(start, end)));
     for (let start = 0; start < words.length; start++)
       for (let end = start + 1; end <= Math.min(words.length, start + longest) && !inside.has(end - 1); end++) {
