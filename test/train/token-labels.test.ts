@@ -52,7 +52,7 @@ test('ids, words and labels of nasty sentences are those of run_ner', async () =
     assert.equal([...row!.labels], labels);
     assert.equal(
       [...row!.words],
-      labels.map((label) => (label === -100 ? -1 : label)),
+      words.map((word, i) => (labels[i] === -100 ? -1 : word)),
     );
     // No word is lost that run_ner cuts away.
     const labelled = rows.flatMap(({ words: own }) => [...own].filter((word) => word !== -1));

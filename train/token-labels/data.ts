@@ -5,7 +5,7 @@ import { libreOfficeHelp } from '../data/libreoffice-help.ts';
 import { entitiesOf } from '../metrics/sequence-labels.ts';
 import type { Scheme } from '../metrics/sequence-labels.ts';
 import { readTokenRows } from './read.ts';
-import type { Place, Span, TokenColumns, TokenRow } from './read.ts';
+import type { Place, TokenColumns, TokenRow } from './read.ts';
 
 /** A text as words, each with a tag: O, or B- or I- and a label. */
 export interface TaggedText {

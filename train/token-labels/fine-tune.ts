@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { manualSeed } from '../../autograd/index.ts';
-import { BertForTokenClassification, BertTokenizer } from '../../models/index.ts';
+import { BertForTokenClassification } from '../../models/index.ts';
+import type { BertTokenizer } from '../../models/index.ts';
 import { ignoredLabel } from '../../models/nn/token-loss.ts';
 import { padRows } from '../../models/pipelines/rows.ts';
 import { tokenLogits } from '../../models/pipelines/token-classification.ts';
