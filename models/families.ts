@@ -19,9 +19,19 @@ export {
   BertForSequenceClassification,
   BertForTokenClassification,
 } from './bert/heads.ts';
-export type { MaskedTokens, PreTrainingOutput, QuestionAnsweringOutput, RotaryFillOutput } from './bert/heads.ts';
+export type { PreTrainingOutput, RotaryFillOutput } from './bert/heads.ts';
+export type { MaskedTokens, QuestionAnsweringOutput } from './transformer/encoder-heads.ts';
 export { BertModel, BertPreTrainedModel } from './bert/model.ts';
 export type { BertInputs, BertModelOutput } from './bert/model.ts';
+export { DistilBertConfig } from './distilbert/config.ts';
+export type { DistilBertSettings } from './distilbert/config.ts';
+export {
+  DistilBertForMaskedLM,
+  DistilBertForQuestionAnswering,
+  DistilBertForSequenceClassification,
+  DistilBertForTokenClassification,
+  DistilBertModel,
+} from './distilbert/model.ts';
 export { GPT2Config, gpt2Config } from './gpt2/config.ts';
 export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
 export { GPT2LMHeadModel } from './gpt2/heads.ts';
@@ -30,3 +40,12 @@ export { LlamaConfig, Qwen2Config, Qwen3Config } from './llama/config.ts';
 export type { LlamaSettings } from './llama/config.ts';
 export { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from './llama/heads.ts';
 export { LlamaModel, Qwen2Model, Qwen3Model } from './llama/model.ts';
+export { RobertaConfig } from './roberta/config.ts';
+export type { RobertaSettings } from './roberta/config.ts';
+export {
+  RobertaForMaskedLM,
+  RobertaForQuestionAnswering,
+  RobertaForSequenceClassification,
+  RobertaForTokenClassification,
+  RobertaModel,
+} from './roberta/model.ts';

@@ -1,15 +1,20 @@
 import { z } from 'zod';
+import type { JsonObject } from '../../common/json-file.ts';
 import { defineConfig } from '../config.ts';
 import { showValue } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
+import { problemTypes } from '../transformer/encoder-heads.ts';
 
 const size = z.int().min(1);
 const probability = z.number().min(0).max(1);
 const names = Object.keys(activations) as [ActivationName, ...ActivationName[]];
 
-/** The settings of BERT with Transformers' defaults, those of bert-base-uncased. */
-const shape = {
+/**
+ * The settings of BERT with Transformers' defaults, those of bert-base-uncased; other encoders take most of
+ * them.
+ */
+export const bertShape = {
   vocabSize: size.default(30522),
   hiddenSize: size.default(768),
   numHiddenLayers: z.int().min(0).default(12),
@@ -26,35 +31,55 @@ const shape = {
   /** Dropout before a classifier; null: hiddenDropoutProb. */
   classifierDropout: probability.nullable().default(null),
   /** The kind of the labels of a sequence; null: told from the first labels given. */
-  problemType: z
-    .enum(['regression', 'single_label_classification', 'multi_label_classification'])
-    .nullable()
-    .default(null),
+  problemType: z.enum(problemTypes).nullable().default(null),
   tieWordEmbeddings: z.boolean().default(true),
 };
+
+/** Those of the settings that are real numbers. */
+export const bertFloats = [
+  'hiddenDropoutProb',
+  'attentionProbsDropoutProb',
+  'initializerRange',
+  'layerNormEps',
+  'classifierDropout',
+];
+
+/** The fault of an encoder's settings as a whole, if there is one. */
+export function checkEncoder(values: {
+  readonly hiddenSize: number;
+  readonly numAttentionHeads: number;
+  readonly padTokenId: number | null;
+  readonly vocabSize: number;
+}): string | undefined {
+  const { hiddenSize, numAttentionHeads, padTokenId, vocabSize } = values;
+  if (hiddenSize % numAttentionHeads !== 0)
+    return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${numAttentionHeads}`;
+  if (padTokenId !== null && padTokenId >= vocabSize)
+    return `pad_token_id ${padTokenId} must be below vocab_size ${vocabSize}`;
+  return undefined;
+}
+
+/** The fault of a config.json that asks for what the encoder `name` cannot do. */
+export const checkEncoderJson =
+  (name: string) =>
+  (json: JsonObject): string | undefined => {
+    const position = json['position_embedding_type'] ?? 'absolute';
+    if (position !== 'absolute')
+      return `position_embedding_type ${showValue(position)} is not supported, only "absolute" is`;
+    for (const key of ['is_decoder', 'add_cross_attention']) {
+      if (json[key] === true) return `${key} is true, but this ${name} is an encoder; load an encoder checkpoint`;
+    }
+    return undefined;
+  };
 
 /**
  * BERT's settings: config.json in camelCase. `BertConfig.create({ hiddenSize: 128 })` makes a checked config;
  * what is not given has Transformers' default.
  */
-export const BertConfig = defineConfig('bert', shape, {
-  floats: ['hiddenDropoutProb', 'attentionProbsDropoutProb', 'initializerRange', 'layerNormEps', 'classifierDropout'],
-  check: ({ hiddenSize, numAttentionHeads, padTokenId, vocabSize }) => {
-    if (hiddenSize % numAttentionHeads !== 0)
-      return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${numAttentionHeads}`;
-    if (padTokenId !== null && padTokenId >= vocabSize)
-      return `pad_token_id ${padTokenId} must be below vocab_size ${vocabSize}`;
-    return undefined;
-  },
-  checkJson: (json) => {
-    const position = json['position_embedding_type'] ?? 'absolute';
-    if (position !== 'absolute')
-      return `position_embedding_type ${showValue(position)} is not supported, only "absolute" is`;
-    for (const key of ['is_decoder', 'add_cross_attention']) {
-      if (json[key] === true) return `${key} is true, but this BERT is an encoder; load an encoder checkpoint`;
-    }
-    return undefined;
-  },
+export const BertConfig = defineConfig('bert', bertShape, {
+  floats: bertFloats,
+  check: checkEncoder,
+  checkJson: checkEncoderJson('BERT'),
 });
 
 export type BertConfig = ReturnType<typeof BertConfig.create>;

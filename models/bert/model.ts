@@ -1,39 +1,55 @@
-import { add, knownRange, reshape, select, tanh } from '../../autograd/index.ts';
+import { add, cast, cumsum, knownRange, mul, ne, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask, attend, attendPacked, splitHeads } from '../nn/attend.ts';
-import type { Attended } from '../nn/attend.ts';
+import type { Attended, PackedAttentionOptions } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding, firstRows } from '../nn/embedding.ts';
-import { Linear, linearsSideBySide, projectTogether } from '../nn/linear.ts';
-import type { LinearOptions } from '../nn/linear.ts';
+import { linearsSideBySide, projectTogether } from '../nn/linear.ts';
+import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { normalInit, zerosInit } from '../parameter.ts';
+import type { Initializer } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
+import { dense, FirstTokenPooler } from '../transformer/encoder-heads.ts';
+import type { PooledOutput } from '../transformer/encoder-heads.ts';
 import { checkRange, checkShape, checkTokenInputs, checkWhole } from '../transformer/inputs.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
 import { runLayers } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import { BertConfig } from './config.ts';
 
-/** A linear layer with BERT's initialisation: normal weights, biases 0. */
-export function dense(
-  config: BertConfig,
-  inFeatures: number,
-  outFeatures: number,
-  options: LinearOptions = {},
-): Linear {
-  return new Linear(inFeatures, outFeatures, {
-    weightInit: normalInit(config.initializerRange),
-    biasInit: zerosInit,
-    ...options,
-  });
-}
+/** The settings that layers depend on, in every encoder of BERT's kind. */
+export type LayerShape = Pick<
+  BertConfig,
+  | 'hiddenSize'
+  | 'numHiddenLayers'
+  | 'numAttentionHeads'
+  | 'intermediateSize'
+  | 'hiddenAct'
+  | 'hiddenDropoutProb'
+  | 'attentionProbsDropoutProb'
+  | 'initializerRange'
+  | 'layerNormEps'
+>;
 
-export function norm(config: BertConfig): LayerNorm {
-  return new LayerNorm(config.hiddenSize, { eps: config.layerNormEps });
+/** The settings that the embeddings depend on; no token types: typeVocabSize 0. */
+export type EmbeddingsShape = Pick<
+  BertConfig,
+  | 'vocabSize'
+  | 'hiddenSize'
+  | 'maxPositionEmbeddings'
+  | 'typeVocabSize'
+  | 'padTokenId'
+  | 'hiddenDropoutProb'
+  | 'initializerRange'
+  | 'layerNormEps'
+>;
+
+export function norm({ layerNormEps, hiddenSize }: Pick<LayerShape, 'layerNormEps' | 'hiddenSize'>): LayerNorm {
+  return new LayerNorm(hiddenSize, { eps: layerNormEps });
 }
 
 /** What every BERT takes. `tokenizer.encode` gives inputIds, attentionMask and tokenTypeIds. */
@@ -42,56 +58,110 @@ export interface BertInputs extends TokenInputs {
   readonly tokenTypeIds?: Tensor;
 }
 
-/** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */
-function checkInputs(inputs: BertInputs, config: BertConfig): void {
-  const { vocabSize, maxPositionEmbeddings, typeVocabSize } = config;
-  checkTokenInputs(inputs, { vocabSize, positions: maxPositionEmbeddings });
-  checkWhole('tokenTypeIds', inputs.tokenTypeIds);
-  checkShape('tokenTypeIds', inputs.tokenTypeIds, [inputs.inputIds.shape]);
-  checkRange('token type', inputs.tokenTypeIds, typeVocabSize, 'the token types', 'leave tokenTypeIds out');
+export interface EmbeddingsOptions {
+  /** Width of the tables; default hiddenSize. */
+  readonly dim?: number;
+  /**
+   * The row of padding in the table of positions, as in fairseq: the first token has the row after it, and
+   * padding tokens this row itself, whatever stands around them.
+   */
+  readonly paddingPosition?: number;
+  /** First values of the table of positions; default normal. */
+  readonly positionsInit?: Initializer;
 }
 
 /** The sum of the embeddings of token, position and token type, normalised. */
-class BertEmbeddings extends Module {
+export class BertEmbeddings extends Module {
   readonly wordEmbeddings: Embedding;
   readonly positionEmbeddings: Embedding;
-  readonly tokenTypeEmbeddings: Embedding;
+  readonly tokenTypeEmbeddings: Embedding | undefined;
   readonly LayerNorm: LayerNorm;
   readonly dropout: Dropout;
-  readonly #config: BertConfig;
+  readonly #config: EmbeddingsShape;
+  readonly #paddingPosition: number | undefined;
 
-  constructor(config: BertConfig) {
+  constructor(config: EmbeddingsShape, options: EmbeddingsOptions = {}) {
     super();
     const weightInit = normalInit(config.initializerRange);
+    const { dim = config.hiddenSize, paddingPosition, positionsInit = weightInit } = options;
     this.#config = config;
-    this.wordEmbeddings = new Embedding(config.vocabSize, config.hiddenSize, {
+    this.#paddingPosition = paddingPosition;
+    this.wordEmbeddings = new Embedding(config.vocabSize, dim, {
       weightInit,
-      paddingIdx: config.padTokenId ?? undefined,
+      paddingIdx: paddingPosition ?? config.padTokenId ?? undefined,
     });
-    this.positionEmbeddings = new Embedding(config.maxPositionEmbeddings, config.hiddenSize, { weightInit });
-    this.tokenTypeEmbeddings = new Embedding(config.typeVocabSize, config.hiddenSize, { weightInit });
-    this.LayerNorm = norm(config);
+    this.positionEmbeddings = new Embedding(config.maxPositionEmbeddings, dim, {
+      weightInit: positionsInit,
+      paddingIdx: paddingPosition,
+    });
+    this.tokenTypeEmbeddings =
+      config.typeVocabSize > 0 ? new Embedding(config.typeVocabSize, dim, { weightInit }) : undefined;
+    this.LayerNorm = new LayerNorm(dim, { eps: config.layerNormEps });
     this.dropout = new Dropout(config.hiddenDropoutProb);
   }
 
-  /** inputIds (B, T) -> (B, T, D). */
+  /** inputIds (B, T) -> (B, T, E). */
   override forward(inputs: BertInputs): Tensor {
-    checkInputs(inputs, this.#config);
-    const { inputIds, tokenTypeIds, positionIds } = inputs;
-    const length = inputIds.shape[1]!;
+    this.#check(inputs);
+    const words = this.wordEmbeddings.forward(inputs.inputIds); // (B, T, E)
+    const types = this.#types(inputs);
+    const sum = add(types ? add(words, types) : words, this.#positions(inputs)); // (B, T, E)
+    return this.dropout.forward(this.LayerNorm.forward(sum));
+  }
+
+  /** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */
+  #check({ tokenTypeIds, ...inputs }: BertInputs): void {
+    const { vocabSize, maxPositionEmbeddings, typeVocabSize } = this.#config;
+    checkTokenInputs(inputs, { vocabSize, positions: maxPositionEmbeddings, paddingPosition: this.#paddingPosition });
+    checkWhole('tokenTypeIds', tokenTypeIds);
+    checkShape('tokenTypeIds', tokenTypeIds, [inputs.inputIds.shape]);
+    checkRange('token type', tokenTypeIds, Math.max(typeVocabSize, 1), 'the token types', 'leave tokenTypeIds out');
+  }
+
+  /** (E) or (B, T, E). */
+  #types({ tokenTypeIds }: BertInputs): Tensor | undefined {
+    if (!this.tokenTypeEmbeddings) return undefined;
     // Known to be all of type 0: one row for every token, without a gather and its scatter in backward.
     const range = tokenTypeIds && knownRange(tokenTypeIds);
     const plain = !tokenTypeIds || (range && range[0] === 0 && range[1] === 0);
-    const words = this.wordEmbeddings.forward(inputIds); // (B, T, D)
-    const types = plain
-      ? reshape(firstRows(this.tokenTypeEmbeddings, 1), [-1]) // (D)
-      : this.tokenTypeEmbeddings.forward(tokenTypeIds!); // (B, T, D)
-    const positions = positionIds
-      ? this.positionEmbeddings.forward(positionIds) // (T, D) or (B, T, D)
-      : firstRows(this.positionEmbeddings, length); // (T, D)
-    const sum = add(add(words, types), positions); // (B, T, D)
-    return this.dropout.forward(this.LayerNorm.forward(sum));
+    return plain
+      ? reshape(firstRows(this.tokenTypeEmbeddings, 1), [-1])
+      : this.tokenTypeEmbeddings.forward(tokenTypeIds!);
   }
+
+  /** (T, E) or (B, T, E). */
+  #positions({ inputIds, positionIds }: BertInputs): Tensor {
+    const padding = this.#paddingPosition;
+    if (positionIds) return this.positionEmbeddings.forward(positionIds);
+    if (padding === undefined) return firstRows(this.positionEmbeddings, inputIds.shape[1]!);
+    const isToken = cast(ne(inputIds, padding), 'i32'); // (B, T)
+    return this.positionEmbeddings.forward(add(mul(cumsum(isToken, 1), isToken), padding));
+  }
+}
+
+export interface SelfAttentionOptions extends Omit<PackedAttentionOptions, 'heads'> {
+  readonly headDim: number;
+}
+
+/** Attention of x (B, T, D) to itself, by the projections of queries, keys and values: (B, T, D). */
+export function selfAttend(
+  projections: readonly [query: Linear, key: Linear, value: Linear],
+  x: Tensor,
+  { headDim, ...options }: SelfAttentionOptions,
+): Attended {
+  const qkv = projectTogether(projections, x); // (B, T, 3 D)
+  if (qkv) return attendPacked(qkv, { heads: qkv.shape[2]! / 3 / headDim, ...options });
+  const heads = (layer: Linear): Tensor => {
+    const y = layer.forward(x);
+    return splitHeads(y, y.shape[2]! / headDim); // (B, H, T, D/H)
+  };
+  return attend(heads(projections[0]), heads(projections[1]), heads(projections[2]), options);
+}
+
+/** Projections of queries, keys and values whose weights lie side by side. */
+export function selfProjections(dim: number, initializerRange: number): [query: Linear, key: Linear, value: Linear] {
+  const options = { weightInit: normalInit(initializerRange), biasInit: zerosInit };
+  return linearsSideBySide(dim, [dim, dim, dim], options) as [Linear, Linear, Linear];
 }
 
 /**
@@ -106,11 +176,9 @@ class BertSelfAttention extends Module {
   readonly numHeads: number;
   readonly headDim: number;
 
-  constructor({ hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads }: BertConfig) {
+  constructor({ hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads }: LayerShape) {
     super();
-    const sizes = [hiddenSize, hiddenSize, hiddenSize];
-    const options = { weightInit: normalInit(initializerRange), biasInit: zerosInit };
-    [this.query, this.key, this.value] = linearsSideBySide(hiddenSize, sizes, options) as [Linear, Linear, Linear];
+    [this.query, this.key, this.value] = selfProjections(hiddenSize, initializerRange);
     this.dropout = new Dropout(attentionProbsDropoutProb);
     this.numHeads = numAttentionHeads;
     this.headDim = hiddenSize / numAttentionHeads;
@@ -118,12 +186,8 @@ class BertSelfAttention extends Module {
 
   /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
-    const { query, key, value, dropout, numHeads, headDim } = this;
-    const options = { mask, dropout, outputWeights };
-    const qkv = projectTogether([query, key, value], x); // (B, T, 3 D)
-    if (qkv) return attendPacked(qkv, { heads: numHeads, ...options });
-    const heads = (y: Tensor): Tensor => splitHeads(y, y.shape[2]! / headDim); // (B, H, T, D/H)
-    return attend(heads(query.forward(x)), heads(key.forward(x)), heads(value.forward(x)), options);
+    const { query, key, value, dropout, headDim } = this;
+    return selfAttend([query, key, value], x, { headDim, mask, dropout, outputWeights });
   }
 
   override extraRepr(): string {
@@ -132,12 +196,12 @@ class BertSelfAttention extends Module {
 }
 
 /** LayerNorm(dropout(dense(x)) + residual): the end of the attention and of the feed-forward part. */
-class BertOutput extends Module {
+export class BertOutput extends Module {
   readonly dense: Linear;
   readonly LayerNorm: LayerNorm;
   readonly dropout: Dropout;
 
-  constructor(config: BertConfig, inFeatures: number) {
+  constructor(config: LayerShape, inFeatures: number) {
     super();
     this.dense = dense(config, inFeatures, config.hiddenSize);
     this.LayerNorm = norm(config);
@@ -149,18 +213,26 @@ class BertOutput extends Module {
   }
 }
 
-class BertAttention extends Module {
-  readonly self: BertSelfAttention;
+/**
+ * A part that mixes tokens: x (B, T, D) -> (B, T, D). `bias` is what every layer adds to the scores (B, H, T,
+ * T): a mask, positions.
+ */
+export interface AttentionPart<Bias> extends Module {
+  forward(x: Tensor, bias: Bias, outputWeights: boolean): Attended;
+}
+
+export class BertAttention<Bias, Self extends AttentionPart<Bias>> extends Module {
+  readonly self: Self;
   readonly output: BertOutput;
 
-  constructor(config: BertConfig) {
+  constructor(config: LayerShape, self: Self) {
     super();
-    this.self = new BertSelfAttention(config);
+    this.self = self;
     this.output = new BertOutput(config, config.hiddenSize);
   }
 
-  override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
-    const { hidden, weights } = this.self.forward(x, mask, outputWeights);
+  override forward(x: Tensor, bias: Bias, outputWeights: boolean): Attended {
+    const { hidden, weights } = this.self.forward(x, bias, outputWeights);
     return { hidden: this.output.forward(hidden, x), weights };
   }
 }
@@ -169,7 +241,7 @@ class BertIntermediate extends Module {
   readonly dense: Linear;
   readonly activation: ActivationName;
 
-  constructor(config: BertConfig) {
+  constructor(config: LayerShape) {
     super();
     this.dense = dense(config, config.hiddenSize, config.intermediateSize);
     this.activation = config.hiddenAct;
@@ -184,32 +256,35 @@ class BertIntermediate extends Module {
   }
 }
 
-/** Self-attention and a feed-forward part, each followed by residual and normalisation (post-LN). */
-class BertLayer extends Module {
-  readonly attention: BertAttention;
+/** Attention and a feed-forward part, each followed by residual and normalisation (post-LN). */
+export class BertLayer<Bias, Attention extends AttentionPart<Bias>> extends Module {
+  readonly attention: Attention;
   readonly intermediate: BertIntermediate;
   readonly output: BertOutput;
 
-  constructor(config: BertConfig) {
+  constructor(config: LayerShape, attention: Attention) {
     super();
-    this.attention = new BertAttention(config);
+    this.attention = attention;
     this.intermediate = new BertIntermediate(config);
     this.output = new BertOutput(config, config.intermediateSize);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
-  override forward(x: Tensor, mask?: Tensor, outputWeights = false): Attended {
-    const { hidden, weights } = this.attention.forward(x, mask, outputWeights); // (B, T, D)
+  /** x (B, T, D) -> (B, T, D). */
+  override forward(x: Tensor, bias: Bias, outputWeights = false): Attended {
+    const { hidden, weights } = this.attention.forward(x, bias, outputWeights); // (B, T, D)
     return { hidden: this.output.forward(this.intermediate.forward(hidden), hidden), weights };
   }
 }
 
-class BertEncoder extends Module {
-  readonly layer: readonly BertLayer[];
+export class BertEncoder extends Module {
+  readonly layer: readonly BertLayer<Tensor | undefined, BertAttention<Tensor | undefined, BertSelfAttention>>[];
 
-  constructor(config: BertConfig) {
+  constructor(config: LayerShape) {
     super();
-    this.layer = Array.from({ length: config.numHiddenLayers }, () => new BertLayer(config));
+    this.layer = Array.from(
+      { length: config.numHiddenLayers },
+      () => new BertLayer(config, new BertAttention(config, new BertSelfAttention(config))),
+    );
   }
 
   /** x (B, T, D) -> (B, T, D) and what was asked for; the mask is added to the scores (B, H, T, T). */
@@ -239,42 +314,38 @@ export abstract class BertPreTrainedModel extends PreTrainedModel<BertConfig> {
   }
 }
 
-/** tanh(dense(x)) of the first token, [CLS]. */
-class BertPooler extends Module {
-  readonly dense: Linear;
+export type BertModelOutput = PooledOutput;
 
-  constructor(config: BertConfig) {
-    super();
-    this.dense = dense(config, config.hiddenSize, config.hiddenSize);
-  }
-
-  override forward(hidden: Tensor): Tensor {
-    return tanh(this.dense.forward(select(hidden, 1, 0))); // (B, D)
-  }
+/** Embeddings, layers and a pooler, as BERT has them: what families of its kind extend. */
+export function encodeTokens(
+  { embeddings, encoder, pooler }: Pick<BertModel, 'embeddings' | 'encoder' | 'pooler'>,
+  inputs: BertInputs,
+): PooledOutput {
+  const x = embeddings.forward(inputs); // (B, T, D)
+  const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
+  const encoded = encoder.forward(x, mask, inputs);
+  return pooler ? { ...encoded, pooled: pooler.forward(encoded.lastHiddenState) } : encoded;
 }
 
-export interface BertModelOutput extends EncoderOutput {
-  /** The pooler's output, (B, D); undefined in models without one. */
-  readonly pooled?: Tensor;
+export interface BaseModelOptions {
+  /** Default true. */
+  readonly addPoolingLayer?: boolean;
 }
 
 /** The bare encoder (Devlin et al. 2019): tokens to one vector for each, and one for the whole from [CLS]. */
 export class BertModel extends BertPreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly encoder: BertEncoder;
-  readonly pooler: BertPooler | undefined;
+  readonly pooler: FirstTokenPooler | undefined;
 
-  constructor(config: BertConfig, { addPoolingLayer = true }: { readonly addPoolingLayer?: boolean } = {}) {
+  constructor(config: BertConfig, { addPoolingLayer = true }: BaseModelOptions = {}) {
     super(config);
     this.embeddings = new BertEmbeddings(config);
     this.encoder = new BertEncoder(config);
-    this.pooler = addPoolingLayer ? new BertPooler(config) : undefined;
+    this.pooler = addPoolingLayer ? new FirstTokenPooler(config) : undefined;
   }
 
-  override forward(inputs: BertInputs): BertModelOutput {
-    const x = this.embeddings.forward(inputs); // (B, T, D)
-    const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
-    const encoded = this.encoder.forward(x, mask, inputs);
-    return this.pooler ? { ...encoded, pooled: this.pooler.forward(encoded.lastHiddenState) } : encoded;
+  override forward(inputs: BertInputs): PooledOutput {
+    return encodeTokens(this, inputs);
   }
 }

@@ -38,6 +38,8 @@ export interface TokenInputs {
 export interface TokenLimits {
   readonly vocabSize: number;
   readonly positions: number;
+  /** The position of padding, where those of tokens begin behind it: so many fewer are left for them. */
+  readonly paddingPosition?: number;
 }
 
 /** The inputs of a decoder. */
@@ -74,7 +76,7 @@ function checkCacheInputs({ inputIds, cache, ...rest }: DecoderInputs): void {
 /** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */
 export function checkTokenInputs(
   { inputIds, attentionMask, positionIds }: TokenInputs,
-  { vocabSize, positions }: TokenLimits,
+  { vocabSize, positions, paddingPosition = -1 }: TokenLimits,
 ): void {
   if (inputIds.ndim !== 2 || inputIds.size === 0) {
     throw new Error(
@@ -83,10 +85,11 @@ export function checkTokenInputs(
   }
   checkWhole('inputIds', inputIds);
   const [batch, length] = inputIds.shape as [number, number];
-  if (length > positions) {
+  const most = positions - paddingPosition - 1;
+  if (length > most) {
     throw new Error(
-      `${length} tokens are more than the model's ${positions} positions; encode with { truncation: true, ` +
-        `maxLength: ${positions} }`,
+      `${length} tokens are more than the model's ${most} positions; encode with { truncation: true, ` +
+        `maxLength: ${most} }`,
     );
   }
   const same = [batch, length];

@@ -1,0 +1,203 @@
+// DistilBERT (Sanh et al. 2019): BERT's layers, half as many, without token types and pooler.
+import { add, relu, select, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { BertEmbeddings, selfAttend, selfProjections } from '../bert/model.ts';
+import { Module } from '../module.ts';
+import { activations } from '../nn/activation.ts';
+import type { ActivationName } from '../nn/activation.ts';
+import { additiveMask } from '../nn/attend.ts';
+import type { Attended } from '../nn/attend.ts';
+import { Dropout } from '../nn/dropout.ts';
+import type { Linear } from '../nn/linear.ts';
+import { LayerNorm } from '../nn/norm.ts';
+import type { Initializer } from '../parameter.ts';
+import { PreTrainedModel } from '../pretrained.ts';
+import { dense, encoderHeads } from '../transformer/encoder-heads.ts';
+import type { PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
+import type { TokenInputs } from '../transformer/inputs.ts';
+import { runLayers } from '../transformer/layers.ts';
+import type { EncoderOutput } from '../transformer/outputs.ts';
+import { DistilBertConfig } from './config.ts';
+
+const eps = 1e-12;
+
+/** Sines in the even columns, cosines in the odd ones (Vaswani et al. 2017, section 3.5). */
+const interleavedSines: Initializer = ([count, dim]) => {
+  const values = Float32Array.from({ length: count! * dim! }, (_, i) => {
+    const [position, column] = [Math.floor(i / dim!), i % dim!];
+    const angle = position / 10000 ** ((2 * Math.floor(column / 2)) / dim!);
+    return column % 2 === 0 ? Math.sin(angle) : Math.cos(angle);
+  });
+  return tensor(values, { shape: [count!, dim!] });
+};
+
+class DistilBertAttention extends Module {
+  qLin: Linear;
+  kLin: Linear;
+  vLin: Linear;
+  readonly outLin: Linear;
+  readonly dropout: Dropout;
+  readonly headDim: number;
+
+  constructor(config: DistilBertConfig) {
+    super();
+    const { dim, nHeads, attentionDropout, initializerRange } = config;
+    [this.qLin, this.kLin, this.vLin] = selfProjections(dim, initializerRange);
+    this.outLin = dense(config, dim, dim);
+    this.dropout = new Dropout(attentionDropout);
+    this.headDim = dim / nHeads;
+  }
+
+  override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
+    const { qLin, kLin, vLin, dropout, headDim } = this;
+    const { hidden, weights } = selfAttend([qLin, kLin, vLin], x, { headDim, mask, dropout, outputWeights });
+    return { hidden: this.outLin.forward(hidden), weights };
+  }
+}
+
+class DistilBertFeedForward extends Module {
+  readonly lin1: Linear;
+  readonly lin2: Linear;
+  readonly dropout: Dropout;
+  readonly activation: ActivationName;
+
+  constructor(config: DistilBertConfig) {
+    super();
+    this.lin1 = dense(config, config.dim, config.hiddenDim);
+    this.lin2 = dense(config, config.hiddenDim, config.dim);
+    this.dropout = new Dropout(config.dropout);
+    this.activation = config.activation;
+  }
+
+  override forward(x: Tensor): Tensor {
+    const hidden = activations[this.activation](this.lin1.forward(x)); // (B, T, F)
+    return this.dropout.forward(this.lin2.forward(hidden)); // (B, T, D)
+  }
+
+  override extraRepr(): string {
+    return this.activation;
+  }
+}
+
+class DistilBertLayer extends Module {
+  readonly attention: DistilBertAttention;
+  readonly saLayerNorm: LayerNorm;
+  readonly ffn: DistilBertFeedForward;
+  readonly outputLayerNorm: LayerNorm;
+
+  constructor(config: DistilBertConfig) {
+    super();
+    this.attention = new DistilBertAttention(config);
+    this.saLayerNorm = new LayerNorm(config.dim, { eps });
+    this.ffn = new DistilBertFeedForward(config);
+    this.outputLayerNorm = new LayerNorm(config.dim, { eps });
+  }
+
+  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
+  override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
+    const { hidden, weights } = this.attention.forward(x, mask, outputWeights); // (B, T, D)
+    const y = this.saLayerNorm.forward(add(hidden, x));
+    return { hidden: this.outputLayerNorm.forward(add(this.ffn.forward(y), y)), weights };
+  }
+}
+
+class DistilBertTransformer extends Module {
+  readonly layer: readonly DistilBertLayer[];
+
+  constructor(config: DistilBertConfig) {
+    super();
+    this.layer = Array.from({ length: config.nLayers }, () => new DistilBertLayer(config));
+  }
+
+  override forward(x: Tensor, mask: Tensor | undefined, options: TokenInputs): EncoderOutput {
+    const run = (layer: DistilBertLayer, y: Tensor, weights: boolean): Attended => layer.forward(y, mask, weights);
+    return runLayers(x, this.layer, { ...options, run });
+  }
+}
+
+/** What all DistilBERT classes have in common. */
+abstract class DistilBertPreTrainedModel extends PreTrainedModel<DistilBertConfig> {
+  static readonly configFormat = DistilBertConfig;
+  static readonly keyRules = { baseModelPrefix: 'distilbert', ignoredKeys: /(^|\.)embeddings\.position_ids$/ };
+}
+
+/** Tokens to one vector for each. */
+export class DistilBertModel extends DistilBertPreTrainedModel {
+  readonly embeddings: BertEmbeddings;
+  readonly transformer: DistilBertTransformer;
+
+  constructor(config: DistilBertConfig) {
+    super(config);
+    const { dim, dropout, sinusoidalPosEmbds } = config;
+    const shape = { ...config, hiddenSize: dim, hiddenDropoutProb: dropout, layerNormEps: eps, typeVocabSize: 0 };
+    this.embeddings = new BertEmbeddings(shape, sinusoidalPosEmbds ? { positionsInit: interleavedSines } : {});
+    this.transformer = new DistilBertTransformer(config);
+  }
+
+  override forward(inputs: TokenInputs): PooledOutput {
+    const x = this.embeddings.forward(inputs); // (B, T, D)
+    const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
+    return this.transformer.forward(x, mask, inputs);
+  }
+}
+
+const heads = encoderHeads<
+  'distilbert',
+  TokenInputs,
+  DistilBertConfig,
+  typeof DistilBertPreTrainedModel,
+  DistilBertModel
+>(DistilBertPreTrainedModel, {
+  prefix: 'distilbert',
+  encoder: (config) => new DistilBertModel(config),
+  dim: ({ dim }) => dim,
+  dropout: ({ dropout }) => dropout,
+  answerDropout: ({ qaDropout }) => qaDropout,
+});
+
+export class DistilBertForMaskedLM extends heads.MaskedLM {
+  readonly vocabTransform: Linear;
+  readonly vocabLayerNorm: LayerNorm;
+  readonly vocabProjector: Linear;
+
+  constructor(config: DistilBertConfig) {
+    super(config);
+    const { dim, vocabSize, tieWordEmbeddings } = config;
+    const { weight } = this.distilbert.embeddings.wordEmbeddings;
+    this.vocabTransform = dense(config, dim, dim);
+    this.vocabLayerNorm = new LayerNorm(dim, { eps });
+    this.vocabProjector = dense(config, dim, vocabSize, tieWordEmbeddings ? { weight } : {});
+  }
+
+  protected override get tokenHead(): TokenHead {
+    const transform = (hidden: Tensor): Tensor => {
+      const x = activations[this.config.activation](this.vocabTransform.forward(hidden));
+      return this.vocabLayerNorm.forward(x); // (B, T, D)
+    };
+    const decoder = this.vocabProjector;
+    return { decoder, transform, forward: (hidden) => decoder.forward(transform(hidden)) };
+  }
+}
+
+/** classifier(dropout(relu(dense(x)))) of the first token. */
+export class DistilBertForSequenceClassification extends heads.SequenceClassification {
+  readonly preClassifier: Linear;
+  readonly classifier: Linear;
+  readonly dropout: Dropout;
+
+  constructor(config: DistilBertConfig) {
+    super(config);
+    this.preClassifier = dense(config, config.dim, config.dim);
+    this.classifier = dense(config, config.dim, config.numLabels);
+    this.dropout = new Dropout(config.seqClassifDropout);
+  }
+
+  protected override score({ lastHiddenState }: PooledOutput): Tensor {
+    const x = relu(this.preClassifier.forward(select(lastHiddenState, 1, 0))); // (B, D)
+    return this.classifier.forward(this.dropout.forward(x)); // (B, L)
+  }
+}
+
+export class DistilBertForTokenClassification extends heads.TokenClassification {}
+
+export class DistilBertForQuestionAnswering extends heads.QuestionAnswering {}

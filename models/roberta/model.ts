@@ -1,0 +1,94 @@
+// RoBERTa (Liu et al. 2019): BERT's layers, positions that begin behind that of padding, other heads.
+import type { Tensor } from '../../autograd/index.ts';
+import { classifierDropout } from '../bert/heads.ts';
+import { BertEmbeddings, BertEncoder, encodeTokens } from '../bert/model.ts';
+import type { BaseModelOptions, BertInputs } from '../bert/model.ts';
+import type { Parameter } from '../parameter.ts';
+import { PreTrainedModel } from '../pretrained.ts';
+import { ClassificationHead, encoderHeads, FirstTokenPooler, TokenPredictions } from '../transformer/encoder-heads.ts';
+import type { PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
+import { RobertaConfig } from './config.ts';
+
+/** What all RoBERTa classes have in common. */
+abstract class RobertaPreTrainedModel extends PreTrainedModel<RobertaConfig> {
+  static readonly configFormat = RobertaConfig;
+  static readonly keyRules = {
+    baseModelPrefix: 'roberta',
+    ignoredKeys: /(^|\.)embeddings\.(position_ids|token_type_ids)$/,
+  };
+
+  /** Checkpoints of heads that do not use the pooler lack it. */
+  protected override mayBeNew(key: string): boolean {
+    return /^(roberta\.)?pooler\./.test(key) || super.mayBeNew(key);
+  }
+}
+
+/** Tokens to one vector for each, and one for the whole from <s>. */
+export class RobertaModel extends RobertaPreTrainedModel {
+  readonly embeddings: BertEmbeddings;
+  readonly encoder: BertEncoder;
+  readonly pooler: FirstTokenPooler | undefined;
+
+  constructor(config: RobertaConfig, { addPoolingLayer = true }: BaseModelOptions = {}) {
+    super(config);
+    this.embeddings = new BertEmbeddings(config, { paddingPosition: config.padTokenId });
+    this.encoder = new BertEncoder(config);
+    this.pooler = addPoolingLayer ? new FirstTokenPooler(config) : undefined;
+  }
+
+  override forward(inputs: BertInputs): PooledOutput {
+    return encodeTokens(this, inputs);
+  }
+}
+
+const heads = encoderHeads<'roberta', BertInputs, RobertaConfig, typeof RobertaPreTrainedModel, RobertaModel>(
+  RobertaPreTrainedModel,
+  {
+    prefix: 'roberta',
+    encoder: (config, addPoolingLayer) => new RobertaModel(config, { addPoolingLayer }),
+    dim: ({ hiddenSize }) => hiddenSize,
+    dropout: classifierDropout,
+  },
+);
+
+/** RoBERTa's head for tokens, whose activation is always gelu. */
+export class RobertaLMHead extends TokenPredictions {
+  static override readonly keys = { LayerNorm: 'layer_norm' };
+
+  constructor(
+    config: Pick<RobertaConfig, 'hiddenSize' | 'layerNormEps' | 'initializerRange' | 'tieWordEmbeddings'>,
+    wordEmbeddings: Parameter,
+  ) {
+    super({ ...config, activation: 'gelu' }, wordEmbeddings);
+  }
+}
+
+export class RobertaForMaskedLM extends heads.MaskedLM {
+  readonly lmHead: RobertaLMHead;
+
+  constructor(config: RobertaConfig) {
+    super(config);
+    this.lmHead = new RobertaLMHead(config, this.roberta.embeddings.wordEmbeddings.weight);
+  }
+
+  protected override get tokenHead(): TokenHead {
+    return this.lmHead;
+  }
+}
+
+export class RobertaForSequenceClassification extends heads.SequenceClassification {
+  readonly classifier: ClassificationHead;
+
+  constructor(config: RobertaConfig) {
+    super(config);
+    this.classifier = new ClassificationHead(config, { dropout: classifierDropout(config) });
+  }
+
+  protected override score({ lastHiddenState }: PooledOutput): Tensor {
+    return this.classifier.forward(lastHiddenState); // (B, L)
+  }
+}
+
+export class RobertaForTokenClassification extends heads.TokenClassification {}
+
+export class RobertaForQuestionAnswering extends heads.QuestionAnswering {}
