@@ -1,4 +1,15 @@
 // Every model family. Classes listed here are exported by the room, and `loadModel` finds them by name.
+export { AlbertConfig } from './albert/config.ts';
+export type { AlbertSettings } from './albert/config.ts';
+export {
+  AlbertForMaskedLM,
+  AlbertForPreTraining,
+  AlbertForQuestionAnswering,
+  AlbertForSequenceClassification,
+  AlbertForTokenClassification,
+  AlbertModel,
+} from './albert/model.ts';
+export type { AlbertPreTrainingOutput } from './albert/model.ts';
 export { BartConfig, MarianConfig, MBartConfig, PegasusConfig } from './bart/config.ts';
 export type { BartSettings, MarianSettings } from './bart/config.ts';
 export {
@@ -32,6 +43,16 @@ export {
   DistilBertForTokenClassification,
   DistilBertModel,
 } from './distilbert/model.ts';
+export { ElectraConfig } from './electra/config.ts';
+export type { ElectraSettings } from './electra/config.ts';
+export {
+  ElectraForMaskedLM,
+  ElectraForPreTraining,
+  ElectraForQuestionAnswering,
+  ElectraForSequenceClassification,
+  ElectraForTokenClassification,
+  ElectraModel,
+} from './electra/model.ts';
 export { GPT2Config, gpt2Config } from './gpt2/config.ts';
 export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
 export { GPT2LMHeadModel } from './gpt2/heads.ts';
@@ -40,6 +61,15 @@ export { LlamaConfig, Qwen2Config, Qwen3Config } from './llama/config.ts';
 export type { LlamaSettings } from './llama/config.ts';
 export { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from './llama/heads.ts';
 export { LlamaModel, Qwen2Model, Qwen3Model } from './llama/model.ts';
+export { MPNetConfig } from './mpnet/config.ts';
+export type { MPNetSettings } from './mpnet/config.ts';
+export {
+  MPNetForMaskedLM,
+  MPNetForQuestionAnswering,
+  MPNetForSequenceClassification,
+  MPNetForTokenClassification,
+  MPNetModel,
+} from './mpnet/model.ts';
 export { RobertaConfig } from './roberta/config.ts';
 export type { RobertaSettings } from './roberta/config.ts';
 export {

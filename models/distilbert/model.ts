@@ -12,7 +12,7 @@ import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import type { Initializer } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
-import { dense, encoderHeads } from '../transformer/encoder-heads.ts';
+import { dense, encoderHeads, tokenHead } from '../transformer/encoder-heads.ts';
 import type { PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
 import { runLayers } from '../transformer/layers.ts';
@@ -170,12 +170,10 @@ export class DistilBertForMaskedLM extends heads.MaskedLM {
   }
 
   protected override get tokenHead(): TokenHead {
-    const transform = (hidden: Tensor): Tensor => {
+    return tokenHead(this.vocabProjector, (hidden) => {
       const x = activations[this.config.activation](this.vocabTransform.forward(hidden));
       return this.vocabLayerNorm.forward(x); // (B, T, D)
-    };
-    const decoder = this.vocabProjector;
-    return { decoder, transform, forward: (hidden) => decoder.forward(transform(hidden)) };
+    });
   }
 }
 

@@ -71,6 +71,11 @@ export interface TokenHead {
   readonly isHooked?: boolean;
 }
 
+/** A head of parts that lie apart in the model. */
+export function tokenHead(decoder: Linear, transform: (hidden: Tensor) => Tensor): TokenHead {
+  return { decoder, transform, forward: (hidden) => decoder.forward(transform(hidden)) };
+}
+
 /** hidden (B, T, D): the logits (B, T or K, V) unless not wanted, and the mean loss where labels are given. */
 export function predictTokens(
   head: TokenHead,

@@ -57,6 +57,22 @@ FAMILIES = {
         ),
     ),
     "roberta": dict(prefix="Roberta", config=dict(**SHARED, type_vocab_size=1)),
+    "electra": dict(
+        prefix="Electra", config=dict(**SHARED, type_vocab_size=2, embedding_size=12), more=("replaced-tokens",)
+    ),
+    "mpnet": dict(prefix="MPNet", config=dict(**SHARED)),
+    "albert": dict(
+        prefix="Albert",
+        config=dict(
+            **{**SHARED, "num_hidden_layers": 3},
+            type_vocab_size=2,
+            embedding_size=12,
+            num_hidden_groups=2,
+            classifier_dropout_prob=0.0,
+            hidden_act="gelu_new",
+        ),
+        more=("sentence-order",),
+    ),
 }
 
 

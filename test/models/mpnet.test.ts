@@ -1,0 +1,3 @@
+import { testEncoderFamily } from '../support/encoder-golden.ts';
+
+await testEncoderFamily('mpnet');
