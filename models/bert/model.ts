@@ -109,7 +109,9 @@ export class BertEmbeddings extends Module {
     return this.dropout.forward(this.LayerNorm.forward(sum));
   }
 
-  /** Throws in one line for inputs that the model cannot take: values are checked where the host knows them. */
+  /**
+   * Throws in one line for inputs that the model cannot take: values are checked where the host knows them.
+   */
   #check({ tokenTypeIds, ...inputs }: BertInputs): void {
     const { vocabSize, maxPositionEmbeddings, typeVocabSize } = this.#config;
     checkTokenInputs(inputs, { vocabSize, positions: maxPositionEmbeddings, paddingPosition: this.#paddingPosition });

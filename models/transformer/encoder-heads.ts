@@ -76,7 +76,9 @@ export function tokenHead(decoder: Linear, transform: (hidden: Tensor) => Tensor
   return { decoder, transform, forward: (hidden) => decoder.forward(transform(hidden)) };
 }
 
-/** hidden (B, T, D): the logits (B, T or K, V) unless not wanted, and the mean loss where labels are given. */
+/**
+ * hidden (B, T, D): the logits (B, T or K, V) unless not wanted, and the mean loss where labels are given.
+ */
 export function predictTokens(
   head: TokenHead,
   hidden: Tensor,
@@ -212,8 +214,8 @@ type HeadClass<B, C, T> = Omit<B, 'prototype'> & (abstract new (config: C, poole
 
 /**
  * The heads of a family: `heads.TokenClassification` and so on, classes for the family's own to extend, which
- * bear Transformers' names. `Base` is the family's class with `configFormat` and `keyRules`. Each has the base
- * model in the field `prefix`, without a pooler unless its constructor is given `pooled`.
+ * bear Transformers' names. `Base` is the family's class with `configFormat` and `keyRules`. Each has the
+ * base model in the field `prefix`, without a pooler unless its constructor is given `pooled`.
  */
 export function encoderHeads<
   P extends string,
@@ -241,8 +243,8 @@ export function encoderHeads<
 
     /**
      * Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. With maskedPositions
-     * [B, K] the head runs at those places only: logits (B, K, V), labels [B, K], the same loss for a fraction
-     * of the work.
+     * [B, K] the head runs at those places only: logits (B, K, V), labels [B, K], the same loss for a
+     * fraction of the work.
      */
     override forward(
       inputs: I & MaskedTokens & { readonly labels: Tensor; readonly outputLogits: false },

@@ -121,7 +121,8 @@ export async function testEncoderFamily(name: string): Promise<void> {
     await checkLoss(loss!, head.loss, 1e-4);
     loss!.backward();
     await checkAllGradients(model, head, values);
-    const at = noGrad(() => model.forward({ ...inputs(), maskedPositions: i32([[1, 3], [0, 2], [4, 5], [0, 1]]) })); // prettier-ignore
+    const maskedPositions = i32([[1, 3], [0, 2], [4, 5], [0, 1]]); // prettier-ignore
+    const at = noGrad(() => model.forward({ ...inputs(), maskedPositions }));
     const [length, width] = [given['input_ids']![0]!.length, at.logits.shape[2]!];
     const expected = values.get('output.logits')!.subarray((2 * length + 5) * width, (2 * length + 6) * width);
     assert.ok(largestDifference(await at.logits.slice(2, 1).data(), expected) <= 1e-4);
