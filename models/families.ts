@@ -34,6 +34,15 @@ export type { PreTrainingOutput, RotaryFillOutput } from './bert/heads.ts';
 export type { MaskedTokens, QuestionAnsweringOutput } from './transformer/encoder-heads.ts';
 export { BertModel, BertPreTrainedModel } from './bert/model.ts';
 export type { BertInputs, BertModelOutput } from './bert/model.ts';
+export { DebertaV2Config } from './deberta-v2/config.ts';
+export type { DebertaV2Settings } from './deberta-v2/config.ts';
+export {
+  DebertaV2ForMaskedLM,
+  DebertaV2ForQuestionAnswering,
+  DebertaV2ForSequenceClassification,
+  DebertaV2ForTokenClassification,
+  DebertaV2Model,
+} from './deberta-v2/model.ts';
 export { DistilBertConfig } from './distilbert/config.ts';
 export type { DistilBertSettings } from './distilbert/config.ts';
 export {

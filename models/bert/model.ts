@@ -66,6 +66,8 @@ export interface EmbeddingsOptions {
    * padding tokens this row itself, whatever stands around them.
    */
   readonly paddingPosition?: number;
+  /** Whether there is a table of positions; default true. */
+  readonly hasPositions?: boolean;
   /** First values of the table of positions; default normal. */
   readonly positionsInit?: Initializer;
 }
@@ -73,7 +75,7 @@ export interface EmbeddingsOptions {
 /** The sum of the embeddings of token, position and token type, normalised. */
 export class BertEmbeddings extends Module {
   readonly wordEmbeddings: Embedding;
-  readonly positionEmbeddings: Embedding;
+  readonly positionEmbeddings: Embedding | undefined;
   readonly tokenTypeEmbeddings: Embedding | undefined;
   readonly LayerNorm: LayerNorm;
   readonly dropout: Dropout;
@@ -83,17 +85,16 @@ export class BertEmbeddings extends Module {
   constructor(config: EmbeddingsShape, options: EmbeddingsOptions = {}) {
     super();
     const weightInit = normalInit(config.initializerRange);
-    const { dim = config.hiddenSize, paddingPosition, positionsInit = weightInit } = options;
+    const { dim = config.hiddenSize, paddingPosition, hasPositions = true, positionsInit = weightInit } = options;
     this.#config = config;
     this.#paddingPosition = paddingPosition;
     this.wordEmbeddings = new Embedding(config.vocabSize, dim, {
       weightInit,
       paddingIdx: paddingPosition ?? config.padTokenId ?? undefined,
     });
-    this.positionEmbeddings = new Embedding(config.maxPositionEmbeddings, dim, {
-      weightInit: positionsInit,
-      paddingIdx: paddingPosition,
-    });
+    this.positionEmbeddings = hasPositions
+      ? new Embedding(config.maxPositionEmbeddings, dim, { weightInit: positionsInit, paddingIdx: paddingPosition })
+      : undefined;
     this.tokenTypeEmbeddings =
       config.typeVocabSize > 0 ? new Embedding(config.typeVocabSize, dim, { weightInit }) : undefined;
     this.LayerNorm = new LayerNorm(dim, { eps: config.layerNormEps });
@@ -104,8 +105,9 @@ export class BertEmbeddings extends Module {
   override forward(inputs: BertInputs): Tensor {
     this.#check(inputs);
     const words = this.wordEmbeddings.forward(inputs.inputIds); // (B, T, E)
-    const types = this.#types(inputs);
-    const sum = add(types ? add(words, types) : words, this.#positions(inputs)); // (B, T, E)
+    const [types, positions] = [this.#types(inputs), this.#positions(inputs)];
+    const typed = types ? add(words, types) : words; // (B, T, E)
+    const sum = positions ? add(typed, positions) : typed; // (B, T, E)
     return this.dropout.forward(this.LayerNorm.forward(sum));
   }
 
@@ -132,7 +134,8 @@ export class BertEmbeddings extends Module {
   }
 
   /** (T, E) or (B, T, E). */
-  #positions({ inputIds, positionIds }: BertInputs): Tensor {
+  #positions({ inputIds, positionIds }: BertInputs): Tensor | undefined {
+    if (!this.positionEmbeddings) return undefined;
     const padding = this.#paddingPosition;
     if (positionIds) return this.positionEmbeddings.forward(positionIds);
     if (padding === undefined) return firstRows(this.positionEmbeddings, inputIds.shape[1]!);

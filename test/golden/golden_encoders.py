@@ -73,6 +73,29 @@ FAMILIES = {
         ),
         more=("sentence-order",),
     ),
+    "deberta-v2": dict(
+        prefix="DebertaV2",
+        config=dict(
+            **SHARED,
+            relative_attention=True,
+            position_buckets=4,
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            pos_att_type="p2c|c2p",
+            position_biased_input=False,
+        ),
+    ),
+    "deberta-v2-apart": dict(
+        prefix="DebertaV2",
+        config=dict(
+            **SHARED,
+            relative_attention=True,
+            max_relative_positions=6,
+            pos_att_type=["c2p", "p2c"],
+            type_vocab_size=2,
+            legacy=False,
+        ),
+    ),
 }
 
 
