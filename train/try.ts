@@ -65,7 +65,7 @@ const tries: Tries = {
   },
   'feature-extraction': async ({ model }, texts) => {
     const extract = await pipeline('feature-extraction', model);
-    for (const [i, vector] of (await extract(texts, { pooling: 'mean', normalize: true })).entries())
+    for (const [i, vector] of (await extract(texts, { pooling: 'own', normalize: true })).entries())
       console.log(JSON.stringify({ text: texts[i], vector: Array.from(vector, (x) => Number(x.toFixed(5))) }));
   },
   'sentence-similarity': async ({ model }, [source, ...sentences]) => {

@@ -121,10 +121,10 @@ async function findCommit(hub: Hub, name: string, revision: string): Promise<str
   return sha;
 }
 
-/** What the hub says of the files in a model's root, unchecked, by path. */
+/** What the hub says of a model's files, unchecked, by path. */
 async function listFiles(hub: Hub, name: string, commit: string): Promise<Map<string, Record<string, unknown>>> {
   const listing = new Map<string, Record<string, unknown>>();
-  let next: string | undefined = `/api/models/${name}/tree/${commit}?recursive=false&expand=false`;
+  let next: string | undefined = `/api/models/${name}/tree/${commit}?recursive=true&expand=false`;
   for (let page = 0; next !== undefined; page++) {
     if (page === MAX_PAGES) throw new Error(`the hub's listing of ${name} does not end`);
     const { value, headers } = await hubJson(hub, next);

@@ -22,6 +22,9 @@ export interface ResolveOptions {
 
 const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
 const CONFIG_FILES = ['config.json', 'generation_config.json'];
+/** What sentence-transformers writes beside a transformer: its settings, and a folder for each module. */
+const SENTENCE_FILE =
+  /^(modules|sentence_bert_config|config_sentence_transformers)\.json$|^\d+_\w+\/(config\.json|model\.safetensors)$/;
 const SHARD = /^model-\d+-of-\d+\.safetensors$/;
 const PICKLES = ['pytorch_model.bin', 'pytorch_model.bin.index.json'];
 
@@ -137,7 +140,7 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
  */
 function filesToDownload(listing: readonly string[], need: 'model' | 'tokenizer', id: string): string[] {
   const small = need === 'model' ? [...TOKENIZER_FILES, ...CONFIG_FILES] : [...TOKENIZER_FILES, 'config.json'];
-  const files = listing.filter((file) => small.includes(file));
+  const files = listing.filter((file) => small.includes(file) || (need === 'model' && SENTENCE_FILE.test(file)));
   if (need === 'tokenizer') return files;
   if (listing.includes(WEIGHTS_FILE)) return [...files, WEIGHTS_FILE];
   if (listing.includes(INDEX_FILE)) return [...files, INDEX_FILE, ...listing.filter((file) => SHARD.test(file))];

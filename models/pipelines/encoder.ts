@@ -4,9 +4,9 @@ import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { loadWithHead } from '../auto.ts';
 import type { Head } from '../auto.ts';
 import type { BertInputs } from '../bert/model.ts';
-import type { ModelConfig } from '../config.ts';
 import { resolveModelFolder } from '../io/resolve.ts';
-import type { LoadOptions, PreTrainedModel } from '../pretrained.ts';
+import type { Module } from '../module.ts';
+import type { LoadOptions } from '../pretrained.ts';
 import { BertTokenizer } from '../tokenizer/bert-tokenizer.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import { encodeToArrays } from '../tokenizer/encode.ts';
@@ -21,7 +21,8 @@ export interface TextEncoder<M extends EncoderModel = EncoderModel> {
 }
 
 /** A model that reads rows of tokens. */
-export interface EncoderModel extends PreTrainedModel<ModelConfig & { readonly maxPositionEmbeddings: number }> {
+export interface EncoderModel extends Module {
+  readonly config: { readonly maxPositionEmbeddings: number };
   forward(inputs: BertInputs): object;
 }
 
@@ -70,15 +71,17 @@ export interface RowOptions {
   readonly truncation?: EncodeOptions['truncation'];
   /** Cut longer texts into several rows, which repeat so many tokens of the row before. */
   readonly stride?: number;
+  /** Tokens of a row, where the model is to read fewer than it can. */
+  readonly maxLength?: number;
 }
 
 /** Texts or pairs as rows of at most as many tokens as the model reads. */
 export function textRows(
   { model, tokenizer }: TextEncoder,
   texts: readonly (string | TextPair)[],
-  { truncation = false, stride }: RowOptions = {},
+  { truncation = false, stride, maxLength: most = Infinity }: RowOptions = {},
 ): TextRow[] {
-  const maxLength = Math.min(model.config.maxPositionEmbeddings, tokenizer.modelMaxLength);
+  const maxLength = Math.min(model.config.maxPositionEmbeddings, tokenizer.modelMaxLength, most);
   const isCut = truncation !== false || stride !== undefined;
   const options: EncodeOptions = {
     ...(isCut ? { truncation: truncation || true, maxLength } : {}),
