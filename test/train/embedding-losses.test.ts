@@ -29,7 +29,7 @@ const kinds: Readonly<Record<string, (options: Readonly<Record<string, never>>) 
 };
 
 for (const [i, { name, options, columns, labels, value, gradients }] of cases.entries()) {
-  test(`${name} ${JSON.stringify(options)} of ${columns.length} columns: value and gradients are PyTorch's`, async () => {
+  test(`${name} ${JSON.stringify(options)}, ${columns.length} columns: value, gradients as PyTorch`, async () => {
     const vectors = columns.map((column) => tensor(column, { requiresGrad: true }));
     const loss = kinds[name]!(options as Readonly<Record<string, never>>)(vectors, tensor([...labels]));
     loss.backward();

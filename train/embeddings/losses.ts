@@ -63,10 +63,10 @@ export function coSent({ scale = 20 }: Pick<RankingOptions, 'scale'> = {}): Embe
   return (columns, scores) => {
     checkColumns('coSent', columns, 2, 2);
     const count = columns[0]!.shape[0]!;
-    if (scores?.shape.join() !== String(count))
-      throw new Error(
-        `coSent: ${count} pairs need as many scores [${count}], got ${scores ? `[${scores.shape.join(', ')}]` : 'none'}`,
-      );
+    if (scores?.shape.join() !== String(count)) {
+      const given = scores ? `[${scores.shape.join(', ')}]` : 'none';
+      throw new Error(`coSent: ${count} pairs need as many scores [${count}], got ${given}`);
+    }
     const cosines = mul(cosineSimilarity(columns[0]!, columns[1]!), scale);
     const against = (x: Tensor): [Tensor, Tensor] => [reshape(x, [count, 1]), reshape(x, [1, count])];
     const wrong = where(lt(...against(scores)), sub(...against(cosines)), -1e12); // (B, B)
