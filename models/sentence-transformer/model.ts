@@ -86,7 +86,7 @@ export class SentenceTransformer extends Module implements EncoderModel {
   readonly encoder: SentenceEncoder;
   readonly head: ModuleList<Dense | Normalize>;
   readonly tokenizer: BertTokenizer;
-  readonly layout: SentenceLayout;
+  layout: SentenceLayout;
 
   constructor(encoder: SentenceEncoder, tokenizer: BertTokenizer, layout: SentenceLayout = plainLayout) {
     super();
@@ -116,10 +116,14 @@ export class SentenceTransformer extends Module implements EncoderModel {
     return this.layout.modules[0] as PoolingSettings;
   }
 
-  /** Tokens that a text may have. */
+  /** Tokens that a text may have; set it to cut texts earlier. */
   get maxSeqLength(): number {
     const { layout, tokenizer, config } = this;
     return Math.min(layout.maxSeqLength ?? Infinity, tokenizer.modelMaxLength, config.maxPositionEmbeddings);
+  }
+
+  set maxSeqLength(tokens: number) {
+    this.layout = { ...this.layout, maxSeqLength: tokens };
   }
 
   /** Tokens (B, T) to a vector for each text (B, D); the first `skipped` tokens are a prompt's. */

@@ -72,10 +72,9 @@ function near(vectors: readonly Float32Array[], wanted: readonly (readonly numbe
 
 /** The golden was made with at most 24 tokens a text, which its tokenizer says, not a file of the layout. */
 const loaded = async (folder: string): Promise<SentenceTransformer> => {
-  const { encoder, tokenizer, layout, head } = await SentenceTransformer.fromPretrained(folder, quiet);
-  const model = new SentenceTransformer(encoder, tokenizer, { ...layout, maxSeqLength: 24 });
-  model.head.items.splice(0, head.length, ...head.items);
-  return model.eval();
+  const model = await SentenceTransformer.fromPretrained(folder, quiet);
+  model.maxSeqLength = 24;
+  return model;
 };
 
 test('encode equals sentence-transformers: poolings, Dense, Normalize, prompts; saved, too', async () => {
@@ -83,7 +82,7 @@ test('encode equals sentence-transformers: poolings, Dense, Normalize, prompts; 
     const model = await loaded(await folderOf(each, `case-${i}`));
     const what = `case ${i}, ${JSON.stringify(each.files['1_Pooling/config.json'])}`;
     near(await model.encode(golden.texts, optionsOf(each)), each.vectors, what);
-    if (i < 6 || i === 9) continue; // a pooling is saved as the others are
+    if (![6, 10, 11].includes(i)) continue; // a pooling is saved as the others are
     const saved = join(root, `saved-${i}`);
     await model.savePretrained(saved);
     const again = await SentenceTransformer.fromPretrained(saved, quiet);

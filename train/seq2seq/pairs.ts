@@ -19,10 +19,10 @@ export interface TextPair {
 }
 
 /** Pairs in three parts. */
-export interface PairData {
-  readonly train: readonly TextPair[];
-  readonly validation: readonly TextPair[];
-  readonly test: readonly TextPair[];
+export interface PairData<Pair extends TextPair = TextPair> {
+  readonly train: readonly Pair[];
+  readonly validation: readonly Pair[];
+  readonly test: readonly Pair[];
   /** One line about where they come from and what was left out. */
   readonly origin: string;
 }
@@ -37,12 +37,16 @@ export interface PairColumns {
 }
 
 /**
- * Reads a JSONL, CSV or TSV file of pairs. White space around texts goes. Throws one line naming file and
- * line: no such column, a side that is empty or no string, broken rows.
+ * Reads a JSONL, CSV or TSV file of pairs, with what `more` reads of a row. White space around texts goes.
+ * Throws one line naming file and line: no such column, a side that is empty or no string, broken rows.
  */
-export async function readPairs(path: string, columns: PairColumns = {}): Promise<TextPair[]> {
+export async function readPairs<More extends object>(
+  path: string,
+  columns: PairColumns = {},
+  more?: (cells: Readonly<Record<string, unknown>>, where: string) => More,
+): Promise<(TextPair & Partial<More>)[]> {
   const { sourceColumn = 'source', targetColumn = 'target', groupColumn } = columns;
-  const pairs: TextPair[] = [];
+  const pairs: (TextPair & Partial<More>)[] = [];
   for await (const { line, cells } of tableRows(path)) {
     const where = `${path}:${line}`;
     const side = (column: string, option: string): string => {
@@ -53,7 +57,7 @@ export async function readPairs(path: string, columns: PairColumns = {}): Promis
     const source = side(sourceColumn, 'sourceColumn');
     const target = side(targetColumn, 'targetColumn');
     const group = groupColumn === undefined ? {} : { group: stringCell(cells, groupColumn, 'groupColumn', where) };
-    pairs.push({ source, target, ...group });
+    pairs.push({ source, target, ...group, ...(more?.(cells, where) as Partial<More>) });
   }
   if (pairs.length === 0)
     throw new Error(`${path}: no rows; pairs of "${sourceColumn}" and "${targetColumn}" are needed`);
@@ -69,10 +73,10 @@ export interface SplitPairsOptions {
 }
 
 /** Splits pairs by their group, see `splitApart`, and leaves out those whose sides are equal. */
-export function splitPairs(
-  pairs: readonly TextPair[],
+export function splitPairs<Pair extends TextPair>(
+  pairs: readonly Pair[],
   { seed, fractions = defaultFractions }: SplitPairsOptions,
-): Omit<PairData, 'origin'> & { readonly counts: Readonly<Record<'repeated' | 'equal' | 'near', number>> } {
+): Omit<PairData<Pair>, 'origin'> & { readonly counts: Readonly<Record<'repeated' | 'equal' | 'near', number>> } {
   const unequal = pairs.filter(({ source, target }) => source !== target);
   const { counts, ...split } = splitApart(unequal, {
     textOf: ({ source }) => source,

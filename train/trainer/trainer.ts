@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
-import type { ModelConfig, PreTrainedModel, SaveOptions } from '../../models/index.ts';
+import type { ModelConfig, Module, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { schedule } from '../optim/schedules.ts';
 import type { HostBatch, TrainingTask } from '../objectives/task.ts';
@@ -34,8 +34,12 @@ import { runInfo, writeRunInfo } from './run-info.ts';
 import { TrainingStep } from './step.ts';
 import { tensorBoard } from './tensorboard.ts';
 
+/** A model that is written to folders and read from them again. */
+export type TrainableModel = Module &
+  Pick<PreTrainedModel<ModelConfig>, 'configText' | 'savePretrained' | 'loadWeights'>;
+
 export interface TrainingRun {
-  readonly model: PreTrainedModel<ModelConfig>;
+  readonly model: TrainableModel;
   readonly task: TrainingTask;
   readonly options: TrainerSettings;
   /**
@@ -258,7 +262,7 @@ function defined(values: Readonly<Record<string, unknown>>): Record<string, unkn
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }
 
-function describe(model: PreTrainedModel<ModelConfig>): object {
+function describe(model: TrainableModel): object {
   return { class: model.constructor.name, ...(JSON.parse(model.configText()) as object) };
 }
 
