@@ -18,6 +18,10 @@ export type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts'
 export { Interrupted } from './cli/interrupt.ts';
 export { fineTune } from './classifier/fine-tune.ts';
 export type { FineTuneTask } from './classifier/fine-tune.ts';
+export { mineHardNegatives } from './embeddings/hard-negatives.ts';
+export type { MiningOptions } from './embeddings/hard-negatives.ts';
+export { coSent, matryoshka, multipleNegativesRanking, triplet } from './embeddings/losses.ts';
+export type { EmbeddingLoss } from './embeddings/losses.ts';
 export * from './metrics/index.ts';
 export * from './objectives/index.ts';
 export * from './optim/index.ts';

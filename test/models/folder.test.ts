@@ -226,6 +226,15 @@ test('shards are downloaded where there is no whole file', async () => {
   });
 });
 
+test('what sentence-transformers keeps beside a model is downloaded with it, from folders below too', async () => {
+  const more = { 'modules.json': '[]', '1_Pooling/config.json': '{"a": 1}', '2_Dense/model.safetensors': 'dense' };
+  await withHub({ ...REPOSITORY, ...more, 'onnx/model.safetensors': 'not needed' }, async (_hub, options) => {
+    const snapshot = await resolveModelFolder('google-bert/bert-tiny', options);
+    for (const [name, text] of Object.entries(more)) assert.is(await readFile(join(snapshot, name), 'utf8'), text);
+    assert.not.ok((await readdir(snapshot)).includes('onnx'));
+  });
+});
+
 test('only the tokenizer is downloaded where only it is needed, and the rest later', async () => {
   await withHub(REPOSITORY, async (_hub, options) => {
     const snapshot = await resolveModelFolder('google-bert/bert-tiny', { ...options, need: 'tokenizer' });
