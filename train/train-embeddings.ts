@@ -3,7 +3,7 @@
  * model that it began as and against BM25, and saves a folder that sentence-transformers loads too.
  *
  *   node --import tsx train/train-embeddings.ts                        LibreOffice's help: its pages by title
- *   node --import tsx train/train-embeddings.ts --data pairs.jsonl --anchor-column question --positive-column answer
+ *   node --import tsx train/train-embeddings.ts --data a.jsonl --anchor-column title --positive-column body
  *   node --import tsx train/train-embeddings.ts --data sts.tsv --loss cosent --score-column score
  */
 import { createHash } from 'node:crypto';
