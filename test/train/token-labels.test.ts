@@ -262,12 +262,12 @@ test('finetune-tokens learns, goes on bit for bit after Ctrl-C, labels texts', a
   const weights = (of: string): Buffer => readFileSync(join(of, 'model.safetensors'));
   assert.ok(weights(stoppedIn).equals(weights(whole)));
 
-  const text = 'mmmmm saw the red fox, mmmm!';
+  const text = 'mmmmm saw the dog, mmmm so!';
   const label = await pipeline('token-classification', whole);
   const [found] = await label(text, { aggregationStrategy: 'first' });
-  assert.equal([found!.entity_group, text.slice(found!.start, found!.end)], ['ANIMAL', 'red fox']);
+  assert.equal([found!.entity_group, text.slice(found!.start, found!.end)], ['ANIMAL', 'dog']);
   const shown = await runScript(['train/finetune-tokens.ts', '--predict', '--model', whole, text]);
-  assert.match(shown.stdout, /^mmmmm saw the red fox, mmmm!\n {2}ANIMAL {2}[01]\.\d{3} {2}red fox {2}\[14, 21\)\n/);
+  assert.match(shown.stdout, /^mmmmm saw the dog, mmmm so!\n {2}ANIMAL {2}[01]\.\d{3} {2}dog {2}\[14, 17\)\n/);
 
   refused(
     await runScript([...args, '--stride', '30', '--output', join(folder, 'x')]),
