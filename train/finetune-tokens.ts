@@ -1,6 +1,7 @@
 /**
- * Fine-tunes BERT to label the words of texts (names, keys, commands), as Transformers' run_ner does, tests it
- * against a dictionary of the entities that it was trained on, and saves a folder that Transformers loads too.
+ * Fine-tunes BERT to label the words of texts (names, keys, commands), as Transformers' run_ner does, tests
+ * it against a dictionary of the entities that it was trained on, and saves a folder that Transformers loads
+ * too.
  *
  *   node --import tsx train/finetune-tokens.ts              keys and code in the help of LibreOffice
  *   node --import tsx train/finetune-tokens.ts --data train.conll --test-data test.conll --model FOLDER

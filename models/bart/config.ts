@@ -66,7 +66,9 @@ type Settings = Omit<Readonly<z.output<z.ZodObject<typeof shape>>>, 'decoderStar
 
 /** How a family is built, which no config.json says. */
 interface Architecture {
-  /** Normalise what goes into each part (pre-LN), instead of what comes out (post-LN), and the end once more. */
+  /**
+   * Normalise what goes into each part (pre-LN), instead of what comes out (post-LN), and the end once more.
+   */
   readonly normFirst: boolean;
   /** Normalise the sum of the embeddings. */
   readonly normEmbeddings: boolean;
@@ -132,7 +134,9 @@ function family<S extends z.ZodRawShape>(modelType: string, own: S) {
  */
 export const BartConfig = family('bart', shape);
 
-/** mBART's: the texts begin with the code of a language, which `decoderStartTokenId` names where it is one. */
+/**
+ * mBART's: the texts begin with the code of a language, which `decoderStartTokenId` names where it is one.
+ */
 export const MBartConfig = family('mbart', { ...shape, decoderStartTokenId: token.nullable().default(null) });
 
 /** Pegasus's: no token begins texts. */

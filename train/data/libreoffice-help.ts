@@ -107,7 +107,9 @@ function markedText(element: Element, { variants = 'all' }: HelpOptions): Pick<H
   return { text, marks: trimmed.filter(({ start, end }) => start < end) };
 }
 
-/** The nodes below one; of variants the default one, or else the first, where only the usual one is wanted. */
+/**
+ * The nodes below one; of variants the default one, or else the first, where only the usual one is wanted.
+ */
 function shownOf(node: Element, variants: 'all' | 'usual'): Node[] {
   if (variants === 'all' || !/\bswitch(inline)?\b/.test(node.className)) return [...node.childNodes];
   const all = [...node.children];

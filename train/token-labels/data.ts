@@ -145,7 +145,8 @@ function tagTexts(tokenizer: BertTokenizer, rows: readonly TokenRow[], keepTags:
       const wrong = row.tags.find((tag) => !(isBilou ? /^(?:O|[BILU]-.+)$/su : /^(?:O|[BIES]-.+)$/su).test(tag));
       if (wrong !== undefined)
         throw new Error(
-          `${where}: ${brief(wrong)} is no tag; a tag is O, or a label with ${isBilou ? 'B, I, L or U' : 'B, I, E or S'} ` +
+          `${where}: ${brief(wrong)} is no tag; a tag is O, or a label with ` +
+            `${isBilou ? 'B, I, L or U' : 'B, I, E or S'} ` +
             'before it, B-PER',
         );
       const entities = entitiesOf(row.tags, { scheme });

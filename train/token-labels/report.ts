@@ -79,7 +79,8 @@ export async function showEntities(classifier: TokenClassifier, texts: readonly 
     .map((text, i) => {
       const entities = (found[i] as Entity[]).map(
         ({ entity_group, score, start, end }) =>
-          `  ${padText(entity_group, 6)}  ${score.toFixed(3)}  ${showText(text.slice(start, end), 60)}  [${start}, ${end})`,
+          `  ${padText(entity_group, 6)}  ${score.toFixed(3)}  ${showText(text.slice(start, end), 60)}  ` +
+          `[${start}, ${end})`,
       );
       return [showText(text), ...(entities.length > 0 ? entities : ['  (nothing)'])].join('\n');
     })

@@ -76,7 +76,9 @@ export function labelledRows(
   return { rows, vanished };
 }
 
-/** Where the first piece of each word stands: of several parts, in the one where it is farthest from an end. */
+/**
+ * Where the first piece of each word stands: of several parts, in the one where it is farthest from an end.
+ */
 function placesOfWords(parts: readonly Int32Array[]): Map<number, { readonly part: number; readonly token: number }> {
   const places = new Map<number, { part: number; token: number; around: number }>();
   parts.forEach((wordIds, part) =>
