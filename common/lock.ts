@@ -185,23 +185,36 @@ function isOlder(path: string, milliseconds: number): boolean {
   return made !== undefined && Math.abs(Date.now() - made) > milliseconds;
 }
 
-/** What the process behind a socket says; undefined where there is none. */
-function ask(path: string): Promise<Answer | undefined> {
+/**
+ * What the process behind a socket says; undefined where there is none. One that hangs up without a word was
+ * letting go, or ending, at that moment: it is asked again.
+ */
+async function ask(path: string): Promise<Answer | undefined> {
+  for (let tries = 1; ; tries++) {
+    const answer = await askOnce(path);
+    if (answer !== 'hung up') return answer;
+    if (tries === 5) return {};
+    await sleep(10 * tries);
+  }
+}
+
+function askOnce(path: string): Promise<Answer | 'hung up' | undefined> {
   return new Promise((done, fail) => {
     let text = '';
     const socket = connect(path);
     const timer = setTimeout(() => end({}), answerWithin);
-    const end = (answer: Answer | undefined): void => {
+    const end = (answer: Answer | 'hung up' | undefined): void => {
       clearTimeout(timer);
       socket.destroy();
       done(answer);
     };
     socket.setEncoding('utf8');
     socket.on('data', (part: string) => (text += part));
-    socket.on('end', () => end(readAnswer(text)));
+    socket.on('end', () => end(text === '' ? 'hung up' : readAnswer(text)));
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (['ECONNREFUSED', 'ENOENT'].includes(error.code ?? '')) end(undefined);
-      else if (['ECONNRESET', 'EPIPE', 'EAGAIN'].includes(error.code ?? '')) end({});
+      else if (['ECONNRESET', 'EPIPE'].includes(error.code ?? '')) end('hung up');
+      else if (error.code === 'EAGAIN') end({});
       else fail(error);
     });
   });

@@ -118,6 +118,19 @@ test('one that asks too and gives way is no holder', async () => {
   if (isLock(lock)) lock.release();
 });
 
+test('one that hangs up without a word is asked again, and is no holder when it has gone', async () => {
+  const id = createHash('sha256').update(folder).digest('hex').slice(0, 16);
+  const path = join('/tmp', `tapeform-locks-${process.getuid!()}`, `${id}.0-00000001.sock`);
+  const server = createServer((socket) => {
+    socket.destroy();
+    server.close();
+  });
+  await new Promise<void>((done) => server.listen(path, done));
+  const lock = await takeLock(folder);
+  assert.ok(isLock(lock));
+  if (isLock(lock)) lock.release();
+});
+
 test('the waiting is told once', async () => {
   const lines = join(folder, 'lines');
   const first = await waitForLock(folder, () => assert.unreachable());
