@@ -188,5 +188,12 @@ export function sourceIds(
   tokenizer: Pick<TextTokenizer, 'idsOf'>,
   text: string,
 ): number[] {
+  const { modelType = '' } = model.config as { readonly modelType?: string };
+  // Their texts begin with a token of their own, or end with a language's, which nothing adds here yet.
+  if (['bart', 'mbart'].includes(modelType))
+    throw new Error(
+      `generate: a ${modelType} reads texts with further tokens around them, which are not added here yet; give the ` +
+        'ids to generate',
+    );
   return [...Array.from(tokenizer.idsOf(text)), ...[model.config.eosTokenId ?? []].flat().slice(0, 1)];
 }

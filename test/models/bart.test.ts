@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { sourceIds } from '../../models/generation/text.ts';
 import {
   BartConfig,
   BartForConditionalGeneration,
@@ -26,4 +27,13 @@ test('config.json is written as Transformers has it, which refuses 0 where it me
     [],
   );
 });
+test('texts for BART are refused, since the tokens around them are not added yet', () => {
+  const tokenizer = { idsOf: () => [5] };
+  assert.throws(
+    () =>
+      sourceIds({ config: { modelType: 'bart', eosTokenId: 2 } } as Parameters<typeof sourceIds>[0], tokenizer, 'x'),
+    'a bart reads texts with further tokens around them',
+  );
+});
+
 test.run();
