@@ -321,10 +321,17 @@ export abstract class BertPreTrainedModel extends PreTrainedModel<BertConfig> {
 
 export type BertModelOutput = PooledOutput;
 
-/** Embeddings, layers and a pooler, as BERT has them: what families of its kind extend. */
-export function encodeTokens(
-  { embeddings, encoder, pooler }: Pick<BertModel, 'embeddings' | 'encoder' | 'pooler'>,
-  inputs: BertInputs,
+/** The parts of an encoder of BERT's kind. */
+export interface EncoderParts<Inputs extends TokenInputs> {
+  readonly embeddings: { forward(inputs: Inputs): Tensor };
+  readonly encoder: { forward(x: Tensor, mask: Tensor | undefined, inputs: Inputs): EncoderOutput };
+  readonly pooler?: { forward(hidden: Tensor): Tensor } | undefined;
+}
+
+/** Embeddings, layers and a pooler, as BERT and families of its kind have them. */
+export function encodeTokens<Inputs extends TokenInputs>(
+  { embeddings, encoder, pooler }: EncoderParts<Inputs>,
+  inputs: Inputs,
 ): PooledOutput {
   const x = embeddings.forward(inputs); // (B, T, D)
   const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)

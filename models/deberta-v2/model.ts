@@ -10,7 +10,6 @@ import {
   ne,
   reshape,
   select,
-  tensor,
   transpose,
   where,
   zeros,
@@ -25,6 +24,7 @@ import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { attend, splitHeads } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
+import { byDistance } from '../nn/by-distance.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding } from '../nn/embedding.ts';
 import type { Linear } from '../nn/linear.ts';
@@ -76,12 +76,11 @@ function logBucket(distance: number, buckets: number, farthest: number): number 
 /** The row of the table for query i and key j, (T, T). */
 function distanceRows(length: number, config: DebertaV2Config): Tensor {
   const { farthest, span } = spanOf(config);
-  const rows = Int32Array.from({ length: length * length }, (_, at) => {
-    const distance = Math.floor(at / length) - (at % length);
+  return byDistance(length, (behind) => {
+    const distance = -behind;
     const bucket = config.positionBuckets > 0 ? logBucket(distance, config.positionBuckets, farthest) : distance;
     return Math.min(Math.max(bucket + span, 0), 2 * span - 1);
   });
-  return tensor(rows, { shape: [length, length] });
 }
 
 /** Scores of content with content, of content with distance, and of distance with content. */

@@ -1,11 +1,10 @@
 // DistilBERT (Sanh et al. 2019): BERT's layers, half as many, without token types and pooler.
 import { add, relu, select, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { BertEmbeddings, selfAttend, selfProjections } from '../bert/model.ts';
+import { BertEmbeddings, encodeTokens, selfAttend, selfProjections } from '../bert/model.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { Linear } from '../nn/linear.ts';
@@ -135,9 +134,7 @@ export class DistilBertModel extends DistilBertPreTrainedModel {
   }
 
   override forward(inputs: TokenInputs): PooledOutput {
-    const x = this.embeddings.forward(inputs); // (B, T, D)
-    const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
-    return this.transformer.forward(x, mask, inputs);
+    return encodeTokens({ embeddings: this.embeddings, encoder: this.transformer }, inputs);
   }
 }
 

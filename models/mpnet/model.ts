@@ -1,11 +1,11 @@
 // MPNet (Song et al. 2020): BERT's layers, whose scores of attention know the distance of two tokens.
-import { add, permute, reshape, tensor } from '../../autograd/index.ts';
+import { add, permute, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { BertEmbeddings, BertLayer, selfAttend, selfProjections } from '../bert/model.ts';
+import { BertEmbeddings, BertLayer, encodeTokens, selfAttend, selfProjections } from '../bert/model.ts';
 import type { BaseModelOptions } from '../bert/model.ts';
 import { Module } from '../module.ts';
-import { additiveMask } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
+import { byDistance } from '../nn/by-distance.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding } from '../nn/embedding.ts';
 import type { Linear } from '../nn/linear.ts';
@@ -93,10 +93,7 @@ class MPNetEncoder extends Module {
   /** x (B, T, D) -> (B, T, D) and what was asked for; the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, options: TokenInputs): EncoderOutput {
     const length = x.shape[1]!;
-    const buckets = Int32Array.from({ length: length * length }, (_, i) =>
-      relativeBucket((i % length) - Math.floor(i / length)),
-    );
-    const biases = this.relativeAttentionBias.forward(tensor(buckets, { shape: [length, length] })); // (T, T, H)
+    const biases = this.relativeAttentionBias.forward(byDistance(length, relativeBucket)); // (T, T, H)
     const positions = reshape(permute(biases, [2, 0, 1]), [1, -1, length, length]); // (1, H, T, T)
     const bias = mask ? add(positions, mask) : positions; // (1 or B, H, T, T)
     const run = (layer: BertLayer<Tensor, MPNetAttention>, y: Tensor, outputWeights: boolean): Attended =>
@@ -130,10 +127,7 @@ export class MPNetModel extends MPNetPreTrainedModel {
   }
 
   override forward(inputs: TokenInputs): PooledOutput {
-    const x = this.embeddings.forward(inputs); // (B, T, D)
-    const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
-    const encoded = this.encoder.forward(x, mask, inputs);
-    return this.pooler ? { ...encoded, pooled: this.pooler.forward(encoded.lastHiddenState) } : encoded;
+    return encodeTokens(this, inputs);
   }
 }
 

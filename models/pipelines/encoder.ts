@@ -157,15 +157,6 @@ export async function readRows<M extends EncoderModel>(
   return values;
 }
 
-/** The probabilities of scores. */
-export function softmaxOf(scores: ArrayLike<number>): number[] {
-  const list = Array.from(scores);
-  const most = Math.max(...list);
-  const powers = list.map((score) => Math.exp(score - most));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
-}
-
 /** Places of the highest values, the highest first; of equal ones the earlier place. */
 export function highest(values: ArrayLike<number>, count: number): number[] {
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[b]! - values[a]!);

@@ -181,10 +181,9 @@ const loaders: Loaders = {
       input: ClassifiedText | readonly ClassifiedText[],
       given: TextClassificationOptions = {},
     ): Promise<ClassLabel[] | ClassLabel[][]> => {
+      const { topK = 1 } = given;
       const all = await each(input, (texts) => classifyTexts(classifier, texts, given));
-      return isList(input) && (given.topK ?? (given.topK === null ? 0 : 1)) === 1
-        ? (all as ClassLabel[][]).flat()
-        : all;
+      return isList(input) && topK === 1 ? (all as ClassLabel[][]).flat() : all;
     };
     return Object.assign(classify, classifier) as TextClassificationPipeline;
   },

@@ -2,7 +2,8 @@ import type { BertInputs } from '../bert/model.ts';
 import type { BertForSequenceClassification } from '../bert/heads.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import type { TextPair } from '../tokenizer/encode-options.ts';
-import { computing, highest, loadTextEncoder, readRows, softmaxOf, textRows } from './encoder.ts';
+import { softmax } from '../generation/processors.ts';
+import { computing, highest, loadTextEncoder, readRows, textRows } from './encoder.ts';
 import type { EncoderOptions, TextEncoder } from './encoder.ts';
 
 /** A text, or two of which the relation is asked for. */
@@ -60,7 +61,7 @@ export async function classifyTexts(
 
 const applied = {
   sigmoid: (logits: Float32Array) => Array.from(logits, (x) => 1 / (1 + Math.exp(-x))),
-  softmax: softmaxOf,
+  softmax: (logits: Float32Array) => Array.from(softmax(logits)),
   none: (logits: Float32Array) => Array.from(logits),
 } as const;
 

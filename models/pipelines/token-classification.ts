@@ -1,7 +1,8 @@
 import type { BertInputs } from '../bert/model.ts';
 import type { BertForTokenClassification } from '../bert/heads.ts';
 import type { LoadOptions } from '../pretrained.ts';
-import { computing, loadTextEncoder, readRows, softmaxOf, textRows } from './encoder.ts';
+import { softmax } from '../generation/processors.ts';
+import { computing, loadTextEncoder, readRows, textRows } from './encoder.ts';
 import type { EncoderOptions, TextEncoder, TextRow } from './encoder.ts';
 import type { TokenRow } from './rows.ts';
 
@@ -130,7 +131,7 @@ function piecesOf(
     const isUnknown = id === tokenizer.unkTokenId;
     pieces.push({
       token: isUnknown ? own : token,
-      scores: softmaxOf(logits.subarray(index * count, (index + 1) * count)),
+      scores: Array.from(softmax(logits.subarray(index * count, (index + 1) * count))),
       index,
       start,
       end,

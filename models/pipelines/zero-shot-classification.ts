@@ -1,4 +1,5 @@
-import { highest, readRows, softmaxOf, textRows } from './encoder.ts';
+import { softmax } from '../generation/processors.ts';
+import { highest, readRows, textRows } from './encoder.ts';
 import type { EncoderOptions } from './encoder.ts';
 import { sequenceLogits } from './text-classification.ts';
 import type { TextClassifier } from './text-classification.ts';
@@ -55,8 +56,8 @@ export async function classifyZeroShot(
     const own = logits.slice(i * candidates.length, (i + 1) * candidates.length);
     const scores =
       multiLabel || candidates.length === 1
-        ? own.map((row) => softmaxOf([row[contradiction]!, row[entailment]!])[1]!)
-        : softmaxOf(own.map((row) => row[entailment]!));
+        ? own.map((row) => softmax([row[contradiction]!, row[entailment]!])[1]!)
+        : softmax(own.map((row) => row[entailment]!));
     const order = highest(scores, scores.length);
     return { sequence, labels: order.map((k) => candidates[k]!), scores: order.map((k) => scores[k]!) };
   });

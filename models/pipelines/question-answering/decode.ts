@@ -1,5 +1,6 @@
 // Logits of first and last tokens to answers, in the two ways that Transformers has: that of its pipeline,
 // and that of run_qa, which evaluates.
+import { highest } from '../encoder.ts';
 import type { QuestionFeature } from './features.ts';
 
 /** What the model gives for a row of T tokens: for each, how well the answer begins and ends there. */
@@ -194,12 +195,6 @@ export function predictAnswer(
 }
 
 type Candidate = Omit<NBestAnswer, 'text' | 'probability'> & { readonly score: number };
-
-/** The places of the highest values, highest first. */
-function highest(values: Float32Array, count: number): number[] {
-  const order = Array.from(values, (_, i) => i).sort((a, b) => values[b]! - values[a]!);
-  return order.slice(0, count);
-}
 
 function checkCount(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1)
