@@ -12,3 +12,11 @@ export function alignTable(
     padText(text, widths[column]!, right.has(column) ? 'right' : 'left');
   return lines.map((line) => line.map(cell).join('  ').trimEnd()).join('\n');
 }
+
+/** The mean of several runs and its standard deviation, "0.813 ± 0.021"; of one run its value. */
+export function meanAndDeviation(values: readonly number[], digits = 3): string {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  if (values.length === 1) return mean.toFixed(digits);
+  const variance = values.reduce((a, x) => a + (x - mean) ** 2, 0) / (values.length - 1);
+  return `${mean.toFixed(digits)} ± ${Math.sqrt(variance).toFixed(digits)}`;
+}

@@ -13,6 +13,7 @@ import { makeRare, outcomesPanel, outcomesTable, tryMethod } from './classifier/
 import type { Method, Outcome } from './classifier/compare-imbalance.ts';
 import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import { imbalances } from './classifier/imbalance.ts';
+import { newBertFlags } from './classifier/model.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
 import { keptParts } from './data/tokenised.ts';
@@ -39,10 +40,7 @@ const command = {
     focalGamma: { type: 'number', default: 2, min: 0, help: 'focal loss: exponent' },
     focalAlpha: { type: 'number', min: 0, max: 1, help: 'focal loss: weight of the rare label' },
     model: { type: 'string', help: 'folder or name; default the small BERT that comes with the project' },
-    fromScratch: { type: 'boolean', help: 'a new BERT of the sizes below, with nothing learnt' },
-    layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
-    hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
-    heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
+    ...newBertFlags,
     maxLength: { type: 'int', default: 32, min: 3, help: 'tokens a text; longer ones are cut' },
     keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     ...fineTuneFlags,

@@ -9,7 +9,7 @@
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { alignTable } from '../common/text-table.ts';
+import { alignTable, meanAndDeviation } from '../common/text-table.ts';
 import { BertTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
@@ -121,24 +121,17 @@ function table(runs: readonly Run[]): string {
   const rows = objectives.flatMap((objective) => {
     const own = runs.filter((run) => run.objective === objective);
     const f1 = own.flatMap((run) => (run.f1 === undefined ? [] : [run.f1]));
-    const score = f1.length > 0 ? meanAndDeviation(f1, 3) : '';
+    const score = f1.length > 0 ? meanAndDeviation(f1) : '';
     const tokens = own[0]!.tokens > 0 ? `${(own[0]!.tokens / 1e6).toFixed(2)} M` : '';
     const parts = Object.keys(own[0]!.losses);
     if (parts.length === 0) return [[objective, tokens, '', '', '', score]];
     return parts.map((part, i) => {
       const of = (kind: 'losses' | 'baselines'): number[] => own.map((run) => run[kind][part]!);
-      const losses = meanAndDeviation(of('losses'), 3);
+      const losses = meanAndDeviation(of('losses'));
       const first = i === 0 ? [objective, tokens] : ['', ''];
-      return [...first, part, losses, meanAndDeviation(of('baselines'), 3), i === 0 ? score : ''];
+      return [...first, part, losses, meanAndDeviation(of('baselines')), i === 0 ? score : ''];
     });
   });
   const header = ['objective', 'tokens', 'part', 'held-out loss', 'by frequency alone', 'spam F1 after'];
   return alignTable(header, rows, new Set([1, 3, 4, 5]));
-}
-
-function meanAndDeviation(values: readonly number[], digits: number): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  if (values.length === 1) return mean.toFixed(digits);
-  const variance = values.reduce((a, x) => a + (x - mean) ** 2, 0) / (values.length - 1);
-  return `${mean.toFixed(digits)} ± ${Math.sqrt(variance).toFixed(digits)}`;
 }

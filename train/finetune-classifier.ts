@@ -12,7 +12,7 @@ import { basename, extname, join } from 'node:path';
 import { embeddedCorpus, loadClassifierData, tasks } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
 import { checkImbalance, imbalances } from './classifier/imbalance.ts';
-import { loadClassifier, makeClassifier, readsPairs, untrained } from './classifier/model.ts';
+import { loadClassifier, makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -62,16 +62,13 @@ const command = {
       type: 'string',
       help: 'folder, model in the Hugging Face cache, or hub name; default the small BERT that comes with the project',
     },
-    fromScratch: { type: 'boolean', help: 'a new BERT of the sizes below, with nothing learnt' },
+    ...newBertFlags,
     fewLabels: {
       type: 'int',
       default: 0,
       min: 0,
       help: 'also learn from so few of the texts, pretrained and from nothing, and compare; 0: do not',
     },
-    layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
-    hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
-    heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
     maxLength: {
       type: 'int',
       min: 3,

@@ -6,13 +6,13 @@
  *   node --import tsx train/train-embeddings.ts --data a.jsonl --anchor-column title --positive-column body
  *   node --import tsx train/train-embeddings.ts --data sts.tsv --loss cosent --score-column score
  */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { SentenceTransformer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions, shippedBert } from './cli/fine-tune.ts';
+import { hashOfJson } from './data/text-hash.ts';
 import { embeddingDataNames, loadEmbeddingData } from './embeddings/data.ts';
 import type { EmbeddingPair } from './embeddings/data.ts';
 import { bestOf, haveScores, scoreBaseline, scoreModel } from './embeddings/evaluate.ts';
@@ -103,8 +103,8 @@ main(async () => {
         }
       : {}),
     identity: {
-      data: hashOf(columns),
-      validation: hashOf(data.validation),
+      data: hashOfJson(columns),
+      validation: hashOfJson(data.validation),
       ...{ loss: lossName, matryoshka: dims, maxLength: model.maxSeqLength },
     },
     output,
@@ -160,8 +160,6 @@ function columnsOf(
     );
   return { columns };
 }
-
-const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex');
 
 function report(test: readonly EmbeddingPair[], others: number, scores: readonly EmbeddingScore[]): string {
   const names = Object.keys(scores[0]!);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { alignTable } from '../../common/text-table.ts';
+import { alignTable, meanAndDeviation } from '../../common/text-table.ts';
 import { Random } from '../../common/random.ts';
 import type { Example, Target } from '../data/read-table.ts';
 import { tokenise } from '../data/tokenised.ts';
@@ -181,11 +181,4 @@ export function outcomesPanel(outcomes: readonly Outcome[], ratio: number): Pane
 function byMethod(outcomes: readonly Outcome[]): [Method, Outcome[]][] {
   const methods = [...new Set(outcomes.map(({ method }) => method))];
   return methods.map((method) => [method, outcomes.filter((outcome) => outcome.method === method)]);
-}
-
-function meanAndDeviation(values: readonly number[]): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  if (values.length === 1) return mean.toFixed(3);
-  const variance = values.reduce((a, x) => a + (x - mean) ** 2, 0) / (values.length - 1);
-  return `${mean.toFixed(3)} ± ${Math.sqrt(variance).toFixed(3)}`;
 }

@@ -8,9 +8,18 @@ import {
 } from '../../models/index.ts';
 import type { BertSettings, LoadOptions } from '../../models/index.ts';
 import { UsageError } from '../cli/cli.ts';
+import type { Option } from '../cli/cli.ts';
 import { headLog, shippedBert } from '../cli/fine-tune.ts';
 import type { ClassifierData } from './data.ts';
 import { kinds } from './kinds.ts';
+
+/** Flags for a new BERT and its sizes. */
+export const newBertFlags = {
+  fromScratch: { type: 'boolean', help: 'a new BERT of the sizes below, with nothing learnt' },
+  layers: { type: 'int', default: 2, min: 1, help: 'layers of a new BERT' },
+  hidden: { type: 'int', default: 128, min: 8, help: 'width of a new BERT' },
+  heads: { type: 'int', default: 2, min: 1, help: 'attention heads of a new BERT' },
+} as const satisfies Record<string, Option>;
 
 export interface ModelChoice {
   /** Folder or name; default the one that comes with the project. */

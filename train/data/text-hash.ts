@@ -20,3 +20,8 @@ export function textKey(text: string): number {
   const digest = createHash('sha256').update(folded).digest();
   return digest.readUInt32LE(0) + (digest.readUInt32LE(4) & 0xfffff) * 2 ** 32;
 }
+
+/** SHA-256 of a value as JSON has it: what a run depends on, in its identity. */
+export function hashOfJson(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+}

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto';
 import { manualSeed } from '../../autograd/index.ts';
 import { BertForQuestionAnswering, BertTokenizer } from '../../models/index.ts';
 import type { QuestionAnswerer } from '../../models/index.ts';
 import { headLog, shippedBert } from '../cli/fine-tune.ts';
+import { hashOfJson } from '../data/text-hash.ts';
 import { hashOfRows } from '../data/tokenised.ts';
 import { trainEpochs } from '../trainer/epochs.ts';
 import type { FineTuneRun } from '../trainer/epochs.ts';
@@ -59,7 +59,7 @@ export async function fineTuneAnswerer(run: QuestionTask): Promise<TrainingResul
       ...identity,
       ...evaluation,
       data: hashOfRows(train, ({ from, to }) => `${from} ${to}`),
-      validation: createHash('sha256').update(JSON.stringify(validation)).digest('hex'),
+      validation: hashOfJson(validation),
     },
   });
 }

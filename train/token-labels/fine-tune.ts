@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { manualSeed } from '../../autograd/index.ts';
 import { BertForTokenClassification } from '../../models/index.ts';
 import type { BertTokenizer } from '../../models/index.ts';
@@ -9,6 +8,7 @@ import type { TokenClassifier } from '../../models/pipelines/token-classificatio
 import { headLog } from '../cli/fine-tune.ts';
 import { endlessBatches } from '../data/batches.ts';
 import type { BatchOptions } from '../data/batches.ts';
+import { hashOfJson } from '../data/text-hash.ts';
 import { hashOfRows, paddedArrays, tokensOf } from '../data/tokenised.ts';
 import { entityScores } from '../metrics/sequence-labels.ts';
 import type { Scheme } from '../metrics/sequence-labels.ts';
@@ -65,7 +65,7 @@ export async function fineTuneTokens(run: TokenTask): Promise<TrainingResult> {
       ...identity,
       ...lengths,
       data: hashOfRows(train, ({ labels }) => labels.join()),
-      validation: createHash('sha256').update(JSON.stringify(validation)).digest('hex'),
+      validation: hashOfJson(validation),
     },
   });
 }

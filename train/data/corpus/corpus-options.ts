@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import type { CleaningOptions } from '../cleaning/rule.ts';
 import type { DuplicateThresholds } from '../duplicates/filter.ts';
 import type { ReadOptions } from '../readers/document.ts';
 import type { Input } from '../readers/inputs.ts';
 import { checkFractions } from '../split.ts';
 import type { SplitFractions } from '../split.ts';
+import { hashOfJson } from '../text-hash.ts';
 import type { TextTokenizer } from './text-tokenizer.ts';
 import { tokenizerFingerprint } from './text-tokenizer.ts';
 
@@ -62,5 +62,5 @@ export function withDefaults(options: CorpusOptions): FullCorpusOptions {
  */
 export function corpusKey(inputs: readonly Input[], tokenizer: TextTokenizer, options: FullCorpusOptions): string {
   const facts = [3, inputs, tokenizer.vocabSize, tokenizerFingerprint(tokenizer), options];
-  return createHash('sha256').update(JSON.stringify(facts)).digest('hex');
+  return hashOfJson(facts);
 }
