@@ -27,6 +27,7 @@ from transformers import (
     logging,
 )
 
+from model_case import load_head, model_loss
 from random_model import save_random
 
 # The reports of from_pretrained list heads that are new on purpose.
@@ -102,30 +103,8 @@ def make_heads():
 SMALL = ("sequence-regression", "sequence-multi-label")
 
 
-def load(cls, path, arguments):
-    torch.manual_seed(4)
-    model, report = cls.from_pretrained(
-        path, output_loading_info=True, attn_implementation="eager", dtype=torch.float32, **arguments
-    )
-    new = sorted(report["missing_keys"])
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in new:
-                parameter.copy_(0.3 * torch.randn_like(parameter))
-    # Dropout is 0, so training mode changes nothing but is what training runs in.
-    return model.train(), new
-
-
-def model_loss(output):
-    def weighted(tensor, function):
-        weights = function(torch.arange(tensor.numel(), dtype=torch.float64)).float().reshape(tensor.shape)
-        return (tensor * weights).mean()
-
-    return weighted(output.last_hidden_state, torch.cos) + weighted(output.pooler_output, torch.sin)
-
-
 def run_head(folder, path, name, cls, arguments, labels):
-    model, new = load(cls, path, arguments)
+    model, new = load_head(cls, path, arguments, seed=4)
     extras = {"output_hidden_states": True, "output_attentions": True} if cls is BertModel else {}
     output = model(**make_inputs(), **labels, **extras)
     loss = model_loss(output) if cls is BertModel else output.loss
@@ -159,7 +138,7 @@ def run_head(folder, path, name, cls, arguments, labels):
 def run_training(path, head, scheduled):
     """Ten AdamW steps on one batch: losses before each step and after the last, learning rates, gradient norms."""
     cls, arguments, labels = head
-    model, _ = load(cls, path, arguments)
+    model, _ = load_head(cls, path, arguments, seed=4)
     decayed = lambda name: not (name.endswith("bias") or "LayerNorm" in name)
     groups = [
         {"params": [value for name, value in model.named_parameters() if decayed(name)], "weight_decay": 0.01},

@@ -20,7 +20,7 @@ import transformers
 from safetensors import safe_open
 from transformers import logging
 
-from model_case import run_training, write_case
+from model_case import load_head, model_loss, run_training, write_case
 from random_model import save_random
 
 logging.set_verbosity_error()
@@ -144,29 +144,6 @@ def make_heads(prefix, config, more):
     return {name: (getattr(transformers, prefix + heads[name][0]), *heads[name][1:]) for name in (*usual, *more)}
 
 
-def load(cls, path, settings):
-    torch.manual_seed(54)
-    model, report = cls.from_pretrained(
-        path, output_loading_info=True, attn_implementation="eager", dtype=torch.float32, **settings
-    )
-    new = sorted(report["missing_keys"])
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in new:
-                parameter.copy_(0.3 * torch.randn_like(parameter))
-    # Dropout is 0, so training mode changes nothing but is what training runs in.
-    return model.train(), new
-
-
-def model_loss(output):
-    def weighted(tensor, function):
-        weights = function(torch.arange(tensor.numel(), dtype=torch.float64)).float().reshape(tensor.shape)
-        return (tensor * weights).mean()
-
-    loss = weighted(output.last_hidden_state, torch.cos)
-    return loss + weighted(output.pooler_output, torch.sin) if "pooler_output" in output else loss
-
-
 def saved_keys(model):
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -175,7 +152,7 @@ def saved_keys(model):
 
 
 def run_head(path, inputs, cls, settings, labels):
-    model, new = load(cls, path, settings)
+    model, new = load_head(cls, path, settings, seed=54)
     bare = not labels
     extras = {"output_hidden_states": True, "output_attentions": True} if bare else {}
     output = model(**inputs, **labels, **extras)
@@ -219,7 +196,7 @@ def write_family(folder, name, prefix, config, more=()):
         golden[head], found = run_head(path, inputs, cls, arguments, labels)
         tensors.update({f"{head}/{key}": tensor for key, tensor in found.items()})
     cls, arguments, labels = heads["sequence-classification"]
-    golden["training"] = run_training(load(cls, path, arguments)[0], inputs, labels["labels"])
+    golden["training"] = run_training(load_head(cls, path, arguments, seed=54)[0], inputs, labels["labels"])
     write_case(folder, name, tensors, golden)
 
 

@@ -8,6 +8,32 @@ import torch
 from safetensors.torch import save_file
 
 
+def load_head(cls, path, settings, seed):
+    """A model with a head, the parameters that the folder lacks random, and their names."""
+    torch.manual_seed(seed)
+    model, report = cls.from_pretrained(
+        path, output_loading_info=True, attn_implementation="eager", dtype=torch.float32, **settings
+    )
+    new = sorted(report["missing_keys"])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in new:
+                parameter.copy_(0.3 * torch.randn_like(parameter))
+    # Dropout is 0, so training mode changes nothing but is what training runs in.
+    return model.train(), new
+
+
+def model_loss(output):
+    """The loss of a bare encoder: mean(last_hidden_state * cos(i)) + mean(pooler_output * sin(i)), if it has one."""
+
+    def weighted(tensor, function):
+        weights = function(torch.arange(tensor.numel(), dtype=torch.float64)).float().reshape(tensor.shape)
+        return (tensor * weights).mean()
+
+    loss = weighted(output.last_hidden_state, torch.cos)
+    return loss + weighted(output.pooler_output, torch.sin) if "pooler_output" in output else loss
+
+
 def run_forward(model, inputs, labels, layers):
     """Loss, and by prefix `output.` what forward returns (`layers`: outputs that are one tensor a layer) and
     `grad.` the gradients."""

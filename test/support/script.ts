@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { isStep } from '../../train/trainer/callback.ts';
@@ -25,20 +26,23 @@ export interface ScriptOptions {
   readonly cwd?: string;
   /** Milliseconds after which it is killed, and all that it started with it. */
   readonly killAfter?: number;
+  /** The same when this is there. */
+  readonly killAt?: string;
 }
 
 /** Runs a script of the repository as a user would, from its root. */
 export function runScript(
   args: readonly string[],
-  { onStderr, onStdout, under = [], env: more = {}, cwd = root, killAfter }: ScriptOptions = {},
+  { onStderr, onStdout, under = [], env: more = {}, cwd = root, killAfter, killAt }: ScriptOptions = {},
 ): Promise<Finished> {
   const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
   const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1', ...more };
   // Detached, it leads a group of its own, which has a negative number.
-  const detached = killAfter !== undefined;
+  const detached = killAfter !== undefined || killAt !== undefined;
   const child = spawn(command!, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached });
   const kill = (): void => void (child.exitCode === null && process.kill(-child.pid!, 'SIGKILL'));
-  const timer = detached ? setTimeout(kill, killAfter) : undefined;
+  const timer = killAfter === undefined ? undefined : setTimeout(kill, killAfter);
+  const watch = killAt === undefined ? undefined : setInterval(() => existsSync(killAt) && kill(), 5);
   let [stdout, stderr] = ['', ''];
   const interrupt = (): void => void child.kill('SIGINT');
   child.stdout.on('data', (chunk: Buffer) => {
@@ -54,6 +58,7 @@ export function runScript(
     // Dawn's own notes about the driver are not the script's.
     child.on('close', (code, signal) => {
       clearTimeout(timer);
+      clearInterval(watch);
       resolve({ code, signal, stdout, stderr: stderr.replace(/^Warning: max.*\n/gm, '') });
     });
   });
@@ -71,6 +76,19 @@ export function lossesIn(output: string): number[] {
   return readLog(join(output, 'log.jsonl'))
     .filter(isStep)
     .map(({ loss }) => loss);
+}
+
+/**
+ * Fails unless the run in `killed`, which ended before the one in `whole`, is that run to the bit once it is
+ * resumed by `resume`: all losses, and the weights.
+ */
+export async function resumesAs(whole: string, killed: string, resume: () => Promise<Finished>): Promise<void> {
+  assert.ok(lossesIn(killed).length < lossesIn(whole).length, 'it was killed on its way');
+  const resumed = await resume();
+  assert.is(resumed.code, 0, resumed.stderr);
+  assert.equal(lossesIn(killed), lossesIn(whole));
+  const weights = (of: string): Buffer => readFileSync(join(of, 'model.safetensors'));
+  assert.ok(weights(killed).equals(weights(whole)));
 }
 
 /** A command as npm starts it, by a shell that outlives it; Node stands for npm. `env`: beside the usual. */

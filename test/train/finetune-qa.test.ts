@@ -1,14 +1,12 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from '../support/files.ts';
 import { goldenFile } from '../support/golden.ts';
 import { questionLines } from '../support/questions.ts';
-import { lossesIn, refused, runScript } from '../support/script.ts';
-import type { Finished } from '../support/script.ts';
+import { refused, resumesAs, runScript } from '../support/script.ts';
+import type { Finished, ScriptOptions } from '../support/script.ts';
 
 const test = suite('finetune-qa');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-finetune-qa-'));
@@ -16,7 +14,8 @@ const data = join(folder, 'animals.jsonl');
 writeFileSync(data, questionLines(30));
 const small = ['--data', data, '--model', goldenFile('tiny-bert-qa'), '--max-length', '32', '--batch-size', '8'];
 const training = [...small, '--epochs', '5', '--learning-rate', '0.03', '--save-every', '3'];
-const run = (args: readonly string[]): Promise<Finished> => runScript(['train/finetune-qa.ts', ...args]);
+const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
+  runScript(['train/finetune-qa.ts', ...args], options);
 const whole = join(folder, 'whole');
 
 test('trains, tests beside the baseline, saves a folder in the Hugging Face layout, answers from it', async () => {
@@ -38,23 +37,8 @@ test('trains, tests beside the baseline, saves a folder in the Hugging Face layo
 
 test('kill -9, then --resume: the losses and the weights of a run never stopped, bit for bit', async () => {
   const output = join(folder, 'killed');
-  await new Promise<void>((resolve) => {
-    const args = ['--import', 'tsx', 'train/finetune-qa.ts', ...training, '--output', output];
-    const child = spawn(process.execPath, args, { cwd: root, stdio: 'ignore' });
-    const watch = setInterval(() => {
-      if (existsSync(join(output, 'checkpoint-6'))) child.kill('SIGKILL');
-    }, 5);
-    child.on('close', () => {
-      clearInterval(watch);
-      resolve();
-    });
-  });
-  assert.ok(lossesIn(output).length < lossesIn(whole).length, 'it was killed on its way');
-  const resumed = await run([...training, '--output', output, '--resume']);
-  assert.is(resumed.code, 0, resumed.stderr);
-  assert.equal(lossesIn(output), lossesIn(whole));
-  const weights = (of: string): Buffer => readFileSync(join(of, 'model.safetensors'));
-  assert.ok(weights(output).equals(weights(whole)));
+  await run([...training, '--output', output], { killAt: join(output, 'checkpoint-6') });
+  await resumesAs(whole, output, () => run([...training, '--output', output, '--resume']));
 });
 
 test('bad input: one line that names the mend', async () => {

@@ -1,5 +1,4 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -7,10 +6,9 @@ import * as assert from 'uvu/assert';
 import { SentenceTransformer } from '../../models/index.ts';
 import { bm25, scoreBaseline, scoreModel } from '../../train/embeddings/evaluate.ts';
 import { mineHardNegatives } from '../../train/embeddings/hard-negatives.ts';
-import { root } from '../support/files.ts';
 import { goldenFile } from '../support/golden.ts';
-import { lossesIn, refused, runScript } from '../support/script.ts';
-import type { Finished } from '../support/script.ts';
+import { refused, resumesAs, runScript } from '../support/script.ts';
+import type { Finished, ScriptOptions } from '../support/script.ts';
 
 const test = suite('train-embeddings');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-train-embeddings-'));
@@ -41,26 +39,16 @@ const training = [
   '--matryoshka',
   '16,8',
 ];
-const run = (args: readonly string[]): Promise<Finished> => runScript(['train/train-embeddings.ts', ...args]);
+const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
+  runScript(['train/train-embeddings.ts', ...args], options);
 const whole = join(folder, 'whole');
-
-/** A run that is killed when it has saved twice. */
-const killed = (output: string): Promise<void> =>
-  new Promise((resolve) => {
-    const args = ['--import', 'tsx', 'train/train-embeddings.ts', ...training, '--output', output];
-    const child = spawn(process.execPath, args, { cwd: root, stdio: 'ignore' });
-    const watch = setInterval(() => {
-      if (existsSync(join(output, 'checkpoint-6'))) child.kill('SIGKILL');
-    }, 5);
-    child.on('close', () => {
-      clearInterval(watch);
-      resolve();
-    });
-  });
 
 test('trains, tests beside BM25 and its start, saves; killed and resumed it is the same, bit for bit', async () => {
   const output = join(folder, 'killed');
-  const [done] = await Promise.all([run([...training, '--output', whole]), killed(output)]);
+  const [done] = await Promise.all([
+    run([...training, '--output', whole]),
+    run([...training, '--output', output], { killAt: join(output, 'checkpoint-6') }),
+  ]);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /60 pairs; left out: .*\n {7}\d+ pairs to train, \d+ to validate, \d+ to test/);
   const recall = (name: string): number =>
@@ -71,12 +59,7 @@ test('trains, tests beside BM25 and its start, saves; killed and resumed it is t
   assert.is(model.maxSeqLength, 16);
   assert.is((await model.encode(['who?'], { truncateDim: 8 }))[0]!.length, 8);
 
-  assert.ok(lossesIn(output).length < lossesIn(whole).length, 'it was killed on its way');
-  const resumed = await run([...training, '--output', output, '--resume']);
-  assert.is(resumed.code, 0, resumed.stderr);
-  assert.equal(lossesIn(output), lossesIn(whole));
-  const weights = (of: string): Buffer => readFileSync(join(of, 'model.safetensors'));
-  assert.ok(weights(output).equals(weights(whole)));
+  await resumesAs(whole, output, () => run([...training, '--output', output, '--resume']));
 });
 
 test('hard negatives are near the anchor, never true of it, and keep their margin; scores are ranked', async () => {
