@@ -98,7 +98,10 @@ interface NamedPairs {
 
 /** English paragraphs of LibreOffice's help, and the same in another language. */
 async function helpPairs(language: string): Promise<NamedPairs> {
-  const [english, other] = [await libreOfficeHelp('en-us'), await libreOfficeHelp(language)];
+  const [english, other] = [
+    await libreOfficeHelp('en-us', { variants: 'usual' }),
+    await libreOfficeHelp(language, { variants: 'usual' }),
+  ];
   const key = ({ page, id }: HelpParagraph): string => `${page}#${id}`;
   const targets = new Map(other.paragraphs.map((paragraph) => [key(paragraph), paragraph.text]));
   const pairs = english.paragraphs.flatMap((paragraph) => {
