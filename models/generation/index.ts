@@ -2,6 +2,8 @@ export { generationConfigFile, readGenerationConfig, writeGenerationConfig } fro
 export type { Decoder, Generative } from './decoder.ts';
 export { generate, streamTokens } from './generate.ts';
 export type { GeneratedToken } from './generate.ts';
+export { encodeContinuation, logLikelihoods } from './likelihood.ts';
+export type { Continuation, Likelihood, LikelihoodOptions } from './likelihood.ts';
 export { loadTextGenerator } from './load.ts';
 export type { TextGenerator } from './load.ts';
 export type { GenerationOptions } from './options.ts';

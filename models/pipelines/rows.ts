@@ -70,7 +70,7 @@ export function checkBatches(lengths: ArrayLike<number>, batchSize: number): voi
  */
 export async function forEachBatch(
   model: Module,
-  rows: readonly TokenRow[],
+  rows: readonly Pick<TokenRow, 'inputIds'>[],
   batchSize: number,
   run: (indices: readonly number[]) => Promise<void>,
 ): Promise<void> {

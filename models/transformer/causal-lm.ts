@@ -75,6 +75,11 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
     };
   }
 
+  /** The vectors that the head takes, of tokens [B, T]: (B, T, D). */
+  lastHiddenState(inputIds: Tensor): Tensor {
+    return this.decoderModel.forward({ inputIds }).lastHiddenState;
+  }
+
   /** The model as `generate` uses it. */
   decoder(): Decoder {
     return {
