@@ -88,3 +88,7 @@ export {
   RobertaForTokenClassification,
   RobertaModel,
 } from './roberta/model.ts';
+export { T5Config } from './t5/config.ts';
+export type { T5Settings } from './t5/config.ts';
+export { T5ForConditionalGeneration } from './t5/heads.ts';
+export { T5Model } from './t5/model.ts';

@@ -6,15 +6,25 @@ import {
   decodeAttention,
   indexSelect,
   le,
+  maskValue,
   reshape,
   scaledDotProductAttention,
+  slice,
   unsqueeze,
+  where,
   writeCache,
   zeros,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { cachedLayer, fitsDecoding, freeLayer, SourceCache } from './source-cache.ts';
 import type { CachedLayer } from './source-cache.ts';
+
+export interface CacheAttendOptions {
+  /** Factor of the scores. Default 1 / sqrt(D). */
+  readonly scale?: number;
+  /** Added to the scores, (B, H, T, capacity of the cache). */
+  readonly bias?: Tensor;
+}
 
 /** One layer's part of a cache, as its attention sees it. */
 export interface LayerCache {
@@ -23,12 +33,12 @@ export interface LayerCache {
    * T, D), k and v (B, Hkv, T, D) -> (B, H, T, D). H is a multiple of Hkv: neighbouring query heads share one
    * (Ainslie et al. 2023).
    */
-  attend(q: Tensor, k: Tensor, v: Tensor, options?: { readonly scale?: number }): Tensor;
+  attend(q: Tensor, k: Tensor, v: Tensor, options?: CacheAttendOptions): Tensor;
   /**
    * Attention to the source of an encoder-decoder, whose keys and values were written before: q (B, H, T, D)
    * -> (B, H, T, D).
    */
-  attendToSource(q: Tensor): Tensor;
+  attendToSource(q: Tensor, options?: Pick<CacheAttendOptions, 'scale'>): Tensor;
 }
 
 /**
@@ -70,8 +80,8 @@ export class KeyValueCache {
 
   layer(index: number): LayerCache {
     return {
-      attend: (q, k, v, options) => this.#attend(index, q, k, v, options?.scale),
-      attendToSource: (q) => this.source.attend(index, q),
+      attend: (q, k, v, options) => this.#attend(index, [q, k, v], options),
+      attendToSource: (q, options) => this.source.attend(index, q, options?.scale),
     };
   }
 
@@ -121,16 +131,22 @@ export class KeyValueCache {
     this.source.free();
   }
 
-  #attend(index: number, q: Tensor, k: Tensor, v: Tensor, scale?: number): Tensor {
+  #attend(index: number, [q, k, v]: readonly [Tensor, Tensor, Tensor], options: CacheAttendOptions = {}): Tensor {
     const [tokens, width] = [k.shape[2]!, k.shape[3]!];
+    const { scale, bias } = options;
     const { keys, values } = (this.#layers[index] ??= cachedLayer(k, this.capacity));
     writeCache(keys, k, this.lengths);
     writeCache(values, v, this.lengths);
-    if (this.#empty && tokens > 1) return scaledDotProductAttention(q, k, v, { causal: true, scale });
-    if (tokens === 1 && fitsDecoding(width)) return decodeAttention(q, keys, values, add(this.lengths, 1), { scale });
+    if (this.#empty && tokens > 1) {
+      const mask = bias && slice(bias, null, null, null, [0, tokens]);
+      return scaledDotProductAttention(q, k, v, { causal: true, scale, mask });
+    }
+    if (!bias && tokens === 1 && fitsDecoding(width))
+      return decodeAttention(q, keys, values, add(this.lengths, 1), { scale });
     // Token t of row b sees what lies at 0 .. lengths[b] + t.
     const places = arange(0, this.capacity, 1, { dtype: 'i32' });
-    const mask = le(places, unsqueeze(this.positions(tokens), -1)); // (B, T, capacity)
-    return scaledDotProductAttention(q, keys, values, { mask: unsqueeze(mask, 1), scale });
+    const visible = unsqueeze(le(places, unsqueeze(this.positions(tokens), -1)), 1); // (B, 1, T, capacity)
+    const mask = bias ? where(visible, bias, maskValue) : visible;
+    return scaledDotProductAttention(q, keys, values, { mask, scale });
   }
 }

@@ -68,12 +68,13 @@ export class SourceCache {
   }
 
   /** Attention of q (B, H, T, D) to the source -> (B, H, T, D). */
-  attend(index: number, q: Tensor): Tensor {
+  attend(index: number, q: Tensor, scale?: number): Tensor {
     const { keys, values } = this.#layers[index]!;
-    if (q.shape[2] === 1 && fitsDecoding(q.shape[3]!)) return decodeAttention(q, keys, values, this.#lengths);
+    if (q.shape[2] === 1 && fitsDecoding(q.shape[3]!))
+      return decodeAttention(q, keys, values, this.#lengths, { scale });
     const places = arange(0, this.#capacity, 1, { dtype: 'i32' });
     const mask = lt(places, reshape(this.#lengths, [-1, 1, 1, 1])); // (B, 1, 1, capacity)
-    return scaledDotProductAttention(q, keys, values, { mask });
+    return scaledDotProductAttention(q, keys, values, { mask, scale });
   }
 
   free(): void {

@@ -16,7 +16,7 @@ import os
 
 PARTS = (
     "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_kinds", "tokenizer_training",
-    "marian", "bart", "generation", "optim", "ops", "metrics", "text_metrics", "tied", "unicode_tables",
+    "marian", "bart", "t5", "generation", "optim", "ops", "metrics", "text_metrics", "tied", "unicode_tables",
     "op_samples", "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines", "token_labels",
     "encoders", "sentence_transformer", "likelihood",
 )
