@@ -100,13 +100,19 @@ export async function loadModel(id: string, options: LoadOptions = {}): Promise<
 
 async function loadNamed(folder: string, options: LoadOptions): Promise<AnyModel> {
   const path = join(folder, 'config.json');
-  const { architectures } = await readJsonFile(path);
+  const { architectures, model_type: type } = await readJsonFile(path);
   const name = Array.isArray(architectures) ? String(architectures[0]) : '';
   const found = classes.get(name);
-  if (!found)
+  if (!found) {
+    const all = [...classes.values()];
+    const ofFamily = all.filter(({ configFormat }) => configFormat.modelType === type).map((each) => each.name);
+    const types = [...new Set(all.map(({ configFormat }) => configFormat.modelType))];
     throw new Error(
-      `${path}: architectures is ${showValue(architectures)}, where one of ${[...classes.keys()].join(', ')} ` +
-        'is needed; load it with the class you want',
+      `${path}: architectures is ${showValue(architectures)}, where ` +
+        (ofFamily.length > 0
+          ? `one of ${ofFamily.join(', ')} is needed; load it with the class you want`
+          : `a class of a family here is needed, whose model_type is one of ${types.join(', ')}`),
     );
+  }
   return found.fromPretrained(folder, undefined, options);
 }

@@ -1,16 +1,14 @@
 // MPNet (Song et al. 2020): BERT's layers, whose scores of attention know the distance of two tokens.
-import { add, permute, reshape } from '../../autograd/index.ts';
+import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { BertEmbeddings, BertLayer, encodeTokens, selfAttend, selfProjections } from '../bert/model.ts';
 import type { BaseModelOptions } from '../bert/model.ts';
 import { Module } from '../module.ts';
 import type { Attended } from '../nn/attend.ts';
-import { byDistance } from '../nn/by-distance.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { Embedding } from '../nn/embedding.ts';
 import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
-import { normalInit } from '../parameter.ts';
+import { RelativeBias } from '../nn/relative-bias.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { RobertaLMHead } from '../roberta/model.ts';
 import { ClassificationHead, dense, encoderHeads, FirstTokenPooler } from '../transformer/encoder-heads.ts';
@@ -22,18 +20,6 @@ import { MPNetConfig } from './config.ts';
 
 /** The row of padding in the tables of words and positions, whatever padTokenId says. */
 const padding = 1;
-
-/**
- * The bucket of each distance of a key from a query, `key - query` (Raffel et al. 2020, section 2.1): half of
- * 32 for keys behind the query; near ones each their own, farther ones by logarithm up to 128.
- */
-function relativeBucket(distance: number): number {
-  const [half, exact, farthest] = [16, 8, 128];
-  const steps = Math.abs(distance);
-  const far = Math.log(Math.fround(steps / exact)) / Math.log(farthest / exact);
-  const own = steps < exact ? steps : Math.min(exact + Math.trunc(Math.fround(far * (half - exact))), half - 1);
-  return (distance > 0 ? half : 0) + own;
-}
 
 class MPNetSelfAttention extends Module {
   q: Linear;
@@ -79,22 +65,23 @@ class MPNetAttention extends Module {
 
 class MPNetEncoder extends Module {
   readonly layer: readonly BertLayer<Tensor, MPNetAttention>[];
-  readonly relativeAttentionBias: Embedding;
+  readonly relativeAttentionBias: RelativeBias;
 
   constructor(config: MPNetConfig) {
     super();
     const { numHiddenLayers, relativeAttentionNumBuckets, numAttentionHeads, initializerRange } = config;
     this.layer = Array.from({ length: numHiddenLayers }, () => new BertLayer(config, new MPNetAttention(config)));
-    this.relativeAttentionBias = new Embedding(relativeAttentionNumBuckets, numAttentionHeads, {
-      weightInit: normalInit(initializerRange),
+    this.relativeAttentionBias = new RelativeBias({
+      ...{ buckets: 32, maxDistance: 128, bidirectional: true }, // whatever the table has
+      rows: relativeAttentionNumBuckets,
+      heads: numAttentionHeads,
+      initStd: initializerRange,
     });
   }
 
   /** x (B, T, D) -> (B, T, D) and what was asked for; the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, options: TokenInputs): EncoderOutput {
-    const length = x.shape[1]!;
-    const biases = this.relativeAttentionBias.forward(byDistance(length, relativeBucket)); // (T, T, H)
-    const positions = reshape(permute(biases, [2, 0, 1]), [1, -1, length, length]); // (1, H, T, T)
+    const positions = this.relativeAttentionBias.among(x.shape[1]!); // (1, H, T, T)
     const bias = mask ? add(positions, mask) : positions; // (1 or B, H, T, T)
     const run = (layer: BertLayer<Tensor, MPNetAttention>, y: Tensor, outputWeights: boolean): Attended =>
       layer.forward(y, bias, outputWeights);

@@ -1,4 +1,4 @@
-import { add, arange, mul } from '../../autograd/index.ts';
+import { add, mul } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
@@ -258,9 +258,9 @@ class T5Stack extends Module {
     this.side = side;
   }
 
-  /** The bias of relative positions for all layers; see `RelativeBias.between`. */
-  #bias(queries: Tensor, keys: Tensor): Tensor | undefined {
-    return this.block[0]?.own.SelfAttention.relativeAttentionBias!.between(queries, keys);
+  /** The bias of relative positions for all layers; none where there are no layers. */
+  get #bias(): RelativeBias | undefined {
+    return this.block[0]?.own.SelfAttention.relativeAttentionBias;
   }
 
   #embed(inputIds: Tensor): Tensor {
@@ -276,8 +276,7 @@ class T5Stack extends Module {
     checkTokenInputs(inputs, { vocabSize: this.embedTokens.weight.shape[0]!, positions: Infinity });
     if (inputs.positionIds) throw new Error('T5 knows distances of tokens, not positions; leave positionIds out');
     const x = this.#embed(inputIds);
-    const places = arange(0, inputIds.shape[1]!, 1, { dtype: 'i32' });
-    const bias = this.#bias(places, places); // (1, H, T, T)
+    const bias = this.#bias?.among(inputIds.shape[1]!); // (1, H, T, T)
     const hidden = attentionMask && additiveMask(attentionMask, x.dtype);
     const mask = bias && hidden ? add(bias, hidden) : (bias ?? hidden);
     const causal = this.side === 'decoder';
@@ -301,8 +300,7 @@ class T5Stack extends Module {
 
   /** Tokens (B, T) after those of a cache, which has read the source -> (B, T, D). */
   continueFrom(cache: KeyValueCache, inputIds: Tensor): Tensor {
-    const places = arange(0, cache.capacity, 1, { dtype: 'i32' });
-    const bias = this.#bias(cache.positions(inputIds.shape[1]!), places); // (B, H, T, capacity)
+    const bias = this.#bias?.between(cache.positions(inputIds.shape[1]!), cache.capacity); // (B, H, T, capacity)
     const x = this.#embed(inputIds);
     return this.#end(this.block.reduce((y, block, i) => block.continueFrom(cache.layer(i), y, bias), x));
   }

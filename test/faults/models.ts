@@ -13,6 +13,7 @@ import {
   loadTextGenerator,
   readGenerationConfig,
   SafetensorsFile,
+  Seq2SeqLM,
   Tokenizer,
   writeSafetensors,
 } from '../../models/index.ts';
@@ -32,7 +33,9 @@ interface Damage {
   readonly end?: 'refused' | 'equal';
 }
 
-const families = ['tiny-gpt2', 'tiny-llama', 'tiny-qwen3', 'tiny-bert', 'tiny-marian', 'tiny-marian-apart'];
+const decoders = ['tiny-gpt2', 'tiny-llama', 'tiny-qwen3'];
+const encoderDecoders = ['tiny-marian', 'tiny-marian-apart', 'tiny-bart', 'tiny-pegasus', 'tiny-t5', 'tiny-t5-gated'];
+const families = [...decoders, 'tiny-bert', ...encoderDecoders];
 
 /** Stands for a key that is taken away. */
 const absent = Symbol('absent');
@@ -112,7 +115,7 @@ async function survives<T>(folder: string, load: () => Promise<T>): Promise<T | 
 async function loadAndRun(folder: string): Promise<number[][]> {
   const model = await loadModel(folder, { log: () => undefined });
   const ids = tensor([[1, 2]], { dtype: 'i32' });
-  const inputs = { inputIds: ids, ...('finalLogitsBias' in model ? { decoderInputIds: ids } : {}) };
+  const inputs = { inputIds: ids, ...(model instanceof Seq2SeqLM ? { decoderInputIds: ids } : {}) };
   type Forward = (inputs: object) => Readonly<Record<string, Tensor>>;
   const output = noGrad(() => (model as unknown as { forward: Forward }).forward(inputs));
   const all = await Promise.all(Object.values(output).map(async (x) => Array.from(await x.data())));
