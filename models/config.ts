@@ -173,3 +173,9 @@ function settleLabels({ labels, numLabels }: LabelSettings, where: string): Pick
   }
   return { labels: names, numLabels: names.length };
 }
+
+/** What is wrong where one of these settings, by its key in config.json, is no token of the vocabulary. */
+export function outsideVocabulary(size: number, ids: Readonly<Record<string, number | null>>): string | undefined {
+  const wrong = Object.entries(ids).find(([, id]) => id !== null && id >= size);
+  return wrong && `${wrong[0]} ${wrong[1]} is outside the vocabulary of ${size}; give one of it`;
+}

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineConfig } from '../config.ts';
+import { defineConfig, outsideVocabulary } from '../config.ts';
 import type { ModelConfig } from '../config.ts';
 import { showValue } from '../names.ts';
 import { activations } from '../nn/activation.ts';
@@ -104,13 +104,8 @@ function check(settings: Settings): string | undefined {
     return (
       `decoder_vocab_size ${target} must be vocab_size ${vocabSize} where share_encoder_decoder_embeddings ` + 'is true'
     );
-  for (const [key, id] of [
-    ['pad_token_id', settings.padTokenId],
-    ['decoder_start_token_id', settings.decoderStartTokenId],
-  ] as const)
-    if (id !== null && id >= Math.min(vocabSize, target))
-      return `${key} ${id} is outside the vocabulary of ${Math.min(vocabSize, target)}; give one of it`;
-  return undefined;
+  const { padTokenId: pad_token_id, decoderStartTokenId: decoder_start_token_id } = settings;
+  return outsideVocabulary(Math.min(vocabSize, target), { pad_token_id, decoder_start_token_id });
 }
 
 const dropouts = ['dropout', 'attentionDropout', 'activationDropout', 'classifierDropout'];

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { defineConfig } from '../config.ts';
+import { defineConfig, outsideVocabulary } from '../config.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
@@ -59,10 +59,8 @@ function check(settings: Settings): string | undefined {
       `relative_attention_max_distance ${distance} must be above half of relative_attention_num_buckets ${buckets}: ` +
       'that many distances have a bucket of their own'
     );
-  for (const key of ['padTokenId', 'decoderStartTokenId'] as const)
-    if (settings[key] >= vocabSize)
-      return `${key === 'padTokenId' ? 'pad' : 'decoder_start'}_token_id ${settings[key]} is outside the vocabulary of ${vocabSize}; give one of it`;
-  return undefined;
+  const { padTokenId: pad_token_id, decoderStartTokenId: decoder_start_token_id } = settings;
+  return outsideVocabulary(vocabSize, { pad_token_id, decoder_start_token_id });
 }
 
 const base = defineConfig('t5', shape, {
