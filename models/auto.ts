@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { ModelConfig } from './config.ts';
 import * as families from './families.ts';
 import type { Generative } from './generation/decoder.ts';
-import { readJsonFile } from '../common/json-file.ts';
+import { readModelJson } from './io/model-files.ts';
 import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import { Module } from './module.ts';
 import { showValue } from './names.ts';
@@ -62,7 +62,7 @@ export type Head = '' | 'ForMaskedLM' | 'ForSequenceClassification' | 'ForTokenC
 export async function loadWithHead(id: string, head: Head, options: LoadOptions = {}): Promise<AnyModel> {
   const folder = await resolveModelFolder(id, options);
   const path = join(folder, 'config.json');
-  const { model_type: type, architectures } = await readJsonFile(path);
+  const { model_type: type, architectures } = await readModelJson(folder, 'config.json');
   const ofFamily = [...classes.values()].filter(({ configFormat }) => configFormat.modelType === type);
   const found = ofFamily.find(({ name }) => (head === '' ? /(?<!For.*)Model$/.test(name) : name.endsWith(head)));
   if (!found)
@@ -100,7 +100,7 @@ export async function loadModel(id: string, options: LoadOptions = {}): Promise<
 
 async function loadNamed(folder: string, options: LoadOptions): Promise<AnyModel> {
   const path = join(folder, 'config.json');
-  const { architectures, model_type: type } = await readJsonFile(path);
+  const { architectures, model_type: type } = await readModelJson(folder, 'config.json');
   const name = Array.isArray(architectures) ? String(architectures[0]) : '';
   const found = classes.get(name);
   if (!found) {

@@ -14,7 +14,7 @@ import { GENERATION_FILE } from './generation/config-file.ts';
 import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
 import { isWeightsFile, weightFiles } from './io/safetensors-writer.ts';
-import { SavedWeights } from './io/saved-weights.ts';
+import { isGguf, openWeights, readModelJson } from './io/model-files.ts';
 import {
   checkLoadsAgain,
   checkMatch,
@@ -121,10 +121,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const folder = await resolveModelFolder(id, resolving);
     const configFile = join(folder, 'config.json');
     const open = async () => {
-      const json = await readJsonFile(configFile);
+      const json = await readModelJson(folder, 'config.json');
       const config = this.configFormat.fromJson(json, configFile, overrides);
       const generationConfig = await generationConfigOf(folder);
-      return { json, config, generationConfig, weights: await SavedWeights.open(folder) };
+      return { json, config, generationConfig, weights: await openWeights(folder) };
     };
     const opened = await readModelFolder(folder, open, ({ weights }) => weights.close());
     const { json, config, generationConfig, weights } = opened;
@@ -164,7 +164,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
    */
   async loadWeights(folder: string): Promise<void> {
     const { keyRules } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
-    const weights = await SavedWeights.open(folder);
+    const weights = await openWeights(folder);
     try {
       const match = matchWeights(this, weights, keyRules);
       checkMatch(match, folder, this.constructor.name, () => false, false);
@@ -225,6 +225,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
 /** The text of a folder's generation_config.json, where it has one. */
 async function generationConfigOf(folder: string): Promise<string | undefined> {
+  if (isGguf(folder)) return `${JSON.stringify(await readModelJson(folder, GENERATION_FILE), null, 2)}\n`;
   const file = join(folder, GENERATION_FILE);
   return (await pathKind(file)) === 'file' ? readFile(file, 'utf8') : undefined;
 }

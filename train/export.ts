@@ -1,16 +1,19 @@
 /**
  * Writes a trained model for others: half the size in f16, its tokenizer, its run's report, and a model card
- * of what the run recorded.
+ * of what the run recorded; or a decoder as one GGUF file for llama.cpp and what is built on it.
  *
  *   node --import tsx train/export.ts --model runs/bert --output bert-small
+ *   node --import tsx train/export.ts --model runs/gpt --output gpt.gguf --precision q8_0
  */
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { loadModel, loadTokenizer, readModelFolder } from '../models/index.ts';
+import { ggufFile, isGguf, loadModel, loadTokenizer, readModelFolder } from '../models/index.ts';
+import type { GgufType } from '../models/index.ts';
+import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind } from '../common/json-file.ts';
 import { lockFolder } from '../common/lock.ts';
-import { main, parseOptions } from './cli/cli.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
 
 const command = {
@@ -18,16 +21,30 @@ const command = {
   summary: 'Writes a trained model for others, in f16, with its tokenizer and a model card.',
   usage: 'node --import tsx train/export.ts',
   options: {
-    model: { type: 'path', exists: 'folder', required: true, help: 'folder of a run, or of a model' },
-    output: { type: 'path', required: true, help: 'folder to write' },
-    precision: { type: 'choice', choices: ['f16', 'f32'], default: 'f16', help: 'type of the weights' },
+    model: { type: 'path', exists: 'any', required: true, help: 'folder of a run or of a model, or a GGUF file' },
+    output: { type: 'path', required: true, help: 'folder to write, or file.gguf' },
+    precision: {
+      type: 'choice',
+      choices: ['f16', 'f32', 'q8_0', 'q4_0'],
+      default: 'f16',
+      help: 'type of the weights; those of 8 and 4 bits are for GGUF files',
+    },
     use: { type: 'string', default: '', help: 'command for the model card that shows what the model is for' },
   },
 } as const;
 
+async function writeGguf(folder: string, output: string, precision: GgufType): Promise<void> {
+  const model = await loadModel(folder);
+  await writeFilesAtomic([ggufFile(output, model, await loadTokenizer(folder), precision)]);
+  console.log(`saved  ${output}, ${((await stat(output)).size / 1e6).toFixed(1)} MB`);
+}
+
 main(async () => {
   const { values } = parseOptions(command);
   const { model: folder, output, precision, use } = values;
+  if (isGguf(output)) return writeGguf(folder, output, precision);
+  if (precision === 'q8_0' || precision === 'q4_0')
+    throw new UsageError(`${command.name}: --precision ${precision} is for GGUF files; end --output with .gguf`);
   await lockFolder(output);
   const load = async () => ({ model: await loadModel(folder), tokenizer: await loadTokenizer(folder) });
   const { model, tokenizer } = await readModelFolder(folder, load);

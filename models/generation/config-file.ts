@@ -4,6 +4,7 @@ import type { FileToWrite } from '../../common/atomic-files.ts';
 import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
+import { hasModelFile, isGguf, readModelJson } from '../io/model-files.ts';
 import { camelCase, listNames, snakeCase } from '../names.ts';
 import { checkOptions, ofDraws, realSettings, settingNames } from './options.ts';
 import type { GenerationOptions } from './options.ts';
@@ -51,10 +52,10 @@ export async function readGenerationConfig(
   folder: string,
   { log = (line: string): void => console.error(line) }: { readonly log?: (line: string) => void } = {},
 ): Promise<GenerationOptions> {
-  await recoverFolder(folder);
+  if (!isGguf(folder)) await recoverFolder(folder);
   const path = join(folder, GENERATION_FILE);
-  if ((await pathKind(path)) === 'none') return await readModelConfig(join(folder, 'config.json'));
-  const { options, extra } = sortKeys(await readJsonFile(path));
+  if (!(await hasModelFile(folder, GENERATION_FILE))) return await readModelConfig(join(folder, 'config.json'));
+  const { options, extra } = sortKeys(await readModelJson(folder, GENERATION_FILE));
   const unknown = Object.keys(extra).filter((key) => !withoutEffect.has(key) && settingOf(key) === undefined);
   if (unknown.length > 0)
     log(`${path}: ${listNames(unknown)}: no setting of generation, without effect; check the spelling`);

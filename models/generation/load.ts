@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { generativeLoaders } from '../auto.ts';
-import { readJsonFile } from '../../common/json-file.ts';
+import { readModelJson } from '../io/model-files.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { showValue } from '../names.ts';
 import type { LoadOptions } from '../pretrained.ts';
@@ -30,7 +30,7 @@ export async function loadTextGenerator(id: string, options: LoadOptions = {}): 
 
 async function read(folder: string, options: LoadOptions): Promise<TextGenerator> {
   const path = join(folder, 'config.json');
-  const type = (await readJsonFile(path))['model_type'];
+  const type = (await readModelJson(folder, 'config.json'))['model_type'];
   if (typeof type !== 'string' || !Object.hasOwn(generativeLoaders, type))
     throw new Error(
       `${path}: model_type is ${showValue(type)}, which generates no text here; use one of ` +

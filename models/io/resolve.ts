@@ -1,5 +1,6 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { isGguf } from './model-files.ts';
 import { isWeightsFile } from './safetensors-writer.ts';
 import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './saved-weights.ts';
 import { isTokenizerFile } from '../tokenizer/tokenizer-folder.ts';
@@ -82,11 +83,12 @@ export function readModelFolder<T>(
   read: () => Promise<T>,
   discard?: (result: T) => unknown,
 ): Promise<T> {
-  return readFolder(folder, read, { files: isModelFile, discard });
+  return isGguf(folder) ? read() : readFolder(folder, read, { files: isModelFile, discard });
 }
 
 /**
- * The folder on this disk for a model: `id` is a folder; or a model in the local Hugging Face cache
+ * The folder on this disk for a model: `id` is a folder; or a GGUF file, which stands for one and is returned
+ * as it is; or a model in the local Hugging Face cache
  * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1). Old
  * names such as `bert-base-uncased` stand for `google-bert/bert-base-uncased`.
  *
@@ -100,6 +102,7 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
   const { need = 'model', revision = 'main', onProgress, hubUrl } = options;
   const path = /^~(?=[\\/]|$)/.test(id) ? join(homedir(), id.slice(1)) : id;
   const kind = await pathKind(path);
+  if (kind === 'file' && isGguf(path)) return path;
   if (kind === 'file') throw new Error(`${id} is a file: pass the folder that holds it`);
   if (kind === 'folder') {
     const missing = await readModelFolder(path, () => whatIsMissing(path, need));

@@ -2,13 +2,11 @@ import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { readError } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
+import { readExactly, readInto } from './read-exactly.ts';
 import type { SafetensorsHeader, TensorEntry } from './safetensors-format.ts';
 import { MAX_HEADER_BYTES, parseHeader } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';
 import { viewOf } from './tensor-data.ts';
-
-// Node refuses single reads of 2 GiB and more.
-const READ_STEP = 1 << 28;
 
 /**
  * A safetensors file opened for reading, one tensor at a time: only the header is held in memory. Close it
@@ -102,21 +100,6 @@ function recogniseOther(start: Buffer): string | null {
   if (/^\s*<(!doctype|html)/i.test(text)) return 'it is a web page; the download failed, repeat it';
   if (text.startsWith('GGUF')) return 'it is a GGUF file; use the safetensors version of the model';
   return null;
-}
-
-async function readInto(handle: FileHandle, position: number, target: Uint8Array, path: string): Promise<void> {
-  for (let done = 0; done < target.byteLength;) {
-    const length = Math.min(READ_STEP, target.byteLength - done);
-    const { bytesRead } = await handle.read(target, done, length, position + done);
-    if (bytesRead === 0) throw new Error(`${path} became shorter while it was read: another process is writing it`);
-    done += bytesRead;
-  }
-}
-
-async function readExactly(handle: FileHandle, position: number, length: number, path: string): Promise<Buffer> {
-  const bytes = Buffer.alloc(length);
-  await readInto(handle, position, bytes, path);
-  return bytes;
 }
 
 function listNames(entries: ReadonlyMap<string, TensorEntry>): string {

@@ -7,12 +7,13 @@ import type { TensorEntry } from './safetensors-format.ts';
 import { SafetensorsFile } from './safetensors-reader.ts';
 import { isWeightsFile } from './safetensors-writer.ts';
 import type { LoadedTensor } from './tensor-data.ts';
+import type { WeightsSource } from './weights-source.ts';
 
 export const WEIGHTS_FILE = 'model.safetensors';
 export const INDEX_FILE = 'model.safetensors.index.json';
 
 /** The weights of a model folder, in one file or in shards, read one tensor at a time. Close it when done. */
-export class SavedWeights {
+export class SavedWeights implements WeightsSource {
   /** The file or folder it was opened from. */
   readonly path: string;
   private readonly places: ReadonlyMap<string, SafetensorsFile>;

@@ -3,7 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { listNames, showShape, showText } from '../names.ts';
 import type { Dtype as FileDtype } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
-import type { SavedWeights } from './saved-weights.ts';
+import type { WeightsSource } from './weights-source.ts';
 import { toFloat32, toInt32 } from './tensor-data.ts';
 
 /** A module, as far as its state is concerned. */
@@ -117,7 +117,7 @@ export interface WeightsMatch {
  * Pairs a model's tensors with a folder's. Old names (`gamma`, `beta`) are read as `weight` and `bias`; a
  * file of the base model fits a model with a head and the other way round.
  */
-export function matchWeights(model: StateOwner, weights: SavedWeights, rules: KeyRules): WeightsMatch {
+export function matchWeights(model: StateOwner, weights: WeightsSource, rules: KeyRules): WeightsMatch {
   const targets = model.stateTensors();
   const fileKeys = new Map<string, string>();
   const given = new Map<string, { shape: readonly number[] }>();
@@ -154,7 +154,7 @@ export interface KeyApart {
 }
 
 /** The keys of tied tensors under which a folder has other values than under the first of them. */
-export async function keysApart(weights: SavedWeights, matches: readonly Match[]): Promise<KeyApart[]> {
+export async function keysApart(weights: WeightsSource, matches: readonly Match[]): Promise<KeyApart[]> {
   const apart: KeyApart[] = [];
   for (const { key: first, source, again } of matches) {
     if (again.length === 0) continue;
@@ -179,7 +179,7 @@ export function describeApart(apart: readonly KeyApart[]): string {
  * Reads the matched tensors one at a time into the model's, in place, converting types. Error, before any is
  * read: whole numbers where the model has others; bits with a wrong label would be weights of 1e9.
  */
-export async function readMatches(weights: SavedWeights, matches: readonly Match[]): Promise<void> {
+export async function readMatches(weights: WeightsSource, matches: readonly Match[]): Promise<void> {
   for (const { target, source } of matches) {
     const { dtype } = weights.entry(source);
     if (isFloat(target) && !/^B?F\d/.test(dtype))
@@ -201,7 +201,7 @@ export async function readMatches(weights: SavedWeights, matches: readonly Match
  * Two bytes do not tell float16 from bfloat16, only the label in the file does. Says so where config.json,
  * which gives the type too, has the other.
  */
-export function otherHalf(dtype: unknown, weights: SavedWeights): string | undefined {
+export function otherHalf(dtype: unknown, weights: WeightsSource): string | undefined {
   const labels = new Set(weights.names().map((name) => weights.entry(name).dtype));
   const other = dtype === 'float16' ? 'BF16' : dtype === 'bfloat16' ? 'F16' : undefined;
   if (other === undefined || !labels.has(other)) return undefined;

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
-import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
+import { hasModelFile, readModelJson } from '../io/model-files.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { BertTokenizer } from './bert-tokenizer.ts';
@@ -20,9 +20,8 @@ export async function loadTokenizer(
 }
 
 async function isBert(folder: string): Promise<boolean> {
-  const path = join(folder, 'tokenizer.json');
-  if ((await pathKind(path)) !== 'file') return true;
-  const json = await readJsonFile(path);
+  if (!(await hasModelFile(folder, 'tokenizer.json'))) return true;
+  const json = await readModelJson(folder, 'tokenizer.json');
   const has = (part: string, type: string): boolean => {
     const value = json[part];
     return isJsonObject(value) && value['type'] === type;

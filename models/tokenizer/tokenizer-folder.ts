@@ -3,7 +3,8 @@ import { brief } from '../../common/printable.ts';
 import { join } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
+import { isJsonObject } from '../../common/json-file.ts';
+import { hasModelFile, readModelJson } from '../io/model-files.ts';
 import type { AddedToken } from './added-tokens.ts';
 import { isTokenId, readAddedTokens, tokenText } from './added-tokens.ts';
 
@@ -37,10 +38,8 @@ const MODELS = ['BPE', 'WordPiece', 'Unigram', 'WordLevel'];
 
 /** tokenizer_config.json over special_tokens_map.json; {} where there is neither. */
 export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
-  const optional = async (name: string): Promise<JsonObject> => {
-    const path = join(folder, name);
-    return (await pathKind(path)) === 'file' ? readJsonFile(path) : {};
-  };
+  const optional = async (name: string): Promise<JsonObject> =>
+    (await hasModelFile(folder, name)) ? readModelJson(folder, name) : {};
   return { ...(await optional('special_tokens_map.json')), ...(await optional('tokenizer_config.json')) };
 }
 
@@ -50,7 +49,7 @@ export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
  */
 export async function readTokenizerFolder(folder: string): Promise<TokenizerFolder> {
   const path = join(folder, 'tokenizer.json');
-  return checkTokenizerJson(await readJsonFile(path), await readTokenizerConfig(folder), path);
+  return checkTokenizerJson(await readModelJson(folder, 'tokenizer.json'), await readTokenizerConfig(folder), path);
 }
 
 /**

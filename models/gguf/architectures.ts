@@ -1,0 +1,273 @@
+/**
+ * The families of decoders in GGUF files: how their settings and tensors are named there, and in
+ * Transformers' folders (llama.cpp, convert_hf_to_gguf.py and gguf-py's tensor_mapping.py).
+ */
+import type { JsonObject } from '../../common/json-file.ts';
+import { printable } from '../../common/printable.ts';
+import { listNames, showValue } from '../names.ts';
+import type { GgufValue } from './header.ts';
+
+type Names = readonly (readonly [gguf: string, transformers: string])[];
+
+/** How a tensor lies in the file: rows of a head's pairs one beside the other, or columns first. */
+export type Order = 'pairs' | 'transposed' | undefined;
+
+/** A whole number, a real one, or a text, as files tell them apart. */
+export type Written = { readonly u32: number } | { readonly f32: number } | { readonly text: string };
+
+export interface Architecture {
+  /** general.architecture. */
+  readonly name: string;
+  /** The class of Transformers, and its model_type. */
+  readonly className: string;
+  readonly modelType: string;
+  /** Settings of a file, without the architecture's name, and keys of config.json. */
+  readonly settings: Names;
+  /** Tensors; N stands for the number of a layer, and an ending .weight or .bias is left out. */
+  readonly tensors: Names;
+  readonly order: (tensor: string) => Order;
+  /** Further keys of config.json. */
+  readonly read: (settings: Settings) => JsonObject;
+  /** Further settings of a file, from config.json. */
+  readonly write: (config: JsonObject) => readonly (readonly [setting: string, value: Written])[];
+}
+
+/** The settings of one file, with errors that name it. */
+export class Settings {
+  readonly path: string;
+  private readonly metadata: ReadonlyMap<string, GgufValue>;
+  private readonly architecture: string;
+
+  constructor(path: string, metadata: ReadonlyMap<string, GgufValue>, architecture: string) {
+    this.path = path;
+    this.metadata = metadata;
+    this.architecture = architecture;
+  }
+
+  /** A number of this architecture, such as `context_length`; undefined where the file has none. */
+  number(key: string): number | undefined {
+    const name = `${this.architecture}.${key}`;
+    const value = this.metadata.get(name);
+    if (value === undefined) return undefined;
+    if (typeof value !== 'number' || !Number.isFinite(value))
+      throw new Error(`${printable(this.path)}: ${name} is ${showValue(value)}, where one number is needed`);
+    return shortest(value);
+  }
+
+  text(key: string): string | undefined {
+    const value = this.metadata.get(`${this.architecture}.${key}`);
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  needed(key: string): number {
+    const value = this.number(key);
+    if (value === undefined)
+      throw new Error(`${printable(this.path)} has no ${this.architecture}.${key}; convert the model again`);
+    return value;
+  }
+
+  refuse(what: string): Error {
+    return new Error(`${printable(this.path)}: ${what}`);
+  }
+}
+
+/** The shortest decimal number with this f32: 1e-5 and not 0.000009999999747378752. */
+function shortest(value: number): number {
+  if (Number.isInteger(value) || Math.fround(value) !== value) return value;
+  for (let digits = 1; digits < 10; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return value;
+}
+
+const llamaSettings: Names = [
+  ['context_length', 'max_position_embeddings'],
+  ['block_count', 'num_hidden_layers'],
+  ['embedding_length', 'hidden_size'],
+  ['feed_forward_length', 'intermediate_size'],
+  ['attention.head_count', 'num_attention_heads'],
+  ['attention.layer_norm_rms_epsilon', 'rms_norm_eps'],
+];
+
+const llamaTensors: Names = [
+  ['token_embd', 'model.embed_tokens'],
+  ['output_norm', 'model.norm'],
+  ['output', 'lm_head'],
+  ['blk.N.attn_norm', 'model.layers.N.input_layernorm'],
+  ['blk.N.attn_q', 'model.layers.N.self_attn.q_proj'],
+  ['blk.N.attn_k', 'model.layers.N.self_attn.k_proj'],
+  ['blk.N.attn_v', 'model.layers.N.self_attn.v_proj'],
+  ['blk.N.attn_output', 'model.layers.N.self_attn.o_proj'],
+  ['blk.N.attn_q_norm', 'model.layers.N.self_attn.q_norm'],
+  ['blk.N.attn_k_norm', 'model.layers.N.self_attn.k_norm'],
+  ['blk.N.ffn_norm', 'model.layers.N.post_attention_layernorm'],
+  ['blk.N.ffn_gate', 'model.layers.N.mlp.gate_proj'],
+  ['blk.N.ffn_up', 'model.layers.N.mlp.up_proj'],
+  ['blk.N.ffn_down', 'model.layers.N.mlp.down_proj'],
+];
+
+/** What Llama, Qwen2 and Qwen3 have in common besides: heads and rotary positions; refuses what they lack. */
+function readRotary(settings: Settings): JsonObject {
+  const heads = settings.needed('attention.head_count');
+  const size = settings.number('attention.key_length') ?? settings.needed('embedding_length') / heads;
+  const values = settings.number('attention.value_length') ?? size;
+  const turned = settings.number('rope.dimension_count') ?? size;
+  if (values !== size || turned !== size)
+    throw settings.refuse(`heads of ${size} whose values have ${values} or that turn ${turned} are not known here`);
+  const experts = settings.number('expert_count') ?? 0;
+  if (experts > 0) throw settings.refuse(`a mixture of ${experts} experts is not known here; use a dense model`);
+  const window = settings.number('attention.sliding_window') ?? 0;
+  if (window > 0 && window < settings.needed('context_length'))
+    throw settings.refuse(`attention within a window of ${window} is not known here`);
+  const kind = settings.text('rope.scaling.type') ?? 'none';
+  const factor = settings.number('rope.scaling.factor') ?? settings.number('rope.scale_linear') ?? 1;
+  if (kind !== 'none' && kind !== 'linear')
+    throw settings.refuse(`rotary positions scaled by "${printable(kind)}" are not known here; use a file without`);
+  return {
+    num_key_value_heads: settings.number('attention.head_count_kv') ?? heads,
+    head_dim: size,
+    rope_theta: settings.number('rope.freq_base') ?? 10000,
+    ...(factor === 1 ? {} : { rope_scaling: { rope_type: 'linear', factor } }),
+  };
+}
+
+function writeRotary(config: JsonObject): (readonly [string, Written])[] {
+  const scaling = config['rope_scaling'] as { readonly rope_type: string; readonly factor: number } | null;
+  const size = { u32: Number(config['head_dim']) };
+  if (scaling && scaling.rope_type !== 'linear')
+    throw new Error(`rotary positions scaled as "${scaling.rope_type}" cannot be written as GGUF here`);
+  return [
+    ['attention.head_count_kv', { u32: Number(config['num_key_value_heads']) }],
+    ['attention.key_length', size],
+    ['attention.value_length', size],
+    ['rope.dimension_count', size],
+    ['rope.freq_base', { f32: Number(config['rope_theta']) }],
+    ['vocab_size', { u32: Number(config['vocab_size']) }],
+    ...(scaling
+      ? [['rope.scaling.type', { text: 'linear' }] as const, ['rope.scaling.factor', { f32: scaling.factor }] as const]
+      : []),
+  ];
+}
+
+const llama: Architecture = {
+  name: 'llama',
+  className: 'LlamaForCausalLM',
+  modelType: 'llama',
+  settings: llamaSettings,
+  tensors: llamaTensors,
+  order: (tensor) => (/\.attn_[qk]$/.test(tensor) ? 'pairs' : undefined),
+  read: readRotary,
+  write: writeRotary,
+};
+
+const qwen2: Architecture = {
+  ...{ ...llama, name: 'qwen2', className: 'Qwen2ForCausalLM', modelType: 'qwen2' },
+  order: () => undefined,
+};
+
+const gpt2: Architecture = {
+  name: 'gpt2',
+  className: 'GPT2LMHeadModel',
+  modelType: 'gpt2',
+  settings: [
+    ['context_length', 'n_positions'],
+    ['block_count', 'n_layer'],
+    ['embedding_length', 'n_embd'],
+    ['attention.head_count', 'n_head'],
+    ['attention.layer_norm_epsilon', 'layer_norm_epsilon'],
+  ],
+  tensors: [
+    ['token_embd', 'transformer.wte'],
+    ['position_embd', 'transformer.wpe'],
+    ['output_norm', 'transformer.ln_f'],
+    ['output', 'lm_head'],
+    ['blk.N.attn_norm', 'transformer.h.N.ln_1'],
+    ['blk.N.attn_qkv', 'transformer.h.N.attn.c_attn'],
+    ['blk.N.attn_output', 'transformer.h.N.attn.c_proj'],
+    ['blk.N.ffn_norm', 'transformer.h.N.ln_2'],
+    ['blk.N.ffn_up', 'transformer.h.N.mlp.c_fc'],
+    ['blk.N.ffn_down', 'transformer.h.N.mlp.c_proj'],
+  ],
+  order: (tensor) => (/\.(attn_qkv|attn_output|ffn_up|ffn_down)$/.test(tensor) ? 'transposed' : undefined),
+  read: (settings) => ({ n_inner: settings.needed('feed_forward_length') }),
+  write: (config) => [['feed_forward_length', { u32: Number(config['n_inner'] ?? 4 * Number(config['n_embd'])) }]],
+};
+
+export const architectures: readonly Architecture[] = [
+  llama,
+  qwen2,
+  { ...qwen2, name: 'qwen3', className: 'Qwen3ForCausalLM', modelType: 'qwen3' },
+  gpt2,
+];
+
+/** The architecture of a file. Error: one that is not known here. */
+export function architectureOf(metadata: ReadonlyMap<string, GgufValue>, path: string): Architecture {
+  const name = metadata.get('general.architecture');
+  const found = architectures.find((each) => each.name === name);
+  if (!found)
+    throw new Error(
+      `${printable(path)} holds a model of the architecture ${showValue(name)}; known here are ` +
+        listNames(architectures.map(({ name }) => name)),
+    );
+  return found;
+}
+
+/** What becomes a setting (`ropeFactors`), and what is computed from the settings. */
+const ignored = /^(rope_freqs|blk\.\d+\.(attn_rot_embd|attn_rot_freqs))(\.weight)?$/;
+
+/** The name of a tensor of Transformers in files, and its order. Error: one that these have no name for. */
+export function ggufName(
+  { tensors, order }: Architecture,
+  key: string,
+): { readonly name: string; readonly order: Order } {
+  const [, stem = key, end = ''] = /^(.*)(\.(?:weight|bias))$/.exec(key) ?? [];
+  const layer = /\.(\d+)\./.exec(stem)?.[1];
+  const pattern = layer === undefined ? stem : stem.replace(`.${layer}.`, '.N.');
+  const found = tensors.find(([, transformers]) => transformers === pattern);
+  if (!found) throw new Error(`GGUF files have no name for the weights ${key}`);
+  const name = found[0].replace('.N.', `.${layer}.`);
+  return { name: name + end, order: order(name) };
+}
+
+/** The tensor by which rotary frequencies are divided. */
+export const ropeFactors = 'rope_freqs.weight';
+
+/**
+ * Llama 3's scaling of rotary positions for the factors that a file has instead of its settings: those of
+ * Llama 3.1 and 3.2 differ in `factor` alone. Error: other factors.
+ */
+export function ropeScalingOf(factors: Float32Array, base: number, path: string): JsonObject | null {
+  const factor = factors.reduce((most, each) => Math.max(most, each), 1);
+  if (factor === 1) return null;
+  const [low, high, original] = [1, 4, 8192];
+  const fits = factors.every((given, i) => {
+    const turns = original / (2 * Math.PI * base ** (i / factors.length)); // within the original context
+    const smooth = Math.min(1, Math.max(0, (turns - low) / (high - low)));
+    return Math.abs(given * ((1 - smooth) / factor + smooth) - 1) < 1e-4;
+  });
+  if (!fits) throw new Error(`${printable(path)}: the factors of ${ropeFactors} are not those of Llama 3`);
+  return {
+    rope_type: 'llama3',
+    factor,
+    low_freq_factor: low,
+    high_freq_factor: high,
+    original_max_position_embeddings: original,
+  };
+}
+
+/**
+ * The name that Transformers gives a tensor of a file, and its order; undefined for one that is not needed.
+ * A name that is not known stays, so that the model says that it does not use it.
+ */
+export function translateName(
+  { tensors, order }: Architecture,
+  name: string,
+): { readonly name: string; readonly order: Order } | undefined {
+  if (ignored.test(name)) return undefined;
+  const [, stem = name, end = ''] = /^(.*)(\.(?:weight|bias))$/.exec(name) ?? [];
+  const layer = /^blk\.(\d+)\./.exec(stem)?.[1];
+  const pattern = layer === undefined ? stem : stem.replace(`blk.${layer}.`, 'blk.N.');
+  const found = tensors.find(([gguf]) => gguf === pattern);
+  return found ? { name: found[1].replace('.N.', `.${layer}.`) + end, order: order(stem) } : { name, order: undefined };
+}

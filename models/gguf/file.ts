@@ -1,0 +1,77 @@
+import { open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+import { readError } from '../../common/json-file.ts';
+import { printable } from '../../common/printable.ts';
+import { readExactly } from '../io/read-exactly.ts';
+import { showText } from '../names.ts';
+import { blockTypes, dequantize } from './blocks.ts';
+import { maxHeaderBytes, NeedsMore, parseGguf } from './header.ts';
+import type { GgufHeader, GgufTensor, GgufValue } from './header.ts';
+
+/** A GGUF file opened for reading, one tensor at a time. Close it when done. */
+export class GgufFile {
+  readonly path: string;
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  /** Every tensor by name, in the order of the file. */
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+  private readonly handle: FileHandle;
+
+  private constructor(path: string, { metadata, tensors }: GgufHeader, handle: FileHandle) {
+    this.path = path;
+    this.metadata = metadata;
+    this.tensors = tensors;
+    this.handle = handle;
+  }
+
+  /** Opens a file and checks its head. Errors, each one line: it cannot be read; those of `parseGguf`. */
+  static async open(path: string): Promise<GgufFile> {
+    let handle: FileHandle;
+    try {
+      handle = await open(path, 'r');
+    } catch (error) {
+      throw readError(path, error);
+    }
+    try {
+      return new GgufFile(path, await readHeader(handle, path), handle);
+    } catch (error) {
+      await handle.close();
+      throw error instanceof Error && 'code' in error ? readError(path, error) : error;
+    }
+  }
+
+  /** A tensor's weights as f32, dequantised. Errors: no such tensor; a type that is not known here. */
+  async read(name: string): Promise<Float32Array> {
+    const tensor = this.tensors.get(name);
+    if (!tensor) throw new Error(`${printable(this.path)} has no tensor "${showText(name)}"`);
+    const { type, typeId, begin, bytes } = tensor;
+    if (!type) {
+      const known = [...blockTypes.values()].map(({ name }) => name).join(', ');
+      throw new Error(
+        `${printable(this.path)}: tensor "${showText(name)}" has the quantisation number ${typeId}, which cannot be ` +
+          `read here; use a file with ${known}`,
+      );
+    }
+    return dequantize(type, await readExactly(this.handle, begin, bytes, this.path));
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+}
+
+/** Reads more of the file until the head is whole. */
+async function readHeader(handle: FileHandle, path: string): Promise<GgufHeader> {
+  const { size } = await handle.stat();
+  for (let length = 2 ** 20; ; length *= 4) {
+    const bytes = await readExactly(handle, 0, Math.min(size, length), path);
+    try {
+      return parseGguf(bytes, size, path);
+    } catch (error) {
+      if (!(error instanceof NeedsMore)) throw error;
+      if (length >= maxHeaderBytes)
+        throw new Error(`${printable(path)} is damaged: its head is longer than ${maxHeaderBytes} bytes`, {
+          cause: error,
+        });
+    }
+  }
+}

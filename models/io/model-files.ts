@@ -1,0 +1,30 @@
+/**
+ * What a model is read from: a folder in the Hugging Face layout, or one GGUF file, which stands for such a
+ * folder.
+ */
+import { join } from 'node:path';
+import type { JsonObject } from '../../common/json-file.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { ggufFolder, GgufWeights } from '../gguf/folder.ts';
+import { SavedWeights } from './saved-weights.ts';
+import type { WeightsSource } from './weights-source.ts';
+
+export const isGguf = (path: string): boolean => /\.gguf$/i.test(path);
+
+/** Whether a model has a file, such as generation_config.json. */
+export async function hasModelFile(model: string, name: string): Promise<boolean> {
+  return isGguf(model) ? name in (await ggufFolder(model)) : (await pathKind(join(model, name))) === 'file';
+}
+
+/**
+ * Contents of one of a model's JSON files. Errors, each one line: those of `readJsonFile` and of GGUF files.
+ */
+export async function readModelJson(model: string, name: string): Promise<JsonObject> {
+  const found = isGguf(model) ? (await ggufFolder(model))[name] : undefined;
+  return found ?? readJsonFile(join(model, name));
+}
+
+/** The weights of a model; close them when done. */
+export function openWeights(model: string): Promise<WeightsSource> {
+  return isGguf(model) ? GgufWeights.open(model) : SavedWeights.open(model);
+}

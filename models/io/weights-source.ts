@@ -1,0 +1,13 @@
+import type { Dtype } from './safetensors-format.ts';
+import type { LoadedTensor } from './tensor-data.ts';
+
+/** Named tensors on a disk, read one at a time. */
+export interface WeightsSource {
+  /** The file or folder they lie in. */
+  readonly path: string;
+  names(): string[];
+  /** dtype and shape of a tensor, without reading it. Error: no tensor of that name. */
+  entry(name: string): { readonly dtype: Dtype; readonly shape: readonly number[] };
+  read(name: string): Promise<LoadedTensor>;
+  close(): Promise<void>;
+}
