@@ -11,7 +11,7 @@ import { printable, printableLines } from '../common/printable.ts';
 import { pathKind } from '../common/json-file.ts';
 import { alignTable } from '../common/text-table.ts';
 import { pipeline, pipelineTasks } from '../models/index.ts';
-import type { PipelineTask } from '../models/index.ts';
+import type { PipelineTask, Text2TextOptions } from '../models/index.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 
 const command = {
@@ -33,6 +33,8 @@ const command = {
     labels: { type: 'string', help: 'zero-shot-classification: the labels, with commas between' },
     maxNewTokens: { type: 'int', min: 1, help: 'tokens to write at most; default as the model has it' },
     beams: { type: 'int', min: 1, help: 'texts searched side by side; default as the model has it' },
+    srcLang: { type: 'string', help: "translation: the code of the texts' language, where the model knows several" },
+    tgtLang: { type: 'string', help: 'translation: the code of the language to write' },
     seed: { type: 'int', min: 0, help: 'text-generation: draw tokens with this seed; default the most probable ones' },
   },
 } as const;
@@ -108,11 +110,17 @@ const tries: Tries = {
     const summarize = await pipeline('summarization', model);
     for (const { summary_text } of await summarize(texts, written(options))) console.log(printable(summary_text));
   },
+  'text2text-generation': async ({ model, ...options }, texts) => {
+    const write = await pipeline('text2text-generation', model);
+    for (const { generated_text } of await write(texts, written(options))) console.log(printable(generated_text));
+  },
 };
 
-function written({ maxNewTokens, beams }: Pick<Values, 'maxNewTokens' | 'beams'>) {
+function written({ maxNewTokens, beams, srcLang, tgtLang }: Omit<Values, 'model'>): Text2TextOptions {
   return {
     truncation: true,
+    ...(srcLang === undefined ? {} : { srcLang }),
+    ...(tgtLang === undefined ? {} : { tgtLang }),
     ...(maxNewTokens === undefined ? {} : { maxNewTokens }),
     ...(beams === undefined ? {} : { numBeams: beams }),
   };

@@ -3,6 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import type { Linear } from '../nn/linear.ts';
 import { ModuleBuffer } from '../parameter.ts';
 import { lmHead } from '../transformer/causal-lm.ts';
+import { shiftRight } from '../transformer/inputs.ts';
 import type { Seq2SeqInputs } from '../transformer/inputs.ts';
 import type { Seq2SeqOutput } from '../transformer/outputs.ts';
 import { Seq2SeqLM } from '../transformer/seq2seq.ts';
@@ -58,8 +59,8 @@ export class BartForConditionalGeneration extends BartLikeLM<BartConfig> {
 }
 
 /**
- * mBART (Liu et al. 2020): translates between languages, whose codes the texts bear. Where the config has no
- * `decoderStartTokenId`, the decoder begins with the last of the labels, the language's code.
+ * mBART (Liu et al. 2020): translates between languages, whose codes the texts bear. In training the decoder
+ * begins with the last of the labels, the language's code, whatever `decoderStartTokenId` is.
  */
 export class MBartForConditionalGeneration extends BartLikeLM<MBartConfig> {
   static readonly configFormat = MBartConfig;
@@ -67,6 +68,10 @@ export class MBartForConditionalGeneration extends BartLikeLM<MBartConfig> {
 
   constructor(config: MBartConfig) {
     super(config, new MBartModel(config));
+  }
+
+  protected override decoderInputsOf(labels: Tensor): Tensor {
+    return shiftRight(labels, { start: 'last', padding: this.config.padTokenId });
   }
 }
 

@@ -68,6 +68,10 @@ async function readModelConfig(path: string): Promise<GenerationOptions> {
   return asInFile(path, Object.fromEntries(Object.entries(options).filter(([name]) => !ofModels.has(name))));
 }
 
+/** The settings of generation among the keys of a JSON file, which `where` names in errors. */
+export const optionsOfJson = (where: string, json: JsonObject): GenerationOptions =>
+  asInFile(where, sortKeys(json).options);
+
 /** Settings by our names, and the other keys. Null is no setting, but for eos_token_id: no end of a text. */
 function sortKeys(json: JsonObject): { options: JsonObject; extra: JsonObject } {
   const options: JsonObject = {};

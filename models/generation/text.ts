@@ -3,15 +3,13 @@ import { generate, streamTokens } from './generate.ts';
 import { checkOptions } from './options.ts';
 import type { GenerationOptions } from './options.ts';
 import type { Finish } from './request.ts';
+import { targetOptions, textTemplate, withTemplate } from './source-text.ts';
+import type { SourceTokenizer } from './source-text.ts';
 import { StopMatcher } from './stop.ts';
 
 /** What generation needs of a tokenizer; those of models/tokenizer have it. */
-export interface TextTokenizer {
+export interface TextTokenizer extends SourceTokenizer {
   readonly vocabSize: number;
-  readonly bosTokenId?: number | undefined;
-  readonly eosTokenId?: number | undefined;
-  /** The ids of one text, without special tokens around it. */
-  idsOf(text: string): ArrayLike<number>;
   /** Decodes ids as they come: `push` gives the text that is certain, `end` the rest. */
   decodeStream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number): string; end(): string };
 }
@@ -151,10 +149,15 @@ function stopsOf(options: GenerationOptions): readonly string[] {
   return [checkOptions('generate', options).stopStrings ?? []].flat();
 }
 
-/** Where neither options nor the model say what ends a text, the tokenizer may know. */
-function withEnds(model: Generative, { eosTokenId }: TextTokenizer, options: GenerationOptions): GenerationOptions {
+/**
+ * Where neither options nor the model say how texts end, or in which language they are, the tokenizer may
+ * know.
+ */
+function withEnds(model: Generative, tokenizer: TextTokenizer, options: GenerationOptions): GenerationOptions {
+  const { eosTokenId } = tokenizer;
   const known = options.eosTokenId !== undefined || (model.config.eosTokenId ?? null) !== null;
-  return known || eosTokenId === undefined ? options : { ...options, eosTokenId };
+  const language = model.decoder().source ? targetOptions(model, tokenizer, options) : {};
+  return { ...options, ...language, ...(known || eosTokenId === undefined ? {} : { eosTokenId }) };
 }
 
 /** The ids that each text goes on from; the texts of an encoder-decoder begin by themselves. */
@@ -176,24 +179,8 @@ function promptIds(
     );
   const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
   return prompts.map((text) => {
-    if (source) return sourceIds(model, tokenizer, text);
+    if (source) return withTemplate(textTemplate(model, tokenizer), tokenizer.idsOf(text));
     const ids = Array.from(tokenizer.idsOf(text));
     return ids.length === 0 && typeof first === 'number' && first < vocabSize ? [first] : ids;
   });
-}
-
-/** A text as an encoder-decoder reads it: its ids and the token that ends texts. */
-export function sourceIds(
-  model: Pick<Generative, 'config'>,
-  tokenizer: Pick<TextTokenizer, 'idsOf'>,
-  text: string,
-): number[] {
-  const { modelType = '' } = model.config as { readonly modelType?: string };
-  // Their texts begin with a token of their own, or end with a language's, which nothing adds here yet.
-  if (['bart', 'mbart'].includes(modelType))
-    throw new Error(
-      `generate: a ${modelType} reads texts with further tokens around them, which are not added here yet; give the ` +
-        'ids to generate',
-    );
-  return [...Array.from(tokenizer.idsOf(text)), ...[model.config.eosTokenId ?? []].flat().slice(0, 1)];
 }

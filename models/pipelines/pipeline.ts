@@ -20,7 +20,7 @@ import { answerQuestions, loadQuestionAnswerer } from './question-answering/pipe
 import type { QuestionAnswerer, QuestionAnsweringOptions } from './question-answering/pipeline.ts';
 import { classifyTexts, loadTextClassifier } from './text-classification.ts';
 import type { ClassifiedText, ClassLabel, TextClassificationOptions, TextClassifier } from './text-classification.ts';
-import { generateFromSources } from './text2text-generation.ts';
+import { generateFromSources, taskOf } from './text2text-generation.ts';
 import type { Text2TextOptions } from './text2text-generation.ts';
 import { labelTokens, loadTokenClassifier } from './token-classification.ts';
 import type { Entity, TokenClassificationOptions, TokenLabel } from './token-classification.ts';
@@ -113,6 +113,7 @@ interface TextToTextPipeline<Key extends string> extends TextGenerator {
 
 export type TranslationPipeline = TextToTextPipeline<'translation_text'>;
 export type SummarizationPipeline = TextToTextPipeline<'summary_text'>;
+export type Text2TextGenerationPipeline = TextToTextPipeline<'generated_text'>;
 
 /** Every task, and what its pipeline is. */
 export interface Pipelines {
@@ -126,6 +127,7 @@ export interface Pipelines {
   'text-generation': TextGenerationPipeline;
   translation: TranslationPipeline;
   summarization: SummarizationPipeline;
+  'text2text-generation': Text2TextGenerationPipeline;
 }
 
 export type PipelineTask = keyof Pipelines;
@@ -161,16 +163,25 @@ async function each<Input, Result>(
   return input.length === 0 ? [] : run(input);
 }
 
-async function textToText<Key extends string>(
+/** What a task's results have their text under. */
+const textKeys = {
+  translation: 'translation_text',
+  summarization: 'summary_text',
+  'text2text-generation': 'generated_text',
+} as const;
+
+async function textToText<Task extends keyof typeof textKeys>(
+  task: Task,
   id: string,
   options: LoadOptions,
-  key: Key,
-): Promise<TextToTextPipeline<Key>> {
+): Promise<TextToTextPipeline<(typeof textKeys)[Task]>> {
+  type Key = (typeof textKeys)[Task];
   const generator = await loadTextGenerator(id, options);
-  const write = async (input: string | readonly string[], given?: Text2TextOptions) =>
-    (await generateFromSources(generator, [input].flat(), given)).map(
-      (text) => ({ [key]: text }) as Record<Key, string>,
-    );
+  const write = async (input: string | readonly string[], { srcLang, tgtLang, ...given }: Text2TextOptions = {}) => {
+    const settled = { ...taskOf(generator.model, task, { srcLang, tgtLang }), ...given };
+    const texts = await generateFromSources(generator, [input].flat(), settled);
+    return texts.map((text) => ({ [textKeys[task]]: text }) as Record<Key, string>);
+  };
   return Object.assign(write, generator);
 }
 
@@ -260,8 +271,9 @@ const loaders: Loaders = {
     }
     return Object.assign(write, generator, { stream }) as TextGenerationPipeline;
   },
-  translation: (id, options) => textToText(id, options, 'translation_text'),
-  summarization: (id, options) => textToText(id, options, 'summary_text'),
+  translation: (id, options) => textToText('translation', id, options),
+  summarization: (id, options) => textToText('summarization', id, options),
+  'text2text-generation': (id, options) => textToText('text2text-generation', id, options),
 };
 
 /** The tasks by name. */

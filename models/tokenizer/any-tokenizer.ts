@@ -1,4 +1,5 @@
 import type { FileToWrite } from '../../common/atomic-files.ts';
+import type { Template } from './post-processors.ts';
 
 /** The special tokens that Transformers names; undefined where a tokenizer has none of the kind. */
 export interface SpecialTokenIds {
@@ -18,6 +19,10 @@ export interface SpecialTokenIds {
 export interface AnyTokenizer extends SpecialTokenIds {
   /** Number of ids, added tokens included: the rows an embedding needs. */
   readonly vocabSize: number;
+  /** The special tokens that it puts around one text. */
+  readonly template: Template;
+  /** The languages of a multilingual tokenizer's texts, as tokenizer_config.json names them. */
+  readonly languages?: { readonly source?: string | undefined; readonly target?: string | undefined };
   /** Ids of all special tokens: those named above, and added tokens marked as special. */
   readonly specialTokenIds: ReadonlySet<number>;
   /**

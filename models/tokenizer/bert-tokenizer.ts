@@ -18,6 +18,7 @@ import type { BatchEncoder, EncodedArrays, Encoding } from './encode.ts';
 import { encode, encodeToArrays } from './encode.ts';
 import type { EncodeOptions, TextBatch } from './encode-options.ts';
 import type { SpecialTokens, TokenizerFiles } from './bert-files.ts';
+import type { Template } from './post-processors.ts';
 import type { Side } from './truncate.ts';
 import { isTokenizerFile } from './tokenizer-folder.ts';
 import type { Pieces } from './word-pieces.ts';
@@ -103,6 +104,10 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
    */
   static fromJson(tokenizer: JsonObject, config: JsonObject = {}, source = 'the tokenizer'): BertTokenizer {
     return new BertTokenizer(tokenizerFromJson(tokenizer, config, source));
+  }
+
+  get template(): Template {
+    return { before: [this.clsTokenId], after: [this.sepTokenId] };
   }
 
   /** Number of ids, added tokens included: the rows an embedding needs. */

@@ -38,6 +38,8 @@ const TOKEN_BYTES: ReadonlyMap<unknown, (token: string) => Uint8Array> = new Map
  */
 export class Tokenizer implements AnyTokenizer {
   readonly vocabSize: number;
+  readonly template: Template;
+  readonly languages: { readonly source: string | undefined; readonly target: string | undefined };
   readonly specialTokenIds: ReadonlySet<number>;
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
@@ -53,7 +55,6 @@ export class Tokenizer implements AnyTokenizer {
   private readonly normalizedMatcher: AddedTokenMatcher;
   private readonly encoder: Encoder;
   private readonly decoder: Decoder;
-  private readonly template: Template;
   /** Added tokens that decode to their normalised form, as in Rust. */
   private readonly shown = new Map<number, string>();
   private readonly hidden: ReadonlySet<string>;
@@ -71,6 +72,8 @@ export class Tokenizer implements AnyTokenizer {
     this.decoder = readDecoder(decoder, `${path}: its decoder`);
     this.bytesOf = (isJsonObject(decoder) && TOKEN_BYTES.get(decoder['type'])) || null;
     this.template = readPostProcessor(tokenizer['post_processor'], `${path}: its post_processor`);
+    const language = (key: string): string | undefined => (typeof config[key] === 'string' ? config[key] : undefined);
+    this.languages = { source: language('src_lang'), target: language('tgt_lang') };
     const normalize = (text: string): string => this.encoder.normalize({ text, atStart: true }).text;
     const contents = normalizedContents(addedTokens, normalize, path);
     for (const [{ id }, content] of contents) this.shown.set(id, content);

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { sourceIds } from '../../models/generation/text.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import {
   BartConfig,
   BartForConditionalGeneration,
@@ -10,6 +10,7 @@ import {
   PegasusForConditionalGeneration,
 } from '../../models/index.ts';
 import { goldenFile } from '../support/golden.ts';
+import { i32 } from '../support/model-golden.ts';
 import { checkSeq2Seq } from '../support/seq2seq-checks.ts';
 
 const test = suite('bart');
@@ -27,13 +28,18 @@ test('config.json is written as Transformers has it, which refuses 0 where it me
     [],
   );
 });
-test('texts for BART are refused, since the tokens around them are not added yet', () => {
-  const tokenizer = { idsOf: () => [5] };
-  assert.throws(
-    () =>
-      sourceIds({ config: { modelType: 'bart', eosTokenId: 2 } } as Parameters<typeof sourceIds>[0], tokenizer, 'x'),
-    'a bart reads texts with further tokens around them',
-  );
+
+test("mBART's decoder begins with the language that ends the labels, whatever its config names", () => {
+  const model = MBartForConditionalGeneration.fromConfig({
+    ...{ vocabSize: 12, dModel: 8, encoderLayers: 1, decoderLayers: 1, encoderFfnDim: 8, decoderFfnDim: 8 },
+    ...{ encoderAttentionHeads: 1, decoderAttentionHeads: 1, maxPositionEmbeddings: 8, decoderStartTokenId: 2 },
+  });
+  const seen: Tensor[] = [];
+  model.model.decoder.registerForwardPreHook((_, [inputs]) => {
+    seen.push((inputs as { inputIds: Tensor }).inputIds);
+  });
+  model.forward({ inputIds: i32([[5, 2]]), labels: i32([[5, 6, 2, 9, -100]]) });
+  return seen[0]!.data().then((ids) => assert.equal(Array.from(ids), [9, 5, 6, 2, 9]));
 });
 
 test.run();
