@@ -32,7 +32,7 @@ export { answerQuestions, loadQuestionAnswerer } from './pipelines/question-answ
 export type { QuestionAnswerer, QuestionAnsweringOptions } from './pipelines/question-answering/pipeline.ts';
 export { pipeline, pipelineTasks } from './pipelines/pipeline.ts';
 export type { Pipelines, PipelineTask } from './pipelines/pipeline.ts';
-export { generateFromSources } from './pipelines/text2text-generation.ts';
+export { generateFromSources, taskOf } from './pipelines/text2text-generation.ts';
 export type { Text2TextOptions } from './pipelines/text2text-generation.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
@@ -51,6 +51,7 @@ export type { Encoding } from './tokenizer/encode.ts';
 export { extendTokenizer } from './tokenizer/extend-tokenizer.ts';
 export type { ExtendedTokenizer } from './tokenizer/extend-tokenizer.ts';
 export { loadTokenizer } from './tokenizer/load.ts';
+export type { Template } from './tokenizer/post-processors.ts';
 export { Tokenizer } from './tokenizer/tokenizer.ts';
 export { CausalLM, lmHead } from './transformer/causal-lm.ts';
 export type { CausalLMInputs } from './transformer/causal-lm.ts';

@@ -38,6 +38,7 @@ main(async () => {
   await claimRun(command.name, values.output, resumeOf(values));
   const data = await loadPairs(values.data, values);
   await trainSeq2Seq(values, {
+    task: 'summarization',
     data,
     cutSources: true,
     generation: { noRepeatNgramSize, maxNewTokens: maxSummary },

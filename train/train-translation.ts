@@ -35,6 +35,7 @@ main(async () => {
   const recall = translationMemory(data.train);
   const sources = data.test.map(({ source }) => source);
   await trainSeq2Seq(values, {
+    task: 'translation',
     data,
     metric: {
       score: (texts, references) => ({ BLEU: corpusBleu(texts, references).score }),

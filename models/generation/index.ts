@@ -8,5 +8,6 @@ export { loadTextGenerator } from './load.ts';
 export type { TextGenerator } from './load.ts';
 export type { GenerationOptions } from './options.ts';
 export type { Finish, Generated } from './request.ts';
+export { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 export { generateText, streamText } from './text.ts';
 export type { GeneratedText, TextPiece, TextTokenizer } from './text.ts';

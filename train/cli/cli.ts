@@ -321,7 +321,7 @@ function checkPositionals(spec: Positionals | undefined, given: readonly string[
   if (given.length > max) fail(`unexpected argument "${given[max]}"`);
 }
 
-function flagOf(key: string): string {
+export function flagOf(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 

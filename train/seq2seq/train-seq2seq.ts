@@ -5,12 +5,13 @@ import { progress } from '../../common/progress.ts';
 import { alignTable } from '../../common/text-table.ts';
 import { generateFromSources, generationConfigFile } from '../../models/index.ts';
 import type { GenerationOptions, Text2TextOptions } from '../../models/index.ts';
+import { flagOf, UsageError } from '../cli/cli.ts';
 import type { Option, Parsed } from '../cli/cli.ts';
 import { evaluator } from '../trainer/evaluate.ts';
 import { resumeCommand, resumeOf } from '../trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from '../trainer/settings.ts';
 import { train } from '../trainer/trainer.ts';
-import { loadSeq2Seq, newSeq2Seq, seq2seqTokenizer, tokenisePairs } from './model.ts';
+import { layersOf, loadSeq2Seq, newSeq2Seq, seq2seqTokenizer, tokenisePairs } from './model.ts';
 import type { Seq2Seq } from './model.ts';
 import { hashOfPairs } from './pairs.ts';
 import type { PairData, TextPair } from './pairs.ts';
@@ -32,7 +33,13 @@ export const seq2seqFlags = {
   sourceColumn: { type: 'string', default: 'source', help: 'column of the texts that are read' },
   targetColumn: { type: 'string', default: 'target', help: 'column of the texts to write' },
   groupColumn: { type: 'string', help: 'column of what belongs together, such as a page, and is held out as a whole' },
-  model: { type: 'string', help: 'model to go on with: folder, Hugging Face cache or hub; default a new one' },
+  model: {
+    type: 'string',
+    help: 'BART, T5, Pegasus, mBART or Marian to go on with: folder or name; default a new one',
+  },
+  sourcePrefix: { type: 'string', help: 'put before each text, such as "summarize: "; default as the model has it' },
+  srcLang: { type: 'string', help: "code of the texts' language, of a model that knows several, such as en_XX" },
+  tgtLang: { type: 'string', help: 'code of the language to write' },
   vocabSize: { type: 'int', default: 6000, min: 300, help: 'tokens of a new vocabulary' },
   ...seq2seqSizes,
   maxLength: { type: 'int', default: 128, min: 8, help: 'tokens of a text; pairs with longer ones are left out' },
@@ -71,6 +78,7 @@ export interface TextMetric {
 }
 
 export interface Seq2SeqRun {
+  readonly task: 'translation' | 'summarization';
   readonly data: PairData;
   readonly metric: TextMetric;
   /** Texts for the test part that need no model, by name. */
@@ -90,9 +98,9 @@ export interface Seq2SeqRun {
 export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<void> {
   const { data, metric, usage, cutSources = false } = run;
   const { output, seed, maxTokens, maxLength, labelSmoothing, evaluationPairs, beams, lengthPenalty } = values;
-  const seq2seq = await modelOf(values, data);
-  const { model, tokenizer } = seq2seq;
-  const generation = { numBeams: beams, lengthPenalty, earlyStopping: beams > 1, ...run.generation };
+  const seq2seq = await modelOf(values, run);
+  const { model, tokenizer, options, prefix, srcLang, tgtLang } = seq2seq;
+  const generation = { ...options, numBeams: beams, lengthPenalty, earlyStopping: beams > 1, ...run.generation };
   model.generationConfig = generationConfigFile(output, generation).data as string;
   const trained = tokenisePairs(seq2seq, data.train, maxLength, cutSources);
   const heldOut = tokenisePairs(seq2seq, data.validation, maxLength, cutSources);
@@ -118,6 +126,7 @@ export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<voi
       data: hashOfPairs(data.train),
       validation: hashOfPairs(data.validation),
       ...{ maxTokens, maxLength, labelSmoothing, evaluationPairs, cutSources },
+      ...{ prefix: prefix || undefined, srcLang, tgtLang },
     },
     output,
     resume: resumeOf(values),
@@ -134,31 +143,37 @@ export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<voi
   console.log(`saved  ${output} (loads in Transformers too), the test's texts in ${join(output, 'test.jsonl')}`);
 }
 
-async function modelOf(values: Values, data: PairData): Promise<Seq2Seq> {
-  const { model, vocabSize, maxLength, hidden, feedForward = 4 * hidden } = values;
-  if (model !== undefined) return loadSeq2Seq(model, values.dropout);
-  const texts = data.train.flatMap(({ source, target }) => [source, target]);
-  const tokenizer = await seq2seqTokenizer(texts, vocabSize, maxLength);
-  return { model: newSeq2Seq(tokenizer, { ...values, feedForward }), tokenizer };
+async function modelOf(values: Values, { data, task }: Seq2SeqRun): Promise<Seq2Seq> {
+  const { model: id, vocabSize, maxLength, hidden, feedForward = 4 * hidden } = values;
+  if (id === undefined) {
+    const unfit = (['sourcePrefix', 'srcLang', 'tgtLang'] as const).find((name) => values[name] !== undefined);
+    if (unfit) throw new UsageError(`--${flagOf(unfit)} is for a model to go on with; leave it out, or give --model`);
+    const texts = data.train.flatMap(({ source, target }) => [source, target]);
+    const tokenizer = await seq2seqTokenizer(texts, vocabSize, maxLength);
+    return { model: newSeq2Seq(tokenizer, { ...values, feedForward }), tokenizer };
+  }
+  const seq2seq = await loadSeq2Seq(id, { ...values, task });
+  const { positions } = seq2seq.model.decoder();
+  if (maxLength > positions)
+    throw new UsageError(`--max-length ${maxLength} is more than the ${positions} positions of the model; lower it`);
+  return seq2seq;
 }
 
 const targetsOf = (pairs: readonly TextPair[]): string[] => pairs.map(({ target }) => target);
 
 function write(
-  { model, tokenizer }: Seq2Seq,
+  { model, tokenizer, options: own = {}, prefix, srcLang, tgtLang }: Seq2Seq,
   pairs: readonly TextPair[],
   options: Text2TextOptions = {},
 ): Promise<string[]> {
   const sources = pairs.map(({ source }) => source);
-  return generateFromSources({ model, tokenizer, options: {} }, sources, {
-    truncation: true,
-    batchSize: 32,
-    ...options,
-  });
+  const texts = { prefix, srcLang, tgtLang, truncation: true, batchSize: 32 };
+  return generateFromSources({ model, tokenizer, options: own }, sources, { ...texts, ...options });
 }
 
 function describe({ train, validation, test, origin }: PairData, { model }: Seq2Seq, tooLong: number): string {
-  const { encoderLayers, decoderLayers, dModel, vocabSize } = model.config;
+  const { dModel, vocabSize } = model.config;
+  const [encoderLayers, decoderLayers] = layersOf(model);
   return [
     `data   ${origin}`,
     `       ${train.length} pairs to train (${tooLong} too long and left out), ${validation.length} to validate, ` +
