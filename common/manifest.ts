@@ -18,7 +18,7 @@ interface FileFacts {
 }
 
 /** SHA-256 of a file's bytes, in hexadecimal, read in pieces. Error: it cannot be read. */
-async function fileHash(path: string): Promise<string> {
+export async function fileHash(path: string): Promise<string> {
   const hash = createHash('sha256');
   try {
     await pipeline(createReadStream(path, { highWaterMark: 1 << 20 }), hash);

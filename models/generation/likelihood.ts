@@ -32,6 +32,8 @@ export interface LikelihoodOptions {
   readonly signal?: AbortSignal;
   /** Called with the number of continuations that are done. */
   readonly onProgress?: (done: number) => void;
+  /** Called with each continuation's number and likelihood as soon as it is known. */
+  readonly onResult?: (index: number, likelihood: Likelihood) => void;
 }
 
 interface Batch {
@@ -84,10 +86,10 @@ export async function logLikelihoods(
   options: LikelihoodOptions = {},
 ): Promise<Likelihood[]> {
   const { positions, vocabSize } = model.decoder();
-  const { batchSize = 16, signal, onProgress } = options;
+  const { batchSize = 16, signal, onProgress, onResult } = options;
   const maxLength = Math.min(options.maxLength ?? Infinity, positions);
-  const rows = continuations.map((given, i) => rowOf(given, i, maxLength, vocabSize));
-  const results = new Array<Likelihood>(rows.length);
+  const rows = sharedRows(continuations.map((given, i) => rowOf(given, i, maxLength, vocabSize)));
+  const results = new Array<Likelihood>(continuations.length);
   let done = 0;
   if (rows.length === 0) return results;
   await forEachBatch(model, rows, batchSize, async (indices) => {
@@ -98,11 +100,13 @@ export async function logLikelihoods(
     const [places, targets]: [number[], number[]] = [[], []];
     batch.forEach((row, b) => {
       inputIds.set(row.inputIds, b * width);
-      const first = b * width + row.inputIds.length - row.targets.length;
-      row.targets.forEach((target, t) => {
-        places.push(first + t);
-        targets.push(target);
-      });
+      for (const { targets: own } of row.members) {
+        const first = b * width + row.inputIds.length - own.length;
+        own.forEach((target, t) => {
+          places.push(first + t);
+          targets.push(target);
+        });
+      }
     });
     // Powers of two, so that few programs are captured.
     const count = 2 ** Math.ceil(Math.log2(places.length));
@@ -119,23 +123,47 @@ export async function logLikelihoods(
     const logProbs = (await scores.logProbs.data()) as Float32Array;
     const isMost = await scores.isMost.data();
     let at = 0;
-    for (const i of indices) {
-      const end = at + rows[i]!.targets.length;
-      const own = logProbs.slice(at, end);
+    for (const { index, targets: own } of batch.flatMap(({ members }) => members)) {
+      const end = at + own.length;
+      const values = logProbs.slice(at, end);
       const isGreedy = Array.from(isMost.subarray(at, end)).every((yes) => Boolean(yes));
-      results[i] = { logProbs: own, logLikelihood: own.reduce((sum, x) => sum + x, 0), isGreedy };
+      results[index] = { logProbs: values, logLikelihood: values.reduce((sum, x) => sum + x, 0), isGreedy };
+      onResult?.(index, results[index]);
       at = end;
+      done++;
     }
-    done += indices.length;
     onProgress?.(done);
   });
   return results;
 }
 
+/** A continuation's tokens, and which it is. */
+interface Member {
+  readonly index: number;
+  readonly targets: readonly number[];
+}
+
+/**
+ * The rows with those of equal tokens once: choices of one token each after one context, and what is asked
+ * several times, cost one row.
+ */
+function sharedRows(rows: readonly { readonly inputIds: Int32Array; readonly targets: readonly number[] }[]) {
+  const known = new Map<string, { readonly inputIds: Int32Array; readonly members: Member[] }>();
+  rows.forEach(({ inputIds, targets }, index) => {
+    const key = inputIds.join();
+    const row = known.get(key);
+    if (row) row.members.push({ index, targets });
+    else known.set(key, { inputIds, members: [{ index, targets }] });
+  });
+  return [...known.values()];
+}
+
 /**
  * A text and what follows it as tokens, as lm-evaluation-harness takes them: both are encoded together, for a
  * tokenizer may join what stands on either side, and white space at the context's end goes to the
- * continuation. An empty context is the token that begins texts, or else the one that ends them.
+ * continuation. What the tokenizer puts before every text (Llama's <s>) is part of the context. An empty
+ * context is the token that begins texts, or else the one that ends them; a continuation that begins with it
+ * itself has it once.
  */
 export function encodeContinuation(
   tokenizer: TextTokenizer,
@@ -144,11 +172,20 @@ export function encodeContinuation(
   { bosTokenId = tokenizer.bosTokenId, eosTokenId = tokenizer.eosTokenId }: SpecialTokens = {},
 ): Continuation {
   const before = context.trimEnd();
-  const whole = Array.from(tokenizer.idsOf(context + continuation));
   const first = [bosTokenId ?? eosTokenId ?? []].flat().slice(0, 1);
-  if (before === '') return { context: first, continuation: whole };
-  const { length } = tokenizer.idsOf(before);
+  if (before === '') {
+    const ids = Array.from(tokenizer.idsOf(context + continuation));
+    return { context: first, continuation: ids[0] === first[0] ? ids.slice(1) : ids };
+  }
+  const whole = textIds(tokenizer, context + continuation, first[0]);
+  const { length } = textIds(tokenizer, before, first[0]);
   return { context: whole.slice(0, length), continuation: whole.slice(length) };
+}
+
+/** The ids of a text with what goes before every text, unless it begins with `first` as it is. */
+export function textIds(tokenizer: TextTokenizer, text: string, first?: number): number[] {
+  const ids = Array.from(tokenizer.idsOf(text));
+  return ids.length > 0 && ids[0] === first ? ids : [...(tokenizer.template?.before ?? []), ...ids];
 }
 
 /**

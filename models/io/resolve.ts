@@ -63,7 +63,7 @@ async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promi
 }
 
 /** Tells the files that a model and its tokenizer are read from. */
-function isModelFile(name: string): boolean {
+export function isModelFile(name: string): boolean {
   return isWeightsFile(name) || isTokenizerFile(name) || CONFIG_FILES.includes(name);
 }
 

@@ -10,7 +10,12 @@ const isSpace = new RegExp(`[${space}]`);
 
 /** The words between white space; Python's `text.split()`. */
 export function splitWords(text: string): string[] {
-  return text.split(spaces).filter((word) => word !== '');
+  return splitAtSpaces(text).filter((word) => word !== '');
+}
+
+/** What stands between white space, at the ends too where it is nothing; Python's `re.split(r'\s+', text)`. */
+export function splitAtSpaces(text: string): string[] {
+  return text.split(spaces);
 }
 
 /** Python's `text.rstrip()`. A loop, as a pattern with `$` takes quadratic time on long white space. */

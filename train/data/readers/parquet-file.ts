@@ -4,7 +4,8 @@ import { readError } from '../../../common/json-file.ts';
 import { firstLine } from '../../../common/printable.ts';
 import { stringCell } from '../read-table.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
-import type { ParquetAnswer, ParquetRequest } from './parquet-worker.ts';
+import type { TableRow } from '../table-rows.ts';
+import type { ParquetAnswer, ParquetRequest, ParquetRow } from './parquet-worker.ts';
 
 /**
  * The texts of a Parquet file, a row each; one row group at a time is in memory. Errors name the file, and
@@ -12,21 +13,50 @@ import type { ParquetAnswer, ParquetRequest } from './parquet-worker.ts';
  */
 export async function* parquetFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
   const { textColumn = 'text', onBytes } = options;
+  const missing = (columns: readonly string[]): Error =>
+    new Error(`${path}: no column "${textColumn}" among ${columns.join(', ')}; name the right one as textColumn`);
+  const pick = (columns: readonly string[]): readonly string[] => {
+    if (!columns.includes(textColumn)) throw missing(columns);
+    return [textColumn];
+  };
+  for await (const { number, cells } of rowsOf(path, pick, onBytes)) {
+    const source = `${path}:${number}`;
+    yield { text: stringCell(cells, textColumn, 'textColumn', source), source };
+  }
+}
+
+/** The rows of a Parquet file with all their columns, numbers of 64 bits as numbers; `line` counts from 1. */
+export async function* parquetRows(path: string): AsyncGenerator<TableRow> {
+  for await (const { number, cells } of rowsOf(path, (columns) => columns))
+    yield { line: number, cells: asJson(cells) as TableRow['cells'] };
+}
+
+async function* rowsOf(
+  path: string,
+  pick: (columns: readonly string[]) => readonly string[],
+  onBytes?: (bytes: number) => void,
+): AsyncGenerator<{ readonly number: number; readonly cells: ParquetRow }> {
   const size = await sizeOf(path).catch((error: unknown) => Promise.reject(readError(path, error)));
   const { columns, groups } = (await parse({ path }, 0)).layout!;
-  if (!columns.includes(textColumn))
-    throw new Error(`${path}: no column "${textColumn}" among ${columns.join(', ')}; name the right one as textColumn`);
+  const wanted = pick(columns);
   let first = 0;
   for (const { rows: count, bytes } of groups) {
     const end = first + count;
-    const { rows } = await parse({ path, column: textColumn, start: first, end }, Math.min(bytes, size));
-    onBytes?.(bytes); // all columns of the group are passed over, though one is read
-    for (const [i, row] of rows!.entries()) {
-      const source = `${path}:${first + i + 1}`;
-      yield { text: stringCell(row, textColumn, 'textColumn', source), source };
-    }
+    const { rows } = await parse({ path, columns: wanted, start: first, end }, Math.min(bytes, size));
+    onBytes?.(bytes); // all columns of the group are passed over, though fewer are read
+    for (const [i, cells] of rows!.entries()) yield { number: first + i + 1, cells };
     first = end;
   }
+}
+
+/** A value as JSON has it. */
+function asJson(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (value === undefined) return null;
+  if (value instanceof Date) return value.toISOString();
+  if (Array.isArray(value)) return value.map(asJson);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, asJson(item)]));
 }
 
 async function sizeOf(path: string): Promise<number> {

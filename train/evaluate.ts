@@ -1,0 +1,96 @@
+/**
+ * Measures a language model on tasks as lm-evaluation-harness does: multiple choice and perplexity by
+ * likelihood, and texts that it writes.
+ *
+ *   node --import tsx train/evaluate.ts --tasks sotu-perplexity,debian-synopses
+ *   node --import tsx train/evaluate.ts --model FOLDER --tasks mine.json --num-fewshot 3
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { writeFilesAtomic } from '../common/atomic-files.ts';
+import { namesIn } from '../common/atomic-folder.ts';
+import { lockFolder } from '../common/lock.ts';
+import { CausalLM, loadTextGenerator, resolveModelFolder } from '../models/index.ts';
+import { isModelFile } from '../models/io/resolve.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { AnswerCache, modelHash } from './evaluation/answer-cache.ts';
+import { evaluate } from './evaluation/evaluate.ts';
+import { resultTables } from './evaluation/report.ts';
+import { readTasks, shippedTasks } from './evaluation/task-file.ts';
+
+const shippedGpt = fileURLToPath(new URL('../models/pretrained/gpt-small', import.meta.url));
+
+const command = {
+  name: 'evaluate',
+  summary: 'Measures a language model on tasks, as lm-evaluation-harness does.',
+  usage: 'node --import tsx train/evaluate.ts',
+  options: {
+    model: {
+      type: 'string',
+      help: 'folder, model in the Hugging Face cache, or hub name; default the small GPT that comes with the project',
+    },
+    tasks: { type: 'string', help: 'task files or names, with commas between; "list" shows the names' },
+    numFewshot: { type: 'int', min: 0, help: "examples before each question; default the task's own number" },
+    limit: { type: 'number', min: 0, help: 'rows of each task at most; below 1 a share of them' },
+    maxLength: { type: 'int', min: 2, help: 'tokens that the model reads at most; default as many as it can' },
+    batchSize: { type: 'int', default: 16, min: 1, help: 'requests at once' },
+    bootstrapIters: {
+      type: 'int',
+      default: 100_000,
+      min: 0,
+      help: 'resamplings for the standard error of a perplexity; 0: no standard errors',
+    },
+    seed: { type: 'int', default: 1234, min: 0, max: 2 ** 32 - 1, help: 'of the draws of examples' },
+    output: { type: 'path', default: 'runs/evaluation', help: 'folder for results.json, samples and cached answers' },
+    cache: { type: 'boolean', default: true, help: 'keep answers, and ask nothing twice' },
+  },
+} as const;
+
+main(async () => {
+  const { values } = parseOptions(command);
+  const { model: name = shippedGpt, output, batchSize, numFewshot, limit, seed } = values;
+  const names = values.tasks?.split(',').map((name) => name.trim());
+  if (names?.join() === 'list') return console.log((await shippedTasks()).join('\n'));
+  if (names === undefined)
+    throw new UsageError(`${command.name}: needs tasks: --tasks FILE.json, or ${(await shippedTasks()).join(', ')}`);
+  const files = await readTasks(names);
+  await lockFolder(output);
+  const folder = await resolveModelFolder(name);
+  const { model, tokenizer } = await loadTextGenerator(folder);
+  if (!(model instanceof CausalLM))
+    throw new Error(`${name}: an encoder-decoder, and tasks ask for what follows a text; give a decoder`);
+  const { positions } = model.decoder();
+  const { maxLength = positions } = values;
+  if (maxLength > positions)
+    throw new UsageError(`${command.name}: --max-length ${maxLength} is above ${positions}, what the model reads`);
+  const hash = await modelHash(folder, (await namesIn(folder)).filter(isModelFile));
+  const cache = values.cache ? await AnswerCache.open(join(output, `answers-${hash.slice(0, 16)}.jsonl`)) : undefined;
+  const asked = { model, tokenizer, maxLength, batchSize };
+  const options = { numFewshot, limit, seed, bootstraps: values.bootstrapIters };
+  const { results, samples, counts } = await evaluate(asked, files, cache, options).finally(() => cache?.close());
+  const about = {
+    model: name,
+    model_hash: hash,
+    batch_size: batchSize,
+    max_length: maxLength,
+    limit: limit ?? null,
+    bootstrap_iters: values.bootstrapIters,
+    fewshot_seed: seed,
+  };
+  const json = JSON.stringify({ ...results, config: about, date: Date.now() / 1000 }, null, 2);
+  const lines = (records: readonly unknown[]): string => records.map((each) => `${JSON.stringify(each)}\n`).join('');
+  await writeFilesAtomic(
+    [
+      { path: join(output, 'results.json'), data: `${json}\n` },
+      ...Object.entries(samples).map(([task, records]) => ({
+        path: join(output, `samples_${task}.jsonl`),
+        data: lines(records),
+      })),
+    ],
+    { replaces: (name) => /^samples_.*\.jsonl$/.test(name) },
+  );
+  console.log(resultTables(results));
+  const { requests, cached, cut } = counts;
+  console.log(`\n${requests} requests, ${cached} of them answered before; ${join(output, 'results.json')}`);
+  if (cut > 0) console.log(`${cut} contexts were longer than ${maxLength} tokens and lost their beginning`);
+});
