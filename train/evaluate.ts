@@ -10,11 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { namesIn } from '../common/atomic-folder.ts';
 import { lockFolder } from '../common/lock.ts';
-import { CausalLM, loadTextGenerator, resolveModelFolder } from '../models/index.ts';
+import { loadTextGenerator, resolveModelFolder } from '../models/index.ts';
 import { isModelFile } from '../models/io/resolve.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { AnswerCache, modelHash } from './evaluation/answer-cache.ts';
-import { evaluate } from './evaluation/evaluate.ts';
+import { evaluateTasks } from './evaluation/evaluate.ts';
 import { resultTables } from './evaluation/report.ts';
 import { readTasks, shippedTasks } from './evaluation/task-file.ts';
 
@@ -48,26 +48,21 @@ const command = {
 
 main(async () => {
   const { values } = parseOptions(command);
-  const { model: name = shippedGpt, output, batchSize, numFewshot, limit, seed } = values;
+  const { model: name = shippedGpt, output, batchSize, limit, seed } = values;
   const names = values.tasks?.split(',').map((name) => name.trim());
   if (names?.join() === 'list') return console.log((await shippedTasks()).join('\n'));
   if (names === undefined)
     throw new UsageError(`${command.name}: needs tasks: --tasks FILE.json, or ${(await shippedTasks()).join(', ')}`);
-  const files = await readTasks(names);
+  await readTasks(names); // so that a slip is told at once
   await lockFolder(output);
   const folder = await resolveModelFolder(name);
-  const { model, tokenizer } = await loadTextGenerator(folder);
-  if (!(model instanceof CausalLM))
-    throw new Error(`${name}: an encoder-decoder, and tasks ask for what follows a text; give a decoder`);
-  const { positions } = model.decoder();
-  const { maxLength = positions } = values;
-  if (maxLength > positions)
-    throw new UsageError(`${command.name}: --max-length ${maxLength} is above ${positions}, what the model reads`);
+  const generator = await loadTextGenerator(folder);
   const hash = await modelHash(folder, (await namesIn(folder)).filter(isModelFile));
   const cache = values.cache ? await AnswerCache.open(join(output, `answers-${hash.slice(0, 16)}.jsonl`)) : undefined;
-  const asked = { model, tokenizer, maxLength, batchSize };
-  const options = { numFewshot, limit, seed, bootstraps: values.bootstrapIters };
-  const { results, samples, counts } = await evaluate(asked, files, cache, options).finally(() => cache?.close());
+  const options = { ...values, bootstraps: values.bootstrapIters, cache };
+  const { results, samples, counts, maxLength } = await evaluateTasks(generator, names, options).finally(() =>
+    cache?.close(),
+  );
   const about = {
     model: name,
     model_hash: hash,
@@ -91,6 +86,6 @@ main(async () => {
   );
   console.log(resultTables(results));
   const { requests, cached, cut } = counts;
-  console.log(`\n${requests} requests, ${cached} of them answered before; ${join(output, 'results.json')}`);
+  console.log(`\n${requests} requests, ${cached} of them answered before; all in ${join(output, 'results.json')}`);
   if (cut > 0) console.log(`${cut} contexts were longer than ${maxLength} tokens and lost their beginning`);
 });

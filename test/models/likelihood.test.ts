@@ -76,6 +76,46 @@ test('a model in training is scored without dropout and goes on training; a sign
   await rejects(logLikelihoods(model, golden.ids.gpt2, { signal: stop.signal }), /^enough$/);
 });
 
+test('continuations of equal tokens are one row; each result is told as it comes', async () => {
+  const model = await GPT2LMHeadModel.fromPretrained(goldenFile('tiny-gpt2'));
+  // The same twice, and other last tokens after the same context.
+  const given = [...golden.ids.gpt2, ...golden.ids.gpt2, { context: [5, 17], continuation: [3] }];
+  const others = [0, 1, 2].map((id) => ({ context: [5, 17], continuation: [id] }));
+  const told: number[] = [];
+  const done: number[] = [];
+  const results = await logLikelihoods(model, [...given, ...others], {
+    batchSize: 64,
+    onResult: (index) => told.push(index),
+    onProgress: (count) => done.push(count),
+  });
+  const all = Array.from({ length: 26 }, (_, i) => i);
+  assert.equal(
+    told.sort((a, b) => a - b),
+    all,
+  );
+  assert.equal(done, [26]);
+  const alone = await logLikelihoods(model, others);
+  others.forEach((_, i) => assert.ok(Math.abs(results[23 + i]!.logLikelihood - alone[i]!.logLikelihood) < 1e-5));
+  golden.ids.gpt2.forEach((_, i) => assert.equal(results[i], results[11 + i]));
+});
+
+test('what goes before every text is part of the context; a text that has it already has it once', () => {
+  const ids = (text: string): number[] => [...text].map((character) => character.codePointAt(0)!);
+  const begin = ids('^');
+  const stub = {
+    vocabSize: 128,
+    bosTokenId: begin[0],
+    prefixIds: begin,
+    decodeStream: () => ({ push: () => '', end: () => '' }),
+  };
+  const tokenizer = { ...stub, idsOf: (text: string) => Int32Array.from(ids(text)) };
+  const encode = (context: string, continuation: string) => encodeContinuation(tokenizer, context, continuation);
+  assert.equal(encode('ab ', 'c'), { context: ids('^ab'), continuation: ids(' c') });
+  assert.equal(encode('^ab', ' c'), { context: ids('^ab'), continuation: ids(' c') });
+  assert.equal(encode('', 'c'), { context: begin, continuation: ids('c') });
+  assert.equal(encode('', '^c'), { context: begin, continuation: ids('c') });
+});
+
 test('bad continuations are refused by number', async () => {
   const model = await GPT2LMHeadModel.fromPretrained(goldenFile('tiny-gpt2'));
   const good = { context: [1], continuation: [2] };

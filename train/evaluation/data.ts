@@ -37,7 +37,9 @@ const projectData: Readonly<Record<string, () => Promise<Parts>>> = {
 /** What a task's dataset_path may be. */
 export const dataPaths: readonly string[] = [...Object.keys(readers), ...Object.keys(projectData)];
 
-/** The rows of a part of the data; each source is read once. Errors, each one line: what the readers refuse. */
+/**
+ * The rows of a part of the data; each source is read once. Errors, each one line: what the readers refuse.
+ */
 export class TaskData {
   readonly #known = new Map<string, Promise<readonly Row[]>>();
 

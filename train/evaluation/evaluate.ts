@@ -1,4 +1,6 @@
 import { progress } from '../../common/progress.ts';
+import { CausalLM } from '../../models/index.ts';
+import type { TextGenerator } from '../../models/index.ts';
 import type { AnswerCache } from './answer-cache.ts';
 import { TaskData } from './data.ts';
 import { aggregate, aggregateGroup, higherIsBetter } from './metrics.ts';
@@ -7,11 +9,22 @@ import { answerRequests, requestKey } from './requests.ts';
 import type { Answer, Asked, Request } from './requests.ts';
 import { makeTask } from './task.ts';
 import type { EvaluationTask, Sample, TaskOptions } from './task.ts';
-import type { GroupFile, TaskFiles } from './task-file.ts';
+import { readTasks } from './task-file.ts';
+import type { GroupFile } from './task-file.ts';
 
-export interface EvaluateOptions extends TaskOptions {
-  /** Resamplings for the standard error of a perplexity; 0: no standard errors. */
-  readonly bootstraps: number;
+export interface EvaluateOptions extends Partial<Omit<TaskOptions, 'limit' | 'numFewshot'>> {
+  /** Examples before each question, instead of the task's own number; a task that says 0 keeps it. */
+  readonly numFewshot?: number | undefined;
+  /** Rows of each task at most; below 1 a share of them. */
+  readonly limit?: number | undefined;
+  /** Tokens that the model reads at most; default as many as it has positions for. */
+  readonly maxLength?: number | undefined;
+  /** Requests at once; default 16. */
+  readonly batchSize?: number;
+  /** Resamplings for the standard error of a perplexity; default 100,000; 0: no standard errors. */
+  readonly bootstraps?: number;
+  /** Answers that are known, to which new ones are added. */
+  readonly cache?: AnswerCache | undefined;
 }
 
 /** The figures of a task or a group, by the names of lm-evaluation-harness: "acc,none", "acc_stderr,none". */
@@ -32,9 +45,11 @@ export interface EvaluationResults {
 /** A row with its answers and scores, as lm-evaluation-harness logs it. */
 export type SampleRecord = Readonly<Record<string, unknown>>;
 
-export interface Evaluation {
+export interface TaskEvaluation {
   readonly results: EvaluationResults;
   readonly samples: Readonly<Record<string, readonly SampleRecord[]>>;
+  /** Tokens that the model could read. */
+  readonly maxLength: number;
   readonly counts: {
     /** Different requests. */
     readonly requests: number;
@@ -45,19 +60,36 @@ export interface Evaluation {
   };
 }
 
-/** Makes the tasks' questions, asks those that the cache does not know, and scores the answers. */
-export async function evaluate(
-  asked: Asked,
-  files: TaskFiles,
-  cache: AnswerCache | undefined,
-  options: EvaluateOptions,
-): Promise<Evaluation> {
+/**
+ * Measures a model on tasks as lm-evaluation-harness does: makes their questions, asks those that the cache
+ * does not know, and scores the answers. `names`: see `readTasks`.
+ *
+ * Errors, each one line: a model that is no decoder; a maxLength above what it reads; those of the tasks'
+ * files, templates and rows, with their place.
+ */
+export async function evaluateTasks(
+  { model, tokenizer }: Pick<TextGenerator, 'model' | 'tokenizer'>,
+  names: readonly string[],
+  options: EvaluateOptions = {},
+): Promise<TaskEvaluation> {
+  const { batchSize = 16, seed = 1234, bootstraps = 100_000, cache } = options;
+  const files = await readTasks(names);
+  if (!(model instanceof CausalLM))
+    throw new Error(
+      'evaluateTasks: the model is an encoder-decoder, and tasks ask for what follows a text; give a decoder',
+    );
+  const { positions } = model.decoder();
+  const { maxLength = positions } = options;
+  if (maxLength > positions)
+    throw new Error(
+      `evaluateTasks: a maxLength of ${maxLength} is above ${positions}, the tokens that the model reads`,
+    );
   const data = new TaskData();
   const tasks: EvaluationTask[] = [];
-  for (const file of files.tasks) tasks.push(await makeTask(file, data, options));
-  const { answers, counts } = await answersOf(asked, tasks, cache);
-  const scored = tasks.map((task) => scoreTask(task, asked, answers, options.bootstraps));
-  return { ...gather(tasks, scored, files.groups), counts };
+  for (const file of files.tasks) tasks.push(await makeTask(file, data, { ...options, seed }));
+  const { answers, counts } = await answersOf({ model, tokenizer, maxLength, batchSize }, tasks, cache);
+  const scored = tasks.map((task) => scoreTask(task, maxLength, answers, bootstraps));
+  return { ...gather(tasks, scored, files.groups), maxLength, counts };
 }
 
 async function answersOf(asked: Asked, tasks: readonly EvaluationTask[], cache: AnswerCache | undefined) {
@@ -98,13 +130,13 @@ interface Scored {
 
 function scoreTask(
   task: EvaluationTask,
-  asked: Asked,
+  maxLength: number,
   answers: ReadonlyMap<string, Answer>,
   bootstraps: number,
 ): Scored {
   const items = new Map<MetricName, Item[]>(task.metrics.map((metric) => [metric, []]));
   const records = task.samples.map((sample): SampleRecord => {
-    const given = sample.requests.map((request) => answers.get(requestKey(request, asked.maxLength))!);
+    const given = sample.requests.map((request) => answers.get(requestKey(request, maxLength))!);
     const scores = sample.score(given);
     for (const [metric, item] of scores) items.get(metric)!.push(item);
     return recordOf(sample, given, scores);

@@ -9,7 +9,8 @@ interface Aggregation {
   readonly stderr?: 'mean' | 'bootstrap';
 }
 
-const mean = (items: readonly Item[]): number => items.reduce<number>((sum, x) => sum + (x as number), 0) / items.length;
+const mean = (items: readonly Item[]): number =>
+  items.reduce<number>((sum, x) => sum + (x as number), 0) / items.length;
 const weightedMean = (items: readonly Item[]): number => {
   const [sums, weights] = [0, 1].map((side) =>
     items.reduce<number>((sum, x) => sum + (x as readonly [number, number])[side]!, 0),
@@ -44,7 +45,10 @@ export const metricNames = Object.keys(metrics) as MetricName[];
 
 /** The metrics of each kind of task; the first ones are taken where a task names none. */
 export const metricsOf = {
-  multiple_choice: { default: ['acc', 'acc_norm'], more: ['acc_bytes', 'acc_mutual_info', 'exact_match', 'brier_score'] },
+  multiple_choice: {
+    default: ['acc', 'acc_norm'],
+    more: ['acc_bytes', 'acc_mutual_info', 'exact_match', 'brier_score'],
+  },
   loglikelihood: { default: ['perplexity', 'acc'], more: [] },
   loglikelihood_rolling: { default: ['word_perplexity', 'byte_perplexity', 'bits_per_byte'], more: [] },
   generate_until: { default: ['exact_match'], more: [] },
@@ -116,7 +120,10 @@ export interface ExactMatchOptions {
   readonly regexes_to_ignore?: readonly string[] | undefined;
 }
 
-/** Whether two texts are equal once what is ignored is gone from both: first what patterns match, then the rest. */
+/**
+ * Whether two texts are equal once what is ignored is gone from both: first what patterns match, then the
+ * rest.
+ */
 export function exactMatch(text: string, reference: string, options: ExactMatchOptions): boolean {
   const { regexes_to_ignore: patterns = [], ignore_case, ignore_punctuation, ignore_numbers } = options;
   const [a, b] = [text, reference].map((given) => {

@@ -18,7 +18,11 @@ function table(results: EvaluationResults, title: string, shown: Readonly<Record
       .map(([key, value]): string[] => {
         const metric = key.split(',')[0]!;
         const better = results.higher_is_better[name]?.[metric];
-        return [metric, better === undefined ? '' : better ? '↑' : '↓', ...figure(value, figures[`${metric}_stderr,none`])];
+        return [
+          metric,
+          better === undefined ? '' : better ? '↑' : '↓',
+          ...figure(value, figures[`${metric}_stderr,none`]),
+        ];
       });
     const own = [String(results.versions[name] ?? 'N/A'), String(results['n-shot'][name] ?? '')];
     if (lines.length === 0) return [[label, ...own, '', '', '', '', '']];

@@ -32,7 +32,9 @@ export interface Asked {
 
 /** Equal for equal requests alone. */
 export function requestKey(request: Request, maxLength: number): string {
-  return createHash('sha256').update(JSON.stringify([maxLength, request])).digest('hex');
+  return createHash('sha256')
+    .update(JSON.stringify([maxLength, request]))
+    .digest('hex');
 }
 
 /** What an answered request is told with: its number among those that were asked. */
@@ -69,12 +71,16 @@ async function answerContinuations(
     ...options,
     onResult: (i, { logLikelihood, isGreedy }) => take(requests[i]!.index, [logLikelihood, isGreedy]),
   });
-  return rows.filter(({ context, continuation }) => context.length + continuation.length > options.maxLength + 1).length;
+  return rows.filter(({ context, continuation }) => context.length + continuation.length > options.maxLength + 1)
+    .length;
 }
 
 /** The tokenizer's own, or else the model's. */
 function specialTokens({ bosTokenId, eosTokenId }: AnyTokenizer, { config }: CausalLM) {
-  const own = config as { readonly bosTokenId?: number | null; readonly eosTokenId?: number | readonly number[] | null };
+  const own = config as {
+    readonly bosTokenId?: number | null;
+    readonly eosTokenId?: number | readonly number[] | null;
+  };
   return { bosTokenId: bosTokenId ?? null, eosTokenId: eosTokenId ?? own.eosTokenId ?? own.bosTokenId ?? null };
 }
 
@@ -113,7 +119,7 @@ export function rollingWindows(ids: readonly number[], first: number | undefined
   if (first === undefined && ids.length > 0)
     throw new Error('loglikelihood_rolling: neither tokenizer nor model name a token that begins or ends texts');
   const windows: Continuation[] = [];
-  for (let from = 0; from < ids.length; ) {
+  for (let from = 0; from < ids.length;) {
     const end = Math.min(ids.length, from + maxLength);
     const context = from === 0 ? [first!] : ids.slice(Math.max(0, end - maxLength - 1), from);
     windows.push({ context, continuation: ids.slice(from, end) });

@@ -40,9 +40,9 @@ export interface EvaluationTask {
 
 export interface TaskOptions {
   /** Examples before each question, instead of the task's own number; a task that says 0 keeps it. */
-  readonly numFewshot?: number;
+  readonly numFewshot?: number | undefined;
   /** Rows at most; below 1 a share of them. */
-  readonly limit?: number;
+  readonly limit?: number | undefined;
   /** Of the draws of examples. */
   readonly seed: number;
 }
@@ -54,16 +54,22 @@ interface Prompt {
   readonly choice?: Field | readonly string[];
 }
 
-/** Reads a task's rows and makes its questions. Errors, each one line, with file and row where one is at fault. */
+/**
+ * Reads a task's rows and makes its questions. Errors, each one line, with file and row where one is at
+ * fault.
+ */
 export async function makeTask(file: TaskFile, data: TaskData, options: TaskOptions): Promise<EvaluationTask> {
   const { config, path } = file;
   const source: DataSource = { path: config.dataset_path, files: filesOf(file) };
   const read = (part: string): Promise<readonly Row[]> => data.rows(source, part, dirname(path));
   const part = config.test_split ?? config.validation_split;
-  if (part == null) throw new Error(`${path}: it has neither test_split nor validation_split; name the part to ask about`);
+  if (part == null)
+    throw new Error(`${path}: it has neither test_split nor validation_split; name the part to ask about`);
   const rows = await read(part);
-  if (rows.length === 0) throw new Error(`${path}: its part "${part}" has no files; give them in dataset_kwargs.data_files`);
-  const numFewshot = config.num_fewshot === 0 ? 0 : (options.numFewshot ?? config.num_fewshot ?? 0);
+  if (rows.length === 0)
+    throw new Error(`${path}: its part "${part}" has no files; give them in dataset_kwargs.data_files`);
+  const isWhole = config.output_type === 'loglikelihood_rolling'; // nothing goes before a whole text
+  const numFewshot = isWhole || config.num_fewshot === 0 ? 0 : (options.numFewshot ?? config.num_fewshot ?? 0);
   const metrics = metricsFor(file);
   const prompt = promptOf(file, config, rows);
   const shots = numFewshot === 0 ? undefined : await shotsOf(file, read, options.seed);
@@ -98,7 +104,9 @@ function metricsFor({ config, path }: TaskFile): MetricChoice[] {
     if (!names.includes(metric))
       throw new Error(`${path}: ${metric} is no metric of ${config.output_type}; it has ${names.join(', ')}`);
     if (aggregation !== aggregationOf(metric))
-      throw new Error(`${path}: ${metric} is aggregated by ${aggregationOf(metric)} here, not by ${brief(aggregation)}`);
+      throw new Error(
+        `${path}: ${metric} is aggregated by ${aggregationOf(metric)} here, not by ${brief(aggregation)}`,
+      );
   }
   return [...list];
 }
@@ -156,7 +164,9 @@ function targetOf({ target, choice }: Prompt, row: Row): unknown {
 function choicesOf(choice: Field | readonly string[], row: Row): readonly string[] {
   const value: unknown = 'value' in choice ? choice.value(row) : choice;
   const parsed = typeof value === 'string' ? listOf(value) : value;
-  const list = Array.isArray(parsed) ? parsed.map((item: unknown) => (typeof item === 'number' ? String(item) : item)) : [];
+  const list = Array.isArray(parsed)
+    ? parsed.map((item: unknown) => (typeof item === 'number' ? String(item) : item))
+    : [];
   if (list.length < 2 || !list.every((item) => typeof item === 'string'))
     throw new Error(`${row.where}: doc_to_choice is ${brief(value)}; a list of at least two texts is needed`);
   return list as string[];
@@ -174,7 +184,8 @@ function listOf(text: string): unknown {
 /** The number of a choice, or those of several; error: there is none such. */
 function goldOf(target: unknown, choices: readonly string[], row: Row): number | readonly number[] {
   if (Array.isArray(target)) return target.map((one: unknown) => goldOf(one, choices, row) as number);
-  const gold = typeof target === 'string' ? choices.indexOf(target) : typeof target === 'boolean' ? Number(target) : target;
+  const gold =
+    typeof target === 'string' ? choices.indexOf(target) : typeof target === 'boolean' ? Number(target) : target;
   if (typeof gold === 'number' && Number.isInteger(gold) && gold >= 0 && gold < choices.length) return gold;
   throw new Error(
     `${row.where}: doc_to_target is ${brief(target)}, which is none of the ${choices.length} choices ` +
@@ -207,7 +218,8 @@ async function shotsOf(
     : await read(part ?? fallback!);
   const prompt = promptOf(file, own, pool);
   const isOwn = part !== undefined && part === config.test_split;
-  const { target_delimiter: between = config.target_delimiter, fewshot_delimiter: after = config.fewshot_delimiter } = own;
+  const { target_delimiter: between = config.target_delimiter, fewshot_delimiter: after = config.fewshot_delimiter } =
+    own;
   const random = new PythonRandom(seed);
   const drawn = (row: Row, count: number): readonly Row[] => {
     const others = (list: readonly Row[]): Row[] => (isOwn ? list.filter((other) => !sameRow(other, row)) : [...list]);

@@ -52,7 +52,9 @@ function layoutOf({ schema, row_groups: groups }: FileMetaData): ParquetLayout {
   };
 }
 
-/** Names of the columns, of which those of lists and records hold others: the schema lists all, depth first. */
+/**
+ * Names of the columns, of which those of lists and records hold others: the schema lists all, depth first.
+ */
 function topLevel(schema: FileMetaData['schema']): string[] {
   const names: string[] = [];
   const skip = (at: number): number => {
