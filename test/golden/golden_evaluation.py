@@ -46,7 +46,8 @@ def make_data():
         for a, b in (draw.sample(PEOPLE, 2) for _ in range(7))
     ]
     several = [{**question(draw, 4), "answers": draw.sample(range(4), 2)} for _ in range(6)]
-    endings = [{"context": " ".join(words[:-1]), "word": words[-1]} for words in (sentence(draw).split() for _ in range(15))]
+    sentences = [sentence(draw).split() for _ in range(15)]
+    endings = [{"context": " ".join(words[:-1]), "word": words[-1]} for words in sentences]
     endings[2]["context"] += " "
     endings[3] = {"context": "The people of the United", "word": "States"}  # which is what the model writes
     texts = [" ".join(sentence(draw) + "." for _ in range(count)) for count in (1, 40, 15, 3)]
@@ -74,7 +75,7 @@ def metrics(names, **more):
         "brier_score": "brier_score", "bits_per_byte": "bits_per_byte",
     }
     return [
-        {"metric": name, "aggregation": average.get(name, "mean"), "higher_is_better": "p" not in name and name[0] != "b", **more}
+        {"metric": name, "aggregation": average.get(name, "mean"), "higher_is_better": name not in average, **more}
         for name in names
     ]
 
@@ -88,12 +89,14 @@ TASKS = [
     {
         "task": "questions", **data("questions.jsonl"), "output_type": "multiple_choice",
         "description": "Answer the questions.\n\n", "doc_to_text": "Question: {{question}}\nAnswer:",
-        "doc_to_choice": "choices", "doc_to_target": "answer", "metric_list": metrics(ALL), "metadata": {"version": 2.5},
+        "doc_to_choice": "choices", "doc_to_target": "answer", "metric_list": metrics(ALL),
+        "metadata": {"version": 2.5},
     },
     {
         "task": "drawn", **data("letters.jsonl"), "fewshot_split": "test", "num_fewshot": 2,
         "output_type": "multiple_choice",
-        "doc_to_text": "{{question}}\n{% for choice in choices %}{{'ABC'[loop.index0]}}. {{choice}}\n{% endfor %}Answer:",
+        "doc_to_text": "{{question}}\n{% for choice in choices %}{{'ABC'[loop.index0]}}. {{choice}}\n{% endfor %}"
+        "Answer:",
         "doc_to_choice": ["A", "B", "C"], "doc_to_target": "letter",
         "metric_list": metrics(["acc", "acc_norm", "acc_mutual_info"]),
     },
@@ -166,7 +169,7 @@ def generate(folder, _=None):
     os.makedirs(place)
     write_data(place)
     for task in TASKS + GROUPS:
-        with open(os.path.join(place, f"{task.get('task') if 'group' not in task else task['group']}.json"), "w") as file:
+        with open(os.path.join(place, f"{task['group' if 'group' in task else 'task']}.json"), "w") as file:
             json.dump(task, file, indent=1, ensure_ascii=False)
             file.write("\n")
     os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -105,7 +105,7 @@ test('what goes before every text is part of the context; a text that has it alr
   const stub = {
     vocabSize: 128,
     bosTokenId: begin[0],
-    prefixIds: begin,
+    template: { before: begin, after: [] },
     decodeStream: () => ({ push: () => '', end: () => '' }),
   };
   const tokenizer = { ...stub, idsOf: (text: string) => Int32Array.from(ids(text)) };

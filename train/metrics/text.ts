@@ -13,7 +13,7 @@ export function splitWords(text: string): string[] {
   return splitAtSpaces(text).filter((word) => word !== '');
 }
 
-/** What stands between white space, at the ends too where it is nothing; Python's `re.split(r'\s+', text)`. */
+/** What stands between white space, be it nothing at the ends; Python's `re.split(r'\s+', text)`. */
 export function splitAtSpaces(text: string): string[] {
   return text.split(spaces);
 }
