@@ -1,4 +1,6 @@
 import type { FileToWrite } from '../../common/atomic-files.ts';
+import type { BatchEncoder, EncodedArrays, Encoding } from './encode.ts';
+import type { EncodeOptions, TextBatch } from './encode-options.ts';
 import type { Template } from './post-processors.ts';
 
 /** Codes of the languages that texts are read in and written in. */
@@ -18,11 +20,24 @@ export interface SpecialTokenIds {
   readonly maskTokenId: number | undefined;
 }
 
+export interface DecodeOptions {
+  /** Leave out special tokens such as [CLS], [SEP] and [PAD]; default false. */
+  skipSpecialTokens?: boolean;
+  /** Undo spaces before punctuation in the whole text; default: as tokenizer_config.json says, else false. */
+  cleanUpTokenizationSpaces?: boolean;
+}
+
+export interface EncodeIdsOptions {
+  /** The special tokens that its template puts around one text; default false. */
+  readonly addSpecialTokens?: boolean;
+}
+
 /**
- * The part of a tokenizer that data preparation, objectives and generation use; BertTokenizer and Tokenizer
- * both have it.
+ * A tokenizer, of whatever kind: BertTokenizer and Tokenizer both are one, and `loadTokenizer` gives that of
+ * a folder. For BERT's WordPiece, BertTokenizer gives what Tokenizer gives and is faster; besides it reads a
+ * bare vocab.txt, and knows the vocabulary of bert-base-uncased.
  */
-export interface AnyTokenizer extends SpecialTokenIds {
+export interface AnyTokenizer extends SpecialTokenIds, BatchEncoder {
   /** Number of ids, added tokens included: the rows an embedding needs. */
   readonly vocabSize: number;
   /** The special tokens that it puts around one text. */
@@ -32,18 +47,45 @@ export interface AnyTokenizer extends SpecialTokenIds {
   /** Ids of all special tokens: those named above, and added tokens marked as special. */
   readonly specialTokenIds: ReadonlySet<number>;
   /**
-   * The ids of one text, without special tokens around it. A special token that is written out in the text is
-   * one id.
+   * The ids of one text, without special tokens around it unless asked for. A special token that is written
+   * out in the text is one id.
    */
-  idsOf(text: string): Int32Array;
+  idsOf(text: string, options?: EncodeIdsOptions): Int32Array;
+  /** Encodes texts or pairs into tensors [B, T] for a model's forward; see encode.ts. */
+  encode(batch: TextBatch, options?: EncodeOptions): Encoding;
+  /** Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode.ts for shapes and errors. */
+  encodeToArrays(batch: TextBatch, options?: EncodeOptions): EncodedArrays;
+  /** The tokens of one text as strings, without special tokens. */
+  tokenize(text: string): string[];
   /** Ids back to text. Error: an id outside the vocabulary. */
-  decode(ids: ArrayLike<number>, options?: { skipSpecialTokens?: boolean }): string;
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
   /** Decodes ids as they come; see DecodeStream. */
-  decodeStream(options?: { skipSpecialTokens?: boolean }): DecodeStream;
+  decodeStream(options?: DecodeOptions): DecodeStream;
+  /** What tokens that go on with a word begin with, such as ##; '' where words are not told so. */
+  readonly continuingSubwordPrefix: string;
   tokenToId(token: string): number | undefined;
   idToToken(id: number): string | undefined;
+  /** The token of an id, or of each of a list. Error: an id outside the vocabulary. */
+  convertIdsToTokens(ids: number): string;
+  convertIdsToTokens(ids: ArrayLike<number>): string[];
+  /** Tokens as they are joined to text, special ones too. */
+  convertTokensToString(tokens: readonly string[]): string;
   /** The tokenizer's files for `folder`, to write together with a model's (`writeFilesAtomic`). */
   filesToSave(folder: string): FileToWrite[];
+}
+
+/** The token of an id, or of each of a list. Error: an id outside the vocabulary. */
+export function tokensOfIds(
+  tokenizer: Pick<AnyTokenizer, 'idToToken' | 'vocabSize'>,
+  ids: number | ArrayLike<number>,
+): string | string[] {
+  const tokenOf = (id: number): string => {
+    const token = tokenizer.idToToken(id);
+    if (token === undefined)
+      throw new Error(`token id ${id} is not in the vocabulary: ids go from 0 to ${tokenizer.vocabSize - 1}`);
+    return token;
+  };
+  return typeof ids === 'number' ? tokenOf(ids) : Array.from(ids, tokenOf);
 }
 
 /**

@@ -8,14 +8,16 @@ import type { FileToWrite } from '../../common/atomic-files.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { brief } from '../../common/printable.ts';
-import { isTokenId, tokenText } from './added-tokens.ts';
+import { tokenText } from './added-tokens.ts';
 import type { AddedToken } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
 import type { Decoder } from './decoders.ts';
 import { readDecoder } from './decoders.ts';
 import { readWordPiece } from './encoder.ts';
-import { checkTokenizerJson, readTokenizerConfig } from './tokenizer-folder.ts';
-import type { Side } from './truncate.ts';
+import { bertLayout, readPostProcessor } from './post-processors.ts';
+import type { PostProcessor } from './post-processors.ts';
+import { checkTokenizerJson, readTokenizerConfig, rowSettings } from './tokenizer-folder.ts';
+import type { RowSettings } from './tokenizer-folder.ts';
 import type { WordPiece } from './word-piece.ts';
 
 const UNPREFIXED = /^\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]$/;
@@ -135,7 +137,7 @@ function tokenizerJson(vocab: readonly string[], config: JsonObject, source: str
 }
 
 /** Everything that makes a BERT tokenizer, checked. */
-export interface TokenizerFiles {
+export interface TokenizerFiles extends RowSettings {
   /** Where it was read, for errors. */
   path: string;
   /** The contents of tokenizer.json. */
@@ -150,14 +152,9 @@ export interface TokenizerFiles {
   ids: ReadonlyMap<string, number>;
   model: WordPiece;
   decoder: Decoder;
-  modelMaxLength: number;
-  paddingSide: Side;
-  truncationSide: Side;
+  postProcessor: PostProcessor;
   cleanUpTokenizationSpaces: boolean;
 }
-
-// Transformers writes int(1e30) for "unknown"; no BERT has a million positions.
-const LONGEST_BELIEVABLE = 1_000_000;
 
 /**
  * Reads the tokenizer of a folder: tokenizer.json, else vocab.txt; tokenizer_config.json where it is there,
@@ -207,7 +204,6 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
   for (const token of Object.values(specialTokens)) {
     if (!ids.has(token)) throw new Error(`${path} has no ${token}: add it, or name another in tokenizer_config.json`);
   }
-  const side = (name: string): Side => (config[name] === 'left' ? 'left' : 'right');
   const normalizer = readNormalizer(tokenizer['normalizer'], config);
   return {
     path,
@@ -219,15 +215,13 @@ function checkTokenizer(tokenizer: JsonObject, config: JsonObject, path: string,
     ids,
     model: readWordPiece(model as JsonObject, vocab, `${path}: its model`),
     decoder: readDecoder(tokenizer['decoder'], `${path}: its decoder`),
-    modelMaxLength: [config['model_max_length'], longest].find(isBelievableLength) ?? Infinity,
-    paddingSide: side('padding_side'),
-    truncationSide: side('truncation_side'),
+    ...rowSettings(config, longest),
+    postProcessor:
+      tokenizer['post_processor'] == null
+        ? bertLayout(ids.get(specialTokens.cls_token)!, ids.get(specialTokens.sep_token)!)
+        : readPostProcessor(tokenizer['post_processor'], `${path}: its post_processor`),
     cleanUpTokenizationSpaces: config['clean_up_tokenization_spaces'] === true,
   };
-}
-
-function isBelievableLength(value: unknown): value is number {
-  return isTokenId(value) && value > 0 && value <= LONGEST_BELIEVABLE;
 }
 
 function readNormalizer(json: unknown, config: JsonObject): BertNormalizerOptions | null {
@@ -275,7 +269,8 @@ export function tokenizerFilesToWrite(files: TokenizerFiles, vocab: readonly str
     ...normalizerSettings,
     ...specialTokens,
     ...(modelMaxLength === Infinity ? {} : { model_max_length: modelMaxLength }),
-    tokenizer_class: 'BertTokenizer',
+    // MPNet and other kin have classes of their own, with other special tokens around a text.
+    tokenizer_class: config['tokenizer_class'] ?? 'BertTokenizer',
   };
   const json = (value: unknown): string => JSON.stringify(value, null, 2) + '\n';
   const file = (name: string, data: string): FileToWrite => ({ path: join(folder, name), data });

@@ -3,7 +3,8 @@ import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
-import type { AnyTokenizer, DecodeStream } from './any-tokenizer.ts';
+import { decodeWindow, tokensOfIds } from './any-tokenizer.ts';
+import type { AnyTokenizer, DecodeOptions, DecodeStream, EncodeIdsOptions } from './any-tokenizer.ts';
 import {
   defaultVocab,
   readTokenizerFiles,
@@ -11,30 +12,23 @@ import {
   tokenizerFromJson,
   tokenizerFromVocab,
 } from './bert-files.ts';
-import { decodeWindow } from './any-tokenizer.ts';
 import type { Decoder } from './decoders.ts';
 import { cleanUp } from './decoders.ts';
-import type { BatchEncoder, EncodedArrays, Encoding } from './encode.ts';
+import type { EncodedArrays, Encoding } from './encode.ts';
 import { encode, encodeToArrays } from './encode.ts';
 import type { EncodeOptions, TextBatch } from './encode-options.ts';
 import type { SpecialTokens, TokenizerFiles } from './bert-files.ts';
-import type { Template } from './post-processors.ts';
+import { templateOf } from './post-processors.ts';
+import type { PostProcessor, Template } from './post-processors.ts';
 import type { Side } from './truncate.ts';
 import { isTokenizerFile } from './tokenizer-folder.ts';
 import type { Pieces } from './word-pieces.ts';
 import { WordPieceEncoder } from './word-pieces.ts';
 
-export interface DecodeOptions {
-  /** Leave out [CLS], [SEP], [PAD] and the like; default false. */
-  skipSpecialTokens?: boolean;
-  /** Undo spaces before punctuation in the whole text; default: as tokenizer_config.json says, else false. */
-  cleanUpTokenizationSpaces?: boolean;
-}
-
 /**
  * BERT's WordPiece tokenizer, token for token that of Transformers, by its tables of characters (Unicode 8).
  */
-export class BertTokenizer implements BatchEncoder, AnyTokenizer {
+export class BertTokenizer implements AnyTokenizer {
   readonly specialTokens: Readonly<SpecialTokens>;
   readonly padTokenId: number;
   readonly unkTokenId: number;
@@ -45,6 +39,8 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   readonly bosTokenId = undefined;
   readonly eosTokenId = undefined;
   readonly specialTokenIds: ReadonlySet<number>;
+  readonly postProcessor: PostProcessor;
+  readonly continuingSubwordPrefix: string;
   readonly modelMaxLength: number;
   readonly paddingSide: Side;
   readonly truncationSide: Side;
@@ -75,6 +71,9 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     const named = Object.values(files.specialTokens).map((token) => this.convertTokensToIds(token));
     this.specialTokenIds = new Set([...special, ...named]);
     this.hidden = new Set(this.convertIdsToTokens([...this.specialTokenIds]));
+    this.postProcessor = files.postProcessor;
+    const { continuing_subword_prefix: prefix } = files.tokenizer['model'] as JsonObject;
+    this.continuingSubwordPrefix = typeof prefix === 'string' ? prefix : '##';
     this.modelMaxLength = files.modelMaxLength;
     this.paddingSide = files.paddingSide;
     this.truncationSide = files.truncationSide;
@@ -107,7 +106,7 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
   }
 
   get template(): Template {
-    return { before: [this.clsTokenId], after: [this.sepTokenId] };
+    return templateOf(this.postProcessor);
   }
 
   /** Number of ids, added tokens included: the rows an embedding needs. */
@@ -127,13 +126,15 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     return encodeToArrays(this, batch, options);
   }
 
-  /** The tokens of one text without special tokens, with their places in it. */
   encodeText(text: string): Pieces {
-    return this.encoder.encode(text);
+    const trims = this.postProcessor.trims.length > 0;
+    return this.encoder.encode(text, trims ? (id) => this.tokens[id]! : undefined);
   }
 
-  idsOf(text: string): Int32Array {
-    return this.encoder.ids(text);
+  idsOf(text: string, { addSpecialTokens = false }: EncodeIdsOptions = {}): Int32Array {
+    const ids = this.encoder.ids(text);
+    const { before, after } = this.template;
+    return addSpecialTokens ? Int32Array.from([...before, ...ids, ...after]) : ids;
   }
 
   /** The tokens of one text as strings, without special tokens. */
@@ -149,7 +150,6 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     return (options.cleanUpTokenizationSpaces ?? this.files.cleanUpTokenizationSpaces) ? cleanUp(text) : text;
   }
 
-  /** Tokens as they are joined to text, special ones too. */
   convertTokensToString(tokens: readonly string[]): string {
     return this.decoder([...tokens]).join('');
   }
@@ -175,17 +175,10 @@ export class BertTokenizer implements BatchEncoder, AnyTokenizer {
     return typeof tokens === 'string' ? convert(tokens) : tokens.map(convert);
   }
 
-  /** The token of an id, or of each of a list. Error: an id outside the vocabulary. */
   convertIdsToTokens(ids: number): string;
   convertIdsToTokens(ids: ArrayLike<number>): string[];
   convertIdsToTokens(ids: number | ArrayLike<number>): string | string[] {
-    const convert = (id: number): string => {
-      const token = this.tokens[id];
-      if (token === undefined)
-        throw new Error(`token id ${id} is not in the vocabulary: ids go from 0 to ${this.vocabSize - 1}`);
-      return token;
-    };
-    return typeof ids === 'number' ? convert(ids) : Array.from(ids, convert);
+    return tokensOfIds(this, ids);
   }
 
   /** The tokenizer's files for `folder`, to write together with a model's (`writeFilesAtomic`). */

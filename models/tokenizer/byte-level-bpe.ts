@@ -7,7 +7,7 @@ import { BYTE_CHARS, writeBytes } from './byte-level.ts';
 import type { IdList } from '../../common/collections.ts';
 import type { MergeTable } from './merge-table.ts';
 import { mergeTable } from './merge-table.ts';
-import type { Stretch } from './normalizers.ts';
+import type { Stretch } from './stretch.ts';
 import { Part } from './part.ts';
 import type { Pattern } from './pattern.ts';
 import { GPT2_PATTERN, expressionPattern, nativePattern } from './pattern.ts';

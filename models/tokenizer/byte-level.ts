@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { JsonObject } from '../../common/json-file.ts';
+import type { Change } from './stretch.ts';
 
 const prints = (byte: number): boolean =>
   (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || (byte >= 0xae && byte <= 0xff);
@@ -22,6 +23,10 @@ export function writeBytes(text: string): string {
   for (const byte of Buffer.from(text, 'utf8')) written += BYTE_CHARS[byte]!;
   return written;
 }
+
+/** The same with what became of each character: its first byte stands for it. */
+export const byteChanges = (text: string): Change[] =>
+  Array.from(text).flatMap((char) => Array.from(writeBytes(char), (byte, i): Change => [byte, i === 0 ? 0 : 1]));
 
 /**
  * The bytes of a token; of a token with other characters in it (an added token with a space, say) its UTF-8,

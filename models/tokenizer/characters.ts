@@ -1,7 +1,8 @@
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { IdList } from '../../common/collections.ts';
-import type { Stretch } from './normalizers.ts';
+import type { PlacedPiece } from './encoder.ts';
+import type { Stretch } from './stretch.ts';
 
 /** Encodes by a vocabulary of characters: the BPE without merges that `trainCharacters` writes. */
 export class Characters {
@@ -33,16 +34,24 @@ export class Characters {
    * unknown ones. (Rust `tokenizers` leaves it out, and the text does not come back.)
    */
   encode({ text }: Stretch, ids: IdList): void {
-    for (const char of text) {
-      const id = this.ids.get(char) ?? this.unknown;
-      if (id === undefined) {
-        const code = char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
-        throw new Error(
-          `no token for the character ${JSON.stringify(char)} (U+${code}), and none for unknown ` +
-            'ones; train it on texts that have it, or with an unk_token',
-        );
-      }
-      ids.push(id);
-    }
+    for (const char of text) ids.push(this.idOf(char));
+  }
+
+  pieces(stretch: Stretch): PlacedPiece[] {
+    const chars = Array.from(stretch.text);
+    let at = 0;
+    const ends = chars.map(({ length }) => (at += length));
+    const starts = ends.map((end, i) => end - chars[i]!.length);
+    return [{ stretch, tokens: { ids: chars.map((char) => this.idOf(char)), starts, ends } }];
+  }
+
+  private idOf(char: string): number {
+    const id = this.ids.get(char) ?? this.unknown;
+    if (id !== undefined) return id;
+    const code = char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0');
+    throw new Error(
+      `no token for the character ${JSON.stringify(char)} (U+${code}), and none for unknown ` +
+        'ones; train it on texts that have it, or with an unk_token',
+    );
   }
 }

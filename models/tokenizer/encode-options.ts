@@ -54,7 +54,7 @@ export interface EncodeOptions {
   maxLength?: number;
   /** With padding, round the row length up to a multiple of this. */
   padToMultipleOf?: number;
-  /** [CLS] and [SEP] around the texts; default true. */
+  /** What the template puts around the texts, such as [CLS] and [SEP]; default true. */
   addSpecialTokens?: boolean;
   /** Give what truncation cuts off as further rows (`overflowToSample` says whose they are). */
   returnOverflowingTokens?: boolean;
@@ -65,6 +65,7 @@ export interface EncodeOptions {
   returnOffsets?: boolean;
   returnSpecialTokensMask?: boolean;
   returnWordIds?: boolean;
+  returnSequenceIds?: boolean;
 }
 
 /** The options checked, with their defaults. */

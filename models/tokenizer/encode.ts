@@ -4,9 +4,12 @@ import { tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { planEncoding, readInputs } from './encode-options.ts';
 import type { EncodeOptions, EncodePlan, TextBatch, TextInput } from './encode-options.ts';
+import { countSpecial } from './post-processors.ts';
+import type { LayoutPart, PostProcessor } from './post-processors.ts';
+import { codeBefore } from './regular-expression.ts';
 import { lengthsThatFit, windowsOver } from './truncate.ts';
 import type { Side, Window } from './truncate.ts';
-import type { Pieces } from './word-pieces.ts';
+import type { Margins, Pieces } from './word-pieces.ts';
 
 /** A batch of B rows of T tokens; all arrays are row-major [B, T] except where said. */
 export interface EncodedArrays {
@@ -14,7 +17,10 @@ export interface EncodedArrays {
   inputIds: Int32Array;
   /** 1 for tokens, 0 for padding. */
   attentionMask: Int32Array;
-  /** 0 for the first text with its special tokens, 1 for the second with its; 0 for padding. */
+  /**
+   * The type that the tokenizer's template gives a token: in BERT 0 for the first text with its special
+   * tokens, 1 for the second with its, in RoBERTa always 0; 0 for padding.
+   */
   tokenTypeIds: Int32Array;
   /**
    * [B, T, 2]: [start, end) in UTF-16 units of the text the token comes from; [0, 0] for special tokens and
@@ -25,16 +31,18 @@ export interface EncodedArrays {
   specialTokensMask?: Int32Array;
   /** The word of its text that a token belongs to; -1 for special tokens and padding. */
   wordIds?: Int32Array;
+  /** Which text a token belongs to, 0 or 1; -1 for special tokens and padding. */
+  sequenceIds?: Int32Array;
   /** [B]: the input each row comes from; given with returnOverflowingTokens. */
   overflowToSample?: Int32Array;
 }
 
 /** The part of a tokenizer that encoding uses. */
 export interface BatchEncoder {
+  /** The tokens of one text without special tokens, with their places in it. */
   encodeText(text: string): Pieces;
-  readonly clsTokenId: number;
-  readonly sepTokenId: number;
-  readonly padTokenId: number;
+  readonly postProcessor: PostProcessor;
+  readonly padTokenId: number | undefined;
   /** Longest row the model takes, special tokens included; Infinity where unknown. */
   readonly modelMaxLength: number;
   readonly paddingSide: Side;
@@ -42,10 +50,15 @@ export interface BatchEncoder {
 }
 
 /** A row before padding. */
-interface Row extends Pieces {
-  types: number[];
-  special: number[];
-  sample: number;
+interface Row {
+  readonly ids: number[];
+  readonly starts: number[];
+  readonly ends: number[];
+  readonly words: number[];
+  readonly types: number[];
+  /** The text of a token, -1 for special tokens. */
+  readonly sequences: number[];
+  readonly sample: number;
 }
 
 /**
@@ -53,7 +66,8 @@ interface Row extends Pieces {
  *
  * Errors, each one line: an empty batch, something that is no string (named by its index), a maxLength that
  * leaves no room for the special tokens, options that contradict each other, rows of different lengths
- * without padding.
+ * without padding, padding where the tokenizer has no token for it, pairs where its template has no place for
+ * a second text.
  */
 export function encodeToArrays(encoder: BatchEncoder, batch: TextBatch, options: EncodeOptions = {}): EncodedArrays {
   const plan = planEncoding(options, encoder.modelMaxLength);
@@ -74,7 +88,8 @@ function encodeInput(
   const pieces =
     'words' in input ? [encodeWords(encoder, input.words)] : input.texts.map((text) => encoder.encodeText(text!));
   const lengths = pieces.map(({ ids }) => ids.length);
-  const special = addSpecialTokens ? pieces.length + 1 : 0;
+  const layout = layoutFor(encoder.postProcessor, pieces.length, addSpecialTokens);
+  const special = countSpecial(layout);
   let windows: Window[][] = lengths.map((length) => [[0, length]]);
   if (strategy !== null && maxLength !== Infinity) {
     if (maxLength < special) {
@@ -86,62 +101,95 @@ function encodeInput(
     windows = lengths.map((length, index) => windowsOver(length, kept[index]!, stride, encoder.truncationSide));
   }
   const [first, second] = windows;
-  if (!returnOverflowingTokens) return [makeRow(encoder, pieces, [first![0]!, second?.[0]], addSpecialTokens, sample)];
+  const row = (window: Window, other: Window | undefined): Row =>
+    makeRow(layout, encoder.postProcessor.trims, pieces, [window, other], sample);
+  if (!returnOverflowingTokens) return [row(first![0]!, second?.[0])];
   if (first!.length > 1 && second && second.length > 1) {
     throw new Error(
       `returnOverflowingTokens cannot cut both texts of pair ${sample}: use truncation "only_first" or "only_second"`,
     );
   }
-  return first!.flatMap((window) =>
-    (second ?? [undefined]).map((other) => makeRow(encoder, pieces, [window, other], addSpecialTokens, sample)),
-  );
+  return first!.flatMap((window) => (second ?? [undefined]).map((other) => row(window, other)));
+}
+
+/** How one text or two become a row; without special tokens the texts alone. */
+function layoutFor({ single, pair }: PostProcessor, texts: number, addSpecialTokens: boolean): readonly LayoutPart[] {
+  const layout = texts === 1 ? single : pair;
+  if (layout === null)
+    throw new Error('the post_processor of the tokenizer has no place for a second text; encode single texts');
+  return addSpecialTokens ? layout : layout.filter((part) => 'text' in part);
 }
 
 /** The tokens of a list of words; `words` gives each token's place in the list. */
 function encodeWords(encoder: BatchEncoder, words: readonly string[]): Pieces {
-  const all: Pieces = { ids: [], starts: [], ends: [], words: [] };
+  const all = { ids: [] as number[], starts: [] as number[], ends: [] as number[], words: [] as number[] };
+  const margins: Margins[] = [];
   for (const [index, word] of words.entries()) {
-    const { ids, starts, ends } = encoder.encodeText(word);
-    all.ids.push(...ids);
-    all.starts.push(...starts);
-    all.ends.push(...ends);
-    all.words.push(...ids.map(() => index));
+    const pieces = encoder.encodeText(word);
+    for (const name of ['ids', 'starts', 'ends'] as const) for (const value of pieces[name]) all[name].push(value);
+    for (let i = 0; i < pieces.ids.length; i++) all.words.push(index);
+    margins.push(...(pieces.margins ?? []));
   }
-  return all;
+  return margins.length > 0 ? { ...all, margins } : all;
 }
 
-/** [CLS] first [SEP], or [CLS] first [SEP] second [SEP], each text cut to its window. */
+/** A row as the layout has it, each text cut to its window. */
 function makeRow(
-  encoder: BatchEncoder,
+  layout: readonly LayoutPart[],
+  trims: PostProcessor['trims'],
   pieces: readonly Pieces[],
   windows: readonly [Window, Window | undefined],
-  addSpecialTokens: boolean,
   sample: number,
 ): Row {
-  const row: Row = { ids: [], starts: [], ends: [], words: [], types: [], special: [], sample };
-  const addSpecial = (id: number, type: number): void => {
-    if (!addSpecialTokens) return;
+  const row: Row = { ids: [], starts: [], ends: [], words: [], types: [], sequences: [], sample };
+  const push = (
+    id: number,
+    [start, end]: readonly [number, number],
+    word: number,
+    type: number,
+    text: number,
+  ): void => {
     row.ids.push(id);
-    row.starts.push(0);
-    row.ends.push(0);
-    row.words.push(-1);
+    row.starts.push(start);
+    row.ends.push(end);
+    row.words.push(word);
     row.types.push(type);
-    row.special.push(1);
+    row.sequences.push(text);
   };
-  addSpecial(encoder.clsTokenId, 0);
-  for (const [type, { ids, starts, ends, words }] of pieces.entries()) {
-    const [start, stop] = windows[type]!;
-    for (let index = start; index < stop; index++) {
-      row.ids.push(ids[index]!);
-      row.starts.push(starts[index]!);
-      row.ends.push(ends[index]!);
-      row.words.push(words[index]!);
-      row.types.push(type);
-      row.special.push(0);
+  for (const part of layout) {
+    if ('ids' in part) {
+      for (const id of part.ids) push(id, [0, 0], -1, part.type, -1);
+      continue;
     }
-    addSpecial(encoder.sepTokenId, type);
+    const { ids, starts, ends, words, margins } = pieces[part.text]!;
+    const [start, stop] = windows[part.text]!;
+    for (let i = start; i < stop; i++) {
+      const place = [starts[i]!, ends[i]!] as const;
+      const own = margins ? trimmed(place, margins[i]!, i === start, trims) : place;
+      push(ids[i]!, own, words[i]!, part.type, part.text);
+    }
   }
   return row;
+}
+
+/**
+ * A token's place without the spaces that it begins and ends with, as Rust `tokenizers` has it
+ * (pre_tokenizers/byte_level.rs, process_offsets): of a row's first token, and one that stands at 0, a
+ * single space is one that the tokenizer put there, which has no place in the text.
+ */
+function trimmed(
+  place: readonly [start: number, end: number],
+  { before, after, text }: Margins,
+  isFirst: boolean,
+  trims: PostProcessor['trims'],
+): readonly [number, number] {
+  let [start, end] = place;
+  for (const addsSpace of trims) {
+    const leading = addsSpace && before === 1 && (isFirst || start === 0) ? 0 : before;
+    for (let i = 0; i < leading && start < end; i++) start += text.codePointAt(start)! > 0xffff ? 2 : 1;
+    for (let i = 0; i < after && end > start; i++) end -= codeBefore(text, end) > 0xffff ? 2 : 1;
+  }
+  return [start, end];
 }
 
 function toRectangle(
@@ -161,6 +209,11 @@ function toRectangle(
     const shortest = rows.reduce((length, { ids }) => Math.min(length, ids.length), longest);
     throw new Error(`rows have ${shortest} to ${longest} tokens: pass padding: true to make them equal`);
   }
+  const { padTokenId } = encoder;
+  if (padTokenId === undefined && rows.some(({ ids }) => ids.length < width))
+    throw new Error(
+      'padding needs a token for it, and the tokenizer has none: name a pad_token in tokenizer_config.json',
+    );
   const fill = (empty: number, pick: (row: Row) => readonly number[]): Int32Array => {
     const result = new Int32Array(rows.length * width).fill(empty);
     for (const [index, row] of rows.entries()) {
@@ -171,7 +224,7 @@ function toRectangle(
   };
   const result: EncodedArrays = {
     shape: [rows.length, width],
-    inputIds: fill(encoder.padTokenId, ({ ids }) => ids),
+    inputIds: fill(padTokenId ?? 0, ({ ids }) => ids),
     attentionMask: fill(0, ({ ids }) => ids.map(() => 1)),
     tokenTypeIds: fill(0, ({ types }) => types),
   };
@@ -180,8 +233,10 @@ function toRectangle(
     const ends = fill(0, (row) => row.ends);
     result.offsets = Int32Array.from({ length: starts.length * 2 }, (_, i) => (i % 2 === 0 ? starts : ends)[i >> 1]!);
   }
-  if (options.returnSpecialTokensMask) result.specialTokensMask = fill(1, ({ special }) => special);
+  if (options.returnSpecialTokensMask)
+    result.specialTokensMask = fill(1, ({ sequences }) => sequences.map((text) => Number(text < 0)));
   if (options.returnWordIds) result.wordIds = fill(-1, ({ words }) => words);
+  if (options.returnSequenceIds) result.sequenceIds = fill(-1, ({ sequences }) => sequences);
   if (options.returnOverflowingTokens) result.overflowToSample = Int32Array.from(rows, ({ sample }) => sample);
   return result;
 }
@@ -194,7 +249,7 @@ export interface Encoding extends Omit<EncodedArrays, 'shape' | 'inputIds' | 'at
   readonly inputIds: Tensor;
   /** i32 [B, T]: 1 for tokens, 0 for padding. */
   readonly attentionMask: Tensor;
-  /** i32 [B, T]: 0 for the first text, 1 for the second; 0 for padding. */
+  /** i32 [B, T]: the type that the template gives a token, in BERT 0 and 1; 0 for padding. */
   readonly tokenTypeIds: Tensor;
 }
 

@@ -3,14 +3,16 @@ import { BoundedCache, IdList } from '../../common/collections.ts';
 import { Bpe } from './bpe.ts';
 import { ByteLevelBpe } from './byte-level-bpe.ts';
 import { Characters } from './characters.ts';
-import type { Normalizer, Stretch } from './normalizers.ts';
+import type { Normalizer } from './normalizers.ts';
 import { readNormalizer } from './normalizers.ts';
 import { Part } from './part.ts';
 import type { PreTokenizer } from './pre-tokenizers.ts';
 import { readPreTokenizer } from './pre-tokenizers.ts';
+import type { Stretch } from './stretch.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
 import { Unigram } from './unigram.ts';
 import { WordPiece, unknownId } from './word-piece.ts';
+import type { PieceTokens } from './word-piece.ts';
 
 /** Plain text (no added tokens in it) to ids. */
 export interface Encoder {
@@ -19,24 +21,48 @@ export interface Encoder {
   encode(stretch: Stretch, ids: IdList): void;
 }
 
+/** A word, or whatever else a pre-tokenizer makes, with its tokens. */
+export interface PlacedPiece {
+  readonly stretch: Stretch;
+  readonly tokens: PieceTokens;
+}
+
+/** Plain text to tokens that know where they stand. */
+export interface PlacingEncoder {
+  normalize(stretch: Stretch): Stretch;
+  /** The pieces of a normalised text that has places. */
+  pieces(stretch: Stretch): Iterable<PlacedPiece>;
+}
+
 /**
- * The encoder for a checked tokenizer.json: a fast one for the byte-level BPE of GPT-2, Llama 3, Qwen and the
- * like, and for vocabularies of characters; else the parts one after the other, as in Rust `tokenizers`.
- * Error, one line: a part or an option that is not known, named.
+ * The encoders for a checked tokenizer.json. `ids`: a fast one for the byte-level BPE of GPT-2, Llama 3, Qwen
+ * and the like, and for vocabularies of characters; else the parts one after the other, as in Rust
+ * `tokenizers`. `placing` is always the latter but for characters, made when it is first asked for. Error,
+ * one line: a part or an option that is not known, named.
  */
-export function readEncoder({ tokenizer, vocab, merges }: TokenizerFolder, path: string): Encoder {
-  return (
-    ByteLevelBpe.from(tokenizer, vocab, merges, path) ??
-    Characters.from(tokenizer, vocab) ??
+export function readEncoder(
+  { tokenizer, vocab, merges }: TokenizerFolder,
+  path: string,
+): { readonly ids: Encoder; readonly placing: () => PlacingEncoder } {
+  const parts = (): PartsEncoder =>
     new PartsEncoder(
       readNormalizer(tokenizer['normalizer'], `${path}: its normalizer`),
       readPreTokenizer(tokenizer['pre_tokenizer'], `${path}: its pre_tokenizer`),
       new Part(tokenizer['model'], `${path}: its model`).make(models(vocab, merges)),
-    )
-  );
+    );
+  const characters = Characters.from(tokenizer, vocab);
+  const fast = ByteLevelBpe.from(tokenizer, vocab, merges, path) ?? characters;
+  const ids = fast ?? parts();
+  let placing: PlacingEncoder | null = characters ?? (ids instanceof PartsEncoder ? ids : null);
+  return { ids, placing: () => (placing ??= parts()) };
 }
 
-type Model = (piece: string, ids: IdList) => void;
+interface Model {
+  /** Appends the ids of a piece. */
+  encode(piece: string, ids: IdList): void;
+  /** The tokens of a piece and where they stand in it. */
+  tokens(piece: string): PieceTokens;
+}
 
 const models = (
   vocab: ReadonlyMap<string, number>,
@@ -53,30 +79,52 @@ const models = (
 const MAX_CACHED_PIECES = 100_000;
 const MAX_CACHED_LENGTH = 100;
 
-function cached(model: { encode(piece: string, ids: IdList): void }): Model {
+function cached(model: Model): Model {
   const cache = new BoundedCache<readonly number[]>(MAX_CACHED_PIECES);
-  return (piece, ids) => {
-    if (piece.length > MAX_CACHED_LENGTH) return model.encode(piece, ids);
-    let known = cache.get(piece);
-    if (!known) {
-      const fresh = new IdList();
-      model.encode(piece, fresh);
-      known = Array.from(fresh.toArray());
-      cache.set(piece, known);
-    }
-    ids.pushAll(known);
+  const tokens = new BoundedCache<PieceTokens>(MAX_CACHED_PIECES);
+  return {
+    encode(piece, ids) {
+      if (piece.length > MAX_CACHED_LENGTH) return model.encode(piece, ids);
+      let known = cache.get(piece);
+      if (!known) {
+        const fresh = new IdList();
+        model.encode(piece, fresh);
+        known = Array.from(fresh.toArray());
+        cache.set(piece, known);
+      }
+      ids.pushAll(known);
+    },
+    tokens(piece) {
+      if (piece.length > MAX_CACHED_LENGTH) return model.tokens(piece);
+      let known = tokens.get(piece);
+      if (!known) {
+        known = model.tokens(piece);
+        tokens.set(piece, known);
+      }
+      return known;
+    },
   };
 }
 
-const wordPiece =
-  (model: WordPiece): Model =>
-  (piece, ids) =>
+const wordPiece = (model: WordPiece): Model => ({
+  encode(piece, ids) {
     ids.pushAll(model.encode(piece).ids);
+  },
+  tokens(piece) {
+    const { ids, lengths } = model.encode(piece);
+    let at = 0;
+    const ends = lengths.map((length) => (at += length));
+    return { ids, starts: ends.map((end, i) => end - lengths[i]!), ends };
+  },
+});
 
-const wordLevel =
-  (vocab: ReadonlyMap<string, number>, unknown: string): Model =>
-  (piece, ids) =>
-    ids.push(vocab.get(piece) ?? unknownId(vocab, unknown, piece));
+function wordLevel(vocab: ReadonlyMap<string, number>, unknown: string): Model {
+  const idOf = (piece: string): number => vocab.get(piece) ?? unknownId(vocab, unknown, piece);
+  return {
+    encode: (piece, ids) => ids.push(idOf(piece)),
+    tokens: (piece) => ({ ids: [idOf(piece)], starts: [0], ends: [piece.length] }),
+  };
+}
 
 /** The WordPiece model of a tokenizer.json. Error, one line: an option of another type than it should be. */
 export function readWordPiece(json: JsonObject, vocab: ReadonlyMap<string, number>, where: string): WordPiece {
@@ -89,7 +137,7 @@ export function readWordPiece(json: JsonObject, vocab: ReadonlyMap<string, numbe
   );
 }
 
-class PartsEncoder implements Encoder {
+class PartsEncoder implements Encoder, PlacingEncoder {
   readonly normalize: Normalizer;
   private readonly preTokenize: PreTokenizer;
   private readonly model: Model;
@@ -100,8 +148,13 @@ class PartsEncoder implements Encoder {
     this.model = model;
   }
 
-  encode({ text, atStart }: Stretch, ids: IdList): void {
-    if (text === '') return;
-    for (const piece of this.preTokenize([text], atStart)) this.model(piece, ids);
+  encode(stretch: Stretch, ids: IdList): void {
+    if (stretch.text === '') return;
+    for (const { text } of this.preTokenize([stretch])) this.model.encode(text, ids);
+  }
+
+  pieces(stretch: Stretch): PlacedPiece[] {
+    if (stretch.text === '') return [];
+    return this.preTokenize([stretch]).map((piece) => ({ stretch: piece, tokens: this.model.tokens(piece.text) }));
   }
 }

@@ -26,9 +26,9 @@ export class MergeTable {
 
   /**
    * Joins, again and again, the pair of lowest rank (of equal ones the first) until no pair can be joined.
-   * O(n log n).
+   * O(n log n). `lengths`, where given, are those of what the ids stand for, and become those of the result.
    */
-  apply(ids: readonly number[]): number[] {
+  apply(ids: readonly number[], lengths?: number[]): number[] {
     if (ids.length < 2) return [...ids];
     if (ids.length >= POSITIONS) throw new Error(`a run of ${ids.length} bytes without a break; break the text up`);
     const { ranks, merged, stride } = this;
@@ -52,12 +52,20 @@ export class MergeTable {
       if (now === undefined || merged[now] !== merged[rank]) continue;
       symbols[at] = merged[rank]!;
       symbols[right] = -1;
+      if (lengths) lengths[at]! += lengths[right]!;
       next[at] = next[right]!;
       if (next[at]! < symbols.length) {
         previous[next[at]!] = at;
         offer(at, next[at]!);
       }
       if (previous[at]! >= 0) offer(previous[at]!, at);
+    }
+    if (lengths) {
+      let kept = 0;
+      symbols.forEach((id, i) => {
+        if (id >= 0) lengths[kept++] = lengths[i]!;
+      });
+      lengths.length = kept;
     }
     return symbols.filter((id) => id >= 0);
   }

@@ -1,15 +1,14 @@
 // The pre-tokenizers of tokenizer.json, as Rust `tokenizers` has them (pre_tokenizers/*.rs).
-import { writeBytes } from './byte-level.ts';
+import { byteChanges, writeBytes } from './byte-level.ts';
 import { Part } from './part.ts';
 import type { Pattern } from './pattern.ts';
 import { GPT2_PATTERN, expressionPattern, nativePattern, textPattern } from './pattern.ts';
 import { BERT_WORD, PUNCTUATION } from './punctuation.ts';
+import { applyChanges, prepend, replaceInStretch, sliceStretch } from './stretch.ts';
+import type { Stretch } from './stretch.ts';
 
-/**
- * Cuts texts further; `atStart` says whether the first character of the only one stems from the first of the
- * whole text.
- */
-export type PreTokenizer = (texts: readonly string[], atStart: boolean) => readonly string[];
+/** Cuts texts further. */
+export type PreTokenizer = (texts: readonly Stretch[]) => readonly Stretch[];
 
 const BEHAVIORS = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const;
 type Behavior = (typeof BEHAVIORS)[number];
@@ -51,27 +50,28 @@ function sequence(part: Part): PreTokenizer {
   const late = parts.find((one, i) => i > 0 && one.type === 'Metaspace' && one.json['prepend_scheme'] === 'first');
   if (late) throw late.refuse('its prepend_scheme "first" is only possible where it is the first of its Sequence');
   const steps = parts.map((one) => one.make(PRE_TOKENIZERS));
-  return (texts, atStart) => steps.reduce((result, step) => step(result, atStart), texts);
+  return (texts) => steps.reduce((result, step) => step(result), texts);
 }
 
 /** Does something to each text; `alter` appends what it is cut into. */
-function each(alter: (text: string, pieces: string[], atStart: boolean) => void): PreTokenizer {
-  return (texts, atStart) => {
-    const pieces: string[] = [];
-    for (const text of texts) alter(text, pieces, atStart);
+function each(alter: (stretch: Stretch, pieces: Stretch[]) => void): PreTokenizer {
+  return (texts) => {
+    const pieces: Stretch[] = [];
+    for (const text of texts) alter(text, pieces);
     return pieces;
   };
 }
 
 /** Cuts at the matches of a pattern, or with `invert` at what lies between them. */
 function splitter(pattern: Pattern, behavior: Behavior, invert = false): PreTokenizer {
-  return each((text, pieces) => split(text, pattern, behavior, invert, pieces));
+  return each((stretch, pieces) => split(stretch, pattern, behavior, invert, pieces));
 }
 
 /** Appends the pieces of a text; empty ones are left out. */
-function split(text: string, pattern: Pattern, behavior: Behavior, invert: boolean, pieces: string[]): void {
+function split(stretch: Stretch, pattern: Pattern, behavior: Behavior, invert: boolean, pieces: Stretch[]): void {
+  const { text } = stretch;
   const give = (start: number, end: number): void => {
-    if (start < end) pieces.push(text.slice(start, end));
+    if (start < end) pieces.push(sliceStretch(stretch, start, end));
   };
   if (behavior === 'Removed' || behavior === 'Isolated') {
     visit(text, pattern, (start, end, isMatch) => {
@@ -110,24 +110,35 @@ function visit(text: string, pattern: Pattern, call: (start: number, end: number
 function byteLevel(part: Part): PreTokenizer {
   const prefix = part.flag('add_prefix_space', true);
   const pattern = part.flag('use_regex', true) ? expressionPattern(GPT2_PATTERN) : null;
-  return each((text, pieces) => {
-    const spaced = prefix && !text.startsWith(' ') ? ` ${text}` : text;
+  return each((stretch, pieces) => {
+    const spaced = prefix && !stretch.text.startsWith(' ') ? prepend(stretch, ' ') : stretch;
     const from = pieces.length;
     if (pattern) split(spaced, pattern, 'Isolated', false, pieces);
     else pieces.push(spaced);
-    for (let i = from; i < pieces.length; i++) pieces[i] = writeBytes(pieces[i]!);
+    for (let i = from; i < pieces.length; i++) pieces[i] = asBytes(pieces[i]!);
   });
+}
+
+function asBytes(stretch: Stretch): Stretch {
+  if (stretch.places) return applyChanges(stretch, byteChanges(stretch.text));
+  return { text: writeBytes(stretch.text), atStart: stretch.atStart };
 }
 
 function fixedLength(part: Part): PreTokenizer {
   const length = part.whole('length', 5);
   if (length === 0) throw part.refuse('its length is 0');
-  return each((text, pieces) => {
-    const chars = Array.from(text);
-    for (let i = 0; i < chars.length; i += length) pieces.push(chars.slice(i, i + length).join(''));
+  return each((stretch, pieces) => {
+    const chars = Array.from(stretch.text);
+    let start = 0;
+    for (let i = 0; i < chars.length; i += length) {
+      const end = chars.slice(i, i + length).reduce((at, char) => at + char.length, start);
+      pieces.push(sliceStretch(stretch, start, end));
+      start = end;
+    }
   });
 }
 
+const ONE_SPACE = textPattern(' ');
 const SCHEMES = ['always', 'first', 'never'] as const;
 
 function metaspace(part: Part): PreTokenizer {
@@ -136,10 +147,12 @@ function metaspace(part: Part): PreTokenizer {
   if (!part.flag('add_prefix_space', true) && scheme !== 'never')
     throw part.refuse('its add_prefix_space is false, where its prepend_scheme is not "never"');
   const pattern = part.flag('split', true) ? textPattern(replacement) : null;
-  return each((text, pieces, atStart) => {
-    let marked = text.replaceAll(' ', replacement);
-    const wants = scheme === 'always' || (scheme === 'first' && atStart);
-    if (wants && !marked.startsWith(replacement)) marked = replacement + marked;
+  return each((stretch, pieces) => {
+    const replaced = stretch.places
+      ? replaceInStretch(stretch, ONE_SPACE, replacement)
+      : { ...stretch, text: stretch.text.replaceAll(' ', replacement) };
+    const wants = scheme === 'always' || (scheme === 'first' && stretch.atStart);
+    const marked = wants && !replaced.text.startsWith(replacement) ? prepend(replaced, replacement) : replaced;
     if (pattern) split(marked, pattern, 'MergedWithNext', false, pieces);
     else pieces.push(marked);
   });

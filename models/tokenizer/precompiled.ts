@@ -2,6 +2,7 @@
 // array), and what by. As in Rust's spm_precompiled and its use in `tokenizers` (normalizers/precompiled.rs),
 // of all entries that a stretch begins with the shortest counts, and it replaces the whole stretch.
 import type { Part } from './part.ts';
+import type { Change } from './stretch.ts';
 
 /** Longer clusters, in bytes, are replaced character by character only. */
 const LONGEST_CLUSTER = 5;
@@ -11,8 +12,14 @@ const PLAIN = /^[\0-\x0c\x0e-\u02ff]*$/;
 
 const MAX_CACHED = 10_000;
 
+/** A normaliser: what it makes of a text, and the same with what became of each character. */
+interface PrecompiledNormalizer {
+  text(text: string): string;
+  changes(text: string): Change[];
+}
+
 /** The normaliser of a Precompiled part. Error, one line: its charsmap is damaged. */
-export function precompiledNormalizer(part: Part): (text: string) => string {
+export function precompiledNormalizer(part: Part): PrecompiledNormalizer {
   const find = readCharsmap(part);
   const known = new Map<string, string | null>();
   const replacement = (stretch: string): string | null => {
@@ -24,22 +31,44 @@ export function precompiledNormalizer(part: Part): (text: string) => string {
     }
     return found;
   };
-  const cluster = (stretch: string): string => {
-    if (Buffer.byteLength(stretch) <= LONGEST_CLUSTER) {
-      const whole = replacement(stretch);
-      if (whole !== null) return whole;
-    }
-    let result = '';
-    for (const char of stretch) result += replacement(char) ?? char;
-    return result;
-  };
   const clusters = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
-  return (text) => {
-    let result = '';
-    if (PLAIN.test(text)) for (const char of text) result += replacement(char) ?? char;
-    else for (const { segment } of clusters.segment(text)) result += cluster(segment);
-    return result;
+  /** Calls back for each character or cluster with what replaces it, null where nothing does. */
+  const visit = (text: string, call: (from: string, to: string | null) => void): void => {
+    if (PLAIN.test(text)) {
+      for (const char of text) call(char, replacement(char));
+      return;
+    }
+    for (const { segment } of clusters.segment(text)) {
+      const whole = Buffer.byteLength(segment) <= LONGEST_CLUSTER ? replacement(segment) : null;
+      if (whole !== null) call(segment, whole);
+      else for (const char of segment) call(char, replacement(char));
+    }
   };
+  return {
+    text(text) {
+      let result = '';
+      visit(text, (from, to) => (result += to ?? from));
+      return result;
+    },
+    changes(text) {
+      const changes: (readonly [string, number])[] = [];
+      visit(text, (from, to) => replaceWith(changes, from, to ?? from));
+      return changes;
+    },
+  };
+}
+
+/**
+ * Appends the characters of `to`: those more than `from` has are new, and the last one stands for those it
+ * has more.
+ */
+function replaceWith(changes: (readonly [string, number])[], from: string, to: string): void {
+  const chars = Array.from(to);
+  const more = chars.length - Array.from(from).length;
+  chars.forEach((char, i) => changes.push([char, chars.length - i <= more ? 1 : 0]));
+  const last = changes.at(-1);
+  // As in Rust: where nothing came before, what is taken away is forgotten.
+  if (more < 0 && last) changes[changes.length - 1] = [last[0], last[1] + more];
 }
 
 /** The shortest entry that some bytes begin with, as what it is replaced by; null where there is none. */

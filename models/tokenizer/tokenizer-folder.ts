@@ -7,6 +7,7 @@ import { isJsonObject } from '../../common/json-file.ts';
 import { hasModelFile, readModelJson } from '../io/model-files.ts';
 import type { AddedToken } from './added-tokens.ts';
 import { isTokenId, readAddedTokens, tokenText } from './added-tokens.ts';
+import type { Side } from './truncate.ts';
 
 /** A tokenizer as it lies in a folder, checked. */
 export interface TokenizerFolder {
@@ -35,6 +36,31 @@ export const SPECIAL_NAMES = [
 ] as const;
 
 const MODELS = ['BPE', 'WordPiece', 'Unigram', 'WordLevel'];
+
+/** How rows of tokens are made, as tokenizer_config.json says. */
+export interface RowSettings {
+  /** Longest row the model takes, special tokens included; Infinity where unknown. */
+  readonly modelMaxLength: number;
+  readonly paddingSide: Side;
+  readonly truncationSide: Side;
+}
+
+/** `longest`: the row length where tokenizer_config.json gives none, as far as it is a length. */
+export function rowSettings(config: JsonObject, longest?: unknown): RowSettings {
+  const side = (name: string): Side => (config[name] === 'left' ? 'left' : 'right');
+  return {
+    modelMaxLength: [config['model_max_length'], longest].find(isBelievableLength) ?? Infinity,
+    paddingSide: side('padding_side'),
+    truncationSide: side('truncation_side'),
+  };
+}
+
+// Transformers writes int(1e30) for "unknown"; no encoder has a million positions.
+const LONGEST_BELIEVABLE = 1_000_000;
+
+function isBelievableLength(value: unknown): value is number {
+  return isTokenId(value) && value > 0 && value <= LONGEST_BELIEVABLE;
+}
 
 /** tokenizer_config.json over special_tokens_map.json; {} where there is neither. */
 export async function readTokenizerConfig(folder: string): Promise<JsonObject> {

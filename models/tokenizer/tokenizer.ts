@@ -5,25 +5,34 @@ import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { AddedTokenMatcher, normalizedContents, tokenText } from './added-tokens.ts';
-import type { AnyTokenizer, DecodeStream, Languages } from './any-tokenizer.ts';
+import { decodeBytes, decodeWindow, tokensOfIds } from './any-tokenizer.ts';
+import type { AnyTokenizer, DecodeOptions, DecodeStream, EncodeIdsOptions, Languages } from './any-tokenizer.ts';
 import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
-import { decodeBytes, decodeWindow } from './any-tokenizer.ts';
 import type { Decoder } from './decoders.ts';
-import { readDecoder } from './decoders.ts';
-import type { Encoder } from './encoder.ts';
+import { cleanUp, readDecoder } from './decoders.ts';
+import { encode, encodeToArrays } from './encode.ts';
+import type { EncodedArrays, Encoding } from './encode.ts';
+import type { EncodeOptions, TextBatch } from './encode-options.ts';
+import type { Encoder, PlacingEncoder } from './encoder.ts';
 import { readEncoder } from './encoder.ts';
 import { wellFormed } from './normalizers.ts';
-import type { Template } from './post-processors.ts';
-import { readPostProcessor } from './post-processors.ts';
+import { readPostProcessor, templateOf } from './post-processors.ts';
+import type { PostProcessor, Template } from './post-processors.ts';
 import { IdList } from '../../common/collections.ts';
+import { placed, sliceStretch } from './stretch.ts';
+import type { Stretch } from './stretch.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
 import {
   SPECIAL_NAMES,
   checkTokenizerJson,
   isTokenizerFile,
   readTokenizerFolder,
+  rowSettings,
   tokenizerFolderFiles,
 } from './tokenizer-folder.ts';
+import type { Side } from './truncate.ts';
+import { marginsOf } from './word-pieces.ts';
+import type { Margins, Pieces } from './word-pieces.ts';
 
 /** Decoders that join the bytes of tokens, by their type in tokenizer.json. */
 const TOKEN_BYTES: ReadonlyMap<unknown, (token: string) => Uint8Array> = new Map([
@@ -48,18 +57,26 @@ export class Tokenizer implements AnyTokenizer {
   readonly clsTokenId: number | undefined;
   readonly sepTokenId: number | undefined;
   readonly maskTokenId: number | undefined;
+  readonly postProcessor: PostProcessor;
+  readonly continuingSubwordPrefix: string;
+  readonly modelMaxLength: number;
+  readonly paddingSide: Side;
+  readonly truncationSide: Side;
   private readonly files: TokenizerFolder;
   private readonly path: string;
   private readonly tokens: (string | undefined)[] = [];
   private readonly matcher: AddedTokenMatcher;
   private readonly normalizedMatcher: AddedTokenMatcher;
   private readonly encoder: Encoder;
+  private readonly placing: () => PlacingEncoder;
   private readonly decoder: Decoder;
   /** Added tokens that decode to their normalised form, as in Rust. */
   private readonly shown = new Map<number, string>();
   private readonly hidden: ReadonlySet<string>;
   /** The bytes of a token, where decoding is no more than joining these; else null. */
   private readonly bytesOf: ((token: string) => Uint8Array) | null;
+  /** Whether spaces before punctuation are undone in texts; never those of BPE, as in Transformers. */
+  private readonly cleansUp: boolean;
 
   private constructor(files: TokenizerFolder, path: string) {
     const { tokenizer, config, addedTokens, ids } = files;
@@ -67,13 +84,24 @@ export class Tokenizer implements AnyTokenizer {
     this.path = path;
     for (const [token, id] of ids) this.tokens[id] = token;
     this.vocabSize = this.tokens.length;
-    this.encoder = readEncoder(files, path);
+    const { ids: encoder, placing } = readEncoder(files, path);
+    this.encoder = encoder;
+    this.placing = placing;
     const { decoder } = tokenizer;
     this.decoder = readDecoder(decoder, `${path}: its decoder`);
     this.bytesOf = (isJsonObject(decoder) && TOKEN_BYTES.get(decoder['type'])) || null;
-    this.template = readPostProcessor(tokenizer['post_processor'], `${path}: its post_processor`);
     const language = (key: string): string | undefined => (typeof config[key] === 'string' ? config[key] : undefined);
     this.languages = { source: language('src_lang'), target: language('tgt_lang') };
+    const isBpe = isJsonObject(tokenizer['model']) && tokenizer['model']['type'] === 'BPE';
+    this.cleansUp = config['clean_up_tokenization_spaces'] === true && !isBpe && this.bytesOf === null;
+    const { continuing_subword_prefix: prefix } = tokenizer['model'] as JsonObject;
+    this.continuingSubwordPrefix = typeof prefix === 'string' ? prefix : '';
+    this.postProcessor = readPostProcessor(tokenizer['post_processor'], `${path}: its post_processor`);
+    this.template = templateOf(this.postProcessor);
+    const { modelMaxLength, paddingSide, truncationSide } = rowSettings(config);
+    this.modelMaxLength = modelMaxLength;
+    this.paddingSide = paddingSide;
+    this.truncationSide = truncationSide;
     const normalize = (text: string): string => this.encoder.normalize({ text, atStart: true }).text;
     const contents = normalizedContents(addedTokens, normalize, path);
     for (const [{ id }, content] of contents) this.shown.set(id, content);
@@ -123,26 +151,39 @@ export class Tokenizer implements AnyTokenizer {
     return new Tokenizer({ ...this.files, config }, this.path);
   }
 
-  /**
-   * The ids of one text, without special tokens around it unless `addSpecialTokens`: those of the template in
-   * tokenizer.json.
-   */
-  encode(text: string, options: { addSpecialTokens?: boolean } = {}): Int32Array {
-    const ids = this.idsOf(text);
-    if (!options.addSpecialTokens) return ids;
-    const { before, after } = this.template;
-    return Int32Array.from([...before, ...ids, ...after]);
+  /** Encodes texts or pairs into tensors [B, T] for a model's forward; see encode.ts. */
+  encode(batch: TextBatch, options: EncodeOptions = {}): Encoding {
+    return encode(this, batch, options);
+  }
+
+  /** Encodes texts or pairs into plain arrays; see `encodeToArrays` in encode.ts for shapes and errors. */
+  encodeToArrays(batch: TextBatch, options: EncodeOptions = {}): EncodedArrays {
+    return encodeToArrays(this, batch, options);
   }
 
   /** Error, one line: characters that have no id, where there is no token for unknown ones. */
-  idsOf(text: string): Int32Array {
+  idsOf(text: string, { addSpecialTokens = false }: EncodeIdsOptions = {}): Int32Array {
     const ids = new IdList();
+    this.named(() => this.appendIds(wellFormed(text), ids));
+    const { before, after } = this.template;
+    return addSpecialTokens ? Int32Array.from([...before, ...ids.toArray(), ...after]) : ids.toArray();
+  }
+
+  encodeText(text: string): Pieces {
+    return this.named(() => this.piecesOf(wellFormed(text)));
+  }
+
+  /** The tokens of one text as strings, without special tokens. */
+  tokenize(text: string): string[] {
+    return this.convertIdsToTokens(this.idsOf(text));
+  }
+
+  private named<T>(run: () => T): T {
     try {
-      this.appendIds(wellFormed(text), ids);
+      return run();
     } catch (error) {
       throw new Error(`${this.path}: ${(error as Error).message}`, { cause: error });
     }
-    return ids.toArray();
   }
 
   private appendIds(whole: string, ids: IdList): void {
@@ -160,21 +201,62 @@ export class Tokenizer implements AnyTokenizer {
     }
   }
 
+  private piecesOf(whole: string): Pieces {
+    const pieces: Pieces = { ids: [], starts: [], ends: [], words: [] };
+    const trims = this.postProcessor.trims.length > 0;
+    const margins: Margins[] = [];
+    let word = 0;
+    const push = (id: number, text: string, { places }: Stretch, start: number, end: number): void => {
+      pieces.ids.push(id);
+      pieces.starts.push(places!.starts[start]!);
+      pieces.ends.push(places!.ends[end - 1]!);
+      pieces.words.push(word);
+      if (trims) margins.push(marginsOf(text, whole));
+    };
+    const pushAdded = (id: number, stretch: Stretch): void => {
+      push(id, stretch.text, stretch, 0, stretch.text.length);
+      word++;
+    };
+    const encoder = this.placing();
+    const all = placed(whole);
+    for (const raw of this.matcher.spans(whole)) {
+      const part = sliceStretch(all, raw.start, raw.stop);
+      if (raw.token) {
+        pushAdded(raw.token.id, part);
+        continue;
+      }
+      const plain = encoder.normalize(part);
+      for (const { start, stop, token } of this.normalizedMatcher.spans(plain.text)) {
+        const own = sliceStretch(plain, start, stop);
+        if (token) pushAdded(token.id, own);
+        else
+          for (const { stretch, tokens } of encoder.pieces(own)) {
+            tokens.ids.forEach((id, i) =>
+              push(id, tokens.texts?.[i] ?? this.tokens[id]!, stretch, tokens.starts[i]!, tokens.ends[i]!),
+            );
+            word++;
+          }
+      }
+    }
+    return trims ? { ...pieces, margins } : pieces;
+  }
+
   /**
-   * Ids back to text, no spaces cleaned up. Bytes that make no whole character become U+FFFD. Error: an id
-   * outside the vocabulary.
+   * Ids back to text; spaces before punctuation are undone where tokenizer_config.json says so and the model
+   * is no BPE. Bytes that make no whole character become U+FFFD. Error: an id outside the vocabulary.
    */
-  decode(ids: ArrayLike<number>, options: { skipSpecialTokens?: boolean } = {}): string {
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): string {
     const { bytesOf } = this;
     const kept = Array.from(ids, (id) => this.textOf(id, options.skipSpecialTokens ?? false)).filter(
       (token) => token !== null,
     );
     if (kept.length === 0) return '';
-    if (!bytesOf) return this.decoder(kept).join('');
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(kept.map(bytesOf)));
+    if (bytesOf) return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(kept.map(bytesOf)));
+    const text = this.decoder(kept).join('');
+    return (options.cleanUpTokenizationSpaces ?? this.cleansUp) ? cleanUp(text) : text;
   }
 
-  decodeStream(options: { skipSpecialTokens?: boolean } = {}): DecodeStream {
+  decodeStream(options: DecodeOptions = {}): DecodeStream {
     const skip = options.skipSpecialTokens ?? false;
     const { bytesOf } = this;
     if (!bytesOf) return decodeWindow((ids) => this.decode(ids, options));
@@ -190,6 +272,16 @@ export class Tokenizer implements AnyTokenizer {
 
   idToToken(id: number): string | undefined {
     return this.tokens[id];
+  }
+
+  convertIdsToTokens(ids: number): string;
+  convertIdsToTokens(ids: ArrayLike<number>): string[];
+  convertIdsToTokens(ids: number | ArrayLike<number>): string | string[] {
+    return tokensOfIds(this, ids);
+  }
+
+  convertTokensToString(tokens: readonly string[]): string {
+    return this.decoder(tokens).join('');
   }
 
   filesToSave(folder: string): FileToWrite[] {

@@ -1,6 +1,7 @@
-import type { IdList } from '../../common/collections.ts';
+import { IdList } from '../../common/collections.ts';
 import { byteTokenIds, idsOfBytes } from './byte-level.ts';
 import type { Part } from './part.ts';
+import type { PieceTokens } from './word-piece.ts';
 
 const UNKNOWN_PENALTY = 10;
 
@@ -34,13 +35,39 @@ export class Unigram {
 
   /** Appends the ids of a piece. Error, one line: a character is unknown, and there is no unk_id. */
   encode(piece: string, ids: IdList): void {
+    for (const token of this.cut(piece)) this.pushToken(token, ids);
+  }
+
+  private pushToken(token: string, ids: IdList): void {
+    const id = this.vocab.get(token);
+    const bytes = id === undefined && this.bytes ? idsOfBytes(token, this.bytes) : null;
+    if (id !== undefined) ids.push(id);
+    else if (bytes) ids.pushAll(bytes);
+    else ids.push(this.unknownId(token));
+  }
+
+  /** The tokens of a piece and where they stand in it; each byte of a character stands where that does. */
+  tokens(piece: string): PieceTokens {
+    const result = {
+      ids: [] as number[],
+      starts: [] as number[],
+      ends: [] as number[],
+      texts: [] as (string | undefined)[],
+    };
+    let start = 0;
     for (const token of this.cut(piece)) {
-      const id = this.vocab.get(token);
-      const bytes = id === undefined && this.bytes ? idsOfBytes(token, this.bytes) : null;
-      if (id !== undefined) ids.push(id);
-      else if (bytes) ids.pushAll(bytes);
-      else ids.push(this.unknownId(token));
+      const ids = new IdList();
+      this.pushToken(token, ids);
+      const isWhole = this.vocab.has(token) || ids.toArray()[0] === this.unknown;
+      for (const id of ids.toArray()) {
+        result.ids.push(id);
+        result.starts.push(start);
+        result.ends.push(start + token.length);
+        result.texts.push(isWhole ? token : undefined);
+      }
+      start += token.length;
     }
+    return result;
   }
 
   private unknownId(token: string): number {

@@ -1,3 +1,12 @@
+/** Tokens of a piece of text: token i stands at [starts[i], ends[i]) of it, in UTF-16 units. */
+export interface PieceTokens {
+  readonly ids: readonly number[];
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+  /** The texts that tokens stand for, where the vocabulary does not say them. */
+  readonly texts?: readonly (string | undefined)[];
+}
+
 /** A word as tokens. */
 export interface WordEncoding {
   readonly ids: readonly number[];

@@ -7,6 +7,24 @@ import { wellFormed } from './normalizers.ts';
 import { BERT_WORD } from './punctuation.ts';
 import type { WordEncoding, WordPiece } from './word-piece.ts';
 
+/** How many spaces a token begins and ends with. */
+export interface Margins {
+  readonly before: number;
+  readonly after: number;
+  /** The text that it stands in. */
+  readonly text: string;
+}
+
+// The space of byte-level vocabularies counts as one.
+const MARGIN = /^[Ġ\p{White_Space}]/u;
+
+export function marginsOf(token: string, text: string): Margins {
+  const chars = Array.from(token);
+  const first = chars.findIndex((char) => !MARGIN.test(char));
+  if (first < 0) return { before: chars.length, after: chars.length, text };
+  return { before: first, after: chars.length - 1 - chars.findLastIndex((char) => !MARGIN.test(char)), text };
+}
+
 /**
  * The tokens of one text, without special tokens added around it; all lists have one element for each token.
  */
@@ -17,6 +35,8 @@ export interface Pieces {
   ends: number[];
   /** Which word of the text the token belongs to, counted from 0. */
   words: number[];
+  /** The spaces of each token, where the post-processor cuts them off its place. */
+  margins?: Margins[];
 }
 
 /**
@@ -55,8 +75,10 @@ export class WordPieceEncoder {
     this.normalizedMatcher = new AddedTokenMatcher([...normalizedTokens.keys()], [...normalizedTokens.values()]);
   }
 
-  encode(text: string): Pieces {
-    const pieces: Pieces = { ids: [], starts: [], ends: [], words: [] };
+  /** `tokenOf`, where given, is the token of an id, and the margins of all are asked for. */
+  encode(text: string, tokenOf?: (id: number) => string): Pieces {
+    const margins: Margins[] = [];
+    const pieces: Pieces = { ids: [], starts: [], ends: [], words: [], ...(tokenOf ? { margins } : {}) };
     let word = 0;
     const push = (id: number, { starts, ends }: AlignedText, start: number, stop: number): void => {
       pieces.ids.push(id);
@@ -69,6 +91,7 @@ export class WordPieceEncoder {
       for (const { aligned, token } of segments) {
         if (token) {
           push(token.id, aligned, 0, aligned.text.length);
+          if (tokenOf) margins.push(marginsOf(aligned.text, text));
           word++;
           continue;
         }
@@ -78,6 +101,7 @@ export class WordPieceEncoder {
           for (const [index, id] of ids.entries()) {
             push(id, aligned, position, position + lengths[index]!);
             position += lengths[index]!;
+            if (tokenOf) margins.push(marginsOf(tokenOf(id), text));
           }
           word++;
         }

@@ -2,12 +2,13 @@
 // ids and the same text back, or refused by name when loaded; expressions likewise; and those that make a
 // backtracking engine hang.
 import { BertTokenizer, Tokenizer } from '../../models/index.ts';
+import type { AnyTokenizer } from '../../models/index.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { Random } from '../../common/random.ts';
 import { wellFormed } from '../../models/tokenizer/normalizers.ts';
 import { expressionPattern } from '../../models/tokenizer/pattern.ts';
 import { Tally } from '../support/faults.ts';
-import type { Decoded } from '../support/rust-tokenizers.ts';
+import type { Decoded, RustRow } from '../support/rust-tokenizers.ts';
 import { RustTokenizers } from '../support/rust-tokenizers.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
 import {
@@ -70,7 +71,8 @@ export async function compareFile(
   const lists = numbers
     .map((list) => list.map((number) => number % ours.vocabSize).filter(known))
     .filter((list) => list.length > 0);
-  const expected = await rust.ask({ json, texts, lists });
+  const pairs = texts.slice(1).map((text, i) => [texts[i]!, text] as const);
+  const expected = await rust.ask({ json, texts, lists, pairs });
   if (expected === null) return 'refused by Rust';
   if (expected === 'aborted') return 'aborted by Rust';
   let fate: Fate = 'equal';
@@ -86,19 +88,60 @@ export async function compareFile(
   for (const [i, text] of texts.entries()) {
     const wanted = expected.texts[i];
     if (!wanted) continue; // without ids there: an error here too, or left out
-    const { ids, whole, decoded: texts } = wanted;
+    const { ids, row, decoded: texts } = wanted;
     await same(`ids of ${JSON.stringify(text)}`, () => Array.from(ours.idsOf(text)), ids);
-    if (ours instanceof Tokenizer)
+    if (json['post_processor'] !== null || ours instanceof Tokenizer) {
       await same(
         `ids with special tokens of ${JSON.stringify(text)}`,
-        () => Array.from(ours.encode(text, { addSpecialTokens: true })),
-        whole,
+        () => Array.from(ours.idsOf(text, { addSpecialTokens: true })),
+        row.ids,
       );
+      await same(`row of ${JSON.stringify(text)}`, () => told(json, rowOf(ours, [text])), told(json, row));
+    }
     if (ids.length > 0) await same(`text of ${ids.join(' ')}`, () => decoded(ids, texts), texts);
   }
+  for (const [i, pair] of pairs.entries())
+    if (expected.pairs[i] && (json['post_processor'] !== null || ours instanceof Tokenizer))
+      await same(`row of ${JSON.stringify(pair)}`, () => told(json, rowOf(ours, pair)), told(json, expected.pairs[i]));
   for (const [i, list] of lists.entries())
     await same(`text of ${list.join(' ')}`, () => decoded(list, expected.lists[i]!), expected.lists[i]);
   return fate;
+}
+
+/**
+ * The part of a row in which Rust can be followed: it counts the bytes of a prefix and a suffix among those
+ * of the text, and of several processors the last but one forgets which tokens are special.
+ */
+function told({ model, post_processor: processor }: JsonObject, row: RustRow): Partial<RustRow> {
+  const { byte_fallback: bytes, continuing_subword_prefix: prefix, end_of_word_suffix: suffix } = model as JsonObject;
+  const { offsets, sequences, ...rest } = row;
+  return {
+    ...rest,
+    ...(bytes === true && (prefix ?? suffix ?? null) !== null ? {} : { offsets }),
+    ...((processor as JsonObject | null)?.['type'] === 'Sequence' ? {} : { sequences }),
+  };
+}
+
+/** A text or a pair as the row that Rust has of it, with places counted in characters. */
+export function rowOf(tokenizer: AnyTokenizer, texts: readonly [string, string?]): RustRow {
+  const [first, second] = texts;
+  const batch = second === undefined ? [first] : ([[first, second]] as const);
+  const row = tokenizer.encodeToArrays(batch, {
+    returnOffsets: true,
+    returnSpecialTokensMask: true,
+    returnWordIds: true,
+    returnSequenceIds: true,
+  });
+  const sequences = Array.from(row.sequenceIds!);
+  const count = (text: number, unit: number): number => Array.from((texts[text] ?? '').slice(0, unit)).length;
+  return {
+    ids: Array.from(row.inputIds),
+    offsets: sequences.map((text, i) => [count(text, row.offsets![2 * i]!), count(text, row.offsets![2 * i + 1]!)]),
+    words: Array.from(row.wordIds!),
+    types: Array.from(row.tokenTypeIds),
+    special: Array.from(row.specialTokensMask!),
+    sequences,
+  };
 }
 
 /** Compares what an expression cuts random texts into. */

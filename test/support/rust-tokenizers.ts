@@ -11,20 +11,44 @@ export interface Question {
   readonly texts: readonly string[];
   /** Ids to decode. */
   readonly lists: readonly (readonly number[])[];
+  readonly pairs?: readonly (readonly [string, string])[];
+}
+
+/** A row of tokens with the special ones; places count characters, not UTF-16 units. */
+export interface RustRow {
+  readonly ids: readonly number[];
+  readonly offsets: readonly (readonly number[])[];
+  readonly words: readonly number[];
+  readonly types: readonly number[];
+  readonly special: readonly number[];
+  readonly sequences: readonly number[];
 }
 
 /** Ids decoded with special tokens and without; null where that is an error. */
 export type Decoded = readonly [all: string | null, plain: string | null];
 
 export interface Answer {
-  /** For each text its ids, those with special tokens around, the ids decoded; null where it has none. */
-  readonly texts: readonly (null | { ids: number[]; whole: number[]; decoded: Decoded })[];
+  /** For each text its ids, its row, the ids decoded; null where it has none. */
+  readonly texts: readonly (null | { ids: number[]; row: RustRow; decoded: Decoded })[];
+  readonly pairs: readonly (RustRow | null)[];
   readonly lists: readonly Decoded[];
   /** What the pre-tokenizer alone makes of each text; null where there is none. */
   readonly pieces: readonly (readonly string[] | null)[];
 }
 
-async function answer({ json, texts, lists }: Question): Promise<Answer | null> {
+function rowOf(encoding: Rust.Encoding): RustRow {
+  const orMinus = (values: readonly (number | undefined | null)[]): number[] => values.map((value) => value ?? -1);
+  return {
+    ids: encoding.getIds(),
+    offsets: encoding.getOffsets(),
+    words: orMinus(encoding.getWordIds()),
+    types: encoding.getTypeIds(),
+    special: encoding.getSpecialTokensMask(),
+    sequences: orMinus(encoding.getSequenceIds()),
+  };
+}
+
+async function answer({ json, texts, lists, pairs = [] }: Question): Promise<Answer | null> {
   let tokenizer: Rust.Tokenizer;
   try {
     tokenizer = Rust.Tokenizer.fromString(JSON.stringify(json));
@@ -37,18 +61,22 @@ async function answer({ json, texts, lists }: Question): Promise<Answer | null> 
   };
   const encode = async (text: string): Promise<Answer['texts'][number]> => {
     try {
-      const idsOf = async (addSpecialTokens: boolean): Promise<number[]> =>
-        (await tokenizer.encode(text, null, { addSpecialTokens })).getIds();
-      const ids = await idsOf(false);
-      return { ids, whole: await idsOf(true), decoded: await decode(ids) };
+      const ids = (await tokenizer.encode(text, null, { addSpecialTokens: false })).getIds();
+      return { ids, row: rowOf(await tokenizer.encode(text)), decoded: await decode(ids) };
     } catch {
       return null;
     }
   };
   const preTokenizer = tokenizer.getPreTokenizer();
   const cut = (text: string): string[] | null => preTokenizer?.preTokenizeString(text).map(([piece]) => piece) ?? null;
-  const result: { -readonly [K in keyof Answer]: Answer[K][number][] } = { texts: [], lists: [], pieces: [] };
+  const result: { -readonly [K in keyof Answer]: Answer[K][number][] } = {
+    texts: [],
+    pairs: [],
+    lists: [],
+    pieces: [],
+  };
   for (const text of texts) result.texts.push(await encode(text));
+  for (const [first, second] of pairs) result.pairs.push(await tokenizer.encode(first, second).then(rowOf, () => null));
   for (const list of lists) result.lists.push(await decode(list));
   for (const text of texts) result.pieces.push(cut(text));
   return result;
