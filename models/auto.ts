@@ -1,5 +1,7 @@
 import { join } from 'node:path';
-import type { ModelConfig } from './config.ts';
+import type { Tensor } from '../autograd/index.ts';
+import type { BertInputs } from './bert/model.ts';
+import type { LabelSettings, ModelConfig } from './config.ts';
 import * as families from './families.ts';
 import type { Generative } from './generation/decoder.ts';
 import { readModelJson } from './io/model-files.ts';
@@ -9,6 +11,14 @@ import { showValue } from './names.ts';
 import { PreTrainedModel } from './pretrained.ts';
 import type { LoadOptions, PreTrainedClass } from './pretrained.ts';
 import { CausalLM } from './transformer/causal-lm.ts';
+import type {
+  AnswerLabels,
+  EncoderSettings,
+  MaskedTokens,
+  PooledOutput,
+  QuestionAnsweringOutput,
+} from './transformer/encoder-heads.ts';
+import type { HeadOutput } from './transformer/outputs.ts';
 
 type AnyModel = PreTrainedModel<ModelConfig>;
 type AnyClass = PreTrainedClass<ModelConfig, unknown, AnyModel> & {
@@ -48,18 +58,49 @@ export const causalLoaders = loadersOf<CausalLM>((prototype) => prototype instan
 /** Loads models that generate texts, by model_type: decoders and encoder-decoders. */
 export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' in prototype);
 
+/** An encoder of any family, from BERT's inputs and perhaps labels to what its head gives. */
+type EncoderWith<Labels, Output> = PreTrainedModel<EncoderSettings> & { forward(inputs: BertInputs & Labels): Output };
+
 /**
- * What a model computes on top of its family's base, as the ending of its class's name says; '' for the base
- * itself.
+ * The models of all families of encoders, by what they compute on top of their family's base, as the ending
+ * of their class's name says; '' for the base itself.
  */
-export type Head = '' | 'ForMaskedLM' | 'ForSequenceClassification' | 'ForTokenClassification' | 'ForQuestionAnswering';
+export interface EncodersByHead {
+  '': EncoderWith<unknown, PooledOutput>;
+  ForMaskedLM: EncoderWith<MaskedTokens, HeadOutput>;
+  ForSequenceClassification: EncoderWith<{ readonly labels?: Tensor }, HeadOutput>;
+  ForTokenClassification: EncoderWith<{ readonly labels?: Tensor }, HeadOutput>;
+  ForQuestionAnswering: EncoderWith<AnswerLabels, QuestionAnsweringOutput>;
+}
+export type Head = keyof EncodersByHead;
+export type MaskedLanguageModel = EncodersByHead['ForMaskedLM'];
+export type SequenceClassificationModel = EncodersByHead['ForSequenceClassification'];
+export type TokenClassificationModel = EncodersByHead['ForTokenClassification'];
+export type QuestionAnsweringModel = EncodersByHead['ForQuestionAnswering'];
+
+/** Settings that replace those of config.json, and what every family calls by a name of its own. */
+export interface HeadSettings extends LabelSettings {
+  readonly problemType?: EncoderSettings['problemType'];
+  /** Probability of dropping hidden values and weights of attention. */
+  readonly dropout?: number;
+}
+
+export interface HeadOptions extends LoadOptions {
+  readonly settings?: HeadSettings;
+  /** Whether the head may be new, to be trained; default false: nothing would have taught it. */
+  readonly newHead?: boolean;
+}
 
 /**
  * Loads a model of the family that its config.json names, with this head, as Transformers' AutoModelFor...
- * do. Errors, each one line: those of `fromPretrained`; a family that is not here or has no such head; a head
- * that the folder has no weights for, since nothing would have taught it.
+ * do. Errors, each one line: those of `fromPretrained`; a family that is not here or has no such head;
+ * without `newHead` a head that the folder has no weights for.
  */
-export async function loadWithHead(id: string, head: Head, options: LoadOptions = {}): Promise<AnyModel> {
+export async function loadWithHead<H extends Head>(
+  id: string,
+  head: H,
+  { settings, newHead = false, ...options }: HeadOptions = {},
+): Promise<EncodersByHead[H]> {
   const folder = await resolveModelFolder(id, options);
   const path = join(folder, 'config.json');
   const { model_type: type, architectures } = await readModelJson(folder, 'config.json');
@@ -71,14 +112,21 @@ export async function loadWithHead(id: string, head: Head, options: LoadOptions 
         `${showValue(type)}; ` +
         `its classes here are ${ofFamily.map(({ name }) => name).join(', ') || 'none'}`,
     );
+  // That the base alone needs no head, and that another head than a new one is not used.
+  const { baseModelPrefix } = found.keyRules;
+  const goesWithoutSaying = (line: string): boolean => {
+    const unused = /^not used by .*?: (.*)$/.exec(line)?.[1];
+    const isOfBase = (key: string): boolean => key.startsWith(`${baseModelPrefix}.`) && !key.includes('pooler.');
+    return unused !== undefined && (head === '' || (newHead && !unused.split(', ').some(isOfBase)));
+  };
   const fresh: string[] = [];
   const { log = (line: string): void => console.error(line) } = options;
-  const model = await found.fromPretrained(folder, undefined, {
+  const model = await found.fromPretrained(folder, settings && settingsFor(found, settings), {
     ...options,
     log: (line) => {
-      if (line.startsWith('newly initialised')) fresh.push(line);
-      // That the base alone needs no head goes without saying.
-      else if (head !== '' || !line.startsWith('not used by')) log(line);
+      const isNew = line.startsWith('newly initialised');
+      if (isNew && !newHead) fresh.push(line);
+      else if (!isNew && !goesWithoutSaying(line)) log(line);
     },
   });
   if (head !== '' && fresh.length > 0)
@@ -86,7 +134,26 @@ export async function loadWithHead(id: string, head: Head, options: LoadOptions 
       `${folder} holds a ${showValue(Array.isArray(architectures) ? architectures[0] : architectures)} without the ` +
         `head of ${found.name} (${fresh[0]!.replace(/ \(train them before use\)$/, '')}); fine-tune it for that first`,
     );
-  return model;
+  return model as unknown as EncodersByHead[H];
+}
+
+/** Settings by the names that a family's config has for them. */
+function settingsFor({ configFormat }: AnyClass, { dropout, ...rest }: HeadSettings): object {
+  if (dropout === undefined) return rest;
+  const names = ['dropout', 'attentionDropout', 'hiddenDropoutProb', 'attentionProbsDropoutProb'];
+  const known = configFormat.create();
+  return { ...rest, ...Object.fromEntries(names.filter((name) => name in known).map((name) => [name, dropout])) };
+}
+
+/** Width of the hidden states and number of layers, which families call by names of their own. */
+export function encoderSizes(config: ModelConfig): { readonly width: number; readonly layers: number } {
+  const { hiddenSize, dim, numHiddenLayers, nLayers } = config as unknown as Readonly<Record<string, number>>;
+  return { width: (hiddenSize ?? dim)!, layers: (numHiddenLayers ?? nLayers)! };
+}
+
+/** The same class and config as a model's, with nothing learnt; seed it with `manualSeed`. */
+export function untrainedLike<M extends AnyModel>(model: M): M {
+  return new (model.constructor as new (config: M['config']) => M)(model.config);
 }
 
 /**

@@ -34,6 +34,21 @@ export { pipeline, pipelineTasks } from './pipelines/pipeline.ts';
 export type { Pipelines, PipelineTask } from './pipelines/pipeline.ts';
 export { generateFromSources, taskOf } from './pipelines/text2text-generation.ts';
 export type { Text2TextOptions } from './pipelines/text2text-generation.ts';
+export { encoderSizes, loadWithHead, untrainedLike } from './auto.ts';
+export type {
+  EncodersByHead,
+  Head,
+  HeadOptions,
+  HeadSettings,
+  MaskedLanguageModel,
+  QuestionAnsweringModel,
+  SequenceClassificationModel,
+  TokenClassificationModel,
+} from './auto.ts';
+export { rowLimits } from './bert/model.ts';
+export type { RowLimits } from './bert/model.ts';
+export { loadTextEncoder, paddingOf } from './pipelines/encoder.ts';
+export type { TextEncoder } from './pipelines/encoder.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
 export { nearestNeighbours, VectorIndex } from './sentence-transformer/nearest-neighbours.ts';

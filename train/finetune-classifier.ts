@@ -1,6 +1,7 @@
 /**
- * Fine-tunes BERT to classify texts or pairs of them, to give them a score, or several labels at once; tests
- * it against always giving the most frequent answer, and saves a folder that Transformers loads too.
+ * Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to classify texts or pairs of them, to give them a
+ * score, or several labels at once; tests it against always giving the most frequent answer, and saves a
+ * folder that Transformers loads too.
  *
  *   npm start                            the BERT that comes with the project learns to tell spam from ham,
  *                                        then from 200 labels, beside one that starts from nothing
@@ -9,10 +10,12 @@
  *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
+import { paddingOf } from '../models/index.ts';
+import { loadTextClassifier } from '../models/pipelines/text-classification.ts';
 import { embeddedCorpus, loadClassifierData, tasks } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
 import { checkImbalance, imbalances } from './classifier/imbalance.ts';
-import { loadClassifier, makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
+import { makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -129,7 +132,7 @@ main(async () => {
       identity: { maxLength: values.maxLength, keep: values.keep },
       resumeCommand: resumeCommand(command.usage),
     });
-    const { scores } = await scoreExamples(model, test, { batchSize, padTokenId: tokenizer.padTokenId });
+    const { scores } = await scoreExamples(model, test, { batchSize, padTokenId: paddingOf(classifier) });
     return { name, result, scores };
   };
 
@@ -173,7 +176,7 @@ async function classify({ model: folder, textPair, ...reading }: Values, texts: 
     throw new UsageError(
       `${command.name}: ${texts.length} texts but ${textPair.length} of --text-pair; give one for each text`,
     );
-  const { model, tokenizer } = await loadClassifier(folder);
+  const { model, tokenizer } = await loadTextClassifier(folder);
   if (textPair.length === 0 && readsPairs(model))
     throw new UsageError(
       `${command.name}: ${folder} was trained on pairs; give each text its --text-pair "second text"`,

@@ -1,6 +1,7 @@
 /**
- * Fine-tunes BERT to find answers in texts, as Transformers' run_qa does, tests it against the sentence with
- * most of the question's words, and saves a folder that Transformers loads too.
+ * Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to find answers in texts, as Transformers' run_qa does,
+ * tests it against the sentence with most of the question's words, and saves a folder that Transformers loads
+ * too.
  *
  *   node --import tsx train/finetune-qa.ts --data train-v1.1.json --test-data dev-v1.1.json --model FOLDER
  *   node --import tsx train/finetune-qa.ts --data questions.jsonl --output runs/qa
@@ -11,12 +12,12 @@ import { pathKind } from '../common/json-file.ts';
 import { answerQuestions, loadQuestionAnswerer } from '../models/index.ts';
 import { rowLengths } from '../models/pipelines/question-answering/pipeline.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, loadToFineTune } from './cli/fine-tune.ts';
 import { wholeText } from './data/utf8-blocks.ts';
 import { loadQuestionData, questionFormats } from './question-answering/data.ts';
 import type { EvaluateOptions } from './question-answering/evaluate.ts';
 import { predictAnswers } from './question-answering/evaluate.ts';
-import { fineTuneAnswerer, makeAnswerer } from './question-answering/fine-tune.ts';
+import { fineTuneAnswerer } from './question-answering/fine-tune.ts';
 import { describeRun, reportTest, showAnswers, showPredictions } from './question-answering/report.ts';
 import { trainingFeatures } from './question-answering/task.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
@@ -75,7 +76,8 @@ main(async () => {
   const resume = resumeOf(values);
   await claimRun(command.name, output, resume);
   const data = await loadQuestionData({ data: values.data, testData: values.testData, seed });
-  const answerer = await makeAnswerer(values);
+  const { model: name, dropout } = values;
+  const answerer = await loadToFineTune(name, 'ForQuestionAnswering', { numLabels: 2, dropout, seed });
   const lengths = rowLengths(answerer, values);
   const rows = trainingFeatures(answerer.tokenizer, data.train, lengths);
   console.log(describeRun(data, answerer.model, rows, lengths));

@@ -1,7 +1,7 @@
 /**
- * Fine-tunes BERT to label the words of texts (names, keys, commands), as Transformers' run_ner does, tests
- * it against a dictionary of the entities that it was trained on, and saves a folder that Transformers loads
- * too.
+ * Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to label the words of texts (names, keys, commands), as
+ * Transformers' run_ner does, tests it against a dictionary of the entities that it was trained on, and saves
+ * a folder that Transformers loads too.
  *
  *   node --import tsx train/finetune-tokens.ts              keys and code in the help of LibreOffice
  *   node --import tsx train/finetune-tokens.ts --data train.conll --test-data test.conll --model FOLDER
@@ -9,12 +9,12 @@
  *   node --import tsx train/finetune-tokens.ts --predict --model runs/spans "Press Ctrl+S."
  */
 import { basename, extname, join } from 'node:path';
-import { BertTokenizer } from '../models/index.ts';
+import { loadTokenizer, rowLimits } from '../models/index.ts';
 import { loadTokenClassifier } from '../models/pipelines/token-classification.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, shippedBert } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
 import { loadTokenData, tokenDataNames } from './token-labels/data.ts';
-import { fineTuneTokens, makeTokenClassifier, predictTags } from './token-labels/fine-tune.ts';
+import { fineTuneTokens, predictTags } from './token-labels/fine-tune.ts';
 import { tokenFormats } from './token-labels/read.ts';
 import { describeRun, reportTest, showEntities } from './token-labels/report.ts';
 import { labelledRows } from './token-labels/rows.ts';
@@ -22,7 +22,8 @@ import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
 const command = {
   name: 'finetune-tokens',
-  summary: 'Fine-tunes BERT to label the words of texts; --predict shows what a trained one finds.',
+  summary:
+    'Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to label the words of texts; --predict shows what a trained one finds.',
   usage: 'node --import tsx train/finetune-tokens.ts',
   positionals: { name: 'text', help: 'with --predict: texts to label', min: 0 },
   options: {
@@ -54,10 +55,11 @@ main(async () => {
   const output = values.output ?? join('runs', basename(source, extname(source)));
   const resume = resumeOf(values);
   await claimRun(command.name, output, resume);
-  const tokenizer = await BertTokenizer.fromPretrained(name);
+  const tokenizer = await loadTokenizer(name);
   const data = await loadTokenData(tokenizer, values);
-  const classifier = await makeTokenClassifier(name, tokenizer, data.labels, values);
-  const lengths = rowLengths(classifier.model.config.maxPositionEmbeddings, values);
+  const { dropout, seed } = values;
+  const classifier = await loadToFineTune(name, 'ForTokenClassification', { labels: data.labels, dropout, seed });
+  const lengths = rowLengths(rowLimits(classifier.model).positions, values);
   const rows = labelledRows(tokenizer, data.train, data.labels, lengths);
   console.log(describeRun(data, classifier.model, rows, lengths));
   const result = await fineTuneTokens({

@@ -33,7 +33,6 @@ const losses = {
 } as const;
 type LossName = keyof typeof losses;
 
-const { dropout: _, ...flags } = fineTuneFlags;
 const command = {
   name: 'train-embeddings',
   summary: 'Trains a model whose vectors of texts that belong together are near.',
@@ -60,11 +59,12 @@ const command = {
     margin: { type: 'number', default: 0, min: 0, help: 'how much less like than the positive a mined one must be' },
     matryoshka: { type: 'string', help: 'numbers of features that vectors may be cut to, "128,64,32"' },
     maxLength: { type: 'int', min: 8, help: 'tokens of a text, longer ones are cut; default what the model takes' },
-    ...flags,
+    ...fineTuneFlags,
+    dropout: { type: 'number', min: 0, max: 1, help: 'probability of dropping; default what the model has' },
     output: { type: 'path', default: 'runs/embeddings', help: 'folder for model, log, curves and checkpoints' },
-    epochs: { ...flags.epochs, default: 10 },
-    batchSize: { ...flags.batchSize, default: 32 },
-    learningRate: { ...flags.learningRate, help: 'default 2e-5 with --model, else 1e-3' },
+    epochs: { ...fineTuneFlags.epochs, default: 10 },
+    batchSize: { ...fineTuneFlags.batchSize, default: 32 },
+    learningRate: { ...fineTuneFlags.learningRate, help: 'default 2e-5 with --model, else 1e-3' },
   },
 } as const;
 
@@ -78,7 +78,7 @@ main(async () => {
   await claimRun(command.name, output, resume);
   const data = await loadEmbeddingData(values.data, values);
   manualSeed(seed);
-  const model = await startModel(values.model, values.maxLength);
+  const model = await startModel(values);
   console.log(
     [
       `data   ${data.origin}`,
@@ -95,7 +95,7 @@ main(async () => {
     model,
     tokenizer: model.tokenizer,
     task: embeddingTask(model, columns, loss, { batchSize, seed }),
-    options: fineTuneOptions({ ...values, dropout: 0, learningRate }),
+    options: fineTuneOptions({ ...values, learningRate }),
     ...(data.validation.length > 0
       ? {
           evaluate: () => scoreModel(model, data.validation),
@@ -126,8 +126,16 @@ function lossOf(name: LossName, dims: readonly number[] | undefined, scoreColumn
   return dims ? matryoshka(make(), dims) : make();
 }
 
-async function startModel(name = shippedBert, maxLength?: number): Promise<SentenceTransformer> {
-  const loaded = await SentenceTransformer.fromPretrained(name);
+async function startModel({
+  model: name = shippedBert,
+  dropout,
+  maxLength,
+}: {
+  readonly model?: string;
+  readonly dropout?: number;
+  readonly maxLength?: number;
+}): Promise<SentenceTransformer> {
+  const loaded = await SentenceTransformer.fromPretrained(name, { settings: { dropout } });
   if (maxLength === undefined) return loaded;
   const limit = loaded.maxSeqLength;
   if (maxLength > limit)

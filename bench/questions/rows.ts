@@ -8,11 +8,12 @@
  *   node --import tsx train/finetune-qa.ts --dropout 0 --learning-rate 3e-4 (the flags of rows.ts)
  */
 import { writeSync } from 'node:fs';
+import type { Linear } from '../../models/index.ts';
 import { rowLengths } from '../../models/pipelines/question-answering/pipeline.ts';
 import { main, parseOptions } from '../../train/cli/cli.ts';
 import { endlessBatches } from '../../train/data/batches.ts';
 import { loadQuestionData } from '../../train/question-answering/data.ts';
-import { makeAnswerer } from '../../train/question-answering/fine-tune.ts';
+import { loadToFineTune } from '../../train/cli/fine-tune.ts';
 import { trainingFeatures } from '../../train/question-answering/task.ts';
 
 main(async () => {
@@ -30,19 +31,24 @@ main(async () => {
   });
   const { epochs, batchSize, seed } = values;
   const data = await loadQuestionData(values);
-  const { model, tokenizer } = await makeAnswerer({ ...values, dropout: 0 });
+  const { model, tokenizer } = await loadToFineTune(values.model, 'ForQuestionAnswering', {
+    numLabels: 2,
+    dropout: 0,
+    seed,
+  });
   const lengths = rowLengths({ model, tokenizer }, {});
   const { features } = trainingFeatures(tokenizer, data.train, lengths);
   const { batchesPerEpoch, indices } = endlessBatches(
     features.map(({ inputIds }) => inputIds.length),
     { batchSize, seed },
   );
+  const { qaOutputs } = model as unknown as { readonly qaOutputs: Linear };
   const codePoints = (text: string): number => Array.from(text).length;
   const json = JSON.stringify({
     ...lengths,
     rows: features.map(({ inputIds, tokenTypeIds, from, to }) => [[...inputIds], [...tokenTypeIds], from, to]),
     batches: Array.from({ length: epochs * batchesPerEpoch }, (_, i) => indices(i)),
-    head: { weight: await model.qaOutputs.weight.tolist(), bias: await model.qaOutputs.bias!.tolist() },
+    head: { weight: await qaOutputs.weight.tolist(), bias: await qaOutputs.bias!.tolist() },
     test: data.test.map(({ id, question, context, answers }) => ({
       id,
       question,

@@ -72,6 +72,31 @@ export interface EmbeddingsOptions {
   readonly positionsInit?: Initializer;
 }
 
+/** What rows of tokens an encoder reads. */
+export interface RowLimits {
+  /**
+   * Tokens of a row at most: in RoBERTa and MPNet two fewer than maxPositionEmbeddings, where the first rows
+   * of the table are padding's.
+   */
+  readonly positions: number;
+  /** Whether the model tells types of tokens apart; else it is given none. */
+  readonly tokenTypes: boolean;
+}
+
+/** What rows of tokens a model with BERT's embeddings in it reads. Error: it has none. */
+export function rowLimits(model: Module): RowLimits {
+  let limits = knownLimits.get(model);
+  if (!limits) {
+    const embeddings = model.modules().find((module) => module instanceof BertEmbeddings);
+    if (!embeddings) throw new Error(`${model.constructor.name} has no embeddings of tokens; give an encoder`);
+    limits = embeddings.rowLimits;
+    knownLimits.set(model, limits);
+  }
+  return limits;
+}
+
+const knownLimits = new WeakMap<Module, RowLimits>();
+
 /** The sum of the embeddings of token, position and token type, normalised. */
 export class BertEmbeddings extends Module {
   readonly wordEmbeddings: Embedding;
@@ -99,6 +124,12 @@ export class BertEmbeddings extends Module {
       config.typeVocabSize > 0 ? new Embedding(config.typeVocabSize, dim, { weightInit }) : undefined;
     this.LayerNorm = new LayerNorm(dim, { eps: config.layerNormEps });
     this.dropout = new Dropout(config.hiddenDropoutProb);
+  }
+
+  /** What rows of tokens may have. */
+  get rowLimits(): RowLimits {
+    const { maxPositionEmbeddings, typeVocabSize } = this.#config;
+    return { positions: maxPositionEmbeddings - (this.#paddingPosition ?? -1) - 1, tokenTypes: typeVocabSize > 1 };
   }
 
   /** inputIds (B, T) -> (B, T, E). */

@@ -2,12 +2,12 @@
 import { tensor } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { loadWithHead } from '../auto.ts';
-import type { Head } from '../auto.ts';
+import type { EncodersByHead, Head, HeadOptions } from '../auto.ts';
+import { rowLimits } from '../bert/model.ts';
 import type { BertInputs } from '../bert/model.ts';
-import { resolveModelFolder } from '../io/resolve.ts';
+import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import type { Module } from '../module.ts';
-import type { LoadOptions } from '../pretrained.ts';
-import { BertTokenizer } from '../tokenizer/bert-tokenizer.ts';
+import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import { encodeToArrays } from '../tokenizer/encode.ts';
 import type { EncodeOptions, TextPair } from '../tokenizer/encode-options.ts';
@@ -17,30 +17,33 @@ import type { TokenRow } from './rows.ts';
 /** An encoder and the tokenizer that it reads with. */
 export interface TextEncoder<M extends EncoderModel = EncoderModel> {
   readonly model: M;
-  readonly tokenizer: BertTokenizer;
+  readonly tokenizer: AnyTokenizer;
 }
 
 /** A model that reads rows of tokens. */
 export interface EncoderModel extends Module {
-  readonly config: { readonly maxPositionEmbeddings: number };
+  readonly config: object;
   forward(inputs: BertInputs): object;
 }
 
-/** Loads an encoder with this head and its tokenizer; errors as of `loadWithHead`. */
-export async function loadTextEncoder<M extends EncoderModel>(
+/**
+ * Loads an encoder of any family with this head and its tokenizer, of one save; errors as of `loadWithHead`.
+ */
+export async function loadTextEncoder<H extends Head>(
   id: string,
-  head: Head,
-  options: LoadOptions = {},
-): Promise<TextEncoder<M>> {
+  head: H,
+  options: HeadOptions = {},
+): Promise<TextEncoder<EncodersByHead[H]>> {
   const folder = await resolveModelFolder(id, options);
-  const model = await loadWithHead(folder, head, options);
-  const tokenizer = await loadTokenizer(folder);
-  if (!(tokenizer instanceof BertTokenizer))
-    throw new Error(
-      `${folder}: its tokenizer is no WordPiece of BERT's kind, which is all that encoders read with here`,
-    );
-  return { model: model as unknown as M, tokenizer };
+  return readModelFolder(folder, async () => ({
+    model: await loadWithHead(folder, head, options),
+    tokenizer: await loadTokenizer(folder),
+  }));
 }
+
+/** The token that rows are padded with; the mask hides it. */
+export const paddingOf = ({ model, tokenizer }: TextEncoder): number =>
+  tokenizer.padTokenId ?? (model.config as { readonly padTokenId?: number | null }).padTokenId ?? 0;
 
 /** Options of every pipeline on an encoder. */
 export interface EncoderOptions {
@@ -81,7 +84,7 @@ export function textRows(
   texts: readonly (string | TextPair)[],
   { truncation = false, stride, maxLength: most = Infinity }: RowOptions = {},
 ): TextRow[] {
-  const maxLength = Math.min(model.config.maxPositionEmbeddings, tokenizer.modelMaxLength, most);
+  const maxLength = Math.min(rowLimits(model).positions, tokenizer.modelMaxLength, most);
   const isCut = truncation !== false || stride !== undefined;
   const options: EncodeOptions = {
     ...(isCut ? { truncation: truncation || true, maxLength } : {}),
@@ -140,12 +143,12 @@ export async function readRows<M extends EncoderModel>(
   await forEachBatch(model, rows, batchSize, async (indices) => {
     signal?.throwIfAborted();
     const batch = indices.map((i) => rows[i]!);
-    const { shape, ...arrays } = padRows(batch, tokenizer.padTokenId, model.config.maxPositionEmbeddings);
+    const { shape, ...arrays } = padRows(batch, paddingOf({ model, tokenizer }), rowLimits(model));
     const onDevice = (data: Int32Array): Tensor => tensor(data, { shape: [...shape] });
     const result = forward(model)({
       inputIds: onDevice(arrays.inputIds),
       attentionMask: onDevice(arrays.attentionMask),
-      tokenTypeIds: onDevice(arrays.tokenTypeIds),
+      ...(arrays.tokenTypeIds ? { tokenTypeIds: onDevice(arrays.tokenTypeIds) } : {}),
     });
     const data = (await result.data()) as Float32Array;
     const size = result.size / indices.length;

@@ -1,6 +1,6 @@
 import { softmax } from '../../autograd/index.ts';
 import type { BertInputs } from '../bert/model.ts';
-import type { BertForMaskedLM } from '../bert/heads.ts';
+import type { MaskedLanguageModel } from '../auto.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { brief } from '../../common/printable.ts';
 import { computing, highest, loadTextEncoder, readRows, textRows } from './encoder.ts';
@@ -22,12 +22,12 @@ export interface FillMaskOptions extends EncoderOptions {
   readonly targets?: string | readonly string[];
 }
 
-type MaskFiller = TextEncoder<BertForMaskedLM>;
+type MaskFiller = TextEncoder<MaskedLanguageModel>;
 
 export const loadMaskFiller = (id: string, options?: LoadOptions): Promise<MaskFiller> =>
-  loadTextEncoder<BertForMaskedLM>(id, 'ForMaskedLM', options);
+  loadTextEncoder(id, 'ForMaskedLM', options);
 
-const probabilitiesOf = computing('fill-mask', (model: BertForMaskedLM, batch: BertInputs) =>
+const probabilitiesOf = computing('fill-mask', (model: MaskedLanguageModel, batch: BertInputs) =>
   softmax(model.forward(batch).logits, -1),
 );
 
@@ -45,12 +45,14 @@ export async function fillMasks(
   if (!Number.isInteger(topK) || topK < 1)
     throw new Error(`fill-mask: topK must be a whole number of at least 1, got ${topK}`);
   const allowed = targets === undefined ? undefined : targetIds(filler, [targets].flat());
+  const { maskTokenId } = tokenizer;
+  if (maskTokenId === undefined) throw new Error('fill-mask: the tokenizer names no mask_token; use another model');
   const rows = textRows(filler, texts, { truncation });
-  const masks = rows.map(({ inputIds }) => places(inputIds, tokenizer.maskTokenId));
+  const masks = rows.map(({ inputIds }) => places(inputIds, maskTokenId));
   const without = masks.findIndex((each) => each.length === 0);
   if (without >= 0)
     throw new Error(
-      `fill-mask: text ${without} has no ${tokenizer.specialTokens.mask_token}: ${brief(texts[without])}; ` +
+      `fill-mask: text ${without} has no ${tokenizer.idToToken(maskTokenId)}: ${brief(texts[without])}; ` +
         'put it where a token is to be found',
     );
   const probabilities = await readRows(filler, rows, probabilitiesOf, { ...options, perToken: true });

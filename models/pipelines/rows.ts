@@ -1,6 +1,7 @@
 // Rows of tokens of different lengths, run through a model in padded batches of like length.
 import { compile, noGrad, scope } from '../../autograd/index.ts';
 import type { Compiled } from '../../autograd/index.ts';
+import type { RowLimits } from '../bert/model.ts';
 import type { Module } from '../module.ts';
 
 /** A text, or a pair of texts, as a model reads it, unpadded. */
@@ -15,7 +16,8 @@ export interface PaddedRows {
   readonly inputIds: Int32Array;
   /** 1 for tokens, 0 for padding. */
   readonly attentionMask: Int32Array;
-  readonly tokenTypeIds: Int32Array;
+  /** undefined for a model that tells no types apart. */
+  readonly tokenTypeIds: Int32Array | undefined;
 }
 
 /**
@@ -28,18 +30,24 @@ export function paddedLength(longest: number, limit = Infinity): number {
   return Math.max(longest, Math.min(Math.ceil(longest / step) * step, limit));
 }
 
-/** Pads rows to one length, see `paddedLength`. */
-export function padRows(rows: readonly TokenRow[], padTokenId: number, limit?: number): PaddedRows {
-  const length = paddedLength(Math.max(...rows.map(({ inputIds }) => inputIds.length)), limit);
-  const inputIds = new Int32Array(rows.length * length).fill(padTokenId);
-  const attentionMask = new Int32Array(rows.length * length);
-  const tokenTypeIds = new Int32Array(rows.length * length);
-  rows.forEach((row, i) => {
-    inputIds.set(row.inputIds, i * length);
-    attentionMask.fill(1, i * length, i * length + row.inputIds.length);
-    tokenTypeIds.set(row.tokenTypeIds, i * length);
-  });
-  return { shape: [rows.length, length], inputIds, attentionMask, tokenTypeIds };
+/** Pads rows to one length, see `paddedLength`; without limits to any, with types of tokens. */
+export function padRows(
+  rows: readonly TokenRow[],
+  padTokenId: number,
+  { positions, tokenTypes }: RowLimits = { positions: Infinity, tokenTypes: true },
+): PaddedRows {
+  const length = paddedLength(Math.max(...rows.map(({ inputIds }) => inputIds.length)), positions);
+  const padded = (pick: (row: TokenRow) => Int32Array, empty: number): Int32Array => {
+    const values = new Int32Array(rows.length * length).fill(empty);
+    rows.forEach((row, i) => values.set(pick(row), i * length));
+    return values;
+  };
+  return {
+    shape: [rows.length, length],
+    inputIds: padded(({ inputIds }) => inputIds, padTokenId),
+    attentionMask: padded(({ inputIds }) => new Int32Array(inputIds.length).fill(1), 0),
+    tokenTypeIds: tokenTypes ? padded(({ tokenTypeIds }) => tokenTypeIds, 0) : undefined,
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { BertInputs } from '../bert/model.ts';
-import type { BertForSequenceClassification } from '../bert/heads.ts';
+import type { SequenceClassificationModel } from '../auto.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import type { TextPair } from '../tokenizer/encode-options.ts';
 import { softmax } from '../generation/processors.ts';
@@ -24,15 +24,15 @@ export interface TextClassificationOptions extends EncoderOptions {
   readonly functionToApply?: 'sigmoid' | 'softmax' | 'none';
 }
 
-export type TextClassifier = TextEncoder<BertForSequenceClassification>;
+export type TextClassifier = TextEncoder<SequenceClassificationModel>;
 
 export const loadTextClassifier = (id: string, options?: LoadOptions): Promise<TextClassifier> =>
-  loadTextEncoder<BertForSequenceClassification>(id, 'ForSequenceClassification', options);
+  loadTextEncoder(id, 'ForSequenceClassification', options);
 
 /** The logits of each row, [numLabels]. */
 export const sequenceLogits = computing(
   'text classification',
-  (model: BertForSequenceClassification, batch: BertInputs) => {
+  (model: SequenceClassificationModel, batch: BertInputs) => {
     return model.forward(batch).logits;
   },
 );

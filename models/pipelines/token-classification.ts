@@ -1,5 +1,5 @@
 import type { BertInputs } from '../bert/model.ts';
-import type { BertForTokenClassification } from '../bert/heads.ts';
+import type { TokenClassificationModel } from '../auto.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { softmax } from '../generation/processors.ts';
 import { computing, loadTextEncoder, readRows, textRows } from './encoder.ts';
@@ -48,12 +48,12 @@ export interface TokenClassificationOptions extends EncoderOptions {
   readonly stride?: number;
 }
 
-export type TokenClassifier = TextEncoder<BertForTokenClassification>;
+export type TokenClassifier = TextEncoder<TokenClassificationModel>;
 
 export const loadTokenClassifier = (id: string, options?: LoadOptions): Promise<TokenClassifier> =>
-  loadTextEncoder<BertForTokenClassification>(id, 'ForTokenClassification', options);
+  loadTextEncoder(id, 'ForTokenClassification', options);
 
-const logitsOf = computing('token classification', (model: BertForTokenClassification, batch: BertInputs) => {
+const logitsOf = computing('token classification', (model: TokenClassificationModel, batch: BertInputs) => {
   return model.forward(batch).logits;
 });
 
@@ -135,11 +135,25 @@ function piecesOf(
       index,
       start,
       end,
-      // WordPiece marks what goes on with a word, which makes the token longer than its text.
-      isSubword: !isUnknown && [...token].length !== [...own].length,
+      isSubword: !isUnknown && goesOn(tokenizer, text, token, start, end),
     });
   });
   return pieces;
+}
+
+/**
+ * Whether a token goes on with a word. WordPiece marks it, which makes the token longer than its text; else
+ * every token does that does not begin with a space or behind one.
+ */
+function goesOn(
+  { continuingSubwordPrefix }: TokenClassifier['tokenizer'],
+  text: string,
+  token: string,
+  start: number,
+  end: number,
+): boolean {
+  if (continuingSubwordPrefix !== '') return [...token].length !== [...text.slice(start, end)].length;
+  return start > 0 && !text.slice(start - 1, start + 1).includes(' ');
 }
 
 const surest = (scores: readonly number[]): number => scores.indexOf(Math.max(...scores));

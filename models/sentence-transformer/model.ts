@@ -2,6 +2,9 @@ import { add, normalize } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { isJsonObject } from '../../common/json-file.ts';
+import { encoderSizes } from '../auto.ts';
+import type { HeadOptions } from '../auto.ts';
+import { rowLimits } from '../bert/model.ts';
 import type { BertInputs } from '../bert/model.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { weightFiles } from '../io/safetensors-writer.ts';
@@ -13,18 +16,18 @@ import { ModuleList } from '../nn/containers.ts';
 import { Linear } from '../nn/linear.ts';
 import { computing, loadTextEncoder, readRows, textRows } from '../pipelines/encoder.ts';
 import type { EncoderModel } from '../pipelines/encoder.ts';
-import type { LoadOptions, PreTrainedModel, SaveOptions } from '../pretrained.ts';
+import type { PreTrainedModel, SaveOptions } from '../pretrained.ts';
 import type { ModelConfig } from '../config.ts';
-import type { BertTokenizer } from '../tokenizer/bert-tokenizer.ts';
+import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { layoutFiles, moduleFolder, plainLayout, readLayout } from './layout.ts';
 import type { DenseSettings, PoolingSettings, SentenceLayout } from './layout.ts';
 import { pool, poolingModes } from './pooling.ts';
 import type { PoolingMode } from './pooling.ts';
 
 /** A model from tokens to a vector for each, such as BertModel. */
-export type SentenceEncoder = PreTrainedModel<
-  ModelConfig & { readonly maxPositionEmbeddings: number; readonly hiddenSize: number }
-> & { forward(inputs: BertInputs): { readonly lastHiddenState: Tensor } };
+export type SentenceEncoder = PreTrainedModel<ModelConfig> & {
+  forward(inputs: BertInputs): { readonly lastHiddenState: Tensor };
+};
 
 export interface EncodeTextsOptions {
   /** Texts at once; default 16. */
@@ -85,17 +88,17 @@ class Normalize extends Module {
 export class SentenceTransformer extends Module implements EncoderModel {
   readonly encoder: SentenceEncoder;
   readonly head: ModuleList<Dense | Normalize>;
-  readonly tokenizer: BertTokenizer;
+  readonly tokenizer: AnyTokenizer;
   layout: SentenceLayout;
 
-  constructor(encoder: SentenceEncoder, tokenizer: BertTokenizer, layout: SentenceLayout = plainLayout) {
+  constructor(encoder: SentenceEncoder, tokenizer: AnyTokenizer, layout: SentenceLayout = plainLayout) {
     super();
     this.encoder = encoder;
     this.tokenizer = tokenizer;
     this.layout = layout;
     const [pooling, ...rest] = layout.modules;
     if (pooling?.kind !== 'Pooling') throw new Error('SentenceTransformer: a Pooling must be its first module');
-    let width = encoder.config.hiddenSize * pooling.modes.length;
+    let width = encoderSizes(encoder.config).width * pooling.modes.length;
     this.head = new ModuleList(
       rest.map((settings) => {
         if (settings.kind === 'Normalize') return new Normalize();
@@ -118,8 +121,8 @@ export class SentenceTransformer extends Module implements EncoderModel {
 
   /** Tokens that a text may have; set it to cut texts earlier. */
   get maxSeqLength(): number {
-    const { layout, tokenizer, config } = this;
-    return Math.min(layout.maxSeqLength ?? Infinity, tokenizer.modelMaxLength, config.maxPositionEmbeddings);
+    const { layout, tokenizer } = this;
+    return Math.min(layout.maxSeqLength ?? Infinity, tokenizer.modelMaxLength, rowLimits(this).positions);
   }
 
   set maxSeqLength(tokens: number) {
@@ -148,7 +151,7 @@ export class SentenceTransformer extends Module implements EncoderModel {
     const given = texts.map((text) => (layout.doLowerCase ? (prompt + text).toLowerCase() : prompt + text));
     const self = { model: this, tokenizer };
     const rows = textRows(self, given, { truncation, maxLength });
-    // Its tokens without the [SEP] behind them.
+    // Its tokens without the one that ends a text.
     const skipped = prompt === '' || this.pooling.includePrompt ? 0 : textRows(self, [prompt])[0]!.inputIds.length - 1;
     const vectors = await readRows(self, rows, vectorsOf(pooling, skipped), options);
     if (truncateDim === undefined && !isNormalized) return vectors;
@@ -180,11 +183,11 @@ export class SentenceTransformer extends Module implements EncoderModel {
    * as sentence-transformers does. Errors, each one line: those of `loadTextEncoder`, of the layout's files
    * and of the weights of a Dense.
    */
-  static async fromPretrained(id: string, options: LoadOptions = {}): Promise<SentenceTransformer> {
+  static async fromPretrained(id: string, options: HeadOptions = {}): Promise<SentenceTransformer> {
     const folder = await resolveModelFolder(id, options);
     const { folders, ...layout } = await readModelFolder(folder, () => readLayout(folder));
     const { model, tokenizer } = await loadTextEncoder(folder, '', options);
-    const sentences = new SentenceTransformer(model as SentenceEncoder, tokenizer, layout);
+    const sentences = new SentenceTransformer(model, tokenizer, layout);
     await sentences.loadHead((i) => folders[i]!);
     sentences.eval();
     return sentences;
@@ -224,7 +227,7 @@ export class SentenceTransformer extends Module implements EncoderModel {
     await this.encoder.savePretrained(folder, {
       ...rest,
       tokenizer,
-      files: [...layoutFiles(folder, this.layout, this.config.hiddenSize), ...weights, ...files],
+      files: [...layoutFiles(folder, this.layout, encoderSizes(this.config).width), ...weights, ...files],
     });
   }
 

@@ -20,6 +20,7 @@ PARTS = (
     "op_samples", "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines", "token_labels",
     "encoders", "sentence_transformer", "likelihood", "gguf", "text2text",
     "evaluation",
+    "encoder_pipelines",
 )
 
 

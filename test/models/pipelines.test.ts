@@ -5,6 +5,7 @@ import { pipeline, pipelineTasks } from '../../models/index.ts';
 import type { PipelineTask } from '../../models/index.ts';
 import type { AggregationStrategy } from '../../models/pipelines/token-classification.ts';
 import { goldenFile } from '../support/golden.ts';
+import { near } from '../support/near.ts';
 import { rejects } from '../support/failure.ts';
 
 type Options = Readonly<Record<string, unknown>>;
@@ -39,18 +40,6 @@ const camel = (options: Options): Record<string, never> =>
       value as never,
     ]),
   );
-
-/** Fails unless both are alike, numbers within 1e-4 of the larger of 1 and what is wanted. */
-function near(actual: unknown, wanted: unknown, where: string): void {
-  if (typeof wanted === 'number' && !Number.isInteger(wanted)) {
-    assert.ok(Math.abs((actual as number) - wanted) <= 1e-4 * Math.max(1, Math.abs(wanted)), `${where}: ${actual}`);
-  } else if (typeof wanted === 'object' && wanted !== null) {
-    assert.equal(Object.keys(actual as object).sort(), Object.keys(wanted).sort(), where);
-    for (const [key, value] of Object.entries(wanted)) near((actual as Options)[key], value, `${where}.${key}`);
-  } else if (typeof wanted === 'number') {
-    assert.ok(Math.abs((actual as number) - wanted) <= 1e-4, `${where}: ${actual}, want ${wanted}`);
-  } else assert.is(actual, wanted, where);
-}
 
 test('text-classification', async () => {
   const classify = await pipeline('text-classification', folder, quiet);

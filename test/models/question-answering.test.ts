@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { answerQuestions, BertForQuestionAnswering, loadQuestionAnswerer } from '../../models/index.ts';
+import type { BertConfig } from '../../models/index.ts';
 import { bestAnswers, predictAnswer } from '../../models/pipelines/question-answering/decode.ts';
 import type { AnswerOptions } from '../../models/pipelines/question-answering/decode.ts';
 import { answerPositions, questionFeatures } from '../../models/pipelines/question-answering/features.ts';
@@ -169,7 +170,7 @@ test('bad input: one line with the question', async () => {
 });
 
 test('the mode of a model that is in training is put back, and dropout plays no part', async () => {
-  const wild = new BertForQuestionAnswering({ ...model.config, hiddenDropoutProb: 0.9 });
+  const wild = new BertForQuestionAnswering({ ...(model.config as BertConfig), hiddenDropoutProb: 0.9 });
   const asked = [{ question: 'who?', context: 'the fox ran' }];
   wild.train();
   const [first, second] = [

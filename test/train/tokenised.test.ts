@@ -56,7 +56,7 @@ test('batches are padded and masked', async () => {
   );
   const { inputIds, attentionMask, tokenTypeIds, labels } = collate(examples, 7);
   assert.equal(
-    [inputIds.shape, tokenTypeIds.shape],
+    [inputIds.shape, tokenTypeIds!.shape],
     [
       [2, 16],
       [2, 16],

@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { printable } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
-import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
+import { paddingOf } from '../../models/index.ts';
+import type { AnyTokenizer, SequenceClassificationModel } from '../../models/index.ts';
+import { describeModel } from '../cli/fine-tune.ts';
 import type { Texts } from '../data/read-table.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';
@@ -14,10 +16,9 @@ import { mostProbable, scoreExamples } from './predict.ts';
 /** Says, before a run, which model is about to be trained on which data. */
 export function describeRun(
   { train, validation, test, labels, kind, origin }: ClassifierData,
-  model: BertForSequenceClassification,
+  model: SequenceClassificationModel,
   { maxLength }: { readonly maxLength: number },
 ): string {
-  const { numHiddenLayers, hiddenSize } = model.config;
   const [first, ...more] = origin;
   const nouns = { classification: 'classes', regression: 'scores', 'multi-label': 'labels' };
   return [
@@ -25,15 +26,14 @@ export function describeRun(
     ...more.map((line) => `       ${line}`),
     `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test; ` +
       `${nouns[kind]} ${labels.map(printable).join(', ')}`,
-    `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ${(model.numParameters() / 1e6).toFixed(1)} ` +
-      `M parameters; up to ${maxLength} tokens a text`,
+    `model  ${describeModel(model)}; up to ${maxLength} tokens a text`,
   ].join('\n');
 }
 
 /** Scores on the test part beside a baseline: the most frequent class or labels, or the mean score. */
 export function reportTest(
   data: ClassifierData,
-  { config }: BertForSequenceClassification,
+  { config }: SequenceClassificationModel,
   scores: readonly (readonly number[])[],
   { evaluations }: TrainingResult,
   output: string,
@@ -67,8 +67,8 @@ export function compareTests(
 
 /** Each text, or pair, with its class and how sure the model is, its score, or its labels. */
 export async function showPredictions(
-  model: BertForSequenceClassification,
-  tokenizer: BertTokenizer,
+  model: SequenceClassificationModel,
+  tokenizer: AnyTokenizer,
   texts: readonly Texts[],
   { maxLength, keep }: { readonly maxLength: number; readonly keep: KeptPart },
 ): Promise<string> {
@@ -81,7 +81,10 @@ export async function showPredictions(
     maxLength,
     keep,
   );
-  const { scores } = await scoreExamples(model, examples, { batchSize: 16, padTokenId: tokenizer.padTokenId });
+  const { scores } = await scoreExamples(model, examples, {
+    batchSize: 16,
+    padTokenId: paddingOf({ model, tokenizer }),
+  });
   const cut = (text: string): string => (text.length > 90 ? `${text.slice(0, 87)}...` : text).replace(/\s+/g, ' ');
   return [
     '',

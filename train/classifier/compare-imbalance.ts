@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { alignTable, meanAndDeviation } from '../../common/text-table.ts';
 import { Random } from '../../common/random.ts';
+import { paddingOf } from '../../models/index.ts';
 import type { Example, Target } from '../data/read-table.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart, TokenisedExample } from '../data/tokenised.ts';
@@ -116,7 +117,7 @@ export async function tryMethod(data: RareData, options: CompareOptions): Promis
   const score = async (part: readonly TokenisedExample<Target>[]): Promise<number[]> => {
     const { scores } = await scoreExamples(model, part, {
       batchSize: training.batchSize,
-      padTokenId: tokenizer.padTokenId,
+      padTokenId: paddingOf({ model, tokenizer }),
     });
     return scores.map((row) => row[1]!);
   };

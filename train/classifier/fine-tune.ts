@@ -1,4 +1,5 @@
-import type { BertForSequenceClassification, BertTokenizer } from '../../models/index.ts';
+import { paddingOf, rowLimits } from '../../models/index.ts';
+import type { AnyTokenizer, SequenceClassificationModel } from '../../models/index.ts';
 import { endlessBatches } from '../data/batches.ts';
 import type { Target } from '../data/read-table.ts';
 import { collateOnHost, hashOfExamples } from '../data/tokenised.ts';
@@ -19,8 +20,8 @@ import type { Scored } from './predict.ts';
 import { bestThresholds } from './thresholds.ts';
 
 export interface FineTuneTask {
-  readonly model: BertForSequenceClassification;
-  readonly tokenizer: BertTokenizer;
+  readonly model: SequenceClassificationModel;
+  readonly tokenizer: AnyTokenizer;
   readonly train: readonly TokenisedExample<Target>[];
   readonly validation: readonly TokenisedExample<Target>[];
   readonly options: FineTuneOptions;
@@ -54,9 +55,9 @@ const plain: ImbalanceOptions = { imbalance: 'none', focalGamma: 2 };
 export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
   const { model, tokenizer, train, validation, identity, balance = plain, tuneThresholds, ...rest } = run;
   const { batchSize } = rest.options;
+  const padTokenId = paddingOf({ model, tokenizer });
   const kind = kindOf(model.config);
-  const score = (): Promise<Scored> =>
-    scoreExamples(model, validation, { batchSize, padTokenId: tokenizer.padTokenId });
+  const score = (): Promise<Scored> => scoreExamples(model, validation, { batchSize, padTokenId });
   const truth = validation.map(({ label }) => label);
   const tunes = tuneThresholds === true && validation.length > 0 && kind.problemType === 'multi_label_classification';
   const tune = ({ scores }: Scored): void =>
@@ -70,7 +71,7 @@ export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
     ...rest,
     model,
     tokenizer,
-    task: classification(model, train, rest.options, tokenizer.padTokenId, balance),
+    task: classification(model, train, rest.options, padTokenId, balance),
     ...(validation.length > 0 ? { evaluate } : {}),
     identity: {
       ...identity,
@@ -89,7 +90,7 @@ export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
 
 /** Classification of texts as a training task: every example once an epoch, in batches of like length. */
 function classification(
-  model: BertForSequenceClassification,
+  model: SequenceClassificationModel,
   examples: readonly TokenisedExample<Target>[],
   { batchSize, seed }: FineTuneOptions,
   padTokenId: number,
@@ -107,7 +108,7 @@ function classification(
     batchesPerEpoch,
     batch(index) {
       const members = indices(index).map((i) => examples[i]!);
-      return collateOnHost(members, padTokenId, model.config.maxPositionEmbeddings);
+      return collateOnHost(members, padTokenId, rowLimits(model));
     },
     losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => {
       const inputs = { inputIds: inputIds!, attentionMask, tokenTypeIds };

@@ -1,6 +1,6 @@
 import { padText, printable, textWidth } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
-import type { BertConfig } from '../../models/index.ts';
+import type { SequenceClassificationModel } from '../../models/index.ts';
 import type { Target } from '../data/read-table.ts';
 import type { AnswerKind } from '../data/read-targets.ts';
 import { accuracy, classificationReport, f1Score, majorityBaseline, usualAverage } from '../metrics/classification.ts';
@@ -12,6 +12,7 @@ import type { ClassifierData } from './data.ts';
 import { mostProbable } from './predict.ts';
 import { reached } from './thresholds.ts';
 
+type Config = SequenceClassificationModel['config'];
 type Rows = readonly (readonly number[])[];
 
 /**
@@ -20,16 +21,16 @@ type Rows = readonly (readonly number[])[];
 export interface Kind {
   /** As reports of training show it. */
   readonly taskName: string;
-  readonly problemType: NonNullable<BertConfig['problemType']>;
+  readonly problemType: NonNullable<Config['problemType']>;
   /** What the loss is, for the drawing of its curve. */
   readonly lossLabel: string;
   /** The number of an evaluation that tells most, and its name. */
   readonly tells: readonly [key: string, name: string];
-  evaluate(truth: readonly Target[], scores: Rows, config: BertConfig): Evaluation;
+  evaluate(truth: readonly Target[], scores: Rows, config: Config): Evaluation;
   /** Lines on the test part, beside a baseline. */
-  report(data: ClassifierData, scores: Rows, config: BertConfig): string[];
+  report(data: ClassifierData, scores: Rows, config: Config): string[];
   /** One text's answer in words. */
-  show(scores: readonly number[], config: BertConfig): string;
+  show(scores: readonly number[], config: Config): string;
 }
 
 const classification: Kind = {
@@ -108,7 +109,7 @@ const regression: Kind = {
 };
 
 /** Of a model that keeps none, or other ones than it has labels: 0.5. */
-export function thresholdsOf({ extra, numLabels }: BertConfig): readonly number[] {
+export function thresholdsOf({ extra, numLabels }: Config): readonly number[] {
   const kept = extra['thresholds'];
   const isKept = Array.isArray(kept) && kept.length === numLabels && kept.every((x) => typeof x === 'number');
   return isKept ? (kept as number[]) : new Array<number>(numLabels).fill(0.5);
@@ -174,6 +175,6 @@ export function mostFrequent(rows: Rows): { readonly usual: number[]; readonly f
 export const kinds: Record<AnswerKind, Kind> = { classification, regression, 'multi-label': multiLabel };
 
 /** The kind of a model, as its config.json says. */
-export function kindOf({ problemType }: BertConfig): Kind {
+export function kindOf({ problemType }: Config): Kind {
   return Object.values(kinds).find((kind) => kind.problemType === problemType) ?? classification;
 }

@@ -1,15 +1,9 @@
 import { manualSeed } from '../../autograd/index.ts';
-import {
-  BertConfig,
-  BertForSequenceClassification,
-  BertTokenizer,
-  readModelFolder,
-  resolveModelFolder,
-} from '../../models/index.ts';
-import type { BertSettings, LoadOptions } from '../../models/index.ts';
+import { BertConfig, BertForSequenceClassification, BertTokenizer, untrainedLike } from '../../models/index.ts';
+import type { SequenceClassificationModel, TextEncoder } from '../../models/index.ts';
 import { UsageError } from '../cli/cli.ts';
 import type { Option } from '../cli/cli.ts';
-import { headLog, shippedBert } from '../cli/fine-tune.ts';
+import { loadToFineTune } from '../cli/fine-tune.ts';
 import type { ClassifierData } from './data.ts';
 import { kinds } from './kinds.ts';
 
@@ -35,10 +29,7 @@ export interface ModelChoice {
   readonly seed: number;
 }
 
-export interface Classifier {
-  readonly model: BertForSequenceClassification;
-  readonly tokenizer: BertTokenizer;
-}
+export type Classifier = TextEncoder<SequenceClassificationModel>;
 
 /** Which labels a model is for. */
 export type HeadChoice = Pick<ClassifierData, 'kind' | 'labels'> & {
@@ -57,10 +48,10 @@ export async function makeClassifier(choice: ModelChoice, head: HeadChoice): Pro
 const pairsKey = 'text_pairs';
 
 /** Whether a model was trained on pairs of texts, as far as it says. */
-export const readsPairs = ({ config }: BertForSequenceClassification): boolean => config.extra[pairsKey] === true;
+export const readsPairs = ({ config }: SequenceClassificationModel): boolean => config.extra[pairsKey] === true;
 
 /** Sets keys of config.json that the model itself does not use; undefined takes one out. */
-export function withExtra(model: BertForSequenceClassification, more: Readonly<Record<string, unknown>>): void {
+export function withExtra(model: SequenceClassificationModel, more: Readonly<Record<string, unknown>>): void {
   const extra = Object.fromEntries(
     Object.entries({ ...model.config.extra, ...more }).filter(([, value]) => value !== undefined),
   );
@@ -68,16 +59,18 @@ export function withExtra(model: BertForSequenceClassification, more: Readonly<R
 }
 
 async function startingModel(choice: ModelChoice, { kind, labels }: HeadChoice): Promise<Classifier> {
-  const { model: name = shippedBert, fromScratch, dropout, seed } = choice;
+  const { model: name, fromScratch, dropout, seed } = choice;
   const { problemType } = kinds[kind];
-  const settings = { labels, problemType, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
+  if (!fromScratch) return loadToFineTune(name, 'ForSequenceClassification', { labels, problemType, dropout, seed });
   manualSeed(seed);
-  if (!fromScratch) return loadClassifier(name, settings, { log: headLog });
   const { layers, hidden, heads, maxLength } = choice;
   if (hidden % heads !== 0) throw new UsageError(`--hidden ${hidden} must be a multiple of --heads ${heads}`);
   const tokenizer = BertTokenizer.default();
   const config = BertConfig.create({
-    ...settings,
+    labels,
+    problemType,
+    hiddenDropoutProb: dropout,
+    attentionProbsDropoutProb: dropout,
     vocabSize: tokenizer.vocabSize,
     hiddenSize: hidden,
     numHiddenLayers: layers,
@@ -88,17 +81,8 @@ async function startingModel(choice: ModelChoice, { kind, labels }: HeadChoice):
   return { model: new BertForSequenceClassification(config), tokenizer };
 }
 
-/** A model and its tokenizer, of one save. */
-export async function loadClassifier(id: string, settings: BertSettings = {}, options: LoadOptions = {}) {
-  const folder = await resolveModelFolder(id, options);
-  return readModelFolder(folder, async () => ({
-    tokenizer: await BertTokenizer.fromPretrained(folder),
-    model: await BertForSequenceClassification.fromPretrained(folder, settings, options),
-  }));
-}
-
 /** The same model and tokenizer with nothing learnt. */
 export function untrained({ model, tokenizer }: Classifier, seed: number): Classifier {
   manualSeed(seed);
-  return { model: new BertForSequenceClassification(model.config), tokenizer };
+  return { model: untrainedLike(model), tokenizer };
 }

@@ -1,6 +1,7 @@
 import { bceWithLogits, crossEntropy, mse, reshape, sigmoid, softmax } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import type { BertForSequenceClassification } from '../../models/index.ts';
+import { rowLimits } from '../../models/index.ts';
+import type { SequenceClassificationModel } from '../../models/index.ts';
 import { compiledFor, forEachBatch } from '../../models/pipelines/rows.ts';
 import type { Target } from '../data/read-table.ts';
 import { collate } from '../data/tokenised.ts';
@@ -44,14 +45,14 @@ const problems = {
   }),
 } as const;
 
-const forwardOf = compiledFor('prediction', (model: BertForSequenceClassification, batch: ClassificationBatch) => {
+const forwardOf = compiledFor('prediction', (model: SequenceClassificationModel, batch: ClassificationBatch) => {
   const { labels, ...inputs } = batch;
   return problems[model.config.problemType ?? 'single_label_classification'](model.forward(inputs).logits, labels);
 });
 
 /** Scores examples with dropout off; the model's mode is put back afterwards. */
 export async function scoreExamples(
-  model: BertForSequenceClassification,
+  model: SequenceClassificationModel,
   examples: readonly TokenisedExample<Target>[],
   { batchSize, padTokenId }: PredictOptions,
 ): Promise<Scored> {
@@ -61,7 +62,7 @@ export async function scoreExamples(
     const batch = collate(
       indices.map((i) => examples[i]!),
       padTokenId,
-      model.config.maxPositionEmbeddings,
+      rowLimits(model),
     );
     const { scores: each, loss: sum } = forwardOf(model)(batch);
     const [rows, total] = await Promise.all([each.tolist() as Promise<number[][]>, sum.item()]);
@@ -73,7 +74,7 @@ export async function scoreExamples(
 
 /** Classifies examples with dropout off; the model's mode is put back afterwards. */
 export async function predict(
-  model: BertForSequenceClassification,
+  model: SequenceClassificationModel,
   examples: readonly TokenisedExample[],
   options: PredictOptions,
 ): Promise<Predictions> {

@@ -1,4 +1,14 @@
 import { fileURLToPath } from 'node:url';
+import { manualSeed } from '../../autograd/index.ts';
+import { encoderSizes, loadTextEncoder } from '../../models/index.ts';
+import type {
+  EncodersByHead,
+  Head,
+  HeadSettings,
+  ModelConfig,
+  PreTrainedModel,
+  TextEncoder,
+} from '../../models/index.ts';
 import { scheduleNames } from '../optim/schedules.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { resumeFlags } from '../trainer/run-state.ts';
@@ -8,12 +18,23 @@ import type { Option, Parsed } from './cli.ts';
 export const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
 
 /**
- * Prints what loading says, but for what goes without saying: that the head is new, and that the one of
- * pretraining is not used.
+ * The model to fine-tune, of any family of encoders, by folder or name, with its tokenizer; its head is new
+ * where the folder has none of the kind.
  */
-export function headLog(line: string): void {
-  const isNew = /^newly initialised: (bert\.pooler|classifier|qa_outputs)\./.test(line);
-  if (!isNew && !/^not used by .*: (cls|bert\.pooler|pooler)\./.test(line)) console.error(line);
+export function loadToFineTune<H extends Head>(
+  name: string | undefined,
+  head: H,
+  { seed, ...settings }: HeadSettings & { readonly seed: number },
+): Promise<TextEncoder<EncodersByHead[H]>> {
+  manualSeed(seed);
+  return loadTextEncoder(name ?? shippedBert, head, { settings, newHead: true });
+}
+
+/** A model's class and sizes in a line. */
+export function describeModel(model: PreTrainedModel<ModelConfig>): string {
+  const { layers, width } = encoderSizes(model.config);
+  const parameters = `${(model.numParameters() / 1e6).toFixed(1)} M parameters`;
+  return `${model.constructor.name} of ${layers} layers, ${width} wide, ${parameters}`;
 }
 
 /** How a model is fine-tuned, as flags of every script that does. */
@@ -35,7 +56,7 @@ export const fineTuneFlags = {
 type Given = Parsed<typeof fineTuneFlags>['values'];
 
 /** The options for `trainEpochs`, without what else the flags say. */
-export function fineTuneOptions(values: Given & { readonly learningRate: number }): FineTuneOptions {
+export function fineTuneOptions(values: Omit<Given, 'dropout'> & { readonly learningRate: number }): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
   return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BertTokenizer } from '../../models/index.ts';
+import type { AnyTokenizer, RowLimits } from '../../models/index.ts';
 import { padRows } from '../../models/pipelines/rows.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { toDevice } from '../objectives/task.ts';
@@ -37,7 +37,7 @@ export function hashOfRows<Row extends TokenRow>(rows: readonly Row[], labelOf: 
  * longer text first.
  */
 export function tokenise<Label extends Target = number>(
-  tokenizer: BertTokenizer,
+  tokenizer: AnyTokenizer,
   examples: readonly Example<Label>[],
   maxLength: number,
   keep: KeptPart = 'head',
@@ -57,7 +57,7 @@ export function tokenise<Label extends Target = number>(
  * The ids of a text, of which the middle may be missing where it is far longer than what is kept: no need to
  * tokenise a book for 128 tokens.
  */
-function idsOfEnds(tokenizer: BertTokenizer, text: string, maxLength: number): Int32Array {
+function idsOfEnds(tokenizer: AnyTokenizer, text: string, maxLength: number): Int32Array {
   const encode = (part: string): Int32Array => tokenizer.encodeToArrays([part]).inputIds;
   const length = 32 * maxLength; // characters; a token has about five
   if (text.length > 4 * length) {
@@ -67,7 +67,7 @@ function idsOfEnds(tokenizer: BertTokenizer, text: string, maxLength: number): I
   return encode(text);
 }
 
-/** [CLS] stays at the beginning and [SEP] at the end. */
+/** The special tokens stay at the beginning and at the end. */
 function bothEnds(ids: Int32Array, maxLength: number): Int32Array {
   if (ids.length <= maxLength) return ids;
   const kept = new Int32Array(maxLength);
@@ -77,31 +77,31 @@ function bothEnds(ids: Int32Array, maxLength: number): Int32Array {
   return kept;
 }
 
-type ClassificationArray = 'inputIds' | 'attentionMask' | 'tokenTypeIds' | 'labels';
+type ClassificationArray = 'inputIds' | 'attentionMask' | 'labels';
 
 /**
- * A batch of B rows padded to T tokens: inputIds, attentionMask and tokenTypeIds (B, T); labels (B) of
- * classes, or (B, L) of L numbers a row, in f32.
+ * A batch of B rows padded to T tokens: inputIds, attentionMask and, for models that tell types apart,
+ * tokenTypeIds (B, T); labels (B) of classes, or (B, L) of L numbers a row, in f32.
  */
-export type ClassificationBatch = DeviceBatch<ClassificationArray>;
+export type ClassificationBatch = DeviceBatch<ClassificationArray> & Partial<DeviceBatch<'tokenTypeIds'>>;
 
 /** Rows are padded to one length, see `paddedLength`. */
 export function collate(
   examples: readonly TokenisedExample<Target>[],
   padTokenId: number,
-  limit?: number,
+  limits?: RowLimits,
 ): ClassificationBatch {
-  return toDevice(collateOnHost(examples, padTokenId, limit));
+  return toDevice(collateOnHost(examples, padTokenId, limits));
 }
 
 /** The same, not yet on the device. */
 export function collateOnHost(
   examples: readonly TokenisedExample<Target>[],
   padTokenId: number,
-  limit?: number,
+  limits?: RowLimits,
 ): HostBatch<ClassificationArray> {
   return {
-    arrays: { ...paddedArrays(examples, padTokenId, limit), labels: labelArray(examples.map(({ label }) => label)) },
+    arrays: { ...paddedArrays(examples, padTokenId, limits), labels: labelArray(examples.map(({ label }) => label)) },
     counts: { loss: examples.length },
     tokens: tokensOf(examples),
   };
@@ -114,12 +114,16 @@ function labelArray(labels: readonly Target[]): HostArray {
 }
 
 /** Rows padded to one length, as arrays of a batch. */
-export function paddedArrays(rows: readonly TokenRow[], padTokenId: number, limit?: number) {
-  const { shape, inputIds, attentionMask, tokenTypeIds } = padRows(rows, padTokenId, limit);
+export function paddedArrays(
+  rows: readonly TokenRow[],
+  padTokenId: number,
+  limits?: RowLimits,
+): Readonly<Record<'inputIds' | 'attentionMask', HostArray>> & Readonly<Partial<Record<'tokenTypeIds', HostArray>>> {
+  const { shape, inputIds, attentionMask, tokenTypeIds } = padRows(rows, padTokenId, limits);
   return {
     inputIds: { data: inputIds, shape },
     attentionMask: { data: attentionMask, shape },
-    tokenTypeIds: { data: tokenTypeIds, shape },
+    ...(tokenTypeIds ? { tokenTypeIds: { data: tokenTypeIds, shape } } : {}),
   };
 }
 

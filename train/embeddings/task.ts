@@ -1,3 +1,4 @@
+import { paddingOf, rowLimits } from '../../models/index.ts';
 import type { SentenceTransformer } from '../../models/index.ts';
 import { textRows } from '../../models/pipelines/encoder.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
@@ -23,7 +24,8 @@ export function embeddingTask(
   loss: EmbeddingLoss,
   options: BatchOptions,
 ): TrainingTask {
-  const { tokenizer, maxSeqLength: maxLength, config } = model;
+  const { tokenizer, maxSeqLength: maxLength } = model;
+  const [padTokenId, limits] = [paddingOf({ model, tokenizer }), rowLimits(model)];
   const rows = columns.map((texts) => textRows({ model, tokenizer }, texts, { truncation: true, maxLength }));
   const lengths = rows[0]!.map((_, i) => Math.max(...rows.map((column) => column[i]!.inputIds.length)));
   const { batchesPerEpoch, indices } = endlessBatches(lengths, options);
@@ -37,9 +39,7 @@ export function embeddingTask(
       for (const [c, column] of rows.entries()) {
         const own: TokenRow[] = members.map((i) => column[i]!);
         tokens += tokensOf(own);
-        for (const [name, array] of Object.entries(
-          paddedArrays(own, tokenizer.padTokenId, config.maxPositionEmbeddings),
-        ))
+        for (const [name, array] of Object.entries(paddedArrays(own, padTokenId, limits)))
           arrays[`${name}${c}`] = array;
       }
       if (scores) arrays['scores'] = { data: Float32Array.from(members, (i) => scores[i]!), shape: [members.length] };

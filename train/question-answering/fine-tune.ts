@@ -1,7 +1,5 @@
-import { manualSeed } from '../../autograd/index.ts';
-import { BertForQuestionAnswering, BertTokenizer } from '../../models/index.ts';
+import { paddingOf } from '../../models/index.ts';
 import type { QuestionAnswerer } from '../../models/index.ts';
-import { headLog, shippedBert } from '../cli/fine-tune.ts';
 import { hashOfJson } from '../data/text-hash.ts';
 import { hashOfRows } from '../data/tokenised.ts';
 import { trainEpochs } from '../trainer/epochs.ts';
@@ -12,22 +10,6 @@ import { predictAnswers, scoreAnswers } from './evaluate.ts';
 import type { EvaluateOptions } from './evaluate.ts';
 import { questionAnswering } from './task.ts';
 import type { LabelledFeature } from './task.ts';
-
-/** The model to fine-tune, by folder or name; its head is new unless it answers questions already. */
-export async function makeAnswerer({
-  model: name = shippedBert,
-  dropout,
-  seed,
-}: {
-  readonly model?: string;
-  readonly dropout: number;
-  readonly seed: number;
-}): Promise<QuestionAnswerer> {
-  const tokenizer = await BertTokenizer.fromPretrained(name);
-  const settings = { numLabels: 2, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
-  manualSeed(seed);
-  return { model: await BertForQuestionAnswering.fromPretrained(name, settings, { log: headLog }), tokenizer };
-}
 
 export interface QuestionTask extends Omit<FineTuneRun, 'model' | 'task' | 'tokenizer' | 'evaluate' | 'best'> {
   readonly answerer: QuestionAnswerer;
@@ -53,7 +35,7 @@ export async function fineTuneAnswerer(run: QuestionTask): Promise<TrainingResul
     ...rest,
     model,
     tokenizer,
-    task: questionAnswering(model, train, rest.options, tokenizer.padTokenId),
+    task: questionAnswering(model, train, rest.options, paddingOf(answerer)),
     ...(validation.length > 0 ? { evaluate, best: { name: 'f1', mode: 'max' as const } } : {}),
     identity: {
       ...identity,

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { showText } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
-import type { Answer, BertForQuestionAnswering, Prediction } from '../../models/index.ts';
+import type { Answer, Prediction, QuestionAnsweringModel } from '../../models/index.ts';
+import { describeModel } from '../cli/fine-tune.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { QuestionData, QuestionExample } from './data.ts';
 import { scoreAnswers, sentenceBaseline } from './evaluate.ts';
@@ -11,18 +12,16 @@ import type { TrainingFeatures } from './task.ts';
 /** Says, before a run, which model is about to be trained on which data. */
 export function describeRun(
   { train, validation, test, origin }: QuestionData,
-  model: BertForQuestionAnswering,
+  model: QuestionAnsweringModel,
   { features, lost }: TrainingFeatures,
   { maxLength }: { readonly maxLength: number },
 ): string {
-  const { numHiddenLayers, hiddenSize } = model.config;
   return [
     `data   ${origin}`,
     `       ${train.length} to train, ${validation.length} to validate, ${test.length} to test, no text in two parts`,
     `rows   ${features.length} to train, of up to ${maxLength} tokens` +
       (lost > 0 ? `; ${lost} answers are whole in none of them: raise --max-length or --doc-stride` : ''),
-    `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ` +
-      `${(model.numParameters() / 1e6).toFixed(1)} M parameters`,
+    `model  ${describeModel(model)}`,
   ].join('\n');
 }
 

@@ -1,6 +1,7 @@
 import { answerPositions, questionFeatures } from '../../models/pipelines/question-answering/features.ts';
 import type { FeatureOptions } from '../../models/index.ts';
-import type { BertForQuestionAnswering, BertTokenizer } from '../../models/index.ts';
+import { rowLimits } from '../../models/index.ts';
+import type { AnyTokenizer, QuestionAnsweringModel } from '../../models/index.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { endlessBatches } from '../data/batches.ts';
 import type { BatchOptions } from '../data/batches.ts';
@@ -25,7 +26,7 @@ export interface TrainingFeatures {
  * not hold it whole is labelled "no answer".
  */
 export function trainingFeatures(
-  tokenizer: BertTokenizer,
+  tokenizer: AnyTokenizer,
   examples: readonly QuestionExample[],
   options: FeatureOptions,
 ): TrainingFeatures {
@@ -42,7 +43,7 @@ export function trainingFeatures(
 
 /** Extractive question answering as a training task: every row once an epoch, in batches of like length. */
 export function questionAnswering(
-  model: BertForQuestionAnswering,
+  model: QuestionAnsweringModel,
   features: readonly LabelledFeature[],
   options: BatchOptions,
   padTokenId: number,
@@ -60,7 +61,7 @@ export function questionAnswering(
       });
       return {
         arrays: {
-          ...paddedArrays(rows, padTokenId, model.config.maxPositionEmbeddings),
+          ...paddedArrays(rows, padTokenId, rowLimits(model)),
           startPositions: positions('from'),
           endPositions: positions('to'),
         },

@@ -1,5 +1,7 @@
 import { brief } from '../../common/printable.ts';
-import type { BertTokenizer } from '../../models/index.ts';
+import { BertTokenizer } from '../../models/index.ts';
+import type { AnyTokenizer } from '../../models/index.ts';
+import { BERT_WORD } from '../../models/tokenizer/punctuation.ts';
 import { splitApart } from '../data/duplicates/split-apart.ts';
 import { libreOfficeHelp } from '../data/libreoffice-help.ts';
 import { entitiesOf } from '../metrics/sequence-labels.ts';
@@ -48,7 +50,7 @@ export const tokenDataNames = 'libreoffice-help, also in other languages: libreo
  * out of the other parts. Errors, beside those of `readTokenRows`, each one line with the row: tags that no
  * scheme has, spans that meet in one word or hold none, labels of `testData` that `data` does not have.
  */
-export async function loadTokenData(tokenizer: BertTokenizer, options: TokenDataOptions): Promise<TokenData> {
+export async function loadTokenData(tokenizer: AnyTokenizer, options: TokenDataOptions): Promise<TokenData> {
   const { data, testData, keepTags, seed } = options;
   const [name, language = 'en-us'] = /^libreoffice-help(?:-([a-z]+(?:-[a-z]+)?))?$/.exec(data) ?? [];
   const source = name === undefined ? await readFileRows(data, options) : await helpRows(language);
@@ -133,7 +135,7 @@ interface TaggedTexts {
 }
 
 /** Rows as words with tags. */
-function tagTexts(tokenizer: BertTokenizer, rows: readonly TokenRow[], keepTags: boolean): TaggedTexts {
+function tagTexts(tokenizer: AnyTokenizer, rows: readonly TokenRow[], keepTags: boolean): TaggedTexts {
   // All schemes but this one can be read without knowing which it is.
   const isBilou = rows.some((row) => 'tags' in row && row.tags.some((tag) => /^[LU]-/.test(tag)));
   const scheme = isBilou ? 'BILOU' : undefined;
@@ -188,8 +190,13 @@ function placesOf(tokens: readonly string[]): Pick<TaggedText, 'text' | 'words'>
   return { text: tokens.join(' '), words };
 }
 
-/** The words that a tokenizer makes of a text. */
-export function wordsOf(tokenizer: BertTokenizer, text: string): Place[] {
+/**
+ * The words of a text: those that BERT's tokenizer makes of it, for others runs of characters without white
+ * space, and punctuation by itself.
+ */
+export function wordsOf(tokenizer: AnyTokenizer, text: string): Place[] {
+  if (!(tokenizer instanceof BertTokenizer))
+    return Array.from(text.matchAll(BERT_WORD), ({ 0: word, index }) => ({ start: index, end: index + word.length }));
   const { starts, ends, words } = tokenizer.encodeText(text);
   const places: { start: number; end: number }[] = [];
   words.forEach((word, i) => {

@@ -1,11 +1,9 @@
-import { manualSeed } from '../../autograd/index.ts';
-import { BertForTokenClassification } from '../../models/index.ts';
-import type { BertTokenizer } from '../../models/index.ts';
+import { paddingOf, rowLimits } from '../../models/index.ts';
+import type { TokenClassificationModel } from '../../models/index.ts';
 import { ignoredLabel } from '../../models/nn/token-loss.ts';
 import { padRows } from '../../models/pipelines/rows.ts';
 import { tokenLogits } from '../../models/pipelines/token-classification.ts';
 import type { TokenClassifier } from '../../models/pipelines/token-classification.ts';
-import { headLog } from '../cli/fine-tune.ts';
 import { endlessBatches } from '../data/batches.ts';
 import type { BatchOptions } from '../data/batches.ts';
 import { hashOfJson } from '../data/text-hash.ts';
@@ -19,18 +17,6 @@ import type { TrainingResult } from '../trainer/trainer.ts';
 import type { TaggedText } from './data.ts';
 import { labelledRows } from './rows.ts';
 import type { LabelledRow, RowLengths } from './rows.ts';
-
-/** The model to fine-tune, by folder or name, with a head for `labels`. */
-export async function makeTokenClassifier(
-  name: string,
-  tokenizer: BertTokenizer,
-  labels: readonly string[],
-  { dropout, seed }: { readonly dropout: number; readonly seed: number },
-): Promise<TokenClassifier> {
-  const settings = { labels, hiddenDropoutProb: dropout, attentionProbsDropoutProb: dropout };
-  manualSeed(seed);
-  return { model: await BertForTokenClassification.fromPretrained(name, settings, { log: headLog }), tokenizer };
-}
 
 export interface TokenTask extends Omit<FineTuneRun, 'model' | 'task' | 'tokenizer' | 'evaluate' | 'best'> {
   readonly classifier: TokenClassifier;
@@ -59,7 +45,7 @@ export async function fineTuneTokens(run: TokenTask): Promise<TrainingResult> {
     ...rest,
     model,
     tokenizer,
-    task: tokenLabelling(model, train, rest.options, tokenizer.padTokenId),
+    task: tokenLabelling(model, train, rest.options, paddingOf(classifier)),
     ...(validation.length > 0 ? { evaluate, best: { name: 'f1', mode: 'max' as const } } : {}),
     identity: {
       ...identity,
@@ -72,7 +58,7 @@ export async function fineTuneTokens(run: TokenTask): Promise<TrainingResult> {
 
 /** Labels of tokens as a training task: every row once an epoch, in batches of like length. */
 function tokenLabelling(
-  model: BertForTokenClassification,
+  model: TokenClassificationModel,
   given: readonly LabelledRow[],
   options: BatchOptions,
   padTokenId: number,
@@ -83,7 +69,7 @@ function tokenLabelling(
     counted.map(({ inputIds }) => inputIds.length),
     options,
   );
-  const limit = model.config.maxPositionEmbeddings;
+  const limits = rowLimits(model);
   return {
     name: 'token-classification',
     batchesPerEpoch,
@@ -93,11 +79,11 @@ function tokenLabelling(
       const labels = padRows(
         rows.map(({ labels, tokenTypeIds }) => ({ inputIds: labels, tokenTypeIds })),
         ignoredLabel,
-        limit,
+        limits,
       );
       return {
         arrays: {
-          ...paddedArrays(rows, padTokenId, limit),
+          ...paddedArrays(rows, padTokenId, limits),
           labels: { data: labels.inputIds, shape: labels.shape },
         },
         counts: { loss: labels.inputIds.filter((label) => label !== ignoredLabel).length },

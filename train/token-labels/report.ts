@@ -1,9 +1,10 @@
 import { join } from 'node:path';
 import { padText, showText } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
-import type { BertForTokenClassification } from '../../models/index.ts';
+import type { TokenClassificationModel } from '../../models/index.ts';
 import { labelTokens } from '../../models/pipelines/token-classification.ts';
 import type { Entity, TokenClassifier } from '../../models/pipelines/token-classification.ts';
+import { describeModel } from '../cli/fine-tune.ts';
 import { entitiesOf, entityReport, entityScores, tokenAccuracy } from '../metrics/sequence-labels.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import { entityDictionary } from './baseline.ts';
@@ -14,11 +15,10 @@ import type { LabelledRows, RowLengths } from './rows.ts';
 /** Says, before a run, which model is about to be trained on which data. */
 export function describeRun(
   { train, validation, test, labels, origin }: TokenData,
-  model: BertForTokenClassification,
+  model: TokenClassificationModel,
   { rows, vanished }: LabelledRows,
   { maxLength, stride }: RowLengths,
 ): string {
-  const { numHiddenLayers, hiddenSize } = model.config;
   const words = train.reduce((sum, text) => sum + text.words.length, 0);
   const cut = rows.length - new Set(rows.map(({ text }) => text)).size;
   const [first, ...more] = origin;
@@ -30,8 +30,7 @@ export function describeRun(
     `rows   ${rows.length} of up to ${maxLength} tokens for ${words} words to train on` +
       (cut > 0 ? `; longer texts are read in parts that share ${stride} tokens` : '') +
       (vanished > 0 ? `; the tokenizer leaves nothing of ${vanished} words` : ''),
-    `model  BERT of ${numHiddenLayers} layers, ${hiddenSize} wide, ` +
-      `${(model.numParameters() / 1e6).toFixed(1)} M parameters`,
+    `model  ${describeModel(model)}`,
   ].join('\n');
 }
 

@@ -1,7 +1,10 @@
-import type { BertTokenizer } from '../../models/index.ts';
+import { BertTokenizer } from '../../models/index.ts';
+import type { AnyTokenizer } from '../../models/index.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { ignoredLabel } from '../../models/nn/token-loss.ts';
+import type { EncodedArrays } from '../../models/tokenizer/encode.ts';
 import type { TaggedText } from './data.ts';
+import type { Place } from './read.ts';
 
 /** A text, or a part of it, as a model reads it; the arrays have one element for each token. */
 export interface LabelledRow extends TokenRow {
@@ -31,7 +34,7 @@ export interface LabelledRows {
  * run_ner; of the parts of a long text that share a word, it is the one where most stands around it.
  */
 export function labelledRows(
-  tokenizer: BertTokenizer,
+  tokenizer: AnyTokenizer,
   texts: readonly Pick<TaggedText, 'text' | 'words' | 'tags'>[],
   labels: readonly string[],
   { maxLength, stride }: RowLengths,
@@ -39,15 +42,19 @@ export function labelledRows(
   const numberOf = new Map(labels.map((label, i) => [label, i]));
   let vanished = 0;
   const rows = texts.flatMap(({ text, words, tags }, number): LabelledRow[] => {
-    const encoded = tokenizer.encodeToArrays([words.map(({ start, end }) => text.slice(start, end))], {
-      isSplitIntoWords: true,
-      truncation: true,
-      maxLength,
-      stride,
-      returnOverflowingTokens: true,
-      padding: true,
-      returnWordIds: true,
-    });
+    const options = {
+      ...{ truncation: true, maxLength, stride, returnOverflowingTokens: true, padding: true },
+      ...{ returnOffsets: true, returnWordIds: true, returnSequenceIds: true },
+    };
+    // Others than BERT's tokenizer see what stands before a word, such as a space.
+    const isWhole = !(tokenizer instanceof BertTokenizer);
+    const encoded = isWhole
+      ? tokenizer.encodeToArrays([text], options)
+      : tokenizer.encodeToArrays([words.map(({ start, end }) => text.slice(start, end))], {
+          ...options,
+          isSplitIntoWords: true,
+        });
+    const wordIds = isWhole ? wordsAt(encoded, text, words) : encoded.wordIds!;
     const width = encoded.shape[1];
     const parts = Array.from({ length: encoded.shape[0] }, (_, part) => {
       const from = part * width;
@@ -55,7 +62,7 @@ export function labelledRows(
       return {
         inputIds: encoded.inputIds.slice(from, from + length),
         tokenTypeIds: encoded.tokenTypeIds.slice(from, from + length),
-        wordIds: encoded.wordIds!.subarray(from, from + length),
+        wordIds: wordIds.subarray(from, from + length),
       };
     });
     const places = placesOfWords(parts.map(({ wordIds }) => wordIds));
@@ -74,6 +81,20 @@ export function labelledRows(
     return made;
   });
   return { rows, vanished };
+}
+
+/**
+ * For each token of a whole text the word that its first character belongs to, spaces left out; -1 for none.
+ */
+function wordsAt({ offsets, sequenceIds }: EncodedArrays, text: string, words: readonly Place[]): Int32Array {
+  return sequenceIds!.map((sequence, i) => {
+    if (sequence < 0) return -1;
+    let start = offsets![2 * i]!;
+    const end = offsets![2 * i + 1]!;
+    while (start < end && /\s/u.test(text[start]!)) start++;
+    const word = words.findIndex((place) => place.end > start);
+    return word >= 0 && words[word]!.start < end && start < end ? word : -1;
+  });
 }
 
 /**

@@ -33,7 +33,8 @@ export interface AnswerOptions {
  * The best answers to one question, best first, from all parts of its context, as in Transformers'
  * QuestionAnsweringPipeline: the score of a span is the probability of its first token times that of its
  * last, each a softmax over the part's tokens and [CLS]; scores of spans of the same text (in lower case) are
- * added. There are fewer than `topK` where the context has no more.
+ * added. There are fewer than `topK` where the context has no more; of a context without tokens the answer is
+ * '' with the score 0.
  */
 export function bestAnswers(
   context: string,
@@ -60,6 +61,7 @@ export function bestAnswers(
     }
   });
   const answers: Answer[] = [...byText.values()];
+  if (answers.length === 0) answers.push({ score: 0, start: 0, end: 0, answer: '' });
   if (handleImpossibleAnswer) answers.push({ score: noAnswer, start: 0, end: 0, answer: '' });
   return answers.sort((a, b) => b.score - a.score).slice(0, topK);
 }

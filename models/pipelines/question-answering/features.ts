@@ -1,6 +1,7 @@
 import { brief } from '../../../common/printable.ts';
 import { encodeToArrays } from '../../tokenizer/encode.ts';
 import type { BatchEncoder } from '../../tokenizer/encode.ts';
+import { countSpecial } from '../../tokenizer/post-processors.ts';
 import type { TokenRow } from '../rows.ts';
 
 /** A question and the text that it is answered from. */
@@ -53,8 +54,9 @@ export function questionFeatures(
   if (tokenizer.paddingSide !== 'right')
     throw new Error('question answering needs a tokenizer that pads on the right: set its padding_side to "right"');
   if (questions.length === 0) throw new Error('there are no questions: pass at least one');
-  const { clsTokenId, sepTokenId, padTokenId, modelMaxLength, paddingSide, truncationSide } = tokenizer;
-  const settings = { clsTokenId, sepTokenId, padTokenId, modelMaxLength, paddingSide, truncationSide };
+  const { postProcessor, padTokenId, modelMaxLength, paddingSide, truncationSide } = tokenizer;
+  const settings = { postProcessor, padTokenId, modelMaxLength, paddingSide, truncationSide };
+  const specialTokens = countSpecial(postProcessor.pair ?? []);
   // Questions about one context follow each other.
   let known = { text: '', pieces: tokenizer.encodeText('') };
   return questions.flatMap(({ id, question: text, context }, question) => {
@@ -73,9 +75,6 @@ export function questionFeatures(
   });
 }
 
-/** [CLS], [SEP] and [SEP]. */
-const specialTokens = 3;
-
 function rowsOf(
   encoder: BatchEncoder,
   pair: readonly [question: string, context: string],
@@ -83,7 +82,7 @@ function rowsOf(
   maxLength: number,
   stride: number,
 ): QuestionFeature[] {
-  const { shape, inputIds, tokenTypeIds, attentionMask, offsets, wordIds } = encodeToArrays(encoder, [pair], {
+  const encoded = encodeToArrays(encoder, [pair], {
     truncation: 'only_second',
     padding: true,
     maxLength,
@@ -91,21 +90,24 @@ function rowsOf(
     returnOverflowingTokens: true,
     returnOffsets: true,
     returnWordIds: true,
+    returnSequenceIds: true,
   });
+  const { shape, inputIds, tokenTypeIds, attentionMask, offsets, wordIds, sequenceIds } = encoded;
   const [rows, width] = shape;
   return Array.from({ length: rows }, (_, row) => {
     const of = (values: Int32Array): Int32Array => values.slice(row * width, row * width + length);
     const length = attentionMask.subarray(row * width, (row + 1) * width).lastIndexOf(1) + 1;
-    const types = of(tokenTypeIds);
-    const [first, stop] = [types.indexOf(1), length - 1];
+    const texts = of(sequenceIds!);
+    const stop = texts.lastIndexOf(1) + 1;
     const place = (side: 0 | 1): Int32Array =>
-      types.map((type, i) => (type === 1 ? offsets![2 * (row * width + i) + side]! : 0));
+      texts.map((text, i) => (text === 1 ? offsets![2 * (row * width + i) + side]! : 0));
     return {
       question,
       inputIds: of(inputIds),
-      tokenTypeIds: types,
-      first,
-      stop,
+      tokenTypeIds: of(tokenTypeIds),
+      // Of a context without tokens no place is its own.
+      first: stop === 0 ? length : texts.indexOf(1),
+      stop: stop === 0 ? length : stop,
       starts: place(0),
       ends: place(1),
       words: of(wordIds!),

@@ -1,5 +1,6 @@
 import { stack } from '../../../autograd/index.ts';
-import type { BertForQuestionAnswering } from '../../bert/heads.ts';
+import type { QuestionAnsweringModel } from '../../auto.ts';
+import { rowLimits } from '../../bert/model.ts';
 import type { LoadOptions } from '../../pretrained.ts';
 import { computing, loadTextEncoder, readRows } from '../encoder.ts';
 import type { EncoderOptions, TextEncoder } from '../encoder.ts';
@@ -9,14 +10,14 @@ import { questionFeatures } from './features.ts';
 import type { FeatureOptions, Question, QuestionFeature } from './features.ts';
 
 /** A model that answers questions, with its tokenizer. */
-export type QuestionAnswerer = TextEncoder<BertForQuestionAnswering>;
+export type QuestionAnswerer = TextEncoder<QuestionAnsweringModel>;
 
 /**
  * Loads a model that answers questions from a folder, the Hugging Face cache or the hub. Error, one line: the
  * folder has no head that answers questions.
  */
 export const loadQuestionAnswerer = (id: string, options: LoadOptions = {}): Promise<QuestionAnswerer> =>
-  loadTextEncoder<BertForQuestionAnswering>(id, 'ForQuestionAnswering', options);
+  loadTextEncoder(id, 'ForQuestionAnswering', options);
 
 export interface QuestionAnsweringOptions extends AnswerOptions, Pick<EncoderOptions, 'batchSize' | 'signal'> {
   /** Tokens of a row, special tokens included; default 384, less where tokenizer or model take less. */
@@ -58,7 +59,7 @@ export function rowLengths(
   { model, tokenizer }: QuestionAnswerer,
   { maxLength, docStride }: FeatureOptions,
 ): Required<FeatureOptions> {
-  const positions = model.config.maxPositionEmbeddings;
+  const { positions } = rowLimits(model);
   const length = maxLength ?? Math.min(384, tokenizer.modelMaxLength, positions);
   if (length > positions)
     throw new Error(
@@ -94,7 +95,7 @@ export function byQuestion(
 }
 
 /** (B, T, 2): for each token, how well an answer begins and ends there. */
-const forward = computing('question answering', (model: BertForQuestionAnswering, batch) => {
+const forward = computing('question answering', (model: QuestionAnsweringModel, batch) => {
   const { startLogits, endLogits } = model.forward(batch);
   return stack([startLogits, endLogits], 2);
 });
