@@ -1,8 +1,7 @@
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { IdList } from '../../common/collections.ts';
-import type { PlacedPiece } from './encoder.ts';
-import type { Stretch } from './stretch.ts';
+import type { PlacedPiece, Stretch } from './stretch.ts';
 
 /** Encodes by a vocabulary of characters: the BPE without merges that `trainCharacters` writes. */
 export class Characters {

@@ -8,7 +8,7 @@ import { readNormalizer } from './normalizers.ts';
 import { Part } from './part.ts';
 import type { PreTokenizer } from './pre-tokenizers.ts';
 import { readPreTokenizer } from './pre-tokenizers.ts';
-import type { Stretch } from './stretch.ts';
+import type { PlacedPiece, Stretch } from './stretch.ts';
 import type { TokenizerFolder } from './tokenizer-folder.ts';
 import { Unigram } from './unigram.ts';
 import { WordPiece, unknownId } from './word-piece.ts';
@@ -19,12 +19,6 @@ export interface Encoder {
   normalize(stretch: Stretch): Stretch;
   /** Appends the ids of a normalised text. */
   encode(stretch: Stretch, ids: IdList): void;
-}
-
-/** A word, or whatever else a pre-tokenizer makes, with its tokens. */
-export interface PlacedPiece {
-  readonly stretch: Stretch;
-  readonly tokens: PieceTokens;
 }
 
 /** Plain text to tokens that know where they stand. */

@@ -3,6 +3,7 @@
 import { alignOriginal } from './bert-normalizer.ts';
 import type { AlignedText } from './bert-normalizer.ts';
 import type { Pattern } from './pattern.ts';
+import type { PieceTokens } from './word-piece.ts';
 
 export interface Stretch {
   readonly text: string;
@@ -16,6 +17,12 @@ export interface Stretch {
 export interface Places {
   readonly starts: Int32Array;
   readonly ends: Int32Array;
+}
+
+/** A word, or whatever else a pre-tokenizer makes, with its tokens. */
+export interface PlacedPiece {
+  readonly stretch: Stretch;
+  readonly tokens: PieceTokens;
 }
 
 /** The whole text itself, each unit at the place of its character. */

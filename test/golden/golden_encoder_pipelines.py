@@ -198,7 +198,7 @@ def rows_of(tokenizer, texts, pairs, options):
     """What the tokenizer makes of a batch, by our names."""
     sides = [texts, pairs] if pairs else [texts]
     rows = []
-    batches = [[[text], *([[pairs[i]]] if pairs else [])] for i, text in enumerate(texts)] if not options else [sides]
+    batches = [sides] if options else [[[text]] for text in texts]
     for batch in batches:
         encoded = tokenizer(*batch, return_offsets_mapping=True, return_special_tokens_mask=True, **options)
         for row in range(len(encoded["input_ids"])):
@@ -287,7 +287,8 @@ def generate(folder, _=None):
     for name in FAMILIES:
         path, prefix = make_model(folder, name)
         golden = run_pipelines(path, prefix)
-        write(folder, f"{name}-pipelines.json", {"texts": TEXTS, "long": LONG, "middle": MIDDLE, "pairs": PAIRS, **rounded(golden)})
+        inputs = {"texts": TEXTS, "long": LONG, "middle": MIDDLE, "pairs": PAIRS}
+        write(folder, f"{name}-pipelines.json", {**inputs, **rounded(golden)})
 
 
 def generate_answers(folder):
@@ -303,7 +304,7 @@ def generate_answers(folder):
         tokenizer = PreTrainedTokenizerFast(
             tokenizer_file=os.path.join(path, "tokenizer.json"), model_max_length=64, **tokens
         )
-        takes_types = family["config"].get("type_vocab_size", 2) > 1 and name not in ("distilbert", "mpnet", "deberta-v2")
+        takes_types = name in ("electra", "albert")
         tokenizer.model_input_names = ["input_ids", "attention_mask", *(["token_type_ids"] if takes_types else [])]
         model = class_of(family["prefix"], "question-answering").from_pretrained(path, num_labels=2)
         answer = pipeline("question-answering", model=model, tokenizer=tokenizer, device="cpu")
