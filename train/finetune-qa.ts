@@ -24,7 +24,9 @@ import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
 const command = {
   name: 'finetune-qa',
-  summary: 'Fine-tunes BERT to find the answers to questions in texts; --ask asks a trained one.',
+  summary:
+    'Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to find the answers to questions in texts; ' +
+    '--ask asks a trained one.',
   usage: 'node --import tsx train/finetune-qa.ts',
   options: {
     data: { type: 'path', exists: 'file', help: `questions to train on: ${questionFormats}` },

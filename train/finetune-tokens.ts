@@ -23,7 +23,8 @@ import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 const command = {
   name: 'finetune-tokens',
   summary:
-    'Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to label the words of texts; --predict shows what a trained one finds.',
+    'Fine-tunes an encoder (BERT, RoBERTa, DeBERTa, ...) to label the words of texts; ' +
+    '--predict shows what a trained one finds.',
   usage: 'node --import tsx train/finetune-tokens.ts',
   positionals: { name: 'text', help: 'with --predict: texts to label', min: 0 },
   options: {

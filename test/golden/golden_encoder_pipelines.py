@@ -2,6 +2,8 @@
 the family has, saved by Transformers. NAME-pipelines.json: what Transformers makes of odd texts with them: rows of
 tokens (pairs, truncation, windows), and the results of its pipelines; losses of a few steps of AdamW.
 
+The trainer of Unigram breaks ties at random: the vocabularies of ALBERT and DeBERTa differ from run to run.
+
 Places in texts count UTF-16 units, as JavaScript strings do; Transformers counts code points.
 
 Answers to questions are made by themselves, with Transformers 4, which still has that pipeline (PYTHONPATH as in
