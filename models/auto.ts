@@ -122,6 +122,8 @@ export async function loadWithHead<H extends Head>(
   const fresh: string[] = [];
   const { log = (line: string): void => console.error(line) } = options;
   const model = await found.fromPretrained(folder, settings && settingsFor(found, settings), {
+    // A head for other labels is new too.
+    ...(newHead ? { ignoreMismatchedSizes: true } : {}),
     ...options,
     log: (line) => {
       const isNew = line.startsWith('newly initialised');
