@@ -207,7 +207,8 @@ export function castParameter(x: Parameter, dtype: 'f16' | 'f32', made: Map<Para
  * own.
  */
 export class ModuleBuffer extends Tensor {
-  readonly persistent: boolean;
+  /** Whether it is part of the state dict. */
+  persistent: boolean;
 
   constructor(values: Tensor, { persistent = true }: { readonly persistent?: boolean } = {}) {
     const own = withOwnMemory(values);
@@ -269,13 +270,17 @@ export function parameter(shape: readonly number[], init: Initializer): Paramete
  * A table that `fill` computes on the host, in no file: positions as sines, say. It stays bare while
  * parameters are counted.
  */
-export function hostTable(shape: readonly number[], fill: (values: Float32Array) => void): ModuleBuffer {
+export function hostTable(
+  shape: readonly number[],
+  fill: (values: Float32Array) => void,
+  { persistent = false }: { readonly persistent?: boolean } = {},
+): ModuleBuffer {
   counted?.(shape);
   checkRoom('table', shape, 'f32', true);
-  if (counted) return new ModuleBuffer(emptyTensor(shape, 'f32', 'table'), { persistent: false });
+  if (counted) return new ModuleBuffer(emptyTensor(shape, 'f32', 'table'), { persistent });
   const values = new Float32Array(sizeOf(shape));
   fill(values);
-  return new ModuleBuffer(tensor(values, { shape }), { persistent: false });
+  return new ModuleBuffer(tensor(values, { shape }), { persistent });
 }
 
 /**

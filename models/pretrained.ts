@@ -23,6 +23,7 @@ import {
   matchWeights,
   otherHalf,
   readMatches,
+  takeTables,
   tensorsToWrite,
 } from './io/state-dict.ts';
 import type { KeyRules } from './io/state-dict.ts';
@@ -130,8 +131,11 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const { json, config, generationConfig, weights } = opened;
     try {
       const { module: model, initialise } = named(configFile, () => postponeInit(() => new this(config)));
+      await takeTables(model, weights, this.keyRules);
+      const isComputed = (key: string): boolean => this.keyRules.computedKeys?.test(key) ?? false;
       const tied = matchWeights(model, weights, this.keyRules);
-      checkMatch(tied, folder, this.name, (key) => model.mayBeNew(key), ignoreMismatchedSizes);
+      const mayBeNew = (key: string): boolean => isComputed(key) || model.mayBeNew(key);
+      checkMatch(tied, folder, this.name, mayBeNew, ignoreMismatchedSizes);
       const apart = await keysApart(weights, tied.matches);
       for (const { key } of apart) model.untie(key);
       const match = apart.length > 0 ? matchWeights(model, weights, this.keyRules) : tied;
@@ -139,7 +143,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       const state = model.stateTensors();
       const read = new Set(match.matches.map(({ target }) => target));
       const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)].filter(
-        (key) => !read.has(state.get(key)!),
+        (key) => !read.has(state.get(key)!) && !isComputed(key),
       );
       for (const target of fresh.map((key) => state.get(key))) if (target instanceof Parameter) initialise(target);
       if (apart.length > 0)
@@ -191,6 +195,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   async savePretrained(folder: string, options: SaveOptions = {}): Promise<void> {
     const { tokenizer, dtype, maxShardBytes, files: further = [], replaces = [] } = options;
     const { module: fresh } = postponeInit(() => new (this.constructor as new (config: C) => this)(this.config));
+    const own = new Map(this.namedBuffers());
+    for (const [key, table] of fresh.namedBuffers()) table.persistent = own.get(key)?.persistent ?? table.persistent;
     checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));
     for (const buffer of fresh.buffers()) buffer.storage.free();
     const files = [

@@ -251,7 +251,7 @@ abstract class BartStack extends Module {
     this.embedTokens = embedTokens;
     this.embedPositions = learnedPositions
       ? new LearnedPositions(config)
-      : new SinusoidalPositions(maxPositionEmbeddings, dModel);
+      : new SinusoidalPositions(maxPositionEmbeddings, dModel, { persistent: config.modelType === 'pegasus' });
     this.layernormEmbedding = normEmbeddings ? new LayerNorm(dModel) : undefined;
     this.layerNorm = normFirst ? new LayerNorm(dModel) : undefined;
     this.dropout = new Dropout(config.dropout);
@@ -358,8 +358,7 @@ export abstract class BartLikeModel<C extends BartLikeConfig> extends PreTrained
 }
 
 const learned = { baseModelPrefix: 'model' };
-/** Positions that are computed may be in files all the same. */
-const computed = { ...learned, ignoredKeys: /(^|\.)(encoder|decoder)\.embed_positions\.weight$/ };
+const computed = { ...learned, computedKeys: /(^|\.)(encoder|decoder)\.embed_positions\.weight$/ };
 
 /** BART (Lewis et al. 2020): learned positions, normalised embeddings. */
 export class BartModel extends BartLikeModel<BartConfig> {

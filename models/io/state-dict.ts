@@ -1,6 +1,7 @@
 import { assign, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { listNames, showShape, showText } from '../names.ts';
+import type { ModuleBuffer } from '../parameter.ts';
 import type { Dtype as FileDtype } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
 import type { WeightsSource } from './weights-source.ts';
@@ -102,6 +103,8 @@ export interface KeyRules {
   readonly baseModelPrefix: string;
   /** Keys that old files carry and no model needs. */
   readonly ignoredKeys?: RegExp;
+  /** Keys of tables that are computed: files may lack them, and where they have them, those count. */
+  readonly computedKeys?: RegExp;
 }
 
 export interface WeightsMatch {
@@ -124,6 +127,7 @@ export function matchWeights(model: StateOwner, weights: WeightsSource, rules: K
   for (const fileKey of weights.names()) {
     if (rules.ignoredKeys?.test(fileKey)) continue;
     const key = translate(fileKey, targets, rules.baseModelPrefix);
+    if (rules.computedKeys?.test(key) && !targets.has(key)) continue;
     const other = fileKeys.get(key);
     if (other !== undefined)
       throw new Error(`${weights.path}: "${other}" and "${fileKey}" both name ${key}; save the model again`);
@@ -140,7 +144,27 @@ export function matchWeights(model: StateOwner, weights: WeightsSource, rules: K
   };
 }
 
-function translate(fileKey: string, targets: ReadonlyMap<string, Tensor>, base: string): string {
+/**
+ * Makes tables that a model computes part of its state where a folder has them with other values: training
+ * that took them for weights changed them.
+ */
+export async function takeTables(
+  model: StateOwner & { namedBuffers(): [string, ModuleBuffer][] },
+  weights: WeightsSource,
+  { computedKeys, baseModelPrefix }: KeyRules,
+): Promise<void> {
+  const tables = new Map(model.namedBuffers().filter(([key]) => computedKeys?.test(key)));
+  for (const fileKey of weights.names().filter((name) => computedKeys?.test(name))) {
+    const table = tables.get(translate(fileKey, tables, baseModelPrefix));
+    if (!table || table.persistent) continue;
+    const { shape } = weights.entry(fileKey);
+    const [own, given] = [await table.data(), toFloat32(await weights.read(fileKey))];
+    const isEqual = own.every((value, i) => Math.abs(Number(value) - given[i]!) <= 1e-6);
+    table.persistent = shape.join() !== table.shape.join() || !isEqual;
+  }
+}
+
+function translate(fileKey: string, targets: ReadonlyMap<string, unknown>, base: string): string {
   const renamed = fileKey.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
   const without = renamed.startsWith(`${base}.`) ? renamed.slice(base.length + 1) : renamed;
   const candidates = [fileKey, renamed, `${base}.${renamed}`, without];

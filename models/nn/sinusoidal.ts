@@ -6,23 +6,29 @@ import type { ModuleBuffer } from '../parameter.ts';
 
 /**
  * Positions as sines and cosines of wavelengths from 2 pi to 10000 x 2 pi (Vaswani et al. 2017, section 3.5),
- * not learned and in no file. The sines fill the first half, the cosines the second, as in Marian and
- * fairseq; the paper interleaves them.
+ * not learned. Files have them where `persistent` is set (Pegasus), else none needs to. The sines fill the
+ * first half, the cosines the second, as in Marian and fairseq; the paper interleaves them.
  */
 export class SinusoidalPositions extends Module {
+  static override readonly keys = { table: 'weight' };
+
   readonly table: ModuleBuffer;
 
-  constructor(count: number, dim: number) {
+  constructor(count: number, dim: number, options: { readonly persistent?: boolean } = {}) {
     super();
     const sines = Math.ceil(dim / 2);
-    this.table = hostTable([count, dim], (values) => {
-      for (let i = 0; i < values.length; i++) {
-        const [position, column] = [Math.floor(i / dim), i % dim];
-        const pair = column < sines ? column : column - sines;
-        const angle = position / 10000 ** ((2 * pair) / dim);
-        values[i] = column < sines ? Math.sin(angle) : Math.cos(angle);
-      }
-    });
+    this.table = hostTable(
+      [count, dim],
+      (values) => {
+        for (let i = 0; i < values.length; i++) {
+          const [position, column] = [Math.floor(i / dim), i % dim];
+          const pair = column < sines ? column : column - sines;
+          const angle = position / 10000 ** ((2 * pair) / dim);
+          values[i] = column < sines ? Math.sin(angle) : Math.cos(angle);
+        }
+      },
+      options,
+    );
   }
 
   /** The first `length` positions (T, D), or those given, [T] or [B, T] -> (..., D). */

@@ -1,19 +1,28 @@
 // BART, mBART and Pegasus against Transformers: the golden files are made by test/golden/golden_bart.py.
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { noGrad, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
   BartConfig,
   BartForConditionalGeneration,
+  loadModel,
   MBartForConditionalGeneration,
   PegasusForConditionalGeneration,
+  writeSafetensors,
 } from '../../models/index.ts';
+import type { MarianMTModel, Seq2SeqLM } from '../../models/index.ts';
+import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
 import { checkSeq2Seq } from '../support/seq2seq-checks.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('bart');
+let folder = '';
+temporaryFolder(test, (path) => (folder = path));
 await checkSeq2Seq(test, 'bart', BartForConditionalGeneration);
 await checkSeq2Seq(test, 'mbart', MBartForConditionalGeneration);
 await checkSeq2Seq(test, 'pegasus', PegasusForConditionalGeneration);
@@ -40,6 +49,53 @@ test("mBART's decoder begins with the language that ends the labels, whatever it
   });
   model.forward({ inputIds: i32([[5, 2]]), labels: i32([[5, 6, 2, 9, -100]]) });
   return seen[0]!.data().then((ids) => assert.equal(Array.from(ids), [9, 5, 6, 2, 9]));
+});
+
+/** Logits of a few tokens. */
+async function logitsOf(model: Seq2SeqLM): Promise<number[]> {
+  const { logits } = noGrad(() => model.forward({ inputIds: i32([[5, 6, 2]]), decoderInputIds: i32([[2, 7]]) }));
+  return Array.from(await logits.data(), Number);
+}
+
+test('sines that training changed are read and written back; files without them have the usual ones', async () => {
+  const load = async (path: string): Promise<MarianMTModel | PegasusForConditionalGeneration> =>
+    (await loadModel(path, { log: assert.unreachable })) as MarianMTModel | PegasusForConditionalGeneration;
+  for (const name of ['marian', 'pegasus']) {
+    const plain = await load(goldenFile(`tiny-${name}`));
+    const state = new Map(plain.stateDict());
+    const keys = ['encoder', 'decoder'].map((side) => `model.${side}.embed_positions.weight`);
+    for (const key of keys) state.delete(key);
+    const { maxPositionEmbeddings: count, dModel: dim } = plain.config;
+    const folderWith = async (what: string, table?: Tensor): Promise<string> => {
+      const path = join(folder, `${name} ${what}`);
+      await plain.savePretrained(path);
+      const tensors = [...state, ...(table ? keys.map((key) => [key, table] as const) : [])];
+      const list = tensors.map(
+        ([key, t]) => ({ name: key, dtype: 'F32', shape: t.shape, data: () => t.data() }) as const,
+      );
+      await writeSafetensors(join(path, 'model.safetensors'), list);
+      return path;
+    };
+    const usual = await logitsOf(plain);
+    assert.equal(await logitsOf(await load(await folderWith('without'))), usual, name);
+    const changed = await load(await folderWith('changed', zeros([count, dim])));
+    const wanted = await logitsOf(changed);
+    assert.ok(
+      wanted.some((value, i) => Math.abs(value - usual[i]!) > 1e-3),
+      name,
+    );
+    const again = join(folder, `${name} again`);
+    await changed.savePretrained(again);
+    assert.equal(await logitsOf(await load(again)), wanted, name);
+    await rejects(load(await folderWith('short', zeros([count - 1, dim]))), /embed_positions\.weight is \[\d+, \d+\]/);
+  }
+  // Transformers needs them in files of Pegasus, and leaves them out of those of Marian.
+  const key = 'model.encoder.embed_positions.weight';
+  const all = await Promise.all(['pegasus', 'marian'].map((name) => load(goldenFile(`tiny-${name}`))));
+  assert.equal(
+    all.map((model) => model.stateDict().has(key)),
+    [true, false],
+  );
 });
 
 test.run();
