@@ -14,6 +14,7 @@ export { BartConfig, MarianConfig, MBartConfig, PegasusConfig } from './bart/con
 export type { BartSettings, MarianSettings } from './bart/config.ts';
 export {
   BartForConditionalGeneration,
+  BartForSequenceClassification,
   MarianMTModel,
   MBartForConditionalGeneration,
   PegasusForConditionalGeneration,

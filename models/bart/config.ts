@@ -4,6 +4,7 @@ import type { ModelConfig } from '../config.ts';
 import { showValue } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
+import { problemTypes } from '../transformer/encoder-heads.ts';
 
 const size = z.int().min(1);
 const layers = z.int().min(0);
@@ -127,7 +128,13 @@ function family<S extends z.ZodRawShape>(modelType: string, own: S) {
  * BART's settings: config.json in camelCase. `BartConfig.create({ vocabSize: 100, dModel: 64, ... })` makes a
  * checked config; what is not given has Transformers' default.
  */
-export const BartConfig = family('bart', shape);
+export const BartConfig = family('bart', {
+  ...shape,
+  /** Of what the head for labels takes. */
+  classifierDropout: probability.default(0),
+  /** The kind of the labels of a text; null: told from the first labels given. */
+  problemType: z.enum(problemTypes).nullable().default(null),
+});
 
 /**
  * mBART's: the texts begin with the code of a language, which `decoderStartTokenId` names where it is one.

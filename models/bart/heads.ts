@@ -1,11 +1,14 @@
-import { reshape, zeros } from '../../autograd/index.ts';
+import { arange, eq, max, reshape, select, where, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { Linear } from '../nn/linear.ts';
+import { rowsAt } from '../nn/rows-at.ts';
 import { ModuleBuffer } from '../parameter.ts';
+import { PreTrainedModel } from '../pretrained.ts';
 import { lmHead } from '../transformer/causal-lm.ts';
+import { ClassificationHead, labelLoss } from '../transformer/encoder-heads.ts';
 import { shiftRight } from '../transformer/inputs.ts';
-import type { Seq2SeqInputs } from '../transformer/inputs.ts';
-import type { Seq2SeqOutput } from '../transformer/outputs.ts';
+import type { Seq2SeqInputs, TokenInputs } from '../transformer/inputs.ts';
+import type { Seq2SeqInternals, Seq2SeqOutput } from '../transformer/outputs.ts';
 import { Seq2SeqLM } from '../transformer/seq2seq.ts';
 import type { Seq2SeqSides } from '../transformer/seq2seq.ts';
 import { BartConfig, MarianConfig, MBartConfig, PegasusConfig, targetVocabulary } from './config.ts';
@@ -55,6 +58,54 @@ export class BartForConditionalGeneration extends BartLikeLM<BartConfig> {
 
   constructor(config: BartConfig) {
     super(config, new BartModel(config));
+  }
+}
+
+export interface BartClassificationOutput extends Seq2SeqInternals {
+  /** (B, numLabels). */
+  readonly logits: Tensor;
+  readonly loss?: Tensor;
+}
+
+/**
+ * Classifies texts or pairs of them, such as whether one follows from the other: both sides read the text,
+ * and what the decoder makes of the last token that ends texts is scored. Each row must have one.
+ */
+export class BartForSequenceClassification extends PreTrainedModel<BartConfig> {
+  static readonly configFormat = BartConfig;
+  static readonly keyRules = BartModel.keyRules;
+
+  readonly model: BartModel;
+  readonly classificationHead: ClassificationHead;
+
+  constructor(config: BartConfig) {
+    super(config);
+    const { dModel: hiddenSize, initStd: initializerRange, classifierDropout: dropout } = config;
+    this.model = new BartModel(config);
+    this.classificationHead = new ClassificationHead({ ...config, hiddenSize, initializerRange }, { dropout });
+  }
+
+  /**
+   * Logits (B, numLabels). Labels: class numbers [B]; or numbers [B, numLabels] (regression to one number:
+   * [B] too).
+   */
+  override forward(inputs: TokenInputs & { readonly labels?: Tensor }): BartClassificationOutput {
+    const { labels, inputIds, attentionMask, outputHiddenStates, outputAttentions } = inputs;
+    const { decoderStartTokenId: start, padTokenId: padding } = this.config;
+    const decoderInputIds = shiftRight(inputIds, { start, padding });
+    const read = { inputIds, attentionMask, decoderInputIds, outputHiddenStates, outputAttentions };
+    const { lastHiddenState, ...internals } = this.model.forward(read); // (B, T, D)
+    const end = rowsAt(lastHiddenState, this.#ends(inputIds)); // (B, 1, D)
+    const logits = this.classificationHead.forward(select(end, 1, 0)); // (B, L)
+    return { logits, ...(labels ? { loss: labelLoss(this, logits, labels) } : {}), ...internals };
+  }
+
+  /** The place of each row's last token that ends texts, [B, 1]. */
+  #ends(inputIds: Tensor): Tensor {
+    const [end] = [this.config.eosTokenId ?? []].flat();
+    if (end === undefined) throw new Error('BartForSequenceClassification: eosTokenId is null; give that of the texts');
+    const places = arange(0, inputIds.shape[1]!, 1, { dtype: 'i32' });
+    return max(where(eq(inputIds, end), places, 0), 1, { keepDims: true });
   }
 }
 

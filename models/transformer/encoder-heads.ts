@@ -155,9 +155,10 @@ export class ClassificationHead extends Module {
     this.activation = activation;
   }
 
-  /** hidden (B, T, D) -> (B, L). */
+  /** The first token of hidden (B, T, D), or one vector a text, (B, D) -> (B, L). */
   override forward(hidden: Tensor): Tensor {
-    const x = this.dense.forward(this.dropout.forward(select(hidden, 1, 0))); // (B, D)
+    const text = hidden.ndim === 3 ? select(hidden, 1, 0) : hidden; // (B, D)
+    const x = this.dense.forward(this.dropout.forward(text)); // (B, D)
     return this.outProj.forward(this.dropout.forward(activations[this.activation](x)));
   }
 
@@ -274,15 +275,7 @@ export function encoderHeads<
       const { labels, ...rest } = inputs;
       const output = this.encode(rest as unknown as I);
       const logits = this.score(output); // (B, L)
-      return { logits, ...(labels ? { loss: this.#loss(logits, labels) } : {}), ...internalsOf(output) };
-    }
-
-    #loss(logits: Tensor, labels: Tensor): Tensor {
-      if (this.config.problemType === null) {
-        const problemType = problemTypeOf(logits, labels);
-        this.config = Object.freeze({ ...this.config, problemType }); // saved with the model, as in Transformers
-      }
-      return sequenceLoss(logits, labels, this.config.problemType!);
+      return { logits, ...(labels ? { loss: labelLoss(this, logits, labels) } : {}), ...internalsOf(output) };
     }
   }
 
@@ -342,6 +335,20 @@ export function encoderHeads<
     TokenClassification: TokenClassification as unknown as With<TokenClassification>,
     QuestionAnswering: QuestionAnswering as unknown as With<QuestionAnswering>,
   };
+}
+
+/**
+ * The loss of labels of sequences, by the model's `problemType`; where it has none, the labels tell, and it
+ * is saved with the model, as in Transformers.
+ */
+export function labelLoss<C extends Pick<EncoderSettings, 'problemType'>>(
+  model: { config: C },
+  logits: Tensor,
+  labels: Tensor,
+): Tensor {
+  const problemType = model.config.problemType ?? problemTypeOf(logits, labels);
+  if (model.config.problemType === null) model.config = Object.freeze({ ...model.config, problemType });
+  return sequenceLoss(logits, labels, problemType);
 }
 
 /** What labels of a sequence are, by their shape and that of the logits (B, L). */

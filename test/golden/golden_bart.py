@@ -2,6 +2,8 @@
 NAME.safetensors: what Transformers computes with them, as golden_marian.py has it, and the texts that they
 generate.
 
+tiny-bart-classify/ and bart-classify.json likewise for a head for labels of texts.
+
 The decoder of the mBART begins with the last of the labels, since its config names no start.
 """
 
@@ -11,6 +13,7 @@ import torch
 from transformers import (
     BartConfig,
     BartForConditionalGeneration,
+    BartForSequenceClassification,
     MBartConfig,
     MBartForConditionalGeneration,
     PegasusConfig,
@@ -50,6 +53,32 @@ def make_models():
     }
 
 
+def classify(folder):
+    """bart-classify: BartForSequenceClassification on two texts, the second one padded, each with its end."""
+    path = os.path.join(folder, "tiny-bart-classify")
+    labels = ["contradiction", "neutral", "entailment"]
+    config = BartConfig(**SHAPE, id2label=dict(enumerate(labels)), label2id={key: i for i, key in enumerate(labels)})
+    save_random(BartForSequenceClassification(config), path)
+
+    def load():
+        kind = BartForSequenceClassification
+        return kind.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).train()
+
+    inputs, _ = seq2seq_inputs(41, 43, config.pad_token_id)
+    for row, length in zip(inputs["input_ids"], inputs["attention_mask"].sum(1).tolist()):
+        row[2] = row[length - 1] = config.eos_token_id
+    labels = torch.tensor([2, 0])
+    loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
+    tensors["output.encoder_last_hidden_state"] = tensors.pop("output.encoder_hidden_states.1")
+    golden = {
+        "inputs": {key: value.tolist() for key, value in inputs.items()},
+        "labels": labels.tolist(),
+        "loss": loss,
+        "training": run_training(load(), inputs, labels),
+    }
+    write_case(folder, "bart-classify", tensors, golden)
+
+
 def generate(folder, minilm):
     torch.manual_seed(41)
     for name, model in make_models().items():
@@ -77,3 +106,5 @@ def generate(folder, minilm):
             **run_generation(load().eval(), inputs, OPTIONS),
         }
         write_case(folder, name, tensors, golden)
+    torch.manual_seed(42)
+    classify(folder)

@@ -3,20 +3,29 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noGrad, zeros } from '../../autograd/index.ts';
+import { noGrad, tensor, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
   BartConfig,
   BartForConditionalGeneration,
+  BartForSequenceClassification,
   loadModel,
   MBartForConditionalGeneration,
   PegasusForConditionalGeneration,
   writeSafetensors,
 } from '../../models/index.ts';
+import { loadWithHead } from '../../models/auto.ts';
 import type { MarianMTModel, Seq2SeqLM } from '../../models/index.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
-import { i32 } from '../support/model-golden.ts';
+import {
+  checkGradients,
+  checkLoss,
+  checkOutputs,
+  checkTraining,
+  i32,
+  readModelGolden,
+} from '../support/model-golden.ts';
 import { checkSeq2Seq } from '../support/seq2seq-checks.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -26,6 +35,31 @@ temporaryFolder(test, (path) => (folder = path));
 await checkSeq2Seq(test, 'bart', BartForConditionalGeneration);
 await checkSeq2Seq(test, 'mbart', MBartForConditionalGeneration);
 await checkSeq2Seq(test, 'pegasus', PegasusForConditionalGeneration);
+
+test('labels of texts: outputs, loss, gradients and training are those of Transformers', async () => {
+  const { golden, values } = await readModelGolden('bart-classify');
+  const load = async (): Promise<BartForSequenceClassification> =>
+    (await BartForSequenceClassification.fromPretrained(goldenFile('tiny-bart-classify'))).train();
+  const inputs = {
+    inputIds: i32(golden.inputs['input_ids']!),
+    attentionMask: i32(golden.inputs['attention_mask']!),
+    labels: tensor(golden.labels as unknown as number[], { dtype: 'i32' }),
+  };
+  const model = await load();
+  const output = model.forward({ ...inputs, outputHiddenStates: true, outputAttentions: true });
+  output.loss!.backward();
+  await checkOutputs(output, values);
+  await checkLoss(output.loss!, golden.loss);
+  await checkGradients(model, values, { vanishing: /k_proj\.bias$/ });
+  assert.equal(
+    [model.config.labels, model.config.problemType],
+    [['contradiction', 'neutral', 'entailment'], 'single_label_classification'],
+  );
+  const trained = await load();
+  await checkTraining(trained, () => trained.forward(inputs), golden.training);
+  const loaded = await loadWithHead(goldenFile('tiny-bart-classify'), 'ForSequenceClassification');
+  assert.instance(loaded, BartForSequenceClassification);
+});
 
 test('config.json is written as Transformers has it, which refuses 0 where it means 0.0', async () => {
   const text = await readFile(goldenFile('tiny-bart/config.json'), 'utf8');
