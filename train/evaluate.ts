@@ -8,10 +8,8 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
-import { namesIn } from '../common/atomic-folder.ts';
 import { lockFolder } from '../common/lock.ts';
 import { loadTextGenerator, resolveModelFolder } from '../models/index.ts';
-import { isModelFile } from '../models/io/resolve.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { AnswerCache, modelHash } from './evaluation/answer-cache.ts';
 import { evaluateTasks } from './evaluation/evaluate.ts';
@@ -27,7 +25,7 @@ const command = {
   options: {
     model: {
       type: 'string',
-      help: 'folder, model in the Hugging Face cache, or hub name; default the small GPT that comes with the project',
+      help: 'folder, GGUF file, model in the Hugging Face cache, or hub name; default the small GPT that comes with the project',
     },
     tasks: { type: 'string', help: 'task files or names, with commas between; "list" shows the names' },
     numFewshot: { type: 'int', min: 0, help: "examples before each question; default the task's own number" },
@@ -57,7 +55,7 @@ main(async () => {
   await lockFolder(output);
   const folder = await resolveModelFolder(name);
   const generator = await loadTextGenerator(folder);
-  const hash = await modelHash(folder, (await namesIn(folder)).filter(isModelFile));
+  const hash = await modelHash(folder);
   const cache = values.cache ? await AnswerCache.open(join(output, `answers-${hash.slice(0, 16)}.jsonl`)) : undefined;
   const options = { ...values, bootstraps: values.bootstrapIters, cache };
   const { results, samples, counts, maxLength } = await evaluateTasks(generator, names, options).finally(() =>

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadTextGenerator } from '../../models/index.ts';
-import { AnswerCache } from '../../train/evaluation/answer-cache.ts';
+import { AnswerCache, modelHash } from '../../train/evaluation/answer-cache.ts';
 import { evaluateTasks } from '../../train/evaluation/evaluate.ts';
 import type { EvaluateOptions, EvaluationResults, Figures, TaskEvaluation } from '../../train/evaluation/evaluate.ts';
 import { PythonRandom } from '../../train/evaluation/python-random.ts';
@@ -145,6 +145,20 @@ test('answers are kept; of a line that was cut the rest is', async () => {
   const last = await AnswerCache.open(path);
   assert.is(last.get('more'), 'text');
   last.close();
+});
+
+test('answers are those of one model: of its files, not of what lies beside them', async () => {
+  const path = join(folder, 'model');
+  mkdirSync(path);
+  const write = (name: string, text: string): void => writeFileSync(join(path, name), text);
+  write('config.json', '{}');
+  write('model.safetensors', 'weights');
+  const before = await modelHash(path);
+  write('report.html', 'a page');
+  assert.is(await modelHash(path), before);
+  write('model.safetensors', 'others');
+  assert.is.not(await modelHash(path), before);
+  assert.match(await modelHash(goldenFile('tiny-gpt2.gguf')), /^[0-9a-f]{64}$/);
 });
 
 /** A task of one row in files of its own. */

@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { namesIn } from '../../common/atomic-folder.ts';
 import { disk, writeAllSync } from '../../common/file-system.ts';
-import { readError } from '../../common/json-file.ts';
+import { pathKind, readError } from '../../common/json-file.ts';
 import { fileHash } from '../../common/manifest.ts';
 import { writeError } from '../../common/staged-file.ts';
+import { isModelFile } from '../../models/io/resolve.ts';
 import type { Answer } from './requests.ts';
 
 /**
@@ -81,9 +83,14 @@ function isAnswer(value: unknown): value is Answer {
   return typeof value === 'number' || typeof value === 'string';
 }
 
-/** SHA-256 of a model's files: all that an answer depends on but the request. */
-export async function modelHash(folder: string, files: readonly string[]): Promise<string> {
+/**
+ * SHA-256 of a model's files, those of a folder or one in GGUF: all that an answer depends on but the
+ * request.
+ */
+export async function modelHash(path: string): Promise<string> {
+  if ((await pathKind(path)) === 'file') return fileHash(path);
   const hash = createHash('sha256');
-  for (const file of [...files].sort()) hash.update(`${file} ${await fileHash(join(folder, file))}\n`);
+  for (const name of (await namesIn(path)).filter(isModelFile).sort())
+    hash.update(`${name} ${await fileHash(join(path, name))}\n`);
   return hash.digest('hex');
 }
