@@ -25,7 +25,7 @@ const command = {
   options: {
     model: {
       type: 'string',
-      help: 'folder, GGUF file, model in the Hugging Face cache, or hub name; default the small GPT that comes with the project',
+      help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT that comes with the project',
     },
     tasks: { type: 'string', help: 'task files or names, with commas between; "list" shows the names' },
     numFewshot: { type: 'int', min: 0, help: "examples before each question; default the task's own number" },
