@@ -1,5 +1,6 @@
 import { arange, eq, max, reshape, select, where, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import type { RowLimits } from '../bert/model.ts';
 import type { Linear } from '../nn/linear.ts';
 import { rowsAt } from '../nn/rows-at.ts';
 import { ModuleBuffer } from '../parameter.ts';
@@ -83,6 +84,11 @@ export class BartForSequenceClassification extends PreTrainedModel<BartConfig> {
     const { dModel: hiddenSize, initStd: initializerRange, classifierDropout: dropout } = config;
     this.model = new BartModel(config);
     this.classificationHead = new ClassificationHead({ ...config, hiddenSize, initializerRange }, { dropout });
+  }
+
+  /** How long rows may be, for pipelines. */
+  get rowLimits(): RowLimits {
+    return { positions: this.config.maxPositionEmbeddings, tokenTypes: false };
   }
 
   /**

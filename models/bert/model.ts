@@ -87,12 +87,17 @@ export interface RowLimits {
 export function rowLimits(model: Module): RowLimits {
   let limits = knownLimits.get(model);
   if (!limits) {
-    const embeddings = model.modules().find((module) => module instanceof BertEmbeddings);
+    const embeddings = model.modules().find((module): module is Module & Limited => 'rowLimits' in module);
     if (!embeddings) throw new Error(`${model.constructor.name} has no embeddings of tokens; give an encoder`);
     limits = embeddings.rowLimits;
     knownLimits.set(model, limits);
   }
   return limits;
+}
+
+/** A module that knows how long rows may be. */
+interface Limited {
+  readonly rowLimits: RowLimits;
 }
 
 const knownLimits = new WeakMap<Module, RowLimits>();

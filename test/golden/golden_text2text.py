@@ -16,6 +16,7 @@ from transformers import (
     AutoTokenizer,
     BartConfig,
     BartForConditionalGeneration,
+    BartForSequenceClassification,
     MarianConfig,
     MarianMTModel,
     MBartConfig,
@@ -28,6 +29,7 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
     T5Tokenizer,
+    pipeline,
 )
 
 from model_case import run_training
@@ -193,6 +195,18 @@ def train(model, tokenizer):
     return run_training(model.train(), inputs, labels)["losses"][:5]
 
 
+def classify(path):
+    """What the pipelines for labels of texts make of a BART for them."""
+    tokenizer = make_tokenizer("bart")
+    names = dict(enumerate(["contradiction", "neutral", "entailment"]))
+    sizes = dict(vocab_size=len(tokenizer), pad_token_id=1, eos_token_id=2, bos_token_id=0, decoder_start_token_id=2)
+    config = BartConfig(**SHAPE, **sizes, id2label=names, label2id={name: i for i, name in names.items()})
+    save_random(BartForSequenceClassification(config), path)
+    tokenizer.save_pretrained(path)
+    zero = pipeline("zero-shot-classification", path)(TEXTS[:2], candidate_labels=["the fox", "the dog", "a"])
+    return {"zeroShot": zero, "texts": pipeline("text-classification", path)(TEXTS, top_k=None)}
+
+
 def generate(folder, minilm):
     torch.manual_seed(61)
     shutil.rmtree(os.path.join(folder, "tiny-text2text"), ignore_errors=True)
@@ -201,6 +215,7 @@ def generate(folder, minilm):
         path = os.path.join(folder, "tiny-text2text", name)
         save(name, path)
         golden[name] = run(name, path)
+    golden["labels"] = classify(os.path.join(folder, "tiny-text2text", "bart-labels"))
     with open(os.path.join(folder, "text2text.json"), "w", encoding="utf-8") as file:
         rows = [f"{json.dumps(name)}: {json.dumps(case, ensure_ascii=False)}" for name, case in golden.items()]
         file.write("{\n" + ",\n".join([f'"text": {json.dumps(TEXTS)}', *rows]) + "\n}\n")

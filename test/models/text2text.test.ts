@@ -7,6 +7,8 @@ import { generateText, loadTextGenerator, pipeline } from '../../models/index.ts
 import type { GenerationOptions, Text2TextOptions } from '../../models/index.ts';
 import { textTemplate, withTemplate } from '../../models/generation/source-text.ts';
 import { camelCase } from '../../models/names.ts';
+import type { ClassLabel } from '../../models/pipelines/text-classification.ts';
+import type { ZeroShotLabels } from '../../models/pipelines/zero-shot-classification.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 
@@ -18,8 +20,13 @@ interface FamilyGolden {
   readonly runs: readonly { readonly task: string; readonly texts: string[]; readonly options?: object }[];
 }
 
-const { text: texts, ...families } = JSON.parse(await readFile(goldenFile('text2text.json'), 'utf8')) as {
+const {
+  text: texts,
+  labels,
+  ...families
+} = JSON.parse(await readFile(goldenFile('text2text.json'), 'utf8')) as {
   readonly text: string[];
+  readonly labels: { readonly zeroShot: ZeroShotLabels[]; readonly texts: ClassLabel[][] };
 } & Readonly<Record<string, FamilyGolden>>;
 const folderOf = (name: string): string => goldenFile(`tiny-text2text/${name}`);
 const quiet = { log: (): void => undefined };
@@ -63,6 +70,29 @@ for (const [name, { sources, targets, translated, languages, runs }] of Object.e
     }
   });
 }
+
+test("a BART for labels of texts gives those of Transformers' pipelines", async () => {
+  const near = (found: readonly number[], wanted: readonly number[]): void =>
+    wanted.forEach((score, i) => assert.ok(Math.abs(found[i]! - score) <= 1e-4, `${found[i]}, expected ${score}`));
+  const zeroShot = await pipeline('zero-shot-classification', folderOf('bart-labels'), quiet);
+  const found = await zeroShot(texts.slice(0, 2), ['the fox', 'the dog', 'a']);
+  labels.zeroShot.forEach((wanted, i) => {
+    assert.equal(found[i]!.labels, wanted.labels);
+    near(found[i]!.scores, wanted.scores);
+  });
+  const classify = await pipeline('text-classification', folderOf('bart-labels'), quiet);
+  const all = await classify(texts, { topK: null });
+  labels.texts.forEach((wanted, i) => {
+    assert.equal(
+      all[i]!.map(({ label }) => label),
+      wanted.map(({ label }) => label),
+    );
+    near(
+      all[i]!.map(({ score }) => score),
+      wanted.map(({ score }) => score),
+    );
+  });
+});
 
 test('generateText reads sources with the same tokens around them', async () => {
   const { model, tokenizer, options: recommended } = await loadTextGenerator(folderOf('bart'), quiet);

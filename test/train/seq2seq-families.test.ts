@@ -20,8 +20,13 @@ interface Golden {
   readonly languages?: { readonly src_lang: string; readonly tgt_lang: string };
 }
 
-const { text: texts, ...families } = JSON.parse(readFileSync(goldenFile('text2text.json'), 'utf8')) as {
+const {
+  text: texts,
+  labels: _,
+  ...families
+} = JSON.parse(readFileSync(goldenFile('text2text.json'), 'utf8')) as {
   readonly text: string[];
+  readonly labels: unknown;
 } & Readonly<Record<string, Golden>>;
 const folderOf = (name: string): string => goldenFile(`tiny-text2text/${name}`);
 const pairs = texts.map((source, i) => ({ source, target: texts.at(-1 - i)! }));
