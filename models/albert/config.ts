@@ -25,10 +25,18 @@ const shape = {
   classifierDropoutProb: probability.default(0.1),
 };
 
+/**
+ * Layers share their weights, so memory does not say how many are too many; more than these end the process.
+ */
+const mostLayers = 1000;
+
 /** ALBERT's settings with Transformers' defaults, those of albert-xxlarge-v2. */
 export const AlbertConfig = defineConfig('albert', shape, {
   floats: [...bertFloats, 'classifierDropoutProb'],
-  check: checkEncoder,
+  check: ({ numHiddenLayers, innerGroupNum, ...values }) =>
+    numHiddenLayers * innerGroupNum > mostLayers
+      ? `num_hidden_layers ${numHiddenLayers} times inner_group_num ${innerGroupNum} are more than ${mostLayers} layers`
+      : checkEncoder(values),
   checkJson: checkEncoderJson('ALBERT'),
 });
 

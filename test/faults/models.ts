@@ -34,8 +34,17 @@ interface Damage {
 }
 
 const decoders = ['tiny-gpt2', 'tiny-llama', 'tiny-qwen3'];
+const encoders = [
+  'tiny-bert',
+  'tiny-distilbert',
+  'tiny-roberta',
+  'tiny-albert',
+  'tiny-electra',
+  'tiny-mpnet',
+  'tiny-deberta-v2',
+];
 const encoderDecoders = ['tiny-marian', 'tiny-marian-apart', 'tiny-bart', 'tiny-pegasus', 'tiny-t5', 'tiny-t5-gated'];
-const families = [...decoders, 'tiny-bert', ...encoderDecoders];
+const families = [...decoders, ...encoders, ...encoderDecoders];
 
 /** Stands for a key that is taken away. */
 const absent = Symbol('absent');
