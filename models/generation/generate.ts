@@ -107,6 +107,7 @@ async function* decode(session: DecodingSession, request: Request, isStop: StopC
   next = await session.begin(
     twice<Beginning>(rows, ({ tokens }) => ({ tokens: tokens.slice(-1) })),
     wanted,
+    settled.reuseCache,
   );
   for (let step = 0; ; step++) {
     const ids = rows.map((row, i) => {

@@ -1,3 +1,7 @@
+export { chatPrompt, streamReply } from './chat.ts';
+export type { ChatPrompt } from './chat.ts';
+export { applyChatTemplate } from './chat-template.ts';
+export type { ChatMessage, ChatTemplateOptions, ChatTokenizer } from './chat-template.ts';
 export { generationConfigFile, readGenerationConfig, writeGenerationConfig } from './config-file.ts';
 export type { Decoder, Generative } from './decoder.ts';
 export { generate, streamTokens } from './generate.ts';

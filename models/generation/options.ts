@@ -135,6 +135,11 @@ const schema = z
      * tokens.
      */
     cacheCapacity: count,
+    /**
+     * One prompt that begins as the last one and its text did, as the turns of a dialogue do, is read from there
+     * on only. What is computed is the same but for rounding. Default false.
+     */
+    reuseCache: z.boolean(),
     /** Other keys of generation_config.json. */
     extra: z.record(z.string(), z.unknown()),
   })
@@ -177,6 +182,7 @@ const defaults = {
   lengthPenalty: 1,
   earlyStopping: false,
   numReturnSequences: 1,
+  reuseCache: false,
   seed: 42,
 } as const satisfies GenerationOptions;
 

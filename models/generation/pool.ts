@@ -13,6 +13,10 @@ interface Kept {
  */
 const idle = new WeakMap<Generative, Kept[]>();
 
+/** How often weights were written to. */
+const writesTo = (parameters: readonly Parameter[]): number =>
+  parameters.reduce((sum, { storage }) => sum + storage.version, 0);
+
 /** Kept for each model: a cache takes memory. */
 const most = 2;
 
@@ -41,7 +45,8 @@ export async function* withSession<T>(
     kept.parameters.length === parameters.length &&
     kept.parameters.every((p, i) => p === parameters[i]);
   const at = list.findLastIndex(same);
-  const session = at >= 0 ? list.splice(at, 1)[0]!.session : new DecodingSession(decoder, batch, wanted);
+  const session =
+    at >= 0 ? list.splice(at, 1)[0]!.session : new DecodingSession(decoder, batch, wanted, () => writesTo(parameters));
   const { training } = model;
   model.eval();
   try {

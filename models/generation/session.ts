@@ -32,9 +32,14 @@ export class DecodingSession {
   readonly #step: Compiled<[Tensor, Tensor | undefined, Wanted], Tensor>;
   /** Tokens of the longest row. */
   #length = 0;
+  /** What the cache holds of one row alone, and the weights that computed it. */
+  #held: { readonly tokens: number[]; readonly weights: number } | undefined;
+  readonly #weights: () => number;
 
-  constructor(decoder: Decoder, batch: number, capacity: number) {
+  /** `weights` tells whether the model's weights were changed: a number that grows with each write. */
+  constructor(decoder: Decoder, batch: number, capacity: number, weights: () => number = () => 0) {
     this.batch = batch;
+    this.#weights = weights;
     this.#decoder = decoder;
     this.#cache = new KeyValueCache(batch, Math.min(capacity, decoder.positions));
     const step = (ids: Tensor, from: Tensor | undefined, wanted: Wanted): Tensor => {
@@ -56,13 +61,22 @@ export class DecodingSession {
     return this.#cache.bytes;
   }
 
-  /** Begins anew with these rows; of each row's last token what is wanted, row by row. */
-  async begin(rows: readonly Beginning[], wanted: Wanted): Promise<ArrayLike<number>> {
-    const prompts = rows.map(({ tokens }) => tokens);
+  /**
+   * Begins anew with these rows; of each row's last token what is wanted, row by row. With `reuse` one row
+   * goes on from what the cache holds of it.
+   */
+  async begin(rows: readonly Beginning[], wanted: Wanted, reuse = false): Promise<ArrayLike<number>> {
+    const whole = rows.map(({ tokens }) => tokens);
     const sources = rows.flatMap(({ source }) => (source ? [source] : []));
-    this.#length = Math.max(...lengthsOf(prompts));
+    this.#length = Math.max(...lengthsOf(whole));
+    const weights = this.#weights();
+    const isAlone = rows.length === 1 && sources.length === 0;
+    const held = reuse && isAlone && this.#held?.weights === weights ? this.#held.tokens : [];
+    const kept = isAlone ? commonLength(held, whole[0]!) : 0;
+    const prompts = kept > 0 ? [whole[0]!.slice(kept)] : whole;
+    this.#held = isAlone ? { tokens: [...whole[0]!], weights } : undefined;
     using _ = scope();
-    this.#cache.clear();
+    this.#cache.clear(kept);
     if (this.#length > this.capacity) this.#cache.grow(this.#length);
     const result = noGrad(() => {
       if (sources.length > 0) this.#decoder.source!.read(padded(sources), vector(lengthsOf(sources)), this.#cache);
@@ -81,6 +95,7 @@ export class DecodingSession {
   async append(ids: readonly number[], wanted: Wanted, from?: readonly number[]): Promise<ArrayLike<number>> {
     using _ = scope();
     this.#length++;
+    this.#held?.tokens.push(ids[0]!);
     // A row that has ended may run past the last position, while others go on: what it writes there is
     // dropped.
     const larger = Math.min(2 * this.capacity, this.#decoder.positions);
@@ -100,6 +115,14 @@ export class DecodingSession {
     const logits = this.#decoder.logits(reshape(hidden, [this.batch, -1])); // (B, V)
     return wanted === 'argmax' ? argmax(logits, 1) : logits;
   }
+}
+
+/** How many tokens of a prompt are held already; the last is always read anew, for what follows it. */
+function commonLength(held: readonly number[], prompt: readonly number[]): number {
+  const most = Math.min(held.length, prompt.length - 1);
+  let length = 0;
+  while (length < most && held[length] === prompt[length]) length++;
+  return length;
 }
 
 const lengthsOf = (rows: readonly (readonly number[])[]): number[] => rows.map(({ length }) => length);

@@ -21,7 +21,9 @@ export interface ResolveOptions {
   hubUrl?: string;
 }
 
-const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json'];
+const TOKENIZER_FILES = [
+  ...['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json', 'chat_template.jinja'],
+];
 const CONFIG_FILES = ['config.json', 'generation_config.json'];
 /** What sentence-transformers writes beside a transformer: its settings, and a folder for each module. */
 const SENTENCE_FILE =

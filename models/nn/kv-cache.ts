@@ -4,6 +4,7 @@ import {
   arange,
   assign,
   decodeAttention,
+  full,
   indexSelect,
   le,
   maskValue,
@@ -118,10 +119,10 @@ export class KeyValueCache {
     this.#capacity = capacity;
   }
 
-  /** Forgets all tokens; memory and compiled steps stay good. */
-  clear(): void {
-    assign(this.lengths, zeros([1], { dtype: 'i32' }));
-    this.#empty = true;
+  /** Forgets all tokens but the first `kept` of each row; memory and compiled steps stay good. */
+  clear(kept = 0): void {
+    assign(this.lengths, full([1], kept, { dtype: 'i32' }));
+    this.#empty = kept === 0;
   }
 
   /** Gives the memory back. */

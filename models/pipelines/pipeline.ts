@@ -9,6 +9,8 @@ import type { GenerationOptions } from '../generation/options.ts';
 import { loadTextGenerator } from '../generation/load.ts';
 import type { TextGenerator } from '../generation/load.ts';
 import { generateText, streamText } from '../generation/text.ts';
+import { applyChatTemplate } from '../generation/chat-template.ts';
+import type { ChatMessage } from '../generation/chat-template.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { embedTexts, extractFeatures, loadFeatureExtractor, sentenceSimilarity } from './feature-extraction.ts';
 import type { FeatureExtractor, FeatureOptions, Pooling } from './feature-extraction.ts';
@@ -100,10 +102,23 @@ export interface TextGenerationOptions extends GenerationOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A dialogue, for models with a chat template. */
+export type Chat = readonly ChatMessage[];
+
 export interface TextGenerationPipeline
   extends TextGenerator, OneOrMany<string, TextGenerationOptions, { readonly generated_text: string }[]> {
+  /**
+   * The dialogue with the reply; without `returnFullText` the reply's text. Where the last message is the
+   * assistant's, the model goes on with it.
+   */
+  (
+    messages: Chat,
+    options: TextGenerationOptions & { readonly returnFullText: false },
+  ): Promise<{ readonly generated_text: string }[]>;
+  (messages: Chat, options?: TextGenerationOptions): Promise<{ readonly generated_text: ChatMessage[] }[]>;
+  (chats: readonly Chat[], options?: TextGenerationOptions): Promise<{ readonly generated_text: ChatMessage[] }[][]>;
   /** The text after the prompt, in pieces as it grows. */
-  stream(prompt: string, options?: TextGenerationOptions): AsyncGenerator<string>;
+  stream(prompt: string | Chat, options?: TextGenerationOptions): AsyncGenerator<string>;
 }
 
 /** A list of one for one text, as in Transformers. */
@@ -161,6 +176,18 @@ async function each<Input, Result>(
 ): Promise<Result | Result[]> {
   if (!isList(input)) return (await run([input]))[0]!;
   return input.length === 0 ? [] : run(input);
+}
+
+const isChat = (input: unknown): input is Chat =>
+  Array.isArray(input) && typeof input[0] === 'object' && input[0] !== null && 'role' in input[0];
+
+/** The prompt and what the model wrote. */
+function withReply(prompt: string | Chat, text: string): string | ChatMessage[] {
+  if (typeof prompt === 'string') return prompt + text;
+  const last = prompt.at(-1);
+  return last?.role === 'assistant'
+    ? [...prompt.slice(0, -1), { ...last, content: `${String(last.content)}${text}` }]
+    : [...prompt, { role: 'assistant', content: text }];
 }
 
 /** What a task's results have their text under. */
@@ -253,23 +280,31 @@ const loaders: Loaders = {
       ...recommended,
       ...given,
     });
-    const write = (input: string | readonly string[], given: TextGenerationOptions = {}) =>
-      each(input, async (prompts) => {
-        given.signal?.throwIfAborted();
-        const texts = await generateText(model, tokenizer, prompts, settled(given));
-        return prompts.map((prompt, i) =>
-          texts
-            .filter(({ prompt }) => prompt === i)
-            .map(({ text }) => ({ generated_text: given.returnFullText === false ? text : prompt + text })),
-        );
-      });
-    async function* stream(prompt: string, given: TextGenerationOptions = {}): AsyncGenerator<string> {
-      for await (const { text } of streamText(model, tokenizer, prompt, settled(given))) {
+    const promptOf = (input: string | Chat): string => {
+      if (typeof input === 'string') return input;
+      const goesOn = input.at(-1)?.role === 'assistant';
+      return applyChatTemplate(tokenizer, input, { addGenerationPrompt: !goesOn, continueFinalMessage: goesOn });
+    };
+    const writeAll = async (inputs: readonly (string | Chat)[], given: TextGenerationOptions) => {
+      given.signal?.throwIfAborted();
+      const texts = await generateText(model, tokenizer, inputs.map(promptOf), settled(given));
+      const shown = (input: string | Chat, text: string): string | ChatMessage[] =>
+        given.returnFullText === false ? text : withReply(input, text);
+      return inputs.map((input, i) =>
+        texts.filter(({ prompt }) => prompt === i).map(({ text }) => ({ generated_text: shown(input, text) })),
+      );
+    };
+    const write = async (input: string | Chat | readonly (string | Chat)[], given: TextGenerationOptions = {}) => {
+      if (isChat(input)) return (await writeAll([input], given))[0]!;
+      return each(input, (inputs) => writeAll(inputs, given));
+    };
+    async function* stream(prompt: string | Chat, given: TextGenerationOptions = {}): AsyncGenerator<string> {
+      for await (const { text } of streamText(model, tokenizer, promptOf(prompt), settled(given))) {
         given.signal?.throwIfAborted();
         yield text;
       }
     }
-    return Object.assign(write, generator, { stream }) as TextGenerationPipeline;
+    return Object.assign(write, generator, { stream }) as unknown as TextGenerationPipeline;
   },
   translation: (id, options) => textToText('translation', id, options),
   summarization: (id, options) => textToText('summarization', id, options),

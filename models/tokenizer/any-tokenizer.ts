@@ -44,6 +44,8 @@ export interface AnyTokenizer extends SpecialTokenIds, BatchEncoder {
   readonly template: Template;
   /** The languages of a multilingual tokenizer's texts, as tokenizer_config.json names them. */
   readonly languages?: Languages;
+  /** How the model reads dialogues, in Jinja, or several such ways by name; see `applyChatTemplate`. */
+  readonly chatTemplate?: string | Readonly<Record<string, string>> | undefined;
   /** Ids of all special tokens: those named above, and added tokens marked as special. */
   readonly specialTokenIds: ReadonlySet<number>;
   /**

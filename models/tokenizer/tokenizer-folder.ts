@@ -1,9 +1,10 @@
 // tokenizer.json and what lies beside it, of any kind of tokenizer.
 import { brief } from '../../common/printable.ts';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { isJsonObject } from '../../common/json-file.ts';
+import { isJsonObject, pathKind } from '../../common/json-file.ts';
 import { hasModelFile, readModelJson } from '../io/model-files.ts';
 import type { AddedToken } from './added-tokens.ts';
 import { isTokenId, readAddedTokens, tokenText } from './added-tokens.ts';
@@ -34,6 +35,9 @@ export const SPECIAL_NAMES = [
   'cls_token',
   'mask_token',
 ] as const;
+
+/** The chat template in a file of its own. */
+const templateFile = 'chat_template.jinja';
 
 const MODELS = ['BPE', 'WordPiece', 'Unigram', 'WordLevel'];
 
@@ -66,7 +70,26 @@ function isBelievableLength(value: unknown): value is number {
 export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
   const optional = async (name: string): Promise<JsonObject> =>
     (await hasModelFile(folder, name)) ? readModelJson(folder, name) : {};
-  return { ...(await optional('special_tokens_map.json')), ...(await optional('tokenizer_config.json')) };
+  const template = join(folder, templateFile);
+  return {
+    ...(await optional('special_tokens_map.json')),
+    ...(await optional('tokenizer_config.json')),
+    // Newer folders have it in a file of its own, which is the one that counts.
+    ...((await pathKind(template)) === 'file' ? { chat_template: await readFile(template, 'utf8') } : {}),
+  };
+}
+
+/**
+ * chat_template of tokenizer_config.json: a template, or a list of named ones. Error, one line: neither.
+ */
+export function readChatTemplate(json: unknown, path: string): string | Readonly<Record<string, string>> | undefined {
+  if (json === undefined || json === null) return undefined;
+  if (typeof json === 'string') return json;
+  const isNamed = (each: unknown): each is { name: string; template: string } =>
+    isJsonObject(each) && typeof each['name'] === 'string' && typeof each['template'] === 'string';
+  if (!Array.isArray(json) || !json.every(isNamed))
+    throw new Error(`${path}: chat_template of tokenizer_config.json is ${brief(json)}, where a template is needed`);
+  return Object.fromEntries(json.map(({ name, template }) => [name, template]));
 }
 
 /**
@@ -201,7 +224,7 @@ export function isTokenizerFile(name: string): boolean {
 
 const tokenizerFileNames = new Set([
   ...['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'],
-  ...['vocab.txt', 'vocab.json', 'merges.txt'],
+  ...['vocab.txt', 'vocab.json', 'merges.txt', templateFile],
   ...['tokenizer.model', 'spiece.model', 'source.spm', 'target.spm', 'sentencepiece.bpe.model'],
 ]);
 

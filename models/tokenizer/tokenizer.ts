@@ -26,6 +26,7 @@ import {
   SPECIAL_NAMES,
   checkTokenizerJson,
   isTokenizerFile,
+  readChatTemplate,
   readTokenizerFolder,
   rowSettings,
   tokenizerFolderFiles,
@@ -49,6 +50,7 @@ export class Tokenizer implements AnyTokenizer {
   readonly vocabSize: number;
   readonly template: Template;
   readonly languages: Languages;
+  readonly chatTemplate: string | Readonly<Record<string, string>> | undefined;
   readonly specialTokenIds: ReadonlySet<number>;
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
@@ -87,6 +89,7 @@ export class Tokenizer implements AnyTokenizer {
     const { ids: encoder, placing } = readEncoder(files, path);
     this.encoder = encoder;
     this.placing = placing;
+    this.chatTemplate = readChatTemplate(config['chat_template'], path);
     const { decoder } = tokenizer;
     this.decoder = readDecoder(decoder, `${path}: its decoder`);
     this.bytesOf = (isJsonObject(decoder) && TOKEN_BYTES.get(decoder['type'])) || null;

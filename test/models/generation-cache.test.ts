@@ -12,6 +12,7 @@ import {
   Qwen3ForCausalLM,
   streamTokens,
 } from '../../models/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import type { GenerationOptions, GPT2Settings } from '../../models/index.ts';
 import { DecodingSession } from '../../models/generation/session.ts';
 import { Random } from '../../common/random.ts';
@@ -163,6 +164,47 @@ test('a long greedy text, with and without growth, alone and in a batch', async 
     assert.equal(whole[i]!.tokens, text.slice(prompt.length));
   }
   assert.ok(new Set(whole[0]!.tokens).size > 5, 'a text that repeats one token shows little');
+});
+
+test('the turns of a dialogue: what the cache holds is not read again, unless weights have changed', async () => {
+  const decoder = model.decoder();
+  const widths: number[] = [];
+  const spied = {
+    ...decoder,
+    hidden: (ids: Tensor, cache: KeyValueCache) => {
+      widths.push(ids.shape[1]!);
+      return decoder.hidden(ids, cache);
+    },
+  };
+  let weights = 0;
+  const session = new DecodingSession(spied, 1, 32, () => weights);
+  const first = [3, 5, 7, 11, 13];
+  await session.begin([{ tokens: first }], 'logits', true);
+  await session.append([17], 'logits');
+  await session.append([19], 'logits');
+  const second = [...first, 17, 19, 23, 29];
+  const expected = await plainLogits(model, second, 1);
+  const check = async (width: number, tokens = second, wanted = expected): Promise<void> => {
+    const logits = await session.begin([{ tokens }], 'logits', true);
+    assert.is(widths.at(-1), width);
+    const error = largestDifference(logits, wanted);
+    if (!(error <= 1e-5)) throw new Error(`logits differ by ${error}`);
+  };
+  await check(2); // 23 and 29
+  await check(1); // the same again: the last token alone
+  const other = [...first, 31];
+  await check(1, other, await plainLogits(model, other, 1));
+  weights++;
+  await check(second.length);
+  const plain = await session.begin([{ tokens: second }], 'logits');
+  assert.is(widths.at(-1), second.length);
+  assert.ok(largestDifference(plain, expected) <= 1e-5);
+  session.free();
+
+  const [whole] = await generate(model, [[...first, 2]], greedy);
+  await generate(model, [first], { ...greedy, reuseCache: true });
+  const [reused] = await generate(model, [[...first, 2]], { ...greedy, reuseCache: true });
+  assert.equal(reused!.tokens, whole!.tokens);
 });
 
 test('several tokens after others: chunks give what single tokens give', async () => {

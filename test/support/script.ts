@@ -22,6 +22,8 @@ export interface ScriptOptions {
   readonly under?: readonly string[];
   /** Environment variables beside the usual ones. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What it reads from standard input, which is closed without it. */
+  readonly input?: string;
   /** Where it runs; default the repository's root. */
   readonly cwd?: string;
   /** Milliseconds after which it is killed, and all that it started with it. */
@@ -33,13 +35,14 @@ export interface ScriptOptions {
 /** Runs a script of the repository as a user would, from its root. */
 export function runScript(
   args: readonly string[],
-  { onStderr, onStdout, under = [], env: more = {}, cwd = root, killAfter, killAt }: ScriptOptions = {},
+  { onStderr, onStdout, under = [], env: more = {}, input, cwd = root, killAfter, killAt }: ScriptOptions = {},
 ): Promise<Finished> {
   const [command, ...rest] = [...under, process.execPath, '--import', 'tsx', ...args];
   const env = { ...process.env, TAPEFORM_QUIET: '1', HF_HUB_OFFLINE: '1', ...more };
   // Detached, it leads a group of its own, which has a negative number.
   const detached = killAfter !== undefined || killAt !== undefined;
-  const child = spawn(command!, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached });
+  const child = spawn(command!, rest, { cwd, env, stdio: ['pipe', 'pipe', 'pipe'], detached });
+  child.stdin.on('error', () => undefined).end(input); // it may not wait for its input
   const kill = (): void => void (child.exitCode === null && process.kill(-child.pid!, 'SIGKILL'));
   const timer = killAfter === undefined ? undefined : setTimeout(kill, killAfter);
   const watch = killAt === undefined ? undefined : setInterval(() => existsSync(killAt) && kill(), 5);

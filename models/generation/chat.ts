@@ -1,0 +1,58 @@
+import { applyChatTemplate } from './chat-template.ts';
+import type { ChatMessage, ChatTemplateOptions } from './chat-template.ts';
+import type { TextGenerator } from './load.ts';
+import type { GenerationOptions } from './options.ts';
+import { streamText } from './text.ts';
+import type { TextPiece } from './text.ts';
+
+/** The text of a dialogue that a reply follows, as it fits. */
+export interface ChatPrompt {
+  readonly text: string;
+  readonly tokens: number;
+  /** Messages that were left out, since the model has no room for them. */
+  readonly left: number;
+}
+
+/**
+ * A dialogue by the model's template, with room for a reply of `room` tokens: where the model has no
+ * positions for all of it, the oldest turns are left out, a question with its answers, and the system's
+ * message stays. Error, one line: the last turn alone is too long; those of `applyChatTemplate`.
+ */
+export function chatPrompt(
+  { model, tokenizer }: Pick<TextGenerator, 'model' | 'tokenizer'>,
+  messages: readonly ChatMessage[],
+  room: number,
+  options: ChatTemplateOptions = {},
+): ChatPrompt {
+  const { positions } = model.decoder();
+  const first = messages[0]?.role === 'system' ? 1 : 0;
+  for (let left = 0; ;) {
+    const kept = [...messages.slice(0, first), ...messages.slice(first + left)];
+    const text = applyChatTemplate(tokenizer, kept, { addGenerationPrompt: true, ...options });
+    const tokens = tokenizer.idsOf(text).length;
+    if (tokens + room <= positions) return { text, tokens, left };
+    // The next question: templates want a dialogue to begin with one.
+    const next = messages.findIndex(({ role }, i) => i > first + left && role === 'user');
+    if (next === -1)
+      throw new Error(
+        `chat: the last message has ${tokens} tokens with what the template adds, a reply may have ${room}, and the ` +
+          `model reads ${positions}; say it shorter, or lower maxNewTokens`,
+      );
+    left = next - first;
+  }
+}
+
+/**
+ * The reply to a dialogue, in pieces as it grows. What the model read and wrote for the turns before is not
+ * read again. Errors: those of `chatPrompt` and `streamText`.
+ */
+export async function* streamReply(
+  generator: TextGenerator,
+  messages: readonly ChatMessage[],
+  options: GenerationOptions & { readonly template?: ChatTemplateOptions } = {},
+): AsyncGenerator<TextPiece> {
+  const { template, ...given } = options;
+  const settings = { ...generator.options, ...given };
+  const { text } = chatPrompt(generator, messages, settings.maxNewTokens ?? 20, template);
+  yield* streamText(generator.model, generator.tokenizer, text, { ...settings, reuseCache: true });
+}
