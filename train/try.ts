@@ -4,6 +4,7 @@
  *   npx tsx train/try.ts fill-mask "The [MASK] of the Union"
  *   npx tsx train/try.ts text-generation "The state of the"
  *   npx tsx train/try.ts summarization --model runs/summarization "A long text"
+ *   npx tsx train/try.ts zero-shot-classification --labels "the sea, taxes" "Ahab stood on the deck."
  *   npx tsx train/try.ts question-answering --model runs/squad --context page.txt "Who wrote it?"
  */
 import { readFile } from 'node:fs/promises';
@@ -12,6 +13,7 @@ import { pathKind } from '../common/json-file.ts';
 import { alignTable } from '../common/text-table.ts';
 import { pipeline, pipelineTasks } from '../models/index.ts';
 import type { PipelineTask, Text2TextOptions } from '../models/index.ts';
+import { streamTable } from './data/read-table.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 
 const command = {
@@ -31,6 +33,15 @@ const command = {
     },
     context: { type: 'string', help: 'question-answering: the text with the answer, or its file' },
     labels: { type: 'string', help: 'zero-shot-classification: the labels, with commas between' },
+    template: {
+      type: 'string',
+      help: 'zero-shot-classification: "{text} ... {label}", of a model by entailment "... {}"; \\n is a line break',
+    },
+    examples: {
+      type: 'path',
+      exists: 'file',
+      help: 'zero-shot-classification: file with columns text and label, to show to a model that continues texts',
+    },
     maxNewTokens: { type: 'int', min: 1, help: 'tokens to write at most; default as the model has it' },
     beams: { type: 'int', min: 1, help: 'texts searched side by side; default as the model has it' },
     srcLang: { type: 'string', help: "translation: the code of the texts' language, where the model knows several" },
@@ -82,10 +93,19 @@ const tries: Tries = {
       ['sentence', 'score'],
     );
   },
-  'zero-shot-classification': async ({ model, labels }, texts) => {
+  'zero-shot-classification': async ({ model, labels, template: given, examples }, texts) => {
     if (labels === undefined) throw new UsageError('try: zero-shot-classification needs --labels LIST');
     const classify = await pipeline('zero-shot-classification', model);
-    for (const { sequence, labels: names, scores } of await classify(texts, labels))
+    const template = given?.replaceAll('\\n', '\n');
+    const options = {
+      ...(template === undefined
+        ? {}
+        : template.includes('{text}')
+          ? { promptTemplate: template }
+          : { hypothesisTemplate: template }),
+      ...(examples === undefined ? {} : { examples: await examplesIn(examples) }),
+    };
+    for (const { sequence, labels: names, scores } of await classify(texts, labels, options))
       show(
         sequence,
         names.map((label, i) => ({ label, score: scores[i]! })),
@@ -115,6 +135,12 @@ const tries: Tries = {
     for (const { generated_text } of await write(texts, written(options))) console.log(printable(generated_text));
   },
 };
+
+async function examplesIn(path: string): Promise<{ readonly text: string; readonly label: string }[]> {
+  const examples: { readonly text: string; readonly label: string }[] = [];
+  for await (const { text, label } of streamTable(path)) examples.push({ text, label });
+  return examples;
+}
 
 function written({ maxNewTokens, beams, srcLang, tgtLang }: Omit<Values, 'model'>): Text2TextOptions {
   return {

@@ -14,6 +14,9 @@ export interface TextTokenizer extends SourceTokenizer {
   decodeStream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number): string; end(): string };
 }
 
+/** A text to continue, or its ids. */
+export type Prompt = string | Int32Array;
+
 /** A piece of one text. */
 export interface TextPiece {
   readonly prompt: number;
@@ -46,10 +49,10 @@ export interface GeneratedText {
 export async function* streamText(
   model: Generative,
   tokenizer: TextTokenizer,
-  prompts: string | readonly string[],
+  prompts: Prompt | readonly Prompt[],
   options: GenerationOptions = {},
 ): AsyncGenerator<TextPiece> {
-  const ids = promptIds(model, tokenizer, [prompts].flat(), options);
+  const ids = promptIds(model, tokenizer, listOf(prompts), options);
   const writers = new Writers(tokenizer, stopsOf(options), contexts(model, ids));
   let piece = '';
   const isStop = ({ prompt, sample, id }: { prompt: number; sample: number; id: number }): boolean => {
@@ -76,11 +79,11 @@ export async function* streamText(
 export async function generateText(
   model: Generative,
   tokenizer: TextTokenizer,
-  prompts: string | readonly string[],
+  prompts: Prompt | readonly Prompt[],
   options: GenerationOptions = {},
 ): Promise<GeneratedText[]> {
   const stops = stopsOf(options);
-  const ids = promptIds(model, tokenizer, [prompts].flat(), options);
+  const ids = promptIds(model, tokenizer, listOf(prompts), options);
   const before = contexts(model, ids);
   const checks = new Writers(tokenizer, stops, before);
   const results = await generate(model, ids, withEnds(model, tokenizer, options), ({ prompt, sample, id }) => {
@@ -165,10 +168,13 @@ function contexts(model: Generative, prompts: readonly (readonly number[])[]): r
   return model.decoder().source ? prompts.map(() => []) : prompts;
 }
 
+const listOf = (prompts: Prompt | readonly Prompt[]): readonly Prompt[] =>
+  typeof prompts === 'string' || prompts instanceof Int32Array ? [prompts] : prompts;
+
 function promptIds(
   model: Generative,
   tokenizer: TextTokenizer,
-  prompts: readonly string[],
+  prompts: readonly Prompt[],
   options: GenerationOptions,
 ): number[][] {
   const { vocabSize, source } = model.decoder();
@@ -179,6 +185,7 @@ function promptIds(
     );
   const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
   return prompts.map((text) => {
+    if (typeof text !== 'string') return Array.from(text);
     if (source) return withTemplate(textTemplate(model, tokenizer), tokenizer.idsOf(text));
     const ids = Array.from(tokenizer.idsOf(text));
     return ids.length === 0 && typeof first === 'number' && first < vocabSize ? [first] : ids;

@@ -28,6 +28,8 @@ import { labelTokens, loadTokenClassifier } from './token-classification.ts';
 import type { Entity, TokenClassificationOptions, TokenLabel } from './token-classification.ts';
 import { classifyZeroShot } from './zero-shot-classification.ts';
 import type { ZeroShotLabels, ZeroShotOptions } from './zero-shot-classification.ts';
+import { classifyByLikelihood, loadLikelihoodClassifier } from './zero-shot-likelihood.ts';
+import type { LikelihoodClassifier, LikelihoodZeroShotOptions } from './zero-shot-likelihood.ts';
 
 /** A function of one input or of a list of them. */
 interface OneOrMany<Input, Options, Result> {
@@ -78,13 +80,20 @@ export interface FeatureExtractionPipeline extends FeatureExtractor {
   (texts: readonly string[], options?: FeatureOptions): Promise<number[][][][]>;
 }
 
-export interface ZeroShotClassificationPipeline extends TextClassifier {
-  (text: string, candidateLabels: string | readonly string[], options?: ZeroShotOptions): Promise<ZeroShotLabels>;
+/** By entailment or by likelihood, as the model can; each takes its own options. */
+export interface ZeroShotClassificationPipeline {
+  (
+    text: string,
+    candidateLabels: string | readonly string[],
+    options?: ZeroShotOptions | LikelihoodZeroShotOptions,
+  ): Promise<ZeroShotLabels>;
   (
     texts: readonly string[],
     candidateLabels: string | readonly string[],
-    options?: ZeroShotOptions,
+    options?: ZeroShotOptions | LikelihoodZeroShotOptions,
   ): Promise<ZeroShotLabels[]>;
+  readonly model: TextClassifier['model'] | LikelihoodClassifier['model'];
+  readonly tokenizer: TextClassifier['tokenizer'] | LikelihoodClassifier['tokenizer'];
 }
 
 /** How alike each of `sentences` is to `source_sentence`, -1 to 1. */
@@ -155,6 +164,7 @@ const shippedFor: Partial<Record<PipelineTask, string>> = {
   'feature-extraction': shipped('bert-small'),
   'sentence-similarity': shipped('bert-small'),
   'text-generation': shipped('gpt-small'),
+  'zero-shot-classification': shipped('gpt-small'),
 };
 
 /** How to come by a model for a task that none comes with. */
@@ -212,6 +222,9 @@ async function textToText<Task extends keyof typeof textKeys>(
   return Object.assign(write, generator);
 }
 
+const entailmentOptions = ['hypothesisTemplate', 'multiLabel'] as const;
+const likelihoodOptions = ['promptTemplate', 'examples', 'normalization'] as const;
+
 const loaders: Loaders = {
   'text-classification': async (id, options) => {
     const classifier = await loadTextClassifier(id, options);
@@ -259,12 +272,23 @@ const loaders: Loaders = {
     return Object.assign(extract, extractor) as FeatureExtractionPipeline;
   },
   'zero-shot-classification': async (id, options) => {
-    const classifier = await loadTextClassifier(id, options);
-    const classify = (
+    const writer = await loadLikelihoodClassifier(id, options);
+    const classifier = writer ?? (await loadTextClassifier(id, options));
+    const classify = async (
       input: string | readonly string[],
       candidateLabels: string | readonly string[],
-      given?: ZeroShotOptions,
-    ) => each(input, (texts) => classifyZeroShot(classifier, texts, candidateLabels, given));
+      given: ZeroShotOptions & LikelihoodZeroShotOptions = {},
+    ) => {
+      const [ofOther, own] = writer ? [entailmentOptions, 'likelihood'] : [likelihoodOptions, 'entailment'];
+      const wrong = ofOther.find((name) => given[name] !== undefined);
+      if (wrong !== undefined)
+        throw new Error(`zero-shot-classification: ${wrong} does nothing by ${own}, as this model classifies`);
+      return each(input, (texts) =>
+        writer
+          ? classifyByLikelihood(writer, texts, candidateLabels, given)
+          : classifyZeroShot(classifier as TextClassifier, texts, candidateLabels, given),
+      );
+    };
     return Object.assign(classify, classifier) as ZeroShotClassificationPipeline;
   },
   'sentence-similarity': async (id, options) => {

@@ -18,6 +18,16 @@ export interface ZeroShotOptions extends EncoderOptions {
   readonly multiLabel?: boolean;
 }
 
+/** The labels of a list, or of a text with commas between them. Error: none. */
+export function candidatesOf(candidateLabels: string | readonly string[]): string[] {
+  const candidates = (typeof candidateLabels === 'string' ? candidateLabels.split(',') : candidateLabels)
+    .map((label) => label.trim())
+    .filter((label) => label !== '');
+  if (candidates.length === 0)
+    throw new Error('zero-shot-classification: there are no candidate labels; give one or more');
+  return candidates;
+}
+
 /**
  * Labels for each text by a model that was trained to tell whether a sentence follows from another (Yin et
  * al. 2019), as Transformers' ZeroShotClassificationPipeline: the logit of entailment of each label's
@@ -30,11 +40,7 @@ export async function classifyZeroShot(
   options: ZeroShotOptions = {},
 ): Promise<ZeroShotLabels[]> {
   const { hypothesisTemplate = 'This example is {}.', multiLabel = false } = options;
-  const candidates = (typeof candidateLabels === 'string' ? candidateLabels.split(',') : candidateLabels)
-    .map((label) => label.trim())
-    .filter((label) => label !== '');
-  if (candidates.length === 0)
-    throw new Error('zero-shot-classification: there are no candidate labels; give one or more');
+  const candidates = candidatesOf(candidateLabels);
   if (!hypothesisTemplate.includes('{}'))
     throw new Error(
       `zero-shot-classification: hypothesisTemplate "${hypothesisTemplate}" has no {} for the label; put it in`,
@@ -44,7 +50,7 @@ export async function classifyZeroShot(
   if (entailment < 0)
     throw new Error(
       `zero-shot-classification: the model tells ${labels.slice(0, 6).join(', ')} apart, and none of these is ` +
-        'entailment; it takes a model trained on natural language inference',
+        'entailment; it takes a model trained on natural language inference, or one that continues texts',
     );
   const contradiction = entailment === 0 ? labels.length - 1 : 0;
   const pairs = texts.flatMap((text) =>

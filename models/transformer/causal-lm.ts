@@ -1,6 +1,6 @@
 import type { Tensor } from '../../autograd/index.ts';
 import type { ModelConfig } from '../config.ts';
-import type { Decoder } from '../generation/decoder.ts';
+import type { Decoder, SpecialTokens } from '../generation/decoder.ts';
 import type { Module } from '../module.ts';
 import type { Embedding } from '../nn/embedding.ts';
 import { isPlainLinear, Linear } from '../nn/linear.ts';
@@ -30,7 +30,7 @@ interface HeadConfig {
   readonly initializerRange: number;
 }
 
-export type CausalLMConfig = ModelConfig & HeadConfig & { readonly vocabSize: number };
+export type CausalLMConfig = ModelConfig & HeadConfig & SpecialTokens & { readonly vocabSize: number };
 
 /** A head that scores all tokens: hidden (..., D) -> logits (..., V). No bias. */
 export function lmHead({ tieWordEmbeddings, initializerRange }: HeadConfig, { weight }: Embedding): Linear {

@@ -2,7 +2,9 @@
 
 `ids`: of tiny-gpt2/ and tiny-llama/, for contexts and continuations of many lengths; of those longer than the model
 reads (GPT-2: 32 tokens) the context loses its first tokens, as in lm-evaluation-harness. `texts`: of the small GPT that
-comes with the project, with context and continuation encoded together, as lm-evaluation-harness does.
+comes with the project, with context and continuation encoded together, as lm-evaluation-harness does. `zeroShot`: the
+likelihood of each label of a text by the same model, without and after examples, and of a dialogue by its
+chat_template.
 """
 
 import json
@@ -52,9 +54,7 @@ def of_ids(path):
     return cases
 
 
-def of_texts(path):
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
-    tokenizer = AutoTokenizer.from_pretrained(path)
+def of_texts(model, tokenizer):
     cases = []
     for context, continuation in TEXTS:
         before = tokenizer.encode(context.rstrip(), add_special_tokens=False)
@@ -66,11 +66,53 @@ def of_texts(path):
     return cases
 
 
+TEMPLATES = ["{text}\nTopic: {label}", "Say: {text} This is about {label}."]
+LABELS = ["war", "the whale and the sea", "taxes"]
+SHOTS = [("The army fights.", "war"), ("They pay the bank.", "taxes")]
+ASKED = ["The captain saw Moby Dick.", "Congress must lower the duties on imports."]
+CHAT = [
+    {"role": "user", "content": "Who are you?"},
+    {"role": "assistant", "content": "The captain."},
+    {"role": "user", "content": "Of which ship?\n"},
+]
+
+
+def zero_shot(model, tokenizer):
+    cases = []
+    for template in TEMPLATES:
+        for examples in ([], SHOTS):
+            shots = "".join(template.format(text=text, label=label) + "\n\n" for text, label in examples)
+            before = template[: template.index("{label}")]
+            for text in [*ASKED, ""]:
+                prompt = shots + before.format(text=text).lstrip()
+                sums, counts = [], []
+                for label in LABELS:
+                    context = tokenizer.encode(prompt.rstrip(), add_special_tokens=False)
+                    whole = tokenizer.encode(prompt + label, add_special_tokens=False)
+                    found = scores(model, context, whole[len(context) :], model.config.n_positions)
+                    sums.append(sum(found["logProbs"]))
+                    counts.append(len(found["logProbs"]))
+                case = {"template": template, "examples": examples, "text": text, "sums": sums, "tokens": counts}
+                cases.append(case)
+    return cases
+
+
+def of_chat(tokenizer):
+    template = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}"
+    ids = tokenizer.apply_chat_template(CHAT, chat_template=template, return_dict=False)
+    return {"messages": CHAT, "template": template, "ids": ids}
+
+
 def generate(folder, _=None):
     shipped = os.path.join(folder, "..", "..", "models", "pretrained", "gpt-small")
+    model = AutoModelForCausalLM.from_pretrained(shipped, dtype=torch.float64).eval()
+    tokenizer = AutoTokenizer.from_pretrained(shipped)
     golden = {
         "ids": {name: of_ids(os.path.join(folder, f"tiny-{name}")) for name in ("gpt2", "llama")},
-        "texts": of_texts(shipped),
+        "texts": of_texts(model, tokenizer),
+        "labels": LABELS,
+        "zeroShot": zero_shot(model, tokenizer),
+        "chat": of_chat(tokenizer),
     }
     with open(os.path.join(folder, "likelihood.json"), "w") as file:
         json.dump(golden, file, separators=(",", ":"))

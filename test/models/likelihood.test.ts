@@ -6,12 +6,16 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import {
   CausalLM,
+  dialogueIds,
   encodeContinuation,
   GPT2LMHeadModel,
   LlamaForCausalLM,
   loadTextGenerator,
   logLikelihoods,
+  turnsTemplate,
+  withTurnsTemplate,
 } from '../../models/index.ts';
+import type { Message } from '../../models/index.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 
@@ -27,6 +31,7 @@ const test = suite('likelihood');
 const golden = JSON.parse(await readFile(goldenFile('likelihood.json'), 'utf8')) as {
   ids: Record<'gpt2' | 'llama', Case[]>;
   texts: Case[];
+  chat: { messages: Message[]; template: string; ids: number[] };
 };
 const shipped = fileURLToPath(new URL('../../models/pretrained/gpt-small', import.meta.url));
 
@@ -61,6 +66,20 @@ test('texts are encoded together with what goes before them', async () => {
   }
   assert.ok(model instanceof CausalLM);
   await check(model, golden.texts, { batchSize: 16 });
+});
+
+test('a dialogue is written as by its chat_template; the oldest tokens go first', async () => {
+  const { messages, template, ids } = golden.chat;
+  const { tokenizer } = await loadTextGenerator(shipped);
+  assert.is(turnsTemplate, template);
+  assert.equal(dialogueIds(tokenizer, messages), ids);
+  assert.equal(dialogueIds(tokenizer, messages, 7), ids.slice(-7));
+  const config = withTurnsTemplate(tokenizer)
+    .filesToSave('x')
+    .find(({ path }) => path.endsWith('tokenizer_config.json'))!;
+  assert.is((JSON.parse(config.data as string) as { chat_template: string }).chat_template, template);
+  const endless = { idsOf: (text: string) => tokenizer.idsOf(text), eosTokenId: undefined };
+  assert.throws(() => dialogueIds(endless, messages), /no token that ends texts/);
 });
 
 test('a model in training is scored without dropout and goes on training; a signal ends the work', async () => {

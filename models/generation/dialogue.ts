@@ -1,0 +1,52 @@
+import { basename } from 'node:path';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import type { TextTokenizer } from './text.ts';
+
+export const messageRoles = ['system', 'user', 'assistant'] as const;
+
+/** One turn of a dialogue, as chat interfaces have it. */
+export interface Message {
+  readonly role: (typeof messageRoles)[number];
+  readonly content: string;
+}
+
+/**
+ * How `dialogueIds` writes a dialogue, in the language of tokenizer_config.json's chat_template: each turn
+ * and the token that ends texts, as DialoGPT (Zhang et al. 2020) has it. No token tells who speaks: the turns
+ * take turns.
+ */
+export const turnsTemplate = "{% for message in messages %}{{ message['content'] }}{{ eos_token }}{% endfor %}";
+
+/**
+ * The ids of a dialogue, which a reply follows; those of Transformers' `apply_chat_template` with
+ * `turnsTemplate`. At most `maxLength` of them: the oldest are left out. Error: a tokenizer without a token
+ * that ends texts.
+ */
+export function dialogueIds(
+  tokenizer: Pick<TextTokenizer, 'idsOf' | 'eosTokenId'>,
+  messages: readonly Message[],
+  maxLength = Infinity,
+): number[] {
+  const { eosTokenId: end } = tokenizer;
+  if (end === undefined)
+    throw new Error('dialogue: the tokenizer has no token that ends texts (eos_token), and each turn ends with it');
+  const ids = messages.flatMap(({ content }) => [...Array.from(tokenizer.idsOf(content)), end]);
+  return ids.length > maxLength ? ids.slice(ids.length - maxLength) : ids;
+}
+
+/**
+ * A tokenizer as it is saved with a model of dialogues: its tokenizer_config.json says how they are written.
+ */
+export function withTurnsTemplate(tokenizer: { filesToSave(folder: string): FileToWrite[] }): {
+  filesToSave(folder: string): FileToWrite[];
+} {
+  return {
+    filesToSave: (folder) =>
+      tokenizer.filesToSave(folder).map((file) => {
+        if (basename(file.path) !== 'tokenizer_config.json') return file;
+        const config = JSON.parse(file.data as string) as JsonObject;
+        return { ...file, data: `${JSON.stringify({ ...config, chat_template: turnsTemplate }, null, 2)}\n` };
+      }),
+  };
+}

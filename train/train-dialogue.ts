@@ -1,0 +1,249 @@
+/**
+ * Trains a model on dialogues: a decoder to write the reply to what was said, or with --task ranking a BERT
+ * to find the reply among others. Both are tested on the same dialogues, the decoder ranks replies by their
+ * likelihood too.
+ *
+ *   node --import tsx train/train-dialogue.ts                          answers in the mails of SpamAssassin
+ *   node --import tsx train/train-dialogue.ts --task ranking
+ *   node --import tsx train/train-dialogue.ts --data chats.jsonl --model FOLDER --output runs/chat
+ *   node --import tsx train/train-dialogue.ts --chat --model runs/chat
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { manualSeed } from '../autograd/index.ts';
+import { printable } from '../common/printable.ts';
+import { alignTable } from '../common/text-table.ts';
+import { generationConfigFile, withTurnsTemplate } from '../models/index.ts';
+import type { GenerationOptions } from '../models/index.ts';
+import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
+import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
+import { decodingOptions, generationOptions, readPrompts } from './cli/generation.ts';
+import { hashOfJson } from './data/text-hash.ts';
+import { baselineRankings, candidatesFor, scoreGuesses, scoreRankings } from './dialogue/candidates.ts';
+import type { Candidates, RankingScores } from './dialogue/candidates.ts';
+import { dialogueNames, loadDialogues, textOf } from './dialogue/data.ts';
+import type { DialogueData, DialogueExample } from './dialogue/data.ts';
+import { loadRanker, makeRanker, rankingTask, scoreReplies } from './dialogue/ranking.ts';
+import type { Ranker } from './dialogue/ranking.ts';
+import { loadWriter, rankByLikelihood, replyPerplexity, replyRow, replyTask } from './dialogue/replies.ts';
+import { scoreWritten, writeReplies } from './dialogue/replies.ts';
+import type { Writer } from './dialogue/replies.ts';
+import { answer, chat, rankedReplies } from './dialogue/talk.ts';
+import { translationMemory } from './seq2seq/baselines.ts';
+import { trainEpochs } from './trainer/epochs.ts';
+import { evaluator } from './trainer/evaluate.ts';
+import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
+
+const shippedGpt = fileURLToPath(new URL('../models/pretrained/gpt-small', import.meta.url));
+
+const command = {
+  name: 'train-dialogue',
+  summary: 'Trains a decoder to reply, or a BERT to rank replies; --chat and --ask talk with a trained one.',
+  usage: 'node --import tsx train/train-dialogue.ts',
+  options: {
+    task: { type: 'choice', choices: ['generation', 'ranking'], default: 'generation', help: 'what is learnt' },
+    data: {
+      type: 'string',
+      default: 'spam-assassin',
+      help: `JSONL file of {"messages": [{"role", "content"}, ...]}, or ${dialogueNames}`,
+    },
+    testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
+    groupColumn: { type: 'string', help: 'what belongs together, such as the thread, and is held out as a whole' },
+    model: {
+      type: 'string',
+      help: 'folder, Hugging Face cache or hub: a GPT-2, Llama or Qwen, to rank a BERT; default the small one',
+    },
+    maxLength: { type: 'int', default: 256, min: 16, help: 'tokens of history and reply together, if the model can' },
+    candidates: { type: 'int', default: 10, min: 2, help: 'replies among which the true one is to be found in tests' },
+    negatives: { type: 'int', default: 4, min: 1, help: 'ranking: wrong replies to learn from beside each true one' },
+    ...decodingOptions,
+    ...fineTuneFlags,
+    learningRate: { ...fineTuneFlags.learningRate, help: 'default 5e-5 with --model, else 1e-3' },
+    output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/dialogue or -ranking' },
+    chat: { type: 'boolean', help: 'talk with --model, line by line' },
+    ask: { type: 'string', help: 'reply to this text with --model; of a ranking model, rank --replies' },
+    replies: { type: 'path', exists: 'file', help: 'with --ask: replies to rank, one a line' },
+  },
+} as const;
+
+type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
+
+main(async () => {
+  const { values } = parseOptions(command);
+  if (values.chat || values.ask !== undefined) return talk(values);
+  if (values.replies !== undefined) throw new UsageError(`${command.name}: --replies goes with --ask "some text"`);
+  const isRanking = values.task === 'ranking';
+  const output = values.output ?? (isRanking ? 'runs/dialogue-ranking' : 'runs/dialogue');
+  await claimRun(command.name, output, resumeOf(values));
+  const data = await loadDialogues(values.data, values);
+  const lists = candidatesFor(data.test, values.candidates, values.seed);
+  await (isRanking ? trainRanker : trainWriter)(values, data, lists, output);
+});
+
+/** What both ways of learning share of a run; `more`: what else it depends on. */
+function runOf(values: Values, data: DialogueData, output: string, more: Readonly<Record<string, number>>) {
+  const { learningRate = values.model ? 5e-5 : 1e-3 } = values;
+  return {
+    options: fineTuneOptions({ ...values, learningRate }),
+    identity: { data: hashOfJson(data.train), validation: hashOfJson(data.validation), ...more },
+    output,
+    resume: resumeOf(values),
+    resumeCommand: resumeCommand(command.usage),
+  };
+}
+
+async function trainRanker(values: Values, data: DialogueData, lists: Candidates[], output: string): Promise<void> {
+  const { model: name, dropout, seed, batchSize, negatives, candidates } = values;
+  const ranker = await makeRanker(name, dropout, values.maxLength, seed);
+  const { model, tokenizer, maxLength } = ranker;
+  console.log(describe(data, model.numParameters(), maxLength));
+  const watched = candidatesFor(data.validation, Math.min(candidates, data.validation.length), seed);
+  await trainEpochs({
+    ...runOf(values, data, output, { maxLength, negatives, candidates }),
+    model,
+    tokenizer,
+    task: rankingTask(ranker, data.train, { batchSize, negatives, seed }),
+    evaluate: () => rank(ranker, watched, batchSize),
+    best: { name: 'MRR', mode: 'max' },
+  });
+  console.log(rankingTable(data, lists, { 'this model': await rank(ranker, lists, batchSize) }));
+  console.log(`saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`);
+}
+
+async function rank(ranker: Ranker, lists: readonly Candidates[], batchSize: number): Promise<RankingScores> {
+  const pairs = lists.flatMap(({ example, replies }) => replies.map((reply) => ({ history: example.history, reply })));
+  const scores = await scoreReplies(ranker, pairs, 4 * batchSize);
+  const count = lists[0]!.replies.length;
+  return scoreRankings(
+    lists,
+    lists.map((_, i) => scores.slice(i * count, (i + 1) * count)),
+  );
+}
+
+async function trainWriter(values: Values, data: DialogueData, lists: Candidates[], output: string): Promise<void> {
+  const { seed, batchSize } = values;
+  manualSeed(seed);
+  const writer = await loadWriter(values.model ?? shippedGpt, values.maxLength);
+  const { model, tokenizer, maxLength } = writer;
+  const { seed: _, ...generation } = { maxNewTokens: 64, ...generationOptions(values, {}), seed };
+  model.generationConfig = generationConfigFile(output, generation).data as string;
+  console.log(describe(data, model.numParameters(), maxLength));
+  const rows = (examples: readonly DialogueExample[]) => examples.map((example) => replyRow(writer, example));
+  const validation = replyTask(writer, rows(data.validation), { batchSize, seed });
+  const before = await test(writer, data, lists, { ...generation, seed, batchSize });
+  await trainEpochs({
+    ...runOf(values, data, output, { maxLength }),
+    model,
+    tokenizer: withTurnsTemplate(tokenizer),
+    task: replyTask(writer, rows(data.train), { batchSize, seed }),
+    evaluate: evaluator(model, validation, validation.batchesPerEpoch),
+  });
+  const after = await test(writer, data, lists, { ...generation, seed, batchSize });
+  console.log(
+    rankingTable(data, lists, {
+      'the model it began as, likelihood': before.likelihood,
+      'the same, gain by the history': before.gain,
+      'this model, likelihood': after.likelihood,
+      'this model, gain by the history': after.gain,
+    }),
+  );
+  console.log(writingTable(data, before, after));
+  console.log(`saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`);
+}
+
+interface Tested {
+  readonly perplexity: number;
+  readonly likelihood: RankingScores;
+  readonly gain: RankingScores;
+  readonly written: readonly string[];
+}
+
+async function test(
+  writer: Writer,
+  { test }: DialogueData,
+  lists: readonly Candidates[],
+  options: GenerationOptions & { readonly batchSize: number },
+): Promise<Tested> {
+  const { likelihoods, gains } = await rankByLikelihood(writer, lists, options.batchSize);
+  const histories = test.map(({ history }) => history);
+  return {
+    perplexity: await replyPerplexity(writer, test, options.batchSize),
+    likelihood: scoreRankings(lists, likelihoods),
+    gain: scoreRankings(lists, gains),
+    written: await writeReplies(writer, histories, options),
+  };
+}
+
+function describe({ train, validation, test, origin }: DialogueData, parameters: number, maxLength: number): string {
+  return [
+    `data   ${origin}`,
+    `       ${train.length} replies to train, ${validation.length} to validate, ${test.length} to test`,
+    `model  ${(parameters / 1e6).toFixed(1)} M parameters, up to ${maxLength} tokens of history and reply`,
+  ].join('\n');
+}
+
+/** How well the true reply is found, beside what needs no model. */
+function rankingTable(
+  data: DialogueData,
+  lists: readonly Candidates[],
+  models: Readonly<Record<string, RankingScores>>,
+): string {
+  const { frequencies, matches } = baselineRankings(data.train, lists);
+  const all = {
+    'guessing, in the mean': scoreGuesses(lists),
+    'the most frequent reply': scoreRankings(lists, frequencies),
+    BM25: scoreRankings(lists, matches),
+    ...models,
+  };
+  const names = Object.keys(all.BM25);
+  const rows = Object.entries(all).map(([name, scores]) => [name, ...names.map((each) => scores[each]!.toFixed(3))]);
+  const head = `the true one of ${lists[0]!.replies.length} replies, ${lists.length} times`;
+  return `\n${alignTable([head, ...names], rows, new Set(names.map((_, i) => i + 1)))}\n`;
+}
+
+/** How replies read, beside those that were given before, and a few of them. */
+function writingTable({ train, test }: DialogueData, before: Tested, after: Tested): string {
+  const wanted = test.map(({ reply }) => reply);
+  const recall = translationMemory(train.map(({ history, reply }) => ({ source: textOf(history), target: reply })));
+  const memory = test.map(({ history }) => recall(textOf(history)));
+  const all = [
+    ['the true replies', wanted, undefined],
+    ['the reply to the most alike history', memory, undefined],
+    ['the model it began as', before.written, before.perplexity],
+    ['this model', after.written, after.perplexity],
+  ] as const;
+  const rows = all.map(([name, texts, perplexity]) => {
+    const { BLEU, words, ...distinct } = scoreWritten(texts, wanted);
+    const shown = Object.values(distinct).map((value) => value.toFixed(3));
+    return [name, perplexity?.toFixed(1) ?? '', ...shown, BLEU!.toFixed(1), words!.toFixed(0)];
+  });
+  const names = ['perplexity', 'distinct-1', 'distinct-2', 'BLEU', 'words'];
+  const samples = test
+    .slice(0, 3)
+    .flatMap(({ history, reply }, i) => [
+      `\n  said     ${printable(history.at(-1)!.content)}`,
+      `  before   ${printable(before.written[i]!)}`,
+      `  written  ${printable(after.written[i]!)}`,
+      `  wanted   ${printable(reply)}`,
+    ]);
+  const table = alignTable([`replies, ${test.length}`, ...names], rows, new Set(names.map((_, i) => i + 1)));
+  return [table, ...samples, ''].join('\n');
+}
+
+/** --chat and --ask. */
+async function talk(values: Values): Promise<void> {
+  const { model: name, ask, replies, seed } = values;
+  const flag = values.chat ? '--chat' : '--ask';
+  if (name === undefined) throw new UsageError(`${command.name}: ${flag} needs a trained model: --model FOLDER`);
+  if (values.chat && (ask ?? replies) !== undefined)
+    throw new UsageError(`${command.name}: --chat reads from the terminal; leave out --${ask ? 'ask' : 'replies'}`);
+  endWithReader();
+  if (replies !== undefined) {
+    console.log(await rankedReplies(await loadRanker(name), ask!, await readPrompts(replies)));
+    return;
+  }
+  const writer = await loadWriter(name, values.maxLength);
+  const options = generationOptions(values, { maxNewTokens: 64, ...writer.options });
+  if (ask === undefined) await chat(writer, seed, options);
+  else await answer(writer, [{ role: 'user', content: ask }], { ...options, seed });
+}
