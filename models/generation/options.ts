@@ -136,8 +136,8 @@ const schema = z
      */
     cacheCapacity: count,
     /**
-     * One prompt that begins as the last one and its text did, as the turns of a dialogue do, is read from there
-     * on only. What is computed is the same but for rounding. Default false.
+     * One prompt that begins as the last one and its text did, as the turns of a dialogue do, is read from
+     * there on only. What is computed is the same but for rounding. Default false.
      */
     reuseCache: z.boolean(),
     /** Other keys of generation_config.json. */

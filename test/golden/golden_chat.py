@@ -14,9 +14,9 @@ from transformers.utils import chat_template_utils
 
 TEMPLATES = {
     "chatml": (
-        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\\nYou "
-        "help.<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
-        "'\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system"
+        "\\nYou help.<|im_end|>\\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] "
+        "+ '<|im_end|>' + '\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
     ),
     "headers": """{{- bos_token }}
 {%- if messages[0]['role'] == 'system' %}
@@ -58,7 +58,8 @@ TEMPLATES = {
     {{- '<|head|>assistant<|end|>\\n\\n' }}
 {%- endif %}
 """,
-    "alternating": """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}\
+    "alternating": """{{ bos_token }}{% if messages[0]['role'] == 'system' %}\
+{{ raise_exception('System role not supported') }}\
 {% endif %}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}\
 {{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}\
 {% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}\
@@ -124,11 +125,16 @@ DIALOGUES = {
     "tools": [
         {"role": "user", "content": "Weather in Paris?"},
         {"role": "assistant", "tool_calls": [
-            {"type": "function", "function": {"name": "weather", "arguments": {"city": "Paris", "days": [1, 2], "x": None}}}
+            {
+                "type": "function",
+                "function": {"name": "weather", "arguments": {"city": "Paris", "days": [1, 2], "x": None}},
+            }
         ], "content": ""},
         {"role": "tool", "content": "{\"degrees\": 21.5}"},
     ],
-    "parts": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}],
+    "parts": [
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}
+    ],
     "twice": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
     "last": [{"role": "user", "content": "Begin"}, {"role": "assistant", "content": "I begin and "}],
     "none": [],

@@ -60,7 +60,8 @@ test('every dialogue is the text that Transformers makes of it, or is refused as
         ...(thinking === undefined ? {} : { variables: { enable_thinking: thinking } }),
       });
     const label = `${template}, ${dialogue}, ${JSON.stringify(golden.settings[settings])}`;
-    // A list of parts where a template needs a text: Transformers writes it as Python would, here it is refused.
+    // A list of parts where a template needs a text: Transformers writes it as Python would, here it is
+    // refused.
     const isPython = text?.includes("[{'type': 'text'") === true;
     if (text !== undefined && !isPython && dialogue !== 'none') assert.is(render(), text, label);
     else assert.throws(render, /^chat template: [^\n]+$/, `${label}: ${error}`);
