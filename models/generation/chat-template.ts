@@ -2,47 +2,12 @@
  * Dialogues as the text that a model was trained to read: its chat template, in Jinja, byte for byte as
  * Transformers' apply_chat_template renders it.
  */
-import * as jinja from '@huggingface/jinja';
 import { isJsonObject } from '../../common/json-file.ts';
 import { brief, firstLine } from '../../common/printable.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { listNames } from '../names.ts';
-
-interface Value {
-  readonly type: string;
-  readonly value: unknown;
-}
-
-interface Node {
-  readonly type: string;
-}
-
-interface Filter {
-  readonly type: string;
-  /** The name, where it has no arguments. */
-  readonly value?: unknown;
-}
-
-interface Binary {
-  readonly operator: { readonly value: string };
-  readonly left: unknown;
-  readonly right: unknown;
-}
-
-/** What is used of the package, whose own types do not resolve for modules with explicit file endings. */
-interface Jinja {
-  readonly Environment: new () => { set(name: string, value: unknown): unknown };
-  readonly Interpreter: new (environment: object) => {
-    evaluate(node: unknown, environment: object): Value;
-    evaluateBinaryExpression(node: Binary, environment: object): Value;
-    applyFilter(operand: Value, filter: Filter, environment: object): Value;
-    evaluateBlock(statements: readonly object[], environment: object): Value;
-    run(program: object): Value;
-  };
-  readonly parse: (tokens: object) => object;
-  readonly tokenize: (template: string, options: object) => object;
-}
-const { Environment, Interpreter, parse, tokenize } = jinja as unknown as Jinja;
+import { environmentOf, mostSteps, parseTemplate, PythonInterpreter } from './jinja.ts';
+import type { Program } from './jinja.ts';
 
 /** A turn of a dialogue; templates may ask for further keys, such as `tool_calls`. */
 export interface ChatMessage {
@@ -69,9 +34,6 @@ export interface ChatTemplateOptions {
   /** Further names that the template knows, such as `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
-
-/** Steps of a template. The longest known ones take some 10,000 for a dialogue of a hundred turns. */
-const mostSteps = 300_000;
 
 /** Marks the end of a last message that is to stay open. */
 const openEnd = 'CONTINUE_FINAL_MESSAGE_TAG ';
@@ -175,94 +137,13 @@ function specialTokens(tokenizer: ChatTokenizer): Record<string, string> {
   );
 }
 
-/** An operand that is evaluated already. */
-class Known {
-  readonly value: Value;
+const programs = new Map<string, Program>();
 
-  constructor(value: Value) {
-    this.value = value;
-  }
-}
-
-/** An expression whose value is a part of the text. */
-class Shown {
-  readonly node: Node;
-
-  constructor(node: Node) {
-    this.node = node;
-  }
-}
-
-/** Statements, which have no value. */
-const silent = new Set([
-  'Set',
-  'If',
-  'For',
-  'Macro',
-  'CallStatement',
-  'FilterStatement',
-  'Break',
-  'Continue',
-  'Comment',
-]);
-
-/** None, True and False are written as Python does. */
-function asPython(value: Value): Value {
-  if (value.type === 'NullValue') return { type: 'StringValue', value: 'None', toString: () => 'None' } as Value;
-  if (value.type !== 'BooleanValue') return value;
-  const text = value.value === true ? 'True' : 'False';
-  return { type: 'StringValue', value: text, toString: () => text } as Value;
-}
-
-/**
- * Stops a template that does not end, since what comes with a model is a stranger's program; and refuses, as
- * Python does, to add a text and something else.
- */
-class StrictInterpreter extends Interpreter {
-  #steps = 0;
-
-  override evaluate(node: unknown, environment: object): Value {
-    if (node instanceof Known) return node.value;
-    if (node instanceof Shown) return asPython(super.evaluate(node.node, environment));
-    this.#count();
-    return super.evaluate(node, environment);
-  }
-
-  override evaluateBinaryExpression(node: Binary, environment: object): Value {
-    if (node.operator.value !== '+') return super.evaluateBinaryExpression(node, environment);
-    const [left, right] = [this.evaluate(node.left, environment), this.evaluate(node.right, environment)];
-    if ((left.type === 'StringValue') !== (right.type === 'StringValue'))
-      throw new Error(`it adds a text and something that is none: ${left.type} + ${right.type}`);
-    return super.evaluateBinaryExpression({ ...node, left: new Known(left), right: new Known(right) }, environment);
-  }
-
-  /** Python counts characters, JavaScript halves of some. */
-  override applyFilter(operand: Value, filter: Filter, environment: object): Value {
-    const isLength = operand.type === 'StringValue' && filter.value === 'length';
-    const TextValue = operand.constructor as new (text: string) => Value;
-    const counted = isLength ? new TextValue(Array.from(String(operand.value), () => 'x').join('')) : operand;
-    return super.applyFilter(counted, filter, environment);
-  }
-
-  /** Runs once for each round of a loop, whose body may be empty. */
-  override evaluateBlock(statements: readonly Node[], environment: object): Value {
-    this.#count();
-    const shown = statements.map((node) => (silent.has(node.type) ? node : new Shown(node)));
-    return super.evaluateBlock(shown, environment);
-  }
-
-  #count(): void {
-    if (++this.#steps > mostSteps) throw new Error(`it takes more than ${mostSteps} steps; it may never end`);
-  }
-}
-
-const programs = new Map<string, object>();
-
-function programOf(template: string): object {
+function programOf(template: string): Program {
   const known = programs.get(template);
   if (known) return known;
   // Transformers' settings: a tag takes the line's blanks before it and the line end after it.
-  const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+  const program = parseTemplate(template, { lstrip_blocks: true, trim_blocks: true });
   if (programs.size >= 16) programs.clear();
   programs.set(template, program);
   return program;
@@ -270,7 +151,6 @@ function programOf(template: string): object {
 
 function render(template: string, date: Date | undefined, names: Readonly<Record<string, unknown>>): string {
   const globals = {
-    ...{ true: true, True: true, false: false, False: false, none: null, None: null },
     range,
     raise_exception: (message: unknown): never => {
       throw new Error(String(message));
@@ -278,9 +158,8 @@ function render(template: string, date: Date | undefined, names: Readonly<Record
     strftime_now: (format: string): string => formatDate(date ?? new Date(), format),
   };
   try {
-    const environment = new Environment();
-    for (const [name, value] of Object.entries({ ...globals, ...names })) environment.set(name, value);
-    return String(new StrictInterpreter(environment).run(programOf(template)).value);
+    const environment = environmentOf({ ...globals, ...names });
+    return String(new PythonInterpreter(environment).run(programOf(template)).value);
   } catch (error) {
     throw new Error(`chat template: ${firstLine(error)}`, { cause: error });
   }

@@ -1,6 +1,7 @@
-import * as jinja from '@huggingface/jinja';
 import { isJsonObject } from '../../common/json-file.ts';
 import { brief, firstLine } from '../../common/printable.ts';
+import { environmentOf, parseTemplate, PythonInterpreter } from '../../models/generation/jinja.ts';
+import type { Environment, Program, Statement, Value } from '../../models/generation/jinja.ts';
 
 /** A row of a task's data. */
 export interface Row {
@@ -8,37 +9,6 @@ export interface Row {
   /** File and line, for errors. */
   readonly where: string;
 }
-
-/** A part of a parsed template. */
-interface Statement {
-  readonly type: string;
-}
-
-/** A value while a template runs. */
-interface Value {
-  readonly type: string;
-  readonly value: unknown;
-  toString(): string;
-}
-
-interface Environment {
-  set(name: string, value: unknown): void;
-}
-
-interface Program {
-  readonly body: readonly Statement[];
-}
-
-/** What is used of the package, whose own types Node's resolution does not find. */
-const { Environment, Interpreter, parse, tokenize } = jinja as unknown as {
-  readonly Environment: new () => Environment;
-  readonly Interpreter: new (environment: Environment) => {
-    run(program: Program): Value;
-    evaluate(statement: Statement | undefined, environment: Environment): Value;
-  };
-  tokenize(source: string): unknown;
-  parse(tokens: unknown): Program;
-};
 
 /** What may be undefined: `x is defined`, `x | default("")`. */
 function takesUndefined(statement: Statement): boolean {
@@ -56,19 +26,18 @@ function show(statement: unknown): string {
 }
 
 /** As Jinja with `StrictUndefined`: what is not there is an error, not an empty text. */
-class StrictInterpreter extends Interpreter {
+class StrictInterpreter extends PythonInterpreter {
   #lenient = 0;
 
-  override evaluate(statement: Statement | undefined, environment: Environment): Value {
+  override evaluate(node: unknown, environment: Environment): Value {
+    const statement = node as Statement | undefined;
     const lenient = statement !== undefined && takesUndefined(statement);
     if (lenient) this.#lenient++;
     try {
-      const value = super.evaluate(statement, environment);
+      const value = super.evaluate(node, environment);
       const isLookUp = statement?.type === 'Identifier' || statement?.type === 'MemberExpression';
       if (isLookUp && value.type === 'UndefinedValue' && this.#lenient === 0)
         throw new Error(`there is no "${show(statement)}"`);
-      // As Python writes them.
-      if (value.type === 'BooleanValue') value.toString = () => (value.value ? 'True' : 'False');
       return value;
     } finally {
       if (lenient) this.#lenient--;
@@ -111,15 +80,14 @@ export function fieldOf(source: string, name: string, where: string, columns: Re
   let program: Program;
   try {
     // The line end that Jinja drops at the end of a template is kept, as in lm-evaluation-harness.
-    program = parse(tokenize(source.endsWith('\n') ? `${source}\n` : source));
+    program = parseTemplate(source.endsWith('\n') ? `${source}\n` : source);
   } catch (error) {
     throw new Error(`${where}: ${name} is no template of Jinja's (${firstLine(error)}): ${brief(source)}`, {
       cause: error,
     });
   }
   const run = ({ cells, where: place }: Row, evaluate: (run: StrictInterpreter, env: Environment) => Value): Value => {
-    const environment = new Environment();
-    for (const [key, value] of [...Object.entries(constants), ...Object.entries(cells)]) environment.set(key, value);
+    const environment = environmentOf(cells);
     try {
       return evaluate(new StrictInterpreter(environment), environment);
     } catch (error) {
@@ -134,12 +102,10 @@ export function fieldOf(source: string, name: string, where: string, columns: Re
     value(row) {
       if (!isExpression) return text(row);
       const value = run(row, (interpreter, environment) => interpreter.evaluate(only, environment));
-      return value.type === 'BooleanValue' ? value.toString() : plain(value);
+      return value.type === 'BooleanValue' ? (value.value ? 'True' : 'False') : plain(value);
     },
   };
 }
-
-const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
 
 /** Two rows with equal cells. */
 export function sameRow(a: Row, b: Row): boolean {

@@ -1,0 +1,154 @@
+/**
+ * Jinja as Python has it, on npm `@huggingface/jinja`: what that package takes more lightly, refused or
+ * written as Jinja in Python does.
+ */
+import * as jinja from '@huggingface/jinja';
+
+/** A value while a template runs. */
+export interface Value {
+  readonly type: string;
+  readonly value: unknown;
+}
+
+/** A part of a parsed template. */
+export interface Statement {
+  readonly type: string;
+}
+
+interface Filter {
+  readonly type: string;
+  /** The name, where it has no arguments. */
+  readonly value?: unknown;
+}
+
+interface Binary {
+  readonly operator: { readonly value: string };
+  readonly left: unknown;
+  readonly right: unknown;
+}
+
+/** The names that a template knows. */
+export interface Environment {
+  set(name: string, value: unknown): unknown;
+}
+
+export interface Program {
+  readonly body: readonly Statement[];
+}
+
+/** What is used of the package, whose own types do not resolve for modules with explicit file endings. */
+interface Jinja {
+  readonly Environment: new () => Environment;
+  readonly Interpreter: new (environment: Environment) => {
+    evaluate(node: unknown, environment: Environment): Value;
+    evaluateBinaryExpression(node: Binary, environment: Environment): Value;
+    applyFilter(operand: Value, filter: Filter, environment: Environment): Value;
+    evaluateBlock(statements: readonly object[], environment: Environment): Value;
+    run(program: Program): Value;
+  };
+  readonly parse: (tokens: object) => Program;
+  readonly tokenize: (template: string, options?: TemplateOptions) => object;
+}
+const { Environment: Names, Interpreter, parse, tokenize } = jinja as unknown as Jinja;
+
+/** Jinja's own: take the blanks before a tag of a line, and the line end after it. */
+export interface TemplateOptions {
+  readonly lstrip_blocks?: boolean;
+  readonly trim_blocks?: boolean;
+}
+
+/** Error: the text is no template. */
+export const parseTemplate = (template: string, options?: TemplateOptions): Program =>
+  parse(tokenize(template, options));
+
+/** These names, and those of Jinja's constants. */
+export function environmentOf(names: Readonly<Record<string, unknown>>): Environment {
+  const constants = { true: true, True: true, false: false, False: false, none: null, None: null };
+  const environment = new Names();
+  for (const [name, value] of Object.entries({ ...constants, ...names })) environment.set(name, value);
+  return environment;
+}
+
+/** Steps of a template. The longest known ones take some 10,000 for a dialogue of a hundred turns. */
+export const mostSteps = 300_000;
+
+/** An operand that is evaluated already. */
+class Known {
+  readonly value: Value;
+
+  constructor(value: Value) {
+    this.value = value;
+  }
+}
+
+/** An expression whose value is a part of the text. */
+class Shown {
+  readonly node: Statement;
+
+  constructor(node: Statement) {
+    this.node = node;
+  }
+}
+
+/** Statements, which have no value. */
+const silent = new Set([
+  'Set',
+  'If',
+  'For',
+  'Macro',
+  'CallStatement',
+  'FilterStatement',
+  'Break',
+  'Continue',
+  'Comment',
+]);
+
+/** None, True and False are written as Python does. */
+function asPython(value: Value): Value {
+  if (value.type === 'NullValue') return { type: 'StringValue', value: 'None', toString: () => 'None' } as Value;
+  if (value.type !== 'BooleanValue') return value;
+  const text = value.value === true ? 'True' : 'False';
+  return { type: 'StringValue', value: text, toString: () => text } as Value;
+}
+
+/**
+ * Stops a template that does not end, since what comes with a model is a stranger's program; and refuses, as
+ * Python does, to add a text and something else.
+ */
+export class PythonInterpreter extends Interpreter {
+  #steps = 0;
+
+  override evaluate(node: unknown, environment: Environment): Value {
+    if (node instanceof Known) return node.value;
+    if (node instanceof Shown) return asPython(this.evaluate(node.node, environment));
+    this.#count();
+    return super.evaluate(node, environment);
+  }
+
+  override evaluateBinaryExpression(node: Binary, environment: Environment): Value {
+    if (node.operator.value !== '+') return super.evaluateBinaryExpression(node, environment);
+    const [left, right] = [this.evaluate(node.left, environment), this.evaluate(node.right, environment)];
+    if ((left.type === 'StringValue') !== (right.type === 'StringValue'))
+      throw new Error(`it adds a text and something that is none: ${left.type} + ${right.type}`);
+    return super.evaluateBinaryExpression({ ...node, left: new Known(left), right: new Known(right) }, environment);
+  }
+
+  /** Python counts characters, JavaScript halves of some. */
+  override applyFilter(operand: Value, filter: Filter, environment: Environment): Value {
+    const isLength = operand.type === 'StringValue' && filter.value === 'length';
+    const TextValue = operand.constructor as new (text: string) => Value;
+    const counted = isLength ? new TextValue(Array.from(String(operand.value), () => 'x').join('')) : operand;
+    return super.applyFilter(counted, filter, environment);
+  }
+
+  /** Runs once for each round of a loop, whose body may be empty. */
+  override evaluateBlock(statements: readonly Statement[], environment: Environment): Value {
+    this.#count();
+    const shown = statements.map((node) => (silent.has(node.type) ? node : new Shown(node)));
+    return super.evaluateBlock(shown, environment);
+  }
+
+  #count(): void {
+    if (++this.#steps > mostSteps) throw new Error(`it takes more than ${mostSteps} steps; it may never end`);
+  }
+}
