@@ -6,7 +6,7 @@
  *   node --import tsx train/train-dialogue.ts                          answers in the mails of SpamAssassin
  *   node --import tsx train/train-dialogue.ts --task ranking
  *   node --import tsx train/train-dialogue.ts --data chats.jsonl --model FOLDER --output runs/chat
- *   node --import tsx train/train-dialogue.ts --chat --model runs/chat
+ *   node --import tsx train/chat.ts --model runs/chat
  */
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +28,7 @@ import type { Ranker } from './dialogue/ranking.ts';
 import { loadWriter, rankByLikelihood, replyPerplexity, replyRow, replyTask } from './dialogue/replies.ts';
 import { scoreWritten, writeReplies } from './dialogue/replies.ts';
 import type { Writer } from './dialogue/replies.ts';
-import { answer, chat, rankedReplies } from './dialogue/talk.ts';
+import { answer, rankedReplies } from './dialogue/talk.ts';
 import { translationMemory } from './seq2seq/baselines.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
@@ -38,7 +38,8 @@ const shippedGpt = fileURLToPath(new URL('../models/pretrained/gpt-small', impor
 
 const command = {
   name: 'train-dialogue',
-  summary: 'Trains a decoder to reply, or a BERT to rank replies; --chat and --ask talk with a trained one.',
+  summary:
+    'Trains a decoder to reply, or a BERT to rank replies; --ask asks a trained one, train/chat.ts talks with it.',
   usage: 'node --import tsx train/train-dialogue.ts',
   options: {
     task: { type: 'choice', choices: ['generation', 'ranking'], default: 'generation', help: 'what is learnt' },
@@ -60,7 +61,6 @@ const command = {
     ...fineTuneFlags,
     learningRate: { ...fineTuneFlags.learningRate, help: 'default 5e-5 with --model, else 1e-3' },
     output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/dialogue or -ranking' },
-    chat: { type: 'boolean', help: 'talk with --model, line by line' },
     ask: { type: 'string', help: 'reply to this text with --model; of a ranking model, rank --replies' },
     replies: { type: 'path', exists: 'file', help: 'with --ask: replies to rank, one a line' },
   },
@@ -70,7 +70,7 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
 main(async () => {
   const { values } = parseOptions(command);
-  if (values.chat || values.ask !== undefined) return talk(values);
+  if (values.ask !== undefined) return reply(values, values.ask);
   if (values.replies !== undefined) throw new UsageError(`${command.name}: --replies goes with --ask "some text"`);
   const isRanking = values.task === 'ranking';
   const output = values.output ?? (isRanking ? 'runs/dialogue-ranking' : 'runs/dialogue');
@@ -230,20 +230,16 @@ function writingTable({ train, test }: DialogueData, before: Tested, after: Test
   return [table, ...samples, ''].join('\n');
 }
 
-/** --chat and --ask. */
-async function talk(values: Values): Promise<void> {
-  const { model: name, ask, replies, seed } = values;
-  const flag = values.chat ? '--chat' : '--ask';
-  if (name === undefined) throw new UsageError(`${command.name}: ${flag} needs a trained model: --model FOLDER`);
-  if (values.chat && (ask ?? replies) !== undefined)
-    throw new UsageError(`${command.name}: --chat reads from the terminal; leave out --${ask ? 'ask' : 'replies'}`);
+/** --ask: a reply, or how well the lines of a file would do as one. */
+async function reply(values: Values, text: string): Promise<void> {
+  const { model: name, replies, seed } = values;
+  if (name === undefined) throw new UsageError(`${command.name}: --ask needs a trained model: --model FOLDER`);
   endWithReader();
   if (replies !== undefined) {
-    console.log(await rankedReplies(await loadRanker(name), ask!, await readPrompts(replies)));
+    console.log(await rankedReplies(await loadRanker(name), text, await readPrompts(replies)));
     return;
   }
   const writer = await loadWriter(name, values.maxLength);
   const options = generationOptions(values, { maxNewTokens: 64, ...writer.options });
-  if (ask === undefined) await chat(writer, seed, options);
-  else await answer(writer, [{ role: 'user', content: ask }], { ...options, seed });
+  await answer(writer, text, { ...options, seed });
 }

@@ -53,6 +53,8 @@ export async function* streamReply(
 ): AsyncGenerator<TextPiece> {
   const { template, ...given } = options;
   const settings = { ...generator.options, ...given };
-  const { text } = chatPrompt(generator, messages, settings.maxNewTokens ?? 20, template);
+  // A model of few positions is left half of them to listen with.
+  const room = Math.min(settings.maxNewTokens ?? 20, Math.floor(generator.model.decoder().positions / 2));
+  const { text } = chatPrompt(generator, messages, room, template);
   yield* streamText(generator.model, generator.tokenizer, text, { ...settings, reuseCache: true });
 }

@@ -1,12 +1,13 @@
 import { basename } from 'node:path';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
+import type { ChatMessage } from './chat-template.ts';
 import type { TextTokenizer } from './text.ts';
 
 export const messageRoles = ['system', 'user', 'assistant'] as const;
 
 /** One turn of a dialogue, as chat interfaces have it. */
-export interface Message {
+export interface Message extends ChatMessage {
   readonly role: (typeof messageRoles)[number];
   readonly content: string;
 }

@@ -96,9 +96,10 @@ test('one talks with it: a text, or line by line with all before in mind', async
   const asked = await run(['--ask', 'bago defi: where is the fox?', '--model', writer, '--greedy']);
   assert.is(asked.code, 0, asked.stderr);
   assert.match(asked.stdout, /^\w.*\n$/);
-  const lines = 'bago defi: where is the fox?\\n\\nwho is in the hill?\\n/new\\nbago defi: where is the fox?\\n';
-  const chat = ['--chat', '--model', writer, '--greedy'];
-  const talked = await run(chat, { under: ['sh', '-c', `printf '${lines}' | "$@"`, 'sh'] });
+  const question = 'bago defi: where is the fox?';
+  const chat = (...lines: readonly string[]): Promise<Finished> =>
+    runScript(['train/chat.ts', '--model', writer, '--greedy'], { input: lines.join('\n') });
+  const talked = await chat(question, '', 'who is in the hill?', '/reset', question);
   assert.is(talked.code, 0, talked.stderr);
   const replies = talked.stdout.trim().split('\n');
   assert.is(replies.length, 3);
@@ -106,8 +107,7 @@ test('one talks with it: a text, or line by line with all before in mind', async
   assert.match(replies[1]!, /^\w/);
   assert.is(replies[2], replies[0]);
   // More said than the model reads: the oldest goes.
-  const long = Array.from({ length: 6 }, () => 'bago defi: where is the fox?').join('\\n');
-  const far = await run(chat, { under: ['sh', '-c', `printf '${long}' | "$@"`, 'sh'] });
+  const far = await chat(...Array.from({ length: 6 }, () => question));
   assert.is(far.code, 0, far.stderr);
   assert.is(far.stdout.match(/\n/g)!.length, 6); // some of them of no words
 });
@@ -272,8 +272,7 @@ test('bad rows are named by file and line, bad flags by their mend', async () =>
 
   const output = join(folder, 'refused');
   const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
-    [['--chat'], 2, /--chat needs a trained model: --model FOLDER/],
-    [['--chat', '--ask', 'a', '--model', 'x'], 2, /--chat reads from the terminal; leave out --ask/],
+    [['--ask', 'a'], 2, /--ask needs a trained model: --model FOLDER/],
     [['--replies', data], 2, /--replies goes with --ask/],
     [['--ask', 'a', '--model', goldenFile('tiny-bert')], 1, /model_type is "bert", which generates no text here/],
     [[...common, '--model', goldenFile('tiny-marian'), '--output', `${output}-2`], 1, /continues texts|tokenizer/],
