@@ -38,7 +38,7 @@ test('a script ends in one line; what it prints of arguments cannot steer the te
     /^HF_HUB_OFFLINE=maybe: give/,
   );
   const run = await runScript(['train/export.ts', '--model', '\x1b[2Jno\nfolder\x9b', '--output', 'x']);
-  refused(run, 2, /there is no folder \\x1b\[2Jno/);
+  refused(run, 2, /there is no file or folder \\x1b\[2Jno/);
   assert.not.match(run.stderr, /[\x1b\x9b]/);
 });
 
