@@ -19,12 +19,13 @@ import { makeClassifier, newBertFlags, readsPairs, untrained } from './classifie
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
+import { shippedBert, fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
 import type { Example, Target } from './data/read-table.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './classifier/fine-tune.ts';
 import { scoreExamples } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
+import { reportResult } from './report/run-result.ts';
 import { canResume, claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import type { TrainingResult } from './trainer/trainer.ts';
 
@@ -112,7 +113,8 @@ main(async () => {
     throw new UsageError(`${command.name}: --few-labels compares classes, and the data has none; leave it out`);
   const head = { ...data, pairs: values.textPairColumn !== undefined };
   const classifier = await makeClassifier(values, head);
-  console.log(describeRun(data, classifier.model, values));
+  const about = describeRun(data, classifier.model, values);
+  console.log(about);
   const { batchSize, imbalance, focalGamma, focalAlpha, tuneThresholds } = values;
   const { tokenizer } = classifier;
   const read = (examples: readonly Example<Target>[]) => tokenise(tokenizer, examples, values.maxLength, values.keep);
@@ -137,7 +139,9 @@ main(async () => {
   };
 
   const tested = await run('', classifier, data, values.epochs);
-  console.log(reportTest(data, classifier.model, tested.scores, tested.result, output));
+  const report = reportTest(data, classifier.model, tested.scores, tested.result, output);
+  const from = values.fromScratch ? undefined : basename(values.model ?? shippedBert);
+  await reportResult(output, { from, about, test: report });
   console.log(await showPredictions(classifier.model, tokenizer, data.samples, values));
   if (values.fewLabels === 0) return;
   const few = { train: sampleOf(data.train, values.fewLabels, values.seed), validation: [] };

@@ -12,7 +12,7 @@ import { pathKind } from '../common/json-file.ts';
 import { answerQuestions, loadQuestionAnswerer } from '../models/index.ts';
 import { rowLengths } from '../models/pipelines/question-answering/pipeline.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, loadToFineTune } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
 import { wholeText } from './data/utf8-blocks.ts';
 import { loadQuestionData, questionFormats } from './question-answering/data.ts';
 import type { EvaluateOptions } from './question-answering/evaluate.ts';
@@ -20,6 +20,7 @@ import { predictAnswers } from './question-answering/evaluate.ts';
 import { fineTuneAnswerer } from './question-answering/fine-tune.ts';
 import { describeRun, reportTest, showAnswers, showPredictions } from './question-answering/report.ts';
 import { trainingFeatures } from './question-answering/task.ts';
+import { reportResult } from './report/run-result.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
 const command = {
@@ -82,7 +83,8 @@ main(async () => {
   const answerer = await loadToFineTune(name, 'ForQuestionAnswering', { numLabels: 2, dropout, seed });
   const lengths = rowLengths(answerer, values);
   const rows = trainingFeatures(answerer.tokenizer, data.train, lengths);
-  console.log(describeRun(data, answerer.model, rows, lengths));
+  const about = describeRun(data, answerer.model, rows, lengths);
+  console.log(about);
   const all = [...data.train, ...data.validation, ...data.test];
   const version2 = values.version2 || all.some(({ answers }) => answers.length === 0);
   const evaluation: EvaluateOptions = { ...lengths, batchSize, version2, nullThreshold: values.nullThreshold };
@@ -97,7 +99,8 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const predictions = await predictAnswers(answerer, data.test, evaluation);
-  console.log(reportTest(data.test, predictions, evaluation, result, output));
+  const report = reportTest(data.test, predictions, evaluation, result, output);
+  await reportResult(output, { from: basename(name ?? shippedBert), about, test: report });
   console.log(showPredictions(data.test, predictions, 3));
 });
 

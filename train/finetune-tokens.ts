@@ -18,6 +18,7 @@ import { fineTuneTokens, predictTags } from './token-labels/fine-tune.ts';
 import { tokenFormats } from './token-labels/read.ts';
 import { describeRun, reportTest, showEntities } from './token-labels/report.ts';
 import { labelledRows } from './token-labels/rows.ts';
+import { reportResult } from './report/run-result.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
 const command = {
@@ -62,7 +63,8 @@ main(async () => {
   const classifier = await loadToFineTune(name, 'ForTokenClassification', { labels: data.labels, dropout, seed });
   const lengths = rowLengths(rowLimits(classifier.model).positions, values);
   const rows = labelledRows(tokenizer, data.train, data.labels, lengths);
-  console.log(describeRun(data, classifier.model, rows, lengths));
+  const about = describeRun(data, classifier.model, rows, lengths);
+  console.log(about);
   const result = await fineTuneTokens({
     classifier,
     train: rows.rows,
@@ -75,7 +77,7 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const predicted = await predictTags(classifier, data.test, { ...lengths, batchSize: values.batchSize });
-  console.log(reportTest(data, predicted, result, output));
+  await reportResult(output, { from: basename(name), about, test: reportTest(data, predicted, result, output) });
   const samples = data.test.slice(0, 3).map(({ text }) => text);
   console.log(`\n${await showEntities(classifier, samples)}`);
 });

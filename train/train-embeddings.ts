@@ -6,7 +6,7 @@
  *   node --import tsx train/train-embeddings.ts --data a.jsonl --anchor-column title --positive-column body
  *   node --import tsx train/train-embeddings.ts --data sts.tsv --loss cosent --score-column score
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { SentenceTransformer } from '../models/index.ts';
@@ -21,6 +21,7 @@ import { mineHardNegatives } from './embeddings/hard-negatives.ts';
 import { coSent, matryoshka, multipleNegativesRanking, triplet } from './embeddings/losses.ts';
 import type { EmbeddingLoss } from './embeddings/losses.ts';
 import { embeddingTask } from './embeddings/task.ts';
+import { reportResult } from './report/run-result.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
@@ -79,13 +80,12 @@ main(async () => {
   const data = await loadEmbeddingData(values.data, values);
   manualSeed(seed);
   const model = await startModel(values);
-  console.log(
-    [
-      `data   ${data.origin}`,
-      `       ${data.train.length} pairs to train, ${data.validation.length} to validate, ${data.test.length} to test`,
-      `model  ${(model.numParameters() / 1e6).toFixed(1)} M parameters, texts of up to ${model.maxSeqLength} tokens`,
-    ].join('\n'),
-  );
+  const about = [
+    `data   ${data.origin}`,
+    `       ${data.train.length} pairs to train, ${data.validation.length} to validate, ${data.test.length} to test`,
+    `model  ${(model.numParameters() / 1e6).toFixed(1)} M parameters, texts of up to ${model.maxSeqLength} tokens`,
+  ].join('\n');
+  console.log(about);
   // The whole shelf is searched in the test: the pages of all parts.
   const shelf = [...data.train, ...data.validation].map(({ target }) => target);
   const before = [await scoreBaseline(data.test, shelf), await scoreModel(model, data.test, shelf)] as const;
@@ -112,7 +112,8 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const after = await scoreModel(model, data.test, shelf);
-  console.log(report(data.test, shelf.length, [...before, after]));
+  const tested = report(data.test, shelf.length, [...before, after]);
+  await reportResult(output, { from: basename(values.model ?? shippedBert), about, test: tested });
   if (best) console.log(`best ${bestOf(data.validation)} of validation ${best.value.toFixed(3)}, at step ${best.step}`);
   console.log(`saved  ${output} (loads in sentence-transformers too), curves in ${join(output, 'curves.svg')}`);
 });

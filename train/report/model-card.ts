@@ -8,6 +8,7 @@ import { printable } from '../../common/printable.ts';
 import { readCard } from '../data/corpus/data-card.ts';
 import { duration } from '../../common/progress.ts';
 import { isEvaluation, isStep } from '../trainer/callback.ts';
+import { readResult } from './run-result.ts';
 import { readLog } from '../trainer/run-log.ts';
 
 /** The fields that are read of run.json. */
@@ -38,9 +39,12 @@ export async function modelCard(name: string, folder: string, use: string): Prom
   const last = log.filter(isEvaluation).at(-1);
   const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
   const { architectures } = await readJsonFile(join(folder, 'config.json'));
+  const result = await readResult(folder);
   const losses = Object.entries(last?.evaluation ?? {}).map(
-    ([part, loss]) => `${text(part)} ${loss.toFixed(4)} (perplexity ${Math.exp(loss).toFixed(2)})`,
+    ([part, value]) =>
+      `${text(part)} ${value.toFixed(4)}` + (result ? '' : ` (perplexity ${Math.exp(value).toFixed(2)})`),
   );
+  const origin = result?.from === undefined ? 'trained from nothing' : `fine-tuned from ${text(result.from)}`;
   return [
     '---',
     'license: apache-2.0',
@@ -50,19 +54,21 @@ export async function modelCard(name: string, folder: string, use: string): Prom
     '',
     `# ${text(name)}`,
     '',
-    `${text(String(architectures))}, ${info.parameters.toLocaleString('en')} parameters, trained from nothing by ` +
+    `${text(String(architectures))}, ${info.parameters.toLocaleString('en')} parameters, ${origin} by ` +
       `tapeform (TypeScript, WebGPU). Objective: ${text(info.name)}.`,
     '',
     '## Use',
     '',
     ...codeBlock(use),
     '',
-    'It is small and has read little: a start for fine-tuning on a processor, and an example. ' +
-      'It repeats what its texts say, with their prejudices and their age; nothing it writes is a fact.',
+    'It is small and has read little: ' +
+      (result ? 'good for texts like those below, and an example. ' : 'a start for fine-tuning, and an example. ') +
+      'It repeats what its texts say, with their prejudices and their age; nothing it says is a fact.',
     '',
     '## Data',
     '',
-    ...(await dataLines(join(folder, 'corpus'))),
+    ...(result ? codeBlock(result.about) : await dataLines(join(folder, 'corpus'))),
+    ...(result ? ['', '## Test', '', ...codeBlock(result.test)] : []),
     '',
     '## Training',
     '',

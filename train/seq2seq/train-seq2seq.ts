@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { printable } from '../../common/printable.ts';
 import { progress } from '../../common/progress.ts';
@@ -7,6 +7,7 @@ import { generateFromSources, generationConfigFile } from '../../models/index.ts
 import type { GenerationOptions, Text2TextOptions } from '../../models/index.ts';
 import { flagOf, UsageError } from '../cli/cli.ts';
 import type { Option, Parsed } from '../cli/cli.ts';
+import { reportResult } from '../report/run-result.ts';
 import { evaluator } from '../trainer/evaluate.ts';
 import { resumeCommand, resumeOf } from '../trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from '../trainer/settings.ts';
@@ -104,7 +105,8 @@ export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<voi
   model.generationConfig = generationConfigFile(output, generation).data as string;
   const trained = tokenisePairs(seq2seq, data.train, maxLength, cutSources);
   const heldOut = tokenisePairs(seq2seq, data.validation, maxLength, cutSources);
-  console.log(describe(data, seq2seq, trained.tooLong));
+  const about = describe(data, seq2seq, trained.tooLong);
+  console.log(about);
 
   const common = { model, maxTokens, padTokenId: model.config.padTokenId, seed };
   const task = seq2seqTask({ ...common, pairs: trained.pairs, labelSmoothing });
@@ -137,7 +139,7 @@ export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<voi
   const bar = progress({ total: data.test.length });
   const onProgress = (done: number): void => bar.update(done, { label: 'test' });
   const texts = await write(seq2seq, data.test, { ...generation, onProgress }).finally(() => bar.stop());
-  console.log(report(run, texts));
+  await reportResult(output, { from: values.model && basename(values.model), about, test: report(run, texts) });
   const rows = data.test.map((pair, i) => JSON.stringify({ ...pair, written: texts[i] }));
   await writeFileAtomic(join(output, 'test.jsonl'), `${rows.join('\n')}\n`);
   console.log(`saved  ${output} (loads in Transformers too), the test's texts in ${join(output, 'test.jsonl')}`);
