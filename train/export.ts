@@ -7,7 +7,7 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { ggufFile, isGguf, loadModel, loadTokenizer, readModelFolder } from '../models/index.ts';
+import { ggufFile, isGguf, loadModel, loadTokenizer, readModelFolder, SentenceTransformer } from '../models/index.ts';
 import type { GgufType } from '../models/index.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
@@ -46,7 +46,11 @@ main(async () => {
   if (precision === 'q8_0' || precision === 'q4_0')
     throw new UsageError(`${command.name}: --precision ${precision} is for GGUF files; end --output with .gguf`);
   await lockFolder(output);
-  const load = async () => ({ model: await loadModel(folder), tokenizer: await loadTokenizer(folder) });
+  const isOfSentences = (await pathKind(join(folder, 'modules.json'))) === 'file';
+  const load = async () => ({
+    model: isOfSentences ? await SentenceTransformer.fromPretrained(folder) : await loadModel(folder),
+    tokenizer: await loadTokenizer(folder),
+  });
   const { model, tokenizer } = await readModelFolder(folder, load);
   // An older export's card goes with its model; a README without a report beside it is somebody's own.
   const report = join(output, 'report.html');

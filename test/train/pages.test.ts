@@ -45,16 +45,34 @@ function harmless(markdown: string): void {
   assert.not.match(markdown, /[\0-\x09\x0b-\x1f\x7f-\x9f]/);
 }
 
-test("a model's card", async () => {
+function writeRun(): void {
   writeFileSync(join(folder, 'run.json'), JSON.stringify(info));
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ architectures: [hostile] }));
   writeFileSync(join(folder, 'log.jsonl'), `${JSON.stringify(step)}\n${JSON.stringify(evaluation)}\n`);
+}
+
+test("a model's card", async () => {
+  writeRun();
   const card = await modelCard(hostile, folder, hostile);
   harmless(card);
   assert.match(card, /&lt;script&gt;alert\(1\)&lt;\/script&gt;/);
   assert.is(card.match(/^---$/gm)!.length, 2 + 2); // the front matter, and two commands inside fences
   const [, frontMatter] = /^---\n([^]*?)\n---\n/.exec(card)!;
   assert.is(frontMatter, 'license: apache-2.0\nlanguage: en\nlibrary_name: transformers');
+});
+
+test("a fine-tuned model's card tells its data, its test and what it began as", async () => {
+  writeRun();
+  const path = join(folder, 'result.json');
+  writeFileSync(path, JSON.stringify({ from: hostile, about: hostile, test: hostile }));
+  harmless(await modelCard(hostile, folder, hostile));
+  writeFileSync(path, JSON.stringify({ from: 'bert-small', about: 'data   mails', test: 'accuracy 0.9' }));
+  const card = await modelCard('mine', folder, 'try it');
+  assert.match(card, /parameters, fine-tuned from bert-small by tapeform/);
+  assert.match(card, /## Data\n\n```\ndata {3}mails\n```\n\n## Test\n\n```\naccuracy 0\.9\n```/);
+  assert.not.match(card, /perplexity/);
+  writeFileSync(path, JSON.stringify({ about: 3 }));
+  assert.match(await failure(modelCard('mine', folder, '')), /result\.json is no run's result \(about\)/);
 });
 
 test('a run.json that is none is one line', async () => {
