@@ -160,16 +160,16 @@ export type PipelineTask = keyof Pipelines;
 const shipped = (name: string): string => fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url));
 
 const shippedFor: Partial<Record<PipelineTask, string>> = {
+  'text-classification': shipped('spam-small'),
   'fill-mask': shipped('bert-small'),
-  'feature-extraction': shipped('bert-small'),
-  'sentence-similarity': shipped('bert-small'),
+  'feature-extraction': shipped('help-search-small'),
+  'sentence-similarity': shipped('help-search-small'),
   'text-generation': shipped('gpt-small'),
   'zero-shot-classification': shipped('gpt-small'),
 };
 
 /** How to come by a model for a task that none comes with. */
 const trainedBy: Partial<Record<PipelineTask, string>> = {
-  'text-classification': 'npm start trains one, in runs/spam-assassin',
   'question-answering': 'train/finetune-qa.ts trains one',
   translation: 'train/train-translation.ts trains one',
   summarization: 'train/train-summarization.ts trains one',

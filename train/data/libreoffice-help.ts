@@ -54,7 +54,7 @@ export async function libreOfficeHelp(language: string, options: HelpOptions = {
     for (const paragraph of paragraphsOf(await readFile(join(root, own, page), 'utf8'), options))
       paragraphs.push({ page, ...paragraph });
   }
-  return { origin: `${name} ${version}`, paragraphs };
+  return { origin: `${name} ${version} (MPL-2.0)`, paragraphs };
 }
 
 /**
