@@ -26,7 +26,8 @@ export class Pace {
     if (pause >= 4 && answered - asked < 0.05 * pause) this.usual = 0.4 * pause;
     else {
       const took = answered - started;
-      // At most twice as long as before: a process that was stopped for an hour would sleep for minutes after it.
+      // At most twice as long as before: a process that was stopped for an hour would sleep for minutes after
+      // it.
       const longer = Math.min(this.usual + 0.25 * (took - this.usual), 2 * this.usual + 20);
       this.usual = took < this.usual ? took : longer;
     }

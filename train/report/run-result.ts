@@ -12,8 +12,8 @@ export type RunResult = z.infer<typeof schema>;
 const fileName = 'result.json';
 
 /**
- * Prints how a run's test ended, and keeps it in the run's folder for a model card, with what it was about and
- * the model that it began `from`, undefined for one from nothing.
+ * Prints how a run's test ended, and keeps it in the run's folder for a model card, with what it was about
+ * and the model that it began `from`, undefined for one from nothing.
  */
 export async function reportResult(folder: string, { from, about, test }: RunResult): Promise<void> {
   console.log(test);
