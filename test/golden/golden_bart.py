@@ -20,7 +20,7 @@ from transformers import (
     PegasusForConditionalGeneration,
 )
 
-from model_case import run_forward, run_generation, run_training, seq2seq_inputs, seq2seq_layers, write_case
+from model_case import seq2seq_case, seq2seq_inputs
 from random_model import save_random
 
 SHAPE = dict(
@@ -68,15 +68,7 @@ def classify(folder):
     for row, length in zip(inputs["input_ids"], inputs["attention_mask"].sum(1).tolist()):
         row[2] = row[length - 1] = config.eos_token_id
     labels = torch.tensor([2, 0])
-    loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
-    tensors["output.encoder_last_hidden_state"] = tensors.pop("output.encoder_hidden_states.1")
-    golden = {
-        "inputs": {key: value.tolist() for key, value in inputs.items()},
-        "labels": labels.tolist(),
-        "loss": loss,
-        "training": run_training(load(), inputs, labels),
-    }
-    write_case(folder, "bart-classify", tensors, golden)
+    seq2seq_case(folder, "bart-classify", load, inputs, labels, 1)
 
 
 def generate(folder, minilm):
@@ -96,15 +88,6 @@ def generate(folder, minilm):
             return loaded
 
         inputs, labels = seq2seq_inputs(41, 42, model.config.pad_token_id)
-        loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
-        tensors["output.encoder_last_hidden_state"] = tensors.pop("output.encoder_hidden_states.1")
-        golden = {
-            "inputs": {key: value.tolist() for key, value in inputs.items()},
-            "labels": labels.tolist(),
-            "loss": loss,
-            "training": run_training(load(), inputs, labels),
-            **run_generation(load().eval(), inputs, OPTIONS),
-        }
-        write_case(folder, name, tensors, golden)
+        seq2seq_case(folder, name, load, inputs, labels, 1, OPTIONS)
     torch.manual_seed(42)
     classify(folder)

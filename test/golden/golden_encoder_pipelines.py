@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, logging, pipeline
 
+from golden_pipelines import in_units, rounded
 from golden_tokenizer import utf16_positions
 from random_model import save_random
 
@@ -178,22 +179,6 @@ def make_model(folder, name):
         if os.path.exists(os.path.join(path, left)):
             os.remove(os.path.join(path, left))
     return path, family["prefix"]
-
-
-def rounded(value):
-    """Six significant digits, plain types."""
-    if isinstance(value, dict):
-        return {key: rounded(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(each) for each in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def in_units(text, entities):
-    positions = utf16_positions(text)
-    return [{**entity, "start": positions[entity["start"]], "end": positions[entity["end"]]} for entity in entities]
 
 
 def rows_of(tokenizer, texts, pairs, options):

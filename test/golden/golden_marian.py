@@ -18,19 +18,12 @@ import os
 import torch
 from transformers import MarianConfig, MarianMTModel
 
-from model_case import run_forward, run_training, write_case
+from model_case import run_forward, run_training, seq2seq_layers, write_case
 from random_model import save_random
 
 VOCABULARY, TARGETS = 53, 41
 SOURCE, TARGET = [9, 6, 9], [7, 8, 5]
 HOLE = (0, 4)
-LAYERS = (
-    "encoder_hidden_states",
-    "encoder_attentions",
-    "decoder_hidden_states",
-    "decoder_attentions",
-    "cross_attentions",
-)
 SHAPE = dict(
     vocab_size=VOCABULARY,
     max_position_embeddings=24,
@@ -92,7 +85,7 @@ def generate(folder, minilm):
             return MarianMTModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).train()
 
         inputs, labels, given, target_mask = make_inputs()
-        loss, tensors = run_forward(load(), inputs, labels, LAYERS)
+        loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
         last = f"output.encoder_hidden_states.{config.encoder_layers}"
         tensors["output.encoder_last_hidden_state"] = tensors.pop(last)
         smooth = torch.nn.CrossEntropyLoss(label_smoothing=0.1)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from model_case import run_forward, run_generation, run_training, seq2seq_inputs, seq2seq_layers, write_case
+from model_case import seq2seq_case, seq2seq_inputs
 from random_model import save_random
 
 SHAPE = dict(
@@ -71,15 +71,5 @@ def generate(folder, minilm):
             ).train()
 
         inputs, labels = seq2seq_inputs(41, 52, 0)
-        loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
-        tensors["output.encoder_last_hidden_state"] = tensors.pop("output.encoder_hidden_states.2")
-        golden = {
-            "inputs": {key: value.tolist() for key, value in inputs.items()},
-            "labels": labels.tolist(),
-            "loss": loss,
-            "training": run_training(load(), inputs, labels),
-            **run_generation(load().eval(), inputs, OPTIONS),
-        }
-        if name == "t5":
-            golden["buckets"] = [[*rule, buckets_of(*rule)] for rule in BUCKETS]
-        write_case(folder, name, tensors, golden)
+        more = {"buckets": [[*rule, buckets_of(*rule)] for rule in BUCKETS]} if name == "t5" else {}
+        seq2seq_case(folder, name, load, inputs, labels, 2, OPTIONS, more)

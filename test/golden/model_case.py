@@ -101,6 +101,21 @@ def seq2seq_inputs(count, seed, padding):
     return inputs, labels.masked_fill(target_mask == 0, -100)
 
 
+def seq2seq_case(folder, name, load, inputs, labels, layers, options=None, more=None):
+    """Writes NAME's files for an encoder-decoder of so many layers, which `load` loads in training mode."""
+    loss, tensors = run_forward(load(), inputs, labels, seq2seq_layers)
+    tensors["output.encoder_last_hidden_state"] = tensors.pop(f"output.encoder_hidden_states.{layers}")
+    golden = {
+        "inputs": {key: value.tolist() for key, value in inputs.items()},
+        "labels": labels.tolist(),
+        "loss": loss,
+        "training": run_training(load(), inputs, labels),
+        **(run_generation(load().eval(), inputs, options) if options else {}),
+        **(more or {}),
+    }
+    write_case(folder, name, tensors, golden)
+
+
 def run_generation(model, inputs, cases):
     """For each case of options: the new tokens of each source, and the scores of beam searches."""
     found = []
