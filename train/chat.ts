@@ -73,8 +73,7 @@ class Chat {
   constructor(generator: TextGenerator, values: Values) {
     this.generator = generator;
     const withDefaults = { ...generator.options, maxNewTokens: generator.options.maxNewTokens ?? 256 };
-    const searching = { numBeams: undefined, lengthPenalty: undefined, earlyStopping: undefined };
-    this.options = generationOptions({ ...values, ...searching, numReturnSequences: undefined }, withDefaults);
+    this.options = generationOptions(values, withDefaults);
     this.seed = values.seed;
     this.begin(values.system);
   }

@@ -7,7 +7,15 @@
  */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { ggufFile, isGguf, loadModel, loadTokenizer, readModelFolder, SentenceTransformer } from '../models/index.ts';
+import {
+  ggufFile,
+  ggufTypes,
+  isGguf,
+  loadModel,
+  loadTokenizer,
+  readModelFolder,
+  SentenceTransformer,
+} from '../models/index.ts';
 import type { GgufType } from '../models/index.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
@@ -25,7 +33,7 @@ const command = {
     output: { type: 'path', required: true, help: 'folder to write, or file.gguf' },
     precision: {
       type: 'choice',
-      choices: ['f16', 'f32', 'q8_0', 'q4_0'],
+      choices: ggufTypes,
       default: 'f16',
       help: 'type of the weights; those of 8 and 4 bits are for GGUF files',
     },

@@ -6,7 +6,7 @@
  *   node --import tsx train/train-embeddings.ts --data a.jsonl --anchor-column title --positive-column body
  *   node --import tsx train/train-embeddings.ts --data sts.tsv --loss cosent --score-column score
  */
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { SentenceTransformer } from '../models/index.ts';
@@ -113,7 +113,7 @@ main(async () => {
   });
   const after = await scoreModel(model, data.test, shelf);
   const tested = report(data.test, shelf.length, [...before, after]);
-  await reportResult(output, { from: basename(values.model ?? shippedBert), about, test: tested });
+  await reportResult(output, { from: values.model ?? shippedBert, about, test: tested });
   if (best) console.log(`best ${bestOf(data.validation)} of validation ${best.value.toFixed(3)}, at step ${best.step}`);
   console.log(`saved  ${output} (loads in sentence-transformers too), curves in ${join(output, 'curves.svg')}`);
 });

@@ -59,7 +59,7 @@ export function cellIn(printed: string, row: string, column: string): string {
 }
 
 /** The groups of a pattern in what was printed. */
-export function matchIn(printed: string, pattern: RegExp): string[] {
+function matchIn(printed: string, pattern: RegExp): string[] {
   const match = pattern.exec(printed);
   if (!match) throw new Error(`the output has nothing like ${pattern}`);
   return match.slice(1);

@@ -8,7 +8,7 @@ import type { TextPiece } from './text.ts';
 /** The text of a dialogue that a reply follows, as it fits. */
 export interface ChatPrompt {
   readonly text: string;
-  readonly tokens: number;
+  readonly ids: Int32Array;
   /** Messages that were left out, since the model has no room for them. */
   readonly left: number;
 }
@@ -29,14 +29,14 @@ export function chatPrompt(
   for (let left = 0; ;) {
     const kept = [...messages.slice(0, first), ...messages.slice(first + left)];
     const text = applyChatTemplate(tokenizer, kept, { addGenerationPrompt: true, ...options });
-    const tokens = tokenizer.idsOf(text).length;
-    if (tokens + room <= positions) return { text, tokens, left };
+    const ids = tokenizer.idsOf(text);
+    if (ids.length + room <= positions) return { text, ids, left };
     // The next question: templates want a dialogue to begin with one.
     const next = messages.findIndex(({ role }, i) => i > first + left && role === 'user');
     if (next === -1)
       throw new Error(
-        `chat: the last message has ${tokens} tokens with what the template adds, a reply may have ${room}, and the ` +
-          `model reads ${positions}; say it shorter, or lower maxNewTokens`,
+        `chat: the last message has ${ids.length} tokens with what the template adds, a reply may have ${room}, ` +
+          `and the model reads ${positions}; say it shorter, or lower maxNewTokens`,
       );
     left = next - first;
   }
@@ -55,6 +55,6 @@ export async function* streamReply(
   const settings = { ...generator.options, ...given };
   // A model of few positions is left half of them to listen with.
   const room = Math.min(settings.maxNewTokens ?? 20, Math.floor(generator.model.decoder().positions / 2));
-  const { text } = chatPrompt(generator, messages, room, template);
-  yield* streamText(generator.model, generator.tokenizer, text, { ...settings, reuseCache: true });
+  const { ids } = chatPrompt(generator, messages, room, template);
+  yield* streamText(generator.model, generator.tokenizer, ids, { ...settings, reuseCache: true });
 }

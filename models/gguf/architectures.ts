@@ -221,13 +221,20 @@ export function ggufName(
   { tensors, order }: Architecture,
   key: string,
 ): { readonly name: string; readonly order: Order } {
-  const [, stem = key, end = ''] = /^(.*)(\.(?:weight|bias))$/.exec(key) ?? [];
+  const found = renamed(tensors, key, 1);
+  if (!found) throw new Error(`GGUF files have no name for the weights ${key}`);
+  return { name: found.other, order: order(found.otherStem) };
+}
+
+/** A tensor's name on one side of the table, without its ending too, and on the other. */
+function renamed(tensors: Names, name: string, side: 0 | 1) {
+  const [, stem = name, end = ''] = /^(.*)(\.(?:weight|bias))$/.exec(name) ?? [];
   const layer = /\.(\d+)\./.exec(stem)?.[1];
   const pattern = layer === undefined ? stem : stem.replace(`.${layer}.`, '.N.');
-  const found = tensors.find(([, transformers]) => transformers === pattern);
-  if (!found) throw new Error(`GGUF files have no name for the weights ${key}`);
-  const name = found[0].replace('.N.', `.${layer}.`);
-  return { name: name + end, order: order(name) };
+  const found = tensors.find((names) => names[side] === pattern);
+  if (!found) return undefined;
+  const otherStem = found[side === 0 ? 1 : 0].replace('.N.', `.${layer}.`);
+  return { stem, otherStem, other: otherStem + end };
 }
 
 /** The tensor by which rotary frequencies are divided. */
@@ -265,9 +272,6 @@ export function translateName(
   name: string,
 ): { readonly name: string; readonly order: Order } | undefined {
   if (ignored.test(name)) return undefined;
-  const [, stem = name, end = ''] = /^(.*)(\.(?:weight|bias))$/.exec(name) ?? [];
-  const layer = /^blk\.(\d+)\./.exec(stem)?.[1];
-  const pattern = layer === undefined ? stem : stem.replace(`blk.${layer}.`, 'blk.N.');
-  const found = tensors.find(([gguf]) => gguf === pattern);
-  return found ? { name: found[1].replace('.N.', `.${layer}.`) + end, order: order(stem) } : { name, order: undefined };
+  const found = renamed(tensors, name, 0);
+  return found ? { name: found.other, order: order(found.stem) } : { name, order: undefined };
 }

@@ -4,7 +4,7 @@
  * every product and sum to f32, and go in as it writes them.
  */
 import { toHalf } from '../../common/half.ts';
-import { bf16ToF32, f16ToF32 } from '../io/tensor-data.ts';
+import { bf16ToF32, halfTable } from '../io/tensor-data.ts';
 
 export interface BlockType {
   /** As GGUF files number it. */
@@ -22,8 +22,7 @@ export interface BlockType {
 
 const round = Math.fround;
 
-const halves = Float32Array.from({ length: 65536 }, (_, bits) => f16ToF32(bits));
-const half = (view: DataView, at: number): number => halves[view.getUint16(at, true)]!;
+const half = (view: DataView, at: number): number => halfTable()[view.getUint16(at, true)]!;
 
 /**
  * A block of 32 weights of 4 or 5 bits: w = d q, q from -8 or -16 on, or w = d q + m. Bytes: d, m, the fifth

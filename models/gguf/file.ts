@@ -1,8 +1,6 @@
-import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { readError } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
-import { readExactly } from '../io/read-exactly.ts';
+import { openFile, readExactly } from '../io/read-exactly.ts';
 import { showText } from '../names.ts';
 import { blockTypes, dequantize } from './blocks.ts';
 import { maxHeaderBytes, NeedsMore, parseGguf } from './header.ts';
@@ -25,18 +23,7 @@ export class GgufFile {
 
   /** Opens a file and checks its head. Errors, each one line: it cannot be read; those of `parseGguf`. */
   static async open(path: string): Promise<GgufFile> {
-    let handle: FileHandle;
-    try {
-      handle = await open(path, 'r');
-    } catch (error) {
-      throw readError(path, error);
-    }
-    try {
-      return new GgufFile(path, await readHeader(handle, path), handle);
-    } catch (error) {
-      await handle.close();
-      throw error instanceof Error && 'code' in error ? readError(path, error) : error;
-    }
+    return openFile(path, async (handle) => new GgufFile(path, await readHeader(handle, path), handle));
   }
 
   /** A tensor's weights as f32, dequantised. Errors: no such tensor; a type that is not known here. */

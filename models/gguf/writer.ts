@@ -17,7 +17,7 @@ import { reorder } from './order.ts';
 import { preOf } from './tokenizer.ts';
 
 /** Types that weights can be written in; norms and biases stay f32. */
-export const ggufTypes = ['f32', 'f16', 'q8_0', 'q4_0'] as const;
+export const ggufTypes = ['f16', 'f32', 'q8_0', 'q4_0'] as const;
 export type GgufType = (typeof ggufTypes)[number];
 
 /** general.file_type of each (llama.h, llama_ftype). */
@@ -127,7 +127,8 @@ function tokenizerSettings(path: string, tokenizer: AnyTokenizer, config: JsonOb
     ['unknown', tokenizer.unkTokenId],
     ['padding', tokenizer.padTokenId],
   ];
-  const begins = tokenizer.bosTokenId !== undefined && startsWithBos(json, tokenizer.bosTokenId);
+  const { bosTokenId, template: around } = tokenizer;
+  const begins = bosTokenId !== undefined && around.before.includes(bosTokenId);
   const template = settings['chat_template'];
   return [
     ['tokenizer.ggml.model', string('gpt2')],
@@ -141,12 +142,6 @@ function tokenizerSettings(path: string, tokenizer: AnyTokenizer, config: JsonOb
     ['tokenizer.ggml.add_bos_token', bool(begins)],
     ...(typeof template === 'string' ? [['tokenizer.chat_template', string(template)] as [string, Value]] : []),
   ];
-}
-
-/** Whether the template of tokenizer.json puts this token before a text. */
-function startsWithBos(json: JsonObject, bos: number): boolean {
-  const text = JSON.stringify(json['post_processor'] ?? null);
-  return text.includes('"TemplateProcessing"') && new RegExp(`"ids":\\[${bos}\\]`).test(text);
 }
 
 /** Writes a setting with its type before it. */

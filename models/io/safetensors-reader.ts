@@ -1,8 +1,6 @@
-import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { readError } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
-import { readExactly, readInto } from './read-exactly.ts';
+import { openFile, readExactly, readInto } from './read-exactly.ts';
 import type { SafetensorsHeader, TensorEntry } from './safetensors-format.ts';
 import { MAX_HEADER_BYTES, parseHeader } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';
@@ -38,23 +36,14 @@ export class SafetensorsFile {
    * file's size.
    */
   static async open(path: string): Promise<SafetensorsFile> {
-    let handle: FileHandle;
-    try {
-      handle = await open(path, 'r');
-    } catch (error) {
-      throw readError(path, error);
-    }
-    try {
+    return openFile(path, async (handle) => {
       const { size } = await handle.stat();
       const start = await readExactly(handle, 0, Math.min(size, 64), path);
       const headerBytes = headerLength(start, size, path);
       const json = await readExactly(handle, 8, headerBytes, path);
       const header = parseHeader(json, size - 8 - headerBytes, path);
       return new SafetensorsFile(path, header, handle, 8 + headerBytes);
-    } catch (error) {
-      await handle.close();
-      throw error instanceof Error && 'code' in error ? readError(path, error) : error;
-    }
+    });
   }
 
   /** Reads one tensor from the disk. Error: no tensor of that name. */

@@ -72,7 +72,13 @@ export function f32ToBf16(value: number): number {
   return ((bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16) & 0xffff;
 }
 
-let f16Table: Float32Array | null = null;
+let f16Table: Float32Array | undefined;
+
+/** Every f16 as f32, by its bits; made when it is first asked for. */
+export function halfTable(): Float32Array {
+  f16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => f16ToF32(bits));
+  return f16Table;
+}
 
 /**
  * The elements as f32: exact from F32, F16, BF16, I8, U8, I16, U16 and BOOL; rounded to nearest from F64,
@@ -81,9 +87,9 @@ let f16Table: Float32Array | null = null;
 export function toFloat32({ dtype, data }: LoadedTensor): Float32Array {
   if (data instanceof Float32Array) return data;
   if (dtype === 'F16') {
-    f16Table ??= Float32Array.from({ length: 65536 }, (_, bits) => f16ToF32(bits));
+    const table = halfTable();
     const result = new Float32Array(data.length);
-    for (let index = 0; index < data.length; index++) result[index] = f16Table[data[index] as number]!;
+    for (let index = 0; index < data.length; index++) result[index] = table[data[index] as number]!;
     return result;
   }
   if (dtype === 'BF16') {

@@ -46,7 +46,7 @@ export interface SentenceLayout {
   readonly files: Readonly<Record<'transformer' | 'model', JsonObject>>;
 }
 
-export const layoutFile = 'modules.json';
+const layoutFile = 'modules.json';
 const transformerFile = 'sentence_bert_config.json';
 const modelFile = 'config_sentence_transformers.json';
 

@@ -88,7 +88,8 @@ test('of a dialogue that is too long the oldest turns are left out, the system s
     content: `turn ${i}`,
   }));
   const whole = [{ role: 'system', content: 'be short' }, ...turns];
-  const { text, tokens, left } = chatPrompt(generator, whole, 10);
+  const { text, ids, left } = chatPrompt(generator, whole, 10);
+  const tokens = ids.length;
   assert.ok(left > 0 && left % 2 === 0, `${left}`);
   assert.ok(tokens + 10 <= 48 && tokens + 10 > 30, `${tokens}`);
   assert.match(text, /^system: be short\nuser: turn/);

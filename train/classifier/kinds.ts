@@ -109,7 +109,7 @@ const regression: Kind = {
 };
 
 /** Of a model that keeps none, or other ones than it has labels: 0.5. */
-export function thresholdsOf({ extra, numLabels }: Config): readonly number[] {
+function thresholdsOf({ extra, numLabels }: Config): readonly number[] {
   const kept = extra['thresholds'];
   const isKept = Array.isArray(kept) && kept.length === numLabels && kept.every((x) => typeof x === 'number');
   return isKept ? (kept as number[]) : new Array<number>(numLabels).fill(0.5);

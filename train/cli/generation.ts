@@ -37,10 +37,10 @@ export const decodingOptions = {
 type Given = Parsed<typeof decodingOptions>['values'];
 
 /** The options for `generateText`: flags over what the model recommends. Their values are checked there. */
-export function generationOptions(values: Given, recommended: GenerationOptions): GenerationOptions {
+export function generationOptions(values: Partial<Given>, recommended: GenerationOptions): GenerationOptions {
   const names = Object.keys(decodingOptions) as (keyof Given)[];
-  const given = Object.fromEntries(names.map((name) => [name, values[name]])) as unknown as Given;
-  const { greedy, earlyStopping, stop, ignoreEos, seed: _, maxNewTokens, ...flags } = given;
+  const given = Object.fromEntries(names.map((name) => [name, values[name]])) as Partial<Given>;
+  const { greedy, earlyStopping, stop = [], ignoreEos, seed: _, maxNewTokens, ...flags } = given;
   const numBeams = given.numBeams ?? recommended.numBeams ?? 1;
   const length = recommended.maxNewTokens === undefined && recommended.maxLength === undefined ? 100 : undefined;
   const own = {

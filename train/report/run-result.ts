@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
@@ -18,7 +18,11 @@ const fileName = 'result.json';
 export async function reportResult(folder: string, { from, about, test }: RunResult): Promise<void> {
   console.log(test);
   const lines = test.split('\n').filter((line) => !line.startsWith('saved '));
-  const result: RunResult = { ...(from === undefined ? {} : { from }), about, test: lines.join('\n').trim() };
+  const result: RunResult = {
+    ...(from === undefined ? {} : { from: basename(from) }),
+    about,
+    test: lines.join('\n').trim(),
+  };
   await writeFileAtomic(join(folder, fileName), `${JSON.stringify(result, null, 2)}\n`);
 }
 

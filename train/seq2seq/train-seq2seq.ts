@@ -1,4 +1,4 @@
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { printable } from '../../common/printable.ts';
 import { progress } from '../../common/progress.ts';
@@ -139,7 +139,7 @@ export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<voi
   const bar = progress({ total: data.test.length });
   const onProgress = (done: number): void => bar.update(done, { label: 'test' });
   const texts = await write(seq2seq, data.test, { ...generation, onProgress }).finally(() => bar.stop());
-  await reportResult(output, { from: values.model && basename(values.model), about, test: report(run, texts) });
+  await reportResult(output, { from: values.model, about, test: report(run, texts) });
   const rows = data.test.map((pair, i) => JSON.stringify({ ...pair, written: texts[i] }));
   await writeFileAtomic(join(output, 'test.jsonl'), `${rows.join('\n')}\n`);
   console.log(`saved  ${output} (loads in Transformers too), the test's texts in ${join(output, 'test.jsonl')}`);
