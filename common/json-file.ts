@@ -20,6 +20,11 @@ export async function readJsonFile(path: string): Promise<JsonObject> {
   } catch (error) {
     throw readError(path, error);
   }
+  return parseJsonObject(text, path);
+}
+
+/** What `readJsonFile` reads, of a file's text. */
+export function parseJsonObject(text: string, path: string): JsonObject {
   let value: unknown;
   try {
     value = JSON.parse(text);

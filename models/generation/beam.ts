@@ -56,7 +56,7 @@ export async function* beamSearch(session: DecodingSession, request: Request): A
       const most = Math.min(row.most, request.positions - tokens.length + 1);
       return {
         promptLength: tokens.length,
-        processors: processorsOf(settled, row, most),
+        processors: processorsOf(request, row, most),
         most,
         // All beams begin with the prompt: only the first counts, or they would all go the same way.
         running: Array.from({ length: numBeams }, (_, k) => ({ tokens, score: k === 0 ? 0 : never, from: k })),

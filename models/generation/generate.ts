@@ -4,7 +4,7 @@ import type { GenerationOptions } from './options.ts';
 import { withSession } from './pool.ts';
 import { argmaxOf, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
-import type { Finish, Generated, Request, Row } from './request.ts';
+import type { Finish, Generated, GenerationHooks, Request, Row } from './request.ts';
 import { guidance } from './processors.ts';
 import type { Beginning, DecodingSession } from './session.ts';
 
@@ -17,12 +17,6 @@ export interface GeneratedToken {
   /** Set on a text's last token. */
   readonly finish?: Finish;
 }
-
-/**
- * Asked after each new token whether the text ends with it: the place of stop strings, which are matters of
- * text (see text.ts).
- */
-export type StopCheck = (token: Pick<GeneratedToken, 'prompt' | 'sample' | 'id'>) => boolean;
 
 /**
  * Texts as they grow, token by token: one token of each unfinished text in turn. Prompts are lists of token
@@ -38,15 +32,15 @@ export async function* streamTokens(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
   options: GenerationOptions = {},
-  isStop: StopCheck = () => false,
+  hooks: GenerationHooks = {},
 ): AsyncGenerator<GeneratedToken> {
-  const request = requestOf(model, prompts, options);
+  const request = requestOf(model, prompts, options, hooks);
   if (request.settled.numBeams > 1)
     throw new Error(
       `generate: a search with ${request.settled.numBeams} beams has its texts at its end only; leave numBeams at ` +
         '1 to stream',
     );
-  yield* stream(model, request, isStop);
+  yield* stream(model, request);
 }
 
 /**
@@ -57,9 +51,9 @@ export async function generate(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
   options: GenerationOptions = {},
-  isStop: StopCheck = () => false,
+  hooks: GenerationHooks = {},
 ): Promise<Generated[]> {
-  const request = requestOf(model, prompts, options);
+  const request = requestOf(model, prompts, options, hooks);
   if (request.settled.numBeams > 1) return await search(model, request);
   const { numReturnSequences } = request.settled;
   const texts = request.rows.map(({ prompt, sample }) => ({
@@ -68,7 +62,7 @@ export async function generate(
     tokens: [] as number[],
     finish: 'length' as Finish,
   }));
-  for await (const { prompt, sample, id, finish } of stream(model, request, isStop)) {
+  for await (const { prompt, sample, id, finish } of stream(model, request)) {
     const text = texts[prompt * numReturnSequences + sample]!;
     text.tokens.push(id);
     if (finish) text.finish = finish;
@@ -83,12 +77,12 @@ async function search(model: Generative, request: Request): Promise<Generated[]>
   return texts;
 }
 
-async function* stream(model: Generative, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
+async function* stream(model: Generative, request: Request): AsyncGenerator<GeneratedToken> {
   const texts = request.rows.length * (request.settled.guidanceScale === 1 ? 1 : 2);
-  yield* withSession(model, texts, request.capacity, (session) => decode(session, request, isStop));
+  yield* withSession(model, texts, request.capacity, (session) => decode(session, request));
 }
 
-async function* decode(session: DecodingSession, request: Request, isStop: StopCheck): AsyncGenerator<GeneratedToken> {
+async function* decode(session: DecodingSession, request: Request): AsyncGenerator<GeneratedToken> {
   const { rows, settled, vocabSize } = request;
   const scale = settled.guidanceScale;
   const begin = performance.now();
@@ -97,7 +91,7 @@ async function* decode(session: DecodingSession, request: Request, isStop: StopC
     (next as Float32Array).subarray(row * vocabSize, (row + 1) * vocabSize);
   const processors = rows.map((row, i) => [
     ...(scale === 1 ? [] : [guidance(scale, () => scoresOf(rows.length + i))]),
-    ...processorsOf(settled, row, row.most),
+    ...processorsOf(request, row, row.most),
   ]);
   const wanted = settled.doSample || processors[0]!.length > 0 ? 'logits' : 'argmax';
   const done = rows.map(() => false);
@@ -123,7 +117,7 @@ async function* decode(session: DecodingSession, request: Request, isStop: StopC
       const { prompt, sample } = row;
       const id = ids[i]!;
       row.tokens.push(id);
-      const finish = finishOf(request, row, step + 1, id, isStop) ?? (isLate ? 'time' : undefined);
+      const finish = finishOf(request, row, step + 1, id) ?? (isLate ? 'time' : undefined);
       done[i] = finish !== undefined;
       yield { prompt, sample, id, ...(finish ? { finish } : {}) };
     }
@@ -135,14 +129,8 @@ async function* decode(session: DecodingSession, request: Request, isStop: StopC
   }
 }
 
-function finishOf(
-  { settled, positions }: Request,
-  row: Row,
-  count: number,
-  id: number,
-  isStop: StopCheck,
-): Finish | undefined {
-  const stopped = isStop({ prompt: row.prompt, sample: row.sample, id });
+function finishOf({ settled, positions, hooks }: Request, row: Row, count: number, id: number): Finish | undefined {
+  const stopped = hooks.isStop?.({ prompt: row.prompt, sample: row.sample, id });
   if (settled.ends.has(id)) return 'eos';
   if (stopped) return 'stop';
   if (count >= row.most) return 'length';

@@ -14,6 +14,7 @@ export { loadTextGenerator } from './load.ts';
 export type { TextGenerator } from './load.ts';
 export type { GenerationOptions } from './options.ts';
 export type { Finish, Generated } from './request.ts';
+export type { ResponseFormat } from './constraint/response-format.ts';
 export { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 export { generateText, streamText } from './text.ts';
 export type { GeneratedText, Prompt, TextPiece, TextTokenizer } from './text.ts';

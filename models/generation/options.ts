@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { listNames, showValue } from '../names.ts';
+import { responseFormat } from './constraint/response-format.ts';
 import type { SpecialTokens } from './decoder.ts';
 
 const count = z.int().min(1);
@@ -140,6 +141,12 @@ const schema = z
      * there on only. What is computed is the same but for rounding. Default false.
      */
     reuseCache: z.boolean(),
+    /**
+     * What the text has to be: JSON, JSON of a schema, a regular expression, one of some texts. Tokens that
+     * it may not go on with are never chosen; `maxNewTokens` may cut it off. Of `generateText` and
+     * `streamText`. Default: any text.
+     */
+    responseFormat,
     /** Other keys of generation_config.json. */
     extra: z.record(z.string(), z.unknown()),
   })

@@ -37,6 +37,17 @@ export interface Generated {
   readonly score?: number;
 }
 
+/** What a caller adds to the options: the place of matters of text, see text.ts. */
+export interface GenerationHooks {
+  /** Asked after each new token whether the text ends with it. */
+  readonly isStop?: (token: Pick<Row, 'prompt' | 'sample'> & { readonly id: number }) => boolean;
+  /** Processors of a text that come before those of the options; its tokens are those of the prompt. */
+  readonly processors?: (
+    text: Pick<Row, 'prompt' | 'sample' | 'tokens'>,
+    settled: Settled,
+  ) => readonly LogitsProcessor[];
+}
+
 /** The prompts and options of one call, checked. */
 export interface Request {
   readonly settled: Settled;
@@ -46,6 +57,7 @@ export interface Request {
   readonly vocabSize: number;
   /** Tokens that the cache should have room for at first. */
   readonly capacity: number;
+  readonly hooks: GenerationHooks;
 }
 
 /** More texts at once are a mistake, and would end the process for want of memory. */
@@ -55,9 +67,12 @@ export function requestOf(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
   options: GenerationOptions,
+  hooks: GenerationHooks = {},
 ): Request {
   const settled = settle(options, model.config);
   const { positions, vocabSize, source } = model.decoder();
+  if (settled.responseFormat && settled.responseFormat.type !== 'text' && !hooks.processors)
+    throw new Error('generate: responseFormat is about text; use generateText or streamText, which have the tokenizer');
   if (prompts.length === 0) throw new Error('generate: there are no prompts; give a list of lists of token ids');
   const { seed, numBeams, numReturnSequences, cacheCapacity } = settled;
   if (typeof seed !== 'number' && seed.length !== prompts.length)
@@ -93,7 +108,7 @@ export function requestOf(
     }));
   });
   const longest = Math.max(...rows.map(({ tokens, most }) => tokens.length + most - 1));
-  return { settled, rows, positions, vocabSize, capacity: cacheCapacity ?? capacityFor(longest) };
+  return { settled, rows, positions, vocabSize, capacity: cacheCapacity ?? capacityFor(longest), hooks };
 }
 
 /** Checks the options that depend on the model. */
@@ -150,8 +165,9 @@ function checkPrompt(
  * Changes to the scores of a row's next token, in the order of Transformers' `_get_logits_processor`. The row
  * has its prompt alone. Those for draws are left out of a beam search and of the most probable text.
  */
-export function processorsOf(settled: Settled, { tokens, source = [...tokens] }: Row, most: number): LogitsProcessor[] {
-  const list: LogitsProcessor[] = [];
+export function processorsOf({ settled, hooks }: Request, row: Row, most: number): LogitsProcessor[] {
+  const { tokens, source = [...tokens] } = row;
+  const list = [...(hooks.processors?.(row, settled) ?? [])];
   const { length } = tokens;
   const { ends, minNewTokens, forcedBosTokenId: forcedBos, exponentialDecayLengthPenalty: decay } = settled;
   const minLength = minNewTokens === undefined ? settled.minLength : length + minNewTokens;

@@ -1,8 +1,12 @@
+import { Constraint } from './constraint/allowed-tokens.ts';
+import type { ByteTokenizer } from './constraint/allowed-tokens.ts';
+import type { Term } from './constraint/grammar.ts';
+import { grammarOf } from './constraint/response-format.ts';
 import type { Generative } from './decoder.ts';
 import { generate, streamTokens } from './generate.ts';
 import { checkOptions } from './options.ts';
 import type { GenerationOptions } from './options.ts';
-import type { Finish } from './request.ts';
+import type { Finish, GenerationHooks } from './request.ts';
 import { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 import type { SourceTokenizer } from './source-text.ts';
 import { StopMatcher } from './stop.ts';
@@ -10,6 +14,8 @@ import { StopMatcher } from './stop.ts';
 /** What generation needs of a tokenizer; those of models/tokenizer have it. */
 export interface TextTokenizer extends SourceTokenizer {
   readonly vocabSize: number;
+  /** The bytes that a token adds to a text, undefined where it is none; wanted by `responseFormat`. */
+  tokenBytes?(id: number): Uint8Array | undefined;
   /** Decodes ids as they come: `push` gives the text that is certain, `end` the rest. */
   decodeStream(options?: { readonly skipSpecialTokens?: boolean }): { push(id: number): string; end(): string };
 }
@@ -53,19 +59,19 @@ export async function* streamText(
   options: GenerationOptions = {},
 ): AsyncGenerator<TextPiece> {
   const ids = promptIds(model, tokenizer, listOf(prompts), options);
-  const writers = new Writers(tokenizer, stopsOf(options), contexts(model, ids));
+  const format = formatOf(tokenizer, options);
+  const writers = new Writers(tokenizer, stopsOf(options), contexts(model, ids), format);
   let piece = '';
-  const isStop = ({ prompt, sample, id }: { prompt: number; sample: number; id: number }): boolean => {
-    const writer = writers.of(prompt, sample);
-    piece = writer.push(id);
-    return writer.found;
+  const hooks = {
+    ...processorsOf(format),
+    isStop: ({ prompt, sample, id }: { prompt: number; sample: number; id: number }): boolean => {
+      const writer = writers.of(prompt, sample);
+      piece = writer.push(id);
+      return writer.found;
+    },
   };
-  for await (const { prompt, sample, finish } of streamTokens(
-    model,
-    ids,
-    withEnds(model, tokenizer, options),
-    isStop,
-  )) {
+  const tokens = streamTokens(model, ids, withEnds(model, tokenizer, options), hooks);
+  for await (const { prompt, sample, finish } of tokens) {
     const writer = writers.of(prompt, sample);
     const text = finish ? piece + writer.end() : piece;
     yield { prompt, sample, text, count: writer.count, ...(finish ? { finish: writer.found ? 'stop' : finish } : {}) };
@@ -85,14 +91,18 @@ export async function generateText(
   const stops = stopsOf(options);
   const ids = promptIds(model, tokenizer, listOf(prompts), options);
   const before = contexts(model, ids);
-  const checks = new Writers(tokenizer, stops, before);
-  const results = await generate(model, ids, withEnds(model, tokenizer, options), ({ prompt, sample, id }) => {
-    const writer = checks.of(prompt, sample);
-    writer.push(id);
-    return writer.found;
+  const format = formatOf(tokenizer, options);
+  const checks = new Writers(tokenizer, stops, before, format);
+  const results = await generate(model, ids, withEnds(model, tokenizer, options), {
+    ...processorsOf(format),
+    isStop: ({ prompt, sample, id }) => {
+      const writer = checks.of(prompt, sample);
+      writer.push(id);
+      return writer.found;
+    },
   });
   return results.map((result) => {
-    const writer = new Writer(tokenizer, stops, before[result.prompt]!);
+    const writer = new Writer(tokenizer, stops, before[result.prompt]!, format);
     const text = result.tokens.map((id) => writer.push(id)).join('') + writer.end();
     return { ...result, text, finish: writer.found ? 'stop' : result.finish };
   });
@@ -109,20 +119,26 @@ class Writer {
   readonly #stream: { push(id: number): string; end(): string };
   readonly #matcher: StopMatcher;
   readonly #vocabSize: number;
+  readonly #format: Constraint | undefined;
+  #place: Term | undefined;
 
-  constructor(tokenizer: TextTokenizer, stops: readonly string[], prompt: readonly number[]) {
+  constructor(tokenizer: TextTokenizer, stops: readonly string[], prompt: readonly number[], format?: Constraint) {
+    this.#format = format;
+    this.#place = format?.start;
     this.#stream = tokenizer.decodeStream({ skipSpecialTokens: true });
     this.#matcher = new StopMatcher(stops);
     this.#vocabSize = tokenizer.vocabSize;
     for (const id of prompt.slice(-context)) this.#stream.push(id);
   }
 
+  /** Whether the text ends here: with a stop string, or since its format allows nothing more. */
   get found(): boolean {
-    return this.#matcher.found;
+    return this.#matcher.found || (this.#place?.isOver ?? false);
   }
 
   push(id: number): string {
     this.count++;
+    if (this.#place) this.#place = this.#format!.after(this.#place, id);
     // Models may have rows for more ids than the tokenizer uses: they are no text.
     return id < this.#vocabSize ? this.#matcher.push(this.#stream.push(id)) : '';
   }
@@ -136,8 +152,13 @@ class Writers {
   readonly #made = new Map<string, Writer>();
   readonly #make: (prompt: number) => Writer;
 
-  constructor(tokenizer: TextTokenizer, stops: readonly string[], prompts: readonly (readonly number[])[]) {
-    this.#make = (prompt) => new Writer(tokenizer, stops, prompts[prompt]!);
+  constructor(
+    tokenizer: TextTokenizer,
+    stops: readonly string[],
+    prompts: readonly (readonly number[])[],
+    format?: Constraint,
+  ) {
+    this.#make = (prompt) => new Writer(tokenizer, stops, prompts[prompt]!, format);
   }
 
   of(prompt: number, sample: number): Writer {
@@ -151,6 +172,19 @@ class Writers {
 function stopsOf(options: GenerationOptions): readonly string[] {
   return [checkOptions('generate', options).stopStrings ?? []].flat();
 }
+
+/** The constraint of `responseFormat`; undefined where any text may come. */
+function formatOf(tokenizer: TextTokenizer, options: GenerationOptions): Constraint | undefined {
+  const { responseFormat } = checkOptions('generate', options);
+  const grammar = responseFormat && grammarOf(responseFormat);
+  if (!grammar) return undefined;
+  if (!tokenizer.tokenBytes)
+    throw new Error('generate: responseFormat needs to know the bytes of tokens, and this tokenizer has no tokenBytes');
+  return new Constraint(grammar, tokenizer as ByteTokenizer);
+}
+
+const processorsOf = (format: Constraint | undefined): GenerationHooks =>
+  format ? { processors: ({ tokens }, { ends }) => [format.processor(tokens.length, ends)] } : {};
 
 /**
  * Where neither options nor the model say how texts end, or in which language they are, the tokenizer may

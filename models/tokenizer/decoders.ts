@@ -61,7 +61,8 @@ function bpe(part: Part): Decoder {
   return (tokens) => tokens.map((token, i) => token.replaceAll(suffix, i === tokens.length - 1 ? '' : ' '));
 }
 
-const BYTE_TOKEN = /^<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>$/;
+/** Stands for one byte where the model is no byte-level one. */
+export const BYTE_TOKEN = /^<0x(\+[0-9A-Fa-f]|[0-9A-Fa-f]{2})>$/;
 
 /** Tokens such as <0xE6> that stand in a row are one text, or one U+FFFD each where they are none. */
 function byteFallback(tokens: readonly string[]): readonly string[] {

@@ -24,7 +24,7 @@ const WORD = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}';
 const WORD_ALONE = `${WORD}\\xB2\\xB3\\xB9\\xBC-\\xBE`;
 
 /** Classes of one letter in JavaScript, whose own \s, \d and \w are others. */
-const CLASS_LETTERS = new Map([
+const CLASS_LETTERS: ReadonlyMap<string, string> = new Map([
   ['s', '\\p{White_Space}'],
   ['S', '\\P{White_Space}'],
   ['d', '\\p{Nd}'],
@@ -33,6 +33,16 @@ const CLASS_LETTERS = new Map([
   ['H', '[^0-9A-Fa-f]'],
   ['w', `[${WORD}]`],
   ['W', `[^${WORD}]`],
+]);
+
+/** What these letters stand for in JavaScript itself. */
+export const ecmaLetters: typeof CLASS_LETTERS = new Map([
+  ['s', '\\s'],
+  ['S', '\\S'],
+  ['d', '[0-9]'],
+  ['D', '[^0-9]'],
+  ['w', '[0-9A-Za-z_]'],
+  ['W', '[^0-9A-Za-z_]'],
 ]);
 
 /** Properties whose name means something else in JavaScript, or nothing. */
@@ -109,17 +119,20 @@ function repeated(part: Expression, least: number, most: number, lazy: boolean):
 /**
  * Reads an expression. Error, one line: what is not known to mean the same here as in Oniguruma is refused
  * by name (back references, named groups, conditions, look-behind of open length, ...).
+ * `letters`: the classes of one letter.
  */
-export function parseExpression(pattern: string): Expression {
-  return new Parser(pattern).whole();
+export function parseExpression(pattern: string, letters = CLASS_LETTERS): Expression {
+  return new Parser(pattern, letters).whole();
 }
 
 class Parser {
   private readonly chars: readonly string[];
+  private readonly letters: ReadonlyMap<string, string>;
   private at = 0;
 
-  constructor(pattern: string) {
+  constructor(pattern: string, letters: ReadonlyMap<string, string>) {
     this.chars = Array.from(pattern);
+    this.letters = letters;
   }
 
   whole(): Expression {
@@ -264,7 +277,7 @@ class Parser {
     }
     if (char === 'R' || char === 'X' || char === 'K' || char === 'G' || char === 'k' || char === 'g')
       throw this.refuse(`\\${char}`);
-    if (char === 'w' || char === 'W') {
+    if ((char === 'w' || char === 'W') && this.letters === CLASS_LETTERS) {
       this.at += 2;
       return setOf(`[${char === 'W' ? '^' : ''}${WORD_ALONE}]`);
     }
@@ -282,7 +295,7 @@ class Parser {
     this.at++;
     const control = CONTROL_ESCAPES.get(letter);
     if (control !== undefined) return { code: control, set: null };
-    const letters = CLASS_LETTERS.get(letter);
+    const letters = this.letters.get(letter);
     if (letters !== undefined) {
       if (ignoreCase && /[hw]/i.test(letter)) throw this.refuse(`\\${letter} where case is ignored`);
       return { code: null, set: setOf(letters) };

@@ -9,7 +9,7 @@ import { decodeBytes, decodeWindow, tokensOfIds } from './any-tokenizer.ts';
 import type { AnyTokenizer, DecodeOptions, DecodeStream, EncodeIdsOptions, Languages } from './any-tokenizer.ts';
 import { GPT2_CONFIG, gpt2TokenizerJson, readBytes } from './byte-level.ts';
 import type { Decoder } from './decoders.ts';
-import { cleanUp, readDecoder } from './decoders.ts';
+import { BYTE_TOKEN, cleanUp, readDecoder } from './decoders.ts';
 import { encode, encodeToArrays } from './encode.ts';
 import type { EncodedArrays, Encoding } from './encode.ts';
 import type { EncodeOptions, TextBatch } from './encode-options.ts';
@@ -285,6 +285,17 @@ export class Tokenizer implements AnyTokenizer {
 
   convertTokensToString(tokens: readonly string[]): string {
     return this.decoder(tokens).join('');
+  }
+
+  /** The bytes that a token adds to a text; undefined for special tokens, and ids that are none. */
+  tokenBytes(id: number): Uint8Array | undefined {
+    const token = this.shown.get(id) ?? this.tokens[id];
+    if (token === undefined || this.hidden.has(token)) return undefined;
+    if (this.bytesOf) return this.bytesOf(token);
+    const byte = BYTE_TOKEN.exec(token);
+    if (byte) return Uint8Array.of(parseInt(byte[1]!, 16));
+    // Decoders treat a text's beginning in a way of their own: what a token adds shows behind itself.
+    return Buffer.from(this.convertTokensToString([token, token]).slice(this.convertTokensToString([token]).length));
   }
 
   filesToSave(folder: string): FileToWrite[] {

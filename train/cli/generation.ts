@@ -1,7 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { parseJsonObject } from '../../common/json-file.ts';
 import type { GenerationOptions } from '../../models/index.ts';
 import { ofDraws } from '../../models/generation/options.ts';
 import { readTexts } from '../data/read-table.ts';
 import { utf8Blocks } from '../data/utf8-blocks.ts';
+import { UsageError } from './cli.ts';
 import type { Option, Parsed } from './cli.ts';
 
 /**
@@ -30,6 +33,8 @@ export const decodingOptions = {
     type: 'list',
     help: 'end a text before this string (\\n and \\t are understood); may be given several times',
   },
+  jsonSchema: { type: 'path', exists: 'file', help: 'each text is JSON that fits the JSON schema in this file' },
+  regex: { type: 'string', help: 'each text matches this regular expression, as a whole' },
   ignoreEos: { type: 'boolean', help: 'go on after the token that ends texts' },
   seed: { type: 'int', default: 42, min: 0, help: 'of the draws; line i of a file has seed + i' },
 } as const satisfies Record<string, Option>;
@@ -40,7 +45,7 @@ type Given = Parsed<typeof decodingOptions>['values'];
 export function generationOptions(values: Partial<Given>, recommended: GenerationOptions): GenerationOptions {
   const names = Object.keys(decodingOptions) as (keyof Given)[];
   const given = Object.fromEntries(names.map((name) => [name, values[name]])) as Partial<Given>;
-  const { greedy, earlyStopping, stop = [], ignoreEos, seed: _, maxNewTokens, ...flags } = given;
+  const { greedy, earlyStopping, stop = [], jsonSchema, regex, ignoreEos, seed: _, maxNewTokens, ...flags } = given;
   const numBeams = given.numBeams ?? recommended.numBeams ?? 1;
   const length = recommended.maxNewTokens === undefined && recommended.maxLength === undefined ? 100 : undefined;
   const own = {
@@ -48,12 +53,21 @@ export function generationOptions(values: Partial<Given>, recommended: Generatio
     maxNewTokens: maxNewTokens ?? length,
     doSample: !greedy && numBeams === 1,
     earlyStopping: earlyStopping === undefined || earlyStopping === 'never' ? earlyStopping : earlyStopping === 'true',
+    responseFormat: formatOf(jsonSchema, regex),
     stopStrings: stop.length > 0 ? stop.map(unescaped) : undefined,
   };
   const set = Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined));
   // Settings recommended for draws are not meant for the most probable text or a search.
   const meant = Object.entries(recommended).filter(([name]) => own.doSample || !(name in ofDraws));
   return { ...Object.fromEntries(meant), ...set, ...(ignoreEos ? { eosTokenId: null } : {}) };
+}
+
+function formatOf(jsonSchema: string | undefined, pattern: string | undefined): GenerationOptions['responseFormat'] {
+  if (jsonSchema !== undefined && pattern !== undefined)
+    throw new UsageError('--json-schema and --regex do not go together; give one of them');
+  if (pattern !== undefined) return { type: 'regex', pattern };
+  if (jsonSchema === undefined) return undefined;
+  return { type: 'json_schema', schema: parseJsonObject(readFileSync(jsonSchema, 'utf8'), jsonSchema) };
 }
 
 /** Shells make it hard to type a line break. */

@@ -169,7 +169,7 @@ async function answerPrompts(
       };
       const options = { maxNewTokens: maxTokens, doSample: false, eosTokenId: eosTokenId as number | null };
       const ids = batch.map((prompt) => prompt.ids);
-      for (const { prompt, tokens } of await generate(model, ids, options, isStop)) {
+      for (const { prompt, tokens } of await generate(model, ids, options, { isStop })) {
         const text = ends.reduce((rest, end) => rest.split(end)[0]!, textOf(tokens));
         take(batch[prompt]!.index, text);
       }
