@@ -1,3 +1,9 @@
+export { Adapter } from './adapters/adapter.ts';
+export { adapterConfigFromJson, loraConfig } from './adapters/config.ts';
+export type { AdapterConfig, LoraConfig, LoraSettings } from './adapters/config.ts';
+export { isAdapterFolder } from './adapters/files.ts';
+export { adaptersOf, addLora, loadAdapter, PeftModel } from './adapters/peft-model.ts';
+export type { LoadAdapterOptions, SaveAdapterOptions, TrainableParameters } from './adapters/peft-model.ts';
 export { causalLoaders, loadModel } from './auto.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';

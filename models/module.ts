@@ -152,7 +152,10 @@ export class Module {
    * function that asked for it is captured anew when hooks have been added or removed.
    */
   get isHooked(): boolean {
-    const state = (): string => `[${[this.#preHooks.state, this.#hooks.state].filter(Boolean).join(', ')}]`;
+    const state = (): string => {
+      const replaced = this.forward === this.#call ? '' : 'another forward';
+      return `[${[this.#preHooks.state, this.#hooks.state, replaced].filter(Boolean).join(', ')}]`;
+    };
     if (isCapturing()) guarded(`the list of hooks of a ${this.constructor.name}`, state);
     return !this.#preHooks.isEmpty || !this.#hooks.isEmpty || this.forward !== this.#call;
   }

@@ -68,6 +68,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   config: C;
   /** The generation_config.json that the model was loaded with, written back with it as it was. */
   generationConfig: string | undefined;
+  /** The folder or name that the model was loaded by; an adapter's file names its base by it. */
+  nameOrPath: string | undefined;
 
   constructor(config: C) {
     super();
@@ -156,6 +158,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
       model.generationConfig = generationConfig;
+      model.nameOrPath = id;
       return model.eval();
     } finally {
       await weights.close();

@@ -26,7 +26,7 @@ import { attend, splitHeads } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
 import { byDistance } from '../nn/by-distance.ts';
 import { Dropout } from '../nn/dropout.ts';
-import { Embedding } from '../nn/embedding.ts';
+import { Embedding, firstRows } from '../nn/embedding.ts';
 import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { normalInit } from '../parameter.ts';
@@ -180,7 +180,7 @@ class DebertaV2Encoder extends Module {
   /** x (B, T, D) -> (B, T, D) and what was asked for; attentionMask [B, T]. */
   override forward(x: Tensor, { attentionMask, ...options }: TokenInputs): EncoderOutput {
     const [batch, length] = x.shape as [number, number];
-    const weight = this.relEmbeddings?.weight;
+    const weight = this.relEmbeddings && firstRows(this.relEmbeddings, this.relEmbeddings.weight.shape[0]!);
     const isToken = attentionMask && ne(attentionMask, 0); // (B, T)
     const queries = isToken && reshape(isToken, [batch, 1, length, 1]);
     const distances: Distances = {

@@ -1,3 +1,4 @@
+import { adaptersOf } from '../adapters/peft-model.ts';
 import type { Parameter } from '../parameter.ts';
 import type { Generative } from './decoder.ts';
 import { DecodingSession } from './session.ts';
@@ -13,9 +14,9 @@ interface Kept {
  */
 const idle = new WeakMap<Generative, Kept[]>();
 
-/** How often weights were written to. */
-const writesTo = (parameters: readonly Parameter[]): number =>
-  parameters.reduce((sum, { storage }) => sum + storage.version, 0);
+/** How often weights were written to, or adapters switched. */
+const changesOf = (model: Generative, parameters: readonly Parameter[]): number =>
+  parameters.reduce((sum, { storage }) => sum + storage.version, adaptersOf(model)?.version ?? 0);
 
 /** Kept for each model: a cache takes memory. */
 const most = 2;
@@ -46,7 +47,9 @@ export async function* withSession<T>(
     kept.parameters.every((p, i) => p === parameters[i]);
   const at = list.findLastIndex(same);
   const session =
-    at >= 0 ? list.splice(at, 1)[0]!.session : new DecodingSession(decoder, batch, wanted, () => writesTo(parameters));
+    at >= 0
+      ? list.splice(at, 1)[0]!.session
+      : new DecodingSession(decoder, batch, wanted, () => changesOf(model, parameters));
   const { training } = model;
   model.eval();
   try {

@@ -304,7 +304,7 @@ const fileDtypes = { f32: 'F32', f16: 'F16', i32: 'I32', u32: 'U32', bool: 'BOOL
  * A model's state as tensors to write, each read back from the device when its turn comes; f32 as f16, if
  * asked.
  */
-export function tensorsToWrite(model: StateOwner, dtype?: 'f16'): TensorToWrite[] {
+export function tensorsToWrite(model: Pick<StateOwner, 'stateDict'>, dtype?: 'f16'): TensorToWrite[] {
   return [...model.stateDict()].map(([name, t]) => ({
     name,
     dtype: fileDtypes[t.dtype === 'f32' ? (dtype ?? 'f32') : t.dtype],

@@ -1,0 +1,56 @@
+import { Module } from '../module.ts';
+import type { Member } from '../module.ts';
+import { trainedBiases } from './bias.ts';
+import type { AdapterConfig } from './config.ts';
+import type { LayerAdapter } from './layer-adapter.ts';
+import { loraLayer } from './lora.ts';
+import { headsOf, selectTargets, taskTypeOf } from './targets.ts';
+import type { BaseModel } from './targets.ts';
+import { wholeModules } from './whole-module.ts';
+import type { WholeModule } from './whole-module.ts';
+
+/** Every key of an adapter's file begins so: PEFT's model holds the base in `base_model.model`. */
+export const keyPrefix = 'base_model.model.';
+
+/**
+ * The parameters of one adapter, by the keys that they have in PEFT's files, and what it does to the layers
+ * of its model.
+ */
+export class Adapter extends Module {
+  readonly name: string;
+  /** With the layers named that `targetModules` stands for. */
+  readonly config: AdapterConfig;
+  readonly layers: readonly LayerAdapter[];
+  /** Those among the layers that are copies of the base's biases, which PEFT trains in their place. */
+  readonly biases: readonly LayerAdapter[];
+  readonly wholes: readonly WholeModule[];
+  /** Whether its parameters are trained while it is active. */
+  trainable: boolean;
+
+  constructor(name: string, model: BaseModel, given: AdapterConfig, trainable: boolean) {
+    super();
+    this.name = name;
+    this.trainable = trainable;
+    const taskType = given.taskType ?? taskTypeOf(model);
+    const heads = (taskType !== null && headsOf[taskType]) || [];
+    const modulesToSave =
+      heads.length > 0 ? [...new Set([...(given.modulesToSave ?? []), ...heads])] : given.modulesToSave;
+    const { targets, targetModules } = selectTargets(model, { ...given, modulesToSave });
+    const fanInFanOut = targets.some(({ layer }) => layer.constructor.name === 'Conv1D');
+    this.config = Object.freeze({ ...given, taskType, modulesToSave, targetModules, fanInFanOut });
+    this.wholes = wholeModules(model, modulesToSave, heads);
+    const isWhole = (path: string): boolean =>
+      this.wholes.some((whole) => path === whole.path || path.startsWith(`${whole.path}.`));
+    this.biases = trainedBiases(model, given, targets, isWhole);
+    this.layers = [...targets.map((target) => loraLayer(target, given)), ...this.biases];
+  }
+
+  protected override members(): [string, Member][] {
+    return [
+      ...this.layers.flatMap(({ path, parameters }) =>
+        parameters.map(([key, x]): [string, Member] => [`${keyPrefix}${path}.${key}`, x]),
+      ),
+      ...this.wholes.map(({ path, copy }): [string, Member] => [`${keyPrefix}${path}`, copy]),
+    ];
+  }
+}

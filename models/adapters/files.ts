@@ -1,0 +1,110 @@
+import { join } from 'node:path';
+import type { Tensor } from '../../autograd/index.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { SavedWeights } from '../io/saved-weights.ts';
+import { weightFiles } from '../io/safetensors-writer.ts';
+import { matchState, readMatches, tensorsToWrite } from '../io/state-dict.ts';
+import { listNames, showShape, showValue } from '../names.ts';
+import { Adapter, keyPrefix } from './adapter.ts';
+import { adapterConfigFromJson, adapterConfigText } from './config.ts';
+import type { AdapterConfig } from './config.ts';
+import type { BaseModel } from './targets.ts';
+
+export const adapterConfigFile = 'adapter_config.json';
+const baseName = 'adapter_model';
+const weightsFile = `${baseName}.safetensors`;
+
+/** Whether a folder holds an adapter, not a whole model. */
+export async function isAdapterFolder(folder: string): Promise<boolean> {
+  return (await pathKind(join(folder, adapterConfigFile))) === 'file';
+}
+
+/**
+ * The settings of the adapter in a folder. Errors, each one line: it is none, or of a kind that is not here.
+ */
+export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
+  const file = join(folder, adapterConfigFile);
+  if (!(await isAdapterFolder(folder)))
+    throw new Error(`${folder} has no ${adapterConfigFile}: pass the folder that PEFT or savePretrained wrote`);
+  return adapterConfigFromJson(await readJsonFile(file), file);
+}
+
+/**
+ * Reads the weights of an adapter from a folder into it. Errors, each one line: those of the file; weights
+ * that are missing, have other shapes, or are for layers that the model has not.
+ */
+export async function readAdapter(adapter: Adapter, model: BaseModel, folder: string): Promise<void> {
+  const file = join(folder, weightsFile);
+  if ((await pathKind(file)) !== 'file') {
+    const isPickle = (await pathKind(join(folder, `${baseName}.bin`))) === 'file';
+    throw new Error(
+      `${folder} has ${
+        isPickle
+          ? `only ${baseName}.bin, a Python pickle, where ${weightsFile} is needed: load and ` + 'save it again in PEFT'
+          : `no ${weightsFile}: copy it into the folder`
+      }`,
+    );
+  }
+  const weights = await SavedWeights.open(file);
+  try {
+    const targets = new Map([...adapter.stateTensors(), ...baseTensors(adapter, model)]);
+    // PEFT has read and written the magnitudes of DoRA under both names.
+    const keyOf = (name: string): string => name.replace(/(\.lora_magnitude_vector)\.weight$/, '$1');
+    // With `bias: 'all'` it writes biases of modules that are trained whole two or three times.
+    const isAgain = (name: string): boolean => /\.(original_module|modules_to_save)\./.test(name);
+    const read = weights.names().filter((name) => !isAgain(name));
+    const names = new Map(read.map((name) => [keyOf(name), name]));
+    const given = new Map([...names].map(([key, name]) => [key, weights.entry(name)]));
+    const { matches, report } = matchState(targets, given);
+    const own = new Set(adapter.stateTensors().keys());
+    const missing = report.missing.filter((key) => own.has(key));
+    const { unexpected, mismatched } = report;
+    const problem =
+      mismatched.length > 0
+        ? listNames(
+            mismatched.map(({ key, expected, found }) => `${key} is ${showShape(found)}, here ${showShape(expected)}`),
+            2,
+          )
+        : unexpected.length > 0
+          ? `it has ${listNames(unexpected, 2)}, and the model no such layer`
+          : missing.length > 0
+            ? `it lacks ${listNames(missing, 2)}`
+            : undefined;
+    if (problem !== undefined)
+      throw new Error(
+        `${file} does not fit ${model.constructor.name} with the settings of ${adapterConfigFile}: ${problem}; the ` +
+          `adapter is for ${showValue(adapter.config.baseModelNameOrPath ?? 'a model that it does not name')}`,
+      );
+    await readMatches(
+      weights,
+      matches.map((match) => ({ ...match, source: names.get(match.source)! })),
+    );
+  } finally {
+    await weights.close();
+  }
+}
+
+/**
+ * Weights of the base that PEFT saves with an adapter: those of tables of tokens that are adapted, since
+ * their vocabulary may have grown.
+ */
+function baseTensors(adapter: Adapter, model: BaseModel): Map<string, Tensor> {
+  const tables = adapter.layers.filter(({ path }) => /(^|\.)(embed_tokens|lm_head)$/.test(path));
+  const state = model.stateTensors();
+  return new Map(
+    tables.map(({ path }): [string, Tensor] => [`${keyPrefix}${path}.base_layer.weight`, state.get(`${path}.weight`)!]),
+  );
+}
+
+/** The files of an adapter as PEFT writes them. */
+export function adapterFiles(adapter: Adapter, model: BaseModel, folder: string, base?: string): FileToWrite[] {
+  const config = { ...adapter.config, baseModelNameOrPath: adapter.config.baseModelNameOrPath ?? base ?? null };
+  const tables = baseTensors(adapter, model);
+  const state = new Map([...adapter.stateDict(), ...tables]);
+  const tensors = tensorsToWrite({ stateDict: () => state }).sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [
+    ...weightFiles(folder, tensors, { baseName, maxShardBytes: Infinity }),
+    { path: join(folder, adapterConfigFile), data: adapterConfigText(config) },
+  ];
+}

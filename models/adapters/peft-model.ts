@@ -1,0 +1,482 @@
+import { clone, guarded, isCapturing, noGrad, assign } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import type { FileToWrite } from '../../common/atomic-files.ts';
+import { Module } from '../module.ts';
+import type { HookHandle, Member } from '../module.ts';
+import { listNames, showText } from '../names.ts';
+import { Parameter, postponeInit } from '../parameter.ts';
+import { Adapter } from './adapter.ts';
+import { adapterConfigText, loraConfig } from './config.ts';
+import type { AdapterConfig, LoraSettings } from './config.ts';
+import { adapterFiles, readAdapter, readAdapterConfig } from './files.ts';
+import { isWeightsFile } from '../io/safetensors-writer.ts';
+import { keysByTensor } from '../io/state-dict.ts';
+import type { LayerAdapter } from './layer-adapter.ts';
+import type { BaseModel } from './targets.ts';
+
+/** A model that is saved and loaded, as `PreTrainedModel` is. */
+export type SavableModel = BaseModel & {
+  config: BaseModel['config'];
+  readonly nameOrPath?: string;
+  configText(): string;
+};
+
+export interface SaveAdapterOptions {
+  /** Which adapter; default the active one. */
+  readonly adapter?: string;
+  /** Its files are saved with the adapter's, all or none. */
+  readonly tokenizer?: { filesToSave(folder: string): FileToWrite[] };
+  readonly files?: readonly FileToWrite[];
+  /** Further names of files that an older save may have left, to remove where they are not written anew. */
+  readonly replaces?: readonly string[];
+}
+
+export interface LoadAdapterOptions {
+  /** Default: 'default'. */
+  readonly name?: string;
+  /** Whether it is to be trained on; default false. */
+  readonly trainable?: boolean;
+}
+
+/** Names of the adapters that take part, inside of a scope. */
+interface Scope {
+  readonly names: readonly string[];
+  /** It began inside of a function that was being compiled, and is a part of it. */
+  readonly captured: boolean;
+}
+
+/** A layer with hooks on it, and what each adapter does to it. */
+interface HookedLayer {
+  readonly adapters: Map<string, LayerAdapter[]>;
+  readonly handles: HookHandle[];
+}
+
+/** Numbers of elements. */
+export interface TrainableParameters {
+  readonly trainable: number;
+  readonly all: number;
+  toString(): string;
+}
+
+const models = new WeakMap<object, PeftModel<SavableModel>>();
+
+/** The adapters on a model, where it has any. */
+export function adaptersOf<M extends object>(model: M): PeftModel<M & SavableModel> | undefined {
+  return models.get(model) as PeftModel<M & SavableModel> | undefined;
+}
+
+/**
+ * A model with adapters on it. The model itself computes with those that are active, whoever calls it, and
+ * keeps its weights, their keys and its files as they were; its weights are frozen. Without adapters it costs
+ * nothing; with them, layers whose products were computed together are computed apart.
+ *
+ *   const peft = addLora(model, { r: 8, targetModules: 'all-linear' });
+ *   const optimizer = new AdamW(decayGroups(peft.namedParameters(), 0.01), { lr: 2e-4 });
+ *   await peft.savePretrained('adapter');
+ */
+export class PeftModel<M extends SavableModel = SavableModel> extends Module {
+  readonly base: M;
+  readonly adapters = new Map<string, Adapter>();
+  #active: readonly string[] = [];
+  #scope: Scope | undefined;
+  /** The number of the last switch of adapters, among those of all models. */
+  #switched = 0;
+  /** Parameters that were trained before the first adapter came, which `unload` unfreezes. */
+  #trained: readonly Parameter[] = [];
+  readonly #hooked = new Map<Module, HookedLayer>();
+  /** What takes the copies of modules out of their places again. */
+  readonly #replaced = new Map<Module, () => void>();
+  /** Puts back what `merge` changed. */
+  #unmerge: (() => void) | undefined;
+  /** Whether merging broke a tie of the base's. */
+  #untied = false;
+
+  /** The adapters on `base`: those that it has, or none yet. */
+  static of<M extends SavableModel>(base: M): PeftModel<M> {
+    return adaptersOf(base) ?? new PeftModel(base);
+  }
+
+  private constructor(base: M) {
+    super();
+    this.base = base;
+  }
+
+  /**
+   * Adds an adapter, and makes it the active one. Errors, each one line: those of its settings; its name is
+   * taken.
+   */
+  add(config: AdapterConfig, { name = 'default', trainable = true }: LoadAdapterOptions = {}): Adapter {
+    refuseCapture('add');
+    if (!/^[\w-]+$/.test(name))
+      throw new Error(`adapter: "${showText(name)}" is no name of an adapter; use letters, digits, - and _`);
+    if (this.adapters.has(name))
+      throw new Error(`adapter: there is one called "${name}" already; remove it first or give another name`);
+    this.#refuseMerged('add');
+    const adapter = new Adapter(name, this.base, config, trainable);
+    if (this.adapters.size === 0) {
+      this.#trained = this.base.parameters().filter((x) => x.requiresGrad);
+      this.base.requiresGrad(false);
+      models.set(this.base, this as unknown as PeftModel<SavableModel>);
+    }
+    this.adapters.set(name, adapter);
+    this.setAdapters(name);
+    this.#attach();
+    return adapter;
+  }
+
+  /**
+   * Adds the adapter of a folder that PEFT or `savePretrained` wrote. Errors, each one line: those of its
+   * files.
+   */
+  async load(folder: string, { name = 'default', trainable = false }: LoadAdapterOptions = {}): Promise<Adapter> {
+    const config = await readAdapterConfig(folder);
+    const before = this.#active;
+    const { module: adapter } = postponeInit(() => this.add(config, { name, trainable }));
+    try {
+      await readAdapter(adapter, this.base, folder);
+    } catch (error) {
+      this.remove(name);
+      if (this.adapters.size > 0) this.setAdapters(before);
+      throw error;
+    }
+    return adapter;
+  }
+
+  /** Takes an adapter off; the last one as `unload` does. */
+  remove(name: string): void {
+    refuseCapture('remove');
+    this.#refuseMerged('remove');
+    this.#find(name);
+    if (this.adapters.size === 1) return void this.unload();
+    this.#detach();
+    this.adapters.delete(name);
+    this.setAdapters(this.#active.filter((other) => other !== name));
+    this.#attach();
+  }
+
+  /** The names of the active adapters. */
+  get active(): readonly string[] {
+    return this.#names();
+  }
+
+  /**
+   * Makes one or several adapters the active ones; their changes add up. Those that are trainable are trained
+   * from now on, the others are frozen. Errors: a name that is none's; two that train the same module whole.
+   */
+  setAdapters(names: string | readonly string[]): void {
+    refuseCapture('setAdapters');
+    const list = [names].flat();
+    this.#check(list);
+    this.#active = list;
+    this.#switched = ++switches;
+    for (const [name, adapter] of this.adapters) adapter.requiresGrad(adapter.trainable && list.includes(name));
+  }
+
+  /**
+   * Runs fn with other adapters active, `[]` for none, whatever they were before. A promise is waited for,
+   * and nothing else may use the model meanwhile. Inside of a compiled function it is a part of that.
+   */
+  withAdapters<T>(names: string | readonly string[], fn: () => T): T {
+    this.#refuseMerged('withAdapters');
+    const list = [names].flat();
+    this.#check(list);
+    const before = this.#scope;
+    this.#scope = { names: list, captured: isCapturing() };
+    this.#switched = ++switches;
+    const restore = (): void => {
+      this.#scope = before;
+      this.#switched = ++switches;
+    };
+    let waits = false;
+    try {
+      const result = fn();
+      if (!(result instanceof Promise)) return result;
+      waits = true;
+      return result.finally(restore) as T;
+    } finally {
+      if (!waits) restore();
+    }
+  }
+
+  /** Runs fn with the base alone, as the reference of preference tuning is; see `withAdapters`. */
+  disableAdapters<T>(fn: () => T): T {
+    return this.withAdapters([], fn);
+  }
+
+  override forward(...args: Parameters<M['forward']>): ReturnType<M['forward']> {
+    return (this.base.forward as (...args: unknown[]) => unknown)(...args) as ReturnType<M['forward']>;
+  }
+
+  /** Another number whenever what the adapters compute may have changed. */
+  get version(): number {
+    const written = [...this.adapters.values()].flatMap((adapter) => adapter.parameters());
+    return written.reduce((sum, { storage }) => sum + storage.version, this.#switched * 2 ** 24);
+  }
+
+  /** How much is trained; as text, the line of PEFT's print_trainable_parameters. */
+  trainableParameters(): TrainableParameters {
+    const copied = [...this.adapters.values()].flatMap(({ biases }) => biases.flatMap(({ parameters }) => parameters));
+    const trainable = this.numParameters({ trainable: true });
+    const all = this.numParameters() - copied.reduce((sum, [, { size }]) => sum + size, 0);
+    const count = (n: number): string => n.toLocaleString('en-US');
+    const toString = (): string =>
+      `trainable params: ${count(trainable)} || all params: ${count(all)} || ` +
+      `trainable%: ${((100 * trainable) / all).toFixed(4)}`;
+    return { trainable, all, toString };
+  }
+
+  // Files
+
+  /** The settings of the base and of the active adapters, as JSON. */
+  configText(): string {
+    const adapters = this.#active.map((name) => JSON.parse(adapterConfigText(this.#find(name).config)) as object);
+    return `${JSON.stringify({ ...(JSON.parse(this.base.configText()) as object), adapters }, null, 2)}\n`;
+  }
+
+  /**
+   * Writes adapter_config.json and adapter_model.safetensors, which PEFT loads onto the same base. Whenever
+   * the process may end, the folder is the old one or the new one.
+   */
+  async savePretrained(folder: string, options: SaveAdapterOptions = {}): Promise<void> {
+    const { adapter = this.#only(), tokenizer, files = [], replaces = [] } = options;
+    const written = [
+      ...adapterFiles(this.#find(adapter), this.base, folder, this.base.nameOrPath),
+      ...(tokenizer?.filesToSave(folder) ?? []),
+      ...files,
+    ];
+    const isOld = (name: string): boolean => isWeightsFile(name, 'adapter_model') || replaces.includes(name);
+    await writeFilesAtomic(written, { replaces: isOld });
+  }
+
+  /**
+   * Takes the weights of the active adapter from a folder that it, or one of the same settings, was saved to.
+   */
+  async loadWeights(folder: string): Promise<void> {
+    await readAdapter(this.#find(this.#only()), this.base, folder);
+  }
+
+  // Merging
+
+  /**
+   * Adds what the active adapters change to the base's weights, so that they cost nothing; `unmerge` gives
+   * the weights back bit for bit, of which a copy is kept. A tied weight is untied: its other layer stays as
+   * it was.
+   */
+  merge(): void {
+    this.#merge(true);
+  }
+
+  /** Undoes `merge`. */
+  unmerge(): void {
+    refuseCapture('unmerge');
+    if (!this.#unmerge) throw new Error('unmerge: the adapters are not merged');
+    this.#unmerge();
+    this.#unmerge = undefined;
+    this.#attach();
+  }
+
+  /**
+   * Adds what the active adapters change to the base's weights, and takes all adapters off. The base is then
+   * a model like any other.
+   */
+  mergeAndUnload(): M {
+    if (!this.#unmerge) this.#merge(false);
+    this.#unmerge = undefined;
+    const { config } = this.base;
+    if (this.#untied && 'tieWordEmbeddings' in config)
+      this.base.config = Object.freeze({ ...config, tieWordEmbeddings: false });
+    return this.unload();
+  }
+
+  /** Takes all adapters off; the base is as it was before the first. */
+  unload(): M {
+    refuseCapture('unload');
+    if (this.#unmerge) this.unmerge();
+    this.#detach();
+    this.adapters.clear();
+    this.#active = [];
+    models.delete(this.base);
+    for (const x of this.#trained) x.requiresGrad = true;
+    return this.base;
+  }
+
+  #merge(keep: boolean): void {
+    refuseCapture('merge');
+    this.#refuseMerged('merge');
+    const keys = keysByTensor(this.base.stateTensors());
+    const undo: (() => void)[] = [];
+    const put = (owner: Module, before: Tensor, value: Tensor): void => {
+      const fields = owner as unknown as Record<string, Tensor>;
+      const field = Object.keys(fields).find((name) => fields[name] === before)!;
+      if (keys.get(before)!.length > 1) {
+        fields[field] = new Parameter(clone(value)).keep();
+        fields[field].requiresGrad = false;
+        undo.push(() => (fields[field] = before));
+        this.#untied = true;
+        return;
+      }
+      if (keep) {
+        const copy = clone(before).keep();
+        undo.push(() => {
+          noGrad(() => assign(before, copy));
+          copy.storage.free();
+        });
+      }
+      assign(before, value);
+    };
+    noGrad(() => {
+      for (const [layer, { adapters }] of this.#hooked) {
+        for (const name of ['weight', 'bias'] as const) {
+          const before = (layer as unknown as Record<string, Tensor | undefined>)[name];
+          const parts = this.#names().flatMap((active) => adapters.get(active) ?? []);
+          const value = before && parts.reduce((x, { merged }) => merged(name, x) ?? x, before);
+          if (value && value !== before) put(layer, before!, value);
+        }
+      }
+      for (const { original, copy } of this.#names().flatMap((name) => this.#find(name).wholes)) {
+        const values = copy.stateTensors();
+        const owners = new Map(original.namedModules());
+        for (const [key, before] of original.stateTensors())
+          put(owners.get(key.slice(0, Math.max(0, key.lastIndexOf('.'))))!, before, values.get(key)!);
+      }
+    });
+    this.#detach();
+    this.#unmerge = () => {
+      for (const step of undo.reverse()) step();
+      this.#untied = false;
+    };
+  }
+
+  // Layers
+
+  /** Names of the active adapters, now. */
+  #names(): readonly string[] {
+    return this.#scope?.names ?? this.#active;
+  }
+
+  /** The same for a layer that runs: a compiled function is captured anew when they have changed. */
+  #current(): readonly string[] {
+    // A scope that is a part of the compiled function decides by itself.
+    if (!this.#scope?.captured) guarded('the active adapters', () => this.#names().join());
+    return this.#names();
+  }
+
+  /** Puts hooks on the layers of all adapters, and copies in the place of modules that are trained whole. */
+  #attach(): void {
+    this.#detach();
+    for (const [name, adapter] of this.adapters) {
+      for (const part of adapter.layers) {
+        const hooked = this.#hooked.get(part.layer) ?? { adapters: new Map<string, LayerAdapter[]>(), handles: [] };
+        this.#hooked.set(part.layer, hooked);
+        hooked.adapters.set(name, [...(hooked.adapters.get(name) ?? []), part]);
+      }
+      for (const { original } of adapter.wholes) this.#replace(original);
+    }
+    for (const [layer, { adapters, handles }] of this.#hooked) {
+      const parts = (): LayerAdapter[] => this.#current().flatMap((name) => adapters.get(name) ?? []);
+      const hasBefore = [...adapters.values()].flat().some(({ before }) => before);
+      if (hasBefore)
+        handles.push(
+          layer.registerForwardPreHook(
+            (_, [x, ...rest]) => [parts().reduce((y, { before }) => before?.(y) ?? y, x as Tensor), ...rest],
+            { name: hookName },
+          ),
+        );
+      handles.push(
+        layer.registerForwardHook(
+          (_, [x], output) => parts().reduce((y, { after }) => after?.(y, x as Tensor) ?? y, output as Tensor),
+          { name: hookName },
+        ),
+      );
+    }
+  }
+
+  #detach(): void {
+    for (const { handles } of this.#hooked.values()) for (const handle of handles) handle.remove();
+    this.#hooked.clear();
+    for (const restore of this.#replaced.values()) restore();
+    this.#replaced.clear();
+  }
+
+  /** Lets the active adapter's copy run in the place of a module. */
+  #replace(original: Module): void {
+    if (this.#replaced.has(original)) return;
+    const call = original.forward as (...args: unknown[]) => unknown;
+    const set = (value: unknown): void =>
+      void Object.defineProperty(original, 'forward', { value, writable: true, configurable: true });
+    set((...args: unknown[]): unknown => {
+      const wholes = this.#current().flatMap((name) => this.#find(name).wholes);
+      const copy = wholes.find((whole) => whole.original === original)?.copy;
+      return copy ? (copy.forward as (...args: unknown[]) => unknown)(...args) : call(...args);
+    });
+    this.#replaced.set(original, () => set(call));
+  }
+
+  // Checks
+
+  #find(name: string): Adapter {
+    const found = this.adapters.get(name);
+    if (found) return found;
+    throw new Error(
+      `adapter: there is none called "${showText(name)}"; there ` +
+        (this.adapters.size > 0 ? `are ${listNames([...this.adapters.keys()])}` : 'are none at all'),
+    );
+  }
+
+  #check(names: readonly string[]): void {
+    const wholes = names.flatMap((name) => this.#find(name).wholes);
+    const twice = wholes.find(({ original }, i) => wholes.findIndex((other) => other.original === original) < i);
+    if (twice)
+      throw new Error(
+        `adapter: ${names.join(' and ')} both have ${twice.path} whole, of which one can run; activate one of them`,
+      );
+  }
+
+  /** The name of the one active adapter. */
+  #only(): string {
+    if (this.#active.length === 1) return this.#active[0]!;
+    throw new Error(`adapter: ${this.#active.length} adapters are active; name the one to save, { adapter: name }`);
+  }
+
+  #refuseMerged(what: string): void {
+    if (this.#unmerge) throw new Error(`${what}: the adapters are merged into the weights; call unmerge first`);
+  }
+
+  protected override members(): [string, Member][] {
+    return [
+      ['base_model.model', this.base],
+      ...[...this.adapters].map(([name, adapter]): [string, Member] => [`adapters.${name}`, adapter]),
+    ];
+  }
+}
+
+const hookName = 'adapters';
+let switches = 0;
+
+/** Switching adapters is no op of a compiled function: it would happen once, at its capture. */
+function refuseCapture(what: string): void {
+  if (isCapturing()) throw new Error(`${what}: call it outside of the compiled function, or use withAdapters inside`);
+}
+
+/** Puts a new low-rank adapter on a model and makes it the active one. Settings and defaults are PEFT's. */
+export function addLora<M extends SavableModel>(
+  model: M,
+  settings: LoraSettings = {},
+  options: LoadAdapterOptions = {},
+): PeftModel<M> {
+  const peft = PeftModel.of(model);
+  peft.add(loraConfig(settings), options);
+  return peft;
+}
+
+/** Puts the adapter of a folder on a model and makes it the active one. */
+export async function loadAdapter<M extends SavableModel>(
+  model: M,
+  folder: string,
+  options: LoadAdapterOptions = {},
+): Promise<PeftModel<M>> {
+  const peft = PeftModel.of(model);
+  await peft.load(folder, options);
+  return peft;
+}

@@ -1,0 +1,146 @@
+// Adapters against PEFT: test/golden/golden_adapters.py made the folders and numbers.
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { compile, noGrad, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { BertForSequenceClassification, loadAdapter, loadModel } from '../../models/index.ts';
+import type { PeftModel } from '../../models/index.ts';
+import { AdamW } from '../../train/optim/index.ts';
+import { goldenFile, norm } from '../support/golden.ts';
+import { i32 } from '../support/model-golden.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+interface Case {
+  readonly base: string;
+  readonly loss: number;
+  readonly logits: readonly number[];
+  readonly trainable: readonly [number, number];
+  readonly gradients: Readonly<Record<string, readonly [norm: number, product: number]>>;
+  readonly losses: readonly number[];
+}
+
+const golden = JSON.parse(await readFile(goldenFile('adapters.json'), 'utf8')) as Record<string, Case> & {
+  readonly ids: number[][];
+  readonly combined: Readonly<Record<string, readonly number[]>>;
+};
+const names = Object.keys(golden).filter((name) => !['ids', 'combined'].includes(name));
+const ids = i32(golden.ids);
+const adapterFolder = (name: string): string => goldenFile(`adapters/${name}`);
+
+interface Output {
+  readonly logits: Tensor;
+  readonly loss: Tensor;
+}
+
+/** The base of a case, as its adapter's class. */
+async function loadBase(base: string) {
+  const log = (): void => undefined;
+  const model =
+    base === 'tiny-bert'
+      ? await BertForSequenceClassification.fromPretrained(goldenFile(base), {}, { log })
+      : await loadModel(goldenFile(base), { log });
+  return model as typeof model & { forward(inputs: object): Output };
+}
+
+const labelsOf = (base: string): Tensor => (base === 'tiny-bert' ? tensor([1, 0, 1], { dtype: 'i32' }) : ids);
+const run = (model: { forward(inputs: object): Output }, base: string): Output =>
+  model.forward({ inputIds: ids, labels: labelsOf(base) });
+
+async function lastRow(logits: Tensor): Promise<number[]> {
+  const values = Array.from(await logits.data(), Number);
+  return values.slice(-logits.shape.at(-1)!);
+}
+
+function near(actual: readonly number[], expected: readonly number[], what: string, tolerance = 1e-5): void {
+  assert.is(actual.length, expected.length, what);
+  actual.forEach((value, i) => {
+    const off = Math.abs(value - expected[i]!);
+    assert.ok(
+      off <= tolerance * Math.max(1, Math.abs(expected[i]!)),
+      `${what}: ${value} where ${expected[i]} is expected`,
+    );
+  });
+}
+
+const test = suite('adapters');
+let folder = '';
+temporaryFolder(test, (path) => {
+  folder = path;
+});
+
+for (const name of names) {
+  const { base, loss, logits, trainable, gradients, losses } = golden[name]!;
+
+  test(`${name}: logits, gradients and ten losses are PEFT's`, async () => {
+    const model = await loadBase(base);
+    const peft = await loadAdapter(model, adapterFolder(name), { trainable: true });
+    const output = run(model, base);
+    near(await lastRow(output.logits), logits, 'logits');
+    near([await output.loss.item()], [loss], 'loss');
+    near(await lastRow(compile(() => noGrad(() => run(model, base).logits))()), logits, 'logits, compiled');
+    const counts = peft.trainableParameters();
+    assert.equal([counts.trainable, counts.all], trainable);
+
+    output.loss.backward();
+    const found = peft.adapters.get('default')!.namedParameters();
+    assert.equal(found.map(([key]) => key).sort(), Object.keys(gradients).sort());
+    for (const [key, { grad }] of found) {
+      const values = Array.from(await grad!.data(), Number);
+      const product = values.reduce((sum, value, i) => sum + value * Math.cos(i), 0);
+      const [length, expected] = gradients[key]!;
+      near([norm(values) / length, product / length], [1, expected / length], `gradient of ${key}`, 5e-5);
+    }
+    assert.ok(
+      model.parameters().every((x) => x.grad === undefined),
+      'the base has no gradients',
+    );
+    for (const [, x] of found) x.clearGrad();
+
+    const optimizer = new AdamW(found, { lr: 1e-3, weightDecay: 0 });
+    const step = compile(() => {
+      const { loss } = run(model, base);
+      loss.backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+      return loss.detach();
+    });
+    for (const expected of losses) near([await step().item()], [expected], 'loss of a step', 1e-4);
+  });
+
+  test(`${name}: the files are PEFT's, byte for byte`, async () => {
+    const model = await loadBase(base);
+    const peft = await loadAdapter(model, adapterFolder(name));
+    await peft.savePretrained(join(folder, name));
+    for (const file of await readdir(adapterFolder(name))) {
+      const [ours, theirs] = [join(folder, name, file), join(adapterFolder(name), file)];
+      if (file.endsWith('.json')) assert.is(await readFile(ours, 'utf8'), await readFile(theirs, 'utf8'), file);
+      else assert.ok((await readFile(ours)).equals(await readFile(theirs)), file);
+    }
+  });
+
+  test(`${name}: merged it computes the same, unmerged the weights are the old ones`, async () => {
+    const model = await loadBase(base);
+    const before = await contents(model);
+    const alone = await lastRow(noGrad(() => run(model, base)).logits);
+    const peft = await loadAdapter(model, adapterFolder(name));
+    peft.merge();
+    near(await lastRow(noGrad(() => run(model, base)).logits), logits, 'merged', 2e-5);
+    peft.unmerge();
+    near(await lastRow(noGrad(() => run(model, base)).logits), logits, 'unmerged');
+    assert.equal(await lastRow(peft.disableAdapters(() => noGrad(() => run(model, base)).logits)), alone, 'disabled');
+    peft.unload();
+    assert.equal(await contents(model), before, 'weights');
+    assert.equal(await lastRow(noGrad(() => run(model, base)).logits), alone, 'unloaded');
+    assert.ok(model.parameters().every((x) => x.requiresGrad));
+  });
+}
+
+async function contents(model: PeftModel['base']): Promise<[string, number[]][]> {
+  const found: [string, number[]][] = [];
+  for (const [key, x] of model.stateTensors()) found.push([key, Array.from(await x.data(), Number)]);
+  return found;
+}
+
+test.run();
