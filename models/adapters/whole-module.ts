@@ -1,5 +1,5 @@
 import { noGrad } from '../../autograd/index.ts';
-import { Module } from '../module.ts';
+import type { Module } from '../module.ts';
 import { showText } from '../names.ts';
 import { postponeInit } from '../parameter.ts';
 import type { BaseModel } from './targets.ts';
