@@ -83,12 +83,14 @@ export function selectTargets(
   const found = all.filter(([path]) => path !== '' && selects(wanted, path) && isInLayers(config, wanted, path));
   const unused =
     typeof wanted === 'string' ? [] : wanted.filter((name) => !all.some(([path]) => selects([name], path)));
-  if (unused.length > 0 || found.length === 0)
+  if (unused.length > 0 || found.length === 0) {
+    const layers = [...new Set(all.filter(([, layer]) => isAdaptable(layer)).map(([path]) => lastOf(path)))];
+    const what =
+      unused.length > 0 ? listNames(unused.map(quoted)) : `that ${describeSelection(wanted, config)} selects`;
     throw new Error(
-      `adapter: ${model.constructor.name} has no module ${
-        unused.length > 0 ? listNames(unused.map(quoted)) : `that ${describeSelection(wanted, config)} selects`
-      }; its layers are called ${listNames([...new Set(all.filter(([, x]) => isAdaptable(x)).map(([path]) => lastOf(path)))], 20)}`,
+      `adapter: ${model.constructor.name} has no module ${what}; its layers are called ${listNames(layers, 20)}`,
     );
+  }
   const targets = found
     .filter(([path]) => !isLeftOut(path))
     .map(([path, layer]): Target => {
