@@ -3,7 +3,7 @@ import { tensor } from '../create.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
-import { add, mul, sub } from './arithmetic.ts';
+import { add, div, mul, sub, tanh } from './arithmetic.ts';
 import { cast, expand, sum } from './broadcast.ts';
 import { gt, logicalAnd, where } from './comparison.ts';
 import { matmul } from './matmul.ts';
@@ -27,8 +27,18 @@ export interface WeightOptions {
   readonly mask?: Tensor;
   /** Let position i attend to positions 0..i only. */
   readonly causal?: boolean;
+  /**
+   * With `causal`, position i attends to the last so many keys only, i - slidingWindow + 1..i (Beltagy et al.
+   * 2020, "Longformer"). Default all.
+   */
+  readonly slidingWindow?: number | undefined;
   /** Default 1 / sqrt(D). */
   readonly scale?: number;
+  /**
+   * Scores s become softCap * tanh(s / softCap), before the mask is added: none is larger (Gemma Team 2024,
+   * "Gemma 2"). Default: as they are.
+   */
+  readonly softCap?: number | undefined;
 }
 
 export const defaultScale = (q: Tensor): number => 1 / Math.sqrt(q.shape.at(-1)!);
@@ -52,29 +62,61 @@ export function checkQueriesAndKeys(name: string, q: Tensor, k: Tensor): void {
   );
 }
 
+/** Throws in one line for a window or a cap that means nothing. */
+export function checkScoring(name: string, { causal = false, slidingWindow, softCap }: WeightOptions): void {
+  const fail = (what: string): never => {
+    throw new ShapeError(`${name}: ${what}`);
+  };
+  if (slidingWindow !== undefined && !(Number.isSafeInteger(slidingWindow) && slidingWindow > 0))
+    fail(`slidingWindow is ${slidingWindow}; it must be a whole number of tokens, at least 1`);
+  if (slidingWindow !== undefined && !causal)
+    fail('slidingWindow goes with causal attention only; set causal, or give a mask');
+  if (softCap !== undefined && !(softCap > 0 && Number.isFinite(softCap)))
+    fail(`softCap is ${softCap}; it must be a number above 0`);
+}
+
 /**
  * The attention weights [..., Tq, Tk] before dropout: each row a distribution, or 0 where the mask hides all
  * keys.
  */
-export function attentionWeights(q: Tensor, k: Tensor, { mask, causal = false, scale }: WeightOptions = {}): Tensor {
+export function attentionWeights(q: Tensor, k: Tensor, options: WeightOptions = {}): Tensor {
   checkQueriesAndKeys('attentionWeights', q, k);
+  checkScoring('attentionWeights', options);
+  const { mask, causal = false, scale, slidingWindow, softCap } = options;
   // Scaling the queries costs less than scaling the scores.
-  const scores = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
-  const past = causal ? causalMask(q.shape.at(-2)!, k.shape.at(-2)!) : undefined;
-  if (!mask) return softmax(past ? where(past, scores, maskValue) : scores);
+  const products = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
+  const scores = softCap === undefined ? products : mul(tanh(div(products, softCap)), softCap);
+  const past = causal ? causalMask(q.shape.at(-2)!, k.shape.at(-2)!, slidingWindow) : undefined;
+  if (!mask) {
+    const weights = softmax(past ? where(past, scores, maskValue) : scores);
+    return past && slidingWindow !== undefined ? orNothing(past, weights) : weights;
+  }
   const isTruth = mask.dtype === 'bool';
   const visible = isTruth ? mask : gt(mask.detach(), lowestAdded);
   const allowed = past ? logicalAnd(visible, past) : visible;
   const given = isTruth ? scores : add(scores, where(visible, mask, 0));
-  const weights = softmax(where(allowed, given, maskValue));
-  return k.shape.at(-2) === 0 ? weights : where(max(allowed, -1, { keepDims: true }), weights, 0);
+  return orNothing(allowed, softmax(where(allowed, given, maskValue)));
 }
 
-/** true where query i may attend to key j: j <= i. */
-function causalMask(queries: number, keys: number): Tensor {
+/** The weights, or 0 in rows where no key is allowed. */
+function orNothing(allowed: Tensor, weights: Tensor): Tensor {
+  return allowed.shape.at(-1) === 0 ? weights : where(max(allowed, -1, { keepDims: true }), weights, 0);
+}
+
+/** true where query i may attend to key j: i - window < j <= i. */
+function causalMask(queries: number, keys: number, window = Infinity): Tensor {
   const allowed = new Uint8Array(queries * keys);
-  for (let i = 0; i < queries; i++) allowed.fill(1, i * keys, i * keys + Math.min(i + 1, keys));
+  for (let i = 0; i < queries; i++) {
+    const first = Math.min(Math.max(0, i - window + 1), keys);
+    allowed.fill(1, i * keys + first, i * keys + Math.max(first, Math.min(i + 1, keys)));
+  }
   return tensor(allowed, { shape: [queries, keys], dtype: 'bool' });
+}
+
+/** How much a score's cap passes on: 1 - tanh(s / cap)^2. */
+function capSlope(q: Tensor, k: Tensor, scale: number, softCap: number): Tensor {
+  const t = tanh(div(matmul(mul(q, scale), transpose(k)), softCap));
+  return sub(1, mul(t, t));
 }
 
 /**
@@ -83,12 +125,14 @@ function causalMask(queries: number, keys: number): Tensor {
  */
 export function attentionGradients(
   { q, k, v, mask, g }: { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor; g: Tensor },
-  { causal, scale, dropout, draw }: AttentionAttrs,
+  { dropout, draw, ...scoring }: AttentionAttrs,
 ): { dq: Tensor; dk: Tensor; dv: Tensor } {
+  const { scale, softCap } = scoring;
   const drop = (x: Tensor): Tensor => (dropout && draw ? dropoutBy(x, dropout, draw) : x);
-  const weights = attentionWeights(q, k, { mask, causal, scale });
+  const weights = attentionWeights(q, k, { mask, ...scoring });
   const dw = drop(matmul(g, transpose(v)));
-  const all = mul(weights, sub(dw, sum(mul(dw, weights), -1, { keepDims: true })));
+  const ofScores = mul(weights, sub(dw, sum(mul(dw, weights), -1, { keepDims: true })));
+  const all = softCap === undefined ? ofScores : mul(ofScores, capSlope(q, k, scale, softCap));
   const ds = mul(mask?.dtype === 'bool' ? where(mask, all, 0) : all, scale);
   const to = (x: Tensor): Tensor => cast(x, q.dtype);
   return {

@@ -6,7 +6,13 @@ import { nextDraw } from '../generator.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { attentionWeights, checkQueriesAndKeys, defaultScale, repeatHeads } from './attention-weights.ts';
+import {
+  attentionWeights,
+  checkQueriesAndKeys,
+  checkScoring,
+  defaultScale,
+  repeatHeads,
+} from './attention-weights.ts';
 import type { WeightOptions } from './attention-weights.ts';
 import { cast, expand } from './broadcast.ts';
 import { flashAttentionOp, packedAttentionOp, unpack } from './flash-attention.ts';
@@ -30,7 +36,7 @@ export interface TorchAttentionOptions {
   readonly isCausal?: boolean;
 }
 
-const optionNames = ['mask', 'causal', 'scale', 'dropout', 'training'];
+const optionNames = ['mask', 'causal', 'slidingWindow', 'scale', 'softCap', 'dropout', 'training'];
 
 /** The options under our names. */
 function ownNames(op: string, options: AttentionOptions & TorchAttentionOptions): AttentionOptions {
@@ -102,8 +108,14 @@ function composite(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): 
 }
 
 function attrsOf(q: Tensor, options: AttentionOptions): AttentionAttrs {
-  const { causal = false, scale = defaultScale(q), dropout = 0, training = true } = options;
-  return training && dropout > 0 ? { causal, scale, dropout, draw: nextDraw() } : { causal, scale };
+  const { causal = false, slidingWindow, scale = defaultScale(q), softCap, dropout = 0, training = true } = options;
+  const scoring = {
+    causal,
+    scale,
+    ...(slidingWindow === undefined ? {} : { slidingWindow }),
+    ...(softCap === undefined ? {} : { softCap }),
+  };
+  return training && dropout > 0 ? { ...scoring, dropout, draw: nextDraw() } : scoring;
 }
 
 function fuses(inputs: readonly Tensor[], scores: readonly number[], { mask }: AttentionOptions): boolean {
@@ -137,8 +149,10 @@ function batchOf(q: Tensor, k: Tensor, v: Tensor, group: number): readonly numbe
 }
 
 /** Throws in one line for what does not go together; gives the size of a group of query heads. */
-function check(name: string, q: Tensor, k: Tensor, v: Tensor, { mask, dropout = 0 }: AttentionOptions): number {
+function check(name: string, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): number {
+  const { mask, dropout = 0 } = options;
   checkQueriesAndKeys(name, q, k);
+  checkScoring(name, options);
   const fail = (what: string): never => {
     throw new ShapeError(`${name}: ${what}`);
   };

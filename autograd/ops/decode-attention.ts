@@ -1,8 +1,11 @@
 import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attention/decode.ts';
+import type { DecodeAttrs } from '../../kernels/attention/decode.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { checkScoring } from './attention-weights.ts';
+import type { WeightOptions } from './attention-weights.ts';
 import { aligned } from './flash-attention.ts';
 import { permute } from './movement.ts';
 
@@ -13,25 +16,23 @@ const span = 256;
 type Inputs = { q: Tensor; k: Tensor; v: Tensor; lengths: Tensor };
 
 /** y [B, 1, H, D]. */
-const decodeOp = defineOp<Inputs, { y: Tensor }, { readonly scale: number }>({
+const decodeOp = defineOp<Inputs, { y: Tensor }, Omit<DecodeAttrs, 'span'>>({
   name: 'decodeAttention',
   infer: ({ q }) => ({ y: { shape: [q.shape[0]!, 1, q.shape[1]!, q.shape[3]!], dtype: q.dtype } }),
   autocast: ['q', 'k', 'v'],
-  lower(lowering, { lengths, ...inputs }, { y }, { scale }) {
+  lower(lowering, { lengths, ...inputs }, { y }, attrs) {
     const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
     const [batch, heads, , width] = q.shape as [number, number, number, number];
     const parts = Math.ceil(k.shape[2]! / span);
     const partial = lowering.temporary([batch, heads, parts, width + 4], 'f32');
-    lowering.emit(decodeKernel, { q, k, v, lengths, partial }, { scale, span });
+    lowering.emit(decodeKernel, { q, k, v, lengths, partial }, { ...attrs, span });
     lowering.emit(joinParts, { partial, y }, null);
   },
   vjp: 'none',
 });
 
-export interface DecodeOptions {
-  /** Default 1 / sqrt(D). */
-  readonly scale?: number;
-}
+/** Of `scaledDotProductAttention`. */
+export type DecodeOptions = Pick<WeightOptions, 'scale' | 'slidingWindow' | 'softCap'>;
 
 /**
  * Attention of one new token over a cache: q [B, H, 1, D], keys and values [B, Hkv, capacity, D] of which the
@@ -45,7 +46,7 @@ export function decodeAttention(
   kCache: Tensor,
   vCache: Tensor,
   length: Tensor,
-  { scale }: DecodeOptions = {},
+  { scale, slidingWindow, softCap }: DecodeOptions = {},
 ): Tensor {
   const fail = (what: string): never => {
     throw new ShapeError(`decodeAttention: ${what}`);
@@ -65,6 +66,11 @@ export function decodeAttention(
   if (length.dtype !== 'i32' || length.ndim > 1 || ![1, batch].includes(length.size))
     fail(`the length must be i32 [] or [${batch}], got ${length.dtype} ${show(length.shape)}`);
   const inputs = { q, k: kCache, v: vCache, lengths: length };
-  const { y } = apply(decodeOp, inputs, { scale: scale ?? 1 / Math.sqrt(width) });
+  checkScoring('decodeAttention', { causal: true, slidingWindow, softCap });
+  const { y } = apply(decodeOp, inputs, {
+    scale: scale ?? 1 / Math.sqrt(width),
+    ...(slidingWindow === undefined ? {} : { slidingWindow }),
+    ...(softCap === undefined ? {} : { softCap }),
+  });
   return permute(y, [0, 2, 1, 3]);
 }

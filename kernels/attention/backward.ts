@@ -12,7 +12,7 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
-import { keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
 import type { Side } from './scores.ts';
 import { chooseWalk, each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 import type { WalkCode } from './walk.ts';
@@ -151,10 +151,13 @@ const passes: Readonly<Record<Side, Pass>> = {
 
 /** Returns the statements of that: the workgroup walks along the other side's tokens and stores its sums. */
 function passOf(side: Side, operands: BackwardOperands, attrs: AttentionAttrs, code: WalkCode): string {
-  const { causal } = attrs;
+  const { causal, slidingWindow } = attrs;
   const { group, rows, length, otherLength, tokens, sums } = passes[side];
   const ownsKeys = side === 'keys';
-  const end = ownsKeys ? 'p.tq' : causal ? `min(p.tk, start + ${rowsOf(code.walk)}u)` : 'p.tk';
+  const next = `start + ${rowsOf(code.walk)}u`;
+  const lastQuery = slidingWindow === undefined ? 'p.tq' : `min(p.tq, ${next} - 1u + p.window)`;
+  const end = ownsKeys ? lastQuery : causal ? `min(p.tk, ${next})` : 'p.tk';
+  const first = ownsKeys ? (causal ? 'start' : '0u') : firstKeys(attrs);
   const store = ({ name, factor }: Pass['sums'][number]): string => {
     const place = { to: name, output: operands.gradients && 'gradients', length, type: vec4Of(operands.dq) };
     return `${headBase(name)}\n${code.storeRows(name, () => factor, place)}`;
@@ -168,7 +171,7 @@ ${sums.map(({ name }) => code.zeroRows(name)).join('\n')}
 ${ownsKeys ? '' : code.forRows((r) => `${loadQuery(r, `own${r}`)} ${bindQuery(r, (x) => `query${r}.${x}`)}`)}
 ${maskBase(operands)}
 let end = ${end};
-${code.blocks(ownsKeys && causal ? 'start' : '0u', 'end', otherLength, tokens, block(side, operands, attrs, code))}
+${code.blocks(first, 'end', otherLength, tokens, block(side, operands, attrs, code))}
 ${sums.map(store).join('\n')}`;
 }
 

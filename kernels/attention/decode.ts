@@ -1,9 +1,9 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { bytesOf, f32, i32, kernel, read, u32, write } from '../kernel.ts';
+import { bytesOf, i32, kernel, read, u32, write } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import type { Layout, Operand } from '../layout.ts';
-import { headBase, headParams, vec4Of } from './operands.ts';
-import type { AttentionTarget } from './operands.ts';
+import { headBase, headParams, scoringParams, vec4Of } from './operands.ts';
+import type { AttentionAttrs, AttentionTarget } from './operands.ts';
 import { each, walkCode } from './walk.ts';
 
 export interface DecodeOperands {
@@ -21,7 +21,7 @@ export interface DecodeOperands {
   readonly partial: Operand;
 }
 
-export interface DecodeAttrs {
+export interface DecodeAttrs extends Pick<AttentionAttrs, 'slidingWindow' | 'softCap'> {
   readonly scale: number;
   /** Tokens of the cache that one workgroup takes, a part: a multiple of 64. */
   readonly span: number;
@@ -39,7 +39,7 @@ function sizesOf({ q, k, partial }: DecodeOperands) {
 }
 
 /** Returns the part of the kernel that both ways share. Query heads count as tokens of their cache head. */
-function common(operands: DecodeOperands, { scale, span }: DecodeAttrs) {
+function common(operands: DecodeOperands, attrs: DecodeAttrs) {
   const { q, k, v, lengths } = operands;
   const { batch, own, group, capacity, width, parts } = sizesOf(operands);
   const [alongBatch, alongHeads] = q.strides as [number, number];
@@ -60,8 +60,8 @@ function common(operands: DecodeOperands, { scale, span }: DecodeAttrs) {
       tq: u32(group),
       tk: u32(capacity),
       parts: u32(parts),
-      span: u32(span),
-      scale: f32(scale),
+      span: u32(attrs.span),
+      ...scoringParams(attrs),
       lo: i32(lengths.offset),
       ls: i32(sizeOf(lengths.shape) === 1 ? 0 : lengths.strides[0]!),
       ...headParams({ q: byGroup, k, v }),
@@ -73,10 +73,15 @@ function common(operands: DecodeOperands, { scale, span }: DecodeAttrs) {
   };
 }
 
-/** WGSL: where the heads begin, and the tokens begin..end that workgroup `part` takes. */
-const range = `${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
+/** WGSL: where the heads begin, and the tokens begin..end that workgroup `part` takes, of those in the window. */
+const range = ({ slidingWindow }: DecodeAttrs): string => `${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
 let length = u32(clamp(lengths[p.lo + i32(b) * p.ls], 0, i32(p.tk)));
-let begin = part * p.span; let end = min(length, begin + p.span);`;
+let begin = ${slidingWindow === undefined ? 'part * p.span' : 'max(part * p.span, max(length, p.window) - p.window)'};
+let end = min(length, (part + 1u) * p.span);`;
+
+/** WGSL: scores of this type, capped; see `AttentionAttrs`. */
+const capped = ({ softCap }: DecodeAttrs, score: string, type: string): string =>
+  softCap === undefined ? '' : `${score} = p.cap * tanh(clamp(${score} / p.cap, ${type}(-10.0), ${type}(10.0)));`;
 
 /**
  * For devices whose subgroup is a CPU's vector unit: lanes are the query heads of a group, keys and values
@@ -90,6 +95,7 @@ function lanes(operands: DecodeOperands, attrs: DecodeAttrs): Dispatch {
   const block = `
 var s0 = vec4<f32>();
 ${code.tokens('p.tk', ['k'], `${code.dot('one', 'q', 'k', 0)}\n${code.collect('s', 'one')}`)}
+${capped(attrs, 's0', 'vec4<f32>')}
 s0 = select(vec4<f32>(-1e30), s0, vec4<u32>(at, at + 1u, at + 2u, at + 3u) < vec4<u32>(end));
 let top = max(max(m, max(s0.x, s0.y)), max(s0.z, s0.w));
 let fix0 = exp(m - top);
@@ -105,7 +111,7 @@ ${code.tokens('p.tk', ['v'], sum)}`;
     groups: batch * own * Math.ceil(group / 8) * parts,
     body: `let part = group % p.parts;
 ${code.place('(group / p.parts)', 'p.tq', false)}
-${range}
+${range(attrs)}
 ${code.loadRows('q', ' * p.scale')}
 var m = -3e38; var l = 0.0;
 ${code.zeroRows('o')}
@@ -159,11 +165,11 @@ let job = group / p.parts;
 let head = job / p.tq; let row = job % p.tq;
 if (head >= p.count) { return; }
 let b = head / p.heads; let h = head % p.heads;
-${range}
+${range(attrs)}
 let first = qBase + i32(row) * p.qt;
 let column = lane % ${columns}u; let runner = lane / ${columns}u;
 var m = -3e38; var l = 0.0; var o = vec4<f32>();
-for (var at = begin; at < begin + p.span; at += ${threads}u) {
+for (var at = begin; at < (part + 1u) * p.span; at += ${threads}u) {
   let token = at + lane;
   var s = -1e30;
   if (token < end) {
@@ -171,6 +177,7 @@ for (var at = begin; at < begin + p.span; at += ${threads}u) {
     var sum = vec4<f32>();
     for (var c = 0; c < ${columns}; c++) { sum = fma(vec4<f32>(q[first + c]), vec4<f32>(k[key + c]), sum); }
     s = ((sum.x + sum.y) + (sum.z + sum.w)) * p.scale;
+    ${capped(attrs, 's', 'f32')}
   }
   let top = max(m, largest(s, lane));
   let fix = exp(m - top);

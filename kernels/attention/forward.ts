@@ -12,7 +12,7 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
-import { deaf, keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { deaf, firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
 import { chooseWalk, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 
 export interface ForwardOperands extends AttentionOperands {
@@ -55,7 +55,7 @@ ${code.forRows(softmax)}
 ${code.scaleRows('o', 'fix')}
 ${code.tokens('p.tk', ['v'], sum)}`;
   const storeStats = (r: number): string => `if (row${r} < p.tq${walk.share > 1 ? ' && part == 0' : ''}) {
-let to = 2u * (head * p.tq + row${r}); stats[to] = select(m${r}, 0.0, deaf${r}); stats[to + 1u] = log(l${r});
+let to = 2u * (head * p.tq + row${r}); stats[to] = select(m${r}, 0.0, deaf${r}); stats[to + 1u] = select(log(l${r}), 0.0, deaf${r});
 }`;
   return kernel({
     name: `flashAttention.${walkName(walk)}`,
@@ -76,7 +76,7 @@ ${maskBase(operands)}
 ${code.forRows((r) => `var m${r} = -3e38; var l${r} = 0.0;`)}
 ${code.zeroRows('o')}
 let end = ${causal ? `min(p.tk, start + ${rowsOf(walk)}u)` : 'p.tk'};
-${code.blocks('0u', 'end', 'p.tk', ['k', 'v'], block)}
+${code.blocks(firstKeys(attrs), 'end', 'p.tk', ['k', 'v'], block)}
 ${code.forRows((r) => `let deaf${r} = m${r} < ${deaf};`)}
 ${code.storeRows('o', (r) => `select(1.0 / l${r}, 0.0, deaf${r})`, { to: 'y', length: 'p.tq', type: vec4Of(y) })}
 ${code.forRows(storeStats)}`,

@@ -22,8 +22,12 @@ export interface AttentionOperands {
 export interface AttentionAttrs {
   /** Query i attends to keys 0..i only. */
   readonly causal: boolean;
+  /** With `causal`, query i attends to the last so many keys only, i - slidingWindow + 1..i. Default all. */
+  readonly slidingWindow?: number;
   /** Factor of the products of queries and keys. */
   readonly scale: number;
+  /** Scores s become softCap * tanh(s / softCap), before a mask is added. Default: as they are. */
+  readonly softCap?: number;
   /** Probability of dropping a weight, by the numbers of `draw`; default 0, which draws nothing. */
   readonly dropout?: number;
   readonly draw?: Draw;
@@ -46,12 +50,16 @@ export function sizesOf({ q, k }: Pick<AttentionOperands, 'q' | 'k'>) {
   return { batch, heads, group: heads / own, queries, keys, width };
 }
 
-/** Scores that are computed: half of them under a causal mask. */
-export function scoreCount(operands: AttentionOperands, { causal }: AttentionAttrs): number {
+/** Scores that are computed: half of them under a causal mask, fewer within a sliding window. */
+export function scoreCount(operands: AttentionOperands, { causal, slidingWindow }: AttentionAttrs): number {
   const { batch, heads, queries, keys } = sizesOf(operands);
-  const seen = Math.min(queries, keys);
-  const each = causal ? (seen * (seen + 1)) / 2 + Math.max(0, queries - keys) * keys : queries * keys;
-  return batch * heads * each;
+  if (!causal) return batch * heads * queries * keys;
+  /** Pairs of a query and an earlier or equal key that are `from` or more apart. */
+  const apart = (from: number): number => {
+    const seen = Math.max(0, Math.min(queries - from, keys));
+    return (seen * (seen + 1)) / 2 + Math.max(0, queries - from - keys) * keys;
+  };
+  return batch * heads * (apart(0) - (slidingWindow === undefined ? 0 : apart(slidingWindow)));
 }
 
 export function vec4Of({ dtype }: { readonly dtype: Dtype }): string {
@@ -80,10 +88,23 @@ export function headParams(operands: Readonly<Record<string, Layout>>): Record<s
   return params;
 }
 
+/** Parameters of what makes scores of products. */
+export function scoringParams(
+  attrs: Pick<AttentionAttrs, 'scale' | 'slidingWindow' | 'softCap'>,
+): Readonly<Record<string, Param>> {
+  const { scale, slidingWindow, softCap } = attrs;
+  return {
+    scale: f32(scale),
+    // Positions stay below 2^31, so that sums with them fit.
+    ...(slidingWindow === undefined ? {} : { window: u32(Math.min(slidingWindow, 2 ** 31)) }),
+    ...(softCap === undefined ? {} : { cap: f32(softCap) }),
+  };
+}
+
 /** Parameters that forward and backward pass share. The words of the draw come last, in order. */
 export function attentionParams(operands: AttentionOperands, attrs: AttentionAttrs): Record<string, Param> {
   const { q, k, v, mask } = operands;
-  const { scale, dropout = 0, draw } = attrs;
+  const { dropout = 0, draw } = attrs;
   const { batch, heads, queries, keys } = sizesOf(operands);
   const [mb, mh, mi, mj] = mask ? stepsOf(mask).map(i32) : [];
   return {
@@ -91,7 +112,7 @@ export function attentionParams(operands: AttentionOperands, attrs: AttentionAtt
     heads: u32(heads),
     tq: u32(queries),
     tk: u32(keys),
-    scale: f32(scale),
+    ...scoringParams(attrs),
     ...headParams({ q, k, v }),
     ...(mask ? { mo: i32(mask.offset), mb: mb!, mh: mh!, mi: mi!, mj: mj! } : {}),
     ...(dropout > 0

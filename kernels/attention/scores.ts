@@ -17,6 +17,10 @@ const lowestAdded = '-1e29';
 /** A query whose largest score is below has nothing to attend to: its result and its gradients are 0. */
 export const deaf = '-5e28';
 
+/** WGSL: the block of four keys with the first one that a query of the workgroup from `start` on attends to. */
+export const firstKeys = ({ slidingWindow }: AttentionAttrs): string =>
+  slidingWindow === undefined ? '0u' : '(max(start + 1u, p.window) - p.window) / 4u * 4u';
+
 /** WGSL functions that `keep` calls. */
 export function keepFunctions({ dropout = 0 }: AttentionAttrs): string {
   if (dropout === 0) return '';
@@ -39,7 +43,7 @@ export function maskBase({ mask }: AttentionOperands): string {
  */
 export function scoreCode(
   operands: AttentionOperands,
-  { causal, dropout = 0 }: AttentionAttrs,
+  { causal, slidingWindow, softCap, dropout = 0 }: AttentionAttrs,
   { walk, forRows }: WalkCode,
   side: Side,
   span: 1 | 4,
@@ -55,9 +59,21 @@ export function scoreCode(
   const pair = (r: number, token: string): readonly [query: string, key: string] =>
     side === 'queries' ? [`own${r}`, token] : [token, `own${r}`];
 
+  const one = (value: string): string => of('u32', [value]);
   const seen = (r: number): string => {
-    if (side === 'queries') return `tokens < ${of('u32', [causal ? `min(p.tk, own${r} + 1u)` : 'p.tk'])}`;
-    return `${causal ? `(tokens >= ${of('u32', [`own${r}`])}) & ` : ''}(tokens < ${of('u32', ['p.tq'])})`;
+    const [own, isWindowed] = [`own${r}`, slidingWindow !== undefined];
+    if (side === 'queries') {
+      const after = isWindowed ? `(tokens + ${one('p.window')} > ${one(own)}) & ` : '';
+      return `${after}(tokens < ${one(causal ? `min(p.tk, ${own} + 1u)` : 'p.tk')})`;
+    }
+    const end = isWindowed ? `min(p.tq, ${own} + p.window)` : 'p.tq';
+    return `${causal ? `(tokens >= ${one(own)}) & ` : ''}(tokens < ${one(end)})`;
+  };
+  /** tR = tanh(sR / cap); beyond 10 it is 1 in f32, and overflows on some drivers. */
+  const capped = (r: number): string => {
+    if (softCap === undefined) return '';
+    const [low, high, cap] = ['-10.0', '10.0', 'p.cap'].map((value) => of('f32', [value])) as [string, string, string];
+    return `let t${r} = tanh(clamp(s${r} / ${cap}, ${low}, ${high})); s${r} = ${cap} * t${r};`;
   };
   const masked = (r: number, { dtype }: Operand, [, , stepI, stepJ]: readonly number[]): string => {
     const values = tokens.map((token) => {
@@ -76,10 +92,11 @@ s${r} = select(${of('f32', [cutOff])}, s${r}, allowed${r});`;
   };
 
   return {
-    /** Adds the mask and cuts off; allowedR says where a bool mask lets scores through. */
+    /** Caps, adds the mask and cuts off; allowedR says where a bool mask lets scores through. */
     apply: (): string => `let tokens = ${of('u32', tokens)};
 ${forRows(
-  (r) => `${mask ? masked(r, mask, stepsOf(mask)) : ''}
+  (r) => `${capped(r)}
+${mask ? masked(r, mask, stepsOf(mask)) : ''}
 s${r} = select(${of('f32', [cutOff])}, s${r}, ${seen(r)});`,
 )}`,
 
@@ -100,19 +117,21 @@ s${r} = select(${of('f32', [cutOff])}, s${r}, ${seen(r)});`,
           `let kept${r} = vec4<f32>(${[0, 1, 2, 3].map((e) => `four${e}[row0 % 4u + ${r}u]`).join(', ')});`;
         return `${each(4, four)}\n${forRows(kept)}`;
       }
-      const one = (r: number) => (token: string) => {
+      const keepOne = (r: number) => (token: string) => {
         const [i, j] = pair(r, token);
         return `keepOne((head * p.tq + ${i}) * p.tk + ${j})`;
       };
-      return forRows((r) => `let kept${r} = vec4<f32>(${block.map(one(r)).join(', ')});`);
+      return forRows((r) => `let kept${r} = vec4<f32>(${block.map(keepOne(r)).join(', ')});`);
     },
 
     /** A weight with dropout. */
     dropped: (r: number, weight: string): string =>
       dropout === 0 ? weight : `${weight} * kept${r}${span === 4 ? '' : '[e]'}`,
 
-    /** A score's gradient: none where a bool mask put another in its place. */
-    through: (r: number, gradient: string): string =>
-      mask?.dtype === 'bool' ? `select(${of('f32', ['0.0'])}, ${gradient}, allowed${r})` : gradient,
+    /** A score's gradient, before the cap: none where a bool mask put another score in its place. */
+    through(r: number, gradient: string): string {
+      const slope = softCap === undefined ? gradient : `(${gradient}) * (1.0 - t${r} * t${r})`;
+      return mask?.dtype === 'bool' ? `select(${of('f32', ['0.0'])}, ${slope}, allowed${r})` : slope;
+    },
   };
 }

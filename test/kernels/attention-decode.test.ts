@@ -15,14 +15,18 @@ const cases = [
   { batch: 1, heads: 2, group: 9, capacity: 130, width: 64, length: 65 },
   { batch: 1, heads: 1, group: 2, capacity: 70, width: 100, length: 70 },
   { batch: 1, heads: 1, group: 1, capacity: 64, width: 128, length: 63 },
+  { batch: 1, heads: 2, group: 3, capacity: 200, width: 8, length: 190, slidingWindow: 70, softCap: 0.4 },
+  { batch: 1, heads: 1, group: 2, capacity: 200, width: 64, length: 129, slidingWindow: 1 },
 ];
+
+const noScoring: { slidingWindow?: number; softCap?: number } = {};
 
 const plain = (shape: readonly number[], offset = 0): Operand => ({ ...contiguousLayout(shape, offset), dtype: 'f32' });
 
 for (const software of [true, false]) {
   for (const c of cases) {
     test(`${software ? 'lanes' : 'workgroup'} ${JSON.stringify(c)}`, async () => {
-      const { batch, heads, group, capacity, width, length } = c;
+      const { batch, heads, group, capacity, width, length, slidingWindow, softCap } = { ...noScoring, ...c };
       const random = new Random(5);
       const offset = 4;
       const draw = (count: number): Float32Array =>
@@ -40,16 +44,18 @@ for (const software of [true, false]) {
         lengths: { ...plain([1], 1), dtype: 'i32' as const },
         partial: plain([batch, heads * group, Math.ceil(capacity / 64), width + 4]),
       };
-      const decode = decodeAttention(operands, { scale: 0.2, span: 64 }, { software });
+      const decode = decodeAttention(operands, { scale: 0.2, slidingWindow, softCap, span: 64 }, { software });
       const lengths = Int32Array.from([-1, length]);
       const [partial] = await runKernelOutputs(decode, [q, k, v, lengths], [sizeOf(operands.partial.shape)]);
       const y0 = plain([batch, heads * group, 1, width]);
       const [y] = await runKernelOutputs(joinParts({ ...operands, y: y0 }), [partial!], [sizeOf(y0.shape)]);
       for (let row = 0; row < batch * heads * group; row++) {
         const start = offset + Math.floor(row / group) * capacity * width;
-        const tokens = Array.from({ length }, (_, j) => start + j * width);
+        const seen = Math.min(length, slidingWindow ?? length);
+        const tokens = Array.from({ length: seen }, (_, j) => start + (length - seen + j) * width);
         const columns = Array.from({ length: width }, (_, d) => d);
-        const scores = tokens.map((at) => 0.2 * total(columns.map((d) => q[offset + row * width + d]! * k[at + d]!)));
+        const products = tokens.map((at) => 0.2 * total(columns.map((d) => q[offset + row * width + d]! * k[at + d]!)));
+        const scores = products.map((s) => (softCap ? softCap * Math.tanh(s / softCap) : s));
         const top = Math.max(...scores);
         const weights = scores.map((s) => Math.exp(s - top));
         for (const d of columns) {

@@ -24,6 +24,8 @@ interface Case {
   readonly keys: number;
   readonly width: number;
   readonly causal?: boolean;
+  readonly slidingWindow?: number;
+  readonly softCap?: number;
   readonly mask?: 'bool' | 'f32';
   readonly dropout?: number;
   readonly dtype?: 'f16';
@@ -44,6 +46,14 @@ const cases: readonly Case[] = [
   { queries: 3, keys: 21, width: 128, dropout: 0.5, mask: 'bool' },
   { queries: 20, keys: 20, width: 64, causal: true, dtype: 'f16' },
   { queries: 6, keys: 9, width: 8, dtype: 'f16', mask: 'bool' },
+  { queries: 90, keys: 90, width: 8, causal: true, slidingWindow: 1 },
+  { queries: 150, keys: 150, width: 4, causal: true, slidingWindow: 7, dropout: 0.3 },
+  { queries: 150, keys: 131, width: 64, causal: true, slidingWindow: 66, group: 2 },
+  { queries: 80, keys: 33, width: 100, causal: true, slidingWindow: 20, mask: 'bool' },
+  { queries: 30, keys: 30, width: 8, causal: true, slidingWindow: 2 ** 31 },
+  { queries: 40, keys: 45, width: 8, softCap: 0.7, mask: 'bool', dropout: 0.2 },
+  { queries: 40, keys: 45, width: 128, softCap: 1.5, mask: 'f32', group: 2 },
+  { queries: 21, keys: 21, width: 64, causal: true, slidingWindow: 5, softCap: 0.5, together: true },
 ];
 
 const [batch, heads] = [1, 4];
@@ -101,6 +111,7 @@ for (const software of [true, false]) {
     if (c.dtype === 'f16' && !device.f16) continue;
     test(`${software ? 'lanes' : 'tiled'} ${JSON.stringify(c)}`, async () => {
       const { queries, keys, width, causal = false, mask, dropout = 0, dtype = 'f32', group = 1, together } = c;
+      const { slidingWindow, softCap } = c;
       const half = dtype === 'f16';
       const random = new Random(3);
       const normal = (tokens: number): Nd =>
@@ -130,7 +141,8 @@ for (const software of [true, false]) {
         perQuery: plain([batch, heads, queries, 4]),
       };
       const draw = { key: [seed >>> 0, Math.floor(seed / 2 ** 32)] as const, stream: 0 };
-      const attrs = { causal, scale: 0.3, dropout, draw };
+      const scoring = { causal, scale: 0.3, slidingWindow, softCap };
+      const attrs = { ...scoring, dropout, draw };
       const words = new Float32Array(
         mask === 'bool' ? Uint32Array.from(masks.data).buffer : Float32Array.from(masks.data),
       );
@@ -157,7 +169,7 @@ for (const software of [true, false]) {
 
       const drawn: number[] = [];
       const keep = (i: number): number => ((drawn[i] ??= uniform(i)) >= dropout ? 1 / (1 - dropout) : 0);
-      const options = { causal, scale: 0.3, keep };
+      const options = { ...scoring, keep };
       const reference = new AttentionReference(inputs, mask ? masks : undefined, mask === 'bool', options);
       const tolerance = half ? 4e-3 : 2e-5;
       close('y', qs.read(y!), reference.y, tolerance);

@@ -131,6 +131,17 @@ export const cases: readonly OpCase[] = [
   fused([q, k, v, fixed(f32([5], -30000, -29990))], {}, { note: 'all masked by addition', loose: 2000 }),
   fused([f32([2, 2, 7, 8]), f32([2, 2, 8, 8]), f32([2, 2, 8, 8])], { dropout: 0.25 }, { second: true }),
   fused([f32([2, 2, 7, 8]), f32([2, 2, 5, 8]), f32([2, 2, 5, 8])], { dropout: 0.25 }),
+  fused([f32([2, 2, 19, 4]), f32([2, 1, 19, 4]), f32([2, 1, 19, 4])], { causal: true, slidingWindow: 5 }, {
+    second: true,
+  }),
+  fused([f32([1, 2, 21, 8]), f32([1, 2, 6, 8]), f32([1, 2, 6, 8])], { causal: true, slidingWindow: 3 }),
+  fused([q, k, v, holes], { causal: true, slidingWindow: 2 }, { second: true }),
+  fused([q, k, v], { softCap: 0.4 }, { second: true }),
+  fused([q, k, v, fixed(f32([2, 3, 5], -5, 0))], { softCap: 2, scale: 3, causal: true, slidingWindow: 2 }),
+  fused([f32([2, 3, 4], -40, 40), f32([2, 5, 4], -40, 40), v], { softCap: 50 }, { note: 'large', grad: false }),
+  attention([q, k, wideValues], { causal: true, slidingWindow: 1, softCap: 0.5 }, { second: true }),
+  attention([f32([2, 7, 6]), f32([2, 3, 6]), f32([2, 3, 6])], { causal: true, slidingWindow: 2 }),
+  attention([q, k, wideValues, holes], { causal: true, slidingWindow: 2, softCap: 1 }),
   fused([q, k, v], { dropout: 1 }),
   fused([q, k, v], { dropout: 0.5, training: false }),
   // scores in the thousands
@@ -149,6 +160,7 @@ export const cases: readonly OpCase[] = [
   packed([f32([2, 5, 3, 2, 4])], {}, { second: true, covers: ['packedAttentionBackward'] }),
   packed([f32([2, 18, 3, 2, 8]), bool([2, 1, 1, 18])], { causal: true, dropout: 0.2 }),
   packed([f32([1, 6, 3, 1, 16]), fixed(f32([1, 1, 6, 6]))]),
+  packed([f32([2, 18, 3, 2, 8])], { causal: true, slidingWindow: 4, softCap: 1 }, { second: true }),
   packed([f16([2, 5, 3, 2, 8])], { causal: true }, { loose: 2 }),
   packed([f32([2, 5, 3, 2, 3])], { dropout: 0.2 }),
 ];
@@ -187,5 +199,17 @@ export const errors: readonly ErrorCase[] = [
       }),
     says: /\[4\].*\[3, 5\]/,
   },
+  ...(
+    [
+      [{ causal: true, slidingWindow: 0 }, /slidingWindow is 0; it must be a whole number of tokens, at least 1/],
+      [{ causal: true, slidingWindow: 1.5 }, /slidingWindow is 1\.5/],
+      [{ slidingWindow: 3 }, /slidingWindow goes with causal attention only/],
+      [{ softCap: -1 }, /softCap is -1; it must be a number above 0/],
+    ] as const
+  ).map(([options, says]) => ({
+    op: 'scaledDotProductAttention',
+    run: () => tf.scaledDotProductAttention(tf.zeros([3, 4]), tf.zeros([3, 4]), tf.zeros([3, 4]), options),
+    says,
+  })),
   { op: 'packedAttention', run: () => tf.packedAttention(tf.zeros([2, 5, 2, 3, 4])), says: /\[2, 5, 2, 3, 4\]/ },
 ];

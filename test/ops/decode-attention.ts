@@ -5,31 +5,37 @@ import { f16, f32, values } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 
 /** Attention of one token over the first tokens of a cache; neighbouring query heads share a cache head. */
-function reference(q: Nd, k: Nd, v: Nd, lengths: Nd): Nd {
+function reference(q: Nd, k: Nd, v: Nd, lengths: Nd, { slidingWindow = Infinity, softCap }: tf.DecodeOptions): Nd {
   const group = q.shape[1]! / k.shape[1]!;
   return build(q.shape, ([b, h, , d]) => {
     const at = Math.floor(h! / group);
     const count = get(lengths, [b!]);
-    const scores = Array.from({ length: count }, (_, j) => {
+    const seen = Math.min(count, slidingWindow);
+    const scores = Array.from({ length: seen }, (_, i) => {
+      const j = count - seen + i;
       const products = Array.from({ length: q.shape[3]! }, (_, c) => get(q, [b!, h!, 0, c]) * get(k, [b!, at, j, c]));
-      return total(products) / Math.sqrt(q.shape[3]!);
+      const score = total(products) / Math.sqrt(q.shape[3]!);
+      return softCap === undefined ? score : softCap * Math.tanh(score / softCap);
     });
     const top = Math.max(...scores);
     const weights = scores.map((s) => Math.exp(s - top));
-    return total(weights.map((w, j) => w * get(v, [b!, at, j, d!]))) / total(weights);
+    return total(weights.map((w, i) => w * get(v, [b!, at, count - seen + i, d!]))) / total(weights);
   });
 }
 
 const lengths = (list: readonly number[], shape = [list.length]): InputSpec => values(list, { shape, dtype: 'i32' });
 
-const decode = (inputs: readonly [InputSpec, InputSpec, InputSpec, InputSpec], more: Partial<OpCase> = {}): OpCase => ({
+const decode = (
+  inputs: readonly [InputSpec, InputSpec, InputSpec, InputSpec],
+  options: tf.DecodeOptions = {},
+): OpCase => ({
+  note: JSON.stringify(options),
   op: 'decodeAttention',
   inputs,
-  run: (q, k, v, length) => tf.decodeAttention(q!, k!, v!, length!),
-  ref: (q, k, v, length) => reference(q!, k!, v!, length!),
+  run: (q, k, v, length) => tf.decodeAttention(q!, k!, v!, length!, options),
+  ref: (q, k, v, length) => reference(q!, k!, v!, length!, options),
   grad: false,
   loose: 3, // two products and a softmax
-  ...more,
 });
 
 const cache = f32([2, 3, 300, 8]);
@@ -41,6 +47,9 @@ export const cases: readonly OpCase[] = [
   decode([f32([2, 6, 1, 8]), cache, cache, lengths([256, 1])]),
   decode([f32([1, 20, 1, 4]), f32([1, 2, 9, 4]), f32([1, 2, 9, 4]), lengths([7])]),
   decode([f32([1, 2, 1, 128]), f32([1, 2, 9, 128]), f32([1, 2, 9, 128]), lengths([9])]),
+  decode([f32([2, 3, 1, 8]), cache, cache, lengths([5, 289])], { slidingWindow: 40 }),
+  decode([f32([2, 3, 1, 8]), cache, cache, lengths([300, 260])], { slidingWindow: 3, softCap: 0.5 }),
+  decode([f32([2, 6, 1, 8]), cache, cache, lengths([1, 299])], { slidingWindow: 1 }),
   decode([f16([2, 4, 1, 8]), f16([2, 2, 9, 8]), f16([2, 2, 9, 8]), lengths([8])]),
 ];
 

@@ -3,7 +3,9 @@ import type { Nd } from './nd.ts';
 
 export interface ReferenceOptions {
   readonly causal?: boolean;
+  readonly slidingWindow?: number | undefined;
   readonly scale?: number;
+  readonly softCap?: number | undefined;
   /** Factor of weight i of [..., Tq, Tk] in row-major order: dropout. */
   readonly keep?: (i: number) => number;
 }
@@ -18,20 +20,28 @@ export class AttentionReference {
   private readonly kept: Nd;
   private readonly through: (index: readonly number[]) => boolean;
   private readonly scale: number;
+  /** Derivatives of the cap. */
+  private readonly slopes: Nd;
 
   /** `mask`: true (not 0) attends where `truth` says so, else added. */
   constructor(inputs: readonly [Nd, Nd, Nd], mask: Nd | undefined, truth: boolean, options: ReferenceOptions) {
     const [q, k, v] = inputs;
     const [keys, width] = [k.shape.at(-2)!, q.shape.at(-1)!];
     const { causal = false, scale = 1 / Math.sqrt(width), keep = () => 1 } = options;
+    const { slidingWindow = Infinity, softCap = Infinity } = options;
+    const capped = (s: number): number => (softCap === Infinity ? s : softCap * Math.tanh(s / softCap));
     const hides = (index: readonly number[]): boolean => truth && mask !== undefined && get(mask, index) === 0;
     const batch = k.shape.slice(0, -2).map((length, axis) => Math.max(length, q.shape[axis]!));
-    const scores = build([...batch, q.shape.at(-2)!, keys], (index) => {
+    const raw = build([...batch, q.shape.at(-2)!, keys], (index) => {
       const [lead, i, j] = [index.slice(0, -2), index.at(-2)!, index.at(-1)!];
-      if (causal && j > i) return -Infinity;
+      return scale * total(Array.from({ length: width }, (_, d) => get(q, [...lead, i, d]) * get(k, [...lead, j, d])));
+    });
+    this.slopes = { shape: raw.shape, data: raw.data.map((s) => 1 - (capped(s) / softCap) ** 2) };
+    const scores = build(raw.shape, (index) => {
+      const [i, j] = [index.at(-2)!, index.at(-1)!];
+      if (causal && (j > i || j <= i - slidingWindow)) return -Infinity;
       if (hides(index)) return -Infinity;
-      const products = Array.from({ length: width }, (_, d) => get(q, [...lead, i, d]) * get(k, [...lead, j, d]));
-      return total(products) * scale + (mask && !truth ? get(mask, index) : 0);
+      return capped(get(raw, index)) + (mask && !truth ? get(mask, index) : 0);
     });
     this.inputs = inputs;
     this.scale = scale;
@@ -65,7 +75,8 @@ export class AttentionReference {
     const ofScores = build(this.weights.shape, (index) => {
       const row = Array.from({ length: keys }, (_, j) => [...index.slice(0, -1), j]);
       const along = total(row.map((at) => get(this.weights, at) * get(ofWeights, at)));
-      return this.through(index) ? get(this.weights, index) * (get(ofWeights, index) - along) : 0;
+      const passed = get(this.slopes, index) * get(this.weights, index);
+      return this.through(index) ? passed * (get(ofWeights, index) - along) : 0;
     });
     const over = (like: Nd, count: number, term: (lead: number[], t: number, other: number, d: number) => number): Nd =>
       build(like.shape, (index) => {
