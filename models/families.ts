@@ -67,10 +67,16 @@ export { GPT2Config, gpt2Config } from './gpt2/config.ts';
 export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
 export { GPT2LMHeadModel } from './gpt2/heads.ts';
 export { GPT2Model } from './gpt2/model.ts';
-export { LlamaConfig, Qwen2Config, Qwen3Config } from './llama/config.ts';
+export { LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, SmolLM3Config } from './llama/config.ts';
 export type { LlamaSettings } from './llama/config.ts';
-export { LlamaForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM } from './llama/heads.ts';
-export { LlamaModel, Qwen2Model, Qwen3Model } from './llama/model.ts';
+export {
+  LlamaForCausalLM,
+  MistralForCausalLM,
+  Qwen2ForCausalLM,
+  Qwen3ForCausalLM,
+  SmolLM3ForCausalLM,
+} from './llama/heads.ts';
+export { LlamaModel, MistralModel, Qwen2Model, Qwen3Model, SmolLM3Model } from './llama/model.ts';
 export { MPNetConfig } from './mpnet/config.ts';
 export type { MPNetSettings } from './mpnet/config.ts';
 export {

@@ -1,37 +1,9 @@
-import type { Linear } from '../nn/linear.ts';
-import { CausalLM, lmHead } from '../transformer/causal-lm.ts';
-import { LlamaConfig, Qwen2Config, Qwen3Config } from './config.ts';
-import { LlamaModel } from './model.ts';
+// The models as they were trained: they predict the next token.
+import { causalLMOf } from '../transformer/rotary-decoder.ts';
+import { LlamaModel, MistralModel, Qwen2Model, Qwen3Model, SmolLM3Model } from './model.ts';
 
-/** Llama as it was trained: predicts the next token. */
-export class LlamaForCausalLM extends CausalLM<LlamaConfig> {
-  static readonly configFormat = LlamaConfig;
-  static readonly keyRules = LlamaModel.keyRules;
-
-  readonly model: LlamaModel;
-  readonly lmHead: Linear;
-
-  constructor(config: LlamaConfig) {
-    super(config);
-    this.model = new LlamaModel(config);
-    this.lmHead = lmHead(config, this.model.embedTokens);
-  }
-
-  protected override get decoderModel(): LlamaModel {
-    return this.model;
-  }
-
-  protected override get positions(): number {
-    return this.config.maxPositionEmbeddings;
-  }
-}
-
-/** Qwen2 as it was trained: predicts the next token. */
-export class Qwen2ForCausalLM extends LlamaForCausalLM {
-  static override readonly configFormat = Qwen2Config;
-}
-
-/** Qwen3 as it was trained: predicts the next token. */
-export class Qwen3ForCausalLM extends LlamaForCausalLM {
-  static override readonly configFormat = Qwen3Config;
-}
+export class LlamaForCausalLM extends causalLMOf(LlamaModel) {}
+export class MistralForCausalLM extends causalLMOf(MistralModel) {}
+export class Qwen2ForCausalLM extends causalLMOf(Qwen2Model) {}
+export class Qwen3ForCausalLM extends causalLMOf(Qwen3Model) {}
+export class SmolLM3ForCausalLM extends causalLMOf(SmolLM3Model) {}

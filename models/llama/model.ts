@@ -1,211 +1,108 @@
-import { add, arange, mul, permute, reshape } from '../../autograd/index.ts';
+// Llama, and the families that differ from it by their settings: Mistral, Qwen2, Qwen3, SmolLM3.
 import type { Tensor } from '../../autograd/index.ts';
-import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
-import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask, attend, mergeHeads } from '../nn/attend.ts';
-import type { Attended } from '../nn/attend.ts';
-import { Dropout } from '../nn/dropout.ts';
-import { Embedding } from '../nn/embedding.ts';
-import type { LayerCache } from '../nn/kv-cache.ts';
-import { Linear } from '../nn/linear.ts';
 import { RMSNorm } from '../nn/norm.ts';
-import { RotaryEmbedding, rotate } from '../nn/rotary.ts';
 import type { Rotation } from '../nn/rotary.ts';
-import { normalInit, zerosInit } from '../parameter.ts';
-import { PreTrainedModel } from '../pretrained.ts';
-import { checkDecoderInputs } from '../transformer/inputs.ts';
-import type { DecoderInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
-import type { EncoderOutput } from '../transformer/outputs.ts';
-import { headSize, keyValueHeads, LlamaConfig, Qwen2Config, Qwen3Config } from './config.ts';
+import { headSize, windowOf } from '../transformer/decoder-config.ts';
+import type { DecoderConfig } from '../transformer/decoder-config.ts';
+import { GatedMLP, PreNormLayer, ProjectedAttention, RotaryDecoder, rmsNorm } from '../transformer/rotary-decoder.ts';
+import type { AttentionParts } from '../transformer/rotary-decoder.ts';
+import { LlamaConfig, MistralConfig, Qwen2Config, qwenLayers, Qwen3Config } from './config.ts';
+import { SmolLM3Config, smolLM3Layers, turns } from './config.ts';
 
-/** A linear layer with Llama's initialisation: normal weights, biases 0. */
-function projection({ initializerRange }: LlamaConfig, inFeatures: number, outFeatures: number, bias: boolean): Linear {
-  return new Linear(inFeatures, outFeatures, { bias, weightInit: normalInit(initializerRange), biasInit: zerosInit });
-}
-
-function norm({ hiddenSize, rmsNormEps }: LlamaConfig, dim = hiddenSize): RMSNorm {
-  return new RMSNorm(dim, { eps: rmsNormEps });
-}
-
-/**
- * Causal self-attention with rotary positions; several query heads share a head of keys and values (Ainslie
- * et al. 2023).
- */
-class LlamaAttention extends Module {
-  readonly qProj: Linear;
-  readonly kProj: Linear;
-  readonly vProj: Linear;
-  readonly oProj: Linear;
-  /** Qwen3 normalises each head before it is turned. */
-  readonly qNorm: RMSNorm | undefined;
-  readonly kNorm: RMSNorm | undefined;
-  readonly dropout: Dropout;
-  readonly headDim: number;
-
-  constructor(config: LlamaConfig) {
-    super();
-    const { hiddenSize, numAttentionHeads, attentionBias: bias, attentionDropout, modelType } = config;
-    const dim = headSize(config);
-    const [wide, narrow] = [numAttentionHeads * dim, keyValueHeads(config) * dim];
-    this.qProj = projection(config, hiddenSize, wide, bias);
-    this.kProj = projection(config, hiddenSize, narrow, bias);
-    this.vProj = projection(config, hiddenSize, narrow, bias);
-    this.oProj = projection(config, wide, hiddenSize, bias && modelType !== 'qwen2');
-    this.qNorm = modelType === 'qwen3' ? norm(config, dim) : undefined;
-    this.kNorm = modelType === 'qwen3' ? norm(config, dim) : undefined;
-    this.dropout = new Dropout(attentionDropout);
-    this.headDim = dim;
-  }
-
-  /**
-   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
-   * after those of the cache.
-   */
-  override forward(
-    x: Tensor,
-    rotation: Rotation,
-    mask: Tensor | undefined,
-    outputWeights: boolean,
-    past?: LayerCache,
-  ): Attended {
-    const q = this.#heads(this.qProj.forward(x), this.qNorm, rotation); // (B, H, T, D/H)
-    const k = this.#heads(this.kProj.forward(x), this.kNorm, rotation); // (B, Hkv, T, D/H), as a cache keeps them
-    const v = this.#heads(this.vProj.forward(x)); // (B, Hkv, T, D/H)
-    if (past) return { hidden: this.oProj.forward(mergeHeads(past.attend(q, k, v))) };
-    const { hidden, weights } = attend(q, k, v, { mask, causal: true, dropout: this.dropout, outputWeights });
-    return { hidden: this.oProj.forward(hidden), weights };
-  }
-
-  /** A projection (B, T, H D) by head, (B, H, T, D), normalised and turned where told. */
-  #heads(x: Tensor, headNorm?: RMSNorm, rotation?: Rotation): Tensor {
-    const [batch, length] = x.shape as [number, number];
-    let heads = reshape(x, [batch, length, -1, this.headDim]); // (B, T, H, D/H)
-    if (headNorm) heads = headNorm.forward(heads);
-    if (rotation) heads = rotate(heads, rotation);
-    return permute(heads, [0, 2, 1, 3]);
-  }
-
-  override extraRepr(): string {
-    const heads = (x: Linear): number => x.weight.shape[0]! / this.headDim;
-    return `heads: ${heads(this.qProj)}, of keys and values: ${heads(this.kProj)}`;
-  }
-}
-
-/** down(activation(gate(x)) * up(x)): with silu, SwiGLU (Shazeer 2020). */
-class LlamaMLP extends Module {
-  readonly gateProj: Linear;
-  readonly upProj: Linear;
-  readonly downProj: Linear;
-  readonly activation: ActivationName;
-
-  constructor(config: LlamaConfig) {
-    super();
-    const { hiddenSize, intermediateSize, mlpBias, hiddenAct } = config;
-    this.gateProj = projection(config, hiddenSize, intermediateSize, mlpBias);
-    this.upProj = projection(config, hiddenSize, intermediateSize, mlpBias);
-    this.downProj = projection(config, intermediateSize, hiddenSize, mlpBias);
-    this.activation = hiddenAct;
-  }
-
-  override forward(x: Tensor): Tensor {
-    const gate = activations[this.activation](this.gateProj.forward(x)); // (B, T, F)
-    return this.downProj.forward(mul(gate, this.upProj.forward(x))); // (B, T, D)
-  }
-
-  override extraRepr(): string {
-    return this.activation;
-  }
-}
-
-/**
- * Causal self-attention and a gated feed-forward part, each normalised before and added to what went in
- * (pre-LN).
- */
-class LlamaDecoderLayer extends Module {
-  static override readonly keys = { inputNorm: 'input_layernorm', postAttentionNorm: 'post_attention_layernorm' };
-
-  readonly inputNorm: RMSNorm;
-  readonly selfAttn: LlamaAttention;
-  readonly postAttentionNorm: RMSNorm;
-  readonly mlp: LlamaMLP;
-
-  constructor(config: LlamaConfig) {
-    super();
-    this.inputNorm = norm(config);
-    this.selfAttn = new LlamaAttention(config);
-    this.postAttentionNorm = norm(config);
-    this.mlp = new LlamaMLP(config);
-  }
-
-  /**
-   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
-   * after those of the cache.
-   */
-  override forward(x: Tensor, rotation: Rotation, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
-    const { hidden, weights } = this.selfAttn.forward(this.inputNorm.forward(x), rotation, mask, outputWeights, past);
-    const y = add(x, hidden); // (B, T, D)
-    return { hidden: add(y, this.mlp.forward(this.postAttentionNorm.forward(y))), weights };
-  }
-}
-
-/**
- * The bare decoder (Touvron et al. 2023): tokens to one vector for each, which knows of that token and those
- * before it.
- */
-export class LlamaModel extends PreTrainedModel<LlamaConfig> {
-  static readonly configFormat = LlamaConfig;
+/** Llama's layers and last norm; `attention` builds the attention of one layer. */
+abstract class LlamaKind<
+  C extends DecoderConfig & Pick<LlamaConfig, 'hiddenAct' | 'intermediateSize' | 'rmsNormEps'>,
+> extends RotaryDecoder<C, PreNormLayer> {
   static readonly keyRules = {
     baseModelPrefix: 'model',
     // Frequencies, which old files carry in every layer.
     ignoredKeys: /rotary_emb\.inv_freq$/,
   };
 
-  readonly embedTokens: Embedding;
-  readonly layers: readonly LlamaDecoderLayer[];
-  readonly norm: RMSNorm;
-  readonly rotaryEmb: RotaryEmbedding;
+  protected abstract attention(index: number): ProjectedAttention;
 
-  constructor(config: LlamaConfig) {
-    super(config);
-    const { vocabSize, hiddenSize, padTokenId, initializerRange, numHiddenLayers } = config;
-    this.embedTokens = new Embedding(vocabSize, hiddenSize, {
-      ...(padTokenId === null ? {} : { paddingIdx: padTokenId }),
-      weightInit: normalInit(initializerRange),
-    });
-    this.layers = Array.from({ length: numHiddenLayers }, () => new LlamaDecoderLayer(config));
-    this.norm = norm(config);
-    this.rotaryEmb = new RotaryEmbedding(headSize(config), {
-      theta: config.ropeTheta,
-      ...(config.ropeScaling ? { scaling: config.ropeScaling } : {}),
-      maxPositions: config.maxPositionEmbeddings,
-    });
+  protected override layer(index: number): PreNormLayer {
+    const { config } = this;
+    const { mlpBias = false } = config as { readonly mlpBias?: boolean };
+    const attention = this.attention(index);
+    return new PreNormLayer(() => rmsNorm(config), attention, new GatedMLP(config, config.hiddenAct, mlpBias));
   }
 
-  override forward(inputs: DecoderInputs): EncoderOutput {
-    const { vocabSize, maxPositionEmbeddings: positions } = this.config;
-    checkDecoderInputs(inputs, { vocabSize, positions });
-    const { inputIds, cache, attentionMask } = inputs;
-    const length = inputIds.shape[1]!;
-    const { positionIds = cache?.positions(length) ?? arange(0, length) } = inputs;
-    const x = this.embedTokens.forward(inputIds); // (B, T, D)
-    const rotation = this.rotaryEmb.forward(positionIds);
-    const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
-    return runLayers(x, this.layers, {
-      ...inputs,
-      run: (layer, y, outputWeights, i) => layer.forward(y, rotation, mask, outputWeights, cache?.layer(i)),
-      norm: (y) => this.norm.forward(y),
-    });
+  protected override finalNorm(): RMSNorm {
+    return rmsNorm(this.config);
+  }
+}
+
+/** Touvron et al. 2023. */
+export class LlamaModel extends LlamaKind<LlamaConfig> {
+  static readonly configFormat = LlamaConfig;
+
+  protected override attention(): ProjectedAttention {
+    return new ProjectedAttention(this.config, { bias: this.config.attentionBias });
+  }
+}
+
+/** Llama with attention within a sliding window (Jiang et al. 2023). */
+export class MistralModel extends LlamaKind<MistralConfig> {
+  static readonly configFormat = MistralConfig;
+
+  protected override attention(index: number): ProjectedAttention {
+    return new ProjectedAttention(this.config, { slidingWindow: windowOf(this.config, index) });
   }
 }
 
 /** Llama with biases on queries, keys and values (Yang et al. 2024): Qwen2 and Qwen2.5. */
-export class Qwen2Model extends LlamaModel {
-  static override readonly configFormat = Qwen2Config;
+export class Qwen2Model extends LlamaKind<Qwen2Config> {
+  static readonly configFormat = Qwen2Config;
+
+  protected override attention(index: number): ProjectedAttention {
+    const { config } = this;
+    const slidingWindow = windowOf(config, index, qwenLayers);
+    return new ProjectedAttention(config, { bias: config.attentionBias, outputBias: false, slidingWindow });
+  }
+}
+
+/** Attention that normalises each head of queries and keys before it is turned. */
+class Qwen3Attention extends ProjectedAttention {
+  readonly qNorm: RMSNorm;
+  readonly kNorm: RMSNorm;
+
+  constructor(config: Qwen3Config, parts: AttentionParts) {
+    super(config, parts);
+    const options = { eps: config.rmsNormEps };
+    this.qNorm = new RMSNorm(headSize(config), options);
+    this.kNorm = new RMSNorm(headSize(config), options);
+  }
+
+  protected override project(x: Tensor): readonly [Tensor, Tensor, Tensor] {
+    const [q, k, v] = super.project(x);
+    return [this.qNorm.forward(q), this.kNorm.forward(k), v];
+  }
 }
 
 /** Llama with queries and keys normalised by head (Yang et al. 2025). */
-export class Qwen3Model extends LlamaModel {
-  static override readonly configFormat = Qwen3Config;
+export class Qwen3Model extends LlamaKind<Qwen3Config> {
+  static readonly configFormat = Qwen3Config;
+
+  protected override attention(index: number): ProjectedAttention {
+    const { config } = this;
+    const slidingWindow = windowOf(config, index, qwenLayers);
+    return new Qwen3Attention(config, { bias: config.attentionBias, slidingWindow });
+  }
+}
+
+/** Llama whose layers are not all turned (Hugging Face 2025, "SmolLM3"). */
+export class SmolLM3Model extends LlamaKind<SmolLM3Config> {
+  static readonly configFormat = SmolLM3Config;
+
+  protected override attention(index: number): ProjectedAttention {
+    const { config } = this;
+    const slidingWindow = windowOf(config, index, smolLM3Layers);
+    return new ProjectedAttention(config, { bias: config.attentionBias, slidingWindow });
+  }
+
+  protected override rotations(positions: Tensor): (layer: number) => Rotation | undefined {
+    const all = super.rotations(positions);
+    return (layer) => (turns(this.config, layer) ? all(layer) : undefined);
+  }
 }

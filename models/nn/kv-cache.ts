@@ -5,24 +5,28 @@ import {
   assign,
   decodeAttention,
   full,
+  gt,
   indexSelect,
   le,
+  logicalAnd,
   maskValue,
   reshape,
   scaledDotProductAttention,
   slice,
+  sub,
   unsqueeze,
   where,
   writeCache,
   zeros,
 } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
+import type { AttentionOptions, Tensor } from '../../autograd/index.ts';
 import { cachedLayer, fitsDecoding, freeLayer, SourceCache } from './source-cache.ts';
 import type { CachedLayer } from './source-cache.ts';
 
-export interface CacheAttendOptions {
-  /** Factor of the scores. Default 1 / sqrt(D). */
-  readonly scale?: number;
+/** How products of queries and keys become scores: of `scaledDotProductAttention`. */
+export type Scoring = Pick<AttentionOptions, 'scale' | 'slidingWindow' | 'softCap'>;
+
+export interface CacheAttendOptions extends Scoring {
   /** Added to the scores, (B, H, T, capacity of the cache). */
   readonly bias?: Tensor;
 }
@@ -46,7 +50,8 @@ export interface LayerCache {
  * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row
  * b's tokens lie at 0 .. lengths[b] - 1, and what lies behind is never looked at. Prompts of several lengths
  * are padded on the right, where a causal model does not see the padding, and the tokens that follow
- * overwrite it. Lengths lie on the device: one compiled step replays at any.
+ * overwrite it. Lengths lie on the device: one compiled step replays at any. Layers with a sliding window
+ * keep all tokens too, and look at the last ones only.
  */
 export class KeyValueCache {
   /** How many tokens of each row are there, i32 [B]. */
@@ -134,20 +139,24 @@ export class KeyValueCache {
 
   #attend(index: number, [q, k, v]: readonly [Tensor, Tensor, Tensor], options: CacheAttendOptions = {}): Tensor {
     const [tokens, width] = [k.shape[2]!, k.shape[3]!];
-    const { scale, bias } = options;
+    const { bias, ...scoring } = options;
     const { keys, values } = (this.#layers[index] ??= cachedLayer(k, this.capacity));
     writeCache(keys, k, this.lengths);
     writeCache(values, v, this.lengths);
     if (this.#empty && tokens > 1) {
       const mask = bias && slice(bias, null, null, null, [0, tokens]);
-      return scaledDotProductAttention(q, k, v, { causal: true, scale, mask });
+      return scaledDotProductAttention(q, k, v, { ...scoring, causal: true, mask });
     }
     if (!bias && tokens === 1 && fitsDecoding(width))
-      return decodeAttention(q, keys, values, add(this.lengths, 1), { scale });
-    // Token t of row b sees what lies at 0 .. lengths[b] + t.
+      return decodeAttention(q, keys, values, add(this.lengths, 1), scoring);
+    // Token t of row b sees what lies at 0 .. lengths[b] + t, the last of it where there is a window.
+    const { scale, softCap, slidingWindow } = scoring;
     const places = arange(0, this.capacity, 1, { dtype: 'i32' });
-    const visible = unsqueeze(le(places, unsqueeze(this.positions(tokens), -1)), 1); // (B, 1, T, capacity)
+    const own = unsqueeze(this.positions(tokens), -1); // (B, T, 1)
+    const past = le(places, own); // (B, T, capacity)
+    const seen = slidingWindow === undefined ? past : logicalAnd(past, gt(places, sub(own, slidingWindow)));
+    const visible = unsqueeze(seen, 1); // (B, 1, T, capacity)
     const mask = bias ? where(visible, bias, maskValue) : visible;
-    return scaledDotProductAttention(q, keys, values, { mask, scale });
+    return scaledDotProductAttention(q, keys, values, { mask, scale, softCap });
   }
 }

@@ -15,7 +15,7 @@ import importlib
 import os
 
 PARTS = (
-    "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "tokenizer_kinds", "tokenizer_training",
+    "safetensors", "tokenizer", "minilm", "bert", "gpt2", "llama", "decoders", "tokenizer_kinds", "tokenizer_training",
     "marian", "bart", "t5", "generation", "optim", "ops", "metrics", "text_metrics", "tied", "unicode_tables",
     "op_samples", "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines", "token_labels",
     "encoders", "sentence_transformer", "likelihood", "gguf", "text2text",

@@ -14,12 +14,13 @@ import {
 } from '../../models/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { GenerationOptions, GPT2Settings } from '../../models/index.ts';
+import type { CausalLM } from '../../models/transformer/causal-lm.ts';
 import { DecodingSession } from '../../models/generation/session.ts';
 import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
 
-type CausalModel = GPT2LMHeadModel | LlamaForCausalLM;
+type CausalModel = CausalLM;
 
 const test = suite('generation with a cache');
 

@@ -14,6 +14,7 @@ import {
   Qwen2ForCausalLM,
   Qwen3Config,
   SafetensorsFile,
+  SmolLM3Config,
   writeWeights,
   writeSafetensors,
 } from '../../models/index.ts';
@@ -78,14 +79,32 @@ test('config: defaults, both ways of writing rotary settings, and back', () => {
   }
   const plain = LlamaConfig.fromJson({ rope_parameters: { rope_type: 'default', rope_theta: 7 } }, 'f');
   assert.equal([plain.ropeTheta, plain.ropeScaling], [7, null]);
+  assert.equal(
+    LlamaConfig.toJson(LlamaConfig.create({ ropeTheta: 7, ropeScaling: { ropeType: 'linear', factor: 2 } }))[
+      'rope_parameters'
+    ],
+    { rope_type: 'linear', factor: 2, rope_theta: 7 },
+  );
   const qwen = Qwen2Config.create();
   assert.equal([qwen.attentionBias, qwen.maxPositionEmbeddings, qwen.bosTokenId], [true, 32768, null]);
   assert.not.ok('attention_bias' in Qwen2Config.toJson(qwen));
   assert.is(Qwen3Config.create().headDim, 128);
 });
 
+test('config: which layers have a window follows the other settings, unless a list says it', () => {
+  const json = { use_sliding_window: true, max_window_layers: 1, sliding_window: 8, num_hidden_layers: 2 };
+  const derived = ['full_attention', 'sliding_attention'];
+  const config = Qwen2Config.fromJson({ ...json, layer_types: derived }, 'f', { numHiddenLayers: 3 });
+  assert.is(config.layerTypes, null);
+  assert.equal(Qwen2Config.toJson(config)['layer_types'], [...derived, 'sliding_attention']);
+  const other = ['sliding_attention', 'full_attention'];
+  const listed = Qwen2Config.fromJson({ ...json, layer_types: other }, 'f');
+  assert.equal(listed.layerTypes, other);
+  assert.equal(Qwen2Config.toJson(listed)['layer_types'], other);
+});
+
 test('configs that the model cannot run are refused in one line', () => {
-  const yarn = { rope_scaling: { rope_type: 'yarn', factor: 4 } };
+  const odd = { rope_scaling: { rope_type: 'proportional', factor: 4 } };
   const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 4, high_freq_factor: 4 };
   const bad: [() => unknown, RegExp][] = [
     [
@@ -99,8 +118,8 @@ test('configs that the model cannot run are refused in one line', () => {
     [() => LlamaConfig.create({ ...settings, headDim: 5 }), /the size of a head, 5, must be even/],
     [() => LlamaConfig.create({ ...settings, padTokenId: 20 }), /pad_token_id 20 is outside the vocabulary of 20/],
     [
-      () => LlamaConfig.fromJson(yarn, 'f'),
-      /^f: rope_scaling\.rope_type is .*"yarn".*: it must be default, linear or llama3/,
+      () => LlamaConfig.fromJson(odd, 'f'),
+      /^f: rope_scaling\.rope_type is .*"proportional".*: it must be default, linear, dynamic, yarn, longrope or llama3/,
     ],
     [
       () => LlamaConfig.fromJson({ rope_parameters: { rope_type: 'linear' } }, 'f'),
@@ -111,8 +130,31 @@ test('configs that the model cannot run are refused in one line', () => {
       /^f: high_freq_factor 4 must be above low_freq_factor 4$/,
     ],
     [() => LlamaConfig.fromJson({ partial_rotary_factor: 0.5 }, 'f'), /^f: partial_rotary_factor is 0\.5/],
-    [() => Qwen2Config.fromJson({ use_sliding_window: true }, 'f'), /^f: use_sliding_window/],
-    [() => Qwen2Config.fromJson({ layer_types: ['sliding_attention'] }, 'f'), /layer_types asks for a window/],
+    [
+      () => Qwen2Config.fromJson({ use_sliding_window: true, max_window_layers: 0, sliding_window: null }, 'f'),
+      /^f: layer_types has a sliding_attention, but sliding_window is null/,
+    ],
+    [
+      () => Qwen2Config.fromJson({ layer_types: ['sliding_attention'] }, 'f'),
+      /^f: layer_types has 1 entries for 32 layers/,
+    ],
+    [
+      () => LlamaConfig.fromJson({ num_hidden_layers: 1, layer_types: ['sliding_attention'] }, 'f'),
+      /^f: layer_types is \["sliding_attention"\], but the layers of this model are full_attention all/,
+    ],
+    [
+      () =>
+        LlamaConfig.create({ ...settings, ropeScaling: { ropeType: 'longrope', shortFactor: [1], longFactor: [1] } }),
+      /rope_scaling\.short_factor has 1 factors; there must be one for each of the 2 pairs that turn/,
+    ],
+    [
+      () => LlamaConfig.create({ ...settings, hiddenSize: 8, ropeScaling: { ropeType: 'dynamic', factor: 2 } }),
+      /rope_scaling dynamic needs heads of 4 numbers/,
+    ],
+    [
+      () => SmolLM3Config.create({ noRopeLayers: [1, 0] }),
+      /no_rope_layers has 2 entries for 36 layers; give one for each/,
+    ],
     [
       () => LlamaConfig.fromJson({ max_position_embeddings: 2 ** 24 + 1 }, 'f'),
       /^f: max_position_embeddings is 16777217: .*16777216/,

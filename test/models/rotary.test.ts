@@ -1,9 +1,27 @@
 // Rotary position embedding against its definition, in float64.
+import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed, normal, tensor } from '../../autograd/index.ts';
-import { RotaryEmbedding, rotaryFrequencies, rotate } from '../../models/index.ts';
+import { compile, manualSeed, normal, reshape, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import type { JsonObject } from '../../common/json-file.ts';
+import { rotaryAttentionFactor, RotaryEmbedding, rotaryFrequencies, rotate } from '../../models/index.ts';
 import type { RotaryScaling } from '../../models/index.ts';
+import { scalingOf } from '../../models/transformer/rotary-settings.ts';
+import { goldenFile } from '../support/golden.ts';
+
+/** What golden_decoders.py writes. */
+interface RotaryGolden {
+  readonly theta: number;
+  readonly dim: number;
+  readonly maxPositions: number;
+  readonly cases: readonly {
+    readonly scaling: JsonObject;
+    readonly length: number;
+    readonly frequencies: readonly number[];
+    readonly factor: number;
+  }[];
+}
 
 const test = suite('rotary');
 
@@ -58,6 +76,75 @@ test('scaled frequencies: linear divides all; llama3 keeps fast ones, divides sl
   assert.is(scaled[0], plain[0]);
   assert.ok(scaled[1]! > plain[1]! / 8 && scaled[1]! < plain[1]!);
   assert.equal(scaled.slice(2), plain.slice(2).map((frequency) => frequency / 8)); // prettier-ignore
+});
+
+test('every scaling has the frequencies and the factor of Transformers', async () => {
+  const golden = JSON.parse(await readFile(goldenFile('rotary.json'), 'utf8')) as RotaryGolden;
+  const { theta, dim, maxPositions, cases } = golden;
+  for (const { scaling: json, length, frequencies, factor } of cases) {
+    const scaling = scalingOf(json) as unknown as RotaryScaling;
+    const found = rotaryFrequencies(dim, theta, scaling, { length, maxPositions });
+    found.forEach((frequency, i) => {
+      const off = Math.abs(frequency / frequencies[i]! - 1);
+      assert.ok(off <= 1e-5, `${JSON.stringify(json)}, ${length} tokens, pair ${i}: ${frequency}, off by ${off}`);
+    });
+    assert.ok(Math.abs(rotaryAttentionFactor(scaling, maxPositions) - factor) <= 1e-6, JSON.stringify(json));
+  }
+});
+
+test('scalings that depend on the length take that of the longest text, on the device', async () => {
+  manualSeed(4);
+  const [dim, maxPositions, theta] = [8, 300, 100];
+  const longrope: RotaryScaling = {
+    ropeType: 'longrope',
+    shortFactor: [1, 1.5, 2, 2],
+    longFactor: [3, 4, 5, 6],
+    originalMaxPositionEmbeddings: 40,
+  };
+  for (const scaling of [longrope, { ropeType: 'dynamic', factor: 4 } as const]) {
+    const rotary = new RotaryEmbedding(dim, { theta, scaling, maxPositions });
+    assert.is(rotary.maxPositions, scaling.ropeType === 'dynamic' ? 1200 : 300);
+    const x = normal([3, 1, dim]);
+    const given = await x.data();
+    const compiled = compile((t: Tensor) => rotate(reshape(x, [1, 3, 1, dim]), rotary.forward(t)));
+    for (const positions of [
+      [0, 5, 39],
+      [0, 40, 299],
+      [2, 1150, 7],
+    ]) {
+      // prettier-ignore
+      if (positions[1]! >= rotary.maxPositions) continue;
+      const length = Math.max(...positions) + 1;
+      const frequencies = rotaryFrequencies(dim, theta, scaling, { length, maxPositions });
+      const amplitude = rotaryAttentionFactor(scaling, maxPositions);
+      const turned = await compiled(tensor(positions, { dtype: 'i32' })).data();
+      positions.forEach((position, t) => {
+        for (let pair = 0; pair < dim / 2; pair++) {
+          const angle = position * frequencies[pair]!;
+          const [a, b] = [given[t * dim + pair]!, given[t * dim + pair + dim / 2]!];
+          const wanted = amplitude * (a * Math.cos(angle) - b * Math.sin(angle));
+          const off = Math.abs(turned[t * dim + pair]! - wanted);
+          assert.ok(off <= 1e-3, `${scaling.ropeType}, position ${position}, pair ${pair}: off by ${off}`);
+        }
+      });
+    }
+  }
+});
+
+test('where the rotation is narrower than a head, the rest of the head stays', async () => {
+  manualSeed(5);
+  const rotation = new RotaryEmbedding(4, { maxPositions: 20 }).forward(tensor([3, 9], { dtype: 'i32' }));
+  const x = normal([1, 2, 2, 6]);
+  const whole = await rotate(x, rotation).data();
+  const part = await rotate(x.narrow(-1, 0, 4), rotation).data();
+  const given = await x.data();
+  for (let head = 0; head < 4; head++) {
+    assert.equal(whole.slice(6 * head, 6 * head + 4), part.slice(4 * head, 4 * head + 4));
+    assert.equal(whole.slice(6 * head + 4, 6 * head + 6), given.slice(6 * head + 4, 6 * head + 6));
+  }
+});
+
+test('a head of an odd size is refused', () => {
   assert.throws(() => new RotaryEmbedding(5, { maxPositions: 4 }), /must be even, got 5/);
 });
 
