@@ -6,13 +6,7 @@ import { nextDraw } from '../generator.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import {
-  attentionWeights,
-  checkQueriesAndKeys,
-  checkScoring,
-  defaultScale,
-  repeatHeads,
-} from './attention-weights.ts';
+import { attentionWeights, checkQueriesAndKeys, checkScoring, defaultScale, repeatHeads } from './attention-weights.ts';
 import type { WeightOptions } from './attention-weights.ts';
 import { cast, expand } from './broadcast.ts';
 import { flashAttentionOp, packedAttentionOp, unpack } from './flash-attention.ts';

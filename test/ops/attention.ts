@@ -131,9 +131,13 @@ export const cases: readonly OpCase[] = [
   fused([q, k, v, fixed(f32([5], -30000, -29990))], {}, { note: 'all masked by addition', loose: 2000 }),
   fused([f32([2, 2, 7, 8]), f32([2, 2, 8, 8]), f32([2, 2, 8, 8])], { dropout: 0.25 }, { second: true }),
   fused([f32([2, 2, 7, 8]), f32([2, 2, 5, 8]), f32([2, 2, 5, 8])], { dropout: 0.25 }),
-  fused([f32([2, 2, 19, 4]), f32([2, 1, 19, 4]), f32([2, 1, 19, 4])], { causal: true, slidingWindow: 5 }, {
-    second: true,
-  }),
+  fused(
+    [f32([2, 2, 19, 4]), f32([2, 1, 19, 4]), f32([2, 1, 19, 4])],
+    { causal: true, slidingWindow: 5 },
+    {
+      second: true,
+    },
+  ),
   fused([f32([1, 2, 21, 8]), f32([1, 2, 6, 8]), f32([1, 2, 6, 8])], { causal: true, slidingWindow: 3 }),
   fused([q, k, v, holes], { causal: true, slidingWindow: 2 }, { second: true }),
   fused([q, k, v], { softCap: 0.4 }, { second: true }),
