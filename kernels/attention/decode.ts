@@ -73,8 +73,11 @@ function common(operands: DecodeOperands, attrs: DecodeAttrs) {
   };
 }
 
-/** WGSL: where the heads begin, and the tokens begin..end that workgroup `part` takes, of those in the window. */
-const range = ({ slidingWindow }: DecodeAttrs): string => `${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
+/**
+ * WGSL: where the heads begin, and the tokens begin..end that workgroup `part` takes, of those in the window.
+ */
+const range = ({ slidingWindow }: DecodeAttrs): string => `
+${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
 let length = u32(clamp(lengths[p.lo + i32(b) * p.ls], 0, i32(p.tk)));
 let begin = ${slidingWindow === undefined ? 'part * p.span' : 'max(part * p.span, max(length, p.window) - p.window)'};
 let end = min(length, (part + 1u) * p.span);`;

