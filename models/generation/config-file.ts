@@ -25,8 +25,6 @@ export const withoutEffect: ReadonlySet<string> = new Set([
   'disable_compile',
   'low_memory',
   'max_cache_len',
-  'max_matching_ngram_size',
-  'num_assistant_tokens',
   'num_assistant_tokens_schedule',
   'output_attentions',
   'output_hidden_states',

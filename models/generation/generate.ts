@@ -1,11 +1,12 @@
 import { beamSearch } from './beam.ts';
 import type { Generative } from './decoder.ts';
+import { withDrafts } from './drafts.ts';
 import type { GenerationOptions } from './options.ts';
 import { withSession } from './pool.ts';
 import { argmaxOf, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
-import type { Finish, Generated, GenerationHooks, Request, Row } from './request.ts';
-import { guidance } from './processors.ts';
+import type { Finish, Generated, GenerationHooks, Request, Row, TokenLogprob, TokenLogprobs } from './request.ts';
+import { guidance, logSoftmax } from './processors.ts';
 import type { Beginning, DecodingSession } from './session.ts';
 
 /** One new token of one text. */
@@ -14,6 +15,9 @@ export interface GeneratedToken {
   readonly prompt: number;
   readonly sample: number;
   readonly id: number;
+  /** Where `logprobs` asks for it. */
+  readonly logprob?: number;
+  readonly topLogprobs?: readonly TokenLogprob[];
   /** Set on a text's last token. */
   readonly finish?: Finish;
 }
@@ -61,13 +65,15 @@ export async function generate(
     sample,
     tokens: [] as number[],
     finish: 'length' as Finish,
+    logprobs: undefined as TokenLogprobs[] | undefined,
   }));
-  for await (const { prompt, sample, id, finish } of stream(model, request)) {
+  for await (const { prompt, sample, id, logprob, topLogprobs, finish } of stream(model, request)) {
     const text = texts[prompt * numReturnSequences + sample]!;
     text.tokens.push(id);
+    if (logprob !== undefined) (text.logprobs ??= []).push({ id, logprob, top: topLogprobs! });
     if (finish) text.finish = finish;
   }
-  return texts;
+  return texts.map(({ logprobs, ...text }) => (logprobs ? { ...text, logprobs } : text));
 }
 
 async function search(model: Generative, request: Request): Promise<Generated[]> {
@@ -79,10 +85,15 @@ async function search(model: Generative, request: Request): Promise<Generated[]>
 
 async function* stream(model: Generative, request: Request): AsyncGenerator<GeneratedToken> {
   const texts = request.rows.length * (request.settled.guidanceScale === 1 ? 1 : 2);
-  yield* withSession(model, texts, request.capacity, (session) => decode(session, request));
+  yield* withSession(model, texts, request.capacity, (session) =>
+    withDrafts(session, request, (drafting) => decode(drafting, request)),
+  );
 }
 
-async function* decode(session: DecodingSession, request: Request): AsyncGenerator<GeneratedToken> {
+async function* decode(
+  session: Pick<DecodingSession, 'begin' | 'append'>,
+  request: Request,
+): AsyncGenerator<GeneratedToken> {
   const { rows, settled, vocabSize } = request;
   const scale = settled.guidanceScale;
   const begin = performance.now();
@@ -93,8 +104,10 @@ async function* decode(session: DecodingSession, request: Request): AsyncGenerat
     ...(scale === 1 ? [] : [guidance(scale, () => scoresOf(rows.length + i))]),
     ...processorsOf(request, row, row.most),
   ]);
-  const wanted = settled.doSample || processors[0]!.length > 0 ? 'logits' : 'argmax';
+  const { logprobs } = settled;
+  const wanted = settled.doSample || processors[0]!.length > 0 || logprobs !== undefined ? 'logits' : 'argmax';
   const done = rows.map(() => false);
+  const chances: Float32Array[] = [];
   // With guidance, each text follows once more, without its prompt.
   const twice = <T>(list: readonly T[], again: (item: T) => T): readonly T[] =>
     scale === 1 ? list : [...list, ...list.map(again)];
@@ -108,6 +121,7 @@ async function* decode(session: DecodingSession, request: Request): AsyncGenerat
       if (done[i]) return 0;
       if (wanted === 'argmax') return next[i]!;
       const scores = scoresOf(i);
+      if (logprobs !== undefined) chances[i] = logSoftmax(scores);
       for (const process of processors[i]!) process(row.tokens, scores);
       return settled.doSample ? sampleToken(scores, { seed: row.seed, step, sample: row.sample }) : argmaxOf(scores);
     });
@@ -119,7 +133,8 @@ async function* decode(session: DecodingSession, request: Request): AsyncGenerat
       row.tokens.push(id);
       const finish = finishOf(request, row, step + 1, id) ?? (isLate ? 'time' : undefined);
       done[i] = finish !== undefined;
-      yield { prompt, sample, id, ...(finish ? { finish } : {}) };
+      const known = logprobs === undefined ? {} : logprobsOf(chances[i]!, id, logprobs);
+      yield { prompt, sample, id, ...known, ...(finish ? { finish } : {}) };
     }
     if (done.every(Boolean)) return;
     next = await session.append(
@@ -127,6 +142,19 @@ async function* decode(session: DecodingSession, request: Request): AsyncGenerat
       wanted,
     );
   }
+}
+
+/** The log-probability of a token, and those of the most probable ones, the best first. */
+function logprobsOf(chances: Float32Array, id: number, count: number): Pick<GeneratedToken, 'logprob' | 'topLogprobs'> {
+  const best: number[] = [];
+  for (let other = 0; other < chances.length; other++) {
+    if (best.length === count && !(chances[other]! > (chances[best.at(-1)!] ?? Infinity))) continue;
+    let at = best.length;
+    while (at > 0 && chances[other]! > chances[best[at - 1]!]!) at--;
+    best.splice(at, 0, other);
+    if (best.length > count) best.pop();
+  }
+  return { logprob: chances[id]!, topLogprobs: best.map((other) => ({ id: other, logprob: chances[other]! })) };
 }
 
 function finishOf({ settled, positions, hooks }: Request, row: Row, count: number, id: number): Finish | undefined {

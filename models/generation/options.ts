@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { listNames, showValue } from '../names.ts';
 import { responseFormat } from './constraint/response-format.ts';
-import type { SpecialTokens } from './decoder.ts';
+import type { Generative, SpecialTokens } from './decoder.ts';
 
 const count = z.int().min(1);
 const id = z.int().min(0);
@@ -85,6 +85,17 @@ const settings = {
   earlyStopping: z.union([z.boolean(), z.literal('never')]),
   /** Texts for each prompt. */
   numReturnSequences: count,
+  /**
+   * Guesses so many tokens at once and looks at all of them in one pass of the model: the text is the same,
+   * but for rounding, and sooner there where the guesses are right. With this, they are what followed the
+   * last tokens when these came before, in the prompt or the text: for answers that repeat what was asked.
+   * Of one text at a time; several are not guessed at.
+   */
+  promptLookupNumTokens: z.int().min(0),
+  /** Of these, how many of the last tokens must have come before, at most. Default 2. */
+  maxMatchingNgramSize: count,
+  /** Guesses of `assistantModel` at once. Default 5. */
+  numAssistantTokens: count,
   /** Ids that end a text. Default: the model's. */
   eosTokenId: z.union([id, z.array(id)]).nullable(),
   bosTokenId: id.nullable(),
@@ -108,7 +119,6 @@ const refused = {
   isAssistant: 'drafts for another model',
   numBeamGroups: 'groups of beams',
   penaltyAlpha: 'contrastive search',
-  promptLookupNumTokens: 'drafts from the prompt',
   speculationType: 'drafts by another model',
   tokenHealing: "other ids for the prompt's last token",
   useMtp: 'several tokens at once',
@@ -147,6 +157,18 @@ const schema = z
      * `streamText`. Default: any text.
      */
     responseFormat,
+    /**
+     * A smaller model of the same tokenizer, which guesses as `promptLookupNumTokens` does (Leviathan et al.
+     * 2023): `numAssistantTokens` of its most probable tokens.
+     */
+    assistantModel: z.custom<Generative>((value) => typeof (value as Generative | null)?.decoder === 'function', {
+      error: 'it must be a model that generates',
+    }),
+    /**
+     * Gives the log-probability of each token, before any option changes it, and so many of the most probable
+     * ones beside it; 0 for none beside. Default: none at all.
+     */
+    logprobs: z.int().min(0),
     /** Other keys of generation_config.json. */
     extra: z.record(z.string(), z.unknown()),
   })
@@ -180,6 +202,9 @@ const defaults = {
   encoderNoRepeatNgramSize: 0,
   badWordsIds: [],
   sequenceBias: [],
+  promptLookupNumTokens: 0,
+  maxMatchingNgramSize: 2,
+  numAssistantTokens: 5,
   suppressTokens: [],
   beginSuppressTokens: [],
   removeInvalidValues: false,
@@ -285,6 +310,10 @@ function conflict(settled: Settled): string | undefined {
       `${numReturnSequences} texts for each prompt need doSample or as many beams, there ` +
       `${numBeams === 1 ? 'is 1' : `are ${numBeams}`}; set doSample or numBeams`
     );
+  if (settled.logprobs !== undefined && numBeams > 1)
+    return `logprobs does not go with ${numBeams} beams; set numBeams to 1, or leave it out`;
+  if (settled.promptLookupNumTokens > 0 && settled.assistantModel)
+    return 'assistantModel and promptLookupNumTokens both guess tokens; leave one of them out';
   if (guidanceScale !== 1 && numBeams > 1)
     return `guidanceScale ${guidanceScale} does not go with ${numBeams} beams; set one of them to 1`;
   if (settled.exponentialDecayLengthPenalty && settled.ends.size === 0)

@@ -24,6 +24,17 @@ export interface Row {
  */
 export type Finish = 'eos' | 'stop' | 'length' | 'time' | 'positions';
 
+/** ln p of a token that might have come. */
+export interface TokenLogprob {
+  readonly id: number;
+  readonly logprob: number;
+}
+
+/** ln p of the token that came, and of the most probable ones. */
+export interface TokenLogprobs extends TokenLogprob {
+  readonly top: readonly TokenLogprob[];
+}
+
 /** A whole text. */
 export interface Generated {
   readonly prompt: number;
@@ -31,6 +42,8 @@ export interface Generated {
   /** The new tokens; a token that ended the text is the last of them. */
   readonly tokens: readonly number[];
   readonly finish: Finish;
+  /** Of each token, where `logprobs` asks for them. */
+  readonly logprobs?: readonly TokenLogprobs[];
   /**
    * In a beam search, what it was ranked by: the sum of log-probabilities over the length to lengthPenalty.
    */

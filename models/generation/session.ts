@@ -30,6 +30,8 @@ export class DecodingSession {
   readonly #decoder: Decoder;
   readonly #cache: KeyValueCache;
   readonly #step: Compiled<[Tensor, Tensor | undefined, Wanted], Tensor>;
+  /** The step that appends several tokens. */
+  readonly #look: Compiled<[Tensor, Wanted], Tensor>;
   /** Tokens of the longest row. */
   #length = 0;
   /** What the cache holds of one row alone, and the weights that computed it. */
@@ -48,8 +50,20 @@ export class DecodingSession {
       this.#cache.advance(vector([1]));
       return this.#next(hidden, wanted);
     };
+    const look = (ids: Tensor, wanted: Wanted): Tensor => this.#next(decoder.hidden(ids, this.#cache), wanted);
     // A larger cache is a new capture, which is meant: nothing to report.
     this.#step = compile(step, { name: 'next token', maxPrograms: 4, log: () => undefined });
+    this.#look = compile(look, { name: 'next tokens', maxPrograms: 4, log: () => undefined });
+  }
+
+  /** Tokens of the longest row. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Tokens that a row may have in the end. */
+  get positions(): number {
+    return this.#decoder.positions;
   }
 
   get capacity(): number {
@@ -98,11 +112,42 @@ export class DecodingSession {
     this.#held?.tokens.push(ids[0]!);
     // A row that has ended may run past the last position, while others go on: what it writes there is
     // dropped.
-    const larger = Math.min(2 * this.capacity, this.#decoder.positions);
-    if (this.#length > this.capacity && larger > this.capacity) this.#cache.grow(larger);
+    if (this.capacity < this.#decoder.positions) this.#grow(this.#length);
     const order = from && i32(from, [this.batch]);
     const result = noGrad(() => this.#step(i32(ids, [this.batch, 1]), order, wanted));
     return await result.data();
+  }
+
+  /**
+   * Appends tokens to the only row, then gives what is wanted behind each of them. They are padded to
+   * `width`, so that one compiled step serves any number of them; the row must have positions for so many.
+   */
+  async look(ids: readonly number[], width: number, wanted: Wanted): Promise<ArrayLike<number>> {
+    using _ = scope();
+    this.#grow(this.#length + width);
+    const whole = [...ids, ...new Array<number>(width - ids.length).fill(0)];
+    const result = noGrad(() => {
+      const next = this.#look(i32(whole, [1, width]), wanted);
+      this.#cache.advance(vector([ids.length]));
+      return next;
+    });
+    this.#length += ids.length;
+    this.#held?.tokens.push(...ids);
+    return await result.data();
+  }
+
+  /** Takes back the last tokens of the only row: it has `length` again. */
+  rewind(length: number): void {
+    using _ = scope();
+    this.#cache.clear(length);
+    this.#length = length;
+    if (this.#held) this.#held.tokens.length = length;
+  }
+
+  /** Makes room for `length` tokens, as far as the model has positions. */
+  #grow(length: number): void {
+    if (length <= this.capacity) return;
+    this.#cache.grow(Math.min(Math.max(2 * this.capacity, length), this.#decoder.positions));
   }
 
   /** Gives the cache's memory back. */
@@ -110,9 +155,9 @@ export class DecodingSession {
     this.#cache.free();
   }
 
-  /** Hidden states (B, 1, D) -> logits (B, V), or the ids of the largest [B]. */
+  /** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T]. */
   #next(hidden: Tensor, wanted: Wanted): Tensor {
-    const logits = this.#decoder.logits(reshape(hidden, [this.batch, -1])); // (B, V)
+    const logits = this.#decoder.logits(reshape(hidden, [-1, hidden.shape[2]!])); // (B T, V)
     return wanted === 'argmax' ? argmax(logits, 1) : logits;
   }
 }

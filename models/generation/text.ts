@@ -6,7 +6,7 @@ import type { Generative } from './decoder.ts';
 import { generate, streamTokens } from './generate.ts';
 import { checkOptions } from './options.ts';
 import type { GenerationOptions } from './options.ts';
-import type { Finish, GenerationHooks } from './request.ts';
+import type { Finish, GenerationHooks, TokenLogprobs } from './request.ts';
 import { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 import type { SourceTokenizer } from './source-text.ts';
 import { StopMatcher } from './stop.ts';
@@ -42,6 +42,7 @@ export interface GeneratedText {
   readonly text: string;
   readonly tokens: readonly number[];
   readonly finish: Finish;
+  readonly logprobs?: readonly TokenLogprobs[];
   readonly score?: number;
 }
 

@@ -33,6 +33,11 @@ export const decodingOptions = {
     type: 'list',
     help: 'end a text before this string (\\n and \\t are understood); may be given several times',
   },
+  promptLookupNumTokens: {
+    type: 'int',
+    min: 0,
+    help: 'guess so many tokens that followed before, for texts that repeat their prompt; the text stays the same',
+  },
   jsonSchema: { type: 'path', exists: 'file', help: 'each text is JSON that fits the JSON schema in this file' },
   regex: { type: 'string', help: 'each text matches this regular expression, as a whole' },
   ignoreEos: { type: 'boolean', help: 'go on after the token that ends texts' },
