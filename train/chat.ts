@@ -12,6 +12,7 @@ import { loadTextGenerator, streamReply } from '../models/index.ts';
 import type { ChatMessage, GenerationOptions, TextGenerator } from '../models/index.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { decodingOptions, generationOptions, Speed } from './cli/generation.ts';
+import { messagesOf } from './data/messages.ts';
 
 const {
   numBeams: _beams,
@@ -97,7 +98,7 @@ class Chat {
   }
 
   async load(path: string): Promise<void> {
-    this.messages = messagesOf(await readFile(path, 'utf8'), path);
+    this.messages = savedMessages(await readFile(path, 'utf8'), path);
     console.error(`${path}: ${this.messages.length} messages`);
   }
 
@@ -171,20 +172,14 @@ class Chat {
 }
 
 /** The messages of a saved dialogue. Error, one line: it is none. */
-function messagesOf(text: string, path: string): ChatMessage[] {
+function savedMessages(text: string, path: string): ChatMessage[] {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
     throw new Error(`${path} is no JSON; load what /save wrote`);
   }
-  const list = Array.isArray(json) ? (json as unknown[]) : (json as { messages?: unknown } | null)?.messages;
-  const isMessage = (each: unknown): each is ChatMessage =>
-    typeof each === 'object' &&
-    each !== null &&
-    typeof (each as ChatMessage).role === 'string' &&
-    typeof (each as ChatMessage).content === 'string';
-  if (!Array.isArray(list) || !list.every(isMessage))
-    throw new Error(`${path} holds no {"messages": [{"role", "content"}, ...]}; load what /save wrote`);
-  return list;
+  return messagesOf(Array.isArray(json) ? json : (json as { messages?: unknown } | null)?.messages, path, {
+    mayBeEmpty: true,
+  });
 }

@@ -6,7 +6,7 @@ import { isJsonObject } from '../../common/json-file.ts';
 import { brief, firstLine } from '../../common/printable.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { listNames } from '../names.ts';
-import { environmentOf, mostSteps, parseTemplate, PythonInterpreter } from './jinja.ts';
+import { environmentOf, generationMarks, mostSteps, parseTemplate, PythonInterpreter } from './jinja.ts';
 import type { Program } from './jinja.ts';
 
 /** A turn of a dialogue; templates may ask for further keys, such as `tool_calls`. */
@@ -49,6 +49,41 @@ export function applyChatTemplate(
   messages: readonly ChatMessage[],
   options: ChatTemplateOptions = {},
 ): string {
+  return renderDialogue(tokenizer, messages, options);
+}
+
+/** A text and the stretches of it that the template puts into `{% generation %}`, [start, end) in UTF-16 units. */
+export interface MarkedText {
+  readonly text: string;
+  readonly spans: readonly (readonly [start: number, end: number])[];
+}
+
+/** The text of a dialogue with what its template says to be the assistant's. Errors as `applyChatTemplate`. */
+export function generationSpans(
+  tokenizer: ChatTokenizer,
+  messages: readonly ChatMessage[],
+  options: ChatTemplateOptions = {},
+): MarkedText {
+  const [open, close] = generationMarks;
+  if (JSON.stringify(messages).match(`[${open}${close}]`))
+    throw new Error('chat template: a message holds U+FDD0 or U+FDD1, which are no characters; take them out');
+  const spans: (readonly [number, number])[] = [];
+  let text = '';
+  let start = 0;
+  for (const part of renderDialogue(tokenizer, messages, options, generationMarks).split(/(?=[\ufdd0\ufdd1])/)) {
+    if (part.startsWith(open)) start = text.length;
+    if (part.startsWith(close)) spans.push([start, text.length]);
+    text += part.replace(/^[\ufdd0\ufdd1]/, '');
+  }
+  return { text, spans };
+}
+
+function renderDialogue(
+  tokenizer: ChatTokenizer,
+  messages: readonly ChatMessage[],
+  options: ChatTemplateOptions,
+  marks?: readonly [string, string],
+): string {
   const { addGenerationPrompt = false, continueFinalMessage = false, tools = null, documents = null } = options;
   if (messages.length === 0) throw new Error('chat template: there are no messages; give at least one');
   for (const [i, message] of messages.entries())
@@ -60,14 +95,15 @@ export function applyChatTemplate(
   const given = continueFinalMessage
     ? [...messages.slice(0, -1), { ...last!, content: opened(last!.content) }]
     : messages;
-  const text = render(templateOf(tokenizer, options), options.date, {
+  const names = {
     ...specialTokens(tokenizer),
     ...options.variables,
     messages: given,
     tools,
     documents,
     add_generation_prompt: addGenerationPrompt,
-  });
+  };
+  const text = render(templateOf(tokenizer, options), options.date, names, marks);
   if (!continueFinalMessage) return text;
   const end = text.lastIndexOf(openEnd.trim());
   if (end === -1 || !text.includes(lastText(last!.content).trim()))
@@ -107,7 +143,11 @@ export type ChatTokenizer = Pick<
   | 'chatTemplate'
 >;
 
-function templateOf({ chatTemplate: own }: ChatTokenizer, { chatTemplate: asked, tools }: ChatTemplateOptions): string {
+/** The template that a dialogue is rendered by. Error: there is none, or the tokenizer has several. */
+export function templateOf(
+  { chatTemplate: own }: Pick<ChatTokenizer, 'chatTemplate'>,
+  { chatTemplate: asked, tools }: ChatTemplateOptions = {},
+): string {
   const named = typeof own === 'object' ? own : {};
   if (asked !== undefined) return Object.hasOwn(named, asked) ? named[asked]! : asked;
   if (typeof own === 'string') return own;
@@ -149,7 +189,12 @@ function programOf(template: string): Program {
   return program;
 }
 
-function render(template: string, date: Date | undefined, names: Readonly<Record<string, unknown>>): string {
+function render(
+  template: string,
+  date: Date | undefined,
+  names: Readonly<Record<string, unknown>>,
+  marks?: readonly [string, string],
+): string {
   const globals = {
     range,
     raise_exception: (message: unknown): never => {
@@ -159,7 +204,7 @@ function render(template: string, date: Date | undefined, names: Readonly<Record
   };
   try {
     const environment = environmentOf({ ...globals, ...names });
-    return String(new PythonInterpreter(environment).run(programOf(template)).value);
+    return String(new PythonInterpreter(environment, marks).run(programOf(template)).value);
   } catch (error) {
     throw new Error(`chat template: ${firstLine(error)}`, { cause: error });
   }

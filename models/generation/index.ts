@@ -1,3 +1,5 @@
+export { dialogueTokens } from './assistant-tokens.ts';
+export type { DialogueTokens, DialogueTokensOptions } from './assistant-tokens.ts';
 export { chatPrompt, streamReply } from './chat.ts';
 export type { ChatPrompt } from './chat.ts';
 export { applyChatTemplate } from './chat-template.ts';

@@ -38,7 +38,7 @@ export interface Program {
 
 /** What is used of the package, whose own types do not resolve for modules with explicit file endings. */
 interface Jinja {
-  readonly Environment: new () => Environment;
+  readonly Environment: new (parent?: Environment) => Environment;
   readonly Interpreter: new (environment: Environment) => {
     evaluate(node: unknown, environment: Environment): Value;
     evaluateBinaryExpression(node: Binary, environment: Environment): Value;
@@ -57,9 +57,33 @@ export interface TemplateOptions {
   readonly trim_blocks?: boolean;
 }
 
+/** Transformers' tags around what the assistant says, which the package drops. */
+const generationTag = /{%(-?)\s*(end)?generation\s*(-?)%}/g;
+
+/** Whether a template tells what the assistant says, by `{% generation %}`. */
+export const tellsGeneration = (template: string): boolean => template.search(generationTag) !== -1;
+
 /** Error: the text is no template. */
-export const parseTemplate = (template: string, options?: TemplateOptions): Program =>
-  parse(tokenize(template, options));
+export function parseTemplate(template: string, options?: TemplateOptions): Program {
+  // As in Transformers, a block of a call: it has names of its own, and takes blanks as other tags do.
+  const calls = template.replace(
+    generationTag,
+    (_, before: string, end: string | undefined, after: string) =>
+      `{%${before} ${end ? 'endcall' : 'call generation()'} ${after}%}`,
+  );
+  return parse(tokenize(calls, options));
+}
+
+/** What stands around the assistant's words in a text: no characters of Unicode. */
+export const generationMarks = ['\ufdd0', '\ufdd1'] as const;
+
+interface CallStatement extends Statement {
+  readonly call: { readonly callee: { readonly value?: unknown } };
+  readonly body: readonly Statement[];
+}
+
+const isGeneration = (node: Statement | undefined): node is CallStatement =>
+  node?.type === 'CallStatement' && (node as CallStatement).call.callee.value === 'generation';
 
 /** These names, and those of Jinja's constants. */
 export function environmentOf(names: Readonly<Record<string, unknown>>): Environment {
@@ -103,6 +127,10 @@ const silent = new Set([
   'Comment',
 ]);
 
+/** A text of the class of another. */
+const textLike = ({ constructor }: Value, text: string): Value =>
+  new (constructor as new (text: string) => Value)(text);
+
 /** None, True and False are written as Python does. */
 function asPython(value: Value): Value {
   if (value.type === 'NullValue') return { type: 'StringValue', value: 'None', toString: () => 'None' } as Value;
@@ -117,12 +145,25 @@ function asPython(value: Value): Value {
  */
 export class PythonInterpreter extends Interpreter {
   #steps = 0;
+  readonly #marks: readonly [string, string] | undefined;
+
+  /** `marks` go around what stands in `{% generation %}`. */
+  constructor(environment: Environment, marks?: readonly [string, string]) {
+    super(environment);
+    this.#marks = marks;
+  }
 
   override evaluate(node: unknown, environment: Environment): Value {
     if (node instanceof Known) return node.value;
     if (node instanceof Shown) return asPython(this.evaluate(node.node, environment));
     this.#count();
-    return super.evaluate(node, environment);
+    const statement = node as Statement | undefined;
+    return isGeneration(statement) ? this.#generation(statement, environment) : super.evaluate(node, environment);
+  }
+
+  #generation({ body }: CallStatement, environment: Environment): Value {
+    const value = this.evaluateBlock(body, new Names(environment));
+    return this.#marks ? textLike(value, `${this.#marks[0]}${String(value.value)}${this.#marks[1]}`) : value;
   }
 
   override evaluateBinaryExpression(node: Binary, environment: Environment): Value {
@@ -136,8 +177,7 @@ export class PythonInterpreter extends Interpreter {
   /** Python counts characters, JavaScript halves of some. */
   override applyFilter(operand: Value, filter: Filter, environment: Environment): Value {
     const isLength = operand.type === 'StringValue' && filter.value === 'length';
-    const TextValue = operand.constructor as new (text: string) => Value;
-    const counted = isLength ? new TextValue(Array.from(String(operand.value), () => 'x').join('')) : operand;
+    const counted = isLength ? textLike(operand, Array.from(String(operand.value), () => 'x').join('')) : operand;
     return super.applyFilter(counted, filter, environment);
   }
 

@@ -65,7 +65,7 @@ test('what is no turn: commands that are not known, files that are none, models 
   await writeFile(bad, '{"messages": [{"role": 3}]}');
   const cases: [Finished, RegExp][] = [
     [await chat(['/dance']), /^\/dance: there is no such command; \/help lists them$/m],
-    [await chat([`/load ${bad}`]), /bad\.json holds no {"messages": \[{"role", "content"}, \.\.\.\]}/],
+    [await chat([`/load ${bad}`]), /bad\.json: message 1 has the role 3; use system/],
     [await chat(['/retry']), /^\/retry: nothing was said yet$/m],
     [await chat(['word '.repeat(60)]), /^chat: the last message has \d+ tokens with what the template adds/m],
   ];

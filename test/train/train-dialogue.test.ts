@@ -254,17 +254,17 @@ test('bad rows are named by file and line, bad flags by their mend', async () =>
     [{ role: 'bot', content: 'a' }],
     /bad\.jsonl:2: message 1 has the role "bot"; use system, user, assistant$/,
   );
-  await bad([{ role: 'user' }], /bad\.jsonl:2: the content of message 1 is undefined; it must be a text$/);
+  await bad([{ role: 'user' }], /bad\.jsonl:2: message 1, user.s, is undefined; it must be a text$/);
   await bad(
     [
       { role: 'user', content: 'a' },
       { role: 'assistant', content: ' ' },
     ],
-    /bad\.jsonl:2: .* of message 2 is " "/,
+    /bad\.jsonl:2: message 2, assistant.s, is empty/,
   );
   await bad([3], /bad\.jsonl:2: message 1 has the role undefined/);
   await bad([{ role: 'assistant', content: 'a' }], /bad\.jsonl:2: no message of the assistant follows another one/);
-  await bad([], /bad\.jsonl:2: no message of the assistant/);
+  await bad([], /bad\.jsonl:2: "messages" is empty/);
   await rejects(readDialogues(write('none.jsonl', [{ turns: [] }])), /none\.jsonl:1: no column "messages" among turns/);
   await rejects(readDialogues(write('empty.jsonl', [])), /empty\.jsonl: no rows; each has \{"messages"/);
   await rejects(readDialogues(data, { groupColumn: 'page' }), /dialogues\.jsonl:1: no column "page"/);

@@ -3,6 +3,7 @@ import { messageRoles } from '../../models/index.ts';
 import type { Message } from '../../models/index.ts';
 import { splitApart } from '../data/duplicates/split-apart.ts';
 import { mailDialogues } from '../data/mail-dialogues.ts';
+import { messagesOf } from '../data/messages.ts';
 import { cell, stringCell } from '../data/read-table.ts';
 import type { SplitFractions } from '../data/split.ts';
 import { tableRows } from '../data/table-rows.ts';
@@ -42,7 +43,9 @@ export async function readDialogues(path: string, { groupColumn }: DialogueOptio
   const examples: DialogueExample[] = [];
   for await (const { line, cells } of tableRows(path, { format: 'jsonl' })) {
     const where = `${path}:${line}`;
-    const messages = messagesOf(cell(cells, 'messages', 'messages', where), where);
+    const messages = messagesOf(cell(cells, 'messages', 'messages', where), where, { roles: messageRoles }).map(
+      ({ role, content }): Message => ({ role: role as Message['role'], content: textOfContent(content, where) }),
+    );
     const group = groupColumn === undefined ? String(line) : stringCell(cells, groupColumn, 'groupColumn', where);
     const found = repliesIn(messages, group);
     if (found.length === 0)
@@ -53,19 +56,9 @@ export async function readDialogues(path: string, { groupColumn }: DialogueOptio
   return examples;
 }
 
-function messagesOf(value: unknown, where: string): Message[] {
-  if (!Array.isArray(value)) throw new Error(`${where}: "messages" is ${brief(value)}, no list of {"role", "content"}`);
-  return value.map((each: unknown, i): Message => {
-    const { role, content } = (typeof each === 'object' && each !== null ? each : {}) as Record<string, unknown>;
-    const known = messageRoles.find((name) => name === role);
-    if (known === undefined)
-      throw new Error(`${where}: message ${i + 1} has the role ${brief(role)}; use ${messageRoles.join(', ')}`);
-    if (typeof content !== 'string' || content.trim() === '')
-      throw new Error(
-        `${where}: the content of message ${i + 1} is ${content === '' ? 'empty' : brief(content)}; it must be a text`,
-      );
-    return { role: known, content: content.trim() };
-  });
+function textOfContent(content: unknown, where: string): string {
+  if (typeof content === 'string') return content.trim();
+  throw new Error(`${where}: the content ${brief(content)} is no text; replies are learnt from texts alone`);
 }
 
 function repliesIn(messages: readonly Message[], group: string): DialogueExample[] {

@@ -1,13 +1,12 @@
 // Generation of replies: a decoder reads the turns and goes on with the reply.
 import { CausalLM, dialogueIds, generateText, loadTextGenerator, logLikelihoods } from '../../models/index.ts';
 import type { AnyTokenizer, GenerationOptions, Likelihood } from '../../models/index.ts';
-import { chunks, paddedLength } from '../../models/pipelines/rows.ts';
-import { ignoredLabel } from '../../models/nn/token-loss.ts';
-import { endlessBatches } from '../data/batches.ts';
+import { chunks } from '../../models/pipelines/rows.ts';
 import type { BatchOptions } from '../data/batches.ts';
 import { corpusBleu } from '../metrics/bleu.ts';
 import { distinctN } from '../metrics/diversity.ts';
 import { perplexity } from '../metrics/perplexity.ts';
+import { labelledTokens } from '../objectives/labelled-tokens.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import { fitTurns } from './candidates.ts';
 import type { Candidates } from './candidates.ts';
@@ -52,37 +51,13 @@ export function replyRow(
   };
 }
 
-/**
- * Learns replies: the mean cross-entropy of the tokens of each reply and its end, of the history none.
- * Arrays: inputIds and labels [B, T].
- */
+/** Learns replies: the mean cross-entropy of the tokens of each reply and its end, of the history none. */
 export function replyTask({ model }: Writer, rows: readonly ReplyRow[], options: BatchOptions): TrainingTask {
-  const lengths = rows.map(({ context, continuation }) => context.length + continuation.length);
-  const { batchesPerEpoch, indices } = endlessBatches(lengths, options);
-  return {
-    name: 'replies',
-    batchesPerEpoch,
-    batch(index) {
-      const members = indices(index).map((i) => rows[i]!);
-      const used = indices(index).map((i) => lengths[i]!);
-      const width = paddedLength(Math.max(...used), model.decoder().positions);
-      const inputIds = new Int32Array(members.length * width);
-      const labels = new Int32Array(members.length * width).fill(ignoredLabel);
-      members.forEach(({ context, continuation }, b) => {
-        inputIds.set([...context, ...continuation], b * width);
-        labels.set(continuation, b * width + context.length);
-      });
-      const shape = [members.length, width];
-      return {
-        arrays: { inputIds: { data: inputIds, shape }, labels: { data: labels, shape } },
-        counts: { loss: members.reduce((sum, { continuation }) => sum + continuation.length, 0) },
-        tokens: used.reduce((sum, length) => sum + length, 0),
-      };
-    },
-    losses: ({ inputIds, labels }) => ({
-      loss: model.forward({ inputIds: inputIds!, labels: labels!, outputLogits: false }).loss,
-    }),
-  };
+  const sequences = rows.map(({ context, continuation }) => ({
+    ids: [...context, ...continuation],
+    learnt: [...context.map(() => 0), ...continuation.map(() => 1)],
+  }));
+  return labelledTokens({ name: 'replies', model, sequences, length: model.decoder().positions, ...options });
 }
 
 /** Scores of each list's candidates by a decoder. */
