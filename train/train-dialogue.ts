@@ -9,11 +9,10 @@
  *   node --import tsx train/chat.ts --model runs/chat
  */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { manualSeed } from '../autograd/index.ts';
 import { printable } from '../common/printable.ts';
 import { alignTable } from '../common/text-table.ts';
-import { generationConfigFile, withTurnsTemplate } from '../models/index.ts';
+import { generationConfigFile, turnsTemplate, withChatTemplate } from '../models/index.ts';
 import type { GenerationOptions } from '../models/index.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
@@ -33,8 +32,6 @@ import { translationMemory } from './seq2seq/baselines.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
-
-const shippedGpt = fileURLToPath(new URL('../models/pretrained/gpt-small', import.meta.url));
 
 const command = {
   name: 'train-dialogue',
@@ -123,7 +120,7 @@ async function rank(ranker: Ranker, lists: readonly Candidates[], batchSize: num
 async function trainWriter(values: Values, data: DialogueData, lists: Candidates[], output: string): Promise<void> {
   const { seed, batchSize } = values;
   manualSeed(seed);
-  const writer = await loadWriter(values.model ?? shippedGpt, values.maxLength);
+  const writer = await loadWriter(values.model, values.maxLength);
   const { model, tokenizer, maxLength } = writer;
   const { seed: _, ...generation } = { maxNewTokens: 64, ...generationOptions(values, {}), seed };
   model.generationConfig = generationConfigFile(output, generation).data as string;
@@ -134,7 +131,7 @@ async function trainWriter(values: Values, data: DialogueData, lists: Candidates
   await trainEpochs({
     ...runOf(values, data, output, { maxLength }),
     model,
-    tokenizer: withTurnsTemplate(tokenizer),
+    tokenizer: withChatTemplate(tokenizer, turnsTemplate),
     task: replyTask(writer, rows(data.train), { batchSize, seed }),
     evaluate: evaluator(model, validation, validation.batchesPerEpoch),
   });

@@ -24,12 +24,12 @@ export interface DialogueTokensOptions extends Omit<
  * The tokens of a dialogue by the tokenizer's template, and which of them the assistant wrote.
  *
  * A template with `{% generation %}` says so itself: the mask is that of Transformers'
- * `return_assistant_tokens_mask`. Of any other, a turn is what comes between the dialogue before it, with what
- * begins a reply (`add_generation_prompt`), and the dialogue with it. A first message has nothing before it and
- * is not learnt there.
+ * `return_assistant_tokens_mask`. Of any other, a turn is what comes between the dialogue before it, with
+ * what begins a reply (`add_generation_prompt`), and the dialogue with it. A first message has nothing before
+ * it and is not learnt there.
  *
- * Errors, each one line: those of `applyChatTemplate`; a template without `{% generation %}` that writes a turn
- * otherwise when others follow, so that it cannot be found.
+ * Errors, each one line: those of `applyChatTemplate`; a template without `{% generation %}` that writes a
+ * turn otherwise when others follow, so that it cannot be found.
  */
 export function dialogueTokens(
   tokenizer: AnyTokenizer,

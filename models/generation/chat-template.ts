@@ -52,13 +52,18 @@ export function applyChatTemplate(
   return renderDialogue(tokenizer, messages, options);
 }
 
-/** A text and the stretches of it that the template puts into `{% generation %}`, [start, end) in UTF-16 units. */
+/**
+ * A text and the stretches of it that the template puts into `{% generation %}`, [start, end) in UTF-16
+ * units.
+ */
 export interface MarkedText {
   readonly text: string;
   readonly spans: readonly (readonly [start: number, end: number])[];
 }
 
-/** The text of a dialogue with what its template says to be the assistant's. Errors as `applyChatTemplate`. */
+/**
+ * The text of a dialogue with what its template says to be the assistant's. Errors as `applyChatTemplate`.
+ */
 export function generationSpans(
   tokenizer: ChatTokenizer,
   messages: readonly ChatMessage[],

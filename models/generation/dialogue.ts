@@ -37,17 +37,28 @@ export function dialogueIds(
 }
 
 /**
- * A tokenizer as it is saved with a model of dialogues: its tokenizer_config.json says how they are written.
+ * How a dialogue is written where nothing else is said: who speaks on a line of its own, and the token that
+ * ends texts after what the assistant says. Generation tags tell what the assistant says (`dialogueTokens`).
  */
-export function withTurnsTemplate(tokenizer: { filesToSave(folder: string): FileToWrite[] }): {
-  filesToSave(folder: string): FileToWrite[];
-} {
+export const rolesTemplate =
+  "{% for message in messages %}{{ message['role'] }}:\n{% if message['role'] == 'assistant' %}{% generation %}" +
+  "{{ message['content'] }}{{ eos_token }}{% endgeneration %}{% else %}{{ message['content'] }}{% endif %}\n" +
+  '{% endfor %}{% if add_generation_prompt %}assistant:\n{% endif %}';
+
+/**
+ * A tokenizer as it is saved with a model of dialogues: its tokenizer_config.json has the template by which
+ * they are written.
+ */
+export function withChatTemplate(
+  tokenizer: { filesToSave(folder: string): FileToWrite[] },
+  template: string,
+): { filesToSave(folder: string): FileToWrite[] } {
   return {
     filesToSave: (folder) =>
       tokenizer.filesToSave(folder).map((file) => {
         if (basename(file.path) !== 'tokenizer_config.json') return file;
         const config = JSON.parse(file.data as string) as JsonObject;
-        return { ...file, data: `${JSON.stringify({ ...config, chat_template: turnsTemplate }, null, 2)}\n` };
+        return { ...file, data: `${JSON.stringify({ ...config, chat_template: template }, null, 2)}\n` };
       }),
   };
 }

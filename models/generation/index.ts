@@ -6,7 +6,7 @@ export { applyChatTemplate } from './chat-template.ts';
 export type { ChatMessage, ChatTemplateOptions, ChatTokenizer } from './chat-template.ts';
 export { generationConfigFile, readGenerationConfig, writeGenerationConfig } from './config-file.ts';
 export type { Decoder, Generative } from './decoder.ts';
-export { dialogueIds, messageRoles, turnsTemplate, withTurnsTemplate } from './dialogue.ts';
+export { dialogueIds, messageRoles, rolesTemplate, turnsTemplate, withChatTemplate } from './dialogue.ts';
 export type { Message } from './dialogue.ts';
 export { generate, streamTokens } from './generate.ts';
 export type { GeneratedToken } from './generate.ts';

@@ -13,7 +13,7 @@ import {
   loadTextGenerator,
   logLikelihoods,
   turnsTemplate,
-  withTurnsTemplate,
+  withChatTemplate,
 } from '../../models/index.ts';
 import type { Message } from '../../models/index.ts';
 import { rejects } from '../support/failure.ts';
@@ -74,7 +74,7 @@ test('a dialogue is written as by its chat_template; the oldest tokens go first'
   assert.is(turnsTemplate, template);
   assert.equal(dialogueIds(tokenizer, messages), ids);
   assert.equal(dialogueIds(tokenizer, messages, 7), ids.slice(-7));
-  const config = withTurnsTemplate(tokenizer)
+  const config = withChatTemplate(tokenizer, turnsTemplate)
     .filesToSave('x')
     .find(({ path }) => path.endsWith('tokenizer_config.json'))!;
   assert.is((JSON.parse(config.data as string) as { chat_template: string }).chat_template, template);

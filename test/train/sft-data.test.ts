@@ -1,4 +1,5 @@
-// Conversations as tokens and rows, against Transformers and TRL: test/golden/golden_sft.py makes the numbers.
+// Conversations as tokens and rows, against Transformers and TRL: test/golden/golden_sft.py makes the
+// numbers.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';

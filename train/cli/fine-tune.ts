@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { manualSeed } from '../../autograd/index.ts';
-import { encoderSizes, loadTextEncoder } from '../../models/index.ts';
+import { CausalLM, encoderSizes, loadTextEncoder, loadTextGenerator } from '../../models/index.ts';
 import type {
   EncodersByHead,
   Head,
@@ -8,6 +8,7 @@ import type {
   ModelConfig,
   PreTrainedModel,
   TextEncoder,
+  TextGenerator,
 } from '../../models/index.ts';
 import { scheduleNames } from '../optim/schedules.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
@@ -16,6 +17,26 @@ import type { Option, Parsed } from './cli.ts';
 
 /** The BERT that comes with the project, see its model card. */
 export const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
+
+/** The GPT that comes with the project, see its model card. */
+export const shippedGpt = fileURLToPath(new URL('../../models/pretrained/gpt-small', import.meta.url));
+
+/** A decoder, its tokenizer, and the options that it recommends. */
+export interface TrainableDecoder extends TextGenerator {
+  readonly model: CausalLM;
+}
+
+/**
+ * A decoder to train, by folder, GGUF file or name, or the small GPT; the seed is set first. Error, one line:
+ * a model that reads a source and writes another text.
+ */
+export async function loadDecoder(name: string = shippedGpt, seed?: number): Promise<TrainableDecoder> {
+  if (seed !== undefined) manualSeed(seed);
+  const loaded = await loadTextGenerator(name);
+  const { model } = loaded;
+  if (model instanceof CausalLM) return { ...loaded, model };
+  throw new Error(`${name} reads a source and writes another text; dialogues need a model that continues texts`);
+}
 
 /**
  * The model to fine-tune, of any family of encoders, by folder or name, with its tokenizer; its head is new

@@ -14,9 +14,9 @@ export interface MessageRules {
 }
 
 /**
- * A list of {"role", "content"} as messages, with their further keys. The content is a text, or a list of parts;
- * of a message with `tool_calls` it may be missing. Error, one line beginning with `where`: no list, an unknown
- * role, a content that is none or empty.
+ * A list of {"role", "content"} as messages, with their further keys. The content is a text, or a list of
+ * parts; of a message with `tool_calls` it may be missing. Error, one line beginning with `where`: no list,
+ * an unknown role, a content that is none or empty.
  */
 export function messagesOf(value: unknown, where: string, rules: MessageRules = {}): ChatMessage[] {
   const { roles = chatRoles, mayBeEmpty = false, name = 'messages' } = rules;

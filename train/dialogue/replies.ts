@@ -1,7 +1,8 @@
 // Generation of replies: a decoder reads the turns and goes on with the reply.
-import { CausalLM, dialogueIds, generateText, loadTextGenerator, logLikelihoods } from '../../models/index.ts';
-import type { AnyTokenizer, GenerationOptions, Likelihood } from '../../models/index.ts';
+import { dialogueIds, generateText, logLikelihoods } from '../../models/index.ts';
+import type { AnyTokenizer, CausalLM, GenerationOptions, Likelihood } from '../../models/index.ts';
 import { chunks } from '../../models/pipelines/rows.ts';
+import { loadDecoder } from '../cli/fine-tune.ts';
 import type { BatchOptions } from '../data/batches.ts';
 import { corpusBleu } from '../metrics/bleu.ts';
 import { distinctN } from '../metrics/diversity.ts';
@@ -21,13 +22,11 @@ export interface Writer {
 
 /** A decoder to train, or a trained one, with its recommended options. Error: a model of another kind. */
 export async function loadWriter(
-  id: string,
+  id: string | undefined,
   maxLength: number,
 ): Promise<Writer & { readonly options: GenerationOptions }> {
-  const { model, tokenizer, options } = await loadTextGenerator(id);
-  if (!(model instanceof CausalLM))
-    throw new Error(`${id} reads a source and writes another text; dialogues need a model that continues texts`);
-  return { model, tokenizer, options, maxLength: Math.min(maxLength, model.decoder().positions) };
+  const decoder = await loadDecoder(id);
+  return { ...decoder, maxLength: Math.min(maxLength, decoder.model.decoder().positions) };
 }
 
 /** A history and its reply as tokens, as they fit. */

@@ -45,11 +45,11 @@ export interface LabelledTokensOptions extends BatchOptions {
 }
 
 /**
- * Predicts those tokens of each sequence that are to be learnt (part `loss`), from all before them in it. Arrays:
- * inputIds and labels [B, T], of packed rows positions and segments, too.
+ * Predicts those tokens of each sequence that are to be learnt (part `loss`), from all before them in it.
+ * Arrays: inputIds and labels [B, T], of packed rows positions and segments, too.
  *
- * In a packed row each sequence has the positions and sees the tokens that it has alone, so that its logits are
- * the same.
+ * In a packed row each sequence has the positions and sees the tokens that it has alone, so that its logits
+ * are the same.
  */
 export function labelledTokens({ name, model, sequences, length, packed = false, ...options }: LabelledTokensOptions) {
   const sizes = sequences.map(({ ids }) => ids.length);

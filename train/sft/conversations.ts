@@ -60,11 +60,11 @@ export const conversationForms =
 
 /**
  * Reads a file of conversations, each row in the form that its fields tell: OpenAI's {"messages"}, ShareGPT's
- * {"conversations": [{"from", "value"}]}, {"prompt", "completion"} (texts, or messages), Alpaca's {"instruction",
- * "input", "output"}, {"text"}. Other fields are passed over.
+ * {"conversations": [{"from", "value"}]}, {"prompt", "completion"} (texts, or messages), Alpaca's
+ * {"instruction", "input", "output"}, {"text"}. Other fields are passed over.
  *
- * Errors, each one line with file and line: no JSON; fields of no form; a role or a content that is none; an empty
- * text; a dialogue without a turn of the assistant after another one.
+ * Errors, each one line with file and line: no JSON; fields of no form; a role or a content that is none; an
+ * empty text; a dialogue without a turn of the assistant after another one.
  */
 export async function readConversations(path: string): Promise<Conversation[]> {
   const found: Conversation[] = [];

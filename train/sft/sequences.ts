@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { dialogueTokens } from '../../models/index.ts';
 import type { AnyTokenizer } from '../../models/index.ts';
 import { printable } from '../../common/printable.ts';
@@ -24,12 +25,12 @@ export interface Sequences {
 }
 
 /**
- * Conversations as tokens, and which of them are to be learnt: of a dialogue what the assistant says, with the ends
- * of its turns (`dialogueTokens`); of a text that is gone on with, what goes on; of a text, all. Texts end with
- * the token that ends texts.
+ * Conversations as tokens, and which of them are to be learnt: of a dialogue what the assistant says, with
+ * the ends of its turns (`dialogueTokens`); of a text that is gone on with, what goes on; of a text, all.
+ * Texts end with the token that ends texts.
  *
- * Error, one line with file and line: a dialogue that the template refuses, or in which it marks no turn; a text of
- * more than `maxLength` tokens, unless `longer` says what becomes of it.
+ * Error, one line with file and line: a dialogue that the template refuses, or in which it marks no turn; a
+ * text of more than `maxLength` tokens, unless `longer` says what becomes of it.
  */
 export function sequencesOf(
   tokenizer: AnyTokenizer,
@@ -59,6 +60,17 @@ export function sequencesOf(
   }
   if (sequences.length === 0) throw new Error(`no conversation is left of ${conversations.length}; allow longer rows`);
   return { sequences, cut, leftOut };
+}
+
+/** SHA-256 of what sequences hold, by which a run knows its data. */
+export function hashOfSequences(sequences: readonly LabelledTokens[]): string {
+  const hash = createHash('sha256');
+  for (const { ids, learnt } of sequences) {
+    hash.update(Int32Array.of(ids.length));
+    hash.update(Int32Array.from(ids));
+    hash.update(Uint8Array.from(learnt));
+  }
+  return hash.digest('hex');
 }
 
 interface Whole extends LabelledTokens {

@@ -1,4 +1,5 @@
 import type { ScheduleName } from '../optim/schedules.ts';
+import type { TrainerOptions } from './settings.ts';
 import { train } from './trainer.ts';
 import type { TrainingResult, TrainingRun } from './trainer.ts';
 
@@ -16,6 +17,10 @@ export interface FineTuneOptions {
   readonly seed: number;
   /** Steps between checkpoints; 0 saves at Ctrl-C only. */
   readonly saveEvery: number;
+  /** Batches added up for one step; default 1. */
+  readonly accumulate?: number;
+  /** mixed: products in f16; default f32. */
+  readonly precision?: TrainerOptions['precision'];
 }
 
 export interface FineTuneRun extends Omit<TrainingRun, 'options'> {
@@ -25,11 +30,11 @@ export interface FineTuneRun extends Omit<TrainingRun, 'options'> {
 /** `train` for so many passes over the task's data, with an evaluation after each. */
 export function trainEpochs({ options: given, identity, ...run }: FineTuneRun): Promise<TrainingResult> {
   const { epochs, batchSize, warmupRatio, ...options } = given;
-  const { batchesPerEpoch } = run.task;
-  const steps = epochs * batchesPerEpoch;
+  const stepsPerEpoch = Math.ceil(run.task.batchesPerEpoch / (options.accumulate ?? 1));
+  const steps = epochs * stepsPerEpoch;
   return train({
     ...run,
-    options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: batchesPerEpoch },
+    options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: stepsPerEpoch },
     identity: { epochs, batchSize, ...identity },
   });
 }
