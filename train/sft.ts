@@ -2,8 +2,8 @@
  * Supervised fine-tuning: teaches a decoder to answer, on conversations of which only what the assistant says
  * is learnt, and tests it on others.
  *
- *   node --import tsx train/sft.ts                           the small GPT learns lessons made by a grammar
- *   node --import tsx train/sft.ts --data chats.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf --output runs/chat
+ *   node --import tsx train/sft.ts                 the small GPT learns lessons made by a grammar
+ *   node --import tsx train/sft.ts --data chats.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf
  *   node --import tsx train/chat.ts --model runs/sft
  */
 import { readFile } from 'node:fs/promises';
