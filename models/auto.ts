@@ -5,7 +5,7 @@ import type { LabelSettings, ModelConfig } from './config.ts';
 import * as families from './families.ts';
 import type { Generative } from './generation/decoder.ts';
 import { readModelJson } from './io/model-files.ts';
-import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
+import { modelParts, readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import { Module } from './module.ts';
 import { showValue } from './names.ts';
 import { PreTrainedModel } from './pretrained.ts';
@@ -102,8 +102,9 @@ export async function loadWithHead<H extends Head>(
   { settings, newHead = false, ...options }: HeadOptions = {},
 ): Promise<EncodersByHead[H]> {
   const folder = await resolveModelFolder(id, options);
-  const path = join(folder, 'config.json');
-  const { model_type: type, architectures } = await readModelJson(folder, 'config.json');
+  const { config } = await modelParts(folder, options);
+  const path = join(config, 'config.json');
+  const { model_type: type, architectures } = await readModelJson(config, 'config.json');
   const ofFamily = [...classes.values()].filter(({ configFormat }) => configFormat.modelType === type);
   const found = ofFamily.find(({ name }) => (head === '' ? /(?<!For.*)Model$/.test(name) : name.endsWith(head)));
   if (!found)
@@ -168,8 +169,9 @@ export async function loadModel(id: string, options: LoadOptions = {}): Promise<
 }
 
 async function loadNamed(folder: string, options: LoadOptions): Promise<AnyModel> {
-  const path = join(folder, 'config.json');
-  const { architectures, model_type: type } = await readModelJson(folder, 'config.json');
+  const { config } = await modelParts(folder, options);
+  const path = join(config, 'config.json');
+  const { architectures, model_type: type } = await readModelJson(config, 'config.json');
   const name = Array.isArray(architectures) ? String(architectures[0]) : '';
   const found = classes.get(name);
   if (!found) {

@@ -1,9 +1,13 @@
 export { Adapter } from './adapters/adapter.ts';
 export { adapterConfigFromJson, loraConfig } from './adapters/config.ts';
 export type { AdapterConfig, LoraConfig, LoraSettings } from './adapters/config.ts';
-export { isAdapterFolder } from './adapters/files.ts';
 export { adaptersOf, addLora, loadAdapter, PeftModel } from './adapters/peft-model.ts';
-export type { LoadAdapterOptions, SaveAdapterOptions, TrainableParameters } from './adapters/peft-model.ts';
+export type {
+  LoadAdapterOptions,
+  SavableModel,
+  SaveAdapterOptions,
+  TrainableParameters,
+} from './adapters/peft-model.ts';
 export { causalLoaders, loadModel } from './auto.ts';
 export { defineConfig } from './config.ts';
 export type { ConfigFormat, LabelSettings, ModelConfig } from './config.ts';
@@ -13,7 +17,7 @@ export { GgufFile } from './gguf/file.ts';
 export { ggufFile, ggufTypes } from './gguf/writer.ts';
 export type { GgufType } from './gguf/writer.ts';
 export { isGguf } from './io/model-files.ts';
-export { readModelFolder, resolveModelFolder } from './io/resolve.ts';
+export { isAdapterFolder, readModelFolder, resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
 export { SafetensorsFile, SavedWeights, writeSafetensors, writeWeights } from './io/safetensors.ts';
 export type { LoadReport } from './io/state-dict.ts';

@@ -11,7 +11,8 @@ import { recoverFolder } from '../common/atomic-folder.ts';
 import type { JsonObject } from '../common/json-file.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
 import { GENERATION_FILE } from './generation/config-file.ts';
-import { readModelFolder, resolveModelFolder } from './io/resolve.ts';
+import { loadAdapter } from './adapters/peft-model.ts';
+import { modelParts, readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import type { ResolveOptions } from './io/resolve.ts';
 import { isWeightsFile, weightFiles } from './io/safetensors-writer.ts';
 import { isGguf, openWeights, readModelJson } from './io/model-files.ts';
@@ -33,6 +34,8 @@ import { countParameters, isCounting, Parameter, postponeInit } from './paramete
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
+  /** Folder of an adapter to put on the model, see `loadAdapter`. */
+  readonly adapter?: string;
   /** Start head weights anew whose shape in the file differs, as with another number of labels. */
   readonly ignoreMismatchedSizes?: boolean;
   /** Receives the one-line notes on new and unused weights; default: stderr. */
@@ -121,10 +124,11 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     options: LoadOptions = {},
   ): Promise<M> {
     const { ignoreMismatchedSizes = false, log = (line: string): void => console.error(line), ...resolving } = options;
-    const folder = await resolveModelFolder(id, resolving);
-    const configFile = join(folder, 'config.json');
+    const given = await resolveModelFolder(id, resolving);
+    const { base: folder, config: configFolder, adapter } = await modelParts(given, resolving);
+    const configFile = join(configFolder, 'config.json');
     const open = async () => {
-      const json = await readModelJson(folder, 'config.json');
+      const json = await readModelJson(configFolder, 'config.json');
       const config = this.configFormat.fromJson(json, configFile, overrides);
       const generationConfig = await generationConfigOf(folder);
       return { json, config, generationConfig, weights: await openWeights(folder) };
@@ -137,7 +141,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       const isComputed = (key: string): boolean => this.keyRules.computedKeys?.test(key) ?? false;
       const tied = matchWeights(model, weights, this.keyRules);
       const mayBeNew = (key: string): boolean => isComputed(key) || model.mayBeNew(key);
-      checkMatch(tied, folder, this.name, mayBeNew, ignoreMismatchedSizes);
+      // An adapter may bring a head for other labels.
+      checkMatch(tied, folder, this.name, mayBeNew, ignoreMismatchedSizes || adapter !== undefined);
       const apart = await keysApart(weights, tied.matches);
       for (const { key } of apart) model.untie(key);
       const match = apart.length > 0 ? matchWeights(model, weights, this.keyRules) : tied;
@@ -155,10 +160,12 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
         );
       const doubt = otherHalf(json['dtype'] ?? json['torch_dtype'], weights);
       if (doubt) log(`${configFile}: ${doubt}`);
-      if (fresh.length > 0) log(`newly initialised: ${listNames(fresh)} (train them before use)`);
+      const peft = adapter === undefined ? undefined : await loadAdapter(model, adapter);
+      const unknown = fresh.filter((key) => !peft?.trainsWhole(key));
+      if (unknown.length > 0) log(`newly initialised: ${listNames(unknown)} (train them before use)`);
       if (match.unused.length > 0) log(`not used by ${this.name}: ${listNames(match.unused, 4)}`);
       model.generationConfig = generationConfig;
-      model.nameOrPath = id;
+      model.nameOrPath = folder === given ? id : folder;
       return model.eval();
     } finally {
       await weights.close();

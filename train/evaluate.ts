@@ -11,6 +11,7 @@ import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { loadTextGenerator, resolveModelFolder } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { adapterFlag } from './cli/generation.ts';
 import { AnswerCache, modelHash } from './evaluation/answer-cache.ts';
 import { evaluateTasks } from './evaluation/evaluate.ts';
 import { resultTables } from './evaluation/report.ts';
@@ -27,6 +28,7 @@ const command = {
       type: 'string',
       help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT that comes with the project',
     },
+    ...adapterFlag,
     tasks: { type: 'string', help: 'task files or names, with commas between; "list" shows the names' },
     numFewshot: { type: 'int', min: 0, help: "examples before each question; default the task's own number" },
     limit: { type: 'number', min: 0, help: 'rows of each task at most; below 1 a share of them' },
@@ -54,8 +56,8 @@ main(async () => {
   await readTasks(names); // so that a slip is told at once
   await lockFolder(output);
   const folder = await resolveModelFolder(name);
-  const generator = await loadTextGenerator(folder);
-  const hash = await modelHash(folder);
+  const generator = await loadTextGenerator(folder, { adapter: values.adapter });
+  const hash = await modelHash(folder, values.adapter);
   const cache = values.cache ? await AnswerCache.open(join(output, `answers-${hash.slice(0, 16)}.jsonl`)) : undefined;
   const options = { ...values, bootstraps: values.bootstrapIters, cache };
   const { results, samples, counts, maxLength } = await evaluateTasks(generator, names, options).finally(() =>
@@ -63,6 +65,7 @@ main(async () => {
   );
   const about = {
     model: name,
+    ...(values.adapter === undefined ? {} : { adapter: values.adapter }),
     model_hash: hash,
     batch_size: batchSize,
     max_length: maxLength,

@@ -1,6 +1,7 @@
 /**
  * Writes a trained model for others: half the size in f16, its tokenizer, its run's report, and a model card
- * of what the run recorded; or a decoder as one GGUF file for llama.cpp and what is built on it.
+ * of what the run recorded; or a decoder as one GGUF file for llama.cpp and what is built on it. An adapter
+ * is merged into the weights.
  *
  *   node --import tsx train/export.ts --model runs/bert --output bert-small
  *   node --import tsx train/export.ts --model runs/gpt --output gpt.gguf --precision q8_0
@@ -11,6 +12,7 @@ import {
   ggufFile,
   ggufTypes,
   isGguf,
+  adaptersOf,
   loadModel,
   loadTokenizer,
   readModelFolder,
@@ -22,6 +24,7 @@ import type { FileToWrite } from '../common/atomic-files.ts';
 import { pathKind } from '../common/json-file.ts';
 import { lockFolder } from '../common/lock.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { adapterFlag } from './cli/generation.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
 
 const command = {
@@ -30,6 +33,7 @@ const command = {
   usage: 'node --import tsx train/export.ts',
   options: {
     model: { type: 'path', exists: 'any', required: true, help: 'folder of a run or of a model, or a GGUF file' },
+    ...adapterFlag,
     output: { type: 'path', required: true, help: 'folder to write, or file.gguf' },
     precision: {
       type: 'choice',
@@ -41,22 +45,33 @@ const command = {
   },
 } as const;
 
-async function writeGguf(folder: string, output: string, precision: GgufType): Promise<void> {
-  const model = await loadModel(folder);
+/** A model with the weights that its adapter makes of them. */
+async function loadMerged(folder: string, adapter: string | undefined) {
+  const model = await loadModel(folder, { adapter });
+  return adaptersOf(model)?.mergeAndUnload() ?? model;
+}
+
+async function writeGguf(
+  folder: string,
+  output: string,
+  precision: GgufType,
+  adapter: string | undefined,
+): Promise<void> {
+  const model = await loadMerged(folder, adapter);
   await writeFilesAtomic([ggufFile(output, model, await loadTokenizer(folder), precision)]);
   console.log(`saved  ${output}, ${((await stat(output)).size / 1e6).toFixed(1)} MB`);
 }
 
 main(async () => {
   const { values } = parseOptions(command);
-  const { model: folder, output, precision, use } = values;
-  if (isGguf(output)) return writeGguf(folder, output, precision);
+  const { model: folder, adapter, output, precision, use } = values;
+  if (isGguf(output)) return writeGguf(folder, output, precision, adapter);
   if (precision === 'q8_0' || precision === 'q4_0')
     throw new UsageError(`${command.name}: --precision ${precision} is for GGUF files; end --output with .gguf`);
   await lockFolder(output);
   const isOfSentences = (await pathKind(join(folder, 'modules.json'))) === 'file';
   const load = async () => ({
-    model: isOfSentences ? await SentenceTransformer.fromPretrained(folder) : await loadModel(folder),
+    model: isOfSentences ? await SentenceTransformer.fromPretrained(folder) : await loadMerged(folder, adapter),
     tokenizer: await loadTokenizer(folder),
   });
   const { model, tokenizer } = await readModelFolder(folder, load);

@@ -90,7 +90,8 @@ type Values = Given & { readonly learningRate: number; readonly maxLength: numbe
 
 /** Settings by size and origin: those of a large pretrained model do not suit a small or new one. */
 function withDefaults(given: Given): Values {
-  const { learningRate = given.model ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } = given;
+  const { learningRate = given.model && given.lora === undefined ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } =
+    given;
   return { ...given, learningRate, maxLength };
 }
 
@@ -103,6 +104,8 @@ main(async () => {
   if (values.textPair.length > 0) throw new UsageError(`${command.name}: --text-pair goes with --predict "some text"`);
   if (values.model && values.fromScratch)
     throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
+  if (values.lora !== undefined && values.fromScratch)
+    throw new UsageError(`${command.name}: --lora adapts a model that has learnt something; leave --from-scratch out`);
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const resume = resumeOf(values);

@@ -74,7 +74,7 @@ main(async () => {
   if (values.data === undefined)
     throw new UsageError(`${command.name}: needs questions to train on: --data FILE, ${questionFormats}`);
 
-  const { learningRate = values.model ? 3e-5 : 1e-3, batchSize, seed } = values;
+  const { learningRate = values.model && values.lora === undefined ? 3e-5 : 1e-3, batchSize, seed } = values;
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const resume = resumeOf(values);
   await claimRun(command.name, output, resume);

@@ -53,7 +53,11 @@ main(async () => {
   if (positionals.length > 0)
     throw new UsageError(`${command.name}: texts go with --predict only, got "${positionals[0]}"`);
 
-  const { data: source, model: name = shippedBert, learningRate = values.model ? 5e-5 : 1e-3 } = values;
+  const {
+    data: source,
+    model: name = shippedBert,
+    learningRate = values.model && values.lora === undefined ? 5e-5 : 1e-3,
+  } = values;
   const output = values.output ?? join('runs', basename(source, extname(source)));
   const resume = resumeOf(values);
   await claimRun(command.name, output, resume);

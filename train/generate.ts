@@ -8,7 +8,7 @@ import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
-import { decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
+import { adapterFlag, decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
 import { printableLines } from '../common/printable.ts';
 import { progress } from '../common/progress.ts';
 
@@ -19,6 +19,7 @@ const command = {
   positionals: { name: 'prompt', help: 'text to continue; without one the model begins by itself' },
   options: {
     model: { type: 'string', required: true, help: 'its folder, or its name in the Hugging Face cache or on the hub' },
+    ...adapterFlag,
     file: {
       type: 'path',
       exists: 'file',
@@ -40,7 +41,7 @@ main(async () => {
   const prompts = values.file === undefined ? positionals : await readPrompts(values.file);
   if (prompts.length === 0) prompts.push('');
   if (values.output !== undefined) await lockFolder(values.output);
-  const generator = await loadTextGenerator(values.model);
+  const generator = await loadTextGenerator(values.model, { adapter: values.adapter });
   const options = generationOptions(values, generator.options);
   const asRows = values.file !== undefined || values.output !== undefined;
   const speed = new Speed();

@@ -72,6 +72,8 @@ const command = {
 main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, hardNegatives, margin, learningRate = values.model ? 2e-5 : 1e-3 } = values;
+  if (values.lora !== undefined)
+    throw new UsageError(`${command.name}: --lora is for classifiers and decoders; embeddings train all weights here`);
   const lossName = values.loss as LossName;
   const dims = values.matryoshka?.split(',').map(Number);
   const loss = lossOf(lossName, dims, values.scoreColumn);

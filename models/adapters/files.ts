@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Tensor } from '../../autograd/index.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
+import { ADAPTER_CONFIG, ADAPTER_WEIGHTS, isAdapterFolder } from '../io/resolve.ts';
 import { SavedWeights } from '../io/saved-weights.ts';
 import { weightFiles } from '../io/safetensors-writer.ts';
 import { matchState, readMatches, tensorsToWrite } from '../io/state-dict.ts';
@@ -12,22 +13,15 @@ import { adapterConfigFromJson, adapterConfigText } from './config.ts';
 import type { AdapterConfig } from './config.ts';
 import type { BaseModel } from './targets.ts';
 
-export const adapterConfigFile = 'adapter_config.json';
 const baseName = 'adapter_model';
-const weightsFile = `${baseName}.safetensors`;
-
-/** Whether a folder holds an adapter, not a whole model. */
-export async function isAdapterFolder(folder: string): Promise<boolean> {
-  return (await pathKind(join(folder, adapterConfigFile))) === 'file';
-}
 
 /**
  * The settings of the adapter in a folder. Errors, each one line: it is none, or of a kind that is not here.
  */
 export async function readAdapterConfig(folder: string): Promise<AdapterConfig> {
-  const file = join(folder, adapterConfigFile);
+  const file = join(folder, ADAPTER_CONFIG);
   if (!(await isAdapterFolder(folder)))
-    throw new Error(`${folder} has no ${adapterConfigFile}: pass the folder that PEFT or savePretrained wrote`);
+    throw new Error(`${folder} has no ${ADAPTER_CONFIG}: pass the folder that PEFT or savePretrained wrote`);
   return adapterConfigFromJson(await readJsonFile(file), file);
 }
 
@@ -36,16 +30,13 @@ export async function readAdapterConfig(folder: string): Promise<AdapterConfig> 
  * that are missing, have other shapes, or are for layers that the model has not.
  */
 export async function readAdapter(adapter: Adapter, model: BaseModel, folder: string): Promise<void> {
-  const file = join(folder, weightsFile);
+  const file = join(folder, ADAPTER_WEIGHTS);
   if ((await pathKind(file)) !== 'file') {
     const isPickle = (await pathKind(join(folder, `${baseName}.bin`))) === 'file';
-    throw new Error(
-      `${folder} has ${
-        isPickle
-          ? `only ${baseName}.bin, a Python pickle, where ${weightsFile} is needed: load and ` + 'save it again in PEFT'
-          : `no ${weightsFile}: copy it into the folder`
-      }`,
-    );
+    const lacks = isPickle
+      ? `only ${baseName}.bin, a Python pickle, where ${ADAPTER_WEIGHTS} is needed: load and save it again in PEFT`
+      : `no ${ADAPTER_WEIGHTS}: copy it into the folder`;
+    throw new Error(`${folder} has ${lacks}`);
   }
   const weights = await SavedWeights.open(file);
   try {
@@ -74,7 +65,7 @@ export async function readAdapter(adapter: Adapter, model: BaseModel, folder: st
             : undefined;
     if (problem !== undefined)
       throw new Error(
-        `${file} does not fit ${model.constructor.name} with the settings of ${adapterConfigFile}: ${problem}; the ` +
+        `${file} does not fit ${model.constructor.name} with the settings of ${ADAPTER_CONFIG}: ${problem}; the ` +
           `adapter is for ${showValue(adapter.config.baseModelNameOrPath ?? 'a model that it does not name')}`,
       );
     await readMatches(
@@ -106,6 +97,6 @@ export function adapterFiles(adapter: Adapter, model: BaseModel, folder: string,
   const tensors = tensorsToWrite({ stateDict: () => state }).sort((a, b) => (a.name < b.name ? -1 : 1));
   return [
     ...weightFiles(folder, tensors, { baseName, maxShardBytes: Infinity }),
-    { path: join(folder, adapterConfigFile), data: adapterConfigText(config) },
+    { path: join(folder, ADAPTER_CONFIG), data: adapterConfigText(config) },
   ];
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { clone, guarded, isCapturing, noGrad, assign } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
@@ -214,6 +215,12 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     return written.reduce((sum, { storage }) => sum + storage.version, this.#switched * 2 ** 24);
   }
 
+  /** Whether the base's weight of this key is in a module that an active adapter has a copy of. */
+  trainsWhole(key: string): boolean {
+    const wholes = this.#names().flatMap((name) => this.#find(name).wholes);
+    return wholes.some(({ path }) => key.startsWith(`${path}.`));
+  }
+
   /** How much is trained; as text, the line of PEFT's print_trainable_parameters. */
   trainableParameters(): TrainableParameters {
     const copied = [...this.adapters.values()].flatMap(({ biases }) => biases.flatMap(({ parameters }) => parameters));
@@ -242,6 +249,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     const { adapter = this.#only(), tokenizer, files = [], replaces = [] } = options;
     const written = [
       ...adapterFiles(this.#find(adapter), this.base, folder, this.base.nameOrPath),
+      { path: join(folder, 'config.json'), data: this.base.configText() },
       ...(tokenizer?.filesToSave(folder) ?? []),
       ...files,
     ];

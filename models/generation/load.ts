@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { generativeLoaders } from '../auto.ts';
 import { readModelJson } from '../io/model-files.ts';
-import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
+import { modelParts, readModelFolder, resolveModelFolder } from '../io/resolve.ts';
 import { showValue } from '../names.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
@@ -29,15 +29,16 @@ export async function loadTextGenerator(id: string, options: LoadOptions = {}): 
 }
 
 async function read(folder: string, options: LoadOptions): Promise<TextGenerator> {
-  const path = join(folder, 'config.json');
-  const type = (await readModelJson(folder, 'config.json'))['model_type'];
+  const { base, config } = await modelParts(folder, options);
+  const path = join(config, 'config.json');
+  const type = (await readModelJson(config, 'config.json'))['model_type'];
   if (typeof type !== 'string' || !Object.hasOwn(generativeLoaders, type))
     throw new Error(
       `${path}: model_type is ${showValue(type)}, which generates no text here; use one of ` +
         `${Object.keys(generativeLoaders).join(', ')}`,
     );
   const tokenizer = await loadTokenizer(folder);
-  const recommended = await readGenerationConfig(folder, options);
+  const recommended = await readGenerationConfig(base, options);
   const model = await generativeLoaders[type]!(folder, options);
   return { model, tokenizer, options: recommended };
 }

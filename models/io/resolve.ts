@@ -8,7 +8,7 @@ import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName
 import type { DownloadProgress } from './hub-download.ts';
 import { downloadModel } from './hub-download.ts';
 import { readFolder } from '../../common/atomic-folder.ts';
-import { pathKind } from '../../common/json-file.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
 
 export interface ResolveOptions {
   /** What the folder must hold: config.json and weights ("model", the default), or a tokenizer. */
@@ -25,6 +25,8 @@ const TOKENIZER_FILES = [
   ...['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json', 'chat_template.jinja'],
 ];
 const CONFIG_FILES = ['config.json', 'generation_config.json'];
+export const ADAPTER_CONFIG = 'adapter_config.json';
+export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 /** What sentence-transformers writes beside a transformer: its settings, and a folder for each module. */
 const SENTENCE_FILE =
   /^(modules|sentence_bert_config|config_sentence_transformers)\.json$|^\d+_\w+\/(config\.json|model\.safetensors)$/;
@@ -47,6 +49,7 @@ async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promi
     if ((await exists(folder, 'tokenizer.json')) || (await exists(folder, 'vocab.txt'))) return null;
     return 'has neither tokenizer.json nor vocab.txt: copy the files of the tokenizer it was trained with into it';
   }
+  if (await isAdapterFolder(folder)) return null;
   if (!(await exists(folder, 'config.json'))) return 'has no config.json: pass the folder that savePretrained wrote';
   if (await exists(folder, WEIGHTS_FILE)) return null;
   if (await exists(folder, INDEX_FILE)) {
@@ -64,9 +67,54 @@ async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promi
   return `has no ${WEIGHTS_FILE}: pass a folder with config.json and ${WEIGHTS_FILE}`;
 }
 
-/** Tells the files that a model and its tokenizer are read from. */
+/** Tells the files that a model, its adapter and its tokenizer are read from. */
 export function isModelFile(name: string): boolean {
-  return isWeightsFile(name) || isTokenizerFile(name) || CONFIG_FILES.includes(name);
+  const others = [...CONFIG_FILES, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+  return isWeightsFile(name) || isTokenizerFile(name) || others.includes(name);
+}
+
+/** Whether a folder holds an adapter, as PEFT writes it. */
+export const isAdapterFolder = (folder: string): Promise<boolean> => exists(folder, ADAPTER_CONFIG);
+
+/** Where the parts of a model are read from. */
+export interface ModelParts {
+  /** The folder, or GGUF file, with the weights. */
+  readonly base: string;
+  /** The folder whose config.json counts: an adapter's has the labels that it was trained for. */
+  readonly config: string;
+  /** The folder of the adapter that goes on top. */
+  readonly adapter: string | undefined;
+}
+
+/**
+ * The parts of a resolved model: of a folder that holds only an adapter, the base that it names. With
+ * `adapter` that folder's goes on top. Error, one line: the base is not to be found.
+ */
+export async function modelParts(
+  folder: string,
+  { adapter: given, ...options }: ResolveOptions & { readonly adapter?: string } = {},
+): Promise<ModelParts> {
+  const own = !isGguf(folder) && (await isAdapterFolder(folder)) ? folder : undefined;
+  if (given !== undefined && !(await isAdapterFolder(given)))
+    throw new Error(`${given} has no ${ADAPTER_CONFIG}: pass the folder that PEFT or savePretrained wrote`);
+  const adapter = given ?? own;
+  if (adapter === undefined) return { base: folder, config: folder, adapter };
+  const hasWeights = isGguf(folder) || (await exists(folder, WEIGHTS_FILE)) || (await exists(folder, INDEX_FILE));
+  const base = own === undefined || hasWeights ? folder : await adapterBase(folder, options);
+  return { base, config: (await exists(adapter, 'config.json')) ? adapter : base, adapter };
+}
+
+/** The base that an adapter names. */
+async function adapterBase(folder: string, options: ResolveOptions): Promise<string> {
+  const file = join(folder, ADAPTER_CONFIG);
+  const { base_model_name_or_path: name } = await readJsonFile(file);
+  const mend = `give the base as the model and ${folder} as its adapter`;
+  if (typeof name !== 'string' || name === '') throw new Error(`${file} names no base model; ${mend}`);
+  try {
+    return await resolveModelFolder(name, options);
+  } catch (error) {
+    throw new Error(`${file}: its base model is missing (${(error as Error).message}); ${mend}`, { cause: error });
+  }
 }
 
 /**
@@ -108,6 +156,7 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
   if (kind === 'file') throw new Error(`${id} is a file: pass the folder that holds it`);
   if (kind === 'folder') {
     const missing = await readModelFolder(path, () => whatIsMissing(path, need));
+    if (missing && need === 'tokenizer' && (await isAdapterFolder(path))) return adapterBase(path, options);
     if (missing) throw new Error(`${id} ${missing}`);
     return path;
   }

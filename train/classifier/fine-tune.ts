@@ -1,4 +1,4 @@
-import { paddingOf, rowLimits } from '../../models/index.ts';
+import { adaptersOf, paddingOf, rowLimits } from '../../models/index.ts';
 import type { AnyTokenizer, SequenceClassificationModel } from '../../models/index.ts';
 import { endlessBatches } from '../data/batches.ts';
 import type { Target } from '../data/read-table.ts';
@@ -83,7 +83,7 @@ export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
   // A run that was resumed after its last evaluation has none yet.
   if (tunes && !('thresholds' in model.config.extra)) {
     tune(await score());
-    await model.savePretrained(rest.output, { tokenizer });
+    await (adaptersOf(model) ?? model).savePretrained(rest.output, { tokenizer });
   }
   return result;
 }

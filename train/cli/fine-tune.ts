@@ -5,6 +5,7 @@ import type {
   EncodersByHead,
   Head,
   HeadSettings,
+  LoraSettings,
   ModelConfig,
   PreTrainedModel,
   TextEncoder,
@@ -58,6 +59,18 @@ export function describeModel(model: PreTrainedModel<ModelConfig>): string {
   return `${model.constructor.name} of ${layers} layers, ${width} wide, ${parameters}`;
 }
 
+/** Training of a low-rank adapter, as flags of every script that can. */
+export const loraFlags = {
+  lora: { type: 'int', min: 1, help: 'train an adapter of this rank (LoRA) and leave the weights; 8 is usual' },
+  loraAlpha: {
+    type: 'number',
+    min: 0,
+    help: 'LoRA: the adapter counts this over the rank times; default twice the rank',
+  },
+  loraDropout: { type: 'number', default: 0, min: 0, max: 1, help: 'LoRA: probability of dropping what it reads' },
+  loraTargets: { type: 'string', default: 'all-linear', help: 'LoRA: names of layers, with commas between' },
+} as const satisfies Record<string, Option>;
+
 /** How a model is fine-tuned, as flags of every script that does. */
 export const fineTuneFlags = {
   dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },
@@ -71,13 +84,24 @@ export const fineTuneFlags = {
   maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
   seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
   saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
+  ...loraFlags,
   ...resumeFlags,
 } as const satisfies Record<string, Option>;
 
 type Given = Parsed<typeof fineTuneFlags>['values'];
 
+/** The settings of the adapter that the flags ask for; undefined where the weights themselves are trained. */
+export function loraOf(values: Parsed<typeof loraFlags>['values']): LoraSettings | undefined {
+  const { lora: r, loraAlpha = 2 * (r ?? 0), loraDropout, loraTargets } = values;
+  if (r === undefined) return undefined;
+  const names = loraTargets.split(',').map((name) => name.trim());
+  return { r, loraAlpha, loraDropout, targetModules: loraTargets === 'all-linear' ? loraTargets : names };
+}
+
 /** The options for `trainEpochs`, without what else the flags say. */
 export function fineTuneOptions(values: Omit<Given, 'dropout'> & { readonly learningRate: number }): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
-  return { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
+  const lora = loraOf(values);
+  const options = { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
+  return { ...options, ...(lora ? { lora } : {}) };
 }

@@ -7,6 +7,11 @@ import { utf8Blocks } from '../data/utf8-blocks.ts';
 import { UsageError } from './cli.ts';
 import type { Option, Parsed } from './cli.ts';
 
+/** An adapter, as a flag of scripts that take a model. */
+export const adapterFlag = {
+  adapter: { type: 'path', exists: 'folder', help: 'folder of an adapter (LoRA) for the model, as PEFT writes it' },
+} as const satisfies Record<string, Option>;
+
 /**
  * How texts are chosen, as flags; what is not given comes from the model's generation_config.json, else from
  * here.

@@ -6,7 +6,7 @@ import { disk, writeAllSync } from '../../common/file-system.ts';
 import { pathKind, readError } from '../../common/json-file.ts';
 import { fileHash } from '../../common/manifest.ts';
 import { writeError } from '../../common/staged-file.ts';
-import { isModelFile } from '../../models/io/resolve.ts';
+import { isModelFile, modelParts } from '../../models/io/resolve.ts';
 import type { Answer } from './requests.ts';
 
 /**
@@ -84,10 +84,18 @@ function isAnswer(value: unknown): value is Answer {
 }
 
 /**
- * SHA-256 of a model's files, those of a folder or one in GGUF: all that an answer depends on but the
- * request.
+ * SHA-256 of a model's files, those of a folder or one in GGUF, and of its adapter's: all that an answer
+ * depends on but the request.
  */
-export async function modelHash(path: string): Promise<string> {
+export async function modelHash(path: string, adapter?: string): Promise<string> {
+  const parts = await modelParts(path, { adapter });
+  const folders = [...new Set([parts.base, parts.adapter ?? parts.base])];
+  if (folders.length === 1) return hashOf(path);
+  const hashes = await Promise.all(folders.map(hashOf));
+  return createHash('sha256').update(hashes.join()).digest('hex');
+}
+
+async function hashOf(path: string): Promise<string> {
   if ((await pathKind(path)) === 'file') return fileHash(path);
   const hash = createHash('sha256');
   for (const name of (await namesIn(path)).filter(isModelFile).sort())

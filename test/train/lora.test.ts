@@ -1,0 +1,122 @@
+// Low-rank adapters in the scripts: trained, killed and resumed, used, merged.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { manualSeed, noGrad } from '../../autograd/index.ts';
+import { addLora, loadModel } from '../../models/index.ts';
+import type { GPT2LMHeadModel } from '../../models/index.ts';
+import { reviews, smallClassifier } from '../support/reviews.ts';
+import { lossesIn, refused, runScript } from '../support/script.ts';
+import type { Finished, ScriptOptions } from '../support/script.ts';
+import { goldenFile, largestDifference } from '../support/golden.ts';
+import { i32 } from '../support/model-golden.ts';
+
+const test = suite('lora in scripts');
+const folder = mkdtempSync(join(tmpdir(), 'tapeform-lora-'));
+const data = join(folder, 'reviews.csv');
+writeFileSync(data, reviews);
+const gpt = fileURLToPath(new URL('../../models/pretrained/gpt-small', import.meta.url));
+const base = join(folder, 'base');
+const adapted = join(folder, 'adapted');
+
+const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> => runScript(args, options);
+const finetune = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
+  run(['train/finetune-classifier.ts', '--data', data, ...args], options);
+const lora = ['--model', base, '--epochs', '2', '--batch-size', '8', '--max-length', '12', '--lora', '2'];
+const predict = (model: string, more: readonly string[] = []): Promise<Finished> =>
+  run(['train/finetune-classifier.ts', '--predict', '--model', model, ...more, 'wonderful day', 'terrible day']);
+
+test('--lora trains an adapter beside the model that it begins with', async () => {
+  const first = await finetune(['--output', base, '--epochs', '1', ...smallClassifier]);
+  assert.is(first.code, 0, first.stderr);
+  const weights = readFileSync(join(base, 'model.safetensors'));
+  const done = await finetune(['--output', adapted, '--learning-rate', '0.02', ...lora]);
+  assert.is(done.code, 0, done.stderr);
+  const files = readdirSync(adapted);
+  for (const name of ['adapter_config.json', 'adapter_model.safetensors', 'config.json', 'tokenizer.json', 'best'])
+    assert.ok(files.includes(name), name);
+  assert.not.ok(files.includes('model.safetensors'));
+  assert.ok(readFileSync(join(base, 'model.safetensors')).equals(weights), 'the base is as it was');
+  const config = JSON.parse(readFileSync(join(adapted, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
+  assert.equal([config['r'], config['lora_alpha'], config['task_type']], [2, 4, 'SEQ_CLS']);
+  assert.is(config['base_model_name_or_path'], base);
+});
+
+test('killed and resumed, it has the losses and the bytes of a run never stopped', async () => {
+  const output = join(folder, 'killed');
+  const args = ['--output', output, '--learning-rate', '0.02', '--save-every', '2', ...lora];
+  const killed = await finetune(args, { killAt: join(output, 'checkpoint-4') });
+  assert.is(killed.signal, 'SIGKILL', killed.stderr);
+  const resumed = await finetune([...args, '--resume']);
+  assert.is(resumed.code, 0, resumed.stderr);
+  assert.equal(lossesIn(output), lossesIn(adapted));
+  const weights = (path: string): Buffer => readFileSync(join(path, 'adapter_model.safetensors'));
+  assert.ok(weights(output).equals(weights(adapted)));
+  refused(
+    await finetune(['--output', output, ...args.slice(2), '--lora', '3', '--resume']),
+    1,
+    /r 2 -> 3|other options/,
+  );
+});
+
+test('an adapter folder stands for its model; with --adapter it goes on one, or is merged into it', async () => {
+  const found = await predict(adapted);
+  assert.is(found.code, 0, found.stderr);
+  assert.match(found.stdout.trim(), /^\w+ +0\.\d+ {2}wonderful day\n\w+ +0\.\d+ {2}terrible day$/);
+  const merged = join(folder, 'merged');
+  const done = await run(['train/export.ts', '--model', base, '--adapter', adapted, '--output', merged]);
+  assert.is(done.code, 0, done.stderr);
+  assert.ok(readdirSync(merged).includes('model.safetensors'));
+  assert.is((await predict(merged)).stdout, found.stdout);
+  assert.is.not((await predict(base)).stdout, found.stdout);
+});
+
+test('a decoder with an adapter generates otherwise, and becomes one GGUF file', async () => {
+  const adapter = join(folder, 'of-a-decoder');
+  manualSeed(1);
+  const loaded = (await loadModel(gpt)) as GPT2LMHeadModel;
+  const peft = addLora(loaded, { initLoraWeights: false, targetModules: 'all-linear', loraAlpha: 16 });
+  await peft.savePretrained(adapter);
+  const generate = async (from: string, more: readonly string[] = []): Promise<string> => {
+    const flags = ['--greedy', '--max-new-tokens', '8', '--ignore-eos', 'The computer'];
+    const done = await run(['train/generate.ts', '--model', from, ...more, ...flags]);
+    assert.is(done.code, 0, done.stderr);
+    return done.stdout;
+  };
+  const changed = await generate(gpt, ['--adapter', adapter]);
+  assert.is.not(changed, await generate(gpt));
+  const output = join(folder, 'merged.gguf');
+  const args = ['--model', gpt, '--adapter', adapter, '--output', output, '--precision', 'f16'];
+  const done = await run(['train/export.ts', ...args]);
+  assert.is(done.code, 0, done.stderr);
+  const logits = (of: GPT2LMHeadModel): Promise<ArrayLike<number>> =>
+    noGrad(() => of.forward({ inputIds: i32([[5, 6, 7]]) }).logits).data() as Promise<Float32Array>;
+  const merged = (await loadModel(output)) as GPT2LMHeadModel;
+  assert.ok(largestDifference(await logits(merged), await logits(loaded)) < 0.05);
+});
+
+test('bad input: one line that names the mend', async () => {
+  const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
+    [['train/finetune-classifier.ts', '--lora', '0'], 2, /--lora must be 1 or more/],
+    [['train/finetune-classifier.ts', '--lora', '4', '--from-scratch'], 2, /--lora adapts a model that has learnt/],
+    [
+      ['train/finetune-classifier.ts', '--data', data, '--lora', '4', '--lora-targets', 'q_proj'],
+      1,
+      /BertForSequenceClassification has no module "q_proj"; its layers are called .*query/,
+    ],
+    [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /--lora .*embeddings/],
+    [['train/generate.ts', '--model', gpt, '--adapter', goldenFile('tiny-bert'), 'x'], 1, /adapter_config/],
+    [
+      ['train/generate.ts', '--model', goldenFile('adapters/gpt2'), 'x'],
+      1,
+      /its base model is missing \(tiny-gpt2 .*give the base as the model and .*gpt2 as its adapter/,
+    ],
+  ];
+  for (const [args, code, pattern] of cases) refused(await run(args), code, pattern);
+});
+
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+test.run();
