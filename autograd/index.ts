@@ -32,7 +32,7 @@ export { manualSeed, randomState, setRandomState } from './generator.ts';
 export type { RandomState } from './generator.ts';
 export { embedding, gather, indexSelect, oneHot, scatterAdd } from './ops/gather.ts';
 export { bmm, linear, matmul } from './ops/matmul.ts';
-export { quantizedLinear } from './ops/quantized.ts';
+export { quantizedEmbedding, quantizedLinear } from './ops/quantized.ts';
 export type { QuantizedLinearOptions } from './ops/quantized.ts';
 export { dequantize, quantize } from './ops/quantize.ts';
 export type { QuantizedTensor, QuantizeOptions } from './ops/quantize.ts';

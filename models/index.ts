@@ -61,6 +61,8 @@ export { loadTextEncoder, paddingOf } from './pipelines/encoder.ts';
 export type { TextEncoder } from './pipelines/encoder.ts';
 export { PreTrainedModel } from './pretrained.ts';
 export type { LoadOptions, SaveOptions } from './pretrained.ts';
+export { quantizations } from './quantize.ts';
+export type { Quantization } from './quantize.ts';
 export { nearestNeighbours, VectorIndex } from './sentence-transformer/nearest-neighbours.ts';
 export type { Neighbour } from './sentence-transformer/nearest-neighbours.ts';
 export { SentenceTransformer } from './sentence-transformer/model.ts';

@@ -13,6 +13,7 @@ import {
   uniform,
   zeros,
 } from '../autograd/index.ts';
+import type { QuantizedTensor } from '../autograd/index.ts';
 import { checkRoom, emptyTensor, isFloat, Tensor } from '../autograd/tensor.ts';
 import { bytesOf } from '../kernels/kernel.ts';
 import { sizeOf } from '../kernels/layout.ts';
@@ -32,6 +33,11 @@ export class Parameter extends Tensor {
     super(own.storage, own.dtype, own);
     this.requiresGrad = true;
     this.keep();
+  }
+
+  /** The weight that a layer computes with in the place of this one's elements: see `PackedParameter`. */
+  get quantized(): QuantizedTensor | undefined {
+    return undefined;
   }
 
   protected override sharesGrad(gradient: Tensor): boolean {
@@ -181,7 +187,7 @@ export function joinParameters(list: readonly Tensor[]): Tensor[] {
  * side by side.
  */
 export function castParameter(x: Parameter, dtype: 'f16' | 'f32', made: Map<Parameter, Parameter>): Parameter {
-  if (x.dtype === dtype) return x;
+  if (x.dtype === dtype || x.quantized) return x;
   const joint = joints.get(x);
   if (!made.has(x)) {
     const before = joint?.isInPlace ? joint.parts : [x];

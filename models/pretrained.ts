@@ -31,11 +31,15 @@ import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames, showShape } from './names.ts';
 import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
+import { packWeights } from './quantize.ts';
+import type { Quantization } from './quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {
   /** Folder of an adapter to put on the model, see `loadAdapter`. */
   readonly adapter?: string;
+  /** Keep the weights of linear layers and embeddings in 4 or 8 bits on the device, frozen; default f32. */
+  readonly quantize?: Quantization;
   /** Start head weights anew whose shape in the file differs, as with another number of labels. */
   readonly ignoreMismatchedSizes?: boolean;
   /** Receives the one-line notes on new and unused weights; default: stderr. */
@@ -110,7 +114,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
   /**
    * Loads a model from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`), in eval mode
-   * and f32. `overrides` replace settings of config.json. Weights of a head that the file lacks are
+   * and f32, or with weights of 4 or 8 bits (`quantize`). `overrides` replace settings of config.json. Weights of a head that the file lacks are
    * initialised and named in one line on stderr. Weights that the config ties and the file has with different
    * values are kept apart, as in Transformers, and named in another line.
    *
@@ -123,7 +127,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     overrides?: I,
     options: LoadOptions = {},
   ): Promise<M> {
-    const { ignoreMismatchedSizes = false, log = (line: string): void => console.error(line), ...resolving } = options;
+    const { ignoreMismatchedSizes = false, quantize, ...rest } = options;
+    const { log = (line: string): void => console.error(line), ...resolving } = rest;
     const given = await resolveModelFolder(id, resolving);
     const { base: folder, config: configFolder, adapter } = await modelParts(given, resolving);
     const configFile = join(configFolder, 'config.json');
@@ -146,8 +151,9 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       const apart = await keysApart(weights, tied.matches);
       for (const { key } of apart) model.untie(key);
       const match = apart.length > 0 ? matchWeights(model, weights, this.keyRules) : tied;
-      await readMatches(weights, match.matches);
       const state = model.stateTensors();
+      const unread = quantize ? await packWeights(model, match.matches, weights, quantize, log) : match.matches;
+      await readMatches(weights, unread);
       const read = new Set(match.matches.map(({ target }) => target));
       const fresh = [...match.missing, ...match.mismatched.map(({ key }) => key)].filter(
         (key) => !read.has(state.get(key)!) && !isComputed(key),

@@ -11,7 +11,7 @@ import { printable, printableLines } from '../common/printable.ts';
 import { loadTextGenerator, streamReply } from '../models/index.ts';
 import type { ChatMessage, GenerationOptions, TextGenerator } from '../models/index.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
-import { adapterFlag, decodingOptions, generationOptions, Speed } from './cli/generation.ts';
+import { decodingOptions, generationOptions, loadingOptions, Speed } from './cli/generation.ts';
 import { messagesOf } from './data/messages.ts';
 
 const {
@@ -28,7 +28,7 @@ const command = {
   summary: 'Talks with an instruction model: a line is a turn. /help lists what else a line may be.',
   options: {
     model: { type: 'string', required: true, help: 'folder, GGUF file, Hugging Face cache or hub' },
-    ...adapterFlag,
+    ...loadingOptions,
     system: { type: 'string', help: 'what the model is told before all turns; default what its template says' },
     load: { type: 'path', exists: 'file', help: 'go on with a dialogue that /save wrote' },
     ...ofOneText,
@@ -48,7 +48,7 @@ const help = `/reset         begin anew
 main(async () => {
   endWithReader();
   const { values } = parseOptions(command);
-  const generator = await loadTextGenerator(values.model, { adapter: values.adapter });
+  const generator = await loadTextGenerator(values.model, { adapter: values.adapter, quantize: values.quantize });
   if (generator.model.decoder().source)
     throw new UsageError(
       `${command.name}: ${values.model} reads a source and writes another text; it holds no dialogue`,

@@ -11,7 +11,7 @@ import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { loadTextGenerator, resolveModelFolder } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { adapterFlag } from './cli/generation.ts';
+import { loadingOptions } from './cli/generation.ts';
 import { AnswerCache, modelHash } from './evaluation/answer-cache.ts';
 import { evaluateTasks } from './evaluation/evaluate.ts';
 import { resultTables } from './evaluation/report.ts';
@@ -28,7 +28,7 @@ const command = {
       type: 'string',
       help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT that comes with the project',
     },
-    ...adapterFlag,
+    ...loadingOptions,
     tasks: { type: 'string', help: 'task files or names, with commas between; "list" shows the names' },
     numFewshot: { type: 'int', min: 0, help: "examples before each question; default the task's own number" },
     limit: { type: 'number', min: 0, help: 'rows of each task at most; below 1 a share of them' },
@@ -48,7 +48,7 @@ const command = {
 
 main(async () => {
   const { values } = parseOptions(command);
-  const { model: name = shippedGpt, output, batchSize, limit, seed } = values;
+  const { model: name = shippedGpt, quantize, output, batchSize, limit, seed } = values;
   const names = values.tasks?.split(',').map((name) => name.trim());
   if (names?.join() === 'list') return console.log((await shippedTasks()).join('\n'));
   if (names === undefined)
@@ -56,9 +56,10 @@ main(async () => {
   await readTasks(names); // so that a slip is told at once
   await lockFolder(output);
   const folder = await resolveModelFolder(name);
-  const generator = await loadTextGenerator(folder, { adapter: values.adapter });
+  const generator = await loadTextGenerator(folder, { adapter: values.adapter, quantize });
   const hash = await modelHash(folder, values.adapter);
-  const cache = values.cache ? await AnswerCache.open(join(output, `answers-${hash.slice(0, 16)}.jsonl`)) : undefined;
+  const answers = `answers-${hash.slice(0, 16)}${quantize ? `-${quantize}` : ''}.jsonl`;
+  const cache = values.cache ? await AnswerCache.open(join(output, answers)) : undefined;
   const options = { ...values, bootstraps: values.bootstrapIters, cache };
   const { results, samples, counts, maxLength } = await evaluateTasks(generator, names, options).finally(() =>
     cache?.close(),
@@ -67,6 +68,7 @@ main(async () => {
     model: name,
     ...(values.adapter === undefined ? {} : { adapter: values.adapter }),
     model_hash: hash,
+    ...(quantize ? { quantize } : {}),
     batch_size: batchSize,
     max_length: maxLength,
     limit: limit ?? null,

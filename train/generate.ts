@@ -8,7 +8,7 @@ import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
-import { adapterFlag, decodingOptions, generationOptions, readPrompts, Speed } from './cli/generation.ts';
+import { decodingOptions, generationOptions, loadingOptions, readPrompts, Speed } from './cli/generation.ts';
 import { printableLines } from '../common/printable.ts';
 import { progress } from '../common/progress.ts';
 
@@ -19,7 +19,6 @@ const command = {
   positionals: { name: 'prompt', help: 'text to continue; without one the model begins by itself' },
   options: {
     model: { type: 'string', required: true, help: 'its folder, or its name in the Hugging Face cache or on the hub' },
-    ...adapterFlag,
     file: {
       type: 'path',
       exists: 'file',
@@ -27,6 +26,7 @@ const command = {
     },
     output: { type: 'path', help: 'JSONL file for the texts; default with --file: standard output' },
     batchSize: { type: 'int', default: 8, min: 1, help: 'prompts that are continued side by side' },
+    ...loadingOptions,
     ...decodingOptions,
   },
 } as const;
@@ -41,7 +41,7 @@ main(async () => {
   const prompts = values.file === undefined ? positionals : await readPrompts(values.file);
   if (prompts.length === 0) prompts.push('');
   if (values.output !== undefined) await lockFolder(values.output);
-  const generator = await loadTextGenerator(values.model, { adapter: values.adapter });
+  const generator = await loadTextGenerator(values.model, { adapter: values.adapter, quantize: values.quantize });
   const options = generationOptions(values, generator.options);
   const asRows = values.file !== undefined || values.output !== undefined;
   const speed = new Speed();

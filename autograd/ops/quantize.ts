@@ -19,6 +19,8 @@ export interface QuantizedTensor {
   readonly scales: Tensor;
   /** [out, groups], as the scales; absent where the zero is the middle of the range. */
   readonly zeros?: Tensor;
+  /** [out, groups], as the scales: elements are q * scale + minimum, and there are no zeros. */
+  readonly minimums?: Tensor;
 }
 
 export interface QuantizeOptions {
@@ -87,14 +89,17 @@ export async function quantize(weight: Tensor, options: QuantizeOptions = {}): P
 }
 
 /** Returns the weight [out, in] that a quantized one stands for, in f32. */
-export async function dequantize({ shape, bits, group, packed, scales, zeros }: QuantizedTensor): Promise<Tensor> {
+export async function dequantize(weight: QuantizedTensor): Promise<Tensor> {
+  const { shape, bits, group, packed, scales, zeros, minimums } = weight;
   const [out, into] = shape;
   const each = perWord({ bits });
   const groups = Math.ceil(into / group);
-  const [words, steps, origins] = await Promise.all([packed.data(), scales.data(), zeros?.data()]);
+  const data = [packed.data(), scales.data(), zeros?.data(), minimums?.data()] as const;
+  const [words, steps, origins, lowest] = await Promise.all(data);
   const values = Float32Array.from({ length: out * into }, (_, i) => {
     const g = Math.floor(i / into) * groups + Math.floor((i % into) / group);
     const q = (Number(words[Math.floor(i / each)]) >>> ((i % each) * bits)) & (2 ** bits - 1);
+    if (lowest) return Math.fround(q * Number(steps[g])) + Number(lowest[g]);
     return (q - (origins ? Number(origins[g]) : 2 ** (bits - 1))) * Number(steps[g]);
   });
   return tensor(values, { shape });

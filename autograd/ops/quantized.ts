@@ -3,13 +3,16 @@ import { chooseMatmul } from '../../kernels/matmul/matmul.ts';
 import { quantizeRows } from '../../kernels/quant/int8.ts';
 import { int8Linear, quantizedLinear as quantizedKernel, quantizedProduct } from '../../kernels/quant/quantized.ts';
 import type { QuantizedLinearAttrs } from '../../kernels/quant/quantized.ts';
+import { quantizedRows } from '../../kernels/quant/rows.ts';
 import { groupsOf, perWord } from '../../kernels/quant/weights.ts';
+import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
 import { defineOp, ShapeError } from '../op.ts';
-import type { Like, Op, Spec } from '../op.ts';
+import type { Like, Lowering, Op, Spec } from '../op.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { cast, sum } from './broadcast.ts';
+import { checkIndex } from './gather.ts';
 import type { QuantizedTensor } from './quantize.ts';
 import { reshape } from './reshape.ts';
 
@@ -18,8 +21,10 @@ interface QuantizedAttrs extends QuantizedLinearAttrs {
   readonly int8: boolean;
 }
 
-/** x [rows, in], packed u32 [out, in / 8 or 4], scales and zeros [out, groups], bias [out]. */
-type Inputs = { x: Tensor; packed: Tensor; scales: Tensor; zeros?: Tensor; bias?: Tensor };
+/** packed u32 [out, in / 8 or 4], scales, zeros and minimums [out, groups]. */
+type Weight = { packed: Tensor; scales: Tensor; zeros?: Tensor; minimums?: Tensor };
+/** x [rows, in], bias [out]. */
+type Inputs = Weight & { x: Tensor; bias?: Tensor };
 type Quantized = Op<Inputs, { y: Tensor }, QuantizedAttrs>;
 
 /** y [rows, out] of x [rows, in]; transposed [rows, in] of x [rows, out]. */
@@ -30,14 +35,13 @@ const quantizedLinearOp: Quantized = defineOp<Quantized>({
     const { x, packed } = inputs;
     return { y: { shape: [x.shape[0]!, attrs.transposed ? attrs.inFeatures : packed.shape[0]!], dtype: x.dtype } };
   },
-  lower(lowering, { x, packed, scales, zeros, bias }, _, attrs) {
+  lower(lowering, { x, bias, ...given }, _, attrs) {
     const { int8, ...kernelAttrs } = attrs;
-    // Packed words are read from the beginning of their buffer.
-    const fromZero = (t: Tensor): Tensor => (t.isContiguous && t.offset === 0 ? t : lowering.copy(t));
     const sink = lowering.sink();
-    const weight = { b: fromZero(packed), scales: fromZero(scales), bias, y: sink };
+    const { packed, ...perGroup } = fromZero(lowering, given);
+    const weight = { b: packed, scales: perGroup.scales, bias, y: sink };
     if (!int8 || attrs.transposed) {
-      const operands = { a: lowering.contiguous(x), zeros: zeros && fromZero(zeros), ...weight };
+      const operands = { a: lowering.contiguous(x), ...perGroup, ...weight };
       const product = quantizedProduct({ ...operands, y: sink.elements }, kernelAttrs);
       return lowering.emit(quantizedKernel, operands, { ...kernelAttrs, plan: chooseMatmul(lowering.target, product) });
     }
@@ -48,9 +52,10 @@ const quantizedLinearOp: Quantized = defineOp<Quantized>({
     lowering.emit(int8Linear, { a: bytes, aScales: steps, ...weight }, kernelAttrs);
   },
   fuses: { epilogue: true },
-  saves: { inputs: ['packed', 'scales', 'zeros'] },
+  saves: { inputs: ['packed', 'scales', 'zeros', 'minimums'] },
   vjp({ g, input, specs, attrs, needs }) {
-    const weight = { packed: input('packed'), scales: input('scales'), zeros: input('zeros') };
+    const [packed, scales] = [input('packed'), input('scales')];
+    const weight = { packed, scales, zeros: input('zeros'), minimums: input('minimums') };
     const dx = (): Tensor =>
       apply(quantizedLinearOp, { x: g, ...weight }, { ...attrs, transposed: !attrs.transposed }).y;
     return {
@@ -60,12 +65,31 @@ const quantizedLinearOp: Quantized = defineOp<Quantized>({
   },
 });
 
-function check({ x, packed, scales, zeros, bias }: Like<Inputs, Spec>, attrs: QuantizedAttrs): void {
+function check({ x, bias, ...weight }: Like<Inputs, Spec>, attrs: QuantizedAttrs): void {
   requireFloat('quantizedLinear', x);
+  const out = weight.packed.shape[0]!;
+  checkWeight('quantizedLinear', weight, attrs);
+  const fail = (what: string): never => {
+    throw new ShapeError(`quantizedLinear: ${what}`);
+  };
+  const width = attrs.transposed ? out : attrs.inFeatures;
+  if (x.shape.length !== 2 || x.shape[1] !== width) fail(`${show(x.shape)} must be [rows, ${width}]`);
+  if (bias && bias.shape.join() !== `${out}`) fail(`bias ${show(bias.shape)} must be [${out}]`);
+}
+
+/** Returns a weight whose tensors lie at the beginning of their buffers, where kernels read them. */
+function fromZero(lowering: Lowering, weight: Weight): Weight {
+  const own = (t: Tensor): Tensor => (t.isContiguous && t.offset === 0 ? t : lowering.copy(t));
+  const { packed, scales, zeros, minimums } = weight;
+  return { packed: own(packed), scales: own(scales), zeros: zeros && own(zeros), minimums: minimums && own(minimums) };
+}
+
+function checkWeight(op: string, weight: Like<Weight, Spec>, attrs: QuantizedWeight): void {
+  const { packed, scales, zeros, minimums } = weight;
   const out = packed.shape[0]!;
   const [words, groups] = [attrs.inFeatures / perWord(attrs), groupsOf(attrs)];
   const fail = (what: string): never => {
-    throw new ShapeError(`quantizedLinear: ${what}`);
+    throw new ShapeError(`${op}: ${what}`);
   };
   if (packed.dtype !== 'u32' || packed.shape.join() !== [out, words].join())
     fail(
@@ -75,13 +99,54 @@ function check({ x, packed, scales, zeros, bias }: Like<Inputs, Spec>, attrs: Qu
   for (const [name, spec] of [
     ['scales', scales],
     ['zeros', zeros],
+    ['minimums', minimums],
   ] as const) {
     if (spec && (spec.dtype !== attrs.scales || spec.shape.join() !== [out, groups].join()))
       fail(`${name} ${spec.dtype} ${show(spec.shape)} must be ${attrs.scales} [${out}, ${groups}]`);
   }
-  const width = attrs.transposed ? out : attrs.inFeatures;
-  if (x.shape.length !== 2 || x.shape[1] !== width) fail(`${show(x.shape)} must be [rows, ${width}]`);
-  if (bias && bias.shape.join() !== `${out}`) fail(`bias ${show(bias.shape)} must be [${out}]`);
+  if (zeros && minimums) fail('a weight has zeros or minimums, not both');
+}
+
+/** Rows of a packed table [rows, cols] by index [...]: y [..., cols]. */
+type QuantizedRows = Op<Weight & { index: Tensor }, { y: Tensor }, QuantizedWeight>;
+const quantizedRowsOp: QuantizedRows = defineOp<QuantizedRows>({
+  name: 'quantizedEmbedding',
+  infer({ index, ...table }, attrs) {
+    checkWeight('quantizedEmbedding', table, attrs);
+    return { y: { shape: [...index.shape, attrs.inFeatures], dtype: 'f32' } };
+  },
+  lower(lowering, { index, ...given }, _, attrs) {
+    const { packed, ...perGroup } = fromZero(lowering, given);
+    lowering.emit(
+      quantizedRows,
+      { b: packed, ...perGroup, index: lowering.contiguous(index), y: lowering.sink() },
+      attrs,
+    );
+  },
+  fuses: { epilogue: true },
+  vjp: 'none',
+});
+
+/**
+ * Looks up rows of a frozen table [rows, cols] of 4 or 8 bits (see `quantize`) by index [...]: f32 [..., cols].
+ * Indices as for `embedding`.
+ */
+export function quantizedEmbedding(table: QuantizedTensor, index: Tensor): Tensor {
+  const { packed, scales, zeros, minimums } = table;
+  const rows = checkIndex('quantizedEmbedding', index, table.shape[0], 0);
+  return apply(quantizedRowsOp, { packed, scales, zeros, minimums, index: rows }, layoutOf(table)).y;
+}
+
+/** How a weight is packed, as kernels are told. */
+function layoutOf({ bits, shape, group, scales, zeros, minimums }: QuantizedTensor): QuantizedWeight {
+  return {
+    bits,
+    inFeatures: shape[1],
+    group,
+    scales: scales.dtype === 'f16' ? 'f16' : 'f32',
+    zeros: zeros !== undefined,
+    minimums: minimums !== undefined,
+  };
 }
 
 export interface QuantizedLinearOptions {
@@ -105,32 +170,21 @@ export function quantizedLinear(
   bias?: Tensor,
   { activations = 'float' }: QuantizedLinearOptions = {},
 ): Tensor {
-  const { packed, scales, zeros, bits, group, shape } = weight;
+  const { packed, scales, zeros, minimums, bits, group, shape } = weight;
   const [out, inFeatures] = shape;
   if (x.ndim === 0 || x.shape.at(-1) !== inFeatures) {
     throw new ShapeError(
       `quantizedLinear: ${show(x.shape)} needs a weight [out, ${x.shape.at(-1) ?? 'in'}], got ${show(shape)}`,
     );
   }
-  if (activations === 'int8' && (bits !== 8 || zeros || group < inFeatures)) {
+  if (activations === 'int8' && (bits !== 8 || zeros || minimums || group < inFeatures)) {
     throw new ShapeError(
       'quantizedLinear: int8 activations need a symmetric weight of 8 bits with one scale a row, got ' +
-        `${bits} bits in groups of ${group}${zeros ? ' with zeros' : ''}; quantize() with its defaults makes one`,
+        `${bits} bits in groups of ${group}${zeros ? ' with zeros' : minimums ? ' with minimums' : ''}; quantize() with its defaults makes one`,
     );
   }
   const rows = reshape(x, [sizeOf(x.shape.slice(0, -1)), inFeatures]);
-  const scaleType = scales.dtype === 'f16' ? 'f16' : 'f32';
-  const attrs = {
-    bits,
-    inFeatures,
-    group,
-    scales: scaleType,
-    zeros: zeros !== undefined,
-    transposed: false,
-    int8: activations === 'int8',
-  } as const;
-  return reshape(apply(quantizedLinearOp, { x: rows, packed, scales, zeros, bias }, attrs).y, [
-    ...x.shape.slice(0, -1),
-    out,
-  ]);
+  const attrs = { ...layoutOf(weight), transposed: false, int8: activations === 'int8' };
+  const { y } = apply(quantizedLinearOp, { x: rows, packed, scales, zeros, minimums, bias }, attrs);
+  return reshape(y, [...x.shape.slice(0, -1), out]);
 }

@@ -17,10 +17,11 @@ export interface QuantizedLinearAttrs extends QuantizedWeight {
 export interface QuantizedLinearOperands {
   /** [rows, in], row-major; transposed [rows, out]. */
   readonly a: Operand;
-  /** The packed weight, u32 [out, words]. It, scales and zeros [out, groups] begin at offset 0. */
+  /** The packed weight, u32 [out, words]. It, scales, zeros and minimums [out, groups] begin at offset 0. */
   readonly b: Operand;
   readonly scales: Operand;
   readonly zeros?: Operand;
+  readonly minimums?: Operand;
   /** [out] */
   readonly bias?: Operand;
   /** Stores [rows, out]; transposed [rows, in]. */
@@ -37,7 +38,7 @@ export function quantizedLinear(
   return matmulDispatch(plan, quantizedProduct(operands, attrs));
 }
 
-export interface Int8LinearOperands extends Omit<QuantizedLinearOperands, 'zeros'> {
+export interface Int8LinearOperands extends Omit<QuantizedLinearOperands, 'zeros' | 'minimums'> {
   /**
    * f32 [rows]: the step of each row of `a`, which holds signed bytes, four to a word (see `quantizeRows`).
    */

@@ -3,8 +3,9 @@ import type { Binding, Param } from '../kernel.ts';
 
 /**
  * A weight [out, in] of unsigned integers q, the right operand of a product. Element (o, i) is
- * (q - zero) * scale, with zero and scale at [o, i / group] of [out, groups]. Rows are packed into u32 words,
- * element 0 in the lowest bits; `in` and `group` are multiples of the elements of a word.
+ * (q - zero) * scale, or q * scale + minimum, with zero, scale and minimum at [o, i / group] of
+ * [out, groups]. Rows are packed into u32 words, element 0 in the lowest bits; `in` and `group` are multiples
+ * of the elements of a word.
  */
 export interface QuantizedWeight {
   readonly bits: 4 | 8;
@@ -14,6 +15,8 @@ export interface QuantizedWeight {
   readonly scales: 'f32' | 'f16';
   /** Whether zeros are given; else each is the middle of the range, 8 or 128. */
   readonly zeros: boolean;
+  /** Whether minimums are given, which take the place of zeros. */
+  readonly minimums?: boolean;
 }
 
 /** Elements of a word: 8 or 4. */
@@ -22,9 +25,14 @@ export const perWord = ({ bits }: Pick<QuantizedWeight, 'bits'>): number => 32 /
 export const groupsOf = ({ inFeatures, group }: Pick<QuantizedWeight, 'inFeatures' | 'group'>): number =>
   Math.ceil(inFeatures / group);
 
-/** Returns the bindings of a quantized weight: b, scales and, where there are any, zeros. */
-export function quantizedBindings({ scales, zeros }: QuantizedWeight): Binding[] {
-  return [read('b', 'u32'), read('scales', scales), ...(zeros ? [read('zeros', scales)] : [])];
+/** Returns the bindings of a quantized weight: b, scales and, where there are any, zeros or minimums. */
+export function quantizedBindings({ scales, zeros, minimums }: QuantizedWeight): Binding[] {
+  return [
+    read('b', 'u32'),
+    read('scales', scales),
+    ...(zeros ? [read('zeros', scales)] : []),
+    ...(minimums ? [read('minimums', scales)] : []),
+  ];
 }
 
 export function quantizedParams(weight: QuantizedWeight): Record<string, Param> {
@@ -32,15 +40,18 @@ export function quantizedParams(weight: QuantizedWeight): Record<string, Param> 
 }
 
 /** Emits `fn quad(row, at) -> vec4<f32>`: elements at, ..., at + 3 of a row; `at` is a multiple of 4. */
-export function quadOf({ bits, zeros }: QuantizedWeight): string {
+export function quadOf({ bits, zeros, minimums }: QuantizedWeight): string {
   const word = bits === 4 ? 'b[(row * p.qIn + at) / 8u] >> ((at % 8u) * 4u)' : 'b[(row * p.qIn + at) / 4u]';
   const shifts = bits === 4 ? '0u, 4u, 8u, 12u' : '0u, 8u, 16u, 24u';
   const mask = bits === 4 ? '15u' : '255u';
+  const zero = zeros ? 'f32(zeros[g])' : bits === 4 ? '8.0' : '128.0';
+  // With a scale of f16 the product is exact, so that the sum is the same whether it is fused or not.
+  const value = minimums ? 'q * f32(scales[g]) + f32(minimums[g])' : `(q - ${zero}) * f32(scales[g])`;
   return `
 fn quad(row: u32, at: u32) -> vec4<f32> {
   let word = ${word};
   let q = vec4<f32>((vec4<u32>(word) >> vec4<u32>(${shifts})) & vec4<u32>(${mask}));
   let g = row * p.qGroups + at / p.qGroup;
-  return (q - ${zeros ? 'f32(zeros[g])' : bits === 4 ? '8.0' : '128.0'}) * f32(scales[g]);
+  return ${value};
 }`;
 }

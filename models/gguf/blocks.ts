@@ -67,6 +67,26 @@ const q4_0: BlockType = {
   },
 };
 
+const q4_1: BlockType = {
+  ...legacy(3, 4, true),
+  write(values, from, view, at) {
+    let [low, high] = [Infinity, -Infinity];
+    for (let i = 0; i < 32; i++) {
+      low = Math.min(low, values[from + i]!);
+      high = Math.max(high, values[from + i]!);
+    }
+    const d = round(round(high - low) / 15);
+    const inverse = d === 0 ? 0 : round(1 / d);
+    const quantised = (i: number): number => {
+      const q = Math.trunc(round(round(round(values[from + i]! - low) * inverse) + 0.5));
+      return Math.min(15, Math.max(0, q));
+    };
+    view.setUint16(at, toHalf(d), true);
+    view.setUint16(at + 2, toHalf(low), true);
+    for (let i = 0; i < 16; i++) view.setUint8(at + 4 + i, quantised(i) | (quantised(i + 16) << 4));
+  },
+};
+
 const q8_0: BlockType = {
   id: 8,
   name: 'Q8_0',
@@ -202,7 +222,7 @@ const types: readonly BlockType[] = [
   plain(30, 'BF16', 2, (view, at) => bf16ToF32(view.getUint16(at, true))),
   plain(28, 'F64', 8, (view, at) => view.getFloat64(at, true)),
   q4_0,
-  legacy(3, 4, true),
+  q4_1,
   legacy(6, 5, false),
   legacy(7, 5, true),
   q8_0,
@@ -215,6 +235,9 @@ const types: readonly BlockType[] = [
 
 /** The types that can be read, by their number in files. */
 export const blockTypes: ReadonlyMap<number, BlockType> = new Map(types.map((type) => [type.id, type]));
+
+/** The type of this name, such as Q4_0; undefined where there is none. */
+export const blockType = (name: string): BlockType | undefined => types.find((type) => type.name === name);
 
 /** The weights of whole blocks, dequantised. */
 export function dequantize({ size, bytes, read }: BlockType, data: Uint8Array): Float32Array {
@@ -230,7 +253,7 @@ export function dequantize({ size, bytes, read }: BlockType, data: Uint8Array): 
  * of blocks, or one of them is not finite: its scale would spoil the block.
  */
 export function quantize({ name, size, bytes, write }: BlockType, values: Float32Array): Uint8Array {
-  if (!write) throw new Error(`weights cannot be written as ${name} here; use F32, F16, Q8_0 or Q4_0`);
+  if (!write) throw new Error(`weights cannot be written as ${name} here; use F32, F16, Q8_0, Q4_0 or Q4_1`);
   if (values.length % size !== 0)
     throw new Error(`${values.length} weights are no whole number of blocks of ${size}, as ${name} needs`);
   if (size > 1 && !values.every(Number.isFinite))

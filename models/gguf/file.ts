@@ -3,8 +3,15 @@ import { printable } from '../../common/printable.ts';
 import { openFile, readExactly } from '../io/read-exactly.ts';
 import { showText } from '../names.ts';
 import { blockTypes, dequantize } from './blocks.ts';
+import type { BlockType } from './blocks.ts';
 import { maxHeaderBytes, NeedsMore, parseGguf } from './header.ts';
 import type { GgufHeader, GgufTensor, GgufValue } from './header.ts';
+
+/** Whole blocks of one type. */
+export interface Blocks {
+  readonly type: BlockType;
+  readonly data: Uint8Array;
+}
 
 /** A GGUF file opened for reading, one tensor at a time. Close it when done. */
 export class GgufFile {
@@ -28,6 +35,12 @@ export class GgufFile {
 
   /** A tensor's weights as f32, dequantised. Errors: no such tensor; a type that is not known here. */
   async read(name: string): Promise<Float32Array> {
+    const { type, data } = await this.readBlocks(name);
+    return dequantize(type, data);
+  }
+
+  /** A tensor's bytes as they are in the file, and their type. Errors: those of `read`. */
+  async readBlocks(name: string): Promise<Blocks> {
     const tensor = this.tensors.get(name);
     if (!tensor) throw new Error(`${printable(this.path)} has no tensor "${showText(name)}"`);
     const { type, typeId, begin, bytes } = tensor;
@@ -38,7 +51,7 @@ export class GgufFile {
           `read here; use a file with ${known}`,
       );
     }
-    return dequantize(type, await readExactly(this.handle, begin, bytes, this.path));
+    return { type, data: await readExactly(this.handle, begin, bytes, this.path) };
   }
 
   async close(): Promise<void> {

@@ -7,6 +7,7 @@ import { architectureOf, ropeFactors, ropeScalingOf, Settings, translateName } f
 import type { Order } from './architectures.ts';
 import { reorder } from './order.ts';
 import { GgufFile } from './file.ts';
+import type { Blocks } from './file.ts';
 import { tokenizerOf } from './tokenizer.ts';
 
 /** The JSON files, by name. */
@@ -124,6 +125,18 @@ export class GgufWeights implements WeightsSource {
     const { shape } = this.file.tensors.get(own)!;
     const data = await this.file.read(own);
     return { ...this.entry(name), data: reorder(data, shape, order, this.heads(own)) };
+  }
+
+  blockType(name: string): string | undefined {
+    return this.file.tensors.get(this.place(name).name)?.type?.name;
+  }
+
+  async readBlocks(name: string): Promise<Blocks> {
+    const { name: own, order } = this.place(name);
+    const { type, data } = await this.file.readBlocks(own);
+    const [rows] = this.file.tensors.get(own)!.shape as [number];
+    // Whole rows change places; a matrix whose columns come first in Transformers is [out, in] here.
+    return { type, data: order === 'pairs' ? reorder(data, [rows, data.length / rows], order, this.heads(own)) : data };
   }
 
   async close(): Promise<void> {

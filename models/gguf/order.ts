@@ -6,16 +6,16 @@ import type { Order } from './architectures.ts';
  * Pairs: llama.cpp turns the rows x0 y0 x1 y1 ... of a head, a pair side by side; Transformers has the halves
  * x0 x1 ... y0 y1 ... Transposed: GPT-2's weights, [out, in] in the file and [in, out] in Transformers.
  */
-export function reorder(
-  data: Float32Array,
+export function reorder<T extends Float32Array | Uint8Array>(
+  data: T,
   shape: readonly number[],
   order: Order,
   heads: number,
   back = false,
-): Float32Array {
+): T {
   const [rows = 0, columns = 1] = shape;
   if (order === undefined || (order === 'transposed' && shape.length !== 2)) return data;
-  const out = new Float32Array(data.length);
+  const out = new (data.constructor as new (length: number) => T)(data.length);
   if (order === 'transposed') {
     for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j]!;
     return out;

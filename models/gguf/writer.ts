@@ -11,25 +11,25 @@ import type { PreTrainedModel } from '../pretrained.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { architectures, ggufName } from './architectures.ts';
 import type { Written } from './architectures.ts';
-import { blockTypes, quantize } from './blocks.ts';
+import { blockType, quantize } from './blocks.ts';
 import type { BlockType } from './blocks.ts';
 import { reorder } from './order.ts';
 import { preOf } from './tokenizer.ts';
 
 /** Types that weights can be written in; norms and biases stay f32. */
-export const ggufTypes = ['f16', 'f32', 'q8_0', 'q4_0'] as const;
+export const ggufTypes = ['f16', 'f32', 'q8_0', 'q4_1', 'q4_0'] as const;
 export type GgufType = (typeof ggufTypes)[number];
 
 /** general.file_type of each (llama.h, llama_ftype). */
-const fileTypes: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q8_0: 7, q4_0: 2 };
+const fileTypes: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q8_0: 7, q4_1: 3, q4_0: 2 };
 
 const alignment = 32;
-const typeOf = (name: string): BlockType => [...blockTypes.values()].find((type) => type.name === name)!;
+const typeOf = (name: string): BlockType => blockType(name)!;
 
 /**
  * The file of a decoder and its tokenizer, to hand to `writeFilesAtomic`; tensors are read back and quantised
  * one at a time. Matrices have `type`, but for positions; those whose rows are no whole blocks of it have
- * f16, as in llama.cpp, and in a q4_0 file the embeddings, which are the head too where these are tied, have
+ * f16, as in llama.cpp, and in a file of q4_0 or q4_1 the embeddings, which are the head too where these are tied, have
  * q8_0. Errors: a model of a family, or a tokenizer, that GGUF files have no name for.
  */
 export function ggufFile(
@@ -94,7 +94,7 @@ export function ggufFile(
 
 function typeFor(name: string, shape: readonly number[], type: GgufType): BlockType {
   if (shape.length < 2 || name === 'position_embd.weight') return typeOf('F32');
-  const wanted = typeOf((type === 'q4_0' && name === 'token_embd.weight' ? 'q8_0' : type).toUpperCase());
+  const wanted = typeOf((type.startsWith('q4') && name === 'token_embd.weight' ? 'q8_0' : type).toUpperCase());
   return shape.at(-1)! % wanted.size === 0 ? wanted : typeOf('F16');
 }
 

@@ -1,3 +1,4 @@
+import type { Blocks } from '../gguf/file.ts';
 import type { Dtype } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';
 
@@ -9,5 +10,9 @@ export interface WeightsSource {
   /** dtype and shape of a tensor, without reading it. Error: no tensor of that name. */
   entry(name: string): { readonly dtype: Dtype; readonly shape: readonly number[] };
   read(name: string): Promise<LoadedTensor>;
+  /** The quantisation of a tensor, of files that have any: `Q4_1`. */
+  blockType?(name: string): string | undefined;
+  /** Its blocks as [out, in], also where `read` gives [in, out]. */
+  readBlocks?(name: string): Promise<Blocks>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import { linear, transpose } from '../../autograd/index.ts';
+import { linear, quantizedLinear, transpose } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { normalInit, parameter, zerosInit } from '../parameter.ts';
@@ -24,7 +24,9 @@ export class Conv1D extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return linear(x, transpose(this.weight), this.bias); // (..., out); transposing moves nothing
+    const { weight, bias } = this;
+    if (weight.quantized) return quantizedLinear(x, weight.quantized, bias);
+    return linear(x, transpose(weight), bias); // (..., out); transposing moves nothing
   }
 
   override extraRepr(): string {

@@ -1,4 +1,4 @@
-import { arange, embedding, slice } from '../../autograd/index.ts';
+import { arange, embedding, quantizedEmbedding, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { normalInit, parameter, zeroRowInit } from '../parameter.ts';
@@ -33,7 +33,9 @@ export class Embedding extends Module {
   }
 
   override forward(index: Tensor): Tensor {
-    return embedding(this.weight, index, { paddingIdx: this.paddingIdx }); // (..., dim)
+    const { weight, paddingIdx } = this;
+    if (weight.quantized) return quantizedEmbedding(weight.quantized, index);
+    return embedding(weight, index, { paddingIdx }); // (..., dim)
   }
 
   override extraRepr(): string {
@@ -46,6 +48,6 @@ export class Embedding extends Module {
  * where nothing else happens in its forward.
  */
 export function firstRows(table: Embedding, count: number): Tensor {
-  const isPlain = !table.isHooked && table.constructor === Embedding;
+  const isPlain = !table.isHooked && table.constructor === Embedding && !table.weight.quantized;
   return isPlain ? slice(table.weight, [0, count]) : table.forward(arange(0, count, 1, { dtype: 'i32' }));
 }

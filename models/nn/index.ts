@@ -17,6 +17,7 @@ export type { LinearOptions } from './linear.ts';
 export { KeyValueCache } from './kv-cache.ts';
 export type { LayerCache } from './kv-cache.ts';
 export { LayerNorm, RMSNorm } from './norm.ts';
+export { PackedParameter } from './packed-parameter.ts';
 export { rotaryAttentionFactor, RotaryEmbedding, rotaryFrequencies, rotaryPositions, rotate } from './rotary.ts';
 export type { RotaryContext, RotaryOptions, RotaryScaling, Rotation } from './rotary.ts';
 export { rowsAt } from './rows-at.ts';

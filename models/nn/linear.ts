@@ -1,4 +1,4 @@
-import { linear } from '../../autograd/index.ts';
+import { linear, quantizedLinear } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { joinedRows, parameter, parametersSideBySide, uniformInit } from '../parameter.ts';
@@ -38,7 +38,8 @@ export class Linear extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias); // (..., out)
+    const { weight, bias } = this;
+    return weight.quantized ? quantizedLinear(x, weight.quantized, bias) : linear(x, weight, bias); // (..., out)
   }
 
   override extraRepr(): string {
@@ -78,5 +79,5 @@ export function projectTogether(layers: readonly Module[], x: Tensor): Tensor | 
 
 /** Whether nothing but x @ weight^T + bias happens in a layer, so that another kernel may compute it. */
 export function isPlainLinear(layer: Module): layer is Linear {
-  return !layer.isHooked && layer.constructor === Linear;
+  return !layer.isHooked && layer.constructor === Linear && !(layer as Linear).weight.quantized;
 }

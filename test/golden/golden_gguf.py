@@ -23,7 +23,7 @@ HALVES = {
     Q.Q4_0: (0,), Q.Q4_1: (0, 2), Q.Q5_0: (0,), Q.Q5_1: (0, 2), Q.Q8_0: (0,), Q.Q2_K: (80, 82), Q.Q3_K: (108,),
     Q.Q4_K: (0, 2), Q.Q5_K: (0, 2), Q.Q6_K: (208,),
 }
-WRITTEN = (Q.F16, Q.Q8_0, Q.Q4_0)
+WRITTEN = (Q.F16, Q.Q8_0, Q.Q4_0, Q.Q4_1)
 TEXTS = ["hello world", "He said: it's 1234 o'clock!", "  two  spaces\n\n and\ttabs ", "naïve café 漢字 🙂", "a<|end|>b"]
 
 

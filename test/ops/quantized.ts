@@ -2,7 +2,7 @@ import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { build, get } from '../support/nd.ts';
 import type { Nd } from '../support/nd.ts';
-import { f16, f32, fixed, values } from '../support/op-case.ts';
+import { f16, f32, fixed, i32, u32, values } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 import { randomOf } from '../support/op-inputs.ts';
 
@@ -12,6 +12,8 @@ interface Weight {
   readonly bits: 4 | 8;
   readonly group: number;
   readonly zeros?: boolean;
+  /** In the place of zeros. */
+  readonly minimums?: boolean;
   readonly scales?: 'f32' | 'f16';
 }
 
@@ -26,41 +28,47 @@ function words({ out, into, bits }: Weight): InputSpec {
 const groups = ({ into, group }: Weight): number => Math.ceil(into / group);
 
 function quantized(weight: Weight, x: readonly Tensor[]): tf.QuantizedTensor {
-  const { out, into, bits, group, zeros } = weight;
-  return { shape: [out, into], bits, group, packed: x[1]!, scales: x[2]!, ...(zeros ? { zeros: x[3]! } : {}) };
+  const { out, into, bits, group, zeros, minimums } = weight;
+  const origins = { ...(zeros ? { zeros: x[3]! } : {}), ...(minimums ? { minimums: x[3]! } : {}) };
+  return { shape: [out, into], bits, group, packed: x[1]!, scales: x[2]!, ...origins };
 }
 
 /** Element [o, i] of the weight that the packed one stands for. */
-function element({ bits, group, zeros }: Weight, x: readonly Nd[], o: number, i: number): number {
+function element({ bits, group, zeros, minimums }: Weight, x: readonly Nd[], o: number, i: number): number {
   const each = 32 / bits;
   const word = get(x[1]!, [o, Math.floor(i / each)]);
   const q = Math.floor(word / 2 ** ((i % each) * bits)) % 2 ** bits;
   const g = [o, Math.floor(i / group)];
+  if (minimums) return q * get(x[2]!, g) + get(x[3]!, g);
   return (q - (zeros ? get(x[3]!, g) : 2 ** (bits - 1))) * get(x[2]!, g);
 }
+
+/** Scales, and zeros or minimums. */
+function perGroup(weight: Weight): InputSpec[] {
+  const { out, bits, zeros, minimums, scales = 'f32' } = weight;
+  const within = (low: number, high: number): InputSpec =>
+    fixed({ shape: [out, groups(weight)], dtype: scales, range: [low, high] });
+  return [within(0.01, 0.1), ...(zeros ? [within(0, 2 ** bits - 1)] : []), ...(minimums ? [within(-0.8, 0.1)] : [])];
+}
+
+const noteOf = ({ bits, group, zeros, minimums }: Weight): string =>
+  `${bits} bits by ${group}${zeros ? ' with zeros' : minimums ? ' with minimums' : ''}`;
 
 /**
  * Elements reach 2^bits times a scale, up to 0.1: sums are that much larger, and in cancelling less exact.
  */
 function linear(x: InputSpec, weight: Weight, bias = false, more: Partial<OpCase> = {}): OpCase {
-  const { out, into, bits, group, zeros = false, scales = 'f32' } = weight;
-  const perGroup = (low: number, high: number): InputSpec =>
-    fixed({ shape: [out, groups(weight)], dtype: scales, range: [low, high] });
+  const { out, into, bits } = weight;
+  const own = [x, words(weight), ...perGroup(weight)];
   return {
     op: 'quantizedLinear',
-    note: `${bits} bits by ${group}${zeros ? ' with zeros' : ''}${bias ? ' and bias' : ''}${more.note ?? ''}`,
-    inputs: [
-      x,
-      words(weight),
-      perGroup(0.01, 0.1),
-      ...(zeros ? [perGroup(0, 2 ** bits - 1)] : []),
-      ...(bias ? [{ shape: [out], dtype: x.dtype }] : []),
-    ],
-    run: (...t) => tf.quantizedLinear(t[0]!, quantized(weight, t), bias ? t[zeros ? 4 : 3] : undefined),
+    note: `${noteOf(weight)}${bias ? ' and bias' : ''}${more.note ?? ''}`,
+    inputs: [...own, ...(bias ? [{ shape: [out], dtype: x.dtype }] : [])],
+    run: (...t) => tf.quantizedLinear(t[0]!, quantized(weight, t), bias ? t[own.length] : undefined),
     ref: (...t) =>
       build([...x.shape.slice(0, -1), out], (index) => {
         const o = index.at(-1)!;
-        let sum = bias ? get(t[zeros ? 4 : 3]!, [o]) : 0;
+        let sum = bias ? get(t[own.length]!, [o]) : 0;
         for (let i = 0; i < into; i++) sum += get(t[0]!, [...index.slice(0, -1), i]) * element(weight, t, o, i);
         return sum;
       }),
@@ -68,6 +76,16 @@ function linear(x: InputSpec, weight: Weight, bias = false, more: Partial<OpCase
     ...more,
   };
 }
+
+const rows = (index: InputSpec, weight: Weight): OpCase => ({
+  op: 'quantizedEmbedding',
+  note: noteOf(weight),
+  inputs: [index, words(weight), ...perGroup(weight)],
+  run: (...t) => tf.quantizedEmbedding(quantized(weight, t), t[0]!),
+  ref: (...t) =>
+    build([...index.shape, weight.into], (place) => element(weight, t, get(t[0]!, place.slice(0, -1)), place.at(-1)!)),
+  loose: weight.bits === 8 ? 16 : 8,
+});
 
 /** Whole numbers up to 127, which every row has: rounding to bytes changes nothing. */
 const bytes = (rows: number, cols: number): InputSpec => {
@@ -97,6 +115,17 @@ export const cases: readonly OpCase[] = [
   linear(f16([18, 40], 0, 1), { out: 24, into: 40, bits: 8, group: 20, scales: 'f16', zeros: true }, false, {
     strided: false,
   }),
+  linear(f32([3, 32]), { out: 9, into: 32, bits: 4, group: 16, minimums: true }, true, { second: true }),
+  linear(f32([1, 96]), { out: 70, into: 96, bits: 4, group: 32, minimums: true }),
+  linear(f32([20, 64]), { out: 36, into: 64, bits: 8, group: 32 }),
+  linear(f16([5, 64], 0, 1), { out: 40, into: 64, bits: 4, group: 32, scales: 'f16', minimums: true }, false, {
+    strided: false,
+  }),
+  rows(i32([7], 0, 4), { out: 5, into: 64, bits: 4, group: 32, minimums: true }),
+  rows(i32([2, 3], 0, 4), { out: 5, into: 32, bits: 8, group: 32, scales: 'f16' }),
+  rows(i32([3], 0, 4), { out: 5, into: 12, bits: 8, group: 12, zeros: true }),
+  rows(u32([], 0, 0), { out: 1, into: 8, bits: 4, group: 8 }),
+  rows(i32([0], 0, 4), { out: 5, into: 8, bits: 4, group: 8 }),
   int8(bytes(1, 4), { out: 1, into: 4 }),
   int8(bytes(19, 36), { out: 33, into: 36 }, true),
   int8(bytes(8, 64), { out: 24, into: 64 }),
@@ -120,4 +149,18 @@ export const errors: readonly ErrorCase[] = [
     () => tf.quantizedLinear(tf.zeros([2, 8]), weight([3, 1], [3, 1]), undefined, { activations: 'int8' }),
     /int8 activations.*4 bits/,
   ),
+  refuses(() => {
+    const both = { ...weight([3, 1], [3, 1]), zeros: tf.zeros([3, 1]), minimums: tf.zeros([3, 1]) };
+    return tf.quantizedLinear(tf.zeros([2, 8]), both);
+  }, /zeros or minimums, not both/),
+  {
+    op: 'quantizedEmbedding',
+    run: () => tf.quantizedEmbedding(weight([3, 2], [3, 1]), tf.arange(3)),
+    says: /\[3, 2\].*u32/,
+  },
+  {
+    op: 'quantizedEmbedding',
+    run: () => tf.quantizedEmbedding(weight([3, 1], [3, 1]), tf.tensor([3], { dtype: 'i32' })),
+    says: /index 3 is out of range for 3 entries/,
+  },
 ];

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseJsonObject } from '../../common/json-file.ts';
+import { quantizations } from '../../models/index.ts';
 import type { GenerationOptions } from '../../models/index.ts';
 import { ofDraws } from '../../models/generation/options.ts';
 import { readTexts } from '../data/read-table.ts';
@@ -10,6 +11,16 @@ import type { Option, Parsed } from './cli.ts';
 /** An adapter, as a flag of scripts that take a model. */
 export const adapterFlag = {
   adapter: { type: 'path', exists: 'folder', help: 'folder of an adapter (LoRA) for the model, as PEFT writes it' },
+} as const satisfies Record<string, Option>;
+
+/** How a model that generates is opened, as flags: `loadTextGenerator` takes them. */
+export const loadingOptions = {
+  ...adapterFlag,
+  quantize: {
+    type: 'choice',
+    choices: quantizations,
+    help: "weights stay in 4 or 8 bits: keep those of a GGUF file, or round the model's; default f32",
+  },
 } as const satisfies Record<string, Option>;
 
 /**

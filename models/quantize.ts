@@ -1,0 +1,108 @@
+import { ready } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import { blockType, quantize } from './gguf/blocks.ts';
+import { isPacked, packBlocks, packedTypes } from './gguf/pack.ts';
+import type { ModelConfig } from './config.ts';
+import type { Match } from './io/state-dict.ts';
+import { toFloat32 } from './io/tensor-data.ts';
+import type { WeightsSource } from './io/weights-source.ts';
+import type { Module } from './module.ts';
+import { listNames } from './names.ts';
+import { Conv1D } from './nn/conv1d.ts';
+import { Embedding } from './nn/embedding.ts';
+import { Linear } from './nn/linear.ts';
+import { Parameter } from './parameter.ts';
+import { PackedParameter } from './nn/packed-parameter.ts';
+
+/**
+ * What weights are kept as on the device, in blocks of 32 along their rows as GGUF files have them: `q4_0`
+ * (4.5 bits a weight), `q4_1` (5 bits) and `q8_0` (8.5 bits) round to nearest; `keep` takes a file's own
+ * blocks of these types as they are.
+ */
+export const quantizations = ['keep', 'q4_0', 'q4_1', 'q8_0'] as const;
+export type Quantization = (typeof quantizations)[number];
+
+type Layer = Linear | Conv1D | Embedding;
+
+/**
+ * Puts packed weights in the place of a model's parameters of linear layers and embeddings of tokens, tied
+ * ones once, and returns the matches that are still to be read. Tables of embeddings have 8 bits where the
+ * rest has 4, as in llama.cpp: they are the head, too, where these are tied. All of the model is frozen then.
+ * Error, one line: none of them can be kept.
+ */
+export async function packWeights(
+  model: Module & { readonly config: ModelConfig },
+  matches: readonly Match[],
+  weights: WeightsSource,
+  wanted: Quantization,
+  log: (line: string) => void,
+): Promise<Match[]> {
+  const { vocabSize } = model.config as ModelConfig & { readonly vocabSize?: number };
+  const layers = layersByWeight(model, vocabSize);
+  const { target } = await ready();
+  const counts = new Map<string, number>();
+  const count = (kind: string): unknown => counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  const rest: Match[] = [];
+  for (const match of matches) {
+    const users = layers.get(match.target);
+    const found = weights.blockType?.(match.source) ?? weights.entry(match.source).dtype;
+    const type = users && typeFor(match.target, users, found, wanted);
+    if (!users || !type) {
+      rest.push(match);
+      if (match.target.ndim > 1) count(found);
+      continue;
+    }
+    const isTransposed = users[0] instanceof Conv1D;
+    const [rows, columns] = match.target.shape as [number, number];
+    const shape = isTransposed ? ([columns, rows] as const) : ([rows, columns] as const);
+    const { data } =
+      found === type.name
+        ? await weights.readBlocks!(match.source)
+        : { data: quantize(type, await rowsOf(weights, match.source, isTransposed)) };
+    const packed = new PackedParameter(packBlocks(type, data, shape, target.f16 ? 'f16' : 'f32'), isTransposed);
+    for (const layer of users) layer.weight = packed;
+  }
+  if (rest.length === matches.length)
+    throw new Error(
+      wanted === 'keep'
+        ? `${weights.path} has no weights of ${packedTypes.join(', ')} to keep; quantize them: ` +
+            quantizations.slice(1).join(', ')
+        : `${weights.path}: no rows of weights are whole blocks of 32, so none can be quantized`,
+    );
+  model.requiresGrad(false);
+  const others = [...counts].map(([kind, number]) => `${number} of ${kind}`);
+  if (others.length > 0) log(`not packed, and computed with in f32: matrices, ${listNames(others)}`);
+  return rest;
+}
+
+/** The linear layers and embeddings of tokens that compute with a parameter, where nothing else does. */
+function layersByWeight(model: Module, vocabSize: number | undefined): Map<unknown, Layer[]> {
+  const users = new Map<unknown, Module[]>();
+  for (const module of model.modules())
+    for (const value of Object.values(module).flat() as unknown[])
+      if (value instanceof Parameter) users.set(value, [...(users.get(value) ?? []), module]);
+  const isLayer = (module: Module): module is Layer =>
+    [Linear, Conv1D].some((kind) => module.constructor === kind) ||
+    (module.constructor === Embedding && (module as Embedding).weight.shape[0] === vocabSize);
+  return new Map([...users].filter((entry): entry is [unknown, Layer[]] => entry[1].every(isLayer)));
+}
+
+/** The type that a weight is packed as; undefined where it is not. */
+function typeFor(weight: Tensor, layers: readonly Layer[], found: string, wanted: Quantization) {
+  if (layers.some((layer) => layer.weight !== weight)) return undefined; // a bias
+  const [rows, columns] = weight.shape as [number, number];
+  if ((layers[0] instanceof Conv1D ? rows : columns) % 32 !== 0) return undefined;
+  const isTable = layers.some((layer) => layer instanceof Embedding);
+  const name = wanted === 'keep' ? found : isTable ? 'Q8_0' : wanted.toUpperCase();
+  const type = blockType(name);
+  return type && isPacked(type) ? type : undefined;
+}
+
+/** The rows of a matrix as [out, in], in f32. */
+async function rowsOf(weights: WeightsSource, name: string, isTransposed: boolean): Promise<Float32Array> {
+  const loaded = await weights.read(name);
+  const values = toFloat32(loaded);
+  if (!isTransposed) return values;
+  const [into, out] = loaded.shape as [number, number];
+  return Float32Array.from(values, (_, i) => values[(i % into) * out + Math.floor(i / into)]!);
+}
