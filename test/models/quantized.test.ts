@@ -8,6 +8,7 @@ import { dequantize, linear, manualSeed, memory, noGrad, normal, synchronize, te
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { Quantization } from '../../models/index.ts';
 import {
+  addLora,
   BertModel,
   generate,
   ggufFile,
@@ -19,7 +20,7 @@ import {
   PackedParameter,
   pipeline,
 } from '../../models/index.ts';
-import { AdamW } from '../../train/optim/index.ts';
+import { AdamW, decayGroups } from '../../train/optim/index.ts';
 import { blockType, quantize } from '../../models/gguf/blocks.ts';
 import { packBlocks } from '../../models/gguf/pack.ts';
 import { Random } from '../../common/random.ts';
@@ -189,6 +190,33 @@ test('what is frozen in few bits is not trained, changed or saved: one line', as
   assert.match(await failure(load(path, 'keep')), keep);
   model.to('f16');
   assert.is((await logitsOf(model)).length, 6 * 320);
+});
+
+test('adapters are trained on packed weights as on the same weights dequantised', async () => {
+  const losses: number[][] = [];
+  for (const [, gguf] of await saved()) {
+    for (const quantize of ['keep', undefined] as const) {
+      const model = await load(gguf('q4_1'), quantize);
+      manualSeed(7);
+      const peft = addLora(model, { r: 4, targetModules: 'all-linear' });
+      const optimizer = new AdamW(decayGroups(peft.namedParameters(), 0), { lr: 1e-2 });
+      const inputIds = i32([[3, 5, 7, 11, 300, 2, 9, 9]]);
+      const own: number[] = [];
+      for (let step = 0; step < 4; step++) {
+        const { loss } = model.forward({ inputIds, labels: inputIds, outputLogits: false });
+        loss.backward();
+        optimizer.step();
+        optimizer.zeroGrad();
+        own.push(await loss.item());
+      }
+      losses.push(own);
+    }
+  }
+  for (const at of [0, 2]) {
+    const [packed, whole] = losses.slice(at, at + 2) as [number[], number[]];
+    assert.ok(packed.at(-1)! < packed[0]! - 0.1, `losses ${packed.join(', ')}`);
+    assert.ok(largestDifference(packed, whole) < 1e-3, `losses ${packed.join(', ')} and ${whole.join(', ')}`);
+  }
 });
 
 test('pipelines and scripts take the option', async () => {
