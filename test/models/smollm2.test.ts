@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad } from '../../autograd/index.ts';
-import { applyChatTemplate, generate, loadTextGenerator, LlamaForCausalLM } from '../../models/index.ts';
-import type { ChatMessage, TextGenerator } from '../../models/index.ts';
+import { applyChatTemplate, generate, loadTextGenerator } from '../../models/index.ts';
+import type { ChatMessage, TextGenerator , LlamaForCausalLM } from '../../models/index.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
 
