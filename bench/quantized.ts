@@ -2,8 +2,8 @@
  * `node --import tsx bench/quantized.ts --model FOLDER_OR_GGUF [--tokens 24] [--before 32] [--text FILE]
  * [--windows 8] [--profile]`: a decoder in f32, f16, 8 and 4 bits (a GGUF file's own blocks too, where it has
  * them): memory, bytes read a token, tokens/s. The models take turns, token by token; medians. Logits against
- * those in f32, and with --text the perplexity over windows of 256 tokens of it. --profile lists the kernels of
- * a step.
+ * those in f32, and with --text the perplexity over windows of 256 tokens of it. --profile lists the kernels
+ * of a step.
  */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -39,7 +39,9 @@ const text = options.text
 const ids = Array.from(tokenizer.idsOf(text.slice(0, 6 * 256 * (windows + 1))));
 const prompt = ids.slice(0, before);
 
-/** Bytes of the weights that a step reads: all but the table, of which it reads a row, unless it is the head. */
+/**
+ * Bytes of the weights that a step reads: all but the table, of which it reads a row, unless it is the head.
+ */
 function bytesRead(model: CausalLM): number {
   const table = (model as unknown as { model?: { embedTokens?: { weight: unknown } } }).model?.embedTokens?.weight;
   return model.parameters().reduce((sum, x) => {

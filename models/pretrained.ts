@@ -114,9 +114,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 
   /**
    * Loads a model from a folder, the Hugging Face cache or the hub (see `resolveModelFolder`), in eval mode
-   * and f32, or with weights of 4 or 8 bits (`quantize`). `overrides` replace settings of config.json. Weights of a head that the file lacks are
-   * initialised and named in one line on stderr. Weights that the config ties and the file has with different
-   * values are kept apart, as in Transformers, and named in another line.
+   * and f32, or with weights of 4 or 8 bits (`quantize`). `overrides` replace settings of config.json.
+   * Weights of a head that the file lacks are initialised and named in one line on stderr. Weights that the
+   * config ties and the file has with different values are kept apart, as in Transformers, and named in
+   * another line.
    *
    * Errors, each one line: those of resolving and of the files; a config this class cannot run; a file that
    * lacks weights of the base model or has them in other shapes.

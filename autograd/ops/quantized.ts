@@ -128,8 +128,8 @@ const quantizedRowsOp: QuantizedRows = defineOp<QuantizedRows>({
 });
 
 /**
- * Looks up rows of a frozen table [rows, cols] of 4 or 8 bits (see `quantize`) by index [...]: f32 [..., cols].
- * Indices as for `embedding`.
+ * Looks up rows of a frozen table [rows, cols] of 4 or 8 bits (see `quantize`) by index [...]: f32 [...,
+ * cols]. Indices as for `embedding`.
  */
 export function quantizedEmbedding(table: QuantizedTensor, index: Tensor): Tensor {
   const { packed, scales, zeros, minimums } = table;

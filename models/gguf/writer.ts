@@ -29,8 +29,8 @@ const typeOf = (name: string): BlockType => blockType(name)!;
 /**
  * The file of a decoder and its tokenizer, to hand to `writeFilesAtomic`; tensors are read back and quantised
  * one at a time. Matrices have `type`, but for positions; those whose rows are no whole blocks of it have
- * f16, as in llama.cpp, and in a file of q4_0 or q4_1 the embeddings, which are the head too where these are tied, have
- * q8_0. Errors: a model of a family, or a tokenizer, that GGUF files have no name for.
+ * f16, as in llama.cpp, and in a file of q4_0 or q4_1 the embeddings, which are the head too where these are
+ * tied, have q8_0. Errors: a model of a family, or a tokenizer, that GGUF files have no name for.
  */
 export function ggufFile(
   path: string,

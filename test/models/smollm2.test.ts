@@ -1,10 +1,11 @@
-// SmolLM2-135M-Instruct by its GGUF file, against Transformers: test/golden/golden_smollm2.py made the numbers.
+// SmolLM2-135M-Instruct by its GGUF file, against Transformers: test/golden/golden_smollm2.py made the
+// numbers.
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad } from '../../autograd/index.ts';
 import { applyChatTemplate, generate, loadTextGenerator } from '../../models/index.ts';
-import type { ChatMessage, TextGenerator , LlamaForCausalLM } from '../../models/index.ts';
+import type { ChatMessage, TextGenerator, LlamaForCausalLM } from '../../models/index.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
 
@@ -68,7 +69,9 @@ if (path) {
       const parts = answer.findIndex((id, i) => id !== result!.tokens[i]);
       if (parts === -1) equal++;
       else {
-        console.log(`  SmolLM2: "${ids.length} ids" part at token ${parts}, where the two best are ${gaps[parts]} apart`);
+        console.log(
+          `  SmolLM2: "${ids.length} ids" part at token ${parts}, where the two best are ${gaps[parts]} apart`,
+        );
         assert.ok(gaps[parts]! <= 1e-3, `token ${parts} differs, and the two best are ${gaps[parts]} apart`);
       }
     }
