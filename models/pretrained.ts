@@ -31,8 +31,8 @@ import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames, showShape } from './names.ts';
 import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
-import { packWeights } from './quantize.ts';
-import type { Quantization } from './quantize.ts';
+import { packWeights } from './nn/quantize.ts';
+import type { Quantization } from './nn/quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
 export interface LoadOptions extends Omit<ResolveOptions, 'need'> {

@@ -180,7 +180,8 @@ export function quantizedLinear(
   if (activations === 'int8' && (bits !== 8 || zeros || minimums || group < inFeatures)) {
     throw new ShapeError(
       'quantizedLinear: int8 activations need a symmetric weight of 8 bits with one scale a row, got ' +
-        `${bits} bits in groups of ${group}${zeros ? ' with zeros' : minimums ? ' with minimums' : ''}; quantize() with its defaults makes one`,
+        `${bits} bits in groups of ${group}${zeros ? ' with zeros' : minimums ? ' with minimums' : ''}; ` +
+        'quantize() with its defaults makes one',
     );
   }
   const rows = reshape(x, [sizeOf(x.shape.slice(0, -1)), inFeatures]);

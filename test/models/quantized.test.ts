@@ -88,7 +88,7 @@ test('blocks are packed without loss: what they stand for is what gguf-py makes 
 });
 
 for (const kind of kinds) {
-  test(`${kind}: a file's own blocks compute as they do dequantised, and so does the model quantized anew`, async () => {
+  test(`${kind}: a file's blocks compute as they do dequantised, and so does the model quantized anew`, async () => {
     for (const [path, gguf] of await saved()) {
       const [kept, anew, whole] = [await load(gguf(kind), 'keep'), await load(path, kind), await load(gguf(kind))];
       const packed = kept.parameters().filter((each) => each instanceof PackedParameter);

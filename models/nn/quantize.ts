@@ -1,18 +1,18 @@
-import { ready } from '../autograd/index.ts';
-import type { Tensor } from '../autograd/index.ts';
-import { blockType, quantize } from './gguf/blocks.ts';
-import { isPacked, packBlocks, packedTypes } from './gguf/pack.ts';
-import type { ModelConfig } from './config.ts';
-import type { Match } from './io/state-dict.ts';
-import { toFloat32 } from './io/tensor-data.ts';
-import type { WeightsSource } from './io/weights-source.ts';
-import type { Module } from './module.ts';
-import { listNames } from './names.ts';
-import { Conv1D } from './nn/conv1d.ts';
-import { Embedding } from './nn/embedding.ts';
-import { Linear } from './nn/linear.ts';
-import { Parameter } from './parameter.ts';
-import { PackedParameter } from './nn/packed-parameter.ts';
+import { ready } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { blockType, quantize } from '../gguf/blocks.ts';
+import { isPacked, packBlocks, packedTypes } from '../gguf/pack.ts';
+import type { ModelConfig } from '../config.ts';
+import type { Match } from '../io/state-dict.ts';
+import { toFloat32 } from '../io/tensor-data.ts';
+import type { WeightsSource } from '../io/weights-source.ts';
+import type { Module } from '../module.ts';
+import { listNames } from '../names.ts';
+import { Conv1D } from './conv1d.ts';
+import { Embedding } from './embedding.ts';
+import { Linear } from './linear.ts';
+import { Parameter } from '../parameter.ts';
+import { PackedParameter } from './packed-parameter.ts';
 
 /**
  * What weights are kept as on the device, in blocks of 32 along their rows as GGUF files have them: `q4_0`
