@@ -52,10 +52,9 @@ const loraShape = {
   useRslora: z.boolean().default(false),
   /**
    * First values: true, A even in +-1/sqrt(in) and B 0; 'gaussian', A normal with deviation 1/r and B 0;
-   * 'pissa', the largest singular values of W, which are taken out of it (Meng et al. 2024); false, both
-   * random, which is for tests.
+   * false, both random, which is for tests.
    */
-  initLoraWeights: z.union([z.boolean(), z.literal('gaussian'), z.literal('pissa')]).default(true),
+  initLoraWeights: z.union([z.boolean(), z.literal('gaussian')]).default(true),
   /** Numbers of the layers of the stack to adapt; default all. */
   layersToTransform: z
     .union([z.int().min(0), z.array(z.int().min(0)).min(1)])

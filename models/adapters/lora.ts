@@ -1,4 +1,21 @@
-import { add, cast, dropout, embedding, isAutocasting, linear, matmul, mul, transpose } from '../../autograd/index.ts';
+import {
+  add,
+  cast,
+  div,
+  dropout,
+  embedding,
+  isAutocasting,
+  linear,
+  matmul,
+  mul,
+  noGrad,
+  pow,
+  reshape,
+  sqrt,
+  sub,
+  sum,
+  transpose,
+} from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../nn/conv1d.ts';
 import { Embedding } from '../nn/embedding.ts';
@@ -19,12 +36,14 @@ export interface LoraLayer extends LayerAdapter {
 /** Low-rank matrices for a layer, see `LoraConfig`. Of a table of embeddings, in is its number of rows. */
 export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
   const { path, layer } = target;
-  if (config.useDora || config.initLoraWeights === 'pissa')
-    throw new Error('adapter: useDora and initLoraWeights: "pissa" are not done here yet; leave them out');
   const r = byPattern(config.rankPattern, path, config.r);
   const alpha = byPattern(config.alphaPattern, path, config.loraAlpha);
   const scaling = alpha / (config.useRslora ? Math.sqrt(r) : r);
   const isTable = layer instanceof Embedding;
+  if (config.useDora && isTable)
+    throw new Error(
+      `adapter: useDora is for linear layers, and ${path} is a table of embeddings; leave one of them out`,
+    );
   const isTransposed = isTable || layer instanceof Conv1D; // weights [in, out]
   const [out, into] = isTransposed ? [layer.weight.shape[1]!, layer.weight.shape[0]!] : layer.weight.shape;
   const [aInit, bInit] = firstValues(config.initLoraWeights, r, into!, isTable);
@@ -36,12 +55,33 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
     return isTransposed ? transpose(product) : product;
   };
   const drop = (x: Tensor): Tensor => dropout(x, config.loraDropout, { training: layer.training });
+  const magnitude = config.useDora
+    ? parameter([out!], () => noGrad(() => rowLengths(add(layer.weight, delta()), isTransposed)))
+    : undefined;
+  /**
+   * What W + scaling * B A is multiplied by, for each output, so that its rows get the lengths of
+   * `magnitude`.
+   */
+  const factor = (): Tensor =>
+    div(
+      magnitude!,
+      noGrad(() => rowLengths(add(layer.weight, as(layer.weight, delta())), isTransposed)),
+    );
+  const ofInput = (x: Tensor): Tensor => as(x, linear(mul(linear(as(a, x), a), scaling), b));
+  const directed: LayerAdapter['after'] = (output, x) => {
+    const { bias } = layer as Exclude<Target['layer'], Embedding>;
+    const dropped = drop(x);
+    const weight = isTransposed ? transpose(layer.weight) : layer.weight;
+    const plain = dropped !== x ? linear(dropped, weight) : bias ? sub(output, bias) : output;
+    const times = factor(); // (out)
+    return add(output, as(output, add(mul(plain, sub(times, 1)), mul(ofInput(dropped), times))));
+  };
   const low: LayerAdapter['after'] = isTable
     ? (output, index) => {
         const rows = embedding(transpose(a), index, { paddingIdx: layer.paddingIdx }); // (..., r)
         return add(output, mul(as(output, linear(rows, b)), scaling));
       }
-    : (output, x) => add(output, as(output, linear(mul(linear(as(a, drop(x)), a), scaling), b)));
+    : (output, x) => add(output, as(output, ofInput(drop(x))));
   return {
     path,
     layer,
@@ -56,11 +96,19 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
       : [
           ['lora_A.weight', a],
           ['lora_B.weight', b],
+          ...(magnitude ? [['lora_magnitude_vector', magnitude] as const] : []),
         ],
-    after: low,
-    merged: (name, before) => (name === 'weight' ? add(before, as(before, delta())) : undefined),
+    after: magnitude ? directed : low,
+    merged: (name, before) => {
+      if (name === 'bias') return undefined;
+      const whole = add(before, as(before, delta()));
+      return magnitude ? mul(whole, as(whole, isTransposed ? factor() : reshape(factor(), [-1, 1]))) : whole;
+    },
   };
 }
+
+/** The lengths of a weight's rows, one for each output; with `transposed` those of its columns. */
+const rowLengths = (weight: Tensor, transposed: boolean): Tensor => sqrt(sum(pow(weight, 2), transposed ? 0 : 1));
 
 /** x in the type of another tensor, unless `autocast` sees to types. */
 const as = (like: Tensor, x: Tensor): Tensor => (x.dtype === like.dtype || isAutocasting() ? x : cast(x, like.dtype));

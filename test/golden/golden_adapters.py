@@ -37,6 +37,8 @@ CASES = {
         "tiny-llama",
         dict(**CAUSAL, r=3, target_modules=["v_proj", "up_proj"], exclude_modules=["up_proj"], layers_to_transform=[1]),
     ),
+    "bert-dora": ("tiny-bert", dict(task_type="SEQ_CLS", r=2, target_modules=["query", "output.dense"], use_dora=True)),
+    "gpt2-dora": ("tiny-gpt2", dict(**CAUSAL, r=2, target_modules=["c_attn"], use_dora=True)),
     "qwen2-embedding": ("tiny-qwen2", dict(**CAUSAL, r=2, target_modules=["embed_tokens", "q_proj"])),
     "qwen2-head": ("tiny-qwen2", dict(**CAUSAL, r=2, target_modules=["lm_head", "k_proj"])),
 }
