@@ -1,4 +1,5 @@
 import { padText, printable, textWidth } from './printable.ts';
+import { mean, sampleDeviation } from './statistics.ts';
 
 /** Lines of cells under a header, columns aligned; `right`: columns of numbers. */
 export function alignTable(
@@ -15,8 +16,6 @@ export function alignTable(
 
 /** The mean of several runs and its standard deviation, "0.813 ± 0.021"; of one run its value. */
 export function meanAndDeviation(values: readonly number[], digits = 3): string {
-  const mean = values.reduce((a, b) => a + b, 0) / values.length;
-  if (values.length === 1) return mean.toFixed(digits);
-  const variance = values.reduce((a, x) => a + (x - mean) ** 2, 0) / (values.length - 1);
-  return `${mean.toFixed(digits)} ± ${Math.sqrt(variance).toFixed(digits)}`;
+  const middle = mean(values).toFixed(digits);
+  return values.length === 1 ? middle : `${middle} ± ${sampleDeviation(values).toFixed(digits)}`;
 }

@@ -1,3 +1,4 @@
+import { sampleDeviation } from '../../common/statistics.ts';
 import { PythonRandom } from './python-random.ts';
 
 /** What a metric keeps of one row: a score, a sum and its weight, a class and probabilities. */
@@ -71,7 +72,7 @@ export function aggregate(metric: MetricName, items: readonly Item[], bootstraps
   const { of, stderr }: Aggregation = aggregations[metrics[metric].aggregation];
   const value = of(items);
   if (stderr === undefined || items.length < 2 || bootstraps <= 0) return { value, stderr: 'N/A' };
-  if (stderr === 'mean') return { value, stderr: deviation(items as readonly number[]) / Math.sqrt(items.length) };
+  if (stderr === 'mean') return { value, stderr: sampleDeviation(items as readonly number[]) / Math.sqrt(items.length) };
   return { value, stderr: bootstrap(of, items, bootstraps) };
 }
 
@@ -83,13 +84,7 @@ function bootstrap(of: Aggregation['of'], items: readonly Item[], count: number)
     const draw = (): Item => items[Math.floor(random.random() * items.length)]!;
     for (let i = 0; i < chunk; i++) values.push(of(Array.from(items, draw)));
   }
-  return deviation(values);
-}
-
-/** Sample standard deviation. */
-function deviation(values: readonly number[]): number {
-  const middle = mean(values);
-  return Math.sqrt(values.reduce((sum, x) => sum + (x - middle) ** 2, 0) / (values.length - 1));
+  return sampleDeviation(values);
 }
 
 /** A task's figure and how many rows it is of. */

@@ -17,6 +17,8 @@ export interface HostBatch<Name extends string = string> {
   readonly counts: Readonly<Record<string, number>>;
   /** Tokens that the model reads, padding left out. */
   readonly tokens: number;
+  /** Numbers about the batch that logs and curves show: `{ reward: 0.4 }`. */
+  readonly measures?: Readonly<Record<string, number>>;
 }
 
 /** A batch's arrays on the device, by the same names. */
@@ -24,8 +26,8 @@ export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Te
 
 /**
  * A task to train on: batches by number, and the loss of one. A batch is a pure function of the task's seed
- * and the batch's number, random corruption included. So one number tells where a run stands in its data, and
- * batches can be made ahead of time.
+ * and the batch's number, random corruption included, and of the model's weights where it `followsModel`. So
+ * one number tells where a run stands in its data, and other batches can be made ahead of time.
  */
 export interface TrainingTask {
   /** "masked-lm", as reports show it. */
@@ -39,6 +41,8 @@ export interface TrainingTask {
    * function: tensors in, tensors out, nothing read.
    */
   losses(batch: DeviceBatch): Readonly<Record<string, Tensor>>;
+  /** The model makes its batches, of texts that it writes: each is made when the step before is over. */
+  readonly followsModel?: boolean;
   /** Batches that make one pass over the data. */
   readonly batchesPerEpoch: number;
 }

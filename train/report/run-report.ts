@@ -26,15 +26,15 @@ export async function writeReport(folder: string, history: RunHistory): Promise<
   await writeFileAtomic(join(folder, 'report.html'), reportHtml(history));
 }
 
-/** The loss, each part beside it, and all evaluations of the same name. */
+/** The loss, each part and each measure beside it, and all evaluations of the same name. */
 function lossPanels({ steps, evaluations, lossLabel = 'cross-entropy, nats' }: RunHistory): Panel[] {
   const held = (name: string): Series['points'] =>
     evaluations.flatMap(({ step, evaluation }) => (name in evaluation ? [[step, evaluation[name]!] as const] : []));
-  const panel = (title: string, name: string, points: Series['points']): Panel => {
+  const panel = (title: string, name: string, points: Series['points'], yLabel = lossLabel): Panel => {
     const validation = held(name);
     return {
       title,
-      yLabel: lossLabel,
+      yLabel,
       series: [
         { name: 'training, each step', points, faint: true },
         { name: 'training, smoothed', points: smooth(points) },
@@ -43,6 +43,7 @@ function lossPanels({ steps, evaluations, lossLabel = 'cross-entropy, nats' }: R
     };
   };
   const parts = Object.keys(steps[0]?.losses ?? {});
+  const measures = Object.keys(steps[0]?.measures ?? {});
   return [
     panel(
       'Loss',
@@ -54,6 +55,14 @@ function lossPanels({ steps, evaluations, lossLabel = 'cross-entropy, nats' }: R
         name,
         name,
         steps.map(({ step, losses }) => [step, losses?.[name] ?? NaN]),
+      ),
+    ),
+    ...measures.map((name) =>
+      panel(
+        name,
+        name,
+        steps.map(({ step, measures }) => [step, measures?.[name] ?? NaN]),
+        '',
       ),
     ),
   ];

@@ -20,6 +20,8 @@ export interface StepRecord {
   readonly scale?: number;
   /** Tokens of this step, padding left out. */
   readonly tokens: number;
+  /** What its batches say of themselves, see `HostBatch`. */
+  readonly measures?: Readonly<Record<string, number>>;
   /** Seconds of training so far, pauses between a stop and its resumption left out. */
   readonly seconds: number;
   /** Milliseconds since 1970; never before an earlier record's, whatever the clock does. */

@@ -86,6 +86,7 @@ const stepSchema = z.looseObject({
   step,
   loss: value,
   losses: z.record(z.string(), value).optional(),
+  measures: z.record(z.string(), value).optional(),
   lr: value,
   gradNorm: value,
   skipped: z.literal(1).optional(),

@@ -57,8 +57,8 @@ function scalarsOf(record: LogRecord): Record<string, number> {
   const under = (group: string, values: Readonly<Record<string, number>>): [string, number][] =>
     Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]);
   if (!isStep(record)) return Object.fromEntries(under('evaluation', record.evaluation));
-  const { loss, losses = {}, lr, gradNorm } = record;
-  return Object.fromEntries(under('train', { loss, ...losses, learning_rate: lr, grad_norm: gradNorm }));
+  const { loss, losses = {}, measures = {}, lr, gradNorm } = record;
+  return Object.fromEntries(under('train', { loss, ...losses, ...measures, learning_rate: lr, grad_norm: gradNorm }));
 }
 
 /** Event: wall_time = 1 (double, seconds), step = 2 (int64), then what it says. */

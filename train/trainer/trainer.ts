@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
+import { mean } from '../../common/statistics.ts';
 import type { ModelConfig, Module, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { schedule } from '../optim/schedules.ts';
@@ -161,17 +162,18 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   model.train();
   try {
     for (const { onStart } of callbacks) await onStart?.(state.step);
-    let upcoming = batchesOf(state.step);
+    const ahead = !task.followsModel;
+    let upcoming = ahead ? batchesOf(state.step) : undefined;
     let stopEarly = false;
     let skips = 0;
     while (state.step < total && !stopEarly) {
       optimizer.lr = options.learningRate * rate(state.step);
-      const batches = await upcoming;
+      const batches = await (upcoming ?? batchesOf(state.step));
       const random = randomState();
       const results = step.run(batches);
       // Made while the device works on this one.
-      upcoming = state.step + 1 < total ? batchesOf(state.step + 1) : Promise.resolve([]);
-      upcoming.catch(() => undefined); // thrown where it is awaited
+      upcoming = ahead && state.step + 1 < total ? batchesOf(state.step + 1) : undefined;
+      upcoming?.catch(() => undefined); // thrown where it is awaited
       const { losses, gradNorm, skipped, scale } = await results();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
       skips = skipped ? skips + 1 : 0;
@@ -188,6 +190,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
         gradNorm,
         ...(skipped ? { skipped: 1 } : {}),
         ...(scale === undefined ? {} : { scale }),
+        ...measuresOf(batches),
         tokens: batches.reduce((sum, { tokens }) => sum + tokens, 0),
         seconds: state.seconds,
         time: clock.time(),
@@ -255,6 +258,14 @@ async function finishedRun(
 /** Options that decide what a run computes; how often it saves is its own affair. */
 function runIdentity({ saveEvery: _, ...options }: ReturnType<typeof trainerOptions>): Record<string, unknown> {
   return options;
+}
+
+/** The means of what batches say of themselves. */
+function measuresOf(batches: readonly HostBatch[]): Pick<StepRecord, 'measures'> {
+  const names = Object.keys(batches[0]!.measures ?? {});
+  if (names.length === 0) return {};
+  const values = (name: string): number[] => batches.map(({ measures }) => measures![name]!);
+  return { measures: Object.fromEntries(names.map((name) => [name, mean(values(name))])) };
 }
 
 /** As JSON has it. */
