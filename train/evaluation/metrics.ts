@@ -72,7 +72,8 @@ export function aggregate(metric: MetricName, items: readonly Item[], bootstraps
   const { of, stderr }: Aggregation = aggregations[metrics[metric].aggregation];
   const value = of(items);
   if (stderr === undefined || items.length < 2 || bootstraps <= 0) return { value, stderr: 'N/A' };
-  if (stderr === 'mean') return { value, stderr: sampleDeviation(items as readonly number[]) / Math.sqrt(items.length) };
+  if (stderr === 'mean')
+    return { value, stderr: sampleDeviation(items as readonly number[]) / Math.sqrt(items.length) };
   return { value, stderr: bootstrap(of, items, bootstraps) };
 }
 

@@ -116,4 +116,3 @@ export function tokenLogProbs(logits: Tensor, inputIds: Tensor, temperature = 1)
   const next = reshape(slice(inputIds, null, [1]), [batch * (length - 1)]);
   return neg(reshape(crossEntropy(scaled, next, { reduction: 'none' }), [batch, length - 1]));
 }
-
