@@ -63,6 +63,8 @@ export {
   ElectraForTokenClassification,
   ElectraModel,
 } from './electra/model.ts';
+export { Gemma2Config, Gemma3TextConfig } from './gemma/config.ts';
+export { Gemma2ForCausalLM, Gemma2Model, Gemma3ForCausalLM, Gemma3TextModel } from './gemma/model.ts';
 export { GPT2Config, gpt2Config } from './gpt2/config.ts';
 export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
 export { GPT2LMHeadModel } from './gpt2/heads.ts';
@@ -86,6 +88,10 @@ export {
   MPNetForTokenClassification,
   MPNetModel,
 } from './mpnet/model.ts';
+export { Olmo2Config } from './olmo2/config.ts';
+export { Olmo2ForCausalLM, Olmo2Model } from './olmo2/model.ts';
+export { Phi3Config } from './phi3/config.ts';
+export { Phi3ForCausalLM, Phi3Model } from './phi3/model.ts';
 export { RobertaConfig } from './roberta/config.ts';
 export type { RobertaSettings } from './roberta/config.ts';
 export {

@@ -26,6 +26,11 @@ export interface Decoder {
   readonly positions: number;
   /** Of an encoder-decoder. */
   readonly source?: SourceReader;
+  /**
+   * Texts of more tokens are computed otherwise from their first token on: one that grows beyond is read
+   * anew.
+   */
+  readonly switchAt?: number;
   /** Tokens (B, T) after those of the cache, which takes them up, -> their last hidden states (B, T, D). */
   hidden(inputIds: Tensor, cache: KeyValueCache): Tensor;
   /** Hidden states (..., D) -> logits of the next token (..., V). */

@@ -34,6 +34,8 @@ export class DecodingSession {
   readonly #look: Compiled<[Tensor, Wanted], Tensor>;
   /** Tokens of the longest row. */
   #length = 0;
+  /** Where the decoder switches at some length: the tokens of each row. */
+  #rows: number[][] = [];
   /** What the cache holds of one row alone, and the weights that computed it. */
   #held: { readonly tokens: number[]; readonly weights: number } | undefined;
   readonly #weights: () => number;
@@ -61,9 +63,10 @@ export class DecodingSession {
     return this.#length;
   }
 
-  /** Tokens that a row may have in the end. */
+  /** Tokens that `look` may reach: up to the decoder's last position, or to where it switches. */
   get positions(): number {
-    return this.#decoder.positions;
+    const { positions, switchAt = positions } = this.#decoder;
+    return this.#switched(this.#length) ? positions : Math.min(positions, switchAt);
   }
 
   get capacity(): number {
@@ -85,21 +88,33 @@ export class DecodingSession {
     this.#length = Math.max(...lengthsOf(whole));
     const weights = this.#weights();
     const isAlone = rows.length === 1 && sources.length === 0;
-    const held = reuse && isAlone && this.#held?.weights === weights ? this.#held.tokens : [];
+    const old = reuse && isAlone && this.#held?.weights === weights ? this.#held.tokens : [];
+    const held = this.#switched(old.length) === this.#switched(this.#length) ? old : [];
     const kept = isAlone ? commonLength(held, whole[0]!) : 0;
     const prompts = kept > 0 ? [whole[0]!.slice(kept)] : whole;
     this.#held = isAlone ? { tokens: [...whole[0]!], weights } : undefined;
+    this.#rows = this.#decoder.switchAt === undefined ? [] : whole.map((row) => [...row]);
     using _ = scope();
     this.#cache.clear(kept);
     if (this.#length > this.capacity) this.#cache.grow(this.#length);
     const result = noGrad(() => {
       if (sources.length > 0) this.#decoder.source!.read(padded(sources), vector(lengthsOf(sources)), this.#cache);
-      const hidden = this.#decoder.hidden(padded(prompts), this.#cache); // (B, T, D)
-      this.#cache.advance(vector(lengthsOf(prompts)));
-      const lasts = lengthsOf(prompts).map((length) => length - 1);
-      return this.#next(rowsAt(hidden, i32(lasts, [this.batch, 1])), wanted);
+      return this.#read(prompts, wanted);
     });
     return await result.data();
+  }
+
+  /** Tokens of each row behind those of the cache, in one pass: what is wanted of the next. */
+  #read(rows: readonly (readonly number[])[], wanted: Wanted): Tensor {
+    const hidden = this.#decoder.hidden(padded(rows), this.#cache); // (B, T, D)
+    this.#cache.advance(vector(lengthsOf(rows)));
+    const lasts = lengthsOf(rows).map((length) => length - 1);
+    return this.#next(rowsAt(hidden, i32(lasts, [this.batch, 1])), wanted);
+  }
+
+  /** Whether a text of so many tokens is computed otherwise than shorter ones. */
+  #switched(length: number): boolean {
+    return length > (this.#decoder.switchAt ?? Infinity);
   }
 
   /**
@@ -113,8 +128,14 @@ export class DecodingSession {
     // A row that has ended may run past the last position, while others go on: what it writes there is
     // dropped.
     if (this.capacity < this.#decoder.positions) this.#grow(this.#length);
-    const order = from && i32(from, [this.batch]);
-    const result = noGrad(() => this.#step(i32(ids, [this.batch, 1]), order, wanted));
+    if (this.#decoder.switchAt !== undefined)
+      this.#rows = ids.map((id, row) => [...this.#rows[from?.[row] ?? row]!, id]);
+    const switches = this.#switched(this.#length) && !this.#switched(this.#length - 1);
+    const result = noGrad(() => {
+      if (!switches) return this.#step(i32(ids, [this.batch, 1]), from && i32(from, [this.batch]), wanted);
+      this.#cache.clear();
+      return this.#read(this.#rows, wanted);
+    });
     return await result.data();
   }
 
@@ -133,6 +154,7 @@ export class DecodingSession {
     });
     this.#length += ids.length;
     this.#held?.tokens.push(...ids);
+    this.#rows[0]?.push(...ids);
     return await result.data();
   }
 
@@ -141,7 +163,7 @@ export class DecodingSession {
     using _ = scope();
     this.#cache.clear(length);
     this.#length = length;
-    if (this.#held) this.#held.tokens.length = length;
+    for (const tokens of [this.#held?.tokens, this.#rows[0]]) if (tokens) tokens.length = length;
   }
 
   /** Makes room for `length` tokens, as far as the model has positions. */

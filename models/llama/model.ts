@@ -13,12 +13,6 @@ import { SmolLM3Config, smolLM3Layers, turns } from './config.ts';
 abstract class LlamaKind<
   C extends DecoderConfig & Pick<LlamaConfig, 'hiddenAct' | 'intermediateSize' | 'rmsNormEps'>,
 > extends RotaryDecoder<C, PreNormLayer> {
-  static readonly keyRules = {
-    baseModelPrefix: 'model',
-    // Frequencies, which old files carry in every layer.
-    ignoredKeys: /rotary_emb\.inv_freq$/,
-  };
-
   protected abstract attention(index: number): ProjectedAttention;
 
   protected override layer(index: number): PreNormLayer {

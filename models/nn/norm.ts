@@ -2,7 +2,7 @@ import { layerNorm, rmsNorm } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { onesInit, parameter, zerosInit } from '../parameter.ts';
 import { Module } from '../module.ts';
-import type { Parameter } from '../parameter.ts';
+import type { Initializer, Parameter } from '../parameter.ts';
 
 /**
  * (x - mean) / sqrt(variance + eps) * weight + bias over the last axis (Ba et al. 2016); weight 1 and bias 0
@@ -29,14 +29,20 @@ export class LayerNorm extends Module {
   }
 }
 
-/** x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich 2019); weight 1 at first. */
+export interface RMSNormOptions {
+  readonly eps?: number;
+  /** Default: 1. */
+  readonly weightInit?: Initializer;
+}
+
+/** x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich 2019). */
 export class RMSNorm extends Module {
   weight: Parameter;
   readonly eps: number;
 
-  constructor(dim: number, { eps = 1e-6 }: { readonly eps?: number } = {}) {
+  constructor(dim: number, { eps = 1e-6, weightInit = onesInit }: RMSNormOptions = {}) {
     super();
-    this.weight = parameter([dim], onesInit);
+    this.weight = parameter([dim], weightInit);
     this.eps = eps;
   }
 

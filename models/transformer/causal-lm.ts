@@ -1,3 +1,4 @@
+import { div, mul, tanh } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { ModelConfig } from '../config.ts';
 import type { Decoder, SpecialTokens } from '../generation/decoder.ts';
@@ -30,7 +31,7 @@ interface HeadConfig {
   readonly initializerRange: number;
 }
 
-export type CausalLMConfig = ModelConfig & HeadConfig & SpecialTokens & { readonly vocabSize: number };
+export type CausalLMConfig = ModelConfig & SpecialTokens & { readonly vocabSize: number };
 
 /** A head that scores all tokens: hidden (..., D) -> logits (..., V). No bias. */
 export function lmHead({ tieWordEmbeddings, initializerRange }: HeadConfig, { weight }: Embedding): Linear {
@@ -52,6 +53,23 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
   /** How many tokens the model has positions for. */
   protected abstract get positions(): number;
 
+  /** See `Decoder`. */
+  protected get switchAt(): number | undefined {
+    return undefined;
+  }
+
+  /** Logits x become softCap * tanh(x / softCap); undefined: they stay as they are. */
+  protected get softCap(): number | undefined {
+    return undefined;
+  }
+
+  /** Hidden states (..., D) -> logits (..., V). */
+  #logits(hidden: Tensor): Tensor {
+    const { softCap } = this;
+    const logits = this.lmHead.forward(hidden);
+    return softCap === undefined ? logits : mul(tanh(div(logits, softCap)), softCap);
+  }
+
   /** Logits (B, T, V), and with labels the mean cross-entropy of each token with the one after it. */
   override forward(
     inputs: CausalLMInputs & { readonly labels: Tensor; readonly outputLogits: false },
@@ -65,9 +83,9 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
     const output = this.decoderModel.forward(inputs);
     const hidden = output.lastHiddenState; // (B, T, D)
     const internals = internalsOf(output);
-    if (!outputLogits && isPlainLinear(this.lmHead))
+    if (!outputLogits && this.softCap === undefined && isPlainLinear(this.lmHead))
       return { loss: linearNextTokenLoss(hidden, this.lmHead.weight, labels!), ...internals };
-    const logits = this.lmHead.forward(hidden); // (B, T, V)
+    const logits = this.#logits(hidden); // (B, T, V)
     return {
       ...(outputLogits ? { logits } : {}),
       ...(labels ? { loss: nextTokenLoss(logits, labels) } : {}),
@@ -85,8 +103,9 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
     return {
       vocabSize: this.config.vocabSize,
       positions: this.positions,
+      ...(this.switchAt === undefined ? {} : { switchAt: this.switchAt }),
       hidden: (inputIds, cache) => this.decoderModel.forward({ inputIds, cache }).lastHiddenState,
-      logits: (hidden) => this.lmHead.forward(hidden),
+      logits: (hidden) => this.#logits(hidden),
     };
   }
 }

@@ -77,10 +77,23 @@ export interface DecoderConfig extends CausalLMConfig {
   readonly ropeScaling: RotaryScaling | null;
   /** Share of a head's numbers that turn. */
   readonly partialRotaryFactor?: number;
+  /** The context of the training, for scalings that depend on it. */
+  readonly originalMaxPositionEmbeddings?: number;
   readonly attentionDropout: number;
+  readonly initializerRange: number;
+  readonly tieWordEmbeddings: boolean;
   readonly padTokenId: number | null;
   readonly slidingWindow?: number | null;
   readonly layerTypes?: readonly LayerType[] | null;
+  /** Logits are capped softly at it; null: not. */
+  readonly finalLogitSoftcapping?: number | null;
+}
+
+/** How frequencies are scaled; a family's own setting of the context of the training comes first. */
+export function scalingIn({ ropeScaling, originalMaxPositionEmbeddings }: DecoderConfig): RotaryScaling | null {
+  return originalMaxPositionEmbeddings !== undefined && ropeScaling?.ropeType === 'longrope'
+    ? { ...ropeScaling, originalMaxPositionEmbeddings }
+    : ropeScaling;
 }
 
 /** Heads of keys and values. */
@@ -164,7 +177,7 @@ export function defineDecoderConfig<S extends z.ZodRawShape>(modelType: string, 
         ...('headDim' in shape ? { head_dim: headSize(own) } : {}),
         ...('numKeyValueHeads' in shape ? { num_key_value_heads: keyValueHeads(own) } : {}),
         ...('layerTypes' in shape ? { layer_types: layersOf(own, layers) } : {}),
-        ...write(own),
+        ...write({ ...own, ropeScaling: scalingIn(own) }),
       };
       const written = Object.entries(settled).filter(([key]) => !absent.includes(key));
       return Object.fromEntries(written.sort(([a], [b]) => (a < b ? -1 : 1)));

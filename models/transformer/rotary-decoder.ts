@@ -16,8 +16,9 @@ import type { Rotation } from '../nn/rotary.ts';
 import { normalInit, zerosInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import type { PreTrainedClass } from '../pretrained.ts';
+import type { KeyRules } from '../io/state-dict.ts';
 import { CausalLM, lmHead } from './causal-lm.ts';
-import { headSize, keyValueHeads, turningSize } from './decoder-config.ts';
+import { headSize, keyValueHeads, scalingIn, turningSize } from './decoder-config.ts';
 import type { DecoderConfig } from './decoder-config.ts';
 import { checkDecoderInputs } from './inputs.ts';
 import type { DecoderInputs } from './inputs.ts';
@@ -195,14 +196,20 @@ export const rmsNorm = ({ hiddenSize, rmsNormEps }: { readonly hiddenSize: numbe
   new RMSNorm(hiddenSize, { eps: rmsNormEps });
 
 /** Positions that a model has. */
-export const positionsOf = ({ maxPositionEmbeddings, ropeScaling }: DecoderConfig): number =>
-  rotaryPositions(maxPositionEmbeddings, ropeScaling);
+export const positionsOf = (config: DecoderConfig): number =>
+  rotaryPositions(config.maxPositionEmbeddings, scalingIn(config));
 
 /** The bare decoder: tokens to one vector for each, which knows of that token and those before it. */
 export abstract class RotaryDecoder<
   C extends DecoderConfig = DecoderConfig,
   L extends DecoderLayer = DecoderLayer,
 > extends PreTrainedModel<C> {
+  static readonly keyRules: KeyRules = {
+    baseModelPrefix: 'model',
+    // Frequencies, which old files carry in every layer.
+    ignoredKeys: /rotary_emb\.inv_freq$/,
+  };
+
   readonly embedTokens: Embedding;
   readonly layers: readonly L[];
   readonly norm: Module & { forward(x: Tensor): Tensor };
@@ -210,16 +217,17 @@ export abstract class RotaryDecoder<
 
   constructor(config: C) {
     super(config);
-    const { vocabSize, hiddenSize, padTokenId, initializerRange, numHiddenLayers } = config;
+    const { vocabSize, hiddenSize, initializerRange, numHiddenLayers } = config;
+    const paddingIdx = this.paddingIdx();
     this.embedTokens = new Embedding(vocabSize, hiddenSize, {
-      ...(padTokenId === null ? {} : { paddingIdx: padTokenId }),
+      ...(paddingIdx === null ? {} : { paddingIdx }),
       weightInit: normalInit(initializerRange),
     });
     this.layers = Array.from({ length: numHiddenLayers }, (_, index) => this.layer(index));
     this.norm = this.finalNorm();
     this.rotaryEmb = new RotaryEmbedding(turningSize(config), {
       theta: config.ropeTheta,
-      scaling: config.ropeScaling ?? undefined,
+      scaling: scalingIn(config) ?? undefined,
       maxPositions: config.maxPositionEmbeddings,
     });
   }
@@ -228,6 +236,11 @@ export abstract class RotaryDecoder<
   protected abstract layer(index: number): L;
   /** Builds the norm of the last layer's output. */
   protected abstract finalNorm(): Module & { forward(x: Tensor): Tensor };
+
+  /** The token whose vector is not trained. */
+  protected paddingIdx(): number | null {
+    return this.config.padTokenId;
+  }
 
   /** The vectors of tokens [B, T]: (B, T, D). */
   protected embed(inputIds: Tensor): Tensor {
@@ -274,6 +287,15 @@ export abstract class RotaryForCausalLM<C extends DecoderConfig, M extends Rotar
 
   protected override get positions(): number {
     return positionsOf(this.config);
+  }
+
+  protected override get switchAt(): number | undefined {
+    const { longCoarse, switchAt } = this.model.rotaryEmb;
+    return longCoarse && switchAt;
+  }
+
+  protected override get softCap(): number | undefined {
+    return this.config.finalLogitSoftcapping ?? undefined;
   }
 }
 
