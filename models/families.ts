@@ -67,6 +67,8 @@ export { Gemma2Config, Gemma3TextConfig } from './gemma/config.ts';
 export { Gemma2ForCausalLM, Gemma2Model, Gemma3ForCausalLM, Gemma3TextModel } from './gemma/model.ts';
 export { GPT2Config, gpt2Config } from './gpt2/config.ts';
 export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
+export { GPTNeoXConfig } from './gpt-neox/config.ts';
+export { GPTNeoXForCausalLM, GPTNeoXModel } from './gpt-neox/model.ts';
 export { GPT2LMHeadModel } from './gpt2/heads.ts';
 export { GPT2Model } from './gpt2/model.ts';
 export { LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, SmolLM3Config } from './llama/config.ts';
@@ -90,6 +92,8 @@ export {
 } from './mpnet/model.ts';
 export { Olmo2Config } from './olmo2/config.ts';
 export { Olmo2ForCausalLM, Olmo2Model } from './olmo2/model.ts';
+export { OPTConfig } from './opt/config.ts';
+export { OPTForCausalLM, OPTModel } from './opt/model.ts';
 export { Phi3Config } from './phi3/config.ts';
 export { Phi3ForCausalLM, Phi3Model } from './phi3/model.ts';
 export { RobertaConfig } from './roberta/config.ts';

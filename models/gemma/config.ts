@@ -31,11 +31,15 @@ const gemma = {
   eosTokenId: ends.default(1),
 };
 
-const refuseBoth = (json: JsonObject): JsonObject => {
-  if (json['use_bidirectional_attention'] === true)
-    throw new Error('use_bidirectional_attention is true, but this model sees earlier tokens only; use another one');
-  return json;
-};
+/** What a model here cannot do: see later tokens, or scale the positions of layers with a window. */
+function refuse({ use_bidirectional_attention: both, rope_parameters: parameters }: JsonObject): string | undefined {
+  if (both === true)
+    return 'use_bidirectional_attention is true, but this model sees earlier tokens only; use another one';
+  const local = isJsonObject(parameters) ? parameters['sliding_attention'] : undefined;
+  return scalingOf(local)
+    ? `rope_parameters.sliding_attention is ${showValue(local)}; only the default rope_type is known there`
+    : undefined;
+}
 
 /** Every second layer sees all tokens. */
 export const gemma2Layers: LayerRule = (_config, layer) =>
@@ -54,7 +58,7 @@ export const Gemma2Config = defineDecoderConfig(
   {
     floats: ['attnLogitSoftcapping', 'finalLogitSoftcapping'],
     layers: gemma2Layers,
-    read: (json) => readRotary(refuseBoth(json)),
+    refuse,
   },
 );
 
@@ -72,17 +76,13 @@ export const gemma3Layers: LayerRule = (config, layer) =>
 
 /** Layers with a window have rotary positions of their own: rope_parameters has an entry for each kind. */
 function readGemma3(json: JsonObject): JsonObject {
-  const { rope_parameters: parameters, ...rest } = refuseBoth(json);
+  const { rope_parameters: parameters, ...rest } = json;
   const pattern = rest['sliding_window_pattern'] ?? rest['_sliding_window_pattern'];
   const given = pattern === undefined ? rest : { ...rest, sliding_window_pattern: pattern };
   if (!isJsonObject(parameters) || !('full_attention' in parameters))
     return readRotary({ ...given, ...(parameters === undefined ? {} : { rope_parameters: parameters }) });
   const { full_attention: full, sliding_attention: sliding } = parameters;
   const local = isJsonObject(sliding) ? sliding : {};
-  if (scalingOf(local))
-    throw new Error(
-      `rope_parameters.sliding_attention is ${showValue(local)}; only the default rope_type is known here`,
-    );
   const theta = local['rope_theta'] ?? given['rope_local_base_freq'];
   return {
     ...readRotary({ ...given, rope_parameters: full }),
@@ -112,6 +112,7 @@ export const Gemma3TextConfig = defineDecoderConfig(
   {
     floats: ['ropeLocalBaseFreq', 'finalLogitSoftcapping'],
     layers: gemma3Layers,
+    refuse,
     read: readGemma3,
     write: writeGemma3,
   },

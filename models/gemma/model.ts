@@ -1,6 +1,6 @@
-// Gemma 2 (Gemma Team 2024) and the text part of Gemma 3 (2025): norms before and behind each part, weights of
-// norms counted from 1, scaled embeddings, and windows in most layers. Gemma 2 caps scores and logits; Gemma 3
-// normalises queries and keys, and turns them by other frequencies where there is a window.
+// Gemma 2 (Gemma Team 2024) and the text part of Gemma 3 (2025): norms before and behind each part, weights
+// of norms counted from 1, scaled embeddings, and windows in most layers. Gemma 2 caps scores and logits;
+// Gemma 3 normalises queries and keys, and turns them by other frequencies where there is a window.
 import { add, mul, rmsNorm } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';

@@ -1,5 +1,5 @@
-// OLMo 2 (OLMo Team 2025): Llama with norms behind attention and feed-forward part instead of before them, and
-// queries and keys normalised over all heads at once, so that training stays stable.
+// OLMo 2 (OLMo Team 2025): Llama with norms behind attention and feed-forward part instead of before them,
+// and queries and keys normalised over all heads at once, so that training stays stable.
 import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';

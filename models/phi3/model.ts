@@ -1,5 +1,5 @@
-// Phi-3 (Abdin et al. 2024): Llama whose projections lie in one matrix each: queries, keys and values; gate and
-// up.
+// Phi-3 (Abdin et al. 2024): Llama whose projections lie in one matrix each: queries, keys and values; gate
+// and up.
 import { mul } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';

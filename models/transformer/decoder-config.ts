@@ -133,6 +133,8 @@ interface DecoderRules {
   readonly layers?: LayerRule;
   /** Returns the fault of the settings as a whole, if there is one. */
   readonly check?: (config: DecoderConfig) => string | undefined;
+  /** Returns what a config.json asks for that the model cannot do. */
+  readonly refuse?: (json: JsonObject) => string | undefined;
   /** config.json in one form, with `rope_theta` and `rope_scaling`; and the keys of both forms. */
   readonly read?: (json: JsonObject) => JsonObject;
   readonly write?: (config: DecoderConfig) => JsonObject;
@@ -150,16 +152,19 @@ export function defineDecoderConfig<S extends z.ZodRawShape>(modelType: string, 
   const check = (values: unknown): string | undefined => checkSettings(values as DecoderConfig, rules);
   const base = defineConfig(modelType, shape, { floats: [...floats, ...(rules.floats ?? [])], check });
   const absent = fixed.map(snakeCase);
+  const cannot = (json: JsonObject): string | undefined => {
+    const partial = read(json)['partial_rotary_factor'] ?? 1;
+    if (!('partialRotaryFactor' in shape) && partial !== 1)
+      return `partial_rotary_factor is ${showValue(partial)}, but this model turns whole heads`;
+    return rules.refuse?.(json);
+  };
   const format: typeof base = {
     ...base,
     fromJson(json, file, overrides) {
       const { layer_types: types, ...rest } = read(json);
-      if ((json['model_type'] ?? modelType) === modelType) {
-        const partial = rest['partial_rotary_factor'] ?? 1;
-        if (!('partialRotaryFactor' in shape) && partial !== 1)
-          throw new Error(`${file}: partial_rotary_factor is ${showValue(partial)}, but this model turns whole heads`);
-        if (!('partialRotaryFactor' in shape)) delete rest['partial_rotary_factor'];
-      }
+      if (!('partialRotaryFactor' in shape)) delete rest['partial_rotary_factor'];
+      const wrong = (json['model_type'] ?? modelType) === modelType ? cannot(json) : undefined;
+      if (wrong) throw new Error(`${file}: ${wrong}`);
       if (!Array.isArray(types)) return base.fromJson(rest, file, overrides);
       const derived = layersOf(base.fromJson(rest, file) as unknown as DecoderConfig, layers);
       if (types.join() === derived.join()) return base.fromJson(rest, file, overrides);

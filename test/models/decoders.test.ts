@@ -51,6 +51,10 @@ const families: Readonly<Record<string, GradientOptions>> = {
   'phi3-long': {},
   gemma2: {},
   gemma3: {},
+  'gpt-neox': {},
+  'gpt-neox-serial': {},
+  opt: { vanishing: /k_proj\.bias$/ },
+  'opt-post-norm': { vanishing: /k_proj\.bias$/ },
 };
 
 const test = suite('decoders');

@@ -100,6 +100,58 @@ test('Llama and Qwen3: rotary positions, grouped queries', async () => {
   await compareSteps(Qwen3ForCausalLM.fromConfig({ ...config, headDim: 6 }).eval(), 16, 10);
 });
 
+test('longrope: a text that grows beyond the switch is read anew; rows that change places, too', async () => {
+  manualSeed(3);
+  const long = LlamaForCausalLM.fromConfig({
+    vocabSize: 61,
+    hiddenSize: 16,
+    intermediateSize: 24,
+    numHiddenLayers: 2,
+    numAttentionHeads: 2,
+    maxPositionEmbeddings: 60,
+    initializerRange: 0.3,
+    ropeScaling: {
+      ropeType: 'longrope',
+      shortFactor: [1, 1, 1, 1],
+      longFactor: [3, 4, 5, 6],
+      originalMaxPositionEmbeddings: 12,
+    },
+  }).eval();
+  const text = [...prompts[0]!];
+  for (let n = 0; n < 20; n++) {
+    const logits = await plainLogits(long, text, 1);
+    text.push(logits.indexOf(Math.max(...logits)));
+  }
+  const greedyText = async (prompt: readonly number[], count: number, more: GenerationOptions = {}) =>
+    (await generate(long, [prompt], { maxNewTokens: count, eosTokenId: null, ...more }))[0]!.tokens;
+  assert.equal(await greedyText(prompts[0]!, 20), text.slice(3));
+  assert.equal(await greedyText(prompts[0]!, 20, { promptLookupNumTokens: 3 }), text.slice(3));
+  await greedyText(prompts[0]!, 4, { reuseCache: true });
+  assert.equal(await greedyText(text.slice(0, 14), 9, { reuseCache: true }), text.slice(14));
+  assert.equal(await greedyText(text.slice(0, 9), 14, { reuseCache: true }), text.slice(9));
+
+  const rows = [text.slice(0, 11), text.slice(5, 16)];
+  const session = new DecodingSession(long.decoder(), 2, 16);
+  await session.begin(
+    rows.map((tokens) => ({ tokens })),
+    'logits',
+  );
+  for (const from of [[1, 0], undefined, [0, 0]]) {
+    const ids = from?.[1] === 0 && from[0] === 0 ? [7, 8] : [5, 6];
+    const before = rows.map((row) => [...row]);
+    ids.forEach((id, b) => (rows[b] = [...before[from?.[b] ?? b]!, id]));
+    const logits = await session.append(ids, 'logits', from);
+    for (const b of [0, 1]) {
+      const error = largestDifference(
+        Array.from(logits).slice(61 * b, 61 * (b + 1)),
+        await plainLogits(long, rows[b]!, 1),
+      );
+      if (!(error <= 1e-5)) throw new Error(`row ${b} of ${rows[b]!.length} tokens: logits differ by ${error}`);
+    }
+  }
+  session.free();
+});
+
 test('Marian: sources of several lengths, then longer ones', async () => {
   manualSeed(3);
   const translator = MarianMTModel.fromConfig({
