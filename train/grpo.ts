@@ -4,16 +4,17 @@
  *
  *   node --import tsx train/sft.ts --epochs 3                      a model that answers, if often wrongly
  *   node --import tsx train/grpo.ts --model runs/sft               learns to add
- *   node --import tsx train/grpo.ts --model FOLDER --data problems.jsonl --reward exact --output runs/grpo
+ *   node --import tsx train/grpo.ts --model FOLDER --data problems.jsonl --reward exact --lora 8
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mean } from '../common/statistics.ts';
 import { printable } from '../common/printable.ts';
 import { alignTable } from '../common/text-table.ts';
-import { rolesTemplate, withChatTemplate } from '../models/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import { addLora, generateText, rolesTemplate, withChatTemplate } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
-import { loadDecoder, shippedGpt } from './cli/fine-tune.ts';
+import { loadDecoder, loraFlags, loraOf, shippedGpt } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { loadProblems, problemForm, sumsName } from './grpo/problems.ts';
 import type { Problem } from './grpo/problems.ts';
@@ -25,7 +26,6 @@ import { reportResult } from './report/run-result.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from './trainer/settings.ts';
 import { train } from './trainer/trainer.ts';
-import { generateText } from '../models/index.ts';
 
 const { accumulate: _, ema: _ema, ...tuning } = trainerFlags;
 
@@ -56,6 +56,7 @@ const command = {
     scaleRewards: { type: 'choice', choices: rewardScales, default: 'group', help: 'unit of the advantages' },
     epsilon: { type: 'number', default: 0.2, min: 0, help: 'how far probabilities may move down, and up' },
     epsilonHigh: { type: 'number', min: 0, help: 'how far up; default epsilon' },
+    ...loraFlags,
     beta: { type: 'number', default: 0, min: 0, help: 'weight of the divergence from the model it began as' },
     ...tuning,
     learningRate: { type: 'number', default: 1e-4, min: 0, help: 'peak of the schedule' },
@@ -82,7 +83,13 @@ main(async () => {
   const chatTemplate = own ?? (tokenizer.chatTemplate === undefined ? rolesTemplate : undefined);
   const { train: problems, test, origin } = await loadProblems(data, seed);
   checkAnswers([...problems, ...test], asked);
-  const reference = beta > 0 ? (await loadDecoder(values.model, seed)).model.eval() : undefined;
+  const lora = loraOf(values);
+  const peft = lora && addLora(model, lora);
+  const copy = beta > 0 && !peft ? (await loadDecoder(values.model, seed)).model.eval() : undefined;
+  // With an adapter, the model it began as is the model without.
+  const before = (inputIds: Tensor): Tensor =>
+    peft ? peft.disableAdapters(() => model.forward({ inputIds }).logits) : copy!.forward({ inputIds }).logits;
+  const reference = beta > 0 ? before : undefined;
   const about = [
     `data   ${origin}; ${problems.length} problems to train, ${test.length} to test`,
     `model  ${(model.numParameters() / 1e6).toFixed(1)} M parameters`,
@@ -107,9 +114,9 @@ main(async () => {
       },
     };
   };
-  const before = await measure();
+  const first = await measure();
   await train({
-    model,
+    model: peft ?? model,
     tokenizer: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate),
     task,
     evaluate: async () => (await measure()).rewards,
@@ -121,7 +128,7 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const report = [
-    table(test, before, await measure()),
+    table(test, first, await measure()),
     `saved  ${output}, what it wrote on the way in ${join(output, 'rollouts')}; talk with it: train/chat.ts`,
   ].join('\n');
   await reportResult(output, { from: values.model ?? shippedGpt, about, test: report });

@@ -1,5 +1,5 @@
 // GRPO: losses and gradients as TRL's, advantages, rewards; the script learns, is killed and goes on.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -136,6 +136,17 @@ test('a decoder learns what is rewarded; killed amid two steps of the same texts
   assert.is(readdirSync(join(whole, 'rollouts')).length, 20);
   assert.is(lossesIn(whole).length, 40);
   await resumesAs(whole, killed, () => runScript(['train/grpo.ts', ...args, '--output', killed, '--resume']));
+
+  const adapter = join(folder, 'adapter');
+  const lora = ['--lora', '4', '--steps', '6', '--evaluate-every', '6', '--beta', '0.1'];
+  const adapted = await runScript(['train/grpo.ts', ...args, ...lora, '--output', adapter]);
+  assert.is(adapted.code, 0, adapted.stderr);
+  assert.ok(existsSync(join(adapter, 'adapter_model.safetensors')));
+  type Parts = { readonly losses?: { readonly kl: number } };
+  const kl = readFileSync(join(adapter, 'log.jsonl'), 'utf8').trim().split('\n');
+  const away = kl.flatMap((row) => (JSON.parse(row) as Parts).losses?.kl ?? []);
+  assert.is(away[0], 0); // B is zero at first: the model is the reference
+  assert.ok(away.at(-1)! > 0);
 });
 
 test('what cannot be rewarded or written is refused in a line', async () => {

@@ -1,4 +1,5 @@
 import { compile, noGrad, scope, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { paddedLength } from '../../models/pipelines/rows.ts';
 import { endlessBatches } from '../data/batches.ts';
@@ -12,8 +13,8 @@ import type { RolloutOptions, RolloutText } from './rollout.ts';
 
 export interface GrpoTaskOptions extends RolloutOptions, Omit<GrpoOptions, 'maxCompletionLength'> {
   readonly model: CausalLM;
-  /** What the model must not move far from, where beta is above 0. */
-  readonly reference?: CausalLM;
+  /** Logits (B, T, V) of what the model must not move far from, where beta is above 0. */
+  readonly reference?: (inputIds: Tensor) => Tensor;
   readonly problems: readonly Problem[];
   /** Problems a step. */
   readonly batchSize: number;
@@ -32,13 +33,14 @@ export function grpoTask(options: GrpoTaskOptions): TrainingTask {
   const lengths = problems.map((problem) => tokenizer.idsOf(promptOf(problem, tokenizer, chatTemplate)).length);
   checkRoom(problems, lengths, options);
   const { batchesPerEpoch, indices } = endlessBatches(lengths, options);
-  const logProbs = (of: CausalLM) =>
-    compile(
-      (inputIds: ReturnType<typeof tensor>) =>
-        noGrad(() => tokenLogProbs(of.forward({ inputIds }).logits, inputIds, temperature)),
-      { name: 'log-probabilities', maxPrograms: 32, log: () => undefined },
-    );
-  const ofModel = logProbs(model);
+  const logitsOf = (inputIds: Tensor): Tensor => model.forward({ inputIds }).logits;
+  const logProbs = (logits: typeof logitsOf) =>
+    compile((inputIds: Tensor) => noGrad(() => tokenLogProbs(logits(inputIds), inputIds, temperature)), {
+      name: 'log-probabilities',
+      maxPrograms: 32,
+      log: () => undefined,
+    });
+  const ofModel = logProbs(logitsOf);
   const ofReference = reference && logProbs(reference);
   const values = async (of: typeof ofModel, inputIds: HostArray): Promise<Float32Array> => {
     using _ = scope();
@@ -99,8 +101,7 @@ export function grpoTask(options: GrpoTaskOptions): TrainingTask {
       };
     },
     losses({ inputIds, mask, advantages, oldLogps, refLogps }) {
-      const { logits } = model.forward({ inputIds: inputIds! });
-      const logps = tokenLogProbs(logits, inputIds!, temperature);
+      const logps = tokenLogProbs(logitsOf(inputIds!), inputIds!, temperature);
       const batch = { logps, mask: mask!, advantages: advantages!, oldLogps, refLogps };
       return { ...grpoLosses(batch, { ...options, maxCompletionLength: options.maxNewTokens }) };
     },
