@@ -31,6 +31,8 @@ export interface LoraLayer extends LayerAdapter {
   readonly a: Tensor;
   readonly b: Tensor;
   readonly scaling: number;
+  /** Whether A and B are all that there is to it: no magnitudes. */
+  readonly isPlain: boolean;
 }
 
 /** Low-rank matrices for a layer, see `LoraConfig`. Of a table of embeddings, in is its number of rows. */
@@ -88,6 +90,7 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
     a,
     b,
     scaling,
+    isPlain: magnitude === undefined,
     parameters: isTable
       ? [
           ['lora_embedding_A', a],

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { clone, guarded, isCapturing, noGrad, assign } from '../../autograd/index.ts';
+import { assign, clone, guarded, isCapturing, isGradEnabled, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
@@ -8,6 +8,10 @@ import type { HookHandle, Member } from '../module.ts';
 import { listNames, showText } from '../names.ts';
 import { Parameter, postponeInit } from '../parameter.ts';
 import { Adapter } from './adapter.ts';
+import { AdapterRows, chooseByRow, lowRankByRow, noAdapter, stackOf } from './by-row.ts';
+import type { LowRankStack } from './by-row.ts';
+import type { LoraLayer } from './lora.ts';
+import type { WholeModule } from './whole-module.ts';
 import { adapterConfigText, loraConfig } from './config.ts';
 import type { AdapterConfig, LoraSettings } from './config.ts';
 import { adapterFiles, readAdapter, readAdapterConfig } from './files.ts';
@@ -45,6 +49,8 @@ interface Scope {
   readonly names: readonly string[];
   /** It began inside of a function that was being compiled, and is a part of it. */
   readonly captured: boolean;
+  /** Which adapter each row of the batch has, where each has its own; `names` is then empty. */
+  readonly rows?: AdapterRows;
 }
 
 /** A layer with hooks on it, and what each adapter does to it. */
@@ -90,6 +96,13 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   readonly #replaced = new Map<Module, () => void>();
   /** Puts back what `merge` changed. */
   #unmerge: (() => void) | undefined;
+  /** Matrices of all adapters of a layer, for rows that have their own; made of weights of this version. */
+  readonly #stacks = new Map<Module, LowRankStack>();
+  #stacked = -1;
+  /** The number of the last attachment of adapters, among those of all models. */
+  #attached = 0;
+  /** Rows of batches, by their number. */
+  readonly #rows = new Map<number, AdapterRows>();
   /** Whether merging broke a tie of the base's. */
   #untied = false;
 
@@ -179,11 +192,53 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
    * and nothing else may use the model meanwhile. Inside of a compiled function it is a part of that.
    */
   withAdapters<T>(names: string | readonly string[], fn: () => T): T {
-    this.#refuseMerged('withAdapters');
     const list = [names].flat();
     this.#check(list);
+    return this.#within({ names: list, captured: isCapturing() }, fn);
+  }
+
+  /**
+   * Runs fn on batches whose row i has the adapter names[i], '__base__' for none, each row as if it were
+   * alone: a server's requests for several adapters in one batch. They must be low-rank adapters without
+   * `bias` and `useDora`. Otherwise as `withAdapters`, but not inside of a compiled function: `setRows`
+   * before it and `withRows` inside do the same there.
+   */
+  withAdapterNames<T>(names: readonly string[], fn: () => T): T {
+    const rows = this.#rows.get(names.length) ?? new AdapterRows(names.length);
+    this.#rows.set(names.length, rows);
+    this.setRows(rows, names);
+    return this.withRows(rows, fn);
+  }
+
+  /** Gives rows their adapters; see `withAdapterNames`. */
+  setRows(rows: AdapterRows, names: readonly string[]): void {
+    refuseCapture('setRows');
+    for (const name of new Set(names.filter((name) => name !== noAdapter))) {
+      const { config, layers } = this.#find(name);
+      if (config.useDora || config.bias !== 'none' || layers.some((layer) => !isLowRank(layer)))
+        throw new Error(
+          `adapters by row: "${name}" has more than low-rank matrices (useDora, bias); activate it alone`,
+        );
+    }
+    rows.set(names, [...this.adapters.keys()]);
+  }
+
+  /** Runs fn with the adapters that `setRows` gave; a compiled function replays with those given since. */
+  withRows<T>(rows: AdapterRows, fn: () => T): T {
+    const written = (): number => this.#written();
+    const version = isCapturing() ? guarded('the weights of adapters', written) : written();
+    if (version !== this.#stacked) {
+      for (const { a, b } of this.#stacks.values()) for (const x of [a, b]) x.storage.free();
+      this.#stacks.clear();
+      this.#stacked = version;
+    }
+    return this.#within({ names: [], rows, captured: isCapturing() }, fn);
+  }
+
+  #within<T>(scope: Scope, fn: () => T): T {
+    this.#refuseMerged('withAdapters');
     const before = this.#scope;
-    this.#scope = { names: list, captured: isCapturing() };
+    this.#scope = scope;
     this.#switched = ++switches;
     const restore = (): void => {
       this.#scope = before;
@@ -211,8 +266,15 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
 
   /** Another number whenever what the adapters compute may have changed. */
   get version(): number {
-    const written = [...this.adapters.values()].flatMap((adapter) => adapter.parameters());
-    return written.reduce((sum, { storage }) => sum + storage.version, this.#switched * 2 ** 24);
+    return this.#written() + this.#switched * 2 ** 24;
+  }
+
+  /** Another number whenever the adapters' weights were written to, or are others. */
+  #written(): number {
+    const all = [...this.adapters.values()].flatMap((adapter) =>
+      adapter.layers.flatMap(({ parameters }) => parameters),
+    );
+    return all.reduce((sum, [, { storage }]) => sum + storage.version, this.#attached * 2 ** 24);
   }
 
   /** Whether the base's weight of this key is in a module that an active adapter has a copy of. */
@@ -366,13 +428,25 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   /** The same for a layer that runs: a compiled function is captured anew when they have changed. */
   #current(): readonly string[] {
     // A scope that is a part of the compiled function decides by itself.
-    if (!this.#scope?.captured) guarded('the active adapters', () => this.#names().join());
+    const state = (): string => (this.#scope?.rows ? 'of each row' : this.#names().join());
+    if (!this.#scope?.captured) guarded('the active adapters', state);
     return this.#names();
+  }
+
+  /** The adapters' matrices of a layer. Where no gradients are asked for, they are made once. */
+  #stackOf(layer: Module, adapters: ReadonlyMap<string, readonly LayerAdapter[]>): LowRankStack {
+    const kept = isGradEnabled() ? undefined : this.#stacks.get(layer);
+    if (kept) return kept;
+    const made = stackOf([...this.adapters.keys()].map((name) => adapters.get(name)?.find(isLowRank)));
+    if (isGradEnabled() || isCapturing()) return made;
+    this.#stacks.set(layer, { a: made.a.keep(), b: made.b.keep() });
+    return made;
   }
 
   /** Puts hooks on the layers of all adapters, and copies in the place of modules that are trained whole. */
   #attach(): void {
     this.#detach();
+    this.#attached = ++switches;
     for (const [name, adapter] of this.adapters) {
       for (const part of adapter.layers) {
         const hooked = this.#hooked.get(part.layer) ?? { adapters: new Map<string, LayerAdapter[]>(), handles: [] };
@@ -383,6 +457,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     }
     for (const [layer, { adapters, handles }] of this.#hooked) {
       const parts = (): LayerAdapter[] => this.#current().flatMap((name) => adapters.get(name) ?? []);
+      const isAnyLowRank = [...adapters.values()].flat().some(isLowRank);
       const hasBefore = [...adapters.values()].flat().some(({ before }) => before);
       if (hasBefore)
         handles.push(
@@ -393,7 +468,12 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
         );
       handles.push(
         layer.registerForwardHook(
-          (_, [x], output) => parts().reduce((y, { after }) => after?.(y, x as Tensor) ?? y, output as Tensor),
+          (_, [x], output) => {
+            const changed = parts().reduce((y, { after }) => after?.(y, x as Tensor) ?? y, output as Tensor);
+            const rows = this.#scope?.rows;
+            if (!rows || !isAnyLowRank) return changed;
+            return lowRankByRow(changed, x as Tensor, this.#stackOf(layer, adapters), rows, layer);
+          },
           { name: hookName },
         ),
       );
@@ -415,6 +495,18 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       void Object.defineProperty(original, 'forward', { value, writable: true, configurable: true });
     set((...args: unknown[]): unknown => {
       const wholes = this.#current().flatMap((name) => this.#find(name).wholes);
+      const rows = this.#scope?.rows;
+      if (rows) {
+        const copies = [...this.adapters.values()].map((adapter) =>
+          adapter.wholes.find((x) => x.original === original),
+        );
+        const run = (whole: WholeModule): unknown => (whole.copy.forward as (...args: unknown[]) => unknown)(...args);
+        return chooseByRow(
+          call(...args),
+          copies.map((whole) => whole && run(whole)),
+          rows,
+        );
+      }
       const copy = wholes.find((whole) => whole.original === original)?.copy;
       return copy ? (copy.forward as (...args: unknown[]) => unknown)(...args) : call(...args);
     });
@@ -458,6 +550,8 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     ];
   }
 }
+
+const isLowRank = (layer: LayerAdapter): layer is LoraLayer => 'isPlain' in layer && layer.isPlain === true;
 
 const hookName = 'adapters';
 let switches = 0;

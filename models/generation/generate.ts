@@ -78,17 +78,29 @@ export async function generate(
 
 async function search(model: Generative, request: Request): Promise<Generated[]> {
   const texts: Generated[] = [];
-  const all = withSession(model, request.rows.length, request.capacity, (session) => beamSearch(session, request));
+  const { rows, capacity } = request;
+  const all = withSession(model, rows.length, capacity, (session) => beamSearch(session, request), namesOf(request));
   for await (const text of all) texts.push(text);
   return texts;
 }
 
 async function* stream(model: Generative, request: Request): AsyncGenerator<GeneratedToken> {
   const texts = request.rows.length * (request.settled.guidanceScale === 1 ? 1 : 2);
-  yield* withSession(model, texts, request.capacity, (session) =>
-    withDrafts(session, request, (drafting) => decode(drafting, request)),
+  const run = (session: DecodingSession): AsyncGenerator<GeneratedToken> =>
+    withDrafts(session, request, (drafting) => decode(drafting, request));
+  const names = namesOf(request);
+  yield* withSession(
+    model,
+    texts,
+    request.capacity,
+    run,
+    names && (texts > names.length ? [...names, ...names] : names),
   );
 }
+
+/** The adapter of each row, where prompts have one each. */
+const namesOf = ({ rows, settled: { adapterNames } }: Request): string[] | undefined =>
+  adapterNames && rows.map(({ prompt }) => adapterNames[prompt]!);
 
 async function* decode(
   session: Pick<DecodingSession, 'begin' | 'append'>,

@@ -152,6 +152,11 @@ const schema = z
      */
     reuseCache: z.boolean(),
     /**
+     * The adapter of each prompt, by name, '__base__' for none: prompts of several adapters in one batch. The
+     * model must have them. Default: those that are active, for all prompts.
+     */
+    adapterNames: z.array(z.string()),
+    /**
      * What the text has to be: JSON, JSON of a schema, a regular expression, one of some texts. Tokens that
      * it may not go on with are never chosen; `maxNewTokens` may cut it off. Of `generateText` and
      * `streamText`. Default: any text.

@@ -1,12 +1,16 @@
+import { AdapterRows } from '../adapters/by-row.ts';
 import { adaptersOf } from '../adapters/peft-model.ts';
+import type { PeftModel } from '../adapters/peft-model.ts';
 import type { Parameter } from '../parameter.ts';
-import type { Generative } from './decoder.ts';
+import type { Decoder, Generative } from './decoder.ts';
 import { DecodingSession } from './session.ts';
 
 interface Kept {
   readonly session: DecodingSession;
   /** A model converted to another type has other parameters, which a compiled step does not know. */
   readonly parameters: readonly Parameter[];
+  /** Of texts that have an adapter each. */
+  readonly rows: AdapterRows | undefined;
 }
 
 /**
@@ -28,35 +32,62 @@ export function capacityFor(tokens: number): number {
   return Math.max(64, 2 ** Math.ceil(Math.log2(tokens)));
 }
 
+/** A decoder whose rows have an adapter each. */
+function withRows(decoder: Decoder, peft: () => PeftModel, rows: AdapterRows): Decoder {
+  return {
+    ...decoder,
+    hidden: (inputIds, cache) => peft().withRows(rows, () => decoder.hidden(inputIds, cache)),
+    logits: (hidden) => peft().withRows(rows, () => decoder.logits(hidden)),
+    ...(decoder.source
+      ? {
+          source: {
+            ...decoder.source,
+            read: (inputIds, lengths, cache) =>
+              peft().withRows(rows, () => decoder.source!.read(inputIds, lengths, cache)),
+          },
+        }
+      : {}),
+  };
+}
+
 /** Runs fn with a session of the model, in evaluation mode, and keeps the session for the next call. */
 export async function* withSession<T>(
   model: Generative,
   batch: number,
   capacity: number,
   fn: (session: DecodingSession) => AsyncGenerator<T>,
+  adapterNames?: readonly string[],
 ): AsyncGenerator<T> {
   const parameters = model.parameters();
   const list = idle.get(model) ?? [];
   idle.set(model, list);
+  const peft = adaptersOf(model);
+  if (adapterNames && !peft)
+    throw new Error('generate: adapterNames name adapters, and the model has none; load them first, or leave it out');
   const decoder = model.decoder();
   const wanted = Math.min(capacity, decoder.positions);
   const same = (kept: Kept): boolean =>
     kept.session.batch === batch &&
+    (kept.rows === undefined) === (adapterNames === undefined) &&
     kept.session.capacity === wanted &&
     kept.parameters.length === parameters.length &&
     kept.parameters.every((p, i) => p === parameters[i]);
   const at = list.findLastIndex(same);
+  const rows = at >= 0 ? list[at]!.rows : adapterNames && new AdapterRows(batch);
   const session =
     at >= 0
       ? list.splice(at, 1)[0]!.session
-      : new DecodingSession(decoder, batch, wanted, () => changesOf(model, parameters));
+      : new DecodingSession(rows ? withRows(decoder, () => adaptersOf(model)!, rows) : decoder, batch, wanted, () =>
+          changesOf(model, parameters),
+        );
+  if (rows) peft!.setRows(rows, adapterNames!);
   const { training } = model;
   model.eval();
   try {
     yield* fn(session);
   } finally {
     if (training) model.train();
-    list.push({ session, parameters });
+    list.push({ session, parameters, rows });
     while (list.length > most) list.shift()!.session.free();
   }
 }

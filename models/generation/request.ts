@@ -92,6 +92,11 @@ export function requestOf(
     throw new Error(
       `generate: there are ${seed.length} seeds for ${prompts.length} prompts; give one for each, or one number`,
     );
+  const { adapterNames } = settled;
+  if (adapterNames && adapterNames.length !== prompts.length)
+    throw new Error(
+      `generate: there are ${adapterNames.length} adapterNames for ${prompts.length} prompts; give one for each`,
+    );
   checkIds(settled, vocabSize, prompts.length, source !== undefined);
   const starts = [settled.decoderStartTokenId ?? []].flat();
   const copies = numBeams > 1 ? numBeams : numReturnSequences;

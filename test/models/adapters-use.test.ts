@@ -14,6 +14,7 @@ import {
   GPT2LMHeadModel,
   LlamaForCausalLM,
   loadAdapter,
+  loraConfig,
   PeftModel,
   Qwen2ForCausalLM,
   RobertaForSequenceClassification,
@@ -268,6 +269,111 @@ test('DeBERTa adapts its table of distances, too', async () => {
   assert.ok(largestDifference(adapted, before) > 1e-3);
   peft.merge();
   assert.ok(largestDifference(await logitsOf(model), adapted) < 1e-5);
+});
+
+test('each row of a batch has its own adapter, or none, and is as it would be alone', async () => {
+  const model = llama();
+  const peft = addLora(model, { ...random, targetModules: ['q_proj', 'down_proj', 'embed_tokens'] }, { name: 'a' });
+  peft.add(loraConfig({ ...random, r: 3, targetModules: ['q_proj', 'up_proj', 'lm_head'] }), { name: 'b' });
+  const rows = [
+    [4, 5, 6, 7],
+    [8, 9, 3, 2],
+    [4, 5, 6, 7],
+    [1, 1, 2, 3],
+  ];
+  const names = ['b', '__base__', 'a', 'b'];
+  const logits = async (batch: readonly number[][]): Promise<number[]> =>
+    Array.from(await noGrad(() => model.forward({ inputIds: i32(batch) }).logits).data(), Number);
+  const alone: number[] = [];
+  for (const [i, name] of names.entries())
+    alone.push(...(await peft.withAdapters(name === '__base__' ? [] : name, async () => logits([rows[i]!]))));
+  const together = await peft.withAdapterNames(names, async () => logits(rows));
+  assert.ok(largestDifference(together, alone) < 1e-5);
+  const others = ['a', 'b', '__base__', 'a'];
+  const swapped = await peft.withAdapterNames(others, async () => logits(rows));
+  assert.ok(largestDifference(swapped, alone) > 0.01);
+  assert.ok(largestDifference(await peft.withAdapterNames(names, async () => logits(rows)), alone) < 1e-5);
+  const inputs = i32(rows);
+  const weights = rows.map(() => 1);
+  // Gradients, too, are those of each row alone.
+  const gradients = async (run: () => void): Promise<number[]> => {
+    peft.adapters.get('a')!.requiresGrad();
+    run();
+    const found = peft.adapters.get('a')!.parameters();
+    const values = await Promise.all(found.map(async ({ grad }) => Array.from(await grad!.data(), Number)));
+    for (const x of found) x.clearGrad();
+    return values.flat();
+  };
+  const ofBatch = await gradients(() =>
+    peft.withAdapterNames(names, () => model.forward({ inputIds: inputs }).logits.sum().mul(weights[0]!).backward()),
+  );
+  const ofRow = await gradients(() =>
+    peft.withAdapters('a', () =>
+      model
+        .forward({ inputIds: i32([rows[2]!]) })
+        .logits.sum()
+        .backward(),
+    ),
+  );
+  const scale = Math.max(...ofRow.map(Math.abs));
+  assert.ok(largestDifference(ofBatch, ofRow) < 1e-5 * scale);
+});
+
+test('prompts of several adapters are continued in one batch, from call to call with others', async () => {
+  const model = llama();
+  const peft = addLora(model, { ...random, targetModules: 'all-linear' }, { name: 'a' });
+  peft.add(loraConfig({ ...random, r: 3, targetModules: ['q_proj', 'v_proj'] }), { name: 'b' });
+  const prompts = [[4, 5], [4, 5, 6], [4, 5], [7]];
+  const options = { maxNewTokens: 5 };
+  for (const adapterNames of [
+    ['a', 'b', '__base__', 'a'],
+    ['b', 'b', 'a', '__base__'],
+  ]) {
+    const found = await generate(model, prompts, { ...options, adapterNames });
+    for (const [i, name] of adapterNames.entries()) {
+      const alone = await peft.withAdapters(name === '__base__' ? [] : name, () =>
+        generate(model, [prompts[i]!], options),
+      );
+      assert.equal(found[i]!.tokens, alone[0]!.tokens, `${i}: ${name}`);
+    }
+    const beams = await generate(model, prompts, { ...options, adapterNames, numBeams: 2 });
+    const alone = await peft.withAdapters(adapterNames[0]!, () =>
+      generate(model, [prompts[0]!], { ...options, numBeams: 2 }),
+    );
+    assert.equal(beams[0]!.tokens, alone[0]!.tokens);
+  }
+  const refuse = (adapterNames: string[], message: RegExp): Promise<void> =>
+    rejects(generate(model, prompts, { ...options, adapterNames }), message);
+  await refuse(['a', 'b'], /there are 2 adapterNames for 4 prompts/);
+  await refuse(['a', 'b', 'c', 'a'], /none called "c"; there are a, b/);
+  await rejects(generate(llama(), prompts, { adapterNames: ['a', 'a', 'a', 'a'] }), /the model has none; load them/);
+  peft.add(loraConfig({ ...random, useDora: true, targetModules: ['q_proj'] }), { name: 'c' });
+  await refuse(['a', 'b', 'c', 'a'], /"c" has more than low-rank matrices/);
+  const found = await generate(model, prompts, { ...options, adapterNames: ['a', 'b', 'a', 'a'] });
+  const alone = await peft.withAdapters('b', () => generate(model, [prompts[1]!], options));
+  assert.equal(found[1]!.tokens, alone[0]!.tokens);
+});
+
+test('classifiers of one batch have their own heads', async () => {
+  const model = bert();
+  const peft = addLora(model, { ...random, targetModules: ['query', 'dense'] }, { name: 'a' });
+  for (const x of peft.adapters.get('a')!.wholes.flatMap(({ copy }) => copy.parameters()))
+    noGrad(() => x.assign(x.mul(2)));
+  peft.add(loraConfig({ ...random, targetModules: ['value'] }), { name: 'b' });
+  const alone = await Promise.all(
+    ['b', 'a'].map((name) =>
+      peft.withAdapters(name, () => noGrad(() => model.forward({ inputIds: ids }).logits)).data(),
+    ),
+  );
+  const both = await peft
+    .withAdapterNames(['b', 'a'], () => noGrad(() => model.forward({ inputIds: ids }).logits))
+    .data();
+  assert.ok(
+    largestDifference(Array.from(both, Number), [
+      ...Array.from(alone[0]!, Number).slice(0, 2),
+      ...Array.from(alone[1]!, Number).slice(2),
+    ]) < 1e-5,
+  );
 });
 
 test('the trainable share is told as PEFT tells it', () => {
