@@ -9,11 +9,15 @@ import type { GgufValue } from './header.ts';
 
 type Names = readonly (readonly [gguf: string, transformers: string])[];
 
-/** How a tensor lies in the file: rows of a head's pairs one beside the other, or columns first. */
-export type Order = 'pairs' | 'transposed' | undefined;
+/**
+ * How a tensor lies in the file: rows of a head's pairs one beside the other; queries, keys and values of all
+ * heads one behind the other; columns first; or with 1 added.
+ */
+export type Order = 'pairs' | 'parts' | 'transposed' | 'plus one' | undefined;
 
-/** A whole number, a real one, or a text, as files tell them apart. */
-export type Written = { readonly u32: number } | { readonly f32: number } | { readonly text: string };
+/** A whole number, a real one, a text, or a truth, as files tell them apart. */
+export type Written =
+  { readonly u32: number } | { readonly f32: number } | { readonly text: string } | { readonly truth: boolean };
 
 export interface Architecture {
   /** general.architecture. */
@@ -27,7 +31,7 @@ export interface Architecture {
   readonly tensors: Names;
   readonly order: (tensor: string) => Order;
   /** Further keys of config.json. */
-  readonly read: (settings: Settings) => JsonObject;
+  readonly read: (settings: Settings, has: (tensor: string) => boolean) => JsonObject;
   /** Further settings of a file, from config.json. */
   readonly write: (config: JsonObject) => readonly (readonly [setting: string, value: Written])[];
 }
@@ -57,6 +61,11 @@ export class Settings {
   text(key: string): string | undefined {
     const value = this.metadata.get(`${this.architecture}.${key}`);
     return typeof value === 'string' ? value : undefined;
+  }
+
+  truth(key: string): boolean | undefined {
+    const value = this.metadata.get(`${this.architecture}.${key}`);
+    return typeof value === 'boolean' ? value : undefined;
   }
 
   needed(key: string): number {
@@ -107,35 +116,91 @@ const llamaTensors: Names = [
   ['blk.N.ffn_down', 'model.layers.N.mlp.down_proj'],
 ];
 
-/** What Llama, Qwen2 and Qwen3 have in common besides: heads and rotary positions; refuses what they lack. */
-function readRotary(settings: Settings): JsonObject {
+/** Numbers of a head, and how many of them turn. */
+function headOf(settings: Settings): { readonly size: number; readonly turned: number } {
+  const size =
+    settings.number('attention.key_length') ??
+    settings.needed('embedding_length') / settings.needed('attention.head_count');
+  return { size, turned: settings.number('rope.dimension_count') ?? size };
+}
+
+/** What decoders with rotary positions have in common: heads and positions; refuses what they lack. */
+function readHeads(settings: Settings, { longrope = false } = {}): JsonObject {
   const heads = settings.needed('attention.head_count');
-  const size = settings.number('attention.key_length') ?? settings.needed('embedding_length') / heads;
+  const { size } = headOf(settings);
   const values = settings.number('attention.value_length') ?? size;
-  const turned = settings.number('rope.dimension_count') ?? size;
-  if (values !== size || turned !== size)
-    throw settings.refuse(`heads of ${size} whose values have ${values} or that turn ${turned} are not known here`);
+  if (values !== size) throw settings.refuse(`heads of ${size} whose values have ${values} are not known here`);
   const experts = settings.number('expert_count') ?? 0;
   if (experts > 0) throw settings.refuse(`a mixture of ${experts} experts is not known here; use a dense model`);
-  const window = settings.number('attention.sliding_window') ?? 0;
-  if (window > 0 && window < settings.needed('context_length'))
-    throw settings.refuse(`attention within a window of ${window} is not known here`);
   const kind = settings.text('rope.scaling.type') ?? 'none';
   const factor = settings.number('rope.scaling.factor') ?? settings.number('rope.scale_linear') ?? 1;
-  if (kind !== 'none' && kind !== 'linear')
+  const yarn = kind === 'yarn' && (settings.number('rope.scaling.attn_factor') ?? 1) === 1;
+  if (kind !== 'none' && kind !== 'linear' && !yarn && !(longrope && kind === 'longrope'))
     throw settings.refuse(`rotary positions scaled by "${printable(kind)}" are not known here; use a file without`);
   return {
     num_key_value_heads: settings.number('attention.head_count_kv') ?? heads,
     head_dim: size,
     rope_theta: settings.number('rope.freq_base') ?? 10000,
-    ...(factor === 1 ? {} : { rope_scaling: { rope_type: 'linear', factor } }),
+    ...(yarn
+      ? {
+          rope_scaling: {
+            rope_type: 'yarn',
+            factor,
+            original_max_position_embeddings: settings.needed('rope.scaling.original_context_length'),
+          },
+        }
+      : factor === 1 || kind === 'longrope'
+        ? {}
+        : { rope_scaling: { rope_type: 'linear', factor } }),
   };
 }
 
+/** The same, where heads turn whole and see all earlier tokens. */
+function readRotary(settings: Settings): JsonObject {
+  const { size, turned } = headOf(settings);
+  if (turned !== size) throw settings.refuse(`heads of ${size} that turn ${turned} are not known here`);
+  const window = settings.number('attention.sliding_window') ?? 0;
+  if (window > 0 && window < settings.needed('context_length'))
+    throw settings.refuse(`attention within a window of ${window} is not known here`);
+  return readHeads(settings);
+}
+
+/** Throws where config.json says what a file has no setting for. */
+function checkSame(config: JsonObject, expected: JsonObject): void {
+  const wrong = Object.entries(expected).find(([key, value]) => JSON.stringify(config[key]) !== JSON.stringify(value));
+  if (wrong)
+    throw new Error(
+      `GGUF files of this architecture have ${wrong[0]} ${showValue(wrong[1])}, this model ${showValue(config[wrong[0]])}`,
+    );
+}
+
+/** Each of the layers, by its number from 1. */
+const eachLayer = <T>(config: JsonObject, of: (number: number) => T): T[] =>
+  Array.from({ length: Number(config['num_hidden_layers']) }, (_, layer) => of(layer + 1));
+
+/** The kinds of layers of which each `step`-th sees all tokens; with step 1 all do. */
+const layerTypes = (config: JsonObject, step: number): string[] =>
+  eachLayer(config, (number) => (number % step === 0 ? 'full_attention' : 'sliding_attention'));
+
+interface WrittenScaling {
+  readonly rope_type: string;
+  readonly factor: number;
+  readonly original_max_position_embeddings?: number;
+}
+
 function writeRotary(config: JsonObject): (readonly [string, Written])[] {
-  const scaling = config['rope_scaling'] as { readonly rope_type: string; readonly factor: number } | null;
-  const size = { u32: Number(config['head_dim']) };
-  if (scaling && scaling.rope_type !== 'linear')
+  if (config['layer_types'] !== undefined) checkSame(config, { layer_types: layerTypes(config, 1) });
+  return writeHeads(config);
+}
+
+function writeHeads(config: JsonObject): (readonly [string, Written])[] {
+  const scaling = config['rope_scaling'] as WrittenScaling | null;
+  const size = { u32: headSize(config) };
+  const plain = ['rope_type', 'factor', 'original_max_position_embeddings'];
+  if (
+    scaling &&
+    (!['linear', 'yarn'].includes(scaling.rope_type) || Object.keys(scaling).some((key) => !plain.includes(key)))
+  )
     throw new Error(`rotary positions scaled as "${scaling.rope_type}" cannot be written as GGUF here`);
   return [
     ['attention.head_count_kv', { u32: Number(config['num_key_value_heads']) }],
@@ -145,8 +210,14 @@ function writeRotary(config: JsonObject): (readonly [string, Written])[] {
     ['rope.freq_base', { f32: Number(config['rope_theta']) }],
     ['vocab_size', { u32: Number(config['vocab_size']) }],
     ...(scaling
-      ? [['rope.scaling.type', { text: 'linear' }] as const, ['rope.scaling.factor', { f32: scaling.factor }] as const]
+      ? [
+          ['rope.scaling.type', { text: scaling.rope_type }] as const,
+          ['rope.scaling.factor', { f32: scaling.factor }] as const,
+        ]
       : []),
+    ...(scaling?.original_max_position_embeddings === undefined
+      ? []
+      : [['rope.scaling.original_context_length', { u32: scaling.original_max_position_embeddings }] as const]),
   ];
 }
 
@@ -157,13 +228,162 @@ const llama: Architecture = {
   settings: llamaSettings,
   tensors: llamaTensors,
   order: (tensor) => (/\.attn_[qk]$/.test(tensor) ? 'pairs' : undefined),
-  read: readRotary,
+  read: (settings, has) => ({
+    ...readRotary(settings),
+    attention_bias: has('blk.0.attn_q.bias'),
+    mlp_bias: has('blk.0.ffn_up.bias'),
+  }),
   write: writeRotary,
 };
 
 const qwen2: Architecture = {
   ...{ ...llama, name: 'qwen2', className: 'Qwen2ForCausalLM', modelType: 'qwen2' },
   order: () => undefined,
+  read: readRotary,
+};
+
+/** Llama whose every fourth layer has no rotary positions; files say nothing of it. */
+const smollm3: Architecture = {
+  ...{ ...llama, name: 'smollm3', className: 'SmolLM3ForCausalLM', modelType: 'smollm3' },
+  write: (config) => {
+    checkSame(config, { no_rope_layers: eachLayer(config, (number) => Number(number % 4 !== 0)) });
+    return writeRotary(config);
+  },
+};
+
+/** The names of norms that stand before each part give way to those behind. */
+const normsBehind: Names = [
+  ['blk.N.post_attention_norm', 'model.layers.N.post_attention_layernorm'],
+  ['blk.N.post_ffw_norm', 'model.layers.N.post_feedforward_layernorm'],
+];
+
+const olmo2: Architecture = {
+  ...{ ...qwen2, name: 'olmo2', className: 'Olmo2ForCausalLM', modelType: 'olmo2' },
+  tensors: [...llamaTensors.filter(([name]) => !/N\.(attn|ffn)_norm$/.test(name)), ...normsBehind],
+};
+
+/** Which layers have a window, and by what scores are divided, follow from the number of layers. */
+const gemma = (name: string, className: string, modelType: string, step: number, largest: number): Architecture => {
+  const scalar = (config: JsonObject): number =>
+    config['num_hidden_layers'] === largest
+      ? Number(config['hidden_size']) / Number(config['num_attention_heads'])
+      : Number(config['head_dim']);
+  return {
+    ...{ name, className, modelType, settings: llamaSettings },
+    tensors: [
+      ...llamaTensors.filter(([tensor]) => tensor !== 'blk.N.ffn_norm'),
+      ['blk.N.ffn_norm', 'model.layers.N.pre_feedforward_layernorm'],
+      ...normsBehind,
+    ],
+    order: (tensor) => (/norm$/.test(tensor) ? 'plus one' : undefined),
+    read(settings) {
+      const window = settings.number('attention.sliding_window') ?? 0;
+      const config: JsonObject = {
+        ...readHeads(settings),
+        num_hidden_layers: settings.needed('block_count'),
+        hidden_size: settings.needed('embedding_length'),
+        num_attention_heads: settings.needed('attention.head_count'),
+        sliding_window: window > 0 ? window : null,
+        final_logit_softcapping: settings.number('final_logit_softcapping') ?? null,
+        ...(modelType === 'gemma2'
+          ? { attn_logit_softcapping: settings.number('attn_logit_softcapping') ?? null }
+          : { rope_local_base_freq: settings.number('rope.freq_base_swa') ?? 10000, sliding_window_pattern: step }),
+      };
+      return {
+        ...config,
+        query_pre_attn_scalar: scalar(config),
+        ...(window > 0 ? {} : { layer_types: layerTypes(config, 1) }),
+      };
+    },
+    write(config) {
+      const own = modelType === 'gemma2' ? {} : { rope_local_base_freq: 10000 };
+      const common = {
+        query_pre_attn_scalar: scalar(config),
+        hidden_activation: 'gelu_pytorch_tanh',
+        attention_bias: false,
+      };
+      checkSame(config, { layer_types: layerTypes(config, step), ...common, ...own });
+      const caps = ['attn_logit_softcapping', 'final_logit_softcapping'] as const;
+      return [
+        ...writeHeads(config),
+        ['attention.sliding_window', { u32: Number(config['sliding_window']) }],
+        ...caps.flatMap((key) => (typeof config[key] === 'number' ? [[key, { f32: config[key] }] as const] : [])),
+      ];
+    },
+  };
+};
+
+/** Share of a head's numbers that turn. */
+function turningShare(settings: Settings): number {
+  const { size, turned } = headOf(settings);
+  return turned / size;
+}
+
+const phi3: Architecture = {
+  ...{ ...llama, name: 'phi3', className: 'Phi3ForCausalLM', modelType: 'phi3' },
+  tensors: [
+    ...llamaTensors.filter(([name]) => !/attn_[qkv]$|attn_._norm$|ffn_(gate|up)$/.test(name)),
+    ['blk.N.attn_qkv', 'model.layers.N.self_attn.qkv_proj'],
+    ['blk.N.ffn_up', 'model.layers.N.mlp.gate_up_proj'],
+  ],
+  order: () => undefined,
+  read(settings) {
+    const { head_dim: _, ...heads } = readHeads(settings, { longrope: true });
+    const window = settings.number('attention.sliding_window') ?? 0;
+    const context = settings.needed('context_length');
+    return {
+      ...heads,
+      partial_rotary_factor: turningShare(settings),
+      original_max_position_embeddings: settings.number('rope.scaling.original_context_length') ?? context,
+      sliding_window: window > 0 ? window : null,
+    };
+  },
+  write: (config) => [
+    ...writeHeads(config).filter(([setting]) => setting !== 'rope.dimension_count'),
+    ['rope.dimension_count', { u32: Math.floor(headSize(config) * Number(config['partial_rotary_factor'])) }],
+    ['rope.scaling.original_context_length', { u32: Number(config['original_max_position_embeddings']) }],
+    ['attention.sliding_window', { u32: Number(config['sliding_window'] ?? 0) }],
+  ],
+};
+
+const headSize = (config: JsonObject): number =>
+  Number(config['head_dim'] ?? Number(config['hidden_size']) / Number(config['num_attention_heads']));
+
+const neox: Architecture = {
+  name: 'gptneox',
+  className: 'GPTNeoXForCausalLM',
+  modelType: 'gpt_neox',
+  settings: [
+    ...llamaSettings.filter(([name]) => !name.endsWith('epsilon')),
+    ['attention.layer_norm_epsilon', 'layer_norm_eps'],
+  ],
+  tensors: [
+    ['token_embd', 'gpt_neox.embed_in'],
+    ['output_norm', 'gpt_neox.final_layer_norm'],
+    ['output', 'embed_out'],
+    ['blk.N.attn_norm', 'gpt_neox.layers.N.input_layernorm'],
+    ['blk.N.attn_qkv', 'gpt_neox.layers.N.attention.query_key_value'],
+    ['blk.N.attn_output', 'gpt_neox.layers.N.attention.dense'],
+    ['blk.N.ffn_norm', 'gpt_neox.layers.N.post_attention_layernorm'],
+    ['blk.N.ffn_up', 'gpt_neox.layers.N.mlp.dense_h_to_4h'],
+    ['blk.N.ffn_down', 'gpt_neox.layers.N.mlp.dense_4h_to_h'],
+  ],
+  order: (tensor) => (tensor.endsWith('attn_qkv') ? 'parts' : undefined),
+  read: (settings, has) => ({
+    rotary_pct: turningShare(settings),
+    rotary_emb_base: settings.number('rope.freq_base') ?? 10000,
+    use_parallel_residual: settings.truth('use_parallel_residual') ?? true,
+    attention_bias: has('blk.0.attn_qkv.bias'),
+  }),
+  write(config) {
+    checkSame(config, { hidden_act: 'gelu', rope_scaling: null });
+    return [
+      ['rope.dimension_count', { u32: Math.floor(headSize(config) * Number(config['rotary_pct'])) }],
+      ['rope.freq_base', { f32: Number(config['rotary_emb_base']) }],
+      ['use_parallel_residual', { truth: config['use_parallel_residual'] === true }],
+      ['vocab_size', { u32: Number(config['vocab_size']) }],
+    ];
+  },
 };
 
 const gpt2: Architecture = {
@@ -198,6 +418,12 @@ export const architectures: readonly Architecture[] = [
   llama,
   qwen2,
   { ...qwen2, name: 'qwen3', className: 'Qwen3ForCausalLM', modelType: 'qwen3' },
+  smollm3,
+  olmo2,
+  gemma('gemma2', 'Gemma2ForCausalLM', 'gemma2', 2, 46),
+  gemma('gemma3', 'Gemma3ForCausalLM', 'gemma3_text', 6, 62),
+  phi3,
+  neox,
   gpt2,
 ];
 
@@ -214,7 +440,7 @@ export function architectureOf(metadata: ReadonlyMap<string, GgufValue>, path: s
 }
 
 /** What becomes a setting (`ropeFactors`), and what is computed from the settings. */
-const ignored = /^(rope_freqs|blk\.\d+\.(attn_rot_embd|attn_rot_freqs))(\.weight)?$/;
+const ignored = /^(rope_freqs|rope_factors_(long|short)|blk\.\d+\.(attn_rot_embd|attn_rot_freqs))(\.weight)?$/;
 
 /** The name of a tensor of Transformers in files, and its order. Error: one that these have no name for. */
 export function ggufName(
@@ -236,6 +462,9 @@ function renamed(tensors: Names, name: string, side: 0 | 1) {
   const otherStem = found[side === 0 ? 1 : 0].replace('.N.', `.${layer}.`);
   return { stem, otherStem, other: otherStem + end };
 }
+
+/** The tensors with longrope's factors. */
+export const longFactors = { short: 'rope_factors_short.weight', long: 'rope_factors_long.weight' };
 
 /** The tensor by which rotary frequencies are divided. */
 export const ropeFactors = 'rope_freqs.weight';

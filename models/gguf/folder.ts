@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { LoadedTensor } from '../io/tensor-data.ts';
 import type { WeightsSource } from '../io/weights-source.ts';
-import { architectureOf, ropeFactors, ropeScalingOf, Settings, translateName } from './architectures.ts';
+import { architectureOf, longFactors, ropeFactors, ropeScalingOf, Settings, translateName } from './architectures.ts';
 import type { Order } from './architectures.ts';
 import { reorder } from './order.ts';
 import { GgufFile } from './file.ts';
@@ -37,6 +37,11 @@ async function readFolder(path: string): Promise<GgufFolder> {
     const tokens = tokensOf(metadata);
     const named = Object.fromEntries(architecture.settings.map(([gguf, key]) => [key, settings.needed(gguf)]));
     const rope = tensors.has(ropeFactors) ? await file.read(ropeFactors) : undefined;
+    const longrope = tensors.has(longFactors.long) && {
+      rope_type: 'longrope',
+      short_factor: [...(await file.read(longFactors.short))],
+      long_factor: [...(await file.read(longFactors.long))],
+    };
     const scaling = rope && ropeScalingOf(rope, settings.number('rope.freq_base') ?? 10000, path);
     return {
       'config.json': {
@@ -45,11 +50,8 @@ async function readFolder(path: string): Promise<GgufFolder> {
         dtype: 'float32',
         vocab_size: tensors.get('token_embd.weight')?.shape[0] ?? 0,
         ...named,
-        ...architecture.read(settings),
-        ...(scaling ? { rope_scaling: scaling } : {}),
-        ...(architecture.modelType === 'llama'
-          ? { attention_bias: tensors.has('blk.0.attn_q.bias'), mlp_bias: tensors.has('blk.0.ffn_up.bias') }
-          : {}),
+        ...architecture.read(settings, (tensor) => tensors.has(tensor)),
+        ...(scaling || longrope ? { rope_scaling: scaling || longrope } : {}),
         tie_word_embeddings: !tensors.has('output.weight'),
         ...tokens,
       },
@@ -136,7 +138,13 @@ export class GgufWeights implements WeightsSource {
     const { type, data } = await this.file.readBlocks(own);
     const [rows] = this.file.tensors.get(own)!.shape as [number];
     // Whole rows change places; a matrix whose columns come first in Transformers is [out, in] here.
-    return { type, data: order === 'pairs' ? reorder(data, [rows, data.length / rows], order, this.heads(own)) : data };
+    return {
+      type,
+      data:
+        order === 'pairs' || order === 'parts'
+          ? reorder(data, [rows, data.length / rows], order, this.heads(own))
+          : data,
+    };
   }
 
   async close(): Promise<void> {

@@ -173,7 +173,13 @@ const f32 =
   };
 const numberOf = (name: string, value: number): Written => (name.endsWith('epsilon') ? { f32: value } : { u32: value });
 const written = (value: Written): Value =>
-  'u32' in value ? u32(value.u32) : 'f32' in value ? f32(value.f32) : string(value.text);
+  'u32' in value
+    ? u32(value.u32)
+    : 'f32' in value
+      ? f32(value.f32)
+      : 'truth' in value
+        ? bool(value.truth)
+        : string(value.text);
 const list =
   <T>(type: number, items: readonly T[], write: (head: Head, item: T) => void): Value =>
   (head) => {

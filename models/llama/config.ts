@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { decoderShape, defineDecoderConfig, extraShape, kinds } from '../transformer/decoder-config.ts';
 import type { DecoderConfig, LayerRule } from '../transformer/decoder-config.ts';
+import { readRotary, writeRotary } from '../transformer/rotary-settings.ts';
 
 const { size, token, ends, positions } = kinds;
 const { headDim, attentionBias, mlpBias, slidingWindow, layerTypes } = extraShape;
@@ -111,6 +112,20 @@ export const smolLM3Layers: LayerRule = (config, layer) => {
 /** SmolLM3: some layers have no rotary positions (Yang et al. 2025, "Rope to Nope and back again"). */
 export const SmolLM3Config = defineDecoderConfig('smollm3', smolLM3, {
   layers: smolLM3Layers,
+  // A list that says what the interval says is left out, so that it follows another number of layers.
+  read(json) {
+    const { no_rope_layers: list, ...rest } = readRotary(json);
+    const noRopeLayerInterval = Number(json['no_rope_layer_interval'] ?? 4);
+    const isUsual = (value: unknown, layer: number): boolean =>
+      value === Number(turns({ noRopeLayers: null, noRopeLayerInterval }, layer));
+    return Array.isArray(list) && !list.every(isUsual) ? { ...rest, no_rope_layers: list } : rest;
+  },
+  write: (config) => ({
+    ...writeRotary(config),
+    no_rope_layers: Array.from({ length: config.numHiddenLayers }, (_, layer) =>
+      Number(turns(config as DecoderConfig & NoRopeSettings, layer)),
+    ),
+  }),
   check(config) {
     const { noRopeLayers } = config as DecoderConfig & NoRopeSettings;
     return noRopeLayers && noRopeLayers.length < config.numHiddenLayers

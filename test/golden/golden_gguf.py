@@ -99,13 +99,7 @@ def write_model(folder, name, architecture, tokens, merges, pre):
         writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
         writer.add_key_length(config["head_dim"])
         writer.add_value_length(config["head_dim"])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
-    writer.add_token_merges(merges)
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(1)
+    write_tokens(writer, tokens, merges, pre)
     writer.add_add_bos_token(architecture == "llama")
     writer.add_chat_template("{{ messages[0]['content'] }}")
     for key, values in load_file(os.path.join(folder, f"tiny-{name}", "model.safetensors")).items():
@@ -124,6 +118,70 @@ def write_model(folder, name, architecture, tokens, merges, pre):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+# Architectures by the names of their folders.
+NEWER_MODELS = {
+    "olmo2": "olmo2", "smollm3": "smollm3", "gemma2": "gemma2", "gemma3": "gemma3", "phi3": "phi3",
+    "gpt-neox": "gptneox",
+}
+
+
+def write_newer(folder, name, architecture, tokens, merges):
+    """The names are gguf-py's; the order of rows, and norms that count from 1, those of convert_hf_to_gguf.py."""
+    with open(os.path.join(folder, f"tiny-{name}", "config.json")) as file:
+        config = json.load(file)
+    heads, layers = config["num_attention_heads"], config["num_hidden_layers"]
+    size = config.get("head_dim", config["hidden_size"] // heads)
+    part = config["rope_parameters"].get("partial_rotary_factor", 1)
+    writer = gguf.GGUFWriter(os.path.join(folder, f"tiny-{name}.gguf"), architecture)
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_rope_dimension_count(int(size * part))
+    if architecture == "gptneox":
+        writer.add_layer_norm_eps(config["layer_norm_eps"])
+        writer.add_parallel_residual(config["use_parallel_residual"])
+    else:
+        writer.add_head_count_kv(config["num_key_value_heads"])
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+        writer.add_key_length(size)
+        writer.add_value_length(size)
+    if config.get("sliding_window") and architecture not in ("smollm3", "olmo2"):
+        writer.add_sliding_window(config["sliding_window"])
+    if config.get("attn_logit_softcapping"):
+        writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+    if config.get("final_logit_softcapping"):
+        writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+    write_tokens(writer, tokens, merges, "qwen2")
+    number = next(key for key, value in gguf.MODEL_ARCH_NAMES.items() if value == architecture)
+    names = gguf.get_tensor_name_map(number, layers)
+    for key, values in load_file(os.path.join(folder, f"tiny-{name}", "model.safetensors")).items():
+        if architecture == "smollm3" and ("q_proj" in key or "k_proj" in key):
+            values = permute(values, heads if "q_proj" in key else config["num_key_value_heads"])
+        if architecture.startswith("gemma") and key.endswith("norm.weight"):
+            values = values + 1
+        if "query_key_value" in key:
+            values = values.reshape(heads, 3, size, *values.shape[1:]).swapaxes(0, 1).reshape(values.shape)
+        kind = np.float32 if values.ndim == 1 else np.float16
+        renamed = names.get_name(key, try_suffixes=(".weight", ".bias"))
+        writer.add_tensor(renamed, np.ascontiguousarray(values.astype(kind)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_tokens(writer, tokens, merges, pre):
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
+    writer.add_token_merges(merges)
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
 
 
 def byte_tokens():
@@ -179,3 +237,5 @@ def generate(folder, _):
         file.write("\n")
     for name, pre in (("llama", "llama-bpe"), ("qwen3", "qwen2"), ("gpt2", "gpt-2")):
         write_model(folder, name, name, tokens, merges, pre)
+    for name, architecture in NEWER_MODELS.items():
+        write_newer(folder, name, architecture, tokens, merges)
