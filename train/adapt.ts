@@ -28,7 +28,7 @@ const { vocabSize: _, ...textFlags } = corpusFlags;
 
 const command = {
   name: 'adapt',
-  summary: 'Goes on pretraining a BERT, GPT-2, Llama or Qwen on texts of a new domain.',
+  summary: 'Goes on pretraining a BERT, or any decoder, on texts of a new domain.',
   usage: 'node --import tsx train/adapt.ts',
   options: {
     model: { type: 'string', required: true, help: 'folder, model in the Hugging Face cache, or hub name' },

@@ -15,7 +15,7 @@ import { progress } from '../common/progress.ts';
 const command = {
   name: 'generate',
   usage: 'node --import tsx train/generate.ts',
-  summary: 'continue texts with a trained GPT-2, Llama or Qwen, or translate them with a Marian',
+  summary: 'continue texts with a trained GPT-2, Llama or other decoder, or translate them with a Marian',
   positionals: { name: 'prompt', help: 'text to continue; without one the model begins by itself' },
   options: {
     model: { type: 'string', required: true, help: 'its folder, or its name in the Hugging Face cache or on the hub' },

@@ -49,7 +49,7 @@ const command = {
     groupColumn: { type: 'string', help: 'what belongs together, such as the thread, and is held out as a whole' },
     model: {
       type: 'string',
-      help: 'folder, Hugging Face cache or hub: a GPT-2, Llama or Qwen, to rank a BERT; default the small one',
+      help: 'folder, Hugging Face cache or hub: a GPT-2, Llama or other decoder, to rank a BERT; default the small one',
     },
     maxLength: { type: 'int', default: 256, min: 16, help: 'tokens of history and reply together, if the model can' },
     candidates: { type: 'int', default: 10, min: 2, help: 'replies among which the true one is to be found in tests' },

@@ -167,11 +167,11 @@ function readRotary(settings: Settings): JsonObject {
 
 /** Throws where config.json says what a file has no setting for. */
 function checkSame(config: JsonObject, expected: JsonObject): void {
-  const wrong = Object.entries(expected).find(([key, value]) => JSON.stringify(config[key]) !== JSON.stringify(value));
-  if (wrong)
-    throw new Error(
-      `GGUF files of this architecture have ${wrong[0]} ${showValue(wrong[1])}, this model ${showValue(config[wrong[0]])}`,
-    );
+  for (const [key, value] of Object.entries(expected))
+    if (JSON.stringify(config[key]) !== JSON.stringify(value))
+      throw new Error(
+        `a model whose ${key} is ${showValue(config[key])} cannot be written as GGUF: it is ${showValue(value)} there`,
+      );
 }
 
 /** Each of the layers, by its number from 1. */

@@ -212,6 +212,21 @@ test('the export script writes and reads GGUF files', async () => {
   assert.match(refused.stderr, /--precision q8_0 is for GGUF files; end --output with .gguf/);
 });
 
+test('settings that files of an architecture have no word for are not written', async () => {
+  const tokenizer = await loadTokenizer(goldenFile('tiny-llama.gguf'));
+  const cases: [string, RegExp][] = [
+    ['gemma2', /a model whose query_pre_attn_scalar is 12 cannot be written as GGUF: it is 8 there/],
+    ['gemma3', /a model whose layer_types is .* cannot be written/],
+    ['smollm3', /a model whose no_rope_layers is \[1,0\] cannot be written/],
+    ['qwen2-window', /a model whose layer_types is .*sliding_attention.* cannot be written/],
+    ['phi3-long', /rotary positions scaled as "longrope" cannot be written as GGUF here/],
+  ];
+  for (const [name, message] of cases) {
+    const model = await loadModel(goldenFile(`tiny-${name}`));
+    assert.throws(() => ggufFile('x.gguf', model, tokenizer, 'f32'), message);
+  }
+});
+
 test('a model of another family is refused, and one that has no name in GGUF files is not written', async () => {
   const whole = await readFile(goldenFile('tiny-llama.gguf'), 'latin1');
   const path = join(folder, 'other.gguf');
