@@ -1,7 +1,9 @@
-import { crossEntropy, linearCrossEntropy, pad, reshape, slice } from '../../autograd/index.ts';
+import { crossEntropy, linearCrossEntropy, neg, pad, reshape, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { checkLabels } from '../../autograd/ops/known-range.ts';
 import { showShape } from '../names.ts';
+import { isPlainLinear } from './linear.ts';
+import type { Linear } from './linear.ts';
 
 /** The label of a token that does not count. */
 export const ignoredLabel = -100;
@@ -62,6 +64,21 @@ export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
 export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
   return linearTokenLoss(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));
+}
+
+/**
+ * ln p of the token that follows each one, (B, T), for labels [B, T]; 0 where that label is -100, and of the last.
+ * `head` gives the logits of hidden (B, T, D); a plain one's are never in memory as a whole.
+ */
+export function nextTokenLogProbs(hidden: Tensor, head: Linear, labels: Tensor): Tensor {
+  const [batch, length] = hidden.shape as [number, number];
+  checkOnePerToken(labels, batch, length);
+  const next = nextTokenLabels(labels, head.weight.shape[0]!);
+  const isPlain: boolean = isPlainLinear(head);
+  if (isPlain) return neg(linearCrossEntropy(hidden, head.weight, next, { reduction: 'none' }));
+  const logits = reshape(head.forward(hidden), [batch * length, -1]);
+  const losses = crossEntropy(logits, reshape(next, [batch * length]), { reduction: 'none' });
+  return reshape(neg(losses), [batch, length]);
 }
 
 /** Throws unless labels are [batch, length]. */

@@ -5,7 +5,7 @@ import type { Decoder, SpecialTokens } from '../generation/decoder.ts';
 import type { Module } from '../module.ts';
 import type { Embedding } from '../nn/embedding.ts';
 import { isPlainLinear, Linear } from '../nn/linear.ts';
-import { linearNextTokenLoss, nextTokenLoss } from '../nn/token-loss.ts';
+import { linearNextTokenLoss, nextTokenLogProbs, nextTokenLoss } from '../nn/token-loss.ts';
 import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { checkLossInputs } from './inputs.ts';
@@ -91,6 +91,11 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
       ...(labels ? { loss: nextTokenLoss(logits, labels) } : {}),
       ...internals,
     };
+  }
+
+  /** ln p of the token that follows each one, (B, T), for labels as of `forward`; 0 where there is none. */
+  nextTokenLogProbs({ labels, ...inputs }: DecoderInputs & { readonly labels: Tensor }): Tensor {
+    return nextTokenLogProbs(this.decoderModel.forward(inputs).lastHiddenState, this.lmHead, labels);
   }
 
   /** The vectors that the head takes, of tokens [B, T]: (B, T, D). */

@@ -43,6 +43,8 @@ export interface TrainingTask {
   losses(batch: DeviceBatch): Readonly<Record<string, Tensor>>;
   /** The model makes its batches, of texts that it writes: each is made when the step before is over. */
   readonly followsModel?: boolean;
+  /** Parts among those of `losses` that are measures of the step, and not trained on. */
+  readonly measures?: readonly string[];
   /** Batches that make one pass over the data. */
   readonly batchesPerEpoch: number;
 }

@@ -36,6 +36,7 @@ export function sequencesOf(
   tokenizer: AnyTokenizer,
   conversations: readonly Conversation[],
   { maxLength, longer = 'refuse', chatTemplate }: SequenceOptions,
+  mayBeNone = false,
 ): Sequences {
   const sequences: LabelledTokens[] = [];
   let [cut, leftOut] = [0, 0];
@@ -58,7 +59,8 @@ export function sequencesOf(
     if (isCut) cut++;
     sequences.push({ ids: whole.ids.slice(0, maxLength), learnt: whole.learnt.slice(0, maxLength) });
   }
-  if (sequences.length === 0) throw new Error(`no conversation is left of ${conversations.length}; allow longer rows`);
+  if (sequences.length === 0 && !mayBeNone)
+    throw new Error(`no conversation is left of ${conversations.length}; allow longer rows`);
   return { sequences, cut, leftOut };
 }
 

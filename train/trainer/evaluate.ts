@@ -8,7 +8,7 @@ export type Evaluation = Readonly<Record<string, number>>;
 
 /**
  * Measures a task's losses on `batches` of its batches, from the first on, with dropout off: each part's mean
- * over all its labels, and `loss`, their sum. Made once for a model, it compiles once.
+ * over all its labels, and `loss`, the sum of those that are trained on. Made once for a model, it compiles once.
  */
 export function evaluator(model: Module, task: TrainingTask, batches: number): () => Promise<Evaluation> {
   const forward = compile((batch: DeviceBatch) => noGrad(() => task.losses(batch)), {
@@ -37,7 +37,8 @@ export function evaluator(model: Module, task: TrainingTask, batches: number): (
       model.train(training);
     }
     const parts = [...sums].map(([name, { total, count }]) => [name, total / count] as const);
-    const loss = parts.reduce((sum, [, value]) => sum + value, 0);
+    const trained = parts.filter(([name]) => !task.measures?.includes(name));
+    const loss = trained.reduce((sum, [, value]) => sum + value, 0);
     return { loss, ...(parts.length > 1 ? Object.fromEntries(parts) : {}) };
   };
 }

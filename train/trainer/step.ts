@@ -10,6 +10,8 @@ import type { TrainerOptions } from './settings.ts';
 export interface StepValues {
   /** Each part's mean over all its labels of the step. */
   readonly losses: Readonly<Record<string, number>>;
+  /** The same of parts that are not trained on. */
+  readonly measures: Readonly<Record<string, number>>;
   readonly gradNorm: number;
   readonly skipped: boolean;
   /** Loss scale of mixed precision. */
@@ -92,7 +94,10 @@ export class TrainingStep {
         const parts = read.slice(0, batches.length).map((values, i) => values[k]! * weights[i]![name]!);
         return [name, parts.reduce((a, b) => a + b, 0)] as const;
       });
-      return { losses: Object.fromEntries(losses), gradNorm: gradNorm!, skipped: skipped !== 0, scale };
+      const [measures, trained] = [true, false].map((watched) =>
+        Object.fromEntries(losses.filter(([name]) => this.#isWatched(name) === watched)),
+      );
+      return { losses: trained!, measures: measures!, gradNorm: gradNorm!, skipped: skipped !== 0, scale };
     };
   }
 
@@ -105,6 +110,10 @@ export class TrainingStep {
     const weights = weigh(batches);
     batches.forEach((batch, i) => this.#backward(toDevice(batch), weights[i]!));
     this.optimizer.zeroGrad();
+  }
+
+  #isWatched(name: string): boolean {
+    return this.task.measures?.includes(name) ?? false;
   }
 
   /** The mean over no labels is no number. */
@@ -124,9 +133,10 @@ export class TrainingStep {
     const { scaler, task } = this;
     const losses = scaler ? autocast(() => task.losses(batch)) : task.losses(batch);
     const names = Object.keys(weights);
-    const total = names.map((name) => partOf(losses, name, task).mul(weights[name]!)).reduce((a, b) => a.add(b));
+    const trained = names.filter((name) => !this.#isWatched(name));
+    const total = trained.map((name) => partOf(losses, name, task).mul(weights[name]!)).reduce((a, b) => a.add(b));
     (scaler ? scaler.scale(total) : total).backward();
-    return concat(names.map((name) => reshape(losses[name]!.detach(), [1])));
+    return concat(names.map((name) => reshape(partOf(losses, name, task).detach(), [1])));
   }
 
   /** Returns [norm, whether skipped, scale]. */

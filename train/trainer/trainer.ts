@@ -174,7 +174,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       // Made while the device works on this one.
       upcoming = ahead && state.step + 1 < total ? batchesOf(state.step + 1) : undefined;
       upcoming?.catch(() => undefined); // thrown where it is awaited
-      const { losses, gradNorm, skipped, scale } = await results();
+      const { losses, measures, gradNorm, skipped, scale } = await results();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
       skips = skipped ? skips + 1 : 0;
       // In mixed precision an overflow lowers the loss scale, and the step is skipped.
@@ -190,7 +190,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
         gradNorm,
         ...(skipped ? { skipped: 1 } : {}),
         ...(scale === undefined ? {} : { scale }),
-        ...measuresOf(batches),
+        ...measuresOf(batches, measures),
         tokens: batches.reduce((sum, { tokens }) => sum + tokens, 0),
         seconds: state.seconds,
         time: clock.time(),
@@ -260,12 +260,15 @@ function runIdentity({ saveEvery: _, ...options }: ReturnType<typeof trainerOpti
   return options;
 }
 
-/** The means of what batches say of themselves. */
-function measuresOf(batches: readonly HostBatch[]): Pick<StepRecord, 'measures'> {
+/** The means of what batches say of themselves, and what the step measured. */
+function measuresOf(
+  batches: readonly HostBatch[],
+  measured: Readonly<Record<string, number>>,
+): Pick<StepRecord, 'measures'> {
   const names = Object.keys(batches[0]!.measures ?? {});
-  if (names.length === 0) return {};
   const values = (name: string): number[] => batches.map(({ measures }) => measures![name]!);
-  return { measures: Object.fromEntries(names.map((name) => [name, mean(values(name))])) };
+  const measures = { ...Object.fromEntries(names.map((name) => [name, mean(values(name))])), ...measured };
+  return Object.keys(measures).length === 0 ? {} : { measures };
 }
 
 /** As JSON has it. */
