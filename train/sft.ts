@@ -6,13 +6,11 @@
  *   node --import tsx train/sft.ts --data chats.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf
  *   node --import tsx train/chat.ts --model runs/sft
  */
-import { readFile } from 'node:fs/promises';
 import { printable } from '../common/printable.ts';
 import { alignTable } from '../common/text-table.ts';
-import { rolesTemplate, withChatTemplate } from '../models/index.ts';
-import type { AnyTokenizer } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, loadDecoder, shippedGpt } from './cli/fine-tune.ts';
+import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
+import { shippedGpt } from './cli/fine-tune.ts';
 import { labelledTokens } from './objectives/index.ts';
 import { reportResult } from './report/run-result.ts';
 import { answersTo, questionsOf } from './sft/answers.ts';
@@ -21,14 +19,11 @@ import { conversationForms } from './sft/conversations.ts';
 import type { Conversation } from './sft/conversations.ts';
 import { lessonsName, loadConversations } from './sft/data.ts';
 import type { ConversationData } from './sft/data.ts';
-import { hashOfSequences, longerChoices, sequencesOf } from './sft/sequences.ts';
+import { hashOfSequences, sequencesOf } from './sft/sequences.ts';
 import type { Sequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
-import { trainerFlags } from './trainer/settings.ts';
-
-const { dropout: _, ...tuning } = fineTuneFlags;
 
 const command = {
   name: 'sft',
@@ -36,27 +31,11 @@ const command = {
   usage: 'node --import tsx train/sft.ts',
   options: {
     data: { type: 'string', default: lessonsName, help: `${conversationForms}; or ${lessonsName}, made by a grammar` },
-    testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
-    model: { type: 'string', help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT' },
-    chatTemplate: {
-      type: 'path',
-      exists: 'file',
-      help: "Jinja file of how dialogues are written; default the tokenizer's own, else a simple one",
-    },
-    maxLength: { type: 'int', default: 1024, min: 2, help: 'tokens a row, if the model can' },
-    longer: { type: 'choice', choices: longerChoices, default: 'refuse', help: 'what becomes of longer conversations' },
     pack: { type: 'boolean', default: true, help: 'several conversations in a row, none of which sees another' },
     replies: { type: 'int', default: 100, min: 0, help: 'replies that the model writes when it is tested' },
-    ...tuning,
-    epochs: {
-      ...tuning.epochs,
-      default: undefined,
-      help: 'passes over the conversations; default 3 with --model, else 12',
-    },
-    batchSize: { ...tuning.batchSize, default: 8, help: 'rows a step, for each of --accumulate' },
-    accumulate: trainerFlags.accumulate,
-    precision: trainerFlags.precision,
-    learningRate: { ...tuning.learningRate, help: 'default 2e-5 with --model, else 2e-3' },
+    ...decoderFlags,
+    epochs: { ...decoderFlags.epochs, help: 'passes over the conversations; default 3 with --model, else 12' },
+    learningRate: { ...decoderFlags.learningRate, help: 'default with --model 2e-5, of an adapter 2e-4, else 2e-3' },
     output: { type: 'path', default: 'runs/sft', help: 'folder for model, curves and checkpoints' },
   },
 } as const;
@@ -68,13 +47,10 @@ const maxNewTokens = 48;
 
 main(async () => {
   const { values } = parseOptions(command);
-  const { output, seed, batchSize, longer, accumulate, precision } = values;
-  const { learningRate = values.model ? 2e-5 : 2e-3, epochs = values.model ? 3 : 12 } = values;
+  const { output, seed, batchSize, longer } = values;
   await claimRun(command.name, output, resumeOf(values));
-  const { model, tokenizer } = await loadDecoder(values.model, seed);
-  const chatTemplate = await templateFor(tokenizer, values.chatTemplate);
+  const { model, tokenizer, chatTemplate, maxLength, saved } = await loadTaught(values);
   const data = await loadConversations(values.data, values);
-  const maxLength = Math.min(values.maxLength, model.decoder().positions);
   const read = (part: readonly Conversation[]) => sequencesOf(tokenizer, part, { maxLength, longer, chatTemplate });
   const [train, validation, test] = [read(data.train), read(data.validation), read(data.test)];
   const common = { name: 'sft', model, length: maxLength, batchSize, seed };
@@ -95,10 +71,10 @@ main(async () => {
   const before = await measure();
   await trainEpochs({
     model,
-    tokenizer: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate),
+    tokenizer: saved,
     task,
     evaluate: heldOut(validation),
-    options: { ...fineTuneOptions({ ...values, learningRate, epochs }), accumulate, precision },
+    options: teachingOptions(values, { rates: [2e-5, 2e-4, 2e-3], epochs: [3, 12] }),
     identity: {
       data: hashOfSequences(train.sequences),
       validation: hashOfSequences(validation.sequences),
@@ -114,12 +90,6 @@ main(async () => {
   );
   await reportResult(output, { from: values.model ?? shippedGpt, about, test: report });
 });
-
-/** The template in place of the tokenizer's own: that of a file, or a simple one where there is none. */
-async function templateFor({ chatTemplate }: AnyTokenizer, path: string | undefined): Promise<string | undefined> {
-  if (path !== undefined) return readFile(path, 'utf8');
-  return chatTemplate === undefined ? rolesTemplate : undefined;
-}
 
 interface Tested {
   readonly loss: number;

@@ -4,7 +4,7 @@ import { Module } from '../module.ts';
 
 /** Zeroes elements with probability p and scales the rest by 1 / (1 - p), in training mode only. */
 export class Dropout extends Module {
-  readonly p: number;
+  p: number;
 
   constructor(p = 0.5) {
     super();

@@ -67,8 +67,8 @@ export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tens
 }
 
 /**
- * ln p of the token that follows each one, (B, T), for labels [B, T]; 0 where that label is -100, and of the last.
- * `head` gives the logits of hidden (B, T, D); a plain one's are never in memory as a whole.
+ * ln p of the token that follows each one, (B, T), for labels [B, T]; 0 where that label is -100, and of the
+ * last. `head` gives the logits of hidden (B, T, D); a plain one's are never in memory as a whole.
  */
 export function nextTokenLogProbs(hidden: Tensor, head: Linear, labels: Tensor): Tensor {
   const [batch, length] = hidden.shape as [number, number];

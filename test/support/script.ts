@@ -90,7 +90,8 @@ export async function resumesAs(whole: string, killed: string, resume: () => Pro
   const resumed = await resume();
   assert.is(resumed.code, 0, resumed.stderr);
   assert.equal(lossesIn(killed), lossesIn(whole));
-  const weights = (of: string): Buffer => readFileSync(join(of, 'model.safetensors'));
+  const name = existsSync(join(whole, 'model.safetensors')) ? 'model.safetensors' : 'adapter_model.safetensors';
+  const weights = (of: string): Buffer => readFileSync(join(of, name));
   assert.ok(weights(killed).equals(weights(whole)));
 }
 

@@ -1,4 +1,5 @@
-// Losses of preferences against the code of TRL's trainers: test/golden/golden_preferences.py makes the numbers.
+// Losses of preferences against the code of TRL's trainers: test/golden/golden_preferences.py makes the
+// numbers.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';

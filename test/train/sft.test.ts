@@ -1,13 +1,12 @@
 // train/sft.ts as a user runs it: on its own lessons, with a small GPT and on files that are wrong.
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { manualSeed } from '../../autograd/index.ts';
-import { GPT2LMHeadModel, rolesTemplate } from '../../models/index.ts';
+import { rolesTemplate } from '../../models/index.ts';
 import { lessons } from '../../train/sft/lessons.ts';
 import { loadConversations, textOf } from '../../train/sft/data.ts';
-import { trainByteLevelBpe } from '../../train/tokenizer-training/train-byte-level.ts';
+import { lessonFile, smallGpt } from '../support/lessons.ts';
 import { lossesIn, refused, resumesAs, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -16,60 +15,41 @@ const test = suite('sft');
 let folder = '';
 temporaryFolder(test, (made) => (folder = made));
 
-/** A GPT-2 that knows nothing, with the vocabulary of the lessons. */
-async function smallGpt(): Promise<string> {
-  const path = join(folder, 'gpt');
-  const texts = lessons(200, 1).flatMap(({ messages }) => messages.map(({ content }) => content as string));
-  const tokenizer = await trainByteLevelBpe(texts, {
-    vocabSize: 320,
-    roles: { eos_token: '</s>' },
-    modelMaxLength: 96,
-  });
-  manualSeed(1);
-  await GPT2LMHeadModel.fromConfig({
-    ...{ vocabSize: tokenizer.vocabSize, nPositions: 96, nEmbd: 32, nLayer: 1, nHead: 2 },
-    eosTokenId: tokenizer.eosTokenId!,
-  }).savePretrained(path, { tokenizer });
-  return path;
-}
-
-function lessonFile(count: number): string {
-  const path = join(folder, 'lessons.jsonl');
-  const facts = lessons(count, 7).filter(({ kind }) => kind === 'facts' || kind === 'JSON');
-  writeFileSync(path, facts.map(({ messages }) => JSON.stringify({ messages })).join('\n'));
-  return path;
-}
-
 const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
   runScript(['train/sft.ts', ...args], options);
 
-test('a decoder learns to answer; killed and resumed it is the same, bit for bit; one talks with it', async () => {
-  const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')];
-  const args = [
-    ...['--data', lessonFile(240), '--model', await smallGpt(), '--epochs', '4', '--learning-rate', '0.01'],
-    ...['--batch-size', '4', '--accumulate', '2', '--save-every', '5', '--replies', '6'],
-  ];
-  const [done] = await Promise.all([
-    run([...args, '--output', whole]),
-    run([...args, '--output', killed], { killAt: join(killed, 'checkpoint-5') }),
-  ]);
-  assert.is(done.code, 0, done.stderr);
-  assert.match(
-    done.stdout,
-    /\d+ conversations to train, \d+ to validate, \d+ to test\n {7}\d+ tokens to train, \d+ of/,
-  );
-  const loss = (name: string): number => Number(new RegExp(`^${name} +([\\d.]+)`, 'm').exec(done.stdout)![1]);
-  assert.ok(loss('this model') < 0.75 * loss('the model it began as'), done.stdout);
-  const losses = lossesIn(whole);
-  assert.ok(losses.at(-1)! < 0.75 * losses[0]!, losses.join());
-  const config = JSON.parse(readFileSync(join(whole, 'tokenizer_config.json'), 'utf8')) as { chat_template: string };
-  assert.is(config.chat_template, rolesTemplate);
-  await resumesAs(whole, killed, () => run([...args, '--output', killed, '--resume']));
-  const talked = await runScript(['train/chat.ts', '--model', whole, '--greedy', '--max-new-tokens', '4'], {
-    input: 'What is a tape?\n',
+for (const [name, args] of Object.entries({ whole: ['--learning-rate', '0.01'], adapter: ['--lora', '8'] }))
+  test(`a decoder learns to answer; killed and resumed it is the same, to the bit; one talks with it: ${name}`, async () => {
+    const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')];
+    const [data, model] = [lessonFile(folder, 240), await smallGpt(folder)];
+    const common = [
+      ...['--data', data, '--model', model, '--epochs', '4', '--batch-size', '4', '--accumulate', '2'],
+      ...['--save-every', '5', '--replies', '6', ...args],
+    ];
+    const [done] = await Promise.all([
+      run([...common, '--output', whole]),
+      run([...common, '--output', killed], { killAt: join(killed, 'checkpoint-5') }),
+    ]);
+    assert.is(done.code, 0, done.stderr);
+    assert.match(
+      done.stdout,
+      /\d+ conversations to train, \d+ to validate, \d+ to test\n {7}\d+ tokens to train, \d+ of/,
+    );
+    const loss = (name: string): number => Number(new RegExp(`^${name} +([\\d.]+)`, 'm').exec(done.stdout)![1]);
+    assert.is(existsSync(join(whole, 'adapter_model.safetensors')), name === 'adapter');
+    // An adapter of a model that knows nothing can teach it little.
+    const share = name === 'whole' ? 0.75 : 0.999;
+    assert.ok(loss('this model') < share * loss('the model it began as'), done.stdout);
+    const losses = lossesIn(whole);
+    assert.ok(losses.at(-1)! < share * losses[0]!, losses.join());
+    const config = JSON.parse(readFileSync(join(whole, 'tokenizer_config.json'), 'utf8')) as { chat_template: string };
+    assert.is(config.chat_template, rolesTemplate);
+    await resumesAs(whole, killed, () => run([...common, '--output', killed, '--resume']));
+    const talked = await runScript(['train/chat.ts', '--model', whole, '--greedy', '--max-new-tokens', '4'], {
+      input: 'What is a tape?\n',
+    });
+    assert.is(talked.code, 0, talked.stderr);
   });
-  assert.is(talked.code, 0, talked.stderr);
-});
 
 test('what cannot be learnt is refused in a line, before anything is written', async () => {
   const data = join(folder, 'bad.jsonl');

@@ -31,7 +31,10 @@ export interface Pair {
 
 export interface PreferenceLossOptions {
   readonly loss: PreferenceLossName;
-  /** How far the model may go from its reference, or for simpo and orpo the weight of the preference; default 0.1. */
+  /**
+   * How far the model may go from its reference, or for simpo and orpo the weight of the preference; default
+   * 0.1.
+   */
   readonly beta?: number;
   /** cdpo: probability that a preference is the wrong way round; default 0.1. */
   readonly labelSmoothing?: number;
@@ -64,10 +67,11 @@ export const needsReference = (loss: PreferenceLossName): boolean => loss !== 's
  * The loss of each pair of a chosen and a rejected answer, as TRL computes them. With Δ the difference of the
  * rewards' logarithms:
  *
- * dpo -ln σ(β Δ) (Rafailov et al. 2023); cdpo the same with labels that are wrong now and then (Mitchell 2023); ipo
- * (Δ - 1 / 2β)² of means over tokens (Azar et al. 2024); simpo -ln σ(β Δ - γ) of means over tokens, no reference
- * (Meng et al. 2024); orpo -β ln σ(ln odds ratio), to which the cross-entropy of the chosen answer comes (Hong et al.
- * 2024); kto each answer by itself against the divergence (Ethayarajh et al. 2024).
+ * dpo -ln σ(β Δ) (Rafailov et al. 2023); cdpo the same with labels that are wrong now and then (Mitchell
+ * 2023); ipo (Δ - 1 / 2β)² of means over tokens (Azar et al. 2024); simpo -ln σ(β Δ - γ) of means over
+ * tokens, no reference (Meng et al. 2024); orpo -β ln σ(ln odds ratio), to which the cross-entropy of the
+ * chosen answer comes (Hong et al. 2024); kto each answer by itself against the divergence (Ethayarajh et al.
+ * 2024).
  */
 export function preferenceLoss(inputs: PreferenceInputs, options: PreferenceLossOptions): PreferenceLoss {
   const { loss, beta = 0.1, labelSmoothing = 0.1, gamma = 0.5 } = options;

@@ -27,8 +27,8 @@ export interface PreferenceOptions extends BatchOptions, PreferenceLossOptions {
   /** Tokens that a row may have. */
   readonly length: number;
   /**
-   * The model that training began with: what it says of each pair (`referenceLogProbs`), or a function that runs
-   * another one as that model, such as `(run) => peft.disableAdapters(run)`.
+   * The model that training began with: what it says of each pair (`referenceLogProbs`), or a function that
+   * runs another one as that model, such as `(run) => peft.disableAdapters(run)`.
    */
   readonly reference?: readonly ReferenceLogProbs[] | (<T>(run: () => T) => T);
 }
@@ -36,11 +36,12 @@ export interface PreferenceOptions extends BatchOptions, PreferenceLossOptions {
 type Rows = readonly LabelledTokens[];
 
 /**
- * Learns to prefer better answers to worse ones; see `preferenceLoss`. Parts: `preference`, with orpo `nll`, the
- * cross-entropy of the chosen dialogues; `margin` and `accuracy` of rewards are recorded.
+ * Learns to prefer better answers to worse ones; see `preferenceLoss`. Parts: `preference`, with orpo `nll`,
+ * the cross-entropy of the chosen dialogues; `margin` and `accuracy` of rewards are recorded.
  *
- * Arrays: inputIds and labels [2 P, T], the chosen above the rejected; lengths [2 P]; what the reference says of them
- * [2 P]; for orpo, whose labels are all tokens, which are of the answers; for kto answers to other questions [P, T].
+ * Arrays: inputIds and labels [2 P, T], the chosen above the rejected; lengths [2 P]; what the reference says
+ * of them [2 P]; for orpo, whose labels are all tokens, which are of the answers; for kto answers to other
+ * questions [P, T].
  */
 export function preferences(options: PreferenceOptions): TrainingTask {
   const { pairs, length, loss, reference, batchSize, seed } = options;
@@ -134,8 +135,8 @@ const compiledLogProbs = compiledFor('reference of preferences', (model: CausalL
 );
 
 /**
- * What a model says of pairs before it is trained on them, for `reference`; for kto, of answers to other questions,
- * too. Dropout is off.
+ * What a model says of pairs before it is trained on them, for `reference`; for kto, of answers to other
+ * questions, too. Dropout is off.
  */
 export async function referenceLogProbs(
   { model, pairs, length, loss }: Pick<PreferenceOptions, 'model' | 'pairs' | 'length' | 'loss'>,

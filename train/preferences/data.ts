@@ -30,9 +30,9 @@ export interface PreferenceData {
 type Cells = Readonly<Record<string, unknown>>;
 
 /**
- * Reads JSONL rows {"prompt", "chosen", "rejected"}: texts, or lists of messages, of which those that both answers
- * begin with may be their prompt. Errors, each one line with file and line: a field that is missing or empty, answers
- * that are equal, lists without a message in common.
+ * Reads JSONL rows {"prompt", "chosen", "rejected"}: texts, or lists of messages, of which those that both
+ * answers begin with may be their prompt. Errors, each one line with file and line: a field that is missing
+ * or empty, answers that are equal, lists without a message in common.
  */
 export async function readPreferences(path: string): Promise<Preference[]> {
   const found: Preference[] = [];

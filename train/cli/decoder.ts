@@ -1,0 +1,69 @@
+import { readFile } from 'node:fs/promises';
+import { rolesTemplate, withChatTemplate } from '../../models/index.ts';
+import { longerChoices } from '../sft/sequences.ts';
+import type { FineTuneOptions } from '../trainer/epochs.ts';
+import { trainerFlags } from '../trainer/settings.ts';
+import type { Option, Parsed } from './cli.ts';
+import { fineTuneFlags, fineTuneOptions, loadDecoder } from './fine-tune.ts';
+import type { TrainableDecoder } from './fine-tune.ts';
+
+const { dropout: _, ...tuning } = fineTuneFlags;
+
+/** How a decoder is taught on dialogues, as flags of every script that does. */
+export const decoderFlags = {
+  testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
+  model: { type: 'string', help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT' },
+  chatTemplate: {
+    type: 'path',
+    exists: 'file',
+    help: "Jinja file of how dialogues are written; default the tokenizer's own, else a simple one",
+  },
+  maxLength: { type: 'int', default: 1024, min: 2, help: 'tokens a row, if the model can' },
+  longer: { type: 'choice', choices: longerChoices, default: 'refuse', help: 'what becomes of longer ones' },
+  ...tuning,
+  epochs: { type: 'int', min: 1, help: tuning.epochs.help },
+  batchSize: { ...tuning.batchSize, default: 8, help: 'rows a step, for each of --accumulate' },
+  accumulate: trainerFlags.accumulate,
+  precision: trainerFlags.precision,
+} as const satisfies Record<string, Option>;
+
+type Given = Parsed<typeof decoderFlags>['values'];
+
+export interface TaughtDecoder extends TrainableDecoder {
+  /** In place of the tokenizer's own template; undefined where that is used. */
+  readonly chatTemplate: string | undefined;
+  /** Tokens of a row at most. */
+  readonly maxLength: number;
+  /** The tokenizer as it is saved, with the template. */
+  readonly saved: Parameters<typeof withChatTemplate>[0];
+}
+
+/** The decoder that the flags name, and how dialogues are written for it. */
+export async function loadTaught(values: Given): Promise<TaughtDecoder> {
+  const decoder = await loadDecoder(values.model, values.seed);
+  const { model, tokenizer } = decoder;
+  const own = tokenizer.chatTemplate === undefined ? rolesTemplate : undefined;
+  const chatTemplate = values.chatTemplate === undefined ? own : await readFile(values.chatTemplate, 'utf8');
+  return {
+    ...decoder,
+    chatTemplate,
+    maxLength: Math.min(values.maxLength, model.decoder().positions),
+    saved: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate),
+  };
+}
+
+/** Learning rates and epochs where none are given. */
+export interface TeachingDefaults {
+  /** Of all weights of a model that was given, of an adapter of it, of the small GPT. */
+  readonly rates: readonly [whole: number, adapter: number, small: number];
+  /** Of a model that was given, and of the small GPT. */
+  readonly epochs: readonly [given: number, small: number];
+}
+
+/** The options for `trainEpochs`. */
+export function teachingOptions(values: Given, { rates, epochs }: TeachingDefaults): FineTuneOptions {
+  const { model, lora, accumulate, precision } = values;
+  const { learningRate = model === undefined ? rates[2] : rates[lora === undefined ? 0 : 1] } = values;
+  const passes = values.epochs ?? epochs[model === undefined ? 1 : 0];
+  return { ...fineTuneOptions({ ...values, learningRate, epochs: passes }), accumulate, precision };
+}

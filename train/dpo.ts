@@ -1,0 +1,103 @@
+/**
+ * Preference tuning: teaches a decoder to prefer better answers to worse ones, by DPO or its kin, and tests
+ * it on other pairs.
+ *
+ *   node --import tsx train/dpo.ts --model runs/sft
+ *   node --import tsx train/dpo.ts --data pairs.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf --lora 8
+ */
+import { alignTable } from '../common/text-table.ts';
+import { adaptersOf, Dropout } from '../models/index.ts';
+import { main, parseOptions } from './cli/cli.ts';
+import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
+import { shippedGpt } from './cli/fine-tune.ts';
+import { preferences, referenceLogProbs } from './objectives/preference.ts';
+import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
+import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
+import { loadPreferences, pairsOf } from './preferences/data.ts';
+import { reportResult } from './report/run-result.ts';
+import { hashOfSequences } from './sft/sequences.ts';
+import { trainEpochs } from './trainer/epochs.ts';
+import { evaluator } from './trainer/evaluate.ts';
+import type { Evaluation } from './trainer/evaluate.ts';
+import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
+
+const command = {
+  name: 'dpo',
+  summary: 'Teaches a decoder to prefer better answers to worse ones.',
+  usage: 'node --import tsx train/dpo.ts',
+  options: {
+    data: {
+      type: 'string',
+      default: 'lessons',
+      help: 'JSONL of {"prompt", "chosen", "rejected"}, texts or messages; or lessons, made by a grammar',
+    },
+    loss: { type: 'choice', choices: preferenceLossNames, default: 'dpo', help: 'what is minimised' },
+    beta: {
+      type: 'number',
+      default: 0.1,
+      min: 0,
+      help: 'how near to its beginning the model stays; simpo: 2 is usual',
+    },
+    labelSmoothing: { type: 'number', default: 0.1, min: 0, max: 0.5, help: 'cdpo: share of wrong preferences' },
+    gamma: { type: 'number', default: 0.5, min: 0, help: 'simpo: the margin that is asked for; 1 is usual' },
+    ...decoderFlags,
+    epochs: { ...decoderFlags.epochs, help: 'passes over the pairs; default 1' },
+    learningRate: { ...decoderFlags.learningRate, help: 'default with --model 1e-6, of an adapter 2e-5, else 1e-4' },
+    output: { type: 'path', default: 'runs/dpo', help: 'folder for model, curves and checkpoints' },
+  },
+} as const;
+
+main(async () => {
+  const { values } = parseOptions(command);
+  const { output, seed, batchSize, longer, loss, beta, labelSmoothing, gamma } = values;
+  await claimRun(command.name, output, resumeOf(values));
+  const { model, tokenizer, chatTemplate, maxLength, saved } = await loadTaught(values);
+  // Differences of likelihoods are to be of the models, not of what is dropped, as in TRL.
+  for (const module of model.modules()) if (module instanceof Dropout) module.p = 0;
+  const data = await loadPreferences(values.data, values);
+  const [train, test] = [data.train, data.test].map((part) =>
+    pairsOf(tokenizer, part, { maxLength, longer, chatTemplate }),
+  ) as [PreferencePair[], PreferencePair[]];
+  const about = [
+    `data   ${data.origin}`,
+    `       ${train.length} pairs to train, ${test.length} to test`,
+    `model  ${(model.numParameters() / 1e6).toFixed(1)} M parameters, ${loss}`,
+  ].join('\n');
+  console.log(about);
+  const settings = { model, length: maxLength, batchSize, seed, loss, beta, labelSmoothing, gamma };
+  const [task, heldOut] = [await taskOf(train), await taskOf(test)];
+  const evaluate = evaluator(model, heldOut, heldOut.batchesPerEpoch);
+  const before = await evaluate();
+  const hashOf = (pairs: readonly PreferencePair[]): string =>
+    hashOfSequences(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
+  await trainEpochs({
+    model,
+    tokenizer: saved,
+    task,
+    evaluate,
+    options: teachingOptions(values, { rates: [1e-6, 2e-5, 1e-4], epochs: [1, 1] }),
+    identity: { data: hashOf(train), test: hashOf(test), maxLength, loss, beta, labelSmoothing, gamma },
+    output,
+    resume: resumeOf(values),
+    resumeCommand: resumeCommand(command.usage),
+  });
+  const report = [table(before, await evaluate()), `saved  ${output}, talk with it: train/chat.ts`].join('\n');
+  await reportResult(output, { from: values.model ?? shippedGpt, about, test: report });
+
+  /** The reference is the model without its adapter, or what it said before it was trained. */
+  async function taskOf(pairs: readonly PreferencePair[]): Promise<ReturnType<typeof preferences>> {
+    const alone = <T>(run: () => T): T => adaptersOf(model)?.disableAdapters(run) ?? run();
+    const said = async (): Promise<PreferenceOptions['reference']> =>
+      needsReference(loss) ? referenceLogProbs({ ...settings, pairs }, 2 * batchSize) : undefined;
+    return preferences({ ...settings, pairs, reference: values.lora === undefined ? await said() : alone });
+  }
+});
+
+function table(before: Evaluation, after: Evaluation): string {
+  const names = Object.keys(after);
+  const rows = Object.entries({ 'the model it began as': before, 'this model': after }).map(([name, found]) => [
+    name,
+    ...names.map((each) => found[each]!.toFixed(4)),
+  ]);
+  return `\n${alignTable(['held out', ...names], rows, new Set(names.map((_, i) => i + 1)))}\n`;
+}
