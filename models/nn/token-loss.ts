@@ -2,8 +2,6 @@ import { crossEntropy, linearCrossEntropy, neg, pad, reshape, slice } from '../.
 import type { Tensor } from '../../autograd/index.ts';
 import { checkLabels } from '../../autograd/ops/known-range.ts';
 import { showShape } from '../names.ts';
-import { isPlainLinear } from './linear.ts';
-import type { Linear } from './linear.ts';
 
 /** The label of a token that does not count. */
 export const ignoredLabel = -100;
@@ -67,18 +65,24 @@ export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tens
 }
 
 /**
- * ln p of the token that follows each one, (B, T), for labels [B, T]; 0 where that label is -100, and of the
- * last. `head` gives the logits of hidden (B, T, D); a plain one's are never in memory as a whole.
+ * ln p of the token that follows each one, (B, T), by logits (B, T, V), for labels [B, T]; 0 where that label
+ * is -100, and of the last.
  */
-export function nextTokenLogProbs(hidden: Tensor, head: Linear, labels: Tensor): Tensor {
-  const [batch, length] = hidden.shape as [number, number];
+export function nextTokenLogProbs(logits: Tensor, labels: Tensor): Tensor {
+  const [batch, length, classes] = logits.shape as [number, number, number];
   checkOnePerToken(labels, batch, length);
-  const next = nextTokenLabels(labels, head.weight.shape[0]!);
-  const isPlain: boolean = isPlainLinear(head);
-  if (isPlain) return neg(linearCrossEntropy(hidden, head.weight, next, { reduction: 'none' }));
-  const logits = reshape(head.forward(hidden), [batch * length, -1]);
-  const losses = crossEntropy(logits, reshape(next, [batch * length]), { reduction: 'none' });
+  const next = reshape(nextTokenLabels(labels, classes), [batch * length]);
+  const losses = crossEntropy(reshape(logits, [batch * length, classes]), next, { reduction: 'none' });
   return reshape(neg(losses), [batch, length]);
+}
+
+/**
+ * The same of the logits hidden @ weight^T, which are never in memory as a whole: hidden (B, T, D), weight
+ * [V, D].
+ */
+export function linearNextTokenLogProbs(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
+  checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
+  return neg(linearCrossEntropy(hidden, weight, nextTokenLabels(labels, weight.shape[0]!), { reduction: 'none' }));
 }
 
 /** Throws unless labels are [batch, length]. */

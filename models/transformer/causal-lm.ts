@@ -5,7 +5,7 @@ import type { Decoder, SpecialTokens } from '../generation/decoder.ts';
 import type { Module } from '../module.ts';
 import type { Embedding } from '../nn/embedding.ts';
 import { isPlainLinear, Linear } from '../nn/linear.ts';
-import { linearNextTokenLoss, nextTokenLogProbs, nextTokenLoss } from '../nn/token-loss.ts';
+import { linearNextTokenLogProbs, linearNextTokenLoss, nextTokenLogProbs, nextTokenLoss } from '../nn/token-loss.ts';
 import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { checkLossInputs } from './inputs.ts';
@@ -95,7 +95,10 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
 
   /** ln p of the token that follows each one, (B, T), for labels as of `forward`; 0 where there is none. */
   nextTokenLogProbs({ labels, ...inputs }: DecoderInputs & { readonly labels: Tensor }): Tensor {
-    return nextTokenLogProbs(this.decoderModel.forward(inputs).lastHiddenState, this.lmHead, labels);
+    const hidden = this.decoderModel.forward(inputs).lastHiddenState; // (B, T, D)
+    if (this.softCap === undefined && isPlainLinear(this.lmHead))
+      return linearNextTokenLogProbs(hidden, this.lmHead.weight, labels);
+    return nextTokenLogProbs(this.#logits(hidden), labels);
   }
 
   /** The vectors that the head takes, of tokens [B, T]: (B, T, D). */

@@ -45,8 +45,8 @@ for (const [name, args] of Object.entries({ whole: [], adapter: ['--lora', '4', 
     assert.is(before['margin'], 0);
     assert.ok(after['margin']! > 0 && after['accuracy']! > 0.6, done.stdout);
     const steps = readLog(join(whole, 'log.jsonl')).filter(isStep);
-    assert.ok(steps.every(({ metrics }) => Number.isFinite(metrics!['margin'])));
-    assert.ok(steps.at(-1)!.metrics!['margin']! > 0);
+    assert.ok(steps.every(({ measures }) => Number.isFinite(measures!['margin'])));
+    assert.ok(steps.at(-1)!.measures!['margin']! > 0);
     assert.is(existsSync(join(whole, 'model.safetensors')), name === 'whole');
     await resumesAs(whole, killed, () => run([...common, '--output', killed, '--resume']));
   });

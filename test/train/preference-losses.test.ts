@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mean, mul, slice, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { GPT2LMHeadModel, loadTokenizer } from '../../models/index.ts';
+import { Gemma2ForCausalLM, GPT2LMHeadModel, loadTokenizer } from '../../models/index.ts';
 import { shippedGpt } from '../../train/cli/fine-tune.ts';
 import { preferences, referenceLogProbs } from '../../train/objectives/preference.ts';
 import type { PreferenceOptions } from '../../train/objectives/preference.ts';
@@ -107,6 +107,20 @@ for (const loss of names)
     const off = largestDifference(own, gradient) / Math.max(...gradient.map(Math.abs));
     assert.ok(off <= 1e-5, `the gradient of the last norm is off by ${off} of its largest element`);
   });
+
+test('log-probabilities of tokens are those of the loss, where logits are capped too', async () => {
+  const ids = [[5, 9, 3, 7, 1, 4]];
+  for (const model of [
+    await GPT2LMHeadModel.fromPretrained(goldenFile('tiny-gpt2')),
+    await Gemma2ForCausalLM.fromPretrained(goldenFile('tiny-gemma2')),
+  ]) {
+    const inputIds = tensor(ids, { dtype: 'i32' });
+    const inputs = { inputIds, labels: inputIds };
+    const found = await mean(slice(model.nextTokenLogProbs(inputs), null, [0, -1])).item();
+    const { loss } = model.forward(inputs);
+    assert.ok(Math.abs(found + (await loss.item())) < 1e-5, `${model.constructor.name}: ${found}`);
+  }
+});
 
 test('what the reference says is what the model says before it is trained', async () => {
   const model = await GPT2LMHeadModel.fromPretrained(shippedGpt);

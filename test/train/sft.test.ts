@@ -19,7 +19,7 @@ const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished
   runScript(['train/sft.ts', ...args], options);
 
 for (const [name, args] of Object.entries({ whole: ['--learning-rate', '0.01'], adapter: ['--lora', '8'] }))
-  test(`a decoder learns to answer; killed and resumed it is the same, to the bit; one talks with it: ${name}`, async () => {
+  test(`a decoder learns to answer; killed and resumed it is the same, to the bit: ${name}`, async () => {
     const [whole, killed] = [join(folder, 'whole'), join(folder, 'killed')];
     const [data, model] = [lessonFile(folder, 240), await smallGpt(folder)];
     const common = [

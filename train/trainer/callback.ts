@@ -20,7 +20,10 @@ export interface StepRecord {
   readonly scale?: number;
   /** Tokens of this step, padding left out. */
   readonly tokens: number;
-  /** What its batches say of themselves, and parts that are not trained on; see `HostBatch` and `TrainingTask`. */
+  /**
+   * What its batches say of themselves, and parts that are not trained on; see `HostBatch` and
+   * `TrainingTask`.
+   */
   readonly measures?: Readonly<Record<string, number>>;
   /** Seconds of training so far, pauses between a stop and its resumption left out. */
   readonly seconds: number;
