@@ -8,7 +8,8 @@ export type Evaluation = Readonly<Record<string, number>>;
 
 /**
  * Measures a task's losses on `batches` of its batches, from the first on, with dropout off: each part's mean
- * over all its labels, and `loss`, the sum of those that are trained on. Made once for a model, it compiles once.
+ * over all its labels, and `loss`, the sum of those that are trained on. Made once for a model, it compiles
+ * once.
  */
 export function evaluator(model: Module, task: TrainingTask, batches: number): () => Promise<Evaluation> {
   const forward = compile((batch: DeviceBatch) => noGrad(() => task.losses(batch)), {
