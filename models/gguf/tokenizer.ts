@@ -4,9 +4,12 @@ import { isJsonObject } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
 import { listNames, showValue } from '../names.ts';
 import { bpeModel, byteLevelParts, specialToken } from '../tokenizer/byte-level.ts';
+import { gemmaParts, llamaParts, mergesOf, phi3Parts } from '../tokenizer/sentencepiece.ts';
+import type { TokenizerParts } from '../tokenizer/sentencepiece.ts';
 import type { GgufValue } from './header.ts';
 
 /** Kinds of tokens, by tokenizer.ggml.token_type. */
+const unknown = 2;
 const control = 3;
 const userDefined = 4;
 
@@ -56,16 +59,6 @@ export interface GgufTokenizer {
 export function tokenizerOf(metadata: ReadonlyMap<string, GgufValue>, path: string): GgufTokenizer {
   const setting = (key: string): GgufValue | undefined => metadata.get(`tokenizer.ggml.${key}`);
   const refuse = (what: string): Error => new Error(`${printable(path)} ${what}`);
-  const model = setting('model');
-  if (model !== 'gpt2')
-    throw refuse(`has a tokenizer of the kind ${showValue(model)}; known here is "gpt2", byte-level BPE`);
-  const pre = setting('pre') ?? 'gpt-2';
-  const cut = typeof pre === 'string' && Object.hasOwn(words, pre) ? words[pre]! : undefined;
-  if (!cut)
-    throw refuse(
-      `cuts texts into words as ${showValue(pre)} does (tokenizer.ggml.pre), which is not known here; known are ` +
-        listNames(Object.keys(words), 20),
-    );
   const list = <T>(key: string, is: (item: GgufValue) => item is T & GgufValue): readonly T[] | undefined => {
     const items = setting(key);
     if (items === undefined) return undefined;
@@ -76,12 +69,13 @@ export function tokenizerOf(metadata: ReadonlyMap<string, GgufValue>, path: stri
   const isText = (item: GgufValue): item is string => typeof item === 'string';
   const isNumber = (item: GgufValue): item is number => typeof item === 'number';
   const tokens = list('tokens', isText);
-  const merges = list('merges', isText);
-  if (!tokens || !merges) throw refuse('has no tokenizer.ggml.tokens and merges; convert the model again');
+  if (!tokens) throw refuse('has no tokenizer.ggml.tokens; convert the model again');
+  const vocabulary = { tokens, merges: list('merges', isText), scores: list('scores', isNumber) };
+  const kind = kindOf(setting, vocabulary, metadata.get('general.architecture'), refuse);
   const kinds = list('token_type', isNumber) ?? [];
   const special = tokens.flatMap((content, id) =>
-    kinds[id] === control || kinds[id] === userDefined
-      ? [{ ...specialToken(content, id), special: kinds[id] === control }]
+    [control, userDefined, ...kind.alsoAdded].includes(kinds[id]!)
+      ? [{ ...specialToken(content, id), special: kinds[id] !== userDefined }]
       : [],
   );
   const role = (key: string): string | undefined => {
@@ -98,22 +92,19 @@ export function tokenizerOf(metadata: ReadonlyMap<string, GgufValue>, path: stri
     pad_token: role('padding'),
   }).filter(([, token]) => token !== undefined);
   const template = setting('chat_template') ?? metadata.get('tokenizer.chat_template');
-  const addsBos = setting('add_bos_token') ?? cut.ignoreMerges === true;
+  const addsBos = setting('add_bos_token') ?? kind.addsBos;
   const around = {
     before: addsBos === true ? [role('bos')] : [],
     after: setting('add_eos_token') === true ? [role('eos')] : [],
   };
   return {
     tokenizer: {
-      ...byteLevelParts(false),
+      version: '1.0',
+      truncation: null,
+      padding: null,
+      ...kind.parts,
       added_tokens: special,
-      normalizer: cut.normalizer ? { type: cut.normalizer } : null,
-      pre_tokenizer: preTokenizer(cut),
       post_processor: postProcessor(around, tokens),
-      model: {
-        ...bpeModel(Object.fromEntries(tokens.map((token, id) => [token, id])), splitMerges(merges)),
-        ignore_merges: cut.ignoreMerges ?? false,
-      },
     },
     config: {
       tokenizer_class: 'PreTrainedTokenizerFast',
@@ -122,6 +113,81 @@ export function tokenizerOf(metadata: ReadonlyMap<string, GgufValue>, path: stri
       ...(typeof template === 'string' ? { chat_template: template } : {}),
     },
   };
+}
+
+interface Vocabulary {
+  readonly tokens: readonly string[];
+  readonly merges: readonly string[] | undefined;
+  readonly scores: readonly number[] | undefined;
+}
+
+/** What the kind of a tokenizer (tokenizer.ggml.model) decides on. */
+interface Kind {
+  readonly parts: TokenizerParts;
+  /** Whether texts begin with a token of their own, where the file does not say it. */
+  readonly addsBos: boolean;
+  /** Kinds of tokens that are matched as a whole, beside control tokens and those of the user. */
+  readonly alsoAdded: readonly number[];
+}
+
+function kindOf(
+  setting: (key: string) => GgufValue | undefined,
+  vocabulary: Vocabulary,
+  architecture: GgufValue | undefined,
+  refuse: (what: string) => Error,
+): Kind {
+  const model = setting('model');
+  if (model === 'llama') {
+    const parts = sentencePieceParts(vocabulary, architecture, setting('add_space_prefix') !== false, refuse);
+    return { parts, addsBos: true, alsoAdded: [unknown] };
+  }
+  if (model !== 'gpt2')
+    throw refuse(
+      `has a tokenizer of the kind ${showValue(model)}; known here are "gpt2", byte-level BPE, and "llama", ` +
+        'SentencePiece',
+    );
+  const pre = setting('pre') ?? 'gpt-2';
+  const cut = typeof pre === 'string' && Object.hasOwn(words, pre) ? words[pre]! : undefined;
+  if (!cut)
+    throw refuse(
+      `cuts texts into words as ${showValue(pre)} does (tokenizer.ggml.pre), which is not known here; known are ` +
+        listNames(Object.keys(words), 20),
+    );
+  const { tokens, merges } = vocabulary;
+  if (!merges) throw refuse('has no tokenizer.ggml.merges; convert the model again');
+  return {
+    addsBos: cut.ignoreMerges === true,
+    alsoAdded: [],
+    parts: {
+      ...byteLevelParts(false),
+      normalizer: cut.normalizer ? { type: cut.normalizer } : null,
+      pre_tokenizer: preTokenizer(cut),
+      model: {
+        ...bpeModel(Object.fromEntries(tokens.map((token, id) => [token, id])), splitMerges(merges)),
+        ignore_merges: cut.ignoreMerges ?? false,
+      },
+    },
+  };
+}
+
+/** SentencePiece's BPE, whose merges follow from the scores of its tokens where the file has none. */
+function sentencePieceParts(
+  { tokens: given, merges, scores }: Vocabulary,
+  architecture: GgufValue | undefined,
+  hasPrefix: boolean,
+  refuse: (what: string) => Error,
+): TokenizerParts {
+  const isGemma = typeof architecture === 'string' && architecture.startsWith('gemma');
+  // Gemma's files have real spaces where its tokens are several, and scores that do not follow its merges.
+  const tokens = isGemma ? given.map((token) => (/^ +$/.test(token) ? '\u2581'.repeat(token.length) : token)) : given;
+  const split = merges && (splitMerges(merges) as [string, string][]);
+  if (!split && !isGemma && scores?.length !== tokens.length)
+    throw refuse(
+      `has ${scores?.length ?? 'no'} tokenizer.ggml.scores for ${tokens.length} tokens; convert the model again`,
+    );
+  if (isGemma) return gemmaParts(tokens, split ?? mergesOf(tokens, (id) => -id, 'descending'));
+  const pairs = split ?? mergesOf(tokens, (id) => scores![id]!, 'descending');
+  return architecture === 'phi3' ? phi3Parts(tokens, pairs) : llamaParts(tokens, pairs, hasPrefix);
 }
 
 /** "left right" as a pair; neither has a space of its own, which is written as another character. */

@@ -1,11 +1,12 @@
 /**
  * What a model is read from: a folder in the Hugging Face layout, or one GGUF file, which stands for such a
- * folder.
+ * folder. A .model file of SentencePiece stands for a tokenizer.json.
  */
 import { join } from 'node:path';
 import type { JsonObject } from '../../common/json-file.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { ggufFolder, GgufWeights } from '../gguf/folder.ts';
+import { readSentencePieceJson, sentencePieceFile } from '../tokenizer/sentencepiece-folder.ts';
 import { SavedWeights } from './saved-weights.ts';
 import type { WeightsSource } from './weights-source.ts';
 
@@ -13,7 +14,9 @@ export const isGguf = (path: string): boolean => /\.gguf$/i.test(path);
 
 /** Whether a model has a file, such as generation_config.json. */
 export async function hasModelFile(model: string, name: string): Promise<boolean> {
-  return isGguf(model) ? name in (await ggufFolder(model)) : (await pathKind(join(model, name))) === 'file';
+  if (isGguf(model)) return name in (await ggufFolder(model));
+  const isThere = (await pathKind(join(model, name))) === 'file';
+  return isThere || (name === 'tokenizer.json' && (await sentencePieceFile(model)) !== undefined);
 }
 
 /**
@@ -21,7 +24,9 @@ export async function hasModelFile(model: string, name: string): Promise<boolean
  */
 export async function readModelJson(model: string, name: string): Promise<JsonObject> {
   const found = isGguf(model) ? (await ggufFolder(model))[name] : undefined;
-  return found ?? readJsonFile(join(model, name));
+  if (found) return found;
+  const pieces = name === 'tokenizer.json' ? await sentencePieceFile(model) : undefined;
+  return pieces === undefined ? readJsonFile(join(model, name)) : readSentencePieceJson(model, pieces);
 }
 
 /** The weights of a model; close them when done. */

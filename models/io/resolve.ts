@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isGguf } from './model-files.ts';
 import { isWeightsFile } from './safetensors-writer.ts';
 import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './saved-weights.ts';
+import { sentencePieceFiles } from '../tokenizer/sentencepiece.ts';
 import { isTokenizerFile } from '../tokenizer/tokenizer-folder.ts';
 import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
 import type { DownloadProgress } from './hub-download.ts';
@@ -46,7 +47,8 @@ const exists = async (folder: string, name: string): Promise<boolean> =>
  */
 async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promise<string | null> {
   if (need === 'tokenizer') {
-    if ((await exists(folder, 'tokenizer.json')) || (await exists(folder, 'vocab.txt'))) return null;
+    for (const name of ['tokenizer.json', 'vocab.txt', ...sentencePieceFiles])
+      if (await exists(folder, name)) return null;
     return 'has neither tokenizer.json nor vocab.txt: copy the files of the tokenizer it was trained with into it';
   }
   if (await isAdapterFolder(folder)) return null;
@@ -194,7 +196,10 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
  */
 function filesToDownload(listing: readonly string[], need: 'model' | 'tokenizer', id: string): string[] {
   const small = need === 'model' ? [...TOKENIZER_FILES, ...CONFIG_FILES] : [...TOKENIZER_FILES, 'config.json'];
-  const files = listing.filter((file) => small.includes(file) || (need === 'model' && SENTENCE_FILE.test(file)));
+  const pieces = listing.includes('tokenizer.json') ? [] : [...sentencePieceFiles, 'vocab.json'];
+  const files = listing.filter(
+    (file) => small.includes(file) || pieces.includes(file) || (need === 'model' && SENTENCE_FILE.test(file)),
+  );
   if (need === 'tokenizer') return files;
   if (listing.includes(WEIGHTS_FILE)) return [...files, WEIGHTS_FILE];
   if (listing.includes(INDEX_FILE)) return [...files, INDEX_FILE, ...listing.filter((file) => SHARD.test(file))];

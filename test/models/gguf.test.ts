@@ -136,9 +136,10 @@ test('a text begins with the token that the file asks for; the template of dialo
 
 test('tokenizers that are not known, or whose lists do not fit, are refused', () => {
   const cases: [Readonly<Record<string, unknown>>, RegExp][] = [
-    [{ model: 'llama' }, /has a tokenizer of the kind "llama"; known here is "gpt2"/],
+    [{ model: 'bert' }, /has a tokenizer of the kind "bert"; known here are "gpt2", byte-level BPE, and "llama"/],
     [{ pre: 'tekken' }, /cuts texts into words as "tekken" does .* known are gpt-2, phi-2/],
-    [{ tokens: undefined }, /has no tokenizer.ggml.tokens and merges/],
+    [{ tokens: undefined }, /has no tokenizer.ggml.tokens; convert/],
+    [{ merges: undefined }, /has no tokenizer.ggml.merges; convert/],
     [{ tokens: ['a', 3] }, /tokenizer.ggml.tokens is no list of those/],
     [{ eos_token_id: 100000 }, /tokenizer.ggml.eos_token_id is 100000/],
   ];
