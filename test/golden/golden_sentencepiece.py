@@ -35,7 +35,8 @@ RULES = [
 NASTY = [
     "", " ", "   ", "\n", "\t\t", "a", " a", "a ", "  two  spaces  ", "▁", "▁▁a", "a▁b", "<s>", "</s> a", "<unk>",
     "a<mask>b",
-    "<0x0A>", "ﬁne ﬂow", "Ａ\u00a0b\u200bc", "e\u0301t\u0301", "½½", "漢字漢字", "🙂🙂", "\U0001f468\u200d\U0001f469", "\x00\x01",
+    "<0x0A>", "ﬁne ﬂow", "Ａ\u00a0b\u200bc", "e\u0301t\u0301", "½½", "漢字漢字", "🙂🙂", "\U0001f468\u200d\U0001f469",
+    "\x00\x01",
     "\ufffd",
     "``quoted''", "1,234,567,", "ÀÉÎ", "don't stop", "line\r\nline", "a\u2028b", "[CLS] x [SEP]", "<extra_id_0> y",
     "en_XX",
