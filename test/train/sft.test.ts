@@ -7,7 +7,7 @@ import { rolesTemplate } from '../../models/index.ts';
 import { lessons } from '../../train/sft/lessons.ts';
 import { loadConversations, textOf } from '../../train/sft/data.ts';
 import { lessonFile, smallGpt } from '../support/lessons.ts';
-import { lossesIn, refused, resumesAs, runScript } from '../support/script.ts';
+import { refused, resumesAs, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
