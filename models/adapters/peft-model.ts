@@ -11,6 +11,8 @@ import { Adapter } from './adapter.ts';
 import { AdapterRows, chooseByRow, lowRankByRow, noAdapter, stackOf } from './by-row.ts';
 import type { LowRankStack } from './by-row.ts';
 import type { LoraLayer } from './lora.ts';
+import { combined } from './weighted.ts';
+import type { WeightedPart } from './weighted.ts';
 import type { WholeModule } from './whole-module.ts';
 import { adapterConfigText, loraConfig } from './config.ts';
 import type { AdapterConfig, LoraSettings } from './config.ts';
@@ -154,6 +156,43 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       if (this.adapters.size > 0) this.setAdapters(before);
       throw error;
     }
+    return adapter;
+  }
+
+  /**
+   * Adds an adapter that is others by weights, and makes it the active one, as PEFT's add_weighted_adapter
+   * does. 'cat' puts their matrices side by side, so that it computes exactly the weighed sum of what they
+   * compute; 'linear' adds up A and B, each times the root of its weight, which keeps the rank and is another
+   * function. Errors: they are not low-rank alone; of 'linear', ranks that differ and weights below 0.
+   */
+  addWeighted(
+    names: readonly string[],
+    weights: readonly number[],
+    { name, type = 'cat' }: { readonly name: string; readonly type?: 'cat' | 'linear' },
+  ): Adapter {
+    if (names.length === 0 || names.length !== weights.length)
+      throw new Error(`addWeighted: ${names.length} adapters and ${weights.length} weights; give one weight for each`);
+    if (type === 'linear' && weights.some((weight) => !(weight >= 0)))
+      throw new Error("addWeighted: 'linear' takes roots of the weights, and one is below 0; use 'cat'");
+    const parts = new Map<string, WeightedPart[]>();
+    for (const [i, each] of names.entries()) {
+      const { layers, wholes } = this.#find(each);
+      if (wholes.length > 0 || !layers.every(isLowRank))
+        throw new Error(`addWeighted: "${each}" has more than low-rank matrices (useDora, bias, modulesToSave)`);
+      for (const layer of layers.filter(isLowRank))
+        parts.set(layer.path, [...(parts.get(layer.path) ?? []), { layer, weight: weights[i]! }]);
+    }
+    const { config, matrices } = noGrad(() => combined(parts, type));
+    const adapter = this.add(loraConfig({ taskType: this.#find(names[0]!).config.taskType, ...config }), {
+      name,
+      trainable: false,
+    });
+    noGrad(() => {
+      for (const { path, a, b } of adapter.layers.filter(isLowRank)) {
+        assign(a, matrices.get(path)!.a);
+        assign(b, matrices.get(path)!.b);
+      }
+    });
     return adapter;
   }
 

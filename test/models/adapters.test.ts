@@ -9,6 +9,7 @@ import { BertForSequenceClassification, loadAdapter, loadModel } from '../../mod
 import type { PeftModel } from '../../models/index.ts';
 import { AdamW } from '../../train/optim/index.ts';
 import { goldenFile, norm } from '../support/golden.ts';
+import { throwsOneLine } from '../support/failure.ts';
 import { i32 } from '../support/model-golden.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -136,6 +137,25 @@ for (const name of names) {
     assert.ok(model.parameters().every((x) => x.requiresGrad));
   });
 }
+
+test('adapters by weights, and together, are as PEFT joins them', async () => {
+  const model = await loadBase('tiny-gpt2');
+  const peft = await loadAdapter(model, adapterFolder('gpt2-first'), { name: 'first' });
+  await peft.load(adapterFolder('gpt2-second'), { name: 'second' });
+  const logits = (): Promise<number[]> => lastRow(noGrad(() => run(model, 'tiny-gpt2')).logits);
+  peft.setAdapters(['first', 'second']);
+  near(await logits(), golden.combined['together']!, 'together');
+  for (const type of ['cat', 'linear'] as const) {
+    peft.addWeighted(['first', 'second'], [0.7, 0.4], { name: type, type });
+    near(await logits(), golden.combined[type]!, type);
+  }
+  throwsOneLine(() => peft.addWeighted(['first'], [1, 2], { name: 'x' }), /1 adapters and 2 weights/);
+  throwsOneLine(() => peft.addWeighted(['first'], [-1], { name: 'x', type: 'linear' }), /one is below 0; use 'cat'/);
+  throwsOneLine(
+    () => peft.addWeighted(['first', 'cat'], [1, 1], { name: 'x', type: 'linear' }),
+    /needs one rank, .*c_attn has 3 and 6; use 'cat'/,
+  );
+});
 
 async function contents(model: PeftModel['base']): Promise<[string, number[]][]> {
   const found: [string, number[]][] = [];
