@@ -20,11 +20,13 @@ export async function probe(folder?: string): Promise<string> {
  */
 export function probeArguments(): string[] {
   const require = createRequire(import.meta.url);
-  const script = fileURLToPath(new URL('./probe-script.ts', import.meta.url));
+  // The package has JavaScript, the clone TypeScript, which needs tsx.
+  const isSource = import.meta.url.endsWith('.ts');
+  const script = fileURLToPath(new URL(`./probe-script.${isSource ? 'ts' : 'js'}`, import.meta.url));
   try {
     require.resolve('webgpu');
-    return ['--import', pathToFileURL(require.resolve('tsx')).href, script];
+    return isSource ? ['--import', pathToFileURL(require.resolve('tsx')).href, script] : [script];
   } catch {
-    throw new Error('the packages webgpu and tsx are not installed; run npm ci');
+    throw new Error(`the package${isSource ? 's webgpu and tsx are' : ' webgpu is'} not installed; run npm ci`);
   }
 }

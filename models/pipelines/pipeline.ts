@@ -4,7 +4,6 @@
  * Results have the keys of those libraries; options are theirs in camelCase. Places in texts are in UTF-16
  * units, as `slice` counts.
  */
-import { fileURLToPath } from 'node:url';
 import type { GenerationOptions } from '../generation/options.ts';
 import { loadTextGenerator } from '../generation/load.ts';
 import type { TextGenerator } from '../generation/load.ts';
@@ -12,6 +11,7 @@ import { generateText, streamText } from '../generation/text.ts';
 import { applyChatTemplate } from '../generation/chat-template.ts';
 import type { ChatMessage } from '../generation/chat-template.ts';
 import type { LoadOptions } from '../pretrained.ts';
+import { shippedModel } from '../io/shipped.ts';
 import { embedTexts, extractFeatures, loadFeatureExtractor, sentenceSimilarity } from './feature-extraction.ts';
 import type { FeatureExtractor, FeatureOptions, Pooling } from './feature-extraction.ts';
 import { fillMasks, loadMaskFiller } from './fill-mask.ts';
@@ -157,15 +157,13 @@ export interface Pipelines {
 export type PipelineTask = keyof Pipelines;
 
 /** Models that come with the project, see their cards. */
-const shipped = (name: string): string => fileURLToPath(new URL(`../pretrained/${name}`, import.meta.url));
-
 const shippedFor: Partial<Record<PipelineTask, string>> = {
-  'text-classification': shipped('spam-small'),
-  'fill-mask': shipped('bert-small'),
-  'feature-extraction': shipped('help-search-small'),
-  'sentence-similarity': shipped('help-search-small'),
-  'text-generation': shipped('gpt-small'),
-  'zero-shot-classification': shipped('gpt-small'),
+  'text-classification': 'spam-small',
+  'fill-mask': 'bert-small',
+  'feature-extraction': 'help-search-small',
+  'sentence-similarity': 'help-search-small',
+  'text-generation': 'gpt-small',
+  'zero-shot-classification': 'gpt-small',
 };
 
 /** How to come by a model for a task that none comes with. */
@@ -350,15 +348,16 @@ export const pipelineTasks = Object.keys(loaders) as PipelineTask[];
  */
 export async function pipeline<Task extends PipelineTask>(
   task: Task,
-  model: string | undefined = shippedFor[task],
+  model?: string,
   options: LoadOptions = {},
 ): Promise<Pipelines[Task]> {
   if (!Object.hasOwn(loaders, task))
     throw new Error(`pipeline: unknown task "${String(task)}"; use one of ${pipelineTasks.join(', ')}`);
-  if (model === undefined)
+  const small = shippedFor[task];
+  if (model === undefined && small === undefined)
     throw new Error(
       `pipeline: no model for ${task} comes with the project; name one` +
         (trainedBy[task] ? ` (${trainedBy[task]})` : ''),
     );
-  return loaders[task](model, options);
+  return loaders[task](model ?? shippedModel(small!), options);
 }

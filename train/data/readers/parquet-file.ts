@@ -104,8 +104,9 @@ const bootstrap = `
   import(tsx).then(({ register }) => register()).then(() => import(file));`;
 
 async function start(): Promise<Worker> {
-  const file = new URL('./parquet-worker.ts', import.meta.url);
-  const asItIs = 'Deno' in globalThis;
+  const isSource = import.meta.url.endsWith('.ts');
+  const file = new URL(`./parquet-worker.${isSource ? 'ts' : 'js'}`, import.meta.url);
+  const asItIs = 'Deno' in globalThis || !isSource;
   const workerData = { file: file.href, tsx: asItIs ? '' : import.meta.resolve('tsx/esm/api') };
   const thread = asItIs ? new Worker(file) : new Worker(bootstrap, { eval: true, execArgv: [], workerData });
   await nextAnswer(thread, Infinity);
