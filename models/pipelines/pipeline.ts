@@ -164,12 +164,12 @@ const shippedFor: Partial<Record<PipelineTask, string>> = {
   'sentence-similarity': 'help-search-small',
   'text-generation': 'gpt-small',
   'zero-shot-classification': 'gpt-small',
+  translation: 'translation-en-fr-small',
 };
 
 /** How to come by a model for a task that none comes with. */
 const trainedBy: Partial<Record<PipelineTask, string>> = {
   'question-answering': 'train/finetune-qa.ts trains one',
-  translation: 'train/train-translation.ts trains one',
   summarization: 'train/train-summarization.ts trains one',
 };
 

@@ -141,9 +141,18 @@ test('pipelines stop between batches when they are told to', async () => {
   await rejects(classify(golden.texts, { signal: AbortSignal.abort(new Error('enough')) }), /enough/);
 });
 
+test('the small translator that comes with the project', async () => {
+  const translate = await pipeline('translation');
+  const [first] = await translate(['Click OK to close the dialog.']);
+  assert.match(first!.translation_text, /^Cliquez sur OK pour fermer la boîte de dialogue/);
+});
+
 test('what cannot be done is said in one line', async () => {
   await rejects(pipeline('ner' as PipelineTask), /unknown task "ner"; use one of text-classification, token-/);
-  await rejects(pipeline('translation'), /no model for translation comes with the project; name one \(train\/train-tr/);
+  await rejects(
+    pipeline('summarization'),
+    /no model for summarization comes with the project; name one \(train\/train-summarization/,
+  );
   await rejects(
     pipeline('text-classification', goldenFile('tiny-bert'), quiet),
     /holds a "BertForPreTraining" without the head of BertForSequenceClassification \(newly initialised: .*fine-tune/,
