@@ -6,14 +6,14 @@
  *   node --import tsx train/grpo.ts --model runs/sft               learns to add
  *   node --import tsx train/grpo.ts --model FOLDER --data problems.jsonl --reward exact --lora 8
  */
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mean } from '../common/statistics.ts';
 import { printable } from '../common/printable.ts';
 import { alignTable } from '../common/text-table.ts';
 import type { Tensor } from '../autograd/index.ts';
-import { addLora, generateText, rolesTemplate, withChatTemplate } from '../models/index.ts';
+import { addLora, generateText } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
+import { decoderFlags, loadChatDecoder } from './cli/decoder.ts';
 import { loadDecoder, loraFlags, loraOf, shippedGpt } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { loadProblems, problemForm, sumsName } from './grpo/problems.ts';
@@ -35,12 +35,8 @@ const command = {
   usage: 'node --import tsx train/grpo.ts',
   options: {
     data: { type: 'string', default: sumsName, help: `${problemForm}; or ${sumsName}, of two digits` },
-    model: { type: 'string', help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT' },
-    chatTemplate: {
-      type: 'path',
-      exists: 'file',
-      help: "Jinja file of how dialogues are written; default the tokenizer's own, else a simple one",
-    },
+    model: decoderFlags.model,
+    chatTemplate: decoderFlags.chatTemplate,
     reward: {
       type: 'string',
       default: 'arithmetic, format:0.2',
@@ -78,9 +74,7 @@ main(async () => {
   const learning = { ...drawing, lossType, scaleRewards, epsilon, epsilonHigh, beta };
   const asked = rewardsOf(values.reward);
   await claimRun(command.name, output, resumeOf(values));
-  const { model, tokenizer } = await loadDecoder(values.model, seed);
-  const own = values.chatTemplate === undefined ? undefined : await readFile(values.chatTemplate, 'utf8');
-  const chatTemplate = own ?? (tokenizer.chatTemplate === undefined ? rolesTemplate : undefined);
+  const { model, tokenizer, chatTemplate, saved } = await loadChatDecoder(values);
   const { train: problems, test, origin } = await loadProblems(data, seed);
   checkAnswers([...problems, ...test], asked);
   const lora = loraOf(values);
@@ -117,7 +111,7 @@ main(async () => {
   const first = await measure();
   await train({
     model: peft ?? model,
-    tokenizer: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate),
+    tokenizer: saved,
     task,
     evaluate: async () => (await measure()).rewards,
     best: { name: 'reward', mode: 'max' },

@@ -39,11 +39,12 @@ export function dialogueIds(
 /**
  * How a dialogue is written where nothing else is said: who speaks on a line of its own, and the token that
  * ends texts after what the assistant says. Generation tags tell what the assistant says (`dialogueTokens`).
+ * Line breaks behind a tag would be taken out (`trim_blocks`), so they stand in expressions.
  */
 export const rolesTemplate =
   "{% for message in messages %}{{ message['role'] }}:\n{% if message['role'] == 'assistant' %}{% generation %}" +
-  "{{ message['content'] }}{{ eos_token }}{% endgeneration %}{% else %}{{ message['content'] }}{% endif %}\n" +
-  '{% endfor %}{% if add_generation_prompt %}assistant:\n{% endif %}';
+  "{{ message['content'] }}{{ eos_token }}{% endgeneration %}{% else %}{{ message['content'] }}{% endif %}{{ '\\n' }}" +
+  "{% endfor %}{% if add_generation_prompt %}assistant:{{ '\\n' }}{% endif %}";
 
 /**
  * A tokenizer as it is saved with a model of dialogues: its tokenizer_config.json has the template by which

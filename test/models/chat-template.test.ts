@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { applyChatTemplate, Tokenizer } from '../../models/index.ts';
+import { applyChatTemplate, dialogueTokens, rolesTemplate, Tokenizer } from '../../models/index.ts';
 import type { ChatMessage, ChatTokenizer } from '../../models/index.ts';
 import { goldenFile } from '../support/golden.ts';
 
@@ -66,6 +66,22 @@ test('every dialogue is the text that Transformers makes of it, or is refused as
     if (text !== undefined && !isPython && dialogue !== 'none') assert.is(render(), text, label);
     else assert.throws(render, /^chat template: [^\n]+$/, `${label}: ${error}`);
   }
+});
+
+test('the template of those that have none: each turn on lines of its own', () => {
+  const gpt2 = Tokenizer.gpt2();
+  const messages = [
+    { role: 'user', content: 'Hi\n' },
+    { role: 'assistant', content: 'Yes.' },
+    { role: 'user', content: 'And?' },
+  ];
+  const options = { chatTemplate: rolesTemplate };
+  const text = 'user:\nHi\n\nassistant:\nYes.<|endoftext|>\nuser:\nAnd?\n';
+  assert.is(applyChatTemplate(gpt2, messages, options), text);
+  assert.is(applyChatTemplate(gpt2, messages, { ...options, addGenerationPrompt: true }), `${text}assistant:\n`);
+  const { ids, assistantMask } = dialogueTokens(gpt2, messages, options);
+  assert.is(gpt2.decode(ids), text);
+  assert.is(gpt2.decode(ids.filter((_, i) => assistantMask[i])), 'Yes.<|endoftext|>');
 });
 
 test('templates that fail, do not end, or are no Jinja: one line', () => {

@@ -29,27 +29,35 @@ export const decoderFlags = {
 
 type Given = Parsed<typeof decoderFlags>['values'];
 
-export interface TaughtDecoder extends TrainableDecoder {
+export interface ChatDecoder extends TrainableDecoder {
   /** In place of the tokenizer's own template; undefined where that is used. */
   readonly chatTemplate: string | undefined;
-  /** Tokens of a row at most. */
-  readonly maxLength: number;
   /** The tokenizer as it is saved, with the template. */
   readonly saved: Parameters<typeof withChatTemplate>[0];
 }
 
+export interface TaughtDecoder extends ChatDecoder {
+  /** Tokens of a row at most. */
+  readonly maxLength: number;
+}
+
 /** The decoder that the flags name, and how dialogues are written for it. */
-export async function loadTaught(values: Given): Promise<TaughtDecoder> {
+export async function loadChatDecoder(values: Pick<Given, 'model' | 'seed' | 'chatTemplate'>): Promise<ChatDecoder> {
   const decoder = await loadDecoder(values.model, values.seed);
-  const { model, tokenizer } = decoder;
+  const { tokenizer } = decoder;
   const own = tokenizer.chatTemplate === undefined ? rolesTemplate : undefined;
   const chatTemplate = values.chatTemplate === undefined ? own : await readFile(values.chatTemplate, 'utf8');
   return {
     ...decoder,
     chatTemplate,
-    maxLength: Math.min(values.maxLength, model.decoder().positions),
     saved: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate),
   };
+}
+
+/** The same, with the length of its rows. */
+export async function loadTaught(values: Given): Promise<TaughtDecoder> {
+  const decoder = await loadChatDecoder(values);
+  return { ...decoder, maxLength: Math.min(values.maxLength, decoder.model.decoder().positions) };
 }
 
 /** Learning rates and epochs where none are given. */

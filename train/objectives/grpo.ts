@@ -1,18 +1,6 @@
-import {
-  clamp,
-  crossEntropy,
-  div,
-  exp,
-  minimum,
-  mul,
-  neg,
-  reshape,
-  slice,
-  sub,
-  sum,
-  unsqueeze,
-} from '../../autograd/index.ts';
+import { clamp, div, exp, minimum, mul, neg, slice, sub, sum, unsqueeze } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { nextTokenLogProbs } from '../../models/nn/token-loss.ts';
 import { mean, sampleDeviation } from '../../common/statistics.ts';
 
 export const grpoLossTypes = ['dapo', 'grpo', 'dr_grpo'] as const;
@@ -110,9 +98,6 @@ export function groupAdvantages(rewards: readonly number[], size: number, scale:
  * T - 1). `temperature` divides the logits, as it did when the tokens were drawn.
  */
 export function tokenLogProbs(logits: Tensor, inputIds: Tensor, temperature = 1): Tensor {
-  const [batch, length, classes] = logits.shape as [number, number, number];
-  const before = reshape(slice(logits, null, [0, length - 1]), [batch * (length - 1), classes]);
-  const scaled = temperature === 1 ? before : div(before, temperature);
-  const next = reshape(slice(inputIds, null, [1]), [batch * (length - 1)]);
-  return neg(reshape(crossEntropy(scaled, next, { reduction: 'none' }), [batch, length - 1]));
+  const scaled = temperature === 1 ? logits : div(logits, temperature);
+  return slice(nextTokenLogProbs(scaled, inputIds), null, [0, inputIds.shape[1]! - 1]);
 }
