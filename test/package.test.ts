@@ -25,8 +25,8 @@ const readPackage = async (): Promise<Package> =>
 
 /** Runs plain Node in the folder, with nothing of what started this process. */
 async function node(args: readonly string[]): Promise<string> {
-  const { NODE_OPTIONS: _, ...env } = process.env;
-  const { stdout } = await run(process.execPath, args, { cwd: folder, env: { ...env, TAPEFORM_QUIET: '1' } });
+  const env = { ...process.env, NODE_OPTIONS: '', TAPEFORM_QUIET: '1' };
+  const { stdout } = await run(process.execPath, args, { cwd: folder, env });
   return stdout;
 }
 
