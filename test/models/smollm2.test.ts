@@ -26,11 +26,23 @@ interface Case {
 const test = suite('smollm2');
 const path = process.env['TAPEFORM_SMOLLM2'];
 
+const { step, cases } = JSON.parse(readFileSync(goldenFile('smollm2.json'), 'utf8')) as {
+  readonly step: number;
+  readonly cases: readonly Case[];
+};
+
+test('the golden file: ten prompts, numbers for each position, the answers of 64 tokens or to their end', () => {
+  assert.is(cases.length, 10);
+  for (const { ids, positions, tops, logits, answer, gaps } of cases) {
+    assert.ok(positions.every((position) => position < ids.length) && tops.length === positions.length);
+    const each = Math.ceil(49152 / step);
+    const count = positions.length * each + tops.flat().length;
+    assert.is(Buffer.from(logits, 'base64').length, 4 * count);
+    assert.ok(answer.length > 0 && answer.length <= 64 && gaps.length === answer.length);
+  }
+});
+
 if (path) {
-  const { step, cases } = JSON.parse(readFileSync(goldenFile('smollm2.json'), 'utf8')) as {
-    step: number;
-    cases: Case[];
-  };
   let loaded: TextGenerator | undefined;
   const open = async (): Promise<TextGenerator> => (loaded ??= await loadTextGenerator(path));
 
