@@ -94,7 +94,7 @@ test('mistakes are one line each', async () => {
     [
       ['--model', bert, 'x'],
       1,
-      /config\.json: model_type is "bert", which generates no text here; use one of .*gpt2, llama/,
+      /config\.json: model_type is "bert", which generates no text here; use one of .*gpt2, .*llama/,
     ],
     [['--model', narrow, 'x'], 1, /^generate: the tokenizer has 50257 ids, the model a vocabulary of 9/],
     [['--model', model, long], 1, /^generate: the prompt has 41 tokens, more than the model's 32 positions/],
