@@ -126,7 +126,8 @@ test('bad input: one line that names the mend', async () => {
       /--loss triplet needs one negative for each pair/,
     ],
   ];
-  const finished = await Promise.all(cases.map(([args]) => run(['--output', join(folder, 'bad'), ...args])));
+  // Folders of their own: runs side by side in one would be told that it is busy.
+  const finished = await Promise.all(cases.map(([args], i) => run(['--output', join(folder, `bad-${i}`), ...args])));
   cases.forEach(([, code, pattern], i) => refused(finished[i]!, code, pattern));
 });
 
