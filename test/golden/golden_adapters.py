@@ -14,6 +14,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from model_case import ten_steps
+
 CAUSAL = {"task_type": "CAUSAL_LM"}
 CASES = {
     "bert-classifier": ("tiny-bert", dict(task_type="SEQ_CLS", r=4, lora_alpha=16, lora_dropout=0.0)),
@@ -92,14 +94,7 @@ def last_row(logits):
 def train(model, inputs, labels):
     trained = [x for x in model.parameters() if x.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-3, weight_decay=0.0)
-    losses = []
-    for _ in range(10):
-        optimizer.zero_grad()
-        loss = model(**inputs, labels=labels).loss
-        loss.backward()
-        losses.append(loss.item())
-        optimizer.step()
-    return losses
+    return ten_steps(model, inputs, labels, optimizer)
 
 
 def tidy(path):

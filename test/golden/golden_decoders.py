@@ -19,13 +19,12 @@ import torch
 import transformers as hf
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from model_case import run_forward, run_training, write_case
+from model_case import causal_case, causal_inputs, load_eager
 from random_model import save_random
 
 VOCABULARY = 37
 POSITIONS = 300
 LENGTHS = [12, 9, 12]
-WIDTH = max(LENGTHS)
 HOLE = (2, 3)
 PROMPT = [5, 11, 7, 3, 9]
 NEW_TOKENS = 24
@@ -105,17 +104,6 @@ OPT = dict(
 )
 
 
-def make_inputs():
-    generator = torch.Generator().manual_seed(22)
-    ids = torch.randint(3, VOCABULARY, (len(LENGTHS), WIDTH), generator=generator)
-    mask = torch.tensor([[int(column < length) for column in range(WIDTH)] for length in LENGTHS])
-    labels = ids.masked_fill(mask == 0, -100)
-    ids = ids * mask
-    mask[HOLE] = 0
-    positions = torch.stack([torch.randperm(POSITIONS, generator=generator)[:WIDTH] for _ in LENGTHS])
-    return {"input_ids": ids, "attention_mask": mask}, labels, positions
-
-
 def run_greedy(model):
     prompt = torch.tensor([PROMPT])
     output = model.generate(
@@ -173,21 +161,11 @@ def generate(folder, minilm, names=tuple(CASES)):
         os.remove(os.path.join(path, "generation_config.json"))
 
         def load():
-            # Dropout is 0, so training mode changes nothing but is what training runs in.
-            return type(model).from_pretrained(path, attn_implementation="eager", dtype=torch.float32).train()
+            return load_eager(type(model), path)
 
-        inputs, labels, positions = make_inputs()
-        loss, tensors = run_forward(load(), inputs, labels, ("hidden_states", "attentions"))
-        if name.startswith("gpt-neox"):  # the head's name in files
-            tensors["grad.embed_out.weight"] = tensors.pop("grad.lm_head.weight")
-        with torch.no_grad():
-            tensors["positions.logits"] = load()(**inputs, position_ids=positions).logits
-        golden = {
-            "inputs": {key: value.tolist() for key, value in inputs.items()},
-            "labels": labels.tolist(),
-            "positions": positions.tolist(),
-            "loss": loss,
-            "training": run_training(load(), inputs, labels),
-            "generated": run_greedy(load().eval()),
-        }
-        write_case(folder, name, tensors, golden)
+        def change(tensors):
+            if name.startswith("gpt-neox"):  # the head's name in files
+                tensors["grad.embed_out.weight"] = tensors.pop("grad.lm_head.weight")
+
+        batch = causal_inputs(22, (3, VOCABULARY), LENGTHS, HOLE, POSITIONS)
+        causal_case(folder, name, load, batch, change, {"generated": run_greedy(load().eval())})

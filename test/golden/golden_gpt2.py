@@ -15,12 +15,11 @@ import os
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from model_case import run_forward, run_training, write_case
+from model_case import causal_case, causal_inputs, load_eager
 from random_model import save_random
 
 VOCABULARY = 97
 LENGTHS = [10, 6, 10]
-WIDTH = max(LENGTHS)
 HOLE = (2, 3)
 
 
@@ -44,35 +43,16 @@ def make_model(path):
     os.remove(os.path.join(path, "generation_config.json"))
 
 
-def make_inputs():
-    generator = torch.Generator().manual_seed(12)
-    ids = torch.randint(1, VOCABULARY, (len(LENGTHS), WIDTH), generator=generator)
-    mask = torch.tensor([[int(column < length) for column in range(WIDTH)] for length in LENGTHS])
-    labels = ids.masked_fill(mask == 0, -100)
-    ids = ids * mask
-    mask[HOLE] = 0
-    positions = torch.stack([torch.randperm(32, generator=generator)[:WIDTH] for _ in LENGTHS])
-    return {"input_ids": ids, "attention_mask": mask}, labels, positions
-
-
 def load(path, **settings):
-    # Dropout is 0, so training mode changes nothing but is what training runs in.
-    return GPT2LMHeadModel.from_pretrained(path, attn_implementation="eager", dtype=torch.float32, **settings).train()
+    return load_eager(GPT2LMHeadModel, path, **settings)
 
 
 def generate(folder, minilm):
     path = os.path.join(folder, "tiny-gpt2")
     make_model(path)
-    inputs, labels, positions = make_inputs()
-    loss, tensors = run_forward(load(path), inputs, labels, ("hidden_states", "attentions"))
-    with torch.no_grad():
-        tensors["positions.logits"] = load(path)(**inputs, position_ids=positions).logits
-        tensors["scaled.logits"] = load(path, scale_attn_by_inverse_layer_idx=True)(**inputs).logits
-    golden = {
-        "inputs": {name: value.tolist() for name, value in inputs.items()},
-        "labels": labels.tolist(),
-        "positions": positions.tolist(),
-        "loss": loss,
-        "training": run_training(load(path), inputs, labels),
-    }
-    write_case(folder, "gpt2", tensors, golden)
+    batch = causal_inputs(12, (1, VOCABULARY), LENGTHS, HOLE, 32)
+
+    def change(tensors):
+        tensors["scaled.logits"] = load(path, scale_attn_by_inverse_layer_idx=True)(**batch[0]).logits
+
+    causal_case(folder, "gpt2", lambda: load(path), batch, change)

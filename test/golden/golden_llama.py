@@ -25,13 +25,12 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from model_case import run_forward, run_training, write_case
+from model_case import causal_case, causal_inputs, load_eager
 from random_model import save_random
 
 VOCABULARY = 61
 POSITIONS = 600
 LENGTHS = [10, 6, 10]
-WIDTH = max(LENGTHS)
 HOLE = (2, 3)
 
 SHAPE = dict(
@@ -65,17 +64,6 @@ def make_cases():
     }
 
 
-def make_inputs():
-    generator = torch.Generator().manual_seed(22)
-    ids = torch.randint(1, VOCABULARY, (len(LENGTHS), WIDTH), generator=generator)
-    mask = torch.tensor([[int(column < length) for column in range(WIDTH)] for length in LENGTHS])
-    labels = ids.masked_fill(mask == 0, -100)
-    ids = ids * mask
-    mask[HOLE] = 0
-    positions = torch.stack([torch.randperm(POSITIONS, generator=generator)[:WIDTH] for _ in LENGTHS])
-    return {"input_ids": ids, "attention_mask": mask}, labels, positions
-
-
 def generate(folder, minilm):
     torch.manual_seed(21)
     for name, model in make_cases().items():
@@ -84,18 +72,6 @@ def generate(folder, minilm):
         os.remove(os.path.join(path, "generation_config.json"))
 
         def load():
-            # Dropout is 0, so training mode changes nothing but is what training runs in.
-            return type(model).from_pretrained(path, attn_implementation="eager", dtype=torch.float32).train()
+            return load_eager(type(model), path)
 
-        inputs, labels, positions = make_inputs()
-        loss, tensors = run_forward(load(), inputs, labels, ("hidden_states", "attentions"))
-        with torch.no_grad():
-            tensors["positions.logits"] = load()(**inputs, position_ids=positions).logits
-        golden = {
-            "inputs": {key: value.tolist() for key, value in inputs.items()},
-            "labels": labels.tolist(),
-            "positions": positions.tolist(),
-            "loss": loss,
-            "training": run_training(load(), inputs, labels),
-        }
-        write_case(folder, name, tensors, golden)
+        causal_case(folder, name, load, causal_inputs(22, (1, VOCABULARY), LENGTHS, HOLE, POSITIONS))

@@ -59,18 +59,23 @@ def texts(count):
 
 
 def train(path, kind, size, **more):
+    """The file says where it was made, so that is a folder without a name: the one it is trained in."""
+    path, home = os.path.abspath(path), os.getcwd()
     with tempfile.TemporaryDirectory() as folder:
-        rules = os.path.join(folder, "rules.tsv")
-        with open(rules, "w", encoding="utf-8") as file:
-            for source, target in RULES:
-                codes = [" ".join(f"{ord(c):X}" for c in side) for side in (source, target)]
-                file.write("\t".join(codes) + "\n")
-        spm.SentencePieceTrainer.train(
-            sentence_iterator=iter(SENTENCES * 4), model_prefix=os.path.join(folder, "m"), model_type=kind,
-            vocab_size=size, character_coverage=1.0, normalization_rule_tsv=rules, minloglevel=2, num_threads=1,
-            hard_vocab_limit=False, **more,
-        )
-        os.replace(os.path.join(folder, "m.model"), path)
+        os.chdir(folder)
+        try:
+            with open("rules.tsv", "w", encoding="utf-8") as file:
+                for source, target in RULES:
+                    codes = [" ".join(f"{ord(c):X}" for c in side) for side in (source, target)]
+                    file.write("\t".join(codes) + "\n")
+            spm.SentencePieceTrainer.train(
+                sentence_iterator=iter(SENTENCES * 4), model_prefix="m", model_type=kind,
+                vocab_size=size, character_coverage=1.0, normalization_rule_tsv="rules.tsv", minloglevel=2,
+                num_threads=1, hard_vocab_limit=False, **more,
+            )
+            shutil.move("m.model", path)
+        finally:
+            os.chdir(home)
 
 
 T5 = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}

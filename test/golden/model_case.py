@@ -55,6 +55,53 @@ def run_training(model, inputs, labels):
         {"params": [value for value in model.parameters() if value.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses = ten_steps(model, inputs, labels, optimizer)
+    with torch.no_grad():
+        output = model(**inputs, labels=labels)
+    return {"losses": [*losses, output.loss.item()], "logitsNorm": output.logits.norm().item()}
+
+
+def causal_inputs(seed, ids, lengths, hole, positions):
+    """Rows of these lengths, padded to the longest, for a decoder: inputs, labels, other positions. `ids` are the
+    tokens [first, end) to draw from; nothing may attend to the token at `hole`."""
+    generator = torch.Generator().manual_seed(seed)
+    width = max(lengths)
+    tokens = torch.randint(*ids, (len(lengths), width), generator=generator)
+    mask = torch.tensor([[int(column < length) for column in range(width)] for length in lengths])
+    labels = tokens.masked_fill(mask == 0, -100)
+    tokens = tokens * mask
+    mask[hole] = 0
+    other = torch.stack([torch.randperm(positions, generator=generator)[:width] for _ in lengths])
+    return {"input_ids": tokens, "attention_mask": mask}, labels, other
+
+
+def causal_case(folder, name, load, batch, change=None, more=None):
+    """Writes NAME's files for a decoder, which `load` loads in training mode. `change` edits the tensors, `more` is
+    written to NAME.json besides."""
+    inputs, labels, positions = batch
+    loss, tensors = run_forward(load(), inputs, labels, ("hidden_states", "attentions"))
+    with torch.no_grad():
+        tensors["positions.logits"] = load()(**inputs, position_ids=positions).logits
+        if change:
+            change(tensors)
+    golden = {
+        "inputs": {key: value.tolist() for key, value in inputs.items()},
+        "labels": labels.tolist(),
+        "positions": positions.tolist(),
+        "loss": loss,
+        "training": run_training(load(), inputs, labels),
+        **(more or {}),
+    }
+    write_case(folder, name, tensors, golden)
+
+
+def load_eager(cls, path, **settings):
+    # Dropout is 0, so training mode changes nothing but is what training runs in.
+    return cls.from_pretrained(path, attn_implementation="eager", dtype=torch.float32, **settings).train()
+
+
+def ten_steps(model, inputs, labels, optimizer):
+    """The loss before each of ten steps on one batch."""
     losses = []
     for _ in range(10):
         optimizer.zero_grad()
@@ -62,9 +109,7 @@ def run_training(model, inputs, labels):
         loss.backward()
         losses.append(loss.item())
         optimizer.step()
-    with torch.no_grad():
-        output = model(**inputs, labels=labels)
-    return {"losses": [*losses, output.loss.item()], "logitsNorm": output.logits.norm().item()}
+    return losses
 
 
 def write_case(folder, name, tensors, golden):
