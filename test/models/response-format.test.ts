@@ -4,9 +4,8 @@ import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
-import { embedding, zeros } from '../../autograd/index.ts';
 import { generate, generateText, streamText, Tokenizer } from '../../models/index.ts';
-import type { GenerationOptions, Generative } from '../../models/index.ts';
+import type { GenerationOptions } from '../../models/index.ts';
 import { Constraint } from '../../models/generation/constraint/allowed-tokens.ts';
 import type { Term } from '../../models/generation/constraint/grammar.ts';
 import { jsonObject, jsonSchema } from '../../models/generation/constraint/json-schema.ts';
@@ -15,6 +14,7 @@ import { Random } from '../../common/random.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
+import { indifferentModel } from '../support/scripted-model.ts';
 
 const test = suite('response format');
 
@@ -125,25 +125,7 @@ test('the bytes of tokens joined are what they decode to, in each kind of tokeni
   assert.ok(compared > 20, `${compared}`);
 });
 
-/** Finds every token as good as any other. */
-function indifferent(vocabSize: number, eosTokenId?: number): Generative {
-  const row = zeros([1, vocabSize]).keep();
-  return {
-    config: eosTokenId === undefined ? {} : { eosTokenId },
-    training: false,
-    eval: () => undefined,
-    train: () => undefined,
-    parameters: () => [],
-    decoder: () => ({
-      vocabSize,
-      positions: Infinity,
-      hidden: (inputIds, cache) => embedding(row, cache.positions(inputIds.shape[1]!).mul(0)),
-      logits: (hidden) => hidden,
-    }),
-  };
-}
-
-const model = indifferent(gpt2.vocabSize, gpt2.eosTokenId);
+const model = indifferentModel(gpt2.vocabSize, { eosTokenId: gpt2.eosTokenId! });
 const drawn = { doSample: true, topK: 0, maxNewTokens: 200 } as const;
 
 test('whatever a model would say, what it says is of the schema', async () => {
@@ -238,7 +220,7 @@ test('formats that are none, and where there is no tokenizer to know texts', asy
   const format = { responseFormat: { type: 'json_object' } } as const;
   await rejects(generate(model, [[1]], format), /use generateText or streamText/);
   // A text that cannot end, of a model that has no token for it, ends with its format.
-  const endless = indifferent(gpt2.vocabSize);
+  const endless = indifferentModel(gpt2.vocabSize);
   const [text] = await generateText(endless, gpt2, 'a', {
     eosTokenId: null,
     responseFormat: { type: 'regex', pattern: 'ab' },

@@ -1,4 +1,5 @@
-import { embedding, tensor } from '../../autograd/index.ts';
+import { embedding, tensor, zeros } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import type { Generative } from '../../models/index.ts';
 
 /**
@@ -14,6 +15,22 @@ export function scriptedModel(
     Array.from({ length: vocabSize }, (_, id) => (id === script[i] ? 9 : 0)),
   );
   const table = tensor(rows.flat(), { shape: [script.length, vocabSize] }).keep();
+  return modelOf(vocabSize, script.length, config, (positions) => embedding(table, positions));
+}
+
+/** A model of any length that finds every token as good as any other. */
+export function indifferentModel(vocabSize: number, config: Generative['config'] = {}): Generative {
+  const row = zeros([1, vocabSize]).keep();
+  return modelOf(vocabSize, Infinity, config, (positions) => embedding(row, positions.mul(0)));
+}
+
+/** A model whose logits (B, T, V) depend on the positions [B, T] alone. */
+function modelOf(
+  vocabSize: number,
+  positions: number,
+  config: Generative['config'],
+  logitsAt: (positions: Tensor) => Tensor,
+): Generative {
   return {
     config,
     training: false,
@@ -22,8 +39,8 @@ export function scriptedModel(
     parameters: () => [],
     decoder: () => ({
       vocabSize,
-      positions: script.length,
-      hidden: (inputIds, cache) => embedding(table, cache.positions(inputIds.shape[1]!)),
+      positions,
+      hidden: (inputIds, cache) => logitsAt(cache.positions(inputIds.shape[1]!)),
       logits: (hidden) => hidden,
     }),
   };
