@@ -5,7 +5,6 @@
  *   node --import tsx train/dpo.ts --model runs/sft
  *   node --import tsx train/dpo.ts --data pairs.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf --lora 8
  */
-import { alignTable } from '../common/text-table.ts';
 import { adaptersOf, Dropout } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
@@ -14,6 +13,7 @@ import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
 import { loadPreferences, pairsOf } from './preferences/data.ts';
+import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
 import { hashOfSequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
@@ -82,7 +82,7 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const report = [table(before, await evaluate()), `saved  ${output}, talk with it: train/chat.ts`].join('\n');
-  await reportResult(output, { from: values.model ?? shippedGpt, about, test: report });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 
   /** The reference is the model without its adapter, or what it said before it was trained. */
   async function taskOf(pairs: readonly PreferencePair[]): Promise<ReturnType<typeof preferences>> {
@@ -95,9 +95,6 @@ main(async () => {
 
 function table(before: Evaluation, after: Evaluation): string {
   const names = Object.keys(after);
-  const rows = Object.entries({ 'the model it began as': before, 'this model': after }).map(([name, found]) => [
-    name,
-    ...names.map((each) => found[each]!.toFixed(4)),
-  ]);
-  return `\n${alignTable(['held out', ...names], rows, new Set(names.map((_, i) => i + 1)))}\n`;
+  const cells = (found: Evaluation): string[] => names.map((each) => found[each]!.toFixed(4));
+  return `\n${beforeAndAfter(['held out', ...names], before, after, cells)}\n`;
 }

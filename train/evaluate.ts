@@ -6,18 +6,16 @@
  *   node --import tsx train/evaluate.ts --model FOLDER --tasks mine.json --num-fewshot 3
  */
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { loadTextGenerator, resolveModelFolder } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { shippedGpt } from './cli/fine-tune.ts';
 import { loadingOptions } from './cli/generation.ts';
 import { AnswerCache, modelHash } from './evaluation/answer-cache.ts';
 import { evaluateTasks } from './evaluation/evaluate.ts';
 import { resultTables } from './evaluation/report.ts';
 import { readTasks, shippedTasks } from './evaluation/task-file.ts';
-
-const shippedGpt = fileURLToPath(new URL('../models/pretrained/gpt-small', import.meta.url));
 
 const command = {
   name: 'evaluate',
@@ -48,7 +46,7 @@ const command = {
 
 main(async () => {
   const { values } = parseOptions(command);
-  const { model: name = shippedGpt, quantize, output, batchSize, limit, seed } = values;
+  const { model: name = shippedGpt(), quantize, output, batchSize, limit, seed } = values;
   const names = values.tasks?.split(',').map((name) => name.trim());
   if (names?.join() === 'list') return console.log((await shippedTasks()).join('\n'));
   if (names === undefined)

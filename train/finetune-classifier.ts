@@ -143,7 +143,7 @@ main(async () => {
 
   const tested = await run('', classifier, data, values.epochs);
   const report = reportTest(data, classifier.model, tested.scores, tested.result, output);
-  const from = values.fromScratch ? undefined : (values.model ?? shippedBert);
+  const from = values.fromScratch ? undefined : (values.model ?? shippedBert());
   await reportResult(output, { from, about, test: report });
   console.log(await showPredictions(classifier.model, tokenizer, data.samples, values));
   if (values.fewLabels === 0) return;

@@ -55,7 +55,7 @@ main(async () => {
 
   const {
     data: source,
-    model: name = shippedBert,
+    model: name = shippedBert(),
     learningRate = values.model && values.lora === undefined ? 5e-5 : 1e-3,
   } = values;
   const output = values.output ?? join('runs', basename(source, extname(source)));

@@ -9,7 +9,6 @@
 import { join } from 'node:path';
 import { mean } from '../common/statistics.ts';
 import { printable } from '../common/printable.ts';
-import { alignTable } from '../common/text-table.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { addLora, generateText } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
@@ -22,6 +21,7 @@ import { checkAnswers, rewardNames, rewards, rewardsOf } from './grpo/rewards.ts
 import { promptOf } from './grpo/rollout.ts';
 import { grpoTask } from './grpo/task.ts';
 import { grpoLossTypes, rewardScales } from './objectives/grpo.ts';
+import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from './trainer/settings.ts';
@@ -125,7 +125,7 @@ main(async () => {
     table(test, first, await measure()),
     `saved  ${output}, what it wrote on the way in ${join(output, 'rollouts')}; talk with it: train/chat.ts`,
   ].join('\n');
-  await reportResult(output, { from: values.model ?? shippedGpt, about, test: report });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 });
 
 interface Measured {
@@ -135,10 +135,7 @@ interface Measured {
 
 function table(test: readonly Problem[], before: Measured, after: Measured): string {
   const names = Object.keys(before.rewards);
-  const rows = Object.entries({ 'the model it began as': before, 'this model': after }).map(([name, measured]) => [
-    name,
-    ...names.map((each) => measured.rewards[each]!.toFixed(3)),
-  ]);
+  const cells = ({ rewards }: Measured): string[] => names.map((each) => rewards[each]!.toFixed(3));
   const samples = test.slice(0, 4).flatMap(({ prompt, answer }, i) => {
     const asked = typeof prompt === 'string' ? prompt : String(prompt.at(-1)!.content);
     return [
@@ -148,6 +145,6 @@ function table(test: readonly Problem[], before: Measured, after: Measured): str
       ...(answer === undefined ? [] : [`  right    ${printable(answer)}`]),
     ];
   });
-  const shown = alignTable([`${test.length} held out`, ...names], rows, new Set(names.map((_, i) => i + 1)));
+  const shown = beforeAndAfter([`${test.length} held out`, ...names], before, after, cells);
   return ['', shown, ...samples, ''].join('\n');
 }

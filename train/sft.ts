@@ -7,11 +7,11 @@
  *   node --import tsx train/chat.ts --model runs/sft
  */
 import { printable } from '../common/printable.ts';
-import { alignTable } from '../common/text-table.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
 import { shippedGpt } from './cli/fine-tune.ts';
 import { labelledTokens } from './objectives/index.ts';
+import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
 import { answersTo, questionsOf } from './sft/answers.ts';
 import type { Question } from './sft/answers.ts';
@@ -88,7 +88,7 @@ main(async () => {
   const report = [table(questions, before, await measure()), `saved  ${output}, talk with it: train/chat.ts`].join(
     '\n',
   );
-  await reportResult(output, { from: values.model ?? shippedGpt, about, test: report });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 });
 
 interface Tested {
@@ -117,13 +117,11 @@ function describe(
 
 /** Held-out loss, and how many replies are right to the letter; a few of them. */
 function table(questions: readonly Question[], before: Tested, after: Tested): string {
-  const rows = Object.entries({ 'the model it began as': before, 'this model': after }).map(
-    ([name, { loss, answers }]) => {
-      const right = answers.filter((text, i) => text === questions[i]!.answer).length;
-      const share = questions.length === 0 ? [] : [`${((100 * right) / questions.length).toFixed(0)}%`];
-      return [name, loss.toFixed(4), Math.exp(loss).toFixed(2), ...share];
-    },
-  );
+  const cells = ({ loss, answers }: Tested): string[] => {
+    const right = answers.filter((text, i) => text === questions[i]!.answer).length;
+    const share = questions.length === 0 ? [] : [`${((100 * right) / questions.length).toFixed(0)}%`];
+    return [loss.toFixed(4), Math.exp(loss).toFixed(2), ...share];
+  };
   const right = questions.length === 0 ? [] : [`right of ${questions.length}`];
   const samples = questions
     .slice(0, 4)
@@ -133,6 +131,6 @@ function table(questions: readonly Question[], before: Tested, after: Tested): s
       `  written  ${printable(after.answers[i]!)}`,
       `  wanted   ${printable(answer)}`,
     ]);
-  const shown = alignTable(['held out', 'loss', 'perplexity', ...right], rows, new Set([1, 2, 3]));
+  const shown = beforeAndAfter(['held out', 'loss', 'perplexity', ...right], before, after, cells);
   return ['', shown, ...samples, ''].join('\n');
 }

@@ -115,7 +115,7 @@ main(async () => {
   });
   const after = await scoreModel(model, data.test, shelf);
   const tested = report(data.test, shelf.length, [...before, after]);
-  await reportResult(output, { from: values.model ?? shippedBert, about, test: tested });
+  await reportResult(output, { from: values.model ?? shippedBert(), about, test: tested });
   if (best) console.log(`best ${bestOf(data.validation)} of validation ${best.value.toFixed(3)}, at step ${best.step}`);
   console.log(`saved  ${output} (loads in sentence-transformers too), curves in ${join(output, 'curves.svg')}`);
 });
@@ -130,7 +130,7 @@ function lossOf(name: LossName, dims: readonly number[] | undefined, scoreColumn
 }
 
 async function startModel({
-  model: name = shippedBert,
+  model: name = shippedBert(),
   dropout,
   maxLength,
 }: {

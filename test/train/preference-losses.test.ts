@@ -73,7 +73,7 @@ for (const loss of names)
     assert.ok(off <= 2e-6, `the gradient is off by ${off}`);
   });
 
-const tokenizer = await loadTokenizer(shippedGpt);
+const tokenizer = await loadTokenizer(shippedGpt());
 const pairs = pairsOf(
   tokenizer,
   golden.pairs.map((row, i) => preferenceOf(row, `pair ${i + 1}`)),
@@ -83,7 +83,7 @@ const pairs = pairsOf(
 for (const loss of names)
   test(`${loss}: loss and gradients of a model on a batch are those of PyTorch and TRL`, async () => {
     const { loss: wanted, norm, gradient, reference, otherReference } = golden.losses[loss];
-    const model = await GPT2LMHeadModel.fromPretrained(shippedGpt);
+    const model = await GPT2LMHeadModel.fromPretrained(shippedGpt());
     const said = pairs.map((_, i) => ({
       chosen: reference[i]!,
       rejected: reference[i + pairs.length]!,
@@ -123,7 +123,7 @@ test('log-probabilities of tokens are those of the loss, where logits are capped
 });
 
 test('what the reference says is what the model says before it is trained', async () => {
-  const model = await GPT2LMHeadModel.fromPretrained(shippedGpt);
+  const model = await GPT2LMHeadModel.fromPretrained(shippedGpt());
   const common = { model, pairs, length: 128, loss: 'kto', batchSize: 3, seed: 1 } as const;
   const said = await referenceLogProbs(common, 2);
   for (const reference of [said, <T>(run: () => T): T => run()]) {

@@ -1,6 +1,6 @@
-import { fileURLToPath } from 'node:url';
 import { manualSeed } from '../../autograd/index.ts';
 import { CausalLM, encoderSizes, loadTextEncoder, loadTextGenerator } from '../../models/index.ts';
+import { shippedModel } from '../../models/io/shipped.ts';
 import type {
   EncodersByHead,
   Head,
@@ -17,10 +17,10 @@ import { resumeFlags } from '../trainer/run-state.ts';
 import type { Option, Parsed } from './cli.ts';
 
 /** The BERT that comes with the project, see its model card. */
-export const shippedBert = fileURLToPath(new URL('../../models/pretrained/bert-small', import.meta.url));
+export const shippedBert = (): string => shippedModel('bert-small');
 
 /** The GPT that comes with the project, see its model card. */
-export const shippedGpt = fileURLToPath(new URL('../../models/pretrained/gpt-small', import.meta.url));
+export const shippedGpt = (): string => shippedModel('gpt-small');
 
 /** A decoder, its tokenizer, and the options that it recommends. */
 export interface TrainableDecoder extends TextGenerator {
@@ -31,7 +31,7 @@ export interface TrainableDecoder extends TextGenerator {
  * A decoder to train, by folder, GGUF file or name, or the small GPT; the seed is set first. Error, one line:
  * a model that reads a source and writes another text.
  */
-export async function loadDecoder(name: string = shippedGpt, seed?: number): Promise<TrainableDecoder> {
+export async function loadDecoder(name: string = shippedGpt(), seed?: number): Promise<TrainableDecoder> {
   if (seed !== undefined) manualSeed(seed);
   const loaded = await loadTextGenerator(name);
   const { model } = loaded;
@@ -49,7 +49,7 @@ export function loadToFineTune<H extends Head>(
   { seed, ...settings }: HeadSettings & { readonly seed: number },
 ): Promise<TextEncoder<EncodersByHead[H]>> {
   manualSeed(seed);
-  return loadTextEncoder(name ?? shippedBert, head, { settings, newHead: true });
+  return loadTextEncoder(name ?? shippedBert(), head, { settings, newHead: true });
 }
 
 /** A model's class and sizes in a line. */

@@ -4,6 +4,7 @@ import type { ChatMessage } from '../../models/index.ts';
 import { messagesOf } from '../data/messages.ts';
 import { tableRows } from '../data/table-rows.ts';
 import { filled } from '../sft/conversations.ts';
+import { sumQuestions } from '../sft/lessons.ts';
 
 /** Something that the model is asked, and what is right; rewards look at the whole row. */
 export interface Problem {
@@ -28,7 +29,7 @@ export const problemForm = 'JSONL of {"prompt": text or messages, "answer"}';
 /** Sums of two digits, each asked in three ways. */
 function sums(): Problem[] {
   return Array.from({ length: 100 }, (_, i) => [Math.floor(i / 10), i % 10] as const).flatMap(([a, b]) =>
-    [`What is ${a} + ${b}?`, `${a} + ${b} =`, `Add ${a} and ${b}.`].map((content) => ({
+    sumQuestions(a, b).map((content) => ({
       where: `sums: ${content}`,
       prompt: [{ role: 'user', content }],
       answer: String(a + b),

@@ -52,9 +52,16 @@ type Kind = (random: Random) => readonly Exchange[];
 const pick = <T>(random: Random, list: readonly T[]): T => list[random.int(list.length)]!;
 const some = (random: Random, count: number): string[] => random.shuffle([...things]).slice(0, count);
 
+/** Ways to ask for a sum. */
+export const sumQuestions = (a: number, b: number): readonly string[] => [
+  `What is ${a} + ${b}?`,
+  `${a} + ${b} =`,
+  `Add ${a} and ${b}.`,
+];
+
 const sum = (random: Random): Exchange => {
   const [a, b] = [random.int(10), random.int(10)];
-  return [pick(random, [`What is ${a} + ${b}?`, `${a} + ${b} =`, `Add ${a} and ${b}.`]), `${a + b}`];
+  return [pick(random, sumQuestions(a, b)), `${a + b}`];
 };
 
 const kinds: Readonly<Record<string, Kind>> = {
