@@ -1,3 +1,31 @@
+/** How many elements two lists begin with alike. */
+export function sharedLength<T>(a: ArrayLike<T>, b: ArrayLike<T>): number {
+  const most = Math.min(a.length, b.length);
+  let length = 0;
+  while (length < most && a[length] === b[length]) length++;
+  return length;
+}
+
+/** So many are found sooner without sorting all. */
+const fewest = 32;
+
+/** Places of the highest values, the highest first; of equal ones the earlier place. */
+export function highest(values: ArrayLike<number>, count: number): number[] {
+  if (count > fewest) {
+    const order = Array.from(values, (_, i) => i).sort((a, b) => values[b]! - values[a]!);
+    return order.slice(0, count);
+  }
+  const best: number[] = [];
+  for (let i = 0; i < values.length; i++) {
+    if (best.length === count && !(values[i]! > (values[best[count - 1]!] ?? Infinity))) continue;
+    let at = best.length;
+    while (at > 0 && values[i]! > values[best[at - 1]!]!) at--;
+    best.splice(at, 0, i);
+    if (best.length > count) best.pop();
+  }
+  return best;
+}
+
 /** A binary heap: `pop` gives the element that comes before all others. */
 export class Heap<T> {
   private readonly items: T[] = [];

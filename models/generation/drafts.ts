@@ -1,3 +1,4 @@
+import { sharedLength } from '../../common/collections.ts';
 import type { Generative } from './decoder.ts';
 import type { Settled } from './options.ts';
 import { withSession } from './pool.ts';
@@ -105,8 +106,7 @@ function assistant(session: DecodingSession, most: number): Drafter {
   let read: number[] = [];
   const draft = async (tokens: readonly number[]): Promise<readonly number[]> => {
     if (tokens.length + most > session.positions) return [];
-    let same = 0;
-    while (same < read.length && read[same] === tokens[same]) same++;
+    const same = sharedLength(read, tokens);
     let next: ArrayLike<number> = [];
     if (same === 0) next = await session.begin([{ tokens }], 'argmax');
     else {

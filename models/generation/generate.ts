@@ -1,3 +1,4 @@
+import { highest } from '../../common/collections.ts';
 import { beamSearch } from './beam.ts';
 import type { Generative } from './decoder.ts';
 import { withDrafts } from './drafts.ts';
@@ -158,14 +159,7 @@ async function* decode(
 
 /** The log-probability of a token, and those of the most probable ones, the best first. */
 function logprobsOf(chances: Float32Array, id: number, count: number): Pick<GeneratedToken, 'logprob' | 'topLogprobs'> {
-  const best: number[] = [];
-  for (let other = 0; other < chances.length; other++) {
-    if (best.length === count && !(chances[other]! > (chances[best.at(-1)!] ?? Infinity))) continue;
-    let at = best.length;
-    while (at > 0 && chances[other]! > chances[best[at - 1]!]!) at--;
-    best.splice(at, 0, other);
-    if (best.length > count) best.pop();
-  }
+  const best = highest(chances, count);
   return { logprob: chances[id]!, topLogprobs: best.map((other) => ({ id: other, logprob: chances[other]! })) };
 }
 

@@ -1,3 +1,4 @@
+import { sharedLength } from '../../common/collections.ts';
 import { argmax, compile, noGrad, reshape, scope, tensor } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { KeyValueCache } from '../nn/kv-cache.ts';
@@ -58,11 +59,6 @@ export class DecodingSession {
     this.#look = compile(look, { name: 'next tokens', maxPrograms: 4, log: () => undefined });
   }
 
-  /** Tokens of the longest row. */
-  get length(): number {
-    return this.#length;
-  }
-
   /** Tokens that `look` may reach: up to the decoder's last position, or to where it switches. */
   get positions(): number {
     const { positions, switchAt = positions } = this.#decoder;
@@ -90,7 +86,8 @@ export class DecodingSession {
     const isAlone = rows.length === 1 && sources.length === 0;
     const old = reuse && isAlone && this.#held?.weights === weights ? this.#held.tokens : [];
     const held = this.#switched(old.length) === this.#switched(this.#length) ? old : [];
-    const kept = isAlone ? commonLength(held, whole[0]!) : 0;
+    // The last token is always read anew, for what follows it.
+    const kept = isAlone ? Math.min(sharedLength(held, whole[0]!), whole[0]!.length - 1) : 0;
     const prompts = kept > 0 ? [whole[0]!.slice(kept)] : whole;
     this.#held = isAlone ? { tokens: [...whole[0]!], weights } : undefined;
     this.#rows = this.#decoder.switchAt === undefined ? [] : whole.map((row) => [...row]);
@@ -182,14 +179,6 @@ export class DecodingSession {
     const logits = this.#decoder.logits(reshape(hidden, [-1, hidden.shape[2]!])); // (B T, V)
     return wanted === 'argmax' ? argmax(logits, 1) : logits;
   }
-}
-
-/** How many tokens of a prompt are held already; the last is always read anew, for what follows it. */
-function commonLength(held: readonly number[], prompt: readonly number[]): number {
-  const most = Math.min(held.length, prompt.length - 1);
-  let length = 0;
-  while (length < most && held[length] === prompt[length]) length++;
-  return length;
 }
 
 const lengthsOf = (rows: readonly (readonly number[])[]): number[] => rows.map(({ length }) => length);

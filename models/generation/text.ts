@@ -60,17 +60,9 @@ export async function* streamText(
   options: GenerationOptions = {},
 ): AsyncGenerator<TextPiece> {
   const ids = promptIds(model, tokenizer, listOf(prompts), options);
-  const format = formatOf(tokenizer, options);
-  const writers = new Writers(tokenizer, stopsOf(options), contexts(model, ids), format);
+  const writers = new Writers(tokenizer, formOf(tokenizer, options), contexts(model, ids));
   let piece = '';
-  const hooks = {
-    ...processorsOf(format),
-    isStop: ({ prompt, sample, id }: { prompt: number; sample: number; id: number }): boolean => {
-      const writer = writers.of(prompt, sample);
-      piece = writer.push(id);
-      return writer.found;
-    },
-  };
+  const hooks = writers.hooks((text) => (piece = text));
   const tokens = streamTokens(model, ids, withEnds(model, tokenizer, options), hooks);
   for await (const { prompt, sample, finish } of tokens) {
     const writer = writers.of(prompt, sample);
@@ -89,21 +81,13 @@ export async function generateText(
   prompts: Prompt | readonly Prompt[],
   options: GenerationOptions = {},
 ): Promise<GeneratedText[]> {
-  const stops = stopsOf(options);
+  const form = formOf(tokenizer, options);
   const ids = promptIds(model, tokenizer, listOf(prompts), options);
   const before = contexts(model, ids);
-  const format = formatOf(tokenizer, options);
-  const checks = new Writers(tokenizer, stops, before, format);
-  const results = await generate(model, ids, withEnds(model, tokenizer, options), {
-    ...processorsOf(format),
-    isStop: ({ prompt, sample, id }) => {
-      const writer = checks.of(prompt, sample);
-      writer.push(id);
-      return writer.found;
-    },
-  });
+  const hooks = new Writers(tokenizer, form, before).hooks();
+  const results = await generate(model, ids, withEnds(model, tokenizer, options), hooks);
   return results.map((result) => {
-    const writer = new Writer(tokenizer, stops, before[result.prompt]!, format);
+    const writer = new Writer(tokenizer, form, before[result.prompt]!);
     const text = result.tokens.map((id) => writer.push(id)).join('') + writer.end();
     return { ...result, text, finish: writer.found ? 'stop' : result.finish };
   });
@@ -123,7 +107,7 @@ class Writer {
   readonly #format: Constraint | undefined;
   #place: Term | undefined;
 
-  constructor(tokenizer: TextTokenizer, stops: readonly string[], prompt: readonly number[], format?: Constraint) {
+  constructor(tokenizer: TextTokenizer, { stops, format }: Form, prompt: readonly number[]) {
     this.#format = format;
     this.#place = format?.start;
     this.#stream = tokenizer.decodeStream({ skipSpecialTokens: true });
@@ -149,17 +133,15 @@ class Writer {
   }
 }
 
+/** All texts of a call on their way. */
 class Writers {
   readonly #made = new Map<string, Writer>();
   readonly #make: (prompt: number) => Writer;
+  readonly #form: Form;
 
-  constructor(
-    tokenizer: TextTokenizer,
-    stops: readonly string[],
-    prompts: readonly (readonly number[])[],
-    format?: Constraint,
-  ) {
-    this.#make = (prompt) => new Writer(tokenizer, stops, prompts[prompt]!, format);
+  constructor(tokenizer: TextTokenizer, form: Form, prompts: readonly (readonly number[])[]) {
+    this.#form = form;
+    this.#make = (prompt) => new Writer(tokenizer, form, prompts[prompt]!);
   }
 
   of(prompt: number, sample: number): Writer {
@@ -168,24 +150,37 @@ class Writers {
     if (!writer) this.#made.set(key, (writer = this.#make(prompt)));
     return writer;
   }
+
+  /** Ends texts by their form, and rules out what it does not allow; `onPiece` gets each token's text. */
+  hooks(onPiece: (text: string) => void = () => undefined): GenerationHooks {
+    const { format } = this.#form;
+    return {
+      isStop: ({ prompt, sample, id }) => {
+        const writer = this.of(prompt, sample);
+        onPiece(writer.push(id));
+        return writer.found;
+      },
+      ...(format ? { processors: ({ tokens }, { ends }) => [format.processor(tokens.length, ends)] } : {}),
+    };
+  }
 }
 
-function stopsOf(options: GenerationOptions): readonly string[] {
-  return [checkOptions('generate', options).stopStrings ?? []].flat();
+/** What ends texts, and what they have to be. */
+interface Form {
+  readonly stops: readonly string[];
+  /** Of `responseFormat`; undefined where any text may come. */
+  readonly format: Constraint | undefined;
 }
 
-/** The constraint of `responseFormat`; undefined where any text may come. */
-function formatOf(tokenizer: TextTokenizer, options: GenerationOptions): Constraint | undefined {
-  const { responseFormat } = checkOptions('generate', options);
+function formOf(tokenizer: TextTokenizer, options: GenerationOptions): Form {
+  const { stopStrings = [], responseFormat } = checkOptions('generate', options);
+  const stops = [stopStrings].flat();
   const grammar = responseFormat && grammarOf(responseFormat);
-  if (!grammar) return undefined;
+  if (!grammar) return { stops, format: undefined };
   if (!tokenizer.tokenBytes)
     throw new Error('generate: responseFormat needs to know the bytes of tokens, and this tokenizer has no tokenBytes');
-  return new Constraint(grammar, tokenizer as ByteTokenizer);
+  return { stops, format: new Constraint(grammar, tokenizer as ByteTokenizer) };
 }
-
-const processorsOf = (format: Constraint | undefined): GenerationHooks =>
-  format ? { processors: ({ tokens }, { ends }) => [format.processor(tokens.length, ends)] } : {};
 
 /**
  * Where neither options nor the model say how texts end, or in which language they are, the tokenizer may

@@ -159,9 +159,3 @@ export async function readRows<M extends EncoderModel>(
   });
   return values;
 }
-
-/** Places of the highest values, the highest first; of equal ones the earlier place. */
-export function highest(values: ArrayLike<number>, count: number): number[] {
-  const order = Array.from(values, (_, i) => i).sort((a, b) => values[b]! - values[a]!);
-  return order.slice(0, count);
-}

@@ -1,9 +1,10 @@
+import { highest } from '../../common/collections.ts';
 import { softmax } from '../../autograd/index.ts';
 import type { BertInputs } from '../bert/model.ts';
 import type { MaskedLanguageModel } from '../auto.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { brief } from '../../common/printable.ts';
-import { computing, highest, loadTextEncoder, readRows, textRows } from './encoder.ts';
+import { computing, loadTextEncoder, readRows, textRows } from './encoder.ts';
 import type { EncoderOptions, TextEncoder } from './encoder.ts';
 
 /** A token for a masked place. */

@@ -1,9 +1,10 @@
+import { highest } from '../../common/collections.ts';
 import type { BertInputs } from '../bert/model.ts';
 import type { SequenceClassificationModel } from '../auto.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import type { TextPair } from '../tokenizer/encode-options.ts';
 import { softmax } from '../generation/processors.ts';
-import { computing, highest, loadTextEncoder, readRows, textRows } from './encoder.ts';
+import { computing, loadTextEncoder, readRows, textRows } from './encoder.ts';
 import type { EncoderOptions, TextEncoder } from './encoder.ts';
 
 /** A text, or two of which the relation is asked for. */

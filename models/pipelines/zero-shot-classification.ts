@@ -1,5 +1,6 @@
+import { highest } from '../../common/collections.ts';
 import { softmax } from '../generation/processors.ts';
-import { highest, readRows, textRows } from './encoder.ts';
+import { readRows, textRows } from './encoder.ts';
 import type { EncoderOptions } from './encoder.ts';
 import { sequenceLogits } from './text-classification.ts';
 import type { TextClassifier } from './text-classification.ts';

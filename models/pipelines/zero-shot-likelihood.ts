@@ -8,7 +8,7 @@ import { resolveModelFolder } from '../io/resolve.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import type { CausalLM } from '../transformer/causal-lm.ts';
-import { highest } from './encoder.ts';
+import { highest } from '../../common/collections.ts';
 import type { EncoderOptions } from './encoder.ts';
 import { candidatesOf } from './zero-shot-classification.ts';
 import type { ZeroShotLabels } from './zero-shot-classification.ts';

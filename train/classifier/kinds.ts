@@ -1,3 +1,4 @@
+import { mean } from '../../common/statistics.ts';
 import { padText, printable, textWidth } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
@@ -89,7 +90,7 @@ const regression: Kind = {
   report(data, scores) {
     const truth = first(data.test.map(({ label }) => label));
     const seen = first(data.train.map(({ label }) => label));
-    const mean = seen.reduce((a, b) => a + b, 0) / seen.length;
+    const middle = mean(seen);
     const line = (name: string, predicted: readonly number[]): string[] => [
       name,
       ...[ofTwo(pearson, truth, predicted), ofTwo(spearman, truth, predicted)].map(shown),
@@ -99,8 +100,8 @@ const regression: Kind = {
     const rows = [
       line('this model', first(scores)),
       line(
-        `always the mean, ${mean.toFixed(3)}`,
-        truth.map(() => mean),
+        `always the mean, ${middle.toFixed(3)}`,
+        truth.map(() => middle),
       ),
     ];
     return [alignTable(['', 'Pearson', 'Spearman', 'MSE', 'R2'], rows, new Set([1, 2, 3, 4]))];

@@ -1,3 +1,4 @@
+import { mean } from '../../common/statistics.ts';
 import { Random } from '../../common/random.ts';
 import { bm25 } from '../embeddings/evaluate.ts';
 import { rankByScore, rankedAveragePrecision, recallAtK, reciprocalRank } from '../metrics/rankings.ts';
@@ -74,8 +75,8 @@ export function scoreRankings(lists: readonly Candidates[], scores: readonly Arr
 /** What guessing gives in the mean. */
 export function scoreGuesses(lists: readonly Candidates[]): RankingScores {
   const count = lists[0]!.replies.length;
-  const mean = Array.from({ length: count }, (_, i) => 1 / (i + 1)).reduce((sum, x) => sum + x, 0) / count;
-  return { ...Object.fromEntries(depthsOf(lists).map((k) => [`R@${k}`, k / count])), MRR: mean, MAP: mean };
+  const expected = mean(Array.from({ length: count }, (_, i) => 1 / (i + 1)));
+  return { ...Object.fromEntries(depthsOf(lists).map((k) => [`R@${k}`, k / count])), MRR: expected, MAP: expected };
 }
 
 /** Those of the Ubuntu corpus for 10 candidates, of DSTC7 for 100. */

@@ -1,3 +1,4 @@
+import { sharedLength } from '../../../common/collections.ts';
 import type { LogitsProcessor } from '../processors.ts';
 import type { Term } from './grammar.ts';
 
@@ -10,21 +11,20 @@ export interface ByteTokenizer {
 
 /** The tokens of a tokenizer in the order of their bytes, so that what begins alike is looked at once. */
 class TokenTable {
+  /** By id; undefined where a token is no text. */
+  readonly bytesOf: readonly (Uint8Array | undefined)[];
   readonly ids: Int32Array;
-  readonly bytes: readonly Uint8Array[];
   /** How many bytes each has in common with the one before it. */
   readonly shared: Int32Array;
 
   constructor(tokenizer: ByteTokenizer) {
-    const tokens = Array.from({ length: tokenizer.vocabSize }, (_, id) => ({ id, bytes: tokenizer.tokenBytes(id) }));
-    const written = tokens.filter((token) => token.bytes && token.bytes.length > 0) as {
-      id: number;
-      bytes: Uint8Array;
-    }[];
-    written.sort((a, b) => compare(a.bytes, b.bytes));
-    this.ids = Int32Array.from(written, ({ id }) => id);
-    this.bytes = written.map(({ bytes }) => bytes);
-    this.shared = Int32Array.from(this.bytes, (bytes, i) => (i === 0 ? 0 : sharedLength(this.bytes[i - 1]!, bytes)));
+    this.bytesOf = Array.from({ length: tokenizer.vocabSize }, (_, id) => tokenizer.tokenBytes(id));
+    const written = [...this.bytesOf.keys()].filter((id) => this.bytesOf[id]?.length);
+    const all = written.sort((a, b) => compare(this.bytesOf[a]!, this.bytesOf[b]!));
+    this.ids = Int32Array.from(all);
+    this.shared = Int32Array.from(all, (id, i) =>
+      i === 0 ? 0 : sharedLength(this.bytesOf[all[i - 1]!]!, this.bytesOf[id]!),
+    );
   }
 
   /** The ids of the tokens that a text may go on with, one after another. */
@@ -32,7 +32,7 @@ class TokenTable {
     const found: number[] = [];
     const path: Term[] = [term]; // path[d]: what follows the first d bytes of the token at hand
     for (let i = 0; i < this.ids.length;) {
-      const bytes = this.bytes[i]!;
+      const bytes = this.bytesOf[this.ids[i]!]!;
       let depth = Math.min(this.shared[i]!, path.length - 1);
       path.length = depth + 1;
       for (let next: Term | undefined; depth < bytes.length && (next = path[depth]!.after(bytes[depth]!)); depth++)
@@ -50,12 +50,6 @@ function compare(a: Uint8Array, b: Uint8Array): number {
   return (a[shared] ?? -1) - (b[shared] ?? -1);
 }
 
-function sharedLength(a: Uint8Array, b: Uint8Array): number {
-  let length = 0;
-  while (length < a.length && a[length] === b[length]) length++;
-  return length;
-}
-
 const tables = new WeakMap<ByteTokenizer, TokenTable>();
 
 /** Places of a grammar whose tokens are kept. */
@@ -66,12 +60,10 @@ export class Constraint {
   /** The place in the grammar where texts begin. */
   readonly start: Term;
   readonly #table: TokenTable;
-  readonly #tokenizer: ByteTokenizer;
   readonly #allowed = new Map<Term, Int32Array>();
 
   constructor(grammar: Term, tokenizer: ByteTokenizer) {
     this.start = grammar;
-    this.#tokenizer = tokenizer;
     let table = tables.get(tokenizer);
     if (!table) tables.set(tokenizer, (table = new TokenTable(tokenizer)));
     this.#table = table;
@@ -79,7 +71,7 @@ export class Constraint {
 
   /** The place behind an allowed token; one that ends the text stays where it is. */
   after(place: Term, token: number): Term {
-    for (const byte of this.#tokenizer.tokenBytes(token) ?? []) place = place.after(byte) ?? place;
+    for (const byte of this.#table.bytesOf[token] ?? []) place = place.after(byte) ?? place;
     return place;
   }
 
@@ -88,11 +80,11 @@ export class Constraint {
     const tokens: number[] = [];
     const places = [this.start]; // places[n]: behind n of them
     return (all, scores) => {
-      let same = 0;
-      while (same < tokens.length && all[length + same] === tokens[same]) same++;
+      const written = all.slice(length);
+      const same = sharedLength(tokens, written);
       tokens.length = same;
       places.length = same + 1;
-      for (const token of all.slice(length + same)) {
+      for (const token of written.slice(same)) {
         tokens.push(token);
         places.push(this.after(places.at(-1)!, token));
       }

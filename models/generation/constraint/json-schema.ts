@@ -306,10 +306,13 @@ function stringGrammar(given: JsonObject, place: string): Grammar {
   }
 }
 
-/** The rest of a member's name, with its closing quote, that is none of `names`. */
+/** The rest of a member's name, with its closing quote. */
+const anyRest = sequence(repeat(characters(plain)), text('"'));
+
+/** The same, that is none of `names`. */
 function nameExcept(names: readonly string[], depth = 0): Grammar {
   const here = names.filter((name) => Array.from(name).length >= depth);
-  if (here.length === 0) return sequence(repeat(characters(plain)), text('"'));
+  if (here.length === 0) return anyRest;
   const codes = [...new Set(here.flatMap((name) => Array.from(name)[depth]?.codePointAt(0) ?? []))].sort(
     (a, b) => a - b,
   );
@@ -320,7 +323,6 @@ function nameExcept(names: readonly string[], depth = 0): Grammar {
     from = code + 1;
   }
   const isName = here.some((name) => Array.from(name).length === depth);
-  const rest = sequence(repeat(characters(plain)), text('"'));
   const free = others.flatMap(([low, high]) => plain.map(([a, b]) => [Math.max(a, low), Math.min(b, high)] as const));
   const within = codes
     .filter((code) => plain.some(([low, high]) => code >= low && code <= high))
@@ -328,7 +330,7 @@ function nameExcept(names: readonly string[], depth = 0): Grammar {
       const same = here.filter((name) => Array.from(name)[depth]?.codePointAt(0) === code);
       return sequence(characters([[code, code]]), nameExcept(same, depth + 1));
     });
-  return choice(isName ? choice() : text('"'), sequence(characters(free), rest), ...within);
+  return choice(isName ? choice() : text('"'), sequence(characters(free), anyRest), ...within);
 }
 
 // Numbers

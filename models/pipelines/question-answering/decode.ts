@@ -1,6 +1,6 @@
 // Logits of first and last tokens to answers, in the two ways that Transformers has: that of its pipeline,
 // and that of run_qa, which evaluates.
-import { highest } from '../encoder.ts';
+import { highest } from '../../../common/collections.ts';
 import type { QuestionFeature } from './features.ts';
 
 /** What the model gives for a row of T tokens: for each, how well the answer begins and ends there. */
