@@ -29,6 +29,17 @@ const command = {
     ...loadingOptions,
     tasks: { type: 'string', help: 'task files or names, with commas between; "list" shows the names' },
     numFewshot: { type: 'int', min: 0, help: "examples before each question; default the task's own number" },
+    applyChatTemplate: {
+      type: 'boolean',
+      default: false,
+      help: "write prompts as dialogues, by the tokenizer's chat template: for models that answer",
+    },
+    systemInstruction: { type: 'string', help: "before all else: the system's turn of a dialogue" },
+    fewshotAsMultiturn: {
+      type: 'boolean',
+      default: true,
+      help: 'in a dialogue each example is a question and a reply; else all are part of the question',
+    },
     limit: { type: 'number', min: 0, help: 'rows of each task at most; below 1 a share of them' },
     maxLength: { type: 'int', min: 2, help: 'tokens that the model reads at most; default as many as it can' },
     batchSize: { type: 'int', default: 16, min: 1, help: 'requests at once' },
@@ -70,6 +81,9 @@ main(async () => {
     batch_size: batchSize,
     max_length: maxLength,
     limit: limit ?? null,
+    apply_chat_template: values.applyChatTemplate,
+    ...(values.systemInstruction === undefined ? {} : { system_instruction: values.systemInstruction }),
+    ...(values.applyChatTemplate ? { fewshot_as_multiturn: values.fewshotAsMultiturn } : {}),
     bootstrap_iters: values.bootstrapIters,
     fewshot_seed: seed,
   };
@@ -86,7 +100,9 @@ main(async () => {
     { replaces: (name) => /^samples_.*\.jsonl$/.test(name) },
   );
   console.log(resultTables(results));
-  const { requests, cached, cut } = counts;
+  const { requests, cached, cut, withoutSystem } = counts;
   console.log(`\n${requests} requests, ${cached} of them answered before; all in ${join(output, 'results.json')}`);
   if (cut > 0) console.log(`${cut} contexts were longer than ${maxLength} tokens and lost their beginning`);
+  if (withoutSystem > 0)
+    console.log(`${withoutSystem} prompts have no system's turn, for which the chat template has no place`);
 });

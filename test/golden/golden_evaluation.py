@@ -54,6 +54,17 @@ def make_data():
     texts.append("Ünïcode\u00a0spaces\tand\n\nlines 🔥")
     copies = [{"text": sentence(draw), "wanted": draw.choice(["The", "the nation", "Union"])} for _ in range(5)]
     copies[0]["wanted"] = " The mutter, of the"  # but for a letter and a comma what the model writes
+    # What the model writes is an answer of one letter, of another form, or none.
+    asked = [
+        {"text": text, "choices": draw.sample(THINGS, 3), "wanted": wanted}
+        for text, wanted in [
+            ("(A) the sea (B) the ship. Answer: (", "(A)"), ("The people of the United", "(B)"),
+            ("Answer: A or", "(A)"),
+            ("the captain of the", "whale"), ("It is not", "the"), ("What is", "a"), ("Mr.", "Speaker"),
+        ]
+    ]
+    asked[1]["choices"] = ["State", "States", "Union"]
+    pairs = [{"text": sentence(draw), "is_peace": draw.randrange(2)} for _ in range(16)]
     return {
         "questions.jsonl": questions,
         "letters.jsonl": letters,
@@ -63,6 +74,8 @@ def make_data():
         "endings.jsonl": endings,
         "texts.jsonl": [{"text": text} for text in texts],
         "copies.jsonl": copies,
+        "asked.jsonl": asked,
+        "pairs.jsonl": pairs,
     }
 
 
@@ -73,9 +86,11 @@ def metrics(names, **more):
     average = {
         "perplexity": "perplexity", "word_perplexity": "weighted_perplexity", "byte_perplexity": "weighted_perplexity",
         "brier_score": "brier_score", "bits_per_byte": "bits_per_byte",
+        "f1": "f1", "mcc": "matthews_corrcoef", "bleu": "bleu", "chrf": "chrf", "chrf++": "chrf++", "ter": "ter",
     }
+    lower = ["perplexity", "word_perplexity", "byte_perplexity", "brier_score", "bits_per_byte", "ter"]
     return [
-        {"metric": name, "aggregation": average.get(name, "mean"), "higher_is_better": name not in average, **more}
+        {"metric": name, "aggregation": average.get(name, "mean"), "higher_is_better": name not in lower, **more}
         for name in names
     ]
 
@@ -130,8 +145,62 @@ TASKS = [
         "generation_kwargs": {"until": ["\n", "."], "max_gen_toks": 6, "do_sample": False, "temperature": 0.0},
         "metric_list": metrics(["exact_match"], ignore_case=True, ignore_punctuation=True),
     },
+    {
+        "task": "filtered", **data("asked.jsonl"), "output_type": "generate_until", "doc_to_text": "{{text}}",
+        "doc_to_target": "{{wanted}}", "generation_kwargs": {"until": ["\n\n"], "max_gen_toks": 8},
+        "metric_list": metrics(["exact_match"], regexes_to_ignore=["(?s)\\A\\s+", "\\.$"]),
+        "filter_list": [
+            {"name": "word", "filter": [
+                {"function": "regex", "regex_pattern": "(?i)\\b(whale|the|states?)\\b", "fallback": "nothing"},
+                {"function": "lowercase"},
+                {"function": "take_first"},
+            ]},
+            {"name": "last", "filter": [
+                {"function": "regex", "regex_pattern": "([A-Z])|(\\w+)", "group_select": -1},
+                {"function": "uppercase"},
+                {"function": "remove_whitespace"},
+                {"function": "map", "mapping_dict": {"A": "(A)", "THE": "the"}, "default_value": "other"},
+                {"function": "take_first"},
+            ]},
+            {"name": "letter", "filter": [
+                {"function": "multi_choice_regex", "regex_pattern": "(\\([A-Z]\\))", "ignore_case": True,
+                 "ignore_punctuation": True, "regexes_to_ignore": ["[-\\s]+$"]},
+                {"function": "take_first"},
+            ]},
+        ],
+    },
+    {
+        "task": "translated", **data("endings.jsonl"), "output_type": "generate_until", "doc_to_text": "{{context}}",
+        "doc_to_target": "{{word}} of the people and the", "target_delimiter": " => ", "gen_prefix": "So",
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8},
+        "metric_list": metrics(["bleu", "chrf", "chrf++", "ter"]),
+    },
+    {
+        "task": "pairs", **data("pairs.jsonl"), "output_type": "multiple_choice", "fewshot_split": "test",
+        "doc_to_text": "{{text}}.", "doc_to_choice": ["war", "peace"], "doc_to_target": "is_peace",
+        "gen_prefix": "It was about", "metric_list": metrics(["acc", "f1", "mcc"]),
+    },
 ]
+
+# A chat template, and one that has no place for the system's turn.
+TEMPLATES = {
+    "plain": "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}",
+    "strict": "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "[{{ m['role'] }}] {{ m['content'] | trim }}\n{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}",
+}
+CHATS = [
+    {"template": "plain", "fewshot_as_multiturn": True, "system_instruction": "Be brief."},
+    {"template": "plain", "fewshot_as_multiturn": False},
+    {"template": "strict", "fewshot_as_multiturn": True, "system_instruction": "Be brief."},
+]
+CHAT_TASKS = ["questions", "first", "gaps", "pairs", "translated", "endings"]
+
 GROUPS = [
+    {
+        "group": "texts-of-both", "task": ["filtered", "copies"],
+        "aggregate_metric_list": [{"metric": "exact_match", "filter_list": ["word", "letter"]}],
+    },
     {"group": "all-questions", "task": ["questions", "drawn"], "aggregate_metric_list": [{"metric": "acc"}]},
     {
         "group": "evenly", "task": ["several", "gaps"],
@@ -162,6 +231,22 @@ def plain(value):
     return float(value) if hasattr(value, "dtype") else value
 
 
+def samples_of(found):
+    return {
+        name: [
+            {
+                "doc_id": row["doc_id"],
+                "filter": row["filter"],
+                "arguments": row["arguments"],
+                "filtered_resps": row["filtered_resps"],
+                **{metric: plain(row[metric]) for metric in row["metrics"] if metric != "brier_score"},
+            }
+            for row in rows
+        ]
+        for name, rows in found["samples"].items()
+    }
+
+
 def generate(folder, _=None):
     place = os.path.join(folder, "evaluation")
     model = os.path.abspath(os.path.join(folder, "..", "..", "models", "pretrained", "gpt-small"))
@@ -186,12 +271,12 @@ def generate(folder, _=None):
         before = os.getcwd()
         os.chdir(place)
         try:
-            run = lambda names, **more: simple_evaluate(
+            run = lambda names, pretrained=model, **more: simple_evaluate(
                 model="hf",
-                model_args={"pretrained": model, "dtype": "float32", "device": "cpu"},
+                model_args={"pretrained": pretrained, "dtype": "float32", "device": "cpu"},
                 tasks=names,
                 batch_size=4,
-                bootstrap_iters=BOOTSTRAPS,
+                bootstrap_iters=more.pop("bootstrap_iters", BOOTSTRAPS),
                 task_manager=TaskManager(include_path=tasks, include_defaults=False),
                 **more,
             )
@@ -199,20 +284,23 @@ def generate(folder, _=None):
             grouped = [name for group in GROUPS for name in group["task"]]
             whole = run(groups + [task["task"] for task in TASKS if task["task"] not in grouped])
             part = run(["questions", "drawn"], limit=SHORT, num_fewshot=1)
+            chats = []
+            for chat in CHATS:
+                own = os.path.join(temporary, chat["template"])
+                shutil.copytree(model, own, dirs_exist_ok=True)
+                with open(os.path.join(own, "tokenizer_config.json")) as file:
+                    config = json.load(file)
+                with open(os.path.join(own, "tokenizer_config.json"), "w") as file:
+                    json.dump({**config, "chat_template": TEMPLATES[chat["template"]]}, file)
+                settings = {key: value for key, value in chat.items() if key != "template"}
+                found = run(
+                    CHAT_TASKS, pretrained=own, limit=3, num_fewshot=1, apply_chat_template=True, bootstrap_iters=0,
+                    **settings,
+                )
+                chats.append({**chat, "limit": 3, "numFewshot": 1, "results": found["results"],
+                              "samples": samples_of(found)})
         finally:
             os.chdir(before)
-    samples = {
-        name: [
-            {
-                "doc_id": row["doc_id"],
-                "arguments": row["arguments"],
-                "filtered_resps": row["filtered_resps"],
-                **{metric: plain(row[metric]) for metric in row["metrics"] if metric != "brier_score"},
-            }
-            for row in rows
-        ]
-        for name, rows in whole["samples"].items()
-    }
     golden = {
         "bootstraps": BOOTSTRAPS,
         "results": whole["results"],
@@ -221,7 +309,9 @@ def generate(folder, _=None):
         "n-samples": whole["n-samples"],
         "versions": whole["versions"],
         "higher_is_better": whole["higher_is_better"],
-        "samples": samples,
+        "samples": samples_of(whole),
+        "templates": TEMPLATES,
+        "chats": chats,
         "part": {"limit": SHORT, "numFewshot": 1, "results": part["results"]},
     }
     with open(os.path.join(place, "expected.json"), "w") as file:

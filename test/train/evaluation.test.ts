@@ -8,11 +8,12 @@ import { loadTextGenerator } from '../../models/index.ts';
 import { AnswerCache, modelHash } from '../../train/evaluation/answer-cache.ts';
 import { evaluateTasks } from '../../train/evaluation/evaluate.ts';
 import type { EvaluateOptions, EvaluationResults, Figures, TaskEvaluation } from '../../train/evaluation/evaluate.ts';
+import { pythonPattern } from '../../train/evaluation/python-pattern.ts';
 import { PythonRandom } from '../../train/evaluation/python-random.ts';
 import { resultTables } from '../../train/evaluation/report.ts';
 import { rollingWindows } from '../../train/evaluation/requests.ts';
 import { readTasks } from '../../train/evaluation/task-file.ts';
-import { rejects } from '../support/failure.ts';
+import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 import { refused, runScript } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -28,6 +29,16 @@ interface Golden extends EvaluationResults {
   readonly bootstraps: number;
   readonly samples: Readonly<Record<string, readonly GoldenSample[]>>;
   readonly part: { readonly limit: number; readonly numFewshot: number; readonly results: Record<string, Figures> };
+  readonly templates: Readonly<Record<string, string>>;
+  readonly chats: readonly {
+    readonly template: string;
+    readonly fewshot_as_multiturn: boolean;
+    readonly system_instruction?: string;
+    readonly limit: number;
+    readonly numFewshot: number;
+    readonly results: Readonly<Record<string, Figures>>;
+    readonly samples: Golden['samples'];
+  }[];
 }
 
 const test = suite('evaluation');
@@ -56,6 +67,21 @@ function same(found: unknown, wanted: unknown, where: string, tolerance = 1e-5):
     same((found as Record<string, unknown>)[key], value, `${where}.${key}`, tolerance);
 }
 
+/** Fails unless all prompts, answers and scores are equal. */
+function sameSamples(found: TaskEvaluation['samples'], wanted: Golden['samples']): void {
+  // Of a request to write a text, how it ends is written in another way.
+  const prompts = (list: unknown): unknown =>
+    (list as unknown[][]).map((each) => each.filter((x) => typeof x === 'string'));
+  for (const [name, rows] of Object.entries(wanted)) {
+    assert.is(found[name]!.length, rows.length, name);
+    rows.forEach(({ arguments: asked, ...row }, i) => {
+      const where = `${name} ${i}`;
+      assert.equal(prompts(found[name]![i]!['arguments']), prompts(asked), where);
+      for (const [key, value] of Object.entries(row)) same(found[name]![i]![key], value, `${where} ${key}`);
+    });
+  }
+}
+
 /** As found, without what a group of lm-evaluation-harness counts and nobody reads. */
 const withoutCounts = (all: Readonly<Record<string, Figures>>) =>
   Object.fromEntries(Object.entries(all).map(([name, { sample_count: _, ...figures }]) => [name, figures]));
@@ -67,19 +93,8 @@ test('prompts, answers, scores, figures and their errors are those of lm-evaluat
         .flat()
         .includes(name),
   );
-  const { results, samples, counts } = await run(['all-questions', 'evenly', ...alone].map(taskPath));
-  for (const [name, rows] of Object.entries(golden.samples)) {
-    rows.forEach((wanted, i) => {
-      const found = samples[name]![i]!;
-      const where = `${name} ${i}`;
-      const prompts = (list: unknown): unknown =>
-        (list as unknown[][]).map((each) => each.filter((x) => typeof x === 'string'));
-      assert.equal(prompts(found['arguments']), prompts(wanted.arguments), where);
-      for (const [key, value] of Object.entries(wanted))
-        if (key !== 'arguments') same(found[key], value, `${where} ${key}`);
-    });
-    assert.is(samples[name]!.length, rows.length);
-  }
+  const { results, samples, counts } = await run([...Object.keys(golden.groups!), ...alone].map(taskPath));
+  sameSamples(samples, golden.samples);
   same(withoutCounts(results.results), withoutCounts(golden.results), 'results');
   same(withoutCounts(results.groups!), withoutCounts(golden.groups!), 'groups');
   assert.equal(results['n-samples'], golden['n-samples']);
@@ -89,8 +104,8 @@ test('prompts, answers, scores, figures and their errors are those of lm-evaluat
     assert.equal(results.higher_is_better[name], golden.higher_is_better[name], name);
   assert.is(counts.cached, 0);
   const tables = resultTables(results);
-  assert.match(tables, /^Tasks +Version +n-shot +Metric +Value +Stderr\n/);
-  assert.match(tables, /\n - questions +2\.5 +0 +acc +↑ +0\.\d{4} +± +0\.\d{4}\n/);
+  assert.match(tables, /^Tasks +Version +n-shot +Filter +Metric +Value +Stderr\n/);
+  assert.match(tables, /\n - questions +2\.5 +0 +none +acc +↑ +0\.\d{4} +± +0\.\d{4}\n/);
   assert.match(tables, /\nGroups /);
 });
 
@@ -99,8 +114,52 @@ test('a limit, and another number of examples', async () => {
   const found = await run(['questions', 'drawn'].map(taskPath), { limit, numFewshot });
   same(found.results.results, results, 'results');
   const half = await run([taskPath('questions')], { limit: 0.5, bootstraps: 0 });
+  assert.match(resultTables(half.results), /^Tasks +Version +n-shot +Metric +Value +Stderr\n/);
   assert.equal(half.results['n-samples'], { questions: { original: 14, effective: 7 } });
   assert.is(half.results.results['questions']!['acc_stderr,none'], 'N/A');
+});
+
+test('prompts as dialogues: examples in turns or in one question; a template without a system turn', async () => {
+  const { model, tokenizer } = await loadTextGenerator(shipped);
+  const talking = Object.create(tokenizer) as typeof tokenizer;
+  Object.defineProperty(talking, 'chatTemplate', { value: golden.templates });
+  for (const chat of golden.chats) {
+    const { limit, numFewshot, samples: wanted } = chat;
+    const { samples, results, counts } = await evaluateTasks(
+      { model, tokenizer: talking },
+      Object.keys(wanted).map(taskPath),
+      {
+        ...{ limit, numFewshot, bootstraps: 0, applyChatTemplate: chat.template },
+        ...{ systemInstruction: chat.system_instruction, fewshotAsMultiturn: chat.fewshot_as_multiturn },
+      },
+    );
+    sameSamples(samples, wanted);
+    same(results.results, chat.results, 'results');
+    assert.is(counts.withoutSystem > 0, chat.template === 'strict');
+  }
+  await rejects(
+    evaluateTasks({ model, tokenizer }, [taskPath('questions')], { applyChatTemplate: true }),
+    /^chat template: (the tokenizer has none|name one of) .*$/,
+  );
+});
+
+test('patterns are those of Python', () => {
+  const all = (pattern: string, text: string): string[] => [...text.matchAll(pythonPattern(pattern))].map(([x]) => x);
+  assert.equal(all('(?s).*#### ', 'a\nb #### 12'), ['a\nb #### ']);
+  assert.equal(all('(\\-?[0-9\\.\\,]+)', 'about -1,234.5 or 7'), ['-1,234.5', '7']);
+  assert.equal(all('\\b\\w+\\b', 'café, naïve_1'), ['café', 'naïve_1']);
+  assert.equal(all('(?i)(?P<a>é)', 'Éé'), ['É', 'é']);
+  assert.equal(all('\\d', '٣4'), ['٣', '4']);
+  assert.equal(all('[[\\]\\w-]+', 'a[é]-b c'), ['a[é]-b', 'c']);
+  assert.equal(all('x$', 'x\nx\n'), ['x']);
+  assert.equal(all('\\Ax|x\\Z', 'x\nx\nx'), ['x', 'x']);
+  assert.equal(all('.', '🔥'), ['🔥']);
+  assert.equal(all('\\$|\\ |\\"', '$ "'), ['$', ' ', '"']);
+  const bad = (pattern: string, line: RegExp): void => throwsOneLine(() => pythonPattern(pattern), line);
+  bad('(?x) a', /^the pattern "\(\?x\) a" has the flag x, which is not known here; write it in another way$/);
+  bad('(?P<a>x)(?P=a)', /^the pattern .* names a group that was found before; .*$/);
+  bad('[\\W]', /^the pattern .* has \\W in brackets; .*$/);
+  bad('(', /^the pattern "\(" is none that is known here; .*$/);
 });
 
 test('random numbers are those of Python', () => {
@@ -134,7 +193,7 @@ test('answers are kept; of a line that was cut the rest is', async () => {
   const first = await AnswerCache.open(path);
   const { counts, samples } = await run([taskPath('endings')], { cache: first });
   first.close();
-  assert.equal(counts, { requests: counts.requests, cached: 0, cut: 0 });
+  assert.equal(counts, { requests: counts.requests, cached: 0, cut: 0, withoutSystem: 0 });
   appendFileSync(path, '["cut off', 'utf8');
   const again = await AnswerCache.open(path);
   const other = await run([taskPath('endings')], { cache: again });
@@ -207,7 +266,33 @@ test('bad files, templates, choices and rows are refused in one line with their 
     /perplexity is no metric of multiple_choice; it has acc, .*$/,
   );
   await bad({ metric_list: [{ metric: 'rouge' }] }, [good], /bad\.json: metric_list\.0\.metric: Invalid option.*$/);
-  await bad({ filter_list: [] }, [good], /bad\.json: Unrecognized key: "filter_list"$/);
+  const filter = (...steps: object[]) => ({ filter_list: [{ name: 'f', filter: steps }] });
+  const first = { function: 'take_first' };
+  await bad(
+    filter({ function: 'regex' }),
+    [good],
+    /bad\.json: filter_list\.0\.filter: its last step, and no other, .*$/,
+  );
+  await bad(filter({ function: 'vote' }, first), [good], /bad\.json: filter_list\.0\.filter\.0\.function: Invalid .*$/);
+  await bad(
+    filter({ function: 'regex', regex_pattern: '(' }, first),
+    [good],
+    /bad\.json: filter_list\.0\.filter\.0\.regex_pattern: the pattern "\(" is none that is known here; .*$/,
+  );
+  await bad(filter({ function: 'lowercase' }, first), [good], /multiple_choice asks for none; take it out$/);
+  const texts = { output_type: 'generate_until', doc_to_choice: undefined };
+  const twice = filter(first).filter_list;
+  await bad({ ...texts, filter_list: [...twice, ...twice] }, [good], /two filters have the name "f"; rename .*$/);
+  const letters = { ...filter({ function: 'multi_choice_regex' }, first), generation_kwargs: { max_gen_toks: 2 } };
+  await bad(
+    { ...texts, ...letters },
+    [good],
+    /bad\.jsonl:1: the filter multi_choice_regex needs a column "choices" .*$/,
+  );
+  await bad({ ...texts, metric_list: [{ metric: 'bleu' }] }, [{ ...good, a: ['x', 'y'] }], /bleu needs one text .* 2$/);
+  const three = { ...good, c: ['x', 'y', 'z'] };
+  await bad({ metric_list: [{ metric: 'f1' }] }, [three], /f1 is of the second of two choices, .* 3; use mcc$/);
+  await bad({ metric_list: [{ metric: 'mcc' }] }, [{ ...three, a: [0, 1] }], /mcc needs one right choice, .* \[0,1\]$/);
   await bad({ dataset_kwargs: { data_files: 'bad.jsonl' } }, [good], /its part "test" has no files; .*$/);
   await bad({ test_split: 'dev' }, [good], /its part "dev" has no files; .*$/);
   await bad({ dataset_kwargs: { data_files: { test: 'no.jsonl' } } }, [good], /no\.jsonl: no such file$/);

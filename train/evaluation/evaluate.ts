@@ -1,10 +1,11 @@
 import { progress } from '../../common/progress.ts';
-import { CausalLM } from '../../models/index.ts';
-import type { TextGenerator } from '../../models/index.ts';
+import { applyChatTemplate, CausalLM } from '../../models/index.ts';
+import type { AnyTokenizer, ChatMessage, TextGenerator } from '../../models/index.ts';
 import type { AnswerCache } from './answer-cache.ts';
 import { TaskData } from './data.ts';
 import { aggregate, aggregateGroup, higherIsBetter } from './metrics.ts';
 import type { Item, MetricName, Part } from './metrics.ts';
+import { unfiltered } from './filters.ts';
 import { answerRequests, requestKey } from './requests.ts';
 import type { Answer, Asked, Request } from './requests.ts';
 import { makeTask } from './task.ts';
@@ -12,13 +13,21 @@ import type { EvaluationTask, Sample, TaskOptions } from './task.ts';
 import { readTasks } from './task-file.ts';
 import type { GroupFile } from './task-file.ts';
 
-export interface EvaluateOptions extends Partial<Omit<TaskOptions, 'limit' | 'numFewshot'>> {
+export interface EvaluateOptions extends Pick<TaskOptions, 'systemInstruction'> {
+  /** Of the draws of examples; default 1234. */
+  readonly seed?: number;
   /** Examples before each question, instead of the task's own number; a task that says 0 keeps it. */
   readonly numFewshot?: number | undefined;
   /** Rows of each task at most; below 1 a share of them. */
   readonly limit?: number | undefined;
   /** Tokens that the model reads at most; default as many as it has positions for. */
   readonly maxLength?: number | undefined;
+  /** Writes prompts as dialogues, by the tokenizer's chat template, or by the one of this name. */
+  readonly applyChatTemplate?: boolean | string | undefined;
+  /**
+   * In a dialogue each example is a question and a reply; default true. false: all of them in one question.
+   */
+  readonly fewshotAsMultiturn?: boolean | undefined;
   /** Requests at once; default 16. */
   readonly batchSize?: number;
   /** Resamplings for the standard error of a perplexity; default 100,000; 0: no standard errors. */
@@ -57,6 +66,8 @@ export interface TaskEvaluation {
     readonly cached: number;
     /** Of the others, those whose context was longer than the model reads. */
     readonly cut: number;
+    /** Dialogues that lost the system's turn, for which the chat template has no place. */
+    readonly withoutSystem: number;
   };
 }
 
@@ -64,8 +75,8 @@ export interface TaskEvaluation {
  * Measures a model on tasks as lm-evaluation-harness does: makes their questions, asks those that the cache
  * does not know, and scores the answers. `names`: see `readTasks`.
  *
- * Errors, each one line: a model that is no decoder; a maxLength above what it reads; those of the tasks'
- * files, templates and rows, with their place.
+ * Errors, each one line: a model that is no decoder; a maxLength above what it reads; dialogues without a
+ * chat template; those of the tasks' files, templates and rows, with their place.
  */
 export async function evaluateTasks(
   { model, tokenizer }: Pick<TextGenerator, 'model' | 'tokenizer'>,
@@ -85,11 +96,34 @@ export async function evaluateTasks(
       `evaluateTasks: a maxLength of ${maxLength} is above ${positions}, the tokens that the model reads`,
     );
   const data = new TaskData();
+  const { numFewshot, limit, systemInstruction, fewshotAsMultiturn = true } = options;
+  const dialogues = dialoguesOf(tokenizer, options.applyChatTemplate);
+  const style = { chat: dialogues?.write, fewshotAsMultiturn, systemInstruction };
   const tasks: EvaluationTask[] = [];
-  for (const file of files.tasks) tasks.push(await makeTask(file, data, { ...options, seed }));
+  for (const file of files.tasks) tasks.push(await makeTask(file, data, { numFewshot, limit, seed, ...style }));
   const { answers, counts } = await answersOf({ model, tokenizer, maxLength, batchSize }, tasks, cache);
   const scored = tasks.map((task) => scoreTask(task, maxLength, answers, bootstraps));
-  return { ...gather(tasks, scored, files.groups), maxLength, counts };
+  const withoutSystem = dialogues?.withoutSystem() ?? 0;
+  return { ...gather(tasks, scored, files.groups), maxLength, counts: { ...counts, withoutSystem } };
+}
+
+/** Writes dialogues by the tokenizer's template; one that has no place for the system's turn gets none. */
+function dialoguesOf(tokenizer: AnyTokenizer, asked: boolean | string | undefined) {
+  if (asked === undefined || asked === false) return undefined;
+  let withoutSystem = 0;
+  const write = (messages: readonly ChatMessage[], isOpen: boolean): string => {
+    const chosen = typeof asked === 'string' ? { chatTemplate: asked } : {};
+    const options = { addGenerationPrompt: !isOpen, continueFinalMessage: isOpen, ...chosen };
+    try {
+      return applyChatTemplate(tokenizer, messages, options);
+    } catch (error) {
+      if (messages[0]!.role !== 'system') throw error;
+      const text = applyChatTemplate(tokenizer, messages.slice(1), options);
+      withoutSystem++;
+      return text;
+    }
+  };
+  return { write, withoutSystem: () => withoutSystem };
 }
 
 async function answersOf(asked: Asked, tasks: readonly EvaluationTask[], cache: AnswerCache | undefined) {
@@ -124,7 +158,8 @@ async function answersOf(asked: Asked, tasks: readonly EvaluationTask[], cache: 
 
 interface Scored {
   readonly figures: Figures;
-  readonly parts: ReadonlyMap<MetricName, Part>;
+  /** By metric and filter, "acc,none". */
+  readonly parts: ReadonlyMap<string, Part>;
   readonly records: readonly SampleRecord[];
 }
 
@@ -134,34 +169,42 @@ function scoreTask(
   answers: ReadonlyMap<string, Answer>,
   bootstraps: number,
 ): Scored {
-  const items = new Map<MetricName, Item[]>(task.metrics.map((metric) => [metric, []]));
-  const records = task.samples.map((sample): SampleRecord => {
-    const given = sample.requests.map((request) => answers.get(requestKey(request, maxLength))!);
-    const scores = sample.score(given);
-    for (const [metric, item] of scores) items.get(metric)!.push(item);
-    return recordOf(sample, given, scores);
-  });
-  const parts = new Map(
-    [...items].map(([metric, list]) => [metric, { ...aggregate(metric, list, bootstraps), size: list.length }]),
+  const parts = new Map<string, Part>();
+  const given = task.samples.map(({ requests }) =>
+    requests.map((request) => answers.get(requestKey(request, maxLength))!),
   );
+  const records = task.filters.flatMap((filter) => {
+    const items = new Map<MetricName, Item[]>(task.metrics.map((metric) => [metric, []]));
+    const own = task.samples.map((sample, i): SampleRecord => {
+      const filtered = sample.filter(given[i]!, filter);
+      const scores = sample.score(filtered);
+      for (const [metric, item] of scores) items.get(metric)!.push(item);
+      return recordOf(sample, given[i]!, filtered, filter.name, scores);
+    });
+    for (const [metric, list] of items)
+      parts.set(`${metric},${filter.name}`, { ...aggregate(metric, list, bootstraps), size: list.length });
+    return own;
+  });
   const figures = { name: task.name, alias: task.alias, sample_len: task.samples.length, ...figuresOf(parts) };
   return { figures, parts, records };
 }
 
-/** The one filter that there is: answers are taken as they are. */
-const filter = 'none';
-
-function figuresOf(parts: ReadonlyMap<MetricName, Pick<Part, 'value' | 'stderr'>>): Record<string, number | string> {
-  const pairs = [...parts].flatMap(([metric, { value, stderr }]) => [
-    [`${metric},${filter}`, value],
-    [`${metric}_stderr,${filter}`, stderr],
-  ]);
+function figuresOf(parts: ReadonlyMap<string, Pick<Part, 'value' | 'stderr'>>): Record<string, number | string> {
+  const pairs = [...parts].flatMap(([key, { value, stderr }]) => {
+    const [metric, filter] = key.split(',');
+    return [
+      [key, value],
+      [`${metric}_stderr,${filter}`, stderr],
+    ];
+  });
   return Object.fromEntries(pairs) as Record<string, number | string>;
 }
 
 function recordOf(
   { id, row, requests, target }: Sample,
   answers: readonly Answer[],
+  filtered: readonly Answer[],
+  filter: string,
   scores: ReadonlyMap<MetricName, Item>,
 ): SampleRecord {
   return {
@@ -170,7 +213,7 @@ function recordOf(
     target,
     arguments: requests.map(argumentsOf),
     resps: answers.map((answer) => [answer]),
-    filtered_resps: answers,
+    filtered_resps: filtered,
     filter,
     metrics: [...scores.keys()],
     ...Object.fromEntries(scores),
@@ -181,6 +224,13 @@ function argumentsOf(request: Request): readonly unknown[] {
   if (request.kind === 'loglikelihood') return [request.context, request.continuation];
   if (request.kind === 'loglikelihood_rolling') return [request.text];
   return [request.context, { until: request.until, max_gen_toks: request.maxTokens, do_sample: false }];
+}
+
+/** The filters that a metric was had by, by name. */
+function filtersOf(tasks: readonly Pick<Scored, 'parts'>[], metric: string): readonly string[] {
+  const keys = tasks.flatMap(({ parts }) => [...parts.keys()].map((key) => key.split(',')));
+  const names = keys.flatMap(([of, filter]) => (of === metric ? [filter!] : []));
+  return names.length === 0 ? [unfiltered.name] : [...new Set(names)].sort();
 }
 
 /** The tasks' figures and their groups', under the names of lm-evaluation-harness. */
@@ -202,11 +252,14 @@ function gather(tasks: readonly EvaluationTask[], scored: readonly Scored[], gro
   for (const { config, path } of groups) {
     const { group: name, group_alias: alias = name, aggregate_metric_list: list, metadata } = config;
     const own = [...new Set(leaves(name))].map((leaf) => byName.get(leaf)!);
-    const figures = list.map(({ metric, weight_by_size: weightBySize }) => {
-      const parts = own.flatMap(({ parts }) => parts.get(metric as MetricName) ?? []);
-      if (parts.length === 0) throw new Error(`${path}: none of the group's tasks has ${metric}; take it out`);
-      return [metric as MetricName, aggregateGroup(parts, weightBySize)] as const;
-    });
+    const figures = list.flatMap(({ metric, weight_by_size: weightBySize, filter_list: filters }) =>
+      (filters ?? filtersOf(own, metric)).map((filter) => {
+        const key = `${metric},${filter}`;
+        const parts = own.flatMap(({ parts }) => parts.get(key) ?? []);
+        if (parts.length === 0) throw new Error(`${path}: none of the group's tasks has ${key}; take it out`);
+        return [key, aggregateGroup(parts, weightBySize)] as const;
+      }),
+    );
     const size = own.reduce((sum, { task }) => sum + task.samples.length, 0);
     results[name] = { name, alias, ...(list.length > 0 ? { sample_len: size } : {}), ...figuresOf(new Map(figures)) };
     if (list.length > 0) withFigures[name] = results[name];

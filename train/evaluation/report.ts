@@ -9,26 +9,28 @@ export function resultTables(results: EvaluationResults): string {
 }
 
 function table(results: EvaluationResults, title: string, shown: Readonly<Record<string, Figures>>): string {
-  const header = [title, 'Version', 'n-shot', 'Metric', '', 'Value', '', 'Stderr'];
+  const keysOf = (figures: Figures): string[] =>
+    Object.keys(figures).filter((key) => key.includes(',') && !key.includes('_stderr,'));
+  const isFiltered = Object.values(shown).some((figures) => keysOf(figures).some((key) => !key.endsWith(',none')));
+  const header = [title, 'Version', 'n-shot', ...(isFiltered ? ['Filter'] : []), 'Metric', '', 'Value', '', 'Stderr'];
   const rows = ordered(results.group_subtasks, Object.keys(shown)).flatMap(([name, depth]) => {
     const { alias, ...figures } = shown[name]!;
     const label = depth > 0 ? `${' '.repeat(depth)}- ${alias}` : String(alias);
-    const lines = Object.entries(figures)
-      .filter(([key]) => key.endsWith(',none') && !key.includes('_stderr'))
-      .map(([key, value]): string[] => {
-        const metric = key.split(',')[0]!;
-        const better = results.higher_is_better[name]?.[metric];
-        return [
-          metric,
-          better === undefined ? '' : better ? '↑' : '↓',
-          ...figure(value, figures[`${metric}_stderr,none`]),
-        ];
-      });
+    const lines = keysOf(figures).map((key): string[] => {
+      const [metric, filter] = key.split(',') as [string, string];
+      const better = results.higher_is_better[name]?.[metric];
+      return [
+        ...(isFiltered ? [filter] : []),
+        metric,
+        better === undefined ? '' : better ? '↑' : '↓',
+        ...figure(figures[key], figures[`${metric}_stderr,${filter}`]),
+      ];
+    });
     const own = [String(results.versions[name] ?? 'N/A'), String(results['n-shot'][name] ?? '')];
-    if (lines.length === 0) return [[label, ...own, '', '', '', '', '']];
+    if (lines.length === 0) return [[label, ...own, ...header.slice(3).map(() => '')]];
     return lines.map((line, i) => [...(i === 0 ? [label, own[0]!] : ['', '']), own[1]!, ...line]);
   });
-  return alignTable(header, rows, new Set([1, 2, 5, 7]));
+  return alignTable(header, rows, new Set([1, 2, header.indexOf('Value'), header.length - 1]));
 }
 
 function figure(value: number | string | undefined, stderr: number | string | undefined): string[] {

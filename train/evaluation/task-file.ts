@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
 import { dataPaths } from './data.ts';
+import { filterSchema, pattern } from './filters.ts';
 import { metricNames } from './metrics.ts';
 
 const text = z.string();
@@ -21,7 +22,7 @@ const metricSchema = z.strictObject({
   ignore_case: z.boolean().optional(),
   ignore_punctuation: z.boolean().optional(),
   ignore_numbers: z.boolean().optional(),
-  regexes_to_ignore: z.array(text).optional(),
+  regexes_to_ignore: z.array(pattern).optional(),
 });
 export type MetricChoice = z.infer<typeof metricSchema>;
 
@@ -44,6 +45,7 @@ const taskSchema = z.strictObject({
   doc_to_target: template.optional(),
   doc_to_choice: choices.optional(),
   description: text.default(''),
+  gen_prefix: template.optional(),
   target_delimiter: text.default(' '),
   fewshot_delimiter: text.default('\n\n'),
   num_fewshot: count.nullish(),
@@ -55,11 +57,13 @@ const taskSchema = z.strictObject({
       doc_to_text: template.optional(),
       doc_to_target: template.optional(),
       doc_to_choice: choices.optional(),
+      gen_prefix: template.optional(),
       target_delimiter: text.optional(),
       fewshot_delimiter: text.optional(),
     })
     .optional(),
   metric_list: z.array(metricSchema).min(1).optional(),
+  filter_list: z.array(filterSchema).min(1).optional(),
   generation_kwargs: z
     .strictObject({
       until: list.optional(),
@@ -84,7 +88,7 @@ const groupSchema = z.strictObject({
         metric: text,
         aggregation: z.literal('mean').default('mean'),
         weight_by_size: z.boolean().default(true),
-        filter_list: z.union([z.literal('none'), z.array(z.literal('none'))]).nullish(),
+        filter_list: list.nullish(),
       }),
     ),
   ),

@@ -4,8 +4,12 @@ import { argmaxOf } from '../../models/generation/sample.ts';
 import { softmax } from '../../models/generation/processors.ts';
 import { splitAtSpaces } from '../metrics/text.ts';
 import type { DataSource, TaskData } from './data.ts';
+import { filterText, unfiltered } from './filters.ts';
+import type { FilterChoice } from './filters.ts';
 import { aggregationOf, exactMatch, metricsOf } from './metrics.ts';
 import type { Item, MetricName } from './metrics.ts';
+import { delimited, endsWithSpace, turnsOf, writePrompt } from './prompts.ts';
+import type { PromptStyle, Turn } from './prompts.ts';
 import { PythonRandom } from './python-random.ts';
 import type { Answer, Request } from './requests.ts';
 import type { MetricChoice, OutputType, TaskFile } from './task-file.ts';
@@ -20,8 +24,10 @@ export interface Sample {
   readonly requests: readonly Request[];
   /** What the row asks for: the number of the right choice, several of them, or a text. */
   readonly target: unknown;
+  /** Answers as a filter of the task leaves them. */
+  filter(answers: readonly Answer[], by: FilterChoice): readonly Answer[];
   /** What is asked for of each metric, once the model has answered. */
-  score(answers: readonly Answer[]): ReadonlyMap<MetricName, Item>;
+  score(filtered: readonly Answer[]): ReadonlyMap<MetricName, Item>;
 }
 
 export interface EvaluationTask {
@@ -31,6 +37,8 @@ export interface EvaluationTask {
   readonly outputType: OutputType;
   readonly numFewshot: number;
   readonly metrics: readonly MetricName[];
+  /** Each gives figures of its own. */
+  readonly filters: readonly FilterChoice[];
   readonly samples: readonly Sample[];
   /** Rows of the data, of which `samples` may be the first. */
   readonly rows: number;
@@ -38,7 +46,7 @@ export interface EvaluationTask {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-export interface TaskOptions {
+export interface TaskOptions extends PromptStyle {
   /** Examples before each question, instead of the task's own number; a task that says 0 keeps it. */
   readonly numFewshot?: number | undefined;
   /** Rows at most; below 1 a share of them. */
@@ -52,6 +60,8 @@ interface Prompt {
   readonly text: Field;
   readonly target?: Field;
   readonly choice?: Field | readonly string[];
+  /** What answers begin with. */
+  readonly prefix?: Field;
 }
 
 /**
@@ -76,13 +86,18 @@ export async function makeTask(file: TaskFile, data: TaskData, options: TaskOpti
   const { limit = Infinity } = options;
   const most = limit < 1 ? Math.ceil(rows.length * limit) : limit;
   const samples = rows.slice(0, most).map((row, id): Sample => {
-    const before = describe(file, row) + (shots?.(row, numFewshot) ?? '');
-    return sampleOf(file, { id, row, before, prompt, metrics });
+    const system = delimited(options.systemInstruction ?? '', describe(file, row), config.fewshot_delimiter);
+    const before: readonly Turn[] = [
+      ...(system === '' ? [] : [{ role: 'system', content: system, after: '' } as const]),
+      ...(shots?.(row, numFewshot) ?? []),
+    ];
+    return sampleOf(file, { id, row, before, prompt, metrics, style: options });
   });
   const { task: name, task_alias: alias = name, output_type: outputType, metadata } = config;
   return {
     ...{ name, alias, version: metadata?.version ?? 'Yaml', outputType, numFewshot, samples, rows: rows.length },
     metrics: metrics.map(({ metric }) => metric),
+    filters: filtersFor(file),
     config: { ...config, num_fewshot: numFewshot },
   };
 }
@@ -111,11 +126,21 @@ function metricsFor({ config, path }: TaskFile): MetricChoice[] {
   return [...list];
 }
 
+function filtersFor({ config, path }: TaskFile): readonly FilterChoice[] {
+  const { filter_list: filters = [unfiltered], output_type: kind } = config;
+  if (kind !== 'generate_until' && filters.some(({ filter }) => filter.length > 1))
+    throw new Error(`${path}: filter_list changes texts that a model writes, and ${kind} asks for none; take it out`);
+  const names = filters.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return filters;
+  throw new Error(`${path}: two filters have the name ${brief(twice)}; rename one of them`);
+}
+
 function promptOf({ config, path }: TaskFile, own: PromptFields, rows: readonly Row[]): Prompt {
   const columns = new Set(rows.flatMap(({ cells }) => Object.keys(cells)));
   const field = (source: string, name: string): Field => fieldOf(source, name, path, columns);
   const { doc_to_text: text = config.doc_to_text, doc_to_target: target = config.doc_to_target } = own;
-  const { doc_to_choice: choice = config.doc_to_choice } = own;
+  const { doc_to_choice: choice = config.doc_to_choice, gen_prefix: prefix = config.gen_prefix } = own;
   if (choice === undefined && config.output_type === 'multiple_choice')
     throw new Error(`${path}: a task of multiple_choice needs doc_to_choice, the choices of a row`);
   if (target === undefined)
@@ -124,13 +149,22 @@ function promptOf({ config, path }: TaskFile, own: PromptFields, rows: readonly 
     text: field(text, 'doc_to_text'),
     target: field(target, 'doc_to_target'),
     choice: typeof choice === 'string' ? field(choice, 'doc_to_choice') : choice,
+    // A word that is no column is itself, as of a description.
+    ...(prefix === undefined || prefix === ''
+      ? {}
+      : { prefix: isPlain(prefix, columns) ? itself(prefix) : field(prefix, 'gen_prefix') }),
   };
 }
+
+/** Whether a field is a text itself, not a template or a column's name. */
+const isPlain = (source: string, columns: ReadonlySet<string>): boolean => !/[{]/.test(source) && !columns.has(source);
+const itself = (text: string): Field => ({ value: () => text, text: () => text });
 
 interface PromptFields {
   readonly doc_to_text?: string | undefined;
   readonly doc_to_target?: string | undefined;
   readonly doc_to_choice?: string | readonly string[] | undefined;
+  readonly gen_prefix?: string | undefined;
 }
 
 function describe({ config, path }: TaskFile, row: Row): string {
@@ -138,7 +172,7 @@ function describe({ config, path }: TaskFile, row: Row): string {
   if (description === '') return '';
   const columns = new Set(Object.keys(row.cells));
   // A description is a text most often: one word is no name of a column that is missing.
-  if (!description.includes('{') && !columns.has(description)) return description;
+  if (isPlain(description, columns)) return description;
   return String(fieldOf(description, 'description', path, columns).text(row));
 }
 
@@ -207,7 +241,7 @@ async function shotsOf(
   file: TaskFile,
   read: (part: string) => Promise<readonly Row[]>,
   seed: number,
-): Promise<(row: Row, count: number) => string> {
+): Promise<(row: Row, count: number) => Turn[]> {
   const { config, path } = file;
   const own = config.fewshot_config ?? {};
   const part = own.split ?? config.fewshot_split ?? undefined;
@@ -240,25 +274,32 @@ async function shotsOf(
     return random.sample(left.length, count).map((at) => left[at]!);
   };
   return (row, count) =>
-    drawn(row, count)
-      .map((shot) => {
-        const text = textOf(prompt, shot);
-        const question = typeof text === 'number' ? choicesOf(prompt.choice!, shot)[text] : text;
-        if (question === undefined)
-          throw new Error(`${shot.where}: doc_to_text is ${text}, the number of a choice that is not there`);
-        const answer = answerOf(prompt, shot);
-        return answer === '' ? question : `${question}${between}${answer}${after}`;
-      })
-      .join('');
+    drawn(row, count).flatMap((shot) => {
+      const text = textOf(prompt, shot);
+      const question = typeof text === 'number' ? choicesOf(prompt.choice!, shot)[text] : text;
+      if (question === undefined)
+        throw new Error(`${shot.where}: doc_to_text is ${text}, the number of a choice that is not there`);
+      return turnsOf(question, { answer: answerOf(prompt, shot), prefix: prefixOf(prompt, shot), between, after });
+    });
 }
+
+/** What a row's answer begins with. */
+const prefixOf = ({ prefix }: Prompt, row: Row): string => (prefix === undefined ? '' : String(prefix.text(row)));
 
 interface Asked {
   readonly id: number;
   readonly row: Row;
   /** What goes before the question: description and examples. */
-  readonly before: string;
+  readonly before: readonly Turn[];
   readonly prompt: Prompt;
   readonly metrics: readonly MetricChoice[];
+  readonly style: PromptStyle;
+}
+
+/** The text that a question is asked with. */
+function contextOf({ row, before, prompt, style }: Asked, question: string, between: string): string {
+  const turns = turnsOf(question, { prefix: prefixOf(prompt, row), between, after: '' });
+  return writePrompt([...before, ...turns], style);
 }
 
 function sampleOf(file: TaskFile, asked: Asked): Sample {
@@ -268,7 +309,10 @@ function sampleOf(file: TaskFile, asked: Asked): Sample {
     loglikelihood_rolling: wholeSample,
     generate_until: writtenSample,
   }[file.config.output_type];
-  return { id: asked.id, row: asked.row, ...make(file, asked) };
+  const { id, row } = asked;
+  const filter = (answers: readonly Answer[], by: FilterChoice): readonly Answer[] =>
+    answers.map((answer) => (typeof answer === 'string' ? filterText(by, answer, row) : answer));
+  return { id, row, filter, ...make(file, asked) };
 }
 
 type Made = Pick<Sample, 'requests' | 'target' | 'score'>;
@@ -281,21 +325,30 @@ function only(metrics: readonly MetricChoice[], items: Partial<Record<MetricName
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 const codePoints = (text: string): number => [...text].length;
 
-function choiceSample({ config }: TaskFile, { row, before, prompt, metrics }: Asked): Made {
+function choiceSample({ config }: TaskFile, asked: Asked): Made {
+  const { row, prompt, metrics, style } = asked;
   const choices = choicesOf(prompt.choice!, row);
   const text = textOf(prompt, row);
   const target = targetOf(prompt, row);
-  const { target_delimiter: between } = config;
+  const { target_delimiter: delimiter, gen_prefix: prefix = '' } = config;
+  // A reply begins without a space, unless it goes on with what it is to begin with.
+  const between = style.chat === undefined || (prefix !== '' && !endsWithSpace(prefix)) ? delimiter : '';
   // The text may be the number of a choice: then the choices are contexts, and the target follows each.
   const isInput = typeof text === 'number';
   const ask = (context: string, continuation: string): Request => ({ kind: 'loglikelihood', context, continuation });
+  const context = isInput ? '' : contextOf(asked, text, delimiter);
   const requests = choices.map((choice) =>
-    isInput ? ask(`${before}${choice}`, `${between}${String(target)}`) : ask(`${before}${text}`, `${between}${choice}`),
+    isInput ? ask(contextOf(asked, choice, ''), `${between}${String(target)}`) : ask(context, `${between}${choice}`),
   );
   const withoutContext = metrics.some(({ metric }) => metric === 'acc_mutual_info')
     ? choices.map((choice) => ask('', `${between}${choice}`))
     : [];
   const gold = goldOf(isInput ? text : target, choices, row);
+  const pairs = metrics.find(({ metric }) => metric === 'f1' || metric === 'mcc')?.metric;
+  if (pairs !== undefined && typeof gold !== 'number')
+    throw new Error(`${row.where}: ${pairs} needs one right choice, and doc_to_target gives ${brief(gold)}`);
+  if (pairs === 'f1' && choices.length !== 2)
+    throw new Error(`${row.where}: f1 is of the second of two choices, and there are ${choices.length}; use mcc`);
   const isGold = (choice: number): boolean => [gold].flat().includes(choice);
   return {
     requests: [...requests, ...withoutContext],
@@ -305,12 +358,15 @@ function choiceSample({ config }: TaskFile, { row, before, prompt, metrics }: As
       const logs = choices.map((_, i) => given[i]![0]);
       const right = (by: (log: number, i: number) => number): number => Number(isGold(argmaxOf(logs.map(by))));
       const probabilities = softmax(logs);
+      const pair = [gold as number, argmaxOf(logs)] as const;
       return only(metrics, {
         acc: right((log) => log),
         acc_norm: right((log, i) => log / codePoints(choices[i]!)),
         acc_bytes: right((log, i) => log / bytesOf(choices[i]!)),
         exact_match: Number([gold].flat().some((i) => given[i]![1])),
         brier_score: probabilities.reduce((sum, p, i) => sum + (p - Number(isGold(i))) ** 2, 0),
+        f1: pair,
+        mcc: pair,
         ...(withoutContext.length > 0
           ? { acc_mutual_info: right((log, i) => log - given[choices.length + i]![0]) }
           : {}),
@@ -326,11 +382,12 @@ function targetText(prompt: Prompt, row: Row): string {
   throw new Error(`${row.where}: doc_to_target is ${brief(target)}, not a text`);
 }
 
-function textSample(_: TaskFile, { row, before, prompt, metrics }: Asked): Made {
+function textSample({ config }: TaskFile, asked: Asked): Made {
+  const { row, prompt, metrics } = asked;
   const target = targetText(prompt, row);
   if (target === '') throw new Error(`${row.where}: doc_to_target is empty; give a text, or leave the row out`);
   return {
-    requests: [{ kind: 'loglikelihood', context: `${before}${textOf(prompt, row)}`, continuation: target }],
+    requests: [{ kind: 'loglikelihood', context: questionOf(asked, config.target_delimiter), continuation: target }],
     target,
     score([answer]) {
       const [log, isGreedy] = answer as readonly [number, boolean];
@@ -356,17 +413,28 @@ function wholeSample(_: TaskFile, { row, prompt, metrics }: Asked): Made {
   };
 }
 
-function writtenSample({ config }: TaskFile, { row, before, prompt, metrics }: Asked): Made {
+/** The context of a row whose doc_to_text is a text. */
+const questionOf = (asked: Asked, between: string): string =>
+  contextOf(asked, String(textOf(asked.prompt, asked.row)), between);
+
+function writtenSample({ config }: TaskFile, asked: Asked): Made {
+  const { row, prompt, metrics } = asked;
   const { until = [config.fewshot_delimiter], max_gen_toks: maxTokens = 256 } = config.generation_kwargs ?? {};
   const target = targetOf(prompt, row);
   const wanted = Array.isArray(target) ? target.map(String) : [answerOf(prompt, row)];
+  const corpus = metrics.find(({ metric }) => metric !== 'exact_match')?.metric;
+  if (corpus !== undefined && wanted.length !== 1)
+    throw new Error(`${row.where}: ${corpus} needs one text to compare with, and doc_to_target gives ${wanted.length}`);
   return {
-    requests: [{ kind: 'generate_until', context: `${before}${textOf(prompt, row)}`, until, maxTokens }],
+    requests: [{ kind: 'generate_until', context: questionOf(asked, config.target_delimiter), until, maxTokens }],
     target: wanted.length === 1 ? wanted[0] : wanted,
     score: ([answer]) => {
+      const text = String(answer);
       const items = metrics.map((choice): [MetricName, Item] => [
         choice.metric,
-        Number(wanted.some((reference) => exactMatch(String(answer), reference, choice))),
+        choice.metric === 'exact_match'
+          ? Number(wanted.some((reference) => exactMatch(text, reference, choice)))
+          : [wanted[0]!, text],
       ]);
       return new Map(items);
     },
