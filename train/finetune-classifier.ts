@@ -12,10 +12,10 @@
 import { basename, extname, join } from 'node:path';
 import { paddingOf } from '../models/index.ts';
 import { loadTextClassifier } from '../models/pipelines/text-classification.ts';
-import { embeddedCorpus, loadClassifierData, tasks } from './classifier/data.ts';
+import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
 import { checkImbalance, imbalances } from './classifier/imbalance.ts';
-import { makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
+import { classifierDataFlags, makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -37,18 +37,7 @@ const command = {
   usage: 'node --import tsx train/finetune-classifier.ts',
   positionals: { name: 'text', help: 'with --predict: texts to classify', min: 0 },
   options: {
-    data: {
-      type: 'string',
-      default: embeddedCorpus,
-      help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}`,
-    },
-    testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
-    textColumn: { type: 'string', default: 'text', help: 'column of the texts' },
-    textPairColumn: { type: 'string', help: 'column of the second texts, for tasks on pairs' },
-    labelColumn: { type: 'string', default: 'label', help: 'column of the labels, or of the scores' },
-    labelColumns: { type: 'string', help: 'columns of 0 and 1, one for each of several labels, with commas between' },
-    labelSeparator: { type: 'string', help: 'what stands between several labels in their column' },
-    task: { type: 'choice', choices: tasks, default: 'auto', help: 'kind of the labels; auto finds it' },
+    ...classifierDataFlags,
     tuneThresholds: {
       type: 'boolean',
       default: true,

@@ -35,6 +35,19 @@ export const bertShape = {
   tieWordEmbeddings: z.boolean().default(true),
 };
 
+/** The settings of encoders whose layers are BERT's own. */
+export const encoderShape = {
+  ...bertShape,
+  /**
+   * Heads that are gone from layers, by the number of the layer: `{ 0: [2, 5] }`, as Transformers 4 writes
+   * `pruned_heads`. Transformers 5 cannot read such a model.
+   */
+  prunedHeads: z
+    .record(z.string().regex(/^\d+$/), z.array(z.int().min(0)))
+    .optional()
+    .transform((heads) => (heads && Object.keys(heads).length > 0 ? heads : undefined)),
+};
+
 /** Those of the settings that are real numbers. */
 export const bertFloats = [
   'hiddenDropoutProb',
@@ -44,18 +57,34 @@ export const bertFloats = [
   'classifierDropout',
 ];
 
-/** The fault of an encoder's settings as a whole, if there is one. */
-export function checkEncoder(values: {
+interface EncoderSizes {
   readonly hiddenSize: number;
   readonly numAttentionHeads: number;
   readonly padTokenId: number | null;
   readonly vocabSize: number;
-}): string | undefined {
+  readonly numHiddenLayers?: number;
+  readonly prunedHeads?: Readonly<Record<string, readonly number[]>> | undefined;
+}
+
+/** The fault of an encoder's settings as a whole, if there is one. */
+export function checkEncoder(values: EncoderSizes): string | undefined {
   const { hiddenSize, numAttentionHeads, padTokenId, vocabSize } = values;
   if (hiddenSize % numAttentionHeads !== 0)
     return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${numAttentionHeads}`;
   if (padTokenId !== null && padTokenId >= vocabSize)
     return `pad_token_id ${padTokenId} must be below vocab_size ${vocabSize}`;
+  return checkPrunedHeads(values);
+}
+
+function checkPrunedHeads(values: EncoderSizes): string | undefined {
+  const { prunedHeads = {}, numHiddenLayers: layers = 0, numAttentionHeads: heads } = values;
+  for (const [layer, gone] of Object.entries(prunedHeads)) {
+    if (Number(layer) >= layers) return `pruned_heads names layer ${layer}, and there are ${layers}`;
+    const odd = gone.find((head, i) => head >= heads || gone.indexOf(head) !== i);
+    if (odd !== undefined)
+      return `pruned_heads of layer ${layer} has ${odd}, which is there twice or is none of the ${heads} heads`;
+    if (gone.length === heads) return `pruned_heads takes all ${heads} heads of layer ${layer}; leave one`;
+  }
   return undefined;
 }
 
@@ -76,7 +105,7 @@ export const checkEncoderJson =
  * BERT's settings: config.json in camelCase. `BertConfig.create({ hiddenSize: 128 })` makes a checked config;
  * what is not given has Transformers' default.
  */
-export const BertConfig = defineConfig('bert', bertShape, {
+export const BertConfig = defineConfig('bert', encoderShape, {
   floats: bertFloats,
   check: checkEncoder,
   checkJson: checkEncoderJson('BERT'),

@@ -33,7 +33,10 @@ export type LayerShape = Pick<
   | 'attentionProbsDropoutProb'
   | 'initializerRange'
   | 'layerNormEps'
->;
+> & {
+  /** See `prunedHeads` of BERT's settings. */
+  readonly prunedHeads?: Readonly<Record<string, readonly number[]>> | undefined;
+};
 
 /** The settings that the embeddings depend on; no token types: typeVocabSize 0. */
 export type EmbeddingsShape = Pick<
@@ -200,9 +203,13 @@ export function selfAttend(
 }
 
 /** Projections of queries, keys and values whose weights lie side by side. */
-export function selfProjections(dim: number, initializerRange: number): [query: Linear, key: Linear, value: Linear] {
+export function selfProjections(
+  dim: number,
+  initializerRange: number,
+  width = dim,
+): [query: Linear, key: Linear, value: Linear] {
   const options = { weightInit: normalInit(initializerRange), biasInit: zerosInit };
-  return linearsSideBySide(dim, [dim, dim, dim], options) as [Linear, Linear, Linear];
+  return linearsSideBySide(dim, [width, width, width], options) as [Linear, Linear, Linear];
 }
 
 /**
@@ -217,15 +224,21 @@ class BertSelfAttention extends Module {
   readonly numHeads: number;
   readonly headDim: number;
 
-  constructor({ hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads }: LayerShape) {
+  constructor(config: LayerShape, layer: number) {
     super();
-    [this.query, this.key, this.value] = selfProjections(hiddenSize, initializerRange);
-    this.dropout = new Dropout(attentionProbsDropoutProb);
-    this.numHeads = numAttentionHeads;
+    const { hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads, prunedHeads } = config;
+    this.numHeads = numAttentionHeads - (prunedHeads?.[layer]?.length ?? 0);
     this.headDim = hiddenSize / numAttentionHeads;
+    [this.query, this.key, this.value] = selfProjections(hiddenSize, initializerRange, this.width);
+    this.dropout = new Dropout(attentionProbsDropoutProb);
   }
 
-  /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
+  /** What all heads together give for a token. */
+  get width(): number {
+    return this.numHeads * this.headDim;
+  }
+
+  /** x (B, T, D) -> (B, T, H headDim); the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
     const { query, key, value, dropout, headDim } = this;
     return selfAttend([query, key, value], x, { headDim, mask, dropout, outputWeights });
@@ -266,10 +279,10 @@ export class BertAttention<Bias, Self extends AttentionPart<Bias>> extends Modul
   readonly self: Self;
   readonly output: BertOutput;
 
-  constructor(config: LayerShape, self: Self) {
+  constructor(config: LayerShape, self: Self, width = config.hiddenSize) {
     super();
     this.self = self;
-    this.output = new BertOutput(config, config.hiddenSize);
+    this.output = new BertOutput(config, width);
   }
 
   override forward(x: Tensor, bias: Bias, outputWeights: boolean): Attended {
@@ -322,10 +335,10 @@ export class BertEncoder extends Module {
 
   constructor(config: LayerShape) {
     super();
-    this.layer = Array.from(
-      { length: config.numHiddenLayers },
-      () => new BertLayer(config, new BertAttention(config, new BertSelfAttention(config))),
-    );
+    this.layer = Array.from({ length: config.numHiddenLayers }, (_, i) => {
+      const self = new BertSelfAttention(config, i);
+      return new BertLayer(config, new BertAttention(config, self, self.width));
+    });
   }
 
   /** x (B, T, D) -> (B, T, D) and what was asked for; the mask is added to the scores (B, H, T, T). */

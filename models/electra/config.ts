@@ -1,11 +1,11 @@
 import { z } from 'zod';
-import { bertFloats, bertShape, checkEncoder, checkEncoderJson } from '../bert/config.ts';
+import { bertFloats, checkEncoder, checkEncoderJson, encoderShape } from '../bert/config.ts';
 import { defineConfig } from '../config.ts';
 
 const size = z.int().min(1);
 
 const shape = {
-  ...bertShape,
+  ...encoderShape,
   /** Width of the tables of embeddings, which are projected to hiddenSize where it is another. */
   embeddingSize: size.default(128),
   hiddenSize: size.default(256),

@@ -1,12 +1,12 @@
 import { z } from 'zod';
-import { bertFloats, bertShape, checkEncoder, checkEncoderJson } from '../bert/config.ts';
+import { bertFloats, checkEncoder, checkEncoderJson, encoderShape } from '../bert/config.ts';
 import { defineConfig } from '../config.ts';
 
 const shape = {
-  ...bertShape,
+  ...encoderShape,
   vocabSize: z.int().min(1).default(50265),
   /** The rows up to that of the padding token are no positions of tokens: 514 rows are 512 positions. */
-  maxPositionEmbeddings: bertShape.maxPositionEmbeddings,
+  maxPositionEmbeddings: encoderShape.maxPositionEmbeddings,
   /** It is the row of padding in the table of positions too. */
   padTokenId: z.int().min(0).default(1),
 };

@@ -1,10 +1,11 @@
+import type { Tensor } from '../../autograd/index.ts';
 import { adaptersOf, paddingOf, rowLimits } from '../../models/index.ts';
 import type { AnyTokenizer, SequenceClassificationModel } from '../../models/index.ts';
 import { endlessBatches } from '../data/batches.ts';
 import type { Target } from '../data/read-table.ts';
 import { collateOnHost, hashOfExamples } from '../data/tokenised.ts';
-import type { TokenisedExample } from '../data/tokenised.ts';
-import type { TrainingTask } from '../objectives/task.ts';
+import type { ClassificationBatch, TokenisedExample } from '../data/tokenised.ts';
+import type { DeviceBatch, HostArray, TrainingTask } from '../objectives/task.ts';
 import type { Callback } from '../trainer/callback.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 import { trainEpochs } from '../trainer/epochs.ts';
@@ -18,6 +19,23 @@ import { withExtra } from './model.ts';
 import { scoreExamples } from './predict.ts';
 import type { Scored } from './predict.ts';
 import { bestThresholds } from './thresholds.ts';
+
+/** The arrays that a classifier reads. */
+export type ClassifierInputs = Omit<ClassificationBatch, 'labels'>;
+
+/** What is learnt instead of the labels' own loss. */
+export interface Objective {
+  /** Names of the loss's parts, all of them means over the rows. */
+  readonly parts: readonly string[];
+  /** Quantity and unit of their sum. */
+  readonly lossLabel: string;
+  /** What batches have besides texts and labels, of the examples of these numbers. */
+  arrays(examples: readonly number[]): Readonly<Record<string, HostArray>>;
+  /** The parts, of tensors alone. */
+  losses(inputs: ClassifierInputs, labels: Tensor, batch: DeviceBatch): Readonly<Record<string, Tensor>>;
+  /** Facts that the run depends on. */
+  readonly identity: Readonly<Record<string, unknown>>;
+}
 
 export interface FineTuneTask {
   readonly model: SequenceClassificationModel;
@@ -34,6 +52,8 @@ export interface FineTuneTask {
    * saved in config.json as `thresholds`.
    */
   readonly tuneThresholds?: boolean;
+  /** Default the labels' own loss. */
+  readonly objective?: Objective;
   /** Go on from the checkpoint in `output`. */
   readonly resume?: Resume;
   /** Further facts that the run depends on, besides options, texts and model. */
@@ -53,7 +73,7 @@ const plain: ImbalanceOptions = { imbalance: 'none', focalGamma: 2 };
  * score, and several labels apart.
  */
 export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
-  const { model, tokenizer, train, validation, identity, balance = plain, tuneThresholds, ...rest } = run;
+  const { model, tokenizer, train, validation, identity, balance = plain, tuneThresholds, objective, ...rest } = run;
   const { batchSize } = rest.options;
   const padTokenId = paddingOf({ model, tokenizer });
   const kind = kindOf(model.config);
@@ -71,11 +91,12 @@ export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
     ...rest,
     model,
     tokenizer,
-    task: classification(model, train, rest.options, padTokenId, balance),
+    task: classification(model, train, rest.options, padTokenId, balance, objective),
     ...(validation.length > 0 ? { evaluate } : {}),
     identity: {
       ...identity,
       ...(balance.imbalance === 'none' ? {} : balance),
+      ...objective?.identity,
       data: hashOfExamples(train),
       validation: hashOfExamples(validation),
     },
@@ -95,6 +116,7 @@ function classification(
   { batchSize, seed }: FineTuneOptions,
   padTokenId: number,
   balance: ImbalanceOptions,
+  objective?: Objective,
 ): TrainingTask {
   const lengths = examples.map(({ inputIds }) => inputIds.length);
   const labels = examples.map(({ label }) => label);
@@ -104,14 +126,23 @@ function classification(
   const kind = kindOf(model.config);
   return {
     name: kind.taskName,
-    lossLabel: balance.imbalance === 'focal' ? 'focal loss, nats' : kind.lossLabel,
+    lossLabel: objective?.lossLabel ?? (balance.imbalance === 'focal' ? 'focal loss, nats' : kind.lossLabel),
     batchesPerEpoch,
     batch(index) {
-      const members = indices(index).map((i) => examples[i]!);
-      return collateOnHost(members, padTokenId, rowLimits(model));
+      const rows = indices(index);
+      const batch = collateOnHost(
+        rows.map((i) => examples[i]!),
+        padTokenId,
+        rowLimits(model),
+      );
+      if (!objective) return batch;
+      const counts = Object.fromEntries(objective.parts.map((part) => [part, rows.length]));
+      return { ...batch, arrays: { ...batch.arrays, ...objective.arrays(rows) }, counts };
     },
-    losses: ({ inputIds, attentionMask, tokenTypeIds, labels }) => {
-      const inputs = { inputIds: inputIds!, attentionMask, tokenTypeIds };
+    losses: (batch) => {
+      const { inputIds, attentionMask, tokenTypeIds, labels } = batch;
+      const inputs = { inputIds: inputIds!, attentionMask: attentionMask!, tokenTypeIds };
+      if (objective) return objective.losses(inputs, labels!, batch);
       if (!loss) return { loss: model.forward({ ...inputs, labels }).loss! };
       return { loss: loss(model.forward(inputs).logits, labels!) };
     },

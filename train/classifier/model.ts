@@ -4,8 +4,27 @@ import type { SequenceClassificationModel, TextEncoder } from '../../models/inde
 import { UsageError } from '../cli/cli.ts';
 import type { Option } from '../cli/cli.ts';
 import { loadToFineTune } from '../cli/fine-tune.ts';
+import { embeddedCorpus, tasks } from './data.ts';
 import type { ClassifierData } from './data.ts';
 import { kinds } from './kinds.ts';
+
+/**
+ * Where texts and labels come from, and how much of a text is read, as flags of every script on classifiers.
+ */
+export const classifierDataFlags = {
+  data: {
+    type: 'string',
+    default: embeddedCorpus,
+    help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}`,
+  },
+  testData: { type: 'path', exists: 'file', help: 'file to test on; without it a part of the data is held out' },
+  textColumn: { type: 'string', default: 'text', help: 'column of the texts' },
+  textPairColumn: { type: 'string', help: 'column of the second texts, for tasks on pairs' },
+  labelColumn: { type: 'string', default: 'label', help: 'column of the labels, or of the scores' },
+  labelColumns: { type: 'string', help: 'columns of 0 and 1, one for each of several labels, with commas between' },
+  labelSeparator: { type: 'string', help: 'what stands between several labels in their column' },
+  task: { type: 'choice', choices: tasks, default: 'auto', help: 'kind of the labels; auto finds it' },
+} as const satisfies Record<string, Option>;
 
 /** Flags for a new BERT and its sizes. */
 export const newBertFlags = {

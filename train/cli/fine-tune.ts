@@ -71,9 +71,8 @@ export const loraFlags = {
   loraTargets: { type: 'string', default: 'all-linear', help: 'LoRA: names of layers, with commas between' },
 } as const satisfies Record<string, Option>;
 
-/** How a model is fine-tuned, as flags of every script that does. */
-export const fineTuneFlags = {
-  dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },
+/** How a model's weights are trained, as flags. */
+export const trainingFlags = {
   output: { type: 'path', help: 'folder for model, curves and checkpoints; default runs/ and the name of the data' },
   epochs: { type: 'int', default: 3, min: 1, help: 'passes over the training examples' },
   batchSize: { type: 'int', default: 16, min: 1, help: 'examples a step' },
@@ -84,22 +83,28 @@ export const fineTuneFlags = {
   maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
   seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
   saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
-  ...loraFlags,
   ...resumeFlags,
 } as const satisfies Record<string, Option>;
 
-type Given = Parsed<typeof fineTuneFlags>['values'];
+/** How a model is fine-tuned, as flags of every script that does. */
+export const fineTuneFlags = {
+  dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },
+  ...trainingFlags,
+  ...loraFlags,
+} as const satisfies Record<string, Option>;
+
+type Given = Parsed<typeof trainingFlags>['values'] & Partial<Parsed<typeof loraFlags>['values']>;
 
 /** The settings of the adapter that the flags ask for; undefined where the weights themselves are trained. */
-export function loraOf(values: Parsed<typeof loraFlags>['values']): LoraSettings | undefined {
-  const { lora: r, loraAlpha = 2 * (r ?? 0), loraDropout, loraTargets } = values;
+export function loraOf(values: Partial<Parsed<typeof loraFlags>['values']>): LoraSettings | undefined {
+  const { lora: r, loraAlpha = 2 * (r ?? 0), loraDropout = 0, loraTargets = 'all-linear' } = values;
   if (r === undefined) return undefined;
   const names = loraTargets.split(',').map((name) => name.trim());
   return { r, loraAlpha, loraDropout, targetModules: loraTargets === 'all-linear' ? loraTargets : names };
 }
 
 /** The options for `trainEpochs`, without what else the flags say. */
-export function fineTuneOptions(values: Omit<Given, 'dropout'> & { readonly learningRate: number }): FineTuneOptions {
+export function fineTuneOptions(values: Given & { readonly learningRate: number }): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
   const lora = loraOf(values);
   const options = { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };

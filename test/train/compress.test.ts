@@ -1,0 +1,481 @@
+// Models made smaller: layers, heads and units taken out, weights held at zero, and a student of a teacher.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { assign, crossEntropy, manualSeed, mul, noGrad, scope, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { BertConfig, BertForSequenceClassification, loadModel } from '../../models/index.ts';
+import type { CausalLM } from '../../models/index.ts';
+import { distillation, layerMap, softLoss } from '../../train/compress/distillation.ts';
+import { importanceOf, leastImportant, others } from '../../train/compress/importance.ts';
+import {
+  headsOf,
+  keepLayers,
+  keepUnits,
+  layersOf,
+  pruneHeads,
+  readersOf,
+  unitsOf,
+} from '../../train/compress/smaller.ts';
+import type { Shrinkable } from '../../train/compress/smaller.ts';
+import { inputNormsOf, masksOf, PrunedWeights, sparsityAt } from '../../train/compress/weights.ts';
+import type { WeightPruning } from '../../train/compress/weights.ts';
+import { rejects, throwsOneLine } from '../support/failure.ts';
+import { goldenFile, largestDifference } from '../support/golden.ts';
+import { reviews, smallClassifier } from '../support/reviews.ts';
+import { refused, resumesAs, runScript } from '../support/script.ts';
+import type { Finished, ScriptOptions } from '../support/script.ts';
+import { i32, values } from '../support/small-bert.ts';
+
+const test = suite('compression');
+const folder = mkdtempSync(join(tmpdir(), 'tapeform-compress-'));
+
+const config = BertConfig.create({
+  ...{ vocabSize: 20, hiddenSize: 8, numHiddenLayers: 3, numAttentionHeads: 4, intermediateSize: 6 },
+  ...{ maxPositionEmbeddings: 10, initializerRange: 0.5 },
+});
+const inputs = {
+  inputIds: i32([
+    [3, 4, 5, 9],
+    [6, 7, 2, 0],
+  ]),
+  attentionMask: i32([
+    [1, 1, 1, 1],
+    [1, 1, 1, 0],
+  ]),
+};
+const labels = i32([[1, 0]]).reshape(2);
+
+function bert(seed = 1): BertForSequenceClassification {
+  manualSeed(seed);
+  return new BertForSequenceClassification(config).eval();
+}
+
+const logitsOf = (model: BertForSequenceClassification): Promise<number[]> =>
+  values(noGrad(() => model.forward(inputs).logits));
+const lossOf = (model: BertForSequenceClassification): Tensor => model.forward({ ...inputs, labels }).loss!;
+
+/** Multiplies what layer `layer` reads of group `at` of `groups` by a factor, in its weights. */
+function scaleGroup(module: object, at: number, groups: number, factor: number): void {
+  const { weight } = module as { weight: Tensor };
+  const [, width] = weight.shape as [number, number];
+  const size = width / groups;
+  const row = Float32Array.from({ length: width }, (_, i) => (Math.floor(i / size) === at ? factor : 1));
+  noGrad(() => assign(weight, mul(weight, tensor(row, { shape: [1, width] }))));
+}
+
+test('a model of some layers has those, and the rest of the whole', async () => {
+  const model = bert();
+  const whole = await logitsOf(model);
+  assert.is(layersOf(model), 3);
+  assert.equal(await logitsOf(keepLayers(model, [0, 1, 2])), whole);
+  const two = keepLayers(model, [2, 0]);
+  assert.is(two.config.numHiddenLayers, 2);
+  const key = (layer: number): string => `bert.encoder.layer.${layer}.output.dense.weight`;
+  const [before, after] = [model.stateDict(), two.stateDict()];
+  assert.equal(await values(after.get(key(0))!), await values(before.get(key(2))!));
+  assert.equal(await values(after.get(key(1))!), await values(before.get(key(0))!));
+  assert.equal(await values(after.get('classifier.weight')!), await values(before.get('classifier.weight')!));
+  assert.equal(await logitsOf(model), whole, 'the model itself is as it was');
+  // What was pruned before goes with its layer.
+  const pruned = keepLayers(pruneHeads(model, [[], [], [1]]), [2]);
+  assert.equal(pruned.config.prunedHeads, { 0: [1] });
+  for (const [kept, line] of [
+    [[3], /^keepLayers: layer 3 is there twice or is none of 0 to 2$/],
+    [[1, 1], /^keepLayers: layer 1 is there twice .*$/],
+    [[NaN], /^keepLayers: layer NaN is there twice .*$/],
+    [[], /^keepLayers: no layer is left; keep at least one of 3$/],
+  ] as const)
+    throwsOneLine(() => keepLayers(model, kept), line);
+  const marian = (await loadModel(goldenFile('tiny-marian'))) as unknown as Shrinkable;
+  throwsOneLine(
+    () => keepLayers(marian, [0]),
+    /^keepLayers: MarianMTModel has 2 stacks of layers \(.*\), where one .*$/,
+  );
+  const albert = (await loadModel(goldenFile('tiny-albert'))) as unknown as Shrinkable;
+  throwsOneLine(() => keepLayers(albert, [0]), /^keepLayers: \w+ has 0 stacks of layers .*$/);
+});
+
+test('units and heads that are gone: as if nothing read them; saved and loaded again', async () => {
+  const model = bert();
+  assert.is(unitsOf(model), 6);
+  const kept = [
+    [0, 1, 4],
+    [2, 3, 5],
+    [0, 3, 5],
+  ];
+  const gone = [[0], [1, 3], []];
+  const small = pruneHeads(keepUnits(model, kept), gone);
+  assert.equal([small.config.intermediateSize, small.config.prunedHeads], [3, { 0: [0], 1: [1, 3] }]);
+  assert.equal(headsOf(small), [
+    [1, 2, 3],
+    [0, 2],
+    [0, 1, 2, 3],
+  ]);
+  const { attention, feedForward } = readersOf('test', model);
+  kept.forEach((list, layer) => others(list, 6).forEach((unit) => scaleGroup(feedForward[layer]!, unit, 6, 0)));
+  gone.forEach((list, layer) => list.forEach((head) => scaleGroup(attention[layer]!, head, 4, 0)));
+  assert.ok(largestDifference(await logitsOf(small), await logitsOf(model)) < 1e-6);
+  assert.ok(small.numParameters() < model.numParameters());
+  const path = join(folder, 'small');
+  await small.savePretrained(path);
+  const loaded = (await loadModel(path)) as BertForSequenceClassification;
+  assert.equal(await logitsOf(loaded.eval()), await logitsOf(small));
+  // Again, by the numbers of the heads as they were.
+  assert.equal(headsOf(pruneHeads(small, [[2], [], []]))[0], [1, 3]);
+  throwsOneLine(() => pruneHeads(small, [[0], [], []]), /^pruneHeads: layer 0 has no head 0, only 1, 2, 3$/);
+  throwsOneLine(() => pruneHeads(small, [[1, 2, 3], [], []]), /^pruneHeads: layer 0 would have no head; .*$/);
+  throwsOneLine(() => pruneHeads(model, [[0]]), /^pruneHeads: a list for each of 3 layers, got 1$/);
+  throwsOneLine(() => keepUnits(model, [[0], [1], [6]]), /^keepUnits, layer 2: unit 6 is there twice .*$/);
+  throwsOneLine(() => keepUnits(model, [[0], [1], [2, 3]]), /^keepUnits: layer 2 keeps 2 units, layer 0 1; .*$/);
+  const json = { ...JSON.parse(small.configText()), pruned_heads: { 0: [4] } } as Record<string, unknown>;
+  throwsOneLine(
+    () => BertConfig.fromJson(json, 'config.json'),
+    /^config.json: pruned_heads of layer 0 has 4, which .*$/,
+  );
+  throwsOneLine(
+    () => BertConfig.fromJson({ ...json, pruned_heads: { 1: [0, 1, 2, 3] } }, 'config.json'),
+    /^config.json: pruned_heads takes all 4 heads of layer 1; leave one$/,
+  );
+  const gpt = (await loadModel(goldenFile('tiny-gpt2'))) as unknown as Shrinkable;
+  throwsOneLine(
+    () =>
+      pruneHeads(
+        gpt,
+        Array.from({ length: layersOf(gpt) }, () => []),
+      ),
+    /^pruneHeads: GPT2\w+ cannot say so in its config.json; give BERT, RoBERTa or ELECTRA$/,
+  );
+});
+
+test('decoders and other encoders, too: a model of all its layers and units is the model', async () => {
+  for (const name of ['tiny-llama', 'tiny-gpt2', 'tiny-opt', 'tiny-gpt-neox', 'tiny-gemma2', 'tiny-olmo2']) {
+    const model = (await loadModel(goldenFile(name))) as CausalLM & Shrinkable;
+    const run = (of: CausalLM): Promise<number[]> =>
+      values(noGrad(() => of.forward({ inputIds: inputs.inputIds }).logits));
+    const all = Array.from({ length: unitsOf(model) }, (_, i) => i);
+    const layers = Array.from({ length: layersOf(model) }, (_, i) => i);
+    const same = keepUnits(
+      keepLayers(model, layers),
+      layers.map(() => all),
+    );
+    assert.equal(await run(same.eval()), await run(model.eval()), name);
+    const half = all.filter((i) => i % 2 === 0);
+    const smaller = keepUnits(
+      keepLayers(model, layers.slice(1)),
+      layers.slice(1).map(() => half),
+    );
+    assert.is(unitsOf(smaller), half.length, name);
+    assert.is(layersOf(smaller), layers.length - 1, name);
+    assert.ok((await run(smaller.eval())).every(Number.isFinite), name);
+  }
+  for (const name of ['tiny-distilbert', 'tiny-mpnet', 'tiny-electra', 'tiny-deberta-v2']) {
+    const model = (await loadModel(goldenFile(name))) as unknown as Shrinkable;
+    const half = Array.from({ length: unitsOf(model) >> 1 }, (_, i) => i);
+    const smaller = keepUnits(keepLayers(model, [0]), [half]);
+    assert.equal([layersOf(smaller), unitsOf(smaller)], [1, half.length], name);
+  }
+});
+
+test('what heads and units count is the mean of |dL/dgate|, as differences of the loss say', async () => {
+  const model = bert();
+  const single = (row: number) => ({
+    inputIds: inputs.inputIds.slice([row, row + 1]),
+    attentionMask: inputs.attentionMask.slice([row, row + 1]),
+    labels: labels.slice([row, row + 1]),
+  });
+  const found = await importanceOf(model, [0], {
+    rows: () => 2,
+    loss: () => lossOf(model),
+    normalise: false,
+  });
+  const { attention, feedForward } = readersOf('test', model);
+  const lossAt = (row: number): Promise<number> => noGrad(() => model.forward(single(row)).loss!).item();
+  const h = 0.01;
+  for (const [scores, modules, groups] of [
+    [found.heads, attention, 4],
+    [found.units, feedForward, 6],
+  ] as const) {
+    for (const [layer, module] of modules.entries()) {
+      const { weight } = module as unknown as { weight: Tensor };
+      const before = Float32Array.from(await values(weight));
+      for (let at = 0; at < groups; at++) {
+        let total = 0;
+        for (const row of [0, 1]) {
+          const sides: number[] = [];
+          for (const factor of [1 + h, 1 - h]) {
+            scaleGroup(module, at, groups, factor);
+            sides.push(await lossAt(row));
+            noGrad(() => assign(weight, tensor(before, { shape: [...weight.shape] })));
+          }
+          total += Math.abs(sides[0]! - sides[1]!) / (2 * h);
+        }
+        assert.ok(
+          Math.abs(scores[layer]![at]! - total / 2) < 2e-3,
+          `${layer} ${at}: ${scores[layer]![at]} ${total / 2}`,
+        );
+      }
+    }
+  }
+  const normalised = await importanceOf(model, [0], { rows: () => 2, loss: () => lossOf(model) });
+  for (const layer of [...normalised.heads, ...normalised.units]) assert.ok(Math.abs(Math.hypot(...layer) - 1) < 1e-5);
+  assert.not.ok(
+    model.modules().some((module) => module.isHooked),
+    'no hook is left',
+  );
+  await rejects(
+    importanceOf(model, [], { rows: () => 1, loss: () => lossOf(model) }),
+    /^importanceOf: there are no .*$/,
+  );
+});
+
+test('the least important go: of a layer as many each, of the model wherever they are, one head stays', () => {
+  const scores = [Float32Array.of(0.1, 0.9, 0.2, 0.8), Float32Array.of(0.3, 0.4, 0.5, 0.6)];
+  assert.equal(leastImportant(scores, 0.5, 'layer'), [
+    [0, 2],
+    [0, 1],
+  ]);
+  assert.equal(leastImportant(scores, 0.5, 'model'), [
+    [0, 2],
+    [0, 1],
+  ]);
+  assert.equal(leastImportant([Float32Array.of(0.1, 0.2), Float32Array.of(0.8, 0.9)], 0.5, 'model'), [[0], [0]]);
+  assert.equal(leastImportant(scores, 0, 'model'), [[], []]);
+  throwsOneLine(() => leastImportant(scores, 1, 'model'), /^leastImportant: a share of 1 is to go; .*$/);
+});
+
+test('masks: so many of a row, a layer, a model, of each four; ties; Wanda', () => {
+  const weights = new Map([
+    ['a', { values: Float32Array.of(1, -5, 2, 8, -3, 0, 7, 4), width: 4 }],
+    ['b', { values: Float32Array.of(9, 10, 11, 12), width: 4 }],
+  ]);
+  const masks = (options: Partial<WeightPruning>): number[][] =>
+    [...masksOf(weights, { sparsity: 0.5, scope: 'layer', ...options }).values()].map((mask) => [...mask]);
+  assert.equal(masks({ scope: 'row' }), [
+    [0, 1, 0, 1, 0, 0, 1, 1],
+    [0, 0, 1, 1],
+  ]);
+  assert.equal(masks({}), [
+    [0, 1, 0, 1, 0, 0, 1, 1],
+    [0, 0, 1, 1],
+  ]);
+  assert.equal(masks({ scope: 'model' }), [
+    [0, 0, 0, 1, 0, 0, 1, 0],
+    [1, 1, 1, 1],
+  ]);
+  assert.equal(masks({ pattern: '1:2', sparsity: 0 }), [
+    [0, 1, 0, 1, 1, 0, 1, 0],
+    [0, 1, 0, 1],
+  ]);
+  const inputNorms = new Map([['a', Float32Array.of(10, 1, 1, 0)]]);
+  assert.equal(masks({ scope: 'row', inputNorms })[0], [1, 1, 0, 0, 1, 0, 1, 0]);
+  const equal = masksOf(new Map([['c', { values: new Float32Array(10).fill(2), width: 10 }]]), {
+    sparsity: 0.3,
+    scope: 'model',
+  });
+  assert.equal([...equal.get('c')!], [0, 0, 0, 1, 1, 1, 1, 1, 1, 1]);
+  for (const sparsity of [1, 1.5, -0.1, NaN])
+    throwsOneLine(() => masks({ sparsity }), /^pruneWeights: a sparsity of \S+ is asked for; give 0 up to below 1$/);
+  throwsOneLine(() => masks({ pattern: '4:2' }), /^pruneWeights: the pattern is "4:2"; write 2:4 .*$/);
+  throwsOneLine(() => masks({ pattern: '2:3' }), /^pruneWeights: a has 4 inputs, which are no multiple of 3$/);
+  assert.equal(
+    [0, 5, 10, 20].map((step) => sparsityAt(step, 0.8, 10)),
+    [0, 0.7000000000000001, 0.8, 0.8],
+  );
+});
+
+test('weights at zero stay there, steps of an optimizer or not; a run that goes on finds them', async () => {
+  const model = bert();
+  const pruned = new PrunedWeights(model);
+  await pruned.prune({ sparsity: 0.5, scope: 'model' });
+  assert.ok(Math.abs((await pruned.sparsity()) - 0.5) < 0.001);
+  const { weight } = model.bert.encoder.layer[0]!.output.dense;
+  const zeros = (await values(weight)).map((w) => w === 0);
+  noGrad(() => assign(weight, weight.add(1)));
+  pruned.apply();
+  assert.equal(
+    (await values(weight)).map((w) => w === 0),
+    zeros,
+  );
+  const again = new PrunedWeights(model);
+  await again.hold();
+  noGrad(() => assign(weight, weight.add(1)));
+  again.apply();
+  assert.equal(
+    (await values(weight)).map((w) => w === 0),
+    zeros,
+  );
+  await again.prune({ sparsity: 0.75, scope: 'model' });
+  const more = (await values(weight)).map((w) => w === 0);
+  assert.ok(
+    zeros.every((was, i) => !was || more[i]),
+    'those that were zero are zero still',
+  );
+});
+
+test('norms of inputs are over the tokens that count', async () => {
+  const model = bert();
+  const found = await inputNormsOf(
+    model,
+    [inputs],
+    (batch) => void model.forward(batch),
+    ({ attentionMask }) => attentionMask,
+  );
+  const seen = noGrad(() => model.bert.forward({ ...inputs, outputHiddenStates: true })).hiddenStates![0]!;
+  const states = (await seen.tolist()) as number[][][];
+  const wanted = Array.from({ length: 8 }, (_, i) =>
+    Math.hypot(...states.flatMap((row, b) => row.slice(0, b === 0 ? 4 : 3).map((token) => token[i]!))),
+  );
+  assert.ok(largestDifference(found.get('bert.encoder.layer.0.attention.self.query')!, wanted) < 1e-5);
+  await rejects(
+    inputNormsOf(
+      model,
+      [],
+      () => undefined,
+      () => inputs.attentionMask,
+    ),
+    /^inputNormsOf: there are no .*$/,
+  );
+});
+
+const soft = (row: readonly number[], t: number): number[] => {
+  const all = row.map((x) => Math.exp(x / t));
+  const sum = all.reduce((a, b) => a + b, 0);
+  return all.map((x) => x / sum);
+};
+
+test('the soft loss is T^2 KL of softened answers, of several labels cross-entropy, of a score its square', async () => {
+  const s = [
+    [1, -2, 0.5],
+    [0.3, 0.1, 2],
+  ];
+  const t = [
+    [2, 0, -1],
+    [-1, 3, 0.2],
+  ];
+  const loss = (kind?: 'multi_label_classification' | 'regression'): Promise<number> =>
+    softLoss(tensor(s), tensor(t), 2, kind).item();
+  const kl = s.map((row, i) => {
+    const [p, q] = [soft(t[i]!, 2), soft(row, 2)];
+    return p.reduce((sum, x, j) => sum + x * Math.log(x / q[j]!), 0);
+  });
+  assert.ok(Math.abs((await loss()) - (4 * (kl[0]! + kl[1]!)) / 2) < 1e-5);
+  const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+  const all = s.flatMap((row, i) =>
+    row.map((x, j) => {
+      const [p, q] = [sigmoid(t[i]![j]! / 2), sigmoid(x / 2)];
+      return -p * Math.log(q) - (1 - p) * Math.log(1 - q);
+    }),
+  );
+  assert.ok(Math.abs((await loss('multi_label_classification')) - (4 * all.reduce((a, b) => a + b)) / 6) < 1e-5);
+  const squares = s.flatMap((row, i) => row.map((x, j) => (x - t[i]![j]!) ** 2));
+  assert.ok(Math.abs((await loss('regression')) - squares.reduce((a, b) => a + b) / 6) < 1e-5);
+  assert.equal([layerMap(3, 12), layerMap(2, 3), layerMap(1, 6)], [[3, 7, 11], [1, 2], [5]]);
+});
+
+test('a student like its teacher has no distance to it; others are refused with the reason', async () => {
+  const [teacher, student] = [bert(), bert()];
+  const logits = (await noGrad(() => teacher.forward(inputs).logits).tolist()) as number[][];
+  const options = { temperature: 2, alpha: 0.5, hiddenWeight: 1, attentionWeight: 1 };
+  const parts = async (of: BertForSequenceClassification): Promise<Record<string, number>> => {
+    const objective = distillation({ student: of, teacher, logits }, options);
+    const { teacherLogits } = objective.arrays([0, 1]);
+    const batch = { teacherLogits: tensor(teacherLogits!.data, { shape: [...teacherLogits!.shape] }) };
+    using _ = scope();
+    const losses = noGrad(() => objective.losses(inputs, labels, batch));
+    assert.equal(Object.keys(losses), objective.parts);
+    const found = Object.entries(losses).map(async ([name, loss]) => [name, await loss.item()] as const);
+    return Object.fromEntries(await Promise.all(found));
+  };
+  const same = await parts(student);
+  for (const name of ['soft', 'hidden', 'attention']) assert.ok(Math.abs(same[name]!) < 1e-5, `${name} ${same[name]}`);
+  const own = await noGrad(() => crossEntropy(student.forward(inputs).logits, labels)).item();
+  assert.ok(Math.abs(same['labels']! - 0.5 * own) < 1e-5);
+  const other = await parts(bert(2));
+  for (const name of ['soft', 'hidden', 'attention']) assert.ok(other[name]! > 1e-3, `${name} ${other[name]}`);
+  // Layers are compared by `layerMap`: the last of the teacher is the student's.
+  assert.ok((await parts(keepLayers(student, [2]))).hidden! > 0);
+
+  const make = (more: object, change: Partial<typeof options> = {}) =>
+    distillation(
+      {
+        student: new BertForSequenceClassification(BertConfig.create({ ...settingsOf(), ...more })),
+        teacher,
+        logits,
+      },
+      { ...options, ...change },
+    );
+  throwsOneLine(
+    () => make({ labels: ['x', 'y'] }),
+    /^distillation: the student is for x, y \(.*\), the teacher for .*$/,
+  );
+  throwsOneLine(() => make({ problemType: 'regression' }), /^distillation: the student is for .* \(regression\), .*$/);
+  throwsOneLine(
+    () => make({ hiddenSize: 4 }),
+    /^distillation: hidden states are 4 wide in the student and 8 in the teacher, .*$/,
+  );
+  throwsOneLine(() => make({}, { temperature: 0 }), /^distillation: temperature is 0; give a number above 0$/);
+  throwsOneLine(() => make({}, { alpha: 1.5 }), /^distillation: alpha is 1.5; give a share from 0 to 1$/);
+  const heads = make({ numAttentionHeads: 2 });
+  const batch = { teacherLogits: tensor(logits) };
+  throwsOneLine(
+    () => noGrad(() => heads.losses(inputs, labels, batch)),
+    /^distillation: layer 0 of the student has 2 heads, layer 0 of the teacher 4, .*$/,
+  );
+});
+
+function settingsOf(): object {
+  const { vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads, intermediateSize, maxPositionEmbeddings } = config;
+  return { vocabSize, hiddenSize, numHiddenLayers, numAttentionHeads, intermediateSize, maxPositionEmbeddings };
+}
+
+const data = join(folder, 'reviews.csv');
+writeFileSync(data, reviews);
+const base = join(folder, 'base');
+const script = (name: string, args: readonly string[], options?: ScriptOptions): Promise<Finished> =>
+  runScript([`train/${name}.ts`, '--data', data, ...args], options);
+const training = ['--max-length', '12', '--batch-size', '8', '--learning-rate', '0.01', '--epochs', '2'];
+
+test('scripts: a classifier is pruned, and taught to a smaller one; killed and resumed to the bit', async () => {
+  const small = smallClassifier.map((word, i, all) => (all[i - 1] === '--layers' ? '2' : word));
+  const trained = await script('finetune-classifier', ['--output', base, '--epochs', '4', ...small]);
+  assert.is(trained.code, 0, trained.stderr);
+
+  const pruned = join(folder, 'pruned');
+  const prune = ['--model', base, '--heads', '0.25', '--units', '0.5', '--sparsity', '0.5', ...training];
+  const done = await script('prune', [...prune, '--output', pruned]);
+  assert.is(done.code, 0, done.stderr);
+  assert.match(done.stdout, /\ntest +M parameters +smaller +faster +accuracy +f1 +loss\nbefore .*\nsmaller .*\nafter /);
+  assert.match(done.stdout, /\n50\.0% of the layers' weights are zero\n/);
+  const loaded = (await loadModel(pruned)) as BertForSequenceClassification;
+  assert.equal([unitsOf(loaded), headsOf(loaded).flat().length], [16, 3]);
+  const killed = join(folder, 'killed');
+  const again = [...prune, '--output', killed, '--save-every', '3'];
+  const stopped = await script('prune', again, { killAt: join(killed, 'checkpoint-6') });
+  assert.is(stopped.signal, 'SIGKILL', stopped.stderr);
+  await resumesAs(pruned, killed, () => script('prune', [...again, '--resume']));
+
+  const distilled = join(folder, 'distilled');
+  const teach = ['--teacher', base, '--layers', '1', '--hidden-weight', '1', ...training, '--output', distilled];
+  const taught = await script('distill', teach);
+  assert.is(taught.code, 0, taught.stderr);
+  assert.match(taught.stdout, /\nteacher +0\.\d+ +1\.00x +1\.00x +.*\nstudent +0\.\d+ +1\.\d+x/);
+  assert.is(layersOf((await loadModel(distilled)) as unknown as Shrinkable), 1);
+});
+
+test('scripts refuse what they cannot do in one line', async () => {
+  refused(await script('prune', []), 2, /^prune: needs a trained classifier: --model FOLDER; .*$/);
+  refused(await script('prune', ['--model', base]), 2, /^prune: nothing is to go; give --heads, .*$/);
+  refused(await script('distill', []), 2, /^distill: needs a trained classifier: --teacher FOLDER; .*$/);
+  const many = ['--teacher', base, '--layers', '3', '--output', join(folder, 'many')];
+  refused(await script('distill', many), 2, /^distill: --layers 3, and the teacher has 2$/);
+  const other = join(folder, 'other.csv');
+  writeFileSync(other, reviews.replaceAll(',good', ',fine'));
+  const odd = ['train/prune.ts', '--data', other, '--model', base, '--heads', '0.5', '--output', join(folder, 'odd')];
+  refused(await runScript(odd), 1, /^.* is for the labels bad, good, and the data has bad, fine; .*$/);
+});
+
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+test.run();

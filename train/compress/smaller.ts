@@ -1,0 +1,264 @@
+/**
+ * Models with layers, heads or units of the feed-forward part taken out: really smaller, in memory, file and
+ * time.
+ */
+import { cat, noGrad, slice } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import type { ModelConfig, Module, PreTrainedModel } from '../../models/index.ts';
+
+/** Any model with one stack of layers. */
+export type Shrinkable = PreTrainedModel<ModelConfig>;
+
+/** Where the parameters of a layer lie: `bert.encoder.layer.3.output.dense.weight`. */
+const layerKey = /^((?:.*\.)?(?:layer|layers|h))\.(\d+)\.(.*)$/;
+
+/** The names of settings in the families' configs. */
+const layerSettings = ['numHiddenLayers', 'nLayer', 'nLayers'] as const;
+const unitSettings = ['intermediateSize', 'hiddenDim', 'ffnDim', 'nInner'] as const;
+
+/** The linear layers into and out of the units of a feed-forward part, by family. */
+const feedForwards: readonly {
+  readonly into: readonly string[];
+  readonly from: string;
+  readonly isTransposed?: true;
+}[] = [
+  { into: ['intermediate.dense'], from: 'output.dense' },
+  { into: ['ffn.lin1'], from: 'ffn.lin2' },
+  { into: ['mlp.gate_proj', 'mlp.up_proj'], from: 'mlp.down_proj' },
+  { into: ['mlp.dense_h_to_4h'], from: 'mlp.dense_4h_to_h' },
+  { into: ['fc1'], from: 'fc2' },
+  { into: ['mlp.c_fc'], from: 'mlp.c_proj', isTransposed: true },
+];
+
+interface Stack {
+  /** What stands before the number of a layer. */
+  readonly prefix: string;
+  readonly layers: number;
+  /** The names of parameters within a layer. */
+  readonly names: ReadonlySet<string>;
+}
+
+/** Error: the model has no stack of layers, or several. */
+function stackOf(op: string, model: Shrinkable): Stack {
+  const found = [...model.stateDict().keys()].flatMap((key) => layerKey.exec(key)?.slice(1) ?? []);
+  const rows = found.flatMap((_, i) => (i % 3 === 0 ? [found.slice(i, i + 3) as [string, string, string]] : []));
+  const prefixes = [...new Set(rows.map(([prefix]) => prefix))];
+  const [prefix] = prefixes;
+  if (prefix === undefined || prefixes.length > 1)
+    throw new Error(
+      `${op}: ${model.constructor.name} has ${prefixes.length} stacks of layers (${prefixes.join(', ')}), where one is ` +
+        'needed; give an encoder or a decoder whose layers are not shared',
+    );
+  const layers = Math.max(...rows.map(([, number]) => Number(number))) + 1;
+  return { prefix, layers, names: new Set(rows.map(([, , name]) => name)) };
+}
+
+/** How many layers a model has. */
+export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model).layers;
+
+/** Error: a number that is no layer, twice the same, or none at all. */
+function checkChoice(op: string, what: string, chosen: readonly number[], count: number): void {
+  const odd = chosen.find((one, i) => !(Number.isInteger(one) && one >= 0 && one < count && chosen.indexOf(one) === i));
+  if (odd !== undefined) throw new Error(`${op}: ${what} ${odd} is there twice or is none of 0 to ${count - 1}`);
+  if (chosen.length === 0) throw new Error(`${op}: no ${what} is left; keep at least one of ${count}`);
+}
+
+/** The config with other settings; `name` is the first of `names` that it has. */
+function withSetting(config: ModelConfig, names: readonly string[], value: number): ModelConfig {
+  const name = names.find((each) => each in config);
+  if (name === undefined) throw new Error(`${config.modelType}: none of ${names.join(', ')} is among its settings`);
+  return { ...config, [name]: value };
+}
+
+/** A model of another config, with a state by key. */
+function rebuilt<M extends Shrinkable>(model: M, config: ModelConfig, state: ReadonlyMap<string, Tensor>): M {
+  const made = new (model.constructor as new (config: ModelConfig) => M)(Object.freeze(config));
+  made.loadStateDict(state);
+  return made.train(model.training);
+}
+
+/**
+ * A model of some of another's layers, in the order given: of 12 layers `[0, 2, 4, 6, 8, 10]`, as DistilBERT
+ * begins (Sanh et al. 2019). Embeddings and heads are copies of the whole. Loads in Transformers.
+ *
+ * Errors: no such layer; no stack of layers, or several; layers that are shared.
+ */
+export function keepLayers<M extends Shrinkable>(model: M, kept: readonly number[]): M {
+  const { prefix, layers } = stackOf('keepLayers', model);
+  checkChoice('keepLayers', 'layer', kept, layers);
+  const state = new Map<string, Tensor>();
+  for (const [key, value] of model.stateDict()) {
+    const [, , number, name] = layerKey.exec(key) ?? [];
+    if (number === undefined) state.set(key, value);
+    else if (kept.includes(Number(number))) state.set(`${prefix}.${kept.indexOf(Number(number))}.${name}`, value);
+  }
+  // What the config says of each layer is kept with it.
+  const lists = Object.entries(model.config).filter(([, value]) => Array.isArray(value) && value.length === layers);
+  const perLayer = Object.fromEntries(
+    lists.flatMap(([name, value]) => (name === 'labels' ? [] : [[name, kept.map((i) => (value as unknown[])[i])]])),
+  );
+  const { prunedHeads } = model.config as Prunable;
+  const heads = prunedHeads && {
+    prunedHeads: Object.fromEntries(kept.flatMap((i, at) => (prunedHeads[i] ? [[at, prunedHeads[i]]] : []))),
+  };
+  return rebuilt(model, { ...withSetting(model.config, layerSettings, kept.length), ...perLayer, ...heads }, state);
+}
+
+interface Prunable {
+  readonly prunedHeads?: Readonly<Record<string, readonly number[]>>;
+  readonly numAttentionHeads?: number;
+  readonly nHeads?: number;
+  readonly nHead?: number;
+  readonly hiddenSize?: number;
+}
+
+/** The rows of x (dimension 0) or its columns that are kept, as a new tensor. */
+function pick(x: Tensor, kept: readonly number[], dim: number): Tensor {
+  const runs: [from: number, to: number][] = [];
+  for (const at of kept) {
+    const last = runs.at(-1);
+    if (last && last[1] === at) last[1]++;
+    else runs.push([at, at + 1]);
+  }
+  const parts = runs.map(([from, to]) => (dim === 0 ? slice(x, [from, to]) : slice(x, null, [from, to])));
+  return parts.length === 1 ? parts[0]! : cat(parts, dim);
+}
+
+/** Names of the linear layers of the feed-forward part. Error: they are not known. */
+function feedForwardOf(op: string, model: Shrinkable, names: ReadonlySet<string>) {
+  const found = feedForwards.find(({ into, from }) => [...into, from].every((name) => names.has(`${name}.weight`)));
+  if (found) return found;
+  throw new Error(`${op}: the feed-forward part of ${model.constructor.name} is not one that is known here`);
+}
+
+/** The linear layers that read what heads and units give. */
+interface Readers {
+  readonly attention: readonly Module[];
+  readonly feedForward: readonly Module[];
+  readonly units: number;
+}
+
+const attentionReaders = [
+  'attention.output.dense',
+  'attention.out_lin',
+  'self_attn.o_proj',
+  'self_attn.out_proj',
+  'attn.c_proj',
+  'attention.dense',
+];
+
+/** Of each layer, the linear layers that read its heads and its units. Error: the family's are not known. */
+export function readersOf(op: string, model: Shrinkable): Readers {
+  const { prefix, layers, names } = stackOf(op, model);
+  const { from } = feedForwardOf(op, model, names);
+  const heads = attentionReaders.find((name) => names.has(`${name}.weight`));
+  if (heads === undefined)
+    throw new Error(`${op}: the attention of ${model.constructor.name} is not one that is known here`);
+  const modules = new Map(model.namedModules());
+  const all = (name: string): Module[] =>
+    Array.from({ length: layers }, (_, i) => modules.get(`${prefix}.${i}.${name}`)!);
+  return { attention: all(heads), feedForward: all(from), units: unitsOf(model) };
+}
+
+/** The modules within a model's stack of layers, by name. */
+export function layerModules(op: string, model: Shrinkable): [name: string, module: Module][] {
+  const { prefix } = stackOf(op, model);
+  return model.namedModules().filter(([name]) => name.startsWith(`${prefix}.`));
+}
+
+/** Units of the feed-forward part of each layer. */
+export function unitsOf(model: Shrinkable): number {
+  const { prefix, names } = stackOf('unitsOf', model);
+  const { from, isTransposed } = feedForwardOf('unitsOf', model, names);
+  return model.stateDict().get(`${prefix}.0.${from}.weight`)!.shape[isTransposed ? 0 : 1]!;
+}
+
+/**
+ * A model whose feed-forward parts have some of another's units: `kept[layer]` are their numbers, as many in
+ * each layer. Loads in Transformers.
+ *
+ * Errors: no such unit; another number of them in some layer; a family whose feed-forward part is not known.
+ */
+export function keepUnits<M extends Shrinkable>(model: M, kept: readonly (readonly number[])[]): M {
+  const { prefix, layers, names } = stackOf('keepUnits', model);
+  const { into, from, isTransposed } = feedForwardOf('keepUnits', model, names);
+  if (kept.length !== layers) throw new Error(`keepUnits: a list for each of ${layers} layers, got ${kept.length}`);
+  const units = unitsOf(model);
+  for (const [layer, list] of kept.entries()) {
+    checkChoice(`keepUnits, layer ${layer}`, 'unit', list, units);
+    if (list.length !== kept[0]!.length)
+      throw new Error(`keepUnits: layer ${layer} keeps ${list.length} units, layer 0 ${kept[0]!.length}; keep as many`);
+  }
+  const state = model.stateDict();
+  noGrad(() => {
+    for (const [layer, list] of kept.entries()) {
+      const change = (name: string, dim: number): void => {
+        const key = `${prefix}.${layer}.${name}`;
+        const value = state.get(key);
+        if (value) state.set(key, pick(value, list, dim));
+      };
+      for (const name of into) {
+        change(`${name}.weight`, isTransposed ? 1 : 0);
+        change(`${name}.bias`, 0);
+      }
+      change(`${from}.weight`, isTransposed ? 0 : 1);
+    }
+  });
+  return rebuilt(model, withSetting(model.config, unitSettings, kept[0]!.length), state);
+}
+
+/** The heads that each layer has: numbers of the model as it was before any were pruned. */
+export function headsOf(model: Shrinkable): number[][] {
+  const { layers } = stackOf('headsOf', model);
+  const { prunedHeads = {}, numAttentionHeads, nHeads, nHead } = model.config as Prunable;
+  const heads = numAttentionHeads ?? nHeads ?? nHead ?? 0;
+  return Array.from({ length: layers }, (_, layer) =>
+    Array.from({ length: heads }, (_, head) => head).filter((head) => !prunedHeads[layer]?.includes(head)),
+  );
+}
+
+/**
+ * A BERT, RoBERTa or ELECTRA without some heads (Michel et al. 2019): `gone[layer]` are their numbers, those
+ * of the model before any were pruned. config.json says so as `pruned_heads`, which Transformers 4 reads.
+ *
+ * Errors: another family; no such head, or one that is gone already; none left in a layer.
+ */
+export function pruneHeads<M extends Shrinkable>(model: M, gone: readonly (readonly number[])[]): M {
+  const { prefix, layers } = stackOf('pruneHeads', model);
+  if (!canPrune(model))
+    throw new Error(
+      `pruneHeads: ${model.constructor.name} cannot say so in its config.json; give BERT, RoBERTa or ELECTRA`,
+    );
+  if (gone.length !== layers) throw new Error(`pruneHeads: a list for each of ${layers} layers, got ${gone.length}`);
+  const before = headsOf(model);
+  const { prunedHeads = {}, hiddenSize = 0, numAttentionHeads = 1 } = model.config as Prunable;
+  const headDim = hiddenSize / numAttentionHeads;
+  const state = model.stateDict();
+  const pruned: Record<string, readonly number[]> = { ...prunedHeads };
+  noGrad(() => {
+    for (const [layer, list] of gone.entries()) {
+      if (list.length === 0) continue;
+      const there = before[layer]!;
+      const odd = list.find((head) => !there.includes(head));
+      if (odd !== undefined) throw new Error(`pruneHeads: layer ${layer} has no head ${odd}, only ${there.join(', ')}`);
+      const left = there.flatMap((head, at) => (list.includes(head) ? [] : [at]));
+      if (left.length === 0)
+        throw new Error(`pruneHeads: layer ${layer} would have no head; leave one of ${there.length}`);
+      const rows = left.flatMap((at) => Array.from({ length: headDim }, (_, i) => at * headDim + i));
+      const change = (name: string, dim: number): void => {
+        const key = `${prefix}.${layer}.attention.${name}`;
+        state.set(key, pick(state.get(key)!, rows, dim));
+      };
+      for (const name of ['query', 'key', 'value']) {
+        change(`self.${name}.weight`, 0);
+        change(`self.${name}.bias`, 0);
+      }
+      change('output.dense.weight', 1);
+      pruned[layer] = [...(prunedHeads[layer] ?? []), ...list].sort((a, b) => a - b);
+    }
+  });
+  return rebuilt(model, { ...model.config, prunedHeads: pruned } as ModelConfig, state);
+}
+
+/** Families whose settings name pruned heads. */
+const canPrune = ({ config }: Shrinkable): boolean => ['bert', 'roberta', 'electra'].includes(config.modelType);

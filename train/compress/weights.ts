@@ -1,0 +1,242 @@
+/** Weights set to zero, one by one or so many of each group: magnitude pruning and Wanda. */
+import { assign, mul, noGrad, sum, tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { Linear } from '../../models/nn/linear.ts';
+import type { Module } from '../../models/index.ts';
+import type { Callback } from '../trainer/callback.ts';
+import { layerModules } from './smaller.ts';
+import type { Shrinkable } from './smaller.ts';
+
+/** Which weights are compared with each other: those of one output, of one layer, or all of them. */
+export const scopes = ['row', 'layer', 'model'] as const;
+
+export interface WeightPruning {
+  /** Share of the weights that become zero, 0 up to below 1. */
+  readonly sparsity: number;
+  /** `2:4`: of 4 inputs in a row 2 stay, as NVIDIA's sparse products need it; then `sparsity` is 0.5. */
+  readonly pattern?: string | undefined;
+  readonly scope: (typeof scopes)[number];
+  /**
+   * Norm of what each input of a linear layer reads, by the layer's name: weights count |w| times it (Wanda,
+   * Sun et al. 2024). Without: |w|.
+   */
+  readonly inputNorms?: ReadonlyMap<string, Float32Array> | undefined;
+}
+
+/** The linear layers of a model's stack of layers: embeddings and heads are left as they are. */
+function linears(model: Shrinkable): [name: string, layer: Linear][] {
+  const all = layerModules('pruneWeights', model);
+  const found = all.filter((pair): pair is [string, Linear] => pair[1] instanceof Linear);
+  if (found.length > 0) return found;
+  throw new Error(`pruneWeights: ${model.constructor.name} has no linear layer in its stack of layers`);
+}
+
+/** n and m of `n:m`. Error: it is none. */
+function parsePattern(pattern: string): [kept: number, of: number] {
+  const [kept, of] = (/^(\d+):(\d+)$/.exec(pattern)?.slice(1) ?? []).map(Number) as [number?, number?];
+  if (kept !== undefined && of !== undefined && kept > 0 && kept < of) return [kept, of];
+  throw new Error(`pruneWeights: the pattern is "${pattern}"; write 2:4 for 2 of 4 that stay`);
+}
+
+/** What a weight [out, in] counts. */
+function scoresOf(weight: Float32Array, norms: Float32Array | undefined): Float32Array {
+  if (!norms) return weight.map(Math.abs);
+  return weight.map((w, i) => Math.abs(w) * norms[i % norms.length]!);
+}
+
+/** Marks the `count` lowest of scores in [from, to) with 0; of equal ones those that come first. */
+function dropLowest(scores: Float32Array, mask: Float32Array, from: number, to: number, count: number): void {
+  if (count <= 0) return;
+  const own = scores.subarray(from, to);
+  const limit = Float32Array.from(own).sort()[Math.min(count, own.length) - 1]!;
+  let left = count;
+  for (let i = 0; i < own.length; i++)
+    if (own[i]! < limit) {
+      mask[from + i] = 0;
+      left--;
+    }
+  for (let i = 0; i < own.length && left > 0; i++)
+    if (own[i] === limit) {
+      mask[from + i] = 0;
+      left--;
+    }
+}
+
+/** Masks of 1 and 0 for weights by name, each of `width` inputs a row. */
+export function masksOf(
+  weights: ReadonlyMap<string, { readonly values: Float32Array; readonly width: number }>,
+  { sparsity, pattern, scope, inputNorms }: WeightPruning,
+): Map<string, Float32Array> {
+  if (!(sparsity >= 0 && sparsity < 1))
+    throw new Error(`pruneWeights: a sparsity of ${sparsity} is asked for; give 0 up to below 1`);
+  const scores = new Map([...weights].map(([name, { values }]) => [name, scoresOf(values, inputNorms?.get(name))]));
+  const masks = new Map([...scores].map(([name, { length }]) => [name, new Float32Array(length).fill(1)]));
+  const share = (length: number): number => Math.round(sparsity * length);
+  const group = pattern === undefined ? undefined : parsePattern(pattern);
+  if (scope === 'model' && !group) {
+    const all = new Float32Array([...scores.values()].reduce((size, { length }) => size + length, 0));
+    const kept = new Float32Array(all.length).fill(1);
+    let at = 0;
+    for (const own of scores.values()) {
+      all.set(own, at);
+      at += own.length;
+    }
+    dropLowest(all, kept, 0, all.length, share(all.length));
+    at = 0;
+    for (const mask of masks.values()) mask.set(kept.subarray(at, (at += mask.length)));
+    return masks;
+  }
+  for (const [name, own] of scores) {
+    const { width } = weights.get(name)!;
+    if (group && width % group[1] !== 0)
+      throw new Error(`pruneWeights: ${name} has ${width} inputs, which are no multiple of ${group[1]}`);
+    const size = group ? group[1] : scope === 'row' ? width : own.length;
+    const gone = group ? group[1] - group[0] : share(size);
+    for (let from = 0; from < own.length; from += size) dropLowest(own, masks.get(name)!, from, from + size, gone);
+  }
+  return masks;
+}
+
+/** Weights that are held at zero. */
+export class PrunedWeights {
+  readonly #layers: [name: string, layer: Linear][];
+  #masks: Map<string, Tensor> = new Map();
+
+  constructor(model: Shrinkable) {
+    this.#layers = linears(model);
+  }
+
+  /**
+   * Chooses which weights are zero from now on, and sets them so. Those that are zero already are chosen
+   * first.
+   */
+  async prune(options: WeightPruning): Promise<void> {
+    const weights = new Map<string, { readonly values: Float32Array; readonly width: number }>();
+    for (const [name, { weight }] of this.#layers) {
+      if (weight.quantized) throw new Error(`pruneWeights: ${name} is quantised; prune first, then quantise`);
+      weights.set(name, { values: Float32Array.from(await weight.data(), Number), width: weight.shape[1]! });
+    }
+    this.#hold(masksOf(weights, options));
+  }
+
+  /** Holds those at zero that are zero now: of a run that goes on. */
+  async hold(): Promise<void> {
+    const masks = new Map<string, Float32Array>();
+    for (const [name, { weight }] of this.#layers)
+      masks.set(
+        name,
+        Float32Array.from(await weight.data(), (w) => Number(w !== 0)),
+      );
+    this.#hold(masks);
+  }
+
+  #hold(masks: ReadonlyMap<string, Float32Array>): void {
+    for (const mask of this.#masks.values()) mask.storage.free();
+    this.#masks = new Map(
+      this.#layers.map(([name, { weight }]) => [
+        name,
+        tensor(masks.get(name)!, { shape: [...weight.shape], dtype: weight.dtype as 'f32' }).keep(),
+      ]),
+    );
+    this.apply();
+  }
+
+  /** Sets the chosen weights to zero, after a step of an optimizer that moved them. */
+  apply(): void {
+    noGrad(() => {
+      for (const [name, { weight }] of this.#layers) {
+        const mask = this.#masks.get(name);
+        if (mask) assign(weight, mul(weight, mask));
+      }
+    });
+  }
+
+  /** The share of the linear layers' weights that are zero. */
+  async sparsity(): Promise<number> {
+    let [zeros, all] = [0, 0];
+    for (const [, { weight }] of this.#layers) {
+      const values = await weight.data();
+      for (let i = 0; i < values.length; i++) zeros += Number(Number(values[i]) === 0);
+      all += values.length;
+    }
+    return zeros / all;
+  }
+}
+
+export interface PruningSchedule extends WeightPruning {
+  /** Steps of the whole run. */
+  readonly steps: number;
+  /** Step after which the sparsity no longer rises; default three quarters of the steps. */
+  readonly end?: number;
+  /** Steps between two choices of weights; default 20. */
+  readonly every?: number;
+}
+
+/** s (1 - (1 - t / end)^3), the share of weights that are zero after step t (Zhu and Gupta 2017). */
+export const sparsityAt = (step: number, sparsity: number, end: number): number =>
+  sparsity * (1 - (1 - Math.min(1, step / end)) ** 3);
+
+/**
+ * Prunes while a model trains: more weights as the steps go by, fast at first and slowly at the end, so that
+ * those that are left can take over. A pattern such as 2:4 is set at once, before the first step.
+ */
+export function gradualPruning(pruned: PrunedWeights, schedule: PruningSchedule): Callback {
+  const { steps, sparsity, pattern, every = 20 } = schedule;
+  const end = Math.max(1, schedule.end ?? Math.floor((3 * steps) / 4));
+  return {
+    onStart: (step) => {
+      if (step > 0) return pruned.hold();
+      return pattern === undefined ? undefined : pruned.prune(schedule);
+    },
+    onStep: ({ step }) => {
+      if (pattern === undefined && step <= end && (step % every === 0 || step === end))
+        return pruned.prune({ ...schedule, sparsity: sparsityAt(step, sparsity, end) });
+      pruned.apply();
+    },
+  };
+}
+
+/**
+ * The norm of what each input of the linear layers reads, by the layer's name, over the tokens of some
+ * batches: what Wanda weighs weights by. `run` runs the model on a batch and says which of its tokens count,
+ * (B, T) of 1 and 0.
+ */
+export async function inputNormsOf<Batch>(
+  model: Shrinkable,
+  batches: readonly Batch[],
+  run: (batch: Batch) => void,
+  tokens: (batch: Batch) => Tensor,
+): Promise<Map<string, Float32Array>> {
+  if (batches.length === 0) throw new Error('inputNormsOf: there are no batches; give some of the texts to train on');
+  const layers = linears(model);
+  const squares = new Map(layers.map(([name, { weight }]) => [name, new Float64Array(weight.shape[1]!)]));
+  const { training } = model;
+  model.eval();
+  try {
+    for (const batch of batches) {
+      const seen = new Map<string, Tensor>();
+      const mask = tokens(batch); // (B, T)
+      const handles = layers.map(([name, layer]) =>
+        (layer as Module).registerForwardPreHook(
+          (_, [x]) => {
+            const read = mul(x as Tensor, mask.unsqueeze(2)); // (B, T, in)
+            seen.set(name, sum(mul(read, read), [0, 1]));
+          },
+          { name: 'norms of inputs' },
+        ),
+      );
+      try {
+        noGrad(() => run(batch));
+      } finally {
+        for (const handle of handles) handle.remove();
+      }
+      for (const [name, own] of seen) {
+        const values = await own.data();
+        squares.get(name)!.forEach((_, i, all) => (all[i]! += Number(values[i]!)));
+      }
+    }
+  } finally {
+    model.train(training);
+  }
+  return new Map([...squares].map(([name, values]) => [name, Float32Array.from(values, Math.sqrt)]));
+}
