@@ -96,8 +96,8 @@ async function studentOf(
     const student = await loadTextEncoder(name, 'ForSequenceClassification', { settings, newHead: true });
     if (student.tokenizer.vocabSize !== tokenizer.vocabSize || !sameTokens(student.tokenizer, tokenizer))
       throw new Error(
-        `${name} has another vocabulary than the teacher, whose answers are of its own tokens; give a student with the ` +
-          "teacher's tokenizer",
+        `${name} has another vocabulary than the teacher, whose answers are of its own tokens; give a student with ` +
+          "the teacher's tokenizer",
       );
     return student;
   }

@@ -12,7 +12,7 @@
 import { basename, extname, join } from 'node:path';
 import { paddingOf } from '../models/index.ts';
 import { loadTextClassifier } from '../models/pipelines/text-classification.ts';
-import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
+import { loadClassifierData } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
 import { checkImbalance, imbalances } from './classifier/imbalance.ts';
 import { classifierDataFlags, makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';

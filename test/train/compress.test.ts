@@ -89,12 +89,12 @@ test('a model of some layers has those, and the rest of the whole', async () => 
     [[], /^keepLayers: no layer is left; keep at least one of 3$/],
   ] as const)
     throwsOneLine(() => keepLayers(model, kept), line);
-  const marian = (await loadModel(goldenFile('tiny-marian'))) as unknown as Shrinkable;
+  const marian = await loadModel(goldenFile('tiny-marian'));
   throwsOneLine(
     () => keepLayers(marian, [0]),
     /^keepLayers: MarianMTModel has 2 stacks of layers \(.*\), where one .*$/,
   );
-  const albert = (await loadModel(goldenFile('tiny-albert'))) as unknown as Shrinkable;
+  const albert = await loadModel(goldenFile('tiny-albert'));
   throwsOneLine(() => keepLayers(albert, [0]), /^keepLayers: \w+ has 0 stacks of layers .*$/);
 });
 
@@ -139,7 +139,7 @@ test('units and heads that are gone: as if nothing read them; saved and loaded a
     () => BertConfig.fromJson({ ...json, pruned_heads: { 1: [0, 1, 2, 3] } }, 'config.json'),
     /^config.json: pruned_heads takes all 4 heads of layer 1; leave one$/,
   );
-  const gpt = (await loadModel(goldenFile('tiny-gpt2'))) as unknown as Shrinkable;
+  const gpt = await loadModel(goldenFile('tiny-gpt2'));
   throwsOneLine(
     () =>
       pruneHeads(
@@ -172,7 +172,7 @@ test('decoders and other encoders, too: a model of all its layers and units is t
     assert.ok((await run(smaller.eval())).every(Number.isFinite), name);
   }
   for (const name of ['tiny-distilbert', 'tiny-mpnet', 'tiny-electra', 'tiny-deberta-v2']) {
-    const model = (await loadModel(goldenFile(name))) as unknown as Shrinkable;
+    const model = await loadModel(goldenFile(name));
     const half = Array.from({ length: unitsOf(model) >> 1 }, (_, i) => i);
     const smaller = keepUnits(keepLayers(model, [0]), [half]);
     assert.equal([layersOf(smaller), unitsOf(smaller)], [1, half.length], name);
@@ -346,7 +346,7 @@ const soft = (row: readonly number[], t: number): number[] => {
   return all.map((x) => x / sum);
 };
 
-test('the soft loss is T^2 KL of softened answers, of several labels cross-entropy, of a score its square', async () => {
+test('the soft loss: T^2 KL of softened answers, of several labels cross-entropy, of a score the square', async () => {
   const s = [
     [1, -2, 0.5],
     [0.3, 0.1, 2],
@@ -462,7 +462,7 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   const taught = await script('distill', teach);
   assert.is(taught.code, 0, taught.stderr);
   assert.match(taught.stdout, /\nteacher +0\.\d+ +1\.00x +1\.00x +.*\nstudent +0\.\d+ +1\.\d+x/);
-  assert.is(layersOf((await loadModel(distilled)) as unknown as Shrinkable), 1);
+  assert.is(layersOf(await loadModel(distilled)), 1);
 });
 
 test('scripts refuse what they cannot do in one line', async () => {

@@ -94,8 +94,8 @@ export function distillation({ student, teacher, logits }: Pupil, options: Disti
   const [small, large] = [encoderSizes(own), encoderSizes(its)];
   if (hiddenWeight > 0 && small.width !== large.width)
     throw new Error(
-      `distillation: hidden states are ${small.width} wide in the student and ${large.width} in the teacher, and cannot ` +
-        'be compared; leave --hidden-weight out',
+      `distillation: hidden states are ${small.width} wide in the student and ${large.width} in the teacher, and ` +
+        'cannot be compared; leave --hidden-weight out',
     );
   teacher.eval(); // it answers without dropout
   const map = layerMap(small.layers, large.layers);
@@ -186,8 +186,8 @@ function attentionDistance(
     const [a, b] = [student[own]!, teacher[its]!];
     if (a.shape[1] !== b.shape[1])
       throw new Error(
-        `distillation: layer ${own} of the student has ${a.shape[1]} heads, layer ${its} of the teacher ${b.shape[1]}, ` +
-          'and they cannot be compared; leave --attention-weight out',
+        `distillation: layer ${own} of the student has ${a.shape[1]} heads, layer ${its} of the teacher ` +
+          `${b.shape[1]}, and they cannot be compared; leave --attention-weight out`,
       );
     const tiny = 1e-9; // what is masked has a weight of 0
     const kl = klDiv(a.add(tiny).log(), b, { reduction: 'none' }).sum(3); // (B, H, T)

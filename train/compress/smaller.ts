@@ -46,8 +46,8 @@ function stackOf(op: string, model: Shrinkable): Stack {
   const [prefix] = prefixes;
   if (prefix === undefined || prefixes.length > 1)
     throw new Error(
-      `${op}: ${model.constructor.name} has ${prefixes.length} stacks of layers (${prefixes.join(', ')}), where one is ` +
-        'needed; give an encoder or a decoder whose layers are not shared',
+      `${op}: ${model.constructor.name} has ${prefixes.length} stacks of layers (${prefixes.join(', ')}), where one ` +
+        'is needed; give an encoder or a decoder whose layers are not shared',
     );
   const layers = Math.max(...rows.map(([, number]) => Number(number))) + 1;
   return { prefix, layers, names: new Set(rows.map(([, , name]) => name)) };

@@ -47,8 +47,8 @@ export async function loadTrained(
   const { labels } = classifier.model.config;
   if (data.kind !== 'regression' && labels.join('\n') !== data.labels.join('\n'))
     throw new Error(
-      `${folder} is for the labels ${labels.join(', ')}, and the data has ${data.labels.join(', ')}; give the data that ` +
-        'it was trained on',
+      `${folder} is for the labels ${labels.join(', ')}, and the data has ${data.labels.join(', ')}; give the data ` +
+        'that it was trained on',
     );
   console.log(describeRun(data, classifier.model, values));
   const read = (part: ClassifierData['test']): Part =>
