@@ -13,6 +13,8 @@ let known: Gpu | undefined;
 let failure: unknown;
 let starting: Promise<Gpu> | undefined;
 let waiting: ((gpu: Gpu) => void)[] = [];
+/** Whether work is dropped; see `withoutDevice`. */
+let absent = false;
 
 /**
  * Runs work on the device, now or as soon as the device is there, in the order of the calls. What it throws
@@ -20,6 +22,7 @@ let waiting: ((gpu: Gpu) => void)[] = [];
  * it belongs to.
  */
 export function onDevice(work: (gpu: Gpu) => void, failed: (error: unknown) => void): void {
+  if (absent) return;
   if (gpu) return work(gpu);
   if (failure !== undefined) throw failure;
   waiting.push((acquired) => {
@@ -43,6 +46,21 @@ export function pauseFor(start: (gpu: Gpu) => Promise<unknown>, failed: (error: 
       .catch(failed)
       .then(() => resume(acquired));
   }, failed);
+}
+
+/**
+ * Runs fn, which must be synchronous, without a device: tensors have shapes and no memory, and ops compute
+ * nothing (as on PyTorch's device "meta"). For programs that are lowered for another device than this one; to
+ * read or use such a tensor outside is an error of the caller's.
+ */
+export function withoutDevice<T>(fn: () => T): T {
+  const before = absent;
+  absent = true;
+  try {
+    return fn();
+  } finally {
+    absent = before;
+  }
 }
 
 /** Whether work runs at once: false while the device is being acquired, or paused. */
@@ -90,7 +108,7 @@ export function deviceName(): string {
 
 /** The memory that tensors have, at most: before the device is known, that of any that may be there. */
 export function tensorRoom(): Room {
-  return known && known.target.kind !== 'discrete' ? machineRoom : graphicsRoom;
+  return !absent && known && known.target.kind !== 'discrete' ? machineRoom : graphicsRoom;
 }
 
 /** Memory of the tensors on the device; zeros before the first op has run. */

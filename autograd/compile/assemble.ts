@@ -1,4 +1,4 @@
-import type { Gpu, Recording } from '../../gpu/index.ts';
+import type { Gpu, Recording, Target } from '../../gpu/index.ts';
 import { describeOp } from '../lower/lower.ts';
 import { bindingOf } from '../lower/window.ts';
 import { keepStorage, Storage } from '../storage.ts';
@@ -29,23 +29,29 @@ export interface Source {
   readonly shared: Storage[];
 }
 
-/** A captured tape, ready to run on a device. */
-export interface Assembled {
+/** A tape that is optimised and lowered for a device; nothing of it is on one yet. */
+export interface LoweredTape {
   readonly simplified: Simplified;
   readonly grouping: Grouping;
   readonly steps: readonly Step[];
+  /** Storages whose memory is planned, in the order of the plan. */
+  readonly planned: readonly Storage[];
   readonly plan: MemoryPlan;
+}
+
+/** A captured tape, ready to run on a device. */
+export interface Assembled extends Omit<LoweredTape, 'planned'> {
   /** The buffer of each argument and result. Values whose lifetimes do not overlap share one. */
   readonly memory: ReadonlyMap<Storage, Storage>;
   readonly recording: Recording;
 }
 
-/** Optimises a tape, lowers it, plans its memory, and compiles its kernels side by side. */
-export async function assemble({ entries, inputs, wanted, firstDraw, shared }: Source, gpu: Gpu): Promise<Assembled> {
+/** Optimises a tape, lowers it for a device, which need not be at hand, and plans its memory. */
+export function lowerTape({ entries, inputs, wanted, firstDraw }: Omit<Source, 'shared'>, target: Target): LoweredTape {
   const simplified = simplify(entries, wanted);
   const constants = constantsOf(simplified.entries);
-  const grouping = fuse(simplified.entries, { target: gpu.target, wanted, constants });
-  const { steps: absolute, temporaries } = lowerGroups(grouping, gpu.target, constants);
+  const grouping = fuse(simplified.entries, { target, wanted, constants });
+  const { steps: absolute, temporaries } = lowerGroups(grouping, target, constants);
   const steps = absolute.map((step) => numberDraws(step, firstDraw));
 
   const own = new Set([...inputs, ...entries.flatMap(({ outputs }) => outputs)].map(({ storage }) => storage));
@@ -63,8 +69,15 @@ export async function assemble({ entries, inputs, wanted, firstDraw, shared }: S
   const plan = planMemory(
     planned.map(([{ bytes }, life]) => ({ bytes: Math.max(16, Math.ceil(bytes / 16) * 16), ...life })),
   );
-  const buffers = takeBuffers(plan.buffers, shared);
-  const memory = new Map(planned.map(([storage], i) => [storage, buffers[plan.bufferOf[i]!]!]));
+  return { simplified, grouping, steps, planned: planned.map(([storage]) => storage), plan };
+}
+
+/** Lowers a tape, makes its buffers, and compiles its kernels side by side. */
+export async function assemble(source: Source, gpu: Gpu): Promise<Assembled> {
+  const { planned, ...lowered } = lowerTape(source, gpu.target);
+  const { steps, plan } = lowered;
+  const buffers = takeBuffers(plan.buffers, source.shared);
+  const memory = new Map(planned.map((storage, i) => [storage, buffers[plan.bufferOf[i]!]!]));
 
   await gpu.pipelines.prepare(steps.map(({ dispatch }) => dispatch));
   const recording = gpu.record(
@@ -78,7 +91,7 @@ export async function assemble({ entries, inputs, wanted, firstDraw, shared }: S
       }),
     })),
   );
-  return { simplified, grouping, steps, plan, memory, recording };
+  return { ...lowered, memory, recording };
 }
 
 /** Returns a buffer for each size: the smallest shared one that is large enough, else a new one. */

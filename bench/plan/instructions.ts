@@ -1,0 +1,214 @@
+/**
+ * Work of one thread, or of one subgroup where a field says so, counted in the text of a kernel. An operation
+ * on a vec4 counts four times, every index once more for the bounds check that Dawn adds.
+ */
+export interface Counts {
+  /** f32 multiply-adds. */
+  fma: number;
+  /** Other arithmetic, comparisons and selections. */
+  alu: number;
+  /** exp, log, tanh and the like. */
+  special: number;
+  /** Loads of storage by elements that are no vectors, and by vectors. */
+  scalarLoads: number;
+  vectorLoads: number;
+  stores: number;
+  /** Bytes read from and written to workgroup memory. */
+  shared: number;
+  barriers: number;
+  /** Calls of Philox, four random numbers each. */
+  draws: number;
+  /** Operations of products of matrices, and bytes of matrices loaded and stored, of a subgroup. */
+  matrixFlops: number;
+  matrixBytes: number;
+}
+
+export interface Instructions {
+  /** Outside of loops whose length the text does not tell, in the order of the text. */
+  readonly once: Counts;
+  /** An iteration of each of those loops. */
+  readonly loops: readonly Counts[];
+  readonly workgroup: number;
+  /** Bytes of workgroup memory. */
+  readonly shared: number;
+  /** 32-bit registers of a thread, an estimate: variables, matrices, half of the values that a loop names. */
+  readonly registers: number;
+  /** A product of which an operand is loaded element by element. */
+  readonly loadsScalars: boolean;
+}
+
+const zero = (): Counts => ({
+  fma: 0,
+  alu: 0,
+  special: 0,
+  scalarLoads: 0,
+  vectorLoads: 0,
+  stores: 0,
+  shared: 0,
+  barriers: 0,
+  draws: 0,
+  matrixFlops: 0,
+  matrixBytes: 0,
+});
+
+const add = (to: Counts, from: Counts, times = 1): void => {
+  for (const key of Object.keys(to) as (keyof Counts)[]) to[key] += times * from[key];
+};
+
+interface Block {
+  /** Text before the brace: `for (...)`, `if (...)`, empty. */
+  readonly head: string;
+  readonly items: readonly (string | Block)[];
+}
+
+/** Reads statements and blocks from `at` on, to the brace that closes them. */
+function parse(text: string, at: number): { items: (string | Block)[]; end: number } {
+  const items: (string | Block)[] = [];
+  let [from, parentheses] = [at, 0];
+  for (let i = at; i < text.length; i++) {
+    const c = text[i];
+    if (c === '(') parentheses++;
+    else if (c === ')') parentheses--;
+    else if (c === ';' && parentheses === 0) {
+      items.push(text.slice(from, i).trim());
+      from = i + 1;
+    } else if (c === '{') {
+      const { items: inner, end } = parse(text, i + 1);
+      items.push({ head: text.slice(from, i).trim(), items: inner });
+      i = end;
+      from = end + 1;
+    } else if (c === '}') return { items, end: i };
+  }
+  return { items, end: text.length };
+}
+
+/** How often a loop runs, where its head says so. */
+function trips(head: string): number | undefined {
+  const match = /^for \(var (\w+) = ([^;]+); \w+ < ([^;]+); \w+ ?(?:\+\+|\+= (\d+)u?)\)$/.exec(head);
+  if (!match) return undefined;
+  const [, , first, end, step = '1'] = match as unknown as [string, string, string, string, string | undefined];
+  const number = (s: string): number | undefined => (/^\d+[ui]?$/.test(s) ? Number.parseInt(s) : undefined);
+  const span = new RegExp(`^min\\(${first} \\+ (\\d+)u, \\w+\\)$`).exec(end);
+  const length = span ? Number(span[1]) : number(end);
+  if (length === undefined) return undefined;
+  const start = span ? 0 : (number(first) ?? (/^(lane|member|slot|localIndex)$/.test(first) ? 0 : undefined));
+  return start === undefined ? undefined : Math.ceil((length - start) / Number(step));
+}
+
+const sizes: Readonly<Record<string, number>> = { f32: 4, i32: 4, u32: 4, f16: 2 };
+
+/** Bytes of a WGSL type: numbers and their vectors, arrays of them. */
+function bytesOfType(type: string): number {
+  const array = /^array<(.+), (\d+)>$/.exec(type);
+  if (array) return bytesOfType(array[1]!) * Number(array[2]);
+  const [, width = '1', element = type] = /^(?:vec(\d)<(\w+)>|\w+)$/.exec(type) ?? [];
+  return Number(width) * (sizes[element] ?? 4);
+}
+
+const operators = / (?:[-+*/%^&|<>]|<<|>>|<=|>=|==|!=|&&|\|\|) |\b(?:select|min|max|abs|clamp)\(/g;
+const specials = /\b(?:exp|exp2|log|log2|tanh|sqrt|inverseSqrt|cos|sin|pow)\(/g;
+
+/** Counts the work in a kernel's text: a static reading, which takes every branch but those of `== 0u`. */
+export function instructionsOf(wgsl: string): Instructions {
+  const vector = /alias V = (vec4<\w+>);/.exec(wgsl)?.[1];
+  const text = (vector ? wgsl.replace(/\bV\b/g, vector) : wgsl).replace(/\/\/.*/g, '').replace(/\s+/g, ' ');
+  const [staged, bound] = [new Map<string, string>(), new Map<string, string>()];
+  for (const [, name, type] of text.matchAll(/var<workgroup> (\w+): ([^;]+);/g)) staged.set(name!, type!);
+  for (const [, name, type] of text.matchAll(/var<storage, \w+> (\w+): array<([^;]+)>;/g)) bound.set(name!, type!);
+  const functions = new Map<string, Block>();
+  for (const match of text.matchAll(/fn (\w+)\([^{]*\{/g)) {
+    functions.set(match[1]!, { head: '', items: parse(text, match.index + match[0].length).items });
+  }
+  const [, N = '0', M = '0'] = /subgroup_matrix_result<\w+, (\d+), (\d+)>/.exec(text) ?? [];
+  const [, K = '0'] = /subgroup_matrix_left<\w+, (\d+), \d+>/.exec(text) ?? [];
+  const [m, n, k] = [Number(M), Number(N), Number(K)];
+
+  const known = new Map<string, Counts>();
+  const ofFunction = (name: string): Counts => {
+    let counts = known.get(name);
+    if (!counts) known.set(name, (counts = ofBlock(functions.get(name)!, undefined)));
+    return counts;
+  };
+
+  const ofStatement = (statement: string): Counts => {
+    const counts = zero();
+    const wide = /vec4</.test(statement) ? 4 : 1;
+    const outside = statement.replace(/\[[^\]]*\]/g, '[]');
+    const inside = [...statement.matchAll(/\[([^\]]*)\]/g)].map(([, index]) => index!).join(' ; ');
+    const multiplies = outside.match(/\bfma\(/g)?.length ?? 0;
+    const sums = multiplies === 0 && / \+= [^;]* \* /.test(outside) ? 1 : 0;
+    counts.fma += wide * (multiplies + sums) + 4 * (outside.match(/\bdot\(/g)?.length ?? 0);
+    counts.alu += wide * ((outside.match(operators)?.length ?? 0) - sums) + (inside.match(operators)?.length ?? 0);
+    counts.special += wide * (outside.match(specials)?.length ?? 0);
+    if (/^(workgroup|storage)Barrier\(/.test(statement)) counts.barriers++;
+    for (const [, name] of statement.matchAll(/\b(\w+)\(/g)) {
+      if (!functions.has(name!)) continue;
+      add(counts, ofFunction(name!));
+      if (name === 'philox') counts.draws++;
+    }
+    for (const { 1: name, index } of statement.matchAll(/\b(\w+)\[/g)) {
+      const shared = staged.get(name!);
+      if (shared) counts.shared += bytesOfType(/^array<(.+), \d+>$/.exec(shared)![1]!);
+      const type = bound.get(name!);
+      if (type && index === 0) counts.stores++;
+      else if (type?.startsWith('vec')) counts.vectorLoads++;
+      else if (type) counts.scalarLoads++;
+      if (shared || type) counts.alu++;
+    }
+    for (const [, side] of statement.matchAll(/subgroupMatrixLoad<subgroup_matrix_(\w+)</g))
+      counts.matrixBytes += side === 'left' ? 2 * m * k : side === 'right' ? 2 * k * n : 4 * m * n;
+    if (statement.startsWith('subgroupMatrixStore')) counts.matrixBytes += 4 * m * n;
+    counts.matrixFlops += (statement.match(/subgroupMatrixMultiplyAccumulate\(/g)?.length ?? 0) * 2 * m * n * k;
+    return counts;
+  };
+
+  /** `loops` takes the loops of unknown length; without it they count as one iteration. */
+  const ofBlock = (block: Block, loops: Counts[] | undefined): Counts => {
+    const counts = zero();
+    for (const item of block.items) {
+      if (typeof item === 'string') {
+        add(counts, ofStatement(item));
+        continue;
+      }
+      const { head } = item;
+      if (/^if \(.*== 0u/.test(head)) continue;
+      if (!/^(for|while)\b/.test(head)) {
+        add(counts, ofStatement(head));
+        add(counts, ofBlock(item, loops));
+        continue;
+      }
+      const times = trips(head);
+      const own = times === undefined ? ofBlock(item, undefined) : ofBlock(item, loops);
+      own.alu += 2;
+      if (times === undefined && loops) loops.push(own);
+      else add(counts, own, times);
+    }
+    return counts;
+  };
+
+  const loops: Counts[] = [];
+  const once = ofBlock(functions.get('main')!, loops);
+  const main = text.slice(text.indexOf('fn main('));
+  return {
+    once,
+    loops,
+    workgroup: Number(/@workgroup_size\((\d+)\)/.exec(text)![1]),
+    shared: [...staged.values()].reduce((sum, type) => sum + bytesOfType(type), 0),
+    registers: Math.min(255, Math.round(24 + registersOf(main))),
+    loadsScalars: /fn element[AB]\(/.test(text),
+  };
+}
+
+function registersOf(main: string): number {
+  let sum = 0;
+  for (const [, kind, declared] of main.matchAll(/\b(var|let) \w+(: [^;=]+| = [^;]{0,60})/g)) {
+    const matrix = /subgroup_matrix_(\w+)<(\w+), (\d+), (\d+)>/.exec(declared!);
+    const words = matrix
+      ? (Number(matrix[3]) * Number(matrix[4]) * (matrix[2] === 'f16' ? 2 : 4)) / 4 / 32
+      : /vec4|tile\d\[|slab\w\[/.test(declared!)
+        ? 4
+        : 1;
+    sum += kind === 'var' ? words : words / 2;
+  }
+  return sum;
+}

@@ -1,0 +1,100 @@
+import type { Dispatch } from '../../gpu/index.ts';
+import type { Device } from './devices.ts';
+import { instructionsOf } from './instructions.ts';
+import type { Counts, Instructions } from './instructions.ts';
+
+/** What the plan says of one dispatch on a device. */
+export interface Estimate {
+  readonly instructions: Instructions;
+  readonly groups: number;
+  /** Workgroups that a unit holds at once, and invocations among all that it could. */
+  readonly resident: number;
+  readonly occupancy: number;
+  /** Times that the device is filled. */
+  readonly waves: number;
+  /** Seconds, and what they are spent on. */
+  readonly seconds: number;
+  readonly bound: 'memory' | 'arithmetic' | 'special' | 'workgroup memory' | 'matrices' | 'launch';
+}
+
+/** Share of the bandwidth in the datasheet that streams reach. */
+const bandwidthShare = 0.85;
+/** Share of its tightest pipe that a unit reaches, by the subgroups that can hide each other's waiting. */
+const overlap = (subgroups: number): number => (subgroups >= 16 ? 0.85 : subgroups >= 8 ? 0.7 : 0.5);
+
+/** The lines that the table prints below itself. */
+export const assumptions = [
+  'Instructions are counted in the WGSL of the loop that multiplies, or of all of main where none does; each index ' +
+    'counts one more for its bounds check. A load of storage takes the place of 4 instructions.',
+  'A unit takes as long as its busiest pipe (arithmetic, special functions, workgroup memory at its full width, ' +
+    'matrices) at 85%, 70% or 50% of that pipe, where 16, 8 or fewer subgroups hide waiting.',
+  'Only useful operations are counted: a block across a causal edge is taken as if it were cut there.',
+  'Memory moves what each kernel must read and write once, at 85% of the datasheet: caches neither help nor fail.',
+  'A dispatch waits for the one before it (launch), and takes the longer of memory and arithmetic.',
+  'Registers are estimated from the text; no compiler was asked.',
+];
+
+const subgroupOf = ({ target }: Device): number => Math.max(1, target.subgroupSizes[1]);
+
+/** Cycles of a unit for counts of `workgroup` threads, by pipe. */
+function pipes(counts: Counts, workgroup: number, device: Device): Readonly<Record<Pipe, number>> {
+  const subgroups = workgroup / subgroupOf(device);
+  const { fma, alu, special, scalarLoads, vectorLoads, stores, shared, matrixFlops, matrixBytes } = counts;
+  const loads = 4 * (scalarLoads + vectorLoads + stores);
+  const perCycle = device.matrixFlops / (device.units * device.clock);
+  return {
+    arithmetic: ((fma + alu + loads + shared / 16) * workgroup) / device.lanes,
+    special: (special * workgroup) / device.special,
+    'workgroup memory': (shared * workgroup + matrixBytes * subgroups) / device.sharedPerCycle,
+    matrices: perCycle > 0 ? (matrixFlops * subgroups) / perCycle : 0,
+  };
+}
+
+type Pipe = 'arithmetic' | 'special' | 'workgroup memory' | 'matrices';
+
+const known = new Map<string, Instructions>();
+
+/** Estimates the time of a dispatch on a device that is alone with it. */
+export function estimate({ wgsl, grid, cost }: Dispatch, device: Device): Estimate {
+  let instructions = known.get(wgsl);
+  if (!instructions) known.set(wgsl, (instructions = instructionsOf(wgsl)));
+  const { once, loops, workgroup, shared, registers } = instructions;
+  const groups = grid[0] * grid[1] * grid[2];
+  const resident = Math.max(
+    1,
+    Math.min(
+      device.groups,
+      Math.floor(device.invocations / workgroup),
+      Math.floor(device.registers / (registers * workgroup)),
+      shared > 0 ? Math.floor(device.shared / shared) : Infinity,
+    ),
+  );
+  const share = overlap((resident * workgroup) / subgroupOf(device));
+  const flopsOf = ({ fma, matrixFlops }: Counts): number =>
+    2 * fma * workgroup + (matrixFlops * workgroup) / subgroupOf(device);
+  const hot = loops.filter((loop) => flopsOf(loop) > 0);
+  // Iterations of the loops that multiply follow from the useful operations.
+  const cycles = (pipe: Pipe): number =>
+    hot.length > 0
+      ? (cost.flops / hot.reduce((sum, loop) => sum + flopsOf(loop), 0)) *
+        hot.reduce((sum, loop) => sum + pipes(loop, workgroup, device)[pipe], 0)
+      : groups * pipes(once, workgroup, device)[pipe];
+  const names: readonly Pipe[] = ['arithmetic', 'special', 'workgroup memory', 'matrices'];
+  const perUnit = groups / device.units;
+  const balance = Math.ceil(perUnit) / perUnit;
+  const parts = names.map((pipe) => {
+    const busy = (cycles(pipe) * balance) / (device.units * device.clock) / share;
+    return { bound: pipe as Estimate['bound'], seconds: busy };
+  });
+  const memory = { bound: 'memory' as const, seconds: cost.bytes / (bandwidthShare * device.bandwidth) };
+  const longest = [...parts, memory].reduce((a, b) => (b.seconds > a.seconds ? b : a));
+  return {
+    instructions,
+    groups,
+    resident,
+    occupancy: Math.min(1, (resident * workgroup) / device.invocations),
+    waves: groups / (device.units * resident),
+    seconds: longest.seconds + device.launch,
+    bound: longest.seconds > device.launch ? longest.bound : 'launch',
+  };
+}
