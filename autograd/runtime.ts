@@ -1,7 +1,8 @@
 import { graphicsRoom, machineRoom } from '../common/memory.ts';
 import type { Room } from '../common/memory.ts';
-import { acquire } from '../gpu/index.ts';
-import type { Gpu, MemoryReport } from '../gpu/index.ts';
+import { acquire, init as openDevice } from '../gpu/index.ts';
+import type { Gpu, InitOptions, MemoryReport } from '../gpu/index.ts';
+import { prepareCollector } from './collector.ts';
 
 /**
  * The device that ops run on. To acquire it is asynchronous, to call an op is not: until the device is there,
@@ -70,8 +71,22 @@ export function isRunning(): boolean {
 
 /** The device, with all earlier work recorded on it. Rejects where there is none. */
 export function ready(): Promise<Gpu> {
-  starting ??= acquire().then(resume, fail);
+  starting ??= open().then(resume, fail);
   return starting;
+}
+
+async function open(): Promise<Gpu> {
+  const [acquired] = await Promise.all([acquire(), prepareCollector()]);
+  return acquired;
+}
+
+/**
+ * Opens the device, once, before the first tensor is made. A program needs it only for options, and to learn
+ * here and not at its first read-back that there is no device: ops called before wait for it in order.
+ */
+export async function init(options: InitOptions = {}): Promise<void> {
+  await openDevice(options);
+  await ready();
 }
 
 function fail(error: unknown): never {

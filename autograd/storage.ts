@@ -1,4 +1,5 @@
 import type { Allocation, Gpu } from '../gpu/index.ts';
+import { collector } from './collector.ts';
 import { context } from './context.ts';
 import { isRunning, onDevice } from './runtime.ts';
 
@@ -192,6 +193,7 @@ export function relieve(): void {
 }
 
 function giveBack(): void {
+  const collect = collector();
   if (collect) {
     collect();
     for (const cell of watched) if (!cell.watched!.deref()) release(cell);
@@ -206,24 +208,3 @@ function giveBack(): void {
 }
 
 let warned = false;
-
-/** Collects garbage, so that weak references tell at once what nobody refers to. */
-const collect = await collector();
-
-async function collector(): Promise<(() => void) | undefined> {
-  if (typeof process === 'undefined' || !process.versions?.node) return undefined;
-  try {
-    const [v8, vm] = await Promise.all([import('node:v8'), import('node:vm')]);
-    v8.setFlagsFromString('--expose-gc');
-    const gc = vm.runInNewContext('gc') as () => void;
-    // Targets of new weak references are kept until a queue of microtasks has run: one of its own will do.
-    const queue = vm.createContext({}, { microtaskMode: 'afterEvaluate' });
-    const script = new vm.Script('0');
-    return () => {
-      script.runInContext(queue);
-      gc();
-    };
-  } catch {
-    return undefined; // another runtime that calls itself Node
-  }
-}

@@ -7,6 +7,7 @@ import {
   attentionWeights,
   grad,
   matmul,
+  init,
   memory,
   noGrad,
   normal,
@@ -46,6 +47,7 @@ async function peakOf(run: () => void): Promise<number> {
   return memory().peak - before;
 }
 
+await init({ restart: true });
 const { adapter } = await ready();
 const tokens = process.argv.slice(2).map(Number);
 const lengths = tokens.length > 0 ? tokens : [64, 128, 512, 1024];

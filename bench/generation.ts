@@ -14,7 +14,7 @@
  * each were faster (1.8 against 6.9 ms, k contiguous 1.6 against 2.1).
  */
 import { parseArgs } from 'node:util';
-import { compile, manualSeed, noGrad, profile, ready, scope, slice, tensor } from '../autograd/index.ts';
+import { compile, init, manualSeed, noGrad, profile, ready, scope, slice, tensor } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { showBytes } from '../common/memory.ts';
 import { GPT2LMHeadModel } from '../models/index.ts';
@@ -49,6 +49,7 @@ const [nLayer, nEmbd, vocabSize] = [
 ];
 const [batch, tokens] = [whole(options.batch, 1), whole(options.tokens, 16)];
 
+await init({ restart: true });
 const gpu = await ready();
 manualSeed(1);
 const config = {

@@ -7,7 +7,7 @@
  * immediate mode, and the compiled program.
  */
 import { parseArgs } from 'node:util';
-import { compile, manualSeed, ready, statistics, synchronize } from '../autograd/index.ts';
+import { compile, init, manualSeed, ready, statistics, synchronize } from '../autograd/index.ts';
 import type { ProgramStatistics, Tensor } from '../autograd/index.ts';
 import { showBytes } from '../common/memory.ts';
 import { gpt2Config } from '../models/index.ts';
@@ -33,6 +33,7 @@ const { values: options } = parseArgs({
   },
 });
 
+await init({ restart: true });
 const gpu = await ready();
 const full = options.full || (!gpu.target.software && !options.reduced);
 const size = (given: string | undefined, other: number): number => {

@@ -7,7 +7,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { memory, noGrad, profile, ready, synchronize, tensor } from '../autograd/index.ts';
+import { init, memory, noGrad, profile, ready, synchronize, tensor } from '../autograd/index.ts';
 import { showBytes } from '../common/memory.ts';
 import { isGguf, loadModel, loadTokenizer } from '../models/index.ts';
 import type { CausalLM, Quantization } from '../models/index.ts';
@@ -30,6 +30,7 @@ if (!options.model) throw new Error('bench/quantized: --model FOLDER_OR_GGUF is 
 const path = options.model;
 const [tokens, before, windows] = [Number(options.tokens), Number(options.before), Number(options.windows)];
 
+await init({ restart: true });
 const gpu = await ready();
 console.log(`${gpu.adapter.info.description}, Node ${process.versions.node}`);
 const tokenizer = await loadTokenizer(path);

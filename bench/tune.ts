@@ -3,7 +3,7 @@
  * these, and keeps the fastest of each for later runs. Remove the file that it names to go back to the
  * defaults.
  */
-import { autotune, linear, matmul, noGrad, normal, ready, scope } from '../autograd/index.ts';
+import { autotune, init, linear, matmul, noGrad, normal, ready, scope } from '../autograd/index.ts';
 import type { Dtype } from '../autograd/index.ts';
 
 /** Rows (tokens), outputs and inputs of a layer. */
@@ -35,6 +35,7 @@ function products(m: number, n: number, k: number, dtype: Dtype): void {
   matmul(g!.transpose(), x!);
 }
 
+await init({ restart: true });
 const gpu = await ready();
 const given = process.argv.slice(2).map((text) => {
   const sizes = text.split('x').map(Number);

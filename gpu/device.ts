@@ -284,28 +284,78 @@ function isSoftware(info: GPUAdapterInfo): boolean {
   );
 }
 
+/** How the device is opened. */
+export interface InitOptions {
+  /** The Vulkan driver on Linux, as the environment variable TAPEFORM_DRIVER has it, which it wins over. */
+  readonly driver?: 'system' | 'software' | 'swiftshader';
+  /** Which GPU, where there are two; default the faster one. */
+  readonly powerPreference?: GPUPowerPreference;
+  /**
+   * Where no GPU is found on Linux: starts this program again on the newest software driver, which may be
+   * twice as fast as the best that loads into a running process. For the first statement of a program, since
+   * all before it runs twice. Without effect where it cannot be: in worker threads, sessions, Deno, Bun.
+   */
+  readonly restart?: boolean;
+  /** Leaves out the line that says which driver was chosen, as TAPEFORM_QUIET=1 does. */
+  readonly quiet?: boolean;
+}
+
 let acquired: Promise<Gpu> | undefined;
+
+/**
+ * Opens the process's device with these options, once: later calls wait for it. Not needed for a device by
+ * the defaults, which the first use opens. Rejects where the machine offers none, with the mend, and where
+ * options come after the first use.
+ */
+export async function init(options: InitOptions = {}): Promise<void> {
+  if (acquired && Object.keys(options).length > 0)
+    throw new GpuError('init: the device is open already; call init before the first tensor is made');
+  acquired ??= open(options);
+  await acquired;
+}
 
 /**
  * The process's device: the most powerful adapter, with all its features and limits. Made once, on first use.
  */
 export function acquire(): Promise<Gpu> {
-  acquired ??= open();
+  acquired ??= open({});
   return acquired;
 }
 
-async function open(): Promise<Gpu> {
-  if (typeof process !== 'undefined') checkEnvironment(process.env);
-  const gpu = await webgpu();
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) throw new GpuError(await noAdapter());
-  if (typeof process !== 'undefined' && process.versions.node)
-    await (await import('./driver.ts')).checkAdapter(adapter.info);
+async function open({ driver, quiet, restart, powerPreference = 'high-performance' }: InitOptions): Promise<Gpu> {
+  const isNode = typeof process !== 'undefined' && Boolean(process.versions?.node);
+  if (isNode) {
+    if (driver !== undefined) process.env.TAPEFORM_DRIVER = driver;
+    if (quiet) process.env.TAPEFORM_QUIET = '1';
+    checkEnvironment(process.env);
+    if (restart) await (await import('./driver.ts')).ensureVulkanDriver();
+  }
+  const adapter = await openAdapter({ powerPreference }, isNode);
   const device = await adapter.requestDevice({
     requiredFeatures: [...adapter.features] as GPUFeatureName[],
     requiredLimits: allLimits(adapter),
   });
   return new Gpu(adapter, device, await loadChoices(adapterName(adapter.info)));
+}
+
+/** Asks for an adapter, and where there is none again with a software driver. Throws, with the mend. */
+async function openAdapter(options: GPURequestAdapterOptions, isNode: boolean): Promise<GPUAdapter> {
+  if (!isNode) {
+    const adapter = await (await webgpu()).requestAdapter(options);
+    if (adapter) return adapter;
+    throw new GpuError('no WebGPU adapter: this machine has no usable GPU');
+  }
+  const { useSoftware, checkAdapter, driverAdvice } = await import('./driver.ts');
+  for (const refused of [false, true]) {
+    const done = await useSoftware(refused);
+    if (refused && !done) break;
+    const adapter = await (await webgpu(refused)).requestAdapter(options);
+    await done?.();
+    if (!adapter) continue;
+    await checkAdapter(adapter.info);
+    return adapter;
+  }
+  throw new GpuError(`no WebGPU adapter: ${driverAdvice()}`);
 }
 
 /** Limits are getters on the prototype, so a spread would miss them. */
@@ -316,11 +366,4 @@ function allLimits({ limits }: GPUAdapter): Record<string, number> {
     if (typeof value === 'number') all[key] = value;
   }
   return all;
-}
-
-async function noAdapter(): Promise<string> {
-  if (typeof process === 'undefined' || !process.versions.node)
-    return 'no WebGPU adapter: this machine has no usable GPU';
-  const { driverAdvice } = await import('./driver.ts');
-  return `no WebGPU adapter: ${driverAdvice()}`;
 }

@@ -1,8 +1,11 @@
 /**
- * Sees to it that Dawn finds a Vulkan driver on Linux. Where there is no GPU, or none with a driver, Mesa's
- * software driver is fetched once into the user's cache folder, and the process is started again on the
- * libraries there: they need a newer C library than Debian 12 and Ubuntu 24.04 have, and a process cannot
- * change its own.
+ * Sees to it that WebGPU finds a Vulkan driver on Linux. Where there is no GPU, or none with a driver, Mesa's
+ * software driver is fetched once into the user's cache folder. There are two ways to it.
+ *
+ * A program of the project sets its process up first (`ensureVulkanDriver`): the newest Mesa needs a newer C
+ * library than Debian 12 and Ubuntu 24.04 have, and a process cannot change its own, so it is started again.
+ * In a process of somebody else nothing is started again: at the first use of the device (`useSoftware`) the
+ * Mesa of the machine's own release is loaded, which is up to twice as slow.
  *
  * Environment: TAPEFORM_DRIVER=system never does that, =software does it even with a GPU, =swiftshader takes
  * the slower fallback; TAPEFORM_QUIET=1 keeps it from saying so. VK_DRIVER_FILES and VK_ICD_FILENAMES set by
@@ -12,7 +15,7 @@ import { checkEnvironment } from '../common/environment.ts';
 import { dropUnread } from '../common/output.ts';
 import type { Choice, Machine } from './driver/choose.ts';
 import { advice, chooseByMachine, chooseByUser, isSoftware } from './driver/choose.ts';
-import type { Installed } from './driver/layout.ts';
+import type { Installed, SoftwareKind } from './driver/layout.ts';
 import { activeFolder, cacheFolder, installed, isOwnManifest, manifestPath, wrapperPath } from './driver/layout.ts';
 import type { Files } from './driver/machine.ts';
 import { distribution, inspectMachine, memoryFileAdvice } from './driver/machine.ts';
@@ -37,23 +40,24 @@ export interface DriverReport {
 let report: DriverReport | undefined;
 let looked: Promise<void> | undefined;
 
-/** True in Node on Linux: elsewhere the system's own graphics (Metal, D3D12, a browser's) need no help. */
+/** True on Linux: elsewhere the system's own graphics (Metal, D3D12, a browser's) need no help. */
 function concerned(): boolean {
-  return (
-    typeof process !== 'undefined' &&
-    process.platform === 'linux' &&
-    !('Deno' in globalThis) &&
-    process.versions.bun === undefined
-  );
+  return typeof process !== 'undefined' && process.platform === 'linux';
+}
+
+/** Whether this process could be started again: the main thread of a program in Node. */
+async function canRestart(): Promise<boolean> {
+  if (!concerned() || 'Deno' in globalThis || process.versions.bun !== undefined) return false;
+  return (await import('node:worker_threads')).isMainThread;
 }
 
 /**
- * Must be awaited before Dawn is loaded, and before the program has done anything: it may restart the
- * process, in which case it never resolves. Where a GPU worked before it does nothing but look at a few
- * files. Never rejects: `driverAdvice` then says what is missing.
+ * For the entry of a program: must be awaited before Dawn is loaded, and before the program has done
+ * anything, since it may restart the process, in which case it never resolves. Where a GPU worked before it
+ * does nothing but look at a few files. Never rejects: `driverAdvice` then says what is missing.
  */
 export function ensureVulkanDriver(): Promise<void> {
-  looked ??= concerned() ? look() : Promise.resolve();
+  looked ??= canRestart().then((can) => (can ? look() : undefined));
   return looked;
 }
 
@@ -64,28 +68,74 @@ async function look(): Promise<void> {
   } catch {
     return; // scripts say it in one line, and `acquire` throws it: at an import it would have a stack
   }
-  const fs = await import('node:fs');
-  const home = process.env.HOME ?? (await import('node:os')).homedir();
-  const machine = inspectMachine(fs, process.env, home);
-  const folder = activeFolder(process.argv0);
-  if (folder) {
-    runningOn(folder, machine, fs);
-    return;
-  }
+  const { fs, home, machine, folder } = await facts();
+  if (folder) return runningOn(folder, machine, fs);
+  const { restart, sameArguments } = await import('./driver/restart.ts');
+  const args = sameArguments(process);
+  if (!args) return; // a session, or a program from standard input: `useSoftware` serves
   let choice = chooseByUser(process.env, process.argv.slice(2), isOwnManifest) ?? chooseByMachine(machine);
   report = { use: 'system', why: choice.why, machine };
   if (choice.use === 'system') return;
-  if (!(await import('node:worker_threads')).isMainThread) return; // only the main thread can restart the process
   if (choice.use === 'probe') choice = await chooseByProbe(machine, fs, home);
   report = { use: 'system', why: choice.why, machine };
   if (choice.use === 'system') return;
   try {
-    await useSoftware(choice, fs, home);
+    const folder = await install(choice.use === 'swiftshader' ? 'swiftshader' : 'mesa', fs, home);
+    process.env.TAPEFORM_WHY = choice.why;
+    await restart(folder, args);
   } catch (error) {
-    const failure = error instanceof Error ? error.message : String(error);
-    report = { ...report, failure };
-    say(failure);
+    failed(error);
   }
+}
+
+/** What decides on the driver. `folder`: that whose libraries this process was started on. */
+async function facts() {
+  const fs = await import('node:fs');
+  const home = process.env.HOME ?? (await import('node:os')).homedir();
+  const machine = inspectMachine(fs, process.env, home);
+  return { fs, home, machine, folder: activeFolder(process.argv0) };
+}
+
+/**
+ * Loads a software driver into this process as it is, before WebGPU is opened: where the user asked for one,
+ * where the machine has nothing else, or where what it has was `refused`. Returns undefined where the
+ * system's driver is to be used, else a function to call when a device is open. Never rejects.
+ */
+export async function useSoftware(refused = false): Promise<(() => Promise<void>) | undefined> {
+  if (!concerned()) return undefined;
+  const { fs, home, machine, folder } = await facts();
+  if (report?.failure !== undefined) return undefined; // told already
+  if (folder) {
+    if (!refused) runningOn(folder, machine, fs);
+    return undefined;
+  }
+  const byUser = chooseByUser(process.env, [], isOwnManifest);
+  const choice = byUser ?? chooseByMachine(machine, refused);
+  report = { use: 'system', why: choice.why, machine };
+  // Any software driver of the system is tried before one is fetched.
+  const hasOwn = !byUser && !refused && machine.loader && machine.manifests.some(({ library }) => isSoftware(library));
+  const isForced = refused && !byUser; // nothing of the system works
+  if (hasOwn || ((choice.use === 'system' || choice.use === 'probe') && !isForced)) return undefined;
+  try {
+    const folder = await install(choice.use === 'swiftshader' ? 'swiftshader' : 'in-process', fs, home);
+    const { loadDriver } = await import('./driver/in-process.ts');
+    const done = await loadDriver(folder);
+    report = { ...report, use: 'software', folder, installed: installed(fs, folder) };
+    tell(
+      report,
+      `, in this process; a program that begins with \`await init({ restart: true })\` may be twice as fast`,
+    );
+    return done;
+  } catch (error) {
+    failed(error);
+    return undefined;
+  }
+}
+
+function failed(error: unknown): void {
+  const failure = error instanceof Error ? error.message : String(error);
+  report = { use: 'system', why: '', ...report, failure };
+  say(failure);
 }
 
 /** Trusts a GPU that worked before, or asks Dawn in another process. */
@@ -99,9 +149,9 @@ async function chooseByProbe(machine: Machine, fs: Files, home: string): Promise
   return { use: 'system', why: description };
 }
 
-async function useSoftware(choice: Choice, fs: Files, home: string): Promise<void> {
-  const kind = choice.use === 'swiftshader' ? 'swiftshader' : 'mesa';
-  const short = kind === 'mesa' && (await shortMemory(fs));
+/** Sees to it that a driver lies in its folder of the cache, and returns the folder. */
+async function install(kind: SoftwareKind, fs: Files, home: string): Promise<string> {
+  const short = kind !== 'swiftshader' && (await shortMemory(fs));
   if (short) throw new Error(short);
   const system = distribution(fs);
   const folder = cacheFolder(kind, process.env, home, system.name);
@@ -110,15 +160,7 @@ async function useSoftware(choice: Choice, fs: Files, home: string): Promise<voi
     const { ensureInstalled } = await import('./driver/install.ts');
     await ensureInstalled(kind, folder, system, say, Boolean(process.env.TAPEFORM_DRIVER));
   }
-  const { restart, sameArguments } = await import('./driver/restart.ts');
-  const args = sameArguments(process);
-  if (!args) {
-    throw new Error(
-      `a session cannot be restarted on the software driver; begin it with ${wrapperPath(folder)}, not node`,
-    );
-  }
-  process.env.TAPEFORM_WHY = choice.why;
-  await restart(folder, args);
+  return folder;
 }
 
 /** `memoryFileAdvice` of this process. */
@@ -140,11 +182,15 @@ function runningOn(folder: string, machine: Machine, fs: Files): void {
   process.env.VK_DRIVER_FILES = manifestPath(folder);
   process.execPath = wrapperPath(folder); // Node took the dynamic linker for its own program
   process.argv[0] = process.execPath;
-  const facts = installed(fs, folder);
-  report = { use: 'software', why, folder, installed: facts, machine };
+  report = { use: 'software', why, folder, installed: installed(fs, folder), machine };
+  tell(report, "; TAPEFORM_DRIVER=system uses the system's driver");
+}
+
+/** Says once, for this process and those that it starts, which driver is used, and `more`. */
+function tell({ why, folder, installed: facts }: DriverReport, more: string): void {
   if (process.env.TAPEFORM_SAID !== undefined) return;
   process.env.TAPEFORM_SAID = '1';
-  say(`${why}, using ${facts?.description ?? folder} on the CPU; TAPEFORM_DRIVER=system uses the system's driver`);
+  say(`${why}, using ${facts?.description ?? folder} on the CPU${more}`);
   if (facts?.better) say(`faster ones could not be had (${facts.better}); remove ${folder} to try again`);
 }
 
@@ -168,7 +214,7 @@ export function driverAdvice(): string {
       ? 'update the graphics driver (Direct3D 12 is needed)'
       : 'this system offers no GPU to WebGPU; update it or its graphics driver';
   }
-  if (!report?.machine) return 'ensureVulkanDriver() was not called; import gpu/index.ts, which does so';
+  if (!report?.machine) return 'the machine was not looked at';
   if (report.folder)
     return `the driver in ${report.folder} does not work; remove that folder to have it installed anew`;
   const { machine, failure } = report;

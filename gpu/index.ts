@@ -1,9 +1,5 @@
-import { ensureVulkanDriver } from './driver.ts';
-
-// At import time, before the program has done anything: it may restart the process on a software driver.
-await ensureVulkanDriver();
-
-export { acquire, Gpu } from './device.ts';
+export { acquire, Gpu, init } from './device.ts';
+export type { InitOptions } from './device.ts';
 export type { SubgroupMatrix, Target } from './device.ts';
 export { debugLevel, debugOp } from './debug.ts';
 export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';

@@ -1,5 +1,5 @@
 /** `npx tsx gpu/info.ts`: adapter, driver, features and limits, what is missing, and how to mend it. */
-import { describeDriver, gpuAdvice } from './driver.ts';
+import { describeDriver, ensureVulkanDriver, gpuAdvice } from './driver.ts';
 import { acquire } from './index.ts';
 import type { Gpu } from './index.ts';
 
@@ -46,6 +46,7 @@ function amount(name: string, value: number): string {
   return /Size/.test(name) && value >= 2 ** 20 ? `${value} (${(value / 2 ** 20).toFixed(0)} MiB)` : `${value}`;
 }
 
+await ensureVulkanDriver();
 const driver = describeDriver();
 console.log(row('choice', driver.why));
 if (driver.folder) console.log(row('software driver in', driver.folder));

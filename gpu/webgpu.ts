@@ -10,13 +10,16 @@ export const enabledToggles = [
 ];
 export const disabledToggles = ['timestamp_quantization']; // 65,536 ns steps are useless for timing a kernel
 
-/** Dawn aborts the process when the object returned by `create()` is collected: this keeps it reachable. */
-let instance: Promise<GPU> | undefined;
+/** Dawn aborts the process when an object returned by `create()` is collected: this keeps them reachable. */
+const instances: Promise<GPU>[] = [];
 
-/** The runtime's GPU object. Throws a one-line error where the runtime has no WebGPU. */
-export function webgpu(): Promise<GPU> {
-  instance ??= open();
-  return instance;
+/**
+ * The runtime's GPU object; `again`: a new one, which sees drivers that came since. Throws a one-line error
+ * where the runtime has no WebGPU.
+ */
+export function webgpu(again = false): Promise<GPU> {
+  if (again || instances.length === 0) instances.push(open());
+  return instances.at(-1)!;
 }
 
 async function open(): Promise<GPU> {

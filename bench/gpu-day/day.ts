@@ -1,5 +1,6 @@
 /** Runs one stage of the GPU day, `day.ts STAGE [ARGUMENT ...]`; run.sh runs them all. */
 import { pathToFileURL } from 'node:url';
+import { ensureVulkanDriver } from '../../gpu/driver.ts';
 import { done } from './cases.ts';
 
 export interface Stage {
@@ -25,6 +26,7 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
     console.error(`gpu-day: there is no stage "${name}"; there are ${Object.keys(stages).join(', ')}`);
     process.exit(2);
   }
+  await ensureVulkanDriver();
   await (await load()).run(args);
   done();
 }

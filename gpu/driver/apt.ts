@@ -55,36 +55,47 @@ const keyrings = {
 /** `apt-get indextargets` in this form is what `aptSources` reads; it needs no downloaded package lists. */
 const targetFormat = '$(REPO_URI) $(RELEASE) $(COMPONENT)';
 
+/** Releases whose Mesa runs on the C library of the release `codename`, best first. */
+function ownReleases({ family, codename }: Distribution): string[][] {
+  return [[codename, `${codename}-${family === 'debian' ? 'backports' : 'updates'}`], [codename]];
+}
+
 /**
- * The places to take Mesa from, best first, on the mirror that the machine's own release comes from.
- * `targets`: the output of `apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)'`.
+ * The places to take Mesa from, best first, on the mirror that the machine's own release comes from. `own`:
+ * only what runs on the machine's own C library. `targets`: the output of `apt-get indextargets --format
+ * '$(REPO_URI) $(RELEASE) $(COMPONENT)'`.
  */
-export function aptSources({ family, codename }: Distribution, targets: string): AptSource[] {
+export function aptSources(distribution: Distribution, targets: string, own = false): AptSource[] {
+  const { family, codename } = distribution;
   if (family === 'other') return [];
   const rows = targets
     .split('\n')
     .map((line) => line.trim().split(/\s+/))
     .map(([uri = '', release = '', component = '']) => ({ uri, release, component }))
     .filter(({ uri, component }) => component === 'main' && !uri.startsWith('cdrom:'));
-  const own = [codename, 'stable', 'testing', 'unstable', 'sid', 'devel'].filter(Boolean);
+  const names = [codename, 'stable', 'testing', 'unstable', 'sid', 'devel'].filter(Boolean);
   // Other vendors' repositories use the same release names; only the distribution's mirror has its updates
   // too.
   const updated = (uri: string) => rows.some((row) => row.uri === uri && row.release === `${codename}-updates`);
   const named = (uri: string) => /\/(debian|ubuntu|ubuntu-ports)\/?$/.test(uri);
   const row =
     rows.find(({ uri, release }) => release === codename && updated(uri)) ??
-    rows.find(({ uri, release }) => own.includes(release) && named(uri)) ??
-    rows.find(({ uri, release }) => own.includes(release) || named(uri));
+    rows.find(({ uri, release }) => names.includes(release) && named(uri)) ??
+    rows.find(({ uri, release }) => names.includes(release) || named(uri));
   if (!row) return [];
   const components = family === 'ubuntu' ? 'main universe' : 'main';
-  return releases[family].map((suites) => ({ uri: row.uri, suites, components }));
+  return (own && codename ? ownReleases(distribution) : releases[family]).map((suites) => ({
+    uri: row.uri,
+    suites,
+    components,
+  }));
 }
 
 /** `aptSources` of this machine; empty where apt-get is missing. */
-export async function findAptSources(distribution: Distribution): Promise<AptSource[]> {
+export async function findAptSources(distribution: Distribution, own = false): Promise<AptSource[]> {
   if (distribution.family === 'other') return [];
   const args = ['indextargets', '--no-release-info', '--format', targetFormat, 'Created-By: Packages'];
-  return aptSources(distribution, await runCommand('apt-get', args));
+  return aptSources(distribution, await runCommand('apt-get', args), own);
 }
 
 /** Sums the files named by `apt-get --print-uris install`: lines of 'URI' name bytes hash. */

@@ -68,7 +68,7 @@ export async function ensureInstalled(
     if ('facts' in other) return other.facts;
     const failed = recentFailure(folder, Date.now() - asked);
     if (failed) throw new Error(failed);
-    return await install(folder, (failures) => find(kind, distribution, failures), say);
+    return await install(kind, folder, (failures) => find(kind, distribution, failures), say);
   } catch (error) {
     remember(folder, messageOf(error));
     throw error;
@@ -77,7 +77,12 @@ export async function ensureInstalled(
   }
 }
 
-async function install(folder: string, find: (failures: string[]) => Promise<Recipe[]>, say: Say): Promise<Installed> {
+async function install(
+  kind: SoftwareKind,
+  folder: string,
+  find: (failures: string[]) => Promise<Recipe[]>,
+  say: Say,
+): Promise<Installed> {
   await removeLeftovers(folder);
   say('no driver installed yet, getting one that runs on the CPU (once, about 65 MB)');
   const unreachable = new Set<string>();
@@ -85,7 +90,7 @@ async function install(folder: string, find: (failures: string[]) => Promise<Rec
   for (const recipe of await find(failures)) {
     if (unreachable.has(recipe.host)) continue;
     try {
-      const facts = await follow(recipe, folder, failures, say);
+      const facts = await follow(recipe, kind, folder, failures, say);
       rmSync(`${folder}.failed`, { force: true });
       return facts;
     } catch (error) {
@@ -112,7 +117,7 @@ async function recipes(kind: SoftwareKind, distribution: Distribution, failures:
     failures.push('Mesa is fetched on Debian and Ubuntu only');
     return [swiftShader];
   }
-  const sources = await findAptSources(distribution).catch((error: unknown) => {
+  const sources = await findAptSources(distribution, kind === 'in-process').catch((error: unknown) => {
     failures.push(messageOf(error));
     return [];
   });
@@ -126,7 +131,13 @@ async function recipes(kind: SoftwareKind, distribution: Distribution, failures:
 }
 
 /** Carries out one recipe in a work folder and, if its driver computes, puts that in place of `folder`. */
-async function follow(recipe: Recipe, folder: string, failures: readonly string[], say: Say): Promise<Installed> {
+async function follow(
+  recipe: Recipe,
+  kind: SoftwareKind,
+  folder: string,
+  failures: readonly string[],
+  say: Say,
+): Promise<Installed> {
   const work = workFolder(folder);
   const start = Date.now();
   try {
@@ -138,7 +149,7 @@ async function follow(recipe: Recipe, folder: string, failures: readonly string[
     });
     writeFileSync(manifestPath(work), manifest(recipe.library));
     writeFileSync(wrapperPath(work), wrapperScript(process.execPath), { mode: 0o755 });
-    const description = await probe(work);
+    const description = await probe(work, kind === 'in-process');
     const megabytes = Math.round(syncFiles(work) / 1e6);
     const seconds = Math.round((Date.now() - start) / 100) / 10;
     const better = failures.length > 0 ? failures.join('; ') : undefined;

@@ -5,7 +5,13 @@
 import type { Environment } from './choose.ts';
 import type { Files } from './machine.ts';
 
-export type SoftwareKind = 'mesa' | 'swiftshader';
+/**
+ * `mesa`: the newest, on its own C library. `in-process`: that of the machine's release, for its C library.
+ */
+export type SoftwareKind = 'mesa' | 'in-process' | 'swiftshader';
+
+/** The folder names of the kinds; the number counts recipes: raise it to have everybody install anew. */
+const folders = { mesa: 'vulkan-2', 'in-process': 'in-process-1', swiftshader: 'swiftshader-2' } as const;
 
 /**
  * The contents of driver.json, on an installed driver. The file is written last: where it is, the folder is
@@ -25,10 +31,10 @@ export interface Installed {
 
 /**
  * The folder of this machine's software driver, ready or not. `name` is the distribution's, since the driver
- * must suit its Node; the number counts recipes: raise it to have everybody install anew.
+ * must suit its Node.
  */
 export function cacheFolder(kind: SoftwareKind, env: Environment, home: string, name: string): string {
-  return `${cacheBase(env, home)}/${kind === 'mesa' ? 'vulkan' : kind}-2-${name}-${process.arch}`;
+  return `${cacheBase(env, home)}/${folders[kind]}-${name}-${process.arch}`;
 }
 
 /** The project's folder in the user's cache. */
@@ -60,7 +66,7 @@ export function manifestPath(folder: string): string {
 
 /** Whether a manifest named in the environment is ours, inherited from a parent process. */
 export function isOwnManifest(path: string): boolean {
-  return path.endsWith('/icd.json') && activeFolder(path.replace(/icd\.json$/, 'bin/node')) !== undefined;
+  return /^\/.*\/tapeform\/(vulkan|in-process|swiftshader)-[^/]+\/icd\.json$/.test(path);
 }
 
 /** A stand-in for `node` that runs it on the folder's libraries: for child processes, and for a PATH. */

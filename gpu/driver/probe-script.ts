@@ -1,13 +1,13 @@
 /**
  * Run as a process of its own: creates a device, computes on it, and prints the adapter's description; fails
- * otherwise.
+ * otherwise. Argument: the folder of a driver to load into this process first.
  */
-import { create, globals } from 'webgpu';
+import { webgpu } from '../webgpu.ts';
+import { loadDriver } from './in-process.ts';
 
-Object.assign(globalThis, globals);
-const gpu = create([]) as GPU; // dawn aborts the process when this is collected; top-level bindings stay
-const adapter = await gpu.requestAdapter();
-if (!adapter) throw new Error('Dawn finds no adapter');
+if (process.argv[2] !== undefined) await loadDriver(process.argv[2]);
+const adapter = await (await webgpu()).requestAdapter();
+if (!adapter) throw new Error('WebGPU offers no adapter');
 const device = await adapter.requestDevice();
 const size = 256;
 const code = `@group(0) @binding(0) var<storage, read_write> a: array<u32>;

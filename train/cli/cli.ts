@@ -3,6 +3,7 @@ import { format, parseArgs } from 'node:util';
 import { checkEnvironment } from '../../common/environment.ts';
 import { dropUnread } from '../../common/output.ts';
 import { firstLine, printable, printableLines } from '../../common/printable.ts';
+import { ensureVulkanDriver } from '../../gpu/driver.ts';
 
 interface Common<T> {
   readonly help: string;
@@ -142,7 +143,8 @@ export function endWithReader(): void {
 }
 
 /**
- * Runs a script's body. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of
+ * Runs a script's body, on the best driver: without a GPU this starts the process again, so that a script
+ * does nothing before. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of
  * it, failures of the file system): their one line, exit code 1. Bugs (JavaScript's own TypeError,
  * RangeError, ...), and everything under TAPEFORM_DEBUG: the stack, exit code 1. What nobody reads any more
  * (`| head`) is dropped, and the work goes on to its end.
@@ -154,6 +156,7 @@ export function main(run: () => void | Promise<void>): void {
   void (async () => {
     try {
       checkEnvironment(process.env);
+      await ensureVulkanDriver();
       await run();
     } catch (error) {
       if (error instanceof HelpRequest) {
