@@ -20,6 +20,8 @@ export { fineTune } from './classifier/fine-tune.ts';
 export type { FineTuneTask, Objective } from './classifier/fine-tune.ts';
 export { distillation, layerMap, softLoss, teacherLogits } from './compress/distillation.ts';
 export type { DistillationOptions } from './compress/distillation.ts';
+export { gptq, InputProducts } from './compress/gptq.ts';
+export type { GptqOptions, GptqType } from './compress/gptq.ts';
 export { importanceOf, leastImportant } from './compress/importance.ts';
 export type { Importance } from './compress/importance.ts';
 export { headsOf, keepLayers, keepUnits, layersOf, pruneHeads, unitsOf } from './compress/smaller.ts';

@@ -23,6 +23,12 @@ export type GgufType = (typeof ggufTypes)[number];
 /** general.file_type of each (llama.h, llama_ftype). */
 const fileTypes: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q8_0: 7, q4_1: 3, q4_0: 2 };
 
+/**
+ * Blocks of a parameter, by its name and the name of their type ("Q4_0"), of its rows [out, in] in the order
+ * of the file; undefined: rounded to nearest.
+ */
+export type Quantizer = (parameter: string, type: string, rows: Float32Array) => Uint8Array | undefined;
+
 const alignment = 32;
 const typeOf = (name: string): BlockType => blockType(name)!;
 
@@ -37,6 +43,7 @@ export function ggufFile(
   model: PreTrainedModel<ModelConfig>,
   tokenizer: AnyTokenizer,
   type: GgufType,
+  quantizer: Quantizer = () => undefined,
 ): FileToWrite {
   const { name: className } = model.constructor;
   const architecture = architectures.find((each) => each.className === className);
@@ -61,7 +68,15 @@ export function ggufFile(
   const tensors = tensorsToWrite(model).map((tensor) => {
     const { name, order } = ggufName(architecture, tensor.name);
     const shape = order === 'transposed' && tensor.shape.length === 2 ? [...tensor.shape].reverse() : tensor.shape;
-    return { ...tensor, name, order, ownShape: tensor.shape, shape, type: typeFor(name, shape, type) };
+    return {
+      ...tensor,
+      name,
+      parameter: tensor.name,
+      order,
+      ownShape: tensor.shape,
+      shape,
+      type: typeFor(name, shape, type),
+    };
   });
   head.text('GGUF');
   head.u32(3);
@@ -84,9 +99,10 @@ export function ggufFile(
     Number(config[name.includes('attn_k') ? 'num_key_value_heads' : 'num_attention_heads'] ?? 1);
   const write = async (file: StagedFile): Promise<void> => {
     await file.write(pad(head.bytes()));
-    for (const { name, dtype, ownShape, order, type, data } of tensors) {
+    for (const { name, parameter, dtype, ownShape, order, type, data } of tensors) {
       const values = toFloat32({ dtype, shape: ownShape, data: await data() });
-      await file.write(pad(quantize(type, reorder(values, ownShape, order, heads(name), true))));
+      const rows = reorder(values, ownShape, order, heads(name), true);
+      await file.write(pad(quantizer(parameter, type.name, rows) ?? quantize(type, rows)));
     }
   };
   return { path, data: write };

@@ -4,6 +4,8 @@
  */
 import { cat, noGrad, slice } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { Conv1D } from '../../models/nn/conv1d.ts';
+import { Linear } from '../../models/nn/linear.ts';
 import type { ModelConfig, Module, PreTrainedModel } from '../../models/index.ts';
 
 /** Any model with one stack of layers. */
@@ -164,6 +166,15 @@ export function readersOf(op: string, model: Shrinkable): Readers {
 export function layerModules(op: string, model: Shrinkable): [name: string, module: Module][] {
   const { prefix } = stackOf(op, model);
   return model.namedModules().filter(([name]) => name.startsWith(`${prefix}.`));
+}
+
+/** The linear layers, GPT-2's among them, within a model's stack of layers, by name. */
+export function modulesWithWeights(op: string, model: Shrinkable): [name: string, layer: Linear | Conv1D][] {
+  const found = layerModules(op, model).filter(
+    (pair): pair is [string, Linear | Conv1D] => pair[1] instanceof Linear || pair[1] instanceof Conv1D,
+  );
+  if (found.length > 0) return found;
+  throw new Error(`${op}: ${model.constructor.name} has no linear layer in its stack of layers`);
 }
 
 /** Units of the feed-forward part of each layer. */

@@ -4,7 +4,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Linear } from '../../models/nn/linear.ts';
 import type { Module } from '../../models/index.ts';
 import type { Callback } from '../trainer/callback.ts';
-import { layerModules } from './smaller.ts';
+import { modulesWithWeights } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
 
 /** Which weights are compared with each other: those of one output, of one layer, or all of them. */
@@ -25,10 +25,11 @@ export interface WeightPruning {
 
 /** The linear layers of a model's stack of layers: embeddings and heads are left as they are. */
 function linears(model: Shrinkable): [name: string, layer: Linear][] {
-  const all = layerModules('pruneWeights', model);
-  const found = all.filter((pair): pair is [string, Linear] => pair[1] instanceof Linear);
-  if (found.length > 0) return found;
-  throw new Error(`pruneWeights: ${model.constructor.name} has no linear layer in its stack of layers`);
+  const all = modulesWithWeights('pruneWeights', model);
+  const odd = all.find(([, layer]) => !(layer instanceof Linear));
+  if (odd)
+    throw new Error(`pruneWeights: ${odd[0]} holds its weights the other way round, as GPT-2 does; give another model`);
+  return all as [string, Linear][];
 }
 
 /** n and m of `n:m`. Error: it is none. */
