@@ -1,0 +1,385 @@
+// Attributions against what test/golden/golden_explain.py wrote: captum, shap, lime and networkx.
+import { readFileSync } from 'node:fs';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { assign, full, manualSeed, noGrad, randomState } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { Random } from '../../common/random.ts';
+import {
+  BertConfig,
+  BertForMaskedLM,
+  BertForQuestionAnswering,
+  BertForSequenceClassification,
+  BertForTokenClassification,
+  BertTokenizer,
+  Embedding,
+  GPT2Config,
+  GPT2LMHeadModel,
+  Linear,
+  loadModel,
+  loadTokenizer,
+  Module,
+} from '../../models/index.ts';
+import { explain, explainMethods } from '../../train/explain/explain.ts';
+import type { ExplainMethod, ExplainOptions, Explanation } from '../../train/explain/explain.ts';
+import { gaussLegendre } from '../../train/explain/gradient-methods.ts';
+import { maximumFlow } from '../../train/explain/maximum-flow.ts';
+import { limeScores } from '../../train/explain/perturbation-methods.ts';
+import { kernelCoalitions } from '../../train/explain/shapley.ts';
+import { tokenHierarchy } from '../../train/explain/token-hierarchy.ts';
+import type { TokenGroup } from '../../train/explain/token-hierarchy.ts';
+import { showExplanation } from '../../train/explain/show.ts';
+import { rejects } from '../support/failure.ts';
+import { refused, runScript } from '../support/script.ts';
+import { settings } from '../support/small-bert.ts';
+import { goldenFile, largestDifference } from '../support/golden.ts';
+
+interface Golden {
+  readonly label: string;
+  readonly texts: {
+    readonly text: string;
+    readonly output: number;
+    readonly baseline: number;
+    readonly scores: Readonly<Record<string, number[]>>;
+  }[];
+  readonly trees: { readonly tokens: string[]; readonly joins: [left: number, right: number, distance: number][] }[];
+  readonly lime: { readonly masks: number[][]; readonly outputs: number[]; readonly scores: number[] };
+  readonly flow: { readonly edges: [from: number, to: number, capacity: number][]; readonly flows: number[] };
+}
+const golden = JSON.parse(readFileSync(goldenFile('explain.json'), 'utf8')) as Golden;
+const folder = goldenFile('tiny-explain');
+const model = await loadModel(folder);
+const tokenizer = await loadTokenizer(folder);
+const asGolden = { target: golden.label, baseline: 'pad' } as const;
+
+/** The options that a name of the golden stands for: 'partition-shap none'. */
+function optionsOf(name: string): ExplainOptions {
+  const [method, ...rest] = name.split(' ') as [ExplainMethod, ...string[]];
+  const options = { ...asGolden, method, evaluations: 100_000 };
+  if (method === 'integrated-gradients')
+    return { ...options, steps: Number(rest[0]), rule: rest[1] as NonNullable<ExplainOptions['rule']> };
+  if (method === 'occlusion') return { ...options, window: Number(rest[0]) };
+  if (method !== 'partition-shap' || rest[0] === 'both') return options;
+  return { ...options, context: rest[0] === 'none' ? 0 : 1 };
+}
+
+/** The scores of the text's own tokens. */
+const ofText = ({ tokens, scores }: Explanation): number[] => scores.filter((_, t) => tokens[t]!.text >= 0);
+
+const test = suite('explain');
+
+for (const { text, output, baseline, scores } of golden.texts) {
+  for (const [name, wanted] of Object.entries(scores)) {
+    test(`${name} of "${text}" is that of captum, shap or networkx`, async () => {
+      const found = await explain(model, tokenizer, text, optionsOf(name));
+      assert.ok(largestDifference(ofText(found), wanted) <= 1e-4, `${ofText(found)}\n${wanted}`);
+      assert.ok(Math.abs(found.output - output) <= 1e-4);
+      assert.ok(found.baseline === undefined || Math.abs(found.baseline - baseline) <= 1e-4);
+    });
+  }
+}
+
+/** The joins of a tree as shap lists them: the two parts of each, in the order in which they were made. */
+function joinsOf(tree: TokenGroup): string[] {
+  if (!tree.parts) return [];
+  const name = ({ first, stop }: TokenGroup): string => `${first}-${stop}`;
+  return [...tree.parts.flatMap(joinsOf), `${tree.parts.map(name).join(' ')} ${tree.isWhole}`];
+}
+
+for (const { tokens, joins } of golden.trees) {
+  test(`the hierarchy of ${tokens.join(' ')} is that of shap`, () => {
+    const groups = tokens.map((_, i): TokenGroup => ({ first: i, stop: i + 1, isWhole: false }));
+    for (const [left, right, distance] of joins) {
+      const parts = [groups[left]!, groups[right]!] as const;
+      groups.push({ first: parts[0].first, stop: parts[1].stop, parts, isWhole: distance < 0 });
+    }
+    const tree = tokenHierarchy(tokens.map((text) => ({ text, side: 0 })));
+    assert.equal(joinsOf(tree), joinsOf(groups.at(-1)!));
+  });
+}
+
+test('tokens of two texts come together last', () => {
+  const tree = tokenHierarchy(['a', 'film', '##s', '##ly'].map((text, i) => ({ text, side: i < 3 ? 0 : 1 })));
+  assert.equal(
+    tree.parts!.map(({ first, stop }) => [first, stop]),
+    [
+      [0, 3],
+      [3, 4],
+    ],
+  );
+});
+
+test("lime's linear model is that of the package lime", () => {
+  const { masks, outputs, scores } = golden.lime;
+  const found = limeScores(
+    masks.map((mask) => Uint8Array.from(mask)),
+    outputs,
+  );
+  assert.ok(largestDifference(found, scores) <= 1e-9, `${found}`);
+});
+
+test('flows are those of networkx', () => {
+  const { edges, flows } = golden.flow;
+  const list = edges.map(([from, to, capacity]) => ({ from, to, capacity }));
+  assert.ok(largestDifference(maximumFlow(9, list, 0, [1, 2, 3, 4, 5, 6, 7, 8]), flows) <= 1e-9);
+});
+
+test('Gauss-Legendre points integrate polynomials of degree 2 n - 1', () => {
+  for (const steps of [1, 2, 7, 50, 300]) {
+    const { points, weights } = gaussLegendre(steps);
+    for (const degree of [0, 1, 2 * steps - 1]) {
+      const sum = points.reduce((total, x, i) => total + weights[i]! * x ** degree, 0);
+      assert.ok(Math.abs(sum - 1 / (degree + 1)) <= 1e-13, `${steps} points, x^${degree}: ${sum}`);
+    }
+  }
+});
+
+test('kernel coalitions are all subsets where the budget allows, else pairs with their rest', () => {
+  for (const n of [2, 3, 6]) {
+    const { kept, enumerated } = kernelCoalitions(n, 1000, new Random(0));
+    assert.is(new Set(kept.map((bits) => bits.join(''))).size, 2 ** n - 2);
+    assert.is(enumerated, 2 ** n - 2);
+  }
+  const { kept, weights, enumerated } = kernelCoalitions(14, 200, new Random(0));
+  assert.is(enumerated, 28); // sizes 1 and 13
+  assert.ok(kept.length <= 200 && kept.length >= 198);
+  for (let i = enumerated; i < kept.length; i++) assert.ok(kept[i]!.reduce((sum, bit) => sum + bit, 0) > 1);
+  assert.ok(Math.abs(weights.reduce((a, b) => a + b, 0) - 1) <= 1e-12);
+});
+
+const { text: long, scores: longScores } = golden.texts[2]!;
+const shortText = golden.texts[0]!.text;
+
+test('methods that draw samples are within their own errors of what they estimate', async () => {
+  const exact = longScores['integrated-gradients 50 gauss-legendre']!;
+  const gradient = await explain(model, tokenizer, long, { ...asGolden, method: 'gradient-shap', steps: 96 });
+  const kernel = await explain(model, tokenizer, long, { ...asGolden, method: 'kernel-shap', evaluations: 300 });
+  for (const [found, wanted] of [
+    [gradient, exact],
+    [kernel, longScores['exact-shap']!],
+  ] as const) {
+    const scores = ofText(found);
+    const errors = found.errors!.filter((_, t) => found.tokens[t]!.text >= 0);
+    for (const [i, score] of scores.entries())
+      assert.ok(
+        Math.abs(score - wanted[i]!) <= 4 * errors[i]! + 1e-4,
+        `${found.method}: ${score} ± ${errors[i]}, ${wanted[i]}`,
+      );
+    assert.ok(Math.max(...errors) > 0 && Math.max(...errors) < 0.3, `${errors}`);
+  }
+  assert.ok(Math.abs(kernel.delta!) <= 1e-4, 'kernel-shap adds up with any samples');
+});
+
+test('smooth-grad without noise is gradient x input, with it a mean that the seed fixes; others see no change', async () => {
+  const of = (options: ExplainOptions): Promise<Explanation> =>
+    explain(model, tokenizer, shortText, { ...asGolden, method: 'smooth-grad', steps: 4, ...options });
+  const plain = await explain(model, tokenizer, shortText, { ...asGolden, method: 'gradient-x-input' });
+  assert.ok(largestDifference((await of({ noise: 0 })).scores, plain.scores) <= 1e-5);
+  manualSeed(7);
+  const state = randomState();
+  const [once, again, other] = [await of({ seed: 1 }), await of({ seed: 1 }), await of({ seed: 2 })];
+  assert.equal(once.scores, again.scores);
+  assert.not.equal(once.scores, other.scores);
+  assert.equal(randomState(), state);
+});
+
+test('scores of probabilities and their logarithms add up too', async () => {
+  for (const output of ['probability', 'log-probability'] as const) {
+    const options = { ...asGolden, output, steps: 100 };
+    const { delta, output: value, baseline } = await explain(model, tokenizer, shortText, options);
+    assert.ok(Math.abs(delta!) <= 1e-4, `${output}: ${delta}`);
+    const logit = (await explain(model, tokenizer, shortText, asGolden)).output;
+    assert.ok(Math.abs(value - logit) > 1e-3 && Math.abs(value - baseline!) > 1e-4);
+  }
+});
+
+test('tokens say where they stand, special ones have no score, the model keeps its mode and hooks', async () => {
+  model.train();
+  const [{ tokens, scores, target }] = (await explain(model, tokenizer, [shortText], { baseline: 'zero' })) as [
+    Explanation,
+  ];
+  assert.ok(model.training);
+  model.eval();
+  assert.not.ok(model.modules().some((module) => module.isHooked));
+  const words = tokens.map(({ start, end }) => shortText.slice(start, end));
+  assert.equal(words, ['', ...shortText.split(' '), '']);
+  assert.equal([scores[0], scores.at(-1)], [0, 0]);
+  assert.ok(['bad', 'mixed', 'good'].includes(target.name));
+});
+
+/** Words without order: the mean of one number each. Every method must find those numbers. */
+class BagOfWords extends Module {
+  readonly words = new Embedding(tokenizer.vocabSize, 1);
+  readonly out = new Linear(1, 2);
+
+  override forward({ inputIds, attentionMask }: { readonly inputIds: Tensor; readonly attentionMask: Tensor }) {
+    const seen = attentionMask.to('f32'); // (B, T)
+    const sums = this.words.forward(inputIds).reshape(inputIds.shape).mul(seen).sum(1); // (B)
+    return { logits: this.out.forward(sums.reshape(-1, 1)) };
+  }
+}
+
+test('of a sum of words every method that adds up finds each word', async () => {
+  const bag = new BagOfWords();
+  const [table, weights] = [await bag.words.weight.data(), await bag.out.weight.data()];
+  const worth = (id: number): number => Number(weights[1]) * (Number(table[id]) - Number(table[tokenizer.padTokenId!]));
+  const wanted = Array.from(tokenizer.idsOf(shortText), worth);
+  const methods = [
+    'integrated-gradients',
+    'gradient-shap',
+    'occlusion',
+    'exact-shap',
+    'kernel-shap',
+    'partition-shap',
+  ] as const;
+  for (const method of methods) {
+    const found = await explain(bag, tokenizer, shortText, { method, target: 1, baseline: 'pad', steps: 4 });
+    assert.ok(largestDifference(ofText(found), wanted) <= 1e-4, `${method}: ${ofText(found)}, ${wanted}`);
+  }
+  const lime = await explain(bag, tokenizer, shortText, {
+    method: 'lime',
+    target: 1,
+    baseline: 'pad',
+    evaluations: 64,
+  });
+  const order = (values: readonly number[]): number[] => [...values.keys()].sort((a, b) => values[a]! - values[b]!);
+  assert.equal(order(ofText(lime)), order(wanted));
+});
+
+test('what cannot be explained is refused in one line', async () => {
+  const bag = new BagOfWords();
+  const of = (text: string, options: ExplainOptions = {}, subject: Module = model) =>
+    explain(subject, tokenizer, text, options);
+  await rejects(of(''), /^explain: this text has no tokens that could be explained/);
+  await rejects(of('film '.repeat(31)), /^explain: the text has 33 tokens, and the model reads at most 32; cut it/);
+  await rejects(of('film', { target: 'great' }), /unknown target label "great"; the model has bad, mixed, good$/);
+  await rejects(of('film', { target: 3 }), /label 3 is none of 0 to 2$/);
+  await rejects(
+    of('film', { target: 'x' }, bag),
+    /unknown target label "x"; the model's labels have no names, give a number$/,
+  );
+  await rejects(
+    of('film', { method: 'lrp' as ExplainMethod }),
+    /unknown method "lrp"; use one of integrated-gradients, /,
+  );
+  await rejects(
+    of('film', { baseline: 'eos' }),
+    /the tokenizer has no eos token to stand .* use the baseline mask or pad or unk or zero$/,
+  );
+  await rejects(of('film', { baseline: 'zero', method: 'occlusion' }), /zeros are a baseline of gradients/);
+  await rejects(
+    of('film film', { method: 'occlusion', window: 3 }),
+    /a window of 3 tokens is longer than the text, which has 2/,
+  );
+  await rejects(
+    of('film '.repeat(13), { method: 'exact-shap' }),
+    /at most 12 tokens, and this text has 13; use partition-shap/,
+  );
+  await rejects(of('film', { steps: 0 }), /steps must be a whole number of at least 1, got 0$/);
+  await rejects(of('film', { noise: NaN, method: 'smooth-grad' }), /noise must be a number of at least 0, got NaN$/);
+  for (const method of ['attention-rollout', 'attention-flow'] as const)
+    await rejects(
+      of('film', { method, target: 1 }, bag),
+      /a BagOfWords gives no attention weights, which this method is made of; use/,
+    );
+  assert.not.ok(
+    model.modules().some((module) => module.isHooked),
+    'hooks are taken off after errors',
+  );
+});
+
+test('an output that is not finite is refused with the module where that begins', async () => {
+  const broken = await loadModel(folder);
+  const dense = broken.namedParameters().find(([name]) => name === 'bert.encoder.layer.1.output.dense.bias')![1];
+  noGrad(() => assign(dense, full(dense.shape, NaN)));
+  for (const method of ['integrated-gradients', 'occlusion', 'attention-rollout'] as const)
+    await rejects(
+      explain(broken, tokenizer, 'film', { method }),
+      /output for this text is not finite, from bert\.encoder\.layer\.1\.output\.dense on, so there is nothing to explain/,
+    );
+});
+
+test('a text of one token and of as many as the model reads', async () => {
+  for (const method of explainMethods) {
+    const { scores, delta } = await explain(model, tokenizer, 'film', { method, steps: 20, evaluations: 20 });
+    assert.ok(scores.length === 3 && Number.isFinite(scores[1]), method);
+    assert.ok(delta === undefined || Math.abs(delta) <= (method === 'gradient-shap' ? 1 : 1e-3), `${method}: ${delta}`);
+  }
+  const text = 'film '.repeat(600);
+  const options = { method: 'gradient-x-input', truncation: true } as const;
+  assert.is((await explain(model, tokenizer, text, options)).tokens.length, 32);
+  const bert = BertTokenizer.default();
+  const large = new BertForSequenceClassification(
+    BertConfig.create({ ...settings, vocabSize: bert.vocabSize, maxPositionEmbeddings: 512 }),
+  );
+  assert.is((await explain(large, bert, text, options)).scores.length, 512);
+});
+
+test('taggers, models of questions, of masked tokens and decoders', async () => {
+  const config = BertConfig.create({
+    ...settings,
+    vocabSize: tokenizer.vocabSize,
+    labels: ['O', 'X'],
+    maxPositionEmbeddings: 32,
+  });
+  const tagger = new BertForTokenClassification(config);
+  const tag = await explain(tagger, tokenizer, shortText, { at: 'very', target: 'X' });
+  assert.equal(tag.target, { name: 'X', number: 1, at: 5 });
+  assert.ok(Math.abs(tag.delta!) <= 1e-4);
+  await rejects(explain(tagger, tokenizer, shortText), /each token has labels of its own here; say with `at`/);
+  await rejects(explain(tagger, tokenizer, shortText, { at: 'song' }), /"song" does not stand in the text/);
+
+  const answerer = new BertForQuestionAnswering(config);
+  const [answer] = await explain(answerer, tokenizer, [['it was a book', 'we saw a film']], {
+    target: 'end',
+    method: 'occlusion',
+  });
+  assert.ok(answer!.target.number >= 6, 'the answer is in the second text');
+  assert.match(answer!.target.name, /^end at (we|saw|a|film)$/);
+  await rejects(explain(answerer, tokenizer, 'film', { target: 'middle' }), /start or end of its answer, got "middle"/);
+
+  const filler = new BertForMaskedLM(config);
+  const filled = await explain(filler, tokenizer, 'the [MASK] was good', { target: 'film' });
+  assert.equal(filled.target, { name: 'film', number: tokenizer.tokenToId('film'), at: 2 });
+  assert.is(filled.scores[2], 0);
+  await rejects(explain(filler, tokenizer, 'the film'), /needs a mask in the text, or `at`/);
+
+  const decoder = new GPT2LMHeadModel(
+    GPT2Config.create({ vocabSize: tokenizer.vocabSize, nPositions: 32, nEmbd: 8, nLayer: 1, nHead: 2 }),
+  );
+  const next = await explain(decoder, tokenizer, shortText, { baseline: 'pad', steps: 30 });
+  assert.is(next.target.at, next.tokens.length - 1);
+  assert.ok(Math.abs(next.delta!) <= 1e-4, `${next.delta}`);
+  await rejects(
+    explain(decoder, tokenizer, shortText, { target: 'a film' }),
+    /the target "a film" is 2 tokens, one is needed; its first is "a"/,
+  );
+});
+
+test('in a terminal the words stand on colours, or a table alone tells; the text cannot steer it', async () => {
+  const text = `the film was\x1b[2J good`;
+  const explanation = await explain(model, tokenizer, text, { ...asGolden, method: 'occlusion' });
+  const plain = showExplanation(explanation, { colours: false, top: 2 });
+  assert.not.match(plain, /\x1b/);
+  assert.match(plain, /^occlusion: logit of good -?\d/);
+  assert.is(plain.split('\n').length, 1 + 1 + 1 + 1 + 1 + 2);
+  const shown = showExplanation(explanation, { colours: true });
+  assert.match(shown, /\x1b\[30;48;5;\d+m\w+\x1b\[0m/);
+  assert.not.match(shown, /\x1b\[2J/);
+});
+
+test('the script explains, as JSON too, and refuses in one line', async () => {
+  const run = (...args: string[]) => runScript(['train/explain.ts', '--model', folder, ...args]);
+  const json = await run('--json', '--method', 'occlusion', '--baseline', 'pad', '--target', golden.label, shortText);
+  assert.is(json.code, 0, json.stderr);
+  const wanted = golden.texts[0]!.scores['occlusion 1']!;
+  assert.ok(largestDifference(ofText(JSON.parse(json.stdout) as Explanation), wanted) <= 1e-4);
+  refused(
+    await run('--target', 'great', shortText),
+    1,
+    /^explain: unknown target label "great"; the model has bad, mixed, good$/,
+  );
+  refused(await run('--new-tokens', '2', shortText), 2, /^explain: --new-tokens is for decoders/);
+});
+
+test.run();

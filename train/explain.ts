@@ -1,0 +1,100 @@
+/**
+ * Explains a decision of a model: how much each word of a text counts for it.
+ *
+ *   npx tsx train/explain.ts "You have won a free prize!"          the small spam model of the project
+ *   npx tsx train/explain.ts --model runs/topics --target sports --method partition-shap "A text"
+ *   npx tsx train/explain.ts --model models/pretrained/gpt-small --new-tokens 3 "The state of the"
+ *   npx tsx train/explain.ts --model runs/squad --text-pair "The fox ran home." "Who ran?"
+ */
+import { progress } from '../common/progress.ts';
+import type { Progress } from '../common/progress.ts';
+import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
+import { shippedModel } from '../models/io/shipped.ts';
+import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
+import { explain, explainMethods } from './explain/explain.ts';
+import type { Explanation } from './explain/explain.ts';
+import { outputScales } from './explain/output.ts';
+import { baselines } from './explain/read-text.ts';
+import type { ExplainedText } from './explain/read-text.ts';
+import { showExplanation } from './explain/show.ts';
+
+const command = {
+  name: 'explain',
+  usage: 'npx tsx train/explain.ts',
+  summary: 'Explains what a model makes of texts: how much each token counts for its output.',
+  positionals: { name: 'text', help: 'texts to explain', min: 1 },
+  options: {
+    model: {
+      type: 'string',
+      help: 'folder, Hugging Face cache or hub; default the small spam model that comes with the project',
+    },
+    method: { type: 'choice', choices: explainMethods, default: 'integrated-gradients', help: 'how it is shared out' },
+    target: { type: 'string', help: 'label, next token, or start or end of an answer; default what the model chooses' },
+    at: { type: 'string', help: 'of a tagger: the word whose label is explained; of masked tokens: the place' },
+    textPair: { type: 'list', help: 'the second text of a pair; once for each text, in their order' },
+    newTokens: { type: 'int', default: 1, min: 1, help: 'of a decoder: explain so many tokens, one after the other' },
+    scale: { type: 'choice', choices: outputScales, default: 'logit', help: 'which number of the output' },
+    baseline: {
+      type: 'choice',
+      choices: baselines,
+      help: 'what stands for a token that is taken away; default the first that the tokenizer has',
+    },
+    steps: { type: 'int', min: 1, help: 'gradients: points or samples (default 50)' },
+    evaluations: { type: 'int', min: 3, help: 'kernel-shap, partition-shap, lime: runs of the model at most' },
+    window: { type: 'int', min: 1, help: 'occlusion: tokens that are taken away at once (default 1)' },
+    noise: { type: 'number', min: 0, help: 'smooth-grad, gradient-shap: deviation, as a share of the range' },
+    seed: { type: 'int', default: 0, min: 0, help: 'of what is drawn at random' },
+    batchSize: { type: 'int', default: 16, min: 1, help: 'rows at once' },
+    truncation: { type: 'boolean', help: 'cut texts that are longer than the model reads' },
+    top: { type: 'int', default: 10, min: 1, help: 'tokens in the table' },
+    json: { type: 'boolean', help: 'print each explanation as a line of JSON' },
+  },
+} as const;
+
+main(async () => {
+  endWithReader();
+  const { values, positionals } = parseOptions(command);
+  const { model: name = shippedModel('spam-small'), textPair, newTokens, scale, top, json, ...options } = values;
+  if (textPair.length > 0 && textPair.length !== positionals.length)
+    throw new UsageError(
+      `${command.name}: ${positionals.length} texts but ${textPair.length} of --text-pair; give one for each text`,
+    );
+  const folder = await resolveModelFolder(name, {});
+  const { model, tokenizer } = await readModelFolder(folder, async () => ({
+    model: await loadModel(folder),
+    tokenizer: await loadTokenizer(folder),
+  }));
+  if (newTokens > 1 && !(model instanceof CausalLM))
+    throw new UsageError(`${command.name}: --new-tokens is for decoders, and ${name} is a ${model.constructor.name}`);
+  for (const [i, first] of positionals.entries()) {
+    let text: ExplainedText = textPair.length > 0 ? [first, textPair[i]!] : first;
+    for (let token = 0; token < newTokens; token++) {
+      const [explanation] = await withBar((onProgress) =>
+        explain(model, tokenizer, [text], { ...options, output: scale, onProgress }),
+      );
+      print(explanation!, { top, json });
+      // The text as it reads then; its last tokens may be cut otherwise than the model wrote them.
+      if (typeof text === 'string') text += explanation!.target.name;
+    }
+  }
+});
+
+/** Runs with a bar that is drawn from the first batch on. */
+async function withBar<T>(run: (onProgress: (done: number, total: number) => void) => Promise<T>): Promise<T> {
+  let bar: Progress | undefined;
+  try {
+    return await run((done, total) => {
+      bar ??= process.stderr.isTTY ? progress({ total }) : undefined;
+      bar?.update(done, { total });
+    });
+  } finally {
+    bar?.stop();
+  }
+}
+
+function print(explanation: Explanation, { top, json }: { readonly top: number; readonly json: boolean }): void {
+  if (json) return console.log(JSON.stringify(explanation));
+  // As Node says, which honours NO_COLOR and FORCE_COLOR. console.log would spell the colours out.
+  const colours = process.stdout.isTTY && process.stdout.hasColors(256);
+  process.stdout.write(`${showExplanation(explanation, { colours, top })}\n\n`);
+}
