@@ -143,7 +143,8 @@ def lime_step():
     _, found, _, _ = base.explain_instance_with_data(
         masks, np.stack([outputs, -outputs], 1), distances, 0, 6, feature_selection="none"
     )
-    return {"masks": masks.astype(int).tolist(), "outputs": outputs.tolist(), "scores": [dict(found)[i] for i in range(6)]}
+    scores = [dict(found)[i] for i in range(6)]
+    return {"masks": masks.astype(int).tolist(), "outputs": outputs.tolist(), "scores": scores}
 
 
 def flow_step():

@@ -170,7 +170,7 @@ test('methods that draw samples are within their own errors of what they estimat
   assert.ok(Math.abs(kernel.delta!) <= 1e-4, 'kernel-shap adds up with any samples');
 });
 
-test('smooth-grad without noise is gradient x input, with it a mean that the seed fixes; others see no change', async () => {
+test('smooth-grad without noise is gradient x input; its noise follows its seed, and no other draw sees it', async () => {
   const of = (options: ExplainOptions): Promise<Explanation> =>
     explain(model, tokenizer, shortText, { ...asGolden, method: 'smooth-grad', steps: 4, ...options });
   const plain = await explain(model, tokenizer, shortText, { ...asGolden, method: 'gradient-x-input' });
@@ -295,7 +295,7 @@ test('an output that is not finite is refused with the module where that begins'
   for (const method of ['integrated-gradients', 'occlusion', 'attention-rollout'] as const)
     await rejects(
       explain(broken, tokenizer, 'film', { method }),
-      /output for this text is not finite, from bert\.encoder\.layer\.1\.output\.dense on, so there is nothing to explain/,
+      /is not finite, from bert\.encoder\.layer\.1\.output\.dense on, so there is nothing to explain/,
     );
 });
 

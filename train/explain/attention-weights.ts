@@ -48,10 +48,9 @@ export async function attentionOf(model: Module, batch: LabelledBatch, tokens: n
         for (let to = 0; to < tokens; to++)
           weights[((layer * heads + head) * tokens + from) * tokens + to] = data[(head * width + from) * width + to]!;
   }
+  const layerOf = (index: number): number => Math.floor(index / (heads * tokens * tokens));
   const bad = weights.findIndex((x) => !Number.isFinite(x));
   if (bad >= 0)
-    throw new Error(
-      `explain: attention weights of layer ${Math.floor(bad / (heads * tokens * tokens))} are not finite; look at the model's weights`,
-    );
+    throw new Error(`explain: attention weights of layer ${layerOf(bad)} are not finite; look at the model's weights`);
   return { layers, heads, tokens, weights };
 }

@@ -153,8 +153,8 @@ function kindOf(model: Module, { target }: TargetChoice): KindOfModel {
   if (base instanceof CausalLM) return 'causal';
   if (base instanceof Seq2SeqLM)
     throw new Error(
-      `explain: a ${base.constructor.name} reads two texts with one table of embeddings, which is not explained here; ` +
-        'give a classifier, a tagger, a model of questions or a decoder',
+      `explain: a ${base.constructor.name} reads two texts with one table of embeddings, which is not explained ` +
+        'here; give a classifier, a tagger, a model of questions or a decoder',
     );
   const { name } = base.constructor;
   if (name.endsWith('ForTokenClassification')) return 'token';

@@ -41,7 +41,8 @@ export function readRow(
   const length = encoded.shape[1];
   if (length > maxLength)
     throw new Error(
-      `explain: the text has ${length} tokens, and the model reads at most ${maxLength}; cut it, or pass truncation: true`,
+      `explain: the text has ${length} tokens, and the model reads at most ${maxLength}; cut it, or pass ` +
+        'truncation: true',
     );
   const side = (which: 0 | 1): Int32Array => Int32Array.from({ length }, (_, t) => encoded.offsets![2 * t + which]!);
   return {
