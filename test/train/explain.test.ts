@@ -170,7 +170,7 @@ test('methods that draw samples are within their own errors of what they estimat
   assert.ok(Math.abs(kernel.delta!) <= 1e-4, 'kernel-shap adds up with any samples');
 });
 
-test('smooth-grad without noise is gradient x input; its noise follows its seed, and no other draw sees it', async () => {
+test('smooth-grad without noise is gradient x input; its noise follows its seed alone', async () => {
   const of = (options: ExplainOptions): Promise<Explanation> =>
     explain(model, tokenizer, shortText, { ...asGolden, method: 'smooth-grad', steps: 4, ...options });
   const plain = await explain(model, tokenizer, shortText, { ...asGolden, method: 'gradient-x-input' });
