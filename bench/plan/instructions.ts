@@ -91,7 +91,7 @@ function trips(head: string): number | undefined {
   const span = new RegExp(`^min\\(${first} \\+ (\\d+)u, \\w+\\)$`).exec(end);
   const length = span ? Number(span[1]) : number(end);
   if (length === undefined) return undefined;
-  const start = span ? 0 : (number(first) ?? (/^(lane|member|slot|localIndex)$/.test(first) ? 0 : undefined));
+  const start = span ? 0 : (number(first) ?? (/^(lane|member|part|slot|localIndex)$/.test(first) ? 0 : undefined));
   return start === undefined ? undefined : Math.ceil((length - start) / Number(step));
 }
 

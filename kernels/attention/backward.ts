@@ -1,34 +1,23 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, read, u32, write } from '../kernel.ts';
-import type { Operand } from '../layout.ts';
+import { flashAttentionMatricesBackward } from './matrix-backward.ts';
+import { matrixTile } from './matrix-tile.ts';
 import {
   attentionParams,
+  backwardCost,
   headBase,
   headParams,
   inputBases,
   inputBindings,
-  scoreCount,
+  readsEights,
   sizesOf,
   vec4Of,
 } from './operands.ts';
-import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
+import type { AttentionAttrs, AttentionTarget, BackwardOperands, DeltaOperands } from './operands.ts';
 import { firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
 import type { Side } from './scores.ts';
 import { chooseWalk, each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 import type { WalkCode } from './walk.ts';
-
-export interface DeltaOperands {
-  /** Output of the forward pass and its cotangent, [B, H, Tq, D], of any strides as the inputs. */
-  readonly y: Operand;
-  readonly g: Operand;
-  /** Of the forward pass. */
-  readonly stats: Operand;
-  /**
-   * f32 [B, H, Tq, 4], row-major, for each query: its stats, delta = g . y, which softmax subtracts from each
-   * score's gradient, and 0.
-   */
-  readonly perQuery: Operand;
-}
 
 /** Computes what the gradients need of each query. */
 export function flashAttentionDelta({ y, g }: DeltaOperands): Dispatch {
@@ -61,18 +50,6 @@ perQuery[id] = vec4<f32>(stats[id], (sum.x + sum.y) + (sum.z + sum.w), 0.0);`,
   });
 }
 
-export interface BackwardOperands extends AttentionOperands, Pick<DeltaOperands, 'g' | 'perQuery'> {
-  /**
-   * [B, H, T, D], of any strides as the inputs. Those of keys and values are by query head: where a group of
-   * these shares a head, they are still to be added up.
-   */
-  readonly dq: Operand;
-  readonly dk: Operand;
-  readonly dv: Operand;
-  /** The tensor of which dq, dk and dv are views, where it is one: it is bound once, and in their place. */
-  readonly gradients?: Operand;
-}
-
 /**
  * Gradients of queries, keys and values without the scores in memory and without atomics (Dao et al. 2022,
  * algorithm 4): workgroups of one kind own keys and walk along the queries for dK and dV, those of the other
@@ -84,7 +61,9 @@ export function flashAttentionBackward(
   attrs: AttentionAttrs,
   target: AttentionTarget,
 ): Dispatch {
-  const { q, g, dq, dk, dv, gradients } = operands;
+  const tile = readsEights(operands.g) && matrixTile(target, operands, 'backward');
+  if (tile) return flashAttentionMatricesBackward(operands, attrs, tile);
+  const { g, dq, dk, dv, gradients } = operands;
   const { batch, heads, queries, keys, width } = sizesOf(operands);
   const walk = chooseWalk(target, 4, width);
   const code = walkCode(walk, width);
@@ -101,10 +80,7 @@ export function flashAttentionBackward(
     params: { split: u32(groups(keys)), ...headParams({ g, dq, dk, dv }), ...attentionParams(operands, attrs) },
     workgroup: threadsOf(walk),
     groups: groups(keys) + groups(queries),
-    cost: {
-      flops: 14 * scoreCount(operands, attrs) * width,
-      bytes: batch * heads * (3 * queries + 4 * keys) * width * bytesOf(q.dtype),
-    },
+    cost: backwardCost(operands, attrs),
     declarations: `${code.shared(2)}\n${keepFunctions(attrs)}`,
     body: `
 if (group < p.split) {

@@ -1,39 +1,31 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { bytesOf, kernel, write } from '../kernel.ts';
-import type { Operand } from '../layout.ts';
+import { kernel, write } from '../kernel.ts';
+import { flashAttentionMatrices } from './matrix-forward.ts';
+import { matrixTile } from './matrix-tile.ts';
 import {
   attentionParams,
+  forwardCost,
   headBase,
   headParams,
   inputBases,
   inputBindings,
-  scoreCount,
   sizesOf,
   vec4Of,
 } from './operands.ts';
-import type { AttentionAttrs, AttentionOperands, AttentionTarget } from './operands.ts';
+import type { AttentionAttrs, AttentionTarget, ForwardOperands } from './operands.ts';
 import { deaf, firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
 import { chooseWalk, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
-
-export interface ForwardOperands extends AttentionOperands {
-  /** [B, H, Tq, D], of any strides as the inputs. */
-  readonly y: Operand;
-  /**
-   * f32 [B, H, Tq, 2], row-major: each row's largest score and the logarithm of its sum of exponentials above
-   * it (apart, since their sum would be rounded to the larger's precision). A row without keys has 0 as its
-   * largest, above all of its scores, so that its weights are 0 in the backward pass.
-   */
-  readonly stats: Operand;
-}
 
 /**
  * softmax(q k^T scale + mask) v without the scores in memory: rows of queries walk along keys and values with
  * a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022).
  */
 export function flashAttention(operands: ForwardOperands, attrs: AttentionAttrs, target: AttentionTarget): Dispatch {
-  const { q, y } = operands;
+  const tile = matrixTile(target, operands, 'forward');
+  if (tile) return flashAttentionMatrices(operands, attrs, tile);
+  const { y } = operands;
   const { causal } = attrs;
-  const { batch, heads, queries, keys, width } = sizesOf(operands);
+  const { batch, heads, queries, width } = sizesOf(operands);
   const walk = chooseWalk(target, 2, width);
   const code = walkCode(walk, width);
   const scores = scoreCode(operands, attrs, code, 'queries', 4);
@@ -64,10 +56,7 @@ stats[to + 1u] = select(log(l${r}), 0.0, deaf${r});
     params: { ...headParams({ y }), ...attentionParams(operands, attrs) },
     workgroup: threadsOf(walk),
     groups: batch * heads * Math.ceil(queries / rowsOf(walk)),
-    cost: {
-      flops: 4 * scoreCount(operands, attrs) * width,
-      bytes: batch * heads * (2 * queries + 2 * keys) * width * bytesOf(q.dtype),
-    },
+    cost: forwardCost(operands, attrs),
     declarations: `${code.shared(1)}\n${keepFunctions(attrs)}`,
     body: `${code.place('group', 'p.tq', causal)}
 ${inputBases(operands)}

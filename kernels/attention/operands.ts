@@ -1,5 +1,6 @@
 import type { Target } from '../../gpu/device.ts';
-import { f32, i32, read, storedType, u32 } from '../kernel.ts';
+import type { Cost } from '../../gpu/dispatch.ts';
+import { bytesOf, f32, i32, read, storedType, u32 } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
 import type { Layout, Operand } from '../layout.ts';
 import { drawParams } from '../random.ts';
@@ -19,6 +20,42 @@ export interface AttentionOperands {
   readonly mask?: Operand;
 }
 
+export interface ForwardOperands extends AttentionOperands {
+  /** [B, H, Tq, D], of any strides as the inputs. */
+  readonly y: Operand;
+  /**
+   * f32 [B, H, Tq, 2], row-major: each row's largest score and the logarithm of its sum of exponentials above
+   * it (apart, since their sum would be rounded to the larger's precision). A row without keys has 0 as its
+   * largest, above all of its scores, so that its weights are 0 in the backward pass.
+   */
+  readonly stats: Operand;
+}
+
+export interface DeltaOperands {
+  /** Output of the forward pass and its cotangent, [B, H, Tq, D], of any strides as the inputs. */
+  readonly y: Operand;
+  readonly g: Operand;
+  /** Of the forward pass. */
+  readonly stats: Operand;
+  /**
+   * f32 [B, H, Tq, 4], row-major, for each query: its stats, delta = g . y, which softmax subtracts from each
+   * score's gradient, and 0.
+   */
+  readonly perQuery: Operand;
+}
+
+export interface BackwardOperands extends AttentionOperands, Pick<DeltaOperands, 'g' | 'perQuery'> {
+  /**
+   * [B, H, T, D], of any strides as the inputs. Those of keys and values are by query head: where a group of
+   * these shares a head, they are still to be added up.
+   */
+  readonly dq: Operand;
+  readonly dk: Operand;
+  readonly dv: Operand;
+  /** The tensor of which dq, dk and dv are views, where it is one: it is bound once, and in their place. */
+  readonly gradients?: Operand;
+}
+
 export interface AttentionAttrs {
   /** Query i attends to keys 0..i only. */
   readonly causal: boolean;
@@ -33,15 +70,20 @@ export interface AttentionAttrs {
   readonly draw?: Draw;
 }
 
-/** A device as far as kernels of attention depend on it; tests force either way of working through it. */
-export type AttentionTarget = Pick<Target, 'software'>;
+/** A device as far as kernels of attention depend on it; tests force each way of working through it. */
+export type AttentionTarget = Pick<Target, 'software'> &
+  Partial<
+    Pick<Target, 'subgroupMatrix' | 'subgroupSizes' | 'subgroupSizeControl' | 'workgroupMemory' | 'maxInvocations'>
+  >;
 
 /** Whether the last axis can be read four elements at once. Axes of length 1 do not matter. */
-export function readsFours({ shape, strides, offset }: Layout): boolean {
+export const readsFours = (layout: Layout): boolean => readsMany(layout, 4);
+export const readsEights = (layout: Layout): boolean => readsMany(layout, 8);
+
+function readsMany({ shape, strides, offset }: Layout, many: number): boolean {
   const last = shape.length - 1;
-  return (
-    offset % 4 === 0 && strides[last] === 1 && strides.every((s, i) => i === last || shape[i] === 1 || s % 4 === 0)
-  );
+  const whole = (length: number): boolean => length % many === 0;
+  return whole(offset) && strides[last] === 1 && strides.every((s, i) => i === last || shape[i] === 1 || whole(s));
 }
 
 export function sizesOf({ q, k }: Pick<AttentionOperands, 'q' | 'k'>) {
@@ -60,6 +102,23 @@ export function scoreCount(operands: AttentionOperands, { causal, slidingWindow 
     return (seen * (seen + 1)) / 2 + Math.max(0, queries - from - keys) * keys;
   };
   return batch * heads * (apart(0) - (slidingWindow === undefined ? 0 : apart(slidingWindow)));
+}
+
+/** Work of the forward pass, and of the backward pass, which computes the weights twice. */
+export function forwardCost(operands: AttentionOperands, attrs: AttentionAttrs): Cost {
+  const { batch, heads, queries, keys, width } = sizesOf(operands);
+  return {
+    flops: 4 * scoreCount(operands, attrs) * width,
+    bytes: batch * heads * (2 * queries + 2 * keys) * width * bytesOf(operands.q.dtype),
+  };
+}
+
+export function backwardCost(operands: AttentionOperands, attrs: AttentionAttrs): Cost {
+  const { batch, heads, queries, keys, width } = sizesOf(operands);
+  return {
+    flops: 14 * scoreCount(operands, attrs) * width,
+    bytes: batch * heads * (3 * queries + 4 * keys) * width * bytesOf(operands.q.dtype),
+  };
 }
 
 export function vec4Of({ dtype }: { readonly dtype: Dtype }): string {

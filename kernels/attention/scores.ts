@@ -3,7 +3,7 @@ import { philoxWgsl } from '../philox.ts';
 import { sizesOf, stepsOf } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands } from './operands.ts';
 import { each } from './walk.ts';
-import type { WalkCode } from './walk.ts';
+import type { Walk, WalkCode } from './walk.ts';
 
 /** Whose rows a workgroup owns. */
 export type Side = 'queries' | 'keys';
@@ -44,7 +44,7 @@ export function maskBase({ mask }: AttentionOperands): string {
 export function scoreCode(
   operands: AttentionOperands,
   { causal, slidingWindow, softCap, dropout = 0 }: AttentionAttrs,
-  { walk, forRows }: WalkCode,
+  { walk, forRows }: Pick<WalkCode, 'forRows'> & { readonly walk: Pick<Walk, 'rows'> },
   side: Side,
   span: 1 | 4,
 ) {

@@ -15,7 +15,7 @@ import type { Nd } from '../support/nd.ts';
 import { seed, uniform } from '../support/philox.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
 
-/** Every way of walking, whichever the device would choose. */
+/** Every way of working, whichever the device would choose. */
 const test = suite('attention kernels');
 const { target: device } = await acquire();
 
@@ -33,6 +33,8 @@ interface Case {
   readonly group?: 2;
   /** The gradients go to one tensor. */
   readonly together?: true;
+  /** Default 0.3. */
+  readonly scale?: number;
 }
 
 const cases: readonly Case[] = [
@@ -56,18 +58,33 @@ const cases: readonly Case[] = [
   { queries: 21, keys: 21, width: 64, causal: true, slidingWindow: 5, softCap: 0.5, together: true },
 ];
 
+/** Of matrices, of f16 all. */
+const matrixCases: readonly Case[] = [
+  { queries: 1, keys: 1, width: 8 },
+  { queries: 70, keys: 68, width: 16, mask: 'bool', dropout: 0.3 },
+  { queries: 45, keys: 70, width: 8, causal: true, dropout: 0.3 },
+  { queries: 70, keys: 33, width: 32, causal: true, group: 2, together: true },
+  { queries: 9, keys: 90, width: 8, mask: 'f32', softCap: 1.5 },
+  { queries: 150, keys: 131, width: 8, causal: true, slidingWindow: 66, group: 2 },
+  { queries: 90, keys: 90, width: 8, causal: true, slidingWindow: 1, together: true },
+  { queries: 40, keys: 45, width: 8, softCap: 0.7, mask: 'bool', dropout: 0.2, group: 2 },
+  // Scores far apart: what was summed by an earlier largest score is scaled; more columns than a line holds.
+  { queries: 40, keys: 200, width: 16, scale: 1.5 },
+  { queries: 20, keys: 150, width: 72, scale: 1 },
+];
+
 const [batch, heads] = [1, 4];
 
-/** [B, H, T, D] stored as [B, T, H, D] after 4 numbers of NaN, with a gap of 4 numbers after every token. */
+/** [B, H, T, D] stored as [B, T, H, D] after `gap` numbers of NaN, with as many after every token. */
 class Stored {
   readonly operand: Operand;
   readonly size: number;
 
-  constructor(tokens: number, width: number, dtype: 'f32' | 'f16') {
-    const token = heads * width + 4;
+  constructor(tokens: number, width: number, dtype: 'f32' | 'f16', gap: number) {
+    const token = heads * width + gap;
     const strides = [tokens * token, width, token, 1];
-    this.operand = { shape: [batch, heads, tokens, width], strides, offset: 4, dtype };
-    this.size = 4 + batch * tokens * token;
+    this.operand = { shape: [batch, heads, tokens, width], strides, offset: gap, dtype };
+    this.size = gap + batch * tokens * token;
   }
 
   private get half(): boolean {
@@ -105,11 +122,21 @@ function close(what: string, got: Nd, want: Nd, tolerance: number): void {
   });
 }
 
-for (const software of [true, false]) {
-  const target = { ...device, software };
+const hasMatrices = device.subgroupMatrix.some(({ component, result }) => component === 'f16' && result === 'f32');
+const ways = {
+  lanes: { target: { ...device, software: true }, cases, gap: 4 },
+  tiled: { target: { ...device, software: false, subgroupMatrix: [] }, cases, gap: 4 },
+  subgroup: {
+    target: { ...device, software: false },
+    cases: hasMatrices ? matrixCases.map((c): Case => ({ ...c, dtype: 'f16' })) : [],
+    gap: 8,
+  },
+} as const;
+
+for (const [way, { target, cases, gap }] of Object.entries(ways)) {
   for (const c of cases) {
     if (c.dtype === 'f16' && !device.f16) continue;
-    test(`${software ? 'lanes' : 'tiled'} ${JSON.stringify(c)}`, async () => {
+    test(`${way} ${JSON.stringify(c)}`, async () => {
       const { queries, keys, width, causal = false, mask, dropout = 0, dtype = 'f32', group = 1, together } = c;
       const { slidingWindow, softCap } = c;
       const half = dtype === 'f16';
@@ -126,7 +153,7 @@ for (const software of [true, false]) {
       const masks = build([batch, 1, queries, keys], ([, , i, j]) =>
         mask === 'bool' ? Number(i !== 2 && (i! + 2 * j!) % 3 > 0) : Math.fround(random.normal()),
       );
-      const [qs, ks] = [new Stored(queries, width, dtype), new Stored(keys, width, dtype)];
+      const [qs, ks] = [new Stored(queries, width, dtype, gap), new Stored(keys, width, dtype, gap)];
       const plain = (shape: readonly number[]): Operand => ({ ...contiguousLayout(shape), dtype: 'f32' });
       const k = { ...ks.operand, shape: [batch, heads / group, keys, width] };
       const scores = [batch, heads, queries, keys];
@@ -141,7 +168,7 @@ for (const software of [true, false]) {
         perQuery: plain([batch, heads, queries, 4]),
       };
       const draw = { key: [seed >>> 0, Math.floor(seed / 2 ** 32)] as const, stream: 0 };
-      const scoring = { causal, scale: 0.3, slidingWindow, softCap };
+      const scoring = { causal, scale: c.scale ?? 0.3, slidingWindow, softCap };
       const attrs = { ...scoring, dropout, draw };
       const words = new Float32Array(
         mask === 'bool' ? Uint32Array.from(masks.data).buffer : Float32Array.from(masks.data),
@@ -153,17 +180,23 @@ for (const software of [true, false]) {
         ...(mask ? [words] : []),
       ];
       const forward = flashAttention(operands, attrs, target);
+      assert.match(forward.name, way);
       const [y, stats] = await runKernelOutputs(forward, stored, [qs.words, batch * heads * queries * 2]);
       const gs = qs.write(g);
       const delta = flashAttentionDelta(operands);
       const [perQuery] = await runKernelOutputs(delta, [y!, gs, stats!], [batch * heads * queries * 4]);
       const dq = qs.operand;
-      const [dk, dv] = [0, 1].map((i) => ({ ...ks.operand, offset: 4 + (together ? qs.size + i * ks.size : 0) }));
+      const [dk, dv] = [0, 1].map((i) => ({ ...ks.operand, offset: gap + (together ? qs.size + i * ks.size : 0) }));
       const gradients = together && plain([qs.size + 2 * ks.size]);
       const outputs = { dq, dk: dk!, dv: dv!, gradients };
       const backward = flashAttentionBackward({ ...operands, ...outputs }, attrs, target);
+      assert.match(backward.name, way);
       const sizes = [qs.words, ks.words, ks.words];
       const grads = await runKernelOutputs(backward, [...stored, gs, perQuery!], together ? [total(sizes)] : sizes);
+      if (way === 'subgroup') {
+        const again = await runKernelOutputs(backward, [...stored, gs, perQuery!], together ? [total(sizes)] : sizes);
+        again.forEach((x, i) => assert.equal(new Uint32Array(x.buffer), new Uint32Array(grads[i]!.buffer)));
+      }
       const begins = [0, qs.words, qs.words + ks.words];
       const gradOf = (i: number): Float32Array => (together ? grads[0]!.subarray(begins[i]) : grads[i]!);
 
@@ -179,6 +212,38 @@ for (const software of [true, false]) {
     });
   }
 }
+
+test("sources for other devices' matrices are valid", async () => {
+  if (!hasMatrices) return;
+  const gpu = await acquire();
+  const plain = (shape: readonly number[], dtype: 'f16' | 'f32'): Operand => ({ ...contiguousLayout(shape), dtype });
+  for (const [M, N, K, sizes] of [
+    [16, 16, 16, [32, 32]],
+    [16, 8, 16, [32, 64]],
+    [16, 8, 8, [16, 16]],
+    [8, 8, 16, [8, 32]],
+  ] as const) {
+    for (const width of [32, 64, 128]) {
+      const subgroupMatrix = [{ M, N, K, component: 'f16', result: 'f32' }];
+      const limits = { workgroupMemory: 49152, maxInvocations: 1024, subgroupSizeControl: true };
+      const target = { software: false, subgroupMatrix, subgroupSizes: sizes, ...limits };
+      const x = plain([1, 2, 100, width], 'f16');
+      const [stats, perQuery] = [plain([1, 2, 100, 2], 'f32'), plain([1, 2, 100, 4], 'f32')];
+      const attrs = { causal: true, scale: 1, dropout: 0.1, draw: { key: [0, 0], stream: 0 } } as const;
+      for (const { name, wgsl } of [
+        flashAttention({ q: x, k: x, v: x, y: x, stats }, attrs, target),
+        flashAttentionBackward({ q: x, k: x, v: x, g: x, perQuery, dq: x, dk: x, dv: x }, attrs, target),
+      ]) {
+        assert.match(name, `.subgroup.${M}x${N}x${K}.`);
+        const { messages } = await gpu.device.createShaderModule({ code: wgsl }).getCompilationInfo();
+        assert.equal(
+          messages.map(({ message }) => message),
+          [],
+        );
+      }
+    }
+  }
+});
 
 test('the gradients are the same where too few buffers may be bound for a tensor each', async () => {
   await ready();
