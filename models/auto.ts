@@ -143,15 +143,19 @@ export async function loadWithHead<H extends Head>(
 /** Settings by the names that a family's config has for them. */
 function settingsFor({ configFormat }: AnyClass, { dropout, ...rest }: HeadSettings): object {
   if (dropout === undefined) return rest;
-  const names = ['dropout', 'attentionDropout', 'hiddenDropoutProb', 'attentionProbsDropoutProb'];
+  const names = [
+    ...['dropout', 'attentionDropout', 'hiddenDropoutProb', 'attentionProbsDropoutProb', 'hiddenDropout'],
+    ...['residPdrop', 'embdPdrop', 'attnPdrop'],
+  ];
   const known = configFormat.create();
   return { ...rest, ...Object.fromEntries(names.filter((name) => name in known).map((name) => [name, dropout])) };
 }
 
 /** Width of the hidden states and number of layers, which families call by names of their own. */
 export function encoderSizes(config: ModelConfig): { readonly width: number; readonly layers: number } {
-  const { hiddenSize, dim, numHiddenLayers, nLayers } = config as unknown as Readonly<Record<string, number>>;
-  return { width: (hiddenSize ?? dim)!, layers: (numHiddenLayers ?? nLayers)! };
+  const named = config as unknown as Readonly<Record<string, number>>;
+  const { hiddenSize, dim, nEmbd, numHiddenLayers, nLayers, nLayer } = named;
+  return { width: (hiddenSize ?? dim ?? nEmbd)!, layers: (numHiddenLayers ?? nLayers ?? nLayer)! };
 }
 
 /** The same class and config as a model's, with nothing learnt; seed it with `manualSeed`. */

@@ -64,21 +64,33 @@ export {
   ElectraModel,
 } from './electra/model.ts';
 export { Gemma2Config, Gemma3TextConfig } from './gemma/config.ts';
-export { Gemma2ForCausalLM, Gemma2Model, Gemma3ForCausalLM, Gemma3TextModel } from './gemma/model.ts';
+export {
+  Gemma2ForCausalLM,
+  Gemma2ForSequenceClassification,
+  Gemma2Model,
+  Gemma3ForCausalLM,
+  Gemma3TextForSequenceClassification,
+  Gemma3TextModel,
+} from './gemma/model.ts';
 export { GPT2Config, gpt2Config } from './gpt2/config.ts';
 export type { GPT2Settings, GPT2Size } from './gpt2/config.ts';
 export { GPTNeoXConfig } from './gpt-neox/config.ts';
-export { GPTNeoXForCausalLM, GPTNeoXModel } from './gpt-neox/model.ts';
-export { GPT2LMHeadModel } from './gpt2/heads.ts';
+export { GPTNeoXForCausalLM, GPTNeoXForSequenceClassification, GPTNeoXModel } from './gpt-neox/model.ts';
+export { GPT2ForSequenceClassification, GPT2LMHeadModel } from './gpt2/heads.ts';
 export { GPT2Model } from './gpt2/model.ts';
 export { LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config, SmolLM3Config } from './llama/config.ts';
 export type { LlamaSettings } from './llama/config.ts';
 export {
   LlamaForCausalLM,
+  LlamaForSequenceClassification,
   MistralForCausalLM,
+  MistralForSequenceClassification,
   Qwen2ForCausalLM,
+  Qwen2ForSequenceClassification,
   Qwen3ForCausalLM,
+  Qwen3ForSequenceClassification,
   SmolLM3ForCausalLM,
+  SmolLM3ForSequenceClassification,
 } from './llama/heads.ts';
 export { LlamaModel, MistralModel, Qwen2Model, Qwen3Model, SmolLM3Model } from './llama/model.ts';
 export { MPNetConfig } from './mpnet/config.ts';
@@ -91,11 +103,11 @@ export {
   MPNetModel,
 } from './mpnet/model.ts';
 export { Olmo2Config } from './olmo2/config.ts';
-export { Olmo2ForCausalLM, Olmo2Model } from './olmo2/model.ts';
+export { Olmo2ForCausalLM, Olmo2ForSequenceClassification, Olmo2Model } from './olmo2/model.ts';
 export { OPTConfig } from './opt/config.ts';
-export { OPTForCausalLM, OPTModel } from './opt/model.ts';
+export { OPTForCausalLM, OPTForSequenceClassification, OPTModel } from './opt/model.ts';
 export { Phi3Config } from './phi3/config.ts';
-export { Phi3ForCausalLM, Phi3Model } from './phi3/model.ts';
+export { Phi3ForCausalLM, Phi3ForSequenceClassification, Phi3Model } from './phi3/model.ts';
 export { RobertaConfig } from './roberta/config.ts';
 export type { RobertaSettings } from './roberta/config.ts';
 export {

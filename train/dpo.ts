@@ -5,20 +5,19 @@
  *   node --import tsx train/dpo.ts --model runs/sft
  *   node --import tsx train/dpo.ts --data pairs.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf --lora 8
  */
-import { adaptersOf, Dropout } from '../models/index.ts';
+import { adaptersOf } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
-import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
+import { decoderFlags, dropNothing, loadTaught, teachingOptions } from './cli/decoder.ts';
 import { shippedGpt } from './cli/fine-tune.ts';
 import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
 import { loadPreferences, pairsOf } from './preferences/data.ts';
-import { beforeAndAfter } from './report/before-after.ts';
+import { evaluations } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
 import { hashOfSequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
-import type { Evaluation } from './trainer/evaluate.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
 const command = {
@@ -52,8 +51,7 @@ main(async () => {
   const { output, seed, batchSize, longer, loss, beta, labelSmoothing, gamma } = values;
   await claimRun(command.name, output, resumeOf(values));
   const { model, tokenizer, chatTemplate, maxLength, saved } = await loadTaught(values);
-  // Differences of likelihoods are to be of the models, not of what is dropped, as in TRL.
-  for (const module of model.modules()) if (module instanceof Dropout) module.p = 0;
+  dropNothing(model);
   const data = await loadPreferences(values.data, values);
   const [train, test] = [data.train, data.test].map((part) =>
     pairsOf(tokenizer, part, { maxLength, longer, chatTemplate }),
@@ -81,7 +79,7 @@ main(async () => {
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
-  const report = [table(before, await evaluate()), `saved  ${output}, talk with it: train/chat.ts`].join('\n');
+  const report = [evaluations(before, await evaluate()), `saved  ${output}, talk with it: train/chat.ts`].join('\n');
   await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 
   /** The reference is the model without its adapter, or what it said before it was trained. */
@@ -92,9 +90,3 @@ main(async () => {
     return preferences({ ...settings, pairs, reference: values.lora === undefined ? await said() : alone });
   }
 });
-
-function table(before: Evaluation, after: Evaluation): string {
-  const names = Object.keys(after);
-  const cells = (found: Evaluation): string[] => names.map((each) => found[each]!.toFixed(4));
-  return `\n${beforeAndAfter(['held out', ...names], before, after, cells)}\n`;
-}

@@ -8,6 +8,7 @@ import { RMSNorm } from '../nn/norm.ts';
 import { RotaryEmbedding } from '../nn/rotary.ts';
 import type { Rotation } from '../nn/rotary.ts';
 import { zerosInit } from '../parameter.ts';
+import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { headSize, layerType, windowOf } from '../transformer/decoder-config.ts';
 import type { DecoderConfig } from '../transformer/decoder-config.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
@@ -137,3 +138,5 @@ export class Gemma3TextModel extends GemmaKind<Gemma3TextConfig> {
 
 export class Gemma2ForCausalLM extends causalLMOf(Gemma2Model) {}
 export class Gemma3ForCausalLM extends causalLMOf(Gemma3TextModel) {}
+export class Gemma2ForSequenceClassification extends rotaryClassifierOf(Gemma2Model) {}
+export class Gemma3TextForSequenceClassification extends rotaryClassifierOf(Gemma3TextModel) {}

@@ -8,6 +8,7 @@ import type { ActivationName } from '../nn/activation.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
+import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { headSize } from '../transformer/decoder-config.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
 import { CausalAttention, causalLMOf, projection, RotaryDecoder } from '../transformer/rotary-decoder.ts';
@@ -134,3 +135,4 @@ export class GPTNeoXModel extends RotaryDecoder<GPTNeoXConfig, GPTNeoXLayer> {
 export class GPTNeoXForCausalLM extends causalLMOf(GPTNeoXModel) {
   static override readonly keys = { model: 'gpt_neox', lmHead: 'embed_out' };
 }
+export class GPTNeoXForSequenceClassification extends rotaryClassifierOf(GPTNeoXModel) {}

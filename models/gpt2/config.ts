@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { defineConfig } from '../config.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
+import { kinds } from '../transformer/decoder-config.ts';
 
 const size = z.int().min(1);
 const probability = z.number().min(0).max(1);
@@ -30,6 +31,7 @@ const shape = {
   bosTokenId: token.default(50256),
   eosTokenId: z.union([token, z.array(z.int().min(0))]).default(50256),
   padTokenId: token.default(null),
+  problemType: kinds.problemType,
   tieWordEmbeddings: z.boolean().default(true),
 };
 

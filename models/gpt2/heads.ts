@@ -1,5 +1,6 @@
 import type { Linear } from '../nn/linear.ts';
 import { CausalLM, lmHead } from '../transformer/causal-lm.ts';
+import { classifierOf } from '../transformer/decoder-classifier.ts';
 import { GPT2Config } from './config.ts';
 import { GPT2Model } from './model.ts';
 
@@ -25,3 +26,10 @@ export class GPT2LMHeadModel extends CausalLM<GPT2Config> {
     return this.config.nPositions;
   }
 }
+
+/** GPT-2 as a classifier of texts. */
+export class GPT2ForSequenceClassification extends classifierOf(GPT2Model, {
+  width: ({ nEmbd }) => nEmbd,
+  positions: ({ nPositions }) => nPositions,
+  initializerRange: ({ initializerRange }) => initializerRange,
+}) {}

@@ -4,6 +4,7 @@ import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { RMSNorm } from '../nn/norm.ts';
+import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { causalLMOf, GatedMLP, ProjectedAttention, RotaryDecoder, rmsNorm } from '../transformer/rotary-decoder.ts';
 import type { LayerInputs } from '../transformer/rotary-decoder.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
@@ -68,3 +69,4 @@ export class Olmo2Model extends RotaryDecoder<Olmo2Config, Olmo2DecoderLayer> {
 }
 
 export class Olmo2ForCausalLM extends causalLMOf(Olmo2Model) {}
+export class Olmo2ForSequenceClassification extends rotaryClassifierOf(Olmo2Model) {}

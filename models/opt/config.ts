@@ -29,6 +29,7 @@ const shape = {
   padTokenId: token.default(1),
   bosTokenId: token.default(2),
   eosTokenId: ends.default(2),
+  problemType: kinds.problemType,
 };
 
 const base = defineConfig('opt', shape, {

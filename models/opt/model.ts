@@ -11,6 +11,7 @@ import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
+import { classifierOf } from '../transformer/decoder-classifier.ts';
 import { CausalLM, lmHead } from '../transformer/causal-lm.ts';
 import { checkDecoderInputs } from '../transformer/inputs.ts';
 import type { DecoderInputs } from '../transformer/inputs.ts';
@@ -186,3 +187,10 @@ export class OPTForCausalLM extends CausalLM<OPTConfig> {
     return this.config.maxPositionEmbeddings;
   }
 }
+
+/** OPT as a classifier of texts. */
+export class OPTForSequenceClassification extends classifierOf(OPTModel, {
+  width: ({ wordEmbedProjDim, hiddenSize }) => wordEmbedProjDim ?? hiddenSize,
+  positions: ({ maxPositionEmbeddings }) => maxPositionEmbeddings,
+  initializerRange: ({ initStd }) => initStd,
+}) {}

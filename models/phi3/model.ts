@@ -7,6 +7,7 @@ import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { RMSNorm } from '../nn/norm.ts';
+import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { headSize, keyValueHeads, windowOf } from '../transformer/decoder-config.ts';
 import {
   CausalAttention,
@@ -91,3 +92,4 @@ export class Phi3Model extends RotaryDecoder<Phi3Config, Phi3Layer> {
 }
 
 export class Phi3ForCausalLM extends causalLMOf(Phi3Model) {}
+export class Phi3ForSequenceClassification extends rotaryClassifierOf(Phi3Model) {}

@@ -7,6 +7,8 @@ import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { RotaryScaling } from '../nn/rotary.ts';
 import type { CausalLMConfig } from './causal-lm.ts';
+import { problemTypes } from './encoder-heads.ts';
+import type { EncoderSettings } from './encoder-heads.ts';
 import { checkRotary, readRotary, rotaryFloats, rotaryShape, writeRotary } from './rotary-settings.ts';
 
 const size = z.int().min(1);
@@ -26,6 +28,8 @@ export const kinds = {
   /** From 2^24 on, positions have no f32 of their own. */
   positions: size.max(2 ** 24),
   layerTypes: z.array(z.enum(['full_attention', 'sliding_attention'])).nullable(),
+  /** The kind of the labels of a text, for a classifier; null: told from the first labels given. */
+  problemType: z.enum(problemTypes).nullable().default(null),
 };
 
 /** Whether a layer attends to all earlier tokens, or to those in a sliding window. */
@@ -50,6 +54,7 @@ export const decoderShape = {
   padTokenId: token.default(null),
   bosTokenId: token.default(1),
   eosTokenId: kinds.ends.default(2),
+  problemType: kinds.problemType,
 };
 
 /** Further settings of families that have them. */
@@ -66,7 +71,7 @@ export const extraShape = {
 };
 
 /** What a decoder with rotary positions reads of its config. */
-export interface DecoderConfig extends CausalLMConfig {
+export interface DecoderConfig extends CausalLMConfig, Pick<EncoderSettings, 'problemType'> {
   readonly hiddenSize: number;
   readonly numHiddenLayers: number;
   readonly numAttentionHeads: number;

@@ -2,7 +2,7 @@
 // files.
 import { readFile } from 'node:fs/promises';
 import * as assert from 'uvu/assert';
-import { noGrad, tensor } from '../../autograd/index.ts';
+import { assign, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { Module } from '../../models/index.ts';
 import { camelCase } from '../../models/names.ts';
@@ -143,4 +143,11 @@ export async function checkTraining(
   await checkLoss(loss!, losses[10]!, tolerance);
   assert.ok(Math.abs(norm(await logits.data()) / logitsNorm - 1) <= tolerance, 'norm of the last logits');
   return worst;
+}
+
+/** Gives a decoder's classifier the head of test/golden/golden_rewards.py. */
+export function setScore(model: Module): void {
+  const { weight } = (model as Module & { readonly score: { readonly weight: Tensor } }).score;
+  const values = Float32Array.from({ length: weight.size }, (_, i) => Math.cos(i));
+  noGrad(() => assign(weight, tensor(values, { shape: [...weight.shape] })));
 }

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { rolesTemplate, withChatTemplate } from '../../models/index.ts';
+import { Dropout, rolesTemplate, rowLimits, withChatTemplate } from '../../models/index.ts';
+import type { AnyTokenizer, Module, SequenceClassificationModel } from '../../models/index.ts';
 import { longerChoices } from '../sft/sequences.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { trainerFlags } from '../trainer/settings.ts';
 import type { Option, Parsed } from './cli.ts';
-import { fineTuneFlags, fineTuneOptions, loadDecoder } from './fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, loadDecoder, loadToFineTune, shippedGpt } from './fine-tune.ts';
 import type { TrainableDecoder } from './fine-tune.ts';
 
 const { dropout: _, ...tuning } = fineTuneFlags;
@@ -44,20 +45,43 @@ export interface TaughtDecoder extends ChatDecoder {
 /** The decoder that the flags name, and how dialogues are written for it. */
 export async function loadChatDecoder(values: Pick<Given, 'model' | 'seed' | 'chatTemplate'>): Promise<ChatDecoder> {
   const decoder = await loadDecoder(values.model, values.seed);
-  const { tokenizer } = decoder;
+  return { ...decoder, ...(await templateFor(decoder.tokenizer, values.chatTemplate)) };
+}
+
+/** How dialogues are written: by the file that is given, by the tokenizer's own template, or by a simple one. */
+async function templateFor(
+  tokenizer: AnyTokenizer,
+  file: string | undefined,
+): Promise<Pick<ChatDecoder, 'chatTemplate' | 'saved'>> {
   const own = tokenizer.chatTemplate === undefined ? rolesTemplate : undefined;
-  const chatTemplate = values.chatTemplate === undefined ? own : await readFile(values.chatTemplate, 'utf8');
-  return {
-    ...decoder,
-    chatTemplate,
-    saved: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate),
-  };
+  const chatTemplate = file === undefined ? own : await readFile(file, 'utf8');
+  return { chatTemplate, saved: chatTemplate === undefined ? tokenizer : withChatTemplate(tokenizer, chatTemplate) };
+}
+
+export interface RewardModel extends Pick<TaughtDecoder, 'chatTemplate' | 'saved' | 'maxLength'> {
+  readonly model: SequenceClassificationModel;
+  readonly tokenizer: AnyTokenizer;
+}
+
+/** The decoder or encoder that the flags name, with a head that gives a text one number. */
+export async function loadRewardModel(values: Given): Promise<RewardModel> {
+  const { model: name = shippedGpt(), seed } = values;
+  const settings = { numLabels: 1, problemType: 'regression', seed } as const;
+  const { model, tokenizer } = await loadToFineTune(name, 'ForSequenceClassification', settings);
+  dropNothing(model);
+  const maxLength = Math.min(values.maxLength, rowLimits(model).positions);
+  return { model, tokenizer, maxLength, ...(await templateFor(tokenizer, values.chatTemplate)) };
 }
 
 /** The same, with the length of its rows. */
 export async function loadTaught(values: Given): Promise<TaughtDecoder> {
   const decoder = await loadChatDecoder(values);
   return { ...decoder, maxLength: Math.min(values.maxLength, decoder.model.decoder().positions) };
+}
+
+/** Turns dropout off: differences between texts are to be theirs, not those of what is dropped, as in TRL. */
+export function dropNothing(model: Module): void {
+  for (const module of model.modules()) if (module instanceof Dropout) module.p = 0;
 }
 
 /** Learning rates and epochs where none are given. */

@@ -40,16 +40,22 @@ export async function loadDecoder(name: string = shippedGpt(), seed?: number): P
 }
 
 /**
- * The model to fine-tune, of any family of encoders, by folder or name, with its tokenizer; its head is new
+ * The model to fine-tune, of any family with this head, by folder or name, with its tokenizer; the head is new
  * where the folder has none of the kind.
  */
-export function loadToFineTune<H extends Head>(
+export async function loadToFineTune<H extends Head>(
   name: string | undefined,
   head: H,
   { seed, ...settings }: HeadSettings & { readonly seed: number },
 ): Promise<TextEncoder<EncodersByHead[H]>> {
   manualSeed(seed);
-  return loadTextEncoder(name ?? shippedBert(), head, { settings, newHead: true });
+  const loaded = await loadTextEncoder(name ?? shippedBert(), head, { settings, newHead: true });
+  // A decoder finds the end of a text by what rows are filled up with, here and in Transformers.
+  const config = loaded.model.config as typeof loaded.model.config & { readonly padTokenId?: number | null };
+  const { padTokenId, eosTokenId } = loaded.tokenizer;
+  if (config.padTokenId === null)
+    loaded.model.config = Object.freeze({ ...config, padTokenId: padTokenId ?? eosTokenId ?? null });
+  return loaded;
 }
 
 /** A model's class and sizes in a line. */

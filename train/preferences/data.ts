@@ -2,11 +2,15 @@
 import { Random } from '../../common/random.ts';
 import { brief } from '../../common/printable.ts';
 import type { AnyTokenizer, ChatMessage } from '../../models/index.ts';
+import { showValue } from '../../models/names.ts';
+import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { splitApart } from '../data/duplicates/split-apart.ts';
 import { messagesOf } from '../data/messages.ts';
 import { tableRows } from '../data/table-rows.ts';
 import { hashOfJson } from '../data/text-hash.ts';
+import type { LabelledTokens } from '../objectives/labelled-tokens.ts';
 import type { PreferencePair } from '../objectives/preference.ts';
+import type { RewardPair } from '../objectives/reward.ts';
 import { filled } from '../sft/conversations.ts';
 import type { Conversation } from '../sft/conversations.ts';
 import { lessonsName, textOf } from '../sft/data.ts';
@@ -19,6 +23,8 @@ export interface Preference {
   readonly where: string;
   readonly chosen: Conversation;
   readonly rejected: Conversation;
+  /** By how much the first is better, for a reward model. */
+  readonly margin?: number;
 }
 
 export interface PreferenceData {
@@ -31,7 +37,7 @@ type Cells = Readonly<Record<string, unknown>>;
 
 /**
  * Reads JSONL rows {"prompt", "chosen", "rejected"}: texts, or lists of messages, of which those that both
- * answers begin with may be their prompt. Errors, each one line with file and line: a field that is missing
+ * answers begin with may be their prompt; and perhaps a "margin", a number. Errors, each one line with file and line: a field that is missing
  * or empty, answers that are equal, lists without a message in common.
  */
 export async function readPreferences(path: string): Promise<Preference[]> {
@@ -43,6 +49,16 @@ export async function readPreferences(path: string): Promise<Preference[]> {
 
 /** One row; `where` begins errors. */
 export function preferenceOf(cells: Cells, where: string): Preference {
+  const { margin } = cells;
+  if (margin === undefined || margin === null) return answersOf(cells, where);
+  // A CSV file has texts.
+  const number = typeof margin === 'string' && margin.trim() !== '' ? Number(margin) : margin;
+  if (typeof number !== 'number' || !Number.isFinite(number))
+    throw new Error(`${where}: "margin" is ${showValue(margin)}; give a number, by how much "chosen" is better`);
+  return { ...answersOf(cells, where), margin: number };
+}
+
+function answersOf(cells: Cells, where: string): Preference {
   const { prompt, chosen, rejected } = cells;
   if (JSON.stringify(chosen) === JSON.stringify(rejected) && chosen !== undefined)
     throw new Error(`${where}: "chosen" and "rejected" are equal; there is nothing to prefer`);
@@ -117,16 +133,36 @@ export async function loadPreferences(
   };
 }
 
+/** With the margin that the data give it. */
+type MarginPair = PreferencePair & Pick<Preference, 'margin'>;
+
 /** Pairs as tokens; those of which an answer is left out are. Errors: those of `sequencesOf`. */
 export function pairsOf(
   tokenizer: AnyTokenizer,
   preferences: readonly Preference[],
   options: SequenceOptions,
-): PreferencePair[] {
-  const pairs = preferences.flatMap(({ chosen, rejected }): PreferencePair[] => {
+): MarginPair[] {
+  const pairs = preferences.flatMap(({ chosen, rejected, margin }): MarginPair[] => {
     const [better, worse] = [chosen, rejected].map((each) => sequencesOf(tokenizer, [each], options, true).sequences);
-    return better![0] && worse![0] ? [{ chosen: better![0], rejected: worse![0] }] : [];
+    if (!better![0] || !worse![0]) return [];
+    return [{ chosen: better![0], rejected: worse![0], ...(margin === undefined ? {} : { margin }) }];
   });
   if (pairs.length === 0) throw new Error(`no pair is left of ${preferences.length}; allow longer rows`);
   return pairs;
+}
+
+/** The same for a reward model; an encoder's rows begin and end with its own tokens, also those of dialogues. */
+export function rewardPairsOf(
+  tokenizer: AnyTokenizer,
+  preferences: readonly Preference[],
+  { maxLength, ...options }: SequenceOptions,
+): RewardPair[] {
+  const { clsTokenId: first, sepTokenId: last } = tokenizer;
+  const isFramed = first !== undefined && last !== undefined;
+  const rowOf = ({ ids }: LabelledTokens): TokenRow => {
+    const inputIds = Int32Array.from(isFramed && ids[0] !== first ? [first, ...Array.from(ids), last] : ids);
+    return { inputIds, tokenTypeIds: new Int32Array(inputIds.length) };
+  };
+  const pairs = pairsOf(tokenizer, preferences, { ...options, maxLength: maxLength - (isFramed ? 2 : 0) });
+  return pairs.map(({ chosen, rejected, margin }) => ({ chosen: rowOf(chosen), rejected: rowOf(rejected), margin }));
 }

@@ -1,4 +1,5 @@
 import { alignTable } from '../../common/text-table.ts';
+import type { Evaluation } from '../trainer/evaluate.ts';
 
 /** What was measured of the model that a run began with, and of the one it ended with, a row each. */
 export function beforeAndAfter<T>(
@@ -13,4 +14,11 @@ export function beforeAndAfter<T>(
   ];
   const numbers = [...header.keys()].slice(1);
   return alignTable(header, rows, new Set(numbers));
+}
+
+/** The same of evaluations on held-out examples, a column each number. */
+export function evaluations(before: Evaluation, after: Evaluation): string {
+  const names = Object.keys(after);
+  const cells = (found: Evaluation): string[] => names.map((each) => found[each]!.toFixed(4));
+  return `\n${beforeAndAfter(['held out', ...names], before, after, cells)}\n`;
 }
