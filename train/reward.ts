@@ -1,6 +1,6 @@
 /**
- * Reward models: teaches a decoder or an encoder to give better answers higher numbers, from pairs of a better
- * and a worse one, and tests it on other pairs.
+ * Reward models: teaches a decoder or an encoder to give better answers higher numbers, from pairs of a
+ * better and a worse one, and tests it on other pairs.
  *
  *   node --import tsx train/reward.ts
  *   node --import tsx train/reward.ts --data pairs.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf --lora 8

@@ -1,4 +1,5 @@
-// Decoders that classify texts, each once for all families, as Transformers' GenericForSequenceClassification.
+// Decoders that classify texts, each once for all families, as Transformers'
+// GenericForSequenceClassification.
 import { arange, logicalAnd, max, ne, select, where } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { RowLimits } from '../bert/model.ts';
@@ -56,7 +57,9 @@ type ClassifierClass<C extends ClassifierConfig, I, M> = Omit<typeof PreTrainedM
   (new (config: C) => DecoderClassifier<C, M>) &
   Pick<PreTrainedClass<C, I, PreTrainedModel<C>>, 'configFormat' | 'keyRules'>;
 
-/** The class with a classifier on a decoder, for the family's own to extend, which bears Transformers' name. */
+/**
+ * The class with a classifier on a decoder, for the family's own to extend, which bears Transformers' name.
+ */
 export function classifierOf<
   C extends ClassifierConfig,
   I,

@@ -1,5 +1,5 @@
-"""decoder-classifiers.json: the small decoders of this folder as classifiers of texts, by Transformers: logits, loss and
-gradients of one batch, with a head of cosines.
+"""decoder-classifiers.json: the small decoders of this folder as classifiers of texts, by Transformers: logits, loss
+and gradients of one batch, with a head of cosines.
 
 rewards.json: the loss of a reward model by the code of TRL's RewardTrainer, on given rewards, and of a decoder.
 """

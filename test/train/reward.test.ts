@@ -1,5 +1,5 @@
-// The loss of reward models against TRL's RewardTrainer (test/golden/golden_rewards.py makes the numbers), and
-// train/reward.ts as a user runs it.
+// The loss of reward models against TRL's RewardTrainer (test/golden/golden_rewards.py makes the numbers),
+// and train/reward.ts as a user runs it.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -122,7 +122,7 @@ function accuracyOf(stdout: string): number {
 }
 
 for (const [name, args] of Object.entries({ whole: [], adapter: ['--lora', '4'] }))
-  test(`better answers are told on held-out pairs; killed and resumed it is the same, bit for bit: ${name}`, async () => {
+  test(`tells better answers, held out; killed and resumed it is the same, bit for bit: ${name}`, async () => {
     const [whole, killed] = [join(folder, `whole-${name}`), join(folder, `killed-${name}`)];
     const common = [
       ...['--data', pairsFile(folder), '--model', await smallGpt(folder), '--learning-rate', '0.01', '--epochs', '2'],

@@ -48,7 +48,9 @@ export async function loadChatDecoder(values: Pick<Given, 'model' | 'seed' | 'ch
   return { ...decoder, ...(await templateFor(decoder.tokenizer, values.chatTemplate)) };
 }
 
-/** How dialogues are written: by the file that is given, by the tokenizer's own template, or by a simple one. */
+/**
+ * How dialogues are written: by the file that is given, by the tokenizer's own template, or by a simple one.
+ */
 async function templateFor(
   tokenizer: AnyTokenizer,
   file: string | undefined,

@@ -40,8 +40,8 @@ export async function loadDecoder(name: string = shippedGpt(), seed?: number): P
 }
 
 /**
- * The model to fine-tune, of any family with this head, by folder or name, with its tokenizer; the head is new
- * where the folder has none of the kind.
+ * The model to fine-tune, of any family with this head, by folder or name, with its tokenizer; the head is
+ * new where the folder has none of the kind.
  */
 export async function loadToFineTune<H extends Head>(
   name: string | undefined,

@@ -37,8 +37,8 @@ type Cells = Readonly<Record<string, unknown>>;
 
 /**
  * Reads JSONL rows {"prompt", "chosen", "rejected"}: texts, or lists of messages, of which those that both
- * answers begin with may be their prompt; and perhaps a "margin", a number. Errors, each one line with file and line: a field that is missing
- * or empty, answers that are equal, lists without a message in common.
+ * answers begin with may be their prompt; and perhaps a "margin", a number. Errors, each one line with file
+ * and line: a field that is missing or empty, answers that are equal, lists without a message in common.
  */
 export async function readPreferences(path: string): Promise<Preference[]> {
   const found: Preference[] = [];
@@ -151,7 +151,9 @@ export function pairsOf(
   return pairs;
 }
 
-/** The same for a reward model; an encoder's rows begin and end with its own tokens, also those of dialogues. */
+/**
+ * The same for a reward model; an encoder's rows begin and end with its own tokens, also those of dialogues.
+ */
 export function rewardPairsOf(
   tokenizer: AnyTokenizer,
   preferences: readonly Preference[],
