@@ -112,6 +112,8 @@ class Fuser {
         if (!this.fits(from.maps, x.shape, new Set(from.maps.map((e) => e.outputs[0]!.storage)))) continue;
         if (anchor!.op.fuses?.repeats && this.work(from, x) > maxRepeated)
           group.notes.push(`${from.name} stays apart: every pass would redo it`);
+        else if (this.boundWith(group, from, x) > this.options.target.maxStorageBuffers)
+          group.notes.push(`${from.name} stays apart: too many operands for one kernel`);
         else if (!this.cyclic(group, from)) this.absorb(group, name, from);
       }
     }
@@ -164,6 +166,20 @@ class Fuser {
     }
     into.maps = maps;
     this.take(into, from);
+  }
+
+  /** Counts the buffers that a group's kernel binds, at most, if `from` makes its input x as it is loaded. */
+  private boundWith(group: Group, from: Group, x: Tensor): number {
+    const { anchor, maps, prologues, shape, carried } = group;
+    const { constants } = this.options;
+    const loaded = [...prologues].map(([name, entries]) => [entries, inputNamed(anchor!, name)!] as const);
+    const loads = [...loaded, [from.maps, x] as const].map(
+      ([entries, y]) => compose(entries, y.shape, undefined, [y], constants).operands.length,
+    );
+    const results = this.storedOf(maps, group);
+    const behind = maps.length > 0 ? compose(maps, shape, carried, results, constants).operands.length : 0;
+    const own = anchor!.inputs.length - loads.length + anchor!.outputs.length;
+    return own + behind + results.length + loads.reduce((sum, count) => sum + count, 0);
   }
 
   private absorb(group: Group, input: string, from: Group): void {

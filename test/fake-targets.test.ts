@@ -1,0 +1,120 @@
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { grad, manualSeed, ones } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import { lowerTape } from '../autograd/compile/assemble.ts';
+import { capture } from '../autograd/compile/capture.ts';
+import type { Captured } from '../autograd/compile/capture.ts';
+import { withoutDevice } from '../autograd/runtime.ts';
+import { isFloat } from '../autograd/tensor.ts';
+import { devices } from '../bench/plan/devices.ts';
+import { instructionsOf } from '../bench/plan/instructions.ts';
+import type { Dispatch, Target } from '../gpu/index.ts';
+import { filesBelow } from './support/files.ts';
+import type { OpCase, OpCases } from './support/op-case.ts';
+import { titleOf } from './support/op-driver.ts';
+import { elementsOf, place, randomOf } from './support/op-inputs.ts';
+
+/**
+ * Kernels for devices that are not at hand: every case of every op, forward and gradient, is lowered for each
+ * described device, without running, and Dawn checks the WGSL on a device (of its null backend) that has the
+ * features of that one and no more.
+ */
+const test = suite('kernels for other devices');
+
+const phone: Target = {
+  ...devices['m3-max'].target,
+  maxStorageBuffers: 8,
+  bindingLimit: 2 ** 27,
+  bindingAlignment: 256,
+  workgroupMemory: 16384,
+  maxInvocations: 256,
+  subgroupSizes: [0, 0],
+  subgroupMatrix: [],
+};
+const targets: Readonly<Record<string, Target>> = {
+  'NVIDIA, subgroups of 32': devices.h100.target,
+  'AMD, subgroups of 32 and 64': devices.rx7900.target,
+  'Apple, subgroups of 4 to 64 that no kernel can choose': devices['m3-max'].target,
+  'Intel, subgroups of 8 to 32': devices.arc.target,
+  'a phone: 16 KiB of workgroup memory, 8 buffers, bindings of 128 MiB': phone,
+  'the same without f16': { ...phone, f16: false },
+};
+
+const featuresOf = ({ f16, subgroupSizes, subgroupSizeControl, subgroupMatrix }: Target): string[] => [
+  ...(f16 ? ['shader-f16'] : []),
+  ...(subgroupSizes[1] > 0 ? ['subgroups'] : []),
+  ...(subgroupSizes[1] > 0 && subgroupSizeControl ? ['subgroup-size-control'] : []),
+  ...(subgroupMatrix.length > 0 ? ['chromium-experimental-subgroup-matrix'] : []),
+];
+
+const dawn = await import('webgpu');
+// Dawn aborts the process when this object is collected.
+const instance = dawn.create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']);
+
+async function deviceWith(features: readonly string[]): Promise<GPUDevice> {
+  const adapter = await instance.requestAdapter();
+  return adapter!.requestDevice({ requiredFeatures: features as GPUFeatureName[] });
+}
+
+/** A case's forward pass and the gradients of its float inputs, for cotangents of ones, as a tape. */
+function captureCase(c: OpCase): Captured {
+  const random = randomOf(titleOf(c));
+  if (c.seed !== undefined) manualSeed(c.seed);
+  const args = c.inputs.map((spec) => {
+    const x = place(elementsOf(spec, random), spec.dtype, 'plain');
+    if (c.grad !== false && isFloat(spec.dtype) && (spec.differentiable ?? true)) x.requiresGrad = true;
+    return x;
+  });
+  return capture((inputs) => {
+    const result = c.run(...inputs);
+    const outputs = Array.isArray(result) ? (result as readonly Tensor[]) : [result as Tensor];
+    const varied = inputs.filter((x) => x.requiresGrad);
+    const roots = outputs.filter((y) => y.requiresGrad);
+    if (varied.length === 0 || roots.length === 0) return outputs;
+    const gradOutputs = roots.map(({ shape, dtype }) => ones(shape, { dtype }));
+    return [...outputs, ...grad(roots, varied, { gradOutputs })];
+  }, args);
+}
+
+const tapes: { readonly title: string; readonly half: boolean; readonly tape: Captured }[] = [];
+for (const file of filesBelow('test/ops', '.ts')) {
+  const { cases } = (await import(`../${file}`)) as OpCases;
+  for (const c of cases) {
+    if (c.compiled === false) continue;
+    const tape = withoutDevice(() => captureCase(c));
+    const half = tape.entries.some((entry) => [...entry.inputs, ...entry.outputs].some(({ dtype }) => dtype === 'f16'));
+    tapes.push({ title: `${file} ${titleOf(c)}`, half, tape });
+  }
+}
+
+for (const [name, target] of Object.entries(targets)) {
+  test(name, async () => {
+    const kernels = new Map<string, { readonly dispatch: Dispatch; readonly title: string }>();
+    for (const { title, half, tape } of tapes) {
+      if (half && !target.f16) continue;
+      const { entries, inputs, result, draws } = tape;
+      const wanted = new Set(result.leaves.map(({ storage }) => storage));
+      const source = { entries, inputs, wanted, firstDraw: draws.first };
+      for (const { dispatch } of withoutDevice(() => lowerTape(source, target)).steps) {
+        if (!kernels.has(dispatch.wgsl)) kernels.set(dispatch.wgsl, { dispatch, title });
+      }
+    }
+    assert.ok(kernels.size > 100, `${kernels.size} kernels`);
+    const device = await deviceWith(featuresOf(target));
+    const check = async ({ dispatch, title }: { dispatch: Dispatch; title: string }): Promise<string[]> => {
+      const { messages } = await device.createShaderModule({ code: dispatch.wgsl }).getCompilationInfo();
+      const { workgroup, shared } = instructionsOf(dispatch.wgsl);
+      return [
+        ...messages.map(({ message }) => message),
+        ...(workgroup > target.maxInvocations ? [`workgroups of ${workgroup}`] : []),
+        ...(shared > target.workgroupMemory ? [`${shared} bytes of workgroup memory`] : []),
+        ...(dispatch.access.length > target.maxStorageBuffers ? [`${dispatch.access.length} buffers`] : []),
+      ].map((fault) => `${dispatch.name} (${title}): ${fault}`);
+    };
+    assert.equal((await Promise.all([...kernels.values()].map(check))).flat(), []);
+    device.destroy();
+  });
+}
+
+test.run();
