@@ -8,7 +8,7 @@
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { compile, profile, zeros } from '../autograd/index.ts';
+import { compile, init, profile, zeros } from '../autograd/index.ts';
 import { devices } from './plan/devices.ts';
 import type { DeviceName } from './plan/devices.ts';
 import { lowerFor, models, stepOf } from './plan/program.ts';
@@ -74,6 +74,7 @@ const work: Work = {
 
 /** Milliseconds of each kernel in one replay on this machine's adapter. */
 async function measure(): Promise<Map<string, number>> {
+  await init({ restart: true });
   const step = compile(stepOf(work), { name: 'step' });
   const inputIds = zeros([work.batch, work.length], { dtype: 'i32' });
   step(inputIds);

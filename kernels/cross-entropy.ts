@@ -1,5 +1,5 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { f32, i32, read, storedType, u32, write } from './kernel.ts';
+import { bytesOf, f32, i32, read, storedType, u32, write } from './kernel.ts';
 import type { Operand } from './layout.ts';
 import type { Elements } from './map/elements.ts';
 import { rowKernel, rowWidth, shiftedExpSum } from './rows.ts';
@@ -169,7 +169,9 @@ export interface LossInPlaceAttrs extends CrossEntropyAttrs {
 }
 
 export interface LossInPlaceOperands {
-  /** f32 or f16 [rows, classes]; the stride of the rows is a multiple of 4 elements. */
+  /**
+   * f32 or f16 [rows, classes], from the start of its buffer; the stride of rows is a multiple of 4 elements.
+   */
   readonly x: Operand;
   /** i32 [rows], row-major. */
   readonly labels: Operand;
@@ -190,17 +192,19 @@ export function lossInPlace(
   target: RowTarget,
 ): Dispatch {
   const { shape, strides, dtype } = logits;
-  const classes = shape[1]!;
-  const width = rowWidth(classes);
-  const vector = width === 4;
-  const type = vector ? `vec4<${storedType(dtype)}>` : storedType(dtype);
+  const [rows, classes] = shape as [number, number];
+  const padded = Math.ceil(classes / 4) * 4;
+  const type = `vec4<${storedType(dtype)}>`;
   const smooth = smoothing > 0;
-  const x = 'V(x[o + c])';
-  const unit = vector ? '(at / 4u)' : 'at';
-  const slope = `s * ((prob - (1.0 - p.smoothing) * ${hitOf(width)}) - V(p.smoothing / f32(p.classes)))`;
+  // Elements behind the last class, up to a whole vec4, weigh nothing, whatever they are.
+  const inside = 'vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4<u32>(p.classes)';
+  const only = (value: string, other: string): string =>
+    padded === classes ? value : `select(V(${other}), ${value}, ${inside})`;
+  const x = only('V(x[o + c])', 'lowest');
+  const slope = `s * ((prob - (1.0 - p.smoothing) * ${hitOf(4)}) - V(p.smoothing / f32(p.classes)))`;
   const spec: RowKernel = {
     name: 'lossInPlace',
-    shape,
+    shape: [rows, padded],
     sources: {},
     inputs: [read('labels', 'i32')],
     outputs: [write('losses', 'f32'), write('x', type)],
@@ -208,20 +212,22 @@ export function lossInPlace(
       classes: u32(classes),
       ignore: i32(ignoreIndex),
       smoothing: f32(smoothing),
-      pitch: u32(strides[0]! / width),
+      pitch: u32(strides[0]! / 4),
       ot: u32(labels.offset),
       firstRow: u32(firstRow),
     },
     flops: gradient ? 10 : 5,
+    bytes: rows * classes * bytesOf(dtype) * (gradient ? 2 : 1),
     body: (line) => `
 let o = row * p.pitch;
+var lowestBits = 0xff800000u; let lowest = bitcast<f32>(lowestBits);
 ${label}
 ${shiftedExpSum(line, x)}
 let logSum = log(sum);
-${smooth ? spreadOf(line, `(m - ${x}) + logSum`) : ''}
+${smooth ? spreadOf(line, only(`((m - ${x}) + logSum)`, '0')) : ''}
 // The target's logit is read by the thread that will overwrite it, so that no other thread can be earlier.
-if (${unit} % stride == first) {
-  let xt = f32(${vector ? 'x[o + at / 4u][at % 4u]' : 'x[o + at]'});
+if ((at / 4u) % stride == first) {
+  let xt = f32(x[o + at / 4u][at % 4u]);
   let nll = (m - xt) + logSum;
   ${valueOf(smooth)}
   let to = 2u * (p.firstRow + row);

@@ -24,6 +24,8 @@ export interface RowKernel {
   readonly params?: Readonly<Record<string, Param>>;
   /** Operations an element, without those of sources and sink. */
   readonly flops: number;
+  /** Bytes that the body itself reads and writes at least, without those of sources and sink. */
+  readonly bytes?: number;
   readonly declarations?: string;
   /** Sources that the body reads in several passes over the row. */
   readonly repeated?: readonly string[];
@@ -103,6 +105,7 @@ fn maxRow(v: V) -> f32 { return maxAcross(largest(v)); }`;
  */
 export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
   const { name, shape, inputs = [], sink, outputs = [], params = {}, declarations = '', repeated = [], body } = spec;
+  const { bytes = 0 } = spec;
   const cols = shape.at(-1) ?? 1;
   const rows = sizeOf(shape.slice(0, -1));
   const lanes = chooseLanes(target, cols);
@@ -147,7 +150,7 @@ export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
     groups: lanes === 1 ? Math.ceil(rows / workgroup) : rows,
     cost: {
       flops: rows * cols * (spec.flops + all.reduce((sum, { flops }) => sum + flops, 0)),
-      bytes: moved + (sink ? bytesMoved(sink, true) : 0),
+      bytes: bytes + moved + (sink ? bytesMoved(sink, true) : 0),
     },
     laneName: 'localIndex',
     declarations: `

@@ -89,7 +89,7 @@ function lowerInRuns(
   if (rows === 0) return [sums, dHidden, dWeight, dBias].forEach((y) => y && y.size > 0 && fill(lowering, y, 0));
 
   const dtype = promote(hidden.dtype, weight.dtype) === 'f16' ? 'f16' : 'f32';
-  const pitch = Math.ceil(classes / 4) * 4; // rows that products read as vec4s
+  const pitch = Math.ceil(classes / 8) * 8; // rows that products read in whole vectors, in f16 too
   const most = Math.min(scratchBytes, lowering.target.bindingLimit);
   const run = chunkRows ?? runLength(rows, most, pitch * bytesOf(dtype));
   const scratch = lowering.temporary([Math.min(run, rows) * pitch], dtype);

@@ -13,6 +13,8 @@ export interface Counts {
   scalarLoads: number;
   vectorLoads: number;
   stores: number;
+  /** Bytes of those loads and stores. */
+  bytes: number;
   /** Bytes read from and written to workgroup memory. */
   shared: number;
   barriers: number;
@@ -44,6 +46,7 @@ const zero = (): Counts => ({
   scalarLoads: 0,
   vectorLoads: 0,
   stores: 0,
+  bytes: 0,
   shared: 0,
   barriers: 0,
   draws: 0,
@@ -153,6 +156,7 @@ export function instructionsOf(wgsl: string): Instructions {
       if (type && index === 0) counts.stores++;
       else if (type?.startsWith('vec')) counts.vectorLoads++;
       else if (type) counts.scalarLoads++;
+      if (type) counts.bytes += bytesOfType(type);
       if (shared || type) counts.alu++;
     }
     for (const [, side] of statement.matchAll(/subgroupMatrixLoad<subgroup_matrix_(\w+)</g))

@@ -24,8 +24,9 @@ const overlap = (subgroups: number): number => (subgroups >= 16 ? 0.85 : subgrou
 
 /** The lines that the table prints below itself. */
 export const assumptions = [
-  'Instructions are counted in the WGSL of the loop that multiplies, or of all of main where none does; each index ' +
-    'counts one more for its bounds check. A load of storage takes the place of 4 instructions.',
+  'Instructions are counted in the WGSL of the loops, which multiply as often as useful operations ask, or go over ' +
+    'the bytes of a row, and of all of main where none multiplies; each index counts one more for its bounds check. ' +
+    'A load of storage takes the place of 4 instructions.',
   'A unit takes as long as its busiest pipe (arithmetic, special functions, workgroup memory at its full width, ' +
     'matrices) at 85%, 70% or 50% of that pipe, where 16, 8 or fewer subgroups hide waiting.',
   'Only useful operations are counted: a block across a causal edge is taken as if it were cut there.',
@@ -72,13 +73,20 @@ export function estimate({ wgsl, grid, cost }: Dispatch, device: Device): Estima
   const share = overlap((resident * workgroup) / subgroupOf(device));
   const flopsOf = ({ fma, matrixFlops }: Counts): number =>
     2 * fma * workgroup + (matrixFlops * workgroup) / subgroupOf(device);
-  const hot = loops.filter((loop) => flopsOf(loop) > 0);
-  // Iterations of the loops that multiply follow from the useful operations.
+  // Loops that do little but multiply run as often as the useful operations say, others (rows of norms and
+  // losses, which each loop goes over) as the bytes say.
+  const products = loops.filter((loop) => flopsOf(loop) >= 16 * workgroup);
+  const most = Math.max(0, ...loops.map(({ bytes }) => bytes)) * workgroup;
+  const iterations =
+    products.length > 0
+      ? cost.flops / products.reduce((sum, loop) => sum + flopsOf(loop), 0)
+      : most > 0
+        ? cost.bytes / most
+        : 0;
   const cycles = (pipe: Pipe): number =>
-    hot.length > 0
-      ? (cost.flops / hot.reduce((sum, loop) => sum + flopsOf(loop), 0)) *
-        hot.reduce((sum, loop) => sum + pipes(loop, workgroup, device)[pipe], 0)
-      : groups * pipes(once, workgroup, device)[pipe];
+    iterations *
+      (products.length > 0 ? products : loops).reduce((sum, x) => sum + pipes(x, workgroup, device)[pipe], 0) +
+    (products.length > 0 ? 0 : groups * pipes(once, workgroup, device)[pipe]);
   const names: readonly Pipe[] = ['arithmetic', 'special', 'workgroup memory', 'matrices'];
   const perUnit = groups / device.units;
   const balance = Math.ceil(perUnit) / perUnit;

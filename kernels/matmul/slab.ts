@@ -14,6 +14,8 @@ export interface Slab {
   readonly kFast: boolean;
   /** A piece is one vector in memory; else its elements are read one at a time. */
   readonly vector: boolean;
+  /** The last piece of a line may cross the end of k: what lies beyond is taken as zeros. */
+  readonly tail: boolean;
   /** Elements of a piece: 4, computed in f32, or 8, as f16 in a vec4<u32>. */
   readonly width: 4 | 8;
 }
@@ -23,11 +25,11 @@ export interface Slab {
  */
 export function slabOf(operand: MatrixOperand, stride: number, strideK: number, k: number, width: 4 | 8): Slab {
   const kFast = strideK === 1 || stride !== 1;
-  const whole = [operand.offset, kFast ? stride : strideK, ...operand.batch, kFast ? k : 0];
+  const whole = [operand.offset, kFast ? stride : strideK, ...operand.batch];
+  const vector = (kFast ? strideK : stride) === 1 && whole.every((value) => value % width === 0);
   // Elements beyond the last row or column count in outputs that are not stored; elements beyond the last k
   // would count in all of them.
-  const vector = (kFast ? strideK : stride) === 1 && whole.every((value) => value % width === 0);
-  return { operand, kFast, vector, width };
+  return { operand, kFast, vector, tail: vector && kFast && k % width !== 0, width };
 }
 
 /** Bindings of the operand. */
@@ -41,7 +43,7 @@ export function slabBindings(name: 'a' | 'b', { operand, vector, width }: Slab):
  * Emits `fn loadA(base, x, q)` (or loadB), which returns the piece that begins at row (or column) x and place
  * q along k, or zeros where x or q is out of range. `base` is the operand's first element.
  */
-export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vector, width }: Slab): string {
+export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vector, tail, width }: Slab): string {
   const operand = name.toLowerCase();
   const [stride, strideK, limit] = name === 'A' ? ['p.ar', 'p.ac', 'p.m'] : ['p.bc', 'p.br', 'p.n'];
   const type = width === 8 ? 'vec4<u32>' : 'vec4<f32>';
@@ -55,8 +57,11 @@ export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vec
     const piece = width === 8 ? `vec4<u32>(${halves(0)}, ${halves(4)})` : quad(0);
     return `${head}\n  if (${outside}) { return ${type}(); }\n  return ${piece};\n}`;
   }
-  if (vector)
-    return `${head}\n  if (${outside}) { return ${type}(); }\n  return ${type}(${operand}[(${place}) / ${width}]);\n}`;
+  if (vector) {
+    const piece = `${type}(${operand}[(${place}) / ${width}])`;
+    const ending = tail ? `if (q + ${width}u > p.k) { return ${withoutTail(width, piece)}; }` : '';
+    return `${head}\n  if (${outside}) { return ${type}(); }\n  ${ending}\n  return ${piece};\n}`;
+  }
   const scalar = width === 8 ? 'f16' : 'f32';
   const element = (e: number): string => `element${name}(base, ${kFast ? `x, q + ${e}u` : `x + ${e}u, q`})`;
   const parts = [0, 1, 2, 3].map((e) =>
@@ -70,6 +75,15 @@ fn element${name}(base: i32, x: u32, q: u32) -> ${scalar} {
 ${head}
   return ${type}(${parts.join(', ')});
 }`;
+}
+
+/** The first p.k - q elements of a piece, and zeros, also where there is no number behind them. */
+function withoutTail(width: 4 | 8, piece: string): string {
+  if (width === 4) return `select(vec4<f32>(), ${piece}, vec4<u32>(p.k - q) > vec4<u32>(0u, 1u, 2u, 3u))`;
+  const left = 'vec4<i32>(i32(p.k - q)) - vec4<i32>(0, 2, 4, 6)'; // halves of each word
+  const [all, one] = [`vec4<u32>(0xffffffffu)`, `vec4<u32>(0xffffu)`];
+  const mask = `select(select(vec4<u32>(), ${one}, ${left} >= vec4<i32>(1)), ${all}, ${left} >= vec4<i32>(2))`;
+  return `${piece} & ${mask}`;
 }
 
 /** Emits how a thread moves its pieces of an operand's slab. */

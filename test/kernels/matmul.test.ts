@@ -54,6 +54,9 @@ const cases: readonly Case[] = [
   { m: 40, n: 72, k: 40, aTransposed: true, sums: 'b' },
   { m: 24, n: 33, k: 19, bTransposed: true, sums: 'b' },
   { m: 24, n: 16, k: 96, aTransposed: true, batch: [1, 2], bias: true },
+  // Lines of whole pieces, of which the last crosses the end of k: what lies there does not count.
+  { m: 20, n: 36, k: 21, bTransposed: true, bPitch: 24 },
+  { m: 20, n: 36, k: 18, bTransposed: true, bPitch: 24, bias: true },
 ];
 
 const plans: readonly MatmulPlan[] = [
