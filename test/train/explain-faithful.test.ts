@@ -1,0 +1,112 @@
+// Whether measures of faithfulness measure it, and whether methods find words that were planted.
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { Random } from '../../common/random.ts';
+import { loadModel, loadTokenizer } from '../../models/index.ts';
+import { compareMethods, comparisonTable, shareFound } from '../../train/explain/compare-methods.ts';
+import { explain } from '../../train/explain/explain.ts';
+import { faithfulness, randomisedCorrelation, sensitivity } from '../../train/explain/faithfulness.ts';
+import { plantedTexts, trainPlanted } from '../../train/explain/planted.ts';
+import { goldenFile } from '../support/golden.ts';
+import { refused, runScript } from '../support/script.ts';
+
+const test = suite('faithful explanations');
+
+/** f(kept) = the sum of what kept tokens are worth. */
+const sumOf = (worth: readonly number[]) => ({
+  features: [...worth.keys()],
+  output: worth.reduce((a, b) => a + b, 0),
+  values: (kept: readonly Uint8Array[]) =>
+    Promise.resolve(Float64Array.from(kept, (bits) => bits.reduce((sum, bit, i) => sum + bit * worth[i]!, 0))),
+});
+
+test('the measures of a sum are those computed by hand', async () => {
+  const worth = [4, 3, 2, 1];
+  const found = await faithfulness(sumOf(worth), worth);
+  // 10 to 50% of four tokens are 1, 1, 1, 2 and 2 of them.
+  assert.ok(Math.abs(found.comprehensiveness - (4 + 4 + 4 + 7 + 7) / 5) < 1e-12);
+  assert.ok(Math.abs(found.sufficiency - (6 + 6 + 6 + 3 + 3) / 5) < 1e-12);
+  assert.ok(Math.abs(found.deletion - (10 / 2 + 6 + 3 + 1) / 4) < 1e-12);
+  assert.ok(Math.abs(found.insertion - (4 + 7 + 9 + 10 / 2) / 4) < 1e-12);
+  assert.ok(found.infidelity < 1e-20);
+});
+
+test('scores that turn the truth round are worse by each measure', async () => {
+  const worth = [4, 3, 2, 1, 0.5, -2];
+  const [right, wrong] = [
+    await faithfulness(sumOf(worth), worth),
+    await faithfulness(
+      sumOf(worth),
+      worth.map((x) => -x),
+    ),
+  ];
+  assert.ok(right.comprehensiveness > wrong.comprehensiveness && right.sufficiency < wrong.sufficiency);
+  assert.ok(right.deletion < wrong.deletion && right.insertion > wrong.insertion);
+  assert.ok(right.infidelity < wrong.infidelity);
+});
+
+test('the share that was found', () => {
+  assert.is(shareFound([0, 3, 1, 2], [1, 3]), 1);
+  assert.is(shareFound([0, 3, 1, 2], [1, 0]), 0.5);
+});
+
+test('weights are moved and shuffled for a while only', async () => {
+  const folder = goldenFile('tiny-explain');
+  const [model, tokenizer] = [await loadModel(folder), await loadTokenizer(folder)];
+  const text = 'the film was not very good , but we saw it';
+  const scoresOf = async () => (await explain(model, tokenizer, text, { method: 'occlusion', target: 'good' })).scores;
+  const before = await Promise.all(model.parameters().map((parameter) => parameter.data()));
+  const own = await scoresOf();
+  const moved = await sensitivity(model, scoresOf, { samples: 2 });
+  assert.ok(moved > 0 && moved < 0.5, `${moved}`);
+  assert.ok((await sensitivity(model, scoresOf, { samples: 2, radius: 0.5 })) > moved);
+  const correlation = await randomisedCorrelation(model, scoresOf);
+  assert.ok(Math.abs(correlation) < 0.95, `${correlation}`);
+  const constant = await randomisedCorrelation(model, () => Promise.resolve([1, 2, 3]));
+  assert.ok(Math.abs(constant - 1) < 1e-12, 'scores that do not depend on the weights');
+  const failing = (): Promise<number[]> => Promise.reject(new Error('no scores'));
+  await randomisedCorrelation(model, failing).catch(() => undefined);
+  const after = await Promise.all(model.parameters().map((parameter) => parameter.data()));
+  assert.equal(after, before);
+  assert.equal(await scoresOf(), own);
+});
+
+test('methods find the planted word, attention and chance less often', async () => {
+  const { model, tokenizer, accuracy } = await trainPlanted('word', { steps: 250, length: 8 });
+  assert.ok(accuracy >= 0.99, `the model knows the task: ${accuracy}`);
+  const texts = plantedTexts('word', 40, 8, new Random(0, 1))
+    .filter(({ planted }) => planted.length > 0)
+    .slice(0, 6);
+  const compared = await compareMethods(
+    model,
+    tokenizer,
+    texts.map(({ words }) => words.join(' ')),
+    {
+      methods: ['integrated-gradients', 'occlusion', 'partition-shap'],
+      planted: texts.map(({ planted }) => planted),
+      target: 1,
+      evaluations: 100,
+    },
+  );
+  const random = compared.at(-1)!;
+  assert.is(random.method, 'random');
+  for (const { method, found, texts: measured } of compared.slice(0, -1)) {
+    assert.ok(found.reduce((a, b) => a + b, 0) >= 5, `${method} found ${found}`);
+    const deletion = (all: typeof measured): number => all.reduce((sum, each) => sum + each.deletion, 0);
+    assert.ok(deletion(measured) < deletion(random.texts), method);
+  }
+  const table = comparisonTable(compared);
+  assert.match(table, /^method +found +compr\. /);
+  assert.is(table.split('\n').length, 5);
+});
+
+test('the script compares on a model and texts, and refuses texts without one', async () => {
+  refused(
+    await runScript(['train/compare-explanations.ts', 'a text']),
+    2,
+    /^compare-explanations: texts go with --model/,
+  );
+  refused(await runScript(['train/compare-explanations.ts', '--model', 'x']), 2, /--model needs texts/);
+});
+
+test.run();
