@@ -81,7 +81,7 @@ main(async () => {
     await measure('teacher', teacher, data, test, batchSize),
     await measure('student', student, data, test, batchSize),
   ];
-  const report = `\n${comparison(models)}\n\nsaved  ${output} (loads in Transformers too)`;
+  const report = `\n${await comparison(models)}\n\nsaved  ${output} (loads in Transformers too)`;
   await reportResult(output, { from: folder, about: `teacher  ${describeModel(teacher.model)}`, test: report });
 });
 

@@ -102,9 +102,10 @@ main(async () => {
     });
   }
   if (values.epochs === 0) await model.savePretrained(output, { tokenizer });
-  models.push(await measure('after', { model, tokenizer }, data, test, batchSize));
+  // Where nothing was trained or set to zero it is the smaller one.
+  if (pruned || values.epochs > 0) models.push(await measure('after', { model, tokenizer }, data, test, batchSize));
   const zeros = pruned ? `${(100 * (await pruned.sparsity())).toFixed(1)}% of the layers' weights are zero\n` : '';
-  const report = `\n${comparison(models)}\n\n${zeros}saved  ${output}`;
+  const report = `\n${await comparison(models)}\n\n${zeros}saved  ${output}`;
   if (values.epochs === 0) console.log(report);
   else await reportResult(output, { from: folder, about: `model  ${describeModel(model)}`, test: report });
 });
