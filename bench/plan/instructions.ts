@@ -33,7 +33,9 @@ export interface Instructions {
   readonly workgroup: number;
   /** Bytes of workgroup memory. */
   readonly shared: number;
-  /** 32-bit registers of a thread, an estimate: variables, matrices, half of the values that a loop names. */
+  /**
+   * 32-bit registers of a thread, an estimate: variables and matrices of a scope, half of its other values.
+   */
   readonly registers: number;
   /** A product of which an operand is loaded element by element. */
   readonly loadsScalars: boolean;
@@ -111,6 +113,28 @@ function bytesOfType(type: string): number {
 const operators = / (?:[-+*/%^&|<>]|<<|>>|<=|>=|==|!=|&&|\|\|) |\b(?:select|min|max|abs|clamp)\(/g;
 const specials = /\b(?:exp|exp2|log|log2|tanh|sqrt|inverseSqrt|cos|sin|pow)\(/g;
 
+/**
+ * Replaces each `vec4<T>(a, b, ..)` of several values, the outermost first, and gives their text to `each`.
+ */
+function withoutLists(statement: string, each: (list: string) => void): string {
+  let rest = statement;
+  for (let from = 0; ;) {
+    const match = /\bvec[234]<\w+>\(/.exec(rest.slice(from));
+    if (!match) return rest;
+    const start = from + match.index + match[0].length;
+    let [depth, commas, end] = [1, 0, start];
+    for (; end < rest.length && depth > 0; end++) {
+      if (rest[end] === '(') depth++;
+      else if (rest[end] === ')') depth--;
+      else if (rest[end] === ',' && depth === 1) commas++;
+    }
+    from = start;
+    if (commas === 0) continue;
+    each(rest.slice(start, end - 1));
+    rest = `${rest.slice(0, start)}list${rest.slice(end - 1)}`;
+  }
+}
+
 /** Counts the work in a kernel's text: a static reading, which takes every branch but those of `== 0u`. */
 export function instructionsOf(wgsl: string): Instructions {
   const vector = /alias V = (vec4<\w+>);/.exec(wgsl)?.[1];
@@ -133,8 +157,10 @@ export function instructionsOf(wgsl: string): Instructions {
     return counts;
   };
 
-  const ofStatement = (statement: string): Counts => {
+  const ofStatement = (whole: string): Counts => {
     const counts = zero();
+    // What makes a vector of several values is computed value by value.
+    const statement = withoutLists(whole, (list) => add(counts, ofStatement(list)));
     const wide = /vec4</.test(statement) ? 4 : 1;
     const outside = statement.replace(/\[[^\]]*\]/g, '[]');
     const inside = [...statement.matchAll(/\[([^\]]*)\]/g)].map(([, index]) => index!).join(' ; ');
@@ -149,11 +175,12 @@ export function instructionsOf(wgsl: string): Instructions {
       add(counts, ofFunction(name!));
       if (name === 'philox') counts.draws++;
     }
+    const written = /^(\w+)\[.*?\][.\w[\]]* [-+*/&|^]?= /.exec(statement)?.[1];
     for (const { 1: name, index } of statement.matchAll(/\b(\w+)\[/g)) {
       const shared = staged.get(name!);
       if (shared) counts.shared += bytesOfType(/^array<(.+), \d+>$/.exec(shared)![1]!);
       const type = bound.get(name!);
-      if (type && index === 0) counts.stores++;
+      if (type && index === 0 && name === written) counts.stores++;
       else if (type?.startsWith('vec')) counts.vectorLoads++;
       else if (type) counts.scalarLoads++;
       if (type) counts.bytes += bytesOfType(type);
@@ -192,27 +219,33 @@ export function instructionsOf(wgsl: string): Instructions {
 
   const loops: Counts[] = [];
   const once = ofBlock(functions.get('main')!, loops);
-  const main = text.slice(text.indexOf('fn main('));
   return {
     once,
     loops,
     workgroup: Number(/@workgroup_size\((\d+)\)/.exec(text)![1]),
     shared: [...staged.values()].reduce((sum, type) => sum + bytesOfType(type), 0),
-    registers: Math.min(255, Math.round(24 + registersOf(main))),
+    registers: Math.min(255, Math.round(24 + registersOf(functions.get('main')!))),
     loadsScalars: /fn element[AB]\(/.test(text),
   };
 }
 
-function registersOf(main: string): number {
-  let sum = 0;
-  for (const [, kind, declared] of main.matchAll(/\b(var|let) \w+(: [^;=]+| = [^;]{0,60})/g)) {
-    const matrix = /subgroup_matrix_(\w+)<(\w+), (\d+), (\d+)>/.exec(declared!);
+/** Registers of a block: what it declares, and the most that a block within it holds beside that. */
+function registersOf({ items }: Block): number {
+  let [own, within] = [0, 0];
+  for (const item of items) {
+    if (typeof item !== 'string') {
+      within = Math.max(within, registersOf(item));
+      continue;
+    }
+    const [, kind, declared] = /^(var|let) \w+(: [^=]+| = .*)/.exec(item) ?? [];
+    if (!declared) continue;
+    const matrix = /subgroup_matrix_(\w+)<(\w+), (\d+), (\d+)>/.exec(declared);
     const words = matrix
       ? (Number(matrix[3]) * Number(matrix[4]) * (matrix[2] === 'f16' ? 2 : 4)) / 4 / 32
-      : /vec4|tile\d\[|slab\w\[/.test(declared!)
+      : /vec4|tile\d\[|slab\w\[/.test(declared)
         ? 4
         : 1;
-    sum += kind === 'var' ? words : words / 2;
+    own += kind === 'var' || matrix ? words : words / 2;
   }
-  return sum;
+  return own + within;
 }
