@@ -1,3 +1,4 @@
+import type { Target } from '../../gpu/index.ts';
 import { lossInPlace } from '../../kernels/cross-entropy.ts';
 import type { CrossEntropyAttrs } from '../../kernels/cross-entropy.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
@@ -70,8 +71,12 @@ function again(context: VjpContext<Inputs, Outputs, Attrs>) {
   return total({ input, specs, attrs, needs, g, grads: { sum: g }, output: () => g });
 }
 
-/** Bytes of logits in memory at once: as many as one binding holds on every device. */
-const scratchBytes = 2 ** 27;
+/**
+ * Bytes of logits in memory at once: as many as one binding holds on every device, more on a GPU with memory
+ * of its own, where short runs would not fill it (and add to the gradient of the weight again and again).
+ */
+const scratchBytes = ({ kind, bindingLimit }: Target): number =>
+  Math.min(bindingLimit, Math.max(2 ** 27, kind === 'discrete' ? bindingLimit / 8 : 0));
 
 /**
  * Computes, for each run of rows: the logits, the loss, the gradient of the logits in their place, and from
@@ -90,8 +95,7 @@ function lowerInRuns(
 
   const dtype = promote(hidden.dtype, weight.dtype) === 'f16' ? 'f16' : 'f32';
   const pitch = Math.ceil(classes / 8) * 8; // rows that products read in whole vectors, in f16 too
-  const most = Math.min(scratchBytes, lowering.target.bindingLimit);
-  const run = chunkRows ?? runLength(rows, most, pitch * bytesOf(dtype));
+  const run = chunkRows ?? runLength(rows, scratchBytes(lowering.target), pitch * bytesOf(dtype));
   const scratch = lowering.temporary([Math.min(run, rows) * pitch], dtype);
   const losses = lowering.temporary([rows, 2], 'f32');
   const labels = lowering.contiguous(target);
@@ -134,7 +138,10 @@ export interface LinearCrossEntropyOptions {
   readonly ignoreIndex?: number;
   /** Share of each target spread evenly over all classes (Szegedy et al. 2016). */
   readonly labelSmoothing?: number;
-  /** Rows whose logits are in memory at once; default as many as fit in 128 MiB. */
+  /**
+   * Rows whose logits are in memory at once; default as many as fit in 128 MiB, or on a GPU with memory of
+   * its own in an eighth of what one binding holds, 512 MiB most often.
+   */
   readonly chunkRows?: number;
 }
 
