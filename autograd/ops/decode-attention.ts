@@ -1,28 +1,34 @@
 import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attention/decode.ts';
 import type { DecodeAttrs } from '../../kernels/attention/decode.ts';
+import { flashAttention } from '../../kernels/attention/forward.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkScoring } from './attention-weights.ts';
 import type { WeightOptions } from './attention-weights.ts';
-import { aligned } from './flash-attention.ts';
+import { aligned, byHead } from './flash-attention.ts';
 import { permute } from './movement.ts';
 
 /** Tokens of the cache that one workgroup takes. */
 const span = 256;
 
-/** q [B, H, 1, D], keys and values [B, Hkv, capacity, D], lengths i32 [] or [1] or [B]. */
+/** q [B, H, T, D], keys and values [B, Hkv, capacity, D], lengths i32 [] or [1] or [B]. */
 type Inputs = { q: Tensor; k: Tensor; v: Tensor; lengths: Tensor };
 
-/** y [B, 1, H, D]. */
+/** y [B, T, H, D]. */
 const decodeOp = defineOp<Inputs, { y: Tensor }, Omit<DecodeAttrs, 'span'>>({
   name: 'decodeAttention',
-  infer: ({ q }) => ({ y: { shape: [q.shape[0]!, 1, q.shape[1]!, q.shape[3]!], dtype: q.dtype } }),
+  infer: ({ q }) => ({ y: { shape: [0, 2, 1, 3].map((axis) => q.shape[axis]!), dtype: q.dtype } }),
   autocast: ['q', 'k', 'v'],
   lower(lowering, { lengths, ...inputs }, { y }, attrs) {
     const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
-    const [batch, heads, , width] = q.shape as [number, number, number, number];
+    const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
+    if (tokens > 1) {
+      const stats = lowering.temporary([batch, heads, tokens, 2], 'f32');
+      lowering.emit(flashAttention, { q, k, v, lengths, y: byHead(y), stats }, { ...attrs, causal: true });
+      return;
+    }
     const parts = Math.ceil(k.shape[2]! / span);
     const partial = lowering.temporary([batch, heads, parts, width + 4], 'f32');
     lowering.emit(decodeKernel, { q, k, v, lengths, partial }, { ...attrs, span });
@@ -35,11 +41,12 @@ const decodeOp = defineOp<Inputs, { y: Tensor }, Omit<DecodeAttrs, 'span'>>({
 export type DecodeOptions = Pick<WeightOptions, 'scale' | 'slidingWindow' | 'softCap'>;
 
 /**
- * Attention of one new token over a cache: q [B, H, 1, D], keys and values [B, Hkv, capacity, D] of which the
- * first `length` tokens count (i32, [] or [1] for all, [B] for each, at least 1) -> [B, H, 1, D]. The length
- * lies on the device, so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring
- * query heads share a head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 128. Long caches
- * are split over the device and joined in order. No gradient.
+ * Attention of new tokens over a cache that holds them already: q [B, H, T, D], keys and values [B, Hkv,
+ * capacity, D] -> [B, H, T, D]. Token 0 sees the first `length` tokens of the cache (i32, [] or [1] for all,
+ * [B] for each, at least 1), itself the last of them, and token t sees t more. The length lies on the device,
+ * so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring query heads share a
+ * head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 128. With T = 1 long caches are
+ * split over the device and joined in order. No gradient.
  */
 export function decodeAttention(
   q: Tensor,
@@ -53,7 +60,7 @@ export function decodeAttention(
   };
   requireFloat('decodeAttention', q);
   const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
-  if (q.ndim !== 4 || tokens !== 1) fail(`queries ${show(q.shape)} must be [batch, heads, 1, size of a head]`);
+  if (q.ndim !== 4 || tokens === 0) fail(`queries ${show(q.shape)} must be [batch, heads, tokens, size of a head]`);
   for (const x of [kCache, vCache]) {
     const fits = x.ndim === 4 && x.shape[0] === batch && x.shape[3] === width && x.dtype === q.dtype;
     if (!fits || heads % x.shape[1]! !== 0 || x.shape.join() !== kCache.shape.join())

@@ -41,7 +41,7 @@ export const unpack = (qkv: Tensor, which: 0 | 1 | 2): Tensor => swapHeads(selec
 export const aligned = ({ copy }: Pick<Lowering, 'copy'>, x: Tensor): Tensor => (readsFours(x) ? x : copy(x));
 
 /** As the kernels take them, [B, H, T, D]: tokens [B, T, H, D], and part `which` of [B, T, 3, H, D]. */
-function byHead(x: Tensor, which?: 0 | 1 | 2): Tensor {
+export function byHead(x: Tensor, which?: 0 | 1 | 2): Tensor {
   const axes = which === undefined ? [0, 2, 1, 3] : [0, 3, 1, 4];
   const pick = (list: readonly number[]): number[] => axes.map((axis) => list[axis]!);
   const offset = x.offset + (which ?? 0) * x.strides[2]!;

@@ -14,7 +14,7 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, BackwardOperands, DeltaOperands } from './operands.ts';
-import { firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
 import type { Side } from './scores.ts';
 import { chooseWalk, each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 import type { WalkCode } from './walk.ts';
@@ -132,8 +132,7 @@ function passOf(side: Side, operands: BackwardOperands, attrs: AttentionAttrs, c
   const ownsKeys = side === 'keys';
   const next = `start + ${rowsOf(code.walk)}u`;
   const lastQuery = slidingWindow === undefined ? 'p.tq' : `min(p.tq, ${next} - 1u + p.window)`;
-  const end = ownsKeys ? lastQuery : causal ? `min(p.tk, ${next})` : 'p.tk';
-  const first = ownsKeys ? (causal ? 'start' : '0u') : firstKeys(attrs);
+  const [first, end] = ownsKeys ? [causal ? 'start' : '0u', lastQuery] : keyRange(operands, attrs, rowsOf(code.walk));
   const store = ({ name, factor }: Pass['sums'][number]): string => {
     const place = { to: name, output: operands.gradients && 'gradients', length, type: vec4Of(operands.dq) };
     return `${headBase(name)}\n${code.storeRows(name, () => factor, place)}`;

@@ -1,8 +1,8 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { bytesOf, i32, kernel, read, u32, write } from '../kernel.ts';
+import { bytesOf, kernel, read, u32, write } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import type { Layout, Operand } from '../layout.ts';
-import { headBase, headParams, scoringParams, vec4Of } from './operands.ts';
+import { headBase, headParams, rowNumber, rowParams, scoringParams, vec4Of } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget } from './operands.ts';
 import { each, walkCode } from './walk.ts';
 
@@ -62,8 +62,7 @@ function common(operands: DecodeOperands, attrs: DecodeAttrs) {
       parts: u32(parts),
       span: u32(attrs.span),
       ...scoringParams(attrs),
-      lo: i32(lengths.offset),
-      ls: i32(sizeOf(lengths.shape) === 1 ? 0 : lengths.strides[0]!),
+      ...rowParams('lengths', lengths),
       ...headParams({ q: byGroup, k, v }),
     },
     cost: {
@@ -78,7 +77,7 @@ function common(operands: DecodeOperands, attrs: DecodeAttrs) {
  */
 const range = ({ slidingWindow }: DecodeAttrs): string => `
 ${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
-let length = u32(clamp(lengths[p.lo + i32(b) * p.ls], 0, i32(p.tk)));
+let length = min(${rowNumber('lengths')}, p.tk);
 let begin = ${slidingWindow === undefined ? 'part * p.span' : 'max(part * p.span, max(length, p.window) - p.window)'};
 let end = min(length, (part + 1u) * p.span);`;
 

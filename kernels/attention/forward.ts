@@ -13,7 +13,7 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, ForwardOperands } from './operands.ts';
-import { deaf, firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
 import { chooseWalk, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 
 /**
@@ -29,6 +29,7 @@ export function flashAttention(operands: ForwardOperands, attrs: AttentionAttrs,
   const walk = chooseWalk(target, 2, width);
   const code = walkCode(walk, width);
   const scores = scoreCode(operands, attrs, code, 'queries', 4);
+  const [first, end] = keyRange(operands, attrs, rowsOf(walk));
   const softmax = (r: number): string => `
 let top${r} = max(max(m${r}, max(s${r}.x, s${r}.y)), max(s${r}.z, s${r}.w));
 let fix${r} = exp(m${r} - top${r});
@@ -65,8 +66,9 @@ ${code.loadRows('q', ' * p.scale')}
 ${maskBase(operands)}
 ${code.forRows((r) => `var m${r} = -3e38; var l${r} = 0.0;`)}
 ${code.zeroRows('o')}
-let end = ${causal ? `min(p.tk, start + ${rowsOf(walk)}u)` : 'p.tk'};
-${code.blocks(firstKeys(attrs), 'end', 'p.tk', ['k', 'v'], block)}
+${earlierKeys(operands)}
+let end = ${end};
+${code.blocks(first, 'end', 'p.tk', ['k', 'v'], block)}
 ${code.forRows((r) => `let deaf${r} = m${r} < ${deaf};`)}
 ${code.storeRows('o', (r) => `select(1.0 / l${r}, 0.0, deaf${r})`, { to: 'y', length: 'p.tq', type: vec4Of(y) })}
 ${code.forRows(storeStats)}`,

@@ -2,7 +2,7 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, read, u32, write } from '../kernel.ts';
 import { attentionParams, backwardCost, headBase, headParams, inputBases, sizesOf, vec4Of } from './operands.ts';
 import type { AttentionAttrs, BackwardOperands } from './operands.ts';
-import { firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
 import {
   keyPlaces,
   matrixBindings,
@@ -122,6 +122,7 @@ ${each(counts.m, (i) => multiplyAdd(`${into}${i}_0`, `${left}${i}_${k}`, 'x'))} 
       const from = `${at}u + (subgroup * ${rows}u + ${i * M}u) * ${pitch}u + ${(k * K) / 8}u`;
       return `let ${name}${i}_${k} = ${load('left', 'row', from, pitch)};`;
     });
+  const [begin, end] = keyRange(operands, attrs, rowsOfTile(tile));
   return `${code.place('(group - p.split)', 'p.tq', attrs.causal)}
 let own0 = min(ownRow, p.tq - 1u);
 ${inputBases(operands)}
@@ -137,8 +138,8 @@ ${lefts('g', places.second)}
 ${code.declareResults('dq', counts.m, counts.columns)}
 let own = ${lines(places.scores)}; let ownX = ${lines(places.gradients)};
 let ownLine = own + row * ${line}u; let ownXLine = ownX + row * ${line}u;
-let end = ${attrs.causal ? `min(p.tk, start + ${rowsOfTile(tile)}u)` : 'p.tk'};
-for (var first = ${firstKeys(attrs)}; first < end; first += ${keys}u) {
+let end = ${end};
+for (var first = ${begin}; first < end; first += ${keys}u) {
 workgroupBarrier();
 ${code.stage('k', 0, 'first', keys, 'p.tk')}
 ${code.stage('v', places.second, 'first', keys, 'p.tk')}

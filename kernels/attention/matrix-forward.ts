@@ -2,7 +2,7 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, write } from '../kernel.ts';
 import { attentionParams, forwardCost, headBase, headParams, inputBases, sizesOf, vec4Of } from './operands.ts';
 import type { AttentionAttrs, ForwardOperands } from './operands.ts';
-import { deaf, firstKeys, keepFunctions, maskBase, scoreCode } from './scores.ts';
+import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
 import {
   matrixBindings,
   matrixCode,
@@ -33,12 +33,13 @@ export function flashAttentionMatrices(operands: ForwardOperands, attrs: Attenti
   const places = queryPlaces(tile, width, 1);
   const line = scoresPitch(keys);
   const scores = scoreCode(operands, attrs, { walk: { rows: 1 }, forRows: (fn) => fn(0) }, 'queries', 4);
+  const [begin, end] = keyRange(operands, attrs, rowsOfTile(tile));
   const fours = K / 4;
   /** Goes over the lane's pieces of a row's scores, K keys each, by fours `u`. */
-  const overPieces = (four: (u: number) => string, end = ''): string =>
+  const overPieces = (four: (u: number) => string, after = ''): string =>
     `for (var piece = part; piece < ${keys / K}u; piece += ${lanes}u) {
 ${each(fours, (u) => `${four(u)}`)}
-${end}
+${after}
 }`;
   const inPiece = (u: number): string =>
     `let at = first + piece * ${K}u + ${4 * u}u; let place = ownLine + piece * ${fours}u + ${u}u;`;
@@ -81,8 +82,9 @@ ${code.declareResults('o', counts.m, counts.columns)}
 let own = ${places.scores}u + subgroup * ${rows * line}u;
 let ownLine = own + row * ${line}u;
 var top = -3e38; var l = 0.0;
-let begin = ${firstKeys(attrs)};
-let end = ${attrs.causal ? `min(p.tk, start + ${rowsOfTile(tile)}u)` : 'p.tk'};
+${earlierKeys(operands)}
+let begin = ${begin};
+let end = ${end};
 for (var first = begin; first < end; first += ${keys}u) {
 workgroupBarrier();
 ${code.stage('k', 0, 'first', keys, 'p.tk')}

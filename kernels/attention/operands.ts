@@ -2,6 +2,7 @@ import type { Target } from '../../gpu/device.ts';
 import type { Cost } from '../../gpu/dispatch.ts';
 import { bytesOf, f32, i32, read, storedType, u32 } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
+import { sizeOf } from '../layout.ts';
 import type { Layout, Operand } from '../layout.ts';
 import { drawParams } from '../random.ts';
 import type { Draw } from '../random.ts';
@@ -18,6 +19,11 @@ export interface AttentionOperands {
   readonly v: Operand;
   /** [B, H, Tq, Tk], broadcast by strides of 0: true attends; numbers are added to the scores. */
   readonly mask?: Operand;
+  /**
+   * i32, [B], or [] or [1] for all, at least 1: with `causal`, query i sees keys 0..lengths[b] + i - 1, as
+   * new tokens at a cache's end do. Default 1. Forward only.
+   */
+  readonly lengths?: Operand;
 }
 
 export interface ForwardOperands extends AttentionOperands {
@@ -125,10 +131,11 @@ export function vec4Of({ dtype }: { readonly dtype: Dtype }): string {
   return `vec4<${storedType(dtype)}>`;
 }
 
-export function inputBindings({ q, mask }: AttentionOperands): Binding[] {
+export function inputBindings({ q, mask, lengths }: AttentionOperands): Binding[] {
   return [
     ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
     ...(mask ? [read('mask', storedType(mask.dtype))] : []),
+    ...(lengths ? [read('lengths', 'i32')] : []),
   ];
 }
 
@@ -162,7 +169,7 @@ export function scoringParams(
 
 /** Parameters that forward and backward pass share. The words of the draw come last, in order. */
 export function attentionParams(operands: AttentionOperands, attrs: AttentionAttrs): Record<string, Param> {
-  const { q, k, v, mask } = operands;
+  const { q, k, v, mask, lengths } = operands;
   const { dropout = 0, draw } = attrs;
   const { batch, heads, queries, keys } = sizesOf(operands);
   const [mb, mh, mi, mj] = mask ? stepsOf(mask).map(i32) : [];
@@ -174,11 +181,20 @@ export function attentionParams(operands: AttentionOperands, attrs: AttentionAtt
     ...scoringParams(attrs),
     ...headParams({ q, k, v }),
     ...(mask ? { mo: i32(mask.offset), mb: mb!, mh: mh!, mi: mi!, mj: mj! } : {}),
+    ...(lengths ? rowParams('lengths', lengths) : {}),
     ...(dropout > 0
       ? { drop: f32(dropout), kept: f32(dropout < 1 ? 1 / (1 - dropout) : 0), ...drawParams(draw!) }
       : {}),
   };
 }
+
+/** Parameters of a number for each row of the batch, [B], or [] or [1] for all. */
+export function rowParams(name: string, { shape, strides, offset }: Layout): Record<string, Param> {
+  return { [`${name}o`]: i32(offset), [`${name}s`]: i32(sizeOf(shape) === 1 ? 0 : strides[0]!) };
+}
+
+/** WGSL: that number, given `b`; at least 0. */
+export const rowNumber = (name: string): string => `u32(max(${name}[p.${name}o + i32(b) * p.${name}s], 0))`;
 
 /** WGSL: index of the first vec4 of a head, given `b` and `h`; of the one that a `group` of heads shares. */
 export function headBase(name: string, group = 1): string {

@@ -1,6 +1,6 @@
 import type { Operand } from '../layout.ts';
 import { philoxWgsl } from '../philox.ts';
-import { sizesOf, stepsOf } from './operands.ts';
+import { rowNumber, sizesOf, stepsOf } from './operands.ts';
 import type { AttentionAttrs, AttentionOperands } from './operands.ts';
 import { each } from './walk.ts';
 import type { Walk, WalkCode } from './walk.ts';
@@ -17,9 +17,25 @@ const lowestAdded = '-1e29';
 /** A query whose largest score is below has nothing to attend to: its result and its gradients are 0. */
 export const deaf = '-5e28';
 
-/** WGSL: the block of four keys with the first one that the workgroup's queries, from `start` on, see. */
-export const firstKeys = ({ slidingWindow }: AttentionAttrs): string =>
-  slidingWindow === undefined ? '0u' : '(max(start + 1u, p.window) - p.window) / 4u * 4u';
+/** WGSL: position of a query among the keys. */
+const positionOf = (query: string, { lengths }: AttentionOperands): string => (lengths ? `${query} + earlier` : query);
+
+/** WGSL, before the walk: how many keys lie before that of the first query. */
+export const earlierKeys = ({ lengths }: AttentionOperands): string =>
+  lengths ? `let earlier = clamp(${rowNumber('lengths')}, 1u, p.tk) - 1u;` : '';
+
+/** WGSL: the keys that the workgroup's `rows` queries, from `start` on, see: from a multiple of 4 to an end. */
+export function keyRange(
+  operands: AttentionOperands,
+  { causal, slidingWindow }: AttentionAttrs,
+  rows: number,
+): readonly [first: string, end: string] {
+  const start = positionOf('start', operands);
+  return [
+    slidingWindow === undefined ? '0u' : `(max(${start} + 1u, p.window) - p.window) / 4u * 4u`,
+    causal ? `min(p.tk, ${start} + ${rows}u)` : 'p.tk',
+  ];
+}
 
 /** WGSL functions that `keep` calls. */
 export function keepFunctions({ dropout = 0 }: AttentionAttrs): string {
@@ -61,11 +77,13 @@ export function scoreCode(
 
   const one = (value: string): string => of('u32', [value]);
   const seen = (r: number): string => {
-    const [own, isWindowed] = [`own${r}`, slidingWindow !== undefined];
+    const isWindowed = slidingWindow !== undefined;
     if (side === 'queries') {
+      const own = positionOf(`own${r}`, operands);
       const after = isWindowed ? `(tokens + ${one('p.window')} > ${one(own)}) & ` : '';
       return `${after}(tokens < ${one(causal ? `min(p.tk, ${own} + 1u)` : 'p.tk')})`;
     }
+    const own = `own${r}`;
     const end = isWindowed ? `min(p.tq, ${own} + p.window)` : 'p.tq';
     return `${causal ? `(tokens >= ${one(own)}) & ` : ''}(tokens < ${one(end)})`;
   };

@@ -1,5 +1,5 @@
 import { sharedLength } from '../../common/collections.ts';
-import { argmax, compile, noGrad, reshape, scope, tensor } from '../../autograd/index.ts';
+import { argmax, compile, gt, noGrad, reshape, scope, tensor, where } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { KeyValueCache } from '../nn/kv-cache.ts';
 import { rowsAt } from '../nn/rows-at.ts';
@@ -22,9 +22,9 @@ const i32 = (values: readonly number[], shape: readonly number[]): Tensor =>
 const vector = (values: readonly number[]): Tensor => i32(values, [values.length]);
 
 /**
- * A batch of texts on the device while they grow: the cache, and the step that appends one token to each row.
- * The prompts are taken in one pass, op by op; the step is compiled at its first call and replayed at any
- * length, until the cache grows or another batch needs other sizes.
+ * A batch of texts on the device while they grow: the cache, and the steps that append tokens to each row:
+ * one of each row's own text, several to look at, a chunk of the prompts. Each is compiled at its first call
+ * and replayed at any length, until the cache grows or another batch needs other sizes.
  */
 export class DecodingSession {
   readonly batch: number;
@@ -33,6 +33,8 @@ export class DecodingSession {
   readonly #step: Compiled<[Tensor, Tensor | undefined, Wanted], Tensor>;
   /** The step that appends several tokens. */
   readonly #look: Compiled<[Tensor, Wanted], Tensor>;
+  /** The step that takes a chunk of the prompts: the last hidden state of each row, (B, 1, D). */
+  readonly #chunk: Compiled<[ids: Tensor, counts: Tensor, lasts: Tensor, length: Tensor], Tensor>;
   /** Tokens of the longest row. */
   #length = 0;
   /** Where the decoder switches at some length: the tokens of each row. */
@@ -54,9 +56,15 @@ export class DecodingSession {
       return this.#next(hidden, wanted);
     };
     const look = (ids: Tensor, wanted: Wanted): Tensor => this.#next(decoder.hidden(ids, this.#cache), wanted);
+    const chunk = (ids: Tensor, counts: Tensor, lasts: Tensor, length: Tensor): Tensor => {
+      const hidden = this.#cache.reading(length, () => decoder.hidden(ids, this.#cache)); // (B, T, D)
+      this.#cache.advance(counts);
+      return rowsAt(hidden, lasts);
+    };
     // A larger cache is a new capture, which is meant: nothing to report.
     this.#step = compile(step, { name: 'next token', maxPrograms: 4, log: () => undefined });
     this.#look = compile(look, { name: 'next tokens', maxPrograms: 4, log: () => undefined });
+    this.#chunk = compile(chunk, { name: 'prompt', maxPrograms: chunkSizes.length, log: () => undefined });
   }
 
   /** Tokens that `look` may reach: up to the decoder's last position, or to where it switches. */
@@ -101,12 +109,23 @@ export class DecodingSession {
     return await result.data();
   }
 
-  /** Tokens of each row behind those of the cache, in one pass: what is wanted of the next. */
+  /**
+   * Tokens of each row behind those of the cache, chunk by chunk: what is wanted of the next. A chunk is
+   * padded to its size, and so is a row that ends before it: what they write lies behind the row's tokens.
+   */
   #read(rows: readonly (readonly number[])[], wanted: Wanted): Tensor {
-    const hidden = this.#decoder.hidden(padded(rows), this.#cache); // (B, T, D)
-    this.#cache.advance(vector(lengthsOf(rows)));
-    const lasts = lengthsOf(rows).map((length) => length - 1);
-    return this.#next(rowsAt(hidden, i32(lasts, [this.batch, 1])), wanted);
+    const longest = Math.max(...lengthsOf(rows));
+    let last: Tensor | undefined;
+    for (let from = 0, size; from < longest; from += size) {
+      size = chunkSize(longest - from, this.#decoder.positions);
+      const parts = rows.map((row) => row.slice(from, from + size!));
+      const counts = lengthsOf(parts);
+      const lasts = counts.map((count) => Math.max(count - 1, 0));
+      const hidden = this.#chunk(padded(parts, size), vector(counts), i32(lasts, [this.batch, 1]), this.#length);
+      // A row that ended before has its last state already.
+      last = last && counts.includes(0) ? where(gt(i32(counts, [this.batch, 1, 1]), 0), hidden, last) : hidden;
+    }
+    return this.#next(last!, wanted);
   }
 
   /** Whether a text of so many tokens is computed otherwise than shorter ones. */
@@ -184,8 +203,25 @@ export class DecodingSession {
 const lengthsOf = (rows: readonly (readonly number[])[]): number[] => rows.map(({ length }) => length);
 
 /** Rows of token ids as one tensor, padded on the right with token 0, which is never looked at. */
-function padded(rows: readonly (readonly number[])[]): Tensor {
-  const longest = Math.max(...lengthsOf(rows));
-  const ids = rows.flatMap((row) => Array.from({ length: longest }, (_, t) => row[t] ?? 0));
-  return i32(ids, [rows.length, longest]);
+function padded(rows: readonly (readonly number[])[], length = Math.max(...lengthsOf(rows))): Tensor {
+  const ids = rows.flatMap((row) => Array.from({ length }, (_, t) => row[t] ?? 0));
+  return i32(ids, [rows.length, length]);
+}
+
+/**
+ * Tokens that a chunk of prompts may have: few sizes, so that few programs serve all prompts. Measured on
+ * llvmpipe, processor time of a prompt of 1024 tokens, GPT-2 of 4 layers 256 wide: chunks of 64, 256 and 512
+ * tokens cost the same within 10%, chunks of 16 about 1.4 times as much.
+ */
+const chunkSizes: readonly number[] = [16, 64, 256];
+
+/**
+ * The size of the first chunk of so many tokens, at most `most`: the smallest that holds them, or where a
+ * quarter of it would be padding, the largest that they fill.
+ */
+function chunkSize(tokens: number, most: number): number {
+  const sizes = chunkSizes.filter((size) => size <= most);
+  const holding = sizes.find((size) => size >= tokens);
+  const filled = sizes.findLast((size) => size <= tokens);
+  return (holding !== undefined && tokens > 0.75 * holding ? holding : (filled ?? holding)) ?? Math.min(tokens, most);
 }

@@ -95,8 +95,8 @@ export class SmolLM3Model extends LlamaKind<SmolLM3Config> {
     return new ProjectedAttention(config, { bias: config.attentionBias, slidingWindow });
   }
 
-  protected override rotations(positions: Tensor): (layer: number) => Rotation | undefined {
-    const all = super.rotations(positions);
+  protected override rotations(positions: Tensor, textLength?: Tensor): (layer: number) => Rotation | undefined {
+    const all = super.rotations(positions, textLength);
     return (layer) => (turns(this.config, layer) ? all(layer) : undefined);
   }
 }

@@ -12,7 +12,6 @@ import {
   maskValue,
   reshape,
   scaledDotProductAttention,
-  slice,
   sub,
   unsqueeze,
   where,
@@ -59,8 +58,7 @@ export class KeyValueCache {
   /** Of an encoder-decoder: what it attends to. */
   readonly source: SourceCache;
   #capacity: number;
-  /** Nothing was written yet: attention needs no look at the cache. */
-  #empty = true;
+  #textLength: Tensor | undefined;
   readonly #layers: CachedLayer[] = [];
 
   constructor(batch: number, capacity: number) {
@@ -97,10 +95,27 @@ export class KeyValueCache {
     return count === 1 ? starts : add(starts, arange(0, count, 1, { dtype: 'i32' }));
   }
 
+  /**
+   * Runs fn, which reads a part of texts whose longest will have `length` tokens, []: positions of some
+   * models depend on it. Otherwise a text is as long as its last new token says.
+   */
+  reading<T>(length: Tensor, fn: () => T): T {
+    this.#textLength = length;
+    try {
+      return fn();
+    } finally {
+      this.#textLength = undefined;
+    }
+  }
+
+  /** See `reading`. */
+  get textLength(): Tensor | undefined {
+    return this.#textLength;
+  }
+
   /** Counts new tokens, which every layer has written: an i32 tensor, [] or [B]. */
   advance(count: Tensor): void {
     addAssign(this.lengths, count);
-    this.#empty = false;
   }
 
   /**
@@ -127,7 +142,6 @@ export class KeyValueCache {
   /** Forgets all tokens but the first `kept` of each row; memory and compiled steps stay good. */
   clear(kept = 0): void {
     assign(this.lengths, full([1], kept, { dtype: 'i32' }));
-    this.#empty = kept === 0;
   }
 
   /** Gives the memory back. */
@@ -143,12 +157,7 @@ export class KeyValueCache {
     const { keys, values } = (this.#layers[index] ??= cachedLayer(k, this.capacity));
     writeCache(keys, k, this.lengths);
     writeCache(values, v, this.lengths);
-    if (this.#empty && tokens > 1) {
-      const mask = bias && slice(bias, null, null, null, [0, tokens]);
-      return scaledDotProductAttention(q, k, v, { ...scoring, causal: true, mask });
-    }
-    if (!bias && tokens === 1 && fitsDecoding(width))
-      return decodeAttention(q, keys, values, add(this.lengths, 1), scoring);
+    if (!bias && fitsDecoding(width)) return decodeAttention(q, keys, values, add(this.lengths, 1), scoring);
     // Token t of row b sees what lies at 0 .. lengths[b] + t, the last of it where there is a window.
     const { scale, softCap, slidingWindow } = scoring;
     const places = arange(0, this.capacity, 1, { dtype: 'i32' });

@@ -235,11 +235,14 @@ export class RotaryEmbedding extends Module {
     this.maxPositions = positions;
   }
 
-  /** The rotation of tokens at `positions`, whole numbers (T) or (B, T). */
-  override forward(positions: Tensor): Rotation {
+  /**
+   * The rotation of tokens at `positions`, whole numbers (T) or (B, T), in a text of so many tokens, []; by
+   * default the last of these is its last.
+   */
+  override forward(positions: Tensor, textLength?: Tensor): Rotation {
     const short = this.#fromTables(positions, this.coarse, this.fine);
     if (!this.longCoarse && !this.#stretch) return rotationOf(positions, short);
-    const length = add(max(cast(positions, 'f32')), 1); // []
+    const length = textLength ? cast(textLength, 'f32') : add(max(cast(positions, 'f32')), 1); // []
     const long = this.longCoarse
       ? this.#fromTables(positions, this.longCoarse, this.longFine!)
       : this.#stretched(positions, length);

@@ -9,6 +9,7 @@ import {
   zeros,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { within } from '../../autograd/context.ts';
 
 /** Whether the kernel for one token takes heads of this size. */
 export const fitsDecoding = (width: number): boolean => width % 4 === 0 && width <= 128;
@@ -19,10 +20,14 @@ export interface CachedLayer {
   readonly values: Tensor;
 }
 
-/** Memory for the keys and values of tokens (B, Hkv, T, D). */
+/**
+ * Memory for the keys and values of tokens (B, Hkv, T, D). It outlives a capture that asks for it: it is made
+ * at once.
+ */
 export function cachedLayer(k: Tensor, capacity: number): CachedLayer {
   const [batch, heads, , width] = k.shape as [number, number, number, number];
-  const make = (): Tensor => zeros([batch, heads, capacity, width], { dtype: k.dtype }).keep();
+  const make = (): Tensor =>
+    within({ recorder: undefined }, () => zeros([batch, heads, capacity, width], { dtype: k.dtype }).keep());
   return { keys: make(), values: make() };
 }
 

@@ -247,9 +247,9 @@ export abstract class RotaryDecoder<
     return this.embedTokens.forward(inputIds);
   }
 
-  /** What turns queries and keys of each layer at these positions, (T) or (B, T). */
-  protected rotations(positions: Tensor): (layer: number) => Rotation | undefined {
-    const rotation = this.rotaryEmb.forward(positions);
+  /** What turns queries and keys of each layer at these positions, (T) or (B, T); see `RotaryEmbedding`. */
+  protected rotations(positions: Tensor, textLength?: Tensor): (layer: number) => Rotation | undefined {
+    const rotation = this.rotaryEmb.forward(positions, textLength);
     return () => rotation;
   }
 
@@ -259,7 +259,7 @@ export abstract class RotaryDecoder<
     const length = inputIds.shape[1]!;
     const { positionIds = cache?.positions(length) ?? arange(0, length) } = inputs;
     const x = this.embed(inputIds); // (B, T, D)
-    const rotations = this.rotations(positionIds);
+    const rotations = this.rotations(positionIds, cache?.textLength);
     const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
     return runLayers(x, this.layers, {
       ...inputs,

@@ -245,6 +245,36 @@ test("sources for other devices' matrices are valid", async () => {
   }
 });
 
+for (const [way, { target, cases, gap }] of Object.entries(ways))
+  test(`${way}: new tokens at a cache's end, with a window and without`, async () => {
+    if (cases.length === 0) return; // no matrices here
+    const half = way === 'subgroup';
+    const [queries, keys, width, length] = [70, 150, half ? 16 : 64, 61];
+    const random = new Random(6);
+    const one = (): number => (half ? fromHalf(toHalf(random.normal())) : Math.fround(random.normal()));
+    const normal = (tokens: number): Nd => build([batch, heads, tokens, width], one);
+    const [qs, ks] = [queries, keys].map((tokens) => new Stored(tokens, width, half ? 'f16' : 'f32', gap)) as [
+      Stored,
+      Stored,
+    ];
+    const inputs = [normal(queries), normal(keys), normal(keys)] as const;
+    const stored = [qs.write(inputs[0]), ks.write(inputs[1]), ks.write(inputs[2]), Int32Array.from([-1, length])];
+    const operands = {
+      ...{ q: qs.operand, k: ks.operand, v: ks.operand, y: qs.operand },
+      lengths: { ...contiguousLayout([1], 1), dtype: 'i32' as const },
+      stats: { ...contiguousLayout([batch, heads, queries, 2]), dtype: 'f32' as const },
+    };
+    for (const slidingWindow of [undefined, 40]) {
+      const attrs = { causal: true, scale: 0.3, slidingWindow };
+      const sizes = [qs.words, batch * heads * queries * 2];
+      const [y] = await runKernelOutputs(flashAttention(operands, attrs, target), stored, sizes);
+      const seen = build([batch, 1, queries, keys], ([, , i, j]) =>
+        Number(j! < length + i! && j! >= length + i! - (slidingWindow ?? keys)),
+      );
+      close('y', qs.read(y!), new AttentionReference(inputs, seen, true, { scale: 0.3 }).y, half ? 4e-3 : 2e-5);
+    }
+  });
+
 test('the gradients are the same where too few buffers may be bound for a tensor each', async () => {
   await ready();
   const shape = [1, 2, 5, 8];

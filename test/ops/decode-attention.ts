@@ -4,16 +4,16 @@ import type { Nd } from '../support/nd.ts';
 import { f16, f32, values } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 
-/** Attention of one token over the first tokens of a cache; neighbouring query heads share a cache head. */
+/** Attention of new tokens over the first tokens of a cache; neighbouring query heads share a cache head. */
 function reference(q: Nd, k: Nd, v: Nd, lengths: Nd, { slidingWindow = Infinity, softCap }: tf.DecodeOptions): Nd {
   const group = q.shape[1]! / k.shape[1]!;
-  return build(q.shape, ([b, h, , d]) => {
+  return build(q.shape, ([b, h, t, d]) => {
     const at = Math.floor(h! / group);
-    const count = get(lengths, [b!]);
+    const count = Math.min(get(lengths, [b!]) + t!, k.shape[2]!);
     const seen = Math.min(count, slidingWindow);
     const scores = Array.from({ length: seen }, (_, i) => {
       const j = count - seen + i;
-      const products = Array.from({ length: q.shape[3]! }, (_, c) => get(q, [b!, h!, 0, c]) * get(k, [b!, at, j, c]));
+      const products = Array.from({ length: q.shape[3]! }, (_, c) => get(q, [b!, h!, t!, c]) * get(k, [b!, at, j, c]));
       const score = total(products) / Math.sqrt(q.shape[3]!);
       return softCap === undefined ? score : softCap * Math.tanh(score / softCap);
     });
@@ -51,6 +51,11 @@ export const cases: readonly OpCase[] = [
   decode([f32([2, 3, 1, 8]), cache, cache, lengths([300, 260])], { slidingWindow: 3, softCap: 0.5 }),
   decode([f32([2, 6, 1, 8]), cache, cache, lengths([1, 299])], { slidingWindow: 1 }),
   decode([f16([2, 4, 1, 8]), f16([2, 2, 9, 8]), f16([2, 2, 9, 8]), lengths([8])]),
+  decode([f32([2, 6, 7, 8]), cache, cache, lengths([1, 290])]),
+  decode([f32([2, 3, 70, 8]), cache, cache, lengths([231, 64])]),
+  decode([f32([2, 3, 70, 8]), cache, cache, lengths([3, 130])], { slidingWindow: 40, softCap: 0.7 }),
+  decode([f32([1, 2, 5, 128]), f32([1, 2, 9, 128]), f32([1, 2, 9, 128]), lengths([5], [])]),
+  decode([f16([2, 4, 3, 8]), f16([2, 2, 9, 8]), f16([2, 2, 9, 8]), lengths([6, 2])]),
 ];
 
 const z = (...shape: number[]): tf.Tensor => tf.zeros(shape);
@@ -58,7 +63,7 @@ const one = (): tf.Tensor => tf.tensor([1], { dtype: 'i32' });
 const refuses = (run: () => unknown, says: RegExp): ErrorCase => ({ op: 'decodeAttention', run, says });
 
 export const errors: readonly ErrorCase[] = [
-  refuses(() => tf.decodeAttention(z(1, 2, 2, 4), z(1, 2, 9, 4), z(1, 2, 9, 4), one()), /\[1, 2, 2, 4\]/),
+  refuses(() => tf.decodeAttention(z(1, 2, 0, 4), z(1, 2, 9, 4), z(1, 2, 9, 4), one()), /\[1, 2, 0, 4\]/),
   refuses(() => tf.decodeAttention(z(1, 3, 1, 4), z(1, 2, 9, 4), z(1, 2, 9, 4), one()), /\[1, 2, 9, 4\]/),
   refuses(() => tf.decodeAttention(z(1, 2, 1, 4), z(1, 2, 9, 4), z(1, 2, 8, 4), one()), /\[1, 2, 8, 4\]/),
   refuses(() => tf.decodeAttention(z(1, 2, 1, 6), z(1, 2, 9, 6), z(1, 2, 9, 6), one()), /6.*multiple of 4/),
