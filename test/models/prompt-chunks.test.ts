@@ -160,8 +160,8 @@ test('greedy texts go on from long prompts as without a cache, with guesses too'
     text.push(logits.indexOf(Math.max(...logits)));
   }
   for (const more of [{}, { promptLookupNumTokens: 4 }]) {
-    const [{ tokens }] = (await generate(model, [prompt], { maxNewTokens: 12, ...more })) as [{ tokens: number[] }];
-    assert.equal(tokens, text.slice(prompt.length));
+    const [generated] = await generate(model, [prompt], { maxNewTokens: 12, ...more });
+    assert.equal(generated!.tokens, text.slice(prompt.length));
   }
 });
 
