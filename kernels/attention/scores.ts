@@ -24,7 +24,9 @@ const positionOf = (query: string, { lengths }: AttentionOperands): string => (l
 export const earlierKeys = ({ lengths }: AttentionOperands): string =>
   lengths ? `let earlier = clamp(${rowNumber('lengths')}, 1u, p.tk) - 1u;` : '';
 
-/** WGSL: the keys that the workgroup's `rows` queries, from `start` on, see: from a multiple of 4 to an end. */
+/**
+ * WGSL: the keys that the workgroup's `rows` queries, from `start` on, see: from a multiple of 4 to an end.
+ */
 export function keyRange(
   operands: AttentionOperands,
   { causal, slidingWindow }: AttentionAttrs,
