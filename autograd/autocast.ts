@@ -2,7 +2,7 @@ import { context, noGrad, withinSync } from './context.ts';
 import type { Autocast } from './context.ts';
 import { defineView } from './op.ts';
 import { assign } from './ops/assign.ts';
-import { cast } from './ops/broadcast.ts';
+import { cast, castInOrder } from './ops/broadcast.ts';
 import type { Storage } from './storage.ts';
 import { applyView } from './tape.ts';
 import { isFloat, Tensor } from './tensor.ts';
@@ -36,7 +36,7 @@ export function isAutocasting(): boolean {
 const halfOp = defineView<{ readonly strides: readonly number[]; readonly offset: number }>({
   name: 'half',
   view: ({ shape }, { strides, offset }) => ({ shape, strides, offset }),
-  vjp: ({ g }) => cast(g, 'f32'),
+  vjp: ({ g }) => castInOrder(g, 'f32'),
 });
 
 class ToHalf implements Autocast {

@@ -8,6 +8,7 @@ import { elementwise, fill } from '../lower/elementwise.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
+import { permute } from './movement.ts';
 import { reshape } from './reshape.ts';
 
 type Unary = { x: Tensor };
@@ -25,8 +26,23 @@ const castOp = defineOp<Unary, Result, { dtype: Dtype }>({
     compute: x!.dtype,
   })),
   infer: ({ x }, { dtype }) => ({ y: { shape: x.shape, dtype } }),
-  vjp: ({ g, specs }) => ({ x: cast(g, specs.x.dtype) }),
+  vjp: ({ g, specs }) => ({ x: castInOrder(g, specs.x.dtype) }),
 });
+
+/**
+ * As cast, in the order in which the elements lie: the gradient of a weight that a product read transposed is
+ * not copied into another order and back, and the product itself may write it in the other type.
+ */
+export function castInOrder(x: Tensor, dtype: Dtype): Tensor {
+  if (x.isContiguous || x.dtype === dtype) return cast(x, dtype);
+  const order = x.strides.map((_, axis) => axis).sort((a, b) => x.strides[b]! - x.strides[a]!);
+  const lying = permute(x, order);
+  if (!lying.isContiguous) return cast(x, dtype);
+  return permute(
+    cast(lying, dtype),
+    order.map((_, axis) => order.indexOf(axis)),
+  );
+}
 
 /**
  * Returns x if it has the type, else a converted copy. Floats truncate to integers; all but 0 become true.

@@ -152,6 +152,18 @@ if (target.f16) {
     );
   });
 
+  test('the gradient of a weight that is read transposed lies as the weight does', async () => {
+    for (const halfCopies of [false, true]) {
+      const [x, w] = [normal([4, 5]), leaf([3, 5])];
+      new AdamW([w], { lr: 0.1, halfCopies });
+      sum(autocast(() => linear(x, w))).backward();
+      assert.ok(w.grad!.isContiguous, `with halfCopies ${halfCopies}`);
+      const want = await sum(x.to('f16').to('f32'), 0).data();
+      const got = await w.grad!.data();
+      got.forEach((g, i) => assert.ok(Math.abs(g - want[i % 5]!) <= 2e-3 * (1 + Math.abs(want[i % 5]!))));
+    }
+  });
+
   test('it takes no asynchronous function', () => {
     assert.throws(() => autocast(() => Promise.resolve(1)), /synchronous/);
   });

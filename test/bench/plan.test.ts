@@ -60,6 +60,12 @@ test('lowers GPT-2 124M for an H100 without memory for it, in so many dispatches
   assert.ok(plan.planned < 1.15 * plan.lowerBound);
 });
 
+test('gradients of weights [out, in] are written once, in the order and type of the weight', () => {
+  const work = { model: 'bert-base', layers: 1, vocabulary: 512, batch: 2, length: 128, dtype: 'f16' } as const;
+  const names = lowerFor(devices.h100.target, work).steps.map(({ dispatch }) => dispatch.name);
+  assert.is(names.filter((name) => name === 'clone' || name === 'to').length, 0);
+});
+
 test('the devices differ in what they are given', () => {
   const work = { model: 'gpt2-124m', layers: 1, vocabulary: 512, batch: 1, length: 128, dtype: 'f16' } as const;
   for (const [name, device] of Object.entries(devices)) {
