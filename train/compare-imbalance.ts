@@ -11,9 +11,9 @@ import { writeFileAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { makeRare, outcomesPanel, outcomesTable, tryMethod } from './classifier/compare-imbalance.ts';
 import type { Method, Outcome } from './classifier/compare-imbalance.ts';
-import { embeddedCorpus, loadClassifierData } from './classifier/data.ts';
+import { loadClassifierData } from './classifier/data.ts';
 import { imbalances } from './classifier/imbalance.ts';
-import { newBertFlags } from './classifier/model.ts';
+import { classifierDataFlags, newBertFlags } from './classifier/model.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
 import { keptParts } from './data/tokenised.ts';
@@ -25,13 +25,9 @@ const command = {
   summary: 'Compares ways to learn from classes of very unequal size.',
   usage: 'node --import tsx train/compare-imbalance.ts',
   options: {
-    data: {
-      type: 'string',
-      default: embeddedCorpus,
-      help: `JSONL, CSV or TSV file of texts and labels, or ${embeddedCorpus}`,
-    },
-    textColumn: { type: 'string', default: 'text', help: 'column of the texts' },
-    labelColumn: { type: 'string', default: 'label', help: 'column of the labels' },
+    data: classifierDataFlags.data,
+    textColumn: classifierDataFlags.textColumn,
+    labelColumn: classifierDataFlags.labelColumn,
     positive: { type: 'string', default: 'spam', help: 'the label that is rare; all others are one' },
     ratio: { type: 'number', default: 100, min: 1, help: 'examples of other labels for one of it' },
     negatives: { type: 'int', default: 1200, min: 1, help: 'the most examples of other labels to train on' },
