@@ -166,6 +166,8 @@ export interface LossInPlaceAttrs extends CrossEntropyAttrs {
   readonly firstRow: number;
   /** Overwrites the logits with the gradient of each row's loss. */
   readonly gradient: boolean;
+  /** Logits x become softCap * tanh(x / softCap) first; the gradient is that of x. */
+  readonly softCap?: number | undefined;
 }
 
 export interface LossInPlaceOperands {
@@ -188,7 +190,7 @@ export interface LossInPlaceOperands {
  */
 export function lossInPlace(
   { x: logits, labels }: LossInPlaceOperands,
-  { ignoreIndex, smoothing, firstRow, gradient }: LossInPlaceAttrs,
+  { ignoreIndex, smoothing, firstRow, gradient, softCap }: LossInPlaceAttrs,
   target: RowTarget,
 ): Dispatch {
   const { shape, strides, dtype } = logits;
@@ -200,8 +202,15 @@ export function lossInPlace(
   const inside = 'vec4<u32>(4u * c, 4u * c + 1u, 4u * c + 2u, 4u * c + 3u) < vec4<u32>(p.classes)';
   const only = (value: string, other: string): string =>
     padded === classes ? value : `select(V(${other}), ${value}, ${inside})`;
-  const x = only('V(x[o + c])', 'lowest');
-  const slope = `s * ((prob - (1.0 - p.smoothing) * ${hitOf(4)}) - V(p.smoothing / f32(p.classes)))`;
+  /** tanh of a logit over the cap: beyond 10 it is 1 in f32, and overflows on some drivers. */
+  const bent = (logit: string, type: string): string => `tanh(clamp(${logit} / p.cap, ${type}(-10.0), ${type}(10.0)))`;
+  const capped = (logit: string, type: string): string =>
+    softCap === undefined ? logit : `(p.cap * ${bent(logit, type)})`;
+  const x = only(capped('V(x[o + c])', 'V'), 'lowest');
+  const ofCapped = `s * ((prob - (1.0 - p.smoothing) * ${hitOf(4)}) - V(p.smoothing / f32(p.classes)))`;
+  // The derivative of the cap is 1 - tanh^2.
+  const slope = softCap === undefined ? ofCapped : `${ofCapped} * ${only('(V(1) - bend * bend)', '0')}`;
+  const bend = softCap === undefined ? '' : `let bend = ${bent('V(x[o + c])', 'V')};`;
   const spec: RowKernel = {
     name: 'lossInPlace',
     shape: [rows, padded],
@@ -215,6 +224,7 @@ export function lossInPlace(
       pitch: u32(strides[0]! / 4),
       ot: u32(labels.offset),
       firstRow: u32(firstRow),
+      ...(softCap === undefined ? {} : { cap: f32(softCap) }),
     },
     flops: gradient ? 10 : 5,
     bytes: rows * classes * bytesOf(dtype) * (gradient ? 2 : 1),
@@ -227,7 +237,7 @@ let logSum = log(sum);
 ${smooth ? spreadOf(line, only(`((m - ${x}) + logSum)`, '0')) : ''}
 // The target's logit is read by the thread that will overwrite it, so that no other thread can be earlier.
 if ((at / 4u) % stride == first) {
-  let xt = f32(x[o + at / 4u][at % 4u]);
+  let xt = ${capped('f32(x[o + at / 4u][at % 4u])', 'f32')};
   let nll = (m - xt) + logSum;
   ${valueOf(smooth)}
   let to = 2u * (p.firstRow + row);
@@ -237,7 +247,7 @@ if ((at / 4u) % stride == first) {
 ${
   gradient
     ? `let s = select(select(nan, 1.0, valid), 0.0, ignored);
-${line.each(`let prob = exp((${x} - m) - logSum); x[o + c] = ${type}(${slope});`)}`
+${line.each(`${bend} let prob = exp((${x} - m) - logSum); x[o + c] = ${type}(${slope});`)}`
     : ''
 }`,
   };

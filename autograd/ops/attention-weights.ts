@@ -1,11 +1,12 @@
 import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
 import { tensor } from '../create.ts';
-import { requireFloat, show } from '../shapes.ts';
+import { requireFloat, sameShape, show } from '../shapes.ts';
 import { ShapeError } from '../op.ts';
 import type { Tensor } from '../tensor.ts';
 import { add, div, mul, sub, tanh } from './arithmetic.ts';
 import { cast, expand, sum } from './broadcast.ts';
 import { gt, logicalAnd, where } from './comparison.ts';
+import { documentMask, documentRanges } from './documents.ts';
 import { matmul } from './matmul.ts';
 import { transpose } from './movement.ts';
 import { dropoutBy } from './random.ts';
@@ -32,6 +33,13 @@ export interface WeightOptions {
    * 2020, "Longformer"). Default all.
    */
   readonly slidingWindow?: number | undefined;
+  /**
+   * Of self-attention [B, H, T, D], i32 [B, T]: tokens attend to those of their own document only, which are
+   * neighbours with one number, as sequences of a packed row have. A number that comes again behind others is
+   * another document. In memory linear in T, and what lies apart is not looked at (as FlashAttention's
+   * cumulative lengths, and FlexAttention's document mask).
+   */
+  readonly documents?: Tensor | undefined;
   /** Default 1 / sqrt(D). */
   readonly scale?: number;
   /**
@@ -71,22 +79,50 @@ export function checkScoring(name: string, { causal = false, slidingWindow, soft
     fail(`slidingWindow is ${slidingWindow}; it must be a whole number of tokens, at least 1`);
   if (slidingWindow !== undefined && !causal)
     fail('slidingWindow goes with causal attention only; set causal, or give a mask');
-  if (softCap !== undefined && !(softCap > 0 && Number.isFinite(softCap)))
-    fail(`softCap is ${softCap}; it must be a number above 0`);
+  checkSoftCap(name, softCap);
+}
+
+/** Throws in one line for a cap that means nothing. */
+export function checkSoftCap(name: string, softCap: number | undefined): void {
+  if (softCap === undefined || (softCap > 0 && Number.isFinite(softCap))) return;
+  throw new ShapeError(`${name}: softCap is ${softCap}; it must be a number above 0`);
+}
+
+/** softCap * tanh(x / softCap), or x where there is no cap. */
+export const capped = (x: Tensor, softCap: number | undefined): Tensor =>
+  softCap === undefined ? x : mul(tanh(div(x, softCap)), softCap);
+
+/** Throws in one line for documents of other tokens. */
+export function checkDocuments(name: string, q: Tensor, k: Tensor, documents: Tensor | undefined): void {
+  if (!documents) return;
+  const [batch, , tokens] = q.shape;
+  const isSelf = q.ndim === 4 && k.shape[0] === batch && k.shape[2] === tokens;
+  if (isSelf && documents.dtype === 'i32' && sameShape(documents.shape, [batch!, tokens!])) return;
+  throw new ShapeError(
+    `${name}: documents ${documents.dtype} ${show(documents.shape)} must be i32 [B, T] for queries ${show(q.shape)} ` +
+      `and keys ${show(k.shape)}, both [B, heads, T, size of a head]`,
+  );
 }
 
 /**
  * The attention weights [..., Tq, Tk] before dropout: each row a distribution, or 0 where the mask hides all
  * keys.
  */
-export function attentionWeights(q: Tensor, k: Tensor, options: WeightOptions = {}): Tensor {
+export function attentionWeights(
+  q: Tensor,
+  k: Tensor,
+  options: WeightOptions & { readonly ranges?: Tensor | undefined } = {},
+): Tensor {
   checkQueriesAndKeys('attentionWeights', q, k);
   checkScoring('attentionWeights', options);
-  const { mask, causal = false, scale, slidingWindow, softCap } = options;
+  checkDocuments('attentionWeights', q, k, options.documents);
+  const { mask, causal = false, scale, slidingWindow, softCap, documents } = options;
+  const { ranges = documents && documentRanges(documents) } = options;
   // Scaling the queries costs less than scaling the scores.
-  const products = matmul(mul(q, scale ?? defaultScale(q)), transpose(k)); // (..., Tq, Tk)
-  const scores = softCap === undefined ? products : mul(tanh(div(products, softCap)), softCap);
-  const past = causal ? causalMask(q.shape.at(-2)!, k.shape.at(-2)!, slidingWindow) : undefined;
+  const scores = capped(matmul(mul(q, scale ?? defaultScale(q)), transpose(k)), softCap); // (..., Tq, Tk)
+  const earlier = causal ? causalMask(q.shape.at(-2)!, k.shape.at(-2)!, slidingWindow) : undefined;
+  const own = ranges && documentMask(ranges); // (B, 1, T, T)
+  const past = own && earlier ? logicalAnd(own, earlier) : (own ?? earlier);
   if (!mask) {
     const weights = softmax(past ? where(past, scores, maskValue) : scores);
     return past && slidingWindow !== undefined ? orNothing(past, weights) : weights;
@@ -124,12 +160,12 @@ function capSlope(q: Tensor, k: Tensor, scale: number, softCap: number): Tensor 
  * [..., Tq, D].
  */
 export function attentionGradients(
-  { q, k, v, mask, g }: { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor; g: Tensor },
+  { q, k, v, mask, ranges, g }: { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor; ranges?: Tensor; g: Tensor },
   { dropout, draw, ...scoring }: AttentionAttrs,
 ): { dq: Tensor; dk: Tensor; dv: Tensor } {
   const { scale, softCap } = scoring;
   const drop = (x: Tensor): Tensor => (dropout && draw ? dropoutBy(x, dropout, draw) : x);
-  const weights = attentionWeights(q, k, { mask, ...scoring });
+  const weights = attentionWeights(q, k, { mask, ranges, ...scoring });
   const dw = drop(matmul(g, transpose(v)));
   const ofScores = mul(weights, sub(dw, sum(mul(dw, weights), -1, { keepDims: true })));
   const all = softCap === undefined ? ofScores : mul(ofScores, capSlope(q, k, scale, softCap));

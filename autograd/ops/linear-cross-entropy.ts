@@ -12,6 +12,7 @@ import { checkChoice, checkOptions, promote, requireFloat, sameShape, show } fro
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { div, mul } from './arithmetic.ts';
+import { capped, checkSoftCap } from './attention-weights.ts';
 import { cast, sumOp } from './broadcast.ts';
 import { compositeVjp } from './composite.ts';
 import { concat } from './concat.ts';
@@ -27,6 +28,7 @@ interface Attrs extends CrossEntropyAttrs {
   readonly chunkRows?: number;
   /** Computes the gradients together with the loss, while the logits are in memory. */
   readonly gradients: boolean;
+  readonly softCap?: number | undefined;
 }
 
 /** hidden [N, D], weight [V, D], bias [V], target i32 [N]. */
@@ -61,8 +63,8 @@ const linearLossOp: Op<Inputs, Outputs, Attrs> = defineOp<Inputs, Outputs, Attrs
 /** The derivative as ops, which can be differentiated again. */
 function again(context: VjpContext<Inputs, Outputs, Attrs>) {
   const total = compositeVjp<Inputs, { sum: Tensor }, Attrs>(
-    ({ hidden, weight, target, bias }, { ignoreIndex, smoothing }) => {
-      const logits = linear(hidden, weight, bias);
+    ({ hidden, weight, target, bias }, { ignoreIndex, smoothing, softCap }) => {
+      const logits = capped(linear(hidden, weight, bias), softCap);
       return { sum: crossEntropy(logits, target, { reduction: 'sum', ignoreIndex, labelSmoothing: smoothing }) };
     },
   );
@@ -143,6 +145,8 @@ export interface LinearCrossEntropyOptions {
    * its own in an eighth of what one binding holds, 512 MiB most often.
    */
   readonly chunkRows?: number;
+  /** Logits x become softCap * tanh(x / softCap) (Gemma Team 2024, "Gemma 2"). Default: as they are. */
+  readonly softCap?: number | undefined;
 }
 
 /**
@@ -158,9 +162,10 @@ export function linearCrossEntropy(
   target: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): Tensor {
-  const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows } = options;
+  const { bias, reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, chunkRows, softCap } = options;
   requireFloat('linearCrossEntropy', hidden);
-  checkOptions('linearCrossEntropy', options, ['bias', 'reduction', 'ignoreIndex', 'labelSmoothing', 'chunkRows']);
+  const names = ['bias', 'reduction', 'ignoreIndex', 'labelSmoothing', 'chunkRows', 'softCap'];
+  checkOptions('linearCrossEntropy', options, names);
   checkChoice('linearCrossEntropy', 'reduction', reduction, reductions);
   requireFloat('linearCrossEntropy', weight);
   const fail = (what: string): never => {
@@ -178,6 +183,7 @@ export function linearCrossEntropy(
   if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) fail(`labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
   if (chunkRows !== undefined && !(Number.isInteger(chunkRows) && chunkRows > 0))
     fail(`chunkRows must be a positive integer, got ${chunkRows}`);
+  checkSoftCap('linearCrossEntropy', softCap);
   const numbers = checkLabels('linearCrossEntropy', target, classes, ignoreIndex);
 
   const rows = reshape(hidden, [target.size, width]);
@@ -185,7 +191,7 @@ export function linearCrossEntropy(
   if (reduction === 'none') return reshape(lossOfRows(rows, weight, labels, options), target.shape);
   const inputs = { hidden: rows, weight, target: labels, bias };
   const gradients = isGradEnabled() && [rows, weight, bias].some((x) => x?.requiresGrad);
-  const attrs = { ignoreIndex, smoothing: labelSmoothing, chunkRows, gradients };
+  const attrs = { ignoreIndex, smoothing: labelSmoothing, chunkRows, gradients, softCap };
   const { sums } = apply(linearLossOp, inputs, attrs);
   const total = select(sums, 0, 0);
   return reduction === 'sum' ? total : div(total, select(sums.detach(), 0, 1));
@@ -196,18 +202,16 @@ function lossOfRows(
   rows: Tensor,
   weight: Tensor,
   labels: Tensor,
-  { bias, ignoreIndex, labelSmoothing, chunkRows }: LinearCrossEntropyOptions,
+  { bias, ignoreIndex, labelSmoothing, chunkRows, softCap }: LinearCrossEntropyOptions,
 ): Tensor {
   const count = rows.shape[0]!;
   const run = chunkRows ?? Math.max(1, Math.floor(2 ** 25 / weight.shape[0]!));
   const parts = Array.from({ length: Math.max(1, Math.ceil(count / run)) }, (_, i) => {
     const [first, length] = [i * run, Math.min(run, count - i * run)];
-    const loss = (): Tensor =>
-      crossEntropy(linear(narrow(rows, 0, first, length), weight, bias), narrow(labels, 0, first, length), {
-        reduction: 'none',
-        ignoreIndex,
-        labelSmoothing,
-      });
+    const loss = (): Tensor => {
+      const logits = capped(linear(narrow(rows, 0, first, length), weight, bias), softCap);
+      return crossEntropy(logits, narrow(labels, 0, first, length), { reduction: 'none', ignoreIndex, labelSmoothing });
+    };
     return checkpoint(loss);
   });
   return parts.length === 1 ? parts[0]! : concat(parts);

@@ -1,5 +1,5 @@
 import { crossEntropy, linearCrossEntropy, neg, pad, reshape, slice } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
+import type { LinearCrossEntropyOptions, Tensor } from '../../autograd/index.ts';
 import { checkLabels } from '../../autograd/ops/known-range.ts';
 import { showShape } from '../names.ts';
 
@@ -29,7 +29,7 @@ export function linearTokenLoss(
   hidden: Tensor,
   weight: Tensor,
   labels: Tensor,
-  options: TokenLossOptions & { readonly bias?: Tensor } = {},
+  options: TokenLossOptions & Pick<LinearCrossEntropyOptions, 'bias' | 'softCap'> = {},
 ): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
   return linearCrossEntropy(hidden, weight, labels, options);
@@ -57,11 +57,11 @@ export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
 
 /**
  * As nextTokenLoss of the logits hidden @ weight^T, which are never in memory: hidden (B, T, D), weight [V,
- * D].
+ * D]; `softCap` as of `linearCrossEntropy`.
  */
-export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
+export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor, softCap?: number): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
-  return linearTokenLoss(hidden, weight, nextTokenLabels(labels, weight.shape[0]!));
+  return linearTokenLoss(hidden, weight, nextTokenLabels(labels, weight.shape[0]!), { softCap });
 }
 
 /**
@@ -80,9 +80,10 @@ export function nextTokenLogProbs(logits: Tensor, labels: Tensor): Tensor {
  * The same of the logits hidden @ weight^T, which are never in memory as a whole: hidden (B, T, D), weight
  * [V, D].
  */
-export function linearNextTokenLogProbs(hidden: Tensor, weight: Tensor, labels: Tensor): Tensor {
+export function linearNextTokenLogProbs(hidden: Tensor, weight: Tensor, labels: Tensor, softCap?: number): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);
-  return neg(linearCrossEntropy(hidden, weight, nextTokenLabels(labels, weight.shape[0]!), { reduction: 'none' }));
+  const next = nextTokenLabels(labels, weight.shape[0]!);
+  return neg(linearCrossEntropy(hidden, weight, next, { reduction: 'none', softCap }));
 }
 
 /** Throws unless labels are [batch, length]. */

@@ -83,8 +83,8 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
     const output = this.decoderModel.forward(inputs);
     const hidden = output.lastHiddenState; // (B, T, D)
     const internals = internalsOf(output);
-    if (!outputLogits && this.softCap === undefined && isPlainLinear(this.lmHead))
-      return { loss: linearNextTokenLoss(hidden, this.lmHead.weight, labels!), ...internals };
+    if (!outputLogits && isPlainLinear(this.lmHead))
+      return { loss: linearNextTokenLoss(hidden, this.lmHead.weight, labels!, this.softCap), ...internals };
     const logits = this.#logits(hidden); // (B, T, V)
     return {
       ...(outputLogits ? { logits } : {}),
@@ -96,8 +96,7 @@ export abstract class CausalLM<C extends CausalLMConfig = CausalLMConfig> extend
   /** ln p of the token that follows each one, (B, T), for labels as of `forward`; 0 where there is none. */
   nextTokenLogProbs({ labels, ...inputs }: DecoderInputs & { readonly labels: Tensor }): Tensor {
     const hidden = this.decoderModel.forward(inputs).lastHiddenState; // (B, T, D)
-    if (this.softCap === undefined && isPlainLinear(this.lmHead))
-      return linearNextTokenLogProbs(hidden, this.lmHead.weight, labels);
+    if (isPlainLinear(this.lmHead)) return linearNextTokenLogProbs(hidden, this.lmHead.weight, labels, this.softCap);
     return nextTokenLogProbs(this.#logits(hidden), labels);
   }
 

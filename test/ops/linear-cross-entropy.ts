@@ -9,7 +9,7 @@ type Options = Omit<LinearCrossEntropyOptions, 'bias'>;
 
 /** Of each row: logits, then the loss by its definition. */
 function reference(hidden: Nd, weight: Nd, target: Nd, bias: Nd | undefined, options: Options): Nd {
-  const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0 } = options;
+  const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, softCap } = options;
   const [classes, width] = weight.shape as [number, number];
   let counted = 0;
   const losses = build(target.shape, (index) => {
@@ -18,7 +18,8 @@ function reference(hidden: Nd, weight: Nd, target: Nd, bias: Nd | undefined, opt
     counted++;
     const logits = Array.from({ length: classes }, (_, c) => {
       const products = Array.from({ length: width }, (__, d) => get(hidden, [...index, d]) * get(weight, [c, d]));
-      return total(products) + (bias ? bias.data[c]! : 0);
+      const logit = total(products) + (bias ? bias.data[c]! : 0);
+      return softCap === undefined ? logit : softCap * Math.tanh(logit / softCap);
     });
     const top = Math.max(...logits);
     const shift = top + Math.log(total(logits.map((x) => Math.exp(x - top))));
@@ -53,6 +54,10 @@ export const cases: readonly OpCase[] = [
   loss([f32([7, 4]), f32([8, 4]), some], { chunkRows: 2, labelSmoothing: 0.1, reduction: 'sum' }),
   loss([f32([7, 5]), f32([7, 5]), some, f32([7])], { labelSmoothing: 0.2 }, { second: true }),
   loss([f32([7, 4]), f32([6, 4]), some], { chunkRows: 3, reduction: 'none' }),
+  loss([f32([7, 4]), f32([8, 4]), some, f32([8])], { chunkRows: 3, softCap: 0.7 }, { second: true }),
+  loss([f32([7, 5]), f32([7, 5]), some], { softCap: 1.5, labelSmoothing: 0.2, reduction: 'sum' }, { second: true }),
+  loss([f32([7, 4]), f32([6, 4]), some], { chunkRows: 3, softCap: 0.5, reduction: 'none' }),
+  loss([f32([2, 3], 900, 1000), f32([5, 3], 1, 2), i32([2], 0, 4)], { softCap: 30 }, { note: 'far above the cap' }),
   loss(
     [f32([7, 4]), f32([6, 4]), some, f32([6])],
     { ignoreIndex: 4, reduction: 'none' },
@@ -87,4 +92,5 @@ export const errors: readonly ErrorCase[] = [
   refuses(() => tf.linearCrossEntropy(x(), w(), t(0, 1, 2, 3), { bias: tf.zeros([4]) }), /\[4\].*\[5\]/),
   refuses(() => tf.linearCrossEntropy(x(), w(), t(0, 1, 2, 3), { labelSmoothing: 2 }), /labelSmoothing.*2/),
   refuses(() => tf.linearCrossEntropy(x(), w(), t(0, 1, 2, 3), { chunkRows: 0 }), /chunkRows.*0/),
+  refuses(() => tf.linearCrossEntropy(x(), w(), t(0, 1, 2, 3), { softCap: 0 }), /softCap is 0; it must be a number/),
 ];
