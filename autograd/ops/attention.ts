@@ -6,9 +6,17 @@ import { nextDraw } from '../generator.ts';
 import { apply } from '../tape.ts';
 import { isFloat } from '../tensor.ts';
 import type { Tensor } from '../tensor.ts';
-import { attentionWeights, checkQueriesAndKeys, checkScoring, defaultScale, repeatHeads } from './attention-weights.ts';
+import {
+  attentionWeights,
+  checkDocuments,
+  checkQueriesAndKeys,
+  checkScoring,
+  defaultScale,
+  repeatHeads,
+} from './attention-weights.ts';
 import type { WeightOptions } from './attention-weights.ts';
 import { cast, expand } from './broadcast.ts';
+import { documentRanges } from './documents.ts';
 import { flashAttentionOp, packedAttentionOp, unpack } from './flash-attention.ts';
 import { matmul } from './matmul.ts';
 import { permute } from './movement.ts';
@@ -30,7 +38,7 @@ export interface TorchAttentionOptions {
   readonly isCausal?: boolean;
 }
 
-const optionNames = ['mask', 'causal', 'slidingWindow', 'scale', 'softCap', 'dropout', 'training'];
+const optionNames = ['mask', 'causal', 'slidingWindow', 'documents', 'scale', 'softCap', 'dropout', 'training'];
 
 /** The options under our names. */
 function ownNames(op: string, options: AttentionOptions & TorchAttentionOptions): AttentionOptions {
@@ -72,7 +80,7 @@ export function scaledDotProductAttention(
   };
   const heads = (x: Tensor, shared: number): Tensor => four(x, x.shape.slice(-2), shared);
   const mask = options.mask && four(spread(options.mask, scores), scores.slice(-2));
-  const inputs = { q: heads(q, 1), k: heads(k, group), v: heads(v, group), mask };
+  const inputs = { q: heads(q, 1), k: heads(k, group), v: heads(v, group), mask, ranges: rangesOf(options) };
   const { y } = apply(flashAttentionOp, inputs, attrsOf(q, options));
   return reshape(permute(y, [0, 2, 1, 3]), [...batch, ...q.shape.slice(-2)]); // (..., Tq, D)
 }
@@ -92,8 +100,10 @@ export function packedAttention(qkv: Tensor, options: AttentionOptions = {}): Te
   const scores = [batch, heads, tokens, tokens];
   if (!fuses([q, k, v], scores, options)) return permute(composite(q, k, v, options), [0, 2, 1, 3]);
   const mask = options.mask && spread(options.mask, scores);
-  return apply(packedAttentionOp, { qkv, mask }, attrsOf(q, options)).y; // (B, T, H, D)
+  return apply(packedAttentionOp, { qkv, mask, ranges: rangesOf(options) }, attrsOf(q, options)).y; // (B, T, H, D)
 }
+
+const rangesOf = ({ documents }: AttentionOptions): Tensor | undefined => documents && documentRanges(documents);
 
 function composite(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions): Tensor {
   const { dropout = 0, training = true } = options;
@@ -147,6 +157,7 @@ function check(name: string, q: Tensor, k: Tensor, v: Tensor, options: Attention
   const { mask, dropout = 0 } = options;
   checkQueriesAndKeys(name, q, k);
   checkScoring(name, options);
+  checkDocuments(name, q, k, options.documents);
   const fail = (what: string): never => {
     throw new ShapeError(`${name}: ${what}`);
   };

@@ -18,10 +18,13 @@ import { permute } from './movement.ts';
 import { reshape } from './reshape.ts';
 import { select } from './slice.ts';
 
-/** q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, mask [B, H, Tq, Tk]. */
-type Inputs = { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor };
+/**
+ * q [B, H, Tq, D], k, v [B, Hkv, Tk, D] of any strides, Hkv a divisor of H, mask [B, H, Tq, Tk], ranges i32
+ * [B, T, 2] of documents, row-major.
+ */
+type Inputs = { q: Tensor; k: Tensor; v: Tensor; mask?: Tensor; ranges?: Tensor };
 /** The same as one: qkv [B, T, 3, H, D], a view of one projection's output; mask [B, H, T, T]. */
-type Packed = { qkv: Tensor; mask?: Tensor };
+type Packed = { qkv: Tensor; mask?: Tensor; ranges?: Tensor };
 /** y [B, Tq, H, D] (so that merging the heads is free), stats f32 [B, H, Tq, 2], see the kernel. */
 type Outputs = { y: Tensor; stats: Tensor };
 /** Read by the backward kernels beside the inputs: g is the cotangent of y. */
@@ -50,10 +53,10 @@ export function byHead(x: Tensor, which?: 0 | 1 | 2): Tensor {
 
 const partsOf = (qkv: Tensor): Inputs => ({ q: byHead(qkv, 0), k: byHead(qkv, 1), v: byHead(qkv, 2) });
 
-function headsOf(lowering: Lowering<never>, { mask, ...inputs }: Inputs | Packed): Inputs {
-  if ('qkv' in inputs) return { ...partsOf(aligned(lowering, inputs.qkv)), mask };
+function headsOf(lowering: Lowering<never>, { mask, ranges, ...inputs }: Inputs | Packed): Inputs {
+  if ('qkv' in inputs) return { ...partsOf(aligned(lowering, inputs.qkv)), mask, ranges };
   const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
-  return { q, k, v, mask };
+  return { q, k, v, mask, ranges };
 }
 
 function lowerForward(
@@ -98,9 +101,9 @@ export const flashAttentionOp: Op<Inputs, Outputs, AttentionAttrs> = defineOp<In
     ),
   lower: lowerForward,
   autocast: ['q', 'k', 'v'],
-  saves: { inputs: ['q', 'k', 'v', 'mask'], outputs: ['y', 'stats'] },
+  saves: { inputs: ['q', 'k', 'v', 'mask', 'ranges'], outputs: ['y', 'stats'] },
   vjp({ g, input, output, attrs }) {
-    const inputs = { q: input('q'), k: input('k'), v: input('v'), mask: input('mask') };
+    const inputs = { q: input('q'), k: input('k'), v: input('v'), mask: input('mask'), ranges: input('ranges') };
     const given = { y: output('y'), stats: output('stats'), g };
     const { dq, dk, dv } = apply(flashAttentionBackwardOp, { ...inputs, ...given }, attrs);
     const own = (grad: Tensor, x: Tensor): Tensor => swapHeads(sumOfGroups(grad, x.shape[1]!));
@@ -124,7 +127,7 @@ const flashAttentionBackwardOp: Backward = defineOp<Backward>({
     return { dq: of(q), dk: of(k), dv: of(k) };
   },
   lower(lowering, inputs, { dq, dk, dv }, attrs) {
-    if ((inputs.mask ? 9 : 8) <= lowering.target.maxStorageBuffers) {
+    if (8 + (inputs.mask ? 1 : 0) + (inputs.ranges ? 1 : 0) <= lowering.target.maxStorageBuffers) {
       return lowerBackward(lowering, inputs, { dq: byHead(dq), dk: byHead(dk), dv: byHead(dv) }, attrs);
     }
     // Few buffers may be bound: all gradients in one, then copied out.
@@ -135,10 +138,10 @@ const flashAttentionBackwardOp: Backward = defineOp<Backward>({
     lowerBackward(lowering, inputs, { dq: q, dk: k, dv: v, gradients }, attrs);
     [dq, dk, dv].forEach((y, i) => copyInto(lowering, gradients, parts[i]!, y, y));
   },
-  saves: { inputs: ['q', 'k', 'v', 'mask', 'y', 'stats', 'g'] },
-  vjp: compositeVjp(({ q, k, v, mask, g }, attrs) => {
+  saves: { inputs: ['q', 'k', 'v', 'mask', 'ranges', 'y', 'stats', 'g'] },
+  vjp: compositeVjp(({ q, k, v, mask, ranges, g }, attrs) => {
     const heads = q.shape[1]!;
-    const inputs = { q, k: repeatHeads(k, heads), v: repeatHeads(v, heads), mask, g: swapHeads(g) };
+    const inputs = { q, k: repeatHeads(k, heads), v: repeatHeads(v, heads), mask, ranges, g: swapHeads(g) };
     const { dq, dk, dv } = attentionGradients(inputs, attrs);
     return { dq: swapHeads(dq), dk: swapHeads(dk), dv: swapHeads(dv) };
   }),
@@ -154,10 +157,11 @@ export const packedAttentionOp: Op<Packed, Outputs, AttentionAttrs> = defineOp<P
     ),
   lower: lowerForward,
   autocast: ['qkv'],
-  saves: { inputs: ['qkv', 'mask'], outputs: ['y', 'stats'] },
+  saves: { inputs: ['qkv', 'mask', 'ranges'], outputs: ['y', 'stats'] },
   vjp({ g, input, output, attrs }) {
-    const inputs = { qkv: input('qkv'), mask: input('mask'), y: output('y'), stats: output('stats'), g };
-    return { qkv: apply(packedAttentionBackwardOp, inputs, attrs).dqkv };
+    const inputs = { qkv: input('qkv'), mask: input('mask'), ranges: input('ranges') };
+    const given = { y: output('y'), stats: output('stats'), g };
+    return { qkv: apply(packedAttentionBackwardOp, { ...inputs, ...given }, attrs).dqkv };
   },
 });
 
@@ -171,10 +175,10 @@ const packedAttentionBackwardOp: PackedBackward = defineOp<PackedBackward>({
     const { q: dq, k: dk, v: dv } = partsOf(dqkv);
     lowerBackward(lowering, inputs, { dq, dk, dv, gradients: dqkv }, attrs);
   },
-  saves: { inputs: ['qkv', 'mask', 'y', 'stats', 'g'] },
-  vjp: compositeVjp(({ qkv, mask, g }, attrs) => {
+  saves: { inputs: ['qkv', 'mask', 'ranges', 'y', 'stats', 'g'] },
+  vjp: compositeVjp(({ qkv, mask, ranges, g }, attrs) => {
     const [batch, tokens, , heads, width] = qkv.shape as [number, number, number, number, number];
-    const inputs = { q: unpack(qkv, 0), k: unpack(qkv, 1), v: unpack(qkv, 2), mask, g: swapHeads(g) };
+    const inputs = { q: unpack(qkv, 0), k: unpack(qkv, 1), v: unpack(qkv, 2), mask, ranges, g: swapHeads(g) };
     const { dq, dk, dv } = attentionGradients(inputs, attrs);
     return {
       dqkv: concat(

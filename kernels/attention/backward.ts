@@ -14,7 +14,7 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, BackwardOperands, DeltaOperands } from './operands.ts';
-import { keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
+import { keepFunctions, keyRange, maskBase, rowRanges, scoreCode, withinDocuments } from './scores.ts';
 import type { Side } from './scores.ts';
 import { chooseWalk, each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 import type { WalkCode } from './walk.ts';
@@ -132,7 +132,10 @@ function passOf(side: Side, operands: BackwardOperands, attrs: AttentionAttrs, c
   const ownsKeys = side === 'keys';
   const next = `start + ${rowsOf(code.walk)}u`;
   const lastQuery = slidingWindow === undefined ? 'p.tq' : `min(p.tq, ${next} - 1u + p.window)`;
-  const [first, end] = ownsKeys ? [causal ? 'start' : '0u', lastQuery] : keyRange(operands, attrs, rowsOf(code.walk));
+  const all = rowsOf(code.walk);
+  const [first, end] = ownsKeys
+    ? withinDocuments(operands, all, [causal ? 'start' : '0u', lastQuery])
+    : keyRange(operands, attrs, all);
   const store = ({ name, factor }: Pass['sums'][number]): string => {
     const place = { to: name, output: operands.gradients && 'gradients', length, type: vec4Of(operands.dq) };
     return `${headBase(name)}\n${code.storeRows(name, () => factor, place)}`;
@@ -145,6 +148,7 @@ ${code.loadRows(rows[1])}
 ${sums.map(({ name }) => code.zeroRows(name)).join('\n')}
 ${ownsKeys ? '' : code.forRows((r) => `${loadQuery(r, `own${r}`)} ${bindQuery(r, (x) => `query${r}.${x}`)}`)}
 ${maskBase(operands)}
+${rowRanges(operands, code)}
 let end = ${end};
 ${code.blocks(first, 'end', otherLength, tokens, block(side, operands, attrs, code))}
 ${sums.map(store).join('\n')}`;

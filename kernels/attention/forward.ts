@@ -13,7 +13,7 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, ForwardOperands } from './operands.ts';
-import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
+import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, rowRanges, scoreCode } from './scores.ts';
 import { chooseWalk, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 
 /**
@@ -64,6 +64,7 @@ ${inputBases(operands)}
 ${headBase('y')}
 ${code.loadRows('q', ' * p.scale')}
 ${maskBase(operands)}
+${rowRanges(operands, code)}
 ${code.forRows((r) => `var m${r} = -3e38; var l${r} = 0.0;`)}
 ${code.zeroRows('o')}
 ${earlierKeys(operands)}

@@ -2,11 +2,12 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, read, u32, write } from '../kernel.ts';
 import { attentionParams, backwardCost, headBase, headParams, inputBases, sizesOf, vec4Of } from './operands.ts';
 import type { AttentionAttrs, BackwardOperands } from './operands.ts';
-import { keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
+import { keepFunctions, keyRange, maskBase, rowRanges, scoreCode, withinDocuments } from './scores.ts';
 import {
   keyPlaces,
   matrixBindings,
   matrixCode,
+  oneRow,
   queryPlaces,
   rowsOfTile,
   scoresPitch,
@@ -74,7 +75,7 @@ function between(
   },
 ): string {
   const { first, step, count, keys, key, weights, valid } = spec;
-  const scores = scoreCode(operands, attrs, { walk: { rows: 1 }, forRows: (fn) => fn(0) }, 'queries', 4);
+  const scores = scoreCode(operands, attrs, oneRow, 'queries', 4);
   const four = (u: number): string => `var d${u}: vec4<f32>; ${weights ? `var kept_w${u}: vec4<f32>;` : ''}
 { let at = ${key} + piece * ${keys}u + ${4 * u}u; let place = piece * ${keys / 4}u + ${u}u;
 var s0 = bitcast<vec4<f32>>(stage[ownLine + place]) * p.scale;
@@ -84,7 +85,8 @@ ${scores.keep()}
 let w0 = select(vec4<f32>(), exp((s0 - top) - logSum), vec4<bool>(${valid}));
 ${weights ? `kept_w${u} = ${scores.dropped(0, 'w0')};` : ''}
 d${u} = ${scores.through(0, `w0 * (${scores.dropped(0, 'x0')} - delta)`)}; }`;
-  return `for (var piece = ${first}; piece < ${count}u; piece += ${step}u) {
+  return `${rowRanges(operands, oneRow)}
+for (var piece = ${first}; piece < ${count}u; piece += ${step}u) {
 ${each(keys / 4, four)}
 ${weights ? code.halves('kept_w', keys, `ownLine + piece * ${keys / 4}u`) : ''}
 ${code.halves('d', keys, `ownXLine + piece * ${keys / 4}u`)}
@@ -210,6 +212,8 @@ ${each(
 ${each(counts.m, (i) => multiplyAdd(`${into}${i}_${j}`, `${into}w${i}`, 'x'))} }`,
 )}`;
   const own = (at: number): string => `${at}u + subgroup * ${subgroupSize * line}u`;
+  const lastQuery = slidingWindow === undefined ? 'p.tq' : `min(p.tq, start + ${all - 1}u + p.window)`;
+  const [begin, end] = withinDocuments(operands, all, [causal ? 'start' : '0u', lastQuery]);
   return `${code.place('group', 'p.tk', false)}
 ${inputBases(operands)}
 ${['g', 'dk', 'dv'].map((name) => headBase(name)).join('\n')}
@@ -223,8 +227,8 @@ ${code.declareResults('dk', counts.m, counts.columns)}
 ${code.declareResults('dv', counts.m, counts.columns)}
 let own = ${own(places.scores)}; let ownX = ${own(places.gradients)};
 let ownLine = own + member * ${line}u; let ownXLine = ownX + member * ${line}u;
-let end = ${slidingWindow === undefined ? 'p.tq' : `min(p.tq, start + ${all - 1}u + p.window)`};
-for (var first = ${causal ? 'start' : '0u'}; first < end; first += ${subgroupSize}u) {
+let end = ${end};
+for (var first = ${begin}; first < end; first += ${subgroupSize}u) {
 workgroupBarrier();
 ${code.stage('q', 0, 'first', subgroupSize, 'p.tq')}
 ${code.stage('g', places.second, 'first', subgroupSize, 'p.tq')}

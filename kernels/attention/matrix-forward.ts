@@ -2,10 +2,11 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, write } from '../kernel.ts';
 import { attentionParams, forwardCost, headBase, headParams, inputBases, sizesOf, vec4Of } from './operands.ts';
 import type { AttentionAttrs, ForwardOperands } from './operands.ts';
-import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, scoreCode } from './scores.ts';
+import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, rowRanges, scoreCode } from './scores.ts';
 import {
   matrixBindings,
   matrixCode,
+  oneRow,
   queryPlaces,
   rowsOfTile,
   scoresPitch,
@@ -32,7 +33,7 @@ export function flashAttentionMatrices(operands: ForwardOperands, attrs: Attenti
   const { counts, lanes, load, multiplyAdd, store } = code;
   const places = queryPlaces(tile, width, 1);
   const line = scoresPitch(keys);
-  const scores = scoreCode(operands, attrs, { walk: { rows: 1 }, forRows: (fn) => fn(0) }, 'queries', 4);
+  const scores = scoreCode(operands, attrs, oneRow, 'queries', 4);
   const [begin, end] = keyRange(operands, attrs, rowsOfTile(tile));
   const fours = K / 4;
   /** Goes over the lane's pieces of a row's scores, K keys each, by fours `u`. */
@@ -83,6 +84,7 @@ let own = ${places.scores}u + subgroup * ${rows * line}u;
 let ownLine = own + row * ${line}u;
 var top = -3e38; var l = 0.0;
 ${earlierKeys(operands)}
+${rowRanges(operands, oneRow)}
 let begin = ${begin};
 let end = ${end};
 for (var first = begin; first < end; first += ${keys}u) {

@@ -62,6 +62,9 @@ export function keyPlaces(tile: MatrixTile, width: number): Places {
   return { second, scores: 2 * second, gradients: 2 * second + each, size: 2 * second + 2 * each };
 }
 
+/** How the steps between the products go over rows: a lane has one. */
+export const oneRow = { walk: { rows: 1 }, forRows: (fn: (r: number) => string): string => fn(0) };
+
 /** Workgroup memory above which a unit of a GPU would hold few workgroups. */
 const mostBytes = 40960;
 

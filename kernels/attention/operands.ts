@@ -24,6 +24,11 @@ export interface AttentionOperands {
    * new tokens at a cache's end do. Default 1. Forward only.
    */
   readonly lengths?: Operand;
+  /**
+   * i32 [B, T, 2], row-major, of self-attention: token i sees tokens ranges[b, i, 0] .. ranges[b, i, 1] - 1
+   * only, those of its document, and they see it.
+   */
+  readonly ranges?: Operand;
 }
 
 export interface ForwardOperands extends AttentionOperands {
@@ -131,11 +136,12 @@ export function vec4Of({ dtype }: { readonly dtype: Dtype }): string {
   return `vec4<${storedType(dtype)}>`;
 }
 
-export function inputBindings({ q, mask, lengths }: AttentionOperands): Binding[] {
+export function inputBindings({ q, mask, lengths, ranges }: AttentionOperands): Binding[] {
   return [
     ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
     ...(mask ? [read('mask', storedType(mask.dtype))] : []),
     ...(lengths ? [read('lengths', 'i32')] : []),
+    ...(ranges ? [read('ranges', 'vec2<u32>')] : []),
   ];
 }
 
@@ -169,7 +175,7 @@ export function scoringParams(
 
 /** Parameters that forward and backward pass share. The words of the draw come last, in order. */
 export function attentionParams(operands: AttentionOperands, attrs: AttentionAttrs): Record<string, Param> {
-  const { q, k, v, mask, lengths } = operands;
+  const { q, k, v, mask, lengths, ranges } = operands;
   const { dropout = 0, draw } = attrs;
   const { batch, heads, queries, keys } = sizesOf(operands);
   const [mb, mh, mi, mj] = mask ? stepsOf(mask).map(i32) : [];
@@ -182,6 +188,7 @@ export function attentionParams(operands: AttentionOperands, attrs: AttentionAtt
     ...headParams({ q, k, v }),
     ...(mask ? { mo: i32(mask.offset), mb: mb!, mh: mh!, mi: mi!, mj: mj! } : {}),
     ...(lengths ? rowParams('lengths', lengths) : {}),
+    ...(ranges ? { ro: u32(ranges.offset / 2) } : {}),
     ...(dropout > 0
       ? { drop: f32(dropout), kept: f32(dropout < 1 ? 1 / (1 - dropout) : 0), ...drawParams(draw!) }
       : {}),

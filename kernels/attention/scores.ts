@@ -33,10 +33,30 @@ export function keyRange(
   rows: number,
 ): readonly [first: string, end: string] {
   const start = positionOf('start', operands);
-  return [
+  return withinDocuments(operands, rows, [
     slidingWindow === undefined ? '0u' : `(max(${start} + 1u, p.window) - p.window) / 4u * 4u`,
     causal ? `min(p.tk, ${start} + ${rows}u)` : 'p.tk',
-  ];
+  ]);
+}
+
+/** WGSL: the range of a token of the row. */
+const rangeOf = (token: string): string => `ranges[p.ro + b * p.tq + ${token}]`;
+
+/** WGSL, before the walk: the range of each of the thread's rows. */
+export const rowRanges = ({ ranges }: AttentionOperands, { forRows }: Pick<WalkCode, 'forRows'>): string =>
+  ranges ? forRows((r) => `let range${r} = ${rangeOf(`own${r}`)};`) : '';
+
+/**
+ * WGSL: of tokens first..end - 1, those that the documents of the workgroup's `rows`, from `start` on, have.
+ */
+export function withinDocuments(
+  { ranges }: AttentionOperands,
+  rows: number,
+  [first, end]: readonly [first: string, end: string],
+): readonly [first: string, end: string] {
+  if (!ranges) return [first, end];
+  const last = `min(start + ${rows}u, p.tq) - 1u`;
+  return [`max(${first}, ${rangeOf('start')}.x / 4u * 4u)`, `min(${end}, ${rangeOf(last)}.y)`];
 }
 
 /** WGSL functions that `keep` calls. */
@@ -66,7 +86,7 @@ export function scoreCode(
   side: Side,
   span: 1 | 4,
 ) {
-  const { mask } = operands;
+  const { mask, ranges } = operands;
   const { keys } = sizesOf(operands);
   /** Tokens whose scores sR holds. */
   const tokens = span === 4 ? block : ['token'];
@@ -79,6 +99,10 @@ export function scoreCode(
 
   const one = (value: string): string => of('u32', [value]);
   const seen = (r: number): string => {
+    if (!ranges) return near(r);
+    return `(tokens >= ${one(`range${r}.x`)}) & (tokens < ${one(`range${r}.y`)}) & ${near(r)}`;
+  };
+  const near = (r: number): string => {
     const isWindowed = slidingWindow !== undefined;
     if (side === 'queries') {
       const own = positionOf(`own${r}`, operands);

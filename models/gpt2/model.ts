@@ -8,7 +8,6 @@ import type { Attended } from '../nn/attend.ts';
 import { Conv1D } from '../nn/conv1d.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding, firstRows } from '../nn/embedding.ts';
-import type { LayerCache } from '../nn/kv-cache.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
@@ -16,6 +15,7 @@ import { checkDecoderInputs } from '../transformer/inputs.ts';
 import type { DecoderInputs } from '../transformer/inputs.ts';
 import { runLayers } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
+import type { LayerInputs } from '../transformer/rotary-decoder.ts';
 import { GPT2Config } from './config.ts';
 
 /** A linear layer with GPT-2's initialisation: normal weights, biases 0. */
@@ -35,6 +35,9 @@ function residualProjection(config: GPT2Config, inFeatures: number, outFeatures:
 function norm({ nEmbd, layerNormEpsilon }: GPT2Config): LayerNorm {
   return new LayerNorm(nEmbd, { eps: layerNormEpsilon });
 }
+
+/** Of attention and blocks, x (B, T, D) -> (B, T, D). */
+type BlockInputs = Omit<LayerInputs, 'rotation'>;
 
 class GPT2Attention extends Module {
   readonly cAttn: Conv1D;
@@ -56,15 +59,13 @@ class GPT2Attention extends Module {
     this.scale = (scaleAttnWeights ? 1 / Math.sqrt(nEmbd / nHead) : 1) / (scaleAttnByInverseLayerIdx ? layer + 1 : 1);
   }
 
-  /**
-   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
-   * after those of the cache.
-   */
-  override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean, past?: LayerCache): Attended {
+  override forward(x: Tensor, { mask, documentIds: documents, outputWeights, past }: BlockInputs): Attended {
     const qkv = this.cAttn.forward(x); // (B, T, 3 D)
     const { numHeads: heads, scale, attnDropout: dropout } = this;
     if (past) return { hidden: this.cProj.forward(mergeHeads(past.attend(...splitPacked(qkv, heads), { scale }))) };
-    const { hidden, weights } = attendPacked(qkv, { heads, mask, causal: true, scale, dropout, outputWeights });
+    const { hidden, weights } = attendPacked(qkv, {
+      ...{ heads, mask, documents, causal: true, scale, dropout, outputWeights },
+    });
     return { hidden: this.residDropout.forward(this.cProj.forward(hidden)), weights }; // (B, T, D)
   }
 }
@@ -114,12 +115,8 @@ class GPT2Block extends Module {
     this.mlp = new GPT2MLP(config);
   }
 
-  /**
-   * x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). With `past`, x are the tokens
-   * after those of the cache.
-   */
-  override forward(x: Tensor, mask?: Tensor, outputWeights = false, past?: LayerCache): Attended {
-    const { hidden, weights } = this.attn.forward(this.ln1.forward(x), mask, outputWeights, past);
+  override forward(x: Tensor, inputs: BlockInputs): Attended {
+    const { hidden, weights } = this.attn.forward(this.ln1.forward(x), inputs);
     const y = add(x, hidden); // (B, T, D)
     return { hidden: add(y, this.mlp.forward(this.ln2.forward(y))), weights };
   }
@@ -157,10 +154,12 @@ export class GPT2Model extends PreTrainedModel<GPT2Config> {
     const { vocabSize, nPositions: positions } = this.config;
     checkDecoderInputs(inputs, { vocabSize, positions });
     const x = this.#embed(inputs); // (B, T, D)
+    const { documentIds, cache } = inputs;
     const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
     return runLayers(x, this.h, {
       ...inputs,
-      run: (block, y, outputWeights, i) => block.forward(y, mask, outputWeights, inputs.cache?.layer(i)),
+      run: (block, y, outputWeights, i) =>
+        block.forward(y, { mask, documentIds, outputWeights, past: cache?.layer(i) }),
       norm: (y) => this.lnF.forward(y),
     });
   }

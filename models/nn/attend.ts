@@ -76,6 +76,8 @@ export interface PackedAttentionOptions {
   readonly mask?: Tensor;
   /** Let position i attend to positions 0..i only. */
   readonly causal?: boolean;
+  /** Sequences of packed rows, i32 [B, T]; see `scaledDotProductAttention`. */
+  readonly documents?: Tensor | undefined;
   /** Factor of the scores. Default: 1 / sqrt(D / H). */
   readonly scale?: number;
   /** Drops attention weights. */

@@ -125,10 +125,11 @@ class OPTDecoder extends Module {
     const embedded = this.projectIn ? this.projectIn.forward(tokens) : tokens; // (B, T, D)
     const x = add(embedded, this.embedPositions.forward(add(positionsOf(inputs), offset)));
     const mask = inputs.attentionMask && additiveMask(inputs.attentionMask, x.dtype); // (B, 1, 1 or T, T)
+    const { documentIds, cache } = inputs;
     return runLayers(x, this.layers, {
       ...inputs,
       run: (layer, y, outputWeights, i) =>
-        layer.forward(y, { rotation: undefined, mask, outputWeights, past: inputs.cache?.layer(i) }),
+        layer.forward(y, { rotation: undefined, mask, documentIds, outputWeights, past: cache?.layer(i) }),
       norm: (y) => {
         const normed = this.finalLayerNorm?.forward(y) ?? y;
         return this.projectOut?.forward(normed) ?? normed; // (B, T, E)

@@ -45,6 +45,11 @@ export interface TokenLimits {
 /** The inputs of a decoder. */
 export interface DecoderInputs extends TokenInputs {
   /**
+   * Whole numbers [B, T] that tell the sequences of packed rows apart: neighbours with one number are of one,
+   * and see no other. Give `positionIds` that begin anew with each. Costs no mask of T x T.
+   */
+  readonly documentIds?: Tensor;
+  /**
    * Keys and values of the tokens before these, to which those of these are added; `cache.advance` then
    * counts them. The mask, other positions and the layers' internals do not go with it. For generation: no
    * dropout, no gradient.
@@ -55,6 +60,8 @@ export interface DecoderInputs extends TokenInputs {
 /** Throws for inputs that a decoder cannot take: see `checkTokenInputs` and `checkCacheInputs`. */
 export function checkDecoderInputs(inputs: DecoderInputs, limits: TokenLimits): void {
   checkTokenInputs(inputs, limits);
+  checkShape('documentIds', inputs.documentIds, [inputs.inputIds.shape]);
+  checkWhole('documentIds', inputs.documentIds);
   checkCacheInputs(inputs);
 }
 

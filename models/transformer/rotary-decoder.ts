@@ -32,6 +32,8 @@ export interface LayerInputs {
   readonly rotation: Rotation | undefined;
   /** Added to the scores, (B, 1, 1 or T, T). */
   readonly mask: Tensor | undefined;
+  /** See `DecoderInputs`. */
+  readonly documentIds: Tensor | undefined;
   readonly outputWeights: boolean;
   /** With it, x are the tokens after those of the cache. */
   readonly past: LayerCache | undefined;
@@ -75,14 +77,15 @@ export abstract class CausalAttention extends Module {
   /** The heads' results side by side, (B, T, H D/H) -> (B, T, D). */
   protected abstract join(heads: Tensor): Tensor;
 
-  override forward(x: Tensor, { rotation, mask, outputWeights, past }: LayerInputs): LayerOutput {
+  override forward(x: Tensor, { rotation, mask, documentIds, outputWeights, past }: LayerInputs): LayerOutput {
     const { scoring, dropout } = this;
     const projected = this.project(x);
     const byHead = (heads: Tensor): Tensor => permute(heads, [0, 2, 1, 3]); // (B, H, T, D/H)
     const [q, k] = [projected[0], projected[1]].map((heads) => byHead(rotation ? rotate(heads, rotation) : heads));
     const v = byHead(projected[2]);
     if (past) return { hidden: this.join(mergeHeads(past.attend(q!, k!, v, scoring))) };
-    const { hidden, weights } = attend(q!, k!, v, { ...scoring, mask, causal: true, dropout, outputWeights });
+    const seen = { mask, documents: documentIds, causal: true };
+    const { hidden, weights } = attend(q!, k!, v, { ...scoring, ...seen, dropout, outputWeights });
     return { hidden: this.join(hidden), weights };
   }
 
@@ -255,7 +258,7 @@ export abstract class RotaryDecoder<
 
   override forward(inputs: DecoderInputs): EncoderOutput {
     checkDecoderInputs(inputs, { vocabSize: this.config.vocabSize, positions: positionsOf(this.config) });
-    const { inputIds, cache, attentionMask } = inputs;
+    const { inputIds, cache, attentionMask, documentIds } = inputs;
     const length = inputIds.shape[1]!;
     const { positionIds = cache?.positions(length) ?? arange(0, length) } = inputs;
     const x = this.embed(inputIds); // (B, T, D)
@@ -264,7 +267,7 @@ export abstract class RotaryDecoder<
     return runLayers(x, this.layers, {
       ...inputs,
       run: (layer, y, outputWeights, i) =>
-        layer.forward(y, { rotation: rotations(i), mask, outputWeights, past: cache?.layer(i) }),
+        layer.forward(y, { rotation: rotations(i), mask, documentIds, outputWeights, past: cache?.layer(i) }),
       norm: (y) => this.norm.forward(y),
     });
   }

@@ -35,6 +35,8 @@ interface Case {
   readonly together?: true;
   /** Default 0.3. */
   readonly scale?: number;
+  /** Lengths of the row's documents. */
+  readonly documents?: readonly number[];
 }
 
 const cases: readonly Case[] = [
@@ -56,6 +58,9 @@ const cases: readonly Case[] = [
   { queries: 40, keys: 45, width: 8, softCap: 0.7, mask: 'bool', dropout: 0.2 },
   { queries: 40, keys: 45, width: 128, softCap: 1.5, mask: 'f32', group: 2 },
   { queries: 21, keys: 21, width: 64, causal: true, slidingWindow: 5, softCap: 0.5, together: true },
+  { queries: 150, keys: 150, width: 4, documents: [66, 1, 83], dropout: 0.3 },
+  { queries: 150, keys: 150, width: 64, causal: true, documents: [40, 2, 7, 101], group: 2 },
+  { queries: 80, keys: 80, width: 128, causal: true, slidingWindow: 9, documents: [31, 33, 16], together: true },
 ];
 
 /** Of matrices, of f16 all. */
@@ -71,7 +76,21 @@ const matrixCases: readonly Case[] = [
   // Scores far apart: what was summed by an earlier largest score is scaled; more columns than a line holds.
   { queries: 40, keys: 200, width: 16, scale: 1.5 },
   { queries: 20, keys: 150, width: 72, scale: 1 },
+  { queries: 150, keys: 150, width: 8, documents: [66, 1, 83], dropout: 0.3 },
+  { queries: 150, keys: 150, width: 16, causal: true, documents: [40, 2, 7, 101], group: 2 },
 ];
+
+/** [B, T]: the number of each token's document. */
+const numbered = (lengths: readonly number[]): Nd => {
+  const numbers = lengths.flatMap((length, i) => new Array<number>(length).fill(i));
+  return { shape: [1, numbers.length], data: Float64Array.from(numbers) };
+};
+
+/** Where each token's document begins and ends. */
+const rangesOf = (lengths: readonly number[]): Int32Array => {
+  const ends = lengths.map((_, i) => lengths.slice(0, i + 1).reduce((sum, length) => sum + length, 0));
+  return Int32Array.from(lengths.flatMap((n, i) => new Array<number[]>(n).fill([ends[i]! - n, ends[i]!]).flat()));
+};
 
 const [batch, heads] = [1, 4];
 
@@ -138,7 +157,7 @@ for (const [way, { target, cases, gap }] of Object.entries(ways)) {
     if (c.dtype === 'f16' && !device.f16) continue;
     test(`${way} ${JSON.stringify(c)}`, async () => {
       const { queries, keys, width, causal = false, mask, dropout = 0, dtype = 'f32', group = 1, together } = c;
-      const { slidingWindow, softCap } = c;
+      const { slidingWindow, softCap, documents } = c;
       const half = dtype === 'f16';
       const random = new Random(3);
       const normal = (tokens: number): Nd =>
@@ -162,6 +181,7 @@ for (const [way, { target, cases, gap }] of Object.entries(ways)) {
         k,
         v: k,
         mask: mask && { ...broadcastLayout(contiguousLayout(masks.shape), scores), dtype: mask },
+        ranges: documents && { ...contiguousLayout([batch, queries, 2]), dtype: 'i32' as const },
         y: qs.operand,
         stats: plain([batch, heads, queries, 2]),
         g: qs.operand,
@@ -178,6 +198,7 @@ for (const [way, { target, cases, gap }] of Object.entries(ways)) {
         ks.write(unshared(inputs[1])),
         ks.write(unshared(inputs[2])),
         ...(mask ? [words] : []),
+        ...(documents ? [rangesOf(documents)] : []),
       ];
       const forward = flashAttention(operands, attrs, target);
       assert.match(forward.name, way);
@@ -202,7 +223,7 @@ for (const [way, { target, cases, gap }] of Object.entries(ways)) {
 
       const drawn: number[] = [];
       const keep = (i: number): number => ((drawn[i] ??= uniform(i)) >= dropout ? 1 / (1 - dropout) : 0);
-      const options = { ...scoring, keep };
+      const options = { ...scoring, keep, documents: documents && numbered(documents) };
       const reference = new AttentionReference(inputs, mask ? masks : undefined, mask === 'bool', options);
       const tolerance = half ? 4e-3 : 2e-5;
       close('y', qs.read(y!), reference.y, tolerance);
@@ -272,6 +293,43 @@ for (const [way, { target, cases, gap }] of Object.entries(ways))
         Number(j! < length + i! && j! >= length + i! - (slidingWindow ?? keys)),
       );
       close('y', qs.read(y!), new AttentionReference(inputs, seen, true, { scale: 0.3 }).y, half ? 4e-3 : 2e-5);
+    }
+  });
+
+for (const [way, { target, gap }] of Object.entries(ways).filter(([, { cases }]) => cases.length > 0))
+  test(`${way}: blocks of other documents are not read`, async () => {
+    const half = way === 'subgroup';
+    const [tokens, width, documents] = [192, half ? 16 : 64, [64, 64, 64]];
+    const stored = new Stored(tokens, width, half ? 'f16' : 'f32', gap);
+    const { operand } = stored;
+    const plain = (shape: readonly number[]): Operand => ({ ...contiguousLayout(shape), dtype: 'f32' });
+    /** NaN but in the second document. */
+    const x = stored.write(
+      build([batch, heads, tokens, width], ([, , t]) => (t! >= 64 && t! < 128 ? Math.sin(t!) : NaN)),
+    );
+    const ranges = { ...contiguousLayout([batch, tokens, 2]), dtype: 'i32' as const };
+    const inputs = { q: operand, k: operand, v: operand, ranges };
+    const given = { y: operand, g: operand, stats: plain([batch, heads, tokens, 2]) };
+    const perQuery = plain([batch, heads, tokens, 4]);
+    const attrs = { causal: false, scale: 0.3 };
+    const data = [x, x, x, rangesOf(documents)];
+    const sizes = [stored.words, batch * heads * tokens * 2];
+    const [y, stats] = await runKernelOutputs(flashAttention({ ...inputs, ...given }, attrs, target), data, sizes);
+    const [each] = await runKernelOutputs(
+      flashAttentionDelta({ ...given, perQuery }),
+      [y!, x, stats!],
+      [batch * heads * tokens * 4],
+    );
+    const backward = { ...inputs, g: operand, perQuery, dq: operand, dk: operand, dv: operand };
+    const gradients = await runKernelOutputs(
+      flashAttentionBackward(backward, attrs, target),
+      [...data, x, each!],
+      [stored.words, stored.words, stored.words],
+    );
+    for (const result of [y!, ...gradients]) {
+      const read = stored.read(result);
+      const own = build([batch, heads, 64, width], ([b, h, t, d]) => get(read, [b!, h!, 64 + t!, d!]));
+      assert.ok(own.data.every((value) => Number.isFinite(value)));
     }
   });
 

@@ -7,7 +7,7 @@ import { bool, f16, f32, fixed, values } from '../support/op-case.ts';
 import type { ErrorCase, InputSpec, OpCase } from '../support/op-case.ts';
 import { seed, uniform } from '../support/philox.ts';
 
-type Options = Omit<AttentionOptions, 'mask'>;
+type Options = Omit<AttentionOptions, 'mask' | 'documents'>;
 
 const drawn: number[] = [];
 
@@ -78,6 +78,49 @@ const packed = (
   ...more,
 });
 
+/**
+ * Rows of documents of these lengths, numbered 1, 2, 1, 2 ..: a number that comes again is another document.
+ */
+const documentsOf = (...rows: readonly (readonly number[])[]): InputSpec =>
+  values(
+    rows.flatMap((lengths) => lengths.flatMap((length, i) => new Array<number>(length).fill(1 + (i % 2)))),
+    { shape: [rows.length, rows[0]!.reduce((sum, length) => sum + length)], dtype: 'i32' },
+  );
+
+/** Cases with documents, which come last among the inputs. */
+const inDocuments = (
+  inputs: readonly [q: InputSpec, k: InputSpec, v: InputSpec, documents: InputSpec],
+  options: Options = {},
+  more: Partial<OpCase> = {},
+): OpCase => ({
+  ...attention([inputs[0], inputs[1], inputs[2]], options, more),
+  inputs,
+  note: `documents ${JSON.stringify(options)}`,
+  covers: inputs[0].shape[3]! % 4 === 0 ? ['flashAttention', 'documentRanges'] : ['documentRanges'],
+  run: (q, k, v, documents) => tf.scaledDotProductAttention(q!, k!, v!, { ...options, documents }),
+  ref: (q, k, v, documents) =>
+    new AttentionReference([q!, byQueryHead(k!, q!), byQueryHead(v!, q!)], undefined, false, {
+      ...options,
+      documents,
+      keep: keep(options),
+    }).y,
+});
+
+const packedDocuments = (qkv: InputSpec, documents: InputSpec, options: Options): OpCase => ({
+  ...packed([qkv], options),
+  inputs: [qkv, documents],
+  note: `documents ${JSON.stringify(options)}`,
+  run: (qkv, documents) => tf.packedAttention(qkv!, { ...options, documents }),
+  ref: (qkv, documents) => {
+    const { y } = new AttentionReference([part(qkv!, 0), part(qkv!, 1), part(qkv!, 2)], undefined, false, {
+      ...options,
+      documents,
+    });
+    const [batch, heads, tokens, width] = y.shape as [number, number, number, number];
+    return build([batch, tokens, heads, width], ([b, t, h, d]) => get(y, [b!, h!, t!, d!]));
+  },
+});
+
 const [q, k, v] = [f32([2, 3, 4]), f32([2, 5, 4]), f32([2, 5, 4])];
 const wideValues = f32([2, 5, 6]);
 /** Hides all keys of the second query, and some of the others'. */
@@ -90,7 +133,21 @@ const emptied = fixed(
   ),
 );
 
+const nine = f32([2, 2, 9, 4]);
+const nineInDocuments = documentsOf([3, 4, 1, 1], [9]);
+
 export const cases: readonly OpCase[] = [
+  inDocuments([nine, nine, nine, nineInDocuments], {}, { second: true }),
+  inDocuments([nine, nine, nine, nineInDocuments], { causal: true, dropout: 0.3 }, { second: true }),
+  inDocuments([nine, f32([2, 1, 9, 4]), f32([2, 1, 9, 4]), nineInDocuments], { causal: true, slidingWindow: 2 }),
+  inDocuments([f32([1, 1, 70, 8]), f32([1, 1, 70, 8]), f32([1, 1, 70, 8]), documentsOf([33, 30, 7])], { causal: true }),
+  inDocuments(
+    [f32([2, 2, 9, 6]), f32([2, 2, 9, 6]), f32([2, 2, 9, 6]), nineInDocuments],
+    { causal: true },
+    { second: true },
+  ),
+  packedDocuments(f32([2, 9, 3, 2, 4]), nineInDocuments, { causal: true, softCap: 0.8 }),
+  packedDocuments(f32([2, 9, 3, 1, 6]), nineInDocuments, {}),
   fused([q, k, v], {}, { second: true }),
   fused([f32([3, 4]), f32([5, 4]), f32([5, 4])]),
   fused([f32([1, 8]), f32([1, 8]), f32([1, 8])]),
@@ -170,6 +227,14 @@ export const cases: readonly OpCase[] = [
 ];
 
 export const errors: readonly ErrorCase[] = [
+  {
+    op: 'scaledDotProductAttention',
+    run: () => {
+      const x = tf.zeros([1, 2, 4, 4]);
+      return tf.scaledDotProductAttention(x, x, x, { documents: tf.zeros([1, 3], { dtype: 'i32' }) });
+    },
+    says: /documents i32 \[1, 3\] must be i32 \[B, T\] for queries \[1, 2, 4, 4\]/,
+  },
   {
     op: 'scaledDotProductAttention',
     run: () => tf.scaledDotProductAttention(tf.zeros([1, 4, 3, 4]), tf.zeros([1, 3, 5, 4]), tf.zeros([1, 3, 5, 4])),

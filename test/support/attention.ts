@@ -6,6 +6,8 @@ export interface ReferenceOptions {
   readonly slidingWindow?: number | undefined;
   readonly scale?: number;
   readonly softCap?: number | undefined;
+  /** [B, T]: neighbours with one number are of one document, and see no other. */
+  readonly documents?: Nd | undefined;
   /** Factor of weight i of [..., Tq, Tk] in row-major order: dropout. */
   readonly keep?: (i: number) => number;
 }
@@ -28,7 +30,7 @@ export class AttentionReference {
     const [q, k, v] = inputs;
     const [keys, width] = [k.shape.at(-2)!, q.shape.at(-1)!];
     const { causal = false, scale = 1 / Math.sqrt(width), keep = () => 1 } = options;
-    const { slidingWindow = Infinity, softCap = Infinity } = options;
+    const { slidingWindow = Infinity, softCap = Infinity, documents } = options;
     const capped = (s: number): number => (softCap === Infinity ? s : softCap * Math.tanh(s / softCap));
     const hides = (index: readonly number[]): boolean => truth && mask !== undefined && get(mask, index) === 0;
     const batch = k.shape.slice(0, -2).map((length, axis) => Math.max(length, q.shape[axis]!));
@@ -40,7 +42,7 @@ export class AttentionReference {
     const scores = build(raw.shape, (index) => {
       const [i, j] = [index.at(-2)!, index.at(-1)!];
       if (causal && (j > i || j <= i - slidingWindow)) return -Infinity;
-      if (hides(index)) return -Infinity;
+      if (hides(index) || (documents && !areTogether(documents, index[0]!, [i, j]))) return -Infinity;
       return capped(get(raw, index)) + (mask && !truth ? get(mask, index) : 0);
     });
     this.inputs = inputs;
@@ -89,6 +91,13 @@ export class AttentionReference {
       over(v, queries, (lead, j, i, d) => get(this.kept, [...lead, i, j]) * get(g, [...lead, i, d])),
     ];
   }
+}
+
+/** Whether all tokens from one to the other have one number. */
+function areTogether(documents: Nd, row: number, [i, j]: readonly [number, number]): boolean {
+  const [from, to] = [Math.min(i, j), Math.max(i, j)];
+  const numbers = Array.from({ length: to - from + 1 }, (_, t) => get(documents, [row, from + t]));
+  return numbers.every((number) => number === numbers[0]);
 }
 
 /** Each row of the last axis through a function. */

@@ -15,7 +15,7 @@ import {
   loadTextGenerator,
 } from '../../models/index.ts';
 import type { CausalLM, ChatMessage } from '../../models/index.ts';
-import { batchOf, labelledTokens, sameSegment } from '../../train/objectives/labelled-tokens.ts';
+import { batchOf, labelledTokens } from '../../train/objectives/labelled-tokens.ts';
 import type { LabelledTokens } from '../../train/objectives/labelled-tokens.ts';
 import { packBestFit } from '../../train/objectives/packing.ts';
 import { toDevice } from '../../train/objectives/task.ts';
@@ -247,10 +247,8 @@ for (const [name, make] of Object.entries(decoders))
     const sequences = random([9, 5, 7, 2], 97);
     const { arrays } = batchOf([sequences.slice(0, 3), sequences.slice(3)], 24, true);
     const batch = toDevice({ arrays, counts: {}, tokens: 0 });
-    const { inputIds, positionIds, segmentIds } = batch as Readonly<Record<string, Tensor>>;
-    const { logits } = noGrad(() =>
-      decoder.forward({ inputIds: inputIds!, positionIds, attentionMask: sameSegment(segmentIds!) }),
-    );
+    const { inputIds, positionIds, documentIds } = batch as Readonly<Record<string, Tensor>>;
+    const { logits } = noGrad(() => decoder.forward({ inputIds: inputIds!, positionIds, documentIds }));
     const found = (await logits.data()) as Float32Array;
     const vocabulary = logits.shape[2]!;
     for (const [k, start] of [0, 9, 14, 24].entries()) {

@@ -1,4 +1,3 @@
-import { eq, unsqueeze } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { paddedLength } from '../../models/pipelines/rows.ts';
 import { endlessBatches } from '../data/batches.ts';
@@ -17,7 +16,7 @@ export interface LabelledTokens {
 /** Inputs of a decoder that tells neighbours in a row apart. */
 interface PackedInputs {
   readonly positionIds: Tensor;
-  readonly attentionMask: Tensor;
+  readonly documentIds: Tensor;
 }
 
 /** A decoder that predicts the next token, of rows that may hold several sequences. */
@@ -46,7 +45,7 @@ export interface LabelledTokensOptions extends BatchOptions {
 
 /**
  * Predicts those tokens of each sequence that are to be learnt (part `loss`), from all before them in it.
- * Arrays: inputIds and labels [B, T], of packed rows positions and segments, too.
+ * Arrays: inputIds and labels [B, T], of packed rows positionIds and documentIds, too.
  *
  * In a packed row each sequence has the positions and sees the tokens that it has alone, so that its logits
  * are the same.
@@ -68,37 +67,31 @@ export function labelledTokens({ name, model, sequences, length, packed = false,
         packed,
       );
     },
-    losses: ({ inputIds, labels, positionIds, segmentIds }) => ({
+    losses: ({ inputIds, labels, positionIds, documentIds }) => ({
       loss: model.forward({
         inputIds: inputIds!,
         labels: labels!,
         outputLogits: false,
-        ...(segmentIds ? { positionIds: positionIds!, attentionMask: sameSegment(segmentIds) } : {}),
+        ...(documentIds ? { positionIds: positionIds!, documentIds } : {}),
       }).loss,
     }),
   };
   return task;
 }
 
-/**
- * Which tokens may see one another, [B, T, T]: those of one segment. Made on the device from B T numbers; one
- * mask serves all layers and heads.
- */
-export const sameSegment = (segmentIds: Tensor): Tensor => eq(unsqueeze(segmentIds, 2), unsqueeze(segmentIds, 1));
-
 /** Rows of sequences, one after another, filled up to `width` on the right, where no token looks. */
 export function batchOf(rows: readonly (readonly LabelledTokens[])[], width: number, packed: boolean): HostBatch {
   const size = rows.length * width;
-  const [inputIds, positionIds, segmentIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)];
+  const [inputIds, positionIds, documentIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)];
   const labels = new Int32Array(size).fill(ignoredLabel);
   let [count, tokens] = [0, 0];
   rows.forEach((row, b) => {
     let at = b * width;
-    row.forEach(({ ids, learnt }, segment) => {
+    row.forEach(({ ids, learnt }, k) => {
       for (let i = 0; i < ids.length; i++, at++) {
         inputIds[at] = ids[i]!;
         positionIds[at] = i;
-        segmentIds[at] = segment + 1;
+        documentIds[at] = k + 1;
         // Before a sequence's first token stands another sequence.
         if (i === 0 || !learnt[i]) continue;
         labels[at] = ids[i]!;
@@ -110,7 +103,7 @@ export function batchOf(rows: readonly (readonly LabelledTokens[])[], width: num
   const arrays = { inputIds: i32(inputIds, rows.length, width), labels: i32(labels, rows.length, width) };
   const places = {
     positionIds: i32(positionIds, rows.length, width),
-    segmentIds: i32(segmentIds, rows.length, width),
+    documentIds: i32(documentIds, rows.length, width),
   };
   return { arrays: packed ? { ...arrays, ...places } : arrays, counts: { loss: count }, tokens };
 }
