@@ -1,7 +1,7 @@
 export { Adapter } from './adapters/adapter.ts';
-export { adapterConfigFromJson, loraConfig } from './adapters/config.ts';
-export type { AdapterConfig, LoraConfig, LoraSettings } from './adapters/config.ts';
-export { adaptersOf, addLora, loadAdapter, PeftModel } from './adapters/peft-model.ts';
+export { adapterConfigFromJson, ia3Config, loraConfig } from './adapters/config.ts';
+export type { AdapterConfig, IA3Config, IA3Settings, LoraConfig, LoraSettings } from './adapters/config.ts';
+export { adaptersOf, addLora, getPeftModel, loadAdapter, PeftModel } from './adapters/peft-model.ts';
 export type {
   LoadAdapterOptions,
   SavableModel,

@@ -8,7 +8,7 @@
 import { adaptersOf } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, dropNothing, loadTaught, teachingOptions } from './cli/decoder.ts';
-import { shippedGpt } from './cli/fine-tune.ts';
+import { isAdapted, shippedGpt } from './cli/fine-tune.ts';
 import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
@@ -87,6 +87,6 @@ main(async () => {
     const alone = <T>(run: () => T): T => adaptersOf(model)?.disableAdapters(run) ?? run();
     const said = async (): Promise<PreferenceOptions['reference']> =>
       needsReference(loss) ? referenceLogProbs({ ...settings, pairs }, 2 * batchSize) : undefined;
-    return preferences({ ...settings, pairs, reference: values.lora === undefined ? await said() : alone });
+    return preferences({ ...settings, pairs, reference: isAdapted(values) ? alone : await said() });
   }
 });

@@ -19,7 +19,7 @@ import { classifierDataFlags, makeClassifier, newBertFlags, readsPairs, untraine
 import type { Classifier } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { shippedBert, fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
 import type { Example, Target } from './data/read-table.ts';
 import { keptParts, tokenise } from './data/tokenised.ts';
 import { fineTune } from './classifier/fine-tune.ts';
@@ -79,8 +79,7 @@ type Values = Given & { readonly learningRate: number; readonly maxLength: numbe
 
 /** Settings by size and origin: those of a large pretrained model do not suit a small or new one. */
 function withDefaults(given: Given): Values {
-  const { learningRate = given.model && given.lora === undefined ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } =
-    given;
+  const { learningRate = given.model && !isAdapted(given) ? 2e-5 : 1e-3, maxLength = given.model ? 128 : 96 } = given;
   return { ...given, learningRate, maxLength };
 }
 
@@ -93,8 +92,10 @@ main(async () => {
   if (values.textPair.length > 0) throw new UsageError(`${command.name}: --text-pair goes with --predict "some text"`);
   if (values.model && values.fromScratch)
     throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
-  if (values.lora !== undefined && values.fromScratch)
-    throw new UsageError(`${command.name}: --lora adapts a model that has learnt something; leave --from-scratch out`);
+  if (isAdapted(values) && values.fromScratch)
+    throw new UsageError(
+      `${command.name}: an adapter is for a model that has learnt something; leave --from-scratch out`,
+    );
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const resume = resumeOf(values);

@@ -12,7 +12,7 @@ import { pathKind } from '../common/json-file.ts';
 import { answerQuestions, loadQuestionAnswerer } from '../models/index.ts';
 import { rowLengths } from '../models/pipelines/question-answering/pipeline.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, isAdapted, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
 import { wholeText } from './data/utf8-blocks.ts';
 import { loadQuestionData, questionFormats } from './question-answering/data.ts';
 import type { EvaluateOptions } from './question-answering/evaluate.ts';
@@ -74,7 +74,7 @@ main(async () => {
   if (values.data === undefined)
     throw new UsageError(`${command.name}: needs questions to train on: --data FILE, ${questionFormats}`);
 
-  const { learningRate = values.model && values.lora === undefined ? 3e-5 : 1e-3, batchSize, seed } = values;
+  const { learningRate = values.model && !isAdapted(values) ? 3e-5 : 1e-3, batchSize, seed } = values;
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const resume = resumeOf(values);
   await claimRun(command.name, output, resume);

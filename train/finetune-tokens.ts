@@ -12,7 +12,7 @@ import { basename, extname, join } from 'node:path';
 import { loadTokenizer, rowLimits } from '../models/index.ts';
 import { loadTokenClassifier } from '../models/pipelines/token-classification.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, isAdapted, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
 import { loadTokenData, tokenDataNames } from './token-labels/data.ts';
 import { fineTuneTokens, predictTags } from './token-labels/fine-tune.ts';
 import { tokenFormats } from './token-labels/read.ts';
@@ -56,7 +56,7 @@ main(async () => {
   const {
     data: source,
     model: name = shippedBert(),
-    learningRate = values.model && values.lora === undefined ? 5e-5 : 1e-3,
+    learningRate = values.model && !isAdapted(values) ? 5e-5 : 1e-3,
   } = values;
   const output = values.output ?? join('runs', basename(source, extname(source)));
   const resume = resumeOf(values);

@@ -10,10 +10,10 @@ import { join } from 'node:path';
 import { mean } from '../common/statistics.ts';
 import { printable } from '../common/printable.ts';
 import type { Tensor } from '../autograd/index.ts';
-import { addLora, generateText } from '../models/index.ts';
+import { generateText, getPeftModel } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadChatDecoder } from './cli/decoder.ts';
-import { loadDecoder, loraFlags, loraOf, shippedGpt } from './cli/fine-tune.ts';
+import { adapterFlags, adapterOf, loadDecoder, shippedGpt } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { loadProblems, problemForm, sumsName } from './grpo/problems.ts';
 import type { Problem } from './grpo/problems.ts';
@@ -52,7 +52,7 @@ const command = {
     scaleRewards: { type: 'choice', choices: rewardScales, default: 'group', help: 'unit of the advantages' },
     epsilon: { type: 'number', default: 0.2, min: 0, help: 'how far probabilities may move down, and up' },
     epsilonHigh: { type: 'number', min: 0, help: 'how far up; default epsilon' },
-    ...loraFlags,
+    ...adapterFlags,
     beta: { type: 'number', default: 0, min: 0, help: 'weight of the divergence from the model it began as' },
     ...tuning,
     learningRate: { type: 'number', default: 1e-4, min: 0, help: 'peak of the schedule' },
@@ -77,8 +77,8 @@ main(async () => {
   const { model, tokenizer, chatTemplate, saved } = await loadChatDecoder(values);
   const { train: problems, test, origin } = await loadProblems(data, seed);
   checkAnswers([...problems, ...test], asked);
-  const lora = loraOf(values);
-  const peft = lora && addLora(model, lora);
+  const adapter = adapterOf(values);
+  const peft = adapter && getPeftModel(model, adapter);
   const copy = beta > 0 && !peft ? (await loadDecoder(values.model, seed)).model.eval() : undefined;
   // With an adapter, the model it began as is the model without.
   const before = (inputIds: Tensor): Tensor =>

@@ -11,7 +11,7 @@ import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { SentenceTransformer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, shippedBert } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { embeddingDataNames, loadEmbeddingData } from './embeddings/data.ts';
 import type { EmbeddingPair } from './embeddings/data.ts';
@@ -72,8 +72,10 @@ const command = {
 main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, hardNegatives, margin, learningRate = values.model ? 2e-5 : 1e-3 } = values;
-  if (values.lora !== undefined)
-    throw new UsageError(`${command.name}: --lora is for classifiers and decoders; embeddings train all weights here`);
+  if (isAdapted(values))
+    throw new UsageError(
+      `${command.name}: adapters are for classifiers and decoders; embeddings train all weights here`,
+    );
   const lossName = values.loss as LossName;
   const dims = values.matryoshka?.split(',').map(Number);
   const loss = lossOf(lossName, dims, values.scoreColumn);

@@ -2,12 +2,16 @@ import { Module } from '../module.ts';
 import type { Member } from '../module.ts';
 import { trainedBiases } from './bias.ts';
 import type { AdapterConfig } from './config.ts';
+import { ia3Layer, settleIA3 } from './ia3.ts';
 import type { LayerAdapter } from './layer-adapter.ts';
 import { loraLayer } from './lora.ts';
 import { headsOf, selectTargets, taskTypeOf } from './targets.ts';
-import type { BaseModel } from './targets.ts';
+import type { BaseModel, Target } from './targets.ts';
 import { wholeModules } from './whole-module.ts';
 import type { WholeModule } from './whole-module.ts';
+
+/** The selection of kinds of adapters that have no settings for it. */
+const everyLayer = { layersToTransform: null, layersPattern: null };
 
 /** Every key of an adapter's file begins so: PEFT's model holds the base in `base_model.model`. */
 export const keyPrefix = 'base_model.model.';
@@ -27,22 +31,25 @@ export class Adapter extends Module {
   /** Whether its parameters are trained while it is active. */
   trainable: boolean;
 
-  constructor(name: string, model: BaseModel, given: AdapterConfig, trainable: boolean) {
+  constructor(name: string, model: BaseModel, settings: AdapterConfig, trainable: boolean) {
     super();
     this.name = name;
     this.trainable = trainable;
+    const given = settings.peftType === 'IA3' ? settleIA3(settings, model) : settings;
     const taskType = given.taskType ?? taskTypeOf(model);
     const heads = (taskType !== null && headsOf[taskType]) || [];
     const modulesToSave =
       heads.length > 0 ? [...new Set([...(given.modulesToSave ?? []), ...heads])] : given.modulesToSave;
-    const { targets, targetModules } = selectTargets(model, { ...given, modulesToSave });
+    const { targets, targetModules } = selectTargets(model, { ...everyLayer, ...given, modulesToSave });
     const fanInFanOut = targets.some(({ layer }) => layer.constructor.name === 'Conv1D');
     this.config = Object.freeze({ ...given, taskType, modulesToSave, targetModules, fanInFanOut });
     this.wholes = wholeModules(model, modulesToSave, heads);
     const isWhole = (path: string): boolean =>
       this.wholes.some((whole) => path === whole.path || path.startsWith(`${whole.path}.`));
-    this.biases = trainedBiases(model, given, targets, isWhole);
-    this.layers = [...targets.map((target) => loraLayer(target, given)), ...this.biases];
+    this.biases = given.peftType === 'LORA' ? trainedBiases(model, given, targets, isWhole) : [];
+    const layerOf = (target: Target): LayerAdapter =>
+      given.peftType === 'IA3' ? ia3Layer(target, given) : loraLayer(target, given);
+    this.layers = [...targets.map(layerOf), ...this.biases];
   }
 
   protected override members(): [string, Member][] {

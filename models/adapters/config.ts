@@ -77,7 +77,32 @@ export type LoraConfig = Readonly<z.output<z.ZodObject<Shape>>> & {
   /** Keys of the file that nothing here uses, as they were. */
   readonly extra: Readonly<JsonObject>;
 };
-export type AdapterConfig = LoraConfig;
+
+/**
+ * Learnt factors (Liu et al. 2022, "IA3"): what a layer gives, or of feed-forward layers what it reads, times
+ * a vector. Names and defaults are those of PEFT's IA3Config.
+ */
+const ia3Shape = {
+  ...common,
+  /** As of LoRA. Default, null: what PEFT takes for the family. */
+  targetModules: namesOrPattern.nullable().default(null),
+  excludeModules: namesOrPattern.nullable().default(null),
+  /** Those of the layers whose input is multiplied: ends of names, or a pattern. Default: the family's. */
+  feedforwardModules: z
+    .union([z.string().min(1), z.array(z.string().min(1))])
+    .nullable()
+    .default(null),
+  /** Weights are stored [in, out], as in GPT-2. Set by the model; kept for the file. */
+  fanInFanOut: z.boolean().default(false),
+  /** Kept for the file: the factors begin as 1. */
+  initIa3Weights: z.literal(true).default(true),
+};
+export type IA3Settings = Partial<z.input<z.ZodObject<typeof ia3Shape>>>;
+export type IA3Config = Readonly<z.output<z.ZodObject<typeof ia3Shape>>> & {
+  readonly peftType: 'IA3';
+  readonly extra: Readonly<JsonObject>;
+};
+export type AdapterConfig = LoraConfig | IA3Config;
 
 /** Version of PEFT whose files are written. */
 const peftVersion = '0.21.2';
@@ -95,6 +120,7 @@ interface Kind {
 
 const idle = { auto_mapping: null };
 const kinds: Readonly<Record<string, Kind>> = {
+  IA3: { shape: ia3Shape, floats: [], idle },
   LORA: {
     shape: loraShape,
     floats: ['loraDropout'],
@@ -122,6 +148,11 @@ const kinds: Readonly<Record<string, Kind>> = {
     },
   },
 };
+
+/** Settings of learnt factors with their defaults. Throws one line that names the one that is wrong. */
+export function ia3Config(settings: IA3Settings = {}): IA3Config {
+  return build('IA3', { ...settings }, {}, 'IA3 settings', (key) => key) as IA3Config;
+}
 
 /** Settings of a low-rank adapter with their defaults. Throws one line that names the one that is wrong. */
 export function loraConfig(settings: LoraSettings = {}): LoraConfig {

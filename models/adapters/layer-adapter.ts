@@ -1,3 +1,4 @@
+import { cast, isAutocasting } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { Parameter } from '../parameter.ts';
 import type { Module } from '../module.ts';
@@ -16,3 +17,7 @@ export interface LayerAdapter {
   /** A parameter of the layer as it must be for the layer alone to compute the same. */
   merged(name: 'weight' | 'bias', before: Tensor): Tensor | undefined;
 }
+
+/** x in the type of another tensor, unless `autocast` sees to types. */
+export const as = (like: Tensor, x: Tensor): Tensor =>
+  x.dtype === like.dtype || isAutocasting() ? x : cast(x, like.dtype);

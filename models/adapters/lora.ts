@@ -1,10 +1,8 @@
 import {
   add,
-  cast,
   div,
   dropout,
   embedding,
-  isAutocasting,
   linear,
   matmul,
   mul,
@@ -22,6 +20,7 @@ import { Embedding } from '../nn/embedding.ts';
 import { normalInit, parameter, uniformInit, zerosInit } from '../parameter.ts';
 import type { Initializer } from '../parameter.ts';
 import type { LoraConfig } from './config.ts';
+import { as } from './layer-adapter.ts';
 import type { LayerAdapter } from './layer-adapter.ts';
 import { byPattern } from './targets.ts';
 import type { Target } from './targets.ts';
@@ -112,9 +111,6 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
 
 /** The lengths of a weight's rows, one for each output; with `transposed` those of its columns. */
 const rowLengths = (weight: Tensor, transposed: boolean): Tensor => sqrt(sum(pow(weight, 2), transposed ? 0 : 1));
-
-/** x in the type of another tensor, unless `autocast` sees to types. */
-const as = (like: Tensor, x: Tensor): Tensor => (x.dtype === like.dtype || isAutocasting() ? x : cast(x, like.dtype));
 
 /** How A and B begin, as in PEFT. */
 function firstValues(

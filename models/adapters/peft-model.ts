@@ -178,7 +178,9 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     for (const [i, each] of names.entries()) {
       const { layers, wholes } = this.#find(each);
       if (wholes.length > 0 || !layers.every(isLowRank))
-        throw new Error(`addWeighted: "${each}" has more than low-rank matrices (useDora, bias, modulesToSave)`);
+        throw new Error(
+          `addWeighted: "${each}" has other parts than low-rank matrices (IA3, useDora, bias, modulesToSave)`,
+        );
       for (const layer of layers.filter(isLowRank))
         parts.set(layer.path, [...(parts.get(layer.path) ?? []), { layer, weight: weights[i]! }]);
     }
@@ -254,9 +256,10 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     refuseCapture('setRows');
     for (const name of new Set(names.filter((name) => name !== noAdapter))) {
       const { config, layers } = this.#find(name);
-      if (config.useDora || config.bias !== 'none' || layers.some((layer) => !isLowRank(layer)))
+      const isPlain = config.peftType === 'LORA' && !config.useDora && config.bias === 'none';
+      if (!isPlain || !layers.every(isLowRank))
         throw new Error(
-          `adapters by row: "${name}" has more than low-rank matrices (useDora, bias); activate it alone`,
+          `adapters by row: "${name}" has other parts than low-rank matrices (IA3, useDora, bias); activate it alone`,
         );
     }
     rows.set(names, [...this.adapters.keys()]);
@@ -600,16 +603,23 @@ function refuseCapture(what: string): void {
   if (isCapturing()) throw new Error(`${what}: call it outside of the compiled function, or use withAdapters inside`);
 }
 
-/** Puts a new low-rank adapter on a model and makes it the active one. Settings and defaults are PEFT's. */
-export function addLora<M extends SavableModel>(
+/** Puts a new adapter on a model and makes it the active one: `getPeftModel(model, ia3Config())`. */
+export function getPeftModel<M extends SavableModel>(
   model: M,
-  settings: LoraSettings = {},
+  config: AdapterConfig,
   options: LoadAdapterOptions = {},
 ): PeftModel<M> {
   const peft = PeftModel.of(model);
-  peft.add(loraConfig(settings), options);
+  peft.add(config, options);
   return peft;
 }
+
+/** The same with a low-rank adapter. Settings and defaults are PEFT's. */
+export const addLora = <M extends SavableModel>(
+  model: M,
+  settings: LoraSettings = {},
+  options: LoadAdapterOptions = {},
+): PeftModel<M> => getPeftModel(model, loraConfig(settings), options);
 
 /** Puts the adapter of a folder on a model and makes it the active one. */
 export async function loadAdapter<M extends SavableModel>(

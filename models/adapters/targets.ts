@@ -63,9 +63,10 @@ export const headsOf: Readonly<Partial<Record<TaskType, readonly string[]>>> = {
 export function selectTargets(
   model: BaseModel,
   config: Selection,
+  usual: readonly string[] | undefined = usualTargets[model.config.modelType],
 ): { readonly targets: readonly Target[]; readonly targetModules: string | string[] } {
   const type = model.config.modelType;
-  const wanted = config.targetModules ?? usualTargets[type];
+  const wanted = config.targetModules ?? usual;
   if (!wanted)
     throw new Error(
       `adapter: targetModules is missing, and no layers are usual for model_type ${showValue(type)}; ` +
@@ -114,7 +115,7 @@ const quoted = (name: string): string => `"${showText(name)}"`;
 const lastOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
 
 /** Whether names, or ends of names, or a pattern for the whole name, select a module. */
-function selects(wanted: string | readonly string[], path: string): boolean {
+export function selects(wanted: string | readonly string[], path: string): boolean {
   if (typeof wanted === 'string') return pattern(wanted, (text) => `^(?:${text})$`).test(path);
   return wanted.some((name) => path === name || path.endsWith(`.${name}`));
 }

@@ -10,7 +10,7 @@ import os
 import shutil
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -44,6 +44,14 @@ CASES = {
     "qwen2-embedding": ("tiny-qwen2", dict(**CAUSAL, r=2, target_modules=["embed_tokens", "q_proj"])),
     "qwen2-head": ("tiny-qwen2", dict(**CAUSAL, r=2, target_modules=["lm_head", "k_proj"])),
 }
+IA3_CASES = {
+    "bert-ia3": ("tiny-bert", dict(task_type="SEQ_CLS")),
+    "gpt2-ia3": ("tiny-gpt2", CAUSAL),
+    "llama-ia3": (
+        "tiny-llama",
+        dict(**CAUSAL, target_modules=["v_proj", "gate_proj", "up_proj"], feedforward_modules=["up_proj"]),
+    ),
+}
 
 
 def load(base, folder):
@@ -69,6 +77,8 @@ def randomise(model):
             noise = torch.randn(parameter.shape, generator=generator)
             if "magnitude" in name:
                 parameter.mul_(1 + 0.2 * noise)
+            elif "ia3_" in name:
+                parameter.copy_(1 + 0.3 * noise)
             elif "lora_" in name:
                 parameter.copy_(0.3 * noise)
             else:
@@ -103,7 +113,7 @@ def tidy(path):
     with open(file, encoding="utf-8") as source:
         config = json.load(source)
     config["base_model_name_or_path"] = os.path.basename(config["base_model_name_or_path"])
-    for key in ("target_modules", "exclude_modules"):
+    for key in ("target_modules", "exclude_modules", "feedforward_modules"):
         if isinstance(config.get(key), list):
             config[key].sort()
     with open(file, "w", encoding="utf-8") as target:
@@ -112,7 +122,8 @@ def tidy(path):
 
 def run(name, base, settings, folder):
     path = os.path.join(folder, "adapters", name)
-    model = get_peft_model(load(base, folder), LoraConfig(**settings))
+    kind = IA3Config if name in IA3_CASES else LoraConfig
+    model = get_peft_model(load(base, folder), kind(**settings))
     randomise(model)
     model.save_pretrained(path)
     tidy(path)
@@ -153,7 +164,7 @@ def combine(folder):
 
 def generate(folder, minilm):
     shutil.rmtree(os.path.join(folder, "adapters"), ignore_errors=True)
-    cases = {name: run(name, base, settings, folder) for name, (base, settings) in CASES.items()}
+    cases = {name: run(name, base, settings, folder) for name, (base, settings) in {**CASES, **IA3_CASES}.items()}
     golden = {"ids": inputs_of("tiny-gpt2")[0]["input_ids"].tolist(), "combined": combine(folder), **cases}
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(short(value))}" for key, value in golden.items())
     with open(os.path.join(folder, "adapters.json"), "w", encoding="utf-8") as file:

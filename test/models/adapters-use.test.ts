@@ -11,7 +11,9 @@ import {
   BertForSequenceClassification,
   DebertaV2ForMaskedLM,
   generate,
+  getPeftModel,
   GPT2LMHeadModel,
+  ia3Config,
   LlamaForCausalLM,
   loadAdapter,
   loraConfig,
@@ -20,7 +22,7 @@ import {
   RobertaForSequenceClassification,
   writeSafetensors,
 } from '../../models/index.ts';
-import type { LoraSettings } from '../../models/index.ts';
+import type { IA3Settings, LoraSettings } from '../../models/index.ts';
 import { AdamW, decayGroups } from '../../train/optim/index.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
@@ -348,7 +350,7 @@ test('prompts of several adapters are continued in one batch, from call to call 
   await refuse(['a', 'b', 'c', 'a'], /none called "c"; there are a, b/);
   await rejects(generate(llama(), prompts, { adapterNames: ['a', 'a', 'a', 'a'] }), /the model has none; load them/);
   peft.add(loraConfig({ ...random, useDora: true, targetModules: ['q_proj'] }), { name: 'c' });
-  await refuse(['a', 'b', 'c', 'a'], /"c" has more than low-rank matrices/);
+  await refuse(['a', 'b', 'c', 'a'], /"c" has other parts than low-rank matrices/);
   const found = await generate(model, prompts, { ...options, adapterNames: ['a', 'b', 'a', 'a'] });
   const alone = await peft.withAdapters('b', () => generate(model, [prompts[1]!], options));
   assert.equal(found[1]!.tokens, alone[0]!.tokens);
@@ -387,6 +389,37 @@ test('a model without adapters has none, and a failed one leaves none', async ()
   throwsOneLine(() => addLora(model, { targetModules: ['query'] }), /LlamaForCausalLM has no module "query".*q_proj/);
   assert.is(adaptersOf(model), undefined);
   assert.ok(model.parameters().every((x) => x.requiresGrad));
+});
+
+test('factors change nothing at first, go on layers that are usual, and merge', async () => {
+  const model = llama();
+  const logits = async (): Promise<ArrayLike<number>> =>
+    noGrad(() => model.forward({ inputIds: ids }).logits).data() as Promise<Float32Array>;
+  const alone = await logits();
+  const peft = getPeftModel(model, ia3Config());
+  assert.equal(peft.adapters.get('default')!.config.targetModules, ['down_proj', 'k_proj', 'v_proj']);
+  assert.equal(await logits(), alone);
+  for (const x of peft.adapters.get('default')!.parameters()) noGrad(() => x.assign(x.mul(1.5)));
+  const changed = await logits();
+  assert.ok(largestDifference(changed, alone) > 1e-3);
+  peft.mergeAndUnload();
+  assert.ok(largestDifference(await logits(), changed) <= 1e-5);
+});
+
+test('settings of factors that are wrong are refused in one line', () => {
+  const cases: readonly (readonly [IA3Settings, RegExp])[] = [
+    [{ r: 4 } as IA3Settings, /IA3 settings: there is no setting r; the settings are .*feedforwardModules/],
+    [{ targetModules: ['embed_tokens'] }, /embed_tokens is a table of embeddings; IA3 goes on linear layers/],
+    [{ targetModules: ['nothing'] }, /no module "nothing"/],
+    [{ feedforwardModules: '(' }, /"\(" is no regular expression/],
+  ];
+  for (const [settings, message] of cases) throwsOneLine(() => getPeftModel(llama(), ia3Config(settings)), message);
+  const model = llama();
+  const peft = getPeftModel(model, ia3Config());
+  throwsOneLine(() => peft.addWeighted(['default'], [1], { name: 'b' }), /"default" has other parts than low-rank/);
+  const other = llama();
+  other.config = Object.freeze({ ...other.config, modelType: 'phi3' });
+  throwsOneLine(() => getPeftModel(other, ia3Config()), /targetModules is missing, and no layers are usual .*"phi3"/);
 });
 
 test('settings that are wrong are refused in one line', () => {

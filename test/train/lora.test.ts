@@ -62,6 +62,23 @@ test('killed and resumed, it has the losses and the bytes of a run never stopped
   );
 });
 
+test('--peft ia3 trains factors, which are far fewer; --peft lora is --lora 8', async () => {
+  const common = [...lora.slice(0, -2), '--epochs', '1', '--learning-rate', '0.1'];
+  for (const [kind, type] of [
+    ['ia3', 'IA3'],
+    ['lora', 'LORA'],
+  ] as const) {
+    const output = join(folder, kind);
+    const done = await finetune(['--output', output, ...common, '--peft', kind]);
+    assert.is(done.code, 0, done.stderr);
+    const config = JSON.parse(readFileSync(join(output, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
+    assert.is(config['peft_type'], type);
+    if (kind === 'lora') assert.equal([config['r'], config['lora_alpha']], [8, 16]);
+    else assert.equal(config['feedforward_modules'], ['output.dense']);
+    assert.match((await predict(output)).stdout, /wonderful day/);
+  }
+});
+
 test('an adapter folder stands for its model; with --adapter it goes on one, or is merged into it', async () => {
   const found = await predict(adapted);
   assert.is(found.code, 0, found.stderr);
@@ -101,13 +118,15 @@ test('a decoder with an adapter generates otherwise, and becomes one GGUF file',
 test('bad input: one line that names the mend', async () => {
   const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
     [['train/finetune-classifier.ts', '--lora', '0'], 2, /--lora must be 1 or more/],
-    [['train/finetune-classifier.ts', '--lora', '4', '--from-scratch'], 2, /--lora adapts a model that has learnt/],
+    [['train/finetune-classifier.ts', '--lora', '4', '--from-scratch'], 2, /an adapter is for a model that has learnt/],
     [
       ['train/finetune-classifier.ts', '--data', data, '--lora', '4', '--lora-targets', 'q_proj'],
       1,
       /BertForSequenceClassification has no module "q_proj"; its layers are called .*query/,
     ],
-    [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /--lora .*embeddings/],
+    [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /adapters are for .*embeddings/],
+    [['train/sft.ts', '--peft', 'ia3', '--lora', '4'], 2, /--peft ia3 has no flags of LoRA; leave --lora/],
+    [['train/sft.ts', '--peft', 'prompt'], 2, /--peft must be one of lora, ia3/],
     [['train/generate.ts', '--model', gpt, '--adapter', goldenFile('tiny-bert'), 'x'], 1, /adapter_config/],
     [
       ['train/generate.ts', '--model', goldenFile('adapters/gpt2'), 'x'],

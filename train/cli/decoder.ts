@@ -5,7 +5,7 @@ import { longerChoices } from '../sft/sequences.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { trainerFlags } from '../trainer/settings.ts';
 import type { Option, Parsed } from './cli.ts';
-import { fineTuneFlags, fineTuneOptions, loadDecoder, loadToFineTune, shippedGpt } from './fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, isAdapted, loadDecoder, loadToFineTune, shippedGpt } from './fine-tune.ts';
 import type { TrainableDecoder } from './fine-tune.ts';
 
 const { dropout: _, ...tuning } = fineTuneFlags;
@@ -96,8 +96,8 @@ export interface TeachingDefaults {
 
 /** The options for `trainEpochs`. */
 export function teachingOptions(values: Given, { rates, epochs }: TeachingDefaults): FineTuneOptions {
-  const { model, lora, accumulate, precision } = values;
-  const { learningRate = model === undefined ? rates[2] : rates[lora === undefined ? 0 : 1] } = values;
+  const { model, accumulate, precision } = values;
+  const { learningRate = model === undefined ? rates[2] : rates[isAdapted(values) ? 1 : 0] } = values;
   const passes = values.epochs ?? epochs[model === undefined ? 1 : 0];
   return { ...fineTuneOptions({ ...values, learningRate, epochs: passes }), accumulate, precision };
 }

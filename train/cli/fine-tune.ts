@@ -1,11 +1,18 @@
 import { manualSeed } from '../../autograd/index.ts';
-import { CausalLM, encoderSizes, loadTextEncoder, loadTextGenerator } from '../../models/index.ts';
+import {
+  CausalLM,
+  encoderSizes,
+  ia3Config,
+  loadTextEncoder,
+  loadTextGenerator,
+  loraConfig,
+} from '../../models/index.ts';
 import { shippedModel } from '../../models/io/shipped.ts';
 import type {
+  AdapterConfig,
   EncodersByHead,
   Head,
   HeadSettings,
-  LoraSettings,
   ModelConfig,
   PreTrainedModel,
   TextEncoder,
@@ -14,6 +21,7 @@ import type {
 import { scheduleNames } from '../optim/schedules.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { resumeFlags } from '../trainer/run-state.ts';
+import { UsageError } from './cli.ts';
 import type { Option, Parsed } from './cli.ts';
 
 /** The BERT that comes with the project, see its model card. */
@@ -65,9 +73,14 @@ export function describeModel(model: PreTrainedModel<ModelConfig>): string {
   return `${model.constructor.name} of ${layers} layers, ${width} wide, ${parameters}`;
 }
 
-/** Training of a low-rank adapter, as flags of every script that can. */
-export const loraFlags = {
+/** Training of an adapter, as flags of every script that can. */
+export const adapterFlags = {
   lora: { type: 'int', min: 1, help: 'train an adapter of this rank (LoRA) and leave the weights; 8 is usual' },
+  peft: {
+    type: 'choice',
+    choices: ['lora', 'ia3'],
+    help: 'kind of adapter: lora, of rank 8 without --lora; ia3, factors of what layers give, for higher rates',
+  },
   loraAlpha: {
     type: 'number',
     min: 0,
@@ -96,23 +109,36 @@ export const trainingFlags = {
 export const fineTuneFlags = {
   dropout: { type: 'number', default: 0.1, min: 0, max: 1, help: 'probability of dropping' },
   ...trainingFlags,
-  ...loraFlags,
+  ...adapterFlags,
 } as const satisfies Record<string, Option>;
 
-type Given = Parsed<typeof trainingFlags>['values'] & Partial<Parsed<typeof loraFlags>['values']>;
+type Given = Parsed<typeof trainingFlags>['values'] & Partial<Parsed<typeof adapterFlags>['values']>;
 
-/** The settings of the adapter that the flags ask for; undefined where the weights themselves are trained. */
-export function loraOf(values: Partial<Parsed<typeof loraFlags>['values']>): LoraSettings | undefined {
-  const { lora: r, loraAlpha = 2 * (r ?? 0), loraDropout = 0, loraTargets = 'all-linear' } = values;
-  if (r === undefined) return undefined;
-  const names = loraTargets.split(',').map((name) => name.trim());
-  return { r, loraAlpha, loraDropout, targetModules: loraTargets === 'all-linear' ? loraTargets : names };
+type AdapterValues = Partial<Parsed<typeof adapterFlags>['values']>;
+
+/** Whether the flags ask for an adapter, and not for the weights themselves to be trained. */
+export const isAdapted = ({ lora, peft }: AdapterValues): boolean => lora !== undefined || peft !== undefined;
+
+/** The settings of the adapter that the flags ask for, if they do. Error, one line: flags of another kind. */
+export function adapterOf(values: AdapterValues): AdapterConfig | undefined {
+  if (!isAdapted(values)) return undefined;
+  const { lora: r = 8, loraAlpha = 2 * r, loraDropout = 0, loraTargets = 'all-linear', peft = 'lora' } = values;
+  if (peft === 'lora') {
+    const names = loraTargets.split(',').map((name) => name.trim());
+    return loraConfig({
+      ...{ r, loraAlpha, loraDropout, targetModules: loraTargets === 'all-linear' ? loraTargets : names },
+    });
+  }
+  const isOther = values.lora !== undefined || values.loraAlpha !== undefined || loraDropout > 0;
+  if (isOther || loraTargets !== 'all-linear')
+    throw new UsageError(`--peft ${peft} has no flags of LoRA; leave --lora and those that begin with it out`);
+  return ia3Config();
 }
 
 /** The options for `trainEpochs`, without what else the flags say. */
 export function fineTuneOptions(values: Given & { readonly learningRate: number }): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery } = values;
-  const lora = loraOf(values);
+  const adapter = adapterOf(values);
   const options = { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed, saveEvery };
-  return { ...options, ...(lora ? { lora } : {}) };
+  return { ...options, ...(adapter ? { adapter } : {}) };
 }

@@ -1,6 +1,6 @@
 import type { ScheduleName } from '../optim/schedules.ts';
-import { addLora } from '../../models/index.ts';
-import type { LoraSettings, SavableModel } from '../../models/index.ts';
+import { getPeftModel } from '../../models/index.ts';
+import type { AdapterConfig, SavableModel } from '../../models/index.ts';
 import type { TrainerOptions } from './settings.ts';
 import { train } from './trainer.ts';
 import type { TrainingResult, TrainingRun } from './trainer.ts';
@@ -23,8 +23,8 @@ export interface FineTuneOptions {
   readonly accumulate?: number;
   /** mixed: products in f16; default f32. */
   readonly precision?: TrainerOptions['precision'];
-  /** Trains a low-rank adapter in the place of the weights; the run's folders then hold that. */
-  readonly lora?: LoraSettings;
+  /** Trains an adapter in the place of the weights; the run's folders then hold that. */
+  readonly adapter?: AdapterConfig;
 }
 
 export interface FineTuneRun extends Omit<TrainingRun, 'options' | 'model'> {
@@ -34,12 +34,12 @@ export interface FineTuneRun extends Omit<TrainingRun, 'options' | 'model'> {
 
 /** `train` for so many passes over the task's data, with an evaluation after each. */
 export function trainEpochs({ options: given, identity, ...run }: FineTuneRun): Promise<TrainingResult> {
-  const { epochs, batchSize, warmupRatio, lora, ...options } = given;
+  const { epochs, batchSize, warmupRatio, adapter, ...options } = given;
   const stepsPerEpoch = Math.ceil(run.task.batchesPerEpoch / (options.accumulate ?? 1));
   const steps = epochs * stepsPerEpoch;
   return train({
     ...run,
-    model: lora ? addLora(run.model, lora) : run.model,
+    model: adapter ? getPeftModel(run.model, adapter) : run.model,
     options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: stepsPerEpoch },
     identity: { epochs, batchSize, ...identity },
   });
