@@ -11,9 +11,12 @@ export interface WindowOptions {
   readonly seed: number;
 }
 
+/** Rows in a stretch of a text. */
+const stretch = 8;
+
 /**
- * Rows of tokens of texts, drawn at random: of every fifth text those to test on, of the others those to
- * learn from. Error, one line: the texts have fewer.
+ * Rows of tokens of texts, drawn at random: of every fifth stretch of texts those to test on, of the others
+ * those to learn from. Error, one line: the texts have fewer.
  */
 export async function windowsOf(
   data: string,
@@ -24,8 +27,10 @@ export async function windowsOf(
   let number = 0;
   for await (const { text } of readDocuments(await expandInputs([data]))) {
     const ids = Int32Array.from(tokenizer.idsOf(text));
-    const part = parts[number++ % 5 === 4 ? 1 : 0];
-    for (let from = 0; from + width <= ids.length; from += width) part.push(ids.slice(from, from + width));
+    for (let from = 0; from + width <= ids.length; from += width) {
+      if (from % (stretch * width) === 0) number++;
+      parts[number % 5 === 0 ? 1 : 0].push(ids.slice(from, from + width));
+    }
   }
   const random = new Random(seed);
   const draw = (rows: Int32Array[], count: number, what: string): Int32Array[] => {
