@@ -6,6 +6,8 @@ import { assign, full, manualSeed, noGrad, randomState } from '../../autograd/in
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import {
+  BartConfig,
+  BartForSequenceClassification,
   BertConfig,
   BertForMaskedLM,
   BertForQuestionAnswering,
@@ -14,6 +16,7 @@ import {
   BertTokenizer,
   Embedding,
   GPT2Config,
+  GPT2ForSequenceClassification,
   GPT2LMHeadModel,
   Linear,
   loadModel,
@@ -354,6 +357,46 @@ test('taggers, models of questions, of masked tokens and decoders', async () => 
     explain(decoder, tokenizer, shortText, { target: 'a film' }),
     /the target "a film" is 2 tokens, one is needed; its first is "a"/,
   );
+});
+
+test('decoders and encoder-decoders that classify', async () => {
+  const { vocabSize } = tokenizer;
+  const sizes = { vocabSize, nPositions: 32, nEmbd: 8, nLayer: 1, nHead: 2, initializerRange: 0.5 };
+  const padded = new GPT2ForSequenceClassification(GPT2Config.create({ ...sizes, padTokenId: tokenizer.padTokenId! }));
+  await rejects(
+    explain(padded, tokenizer, shortText, { baseline: 'pad' }),
+    /GPT2ForSequenceClassification reads a text up to its last token .* the baseline pad is; use mask or unk or zero$/,
+  );
+  for (const method of ['integrated-gradients', 'exact-shap'] as const) {
+    const { delta, target, tokens } = await explain(padded, tokenizer, shortText, { method });
+    assert.ok(Math.abs(delta!) <= 1e-3, `${method}: ${delta}`);
+    assert.is(target.at, tokens.length - 1);
+  }
+  // The last token sees all others, the first only itself.
+  const { scores } = await explain(padded, tokenizer, shortText, { method: 'attention-rollout' });
+  assert.ok(
+    scores.slice(1, -1).every((score) => score > 0),
+    `${scores}`,
+  );
+
+  const bart = new BartForSequenceClassification(
+    BartConfig.create({
+      vocabSize,
+      dModel: 8,
+      encoderLayers: 1,
+      decoderLayers: 1,
+      encoderAttentionHeads: 2,
+      decoderAttentionHeads: 2,
+      encoderFfnDim: 8,
+      decoderFfnDim: 8,
+      maxPositionEmbeddings: 32,
+      padTokenId: tokenizer.padTokenId!,
+      eosTokenId: tokenizer.sepTokenId!,
+      decoderStartTokenId: tokenizer.sepTokenId!,
+    }),
+  );
+  await rejects(explain(bart, tokenizer, shortText), /both sides of a BartForSequenceClassification read the text/);
+  assert.ok(Math.abs((await explain(bart, tokenizer, shortText, { method: 'exact-shap' })).delta!) <= 1e-4);
 });
 
 test('in a terminal the words stand on colours, or a table alone tells; the text cannot steer it', async () => {

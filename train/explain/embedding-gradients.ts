@@ -14,9 +14,9 @@ import {
   zerosLike,
 } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
-import { Embedding } from '../../models/index.ts';
+import { BartForSequenceClassification, Embedding } from '../../models/index.ts';
 import type { Module } from '../../models/index.ts';
-import { outputOf } from './output.ts';
+import { baseOf, outputOf } from './output.ts';
 import type { KindOfModel, LabelledBatch, OutputScale } from './output.ts';
 
 /** The parts of the computation that are fixed when it is captured. */
@@ -66,6 +66,11 @@ export function openGradients(model: Module): EmbeddingGradients {
 
   const compute = ({ kind, scale, times, isNoisy, fromZero }: GradientForm, batch: GradientBatch) => {
     const { baseIds, alpha, isFeature, noise, ...rest } = batch;
+    if (baseOf(model) instanceof BartForSequenceClassification)
+      throw new Error(
+        'explain: both sides of a BartForSequenceClassification read the text, and gradients reach one of them; use ' +
+          'occlusion, lime or one of the shap methods',
+      );
     const found: { readonly point: Tensor; readonly factor: Tensor }[] = [];
     const replace = (table: Embedding, words: Tensor): Tensor => {
       const { point, factor } = noGrad(() => {

@@ -2,7 +2,7 @@
 import { gather, logSigmoid, logSoftmax, reshape, select, sigmoid, softmax } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { brief, printable } from '../../common/printable.ts';
-import { CausalLM, PeftModel, rowsAt, Seq2SeqLM } from '../../models/index.ts';
+import { CausalLM, Linear, PeftModel, rowsAt, Seq2SeqLM } from '../../models/index.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 
@@ -58,6 +58,10 @@ export type KindOfModel = keyof typeof scoresByKind;
 /** The model under adapters, whose layers they change in place. */
 export const baseOf = (model: Module): Module => (model instanceof PeftModel ? (model.base as Module) : model);
 
+/** Whether a model classifies by the last token of a text that is no padding, as decoders do. */
+export const readsLastToken = (model: Module): boolean =>
+  (baseOf(model) as Module & { readonly score?: unknown }).score instanceof Linear;
+
 /** Settings that say what a model's labels are. */
 interface Labelled {
   readonly labels?: readonly string[];
@@ -111,7 +115,7 @@ export interface TargetChoice {
 /** The number that is explained, as a place in the model's output. */
 export interface Target {
   readonly kind: KindOfModel;
-  /** The token of the row whose output counts; of a label of a whole text 0. */
+  /** The token of the row whose output counts; of a label of a whole text the one that the head reads. */
   readonly place: number;
   /** Number of the label or token; undefined: the one with the highest score. */
   readonly label: number | undefined;
@@ -131,8 +135,10 @@ export function findTarget(
   choice: TargetChoice,
 ): Target {
   const kind = kindOf(model, choice);
-  if (kind === 'sequence') return { kind, place: 0, label: labelNumber(model, choice.target) };
-  if (kind === 'causal') return { kind, place: row.inputIds.length - 1, label: tokenNumber(tokenizer, choice.target) };
+  const last = row.inputIds.length - 1;
+  if (kind === 'sequence')
+    return { kind, place: readsLastToken(model) ? last : 0, label: labelNumber(model, choice.target) };
+  if (kind === 'causal') return { kind, place: last, label: tokenNumber(tokenizer, choice.target) };
   if (kind === 'masked') {
     const place =
       choice.at === undefined ? row.inputIds.indexOf(tokenizer.maskTokenId ?? -1) : placeOf(row, texts, choice.at);

@@ -6,7 +6,7 @@ import type { AnyTokenizer, Module, RowLimits } from '../../models/index.ts';
 import { padRows } from '../../models/pipelines/rows.ts';
 import { encodeToArrays } from '../../models/tokenizer/encode.ts';
 import type { TextPair } from '../../models/tokenizer/encode-options.ts';
-import { baseOf, configOf } from './output.ts';
+import { baseOf, configOf, readsLastToken } from './output.ts';
 import type { ExplainedRow, LabelledBatch, Target } from './output.ts';
 
 /** A text, or two of which the relation is asked for: a question and its context. */
@@ -68,11 +68,20 @@ function idOf(tokenizer: AnyTokenizer, baseline: Baseline): number | undefined {
 
 /**
  * The token that stands for what is taken away, by default the first of mask, pad, unk and eos that there is;
- * undefined for zero. Error, one line: the tokenizer has no such token.
+ * undefined for zero. Error, one line: the tokenizer has no such token; it would end the text for the model.
  */
-export function baselineToken(tokenizer: AnyTokenizer, asked: Baseline | undefined): number | undefined {
+export function baselineToken(model: Module, tokenizer: AnyTokenizer, asked: Baseline | undefined): number | undefined {
   if (asked === 'zero') return undefined;
-  const there = baselines.filter((each) => idOf(tokenizer, each) !== undefined);
+  const padding = readsLastToken(model) ? configOf(model)['padTokenId'] : undefined;
+  const there = baselines.filter((each) => {
+    const id = idOf(tokenizer, each);
+    return id !== undefined && id !== padding;
+  });
+  if (asked !== undefined && !there.includes(asked) && idOf(tokenizer, asked) !== undefined)
+    throw new Error(
+      `explain: a ${baseOf(model).constructor.name} reads a text up to its last token that is no padding, which ` +
+        `the baseline ${asked} is; use ${[...there, 'zero'].join(' or ')}`,
+    );
   const found = asked ?? there[0];
   const id = found && idOf(tokenizer, found);
   if (id !== undefined) return id;

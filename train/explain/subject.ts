@@ -106,7 +106,7 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
   const { output: scale = 'logit', batchSize = 16, signal, onProgress, truncation = false } = options;
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new Error(`explain: batchSize must be a whole number of at least 1, got ${batchSize}`);
-  const baseId = baselineToken(tokenizer, options.baseline);
+  const baseId = baselineToken(model, tokenizer, options.baseline);
   const limits = limitsOf(model);
   const { training } = model;
   model.eval();
