@@ -3,17 +3,21 @@
  *
  *   npx tsx train/explain.ts "You have won a free prize!"          the small spam model of the project
  *   npx tsx train/explain.ts --model runs/topics --target sports --method partition-shap "A text"
+ *   npx tsx train/explain.ts --out page.html --also occlusion --also lime "A text" "Another"
  *   npx tsx train/explain.ts --model models/pretrained/gpt-small --new-tokens 3 "The state of the"
  *   npx tsx train/explain.ts --model runs/squad --text-pair "The fox ran home." "Who ran?"
  */
+import { basename } from 'node:path';
+import { writeFileAtomic } from '../common/atomic-files.ts';
 import { progress } from '../common/progress.ts';
 import type { Progress } from '../common/progress.ts';
 import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { shippedModel } from '../models/io/shipped.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { explain, explainMethods } from './explain/explain.ts';
-import type { Explanation } from './explain/explain.ts';
+import type { Explanation, ExplainMethod } from './explain/explain.ts';
 import { outputScales } from './explain/output.ts';
+import { explanationPage } from './explain/page.ts';
 import { baselines } from './explain/read-text.ts';
 import type { ExplainedText } from './explain/read-text.ts';
 import { showExplanation } from './explain/show.ts';
@@ -47,6 +51,8 @@ const command = {
     batchSize: { type: 'int', default: 16, min: 1, help: 'rows at once' },
     truncation: { type: 'boolean', help: 'cut texts that are longer than the model reads' },
     top: { type: 'int', default: 10, min: 1, help: 'tokens in the table' },
+    out: { type: 'path', help: 'also write a page, one HTML file that needs no other' },
+    also: { type: 'list', help: 'with --out: a further method to choose on the page; may be given several times' },
     json: { type: 'boolean', help: 'print each explanation as a line of JSON' },
   },
 } as const;
@@ -54,11 +60,25 @@ const command = {
 main(async () => {
   endWithReader();
   const { values, positionals } = parseOptions(command);
-  const { model: name = shippedModel('spam-small'), textPair, newTokens, scale, top, json, ...options } = values;
+  const {
+    model: name = shippedModel('spam-small'),
+    textPair,
+    newTokens,
+    scale,
+    top,
+    out,
+    also,
+    json,
+    ...options
+  } = values;
   if (textPair.length > 0 && textPair.length !== positionals.length)
     throw new UsageError(
       `${command.name}: ${positionals.length} texts but ${textPair.length} of --text-pair; give one for each text`,
     );
+  for (const method of also)
+    if (!(explainMethods as readonly string[]).includes(method))
+      throw new UsageError(`${command.name}: --also must be one of ${explainMethods.join(', ')}, got "${method}"`);
+  if (also.length > 0 && out === undefined) throw new UsageError(`${command.name}: --also goes with --out page.html`);
   const folder = await resolveModelFolder(name, {});
   const { model, tokenizer } = await readModelFolder(folder, async () => ({
     model: await loadModel(folder),
@@ -66,6 +86,7 @@ main(async () => {
   }));
   if (newTokens > 1 && !(model instanceof CausalLM))
     throw new UsageError(`${command.name}: --new-tokens is for decoders, and ${name} is a ${model.constructor.name}`);
+  const shown: Explanation[] = [];
   for (const [i, first] of positionals.entries()) {
     let text: ExplainedText = textPair.length > 0 ? [first, textPair[i]!] : first;
     for (let token = 0; token < newTokens; token++) {
@@ -73,11 +94,25 @@ main(async () => {
         explain(model, tokenizer, [text], { ...options, output: scale, onProgress }),
       );
       print(explanation!, { top, json });
+      shown.push(explanation!);
+      // Of the same target, whatever the text's own best would be by a margin of rounding.
+      const same = { ...options, target: targetOf(explanation!, options.target), output: scale };
+      for (const method of also as readonly ExplainMethod[])
+        shown.push(
+          ...(await withBar((onProgress) => explain(model, tokenizer, [text], { ...same, method, onProgress }))),
+        );
       // The text as it reads then; its last tokens may be cut otherwise than the model wrote them.
       if (typeof text === 'string') text += explanation!.target.name;
     }
   }
+  if (out === undefined) return;
+  await writeFileAtomic(out, explanationPage(shown, `What ${basename(folder)} makes of its texts`));
+  if (!json) console.log(`page   ${out}`);
 });
+
+/** The target by its number; of questions it is a side of the answer. */
+const targetOf = ({ target }: Explanation, asked: string | undefined): string | number | undefined =>
+  /^(start|end) at /.test(target.name) ? asked : target.number;
 
 /** Runs with a bar that is drawn from the first batch on. */
 async function withBar<T>(run: (onProgress: (done: number, total: number) => void) => Promise<T>): Promise<T> {

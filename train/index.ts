@@ -40,6 +40,7 @@ export { explain, explainMethods } from './explain/explain.ts';
 export type { ExplainedToken, ExplainMethod, ExplainOptions, Explanation } from './explain/explain.ts';
 export { faithfulness, randomisedCorrelation, sensitivity } from './explain/faithfulness.ts';
 export type { Faithfulness } from './explain/faithfulness.ts';
+export { explanationPage } from './explain/page.ts';
 export { showExplanation } from './explain/show.ts';
 export { resultTables } from './evaluation/report.ts';
 export * from './metrics/index.ts';

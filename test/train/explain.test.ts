@@ -1,5 +1,6 @@
 // Attributions against what test/golden/golden_explain.py wrote: captum, shap, lime and networkx.
 import { readFileSync } from 'node:fs';
+import { parseHTML } from 'linkedom';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, full, manualSeed, noGrad, randomState } from '../../autograd/index.ts';
@@ -31,6 +32,7 @@ import { limeScores } from '../../train/explain/perturbation-methods.ts';
 import { kernelCoalitions } from '../../train/explain/shapley.ts';
 import { tokenHierarchy } from '../../train/explain/token-hierarchy.ts';
 import type { TokenGroup } from '../../train/explain/token-hierarchy.ts';
+import { explanationPage } from '../../train/explain/page.ts';
 import { showExplanation } from '../../train/explain/show.ts';
 import { rejects } from '../support/failure.ts';
 import { refused, runScript } from '../support/script.ts';
@@ -411,6 +413,39 @@ test('in a terminal the words stand on colours, or a table alone tells; the text
   assert.not.match(shown, /\x1b\[2J/);
 });
 
+test('a page has each word once with the scores of all methods; data stays text; it needs no other file', async () => {
+  const text = 'the film was </script><b onclick=x> good';
+  const explanations = [
+    await explain(model, tokenizer, text, { ...asGolden, method: 'occlusion' }),
+    await explain(model, tokenizer, text, { ...asGolden, method: 'gradient-x-input' }),
+    await explain(model, tokenizer, 'film', { ...asGolden, method: 'occlusion' }),
+  ];
+  const html = explanationPage(explanations, '<i>title');
+  const { document } = parseHTML(html);
+  assert.is(document.querySelector('h1')!.textContent, '<i>title');
+  assert.is(document.querySelectorAll('section').length, 2);
+  assert.is(document.querySelectorAll('input[name=method]').length, 2);
+  assert.is(document.querySelectorAll('b, i, [onclick]').length, 0);
+  const [shown] = document.querySelectorAll('.text');
+  assert.is(shown!.textContent, text);
+  const tokens = [...shown!.querySelectorAll('.token')];
+  const own = explanations[0]!.tokens.filter(({ text: side }) => side === 0);
+  assert.equal(
+    tokens.map(({ textContent }) => textContent),
+    own.map(({ start, end }) => text.slice(start, end)),
+  );
+  const good = tokens.at(-1)!.getAttribute('data-scores')!.split(' ').map(Number);
+  const wanted = explanations.slice(0, 2).map(({ scores }) => scores.at(-2)!);
+  assert.ok(largestDifference(good, wanted) <= 1e-3);
+  const sides = tokens.map(({ className }) => className === 'token against');
+  assert.equal(
+    sides,
+    ofText(explanations[0]!).map((score) => score < 0),
+  );
+  assert.is(document.querySelectorAll('section')[0]!.querySelectorAll('tbody tr').length, own.length);
+  assert.not.match(html, /(src|href)=|@import|https?:/);
+});
+
 test('the script explains, as JSON too, and refuses in one line', async () => {
   const run = (...args: string[]) => runScript(['train/explain.ts', '--model', folder, ...args]);
   const json = await run('--json', '--method', 'occlusion', '--baseline', 'pad', '--target', golden.label, shortText);
@@ -422,6 +457,8 @@ test('the script explains, as JSON too, and refuses in one line', async () => {
     1,
     /^explain: unknown target label "great"; the model has bad, mixed, good$/,
   );
+  refused(await run('--also', 'lrp', '--out', 'x.html', shortText), 2, /^explain: --also must be one of integrated-/);
+  refused(await run('--also', 'lime', shortText), 2, /^explain: --also goes with --out/);
   refused(await run('--new-tokens', '2', shortText), 2, /^explain: --new-tokens is for decoders/);
 });
 
