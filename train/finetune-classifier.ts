@@ -14,6 +14,7 @@ import { paddingOf } from '../models/index.ts';
 import { loadTextClassifier } from '../models/pipelines/text-classification.ts';
 import { loadClassifierData } from './classifier/data.ts';
 import type { ClassifierData } from './classifier/data.ts';
+import { explainSamples } from './classifier/explain-samples.ts';
 import { checkImbalance, imbalances } from './classifier/imbalance.ts';
 import { classifierDataFlags, makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
 import type { Classifier } from './classifier/model.ts';
@@ -136,6 +137,8 @@ main(async () => {
   const from = values.fromScratch ? undefined : (values.model ?? shippedBert());
   await reportResult(output, { from, about, test: report });
   console.log(await showPredictions(classifier.model, tokenizer, data.samples, values));
+  if (data.kind === 'classification')
+    console.log(await explainSamples(classifier, data.samples, { folder: output, maxLength: values.maxLength }));
   if (values.fewLabels === 0) return;
   const few = { train: sampleOf(data.train, values.fewLabels, values.seed), validation: [] };
   console.log(`\nWhat pretraining is worth: ${few.train.length} labels instead of ${data.train.length}\n`);

@@ -34,6 +34,11 @@ test('trains, tests, saves a folder in the Hugging Face layout, predicts from it
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /macro avg/);
   assert.match(done.stdout, /F1 of good 1\.000; always "/);
+  const word = '\\S+ [+-]\\d\\.\\d\\d';
+  assert.match(
+    done.stdout,
+    new RegExp(`^which words count, .*\\n(?:(?:good|bad) {2}${word}(?:, ${word})*\\n?){3}`, 'm'),
+  );
   const files = readdirSync(whole);
   for (const name of [
     'config.json',
@@ -41,6 +46,7 @@ test('trains, tests, saves a folder in the Hugging Face layout, predicts from it
     'tokenizer.json',
     'vocab.txt',
     'curves.svg',
+    'explanations.html',
     'report.html',
     'log.jsonl',
     'run.json',

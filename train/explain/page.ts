@@ -30,7 +30,8 @@ export function explanationPage(explanations: readonly Explanation[], title = 'E
 <main>
 <h1>${escapeHtml(title)}</h1>
 <p class="key"><span class="token" style="--share:.9">for</span>
-<span class="token against" style="--share:-.9">against</span> the target; the stronger the colour, the more a word counts. Tab to a text, then move by the arrow keys.</p>
+<span class="token against" style="--share:-.9">against</span> the target; the stronger the
+colour, the more a word counts. Tab to a text, then move by the arrow keys.</p>
 ${choice}
 ${texts.map(section).join('\n')}
 </main>

@@ -32,6 +32,8 @@ export interface SubjectOptions {
   readonly batchSize?: number | undefined;
   /** Cut texts that are longer than the model reads; else they are an error. Default false. */
   readonly truncation?: boolean | undefined;
+  /** Tokens of a row, where the model is to read fewer than it can. */
+  readonly maxLength?: number | undefined;
   /** Ends the work between two batches with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Is told after each batch how many evaluations of the model are done, of how many. */
@@ -107,7 +109,8 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new Error(`explain: batchSize must be a whole number of at least 1, got ${batchSize}`);
   const baseId = baselineToken(model, tokenizer, options.baseline);
-  const limits = limitsOf(model);
+  const own = limitsOf(model);
+  const limits = { ...own, positions: Math.min(own.positions, options.maxLength ?? Infinity) };
   const { training } = model;
   model.eval();
   const gradients = openGradients(model);
