@@ -1,4 +1,5 @@
 import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
+import { widestHead } from '../../kernels/attention/walk.ts';
 import { broadcastShapes, checkOptions, requireFloat, sameShape, show } from '../shapes.ts';
 import { isGradEnabled } from '../context.ts';
 import { ShapeError } from '../op.ts';
@@ -48,13 +49,10 @@ function ownNames(op: string, options: AttentionOptions & TorchAttentionOptions)
   return { ...own, mask, dropout, causal };
 }
 
-/** Head sizes that the fused kernels hold in registers. */
-const widest = 128;
-
 /**
  * softmax(q k^T * scale + mask) v over q [..., Tq, D], k and v [..., Tk, D] (Vaswani et al. 2017, eq. 1),
  * with dropout on the weights. Fused where it can be, in memory linear in Tq and Tk; else, where D is no
- * multiple of 4 or above 128, D differs between keys and values, types are mixed or the mask needs a
+ * multiple of 4 or above 256, D differs between keys and values, types are mixed or the mask needs a
  * gradient, by products and a softmax. Either way a query whose keys a mask hides altogether (false, or below
  * -5e28 where it is added) gives 0, and passes no gradient. Keys and values [B, Hkv, Tk, D] may have fewer
  * heads than queries [B, H, Tq, D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
@@ -126,7 +124,7 @@ function fuses(inputs: readonly Tensor[], scores: readonly number[], { mask }: A
   const [q] = inputs as [Tensor];
   const width = q.shape.at(-1)!;
   if (scores.length > 4 || scores.includes(0)) return false;
-  if (width % 4 !== 0 || width === 0 || width > widest) return false;
+  if (width % 4 !== 0 || width === 0 || width > widestHead) return false;
   if (inputs.some((x) => x.dtype !== q.dtype || x.shape.at(-1) !== width)) return false;
   return !mask || mask.dtype === 'bool' || (isFloat(mask.dtype) && !(mask.requiresGrad && isGradEnabled()));
 }

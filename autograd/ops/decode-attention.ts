@@ -1,6 +1,7 @@
 import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attention/decode.ts';
 import type { DecodeAttrs } from '../../kernels/attention/decode.ts';
 import { flashAttention } from '../../kernels/attention/forward.ts';
+import { widestHead } from '../../kernels/attention/walk.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -45,7 +46,7 @@ export type DecodeOptions = Pick<WeightOptions, 'scale' | 'slidingWindow' | 'sof
  * capacity, D] -> [B, H, T, D]. Token 0 sees the first `length` tokens of the cache (i32, [] or [1] for all,
  * [B] for each, at least 1), itself the last of them, and token t sees t more. The length lies on the device,
  * so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring query heads share a
- * head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 128. With T = 1 long caches are
+ * head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 256. With T = 1 long caches are
  * split over the device and joined in order. No gradient.
  */
 export function decodeAttention(
@@ -69,7 +70,8 @@ export function decodeAttention(
           `must be ${q.dtype} [${batch}, a divisor of ${heads}, capacity, ${width}]`,
       );
   }
-  if (width % 4 !== 0 || width > 128) fail(`the size of a head, ${width}, must be a multiple of 4 up to 128; pad it`);
+  if (width % 4 !== 0 || width > widestHead)
+    fail(`the size of a head, ${width}, must be a multiple of 4 up to ${widestHead}; pad it`);
   if (length.dtype !== 'i32' || length.ndim > 1 || ![1, batch].includes(length.size))
     fail(`the length must be i32 [] or [${batch}], got ${length.dtype} ${show(length.shape)}`);
   const inputs = { q, k: kCache, v: vCache, lengths: length };

@@ -65,6 +65,9 @@ export function keyPlaces(tile: MatrixTile, width: number): Places {
 /** How the steps between the products go over rows: a lane has one. */
 export const oneRow = { walk: { rows: 1 }, forRows: (fn: (r: number) => string): string => fn(0) };
 
+/** Numbers in a head that have been tried. */
+const widest = 128;
+
 /** Workgroup memory above which a unit of a GPU would hold few workgroups. */
 const mostBytes = 40960;
 
@@ -88,7 +91,7 @@ export function matrixTile(
   const { workgroupMemory = 0, maxInvocations = 0 } = target;
   const { width } = sizesOf(operands);
   const { q, k, v } = operands;
-  if (software || q.dtype !== 'f16' || ![q, k, v].every(readsEights)) return undefined;
+  if (software || q.dtype !== 'f16' || width > widest || ![q, k, v].every(readsEights)) return undefined;
   const [smallest, largest] = subgroupSizes;
   // 32 lanes where the device has them: the registers of a wider subgroup hold fewer of the matrices.
   const subgroupSize = Math.min(Math.max(32, smallest), largest);

@@ -12,8 +12,9 @@ import type { AttentionTarget } from './operands.ts';
  * of 2.0 and 3.7 (each load is a branch there, and costs 12 ms of compilation); rows in an array instead of
  * variables 3-6; keys as 4 x 4 matrices 6. Backward: four keys at a time, each read twice 9; one at a time,
  * read once 15 (7 products, where the composite has 4, and still 1.2 to 6 times as fast as it, see
- * bench/attention.ts). The way for GPUs (tiles in workgroup memory, rows shared by threads where registers
- * would not hold them) has been tested on software only.
+ * bench/attention.ts). At D 256, T 256, causal, a row a lane: 1.5 times as fast as the composite, 1.2 times
+ * with backward. The way for GPUs (tiles in workgroup memory, rows shared by threads where registers would
+ * not hold them) has been tested on software only.
  */
 export interface Walk {
   /** Threads along the rows. */
@@ -27,6 +28,9 @@ export interface Walk {
   readonly tile: number;
 }
 
+/** Numbers in a head at most. */
+export const widestHead = 256;
+
 /** Numbers of rows that a GPU's thread can hold in registers beside the rest. */
 const registers = 128;
 /** Half of the workgroup memory that every device has; the other half is for exchanges. */
@@ -37,12 +41,15 @@ const tileBytes = 8192;
  * Forward these are q and o; backward q, g and dq, or k, v, dk and dv, in one kernel.
  */
 export function chooseWalk({ software }: AttentionTarget, held: number, width: number): Walk {
-  if (software) return { lanes: 8, rows: held <= 2 && width <= 64 ? 4 : 2, share: 1, tile: 0 };
+  if (software) {
+    const rows = width > 128 ? 1 : held <= 2 && width <= 64 ? 4 : 2;
+    return { lanes: 8, rows, share: 1, tile: 0 };
+  }
   const wanted = (held * width) / registers;
-  const share = wanted <= 1 ? 1 : wanted <= 2 ? 2 : 4;
+  const share = wanted <= 1 ? 1 : wanted <= 2 ? 2 : wanted <= 4 ? 4 : 8;
   const tokenBytes = 2 * 16 * chunksOf({ share }, width) * share;
   const tile = Math.min(64, Math.floor(tileBytes / tokenBytes / 4) * 4);
-  return { lanes: 64, rows: 1, share, tile };
+  return { lanes: share === 8 ? 32 : 64, rows: 1, share, tile };
 }
 
 /** Returns the last part of a kernel's name. */

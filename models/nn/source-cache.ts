@@ -10,9 +10,10 @@ import {
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { within } from '../../autograd/context.ts';
+import { widestHead } from '../../kernels/attention/walk.ts';
 
-/** Whether the kernel for one token takes heads of this size. */
-export const fitsDecoding = (width: number): boolean => width % 4 === 0 && width <= 128;
+/** Whether the kernels for a cache take heads of this size. */
+export const fitsDecoding = (width: number): boolean => width % 4 === 0 && width <= widestHead;
 
 /** One layer's keys and values, (B, Hkv, capacity, D). */
 export interface CachedLayer {

@@ -15,6 +15,8 @@ const cases = [
   { batch: 1, heads: 2, group: 9, capacity: 130, width: 64, length: 65 },
   { batch: 1, heads: 1, group: 2, capacity: 70, width: 100, length: 70 },
   { batch: 1, heads: 1, group: 1, capacity: 64, width: 128, length: 63 },
+  { batch: 1, heads: 2, group: 2, capacity: 70, width: 256, length: 66 },
+  { batch: 2, heads: 1, group: 1, capacity: 66, width: 200, length: 65, slidingWindow: 30 },
   { batch: 1, heads: 2, group: 3, capacity: 200, width: 8, length: 190, slidingWindow: 70, softCap: 0.4 },
   { batch: 1, heads: 1, group: 2, capacity: 200, width: 64, length: 129, slidingWindow: 1 },
 ];

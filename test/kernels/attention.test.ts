@@ -58,6 +58,8 @@ const cases: readonly Case[] = [
   { queries: 40, keys: 45, width: 8, softCap: 0.7, mask: 'bool', dropout: 0.2 },
   { queries: 40, keys: 45, width: 128, softCap: 1.5, mask: 'f32', group: 2 },
   { queries: 21, keys: 21, width: 64, causal: true, slidingWindow: 5, softCap: 0.5, together: true },
+  { queries: 35, keys: 38, width: 132, causal: true, mask: 'bool' },
+  { queries: 33, keys: 38, width: 256, causal: true, slidingWindow: 9, softCap: 2, dropout: 0.3, group: 2 },
   { queries: 150, keys: 150, width: 4, documents: [66, 1, 83], dropout: 0.3 },
   { queries: 150, keys: 150, width: 64, causal: true, documents: [40, 2, 7, 101], group: 2 },
   { queries: 80, keys: 80, width: 128, causal: true, slidingWindow: 9, documents: [31, 33, 16], together: true },

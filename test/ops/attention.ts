@@ -213,7 +213,8 @@ export const cases: readonly OpCase[] = [
   attention([q, k, wideValues], {}, { second: true }),
   attention([q, k, wideValues, holes], { causal: true, dropout: 0.3 }),
   attention([f32([2, 1, 1]), f32([2, 1, 1]), f32([2, 1, 1])]),
-  attention([f32([1, 1, 3, 132]), f32([1, 1, 2, 132]), f32([1, 1, 2, 132])]),
+  fused([f32([1, 1, 3, 132]), f32([1, 1, 2, 132]), f32([1, 1, 2, 132])]),
+  attention([f32([1, 1, 3, 260]), f32([1, 1, 2, 260]), f32([1, 1, 2, 260])]),
   attention([f32([2, 0, 4]), k, v]),
   // scores and weights are rounded on the way
   attention([f16([2, 3, 4]), f16([2, 5, 4]), f16([2, 5, 6])], {}, { strided: false, loose: 6 }),

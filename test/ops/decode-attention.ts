@@ -55,6 +55,8 @@ export const cases: readonly OpCase[] = [
   decode([f32([2, 3, 70, 8]), cache, cache, lengths([231, 64])]),
   decode([f32([2, 3, 70, 8]), cache, cache, lengths([3, 130])], { slidingWindow: 40, softCap: 0.7 }),
   decode([f32([1, 2, 5, 128]), f32([1, 2, 9, 128]), f32([1, 2, 9, 128]), lengths([5], [])]),
+  decode([f32([1, 2, 1, 256]), f32([1, 1, 9, 256]), f32([1, 1, 9, 256]), lengths([9])]),
+  decode([f32([1, 2, 3, 256]), f32([1, 1, 9, 256]), f32([1, 1, 9, 256]), lengths([5])]),
   decode([f16([2, 4, 3, 8]), f16([2, 2, 9, 8]), f16([2, 2, 9, 8]), lengths([6, 2])]),
 ];
 
