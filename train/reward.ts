@@ -42,7 +42,7 @@ const command = {
       help: 'decoder or encoder: folder, GGUF file, Hugging Face cache or hub; default the small GPT',
     },
     epochs: { ...decoderFlags.epochs, help: 'passes over the pairs; default 1, of the small GPT 3' },
-    learningRate: { ...decoderFlags.learningRate, help: 'default with --model 1e-5, of an adapter 1e-4, else 3e-4' },
+    learningRate: { ...decoderFlags.learningRate, help: 'default with --model 1e-5, of an adapter 1e-4, else 1e-3' },
     output: { type: 'path', default: 'runs/reward', help: 'folder for model, curves and checkpoints' },
   },
 } as const;
@@ -73,7 +73,7 @@ main(async () => {
     tokenizer: saved,
     task: task!,
     evaluate,
-    options: teachingOptions(values, { rates: [1e-5, 1e-4, 3e-4], epochs: [1, 3] }),
+    options: teachingOptions(values, { rates: [1e-5, 1e-4, 1e-3], epochs: [1, 3] }),
     identity: { data: hashOfPairs(train), test: hashOfPairs(test), maxLength, centerRewardsCoefficient },
     output,
     resume: resumeOf(values),
