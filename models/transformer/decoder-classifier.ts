@@ -19,7 +19,7 @@ import type { EncoderOutput, HeadOutput } from './outputs.ts';
 import { positionsOf } from './rotary-decoder.ts';
 
 /** What the head reads of a decoder's config. */
-interface ClassifierConfig extends ModelConfig, Pick<EncoderSettings, 'problemType'> {
+export interface ClassifierConfig extends ModelConfig, Pick<EncoderSettings, 'problemType'> {
   /** The token that rows are filled up with; null: the attention mask alone tells where a text ends. */
   readonly padTokenId: number | null;
 }
@@ -40,7 +40,7 @@ export interface DecoderClassifierInputs extends Omit<DecoderInputs, 'cache'> {
  * Classifies texts, or gives them scores: a linear layer without a bias on what the decoder makes of a text's
  * last token, which has seen all of them. `config.problemType` gives the loss, as of encoders.
  */
-interface DecoderClassifier<C extends ClassifierConfig, M> extends PreTrainedModel<C> {
+export interface DecoderClassifier<C extends ClassifierConfig, M> extends PreTrainedModel<C> {
   readonly model: M;
   readonly score: Linear;
   /** How long rows may be, for pipelines. */
