@@ -1,11 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
+import { collectGarbage } from '../support/garbage.ts';
 
 const test = suite('memory');
 
@@ -47,13 +46,6 @@ test('what is freed is still read by work recorded before', async () => {
   tf.zeros([100]); // may take the freed memory
   assert.is(await y.item(), 300);
 });
-
-/** Lets JavaScript collect what nobody refers to, and the finalizers run. */
-async function collectGarbage(): Promise<void> {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
-  await new Promise((done) => setTimeout(done, 50));
-}
 
 /** A small network trained by plain descent on one batch. */
 class Network {

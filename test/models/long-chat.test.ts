@@ -1,13 +1,12 @@
 // A long chat takes no more memory than a short one, on the device and on the host, and compiles nothing new.
-import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
-import { runInNewContext } from 'node:vm';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { memory, ready, synchronize } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import { loadTextGenerator, rolesTemplate, streamReply } from '../../models/index.ts';
 import type { ChatMessage, Decoder } from '../../models/index.ts';
+import { collectGarbage } from '../support/garbage.ts';
 
 /** Turns that are measured: 1,000 take minutes, and are for `TAPEFORM_TURNS=1000`. */
 const turns = Number(process.env['TAPEFORM_TURNS'] ?? 60);
@@ -15,9 +14,6 @@ const turns = Number(process.env['TAPEFORM_TURNS'] ?? 60);
 const warmUp = 40;
 
 const test = suite('a long chat');
-
-setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
 
 const path = fileURLToPath(new URL('../../models/pretrained/gpt-small', import.meta.url));
 
@@ -46,10 +42,7 @@ test(`memory and programs after ${turns} turns are those after ${warmUp}`, async
   };
   const state = async () => {
     await synchronize();
-    for (let i = 0; i < 3; i++) {
-      collect();
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
+    for (let i = 0; i < 3; i++) await collectGarbage();
     const { live, buffers, reserved } = memory();
     const heap = process.memoryUsage().heapUsed;
     return { device: { live, buffers }, reserved, heap, compiled: { captured, shaders: pipelines.size } };

@@ -25,6 +25,7 @@ import { blockType, quantize } from '../../models/gguf/blocks.ts';
 import { packBlocks } from '../../models/gguf/pack.ts';
 import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
+import { collectGarbage } from '../support/garbage.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
 import { runScript } from '../support/script.ts';
@@ -156,6 +157,7 @@ test('the device holds less, and says what stays in f32', async () => {
   const lines: string[] = [];
   const bytes = async (quantize?: Quantization): Promise<number> => {
     await synchronize();
+    await collectGarbage(); // of earlier tests
     const before = memory().live;
     const model = await loadModel(path, { quantize, log: (line) => lines.push(line) });
     await logitsOf(model as Causal);
