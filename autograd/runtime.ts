@@ -2,7 +2,7 @@ import { graphicsRoom, machineRoom } from '../common/memory.ts';
 import type { Room } from '../common/memory.ts';
 import { acquire, init as openDevice } from '../gpu/index.ts';
 import type { Gpu, InitOptions, MemoryReport } from '../gpu/index.ts';
-import { prepareCollector } from './collector.ts';
+import { prepareCollector } from '../common/collector.ts';
 
 /**
  * The device that ops run on. To acquire it is asynchronous, to call an op is not: until the device is there,

@@ -1,5 +1,5 @@
 import type { Allocation, Gpu } from '../gpu/index.ts';
-import { collector } from './collector.ts';
+import { collector } from '../common/collector.ts';
 import { context } from './context.ts';
 import { isRunning, onDevice } from './runtime.ts';
 

@@ -191,7 +191,7 @@ export const devices = {
     invocations: 8,
     groups: 1,
     launch: 11e-6,
-    source: 'measured by bench/gpu-day and bench/plan.ts --measure (Mesa 26.2)',
+    source: 'estimates; bench/plan.ts --measure tells what they are on a machine',
   },
 } as const satisfies Readonly<Record<string, Device>>;
 

@@ -211,7 +211,7 @@ function padded(rows: readonly (readonly number[])[], length = Math.max(...lengt
 /**
  * Tokens that a chunk of prompts may have: few sizes, so that few programs serve all prompts. Measured on
  * llvmpipe, processor time of a prompt of 1024 tokens, GPT-2 of 4 layers 256 wide: chunks of 64, 256 and 512
- * tokens cost the same within 10%, chunks of 16 about 1.4 times as much.
+ * tokens cost the same within 11%. Of 120 tokens, chunks of 64 and 16 took 29 ms where one pass took 22.
  */
 const chunkSizes: readonly number[] = [16, 64, 256];
 
