@@ -4,13 +4,15 @@
  *
  *   node --import tsx train/adapt.ts --model runs/bert --data mails/ --old-data sotu+moby-dick
  *   node --import tsx train/adapt.ts --model gpt2 --data law.txt --new-words 500
+ *   node --import tsx train/adapt.ts --model SmolLM2.gguf --data law.txt --lora 8 --quantize keep
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
+import { getPeftModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { adapterFlags, adapterOf, checkQuantized, quantizeFlag } from './cli/fine-tune.ts';
 import { expandInputs, readDocuments } from './data/readers/inputs.ts';
 import { mixedRows } from './objectives/index.ts';
 import { loadAdaptable } from './adaptation/adaptable.ts';
@@ -31,7 +33,7 @@ const command = {
   summary: 'Goes on pretraining a BERT, or any decoder, on texts of a new domain.',
   usage: 'node --import tsx train/adapt.ts',
   options: {
-    model: { type: 'string', required: true, help: 'folder, model in the Hugging Face cache, or hub name' },
+    model: { type: 'string', required: true, help: 'folder, GGUF file, model in the Hugging Face cache, or hub name' },
     ...textFlags,
     data: { type: 'string', required: true, help: `texts of the new domain: ${corpusFlags.data.help}` },
     oldData: {
@@ -44,6 +46,8 @@ const command = {
     batchSize: { type: 'int', default: 16, min: 1, help: 'rows a batch' },
     steps: { type: 'int', default: 500, min: 1, help: 'optimizer steps' },
     learningRate: { type: 'number', default: 2e-4, min: 0, help: 'highest learning rate' },
+    ...adapterFlags,
+    quantize: quantizeFlag,
     ...trainerFlags,
     evaluationBatches: { type: 'int', default: 50, min: 0, help: 'batches an evaluation looks at; 0 for all' },
     output: { type: 'path', default: 'runs/adapted', help: 'folder for model, corpora, log, curves and checkpoints' },
@@ -58,6 +62,10 @@ main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, context, oldData, oldShare } = values;
   if (oldData && oldShare >= 1) throw new UsageError(`${command.name}: --old-share must be below 1, or nothing is new`);
+  const adapter = adapterOf(values);
+  if (adapter && values.newWords > 0)
+    throw new UsageError(`${command.name}: new words need weights of their own; leave --new-words or the adapter out`);
+  checkQuantized(values);
   await claimRun(command.name, output, resumeOf(values));
   const folder = await resolveModelFolder(values.model);
   const load = async () => {
@@ -65,7 +73,7 @@ main(async () => {
     const words = values.newWords > 0 ? await domainWords(textsOf(values), original, { count: values.newWords }) : [];
     manualSeed(seed);
     const spelt = words.map(({ word }) => word);
-    return { words, adaptable: await loadAdaptable(folder, original, spelt) };
+    return { words, adaptable: await loadAdaptable(folder, original, spelt, values.quantize) };
   };
   const { words, adaptable } = await readModelFolder(folder, load);
   const { model, tokenizer, positions } = adaptable;
@@ -110,7 +118,7 @@ main(async () => {
   // A resumed run measures the model it began with, which its own weights replace afterwards.
   const before = await measure();
   const { evaluations } = await train({
-    model,
+    model: adapter ? getPeftModel(model, adapter) : model,
     tokenizer,
     task,
     options: trainerSettings(values),

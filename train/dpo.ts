@@ -8,7 +8,7 @@
 import { adaptersOf } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, dropNothing, loadTaught, teachingOptions } from './cli/decoder.ts';
-import { isAdapted, shippedGpt } from './cli/fine-tune.ts';
+import { isAdapted, shippedGpt, quantizeFlag } from './cli/fine-tune.ts';
 import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
@@ -40,6 +40,7 @@ const command = {
     labelSmoothing: { type: 'number', default: 0.1, min: 0, max: 0.5, help: 'cdpo: share of wrong preferences' },
     gamma: { type: 'number', default: 0.5, min: 0, help: 'simpo: the margin that is asked for; 1 is usual' },
     ...decoderFlags,
+    quantize: quantizeFlag,
     epochs: { ...decoderFlags.epochs, help: 'passes over the pairs; default 1' },
     learningRate: { ...decoderFlags.learningRate, help: 'default with --model 1e-6, of an adapter 2e-5, else 1e-4' },
     output: { type: 'path', default: 'runs/dpo', help: 'folder for model, curves and checkpoints' },

@@ -9,7 +9,7 @@
 import { printable } from '../common/printable.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
-import { shippedGpt } from './cli/fine-tune.ts';
+import { shippedGpt, quantizeFlag } from './cli/fine-tune.ts';
 import { labelledTokens } from './objectives/index.ts';
 import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
@@ -34,6 +34,7 @@ const command = {
     pack: { type: 'boolean', default: true, help: 'several conversations in a row, none of which sees another' },
     replies: { type: 'int', default: 100, min: 0, help: 'replies that the model writes when it is tested' },
     ...decoderFlags,
+    quantize: quantizeFlag,
     epochs: { ...decoderFlags.epochs, help: 'passes over the conversations; default 3 with --model, else 12' },
     learningRate: { ...decoderFlags.learningRate, help: 'default with --model 2e-5, of an adapter 2e-4, else 2e-3' },
     output: { type: 'path', default: 'runs/sft', help: 'folder for model, curves and checkpoints' },

@@ -9,7 +9,7 @@ import { manualSeed, noGrad } from '../../autograd/index.ts';
 import { addLora, loadModel } from '../../models/index.ts';
 import type { GPT2LMHeadModel } from '../../models/index.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
-import { lossesIn, refused, runScript } from '../support/script.ts';
+import { lossesIn, refused, resumesAs, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
@@ -115,6 +115,32 @@ test('a decoder with an adapter generates otherwise, and becomes one GGUF file',
   assert.ok(largestDifference(await logits(merged), await logits(loaded)) < 0.05);
 });
 
+test('a decoder of a GGUF file goes on with texts by an adapter on its packed weights; killed, too', async () => {
+  const file = join(folder, 'merged.gguf');
+  const packed = join(folder, 'packed.gguf');
+  const written = await run(['train/export.ts', '--model', file, '--output', packed, '--precision', 'q8_0']);
+  assert.is(written.code, 0, written.stderr);
+  const texts = join(folder, 'texts.txt');
+  writeFileSync(texts, Array.from({ length: 120 }, (_, i) => `the fox number ${i} ran over the hill\n`).join(''));
+  const flags = ['--data', texts, '--documents', 'line', '--no-clean', '--context', '16', '--batch-size', '4'];
+  const training = ['--steps', '6', '--warmup-steps', '0', '--learning-rate', '0.01', '--save-every', '2'];
+  const adapt = (output: string, more: readonly string[] = [], options?: ScriptOptions) => {
+    const lora = ['--lora', '2', '--quantize', 'keep', '--output', output, ...more];
+    return run(['train/adapt.ts', '--model', packed, ...flags, ...training, ...lora], options);
+  };
+  const whole = join(folder, 'of-texts');
+  const done = await adapt(whole);
+  assert.is(done.code, 0, done.stderr);
+  const [, before, after] = /\nnew +(\d+\.\d+) +(\d+\.\d+) /.exec(done.stdout)!;
+  assert.ok(Number(after) < Number(before), done.stdout);
+  const files = readdirSync(whole);
+  assert.ok(files.includes('adapter_model.safetensors') && !files.includes('model.safetensors'), files.join());
+  const killed = join(folder, 'of-texts-killed');
+  const stopped = await adapt(killed, [], { killAt: join(killed, 'checkpoint-4') });
+  assert.is(stopped.signal, 'SIGKILL', stopped.stderr);
+  await resumesAs(whole, killed, () => adapt(killed, ['--resume']));
+});
+
 test('bad input: one line that names the mend', async () => {
   const cases: readonly (readonly [args: readonly string[], code: number, pattern: RegExp])[] = [
     [['train/finetune-classifier.ts', '--lora', '0'], 2, /--lora must be 1 or more/],
@@ -127,6 +153,13 @@ test('bad input: one line that names the mend', async () => {
     [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /adapters are for .*embeddings/],
     [['train/sft.ts', '--peft', 'ia3', '--lora', '4'], 2, /--peft ia3 has no flags of LoRA; leave --lora/],
     [['train/sft.ts', '--peft', 'prompt'], 2, /--peft must be one of lora, ia3/],
+    [['train/sft.ts', '--quantize', 'q4_0'], 2, /--quantize q4_0: weights of 4 or 8 bits are frozen; give --lora 8/],
+    [['train/adapt.ts', '--model', gpt, '--data', data, '--quantize', 'q8_0'], 2, /--quantize q8_0: .* are frozen/],
+    [
+      ['train/adapt.ts', '--model', gpt, '--data', data, '--lora', '2', '--new-words', '5'],
+      2,
+      /new words need weights of their own; leave --new-words or the adapter out/,
+    ],
     [['train/generate.ts', '--model', gpt, '--adapter', goldenFile('tiny-bert'), 'x'], 1, /adapter_config/],
     [
       ['train/generate.ts', '--model', goldenFile('adapters/gpt2'), 'x'],

@@ -1,6 +1,14 @@
 import { join } from 'node:path';
-import { BertForMaskedLM, BertTokenizer, causalLoaders, resolveModelFolder } from '../../models/index.ts';
-import type { CausalLM, ModelConfig, PreTrainedModel, Tokenizer } from '../../models/index.ts';
+import {
+  BertForMaskedLM,
+  BertTokenizer,
+  CausalLM,
+  causalLoaders,
+  isGguf,
+  loadTextGenerator,
+  resolveModelFolder,
+} from '../../models/index.ts';
+import type { ModelConfig, PreTrainedModel, Quantization, Tokenizer } from '../../models/index.ts';
 import { readJsonFile } from '../../common/json-file.ts';
 import { adaptVocabulary } from './index.ts';
 import type { TokenCorpus } from '../data/token-corpus.ts';
@@ -32,10 +40,22 @@ export interface Adaptable {
 
 /**
  * Loads a model with its tokenizer, extended by tokens for `words`: BERT goes on with masked tokens, decoders
- * with the next token. Error: a family that is neither.
+ * of GGUF files too, with the next token. With `quantize` weights stay in 4 or 8 bits, for an adapter to be
+ * trained on them. Error: a family that is neither; a BERT that is to be quantized.
  */
-export async function loadAdaptable(id: string, tokenizer: AnyTokenizer, words: readonly string[]): Promise<Adaptable> {
+export async function loadAdaptable(
+  id: string,
+  tokenizer: AnyTokenizer,
+  words: readonly string[],
+  quantize?: Quantization,
+): Promise<Adaptable> {
   const folder = await resolveModelFolder(id);
+  if (isGguf(folder) || quantize !== undefined) {
+    const { model } = await loadTextGenerator(folder, { quantize });
+    if (model instanceof CausalLM && quantize !== undefined) return adaptableDecoder(model, tokenizer);
+    if (model instanceof CausalLM) return causal(model, tokenizer, words);
+    throw new Error(`${folder} reads a source and writes another text; a model that continues texts can be adapted`);
+  }
   const type = String((await readJsonFile(join(folder, 'config.json')))['model_type']);
   if (type === 'bert') {
     if (tokenizer instanceof BertTokenizer) return masked(folder, tokenizer, words);
@@ -71,6 +91,10 @@ async function masked(folder: string, old: BertTokenizer, words: readonly string
 
 async function causal(original: CausalLM, old: AnyTokenizer, words: readonly string[]): Promise<Adaptable> {
   const { model, tokenizer } = await adaptVocabulary<AnyConfig, CausalLM, AnyTokenizer>(original, old, words);
+  return adaptableDecoder(model, tokenizer);
+}
+
+function adaptableDecoder(model: CausalLM, tokenizer: AnyTokenizer): Adaptable {
   const { eosTokenId } = tokenizer;
   return {
     model,

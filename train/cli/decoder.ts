@@ -1,11 +1,19 @@
 import { readFile } from 'node:fs/promises';
 import { Dropout, rolesTemplate, rowLimits, withChatTemplate } from '../../models/index.ts';
-import type { AnyTokenizer, Module, SequenceClassificationModel } from '../../models/index.ts';
+import type { AnyTokenizer, Module, Quantization, SequenceClassificationModel } from '../../models/index.ts';
 import { longerChoices } from '../sft/sequences.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { trainerFlags } from '../trainer/settings.ts';
 import type { Option, Parsed } from './cli.ts';
-import { fineTuneFlags, fineTuneOptions, isAdapted, loadDecoder, loadToFineTune, shippedGpt } from './fine-tune.ts';
+import {
+  checkQuantized,
+  fineTuneFlags,
+  fineTuneOptions,
+  isAdapted,
+  loadDecoder,
+  loadToFineTune,
+  shippedGpt,
+} from './fine-tune.ts';
 import type { TrainableDecoder } from './fine-tune.ts';
 
 const { dropout: _, ...tuning } = fineTuneFlags;
@@ -30,6 +38,11 @@ export const decoderFlags = {
 
 type Given = Parsed<typeof decoderFlags>['values'];
 
+/** What the weights beneath an adapter are kept as. */
+interface Beneath {
+  readonly quantize?: Quantization | undefined;
+}
+
 export interface ChatDecoder extends TrainableDecoder {
   /** In place of the tokenizer's own template; undefined where that is used. */
   readonly chatTemplate: string | undefined;
@@ -43,8 +56,10 @@ export interface TaughtDecoder extends ChatDecoder {
 }
 
 /** The decoder that the flags name, and how dialogues are written for it. */
-export async function loadChatDecoder(values: Pick<Given, 'model' | 'seed' | 'chatTemplate'>): Promise<ChatDecoder> {
-  const decoder = await loadDecoder(values.model, values.seed);
+export async function loadChatDecoder(
+  values: Pick<Given, 'model' | 'seed' | 'chatTemplate'> & Beneath,
+): Promise<ChatDecoder> {
+  const decoder = await loadDecoder(values.model, values.seed, values.quantize);
   return { ...decoder, ...(await templateFor(decoder.tokenizer, values.chatTemplate)) };
 }
 
@@ -76,7 +91,8 @@ export async function loadRewardModel(values: Given): Promise<RewardModel> {
 }
 
 /** The same, with the length of its rows. */
-export async function loadTaught(values: Given): Promise<TaughtDecoder> {
+export async function loadTaught(values: Given & Beneath): Promise<TaughtDecoder> {
+  checkQuantized(values);
   const decoder = await loadChatDecoder(values);
   return { ...decoder, maxLength: Math.min(values.maxLength, decoder.model.decoder().positions) };
 }

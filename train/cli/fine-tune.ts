@@ -6,6 +6,7 @@ import {
   loadTextEncoder,
   loadTextGenerator,
   loraConfig,
+  quantizations,
 } from '../../models/index.ts';
 import { shippedModel } from '../../models/io/shipped.ts';
 import type {
@@ -15,6 +16,7 @@ import type {
   HeadSettings,
   ModelConfig,
   PreTrainedModel,
+  Quantization,
   TextEncoder,
   TextGenerator,
 } from '../../models/index.ts';
@@ -39,9 +41,13 @@ export interface TrainableDecoder extends TextGenerator {
  * A decoder to train, by folder, GGUF file or name, or the small GPT; the seed is set first. Error, one line:
  * a model that reads a source and writes another text.
  */
-export async function loadDecoder(name: string = shippedGpt(), seed?: number): Promise<TrainableDecoder> {
+export async function loadDecoder(
+  name: string = shippedGpt(),
+  seed?: number,
+  quantize?: Quantization,
+): Promise<TrainableDecoder> {
   if (seed !== undefined) manualSeed(seed);
-  const loaded = await loadTextGenerator(name);
+  const loaded = await loadTextGenerator(name, { quantize });
   const { model } = loaded;
   if (model instanceof CausalLM) return { ...loaded, model };
   throw new Error(`${name} reads a source and writes another text; dialogues need a model that continues texts`);
@@ -89,6 +95,21 @@ export const adapterFlags = {
   loraDropout: { type: 'number', default: 0, min: 0, max: 1, help: 'LoRA: probability of dropping what it reads' },
   loraTargets: { type: 'string', default: 'all-linear', help: 'LoRA: names of layers, with commas between' },
 } as const satisfies Record<string, Option>;
+
+/** The weights beneath an adapter, as a flag (QLoRA). */
+export const quantizeFlag = {
+  type: 'choice',
+  choices: quantizations,
+  help: 'with an adapter: the weights stay in 4 or 8 bits, those of a GGUF file (keep), or rounded (QLoRA)',
+} as const satisfies Option;
+
+/** Throws where weights of few bits are to be trained themselves. */
+export function checkQuantized(values: AdapterValues & { readonly quantize?: string | undefined }): void {
+  if (values.quantize !== undefined && !isAdapted(values))
+    throw new UsageError(
+      `--quantize ${values.quantize}: weights of 4 or 8 bits are frozen; give --lora 8 to train an adapter on them`,
+    );
+}
 
 /** How a model's weights are trained, as flags. */
 export const trainingFlags = {
