@@ -132,9 +132,11 @@ function models(): Finding {
   }
 }
 
-/** Colours where a terminal shows them, and the user has not refused (https://no-color.org). */
+/**
+ * Colours where a terminal shows them and the user has not refused: Node honours NO_COLOR and FORCE_COLOR.
+ */
 function paint(code: number, text: string): string {
-  const isShown = process.stdout.isTTY && !process.env['NO_COLOR'];
+  const isShown = process.stdout.isTTY && process.stdout.hasColors();
   return isShown ? `\u001b[${code}m${text}\u001b[0m` : text;
 }
 
