@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { dequantize, linear, manualSeed, memory, noGrad, normal, synchronize, tensor } from '../../autograd/index.ts';
+import { dequantize, linear, manualSeed, noGrad, normal, tensor } from '../../autograd/index.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { Quantization } from '../../models/index.ts';
 import {
@@ -25,7 +25,7 @@ import { blockType, quantize } from '../../models/gguf/blocks.ts';
 import { packBlocks } from '../../models/gguf/pack.ts';
 import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
-import { collectGarbage } from '../support/garbage.ts';
+import { heldBytes } from '../support/garbage.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
 import { runScript } from '../support/script.ts';
@@ -156,13 +156,12 @@ test('the device holds less, and says what stays in f32', async () => {
   const [[path]] = (await saved()) as [readonly [string, unknown]];
   const lines: string[] = [];
   const bytes = async (quantize?: Quantization): Promise<number> => {
-    await synchronize();
-    await collectGarbage(); // of earlier tests
-    const before = memory().live;
+    const before = await heldBytes();
     const model = await loadModel(path, { quantize, log: (line) => lines.push(line) });
     await logitsOf(model as Causal);
-    await synchronize();
-    return memory().live - before;
+    const own = (await heldBytes()) - before;
+    assert.ok(model.parameters().length > 0); // it is referred to until here
+    return own;
   };
   const [whole, eight] = [await bytes(), await bytes('q8_0')];
   assert.ok(eight < whole / 2, `${eight} bytes instead of ${whole}`);
