@@ -66,7 +66,7 @@ export { ceilings } from './inspect/ceilings.ts';
 export type { Ceilings } from './inspect/ceilings.ts';
 export { profile } from './inspect/profile.ts';
 export type { Profile } from './inspect/profile.ts';
-export { init, memory, ready, resetPeakMemory, synchronize } from './runtime.ts';
+export { emptyCache, init, memory, ready, resetPeakMemory, synchronize } from './runtime.ts';
 export type { InitOptions } from '../gpu/index.ts';
 export { scope } from './storage.ts';
 export { Tensor } from './tensor.ts';

@@ -131,6 +131,14 @@ export function memory(): MemoryReport {
   return known?.memory() ?? { live: 0, peak: 0, reserved: 0, buffers: 0, byOp: {} };
 }
 
+/**
+ * Gives memory that no tensor uses back to the driver, as torch.cuda.empty_cache does: for other programs on
+ * the device. Tensors need not call it; memory is also given back where there is no other.
+ */
+export function emptyCache(): void {
+  known?.emptyCache();
+}
+
 /** Starts the measurement of `memory().peak` anew. */
 export function resetPeakMemory(): void {
   known?.resetPeakMemory();

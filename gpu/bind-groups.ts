@@ -8,7 +8,11 @@ import type { Pipeline } from './pipelines.ts';
  */
 export const maxParamBytes = 512;
 
-const capacity = 16384;
+/**
+ * Several times those of a large model's step. Mesa's software driver has a mapping of memory for each, of
+ * which Linux allows a process 65,530: one more, and the driver aborts.
+ */
+const capacity = 8192;
 
 /**
  * Bind groups by layout and by what they bind, since making one costs more than the dispatch. Parameters lie

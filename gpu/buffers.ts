@@ -77,15 +77,20 @@ export class BufferPool {
   private readonly device: GPUDevice;
   private readonly faults: Grants;
   private readonly room: Room | undefined;
+  private readonly destroy: (buffer: GPUBuffer) => void;
   private readonly free = new Map<number, GPUBuffer[]>();
   private readonly used = new Set<Allocation>();
   private live = 0;
   private peak = 0;
   private reserved = 0;
 
-  /** `sharesMemory`: what it holds comes out of the machine's memory. */
-  constructor(device: GPUDevice, faults: Grants, sharesMemory: boolean) {
+  /**
+   * `sharesMemory`: what it holds comes out of the machine's memory. `destroy` ends a buffer after the work
+   * that was recorded on it.
+   */
+  constructor(device: GPUDevice, faults: Grants, sharesMemory: boolean, destroy: (buffer: GPUBuffer) => void) {
     this.device = device;
+    this.destroy = destroy;
     this.faults = faults;
     this.room = sharesMemory ? machineRoom : undefined;
   }
@@ -130,6 +135,16 @@ export class BufferPool {
     else this.free.set(buffer.size, [buffer]);
   }
 
+  /** Gives free buffers back to the driver. */
+  emptyCache(): void {
+    for (const buffer of [...this.free.values()].flat()) {
+      this.reserved -= buffer.size;
+      if (this.faults.refuses(buffer)) this.faults.drop(buffer);
+      else this.destroy(buffer);
+    }
+    this.free.clear();
+  }
+
   report(): MemoryReport {
     const byOp: Record<string, number> = {};
     for (const { label, bytes } of this.used) byOp[label] = (byOp[label] ?? 0) + bytes;
@@ -142,6 +157,7 @@ export class BufferPool {
   }
 
   private create(size: number, label: string): GPUBuffer {
+    if (this.room && this.reserved + size > this.room.bytes) this.emptyCache();
     const all = this.reserved + size;
     if (this.room && all > this.room.bytes) {
       const what = `${label}: a tensor of ${showBytes(size)}, with those that are held,`;
@@ -150,7 +166,10 @@ export class BufferPool {
     this.reserved += size;
     if (size < guardedSize) return this.device.createBuffer({ size, usage });
     const { made, refusal } = guarded(this.device, () => this.device.createBuffer({ size, usage }));
-    const answer = refusal.then((error) => error && bufferError(label, error));
+    const answer = refusal.then((error) => {
+      if (error) this.emptyCache(); // so that there is more for the next one
+      return error && bufferError(label, error);
+    });
     this.faults.await(made, answer);
     return made;
   }

@@ -74,9 +74,12 @@ export class Gpu {
     this.current = { ...targetOf(adapter, device), choices };
     this.errors = new ErrorTrap(device);
     this.pace = new Pace(this.target.software);
-    this.pool = new BufferPool(device, this.faults, this.target.kind !== 'discrete');
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines, this.faults);
+    this.pool = new BufferPool(device, this.faults, this.target.kind !== 'discrete', (buffer) => {
+      if (this.encoder.pending.has(buffer)) this.encoder.flush();
+      buffer.destroy();
+    });
   }
 
   get target(): Target {
@@ -211,6 +214,11 @@ export class Gpu {
 
   memory(): MemoryReport {
     return this.pool.report();
+  }
+
+  /** Gives memory that is free for reuse back to the driver. */
+  emptyCache(): void {
+    this.pool.emptyCache();
   }
 
   resetPeakMemory(): void {

@@ -47,6 +47,21 @@ test('what is freed is still read by work recorded before', async () => {
   assert.is(await y.item(), 300);
 });
 
+test('memory that no tensor uses goes back to the driver when it is asked for', async () => {
+  tf.emptyCache();
+  const used = tf.memory().reserved;
+  const inner = tf.scope();
+  const x = tf.ones([1000]);
+  const y = tf.ones([1000]).add(x).mul(x.add(3)).keep();
+  inner[Symbol.dispose]();
+  await tf.synchronize();
+  assert.ok(tf.memory().reserved >= used + 4 * 4000);
+  const z = y.mul(2);
+  tf.emptyCache(); // while the product is recorded, and not submitted yet
+  assert.is((await z.add(y).data())[7], 3 * 8);
+  assert.ok(tf.memory().reserved <= used + 4 * 4 * 1024, `${tf.memory().reserved - used} bytes held`);
+});
+
 /** A small network trained by plain descent on one batch. */
 class Network {
   private readonly weights: Tensor[];
