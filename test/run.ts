@@ -7,8 +7,8 @@ import type { FileReport } from './support/worker.ts';
 
 /**
  * `npm test [-- part of a name ...]`: runs test/**\/*.test.ts in a few processes. Each process takes the next
- * file when it is done with one; a process in which a test failed is replaced, since a failed device stays
- * failed.
+ * file when it is done with one; a process is replaced in which a test failed, since a failed device stays
+ * failed, or that is worn out.
  */
 // Here, so that the processes below start on the right driver at once.
 await ensureVulkanDriver();
@@ -61,14 +61,14 @@ async function lane(files: string[]): Promise<void> {
       child.on('message', (message: FileReport | 'ready') => {
         if (message !== 'ready') {
           report(message);
-          if (message.failed > 0) return void child.disconnect();
+          if (message.failed > 0 || message.isWornOut) return void child.disconnect();
         }
         next();
       });
       child.on('exit', (code, signal) => {
         if (file === undefined) return done();
         const how = signal ? `was ended by ${signal}` : `exited with code ${code}`;
-        report({ passed: 0, failed: 1, output: `  the process running it ${how}\n` });
+        report({ passed: 0, failed: 1, isWornOut: true, output: `  the process running it ${how}\n` });
         done();
       });
     });

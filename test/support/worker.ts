@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ensureVulkanDriver } from '../../gpu/driver.ts';
@@ -14,6 +15,19 @@ export interface FileReport {
   readonly failed: number;
   /** What uvu says of the failures, and all that the tests printed. */
   readonly output: string;
+  /** The process has used up half of what Linux lets it have, and the next file needs another one. */
+  readonly isWornOut: boolean;
+}
+
+/**
+ * Of the 65,530 mappings of memory that Linux allows a process: the software driver makes one for each bind
+ * group, and aborts where it gets none.
+ */
+const mostMappings = 32_000;
+
+function isWornOut(): boolean {
+  if (process.platform !== 'linux') return false;
+  return readFileSync('/proc/self/maps', 'latin1').split('\n').length > mostMappings;
 }
 
 /**
@@ -49,7 +63,7 @@ async function runFile(file: string): Promise<FileReport> {
     failed++;
     errors += `  outside of its tests: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`;
   }
-  return { passed, failed, output: restore() + errors };
+  return { passed, failed, output: restore() + errors, isWornOut: isWornOut() };
 }
 
 /** Drops the lines of stack traces that lie in the runner. */
