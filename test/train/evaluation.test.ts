@@ -102,6 +102,9 @@ test('prompts, answers, scores, figures and their errors are those of lm-evaluat
   assert.equal(results.versions['questions'], golden.versions['questions']);
   for (const name of Object.keys(golden.samples))
     assert.equal(results.higher_is_better[name], golden.higher_is_better[name], name);
+  const filtered = JSON.parse(readFileSync(taskPath('filtered'), 'utf8')) as Record<string, unknown>;
+  const written = JSON.parse(JSON.stringify(results.configs['filtered'])) as typeof filtered;
+  assert.equal(written['metric_list'], filtered['metric_list'], 'patterns are written as they were');
   assert.is(counts.cached, 0);
   const tables = resultTables(results);
   assert.match(tables, /^Tasks +Version +n-shot +Filter +Metric +Value +Stderr\n/);

@@ -3,18 +3,17 @@ import { firstLine } from '../../common/printable.ts';
 import { pythonPattern } from './python-pattern.ts';
 import type { Row } from './template.ts';
 
-/** A pattern of Python's. */
-export const pattern = z.string().transform((source, context) => {
+/** A pattern of Python's; it stays a text, as results.json shows it. */
+export const pattern = z.string().superRefine((source, context) => {
   try {
-    return pythonPattern(source);
+    pythonPattern(source);
   } catch (error) {
     context.addIssue(firstLine(error));
-    return z.NEVER;
   }
 });
 
 const extraction = {
-  regex_pattern: pattern.default(pythonPattern('#### (\\-?[0-9\\.\\,]+)')),
+  regex_pattern: pattern.default('#### (\\-?[0-9\\.\\,]+)'),
   group_select: z.int().default(0),
   fallback: z.string().default('[invalid]'),
 };
@@ -75,7 +74,7 @@ function applyStep(step: Step, text: string, row: Row): string {
     case 'map':
       return Object.hasOwn(step.mapping_dict, text) ? step.mapping_dict[text]! : step.default_value;
     case 'regex':
-      return foundIn(text, step.regex_pattern, step.group_select) ?? step.fallback;
+      return foundIn(text, pythonPattern(step.regex_pattern), step.group_select) ?? step.fallback;
     case 'multi_choice_regex':
       return choiceIn(text, step, row);
   }
@@ -99,7 +98,7 @@ function choiceIn(text: string, step: Extract<Step, { function: 'multi_choice_re
   if (!Array.isArray(choices) || !choices.every((choice) => typeof choice === 'string'))
     throw new Error(`${row.where}: the filter multi_choice_regex needs a column "choices" with a list of texts`);
   const plain = (given: string): string => {
-    let left = ignored.reduce((rest, each) => rest.replace(each, ''), given);
+    let left = ignored.reduce((rest, each) => rest.replace(pythonPattern(each), ''), given);
     if (ignore_case) left = left.toLowerCase();
     return ignore_punctuation ? left.replace(/\p{P}/gu, '') : left;
   };
@@ -108,7 +107,7 @@ function choiceIn(text: string, step: Extract<Step, { function: 'multi_choice_re
   const literal = [...texts]
     .sort((a, b) => b.length - a.length)
     .map((each) => each.replace(/[^\p{L}\p{N}]/gu, escaped));
-  const own = foundIn(text, step.regex_pattern, index);
+  const own = foundIn(text, pythonPattern(step.regex_pattern), index);
   if (own) return own;
   const byText = foundIn(plain(text), new RegExp(literal.join('|'), 'gu'), index);
   if (byText) {

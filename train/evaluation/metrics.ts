@@ -5,6 +5,7 @@ import type { ChrfOptions } from '../metrics/chrf.ts';
 import { f1Score } from '../metrics/classification.ts';
 import { matthewsCorrcoef } from '../metrics/agreement.ts';
 import { corpusTer } from '../metrics/ter.ts';
+import { pythonPattern } from './python-pattern.ts';
 import { PythonRandom } from './python-random.ts';
 
 /** What a metric keeps of one row: a score; a sum and its weight; what is right and what was given. */
@@ -153,7 +154,7 @@ export interface ExactMatchOptions {
   readonly ignore_case?: boolean | undefined;
   readonly ignore_punctuation?: boolean | undefined;
   readonly ignore_numbers?: boolean | undefined;
-  readonly regexes_to_ignore?: readonly RegExp[] | undefined;
+  readonly regexes_to_ignore?: readonly string[] | undefined;
 }
 
 /**
@@ -163,7 +164,7 @@ export interface ExactMatchOptions {
 export function exactMatch(text: string, reference: string, options: ExactMatchOptions): boolean {
   const { regexes_to_ignore: patterns = [], ignore_case, ignore_punctuation, ignore_numbers } = options;
   const [a, b] = [text, reference].map((given) => {
-    let left = patterns.reduce((rest, pattern) => rest.replace(pattern, ''), given);
+    let left = patterns.reduce((rest, pattern) => rest.replace(pythonPattern(pattern), ''), given);
     if (ignore_case) left = left.toLowerCase();
     if (ignore_punctuation) left = left.replace(/[!-/:-@[-`{-~]/g, '');
     return ignore_numbers ? left.replace(/[0-9]/g, '') : left;

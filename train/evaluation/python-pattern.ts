@@ -17,6 +17,15 @@ const flagsOf: Readonly<Record<string, string>> = { i: 'i', m: 'm', s: 's', u: '
  * Python has, such as (?x), or a pattern that is none.
  */
 export function pythonPattern(source: string): RegExp {
+  let pattern = known.get(source);
+  if (!pattern) known.set(source, (pattern = translated(source)));
+  return pattern;
+}
+
+/** Each is asked for once a row. */
+const known = new Map<string, RegExp>();
+
+function translated(source: string): RegExp {
   const [, letters = ''] = /^\(\?([a-zA-Z]+)\)/.exec(source) ?? [];
   const refused = (what: string): Error => new Error(`the pattern ${brief(source)} ${what}; write it in another way`);
   const unknown = [...letters].find((letter) => !Object.hasOwn(flagsOf, letter));
