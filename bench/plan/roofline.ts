@@ -3,6 +3,10 @@ import type { Device } from './devices.ts';
 import { instructionsOf } from './instructions.ts';
 import type { Counts, Instructions } from './instructions.ts';
 
+/** What a unit does side by side; the busiest of them bounds it. */
+const pipeNames = ['arithmetic', 'special', 'workgroup memory', 'matrices'] as const;
+type Pipe = (typeof pipeNames)[number];
+
 /** What the plan says of one dispatch on a device. */
 export interface Estimate {
   readonly instructions: Instructions;
@@ -14,7 +18,7 @@ export interface Estimate {
   readonly waves: number;
   /** Seconds, and what they are spent on. */
   readonly seconds: number;
-  readonly bound: 'memory' | 'arithmetic' | 'special' | 'workgroup memory' | 'matrices' | 'launch';
+  readonly bound: Pipe | 'memory' | 'launch';
 }
 
 /** Share of the bandwidth in the datasheet that streams reach. */
@@ -51,8 +55,6 @@ function pipes(counts: Counts, workgroup: number, device: Device): Readonly<Reco
   };
 }
 
-type Pipe = 'arithmetic' | 'special' | 'workgroup memory' | 'matrices';
-
 const known = new Map<string, Instructions>();
 
 /** Estimates the time of a dispatch on a device that is alone with it. */
@@ -76,23 +78,18 @@ export function estimate({ wgsl, grid, cost }: Dispatch, device: Device): Estima
   // Loops that do little but multiply run as often as the useful operations say, others (rows of norms and
   // losses, which each loop goes over) as the bytes say.
   const products = loops.filter((loop) => flopsOf(loop) >= 16 * workgroup);
+  const multiplies = products.length > 0;
   const most = Math.max(0, ...loops.map(({ bytes }) => bytes)) * workgroup;
-  const iterations =
-    products.length > 0
-      ? cost.flops / products.reduce((sum, loop) => sum + flopsOf(loop), 0)
-      : most > 0
-        ? cost.bytes / most
-        : 0;
-  const cycles = (pipe: Pipe): number =>
-    iterations *
-      (products.length > 0 ? products : loops).reduce((sum, x) => sum + pipes(x, workgroup, device)[pipe], 0) +
-    (products.length > 0 ? 0 : groups * pipes(once, workgroup, device)[pipe]);
-  const names: readonly Pipe[] = ['arithmetic', 'special', 'workgroup memory', 'matrices'];
+  const rounds = most > 0 ? cost.bytes / most : 0;
+  const iterations = multiplies ? cost.flops / products.reduce((sum, loop) => sum + flopsOf(loop), 0) : rounds;
+  const inLoops = (multiplies ? products : loops).map((loop) => pipes(loop, workgroup, device));
+  const inMain = pipes(once, workgroup, device);
   const perUnit = groups / device.units;
   const balance = Math.ceil(perUnit) / perUnit;
-  const parts = names.map((pipe) => {
-    const busy = (cycles(pipe) * balance) / (device.units * device.clock) / share;
-    return { bound: pipe as Estimate['bound'], seconds: busy };
+  const parts = pipeNames.map((bound) => {
+    const cycles =
+      iterations * inLoops.reduce((sum, loop) => sum + loop[bound], 0) + (multiplies ? 0 : groups * inMain[bound]);
+    return { bound, seconds: (cycles * balance) / (device.units * device.clock) / share };
   });
   const memory = { bound: 'memory' as const, seconds: cost.bytes / (bandwidthShare * device.bandwidth) };
   const longest = [...parts, memory].reduce((a, b) => (b.seconds > a.seconds ? b : a));
