@@ -139,6 +139,11 @@ test('a decoder of a GGUF file goes on with texts by an adapter on its packed we
   const stopped = await adapt(killed, [], { killAt: join(killed, 'checkpoint-4') });
   assert.is(stopped.signal, 'SIGKILL', stopped.stderr);
   await resumesAs(whole, killed, () => adapt(killed, ['--resume']));
+  const unpacked = join(folder, 'of-texts-unpacked');
+  const args = ['--model', gpt, ...flags, '--steps', '1', '--lora', '2', '--output', unpacked];
+  assert.is((await run(['train/adapt.ts', ...args])).code, 0);
+  const config = JSON.parse(readFileSync(join(unpacked, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
+  assert.is(config['base_model_name_or_path'], gpt);
 });
 
 test('bad input: one line that names the mend', async () => {
@@ -159,6 +164,11 @@ test('bad input: one line that names the mend', async () => {
       ['train/adapt.ts', '--model', gpt, '--data', data, '--lora', '2', '--new-words', '5'],
       2,
       /new words need weights of their own; leave --new-words or the adapter out/,
+    ],
+    [
+      ['train/adapt.ts', '--model', join(folder, 'of-a-decoder'), '--data', data, '--output', join(folder, 'upon')],
+      1,
+      /of-a-decoder is an adapter of a model; merge it first: train\/export\.ts --model/,
     ],
     [['train/generate.ts', '--model', gpt, '--adapter', goldenFile('tiny-bert'), 'x'], 1, /adapter_config/],
     [

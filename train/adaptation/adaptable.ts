@@ -1,15 +1,7 @@
-import { join } from 'node:path';
-import {
-  BertForMaskedLM,
-  BertTokenizer,
-  CausalLM,
-  causalLoaders,
-  isGguf,
-  loadTextGenerator,
-  resolveModelFolder,
-} from '../../models/index.ts';
-import type { ModelConfig, PreTrainedModel, Quantization, Tokenizer } from '../../models/index.ts';
-import { readJsonFile } from '../../common/json-file.ts';
+import { BertForMaskedLM, BertTokenizer, causalLoaders, resolveModelFolder } from '../../models/index.ts';
+import type { CausalLM, ModelConfig, PreTrainedModel, Quantization, Tokenizer } from '../../models/index.ts';
+import { readModelJson } from '../../models/io/model-files.ts';
+import { modelParts } from '../../models/io/resolve.ts';
 import { adaptVocabulary } from './index.ts';
 import type { TokenCorpus } from '../data/token-corpus.ts';
 import { blockWindows, causalLM, maskedLM, withSeparators } from '../objectives/index.ts';
@@ -41,7 +33,7 @@ export interface Adaptable {
 /**
  * Loads a model with its tokenizer, extended by tokens for `words`: BERT goes on with masked tokens, decoders
  * of GGUF files too, with the next token. With `quantize` weights stay in 4 or 8 bits, for an adapter to be
- * trained on them. Error: a family that is neither; a BERT that is to be quantized.
+ * trained on them. Error: a family that is neither; a BERT that is to be quantized; an adapter.
  */
 export async function loadAdaptable(
   id: string,
@@ -50,22 +42,18 @@ export async function loadAdaptable(
   quantize?: Quantization,
 ): Promise<Adaptable> {
   const folder = await resolveModelFolder(id);
-  if (isGguf(folder) || quantize !== undefined) {
-    const { model } = await loadTextGenerator(folder, { quantize });
-    if (model instanceof CausalLM && quantize !== undefined) return adaptableDecoder(model, tokenizer);
-    if (model instanceof CausalLM) return causal(model, tokenizer, words);
-    throw new Error(`${folder} reads a source and writes another text; a model that continues texts can be adapted`);
-  }
-  const type = String((await readJsonFile(join(folder, 'config.json')))['model_type']);
-  if (type === 'bert') {
-    if (tokenizer instanceof BertTokenizer) return masked(folder, tokenizer, words);
+  if ((await modelParts(folder)).adapter !== undefined)
+    throw new Error(`${folder} is an adapter of a model; merge it first: train/export.ts --model ${folder}`);
+  const type = String((await readModelJson(folder, 'config.json'))['model_type']);
+  const isMasked = type === 'bert' && quantize === undefined;
+  if (isMasked && tokenizer instanceof BertTokenizer) return masked(folder, tokenizer, words);
+  if (isMasked)
     throw new Error(`${folder} is a BERT, and its tokenizer is not WordPiece of BERT's kind; give both of one model`);
-  }
   if (!Object.hasOwn(causalLoaders, type)) {
-    const known = ['bert', ...Object.keys(causalLoaders)].join(', ');
+    const known = [...(quantize === undefined ? ['bert'] : []), ...Object.keys(causalLoaders)].join(', ');
     throw new Error(`${folder} is a model of type "${type}"; one of ${known} can be adapted`);
   }
-  return causal(await causalLoaders[type]!(folder), tokenizer, words);
+  return causal(await causalLoaders[type]!(folder, { quantize }), tokenizer, words);
 }
 
 async function masked(folder: string, old: BertTokenizer, words: readonly string[]): Promise<Adaptable> {
@@ -91,10 +79,6 @@ async function masked(folder: string, old: BertTokenizer, words: readonly string
 
 async function causal(original: CausalLM, old: AnyTokenizer, words: readonly string[]): Promise<Adaptable> {
   const { model, tokenizer } = await adaptVocabulary<AnyConfig, CausalLM, AnyTokenizer>(original, old, words);
-  return adaptableDecoder(model, tokenizer);
-}
-
-function adaptableDecoder(model: CausalLM, tokenizer: AnyTokenizer): Adaptable {
   const { eosTokenId } = tokenizer;
   return {
     model,

@@ -4,7 +4,8 @@ import type { AnyTokenizer, BertTokenizer, ModelConfig, PreTrainedModel, Tokeniz
 /**
  * Model and tokenizer with a token for each of `words` (see `domainWords`), ready to be trained on: new rows
  * are means of those of the tokens that stood for the word. Both are new and are saved together; the old ones
- * stay as they are. Error: a tokenizer with more tokens than the model has rows.
+ * stay as they are. Without words they are those that were given. Error: a tokenizer with more tokens than
+ * the model has rows.
  */
 export async function adaptVocabulary<
   C extends ModelConfig & { readonly vocabSize: number },
@@ -20,6 +21,7 @@ export async function adaptVocabulary<
       `adaptVocabulary: the tokenizer has ${tokenizer.vocabSize} tokens, the model rows for ` +
         `${model.config.vocabSize}; use the tokenizer of the model`,
     );
+  if (words.length === 0) return { model, tokenizer };
   const extended = extendTokenizer(tokenizer, words);
   // A model may have rows to spare, as where its vocabulary was rounded up.
   const made = await extendVocabulary<C, M>(model, extended.pieces, { firstId: tokenizer.vocabSize });
