@@ -13,7 +13,7 @@ import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
 import { loadPreferences, pairsOf } from './preferences/data.ts';
-import { evaluations } from './report/before-after.ts';
+import { evaluationTable } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
 import { hashOfSequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
@@ -69,7 +69,7 @@ main(async () => {
   const before = await evaluate();
   const hashOf = (pairs: readonly PreferencePair[]): string =>
     hashOfSequences(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-  await trainEpochs({
+  const { evaluations } = await trainEpochs({
     model,
     tokenizer: saved,
     task,
@@ -80,7 +80,8 @@ main(async () => {
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
-  const report = [evaluations(before, await evaluate()), `saved  ${output}, talk with it: train/chat.ts`].join('\n');
+  const tested = evaluationTable(before, evaluations.at(-1)!.evaluation);
+  const report = [tested, `saved  ${output}, talk with it: train/chat.ts`].join('\n');
   await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 
   /** The reference is the model without its adapter, or what it said before it was trained. */

@@ -94,7 +94,7 @@ main(async () => {
   const task = grpoTask({ ...where, ...learning });
 
   /** The most probable answers to the problems held out, and their rewards. */
-  const measure = async (): Promise<{ texts: string[]; rewards: Record<string, number> }> => {
+  const measure = async (): Promise<Measured> => {
     const prompts = test.map((problem) => tokenizer.idsOf(promptOf(problem, tokenizer, chatTemplate)));
     const written = await generateText(model, tokenizer, prompts, { doSample: false, maxNewTokens });
     const of = (name: keyof typeof rewards): number =>
@@ -109,20 +109,21 @@ main(async () => {
     };
   };
   const first = await measure();
+  let last: Measured | undefined;
   await train({
     model: peft ?? model,
     tokenizer: saved,
     task,
-    evaluate: async () => (await measure()).rewards,
+    evaluate: async () => (last = await measure()).rewards,
     best: { name: 'reward', mode: 'max' },
-    options: { ...trainerSettings({ ...values, accumulate: 1, ema: 0 }) },
+    options: trainerSettings({ ...values, accumulate: 1, ema: 0 }),
     identity: { data: hashOfJson(problems), reward: values.reward, ...learning },
     output,
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
   const report = [
-    table(test, first, await measure()),
+    table(test, first, last ?? (await measure())), // a run that had ended before is only read
     `saved  ${output}, what it wrote on the way in ${join(output, 'rollouts')}; talk with it: train/chat.ts`,
   ].join('\n');
   await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });

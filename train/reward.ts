@@ -14,7 +14,7 @@ import { hashOfRows } from './data/tokenised.ts';
 import { rewardPairs } from './objectives/reward.ts';
 import type { RewardPair } from './objectives/reward.ts';
 import { loadPreferences, rewardPairsOf } from './preferences/data.ts';
-import { evaluations } from './report/before-after.ts';
+import { evaluationTable } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
@@ -68,7 +68,7 @@ main(async () => {
   );
   const evaluate = evaluator(model, heldOut!, heldOut!.batchesPerEpoch);
   const before = await evaluate();
-  await trainEpochs({
+  const { evaluations } = await trainEpochs({
     model,
     tokenizer: saved,
     task: task!,
@@ -81,7 +81,7 @@ main(async () => {
   });
   const longerOnes = test.filter(({ chosen, rejected }) => chosen.inputIds.length > rejected.inputIds.length).length;
   const report = [
-    evaluations(before, await evaluate()),
+    evaluationTable(before, evaluations.at(-1)!.evaluation),
     `the longer answer is the better one in ${longerOnes} of the ${test.length} pairs held out`,
     `saved  ${output}`,
   ].join('\n');

@@ -17,7 +17,7 @@ export function beforeAndAfter<T>(
 }
 
 /** The same of evaluations on held-out examples, a column each number. */
-export function evaluations(before: Evaluation, after: Evaluation): string {
+export function evaluationTable(before: Evaluation, after: Evaluation): string {
   const names = Object.keys(after);
   const cells = (found: Evaluation): string[] => names.map((each) => found[each]!.toFixed(4));
   return `\n${beforeAndAfter(['held out', ...names], before, after, cells)}\n`;
