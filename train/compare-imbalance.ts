@@ -16,7 +16,6 @@ import { imbalances } from './classifier/imbalance.ts';
 import { classifierDataFlags, newBertFlags } from './classifier/model.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
-import { keptParts } from './data/tokenised.ts';
 import { writeCurves } from './report/plot.ts';
 import { resumeOf } from './trainer/run-state.ts';
 
@@ -38,7 +37,7 @@ const command = {
     model: { type: 'string', help: 'folder or name; default the small BERT that comes with the project' },
     ...newBertFlags,
     maxLength: { type: 'int', default: 32, min: 3, help: 'tokens a text; longer ones are cut' },
-    keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
+    keep: classifierDataFlags.keep,
     ...fineTuneFlags,
     epochs: { ...fineTuneFlags.epochs, default: 2 },
     batchSize: { ...fineTuneFlags.batchSize, default: 32 },

@@ -22,7 +22,7 @@ import { compareTests, describeRun, reportTest, showPredictions } from './classi
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
 import type { Example, Target } from './data/read-table.ts';
-import { keptParts, tokenise } from './data/tokenised.ts';
+import { tokenise } from './data/tokenised.ts';
 import { fineTune } from './classifier/fine-tune.ts';
 import { scoreExamples } from './classifier/predict.ts';
 import { Random } from '../common/random.ts';
@@ -68,7 +68,6 @@ const command = {
       min: 3,
       help: 'tokens a text; longer ones are cut; default 128 with --model, else 96',
     },
-    keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
     ...fineTuneFlags,
     predict: { type: 'boolean', help: 'classify the texts given, with --model, and train nothing' },
     textPair: { type: 'list', help: 'with --predict: the second text of a pair; once for each text, in their order' },

@@ -8,6 +8,7 @@
  *   node --import tsx train/prune.ts --model FOLDER --pattern 2:4 --score wanda --epochs 0 --data reviews.csv
  */
 import { paddingOf, rowLimits } from '../models/index.ts';
+import { chunks } from '../models/pipelines/rows.ts';
 import type { SequenceClassificationModel } from '../models/index.ts';
 import { fineTune } from './classifier/fine-tune.ts';
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
@@ -63,6 +64,12 @@ const command = {
 
 type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
+/** The options that a run must be resumed with. */
+const identityOf = ({ keepLayers, heads, units, sparsity, pattern, score, scope, calibration, ...rest }: Values) => ({
+  ...{ maxLength: rest.maxLength, keep: rest.keep, keepLayers, heads, units, sparsity, pattern, score, scope },
+  calibration,
+});
+
 main(async () => {
   const { values } = parseOptions(command);
   const { model: folder, batchSize, learningRate = 5e-4, sparsity, pattern } = values;
@@ -97,7 +104,7 @@ main(async () => {
       validation: pruned ? [] : validation,
       options: fineTuneOptions({ ...values, learningRate }),
       callbacks: pruned ? [gradualPruning(pruned, { ...weights, steps })] : [],
-      identity: { maxLength: values.maxLength, keep: values.keep, pruned: pruned ? { sparsity, pattern } : undefined },
+      identity: identityOf(values),
       resumeCommand: resumeCommand(command.usage),
     });
   }
@@ -113,10 +120,8 @@ main(async () => {
 /** Some of the texts to train on, in batches, as the model reads them. */
 function calibrationBatches(model: SequenceClassificationModel, { classifier, train }: Trained, values: Values) {
   const padTokenId = paddingOf(classifier);
-  const some = train.slice(0, values.calibration);
-  const count = Math.ceil(some.length / values.batchSize);
-  return Array.from({ length: count }, (_, i) =>
-    collate(some.slice(i * values.batchSize, (i + 1) * values.batchSize), padTokenId, rowLimits(model)),
+  return chunks(train.slice(0, values.calibration), values.batchSize).map((some) =>
+    collate(some, padTokenId, rowLimits(model)),
   );
 }
 

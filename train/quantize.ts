@@ -12,10 +12,12 @@ import { progress } from '../common/progress.ts';
 import { alignTable } from '../common/text-table.ts';
 import { ggufFile, isGguf, loadTextGenerator, logLikelihoods } from '../models/index.ts';
 import type { CausalLM } from '../models/index.ts';
+import { chunks } from '../models/pipelines/rows.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { loadDecoder, shippedGpt } from './cli/fine-tune.ts';
 import { gptq, gptqTypes, InputProducts } from './compress/gptq.ts';
 import { windowsOf } from './compress/windows.ts';
+import { perplexity } from './metrics/perplexity.ts';
 
 const command = {
   name: 'quantize',
@@ -59,16 +61,16 @@ main(async () => {
   if (method === 'gptq') {
     const bar = progress({ total: calibration.length });
     try {
-      for (let from = 0; from < calibration.length; from += batchSize) {
-        const rows = calibration.slice(from, from + batchSize);
+      let read = 0;
+      for (const rows of chunks(calibration, batchSize)) {
         await products.add(model, () => void model.lastHiddenState(onDevice(rows)));
-        bar.update(from + rows.length, { label: 'rows read' });
+        bar.update((read += rows.length), { label: 'rows read' });
       }
     } finally {
       bar.stop();
     }
   }
-  const before = test.length > 0 ? await perplexity(model, test, batchSize) : undefined;
+  const before = test.length > 0 ? await perplexityOn(model, test, batchSize) : undefined;
   let [made, rounded] = [0, 0];
   const file = ggufFile(output, model, tokenizer, precision, (parameter, type, rows) => {
     const product = products.of(parameter);
@@ -96,16 +98,18 @@ const onDevice = (rows: readonly Int32Array[]) =>
   tensor(Int32Array.from(rows.flatMap((row) => [...row])), { shape: [rows.length, rows[0]!.length] });
 const megabytes = (model: CausalLM): string => ((4 * model.numParameters()) / 1e6).toFixed(1);
 
-/** exp of the mean of -ln p over the tokens of rows, each but its first. */
-async function perplexity(model: CausalLM, rows: readonly Int32Array[], batchSize: number): Promise<number> {
+/** Perplexity of rows, each but its first token. */
+async function perplexityOn(model: CausalLM, rows: readonly Int32Array[], batchSize: number): Promise<number> {
   const continuations = rows.map((row) => ({ context: row.subarray(0, 1), continuation: row.subarray(1) }));
   const scores = await logLikelihoods(model, continuations, { batchSize });
-  const sum = scores.reduce((total, { logLikelihood }) => total + logLikelihood, 0);
-  return Math.exp(-sum / scores.reduce((total, { logProbs }) => total + logProbs.length, 0));
+  return perplexity(
+    scores.map(({ logLikelihood }) => -logLikelihood),
+    scores.map(({ logProbs }) => logProbs.length),
+  );
 }
 
 /** The same of the file, whose blocks stay as they are. */
 async function perplexityOf(path: string, rows: readonly Int32Array[], batchSize: number): Promise<number> {
   const { model } = await loadTextGenerator(path, { quantize: 'keep' });
-  return perplexity(model as CausalLM, rows, batchSize);
+  return perplexityOn(model as CausalLM, rows, batchSize);
 }

@@ -60,9 +60,9 @@ export function evaluationBatches(lengths: ArrayLike<number>, batchSize: number)
   return chunks(order, batchSize);
 }
 
-/** Numbers in runs of `size`, the last one shorter. */
-export function chunks(numbers: readonly number[], size: number): number[][] {
-  return Array.from({ length: Math.ceil(numbers.length / size) }, (_, i) => numbers.slice(i * size, (i + 1) * size));
+/** A list in runs of `size`, the last one shorter. */
+export function chunks<T>(list: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
 }
 
 /** Throws unless there are rows to make batches of. */

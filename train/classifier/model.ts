@@ -4,6 +4,7 @@ import type { SequenceClassificationModel, TextEncoder } from '../../models/inde
 import { UsageError } from '../cli/cli.ts';
 import type { Option } from '../cli/cli.ts';
 import { loadToFineTune } from '../cli/fine-tune.ts';
+import { keptParts } from '../data/tokenised.ts';
 import { embeddedCorpus, tasks } from './data.ts';
 import type { ClassifierData } from './data.ts';
 import { kinds } from './kinds.ts';
@@ -24,6 +25,7 @@ export const classifierDataFlags = {
   labelColumns: { type: 'string', help: 'columns of 0 and 1, one for each of several labels, with commas between' },
   labelSeparator: { type: 'string', help: 'what stands between several labels in their column' },
   task: { type: 'choice', choices: tasks, default: 'auto', help: 'kind of the labels; auto finds it' },
+  keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
 } as const satisfies Record<string, Option>;
 
 /** Flags for a new BERT and its sizes. */

@@ -2,7 +2,7 @@
  * Weights of 4 or 8 bits whose errors the weights after them make good (GPTQ, Frantar et al. 2023), in the
  * blocks of GGUF files.
  */
-import { matmul, mul, noGrad, reshape, transpose } from '../../autograd/index.ts';
+import { matmul, noGrad, reshape, transpose } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { toHalf } from '../../common/half.ts';
 import { blockType, dequantize } from '../../models/gguf/blocks.ts';
@@ -199,19 +199,20 @@ export const blockValues = (type: GptqType, data: Uint8Array): Float32Array =>
 
 /** What the linear layers of a model read: X^T X over the tokens, by the name of the weight. */
 export class InputProducts {
+  /** Layers that read the same, as queries, keys and values do, share one. */
   readonly #sums = new Map<string, Float64Array>();
 
   /** Adds a batch that `run` runs through the model. All of its tokens count. */
   async add(model: Shrinkable, run: () => void): Promise<void> {
-    const products = new Map<string, Tensor>();
+    const products = new Map<Tensor, { readonly product: Tensor; readonly readers: string[] }>();
     const handles = modulesWithWeights('gptq', model).map(([name, layer]) =>
       layer.registerForwardPreHook(
         (_, [x]) => {
           const read = x as Tensor; // (..., in)
+          const known = products.get(read);
+          if (known) return void known.readers.push(name);
           const rows = reshape(read, [-1, read.shape.at(-1)!]);
-          const product = matmul(transpose(rows), rows); // (in, in)
-          const before = products.get(`${name}.weight`);
-          products.set(`${name}.weight`, before ? before.add(product) : product);
+          products.set(read, { product: matmul(transpose(rows), rows), readers: [name] }); // (in, in)
         },
         { name: 'gptq' },
       ),
@@ -221,16 +222,17 @@ export class InputProducts {
     } finally {
       for (const handle of handles) handle.remove();
     }
-    for (const [name, product] of products) {
-      const values = await mul(product, 1).data();
-      const sum = this.#sums.get(name) ?? new Float64Array(values.length);
+    for (const { product, readers } of products.values()) {
+      const values = await product.data();
+      const [leader] = readers;
+      const sum = this.#sums.get(leader!) ?? new Float64Array(values.length);
       values.forEach((value, i) => (sum[i]! += Number(value)));
-      this.#sums.set(name, sum);
+      for (const name of readers) this.#sums.set(name, sum);
     }
   }
 
   /** X^T X [in, in] of what the layer of a weight reads; undefined where none was seen. */
   of(weight: string): Float64Array | undefined {
-    return this.#sums.get(weight);
+    return this.#sums.get(weight.replace(/\.weight$/, ''));
   }
 }

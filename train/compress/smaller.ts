@@ -2,7 +2,7 @@
  * Models with layers, heads or units of the feed-forward part taken out: really smaller, in memory, file and
  * time.
  */
-import { cat, noGrad, slice } from '../../autograd/index.ts';
+import { indexSelect, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../../models/nn/conv1d.ts';
 import { Linear } from '../../models/nn/linear.ts';
@@ -42,17 +42,19 @@ interface Stack {
 
 /** Error: the model has no stack of layers, or several. */
 function stackOf(op: string, model: Shrinkable): Stack {
-  const found = [...model.stateDict().keys()].flatMap((key) => layerKey.exec(key)?.slice(1) ?? []);
-  const rows = found.flatMap((_, i) => (i % 3 === 0 ? [found.slice(i, i + 3) as [string, string, string]] : []));
-  const prefixes = [...new Set(rows.map(([prefix]) => prefix))];
+  const rows = [...model.stateDict().keys()].flatMap((key) => {
+    const [, prefix, number, name] = layerKey.exec(key) ?? [];
+    return prefix === undefined ? [] : [{ prefix, layer: Number(number), name: name! }];
+  });
+  const prefixes = [...new Set(rows.map(({ prefix }) => prefix))];
   const [prefix] = prefixes;
   if (prefix === undefined || prefixes.length > 1)
     throw new Error(
       `${op}: ${model.constructor.name} has ${prefixes.length} stacks of layers (${prefixes.join(', ')}), where one ` +
         'is needed; give an encoder or a decoder whose layers are not shared',
     );
-  const layers = Math.max(...rows.map(([, number]) => Number(number))) + 1;
-  return { prefix, layers, names: new Set(rows.map(([, , name]) => name)) };
+  const layers = Math.max(...rows.map(({ layer }) => layer)) + 1;
+  return { prefix, layers, names: new Set(rows.map(({ name }) => name)) };
 }
 
 /** How many layers a model has. */
@@ -112,18 +114,6 @@ interface Prunable {
   readonly nHeads?: number;
   readonly nHead?: number;
   readonly hiddenSize?: number;
-}
-
-/** The rows of x (dimension 0) or its columns that are kept, as a new tensor. */
-function pick(x: Tensor, kept: readonly number[], dim: number): Tensor {
-  const runs: [from: number, to: number][] = [];
-  for (const at of kept) {
-    const last = runs.at(-1);
-    if (last && last[1] === at) last[1]++;
-    else runs.push([at, at + 1]);
-  }
-  const parts = runs.map(([from, to]) => (dim === 0 ? slice(x, [from, to]) : slice(x, null, [from, to])));
-  return parts.length === 1 ? parts[0]! : cat(parts, dim);
 }
 
 /** Names of the linear layers of the feed-forward part. Error: they are not known. */
@@ -203,10 +193,11 @@ export function keepUnits<M extends Shrinkable>(model: M, kept: readonly (readon
   const state = model.stateDict();
   noGrad(() => {
     for (const [layer, list] of kept.entries()) {
+      const index = tensor(list, { dtype: 'i32' });
       const change = (name: string, dim: number): void => {
         const key = `${prefix}.${layer}.${name}`;
         const value = state.get(key);
-        if (value) state.set(key, pick(value, list, dim));
+        if (value) state.set(key, indexSelect(value, dim, index));
       };
       for (const name of into) {
         change(`${name}.weight`, isTransposed ? 1 : 0);
@@ -256,9 +247,10 @@ export function pruneHeads<M extends Shrinkable>(model: M, gone: readonly (reado
       if (left.length === 0)
         throw new Error(`pruneHeads: layer ${layer} would have no head; leave one of ${there.length}`);
       const rows = left.flatMap((at) => Array.from({ length: headDim }, (_, i) => at * headDim + i));
+      const index = tensor(rows, { dtype: 'i32' });
       const change = (name: string, dim: number): void => {
         const key = `${prefix}.${layer}.attention.${name}`;
-        state.set(key, pick(state.get(key)!, rows, dim));
+        state.set(key, indexSelect(state.get(key)!, dim, index));
       };
       for (const name of ['query', 'key', 'value']) {
         change(`self.${name}.weight`, 0);

@@ -12,14 +12,13 @@ import { describeRun } from '../classifier/classifier-report.ts';
 import { classifierDataFlags } from '../classifier/model.ts';
 import type { Option } from '../cli/cli.ts';
 import type { Target } from '../data/read-table.ts';
-import { keptParts, tokenise } from '../data/tokenised.ts';
+import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart, TokenisedExample } from '../data/tokenised.ts';
 
 /** Flags of every script that makes a classifier smaller. */
 export const trainedFlags = {
   ...classifierDataFlags,
   maxLength: { type: 'int', default: 96, min: 3, help: 'tokens a text; longer ones are cut' },
-  keep: { type: 'choice', choices: keptParts, default: 'ends', help: 'part of a longer text that is read' },
 } as const satisfies Record<string, Option>;
 
 type Part = readonly TokenisedExample<Target>[];
