@@ -455,6 +455,7 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   const again = [...prune, '--output', killed, '--save-every', '3'];
   const stopped = await script('prune', again, { killAt: join(killed, 'checkpoint-6') });
   assert.is(stopped.signal, 'SIGKILL', stopped.stderr);
+  refused(await script('prune', [...again, '--scope', 'row', '--resume']), 1, /belongs to a run with other options/);
   await resumesAs(pruned, killed, () => script('prune', [...again, '--resume']));
 
   const distilled = join(folder, 'distilled');
