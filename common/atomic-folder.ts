@@ -8,11 +8,10 @@
 // A process that ends before 3 has changed nothing; one that ends later is finished by the next that opens or
 // saves the folder (`recoverFolder`).
 import { randomInt } from 'node:crypto';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { disk, rename } from './file-system.ts';
-import { pathKind, readJsonFile } from './json-file.ts';
+import { disk, kindOnDisk, rename } from './file-system.ts';
 import { StagedFile, writeError } from './staged-file.ts';
 import {
   isTemporary,
@@ -51,7 +50,7 @@ export async function saveFolder<T>(
   replaces: (name: string) => boolean = () => false,
 ): Promise<T> {
   const target = resolve(folder);
-  const isNew = (await pathKind(target)) === 'none';
+  const isNew = (await kindOnDisk(target)) === 'none';
   const stage = join(target, temporaryName(stageName));
   const place = join(stage, newFiles!);
   let committed = false;
@@ -180,11 +179,11 @@ async function stagesIn(target: string): Promise<string[]> {
 }
 
 async function isCommitting(stage: string): Promise<boolean> {
-  return (await pathKind(join(stage, flag!))) !== 'none' || (await hasJournal(stage));
+  return (await kindOnDisk(join(stage, flag!))) !== 'none' || (await hasJournal(stage));
 }
 
 async function hasJournal(stage: string): Promise<boolean> {
-  return (await pathKind(join(stage, journalFile!))) !== 'none';
+  return (await kindOnDisk(join(stage, journalFile!))) !== 'none';
 }
 
 /**
@@ -224,7 +223,7 @@ async function journalOf(target: string, place: string, replaces: (name: string)
       if (isFolder && parents.has(name)) await visit(`${name}/`);
       else if (isFolder || !wanted.has(name)) {
         if (replaces(name)) remove.push(name);
-        else if (wanted.has(name) || (parents.has(name) && (await pathKind(join(target, name))) === 'file'))
+        else if (wanted.has(name) || (parents.has(name) && (await kindOnDisk(join(target, name))) === 'file'))
           throw writeError(join(target, name), Object.assign(new Error(), { code: isFolder ? 'EISDIR' : 'ENOTDIR' }));
       }
     }
@@ -263,11 +262,11 @@ async function writeJournal(stage: string, journal: Journal): Promise<void> {
 async function finish(target: string, stage: string, { files, remove }: Journal): Promise<void> {
   for (const name of remove) await disk.remove(join(target, name));
   for (const parent of new Set(files.flatMap(parentsOf)))
-    if ((await pathKind(join(target, parent))) === 'none') await disk.makeFolder(join(target, parent));
+    if ((await kindOnDisk(join(target, parent))) === 'none') await disk.makeFolder(join(target, parent));
   for (const name of files) {
     const from = join(stage, newFiles!, name);
-    if ((await pathKind(from)) !== 'none') await rename(from, join(target, name));
-    else if ((await pathKind(join(target, name))) === 'none')
+    if ((await kindOnDisk(from)) !== 'none') await rename(from, join(target, name));
+    else if ((await kindOnDisk(join(target, name))) === 'none')
       throw new Error(`${name}, which was written, is gone; save it again`);
   }
   await syncFolders(target, files);
@@ -311,10 +310,14 @@ async function settle(folder: string, target: string, stage: string): Promise<vo
 }
 
 async function readJournal(path: string): Promise<Journal> {
-  const { files, remove } = await readJsonFile(path);
-  if (!isPaths(files) || !isPaths(remove))
-    throw new Error(`${path} is damaged; remove ${dirname(path)} and save the folder again`);
-  return { files, remove };
+  const text = await readFile(path, 'utf8');
+  try {
+    const { files, remove } = JSON.parse(text) as Partial<Journal>;
+    if (isPaths(files) && isPaths(remove)) return { files, remove };
+  } catch {
+    // as one that is JSON, but no journal
+  }
+  throw new Error(`${path} is damaged; remove ${dirname(path)} and save the folder again`);
 }
 
 function isPaths(value: unknown): value is string[] {

@@ -2,7 +2,7 @@
 // stand between: count them, let the n-th fail, write less than it was given, or stop the process there
 // (test/faults/disk.ts). Reading needs no such place.
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { copyFile, lstat, mkdir, open, rename as renamePath, rm, rmdir, symlink } from 'node:fs/promises';
+import { copyFile, lstat, mkdir, open, rename as renamePath, rm, rmdir, stat, symlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 
 /** The operations that change a disk. Tests replace them; nothing else assigns to them. */
@@ -55,4 +55,13 @@ export async function rename(from: string, to: string): Promise<void> {
     () => false,
   );
   if (stayed) throw Object.assign(new Error(`${from} was not renamed, though the system said so`), { code: 'EIO' });
+}
+
+/** Tells a file from a folder, links followed. */
+export async function kindOnDisk(path: string): Promise<'file' | 'folder' | 'none'> {
+  try {
+    return (await stat(path)).isDirectory() ? 'folder' : 'file';
+  } catch {
+    return 'none';
+  }
 }

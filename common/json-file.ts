@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { filesAt } from './file-access.ts';
 import { firstLine, printable } from './printable.ts';
 
 /** A JSON object, not an array and not null. */
@@ -16,7 +16,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
 export async function readJsonFile(path: string): Promise<JsonObject> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = await filesAt(path).readText(path);
   } catch (error) {
     throw readError(path, error);
   }
@@ -55,10 +55,6 @@ function describe(value: unknown): string {
 }
 
 /** Tells a file from a folder, links followed: `pathKind('config.json')` is 'file', 'folder' or 'none'. */
-export async function pathKind(path: string): Promise<'file' | 'folder' | 'none'> {
-  try {
-    return (await stat(path)).isDirectory() ? 'folder' : 'file';
-  } catch {
-    return 'none';
-  }
+export function pathKind(path: string): Promise<'file' | 'folder' | 'none'> {
+  return filesAt(path).kind(path);
 }

@@ -29,7 +29,12 @@ export function writeError(path: string, error: unknown): Error {
 }
 
 /** What a file will hold, or a function that writes it piece by piece. */
-export type FileContents = string | Uint8Array | ((file: StagedFile) => Promise<void>);
+export type FileContents = string | Uint8Array | ((file: FileSink) => Promise<void>);
+
+/** A file that is being written, piece by piece. */
+export interface FileSink {
+  write(bytes: Uint8Array): Promise<void>;
+}
 
 /** A file being written under a temporary name beside its place; it takes its place only by `commit`. */
 export class StagedFile {

@@ -1,17 +1,16 @@
-import { checkEnvironment } from '../common/environment.ts';
 import { BufferPool } from './buffers.ts';
 import type { Allocation, Binding, MemoryReport } from './buffers.ts';
-import { loadChoices, saveChoices } from './choices.ts';
 import type { Choices } from './choices.ts';
 import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError, guarded } from './errors.ts';
 import { Faults } from './faults.ts';
+import { loadChoices, openAdapter, saveChoices } from './host.ts';
+import type { InitOptions } from './host.ts';
 import { Pace } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
 import { Recording } from './recording.ts';
 import type { RecordingInput } from './recording.ts';
-import { webgpu } from './webgpu.ts';
 
 /** The facts of a device that kernels choose their variant by. */
 export interface Target {
@@ -292,22 +291,6 @@ function isSoftware(info: GPUAdapterInfo): boolean {
   );
 }
 
-/** How the device is opened. */
-export interface InitOptions {
-  /** The Vulkan driver on Linux, as the environment variable TAPEFORM_DRIVER has it, which it wins over. */
-  readonly driver?: 'system' | 'software' | 'swiftshader';
-  /** Which GPU, where there are two; default the faster one. */
-  readonly powerPreference?: GPUPowerPreference;
-  /**
-   * Where no GPU is found on Linux: starts this program again on the newest software driver, which may be
-   * twice as fast as the best that loads into a running process. For the first statement of a program, since
-   * all before it runs twice. Without effect where it cannot be: in worker threads, sessions, Deno, Bun.
-   */
-  readonly restart?: boolean;
-  /** Leaves out the line that says which driver was chosen, as TAPEFORM_QUIET=1 does. */
-  readonly quiet?: boolean;
-}
-
 let acquired: Promise<Gpu> | undefined;
 
 /**
@@ -330,40 +313,13 @@ export function acquire(): Promise<Gpu> {
   return acquired;
 }
 
-async function open({ driver, quiet, restart, powerPreference = 'high-performance' }: InitOptions): Promise<Gpu> {
-  const isNode = typeof process !== 'undefined' && Boolean(process.versions?.node);
-  if (isNode) {
-    if (driver !== undefined) process.env.TAPEFORM_DRIVER = driver;
-    if (quiet) process.env.TAPEFORM_QUIET = '1';
-    checkEnvironment(process.env);
-    if (restart) await (await import('./driver.ts')).ensureVulkanDriver();
-  }
-  const adapter = await openAdapter({ powerPreference }, isNode);
+async function open(options: InitOptions): Promise<Gpu> {
+  const adapter = await openAdapter(options);
   const device = await adapter.requestDevice({
     requiredFeatures: [...adapter.features] as GPUFeatureName[],
     requiredLimits: allLimits(adapter),
   });
   return new Gpu(adapter, device, await loadChoices(adapterName(adapter.info)));
-}
-
-/** Asks for an adapter, and where there is none again with a software driver. Throws, with the mend. */
-async function openAdapter(options: GPURequestAdapterOptions, isNode: boolean): Promise<GPUAdapter> {
-  if (!isNode) {
-    const adapter = await (await webgpu()).requestAdapter(options);
-    if (adapter) return adapter;
-    throw new GpuError('no WebGPU adapter: this machine has no usable GPU');
-  }
-  const { useSoftware, checkAdapter, driverAdvice } = await import('./driver.ts');
-  for (const refused of [false, true]) {
-    const done = await useSoftware(refused);
-    if (refused && !done) break;
-    const adapter = await (await webgpu(refused)).requestAdapter(options);
-    await done?.();
-    if (!adapter) continue;
-    await checkAdapter(adapter.info);
-    return adapter;
-  }
-  throw new GpuError(`no WebGPU adapter: ${driverAdvice()}`);
 }
 
 /** Limits are getters on the prototype, so a spread would miss them. */

@@ -1,5 +1,5 @@
 export { acquire, Gpu, init } from './device.ts';
-export type { InitOptions } from './device.ts';
+export type { InitOptions } from './host.ts';
 export type { SubgroupMatrix, Target } from './device.ts';
 export { debugLevel, debugOp } from './debug.ts';
 export type { Allocation, Binding, MemoryReport, Window } from './buffers.ts';

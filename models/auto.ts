@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join } from '../common/platform.ts';
 import type { Tensor } from '../autograd/index.ts';
 import type { BertInputs } from './bert/model.ts';
 import type { LabelSettings, ModelConfig } from './config.ts';

@@ -1,13 +1,11 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { filesAt, saveFiles } from '../common/file-access.ts';
+import { join } from '../common/platform.ts';
 import type { ConfigFormat, ModelConfig } from './config.ts';
 import { randomState, setRandomState } from '../autograd/index.ts';
 import { tensorRoom } from '../autograd/runtime.ts';
 import { showBytes, tooLarge } from '../common/memory.ts';
 import { sizeOf } from '../kernels/layout.ts';
-import { writeFilesAtomic } from '../common/atomic-files.ts';
 import type { FileToWrite } from '../common/atomic-files.ts';
-import { recoverFolder } from '../common/atomic-folder.ts';
 import type { JsonObject } from '../common/json-file.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
 import { GENERATION_FILE } from './generation/config-file.ts';
@@ -231,7 +229,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       (tokenizer !== undefined && isTokenizerFile(name)) ||
       (ofAnother && name === GENERATION_FILE) ||
       replaces.includes(name);
-    await writeFilesAtomic(files, { replaces: isOld });
+    await saveFiles(files, { replaces: isOld });
   }
 
   /** The text of config.json; `dtype` as for `savePretrained`. */
@@ -250,13 +248,13 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
 async function generationConfigOf(folder: string): Promise<string | undefined> {
   if (isGguf(folder)) return `${JSON.stringify(await readModelJson(folder, GENERATION_FILE), null, 2)}\n`;
   const file = join(folder, GENERATION_FILE);
-  return (await pathKind(file)) === 'file' ? readFile(file, 'utf8') : undefined;
+  return (await pathKind(file)) === 'file' ? filesAt(file).readText(file) : undefined;
 }
 
 /** Whether a folder's config.json is that of a model of another class. */
 async function holdsAnother(folder: string, name: string): Promise<boolean> {
   if ((await pathKind(folder)) !== 'folder') return false;
-  await recoverFolder(folder);
+  await filesAt(folder).recover(folder);
   const path = join(folder, 'config.json');
   if ((await pathKind(path)) !== 'file') return false;
   const { architectures } = await readJsonFile(path).catch((): JsonObject => ({})); // it will be overwritten

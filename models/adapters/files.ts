@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join } from '../../common/platform.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';

@@ -1,7 +1,7 @@
-import { join } from 'node:path';
+import { saveFiles } from '../../common/file-access.ts';
+import { join } from '../../common/platform.ts';
 import { assign, clone, guarded, isCapturing, isGradEnabled, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { Module } from '../module.ts';
 import type { HookHandle, Member } from '../module.ts';
@@ -358,7 +358,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       ...files,
     ];
     const isOld = (name: string): boolean => isWeightsFile(name, 'adapter_model') || replaces.includes(name);
-    await writeFilesAtomic(written, { replaces: isOld });
+    await saveFiles(written, { replaces: isOld });
   }
 
   /**

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineConfig, outsideVocabulary } from '../config.ts';
 import type { ModelConfig } from '../config.ts';
 import { showValue } from '../names.ts';

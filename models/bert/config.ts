@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JsonObject } from '../../common/json-file.ts';
 import { defineConfig } from '../config.ts';
 import { showValue } from '../names.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { bertShape, checkEncoder } from '../bert/config.ts';
 import { defineConfig } from '../config.ts';
 

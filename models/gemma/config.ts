@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { showValue } from '../names.ts';

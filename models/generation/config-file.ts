@@ -1,7 +1,6 @@
-import { join } from 'node:path';
-import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import { filesAt, saveFiles } from '../../common/file-access.ts';
+import { join } from '../../common/platform.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
-import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { hasModelFile, isGguf, readModelJson } from '../io/model-files.ts';
@@ -50,7 +49,7 @@ export async function readGenerationConfig(
   folder: string,
   { log = (line: string): void => console.error(line) }: { readonly log?: (line: string) => void } = {},
 ): Promise<GenerationOptions> {
-  if (!isGguf(folder)) await recoverFolder(folder);
+  if (!isGguf(folder)) await filesAt(folder).recover(folder);
   const path = join(folder, GENERATION_FILE);
   if (!(await hasModelFile(folder, GENERATION_FILE))) return await readModelConfig(join(folder, 'config.json'));
   const { options, extra } = sortKeys(await readModelJson(folder, GENERATION_FILE));
@@ -118,5 +117,5 @@ function asReal(name: string, value: unknown): unknown {
 
 /** Writes generation_config.json whole or not at all. */
 export async function writeGenerationConfig(folder: string, options: GenerationOptions): Promise<void> {
-  await writeFilesAtomic([generationConfigFile(folder, options)]);
+  await saveFiles([generationConfigFile(folder, options)]);
 }

@@ -1,4 +1,4 @@
-import { basename } from 'node:path';
+import { basename } from '../../common/platform.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ChatMessage } from './chat-template.ts';

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join } from '../../common/platform.ts';
 import { generativeLoaders } from '../auto.ts';
 import { readModelJson } from '../io/model-files.ts';
 import { modelParts, readModelFolder, resolveModelFolder } from '../io/resolve.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { listNames, showValue } from '../names.ts';
 import { responseFormat } from './constraint/response-format.ts';
 import type { Generative, SpecialTokens } from './decoder.ts';

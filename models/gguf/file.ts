@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
+import type { OpenFile } from '../../common/files.ts';
 import { printable } from '../../common/printable.ts';
 import { openFile, readExactly } from '../io/read-exactly.ts';
 import { showText } from '../names.ts';
@@ -19,9 +19,9 @@ export class GgufFile {
   readonly metadata: ReadonlyMap<string, GgufValue>;
   /** Every tensor by name, in the order of the file. */
   readonly tensors: ReadonlyMap<string, GgufTensor>;
-  private readonly handle: FileHandle;
+  private readonly handle: OpenFile;
 
-  private constructor(path: string, { metadata, tensors }: GgufHeader, handle: FileHandle) {
+  private constructor(path: string, { metadata, tensors }: GgufHeader, handle: OpenFile) {
     this.path = path;
     this.metadata = metadata;
     this.tensors = tensors;
@@ -60,7 +60,7 @@ export class GgufFile {
 }
 
 /** Reads more of the file until the head is whole. */
-async function readHeader(handle: FileHandle, path: string): Promise<GgufHeader> {
+async function readHeader(handle: OpenFile, path: string): Promise<GgufHeader> {
   const { size } = await handle.stat();
   for (let length = 2 ** 20; ; length *= 4) {
     const bytes = await readExactly(handle, 0, Math.min(size, length), path);

@@ -1,6 +1,6 @@
 /** A GGUF file as the folder that Transformers would have of it: its JSON files and its weights. */
-import { stat } from 'node:fs/promises';
 import type { JsonObject } from '../../common/json-file.ts';
+import { openFile } from '../io/read-exactly.ts';
 import type { LoadedTensor } from '../io/tensor-data.ts';
 import type { WeightsSource } from '../io/weights-source.ts';
 import { architectureOf, longFactors, ropeFactors, ropeScalingOf, Settings, translateName } from './architectures.ts';
@@ -21,7 +21,11 @@ let last: { readonly key: string; readonly folder: Promise<GgufFolder> } | undef
  * one line naming the file: a damaged one, an architecture or a tokenizer that is not known here.
  */
 export async function ggufFolder(path: string): Promise<GgufFolder> {
-  const { dev, ino, size, mtimeMs } = await stat(path);
+  const { dev, ino, size, mtimeMs } = await openFile(path, async (handle) => {
+    const facts = await handle.stat();
+    await handle.close();
+    return facts;
+  });
   const key = [path, dev, ino, size, mtimeMs].join(' ');
   if (last?.key !== key) last = { key, folder: readFolder(path) };
   return last.folder;

@@ -1,8 +1,9 @@
 /** Writes decoders as GGUF files, which llama.cpp and what is built on it read. */
 import type { FileToWrite } from '../../common/atomic-files.ts';
+import { utf8 } from '../../common/bytes.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import type { StagedFile } from '../../common/staged-file.ts';
+import type { FileSink } from '../../common/staged-file.ts';
 import type { ModelConfig } from '../config.ts';
 import { tensorsToWrite } from '../io/state-dict.ts';
 import { toFloat32 } from '../io/tensor-data.ts';
@@ -97,7 +98,7 @@ export function ggufFile(
   }
   const heads = (name: string): number =>
     Number(config[name.includes('attn_k') ? 'num_key_value_heads' : 'num_attention_heads'] ?? 1);
-  const write = async (file: StagedFile): Promise<void> => {
+  const write = async (file: FileSink): Promise<void> => {
     await file.write(pad(head.bytes()));
     for (const { name, parameter, dtype, ownShape, order, type, data } of tensors) {
       const values = toFloat32({ dtype, shape: ownShape, data: await data() });
@@ -207,46 +208,55 @@ const list =
 
 /** Bytes that are appended to. */
 class Head {
-  private buffer = Buffer.alloc(2 ** 16);
+  private buffer = new Uint8Array(2 ** 16);
+  private view = new DataView(this.buffer.buffer);
   private length = 0;
 
   private room(bytes: number): number {
     const at = this.length;
     this.length += bytes;
-    if (this.length > this.buffer.length)
-      this.buffer = Buffer.concat([this.buffer], Math.max(2 * this.buffer.length, this.length));
+    if (this.length > this.buffer.length) {
+      const larger = new Uint8Array(Math.max(2 * this.buffer.length, this.length));
+      larger.set(this.buffer);
+      this.buffer = larger;
+      this.view = new DataView(larger.buffer);
+    }
     return at;
   }
 
   byte(value: number): void {
     const at = this.room(1);
-    this.buffer.writeUInt8(value, at);
+    this.view.setUint8(at, value);
   }
 
   u32(value: number): void {
     const at = this.room(4);
-    this.buffer.writeUInt32LE(value, at);
+    this.view.setUint32(at, value, true);
   }
 
   u64(value: number): void {
     const at = this.room(8);
-    this.buffer.writeBigUInt64LE(BigInt(value), at);
+    this.view.setBigUint64(at, BigInt(value), true);
   }
 
   f32(value: number): void {
     const at = this.room(4);
-    this.buffer.writeFloatLE(value, at);
+    this.view.setFloat32(at, value, true);
   }
 
   text(value: string): void {
-    const bytes = Buffer.from(value, 'utf8');
-    const at = this.room(bytes.length);
-    this.buffer.set(bytes, at);
+    this.append(utf8(value));
   }
 
   string(value: string): void {
-    this.u64(Buffer.byteLength(value, 'utf8'));
-    this.text(value);
+    const bytes = utf8(value);
+    this.u64(bytes.length);
+    this.append(bytes);
+  }
+
+  private append(bytes: Uint8Array): void {
+    const at = this.room(bytes.length);
+    this.buffer.set(bytes, at);
   }
 
   bytes(): Uint8Array {

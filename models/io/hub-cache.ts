@@ -3,8 +3,8 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-
 import { checkEnvironment } from '../../common/environment.ts';
+import { canonicalName, checkRevision, isCommit } from './hub-names.ts';
 
 type Environment = Record<string, string | undefined>;
 
@@ -29,44 +29,6 @@ export async function hubToken(env: Environment = process.env): Promise<string |
   if (env['HF_TOKEN']) return env['HF_TOKEN'].trim();
   const file = env['HF_TOKEN_PATH'] || join(hubHome(env), 'token');
   return (await readFile(file, 'utf8').catch(() => '')).trim() || undefined;
-}
-
-/** Whether `id` can be the name of a model on the hub: `name` or `organisation/name`. */
-export function isHubName(id: string): boolean {
-  return /^\w[\w.-]*(\/\w[\w.-]*)?$/.test(id) && !/\.\.|--/.test(id) && id.length <= 96;
-}
-
-// Models that were on the hub before names had organisations; the hub redirects these.
-const LEGACY_NAMES: readonly (readonly [RegExp, string])[] = [
-  [/^bert-(base|large)-/, 'google-bert'],
-  [/^distil(bert|roberta|gpt2)/, 'distilbert'],
-  [/^(roberta|xlm)-/, 'FacebookAI'],
-  [/^(gpt2|openai-gpt)/, 'openai-community'],
-  [/^albert-/, 'albert'],
-  [/^t5-/, 'google-t5'],
-  [/^xlnet-/, 'xlnet'],
-  [/^all-.*-v\d$/, 'sentence-transformers'],
-];
-
-/**
- * `bert-base-uncased` -> `google-bert/bert-base-uncased`; a name that has its organisation is returned as it
- * is.
- */
-export function canonicalName(id: string): string {
-  if (id.includes('/')) return id;
-  const organisation = LEGACY_NAMES.find(([pattern]) => pattern.test(id))?.[1];
-  return organisation ? `${organisation}/${id}` : id;
-}
-
-/** Whether a value that a hub or a file gives is a commit: 40 hex digits. */
-export function isCommit(value: unknown): value is string {
-  return typeof value === 'string' && /^[0-9a-f]{40}$/.test(value);
-}
-
-/** Throws unless `revision` can name a branch, a tag or a commit: `main`, `v1.0`, `refs/pr/3`. */
-export function checkRevision(revision: string): void {
-  const fits = /^\w[\w.+-]*(\/\w[\w.+-]*)*$/.test(revision) && !revision.includes('..') && revision.length <= 200;
-  if (!fits) throw new Error(`revision ${JSON.stringify(revision)}: give a branch, a tag or a commit, such as "main"`);
 }
 
 /** The folder of a model in the cache. */

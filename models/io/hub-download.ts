@@ -13,9 +13,10 @@ import type { Lock, LockHolder } from '../../common/lock.ts';
 import { brief } from '../../common/printable.ts';
 import { isAlive } from '../../common/processes.ts';
 import { writeError } from '../../common/staged-file.ts';
-import { checkRevision, hubToken, isCommit, repositoryFolder } from './hub-cache.ts';
+import { hubToken, repositoryFolder } from './hub-cache.ts';
 import { hubError, hubJson, hubRequest, retry } from './hub-http.ts';
 import type { Hub } from './hub-http.ts';
+import { checkRevision, isCommit } from './hub-names.ts';
 
 /** How far a download is: bytes of the current file, and which file of how many (counted from 1). */
 export interface DownloadProgress {

@@ -2,7 +2,7 @@
  * What a model is read from: a folder in the Hugging Face layout, or one GGUF file, which stands for such a
  * folder. A .model file of SentencePiece stands for a tokenizer.json.
  */
-import { join } from 'node:path';
+import { join } from '../../common/platform.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { ggufFolder, GgufWeights } from '../gguf/folder.ts';

@@ -1,14 +1,13 @@
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { filesAt } from '../../common/file-access.ts';
+import { homedir, join } from '../../common/platform.ts';
 import { isGguf } from './model-files.ts';
 import { isWeightsFile } from './safetensors-writer.ts';
 import { INDEX_FILE, WEIGHTS_FILE, shardNames } from './saved-weights.ts';
 import { sentencePieceFiles } from '../tokenizer/sentencepiece.ts';
 import { isTokenizerFile } from '../tokenizer/tokenizer-folder.ts';
-import { cachedSnapshots, canonicalName, hubCacheFolder, hubIsOffline, isHubName } from './hub-cache.ts';
+import { fetchFolder, isAddress } from './fetch-folder.ts';
+import { findOnHub } from './hub.ts';
 import type { DownloadProgress } from './hub-download.ts';
-import { downloadModel } from './hub-download.ts';
-import { readFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 
 export interface ResolveOptions {
@@ -135,14 +134,15 @@ export function readModelFolder<T>(
   read: () => Promise<T>,
   discard?: (result: T) => unknown,
 ): Promise<T> {
-  return isGguf(folder) ? read() : readFolder(folder, read, { files: isModelFile, discard });
+  return isGguf(folder) ? read() : filesAt(folder).readTogether(folder, read, { files: isModelFile, discard });
 }
 
 /**
- * The folder on this disk for a model: `id` is a folder; or a GGUF file, which stands for one and is returned
- * as it is; or a model in the local Hugging Face cache
- * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1). Old
- * names such as `bert-base-uncased` stand for `google-bert/bert-base-uncased`.
+ * The folder for a model: `id` is a folder; or a GGUF file, which stands for one and is returned as it is; or
+ * the address of a folder or GGUF file, `https://...`, whose files are fetched into memory and stay there for
+ * later calls, until `dropMemoryFolder` of what this returns; or a model in the local Hugging Face cache
+ * (HF_HUB_CACHE, HF_HOME); or a name on the hub, downloaded into that cache (not with HF_HUB_OFFLINE=1), in a
+ * browser into memory. Old names such as `bert-base-uncased` stand for `google-bert/bert-base-uncased`.
  *
  * Errors, each one line with its mend: a folder that lacks config.json or safetensors (a pickle is
  * recognised), no such folder, an unknown or private model, no network.
@@ -151,7 +151,15 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
   if (typeof id !== 'string' || id === '') {
     throw new Error(`a model is given by its folder or its name on the hub, got ${JSON.stringify(id) ?? 'undefined'}`);
   }
-  const { need = 'model', revision = 'main', onProgress, hubUrl } = options;
+  const { need = 'model' } = options;
+  const fetched = (address: string): Promise<string> =>
+    fetchFolder(address, (folder, fetch) => fetchParts(folder, need, fetch), options.onProgress);
+  if (isAddress(id)) {
+    const folder = await fetched(id);
+    const missing = isGguf(folder) ? null : await whatIsMissing(folder, need);
+    if (missing) throw new Error(`${id} ${missing}`);
+    return folder;
+  }
   const path = /^~(?=[\\/]|$)/.test(id) ? join(homedir(), id.slice(1)) : id;
   const kind = await pathKind(path);
   if (kind === 'file' && isGguf(path)) return path;
@@ -162,32 +170,41 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
     if (missing) throw new Error(`${id} ${missing}`);
     return path;
   }
-  const cache = hubCacheFolder();
-  const files = need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt';
-  const advice = `pass a folder with ${files}`;
-  if (!isHubName(id))
-    throw new Error(`${id} does not exist: ${advice}, or a name such as google-bert/bert-base-uncased`);
+  return findOnHub(id, options, {
+    advice: `pass a folder with ${need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt'}`,
+    whatIsMissing: (folder) => whatIsMissing(folder, need),
+    select: (listing) => filesToDownload(listing, need, id),
+    fetched,
+  });
+}
 
-  let notHere = `${id} is neither a folder nor in the Hugging Face cache (${cache})`;
-  for (const snapshot of await cachedSnapshots(cache, id, revision)) {
-    if ((await pathKind(snapshot)) !== 'folder') continue;
-    const missing = await whatIsMissing(snapshot, need);
-    if (!missing) return snapshot;
-    notHere = `${id} is only partly in the Hugging Face cache (${snapshot} ${missing.split(':')[0]})`;
-  }
-  if (hubIsOffline()) {
-    throw new Error(`${notHere}, and HF_HUB_OFFLINE forbids the network: ${advice}, or unset HF_HUB_OFFLINE`);
-  }
-  let folder: string;
-  try {
-    const select = (listing: readonly string[]): string[] => filesToDownload(listing, need, id);
-    folder = await downloadModel(canonicalName(id), select, { cache, revision, onProgress, hubUrl });
-  } catch (error) {
-    throw downloadError(error, id, notHere, advice);
-  }
-  const missing = await whatIsMissing(folder, need);
-  if (missing) throw new Error(`${id} on the hub ${missing}`);
-  return folder;
+/** Fetches the files that a model at an address may have, those first that tell of others. */
+async function fetchParts(
+  folder: string,
+  need: 'model' | 'tokenizer',
+  fetch: (names: readonly string[]) => Promise<unknown>,
+): Promise<void> {
+  await fetch([...TOKENIZER_FILES, 'config.json']);
+  if (!(await exists(folder, 'tokenizer.json')) && !(await exists(folder, 'vocab.txt')))
+    await fetch([...sentencePieceFiles, 'vocab.json']);
+  if (need === 'tokenizer') return;
+  await fetch([...CONFIG_FILES, ADAPTER_CONFIG, 'modules.json', WEIGHTS_FILE]);
+  if (await exists(folder, ADAPTER_CONFIG)) await fetch([ADAPTER_WEIGHTS]);
+  if (await exists(folder, 'modules.json'))
+    await fetch(['sentence_bert_config.json', 'config_sentence_transformers.json', ...(await moduleFiles(folder))]);
+  if (await exists(folder, WEIGHTS_FILE)) return;
+  await fetch([INDEX_FILE]);
+  if (await exists(folder, INDEX_FILE)) await fetch(await shardNames(join(folder, INDEX_FILE)));
+}
+
+/** The files of the modules that follow the transformer, as sentence-transformers lists them. */
+async function moduleFiles(folder: string): Promise<string[]> {
+  const modules = JSON.parse(await filesAt(folder).readText(join(folder, 'modules.json'))) as unknown;
+  const files = (Array.isArray(modules) ? modules : []).flatMap(({ path }: { path?: unknown }) => [
+    `${String(path)}/config.json`,
+    `${String(path)}/model.safetensors`,
+  ]);
+  return files.filter((name) => SENTENCE_FILE.test(name));
 }
 
 /**
@@ -207,28 +224,4 @@ function filesToDownload(listing: readonly string[], need: 'model' | 'tokenizer'
   throw new Error(
     `${id} on the hub has ${pickle ? `only ${pickle}, ${CONVERT}` : `no ${WEIGHTS_FILE}: choose another model`}`,
   );
-}
-
-function downloadError(error: unknown, id: string, notHere: string, advice: string): Error {
-  const status = (error as { statusCode?: number }).statusCode;
-  if (status === 401 || status === 403 || status === 404) {
-    return new Error(
-      `${notHere}, and the hub has no public model ${canonicalName(id)} (HTTP ${status}): check the name, set ` +
-        `HF_TOKEN for a private model, or ${advice}`,
-      { cause: error },
-    );
-  }
-  if (status !== undefined) {
-    return new Error(`${notHere}, and the hub answered HTTP ${status}: try again later, or ${advice}`, {
-      cause: error,
-    });
-  }
-  if (error instanceof TypeError && /fetch failed|terminated|network/i.test(error.message)) {
-    return new Error(
-      `${notHere}, and the hub cannot be reached: ${advice}, or run once with a network (a download is kept in ` +
-        'the cache)',
-      { cause: error },
-    );
-  }
-  return error instanceof Error ? error : new Error(String(error));
 }

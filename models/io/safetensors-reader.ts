@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises';
+import type { OpenFile } from '../../common/files.ts';
 import { printable } from '../../common/printable.ts';
 import { openFile, readExactly, readInto } from './read-exactly.ts';
 import type { SafetensorsHeader, TensorEntry } from './safetensors-format.ts';
@@ -16,10 +16,10 @@ export class SafetensorsFile {
   readonly entries: ReadonlyMap<string, TensorEntry>;
   /** The `__metadata__` strings; {} where there are none. */
   readonly metadata: Readonly<Record<string, string>>;
-  private readonly handle: FileHandle;
+  private readonly handle: OpenFile;
   private readonly dataStart: number;
 
-  private constructor(path: string, header: SafetensorsHeader, handle: FileHandle, dataStart: number) {
+  private constructor(path: string, header: SafetensorsHeader, handle: OpenFile, dataStart: number) {
     this.path = path;
     this.entries = header.entries;
     this.metadata = header.metadata;
@@ -60,12 +60,12 @@ export class SafetensorsFile {
   }
 }
 
-function headerLength(start: Buffer, size: number, path: string): number {
+function headerLength(start: Uint8Array, size: number, path: string): number {
   const other = recogniseOther(start);
   if (other) throw new Error(`${path} is no safetensors file: ${other}`);
   if (size < 8)
     throw new Error(`${path} is no safetensors file: it is only ${size} bytes long; download or save it again`);
-  const length = start.readBigUInt64LE(0);
+  const length = new DataView(start.buffer).getBigUint64(start.byteOffset, true);
   // '{' (0x7b) opens the header of every safetensors file, so this tells a cut file from a foreign one.
   const plausible = length >= 2n && length <= MAX_HEADER_BYTES && (size === 8 || start[8] === 0x7b);
   if (!plausible) throw new Error(`${path} is no safetensors file: pass a file saved by safetensors or savePretrained`);
@@ -78,8 +78,8 @@ function headerLength(start: Buffer, size: number, path: string): number {
 }
 
 /** Files often found under this name that are something else, each with its mend. */
-function recogniseOther(start: Buffer): string | null {
-  const text = start.toString('latin1');
+function recogniseOther(start: Uint8Array): string | null {
+  const text = String.fromCharCode(...start);
   // A header of 0x280 bytes, say, begins as a pickle does; what opens it does not.
   const pickle = start[0] === 0x80 && start.length > 1 && start[1]! <= 5 && start[8] !== 0x7b;
   if (text.startsWith('PK\u0003\u0004') || pickle) {

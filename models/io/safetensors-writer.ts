@@ -1,7 +1,7 @@
-import { join } from 'node:path';
+import { saveFiles } from '../../common/file-access.ts';
+import { join } from '../../common/platform.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
-import { writeFilesAtomic } from '../../common/atomic-files.ts';
-import type { StagedFile } from '../../common/staged-file.ts';
+import type { FileSink } from '../../common/staged-file.ts';
 import type { Dtype, TensorEntry } from './safetensors-format.ts';
 import { DTYPE_BYTES, elementCount, encodeHeader } from './safetensors-format.ts';
 import type { TensorData } from './tensor-data.ts';
@@ -53,7 +53,7 @@ function safetensorsFile(path: string, tensors: readonly TensorToWrite[]): FileT
     entries.push({ name, dtype, shape, begin: position, end });
     position = end;
   }
-  const write = async (file: StagedFile): Promise<void> => {
+  const write = async (file: FileSink): Promise<void> => {
     await file.write(encodeHeader(entries, METADATA));
     for (const { name, dtype, shape, data } of inOrder) await file.write(toBytes(name, dtype, shape, await data()));
   };
@@ -70,7 +70,7 @@ function safetensorsFile(path: string, tensors: readonly TensorToWrite[]): FileT
 export async function writeSafetensors(path: string, tensors: Iterable<TensorToWrite>): Promise<void> {
   const list = [...tensors];
   checkTensors(list, path);
-  await writeFilesAtomic([safetensorsFile(path, list)]);
+  await saveFiles([safetensorsFile(path, list)]);
 }
 
 /** Splits tensors, in order, into shards of at most `maxBytes` (a larger tensor is alone in its shard). */
@@ -136,5 +136,5 @@ export async function writeWeights(
   options: ShardOptions = {},
 ): Promise<void> {
   const replaces = (name: string): boolean => isWeightsFile(name, options.baseName);
-  await writeFilesAtomic(weightFiles(folder, tensors, options), { replaces });
+  await saveFiles(weightFiles(folder, tensors, options), { replaces });
 }

@@ -1,5 +1,5 @@
-import { isAbsolute, join } from 'node:path';
-import { readFolder } from '../../common/atomic-folder.ts';
+import { filesAt } from '../../common/file-access.ts';
+import { isAbsolute, join } from '../../common/platform.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
 import { showText, showValue } from '../names.ts';
@@ -42,7 +42,7 @@ export class SavedWeights implements WeightsSource {
       }
       return SavedWeights.openFile(path, file);
     };
-    return readFolder(path, open, { files: isWeightsFile, discard: (weights) => weights.close() });
+    return filesAt(path).readTogether(path, open, { files: isWeightsFile, discard: (weights) => weights.close() });
   }
 
   private static async openFile(path: string, file: string): Promise<SavedWeights> {

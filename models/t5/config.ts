@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { defineConfig, outsideVocabulary } from '../config.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { activations } from '../nn/activation.ts';

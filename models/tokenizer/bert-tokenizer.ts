@@ -1,5 +1,5 @@
+import { saveFiles } from '../../common/file-access.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
-import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
@@ -199,6 +199,6 @@ export class BertTokenizer implements AnyTokenizer {
    * AutoTokenizer loads; all of them or none.
    */
   async save(folder: string): Promise<void> {
-    await writeFilesAtomic(this.filesToSave(folder), { replaces: isTokenizerFile });
+    await saveFiles(this.filesToSave(folder), { replaces: isTokenizerFile });
   }
 }

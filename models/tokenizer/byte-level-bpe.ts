@@ -1,5 +1,6 @@
 // Byte-level BPE (Radford et al. 2019, "Language models are unsupervised multitask learners", 2.2): the fast
 // path of Tokenizer.
+import { utf8 } from '../../common/bytes.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import { BoundedCache } from '../../common/collections.ts';
@@ -99,7 +100,7 @@ export class ByteLevelBpe {
     const whole = this.whole?.get(writeBytes(piece));
     if (whole !== undefined) return [whole];
     const bytes: number[] = [];
-    for (const byte of Buffer.from(piece, 'utf8')) {
+    for (const byte of utf8(piece)) {
       const id = this.byteIds[byte];
       if (id !== undefined) bytes.push(id);
     }

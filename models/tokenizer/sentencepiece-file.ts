@@ -1,6 +1,7 @@
 /**
  * The .model files of SentencePiece: protocol buffers (sentencepiece_model.proto), read as far as is needed.
  */
+import { toBase64 } from '../../common/bytes.ts';
 import { printable } from '../../common/printable.ts';
 
 export interface Piece {
@@ -71,7 +72,7 @@ export function readSentencePiece(bytes: Uint8Array, path: string): SentencePiec
     kind: algorithm === 1 ? 'unigram' : 'bpe',
     unknownId,
     byteFallback: number(35, 0) !== 0,
-    charsmap: charsmap.length > 0 ? Buffer.from(charsmap).toString('base64') : undefined,
+    charsmap: charsmap.length > 0 ? toBase64(charsmap) : undefined,
   };
 }
 

@@ -2,11 +2,11 @@
  * Folders that have a .model file of SentencePiece and no tokenizer.json: what Transformers' converters make
  * of them (convert_slow_tokenizer.py), family by family.
  */
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join } from '../../common/platform.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { pathKind, readError, readJsonFile } from '../../common/json-file.ts';
+import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
+import { readWhole } from '../io/read-exactly.ts';
 import { listNames, showValue } from '../names.ts';
 import { tokenText } from './added-tokens.ts';
 import { specialToken } from './byte-level.ts';
@@ -172,13 +172,7 @@ export async function readSentencePieceJson(folder: string, path: string): Promi
   const named = tokenText(config['tokenizer_class'])?.replace(/Fast$/, '');
   const name =
     named && named !== 'PreTrainedTokenizer' ? named : typeof type === 'string' ? classesByType[type] : undefined;
-  let bytes: Uint8Array;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    throw readError(path, error);
-  }
-  const model = readSentencePiece(bytes, path);
+  const model = readSentencePiece(await readWhole(path), path);
   if (name === 'MarianTokenizer') return marianTokenizer(model, config, folder, path);
   return sentencePieceTokenizer(model, name, config, path);
 }

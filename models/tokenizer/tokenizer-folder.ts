@@ -1,7 +1,7 @@
 // tokenizer.json and what lies beside it, of any kind of tokenizer.
+import { filesAt } from '../../common/file-access.ts';
 import { brief } from '../../common/printable.ts';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join } from '../../common/platform.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject, pathKind } from '../../common/json-file.ts';
@@ -75,7 +75,7 @@ export async function readTokenizerConfig(folder: string): Promise<JsonObject> {
     ...(await optional('special_tokens_map.json')),
     ...(await optional('tokenizer_config.json')),
     // Newer folders have it in a file of its own, which is the one that counts.
-    ...((await pathKind(template)) === 'file' ? { chat_template: await readFile(template, 'utf8') } : {}),
+    ...((await pathKind(template)) === 'file' ? { chat_template: await filesAt(template).readText(template) } : {}),
   };
 }
 

@@ -1,5 +1,6 @@
+import { saveFiles } from '../../common/file-access.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
-import { writeFilesAtomic } from '../../common/atomic-files.ts';
+import { concatBytes, utf8 } from '../../common/bytes.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { ResolveOptions } from '../io/resolve.ts';
@@ -38,7 +39,7 @@ import type { Margins, Pieces } from './word-pieces.ts';
 /** Decoders that join the bytes of tokens, by their type in tokenizer.json. */
 const TOKEN_BYTES: ReadonlyMap<unknown, (token: string) => Uint8Array> = new Map([
   ['ByteLevel', readBytes],
-  ['Fuse', (token: string) => Buffer.from(token, 'utf8')],
+  ['Fuse', utf8],
 ]);
 
 /**
@@ -254,7 +255,7 @@ export class Tokenizer implements AnyTokenizer {
       (token) => token !== null,
     );
     if (kept.length === 0) return '';
-    if (bytesOf) return new TextDecoder('utf-8', { ignoreBOM: true }).decode(Buffer.concat(kept.map(bytesOf)));
+    if (bytesOf) return new TextDecoder('utf-8', { ignoreBOM: true }).decode(concatBytes(kept.map(bytesOf)));
     const text = this.decoder(kept).join('');
     return (options.cleanUpTokenizationSpaces ?? this.cleansUp) ? cleanUp(text) : text;
   }
@@ -295,7 +296,7 @@ export class Tokenizer implements AnyTokenizer {
     const byte = BYTE_TOKEN.exec(token);
     if (byte) return Uint8Array.of(parseInt(byte[1]!, 16));
     // Decoders treat a text's beginning in a way of their own: what a token adds shows behind itself.
-    return Buffer.from(this.convertTokensToString([token, token]).slice(this.convertTokensToString([token]).length));
+    return utf8(this.convertTokensToString([token, token]).slice(this.convertTokensToString([token]).length));
   }
 
   filesToSave(folder: string): FileToWrite[] {
@@ -307,7 +308,7 @@ export class Tokenizer implements AnyTokenizer {
    * AutoTokenizer loads; all of them or none.
    */
   async save(folder: string): Promise<void> {
-    await writeFilesAtomic(this.filesToSave(folder), { replaces: isTokenizerFile });
+    await saveFiles(this.filesToSave(folder), { replaces: isTokenizerFile });
   }
 
   /** What an id is decoded from; null where it is left out. */

@@ -1,5 +1,5 @@
 // The settings of decoders with rotary positions, which their families share, and their config.json.
-import { z } from 'zod';
+import * as z from 'zod';
 import type { JsonObject } from '../../common/json-file.ts';
 import { defineConfig } from '../config.ts';
 import { showValue, snakeCase } from '../names.ts';

@@ -1,5 +1,5 @@
 // Rotary positions in config.json, as older and newer versions of Transformers write them.
-import { z } from 'zod';
+import * as z from 'zod';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { camelCase, showValue, snakeCase } from '../names.ts';

@@ -2,7 +2,7 @@
 // head and its loss, files and generation are there already.
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { z } from 'zod';
+import * as z from 'zod';
 import { add, manualSeed, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {

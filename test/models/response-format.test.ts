@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { z } from 'zod';
+import * as z from 'zod';
 import { generate, generateText, streamText, Tokenizer } from '../../models/index.ts';
 import type { GenerationOptions } from '../../models/index.ts';
 import { Constraint } from '../../models/generation/constraint/allowed-tokens.ts';

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { toHex } from '../../common/bytes.ts';
+import { sha256 } from '../../common/sha256.ts';
 
 /** FNV-1a over UTF-16 code units, mixed: a u32. */
 export function hashText(text: string): number {
@@ -17,11 +18,12 @@ export function mix(value: number): number {
 /** Two texts that differ in case and white space alone have one key: 52 bits of a hash, a whole number. */
 export function textKey(text: string): number {
   const folded = text.normalize('NFC').toLowerCase().replace(/\s+/g, ' ').trim();
-  const digest = createHash('sha256').update(folded).digest();
-  return digest.readUInt32LE(0) + (digest.readUInt32LE(4) & 0xfffff) * 2 ** 32;
+  const { buffer, byteOffset } = sha256([folded]);
+  const view = new DataView(buffer, byteOffset);
+  return view.getUint32(0, true) + (view.getUint32(4, true) & 0xfffff) * 2 ** 32;
 }
 
 /** SHA-256 of a value as JSON has it: what a run depends on, in its identity. */
 export function hashOfJson(value: unknown): string {
-  return createHash('sha256').update(JSON.stringify(value)).digest('hex');
+  return toHex(sha256([JSON.stringify(value)]));
 }

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { toHex } from '../../common/bytes.ts';
+import { sha256 } from '../../common/sha256.ts';
 
 /**
  * Tokenised documents one after the other, without separators between them. Any part can be read at any time,
@@ -32,7 +33,7 @@ export function corpusOf(documents: readonly ArrayLike<number>[], vocabSize: num
     tokens: ids.length,
     offsets,
     vocabSize,
-    hash: createHash('sha256').update(new Uint8Array(ids.buffer)).digest('hex'),
+    hash: toHex(sha256([new Uint8Array(ids.buffer)])),
     read: (start, end) => ids.slice(start, end),
   };
 }
@@ -63,7 +64,7 @@ export function withSeparators(corpus: TokenCorpus, separatorId: number): TokenC
     tokens: corpus.tokens + offsets.length - 1,
     offsets,
     vocabSize: corpus.vocabSize,
-    hash: createHash('sha256').update(`${corpus.hash} separated by ${separatorId}`).digest('hex'),
+    hash: toHex(sha256([`${corpus.hash} separated by ${separatorId}`])),
     read(start, end) {
       const ids = new Int32Array(Math.max(end - start, 0)).fill(separatorId);
       for (let at = start; at < end;) {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { readJsonFile } from '../../common/json-file.ts';
 import { StagedFile } from '../../common/staged-file.ts';

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { toHex } from '../../common/bytes.ts';
+import { sha256 } from '../../common/sha256.ts';
 import type { AnyTokenizer, RowLimits } from '../../models/index.ts';
 import { padRows } from '../../models/pipelines/rows.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
@@ -21,14 +22,19 @@ export const hashOfExamples = (examples: readonly TokenisedExample<Target>[]): s
 
 /** SHA-256 of rows as the model reads them, in their order, each with its label. */
 export function hashOfRows<Row extends TokenRow>(rows: readonly Row[], labelOf: (row: Row) => string): string {
-  const hash = createHash('sha256');
+  return toHex(sha256(partsOfRows(rows, labelOf)));
+}
+
+function* partsOfRows<Row extends TokenRow>(
+  rows: readonly Row[],
+  labelOf: (row: Row) => string,
+): Generator<string | Uint8Array> {
   for (const row of rows) {
     const { inputIds, tokenTypeIds } = row;
-    hash.update(`${inputIds.length} ${labelOf(row)} `);
+    yield `${inputIds.length} ${labelOf(row)} `;
     for (const { buffer, byteOffset, byteLength } of [inputIds, tokenTypeIds])
-      hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+      yield new Uint8Array(buffer, byteOffset, byteLength);
   }
-  return hash.digest('hex');
 }
 
 /**

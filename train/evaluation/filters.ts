@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { firstLine } from '../../common/printable.ts';
 import { pythonPattern } from './python-pattern.ts';
 import type { Row } from './template.ts';

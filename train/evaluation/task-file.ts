@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { z } from 'zod';
+import * as z from 'zod';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
 import { dataPaths } from './data.ts';

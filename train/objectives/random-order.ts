@@ -1,12 +1,14 @@
-import { createHash } from 'node:crypto';
 import { Random } from '../../common/random.ts';
+import { sha256 } from '../../common/sha256.ts';
 
 /**
  * A seed for one purpose of several that share a run's seed: equal (seed, purpose) give equal seeds, and no
  * two purposes the same random numbers.
  */
 export function purposeSeed(seed: number, purpose: string): number {
-  return createHash('sha256').update(`${seed}/${purpose}`).digest().readUIntBE(0, 6);
+  const { buffer, byteOffset } = sha256([`${seed}/${purpose}`]);
+  const view = new DataView(buffer, byteOffset);
+  return view.getUint32(0) * 2 ** 16 + view.getUint16(4); // its first 48 bits
 }
 
 const ROUNDS = 6;

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { codeBlock, escapeMarkdown as text } from '../../common/markup.ts';

@@ -1,5 +1,5 @@
 import { basename, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { disk, writeAllSync } from '../../common/file-system.ts';
 import { isJsonObject, readError } from '../../common/json-file.ts';

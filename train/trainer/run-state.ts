@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { brief } from '../../common/printable.ts';
 import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';

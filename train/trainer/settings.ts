@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Option, Parsed } from '../cli/cli.ts';
 import { resumeFlags } from './run-state.ts';
 import { scheduleNames } from '../optim/schedules.ts';

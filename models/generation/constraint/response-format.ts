@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { choice, text } from './grammar.ts';
 import type { Term } from './grammar.ts';
 import { jsonObject, jsonSchema } from './json-schema.ts';

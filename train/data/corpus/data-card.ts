@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { recoverFolder } from '../../../common/atomic-folder.ts';
 import { readJsonFile } from '../../../common/json-file.ts';
 

@@ -1,0 +1,168 @@
+// Models and tokenizers in memory: from files by name, from addresses, and saved back.
+import { createServer } from 'node:http';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { manualSeed, tensor } from '../../autograd/index.ts';
+import {
+  BertForSequenceClassification,
+  dropMemoryFolder,
+  filesInMemory,
+  GPT2LMHeadModel,
+  loadModel,
+  loadTokenizer,
+  memoryFolder,
+  readGenerationConfig,
+  resolveModelFolder,
+  Tokenizer,
+  writeGenerationConfig,
+  zip,
+} from '../../models/index.ts';
+import type { FileData } from '../../models/index.ts';
+import { trainCharacters } from '../../train/index.ts';
+import { failure } from '../support/failure.ts';
+
+const test = suite('models in memory');
+const config = { vocabSize: 20, nPositions: 8, nEmbd: 8, nLayer: 1, nHead: 2 };
+const inputIds = tensor([[1, 2, 3]], { dtype: 'i32' });
+
+const letters = (): Promise<Tokenizer> => trainCharacters(['abc']);
+
+function smallGpt(seed = 1): GPT2LMHeadModel {
+  manualSeed(seed);
+  return GPT2LMHeadModel.fromConfig(config).eval();
+}
+const logitsOf = async (model: object): Promise<number[]> =>
+  Array.from(await (model as GPT2LMHeadModel).forward({ inputIds }).logits.data(), Number);
+
+test('a model and its tokenizer are saved to memory and loaded from it', async () => {
+  const model = smallGpt();
+  const tokenizer = await letters();
+  const folder = memoryFolder();
+  assert.match(folder, /^memory:\d+$/);
+  await model.savePretrained(folder, { tokenizer });
+  const names = [...filesInMemory(folder).keys()].sort();
+  assert.equal(names.slice(0, 2), ['config.json', 'model.safetensors']);
+  assert.ok(names.includes('tokenizer.json'));
+  // From a map of files, of which one is a Blob, as a dropped file is.
+  const files = new Map<string, FileData>(filesInMemory(folder));
+  files.set('model.safetensors', new Blob([files.get('model.safetensors') as Uint8Array<ArrayBuffer>]));
+  const copy = memoryFolder(files);
+  dropMemoryFolder(folder);
+  assert.equal(await logitsOf(await loadModel(copy)), await logitsOf(model));
+  const loaded = await loadTokenizer(copy);
+  assert.equal(loaded.idsOf('cab'), tokenizer.idsOf('cab'));
+  assert.match(await failure(loadModel(folder)), /^memory:\d+ does not exist: pass a folder/);
+});
+
+test('a save replaces what an older one left, and no more', async () => {
+  const folder = memoryFolder({ 'notes.txt': 'kept', 'below/model.safetensors': 'kept' });
+  await smallGpt().savePretrained(folder, { maxShardBytes: 1000 });
+  assert.ok([...filesInMemory(folder).keys()].some((name) => /^model-00001-of-/.test(name)));
+  const model = smallGpt(2);
+  await model.savePretrained(folder);
+  await writeGenerationConfig(folder, { maxNewTokens: 3 });
+  assert.equal([...filesInMemory(folder).keys()].sort(), [
+    ...['below/model.safetensors', 'config.json', 'generation_config.json', 'model.safetensors', 'notes.txt'],
+  ]);
+  assert.equal(await logitsOf(await loadModel(folder)), await logitsOf(model));
+  assert.is((await readGenerationConfig(folder)).maxNewTokens, 3);
+});
+
+test('errors name the file in memory', async () => {
+  const path = memoryFolder({ 'config.json': '{}', 'model.safetensors': 'no weights' });
+  const text = (message: string): string => message.replaceAll(path, 'M');
+  assert.match(
+    text(await failure(BertForSequenceClassification.fromPretrained(path))),
+    /^M\/model\.safetensors is no safetensors file/,
+  );
+  const broken = memoryFolder({ 'tokenizer.json': '{' });
+  const message = await failure(Tokenizer.fromPretrained(broken));
+  assert.match(message, /^memory:\d+\/tokenizer\.json is not valid JSON/);
+});
+
+/** Serves files; all others are answered with `missing`. */
+async function serve(
+  files: ReadonlyMap<string, FileData>,
+  missing: 'not found' | 'page',
+  use: (address: string, asked: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const asked: string[] = [];
+  const server: Server = createServer((request, response) => {
+    const name = request.url!.replace(/^\/model\//, '');
+    const data = files.get(name);
+    asked.push(name);
+    if (data !== undefined) return void response.end(data);
+    if (name === 'refused.json') response.statusCode = 500;
+    else if (missing === 'not found') response.statusCode = 404;
+    else response.setHeader('content-type', 'text/html; charset=utf-8');
+    response.end('<!doctype html>');
+  });
+  await new Promise<void>((done) => void server.listen(0, '127.0.0.1', done));
+  try {
+    await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}/model`, asked);
+  } finally {
+    server.close();
+  }
+}
+
+for (const missing of ['not found', 'page'] as const)
+  test(`a model is loaded from its address, where a missing file is answered: ${missing}`, async () => {
+    const model = smallGpt();
+    const folder = memoryFolder();
+    await model.savePretrained(folder, { tokenizer: await letters(), maxShardBytes: 1000 });
+    await serve(filesInMemory(folder), missing, async (address, asked) => {
+      const tokenizer = await loadTokenizer(address);
+      assert.is(tokenizer.idsOf('cab').length, 3);
+      assert.is(asked.includes('model.safetensors'), false);
+      const progress: string[] = [];
+      const loaded = await loadModel(`${address}/`, { onProgress: ({ file }) => progress.push(file) });
+      assert.equal(await logitsOf(loaded), await logitsOf(model));
+      assert.ok(progress.some((file) => file.startsWith('model-00002-of-')));
+      // What was fetched once is there.
+      const count = asked.length;
+      const place = await resolveModelFolder(address);
+      assert.is(asked.length, count);
+      dropMemoryFolder(place);
+      assert.is.not(await resolveModelFolder(address), place);
+    });
+  });
+
+test('an address that has no model, or no server, says so in a line', async () => {
+  await serve(new Map([['config.json', '{}']]), 'not found', async (address) => {
+    const message = await failure(loadModel(address));
+    assert.is(
+      message.replace(address, 'A'),
+      'A has no model.safetensors: pass a folder with config.json and model.safetensors',
+    );
+  });
+  const message = await failure(loadModel('http://127.0.0.1:9/model'));
+  assert.match(message, /^http:\/\/127\.0\.0\.1:9\/model\/\S+ cannot be fetched \(.*\): check the address/);
+});
+
+test('an archive holds the files as they are', async () => {
+  const bytes = await zip({ 'config.json': '{}', 'é/w.bin': Uint8Array.of(1, 2, 3) });
+  const view = new DataView(bytes.buffer);
+  const end = bytes.length - 22;
+  assert.is(view.getUint32(end, true), 0x06054b50);
+  assert.is(view.getUint16(end + 10, true), 2);
+  const found: [string, number[], number][] = [];
+  for (let at = view.getUint32(end + 16, true); at < end;) {
+    const [crc, size, length] = [
+      view.getUint32(at + 16, true),
+      view.getUint32(at + 24, true),
+      view.getUint16(at + 28, true),
+    ];
+    const name = new TextDecoder().decode(bytes.subarray(at + 46, at + 46 + length));
+    const data = view.getUint32(at + 42, true) + 30 + length;
+    found.push([name, [...bytes.subarray(data, data + size)], crc]);
+    at += 46 + length;
+  }
+  assert.equal(found, [
+    ['config.json', [123, 125], 0xa3a6bf43],
+    ['é/w.bin', [1, 2, 3], 0x55bc801d],
+  ]);
+});
+
+test.run();
