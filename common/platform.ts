@@ -1,4 +1,5 @@
-// Files of the machine: the disk, in Node, Deno and Bun. In a page platform.browser.ts stands in for this file.
+// Files of the machine: the disk, in Node, Deno and Bun. In a page platform.browser.ts stands in for this
+// file.
 import { open, readFile } from 'node:fs/promises';
 import { writeFilesAtomic } from './atomic-files.ts';
 import { readFolder, recoverFolder } from './atomic-folder.ts';

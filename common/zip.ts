@@ -26,8 +26,8 @@ function record(...fields: readonly (readonly [bytes: 2 | 4, value: number])[]):
 }
 
 /**
- * Files as one zip archive: `zip(filesInMemory(folder))`. Equal files give equal bytes: their time is left out.
- * Error: more than 4 GiB, or than 65,535 files.
+ * Files as one zip archive: `zip(filesInMemory(folder))`. Equal files give equal bytes: their time is left
+ * out. Error: more than 4 GiB, or than 65,535 files.
  */
 export async function zip(files: FileMap): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];

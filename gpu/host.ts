@@ -15,7 +15,8 @@ export interface InitOptions {
   /**
    * Where no GPU is found on Linux: starts this program again on the newest software driver, which may be
    * twice as fast as the best that loads into a running process. For the first statement of a program, since
-   * all before it runs twice. Without effect where it cannot be: in worker threads, sessions, pages, Deno, Bun.
+   * all before it runs twice. Without effect where it cannot be: in worker threads, sessions, pages, Deno,
+   * Bun.
    */
   readonly restart?: boolean;
   /** Leaves out the line that says which driver was chosen, as TAPEFORM_QUIET=1 does. */

@@ -13,9 +13,9 @@ const fetched = new Map<string, { readonly folder: string; readonly asked: Map<s
 
 /**
  * Fetches the folder at an address into memory and returns its path: `plan` is called with that path and a
- * function that fetches files by name, those that the address has. Of a GGUF file the file's path is returned.
- * Files are fetched once. Errors, each one line: no network, a server that does not let this page read, an
- * answer of HTTP other than that a file is not there.
+ * function that fetches files by name, those that the address has. Of a GGUF file the file's path is
+ * returned. Files are fetched once. Errors, each one line: no network, a server that does not let this page
+ * read, an answer of HTTP other than that a file is not there.
  */
 export async function fetchFolder(
   address: string,

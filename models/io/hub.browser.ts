@@ -1,4 +1,5 @@
-// Models by their names on the hub, fetched into the page's memory; the browser keeps what its HTTP cache keeps.
+// Models by their names on the hub, fetched into the page's memory; the browser keeps what its HTTP cache
+// keeps.
 import type { HubNeeds, HubOptions } from './hub.ts';
 import { canonicalName, checkRevision, isHubName } from './hub-names.ts';
 

@@ -170,8 +170,9 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
     if (missing) throw new Error(`${id} ${missing}`);
     return path;
   }
+  const files = need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt';
   return findOnHub(id, options, {
-    advice: `pass a folder with ${need === 'model' ? 'config.json and model.safetensors' : 'tokenizer.json or vocab.txt'}`,
+    advice: `pass a folder with ${files}`,
     whatIsMissing: (folder) => whatIsMissing(folder, need),
     select: (listing) => filesToDownload(listing, need, id),
     fetched,

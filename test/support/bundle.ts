@@ -45,7 +45,9 @@ export interface BundleFacts {
   readonly files: readonly string[];
 }
 
-/** Bundles and minifies a script for browsers, its relative imports from `folder`. Errors: those of esbuild. */
+/**
+ * Bundles and minifies a script for browsers, its relative imports from `folder`. Errors: those of esbuild.
+ */
 export async function bundleForBrowser(script: string, folder = root): Promise<BundleFacts> {
   const { outputFiles, metafile } = await build({
     stdin: { contents: script, resolveDir: folder, loader: 'ts' },

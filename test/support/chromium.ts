@@ -14,7 +14,10 @@ export interface Page {
   waitFor(expression: string, timeout?: number): Promise<void>;
   /** Sends a command of the protocol. */
   send(method: string, params?: object): Promise<unknown>;
-  /** Lines of its console, and errors that nobody caught. */
+  /**
+   * Lines of its console, what the browser says of files that it cannot load too, and errors that nobody
+   * caught.
+   */
   readonly lines: readonly string[];
   readonly errors: readonly string[];
 }
@@ -93,6 +96,9 @@ export async function withPage<T>(use: (page: Page) => Promise<T>): Promise<T> {
     } else if (method === 'Runtime.exceptionThrown') {
       const { exceptionDetails: facts } = params as unknown as { exceptionDetails: Exception };
       errors.push(textOf(facts));
+    } else if (method === 'Log.entryAdded') {
+      const { entry } = params as { entry: { readonly level: string; readonly text: string; readonly url?: string } };
+      if (entry.level === 'error') lines.push(`${entry.text} ${entry.url ?? ''}`);
     }
   });
   try {
@@ -102,6 +108,7 @@ export async function withPage<T>(use: (page: Page) => Promise<T>): Promise<T> {
     const inPage = (method: string, params?: object): Promise<unknown> => send(method, params, sessionId);
     await inPage('Runtime.enable');
     await inPage('Page.enable');
+    await inPage('Log.enable');
     return await use(pageOf(inPage, lines, errors));
   } finally {
     process.kill(-child.pid!, 'SIGKILL');

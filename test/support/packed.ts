@@ -79,8 +79,8 @@ interface Used {
 }
 
 /**
- * What is wrong with the line that `consumerScript` printed, in words; empty where nothing is. `same`: the line
- * of another run, whose losses this one must have.
+ * What is wrong with the line that `consumerScript` printed, in words; empty where nothing is. `same`: the
+ * line of another run, whose losses this one must have.
  */
 export function problemOf(line: string, same = line): string {
   const { losses, immediate, tokens, again } = JSON.parse(line) as Used;
