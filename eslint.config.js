@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-  { ignores: ['node_modules', 'runs', 'dist', 'bench/peers', '.gpu'] },
+  { ignores: ['node_modules', 'runs', 'dist', 'pages', 'bench/peers', '.gpu'] },
   ...tseslint.configs.strict,
   {
     languageOptions: { parserOptions: { projectService: { allowDefaultProject: ['*.js'] } } },

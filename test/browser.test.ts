@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { sha256 } from '../common/sha256.browser.ts';
 import { join as joinInPage } from '../common/platform.browser.ts';
 import { Random } from '../common/random.ts';
-import { bundleForBrowser } from './support/bundle.ts';
+import { bundleForBrowser } from '../examples/browser/bundle.ts';
 import { filesBelow, root } from './support/files.ts';
 
 const test = suite('browser');

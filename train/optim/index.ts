@@ -18,6 +18,8 @@ export { Optimizer } from './optimizer.ts';
 export type { StepOptions } from './optimizer.ts';
 export { RMSprop } from './rmsprop.ts';
 export type { RMSpropOptions } from './rmsprop.ts';
+export { optimizerFiles, restoreOptimizer } from './saved-state.ts';
+export type { AnyOptimizer } from './saved-state.ts';
 export * from './schedules.ts';
 export { globalNorm } from './step.ts';
 export { SGD } from './sgd.ts';

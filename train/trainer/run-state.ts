@@ -2,17 +2,17 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import * as z from 'zod';
 import { brief } from '../../common/printable.ts';
-import { randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
+import { randomState, setRandomState } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { saveFiles } from '../../common/file-access.ts';
 import { disk, rename } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
 import { damageOf, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
-import { SafetensorsFile, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
 import { startedBy, UsageError } from '../cli/cli.ts';
 import type { Option } from '../cli/cli.ts';
-import type { GradScaler, GroupedOptimizer } from '../optim/index.ts';
+import { optimizerFiles, restoreOptimizer } from '../optim/index.ts';
+import type { AnyOptimizer, GradScaler } from '../optim/index.ts';
 
 /** Raised when a run that another version of the project saved can no longer be gone on with. */
 const format = 2;
@@ -38,8 +38,6 @@ const savedSchema = stateSchema.extend({ random: z.object({ seed: z.number(), st
 
 export type TrainingState = z.input<typeof stateSchema>;
 export type SavedState = z.input<typeof savedSchema>;
-
-type AnyOptimizer = GroupedOptimizer<{ lr: number }>;
 
 /** `checkpoint-120` for step 120, as Transformers names them. */
 const folderPattern = /^checkpoint-(\d+)$/;
@@ -68,15 +66,7 @@ export async function saveTraining(
   await disk.makeFolder(temporary);
   try {
     await saveModel(temporary);
-    await writeSafetensors(
-      join(temporary, 'optimizer.safetensors'),
-      [...stateTensors(optimizer, scaler)].map(([name, x]) => ({
-        name,
-        dtype: 'F32' as const,
-        shape: x.shape,
-        data: async () => (await x.data()) as Float32Array,
-      })),
-    );
+    await saveFiles(optimizerFiles(temporary, optimizer, scaler));
     await writeState(temporary, { ...state, random: randomState() });
     await writeManifest(temporary);
     await disk.syncFolder(temporary);
@@ -108,20 +98,6 @@ async function isFinished(folder: string): Promise<boolean> {
 /** Says that the run in this folder has not reached its end. */
 export async function markStarted(folder: string): Promise<void> {
   await disk.remove(join(folder, stateFile));
-}
-
-/**
- * The tensors of `optimizer.safetensors` by name: numbers of updates and moments of each group, and a
- * scaler's state.
- */
-function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): Map<string, Tensor> {
-  const named = new Map<string, Tensor>();
-  optimizer.snapshot().groups.forEach(({ steps, tensors }, i) => {
-    named.set(`group.${i}.steps`, steps);
-    tensors.forEach((x, k) => named.set(`group.${i}.${k}`, x));
-  });
-  if (scaler) named.set('scaler', scaler.state);
-  return named;
 }
 
 /**
@@ -208,27 +184,7 @@ export async function restoreTraining(
   optimizer: AnyOptimizer,
   scaler?: GradScaler,
 ): Promise<void> {
-  using _ = scope();
-  const file = await SafetensorsFile.open(join(folder, 'optimizer.safetensors'));
-  try {
-    const own = stateTensors(optimizer, scaler);
-    const shapes = (entries: Iterable<readonly [string, { readonly shape: readonly number[] }]>): string =>
-      [...entries]
-        .map(([name, { shape }]) => `${name}[${shape.join()}]`)
-        .sort()
-        .join();
-    if (shapes(own) !== shapes(file.entries))
-      throw new Error(
-        `${folder}: the saved optimizer state belongs to other parameters; ` +
-          'resume with the model and options it was saved with',
-      );
-    for (const [name, x] of own) {
-      const loaded = await file.read(name);
-      x.assign(tensor(toFloat32(loaded), { shape: loaded.shape }));
-    }
-  } finally {
-    await file.close();
-  }
+  await restoreOptimizer(folder, optimizer, scaler);
   setRandomState(state.random);
 }
 

@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { relative, resolve } from 'node:path';
-import { root } from './files.ts';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root folder. */
+export const root = fileURLToPath(new URL('../../', import.meta.url));
 
 // esbuild comes with tsx; the part of it that is used here.
 interface Resolved {
@@ -31,7 +34,9 @@ const inBrowser: Plugin = {
     onResolve({ filter: /^\.{1,2}\/.*\.ts$/ }, ({ path, resolveDir }) => {
       const file = resolve(resolveDir, path);
       const other = file.replace(/\.ts$/, '.browser.ts');
-      const sideEffects = ['autograd/methods.ts', 'autograd/index.ts'].includes(relative(root, file));
+      const name = relative(root, file);
+      const isLibrary = /^(index|(common|gpu|kernels|autograd|models|train)\/)/.test(name);
+      const sideEffects = !isLibrary || ['autograd/methods.ts', 'autograd/index.ts'].includes(name);
       return { path: existsSync(other) ? other : file, sideEffects };
     });
   },

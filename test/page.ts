@@ -1,0 +1,171 @@
+/**
+ * `npm run test:page [-- FOLDER]`: the page of examples/browser in Chromium. Trains on the sample, stops,
+ * opens the page anew, resumes, asks, looks at attention, downloads the model and loads it in Node. Checks
+ * three widths, dark and light, for what runs over, and by axe-core where it can be installed. With a FOLDER
+ * pictures are kept there. Minutes; needs Chromium.
+ */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import * as assert from 'uvu/assert';
+import { buildPage } from '../examples/browser/build.ts';
+import { read } from '../examples/browser/fine-tune.ts';
+import { sample } from '../examples/browser/sample.ts';
+import { cacheBase } from '../gpu/driver/layout.ts';
+import { BertForSequenceClassification, BertTokenizer, memoryFolder } from '../models/index.ts';
+import type { FileData } from '../models/index.ts';
+import { findChromium, withPage } from './support/chromium.ts';
+import type { Page } from './support/chromium.ts';
+import { serving } from './support/static-server.ts';
+
+const pictures = process.argv[2];
+const sizes = [
+  [390, 844],
+  [800, 1100],
+  [1440, 1000],
+] as const;
+const themes = ['light', 'dark'] as const;
+
+/** The text of axe-core, from npm; undefined without a network. */
+async function axe(): Promise<string | undefined> {
+  const folder = join(cacheBase(process.env, homedir()), 'runtimes', 'axe-core');
+  await mkdir(folder, { recursive: true });
+  const args = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', folder, 'axe-core@4'];
+  try {
+    await promisify(execFile)('npm', args);
+    return await readFile(join(folder, 'node_modules/axe-core/axe.min.js'), 'utf8');
+  } catch (error) {
+    console.log(`not run: axe-core, which cannot be installed (${String(error).split('\n')[0]})`);
+    return undefined;
+  }
+}
+
+/** Looks at the page in each width and theme. */
+async function look(page: Page, name: string, checker: string | undefined): Promise<void> {
+  for (const theme of themes)
+    for (const [width, height] of sizes) {
+      await page.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: theme }] });
+      const metrics = { width, height, deviceScaleFactor: 1, mobile: width < 500 };
+      await page.send('Emulation.setDeviceMetricsOverride', metrics);
+      const over = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
+      assert.is(Math.max(0, over), 0, `${name}, ${theme}, ${width}: ${over} px run over the side`);
+      if (checker) {
+        await page.evaluate(`window.axe ? null : (0, eval)(${JSON.stringify(`${checker};null`)})`);
+        const found = await page.evaluate<string[]>(
+          `axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+            nodes.map(({ target }) => id + ': ' + target)))`,
+        );
+        assert.equal(found, [], `${name}, ${theme}, ${width}`);
+      }
+      if (pictures !== undefined) {
+        const shot = await page.send('Page.captureScreenshot', { captureBeyondViewport: true, fromSurface: true });
+        const file = join(pictures, `${name}-${width}-${theme}.png`);
+        await writeFile(file, Buffer.from((shot as { data: string }).data, 'base64'));
+      }
+    }
+}
+
+const click = (page: Page, id: string): Promise<unknown> => page.evaluate(`document.getElementById('${id}').click()`);
+const textOf = (page: Page, id: string): Promise<string> =>
+  page.evaluate(`document.getElementById('${id}').textContent`);
+const steps = "Number(/Step (\\d+)/.exec(document.getElementById('state').textContent)?.[1] ?? 0)";
+
+async function use(page: Page, address: string): Promise<void> {
+  const checker = await axe();
+  await page.goto(`${address}/index.html`);
+  await page.waitFor("document.getElementById('device').textContent.startsWith('WebGPU:')");
+  await look(page, 'empty', checker);
+  await page.evaluate(
+    "document.getElementById('texts').value = 'text,label\\na,b\\nc,b'; " +
+      "document.getElementById('texts').dispatchEvent(new Event('input'))",
+  );
+  assert.is(await textOf(page, 'summary'), 'all rows have the label "b"; a classifier needs two');
+  await click(page, 'sample');
+  assert.is(await textOf(page, 'summary'), '48 texts, 3 labels: money 16, sea 16, state 16');
+  await page.evaluate("document.getElementById('epochs').value = 6");
+  await click(page, 'start');
+  await page.waitFor(`${steps} >= 5`);
+  await look(page, 'training', undefined);
+  await click(page, 'stop');
+  await page.waitFor("document.getElementById('state').textContent.endsWith('stopped, and saved')");
+  const before = await page.evaluate<number>(steps);
+
+  await page.goto(`${address}/index.html?again`);
+  await page.waitFor("document.getElementById('state').textContent.includes('kept from the last visit')");
+  assert.is(await page.evaluate<number>(steps), before);
+  assert.is(await page.evaluate<string>("document.getElementById('texts').value"), sample);
+  await click(page, 'resume');
+  await page.waitFor("document.getElementById('state').textContent.endsWith('done, and saved')");
+  assert.is(await page.evaluate<number>(steps), 30);
+  console.log(`stopped at step ${before}, resumed, done: ${await textOf(page, 'state')}`);
+
+  await page.waitFor("document.querySelectorAll('#answers li').length === 3");
+  await page.evaluate("document.querySelectorAll('#tokens button')[2].click()");
+  assert.match(await textOf(page, 'attended'), /^\S+ attends to \S+ \d+%, /);
+  await look(page, 'done', checker);
+  await checkDownload(page);
+  assert.equal(page.errors, []);
+}
+
+/** Loads in Node what the page downloads; both must read a text alike. */
+async function checkDownload(page: Page): Promise<void> {
+  const text = await page.evaluate<string>("document.getElementById('ask').value");
+  const shown = await page.evaluate<string[]>(
+    "[...document.querySelectorAll('#answers li')].map(" +
+      "({ children }) => children[0].textContent + ' ' + children[2].textContent)",
+  );
+  await page.evaluate(`{
+    const make = URL.createObjectURL;
+    URL.createObjectURL = (blob) => { window.saved = blob; return make(blob); };
+    document.getElementById('download').click();
+  }`);
+  await page.waitFor('window.saved');
+  const base64 = await page.evaluate<string>(`new Promise((done) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result.split(',')[1]);
+    reader.readAsDataURL(window.saved);
+  })`);
+  const bytes = Buffer.from(base64, 'base64');
+  if (pictures !== undefined) await writeFile(join(pictures, 'my-model.zip'), bytes);
+  const folder = `${memoryFolder(filesOfArchive(bytes))}/my-model`;
+  const model = await BertForSequenceClassification.fromPretrained(folder);
+  const { probabilities } = await read({ model, tokenizer: await BertTokenizer.fromPretrained(folder) }, text);
+  for (const [i, label] of model.config.labels.entries()) {
+    const percent = Number(
+      shown
+        .find((line) => line.startsWith(`${label} `))!
+        .split(' ')
+        .at(-1)!
+        .replace('%', ''),
+    );
+    assert.ok(Math.abs(percent - 100 * probabilities[i]!) < 0.2, `${shown.join()}; in Node ${probabilities.join()}`);
+  }
+  console.log(`my-model.zip, ${bytes.length} bytes, reads "${text}" in Node as in the page: ${shown.join(', ')}`);
+}
+
+/** The files of an archive without compression. */
+function filesOfArchive(bytes: Buffer): Map<string, FileData> {
+  const files = new Map<string, FileData>();
+  for (let at = 0; bytes.readUInt32LE(at) === 0x04034b50;) {
+    const [size, length] = [bytes.readUInt32LE(at + 18), bytes.readUInt16LE(at + 26)];
+    const data = at + 30 + length;
+    files.set(bytes.toString('utf8', at + 30, data), Uint8Array.from(bytes.subarray(data, data + size)));
+    at = data + size;
+  }
+  return files;
+}
+
+if (findChromium() === undefined) console.log('not run: there is no Chromium here (Debian: apt-get install chromium)');
+else {
+  if (pictures !== undefined) await mkdir(pictures, { recursive: true });
+  const folder = await mkdtemp(join(tmpdir(), 'tapeform-page-'));
+  try {
+    console.log(`the page's script has ${((await buildPage(folder)) / 1000).toFixed(0)} KB`);
+    await serving(folder, (address) => withPage((page) => use(page, address)));
+    console.log('the page works');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
