@@ -1,3 +1,5 @@
+import { rowMajor } from '../kernels/layout.ts';
+import { describe } from './inspect/describe.ts';
 import { methods } from './method-table.ts';
 import type { Methods } from './method-table.ts';
 import * as aliases from './ops/aliases.ts';
@@ -13,6 +15,21 @@ declare module './tensor.ts' {
 Object.defineProperty(Tensor.prototype, 'T', {
   get(this: Tensor) {
     return aliases.t(this);
+  },
+  configurable: true,
+});
+
+/** A notebook shows values, which it waits for; those of a tensor of more elements stay on the device. */
+const mostShown = 2 ** 20;
+
+Object.defineProperty(Tensor.prototype, Symbol.for('Jupyter.display'), {
+  async value(this: Tensor): Promise<Record<string, string>> {
+    const { shape, dtype, device, requiresGrad, size } = this;
+    if (size > mostShown) return { 'text/plain': describe({ ...this, device, requiresGrad, host: undefined }) };
+    const host = Array.from(await this.data(), Number);
+    return {
+      'text/plain': describe({ shape, dtype, device, requiresGrad, host, strides: rowMajor(shape), offset: 0 }),
+    };
   },
   configurable: true,
 });

@@ -64,11 +64,13 @@ function importsOf(source: ts.SourceFile): Import[] {
 
 interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>;
+  /** Optional ones, which a script asks for when it needs them. */
+  readonly peerDependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
 }
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest;
-const shipped = new Set(Object.keys(manifest.dependencies ?? {}));
+const shipped = new Set(Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies }));
 const development = new Set(Object.keys(manifest.devDependencies ?? {}));
 
 const folders = [...rooms.filter((room) => existsSync(join(root, room))), ...others];

@@ -57,6 +57,7 @@ const table: Readonly<Record<string, Entry>> = {
   prune: { about: 'a smaller model out of a trained one, parts left out' },
   distill: { about: 'a small model learns from a large one' },
   evaluate: { about: 'a language model on tasks, as lm-evaluation-harness does' },
+  notebook: { about: 'run notebooks in TypeScript, or turn them into scripts and back' },
   export: { about: 'a trained model in f16 with a model card, or as a GGUF file' },
   'compare-objectives': { about: 'pretraining objectives side by side' },
   'compare-imbalance': { about: 'ways with rare classes side by side' },
