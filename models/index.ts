@@ -16,6 +16,7 @@ export * from './generation/index.ts';
 export { GgufFile } from './gguf/file.ts';
 export { ggufFile, ggufTypes } from './gguf/writer.ts';
 export type { GgufType } from './gguf/writer.ts';
+export { saveFiles } from '../common/file-access.ts';
 export { dropMemoryFolder, filesInMemory, memoryFolder } from '../common/files.ts';
 export type { FileData, FileMap } from '../common/files.ts';
 export { zip } from '../common/zip.ts';

@@ -109,6 +109,17 @@ async function use(page: Page, address: string): Promise<void> {
   assert.equal(page.errors, []);
 }
 
+/** Without WebGPU the page says so, and nothing can be started. */
+async function useWithout(page: Page, address: string): Promise<void> {
+  const source = "Object.defineProperty(navigator, 'gpu', { value: undefined })";
+  await page.send('Page.addScriptToEvaluateOnNewDocument', { source });
+  await page.goto(`${address}/index.html`);
+  await page.waitFor("document.getElementById('problem').textContent.startsWith('no WebGPU')");
+  assert.is(await textOf(page, 'device'), 'This page cannot train here.');
+  await click(page, 'sample');
+  assert.is(await page.evaluate<boolean>("document.getElementById('start').disabled"), true);
+}
+
 /** Loads in Node what the page downloads; both must read a text alike. */
 async function checkDownload(page: Page): Promise<void> {
   const text = await page.evaluate<string>("document.getElementById('ask').value");
@@ -164,6 +175,7 @@ else {
   try {
     console.log(`the page's script has ${((await buildPage(folder)) / 1000).toFixed(0)} KB`);
     await serving(folder, (address) => withPage((page) => use(page, address)));
+    await serving(folder, (address) => withPage((page) => useWithout(page, address)));
     console.log('the page works');
   } finally {
     await rm(folder, { recursive: true });

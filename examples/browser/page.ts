@@ -283,7 +283,10 @@ new ResizeObserver(() => {
 }).observe(chart);
 summarise();
 doing(async () => {
-  await init();
+  await init().catch((error: unknown) => {
+    by('device').textContent = 'This page cannot train here.';
+    throw error;
+  });
   const { info } = (await acquire()).adapter;
   const software = (await acquire()).target.software;
   const name = [info.description || info.device, info.vendor, info.architecture].filter(Boolean).join(', ');

@@ -156,6 +156,8 @@ export async function resolveModelFolder(id: string, options: ResolveOptions = {
     fetchFolder(address, (folder, fetch) => fetchParts(folder, need, fetch), options.onProgress);
   if (isAddress(id)) {
     const folder = await fetched(id);
+    if (isGguf(folder) && (await pathKind(folder)) === 'none')
+      throw new Error(`${id} does not exist: check the address`);
     const missing = isGguf(folder) ? null : await whatIsMissing(folder, need);
     if (missing) throw new Error(`${id} ${missing}`);
     return folder;

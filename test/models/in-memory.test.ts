@@ -1,7 +1,9 @@
 // Models and tokenizers in memory: from files by name, from addresses, and saved back.
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, tensor } from '../../autograd/index.ts';
@@ -13,15 +15,20 @@ import {
   loadModel,
   loadTokenizer,
   memoryFolder,
+  ggufFile,
   readGenerationConfig,
   resolveModelFolder,
+  saveFiles,
+  SentenceTransformer,
   Tokenizer,
   writeGenerationConfig,
   zip,
 } from '../../models/index.ts';
 import type { FileData } from '../../models/index.ts';
-import { trainCharacters } from '../../train/index.ts';
-import { failure } from '../support/failure.ts';
+import { shippedModel } from '../../models/io/shipped.ts';
+import { findOnHub } from '../../models/io/hub.browser.ts';
+import { trainByteLevelBpe, trainCharacters } from '../../train/index.ts';
+import { failure, rejects } from '../support/failure.ts';
 
 const test = suite('models in memory');
 const config = { vocabSize: 20, nPositions: 8, nEmbd: 8, nLayer: 1, nHead: 2 };
@@ -94,7 +101,7 @@ async function serve(
     const data = files.get(name);
     asked.push(name);
     if (data !== undefined) return void response.end(data);
-    if (name === 'refused.json') response.statusCode = 500;
+    if (name === 'refused/config.json') response.statusCode = 500;
     else if (missing === 'not found') response.statusCode = 404;
     else response.setHeader('content-type', 'text/html; charset=utf-8');
     response.end('<!doctype html>');
@@ -137,8 +144,59 @@ test('an address that has no model, or no server, says so in a line', async () =
       'A has no model.safetensors: pass a folder with config.json and model.safetensors',
     );
   });
+  await serve(new Map(), 'not found', (address) =>
+    rejects(loadModel(`${address}/refused`), /refused\/config\.json cannot be fetched \(HTTP 500\): check the address/),
+  );
   const message = await failure(loadModel('http://127.0.0.1:9/model'));
   assert.match(message, /^http:\/\/127\.0\.0\.1:9\/model\/\S+ cannot be fetched \(.*\): check the address/);
+});
+
+test('a GGUF file is saved to memory, and loaded from there and from its address', async () => {
+  const tokenizer = await trainByteLevelBpe(['abc abd'], { vocabSize: 259, minFrequency: 1 });
+  const gpt = GPT2LMHeadModel.fromConfig({ ...config, vocabSize: tokenizer.vocabSize, nEmbd: 32 }).eval();
+  const path = `${memoryFolder()}/small.gguf`;
+  await saveFiles([ggufFile(path, gpt, tokenizer, 'f32')]);
+  const expected = await logitsOf(gpt);
+  assert.equal(await logitsOf(await loadModel(path)), expected);
+  await serve(filesInMemory(path), 'not found', async (address, asked) => {
+    assert.equal(await logitsOf(await loadModel(`${address}/small.gguf`)), expected);
+    assert.equal((await loadTokenizer(`${address}/small.gguf`)).idsOf('abd'), tokenizer.idsOf('abd'));
+    assert.equal(asked, ['small.gguf']);
+    await rejects(loadModel(`${address}/none.gguf`), /\/none\.gguf does not exist: check the address$/);
+  });
+});
+
+test('a sentence model, whose modules have folders, is loaded from its address', async () => {
+  const base = shippedModel('help-search-small');
+  const names = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json', 'modules.json'];
+  const more = ['sentence_bert_config.json', 'config_sentence_transformers.json', '1_Pooling/config.json'];
+  const files = new Map<string, FileData>();
+  for (const name of [...names, ...more]) files.set(name, await readFile(join(base, name)));
+  const encode = async (from: string): Promise<Float32Array> =>
+    (await (await SentenceTransformer.fromPretrained(from)).encode(['How do I print?']))[0]!;
+  const expected = await encode(base);
+  await serve(files, 'not found', async (address) => assert.equal(await encode(address), expected));
+});
+
+test('in a page, a name on the hub is an address', async () => {
+  const model = smallGpt();
+  const folder = memoryFolder();
+  await model.savePretrained(folder);
+  await serve(filesInMemory(folder), 'not found', async (address) => {
+    const fetched: string[] = [];
+    const needs = {
+      advice: 'pass a folder',
+      whatIsMissing: () => Promise.resolve(null),
+      select: () => [],
+      fetched: (from: string) => Promise.resolve(fetched.push(from) > 0 ? folder : ''),
+    };
+    const found = await findOnHub('gpt2', { hubUrl: `${address}/`, revision: 'v1.0' }, needs);
+    assert.is(found, folder);
+    assert.equal(fetched, [`${address}/openai-community/gpt2/resolve/v1.0`]);
+    await rejects(findOnHub('a/b/c', {}, needs), /^a\/b\/c is not in this page's storage: pass a folder, an address/);
+    const missing = { ...needs, whatIsMissing: () => Promise.resolve('has no config.json: choose another') };
+    await rejects(findOnHub('gpt2', {}, missing), /^gpt2 on the hub has no config\.json: choose another$/);
+  });
 });
 
 test('an archive holds the files as they are', async () => {
