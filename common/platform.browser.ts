@@ -58,14 +58,20 @@ async function save(files: readonly FileToWrite[], { replaces }: ReplaceOptions 
   try {
     for (const [i, each] of files.entries()) {
       path = each.path;
+      const bytes = (await bytesOfContents(each.data)) as Uint8Array<ArrayBuffer>;
       const parts = [...folder, ...partsOf(names[i]!)];
       const name = parts.pop()!;
       const to = await folderAt(parts, true);
       const file = (await to.getFileHandle(`.${name}.tmp`, { create: true })) as MovableFile;
       staged.push({ to, file, name });
       const stream = await file.createWritable();
-      await stream.write((await bytesOfContents(each.data)) as Uint8Array<ArrayBuffer>);
-      await stream.close();
+      try {
+        await stream.write(bytes);
+        await stream.close();
+      } catch (error) {
+        await stream.abort().catch(() => undefined); // which lets the file go
+        throw error;
+      }
     }
     for (const { to, file, name } of staged) await file.move(to, name);
   } catch (error) {

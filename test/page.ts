@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
 import { buildPage } from '../examples/browser/build.ts';
+import { bundleForBrowser } from '../examples/browser/bundle.ts';
 import { read } from '../examples/browser/fine-tune.ts';
 import { sample } from '../examples/browser/sample.ts';
 import { cacheBase } from '../gpu/driver/layout.ts';
@@ -109,6 +110,51 @@ async function use(page: Page, address: string): Promise<void> {
   assert.equal(page.errors, []);
 }
 
+/** The page's own storage: what a save replaces, what it leaves, and errors. */
+async function useStorage(page: Page, address: string): Promise<void> {
+  await page.goto(`${address}/storage.html`);
+  await page.waitFor('window.found');
+  assert.equal(await page.evaluate('window.found'), {
+    shards: ['config.json', 'model.safetensors.index.json', 'notes.txt', 'shards'],
+    whole: ['config.json', 'generation_config.json', 'model.safetensors', 'notes.txt'],
+    failed: 'no more',
+    afterFailure: ['config.json', 'generation_config.json', 'model.safetensors', 'notes.txt'],
+    kinds: ['folder', 'file', 'none', 'none'],
+    missing: 'runs/none.json does not exist: check the path',
+    isSame: true,
+  });
+}
+
+const storageScript = `
+import { GPT2LMHeadModel, loadModel, saveFiles, tensor, writeGenerationConfig } from './index.browser.ts';
+import { pathKind, readJsonFile } from './common/json-file.ts';
+const names = async () => {
+  const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle('runs').then((runs) =>
+    runs.getDirectoryHandle('model'));
+  const found = [];
+  for await (const name of folder.keys()) found.push(name);
+  return [...new Set(found.map((name) => (/-of-/.test(name) ? 'shards' : name)))].sort();
+};
+const small = { vocabSize: 20, nPositions: 8, nEmbd: 8, nLayer: 1, nHead: 2 };
+const model = GPT2LMHeadModel.fromConfig(small).eval();
+const inputIds = tensor([[1, 2, 3]], { dtype: 'i32' });
+const logits = async (of) => String(await of.forward({ inputIds }).logits.data());
+await saveFiles([{ path: 'runs/model/notes.txt', data: 'kept' }]);
+await GPT2LMHeadModel.fromConfig(small).savePretrained('runs/model', { maxShardBytes: 1000 });
+const shards = await names();
+await model.savePretrained('./runs//model');
+await writeGenerationConfig('runs/model', { maxNewTokens: 3 });
+const whole = await names();
+const bad = () => { throw new Error('no more'); };
+const files = [{ path: 'runs/model/notes.txt', data: 'new' }, { path: 'runs/model/bad', data: bad }];
+const failed = await saveFiles(files).catch(({ message }) => message);
+window.found = {
+  shards, whole, failed, afterFailure: await names(),
+  kinds: await Promise.all(['runs/model', 'runs/model/config.json', 'runs/none', 'none/at/all'].map(pathKind)),
+  missing: await readJsonFile('runs/none.json').catch(({ message }) => message),
+  isSame: (await logits(await loadModel('runs/model'))) === (await logits(model)),
+};`;
+
 /** Without WebGPU the page says so, and nothing can be started. */
 async function useWithout(page: Page, address: string): Promise<void> {
   const source = "Object.defineProperty(navigator, 'gpu', { value: undefined })";
@@ -176,6 +222,9 @@ else {
     console.log(`the page's script has ${((await buildPage(folder)) / 1000).toFixed(0)} KB`);
     await serving(folder, (address) => withPage((page) => use(page, address)));
     await serving(folder, (address) => withPage((page) => useWithout(page, address)));
+    await writeFile(join(folder, 'storage.html'), '<!doctype html><script type="module" src="./storage.js"></script>');
+    await writeFile(join(folder, 'storage.js'), (await bundleForBrowser(storageScript)).code);
+    await serving(folder, (address) => withPage((page) => useStorage(page, address)));
     console.log('the page works');
   } finally {
     await rm(folder, { recursive: true });
