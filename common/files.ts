@@ -126,9 +126,9 @@ export function openData(data: Uint8Array | Blob): OpenFile {
 /** What is to be written, as bytes. */
 export async function bytesOfContents(data: FileContents): Promise<Uint8Array> {
   if (typeof data === 'string') return utf8(data);
-  if (typeof data !== 'function') return data.slice();
+  if (typeof data !== 'function') return new Uint8Array(data); // a copy, of a Buffer too
   const parts: Uint8Array[] = [];
-  await data({ write: (bytes) => Promise.resolve(void parts.push(bytes.slice())) });
+  await data({ write: (bytes) => Promise.resolve(void parts.push(new Uint8Array(bytes))) });
   return concatBytes(parts);
 }
 

@@ -63,6 +63,22 @@ test('a model and its tokenizer are saved to memory and loaded from it', async (
   assert.match(await failure(loadModel(folder)), /^memory:\d+ does not exist: pass a folder/);
 });
 
+test('a save to memory copies what it is given, Buffers too', async () => {
+  const folder = memoryFolder();
+  const bytes = Buffer.from('first');
+  const write = async (file: { write(bytes: Uint8Array): Promise<void> }): Promise<void> => {
+    await file.write(bytes);
+    bytes.write('other');
+    await file.write(bytes);
+  };
+  await saveFiles([
+    { path: `${folder}/a`, data: bytes },
+    { path: `${folder}/b`, data: write },
+  ]);
+  const [a, b] = [...filesInMemory(folder).values()].map((data) => new TextDecoder().decode(data as Uint8Array));
+  assert.equal([a, b], ['first', 'firstother']);
+});
+
 test('a save replaces what an older one left, and no more', async () => {
   const folder = memoryFolder({ 'notes.txt': 'kept', 'below/model.safetensors': 'kept' });
   await smallGpt().savePretrained(folder, { maxShardBytes: 1000 });
