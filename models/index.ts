@@ -1,6 +1,22 @@
 export { Adapter } from './adapters/adapter.ts';
-export { adapterConfigFromJson, ia3Config, loraConfig } from './adapters/config.ts';
-export type { AdapterConfig, IA3Config, IA3Settings, LoraConfig, LoraSettings } from './adapters/config.ts';
+export {
+  adapterConfigFromJson,
+  ia3Config,
+  loraConfig,
+  prefixTuningConfig,
+  promptTuningConfig,
+} from './adapters/config.ts';
+export type {
+  AdapterConfig,
+  IA3Config,
+  IA3Settings,
+  LoraConfig,
+  LoraSettings,
+  PrefixTuningConfig,
+  PrefixTuningSettings,
+  PromptTuningConfig,
+  PromptTuningSettings,
+} from './adapters/config.ts';
 export { adaptersOf, addLora, getPeftModel, loadAdapter, PeftModel } from './adapters/peft-model.ts';
 export type {
   LoadAdapterOptions,

@@ -102,7 +102,66 @@ export type IA3Config = Readonly<z.output<z.ZodObject<typeof ia3Shape>>> & {
   readonly peftType: 'IA3';
   readonly extra: Readonly<JsonObject>;
 };
-export type AdapterConfig = LoraConfig | IA3Config;
+
+/** Settings of virtual tokens, which are read before the tokens of every text. */
+const virtualTokens = {
+  ...common,
+  numVirtualTokens: z.int().min(1).default(20),
+  /** Numbers of a virtual token, of a prefix those of its keys in one layer. Set by the model. */
+  tokenDim: z.int().min(1).nullable().default(null),
+  /** Kept for the file: encoder-decoders would have 2. */
+  numTransformerSubmodules: z.literal(1).nullable().default(null),
+  /** Of a prefix those of keys and values. Set by the model. */
+  numAttentionHeads: z.int().min(1).nullable().default(null),
+  /** Set by the model. */
+  numLayers: z.int().min(1).nullable().default(null),
+};
+
+/**
+ * Learnt vectors before those of every text's tokens (Lester et al. 2021, "prompt tuning"). Names and defaults
+ * are those of PEFT's PromptTuningConfig; there numVirtualTokens has no default.
+ */
+const promptTuningShape = {
+  ...virtualTokens,
+  /** First values: RANDOM, normal; SAMPLE_VOCAB, vectors of tokens drawn; TEXT, those of a text's tokens. */
+  promptTuningInit: z.enum(['RANDOM', 'SAMPLE_VOCAB', 'TEXT']).default('RANDOM'),
+  /** Of TEXT: repeated or cut to numVirtualTokens. */
+  promptTuningInitText: z.string().min(1).nullable().default(null),
+  /** Kept for the file: the tokenizer is given with the model. */
+  tokenizerNameOrPath: z.string().nullable().default(null),
+  tokenizerKwargs: z.record(z.string(), z.unknown()).nullable().default(null),
+};
+export type PromptTuningSettings = Partial<z.input<z.ZodObject<typeof promptTuningShape>>>;
+export type PromptTuningConfig = Readonly<z.output<z.ZodObject<typeof promptTuningShape>>> & {
+  readonly peftType: 'PROMPT_TUNING';
+  readonly extra: Readonly<JsonObject>;
+};
+
+/**
+ * Learnt keys and values in every layer, before those of every text's tokens (Li and Liang 2021, "prefix
+ * tuning"). Names and defaults are those of PEFT's PrefixTuningConfig; there numVirtualTokens has no default.
+ */
+const prefixTuningShape = {
+  ...virtualTokens,
+  /** First values: null, normal; 'zero'. */
+  initWeights: z.literal('zero').nullable().default(null),
+  /** Kept for the file. Set by the model. */
+  encoderHiddenSize: z.int().min(1).nullable().default(null),
+  /** Made by a network, whose results the file holds: such files are read, and none is trained anew. */
+  prefixProjection: z.boolean().default(false),
+};
+export type PrefixTuningSettings = Partial<z.input<z.ZodObject<typeof prefixTuningShape>>>;
+export type PrefixTuningConfig = Readonly<z.output<z.ZodObject<typeof prefixTuningShape>>> & {
+  readonly peftType: 'PREFIX_TUNING';
+  readonly extra: Readonly<JsonObject>;
+};
+
+/** Adapters that change layers, and those that are read before the text. */
+export type LayerConfig = LoraConfig | IA3Config;
+export type VirtualTokensConfig = PromptTuningConfig | PrefixTuningConfig;
+export type AdapterConfig = LayerConfig | VirtualTokensConfig;
+
+export const hasVirtualTokens = (config: AdapterConfig): config is VirtualTokensConfig => 'numVirtualTokens' in config;
 
 /** Version of PEFT whose files are written. */
 const peftVersion = '0.21.2';
@@ -121,6 +180,8 @@ interface Kind {
 const idle = { auto_mapping: null };
 const kinds: Readonly<Record<string, Kind>> = {
   IA3: { shape: ia3Shape, floats: [], idle },
+  PREFIX_TUNING: { shape: prefixTuningShape, floats: [], idle },
+  PROMPT_TUNING: { shape: promptTuningShape, floats: [], idle },
   LORA: {
     shape: loraShape,
     floats: ['loraDropout'],
@@ -152,6 +213,20 @@ const kinds: Readonly<Record<string, Kind>> = {
 /** Settings of learnt factors with their defaults. Throws one line that names the one that is wrong. */
 export function ia3Config(settings: IA3Settings = {}): IA3Config {
   return build('IA3', { ...settings }, {}, 'IA3 settings', (key) => key) as IA3Config;
+}
+
+/** Settings of prompt tuning with their defaults. Throws one line that names the one that is wrong. */
+export function promptTuningConfig(settings: PromptTuningSettings = {}): PromptTuningConfig {
+  const where = 'prompt tuning settings';
+  const config = build('PROMPT_TUNING', { ...settings }, {}, where, (key) => key) as PromptTuningConfig;
+  if (config.promptTuningInit === 'TEXT' && config.promptTuningInitText === null)
+    throw new Error(`${where}: promptTuningInit 'TEXT' takes the vectors of a text; give promptTuningInitText`);
+  return config;
+}
+
+/** Settings of prefix tuning with their defaults. Throws one line that names the one that is wrong. */
+export function prefixTuningConfig(settings: PrefixTuningSettings = {}): PrefixTuningConfig {
+  return build('PREFIX_TUNING', { ...settings }, {}, 'prefix tuning settings', (key) => key) as PrefixTuningConfig;
 }
 
 /** Settings of a low-rank adapter with their defaults. Throws one line that names the one that is wrong. */

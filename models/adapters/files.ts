@@ -91,12 +91,18 @@ function baseTensors(adapter: Adapter, model: BaseModel): Map<string, Tensor> {
 
 /** The files of an adapter as PEFT writes them. */
 export function adapterFiles(adapter: Adapter, model: BaseModel, folder: string, base?: string): FileToWrite[] {
-  const config = { ...adapter.config, baseModelNameOrPath: adapter.config.baseModelNameOrPath ?? base ?? null };
+  const name = adapter.config.baseModelNameOrPath ?? base ?? null;
+  const config = { ...adapter.config, baseModelNameOrPath: name };
+  // PEFT reads no file with a text to begin with that names no tokenizer.
+  const tokenizer =
+    config.peftType === 'PROMPT_TUNING' && config.promptTuningInit === 'TEXT' && config.tokenizerNameOrPath === null
+      ? { tokenizerNameOrPath: name ?? 'tokenizer' }
+      : {};
   const tables = baseTensors(adapter, model);
   const state = new Map([...adapter.stateDict(), ...tables]);
   const tensors = tensorsToWrite({ stateDict: () => state }).sort((a, b) => (a.name < b.name ? -1 : 1));
   return [
     ...weightFiles(folder, tensors, { baseName, maxShardBytes: Infinity }),
-    { path: join(folder, ADAPTER_CONFIG), data: adapterConfigText(config) },
+    { path: join(folder, ADAPTER_CONFIG), data: adapterConfigText({ ...config, ...tokenizer } as AdapterConfig) },
   ];
 }

@@ -34,6 +34,9 @@ export interface LoraLayer extends LayerAdapter {
   readonly isPlain: boolean;
 }
 
+/** Whether an adapter of a layer has low-rank matrices and nothing else. */
+export const isLowRank = (layer: LayerAdapter): layer is LoraLayer => 'isPlain' in layer && layer.isPlain === true;
+
 /** Low-rank matrices for a layer, see `LoraConfig`. Of a table of embeddings, in is its number of rows. */
 export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
   const { path, layer } = target;

@@ -1,25 +1,26 @@
 import { saveFiles } from '../../common/file-access.ts';
 import { join } from '../../common/platform.ts';
-import { assign, clone, guarded, isCapturing, isGradEnabled, noGrad } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
+import { assign, isCapturing, noGrad } from '../../autograd/index.ts';
 import type { FileToWrite } from '../../common/atomic-files.ts';
 import { Module } from '../module.ts';
-import type { HookHandle, Member } from '../module.ts';
+import type { Member } from '../module.ts';
 import { listNames, showText } from '../names.ts';
-import { Parameter, postponeInit } from '../parameter.ts';
+import { postponeInit } from '../parameter.ts';
+import type { Parameter } from '../parameter.ts';
+import { ActiveAdapters, refuseCapture } from './active.ts';
+import type { Scope } from './active.ts';
 import { Adapter } from './adapter.ts';
-import { AdapterRows, chooseByRow, lowRankByRow, noAdapter, stackOf } from './by-row.ts';
-import type { LowRankStack } from './by-row.ts';
-import type { LoraLayer } from './lora.ts';
+import { Attached } from './attached.ts';
+import { AdapterRows, noAdapter } from './by-row.ts';
+import { isLowRank } from './lora.ts';
+import { mergeInto } from './merged.ts';
+import type { PromptTokenizer } from './virtual-tokens.ts';
 import { combined } from './weighted.ts';
 import type { WeightedPart } from './weighted.ts';
-import type { WholeModule } from './whole-module.ts';
 import { adapterConfigText, loraConfig } from './config.ts';
 import type { AdapterConfig, LoraSettings } from './config.ts';
 import { adapterFiles, readAdapter, readAdapterConfig } from './files.ts';
 import { isWeightsFile } from '../io/safetensors-writer.ts';
-import { keysByTensor } from '../io/state-dict.ts';
-import type { LayerAdapter } from './layer-adapter.ts';
 import type { BaseModel } from './targets.ts';
 
 /** A model that is saved and loaded, as `PreTrainedModel` is. */
@@ -44,21 +45,8 @@ export interface LoadAdapterOptions {
   readonly name?: string;
   /** Whether it is to be trained on; default false. */
   readonly trainable?: boolean;
-}
-
-/** Names of the adapters that take part, inside of a scope. */
-interface Scope {
-  readonly names: readonly string[];
-  /** It began inside of a function that was being compiled, and is a part of it. */
-  readonly captured: boolean;
-  /** Which adapter each row of the batch has, where each has its own; `names` is then empty. */
-  readonly rows?: AdapterRows;
-}
-
-/** A layer with hooks on it, and what each adapter does to it. */
-interface HookedLayer {
-  readonly adapters: Map<string, LayerAdapter[]>;
-  readonly handles: HookHandle[];
+  /** Turns the text that prompt tuning begins with, `promptTuningInitText`, into tokens. */
+  readonly tokenizer?: PromptTokenizer | undefined;
 }
 
 /** Numbers of elements. */
@@ -87,22 +75,12 @@ export function adaptersOf<M extends object>(model: M): PeftModel<M & SavableMod
 export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   readonly base: M;
   readonly adapters = new Map<string, Adapter>();
-  #active: readonly string[] = [];
-  #scope: Scope | undefined;
-  /** The number of the last switch of adapters, among those of all models. */
-  #switched = 0;
+  readonly #active = new ActiveAdapters();
+  readonly #attached: Attached;
   /** Parameters that were trained before the first adapter came, which `unload` unfreezes. */
   #trained: readonly Parameter[] = [];
-  readonly #hooked = new Map<Module, HookedLayer>();
-  /** What takes the copies of modules out of their places again. */
-  readonly #replaced = new Map<Module, () => void>();
   /** Puts back what `merge` changed. */
   #unmerge: (() => void) | undefined;
-  /** Matrices of all adapters of a layer, for rows that have their own; made of weights of this version. */
-  readonly #stacks = new Map<Module, LowRankStack>();
-  #stacked = -1;
-  /** The number of the last attachment of adapters, among those of all models. */
-  #attached = 0;
   /** Rows of batches, by their number. */
   readonly #rows = new Map<number, AdapterRows>();
   /** Whether merging broke a tie of the base's. */
@@ -116,20 +94,21 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   private constructor(base: M) {
     super();
     this.base = base;
+    this.#attached = new Attached(base, this.adapters, this.#active);
   }
 
   /**
    * Adds an adapter, and makes it the active one. Errors, each one line: those of its settings; its name is
    * taken.
    */
-  add(config: AdapterConfig, { name = 'default', trainable = true }: LoadAdapterOptions = {}): Adapter {
+  add(config: AdapterConfig, { name = 'default', trainable = true, tokenizer }: LoadAdapterOptions = {}): Adapter {
     refuseCapture('add');
     if (!/^[\w-]+$/.test(name))
       throw new Error(`adapter: "${showText(name)}" is no name of an adapter; use letters, digits, - and _`);
     if (this.adapters.has(name))
       throw new Error(`adapter: there is one called "${name}" already; remove it first or give another name`);
     this.#refuseMerged('add');
-    const adapter = new Adapter(name, this.base, config, trainable);
+    const adapter = new Adapter(name, this.base, config, { trainable, tokenizer });
     if (this.adapters.size === 0) {
       this.#trained = this.base.parameters().filter((x) => x.requiresGrad);
       this.base.requiresGrad(false);
@@ -137,7 +116,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     }
     this.adapters.set(name, adapter);
     this.setAdapters(name);
-    this.#attach();
+    this.#attached.attach();
     return adapter;
   }
 
@@ -147,7 +126,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
    */
   async load(folder: string, { name = 'default', trainable = false }: LoadAdapterOptions = {}): Promise<Adapter> {
     const config = await readAdapterConfig(folder);
-    const before = this.#active;
+    const before = this.#active.set;
     const { module: adapter } = postponeInit(() => this.add(config, { name, trainable }));
     try {
       await readAdapter(adapter, this.base, folder);
@@ -176,10 +155,10 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       throw new Error("addWeighted: 'linear' takes roots of the weights, and one is below 0; use 'cat'");
     const parts = new Map<string, WeightedPart[]>();
     for (const [i, each] of names.entries()) {
-      const { layers, wholes } = this.#find(each);
-      if (wholes.length > 0 || !layers.every(isLowRank))
+      const { layers, wholes, virtual } = this.#find(each);
+      if (virtual || wholes.length > 0 || !layers.every(isLowRank))
         throw new Error(
-          `addWeighted: "${each}" has other parts than low-rank matrices (IA3, useDora, bias, modulesToSave)`,
+          `addWeighted: "${each}" has other parts than low-rank matrices (IA3, useDora, bias, modulesToSave, virtual tokens)`,
         );
       for (const layer of layers.filter(isLowRank))
         parts.set(layer.path, [...(parts.get(layer.path) ?? []), { layer, weight: weights[i]! }]);
@@ -204,15 +183,15 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     this.#refuseMerged('remove');
     this.#find(name);
     if (this.adapters.size === 1) return void this.unload();
-    this.#detach();
+    this.#attached.detach();
     this.adapters.delete(name);
-    this.setAdapters(this.#active.filter((other) => other !== name));
-    this.#attach();
+    this.setAdapters(this.#active.set.filter((other) => other !== name));
+    this.#attached.attach();
   }
 
   /** The names of the active adapters. */
   get active(): readonly string[] {
-    return this.#names();
+    return this.#active.names;
   }
 
   /**
@@ -223,8 +202,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     refuseCapture('setAdapters');
     const list = [names].flat();
     this.#check(list);
-    this.#active = list;
-    this.#switched = ++switches;
+    this.#active.set = list;
     for (const [name, adapter] of this.adapters) adapter.requiresGrad(adapter.trainable && list.includes(name));
   }
 
@@ -259,7 +237,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       const isPlain = config.peftType === 'LORA' && !config.useDora && config.bias === 'none';
       if (!isPlain || !layers.every(isLowRank))
         throw new Error(
-          `adapters by row: "${name}" has other parts than low-rank matrices (IA3, useDora, bias); activate it alone`,
+          `adapters by row: "${name}" has other parts than low-rank matrices (IA3, useDora, bias, virtual tokens); activate it alone`,
         );
     }
     rows.set(names, [...this.adapters.keys()]);
@@ -267,34 +245,13 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
 
   /** Runs fn with the adapters that `setRows` gave; a compiled function replays with those given since. */
   withRows<T>(rows: AdapterRows, fn: () => T): T {
-    const written = (): number => this.#written();
-    const version = isCapturing() ? guarded('the weights of adapters', written) : written();
-    if (version !== this.#stacked) {
-      for (const { a, b } of this.#stacks.values()) for (const x of [a, b]) x.storage.free();
-      this.#stacks.clear();
-      this.#stacked = version;
-    }
+    this.#attached.dropOldStacks();
     return this.#within({ names: [], rows, captured: isCapturing() }, fn);
   }
 
   #within<T>(scope: Scope, fn: () => T): T {
     this.#refuseMerged('withAdapters');
-    const before = this.#scope;
-    this.#scope = scope;
-    this.#switched = ++switches;
-    const restore = (): void => {
-      this.#scope = before;
-      this.#switched = ++switches;
-    };
-    let waits = false;
-    try {
-      const result = fn();
-      if (!(result instanceof Promise)) return result;
-      waits = true;
-      return result.finally(restore) as T;
-    } finally {
-      if (!waits) restore();
-    }
+    return this.#active.within(scope, fn);
   }
 
   /** Runs fn with the base alone, as the reference of preference tuning is; see `withAdapters`. */
@@ -308,20 +265,12 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
 
   /** Another number whenever what the adapters compute may have changed. */
   get version(): number {
-    return this.#written() + this.#switched * 2 ** 24;
-  }
-
-  /** Another number whenever the adapters' weights were written to, or are others. */
-  #written(): number {
-    const all = [...this.adapters.values()].flatMap((adapter) =>
-      adapter.layers.flatMap(({ parameters }) => parameters),
-    );
-    return all.reduce((sum, [, { storage }]) => sum + storage.version, this.#attached * 2 ** 24);
+    return this.#attached.written + this.#active.switched * 2 ** 24;
   }
 
   /** Whether the base's weight of this key is in a module that an active adapter has a copy of. */
   trainsWhole(key: string): boolean {
-    const wholes = this.#names().flatMap((name) => this.#find(name).wholes);
+    const wholes = this.#active.names.flatMap((name) => this.#find(name).wholes);
     return wholes.some(({ path }) => key.startsWith(`${path}.`));
   }
 
@@ -341,7 +290,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
 
   /** The settings of the base and of the active adapters, as JSON. */
   configText(): string {
-    const adapters = this.#active.map((name) => JSON.parse(adapterConfigText(this.#find(name).config)) as object);
+    const adapters = this.#active.set.map((name) => JSON.parse(adapterConfigText(this.#find(name).config)) as object);
     return `${JSON.stringify({ ...(JSON.parse(this.base.configText()) as object), adapters }, null, 2)}\n`;
   }
 
@@ -385,7 +334,8 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
     if (!this.#unmerge) throw new Error('unmerge: the adapters are not merged');
     this.#unmerge();
     this.#unmerge = undefined;
-    this.#attach();
+    this.#untied = false;
+    this.#attached.attach();
   }
 
   /**
@@ -405,9 +355,9 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   unload(): M {
     refuseCapture('unload');
     if (this.#unmerge) this.unmerge();
-    this.#detach();
+    this.#attached.detach();
     this.adapters.clear();
-    this.#active = [];
+    this.#active.set = [];
     models.delete(this.base);
     for (const x of this.#trained) x.requiresGrad = true;
     return this.base;
@@ -416,143 +366,17 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   #merge(keep: boolean): void {
     refuseCapture('merge');
     this.#refuseMerged('merge');
-    const keys = keysByTensor(this.base.stateTensors());
-    const undo: (() => void)[] = [];
-    const put = (owner: Module, before: Tensor, value: Tensor): void => {
-      const fields = owner as unknown as Record<string, Tensor>;
-      const field = Object.keys(fields).find((name) => fields[name] === before)!;
-      if (keys.get(before)!.length > 1) {
-        fields[field] = new Parameter(clone(value)).keep();
-        fields[field].requiresGrad = false;
-        undo.push(() => (fields[field] = before));
-        this.#untied = true;
-        return;
-      }
-      if (keep) {
-        const copy = clone(before).keep();
-        undo.push(() => {
-          noGrad(() => assign(before, copy));
-          copy.storage.free();
-        });
-      }
-      assign(before, value);
-    };
-    noGrad(() => {
-      for (const [layer, { adapters }] of this.#hooked) {
-        for (const name of ['weight', 'bias'] as const) {
-          const before = (layer as unknown as Record<string, Tensor | undefined>)[name];
-          const parts = this.#names().flatMap((active) => adapters.get(active) ?? []);
-          const value = before && parts.reduce((x, { merged }) => merged(name, x) ?? x, before);
-          if (value && value !== before) put(layer, before!, value);
-        }
-      }
-      for (const { original, copy } of this.#names().flatMap((name) => this.#find(name).wholes)) {
-        const values = copy.stateTensors();
-        const owners = new Map(original.namedModules());
-        for (const [key, before] of original.stateTensors())
-          put(owners.get(key.slice(0, Math.max(0, key.lastIndexOf('.'))))!, before, values.get(key)!);
-      }
-    });
-    this.#detach();
-    this.#unmerge = () => {
-      for (const step of undo.reverse()) step();
-      this.#untied = false;
-    };
-  }
-
-  // Layers
-
-  /** Names of the active adapters, now. */
-  #names(): readonly string[] {
-    return this.#scope?.names ?? this.#active;
-  }
-
-  /** The same for a layer that runs: a compiled function is captured anew when they have changed. */
-  #current(): readonly string[] {
-    // A scope that is a part of the compiled function decides by itself.
-    const state = (): string => (this.#scope?.rows ? 'of each row' : this.#names().join());
-    if (!this.#scope?.captured) guarded('the active adapters', state);
-    return this.#names();
-  }
-
-  /** The adapters' matrices of a layer. Where no gradients are asked for, they are made once. */
-  #stackOf(layer: Module, adapters: ReadonlyMap<string, readonly LayerAdapter[]>): LowRankStack {
-    const kept = isGradEnabled() ? undefined : this.#stacks.get(layer);
-    if (kept) return kept;
-    const made = stackOf([...this.adapters.keys()].map((name) => adapters.get(name)?.find(isLowRank)));
-    if (isGradEnabled() || isCapturing()) return made;
-    this.#stacks.set(layer, { a: made.a.keep(), b: made.b.keep() });
-    return made;
-  }
-
-  /** Puts hooks on the layers of all adapters, and copies in the place of modules that are trained whole. */
-  #attach(): void {
-    this.#detach();
-    this.#attached = ++switches;
-    for (const [name, adapter] of this.adapters) {
-      for (const part of adapter.layers) {
-        const hooked = this.#hooked.get(part.layer) ?? { adapters: new Map<string, LayerAdapter[]>(), handles: [] };
-        this.#hooked.set(part.layer, hooked);
-        hooked.adapters.set(name, [...(hooked.adapters.get(name) ?? []), part]);
-      }
-      for (const { original } of adapter.wholes) this.#replace(original);
-    }
-    for (const [layer, { adapters, handles }] of this.#hooked) {
-      const parts = (): LayerAdapter[] => this.#current().flatMap((name) => adapters.get(name) ?? []);
-      const isAnyLowRank = [...adapters.values()].flat().some(isLowRank);
-      const hasBefore = [...adapters.values()].flat().some(({ before }) => before);
-      if (hasBefore)
-        handles.push(
-          layer.registerForwardPreHook(
-            (_, [x, ...rest]) => [parts().reduce((y, { before }) => before?.(y) ?? y, x as Tensor), ...rest],
-            { name: hookName },
-          ),
-        );
-      handles.push(
-        layer.registerForwardHook(
-          (_, [x], output) => {
-            const changed = parts().reduce((y, { after }) => after?.(y, x as Tensor) ?? y, output as Tensor);
-            const rows = this.#scope?.rows;
-            if (!rows || !isAnyLowRank) return changed;
-            return lowRankByRow(changed, x as Tensor, this.#stackOf(layer, adapters), rows, layer);
-          },
-          { name: hookName },
-        ),
+    const names = this.#active.names;
+    const virtual = names.find((name) => this.#find(name).virtual);
+    if (virtual !== undefined)
+      throw new Error(
+        `merge: "${virtual}" is read before every text, and is no part of any weight; leave it an adapter`,
       );
-    }
-  }
-
-  #detach(): void {
-    for (const { handles } of this.#hooked.values()) for (const handle of handles) handle.remove();
-    this.#hooked.clear();
-    for (const restore of this.#replaced.values()) restore();
-    this.#replaced.clear();
-  }
-
-  /** Lets the active adapter's copy run in the place of a module. */
-  #replace(original: Module): void {
-    if (this.#replaced.has(original)) return;
-    const call = original.forward as (...args: unknown[]) => unknown;
-    const set = (value: unknown): void =>
-      void Object.defineProperty(original, 'forward', { value, writable: true, configurable: true });
-    set((...args: unknown[]): unknown => {
-      const wholes = this.#current().flatMap((name) => this.#find(name).wholes);
-      const rows = this.#scope?.rows;
-      if (rows) {
-        const copies = [...this.adapters.values()].map((adapter) =>
-          adapter.wholes.find((x) => x.original === original),
-        );
-        const run = (whole: WholeModule): unknown => (whole.copy.forward as (...args: unknown[]) => unknown)(...args);
-        return chooseByRow(
-          call(...args),
-          copies.map((whole) => whole && run(whole)),
-          rows,
-        );
-      }
-      const copy = wholes.find((whole) => whole.original === original)?.copy;
-      return copy ? (copy.forward as (...args: unknown[]) => unknown)(...args) : call(...args);
-    });
-    this.#replaced.set(original, () => set(call));
+    const wholes = names.flatMap((name) => this.#find(name).wholes);
+    const { undo, untied } = mergeInto(this.base, this.#attached.layersOf(names), wholes, keep);
+    this.#untied ||= untied;
+    this.#attached.detach();
+    this.#unmerge = undo;
   }
 
   // Checks
@@ -573,12 +397,16 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       throw new Error(
         `adapter: ${names.join(' and ')} both have ${twice.path} whole, of which one can run; activate one of them`,
       );
+    const virtual = names.filter((name) => this.#find(name).virtual);
+    if (virtual.length > 1)
+      throw new Error(`adapter: ${virtual.join(' and ')} both have virtual tokens; activate one of them`);
   }
 
   /** The name of the one active adapter. */
   #only(): string {
-    if (this.#active.length === 1) return this.#active[0]!;
-    throw new Error(`adapter: ${this.#active.length} adapters are active; name the one to save, { adapter: name }`);
+    const { set } = this.#active;
+    if (set.length === 1) return set[0]!;
+    throw new Error(`adapter: ${set.length} adapters are active; name the one to save, { adapter: name }`);
   }
 
   #refuseMerged(what: string): void {
@@ -591,16 +419,6 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       ...[...this.adapters].map(([name, adapter]): [string, Member] => [`adapters.${name}`, adapter]),
     ];
   }
-}
-
-const isLowRank = (layer: LayerAdapter): layer is LoraLayer => 'isPlain' in layer && layer.isPlain === true;
-
-const hookName = 'adapters';
-let switches = 0;
-
-/** Switching adapters is no op of a compiled function: it would happen once, at its capture. */
-function refuseCapture(what: string): void {
-  if (isCapturing()) throw new Error(`${what}: call it outside of the compiled function, or use withAdapters inside`);
 }
 
 /** Puts a new adapter on a model and makes it the active one: `getPeftModel(model, ia3Config())`. */

@@ -19,6 +19,14 @@ export interface SourceReader {
   read(inputIds: Tensor, lengths: Tensor, cache: KeyValueCache): void;
 }
 
+/** What an adapter lets a model read before every text. */
+export interface TokensAhead {
+  /** How many; `positions` and `switchAt` of the decoder count those of the text alone. */
+  readonly count: number;
+  /** Writes them into an empty cache, whose rows all begin with them; `cache.advance` then counts them. */
+  write(cache: KeyValueCache): void;
+}
+
 /** All that generation asks of a model. */
 export interface Decoder {
   readonly vocabSize: number;
@@ -31,6 +39,7 @@ export interface Decoder {
    * anew.
    */
   readonly switchAt?: number;
+  readonly ahead?: TokensAhead;
   /** Tokens (B, T) after those of the cache, which takes them up, -> their last hidden states (B, T, D). */
   hidden(inputIds: Tensor, cache: KeyValueCache): Tensor;
   /** Hidden states (..., D) -> logits of the next token (..., V). */

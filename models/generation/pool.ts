@@ -70,6 +70,7 @@ export async function* withSession<T>(
     kept.session.batch === batch &&
     (kept.rows === undefined) === (adapterNames === undefined) &&
     kept.session.capacity === wanted &&
+    kept.session.ahead === (decoder.ahead?.count ?? 0) &&
     kept.parameters.length === parameters.length &&
     kept.parameters.every((p, i) => p === parameters[i]);
   const at = list.findLastIndex(same);

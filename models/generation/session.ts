@@ -35,6 +35,10 @@ export class DecodingSession {
   readonly #look: Compiled<[Tensor, Wanted], Tensor>;
   /** The step that takes a chunk of the prompts: the last hidden state of each row, (B, 1, D). */
   readonly #chunk: Compiled<[ids: Tensor, counts: Tensor, lasts: Tensor, length: Tensor], Tensor>;
+  /** Tokens that the cache holds before those of each row; see `TokensAhead`. */
+  readonly #ahead: number;
+  /** The weights that computed those ahead. */
+  #aheadOf: number | undefined;
   /** Tokens of the longest row. */
   #length = 0;
   /** Where the decoder switches at some length: the tokens of each row. */
@@ -48,7 +52,8 @@ export class DecodingSession {
     this.batch = batch;
     this.#weights = weights;
     this.#decoder = decoder;
-    this.#cache = new KeyValueCache(batch, Math.min(capacity, decoder.positions));
+    this.#ahead = decoder.ahead?.count ?? 0;
+    this.#cache = new KeyValueCache(batch, this.#ahead + Math.min(capacity, decoder.positions));
     const step = (ids: Tensor, from: Tensor | undefined, wanted: Wanted): Tensor => {
       if (from) this.#cache.reorder(from);
       const hidden = decoder.hidden(ids, this.#cache); // (B, 1, D)
@@ -74,7 +79,12 @@ export class DecodingSession {
   }
 
   get capacity(): number {
-    return this.#cache.capacity;
+    return this.#cache.capacity - this.#ahead;
+  }
+
+  /** See `Decoder`. */
+  get ahead(): number {
+    return this.#ahead;
   }
 
   /** Bytes of the cache on the device. */
@@ -100,8 +110,9 @@ export class DecodingSession {
     this.#held = isAlone ? { tokens: [...whole[0]!], weights } : undefined;
     this.#rows = this.#decoder.switchAt === undefined ? [] : whole.map((row) => [...row]);
     using _ = scope();
-    this.#cache.clear(kept);
-    if (this.#length > this.capacity) this.#cache.grow(this.#length);
+    if (this.#ahead > 0 && this.#aheadOf !== weights) this.#writeAhead(weights);
+    this.#clear(kept);
+    if (this.#length > this.capacity) this.#cache.grow(this.#ahead + this.#length);
     const result = noGrad(() => {
       if (sources.length > 0) this.#decoder.source!.read(padded(sources), vector(lengthsOf(sources)), this.#cache);
       return this.#read(prompts, wanted);
@@ -149,7 +160,7 @@ export class DecodingSession {
     const switches = this.#switched(this.#length) && !this.#switched(this.#length - 1);
     const result = noGrad(() => {
       if (!switches) return this.#step(i32(ids, [this.batch, 1]), from && i32(from, [this.batch]), wanted);
-      this.#cache.clear();
+      this.#clear();
       return this.#read(this.#rows, wanted);
     });
     return await result.data();
@@ -177,7 +188,7 @@ export class DecodingSession {
   /** Takes back the last tokens of the only row: it has `length` again. */
   rewind(length: number): void {
     using _ = scope();
-    this.#cache.clear(length);
+    this.#clear(length);
     this.#length = length;
     for (const tokens of [this.#held?.tokens, this.#rows[0]]) if (tokens) tokens.length = length;
   }
@@ -185,7 +196,19 @@ export class DecodingSession {
   /** Makes room for `length` tokens, as far as the model has positions. */
   #grow(length: number): void {
     if (length <= this.capacity) return;
-    this.#cache.grow(Math.min(Math.max(2 * this.capacity, length), this.#decoder.positions));
+    const capacity = Math.min(Math.max(2 * this.capacity, length), this.#decoder.positions);
+    this.#cache.grow(this.#ahead + capacity);
+  }
+
+  /** Forgets all tokens but the first `kept` of each row. */
+  #clear(kept = 0): void {
+    this.#cache.clear(this.#ahead + kept);
+  }
+
+  #writeAhead(weights: number): void {
+    this.#cache.clear();
+    noGrad(() => this.#decoder.ahead!.write(this.#cache));
+    this.#aheadOf = weights;
   }
 
   /** Gives the cache's memory back. */

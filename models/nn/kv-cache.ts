@@ -45,6 +45,16 @@ export interface LayerCache {
   attendToSource(q: Tensor, options?: Pick<CacheAttendOptions, 'scale'>): Tensor;
 }
 
+/** What a decoder asks of what comes before its tokens. */
+export interface TokensBefore {
+  readonly batch: number;
+  layer(index: number): LayerCache;
+  /** Positions of `count` new tokens in each row, i32 (B, count) or (count). */
+  positions(count: number): Tensor;
+  /** Tokens of the longest text, [], where that is not what the last new token says. */
+  readonly textLength: Tensor | undefined;
+}
+
 /**
  * Keys and values of the tokens that a decoder has seen, so that the next token costs one token's work. Row
  * b's tokens lie at 0 .. lengths[b] - 1, and what lies behind is never looked at. Prompts of several lengths
@@ -52,7 +62,7 @@ export interface LayerCache {
  * overwrite it. Lengths lie on the device: one compiled step replays at any. Layers with a sliding window
  * keep all tokens too, and look at the last ones only.
  */
-export class KeyValueCache {
+export class KeyValueCache implements TokensBefore {
   /** How many tokens of each row are there, i32 [B]. */
   readonly lengths: Tensor;
   /** Of an encoder-decoder: what it attends to. */
@@ -89,7 +99,6 @@ export class KeyValueCache {
     };
   }
 
-  /** Positions of `count` new tokens in each row, i32 (B, count). */
   positions(count: number): Tensor {
     const starts = reshape(this.lengths, [this.batch, 1]);
     return count === 1 ? starts : add(starts, arange(0, count, 1, { dtype: 'i32' }));

@@ -14,7 +14,7 @@ import {
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { showShape } from '../names.ts';
-import type { KeyValueCache } from '../nn/kv-cache.ts';
+import type { TokensBefore } from '../nn/kv-cache.ts';
 import { ignoredLabel } from '../nn/token-loss.ts';
 import type { EncoderOutput } from './outputs.ts';
 
@@ -51,10 +51,10 @@ export interface DecoderInputs extends TokenInputs {
   readonly documentIds?: Tensor;
   /**
    * Keys and values of the tokens before these, to which those of these are added; `cache.advance` then
-   * counts them. The mask, other positions and the layers' internals do not go with it. For generation: no
-   * dropout, no gradient.
+   * counts them. The mask, other positions, the layers' internals and dropout in attention do not go with it;
+   * what is written to a `KeyValueCache` has no gradient.
    */
-  readonly cache?: KeyValueCache;
+  readonly cache?: TokensBefore;
 }
 
 /** Throws for inputs that a decoder cannot take: see `checkTokenInputs` and `checkCacheInputs`. */

@@ -10,7 +10,7 @@ import os
 import shutil
 
 import torch
-from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -52,6 +52,18 @@ IA3_CASES = {
         dict(**CAUSAL, target_modules=["v_proj", "gate_proj", "up_proj"], feedforward_modules=["up_proj"]),
     ),
 }
+VIRTUAL = {**CAUSAL, "num_virtual_tokens": 3}
+PROMPT_CASES = {
+    "bert-prompt": ("tiny-bert", dict(task_type="SEQ_CLS", num_virtual_tokens=4)),
+    "gpt2-prompt": ("tiny-gpt2", VIRTUAL),
+    "llama-prompt": ("tiny-llama", VIRTUAL),
+}
+PREFIX_CASES = {
+    "gpt2-prefix": ("tiny-gpt2", VIRTUAL),
+    "llama-prefix": ("tiny-llama", VIRTUAL),
+    "qwen3-projected": ("tiny-qwen3", dict(**VIRTUAL, prefix_projection=True, encoder_hidden_size=8)),
+}
+KINDS = ((IA3Config, IA3_CASES), (PromptTuningConfig, PROMPT_CASES), (PrefixTuningConfig, PREFIX_CASES))
 
 
 def load(base, folder):
@@ -79,7 +91,9 @@ def randomise(model):
                 parameter.mul_(1 + 0.2 * noise)
             elif "ia3_" in name:
                 parameter.copy_(1 + 0.3 * noise)
-            elif "lora_" in name:
+            elif "transform" in name:
+                parameter.copy_(0.2 * noise)
+            elif "lora_" in name or "prompt_encoder" in name:
                 parameter.copy_(0.3 * noise)
             else:
                 parameter.add_(0.1 * noise)
@@ -91,6 +105,8 @@ def sums(gradient):
 
 
 def without_name(key):
+    if key.startswith("prompt_encoder."):
+        return "prompt_embeddings"
     for part in (".modules_to_save.default", ".lora_magnitude_vector.default.weight"):
         if part in key:
             return key.replace(part, ".lora_magnitude_vector" if "magnitude" in part else "")
@@ -113,6 +129,8 @@ def tidy(path):
     with open(file, encoding="utf-8") as source:
         config = json.load(source)
     config["base_model_name_or_path"] = os.path.basename(config["base_model_name_or_path"])
+    if config["modules_to_save"]:
+        config["modules_to_save"] = list(dict.fromkeys(config["modules_to_save"]))
     for key in ("target_modules", "exclude_modules", "feedforward_modules"):
         if isinstance(config.get(key), list):
             config[key].sort()
@@ -122,13 +140,19 @@ def tidy(path):
 
 def run(name, base, settings, folder):
     path = os.path.join(folder, "adapters", name)
-    kind = IA3Config if name in IA3_CASES else LoraConfig
+    kind = next((kind for kind, cases in KINDS if name in cases), LoraConfig)
     model = get_peft_model(load(base, folder), kind(**settings))
     randomise(model)
     model.save_pretrained(path)
     tidy(path)
-    model = PeftModel.from_pretrained(load(base, folder), path, is_trainable=True).eval()
+    if kind in (PromptTuningConfig, PrefixTuningConfig):
+        model = trainable_again(base, folder, path, settings, kind)
+    else:
+        model = PeftModel.from_pretrained(load(base, folder), path, is_trainable=True).eval()
     inputs, labels = inputs_of(base)
+    if kind is PromptTuningConfig and base != "tiny-bert":
+        # PEFT lets the last virtual token predict the first token of the text, which is not asked for here.
+        labels = torch.cat((torch.full((len(labels), 1), -100), labels[:, 1:]), 1)
     output = model(**inputs, labels=labels)
     output.loss.backward()
     gradients = {without_name(key): sums(x.grad) for key, x in model.named_parameters() if x.grad is not None}
@@ -143,6 +167,18 @@ def run(name, base, settings, folder):
         "gradients": gradients,
         "losses": train(model, inputs, labels),
     }
+
+
+def trainable_again(base, folder, path, settings, kind):
+    """PEFT loads virtual tokens for use only: they are put on a new model, as their file has them."""
+    saved = load_file(os.path.join(path, "adapter_model.safetensors"))
+    settings = {key: value for key, value in settings.items() if key not in ("prefix_projection", "encoder_hidden_size")}
+    model = get_peft_model(load(base, folder), kind(**settings))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(saved[without_name(name)])
+    return model.eval()
 
 
 def combine(folder):
@@ -162,9 +198,13 @@ def combine(folder):
     return found
 
 
+def all_cases():
+    return {**CASES, **{name: case for _, cases in KINDS for name, case in cases.items()}}
+
+
 def generate(folder, minilm):
     shutil.rmtree(os.path.join(folder, "adapters"), ignore_errors=True)
-    cases = {name: run(name, base, settings, folder) for name, (base, settings) in {**CASES, **IA3_CASES}.items()}
+    cases = {name: run(name, base, settings, folder) for name, (base, settings) in all_cases().items()}
     golden = {"ids": inputs_of("tiny-gpt2")[0]["input_ids"].tolist(), "combined": combine(folder), **cases}
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(short(value))}" for key, value in golden.items())
     with open(os.path.join(folder, "adapters.json"), "w", encoding="utf-8") as file:
