@@ -118,8 +118,8 @@ const virtualTokens = {
 };
 
 /**
- * Learnt vectors before those of every text's tokens (Lester et al. 2021, "prompt tuning"). Names and defaults
- * are those of PEFT's PromptTuningConfig; there numVirtualTokens has no default.
+ * Learnt vectors before those of every text's tokens (Lester et al. 2021, "prompt tuning"). Names and
+ * defaults are those of PEFT's PromptTuningConfig; there numVirtualTokens has no default.
  */
 const promptTuningShape = {
   ...virtualTokens,

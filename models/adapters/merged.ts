@@ -14,7 +14,7 @@ export interface Merged {
   readonly untied: boolean;
 }
 
-/** Writes what adapters change into the weights of their base; with `keep` the old ones are kept to undo it. */
+/** Writes what adapters change into the weights of their base; `keep` keeps the old ones to undo it. */
 export function mergeInto(
   base: BaseModel,
   layers: Iterable<readonly [layer: Module, parts: readonly LayerAdapter[]]>,

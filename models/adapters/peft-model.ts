@@ -158,7 +158,8 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       const { layers, wholes, virtual } = this.#find(each);
       if (virtual || wholes.length > 0 || !layers.every(isLowRank))
         throw new Error(
-          `addWeighted: "${each}" has other parts than low-rank matrices (IA3, useDora, bias, modulesToSave, virtual tokens)`,
+          `addWeighted: "${each}" has other parts than low-rank matrices (IA3, useDora, bias, modulesToSave, ` +
+            'virtual tokens)',
         );
       for (const layer of layers.filter(isLowRank))
         parts.set(layer.path, [...(parts.get(layer.path) ?? []), { layer, weight: weights[i]! }]);
@@ -237,7 +238,8 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       const isPlain = config.peftType === 'LORA' && !config.useDora && config.bias === 'none';
       if (!isPlain || !layers.every(isLowRank))
         throw new Error(
-          `adapters by row: "${name}" has other parts than low-rank matrices (IA3, useDora, bias, virtual tokens); activate it alone`,
+          `adapters by row: "${name}" has other parts than low-rank matrices (IA3, useDora, bias, virtual ` +
+            'tokens); activate it alone',
         );
     }
     rows.set(names, [...this.adapters.keys()]);

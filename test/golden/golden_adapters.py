@@ -172,7 +172,8 @@ def run(name, base, settings, folder):
 def trainable_again(base, folder, path, settings, kind):
     """PEFT loads virtual tokens for use only: they are put on a new model, as their file has them."""
     saved = load_file(os.path.join(path, "adapter_model.safetensors"))
-    settings = {key: value for key, value in settings.items() if key not in ("prefix_projection", "encoder_hidden_size")}
+    network = ("prefix_projection", "encoder_hidden_size")
+    settings = {key: value for key, value in settings.items() if key not in network}
     model = get_peft_model(load(base, folder), kind(**settings))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
