@@ -29,9 +29,19 @@ export interface HookHandle {
   remove(): void;
 }
 
+const hookNumbers = new WeakMap<object, number>();
+let hooksSeen = 0;
+
+/** A number of a hook, which it keeps: registered again under its name it is the same hook. */
+function numberOf(hook: object): number {
+  const number = hookNumbers.get(hook) ?? ++hooksSeen;
+  hookNumbers.set(hook, number);
+  return number;
+}
+
 /** Hooks of one kind by name, in the order they were registered. */
-class Hooks<H> implements Iterable<readonly [name: string, hook: H]> {
-  readonly #list: { readonly name: string; readonly hook: H; readonly id: number }[] = [];
+class Hooks<H extends object> implements Iterable<readonly [name: string, hook: H]> {
+  readonly #list: { readonly name: string; readonly hook: H }[] = [];
   #count = 0;
 
   get isEmpty(): boolean {
@@ -40,13 +50,14 @@ class Hooks<H> implements Iterable<readonly [name: string, hook: H]> {
 
   /** The same for the same hooks, else another. */
   get state(): string {
-    return this.#list.map(({ name, id }) => `${name} #${id}`).join(', ');
+    return this.#list.map(({ name, hook }) => `${name} #${numberOf(hook)}`).join(', ');
   }
 
   add(hook: H, { name = `hook ${this.#count + 1}` }: HookOptions): HookHandle {
     if (this.#list.some((other) => other.name === name))
       throw new Error(`a hook named "${name}" is registered already; remove it first or give another name`);
-    const entry = { name, hook, id: ++this.#count };
+    const entry = { name, hook };
+    this.#count++;
     this.#list.push(entry);
     const remove = (): void => {
       const at = this.#list.indexOf(entry);
@@ -149,12 +160,13 @@ export class Module {
 
   /**
    * Whether calling `forward` does more than the class says: there are hooks, or it was replaced. A compiled
-   * function that asked for it is captured anew when hooks have been added or removed.
+   * function that asked for it is captured anew when called with other hooks than it was captured with.
    */
   get isHooked(): boolean {
     const state = (): string => {
+      const before = this.#preHooks.isEmpty ? '' : `before: ${this.#preHooks.state}`;
       const replaced = this.forward === this.#call ? '' : 'another forward';
-      return `[${[this.#preHooks.state, this.#hooks.state, replaced].filter(Boolean).join(', ')}]`;
+      return `[${[before, this.#hooks.state, replaced].filter(Boolean).join('; ')}]`;
     };
     if (isCapturing()) guarded(`the list of hooks of a ${this.constructor.name}`, state);
     return !this.#preHooks.isEmpty || !this.#hooks.isEmpty || this.forward !== this.#call;

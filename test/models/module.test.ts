@@ -321,6 +321,36 @@ test('compiled: hooks are captured; adding or removing one captures anew; one th
   );
 });
 
+test('compiled: a hook put on again is the one captured; before and after forward are not the same', async () => {
+  const linear = new Linear(2, 2);
+  let captures = 0;
+  const run = compile(
+    (x: Tensor) => {
+      captures++;
+      return linear.forward(x);
+    },
+    { log: () => undefined },
+  );
+  const call = async (): Promise<number[]> => list(noGrad(() => run(ones([1, 2]))));
+  const negated = (await list(noGrad(() => linear.forward(ones([1, 2]))))).map((x) => -x);
+  const negate = (_: Module, __: unknown, output: unknown): Tensor => (output as Tensor).neg();
+  for (let times = 0; times < 3; times++) {
+    const handle = linear.registerForwardHook(negate, { name: 'negate' });
+    assert.equal(await call(), negated);
+    handle.remove();
+  }
+  assert.is(captures, 1);
+
+  let calls = 0;
+  const count = (): void => void calls++;
+  const before = linear.registerForwardPreHook(count, { name: 'count' });
+  await call();
+  before.remove();
+  linear.registerForwardHook(count, { name: 'count' });
+  await call();
+  assert.equal([captures, calls], [3, 2], 'each place of the hook is captured');
+});
+
 test('an error in a forward says where in the model, once, and keeps its class', () => {
   class Outer extends Module {
     readonly encoder = new Sample();
