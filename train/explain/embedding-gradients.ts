@@ -15,7 +15,7 @@ import {
 } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { BartForSequenceClassification, Embedding } from '../../models/index.ts';
-import type { Module } from '../../models/index.ts';
+import type { ForwardHook, Module } from '../../models/index.ts';
 import { baseOf, outputOf } from './output.ts';
 import type { KindOfModel, LabelledBatch, OutputScale } from './output.ts';
 
@@ -41,27 +41,22 @@ export type GradientBatch = LabelledBatch & {
   readonly noise: Tensor;
 };
 
-export interface EmbeddingGradients {
-  /** The output at each point, (B), and the sums over the embedding of gradient times difference, (B, T). */
-  at(form: GradientForm, batch: GradientBatch): { readonly values: Tensor; readonly scores: Tensor };
-  /** Takes the hooks off. */
-  close(): void;
-}
+/** The output at each point, (B), and the sums over the embedding of gradient times difference, (B, T). */
+export type EmbeddingGradients = (
+  form: GradientForm,
+  batch: GradientBatch,
+) => { readonly values: Tensor; readonly scores: Tensor };
 
 /**
- * Watches the tables of embeddings of a model: the one that reads the tokens gives points of the way from the
- * baseline to the text instead, while `at` runs. Close it at the end.
+ * The gradients of a model at points of the way from the baseline to the text: while they are computed, a
+ * hook lets the table of embeddings that reads the tokens give these points instead.
  */
-export function openGradients(model: Module): EmbeddingGradients {
+export function gradientsOf(model: Module): EmbeddingGradients {
   /** While a gradient is captured: the tokens, how their embeddings are changed, and what came of it. */
   let current: { readonly ids: Tensor; replace(table: Embedding, words: Tensor): Tensor } | undefined;
   const tables = model.modules().filter((module): module is Embedding => module instanceof Embedding);
-  const handles = tables.map((table) =>
-    table.registerForwardHook(
-      (_module, [ids], words) => (current && ids === current.ids ? current.replace(table, words as Tensor) : undefined),
-      { name: 'explain' },
-    ),
-  );
+  const hook: ForwardHook = (table, [ids], words) =>
+    current && ids === current.ids ? current.replace(table as Embedding, words as Tensor) : undefined;
   const forms = new Map<string, Compiled<[batch: GradientBatch], { values: Tensor; scores: Tensor }>>();
 
   const compute = ({ kind, scale, times, isNoisy, fromZero }: GradientForm, batch: GradientBatch) => {
@@ -105,16 +100,17 @@ export function openGradients(model: Module): EmbeddingGradients {
       current = undefined;
     }
   };
-  return {
-    at(form, batch) {
-      const key = JSON.stringify(form);
-      const options = { name: 'explain gradients', maxPrograms: 32, log: () => undefined };
-      const run = forms.get(key) ?? compile((given: GradientBatch) => compute(form, given), options);
-      forms.set(key, run);
+  return (form, batch) => {
+    const key = JSON.stringify(form);
+    const options = { name: 'explain gradients', maxPrograms: 32, log: () => undefined };
+    const run = forms.get(key) ?? compile((given: GradientBatch) => compute(form, given), options);
+    forms.set(key, run);
+    // Off again at once: programs captured without hooks are captured anew where there are some.
+    const handles = tables.map((table) => table.registerForwardHook(hook, { name: 'explain' }));
+    try {
       return run(batch);
-    },
-    close() {
+    } finally {
       for (const handle of handles) handle.remove();
-    },
+    }
   };
 }

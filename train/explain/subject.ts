@@ -5,7 +5,7 @@ import { highest } from '../../common/collections.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 import { chunks, compiledFor } from '../../models/pipelines/rows.ts';
 import { badModule } from './bad-values.ts';
-import { openGradients } from './embedding-gradients.ts';
+import { gradientsOf } from './embedding-gradients.ts';
 import type { GradientForm } from './embedding-gradients.ts';
 import { findTarget, outputOf, scoresOf, targetName } from './output.ts';
 import type { ExplainedRow, KindOfModel, LabelledBatch, OutputScale, PlacedBatch, Target } from './output.ts';
@@ -82,7 +82,7 @@ export interface Session {
   subject(text: ExplainedText): Promise<Subject>;
   /** Says how many evaluations are to come, for the progress. */
   expect(evaluations: number): void;
-  /** Takes the hooks off and puts the model's mode back. */
+  /** Puts the model's mode back. */
   close(): void;
 }
 
@@ -113,7 +113,7 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
   const limits = { ...own, positions: Math.min(own.positions, options.maxLength ?? Infinity) };
   const { training } = model;
   model.eval();
-  const gradients = openGradients(model);
+  const gradients = gradientsOf(model);
   let [done, expected] = [0, 0];
   const advance = (count: number): void => {
     done += count;
@@ -204,7 +204,7 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
           const width = rows.inputIds.shape[1]!;
           const weights = new Float32Array(size * width);
           for (const i of numbers.keys()) weights.set(isFeature, i * width);
-          const result = gradients.at(form, {
+          const result = gradients(form, {
             ...rows,
             baseIds: batch(
               numbers.map(() => idsOf()),
@@ -252,10 +252,7 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
   return {
     subject,
     expect: (evaluations) => void (expected += evaluations),
-    close() {
-      gradients.close();
-      model.train(training);
-    },
+    close: () => void model.train(training),
   };
 }
 
