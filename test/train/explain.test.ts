@@ -212,6 +212,15 @@ test('tokens say where they stand, special ones have no score, the model keeps i
   assert.ok(['bad', 'mixed', 'good'].includes(target.name));
 });
 
+test("the baseline's output is found in the batches of the gradients", async () => {
+  for (const method of ['integrated-gradients', 'gradient-shap'] as const) {
+    const done: number[] = [];
+    const options = { ...asGolden, method, steps: 3, batchSize: 4 };
+    await explain(model, tokenizer, shortText, { ...options, onProgress: (count) => done.push(count) });
+    assert.equal(done, [1, 5], method);
+  }
+});
+
 /** Words without order: the mean of one number each. Every method must find those numbers. */
 class BagOfWords extends Module {
   readonly words = new Embedding(tokenizer.vocabSize, 1);

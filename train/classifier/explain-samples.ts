@@ -24,7 +24,9 @@ export async function explainSamples(
   const path = join(folder, 'explanations.html');
   let explanations: Explanation[];
   try {
-    explanations = await explain(model, tokenizer, texts, { steps: 16, truncation: true, maxLength });
+    // The points of the way and its start are one batch.
+    const points = { steps: 16, batchSize: 17 };
+    explanations = await explain(model, tokenizer, texts, { ...points, truncation: true, maxLength });
   } catch (error) {
     return `no explanations: ${firstLine(error)}`;
   }

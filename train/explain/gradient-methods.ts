@@ -48,9 +48,11 @@ export function gaussLegendre(steps: number): Quadrature {
   return { points, weights };
 }
 
-/** The explained number at the baseline of gradients, which may be zeros. */
-const valueAtBaseline = async (subject: Subject): Promise<number> =>
-  (await subject.gradients({ alphas: [0], times: 'difference' })).values[0]!;
+/** Each feature's shares at points of the way, and the explained number at its start, of the same batches. */
+async function alongTheWay(subject: Subject, points: readonly number[], { noise = 0, seed = 0 } = {}) {
+  const { scores, values } = await subject.gradients({ alphas: [...points, 0], times: 'difference', noise, seed });
+  return { shares: scores.slice(0, -1), baseline: values.at(-1)! };
+}
 
 /** Means of samples and their standard errors. */
 function meansOf(samples: readonly Float64Array[], features: number): Required<Pick<Attribution, 'scores' | 'errors'>> {
@@ -76,10 +78,10 @@ export const gradientMethods = {
     evaluations: (_, options) => stepsOf(options) + 1,
     async attribute(subject, options) {
       const { points, weights } = quadratures[options.rule ?? 'gauss-legendre'](stepsOf(options));
-      const { scores } = await subject.gradients({ alphas: points, times: 'difference' });
+      const { shares, baseline } = await alongTheWay(subject, points);
       return {
-        scores: subject.features.map((_, i) => scores.reduce((sum, each, step) => sum + weights[step]! * each[i]!, 0)),
-        baseline: await valueAtBaseline(subject),
+        scores: subject.features.map((_, i) => shares.reduce((sum, each, step) => sum + weights[step]! * each[i]!, 0)),
+        baseline,
       };
     },
   },
@@ -107,9 +109,9 @@ export const gradientMethods = {
     async attribute(subject, options) {
       const { seed = 0 } = options;
       const random = new Random(seed);
-      const alphas = Array.from({ length: stepsOf(options) }, () => random.uniform());
-      const { scores } = await subject.gradients({ alphas, times: 'difference', noise: noiseOf(options, 0), seed });
-      return { ...meansOf(scores, subject.features.length), baseline: await valueAtBaseline(subject) };
+      const points = Array.from({ length: stepsOf(options) }, () => random.uniform());
+      const { shares, baseline } = await alongTheWay(subject, points, { noise: noiseOf(options, 0), seed });
+      return { ...meansOf(shares, subject.features.length), baseline };
     },
   },
 } as const satisfies Record<string, AttributionMethod>;
