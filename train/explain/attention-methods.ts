@@ -9,7 +9,7 @@ import type { Subject } from './subject.ts';
  * How information moves in each layer, [tokens][tokens]: half the mean of the heads and half the residual
  * connection (Abnar and Zuidema 2020, section 3).
  */
-export function mixedAttention({ layers, heads, tokens, weights }: AttentionWeights): Float64Array[] {
+function mixedAttention({ layers, heads, tokens, weights }: AttentionWeights): Float64Array[] {
   return Array.from({ length: layers }, (_, layer) => {
     const mixed = new Float64Array(tokens * tokens);
     for (let i = 0; i < mixed.length; i++) {
@@ -24,7 +24,7 @@ export function mixedAttention({ layers, heads, tokens, weights }: AttentionWeig
 /**
  * How much of each token reaches token `place` behind the last layer: the product of the layers' attention.
  */
-export function attentionRollout(attention: AttentionWeights, place: number): Float64Array {
+function attentionRollout(attention: AttentionWeights, place: number): Float64Array {
   const { tokens } = attention;
   let reached = new Float64Array(tokens);
   reached[place] = 1;
@@ -44,7 +44,7 @@ const mostEdges = 500_000;
  * The largest flow from token `place` behind the last layer to each of `wanted` before the first, where a
  * connection carries at most its attention.
  */
-export function attentionFlow(attention: AttentionWeights, place: number, wanted: readonly number[]): Float64Array {
+function attentionFlow(attention: AttentionWeights, place: number, wanted: readonly number[]): Float64Array {
   const { layers, tokens } = attention;
   if (layers * tokens * tokens > mostEdges)
     throw new Error(

@@ -1,3 +1,4 @@
+import { highest } from '../../common/collections.ts';
 import { Random } from '../../common/random.ts';
 import { mean } from '../../common/statistics.ts';
 import { alignTable } from '../../common/text-table.ts';
@@ -8,6 +9,7 @@ import type { ExplainMethod, ExplainOptions } from './explain.ts';
 import { faithfulness, randomisedCorrelation, sensitivity } from './faithfulness.ts';
 import type { Faithfulness } from './faithfulness.ts';
 import type { ExplainedText } from './read-text.ts';
+import { mostExact } from './shapley.ts';
 import { openSession } from './subject.ts';
 import type { Subject } from './subject.ts';
 
@@ -45,7 +47,7 @@ export async function compareMethods(
     const subjects: Subject[] = [];
     for (const text of texts) subjects.push(await session.subject(text));
     const longest = Math.max(...subjects.map(({ features }) => features.length));
-    const all = methods ?? explainMethods.filter((method) => method !== 'exact-shap' || longest <= 12);
+    const all = methods ?? explainMethods.filter((method) => method !== 'exact-shap' || longest <= mostExact);
     const compared: ComparedMethod[] = [];
     for (const method of [...all, 'random' as const]) {
       const scoresOf = async (subject: Subject, seed: number): Promise<number[]> => {
@@ -82,8 +84,8 @@ export async function compareMethods(
 
 /** The share of the true features that is among as many highest scores. */
 export function shareFound(scores: readonly number[], truth: readonly number[]): number {
-  const highest = [...scores.keys()].sort((a, b) => scores[b]! - scores[a]!).slice(0, truth.length);
-  return truth.filter((feature) => highest.includes(feature)).length / truth.length;
+  const found = highest(scores, truth.length);
+  return truth.filter((feature) => found.includes(feature)).length / truth.length;
 }
 
 /**

@@ -99,7 +99,7 @@ export async function explain(
 }
 
 /** The same within a session. */
-export async function explainWith(
+async function explainWith(
   session: Session,
   texts: readonly ExplainedText[],
   options: ExplainOptions,

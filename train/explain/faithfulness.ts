@@ -1,10 +1,12 @@
 // Whether scores of tokens say what the model does: measured by what happens without the tokens.
 import { assign, clone, noGrad, scope, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { highest } from '../../common/collections.ts';
 import { Random } from '../../common/random.ts';
 import { mean } from '../../common/statistics.ts';
 import { Embedding } from '../../models/index.ts';
 import type { Module } from '../../models/index.ts';
+import { areaUnderCurve } from '../metrics/curves.ts';
 import { spearman } from '../metrics/regression.ts';
 import type { Subject } from './subject.ts';
 
@@ -32,24 +34,13 @@ export interface Faithfulness {
 
 const shares = [0.1, 0.2, 0.3, 0.4, 0.5];
 
-/** Features by their scores, the highest first; equal ones in the order of the text. */
-const highestFirst = (scores: ArrayLike<number>): number[] =>
-  Array.from(scores, (_, i) => i).sort((a, b) => scores[b]! - scores[a]! || a - b);
-
-/** The area under values at equal distances on [0, 1], by trapezoids. */
-const areaUnder = (values: ArrayLike<number>): number =>
-  Array.from(values)
-    .slice(1)
-    .reduce((sum, value, i) => sum + (value + values[i]!) / 2, 0) /
-  (values.length - 1);
-
 /** How faithful the scores of a subject's features are, one a feature. */
 export async function faithfulness(
   { features: { length: n }, values, output }: Pick<Subject, 'features' | 'values' | 'output'>,
   scores: ArrayLike<number>,
   { samples = 50, seed = 0 }: { readonly samples?: number; readonly seed?: number } = {},
 ): Promise<Faithfulness> {
-  const order = highestFirst(scores);
+  const order = highest(scores, n);
   /** The first k of the order with `bit`, the others with the other. */
   const first = (k: number, bit: number): Uint8Array => {
     const bits = new Uint8Array(n).fill(1 - bit);
@@ -58,6 +49,7 @@ export async function faithfulness(
   };
   const sizes = shares.map((share) => Math.max(1, Math.round(share * n)));
   const steps = Array.from({ length: n + 1 }, (_, k) => k);
+  const taken = steps.map((k) => k / n);
   const random = new Random(seed);
   const sets = Array.from({ length: samples }, () => Uint8Array.from({ length: n }, () => random.int(2)));
   const deleted = await values(steps.map((k) => first(k, 0)));
@@ -70,8 +62,8 @@ export async function faithfulness(
   return {
     comprehensiveness: mean(sizes.map((k) => output - deleted[k]!)),
     sufficiency: mean(sizes.map((k) => output - inserted[k]!)),
-    deletion: areaUnder(deleted),
-    insertion: areaUnder(inserted),
+    deletion: areaUnderCurve(taken, deleted),
+    insertion: areaUnderCurve(taken, inserted),
     infidelity: mean(errors),
   };
 }

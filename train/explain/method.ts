@@ -24,8 +24,7 @@ export interface MethodOptions {
   readonly seed?: number | undefined;
 }
 
-export const integrationRules = ['gauss-legendre', 'riemann-middle', 'riemann-trapezoid'] as const;
-export type IntegrationRule = (typeof integrationRules)[number];
+export type IntegrationRule = 'gauss-legendre' | 'riemann-middle' | 'riemann-trapezoid';
 
 export interface Attribution {
   /** One a feature. */

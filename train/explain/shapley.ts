@@ -10,7 +10,7 @@ import { tokenHierarchy } from './token-hierarchy.ts';
 import type { TokenGroup, TreeToken } from './token-hierarchy.ts';
 
 /** Most tokens of which all subsets are tried. */
-const mostExact = 12;
+export const mostExact = 12;
 
 const bitsOf = (subset: number, features: number): Uint8Array =>
   Uint8Array.from({ length: features }, (_, i) => (subset >> i) & 1);
@@ -129,7 +129,7 @@ export function kernelCoalitions(n: number, budget: number, random: Random): Coa
 /**
  * The Shapley values of least weighted error, which add up to whole - none (Lundberg and Lee 2017, eq. 8).
  */
-export function solveKernel(
+function solveKernel(
   kept: readonly Uint8Array[],
   weights: readonly number[],
   outputs: ArrayLike<number>,
@@ -178,8 +178,8 @@ interface OwenTask {
  * halves by Shapley's rule for two, halves with the largest effects first. Where the budget ends, and within
  * words, a group's effect is shared out evenly.
  */
-export async function owenValues(
-  { features: { length: n }, values, output, batchSize }: Pick<Subject, 'features' | 'values' | 'output' | 'batchSize'>,
+async function owenValues(
+  { features: { length: n }, values, output, batchSize }: Subject,
   tree: TokenGroup,
   { budget, context }: { readonly budget: number; readonly context?: 0 | 1 | undefined },
 ): Promise<Float64Array> {
@@ -228,10 +228,7 @@ export async function owenValues(
 }
 
 /** The features as the tree sees them: pieces that go on with a word begin with ##. */
-export function treeTokens(
-  { features, row }: Pick<Subject, 'features' | 'row'>,
-  texts: readonly string[],
-): TreeToken[] {
+function treeTokens({ features, row, texts }: Subject): TreeToken[] {
   const textOf = (place: number): string =>
     texts[row.texts[place]!]!.slice(row.starts[place]!, row.ends[place]!).trim();
   return features.map((place, i) => {
@@ -266,7 +263,7 @@ export const shapleyMethods = {
     evaluations: (n, { evaluations = 500 }) => Math.min(evaluations - 2, n * (n - 1)) + 1,
     async attribute(subject, { evaluations, context }) {
       const budget = count('evaluations', evaluations, 500);
-      const tree = tokenHierarchy(treeTokens(subject, subject.texts));
+      const tree = tokenHierarchy(treeTokens(subject));
       return { scores: await owenValues(subject, tree, { budget, context }), baseline: await baseValue(subject) };
     },
   },
