@@ -133,9 +133,8 @@ export const fineTuneFlags = {
   ...adapterFlags,
 } as const satisfies Record<string, Option>;
 
-type Given = Parsed<typeof trainingFlags>['values'] & Partial<Parsed<typeof adapterFlags>['values']>;
-
 type AdapterValues = Partial<Parsed<typeof adapterFlags>['values']>;
+type Given = Parsed<typeof trainingFlags>['values'] & AdapterValues;
 
 /** Whether the flags ask for an adapter, and not for the weights themselves to be trained. */
 export const isAdapted = ({ lora, peft }: AdapterValues): boolean => lora !== undefined || peft !== undefined;
@@ -146,9 +145,8 @@ export function adapterOf(values: AdapterValues): AdapterConfig | undefined {
   const { lora: r = 8, loraAlpha = 2 * r, loraDropout = 0, loraTargets = 'all-linear', peft = 'lora' } = values;
   if (peft === 'lora') {
     const names = loraTargets.split(',').map((name) => name.trim());
-    return loraConfig({
-      ...{ r, loraAlpha, loraDropout, targetModules: loraTargets === 'all-linear' ? loraTargets : names },
-    });
+    const targetModules = loraTargets === 'all-linear' ? loraTargets : names;
+    return loraConfig({ r, loraAlpha, loraDropout, targetModules });
   }
   const isOther = values.lora !== undefined || values.loraAlpha !== undefined || loraDropout > 0;
   if (isOther || loraTargets !== 'all-linear')
