@@ -12,7 +12,7 @@ import { getPeftModel, loadTokenizer, readModelFolder, resolveModelFolder } from
 import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { adapterFlags, adapterOf, checkQuantized, quantizeFlag } from './cli/fine-tune.ts';
+import { adapterFlags, adapterOf, checkQuantized, quantizeFlag, virtualTokensOf } from './cli/fine-tune.ts';
 import { expandInputs, readDocuments } from './data/readers/inputs.ts';
 import { mixedRows } from './objectives/index.ts';
 import { loadAdaptable } from './adaptation/adaptable.ts';
@@ -76,7 +76,8 @@ main(async () => {
     return { words, adaptable: await loadAdaptable(folder, original, spelt, values.quantize) };
   };
   const { words, adaptable } = await readModelFolder(folder, load);
-  const { model, tokenizer, positions } = adaptable;
+  const { model, tokenizer } = adaptable;
+  const positions = adaptable.positions - virtualTokensOf(values);
   if (context > positions)
     throw new UsageError(
       `${command.name}: --context ${context} is longer than the ${positions} positions of the model`,
@@ -118,7 +119,7 @@ main(async () => {
   // A resumed run measures the model it began with, which its own weights replace afterwards.
   const before = await measure();
   const { evaluations } = await train({
-    model: adapter ? getPeftModel(model, adapter) : model,
+    model: adapter ? getPeftModel(model, adapter, { tokenizer }) : model,
     tokenizer,
     task,
     options: trainerSettings(values),

@@ -72,6 +72,7 @@ main(async () => {
   const { evaluations } = await trainEpochs({
     model,
     tokenizer: saved,
+    promptTokenizer: tokenizer,
     task,
     evaluate,
     options: teachingOptions(values, { rates: [1e-6, 2e-5, 1e-4], epochs: [1, 1] }),

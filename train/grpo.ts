@@ -78,7 +78,7 @@ main(async () => {
   const { train: problems, test, origin } = await loadProblems(data, seed);
   checkAnswers([...problems, ...test], asked);
   const adapter = adapterOf(values);
-  const peft = adapter && getPeftModel(model, adapter);
+  const peft = adapter && getPeftModel(model, adapter, { tokenizer });
   const copy = beta > 0 && !peft ? (await loadDecoder(values.model, seed)).model.eval() : undefined;
   // With an adapter, the model it began as is the model without.
   const before = (inputIds: Tensor): Tensor =>

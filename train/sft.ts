@@ -9,7 +9,7 @@
 import { printable } from '../common/printable.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
-import { shippedGpt, quantizeFlag } from './cli/fine-tune.ts';
+import { quantizeFlag, shippedGpt, virtualTokensOf } from './cli/fine-tune.ts';
 import { labelledTokens } from './objectives/index.ts';
 import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
@@ -31,7 +31,11 @@ const command = {
   usage: 'node --import tsx train/sft.ts',
   options: {
     data: { type: 'string', default: lessonsName, help: `${conversationForms}; or ${lessonsName}, made by a grammar` },
-    pack: { type: 'boolean', default: true, help: 'several conversations in a row, none of which sees another' },
+    pack: {
+      type: 'boolean',
+      default: true,
+      help: 'several conversations in a row, none of which sees another; not with virtual tokens',
+    },
     replies: { type: 'int', default: 100, min: 0, help: 'replies that the model writes when it is tested' },
     ...decoderFlags,
     quantize: quantizeFlag,
@@ -54,10 +58,10 @@ main(async () => {
   const data = await loadConversations(values.data, values);
   const read = (part: readonly Conversation[]) => sequencesOf(tokenizer, part, { maxLength, longer, chatTemplate });
   const [train, validation, test] = [read(data.train), read(data.validation), read(data.test)];
-  const common = { name: 'sft', model, length: maxLength, batchSize, seed };
-  const task = labelledTokens({ ...common, sequences: train.sequences, packed: values.pack });
+  const common = { name: 'sft', model, length: maxLength, batchSize, seed, packed: isPacked(values) };
+  const task = labelledTokens({ ...common, sequences: train.sequences });
   const heldOut = ({ sequences }: typeof test) => {
-    const task = labelledTokens({ ...common, sequences, packed: values.pack });
+    const task = labelledTokens({ ...common, sequences });
     return evaluator(model, task, task.batchesPerEpoch);
   };
   const about = describe(data, model.numParameters(), train, task.batchesPerEpoch, values);
@@ -73,6 +77,7 @@ main(async () => {
   await trainEpochs({
     model,
     tokenizer: saved,
+    promptTokenizer: tokenizer,
     task,
     evaluate: heldOut(validation),
     options: teachingOptions(values, { rates: [2e-5, 2e-4, 2e-3], epochs: [3, 12] }),
@@ -80,7 +85,7 @@ main(async () => {
       data: hashOfSequences(train.sequences),
       validation: hashOfSequences(validation.sequences),
       maxLength,
-      pack: values.pack,
+      pack: common.packed,
     },
     output,
     resume: resumeOf(values),
@@ -92,6 +97,9 @@ main(async () => {
   await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 });
 
+/** Virtual tokens stand before a row, and so before one conversation. */
+const isPacked = (values: Values): boolean => values.pack && virtualTokensOf(values) === 0;
+
 interface Tested {
   readonly loss: number;
   readonly answers: readonly string[];
@@ -102,7 +110,7 @@ function describe(
   parameters: number,
   { sequences, cut, leftOut }: Sequences,
   batches: number,
-  { batchSize, pack }: Values,
+  values: Values,
 ): string {
   const tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
   const learnt = sequences.reduce((sum, { learnt }) => sum + Array.from(learnt).filter(Boolean).length, 0);
@@ -112,7 +120,8 @@ function describe(
     `       ${train.length} conversations to train, ${validation.length} to validate, ${test.length} to test`,
     `       ${tokens} tokens to train, ${learnt} of them the assistant's${lost}`,
     `model  ${(parameters / 1e6).toFixed(1)} M parameters`,
-    `rows   ${batches} batches of ${batchSize} an epoch, ${pack ? 'conversations packed' : 'one conversation each'}`,
+    `rows   ${batches} batches of ${values.batchSize} an epoch, ` +
+      (isPacked(values) ? 'conversations packed' : 'one conversation each'),
   ].join('\n');
 }
 

@@ -79,6 +79,43 @@ test('--peft ia3 trains factors, which are far fewer; --peft lora is --lora 8', 
   }
 });
 
+test('--peft prompt trains vectors before every text; killed and resumed, too', async () => {
+  const common = [...lora.slice(0, -2), '--learning-rate', '0.1', '--save-every', '2'];
+  const prompt = ['--peft', 'prompt', '--virtual-tokens', '4', '--prompt-text', 'good or bad'];
+  const tune = (output: string, more: readonly string[] = [], options?: ScriptOptions) =>
+    finetune(['--output', output, ...common, ...prompt, ...more], options);
+  const whole = join(folder, 'prompt');
+  const done = await tune(whole);
+  assert.is(done.code, 0, done.stderr);
+  const config = JSON.parse(readFileSync(join(whole, 'adapter_config.json'), 'utf8')) as Record<string, unknown>;
+  assert.equal([config['peft_type'], config['prompt_tuning_init']], ['PROMPT_TUNING', 'TEXT']);
+  assert.match((await predict(whole)).stdout, /wonderful day/);
+  const killed = join(folder, 'prompt-killed');
+  const stopped = await tune(killed, [], { killAt: join(killed, 'checkpoint-4') });
+  assert.is(stopped.signal, 'SIGKILL', stopped.stderr);
+  await resumesAs(whole, killed, () => tune(killed, ['--resume']));
+});
+
+test('--peft prefix and prompt teach a decoder, which then writes behind them', async () => {
+  for (const kind of ['prefix', 'prompt']) {
+    const output = join(folder, `sft-${kind}`);
+    const flags = ['--model', gpt, '--peft', kind, '--virtual-tokens', '4', '--max-length', '64'];
+    const more = ['--epochs', '1', '--learning-rate', '0.03', '--replies', '2', '--output', output];
+    const done = await run(['train/sft.ts', ...flags, ...more]);
+    assert.is(done.code, 0, done.stderr);
+    assert.match(done.stdout, /one conversation each/);
+    const loss = (name: string): number => Number(new RegExp(`^${name} +([\\d.]+)`, 'm').exec(done.stdout)![1]);
+    assert.ok(loss('this model') < loss('the model it began as'), done.stdout);
+    const generated = await run(['train/generate.ts', '--model', output, '--max-new-tokens', '4', 'The number']);
+    assert.is(generated.code, 0, generated.stderr);
+    refused(
+      await run(['train/export.ts', '--model', output, '--output', join(folder, 'none')]),
+      1,
+      /read before every text, and is no part of any weight/,
+    );
+  }
+});
+
 test('an adapter folder stands for its model; with --adapter it goes on one, or is merged into it', async () => {
   const found = await predict(adapted);
   assert.is(found.code, 0, found.stderr);
@@ -157,7 +194,7 @@ test('bad input: one line that names the mend', async () => {
     ],
     [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /adapters are for .*embeddings/],
     [['train/sft.ts', '--peft', 'ia3', '--lora', '4'], 2, /--peft ia3 has no flags of LoRA; leave --lora/],
-    [['train/sft.ts', '--peft', 'prompt'], 2, /--peft must be one of lora, ia3/],
+    [['train/sft.ts', '--peft', 'none'], 2, /--peft must be one of lora, ia3, prompt, prefix/],
     [['train/sft.ts', '--quantize', 'q4_0'], 2, /--quantize q4_0: weights of 4 or 8 bits are frozen; give --lora 8/],
     [['train/adapt.ts', '--model', gpt, '--data', data, '--quantize', 'q8_0'], 2, /--quantize q8_0: .* are frozen/],
     [
@@ -169,6 +206,17 @@ test('bad input: one line that names the mend', async () => {
       ['train/adapt.ts', '--model', join(folder, 'of-a-decoder'), '--data', data, '--output', join(folder, 'upon')],
       1,
       /of-a-decoder is an adapter of a model; merge it first: train\/export\.ts --model/,
+    ],
+    [
+      ['train/sft.ts', '--peft', 'ia3', '--virtual-tokens', '3'],
+      2,
+      /--virtual-tokens goes with --peft prompt and prefix/,
+    ],
+    [['train/sft.ts', '--prompt-text', 'x'], 2, /--prompt-text is of an adapter; give --peft prompt, too/],
+    [
+      ['train/finetune-classifier.ts', '--data', data, '--model', base, '--peft', 'prefix'],
+      1,
+      /prefix tuning is for models that continue texts, not for BertForSequenceClassification; use LoRA/,
     ],
     [['train/generate.ts', '--model', gpt, '--adapter', goldenFile('tiny-bert'), 'x'], 1, /adapter_config/],
     [

@@ -91,6 +91,7 @@ export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
     ...rest,
     model,
     tokenizer,
+    promptTokenizer: tokenizer,
     task: classification(model, train, rest.options, padTokenId, balance, objective),
     ...(validation.length > 0 ? { evaluate } : {}),
     identity: {

@@ -13,6 +13,7 @@ import {
   loadDecoder,
   loadToFineTune,
   shippedGpt,
+  virtualTokensOf,
 } from './fine-tune.ts';
 import type { TrainableDecoder } from './fine-tune.ts';
 
@@ -94,7 +95,8 @@ export async function loadRewardModel(values: Given): Promise<RewardModel> {
 export async function loadTaught(values: Given & Beneath): Promise<TaughtDecoder> {
   checkQuantized(values);
   const decoder = await loadChatDecoder(values);
-  return { ...decoder, maxLength: Math.min(values.maxLength, decoder.model.decoder().positions) };
+  const positions = decoder.model.decoder().positions - virtualTokensOf(values);
+  return { ...decoder, maxLength: Math.min(values.maxLength, positions) };
 }
 
 /** Turns dropout off: differences between texts are to be theirs, not those of what is dropped, as in TRL. */

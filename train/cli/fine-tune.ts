@@ -6,6 +6,8 @@ import {
   loadTextEncoder,
   loadTextGenerator,
   loraConfig,
+  prefixTuningConfig,
+  promptTuningConfig,
   quantizations,
 } from '../../models/index.ts';
 import { shippedModel } from '../../models/io/shipped.ts';
@@ -84,9 +86,13 @@ export const adapterFlags = {
   lora: { type: 'int', min: 1, help: 'train an adapter of this rank (LoRA) and leave the weights; 8 is usual' },
   peft: {
     type: 'choice',
-    choices: ['lora', 'ia3'],
-    help: 'kind of adapter: lora, of rank 8 without --lora; ia3, factors of what layers give, for higher rates',
+    choices: ['lora', 'ia3', 'prompt', 'prefix'],
+    help:
+      'kind of adapter: lora, of rank 8 without --lora; ia3, factors of what layers give; prompt, vectors before ' +
+      'each text; prefix, keys and values before it; all but lora for higher rates',
   },
+  virtualTokens: { type: 'int', min: 1, help: 'prompt, prefix: how many; default 20' },
+  promptText: { type: 'string', help: 'prompt: begins with the vectors of its tokens; default random ones' },
   loraAlpha: {
     type: 'number',
     min: 0,
@@ -141,8 +147,19 @@ export const isAdapted = ({ lora, peft }: AdapterValues): boolean => lora !== un
 
 /** The settings of the adapter that the flags ask for, if they do. Error, one line: flags of another kind. */
 export function adapterOf(values: AdapterValues): AdapterConfig | undefined {
-  if (!isAdapted(values)) return undefined;
+  if (!isAdapted(values)) {
+    const odd = values.virtualTokens !== undefined ? '--virtual-tokens' : '--prompt-text';
+    if (values.virtualTokens !== undefined || values.promptText !== undefined)
+      throw new UsageError(`${odd} is of an adapter; give --peft prompt, too`);
+    return undefined;
+  }
   const { lora: r = 8, loraAlpha = 2 * r, loraDropout = 0, loraTargets = 'all-linear', peft = 'lora' } = values;
+  const numVirtualTokens = virtualTokensOf(values);
+  const { promptText: promptTuningInitText } = values;
+  if (promptTuningInitText !== undefined && peft !== 'prompt')
+    throw new UsageError(`--prompt-text goes with --peft prompt, not with ${peft}`);
+  if (values.virtualTokens !== undefined && numVirtualTokens === 0)
+    throw new UsageError(`--virtual-tokens goes with --peft prompt and prefix, not with ${peft}`);
   if (peft === 'lora') {
     const names = loraTargets.split(',').map((name) => name.trim());
     const targetModules = loraTargets === 'all-linear' ? loraTargets : names;
@@ -151,8 +168,15 @@ export function adapterOf(values: AdapterValues): AdapterConfig | undefined {
   const isOther = values.lora !== undefined || values.loraAlpha !== undefined || loraDropout > 0;
   if (isOther || loraTargets !== 'all-linear')
     throw new UsageError(`--peft ${peft} has no flags of LoRA; leave --lora and those that begin with it out`);
-  return ia3Config();
+  if (peft === 'ia3') return ia3Config();
+  if (peft === 'prefix') return prefixTuningConfig({ numVirtualTokens });
+  const begin = promptTuningInitText === undefined ? {} : { promptTuningInit: 'TEXT' as const, promptTuningInitText };
+  return promptTuningConfig({ numVirtualTokens, ...begin });
 }
+
+/** How many tokens the adapter that the flags ask for puts before a text: so many fewer are left for it. */
+export const virtualTokensOf = ({ peft, virtualTokens = 20 }: AdapterValues): number =>
+  peft === 'prompt' || peft === 'prefix' ? virtualTokens : 0;
 
 /** The options for `trainEpochs`, without what else the flags say. */
 export function fineTuneOptions(values: Given & { readonly learningRate: number }): FineTuneOptions {

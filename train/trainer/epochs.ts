@@ -1,6 +1,6 @@
 import type { ScheduleName } from '../optim/schedules.ts';
 import { getPeftModel } from '../../models/index.ts';
-import type { AdapterConfig, SavableModel } from '../../models/index.ts';
+import type { AdapterConfig, LoadAdapterOptions, SavableModel } from '../../models/index.ts';
 import type { TrainerOptions } from './settings.ts';
 import { train } from './trainer.ts';
 import type { TrainingResult, TrainingRun } from './trainer.ts';
@@ -30,16 +30,23 @@ export interface FineTuneOptions {
 export interface FineTuneRun extends Omit<TrainingRun, 'options' | 'model'> {
   readonly model: TrainingRun['model'] & SavableModel;
   readonly options: FineTuneOptions;
+  /** Turns the text that an adapter may begin with into tokens. */
+  readonly promptTokenizer?: LoadAdapterOptions['tokenizer'];
 }
 
 /** `train` for so many passes over the task's data, with an evaluation after each. */
-export function trainEpochs({ options: given, identity, ...run }: FineTuneRun): Promise<TrainingResult> {
+export function trainEpochs({
+  options: given,
+  identity,
+  promptTokenizer,
+  ...run
+}: FineTuneRun): Promise<TrainingResult> {
   const { epochs, batchSize, warmupRatio, adapter, ...options } = given;
   const stepsPerEpoch = Math.ceil(run.task.batchesPerEpoch / (options.accumulate ?? 1));
   const steps = epochs * stepsPerEpoch;
   return train({
     ...run,
-    model: adapter ? getPeftModel(run.model, adapter) : run.model,
+    model: adapter ? getPeftModel(run.model, adapter, { tokenizer: promptTokenizer }) : run.model,
     options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: stepsPerEpoch },
     identity: { epochs, batchSize, ...identity },
   });
