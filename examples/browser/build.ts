@@ -3,9 +3,7 @@ import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shippedModel } from '../../models/io/shipped.ts';
 import { bundleForBrowser, root } from './bundle.ts';
-
-/** The files of the base model that the page asks for. */
-const modelFiles = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+import { modelFiles } from './sample.ts';
 
 /** Builds the page into a folder, which is emptied first. Returns the bytes of its script. */
 export async function buildPage(folder = join(root, 'pages')): Promise<number> {

@@ -1,3 +1,4 @@
+import { smooth } from '../../common/statistics.ts';
 import type { Curve } from './fine-tune.ts';
 
 const [left, right, top, bottom] = [40, 44, 12, 30];
@@ -7,17 +8,6 @@ function element(name: string, attributes: Readonly<Record<string, string | numb
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
   made.textContent = text;
   return made;
-}
-
-/** Losses averaged over the steps before, about a tenth of all, the last ones most. */
-function smooth(losses: readonly number[], steps: number): number[] {
-  let [mean, weight] = [0, 0];
-  const share = Math.min(1, 10 / steps);
-  return losses.map((loss) => {
-    mean += share * (loss - mean);
-    weight += share * (1 - weight);
-    return mean / weight;
-  });
 }
 
 /** Draws the losses of a run on the left axis, its accuracies on the right one. */
@@ -44,7 +34,12 @@ export function drawChart(svg: SVGSVGElement, { losses, accuracies }: Curve, ste
     ),
   );
   parts.push(element('polyline', { class: 'loss', points: points(losses) }));
-  parts.push(element('polyline', { class: 'smooth', points: points(smooth(losses, steps)) }));
+  // Over about a tenth of all steps, the last ones most.
+  const smoothed = smooth(
+    losses.map((loss, i): [number, number] => [i, loss]),
+    1 - Math.min(1, 10 / steps),
+  );
+  parts.push(element('polyline', { class: 'smooth', points: points(smoothed.map(([, loss]) => loss)) }));
   const marks = accuracies.map(({ step, value }) => [x(step, steps), y(value)] as const);
   parts.push(element('polyline', { class: 'accuracy', points: marks.map((mark) => mark.join()).join(' ') }));
   for (const [cx, cy] of marks) parts.push(element('circle', { cx, cy, r: 3.5 }));

@@ -8,7 +8,6 @@ import {
   collate,
   compile,
   decayGroups,
-  epochBatches,
   filesInMemory,
   manualSeed,
   memoryFolder,
@@ -24,6 +23,7 @@ import {
 import type { ClassificationBatch, TokenisedExample } from '../../index.browser.ts';
 import { filesAt } from '../../common/file-access.ts';
 import { readJsonFile } from '../../common/json-file.ts';
+import { endlessBatches } from '../../train/data/batches.ts';
 import { linear as falling } from '../../train/optim/index.ts';
 import { readRows } from './table.ts';
 import type { Row } from './table.ts';
@@ -142,16 +142,15 @@ export async function train(run: Run, folder: string, onStep: () => void, isStop
     { name: 'fine-tuning', maxPrograms: 32, log: () => undefined },
   );
   model.train();
-  const perEpoch = steps / settings.epochs;
+  const { batchesPerEpoch, indices } = endlessBatches(lengths, { batchSize, seed });
   for (let at = curve.losses.length; at < steps && !isStopped(); at++) {
-    const batches = epochBatches(lengths, { batchSize, seed, epoch: Math.floor(at / perEpoch) });
     {
       using _ = scope();
       optimizer.lr = learningRate * schedule(at + 1);
-      const batch = batches[at % perEpoch]!.map((i) => training[i]!);
+      const batch = indices(at).map((i) => training[i]!);
       curve.losses.push(await step(collate(batch, tokenizer.padTokenId)).item());
     }
-    if ((at + 1) % perEpoch === 0) await evaluate(run);
+    if ((at + 1) % batchesPerEpoch === 0) await evaluate(run);
     onStep();
   }
   model.eval();

@@ -4,7 +4,7 @@ import { acquire } from '../../gpu/index.ts';
 import { drawChart } from './chart.ts';
 import { archive, labelsOf, read, resumeRun, startRun, train } from './fine-tune.ts';
 import type { Reading, Run } from './fine-tune.ts';
-import { sample } from './sample.ts';
+import { modelFiles, sample } from './sample.ts';
 import { readRows } from './table.ts';
 
 const by = <E extends Element>(id: string): E => document.querySelector<E>(`#${id}`)!;
@@ -21,7 +21,6 @@ const state = by<HTMLElement>('state');
 
 /** Where the run is kept in the page's own storage. */
 const folder = 'run';
-const modelFiles = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
 
 let run: Run | undefined;
 let isTraining = false;

@@ -1,3 +1,8 @@
+// What the page comes with.
+
+/** The files of the base model that it asks for, in the folder `model` beside it. */
+export const modelFiles = ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'];
+
 const byLabel = {
   money: [
     'the bank raised its rates again',

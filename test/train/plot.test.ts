@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { DOMParser } from 'linkedom';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { curvesSvg, smooth, writeCurves } from '../../train/report/plot.ts';
+import { smooth } from '../../common/statistics.ts';
+import { curvesSvg, writeCurves } from '../../train/report/plot.ts';
 import type { Panel } from '../../train/report/plot.ts';
 import { failure } from '../support/failure.ts';
 

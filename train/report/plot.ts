@@ -68,24 +68,6 @@ export async function writeCurves(path: string, panels: Panel | readonly Panel[]
   await writeFileAtomic(path, curvesSvg(panels));
 }
 
-/**
- * Exponential moving average along the points, free of the pull to 0 at the start (as Adam corrects its
- * moments). `weight` is the share of the past, from 0 (no smoothing) to below 1; points that are not finite
- * are passed over.
- */
-export function smooth(points: Series['points'], weight = 0.9): [number, number][] {
-  if (!(weight >= 0 && weight < 1)) throw new Error(`smooth: weight must be from 0 to below 1, got ${weight}`);
-  let mean = 0;
-  let mass = 0;
-  return points
-    .filter(([x, y]) => Number.isFinite(x) && Number.isFinite(y))
-    .map(([x, y]) => {
-      mean = weight * mean + (1 - weight) * y;
-      mass = weight * mass + (1 - weight);
-      return [x, mean / mass];
-    });
-}
-
 /** All panels share the x axis `bounds`, from 0 on: the same step lies at the same place. */
 function drawPanel(document: Document, panel: Panel, left: number, bounds: readonly [number, number]): Element {
   const { title, series, xLabel = 'step', yLabel = '', yScale = 'linear', yDomain } = panel;

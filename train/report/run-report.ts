@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
-import { curvesSvg, smooth } from './plot.ts';
+import { smooth } from '../../common/statistics.ts';
+import { curvesSvg } from './plot.ts';
 import type { Panel, Series } from './plot.ts';
 import { escapeHtml } from '../../common/markup.ts';
 import { duration } from '../../common/progress.ts';
