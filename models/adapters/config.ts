@@ -16,6 +16,16 @@ export type TaskType = (typeof taskTypes)[number];
 const names = z.array(z.string().min(1)).min(1);
 const namesOrPattern = z.union([z.string().min(1), names]);
 
+/** Settings as they are given: what is left out has its default. */
+type SettingsOf<Shape extends z.ZodRawShape> = Partial<z.input<z.ZodObject<Shape>>>;
+
+/** Settings with their defaults, and what a file says beside them. */
+type ConfigOf<Shape extends z.ZodRawShape, Kind extends string> = Readonly<z.output<z.ZodObject<Shape>>> & {
+  readonly peftType: Kind;
+  /** Keys of the file that nothing here uses, as they were. */
+  readonly extra: Readonly<JsonObject>;
+};
+
 /** Settings of every kind of adapter. */
 const common = {
   taskType: z.enum(taskTypes).nullable().default(null),
@@ -70,13 +80,8 @@ const loraShape = {
   useDora: z.boolean().default(false),
 };
 
-type Shape = typeof loraShape;
-export type LoraSettings = Partial<z.input<z.ZodObject<Shape>>>;
-export type LoraConfig = Readonly<z.output<z.ZodObject<Shape>>> & {
-  readonly peftType: 'LORA';
-  /** Keys of the file that nothing here uses, as they were. */
-  readonly extra: Readonly<JsonObject>;
-};
+export type LoraSettings = SettingsOf<typeof loraShape>;
+export type LoraConfig = ConfigOf<typeof loraShape, 'LORA'>;
 
 /**
  * Learnt factors (Liu et al. 2022, "IA3"): what a layer gives, or of feed-forward layers what it reads, times
@@ -97,11 +102,8 @@ const ia3Shape = {
   /** Kept for the file: the factors begin as 1. */
   initIa3Weights: z.literal(true).default(true),
 };
-export type IA3Settings = Partial<z.input<z.ZodObject<typeof ia3Shape>>>;
-export type IA3Config = Readonly<z.output<z.ZodObject<typeof ia3Shape>>> & {
-  readonly peftType: 'IA3';
-  readonly extra: Readonly<JsonObject>;
-};
+export type IA3Settings = SettingsOf<typeof ia3Shape>;
+export type IA3Config = ConfigOf<typeof ia3Shape, 'IA3'>;
 
 /** Settings of virtual tokens, which are read before the tokens of every text. */
 const virtualTokens = {
@@ -131,11 +133,8 @@ const promptTuningShape = {
   tokenizerNameOrPath: z.string().nullable().default(null),
   tokenizerKwargs: z.record(z.string(), z.unknown()).nullable().default(null),
 };
-export type PromptTuningSettings = Partial<z.input<z.ZodObject<typeof promptTuningShape>>>;
-export type PromptTuningConfig = Readonly<z.output<z.ZodObject<typeof promptTuningShape>>> & {
-  readonly peftType: 'PROMPT_TUNING';
-  readonly extra: Readonly<JsonObject>;
-};
+export type PromptTuningSettings = SettingsOf<typeof promptTuningShape>;
+export type PromptTuningConfig = ConfigOf<typeof promptTuningShape, 'PROMPT_TUNING'>;
 
 /**
  * Learnt keys and values in every layer, before those of every text's tokens (Li and Liang 2021, "prefix
@@ -150,11 +149,8 @@ const prefixTuningShape = {
   /** Made by a network, whose results the file holds: such files are read, and none is trained anew. */
   prefixProjection: z.boolean().default(false),
 };
-export type PrefixTuningSettings = Partial<z.input<z.ZodObject<typeof prefixTuningShape>>>;
-export type PrefixTuningConfig = Readonly<z.output<z.ZodObject<typeof prefixTuningShape>>> & {
-  readonly peftType: 'PREFIX_TUNING';
-  readonly extra: Readonly<JsonObject>;
-};
+export type PrefixTuningSettings = SettingsOf<typeof prefixTuningShape>;
+export type PrefixTuningConfig = ConfigOf<typeof prefixTuningShape, 'PREFIX_TUNING'>;
 
 /** Adapters that change layers, and those that are read before the text. */
 export type LayerConfig = LoraConfig | IA3Config;
