@@ -1,10 +1,10 @@
-import { spawnSync } from 'node:child_process';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import { collectGarbage } from '../support/garbage.ts';
+import { runModule } from '../support/script.ts';
 
 const test = suite('memory');
 
@@ -147,15 +147,12 @@ test('a loop without a scope and without an await holds no more than 320 MiB', a
 });
 
 test('the same before the device is there', () => {
-  const script = `
-    import * as tf from ${JSON.stringify(new URL('../../autograd/index.ts', import.meta.url).href)};
+  const run = runModule(`
+    import * as tf from './autograd/index.ts';
     const x = tf.ones([64, 1024]);
     let last = x;
     for (let i = 0; i < 2500; i++) last = x.add(i);
-    console.log((await last.data())[0], tf.memory().peak / 2 ** 20);`;
-  const run = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
-    encoding: 'utf8',
-  });
+    console.log((await last.data())[0], tf.memory().peak / 2 ** 20);`);
   const [value, held] = run.stdout.split(' ').map(Number);
   assert.is(value, 2500, run.stderr);
   assert.ok(held! <= 321, `${held} MiB held at most`);

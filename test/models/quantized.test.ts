@@ -1,9 +1,7 @@
 // Models whose weights stay in 4 or 8 bits: against the same weights dequantised, in f32.
-import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { dequantize, linear, manualSeed, noGrad, normal, tensor } from '../../autograd/index.ts';
@@ -27,10 +25,9 @@ import { blockType, quantize } from '../../models/gguf/blocks.ts';
 import { packBlocks } from '../../models/gguf/pack.ts';
 import { Random } from '../../common/random.ts';
 import { failure } from '../support/failure.ts';
-import { root } from '../support/files.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
-import { runScript } from '../support/script.ts';
+import { runModule, runScript } from '../support/script.ts';
 
 const test = suite('quantized models');
 const folder = await mkdtemp(join(tmpdir(), 'tapeform-'));
@@ -154,24 +151,20 @@ test('an encoder is quantized, too, and its embeddings have 8 bits', async () =>
   }
 });
 
-const address = (path: string): string => JSON.stringify(pathToFileURL(join(root, path)).href);
-
 test('the device holds less, and says what stays in f32', async () => {
   const [[path]] = (await saved()) as [readonly [string, unknown]];
   // In processes of their own, where no other garbage is counted.
   const bytes = (quantize?: Quantization): number => {
-    const script = `
-      import { memory, noGrad, synchronize, tensor } from ${address('autograd/index.ts')};
-      import { loadModel } from ${address('models/index.ts')};
+    const { stdout, stderr } = runModule(`
+      import { memory, noGrad, synchronize, tensor } from './autograd/index.ts';
+      import { loadModel } from './models/index.ts';
       const model = await loadModel(${JSON.stringify(path)}, {
         quantize: ${JSON.stringify(quantize) ?? 'undefined'},
         log: console.log,
       });
       const inputIds = tensor([[3, 5, 7, 11, 300, 2]], { dtype: 'i32' });
       await noGrad(() => model.forward({ inputIds })).logits.data();
-      console.log(memory().live, model.parameters().length);`;
-    const args = ['--import', 'tsx', '--input-type=module', '-e', script];
-    const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', cwd: root });
+      console.log(memory().live, model.parameters().length);`);
     assert.match(stdout, /^\d+ \d+\n$/, stderr);
     return parseInt(stdout);
   };

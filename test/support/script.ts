@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -30,6 +30,12 @@ export interface ScriptOptions {
   readonly killAfter?: number;
   /** The same when this is there. */
   readonly killAt?: string;
+}
+
+/** Runs a module that is given as text, from the repository's root: `import ... from './models/index.ts'`. */
+export function runModule(text: string): { readonly stdout: string; readonly stderr: string } {
+  const args = ['--import', 'tsx', '--input-type=module', '-e', text];
+  return spawnSync(process.execPath, args, { encoding: 'utf8', cwd: root });
 }
 
 /** Runs a script of the repository as a user would, from its root. */
