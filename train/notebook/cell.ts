@@ -59,27 +59,24 @@ export function compileCell(compiler: typeof ts, source: string): CompiledCell {
     if (compiler.isIdentifier(name)) names.push(name.text);
     else for (const each of name.elements) if (compiler.isBindingElement(each)) declare(each.name);
   };
-  /** `import a, { b as c } from 'x'` becomes `({ default: a, b: c } = await $import('x'))`. */
+  /**
+   * `import a, { b as c } from 'x'` becomes `({ default: a, b: c } = await $import('x'))`, and
+   * `import a, * as all from 'x'` becomes `({ default: a } = all = await $import('x'))`.
+   */
   const changeImport = (node: ts.ImportDeclaration): void => {
     const { importClause: clause, moduleSpecifier } = node;
-    const load = `await $import(${moduleSpecifier.getText(file)})`;
+    if (clause && isTypeOnly(clause)) return remove(node);
+    const bindings = clause?.namedBindings;
+    const whole = bindings && compiler.isNamespaceImport(bindings) ? bindings.name.text : undefined;
+    const parts: (readonly [from: string, to: string])[] = clause?.name ? [['default', clause.name.text]] : [];
+    if (bindings && compiler.isNamedImports(bindings))
+      for (const { isTypeOnly, name, propertyName } of bindings.elements)
+        if (!isTypeOnly) parts.push([(propertyName ?? name).getText(file), name.text]);
+    names.push(...parts.map(([, to]) => to), ...(whole === undefined ? [] : [whole]));
+    const load = `${whole === undefined ? '' : `${whole} = `}await $import(${moduleSpecifier.getText(file)})`;
+    const pattern = `{ ${parts.map(([from, to]) => `${from}: ${to}`).join(', ')} }`;
     const lines = node.getText(file).replace(/[^\n]/g, '');
-    const parts: string[] = [];
-    if (clause && !isTypeOnly(clause)) {
-      if (clause.name) parts.push(`default: ${clause.name.text}`);
-      const { namedBindings: bindings } = clause;
-      if (bindings && compiler.isNamespaceImport(bindings)) {
-        names.push(bindings.name.text);
-        if (clause.name) names.push(clause.name.text);
-        const rest = clause.name ? `({ default: ${clause.name.text} } = ${bindings.name.text});` : '';
-        return replace(node.getStart(file), node.getEnd(), `${bindings.name.text} = ${load};${rest}${lines}`);
-      }
-      for (const { isTypeOnly, name, propertyName } of bindings?.elements ?? [])
-        if (!isTypeOnly) parts.push(`${(propertyName ?? name).getText(file)}: ${name.text}`);
-      names.push(...parts.map((part) => part.slice(part.indexOf(': ') + 2)));
-      replace(node.getStart(file), node.getEnd(), `({ ${parts.join(', ')} } = ${load});${lines}`);
-    } else if (clause) remove(node);
-    else replace(node.getStart(file), node.getEnd(), `${load};${lines}`);
+    replace(node.getStart(file), node.getEnd(), `${parts.length > 0 ? `(${pattern} = ${load})` : load};${lines}`);
   };
   const isTypeOnly = (clause: ts.ImportClause): boolean =>
     clause.phaseModifier === compiler.SyntaxKind.TypeKeyword ||
