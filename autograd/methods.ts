@@ -25,11 +25,9 @@ const mostShown = 2 ** 20;
 Object.defineProperty(Tensor.prototype, Symbol.for('Jupyter.display'), {
   async value(this: Tensor): Promise<Record<string, string>> {
     const { shape, dtype, device, requiresGrad, size } = this;
-    if (size > mostShown) return { 'text/plain': describe({ ...this, device, requiresGrad, host: undefined }) };
-    const host = Array.from(await this.data(), Number);
-    return {
-      'text/plain': describe({ shape, dtype, device, requiresGrad, host, strides: rowMajor(shape), offset: 0 }),
-    };
+    const host = size > mostShown ? undefined : Array.from(await this.data(), Number);
+    const layout = { shape, strides: rowMajor(shape), offset: 0 };
+    return { 'text/plain': describe({ ...layout, dtype, device, requiresGrad, host }) };
   },
   configurable: true,
 });

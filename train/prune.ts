@@ -65,10 +65,10 @@ const command = {
 type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
 /** The options that a run must be resumed with. */
-const identityOf = ({ keepLayers, heads, units, sparsity, pattern, score, scope, calibration, ...rest }: Values) => ({
-  ...{ maxLength: rest.maxLength, keep: rest.keep, keepLayers, heads, units, sparsity, pattern, score, scope },
-  calibration,
-});
+function identityOf(values: Values): Readonly<Record<string, unknown>> {
+  const { maxLength, keep, keepLayers, heads, units, sparsity, pattern, score, scope, calibration } = values;
+  return { maxLength, keep, keepLayers, heads, units, sparsity, pattern, score, scope, calibration };
+}
 
 main(async () => {
   const { values } = parseOptions(command);
