@@ -49,10 +49,10 @@ const without: Readonly<Record<string, readonly string[]>> = {
     'autocast backward checkpoint compile detectAnomaly enableGrad grad guarded isAutocasting isCapturing ' +
     'isGradEnabled manualSeed noGrad randomState requiresGrad_ scope setAnomalyLabel setRandomState'
   ).split(' '),
-  'opens the device, or tells the host something':
-    'autotune ceilings dim init knownRange memory numel profile ready resetPeakMemory statistics synchronize'.split(
-      ' ',
-    ),
+  'opens the device, frees memory, or tells the host something': (
+    'autotune ceilings dim emptyCache init knownRange memory numel profile ready resetPeakMemory statistics ' +
+    'synchronize'
+  ).split(' '),
   'a view of tensors that lie side by side; test/autograd/tensor.test.ts': ['joined'],
   'runs on the host and is awaited; test/autograd/quantize.test.ts': ['dequantize', 'quantize'],
   'reads packed rows, which PyTorch has not; test/ops/quantized.ts': ['quantizedEmbedding'],
