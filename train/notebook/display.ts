@@ -99,7 +99,8 @@ export function heatmap(values: readonly (readonly number[])[], options: Heatmap
     }),
   );
   const right = 'text-anchor="end" dominant-baseline="middle"';
-  const [w, h] = [left + width * size + 8, top + values.length * size + foot];
+  const w = Math.max(left + width * size, 8 + 7.5 * title.length) + 8; // 7.5: a bold letter of 12 px
+  const h = top + values.length * size + foot;
   const svg = [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img"`,
     ` font-family="system-ui, sans-serif" font-size="12" fill="#24292f">`,
