@@ -10,6 +10,7 @@ import { printable } from '../common/printable.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
 import { quantizeFlag, shippedGpt, virtualTokensOf } from './cli/fine-tune.ts';
+import { corpusRouge } from './metrics/rouge.ts';
 import { labelledTokens } from './objectives/index.ts';
 import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
@@ -19,6 +20,7 @@ import { conversationForms } from './sft/conversations.ts';
 import type { Conversation } from './sft/conversations.ts';
 import { lessonsName, loadConversations } from './sft/data.ts';
 import type { ConversationData } from './sft/data.ts';
+import { pairNames } from './seq2seq/pairs.ts';
 import { hashOfSequences, sequencesOf } from './sft/sequences.ts';
 import type { Sequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
@@ -30,7 +32,14 @@ const command = {
   summary: 'Teaches a decoder to answer, on conversations. Without options: the small GPT that comes with the project.',
   usage: 'node --import tsx train/sft.ts',
   options: {
-    data: { type: 'string', default: lessonsName, help: `${conversationForms}; or ${lessonsName}, made by a grammar` },
+    data: {
+      type: 'string',
+      default: lessonsName,
+      help: `${conversationForms}; or ${lessonsName}, made by a grammar; or pairs: ${pairNames}`,
+    },
+    instruction: { type: 'string', help: 'pairs: what is said before each text, such as "Summarise in a line:"' },
+    maxTrainSamples: { type: 'int', min: 1, help: 'conversations to train on at most' },
+    maxEvalSamples: { type: 'int', min: 1, help: 'conversations to validate on, and to test on, at most' },
     pack: {
       type: 'boolean',
       default: true,
@@ -67,6 +76,7 @@ main(async () => {
   const about = describe(data, model.numParameters(), train, task.batchesPerEpoch, values);
   console.log(about);
   const questions = questionsOf(data.test, values.replies);
+  const firstSentences = data.firstSentences?.slice(0, questions.length);
   const measureTest = heldOut(test);
   const measure = async (): Promise<Tested> => ({
     loss: (await measureTest())['loss']!,
@@ -91,9 +101,10 @@ main(async () => {
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
-  const report = [table(questions, before, await measure()), `saved  ${output}, talk with it: train/chat.ts`].join(
-    '\n',
-  );
+  const report = [
+    table(questions, before, await measure(), firstSentences),
+    `saved  ${output}, talk with it: train/chat.ts`,
+  ].join('\n');
   await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
 });
 
@@ -125,14 +136,27 @@ function describe(
   ].join('\n');
 }
 
-/** Held-out loss, and how many replies are right to the letter; a few of them. */
-function table(questions: readonly Question[], before: Tested, after: Tested): string {
-  const cells = ({ loss, answers }: Tested): string[] => {
-    const right = answers.filter((text, i) => text === questions[i]!.answer).length;
-    const share = questions.length === 0 ? [] : [`${((100 * right) / questions.length).toFixed(0)}%`];
-    return [loss.toFixed(4), Math.exp(loss).toFixed(2), ...share];
+/** Held-out loss; how many replies are right to the letter, and how near they all are by ROUGE; a few of them. */
+function table(
+  questions: readonly Question[],
+  before: Tested,
+  after: Tested,
+  firstSentences?: readonly string[],
+): string {
+  const wanted = questions.map(({ answer }) => answer);
+  const cellsOf = (answers: readonly string[]): string[] => {
+    if (questions.length === 0) return [];
+    const right = answers.filter((text, i) => text === wanted[i]).length;
+    const { rouge1, rouge2, rougeL } = corpusRouge(answers, wanted, { stem: true });
+    const rouge = [rouge1, rouge2, rougeL].map(({ fMeasure }) => (100 * fMeasure).toFixed(1));
+    return [`${((100 * right) / questions.length).toFixed(0)}%`, ...rouge];
   };
-  const right = questions.length === 0 ? [] : [`right of ${questions.length}`];
+  const cells = ({ loss, answers }: Tested): string[] => [
+    loss.toFixed(4),
+    Math.exp(loss).toFixed(2),
+    ...cellsOf(answers),
+  ];
+  const names = questions.length === 0 ? [] : [`right of ${questions.length}`, 'ROUGE-1', 'ROUGE-2', 'ROUGE-L'];
   const samples = questions
     .slice(0, 4)
     .flatMap(({ before: said, answer }, i) => [
@@ -141,6 +165,7 @@ function table(questions: readonly Question[], before: Tested, after: Tested): s
       `  written  ${printable(after.answers[i]!)}`,
       `  wanted   ${printable(answer)}`,
     ]);
-  const shown = beforeAndAfter(['held out', 'loss', 'perplexity', ...right], before, after, cells);
+  const baselines = firstSentences ? [['the first sentence', '', '', ...cellsOf(firstSentences)]] : [];
+  const shown = beforeAndAfter(['held out', 'loss', 'perplexity', ...names], before, after, cells, baselines);
   return ['', shown, ...samples, ''].join('\n');
 }

@@ -1,17 +1,15 @@
 import { alignTable } from '../../common/text-table.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 
-/** What was measured of the model that a run began with, and of the one it ended with, a row each. */
+/** What was measured of the model that a run began with, and of the one it ended with, a row each, below `baselines`. */
 export function beforeAndAfter<T>(
   header: readonly string[],
   before: T,
   after: T,
   cells: (measured: T) => readonly string[],
+  baselines: readonly (readonly string[])[] = [],
 ): string {
-  const rows = [
-    ['the model it began as', ...cells(before)],
-    ['this model', ...cells(after)],
-  ];
+  const rows = [...baselines, ['the model it began as', ...cells(before)], ['this model', ...cells(after)]];
   const numbers = [...header.keys()].slice(1);
   return alignTable(header, rows, new Set(numbers));
 }

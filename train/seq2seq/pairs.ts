@@ -143,6 +143,10 @@ const named: readonly (readonly [name: RegExp, load: (match: string) => Promise<
 /** What `pairsOf` takes, for `--help`. */
 export const pairNames = 'libreoffice-help-fr (-de, ...), gnome-help, debian-descriptions';
 
+/** Whether data are pairs that have a name, or several joined by +, and so no file. */
+export const namesPairs = (data: string): boolean =>
+  data.split('+').every((part) => named.some(([name]) => name.test(part)));
+
 /** The pairs of files and of names, joined by +. */
 async function pairsOf(data: string, columns: PairColumns): Promise<NamedPairs> {
   const all: NamedPairs[] = [];
