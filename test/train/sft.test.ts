@@ -1,11 +1,12 @@
 // train/sft.ts as a user runs it: on its own lessons, with a small GPT and on files that are wrong.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { rolesTemplate } from '../../models/index.ts';
 import { lessons } from '../../train/sft/lessons.ts';
 import { loadConversations, textOf } from '../../train/sft/data.ts';
+import { rejects } from '../support/failure.ts';
 import { lessonFile, smallGpt } from '../support/lessons.ts';
 import { refused, resumesAs, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
@@ -36,6 +37,7 @@ for (const [name, args] of Object.entries({ whole: ['--learning-rate', '0.01'], 
       /\d+ conversations to train, \d+ to validate, \d+ to test\n {7}\d+ tokens to train, \d+ of/,
     );
     const loss = (name: string): number => Number(new RegExp(`^${name} +([\\d.]+)`, 'm').exec(done.stdout)![1]);
+    assert.match(done.stdout, /right of \d+ +ROUGE-1 +ROUGE-2 +ROUGE-L\n/);
     assert.is(existsSync(join(whole, 'adapter_model.safetensors')), name === 'adapter');
     // In so few steps an adapter of a model that knows nothing teaches it little.
     const share = name === 'whole' ? 0.75 : 1;
@@ -62,6 +64,40 @@ test('what cannot be learnt is refused in a line, before anything is written', a
     await run(['--data', long, '--output', output]),
     1,
     /long\.jsonl:12: \d+ tokens, and a row has 128; allow longer rows, or say/,
+  );
+});
+
+test("pairs are questions with their answers; the texts' first sentences are what they must be better than", async () => {
+  const before = process.env['XDG_CACHE_HOME'];
+  const place = join(folder, 'cache/tapeform/packages/package-descriptions');
+  mkdirSync(place, { recursive: true });
+  writeFileSync(join(place, 'debian-package.json'), '{"name": "package-descriptions", "version": "a test"}');
+  // Words of letters alone: texts that differ in numbers only are near duplicates.
+  const word = (i: number): string => i.toString(26).replace(/\d/g, (digit) => 'qrstuvwxyz'[Number(digit)]!);
+  const described = Array.from({ length: 200 }, (_, i) => {
+    const long = Array.from({ length: 12 }, (_, k) => word(26 ** 3 + i * 12 + k)).join(' ');
+    return `Package: ${word(26 ** 2 + i)}\nDescription-en: line ${i}\n It is ${i}. Of ${long}.\n`;
+  });
+  writeFileSync(join(place, 'descriptions.txt'), described.join('\n'));
+  process.env['XDG_CACHE_HOME'] = join(folder, 'cache');
+  const options = { seed: 1, instruction: 'In a line:', maxTrainSamples: 9, maxEvalSamples: 2 };
+  const data = await loadConversations('debian-descriptions', options).finally(() => {
+    if (before === undefined) delete process.env['XDG_CACHE_HOME'];
+    else process.env['XDG_CACHE_HOME'] = before;
+  });
+  assert.equal(
+    [data.train, data.validation, data.test].map(({ length }) => length),
+    [9, 2, 2],
+  );
+  data.test.forEach((conversation, i) => {
+    const [asked, answer] = 'messages' in conversation ? conversation.messages : [];
+    const number = /^line (\d+)$/.exec(String(answer?.content))![1]!;
+    assert.ok(String(asked?.content).startsWith(`In a line:\n\nIt is ${number}. `));
+    assert.is(data.firstSentences![i], `It is ${number}.`);
+  });
+  await rejects(
+    loadConversations(lessonFile(folder, 20), { seed: 1, instruction: 'x' }),
+    /--instruction is said before texts of pairs; .* are whole conversations/,
   );
 });
 
