@@ -136,7 +136,9 @@ function describe(
   ].join('\n');
 }
 
-/** Held-out loss; how many replies are right to the letter, and how near they all are by ROUGE; a few of them. */
+/**
+ * Held-out loss; how many replies are right to the letter, and how near they all are by ROUGE; a few of them.
+ */
 function table(
   questions: readonly Question[],
   before: Tested,

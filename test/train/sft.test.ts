@@ -67,7 +67,7 @@ test('what cannot be learnt is refused in a line, before anything is written', a
   );
 });
 
-test("pairs are questions with their answers; the texts' first sentences are what they must be better than", async () => {
+test("pairs are questions with their answers, beside their texts' first sentences", async () => {
   const before = process.env['XDG_CACHE_HOME'];
   const place = join(folder, 'cache/tapeform/packages/package-descriptions');
   mkdirSync(place, { recursive: true });

@@ -1,7 +1,10 @@
 import { alignTable } from '../../common/text-table.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 
-/** What was measured of the model that a run began with, and of the one it ended with, a row each, below `baselines`. */
+/**
+ * What was measured of the model that a run began with, and of the one it ended with, a row each, below
+ * `baselines`.
+ */
 export function beforeAndAfter<T>(
   header: readonly string[],
   before: T,
