@@ -4,7 +4,7 @@ import { add } from './ops/arithmetic.ts';
 import { addAssign } from './ops/assign.ts';
 import { joined } from './ops/concat.ts';
 import { clone } from './ops/reshape.ts';
-import { split } from './ops/slice.ts';
+import { split } from './ops/split.ts';
 import { ones, zeros } from './create.ts';
 import { namedOf } from './op.ts';
 import type { Edge, Form, GradNode, Like, Spec, Tensors, VjpContext } from './op.ts';

@@ -26,6 +26,7 @@ export {
   mse as mseLoss,
   smoothL1 as smoothL1Loss,
 } from './ops/losses.ts';
+export * from './ops/pool.ts';
 export { dropout, normal, rand, randint, randn, uniform } from './ops/random.ts';
 export type { NormalOptions, UniformOptions } from './ops/random.ts';
 export { manualSeed, randomState, setRandomState } from './generator.ts';
@@ -42,6 +43,7 @@ export * from './ops/movement.ts';
 export * from './ops/reduce.ts';
 export * from './ops/reshape.ts';
 export * from './ops/slice.ts';
+export * from './ops/split.ts';
 export { tril, triu } from './ops/triangular.ts';
 export { unfold } from './ops/unfold.ts';
 export { writeCache } from './ops/write-cache.ts';

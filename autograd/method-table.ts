@@ -12,6 +12,7 @@ import * as reduce from './ops/reduce.ts';
 import * as reshape from './ops/reshape.ts';
 import * as softmax from './ops/softmax.ts';
 import * as slice from './ops/slice.ts';
+import * as split from './ops/split.ts';
 import { roll } from './ops/concat.ts';
 import { tril, triu } from './ops/triangular.ts';
 import { unfold } from './ops/unfold.ts';
@@ -28,6 +29,7 @@ export const methods = {
   ...reduce,
   ...reshape,
   ...slice,
+  ...split,
   ...softmax,
   addAssign,
   assign,

@@ -118,6 +118,13 @@ export function normaliseAxis(op: string, axis: number, rank: number): number {
   return at;
 }
 
+/** As normaliseAxis, for ops that cut an axis: a scalar has none. */
+export function axisToCut(op: string, axis: number, { shape }: Spec): number {
+  if (shape.length === 0)
+    throw new ShapeError(`${op}: needs at least one axis, got a scalar []; unsqueeze(0) gives it one`);
+  return normaliseAxis(op, axis, shape.length);
+}
+
 /** Sorted, distinct axes; undefined means all. A scalar has none: axes 0 and -1 of it stand for nothing. */
 export function normaliseAxes(op: string, axes: number | readonly number[] | undefined, rank: number): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, i) => i);

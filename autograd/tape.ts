@@ -139,6 +139,33 @@ export function applyJoin<A>(
   return y;
 }
 
+/** Views of parts of x as one application: `vjp` gets the cotangents of all of them. */
+export function applySplit<A>(
+  name: string,
+  x: Tensor,
+  layouts: readonly Layout[],
+  attrs: A,
+  vjp: (context: VjpContext<{ x: Tensor }, { y: readonly Tensor[] }, A>) => Cotangents<{ x: Tensor }>,
+): Tensor[] {
+  checkAlive(name, x);
+  const y = layouts.map((layout) => new Tensor(x.storage, x.dtype, layout));
+  if (context().grad && x.requiresGrad) {
+    const application = {
+      name,
+      op: { vjp } as unknown as Pick<Op, 'vjp'>,
+      inputs: [x],
+      outputs: y,
+      inputForm: viewForm,
+      outputForm: [['y', y.length]] as Form,
+      attrs,
+      position: position++,
+    };
+    const node = new Node(application, save(nothing, nothing));
+    y.forEach((part, i) => link(part, node, i));
+  }
+  return y;
+}
+
 const nothing: Kept = { tensors: [], reads: [] };
 
 function save(inputs: Kept, outputs: Kept): SavedTensors {

@@ -7,10 +7,8 @@ import { matmul } from './matmul.ts';
 import { permute } from './movement.ts';
 import { reshape, squeeze, unsqueeze } from './reshape.ts';
 import { pad } from './slice.ts';
-import { unfold } from './unfold.ts';
-
-/** One number for all spatial axes, or one for each. */
-type PerAxis = number | readonly number[];
+import { perAxis, windowsOf } from './windows.ts';
+import type { PerAxis } from './windows.ts';
 
 export interface ConvOptions {
   /** Distance between neighbouring windows, default 1. */
@@ -60,17 +58,7 @@ function conv(
   const dilation = perAxis(name, 'dilation', options.dilation ?? 1, axes, 1);
   const sides = padding(name, options.padding ?? 0, kernel, stride, dilation);
 
-  let windows = pad(x, sides); // (N, C, L)
-  kernel.forEach((size, i) => {
-    const span = dilation[i]! * (size - 1) + 1;
-    if (span > windows.shape[i + 2]!) {
-      throw new ShapeError(
-        `${name}: a kernel of ${show(kernel)} spans ${span} elements of axis ${i + 2}, ` +
-          `the padded input ${show(windows.shape)} has ${windows.shape[i + 2]}; pad more, or dilate less`,
-      );
-    }
-    windows = unfold(windows, i + 2, size, stride[i]!, dilation[i]!);
-  }); // (N, C, L', K)
+  const windows = windowsOf(name, pad(x, sides), kernel, stride, dilation); // (N, C, L', K)
 
   const [batch, channels] = [x.shape[0]!, x.shape[1]!];
   const places = windows.shape.slice(2, 2 + axes);
@@ -107,14 +95,6 @@ function check(name: string, axes: number, x: Tensor, weight: Tensor, bias: Tens
       `${name}: bias ${show(bias.shape)} must have one element for each of the ${outputs} output channels`,
     );
   }
-}
-
-function perAxis(name: string, what: string, value: PerAxis, axes: number, least: number): readonly number[] {
-  const list = typeof value === 'number' ? Array.from({ length: axes }, () => value) : value;
-  if (list.length !== axes || list.some((v) => !(Number.isInteger(v) && v >= least))) {
-    throw new ShapeError(`${name}: ${what} must be ${axes} whole numbers of at least ${least}, got ${show(list)}`);
-  }
-  return list;
 }
 
 /** Returns the number of zeros before and after each spatial axis. */

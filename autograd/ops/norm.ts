@@ -1,5 +1,6 @@
 import { norm, normBackward, normParameters } from '../../kernels/norm.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
+import { sizeOf } from '../../kernels/layout.ts';
 import { context } from '../context.ts';
 import { fill, sourceOf } from '../lower/elementwise.ts';
 import { defineOp, ShapeError } from '../op.ts';
@@ -11,6 +12,7 @@ import { add, mul, rsqrt, sub } from './arithmetic.ts';
 import { cast, sumTo } from './broadcast.ts';
 import { compositeVjp } from './composite.ts';
 import { mean } from './reduce.ts';
+import { reshape } from './reshape.ts';
 
 interface NormAttrs {
   readonly centre: boolean;
@@ -137,4 +139,27 @@ export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1
  */
 export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
   return apply(normOp, { x, weight }, { centre: false, epsilon, output: context().autocast?.store }).y;
+}
+
+/**
+ * Normalises each of `groups` groups of neighbouring channels over its channels and places (Wu and He 2018;
+ * torch.nn.functional.group_norm): x is [N, C, ...], weight and bias [C].
+ */
+export function groupNorm(x: Tensor, groups: number, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
+  const channels = x.shape[1] ?? 0;
+  if (x.ndim < 2 || !(Number.isInteger(groups) && groups > 0) || channels % groups !== 0)
+    throw new ShapeError(
+      `groupNorm: ${groups} groups must divide the channels of an input [N, C, ...], got ${show(x.shape)}`,
+    );
+  for (const own of [weight, bias]) {
+    if (own && (own.ndim !== 1 || own.shape[0] !== channels))
+      throw new ShapeError(
+        `groupNorm: weight and bias of ${show(x.shape)} must be [${channels}], got ${show(own.shape)}`,
+      );
+  }
+  const rows = [x.shape[0]!, groups, (channels / groups) * sizeOf(x.shape.slice(2))];
+  const y = reshape(layerNorm(reshape(x, rows), undefined, undefined, epsilon), x.shape);
+  const perChannel = (own: Tensor): Tensor => reshape(own, [channels, ...x.shape.slice(2).map(() => 1)]);
+  const scaled = weight ? mul(y, perChannel(weight)) : y;
+  return bias ? add(scaled, perChannel(bias)) : scaled;
 }

@@ -1,7 +1,7 @@
 import { pad as padKernel } from '../../kernels/pad.ts';
 import { copyInto, fill } from '../lower/elementwise.ts';
 import { isBindable } from '../lower/window.ts';
-import { heldAs, normaliseAxis, show } from '../shapes.ts';
+import { axisToCut, heldAs, show } from '../shapes.ts';
 import { defineOp, defineView, ShapeError } from '../op.ts';
 import type { Op } from '../op.ts';
 import { apply, applyView } from '../tape.ts';
@@ -105,12 +105,6 @@ function resolveRange(
   return { start, length: Math.max(0, Math.ceil((end - start) / step)), step };
 }
 
-/** As normaliseAxis, for ops that cut an axis: a scalar has none. */
-function axisToCut(op: string, axis: number, x: Tensor): number {
-  if (x.ndim === 0) throw new ShapeError(`${op}: needs at least one axis, got a scalar []; unsqueeze(0) gives it one`);
-  return normaliseAxis(op, axis, x.ndim);
-}
-
 /** Takes `length` entries from `start` on along an axis. No copy. */
 export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
   const at = axisToCut('narrow', axis, x);
@@ -124,43 +118,6 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
 export function select(x: Tensor, axis: number, index: number): Tensor {
   const at = axisToCut('select', axis, x);
   return slice(x, ...x.shape.slice(0, at).map(() => null), index);
-}
-
-/**
- * Cuts an axis into parts of `sizes` entries each, the last maybe shorter, or of the given sizes. No copy.
- */
-export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
-  const at = axisToCut('split', axis, x);
-  const length = x.shape[at]!;
-  if (typeof sizes === 'number' && !(Number.isInteger(sizes) && sizes > 0))
-    throw new ShapeError(`split: size ${sizes} must be a positive integer`);
-  const parts =
-    typeof sizes === 'number'
-      ? Array.from({ length: Math.max(1, Math.ceil(length / sizes)) }, (_, i) => Math.min(sizes, length - i * sizes))
-      : sizes;
-  if (parts.reduce((a, b) => a + b, 0) !== length) {
-    throw new ShapeError(
-      `split: sizes [${parts.join(', ')}] must add up to ${length}, the length of axis ${at} of ${show(x.shape)}`,
-    );
-  }
-  let start = 0;
-  return parts.map((size) => {
-    start += size;
-    return narrow(x, at, start - size, size);
-  });
-}
-
-/** Cuts an axis into at most `count` about equal parts. No copy. */
-export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
-  if (!(Number.isInteger(count) && count > 0)) throw new ShapeError(`chunk: count ${count} must be a positive integer`);
-  const at = axisToCut('chunk', axis, x);
-  return split(x, Math.max(1, Math.ceil(x.shape[at]! / count)), at);
-}
-
-/** Returns all entries along an axis, which is dropped. No copy. */
-export function unbind(x: Tensor, axis = 0): Tensor[] {
-  const at = axisToCut('unbind', axis, x);
-  return Array.from({ length: x.shape[at]! }, (_, i) => select(x, at, i));
 }
 
 /**

@@ -89,7 +89,7 @@ class Graph implements Ops<Value> {
       [...x.shape.slice(0, -1), to - from],
     );
   /**
-   * Of plain nodes: ONNX Runtime's own MultiHeadAttention was off by 0.16 of 1 on WebGPU with subgroups of 8.
+   * Of plain nodes: ONNX Runtime's own MultiheadAttention was off by 0.16 of 1 on WebGPU with subgroups of 8.
    */
   attention = (q: Value, k: Value, v: Value, heads: number): Value => {
     const [batch, tokens, width] = q.shape as [number, number, number];

@@ -1,4 +1,14 @@
-import { flatten, linear, packedAttention, scaledDotProductAttention, slice } from '../../autograd/index.ts';
+import {
+  attentionWeights,
+  dropout,
+  flatten,
+  linear,
+  matmul,
+  mean,
+  packedAttention,
+  scaledDotProductAttention,
+  slice,
+} from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { parameter, xavierUniformInit, zerosInit } from '../parameter.ts';
 import { Module } from '../module.ts';
@@ -7,7 +17,7 @@ import type { Parameter } from '../parameter.ts';
 import { mergeHeads, packedHeads, splitHeads } from './attend.ts';
 import { Linear } from './linear.ts';
 
-export interface MultiHeadAttentionOptions {
+export interface MultiheadAttentionOptions {
   readonly bias?: boolean;
   /** Probability of dropping an attention weight. */
   readonly dropout?: number;
@@ -29,17 +39,17 @@ export interface AttendOptions {
  * initialisation are those of PyTorch's nn.MultiheadAttention: in_proj_weight [3 D, D] holds the projections
  * of queries, keys and values, out_proj mixes the heads.
  */
-export class MultiHeadAttention extends Module {
+export class MultiheadAttention extends Module {
   inProjWeight: Parameter;
   inProjBias: Parameter | undefined;
   readonly outProj: Linear;
   readonly numHeads: number;
   readonly dropout: number;
 
-  constructor(dim: number, numHeads: number, { bias = true, dropout = 0 }: MultiHeadAttentionOptions = {}) {
+  constructor(dim: number, numHeads: number, { bias = true, dropout = 0 }: MultiheadAttentionOptions = {}) {
     super();
     if (!(numHeads > 0 && dim % numHeads === 0))
-      throw new Error(`MultiHeadAttention: dim ${dim} must be a multiple of numHeads ${numHeads}`);
+      throw new Error(`MultiheadAttention: dim ${dim} must be a multiple of numHeads ${numHeads}`);
     this.inProjWeight = parameter([3 * dim, dim], xavierUniformInit);
     this.inProjBias = bias ? parameter([3 * dim], zerosInit) : undefined;
     this.outProj = new Linear(dim, dim, { bias, biasInit: zerosInit });
@@ -47,21 +57,29 @@ export class MultiHeadAttention extends Module {
     this.dropout = dropout;
   }
 
-  /** query (B, Tq, D) -> (B, Tq, D). */
-  override forward(query: Tensor, { key = query, value = key, mask, causal }: AttendOptions = {}): Tensor {
+  /**
+   * query (B, Tq, D) -> (B, Tq, D); with `needWeights` also the weights (B, Tq, Tk) after dropout, averaged
+   * over the heads, as PyTorch returns them.
+   */
+  override forward(query: Tensor, options: AttendOptions & { readonly needWeights: true }): [Tensor, Tensor];
+  override forward(query: Tensor, options?: AttendOptions & { readonly needWeights?: false }): Tensor;
+  override forward(query: Tensor, options: AttendOptions & { readonly needWeights?: boolean } = {}) {
+    const { key = query, value = key, mask, causal, needWeights = false } = options;
     const dim = this.outProj.weight.shape[1]!;
     for (const x of [query, key, value]) {
       if (x.ndim !== 3 || x.shape[2] !== dim)
-        throw new Error(`MultiHeadAttention: needs [batch, tokens, ${dim}], got ${showShape(x.shape)}`);
+        throw new Error(`MultiheadAttention: needs [batch, tokens, ${dim}], got ${showShape(x.shape)}`);
     }
-    const options = { mask, causal, dropout: this.dropout, training: this.training };
-    if (key === query && value === query) {
+    const scoring = { mask, causal, dropout: this.dropout, training: this.training };
+    if (key === query && value === query && !needWeights) {
       const all = linear(query, this.inProjWeight, this.inProjBias); // (B, T, 3 D)
-      return this.outProj.forward(flatten(packedAttention(packedHeads(all, this.numHeads), options), 2)); // (B, T, D)
+      return this.outProj.forward(flatten(packedAttention(packedHeads(all, this.numHeads), scoring), 2)); // (B, T, D)
     }
     // (B, H, T, D/H)
     const [q, k, v] = [query, key, value].map((x, i) => this.#project(x, i)) as [Tensor, Tensor, Tensor];
-    return this.outProj.forward(mergeHeads(scaledDotProductAttention(q, k, v, options))); // (B, Tq, D)
+    if (!needWeights) return this.outProj.forward(mergeHeads(scaledDotProductAttention(q, k, v, scoring)));
+    const weights = dropout(attentionWeights(q, k, { mask, causal }), this.dropout, { training: this.training });
+    return [this.outProj.forward(mergeHeads(matmul(weights, v))), mean(weights, 1)];
   }
 
   /** Queries (0), keys (1) or values (2) by head. */

@@ -1,4 +1,4 @@
-import { layerNorm, rmsNorm } from '../../autograd/index.ts';
+import { groupNorm, layerNorm, rmsNorm } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { onesInit, parameter, zerosInit } from '../parameter.ts';
 import { Module } from '../module.ts';
@@ -52,5 +52,36 @@ export class RMSNorm extends Module {
 
   override extraRepr(): string {
     return `${this.weight.size}, eps: ${this.eps}`;
+  }
+}
+
+export interface GroupNormOptions {
+  readonly eps?: number;
+  /** Learn a weight and a bias for each channel, default true. */
+  readonly affine?: boolean;
+}
+
+/** Normalises groups of channels of (N, C, ...), each by its own mean and variance (Wu and He 2018). */
+export class GroupNorm extends Module {
+  weight: Parameter | undefined;
+  bias: Parameter | undefined;
+  readonly groups: number;
+  readonly eps: number;
+
+  constructor(groups: number, channels: number, { eps = 1e-5, affine = true }: GroupNormOptions = {}) {
+    super();
+    if (channels % groups !== 0) throw new Error(`GroupNorm: ${channels} channels do not divide into ${groups} groups`);
+    this.weight = affine ? parameter([channels], onesInit) : undefined;
+    this.bias = affine ? parameter([channels], zerosInit) : undefined;
+    this.groups = groups;
+    this.eps = eps;
+  }
+
+  override forward(x: Tensor): Tensor {
+    return groupNorm(x, this.groups, this.weight, this.bias, this.eps); // as x
+  }
+
+  override extraRepr(): string {
+    return `${this.groups} groups, eps: ${this.eps}`;
   }
 }

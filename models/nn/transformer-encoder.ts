@@ -4,7 +4,7 @@ import { Module } from '../module.ts';
 import { activations } from './activation.ts';
 import type { ActivationName } from './activation.ts';
 import { additiveMask } from './attend.ts';
-import { MultiHeadAttention } from './attention.ts';
+import { MultiheadAttention } from './attention.ts';
 import { Dropout } from './dropout.ts';
 import { Linear } from './linear.ts';
 import { LayerNorm } from './norm.ts';
@@ -26,7 +26,7 @@ export interface TransformerEncoderOptions {
  * nn.TransformerEncoderLayer.
  */
 export class TransformerEncoderLayer extends Module {
-  readonly selfAttn: MultiHeadAttention;
+  readonly selfAttn: MultiheadAttention;
   readonly linear1: Linear;
   readonly linear2: Linear;
   readonly norm1: LayerNorm;
@@ -46,7 +46,7 @@ export class TransformerEncoderLayer extends Module {
       normFirst = false,
       eps = 1e-5,
     } = options;
-    this.selfAttn = new MultiHeadAttention(dim, numHeads, { dropout });
+    this.selfAttn = new MultiheadAttention(dim, numHeads, { dropout });
     this.linear1 = new Linear(dim, feedForwardDim);
     this.linear2 = new Linear(feedForwardDim, dim);
     this.norm1 = new LayerNorm(dim, { eps });

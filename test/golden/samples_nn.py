@@ -13,6 +13,7 @@ def samples():
     attention()
     norms()
     convolutions()
+    pools()
     losses()
     class_losses()
     quantized()
@@ -206,6 +207,11 @@ def norms():
             ["$0", "$1", "$2", 0.5],
         )
         sample("rmsNorm", lambda x, w: F.rms_norm(x, (4,), w, 0.5), [t(dtype, 2, 4), t(dtype, 4)], ["$0", "$1", 0.5])
+    for groups, shape in ((1, (2, 3)), (2, (2, 4, 3)), (3, (1, 3, 2, 2)), (2, (0, 2, 3))):
+        plain = lambda x, w=None, b=None: F.group_norm(x, groups, w, b)
+        sample("groupNorm", plain, [f(*shape)], ["$0", groups])
+        sample("groupNorm", plain, [f(*shape), f(shape[1]), f(shape[1])], ["$0", groups, "$1", "$2"])
+    sample("groupNorm", lambda x: F.group_norm(x, 2, None, None, 0.5), [t("f16", 1, 4, 2)], ["$0", 2, None, None, 0.5])
     sample("layerNorm", lambda x: F.layer_norm(x, (3,)), [given("f32", [[2, 2, 2], [INF, 1, 1]])])
     sample("rmsNorm", lambda x: F.rms_norm(x, (3,), None, 1e-6), [given("f32", [[0, 0, 0], [1e-4, 0, 0]])])
 
@@ -241,6 +247,42 @@ def convolutions():
         )
     sample("conv1d", F.conv1d, [t("f16", 1, 2, 4), t("f16", 2, 2, 2), t("f16", 2)])
     sample("conv2d", F.conv2d, [t("f16", 1, 1, 2, 3), t("f16", 1, 1, 2, 2), t("f16", 1)])
+
+
+def pools():
+    for kernel, options, shape in (
+        (2, {}, (1, 2, 5)),
+        (3, {"stride": 2, "padding": 1}, (2, 6)),
+        (2, {"stride": 1}, (2, 1, 3)),
+        (2, {}, (0, 2, 4)),
+    ):
+        for dtype in FLOATS:
+            for name, pool in (("maxPool1d", F.max_pool1d), ("avgPool1d", F.avg_pool1d)):
+                sample(name, lambda x: pool(x, kernel, **options), [t(dtype, *shape)], ["$0", kernel, options])
+    for kernel, options, shape in (
+        (2, {}, (1, 2, 4, 5)),
+        ([3, 2], {"stride": [1, 2], "padding": [1, 0]}, (2, 3, 4)),
+        (3, {"stride": 1, "padding": 1}, (1, 1, 3, 3)),
+    ):
+        for dtype in FLOATS:
+            for name, pool in (("maxPool2d", F.max_pool2d), ("avgPool2d", F.avg_pool2d)):
+                sample(name, lambda x: pool(x, kernel, **options), [t(dtype, *shape)], ["$0", kernel, options])
+    sample("maxPool1d", lambda x: F.max_pool1d(x, 2, 1, 0, 2), [f(1, 1, 5)], ["$0", 2, {"stride": 1, "dilation": 2}])
+    sample(
+        "maxPool2d",
+        lambda x: F.max_pool2d(x, 2, 1, 1, (1, 2)),
+        [f(1, 3, 4)],
+        ["$0", 2, {"stride": 1, "padding": 1, "dilation": [1, 2]}],
+    )
+    # As after a ReLU: of equal elements the first in row-major order gets the gradient.
+    ties = given("f32", [[[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 0, 3], [2, 1, 3, 3]]])
+    sample("maxPool2d", lambda x: F.max_pool2d(x, 2), [ties], ["$0", 2])
+    sample("maxPool2d", lambda x: F.max_pool2d(x, 3, 1, 1), [ties], ["$0", 3, {"stride": 1, "padding": 1}])
+    for size, shape in ((1, (2, 3)), (2, (1, 2, 4)), (3, (1, 1, 5)), (4, (1, 3))):
+        sample("adaptiveAvgPool1d", lambda x: F.adaptive_avg_pool1d(x, size), [f(*shape)], ["$0", size])
+    for size, shape in ((1, (1, 2, 2, 3)), ([2, 3], (1, 4, 4)), (2, (1, 1, 3, 5))):
+        for dtype in FLOATS:
+            sample("adaptiveAvgPool2d", lambda x: F.adaptive_avg_pool2d(x, size), [t(dtype, *shape)], ["$0", size])
 
 
 REDUCTIONS = ("mean", "sum", "none")

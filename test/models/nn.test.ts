@@ -11,7 +11,7 @@ import {
   LayerNorm,
   Linear,
   ModuleList,
-  MultiHeadAttention,
+  MultiheadAttention,
   RMSNorm,
   Sequential,
   TransformerEncoder,
@@ -77,7 +77,7 @@ function randomise<M extends Module>(module: M): M {
 }
 
 async function referenceAttention(
-  layer: MultiHeadAttention,
+  layer: MultiheadAttention,
   q: Matrix,
   k: Matrix,
   v: Matrix,
@@ -218,9 +218,9 @@ test('FeedForward', async () => {
   close(await matrix(layer.forward(x)), expected, 1e-5, 'FeedForward');
 });
 
-test('MultiHeadAttention: self, cross, masked and causal', async () => {
+test('MultiheadAttention: self, cross, masked and causal', async () => {
   manualSeed(3);
-  const layer = randomise(new MultiHeadAttention(6, 2));
+  const layer = randomise(new MultiheadAttention(6, 2));
   const [x, memory] = [normal([1, 4, 6]), normal([1, 5, 6])];
   const [xs, ms] = [await matrix(x.squeeze(0)), await matrix(memory.squeeze(0))];
   const all = (): boolean => true;
@@ -240,7 +240,7 @@ test('MultiHeadAttention: self, cross, masked and causal', async () => {
     'masked',
   );
   assert.equal([...layer.stateDict().keys()], ['in_proj_weight', 'in_proj_bias', 'out_proj.weight', 'out_proj.bias']);
-  assert.throws(() => new MultiHeadAttention(6, 4), /dim 6 must be a multiple of numHeads 4/);
+  assert.throws(() => new MultiheadAttention(6, 4), /dim 6 must be a multiple of numHeads 4/);
   assert.throws(() => layer.forward(normal([4, 6])), /needs \[batch, tokens, 6\], got \[4, 6\]/);
 });
 

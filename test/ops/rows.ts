@@ -57,6 +57,23 @@ const rmsNorm = (inputs: readonly InputSpec[], more: Partial<OpCase> = {}, epsil
   covers: ['rmsNormParameters', ...(more.second ? ['rmsNormBackward', 'alias'] : [])].slice(inputs.length > 1 ? 0 : 1),
   ...more,
 });
+/** Rows are the groups of [N, groups, elements]; weight and bias are the channels'. */
+const groupNorm = (inputs: readonly InputSpec[], groups: number, more: Partial<OpCase> = {}): OpCase => ({
+  op: 'groupNorm',
+  note: `${groups} groups`,
+  inputs,
+  run: (x, w, b) => tf.groupNorm(x!, groups, w, b),
+  ref: (x, w, b) => {
+    const { shape, data } = x!;
+    const size = (shape[1]! / groups) * shape.slice(2).reduce((product, length) => product * length, 1);
+    const unit = { shape, data: normalise(true, 1e-5, { shape: [shape[0]!, groups, size], data }).data };
+    const own = (p: Nd | undefined, channel: number, otherwise: number): number => (p ? get(p, [channel]) : otherwise);
+    return build(shape, (index) => get(unit, index) * own(w, index[1]!, 1) + own(b, index[1]!, 0));
+  },
+  loose: 3,
+  ...more,
+});
+
 /** Computes in f32 and stores f16. */
 const autocast = (c: OpCase): OpCase => ({ ...c, note: 'autocast', run: (...x) => tf.autocast(() => c.run(...x)) });
 
@@ -106,6 +123,11 @@ export const cases: readonly OpCase[] = [
   rmsNorm([f32([2, 3, 8]), f32([8])]),
   rmsNorm([f32([0, 4]), f32([4])]),
   rmsNorm([f16([3, 8]), f16([8])], { strided: false, loose: 4 }),
+  groupNorm([f32([2, 4, 3]), f32([4]), f32([4])], 2, { second: true }),
+  groupNorm([f32([2, 6, 2, 3])], 3),
+  groupNorm([f32([3, 4]), f32([4]), f32([4])], 1),
+  groupNorm([f32([0, 4, 2]), f32([4]), f32([4])], 2),
+  groupNorm([f16([2, 4, 3]), f16([4]), f16([4])], 2, { strided: false, loose: 4 }),
 ];
 
 export const errors: readonly ErrorCase[] = [
@@ -116,4 +138,7 @@ export const errors: readonly ErrorCase[] = [
   { op: 'layerNorm', run: () => tf.layerNorm(tf.zeros([2, 3], { dtype: 'i32' })), says: /i32/ },
   { op: 'layerNorm', run: () => tf.layerNorm(tf.zeros([])), says: /\[\]|scalar|axis/ },
   { op: 'rmsNorm', run: () => tf.rmsNorm(tf.zeros([2, 3]), tf.zeros([3, 1])), says: /\[2, 3\].*\[3, 1\]/ },
+  { op: 'groupNorm', run: () => tf.groupNorm(tf.zeros([2, 4, 3]), 3), says: /3 groups.*\[2, 4, 3\]/ },
+  { op: 'groupNorm', run: () => tf.groupNorm(tf.zeros([4]), 2), says: /\[4\]/ },
+  { op: 'groupNorm', run: () => tf.groupNorm(tf.zeros([2, 4, 3]), 2, tf.zeros([3])), says: /\[4\], got \[3\]/ },
 ];
