@@ -14,7 +14,7 @@ import { describeModel, fineTuneFlags, fineTuneOptions, trainingFlags } from './
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { comparison, measure } from './compress/compare.ts';
 import { distillation, teacherLogits } from './compress/distillation.ts';
-import { keepLayers, keepUnits, layersOf, unitsOf } from './compress/smaller.ts';
+import { evenly, keepLayers, keepUnits, layersOf, unitsOf } from './compress/smaller.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
 import type { Trained } from './compress/trained.ts';
 import { reportResult } from './report/run-result.ts';
@@ -118,10 +118,6 @@ async function studentOf(
     tokenizer,
   };
 }
-
-/** So many of `count` numbers from 0 up: of 6 and 3 0, 2, 4. */
-const evenly = (some: number, count: number): number[] =>
-  Array.from({ length: some }, (_, i) => Math.floor((i * count) / some));
 
 /** Whether two tokenizers read a text alike. */
 function sameTokens(a: Trained['classifier']['tokenizer'], b: Trained['classifier']['tokenizer']): boolean {

@@ -54,6 +54,7 @@ const table: Readonly<Record<string, Entry>> = {
   explain: { about: 'how much each token counts for what a model answers' },
   quantize: { about: 'a decoder as a GGUF file of 4 or 8 bits, and what that costs' },
   reward: { about: 'a model learns to give better answers higher rewards' },
+  compress: { about: 'a trained classifier smaller in many ways, side by side' },
   prune: { about: 'a smaller model out of a trained one, parts left out' },
   distill: { about: 'a small model learns from a large one' },
   evaluate: { about: 'a language model on tasks, as lm-evaluation-harness does' },

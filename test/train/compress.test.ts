@@ -1,5 +1,5 @@
 // Models made smaller: layers, heads and units taken out, weights held at zero, and a student of a teacher.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -9,6 +9,8 @@ import type { Tensor } from '../../autograd/index.ts';
 import { BertConfig, BertForSequenceClassification, loadModel } from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { distillation, layerMap, softLoss } from '../../train/compress/distillation.ts';
+import { outcomesTable, paretoFront } from '../../train/compress/outcomes.ts';
+import type { Outcome } from '../../train/compress/outcomes.ts';
 import { importanceOf, leastImportant, others } from '../../train/compress/importance.ts';
 import {
   headsOf,
@@ -466,7 +468,57 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   assert.is(layersOf(await loadModel(distilled)), 1);
 });
 
+test('all ways in one table: each point measured and saved, those that are there are kept', async () => {
+  const output = join(folder, 'all');
+  const asked = ['--model', base, ...training, '--output', output, '--points'];
+  const done = await script('compress', [...asked, 'heads-50,weights-2:4,bits-8']);
+  assert.is(done.code, 0, done.stderr);
+  const cells = (name: string): string[] =>
+    new RegExp(`^[* ] ${name} .*`, 'm').exec(done.stdout)![0].trim().split(/ {2,}/);
+  const [dense, heads, pattern, bits] = ['dense', 'heads-50', 'weights-2:4', 'bits-8'].map(cells);
+  assert.match(done.stdout, /not zero +MB in file +MB on device +ms a text +tokens\/s +faster +accuracy +f1\n/);
+  const number = (row: readonly string[] | undefined, column: number): number => parseFloat(row!.at(column)!);
+  assert.ok(number(heads, -9) < number(dense, -9), 'fewer parameters');
+  assert.is(number(pattern, -8), 50);
+  assert.ok(number(heads, -7) < number(dense, -7), 'a smaller file');
+  assert.is(bits!.at(-7), '-');
+  assert.ok(number(bits, -6) < 0.5 * number(dense, -6), 'fewer bits on the device');
+  const outcomes = JSON.parse(readFileSync(join(output, 'outcomes.json'), 'utf8')) as Outcome[];
+  const loaded = (await loadModel(join(output, 'heads-50-42'))) as BertForSequenceClassification;
+  assert.is(outcomes.find(({ point }) => point === 'heads-50')!.parameters, loaded.numParameters());
+  const page = readFileSync(join(output, 'report.html'), 'utf8');
+  assert.match(page, /<th scope="row">\*? ?weights-2:4<\/th>/);
+  assert.not.match(page, /(src|href)=/);
+
+  const more = await script('compress', [...asked, 'heads-50,units-50', '--resume']);
+  assert.is(more.code, 0, more.stderr);
+  assert.not.match(more.stdout, /^heads-50, seed/m);
+  assert.match(more.stdout, /^units-50, seed/m);
+  const other = [...asked, 'heads-50', '--resume', '--weight-decay', '0.5'];
+  refused(await script('compress', other), 1, /outcome\.json is of a run with other options; leave --resume away/);
+});
+
+test('the front: what no other point beats', () => {
+  const outcome = (point: string, bytes: number, value: number): Outcome => ({
+    ...{ point, method: 'm', strength: '', seed: 1, parameters: 1, nonZero: 1, fileBytes: bytes, deviceBytes: 9 },
+    ...{ milliseconds: 1, denseMilliseconds: 1, tokensPerSecond: 1, loss: 0 },
+    figures: { f1: { value, low: value, high: value } },
+  });
+  const all = [outcome('large', 8, 0.9), outcome('small', 2, 0.7), outcome('bad', 4, 0.6), outcome('fair', 4, 0.8)];
+  assert.equal(paretoFront(all, 'f1'), ['small', 'fair', 'large']);
+  assert.equal(paretoFront([...all, outcome('small', 4, 0.9)], 'f1'), ['small', 'large'], 'by the mean of runs');
+  const table = outcomesTable([...all, outcome('large', 8, 0.8)]);
+  assert.match(table, /^\* fair .* 0\.800 \[0\.800, 0\.800\]$/m);
+  assert.match(table, /^\* large .* 0\.850 ± 0\.071$/m);
+});
+
 test('scripts refuse what they cannot do in one line', async () => {
+  refused(await script('compress', []), 2, /^compress: needs a trained classifier: --model FOLDER; .*$/);
+  refused(
+    await script('compress', ['--model', base, '--points', 'x']),
+    2,
+    /^compress: there is no point "x"; choose .*$/,
+  );
   refused(await script('prune', []), 2, /^prune: needs a trained classifier: --model FOLDER; .*$/);
   refused(await script('prune', ['--model', base]), 2, /^prune: nothing is to go; give --heads, .*$/);
   refused(await script('distill', []), 2, /^distill: needs a trained classifier: --teacher FOLDER; .*$/);

@@ -1,5 +1,6 @@
 /** A model before and after: what was gained, and what it cost. */
 import { alignTable } from '../../common/text-table.ts';
+import { bytesOf } from '../../kernels/index.ts';
 import { paddingOf } from '../../models/index.ts';
 import type { SequenceClassificationModel, TextEncoder } from '../../models/index.ts';
 import type { ClassifierData } from '../classifier/data.ts';
@@ -18,10 +19,12 @@ export interface Measured {
   /** The figures of the test part by name, such as accuracy and F1. */
   readonly figures: Readonly<Record<string, number>>;
   readonly loss: number;
+  /** Of each text of the test part, see `scoreExamples`. */
+  readonly scores: readonly (readonly number[])[];
 }
 
 /** Texts that a model's speed is measured on, and how often. */
-const timed = 256;
+export const timed = 256;
 const rounds = 3;
 
 /** Scores a model on the test part. */
@@ -41,14 +44,14 @@ export async function measure(
     model.config,
   );
   const run = (): Promise<unknown> => scoreExamples(model, test.slice(0, timed), options);
-  return { name, parameters: model.numParameters() / 1e6, run, figures, loss };
+  return { name, parameters: model.numParameters() / 1e6, run, figures, loss, scores };
 }
 
 /**
  * The least time that each takes, in turn, so that what else the machine does falls on all alike; the first
- * time is not counted, in which programs are made.
+ * time is not counted, in which programs are made. In milliseconds.
  */
-async function timesOf(models: readonly Measured[]): Promise<number[]> {
+export async function timesOf(models: readonly Pick<Measured, 'run'>[]): Promise<number[]> {
   const least = models.map(() => Infinity);
   for (let round = 0; round <= rounds; round++)
     for (const [i, { run }] of models.entries()) {
@@ -57,6 +60,15 @@ async function timesOf(models: readonly Measured[]): Promise<number[]> {
       if (round > 0) least[i] = Math.min(least[i]!, performance.now() - start);
     }
   return least;
+}
+
+/** Bytes of a model's weights on the device, packed ones as they are; what is shared counts once. */
+export function weightBytes(model: SequenceClassificationModel): number {
+  return model.parameters().reduce((sum, parameter) => {
+    const { quantized } = parameter;
+    const parts = quantized ? [quantized.packed, quantized.scales, quantized.zeros, quantized.minimums] : [parameter];
+    return sum + parts.reduce((bytes, part) => bytes + (part ? part.numel() * bytesOf(part.dtype) : 0), 0);
+  }, 0);
 }
 
 /**

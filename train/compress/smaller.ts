@@ -57,6 +57,10 @@ function stackOf(op: string, model: Shrinkable): Stack {
   return { prefix, layers, names: new Set(rows.map(({ name }) => name)) };
 }
 
+/** So many of `count` numbers from 0 up, evenly spaced: of 6 and 3 0, 2, 4. */
+export const evenly = (some: number, count: number): number[] =>
+  Array.from({ length: some }, (_, i) => Math.floor((i * count) / some));
+
 /** How many layers a model has. */
 export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model).layers;
 

@@ -21,7 +21,7 @@ export const trainedFlags = {
   maxLength: { type: 'int', default: 96, min: 3, help: 'tokens a text; longer ones are cut' },
 } as const satisfies Record<string, Option>;
 
-type Part = readonly TokenisedExample<Target>[];
+export type Part = readonly TokenisedExample<Target>[];
 
 /** A classifier and its texts as it reads them. */
 export interface Trained {

@@ -1,0 +1,113 @@
+/** Ways to make a classifier smaller, each at some strengths: the points of a comparison. */
+import { loadTextClassifier } from '../../models/pipelines/text-classification.ts';
+import type { Quantization, SequenceClassificationModel, TextEncoder } from '../../models/index.ts';
+import { fineTune } from '../classifier/fine-tune.ts';
+import type { FineTuneOptions } from '../trainer/epochs.ts';
+import type { Resume } from '../trainer/run-state.ts';
+import { distillation, teacherLogits } from './distillation.ts';
+import { smallerModel, trainPruned, weightPruning } from './prune-classifier.ts';
+import type { Calibration, Parts, Zeros } from './prune-classifier.ts';
+import { evenly, keepLayers, layersOf } from './smaller.ts';
+import type { Trained } from './trained.ts';
+
+/** What points are made from. */
+export interface Making extends Calibration {
+  /** The classifier as it was trained. */
+  readonly folder: string;
+  readonly trained: Trained;
+  /** Where the point's model goes. */
+  readonly output: string;
+  readonly options: FineTuneOptions;
+  readonly resume: Resume;
+}
+
+/** A way at one strength. */
+export interface Point {
+  /** The way, whose points are one curve of the picture. */
+  readonly method: string;
+  /** How much of it, as tables show it. */
+  readonly strength: string;
+  /** Makes the model and, where a folder can hold it, saves it to `output`. */
+  readonly make: (making: Making) => Promise<SequenceClassificationModel>;
+}
+
+/** A classifier of its own for a point, since training and masks change it. */
+const afresh = async ({ folder, trained }: Making): Promise<Trained> => ({
+  ...trained,
+  classifier: await loadTextClassifier(folder),
+});
+
+const trainingOf = ({ trained, output, options, resume }: Making, { tokenizer }: TextEncoder) => ({
+  ...{ tokenizer, output, options, resume, quiet: true },
+  train: trained.train,
+  validation: trained.validation,
+});
+
+const without = (method: string, strength: string, parts: Parts): Point => ({
+  method,
+  strength,
+  async make(making) {
+    const trained = await afresh(making);
+    const model = await smallerModel(trained, parts, making);
+    await trainPruned({ ...trainingOf(making, trained.classifier), model, identity: { parts } });
+    return model;
+  },
+});
+
+const zeros = (method: string, strength: string, kind: Zeros): Point => ({
+  method,
+  strength,
+  async make(making) {
+    const trained = await afresh(making);
+    const { model } = trained.classifier;
+    const pruning = await weightPruning(model, trained, kind, making);
+    await trainPruned({ ...trainingOf(making, trained.classifier), model, zeros: pruning, identity: { kind } });
+    return model;
+  },
+});
+
+const student = (share: number, strength: string): Point => ({
+  method: 'student, fewer layers',
+  strength,
+  async make(making) {
+    const { classifier: teacher, train } = making.trained;
+    const layers = layersOf(teacher.model);
+    const model = keepLayers(teacher.model, evenly(Math.max(1, Math.round(share * layers)), layers));
+    const logits = await teacherLogits(teacher, train, making.batchSize);
+    await fineTune({
+      ...trainingOf(making, teacher),
+      model,
+      objective: distillation({ student: model, teacher: teacher.model, logits }, usual),
+      identity: { share },
+    });
+    return model;
+  },
+});
+
+/** The defaults of distill.ts. */
+const usual = { temperature: 2, alpha: 0.7, hiddenWeight: 0, attentionWeight: 0 };
+
+/** Rounded to nearest; it lies on the device alone, and is made anew from the classifier's own folder. */
+const quantized = (strength: string, quantize: Quantization): Point => ({
+  method: 'fewer bits, nearest',
+  strength,
+  make: async ({ folder }) => (await loadTextClassifier(folder, { quantize })).model,
+});
+
+/** All of them, by the name that `--points` takes. */
+export const points: Readonly<Record<string, Point>> = {
+  'heads-25': without('heads out', '25%', { heads: 0.25 }),
+  'heads-50': without('heads out', '50%', { heads: 0.5 }),
+  'heads-75': without('heads out', '75%', { heads: 0.75 }),
+  'units-50': without('units out', '50%', { units: 0.5 }),
+  'units-75': without('units out', '75%', { units: 0.75 }),
+  'heads-units-50': without('heads and units out', '50%', { heads: 0.5, units: 0.5 }),
+  'heads-units-75': without('heads and units out', '75%', { heads: 0.75, units: 0.75 }),
+  'layers-50': student(0.5, '50%'),
+  'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),
+  'weights-80': zeros('weights zero', '80%', { sparsity: 0.8, scope: 'model' }),
+  'weights-95': zeros('weights zero', '95%', { sparsity: 0.95, scope: 'model' }),
+  'weights-2:4': zeros('2:4 weights zero', '2:4', { sparsity: 0, pattern: '2:4', scope: 'row' }),
+  'bits-8': quantized('8.5 bits', 'q8_0'),
+  'bits-4': quantized('4.5 bits', 'q4_0'),
+};

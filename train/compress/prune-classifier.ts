@@ -1,0 +1,121 @@
+/** A trained classifier with less: the steps that `prune.ts` and `compress.ts` share. */
+import { paddingOf, rowLimits } from '../../models/index.ts';
+import type { SequenceClassificationModel } from '../../models/index.ts';
+import { chunks } from '../../models/pipelines/rows.ts';
+import { fineTune } from '../classifier/fine-tune.ts';
+import type { FineTuneTask } from '../classifier/fine-tune.ts';
+import { collate } from '../data/tokenised.ts';
+import type { ClassificationBatch } from '../data/tokenised.ts';
+import { importanceOf, leastImportant, others } from './importance.ts';
+import { headsOf, keepLayers, keepUnits, pruneHeads, unitsOf } from './smaller.ts';
+import type { Trained } from './trained.ts';
+import { gradualPruning, inputNormsOf, PrunedWeights } from './weights.ts';
+import type { WeightPruning } from './weights.ts';
+
+/** Texts that a model is judged by. */
+export interface Calibration {
+  /** How many texts of those to train on. */
+  readonly calibration: number;
+  readonly batchSize: number;
+}
+
+export interface Parts {
+  /** Layers that stay, from 0 up; default all. */
+  readonly keepLayers?: readonly number[];
+  /** Share of the attention heads that goes. */
+  readonly heads?: number;
+  /** Share of the units of each feed-forward part that goes. */
+  readonly units?: number;
+}
+
+/** Which weights become zero; see `WeightPruning`. */
+export interface Zeros extends Omit<WeightPruning, 'inputNorms'> {
+  /** What a weight counts: its size, or that times the norm of what it reads. */
+  readonly score?: 'magnitude' | 'wanda';
+}
+
+type Judged = Pick<Trained, 'classifier' | 'train'>;
+
+/** Some of the texts to train on, in batches, as the model reads them. */
+function calibrationBatches(model: SequenceClassificationModel, { classifier, train }: Judged, values: Calibration) {
+  const padTokenId = paddingOf(classifier);
+  return chunks(train.slice(0, values.calibration), values.batchSize).map((some) =>
+    collate(some, padTokenId, rowLimits(model)),
+  );
+}
+
+/**
+ * The classifier's model without the layers, and the heads and units that its loss hangs on least; itself
+ * where nothing is to go.
+ */
+export async function smallerModel(
+  trained: Judged,
+  { keepLayers: kept, heads = 0, units = 0 }: Parts,
+  calibration: Calibration,
+): Promise<SequenceClassificationModel> {
+  let { model } = trained.classifier;
+  if (kept !== undefined) model = keepLayers(model, kept);
+  if (heads === 0 && units === 0) return model;
+  const importance = await importanceOf(model, calibrationBatches(model, trained, calibration), {
+    rows: ({ inputIds }: ClassificationBatch) => inputIds.shape[0]!,
+    loss: (batch) => model.forward(batch).loss!,
+  });
+  if (heads > 0) {
+    const there = headsOf(model);
+    const gone = leastImportant(importance.heads, heads, 'model').map((list, layer) =>
+      list.map((at) => there[layer]![at]!),
+    );
+    model = pruneHeads(model, gone);
+  }
+  if (units === 0) return model;
+  const count = unitsOf(model);
+  return keepUnits(
+    model,
+    leastImportant(importance.units, units, 'layer').map((gone) => others(gone, count)),
+  );
+}
+
+/** How weights of a model are to become zero, with the norms of what they read where that counts. */
+export async function weightPruning(
+  model: SequenceClassificationModel,
+  trained: Judged,
+  { score = 'magnitude', ...zeros }: Zeros,
+  calibration: Calibration,
+): Promise<WeightPruning> {
+  if (score === 'magnitude') return zeros;
+  const inputNorms = await inputNormsOf(
+    model,
+    calibrationBatches(model, trained, calibration),
+    ({ labels: _, ...inputs }: ClassificationBatch) => void model.forward(inputs),
+    ({ attentionMask }) => attentionMask,
+  );
+  return { ...zeros, scope: 'row', inputNorms };
+}
+
+export interface PrunedTraining extends FineTuneTask {
+  /** Weights that become zero on the way; undefined: none do. */
+  readonly zeros?: WeightPruning;
+}
+
+/**
+ * Trains what is left, or with 0 epochs saves it as it is. Returns the weights that are held at zero;
+ * undefined where none are.
+ */
+export async function trainPruned({ zeros, ...run }: PrunedTraining): Promise<PrunedWeights | undefined> {
+  const { model, tokenizer, train, validation, output } = run;
+  const { epochs, batchSize } = run.options;
+  const pruned = zeros && new PrunedWeights(model);
+  if (epochs === 0) {
+    await pruned?.prune(zeros!);
+    await model.savePretrained(output, { tokenizer });
+    return pruned;
+  }
+  const steps = epochs * Math.ceil(train.length / batchSize);
+  await fineTune({
+    ...run,
+    // The best model of a run that prunes would be one that is not pruned yet.
+    validation: pruned ? [] : validation,
+    callbacks: pruned ? [gradualPruning(pruned, { ...zeros!, steps })] : [],
+  });
+  return pruned;
+}
