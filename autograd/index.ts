@@ -63,7 +63,12 @@ export { arange, eye, full, linspace, ones, tensor, zeros, zeros as empty } from
 export type { NestedArray, ShapeThen, TensorOptions, TypedArray } from './create.ts';
 export { knownRange } from './ops/known-range.ts';
 export { enableGrad, isGradEnabled, noGrad } from './context.ts';
+export { defineFunction } from './ops/define-function.ts';
+export type { FunctionContext, FunctionRecord } from './ops/define-function.ts';
+export { binary, unary } from './ops/map-op.ts';
 export { defineOp, defineView, ShapeError } from './op.ts';
+export type { Axes, Lowering, Op, Saves, Spec, ViewOp, VjpContext } from './op.ts';
+export { apply } from './tape.ts';
 export { ceilings } from './inspect/ceilings.ts';
 export type { Ceilings } from './inspect/ceilings.ts';
 export { profile } from './inspect/profile.ts';

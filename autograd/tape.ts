@@ -1,6 +1,6 @@
 import { debugLevel, debugOp } from '../gpu/index.ts';
 import type { Layout } from '../kernels/layout.ts';
-import { announce, callerOutside, context } from './context.ts';
+import { announce, callerOutside, context, withinSync } from './context.ts';
 import { execute } from './lower/lower.ts';
 import { formOf, valuesOf, namedOf, nameOf, placesOf } from './op.ts';
 import type {
@@ -14,6 +14,7 @@ import type {
   Op,
   SavedTensors,
   Saver,
+  Saves,
   Spec,
   Tensors,
   ViewOp,
@@ -85,27 +86,14 @@ export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, 
   return namedOf(outputForm, outputs) as O;
 }
 
-const viewForm: Form = [['x', undefined]];
-
 /** Appends a view: the result shares the storage of `home`, which is x or a copy of it. */
 export function applyView<A>(op: ViewOp<A>, x: Tensor, attrs: A, home: Tensor = x): Tensor {
   checkAlive(op.name, x);
   const y = new Tensor(home.storage, home.dtype, op.view(x, attrs));
   if (debugLevel > 0) debugOp('view', op.name, [x], [y], callerOutside());
-  if (context().grad && x.requiresGrad) {
-    const vjp: Op['vjp'] = ({ g, specs }) => ({ x: op.vjp({ g, spec: specs.x as Spec, attrs }) });
-    const application = {
-      name: op.name,
-      op: { vjp },
-      inputs: [x],
-      outputs: [y],
-      inputForm: viewForm,
-      outputForm: viewForm,
-      attrs,
-      position: position++,
-    };
-    link(y, new Node(application, save(nothing, nothing)), 0);
-  }
+  if (!isTracked([x])) return y;
+  const vjp: Op['vjp'] = ({ g, specs }) => ({ x: op.vjp({ g, spec: specs.x as Spec, attrs }) });
+  track({ name: op.name, op: { vjp }, ...oneOf(x, y), attrs }, save(nothing, nothing));
   return y;
 }
 
@@ -123,19 +111,7 @@ export function applyJoin<A>(
 ): Tensor {
   for (const part of x) checkAlive(name, part);
   const y = new Tensor(x[0]!.storage, x[0]!.dtype, layout);
-  if (context().grad && x.some((part) => part.requiresGrad)) {
-    const application = {
-      name,
-      op: { vjp } as unknown as Pick<Op, 'vjp'>,
-      inputs: x,
-      outputs: [y],
-      inputForm: [['x', x.length]] as Form,
-      outputForm: [['y', undefined]] as Form,
-      attrs,
-      position: position++,
-    };
-    link(y, new Node(application, holdTensors(nothing, nothing)), 0);
-  }
+  if (isTracked(x)) track({ name, op: ruleOf(vjp), ...oneOf(x, y), attrs }, holdTensors(nothing, nothing));
   return y;
 }
 
@@ -149,21 +125,49 @@ export function applySplit<A>(
 ): Tensor[] {
   checkAlive(name, x);
   const y = layouts.map((layout) => new Tensor(x.storage, x.dtype, layout));
-  if (context().grad && x.requiresGrad) {
-    const application = {
-      name,
-      op: { vjp } as unknown as Pick<Op, 'vjp'>,
-      inputs: [x],
-      outputs: y,
-      inputForm: viewForm,
-      outputForm: [['y', y.length]] as Form,
-      attrs,
-      position: position++,
-    };
-    const node = new Node(application, save(nothing, nothing));
-    y.forEach((part, i) => link(part, node, i));
+  if (isTracked([x])) track({ name, op: ruleOf(vjp), ...oneOf(x, y), attrs }, save(nothing, nothing));
+  return y;
+}
+
+/** What `forward` makes of x with no gradient of its own, as one application with the derivative `vjp`. */
+export function applyFunction(
+  name: string,
+  x: readonly Tensor[],
+  forward: () => readonly Tensor[],
+  saves: Saves<{ x: readonly Tensor[] }, { y: readonly Tensor[] }>,
+  vjp: (
+    context: VjpContext<{ x: readonly Tensor[] }, { y: readonly Tensor[] }, null>,
+  ) => Cotangents<{ x: readonly Tensor[] }>,
+): Tensor[] {
+  for (const own of x) checkAlive(name, own);
+  // Views, so that an input that comes back as an output stays what it was.
+  const y = withinSync(name, { grad: false }, forward).map((own) => own.detach());
+  if (isTracked(x)) {
+    const keep = (tensors: readonly Tensor[], saved: boolean): Kept => ({ tensors, reads: tensors.map(() => saved) });
+    const saved = save(keep(x, saves.inputs?.includes('x') ?? false), keep(y, saves.outputs?.includes('y') ?? false));
+    track({ name, op: ruleOf(vjp), ...oneOf(x, y), attrs: null }, saved);
   }
   return y;
+}
+
+const isTracked = (x: readonly Tensor[]): boolean => context().grad && x.some((own) => own.requiresGrad);
+
+/** Inputs under the name x and outputs under the name y, each a tensor or a list. */
+function oneOf(x: Tensor | readonly Tensor[], y: Tensor | readonly Tensor[]) {
+  const list = (own: Tensor | readonly Tensor[]): readonly Tensor[] => (own instanceof Tensor ? [own] : own);
+  const form = (name: string, own: Tensor | readonly Tensor[]): Form => [
+    [name, own instanceof Tensor ? undefined : own.length],
+  ];
+  return { inputs: list(x), outputs: list(y), inputForm: form('x', x), outputForm: form('y', y) };
+}
+
+const ruleOf = <I, O, A>(vjp: (context: VjpContext<I, O, A>) => Cotangents<I>): Pick<Op, 'vjp'> =>
+  ({ vjp }) as unknown as Pick<Op, 'vjp'>;
+
+/** Links the outputs of what is no op on the tape into the graph that backward walks. */
+function track(application: Omit<Application, 'position'>, saved: SavedTensors): void {
+  const node = new Node({ ...application, position: position++ }, saved);
+  application.outputs.forEach((y, i) => link(y, node, i));
 }
 
 const nothing: Kept = { tensors: [], reads: [] };

@@ -44,7 +44,8 @@ const exceptions: readonly (Exception & { readonly of: (sample: Sample) => boole
 
 /** Exports that need no samples, with the reason. */
 const without: Readonly<Record<string, readonly string[]>> = {
-  'defines, checks or names ops': ['ShapeError', 'Tensor', 'defineOp', 'defineView', 'checkHolds', 'checkWritable'],
+  'defines, checks, names or applies ops':
+    'ShapeError Tensor apply binary checkHolds checkWritable defineFunction defineOp defineView unary'.split(' '),
   'records, runs or differentiates ops; computes nothing itself': (
     'autocast backward checkpoint compile detectAnomaly enableGrad grad guarded isAutocasting isCapturing ' +
     'isGradEnabled manualSeed noGrad randomState requiresGrad_ scope setAnomalyLabel setRandomState'
