@@ -6,7 +6,7 @@
  *   node --import tsx train/export.ts --model runs/bert --output bert-small
  *   node --import tsx train/export.ts --model runs/gpt --output gpt.gguf --precision q8_0
  */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import {
   ggufFile,
@@ -26,6 +26,8 @@ import { lockFolder } from '../common/lock.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { adapterFlag } from './cli/generation.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
+import { historyOf } from './report/run-history.ts';
+import { publicReport } from './report/run-report.ts';
 
 const command = {
   name: 'export',
@@ -81,7 +83,7 @@ main(async () => {
   const files: FileToWrite[] = [];
   if ((await pathKind(join(folder, 'run.json'))) === 'file') {
     files.push({ path: join(output, 'README.md'), data: await modelCard(basename(output), folder, use) });
-    files.push({ path: report, data: await readFile(join(folder, 'report.html')) });
+    files.push({ path: report, data: publicReport(await historyOf(folder)) });
   }
   const dtype = precision === 'f16' ? ({ dtype: 'f16' } as const) : {};
   await model.savePretrained(output, { tokenizer, ...dtype, files, replaces });

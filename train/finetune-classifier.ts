@@ -134,7 +134,7 @@ main(async () => {
   const tested = await run('', classifier, data, values.epochs);
   const report = reportTest(data, classifier.model, tested.scores, tested.result, output);
   const from = values.fromScratch ? undefined : (values.model ?? shippedBert());
-  await reportResult(output, { from, about, test: report });
+  await reportResult(output, { from, about, ...report });
   console.log(await showPredictions(classifier.model, tokenizer, data.samples, values));
   if (data.kind === 'classification')
     console.log(await explainSamples(classifier, data.samples, { folder: output, maxLength: values.maxLength }));

@@ -20,7 +20,7 @@ export { display, heatmap, plot, table } from './notebook/display.ts';
 export type { HeatmapOptions, Shown } from './notebook/display.ts';
 export { smooth } from '../common/statistics.ts';
 export { curvesSvg, writeCurves } from './report/plot.ts';
-export type { Panel, Series } from './report/plot.ts';
+export type { Panel, Series } from './report/panel.ts';
 export { progress } from '../common/progress.ts';
 export type { Callback, EvaluationRecord, LogRecord, StepRecord } from './trainer/callback.ts';
 export { trainEpochs } from './trainer/epochs.ts';

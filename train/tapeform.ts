@@ -28,7 +28,7 @@ const table: Readonly<Record<string, Entry>> = {
   start: {
     about: 'learn to tell spam from ham with the small BERT, four minutes on a CPU',
     script: 'finetune-classifier',
-    args: ['--epochs', '2', '--few-labels', '200'],
+    args: ['--epochs', '2', '--evaluations-per-epoch', '4', '--few-labels', '200'],
   },
   try: { about: 'try a task on texts with a trained or a small model' },
   generate: { about: 'continue texts, or translate them' },

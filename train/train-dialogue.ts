@@ -104,7 +104,7 @@ async function trainRanker(values: Values, data: DialogueData, lists: Candidates
     best: { name: 'MRR', mode: 'max' },
   });
   console.log(rankingTable(data, lists, { 'this model': await rank(ranker, lists, batchSize) }));
-  console.log(`saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`);
+  console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
 }
 
 async function rank(ranker: Ranker, lists: readonly Candidates[], batchSize: number): Promise<RankingScores> {
@@ -145,7 +145,7 @@ async function trainWriter(values: Values, data: DialogueData, lists: Candidates
     }),
   );
   console.log(writingTable(data, before, after));
-  console.log(`saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`);
+  console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
 }
 
 interface Tested {

@@ -119,7 +119,7 @@ main(async () => {
   const tested = report(data.test, shelf.length, [...before, after]);
   await reportResult(output, { from: values.model ?? shippedBert(), about, test: tested });
   if (best) console.log(`best ${bestOf(data.validation)} of validation ${best.value.toFixed(3)}, at step ${best.step}`);
-  console.log(`saved  ${output} (loads in sentence-transformers too), curves in ${join(output, 'curves.svg')}`);
+  console.log(`saved  ${output} (loads in sentence-transformers too), report in ${join(output, 'report.html')}`);
 });
 
 function lossOf(name: LossName, dims: readonly number[] | undefined, scoreColumn: string | undefined): EmbeddingLoss {

@@ -2,11 +2,10 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { isStep, isEvaluation } from '../../train/trainer/callback.ts';
+import { isStep } from '../../train/trainer/callback.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
-import { readFinalState } from '../../train/trainer/run-state.ts';
-import type { RunInfo } from '../../train/trainer/run-info.ts';
 import { tensorBoard } from '../../train/trainer/tensorboard.ts';
+import { historyOf } from '../../train/report/run-history.ts';
 import { writeReport } from '../../train/report/run-report.ts';
 
 export type Contents = ReadonlyMap<string, string>;
@@ -23,7 +22,7 @@ const withoutTimes: Readonly<Record<string, (text: string) => string>> = {
 /**
  * All that lies in a folder and below it, hidden or not, by its path: of a file the hash of its bytes, of the
  * files of a run above what they say, so that equal runs have equal contents. Pages and event files of a run,
- * which show times everywhere, are made again from its log.jsonl and run.json and compared, byte by byte,
+ * which show times everywhere, are made again from its log.jsonl, run.json and result.json and compared, byte by byte,
  * with what lies there.
  */
 export async function contentsOf(folder: string): Promise<Contents> {
@@ -72,14 +71,7 @@ async function pagesOf(run: string): Promise<string> {
   const again = await mkdtemp(join(tmpdir(), 'tapeform-'));
   try {
     const records = readLog(join(run, 'log.jsonl'));
-    const { best, identity } = await readFinalState(run);
-    await writeReport(again, {
-      info: JSON.parse(await readFile(join(run, 'run.json'), 'utf8')) as RunInfo,
-      steps: records.filter(isStep),
-      evaluations: records.filter(isEvaluation),
-      total: Number(identity['steps']),
-      ...(best ? { best } : {}),
-    });
+    await writeReport(again, await historyOf(run));
     const events = (await readdir(run)).filter((name) => name.startsWith('events.'));
     if (events.length !== 1) return `${events.length} event files`;
     // The first record, of the file's version, has a time of its own, in seconds, after 13 bytes.

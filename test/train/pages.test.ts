@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { codeBlock, codeSpan, escapeHtml, escapeMarkdown } from '../../common/markup.ts';
 import { cardPage } from '../../train/data/corpus/data-card-page.ts';
 import { modelCard } from '../../train/report/model-card.ts';
+import { chartScript } from '../../train/report/chart-script.ts';
 import { curvesSvg } from '../../train/report/plot.ts';
 import { writeReport } from '../../train/report/run-report.ts';
 import type { RunInfo } from '../../train/trainer/run-info.ts';
@@ -121,11 +122,26 @@ test('the card of a corpus', () => {
 });
 
 test('the report and the curves of a run', async () => {
-  const history = { info, steps: [step], evaluations: [evaluation], total: 1, best: { step: 1, value: 1 } };
-  await writeReport(folder, history);
+  const score = { value: 1, low: 0, high: 1 };
+  const sample = { text: hostile, answer: hostile, wanted: hostile, right: false };
+  const scores = {
+    of: hostile,
+    tables: [{ title: hostile, columns: [hostile], rows: [{ name: hostile, scores: [score] }] }],
+    confusion: { labels: [hostile], counts: [[1]] },
+    calibration: { error: 1, bins: [{ confidence: 1, accuracy: 1, count: 1 }] },
+    samples: [{ title: hostile, samples: [sample] }],
+  };
+  const result = { about: hostile, test: hostile, scores };
+  await writeReport(folder, { info, steps: [step], evaluations: [evaluation], result });
   const html = readFileSync(join(folder, 'report.html'), 'utf8');
   const { document } = parseHTML(html);
-  assert.is(document.querySelectorAll('script, img, a').length, 0);
+  assert.is(document.querySelectorAll('img, a, [onerror], iframe, link').length, 0);
+  const scripts = [...document.querySelectorAll('script')];
+  const [own] = scripts.filter((node) => node.getAttribute('type') === null).map((node) => node.textContent);
+  assert.is(own, chartScript.replace(/^ +/gm, ''), 'the only script that runs is the page’s own');
+  const data = scripts.filter((node) => node.getAttribute('type') === 'application/json');
+  assert.is(data.length, scripts.length - 1);
+  for (const node of data) assert.not.match(node.textContent, /</);
   assert.not.match(html, /[\0-\x09\x0b-\x1f\x7f-\x9f]/);
   assert.ok(document.querySelector('h1')!.textContent.includes(script));
   const svg = readFileSync(join(folder, 'curves.svg'), 'utf8');

@@ -6,7 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { smooth } from '../../common/statistics.ts';
 import { curvesSvg, writeCurves } from '../../train/report/plot.ts';
-import type { Panel } from '../../train/report/plot.ts';
+import type { Panel } from '../../train/report/panel.ts';
 import { failure } from '../support/failure.ts';
 
 const test = suite('train/plot');

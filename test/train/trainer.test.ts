@@ -48,7 +48,7 @@ test('trains, and leaves a folder with model, log, curves, report, event file, w
   assert.ok(files.some((name) => name.startsWith('events.out.tfevents.')));
   assert.not(files.some((name) => name.startsWith('checkpoint') || name.endsWith('.tmp')));
   const report = readFileSync(join(output, 'report.html'), 'utf8');
-  assert.match(report, /<svg/);
+  assert.match(report, /<figure class="chart"/);
   assert.not.match(report, /(src|href)=/, 'the report needs no other file');
   const info = JSON.parse(readFileSync(join(output, 'run.json'), 'utf8')) as Record<string, unknown>;
   for (const key of ['command', 'identity', 'adapter', 'driver', 'versions', 'started']) assert.ok(info[key], key);

@@ -8,6 +8,7 @@ import type { Texts } from '../data/read-table.ts';
 import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart } from '../data/tokenised.ts';
 import { accuracy, f1Score } from '../metrics/classification.ts';
+import type { TestScores } from '../report/test-scores.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import type { ClassifierData } from './data.ts';
 import { kindOf, kinds, scoringOf } from './kinds.ts';
@@ -37,16 +38,18 @@ export function reportTest(
   scores: readonly (readonly number[])[],
   { evaluations }: TrainingResult,
   output: string,
-): string {
+): { readonly test: string; readonly scores: TestScores } {
   const kind = kinds[data.kind];
   const [key, name] = kind.tells;
   const last = evaluations.at(-1)?.evaluation[key];
-  return [
+  const tested = kind.report(data, scores, config);
+  const test = [
     '',
     `test (${scores.length} texts${last === undefined ? '' : `; validation ${name} was ${last.toFixed(3)}`})`,
-    ...kind.report(data, scores, config),
-    `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
+    ...tested.lines,
+    `saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`,
   ].join('\n');
+  return { test, scores: tested.scores };
 }
 
 /** Several models of classes side by side, the baseline last. */

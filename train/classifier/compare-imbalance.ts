@@ -7,7 +7,7 @@ import { tokenise } from '../data/tokenised.ts';
 import type { KeptPart, TokenisedExample } from '../data/tokenised.ts';
 import { f1Score } from '../metrics/classification.ts';
 import { averagePrecision, precisionRecallCurve } from '../metrics/curves.ts';
-import type { Panel } from '../report/plot.ts';
+import type { Panel } from '../report/panel.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { canResume } from '../trainer/run-state.ts';
 import type { ClassifierData } from './data.ts';

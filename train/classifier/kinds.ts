@@ -1,6 +1,5 @@
 import { mean } from '../../common/statistics.ts';
 import { padText, printable, textWidth } from '../../common/printable.ts';
-import { alignTable } from '../../common/text-table.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
 import type { Target } from '../data/read-table.ts';
 import type { AnswerKind } from '../data/read-targets.ts';
@@ -8,13 +7,22 @@ import { accuracy, classificationReport, f1Score, majorityBaseline, usualAverage
 import { multiLabelAveragePrecision } from '../metrics/curves.ts';
 import { multiLabelHammingLoss, multiLabelReport, multiLabelScores } from '../metrics/multi-label.ts';
 import { meanSquaredError, pearson, r2Score, spearman } from '../metrics/regression.ts';
+import { takeRows } from '../metrics/rows.ts';
+import { scoreLines, scoreOf } from '../report/test-scores.ts';
+import type { TestScores } from '../report/test-scores.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 import type { ClassifierData } from './data.ts';
 import { mostProbable } from './predict.ts';
+import { classScores, labelScores, numberScores } from './test-scores.ts';
 import { reached } from './thresholds.ts';
 
 type Config = SequenceClassificationModel['config'];
 type Rows = readonly (readonly number[])[];
+
+export interface Tested {
+  readonly lines: readonly string[];
+  readonly scores: TestScores;
+}
 
 /**
  * What differs between one class a text, a score, and several labels. Scores are those of `scoreExamples`.
@@ -28,8 +36,8 @@ export interface Kind {
   /** The number of an evaluation that tells most, and its name. */
   readonly tells: readonly [key: string, name: string];
   evaluate(truth: readonly Target[], scores: Rows, config: Config): Evaluation;
-  /** Lines on the test part, beside a baseline. */
-  report(data: ClassifierData, scores: Rows, config: Config): string[];
+  /** The test part beside a baseline, in lines and for the run's report. */
+  report(data: ClassifierData, scores: Rows, config: Config): Tested;
   /** One text's answer in words. */
   show(scores: readonly number[], config: Config): string;
 }
@@ -44,15 +52,20 @@ const classification: Kind = {
     return { accuracy: accuracy(classes, predicted), f1: f1Score(classes, predicted, usualAverage(numLabels)) };
   },
   report(data, scores) {
-    const { truth, scoring, baseline, what } = scoringOf(data);
+    const { labels, test: texts } = data;
+    const judged = scoringOf(data);
+    const { truth, scoring, baseline, what } = judged;
     const predicted = mostProbable(scores);
-    return [
-      classificationReport(truth, predicted, { labels: data.labels, digits: 3 }).trimEnd(),
-      '',
-      `${what} ${f1Score(truth, predicted, scoring).toFixed(3)}; ` +
-        `always "${printable(data.labels[baseline.label]!)}" would have ` +
-        `${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
-    ];
+    return {
+      lines: [
+        classificationReport(truth, predicted, { labels, digits: 3 }).trimEnd(),
+        '',
+        `${what} ${f1Score(truth, predicted, scoring).toFixed(3)}; ` +
+          `always "${printable(labels[baseline.label]!)}" would have ` +
+          `${baseline.f1.toFixed(3)}, accuracy ${baseline.accuracy.toFixed(3)}`,
+      ],
+      scores: classScores({ ...judged, texts, labels, probabilities: scores, predicted }),
+    };
   },
   show(scores, { labels }) {
     const names = labels.map(printable);
@@ -71,7 +84,6 @@ export function scoringOf({ labels, train, test }: ClassifierData) {
 }
 
 const first = (rows: readonly Target[]): number[] => rows.map((row) => (row as readonly number[])[0]!);
-const shown = (value: number): string => (Number.isFinite(value) ? value.toFixed(3) : '-');
 
 /** NaN of fewer than two rows, and where all have one score. */
 const ofTwo = (score: typeof pearson, x: readonly number[], y: readonly number[]): number =>
@@ -91,20 +103,27 @@ const regression: Kind = {
     const truth = first(data.test.map(({ label }) => label));
     const seen = first(data.train.map(({ label }) => label));
     const middle = mean(seen);
-    const line = (name: string, predicted: readonly number[]): string[] => [
-      name,
-      ...[ofTwo(pearson, truth, predicted), ofTwo(spearman, truth, predicted)].map(shown),
-      shown(meanSquaredError(truth, predicted)),
-      shown(r2Score(truth, predicted)),
-    ];
-    const rows = [
-      line('this model', first(scores)),
-      line(
-        `always the mean, ${middle.toFixed(3)}`,
-        truth.map(() => middle),
-      ),
-    ];
-    return [alignTable(['', 'Pearson', 'Spearman', 'MSE', 'R2'], rows, new Set([1, 2, 3, 4]))];
+    const found = first(scores);
+    const metrics = {
+      Pearson: (x: readonly number[], y: readonly number[]) => ofTwo(pearson, x, y),
+      Spearman: (x: readonly number[], y: readonly number[]) => ofTwo(spearman, x, y),
+      MSE: meanSquaredError,
+      R2: r2Score,
+    };
+    const each = Object.values(metrics);
+    const always = truth.map(() => middle);
+    const table = {
+      title: 'Scores',
+      columns: Object.keys(metrics),
+      rows: [
+        {
+          name: 'this model',
+          scores: each.map((of) => scoreOf(truth.length, (rows) => of(takeRows(truth, rows), takeRows(found, rows)))),
+        },
+        { name: `always the mean, ${middle.toFixed(3)}`, scores: each.map((of) => ({ value: of(truth, always) })) },
+      ],
+    };
+    return { lines: [scoreLines(table)], scores: numberScores(table, data.test, truth, found) };
   },
   show: ([score]) => score!.toFixed(3),
 };
@@ -129,12 +148,12 @@ const multiLabel: Kind = {
   report(data, scores, config) {
     const [truth, seen] = [data.test, data.train].map((part) => part.map(({ label }) => label as readonly number[]));
     const { usual, frequencies } = mostFrequent(seen!);
-    const line = (name: string, predicted: Rows, by: Rows): string[] => {
+    const line = (name: string, predicted: Rows, by: Rows) => {
       const f1 = (['micro', 'macro', 'samples'] as const).map(
         (average) => multiLabelScores(truth!, predicted, { average }).f1,
       );
       const others = [multiLabelHammingLoss(truth!, predicted), multiLabelAveragePrecision(truth!, by)];
-      return [name, ...[...f1, ...others].map(shown)];
+      return { name, scores: [...f1, ...others].map((value) => ({ value })) };
     };
     const thresholds = thresholdsOf(config);
     const isTuned = thresholds.some((threshold) => threshold !== 0.5);
@@ -149,9 +168,14 @@ const multiLabel: Kind = {
         truth!.map(() => frequencies),
       ),
     ];
-    const head = ['', 'micro F1', 'macro F1', 'samples F1', 'hamming loss', 'average precision'];
-    const report = multiLabelReport(truth!, reached(scores, thresholds), { labels: data.labels, digits: 3 });
-    return [report.trimEnd(), '', alignTable(head, rows, new Set([1, 2, 3, 4, 5]))];
+    const columns = ['micro F1', 'macro F1', 'samples F1', 'hamming loss', 'average precision'];
+    const table = { title: 'Scores', columns, rows };
+    const predicted = reached(scores, thresholds);
+    const report = multiLabelReport(truth!, predicted, { labels: data.labels, digits: 3 });
+    return {
+      lines: [report.trimEnd(), '', scoreLines(table)],
+      scores: labelScores(table, data.test, data.labels, truth!, predicted),
+    };
   },
   show(scores, config) {
     const thresholds = thresholdsOf(config);

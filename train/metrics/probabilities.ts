@@ -89,13 +89,34 @@ export interface CalibrationOptions {
   readonly norm?: 'l1' | 'l2' | 'max';
 }
 
+/** The rows whose confidence lies in one range. */
+export interface CalibrationBin {
+  readonly count: number;
+  /** Mean confidence. */
+  readonly confidence: number;
+  /** Share of the rows that are right. */
+  readonly accuracy: number;
+}
+
 /**
- * How far confidence is from accuracy (Guo et al. 2017); torchmetrics' `calibration_error`. Inputs as of
- * `logLoss`: of one probability a row, the confidence is that of class 1 and the accuracy the share of class
- * 1; of rows, the highest probability and the share of rows where that class is right.
+ * What a reliability diagram shows: bins of confidence that have rows, rising. Inputs as of `logLoss`: of one
+ * probability a row, the confidence is that of class 1 and the accuracy the share of class 1; of rows, the
+ * highest probability and the share of rows where that class is right.
  *
  * Binning as in torchmetrics: bin i of n is [i / n, (i + 1) / n), and a confidence of exactly 1 has a bin of
  * its own; confidences and edges are rounded to float32.
+ */
+export function calibrationBins(
+  yTrue: ArrayLike<number>,
+  yProba: ArrayLike<number> | Matrix,
+  { numBins = 15 }: Pick<CalibrationOptions, 'numBins'> = {},
+): CalibrationBin[] {
+  return binsOf('calibrationBins', yTrue, yProba, numBins);
+}
+
+/**
+ * How far confidence is from accuracy (Guo et al. 2017); torchmetrics' `calibration_error`. Inputs and bins
+ * as of `calibrationBins`.
  */
 export function calibrationError(
   yTrue: ArrayLike<number>,
@@ -103,9 +124,30 @@ export function calibrationError(
   options: CalibrationOptions = {},
 ): number {
   const { numBins = 15, norm = 'l1' } = options;
+  const bins = binsOf('calibrationError', yTrue, yProba, numBins);
+  const gaps = bins.map(({ accuracy, confidence }) => Math.abs(accuracy - confidence));
+  const counts = bins.map(({ count }) => count);
+  if (norm === 'max') return Math.max(...gaps);
+  if (norm === 'l1') return weightedMean(gaps, counts);
+  if (norm === 'l2')
+    return Math.sqrt(
+      weightedMean(
+        gaps.map((gap) => gap ** 2),
+        counts,
+      ),
+    );
+  throw new Error(`calibrationError: unknown norm "${String(norm)}"; use l1, l2 or max`);
+}
+
+function binsOf(
+  op: string,
+  yTrue: ArrayLike<number>,
+  yProba: ArrayLike<number> | Matrix,
+  numBins: number,
+): CalibrationBin[] {
   if (!Number.isInteger(numBins) || numBins < 1)
-    throw new Error(`calibrationError: numBins must be a positive integer, got ${numBins}`);
-  const at = probabilitiesOf('calibrationError', yTrue, yProba);
+    throw new Error(`${op}: numBins must be a positive integer, got ${numBins}`);
+  const at = probabilitiesOf(op, yTrue, yProba);
   const classes = isRows(yProba) ? yProba[0]!.length : 0;
   const edges = binEdges(numBins);
   const [counts, confidences, hits] = threeOf(numBins + 1);
@@ -120,17 +162,12 @@ export function calibrationError(
     confidences[bin]! += confidence;
     if (yTrue[i] === (classes ? best : 1)) hits[bin]!++;
   }
-  const gaps = counts.map((count, bin) => (count === 0 ? 0 : Math.abs(hits[bin]! - confidences[bin]!) / count));
-  if (norm === 'max') return Math.max(...gaps);
-  if (norm === 'l1') return weightedMean(gaps, counts);
-  if (norm === 'l2')
-    return Math.sqrt(
-      weightedMean(
-        gaps.map((gap) => gap ** 2),
-        counts,
-      ),
-    );
-  throw new Error(`calibrationError: unknown norm "${String(norm)}"; use l1, l2 or max`);
+  return [...counts.keys()]
+    .filter((bin) => counts[bin]! > 0)
+    .map((bin) => {
+      const count = counts[bin]!;
+      return { count, confidence: confidences[bin]! / count, accuracy: hits[bin]! / count };
+    });
 }
 
 /** 0, 1 / n, ..., 1 in float32, as torch.linspace computes them: from the nearer end. */

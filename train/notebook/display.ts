@@ -2,7 +2,7 @@
 import { escapeHtml } from '../../common/markup.ts';
 import { alignTable } from '../../common/text-table.ts';
 import { curvesSvg } from '../report/plot.ts';
-import type { Panel } from '../report/plot.ts';
+import type { Panel } from '../report/panel.ts';
 import type { MimeBundle } from './format.ts';
 
 /** The name of the method by which Jupyter's kernels ask a value for what it looks like. */

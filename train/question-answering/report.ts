@@ -61,7 +61,7 @@ export function reportTest(
             own.best.f1.toFixed(1),
         ]
       : []),
-    `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
+    `saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`,
   ].join('\n');
 }
 

@@ -1,39 +1,19 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import * as z from 'zod';
 import { recoverFolder } from '../../common/atomic-folder.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { codeBlock, escapeMarkdown as text } from '../../common/markup.ts';
-import { printable } from '../../common/printable.ts';
 import { readCard } from '../data/corpus/data-card.ts';
 import { duration } from '../../common/progress.ts';
 import { isEvaluation, isStep } from '../trainer/callback.ts';
-import { readResult } from './run-result.ts';
+import { readRunInfo } from '../trainer/run-info.ts';
+import { readResult } from './result-file.ts';
 import { readLog } from '../trainer/run-log.ts';
-
-/** The fields that are read of run.json. */
-const infoSchema = z.object({
-  name: z.string(),
-  command: z.string(),
-  identity: z.record(z.string(), z.unknown()),
-  parameters: z.number(),
-  adapter: z.string(),
-  driver: z.string(),
-  commit: z.string().optional(),
-  started: z.string(),
-});
-
-async function readInfo(path: string): Promise<z.infer<typeof infoSchema>> {
-  const { data, error } = infoSchema.safeParse(await readJsonFile(path));
-  if (data) return data;
-  const [issue] = error!.issues;
-  throw new Error(`${printable(path)} is no run's (${issue!.path.join('.') || 'keys'}: ${issue!.message})`);
-}
 
 /** A model card (Mitchell et al. 2019) in the hub's form, of what the run in `folder` recorded. */
 export async function modelCard(name: string, folder: string, use: string): Promise<string> {
   await recoverFolder(folder);
-  const info = await readInfo(join(folder, 'run.json'));
+  const info = await readRunInfo(folder);
   const log = readLog(join(folder, 'log.jsonl'));
   const steps = log.filter(isStep);
   const last = log.filter(isEvaluation).at(-1);

@@ -2,30 +2,12 @@ import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { printable } from '../../common/printable.ts';
-
-/** A curve; points with a value that is not finite leave a gap. */
-export interface Series {
-  readonly name: string;
-  readonly points: readonly (readonly [x: number, y: number])[];
-  /** Thin and pale, for the raw values behind their smoothed curve; takes the colour of the next series. */
-  readonly faint?: boolean;
-  /** Dots at the points, for curves of few points. */
-  readonly dots?: boolean;
-}
-
-export interface Panel {
-  readonly title: string;
-  readonly series: readonly Series[];
-  readonly xLabel?: string;
-  readonly yLabel?: string;
-  readonly yScale?: 'linear' | 'log';
-  /** Bounds of the y axis; by default those of the data. */
-  readonly yDomain?: readonly [number, number];
-}
+import { isDrawn, isFinitePoint, thin } from './panel.ts';
+import type { Panel } from './panel.ts';
 
 const WIDTH = 520;
 const HEIGHT = 340;
-const MAX_POINTS = 2000;
+const COLUMNS = 2;
 const PAD = 12;
 const FONT = 'system-ui, -apple-system, "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif';
 const INK = '#24292f';
@@ -34,22 +16,23 @@ const GRID = '#e4e7eb';
 const COLORS = ['#0072b2', '#d55e00', '#00875f', '#a6437b', '#8a6d00', '#3f8fc4'];
 
 /**
- * The panels side by side as one standalone SVG with a background of its own, so that it reads the same on
+ * The panels, two in a row, as one standalone SVG with a background of its own, so that it reads the same on
  * white and on dark pages. Throws where a panel has no finite point.
  */
 export function curvesSvg(panels: Panel | readonly Panel[]): string {
   const list: readonly Panel[] = 'series' in panels ? [panels] : panels;
   const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const [width, height] = [WIDTH * Math.min(COLUMNS, list.length), HEIGHT * Math.ceil(list.length / COLUMNS)];
   const svg = element(document, 'svg', {
     xmlns: 'http://www.w3.org/2000/svg',
-    viewBox: `0 0 ${WIDTH * list.length} ${HEIGHT}`,
-    width: WIDTH * list.length,
-    height: HEIGHT,
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
     'font-family': FONT,
     fill: INK,
     role: 'img',
   });
-  const frame = { x: 0.5, y: 0.5, width: WIDTH * list.length - 1, height: HEIGHT - 1, rx: 8 };
+  const frame = { x: 0.5, y: 0.5, width: width - 1, height: height - 1, rx: 8 };
   svg.append(
     element(document, 'title', {}, list.map((panel) => panel.title).join(', ')),
     element(document, 'rect', { ...frame, fill: '#ffffff', stroke: '#d0d7de' }),
@@ -59,7 +42,10 @@ export function curvesSvg(panels: Panel | readonly Panel[]): string {
     xs.reduce((a, b) => Math.min(a, b), 0),
     xs.reduce((a, b) => Math.max(a, b), 0),
   ];
-  list.forEach((panel, i) => svg.append(drawPanel(document, panel, i * WIDTH, bounds)));
+  for (const [i, panel] of list.entries()) {
+    const place = `translate(${(i % COLUMNS) * WIDTH} ${Math.floor(i / COLUMNS) * HEIGHT})`;
+    svg.append(drawPanel(document, panel, place, bounds));
+  }
   return `${svg.outerHTML}\n`;
 }
 
@@ -69,9 +55,9 @@ export async function writeCurves(path: string, panels: Panel | readonly Panel[]
 }
 
 /** All panels share the x axis `bounds`, from 0 on: the same step lies at the same place. */
-function drawPanel(document: Document, panel: Panel, left: number, bounds: readonly [number, number]): Element {
-  const { title, series, xLabel = 'step', yLabel = '', yScale = 'linear', yDomain } = panel;
-  const shown = series.filter((s) => s.points.some(isFinitePoint));
+function drawPanel(document: Document, panel: Panel, transform: string, bounds: readonly [number, number]): Element {
+  const { title, series, xLabel = 'step', yLabel = '', yScale = 'linear', yDomain, marks = [] } = panel;
+  const shown = series.filter(isDrawn);
   if (shown.length === 0) throw new Error(`curvesSvg: "${title}" has no finite point to draw`);
   let next = 0;
   let at = { x: 20, y: 46 };
@@ -91,7 +77,7 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
     height: HEIGHT - top - PAD,
     marginTop: 10,
     marginLeft: 66,
-    marginRight: 14,
+    marginRight: 24, // half a tick's text
     marginBottom: 42,
     style: { background: 'none', color: INK, fontFamily: FONT, fontSize: '12px' },
     x: {
@@ -116,6 +102,19 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
     marks: [
       Plot.gridY({ stroke: GRID, strokeOpacity: 1 }),
       Plot.frame({ anchor: 'bottom', stroke: '#8c959f' }),
+      Plot.ruleX(marks, { x: 'x', stroke: '#6e7781', strokeDasharray: '2 3' }),
+      Plot.text(marks, {
+        x: 'x',
+        text: ({ text }: { readonly text: string }) => printable(text),
+        frameAnchor: 'top',
+        textAnchor: 'end',
+        dx: -5,
+        dy: 2,
+        fill: '#57606a',
+      }),
+      ...shown.map(({ band = [] }, i) =>
+        Plot.areaY(band, { x: '0', y1: '1', y2: '2', fill: styles[i]!.color, fillOpacity: 0.18 }),
+      ),
       ...styles.flatMap(({ points, color, faint, dots }) => {
         const data = points.map(([x, y]) => (isFinitePoint([x, y]) ? [x, y] : [x, NaN]));
         return [
@@ -134,7 +133,7 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
   plot.querySelector('style')?.remove();
   plot.setAttribute('x', String(PAD));
   plot.setAttribute('y', String(top));
-  const group = element(document, 'g', { transform: `translate(${left} 0)` });
+  const group = element(document, 'g', { transform });
   group.append(element(document, 'text', { x: 20, y: 28, 'font-size': 15, 'font-weight': 600 }, title));
   for (const { name, color, faint, dots, place } of styles) {
     const { x, y } = place;
@@ -147,30 +146,6 @@ function drawPanel(document: Document, panel: Panel, left: number, bounds: reado
   }
   group.append(plot);
   return group;
-}
-
-/**
- * Keeps the lowest and the highest point of each of many stretches, so that long runs stay small files with
- * the same outline.
- */
-function thin(points: Series['points']): Series['points'] {
-  if (points.length <= MAX_POINTS) return points;
-  const stretch = Math.ceil((2 * points.length) / MAX_POINTS);
-  const kept: (readonly [number, number])[] = [];
-  for (let start = 0; start < points.length; start += stretch) {
-    const part = points.slice(start, start + stretch).filter(isFinitePoint);
-    if (part.length === 0) kept.push(points[start]!);
-    else {
-      const low = part.reduce((a, b) => (b[1] < a[1] ? b : a));
-      const high = part.reduce((a, b) => (b[1] > a[1] ? b : a));
-      kept.push(...(low === high ? [low] : low[0] < high[0] ? [low, high] : [high, low]));
-    }
-  }
-  return kept;
-}
-
-function isFinitePoint([x, y]: readonly [number, number]): boolean {
-  return Number.isFinite(x) && Number.isFinite(y);
 }
 
 function element(document: Document, name: string, attributes: Record<string, string | number>, text = ''): Element {

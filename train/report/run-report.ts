@@ -1,160 +1,126 @@
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
-import { smooth } from '../../common/statistics.ts';
-import { curvesSvg } from './plot.ts';
-import type { Panel, Series } from './plot.ts';
 import { escapeHtml } from '../../common/markup.ts';
+import { printableLines } from '../../common/printable.ts';
 import { duration } from '../../common/progress.ts';
-import type { EvaluationRecord, StepRecord } from '../trainer/callback.ts';
-import type { RunInfo } from '../trainer/run-info.ts';
-
-/** The records that a run's pictures and report are made of. */
-export interface RunHistory {
-  readonly info: RunInfo;
-  readonly steps: readonly StepRecord[];
-  readonly evaluations: readonly EvaluationRecord[];
-  /** See `TrainingTask`. */
-  readonly lossLabel?: string;
-  /** Steps of the whole run. */
-  readonly total: number;
-  /** The best evaluation: its step, and the number that tells. */
-  readonly best?: { readonly step: number; readonly value: number };
-}
+import { chartsHtml, numberText, pageHtml, tableHtml } from './page.ts';
+import { curvesSvg } from './plot.ts';
+import { bestOf, stepsOf } from './run-history.ts';
+import type { RunHistory } from './run-history.ts';
+import { curvePanels, lossPanels, otherPanels, scorePanels } from './run-panels.ts';
+import { scoreText, testHtml } from './test-report.ts';
 
 /** Writes curves.svg and report.html, one file that needs no other. */
 export async function writeReport(folder: string, history: RunHistory): Promise<void> {
-  await writeFileAtomic(join(folder, 'curves.svg'), curvesSvg(lossPanels(history)));
+  await writeFileAtomic(join(folder, 'curves.svg'), curvesSvg(curvePanels(history)));
   await writeFileAtomic(join(folder, 'report.html'), reportHtml(history));
 }
 
-/** The loss, each part and each measure beside it, and all evaluations of the same name. */
-function lossPanels({ steps, evaluations, lossLabel = 'cross-entropy, nats' }: RunHistory): Panel[] {
-  const held = (name: string): Series['points'] =>
-    evaluations.flatMap(({ step, evaluation }) => (name in evaluation ? [[step, evaluation[name]!] as const] : []));
-  const panel = (title: string, name: string, points: Series['points'], yLabel = lossLabel): Panel => {
-    const validation = held(name);
-    return {
-      title,
-      yLabel,
-      series: [
-        { name: 'training, each step', points, faint: true },
-        { name: 'training, smoothed', points: smooth(points) },
-        ...(validation.length > 0 ? [{ name: 'validation', points: validation, dots: true }] : []),
-      ],
-    };
-  };
-  const parts = Object.keys(steps[0]?.losses ?? {});
-  const measures = Object.keys(steps[0]?.measures ?? {});
-  return [
-    panel(
-      'Loss',
-      'loss',
-      steps.map(({ step, loss }) => [step, loss]),
-    ),
-    ...parts.map((name) =>
-      panel(
-        name,
-        name,
-        steps.map(({ step, losses }) => [step, losses?.[name] ?? NaN]),
-      ),
-    ),
-    ...measures.map((name) =>
-      panel(
-        name,
-        name,
-        steps.map(({ step, measures }) => [step, measures?.[name] ?? NaN]),
-        '',
-      ),
-    ),
-  ];
+/** The report that goes with a model to others: without samples of the test, which may be nobody's business. */
+export function publicReport({ result, ...history }: RunHistory): string {
+  if (!result?.scores) return reportHtml({ ...history, ...(result ? { result } : {}) });
+  return reportHtml({ ...history, result: { ...result, scores: { ...result.scores, samples: [] } } });
 }
 
-function otherPanels({ steps }: RunHistory): Panel[] {
-  const of = (title: string, yLabel: string, value: (record: StepRecord) => number): Panel => {
-    const points = steps.map((record): [number, number] => [record.step, value(record)]);
-    return { title, yLabel, series: [{ name: title.toLowerCase(), points }] };
-  };
-  const speed = steps.map((record, i) => {
-    const from = steps[Math.max(0, i - 20)]!;
-    const tokens = steps.slice(Math.max(0, i - 20) + 1, i + 1).reduce((sum, step) => sum + step.tokens, 0);
-    return tokens / (record.seconds - from.seconds);
-  });
-  return [
-    of('Learning rate', '', ({ lr }) => lr),
-    of('Gradient norm', 'before clipping', ({ gradNorm }) => gradNorm),
-    ...(speed.some(Number.isFinite)
-      ? [
-          {
-            title: 'Speed',
-            yLabel: 'tokens/s',
-            series: [{ name: 'over 20 steps', points: steps.map(({ step }, i) => [step, speed[i]!] as const) }],
-          },
-        ]
-      : []),
-  ];
-}
-
-function reportHtml(history: RunHistory): string {
-  const { info, steps, evaluations, total, best } = history;
-  const last = steps.at(-1);
-  const facts: readonly (readonly [string, string])[] = [
-    ['steps', `${last?.step ?? 0} of ${total}`],
-    ['tokens', steps.reduce((sum, { tokens }) => sum + tokens, 0).toLocaleString('en')],
-    ['time', duration(last?.seconds ?? 0)],
-    ['last loss', last ? last.loss.toFixed(4) : ''],
-    ...(best ? [['best evaluation', `${best.value.toFixed(4)} at step ${best.step}`] as const] : []),
-    ['parameters', info.parameters.toLocaleString('en')],
-    ['adapter', `${info.adapter}${info.software ? ' (on the processor)' : ''}`],
-    ['driver', info.driver],
-    [
-      'versions',
-      Object.entries(info.versions)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(', '),
-    ],
-    ['commit', info.commit ?? 'unknown'],
-    ['started', info.started],
-    ['command', info.command],
-  ];
+/** A run as a page: its curves, its test where it has one, and all that made it. */
+export function reportHtml(history: RunHistory): string {
+  const { info, evaluations, result } = history;
   const names = [...new Set(evaluations.flatMap(({ evaluation }) => Object.keys(evaluation)))];
   const rows = evaluations.map(({ step, evaluation }) => [
-    String(step),
+    numberText(step),
     ...names.map((name) => evaluation[name]?.toFixed(4) ?? ''),
   ]);
-  const panels = [...lossPanels(history), ...(last ? otherPanels(history) : [])];
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${escapeHtml(info.name)}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; color: #24292f; background: #f6f8fa; }
-body { margin: 2rem auto; max-width: 1080px; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; background: #fff; }
-td, th { border: 1px solid #d0d7de; padding: .25rem .6rem; text-align: left; vertical-align: top; }
-.numbers td, .numbers th { text-align: right; font-variant-numeric: tabular-nums; }
-td { overflow-wrap: anywhere; } td:first-child { white-space: nowrap; }
-.panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); gap: .75rem; }
-svg { width: 100%; height: auto; }
-</style></head><body>
-<h1>${escapeHtml(info.name)}</h1>
-<div class="panels">
-${panels.map((panel) => curvesSvg([panel])).join('\n')}
-</div>
-<h2>Run</h2>
-${table([], facts)}
-${rows.length > 0 ? `<h2>Evaluations</h2>\n${table(['step', ...names], rows, 'numbers')}` : ''}
-<h2>Configuration</h2>
-${table(
-  [],
-  Object.entries(info.identity).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]),
-)}
-</body></html>
-`;
+  const { model, ...options } = info.identity;
+  return pageHtml(
+    info.name,
+    `<h1>${escapeHtml(info.name)}</h1>
+<p class="about">${escapeHtml(standing(history))}</p>
+${tilesHtml(history)}
+${result ? `<section><h2>About</h2>${preHtml(result.about, 'wrap')}</section>` : ''}
+${chartsHtml('Curves', [...lossPanels(history), ...scorePanels(history), ...otherPanels(history)])}
+${result?.scores ? testHtml(result.scores) : ''}
+${rows.length > 0 ? `<section><h2>Evaluations</h2>${tableHtml('evaluations', ['step', ...names], rows, 'numbers')}</section>` : ''}
+<section><h2>What made it</h2><div class="pair">
+<div class="card"><h3>System</h3>${tableHtml('system', [], systemFacts(history), 'facts')}</div>
+<div class="card"><h3>Options and data</h3>${tableHtml('options', [], factsOf(options), 'facts')}</div>
+<div class="card"><h3>Model</h3>${tableHtml('model', [], modelFacts(info.parameters, model), 'facts')}</div>
+</div></section>
+${result ? `<section><details><summary>The test as it was printed</summary>${preHtml(result.test)}</details></section>` : ''}`,
+  );
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[], kind = ''): string {
-  const row = (cells: readonly string[], tag: string): string =>
-    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`;
-  const lines = [...(head.length > 0 ? [row(head, 'th')] : []), ...rows.map((cells) => row(cells, 'td'))];
-  return `<table class="${kind}">${lines.join('\n')}</table>`;
+const preHtml = (text: string, kind = ''): string =>
+  `<pre class="${kind}" tabindex="0">${printableLines(text).split('\n').map(escapeHtml).join('\n')}</pre>`;
+
+/** How far the run is. */
+function standing(history: RunHistory): string {
+  const [done, total] = [history.steps.at(-1)?.step ?? 0, stepsOf(history)];
+  const steps = `${numberText(done)} of ${numberText(total)} steps`;
+  return `${done < total ? `${steps} so far` : steps}, begun ${history.info.started.replace('T', ' ').slice(0, 16)} UTC`;
+}
+
+/** The numbers that one asks for first. */
+function tilesHtml(history: RunHistory): string {
+  const { info, steps, result } = history;
+  const best = bestOf(history);
+  const [table] = result?.scores?.tables ?? [];
+  const scores = (table?.rows[0]?.scores ?? []).slice(0, 3).map((score, i): Tile => {
+    const [value, interval] = scoreText(score).split(' [');
+    return [`test ${table!.columns[i]!}`, value!, interval && `[${interval}`];
+  });
+  const last = steps.at(-1);
+  const tokens = steps.reduce((sum, step) => sum + step.tokens, 0);
+  const seconds = last?.seconds ?? 0;
+  const tiles: readonly Tile[] = [
+    ...scores,
+    ...(best
+      ? [[`best validation ${info.best?.name ?? 'loss'}`, numberText(best.value), `at step ${best.step}`] as const]
+      : []),
+    ...(last ? [['last training loss', numberText(last.loss)] as const] : []),
+    ['time', duration(seconds), seconds > 0 ? `${numberText(Math.round(tokens / seconds))} tokens/s` : undefined],
+    ['parameters', shortCount(info.parameters), `${shortCount(tokens)} tokens read`],
+  ];
+  const html = tiles.map(
+    ([name, value, more]) =>
+      `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}${more ? `<small>${escapeHtml(more)}</small>` : ''}</dd></div>`,
+  );
+  return `<dl class="tiles">${html.join('\n')}</dl>`;
+}
+
+type Tile = readonly [name: string, value: string, more?: string | undefined];
+
+const shortCount = (value: number): string =>
+  value.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 3 });
+
+function systemFacts({ info }: RunHistory): [string, string][] {
+  return [
+    ['adapter', `${info.adapter}${info.software ? ' (on the processor)' : ''}`],
+    ['driver', info.driver],
+    ...Object.entries(info.versions),
+    ['commit', info.commit ?? 'unknown'],
+    ['command', info.command],
+  ];
+}
+
+function modelFacts(parameters: number, model: unknown): [string, string][] {
+  return [['parameters', parameters.toLocaleString('en')], ...factsOf(model)];
+}
+
+/** The fields of an object of settings, each value in words. */
+function factsOf(value: unknown): [string, string][] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).map(([key, each]) => [key, wordsOf(each)]);
+}
+
+function wordsOf(value: unknown): string {
+  if (Array.isArray(value)) return value.map(wordsOf).join(', ');
+  if (typeof value === 'object' && value !== null)
+    return Object.entries(value)
+      .map(([key, each]) => `${key}: ${wordsOf(each)}`)
+      .join(', ');
+  return value === null || value === undefined
+    ? 'none'
+    : typeof value === 'number'
+      ? String(value)
+      : `${value as string}`;
 }

@@ -66,7 +66,7 @@ export function reportTest(
       new Set([1, 2, 3]),
     ),
     `right tags: ${(100 * tokenAccuracy(truth, predicted)).toFixed(1)} % of the words`,
-    `saved  ${output} (loads in Transformers too), curves in ${join(output, 'curves.svg')}`,
+    `saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`,
   ].join('\n');
 }
 

@@ -19,6 +19,8 @@ export interface FineTuneOptions {
   readonly seed: number;
   /** Steps between checkpoints; 0 saves at Ctrl-C only. */
   readonly saveEvery: number;
+  /** Default 1. */
+  readonly evaluationsPerEpoch?: number;
   /** Batches added up for one step; default 1. */
   readonly accumulate?: number;
   /** mixed: products in f16; default f32. */
@@ -34,20 +36,25 @@ export interface FineTuneRun extends Omit<TrainingRun, 'options' | 'model'> {
   readonly promptTokenizer?: LoadAdapterOptions['tokenizer'];
 }
 
-/** `train` for so many passes over the task's data, with an evaluation after each. */
+/** `train` for so many passes over the task's data, with evaluations at equal distances, the last at the end. */
 export function trainEpochs({
   options: given,
   identity,
   promptTokenizer,
   ...run
 }: FineTuneRun): Promise<TrainingResult> {
-  const { epochs, batchSize, warmupRatio, adapter, ...options } = given;
+  const { epochs, batchSize, warmupRatio, adapter, evaluationsPerEpoch = 1, ...options } = given;
   const stepsPerEpoch = Math.ceil(run.task.batchesPerEpoch / (options.accumulate ?? 1));
   const steps = epochs * stepsPerEpoch;
   return train({
     ...run,
     model: adapter ? getPeftModel(run.model, adapter, { tokenizer: promptTokenizer }) : run.model,
-    options: { ...options, steps, warmupSteps: Math.round(warmupRatio * steps), evaluateEvery: stepsPerEpoch },
+    options: {
+      ...options,
+      steps,
+      warmupSteps: Math.round(warmupRatio * steps),
+      evaluateEvery: Math.ceil(stepsPerEpoch / evaluationsPerEpoch),
+    },
     identity: { epochs, batchSize, ...identity },
   });
 }

@@ -4,26 +4,48 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ready } from '../../autograd/index.ts';
+import * as z from 'zod';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
+import { readJsonFile } from '../../common/json-file.ts';
+import { printable } from '../../common/printable.ts';
 import { startedBy } from '../cli/cli.ts';
 
-/** Says how to make a run again, or why it came out otherwise: the contents of run.json. */
-export interface RunInfo {
-  readonly name: string;
-  readonly command: string;
+const infoFile = 'run.json';
+
+const infoSchema = z.object({
+  name: z.string(),
+  command: z.string(),
   /** Options, model, data: what a resumed run must share. */
-  readonly identity: Readonly<Record<string, unknown>>;
-  readonly parameters: number;
-  readonly adapter: string;
-  readonly driver: string;
-  readonly software: boolean;
-  readonly versions: Readonly<Record<string, string>>;
+  identity: z.record(z.string(), z.unknown()),
+  parameters: z.number(),
+  adapter: z.string(),
+  driver: z.string(),
+  software: z.boolean(),
+  versions: z.record(z.string(), z.string()),
   /** Of the project, with "+" where files differ from it; undefined outside of a clone. */
-  readonly commit?: string;
-  readonly started: string;
+  commit: z.string().optional(),
+  started: z.string(),
+  /** See `TrainingTask`. */
+  lossLabel: z.string().optional(),
+  /** The number of an evaluation that tells which model is best; default the least loss. */
+  best: z.object({ name: z.string(), mode: z.enum(['min', 'max']) }).optional(),
+});
+
+/** Says how to make a run again, or why it came out otherwise: the contents of run.json. */
+export type RunInfo = Readonly<z.infer<typeof infoSchema>>;
+
+/** What run.json in a run's folder says. Error, one line: there is none, or it is another file. */
+export async function readRunInfo(folder: string): Promise<RunInfo> {
+  const path = join(folder, infoFile);
+  const { data, error } = infoSchema.safeParse(await readJsonFile(path));
+  if (data) return data;
+  const [issue] = error.issues;
+  throw new Error(`${printable(path)} is no run's (${issue!.path.join('.') || 'keys'}: ${issue!.message})`);
 }
 
-export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parameters'>): Promise<RunInfo> {
+export async function runInfo(
+  about: Pick<RunInfo, 'name' | 'identity' | 'parameters' | 'lossLabel' | 'best'>,
+): Promise<RunInfo> {
   const { adapter, target } = await ready();
   const { vendor, device, description } = adapter.info;
   const require = createRequire(import.meta.url);
@@ -46,7 +68,7 @@ export async function runInfo(about: Pick<RunInfo, 'name' | 'identity' | 'parame
 }
 
 export async function writeRunInfo(folder: string, info: RunInfo): Promise<void> {
-  await writeFileAtomic(join(folder, 'run.json'), `${JSON.stringify(info, null, 2)}\n`);
+  await writeFileAtomic(join(folder, infoFile), `${JSON.stringify(info, null, 2)}\n`);
 }
 
 /** The project's folder. */

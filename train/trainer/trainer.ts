@@ -30,6 +30,7 @@ import { trainerOptions } from './settings.ts';
 import type { TrainerSettings } from './settings.ts';
 import { tokenizerFingerprint } from '../data/corpus/text-tokenizer.ts';
 import { writeReport } from '../report/run-report.ts';
+import { removeResult } from '../report/result-file.ts';
 import { readLog, RunLog } from './run-log.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
 import { TrainingStep } from './step.ts';
@@ -120,8 +121,10 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   await disk.makeFolder(output);
   await removeCheckpoints(output, checkpoint ? checkpointsKept : 0);
   await markStarted(output);
+  await removeResult(output);
   const log = await RunLog.open(join(output, logFile), saved?.step);
-  const info = await runInfo({ name: task.name, identity, parameters: model.numParameters() });
+  const about = { name: task.name, identity, parameters: model.numParameters(), lossLabel: task.lossLabel };
+  const info = await runInfo({ ...about, best: evaluate && judge });
   await writeRunInfo(output, info);
   const clock = new Clock(state.seconds, log.records.at(-1)?.time);
   const callbacks = [
@@ -148,15 +151,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     return batches;
   };
   const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
-  const report = (): Promise<void> =>
-    writeReport(output, {
-      info,
-      steps: log.steps,
-      evaluations: log.evaluations,
-      total,
-      best: state.best,
-      lossLabel: task.lossLabel,
-    });
+  const report = (): Promise<void> => writeReport(output, { info, steps: log.steps, evaluations: log.evaluations });
   const isDue = (every: number): boolean => every > 0 && state.step % every === 0;
 
   model.train();
