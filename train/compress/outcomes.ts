@@ -10,7 +10,7 @@ import { kinds } from '../classifier/kinds.ts';
 import { takeRows } from '../metrics/rows.ts';
 import { bootstrap } from '../metrics/statistics.ts';
 import { curvesSvg } from '../report/plot.ts';
-import type { Panel } from '../report/plot.ts';
+import type { Panel } from '../report/panel.ts';
 import { timed, timesOf, weightBytes } from './compare.ts';
 import type { Measured } from './compare.ts';
 import { modulesWithWeights } from './smaller.ts';
