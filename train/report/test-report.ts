@@ -1,5 +1,5 @@
 import { escapeHtml } from '../../common/markup.ts';
-import { numberText, tableHtml } from './page.ts';
+import { tableHtml } from './page.ts';
 import type { TestSample, TestScore, TestScores } from './test-scores.ts';
 
 /** What a test found as the parts of a page: scores, the confusion of classes, calibration, samples. */
