@@ -264,7 +264,8 @@ else
       await mouse('mousePressed', box.x + box.width * 0.6);
       await mouse('mouseMoved', box.x + box.width - 1);
       await mouse('mouseReleased', box.x + box.width - 1);
-      const ticks = `[...document.querySelectorAll('figure:nth-of-type(3) .plot text')].map((node) => node.textContent)`;
+      const third = 'figure:nth-of-type(3) .plot text';
+      const ticks = `[...document.querySelectorAll('${third}')].map((node) => node.textContent)`;
       assert.not((await page.evaluate<string[]>(ticks)).includes('10'), 'closer: the first steps are out of sight');
       for (const count of [1, 2]) {
         await mouse('mousePressed', box.x + 90, count);

@@ -51,17 +51,20 @@ circle { fill: var(--color); stroke: var(--card); stroke-width: 1; }
 .over rect { fill: var(--ink); opacity: .12; }
 :focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
 details { margin-top: .25rem; } summary { cursor: pointer; font-size: .875rem; color: var(--soft); }
-.scroll { overflow: auto; } details .scroll { max-height: 24rem; } table { border-collapse: collapse; font-size: .875rem; }
+.scroll { overflow: auto; } details .scroll { max-height: 24rem; }
+table { border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; } thead th { color: var(--soft); white-space: nowrap; }
-.numbers tbody th { min-width: 8rem; } .numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap;
+.numbers tbody th { min-width: 8rem; }
+.numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .facts { width: 100%; } .facts th { white-space: nowrap; font-weight: normal; color: var(--soft); width: 1%; }
 .facts td { overflow-wrap: anywhere; }
 .confusion td { text-align: center; min-width: 4rem; border: 2px solid var(--card); font-variant-numeric: tabular-nums;
   background: rgb(var(--wrong) / calc(.55 * var(--share))); }
 .confusion .hit { background: rgb(var(--right) / calc(.55 * var(--share))); }
-.confusion small { color: inherit; display: block; } .confusion th { border: 0; } .confusion th[scope=col] { text-align: center; }
+.confusion small { color: inherit; display: block; }
+.confusion th { border: 0; } .confusion th[scope=col] { text-align: center; }
 .reliability { width: 100%; max-width: 26rem; height: auto; display: block; }
 .reliability text { font-size: 11px; fill: var(--soft); } .reliability .bar { fill: rgb(var(--right) / .55); }
 .reliability .gap { stroke: rgb(var(--wrong)); }

@@ -13,7 +13,7 @@ const schema = z.object({
   scores: testSchema.optional(),
 });
 
-/** What a run was about and how its test ended: in the words that it prints, and in numbers where it has them. */
+/** What a run was about and how its test ended: in the words that it prints, and in numbers. */
 export type RunResult = z.infer<typeof schema>;
 
 const fileName = 'result.json';

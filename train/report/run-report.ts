@@ -16,7 +16,7 @@ export async function writeReport(folder: string, history: RunHistory): Promise<
   await writeFileAtomic(join(folder, 'report.html'), reportHtml(history));
 }
 
-/** The report that goes with a model to others: without samples of the test, which may be nobody's business. */
+/** The report that goes with a model to others: without samples of the test, which may be private. */
 export function publicReport({ result, ...history }: RunHistory): string {
   if (!result?.scores) return reportHtml({ ...history, ...(result ? { result } : {}) });
   return reportHtml({ ...history, result: { ...result, scores: { ...result.scores, samples: [] } } });
@@ -31,23 +31,30 @@ export function reportHtml(history: RunHistory): string {
     ...names.map((name) => evaluation[name]?.toFixed(4) ?? ''),
   ]);
   const { model, ...options } = info.identity;
+  const evaluated =
+    rows.length === 0 ? '' : section('Evaluations', tableHtml('evaluations', ['step', ...names], rows, 'numbers'));
+  const printed = result
+    ? `<section><details><summary>The test as it was printed</summary>${preHtml(result.test)}</details></section>`
+    : '';
   return pageHtml(
     info.name,
     `<h1>${escapeHtml(info.name)}</h1>
 <p class="about">${escapeHtml(standing(history))}</p>
 ${tilesHtml(history)}
-${result ? `<section><h2>About</h2>${preHtml(result.about, 'wrap')}</section>` : ''}
+${result ? section('About', preHtml(result.about, 'wrap')) : ''}
 ${chartsHtml('Curves', [...lossPanels(history), ...scorePanels(history), ...otherPanels(history)])}
 ${result?.scores ? testHtml(result.scores) : ''}
-${rows.length > 0 ? `<section><h2>Evaluations</h2>${tableHtml('evaluations', ['step', ...names], rows, 'numbers')}</section>` : ''}
+${evaluated}
 <section><h2>What made it</h2><div class="pair">
 <div class="card"><h3>System</h3>${tableHtml('system', [], systemFacts(history), 'facts')}</div>
 <div class="card"><h3>Options and data</h3>${tableHtml('options', [], factsOf(options), 'facts')}</div>
 <div class="card"><h3>Model</h3>${tableHtml('model', [], modelFacts(info.parameters, model), 'facts')}</div>
 </div></section>
-${result ? `<section><details><summary>The test as it was printed</summary>${preHtml(result.test)}</details></section>` : ''}`,
+${printed}`,
   );
 }
+
+const section = (title: string, html: string): string => `<section><h2>${title}</h2>${html}</section>`;
 
 const preHtml = (text: string, kind = ''): string =>
   `<pre class="${kind}" tabindex="0">${printableLines(text).split('\n').map(escapeHtml).join('\n')}</pre>`;
@@ -56,7 +63,8 @@ const preHtml = (text: string, kind = ''): string =>
 function standing(history: RunHistory): string {
   const [done, total] = [history.steps.at(-1)?.step ?? 0, stepsOf(history)];
   const steps = `${numberText(done)} of ${numberText(total)} steps`;
-  return `${done < total ? `${steps} so far` : steps}, begun ${history.info.started.replace('T', ' ').slice(0, 16)} UTC`;
+  const begun = history.info.started.replace('T', ' ').slice(0, 16);
+  return `${done < total ? `${steps} so far` : steps}, begun ${begun} UTC`;
 }
 
 /** The numbers that one asks for first. */
@@ -80,10 +88,10 @@ function tilesHtml(history: RunHistory): string {
     ['time', duration(seconds), seconds > 0 ? `${numberText(Math.round(tokens / seconds))} tokens/s` : undefined],
     ['parameters', shortCount(info.parameters), `${shortCount(tokens)} tokens read`],
   ];
-  const html = tiles.map(
-    ([name, value, more]) =>
-      `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}${more ? `<small>${escapeHtml(more)}</small>` : ''}</dd></div>`,
-  );
+  const html = tiles.map(([name, value, more]) => {
+    const small = more ? `<small>${escapeHtml(more)}</small>` : '';
+    return `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}${small}</dd></div>`;
+  });
   return `<dl class="tiles">${html.join('\n')}</dl>`;
 }
 

@@ -9,7 +9,8 @@ export function testHtml({ of, tables, confusion, calibration, samples }: TestSc
   );
   const scores = tables.map(({ title, columns, rows }) => {
     const cells = rows.map((row) => [row.name, ...row.scores.map((score) => scoreText(score).replace(' ', '\n'))]);
-    return `<div class="card"><h3>${escapeHtml(title)}</h3>${tableHtml(title, ['', ...columns], cells, 'numbers')}</div>`;
+    const table = tableHtml(title, ['', ...columns], cells, 'numbers');
+    return `<div class="card"><h3>${escapeHtml(title)}</h3>${table}</div>`;
   });
   const about = hasIntervals
     ? `${of}; in brackets where a score would lie with other texts of the kind (95 %, bootstrap of the texts)`
@@ -34,7 +35,8 @@ function confusionHtml({ labels, counts }: NonNullable<TestScores['confusion']>)
     const cells = row.map((count, j) => {
       const share = sum === 0 ? 0 : count / sum;
       const percent = `<small>${(100 * share).toFixed(1)} %</small>`;
-      return `<td${i === j ? ' class="hit"' : ''} style="--share:${share.toFixed(3)}">${count.toLocaleString('en')}${percent}</td>`;
+      const hit = i === j ? ' class="hit"' : '';
+      return `<td${hit} style="--share:${share.toFixed(3)}">${count.toLocaleString('en')}${percent}</td>`;
     });
     return `<tr><th scope="row">${escapeHtml(labels[i]!)}</th>${cells.join('')}</tr>`;
   });
@@ -63,22 +65,26 @@ function calibrationHtml({ bins, error }: NonNullable<TestScores['calibration']>
     const said = `confidence ${confidence.toFixed(3)}: ${(100 * accuracy).toFixed(1)} % right of ${count} texts`;
     const height = (count / most) * (below - 8);
     const weight = Math.sqrt(count / most);
+    const gap = `M${cx} ${at(y(confidence))}V${at(y(accuracy))}`;
+    const bar = `x="${at(x(confidence) - 4)}" y="${at(base + below - height)}" width="8" height="${at(height)}"`;
     return (
-      `<g><title>${said}</title><path class="gap" stroke-width="${at(1 + 2 * weight)}" d="M${cx} ${at(y(confidence))}V${at(y(accuracy))}"/>` +
+      `<g><title>${said}</title><path class="gap" stroke-width="${at(1 + 2 * weight)}" d="${gap}"/>` +
       `<circle cx="${cx}" cy="${at(y(accuracy))}" r="${at(2.5 + 3.5 * weight)}"/>` +
-      `<rect class="count" x="${at(x(confidence) - 4)}" y="${at(base + below - height)}" width="8" height="${at(height)}"/></g>`
+      `<rect class="count" ${bar}/></g>`
     );
   });
   const rows = bins.map((bin) => [bin.confidence.toFixed(3), bin.accuracy.toFixed(3), bin.count.toLocaleString('en')]);
+  const values = tableHtml('calibration', ['confidence', 'right', 'texts'], rows, 'numbers');
   const height = base + below + 34;
   return `<div class="card"><h3>Calibration: how far to trust its confidence</h3>
 <p class="about">On the dashed line, texts of 90 % confidence are right in 90 of 100 cases; below it the model is surer
-than it should be. Larger dots are of more texts. The mean gap (expected calibration error) is ${(100 * error).toFixed(1)} %.</p>
+than it should be. Larger dots are of more texts. The mean gap (expected calibration error) is
+${(100 * error).toFixed(1)} %.</p>
 <svg class="reliability" viewBox="0 0 ${left + size + 14} ${height}" role="img" aria-label="reliability diagram">
 ${ticks.join('')}<path class="diagonal" d="M${left} ${base}L${left + size} ${top}"/>${marks.join('\n')}
 <text x="${left + size / 2}" y="${height - 4}" text-anchor="middle">confidence</text>
 <text transform="translate(11 ${top + size / 2}) rotate(-90)" text-anchor="middle">share that is right</text></svg>
-<details><summary>Values</summary>${tableHtml('calibration', ['confidence', 'right', 'texts'], rows, 'numbers')}</details>
+<details><summary>Values</summary>${values}</details>
 </div>`;
 }
 
