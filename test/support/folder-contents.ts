@@ -22,8 +22,8 @@ const withoutTimes: Readonly<Record<string, (text: string) => string>> = {
 /**
  * All that lies in a folder and below it, hidden or not, by its path: of a file the hash of its bytes, of the
  * files of a run above what they say, so that equal runs have equal contents. Pages and event files of a run,
- * which show times everywhere, are made again from its log.jsonl, run.json and result.json and compared, byte by byte,
- * with what lies there.
+ * which show times everywhere, are made again from its log.jsonl, run.json and result.json and compared, byte
+ * by byte, with what lies there.
  */
 export async function contentsOf(folder: string): Promise<Contents> {
   const contents = new Map<string, string>();

@@ -47,7 +47,7 @@ function confusionHtml({ labels, counts }: NonNullable<TestScores['confusion']>)
 <thead><tr><td></td>${head}</tr></thead><tbody>${rows.join('\n')}</tbody></table></div></div>`;
 }
 
-/** A reliability diagram (Guo et al. 2017): accuracy over confidence, and below how many texts are so sure. */
+/** A reliability diagram (Guo et al. 2017): accuracy over confidence, below it how many texts are so sure. */
 function calibrationHtml({ bins, error }: NonNullable<TestScores['calibration']>): string {
   const [left, top, size, below] = [44, 10, 240, 44];
   const [x, y] = [(value: number) => left + value * size, (value: number) => top + (1 - value) * size];

@@ -36,7 +36,7 @@ export interface FineTuneRun extends Omit<TrainingRun, 'options' | 'model'> {
   readonly promptTokenizer?: LoadAdapterOptions['tokenizer'];
 }
 
-/** `train` for so many passes over the task's data, with evaluations at equal distances, the last at the end. */
+/** `train` for so many passes over the task's data, with evaluations at equal distances and at the end. */
 export function trainEpochs({
   options: given,
   identity,
