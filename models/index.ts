@@ -41,6 +41,10 @@ export { isAdapterFolder, readModelFolder, resolveModelFolder } from './io/resol
 export type { ResolveOptions } from './io/resolve.ts';
 export { SafetensorsFile, SavedWeights, writeSafetensors, writeWeights } from './io/safetensors.ts';
 export type { LoadReport } from './io/state-dict.ts';
+export { runWithCache, runWithHooks } from './hooks/run.ts';
+export type { ActivationHook, ActivationNames } from './hooks/run.ts';
+export { withHooks } from './hooks/with-hooks.ts';
+export type { ModuleHooks } from './hooks/with-hooks.ts';
 export { Module } from './module.ts';
 export type { ForwardHook, ForwardPreHook, HookHandle, HookOptions } from './module.ts';
 export * from './nn/index.ts';

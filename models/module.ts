@@ -20,6 +20,11 @@ export type ForwardHook = (module: Module, args: readonly unknown[], output: unk
 export interface HookOptions {
   /** Appears in errors thrown inside the hook; no other hook of the module has it. Default: `hook 1`, ... */
   readonly name?: string;
+  /**
+   * It is taken off before the function that puts it on ends: where that one is compiled, no later call looks
+   * for the hook outside of it. Default false.
+   */
+  readonly temporary?: boolean;
 }
 
 /** A registered hook. */
@@ -41,22 +46,23 @@ function numberOf(hook: object): number {
 
 /** Hooks of one kind by name, in the order they were registered. */
 class Hooks<H extends object> implements Iterable<readonly [name: string, hook: H]> {
-  readonly #list: { readonly name: string; readonly hook: H }[] = [];
+  readonly #list: { readonly name: string; readonly hook: H; readonly isCaptured: boolean }[] = [];
   #count = 0;
 
   get isEmpty(): boolean {
     return this.#list.length === 0;
   }
 
-  /** The same for the same hooks, else another. */
+  /** The same for the same hooks, else another. Those that a compiled function puts on do not count. */
   get state(): string {
-    return this.#list.map(({ name, hook }) => `${name} #${numberOf(hook)}`).join(', ');
+    const outside = this.#list.filter(({ isCaptured }) => !isCaptured);
+    return outside.map(({ name, hook }) => `${name} #${numberOf(hook)}`).join(', ');
   }
 
-  add(hook: H, { name = `hook ${this.#count + 1}` }: HookOptions): HookHandle {
+  add(hook: H, { name = `hook ${this.#count + 1}`, temporary = false }: HookOptions): HookHandle {
     if (this.#list.some((other) => other.name === name))
       throw new Error(`a hook named "${name}" is registered already; remove it first or give another name`);
-    const entry = { name, hook };
+    const entry = { name, hook, isCaptured: temporary && isCapturing() };
     this.#count++;
     this.#list.push(entry);
     const remove = (): void => {
@@ -164,7 +170,7 @@ export class Module {
    */
   get isHooked(): boolean {
     const state = (): string => {
-      const before = this.#preHooks.isEmpty ? '' : `before: ${this.#preHooks.state}`;
+      const before = this.#preHooks.state && `before: ${this.#preHooks.state}`;
       const replaced = this.forward === this.#call ? '' : 'another forward';
       return `[${[before, this.#hooks.state, replaced].filter(Boolean).join('; ')}]`;
     };

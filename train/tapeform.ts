@@ -10,7 +10,8 @@ import { readdirSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { alignTable } from '../common/text-table.ts';
-import { main, nearest, UsageError } from './cli/cli.ts';
+import { nearestNames } from '../common/nearest.ts';
+import { main, UsageError } from './cli/cli.ts';
 
 interface Entry {
   readonly about: string;
@@ -127,7 +128,7 @@ else
         return console.log(overview());
       if (given === '--version' || given === 'version') return console.log(version());
       if (given === 'completion') return console.log(completion(rest[0]));
-      const near = nearest(given, [...names(), 'completion']);
+      const [near] = nearestNames(given, [...names(), 'completion']);
       const mend = near ? `; did you mean ${near}?` : '';
       throw new UsageError(`tapeform: there is no command "${given}" here${mend} (--help lists them)`);
     },

@@ -3,8 +3,9 @@ import { add, crossEntropy, reshape, select, tanh } from '../../autograd/index.t
 import type { Tensor } from '../../autograd/index.ts';
 import { BertEmbeddings, selfAttend, selfProjections } from '../bert/model.ts';
 import type { BaseModelOptions, BertInputs } from '../bert/model.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
@@ -15,7 +16,7 @@ import { PreTrainedModel } from '../pretrained.ts';
 import { dense, encoderHeads, predictTokens, TokenPredictions } from '../transformer/encoder-heads.ts';
 import type { MaskedTokens, PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
+import { addAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
 import { internalsOf } from '../transformer/outputs.ts';
 import type { EncoderOutput, Internals } from '../transformer/outputs.ts';
 import { AlbertConfig } from './config.ts';
@@ -47,7 +48,10 @@ class AlbertAttention extends Module {
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
     const { query, key, value, headDim, attentionDropout: dropout } = this;
     const { hidden, weights } = selfAttend([query, key, value], x, { headDim, mask, dropout, outputWeights });
-    return { hidden: this.LayerNorm.forward(add(x, this.outputDropout.forward(this.dense.forward(hidden)))), weights };
+    return {
+      hidden: this.LayerNorm.forward(addAttention(x, this.outputDropout.forward(this.dense.forward(hidden)))),
+      weights,
+    };
   }
 }
 
@@ -70,8 +74,9 @@ class AlbertLayer extends Module {
   /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
     const { hidden, weights } = this.attention.forward(x, mask, outputWeights); // (B, T, D)
-    const fed = this.ffnOutput.forward(activations[this.activation](this.ffn.forward(hidden))); // (B, T, D)
-    return { hidden: this.fullLayerLayerNorm.forward(add(fed, hidden)), weights };
+    const fed = this.ffnOutput.forward(activate(this.activation, this.ffn.forward(hidden))); // (B, T, D)
+    const last = this.fullLayerLayerNorm.forward(addFeedForward(hidden, fed));
+    return { hidden: hookPoint('hook_normalized_resid_post', last), weights };
   }
 
   override extraRepr(): string {

@@ -1,10 +1,11 @@
-import { add, mul, slice } from '../../autograd/index.ts';
+import { add, mul } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask, attend, mergeHeads, splitHeads } from '../nn/attend.ts';
-import type { Attended } from '../nn/attend.ts';
+import { additiveMask, attend, headPoints, mergeHeads, splitHeads } from '../nn/attend.ts';
+import type { Attended, AttentionPart } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding, firstRows } from '../nn/embedding.ts';
 import type { KeyValueCache, LayerCache } from '../nn/kv-cache.ts';
@@ -15,8 +16,8 @@ import { normalInit, zerosInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { checkTokenInputs } from '../transformer/inputs.ts';
 import type { Seq2SeqInputs, TokenInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
-import type { LayerOutput } from '../transformer/layers.ts';
+import { addAttention, addCrossAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
+import type { Join, LayerOutput } from '../transformer/layers.ts';
 import type { DecoderOutput, EncoderOutput, Seq2SeqOutput } from '../transformer/outputs.ts';
 import { runSeq2Seq, sourceMaskOf } from '../transformer/seq2seq.ts';
 import type { Seq2SeqDecoderInputs } from '../transformer/seq2seq.ts';
@@ -55,6 +56,7 @@ interface BartAttendOptions {
   readonly causal?: boolean;
   /** Return the attention weights. */
   readonly outputWeights?: boolean;
+  readonly part?: AttentionPart;
 }
 
 /** Multi-head attention of some tokens to themselves or to others (Vaswani et al. 2017, section 3.2.2). */
@@ -88,7 +90,7 @@ class BartAttention extends Module {
   /** x (B, Tq, D) -> (B, Tq, D). */
   override forward(x: Tensor, { k, v }: KeysAndValues, options: BartAttendOptions = {}): Attended {
     const q = splitHeads(this.qProj.forward(x), this.numHeads); // (B, H, Tq, D/H)
-    const { hidden, weights } = attend(q, k, v, { ...options, dropout: this.dropout });
+    const { hidden, weights } = attend(...headPoints([q, k, v], options.part), { ...options, dropout: this.dropout });
     return { hidden: this.outProj.forward(hidden), weights };
   }
 
@@ -140,23 +142,24 @@ abstract class BartLayer extends Module {
   }
 
   /** Adds a part's output to what went in, x (B, T, D). */
-  protected addPart<P extends Attended>(x: Tensor, norm: LayerNorm, part: (x: Tensor) => P): P {
+  protected addPart<P extends Attended>(x: Tensor, norm: LayerNorm, join: Join, part: (x: Tensor) => P): P {
     const made = part(this.normFirst ? norm.forward(x) : x);
-    const sum = add(x, this.dropout.forward(made.hidden)); // (B, T, D)
+    const sum = join(x, this.dropout.forward(made.hidden)); // (B, T, D)
     return { ...made, hidden: this.normFirst ? sum : norm.forward(sum) };
   }
 
   protected attendToSelf(x: Tensor, options: BartAttendOptions): Attended {
-    return this.addPart(x, this.selfAttnLayerNorm, (y) =>
+    return this.addPart(x, this.selfAttnLayerNorm, addAttention, (y) =>
       this.selfAttn.forward(y, this.selfAttn.keysAndValues(y), options),
     );
   }
 
   protected feedForward(x: Tensor): Tensor {
-    return this.addPart(x, this.finalLayerNorm, (y) => {
-      const hidden = this.activationDropout.forward(activations[this.activation](this.fc1.forward(y))); // (B, T, F)
+    const { hidden: last } = this.addPart(x, this.finalLayerNorm, addFeedForward, (y) => {
+      const hidden = this.activationDropout.forward(activate(this.activation, this.fc1.forward(y))); // (B, T, F)
       return { hidden: this.fc2.forward(hidden) };
-    }).hidden;
+    });
+    return this.normFirst ? last : hookPoint('hook_normalized_resid_post', last);
   }
 
   override extraRepr(): string {
@@ -201,16 +204,18 @@ class BartDecoderLayer extends BartLayer {
     const { mask, sourceMask, outputWeights = false } = options;
     const own = this.attendToSelf(x, { mask, causal: true, outputWeights });
     const keysAndValues = this.encoderAttn.keysAndValues(source);
-    const cross = this.addPart(own.hidden, this.encoderAttnLayerNorm, (y) =>
-      this.encoderAttn.forward(y, keysAndValues, { mask: sourceMask, outputWeights }),
+    const cross = this.addPart(own.hidden, this.encoderAttnLayerNorm, addCrossAttention, (y) =>
+      this.encoderAttn.forward(y, keysAndValues, { mask: sourceMask, outputWeights, part: 'cross_attn' }),
     );
     return { hidden: this.feedForward(cross.hidden), weights: own.weights, crossWeights: cross.weights };
   }
 
   /** The same for the tokens after those of a cache, which has read the source: x (B, T, D) -> (B, T, D). */
   continueFrom(past: LayerCache, x: Tensor): Tensor {
-    const own = this.addPart(x, this.selfAttnLayerNorm, (y) => ({ hidden: this.selfAttn.continueFrom(past, y) }));
-    const cross = this.addPart(own.hidden, this.encoderAttnLayerNorm, (y) => ({
+    const own = this.addPart(x, this.selfAttnLayerNorm, addAttention, (y) => ({
+      hidden: this.selfAttn.continueFrom(past, y),
+    }));
+    const cross = this.addPart(own.hidden, this.encoderAttnLayerNorm, addCrossAttention, (y) => ({
       hidden: this.encoderAttn.attendToSource(past, y),
     }));
     return this.feedForward(cross.hidden);
@@ -228,7 +233,7 @@ class LearnedPositions extends Embedding {
 
   /** The first `length` positions (T, D), or those given, [T] or [B, T] -> (..., D). */
   at(length: number, positions?: Tensor): Tensor {
-    return positions ? this.forward(add(positions, offset)) : slice(firstRows(this, length + offset), [offset]);
+    return positions ? this.forward(add(positions, offset)) : firstRows(this, length, offset);
   }
 }
 
@@ -290,7 +295,7 @@ class BartEncoder extends BartStack {
   override forward(inputs: TokenInputs): EncoderOutput {
     const { x, mask } = this.embed(inputs);
     const run = (layer: BartEncoderLayer, y: Tensor, weights: boolean): LayerOutput => layer.forward(y, mask, weights);
-    return runLayers(x, this.layers, { ...inputs, run, norm: this.end });
+    return runLayers(x, this.layers, { ...inputs, run, norm: this.end, stack: 'encoder' });
   }
 }
 
@@ -314,6 +319,7 @@ class BartDecoder extends BartStack {
       ...inputs,
       run: (layer, y, outputWeights) => layer.forward(y, source, { mask, sourceMask, outputWeights }),
       norm: this.end,
+      stack: 'decoder',
     });
   }
 

@@ -1,9 +1,10 @@
 import { add, cast, cumsum, knownRange, mul, ne, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask, attend, attendPacked, splitHeads } from '../nn/attend.ts';
+import { additiveMask, attend, attendPacked, headPoints, splitHeads } from '../nn/attend.ts';
 import type { Attended, PackedAttentionOptions } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding, firstRows } from '../nn/embedding.ts';
@@ -17,7 +18,8 @@ import { dense, FirstTokenPooler } from '../transformer/encoder-heads.ts';
 import type { PooledOutput } from '../transformer/encoder-heads.ts';
 import { checkRange, checkShape, checkTokenInputs, checkWhole } from '../transformer/inputs.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
+import { addAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
+import type { Join } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import { BertConfig } from './config.ts';
 
@@ -199,7 +201,8 @@ export function selfAttend(
     const y = layer.forward(x);
     return splitHeads(y, y.shape[2]! / headDim); // (B, H, T, D/H)
   };
-  return attend(heads(projections[0]), heads(projections[1]), heads(projections[2]), options);
+  const [q, k, v] = headPoints([heads(projections[0]), heads(projections[1]), heads(projections[2])]);
+  return attend(q, k, v, options);
 }
 
 /** Projections of queries, keys and values whose weights lie side by side. */
@@ -262,8 +265,9 @@ export class BertOutput extends Module {
     this.dropout = new Dropout(config.hiddenDropoutProb);
   }
 
-  override forward(x: Tensor, residual: Tensor): Tensor {
-    return this.LayerNorm.forward(add(this.dropout.forward(this.dense.forward(x)), residual)); // (B, T, D)
+  /** `join` adds what the part made to the residual. */
+  override forward(x: Tensor, residual: Tensor, join: Join): Tensor {
+    return this.LayerNorm.forward(join(residual, this.dropout.forward(this.dense.forward(x)))); // (B, T, D)
   }
 }
 
@@ -287,7 +291,7 @@ export class BertAttention<Bias, Self extends AttentionPart<Bias>> extends Modul
 
   override forward(x: Tensor, bias: Bias, outputWeights: boolean): Attended {
     const { hidden, weights } = this.self.forward(x, bias, outputWeights);
-    return { hidden: this.output.forward(hidden, x), weights };
+    return { hidden: this.output.forward(hidden, x, addAttention), weights };
   }
 }
 
@@ -302,7 +306,7 @@ class BertIntermediate extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return activations[this.activation](this.dense.forward(x)); // (B, T, F)
+    return activate(this.activation, this.dense.forward(x)); // (B, T, F)
   }
 
   override extraRepr(): string {
@@ -326,7 +330,8 @@ export class BertLayer<Bias, Attention extends AttentionPart<Bias>> extends Modu
   /** x (B, T, D) -> (B, T, D). */
   override forward(x: Tensor, bias: Bias, outputWeights = false): Attended {
     const { hidden, weights } = this.attention.forward(x, bias, outputWeights); // (B, T, D)
-    return { hidden: this.output.forward(this.intermediate.forward(hidden), hidden), weights };
+    const last = this.output.forward(this.intermediate.forward(hidden), hidden, addFeedForward);
+    return { hidden: hookPoint('hook_normalized_resid_post', last), weights };
   }
 }
 

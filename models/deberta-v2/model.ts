@@ -22,7 +22,7 @@ import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
-import { attend, splitHeads } from '../nn/attend.ts';
+import { attend, headPoints, splitHeads } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
 import { byDistance } from '../nn/by-distance.ts';
 import { Dropout } from '../nn/dropout.ts';
@@ -115,9 +115,8 @@ class DisentangledSelfAttention extends Module {
     const heads = (y: Tensor): Tensor => splitHeads(y, this.numHeads);
     const queries = heads(this.queryProj.forward(x)); // (B, H, T, D/H)
     // Hidden scores are constants: no gradient may flow through those of padding, which are all alike.
-    const q = distances.isToken ? mul(queries, distances.isToken) : queries;
-    const k = heads(this.keyProj.forward(x));
-    const v = heads(this.valueProj.forward(x));
+    const masked = distances.isToken ? mul(queries, distances.isToken) : queries;
+    const [q, k, v] = headPoints([masked, heads(this.keyProj.forward(x)), heads(this.valueProj.forward(x))]);
     const scale = 1 / Math.sqrt(q.shape[3]! * (1 + this.types.length));
     const mask = this.#bias(q, k, distances, scale);
     return attend(q, k, v, { scale, mask, dropout: this.dropout, outputWeights });

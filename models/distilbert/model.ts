@@ -1,9 +1,10 @@
 // DistilBERT (Sanh et al. 2019): BERT's layers, half as many, without token types and pooler.
-import { add, relu, select, tensor } from '../../autograd/index.ts';
+import { relu, select, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { BertEmbeddings, encodeTokens, selfAttend, selfProjections } from '../bert/model.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate, activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { Attended } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
@@ -14,7 +15,7 @@ import { PreTrainedModel } from '../pretrained.ts';
 import { dense, encoderHeads, tokenHead } from '../transformer/encoder-heads.ts';
 import type { PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
+import { addAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import { DistilBertConfig } from './config.ts';
 
@@ -69,7 +70,7 @@ class DistilBertFeedForward extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    const hidden = activations[this.activation](this.lin1.forward(x)); // (B, T, F)
+    const hidden = activate(this.activation, this.lin1.forward(x)); // (B, T, F)
     return this.dropout.forward(this.lin2.forward(hidden)); // (B, T, D)
   }
 
@@ -95,8 +96,9 @@ class DistilBertLayer extends Module {
   /** x (B, T, D) -> (B, T, D); the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
     const { hidden, weights } = this.attention.forward(x, mask, outputWeights); // (B, T, D)
-    const y = this.saLayerNorm.forward(add(hidden, x));
-    return { hidden: this.outputLayerNorm.forward(add(this.ffn.forward(y), y)), weights };
+    const y = this.saLayerNorm.forward(addAttention(x, hidden));
+    const last = this.outputLayerNorm.forward(addFeedForward(y, this.ffn.forward(y)));
+    return { hidden: hookPoint('hook_normalized_resid_post', last), weights };
   }
 }
 

@@ -11,6 +11,7 @@ import { zerosInit } from '../parameter.ts';
 import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { headSize, layerType, windowOf } from '../transformer/decoder-config.ts';
 import type { DecoderConfig } from '../transformer/decoder-config.ts';
+import { addAttention, addFeedForward } from '../transformer/layers.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
 import { causalLMOf, GatedMLP, ProjectedAttention, RotaryDecoder } from '../transformer/rotary-decoder.ts';
 import type { AttentionParts, LayerInputs } from '../transformer/rotary-decoder.ts';
@@ -58,9 +59,9 @@ class GemmaDecoderLayer extends Module {
 
   override forward(x: Tensor, inputs: LayerInputs): LayerOutput {
     const { hidden, weights } = this.selfAttn.forward(this.inputNorm.forward(x), inputs);
-    const y = add(x, this.postAttentionNorm.forward(hidden)); // (B, T, D)
+    const y = addAttention(x, this.postAttentionNorm.forward(hidden)); // (B, T, D)
     const z = this.mlp.forward(this.preFeedforwardNorm.forward(y));
-    return { hidden: add(y, this.postFeedforwardNorm.forward(z)), weights };
+    return { hidden: addFeedForward(y, this.postFeedforwardNorm.forward(z)), weights };
   }
 }
 

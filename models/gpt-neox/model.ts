@@ -2,14 +2,16 @@
 // before it, and rotary positions in a part of each head.
 import { add, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { Dropout } from '../nn/dropout.ts';
 import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
 import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { headSize } from '../transformer/decoder-config.ts';
+import { addAttention, addFeedForward } from '../transformer/layers.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
 import { CausalAttention, causalLMOf, projection, RotaryDecoder } from '../transformer/rotary-decoder.ts';
 import type { LayerInputs } from '../transformer/rotary-decoder.ts';
@@ -56,7 +58,7 @@ class GPTNeoXMLP extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    return this.down.forward(activations[this.activation](this.up.forward(x))); // (B, T, D)
+    return this.down.forward(activate(this.activation, this.up.forward(x))); // (B, T, D)
   }
 
   override extraRepr(): string {
@@ -89,9 +91,11 @@ class GPTNeoXLayer extends Module {
 
   override forward(x: Tensor, inputs: LayerInputs): LayerOutput {
     const { hidden, weights } = this.attention.forward(this.inputNorm.forward(x), inputs);
-    const y = add(x, this.dropout.forward(hidden)); // (B, T, D)
+    const attended = this.dropout.forward(hidden);
+    // Side by side there is no middle.
+    const y = this.isParallel ? add(x, hookPoint('hook_attn_out', attended)) : addAttention(x, attended); // (B, T, D)
     const z = this.mlp.forward(this.postAttentionNorm.forward(this.isParallel ? x : y));
-    return { hidden: add(y, this.dropout.forward(z)), weights };
+    return { hidden: addFeedForward(y, this.dropout.forward(z)), weights };
   }
 
   override extraRepr(): string {

@@ -1,7 +1,8 @@
 import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask, attendPacked, mergeHeads, splitPacked } from '../nn/attend.ts';
 import type { Attended } from '../nn/attend.ts';
@@ -13,7 +14,7 @@ import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { checkDecoderInputs } from '../transformer/inputs.ts';
 import type { DecoderInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
+import { addAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import type { LayerInputs } from '../transformer/rotary-decoder.ts';
 import { GPT2Config } from './config.ts';
@@ -87,7 +88,7 @@ class GPT2MLP extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    const hidden = activations[this.activation](this.cFc.forward(x)); // (B, T, F)
+    const hidden = activate(this.activation, this.cFc.forward(x)); // (B, T, F)
     return this.dropout.forward(this.cProj.forward(hidden)); // (B, T, D)
   }
 
@@ -117,8 +118,8 @@ class GPT2Block extends Module {
 
   override forward(x: Tensor, inputs: BlockInputs): Attended {
     const { hidden, weights } = this.attn.forward(this.ln1.forward(x), inputs);
-    const y = add(x, hidden); // (B, T, D)
-    return { hidden: add(y, this.mlp.forward(this.ln2.forward(y))), weights };
+    const y = addAttention(x, hidden); // (B, T, D)
+    return { hidden: addFeedForward(y, this.mlp.forward(this.ln2.forward(y))), weights };
   }
 }
 
@@ -169,6 +170,6 @@ export class GPT2Model extends PreTrainedModel<GPT2Config> {
     const positions = positionIds
       ? this.wpe.forward(positionIds) // (T, D) or (B, T, D)
       : firstRows(this.wpe, inputIds.shape[1]!); // (T, D)
-    return this.drop.forward(add(this.wte.forward(inputIds), positions));
+    return this.drop.forward(add(hookPoint('hook_embed', this.wte.forward(inputIds)), positions));
   }
 }

@@ -14,7 +14,7 @@ import { RobertaLMHead } from '../roberta/model.ts';
 import { ClassificationHead, dense, encoderHeads, FirstTokenPooler } from '../transformer/encoder-heads.ts';
 import type { PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
 import type { TokenInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
+import { addAttention, runLayers } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import { MPNetConfig } from './config.ts';
 
@@ -59,7 +59,7 @@ class MPNetAttention extends Module {
 
   override forward(x: Tensor, bias: Tensor, outputWeights: boolean): Attended {
     const { hidden, weights } = this.attn.forward(x, bias, outputWeights);
-    return { hidden: this.LayerNorm.forward(add(this.dropout.forward(hidden), x)), weights };
+    return { hidden: this.LayerNorm.forward(addAttention(x, this.dropout.forward(hidden))), weights };
   }
 }
 

@@ -1,5 +1,6 @@
 import { gelu, mul, relu, sigmoid, silu, tanh } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
 
 const geluTanh = (x: Tensor): Tensor => gelu(x, { approximate: 'tanh' });
@@ -19,6 +20,17 @@ export const activations = {
 } as const;
 
 export type ActivationName = keyof typeof activations;
+
+/** The activation of a feed-forward part, with hook points before and behind it. */
+export function activate(name: ActivationName, x: Tensor): Tensor {
+  return hookPoint('mlp.hook_post', activations[name](hookPoint('mlp.hook_pre', x)));
+}
+
+/** That of a gated one (Shazeer 2020): activation(gate) * x. */
+export function activateGate(name: ActivationName, gate: Tensor, x: Tensor): Tensor {
+  const active = activations[name](hookPoint('mlp.hook_pre', gate));
+  return hookPoint('mlp.hook_post', mul(active, hookPoint('mlp.hook_pre_linear', x)));
+}
 
 /** An elementwise function as a module, for Sequential. */
 export class Activation extends Module {

@@ -16,6 +16,7 @@ import {
   sub,
 } from '../../autograd/index.ts';
 import type { Dtype, Tensor } from '../../autograd/index.ts';
+import { hookHeads, hookPoint, isPointWanted } from '../hooks/points.ts';
 import { showShape } from '../names.ts';
 import type { Dropout } from './dropout.ts';
 
@@ -84,6 +85,19 @@ export interface PackedAttentionOptions {
   readonly dropout: Dropout;
   /** Return the weights, as Transformers gives them: after dropout. */
   readonly outputWeights?: boolean;
+  /** What the names of its hook points begin with; default attn. */
+  readonly part?: AttentionPart | undefined;
+}
+
+/** Attention of tokens to themselves, or to an encoder's output. */
+export type AttentionPart = 'attn' | 'cross_attn';
+
+/** Queries, keys and values (B, H, T, D) at their hook points. */
+export function headPoints(
+  [q, k, v]: readonly [q: Tensor, k: Tensor, v: Tensor],
+  part: AttentionPart = 'attn',
+): [q: Tensor, k: Tensor, v: Tensor] {
+  return [hookHeads(`${part}.hook_q`, q), hookHeads(`${part}.hook_k`, k), hookHeads(`${part}.hook_v`, v)];
 }
 
 /**
@@ -91,14 +105,16 @@ export interface PackedAttentionOptions {
  * query heads share (Ainslie et al. 2023), with the heads merged: (B, Tq, H D).
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAttentionOptions, 'heads'>): Attended {
-  const { dropout, outputWeights = false, ...scoring } = options;
-  if (outputWeights) {
+  const { dropout, outputWeights = false, part = 'attn', ...scoring } = options;
+  const merged = (heads: Tensor): Tensor => mergeHeads(hookHeads(`${part}.hook_z`, heads));
+  const pattern = `${part}.hook_pattern`;
+  if (outputWeights || isPointWanted(pattern)) {
     const [keys, values] = [repeatHeads(k, q.shape[1]!), repeatHeads(v, q.shape[1]!)]; // (B, H, Tk, D)
-    const weights = dropout.forward(attentionWeights(q, keys, scoring)); // (B, H, Tq, Tk)
-    return { hidden: mergeHeads(matmul(weights, values)), weights };
+    const weights = dropout.forward(hookPoint(pattern, attentionWeights(q, keys, scoring))); // (B, H, Tq, Tk)
+    return { hidden: merged(matmul(weights, values)), ...(outputWeights ? { weights } : {}) };
   }
   const { p, training } = dropout;
-  return { hidden: mergeHeads(scaledDotProductAttention(q, k, v, { ...scoring, dropout: p, training })) };
+  return { hidden: merged(scaledDotProductAttention(q, k, v, { ...scoring, dropout: p, training })) };
 }
 
 /**
@@ -107,9 +123,10 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAtte
  */
 export function attendPacked(qkv: Tensor, options: PackedAttentionOptions): Attended {
   const { heads, ...rest } = options;
-  if (rest.outputWeights) return attend(...splitPacked(qkv, heads), rest);
-  const { dropout, outputWeights: _, ...scoring } = rest;
+  const isApart = isPointWanted('attn.hook_q', 'attn.hook_k', 'attn.hook_v', 'attn.hook_pattern');
+  if (rest.outputWeights || isApart) return attend(...headPoints(splitPacked(qkv, heads)), rest);
+  const { dropout, outputWeights: _, part: __, ...scoring } = rest;
   const { p, training } = dropout;
   const y = packedAttention(packedHeads(qkv, heads), { ...scoring, dropout: p, training }); // (B, T, H, D/H)
-  return { hidden: flatten(y, 2) };
+  return { hidden: flatten(hookPoint('attn.hook_z', y), 2) };
 }

@@ -44,10 +44,11 @@ export class Embedding extends Module {
 }
 
 /**
- * The first rows of a table, (count, dim): what it gives for the numbers 0 to count - 1, without a gather
- * where nothing else happens in its forward.
+ * The first rows of a table behind those before `from`, (count, dim): what it gives for these numbers,
+ * without a gather where nothing else happens in its forward.
  */
-export function firstRows(table: Embedding, count: number): Tensor {
+export function firstRows(table: Embedding, count: number, from = 0): Tensor {
   const isPlain = !table.isHooked && table.constructor === Embedding && !table.weight.quantized;
-  return isPlain ? slice(table.weight, [0, count]) : table.forward(arange(0, count, 1, { dtype: 'i32' }));
+  const end = from + count;
+  return isPlain ? slice(table.weight, [from, end]) : table.forward(arange(from, end, 1, { dtype: 'i32' }));
 }

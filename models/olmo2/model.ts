@@ -1,12 +1,12 @@
 // OLMo 2 (OLMo Team 2025): Llama with norms behind attention and feed-forward part instead of before them,
 // and queries and keys normalised over all heads at once, so that training stays stable.
-import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import { RMSNorm } from '../nn/norm.ts';
 import { rotaryClassifierOf } from '../transformer/decoder-classifier.ts';
 import { causalLMOf, GatedMLP, ProjectedAttention, RotaryDecoder, rmsNorm } from '../transformer/rotary-decoder.ts';
 import type { LayerInputs } from '../transformer/rotary-decoder.ts';
+import { addAttention, addFeedForward } from '../transformer/layers.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
 import { Olmo2Config } from './config.ts';
 
@@ -51,8 +51,8 @@ class Olmo2DecoderLayer extends Module {
 
   override forward(x: Tensor, inputs: LayerInputs): LayerOutput {
     const { hidden, weights } = this.selfAttn.forward(x, inputs);
-    const y = add(x, this.postAttentionNorm.forward(hidden)); // (B, T, D)
-    return { hidden: add(y, this.postFeedforwardNorm.forward(this.mlp.forward(y))), weights };
+    const y = addAttention(x, this.postAttentionNorm.forward(hidden)); // (B, T, D)
+    return { hidden: addFeedForward(y, this.postFeedforwardNorm.forward(this.mlp.forward(y))), weights };
   }
 }
 

@@ -1,8 +1,9 @@
 // OPT (Zhang et al. 2022): a decoder with learned positions, ReLU, and norms before or behind each part.
 import { add, arange, cast, cumsum, mul, ne, sub } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
@@ -15,7 +16,7 @@ import { classifierOf } from '../transformer/decoder-classifier.ts';
 import { CausalLM, lmHead } from '../transformer/causal-lm.ts';
 import { checkDecoderInputs } from '../transformer/inputs.ts';
 import type { DecoderInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
+import { addAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
 import type { LayerOutput } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import { CausalAttention, projection } from '../transformer/rotary-decoder.ts';
@@ -81,9 +82,10 @@ class OPTDecoderLayer extends Module {
     const before = (norm: LayerNorm, y: Tensor): Tensor => (this.isPreNorm ? norm.forward(y) : y);
     const behind = (norm: LayerNorm, y: Tensor): Tensor => (this.isPreNorm ? y : norm.forward(y));
     const { hidden, weights } = this.selfAttn.forward(before(this.selfAttnLayerNorm, x), inputs);
-    const y = behind(this.selfAttnLayerNorm, add(x, this.dropout.forward(hidden))); // (B, T, D)
-    const z = activations[this.activation](this.fc1.forward(before(this.finalLayerNorm, y))); // (B, T, F)
-    return { hidden: behind(this.finalLayerNorm, add(y, this.dropout.forward(this.fc2.forward(z)))), weights };
+    const y = behind(this.selfAttnLayerNorm, addAttention(x, this.dropout.forward(hidden))); // (B, T, D)
+    const z = activate(this.activation, this.fc1.forward(before(this.finalLayerNorm, y))); // (B, T, F)
+    const last = behind(this.finalLayerNorm, addFeedForward(y, this.dropout.forward(this.fc2.forward(z))));
+    return { hidden: this.isPreNorm ? last : hookPoint('hook_normalized_resid_post', last), weights };
   }
 
   override extraRepr(): string {

@@ -1,9 +1,8 @@
 // Phi-3 (Abdin et al. 2024): Llama whose projections lie in one matrix each: queries, keys and values; gate
 // and up.
-import { mul } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activateGate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import type { Linear } from '../nn/linear.ts';
 import type { RMSNorm } from '../nn/norm.ts';
@@ -66,8 +65,8 @@ class Phi3MLP extends Module {
   override forward(x: Tensor): Tensor {
     const both = this.gateUpProj.forward(x); // (B, T, 2 F)
     const width = both.shape[2]! / 2;
-    const gate = activations[this.activation](both.narrow(-1, 0, width)); // (B, T, F)
-    return this.downProj.forward(mul(gate, both.narrow(-1, width, width))); // (B, T, D)
+    const [gate, up] = [both.narrow(-1, 0, width), both.narrow(-1, width, width)]; // (B, T, F)
+    return this.downProj.forward(activateGate(this.activation, gate, up)); // (B, T, D)
   }
 
   override extraRepr(): string {

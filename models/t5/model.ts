@@ -1,10 +1,10 @@
-import { add, mul } from '../../autograd/index.ts';
+import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activate, activateGate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask, attend, mergeHeads, splitHeads } from '../nn/attend.ts';
-import type { Attended } from '../nn/attend.ts';
+import { additiveMask, attend, headPoints, mergeHeads, splitHeads } from '../nn/attend.ts';
+import type { Attended, AttentionPart } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding } from '../nn/embedding.ts';
 import type { KeyValueCache, LayerCache } from '../nn/kv-cache.ts';
@@ -15,8 +15,8 @@ import { normalInit } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { checkTokenInputs } from '../transformer/inputs.ts';
 import type { Seq2SeqInputs, TokenInputs } from '../transformer/inputs.ts';
-import { runLayers } from '../transformer/layers.ts';
-import type { LayerOutput } from '../transformer/layers.ts';
+import { addAttention, addCrossAttention, addFeedForward, runLayers } from '../transformer/layers.ts';
+import type { Join, LayerOutput } from '../transformer/layers.ts';
 import type { DecoderOutput, Seq2SeqOutput } from '../transformer/outputs.ts';
 import { runSeq2Seq, sourceMaskOf } from '../transformer/seq2seq.ts';
 import type { Seq2SeqDecoderInputs } from '../transformer/seq2seq.ts';
@@ -38,6 +38,7 @@ interface T5AttendOptions {
   readonly causal?: boolean;
   /** Return the attention weights. */
   readonly outputWeights?: boolean;
+  readonly part?: AttentionPart;
 }
 
 /**
@@ -86,7 +87,8 @@ class T5Attention extends Module {
   /** x (B, Tq, D) attends to the source (B, Tk, D) -> (B, Tq, D). */
   override forward(x: Tensor, source: Tensor, options: T5AttendOptions): Attended {
     const [k, v] = this.keysAndValues(source);
-    const { hidden, weights } = attend(this.#queries(x), k, v, { ...options, scale: 1, dropout: this.dropout });
+    const [q, keys, values] = headPoints([this.#queries(x), k, v], options.part);
+    const { hidden, weights } = attend(q, keys, values, { ...options, scale: 1, dropout: this.dropout });
     return { hidden: this.o.forward(hidden), weights };
   }
 
@@ -118,9 +120,9 @@ abstract class T5Part extends Module {
   }
 
   /** x (B, T, D) and what `part` makes of it -> (B, T, D). */
-  add<P extends Attended>(x: Tensor, part: (x: Tensor) => P): P {
+  add<P extends Attended>(x: Tensor, join: Join, part: (x: Tensor) => P): P {
     const made = part(this.layerNorm.forward(x));
-    return { ...made, hidden: add(x, this.dropout.forward(made.hidden)) };
+    return { ...made, hidden: join(x, this.dropout.forward(made.hidden)) };
   }
 }
 
@@ -131,6 +133,11 @@ class T5LayerSelfAttention extends T5Part {
     super(config);
     this.SelfAttention = new T5Attention(config, biasOf);
   }
+
+  /** (B, T, D) -> (B, T, D). */
+  override forward(x: Tensor, options: T5AttendOptions): Attended {
+    return this.add(x, addAttention, (y) => this.SelfAttention.forward(y, y, options));
+  }
 }
 
 class T5LayerCrossAttention extends T5Part {
@@ -139,6 +146,11 @@ class T5LayerCrossAttention extends T5Part {
   constructor(config: T5Config) {
     super(config);
     this.EncDecAttention = new T5Attention(config);
+  }
+
+  /** x (B, T, D) and the source (B, S, D) -> (B, T, D). */
+  override forward(x: Tensor, source: Tensor, options: T5AttendOptions): Attended {
+    return this.add(x, addCrossAttention, (y) => this.EncDecAttention.forward(y, source, options));
   }
 }
 
@@ -168,8 +180,10 @@ class T5Dense extends Module {
 
   /** (..., D) -> (..., D). */
   override forward(x: Tensor): Tensor {
-    const active = activations[this.activation]((this.wi ?? this.wi0!).forward(x)); // (..., F)
-    const hidden = this.wi1 ? mul(active, this.wi1.forward(x)) : active;
+    const gate = (this.wi ?? this.wi0!).forward(x); // (..., F)
+    const hidden = this.wi1
+      ? activateGate(this.activation, gate, this.wi1.forward(x))
+      : activate(this.activation, gate);
     return this.wo.forward(this.dropout.forward(hidden));
   }
 
@@ -188,7 +202,7 @@ class T5LayerFF extends T5Part {
 
   /** (B, T, D) -> (B, T, D). */
   override forward(x: Tensor): Tensor {
-    return this.add(x, (y) => ({ hidden: this.DenseReluDense.forward(y) })).hidden;
+    return this.add(x, addFeedForward, (y) => ({ hidden: this.DenseReluDense.forward(y) })).hidden;
   }
 }
 
@@ -224,18 +238,18 @@ class T5Block extends Module {
   /** x (B, T, D) -> (B, T, D). */
   override forward(x: Tensor, { source, sourceMask, ...options }: BlockOptions): LayerOutput {
     const { outputWeights } = options;
-    const own = this.own.add(x, (y) => this.own.SelfAttention.forward(y, y, options));
+    const own = this.own.forward(x, options);
     if (!source) return { hidden: this.#feedForward(own.hidden), weights: own.weights };
-    const cross = this.cross.add(own.hidden, (y) =>
-      this.cross.EncDecAttention.forward(y, source, { mask: sourceMask, outputWeights }),
-    );
+    const cross = this.cross.forward(own.hidden, source, { mask: sourceMask, outputWeights, part: 'cross_attn' });
     return { hidden: this.#feedForward(cross.hidden), weights: own.weights, crossWeights: cross.weights };
   }
 
   /** The same for the tokens after those of a cache, which has read the source: x (B, T, D) -> (B, T, D). */
   continueFrom(past: LayerCache, x: Tensor, bias: Tensor | undefined): Tensor {
-    const own = this.own.add(x, (y) => ({ hidden: this.own.SelfAttention.continueFrom(past, y, bias) }));
-    const cross = this.cross.add(own.hidden, (y) => ({ hidden: this.cross.EncDecAttention.attendToSource(past, y) }));
+    const own = this.own.add(x, addAttention, (y) => ({ hidden: this.own.SelfAttention.continueFrom(past, y, bias) }));
+    const cross = this.cross.add(own.hidden, addCrossAttention, (y) => ({
+      hidden: this.cross.EncDecAttention.attendToSource(past, y),
+    }));
     return this.#feedForward(cross.hidden);
   }
 }
@@ -285,6 +299,7 @@ class T5Stack extends Module {
       ...inputs,
       run: (block, y, outputWeights) => block.forward(y, { mask, causal, outputWeights, source, sourceMask }),
       norm: (y) => this.#end(y),
+      stack: this.side,
     });
   }
 

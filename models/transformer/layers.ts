@@ -1,4 +1,6 @@
+import { add } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint, inBlock } from '../hooks/points.ts';
 import type { Attended } from '../nn/attend.ts';
 import type { TokenInputs } from './inputs.ts';
 import type { DecoderOutput } from './outputs.ts';
@@ -14,15 +16,32 @@ export interface LayersOptions<L> extends Pick<TokenInputs, 'outputHiddenStates'
   readonly run: (layer: L, x: Tensor, outputWeights: boolean, index: number) => LayerOutput;
   /** Normalises the last layer's output, which then takes its place among the hidden states too. */
   readonly norm?: (x: Tensor) => Tensor;
+  /** What the names of the layers' hook points begin with; default blocks. */
+  readonly stack?: 'blocks' | 'encoder' | 'decoder';
 }
+
+/** Adds what a part of a layer made to the residual stream (B, T, D). */
+export type Join = (residual: Tensor, made: Tensor) => Tensor;
+
+/** x (B, T, D) and what attention makes of it: the residual stream in the middle of a pre-LN layer. */
+export const addAttention: Join = (x, attended) =>
+  hookPoint('hook_resid_mid', add(x, hookPoint('hook_attn_out', attended)));
+
+/** The same of attention to an encoder's output. */
+export const addCrossAttention: Join = (x, attended) =>
+  hookPoint('hook_resid_mid_cross', add(x, hookPoint('hook_cross_attn_out', attended)));
+
+/** That and what the feed-forward part makes of it: the residual stream at the end of a pre-LN layer. */
+export const addFeedForward: Join = (x, made) => hookPoint('hook_resid_post', add(x, hookPoint('hook_mlp_out', made)));
 
 /** The layers of a Transformer, one after the other, on x (B, T, D), keeping what was asked for. */
 export function runLayers<L>(x: Tensor, layers: readonly L[], options: LayersOptions<L>): DecoderOutput {
-  const { run, norm, outputHiddenStates = false, outputAttentions = false } = options;
+  const { run, norm, outputHiddenStates = false, outputAttentions = false, stack = 'blocks' } = options;
   const states = [x]; // (B, T, D) each
   const made: LayerOutput[] = [];
   for (const [i, layer] of layers.entries()) {
-    const output = run(layer, x, outputAttentions, i);
+    const before = x;
+    const output = inBlock(`${stack}.${i}`, () => run(layer, hookPoint('hook_resid_pre', before), outputAttentions, i));
     x = output.hidden; // (B, T, D)
     if (outputHiddenStates) states.push(x);
     if (outputAttentions) made.push(output);

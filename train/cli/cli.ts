@@ -3,6 +3,7 @@ import { format, parseArgs } from 'node:util';
 import { checkEnvironment } from '../../common/environment.ts';
 import { dropUnread } from '../../common/output.ts';
 import { firstLine, printable, printableLines } from '../../common/printable.ts';
+import { nearestNames } from '../../common/nearest.ts';
 import { ensureVulkanDriver } from '../../gpu/driver.ts';
 
 interface Common<T> {
@@ -116,7 +117,7 @@ export function parseOptions<const O extends Record<string, Option>>(
     const negated = name.startsWith('no-') && byFlag.get(name.slice(3))?.option.type === 'boolean';
     const known = byFlag.get(negated ? name.slice(3) : name);
     if (!known) {
-      const near = rawName.startsWith('--') ? nearest(name, [...byFlag.keys(), 'help']) : undefined;
+      const [near] = rawName.startsWith('--') ? nearestNames(name, [...byFlag.keys(), 'help']) : [];
       fail(`unknown flag ${rawName}${near ? `; did you mean --${near}?` : ''}`);
     } else if (known.option.type === 'boolean') {
       values[known.key] = negated !== readBoolean(rawName, value, fail);
@@ -374,26 +375,4 @@ function wrap(text: string, width: number, indent: number): string {
     else lines.push(word);
   }
   return lines.join(`\n${' '.repeat(indent)}`);
-}
-
-/** The candidate closest to `name` by edit distance, if it is close enough to be a slip. */
-export function nearest(name: string, candidates: readonly string[]): string | undefined {
-  const [best] = candidates
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, candidate.length / 3) || candidate.startsWith(name))
-    .sort((a, b) => a.distance - b.distance);
-  return best?.candidate;
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -6,6 +6,8 @@ import { matmul, noGrad, reshape, transpose } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { toHalf } from '../../common/half.ts';
 import { blockType, dequantize } from '../../models/gguf/blocks.ts';
+import { withHooks } from '../../models/index.ts';
+import type { ModuleHooks } from '../../models/index.ts';
 import { halfTable } from '../../models/io/tensor-data.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
@@ -205,23 +207,17 @@ export class InputProducts {
   /** Adds a batch that `run` runs through the model. All of its tokens count. */
   async add(model: Shrinkable, run: () => void): Promise<void> {
     const products = new Map<Tensor, { readonly product: Tensor; readonly readers: string[] }>();
-    const handles = modulesWithWeights('gptq', model).map(([name, layer]) =>
-      layer.registerForwardPreHook(
-        (_, [x]) => {
-          const read = x as Tensor; // (..., in)
-          const known = products.get(read);
-          if (known) return void known.readers.push(name);
-          const rows = reshape(read, [-1, read.shape.at(-1)!]);
-          products.set(read, { product: matmul(transpose(rows), rows), readers: [name] }); // (in, in)
-        },
-        { name: 'gptq' },
-      ),
-    );
-    try {
-      noGrad(run);
-    } finally {
-      for (const handle of handles) handle.remove();
-    }
+    const hooks = modulesWithWeights('gptq', model).map(([name, module]): ModuleHooks => ({
+      module,
+      before: (_, [x]) => {
+        const read = x as Tensor; // (..., in)
+        const known = products.get(read);
+        if (known) return void known.readers.push(name);
+        const rows = reshape(read, [-1, read.shape.at(-1)!]);
+        products.set(read, { product: matmul(transpose(rows), rows), readers: [name] }); // (in, in)
+      },
+    }));
+    withHooks(hooks, () => noGrad(run), 'gptq');
     for (const { product, readers } of products.values()) {
       const values = await product.data();
       const [leader] = readers;

@@ -1,7 +1,8 @@
 /** How much a model's loss hangs on each of its heads and units. */
 import { abs, mul, noGrad, ones, reshape, sum } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import type { Module } from '../../models/index.ts';
+import { withHooks } from '../../models/index.ts';
+import type { Module, ModuleHooks } from '../../models/index.ts';
 import { headsOf, readersOf } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
 
@@ -53,15 +54,12 @@ export async function importanceOf<Batch>(
     for (const batch of batches) {
       const count = rows(batch);
       const given = gates.map(({ groups }) => gate(count, groups));
-      const handles = gates.map(({ module }, i) =>
-        module.registerForwardPreHook((_, [x]) => [gated(x as Tensor, given[i]!)], { name: 'importance' }),
-      );
-      try {
-        // The sum of the examples' losses: each gate then has its own example's derivative.
-        mul(loss(batch), count).backward();
-      } finally {
-        for (const handle of handles) handle.remove();
-      }
+      const hooks = gates.map(({ module }, i): ModuleHooks => ({
+        module,
+        before: (_, [x]) => [gated(x as Tensor, given[i]!)],
+      }));
+      // The sum of the examples' losses: each gate then has its own example's derivative.
+      withHooks(hooks, () => mul(loss(batch), count).backward(), 'importance');
       for (const [i, g] of given.entries()) {
         const each = noGrad(() => sum(abs(g.grad!), 0)); // (groups)
         const values = await each.data();

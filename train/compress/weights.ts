@@ -2,7 +2,8 @@
 import { assign, mul, noGrad, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Linear } from '../../models/nn/linear.ts';
-import type { Module } from '../../models/index.ts';
+import { withHooks } from '../../models/index.ts';
+import type { ModuleHooks } from '../../models/index.ts';
 import type { Callback } from '../trainer/callback.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
@@ -217,20 +218,14 @@ export async function inputNormsOf<Batch>(
     for (const batch of batches) {
       const seen = new Map<string, Tensor>();
       const mask = tokens(batch); // (B, T)
-      const handles = layers.map(([name, layer]) =>
-        (layer as Module).registerForwardPreHook(
-          (_, [x]) => {
-            const read = mul(x as Tensor, mask.unsqueeze(2)); // (B, T, in)
-            seen.set(name, sum(mul(read, read), [0, 1]));
-          },
-          { name: 'norms of inputs' },
-        ),
-      );
-      try {
-        noGrad(() => run(batch));
-      } finally {
-        for (const handle of handles) handle.remove();
-      }
+      const hooks = layers.map(([name, module]): ModuleHooks => ({
+        module,
+        before: (_, [x]) => {
+          const read = mul(x as Tensor, mask.unsqueeze(2)); // (B, T, in)
+          seen.set(name, sum(mul(read, read), [0, 1]));
+        },
+      }));
+      withHooks(hooks, () => noGrad(() => run(batch)), 'norms of inputs');
       for (const [name, own] of seen) {
         const values = await own.data();
         squares.get(name)!.forEach((_, i, all) => (all[i]! += Number(values[i]!)));

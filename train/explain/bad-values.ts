@@ -1,5 +1,6 @@
 import { noGrad, Tensor } from '../../autograd/index.ts';
-import type { Module } from '../../models/index.ts';
+import { withHooks } from '../../models/index.ts';
+import type { Module, ModuleHooks } from '../../models/index.ts';
 
 /**
  * The first module, in the order in which they end, whose output holds a number that is not finite while
@@ -7,16 +8,13 @@ import type { Module } from '../../models/index.ts';
  */
 export async function badModule(model: Module, run: () => unknown): Promise<string | undefined> {
   const outputs: { readonly name: string; readonly value: Tensor }[] = [];
-  const handles = model.namedModules().map(([name, module]) =>
-    module.registerForwardHook((_module, _args, output) => {
+  const hooks = model.namedModules().map(([name, module]): ModuleHooks => ({
+    module,
+    after: (_module, _args, output) => {
       for (const value of tensorsIn(output)) outputs.push({ name: name || module.constructor.name, value });
-    }),
-  );
-  try {
-    noGrad(run);
-  } finally {
-    for (const handle of handles) handle.remove();
-  }
+    },
+  }));
+  withHooks(hooks, () => noGrad(run));
   for (const { name, value } of outputs) {
     const data = await value.data();
     for (const x of data) if (!Number.isFinite(x)) return name;

@@ -14,8 +14,8 @@ import {
   zerosLike,
 } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
-import { BartForSequenceClassification, Embedding } from '../../models/index.ts';
-import type { ForwardHook, Module } from '../../models/index.ts';
+import { BartForSequenceClassification, Embedding, withHooks } from '../../models/index.ts';
+import type { ForwardHook, Module, ModuleHooks } from '../../models/index.ts';
 import { baseOf, outputOf } from './output.ts';
 import type { KindOfModel, LabelledBatch, OutputScale } from './output.ts';
 
@@ -106,11 +106,7 @@ export function gradientsOf(model: Module): EmbeddingGradients {
     const run = forms.get(key) ?? compile((given: GradientBatch) => compute(form, given), options);
     forms.set(key, run);
     // Off again at once: programs captured without hooks are captured anew where there are some.
-    const handles = tables.map((table) => table.registerForwardHook(hook, { name: 'explain' }));
-    try {
-      return run(batch);
-    } finally {
-      for (const handle of handles) handle.remove();
-    }
+    const hooks = tables.map((module): ModuleHooks => ({ module, after: hook }));
+    return withHooks(hooks, () => run(batch), 'explain');
   };
 }
