@@ -29,7 +29,7 @@ import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames, showShape } from './names.ts';
 import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
-import { packWeights } from './nn/quantize.ts';
+import { packedLayers, packWeights, quantizationConfig } from './nn/quantize.ts';
 import type { Quantization } from './nn/quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
@@ -135,7 +135,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       const json = await readModelJson(configFolder, 'config.json');
       const config = this.configFormat.fromJson(json, configFile, overrides);
       const generationConfig = await generationConfigOf(folder);
-      return { json, config, generationConfig, weights: await openWeights(folder) };
+      return { json, config, generationConfig, weights: await openWeights(folder, json) };
     };
     const opened = await readModelFolder(folder, open, ({ weights }) => weights.close());
     const { json, config, generationConfig, weights } = opened;
@@ -214,8 +214,9 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     for (const [key, table] of fresh.namedBuffers()) table.persistent = own.get(key)?.persistent ?? table.persistent;
     checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));
     for (const buffer of fresh.buffers()) buffer.storage.free();
+    const packed = new Set(packedLayers(this).map(([name]) => `${name}.weight`));
     const files = [
-      ...weightFiles(folder, tensorsToWrite(this, dtype), { maxShardBytes }),
+      ...weightFiles(folder, tensorsToWrite(this, dtype, packed), { maxShardBytes }),
       { path: join(folder, 'config.json'), data: this.configText(dtype) },
       ...(this.generationConfig === undefined
         ? []
@@ -240,7 +241,14 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const half = dtype === 'f16' || this.parameters().every((p) => p.dtype === 'f16');
     const keys = ['dtype', 'torch_dtype'].filter((key) => key in json);
     for (const key of keys.length > 0 || !dtype ? keys : ['dtype']) json[key] = half ? 'float16' : 'float32';
-    return configFormat.toText({ architectures: [this.constructor.name], ...json });
+    // What a folder said that the model came from is no longer so where its weights are whole now.
+    const { quantization_config: _, ...settings } = json;
+    const packed = quantizationConfig(this, packedLayers(this));
+    return configFormat.toText({
+      architectures: [this.constructor.name],
+      ...settings,
+      ...(packed && { quantization_config: packed }),
+    });
   }
 }
 

@@ -61,6 +61,26 @@ export function packBlocks(
   };
 }
 
+/**
+ * The blocks of such words, as `packBlocks` makes them, and of their scales in f16 bits: the way back. Types
+ * without minimums only.
+ */
+export function blocksOfWords(type: BlockType, words: ArrayLike<number>, scales: Uint16Array): Uint8Array {
+  const bits = type.name === 'Q8_0' ? 8 : 4;
+  const perWord = 32 / bits;
+  const data = new Uint8Array(scales.length * type.bytes);
+  const view = new DataView(data.buffer);
+  scales.forEach((scale, block) => {
+    const at = block * type.bytes;
+    view.setUint16(at, scale, true);
+    const weight = (i: number): number =>
+      (words[bits * block + Math.floor(i / perWord)]! >>> (bits * (i % perWord))) & (2 ** bits - 1);
+    for (let i = 0; i < type.bytes - 2; i++)
+      data[at + 2 + i] = bits === 8 ? weight(i) ^ 0x80 : weight(i) | (weight(i + 16) << 4);
+  });
+  return data;
+}
+
 /** The lower halves of four bytes, side by side in 16 bits. */
 function nibbles(word: number): number {
   const pairs = (word & 0x000f000f) | ((word & 0x0f000f00) >>> 4); // in bytes 0 and 2

@@ -7,6 +7,7 @@ import type { JsonObject } from '../../common/json-file.ts';
 import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { ggufFolder, GgufWeights } from '../gguf/folder.ts';
 import { readSentencePieceJson, sentencePieceFile } from '../tokenizer/sentencepiece-folder.ts';
+import { CompressedWeights, saysPacked } from './compressed-tensors.ts';
 import { SavedWeights } from './saved-weights.ts';
 import type { WeightsSource } from './weights-source.ts';
 
@@ -29,7 +30,11 @@ export async function readModelJson(model: string, name: string): Promise<JsonOb
   return pieces === undefined ? readJsonFile(join(model, name)) : readSentencePieceJson(model, pieces);
 }
 
-/** The weights of a model; close them when done. */
-export function openWeights(model: string): Promise<WeightsSource> {
-  return isGguf(model) ? GgufWeights.open(model) : SavedWeights.open(model);
+/**
+ * The weights of a model, which its config.json may say are packed; close them when done. Errors: those of
+ * the files, and of `saysPacked`.
+ */
+export function openWeights(model: string, json: JsonObject = {}): Promise<WeightsSource> {
+  if (isGguf(model)) return GgufWeights.open(model);
+  return saysPacked(json, join(model, 'config.json')) ? CompressedWeights.open(model) : SavedWeights.open(model);
 }

@@ -1,7 +1,9 @@
-import { assign, noGrad, tensor } from '../../autograd/index.ts';
+import { assign, dequantize, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { listNames, showShape, showText } from '../names.ts';
+import { Parameter } from '../parameter.ts';
 import type { ModuleBuffer } from '../parameter.ts';
+import { packedTensors } from './compressed-tensors.ts';
 import type { Dtype as FileDtype } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
 import type { WeightsSource } from './weights-source.ts';
@@ -302,13 +304,18 @@ const fileDtypes = { f32: 'F32', f16: 'F16', i32: 'I32', u32: 'U32', bool: 'BOOL
 
 /**
  * A model's state as tensors to write, each read back from the device when its turn comes; f32 as f16, if
- * asked.
+ * asked. Packed weights of the names `packed` stay so, others are dequantised.
  */
-export function tensorsToWrite(model: Pick<StateOwner, 'stateDict'>, dtype?: 'f16'): TensorToWrite[] {
-  return [...model.stateDict()].map(([name, t]) => ({
-    name,
-    dtype: fileDtypes[t.dtype === 'f32' ? (dtype ?? 'f32') : t.dtype],
-    shape: t.shape,
-    data: () => t.data(),
-  }));
+export function tensorsToWrite(
+  model: Pick<StateOwner, 'stateDict'>,
+  dtype?: 'f16',
+  packed: ReadonlySet<string> = new Set(),
+): TensorToWrite[] {
+  return [...model.stateDict()].flatMap(([name, t]): TensorToWrite[] => {
+    const quantized = t instanceof Parameter ? t.quantized : undefined;
+    if (quantized && packed.has(name)) return packedTensors(name, quantized, dtype);
+    const type = fileDtypes[t.dtype === 'f32' ? (dtype ?? 'f32') : t.dtype];
+    const data = async () => (quantized ? await dequantize(quantized) : t).data();
+    return [{ name, dtype: type, shape: t.shape, data }];
+  });
 }

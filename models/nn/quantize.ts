@@ -1,8 +1,10 @@
 import { ready } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
+import type { QuantizedTensor, Tensor } from '../../autograd/index.ts';
 import { blockType, quantize } from '../gguf/blocks.ts';
 import { isPacked, packBlocks, packedTypes } from '../gguf/pack.ts';
+import type { JsonObject } from '../../common/json-file.ts';
 import type { ModelConfig } from '../config.ts';
+import { packedFormat, packedMethod } from '../io/compressed-tensors.ts';
 import type { Match } from '../io/state-dict.ts';
 import { toFloat32 } from '../io/tensor-data.ts';
 import type { WeightsSource } from '../io/weights-source.ts';
@@ -105,4 +107,56 @@ async function rowsOf(weights: WeightsSource, name: string, isTransposed: boolea
   if (!isTransposed) return values;
   const [into, out] = loaded.shape as [number, number];
   return Float32Array.from(values, (_, i) => values[(i % into) * out + Math.floor(i / into)]!);
+}
+
+/**
+ * The linear layers whose weights a folder keeps packed: not those that share one with an embedding, which
+ * Transformers wants whole. Error, one line: weights that the folder has no word for.
+ */
+export function packedLayers(model: Module): [name: string, weight: QuantizedTensor][] {
+  const users = new Map<Parameter, [name: string, module: Module][]>();
+  for (const [name, module] of model.namedModules())
+    for (const value of Object.values(module) as unknown[])
+      if (value instanceof Parameter && value.quantized)
+        users.set(value, [...(users.get(value) ?? []), [name, module]]);
+  const all = [...users].flatMap(([{ quantized }, layers]) => layers.map((layer) => [...layer, quantized!] as const));
+  for (const [name, module, { zeros, minimums }] of all) {
+    const [what, mend] =
+      module instanceof Conv1D
+        ? ['is [in, out]', '']
+        : (zeros ?? minimums)
+          ? ['is not symmetric', 'quantize with q4_0 or q8_0, or ']
+          : [];
+    if (what !== undefined)
+      throw new Error(
+        `savePretrained: the packed weight of ${name} ${what}, which ${packedMethod} has no word for; ` +
+          `${mend}write a GGUF file`,
+      );
+  }
+  return [...users].flatMap(([{ quantized }, layers]) => {
+    const [[name, module]] = layers as [[string, Module]];
+    return layers.length === 1 && module instanceof Linear ? [[name, quantized!] as [string, QuantizedTensor]] : [];
+  });
+}
+
+/** What config.json says of packed layers; undefined where there are none. */
+export function quantizationConfig(
+  model: Module,
+  packed: readonly (readonly [name: string, weight: QuantizedTensor])[],
+): JsonObject | undefined {
+  if (packed.length === 0) return undefined;
+  const names = new Set(packed.map(([name]) => name));
+  const groups = ([4, 8] as const).flatMap((bits) => {
+    const targets = packed.filter(([, weight]) => weight.bits === bits).map(([name]) => name);
+    const weights = { num_bits: bits, type: 'int', symmetric: true, strategy: 'group', group_size: 32 };
+    return targets.length > 0 ? [{ targets, weights }] : [];
+  });
+  const whole = model.namedModules().filter(([name, module]) => module instanceof Linear && !names.has(name));
+  return {
+    quant_method: packedMethod,
+    format: packedFormat,
+    quantization_status: 'compressed',
+    config_groups: Object.fromEntries(groups.map((group, i) => [`group_${i}`, group])),
+    ignore: whole.map(([name]) => name),
+  };
 }
