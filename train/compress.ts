@@ -16,17 +16,11 @@ import { printable } from '../common/printable.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
 import { measure } from './compress/compare.ts';
-import {
-  outcomeOf,
-  outcomeSchema,
-  outcomesPage,
-  outcomesPanel,
-  outcomesTable,
-  weightFileBytes,
-} from './compress/outcomes.ts';
+import { outcomeOf, outcomeSchema, outcomesPage, outcomesPanel, outcomesTable } from './compress/outcomes.ts';
 import type { Outcome } from './compress/outcomes.ts';
 import { points } from './compress/points.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
+import { weightBytes } from './report/model-card.ts';
 import { writeCurves } from './report/plot.ts';
 import { canResume, resumeOf } from './trainer/run-state.ts';
 
@@ -99,11 +93,10 @@ main(async () => {
     if (before) return void outcomes.push(before);
     const model = await make(place);
     const { method, strength } = points[point] ?? asItWas;
-    const isPacked = model.parameters().some(({ quantized }) => quantized);
     const outcome = await outcomeOf(
       {
         ...{ point, method, strength, seed, model, dense },
-        fileBytes: isPacked ? null : await weightFileBytes(point === asItWas.name ? folder : place),
+        fileBytes: await weightBytes(point === asItWas.name ? folder : place),
         measured: await measure(point, { model, tokenizer }, data, test, batchSize),
       },
       trained,

@@ -1,16 +1,19 @@
 /**
  * Writes a decoder as a GGUF file with weights of 4 or 8 bits, rounded to nearest or by GPTQ, which reads
- * some texts to see what the weights are used for; and tells what it cost.
+ * some texts to see what the weights are used for; and tells what it cost. Or any model as a folder with
+ * packed weights, which Transformers reads with the library compressed-tensors.
  *
  *   node --import tsx train/quantize.ts --model runs/gpt --output gpt.gguf --data texts/
  *   node --import tsx train/quantize.ts --model FOLDER --output small.gguf --precision q8_0 --method nearest
+ *   node --import tsx train/quantize.ts --model runs/spam-assassin --output runs/spam-8-bits --precision q8_0
  */
 import { stat } from 'node:fs/promises';
 import { tensor } from '../autograd/index.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
+import { lockFolder } from '../common/lock.ts';
 import { progress } from '../common/progress.ts';
 import { alignTable } from '../common/text-table.ts';
-import { ggufFile, isGguf, loadTextGenerator, logLikelihoods } from '../models/index.ts';
+import { ggufFile, isGguf, loadModel, loadTextGenerator, loadTokenizer, logLikelihoods } from '../models/index.ts';
 import type { CausalLM } from '../models/index.ts';
 import { chunks } from '../models/pipelines/rows.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -18,20 +21,22 @@ import { loadDecoder, shippedGpt } from './cli/fine-tune.ts';
 import { gptq, gptqTypes, InputProducts } from './compress/gptq.ts';
 import { windowsOf } from './compress/windows.ts';
 import { perplexity } from './metrics/perplexity.ts';
+import { weightBytes } from './report/model-card.ts';
 
 const command = {
   name: 'quantize',
-  summary: 'Writes a decoder as a GGUF file with weights of 4 or 8 bits, and tells what it cost.',
+  summary: 'Writes a decoder as a GGUF file, or any model as a folder, with weights of 4 or 8 bits.',
   usage: 'node --import tsx train/quantize.ts',
   options: {
     model: { type: 'string', help: 'folder, GGUF file or name; default the small GPT that comes with the project' },
-    output: { type: 'path', required: true, help: 'file.gguf to write' },
+    output: { type: 'path', required: true, help: 'file.gguf, or folder, to write' },
     precision: { type: 'choice', choices: gptqTypes, default: 'q4_0', help: 'type of the weights, in blocks of 32' },
     method: {
       type: 'choice',
       choices: ['gptq', 'nearest'],
-      default: 'gptq',
-      help: 'gptq: what is lost in a weight those after it make good; nearest: each is rounded by itself',
+      help:
+        'gptq, default for files: what is lost in a weight those after it make good; nearest, for folders: each is ' +
+        'rounded by itself',
     },
     data: { type: 'string', default: 'sotu', help: 'texts that gptq reads, and others of them that the test reads' },
     calibration: { type: 'int', default: 64, min: 1, help: 'rows of tokens that gptq reads' },
@@ -43,11 +48,13 @@ const command = {
   },
 } as const;
 
+type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
+
 main(async () => {
   const { values } = parseOptions(command);
-  const { model: name = shippedGpt(), output, precision, method, batchSize, damping } = values;
-  if (!isGguf(output))
-    throw new UsageError(`${command.name}: --output ${output} is to be a GGUF file; end it with .gguf`);
+  const { model: name = shippedGpt(), output, precision, batchSize, damping } = values;
+  if (!isGguf(output)) return writeFolder(name, values);
+  const { method = 'gptq' } = values;
   const { model, tokenizer } = await loadDecoder(name);
   model.eval();
   const width = Math.min(values.maxLength, model.decoder().positions);
@@ -94,9 +101,23 @@ main(async () => {
   console.log(`\n${alignTable(['held-out texts', 'perplexity', 'more'], rows, new Set([1, 2]))}`);
 });
 
+/** Any model with weights rounded to nearest, in a folder. */
+async function writeFolder(name: string, { output, precision, method }: Values): Promise<void> {
+  if (method === 'gptq')
+    throw new UsageError(
+      `${command.name}: gptq writes GGUF files; end --output ${output} with .gguf, or leave it away`,
+    );
+  await lockFolder(output);
+  const model = await loadModel(name, { quantize: precision });
+  await model.savePretrained(output, { tokenizer: await loadTokenizer(name) });
+  console.log(
+    `saved    ${output}, ${((await weightBytes(output)) / 1e6).toFixed(1)} MB, of ${megabytes(model)} MB in f32`,
+  );
+}
+
 const onDevice = (rows: readonly Int32Array[]) =>
   tensor(Int32Array.from(rows.flatMap((row) => [...row])), { shape: [rows.length, rows[0]!.length] });
-const megabytes = (model: CausalLM): string => ((4 * model.numParameters()) / 1e6).toFixed(1);
+const megabytes = (model: Pick<CausalLM, 'numParameters'>): string => ((4 * model.numParameters()) / 1e6).toFixed(1);
 
 /** Perplexity of rows, each but its first token. */
 async function perplexityOn(model: CausalLM, rows: readonly Int32Array[], batchSize: number): Promise<number> {

@@ -40,7 +40,7 @@ export class PackedParameter extends Parameter {
   #refusal(): Error {
     return new Error(
       `a weight [${this.shape.join(', ')}] of ${this.quantized.bits} bits is frozen, and only its layer computes ` +
-        'with it; load the model without quantize to read, save or train it, or train an adapter',
+        'with it; load the model without quantize to read or train it, or train an adapter',
     );
   }
 }

@@ -1,4 +1,4 @@
-"""tiny-compressed-tensors: a BERT classifier whose weights compressed-tensors has packed, and what Transformers makes of
+"""tiny-compressed-tensors: a BERT classifier that compressed-tensors has packed, and what Transformers makes of
 it. Layers of 4 bits in groups of 32, of 4 bits in groups of 16, and of 8 bits with one scale a row; the classifier's
 weights are whole.
 """

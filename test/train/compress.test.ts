@@ -480,10 +480,10 @@ test('all ways in one table: each point measured and saved, those that are there
     outcomes.map(({ point }) => point),
     ['dense', 'heads-50', 'weights-2:4', 'bits-8'],
   );
-  assert.ok(heads!.parameters < dense!.parameters && heads!.fileBytes! < dense!.fileBytes!);
+  assert.ok(heads!.parameters < dense!.parameters && heads!.fileBytes < dense!.fileBytes);
   assert.is(dense!.deviceBytes, 4 * dense!.parameters);
   assert.is(pattern!.nonZero, 0.5);
-  assert.is(bits!.fileBytes, null);
+  assert.ok(bits!.fileBytes < dense!.fileBytes);
   assert.ok(bits!.deviceBytes < dense!.deviceBytes && bits!.parameters === dense!.parameters);
   const loaded = (await loadModel(join(output, 'heads-50-42'))) as BertForSequenceClassification;
   assert.is(heads!.parameters, loaded.numParameters());

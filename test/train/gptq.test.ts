@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { noGrad, tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import { blockType, quantize } from '../../models/gguf/blocks.ts';
-import { loadModel } from '../../models/index.ts';
+import { loadModel, pipeline } from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { blockValues, gptq, gptqTypes, InputProducts } from '../../train/compress/gptq.ts';
 import type { GptqType } from '../../train/compress/gptq.ts';
@@ -163,7 +163,17 @@ test('the script writes a file that loads, and tells what it cost', async () => 
     ),
   );
 
-  refused(await run('q4_0', ['--output', join(folder, 'x')]), 2, /^quantize: --output .* is to be a GGUF file; .*$/);
+  const packed = join(folder, 'packed');
+  refused(await run('q8_0', ['--output', packed, '--method', 'gptq']), 2, /^quantize: gptq writes GGUF files; .*$/);
+  const spam = ['train/quantize.ts', '--model', 'models/pretrained/spam-small', '--output', packed];
+  const whole = await runScript([...spam, '--precision', 'q4_0']);
+  assert.is(whole.code, 0, whole.stderr);
+  assert.match(whole.stdout, /^saved +.*packed, 4\.4 MB, of \d\.\d MB in f32$/m);
+  const classify = await pipeline('text-classification', packed, { quantize: 'keep', log: () => undefined });
+  assert.is(
+    (await classify('Congratulations! You have won a FREE vacation, click here now to claim it!'))[0]!.label,
+    'spam',
+  );
   const text = join(folder, 'one.txt');
   writeFileSync(text, 'Call me Ishmael.\n');
   refused(

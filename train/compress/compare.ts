@@ -63,7 +63,7 @@ export async function timesOf(models: readonly Pick<Measured, 'run'>[]): Promise
 }
 
 /** Bytes of a model's weights on the device, packed ones as they are; what is shared counts once. */
-export function weightBytes(model: SequenceClassificationModel): number {
+export function deviceBytes(model: SequenceClassificationModel): number {
   return model.parameters().reduce((sum, parameter) => {
     const { quantized } = parameter;
     const parts = quantized ? [quantized.packed, quantized.scales, quantized.zeros, quantized.minimums] : [parameter];

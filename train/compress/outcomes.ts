@@ -1,6 +1,4 @@
 /** What came of each way to make a classifier smaller: measured, in a table, in a picture, on a page. */
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import * as z from 'zod';
 import { escapeHtml } from '../../common/markup.ts';
 import { mean } from '../../common/statistics.ts';
@@ -11,7 +9,7 @@ import { takeRows } from '../metrics/rows.ts';
 import { bootstrap } from '../metrics/statistics.ts';
 import { curvesSvg } from '../report/plot.ts';
 import type { Panel } from '../report/panel.ts';
-import { timed, timesOf, weightBytes } from './compare.ts';
+import { deviceBytes, timed, timesOf } from './compare.ts';
 import type { Measured } from './compare.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Trained } from './trained.ts';
@@ -28,8 +26,8 @@ export const outcomeSchema = z.object({
   parameters: z.int(),
   /** Share of the weights of its layers that are not zero. */
   nonZero: z.number(),
-  /** Bytes of the weights in the folder; null where it lies on the device alone. */
-  fileBytes: z.int().nullable(),
+  /** Bytes of the weights in the folder. */
+  fileBytes: z.int(),
   deviceBytes: z.int(),
   /** The least time of a text, and that of the classifier as it was, measured in turn with it. */
   milliseconds: z.number(),
@@ -42,13 +40,6 @@ export const outcomeSchema = z.object({
 
 /** A point, measured. */
 export type Outcome = z.infer<typeof outcomeSchema>;
-
-/** Bytes of the weights that a folder holds. */
-export async function weightFileBytes(folder: string): Promise<number> {
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.safetensors'));
-  const sizes = await Promise.all(files.map(async (file) => (await stat(join(folder, file))).size));
-  return sizes.reduce((sum, bytes) => sum + bytes, 0);
-}
 
 interface Found extends Pick<Outcome, 'point' | 'method' | 'strength' | 'seed' | 'fileBytes'> {
   readonly model: SequenceClassificationModel;
@@ -74,7 +65,7 @@ export async function outcomeOf(found: Found, { data, test }: Trained): Promise<
     ...said,
     parameters: model.numParameters(),
     nonZero: await nonZeroShare(model),
-    deviceBytes: weightBytes(model),
+    deviceBytes: deviceBytes(model),
     milliseconds: milliseconds / timedTest.length,
     denseMilliseconds: denseMilliseconds / timedTest.length,
     tokensPerSecond: (1000 * tokens) / milliseconds,
@@ -107,14 +98,13 @@ function byPoint(outcomes: readonly Outcome[]): (readonly [Outcome, ...Outcome[]
 
 const meanOf = (runs: readonly Outcome[], value: (run: Outcome) => number): number => mean(runs.map(value));
 const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(2);
-/** What a model needs where it is kept: its file, or what it has on the device. */
-const kept = ({ fileBytes, deviceBytes }: Outcome): number => fileBytes ?? deviceBytes;
+const bytesOfFile = ({ fileBytes }: Outcome): number => fileBytes;
 
 /** Points that no other one beats: none is as small and better, or as good and smaller. */
 export function paretoFront(outcomes: readonly Outcome[], figure: string): string[] {
   const all = byPoint(outcomes).map((runs) => ({
     point: runs[0].point,
-    size: meanOf(runs, kept),
+    size: meanOf(runs, bytesOfFile),
     value: meanOf(runs, ({ figures }) => figures[figure]!.value),
   }));
   return all
@@ -139,7 +129,7 @@ function rowsOf(outcomes: readonly Outcome[]): { readonly head: string[]; readon
       `${front.has(first.point) ? '*' : ' '} ${first.point}`,
       (first.parameters / 1e6).toFixed(2),
       `${(100 * meanOf(runs, ({ nonZero }) => nonZero)).toFixed(0)}%`,
-      first.fileBytes === null ? '-' : megabytes(first.fileBytes),
+      megabytes(first.fileBytes),
       megabytes(first.deviceBytes),
       meanOf(runs, ({ milliseconds }) => milliseconds).toFixed(2),
       meanOf(runs, ({ tokensPerSecond }) => tokensPerSecond).toFixed(0),
@@ -166,14 +156,14 @@ export function outcomesPanel(outcomes: readonly Outcome[]): Panel {
   const figure = Object.keys(outcomes[0]!.figures).at(-1)!;
   const groups = byPoint(outcomes);
   const place = (runs: readonly Outcome[]): [number, number] => [
-    meanOf(runs, kept) / 1e6,
+    meanOf(runs, bytesOfFile) / 1e6,
     meanOf(runs, ({ figures }) => figures[figure]!.value),
   ];
   const front = paretoFront(outcomes, figure).map((point) => place(groups.find(([{ point: own }]) => own === point)!));
   const methods = [...new Set(groups.map(([{ method }]) => method))];
   return {
     title: `${figure} by size; grey: the front`,
-    xLabel: 'MB of weights',
+    xLabel: 'MB of weights in the file',
     yLabel: figure,
     series: [
       ...methods.map((method) => ({

@@ -27,7 +27,7 @@ export interface Point {
   readonly method: string;
   /** How much of it, as tables show it. */
   readonly strength: string;
-  /** Makes the model and, where a folder can hold it, saves it to `output`. */
+  /** Makes the model and saves it to `output`. */
   readonly make: (making: Making) => Promise<SequenceClassificationModel>;
 }
 
@@ -87,12 +87,17 @@ const student = (share: number, strength: string): Point => ({
 /** The defaults of distill.ts. */
 const usual = { temperature: 2, alpha: 0.7, hiddenWeight: 0, attentionWeight: 0 };
 
-/** Rounded to nearest; it lies on the device alone, and is made anew from the classifier's own folder. */
-const quantized = (strength: string, quantize: Quantization): Point => ({
-  method: 'fewer bits, nearest',
+/** Weights of fewer bits, rounded to nearest; saved, and measured as they are loaded from the folder. */
+const rounded = (strength: string, quantize?: Quantization): Point => ({
+  method: 'fewer bits',
   strength,
-  make: async ({ folder }) => (await loadTextClassifier(folder, { quantize })).model,
+  async make({ folder, trained, output }) {
+    const { model } = await loadTextClassifier(folder, { quantize, log });
+    await model.savePretrained(output, { tokenizer: trained.classifier.tokenizer, dtype: 'f16' });
+    return (await loadTextClassifier(output, { quantize: quantize && 'keep', log })).model;
+  },
 });
+const log = (): void => undefined;
 
 /** All of them, by the name that `--points` takes. */
 export const points: Readonly<Record<string, Point>> = {
@@ -108,6 +113,7 @@ export const points: Readonly<Record<string, Point>> = {
   'weights-80': zeros('weights zero', '80%', { sparsity: 0.8, scope: 'model' }),
   'weights-95': zeros('weights zero', '95%', { sparsity: 0.95, scope: 'model' }),
   'weights-2:4': zeros('2:4 weights zero', '2:4', { sparsity: 0, pattern: '2:4', scope: 'row' }),
-  'bits-8': quantized('8.5 bits', 'q8_0'),
-  'bits-4': quantized('4.5 bits', 'q4_0'),
+  'bits-16': rounded('16'),
+  'bits-8': rounded('8', 'q8_0'),
+  'bits-4': rounded('4', 'q4_0'),
 };
