@@ -88,7 +88,7 @@ for (const [index, figure] of document.querySelectorAll('figure.chart').entries(
     const width = plot.clientWidth;
     const height = Math.round(Math.max(190, Math.min(300, 0.55 * width)));
     const [[from, to], [low, high]] = [view(), bounds()];
-    const yTicks = ticksOf(low, high, 5, log);
+    const yTicks = ticksOf(low, high, 7, log);
     const left = 14 + 7 * Math.max(...yTicks.map(([, text]) => text.length), 1);
     const [right, top, bottom] = [width - 22, 10, height - 40];
     const of = log ? Math.log : Number;

@@ -55,7 +55,8 @@ details { margin-top: .25rem; } summary { cursor: pointer; font-size: .875rem; c
 table { border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; } thead th { color: var(--soft); white-space: nowrap; }
-.numbers tbody th { min-width: 8rem; }
+.numbers tbody th { min-width: 8rem; overflow-wrap: anywhere; }
+.numbers th:first-child { position: sticky; left: 0; background: var(--card); }
 .numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .facts { width: 100%; } .facts th { white-space: nowrap; font-weight: normal; color: var(--soft); width: 1%; }

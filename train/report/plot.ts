@@ -108,8 +108,8 @@ function drawPanel(document: Document, panel: Panel, transform: string, bounds: 
         text: ({ text }: { readonly text: string }) => printable(text),
         frameAnchor: 'top',
         textAnchor: 'end',
-        dx: -5,
-        dy: 2,
+        dx: 10,
+        dy: -5,
         fill: '#57606a',
       }),
       ...shown.map(({ band = [] }, i) =>
@@ -131,6 +131,7 @@ function drawPanel(document: Document, panel: Panel, transform: string, bounds: 
   });
   // Its rules for pages (height: auto) would stretch a nested svg.
   plot.querySelector('style')?.remove();
+  plot.setAttribute('overflow', 'visible'); // words of marks stand above the frame
   plot.setAttribute('x', String(PAD));
   plot.setAttribute('y', String(top));
   const group = element(document, 'g', { transform });
