@@ -6,7 +6,8 @@
  *   node --import tsx train/compare.ts runs/* --metric f1 --output compare.html
  */
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { main, nearest, parseOptions, UsageError } from './cli/cli.ts';
+import { nearestNames } from '../common/nearest.ts';
+import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { compareGroups, comparisonHtml, comparisonLines, orderGroups } from './report/compare-runs.ts';
 import { findRuns, groupBySeed } from './report/run-groups.ts';
 
@@ -36,7 +37,7 @@ main(
     if (metric !== undefined) {
       const ordered = orderGroups(found, metric);
       if ('names' in ordered) {
-        const near = nearest(metric, ordered.names);
+        const [near] = nearestNames(metric, ordered.names);
         const mend = near ? `did you mean "${near}"?` : `there are ${ordered.names.join(', ')}`;
         throw new UsageError(`${command.name}: --metric "${metric}" is no column; ${mend}`);
       }

@@ -29,7 +29,14 @@ function writeRun(path: string, { lr, seed, f1, task = 'classification', metric 
   const info = {
     name: task,
     command: `node train.ts --data mails.csv --seed ${seed} --output ${path}`,
-    identity: { task, steps: 20, learningRate: lr, seed, data: `drawn by ${seed}`, model: { a_dropout: lr, b_dropout: lr } },
+    identity: {
+      task,
+      steps: 20,
+      learningRate: lr,
+      seed,
+      data: `drawn by ${seed}`,
+      model: { a_dropout: lr, b_dropout: lr },
+    },
     parameters: 10,
     adapter: 'a',
     driver: 'b',
@@ -76,7 +83,7 @@ test('seeds of one run are a row: mean and interval of 95 % by Student', async (
     ],
   );
   const { header, rows, notes } = compareGroups(groups);
-  // By hand: mean 0.85, deviation 0.05, t of two degrees of freedom 4.3027, so 4.3027 x 0.05 / sqrt(3) = 0.1242.
+  // By hand: deviation 0.05, t of two degrees of freedom 4.3027, so 4.3027 x 0.05 / sqrt(3) = 0.1242.
   const cells = rows.map((row) => Object.fromEntries(row.map((cell, i) => [header[i]!, cell])));
   assert.equal(
     cells.map((row) => [row['seeds'], row['learningRate'], row['steps'], row['f1'], row['best f1'], row['loss']]),
