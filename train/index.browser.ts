@@ -27,6 +27,10 @@ export type { ExplainedToken, ExplainMethod, ExplainOptions, Explanation } from 
 export { faithfulness, randomisedCorrelation, sensitivity } from './explain/faithfulness.ts';
 export type { Faithfulness } from './explain/faithfulness.ts';
 export { explanationPage } from './explain/page.ts';
+export { attentionPage } from './inside/attention-page.ts';
+export type { ShownAttention } from './inside/attention-page.ts';
+export { attentionPatterns } from './inside/patterns.ts';
+export type { AttentionStack, PatternOptions, ShownToken } from './inside/patterns.ts';
 export * from './metrics/index.ts';
 export * from './objectives/index.ts';
 export * from './optim/index.ts';

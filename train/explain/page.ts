@@ -1,4 +1,5 @@
 import { escapeHtml } from '../../common/markup.ts';
+import { htmlPage } from '../report/html-page.ts';
 import type { Explanation } from './explain.ts';
 
 /** Explanations of one text and target, by different methods. */
@@ -23,22 +24,12 @@ export function explanationPage(explanations: readonly Explanation[], title = 'E
             return `<label>${input} ${method}</label>`;
           })
           .join('\n')}</fieldset>`;
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escapeHtml(title)}</title>
-<style>${style}</style></head><body>
-<main>
-<h1>${escapeHtml(title)}</h1>
-<p class="key"><span class="token" style="--share:.9">for</span>
+  const body = `<p class="key"><span class="token" style="--share:.9">for</span>
 <span class="token against" style="--share:-.9">against</span> the target; the stronger the
 colour, the more a word counts. Tab to a text, then move by the arrow keys.</p>
 ${choice}
-${texts.map(section).join('\n')}
-</main>
-<p id="said" role="status" aria-live="polite"></p>
-<script>${script}</script>
-</body></html>
-`;
+${texts.map(section).join('\n')}`;
+  return htmlPage({ title, body, style, script });
 }
 
 function byText(explanations: readonly Explanation[]): SameText[] {
@@ -99,13 +90,6 @@ ${lines.join('\n')}
 const plain = (text: string): string => text.split('\n').map(escapeHtml).join('<br>');
 
 const style = `
-:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --line: #8c959f;
-  --for: 230 120 0; --against: 0 114 178; }
-@media (prefers-color-scheme: dark) { :root { --ink: #f0f3f6; --paper: #14171b; --line: #7d8590; } }
-* { box-sizing: border-box; }
-body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem 1rem 5rem; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .25rem; } small { font-weight: normal; }
 .text { line-height: 2; margin: 0; padding: .25rem; overflow-wrap: anywhere; border-radius: .25rem; }
 .token { --strength: calc(.75 * max(var(--share), -1 * var(--share))); border-radius: .2rem; padding: .1rem 0;
   background: rgb(var(--for) / var(--strength)); border-bottom: 2px solid rgb(var(--for) / var(--strength)); }
@@ -113,13 +97,6 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .25rem; } small
   border-bottom: 2px dashed rgb(var(--against) / calc(1.3 * var(--strength))); }
 .key .token { padding: .1rem .4rem; }
 .token:hover, .token.here { outline: 2px solid var(--ink); outline-offset: 1px; }
-.text:focus-visible, summary:focus-visible, input:focus-visible { outline: 2px solid var(--ink); outline-offset: 2px; }
-fieldset { border: 1px solid var(--line); border-radius: .4rem; display: flex; flex-wrap: wrap; gap: .25rem 1rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; }
-td, th { border: 1px solid var(--line); padding: .15rem .6rem; } th { text-align: left; }
-td { text-align: right; font-variant-numeric: tabular-nums; }
-#said { position: fixed; inset: auto 0 0; margin: 0; padding: .5rem 1rem; min-height: 2.5rem; text-align: center;
-  background: var(--paper); border-top: 1px solid var(--line); }
 `;
 
 const script = `

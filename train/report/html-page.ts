@@ -1,0 +1,45 @@
+import { escapeHtml } from '../../common/markup.ts';
+
+/** What a page adds to what all of them have. */
+export interface HtmlPage {
+  readonly title: string;
+  /** HTML of the page below its title. */
+  readonly body: string;
+  readonly style: string;
+  readonly script: string;
+}
+
+/**
+ * One HTML file that needs no other and no network: light or dark as the reader's system is, with a line at
+ * the bottom, `#said`, that scripts write to and screen readers read out.
+ */
+export const htmlPage = ({ title, body, style, script }: HtmlPage): string => `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escapeHtml(title)}</title>
+<style>${baseStyle}${style}</style></head><body>
+<main>
+<h1>${escapeHtml(title)}</h1>
+${body}
+</main>
+<p id="said" role="status" aria-live="polite"></p>
+<script>${script}</script>
+</body></html>
+`;
+
+/** Orange and blue are told apart by the colour-blind. */
+const baseStyle = `
+:root { color-scheme: light dark; --ink: #1f2328; --paper: #fff; --line: #8c959f;
+  --for: 230 120 0; --against: 0 114 178; }
+@media (prefers-color-scheme: dark) { :root { --ink: #f0f3f6; --paper: #14171b; --line: #7d8590; } }
+* { box-sizing: border-box; }
+body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem 1rem 5rem; }
+h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin: 2rem 0 .25rem; } small { font-weight: normal; }
+fieldset { border: 1px solid var(--line); border-radius: .4rem; display: flex; flex-wrap: wrap; gap: .25rem 1rem; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; }
+td, th { border: 1px solid var(--line); padding: .15rem .6rem; } th { text-align: left; }
+td { text-align: right; font-variant-numeric: tabular-nums; }
+:focus-visible { outline: 2px solid var(--ink); outline-offset: 2px; }
+#said { position: fixed; inset: auto 0 0; margin: 0; padding: .5rem 1rem; min-height: 2.5rem; text-align: center;
+  background: var(--paper); border-top: 1px solid var(--line); }
+`;
