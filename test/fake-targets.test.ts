@@ -11,6 +11,7 @@ import { devices } from '../bench/plan/devices.ts';
 import { instructionsOf } from '../bench/plan/instructions.ts';
 import type { Dispatch, Target } from '../gpu/index.ts';
 import { filesBelow } from './support/files.ts';
+import { readAndWritten } from './support/storage-races.ts';
 import type { OpCase, OpCases } from './support/op-case.ts';
 import { titleOf } from './support/op-driver.ts';
 import { elementsOf, place, randomOf } from './support/op-inputs.ts';
@@ -47,6 +48,17 @@ const featuresOf = ({ f16, subgroupSizes, subgroupSizeControl, subgroupMatrix }:
   ...(subgroupSizes[1] > 0 && subgroupSizeControl ? ['subgroup-size-control'] : []),
   ...(subgroupMatrix.length > 0 ? ['chromium-experimental-subgroup-matrix'] : []),
 ];
+
+/**
+ * Kernels, by the beginning of their names, and buffers of which a thread reads and writes its own elements
+ * alone: logits under their gradient, and sums that a product's last step adds to.
+ */
+const ownElements: readonly (readonly [kernel: string, buffer: string])[] = [
+  ['lossInPlace.workgroup', 'x'],
+  ['matmul.', 'y_y0'],
+];
+const isOwn = (kernel: string, buffer: string): boolean =>
+  ownElements.some(([begin, name]) => kernel.startsWith(begin) && buffer === name);
 
 const dawn = await import('webgpu');
 // Dawn aborts the process when this object is collected.
@@ -109,6 +121,9 @@ for (const [name, target] of Object.entries(targets)) {
         ...messages.map(({ message }) => message),
         ...(workgroup > target.maxInvocations ? [`workgroups of ${workgroup}`] : []),
         ...(shared > target.workgroupMemory ? [`${shared} bytes of workgroup memory`] : []),
+        ...readAndWritten(dispatch.wgsl)
+          .filter((buffer) => !isOwn(dispatch.name, buffer))
+          .map((buffer) => `${buffer} is read and written around a barrier that does not order it`),
         ...(dispatch.access.length > target.maxStorageBuffers ? [`${dispatch.access.length} buffers`] : []),
       ].map((fault) => `${dispatch.name} (${title}): ${fault}`);
     };
@@ -116,5 +131,21 @@ for (const [name, target] of Object.entries(targets)) {
     device.destroy();
   });
 }
+
+test('a buffer that is read and written around a barrier is seen', () => {
+  const kernel = (body: string, barrier = 'workgroupBarrier();'): string => `
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
+fn main() { ${body.replace('|', barrier)} }`;
+  assert.equal(readAndWritten(kernel('let v = y[i]; | y[i] = v;')), ['y']);
+  assert.equal(readAndWritten(kernel('y[a[i]].x += 1.0; |')), ['y']);
+  assert.equal(readAndWritten(kernel('y[i] = v; | if (y[i + 1].x == 0.0) { }')), ['y']);
+  assert.equal(readAndWritten(kernel('for (;;) { | y[i] = v; if (y[i + 1].x == 0.0) { } }')), ['y']);
+  assert.equal(readAndWritten(kernel('subgroupMatrixStore<row_major>(&y, 0, m, 8); | let v = y[0];')), ['y']);
+  assert.equal(readAndWritten(kernel('let v = y[i]; | y[i] = v;', 'storageBarrier(); workgroupBarrier();')), []);
+  assert.equal(readAndWritten(kernel('let v = y[i]; y[i] = v;', '')), []);
+  assert.equal(readAndWritten(kernel('for (;;) { | } y[i] = y[i] + v;')), []);
+  assert.equal(readAndWritten(kernel('let v = a[i] + u.y; | y[b[i].y] = v;')), []);
+});
 
 test.run();
