@@ -1,28 +1,41 @@
 /**
- * Looks into a model: the attention of its heads as pictures.
+ * Looks into a model.
  *
- *   npx tsx train/inspect.ts attention "The state of the Union"        writes attention.html
- *   npx tsx train/inspect.ts attention --model runs/bert --text-pair "Who ran?" "The fox ran home."
- *   npx tsx train/inspect.ts attention --model models/pretrained/translation-en-fr-small "The file is open."
+ *   npx tsx train/inspect.ts attention "The state of the Union"     its heads' attention, a page of pictures
+ *   npx tsx train/inspect.ts lens "The state of the"                what it would say behind each layer
+ *   npx tsx train/inspect.ts heads                                  heads that repeat what came before
+ *   npx tsx train/inspect.ts ablate "The state of the Union"        what each head counts for a text
+ *   npx tsx train/inspect.ts patch --answer " her" --wrong " his" "Ann took" "Bob took"
+ *
+ * Each writes a page; all but attention print tables too.
  */
 import { basename } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
+import { printable } from '../common/printable.ts';
+import { alignTable } from '../common/text-table.ts';
+import { select, sub } from '../autograd/index.ts';
+import type { Tensor } from '../autograd/index.ts';
+import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import type { AnyTokenizer, Module } from '../models/index.ts';
 import { shippedModel } from '../models/io/shipped.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import type { ExplainedText } from './explain/read-text.ts';
 import { attentionPage } from './inside/attention-page.ts';
 import type { ShownAttention } from './inside/attention-page.ts';
-import { attentionPatterns } from './inside/patterns.ts';
-
-const views = ['attention'] as const;
+import { heatMapPage } from './inside/heat-map-page.ts';
+import type { NamedMap } from './inside/heat-map-page.ts';
+import { inductionScores, logProbMetric } from './inside/induction.ts';
+import { activationPatching, headAblation, patched } from './inside/interventions.ts';
+import type { LayerMap } from './inside/interventions.ts';
+import { logitLens } from './inside/lens.ts';
+import type { LanguageModel } from './inside/lens.ts';
+import { attentionPatterns, readInputs } from './inside/patterns.ts';
 
 const command = {
   name: 'inspect',
   usage: 'npx tsx train/inspect.ts VIEW',
-  summary: `Looks into a model. Views: ${views.join(', ')}.`,
-  positionals: { name: 'text', help: 'the view, then the texts to look at', min: 2 },
+  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch.',
+  positionals: { name: 'text', help: 'the view, then the texts to look at; of patch the clean and the corrupted one' },
   options: {
     model: {
       type: 'string',
@@ -30,47 +43,185 @@ const command = {
     },
     textPair: {
       type: 'list',
-      help: 'the second text of a pair, of an encoder-decoder what it writes; once for each text, in their order',
+      help: 'attention: the second text of a pair, or what an encoder-decoder writes; once for each text, in order',
     },
     truncation: { type: 'boolean', help: 'cut texts that are longer than the model reads' },
+    answer: { type: 'string', help: 'patch: the token that follows the clean text' },
+    wrong: { type: 'string', help: 'patch: the token that follows the corrupted one' },
+    activation: { type: 'choice', choices: patched, default: 'hook_resid_pre', help: 'patch: what is put back' },
+    seed: { type: 'int', default: 0, min: 0, help: 'heads: of the random tokens' },
     out: { type: 'path', help: 'the page, one HTML file that needs no other; default VIEW.html' },
   },
 } as const;
 
+const readOptions = () => parseOptions(command);
+type Options = ReturnType<typeof readOptions>['values'];
+
+interface Look {
+  readonly model: Module;
+  readonly tokenizer: AnyTokenizer;
+  readonly name: string;
+  readonly texts: readonly string[];
+  readonly options: Options;
+}
+
+/** How many texts each view takes, and what it prints and draws. */
+const views: Readonly<Record<string, { readonly texts: readonly [number, number]; run(look: Look): Promise<string> }>> =
+  {
+    attention: { texts: [1, Infinity], run: attention },
+    lens: { texts: [1, 1], run: lens },
+    heads: { texts: [0, 0], run: heads },
+    ablate: { texts: [1, 1], run: ablate },
+    patch: { texts: [2, 2], run: patch },
+  };
+
 main(async () => {
   endWithReader();
-  const { values, positionals } = parseOptions(command);
-  const [view, ...texts] = positionals;
-  const { model: name = shippedModel('gpt-small'), textPair, truncation, out = `${view}.html` } = values;
-  if (!(views as readonly string[]).includes(view!))
-    throw new UsageError(`${command.name}: there is no view "${view}"; use ${views.join(', ')}`);
-  if (textPair.length > 0 && textPair.length !== texts.length)
+  const { values: options, positionals } = readOptions();
+  const [word = '', ...texts] = positionals;
+  const view = Object.hasOwn(views, word) ? views[word] : undefined;
+  if (!view) throw new UsageError(`${command.name}: there is no view "${word}"; use ${Object.keys(views).join(', ')}`);
+  const [least, most] = view.texts;
+  if (texts.length < least || texts.length > most)
     throw new UsageError(
-      `${command.name}: ${texts.length} texts but ${textPair.length} of --text-pair; give one for each text`,
+      `${command.name}: ${word} takes ${most === Infinity ? 'one text or more' : `${most} texts`}, got ${texts.length}`,
     );
-  const folder = await resolveModelFolder(name, {});
+  if (options.textPair.length > 0 && options.textPair.length !== texts.length)
+    throw new UsageError(
+      `${command.name}: ${texts.length} texts but ${options.textPair.length} of --text-pair; give one for each text`,
+    );
+  if (word === 'patch' && (options.answer === undefined || options.wrong === undefined))
+    throw new UsageError(`${command.name}: patch needs --answer and --wrong, the tokens that are told apart`);
+  const folder = await resolveModelFolder(options.model ?? shippedModel('gpt-small'), {});
   const { model, tokenizer } = await readModelFolder(folder, async () => ({
     model: await loadModel(folder),
     tokenizer: await loadTokenizer(folder),
   }));
-  const given = texts.map((text, i): ExplainedText => (textPair.length > 0 ? [text, textPair[i]!] : text));
-  await writeFileAtomic(out, await attention(model, tokenizer, given, truncation, basename(folder)));
+  const out = options.out ?? `${word}.html`;
+  await writeFileAtomic(out, await view.run({ model, tokenizer, name: basename(folder), texts, options }));
   console.log(`page   ${out}`);
 });
 
-async function attention(
-  model: Module,
-  tokenizer: AnyTokenizer,
-  texts: readonly ExplainedText[],
-  truncation: boolean | undefined,
-  name: string,
-): Promise<string> {
+async function attention({ model, tokenizer, texts, name, options }: Look): Promise<string> {
+  const { textPair, truncation } = options;
   const shown: ShownAttention[] = [];
-  for (const text of texts) {
+  for (const [i, first] of texts.entries()) {
+    const text: ExplainedText = textPair.length > 0 ? [first, textPair[i]!] : first;
     const stacks = await attentionPatterns(model, tokenizer, text, { truncation });
     shown.push({ text: [text].flat().join(' | '), stacks });
     for (const { name: stack, layers, from, to } of stacks)
       console.log(`${stack}: ${layers.length} layers, ${from.length} tokens attend to ${to.length}`);
   }
   return attentionPage(shown, `Attention of ${name}`);
+}
+
+async function lens({ model, tokenizer, texts, name, options }: Look): Promise<string> {
+  const { tokens, layers } = await logitLens(model as LanguageModel, tokenizer, texts[0]!, {
+    truncation: options.truncation,
+  });
+  const last = tokens.length - 1;
+  const rows = layers.map((layer) => [
+    layer.name,
+    ...layer.places[last]!.slice(0, 3).map(({ token, probability }) => `${printable(token)} ${probability.toFixed(3)}`),
+  ]);
+  console.log(
+    `what each layer says ${model instanceof CausalLM ? 'behind' : 'for'} "${printable(tokens[last]!.text)}"`,
+  );
+  console.log(alignTable(['layer', '1st', '2nd', '3rd'], rows, new Set()));
+  const best = layers.flatMap(({ places }) => places.map(([first]) => first!));
+  const map: NamedMap = {
+    title: 'The most probable token, and its probability',
+    note: model instanceof CausalLM ? 'Each cell says what follows its token.' : 'Each cell says what stands there.',
+    rows: layers.map((layer) => layer.name),
+    columns: tokens.map(({ text }) => text),
+    values: best.map(({ probability }) => probability),
+    words: best.map(({ token }) => token.replace(/^[Ġ▁]/, ' ')),
+    scale: 1,
+  };
+  return heatMapPage([map], `Logit lens of ${name}`);
+}
+
+const layerNames = ({ layers }: LayerMap): string[] => Array.from({ length: layers }, (_, i) => `layer ${i}`);
+const headNames = ({ width }: LayerMap): string[] => Array.from({ length: width }, (_, i) => `head ${i}`);
+
+const headMap = (title: string, note: string, map: LayerMap, scale?: number): NamedMap => ({
+  ...{ title, note, rows: layerNames(map), columns: headNames(map), values: map.values },
+  ...(scale === undefined ? {} : { scale }),
+});
+
+function printHeads(title: string, map: LayerMap): void {
+  const rows = layerNames(map).map((name, i) => [
+    name,
+    ...Array.from(map.values.subarray(i * map.width, (i + 1) * map.width), (x) =>
+      Number.isNaN(x) ? '' : x.toFixed(3),
+    ),
+  ]);
+  console.log(`\n${title}`);
+  console.log(alignTable(['', ...headNames(map)], rows, new Set(map.values.keys())));
+}
+
+async function heads({ model, name, options }: Look): Promise<string> {
+  if (!(model instanceof CausalLM))
+    throw new UsageError(`${command.name}: heads is for decoders, and ${name} is a ${model.constructor.name}`);
+  const { induction, previous, duplicate, copying, logProbs } = await inductionScores(model as never, {
+    seed: options.seed,
+  });
+  console.log(
+    `random tokens that come twice: mean log-probability ${logProbs[0].toFixed(2)} the first time, ` +
+      `${logProbs[1].toFixed(2)} the second`,
+  );
+  const maps: [string, string, LayerMap][] = [
+    ['Induction', 'Attention to the token behind the one that came before.', induction],
+    ['Previous token', 'Attention to the token before.', previous],
+    ['Same token', 'Attention to the same token, where it came before.', duplicate],
+    ['Copying', 'What the log-probability of repeated tokens loses without the head.', copying],
+  ];
+  for (const [title, , map] of maps) printHeads(title, map);
+  return heatMapPage(
+    maps.map(([title, note, map]) => headMap(title, note, map, map === copying ? undefined : 1)),
+    `Heads of ${name} on random tokens that come twice`,
+  );
+}
+
+async function ablate({ model, tokenizer, texts, name, options }: Look): Promise<string> {
+  const { inputs } = await readInputs(model, tokenizer, texts[0]!, { truncation: options.truncation });
+  const ids = Int32Array.from(await inputs['inputIds']!.data(), Number);
+  if (!(model instanceof CausalLM))
+    throw new UsageError(`${command.name}: ablate is for decoders, and ${name} is a ${model.constructor.name}`);
+  if (ids.length < 2) throw new UsageError(`${command.name}: ablate needs a text of at least two tokens`);
+  const map = await headAblation(model as never, inputs, logProbMetric(ids, 1));
+  const title = "What the text's mean log-probability loses without a head";
+  printHeads(title, map);
+  return heatMapPage([headMap(title, texts[0]!, map)], `Heads of ${name}`);
+}
+
+async function patch({ model, tokenizer, texts, name, options }: Look): Promise<string> {
+  const [clean, corrupted] = await Promise.all(texts.map((text) => readInputs(model, tokenizer, text)));
+  const [answer, wrong] = [options.answer!, options.wrong!].map((token) => {
+    const [id, ...more] = Array.from(tokenizer.idsOf(token));
+    if (id === undefined || more.length > 0)
+      throw new UsageError(
+        `${command.name}: "${token}" is ${more.length + (id === undefined ? 0 : 1)} tokens; give one`,
+      );
+    return id;
+  }) as [number, number];
+  const metric = (logits: Tensor): Tensor => {
+    const last = select(logits, 1, -1); // (B, V)
+    return sub(select(last, 1, answer), select(last, 1, wrong));
+  };
+  const { activation } = options;
+  const inputs = { clean: clean!.inputs, corrupted: corrupted!.inputs };
+  const found = await activationPatching(model as LanguageModel, inputs, metric, { activation });
+  const columns = corrupted!.tokens.map(({ text }) => text);
+  const rows = layerNames(found).map((row, i) => [
+    row,
+    ...Array.from(found.values.subarray(i * found.width, (i + 1) * found.width), (x) => x.toFixed(2)),
+  ]);
+  const about =
+    `logit of "${options.answer}" less that of "${options.wrong}": clean ${found.clean.toFixed(3)}, ` +
+    `corrupted ${found.corrupted.toFixed(3)}`;
+  console.log(`${about}\nwhat comes back with ${activation} of the clean text:`);
+  console.log(alignTable(['', ...columns.map(printable)], rows, new Set(found.values.keys())));
+  const map = { title: `What comes back with ${activation} of the clean text`, note: about };
+  return heatMapPage([{ ...map, rows: layerNames(found), columns, values: found.values }], `Patching of ${name}`);
 }

@@ -53,7 +53,7 @@ const table: Readonly<Record<string, Entry>> = {
   grpo: { about: 'a decoder learns by rewards' },
   'train-dialogue': { about: 'a decoder learns to reply, or a BERT to rank replies' },
   explain: { about: 'how much each token counts for what a model answers' },
-  inspect: { about: 'looks into a model: the attention of its heads as pictures' },
+  inspect: { about: 'looks into a model: attention, logit lens, patching, what its heads do' },
   quantize: { about: 'a decoder as a GGUF file of 4 or 8 bits, and what that costs' },
   reward: { about: 'a model learns to give better answers higher rewards' },
   compress: { about: 'a trained classifier smaller in many ways, side by side' },

@@ -4,7 +4,7 @@
 `FAMILY/lens/NAME` the activation that TransformerLens calls NAME, without folding and centring of weights; of an
 encoder-decoder for the first token of the target, for TransformerLens' decoder sees those to come. Changed runs:
 `FAMILY/torch-halved` are the logits where the module in `halved` gives half of what it gave;
-`FAMILY/lens-headless` those where the second head's `blocks.0.attn.hook_z` is 0.
+`FAMILY/lens-headless` those where the second head's `blocks.0.attn.hook_z` is 0. Of gpt2 see `interventions` too.
 
 Made by itself, for TransformerLens 2 needs much besides: pip install --no-deps transformer_lens==2.16.1 and what its
 import asks for.
@@ -14,7 +14,7 @@ import os
 
 import torch
 import transformers
-from transformer_lens import HookedEncoder, HookedEncoderDecoder, HookedTransformer, HookedTransformerConfig
+from transformer_lens import HookedEncoder, HookedEncoderDecoder, HookedTransformer, HookedTransformerConfig, patching
 from transformer_lens.pretrained.weight_conversions import (
     convert_bert_weights,
     convert_gpt2_weights,
@@ -25,6 +25,7 @@ from transformer_lens.pretrained.weight_conversions import (
 from model_case import write_case
 
 ROW = [[7, 23, 5, 20, 11]]
+CORRUPTED = [[7, 23, 41, 20, 11]]
 TARGET = [[0, 9, 21, 14]]
 
 
@@ -137,6 +138,42 @@ OURS = (
 )
 
 
+def interventions(model):
+    """`patched/NAME` [layers, tokens]: what comes back of a metric where one activation NAME is that of the clean row;
+    `ablated` [layers, heads]: what the row's mean log-probability loses without a head. By TransformerLens."""
+    clean, corrupted = torch.tensor(ROW), torch.tensor(CORRUPTED)
+
+    def metric(logits):
+        return logits[0, -1, 3] - logits[0, -1, 9]
+
+    full, cache = model.run_with_cache(clean)
+    less = metric(model(corrupted))
+    found = {}
+    patches = {
+        "hook_resid_pre": patching.get_act_patch_resid_pre,
+        "hook_attn_out": patching.get_act_patch_attn_out,
+        "hook_mlp_out": patching.get_act_patch_mlp_out,
+    }
+    for name, patch in patches.items():
+        scores = patch(model, corrupted, cache, metric)
+        found[f"patched/{name}"] = (scores - less) / (metric(full) - less)
+
+    def log_prob(logits):
+        return logits.log_softmax(-1)[0, :-1].gather(1, clean[0, 1:, None]).mean()
+
+    ablated = torch.zeros(model.cfg.n_layers, model.cfg.n_heads)
+    for layer in range(model.cfg.n_layers):
+        for head in range(model.cfg.n_heads):
+
+            def hook(z, hook, head=head):
+                z[:, :, head] = 0
+                return z
+
+            logits = model.run_with_hooks(clean, fwd_hooks=[(f"blocks.{layer}.attn.hook_z", hook)])
+            ablated[layer, head] = log_prob(full) - log_prob(logits)
+    return {**found, "ablated": ablated}
+
+
 @torch.no_grad()
 def generate(folder, _):
     tensors = {}
@@ -164,5 +201,8 @@ def generate(folder, _):
         hooks = [(f"{block}.0.attn.hook_z", no_second_head)]
         with looked_at.hooks(fwd_hooks=hooks):
             tensors[f"{family}/lens-headless"] = looked_at(*inputs.values())
-    golden = {"row": ROW, "target": TARGET, "halved": {family: entry[2] for family, entry in FAMILIES.items()}}
+        if family == "gpt2":
+            tensors.update({f"gpt2/{name}": x for name, x in interventions(looked_at).items()})
+    halves = {family: entry[2] for family, entry in FAMILIES.items()}
+    golden = {"row": ROW, "corrupted": CORRUPTED, "target": TARGET, "halved": halves}
     write_case(folder, "activations", tensors, golden)

@@ -1,7 +1,8 @@
 /**
  * A picture of a matrix in pages: a canvas whose cells are chosen by mouse and by arrow keys. The script
  * defines `mapOf(canvas, say)`, whose `draw({ rows, columns, at, shade, text })` paints: `rows` and `columns`
- * are names, `at(i, j)` a value, `shade(value)` from -1 to 1, `text(i, j)` what is said of a cell.
+ * are names, `at(i, j)` a value, `shade(value)` from -1 to 1, `text(i, j)` what is said of a cell,
+ * `word(i, j)` what stands in it, if anything does.
  */
 export const mapStyle = `
 .map { overflow: auto; max-height: 85vh; } .map canvas { display: block; }
@@ -27,10 +28,10 @@ const clip = (context, text, width) => {
   return text.slice(0, end) + '…';
 };
 const mapOf = (canvas, say) => {
-  let given = null, here = null, cell = 1, left = 0, top = 0;
+  let given = null, here = null, cell = 1, high = 1, left = 0, top = 0;
   const paint = () => {
     if (!given) return;
-    const { rows, columns, at, shade } = given;
+    const { rows, columns, at, shade, word } = given;
     const context = canvas.getContext('2d');
     const font = '12px system-ui, sans-serif';
     context.font = font;
@@ -38,20 +39,21 @@ const mapOf = (canvas, say) => {
     left = Math.ceil(longest(rows)) + 10;
     top = Math.ceil(longest(columns) * 0.87) + 14;
     const room = canvas.parentElement.clientWidth - left - longest(columns) * 0.5 - 4;
-    cell = Math.max(9, Math.min(36, Math.floor(room / columns.length)));
+    cell = Math.max(word ? 64 : 9, Math.min(word ? 96 : 36, Math.floor(room / columns.length)));
+    high = word ? 26 : cell;
     const width = left + cell * columns.length + Math.ceil(longest(columns) * 0.5) + 4;
-    const height = top + cell * rows.length + 4;
+    const height = top + high * rows.length + 4;
     const ratio = devicePixelRatio || 1;
     canvas.width = width * ratio; canvas.height = height * ratio;
     canvas.style.width = width + 'px'; canvas.style.height = height + 'px';
     context.scale(ratio, ratio);
     context.font = font;
     context.fillStyle = css('--ink');
-    const every = Math.ceil(13 / cell);
+    const everyRow = Math.ceil(13 / high), every = Math.ceil(13 / cell);
     context.textBaseline = 'middle';
     context.textAlign = 'right';
     rows.forEach((name, i) => {
-      if (i % every === 0) context.fillText(clip(context, name, 110), left - 6, top + (i + 0.5) * cell);
+      if (i % everyRow === 0) context.fillText(clip(context, name, 110), left - 6, top + (i + 0.5) * high);
     });
     context.textAlign = 'left';
     columns.forEach((name, j) => {
@@ -64,15 +66,19 @@ const mapOf = (canvas, say) => {
     });
     const gap = cell > 12 ? 1 : 0;
     for (let i = 0; i < rows.length; i++) for (let j = 0; j < columns.length; j++) {
-      context.fillStyle = 'rgb(' + colourOf(shade(at(i, j))).join(' ') + ')';
-      context.fillRect(left + j * cell, top + i * cell, cell - gap, cell - gap);
+      const colour = colourOf(shade(at(i, j)));
+      context.fillStyle = 'rgb(' + colour.join(' ') + ')';
+      context.fillRect(left + j * cell, top + i * high, cell - gap, high - gap);
+      if (!word) continue;
+      context.fillStyle = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 > 128 ? '#000' : '#fff';
+      context.fillText(clip(context, word(i, j), cell - 8), left + j * cell + 4, top + (i + 0.5) * high);
     }
     context.strokeStyle = css('--line');
-    context.strokeRect(left - 0.5, top - 0.5, cell * columns.length + 1, cell * rows.length + 1);
+    context.strokeRect(left - 0.5, top - 0.5, cell * columns.length + 1, high * rows.length + 1);
     if (here) {
       context.strokeStyle = css('--ink');
       context.lineWidth = 2;
-      context.strokeRect(left + here[1] * cell, top + here[0] * cell, cell, cell);
+      context.strokeRect(left + here[1] * cell, top + here[0] * high, cell, high);
       context.lineWidth = 1;
     }
   };
@@ -87,7 +93,7 @@ const mapOf = (canvas, say) => {
   };
   const point = (event) => {
     const box = canvas.getBoundingClientRect();
-    const i = Math.floor((event.clientY - box.top - top) / cell);
+    const i = Math.floor((event.clientY - box.top - top) / high);
     const j = Math.floor((event.clientX - box.left - left) / cell);
     if (!given || i < 0 || j < 0 || i >= given.rows.length || j >= given.columns.length) return;
     if (!here || here[0] !== i || here[1] !== j) choose(i, j);

@@ -1,0 +1,192 @@
+// A model's inside: the logit lens, patching, ablation, heads that repeat. Patching and ablation against
+// TransformerLens: test/golden/golden_activations.py.
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseHTML } from 'linkedom';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { noGrad, select, softmax, sub, tensor, zeros } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
+import { BertForMaskedLM, GPT2LMHeadModel, loadTokenizer, Module, runWithCache } from '../../models/index.ts';
+import { hookPoint, inBlock } from '../../models/hooks/points.ts';
+import { shippedModel } from '../../models/io/shipped.ts';
+import { heatMapPage } from '../../train/inside/heat-map-page.ts';
+import { inductionScores, logProbMetric } from '../../train/inside/induction.ts';
+import { activationPatching, headAblation, patched } from '../../train/inside/interventions.ts';
+import { logitLens } from '../../train/inside/lens.ts';
+import { readInputs } from '../../train/inside/patterns.ts';
+import { rejects, throwsOneLine } from '../support/failure.ts';
+import { goldenFile, largestDifference, readGolden } from '../support/golden.ts';
+import { i32 } from '../support/model-golden.ts';
+import { refused, runScript } from '../support/script.ts';
+
+const test = suite('inside');
+
+const golden = JSON.parse(await readFile(goldenFile('activations.json'), 'utf8')) as {
+  readonly row: number[][];
+  readonly corrupted: number[][];
+};
+const values = await readGolden('activations.safetensors');
+const tiny = (await GPT2LMHeadModel.fromPretrained(goldenFile('tiny-gpt2'))).eval();
+const metric = (logits: Tensor): Tensor => {
+  const last = select(logits, 1, -1);
+  return sub(select(last, 1, 3), select(last, 1, 9));
+};
+const runs = { clean: { inputIds: i32(golden.row) }, corrupted: { inputIds: i32(golden.corrupted) } };
+
+for (const activation of patched)
+  test(`patching ${activation} brings back what it does in TransformerLens`, async () => {
+    const found = await activationPatching(tiny, runs, metric, { activation });
+    assert.equal([found.layers, found.width], [2, 5]);
+    const off = largestDifference(found.values, values.get(`gpt2/patched/${activation}`)!);
+    assert.ok(off <= 1e-5, `off by ${off}`);
+  });
+
+test('ablation takes away what it does in TransformerLens', async () => {
+  const found = await headAblation(tiny, runs.clean, logProbMetric(Int32Array.from(golden.row[0]!), 1));
+  assert.equal([found.layers, found.width], [2, 4]);
+  const off = largestDifference(found.values, values.get('gpt2/ablated')!);
+  assert.ok(off <= 1e-5, `off by ${off}`);
+});
+
+test('patching refuses in one line what tells nothing', async () => {
+  await rejects(
+    activationPatching(tiny, { clean: runs.clean, corrupted: { inputIds: i32([[1, 2]]) } }, metric),
+    /^activationPatching: the clean text has 5 tokens and the corrupted one 2; give texts/,
+  );
+  await rejects(
+    activationPatching(tiny, { clean: runs.clean, corrupted: runs.clean }, metric),
+    /^activationPatching: the metric is .* nothing can come back/,
+  );
+  await rejects(
+    activationPatching(tiny, runs, (logits) => logits),
+    /^a metric gave \[1, 5, 97\] for logits \[1, 5, 97\]; it must give a number a row, \[1\]$/,
+  );
+});
+
+test('the lens: each layer through the last norm and the head; the last one is the model', async () => {
+  const folder = shippedModel('gpt-small');
+  const [model, tokenizer] = [await GPT2LMHeadModel.fromPretrained(folder), await loadTokenizer(folder)];
+  const text = 'The state of the';
+  const { tokens, layers } = await logitLens(model, tokenizer, text, { top: 3 });
+  assert.equal(
+    layers.map(({ name }) => name),
+    ['embeddings', 'layer 0', 'layer 1', 'layer 2', 'layer 3'],
+  );
+  const { inputs } = await readInputs(model, tokenizer, text);
+  const { output, cache } = noGrad(() =>
+    runWithCache(model, { inputIds: inputs['inputIds']! }, ['blocks.0.hook_resid_pre', /\.hook_resid_post$/]),
+  );
+  const states = Object.values(cache);
+  const check = async (logits: Tensor, layer: number): Promise<void> => {
+    const probabilities = (await noGrad(() => softmax(logits)).tolist()) as number[][][];
+    for (const [t, place] of layers[layer]!.places.entries()) {
+      const row = probabilities[0]![t]!;
+      const best = [...row.keys()].sort((a, b) => row[b]! - row[a]!).slice(0, 3);
+      assert.equal(
+        place.map(({ id }) => id),
+        best,
+      );
+      place.forEach(({ id, probability }) => assert.ok(Math.abs(probability - row[id]!) < 1e-5));
+    }
+  };
+  for (const [layer, state] of states.entries())
+    await check(
+      noGrad(() => model.lmHead.forward(model.transformer.lnF.forward(state))),
+      layer,
+    );
+  await check(output.logits, 4);
+  assert.is(tokens.length, layers[0]!.places.length);
+});
+
+test('the lens of a model of masked tokens ends in what the model says; a classifier has none', async () => {
+  const folder = shippedModel('bert-small');
+  const [model, tokenizer] = [await BertForMaskedLM.fromPretrained(folder), await loadTokenizer(folder)];
+  const text = 'The [MASK] of the United States';
+  const { tokens, layers } = await logitLens(model, tokenizer, text, { top: 1 });
+  const at = tokens.findIndex((token) => token.text === '[MASK]');
+  const { inputs } = await readInputs(model, tokenizer, text);
+  const logits = await noGrad(() => model.forward({ inputIds: inputs['inputIds']! }).logits)
+    .argmax(2)
+    .tolist();
+  assert.is(layers.at(-1)!.places[at]![0]!.id, (logits as number[][])[0]![at]);
+  assert.is(layers.length, 3);
+});
+
+/** A model of one layer whose first head attends as it is told, and whose logits are 0. */
+class Scripted extends Module {
+  readonly config = { vocabSize: 50 };
+  readonly attends: (i: number, tokens: number) => number;
+
+  constructor(attends: (i: number, tokens: number) => number) {
+    super();
+    this.attends = attends;
+  }
+
+  override forward({ inputIds }: { inputIds: Tensor }): { logits: Tensor } {
+    const [rows, tokens] = inputIds.shape as [number, number];
+    const pattern = new Float32Array(rows * tokens * tokens);
+    for (let i = 0; i < rows * tokens; i++) pattern[i * tokens + this.attends(i % tokens, tokens)] = 1;
+    inBlock('blocks.0', () => {
+      hookPoint('attn.hook_pattern', tensor(pattern, { shape: [rows, 1, tokens, tokens] }));
+      hookPoint('attn.hook_z', zeros([rows, tokens, 1, 4]));
+    });
+    return { logits: zeros([rows, tokens, this.config.vocabSize]) };
+  }
+}
+
+test('scores of heads that repeat are 1 where a head does just that', async () => {
+  const score = async (attends: (i: number, tokens: number) => number): Promise<number[]> => {
+    const { induction, previous, duplicate, copying, logProbs } = await inductionScores(new Scripted(attends), {
+      length: 6,
+      rows: 2,
+    });
+    assert.ok(Math.abs(logProbs[0] + Math.log(50)) < 1e-5 && Math.abs(logProbs[1] + Math.log(50)) < 1e-5);
+    return [induction, previous, duplicate, copying].map((map) => Number(map.values[0]!.toFixed(6)));
+  };
+  assert.equal(await score((i, tokens) => Math.max(0, i - tokens / 2 + 1)), [1, 0, 0, 0]);
+  assert.equal(await score((i) => Math.max(0, i - 1)), [0, 1, 0, 0]);
+  assert.equal(await score((i, tokens) => Math.max(0, i - tokens / 2)), [0, 0, 1, 0]);
+  await rejects(inductionScores(new Scripted((_, tokens) => tokens - 1)), /sees the tokens to come; give a decoder$/);
+});
+
+test('a page of maps has all values, and none where there is none', () => {
+  const html = heatMapPage(
+    [{ title: '<b>', rows: ['a', 'b'], columns: ['</script>', 'd'], values: [0.5, -1, NaN, 0] }],
+    'maps',
+  );
+  const { document } = parseHTML(html);
+  assert.is(document.querySelectorAll('main b').length, 0);
+  assert.equal(
+    [...document.querySelectorAll('tbody td')].map(({ textContent }) => textContent),
+    ['0.500', '-1.000', '', '0.000'],
+  );
+  assert.not.match(html, /(src|href)=|@import|https?:/);
+  throwsOneLine(
+    () => heatMapPage([{ title: 'x', rows: ['a'], columns: ['b'], values: [] }], 't'),
+    /^heatMapPage: "x" has 0 values for 1 rows and 1 columns$/,
+  );
+});
+
+test('the script prints and draws each view, and refuses in one line', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'tapeform-inspect-'));
+  const run = (...args: string[]) => runScript(['train/inspect.ts', ...args, '--out', join(folder, 'page.html')]);
+  try {
+    const lens = await run('lens', 'The state of the');
+    assert.is(lens.code, 0, lens.stderr);
+    assert.match(lens.stdout, /^layer 3 {5}\S+ 0\.\d{3} /m);
+    assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /Logit lens of gpt-small/);
+    const words = ['--answer', ' country', '--wrong', ' people'];
+    const patch = await run('patch', ...words, 'the people of this', 'the peace of this');
+    assert.is(patch.code, 0, patch.stderr);
+    assert.match(patch.stdout, /clean -?\d+\.\d{3}, corrupted/);
+    refused(await run('patch', 'a', 'b'), 2, /^inspect: patch needs --answer and --wrong/);
+    refused(await run('lens', 'a', 'b'), 2, /^inspect: lens takes 1 texts, got 2$/);
+    refused(await run('heads', '--model', shippedModel('bert-small')), 2, /^inspect: heads is for decoders/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test.run();

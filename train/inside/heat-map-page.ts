@@ -1,0 +1,74 @@
+import { escapeHtml } from '../../common/markup.ts';
+import { htmlPage } from '../report/html-page.ts';
+import { mapScript, mapStyle } from './map-script.ts';
+
+/** A matrix with names, as a page shows it. */
+export interface NamedMap {
+  readonly title: string;
+  readonly rows: readonly string[];
+  readonly columns: readonly string[];
+  /** Row-major; NaN where there is none. */
+  readonly values: ArrayLike<number>;
+  /** The value of the strongest colour; default the largest there is. */
+  readonly scale?: number;
+  /** What stands in each cell beside the value, such as a token. */
+  readonly words?: readonly string[];
+  /** A line below the title. */
+  readonly note?: string;
+}
+
+/**
+ * Maps of numbers, such as scores by layer and head, as one HTML file that needs no other and no network:
+ * blue above 0, orange below, with the values under the pointer, by the arrow keys, and in tables.
+ */
+export function heatMapPage(maps: readonly NamedMap[], title: string): string {
+  const wrong = maps.find(({ rows, columns, values }) => values.length !== rows.length * columns.length);
+  if (wrong)
+    throw new Error(
+      `heatMapPage: "${wrong.title}" has ${wrong.values.length} values for ${wrong.rows.length} rows and ` +
+        `${wrong.columns.length} columns`,
+    );
+  const body = maps
+    .map(({ title: name, note, rows, columns, values, words }, m) => {
+      const cell = (i: number, j: number): string => {
+        const at = i * columns.length + j;
+        return `${words ? `${words[at]!} ` : ''}${shown(Number(values[at]))}`;
+      };
+      const lines = rows.map(
+        (row, i) =>
+          `<tr><th scope="row">${escapeHtml(row)}</th>` +
+          `${columns.map((_, j) => `<td>${escapeHtml(cell(i, j))}</td>`).join('')}</tr>`,
+      );
+      return `<h2>${escapeHtml(name)}</h2>${note === undefined ? '' : `<p>${escapeHtml(note)}</p>`}
+<div class="map"><canvas data-map="${m}"></canvas></div>
+<details><summary>All values</summary><div class="scroll" tabindex="0" role="region" aria-label="all values"><table>
+<thead><tr><td></td>${columns.map((column) => `<th scope="col">${escapeHtml(column)}</th>`).join('')}</tr></thead>
+<tbody>${lines.join('\n')}</tbody></table></div></details>`;
+    })
+    .join('\n');
+  const data = maps.map(({ title: name, rows, columns, values, words, scale }) => ({
+    ...{ title: name, rows, columns, words, scale },
+    // JSON has no NaN.
+    values: Array.from({ length: values.length }, (_, i) => (Number.isFinite(values[i]!) ? values[i]! : null)),
+  }));
+  const json = JSON.stringify(data).replaceAll('<', '\\u003c');
+  return htmlPage({ title, body, style: mapStyle, script: `const data = ${json};\n${mapScript}${script}` });
+}
+
+const shown = (value: number): string => (Number.isFinite(value) ? value.toFixed(3) : '');
+
+const script = `
+const say = (text) => { document.getElementById('said').textContent = text; };
+data.forEach(({ title, rows, columns, values, words, scale }, m) => {
+  const largest = scale ?? Math.max(1e-12, ...values.map(Math.abs));
+  const at = (i, j) => values[i * columns.length + j] ?? 0;
+  mapOf(document.querySelector('[data-map="' + m + '"]'), say).draw({
+    label: title, rows, columns, at,
+    shade: (value) => value / largest,
+    ...(words ? { word: (i, j) => words[i * columns.length + j] } : {}),
+    text: (i, j) => rows[i] + ', ' + columns[j] + ': ' + (words ? words[i * columns.length + j] + ' ' : '') +
+      (values[i * columns.length + j]?.toFixed(4) ?? 'none'),
+  });
+});
+document.documentElement.dataset.ready = 'yes';
+`;
