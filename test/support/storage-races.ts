@@ -1,10 +1,10 @@
 const barrier = /\b(workgroupBarrier|workgroupUniformLoad)\b/g;
 
 /**
- * Storage buffers that a kernel both reads and writes, and not all behind its last barrier:
- * `workgroupBarrier`
- * orders workgroup memory alone, so what one thread writes there another one may read too early or too late.
- * A kernel needs a `storageBarrier`, or no thread may touch what is another's. Reads the text of the WGSL.
+ * Storage buffers that a kernel both reads and writes, and not all behind its last barrier. The function
+ * `workgroupBarrier` orders workgroup memory alone, so what one thread writes there another one may read too
+ * early or too late. A kernel needs a `storageBarrier`, or no thread may touch what is another's. Reads the
+ * text of the WGSL.
  */
 export function readAndWritten(wgsl: string): string[] {
   const barriers = [...wgsl.matchAll(barrier)].map(({ index }) => index);
