@@ -117,6 +117,12 @@ export function compareGroups(groups: readonly RunGroup[]): Comparison {
   return { header, rows, numbersFrom: first.length, options: table, notes: notesOn(runs) };
 }
 
+/** A column's number of one run; NaN where it has none. */
+export const metricOf = (run: RunHistory, metric: string): number =>
+  columnsOf([run])
+    .find(({ name }) => name === metric)
+    ?.of(run) ?? NaN;
+
 /** Groups by a column of their comparison, the best first; or its names, where it is none of them. */
 export function orderGroups<G extends RunGroup>(
   groups: readonly G[],
