@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { disk } from '../../common/file-system.ts';
 import { runCommand, tellingLine } from '../../common/run-command.ts';
