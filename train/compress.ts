@@ -91,6 +91,7 @@ main(async () => {
     const path = join(place, 'outcome.json');
     const before = resume === false ? undefined : await savedOutcome(path, identity);
     if (before) return void outcomes.push(before);
+    console.log(`\n${point}, seed ${seed}`);
     const model = await make(place);
     const { method, strength } = points[point] ?? asItWas;
     const outcome = await outcomeOf(
@@ -104,7 +105,7 @@ main(async () => {
     await writeFileAtomic(path, `${JSON.stringify({ identity, outcome }, null, 2)}\n`);
     outcomes.push(outcome);
     const figures = Object.entries(outcome.figures).map(([name, { value }]) => `${name} ${value.toFixed(3)}`);
-    console.log(`${point}, seed ${seed}: ${figures.join(', ')}`);
+    console.log(figures.join(', '));
   };
   await measured(asItWas.name, values.seed, () => Promise.resolve(classifier.model));
   for (let seed = values.seed; seed < values.seed + values.seeds; seed++)

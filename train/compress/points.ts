@@ -38,7 +38,7 @@ const afresh = async ({ folder, trained }: Making): Promise<Trained> => ({
 });
 
 const trainingOf = ({ trained, output, options, resume }: Making, { tokenizer }: TextEncoder) => ({
-  ...{ tokenizer, output, options, resume, quiet: true },
+  ...{ tokenizer, output, options, resume },
   train: trained.train,
   validation: trained.validation,
 });
