@@ -16,7 +16,7 @@ export { evaluateTasks } from './evaluation/evaluate.ts';
 export type { EvaluateOptions, EvaluationResults, TaskEvaluation } from './evaluation/evaluate.ts';
 export { showExplanation } from './explain/show.ts';
 export { resultTables } from './evaluation/report.ts';
-export { display, heatmap, plot, table } from './notebook/display.ts';
+export { display, heatmap, heatmapSvg, plot, table } from './notebook/display.ts';
 export type { HeatmapOptions, Shown } from './notebook/display.ts';
 export { smooth } from '../common/statistics.ts';
 export { curvesSvg, writeCurves } from './report/plot.ts';

@@ -81,6 +81,14 @@ export interface HeatmapOptions {
  * A matrix as a picture, such as the attention of a head: the highest value is darkest, each has its number.
  */
 export function heatmap(values: readonly (readonly number[])[], options: HeatmapOptions = {}): Shown {
+  return shown({
+    'image/svg+xml': heatmapSvg(values, options),
+    'text/plain': values.map((row) => row.map((value) => value.toFixed(2).padStart(6)).join(' ')).join('\n'),
+  });
+}
+
+/** The picture of `heatmap` as SVG, for a file. */
+export function heatmapSvg(values: readonly (readonly number[])[], options: HeatmapOptions = {}): string {
   const { title = 'heatmap', rows = [], columns = [] } = options;
   const width = Math.max(0, ...values.map(({ length }) => length));
   const highest = Math.max(...values.flat().map(Math.abs), Number.MIN_VALUE);
@@ -101,7 +109,7 @@ export function heatmap(values: readonly (readonly number[])[], options: Heatmap
   const right = 'text-anchor="end" dominant-baseline="middle"';
   const w = Math.max(left + width * size, 8 + 7.5 * title.length) + 8; // 7.5: a bold letter of 12 px
   const h = top + values.length * size + foot;
-  const svg = [
+  return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${w}" height="${h}" viewBox="0 0 ${w} ${h}" role="img"`,
     ` font-family="system-ui, sans-serif" font-size="12" fill="#24292f">`,
     `<title>${escapeHtml(title)}</title><rect width="${w}" height="${h}" fill="#fff"/>`,
@@ -114,8 +122,4 @@ export function heatmap(values: readonly (readonly number[])[], options: Heatmap
     ...cells,
     '</svg>',
   ].join('');
-  return shown({
-    'image/svg+xml': svg,
-    'text/plain': values.map((row) => row.map((value) => value.toFixed(2).padStart(6)).join(' ')).join('\n'),
-  });
 }
