@@ -8,6 +8,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad, select, softmax, sub, tensor, zeros } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { Random } from '../../common/random.ts';
 import { BertForMaskedLM, GPT2LMHeadModel, loadTokenizer, Module, runWithCache } from '../../models/index.ts';
 import { hookPoint, inBlock } from '../../models/hooks/points.ts';
 import { shippedModel } from '../../models/io/shipped.ts';
@@ -16,6 +17,8 @@ import { inductionScores, logProbMetric } from '../../train/inside/induction.ts'
 import { activationPatching, headAblation, patched } from '../../train/inside/interventions.ts';
 import { logitLens } from '../../train/inside/lens.ts';
 import { readInputs } from '../../train/inside/patterns.ts';
+import { linearProbes } from '../../train/inside/probes.ts';
+import { embeddingMap, largestSingular, nearestTokens, weightSizes } from '../../train/inside/weights.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference, readGolden } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
@@ -149,6 +152,78 @@ test('scores of heads that repeat are 1 where a head does just that', async () =
   assert.equal(await score((i) => Math.max(0, i - 1)), [0, 1, 0, 0]);
   assert.equal(await score((i, tokens) => Math.max(0, i - tokens / 2)), [0, 0, 1, 0]);
   await rejects(inductionScores(new Scripted((_, tokens) => tokens - 1)), /sees the tokens to come; give a decoder$/);
+});
+
+test("probes read a token's own label off every layer, and the one before off those that attend", async () => {
+  const model = await GPT2LMHeadModel.fromPretrained(shippedModel('gpt-small'));
+  const random = new Random(3);
+  const rows = Array.from({ length: 24 }, () => Int32Array.from({ length: 12 }, () => 200 + random.int(6)));
+  const probe = (label: (ids: Int32Array, t: number) => number) =>
+    linearProbes(
+      model,
+      rows.map((inputIds) => ({ inputIds, labels: inputIds.map((_, t) => label(inputIds, t)) })),
+      { steps: 60, lr: 0.1 },
+    );
+  const own = await probe((ids, t) => ids[t]! % 2);
+  assert.is(own.layers.length, 5);
+  assert.ok(own.majority > 0.3 && own.majority < 0.7);
+  // Six tokens are learnt by heart: the control task is as easy, so that nothing is selective.
+  for (const { accuracy, control, selectivity } of own.layers) {
+    assert.ok(accuracy > 0.99 && control > 0.99);
+    assert.ok(Math.abs(selectivity) < 0.011);
+  }
+  const before = await probe((ids, t) => (t === 0 ? -100 : ids[t - 1]! % 2));
+  const [embeddings, ...layers] = before.layers.map(({ accuracy }) => accuracy) as [number, ...number[]];
+  console.log(`  the token before: ${[embeddings, ...layers].map((x) => x.toFixed(2)).join(', ')}`);
+  assert.ok(embeddings < 0.65, `${embeddings}`);
+  assert.ok(Math.max(...layers) > embeddings + 0.1);
+  await rejects(linearProbes(model, [{ inputIds: [1], labels: [0] }]), /^linearProbes: 1 rows leave none to train or/);
+  const same = Array.from({ length: 8 }, () => ({ inputIds: [1, 2], labels: [0, 0] }));
+  await rejects(linearProbes(model, same), /^linearProbes: the labels are all the same/);
+});
+
+test('singular values, norms and principal directions are those of a matrix made of them', async () => {
+  // U diag(5, 3, 1) V^T with the columns of two rotations.
+  const [c, s] = [Math.cos(0.7), Math.sin(0.7)];
+  const u = [c, -s, 0, s, c, 0, 0, 0, 1];
+  const v = [1, 0, 0, 0, c, -s, 0, s, c];
+  const sigma = [5, 3, 1];
+  const matrix = Array.from({ length: 9 }, (_, at) => {
+    const [i, j] = [Math.floor(at / 3), at % 3];
+    return sigma.reduce((sum, value, k) => sum + u[i * 3 + k]! * value * v[j * 3 + k]!, 0);
+  });
+  const { values: found, vectors } = largestSingular(matrix, 3, 3, 3);
+  assert.ok(largestDifference(found, sigma) < 1e-6, String(found));
+  for (const [k, vector] of vectors.entries()) {
+    const along = vector.reduce((sum, x, j) => sum + x * v[j * 3 + k]!, 0);
+    assert.ok(Math.abs(Math.abs(along) - 1) < 1e-6);
+  }
+  const sizes = await weightSizes(tiny, { singularValues: 2 });
+  const wpe = sizes.find(({ name }) => name === 'transformer.wpe.weight')!;
+  const data = Float64Array.from(await tiny.transformer.wpe.weight.data(), Number);
+  assert.equal(wpe.shape, [32, 32]);
+  assert.ok(Math.abs(wpe.norm - Math.hypot(...data)) < 1e-5);
+  assert.ok(wpe.singularValues[0]! > wpe.singularValues[1]! && wpe.stableRank > 1 && wpe.stableRank < 32);
+});
+
+test('near tokens and the map of some', async () => {
+  const folder = shippedModel('gpt-small');
+  const [model, tokenizer] = [await GPT2LMHeadModel.fromPretrained(folder), await loadTokenizer(folder)];
+  const near = await nearestTokens(model, tokenizer, ' people', 5);
+  assert.is(near.length, 5);
+  assert.ok(near.every(({ similarity }, i) => i === 0 || similarity <= near[i - 1]!.similarity));
+  const table = model.transformer.wte.weight;
+  const row = async (id: number): Promise<number[]> => (await select(table, 0, id).tolist()) as number[];
+  const [a, b] = [await row(tokenizer.idsOf(' people')[0]!), await row(near[0]!.id)];
+  const cosine = a.reduce((sum, x, i) => sum + x * b[i]!, 0) / Math.hypot(...a) / Math.hypot(...b);
+  assert.ok(Math.abs(near[0]!.similarity - cosine) < 1e-5);
+  const words = [' people', ' country', ' war', ' peace'];
+  const { points, shares } = await embeddingMap(model, tokenizer, words);
+  assert.is(points.length, 4);
+  for (const side of [0, 1]) assert.ok(Math.abs(points.reduce((sum, point) => sum + point[side]!, 0)) < 1e-6);
+  assert.ok(shares[0]! >= shares[1]! && shares[0]! + shares[1]! <= 1 + 1e-9);
+  await rejects(nearestTokens(model, tokenizer, 'incomprehensible'), /is \d+ tokens; give text that is one/);
+  await rejects(embeddingMap(model, tokenizer, [' war']), /^embeddingMap: 1 tokens make no map/);
 });
 
 test('a page of maps has all values, and none where there is none', () => {

@@ -1,0 +1,147 @@
+// What weights look like by themselves: sizes of matrices, and which tokens lie near each other.
+import { Embedding } from '../../models/index.ts';
+import type { AnyTokenizer, Module } from '../../models/index.ts';
+
+/** The largest singular values of a matrix and their right vectors, each `columns` numbers. */
+export interface SingularPart {
+  readonly values: number[];
+  readonly vectors: Float64Array[];
+}
+
+/**
+ * The `count` largest singular values of a matrix [rows, columns], row-major, by power iteration, each
+ * orthogonal to those before; relative error about 1e-6 where they are apart.
+ */
+export function largestSingular(matrix: ArrayLike<number>, rows: number, columns: number, count = 1): SingularPart {
+  const [values, vectors]: [number[], Float64Array[]] = [[], []];
+  const image = new Float64Array(rows);
+  for (let k = 0; k < Math.min(count, rows, columns); k++) {
+    // Of no matrix that anyone writes is this orthogonal to what is looked for.
+    let v = Float64Array.from({ length: columns }, (_, j) => Math.cos(1 + j * j + k));
+    let [sigma, before] = [0, -1];
+    for (let round = 0; round < 500 && Math.abs(sigma - before) > 1e-9 * sigma; round++) {
+      for (const other of vectors) {
+        const along = other.reduce((sum, x, j) => sum + x * v[j]!, 0);
+        v.forEach((x, j) => (v[j] = x - along * other[j]!));
+      }
+      const length = Math.hypot(...chunkNorms(v));
+      if (length === 0) break;
+      v = v.map((x) => x / length);
+      for (let i = 0; i < rows; i++) {
+        let sum = 0;
+        for (let j = 0; j < columns; j++) sum += matrix[i * columns + j]! * v[j]!;
+        image[i] = sum;
+      }
+      before = sigma;
+      sigma = Math.hypot(...chunkNorms(image));
+      const next = new Float64Array(columns);
+      for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) next[j]! += matrix[i * columns + j]! * image[i]!;
+      if (sigma > 0) v = next.map((x) => x / sigma);
+    }
+    const length = Math.hypot(...chunkNorms(v)) || 1;
+    vectors.push(v.map((x) => x / length));
+    values.push(sigma);
+  }
+  return { values, vectors };
+}
+
+/** Norms of pieces, for hypot takes only so many arguments. */
+function chunkNorms(x: Float64Array): number[] {
+  const norms: number[] = [];
+  for (let from = 0; from < x.length; from += 4096) norms.push(Math.hypot(...x.subarray(from, from + 4096)));
+  return norms;
+}
+
+export interface WeightSize {
+  readonly name: string;
+  readonly shape: readonly [rows: number, columns: number];
+  /** The root of the sum of squares. */
+  readonly norm: number;
+  /** The largest ones. */
+  readonly singularValues: readonly number[];
+  /** norm^2 / largest singular value^2: about how many directions it uses (Rudelson and Vershynin 2007). */
+  readonly stableRank: number;
+}
+
+/**
+ * Norms and the largest singular values of a model's matrices, in the order of its parameters: a matrix that
+ * stands out, in size or because it uses few directions, is one to look at.
+ */
+export async function weightSizes(model: Module, { singularValues = 1 } = {}): Promise<WeightSize[]> {
+  const sizes: WeightSize[] = [];
+  for (const [name, parameter] of model.namedParameters()) {
+    if (parameter.ndim !== 2) continue;
+    const [rows, columns] = parameter.shape as [number, number];
+    const data = Float64Array.from(await parameter.data(), Number);
+    const norm = Math.hypot(...chunkNorms(data));
+    const { values } = largestSingular(data, rows, columns, singularValues);
+    const stableRank = values[0]! > 0 ? (norm / values[0]!) ** 2 : 0;
+    sizes.push({ name, shape: [rows, columns], norm, singularValues: values, stableRank });
+  }
+  return sizes;
+}
+
+/** The table that a model reads its tokens by. Error, one line: there is none. */
+async function tokenTable(model: Module): Promise<{ readonly rows: Float32Array[]; readonly width: number }> {
+  const tables = model.modules().filter((module): module is Embedding => module instanceof Embedding);
+  const largest = Math.max(...tables.map(({ weight }) => weight.shape[0]!));
+  const table = tables.find(({ weight }) => weight.shape[0] === largest);
+  if (!table) throw new Error(`a ${model.constructor.name} has no table of embeddings; give a model of language`);
+  const [count, width] = table.weight.shape as [number, number];
+  const data = Float32Array.from(await table.weight.data(), Number);
+  return { width, rows: Array.from({ length: count }, (_, id) => data.subarray(id * width, (id + 1) * width)) };
+}
+
+/** The one token of a text. Error, one line: it is several. */
+function tokenOf(tokenizer: AnyTokenizer, text: string): number {
+  const ids = Array.from(tokenizer.idsOf(text));
+  if (ids.length === 1) return ids[0]!;
+  throw new Error(`"${text}" is ${ids.length} tokens; give text that is one, such as a common word`);
+}
+
+/** Tokens whose embeddings lie nearest to a token's, by cosine similarity, the nearest first. */
+export async function nearestTokens(
+  model: Module,
+  tokenizer: AnyTokenizer,
+  text: string,
+  count = 10,
+): Promise<{ readonly token: string; readonly id: number; readonly similarity: number }[]> {
+  const own = tokenOf(tokenizer, text);
+  const { rows } = await tokenTable(model);
+  const lengths = rows.map((row) => Math.hypot(...row) || 1);
+  const similar = rows.map((row, id) => {
+    let dot = 0;
+    for (let d = 0; d < row.length; d++) dot += row[d]! * rows[own]![d]!;
+    return { id, similarity: dot / lengths[id]! / lengths[own]! };
+  });
+  const best = similar.filter(({ id }) => id !== own).sort((a, b) => b.similarity - a.similarity);
+  const found = best.slice(0, count);
+  const names = tokenizer.convertIdsToTokens(found.map(({ id }) => id));
+  return found.map((each, i) => ({ token: names[i]!, ...each }));
+}
+
+/**
+ * Where embeddings of tokens lie along their two main directions (PCA, of these tokens): `points` [x, y]
+ * each, and the share of the variance that each direction has.
+ */
+export async function embeddingMap(
+  model: Module,
+  tokenizer: AnyTokenizer,
+  texts: readonly string[],
+): Promise<{ readonly points: [x: number, y: number][]; readonly shares: readonly number[] }> {
+  if (texts.length < 3) throw new Error(`embeddingMap: ${texts.length} tokens make no map; give three or more`);
+  const { rows, width } = await tokenTable(model);
+  const chosen = texts.map((text) => rows[tokenOf(tokenizer, text)]!);
+  const middle = new Float64Array(width);
+  for (const row of chosen) row.forEach((x, d) => (middle[d]! += x / chosen.length));
+  const centred = new Float64Array(chosen.length * width);
+  chosen.forEach((row, i) => row.forEach((x, d) => (centred[i * width + d] = x - middle[d]!)));
+  const { values, vectors } = largestSingular(centred, chosen.length, width, 2);
+  const total = centred.reduce((sum, x) => sum + x * x, 0);
+  const along = (i: number, k: number): number =>
+    vectors[k]!.reduce((sum, x, d) => sum + x * centred[i * width + d]!, 0);
+  return {
+    points: chosen.map((_, i) => [along(i, 0), along(i, 1)]),
+    shares: values.map((value) => value ** 2 / total),
+  };
+}
