@@ -39,11 +39,12 @@ console.log(`${adapters.length} layers, ${count} numbers learn, ${model.numParam
 const idsOf = async (name: string): Promise<number[]> => [...tokenizer.idsOf(await readFile(name, 'utf8'))];
 const ids = [...(await idsOf('docs/tasks.md')), ...(await idsOf('docs/language-models.md'))];
 const unseen = await idsOf('docs/compression.md');
-const batch = (ids: number[], start: (row: number) => number): Tensor =>
-  tensor(
-    Array.from({ length: 8 }, (_, row) => ids.slice(start(row), start(row) + length)),
-    { dtype: 'i32' },
-  );
+/** Eight windows of a text, (8, length). */
+function batch(ids: number[], startOf: (row: number) => number): Tensor {
+  const starts = Array.from({ length: 8 }, (_, row) => startOf(row));
+  const rows = starts.map((at) => ids.slice(at, at + length));
+  return tensor(rows, { dtype: 'i32' });
+}
 const held = batch(unseen, (row) => length * row);
 const lossOf = (inputIds: Tensor): Tensor => model.forward({ inputIds, labels: inputIds, outputLogits: false }).loss;
 const heldLoss = (): Promise<number> => noGrad(() => lossOf(held)).item();
