@@ -100,7 +100,7 @@ main(async () => {
   });
   const predictions = await predictAnswers(answerer, data.test, evaluation);
   const report = reportTest(data.test, predictions, evaluation, result, output);
-  await reportResult(output, { from: name ?? shippedBert(), about, test: report });
+  await reportResult(output, { from: name ?? shippedBert(), about, ...report });
   console.log(showPredictions(data.test, predictions, 3));
 });
 

@@ -81,7 +81,7 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const predicted = await predictTags(classifier, data.test, { ...lengths, batchSize: values.batchSize });
-  await reportResult(output, { from: name, about, test: reportTest(data, predicted, result, output) });
+  await reportResult(output, { from: name, about, ...reportTest(data, predicted, result, output) });
   const samples = data.test.slice(0, 3).map(({ text }) => text);
   console.log(`\n${await showEntities(classifier, samples)}`);
 });

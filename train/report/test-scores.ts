@@ -86,8 +86,8 @@ export function shownText(text: string): string {
 }
 
 /** A table of scores as lines for a terminal. */
-export function scoreLines({ columns, rows }: ScoreTable, digits = 3): string {
+export function scoreLines({ columns, rows }: ScoreTable, digits = 3, head = ''): string {
   const shown = (value: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '-');
   const cells = rows.map(({ name, scores }) => [name, ...scores.map(({ value }) => shown(value))]);
-  return alignTable(['', ...columns], cells, new Set(columns.map((_, i) => i + 1)));
+  return alignTable([head, ...columns], cells, new Set(columns.map((_, i) => i + 1)));
 }

@@ -7,7 +7,9 @@ import { generateFromSources, generationConfigFile } from '../../models/index.ts
 import type { GenerationOptions, Text2TextOptions } from '../../models/index.ts';
 import { flagOf, UsageError } from '../cli/cli.ts';
 import type { Option, Parsed } from '../cli/cli.ts';
+import type { RunResult } from '../report/result-file.ts';
 import { reportResult } from '../report/run-result.ts';
+import { shownText } from '../report/test-scores.ts';
 import { evaluator } from '../trainer/evaluate.ts';
 import { resumeCommand, resumeOf } from '../trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from '../trainer/settings.ts';
@@ -139,7 +141,7 @@ export async function trainSeq2Seq(values: Values, run: Seq2SeqRun): Promise<voi
   const bar = progress({ total: data.test.length });
   const onProgress = (done: number): void => bar.update(done, { label: 'test' });
   const texts = await write(seq2seq, data.test, { ...generation, onProgress }).finally(() => bar.stop());
-  await reportResult(output, { from: values.model, about, test: report(run, texts) });
+  await reportResult(output, { from: values.model, about, ...report(run, texts) });
   const rows = data.test.map((pair, i) => JSON.stringify({ ...pair, written: texts[i] }));
   await writeFileAtomic(join(output, 'test.jsonl'), `${rows.join('\n')}\n`);
   console.log(`saved  ${output} (loads in Transformers too), the test's texts in ${join(output, 'test.jsonl')}`);
@@ -186,7 +188,7 @@ function describe({ train, validation, test, origin }: PairData, { model }: Seq2
 }
 
 /** The test part's texts beside those that need no model, and a few of them. */
-function report({ data, metric, baselines }: Seq2SeqRun, texts: readonly string[]): string {
+function report({ data, metric, baselines }: Seq2SeqRun, texts: readonly string[]): Pick<RunResult, 'test' | 'scores'> {
   const references = targetsOf(data.test);
   const scored = [...baselines, ['this model', texts] as const].map(
     ([name, written]) => [name, metric.score(written, references)] as const,
@@ -201,5 +203,21 @@ function report({ data, metric, baselines }: Seq2SeqRun, texts: readonly string[
       `  written  ${printable(texts[i]!)}`,
       `  wanted   ${printable(target)}`,
     ]);
-  return [`\n${alignTable(head, rows, new Set(names.map((_, i) => i + 1)))}`, metric.note, ...samples, ''].join('\n');
+  const table = alignTable(head, rows, new Set(names.map((_, i) => i + 1)));
+  const inReport = data.test.slice(0, 10).map(({ source, target }, i) => ({
+    text: shownText(source),
+    answer: shownText(texts[i]!),
+    wanted: shownText(target),
+  }));
+  // The model's own row comes first in a report.
+  const ordered = [scored.at(-1)!, ...scored.slice(0, -1)];
+  const lines = ordered.map(([name, scores]) => ({ name, scores: names.map((each) => ({ value: scores[each]! })) }));
+  return {
+    test: [`\n${table}`, metric.note, ...samples, ''].join('\n'),
+    scores: {
+      of: `${references.length} pairs`,
+      tables: [{ title: 'Scores', columns: names, rows: lines }],
+      samples: [{ title: 'The first pairs', samples: inReport }],
+    },
+  };
 }

@@ -1,15 +1,17 @@
 import { join } from 'node:path';
 import { padText, showText } from '../../common/printable.ts';
-import { alignTable } from '../../common/text-table.ts';
 import type { TokenClassificationModel } from '../../models/index.ts';
 import { labelTokens } from '../../models/pipelines/token-classification.ts';
 import type { Entity, TokenClassifier } from '../../models/pipelines/token-classification.ts';
 import { describeModel } from '../cli/fine-tune.ts';
-import { entitiesOf, entityReport, entityScores, tokenAccuracy } from '../metrics/sequence-labels.ts';
+import type { Scores } from '../metrics/counts.ts';
+import { entitiesOf, entityReport, entityScores, perTypeScores, tokenAccuracy } from '../metrics/sequence-labels.ts';
+import { scoreLines, shownText } from '../report/test-scores.ts';
+import type { TestSample, TestScores } from '../report/test-scores.ts';
 import type { TrainingResult } from '../trainer/trainer.ts';
 import { entityDictionary } from './baseline.ts';
 import { iob2 } from './data.ts';
-import type { TokenData } from './data.ts';
+import type { TaggedText, TokenData } from './data.ts';
 import type { LabelledRows, RowLengths } from './rows.ts';
 
 /** Says, before a run, which model is about to be trained on which data. */
@@ -40,34 +42,64 @@ export function reportTest(
   predicted: readonly (readonly string[])[],
   { best }: TrainingResult,
   output: string,
-): string {
+): { readonly test: string; readonly scores: TestScores } {
   const truth = test.map(({ tags }) => tags);
   const validation = best ? `; best F1 of validation ${best.value.toFixed(3)}, at step ${best.step}` : '';
   // The dictionary's tags are IOB2, whatever the true ones are.
   const entities = test.map(({ tags }) => iob2(tags.length, entitiesOf(tags, { scheme })));
   const dictionary = (pruned: boolean) => entityScores(entities, test.map(entityDictionary(train, { scheme, pruned })));
   const own = entityScores(truth, predicted, { scheme });
-  const line = (name: string, { precision, recall, f1 }: typeof own) => [
+  const line = (name: string, { precision, recall, f1 }: Scores) => ({
     name,
-    ...[precision, recall, f1].map((value) => value.toFixed(3)),
+    scores: [precision, recall, f1].map((value) => ({ value })),
+  });
+  const others = [
+    line('a dictionary of the entities trained on', dictionary(false)),
+    line('the same without words that are mostly none', dictionary(true)),
   ];
-  return [
+  const columns = ['precision', 'recall', 'F1'];
+  const table = { title: 'Entities', columns, rows: [line('this model', own), ...others] };
+  const report = [
     '',
     `test (${test.length} texts${validation})`,
     entityReport(truth, predicted, { scheme, digits: 3 }),
     '',
-    alignTable(
-      ['entities', 'precision', 'recall', 'F1'],
-      [
-        line('this model', own),
-        line('a dictionary of the entities trained on', dictionary(false)),
-        line('the same without words that are mostly none', dictionary(true)),
-      ],
-      new Set([1, 2, 3]),
-    ),
+    scoreLines(table, 3, 'entities'),
     `right tags: ${(100 * tokenAccuracy(truth, predicted)).toFixed(1)} % of the words`,
     `saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`,
   ].join('\n');
+  const sample = (i: number): TestSample => {
+    const [found, wanted] = [predicted[i]!, truth[i]!].map((tags) => entitiesText(test[i]!, tags, scheme));
+    return { text: shownText(test[i]!.text), answer: found!, wanted: wanted!, right: found === wanted };
+  };
+  // Texts without entities, right as they mostly are, tell nothing.
+  const telling = [...test.keys()].filter((i) => [...truth[i]!, ...predicted[i]!].some((tag) => tag !== 'O'));
+  const [right, wrong] = [true, false].map((is) => telling.map(sample).filter((each) => each.right === is));
+  const each = perTypeScores(truth, predicted, { scheme }).map(({ type, support, ...scores }) =>
+    line(`${type}, ${support.toLocaleString('en')} entities`, scores),
+  );
+  return {
+    test: report,
+    scores: {
+      of: `${test.length} texts`,
+      tables: [table, { title: 'Each kind', columns, rows: each }],
+      samples: [
+        { title: 'Other entities than wanted', samples: wrong!.slice(0, shownSamples) },
+        { title: 'All entities right', samples: right!.slice(0, shownSamples) },
+      ],
+    },
+  };
+}
+
+const shownSamples = 10;
+
+/** The entities of a text in words: `Ctrl+S (KEY), Save (COMMAND)`. */
+function entitiesText({ text, words }: TaggedText, tags: readonly string[], scheme: TokenData['scheme']): string {
+  const entities = entitiesOf(tags, { scheme }).map(({ type, start, end }) => {
+    const [from, to] = [words[start]!.start, words[end - 1]!.end];
+    return `${showText(text.slice(from, to), 60)} (${type})`;
+  });
+  return entities.join(', ') || '(nothing)';
 }
 
 /** Texts, and below each its entities with their probability and place. */
