@@ -25,6 +25,9 @@ test('trains, tests beside the baseline, saves a folder in the Hugging Face layo
   const [, f1] = /^this model +\d+\.\d +(\d+\.\d)$/m.exec(done.stdout)!;
   const [, simple] = /^the sentence with .* +(\d+\.\d)$/m.exec(done.stdout)!;
   assert.ok(Number(f1) > Number(simple) + 20, done.stdout);
+  const report = readFileSync(join(whole, 'report.html'), 'utf8');
+  assert.match(report, /<h2>Test<\/h2>[^]*>this model<[^]*<h2>Samples<\/h2>/);
+  assert.ok(report.includes(`<dt>test F1</dt><dd>${f1}`), 'the page has the score that was printed');
   const config = JSON.parse(readFileSync(join(whole, 'config.json'), 'utf8')) as Record<string, unknown>;
   assert.equal(config['architectures'], ['BertForQuestionAnswering']);
 

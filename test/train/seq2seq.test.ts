@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
@@ -176,6 +176,8 @@ test('train-translation learns, goes on bit for bit after Ctrl-C', async () => {
   const done = await runScript([...args, whole]);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /^this model +\d+\.\d$/m);
+  const report = readFileSync(join(whole, 'report.html'), 'utf8');
+  assert.match(report, /<h2>Test<\/h2>[^]*>this model<[^]*<h2>Samples<\/h2>/);
   const losses = lossesIn(whole);
   assert.ok(losses.at(-1)! < 0.7 * losses[0]!, `${losses[0]} -> ${losses.at(-1)}`);
 

@@ -243,6 +243,8 @@ test('finetune-tokens learns, goes on bit for bit after Ctrl-C, labels texts', a
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /^this model( +[01]\.\d{3}){3}$/m);
   assert.match(done.stdout, /^a dictionary of the entities trained on( +[01]\.\d{3}){3}$/m);
+  const report = readFileSync(join(whole, 'report.html'), 'utf8');
+  assert.match(report, /<h2>Test<\/h2>[^]*>this model<[^]*<h2>Samples<\/h2>/);
   const losses = lossesIn(whole);
   assert.ok(losses.at(-1)! < 0.3 * losses[0]!, `${losses[0]} -> ${losses.at(-1)}`);
 
