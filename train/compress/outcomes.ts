@@ -162,7 +162,7 @@ export function outcomesPanel(outcomes: readonly Outcome[]): Panel {
   const front = paretoFront(outcomes, figure).map((point) => place(groups.find(([{ point: own }]) => own === point)!));
   const methods = [...new Set(groups.map(([{ method }]) => method))];
   return {
-    title: `${figure} by size; grey: the front`,
+    title: `${figure} by size; pale: the front`,
     xLabel: 'MB of weights in the file',
     yLabel: figure,
     series: [

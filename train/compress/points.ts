@@ -112,7 +112,7 @@ export const points: Readonly<Record<string, Point>> = {
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),
   'weights-80': zeros('weights zero', '80%', { sparsity: 0.8, scope: 'model' }),
   'weights-95': zeros('weights zero', '95%', { sparsity: 0.95, scope: 'model' }),
-  'weights-2:4': zeros('2:4 weights zero', '2:4', { sparsity: 0, pattern: '2:4', scope: 'row' }),
+  'weights-2:4': zeros('weights zero', '2:4', { sparsity: 0, pattern: '2:4', scope: 'row' }),
   'bits-16': rounded('16'),
   'bits-8': rounded('8', 'q8_0'),
   'bits-4': rounded('4', 'q4_0'),
