@@ -7,6 +7,7 @@ import type { SequenceClassificationModel } from '../../models/index.ts';
 import { kinds } from '../classifier/kinds.ts';
 import { takeRows } from '../metrics/rows.ts';
 import { bootstrap } from '../metrics/statistics.ts';
+import { pageHtml, tableHtml } from '../report/page.ts';
 import { curvesSvg } from '../report/plot.ts';
 import type { Panel } from '../report/panel.ts';
 import { deviceBytes, timed, timesOf } from './compare.ts';
@@ -179,32 +180,13 @@ export function outcomesPanel(outcomes: readonly Outcome[]): Panel {
 /** The table and the picture as one HTML file that needs no other. */
 export function outcomesPage(outcomes: readonly Outcome[], about: readonly string[]): string {
   const { head, rows } = rowsOf(outcomes);
-  const cells = (row: readonly string[], tag: string): string =>
-    row
-      .map((cell, i) => `<${i === 0 ? 'th scope="row"' : tag}>${escapeHtml(cell.trim())}</${i === 0 ? 'th' : tag}>`)
-      .join('');
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Compression</title><style>${style}</style></head><body><main>
-<h1>Compression</h1>
-${about.map((line) => `<p>${escapeHtml(line)}</p>`).join('\n')}
-<figure>${curvesSvg(outcomesPanel(outcomes))}</figure>
-<div class="wide" tabindex="0" role="region" aria-label="table of all points"><table>
-<thead><tr>${head.map((name) => `<th scope="col">${escapeHtml(name.trim())}</th>`).join('')}</tr></thead>
-<tbody>${rows.map((row) => `<tr>${cells(row, 'td')}</tr>`).join('\n')}</tbody></table></div>
-<p>${escapeHtml(note)}. Times are the least of some, in turn with the classifier as it was.</p>
-</main></body></html>
-`;
+  const cells = (row: readonly string[]): string[] => row.map((cell) => cell.trim());
+  return pageHtml(
+    'Compression',
+    `<h1>Compression</h1>
+${about.map((line) => `<p class="about">${escapeHtml(line)}</p>`).join('\n')}
+<section>${curvesSvg(outcomesPanel(outcomes))}</section>
+<section>${tableHtml('all points', cells(head), rows.map(cells), 'numbers')}
+<p class="hint">${escapeHtml(note)}. Times are the least of some, in turn with the classifier as it was.</p></section>`,
+  );
 }
-
-const style = `
-:root { color-scheme: light dark; --line: #d0d7de }
-@media (prefers-color-scheme: dark) { :root { --line: #444c56 } }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 }
-main { max-width: 64rem; margin: 0 auto; padding: 1rem }
-figure { margin: 1rem 0 } figure svg { max-width: 100%; height: auto }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .875rem; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
-th:first-child { text-align: left }
-`;

@@ -54,12 +54,12 @@ export async function attentionPage(shown: readonly ShownAttention[], title = 'A
   const names = data.map(({ text, name }) => (shown.length > 1 ? `${short(text)}: ${name}` : name));
   const body = `<p class="about">${shown.map(({ text }) => escapeHtml(text)).join('<br>')}</p>
 <noscript><p>The pictures are drawn by a script, which this browser does not run.</p></noscript>
-<form class="choices" onsubmit="return false">${data.length > 1 ? choice('stack', 'of', names) : ''}
+<div class="choices">${data.length > 1 ? choice('stack', 'of', names) : ''}
 <label>layer <select id="layer"></select></label>
 <label>head <select id="head"></select></label>
 <label id="sides" hidden>tokens <select id="side">${sides
     .map(([value, name]) => `<option value="${value}">${name}</option>`)
-    .join('')}</select></label></form>
+    .join('')}</select></label></div>
 <h2 id="allname">All heads</h2>
 <p class="key">A row is a layer, a column a head. Down: the tokens that attend; across: those attended to. <span
 class="ramp" aria-hidden="true"></span> 0 to 1; the shade follows the square root of the weight.</p>

@@ -1,30 +1,48 @@
 import { escapeHtml } from '../../common/markup.ts';
+import { sha256 } from '../../common/sha256.ts';
 
 /** What a page adds to what all of them have. */
 export interface HtmlPage {
   readonly title: string;
-  /** HTML of the page below its title. */
+  /** HTML. */
   readonly body: string;
   readonly style: string;
   readonly script: string;
 }
 
 /**
- * One HTML file that needs no other and no network: light or dark as the reader's system is, with a line at
- * the bottom, `#said`, that scripts write to and screen readers read out.
+ * One HTML file that needs no other; its policy (CSP) lets a browser load nothing and run no script but the
+ * page's own. `body` is all between its tags.
  */
-export const htmlPage = ({ title, body, style, script }: HtmlPage): string => `<!doctype html>
+export function standalonePage({ title, body, style, script }: HtmlPage): string {
+  const hash = btoa(String.fromCharCode(...sha256([script])));
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'`;
+  return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
 <title>${escapeHtml(title)}</title>
-<style>${baseStyle}${style}</style></head><body>
-<main>
-<h1>${escapeHtml(title)}</h1>
+<style>${style}</style></head><body>
 ${body}
-</main>
-<p id="said" role="status" aria-live="polite"></p>
 <script>${script}</script>
 </body></html>
 `;
+}
+
+/**
+ * A page below its title: light or dark as the reader's system is, with a line at the bottom, `#said`, that
+ * scripts write to and screen readers read out.
+ */
+export const htmlPage = ({ title, body, style, script }: HtmlPage): string =>
+  standalonePage({
+    title,
+    body: `<main>
+<h1>${escapeHtml(title)}</h1>
+${body}
+</main>
+<p id="said" role="status" aria-live="polite"></p>`,
+    style: `${baseStyle}${style}`,
+    script,
+  });
 
 /** Orange and blue are told apart by the colour-blind. */
 const baseStyle = `

@@ -46,7 +46,7 @@ figcaption button[aria-pressed=true] { background: var(--ink); color: var(--card
 .plot svg { display: block; } .plot text { font-size: 12px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .line { fill: none; stroke: var(--color); stroke-width: 2; stroke-linejoin: round; }
 .faint { stroke-width: 1; opacity: .35; } .band { fill: var(--color); opacity: .18; }
-circle { fill: var(--color); stroke: var(--card); stroke-width: 1; }
+:is(.plot, .key, .reliability) circle { fill: var(--color); stroke: var(--card); stroke-width: 1; }
 .grid { stroke: var(--grid); } .mark { stroke: var(--soft); stroke-dasharray: 2 3; } .here { stroke: var(--soft); }
 .over rect { fill: var(--ink); opacity: .12; }
 :focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }

@@ -1,7 +1,7 @@
-import { sha256 } from '../../common/sha256.ts';
 import { escapeHtml } from '../../common/markup.ts';
 import { printable } from '../../common/printable.ts';
 import { chartScript } from './chart-script.ts';
+import { standalonePage } from './html-page.ts';
 import { pageStyle } from './page-style.ts';
 import { isDrawn, isFinitePoint, thin } from './panel.ts';
 import type { Panel, Series } from './panel.ts';
@@ -9,26 +9,14 @@ import type { Panel, Series } from './panel.ts';
 /** Rows of the table behind a chart, beside those of curves of few points. */
 const tableRows = 24;
 
-/**
- * A whole page, one file that needs no other; its policy (CSP) lets a browser load nothing and run no script
- * but the page's own. `body` is HTML.
- */
-export function pageHtml(title: string, body: string): string {
-  const script = chartScript.replace(/^ +/gm, '');
-  const hash = Buffer.from(sha256([script])).toString('base64');
-  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'`;
-  return `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${policy}">
-<title>${escapeHtml(title)}</title>
-<style>${pageStyle}</style></head><body>
-<main>
-${body}
-</main>
-<script>${script}</script>
-</body></html>
-`;
-}
+/** A whole page of charts and tables; see `standalonePage`. `body` is HTML. */
+export const pageHtml = (title: string, body: string): string =>
+  standalonePage({
+    title,
+    body: `<main>\n${body}\n</main>`,
+    style: pageStyle,
+    script: chartScript.replace(/^ +/gm, ''),
+  });
 
 /** Charts under a heading, with buttons for their zoom. Panels without anything to draw are left out. */
 export function chartsHtml(title: string, panels: readonly Panel[]): string {
