@@ -17,6 +17,8 @@ export * from './ops/cross-entropy.ts';
 export { linearCrossEntropy } from './ops/linear-cross-entropy.ts';
 export type { LinearCrossEntropyOptions } from './ops/linear-cross-entropy.ts';
 export { cumsum } from './ops/cumsum.ts';
+export { argsort, sort } from './ops/sort.ts';
+export type { SortOptions } from './ops/sort.ts';
 export { einsum } from './ops/einsum.ts';
 export * from './ops/losses.ts';
 export {

@@ -12,6 +12,7 @@ import * as reduce from './ops/reduce.ts';
 import * as reshape from './ops/reshape.ts';
 import * as softmax from './ops/softmax.ts';
 import * as slice from './ops/slice.ts';
+import { argsort, sort } from './ops/sort.ts';
 import * as split from './ops/split.ts';
 import { roll } from './ops/concat.ts';
 import { tril, triu } from './ops/triangular.ts';
@@ -32,6 +33,7 @@ export const methods = {
   ...split,
   ...softmax,
   addAssign,
+  argsort,
   assign,
   backward,
   bmm,
@@ -44,6 +46,7 @@ export const methods = {
   matmul,
   roll,
   scatterAdd,
+  sort,
   sum,
   to: cast,
   tolist,

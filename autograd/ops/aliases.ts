@@ -18,6 +18,9 @@ import type { ReduceOptions } from './broadcast.ts';
 import { clamp, eq, gt, isFinite, isNan, logicalNot, logicalOr, lt, maximum, ne, where } from './comparison.ts';
 import { concat } from './concat.ts';
 import { gather } from './gather.ts';
+import { slice } from './slice.ts';
+import type { Range } from './slice.ts';
+import { argsort } from './sort.ts';
 import { applyMap, mapFunction, unary } from './map-op.ts';
 import { matmul } from './matmul.ts';
 import { transpose } from './movement.ts';
@@ -177,8 +180,7 @@ const [lowest, secondLowest] = [-3.4028234663852886e38, -3.4028232635611926e38];
 
 /**
  * Returns [values, indices (i32)] of the k largest elements along an axis, the largest first (torch.topk). Of
- * equal elements the first comes first; NaN counts as the largest. Takes k passes over x, so k should be
- * small.
+ * equal elements the first comes first; NaN counts as the largest. Takes k passes over x, or sorts it.
  */
 export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   requireFloat('topk', x);
@@ -188,6 +190,11 @@ export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {})
   const length = x.shape[at] ?? 1;
   if (!(Number.isInteger(k) && k > 0 && k <= length))
     throw new ShapeError(`topk: k must lie in 1..${length}, the length of axis ${at} of ${show(x.shape)}, got ${k}`);
+  if (k > 2 * Math.log2(length)) {
+    const all = argsort(x, at, { descending: options.largest ?? true });
+    const indices = slice(all, ...x.shape.map((_, i): Range => (i === at ? [0, k] : null)));
+    return [gather(x, at, indices), indices];
+  }
   const numbers = cast(x.detach(), 'f32');
   let left =
     (options.largest ?? true)

@@ -14,6 +14,7 @@ def samples():
     reductions()
     scans()
     ranks()
+    order()
 
 
 def shapes():
@@ -338,6 +339,23 @@ def scans():
     sample("logSoftmax", lambda x: x.log_softmax(-1), [given("f32", edges)])
     sample("softmax", lambda x: x.softmax(-1), [t("f16", 2, 4)])
     sample("logSoftmax", lambda x: x.log_softmax(-1), [t("f16", 2, 4)])
+
+
+def order():
+    ties = [[2, -1, 2, 0, -1], [0, -0.0, 3, -2, 0]]
+    edges = [1, NAN, INF, -0.0, -INF, 0, -NAN, -1]
+    for descending in (False, True):
+        for axis in (0, -1):
+            ours = ["$0", axis, {"descending": descending}]
+            for dtype in FLOATS:
+                ordered = lambda x: x.sort(dim=axis, descending=descending, stable=True)
+                sample("sort", ordered, [given(dtype, ties)], ours)
+            ranked = lambda x: x.argsort(dim=axis, descending=descending, stable=True)
+            sample("argsort", ranked, [given("f32", ties)], ours)
+        ours = ["$0", -1, {"descending": descending}]
+        sample("argsort", lambda x: x.argsort(descending=descending, stable=True), [given("f32", edges)], ours)
+        sample("argsort", lambda x: x.argsort(descending=descending, stable=True), [given("i32", [3, -7, 3, 0])], ours)
+    sample("sort", lambda x: x.sort(stable=True), [f()], ["$0"])
 
 
 def ranks():
