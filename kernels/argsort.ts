@@ -26,9 +26,8 @@ return select(bits | 0x80000000u, ~bits, bits != size);`,
 
 /**
  * A pass of a merge sort of places along the middle axis of x [outer, length, inner], row-major: `to` gets
- * the
- * places of runs of twice the width in order, from those of `before`, without which each place is a run. A
- * thread finds by bisection how many of the other run come before its element. Of equal elements the first
+ * the places of runs of twice the width in order, from those of `before`, without which each place is a run.
+ * A thread finds by bisection how many of the other run come before its element. Of equal elements the first
  * comes first.
  */
 export function argsortMerge(
