@@ -176,13 +176,16 @@ test('the device holds less, and says what stays in f32', async () => {
   assert.match(lines.join('\n'), /^not packed, and computed with in f32: matrices, 2 of F32$/);
 });
 
-test('what is frozen in few bits is not trained, changed or saved: one line', async () => {
+test('what is frozen in few bits is not trained or changed: one line', async () => {
   const [[path]] = (await saved()) as [readonly [string, unknown]];
   const model = await load(path, 'q4_1');
   const says = /a weight \[320, 64\] of 8 bits is frozen.*load the model without quantize/;
   assert.throws(() => model.requiresGrad(), says);
   assert.throws(() => new AdamW(model.parameters(), { lr: 1e-3 }), /requires no gradient|frozen|set requiresGrad/);
-  assert.match(await failure(model.savePretrained(join(folder, 'again'))), says);
+  assert.match(
+    await failure(model.savePretrained(join(folder, 'again'))),
+    /q_proj is not symmetric.*write a GGUF file/,
+  );
   assert.match(await failure(model.parameters()[0]!.data()), says);
   assert.throws(
     () =>
