@@ -135,7 +135,9 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       const json = await readModelJson(configFolder, 'config.json');
       const config = this.configFormat.fromJson(json, configFile, overrides);
       const generationConfig = await generationConfigOf(folder);
-      return { json, config, generationConfig, weights: await openWeights(folder, json) };
+      // An adapter's folder tells what its model is, and the base's how its weights are kept.
+      const kept = configFolder === folder ? json : await readModelJson(folder, 'config.json');
+      return { json, config, generationConfig, weights: await openWeights(folder, kept) };
     };
     const opened = await readModelFolder(folder, open, ({ weights }) => weights.close());
     const { json, config, generationConfig, weights } = opened;
@@ -214,10 +216,11 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     for (const [key, table] of fresh.namedBuffers()) table.persistent = own.get(key)?.persistent ?? table.persistent;
     checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));
     for (const buffer of fresh.buffers()) buffer.storage.free();
-    const packed = new Set(packedLayers(this).map(([name]) => `${name}.weight`));
+    const packed = packedLayers(this);
+    const packedNames = new Set(packed.map(([name]) => `${name}.weight`));
     const files = [
-      ...weightFiles(folder, tensorsToWrite(this, dtype, packed), { maxShardBytes }),
-      { path: join(folder, 'config.json'), data: this.configText(dtype) },
+      ...weightFiles(folder, tensorsToWrite(this, dtype, packedNames), { maxShardBytes }),
+      { path: join(folder, 'config.json'), data: this.configText(dtype, quantizationConfig(this, packed)) },
       ...(this.generationConfig === undefined
         ? []
         : [{ path: join(folder, GENERATION_FILE), data: this.generationConfig }]),
@@ -233,8 +236,8 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     await saveFiles(files, { replaces: isOld });
   }
 
-  /** The text of config.json; `dtype` as for `savePretrained`. */
-  configText(dtype?: 'f16'): string {
+  /** The text of config.json; `dtype` as for `savePretrained`, `quantization` of packed weights beside it. */
+  configText(dtype?: 'f16', quantization?: JsonObject): string {
     const { configFormat } = this.constructor as unknown as PreTrainedClass<C, unknown, PreTrainedModel<C>>;
     const json = configFormat.toJson(this.config);
     // The element type of the weights in the file; older versions of Transformers call it torch_dtype.
@@ -243,11 +246,10 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     for (const key of keys.length > 0 || !dtype ? keys : ['dtype']) json[key] = half ? 'float16' : 'float32';
     // What a folder said that the model came from is no longer so where its weights are whole now.
     const { quantization_config: _, ...settings } = json;
-    const packed = quantizationConfig(this, packedLayers(this));
     return configFormat.toText({
       architectures: [this.constructor.name],
       ...settings,
-      ...(packed && { quantization_config: packed }),
+      ...(quantization && { quantization_config: quantization }),
     });
   }
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
-import { BertConfig, BertForSequenceClassification, GPT2LMHeadModel, loadModel } from '../../models/index.ts';
+import { addLora, BertConfig, BertForSequenceClassification, GPT2LMHeadModel, loadModel } from '../../models/index.ts';
 import { SavedWeights } from '../../models/io/safetensors.ts';
 import { failure, rejects } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
@@ -83,6 +83,13 @@ test('what was quantised here: saved packed, loaded to the bit, whole again wher
       assert.not.ok('quantization_config' in configOf(plain));
       assert.equal(await logitsOf(await load(plain), inputs), await logitsOf(dequantised, inputs));
     }
+  const base = await load(join(folder, 'q4_0-undefined'), 'keep');
+  const peft = addLora(base, { r: 2, targetModules: ['query'], initLoraWeights: false });
+  const adapted = await logitsOf(base, inputs);
+  await peft.savePretrained(join(folder, 'adapter'));
+  assert.not.ok('quantization_config' in configOf(join(folder, 'adapter')), 'the adapter has no packed weights');
+  assert.ok(largestDifference(await logitsOf(await load(join(folder, 'adapter')), inputs), adapted) < 2e-5);
+
   const odd = await load(whole, 'q4_1');
   await rejects(
     odd.savePretrained(join(folder, 'odd')),
