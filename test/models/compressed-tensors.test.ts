@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
-import { addLora, BertConfig, BertForSequenceClassification, GPT2LMHeadModel, loadModel } from '../../models/index.ts';
+import {
+  addLora,
+  BertConfig,
+  BertForSequenceClassification,
+  GPT2LMHeadModel,
+  LlamaForCausalLM,
+  loadModel,
+} from '../../models/index.ts';
 import { SavedWeights } from '../../models/io/safetensors.ts';
 import { failure, rejects } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
@@ -83,13 +90,6 @@ test('what was quantised here: saved packed, loaded to the bit, whole again wher
       assert.not.ok('quantization_config' in configOf(plain));
       assert.equal(await logitsOf(await load(plain), inputs), await logitsOf(dequantised, inputs));
     }
-  const base = await load(join(folder, 'q4_0-undefined'), 'keep');
-  const peft = addLora(base, { r: 2, targetModules: ['query'], initLoraWeights: false });
-  const adapted = await logitsOf(base, inputs);
-  await peft.savePretrained(join(folder, 'adapter'));
-  assert.not.ok('quantization_config' in configOf(join(folder, 'adapter')), 'the adapter has no packed weights');
-  assert.ok(largestDifference(await logitsOf(await load(join(folder, 'adapter')), inputs), adapted) < 2e-5);
-
   const odd = await load(whole, 'q4_1');
   await rejects(
     odd.savePretrained(join(folder, 'odd')),
@@ -109,6 +109,33 @@ async function gpt2Folder(): Promise<string> {
   );
   return path;
 }
+
+test('an adapter on packed weights: its folder has the adapter alone, and loads on the packed base', async () => {
+  const [whole, packed, adapter] = ['llama', 'llama-packed', 'llama-adapter'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  manualSeed(4);
+  await LlamaForCausalLM.fromConfig({
+    ...{ vocabSize: 64, hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 1, numAttentionHeads: 2 },
+    ...{ numKeyValueHeads: 2, maxPositionEmbeddings: 16, initializerRange: 0.3 },
+  }).savePretrained(whole);
+  const llama = async (path: string, quantize?: 'keep' | 'q4_0') =>
+    (await loadModel(path, { ...silent, quantize })) as LlamaForCausalLM;
+  await (await llama(whole, 'q4_0')).savePretrained(packed);
+  const logits = (model: LlamaForCausalLM) =>
+    values(noGrad(() => model.forward({ inputIds: i32([[3, 9, 40]]) }).logits));
+  const base = await llama(packed, 'keep');
+  const before = await logits(base);
+  const peft = addLora(base, { r: 2, targetModules: ['q_proj'], initLoraWeights: false });
+  const adapted = await logits(base);
+  assert.ok(largestDifference(adapted, before) > 1e-3);
+  await peft.savePretrained(adapter);
+  assert.not.ok('quantization_config' in configOf(adapter));
+  for (const quantize of ['keep', undefined] as const)
+    assert.ok(largestDifference(await logits(await llama(adapter, quantize)), adapted) < 2e-5);
+});
 
 test('what cannot be read is refused in a line', async () => {
   const path = join(folder, 'bad');
