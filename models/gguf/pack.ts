@@ -61,20 +61,22 @@ export function packBlocks(
   };
 }
 
+/** Number `i` of those that lie in words of 32 bits, the first in the lowest bits. */
+export const packedNumber = (words: ArrayLike<number>, bits: 4 | 8, i: number): number =>
+  (words[Math.floor((i * bits) / 32)]! >>> ((i * bits) % 32)) & (2 ** bits - 1);
+
 /**
  * The blocks of such words, as `packBlocks` makes them, and of their scales in f16 bits: the way back. Types
  * without minimums only.
  */
 export function blocksOfWords(type: BlockType, words: ArrayLike<number>, scales: Uint16Array): Uint8Array {
   const bits = type.name === 'Q8_0' ? 8 : 4;
-  const perWord = 32 / bits;
   const data = new Uint8Array(scales.length * type.bytes);
   const view = new DataView(data.buffer);
   scales.forEach((scale, block) => {
     const at = block * type.bytes;
     view.setUint16(at, scale, true);
-    const weight = (i: number): number =>
-      (words[bits * block + Math.floor(i / perWord)]! >>> (bits * (i % perWord))) & (2 ** bits - 1);
+    const weight = (i: number): number => packedNumber(words, bits, 32 * block + i);
     for (let i = 0; i < type.bytes - 2; i++)
       data[at + 2 + i] = bits === 8 ? weight(i) ^ 0x80 : weight(i) | (weight(i + 16) << 4);
   });

@@ -16,7 +16,7 @@ import { toHalf } from '../../common/half.ts';
 import { brief, printable } from '../../common/printable.ts';
 import { blockType } from '../gguf/blocks.ts';
 import type { Blocks } from '../gguf/file.ts';
-import { blocksOfWords } from '../gguf/pack.ts';
+import { blocksOfWords, packedNumber } from '../gguf/pack.ts';
 import { showShape, showText } from '../names.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
@@ -104,10 +104,9 @@ export class CompressedWeights implements WeightsSource {
     if (!packed) return this.file.read(name);
     const { shape, bits, group } = packed;
     const { words, scales } = await this.parts(name);
-    const [zero, perWord] = [2 ** (bits - 1), 32 / bits];
+    const zero = 2 ** (bits - 1);
     const data = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => {
-      const q = (words[Math.floor(i / perWord)]! >>> (bits * (i % perWord))) & (2 ** bits - 1);
-      return (q - zero) * scales[Math.floor(i / group)]!;
+      return (packedNumber(words, bits, i) - zero) * scales[Math.floor(i / group)]!;
     });
     return { dtype: 'F32', shape, data };
   }

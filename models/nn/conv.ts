@@ -22,15 +22,8 @@ class Convolution extends Module {
       throw new Error(
         `${new.target.name}: ${inChannels} and ${outChannels} channels do not divide into ${rest.groups} groups`,
       );
-    const even = uniformInit(
-      1 /
-        Math.sqrt(
-          Math.max(
-            1,
-            kernel.reduce((fan, size) => fan * size, depth),
-          ),
-        ),
-    );
+    const fanIn = kernel.reduce((fan, size) => fan * size, depth);
+    const even = uniformInit(1 / Math.sqrt(Math.max(1, fanIn)));
     this.weight = parameter([outChannels, depth, ...kernel], even);
     this.bias = bias ? parameter([outChannels], even) : undefined;
     this.options = rest;

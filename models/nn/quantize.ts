@@ -79,14 +79,20 @@ export async function packWeights(
 
 /** The linear layers and embeddings of tokens that compute with a parameter, where nothing else does. */
 function layersByWeight(model: Module, vocabSize: number | undefined): Map<unknown, Layer[]> {
-  const users = new Map<unknown, Module[]>();
-  for (const module of model.modules())
-    for (const value of Object.values(module).flat() as unknown[])
-      if (value instanceof Parameter) users.set(value, [...(users.get(value) ?? []), module]);
+  const users = [...usersOf(model)].map(([weight, all]) => [weight, all.map(([, module]) => module)] as const);
   const isLayer = (module: Module): module is Layer =>
     [Linear, Conv1D].some((kind) => module.constructor === kind) ||
     (module.constructor === Embedding && (module as Embedding).weight.shape[0] === vocabSize);
-  return new Map([...users].filter((entry): entry is [unknown, Layer[]] => entry[1].every(isLayer)));
+  return new Map(users.filter((entry): entry is [Parameter, Layer[]] => entry[1].every(isLayer)));
+}
+
+/** The modules that have each parameter, with their names. */
+function usersOf(model: Module): Map<Parameter, (readonly [name: string, module: Module])[]> {
+  const users = new Map<Parameter, (readonly [string, Module])[]>();
+  for (const [name, module] of model.namedModules())
+    for (const value of Object.values(module).flat() as unknown[])
+      if (value instanceof Parameter) users.set(value, [...(users.get(value) ?? []), [name, module]]);
+  return users;
 }
 
 /** The type that a weight is packed as; undefined where it is not. */
@@ -114,12 +120,8 @@ async function rowsOf(weights: WeightsSource, name: string, isTransposed: boolea
  * Transformers wants whole. Error, one line: weights that the folder has no word for.
  */
 export function packedLayers(model: Module): [name: string, weight: QuantizedTensor][] {
-  const users = new Map<Parameter, [name: string, module: Module][]>();
-  for (const [name, module] of model.namedModules())
-    for (const value of Object.values(module) as unknown[])
-      if (value instanceof Parameter && value.quantized)
-        users.set(value, [...(users.get(value) ?? []), [name, module]]);
-  const all = [...users].flatMap(([{ quantized }, layers]) => layers.map((layer) => [...layer, quantized!] as const));
+  const users = [...usersOf(model)].filter(([{ quantized }]) => quantized);
+  const all = users.flatMap(([{ quantized }, layers]) => layers.map((layer) => [...layer, quantized!] as const));
   for (const [name, module, { zeros, minimums }] of all) {
     const [what, mend] =
       module instanceof Conv1D
@@ -133,7 +135,7 @@ export function packedLayers(model: Module): [name: string, weight: QuantizedTen
           `${mend}write a GGUF file`,
       );
   }
-  return [...users].flatMap(([{ quantized }, layers]) => {
+  return users.flatMap(([{ quantized }, layers]) => {
     const [[name, module]] = layers as [[string, Module]];
     return layers.length === 1 && module instanceof Linear ? [[name, quantized!] as [string, QuantizedTensor]] : [];
   });
