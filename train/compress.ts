@@ -98,7 +98,8 @@ main(async () => {
       {
         ...{ point, method, strength, seed, model, dense },
         fileBytes: await weightBytes(point === asItWas.name ? folder : place),
-        measured: await measure(point, { model, tokenizer }, data, test, batchSize),
+        measured:
+          model === classifier.model ? dense : await measure(point, { model, tokenizer }, data, test, batchSize),
       },
       trained,
     );

@@ -149,15 +149,19 @@ const headMap = (title: string, note: string, map: LayerMap, scale?: number): Na
   ...(scale === undefined ? {} : { scale }),
 });
 
-function printHeads(title: string, map: LayerMap): void {
+/** A map as lines for a terminal. */
+function mapLines(map: LayerMap, columns: readonly string[], show: (x: number) => string): string {
   const rows = layerNames(map).map((name, i) => [
     name,
-    ...Array.from(map.values.subarray(i * map.width, (i + 1) * map.width), (x) =>
-      Number.isNaN(x) ? '' : x.toFixed(3),
-    ),
+    ...Array.from(map.values.subarray(i * map.width, (i + 1) * map.width), show),
   ]);
-  console.log(`\n${title}`);
-  console.log(alignTable(['', ...headNames(map)], rows, new Set(map.values.keys())));
+  const head = ['', ...columns];
+  return alignTable(head, rows, new Set(head.keys()));
+}
+
+function printHeads(title: string, map: LayerMap): void {
+  const lines = mapLines(map, headNames(map), (x) => (Number.isNaN(x) ? '' : x.toFixed(3)));
+  console.log(`\n${title}\n${lines}`);
 }
 
 async function heads({ model, name, options }: Look): Promise<string> {
@@ -213,15 +217,11 @@ async function patch({ model, tokenizer, texts, name, options }: Look): Promise<
   const inputs = { clean: clean!.inputs, corrupted: corrupted!.inputs };
   const found = await activationPatching(model as LanguageModel, inputs, metric, { activation });
   const columns = corrupted!.tokens.map(({ text }) => text);
-  const rows = layerNames(found).map((row, i) => [
-    row,
-    ...Array.from(found.values.subarray(i * found.width, (i + 1) * found.width), (x) => x.toFixed(2)),
-  ]);
   const about =
     `logit of "${options.answer}" less that of "${options.wrong}": clean ${found.clean.toFixed(3)}, ` +
     `corrupted ${found.corrupted.toFixed(3)}`;
   console.log(`${about}\nwhat comes back with ${activation} of the clean text:`);
-  console.log(alignTable(['', ...columns.map(printable)], rows, new Set(found.values.keys())));
+  console.log(mapLines(found, columns, (x) => x.toFixed(2)));
   const map = { title: `What comes back with ${activation} of the clean text`, note: about };
   return heatMapPage([{ ...map, rows: layerNames(found), columns, values: found.values }], `Patching of ${name}`);
 }

@@ -1,6 +1,5 @@
 // Folders with packed weights: those of the library compressed-tensors, and ours.
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -17,10 +16,11 @@ import { SavedWeights } from '../../models/io/safetensors.ts';
 import { failure, rejects } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32, values } from '../support/small-bert.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('compressed-tensors');
-const folder = mkdtempSync(join(tmpdir(), 'tapeform-packed-'));
-test.after(() => rmSync(folder, { recursive: true }));
+let folder = '';
+temporaryFolder(test, (made) => (folder = made));
 const silent = { log: () => undefined };
 const packedFolder = goldenFile('tiny-compressed-tensors');
 
