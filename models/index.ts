@@ -45,7 +45,7 @@ export { runWithCache, runWithHooks } from './hooks/run.ts';
 export type { ActivationHook, ActivationNames } from './hooks/run.ts';
 export { withHooks } from './hooks/with-hooks.ts';
 export type { ModuleHooks } from './hooks/with-hooks.ts';
-export { Module } from './module.ts';
+export { evalMode, Module } from './module.ts';
 export type { ForwardHook, ForwardPreHook, HookHandle, HookOptions } from './module.ts';
 export * from './nn/index.ts';
 export {

@@ -470,3 +470,14 @@ function groups(children: ModuleOutline['children']): [string, ModuleOutline][] 
   }
   return result;
 }
+
+/**
+ * Switches a module's dropout off until the end of the block, and puts its mode back, whatever happens:
+ *
+ *     using _mode = evalMode(model);
+ */
+export function evalMode(module: Module): Disposable {
+  const { training } = module;
+  module.eval();
+  return { [Symbol.dispose]: () => void module.train(training) };
+}

@@ -2,6 +2,7 @@
 import { compile, noGrad, scope } from '../../autograd/index.ts';
 import type { Compiled } from '../../autograd/index.ts';
 import type { RowLimits } from '../bert/model.ts';
+import { evalMode } from '../module.ts';
 import type { Module } from '../module.ts';
 
 /** A text, or a pair of texts, as a model reads it, unpadded. */
@@ -83,15 +84,10 @@ export async function forEachBatch(
   run: (indices: readonly number[]) => Promise<void>,
 ): Promise<void> {
   const lengths = rows.map(({ inputIds }) => inputIds.length);
-  const { training } = model;
-  model.eval();
-  try {
-    for (const indices of evaluationBatches(lengths, batchSize)) {
-      using _ = scope();
-      await run(indices);
-    }
-  } finally {
-    model.train(training);
+  using _mode = evalMode(model);
+  for (const indices of evaluationBatches(lengths, batchSize)) {
+    using _ = scope();
+    await run(indices);
   }
 }
 

@@ -1,7 +1,7 @@
 /** How much a model's loss hangs on each of its heads and units. */
 import { abs, mul, noGrad, ones, reshape, sum } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { withHooks } from '../../models/index.ts';
+import { evalMode, withHooks } from '../../models/index.ts';
 import type { Module, ModuleHooks } from '../../models/index.ts';
 import { headsOf, readersOf } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
@@ -47,29 +47,24 @@ export async function importanceOf<Batch>(
     ...feedForward.map((module) => ({ module, groups: units })),
   ];
   const totals = gates.map(({ groups }) => new Float64Array(groups));
-  const { training } = model;
-  model.eval();
+  using _mode = evalMode(model);
   let examples = 0;
-  try {
-    for (const batch of batches) {
-      const count = rows(batch);
-      const given = gates.map(({ groups }) => gate(count, groups));
-      const hooks = gates.map(({ module }, i): ModuleHooks => ({
-        module,
-        before: (_, [x]) => [gated(x as Tensor, given[i]!)],
-      }));
-      // The sum of the examples' losses: each gate then has its own example's derivative.
-      withHooks(hooks, () => mul(loss(batch), count).backward(), 'importance');
-      for (const [i, g] of given.entries()) {
-        const each = noGrad(() => sum(abs(g.grad!), 0)); // (groups)
-        const values = await each.data();
-        totals[i]!.forEach((_, group, all) => (all[group]! += Number(values[group]!)));
-      }
-      for (const parameter of model.parameters()) parameter.grad = undefined;
-      examples += count;
+  for (const batch of batches) {
+    const count = rows(batch);
+    const given = gates.map(({ groups }) => gate(count, groups));
+    const hooks = gates.map(({ module }, i): ModuleHooks => ({
+      module,
+      before: (_, [x]) => [gated(x as Tensor, given[i]!)],
+    }));
+    // The sum of the examples' losses: each gate then has its own example's derivative.
+    withHooks(hooks, () => mul(loss(batch), count).backward(), 'importance');
+    for (const [i, g] of given.entries()) {
+      const each = noGrad(() => sum(abs(g.grad!), 0)); // (groups)
+      const values = await each.data();
+      totals[i]!.forEach((_, group, all) => (all[group]! += Number(values[group]!)));
     }
-  } finally {
-    model.train(training);
+    for (const parameter of model.parameters()) parameter.grad = undefined;
+    examples += count;
   }
   const scores = totals.map((values) => {
     const norm = normalise ? Math.hypot(...values) || 1 : examples;

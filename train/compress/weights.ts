@@ -2,7 +2,7 @@
 import { assign, mul, noGrad, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Linear } from '../../models/nn/linear.ts';
-import { withHooks } from '../../models/index.ts';
+import { evalMode, withHooks } from '../../models/index.ts';
 import type { ModuleHooks } from '../../models/index.ts';
 import type { Callback } from '../trainer/callback.ts';
 import { modulesWithWeights } from './smaller.ts';
@@ -212,27 +212,22 @@ export async function inputNormsOf<Batch>(
   if (batches.length === 0) throw new Error('inputNormsOf: there are no batches; give some of the texts to train on');
   const layers = linears(model);
   const squares = new Map(layers.map(([name, { weight }]) => [name, new Float64Array(weight.shape[1]!)]));
-  const { training } = model;
-  model.eval();
-  try {
-    for (const batch of batches) {
-      const seen = new Map<string, Tensor>();
-      const mask = tokens(batch); // (B, T)
-      const hooks = layers.map(([name, module]): ModuleHooks => ({
-        module,
-        before: (_, [x]) => {
-          const read = mul(x as Tensor, mask.unsqueeze(2)); // (B, T, in)
-          seen.set(name, sum(mul(read, read), [0, 1]));
-        },
-      }));
-      withHooks(hooks, () => noGrad(() => run(batch)), 'norms of inputs');
-      for (const [name, own] of seen) {
-        const values = await own.data();
-        squares.get(name)!.forEach((_, i, all) => (all[i]! += Number(values[i]!)));
-      }
+  using _mode = evalMode(model);
+  for (const batch of batches) {
+    const seen = new Map<string, Tensor>();
+    const mask = tokens(batch); // (B, T)
+    const hooks = layers.map(([name, module]): ModuleHooks => ({
+      module,
+      before: (_, [x]) => {
+        const read = mul(x as Tensor, mask.unsqueeze(2)); // (B, T, in)
+        seen.set(name, sum(mul(read, read), [0, 1]));
+      },
+    }));
+    withHooks(hooks, () => noGrad(() => run(batch)), 'norms of inputs');
+    for (const [name, own] of seen) {
+      const values = await own.data();
+      squares.get(name)!.forEach((_, i, all) => (all[i]! += Number(values[i]!)));
     }
-  } finally {
-    model.train(training);
   }
   return new Map([...squares].map(([name, values]) => [name, Float32Array.from(values, Math.sqrt)]));
 }

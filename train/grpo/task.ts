@@ -1,5 +1,6 @@
 import { compile, noGrad, scope, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { evalMode } from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { paddedLength } from '../../models/pipelines/rows.ts';
 import { endlessBatches } from '../data/batches.ts';
@@ -61,10 +62,8 @@ export function grpoTask(options: GrpoTaskOptions): TrainingTask {
     );
     if (count > 1) {
       const rows = rowsOf(texts);
-      const { training } = model;
-      model.eval();
+      using _mode = evalMode(model);
       const logps = await values(ofModel, rows.inputIds);
-      model.train(training);
       const width = rows.inputIds.shape[1]! - 1;
       texts.forEach((text, b) => {
         const from = b * width + text.start - 1;

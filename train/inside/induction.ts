@@ -1,7 +1,7 @@
 // Heads that find what came before: measured on random tokens that come twice.
 import { gather, logSoftmax, mean, noGrad, reshape, scope, slice, tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
-import { runWithCache } from '../../models/index.ts';
+import { evalMode, runWithCache } from '../../models/index.ts';
 import { headAblation } from './interventions.ts';
 import type { LayerMap, Metric } from './interventions.ts';
 import type { Inputs, LanguageModel } from './lens.ts';
@@ -42,65 +42,60 @@ export async function inductionScores(
   { length = 24, rows = 4, seed = 0, vocabulary }: InductionOptions = {},
 ): Promise<InductionScores> {
   const random = new Random(seed);
-  const { training } = model;
-  model.eval();
-  try {
-    const sums: Record<'induction' | 'previous' | 'duplicate' | 'copying', Float64Array | undefined> = {
-      ...{ induction: undefined, previous: undefined, duplicate: undefined, copying: undefined },
-    };
-    let [layers, heads] = [0, 0];
-    const logProbs: [number, number] = [0, 0];
-    for (let row = 0; row < rows; row++) {
-      using _ = scope();
-      const part = Int32Array.from({ length }, () => {
-        const number = random.int(vocabulary?.length ?? model.config.vocabSize);
-        return vocabulary ? vocabulary[number]! : number;
-      });
-      const ids = Int32Array.from([...part, ...part]);
-      const inputs: Inputs = { inputIds: tensor(ids, { shape: [1, 2 * length] }) };
-      const { output, cache } = noGrad(() => runWithCache(model, inputs as never, /^blocks\.\d+\.attn\.hook_pattern$/));
-      const patterns = Object.values(cache);
-      layers = patterns.length;
-      heads = Math.max(...patterns.map(({ shape }) => shape[1]!));
-      const [induction, previous, duplicate] = (['induction', 'previous', 'duplicate'] as const).map(
-        (name) => (sums[name] ??= new Float64Array(layers * heads)),
-      ) as [Float64Array, Float64Array, Float64Array];
-      for (const [layer, pattern] of patterns.entries()) {
-        const [, count, tokens] = pattern.shape as [number, number, number];
-        const data = await pattern.data();
-        const at = (head: number, i: number, j: number): number => Number(data[(head * tokens + i) * tokens + j]);
-        if (at(0, 0, tokens - 1) > 1e-6)
-          throw new Error(`inductionScores: a ${model.constructor.name} sees the tokens to come; give a decoder`);
-        for (let head = 0; head < count; head++)
-          for (let i = length; i < 2 * length; i++) {
-            const place = layer * heads + head;
-            induction[place]! += at(head, i, i - length + 1) / length / rows;
-            previous[place]! += at(head, i, i - 1) / length / rows;
-            duplicate[place]! += at(head, i, i - length) / length / rows;
-          }
-      }
-      const second = logProbMetric(ids, length);
-      logProbs[0] += Number((await noGrad(() => logProbMetric(ids, 1, length)(output.logits)).data())[0]) / rows;
-      logProbs[1] += Number((await noGrad(() => second(output.logits)).data())[0]) / rows;
-      const lost = await headAblation(model, inputs, second);
-      const copying = (sums.copying ??= new Float64Array(layers * heads));
-      lost.values.forEach((value, i) => (copying[i]! += value / rows));
-    }
-    const map = (values: Float64Array | undefined): LayerMap => ({
-      layers,
-      width: heads,
-      values: Float32Array.from(values ?? []),
+  using _mode = evalMode(model);
+  const sums: Record<'induction' | 'previous' | 'duplicate' | 'copying', Float64Array | undefined> = {
+    ...{ induction: undefined, previous: undefined, duplicate: undefined, copying: undefined },
+  };
+  let [layers, heads] = [0, 0];
+  const logProbs: [number, number] = [0, 0];
+  for (let row = 0; row < rows; row++) {
+    using _ = scope();
+    const part = Int32Array.from({ length }, () => {
+      const number = random.int(vocabulary?.length ?? model.config.vocabSize);
+      return vocabulary ? vocabulary[number]! : number;
     });
-    return {
-      induction: map(sums.induction),
-      previous: map(sums.previous),
-      duplicate: map(sums.duplicate),
-      copying: map(sums.copying),
-      logProbs,
-    };
-  } finally {
-    model.train(training);
+    const ids = Int32Array.from([...part, ...part]);
+    const inputs: Inputs = { inputIds: tensor(ids, { shape: [1, 2 * length] }) };
+    const { output, cache } = noGrad(() => runWithCache(model, inputs as never, /^blocks\.\d+\.attn\.hook_pattern$/));
+    const patterns = Object.values(cache);
+    layers = patterns.length;
+    heads = Math.max(...patterns.map(({ shape }) => shape[1]!));
+    const [induction, previous, duplicate] = (['induction', 'previous', 'duplicate'] as const).map(
+      (name) => (sums[name] ??= new Float64Array(layers * heads)),
+    ) as [Float64Array, Float64Array, Float64Array];
+    for (const [layer, pattern] of patterns.entries()) {
+      const [, count, tokens] = pattern.shape as [number, number, number];
+      const data = await pattern.data();
+      const at = (head: number, i: number, j: number): number => Number(data[(head * tokens + i) * tokens + j]);
+      if (at(0, 0, tokens - 1) > 1e-6)
+        throw new Error(`inductionScores: a ${model.constructor.name} sees the tokens to come; give a decoder`);
+      for (let head = 0; head < count; head++)
+        for (let i = length; i < 2 * length; i++) {
+          const place = layer * heads + head;
+          induction[place]! += at(head, i, i - length + 1) / length / rows;
+          previous[place]! += at(head, i, i - 1) / length / rows;
+          duplicate[place]! += at(head, i, i - length) / length / rows;
+        }
+    }
+    const second = logProbMetric(ids, length);
+    logProbs[0] += Number((await noGrad(() => logProbMetric(ids, 1, length)(output.logits)).data())[0]) / rows;
+    logProbs[1] += Number((await noGrad(() => second(output.logits)).data())[0]) / rows;
+    const lost = await headAblation(model, inputs, second);
+    const copying = (sums.copying ??= new Float64Array(layers * heads));
+    lost.values.forEach((value, i) => (copying[i]! += value / rows));
   }
+  const map = (values: Float64Array | undefined): LayerMap => ({
+    layers,
+    width: heads,
+    values: Float32Array.from(values ?? []),
+  });
+  return {
+    induction: map(sums.induction),
+    previous: map(sums.previous),
+    duplicate: map(sums.duplicate),
+    copying: map(sums.copying),
+    logProbs,
+  };
 }
 
 /** The mean log-probability of the tokens from `from` on, each by the logits before it. */

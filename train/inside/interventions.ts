@@ -1,7 +1,7 @@
 // What becomes of a model's output when activations are taken from another run, or taken away.
 import { eq, arange, expand, noGrad, reshape, scope, sub, where, mul, cast } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { runWithCache, runWithHooks } from '../../models/index.ts';
+import { evalMode, runWithCache, runWithHooks } from '../../models/index.ts';
 import type { Inputs, LanguageModel } from './lens.ts';
 
 /** A number for each row of logits (B, T, V): (B). */
@@ -44,12 +44,6 @@ const layersIn = (cache: Readonly<Record<string, Tensor>>): Tensor[] => {
 
 const numberOf = async (x: Tensor): Promise<number> => Number((await x.data())[0]);
 
-function inEval<T>(model: LanguageModel, work: () => Promise<T>): Promise<T> {
-  const { training } = model;
-  model.eval();
-  return work().finally(() => void model.train(training));
-}
-
 /**
  * Activation patching (causal tracing; Meng et al. 2022, Zhang and Nanda 2024): the model reads the corrupted
  * text, but one activation at one place is that of the clean text. The map [layers][places] says how much of
@@ -73,36 +67,35 @@ export async function activationPatching(
       `activationPatching: the clean text has ${tokens} tokens and the corrupted one ${others}; give texts whose ` +
         'tokens stand in the same places',
     );
-  return inEval(model, async () => {
-    using _ = scope();
-    const name = new RegExp(`^blocks\\.\\d+\\.${activation}$`);
-    const { output, cache } = noGrad(() => runWithCache(model, clean as never, name));
-    const states = layersIn(cache);
-    const full = await numberOf(noGrad(() => checkedMetric(metric, output.logits)));
-    const less = await numberOf(
-      noGrad(() => checkedMetric(metric, (model.forward(corrupted as never) as { logits: Tensor }).logits)),
+  using _mode = evalMode(model);
+  using _ = scope();
+  const name = new RegExp(`^blocks\\.\\d+\\.${activation}$`);
+  const { output, cache } = noGrad(() => runWithCache(model, clean as never, name));
+  const states = layersIn(cache);
+  const full = await numberOf(noGrad(() => checkedMetric(metric, output.logits)));
+  const less = await numberOf(
+    noGrad(() => checkedMetric(metric, (model.forward(corrupted as never) as { logits: Tensor }).logits)),
+  );
+  if (!(Math.abs(full - less) > 1e-6 * Math.abs(full)))
+    throw new Error(
+      `activationPatching: the metric is ${full} for the clean text and ${less} for the corrupted one, so nothing ` +
+        'can come back; give texts that it tells apart',
     );
-    if (!(Math.abs(full - less) > 1e-6 * Math.abs(full)))
-      throw new Error(
-        `activationPatching: the metric is ${full} for the clean text and ${less} for the corrupted one, so nothing ` +
-          'can come back; give texts that it tells apart',
-      );
-    const rows = repeated(corrupted, tokens);
-    const here = diagonal(tokens, [tokens, tokens, 1]);
-    const values = new Float32Array(states.length * tokens);
-    for (const [layer, state] of states.entries()) {
-      using _inner = scope();
-      const put = (x: Tensor): Tensor => where(here, expand(state, [...x.shape]), x);
-      const scores = noGrad(() =>
-        checkedMetric(metric, runWithHooks(model, rows as never, [[`blocks.${layer}.${activation}`, put]]).logits),
-      );
-      values.set(
-        Float32Array.from(await scores.data(), (score) => (Number(score) - less) / (full - less)),
-        layer * tokens,
-      );
-    }
-    return { layers: states.length, width: tokens, values, clean: full, corrupted: less };
-  });
+  const rows = repeated(corrupted, tokens);
+  const here = diagonal(tokens, [tokens, tokens, 1]);
+  const values = new Float32Array(states.length * tokens);
+  for (const [layer, state] of states.entries()) {
+    using _inner = scope();
+    const put = (x: Tensor): Tensor => where(here, expand(state, [...x.shape]), x);
+    const scores = noGrad(() =>
+      checkedMetric(metric, runWithHooks(model, rows as never, [[`blocks.${layer}.${activation}`, put]]).logits),
+    );
+    values.set(
+      Float32Array.from(await scores.data(), (score) => (Number(score) - less) / (full - less)),
+      layer * tokens,
+    );
+  }
+  return { layers: states.length, width: tokens, values, clean: full, corrupted: less };
 }
 
 function checkedMetric(metric: Metric, logits: Tensor): Tensor {
@@ -119,29 +112,28 @@ function checkedMetric(metric: Metric, logits: Tensor): Tensor {
  * there), [layers][heads]. Inputs are one row.
  */
 export async function headAblation(model: LanguageModel, inputs: Inputs, metric: Metric): Promise<LayerMap> {
-  return inEval(model, async () => {
-    using _ = scope();
-    const { output, cache } = noGrad(() => runWithCache(model, inputs as never, /^blocks\.\d+\.attn\.hook_z$/));
-    const full = await numberOf(noGrad(() => checkedMetric(metric, output.logits)));
-    const heads = layersIn(cache).map(({ shape }) => shape[2]!);
-    const width = Math.max(...heads);
-    const values = new Float32Array(heads.length * width).fill(NaN);
-    for (const [layer, count] of heads.entries()) {
-      using _inner = scope();
-      const kept = sub(1, cast(diagonal(count, [count, 1, count, 1]), 'f32'));
-      const scores = noGrad(() =>
-        checkedMetric(
-          metric,
-          runWithHooks(model, repeated(inputs, count) as never, [
-            [`blocks.${layer}.attn.hook_z`, (z) => mul(z, cast(kept, z.dtype))],
-          ]).logits,
-        ),
-      );
-      values.set(
-        Float32Array.from(await scores.data(), (score) => full - Number(score)),
-        layer * width,
-      );
-    }
-    return { layers: heads.length, width, values };
-  });
+  using _mode = evalMode(model);
+  using _ = scope();
+  const { output, cache } = noGrad(() => runWithCache(model, inputs as never, /^blocks\.\d+\.attn\.hook_z$/));
+  const full = await numberOf(noGrad(() => checkedMetric(metric, output.logits)));
+  const heads = layersIn(cache).map(({ shape }) => shape[2]!);
+  const width = Math.max(...heads);
+  const values = new Float32Array(heads.length * width).fill(NaN);
+  for (const [layer, count] of heads.entries()) {
+    using _inner = scope();
+    const kept = sub(1, cast(diagonal(count, [count, 1, count, 1]), 'f32'));
+    const scores = noGrad(() =>
+      checkedMetric(
+        metric,
+        runWithHooks(model, repeated(inputs, count) as never, [
+          [`blocks.${layer}.attn.hook_z`, (z) => mul(z, cast(kept, z.dtype))],
+        ]).logits,
+      ),
+    );
+    values.set(
+      Float32Array.from(await scores.data(), (score) => full - Number(score)),
+      layer * width,
+    );
+  }
+  return { layers: heads.length, width, values };
 }

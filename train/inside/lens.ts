@@ -1,7 +1,7 @@
 // What a model of language would say behind each of its layers.
 import { compile, logSoftmax, noGrad, scope, select, topk } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { runWithCache, runWithHooks } from '../../models/index.ts';
+import { evalMode, runWithCache, runWithHooks } from '../../models/index.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 import type { ExplainedText } from '../explain/read-text.ts';
 import { readInputs } from './patterns.ts';
@@ -69,43 +69,38 @@ export async function logitLens(
   { top = 5, ...options }: LensOptions = {},
 ): Promise<Lens> {
   using _ = scope();
-  const { training } = model;
-  model.eval();
-  try {
-    const { inputs, tokens } = await readInputs(model, tokenizer, text, options);
-    const { names, states } = residualsOf(model, inputs);
-    const last = names.at(-1)!;
-    // The layers before are not computed: nothing of theirs is used.
-    const read = compile(
-      (batch: Inputs, state: Tensor) => {
-        const { logits } = runWithHooks(model, batch as never, [[last, () => state]]);
-        if (logits?.ndim !== 3 || logits.shape[1] !== state.shape[1])
-          throw new Error(
-            `logitLens: a ${model.constructor.name} has no logits for each token; give a decoder or a model of ` +
-              'masked tokens',
-          );
-        return topk(logSoftmax(select(logits, 0, 0)), top); // (T, top) each
-      },
-      { name: 'logit lens' },
+  using _mode = evalMode(model);
+  const { inputs, tokens } = await readInputs(model, tokenizer, text, options);
+  const { names, states } = residualsOf(model, inputs);
+  const last = names.at(-1)!;
+  // The layers before are not computed: nothing of theirs is used.
+  const read = compile(
+    (batch: Inputs, state: Tensor) => {
+      const { logits } = runWithHooks(model, batch as never, [[last, () => state]]);
+      if (logits?.ndim !== 3 || logits.shape[1] !== state.shape[1])
+        throw new Error(
+          `logitLens: a ${model.constructor.name} has no logits for each token; give a decoder or a model of ` +
+            'masked tokens',
+        );
+      return topk(logSoftmax(select(logits, 0, 0)), top); // (T, top) each
+    },
+    { name: 'logit lens' },
+  );
+  const layers = [];
+  for (const [i, state] of states.entries()) {
+    const [scores, ids] = noGrad(() => read(inputs, state));
+    const [logProbs, numbers] = await Promise.all([scores.data(), ids.data()]);
+    const places = tokens.map((_token, t) =>
+      Array.from({ length: top }, (_, k): LensToken => {
+        const id = Number(numbers[t * top + k]);
+        return {
+          token: tokenizer.convertIdsToTokens([id])[0]!,
+          id,
+          probability: Math.exp(Number(logProbs[t * top + k])),
+        };
+      }),
     );
-    const layers = [];
-    for (const [i, state] of states.entries()) {
-      const [scores, ids] = noGrad(() => read(inputs, state));
-      const [logProbs, numbers] = await Promise.all([scores.data(), ids.data()]);
-      const places = tokens.map((_token, t) =>
-        Array.from({ length: top }, (_, k): LensToken => {
-          const id = Number(numbers[t * top + k]);
-          return {
-            token: tokenizer.convertIdsToTokens([id])[0]!,
-            id,
-            probability: Math.exp(Number(logProbs[t * top + k])),
-          };
-        }),
-      );
-      layers.push({ name: i === 0 ? 'embeddings' : `layer ${i - 1}`, places });
-    }
-    return { tokens, layers };
-  } finally {
-    model.train(training);
+    layers.push({ name: i === 0 ? 'embeddings' : `layer ${i - 1}`, places });
   }
+  return { tokens, layers };
 }

@@ -1,7 +1,7 @@
 // The attention of a model on a text, all layers and heads of it.
 import { noGrad, scope, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { generate, runWithCache, Seq2SeqLM } from '../../models/index.ts';
+import { evalMode, generate, runWithCache, Seq2SeqLM } from '../../models/index.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 import { textTemplate, withTemplate } from '../../models/generation/source-text.ts';
 import { baseOf } from '../explain/output.ts';
@@ -107,31 +107,22 @@ export async function attentionPatterns(
   options: PatternOptions = {},
 ): Promise<AttentionStack[]> {
   using _ = scope();
-  const { training } = model;
-  model.eval();
-  try {
-    const { inputs, tokens, target = [] } = await readInputs(model, tokenizer, text, options);
-    const { cache } = noGrad(() => runWithCache(model as RunnableModule, inputs, /\.hook_pattern$/));
-    const found = new Map<keyof typeof stackNames, { heads: number; weights: Float32Array }[]>();
-    for (const [name, x] of Object.entries(cache)) {
-      const [, first, part] = /^(\w+)\.\d+\.(\w+)\./.exec(name)! as unknown as [
-        string,
-        keyof typeof stackNames,
-        string,
-      ];
-      const key = part === 'cross_attn' ? part : first;
-      const layer = { heads: x.shape[1]!, weights: Float32Array.from(await x.data(), Number) };
-      found.set(key, [...(found.get(key) ?? []), layer]);
-    }
-    return [...found].map(([key, layers]) => ({
-      name: stackNames[key],
-      from: key === 'decoder' || key === 'cross_attn' ? target : tokens,
-      to: key === 'decoder' ? target : tokens,
-      layers,
-    }));
-  } finally {
-    model.train(training);
+  using _mode = evalMode(model);
+  const { inputs, tokens, target = [] } = await readInputs(model, tokenizer, text, options);
+  const { cache } = noGrad(() => runWithCache(model as RunnableModule, inputs, /\.hook_pattern$/));
+  const found = new Map<keyof typeof stackNames, { heads: number; weights: Float32Array }[]>();
+  for (const [name, x] of Object.entries(cache)) {
+    const [, first, part] = /^(\w+)\.\d+\.(\w+)\./.exec(name)! as unknown as [string, keyof typeof stackNames, string];
+    const key = part === 'cross_attn' ? part : first;
+    const layer = { heads: x.shape[1]!, weights: Float32Array.from(await x.data(), Number) };
+    found.set(key, [...(found.get(key) ?? []), layer]);
   }
+  return [...found].map(([key, layers]) => ({
+    name: stackNames[key],
+    from: key === 'decoder' || key === 'cross_attn' ? target : tokens,
+    to: key === 'decoder' ? target : tokens,
+    layers,
+  }));
 }
 
 /** A model that runs on inputs by name. */

@@ -15,7 +15,7 @@ import {
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
-import { Parameter } from '../../models/index.ts';
+import { evalMode, Parameter } from '../../models/index.ts';
 import { AdamW } from '../optim/index.ts';
 import { residualsOf } from './lens.ts';
 import type { Inputs, LanguageModel } from './lens.ts';
@@ -125,24 +125,19 @@ export async function linearProbes(
   const byToken = new Map<number, number>();
   for (const id of [...new Set(tokens.ids)].sort((a, b) => a - b)) byToken.set(id, tokens.labels[random.int(count)]!);
   const tasks = [tokens.labels, tokens.ids.map((id) => byToken.get(id)!)] as const;
-  const { training } = model;
-  model.eval();
-  try {
-    const { width, layers: states } = await statesOf(model, rows, tokens);
-    const x = new Float32Array(states.length * tokens.ids.length * width);
-    states.forEach((state, layer) => x.set(standardised(state, width, count), layer * state.length));
-    const shape = [states.length, tokens.ids.length, width];
-    const accuracies = await accuraciesOf(x, shape as [number, number, number], tasks, {
-      ...{ count, classes, steps, lr, weightDecay },
-    });
-    const layers = accuracies.map(([accuracy, control], layer): LayerProbe => ({
-      name: layer === 0 ? 'embeddings' : `layer ${layer - 1}`,
-      ...{ accuracy, control, selectivity: accuracy - control },
-    }));
-    return { layers, majority: majorityOf(tokens.labels, count, classes) };
-  } finally {
-    model.train(training);
-  }
+  using _mode = evalMode(model);
+  const { width, layers: states } = await statesOf(model, rows, tokens);
+  const x = new Float32Array(states.length * tokens.ids.length * width);
+  states.forEach((state, layer) => x.set(standardised(state, width, count), layer * state.length));
+  const shape = [states.length, tokens.ids.length, width];
+  const accuracies = await accuraciesOf(x, shape as [number, number, number], tasks, {
+    ...{ count, classes, steps, lr, weightDecay },
+  });
+  const layers = accuracies.map(([accuracy, control], layer): LayerProbe => ({
+    name: layer === 0 ? 'embeddings' : `layer ${layer - 1}`,
+    ...{ accuracy, control, selectivity: accuracy - control },
+  }));
+  return { layers, majority: majorityOf(tokens.labels, count, classes) };
 }
 
 /** The share of labels from `count` on that are the most frequent one of those before. */

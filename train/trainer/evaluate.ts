@@ -1,4 +1,5 @@
 import { compile, noGrad, scope } from '../../autograd/index.ts';
+import { evalMode } from '../../models/index.ts';
 import type { Module } from '../../models/index.ts';
 import { toDevice } from '../objectives/task.ts';
 import type { DeviceBatch, TrainingTask } from '../objectives/task.ts';
@@ -18,24 +19,19 @@ export function evaluator(model: Module, task: TrainingTask, batches: number): (
     log: () => undefined,
   });
   return async () => {
-    const { training } = model;
-    model.eval();
+    using _mode = evalMode(model);
     const sums = new Map<string, { total: number; count: number }>();
-    try {
-      for (let index = 0; index < batches; index++) {
-        using _ = scope();
-        const batch = await task.batch(index);
-        const losses = forward(toDevice(batch));
-        for (const [name, count] of Object.entries(batch.counts)) {
-          const sum = sums.get(name) ?? { total: 0, count: 0 };
-          // The mean over no labels is no number.
-          if (count > 0) sum.total += count * (await losses[name]!.item());
-          sum.count += count;
-          sums.set(name, sum);
-        }
+    for (let index = 0; index < batches; index++) {
+      using _ = scope();
+      const batch = await task.batch(index);
+      const losses = forward(toDevice(batch));
+      for (const [name, count] of Object.entries(batch.counts)) {
+        const sum = sums.get(name) ?? { total: 0, count: 0 };
+        // The mean over no labels is no number.
+        if (count > 0) sum.total += count * (await losses[name]!.item());
+        sum.count += count;
+        sums.set(name, sum);
       }
-    } finally {
-      model.train(training);
     }
     const parts = [...sums].map(([name, { total, count }]) => [name, total / count] as const);
     const trained = parts.filter(([name]) => !task.measures?.includes(name));
