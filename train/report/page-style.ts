@@ -16,7 +16,8 @@ main { max-width: 82rem; margin: 0 auto; padding: 1rem clamp(.75rem, 3vw, 2rem) 
 h1 { font-size: 1.5rem; margin: .5rem 0 0; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 0; }
 h3 { font-size: 1rem; margin: 1rem 0 .5rem; } .card > h3 { margin-top: 0; }
 small { font-weight: normal; color: var(--soft); }
-section { margin-top: 2rem; } p { margin: .25rem 0 .75rem; } .hint, .about { color: var(--soft); font-size: .875rem; }
+section { margin-top: 2rem; } section > svg { max-width: 100%; height: auto; }
+p { margin: .25rem 0 .75rem; } .hint, .about { color: var(--soft); font-size: .875rem; }
 header { display: flex; justify-content: space-between; align-items: center; gap: 1rem; margin-bottom: .5rem; }
 code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem; }
