@@ -8,6 +8,7 @@ import { readModelJson } from './io/model-files.ts';
 import { modelParts, readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import { Module } from './module.ts';
 import { showValue } from './names.ts';
+import { modelOf } from './nn/low-rank.ts';
 import { PreTrainedModel } from './pretrained.ts';
 import type { LoadOptions, PreTrainedClass } from './pretrained.ts';
 import { CausalLM } from './transformer/causal-lm.ts';
@@ -160,7 +161,7 @@ export function encoderSizes(config: ModelConfig): { readonly width: number; rea
 
 /** The same class and config as a model's, with nothing learnt; seed it with `manualSeed`. */
 export function untrainedLike<M extends AnyModel>(model: M): M {
-  return new (model.constructor as new (config: M['config']) => M)(model.config);
+  return modelOf(model.constructor as new (config: M['config']) => M, model.config);
 }
 
 /**

@@ -29,6 +29,7 @@ import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames, showShape } from './names.ts';
 import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
+import { modelOf } from './nn/low-rank.ts';
 import { packedLayers, packWeights, quantizationConfig } from './nn/quantize.ts';
 import type { Quantization } from './nn/quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
@@ -107,7 +108,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
       throw new Error(
         `${this.name}: the config is one of "${whole.modelType}"; this class needs one of "${modelType}"`,
       );
-    return new this(whole);
+    return modelOf(this, whole);
   }
 
   /**
@@ -142,7 +143,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     const opened = await readModelFolder(folder, open, ({ weights }) => weights.close());
     const { json, config, generationConfig, weights } = opened;
     try {
-      const { module: model, initialise } = named(configFile, () => postponeInit(() => new this(config)));
+      const { module: model, initialise } = named(configFile, () => postponeInit(() => modelOf(this, config)));
       await takeTables(model, weights, this.keyRules);
       const isComputed = (key: string): boolean => this.keyRules.computedKeys?.test(key) ?? false;
       const tied = matchWeights(model, weights, this.keyRules);
@@ -211,7 +212,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
    */
   async savePretrained(folder: string, options: SaveOptions = {}): Promise<void> {
     const { tokenizer, dtype, maxShardBytes, files: further = [], replaces = [] } = options;
-    const { module: fresh } = postponeInit(() => new (this.constructor as new (config: C) => this)(this.config));
+    const { module: fresh } = postponeInit(() => modelOf(this.constructor as new (config: C) => this, this.config));
     const own = new Map(this.namedBuffers());
     for (const [key, table] of fresh.namedBuffers()) table.persistent = own.get(key)?.persistent ?? table.persistent;
     checkLoadsAgain(this, fresh, (key) => this.mayBeNew(key));

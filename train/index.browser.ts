@@ -13,6 +13,8 @@ export { gptq, InputProducts } from './compress/gptq.ts';
 export type { GptqOptions, GptqType } from './compress/gptq.ts';
 export { importanceOf, leastImportant } from './compress/importance.ts';
 export type { Importance } from './compress/importance.ts';
+export { lowRank } from './compress/low-rank.ts';
+export type { Thinness } from './compress/low-rank.ts';
 export { headsOf, keepLayers, keepUnits, layersOf, pruneHeads, unitsOf } from './compress/smaller.ts';
 export { gradualPruning, inputNormsOf, PrunedWeights } from './compress/weights.ts';
 export type { PruningSchedule, WeightPruning } from './compress/weights.ts';

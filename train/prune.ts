@@ -1,10 +1,12 @@
 /**
  * Makes a trained classifier smaller: takes out layers, heads and units of the feed-forward part that count
- * least, or sets weights to zero, trains what is left for a while, and compares.
+ * least, makes two thin layers of each linear one, or sets weights to zero, trains what is left for a while,
+ * and compares.
  *
  *   npm start                            trains a classifier, in runs/spam-assassin
  *   node --import tsx train/prune.ts --model runs/spam-assassin --heads 0.5 --units 0.5
  *   node --import tsx train/prune.ts --model runs/spam-assassin --sparsity 0.5
+ *   node --import tsx train/prune.ts --model runs/spam-assassin --rank 0.5
  *   node --import tsx train/prune.ts --model FOLDER --pattern 2:4 --score wanda --epochs 0 --data reviews.csv
  */
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
@@ -37,6 +39,18 @@ const command = {
       max: 0.99,
       help: 'share of the units of each feed-forward part that goes',
     },
+    rank: {
+      type: 'number',
+      min: 0.001,
+      max: 0.999,
+      help: "each linear layer becomes two thin ones, with this share of the layer's weights",
+    },
+    energy: {
+      type: 'number',
+      min: 0.001,
+      max: 1,
+      help: 'or as thin as this share of the squares of its singular values allows',
+    },
     sparsity: { type: 'number', default: 0, min: 0, max: 0.99, help: "share of the layers' weights that become zero" },
     pattern: { type: 'string', help: '2:4: of 4 weights in a row 2 become zero, as sparse products need it' },
     score: {
@@ -57,8 +71,9 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
 /** The options that a run must be resumed with. */
 function identityOf(values: Values): Readonly<Record<string, unknown>> {
-  const { maxLength, keep, keepLayers, heads, units, sparsity, pattern, score, scope, calibration } = values;
-  return { maxLength, keep, keepLayers, heads, units, sparsity, pattern, score, scope, calibration };
+  const { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope } = values;
+  const { calibration } = values;
+  return { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope, calibration };
 }
 
 main(async () => {
@@ -67,9 +82,13 @@ main(async () => {
   if (folder === undefined)
     throw new UsageError(`${command.name}: needs a trained classifier: --model FOLDER; npm start trains one`);
   const prunesWeights = sparsity > 0 || pattern !== undefined;
-  if (!prunesWeights && values.heads === 0 && values.units === 0 && values.keepLayers === undefined)
+  const { rank, energy } = values;
+  const isThin = rank !== undefined || energy !== undefined;
+  if (rank !== undefined && energy !== undefined)
+    throw new UsageError(`${command.name}: --rank and --energy both say how thin layers become; give one`);
+  if (!prunesWeights && !isThin && values.heads === 0 && values.units === 0 && values.keepLayers === undefined)
     throw new UsageError(
-      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --sparsity or --pattern`,
+      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --sparsity or --pattern`,
     );
   const output = outputOf(values.output, command.name, values.data);
   const resume = resumeOf(values);
@@ -81,7 +100,8 @@ main(async () => {
 
   const { keepLayers: list, heads, units, scope, score } = values;
   const keepLayers = list?.split(',').map(Number);
-  const model = await smallerModel(trained, { keepLayers, heads, units }, values);
+  const thin = isThin ? { share: rank, energy } : undefined;
+  const model = await smallerModel(trained, { keepLayers, heads, units, thin }, values);
   if (model !== classifier.model) {
     console.log(`smaller  ${describeModel(model)}`);
     models.push(await measure('smaller', { model, tokenizer }, data, test, batchSize));

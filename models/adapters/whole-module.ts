@@ -1,6 +1,7 @@
 import { noGrad } from '../../autograd/index.ts';
 import type { Module } from '../module.ts';
 import { showText } from '../names.ts';
+import { modelOf } from '../nn/low-rank.ts';
 import { postponeInit } from '../parameter.ts';
 import type { BaseModel } from './targets.ts';
 
@@ -28,8 +29,8 @@ export function wholeModules(
   const chosen = all.filter(([path]) => path !== '' && names.some((name) => path.endsWith(name)));
   if (chosen.length === 0) return [];
   // A model of the same class and config has a module of the same make there; its weights take no memory.
-  const { module: fresh } = postponeInit(
-    () => new (model.constructor as new (config: BaseModel['config']) => BaseModel)(model.config),
+  const { module: fresh } = postponeInit(() =>
+    modelOf(model.constructor as new (config: BaseModel['config']) => BaseModel, model.config),
   );
   for (const buffer of fresh.buffers()) buffer.storage.free();
   const made = new Map(fresh.namedModules());

@@ -18,6 +18,7 @@ export { FeedForward } from './feed-forward.ts';
 export type { FeedForwardOptions } from './feed-forward.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
+export { LowRankLinear, modelOf, ranksOf, withRanks } from './low-rank.ts';
 export { KeyValueCache } from './kv-cache.ts';
 export type { LayerCache } from './kv-cache.ts';
 export { GroupNorm, LayerNorm, RMSNorm } from './norm.ts';

@@ -3,6 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import type { ModelConfig } from '../config.ts';
 import { keysByTensor, matchState } from '../io/state-dict.ts';
 import { listNames } from '../names.ts';
+import { modelOf } from '../nn/low-rank.ts';
 import { postponeInit } from '../parameter.ts';
 import type { PreTrainedModel } from '../pretrained.ts';
 
@@ -32,7 +33,7 @@ export async function extendVocabulary<
   const { firstId = vocabSize } = options;
   check(pieces, vocabSize, firstId);
   const config = Object.freeze({ ...model.config, vocabSize: Math.max(vocabSize, firstId + pieces.length) });
-  const { module: made } = postponeInit(() => new (model.constructor as new (config: C) => M)(config));
+  const { module: made } = postponeInit(() => modelOf(model.constructor as new (config: C) => M, config));
   if (model.parameters().every(({ dtype }) => dtype === 'f16')) made.to('f16');
   const old = model.stateTensors();
   const { missing, unexpected } = matchState(made.stateTensors(), old).report;

@@ -4,11 +4,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { assign, crossEntropy, manualSeed, mul, noGrad, scope, tensor } from '../../autograd/index.ts';
+import { svd } from '../../common/svd.ts';
+import { assign, crossEntropy, manualSeed, matmul, mul, noGrad, scope, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { BertConfig, BertForSequenceClassification, loadModel } from '../../models/index.ts';
+import {
+  BertConfig,
+  BertForSequenceClassification,
+  BertModel,
+  loadModel,
+  LowRankLinear,
+  ranksOf,
+  withRanks,
+} from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { distillation, layerMap, softLoss } from '../../train/compress/distillation.ts';
+import { lowRank, rankFor } from '../../train/compress/low-rank.ts';
 import { outcomesTable, paretoFront } from '../../train/compress/outcomes.ts';
 import type { Outcome } from '../../train/compress/outcomes.ts';
 import { importanceOf, leastImportant, others } from '../../train/compress/importance.ts';
@@ -150,6 +160,65 @@ test('units and heads that are gone: as if nothing read them; saved and loaded a
       ),
     /^pruneHeads: GPT2\w+ cannot say so in its config.json; give BERT, RoBERTa or ELECTRA$/,
   );
+});
+
+test('layers of low rank are the nearest there are; saved, loaded as the base, too; misfits are refused', async () => {
+  const model = bert();
+  const thin = await lowRank(model, { share: 0.6 });
+  const ranks = { ...ranksOf(thin.config) };
+  assert.is(Object.keys(ranks).length, 18);
+  assert.equal([ranks['encoder.layer.0.attention.self.query'], ranks['encoder.layer.2.output.dense']], [2, 2]);
+  const [whole, parts] = [model.stateDict(), thin.stateDict()];
+  for (const name of Object.keys(ranks)) {
+    const key = `bert.${name}`;
+    const weight = whole.get(`${key}.weight`)!;
+    const product = noGrad(() => matmul(parts.get(`${key}.up.weight`)!, parts.get(`${key}.down.weight`)!));
+    const { s } = svd(await values(weight), weight.shape[0]!, weight.shape[1]!);
+    const error = await values(noGrad(() => weight.sub(product)));
+    const least = Math.hypot(...s.subarray(ranks[name]!)); // Eckart and Young
+    assert.ok(Math.abs(Math.hypot(...error) - least) < 1e-5, name);
+    const after = svd(await values(product), weight.shape[0]!, weight.shape[1]!).s;
+    assert.ok(after[ranks[name]!]! < 1e-6 && after[ranks[name]! - 1]! > 1e-3, `${name} is of rank ${ranks[name]}`);
+    noGrad(() => assign(weight, product));
+  }
+  const logits = await logitsOf(thin);
+  assert.ok(largestDifference(logits, await logitsOf(model)) < 1e-5, 'it computes with the products');
+  assert.ok(thin.numParameters() < model.numParameters());
+  const path = join(folder, 'thin');
+  await thin.savePretrained(path);
+  const loaded = (await loadModel(path)) as BertForSequenceClassification;
+  assert.equal(await logitsOf(loaded), logits);
+  const base = await BertModel.fromPretrained(path, undefined, { log: () => undefined });
+  assert.equal(
+    await values(noGrad(() => base.forward(inputs).lastHiddenState)),
+    await values(noGrad(() => thin.bert.forward(inputs).lastHiddenState)),
+  );
+  // It learns, and its two halves do.
+  lossOf(loaded).backward();
+  const { down, up } = loaded.bert.encoder.layer[1]!.intermediate.dense as unknown as LowRankLinear;
+  for (const half of [down, up]) assert.ok((await values(half.weight.grad!)).some((g) => g !== 0));
+
+  const kept = (energy: number): Promise<number[]> =>
+    lowRank(bert(), { energy }).then((m) => Object.values(ranksOf(m.config)));
+  const [some, more] = [await kept(0.3), await kept(0.5)];
+  assert.ok(some.every((rank, i) => rank >= 1 && rank <= (more[i] ?? rank)) && some.join() !== more.join());
+  assert.is(rankFor([2, 1, 1, 1], [4, 20], { energy: 5 / 7 }), 2);
+  assert.is(rankFor([2, 1, 1, 1], [4, 4], { energy: 5 / 7 }), 0);
+  await rejects(lowRank(bert(), { energy: 1 }), /^lowRank: no layer of the BertFor\w+ gets smaller .* keep less$/);
+  await rejects(lowRank(bert(), { share: 1 }), /^lowRank: a share of 1 of the weights is to stay; .*$/);
+  await rejects(lowRank(bert(), {}), /^lowRank: give either a share .*$/);
+  await rejects(lowRank(thin, { share: 0.5 }), /^lowRank: layers of the model are of low rank already; .*$/);
+  throwsOneLine(() => keepLayers(thin, [0]), /^keepLayers: layers of the model are of low rank already; .*$/);
+  await rejects(
+    lowRank(await loadModel(goldenFile('tiny-gpt2')), { share: 0.5 }),
+    /^lowRank: \S+ holds its weights the other way round, .*$/,
+  );
+  for (const [wrong, line] of [
+    [{ 'encoder.layer.9.output.dense': 2 }, /^low_rank of the config: \S+ is no module of a BertModel$/],
+    [{ 'encoder.layer.0.output.dense': 7 }, /^low_rank .* has rank 7; of \[8, 6\] it is 1 to 6$/],
+    [{ 'encoder.layer.0.output': 1 }, /^low_rank .* is a \w+; only linear layers can have a rank$/],
+  ] as const)
+    throwsOneLine(() => BertModel.fromConfig(withRanks(config, wrong)), line);
 });
 
 test('decoders and other encoders, too: a model of all its layers and units is the model', async () => {
@@ -446,13 +515,15 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   assert.is(trained.code, 0, trained.stderr);
 
   const pruned = join(folder, 'pruned');
-  const prune = ['--model', base, '--heads', '0.25', '--units', '0.5', '--sparsity', '0.5', ...training];
+  const parts = ['--heads', '0.25', '--units', '0.5', '--rank', '0.5', '--sparsity', '0.5'];
+  const prune = ['--model', base, ...parts, ...training];
   const done = await script('prune', [...prune, '--output', pruned]);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /\ntest +M parameters +smaller +faster +accuracy +f1 +loss\nbefore .*\nsmaller .*\nafter /);
   assert.match(done.stdout, /\n50\.0% of the layers' weights are zero\n/);
   const loaded = (await loadModel(pruned)) as BertForSequenceClassification;
-  assert.equal([unitsOf(loaded), headsOf(loaded).flat().length], [16, 3]);
+  assert.equal([loaded.config.intermediateSize, headsOf(loaded).flat().length], [16, 3]);
+  assert.ok(loaded.bert.encoder.layer[1]!.output.dense instanceof LowRankLinear);
   const killed = join(folder, 'killed');
   const again = [...prune, '--output', killed, '--save-every', '3'];
   const stopped = await script('prune', again, { killAt: join(killed, 'checkpoint-6') });
@@ -522,6 +593,8 @@ test('scripts refuse what they cannot do in one line', async () => {
   );
   refused(await script('prune', []), 2, /^prune: needs a trained classifier: --model FOLDER; .*$/);
   refused(await script('prune', ['--model', base]), 2, /^prune: nothing is to go; give --heads, .*$/);
+  const both = ['--model', base, '--rank', '0.5', '--energy', '0.9'];
+  refused(await script('prune', both), 2, /^prune: --rank and --energy both say .*$/);
   refused(await script('distill', []), 2, /^distill: needs a trained classifier: --teacher FOLDER; .*$/);
   const many = ['--teacher', base, '--layers', '3', '--output', join(folder, 'many')];
   refused(await script('distill', many), 2, /^distill: --layers 3, and the teacher has 2$/);

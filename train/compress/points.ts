@@ -109,6 +109,8 @@ export const points: Readonly<Record<string, Point>> = {
   'heads-units-50': without('heads and units out', '50%', { heads: 0.5, units: 0.5 }),
   'heads-units-75': without('heads and units out', '75%', { heads: 0.75, units: 0.75 }),
   'layers-50': student(0.5, '50%'),
+  'rank-50': without('low rank', '50%', { thin: { share: 0.5 } }),
+  'rank-25': without('low rank', '25%', { thin: { share: 0.25 } }),
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),
   'weights-80': zeros('weights zero', '80%', { sparsity: 0.8, scope: 'model' }),
   'weights-95': zeros('weights zero', '95%', { sparsity: 0.95, scope: 'model' }),

@@ -7,6 +7,8 @@ import type { FineTuneTask } from '../classifier/fine-tune.ts';
 import { collate } from '../data/tokenised.ts';
 import type { ClassificationBatch } from '../data/tokenised.ts';
 import { importanceOf, leastImportant, others } from './importance.ts';
+import { lowRank } from './low-rank.ts';
+import type { Thinness } from './low-rank.ts';
 import { headsOf, keepLayers, keepUnits, pruneHeads, unitsOf } from './smaller.ts';
 import type { Trained } from './trained.ts';
 import { gradualPruning, inputNormsOf, PrunedWeights } from './weights.ts';
@@ -26,6 +28,8 @@ export interface Parts {
   readonly heads?: number;
   /** Share of the units of each feed-forward part that goes. */
   readonly units?: number;
+  /** Each linear layer becomes two thin ones, after the rest; see `lowRank`. */
+  readonly thin?: Thinness | undefined;
 }
 
 /** Which weights become zero; see `WeightPruning`. */
@@ -45,12 +49,21 @@ function calibrationBatches(model: SequenceClassificationModel, { classifier, tr
 }
 
 /**
- * The classifier's model without the layers, and the heads and units that its loss hangs on least; itself
- * where nothing is to go.
+ * The classifier's model without the layers, and the heads and units that its loss hangs on least, with the
+ * rest of low rank; itself where nothing is to go.
  */
 export async function smallerModel(
   trained: Judged,
-  { keepLayers: kept, heads = 0, units = 0 }: Parts,
+  { thin, ...parts }: Parts,
+  calibration: Calibration,
+): Promise<SequenceClassificationModel> {
+  const model = await withoutParts(trained, parts, calibration);
+  return thin ? lowRank(model, thin) : model;
+}
+
+async function withoutParts(
+  trained: Judged,
+  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin'>,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
   let { model } = trained.classifier;

@@ -6,6 +6,7 @@ import { indexSelect, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../../models/nn/conv1d.ts';
 import { Linear } from '../../models/nn/linear.ts';
+import { modelOf, ranksOf } from '../../models/index.ts';
 import type { ModelConfig, Module, PreTrainedModel } from '../../models/index.ts';
 
 /** Any model with one stack of layers. */
@@ -64,6 +65,12 @@ export const evenly = (some: number, count: number): number[] =>
 /** How many layers a model has. */
 export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model).layers;
 
+/** Error: layers of a model are of low rank, and the config names them by their numbers. */
+function checkWhole(op: string, { config }: Shrinkable): void {
+  if (Object.keys(ranksOf(config)).length > 0)
+    throw new Error(`${op}: layers of the model are of low rank already; take parts out first, then factorise`);
+}
+
 /** Error: a number that is no layer, twice the same, or none at all. */
 function checkChoice(op: string, what: string, chosen: readonly number[], count: number): void {
   const odd = chosen.find((one, i) => !(Number.isInteger(one) && one >= 0 && one < count && chosen.indexOf(one) === i));
@@ -79,8 +86,8 @@ function withSetting(config: ModelConfig, names: readonly string[], value: numbe
 }
 
 /** A model of another config, with a state by key. */
-function rebuilt<M extends Shrinkable>(model: M, config: ModelConfig, state: ReadonlyMap<string, Tensor>): M {
-  const made = new (model.constructor as new (config: ModelConfig) => M)(Object.freeze(config));
+export function rebuilt<M extends Shrinkable>(model: M, config: ModelConfig, state: ReadonlyMap<string, Tensor>): M {
+  const made = modelOf(model.constructor as new (config: ModelConfig) => M, Object.freeze(config));
   made.loadStateDict(state);
   return made.train(model.training);
 }
@@ -92,6 +99,7 @@ function rebuilt<M extends Shrinkable>(model: M, config: ModelConfig, state: Rea
  * Errors: no such layer; no stack of layers, or several; layers that are shared.
  */
 export function keepLayers<M extends Shrinkable>(model: M, kept: readonly number[]): M {
+  checkWhole('keepLayers', model);
   const { prefix, layers } = stackOf('keepLayers', model);
   checkChoice('keepLayers', 'layer', kept, layers);
   const state = new Map<string, Tensor>();
@@ -185,6 +193,7 @@ export function unitsOf(model: Shrinkable): number {
  * Errors: no such unit; another number of them in some layer; a family whose feed-forward part is not known.
  */
 export function keepUnits<M extends Shrinkable>(model: M, kept: readonly (readonly number[])[]): M {
+  checkWhole('keepUnits', model);
   const { prefix, layers, names } = stackOf('keepUnits', model);
   const { into, from, isTransposed } = feedForwardOf('keepUnits', model, names);
   if (kept.length !== layers) throw new Error(`keepUnits: a list for each of ${layers} layers, got ${kept.length}`);
@@ -230,6 +239,7 @@ export function headsOf(model: Shrinkable): number[][] {
  * Errors: another family; no such head, or one that is gone already; none left in a layer.
  */
 export function pruneHeads<M extends Shrinkable>(model: M, gone: readonly (readonly number[])[]): M {
+  checkWhole('pruneHeads', model);
   const { prefix, layers } = stackOf('pruneHeads', model);
   if (!canPrune(model))
     throw new Error(
