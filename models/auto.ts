@@ -8,7 +8,7 @@ import { readModelJson } from './io/model-files.ts';
 import { modelParts, readModelFolder, resolveModelFolder } from './io/resolve.ts';
 import { Module } from './module.ts';
 import { showValue } from './names.ts';
-import { modelOf } from './nn/low-rank.ts';
+import { modelOf } from './nn/changed-layers.ts';
 import { PreTrainedModel } from './pretrained.ts';
 import type { LoadOptions, PreTrainedClass } from './pretrained.ts';
 import { CausalLM } from './transformer/causal-lm.ts';

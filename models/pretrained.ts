@@ -29,7 +29,7 @@ import type { KeyRules } from './io/state-dict.ts';
 import { Module } from './module.ts';
 import { listNames, showShape } from './names.ts';
 import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
-import { modelOf } from './nn/low-rank.ts';
+import { modelOf } from './nn/changed-layers.ts';
 import { packedLayers, packWeights, quantizationConfig } from './nn/quantize.ts';
 import type { Quantization } from './nn/quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';

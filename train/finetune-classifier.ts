@@ -7,6 +7,7 @@
  *                                        then from 200 labels, beside one that starts from nothing
  *   npm start -- --data reviews.csv      the same with texts of your own
  *   node --import tsx train/finetune-classifier.ts --data reviews.csv --model FOLDER --epochs 3
+ *   node --import tsx train/finetune-classifier.ts --model runs/spam-assassin --quantize-aware 4 --epochs 1
  *   node --import tsx train/finetune-classifier.ts --predict --model runs/spam-assassin "You have won!"
  */
 import { basename, extname, join } from 'node:path';
@@ -17,10 +18,11 @@ import type { ClassifierData } from './classifier/data.ts';
 import { explainSamples } from './classifier/explain-samples.ts';
 import { checkImbalance, imbalances } from './classifier/imbalance.ts';
 import { classifierDataFlags, makeClassifier, newBertFlags, readsPairs, untrained } from './classifier/model.ts';
-import type { Classifier } from './classifier/model.ts';
+import type { Classifier, HeadChoice } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
+import { fakeQuantized, packFakeQuantized } from './compress/quantization-aware.ts';
 import type { Example, Target } from './data/read-table.ts';
 import { tokenise } from './data/tokenised.ts';
 import { fineTune } from './classifier/fine-tune.ts';
@@ -69,6 +71,11 @@ const command = {
       help: 'tokens a text; longer ones are cut; default 128 with --model, else 96',
     },
     ...fineTuneFlags,
+    quantizeAware: {
+      type: 'choice',
+      choices: ['4', '8'],
+      help: 'learn with weights of so many bits, and write a folder with packed ones, too',
+    },
     predict: { type: 'boolean', help: 'classify the texts given, with --model, and train nothing' },
     textPair: { type: 'list', help: 'with --predict: the second text of a pair; once for each text, in their order' },
   },
@@ -92,6 +99,11 @@ main(async () => {
   if (values.textPair.length > 0) throw new UsageError(`${command.name}: --text-pair goes with --predict "some text"`);
   if (values.model && values.fromScratch)
     throw new UsageError(`${command.name}: give --model or --from-scratch, not both`);
+  if (isAdapted(values) && values.quantizeAware !== undefined)
+    throw new UsageError(
+      `${command.name}: --quantize-aware trains the weights, and an adapter leaves them; for an adapter on packed ` +
+        'weights give --quantize',
+    );
   if (isAdapted(values) && values.fromScratch)
     throw new UsageError(
       `${command.name}: an adapter is for a model that has learnt something; leave --from-scratch out`,
@@ -105,7 +117,7 @@ main(async () => {
   if (values.fewLabels > 0 && data.kind !== 'classification')
     throw new UsageError(`${command.name}: --few-labels compares classes, and the data has none; leave it out`);
   const head = { ...data, pairs: values.textPairColumn !== undefined };
-  const classifier = await makeClassifier(values, head);
+  const classifier = await startingClassifier(values, head);
   const about = describeRun(data, classifier.model, values);
   console.log(about);
   const { batchSize, imbalance, focalGamma, focalAlpha, tuneThresholds } = values;
@@ -128,6 +140,10 @@ main(async () => {
       resumeCommand: resumeCommand(command.usage),
     });
     const { scores } = await scoreExamples(model, test, { batchSize, padTokenId: paddingOf(classifier) });
+    if (values.quantizeAware !== undefined) {
+      const packed = await packFakeQuantized(model);
+      await packed.savePretrained(join(folder, 'packed'), { tokenizer });
+    }
     return { name, result, scores };
   };
 
@@ -141,13 +157,20 @@ main(async () => {
   if (values.fewLabels === 0) return;
   const few = { train: sampleOf(data.train, values.fewLabels, values.seed), validation: [] };
   console.log(`\nWhat pretraining is worth: ${few.train.length} labels instead of ${data.train.length}\n`);
-  const fresh = await makeClassifier(values, head);
+  const fresh = await startingClassifier(values, head);
   const pair = [
     await run('pretrained', fresh, few, fewLabelsEpochs),
     await run('from-scratch', untrained(fresh, values.seed), few, fewLabelsEpochs),
   ];
   console.log(`\n${compareTests(data, pair)}`);
 });
+
+/** The model to fine-tune, with weights of few bits where those are asked for. */
+async function startingClassifier(values: Values, head: HeadChoice): Promise<Classifier> {
+  const classifier = await makeClassifier(values, head);
+  if (values.quantizeAware === undefined) return classifier;
+  return { ...classifier, model: await fakeQuantized(classifier.model, values.quantizeAware === '4' ? 4 : 8) };
+}
 
 type Parts = Pick<ClassifierData, 'train' | 'validation'>;
 

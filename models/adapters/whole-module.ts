@@ -1,7 +1,7 @@
 import { noGrad } from '../../autograd/index.ts';
 import type { Module } from '../module.ts';
 import { showText } from '../names.ts';
-import { modelOf } from '../nn/low-rank.ts';
+import { modelOf } from '../nn/changed-layers.ts';
 import { postponeInit } from '../parameter.ts';
 import type { BaseModel } from './targets.ts';
 

@@ -88,3 +88,27 @@ function nibbles(word: number): number {
   const pairs = (word & 0x000f000f) | ((word & 0x0f000f00) >>> 4); // in bytes 0 and 2
   return (pairs & 0xff) | ((pairs >>> 8) & 0xff00);
 }
+
+/**
+ * A matrix [out, in] of whole numbers, each times the scale of its 32 neighbours, for the device: from -8 to
+ * 7 (4 bits), or from -128 to 127.
+ */
+export function packCodes(
+  codes: ArrayLike<number>,
+  scales: Float32Array,
+  [out, into]: readonly [number, number],
+  bits: 4 | 8,
+  scaleType: 'f16' | 'f32',
+): QuantizedTensor {
+  const packed = new Uint32Array((out * into * bits) / 32);
+  const each = 32 / bits;
+  for (let i = 0; i < out * into; i++)
+    packed[Math.floor(i / each)]! |= (codes[i]! + 2 ** (bits - 1)) << (bits * (i % each));
+  return {
+    shape: [out, into],
+    bits,
+    group: 32,
+    packed: tensor(packed, { shape: [out, (into * bits) / 32], dtype: 'u32' }),
+    scales: tensor(scales, { shape: [out, into / 32], dtype: scaleType }),
+  };
+}

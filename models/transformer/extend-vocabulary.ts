@@ -3,7 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import type { ModelConfig } from '../config.ts';
 import { keysByTensor, matchState } from '../io/state-dict.ts';
 import { listNames } from '../names.ts';
-import { modelOf } from '../nn/low-rank.ts';
+import { modelOf } from '../nn/changed-layers.ts';
 import { postponeInit } from '../parameter.ts';
 import type { PreTrainedModel } from '../pretrained.ts';
 

@@ -11,10 +11,10 @@ import {
   BertConfig,
   BertForSequenceClassification,
   BertModel,
+  changedLayers,
   loadModel,
   LowRankLinear,
-  ranksOf,
-  withRanks,
+  withChangedLayers,
 } from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { distillation, layerMap, softLoss } from '../../train/compress/distillation.ts';
@@ -64,6 +64,8 @@ function bert(seed = 1): BertForSequenceClassification {
   manualSeed(seed);
   return new BertForSequenceClassification(config).eval();
 }
+
+const ranksOf = ({ config: own }: Shrinkable) => changedLayers(own, 'low_rank');
 
 const logitsOf = (model: BertForSequenceClassification): Promise<number[]> =>
   values(noGrad(() => model.forward(inputs).logits));
@@ -165,7 +167,7 @@ test('units and heads that are gone: as if nothing read them; saved and loaded a
 test('layers of low rank are the nearest there are; saved, loaded as the base, too; misfits are refused', async () => {
   const model = bert();
   const thin = await lowRank(model, { share: 0.6 });
-  const ranks = { ...ranksOf(thin.config) };
+  const ranks = { ...ranksOf(thin) };
   assert.is(Object.keys(ranks).length, 18);
   assert.equal([ranks['encoder.layer.0.attention.self.query'], ranks['encoder.layer.2.output.dense']], [2, 2]);
   const [whole, parts] = [model.stateDict(), thin.stateDict()];
@@ -199,7 +201,7 @@ test('layers of low rank are the nearest there are; saved, loaded as the base, t
   for (const half of [down, up]) assert.ok((await values(half.weight.grad!)).some((g) => g !== 0));
 
   const kept = (energy: number): Promise<number[]> =>
-    lowRank(bert(), { energy }).then((m) => Object.values(ranksOf(m.config)));
+    lowRank(bert(), { energy }).then((m) => Object.values(ranksOf(m)));
   const [some, more] = [await kept(0.3), await kept(0.5)];
   assert.ok(some.every((rank, i) => rank >= 1 && rank <= (more[i] ?? rank)) && some.join() !== more.join());
   assert.is(rankFor([2, 1, 1, 1], [4, 20], { energy: 5 / 7 }), 2);
@@ -208,17 +210,17 @@ test('layers of low rank are the nearest there are; saved, loaded as the base, t
   await rejects(lowRank(bert(), { share: 1 }), /^lowRank: a share of 1 of the weights is to stay; .*$/);
   await rejects(lowRank(bert(), {}), /^lowRank: give either a share .*$/);
   await rejects(lowRank(thin, { share: 0.5 }), /^lowRank: layers of the model are of low rank already; .*$/);
-  throwsOneLine(() => keepLayers(thin, [0]), /^keepLayers: layers of the model are of low rank already; .*$/);
+  throwsOneLine(() => keepLayers(thin, [0]), /^keepLayers: layers of the model are changed already \(low_rank\); .*$/);
   await rejects(
     lowRank(await loadModel(goldenFile('tiny-gpt2')), { share: 0.5 }),
     /^lowRank: \S+ holds its weights the other way round, .*$/,
   );
   for (const [wrong, line] of [
     [{ 'encoder.layer.9.output.dense': 2 }, /^low_rank of the config: \S+ is no module of a BertModel$/],
-    [{ 'encoder.layer.0.output.dense': 7 }, /^low_rank .* has rank 7; of \[8, 6\] it is 1 to 6$/],
-    [{ 'encoder.layer.0.output': 1 }, /^low_rank .* is a \w+; only linear layers can have a rank$/],
+    [{ 'encoder.layer.0.output.dense': 7 }, /^low_rank .* has 7; of \[8, 6\] it is 1 to 6$/],
+    [{ 'encoder.layer.0.output': 1 }, /^low_rank .* is a \w+; only linear layers can be changed so$/],
   ] as const)
-    throwsOneLine(() => BertModel.fromConfig(withRanks(config, wrong)), line);
+    throwsOneLine(() => BertModel.fromConfig(withChangedLayers(config, 'low_rank', wrong)), line);
 });
 
 test('decoders and other encoders, too: a model of all its layers and units is the model', async () => {
@@ -542,19 +544,20 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
 test('all ways in one table: each point measured and saved, those that are there are kept', async () => {
   const output = join(folder, 'all');
   const asked = ['--model', base, ...training, '--output', output, '--points'];
-  const done = await script('compress', [...asked, 'heads-50,weights-2:4,bits-8']);
+  const done = await script('compress', [...asked, 'heads-50,weights-2:4,bits-8,bits-4-aware']);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /not zero +MB in file +MB on device +ms a text +tokens\/s +faster +accuracy +f1\n/);
   const outcomes = JSON.parse(readFileSync(join(output, 'outcomes.json'), 'utf8')) as Outcome[];
-  const [dense, heads, pattern, bits] = outcomes;
+  const [dense, heads, pattern, bits, aware] = outcomes;
   assert.equal(
     outcomes.map(({ point }) => point),
-    ['dense', 'heads-50', 'weights-2:4', 'bits-8'],
+    ['dense', 'heads-50', 'weights-2:4', 'bits-8', 'bits-4-aware'],
   );
   assert.ok(heads!.parameters < dense!.parameters && heads!.fileBytes < dense!.fileBytes);
   assert.is(dense!.deviceBytes, 4 * dense!.parameters);
   assert.is(pattern!.nonZero, 0.5);
   assert.ok(bits!.fileBytes < dense!.fileBytes);
+  assert.ok(aware!.fileBytes < bits!.fileBytes && aware!.parameters === dense!.parameters);
   assert.ok(bits!.deviceBytes < dense!.deviceBytes && bits!.parameters === dense!.parameters);
   const loaded = (await loadModel(join(output, 'heads-50-42'))) as BertForSequenceClassification;
   assert.is(heads!.parameters, loaded.numParameters());

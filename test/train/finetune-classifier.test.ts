@@ -168,6 +168,7 @@ test('bad input: one line that names the mend', async () => {
       /--hidden 10 must be a multiple of --heads 4/,
     ],
     [['--from-scratch', '--model', whole], 2, /give --model or --from-scratch, not both/],
+    [['--lora', '4', '--quantize-aware', '4'], 2, /--quantize-aware trains the weights, and an adapter leaves them/],
     [['--data', join(folder, 'absent.csv')], 1, /absent\.csv/],
     [['--data', file('empty.csv', '')], 1, /empty\.csv/],
     [['--data', file('header.csv', 'text,label\n')], 1, /header\.csv/],

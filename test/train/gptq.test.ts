@@ -1,22 +1,32 @@
-// Weights of 4 or 8 bits by GPTQ: against the definition in float64, and against rounding to nearest.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+// Weights of 4 or 8 bits: GPTQ against its definition in float64, and against rounding to nearest; learnt
+// with steps, against PyTorch's op.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noGrad, tensor } from '../../autograd/index.ts';
+import { assign, crossEntropy, manualSeed, noGrad, tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import { blockType, quantize } from '../../models/gguf/blocks.ts';
-import { loadModel, pipeline } from '../../models/index.ts';
+import {
+  BertConfig,
+  BertForSequenceClassification,
+  FakeQuantizedLinear,
+  loadModel,
+  pipeline,
+} from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { blockValues, gptq, gptqTypes, InputProducts } from '../../train/compress/gptq.ts';
 import type { GptqType } from '../../train/compress/gptq.ts';
-import { throwsOneLine } from '../support/failure.ts';
-import { goldenFile } from '../support/golden.ts';
+import { lowRank } from '../../train/compress/low-rank.ts';
+import { fakeQuantized, packFakeQuantized } from '../../train/compress/quantization-aware.ts';
+import { AdamW } from '../../train/optim/index.ts';
+import { rejects, throwsOneLine } from '../support/failure.ts';
+import { goldenFile, largestDifference } from '../support/golden.ts';
 import { refused, runScript } from '../support/script.ts';
-import { i32, values } from '../support/small-bert.ts';
+import { i32, settings as small, values } from '../support/small-bert.ts';
 
-const test = suite('gptq');
+const test = suite('weights of few bits');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-gptq-'));
 
 /** Inputs [tokens, n] that hang together, and X^T X. */
@@ -180,6 +190,101 @@ test('the script writes a file that loads, and tells what it cost', async () => 
     await run('q4_0', ['--data', text]),
     1,
     /^.*one\.txt: 8 rows of 64 tokens are asked for to learn from, .* 0; .*$/,
+  );
+});
+
+interface FakeQuantizedCase extends Record<string, unknown> {
+  readonly bits: 4 | 8;
+  readonly weight: number[];
+  readonly scale: number[];
+  readonly upstream: number[];
+  readonly y: number[];
+  readonly weightGrad: number[];
+  readonly scaleGrad: number[];
+}
+
+test("weights that learn with few bits: PyTorch's values, and gradients of weights and steps", async () => {
+  const golden = JSON.parse(readFileSync(goldenFile('compression.json'), 'utf8')) as {
+    readonly fakeQuantized: readonly FakeQuantizedCase[];
+  };
+  for (const { bits, weight, scale, upstream, y, weightGrad, scaleGrad } of golden.fakeQuantized) {
+    const layer = new FakeQuantizedLinear(64, 3, bits);
+    noGrad(() => {
+      assign(layer.weight, tensor(weight, { shape: [3, 64] }));
+      assign(layer.logScale, tensor(scale.map(Math.log)));
+    });
+    const computed = layer.quantizedWeight();
+    // A weight in the middle of two steps may go to either.
+    const far = (await values(computed)).filter((v, i) => Math.abs(v - y[i]!) > 1e-5);
+    assert.ok(far.length <= 1, `${bits} bits: ${far.length} are off`);
+    computed
+      .mul(tensor(upstream, { shape: [3, 64] }))
+      .sum()
+      .backward();
+    assert.ok(largestDifference(await values(layer.weight.grad!), weightGrad) < 1e-6);
+    // Of log s: s times that of s.
+    const wanted = scaleGrad.map((g, i) => g * scale[i]!);
+    assert.ok(largestDifference(await values(layer.logScale.grad!), wanted) < 1e-4, `${bits} bits`);
+  }
+  throwsOneLine(() => new FakeQuantizedLinear(33, 2, 4), /^FakeQuantizedLinear: rows of 33 weights .* 32$/);
+});
+
+test('a model learns with few bits, goes on from its folder, and its packed folder says the same', async () => {
+  manualSeed(3);
+  const config = BertConfig.create({
+    ...{ vocabSize: 64, hiddenSize: 64, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 96 },
+    ...{ maxPositionEmbeddings: 16, initializerRange: 0.3 },
+  });
+  const inputs = {
+    inputIds: i32([
+      [3, 9, 40, 2, 63],
+      [5, 1, 8, 30, 7],
+    ]),
+  };
+  const logitsOf = (model: BertForSequenceClassification) => values(noGrad(() => model.forward(inputs).logits));
+  const whole = new BertForSequenceClassification(config).eval();
+  const before = await logitsOf(whole);
+  for (const bits of [4, 8] as const) {
+    const model = await fakeQuantized(whole, bits);
+    assert.ok(largestDifference(await logitsOf(model), before) < (bits === 4 ? 2 : 0.1), `${bits} bits begin near`);
+    assert.ok(largestDifference(await logitsOf(model), before) > 1e-4);
+    const optimizer = new AdamW(model.parameters(), { lr: 1e-2 });
+    const losses: number[] = [];
+    for (let step = 0; step < 8; step++) {
+      const loss = crossEntropy(model.forward(inputs).logits, i32([[1, 0]]).reshape(2));
+      loss.backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+      losses.push(await loss.item());
+    }
+    assert.ok(losses.at(-1)! < 0.5 * losses[0]!, losses.join());
+    const path = join(folder, `fake-${bits}`);
+    await model.savePretrained(path);
+    assert.equal(await logitsOf((await loadModel(path)) as typeof whole), await logitsOf(model), 'loads as it is');
+
+    const packed = await packFakeQuantized(model);
+    const wanted = await logitsOf(model); // with scales in f16
+    assert.ok(
+      largestDifference(await logitsOf(packed), wanted) < 1e-4,
+      `${bits}: ${await logitsOf(packed)}, ${wanted}`,
+    );
+    await packed.savePretrained(`${path}-packed`);
+    const silent = { log: () => undefined };
+    for (const quantize of [undefined, 'keep'] as const) {
+      const loaded = (await loadModel(`${path}-packed`, { ...silent, quantize })) as typeof whole;
+      assert.ok(largestDifference(await logitsOf(loaded), wanted) < 1e-4, `${bits} bits, ${quantize}`);
+      assert.is(loaded.bert.pooler!.dense.weight.quantized?.bits, quantize && bits);
+    }
+    await rejects(fakeQuantized(model, 4), /^fakeQuantized: the BertFor\w+ learns so already$/);
+    await rejects(fakeQuantized(packed, 4), /^fakeQuantized: the \w+ has packed weights, .*$/);
+  }
+  assert.equal(await logitsOf(whole), before, 'the model itself is as it was');
+  // Layers of low rank: those of their parts that are whole groups wide.
+  const thin = await fakeQuantized(await lowRank(whole, { share: 0.5 }), 8);
+  assert.ok(Object.keys(thin.config.extra['fake_quantized'] as object).includes('encoder.layer.0.output.dense.down'));
+  await rejects(
+    fakeQuantized(new BertForSequenceClassification(BertConfig.create({ ...small })), 4),
+    /^fakeQuantized: the \w+ has no linear layer with rows of whole groups of 32$/,
   );
 });
 

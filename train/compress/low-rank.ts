@@ -2,7 +2,7 @@
 import { noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { svd } from '../../common/svd.ts';
-import { Linear, ranksOf, withRanks } from '../../models/index.ts';
+import { changedLayers, Linear, nameInBase, withChangedLayers } from '../../models/index.ts';
 import { modulesWithWeights, rebuilt } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
 
@@ -51,10 +51,8 @@ export function rankFor(values: ArrayLike<number>, [out, into]: readonly [number
  */
 export async function lowRank<M extends Shrinkable>(model: M, thin: Thinness): Promise<M> {
   checkThinness(thin);
-  if (Object.keys(ranksOf(model.config)).length > 0)
+  if (Object.keys(changedLayers(model.config, 'low_rank')).length > 0)
     throw new Error('lowRank: layers of the model are of low rank already; give the model that it was made from');
-  const { keyRules } = model.constructor as unknown as { readonly keyRules: { readonly baseModelPrefix: string } };
-  const prefix = `${keyRules.baseModelPrefix}.`;
   const state: Map<string, Tensor> = model.stateDict();
   const ranks: Record<string, number> = {};
   for (const [name, layer] of modulesWithWeights('lowRank', model)) {
@@ -82,11 +80,11 @@ export async function lowRank<M extends Shrinkable>(model: M, thin: Thinness): P
     state.set(`${name}.down.weight`, tensor(down, { shape: [rank, into] }));
     state.set(`${name}.up.weight`, tensor(up, { shape: [out, rank] }));
     if (bias) state.set(`${name}.up.bias`, bias);
-    ranks[name.startsWith(prefix) ? name.slice(prefix.length) : name] = rank;
+    ranks[nameInBase(model, name)] = rank;
   }
   if (Object.keys(ranks).length === 0)
     throw new Error(
       `lowRank: no layer of the ${model.constructor.name} gets smaller as two of the rank that is asked for; keep less`,
     );
-  return noGrad(() => rebuilt(model, withRanks(model.config, ranks), state));
+  return noGrad(() => rebuilt(model, withChangedLayers(model.config, 'low_rank', ranks), state));
 }

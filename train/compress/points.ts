@@ -5,6 +5,7 @@ import { fineTune } from '../classifier/fine-tune.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import type { Resume } from '../trainer/run-state.ts';
 import { distillation, teacherLogits } from './distillation.ts';
+import { fakeQuantized, packFakeQuantized } from './quantization-aware.ts';
 import { smallerModel, trainPruned, weightPruning } from './prune-classifier.ts';
 import type { Calibration, Parts, Zeros } from './prune-classifier.ts';
 import { evenly, keepLayers, layersOf } from './smaller.ts';
@@ -97,6 +98,20 @@ const rounded = (strength: string, quantize?: Quantization): Point => ({
     return (await loadTextClassifier(output, { quantize: quantize && 'keep', log })).model;
   },
 });
+
+/** The same weights, learnt with: a folder with packed ones, too. */
+const aware = (bits: 4 | 8): Point => ({
+  method: 'fewer bits, learnt',
+  strength: String(bits),
+  async make(making) {
+    const { classifier } = await afresh(making);
+    const model = await fakeQuantized(classifier.model, bits);
+    await fineTune({ ...trainingOf(making, classifier), model, identity: { bits } });
+    const packed = await packFakeQuantized(model);
+    await packed.savePretrained(making.output, { tokenizer: classifier.tokenizer, dtype: 'f16' });
+    return (await loadTextClassifier(making.output, { quantize: 'keep', log })).model;
+  },
+});
 const log = (): void => undefined;
 
 /** All of them, by the name that `--points` takes. */
@@ -118,4 +133,6 @@ export const points: Readonly<Record<string, Point>> = {
   'bits-16': rounded('16'),
   'bits-8': rounded('8', 'q8_0'),
   'bits-4': rounded('4', 'q4_0'),
+  'bits-8-aware': aware(8),
+  'bits-4-aware': aware(4),
 };

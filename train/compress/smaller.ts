@@ -6,7 +6,7 @@ import { indexSelect, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../../models/nn/conv1d.ts';
 import { Linear } from '../../models/nn/linear.ts';
-import { modelOf, ranksOf } from '../../models/index.ts';
+import { changedLayers, modelOf } from '../../models/index.ts';
 import type { ModelConfig, Module, PreTrainedModel } from '../../models/index.ts';
 
 /** Any model with one stack of layers. */
@@ -65,10 +65,11 @@ export const evenly = (some: number, count: number): number[] =>
 /** How many layers a model has. */
 export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model).layers;
 
-/** Error: layers of a model are of low rank, and the config names them by their numbers. */
+/** Error: layers of a model are of another make, and the config names them by their numbers. */
 function checkWhole(op: string, { config }: Shrinkable): void {
-  if (Object.keys(ranksOf(config)).length > 0)
-    throw new Error(`${op}: layers of the model are of low rank already; take parts out first, then factorise`);
+  for (const key of ['low_rank', 'fake_quantized'] as const)
+    if (Object.keys(changedLayers(config, key)).length > 0)
+      throw new Error(`${op}: layers of the model are changed already (${key}); take parts out before`);
 }
 
 /** Error: a number that is no layer, twice the same, or none at all. */
