@@ -17,7 +17,7 @@ export type {
   PromptTuningConfig,
   PromptTuningSettings,
 } from './adapters/config.ts';
-export { adaptersOf, addLora, getPeftModel, loadAdapter, PeftModel } from './adapters/peft-model.ts';
+export { adaptersOf, addLora, getPeftModel, initAdapter, loadAdapter, PeftModel } from './adapters/peft-model.ts';
 export type {
   LoadAdapterOptions,
   SavableModel,

@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { getPeftModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
+import { initAdapter, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -119,7 +119,7 @@ main(async () => {
   // A resumed run measures the model it began with, which its own weights replace afterwards.
   const before = await measure();
   const { evaluations } = await train({
-    model: adapter ? getPeftModel(model, adapter, { tokenizer }) : model,
+    model: adapter ? await initAdapter(model, adapter, { tokenizer }) : model,
     tokenizer,
     task,
     options: trainerSettings(values),

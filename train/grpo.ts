@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { mean } from '../common/statistics.ts';
 import { printable } from '../common/printable.ts';
 import type { Tensor } from '../autograd/index.ts';
-import { generateText, getPeftModel } from '../models/index.ts';
+import { generateText, initAdapter } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadChatDecoder } from './cli/decoder.ts';
 import { adapterFlags, adapterOf, loadDecoder, shippedGpt } from './cli/fine-tune.ts';
@@ -78,7 +78,7 @@ main(async () => {
   const { train: problems, test, origin } = await loadProblems(data, seed);
   checkAnswers([...problems, ...test], asked);
   const adapter = adapterOf(values);
-  const peft = adapter && getPeftModel(model, adapter, { tokenizer });
+  const peft = adapter && (await initAdapter(model, adapter, { tokenizer }));
   const copy = beta > 0 && !peft ? (await loadDecoder(values.model, seed)).model.eval() : undefined;
   // With an adapter, the model it began as is the model without.
   const before = (inputIds: Tensor): Tensor =>

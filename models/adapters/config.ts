@@ -62,9 +62,13 @@ const loraShape = {
   useRslora: z.boolean().default(false),
   /**
    * First values: true, A even in +-1/sqrt(in) and B 0; 'gaussian', A normal with deviation 1/r and B 0;
-   * false, both random, which is for tests.
+   * false, both random, which is for tests; 'pissa', the r largest singular values and vectors of the weight,
+   * which is left with the rest (Meng et al. 2024); 'pissa_niter_4', the same nearly, by 4 rounds of products,
+   * for large weights. PiSSA reads the weights first: `await initAdapter(model, config)`.
    */
-  initLoraWeights: z.union([z.boolean(), z.literal('gaussian')]).default(true),
+  initLoraWeights: z
+    .union([z.boolean(), z.enum(['gaussian', 'pissa']), z.templateLiteral(['pissa_niter_', z.int().min(1)])])
+    .default(true),
   /** Numbers of the layers of the stack to adapt; default all. */
   layersToTransform: z
     .union([z.int().min(0), z.array(z.int().min(0)).min(1)])
@@ -156,6 +160,10 @@ export type PrefixTuningConfig = ConfigOf<typeof prefixTuningShape, 'PREFIX_TUNI
 export type LayerConfig = LoraConfig | IA3Config;
 export type VirtualTokensConfig = PromptTuningConfig | PrefixTuningConfig;
 export type AdapterConfig = LayerConfig | VirtualTokensConfig;
+
+/** Whether an adapter begins with singular values and vectors of the base's weights. */
+export const isPissa = (config: AdapterConfig): config is LoraConfig =>
+  config.peftType === 'LORA' && String(config.initLoraWeights).startsWith('pissa');
 
 export const hasVirtualTokens = (config: AdapterConfig): config is VirtualTokensConfig => 'numVirtualTokens' in config;
 

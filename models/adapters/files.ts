@@ -9,8 +9,9 @@ import { matchState, readMatches, tensorsToWrite } from '../io/state-dict.ts';
 import { listNames, showShape, showValue } from '../names.ts';
 import type { Adapter } from './adapter.ts';
 import { keyPrefix } from './adapter.ts';
-import { adapterConfigFromJson, adapterConfigText } from './config.ts';
+import { adapterConfigFromJson, adapterConfigText, isPissa } from './config.ts';
 import type { AdapterConfig } from './config.ts';
+import { plainConfig, plainTensors, takeApart } from './pissa.ts';
 import type { BaseModel } from './targets.ts';
 
 const baseName = 'adapter_model';
@@ -40,7 +41,11 @@ export async function readAdapter(adapter: Adapter, model: BaseModel, folder: st
   }
   const weights = await SavedWeights.open(file);
   try {
-    const targets = new Map([...adapter.stateTensors(), ...baseTensors(adapter, model)]);
+    const own = adapter.stateTensors();
+    // The files of PiSSA that PEFT did not convert have the matrices alone.
+    const isPlain = isPissa(adapter.config) && !isPissa(await readAdapterConfig(folder));
+    const inFile = isPlain ? plainTensors(adapter, own) : own;
+    const targets = new Map([...inFile, ...baseTensors(adapter, model)]);
     // PEFT has read and written the magnitudes of DoRA under both names.
     const keyOf = (name: string): string => name.replace(/(\.lora_magnitude_vector)\.weight$/, '$1');
     // With `bias: 'all'` it writes biases of modules that are trained whole two or three times.
@@ -49,7 +54,6 @@ export async function readAdapter(adapter: Adapter, model: BaseModel, folder: st
     const names = new Map(read.map((name) => [keyOf(name), name]));
     const given = new Map([...names].map(([key, name]) => [key, weights.entry(name)]));
     const { matches, report } = matchState(targets, given);
-    const own = new Set(adapter.stateTensors().keys());
     const missing = report.missing.filter((key) => own.has(key));
     const { unexpected, mismatched } = report;
     const problem =
@@ -72,6 +76,7 @@ export async function readAdapter(adapter: Adapter, model: BaseModel, folder: st
       weights,
       matches.map((match) => ({ ...match, source: names.get(match.source)! })),
     );
+    if (isPlain) takeApart(adapter, own, inFile);
   } finally {
     await weights.close();
   }
@@ -92,14 +97,14 @@ function baseTensors(adapter: Adapter, model: BaseModel): Map<string, Tensor> {
 /** The files of an adapter as PEFT writes them. */
 export function adapterFiles(adapter: Adapter, model: BaseModel, folder: string, base?: string): FileToWrite[] {
   const name = adapter.config.baseModelNameOrPath ?? base ?? null;
-  const config = { ...adapter.config, baseModelNameOrPath: name };
+  const config = { ...plainConfig(adapter), baseModelNameOrPath: name };
   // PEFT reads no file with a text to begin with that names no tokenizer.
   const tokenizer =
     config.peftType === 'PROMPT_TUNING' && config.promptTuningInit === 'TEXT' && config.tokenizerNameOrPath === null
       ? { tokenizerNameOrPath: name ?? 'tokenizer' }
       : {};
   const tables = baseTensors(adapter, model);
-  const state = new Map([...adapter.stateDict(), ...tables]);
+  const state = new Map([...plainTensors(adapter, adapter.stateDict()), ...tables]);
   const tensors = tensorsToWrite({ stateDict: () => state }).sort((a, b) => (a.name < b.name ? -1 : 1));
   return [
     ...weightFiles(folder, tensors, { baseName, maxShardBytes: Infinity }),

@@ -19,19 +19,30 @@ import { Conv1D } from '../nn/conv1d.ts';
 import { Embedding } from '../nn/embedding.ts';
 import { normalInit, parameter, uniformInit, zerosInit } from '../parameter.ts';
 import type { Initializer } from '../parameter.ts';
+import { isPissa } from './config.ts';
 import type { LoraConfig } from './config.ts';
 import { as } from './layer-adapter.ts';
 import type { LayerAdapter } from './layer-adapter.ts';
+import { beginning, sideBySide } from './pissa.ts';
 import { byPattern } from './targets.ts';
 import type { Target } from './targets.ts';
 
 /** One layer's low-rank matrices: A [r, in], B [out, r]; their product counts `scaling` times. */
 export interface LoraLayer extends LayerAdapter {
+  /** With PiSSA [2r, in] and [out, 2r], what is trained and behind it what it began as, subtracted. */
   readonly a: Tensor;
   readonly b: Tensor;
   readonly scaling: number;
   /** Whether A and B are all that there is to it: no magnitudes. */
   readonly isPlain: boolean;
+  /** Of PiSSA, what A and B began as: the base's weight counts without their product. */
+  readonly began?: LowRank;
+}
+
+/** A [r, in], B [out, r]. */
+export interface LowRank {
+  readonly a: Tensor;
+  readonly b: Tensor;
 }
 
 /** Whether an adapter of a layer has low-rank matrices and nothing else. */
@@ -53,9 +64,13 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
   const [aInit, bInit] = firstValues(config.initLoraWeights, r, into!, isTable);
   const a = parameter([r, into!], aInit);
   const b = parameter([out!, r], bInit);
+  // Zeros until the base's weight was read, see `beginPissa`.
+  const began = isPissa(config) && !isTable ? beginning(r, into!, out!) : undefined;
+  const whole = (): LowRank => (began ? sideBySide({ a, b }, began) : { a, b });
   /** scaling * B A, as the layer's weight lies. */
   const delta = (): Tensor => {
-    const product = mul(matmul(b, a), scaling);
+    const all = whole();
+    const product = mul(matmul(all.b, all.a), scaling);
     return isTransposed ? transpose(product) : product;
   };
   const drop = (x: Tensor): Tensor => dropout(x, config.loraDropout, { training: layer.training });
@@ -71,26 +86,34 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
       magnitude!,
       noGrad(() => rowLengths(add(layer.weight, as(layer.weight, delta())), isTransposed)),
     );
-  const ofInput = (x: Tensor): Tensor => as(x, linear(mul(linear(as(a, x), a), scaling), b));
+  const ofInput = (x: Tensor, of: LowRank): Tensor => as(x, linear(mul(linear(as(a, x), of.a), scaling), of.b));
+  /** What the base gives, without what A and B began as. */
+  const rest = (output: Tensor, x: Tensor): Tensor => (began ? sub(output, as(output, ofInput(x, began))) : output);
   const directed: LayerAdapter['after'] = (output, x) => {
     const { bias } = layer as Exclude<Target['layer'], Embedding>;
     const dropped = drop(x);
     const weight = isTransposed ? transpose(layer.weight) : layer.weight;
-    const plain = dropped !== x ? linear(dropped, weight) : bias ? sub(output, bias) : output;
+    const base = rest(output, x);
+    const plain = dropped !== x ? rest(linear(dropped, weight), dropped) : bias ? sub(base, bias) : base;
     const times = factor(); // (out)
-    return add(output, as(output, add(mul(plain, sub(times, 1)), mul(ofInput(dropped), times))));
+    return add(base, as(output, add(mul(plain, sub(times, 1)), mul(ofInput(dropped, { a, b }), times))));
   };
   const low: LayerAdapter['after'] = isTable
     ? (output, index) => {
         const rows = embedding(transpose(a), index, { paddingIdx: layer.paddingIdx }); // (..., r)
         return add(output, mul(as(output, linear(rows, b)), scaling));
       }
-    : (output, x) => add(output, as(output, ofInput(drop(x))));
+    : (output, x) => add(rest(output, x), as(output, ofInput(drop(x), { a, b })));
   return {
     path,
     layer,
-    a,
-    b,
+    get a() {
+      return whole().a;
+    },
+    get b() {
+      return whole().b;
+    },
+    ...(began && { began }),
     scaling,
     isPlain: magnitude === undefined,
     parameters: isTable
@@ -106,8 +129,8 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
     after: magnitude ? directed : low,
     merged: (name, before) => {
       if (name === 'bias') return undefined;
-      const whole = add(before, as(before, delta()));
-      return magnitude ? mul(whole, as(whole, isTransposed ? factor() : reshape(factor(), [-1, 1]))) : whole;
+      const changed = add(before, as(before, delta()));
+      return magnitude ? mul(changed, as(changed, isTransposed ? factor() : reshape(factor(), [-1, 1]))) : changed;
     },
   };
 }

@@ -21,8 +21,8 @@ PARTS = (
     "marian", "bart", "t5", "generation", "optim", "ops", "metrics", "text_metrics", "tied", "unicode_tables",
     "op_samples", "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines", "token_labels",
     "encoders", "sentence_transformer", "likelihood", "gguf", "text2text",
-    "evaluation", "encoder_pipelines", "chat", "sentencepiece", "json_schema", "grpo", "adapters", "sft", "preferences",
-    "explain", "rewards", "layers", "compressed_tensors", "compression",
+    "evaluation", "encoder_pipelines", "chat", "sentencepiece", "json_schema", "grpo", "adapters", "adapter_starts",
+    "sft", "preferences", "explain", "rewards", "layers", "compressed_tensors", "compression",
 )
 # Made by themselves.
 ALONE = ("question_answering", "smollm2", "activations")

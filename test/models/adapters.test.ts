@@ -3,13 +3,21 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compile, noGrad, tensor } from '../../autograd/index.ts';
+import { compile, matmul, noGrad, pow, sqrt, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { BertForSequenceClassification, loadAdapter, loadModel } from '../../models/index.ts';
-import type { PeftModel } from '../../models/index.ts';
+import {
+  adaptersOf,
+  addLora,
+  BertForSequenceClassification,
+  initAdapter,
+  loadAdapter,
+  loadModel,
+  loraConfig,
+} from '../../models/index.ts';
+import type { LoraConfig, LoraSettings, PeftModel } from '../../models/index.ts';
 import { AdamW } from '../../train/optim/index.ts';
 import { goldenFile, norm } from '../support/golden.ts';
-import { throwsOneLine } from '../support/failure.ts';
+import { rejects, throwsOneLine } from '../support/failure.ts';
 import { i32 } from '../support/model-golden.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -22,11 +30,25 @@ interface Case {
   readonly losses: readonly number[];
 }
 
+/** A run of PiSSA from its beginning. */
+interface Start {
+  /** The first row of B A of the first layer, and the lengths of A's rows and B's columns. */
+  readonly product: readonly number[];
+  readonly a: readonly number[];
+  readonly b: readonly number[];
+  readonly losses: readonly number[];
+  /** The last row of logits after ten steps. */
+  readonly logits: readonly number[];
+}
+
 const golden = JSON.parse(await readFile(goldenFile('adapters.json'), 'utf8')) as Record<string, Case> & {
   readonly ids: number[][];
   readonly combined: Readonly<Record<string, readonly number[]>>;
 };
 const names = Object.keys(golden).filter((name) => !['ids', 'combined'].includes(name));
+const starts = JSON.parse(await readFile(goldenFile('adapter-starts.json'), 'utf8')) as Record<string, Start> & {
+  readonly joined: Readonly<Record<string, readonly number[]>>;
+};
 const ids = i32(golden.ids);
 const adapterFolder = (name: string): string => goldenFile(`adapters/${name}`);
 
@@ -141,6 +163,86 @@ for (const name of names) {
     assert.ok(model.parameters().every((x) => x.requiresGrad));
   });
 }
+
+const pissa: readonly (readonly [string, string, LoraSettings])[] = [
+  ['pissa-gpt2', 'tiny-gpt2', { r: 3, loraAlpha: 6, targetModules: ['c_attn', 'mlp.c_proj'] }],
+  ['pissa-llama', 'tiny-llama', { r: 4, useRslora: true, targetModules: 'all-linear' }],
+  ['pissa-gpt2-dora', 'tiny-gpt2', { r: 2, targetModules: ['c_attn'], useDora: true }],
+];
+for (const [name, base, settings] of pissa)
+  test(`${name}: begins and trains as PEFT's, and is a plain adapter in its file`, async () => {
+    const start = starts[name]!;
+    const model = await loadBase(base);
+    const before = await contents(model);
+    const alone = await lastRow(noGrad(() => run(model, base)).logits);
+    const peft = await initAdapter(model, loraConfig({ ...settings, initLoraWeights: 'pissa' }));
+    near(await lastRow(noGrad(() => run(model, base)).logits), alone, 'as the base at first');
+    assert.equal(await contents(model), before, 'the weights of the base stay');
+    const adapter = peft.adapters.get('default')!;
+    const [a, b] = adapter.layers[0]!.parameters.map(([, x]): Tensor => x) as [Tensor, Tensor];
+    const product = Array.from(await noGrad(() => matmul(b, a)).data(), Number);
+    near(product.slice(0, a.shape[1]), start.product, 'B A');
+    const lengths = (x: Tensor, axis: number) => noGrad(() => sqrt(sum(pow(x, 2), axis))).data();
+    near(Array.from(await lengths(a, 1), Number), start.a, 'rows of A');
+    near(Array.from(await lengths(b, 0), Number), start.b, 'columns of B');
+
+    const optimizer = new AdamW(adapter.namedParameters(), { lr: 1e-3, weightDecay: 0 });
+    for (const expected of start.losses) {
+      const { loss } = run(model, base);
+      loss.backward();
+      optimizer.step();
+      optimizer.zeroGrad();
+      near([await loss.item()], [expected], 'loss of a step', 1e-4);
+    }
+    const after = await lastRow(noGrad(() => run(model, base)).logits);
+    near(after, start.logits, 'logits after ten steps', 1e-3);
+
+    const saved = join(folder, name);
+    await peft.savePretrained(saved);
+    const plain = await loadBase(base);
+    const again = (await loadAdapter(plain, saved)).adapters.get('default')!.config as LoraConfig;
+    assert.equal([again.r, again.initLoraWeights], [2 * settings.r!, true]);
+    near(await lastRow(noGrad(() => run(plain, base)).logits), after, 'read from its file', 2e-5);
+
+    // Another one, begun anew, goes on from the file to the bit; and merged it is the same.
+    const third = await loadBase(base);
+    const other = await initAdapter(third, loraConfig({ ...settings, initLoraWeights: 'pissa' }));
+    await other.loadWeights(saved);
+    assert.equal(await lastRow(noGrad(() => run(third, base)).logits), after, 'taken from its file');
+    other.merge();
+    near(await lastRow(noGrad(() => run(third, base)).logits), after, 'merged', 2e-5);
+    other.unmerge();
+    assert.equal(await lastRow(other.disableAdapters(() => noGrad(() => run(third, base)).logits)), alone, 'disabled');
+  });
+
+test('PiSSA by few rounds is near, reads its weights first, and refuses ranks that are too large', async () => {
+  const model = await loadBase('tiny-gpt2');
+  const settings = { r: 4, targetModules: ['c_attn'] };
+  throwsOneLine(() => addLora(model, { ...settings, initLoraWeights: 'pissa' }), /await initAdapter\(model, config\)/);
+  const energy = async (initLoraWeights: LoraConfig['initLoraWeights']): Promise<number> => {
+    const peft = await initAdapter(model, loraConfig({ ...settings, initLoraWeights }));
+    const [a, b] = peft.adapters.get('default')!.layers[0]!.parameters.map(([, x]): Tensor => x) as [Tensor, Tensor];
+    const found = norm(Array.from(await noGrad(() => matmul(b, a)).data(), Number));
+    peft.unload();
+    return found;
+  };
+  const [exact, rough, rougher] = [await energy('pissa'), await energy('pissa_niter_3'), await energy('pissa_niter_1')];
+  assert.ok(rough <= exact * (1 + 1e-6) && rough > 0.99 * exact && rougher < rough, `${rougher} ${rough} ${exact}`);
+  await rejects(
+    initAdapter(model, loraConfig({ r: 64, targetModules: ['c_attn'], initLoraWeights: 'pissa' })),
+    /c_attn \[96, 32\] has 32 singular values, and PiSSA takes the 64 largest/,
+  );
+  assert.is(adaptersOf(model), undefined);
+  const ofPeft = await loadAdapter(model, adapterFolder('gpt2-pissa'));
+  near(await lastRow(noGrad(() => run(model, 'tiny-gpt2')).logits), starts['pissa-gpt2']!.logits, "PEFT's own file");
+  ofPeft.unload();
+  const packed = await loadModel(goldenFile('tiny-llama'), { quantize: 'q8_0', log: () => undefined });
+  const logits = () => lastRow(noGrad(() => run(packed as never, 'tiny-llama')).logits);
+  const alone = await logits();
+  await initAdapter(packed, loraConfig({ r: 4, targetModules: 'all-linear', initLoraWeights: 'pissa' }));
+  near(await logits(), alone, 'on weights of 8 bits');
+  throwsOneLine(() => loraConfig({ initLoraWeights: 'pissa_niter_x' as never }), /initLoraWeights/);
+});
 
 test('adapters by weights, and together, are as PEFT joins them', async () => {
   const model = await loadBase('tiny-gpt2');

@@ -18,7 +18,8 @@ import { activationPatching, headAblation, patched } from '../../train/inside/in
 import { logitLens } from '../../train/inside/lens.ts';
 import { readInputs } from '../../train/inside/patterns.ts';
 import { linearProbes } from '../../train/inside/probes.ts';
-import { embeddingMap, largestSingular, nearestTokens, weightSizes } from '../../train/inside/weights.ts';
+import { largestSingular } from '../../common/largest-singular.ts';
+import { embeddingMap, nearestTokens, weightSizes } from '../../train/inside/weights.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference, readGolden } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
@@ -192,7 +193,7 @@ test('singular values, norms and principal directions are those of a matrix made
     const [i, j] = [Math.floor(at / 3), at % 3];
     return sigma.reduce((sum, value, k) => sum + u[i * 3 + k]! * value * v[j * 3 + k]!, 0);
   });
-  const { values: found, vectors } = largestSingular(matrix, 3, 3, 3);
+  const { values: found, right: vectors } = largestSingular(matrix, 3, 3, 3);
   assert.ok(largestDifference(found, sigma) < 1e-6, String(found));
   for (const [k, vector] of vectors.entries()) {
     const along = vector.reduce((sum, x, j) => sum + x * v[j * 3 + k]!, 0);

@@ -16,6 +16,7 @@ import type {
   EncodersByHead,
   Head,
   HeadSettings,
+  LoraConfig,
   ModelConfig,
   PreTrainedModel,
   Quantization,
@@ -99,6 +100,10 @@ export const adapterFlags = {
     help: 'LoRA: the adapter counts this over the rank times; default twice the rank',
   },
   loraDropout: { type: 'number', default: 0, min: 0, max: 1, help: 'LoRA: probability of dropping what it reads' },
+  loraInit: {
+    type: 'string',
+    help: 'LoRA: first values: gaussian; pissa, of the largest singular values of the weights; pissa_niter_4, faster',
+  },
   loraTargets: { type: 'string', default: 'all-linear', help: 'LoRA: names of layers, with commas between' },
 } as const satisfies Record<string, Option>;
 
@@ -155,6 +160,7 @@ export function adapterOf(values: AdapterValues): AdapterConfig | undefined {
     return undefined;
   }
   const { lora: r = 8, loraAlpha = 2 * r, loraDropout = 0, loraTargets = 'all-linear', peft = 'lora' } = values;
+  const { loraInit } = values;
   const numVirtualTokens = virtualTokensOf(values);
   const { promptText: promptTuningInitText } = values;
   if (promptTuningInitText !== undefined && peft !== 'prompt')
@@ -164,9 +170,13 @@ export function adapterOf(values: AdapterValues): AdapterConfig | undefined {
   if (peft === 'lora') {
     const names = loraTargets.split(',').map((name) => name.trim());
     const targetModules = loraTargets === 'all-linear' ? loraTargets : names;
-    return loraConfig({ r, loraAlpha, loraDropout, targetModules });
+    if (loraInit !== undefined && !/^(gaussian|pissa(_niter_[1-9]\d*)?)$/.test(loraInit))
+      throw new UsageError(`--lora-init is ${loraInit}; it is gaussian, pissa, or pissa_niter_ with a number`);
+    const init = loraInit === undefined ? {} : { initLoraWeights: loraInit as LoraConfig['initLoraWeights'] };
+    return loraConfig({ r, loraAlpha, loraDropout, targetModules, ...init });
   }
-  const isOther = values.lora !== undefined || values.loraAlpha !== undefined || loraDropout > 0;
+  const isOther =
+    values.lora !== undefined || values.loraAlpha !== undefined || loraDropout > 0 || loraInit !== undefined;
   if (isOther || loraTargets !== 'all-linear')
     throw new UsageError(`--peft ${peft} has no flags of LoRA; leave --lora and those that begin with it out`);
   if (peft === 'ia3') return ia3Config();

@@ -1,49 +1,7 @@
 // What weights look like by themselves: sizes of matrices, and which tokens lie near each other.
+import { largestSingular } from '../../common/largest-singular.ts';
 import { Embedding } from '../../models/index.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
-
-/** The largest singular values of a matrix and their right vectors, each `columns` numbers. */
-export interface SingularPart {
-  readonly values: number[];
-  readonly vectors: Float64Array[];
-}
-
-/**
- * The `count` largest singular values of a matrix [rows, columns], row-major, by power iteration, each
- * orthogonal to those before; relative error about 1e-6 where they are apart.
- */
-export function largestSingular(matrix: ArrayLike<number>, rows: number, columns: number, count = 1): SingularPart {
-  const [values, vectors]: [number[], Float64Array[]] = [[], []];
-  const image = new Float64Array(rows);
-  for (let k = 0; k < Math.min(count, rows, columns); k++) {
-    // Of no matrix that anyone writes is this orthogonal to what is looked for.
-    let v = Float64Array.from({ length: columns }, (_, j) => Math.cos(1 + j * j + k));
-    let [sigma, before] = [0, -1];
-    for (let round = 0; round < 500 && Math.abs(sigma - before) > 1e-9 * sigma; round++) {
-      for (const other of vectors) {
-        const along = other.reduce((sum, x, j) => sum + x * v[j]!, 0);
-        v.forEach((x, j) => (v[j] = x - along * other[j]!));
-      }
-      const length = Math.hypot(...chunkNorms(v));
-      if (length === 0) break;
-      v = v.map((x) => x / length);
-      for (let i = 0; i < rows; i++) {
-        let sum = 0;
-        for (let j = 0; j < columns; j++) sum += matrix[i * columns + j]! * v[j]!;
-        image[i] = sum;
-      }
-      before = sigma;
-      sigma = Math.hypot(...chunkNorms(image));
-      const next = new Float64Array(columns);
-      for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) next[j]! += matrix[i * columns + j]! * image[i]!;
-      if (sigma > 0) v = next.map((x) => x / sigma);
-    }
-    const length = Math.hypot(...chunkNorms(v)) || 1;
-    vectors.push(v.map((x) => x / length));
-    values.push(sigma);
-  }
-  return { values, vectors };
-}
 
 /** Norms of pieces, for hypot takes only so many arguments. */
 function chunkNorms(x: Float64Array): number[] {
@@ -76,7 +34,7 @@ export async function weightSizes(model: Module, { singularValues = 1 } = {}): P
     const norm = Math.hypot(...chunkNorms(data));
     const { values } = largestSingular(data, rows, columns, singularValues);
     const stableRank = values[0]! > 0 ? (norm / values[0]!) ** 2 : 0;
-    sizes.push({ name, shape: [rows, columns], norm, singularValues: values, stableRank });
+    sizes.push({ name, shape: [rows, columns], norm, singularValues: [...values], stableRank });
   }
   return sizes;
 }
@@ -136,12 +94,12 @@ export async function embeddingMap(
   for (const row of chosen) row.forEach((x, d) => (middle[d]! += x / chosen.length));
   const centred = new Float64Array(chosen.length * width);
   chosen.forEach((row, i) => row.forEach((x, d) => (centred[i * width + d] = x - middle[d]!)));
-  const { values, vectors } = largestSingular(centred, chosen.length, width, 2);
+  const { values, right: vectors } = largestSingular(centred, chosen.length, width, 2);
   const total = centred.reduce((sum, x) => sum + x * x, 0);
   const along = (i: number, k: number): number =>
     vectors[k]!.reduce((sum, x, d) => sum + x * centred[i * width + d]!, 0);
   return {
     points: chosen.map((_, i) => [along(i, 0), along(i, 1)]),
-    shares: values.map((value) => value ** 2 / total),
+    shares: Array.from(values, (value) => value ** 2 / total),
   };
 }

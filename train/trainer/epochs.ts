@@ -1,5 +1,5 @@
 import type { ScheduleName } from '../optim/schedules.ts';
-import { getPeftModel } from '../../models/index.ts';
+import { initAdapter } from '../../models/index.ts';
 import type { AdapterConfig, LoadAdapterOptions, SavableModel } from '../../models/index.ts';
 import type { TrainerOptions } from './settings.ts';
 import { train } from './trainer.ts';
@@ -37,7 +37,7 @@ export interface FineTuneRun extends Omit<TrainingRun, 'options' | 'model'> {
 }
 
 /** `train` for so many passes over the task's data, with evaluations at equal distances and at the end. */
-export function trainEpochs({
+export async function trainEpochs({
   options: given,
   identity,
   promptTokenizer,
@@ -48,7 +48,7 @@ export function trainEpochs({
   const steps = epochs * stepsPerEpoch;
   return train({
     ...run,
-    model: adapter ? getPeftModel(run.model, adapter, { tokenizer: promptTokenizer }) : run.model,
+    model: adapter ? await initAdapter(run.model, adapter, { tokenizer: promptTokenizer }) : run.model,
     options: {
       ...options,
       steps,
