@@ -15,11 +15,12 @@ export interface SingularOptions {
 
 /**
  * The `count` largest singular values of a matrix [rows, columns], row-major, and their vectors, in float64;
- * fewer where the matrix has fewer. Values below 1e-8 of the largest are rounding, and their vectors mean nothing.
+ * fewer where the matrix has fewer. Values below 1e-8 of the largest are rounding, and their vectors mean
+ * nothing.
  *
  * A randomised block Krylov method (Musco and Musco 2015): of X, A'A X, (A'A)^2 X, ... the best that lies in
- * all of them together. With so many rounds it is no worse than as many subspace iterations (Halko et al. 2011).
- * X is the same at each call. `svd` finds all values, small ones to the last digit, and takes longer.
+ * all of them together. With so many rounds it is no worse than as many subspace iterations (Halko et al.
+ * 2011). X is the same at each call. `svd` finds all values, small ones to the last digit, and takes longer.
  */
 export function largestSingular(
   matrix: ArrayLike<number>,
@@ -70,7 +71,7 @@ function startVector(size: number, number: number): Float64Array {
   });
 }
 
-/** x without its part in `basis`, of length 1, which is added to that; another vector where nothing is left. */
+/** x without its part in `basis`, of length 1, added to that; another vector where nothing is left. */
 function orthogonal(x: Float64Array, basis: Float64Array[], size: number, number: number): Float64Array {
   for (let attempt = 0; ; attempt++) {
     const whole = norm(x);

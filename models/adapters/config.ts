@@ -62,9 +62,9 @@ const loraShape = {
   useRslora: z.boolean().default(false),
   /**
    * First values: true, A even in +-1/sqrt(in) and B 0; 'gaussian', A normal with deviation 1/r and B 0;
-   * false, both random, which is for tests; 'pissa', the r largest singular values and vectors of the weight,
-   * which is left with the rest (Meng et al. 2024); 'pissa_niter_4', the same nearly, by 4 rounds of products,
-   * for large weights. PiSSA reads the weights first: `await initAdapter(model, config)`.
+   * false, both random, which is for tests; 'pissa', the r largest singular values and vectors of the
+   * weight, which is left with the rest (Meng et al. 2024); 'pissa_niter_4', the same nearly, by 4 rounds of
+   * products, for large weights. PiSSA reads the weights first: `await initAdapter(model, config)`.
    */
   initLoraWeights: z
     .union([z.boolean(), z.enum(['gaussian', 'pissa']), z.templateLiteral(['pissa_niter_', z.int().min(1)])])

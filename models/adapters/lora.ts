@@ -1,5 +1,6 @@
 import {
   add,
+  concat,
   div,
   dropout,
   embedding,
@@ -13,6 +14,7 @@ import {
   sub,
   sum,
   transpose,
+  zeros,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../nn/conv1d.ts';
@@ -23,7 +25,6 @@ import { isPissa } from './config.ts';
 import type { LoraConfig } from './config.ts';
 import { as } from './layer-adapter.ts';
 import type { LayerAdapter } from './layer-adapter.ts';
-import { beginning, sideBySide } from './pissa.ts';
 import { byPattern } from './targets.ts';
 import type { Target } from './targets.ts';
 
@@ -64,7 +65,7 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
   const [aInit, bInit] = firstValues(config.initLoraWeights, r, into!, isTable);
   const a = parameter([r, into!], aInit);
   const b = parameter([out!, r], bInit);
-  // Zeros until the base's weight was read, see `beginPissa`.
+  // Zeros until the base's weight was read, see pissa.ts.
   const began = isPissa(config) && !isTable ? beginning(r, into!, out!) : undefined;
   const whole = (): LowRank => (began ? sideBySide({ a, b }, began) : { a, b });
   /** scaling * B A, as the layer's weight lies. */
@@ -134,6 +135,16 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
     },
   };
 }
+
+/** A0 and B0 before the weight was read: zeros. */
+const beginning = (r: number, into: number, out: number): LowRank =>
+  noGrad(() => ({ a: zeros([r, into]).keep(), b: zeros([out, r]).keep() }));
+
+/** [A; A0] and [B, -B0], which say the same in one adapter. */
+const sideBySide = (now: LowRank, began: LowRank): LowRank => ({
+  a: concat([now.a, began.a], 0),
+  b: concat([now.b, began.b.neg()], 1),
+});
 
 /** The lengths of a weight's rows, one for each output; with `transposed` those of its columns. */
 const rowLengths = (weight: Tensor, transposed: boolean): Tensor => sqrt(sum(pow(weight, 2), transposed ? 0 : 1));

@@ -1,5 +1,5 @@
 import { largestSingular } from '../../common/largest-singular.ts';
-import { assign, concat, dequantize, noGrad, slice, tensor, zeros } from '../../autograd/index.ts';
+import { assign, dequantize, noGrad, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../nn/conv1d.ts';
 import type { Parameter } from '../parameter.ts';
@@ -19,16 +19,6 @@ import type { LoraLayer, LowRank } from './lora.ts';
 export type PissaLayer = LoraLayer & { readonly began: LowRank };
 
 const isPissaLayer = (layer: LayerAdapter): layer is PissaLayer => 'began' in layer;
-
-/** A0 and B0 before the weight was read: zeros. */
-export const beginning = (r: number, into: number, out: number): LowRank =>
-  noGrad(() => ({ a: zeros([r, into]).keep(), b: zeros([out, r]).keep() }));
-
-/** [A; A0] and [B, -B0], which say the same in one adapter. */
-export const sideBySide = (now: LowRank, began: LowRank): LowRank => ({
-  a: concat([now.a, began.a], 0),
-  b: concat([now.b, began.b.neg()], 1),
-});
 
 /**
  * Gives an adapter's matrices their first values from the weights that they are put on. Error, one line: a
