@@ -33,7 +33,8 @@ export function grpoTask(options: GrpoTaskOptions): TrainingTask {
   const { model, reference, problems, tokenizer, chatTemplate, temperature, output, numIterations: count } = options;
   const lengths = problems.map((problem) => tokenizer.idsOf(promptOf(problem, tokenizer, chatTemplate)).length);
   checkRoom(problems, lengths, options);
-  const { batchesPerEpoch, indices } = endlessBatches(lengths, options);
+  // Not by length: problems of one length are often of one kind, and steps of one kind each pull to and fro.
+  const { batchesPerEpoch, indices } = endlessBatches(new Uint8Array(problems.length), options);
   const logitsOf = (inputIds: Tensor): Tensor => model.forward({ inputIds }).logits;
   const logProbs = (logits: typeof logitsOf) =>
     compile((inputIds: Tensor) => noGrad(() => tokenLogProbs(logits(inputIds), inputIds, temperature)), {
