@@ -6,7 +6,7 @@
  *   npx tapeform finetune --help                   a command's flags
  *   node --import tsx train/tapeform.ts doctor     the same inside of the clone
  */
-import { readdirSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { alignTable } from '../common/text-table.ts';
@@ -21,7 +21,7 @@ interface Entry {
   readonly args?: readonly string[];
 }
 
-/** The commands, in the order in which they are listed. Scripts of this folder without a line come last. */
+/** The commands, in the order in which they are listed. */
 const table: Readonly<Record<string, Entry>> = {
   new: { about: 'write a starter project: script, tsconfig, a text to learn from' },
   doctor: { about: 'look at adapter, driver, memory, caches, versions; say what to mend' },
@@ -54,7 +54,7 @@ const table: Readonly<Record<string, Entry>> = {
   'train-dialogue': { about: 'a decoder learns to reply, or a BERT to rank replies' },
   explain: { about: 'how much each token counts for what a model answers' },
   inspect: { about: 'looks into a model: attention, logit lens, patching, what its heads do' },
-  quantize: { about: 'a decoder as a GGUF file of 4 or 8 bits, and what that costs' },
+  quantize: { about: 'weights of 4 or 8 bits, as a GGUF file or a folder, and what that costs' },
   reward: { about: 'a model learns to give better answers higher rewards' },
   compress: { about: 'a trained classifier smaller in many ways, side by side' },
   prune: { about: 'a smaller model out of a trained one, parts left out' },
@@ -77,16 +77,10 @@ const scriptOf = (name: string): URL => new URL(`${table[name]?.script ?? name}$
 const isThere = (name: string): boolean => statSync(scriptOf(name), { throwIfNoEntry: false }) !== undefined;
 
 /** The names of all commands that are there: some scripts are in the clone only. */
-function names(): string[] {
-  const scripts = readdirSync(new URL('.', import.meta.url))
-    .filter((file) => file.endsWith(extension))
-    .map((file) => file.slice(0, -extension.length))
-    .filter((name) => name !== 'index' && name !== 'tapeform');
-  return [...new Set([...Object.keys(table), ...scripts])].filter(isThere);
-}
+const names = (): string[] => Object.keys(table).filter(isThere);
 
 function overview(): string {
-  const lines = names().map((name) => [`  ${name}`, table[name]?.about ?? 'its --help tells']);
+  const lines = names().map((name) => [`  ${name}`, table[name]!.about]);
   lines.push(['  completion', 'print what makes your shell complete these names: bash, zsh or fish']);
   return [
     'tapeform: understand, train and customise language models in TypeScript, on any GPU.',
