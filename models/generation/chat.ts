@@ -26,20 +26,30 @@ export function chatPrompt(
 ): ChatPrompt {
   const { positions } = model.decoder();
   const first = messages[0]?.role === 'system' ? 1 : 0;
-  for (let left = 0; ;) {
+  const leaving = (left: number): ChatPrompt => {
     const kept = [...messages.slice(0, first), ...messages.slice(first + left)];
     const text = applyChatTemplate(tokenizer, kept, { addGenerationPrompt: true, ...options });
-    const ids = tokenizer.idsOf(text);
-    if (ids.length + room <= positions) return { text, ids, left };
-    // The next question: templates want a dialogue to begin with one.
-    const next = messages.findIndex(({ role }, i) => i > first + left && role === 'user');
-    if (next === -1)
-      throw new Error(
-        `chat: the last message has ${ids.length} tokens with what the template adds, a reply may have ${room}, ` +
-          `and the model reads ${positions}; say it shorter, or lower maxNewTokens`,
-      );
-    left = next - first;
+    return { text, ids: tokenizer.idsOf(text), left };
+  };
+  const whole = leaving(0);
+  const fits = ({ ids }: ChatPrompt): boolean => ids.length + room <= positions;
+  if (fits(whole)) return whole;
+  // What is kept begins with a question, as templates want it. A text of fewer messages is shorter, so the
+  // longest that fits is found by halving: a dialogue of a thousand turns is not written a thousand times.
+  const questions = messages.flatMap(({ role }, i) => (role === 'user' && i > first ? [i - first] : []));
+  let found = questions.length === 0 ? whole : leaving(questions.at(-1)!);
+  if (!fits(found))
+    throw new Error(
+      `chat: the last message has ${found.ids.length} tokens with what the template adds, a reply may have ` +
+        `${room}, and the model reads ${positions}; say it shorter, or lower maxNewTokens`,
+    );
+  for (let [low, high] = [0, questions.length - 1]; low < high;) {
+    const middle = (low + high) >> 1;
+    const tried = leaving(questions[middle]!);
+    if (fits(tried)) [found, high] = [tried, middle];
+    else low = middle + 1;
   }
+  return found;
 }
 
 /**
