@@ -331,6 +331,10 @@ test('bad splits are refused', () => {
     () => stratifiedSplit([0, 1], { seed: 0 }),
     'stratifiedSplit: 2 examples leave the validation split empty; add examples or set its share to 0',
   );
+  assert.throws(
+    () => stratifiedSplit([0, 0, 1, 1], { seed: 0, groups: [5, 5, 7, 7] }),
+    'stratifiedSplit: 4 examples in 2 groups, each kept together, leave the validation split empty;',
+  );
   assert.throws(() => stratifiedSplit([0, 1], { seed: 0, groups: [0] }), '2 labels but 1 groups');
   assert.equal(stratifiedSplit([0, 1], { seed: 0, fractions: { train: 1, validation: 0, test: 0 } }).train, [0, 1]);
 });

@@ -114,7 +114,7 @@ test('a split has no page in two parts, and nothing held out that is nearly trai
   for (const { source } of [...split.validation, ...split.test]) assert.not.ok(trained.has(fold(source)));
   const total = counts.equal + counts.repeated + counts.near + parts.reduce((sum, { length }) => sum + length, 0);
   assert.is(total, all.length);
-  assert.throws(() => splitPairs([equal, equal], { seed: 1 }), /0 examples leave the train split empty/);
+  assert.throws(() => splitPairs([equal, equal], { seed: 1 }), /: 0 examples .*leave the train split empty/);
 });
 
 test("a translator's memory gives the target of the nearest source, rare words counting more", () => {

@@ -52,8 +52,11 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
   }
   for (const name of splitNames) {
     if (fractions[name] > 0 && split[name].length === 0) {
+      // Near duplicates, and pages of a book, are groups: many examples may be few of these.
+      const apart = groups ? ` in ${members.size} groups, each kept together,` : '';
       throw new Error(
-        `stratifiedSplit: ${labels.length} examples leave the ${name} split empty; add examples or set its share to 0`,
+        `stratifiedSplit: ${labels.length} examples${apart} leave the ${name} split empty; ` +
+          'add examples or set its share to 0',
       );
     }
     split[name].sort((a, b) => a - b);

@@ -27,7 +27,7 @@ export async function cleanTo(
   watch: Watch,
 ): Promise<CleaningReport> {
   const cleaner = await makeCleaner(source, options, watch);
-  await writeDocuments(path, pass('clean', source, watch), (document) => cleaner.clean(document));
+  await writeDocuments(path, pass('clean', source, watch), (document) => cleaner.clean(document), cleaner);
   return cleaner.report();
 }
 

@@ -7,6 +7,7 @@ import { verifyManifest, writeManifest } from '../../../common/manifest.ts';
 import type { Cleaner } from '../cleaning/cleaner.ts';
 import { DuplicateFilter } from '../duplicates/filter.ts';
 import { NearDuplicates } from '../duplicates/near-duplicates.ts';
+import type { TextDocument } from '../readers/document.ts';
 import { expandInputs } from '../readers/inputs.ts';
 import type { Input } from '../readers/inputs.ts';
 import { hashedSplit, positionSplit, splitNames } from '../split.ts';
@@ -187,11 +188,12 @@ async function cleanAndCompare(
   if (!clean) return { source, ...(duplicates ? { duplicates: await findDuplicates(source, duplicates, watch) } : {}) };
   const cleaner = await makeCleaner(source, clean, watch);
   const index = duplicates ? new NearDuplicates() : undefined;
-  await writeDocuments(spool, pass('clean', source, watch), (document) => {
+  const change = (document: TextDocument): string | null => {
     const text = cleaner.clean(document);
     if (text !== null) index?.add(text);
     return text;
-  });
+  };
+  await writeDocuments(spool, pass('clean', source, watch), change, cleaner);
   const cleaned = { source: await spoolSource(spool), cleaner };
   return index && duplicates ? { ...cleaned, duplicates: new DuplicateFilter(index, duplicates) } : cleaned;
 }

@@ -48,11 +48,15 @@ export async function makeCleaner(source: DocumentSource, options: CleaningOptio
   return new Cleaner(options, (line) => lines.count(line));
 }
 
-/** Writes the documents that `change` does not drop (null) as JSONL. Error: none is left. */
+/**
+ * Writes the documents that `change` does not drop (null) as JSONL. Error: none is left; it names the rules of
+ * `cleaner` that dropped most.
+ */
 export async function writeDocuments(
   path: string,
   documents: AsyncIterable<TextDocument>,
   change: (document: TextDocument) => string | null,
+  cleaner?: Cleaner,
 ): Promise<void> {
   const writer = await JsonlWriter.create(path);
   try {
@@ -63,13 +67,18 @@ export async function writeDocuments(
       if (text !== null) await writer.add({ text, source: document.source });
     }
     if (writer.documents === 0)
-      throw new Error(
-        `nothing is left: all ${read} documents were dropped; see which rules did it, and leave them out`,
-      );
+      throw new Error(`nothing is left: all ${read} documents were dropped${cleaner ? whyOf(cleaner) : ''}`);
     await writer.finish();
   } finally {
     await writer.discard();
   }
+}
+
+/** The rules that dropped documents, those that dropped most first, and the mend. */
+function whyOf(cleaner: Cleaner): string {
+  const rules = cleaner.report().rules.filter(({ kind, documents }) => kind === 'drop' && documents > 0);
+  const most = rules.sort((a, b) => b.documents - a.documents).slice(0, 3);
+  return `, by ${most.map(({ name, documents }) => `${name} (${documents})`).join(', ')}; leave rules out with --skip`;
 }
 
 /** Reads all documents and decides which are duplicates. */
