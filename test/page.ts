@@ -1,83 +1,35 @@
 /**
- * `npm run test:page [-- FOLDER]`: the page of examples/browser in Chromium. Trains on the sample, stops,
- * opens the page anew, resumes, asks, looks at attention, downloads the model and loads it in Node. Checks
- * three widths, dark and light, for what runs over, and by axe-core where it can be installed. With a FOLDER
- * pictures are kept there. Minutes; needs Chromium.
+ * `npm run test:page [-- FOLDER]`: pages in Chromium. A page of each kind that scripts write; then that of
+ * examples/browser: trains on the sample, stops, opens the page anew, resumes, asks, looks at attention,
+ * downloads the model and loads it in Node. Checks three widths, dark and light, for what runs over, and by
+ * axe-core where it can be installed. With a FOLDER pictures are kept there. Minutes; needs Chromium.
  */
-import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import * as assert from 'uvu/assert';
 import { buildPage } from '../examples/browser/build.ts';
 import { bundleForBrowser } from '../examples/browser/bundle.ts';
 import { read } from '../examples/browser/fine-tune.ts';
 import { sample } from '../examples/browser/sample.ts';
-import { cacheBase } from '../gpu/driver/layout.ts';
 import { BertForSequenceClassification, BertTokenizer, memoryFolder } from '../models/index.ts';
 import type { FileData } from '../models/index.ts';
 import { findChromium, withPage } from './support/chromium.ts';
 import type { Page } from './support/chromium.ts';
+import { axe, look } from './support/look.ts';
 import { serving } from './support/static-server.ts';
+import { lookAtWrittenPages } from './support/written-pages.ts';
 
 const pictures = process.argv[2];
-const sizes = [
-  [390, 844],
-  [800, 1100],
-  [1440, 1000],
-] as const;
-const themes = ['light', 'dark'] as const;
-
-/** The text of axe-core, from npm; undefined without a network. */
-async function axe(): Promise<string | undefined> {
-  const folder = join(cacheBase(process.env, homedir()), 'runtimes', 'axe-core');
-  await mkdir(folder, { recursive: true });
-  const args = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--prefix', folder, 'axe-core@4'];
-  try {
-    await promisify(execFile)('npm', args);
-    return await readFile(join(folder, 'node_modules/axe-core/axe.min.js'), 'utf8');
-  } catch (error) {
-    console.log(`not run: axe-core, which cannot be installed (${String(error).split('\n')[0]})`);
-    return undefined;
-  }
-}
-
-/** Looks at the page in each width and theme. */
-async function look(page: Page, name: string, checker: string | undefined): Promise<void> {
-  for (const theme of themes)
-    for (const [width, height] of sizes) {
-      await page.send('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: theme }] });
-      const metrics = { width, height, deviceScaleFactor: 1, mobile: width < 500 };
-      await page.send('Emulation.setDeviceMetricsOverride', metrics);
-      const over = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
-      assert.is(Math.max(0, over), 0, `${name}, ${theme}, ${width}: ${over} px run over the side`);
-      if (checker) {
-        await page.evaluate(`window.axe ? null : (0, eval)(${JSON.stringify(`${checker};null`)})`);
-        const found = await page.evaluate<string[]>(
-          `axe.run().then(({ violations }) => violations.flatMap(({ id, nodes }) =>
-            nodes.map(({ target }) => id + ': ' + target)))`,
-        );
-        assert.equal(found, [], `${name}, ${theme}, ${width}`);
-      }
-      if (pictures !== undefined) {
-        const shot = await page.send('Page.captureScreenshot', { captureBeyondViewport: true, fromSurface: true });
-        const file = join(pictures, `${name}-${width}-${theme}.png`);
-        await writeFile(file, Buffer.from((shot as { data: string }).data, 'base64'));
-      }
-    }
-}
-
 const click = (page: Page, id: string): Promise<unknown> => page.evaluate(`document.getElementById('${id}').click()`);
 const textOf = (page: Page, id: string): Promise<string> =>
   page.evaluate(`document.getElementById('${id}').textContent`);
 const steps = "Number(/Step (\\d+)/.exec(document.getElementById('state').textContent)?.[1] ?? 0)";
 
-async function use(page: Page, address: string): Promise<void> {
-  const checker = await axe();
+async function use(page: Page, address: string, checker: string | undefined): Promise<void> {
   await page.goto(`${address}/index.html`);
   await page.waitFor("document.getElementById('device').textContent.startsWith('WebGPU:')");
-  await look(page, 'empty', checker);
+  await look(page, 'empty', { checker, pictures });
   await page.evaluate(
     "document.getElementById('texts').value = 'text,label\\na,b\\nc,b'; " +
       "document.getElementById('texts').dispatchEvent(new Event('input'))",
@@ -88,7 +40,7 @@ async function use(page: Page, address: string): Promise<void> {
   await page.evaluate("document.getElementById('epochs').value = 6");
   await click(page, 'start');
   await page.waitFor(`${steps} >= 5`);
-  await look(page, 'training', undefined);
+  await look(page, 'training', { pictures });
   await click(page, 'stop');
   await page.waitFor("document.getElementById('state').textContent.endsWith('stopped, and saved')");
   const before = await page.evaluate<number>(steps);
@@ -105,7 +57,7 @@ async function use(page: Page, address: string): Promise<void> {
   await page.waitFor("document.querySelectorAll('#answers li').length === 3");
   await page.evaluate("document.querySelectorAll('#tokens button')[2].click()");
   assert.match(await textOf(page, 'attended'), /^\S+ attends to \S+ \d+%, /);
-  await look(page, 'done', checker);
+  await look(page, 'done', { checker, pictures });
   await checkDownload(page);
   assert.equal(page.errors, []);
 }
@@ -218,9 +170,11 @@ if (findChromium() === undefined) console.log('not run: there is no Chromium her
 else {
   if (pictures !== undefined) await mkdir(pictures, { recursive: true });
   const folder = await mkdtemp(join(tmpdir(), 'tapeform-page-'));
+  const checker = await axe();
   try {
+    await lookAtWrittenPages(await mkdtemp(join(folder, 'written-')), { checker, pictures });
     console.log(`the page's script has ${((await buildPage(folder)) / 1000).toFixed(0)} KB`);
-    await serving(folder, (address) => withPage((page) => use(page, address)));
+    await serving(folder, (address) => withPage((page) => use(page, address, checker)));
     await serving(folder, (address) => withPage((page) => useWithout(page, address)));
     await writeFile(join(folder, 'storage.html'), '<!doctype html><script type="module" src="./storage.js"></script>');
     await writeFile(join(folder, 'storage.js'), (await bundleForBrowser(storageScript)).code);

@@ -89,9 +89,11 @@ ${lines.join('\n')}
 /** A text's own lines stay lines. */
 const plain = (text: string): string => text.split('\n').map(escapeHtml).join('<br>');
 
+// In the dark, a stronger colour would be too near to that of the letters.
 const style = `
+:root { --most: .75; } @media (prefers-color-scheme: dark) { :root { --most: .55; } }
 .text { line-height: 2; margin: 0; padding: .25rem; overflow-wrap: anywhere; border-radius: .25rem; }
-.token { --strength: calc(.75 * max(var(--share), -1 * var(--share))); border-radius: .2rem; padding: .1rem 0;
+.token { --strength: calc(var(--most) * max(var(--share), -1 * var(--share))); border-radius: .2rem; padding: .1rem 0;
   background: rgb(var(--for) / var(--strength)); border-bottom: 2px solid rgb(var(--for) / var(--strength)); }
 .token.against { background: rgb(var(--against) / var(--strength));
   border-bottom: 2px dashed rgb(var(--against) / calc(1.3 * var(--strength))); }

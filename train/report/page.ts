@@ -101,7 +101,8 @@ export function tableHtml(
   rows: readonly (readonly string[])[],
   kind: 'numbers' | 'facts' | 'texts' = 'texts',
 ): string {
-  const header = head.map((cell) => `<th scope="col">${escapeHtml(cell)}</th>`).join('');
+  // A corner without a word is no header.
+  const header = head.map((cell) => (cell === '' ? '<td></td>' : `<th scope="col">${escapeHtml(cell)}</th>`)).join('');
   const lines = rows.map(([first = '', ...rest]) => {
     const cells = rest.map((cell) => `<td>${cell.split('\n').map(escapeHtml).join('<br>')}</td>`).join('');
     return `<tr><th scope="row">${escapeHtml(first)}</th>${cells}</tr>`;
