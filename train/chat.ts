@@ -10,6 +10,7 @@ import { writeFileAtomic } from '../common/atomic-files.ts';
 import { printable, printableLines } from '../common/printable.ts';
 import { loadTextGenerator, streamReply } from '../models/index.ts';
 import type { ChatMessage, GenerationOptions, TextGenerator } from '../models/index.ts';
+import { shippedModel } from '../models/io/shipped.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { decodingOptions, generationOptions, loadingOptions, Speed } from './cli/generation.ts';
 import { messagesOf } from './data/messages.ts';
@@ -27,7 +28,7 @@ const command = {
   usage: 'node --import tsx train/chat.ts',
   summary: 'Talks with an instruction model: a line is a turn. /help lists what else a line may be.',
   options: {
-    model: { type: 'string', required: true, help: 'folder, GGUF file, Hugging Face cache or hub' },
+    model: { type: 'string', help: 'folder, GGUF file, Hugging Face cache or hub; default the small one for dialogues' },
     ...loadingOptions,
     system: { type: 'string', help: 'what the model is told before all turns; default what its template says' },
     load: { type: 'path', exists: 'file', help: 'go on with a dialogue that /save wrote' },
@@ -48,14 +49,15 @@ const help = `/reset         begin anew
 main(async () => {
   endWithReader();
   const { values } = parseOptions(command);
-  const generator = await loadTextGenerator(values.model, { adapter: values.adapter, quantize: values.quantize });
+  const { model: name = shippedModel('chat-small'), adapter, quantize } = values;
+  const generator = await loadTextGenerator(name, { adapter, quantize });
   if (generator.model.decoder().source)
     throw new UsageError(
-      `${command.name}: ${values.model} reads a source and writes another text; it holds no dialogue`,
+      `${command.name}: ${name} reads a source and writes another text; it holds no dialogue`,
     );
   if (generator.tokenizer.chatTemplate === undefined)
     throw new UsageError(
-      `${command.name}: ${values.model} has no chat template, it was not trained on dialogues; continue texts with ` +
+      `${command.name}: ${name} has no chat template, it was not trained on dialogues; continue texts with ` +
         'train/generate.ts instead',
     );
   const chat = new Chat(generator, values);

@@ -1,6 +1,7 @@
 /**
  * Continues texts with a trained model.
  *
+ *   node --import tsx train/generate.ts "The state of the Union"
  *   node --import tsx train/generate.ts --model FOLDER "Once upon a time"
  */
 import { generateText, loadTextGenerator, streamText } from '../models/index.ts';
@@ -8,6 +9,7 @@ import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
+import { shippedGpt } from './cli/fine-tune.ts';
 import { decodingOptions, generationOptions, loadingOptions, readPrompts, Speed } from './cli/generation.ts';
 import { printableLines } from '../common/printable.ts';
 import { progress } from '../common/progress.ts';
@@ -18,7 +20,7 @@ const command = {
   summary: 'continue texts with a trained GPT-2, Llama or other decoder, or translate them with a Marian',
   positionals: { name: 'prompt', help: 'text to continue; without one the model begins by itself' },
   options: {
-    model: { type: 'string', required: true, help: 'its folder, or its name in the Hugging Face cache or on the hub' },
+    model: { type: 'string', help: 'folder, GGUF file, Hugging Face cache or hub; default the small GPT' },
     file: {
       type: 'path',
       exists: 'file',
@@ -41,7 +43,8 @@ main(async () => {
   const prompts = values.file === undefined ? positionals : await readPrompts(values.file);
   if (prompts.length === 0) prompts.push('');
   if (values.output !== undefined) await lockFolder(values.output);
-  const generator = await loadTextGenerator(values.model, { adapter: values.adapter, quantize: values.quantize });
+  const { model = shippedGpt(), adapter, quantize } = values;
+  const generator = await loadTextGenerator(model, { adapter, quantize });
   const options = generationOptions(values, generator.options);
   const asRows = values.file !== undefined || values.output !== undefined;
   const speed = new Speed();

@@ -38,6 +38,7 @@ const command = {
       help: `${conversationForms}; or ${lessonsName}, made by a grammar; or pairs: ${pairNames}`,
     },
     instruction: { type: 'string', help: 'pairs: what is said before each text, such as "Summarise in a line:"' },
+    lessons: { type: 'int', min: 100, help: 'how many the grammar makes; default 2400' },
     maxTrainSamples: { type: 'int', min: 1, help: 'conversations to train on at most' },
     maxEvalSamples: { type: 'int', min: 1, help: 'conversations to validate on, and to test on, at most' },
     pack: {

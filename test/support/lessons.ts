@@ -13,11 +13,11 @@ export async function smallGpt(folder: string): Promise<string> {
   const tokenizer = await trainByteLevelBpe(texts, {
     vocabSize: 320,
     roles: { eos_token: '</s>' },
-    modelMaxLength: 96,
+    modelMaxLength: 160,
   });
   manualSeed(1);
   await GPT2LMHeadModel.fromConfig({
-    ...{ vocabSize: tokenizer.vocabSize, nPositions: 96, nEmbd: 32, nLayer: 1, nHead: 2 },
+    ...{ vocabSize: tokenizer.vocabSize, nPositions: 160, nEmbd: 32, nLayer: 1, nHead: 2 },
     eosTokenId: tokenizer.eosTokenId!,
   }).savePretrained(path, { tokenizer });
   return path;

@@ -61,6 +61,17 @@ test('a line is a turn; a dialogue is saved and gone on with; the seed decides',
   assert.match(gone.stderr, /half\.json: 2 messages/);
 });
 
+test('without a model, the small one that comes with the project answers', async () => {
+  const said = ['Hello!', 'What is a kernel?', 'Write a list: sea, ship.', 'Write JSON: Ida is 7.', 'Who is Ned?'];
+  const { code, stdout, stderr } = await runScript(['train/chat.ts', '--greedy'], { input: `${said.join('\n')}\n` });
+  assert.is(code, 0, stderr);
+  assert.is(
+    stdout,
+    'Hello! What can I do for you?\nA program that runs on the device.\n- sea\n- ship\n{"name": "Ida", "age": 7}\n' +
+      'I do not know that. Ask me about a word of tapeform.\n',
+  );
+});
+
 test('what is no turn: commands that are not known, files that are none, models without a template', async () => {
   const bad = join(parent, 'bad.json');
   await writeFile(bad, '{"messages": [{"role": 3}]}');

@@ -89,7 +89,6 @@ test('mistakes are one line each', async () => {
   writeFileSync(empty, '\n');
   const long = 'word '.repeat(40);
   const bad: [string[], number, RegExp][] = [
-    [['x'], 2, /^generate: --model is required/],
     [['--model', join(folder, 'none'), 'x'], 1, /none does not exist: pass a folder/],
     [
       ['--model', bert, 'x'],

@@ -24,6 +24,8 @@ export interface ConversationOptions {
   readonly seed: number;
   /** Pairs: what the user says before each text, such as "Summarise in a line:". */
   readonly instruction?: string;
+  /** Of the grammar: how many lessons it makes; 2400 without. */
+  readonly lessons?: number;
   /** Of the conversations to train on as many at most; the first ones of their random order. */
   readonly maxTrainSamples?: number;
   /** Of those to validate on, and of those to test on, as many at most. */
@@ -32,7 +34,6 @@ export interface ConversationOptions {
 
 /** What `loadConversations` takes instead of a file. */
 export const lessonsName = 'lessons';
-const lessonCount = 2400;
 
 /** All that a conversation says, one part after another. */
 export function textOf(conversation: Conversation): string {
@@ -46,11 +47,13 @@ export function textOf(conversation: Conversation): string {
 /**
  * Reads conversations and splits them so that none is in two parts; of a file, held-out ones that are nearly
  * trained on are left out, see `splitApart`. Names of pairs (`pairNames`) become a question with its answer
- * each. Errors: those of `readConversations` and `loadPairs`.
+ * each. Errors: those of `readConversations` and `loadPairs`; options of other data.
  */
 export async function loadConversations(data: string, options: ConversationOptions): Promise<ConversationData> {
   const { instruction, maxTrainSamples, maxEvalSamples } = options;
   const isPairs = namesPairs(data);
+  if (options.lessons !== undefined && data !== lessonsName)
+    throw new Error(`--lessons is how many the grammar makes; ${brief(data)} has its own conversations`);
   if (instruction !== undefined && !isPairs)
     throw new Error(`--instruction is said before texts of pairs; ${brief(data)} are whole conversations`);
   const { train, validation, test, origin, firstSentences } = await (isPairs ? pairsAsked : split)(data, options);
@@ -87,9 +90,9 @@ async function pairsAsked(
   };
 }
 
-async function split(data: string, { testData, seed }: ConversationOptions): Promise<ConversationData> {
+async function split(data: string, { testData, seed, lessons: count }: ConversationOptions): Promise<ConversationData> {
   const isOwn = data === lessonsName;
-  const all = isOwn ? ownLessons(seed) : await readConversations(data);
+  const all = isOwn ? ownLessons(count ?? 2400, seed) : await readConversations(data);
   const fractions: SplitFractions = testData
     ? { train: 0.9, validation: 0.1, test: 0 }
     : { train: 0.8, validation: 0.1, test: 0.1 };
@@ -116,5 +119,5 @@ async function split(data: string, { testData, seed }: ConversationOptions): Pro
   };
 }
 
-const ownLessons = (seed: number): Conversation[] =>
-  lessons(lessonCount, seed).map(({ messages, kind }, i) => ({ where: `lesson ${i + 1}, ${kind}`, messages, from: 0 }));
+const ownLessons = (count: number, seed: number): Conversation[] =>
+  lessons(count, seed).map(({ messages, kind }, i) => ({ where: `lesson ${i + 1}, ${kind}`, messages, from: 0 }));
