@@ -28,7 +28,10 @@ const command = {
   usage: 'node --import tsx train/chat.ts',
   summary: 'Talks with an instruction model: a line is a turn. /help lists what else a line may be.',
   options: {
-    model: { type: 'string', help: 'folder, GGUF file, Hugging Face cache or hub; default the small one for dialogues' },
+    model: {
+      type: 'string',
+      help: 'folder, GGUF file, Hugging Face cache or hub; default the small one for dialogues',
+    },
     ...loadingOptions,
     system: { type: 'string', help: 'what the model is told before all turns; default what its template says' },
     load: { type: 'path', exists: 'file', help: 'go on with a dialogue that /save wrote' },
@@ -52,9 +55,7 @@ main(async () => {
   const { model: name = shippedModel('chat-small'), adapter, quantize } = values;
   const generator = await loadTextGenerator(name, { adapter, quantize });
   if (generator.model.decoder().source)
-    throw new UsageError(
-      `${command.name}: ${name} reads a source and writes another text; it holds no dialogue`,
-    );
+    throw new UsageError(`${command.name}: ${name} reads a source and writes another text; it holds no dialogue`);
   if (generator.tokenizer.chatTemplate === undefined)
     throw new UsageError(
       `${command.name}: ${name} has no chat template, it was not trained on dialogues; continue texts with ` +
