@@ -148,8 +148,7 @@ const kinds: Readonly<Record<string, Kind>> = {
 /**
  * Dialogues by a grammar, of one or two questions: sums of two digits, words repeated, ordered and put into
  * lists and JSON, words of this project and its field, courtesies, and what it cannot know. A function of
- * count
- * and seed alone; made here, they are free of any licence.
+ * count and seed alone; made here, they are free of any licence.
  */
 export function lessons(count: number, seed: number): Lesson[] {
   const all = Object.entries(kinds);

@@ -49,9 +49,8 @@ export async function makeCleaner(source: DocumentSource, options: CleaningOptio
 }
 
 /**
- * Writes the documents that `change` does not drop (null) as JSONL. Error: none is left; it names the rules
- * of
- * `cleaner` that dropped most.
+ * Writes the documents that `change` does not drop (null) as JSONL. Error: none is left; it names the
+ * rules of `cleaner` that dropped most.
  */
 export async function writeDocuments(
   path: string,
