@@ -12,7 +12,7 @@
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { comparison, measure } from './compress/compare.ts';
-import { smallerModel, trainPruned, weightPruning } from './compress/prune-classifier.ts';
+import { scores, smallerModel, trainPruned, weightPruning } from './compress/prune-classifier.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
 import { scopes } from './compress/weights.ts';
 import { reportResult } from './report/run-result.ts';
@@ -55,9 +55,9 @@ const command = {
     pattern: { type: 'string', help: '2:4: of 4 weights in a row 2 become zero, as sparse products need it' },
     score: {
       type: 'choice',
-      choices: ['magnitude', 'wanda'],
+      choices: scores,
       default: 'magnitude',
-      help: 'what a weight counts: its size, or that times the norm of what it reads',
+      help: 'what a weight counts: its size, that times the norm of what it reads, or what its layer lacks without it',
     },
     scope: { type: 'choice', choices: scopes, default: 'model', help: 'weights that are compared with each other' },
     calibration: { type: 'int', default: 256, min: 1, help: 'texts by which heads, units and wanda are judged' },

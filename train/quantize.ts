@@ -1,7 +1,7 @@
 /**
- * Writes a decoder as a GGUF file with weights of 4 or 8 bits, rounded to nearest or by GPTQ, which reads
- * some texts to see what the weights are used for; and tells what it cost. Or any model as a folder with
- * packed weights, which Transformers reads with the library compressed-tensors.
+ * Writes a decoder as a GGUF file with weights of 4 or 8 bits, rounded to nearest, by GPTQ or AWQ, which read
+ * some texts to see what the weights are used for, or by HQQ; and tells what it cost. Or any model as a
+ * folder with packed weights, which Transformers reads with the library compressed-tensors.
  *
  *   node --import tsx train/quantize.ts --model runs/gpt --output gpt.gguf --data texts/
  *   node --import tsx train/quantize.ts --model FOLDER --output small.gguf --precision q8_0 --method nearest
@@ -18,7 +18,11 @@ import type { CausalLM } from '../models/index.ts';
 import { chunks } from '../models/pipelines/rows.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { loadDecoder, shippedGpt } from './cli/fine-tune.ts';
-import { gptq, gptqTypes, InputProducts } from './compress/gptq.ts';
+import { scaleForActivations } from './compress/awq.ts';
+import { gptq, InputProducts } from './compress/gptq.ts';
+import { hqq } from './compress/hqq.ts';
+import { precisions, roundBlocks } from './compress/rounding.ts';
+import type { Precision } from './compress/rounding.ts';
 import { windowsOf } from './compress/windows.ts';
 import { perplexity } from './metrics/perplexity.ts';
 import { weightBytes } from './report/model-card.ts';
@@ -30,16 +34,20 @@ const command = {
   options: {
     model: { type: 'string', help: 'folder, GGUF file or name; default the small GPT that comes with the project' },
     output: { type: 'path', required: true, help: 'file.gguf, or folder, to write' },
-    precision: { type: 'choice', choices: gptqTypes, default: 'q4_0', help: 'type of the weights, in blocks of 32' },
+    precision: { type: 'choice', choices: precisions, default: 'q4_0', help: 'type of the weights, in blocks of 32' },
     method: {
       type: 'choice',
-      choices: ['gptq', 'nearest'],
+      choices: ['gptq', 'awq', 'hqq', 'nearest'],
       help:
-        'gptq, default for files: what is lost in a weight those after it make good; nearest, for folders: each is ' +
-        'rounded by itself',
+        'gptq, default for files: what is lost in a weight those after it make good; awq: weights of large inputs ' +
+        'are rounded more finely; hqq, q4_1 without texts: a robust minimum; nearest, for folders: each by itself',
     },
-    data: { type: 'string', default: 'sotu', help: 'texts that gptq reads, and others of them that the test reads' },
-    calibration: { type: 'int', default: 64, min: 1, help: 'rows of tokens that gptq reads' },
+    data: {
+      type: 'string',
+      default: 'sotu',
+      help: 'texts that gptq or awq read, and others of them that the test reads',
+    },
+    calibration: { type: 'int', default: 64, min: 1, help: 'rows of tokens that gptq or awq read' },
     evaluation: { type: 'int', default: 64, min: 0, help: 'rows of tokens that the test reads; 0: no test' },
     maxLength: { type: 'int', default: 256, min: 8, help: 'tokens of a row, if the model can' },
     damping: { type: 'number', default: 0.01, min: 0, help: 'gptq: more of it trusts the texts less' },
@@ -55,17 +63,20 @@ main(async () => {
   const { model: name = shippedGpt(), output, precision, batchSize, damping } = values;
   if (!isGguf(output)) return writeFolder(name, values);
   const { method = 'gptq' } = values;
+  const reads = method === 'gptq' || method === 'awq';
+  if (method === 'hqq' && precision !== 'q4_1')
+    throw new UsageError(`${command.name}: hqq finds a minimum for each block; give --precision q4_1`);
   const { model, tokenizer } = await loadDecoder(name);
   model.eval();
   const width = Math.min(values.maxLength, model.decoder().positions);
   const { calibration, test } = await windowsOf(values.data, tokenizer, {
     width,
-    calibration: method === 'gptq' ? values.calibration : 0,
+    calibration: reads ? values.calibration : 0,
     test: values.evaluation,
     seed: values.seed,
   });
   const products = new InputProducts();
-  if (method === 'gptq') {
+  if (reads) {
     const bar = progress({ total: calibration.length });
     try {
       let read = 0;
@@ -78,19 +89,25 @@ main(async () => {
     }
   }
   const before = test.length > 0 ? await perplexityOn(model, test, batchSize) : undefined;
+  const importance = method === 'awq' ? await withScales(model, precision, products) : undefined;
+  const make = (parameter: string, rows: Float32Array): Uint8Array | undefined => {
+    const product = products.of(parameter);
+    if (method === 'hqq') return hqq(rows);
+    if (!product) return undefined;
+    if (method === 'gptq') return gptq(precision, rows, product, { damping });
+    return roundBlocks(precision, rows, importance?.get(parameter) ?? diagonalOf(product));
+  };
   let [made, rounded] = [0, 0];
   const file = ggufFile(output, model, tokenizer, precision, (parameter, type, rows) => {
-    const product = products.of(parameter);
-    if (product === undefined || type !== precision.toUpperCase()) {
-      rounded++;
-      return undefined;
-    }
-    made++;
-    return gptq(precision, rows, product, { damping });
+    const data = type === precision.toUpperCase() ? make(parameter, rows) : undefined;
+    if (data) made++;
+    else rounded++;
+    return data;
   });
   await writeFilesAtomic([file]);
   const bytes = (await stat(output)).size;
-  if (method === 'gptq') console.log(`gptq     ${made} matrices; ${rounded} others are rounded or kept as they are`);
+  if (method !== 'nearest')
+    console.log(`${method.padEnd(8)} ${made} matrices; ${rounded} others are rounded or kept as they are`);
   console.log(`saved    ${output}, ${(bytes / 1e6).toFixed(1)} MB, of ${megabytes(model)} MB in f32`);
   if (before === undefined) return;
   const after = await perplexityOf(output, test, batchSize);
@@ -103,9 +120,9 @@ main(async () => {
 
 /** Any model with weights rounded to nearest, in a folder. */
 async function writeFolder(name: string, { output, precision, method }: Values): Promise<void> {
-  if (method === 'gptq')
+  if (method !== undefined && method !== 'nearest')
     throw new UsageError(
-      `${command.name}: gptq writes GGUF files; end --output ${output} with .gguf, or leave it away`,
+      `${command.name}: ${method} writes GGUF files; end --output ${output} with .gguf, or leave it away`,
     );
   await lockFolder(output);
   const model = await loadModel(name, { quantize: precision });
@@ -114,6 +131,23 @@ async function writeFolder(name: string, { output, precision, method }: Values):
     `saved    ${output}, ${((await weightBytes(output)) / 1e6).toFixed(1)} MB, of ${megabytes(model)} MB in f32`,
   );
 }
+
+/** A model scaled for what it reads, with a bar; see `scaleForActivations`. */
+async function withScales(model: CausalLM, precision: Precision, products: InputProducts) {
+  const bar = progress({ total: 1 });
+  try {
+    return await scaleForActivations(model as never, precision, products, (done, total) =>
+      bar.update(done, { total, label: 'scales chosen' }),
+    );
+  } finally {
+    bar.stop();
+  }
+}
+
+const diagonalOf = (product: Float64Array): Float64Array => {
+  const n = Math.sqrt(product.length);
+  return Float64Array.from({ length: n }, (_, i) => product[i * n + i]!);
+};
 
 const onDevice = (rows: readonly Int32Array[]) =>
   tensor(Int32Array.from(rows.flatMap((row) => [...row])), { shape: [rows.length, rows[0]!.length] });

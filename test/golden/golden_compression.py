@@ -1,9 +1,12 @@
-"""compression.json: weights of 4 and 8 bits with learned steps, as PyTorch's own op has them, and their gradients."""
+"""compression.json: weights of 4 and 8 bits with learned steps, as PyTorch's own op has them, and their gradients;
+zeros as the library hqq finds them.
+"""
 
 import json
 import os
 
 import torch
+from hqq.core.optimize import optimize_weights_proximal_legacy
 
 
 def fake_quantized(bits):
@@ -27,7 +30,21 @@ def fake_quantized(bits):
     return {"bits": bits, **{name: x.detach().flatten().tolist() for name, x in arrays.items()}}
 
 
+def half_quadratic():
+    """Weights of 6 blocks of 32, one of them with a few that are far from the others."""
+    generator = torch.Generator().manual_seed(7)
+    weights = torch.randn(6, 32, generator=generator)
+    weights[2, :3] *= 4.0
+    low, high = weights.amin(1, keepdim=True), weights.amax(1, keepdim=True)
+    scale = 15 / (high - low)
+    zero = torch.round(-low * scale)
+    codes, scale, zero = optimize_weights_proximal_legacy(weights, scale, zero, [0, 15], axis=1, device="cpu")
+    arrays = {"weights": weights, "codes": codes, "inverses": scale, "zeros": zero}
+    return {name: x.flatten().tolist() for name, x in arrays.items()}
+
+
 def generate(folder, _):
     with open(os.path.join(folder, "compression.json"), "w") as file:
-        json.dump({"fakeQuantized": [fake_quantized(bits) for bits in (4, 8)]}, file)
+        numbers = {"fakeQuantized": [fake_quantized(bits) for bits in (4, 8)], "halfQuadratic": half_quadratic()}
+        json.dump(numbers, file)
         file.write("\n")

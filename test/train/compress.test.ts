@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Random } from '../../common/random.ts';
 import { svd } from '../../common/svd.ts';
 import { assign, crossEntropy, manualSeed, matmul, mul, noGrad, scope, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
@@ -21,6 +22,8 @@ import { distillation, layerMap, softLoss } from '../../train/compress/distillat
 import { lowRank, rankFor } from '../../train/compress/low-rank.ts';
 import { outcomesTable, paretoFront } from '../../train/compress/outcomes.ts';
 import type { Outcome } from '../../train/compress/outcomes.ts';
+import { InputProducts } from '../../train/compress/gptq.ts';
+import { sparseGpt } from '../../train/compress/sparse-gpt.ts';
 import { importanceOf, leastImportant, others } from '../../train/compress/importance.ts';
 import {
   headsOf,
@@ -387,6 +390,95 @@ test('weights at zero stay there, steps of an optimizer or not; a run that goes 
     'those that were zero are zero still',
   );
 });
+
+test('SparseGPT: those that are left take over, as least squares say; groups; padding does not count', async () => {
+  const random = new Random(4);
+  const [n, rows] = [6, 2];
+  const x = Array.from({ length: 40 }, () => {
+    const common = random.normal();
+    return Array.from({ length: n }, () => common + random.normal());
+  });
+  const hessian = new Float64Array(n * n);
+  for (const row of x) for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) hessian[i * n + j]! += row[i]! * row[j]!;
+  const before = Float32Array.from({ length: rows * n }, () => random.normal());
+  const damping = 1e-9;
+  for (const [options, zeros] of [
+    [{ sparsity: 0.5 }, 6],
+    [{ sparsity: 0, group: [1, 3] as const }, 8],
+  ] as const) {
+    const weights = before.slice();
+    const mask = sparseGpt(weights, hessian, { ...options, damping });
+    assert.is(mask.filter((m) => m === 0).length, zeros);
+    assert.ok(weights.every((w, i) => (w === 0) === (mask[i] === 0)));
+    if ('group' in options)
+      for (let at = 0; at < mask.length; at += 3)
+        assert.is(
+          mask.slice(at, at + 3).reduce((a, b) => a + b),
+          1,
+        );
+    // By the definition: where input i goes, those behind it take over as H restricted to i and them says.
+    for (let row = 0; row < rows; row++) {
+      const left = Array.from(before.subarray(row * n, (row + 1) * n), Number);
+      for (let i = 0; i < n; i++) {
+        if (mask[row * n + i] === 1) continue;
+        const open = Array.from({ length: n - i - 1 }, (_, k) => i + 1 + k);
+        // H_oo d = w_i h_oi
+        const d = solved(
+          open.map((a) => open.map((b) => hessian[a * n + b]!)),
+          open.map((a) => left[i]! * hessian[a * n + i]!),
+        );
+        open.forEach((a, k) => (left[a]! += d[k]!));
+        left[i] = 0;
+      }
+      const wanted = left.map((w, i) => (mask[row * n + i] === 0 ? 0 : w));
+      const found = [...weights.subarray(row * n, (row + 1) * n)];
+      assert.ok(largestDifference(found, wanted) < 1e-5, `${found.join()}, not ${wanted.join()}`);
+    }
+  }
+  // Of weights that are chosen by their size alone, and are not taken over, more is lost.
+  const lost = (after: Float32Array): number =>
+    x.reduce((sum, row) => {
+      for (let r = 0; r < rows; r++)
+        sum += row.reduce((s, value, i) => s + value * (after[r * n + i]! - before[r * n + i]!), 0) ** 2;
+      return sum;
+    }, 0);
+  const own = before.slice();
+  sparseGpt(own, hessian, { sparsity: 0.5 });
+  const mask = masksOf(new Map([['a', { values: before, width: n }]]), { sparsity: 0.5, scope: 'layer' }).get('a')!;
+  assert.ok(lost(own) < 0.7 * lost(before.map((w, i) => w * mask[i]!)));
+
+  const model = bert();
+  const products = new InputProducts();
+  await products.add(model, () => void model.forward(inputs), inputs.attentionMask);
+  const states = (await noGrad(() =>
+    model.bert.forward({ ...inputs, outputHiddenStates: true }),
+  ).hiddenStates![0]!.tolist()) as number[][][];
+  const [a, b] = [...states[0]!, ...states[1]!.slice(0, 3)].reduce(
+    ([aa, ab], token) => [aa! + token[0]! ** 2, ab! + token[0]! * token[1]!],
+    [0, 0],
+  );
+  const product = products.of('bert.encoder.layer.0.attention.self.query.weight')!;
+  assert.ok(Math.abs(product[0]! - a!) < 1e-4 && Math.abs(product[1]! - b!) < 1e-4);
+  const pruned = new PrunedWeights(model);
+  await pruned.prune({ sparsity: 0.5, scope: 'row', products });
+  assert.ok(Math.abs((await pruned.sparsity()) - 0.5) < 0.01);
+  await rejects(pruned.prune({ sparsity: 1, scope: 'row', products }), /^pruneWeights: a sparsity of 1 .*$/);
+  await rejects(
+    pruned.prune({ sparsity: 0.5, scope: 'row', products: new InputProducts() }),
+    /^pruneWeights: nothing is known of what bert\.\S+ reads; give texts that it does$/,
+  );
+});
+
+/** x of a x = b, by Gauss and Jordan. */
+function solved(a: number[][], b: number[]): number[] {
+  const m = a.map((row, i) => [...row, b[i]!]);
+  for (let i = 0; i < m.length; i++) {
+    const pivot = m[i]![i]!;
+    m[i] = m[i]!.map((v) => v / pivot);
+    for (let r = 0; r < m.length; r++) if (r !== i) m[r] = m[r]!.map((v, c) => v - m[r]![i]! * m[i]![c]!);
+  }
+  return m.map((row) => row.at(-1)!);
+}
 
 test('norms of inputs are over the tokens that count', async () => {
   const model = bert();

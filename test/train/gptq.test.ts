@@ -12,12 +12,16 @@ import {
   BertConfig,
   BertForSequenceClassification,
   FakeQuantizedLinear,
+  LlamaForCausalLM,
   loadModel,
   pipeline,
 } from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
-import { blockValues, gptq, gptqTypes, InputProducts } from '../../train/compress/gptq.ts';
-import type { GptqType } from '../../train/compress/gptq.ts';
+import { gptq, InputProducts } from '../../train/compress/gptq.ts';
+import { blockValues, precisions, roundBlocks } from '../../train/compress/rounding.ts';
+import type { Precision } from '../../train/compress/rounding.ts';
+import { errorOfScaled, scaleForActivations, scalesFor } from '../../train/compress/awq.ts';
+import { halfQuadratic, hqq } from '../../train/compress/hqq.ts';
 import { lowRank } from '../../train/compress/low-rank.ts';
 import { fakeQuantized, packFakeQuantized } from '../../train/compress/quantization-aware.ts';
 import { AdamW } from '../../train/optim/index.ts';
@@ -102,7 +106,7 @@ test('of every type: what the layer computes is nearer than by rounding to neare
   const n = 96;
   const { x, hessian } = inputsOf(400, n, random);
   const weights = weightsOf(8 * n, random);
-  for (const type of gptqTypes) {
+  for (const type of precisions) {
     const nearest = blockValues(type, quantize(blockType(type.toUpperCase())!, weights));
     const made = blockValues(type, gptq(type, weights, hessian));
     const [before, after] = [nearest, made].map((each) => outputError(x, n, weights, each)) as [number, number];
@@ -160,7 +164,7 @@ test('what layers read is summed over batches, GPT-2 and Llama', async () => {
 test('the script writes a file that loads, and tells what it cost', async () => {
   const output = join(folder, 'small.gguf');
   const few = ['--calibration', '8', '--evaluation', '4', '--max-length', '64'];
-  const run = (type: GptqType, more: readonly string[] = []) =>
+  const run = (type: Precision, more: readonly string[] = []) =>
     runScript(['train/quantize.ts', '--output', output, '--data', 'moby-dick', '--precision', type, ...few, ...more]);
   const done = await run('q4_0');
   assert.is(done.code, 0, done.stderr);
@@ -172,6 +176,16 @@ test('the script writes a file that loads, and tells what it cost', async () => 
       Number.isFinite,
     ),
   );
+
+  for (const [type, method, made] of [
+    ['q4_0', 'awq', 16],
+    ['q4_1', 'hqq', 16],
+  ] as const) {
+    const other = await run(type, ['--method', method, '--evaluation', '0']);
+    assert.is(other.code, 0, other.stderr);
+    assert.match(other.stdout, new RegExp(`^${method} +${made} matrices; \\d+ others`, 'm'));
+  }
+  refused(await run('q4_0', ['--method', 'hqq']), 2, /^quantize: hqq finds a minimum for each block; .*$/);
 
   const packed = join(folder, 'packed');
   refused(await run('q8_0', ['--output', packed, '--method', 'gptq']), 2, /^quantize: gptq writes GGUF files; .*$/);
@@ -190,6 +204,69 @@ test('the script writes a file that loads, and tells what it cost', async () => 
     await run('q4_0', ['--data', text]),
     1,
     /^.*one\.txt: 8 rows of 64 tokens are asked for to learn from, .* 0; .*$/,
+  );
+});
+
+test('zeros without any texts are those of the library hqq; blocks hold them', async () => {
+  const { halfQuadratic: golden } = JSON.parse(readFileSync(goldenFile('compression.json'), 'utf8')) as {
+    readonly halfQuadratic: Readonly<Record<'weights' | 'codes' | 'inverses' | 'zeros', number[]>>;
+  };
+  const weights = Float32Array.from(golden.weights);
+  const { zeros, inverses } = halfQuadratic(weights, 15);
+  assert.ok(largestDifference(inverses, golden.inverses) < 1e-5);
+  assert.ok(largestDifference(zeros, golden.zeros) < 1e-4, `${zeros.join()}, not ${golden.zeros.join()}`);
+  const found = blockValues('q4_1', hqq(weights));
+  const wanted = golden.codes.map((code, i) => {
+    const block = Math.floor(i / 32);
+    return (code - golden.zeros[block]!) / golden.inverses[block]!;
+  });
+  assert.ok(largestDifference(found, wanted) < 0.01, 'scales and minimums have 16 bits');
+  assert.ok(blockValues('q4_1', hqq(new Float32Array(32).fill(0.5))).every((w) => Math.abs(w - 0.5) < 1e-3));
+});
+
+test('weights of large inputs are rounded more finely, and the model computes what it did', async () => {
+  const random = new Random(7);
+  const n = 64;
+  const { x, hessian } = inputsOf(200, n, random);
+  // One input is 30 times as large as the others.
+  for (const row of x) row[5]! *= 30;
+  for (let i = 0; i < n; i++) for (const at of [i * n + 5, 5 * n + i]) hessian[at]! *= 30;
+  const weights = weightsOf(8 * n, random);
+  const sizes = Array.from({ length: n }, (_, i) => Math.sqrt(hessian[i * n + i]!));
+  const errors = [0, 0.5].map((exponent) => {
+    const scales = scalesFor(sizes, exponent);
+    // By the definition: what x W' / s is off by.
+    const large = weights.map((w, i) => w * scales[i % n]!);
+    const importance = Float64Array.from(sizes, (size, i) => (size / scales[i]!) ** 2);
+    const back = blockValues('q4_0', roundBlocks('q4_0', large, importance)).map((w, i) => w / scales[i % n]!);
+    const wanted = outputError(x, n, weights, back);
+    const found = errorOfScaled('q4_0', weights, hessian, scales);
+    assert.ok(Math.abs(found - wanted) < 1e-3 * wanted, `${found}, not ${wanted}`);
+    return found;
+  });
+  assert.ok(errors[1]! < 0.7 * errors[0]!, errors.join());
+
+  const sizesOfAll = { hiddenSize: 32, intermediateSize: 64, numAttentionHeads: 2, numKeyValueHeads: 2, vocabSize: 40 };
+  const llama = LlamaForCausalLM.fromConfig({ ...sizesOfAll, numHiddenLayers: 1, maxPositionEmbeddings: 16 });
+  for (const [name, model, scaled] of [
+    ['gpt2', (await loadModel(goldenFile('tiny-gpt2'))) as CausalLM, 4],
+    ['grouped heads', (await loadModel(goldenFile('tiny-llama'))) as CausalLM, 10],
+    ['llama', llama.eval(), 7],
+  ] as const) {
+    const inputIds = i32([[1, 2, 3, 7, 9]]);
+    const run = () => values(noGrad(() => model.forward({ inputIds }).logits));
+    const before = await run();
+    const products = new InputProducts();
+    await products.add(model as never, () => void model.lastHiddenState(inputIds));
+    const importance = await scaleForActivations(model as never, 'q4_0', products);
+    assert.ok(largestDifference(await run(), before) < 1e-4, name);
+    assert.is(importance.size, scaled, name);
+    for (const [parameter, counts] of importance)
+      assert.is(counts.length ** 2, products.of(parameter)!.length, `${name} ${parameter}`);
+  }
+  await rejects(
+    scaleForActivations((await loadModel(goldenFile('tiny-gemma2'))) as never, 'q4_0', new InputProducts()),
+    /^awq: Gemma2ForCausalLM is none of GPT-2's or Llama's kind; use gptq for it$/,
   );
 });
 

@@ -1,11 +1,12 @@
 /** A trained classifier with less: the steps that `prune.ts` and `compress.ts` share. */
-import { paddingOf, rowLimits } from '../../models/index.ts';
+import { evalMode, paddingOf, rowLimits } from '../../models/index.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
 import { chunks } from '../../models/pipelines/rows.ts';
 import { fineTune } from '../classifier/fine-tune.ts';
 import type { FineTuneTask } from '../classifier/fine-tune.ts';
 import { collate } from '../data/tokenised.ts';
 import type { ClassificationBatch } from '../data/tokenised.ts';
+import { InputProducts } from './gptq.ts';
 import { importanceOf, leastImportant, others } from './importance.ts';
 import { lowRank } from './low-rank.ts';
 import type { Thinness } from './low-rank.ts';
@@ -32,10 +33,12 @@ export interface Parts {
   readonly thin?: Thinness | undefined;
 }
 
+/** What a weight counts: its size, that times the norm of its input, or what its layer lacks without it. */
+export const scores = ['magnitude', 'wanda', 'sparse-gpt'] as const;
+
 /** Which weights become zero; see `WeightPruning`. */
-export interface Zeros extends Omit<WeightPruning, 'inputNorms'> {
-  /** What a weight counts: its size, or that times the norm of what it reads. */
-  readonly score?: 'magnitude' | 'wanda';
+export interface Zeros extends Omit<WeightPruning, 'inputNorms' | 'products'> {
+  readonly score?: (typeof scores)[number];
 }
 
 type Judged = Pick<Trained, 'classifier' | 'train'>;
@@ -96,9 +99,17 @@ export async function weightPruning(
   calibration: Calibration,
 ): Promise<WeightPruning> {
   if (score === 'magnitude') return zeros;
+  const batches = calibrationBatches(model, trained, calibration);
+  if (score === 'sparse-gpt') {
+    using _mode = evalMode(model);
+    const products = new InputProducts();
+    for (const { labels: _, ...inputs } of batches)
+      await products.add(model, () => void model.forward(inputs), inputs.attentionMask);
+    return { ...zeros, products };
+  }
   const inputNorms = await inputNormsOf(
     model,
-    calibrationBatches(model, trained, calibration),
+    batches,
     ({ labels: _, ...inputs }: ClassificationBatch) => void model.forward(inputs),
     ({ attentionMask }) => attentionMask,
   );

@@ -1,12 +1,14 @@
-/** Weights set to zero, one by one or so many of each group: magnitude pruning and Wanda. */
+/** Weights set to zero, one by one or so many of each group: magnitude pruning, Wanda and SparseGPT. */
 import { assign, mul, noGrad, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Linear } from '../../models/nn/linear.ts';
 import { evalMode, withHooks } from '../../models/index.ts';
 import type { ModuleHooks } from '../../models/index.ts';
 import type { Callback } from '../trainer/callback.ts';
+import type { InputProducts } from './gptq.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
+import { sparseGpt } from './sparse-gpt.ts';
 
 /** Which weights are compared with each other: those of one output, of one layer, or all of them. */
 export const scopes = ['row', 'layer', 'model'] as const;
@@ -22,6 +24,8 @@ export interface WeightPruning {
    * Sun et al. 2024). Without: |w|.
    */
   readonly inputNorms?: ReadonlyMap<string, Float32Array> | undefined;
+  /** What linear layers read: weights are chosen by it, and those that stay take over; see `sparseGpt`. */
+  readonly products?: InputProducts | undefined;
 }
 
 /** The linear layers of a model's stack of layers: embeddings and heads are left as they are. */
@@ -38,6 +42,15 @@ function parsePattern(pattern: string): [kept: number, of: number] {
   const [kept, of] = (/^(\d+):(\d+)$/.exec(pattern)?.slice(1) ?? []).map(Number) as [number?, number?];
   if (kept !== undefined && of !== undefined && kept > 0 && kept < of) return [kept, of];
   throw new Error(`pruneWeights: the pattern is "${pattern}"; write 2:4 for 2 of 4 that stay`);
+}
+
+function checkSparsity(sparsity: number): void {
+  if (!(sparsity >= 0 && sparsity < 1))
+    throw new Error(`pruneWeights: a sparsity of ${sparsity} is asked for; give 0 up to below 1`);
+}
+
+function checkWidth(name: string, width: number, [, of]: readonly [kept: number, of: number]): void {
+  if (width % of !== 0) throw new Error(`pruneWeights: ${name} has ${width} inputs, which are no multiple of ${of}`);
 }
 
 /** What a weight [out, in] counts. */
@@ -69,8 +82,7 @@ export function masksOf(
   weights: ReadonlyMap<string, { readonly values: Float32Array; readonly width: number }>,
   { sparsity, pattern, scope, inputNorms }: WeightPruning,
 ): Map<string, Float32Array> {
-  if (!(sparsity >= 0 && sparsity < 1))
-    throw new Error(`pruneWeights: a sparsity of ${sparsity} is asked for; give 0 up to below 1`);
+  checkSparsity(sparsity);
   const scores = new Map([...weights].map(([name, { values }]) => [name, scoresOf(values, inputNorms?.get(name))]));
   const masks = new Map([...scores].map(([name, { length }]) => [name, new Float32Array(length).fill(1)]));
   const share = (length: number): number => Math.round(sparsity * length);
@@ -90,8 +102,7 @@ export function masksOf(
   }
   for (const [name, own] of scores) {
     const { width } = weights.get(name)!;
-    if (group && width % group[1] !== 0)
-      throw new Error(`pruneWeights: ${name} has ${width} inputs, which are no multiple of ${group[1]}`);
+    if (group) checkWidth(name, width, group);
     const size = group ? group[1] : scope === 'row' ? width : own.length;
     const gone = group ? group[1] - group[0] : share(size);
     for (let from = 0; from < own.length; from += size) dropLowest(own, masks.get(name)!, from, from + size, gone);
@@ -118,7 +129,28 @@ export class PrunedWeights {
       if (weight.quantized) throw new Error(`pruneWeights: ${name} is quantised; prune first, then quantise`);
       weights.set(name, { values: Float32Array.from(await weight.data(), Number), width: weight.shape[1]! });
     }
-    this.#hold(masksOf(weights, options));
+    this.#hold(options.products ? this.#takenOver(weights, options.products, options) : masksOf(weights, options));
+  }
+
+  /** Masks by SparseGPT; the weights that stay are others from now on. */
+  #takenOver(
+    weights: ReadonlyMap<string, { readonly values: Float32Array; readonly width: number }>,
+    products: InputProducts,
+    { sparsity, pattern }: WeightPruning,
+  ): Map<string, Float32Array> {
+    checkSparsity(sparsity);
+    const group = pattern === undefined ? undefined : parsePattern(pattern);
+    const masks = new Map<string, Float32Array>();
+    for (const [name, { weight }] of this.#layers) {
+      const { values, width } = weights.get(name)!;
+      const product = products.of(`${name}.weight`);
+      if (!product) throw new Error(`pruneWeights: nothing is known of what ${name} reads; give texts that it does`);
+      if (group) checkWidth(name, width, group);
+      masks.set(name, sparseGpt(values, product, { sparsity, group }));
+      const made = tensor(values, { shape: [...weight.shape], dtype: weight.dtype as 'f32' });
+      noGrad(() => assign(weight, made));
+    }
+    return masks;
   }
 
   /** Holds those at zero that are zero now: of a run that goes on. */
@@ -180,18 +212,20 @@ export const sparsityAt = (step: number, sparsity: number, end: number): number 
 
 /**
  * Prunes while a model trains: more weights as the steps go by, fast at first and slowly at the end, so that
- * those that are left can take over. A pattern such as 2:4 is set at once, before the first step.
+ * those that are left can take over. A pattern such as 2:4, and what SparseGPT chooses, is set at once,
+ * before the first step.
  */
 export function gradualPruning(pruned: PrunedWeights, schedule: PruningSchedule): Callback {
-  const { steps, sparsity, pattern, every = 20 } = schedule;
+  const { steps, sparsity, every = 20 } = schedule;
+  const isAtOnce = schedule.pattern !== undefined || schedule.products !== undefined;
   const end = Math.max(1, schedule.end ?? Math.floor((3 * steps) / 4));
   return {
     onStart: (step) => {
       if (step > 0) return pruned.hold();
-      return pattern === undefined ? undefined : pruned.prune(schedule);
+      return isAtOnce ? pruned.prune(schedule) : undefined;
     },
     onStep: ({ step }) => {
-      if (pattern === undefined && step <= end && (step % every === 0 || step === end))
+      if (!isAtOnce && step <= end && (step % every === 0 || step === end))
         return pruned.prune({ ...schedule, sparsity: sparsityAt(step, sparsity, end) });
       pruned.apply();
     },
