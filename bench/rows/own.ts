@@ -2,6 +2,7 @@ import type { Allocation } from '../../gpu/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulDispatch, matmulPlans } from '../../kernels/matmul/matmul.ts';
+import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
 import type { Kit, OwnRow } from './row.ts';
 
@@ -49,7 +50,7 @@ const both = (name: string, shapes: readonly Shape[], fn: Fn): OwnRow[] => [
 ];
 
 /** The first plan of a variant, as the generator makes it. */
-function product(variant: 'plain' | 'lanes' | 'tiled' | 'subgroup', n: number, transposeB: boolean): OwnRow {
+function product(variant: MatmulPlan['variant'], n: number, transposeB: boolean): OwnRow {
   const dtype = variant === 'subgroup' ? 'f16' : 'f32';
   return {
     name: transposeB ? 'matmul kernel, b transposed' : 'matmul kernel',
@@ -137,7 +138,7 @@ const heads: Shape = [4, 4, 256, 32];
 export const ownRows: readonly OwnRow[] = [
   copyRow,
   matmulRow,
-  ...(['plain', 'lanes', 'tiled', 'subgroup'] as const).flatMap((variant) => [
+  ...(['plain', 'lanes', 'panel', 'tiled', 'subgroup'] as const).flatMap((variant) => [
     product(variant, 512, false),
     product(variant, 512, true),
   ]),

@@ -3,6 +3,7 @@ import type { Target } from '../../gpu/device.ts';
 import { matmulLanes } from './lanes.ts';
 import { productOf } from './product.ts';
 import type { Product, ProductOperands } from './product.ts';
+import { matmulPanel, panelFits } from './panel.ts';
 import { matmulPlain } from './plain.ts';
 import { canSplit, splitProduct } from './split.ts';
 import { matmulSubgroup, subgroupFits, subgroupMatrices, subgroupTile } from './subgroup.ts';
@@ -15,7 +16,7 @@ import type { Tile } from './tiled.ts';
  * (split.ts).
  */
 export type MatmulPlan =
-  | { readonly variant: 'plain' | 'lanes'; readonly splits?: number }
+  | { readonly variant: 'plain' | 'lanes' | 'panel'; readonly splits?: number }
   | { readonly variant: 'tiled'; readonly tile: Tile; readonly splits?: number }
   | { readonly variant: 'subgroup'; readonly tile: SubgroupTile; readonly splits?: number };
 
@@ -68,13 +69,16 @@ export function matmulPlans(target: Target, params: Product): readonly MatmulPla
   const whole: MatmulPlan[] = [
     { variant: 'plain' },
     { variant: 'lanes' },
+    { variant: 'panel' },
     ...tiles.slice(0, some).map((tile): MatmulPlan => ({ variant: 'tiled', tile })),
     ...subgroupTiles(target, params)
       .slice(0, some)
       .map((tile): MatmulPlan => ({ variant: 'subgroup', tile })),
   ];
   const split = [2, 4, 8, 16].filter((splits) => splitFits(target, params, splits));
-  return [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
+  const all = [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
+  const parts = (splits?: number): Product => (splits ? splitProduct(params, splits) : params);
+  return all.filter(({ variant, splits }) => variant !== 'panel' || panelFits(target, parts(splits)));
 }
 
 /** Returns the tiles for tensor cores that sum in f32, of the best matrix of the device, smallest first. */
@@ -88,8 +92,9 @@ function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
 
 /**
  * Chooses the plan of a product: the tuned one, else a default. Small products take one thread an output,
- * software devices `lanes`. GPUs take tensor cores for f16 and register tiles for the rest, the largest tile
- * of which there are enough to fill the device, and split k where there are too few of any.
+ * software devices `panel`, or `lanes` where it does not fit. GPUs take tensor cores for f16 and register
+ * tiles for the rest, the largest tile of which there are enough to fill the device, and split k where
+ * there are too few of any.
  */
 export function chooseMatmul(target: Target, params: Product): MatmulPlan {
   for (const watcher of watchers) watcher(params);
@@ -131,7 +136,7 @@ export function matmulClass({ m, n, k, batch, a, b, sums }: Product): string {
 function defaultPlan(target: Target, params: Product): MatmulPlan {
   const { m, n, k, batch } = params;
   if (m * n * k <= 4096) return { variant: 'plain' };
-  if (target.software) return { variant: 'lanes' };
+  if (target.software) return { variant: panelFits(target, params) ? 'panel' : 'lanes' };
   const enough = target.kind === 'discrete' ? 128 : 16; // workgroups that keep the device busy
   const count = (tile: { readonly m: number; readonly n: number }): number =>
     Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1];
@@ -170,6 +175,8 @@ export function matmulDispatch(plan: MatmulPlan, params: Product): Dispatch {
       return matmulPlain(params);
     case 'lanes':
       return matmulLanes(params);
+    case 'panel':
+      return matmulPanel(params);
     case 'tiled':
       return matmulTiled(params, plan.tile);
     case 'subgroup':

@@ -4,7 +4,7 @@ import { fromHalf, toHalf } from '../../common/half.ts';
 import { acquire } from '../../gpu/index.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
-import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';
+import { matmulDispatch, matmulPlans, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
@@ -198,6 +198,44 @@ cases.forEach((c, i) => {
     const output = i % 2 === 0 ? 'f32' : 'f16';
     test(`${planName(plan)} f16 to ${output} ${JSON.stringify(c)}`, () => check(plan, c, 'f16', output));
   }
+});
+
+// Rows and columns that cross the edges of tiles, one panel of k and several, every order of the operands.
+const panelCases: readonly Case[] = [
+  { m: 40, n: 70, k: 32, bPitch: 72, bias: true },
+  { m: 150, n: 132, k: 64, bTransposed: true, batch: [2, 3] },
+  { m: 70, n: 64, k: 192, bTransposed: true, bias: true },
+  { m: 45, n: 61, k: 80, bTransposed: true, sums: 'b' },
+  { m: 300, n: 52, k: 96, sums: 'a' },
+  { m: 37, n: 128, k: 120, aTransposed: true, sums: 'b', bias: true },
+  { m: 33, n: 64, k: 72, aTransposed: true, bTransposed: true, offset: 4 },
+  { m: 64, n: 64, k: 128, aTransposed: true, offset: 4, batch: [1, 3], shared: true, bPitch: 68 },
+];
+
+for (const c of panelCases) test(`panel ${JSON.stringify(c)}`, () => check({ variant: 'panel' }, c, 'f32', 'f32'));
+
+test('panels are taken for large products in f32 whose k they divide, on software drivers', () => {
+  const software = { ...target, software: true, workgroupMemory: 32768 };
+  const operand = (row: number): MatrixOperand => ({ dtype: 'f32', offset: 0, row, col: 1, batch: [0, 0] });
+  const sized = (m: number, n: number, k: number): Product => {
+    const sink = plainSink([m, n], 'f32');
+    return { m, n, k, batch: [1, 1], a: operand(k), b: operand(n), sink };
+  };
+  const names = (on: typeof target, params: Product): string[] =>
+    matmulPlans(on, params)
+      .map(planName)
+      .filter((name) => name.startsWith('panel'));
+  assert.equal(names(software, sized(512, 256, 384)), ['panel', 'panel/2', 'panel/4', 'panel/8']); // 24 is too short
+  assert.equal(names({ ...software, software: false }, sized(512, 256, 384)), []);
+  assert.equal(names({ ...software, workgroupMemory: 16384 }, sized(512, 256, 384)), ['panel/8']); // no sums wait
+  for (const [m, n, k] of [
+    [512, 256, 394], // no panel divides k
+    [16, 512, 512], // too few rows
+    [512, 68, 512], // a second tile of 4 columns
+    [64, 64, 64], // too small
+    [512, 257, 384], // rows of b cannot be read as vectors
+  ] as const)
+    assert.equal(names(software, sized(m, n, k)), [], `${m}x${n}x${k}`);
 });
 
 test("sources for other devices' matrices are valid", async () => {

@@ -112,8 +112,8 @@ export async function probePlans(type: Half, only: string | undefined): Promise<
   }
 }
 
-/** Tensor cores first; `lanes` is for software drivers. */
-const variants = ['subgroup', 'tiled', 'plain', 'lanes'];
+/** Tensor cores first; `lanes` and `panel` are for software drivers. */
+const variants = ['subgroup', 'tiled', 'plain', 'lanes', 'panel'];
 
 async function probePlansOf(p: Product, type: Half): Promise<void> {
   const gpu = await ready();

@@ -1,0 +1,137 @@
+import type { Target } from '../../gpu/device.ts';
+import type { Dispatch } from '../../gpu/dispatch.ts';
+import { read, storedType } from '../kernel.ts';
+import { readingOfA, readingOfB } from './lanes.ts';
+import { assembleMatmul, batchBases, storeSums, sumOverK, vec4 } from './product.ts';
+import type { Product } from './product.ts';
+
+/**
+ * For software drivers and large products in f32. A workgroup of 8 lanes loads a panel of b, up to 64 of k
+ * by 64 columns, once, and multiplies it by many rows of a: the panel is written out as 512 values of the
+ * loop over rows. Where k has several panels, the sums of the rows wait in workgroup memory, each read by
+ * the lane that wrote it.
+ *
+ * What llvmpipe (Mesa 26.1, LLVM 21) makes of `lanes`, read from its machine code and sampled, on Zen 5: it
+ * has no fma, but mul and add in turn are as fast; loads of neighbours are gathers (vpgatherdd, 8 cycles
+ * alone, about 17 here) with a bounds check each; a scalar costs two compares and two branches, 4 cycles; a
+ * variable of a loop is stored through a mask. Of its time 40% went into gathers of b, which served 16 rows,
+ * 25% into scalars of a, and 38% into products, half of what they cost without spills.
+ *
+ * Predicted, cycles a row, of 64 of k and 64 columns: products 290, since mul takes the panel from the stack
+ * as its operand, scalars of a 130, sums to and from workgroup memory 160, the panel 40 of 128 rows: 1.7
+ * times as fast as `lanes`. Measured at 512x384x384, processor time, others at work: k contiguous in both
+ * (NT) 1.77, b in rows (NN) 1.59, a in columns (TN) 1.42; at the shapes of BERT and MiniLM 1.3-1.65. Two
+ * rows at once are no faster and take twice as long to compile; the same with branches for the first and the
+ * last panel 1.4; 32 of k 1.0; 32 columns 1.0; 32 rows a workgroup 1.4. Also tried: `lanes` with 32 rows
+ * 1.0-1.4, with a's rows spread over the lanes and broadcast 1.2-1.5; b in a private array (0.5) or as
+ * scalars in workgroup memory (0.4).
+ */
+const lanes = 8;
+const columns = 64;
+const groups = columns / (lanes * 4);
+const mostRows = 128;
+const mostDepth = 64;
+
+/** Workgroups that a driver's threads share out evenly. */
+const enough = 8;
+
+/** The length of a panel along k, which divides k; undefined where none of a useful length does. */
+function depthOf(k: number): number | undefined {
+  for (let depth = mostDepth; depth >= mostDepth / 2; depth -= 4) if (k % depth === 0) return depth;
+  return undefined;
+}
+
+/** The rows of a workgroup: many, since they share the panel, but so that there are enough workgroups. */
+function rowsOf({ m, n, batch }: Product): number {
+  const across = Math.ceil(n / columns) * batch[0] * batch[1];
+  return [mostRows, mostRows / 2].find((rows) => Math.ceil(m / rows) * across >= enough) ?? mostRows / 4;
+}
+
+/** Whether this variant computes a product, and is worth its compilation, up to twice that of `lanes`. */
+export function panelFits(
+  { software, workgroupMemory }: Pick<Target, 'software' | 'workgroupMemory'>,
+  { m, n, k, batch, a, b }: Product,
+): boolean {
+  const depth = depthOf(k);
+  if (!software || depth === undefined || a.dtype !== 'f32' || b.dtype !== 'f32' || b.quantized) return false;
+  if (m < 32 || Math.ceil(n / columns) * columns > 1.25 * n || batch[0] * batch[1] * m * n * k < 2 ** 20) return false;
+  return readingOfB(b) !== 'scalar' && (k === depth || workgroupMemory >= 4 * mostRows * columns);
+}
+
+export function matmulPanel(params: Product): Dispatch {
+  const { m, n, k, batch, a, b } = params;
+  const depth = depthOf(k)!;
+  const rows = rowsOf(params);
+  const whole = k === depth;
+  const aReading = readingOfA(a) === 'k4' ? 'k4' : 'scalar';
+  const bReading = readingOfB(b);
+  const each = (count: number, fn: (i: number) => string, between = '\n'): string =>
+    Array.from({ length: count }, (_, i) => fn(i)).join(between);
+  const columnsOf = (fn: (g: number) => string): string => each(groups, fn);
+
+  /** Binds b{q}_{g}, the vec4 of a lane's group g of columns at k0 + q. */
+  const panel =
+    bReading === 'n4'
+      ? `let first = (bBase + i32(col)) / 4; let pitch = p.br / 4;
+${each(depth, (q) => columnsOf((g) => `let b${q}_${g} = vec4<f32>(b[first + (k0 + ${q}) * pitch + ${g * lanes}]);`))}`
+      : columnsOf((g) =>
+          [
+            // Four columns of four k each, transposed in registers.
+            each(4, (e) => `let at${g}_${e} = (bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k0) / 4;`),
+            each(depth / 4, (h) =>
+              [
+                each(4, (e) => `let w${h}_${g}_${e} = vec4<f32>(b[at${g}_${e} + ${h}]);`),
+                each(4, (q) => {
+                  const column = each(4, (e) => `w${h}_${g}_${e}.${'xyzw'[q]}`, ', ');
+                  return `let b${4 * h + q}_${g} = vec4<f32>(${column});`;
+                }),
+              ].join('\n'),
+            ),
+          ].join('\n'),
+        );
+  const scalars = (h: number): string =>
+    aReading === 'k4'
+      ? `let a${h} = vec4<f32>(a[at / 4 + ${h}]);`
+      : `let a${h} = vec4<f32>(${each(4, (q) => `f32(a[at + ${4 * h + q} * p.ac])`, ', ')});`;
+  const products = each(depth / 4, (h) =>
+    [
+      scalars(h),
+      each(4, (q) => columnsOf((g) => `c${g} = fma(vec4<f32>(a${h}.${'xyzw'[q]}), b${4 * h + q}_${g}, c${g});`)),
+    ].join('\n'),
+  );
+  const finish = (value: (g: number) => string): string =>
+    columnsOf((g) => {
+      const j = `col + ${g * lanes * 4}u`;
+      return `finishFour(cBase + (row0 + i) * p.n + ${j}, ${j}, ${value(g)});`;
+    });
+  const sumOf = (g: number): string => `sum[i * ${columns / 4}u + ${g * lanes}u + lane]`;
+  const overRows = (body: string): string => `for (var i = 0u; i < rows; i++) {\n${body}\n}`;
+  const multiply = overRows(`let at = aBase + i32(row0 + i) * p.ar + k0 * p.ac;
+${columnsOf((g) => `var c${g} = ${whole ? 'vec4<f32>()' : sumOf(g)};`)}
+${products}
+${whole ? finish((g) => `c${g}`) : columnsOf((g) => `${sumOf(g)} = c${g};`)}`);
+
+  return assembleMatmul(params, {
+    name: `matmul.panel.${aReading}.${bReading}`,
+    inputs: [read('a', vec4(aReading === 'k4', storedType(a.dtype))), read('b', vec4(true, storedType(b.dtype)))],
+    workgroup: lanes,
+    groups: Math.ceil(m / rows) * Math.ceil(n / columns) * batch[0] * batch[1],
+    declarations: `
+${whole ? '' : `var<workgroup> sum: array<vec4<f32>, ${(rows * columns) / 4}>; // zeros`}
+${sumOverK(params, params.sums?.of === 'b' || aReading === 'k4')}`,
+    body: `
+let tilesN = (p.n + ${columns - 1}u) / ${columns}u;
+let tilesM = (p.m + ${rows - 1}u) / ${rows}u;
+let z = group / (tilesN * tilesM);
+if (z >= p.batch) { return; }
+let row0 = (group % tilesM) * ${rows}u; let rows = min(p.m - row0, ${rows}u);
+let col0 = ((group / tilesM) % tilesN) * ${columns}u; let col = col0 + lane * 4u;
+${batchBases}
+${storeSums(params, rows, columns, lanes)}
+${
+  whole
+    ? `let k0 = 0;\n${panel}\n${multiply}`
+    : `for (var k0 = 0; k0 < i32(p.k); k0 += ${depth}) {\n${panel}\n${multiply}\n}\n${overRows(finish(sumOf))}`
+}`,
+  });
+}
