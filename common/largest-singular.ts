@@ -16,7 +16,7 @@ export interface SingularOptions {
 /**
  * The `count` largest singular values of a matrix [rows, columns], row-major, and their vectors, in float64;
  * fewer where the matrix has fewer. Values below 1e-8 of the largest are rounding, and their vectors mean
- * nothing.
+ * nothing. Error, one line: numbers that are not finite.
  *
  * A randomised block Krylov method (Musco and Musco 2015): of X, A'A X, (A'A)^2 X, ... the best that lies in
  * all of them together. With so many rounds it is no worse than as many subspace iterations (Halko et al.
@@ -29,6 +29,12 @@ export function largestSingular(
   count = 1,
   { rounds = Infinity }: SingularOptions = {},
 ): SingularPart {
+  const odd = Array.prototype.findIndex.call(matrix, (x: number) => !Number.isFinite(x));
+  if (odd >= 0)
+    throw new Error(
+      `largestSingular: the matrix [${rows}, ${columns}] has ${matrix[odd]} in row ${Math.floor(odd / columns)}; it ` +
+        'must be finite',
+    );
   if (rows < columns) {
     // The smaller side is the one whose vectors are looked for.
     const turned = new Float64Array(rows * columns);
@@ -147,9 +153,7 @@ function symmetricEigen(matrix: Float64Array, size: number): { values: Float64Ar
   const scale = Math.max(...values.map(Math.abs), ...side.map(Math.abs));
   for (let first = 0; first < size;) {
     let last = first;
-    const isSmall = (i: number): boolean =>
-      Math.abs(side[i]!) <= Number.EPSILON * Math.min(scale, Math.abs(values[i]!) + Math.abs(values[i + 1]!)) ||
-      Math.abs(side[i]!) <= Number.EPSILON ** 2 * scale;
+    const isSmall = (i: number): boolean => Math.abs(side[i]!) <= Number.EPSILON * scale;
     while (last < size - 1 && !isSmall(last)) last++;
     if (last === first) {
       first++;

@@ -17,6 +17,7 @@ export type {
   PromptTuningConfig,
   PromptTuningSettings,
 } from './adapters/config.ts';
+export type { CombinationOptions, CombinationType } from './adapters/weighted.ts';
 export { adaptersOf, addLora, getPeftModel, initAdapter, loadAdapter, PeftModel } from './adapters/peft-model.ts';
 export type {
   LoadAdapterOptions,

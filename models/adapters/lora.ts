@@ -56,10 +56,6 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
   const alpha = byPattern(config.alphaPattern, path, config.loraAlpha);
   const scaling = alpha / (config.useRslora ? Math.sqrt(r) : r);
   const isTable = layer instanceof Embedding;
-  if (config.useDora && isTable)
-    throw new Error(
-      `adapter: useDora is for linear layers, and ${path} is a table of embeddings; leave one of them out`,
-    );
   const isTransposed = isTable || layer instanceof Conv1D; // weights [in, out]
   const [out, into] = isTransposed ? [layer.weight.shape[1]!, layer.weight.shape[0]!] : layer.weight.shape;
   const [aInit, bInit] = firstValues(config.initLoraWeights, r, into!, isTable);
@@ -99,12 +95,14 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
     const times = factor(); // (out)
     return add(base, as(output, add(mul(plain, sub(times, 1)), mul(ofInput(dropped, { a, b }), times))));
   };
-  const low: LayerAdapter['after'] = isTable
-    ? (output, index) => {
-        const rows = embedding(transpose(a), index, { paddingIdx: layer.paddingIdx }); // (..., r)
-        return add(output, mul(as(output, linear(rows, b)), scaling));
-      }
-    : (output, x) => add(rest(output, x), as(output, ofInput(drop(x), { a, b })));
+  const ofIndex: LayerAdapter['after'] = (output, index) => {
+    const { paddingIdx } = layer as Embedding;
+    const low = mul(linear(embedding(transpose(a), index, { paddingIdx }), b), scaling); // (..., out)
+    if (!magnitude) return add(output, as(output, low));
+    const times = factor();
+    return add(mul(output, as(output, times)), as(output, mul(low, times)));
+  };
+  const low: LayerAdapter['after'] = (output, x) => add(rest(output, x), as(output, ofInput(drop(x), { a, b })));
   return {
     path,
     layer,
@@ -117,17 +115,12 @@ export function loraLayer(target: Target, config: LoraConfig): LoraLayer {
     ...(began && { began }),
     scaling,
     isPlain: magnitude === undefined,
-    parameters: isTable
-      ? [
-          ['lora_embedding_A', a],
-          ['lora_embedding_B', b],
-        ]
-      : [
-          ['lora_A.weight', a],
-          ['lora_B.weight', b],
-          ...(magnitude ? [['lora_magnitude_vector', magnitude] as const] : []),
-        ],
-    after: magnitude ? directed : low,
+    parameters: [
+      [isTable ? 'lora_embedding_A' : 'lora_A.weight', a],
+      [isTable ? 'lora_embedding_B' : 'lora_B.weight', b],
+      ...(magnitude ? [['lora_magnitude_vector', magnitude] as const] : []),
+    ],
+    after: isTable ? ofIndex : magnitude ? directed : low,
     merged: (name, before) => {
       if (name === 'bias') return undefined;
       const changed = add(before, as(before, delta()));

@@ -16,8 +16,8 @@ import { isLowRank } from './lora.ts';
 import { mergeInto } from './merged.ts';
 import { beginPissa } from './pissa.ts';
 import type { PromptTokenizer } from './virtual-tokens.ts';
-import { combined } from './weighted.ts';
-import type { WeightedPart } from './weighted.ts';
+import { checkCombination, combined } from './weighted.ts';
+import type { CombinationOptions, WeightedPart } from './weighted.ts';
 import { adapterConfigText, isPissa, loraConfig } from './config.ts';
 import type { AdapterConfig, LoraSettings } from './config.ts';
 import { adapterFiles, readAdapter, readAdapterConfig } from './files.ts';
@@ -173,19 +173,18 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
 
   /**
    * Adds an adapter that is others by weights, and makes it the active one, as PEFT's add_weighted_adapter
-   * does. 'cat' puts their matrices side by side, so that it computes exactly the weighed sum of what they
-   * compute; 'linear' adds up A and B, each times the root of its weight, which keeps the rank and is another
-   * function. Errors: they are not low-rank alone; of 'linear', ranks that differ and weights below 0.
+   * does; `CombinationOptions` says how. Errors, each one line: they are not low-rank alone; ranks that
+   * differ where they must not; options of another type.
    */
-  addWeighted(
+  async addWeighted(
     names: readonly string[],
     weights: readonly number[],
-    { name, type = 'cat' }: { readonly name: string; readonly type?: 'cat' | 'linear' },
-  ): Adapter {
+    { name, ...options }: CombinationOptions & { readonly name: string },
+  ): Promise<Adapter> {
+    refuseCapture('addWeighted');
     if (names.length === 0 || names.length !== weights.length)
       throw new Error(`addWeighted: ${names.length} adapters and ${weights.length} weights; give one weight for each`);
-    if (type === 'linear' && weights.some((weight) => !(weight >= 0)))
-      throw new Error("addWeighted: 'linear' takes roots of the weights, and one is below 0; use 'cat'");
+    checkCombination(options);
     const parts = new Map<string, WeightedPart[]>();
     for (const [i, each] of names.entries()) {
       const { layers, wholes, virtual } = this.#find(each);
@@ -197,7 +196,7 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
       for (const layer of layers.filter(isLowRank))
         parts.set(layer.path, [...(parts.get(layer.path) ?? []), { layer, weight: weights[i]! }]);
     }
-    const { config, matrices } = noGrad(() => combined(parts, type));
+    const { config, matrices } = await combined(parts, options);
     const adapter = this.add(loraConfig({ taskType: this.#find(names[0]!).config.taskType, ...config }), {
       name,
       trainable: false,

@@ -1,7 +1,7 @@
 """adapter-starts.json: PiSSA, ways to join adapters and DoRA on tables, as PEFT computes them.
 
 `pissa`: losses of ten AdamW steps from the start, and the product of B and A of one layer. `joined`: last rows of
-logits of two adapters of adapters/ joined in each way (those of DARE with masks that are drawn by a formula).
+logits of two adapters of adapters/ joined in each way.
 `dora-table`: as golden_adapters.py has its cases. Folders: adapters/gpt2-pissa, adapters/qwen2-dora-table.
 """
 
@@ -10,7 +10,6 @@ import os
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import merge_utils
 
 from golden_adapters import CAUSAL, inputs_of, last_row, load, run, short, tidy, train
 
@@ -38,25 +37,16 @@ def pissa(name, folder):
     return {"product": product[0].tolist(), **lengths, "losses": losses, "logits": last_row(model(**inputs).logits)}
 
 
-def fixed_mask(tensor, density, rescale):
-    """Keeps each element by the fraction of 1000 * |sin(i)|: the same here and in the test."""
-    flat = torch.arange(tensor.numel(), dtype=torch.float64)
-    mask = ((flat.sin().abs() * 1000) % 1 < density).to(tensor.dtype).reshape(tensor.shape)
-    return tensor * mask / (density if rescale else 1)
-
-
 def joined(folder):
     found = {}
-    merge_utils.random_pruning = fixed_mask
     for kind, settings in {
         "svd": {},
         "svd-2": {"svd_rank": 2},
         "ties": {"density": 0.5},
         "ties-frequency": {"density": 0.6, "majority_sign_method": "frequency"},
-        "dare_linear": {"density": 0.7},
-        "dare_ties": {"density": 0.7},
         "magnitude_prune": {"density": 0.4},
         "ties_svd": {"density": 0.5},
+        "magnitude_prune_svd": {"density": 0.3, "svd_rank": 4},
         "linear": {},
     }.items():
         model = load("tiny-gpt2", folder)

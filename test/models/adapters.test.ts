@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compile, matmul, noGrad, pow, sqrt, sum, tensor } from '../../autograd/index.ts';
+import { compile, manualSeed, matmul, noGrad, pow, sqrt, sum, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
   adaptersOf,
@@ -14,7 +14,7 @@ import {
   loadModel,
   loraConfig,
 } from '../../models/index.ts';
-import type { LoraConfig, LoraSettings, PeftModel } from '../../models/index.ts';
+import type { CombinationOptions, CombinationType, LoraConfig, LoraSettings, PeftModel } from '../../models/index.ts';
 import { AdamW } from '../../train/optim/index.ts';
 import { goldenFile, norm } from '../support/golden.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
@@ -45,10 +45,11 @@ const golden = JSON.parse(await readFile(goldenFile('adapters.json'), 'utf8')) a
   readonly ids: number[][];
   readonly combined: Readonly<Record<string, readonly number[]>>;
 };
-const names = Object.keys(golden).filter((name) => !['ids', 'combined'].includes(name));
 const starts = JSON.parse(await readFile(goldenFile('adapter-starts.json'), 'utf8')) as Record<string, Start> & {
   readonly joined: Readonly<Record<string, readonly number[]>>;
 };
+golden['qwen2-dora-table'] = starts['dora-table'] as unknown as Case;
+const names = Object.keys(golden).filter((name) => !['ids', 'combined'].includes(name));
 const ids = i32(golden.ids);
 const adapterFolder = (name: string): string => goldenFile(`adapters/${name}`);
 
@@ -252,15 +253,87 @@ test('adapters by weights, and together, are as PEFT joins them', async () => {
   peft.setAdapters(['first', 'second']);
   near(await logits(), golden.combined['together']!, 'together');
   for (const type of ['cat', 'linear'] as const) {
-    peft.addWeighted(['first', 'second'], [0.7, 0.4], { name: type, type });
+    await peft.addWeighted(['first', 'second'], [0.7, 0.4], { name: type, type });
     near(await logits(), golden.combined[type]!, type);
   }
-  throwsOneLine(() => peft.addWeighted(['first'], [1, 2], { name: 'x' }), /1 adapters and 2 weights/);
-  throwsOneLine(() => peft.addWeighted(['first'], [-1], { name: 'x', type: 'linear' }), /one is below 0; use 'cat'/);
-  throwsOneLine(
-    () => peft.addWeighted(['first', 'cat'], [1, 1], { name: 'x', type: 'linear' }),
-    /needs one rank, .*c_attn has 3 and 6; use 'cat'/,
-  );
+  const options: Readonly<Record<string, CombinationOptions>> = {
+    svd: {},
+    'svd-2': { svdRank: 2 },
+    ties: { density: 0.5 },
+    'ties-frequency': { density: 0.6, majoritySignMethod: 'frequency' },
+    magnitude_prune: { density: 0.4 },
+    ties_svd: { density: 0.5 },
+    magnitude_prune_svd: { density: 0.3, svdRank: 4 },
+    linear: {},
+  };
+  assert.equal(Object.keys(options).sort(), Object.keys(starts.joined).sort());
+  for (const [name, each] of Object.entries(options)) {
+    const type = name.replace(/-.*/, '') as CombinationType;
+    await peft.addWeighted(['first', 'second'], [0.7, -0.4], { name: `${name}-joined`, type, ...each });
+    near(await logits(), starts.joined[name]!, name, 3e-5);
+    if (name === 'svd') {
+      await peft.savePretrained(join(folder, 'svd'));
+      const found = await loadAdapter(await loadBase('tiny-gpt2'), join(folder, 'svd'));
+      near(
+        await lastRow(noGrad(() => run(found.base, 'tiny-gpt2')).logits),
+        starts.joined[name]!,
+        'from its file',
+        3e-5,
+      );
+    }
+    peft.remove(`${name}-joined`);
+  }
+});
+
+test('elements that DARE draws are those of the adapter over their share', async () => {
+  const model = await loadBase('tiny-gpt2');
+  const peft = await loadAdapter(model, adapterFolder('gpt2-first'), { name: 'first' });
+  const matrixOf = async (name: string): Promise<number[]> => {
+    const [layer] = peft.adapters.get(name)!.layers;
+    return Array.from(await layer!.parameters[0]![1].data(), Number);
+  };
+  const all = await matrixOf('first');
+  const scale = Math.sqrt(2); // alpha 6 over rank 3, its root on A and on B
+  const kept: boolean[][] = [];
+  for (const seed of [1, 1, 2]) {
+    manualSeed(seed);
+    await peft.addWeighted(['first'], [1], { name: 'drawn', type: 'dare_linear', density: 0.7 });
+    const drawn = await matrixOf('drawn');
+    near(
+      drawn,
+      drawn.map((x, i) => (x === 0 ? 0 : (scale * all[i]!) / 0.7)),
+      'elements',
+    );
+    kept.push(drawn.map((x) => x !== 0));
+    peft.remove('drawn');
+  }
+  const share = kept[0]!.filter(Boolean).length / all.length;
+  assert.ok(Math.abs(share - 0.7) < 4 * Math.sqrt((0.7 * 0.3) / all.length), `${share} of ${all.length} kept`);
+  assert.equal(kept[0], kept[1]);
+  assert.not.equal(kept[0], kept[2]);
+  // With nothing left out it is as 'ties' is.
+  const logits = (): Promise<number[]> => lastRow(noGrad(() => run(model, 'tiny-gpt2')).logits);
+  await peft.load(adapterFolder('gpt2-second'), { name: 'second' });
+  await peft.addWeighted(['first', 'second'], [1, 2], { name: 'whole', type: 'dare_ties', density: 1 });
+  const whole = await logits();
+  await peft.addWeighted(['first', 'second'], [1, 2], { name: 'ties', type: 'ties', density: 1 });
+  assert.equal(await logits(), whole);
+});
+
+test('ways to join adapters that are wrong are refused in one line', async () => {
+  const model = await loadBase('tiny-gpt2');
+  const peft = await loadAdapter(model, adapterFolder('gpt2-first'), { name: 'first' });
+  await peft.addWeighted(['first', 'first'], [1, 1], { name: 'wide' });
+  const wrong: readonly (readonly [CombinationOptions, RegExp])[] = [
+    [{ type: 'linear' }, /'linear' needs one rank, .*c_attn has 3 and 6; use 'cat' or 'svd'/],
+    [{ type: 'tie' as never }, /there is no type "tie"; take one of cat, linear, svd/],
+    [{ type: 'ties' }, /give density in \(0, 1\], not undefined/],
+    [{ density: 0.5 }, /'cat' takes all; leave it out/],
+    [{ svdRank: 3 }, /svdRank is a whole number from 1 for 'svd' and its kin, not 3 for 'cat'/],
+  ];
+  for (const [options, says] of wrong)
+    await rejects(peft.addWeighted(['first', 'wide'], [1, 1], { name: 'x', ...options }), says);
+  await rejects(peft.addWeighted(['first'], [1, 2], { name: 'x' }), /1 adapters and 2 weights/);
 });
 
 async function contents(model: PeftModel['base']): Promise<[string, number[]][]> {
