@@ -12,7 +12,7 @@ import { initAdapter, loadTokenizer, readModelFolder, resolveModelFolder } from 
 import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { adapterFlags, adapterOf, checkQuantized, quantizeFlag, virtualTokensOf } from './cli/fine-tune.ts';
+import { adapterFlags, adapterOf, checkAdapterFlags, quantizeFlag, virtualTokensOf } from './cli/fine-tune.ts';
 import { expandInputs, readDocuments } from './data/readers/inputs.ts';
 import { mixedRows } from './objectives/index.ts';
 import { loadAdaptable } from './adaptation/adaptable.ts';
@@ -65,7 +65,7 @@ main(async () => {
   const adapter = adapterOf(values);
   if (adapter && values.newWords > 0)
     throw new UsageError(`${command.name}: new words need weights of their own; leave --new-words or the adapter out`);
-  checkQuantized(values);
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resumeOf(values));
   const folder = await resolveModelFolder(values.model);
   const load = async () => {

@@ -8,7 +8,7 @@
 import { adaptersOf } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, dropNothing, loadTaught, teachingOptions } from './cli/decoder.ts';
-import { isAdapted, shippedGpt, quantizeFlag } from './cli/fine-tune.ts';
+import { checkAdapterFlags, isAdapted, quantizeFlag, shippedGpt } from './cli/fine-tune.ts';
 import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
@@ -50,6 +50,7 @@ const command = {
 main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, longer, loss, beta, labelSmoothing, gamma } = values;
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resumeOf(values));
   const { model, tokenizer, chatTemplate, maxLength, saved } = await loadTaught(values);
   dropNothing(model);

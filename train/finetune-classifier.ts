@@ -21,7 +21,7 @@ import { classifierDataFlags, makeClassifier, newBertFlags, readsPairs, untraine
 import type { Classifier, HeadChoice } from './classifier/model.ts';
 import { compareTests, describeRun, reportTest, showPredictions } from './classifier/classifier-report.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
+import { checkAdapterFlags, fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
 import { fakeQuantized, packFakeQuantized } from './compress/quantization-aware.ts';
 import type { Example, Target } from './data/read-table.ts';
 import { tokenise } from './data/tokenised.ts';
@@ -111,6 +111,7 @@ main(async () => {
 
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const resume = resumeOf(values);
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resume);
   const data = await loadClassifierData(values);
   checkImbalance(data.kind, data.labels.length, values);

@@ -12,7 +12,14 @@ import { pathKind } from '../common/json-file.ts';
 import { answerQuestions, loadQuestionAnswerer } from '../models/index.ts';
 import { rowLengths } from '../models/pipelines/question-answering/pipeline.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, isAdapted, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
+import {
+  checkAdapterFlags,
+  fineTuneFlags,
+  fineTuneOptions,
+  isAdapted,
+  loadToFineTune,
+  shippedBert,
+} from './cli/fine-tune.ts';
 import { wholeText } from './data/utf8-blocks.ts';
 import { loadQuestionData, questionFormats } from './question-answering/data.ts';
 import type { EvaluateOptions } from './question-answering/evaluate.ts';
@@ -77,6 +84,7 @@ main(async () => {
   const { learningRate = values.model && !isAdapted(values) ? 3e-5 : 1e-3, batchSize, seed } = values;
   const output = values.output ?? join('runs', basename(values.data, extname(values.data)));
   const resume = resumeOf(values);
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resume);
   const data = await loadQuestionData({ data: values.data, testData: values.testData, seed });
   const { model: name, dropout } = values;

@@ -12,7 +12,14 @@ import { basename, extname, join } from 'node:path';
 import { loadTokenizer, rowLimits } from '../models/index.ts';
 import { loadTokenClassifier } from '../models/pipelines/token-classification.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, isAdapted, loadToFineTune, shippedBert } from './cli/fine-tune.ts';
+import {
+  checkAdapterFlags,
+  fineTuneFlags,
+  fineTuneOptions,
+  isAdapted,
+  loadToFineTune,
+  shippedBert,
+} from './cli/fine-tune.ts';
 import { loadTokenData, tokenDataNames } from './token-labels/data.ts';
 import { fineTuneTokens, predictTags } from './token-labels/fine-tune.ts';
 import { tokenFormats } from './token-labels/read.ts';
@@ -60,6 +67,7 @@ main(async () => {
   } = values;
   const output = values.output ?? join('runs', basename(source, extname(source)));
   const resume = resumeOf(values);
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resume);
   const tokenizer = await loadTokenizer(name);
   const data = await loadTokenData(tokenizer, values);

@@ -13,7 +13,7 @@ import type { Tensor } from '../autograd/index.ts';
 import { generateText, initAdapter } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadChatDecoder } from './cli/decoder.ts';
-import { adapterFlags, adapterOf, loadDecoder, shippedGpt } from './cli/fine-tune.ts';
+import { adapterFlags, adapterOf, checkAdapterFlags, loadDecoder, shippedGpt } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { loadProblems, problemForm, sumsName } from './grpo/problems.ts';
 import type { Problem } from './grpo/problems.ts';
@@ -73,6 +73,7 @@ main(async () => {
   const drawing = { batchSize, numGenerations, maxNewTokens, temperature, numIterations };
   const learning = { ...drawing, lossType, scaleRewards, epsilon, epsilonHigh, beta };
   const asked = rewardsOf(values.reward);
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resumeOf(values));
   const { model, tokenizer, chatTemplate, saved } = await loadChatDecoder(values);
   const { train: problems, test, origin } = await loadProblems(data, seed);

@@ -9,7 +9,7 @@
 import { paddingOf } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadRewardModel, teachingOptions } from './cli/decoder.ts';
-import { describeModel, shippedGpt } from './cli/fine-tune.ts';
+import { checkAdapterFlags, describeModel, shippedGpt } from './cli/fine-tune.ts';
 import { hashOfRows } from './data/tokenised.ts';
 import { rewardPairs } from './objectives/reward.ts';
 import type { RewardPair } from './objectives/reward.ts';
@@ -50,6 +50,7 @@ const command = {
 main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, longer, centerRewardsCoefficient } = values;
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resumeOf(values));
   const { model, tokenizer, chatTemplate, maxLength, saved } = await loadRewardModel(values);
   const data = await loadPreferences(values.data, values);

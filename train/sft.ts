@@ -9,7 +9,7 @@
 import { printable } from '../common/printable.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
-import { quantizeFlag, shippedGpt, virtualTokensOf } from './cli/fine-tune.ts';
+import { checkAdapterFlags, quantizeFlag, shippedGpt, virtualTokensOf } from './cli/fine-tune.ts';
 import { corpusRouge } from './metrics/rouge.ts';
 import { labelledTokens } from './objectives/index.ts';
 import { beforeAndAfter } from './report/before-after.ts';
@@ -63,6 +63,7 @@ const maxNewTokens = 48;
 main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, longer } = values;
+  checkAdapterFlags(values);
   await claimRun(command.name, output, resumeOf(values));
   const { model, tokenizer, chatTemplate, maxLength, saved } = await loadTaught(values);
   const data = await loadConversations(values.data, values);

@@ -11,7 +11,7 @@ import { manualSeed } from '../autograd/index.ts';
 import { alignTable } from '../common/text-table.ts';
 import { SentenceTransformer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions, isAdapted, shippedBert } from './cli/fine-tune.ts';
+import { fineTuneOptions, shippedBert, trainingFlags } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { embeddingDataNames, loadEmbeddingData } from './embeddings/data.ts';
 import type { EmbeddingPair } from './embeddings/data.ts';
@@ -60,22 +60,18 @@ const command = {
     margin: { type: 'number', default: 0, min: 0, help: 'how much less like than the positive a mined one must be' },
     matryoshka: { type: 'string', help: 'numbers of features that vectors may be cut to, "128,64,32"' },
     maxLength: { type: 'int', min: 8, help: 'tokens of a text, longer ones are cut; default what the model takes' },
-    ...fineTuneFlags,
+    ...trainingFlags,
     dropout: { type: 'number', min: 0, max: 1, help: 'probability of dropping; default what the model has' },
     output: { type: 'path', default: 'runs/embeddings', help: 'folder for model, log, curves and checkpoints' },
-    epochs: { ...fineTuneFlags.epochs, default: 10 },
-    batchSize: { ...fineTuneFlags.batchSize, default: 32 },
-    learningRate: { ...fineTuneFlags.learningRate, help: 'default 2e-5 with --model, else 1e-3' },
+    epochs: { ...trainingFlags.epochs, default: 10 },
+    batchSize: { ...trainingFlags.batchSize, default: 32 },
+    learningRate: { ...trainingFlags.learningRate, help: 'default 2e-5 with --model, else 1e-3' },
   },
 } as const;
 
 main(async () => {
   const { values } = parseOptions(command);
   const { output, seed, batchSize, hardNegatives, margin, learningRate = values.model ? 2e-5 : 1e-3 } = values;
-  if (isAdapted(values))
-    throw new UsageError(
-      `${command.name}: adapters are for classifiers and decoders; embeddings train all weights here`,
-    );
   const lossName = values.loss as LossName;
   const dims = values.matryoshka?.split(',').map(Number);
   const loss = lossOf(lossName, dims, values.scoreColumn);

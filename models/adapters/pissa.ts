@@ -1,7 +1,8 @@
 import { largestSingular } from '../../common/largest-singular.ts';
-import { assign, dequantize, noGrad, slice, tensor } from '../../autograd/index.ts';
+import { assign, noGrad, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Conv1D } from '../nn/conv1d.ts';
+import { PackedParameter } from '../nn/packed-parameter.ts';
 import type { Parameter } from '../parameter.ts';
 import type { Adapter } from './adapter.ts';
 import { isPissa } from './config.ts';
@@ -35,10 +36,9 @@ export async function beginPissa({ layers, config }: Adapter): Promise<void> {
           `${r} largest; give a rank of at most so many`,
       );
     const { weight } = layer.layer as unknown as { readonly weight: Parameter };
-    // A Conv1D's weight is [in, out], but a packed one [out, in] always.
-    const isTransposed = layer.layer instanceof Conv1D && !weight.quantized;
-    const values = (await (weight.quantized ? await dequantize(weight.quantized) : weight).data()) as ArrayLike<number>;
-    const [rows, columns] = isTransposed ? [into, out] : [out, into];
+    const values = (await (weight instanceof PackedParameter ? weight.elements() : weight).data()) as ArrayLike<number>;
+    const [rows, columns] = weight.shape as [number, number];
+    const isTransposed = layer.layer instanceof Conv1D; // [in, out]
     const { values: sizes, left, right } = largestSingular(values, rows, columns, r, { rounds });
     const [outer, inner] = isTransposed ? [right, left] : [left, right];
     const root = Array.from(sizes, (size) => Math.sqrt(size / layer.scaling));

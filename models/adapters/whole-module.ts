@@ -1,7 +1,9 @@
 import { noGrad } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import type { Module } from '../module.ts';
 import { showText } from '../names.ts';
 import { modelOf } from '../nn/changed-layers.ts';
+import { PackedParameter } from '../nn/packed-parameter.ts';
 import { postponeInit } from '../parameter.ts';
 import type { BaseModel } from './targets.ts';
 
@@ -37,10 +39,16 @@ export function wholeModules(
   return chosen.map(([path, original]) => {
     const copy = made.get(path);
     if (!copy) throw new Error(`adapter: ${path} was added to the model; modulesToSave takes those of its class`);
-    copy.loadStateDict(noGrad(() => original.stateDict()));
+    copy.loadStateDict(noGrad(() => elementsOf(original)));
     followMode(copy, original);
     return { path, original, copy };
   });
+}
+
+/** A module's tensors, packed ones as the elements that they stand for: the copy is trained. */
+function elementsOf(module: Module): Map<string, Tensor> {
+  const state = [...module.stateDict()];
+  return new Map(state.map(([key, x]) => [key, x instanceof PackedParameter ? x.elements() : x]));
 }
 
 /** Lets a copy and all in it be in training or evaluation mode as the original is. */

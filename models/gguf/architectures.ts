@@ -155,14 +155,19 @@ function readHeads(settings: Settings, { longrope = false } = {}): JsonObject {
   };
 }
 
-/** The same, where heads turn whole and see all earlier tokens. */
-function readRotary(settings: Settings): JsonObject {
+/** The same, where heads turn whole. */
+function readWhole(settings: Settings): JsonObject {
   const { size, turned } = headOf(settings);
   if (turned !== size) throw settings.refuse(`heads of ${size} that turn ${turned} are not known here`);
+  return readHeads(settings);
+}
+
+/** The same, where heads see all earlier tokens, too. */
+function readRotary(settings: Settings): JsonObject {
   const window = settings.number('attention.sliding_window') ?? 0;
   if (window > 0 && window < settings.needed('context_length'))
     throw settings.refuse(`attention within a window of ${window} is not known here`);
-  return readHeads(settings);
+  return readWhole(settings);
 }
 
 /** Throws where config.json says what a file has no setting for. */
@@ -234,6 +239,16 @@ const llama: Architecture = {
     mlp_bias: has('blk.0.ffn_up.bias'),
   }),
   write: writeRotary,
+};
+
+/** Written as llama with a window, which says which of the two it is; llama.cpp passes the window over. */
+const mistral: Architecture = {
+  ...{ ...llama, className: 'MistralForCausalLM', modelType: 'mistral' },
+  read: (settings) => ({ ...readWhole(settings), sliding_window: settings.needed('attention.sliding_window') }),
+  write: (config) => {
+    const window = config['sliding_window'];
+    return [...writeHeads(config), ...(window ? [['attention.sliding_window', { u32: Number(window) }] as const] : [])];
+  },
 };
 
 const qwen2: Architecture = {
@@ -416,6 +431,7 @@ const gpt2: Architecture = {
 
 export const architectures: readonly Architecture[] = [
   llama,
+  mistral,
   qwen2,
   { ...qwen2, name: 'qwen3', className: 'Qwen3ForCausalLM', modelType: 'qwen3' },
   smollm3,
@@ -430,11 +446,13 @@ export const architectures: readonly Architecture[] = [
 /** The architecture of a file. Error: one that is not known here. */
 export function architectureOf(metadata: ReadonlyMap<string, GgufValue>, path: string): Architecture {
   const name = metadata.get('general.architecture');
-  const found = architectures.find((each) => each.name === name);
+  const window = metadata.get('llama.attention.sliding_window');
+  const isMistral = name === 'llama' && typeof window === 'number' && window > 0;
+  const found = isMistral ? mistral : architectures.find((each) => each.name === name);
   if (!found)
     throw new Error(
       `${printable(path)} holds a model of the architecture ${showValue(name)}; known here are ` +
-        listNames(architectures.map(({ name }) => name)),
+        listNames([...new Set(architectures.map(({ name }) => name))]),
     );
   return found;
 }

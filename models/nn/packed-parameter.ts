@@ -1,3 +1,4 @@
+import { eye, noGrad, quantizedLinear, transpose } from '../../autograd/index.ts';
 import type { QuantizedTensor } from '../../autograd/index.ts';
 import { Storage } from '../../autograd/storage.ts';
 import { emptyTensor, Tensor } from '../../autograd/tensor.ts';
@@ -12,6 +13,7 @@ import { Parameter } from '../parameter.ts';
  */
 export class PackedParameter extends Parameter {
   readonly #quantized: QuantizedTensor;
+  readonly #transposed: boolean;
 
   /** With `transposed` the parameter is [in, out], as that of a Conv1D; `quantized` is always [out, in]. */
   constructor(quantized: QuantizedTensor, transposed = false) {
@@ -21,11 +23,20 @@ export class PackedParameter extends Parameter {
     const { packed, scales, zeros, minimums } = quantized;
     for (const part of [packed, scales, zeros, minimums]) part?.keep();
     this.#quantized = quantized;
+    this.#transposed = transposed;
     this.moveInto(nothing(shape, this.#refusal()), 0);
   }
 
   override get quantized(): QuantizedTensor {
     return this.#quantized;
+  }
+
+  /** The elements that it stands for, f32, in its shape. They take the memory that it saves. */
+  elements(): Tensor {
+    return noGrad(() => {
+      const turned = quantizedLinear(eye(this.#quantized.shape[1]), this.#quantized); // (in, out)
+      return this.#transposed ? turned : transpose(turned);
+    });
   }
 
   override get requiresGrad(): boolean {

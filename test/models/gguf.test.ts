@@ -4,11 +4,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { noGrad } from '../../autograd/index.ts';
+import { manualSeed, noGrad } from '../../autograd/index.ts';
 import { writeFilesAtomic } from '../../common/atomic-files.ts';
 import { fromHalf, toHalf } from '../../common/half.ts';
 import type { AnyTokenizer } from '../../models/index.ts';
-import { loadModel, loadTokenizer, Tokenizer } from '../../models/index.ts';
+import { loadModel, loadTokenizer, MistralForCausalLM, Tokenizer } from '../../models/index.ts';
 import { blockTypes, dequantize, quantize } from '../../models/gguf/blocks.ts';
 import { GgufFile } from '../../models/gguf/file.ts';
 import { ropeScalingOf } from '../../models/gguf/architectures.ts';
@@ -97,6 +97,38 @@ for (const name of ['llama', 'qwen3', 'gpt2', ...newer]) {
     assert.equal(ids(again.tokenizer), ids(tokenizer));
   });
 }
+
+test('a window in a file of llama makes it a Mistral', async () => {
+  const tokenizer = await loadTokenizer(goldenFile('tiny-llama.gguf'));
+  manualSeed(3);
+  const settings = {
+    vocabSize: 64,
+    hiddenSize: 32,
+    intermediateSize: 48,
+    numHiddenLayers: 2,
+    numAttentionHeads: 4,
+    numKeyValueHeads: 4,
+  };
+  const inputIds = i32([[3, 5, 7, 11, 2, 9, 4, 8]]);
+  for (const [slidingWindow, name] of [
+    [3, 'MistralForCausalLM'],
+    [null, 'LlamaForCausalLM'],
+  ] as const) {
+    const model = MistralForCausalLM.fromConfig({
+      ...settings,
+      maxPositionEmbeddings: 16,
+      slidingWindow,
+      initializerRange: 0.3,
+    });
+    const path = join(folder, `${name}.gguf`);
+    await writeFilesAtomic([ggufFile(path, model, tokenizer, 'f32')]);
+    const again = (await loadModel(path)) as MistralForCausalLM;
+    assert.is(again.constructor.name, name);
+    if (slidingWindow !== null) assert.is(again.config.slidingWindow, slidingWindow);
+    const logits = (of: MistralForCausalLM) => noGrad(() => of.forward({ inputIds }).logits).data();
+    assert.equal(await logits(again), await logits(model));
+  }
+});
 
 const ids = (tokenizer: AnyTokenizer): number[][] => golden.texts.map((text) => [...tokenizer.idsOf(text)]);
 

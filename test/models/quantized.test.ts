@@ -15,6 +15,7 @@ import {
   GPT2LMHeadModel,
   Linear,
   LlamaForCausalLM,
+  loadAdapter,
   loadModel,
   loadTokenizer,
   PackedParameter,
@@ -225,6 +226,27 @@ test('adapters are trained on packed weights as on the same weights dequantised'
     const [packed, whole] = losses.slice(at, at + 2) as [number[], number[]];
     assert.ok(packed.at(-1)! < packed[0]! - 0.1, `losses ${packed.join(', ')}`);
     assert.ok(largestDifference(packed, whole) < 1e-3, `losses ${packed.join(', ')} and ${whole.join(', ')}`);
+  }
+});
+
+test('an adapter trains packed modules whole, as elements of their own, and saves them', async () => {
+  for (const [i, [path]] of (await saved()).entries()) {
+    const model = await load(path, 'q8_0');
+    const before = await logitsOf(model);
+    const peft = addLora(model, { r: 2, targetModules: [['o_proj', 'c_attn'][i]!], modulesToSave: ['mlp'] });
+    assert.ok(largestDifference(await logitsOf(model), before) < 1e-4, path);
+    const { original, copy } = peft.adapters.get('default')!.wholes[0]!;
+    const own = copy.stateTensors();
+    for (const [key, x] of original.stateTensors()) {
+      if (!(x instanceof PackedParameter)) continue;
+      assert.equal([own.get(key)!.shape, own.get(key)!.requiresGrad], [x.shape, true]);
+      const rows = await dequantize(x.quantized); // [out, in]; a Conv1D's weight is [in, out]
+      assert.equal(await own.get(key)!.data(), await (model instanceof GPT2LMHeadModel ? rows.T : rows).data(), key);
+    }
+    await peft.savePretrained(join(folder, 'whole'));
+    const again = await load(path, 'q8_0');
+    await loadAdapter(again, join(folder, 'whole'));
+    assert.equal(await logitsOf(again), await logitsOf(model));
   }
 });
 

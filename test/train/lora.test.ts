@@ -1,5 +1,5 @@
 // Low-rank adapters in the scripts: trained, killed and resumed, used, merged.
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -192,7 +192,12 @@ test('bad input: one line that names the mend', async () => {
       1,
       /BertForSequenceClassification has no module "q_proj"; its layers are called .*query/,
     ],
-    [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /adapters are for .*embeddings/],
+    [['train/train-embeddings.ts', '--data', data, '--lora', '4'], 2, /--lora/],
+    [
+      ['train/sft.ts', '--lora', '4', '--lora-init', 'svd'],
+      2,
+      /--lora-init is svd; it is gaussian, pissa, or pissa_niter_/,
+    ],
     [['train/sft.ts', '--peft', 'ia3', '--lora', '4'], 2, /--peft ia3 has no flags of LoRA; leave --lora/],
     [['train/sft.ts', '--peft', 'none'], 2, /--peft must be one of lora, ia3, prompt, prefix/],
     [['train/sft.ts', '--quantize', 'q4_0'], 2, /--quantize q4_0: weights of 4 or 8 bits are frozen; give --lora 8/],
@@ -226,6 +231,11 @@ test('bad input: one line that names the mend', async () => {
     ],
   ];
   for (const [args, code, pattern] of cases) refused(await run(args), code, pattern);
+  // Flags that do not fit are refused before the folder is touched.
+  const output = join(folder, 'untouched');
+  for (const script of ['sft', 'dpo', 'grpo', 'finetune-tokens'])
+    refused(await run([`train/${script}.ts`, '--data', data, '--prompt-text', 'x', '--output', output]), 2, /--peft/);
+  assert.not.ok(existsSync(output));
 });
 
 test.after(() => rmSync(folder, { recursive: true, force: true }));

@@ -6,7 +6,6 @@ import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { trainerFlags } from '../trainer/settings.ts';
 import type { Option, Parsed } from './cli.ts';
 import {
-  checkQuantized,
   fineTuneFlags,
   fineTuneOptions,
   isAdapted,
@@ -93,7 +92,6 @@ export async function loadRewardModel(values: Given): Promise<RewardModel> {
 
 /** The same, with the length of its rows. */
 export async function loadTaught(values: Given & Beneath): Promise<TaughtDecoder> {
-  checkQuantized(values);
   const decoder = await loadChatDecoder(values);
   const positions = decoder.model.decoder().positions - virtualTokensOf(values);
   return { ...decoder, maxLength: Math.min(values.maxLength, positions) };

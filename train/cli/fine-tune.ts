@@ -114,8 +114,12 @@ export const quantizeFlag = {
   help: 'with an adapter: the weights stay in 4 or 8 bits, those of a GGUF file (keep), or rounded (QLoRA)',
 } as const satisfies Option;
 
-/** Throws where weights of few bits are to be trained themselves. */
-export function checkQuantized(values: AdapterValues & { readonly quantize?: string | undefined }): void {
+/**
+ * Throws where flags of adapters do not fit each other, or weights of few bits are to be trained themselves:
+ * before a script touches its folder.
+ */
+export function checkAdapterFlags(values: AdapterValues & { readonly quantize?: string | undefined }): void {
+  adapterOf(values);
   if (values.quantize !== undefined && !isAdapted(values))
     throw new UsageError(
       `--quantize ${values.quantize}: weights of 4 or 8 bits are frozen; give --lora 8 to train an adapter on them`,
