@@ -190,8 +190,8 @@ function runningOn(folder: string, machine: Machine, fs: Files): void {
 function tell({ why, folder, installed: facts }: DriverReport, more: string): void {
   if (process.env.TAPEFORM_SAID !== undefined) return;
   process.env.TAPEFORM_SAID = '1';
-  say(`${why}, using ${facts?.description ?? folder} on the CPU${more}`);
-  if (facts?.better) say(`faster ones could not be had (${facts.better}); remove ${folder} to try again`);
+  const slower = facts?.better ? ', not the fastest: `tapeform info` or gpu/info.ts says why' : '';
+  say(`${why}, using ${facts?.description ?? folder} on the CPU${slower}${more}`);
 }
 
 function say(line: string): void {
@@ -203,6 +203,11 @@ function say(line: string): void {
 /** Reports what `ensureVulkanDriver` found and did. */
 export function describeDriver(): DriverReport {
   return report ?? { use: 'system', why: concerned() ? 'not looked at yet' : "the system's own graphics" };
+}
+
+/** Why the software driver in use is not the fastest, and the mend; undefined where it is. */
+export function fasterDriverAdvice({ folder, installed: facts }: DriverReport): string | undefined {
+  return facts?.better && `faster ones could not be had (${facts.better}); remove ${folder} to try again`;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** `npx tsx gpu/info.ts`: adapter, driver, features and limits, what is missing, and how to mend it. */
-import { describeDriver, ensureVulkanDriver, gpuAdvice } from './driver.ts';
+import { describeDriver, ensureVulkanDriver, fasterDriverAdvice, gpuAdvice } from './driver.ts';
 import { acquire } from './index.ts';
 import type { Gpu } from './index.ts';
 
@@ -50,6 +50,8 @@ await ensureVulkanDriver();
 const driver = describeDriver();
 console.log(row('choice', driver.why));
 if (driver.folder) console.log(row('software driver in', driver.folder));
+const faster = fasterDriverAdvice(driver);
+if (faster) console.log(row('slower, since', faster));
 const advice = gpuAdvice();
 if (advice) console.log(row('to use the GPU', advice));
 try {

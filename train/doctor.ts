@@ -12,7 +12,7 @@ import { disk } from '../common/file-system.ts';
 import { messageOf } from '../common/run-command.ts';
 import { machineRoom, showBytes } from '../common/memory.ts';
 import { padText, printable } from '../common/printable.ts';
-import { describeDriver, gpuAdvice } from '../gpu/driver.ts';
+import { describeDriver, fasterDriverAdvice, gpuAdvice } from '../gpu/driver.ts';
 import { cacheBase } from '../gpu/driver/layout.ts';
 import { hubCacheFolder, hubIsOffline } from '../models/io/hub-cache.ts';
 import { shippedModel } from '../models/io/shipped.ts';
@@ -65,6 +65,7 @@ async function device(): Promise<Finding[]> {
   const { adapter, device, target } = await ready();
   const { description, device: model, vendor } = adapter.info;
   const { why, folder } = describeDriver();
+  const faster = fasterDriverAdvice(describeDriver());
   const slow = 'a GPU is far faster: if the machine has one, install its driver with Vulkan support';
   const product = await tensor([[1, 2], [3, 4]]).matmul(tensor([[5], [6]])).tolist(); // prettier-ignore
   const isRight = JSON.stringify(product) === '[[17],[39]]';
@@ -75,7 +76,12 @@ async function device(): Promise<Finding[]> {
       text: [model || description || 'unnamed', vendor].filter(Boolean).join(', '),
       mend: target.software ? (gpuAdvice() ?? slow) : undefined,
     },
-    { about: 'driver', state: 'good', text: folder === undefined ? why : `${why}; ${folder}` },
+    {
+      about: 'driver',
+      state: faster ? 'warning' : 'good',
+      text: folder === undefined ? why : `${why}; ${folder}`,
+      mend: faster,
+    },
     {
       about: 'a product',
       state: isRight ? 'good' : 'bad',
