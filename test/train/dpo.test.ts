@@ -5,6 +5,8 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { readLog } from '../../train/trainer/run-log.ts';
 import { isStep } from '../../train/trainer/callback.ts';
+import { loadPreferences } from '../../train/preferences/data.ts';
+import type { Conversation } from '../../train/sft/conversations.ts';
 import { refused, resumesAs, runScript } from '../support/script.ts';
 import type { Finished, ScriptOptions } from '../support/script.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -28,6 +30,21 @@ function held(stdout: string, name: string): Readonly<Record<string, number>> {
       .map((each, i) => [each, values[i]!]),
   );
 }
+
+test('lessons are right against wrong answers, of the same kind where that has another', async () => {
+  const { train, test: held, origin } = await loadPreferences('lessons', { seed: 1 });
+  assert.match(origin, /, 600 pairs; /);
+  assert.ok(train.length > 450 && held.length > 40);
+  const said = (conversation: Conversation): string => {
+    assert.ok('messages' in conversation);
+    assert.is(conversation.messages.length, 2);
+    return String(conversation.messages[1]!.content);
+  };
+  for (const { where, chosen, rejected } of [...train, ...held]) {
+    assert.is.not(said(chosen), said(rejected), where);
+    if (where.endsWith('JSON')) assert.match(said(rejected), /^\{"name"/);
+  }
+});
 
 for (const [name, args] of Object.entries({ whole: [], adapter: ['--lora', '4', '--loss', 'kto'] }))
   test(`margins rise on held-out pairs; killed and resumed it is the same, bit for bit: ${name}`, async () => {

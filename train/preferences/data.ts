@@ -89,14 +89,16 @@ function ofMessages({ prompt, chosen, rejected }: Cells, where: string): Prefere
   return { where, chosen: of(better, 'chosen'), rejected: of(worse, 'rejected') };
 }
 
-/** Pairs of a right answer and that of another lesson of the kind. */
+/** Pairs of a right answer and that of another lesson: of the same kind, where that has a different one. */
 function lessonPairs(count: number, seed: number): Preference[] {
   const all = lessons(count, seed);
   return all.flatMap(({ kind, messages }, i): Preference[] => {
     const question = messages.slice(0, 2);
     const random = new Random(seed, 2 ** 31 + i);
-    const others = all.filter((other) => other.kind === kind && other.messages[1]!.content !== question[1]!.content);
-    const wrong = others[random.int(others.length)]!.messages[1]!;
+    const others = all.filter(({ messages }) => messages[1]!.content !== question[1]!.content);
+    const alike = others.filter((other) => other.kind === kind);
+    const drawn = alike.length > 0 ? alike : others;
+    const wrong = drawn[random.int(drawn.length)]!.messages[1]!;
     const where = `lesson ${i + 1}, ${kind}`;
     const of = (answer: ChatMessage): Conversation => ({ where, messages: [question[0]!, answer], from: 1 });
     return [{ where, chosen: of(question[1]!), rejected: of(wrong) }];
