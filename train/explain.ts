@@ -4,6 +4,7 @@
  *   npx tsx train/explain.ts "You have won a free prize!"          the small spam model of the project
  *   npx tsx train/explain.ts --model runs/topics --target sports --method partition-shap "A text"
  *   npx tsx train/explain.ts --out page.html --also occlusion --also lime "A text" "Another"
+ *   npx tsx train/explain.ts --model runs/spam-assassin --examples spam-assassin "You have won!"
  *   npx tsx train/explain.ts --model models/pretrained/gpt-small --new-tokens 3 "The state of the"
  *   npx tsx train/explain.ts --model runs/squad --text-pair "The fox ran home." "Who ran?"
  */
@@ -13,11 +14,17 @@ import { progress } from '../common/progress.ts';
 import type { Progress } from '../common/progress.ts';
 import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { shippedModel } from '../models/io/shipped.ts';
+import type { AnyTokenizer, Module, SequenceClassificationModel, TextEncoder } from '../models/index.ts';
+import { loadTextClassifier } from '../models/pipelines/text-classification.ts';
+import { embeddedCorpus } from './classifier/data.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
+import { readTable } from './data/read-table.ts';
+import { loadSpamAssassin } from './data/spam-assassin.ts';
 import { explain, explainMethods } from './explain/explain.ts';
 import type { Explanation, ExplainMethod } from './explain/explain.ts';
 import { outputScales } from './explain/output.ts';
 import { explanationPage } from './explain/page.ts';
+import { influenceFacts, influenceLines, influencePage, influences } from './explain/influence.ts';
 import { baselines } from './explain/read-text.ts';
 import type { ExplainedText } from './explain/read-text.ts';
 import { showExplanation } from './explain/show.ts';
@@ -50,12 +57,19 @@ const command = {
     seed: { type: 'int', default: 0, min: 0, help: 'of what is drawn at random' },
     batchSize: { type: 'int', default: 16, min: 1, help: 'rows at once' },
     truncation: { type: 'boolean', help: 'cut texts that are longer than the model reads' },
-    top: { type: 'int', default: 10, min: 1, help: 'tokens in the table' },
+    examples: {
+      type: 'string',
+      help: 'instead: which of the texts that a classifier learnt from count, JSONL, CSV or TSV, or spam-assassin',
+    },
+    checkpoint: { type: 'list', help: 'with --examples: folders of the classifier while it learnt, besides --model' },
+    top: { type: 'int', default: 10, min: 1, help: 'tokens, or examples, in the table' },
     out: { type: 'path', help: 'also write a page, one HTML file that needs no other' },
     also: { type: 'list', help: 'with --out: a further method to choose on the page; may be given several times' },
     json: { type: 'boolean', help: 'print each explanation as a line of JSON' },
   },
 } as const;
+
+type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
 main(async () => {
   endWithReader();
@@ -86,6 +100,7 @@ main(async () => {
   }));
   if (newTokens > 1 && !(model instanceof CausalLM))
     throw new UsageError(`${command.name}: --new-tokens is for decoders, and ${name} is a ${model.constructor.name}`);
+  if (values.examples !== undefined) return learntFrom({ model, tokenizer }, folder, positionals, values);
   const shown: Explanation[] = [];
   for (const [i, first] of positionals.entries()) {
     let text: ExplainedText = textPair.length > 0 ? [first, textPair[i]!] : first;
@@ -109,6 +124,38 @@ main(async () => {
   await writeFileAtomic(out, explanationPage(shown, `What ${basename(folder)} makes of its texts`));
   if (!json) console.log(`page   ${out}`);
 });
+
+/** Which examples count for the decisions about texts. */
+async function learntFrom(
+  last: { readonly model: Module; readonly tokenizer: AnyTokenizer },
+  folder: string,
+  texts: readonly string[],
+  values: Values,
+): Promise<void> {
+  const { examples: data = '', checkpoint, top: count, batchSize, target, json, out } = values;
+  if (!last.model.constructor.name.endsWith('ForSequenceClassification'))
+    throw new UsageError(
+      `${command.name}: --examples is for classifiers, and this is a ${last.model.constructor.name}`,
+    );
+  const states = [
+    ...(await Promise.all(checkpoint.map((each) => loadTextClassifier(each)))),
+    last as TextEncoder<SequenceClassificationModel>,
+  ];
+  const { labels } = states.at(-1)!.model.config;
+  const examples =
+    data === embeddedCorpus ? (await loadSpamAssassin()).train : (await readTable(data, { labels })).examples;
+  const number = target === undefined ? undefined : labels.indexOf(target);
+  if (number === -1) throw new UsageError(`${command.name}: there is no label "${target}"; use ${labels.join(', ')}`);
+  const found = await influences(states, examples, texts, { target: number, batchSize });
+  for (const influence of found) {
+    if (json) console.log(JSON.stringify(influenceFacts(influence, { examples, labels, count })));
+    else console.log(`${influenceLines(influence, { examples, labels, count })}\n`);
+  }
+  if (out === undefined) return;
+  const title = `What ${basename(folder)} learnt its decisions from`;
+  await writeFileAtomic(out, influencePage(found, { examples, labels, count }, title));
+  if (!json) console.log(`page   ${out}`);
+}
 
 /** The target by its number; of questions it is a side of the answer. */
 const targetOf = ({ target }: Explanation, asked: string | undefined): string | number | undefined =>

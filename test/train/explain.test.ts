@@ -1,9 +1,11 @@
 // Attributions against what test/golden/golden_explain.py wrote: captum, shap, lime and networkx.
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseHTML } from 'linkedom';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { assign, full, manualSeed, noGrad, randomState } from '../../autograd/index.ts';
+import { assign, full, manualSeed, noGrad, randomState, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import {
@@ -27,6 +29,7 @@ import {
 import { explain, explainMethods } from '../../train/explain/explain.ts';
 import type { ExplainMethod, ExplainOptions, Explanation } from '../../train/explain/explain.ts';
 import { gaussLegendre } from '../../train/explain/gradient-methods.ts';
+import { headOf, influenceLines, influencePage, influences, strongest } from '../../train/explain/influence.ts';
 import { maximumFlow } from '../../train/explain/maximum-flow.ts';
 import { limeScores } from '../../train/explain/perturbation-methods.ts';
 import { kernelCoalitions } from '../../train/explain/shapley.ts';
@@ -469,6 +472,71 @@ test('the script explains, as JSON too, and refuses in one line', async () => {
   refused(await run('--also', 'lrp', '--out', 'x.html', shortText), 2, /^explain: --also must be one of integrated-/);
   refused(await run('--also', 'lime', shortText), 2, /^explain: --also goes with --out/);
   refused(await run('--new-tokens', '2', shortText), 2, /^explain: --new-tokens is for decoders/);
+
+  const made = mkdtempSync(join(tmpdir(), 'tapeform-explain-'));
+  const [examples, page] = [join(made, 'examples.csv'), join(made, 'page.html')];
+  writeFileSync(examples, 'text,label\nthe prize,bad\na list,good\nthe patch,mixed\n');
+  const learnt = await run('--examples', examples, '--checkpoint', folder, '--out', page, '--json', shortText);
+  assert.is(learnt.code, 0, learnt.stderr);
+  const facts = JSON.parse(learnt.stdout) as { readonly for: object[]; readonly against: object[] };
+  assert.is(facts.for.length + facts.against.length, 3);
+  assert.match(readFileSync(page, 'utf8'), /<h3>Examples against it<\/h3>/);
+  refused(await run('--examples', examples, '--target', 'great', shortText), 2, /there is no label "great"; use bad, /);
+  rmSync(made, { recursive: true });
+});
+
+test('what a classifier learnt a decision from: products of the gradients of its last layer', async () => {
+  const classifier = model as BertForSequenceClassification;
+  const examples = [
+    { text: 'the free prize', label: 0 },
+    { text: 'the patch and the list', label: 1 },
+    { text: 'a prize a list', label: 1 },
+  ];
+  const texts = ['the prize', 'the list of the patch'];
+  const head = headOf(classifier);
+  const gradientOf = async (text: string, label: number): Promise<number[]> => {
+    for (const parameter of classifier.parameters()) parameter.grad = undefined;
+    const { inputIds, tokenTypeIds } = tokenizer.encodeToArrays([text]);
+    const row = (ids: Int32Array) => tensor(ids, { shape: [1, ids.length] });
+    const labels = tensor(Int32Array.of(label));
+    classifier.forward({ inputIds: row(inputIds), tokenTypeIds: row(tokenTypeIds), labels }).loss!.backward();
+    const found = [...(await head.weight.grad!.data()), ...(await head.bias!.grad!.data())].map(Number);
+    for (const parameter of classifier.parameters()) parameter.grad = undefined;
+    return found;
+  };
+  const other = (await loadModel(folder)) as BertForSequenceClassification;
+  noGrad(() => assign(headOf(other).weight, headOf(other).weight.mul(-0.5)));
+  const states = [other, classifier].map((each) => ({ model: each, tokenizer }));
+  const [one, two] = await influences(states.slice(1), examples, texts, { batchSize: 2 });
+  for (const [text, influence] of [
+    [texts[0]!, one!],
+    [texts[1]!, two!],
+  ] as const) {
+    const own = await gradientOf(text, influence.label);
+    for (const [e, example] of examples.entries()) {
+      const wanted = (await gradientOf(example.text, example.label)).reduce((sum, g, i) => sum + g * own[i]!, 0);
+      assert.ok(
+        Math.abs(influence.scores[e]! - wanted) < 1e-5 * (1 + Math.abs(wanted)),
+        `${influence.scores[e]} ${wanted}`,
+      );
+    }
+  }
+  // Of several states the mean, for the class that the last one chooses.
+  const [both] = await influences(states, examples, texts);
+  const [first] = await influences(states.slice(0, 1), examples, texts, { target: both!.label });
+  assert.is(both!.label, one!.label);
+  both!.scores.forEach((score, e) => assert.ok(Math.abs(score - (one!.scores[e]! + first!.scores[e]!) / 2) < 1e-6));
+
+  const shown = { examples, labels: classifier.config.labels, count: 2 };
+  const lists = strongest(one!, 2);
+  assert.ok(lists.for.every((i) => one!.scores[i]! > 0) && lists.against.every((i) => one!.scores[i]! < 0));
+  assert.match(influenceLines(one!, shown), /^"the prize" is \S+\nfor it(: none|\n *score +label +text\n)/);
+  const page = influencePage([one!, two!], shown, 'Learnt <from>');
+  assert.match(page, /<h1>Learnt &lt;from&gt;<\/h1>/);
+  assert.not.match(page, /(src|href)=/);
+  await rejects(influences([], examples, texts), /^influence: there is no classifier; .*$/);
+  await rejects(influences(states, [], texts), /^influence: there are no examples; .*$/);
+  await rejects(influences(states, examples, texts, { target: 9 }), /^influence: there is no class 9; .*$/);
 });
 
 test.run();
