@@ -5,6 +5,7 @@
  *   npx tsx train/explain.ts --model runs/topics --target sports --method partition-shap "A text"
  *   npx tsx train/explain.ts --out page.html --also occlusion --also lime "A text" "Another"
  *   npx tsx train/explain.ts --model runs/spam-assassin --examples spam-assassin "You have won!"
+ *   npx tsx train/explain.ts --counterfactual "You have won a free prize!"
  *   npx tsx train/explain.ts --model models/pretrained/gpt-small --new-tokens 3 "The state of the"
  *   npx tsx train/explain.ts --model runs/squad --text-pair "The fox ran home." "Who ran?"
  */
@@ -15,7 +16,9 @@ import type { Progress } from '../common/progress.ts';
 import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { shippedModel } from '../models/io/shipped.ts';
 import type { AnyTokenizer, Module, SequenceClassificationModel, TextEncoder } from '../models/index.ts';
+import { loadMaskFiller } from '../models/pipelines/fill-mask.ts';
 import { loadTextClassifier } from '../models/pipelines/text-classification.ts';
+import { shippedBert } from './cli/fine-tune.ts';
 import { embeddedCorpus } from './classifier/data.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { readTable } from './data/read-table.ts';
@@ -24,6 +27,8 @@ import { explain, explainMethods } from './explain/explain.ts';
 import type { Explanation, ExplainMethod } from './explain/explain.ts';
 import { outputScales } from './explain/output.ts';
 import { explanationPage } from './explain/page.ts';
+import { counterfactual, counterfactualLines, counterfactualPage } from './explain/counterfactual.ts';
+import type { Counterfactual } from './explain/counterfactual.ts';
 import { influenceFacts, influenceLines, influencePage, influences } from './explain/influence.ts';
 import { baselines } from './explain/read-text.ts';
 import type { ExplainedText } from './explain/read-text.ts';
@@ -62,6 +67,14 @@ const command = {
       help: 'instead: which of the texts that a classifier learnt from count, JSONL, CSV or TSV, or spam-assassin',
     },
     checkpoint: { type: 'list', help: 'with --examples: folders of the classifier while it learnt, besides --model' },
+    counterfactual: {
+      type: 'boolean',
+      help: 'instead: the fewest words by whose change a classifier decides otherwise',
+    },
+    filler: {
+      type: 'string',
+      help: 'with --counterfactual: the model of masked tokens that proposes words; default the small BERT',
+    },
     top: { type: 'int', default: 10, min: 1, help: 'tokens, or examples, in the table' },
     out: { type: 'path', help: 'also write a page, one HTML file that needs no other' },
     also: { type: 'list', help: 'with --out: a further method to choose on the page; may be given several times' },
@@ -101,6 +114,7 @@ main(async () => {
   if (newTokens > 1 && !(model instanceof CausalLM))
     throw new UsageError(`${command.name}: --new-tokens is for decoders, and ${name} is a ${model.constructor.name}`);
   if (values.examples !== undefined) return learntFrom({ model, tokenizer }, folder, positionals, values);
+  if (values.counterfactual) return turnedBy({ model, tokenizer }, folder, positionals, values);
   const shown: Explanation[] = [];
   for (const [i, first] of positionals.entries()) {
     let text: ExplainedText = textPair.length > 0 ? [first, textPair[i]!] : first;
@@ -125,6 +139,34 @@ main(async () => {
   if (!json) console.log(`page   ${out}`);
 });
 
+/** By which words decisions about texts are turned. */
+async function turnedBy(
+  classifier: { readonly model: Module; readonly tokenizer: AnyTokenizer },
+  folder: string,
+  texts: readonly string[],
+  { filler: name = shippedBert(), batchSize, json, out }: Values,
+): Promise<void> {
+  checkClassifier('--counterfactual', classifier.model);
+  const filler = await loadMaskFiller(name);
+  const found: Counterfactual[] = [];
+  for (const text of texts) {
+    const each = await counterfactual(classifier as Classifier, filler, text, { batchSize });
+    console.log(json ? JSON.stringify(each) : `${counterfactualLines(each)}\n`);
+    found.push(each);
+  }
+  if (out === undefined) return;
+  await writeFileAtomic(out, counterfactualPage(found, `What turns the decisions of ${basename(folder)}`));
+  if (!json) console.log(`page   ${out}`);
+}
+
+type Classifier = TextEncoder<SequenceClassificationModel>;
+
+function checkClassifier(flag: string, model: Module): void {
+  const { name } = model.constructor;
+  if (!name.endsWith('ForSequenceClassification'))
+    throw new UsageError(`${command.name}: ${flag} is for classifiers, and this is a ${name}`);
+}
+
 /** Which examples count for the decisions about texts. */
 async function learntFrom(
   last: { readonly model: Module; readonly tokenizer: AnyTokenizer },
@@ -133,14 +175,8 @@ async function learntFrom(
   values: Values,
 ): Promise<void> {
   const { examples: data = '', checkpoint, top: count, batchSize, target, json, out } = values;
-  if (!last.model.constructor.name.endsWith('ForSequenceClassification'))
-    throw new UsageError(
-      `${command.name}: --examples is for classifiers, and this is a ${last.model.constructor.name}`,
-    );
-  const states = [
-    ...(await Promise.all(checkpoint.map((each) => loadTextClassifier(each)))),
-    last as TextEncoder<SequenceClassificationModel>,
-  ];
+  checkClassifier('--examples', last.model);
+  const states = [...(await Promise.all(checkpoint.map((each) => loadTextClassifier(each)))), last as Classifier];
   const { labels } = states.at(-1)!.model.config;
   const examples =
     data === embeddedCorpus ? (await loadSpamAssassin()).train : (await readTable(data, { labels })).examples;

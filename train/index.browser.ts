@@ -32,6 +32,8 @@ export { explain, explainMethods } from './explain/explain.ts';
 export type { ExplainedToken, ExplainMethod, ExplainOptions, Explanation } from './explain/explain.ts';
 export { faithfulness, randomisedCorrelation, sensitivity } from './explain/faithfulness.ts';
 export type { Faithfulness } from './explain/faithfulness.ts';
+export { counterfactual, counterfactualPage } from './explain/counterfactual.ts';
+export type { Counterfactual, CounterfactualOptions } from './explain/counterfactual.ts';
 export { influencePage, influences } from './explain/influence.ts';
 export type { Influence, InfluenceOptions } from './explain/influence.ts';
 export { explanationPage } from './explain/page.ts';

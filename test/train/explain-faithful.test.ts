@@ -2,11 +2,15 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../../common/random.ts';
-import { loadModel, loadTokenizer } from '../../models/index.ts';
+import { BertConfig, BertForMaskedLM, loadModel, loadTokenizer } from '../../models/index.ts';
+import { classifyTexts } from '../../models/pipelines/text-classification.ts';
 import { compareMethods, comparisonTable, shareFound } from '../../train/explain/compare-methods.ts';
+import { counterfactual, counterfactualLines, counterfactualPage } from '../../train/explain/counterfactual.ts';
+import type { Counterfactual } from '../../train/explain/counterfactual.ts';
 import { explain } from '../../train/explain/explain.ts';
 import { faithfulness, randomisedCorrelation, sensitivity } from '../../train/explain/faithfulness.ts';
 import { plantedTexts, trainPlanted } from '../../train/explain/planted.ts';
+import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 import { refused, runScript } from '../support/script.ts';
 
@@ -98,6 +102,35 @@ test('methods find the planted word, attention and chance less often', async () 
   const table = comparisonTable(compared);
   assert.match(table, /^method +found +compr\. /);
   assert.is(table.split('\n').length, 5);
+
+  // The change that turns the decision is of the planted word, or plants it; words come from any model.
+  const { vocabSize } = model.config;
+  const sizes = { hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 1, intermediateSize: 8 };
+  const filler = new BertForMaskedLM(BertConfig.create({ ...sizes, vocabSize, maxPositionEmbeddings: 10 })).eval();
+  const turn = (text: string) => counterfactual({ model, tokenizer }, { model: filler, tokenizer }, text);
+  const all: Counterfactual[] = [];
+  for (const { words, planted } of texts.slice(0, 2)) {
+    const text = words.join(' ');
+    const found = await turn(text);
+    all.push(found);
+    assert.equal([found.flipped, found.label, found.changedLabel], [true, 'LABEL_1', 'LABEL_0'], text);
+    const [change, ...more] = found.changes;
+    assert.equal([change!.from, more.length], ['key', 0]);
+    assert.is(change!.start, words.slice(0, planted[0]).join(' ').length + Number(planted[0]! > 0));
+    const wanted = words.with(planted[0]!, change!.to).join(' ');
+    assert.is(found.changed, wanted);
+    const [now] = await classifyTexts({ model, tokenizer }, [wanted], { topK: null });
+    const own = now!.find(({ label }) => label === 'LABEL_1')!.score;
+    assert.ok(Math.abs(own - found.changedProbability) < 1e-5 && own < 0.5 && found.probability > 0.5);
+  }
+  const plant = await turn('river stone, cloud! table');
+  assert.equal([plant.flipped, plant.changes.map(({ to }) => to)], [true, ['key']]);
+  assert.ok(/^\S+ \S+, \S+! \S+$/.test(plant.changed), 'what is no word stays');
+  assert.match(counterfactualLines(plant), /^LABEL_0, .*%; by 1 word LABEL_1, .*\n {2}.*\[\w+ -> key\]/);
+  const page = counterfactualPage(all, 'Turned <by>');
+  assert.match(page, /<h1>Turned &lt;by&gt;<\/h1>/);
+  assert.match(page, /<del>key<\/del> <ins>\w+<\/ins>/);
+  await rejects(turn('!?'), /^counterfactual: the text has no words; give one that has$/);
 });
 
 test('the script compares on a model and texts, and refuses texts without one', async () => {
@@ -106,6 +139,15 @@ test('the script compares on a model and texts, and refuses texts without one', 
     2,
     /^compare-explanations: texts go with --model/,
   );
+  const turned = await runScript([
+    'train/explain.ts',
+    '--counterfactual',
+    '--json',
+    'You have won a free prize! Click here.',
+  ]);
+  assert.is(turned.code, 0, turned.stderr);
+  const { label, flipped, changes } = JSON.parse(turned.stdout) as Counterfactual;
+  assert.equal([label, flipped, changes.length > 0], ['spam', true, true]);
   refused(await runScript(['train/compare-explanations.ts', '--model', 'x']), 2, /--model needs texts/);
 });
 
