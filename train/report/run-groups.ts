@@ -103,7 +103,7 @@ export function differingOptions(groups: readonly RunGroup[]): { readonly name: 
 }
 
 /** Nested settings by their names with points between; lists in one. */
-function flatten(value: object, prefix = ''): [string, string][] {
+export function flatten(value: object, prefix = ''): [string, string][] {
   return Object.entries(value).flatMap(([key, each]: [string, unknown]): [string, string][] => {
     const name = `${prefix}${key}`;
     if (typeof each === 'object' && each !== null && !Array.isArray(each)) return flatten(each, `${name}.`);

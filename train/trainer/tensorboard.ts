@@ -53,7 +53,8 @@ export function tensorBoard(folder: string, earlier: readonly LogRecord[], now: 
   return { onStep: add, onEvaluation: add, onEnd: () => file.close() };
 }
 
-function scalarsOf(record: LogRecord): Record<string, number> {
+/** The numbers of a record under the names that TensorBoard and MLflow show. */
+export function scalarsOf(record: LogRecord): Record<string, number> {
   const under = (group: string, values: Readonly<Record<string, number>>): [string, number][] =>
     Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]);
   if (!isStep(record)) return Object.fromEntries(under('evaluation', record.evaluation));
