@@ -9,10 +9,11 @@ import type { Pipeline } from './pipelines.ts';
 export const maxParamBytes = 512;
 
 /**
- * Several times those of a large model's step. Mesa's software driver has a mapping of memory for each, of
- * which Linux allows a process 65,530: one more, and the driver aborts.
+ * Many times those of a large model's step, for loops that leave their tensors to be collected. Mesa's
+ * software driver has a mapping of memory for each, of which Linux allows a process 65,530: one more, and the
+ * driver aborts.
  */
-const capacity = 8192;
+const capacity = 16384;
 
 /**
  * Bind groups by layout and by what they bind, since making one costs more than the dispatch. Parameters lie

@@ -1,3 +1,4 @@
+import { Heap } from '../common/collections.ts';
 import { machineRoom, showBytes, tooLarge } from '../common/memory.ts';
 import type { Room } from '../common/memory.ts';
 import { debugLevel, debugMemory } from './debug.ts';
@@ -64,6 +65,12 @@ export interface Grants {
   drop(buffer: GPUBuffer): void;
 }
 
+/** A buffer, and how many were made before it. */
+interface Aged {
+  readonly buffer: GPUBuffer;
+  readonly age: number;
+}
+
 export interface AcquireOptions {
   readonly avoid?: ReadonlySet<GPUBuffer>;
   readonly exact?: boolean;
@@ -78,7 +85,15 @@ export class BufferPool {
   private readonly faults: Grants;
   private readonly room: Room | undefined;
   private readonly destroy: (buffer: GPUBuffer) => void;
-  private readonly free = new Map<number, GPUBuffer[]>();
+  /**
+   * By size; the oldest is taken first, so that loops find the buffers, and so the bind groups, of the round
+   * before, in whatever order their tensors were freed. Host time an op of 1,000 chained adds whose tensors
+   * are left to be collected, best and median of 60 rounds: 24 and 38 us with the newest first, a third of it
+   * for new bind groups; 15 and 31 us so.
+   */
+  private readonly free = new Map<number, Heap<Aged>>();
+  private readonly ages = new WeakMap<GPUBuffer, Aged>();
+  private made = 0;
   private readonly used = new Set<Allocation>();
   private live = 0;
   private peak = 0;
@@ -109,9 +124,7 @@ export class BufferPool {
     const size = exact
       ? Math.max(16, Math.ceil(bytes / 16) * 16)
       : sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
-    const list = this.free.get(size);
-    const at = list ? list.findLastIndex((buffer) => !avoid?.has(buffer) && !this.faults.refuses(buffer)) : -1;
-    const buffer = at >= 0 ? list!.splice(at, 1)[0]! : this.create(size, label);
+    const buffer = this.take(size, avoid) ?? this.create(size, label);
     const allocation: Allocation = { buffer, bytes, label };
     this.used.add(allocation);
     this.live += bytes;
@@ -130,18 +143,38 @@ export class BufferPool {
       this.reserved -= buffer.size;
       return;
     }
-    const list = this.free.get(buffer.size);
-    if (list) list.push(buffer);
-    else this.free.set(buffer.size, [buffer]);
+    this.put(buffer);
+  }
+
+  private put(buffer: GPUBuffer): void {
+    let heap = this.free.get(buffer.size);
+    if (!heap) this.free.set(buffer.size, (heap = new Heap((a, b) => a.age < b.age)));
+    heap.push(this.ages.get(buffer)!);
+  }
+
+  /** The oldest free buffer of a size that may be used now. */
+  private take(size: number, avoid: ReadonlySet<GPUBuffer> | undefined): GPUBuffer | undefined {
+    const heap = this.free.get(size);
+    if (!heap) return undefined;
+    const passed: Aged[] = [];
+    let found = heap.pop();
+    while (found && (avoid?.has(found.buffer) || this.faults.refuses(found.buffer))) {
+      passed.push(found);
+      found = heap.pop();
+    }
+    for (const one of passed) heap.push(one);
+    return found?.buffer;
   }
 
   /** Gives free buffers back to the driver. */
   emptyCache(): void {
-    for (const buffer of [...this.free.values()].flat()) {
-      this.reserved -= buffer.size;
-      if (this.faults.refuses(buffer)) this.faults.drop(buffer);
-      else this.destroy(buffer);
-    }
+    for (const heap of this.free.values())
+      for (let one = heap.pop(); one; one = heap.pop()) {
+        const { buffer } = one;
+        this.reserved -= buffer.size;
+        if (this.faults.refuses(buffer)) this.faults.drop(buffer);
+        else this.destroy(buffer);
+      }
     this.free.clear();
   }
 
@@ -164,13 +197,18 @@ export class BufferPool {
       throw new GpuError(tooLarge(what, all, this.room, 'free some, or use a smaller batch or model'));
     }
     this.reserved += size;
-    if (size < guardedSize) return this.device.createBuffer({ size, usage });
+    if (size < guardedSize) return this.numbered(this.device.createBuffer({ size, usage }));
     const { made, refusal } = guarded(this.device, () => this.device.createBuffer({ size, usage }));
     const answer = refusal.then((error) => {
       if (error) this.emptyCache(); // so that there is more for the next one
       return error && bufferError(label, error);
     });
     this.faults.await(made, answer);
-    return made;
+    return this.numbered(made);
+  }
+
+  private numbered(buffer: GPUBuffer): GPUBuffer {
+    this.ages.set(buffer, { buffer, age: this.made++ });
+    return buffer;
   }
 }

@@ -1,5 +1,4 @@
 import type { Dispatch, Target } from '../../gpu/index.ts';
-import type { Dtype } from '../../kernels/kernel.ts';
 import type { Operand } from '../../kernels/layout.ts';
 import { remembered } from '../../kernels/remember.ts';
 import type { Kernel } from '../../kernels/remember.ts';
@@ -42,7 +41,6 @@ export function execute(entry: Entry): void {
   // Work that waits for the device must find its inputs where they are now: leaves may move meanwhile
   // (Tensor.moveInto).
   const here = isRunning() ? entry : { ...entry, inputs: entry.inputs.map((x) => x.detach()) };
-  const op = (): string => describeOp(entry.name, entry.inputs);
   onDevice(
     (gpu) => {
       const { target } = gpu;
@@ -53,7 +51,7 @@ export function execute(entry: Entry): void {
           gpu.dispatch(
             dispatch,
             tensors.map((t) => bindingOf(entry.name, t, t.storage.memoryOn(gpu), target)),
-            op,
+            () => describeOp(entry.name, entry.inputs),
           ),
       });
       for (const t of temporaries) t.storage.free();
@@ -77,65 +75,71 @@ export interface Environment {
   readonly temporaries: Tensor[];
 }
 
+/** What an op sees of a part of it: where along its axes that begins, and where its results go. */
+type PartOf = Pick<Fused, 'sink'> & {
+  readonly starts?: ReadonlyMap<string, { readonly start: number; readonly whole: number }>;
+};
+
 /** As lowerEntry; `accumulate` adds to what the first output holds. */
 function lowerApplication(
-  { op, inputs, outputs, inputForm, outputForm, attrs }: Application,
+  application: Application,
   environment: Environment,
   fused: Fused | undefined,
   accumulate: boolean,
 ): void {
+  const { op, inputs, outputs, inputForm, outputForm, attrs } = application;
   const { target } = environment;
-  const name = nameOf(op, attrs);
-  const lower = (
-    ins: readonly (Tensor | undefined)[],
-    outs: readonly Tensor[],
-    more: Pick<Fused, 'sink'> & { readonly starts?: ReadonlyMap<string, { start: number; whole: number }> },
-  ): void => {
-    const named = namedOf(inputForm, ins) as Record<string, Tensor>;
-    const results = namedOf(outputForm, outs) as Tensors;
-    const lowering: Lowering = {
-      ...base,
-      source: (input, plain) => fused?.sources.get(input) ?? plain ?? sourceOf(named[input]!),
-      sink: () => more.sink ?? (isFromZero(outs[0]!) ? sinkOf(outs[0]!) : sinkInto(outs[0]!)),
-      part: (axis) => more.starts?.get(axis),
-    };
-    op.lower(lowering, named, results, attrs);
-  };
-  const base = lowering(name, environment);
-  const bindable = (x: Tensor): boolean => isBindable(x, target);
+  const base = lowering(nameOf(op, attrs), environment);
   // Tensors too large for one binding of which the op sees a small part are bound in windows.
-  const fitted = inputs.map((x) => (bindable(x) ? x : (windowed(x, target) ?? x)));
-  if (!op.axes || (fitted.every(bindable) && outputs.every(bindable))) {
-    return lower(fitted, outputs, { sink: accumulate ? onto('sum', outputs[0]!) : fused?.sink });
+  const fitted = inputs.map((x) => (isBindable(x, target) ? x : (windowed(x, target) ?? x)));
+  if (!op.axes || [...fitted, ...outputs].every((x) => isBindable(x, target))) {
+    const sink = accumulate ? onto('sum', outputs[0]!) : fused?.sink;
+    return lowerOn(base, application, fused, fitted, outputs, { sink });
   }
   const axes = op.axes(namedOf(inputForm, fitted) as Like<Tensors, Spec>, attrs);
   const takesSink = op.fuses?.epilogue ?? false;
   const whole = { axes, inputs: fitted, outputs, inputForm, outputForm, takesSink, accumulate };
-  lowerInParts(base, whole, (part) => lower(part.inputs, part.outputs, part));
+  lowerInParts(base, whole, (part) => lowerOn(base, application, fused, part.inputs, part.outputs, part));
 }
 
-/** The parts of a lowering that do not depend on an op's tensors. */
+/** Lowers an op on these tensors: its own, or parts of them. */
+function lowerOn(
+  base: Lowering,
+  { op, inputForm, outputForm, attrs }: Application,
+  fused: Fused | undefined,
+  ins: readonly (Tensor | undefined)[],
+  outs: readonly Tensor[],
+  { sink, starts }: PartOf,
+): void {
+  const named = namedOf(inputForm, ins) as Record<string, Tensor>;
+  const whole: Lowering = {
+    ...base,
+    source: (input, plain) => fused?.sources.get(input) ?? plain ?? sourceOf(named[input]!),
+    sink: () => sink ?? (isFromZero(outs[0]!) ? sinkOf(outs[0]!) : sinkInto(outs[0]!)),
+    part: (axis) => starts?.get(axis),
+  };
+  op.lower(whole, named, namedOf(outputForm, outs) as Tensors, attrs);
+}
+
+/**
+ * The parts of a lowering that do not depend on an op's tensors. Methods, since tsx names each function that
+ * is kept in a variable, which took a tenth of an op's time in immediate mode.
+ */
 export function lowering(name: string, environment: Environment): Lowering {
-  const { target, temporaries } = environment;
-  const temporary = (shape: readonly number[], dtype: Dtype): Tensor => {
-    const t = emptyTensor(shape, dtype, name);
-    temporaries.push(t);
-    return t;
-  };
-  const copy = (x: Tensor): Tensor => {
-    const y = temporary(x.shape, x.dtype);
-    copyTo(base, x, y);
-    return y;
-  };
-  const nothing = (): never => {
-    throw new Error(`${name}: no operands here`);
-  };
   const base: Lowering = {
     name,
-    target,
-    temporary,
-    copy,
-    contiguous: (x) => (x.isContiguous ? x : copy(x)),
+    target: environment.target,
+    temporary(shape, dtype) {
+      const t = emptyTensor(shape, dtype, name);
+      environment.temporaries.push(t);
+      return t;
+    },
+    copy(x) {
+      const y = base.temporary(x.shape, x.dtype);
+      copyTo(base, x, y);
+      return y;
+    },
+    contiguous: (x) => (x.isContiguous ? x : base.copy(x)),
     emit: (kernel, operands, attrs) => emitKernel(environment, kernel, operands, attrs),
     run(op, inputs, outputs, attrs, { accumulate = false } = {}) {
       const application = {
@@ -148,11 +152,15 @@ export function lowering(name: string, environment: Environment): Lowering {
       };
       lowerApplication(application, environment, undefined, accumulate);
     },
-    source: nothing,
-    sink: nothing,
+    source: () => hasNoOperands(name),
+    sink: () => hasNoOperands(name),
     part: () => undefined,
   };
   return base;
+}
+
+function hasNoOperands(name: string): never {
+  throw new Error(`${name}: no operands here`);
 }
 
 /** Generates a kernel for operands and emits it, its bindings matched with tensors by name. */

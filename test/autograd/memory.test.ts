@@ -47,6 +47,33 @@ test('what is freed is still read by work recorded before', async () => {
   assert.is(await y.item(), 300);
 });
 
+test('a loop finds the bind groups of the round before, in whatever order its tensors were freed', async () => {
+  const { device } = await tf.ready();
+  const make = device.createBindGroup;
+  let made = 0;
+  device.createBindGroup = function (descriptor) {
+    made++;
+    return make.call(this, descriptor);
+  };
+  const random = new Random(1);
+  const [x, y] = [tf.ones([77]), tf.ones([77])];
+  const round = async (): Promise<number> => {
+    made = 0;
+    const sums = [x];
+    for (let i = 0; i < 40; i++) sums.push(sums.at(-1)!.add(y));
+    assert.is((await sums.at(-1)!.data())[0], 41);
+    for (const sum of random.shuffle(sums.slice(1))) sum.storage.free();
+    return made;
+  };
+  try {
+    await round();
+    await round(); // memory that was free before is taken by now
+    assert.is(await round(), 0);
+  } finally {
+    device.createBindGroup = make;
+  }
+});
+
 test('memory that no tensor uses goes back to the driver when it is asked for', async () => {
   tf.emptyCache();
   const used = tf.memory().reserved;
