@@ -24,6 +24,7 @@ import { evaluator } from './trainer/evaluate.ts';
 import type { Evaluation } from './trainer/evaluate.ts';
 import { trainerFlags, trainerSettings } from './trainer/settings.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
+import { describeMemory } from './trainer/step-memory.ts';
 import { train } from './trainer/trainer.ts';
 
 const { vocabSize: _, ...textFlags } = corpusFlags;
@@ -118,7 +119,7 @@ main(async () => {
   };
   // A resumed run measures the model it began with, which its own weights replace afterwards.
   const before = await measure();
-  const { evaluations } = await train({
+  const { evaluations, memory } = await train({
     model: adapter ? await initAdapter(model, adapter, { tokenizer }) : model,
     tokenizer,
     task,
@@ -138,6 +139,7 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const after = evaluations.at(-1)?.evaluation ?? {};
+  if (memory) console.log(describeMemory(memory));
   console.log(`\n${compare(domains, before, after)}`);
   console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
 });

@@ -19,6 +19,7 @@ import { hashOfSequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
+import { describeMemory } from './trainer/step-memory.ts';
 
 const command = {
   name: 'dpo',
@@ -70,7 +71,7 @@ main(async () => {
   const before = await evaluate();
   const hashOf = (pairs: readonly PreferencePair[]): string =>
     hashOfSequences(pairs.flatMap(({ chosen, rejected }) => [chosen, rejected]));
-  const { evaluations } = await trainEpochs({
+  const { evaluations, memory } = await trainEpochs({
     model,
     tokenizer: saved,
     promptTokenizer: tokenizer,
@@ -82,6 +83,7 @@ main(async () => {
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
+  if (memory) console.log(describeMemory(memory));
   const tested = evaluationTable(before, evaluations.at(-1)!.evaluation);
   const report = [tested, `saved  ${output}, talk with it: train/chat.ts`].join('\n');
   await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });

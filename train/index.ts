@@ -28,4 +28,6 @@ export type { FineTuneOptions, FineTuneRun } from './trainer/epochs.ts';
 export type { TrainerOptions, TrainerSettings } from './trainer/settings.ts';
 export { readLog } from './trainer/run-log.ts';
 export { train } from './trainer/trainer.ts';
+export { describeMemory } from './trainer/step-memory.ts';
+export type { StepMemory } from './trainer/step-memory.ts';
 export type { TrainingResult, TrainingRun } from './trainer/trainer.ts';

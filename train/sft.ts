@@ -26,6 +26,7 @@ import type { Sequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
+import { describeMemory } from './trainer/step-memory.ts';
 
 const command = {
   name: 'sft',
@@ -86,7 +87,7 @@ main(async () => {
   });
   // A resumed run measures the model it began with, which its own weights replace afterwards.
   const before = await measure();
-  await trainEpochs({
+  const { memory } = await trainEpochs({
     model,
     tokenizer: saved,
     promptTokenizer: tokenizer,
@@ -103,6 +104,7 @@ main(async () => {
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
+  if (memory) console.log(describeMemory(memory));
   const report = [
     table(questions, before, await measure(), firstSentences),
     `saved  ${output}, talk with it: train/chat.ts`,

@@ -99,7 +99,7 @@ test('--peft prompt trains vectors before every text; killed and resumed, too', 
 test('--peft prefix and prompt teach a decoder, which then writes behind them', async () => {
   for (const kind of ['prefix', 'prompt']) {
     const output = join(folder, `sft-${kind}`);
-    const flags = ['--model', gpt, '--peft', kind, '--virtual-tokens', '4', '--max-length', '64'];
+    const flags = ['--model', gpt, '--peft', kind, '--virtual-tokens', '4', '--max-length', '128'];
     const more = ['--epochs', '1', '--learning-rate', '0.03', '--replies', '2', '--output', output];
     const done = await run(['train/sft.ts', ...flags, ...more]);
     assert.is(done.code, 0, done.stderr);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { GPT2LMHeadModel } from '../../models/index.ts';
+import { addLora, GPT2LMHeadModel } from '../../models/index.ts';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { writeManifest } from '../../common/manifest.ts';
@@ -56,6 +56,43 @@ test('trains, and leaves a folder with model, log, curves, report, event file, w
   const kept = await GPT2LMHeadModel.fromPretrained(join(output, 'best'));
   const task = chainTask(kept, 99);
   assert.is((await evaluator(kept, task, 2)())['loss'], best!.value, 'best/ holds what was measured');
+});
+
+test('memory is told by kind: an adapter saves gradients and moments, smaller batches activations', async () => {
+  const memoryOf = async (rows: number, adapter: boolean) => {
+    const model = chainModel(0);
+    const parts = chainTask(model, 3);
+    const shape = [rows, 12];
+    const data = Int32Array.from({ length: rows * 12 }, (_, i) => i % 17);
+    const arrays = { inputIds: { data, shape }, labels: { data, shape } };
+    const task: TrainingTask = { ...parts, batch: () => ({ arrays, counts: { loss: rows * 11 }, tokens: rows * 12 }) };
+    const trained = adapter ? addLora(model, { r: 2, targetModules: ['c_attn'] }) : model;
+    const count = model.numParameters();
+    const { memory } = await small(folder(), { steps: 3 }, { model: trained, task });
+    return { ...memory!, count };
+  };
+  const [few, many] = [await memoryOf(16, false), await memoryOf(32, false)];
+  // A number has 4 bytes; each of the parameters is rounded up to 1024 of them by the optimizer.
+  const isNear = (bytes: number, numbers: number, tensors: number): void =>
+    assert.ok(bytes >= 4 * numbers && bytes <= 4 * numbers + 1024 * tensors, `${bytes} for ${numbers} numbers`);
+  const { count } = few;
+  for (const { weights, gradients, moments } of [few, many]) {
+    isNear(weights, count, 28);
+    isNear(moments, 2 * count, 56);
+    assert.is(gradients, 4 * count);
+  }
+  // Of each layer at least what norms, attention and the feed-forward part read: some 12 vectors a token.
+  const least = 2 * 12 * (16 * 12) * 16 * 4;
+  assert.ok(few.activations > 0.5 * least && few.activations < 4 * least, `${few.activations}, by hand ${least}`);
+  assert.ok(Math.abs(many.activations / few.activations - 2) < 0.4, `${few.activations}, then ${many.activations}`);
+  assert.is(few.weights + few.gradients + few.moments + few.activations, few.total);
+  // c_attn of two layers: A [2, 16], B [48, 2].
+  const own = 2 * (2 * 16 + 48 * 2);
+  const lora = await memoryOf(16, true);
+  isNear(lora.weights, count + own, 32);
+  isNear(lora.moments, 2 * own, 8);
+  assert.is(lora.gradients, 4 * own);
+  assert.ok(lora.total < few.total);
 });
 
 test('accumulation: batches with few labels weigh less; the gradient is that of all rows as one batch', async () => {

@@ -36,7 +36,8 @@ export class TrainingStep {
   private readonly first: Backward;
   private readonly more: Backward;
   private readonly update: Compiled<[], Tensor>;
-  private readonly sums: readonly Tensor[];
+  /** Of gradients, where several batches are a step. */
+  readonly sums: readonly Tensor[];
 
   constructor(model: Module, task: TrainingTask, options: TrainerOptions) {
     const { learningRate: lr, betas, weightDecay, precision, ema, accumulate } = options;

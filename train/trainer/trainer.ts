@@ -34,6 +34,8 @@ import { removeResult } from '../report/result-file.ts';
 import { readLog, RunLog } from './run-log.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
 import { TrainingStep } from './step.ts';
+import { MemoryWatch } from './step-memory.ts';
+import type { StepMemory } from './step-memory.ts';
 import { tensorBoard } from './tensorboard.ts';
 
 /** A model that is written to folders and read from them again. */
@@ -76,6 +78,8 @@ export interface TrainingResult {
   readonly steps: readonly StepRecord[];
   readonly evaluations: readonly EvaluationRecord[];
   readonly best: TrainingState['best'];
+  /** What the first steps had on the device; none where the run had ended before. */
+  readonly memory?: StepMemory;
 }
 
 /**
@@ -110,6 +114,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     await model.loadWeights(checkpoint!);
   }
   manualSeed(options.seed);
+  const watch = await MemoryWatch.of(model);
   const step = new TrainingStep(model, task, options);
   const { optimizer, scaler } = step;
   if (saved) {
@@ -165,11 +170,13 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       optimizer.lr = options.learningRate * rate(state.step);
       const batches = await (upcoming ?? batchesOf(state.step));
       const random = randomState();
+      watch.before();
       const results = step.run(batches);
       // Made while the device works on this one.
       upcoming = ahead && state.step + 1 < total ? batchesOf(state.step + 1) : undefined;
       upcoming?.catch(() => undefined); // thrown where it is awaited
       const { losses, measures, gradNorm, skipped, scale } = await results();
+      watch.behind();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
       skips = skipped ? skips + 1 : 0;
       // In mixed precision an overflow lowers the loss scale, and the step is skipped.
@@ -234,7 +241,8 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     stopListening();
   }
   if (interrupted) throw new Interrupted(stopped(run, state.step, total, output));
-  return { steps: log.steps, evaluations: log.evaluations, best: state.best };
+  const used = watch.report(step);
+  return { steps: log.steps, evaluations: log.evaluations, best: state.best, ...(used && { memory: used }) };
 }
 
 /** Reads the result of a run that has reached its end. */
