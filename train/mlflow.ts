@@ -28,8 +28,8 @@ const command = {
 main(
   async () => {
     const { values, positionals } = parseOptions(command);
-    const { MLFLOW_TRACKING_URI, MLFLOW_TRACKING_TOKEN: token } = process.env;
-    const address = values.trackingUri ?? MLFLOW_TRACKING_URI ?? 'http://127.0.0.1:5000';
+    const address = values.trackingUri ?? process.env.MLFLOW_TRACKING_URI ?? 'http://127.0.0.1:5000';
+    const token = process.env.MLFLOW_TRACKING_TOKEN;
     const { runs, leftOut } = await findRuns(positionals);
     for (const line of leftOut) console.error(`left out: ${line}`);
     if (runs.length === 0) throw new Error(`${command.name}: there is no run to send`);
