@@ -471,12 +471,19 @@ function groups(children: ModuleOutline['children']): [string, ModuleOutline][] 
   return result;
 }
 
+/** What has a mode, as modules do. */
+export interface HasMode {
+  readonly training: boolean;
+  train(mode?: boolean): unknown;
+  eval(): unknown;
+}
+
 /**
  * Switches a module's dropout off until the end of the block, and puts its mode back, whatever happens:
  *
  *     using _mode = evalMode(model);
  */
-export function evalMode(module: Module): Disposable {
+export function evalMode(module: HasMode): Disposable {
   const { training } = module;
   module.eval();
   return { [Symbol.dispose]: () => void module.train(training) };

@@ -5,12 +5,15 @@
  *   npx tsx train/inspect.ts lens "The state of the"                what it would say behind each layer
  *   npx tsx train/inspect.ts heads                                  heads that repeat what came before
  *   npx tsx train/inspect.ts ablate "The state of the Union"        what each head counts for a text
+ *   npx tsx train/inspect.ts weights                                norms and ranks of its matrices
+ *   npx tsx train/inspect.ts nearest " people" " law"               tokens whose embeddings lie nearest
  *   npx tsx train/inspect.ts patch --answer " her" --wrong " his" "Ann took" "Bob took"
  *
  * Each writes a page; all but attention print tables too.
  */
 import { basename } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
+import { escapeHtml } from '../common/markup.ts';
 import { printable } from '../common/printable.ts';
 import { alignTable } from '../common/text-table.ts';
 import { select, sub } from '../autograd/index.ts';
@@ -30,11 +33,13 @@ import type { LayerMap } from './inside/interventions.ts';
 import { logitLens } from './inside/lens.ts';
 import type { LanguageModel } from './inside/lens.ts';
 import { attentionPatterns, readInputs } from './inside/patterns.ts';
+import { nearestTokens, weightSizes } from './inside/weights.ts';
+import { pageHtml, tableHtml } from './report/page.ts';
 
 const command = {
   name: 'inspect',
   usage: 'npx tsx train/inspect.ts VIEW',
-  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch.',
+  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, nearest.',
   positionals: { name: 'text', help: 'the view, then the texts to look at; of patch the clean and the corrupted one' },
   options: {
     model: {
@@ -73,6 +78,8 @@ const views: Readonly<Record<string, { readonly texts: readonly [number, number]
     heads: { texts: [0, 0], run: heads },
     ablate: { texts: [1, 1], run: ablate },
     patch: { texts: [2, 2], run: patch },
+    weights: { texts: [0, 0], run: weights },
+    nearest: { texts: [1, Infinity], run: nearest },
   };
 
 main(async () => {
@@ -139,6 +146,42 @@ async function lens({ model, tokenizer, texts, name, options }: Look): Promise<s
     scale: 1,
   };
   return heatMapPage([map], `Logit lens of ${name}`);
+}
+
+async function weights({ model, name }: Look): Promise<string> {
+  const sizes = await weightSizes(model);
+  const rows = sizes.map(({ name: weight, shape, norm, singularValues, stableRank }) => [
+    ...[weight, shape.join(' x '), norm.toFixed(2), singularValues[0]!.toFixed(2), stableRank.toFixed(1)],
+  ]);
+  const head = ['matrix', 'shape', 'norm', 'largest singular value', 'stable rank'];
+  console.log(alignTable(head, rows, new Set([1, 2, 3, 4])));
+  const about =
+    'The stable rank, norm^2 / largest singular value^2, says about how many directions a matrix uses: one that ' +
+    'stands out is one to look at.';
+  const title = `Weights of ${name}`;
+  return pageHtml(
+    title,
+    `<h1>${escapeHtml(title)}</h1>\n<p class="about">${about}</p>\n${tableHtml('matrices', head, rows, 'numbers')}`,
+  );
+}
+
+async function nearest({ model, tokenizer, texts, name }: Look): Promise<string> {
+  const found = await Promise.all(texts.map((text) => nearestTokens(model, tokenizer, text)));
+  const shown = (token: string): string => printable(token.replace(/^[Ġ▁]/, ' '));
+  const columns = found[0]!.map((_, i) => `${i + 1}`);
+  const cells = found.map((list, i) => [
+    printable(texts[i]!),
+    ...list.map(({ token, similarity }) => `${shown(token)} ${similarity.toFixed(2)}`),
+  ]);
+  console.log(alignTable(['', ...columns], cells, new Set()));
+  const map: NamedMap = {
+    title: 'Tokens whose embeddings lie nearest, by cosine',
+    ...{ rows: texts, columns },
+    values: found.flatMap((list) => list.map(({ similarity }) => similarity)),
+    words: found.flatMap((list) => list.map(({ token }) => shown(token))),
+    scale: 1,
+  };
+  return heatMapPage([map], `Embeddings of ${name}`);
 }
 
 const layerNames = ({ layers }: LayerMap): string[] => Array.from({ length: layers }, (_, i) => `layer ${i}`);

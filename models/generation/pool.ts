@@ -1,6 +1,7 @@
 import { AdapterRows } from '../adapters/by-row.ts';
 import { adaptersOf } from '../adapters/peft-model.ts';
 import type { PeftModel } from '../adapters/peft-model.ts';
+import { evalMode } from '../module.ts';
 import type { Parameter } from '../parameter.ts';
 import type { Decoder, Generative } from './decoder.ts';
 import { DecodingSession } from './session.ts';
@@ -82,12 +83,10 @@ export async function* withSession<T>(
           changesOf(model, parameters),
         );
   if (rows) peft!.setRows(rows, adapterNames!);
-  const { training } = model;
-  model.eval();
+  using _mode = evalMode(model);
   try {
     yield* fn(session);
   } finally {
-    if (training) model.train();
     list.push({ session, parameters, rows });
     while (list.length > most) list.shift()!.session.free();
   }

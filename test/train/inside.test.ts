@@ -257,6 +257,14 @@ test('the script prints and draws each view, and refuses in one line', async () 
     const patch = await run('patch', ...words, 'the people of this', 'the peace of this');
     assert.is(patch.code, 0, patch.stderr);
     assert.match(patch.stdout, /clean -?\d+\.\d{3}, corrupted/);
+    const nearest = await run('nearest', ' people', ' law');
+    assert.is(nearest.code, 0, nearest.stderr);
+    assert.match(nearest.stdout, /^ people +nation 0\.\d\d /m);
+    assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /Embeddings of gpt-small/);
+    const sizes = await run('weights', '--model', shippedModel('bert-small'));
+    assert.is(sizes.code, 0, sizes.stderr);
+    assert.match(sizes.stdout, /^bert\.embeddings\.word_embeddings\.weight +\d+ x 128( +\d+\.\d+){3}$/m);
+    assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /<td>stable rank|>stable rank<\/th>/);
     refused(await run('patch', 'a', 'b'), 2, /^inspect: patch needs --answer and --wrong/);
     refused(await run('lens', 'a', 'b'), 2, /^inspect: lens takes 1 texts, got 2$/);
     refused(await run('heads', '--model', shippedModel('bert-small')), 2, /^inspect: heads is for decoders/);

@@ -6,17 +6,14 @@ import { alignTable, meanAndDeviation } from '../../common/text-table.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
 import { kinds } from '../classifier/kinds.ts';
 import { takeRows } from '../metrics/rows.ts';
-import { bootstrap } from '../metrics/statistics.ts';
 import { pageHtml, tableHtml } from '../report/page.ts';
 import { curvesSvg } from '../report/plot.ts';
 import type { Panel } from '../report/panel.ts';
+import { scoreOf } from '../report/test-scores.ts';
 import { deviceBytes, timed, timesOf } from './compare.ts';
 import type { Measured } from './compare.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Trained } from './trained.ts';
-
-/** Seconds are nothing to resample 1,000 texts so often in. */
-const resamples = 1000;
 
 export const outcomeSchema = z.object({
   /** Of `points`; "dense" for the classifier as it was. */
@@ -56,8 +53,8 @@ export async function outcomeOf(found: Found, { data, test }: Trained): Promise<
   const truth = test.map(({ label }) => label);
   const evaluate = (rows: Int32Array) =>
     kinds[data.kind].evaluate(takeRows(truth, rows), takeRows(measured.scores, rows), model.config);
-  const figures = Object.entries(measured.figures).map(([name, value]) => {
-    const { low, high } = bootstrap(test.length, (rows) => evaluate(rows)[name]!, { method: 'percentile', resamples });
+  const figures = Object.keys(measured.figures).map((name) => {
+    const { value, low = value, high = value } = scoreOf(test.length, (rows) => evaluate(rows)[name]!);
     return [name, { value, low, high }] as const;
   });
   const timedTest = test.slice(0, timed);

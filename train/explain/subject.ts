@@ -2,6 +2,7 @@
 import { manualSeed, randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { highest } from '../../common/collections.ts';
+import { evalMode } from '../../models/index.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 import { chunks, compiledFor } from '../../models/pipelines/rows.ts';
 import { badModule } from './bad-values.ts';
@@ -111,8 +112,7 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
   const baseId = baselineToken(model, tokenizer, options.baseline);
   const own = limitsOf(model);
   const limits = { ...own, positions: Math.min(own.positions, options.maxLength ?? Infinity) };
-  const { training } = model;
-  model.eval();
+  const mode = evalMode(model);
   const gradients = gradientsOf(model);
   let [done, expected] = [0, 0];
   const advance = (count: number): void => {
@@ -252,7 +252,7 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
   return {
     subject,
     expect: (evaluations) => void (expected += evaluations),
-    close: () => void model.train(training),
+    close: () => mode[Symbol.dispose](),
   };
 }
 

@@ -1,5 +1,6 @@
 import { escapeHtml } from '../../common/markup.ts';
 import { htmlPage } from '../report/html-page.ts';
+import { tableHtml } from '../report/page.ts';
 import { mapScript, mapStyle } from './map-script.ts';
 
 /** A matrix with names, as a page shows it. */
@@ -34,16 +35,10 @@ export function heatMapPage(maps: readonly NamedMap[], title: string): string {
         const at = i * columns.length + j;
         return `${words ? `${words[at]!} ` : ''}${shown(Number(values[at]))}`;
       };
-      const lines = rows.map(
-        (row, i) =>
-          `<tr><th scope="row">${escapeHtml(row)}</th>` +
-          `${columns.map((_, j) => `<td>${escapeHtml(cell(i, j))}</td>`).join('')}</tr>`,
-      );
+      const lines = rows.map((row, i) => [row, ...columns.map((_, j) => cell(i, j))]);
       return `<h2>${escapeHtml(name)}</h2>${note === undefined ? '' : `<p>${escapeHtml(note)}</p>`}
 <div class="map"><canvas data-map="${m}"></canvas></div>
-<details><summary>All values</summary><div class="scroll" tabindex="0" role="region" aria-label="all values"><table>
-<thead><tr><td></td>${columns.map((column) => `<th scope="col">${escapeHtml(column)}</th>`).join('')}</tr></thead>
-<tbody>${lines.join('\n')}</tbody></table></div></details>`;
+<details><summary>All values</summary>${tableHtml('all values', ['', ...columns], lines, 'numbers')}</details>`;
     })
     .join('\n');
   const data = maps.map(({ title: name, rows, columns, values, words, scale }) => ({
