@@ -20,6 +20,11 @@ export interface Target {
    */
   readonly software: boolean;
   /**
+   * A software driver that loads for all lanes by one instruction: Mesa 26. Older ones write out each lane's
+   * load, and compile kernels with hundreds of them for minutes.
+   */
+  readonly gathers: boolean;
+  /**
    * Software, or a GPU that shares its memory with the processor, or one with its own. Guessed from the
    * vendor: WebGPU does not tell.
    */
@@ -246,6 +251,7 @@ function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Omit<T
   const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
   return {
     software: isSoftware(info),
+    gathers: isSoftware(info) && mesaOf(info) >= 26,
     kind: isSoftware(info) ? 'software' : /nvidia|amd|radeon/i.test(info.vendor) ? 'discrete' : 'integrated',
     f16: features.has('shader-f16'),
     maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
@@ -289,6 +295,11 @@ function isSoftware(info: GPUAdapterInfo): boolean {
   return /llvmpipe|lavapipe|swiftshader|software/i.test(
     `${info.vendor} ${info.architecture} ${info.device} ${info.description}`,
   );
+}
+
+/** The release of Mesa, 26 of `llvmpipe: Mesa 26.1.6-1 (LLVM 21.1.8)`; 0 for other drivers. */
+function mesaOf({ description }: GPUAdapterInfo): number {
+  return Number(/\bMesa (\d+)\./.exec(description)?.[1] ?? 0);
 }
 
 let acquired: Promise<Gpu> | undefined;

@@ -38,6 +38,7 @@ const matrices = (sizes: readonly (readonly [M: number, N: number, K: number])[]
 
 const discrete: Target = {
   software: false,
+  gathers: false,
   kind: 'discrete',
   f16: true,
   maxStorageBuffers: 16,
@@ -173,6 +174,7 @@ export const devices = {
     target: {
       ...discrete,
       software: true,
+      gathers: true,
       kind: 'software',
       bindingLimit: 128 * MiB,
       workgroupMemory: 32 * KiB,

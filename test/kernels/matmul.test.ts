@@ -214,8 +214,8 @@ const panelCases: readonly Case[] = [
 
 for (const c of panelCases) test(`panel ${JSON.stringify(c)}`, () => check({ variant: 'panel' }, c, 'f32', 'f32'));
 
-test('panels are taken for large products in f32 whose k they divide, on software drivers', () => {
-  const software = { ...target, software: true, workgroupMemory: 32768 };
+test('panels are taken for large products in f32 whose k they divide, where lanes load together', () => {
+  const software = { ...target, gathers: true, workgroupMemory: 32768 };
   const operand = (row: number): MatrixOperand => ({ dtype: 'f32', offset: 0, row, col: 1, batch: [0, 0] });
   const sized = (m: number, n: number, k: number): Product => {
     const sink = plainSink([m, n], 'f32');
@@ -226,7 +226,7 @@ test('panels are taken for large products in f32 whose k they divide, on softwar
       .map(planName)
       .filter((name) => name.startsWith('panel'));
   assert.equal(names(software, sized(512, 256, 384)), ['panel', 'panel/2', 'panel/4', 'panel/8']); // 24 is too short
-  assert.equal(names({ ...software, software: false }, sized(512, 256, 384)), []);
+  assert.equal(names({ ...software, gathers: false }, sized(512, 256, 384)), []);
   assert.equal(names({ ...software, workgroupMemory: 16384 }, sized(512, 256, 384)), ['panel/8']); // no sums wait
   for (const [m, n, k] of [
     [512, 256, 394], // no panel divides k
