@@ -18,16 +18,13 @@ import {
   synchronize,
 } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
+import { median } from '../common/statistics.ts';
 
 type Triple = readonly [q: Tensor, k: Tensor, v: Tensor];
 type Attention = (x: Triple, causal: boolean) => Tensor;
 
 const fused: Attention = (x, causal) => scaledDotProductAttention(...x, { causal });
 const composite: Attention = ([q, k, v], causal) => matmul(attentionWeights(q, k, { causal }), v);
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
 
 async function time(run: () => void): Promise<number> {
   const start = performance.now();

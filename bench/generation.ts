@@ -17,6 +17,7 @@ import { parseArgs } from 'node:util';
 import { compile, init, manualSeed, noGrad, profile, ready, scope, slice, tensor } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { showBytes } from '../common/memory.ts';
+import { median } from '../common/statistics.ts';
 import { GPT2LMHeadModel } from '../models/index.ts';
 import { DecodingSession } from '../models/generation/session.ts';
 import { aligned } from './table.ts';
@@ -71,8 +72,6 @@ const plain = compile(
   },
   { name: 'without a cache', log: () => undefined },
 );
-
-const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 async function time(run: () => Promise<unknown>): Promise<number> {
   const start = performance.now();

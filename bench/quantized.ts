@@ -9,6 +9,7 @@ import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { init, memory, noGrad, profile, ready, synchronize, tensor } from '../autograd/index.ts';
 import { showBytes } from '../common/memory.ts';
+import { median } from '../common/statistics.ts';
 import { isGguf, loadModel, loadTokenizer } from '../models/index.ts';
 import type { CausalLM, Quantization } from '../models/index.ts';
 import { logLikelihoods } from '../models/index.ts';
@@ -88,7 +89,6 @@ for (let i = 0; i < tokens; i++) {
     times.push(performance.now() - start);
   }
 }
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 const logitsOf = async (model: CausalLM): Promise<ArrayLike<number>> =>
   noGrad(() => model.forward({ inputIds: tensor([ids.slice(0, 128)], { dtype: 'i32' }) })).logits.data();
 const perplexityOf = async (model: CausalLM): Promise<number> => {

@@ -1,5 +1,9 @@
 export const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 
+/** The middle one of the sorted values, the upper of two; NaN of none. */
+export const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] ?? NaN;
+
 /** Standard deviation of a sample; NaN of fewer than two numbers. */
 export function sampleDeviation(values: readonly number[]): number {
   const middle = mean(values);

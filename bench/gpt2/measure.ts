@@ -1,3 +1,4 @@
+import { median } from '../../common/statistics.ts';
 import { matmul, memory, normal, noGrad, resetPeakMemory, scope, synchronize } from '../../autograd/index.ts';
 
 export interface Measured {
@@ -8,9 +9,6 @@ export interface Measured {
   /** Most bytes in use at once, with what was there before. */
   readonly peakBytes: number;
 }
-
-export const median = (list: readonly number[]): number =>
-  [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!;
 
 /** Medians of some runs, after one that compiles. */
 export async function measure(run: () => void, repeats: number): Promise<Measured> {

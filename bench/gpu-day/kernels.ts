@@ -24,7 +24,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import type { Cost } from '../../gpu/index.ts';
 import { GPT2LMHeadModel } from '../../models/index.ts';
 import { AdamW } from '../../train/index.ts';
-import { median } from '../gpt2/measure.ts';
+import { median } from '../../common/statistics.ts';
 import { attempt } from './cases.ts';
 import { ceilings } from './ceilings.ts';
 import { bytesOf, emit, free, gptConfig, sized } from './shared.ts';

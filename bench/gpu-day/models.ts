@@ -16,7 +16,7 @@ import { timeDispatches, totalsByKernel } from '../../gpu/index.ts';
 import type { Timing } from '../../gpu/index.ts';
 import { BertConfig, BertForSequenceClassification, BertModel, GPT2LMHeadModel } from '../../models/index.ts';
 import { AdamW, decayGroups, GradScaler } from '../../train/index.ts';
-import { median } from '../gpt2/measure.ts';
+import { median } from '../../common/statistics.ts';
 import { gpt2Work } from '../gpt2/work.ts';
 import { attempt } from './cases.ts';
 import { randomIds } from './numbers.ts';

@@ -1,7 +1,7 @@
 import { noGrad, ready, scope, synchronize } from '../../autograd/index.ts';
 import { timeDispatches } from '../../gpu/index.ts';
 import type { Cost } from '../../gpu/index.ts';
-import { median } from '../gpt2/measure.ts';
+import { median } from '../../common/statistics.ts';
 import { emit, sized } from './shared.ts';
 
 export interface Timed {

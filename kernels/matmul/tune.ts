@@ -1,3 +1,4 @@
+import { median } from '../../common/statistics.ts';
 import { timeDispatches } from '../../gpu/timing.ts';
 import type { Gpu } from '../../gpu/device.ts';
 import { bytesOf } from '../kernel.ts';
@@ -71,7 +72,7 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
       await time(); // compiles
       const all = [await time()];
       while (all.length < repeats && all[0]! < hopeless * best) all.push(await time());
-      const milliseconds = all.sort((x, y) => x - y)[Math.floor(all.length / 2)]!;
+      const milliseconds = median(all);
       best = Math.min(best, milliseconds);
       times.push({ name: planName(plan), milliseconds });
       if (parts) gpu.release(parts);
