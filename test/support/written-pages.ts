@@ -16,6 +16,9 @@ const written: Readonly<Record<string, readonly string[]>> = {
   lens: ['train/inspect.ts', 'lens', 'The state of the', '--out'],
   heads: ['train/inspect.ts', 'heads', '--out'],
   ablate: ['train/inspect.ts', 'ablate', 'The state of the Union', '--out'],
+  weights: ['train/inspect.ts', 'weights', '--out'],
+  nearest: ['train/inspect.ts', 'nearest', ' law', ' people', '--out'],
+  counterfactual: ['train/explain.ts', '--counterfactual', 'You have won a free prize', '--out'],
   explain: ['train/explain.ts', 'You have won a free prize', '--also', 'occlusion', '--out'],
   'explain-generation': [
     ...['train/explain.ts', '--model', 'models/pretrained/gpt-small', '--new-tokens', '3'],
@@ -45,6 +48,8 @@ export async function lookAtWrittenPages(folder: string, options: LookOptions): 
     [other, '1e-4'],
   ] as const)
     await ran(['train/finetune-classifier.ts', '--data', data, '--learning-rate', rate, '--output', output]);
+  const influence = ['train/explain.ts', '--model', run, '--examples', data, 'a good day'];
+  await ran([...influence, '--out', join(folder, 'influence.html')]);
   await ran(['train/compare.ts', run, other, '--output', join(folder, 'compare.html')]);
   const prose = ['docs/tasks.md', 'docs/architecture.md', 'docs/explanation.md'];
   const tokenizer = ['--tokenizer', 'models/pretrained/gpt-small'];

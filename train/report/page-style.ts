@@ -23,7 +23,8 @@ code, pre { font: .85em/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sa
 pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .75rem; }
 code { overflow-wrap: anywhere; } .wrap { white-space: pre-wrap; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1rem 0 0; }
-.tiles > div, .chart, .card { background: var(--card); border: 1px solid var(--line); border-radius: .5rem;
+.tiles > div, .chart, .card { --behind: var(--card); background: var(--behind); border: 1px solid var(--line);
+  border-radius: .5rem;
   padding: .75rem; min-width: 0; }
 dt { color: var(--soft); font-size: .8rem; overflow-wrap: anywhere; }
 dd { margin: 0; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.3; }
@@ -57,7 +58,7 @@ table { border-collapse: collapse; font-size: .875rem; }
 th, td { padding: .3rem .7rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--grid); }
 th { font-weight: 600; } thead th { color: var(--soft); white-space: nowrap; }
 .numbers tbody th { min-width: 8rem; overflow-wrap: anywhere; }
-.numbers th:first-child { position: sticky; left: 0; background: var(--card); }
+.numbers th:first-child { position: sticky; left: 0; background: var(--behind, var(--paper)); }
 .numbers th:not(:first-child), .numbers td { text-align: right; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
 .facts { width: 100%; } .facts th { white-space: nowrap; font-weight: normal; color: var(--soft); width: 1%; }
