@@ -24,8 +24,7 @@ pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); 
 code { overflow-wrap: anywhere; } .wrap { white-space: pre-wrap; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: .75rem; margin: 1rem 0 0; }
 .tiles > div, .chart, .card { --behind: var(--card); background: var(--behind); border: 1px solid var(--line);
-  border-radius: .5rem;
-  padding: .75rem; min-width: 0; }
+  border-radius: .5rem; padding: .75rem; min-width: 0; }
 dt { color: var(--soft); font-size: .8rem; overflow-wrap: anywhere; }
 dd { margin: 0; font-size: 1.35rem; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.3; }
 dd small { font-size: .8rem; display: block; }
