@@ -47,7 +47,7 @@ const loss: Panel = {
 
 const parse = (svg: string) => new DOMParser().parseFromString(svg, 'image/svg+xml');
 const texts = (svg: string): string[] => [...parse(svg).querySelectorAll('text')].map((node) => node.textContent ?? '');
-const paths = (svg: string) => [...parse(svg).querySelectorAll('g[aria-label=line] path')];
+const paths = (svg: string) => [...parse(svg).querySelectorAll('g[data-mark=line] path')];
 
 test('holds title, legend, axis labels and ticks, escaped', () => {
   const found = texts(curvesSvg(loss));
@@ -83,7 +83,7 @@ test('draws one line a series, a gap at values that are not finite, dots where a
   // M starts a stretch: the raw curve is broken at its NaN, the smoothed one is whole.
   assert.is(lines[0]!.split('M').length - 1, 2);
   assert.is(lines[1]!.split('M').length - 1, 1);
-  assert.is(parse(svg).querySelectorAll('g[aria-label=dot] circle').length, 2);
+  assert.is(parse(svg).querySelectorAll('g[data-mark=dot] circle').length, 2);
   const colors = paths(svg).map((path) => (path.getAttribute('stroke') ?? path.parentElement?.getAttribute('stroke'))!);
   assert.is(colors[0], colors[1], 'raw and smoothed share a colour');
   assert.is.not(colors[1], colors[2]);
@@ -122,7 +122,7 @@ test('panels stand side by side on one x axis; a single point shows as a dot', (
   const svg = curvesSvg([loss, one]);
   assert.is(parse(svg).documentElement.getAttribute('width'), '1040');
   assert.is(texts(svg).filter((text) => text === '8').length, 2, 'both axes reach step 8');
-  assert.is(parse(svg).querySelectorAll('g[aria-label=dot] circle').length, 3);
+  assert.is(parse(svg).querySelectorAll('g[data-mark=dot] circle').length, 3);
 });
 
 test('long runs are thinned without losing their peaks', () => {

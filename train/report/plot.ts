@@ -132,8 +132,11 @@ function drawPanel(document: Document, panel: Panel, transform: string, bounds: 
   // Its rules for pages (height: auto) would stretch a nested svg.
   plot.querySelector('style')?.remove();
   // The picture has one name, its title; marks have no role that may carry theirs.
-  for (const name of ['aria-label', 'aria-description'])
-    for (const mark of plot.querySelectorAll(`[${name}]`)) mark.removeAttribute(name);
+  for (const mark of plot.querySelectorAll('[aria-label]')) {
+    mark.setAttribute('data-mark', mark.getAttribute('aria-label')!);
+    mark.removeAttribute('aria-label');
+    mark.removeAttribute('aria-description');
+  }
   plot.setAttribute('overflow', 'visible'); // words of marks stand above the frame
   plot.setAttribute('x', String(PAD));
   plot.setAttribute('y', String(top));
