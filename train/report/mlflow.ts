@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { brief } from '../../common/printable.ts';
+import { chunks } from '../../models/pipelines/rows.ts';
 import { scalarsOf } from '../trainer/tensorboard.ts';
 import { flatten } from './run-groups.ts';
 import type { NamedRun } from './run-groups.ts';
@@ -82,8 +83,6 @@ async function experimentOf(server: MlflowServer, name: string): Promise<string>
 
 async function sendRun(server: MlflowServer, experiment: string, name: string, history: RunHistory): Promise<number> {
   const { info } = history;
-  const times = [...history.steps, ...history.evaluations].map(({ time }) => time);
-  const start = Date.parse(info.started);
   const tags = Object.entries({
     [startedTag]: keyOf(history),
     [stepsTag]: String(history.steps.length),
@@ -94,46 +93,45 @@ async function sendRun(server: MlflowServer, experiment: string, name: string, h
     driver: info.driver,
     ...info.versions,
   }).map(([key, value]) => ({ key, value: value.slice(0, limits.tag) }));
-  const created = { experiment_id: experiment, run_name: name, start_time: start, tags };
+  const created = { experiment_id: experiment, run_name: name, start_time: Date.parse(info.started), tags };
   const { run_id } = runSchema.parse(await post(server, 'runs/create', created)).run.info;
   const params = flatten({ ...info.identity, parameters: info.parameters }).map(([key, value]) => ({
     key: nameOf(key),
     value: value.slice(0, limits.value),
   }));
-  for (const part of parts(params, limits.params)) await post(server, 'runs/log-batch', { run_id, params: part });
+  for (const part of chunks(params, limits.params)) await post(server, 'runs/log-batch', { run_id, params: part });
   const metrics = metricsOf(history);
-  for (const part of parts(metrics, limits.metrics)) await post(server, 'runs/log-batch', { run_id, metrics: part });
-  await post(server, 'runs/update', { run_id, status: 'FINISHED', end_time: Math.max(start, ...times) });
+  for (const part of chunks(metrics, limits.metrics)) await post(server, 'runs/log-batch', { run_id, metrics: part });
+  await post(server, 'runs/update', { run_id, status: 'FINISHED', end_time: endOf(history) });
   return metrics.length;
 }
 
 /** The log under the names that TensorBoard shows, and the test's scores; numbers that are none left out. */
-function metricsOf({ steps, evaluations, result, info }: RunHistory): Metric[] {
+function metricsOf(history: RunHistory): Metric[] {
+  const { steps, evaluations, result } = history;
   const of = (values: Readonly<Record<string, number>>, step: number, timestamp: number): Metric[] =>
     Object.entries(values).flatMap(([key, value]) =>
       Number.isFinite(value) ? [{ key: nameOf(key), value, timestamp, step }] : [],
     );
-  const records = [...steps, ...evaluations];
-  const last = records.reduce((latest, { time }) => Math.max(latest, time), Date.parse(info.started));
   const tested = (result?.scores?.tables ?? []).flatMap(({ columns, rows }) =>
     rows.flatMap(({ name, scores }) =>
       scores.map(({ value }, i) => [`test/${[name, columns[i]].filter(Boolean).join('/')}`, value] as const),
     ),
   );
   return [
-    ...records.flatMap((record) => of(scalarsOf(record), record.step, record.time)),
-    ...of(Object.fromEntries(tested), steps.at(-1)?.step ?? 0, last),
+    ...[...steps, ...evaluations].flatMap((record) => of(scalarsOf(record), record.step, record.time)),
+    ...of(Object.fromEntries(tested), steps.at(-1)?.step ?? 0, endOf(history)),
   ];
 }
+
+/** When a run took its last step, or was evaluated last; times never fall within a log. */
+const endOf = ({ info, steps, evaluations }: RunHistory): number =>
+  Math.max(Date.parse(info.started), steps.at(-1)?.time ?? 0, evaluations.at(-1)?.time ?? 0);
 
 /** What MLflow takes as a name: letters, digits and a few signs. */
 const nameOf = (key: string): string => key.replace(/[^\w\-./ :]/g, '_').slice(0, 250);
 /** Runs begin at moments of their own. */
 const keyOf = ({ info }: RunHistory): string => `${info.started} ${String(info.identity['seed'])}`;
-
-function parts<T>(list: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) => list.slice(i * size, (i + 1) * size));
-}
 
 const post = (server: MlflowServer, path: string, body: unknown): Promise<unknown> =>
   ask(server, path, { method: 'POST', body: JSON.stringify(body) });
