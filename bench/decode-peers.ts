@@ -1,8 +1,8 @@
 /**
- * `node --import tsx bench/decode-peers.ts --model FILE.gguf --llama-cpp FOLDER [--tokens 32] [--rounds 5]`:
- * tokens/s of the most probable text of a GGUF file, beside llama.cpp on the same cores (npm's
- * node-llama-cpp, installed in FOLDER: `npm install --prefix FOLDER node-llama-cpp`). Both keep the file's
- * blocks; rounds in turn, medians; the texts are compared. llama.cpp runs as native code, here it is a
+ * `node --import tsx bench/decode-peers.ts --model FILE.gguf --llama-cpp FOLDER [--tokens 32] [--rounds 5]
+ * [--threads 2]`: tokens/s of the most probable text of a GGUF file, beside llama.cpp on the same cores
+ * (npm's node-llama-cpp, installed in FOLDER: `npm install --prefix FOLDER node-llama-cpp`). Both keep the
+ * file's blocks; rounds in turn, medians; the texts are compared. llama.cpp runs as native code, here it is a
  * driver's that compiles WGSL for the processor.
  */
 import { createRequire } from 'node:module';

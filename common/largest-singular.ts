@@ -1,3 +1,5 @@
+import { checkFinite, transposed } from './matrix.ts';
+
 /** The largest singular values of a matrix, and their singular vectors. */
 export interface SingularPart {
   /** Largest first. */
@@ -29,16 +31,10 @@ export function largestSingular(
   count = 1,
   { rounds = Infinity }: SingularOptions = {},
 ): SingularPart {
-  const odd = Array.prototype.findIndex.call(matrix, (x: number) => !Number.isFinite(x));
-  if (odd >= 0)
-    throw new Error(
-      `largestSingular: the matrix [${rows}, ${columns}] has ${matrix[odd]} in row ${Math.floor(odd / columns)}; it ` +
-        'must be finite',
-    );
+  checkFinite('largestSingular', matrix, rows, columns);
   if (rows < columns) {
     // The smaller side is the one whose vectors are looked for.
-    const turned = new Float64Array(rows * columns);
-    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) turned[j * rows + i] = matrix[i * columns + j]!;
+    const turned = transposed(matrix, rows, columns);
     const { values, left: right, right: left } = largestSingular(turned, columns, rows, count, { rounds });
     return { values, left, right };
   }

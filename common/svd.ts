@@ -1,3 +1,5 @@
+import { checkFinite, transposed } from './matrix.ts';
+
 /** a [rows, columns] = u diag(s) vh, all row-major, with k = min(rows, columns). */
 export interface SingularValues {
   /** [rows, k]; its columns are orthonormal. */
@@ -22,11 +24,7 @@ const sweeps = 60;
  */
 export function svd(a: ArrayLike<number>, rows: number, columns: number): SingularValues {
   if (a.length !== rows * columns) throw new Error(`svd: ${a.length} numbers are no matrix [${rows}, ${columns}]`);
-  const odd = Array.prototype.findIndex.call(a, (x: number) => !Number.isFinite(x));
-  if (odd >= 0)
-    throw new Error(
-      `svd: the matrix [${rows}, ${columns}] has ${a[odd]} in row ${Math.floor(odd / columns)}; it must be finite`,
-    );
+  checkFinite('svd', a, rows, columns);
   const isWide = rows < columns;
   const [m, n] = isWide ? [columns, rows] : [rows, columns];
   // Columns of the tall side as rows of memory; in a size whose squares are numbers, too.
@@ -50,12 +48,6 @@ export function svd(a: ArrayLike<number>, rows: number, columns: number): Singul
     }
   }
   return isWide ? { u: transposed(short, n, n), s, vh: tall } : { u: transposed(tall, n, m), s, vh: short };
-}
-
-function transposed(a: ArrayLike<number>, rows: number, columns: number): Float64Array {
-  const out = new Float64Array(rows * columns);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = a[i * columns + j]!;
-  return out;
 }
 
 function dot(a: Float64Array, i: number, b: Float64Array, j: number, length: number): number {

@@ -64,8 +64,9 @@ async function device(): Promise<Finding[]> {
   }
   const { adapter, device, target } = await ready();
   const { description, device: model, vendor } = adapter.info;
-  const { why, folder } = describeDriver();
-  const faster = fasterDriverAdvice(describeDriver());
+  const driver = describeDriver();
+  const { why, folder } = driver;
+  const faster = fasterDriverAdvice(driver);
   const slow = 'a GPU is far faster: if the machine has one, install its driver with Vulkan support';
   const product = await tensor([[1, 2], [3, 4]]).matmul(tensor([[5], [6]])).tolist(); // prettier-ignore
   const isRight = JSON.stringify(product) === '[[17],[39]]';

@@ -21,7 +21,7 @@ import { loadDecoder, shippedGpt } from './cli/fine-tune.ts';
 import { scaleForActivations } from './compress/awq.ts';
 import { gptq, InputProducts } from './compress/gptq.ts';
 import { hqq } from './compress/hqq.ts';
-import { precisions, roundBlocks } from './compress/rounding.ts';
+import { diagonalOf, precisions, roundBlocks } from './compress/rounding.ts';
 import type { Precision } from './compress/rounding.ts';
 import { windowsOf } from './compress/windows.ts';
 import { perplexity } from './metrics/perplexity.ts';
@@ -143,11 +143,6 @@ async function withScales(model: CausalLM, precision: Precision, products: Input
     bar.stop();
   }
 }
-
-const diagonalOf = (product: Float64Array): Float64Array => {
-  const n = Math.sqrt(product.length);
-  return Float64Array.from({ length: n }, (_, i) => product[i * n + i]!);
-};
 
 const onDevice = (rows: readonly Int32Array[]) =>
   tensor(Int32Array.from(rows.flatMap((row) => [...row])), { shape: [rows.length, rows[0]!.length] });

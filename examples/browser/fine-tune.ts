@@ -8,6 +8,7 @@ import {
   collate,
   compile,
   decayGroups,
+  evalMode,
   filesInMemory,
   manualSeed,
   memoryFolder,
@@ -192,11 +193,12 @@ export interface Reading {
 /** Classifies a text, and tells what attends to what. */
 export async function read({ model, tokenizer }: Pick<Run, 'model' | 'tokenizer'>, text: string): Promise<Reading> {
   using _ = scope();
-  const { training } = model;
-  model.eval();
   const { inputIds } = tokenizer.encode([text], { truncation: true, maxLength: model.config.maxPositionEmbeddings });
-  const { logits, attentions = [] } = noGrad(() => model.forward({ inputIds, outputAttentions: true }));
-  model.train(training);
+  const look = () => {
+    using _mode = evalMode(model);
+    return noGrad(() => model.forward({ inputIds, outputAttentions: true }));
+  };
+  const { logits, attentions = [] } = look();
   const [probabilities] = (await logits.softmax().tolist()) as number[][];
   const layers = await Promise.all(attentions.map((weights) => weights.tolist() as Promise<number[][][][]>));
   const ids = (await inputIds.tolist()) as number[][];

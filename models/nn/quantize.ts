@@ -87,7 +87,7 @@ function layersByWeight(model: Module, vocabSize: number | undefined): Map<unkno
 }
 
 /** The modules that have each parameter, with their names. */
-function usersOf(model: Module): Map<Parameter, (readonly [name: string, module: Module])[]> {
+export function usersOf(model: Module): Map<Parameter, (readonly [name: string, module: Module])[]> {
   const users = new Map<Parameter, (readonly [string, Module])[]>();
   for (const [name, module] of model.namedModules())
     for (const value of Object.values(module).flat() as unknown[])

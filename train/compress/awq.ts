@@ -6,7 +6,7 @@ import { assign, mul, noGrad, tensor } from '../../autograd/index.ts';
 import { Conv1D, LayerNorm, Linear, RMSNorm } from '../../models/index.ts';
 import type { Module } from '../../models/index.ts';
 import type { InputProducts } from './gptq.ts';
-import { blockValues, roundBlocks, size } from './rounding.ts';
+import { blockValues, diagonalOf, roundBlocks, size } from './rounding.ts';
 import type { Precision } from './rounding.ts';
 import { layerModules } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
@@ -115,7 +115,7 @@ export function errorOfScaled(
 ): number {
   const n = scales.length;
   const large = rows.map((w, i) => w * scales[i % n]!);
-  const importance = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]! / scales[i]! ** 2);
+  const importance = diagonalOf(hessian).map((square, i) => square / scales[i]! ** 2);
   const rounded = blockValues(type, roundBlocks(type, large, importance));
   return outputError(
     Float64Array.from(rows, (w, i) => w - rounded[i]! / scales[i % n]!),
@@ -152,7 +152,8 @@ export async function scaleForActivations(
     if (into.some(([, { weight }]) => weight.quantized) || from.weight.quantized)
       throw new Error(`awq: ${into[0]![0]} is quantised already; give a model of whole weights`);
     if (!hessian || n % size !== 0) continue;
-    const sizes = Array.from({ length: n }, (_, i) => Math.sqrt(hessian[i * n + i]!));
+    const squares = diagonalOf(hessian);
+    const sizes = Array.from(squares, Math.sqrt);
     const samples = await Promise.all(into.map(async ([, layer]) => someRows(await rowsOf(layer), n)));
     let [best, least] = [new Array<number>(n).fill(1), Infinity];
     for (const exponent of exponents) {
@@ -171,7 +172,7 @@ export async function scaleForActivations(
       const bias = 'bias' in from ? from.bias : undefined;
       if (bias) assign(bias, mul(bias, down));
     });
-    const counts = Float64Array.from(best, (s, i) => hessian[i * n + i]! / s ** 2);
+    const counts = squares.map((square, i) => square / best[i]! ** 2);
     for (const [name] of into) importance.set(`${name}.weight`, counts);
     onProgress(done + 1, groups.length);
   }

@@ -6,7 +6,7 @@ import { matmul, mul, noGrad, reshape, transpose } from '../../autograd/index.ts
 import type { Tensor } from '../../autograd/index.ts';
 import { withHooks } from '../../models/index.ts';
 import type { ModuleHooks } from '../../models/index.ts';
-import { bestScale, codeOf, grids, rowBytes, size } from './rounding.ts';
+import { bestScale, codeOf, diagonalOf, grids, rowBytes, size } from './rounding.ts';
 import type { Precision } from './rounding.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
@@ -78,7 +78,7 @@ export function gptq(
   const width = rowBytes('gptq', type, n);
   const grid = grids[type];
   const upper = inverseFactor('gptq', hessian, n, damping);
-  const importance = Float64Array.from({ length: n }, (_, i) => hessian[i * n + i]!);
+  const importance = diagonalOf(hessian);
   const rows = weights.length / n;
   const data = new Uint8Array(rows * width);
   const view = new DataView(data.buffer);

@@ -62,10 +62,8 @@ export async function lowRank<M extends Shrinkable>(model: M, thin: Thinness): P
     if (weight.quantized) throw new Error(`lowRank: ${name} is quantised; factorise first, then quantise`);
     const shape = weight.shape as [number, number];
     const [out, into] = shape;
-    // Which rank a share gives is known before.
-    const known = thin.share === undefined ? undefined : rankFor([], shape, thin);
     const { u, s, vh } = svd(Float64Array.from(await weight.data(), Number), out, into);
-    const rank = known ?? rankFor(s, shape, thin);
+    const rank = rankFor(s, shape, thin);
     if (rank === 0) continue;
     const k = s.length;
     const up = Float32Array.from({ length: out * rank }, (_, at) => {

@@ -13,21 +13,17 @@ import {
   PackedParameter,
   withChangedLayers,
 } from '../../models/index.ts';
-import type { Module } from '../../models/index.ts';
+import { usersOf } from '../../models/nn/quantize.ts';
 import { rebuilt } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
 
 /** The linear layers that `quantize` would pack and a folder keep so: their weights are theirs alone. */
 function packable(model: Shrinkable): [name: string, layer: Linear][] {
-  const all = model.namedModules();
-  const isShared = (layer: Linear): boolean =>
-    all.some(([, other]) => other !== layer && Object.values(other as Module & object).includes(layer.weight));
-  return all.filter(
-    (entry): entry is [string, Linear] =>
-      entry[1].constructor === Linear &&
-      (entry[1] as Linear).weight.shape[1]! % fakeGroup === 0 &&
-      !isShared(entry[1] as Linear),
-  );
+  const users = usersOf(model);
+  return model
+    .namedModules()
+    .filter((entry): entry is [string, Linear] => entry[1].constructor === Linear)
+    .filter(([, { weight }]) => weight.shape[1]! % fakeGroup === 0 && users.get(weight)!.length === 1);
 }
 
 /** Shares of a group's largest weight that are tried as what its scale reaches. */

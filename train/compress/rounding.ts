@@ -101,6 +101,12 @@ export function bestScale(grid: Grid, values: Float64Array, importance: Float64A
 export const blockValues = (type: Precision, data: Uint8Array): Float32Array =>
   dequantize(blockType(type.toUpperCase())!, data);
 
+/** The diagonal of X^T X [n, n]: the sum of squares of each input, which says what its weights count. */
+export function diagonalOf(product: Float64Array): Float64Array {
+  const n = Math.sqrt(product.length);
+  return Float64Array.from({ length: n }, (_, i) => product[i * n + i]!);
+}
+
 /** Bytes of a row of blocks of so many weights. Error: they are no whole blocks. */
 export function rowBytes(op: string, type: Precision, width: number): number {
   if (width % size !== 0) throw new Error(`${op}: rows of ${width} weights are no whole blocks of ${size}`);

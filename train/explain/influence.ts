@@ -6,6 +6,7 @@ import { printable, showText } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
 import { Linear, withHooks } from '../../models/index.ts';
 import type { SequenceClassificationModel, TextEncoder } from '../../models/index.ts';
+import { softmax } from '../../models/generation/processors.ts';
 import { computing, readRows } from '../../models/pipelines/encoder.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import type { Example } from '../data/read-table.ts';
@@ -39,13 +40,6 @@ const readAndLogits = computing('influence', (model: SequenceClassificationModel
 interface HeadGradient {
   readonly errors: Float64Array;
   readonly read: Float32Array;
-}
-
-function softmax(logits: Float32Array): Float64Array {
-  const most = Math.max(...logits);
-  const all = Float64Array.from(logits, (x) => Math.exp(x - most));
-  const sum = all.reduce((a, b) => a + b, 0);
-  return all.map((x) => x / sum);
 }
 
 /** `labels`: the class of each row; undefined: the one that the model chooses. */
