@@ -60,14 +60,13 @@ export async function ensureInstalled(
     throw new Error(`cannot write to ${dirname(folder)} (${messageOf(error)}); ${mend}`);
   }
   checkCache(dirname(folder));
-  const asked = Date.now();
+  const before = failedAt(folder);
   const unlock = await lock(folder, say);
   try {
     // What the process that was waited for has done: of ten that start at once, one waits for a dead network.
     const other = verifyDriver(folder);
     if ('facts' in other) return other.facts;
-    const failed = recentFailure(folder, Date.now() - asked);
-    if (failed) throw new Error(failed);
+    if (failedAt(folder) > before) throw new Error(fs.readFileSync(failurePath(folder), 'utf8'));
     return await install(kind, folder, (failures) => find(kind, distribution, failures), say);
   } catch (error) {
     remember(folder, messageOf(error));
@@ -91,7 +90,7 @@ async function install(
     if (unreachable.has(recipe.host)) continue;
     try {
       const facts = await follow(recipe, kind, folder, failures, say);
-      rmSync(`${folder}.failed`, { force: true });
+      rmSync(failurePath(folder), { force: true });
       return facts;
     } catch (error) {
       const message = messageOf(error);
@@ -175,20 +174,25 @@ function manifest(library: string): string {
   });
 }
 
+/** Where the last failed installation left its reason. */
+const failurePath = (folder: string): string => `${folder}.failed`;
+
+/** When it did, in milliseconds of the file system's clock, which may lag behind `Date.now()`. */
+const failedAt = (folder: string): number =>
+  statSync(failurePath(folder), { throwIfNoEntry: false })?.mtimeMs ?? -Infinity;
+
 function remember(folder: string, failure: string): void {
   try {
-    writeFileSync(`${folder}.failed`, failure);
+    writeFileSync(failurePath(folder), failure);
   } catch {
     // A full disk: the next process finds out for itself.
   }
 }
 
-/** What the last installation failed of, where it did so within these milliseconds. */
-function recentFailure(folder: string, within = retryAfter): string | undefined {
-  const path = `${folder}.failed`;
-  const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-  const age = Date.now() - (written ?? -Infinity); // far below 0 where the clock was set back
-  return Math.abs(age) < within ? fs.readFileSync(path, 'utf8') : undefined;
+/** What the last installation failed of, where it did so a short time ago. */
+function recentFailure(folder: string): string | undefined {
+  const age = Date.now() - failedAt(folder); // far below 0 where the clock was set back
+  return Math.abs(age) < retryAfter ? fs.readFileSync(failurePath(folder), 'utf8') : undefined;
 }
 
 /** Flushes a folder's files to the disk; returns their size in bytes. */
