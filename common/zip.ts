@@ -1,17 +1,7 @@
 // Zip archives without compression (APPNOTE.TXT of PKWARE, 4.3): weights hardly compress.
 import { concatBytes, utf8 } from './bytes.ts';
+import { crc32 } from './checksum.ts';
 import type { FileMap } from './files.ts';
-
-const table = Uint32Array.from({ length: 256 }, (_, byte) => {
-  for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
-  return byte;
-});
-
-function crc32(bytes: Uint8Array): number {
-  let crc = ~0;
-  for (let i = 0; i < bytes.length; i++) crc = (crc >>> 8) ^ table[(crc ^ bytes[i]!) & 0xff]!;
-  return ~crc >>> 0;
-}
 
 /** Numbers of two and of four bytes, one behind the other. */
 function record(...fields: readonly (readonly [bytes: 2 | 4, value: number])[]): Uint8Array {

@@ -65,6 +65,7 @@ const table: Readonly<Record<string, Entry>> = {
   sweep: { about: 'tries settings of a script: a grid, draws, successive halving' },
   compare: { about: 'runs side by side: a table, and a page with their curves' },
   mlflow: { about: 'send runs to an MLflow server' },
+  wandb: { about: 'write runs for Weights & Biases, which `wandb sync` sends' },
   'compare-objectives': { about: 'pretraining objectives side by side' },
   'compare-imbalance': { about: 'ways with rare classes side by side' },
   'compare-explanations': { about: 'ways to explain a model side by side' },

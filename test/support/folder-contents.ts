@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { isStep } from '../../train/trainer/callback.ts';
+import { readRunInfo } from '../../train/trainer/run-info.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
 import { tensorBoard } from '../../train/trainer/tensorboard.ts';
 import { historyOf } from '../../train/report/run-history.ts';
@@ -77,6 +78,7 @@ async function pagesOf(run: string): Promise<string> {
     // The first record, of the file's version, has a time of its own, in seconds, after 13 bytes.
     const { onStep, onEvaluation, onEnd } = tensorBoard(
       again,
+      await readRunInfo(run),
       [],
       Math.round(1000 * (await readFile(join(run, events[0]!))).readDoubleLE(13)),
     );

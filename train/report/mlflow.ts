@@ -1,9 +1,9 @@
 import * as z from 'zod';
 import { brief } from '../../common/printable.ts';
 import { chunks } from '../../models/pipelines/rows.ts';
-import { scalarsOf } from '../trainer/tensorboard.ts';
-import { flatten } from './run-groups.ts';
+import { optionTexts } from '../trainer/run-info.ts';
 import type { NamedRun } from './run-groups.ts';
+import { endOf, keyOf, numbersOf } from './run-history.ts';
 import type { RunHistory } from './run-history.ts';
 
 export interface MlflowServer {
@@ -95,7 +95,7 @@ async function sendRun(server: MlflowServer, experiment: string, name: string, h
   }).map(([key, value]) => ({ key, value: value.slice(0, limits.tag) }));
   const created = { experiment_id: experiment, run_name: name, start_time: Date.parse(info.started), tags };
   const { run_id } = runSchema.parse(await post(server, 'runs/create', created)).run.info;
-  const params = flatten({ ...info.identity, parameters: info.parameters }).map(([key, value]) => ({
+  const params = [...optionTexts(info), ['parameters', String(info.parameters)] as const].map(([key, value]) => ({
     key: nameOf(key),
     value: value.slice(0, limits.value),
   }));
@@ -106,32 +106,13 @@ async function sendRun(server: MlflowServer, experiment: string, name: string, h
   return metrics.length;
 }
 
-/** The log under the names that TensorBoard shows, and the test's scores; numbers that are none left out. */
-function metricsOf(history: RunHistory): Metric[] {
-  const { steps, evaluations, result } = history;
-  const of = (values: Readonly<Record<string, number>>, step: number, timestamp: number): Metric[] =>
-    Object.entries(values).flatMap(([key, value]) =>
-      Number.isFinite(value) ? [{ key: nameOf(key), value, timestamp, step }] : [],
-    );
-  const tested = (result?.scores?.tables ?? []).flatMap(({ columns, rows }) =>
-    rows.flatMap(({ name, scores }) =>
-      scores.map(({ value }, i) => [`test/${[name, columns[i]].filter(Boolean).join('/')}`, value] as const),
-    ),
+const metricsOf = (history: RunHistory): Metric[] =>
+  numbersOf(history).flatMap(({ step, time: timestamp, values }) =>
+    Object.entries(values).map(([key, value]) => ({ key: nameOf(key), value, timestamp, step })),
   );
-  return [
-    ...[...steps, ...evaluations].flatMap((record) => of(scalarsOf(record), record.step, record.time)),
-    ...of(Object.fromEntries(tested), steps.at(-1)?.step ?? 0, endOf(history)),
-  ];
-}
-
-/** When a run took its last step, or was evaluated last; times never fall within a log. */
-const endOf = ({ info, steps, evaluations }: RunHistory): number =>
-  Math.max(Date.parse(info.started), steps.at(-1)?.time ?? 0, evaluations.at(-1)?.time ?? 0);
 
 /** What MLflow takes as a name: letters, digits and a few signs. */
 const nameOf = (key: string): string => key.replace(/[^\w\-./ :]/g, '_').slice(0, 250);
-/** Runs begin at moments of their own. */
-const keyOf = ({ info }: RunHistory): string => `${info.started} ${String(info.identity['seed'])}`;
 
 const post = (server: MlflowServer, path: string, body: unknown): Promise<unknown> =>
   ask(server, path, { method: 'POST', body: JSON.stringify(body) });

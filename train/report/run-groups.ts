@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { firstLine, printable } from '../../common/printable.ts';
 import { pathKind } from '../../common/json-file.ts';
+import { optionTexts } from '../trainer/run-info.ts';
 import { historyOf } from './run-history.ts';
 import type { RunHistory } from './run-history.ts';
 
@@ -85,7 +86,7 @@ const derived: Readonly<Record<string, readonly string[]>> = {
 
 /** Options in which groups differ, a row each with the value of every group; "-" where it has none. */
 export function differingOptions(groups: readonly RunGroup[]): { readonly name: string; readonly values: string[] }[] {
-  const flat = groups.map(({ runs: [{ info }] }) => new Map(flatten(info.identity)));
+  const flat = groups.map(({ runs: [{ info }] }) => new Map(optionTexts(info)));
   const names = [...new Set(flat.flatMap((options) => [...options.keys()]))];
   const rows = names
     .filter((name) => !fromSeed.has(name) && name !== 'tokenizer')
@@ -99,14 +100,5 @@ export function differingOptions(groups: readonly RunGroup[]): { readonly name: 
     const isTold = name.startsWith('model.') && seen.has(key);
     seen.add(key);
     return !isTold && !derived[name]?.some((other) => differ.has(other));
-  });
-}
-
-/** Nested settings by their names with points between; lists in one. */
-export function flatten(value: object, prefix = ''): [string, string][] {
-  return Object.entries(value).flatMap(([key, each]: [string, unknown]): [string, string][] => {
-    const name = `${prefix}${key}`;
-    if (typeof each === 'object' && each !== null && !Array.isArray(each)) return flatten(each, `${name}.`);
-    return [[name, typeof each === 'string' ? each : JSON.stringify(each)]];
   });
 }

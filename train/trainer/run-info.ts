@@ -71,6 +71,17 @@ export async function writeRunInfo(folder: string, info: RunInfo): Promise<void>
   await writeFileAtomic(join(folder, infoFile), `${JSON.stringify(info, null, 2)}\n`);
 }
 
+/** What a run was told, by names with points between: options, model, data; lists are in one. */
+export const optionTexts = ({ identity }: RunInfo): [name: string, text: string][] => flatten(identity);
+
+function flatten(value: object, prefix = ''): [string, string][] {
+  return Object.entries(value).flatMap(([key, each]: [string, unknown]): [string, string][] => {
+    const name = `${prefix}${key}`;
+    if (typeof each === 'object' && each !== null && !Array.isArray(each)) return flatten(each, `${name}.`);
+    return [[name, typeof each === 'string' ? each : JSON.stringify(each)]];
+  });
+}
+
 /** The project's folder. */
 const projectRoot = fileURLToPath(new URL('../..', import.meta.url));
 

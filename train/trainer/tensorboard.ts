@@ -1,21 +1,24 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { crc32c } from '../../common/checksum.ts';
 import { disk, writeAllSync } from '../../common/file-system.ts';
+import { bytesField, doubleField, floatField, intField } from '../../common/protobuf.ts';
 import { isStep } from './callback.ts';
 import type { Callback, LogRecord } from './callback.ts';
+import { optionTexts } from './run-info.ts';
+import type { RunInfo } from './run-info.ts';
 
-/** Named numbers of one moment, as TensorBoard shows them. */
-interface Scalars {
+/** When something was, and at which step. */
+interface Moment {
   readonly step: number;
   /** Milliseconds since 1970. */
   readonly time: number;
-  readonly values: Readonly<Record<string, number>>;
 }
 
 /**
  * TensorBoard's event files: records of length, masked CRC-32C of the length, an Event protocol buffer,
- * masked CRC-32C of that (tensorflow/core/lib/io/record_writer.h, core/util/event.proto). A file is written
- * anew from the log when a run is resumed.
+ * masked CRC-32C of that (tensorflow/core/lib/io/record_writer.h, core/util/event.proto, summary.proto). A
+ * file is written anew from the log when a run is resumed.
  */
 class EventFile {
   private readonly file: number;
@@ -24,36 +27,55 @@ class EventFile {
     for (const name of readdirSync(folder))
       if (name.startsWith('events.out.tfevents.')) disk.removeSync(join(folder, name));
     this.file = disk.openSync(join(folder, `events.out.tfevents.${Math.floor(time / 1000)}.tapeform`), 'w');
-    this.#write(event(time, 0, field(3, 2, bytes('brain.Event:2'))));
+    this.#write({ step: 0, time }, bytesField(3, 'brain.Event:2'));
   }
 
-  add({ step, time, values }: Scalars): void {
-    const each = Object.entries(values).map(([tag, value]) =>
-      field(1, 2, Buffer.concat([field(1, 2, bytes(tag)), field(2, 5, float32(value))])),
-    );
-    this.#write(event(time, step, field(5, 2, Buffer.concat(each))));
+  scalars(moment: Moment, values: Readonly<Record<string, number>>): void {
+    const each = Object.entries(values).map(([tag, value]) => summary(tag, floatField(2, value)));
+    this.#write(moment, bytesField(5, ...each));
+  }
+
+  /** A text in Markdown, in the Text tab. */
+  text(moment: Moment, tag: string, markdown: string): void {
+    const shape = bytesField(2, bytesField(2, intField(1, 1)));
+    const tensor = bytesField(8, intField(1, stringType), shape, bytesField(8, markdown));
+    this.#write(moment, bytesField(5, summary(tag, plugin('text'), tensor)));
+  }
+
+  /** Options for the HParams tab (tensorboard/plugins/hparams/plugin_data.proto). */
+  options(moment: Moment, options: readonly (readonly [name: string, text: string])[]): void {
+    const entries = options.map(([name, text]) => bytesField(1, bytesField(1, name), bytesField(2, valueOf(text))));
+    // HParamsPluginData with SessionStartInfo = 3: hparams = 1 (a map to google.protobuf.Value), start = 5.
+    const data = bytesField(3, ...entries, doubleField(5, moment.time / 1000));
+    this.#write(moment, bytesField(5, summary('_hparams_/session_start_info', plugin('hparams', data))));
   }
 
   close(): void {
     disk.closeSync(this.file);
   }
 
-  #write(data: Buffer): void {
+  /** Event: wall_time = 1 (double, seconds), step = 2, then what it says. */
+  #write({ step, time }: Moment, what: Buffer): void {
+    const data = Buffer.concat([doubleField(1, time / 1000), ...(step > 0 ? [intField(2, step)] : []), what]);
     const length = Buffer.alloc(8);
     length.writeBigUInt64LE(BigInt(data.length));
     writeAllSync(this.file, Buffer.concat([length, checksum(length), data, checksum(data)]));
   }
 }
 
-/** Writes a run's records as event files: those it has so far, and then each as it comes. */
-export function tensorBoard(folder: string, earlier: readonly LogRecord[], now: number): Callback {
-  const file = new EventFile(folder, earlier[0]?.time ?? now);
-  const add = (record: LogRecord): void => file.add({ ...record, values: scalarsOf(record) });
+/** Writes a run's options and records as event files: those it has so far, and then each as it comes. */
+export function tensorBoard(folder: string, info: RunInfo, earlier: readonly LogRecord[], now: number): Callback {
+  const begun = { step: 0, time: earlier[0]?.time ?? now };
+  const file = new EventFile(folder, begun.time);
+  const options = optionTexts(info);
+  file.text(begun, 'run', describe(info, options));
+  file.options(begun, options);
+  const add = (record: LogRecord): void => file.scalars(record, scalarsOf(record));
   earlier.forEach(add);
   return { onStep: add, onEvaluation: add, onEnd: () => file.close() };
 }
 
-/** The numbers of a record under the names that TensorBoard and MLflow show. */
+/** The numbers of a record under the names that TensorBoard, MLflow and Weights & Biases show. */
 export function scalarsOf(record: LogRecord): Record<string, number> {
   const under = (group: string, values: Readonly<Record<string, number>>): [string, number][] =>
     Object.entries(values).map(([name, value]) => [`${group}/${name}`, value]);
@@ -62,35 +84,31 @@ export function scalarsOf(record: LogRecord): Record<string, number> {
   return Object.fromEntries(under('train', { loss, ...losses, ...measures, learning_rate: lr, grad_norm: gradNorm }));
 }
 
-/** Event: wall_time = 1 (double, seconds), step = 2 (int64), then what it says. */
-function event(time: number, step: number, what: Buffer): Buffer {
-  const seconds = Buffer.alloc(8);
-  seconds.writeDoubleLE(time / 1000);
-  return Buffer.concat([field(1, 1, seconds), ...(step > 0 ? [field(2, 0, varint(step))] : []), what]);
+/** What made a run, as Markdown. */
+function describe(info: RunInfo, options: readonly (readonly [string, string])[]): string {
+  const { command, commit = 'unknown', adapter, driver, versions } = info;
+  const facts = Object.entries({ commit, adapter, driver, ...versions });
+  const rows = [...facts, ...options].map(([name, value]) => `| ${cell(name)} | ${cell(value)} |`);
+  return [...command.split('\n').map((line) => `    ${line}`), '', '| | |', '| --- | --- |', ...rows].join('\n');
 }
 
-/**
- * A protocol buffer field: its number and wire type (0 varint, 1 64 bit, 2 bytes with their length, 5 32
- * bit).
- */
-function field(number: number, type: 0 | 1 | 2 | 5, data: Buffer): Buffer {
-  const tag = Buffer.of((number << 3) | type);
-  return Buffer.concat(type === 2 ? [tag, varint(data.length), data] : [tag, data]);
+const cell = (text: string): string => text.replace(/[\\|`*_<[\]]/g, '\\$&').replace(/\s+/g, ' ');
+
+/** google.protobuf.Value: number = 2, string = 3, bool = 4. */
+function valueOf(text: string): Buffer {
+  if (text === 'true' || text === 'false') return intField(4, Number(text === 'true'));
+  return text !== '' && Number.isFinite(Number(text)) ? doubleField(2, Number(text)) : bytesField(3, text);
 }
 
-function varint(value: number): Buffer {
-  const out: number[] = [];
-  for (; value >= 128; value = Math.floor(value / 128)) out.push((value % 128) | 128);
-  return Buffer.of(...out, value);
-}
+/** DT_STRING of tensorflow's types.proto. */
+const stringType = 7;
 
-const bytes = (text: string): Buffer => Buffer.from(text, 'utf8');
+/** Summary.Value: tag = 1, then what it is. */
+const summary = (tag: string, ...what: readonly Buffer[]): Buffer => bytesField(1, bytesField(1, tag), ...what);
 
-function float32(value: number): Buffer {
-  const out = Buffer.alloc(4);
-  out.writeFloatLE(value);
-  return out;
-}
+/** SummaryMetadata = 9: plugin_data = 1, with plugin_name = 1 and content = 2. */
+const plugin = (name: string, content?: Buffer): Buffer =>
+  bytesField(9, bytesField(1, bytesField(1, name), ...(content ? [bytesField(2, content)] : [])));
 
 /** CRC-32C, turned and moved, so that a checksum of data with checksums inside stays one. */
 function checksum(data: Buffer): Buffer {
@@ -98,18 +116,4 @@ function checksum(data: Buffer): Buffer {
   const out = Buffer.alloc(4);
   out.writeUInt32LE((((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0);
   return out;
-}
-
-/** Remainders of each byte by the Castagnoli polynomial, bits reversed. */
-const table = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
-  return crc;
-});
-
-/** CRC-32C (Castagnoli; RFC 3720, B.4), which zlib, hence Node, does not have. */
-export function crc32c(data: Uint8Array): number {
-  let crc = 0xffffffff;
-  for (const byte of data) crc = table[(crc ^ byte) & 255]! ^ (crc >>> 8);
-  return ~crc >>> 0;
 }

@@ -133,7 +133,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   await writeRunInfo(output, info);
   const clock = new Clock(state.seconds, log.records.at(-1)?.time);
   const callbacks = [
-    tensorBoard(output, log.records, clock.time()),
+    tensorBoard(output, info, log.records, clock.time()),
     ...(run.quiet ? [] : [progressBar(task, total, accumulate)]),
     ...(run.callbacks ?? []),
   ];
