@@ -20,6 +20,8 @@ export { lowRank } from './compress/low-rank.ts';
 export type { Thinness } from './compress/low-rank.ts';
 export { headsOf, keepLayers, keepUnits, layersOf, pruneHeads, unitsOf } from './compress/smaller.ts';
 export { fakeQuantized, packFakeQuantized } from './compress/quantization-aware.ts';
+export { masked, movementPruning, withoutMasks } from './compress/movement.ts';
+export type { MovementPruning, MovementSchedule } from './compress/movement.ts';
 export { gradualPruning, inputNormsOf, PrunedWeights } from './compress/weights.ts';
 export type { PruningSchedule, WeightPruning } from './compress/weights.ts';
 export { mineHardNegatives } from './embeddings/hard-negatives.ts';

@@ -9,6 +9,7 @@
  *   node --import tsx train/prune.ts --model runs/spam-assassin --rank 0.5
  *   node --import tsx train/prune.ts --model FOLDER --pattern 2:4 --score wanda --epochs 0 --data reviews.csv
  */
+import { join } from 'node:path';
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { comparison, measure } from './compress/compare.ts';
@@ -57,7 +58,14 @@ const command = {
       type: 'choice',
       choices: scores,
       default: 'magnitude',
-      help: 'what a weight counts: its size, that times the norm of what it reads, or what its layer lacks without it',
+      help:
+        'what a weight counts: its size, that times the norm of what it reads, what its layer lacks without it, ' +
+        'or whether training moves it away from zero',
+    },
+    penalty: {
+      type: 'number',
+      min: 0,
+      help: 'movement without a sparsity: weights go by one limit, and this times the mean of their scores is learnt',
     },
     scope: { type: 'choice', choices: scopes, default: 'model', help: 'weights that are compared with each other' },
     calibration: { type: 'int', default: 256, min: 1, help: 'texts by which heads, units and wanda are judged' },
@@ -72,8 +80,21 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 /** The options that a run must be resumed with. */
 function identityOf(values: Values): Readonly<Record<string, unknown>> {
   const { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope } = values;
-  const { calibration } = values;
-  return { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope, calibration };
+  const { calibration, penalty } = values;
+  const parts = { keepLayers, heads, units, rank, energy };
+  return { maxLength, keep, ...parts, sparsity, pattern, score, scope, penalty, calibration };
+}
+
+/** Refuses what movement pruning cannot do. */
+function checkMovement({ score, penalty, sparsity, pattern, epochs }: Values): void {
+  const fail = (what: string): Error => new UsageError(`${command.name}: ${what}`);
+  if (score === 'movement' && epochs === 0)
+    throw fail('--score movement learns what weights count while the model trains; give --epochs 1 or more');
+  if (penalty === undefined) return;
+  if (score !== 'movement') throw fail('--penalty goes with --score movement');
+  if (penalty === 0) throw fail('--penalty 0 takes nothing out; give a number above 0, 100 for a start');
+  if (sparsity > 0 || pattern !== undefined)
+    throw fail('--penalty decides how many weights go; leave --sparsity and --pattern away');
 }
 
 main(async () => {
@@ -81,14 +102,16 @@ main(async () => {
   const { model: folder, batchSize, learningRate = 5e-4, sparsity, pattern } = values;
   if (folder === undefined)
     throw new UsageError(`${command.name}: needs a trained classifier: --model FOLDER; npm start trains one`);
-  const prunesWeights = sparsity > 0 || pattern !== undefined;
+  checkMovement(values);
+  const prunesWeights = sparsity > 0 || pattern !== undefined || values.penalty !== undefined;
   const { rank, energy } = values;
   const isThin = rank !== undefined || energy !== undefined;
   if (rank !== undefined && energy !== undefined)
     throw new UsageError(`${command.name}: --rank and --energy both say how thin layers become; give one`);
   if (!prunesWeights && !isThin && values.heads === 0 && values.units === 0 && values.keepLayers === undefined)
     throw new UsageError(
-      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --sparsity or --pattern`,
+      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --sparsity, --pattern or ` +
+        '--penalty',
     );
   const output = outputOf(values.output, command.name, values.data);
   const resume = resumeOf(values);
@@ -98,19 +121,19 @@ main(async () => {
   const { tokenizer } = classifier;
   const models = [await measure('before', classifier, data, test, batchSize)];
 
-  const { keepLayers: list, heads, units, scope, score } = values;
+  const { keepLayers: list, heads, units, scope, score, penalty } = values;
   const keepLayers = list?.split(',').map(Number);
   const thin = isThin ? { share: rank, energy } : undefined;
-  const model = await smallerModel(trained, { keepLayers, heads, units, thin }, values);
-  if (model !== classifier.model) {
-    console.log(`smaller  ${describeModel(model)}`);
-    models.push(await measure('smaller', { model, tokenizer }, data, test, batchSize));
+  const smaller = await smallerModel(trained, { keepLayers, heads, units, thin }, values);
+  if (smaller !== classifier.model) {
+    console.log(`smaller  ${describeModel(smaller)}`);
+    models.push(await measure('smaller', { model: smaller, tokenizer }, data, test, batchSize));
   }
   const zeros = prunesWeights
-    ? await weightPruning(model, trained, { sparsity, pattern, scope, score }, values)
+    ? await weightPruning(smaller, trained, { sparsity, pattern, scope, score, penalty }, values)
     : undefined;
-  const pruned = await trainPruned({
-    ...{ model, tokenizer, train, validation, output, resume, zeros },
+  const { model, pruned } = await trainPruned({
+    ...{ model: smaller, tokenizer, train, validation, output, resume, zeros },
     options: fineTuneOptions({ ...values, learningRate }),
     identity: identityOf(values),
     resumeCommand: resumeCommand(command.usage),
@@ -118,7 +141,8 @@ main(async () => {
   // Where nothing was trained or set to zero it is the smaller one.
   if (pruned || values.epochs > 0) models.push(await measure('after', { model, tokenizer }, data, test, batchSize));
   const share = pruned ? `${(100 * (await pruned.sparsity())).toFixed(1)}% of the layers' weights are zero\n` : '';
-  const report = `\n${await comparison(models)}\n\n${share}saved  ${output}`;
+  const place = zeros?.moves ? join(output, 'pruned') : output;
+  const report = `\n${await comparison(models)}\n\n${share}saved  ${place}`;
   if (values.epochs === 0) console.log(report);
   else await reportResult(output, { from: folder, about: `model  ${describeModel(model)}`, test: report });
 });

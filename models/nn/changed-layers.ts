@@ -1,6 +1,7 @@
 /**
  * Linear layers that are of another make than their model's class says, because its config does: config.json
- * has `low_rank`, `{ "encoder.layer.0.output.dense": 24 }`, and `fake_quantized`, `{ ...: 4 }`.
+ * has `low_rank`, `{ "encoder.layer.0.output.dense": 24 }`, `masked`, `{ ...: 100 }`, and `fake_quantized`,
+ * `{ ...: 4 }`.
  */
 import { brief, showText } from '../../common/printable.ts';
 import type { ModelConfig } from '../config.ts';
@@ -8,6 +9,7 @@ import type { Module } from '../module.ts';
 import { FakeQuantizedLinear } from './fake-quantized.ts';
 import { Linear } from './linear.ts';
 import { LowRankLinear } from './low-rank.ts';
+import { MaskedLinear } from './masked.ts';
 
 /** A way to change a layer [out, in], by a number; undefined where none of `numbers` is given. */
 interface Change {
@@ -23,6 +25,11 @@ const changes = {
         ? new LowRankLinear(into, out, rank, { bias: bias !== undefined })
         : undefined,
     numbers: (out, into) => `1 to ${Math.min(out, into)}`,
+  },
+  masked: {
+    make: ({ bias }, out, into, rate) =>
+      rate > 0 && Number.isFinite(rate) ? new MaskedLinear(into, out, rate, { bias: bias !== undefined }) : undefined,
+    numbers: () => 'a number above 0',
   },
   fake_quantized: {
     make: ({ bias }, out, into, bits) =>

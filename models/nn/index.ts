@@ -20,6 +20,7 @@ export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
 export { changedLayers, modelOf, nameInBase, withChangedLayers } from './changed-layers.ts';
 export { codesOf, fakeGroup, FakeQuantizedLinear } from './fake-quantized.ts';
+export { MaskedLinear } from './masked.ts';
 export { LowRankLinear } from './low-rank.ts';
 export { KeyValueCache } from './kv-cache.ts';
 export type { LayerCache } from './kv-cache.ts';

@@ -15,11 +15,13 @@ import {
   changedLayers,
   loadModel,
   LowRankLinear,
+  MaskedLinear,
   withChangedLayers,
 } from '../../models/index.ts';
 import type { CausalLM } from '../../models/index.ts';
 import { distillation, layerMap, softLoss } from '../../train/compress/distillation.ts';
 import { lowRank, rankFor } from '../../train/compress/low-rank.ts';
+import { masked, movementPruning, withoutMasks } from '../../train/compress/movement.ts';
 import { outcomesTable, paretoFront } from '../../train/compress/outcomes.ts';
 import type { Outcome } from '../../train/compress/outcomes.ts';
 import { InputProducts } from '../../train/compress/gptq.ts';
@@ -37,6 +39,7 @@ import {
 import type { Shrinkable } from '../../train/compress/smaller.ts';
 import { inputNormsOf, masksOf, PrunedWeights, sparsityAt } from '../../train/compress/weights.ts';
 import type { WeightPruning } from '../../train/compress/weights.ts';
+import type { StepRecord } from '../../train/trainer/callback.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
@@ -391,6 +394,122 @@ test('weights at zero stay there, steps of an optimizer or not; a run that goes 
   );
 });
 
+test('movement: scores learn dL/dW W of all weights, those that are out too; which may come back', async () => {
+  const dense = bert();
+  const moving = masked(dense);
+  assert.equal(await logitsOf(moving), await logitsOf(dense));
+  const layers = () =>
+    moving.namedModules().filter((pair): pair is [string, MaskedLinear] => pair[1] instanceof MaskedLinear);
+  assert.is(layers().length, 18);
+  // Half of the weights out, by a mask that has nothing to do with the scores.
+  for (const [, { mask }] of layers()) {
+    const half = Float32Array.from({ length: mask.size }, (_, i) => (i * 7) % 2);
+    noGrad(() => assign(mask, tensor(half, { shape: [...mask.shape] })));
+  }
+  const plain = withoutMasks(moving);
+  assert.equal(await logitsOf(moving), await logitsOf(plain));
+  lossOf(moving).backward();
+  lossOf(plain).backward();
+  const [own, whole] = [new Map(layers()), new Map(plain.namedParameters())];
+  for (const [name, { weight, mask, scores }] of own) {
+    // By the definition (Sanh et al. 2020, equation 3): the gradient of the weight that is computed with.
+    const g = await values(whole.get(`${name}.weight`)!.grad!);
+    const [w, m] = [await values(weight), await values(mask)];
+    assert.ok(
+      largestDifference(
+        await values(scores.grad!),
+        g.map((x, i) => x * w[i]!),
+      ) < 1e-6,
+      name,
+    );
+    assert.ok(
+      largestDifference(
+        await values(weight.grad!),
+        g.map((x, i) => x * m[i]!),
+      ) < 1e-6,
+      name,
+    );
+  }
+
+  const { callback, objective } = movementPruning(moving, { sparsity: 0.5, scope: 'layer', steps: 20, every: 5 });
+  assert.is(objective, undefined);
+  const record = (step: number): StepRecord => ({ step, loss: 0, lr: 0, gradNorm: 0, tokens: 1, seconds: 0, time: 0 });
+  const [[, first]] = layers() as [[string, MaskedLinear]];
+  const set = (value: (i: number) => number): Tensor =>
+    noGrad(() => assign(first.scores, tensor(Float32Array.from({ length: first.scores.size }, (_, i) => value(i)))));
+  const out = async (): Promise<number[]> => (await values(first.mask)).flatMap((m, i) => (m === 0 ? [i] : []));
+  set((i) => i);
+  for (let step = 1; step <= 5; step++) await callback.onStep!(record(step));
+  // 0.5 (1 - (1 - 5 / 15)^3) of 64 weights
+  assert.equal(
+    await out(),
+    Array.from({ length: 23 }, (_, i) => i),
+  );
+  set((i) => -i);
+  for (let step = 6; step <= 20; step++) await callback.onStep!(record(step));
+  assert.equal(
+    await out(),
+    Array.from({ length: 32 }, (_, i) => 32 + i),
+    'by the scores of the moment',
+  );
+  assert.ok(Math.abs((await new PrunedWeights(withoutMasks(moving)).sparsity()) - 0.5) < 0.001);
+
+  const path = join(folder, 'moving');
+  await moving.savePretrained(path);
+  const loaded = (await loadModel(path)) as BertForSequenceClassification;
+  assert.equal(await logitsOf(loaded), await logitsOf(moving));
+  await plain.savePretrained(path);
+  assert.ok((await loadModel(path)).modules().every((module) => !(module instanceof MaskedLinear)));
+
+  const options = { sparsity: 0, scope: 'layer', steps: 20 } as const;
+  throwsOneLine(() => movementPruning(dense, options), /^movementPruning: BertFor\w+ has no layer that learns .*$/);
+  throwsOneLine(() => movementPruning(moving, { ...options, sparsity: 1.5 }), /^pruneWeights: a sparsity of 1.5 .*$/);
+  throwsOneLine(() => movementPruning(moving, { ...options, pattern: '2:3' }), /^pruneWeights: bert\S+ has 8 .* of 3$/);
+  for (const penalty of [0, NaN, Infinity])
+    throwsOneLine(() => movementPruning(moving, { ...options, penalty }), /^movementPruning: a penalty of \S+ is .*$/);
+  throwsOneLine(() => masked(moving), /^masked: bert\.\S+ is a MaskedLinear; only plain linear layers .*$/);
+  throwsOneLine(() => keepLayers(moving, [0]), /^keepLayers: layers of the model are changed already \(masked\); .*$/);
+  throwsOneLine(
+    () => BertModel.fromConfig(withChangedLayers(config, 'masked', { 'encoder.layer.0.output.dense': -1 })),
+    /^masked of the config: \S+ has -1; of \[8, 6\] it is a number above 0$/,
+  );
+});
+
+test('movement with a penalty: its gradient is that of the mean sigmoid; weights go by one limit', async () => {
+  const moving = masked(bert());
+  const penalty = 40;
+  const schedule = { sparsity: 0, scope: 'model', penalty, steps: 8, every: 2 } as const;
+  const { callback, objective } = movementPruning(moving, schedule);
+  assert.equal(objective!.parts, ['labels', 'penalty']);
+  const layers = moving.modules().filter((module) => module instanceof MaskedLinear);
+  const size = layers.reduce((all, { scores }) => all + scores.size, 0);
+  const losses = () => objective!.losses(inputs, labels, {});
+  assert.is(await losses()['penalty']!.item(), 0, 'none at first');
+  const [layer] = layers as [MaskedLinear];
+  // Of multiplied scores 0.01 i - 3: sigmoid above 0.1 from -2.197 on.
+  const multiplied = Array.from({ length: layer.scores.size }, (_, i) => 0.03 * i - 3);
+  noGrad(() => assign(layer.scores, tensor(multiplied.map((s) => s / layer.rate))));
+  for (let step = 1; step <= 8; step++)
+    await callback.onStep!({ step, loss: 0, lr: 0, gradNorm: 0, tokens: 1, seconds: 0, time: 0 });
+  assert.equal(
+    await values(layer.mask),
+    multiplied.map((s) => Number(s > Math.log(1 / 9))),
+  );
+  const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+  const wanted = (0.5 * (size - multiplied.length) + multiplied.reduce((all, s) => all + sigmoid(s), 0)) / size;
+  assert.ok(Math.abs((await losses()['penalty']!.item()) - penalty * wanted) < 1e-4);
+  losses()['penalty']!.backward();
+  const slopes = multiplied.map((s) => (penalty * sigmoid(s) * (1 - sigmoid(s))) / size);
+  assert.ok(largestDifference(await values(layer.scores.grad!), slopes) < 1e-6);
+  // A run that goes on has the penalty of the last choice before.
+  const later = movementPruning(moving, schedule);
+  await later.callback.onStart!(5);
+  const share = sparsityAt(4, 1, 6);
+  assert.ok(
+    Math.abs((await later.objective!.losses(inputs, labels, {})['penalty']!.item()) - penalty * share * wanted) < 1e-4,
+  );
+});
+
 test('SparseGPT: those that are left take over, as least squares say; groups; padding does not count', async () => {
   const random = new Random(4);
   const [n, rows] = [6, 2];
@@ -625,6 +744,21 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   refused(await script('prune', [...again, '--scope', 'row', '--resume']), 1, /belongs to a run with other options/);
   await resumesAs(pruned, killed, () => script('prune', [...again, '--resume']));
 
+  const moved = join(folder, 'moved');
+  const move = ['--model', base, '--score', 'movement', '--sparsity', '0.6', ...training, '--output', moved];
+  const moving = await script('prune', [...move, '--save-every', '3'], { killAt: join(moved, 'checkpoint-6') });
+  assert.is(moving.signal, 'SIGKILL', moving.stderr);
+  const [whole, resumed] = [
+    await script('prune', [...move, '--output', join(folder, 'moved-whole')]),
+    await script('prune', [...move, '--resume']),
+  ];
+  for (const { code, stdout, stderr } of [whole, resumed]) {
+    assert.is(code, 0, stderr);
+    assert.match(stdout, /\n60\.\d% of the layers' weights are zero\nsaved  \S+\/pruned\n/);
+  }
+  const weightsAt = (place: string): Buffer => readFileSync(join(place, 'pruned', 'model.safetensors'));
+  assert.ok(weightsAt(moved).equals(weightsAt(join(folder, 'moved-whole'))));
+
   const distilled = join(folder, 'distilled');
   const teach = ['--teacher', base, '--layers', '1', '--hidden-weight', '1', ...training, '--output', distilled];
   const taught = await script('distill', teach);
@@ -690,6 +824,17 @@ test('scripts refuse what they cannot do in one line', async () => {
   refused(await script('prune', ['--model', base]), 2, /^prune: nothing is to go; give --heads, .*$/);
   const both = ['--model', base, '--rank', '0.5', '--energy', '0.9'];
   refused(await script('prune', both), 2, /^prune: --rank and --energy both say .*$/);
+  const movement = ['--model', base, '--score', 'movement'];
+  for (const [args, line] of [
+    [
+      [...movement, '--sparsity', '0.5', '--epochs', '0'],
+      /^prune: --score movement learns .*; give --epochs 1 or more$/,
+    ],
+    [[...movement, '--penalty', '0'], /^prune: --penalty 0 takes nothing out; .*$/],
+    [[...movement, '--penalty', '9', '--sparsity', '0.5'], /^prune: --penalty decides how many weights go; .*$/],
+    [['--model', base, '--penalty', '9'], /^prune: --penalty goes with --score movement$/],
+  ] as const)
+    refused(await script('prune', args), 2, line);
   refused(await script('distill', []), 2, /^distill: needs a trained classifier: --teacher FOLDER; .*$/);
   const many = ['--teacher', base, '--layers', '3', '--output', join(folder, 'many')];
   refused(await script('distill', many), 2, /^distill: --layers 3, and the teacher has 2$/);

@@ -62,8 +62,11 @@ const zeros = (method: string, strength: string, kind: Zeros): Point => ({
     const trained = await afresh(making);
     const { model } = trained.classifier;
     const pruning = await weightPruning(model, trained, kind, making);
-    await trainPruned({ ...trainingOf(making, trained.classifier), model, zeros: pruning, identity: { kind } });
-    return model;
+    const training = { ...trainingOf(making, trained.classifier), model, identity: { kind } };
+    const made = await trainPruned({ ...training, zeros: pruning });
+    // Of weights that moved the folder holds what may learn on.
+    if (pruning.moves) await made.model.savePretrained(making.output, { tokenizer: training.tokenizer });
+    return made.model;
   },
 });
 
@@ -129,6 +132,8 @@ export const points: Readonly<Record<string, Point>> = {
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),
   'weights-80': zeros('weights zero', '80%', { sparsity: 0.8, scope: 'model' }),
   'weights-95': zeros('weights zero', '95%', { sparsity: 0.95, scope: 'model' }),
+  'movement-80': zeros('weights zero, by movement', '80%', { sparsity: 0.8, scope: 'model', score: 'movement' }),
+  'movement-95': zeros('weights zero, by movement', '95%', { sparsity: 0.95, scope: 'model', score: 'movement' }),
   'weights-2:4': zeros('weights zero', '2:4', { sparsity: 0, pattern: '2:4', scope: 'row' }),
   'bits-16': rounded('16'),
   'bits-8': rounded('8', 'q8_0'),

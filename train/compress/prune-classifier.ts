@@ -1,4 +1,5 @@
 /** A trained classifier with less: the steps that `prune.ts` and `compress.ts` share. */
+import { join } from 'node:path';
 import { evalMode, paddingOf, rowLimits } from '../../models/index.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
 import { chunks } from '../../models/pipelines/rows.ts';
@@ -10,6 +11,7 @@ import { InputProducts } from './gptq.ts';
 import { importanceOf, leastImportant, others } from './importance.ts';
 import { lowRank } from './low-rank.ts';
 import type { Thinness } from './low-rank.ts';
+import { masked, movementPruning, withoutMasks } from './movement.ts';
 import { headsOf, keepLayers, keepUnits, pruneHeads, unitsOf } from './smaller.ts';
 import type { Trained } from './trained.ts';
 import { gradualPruning, inputNormsOf, PrunedWeights } from './weights.ts';
@@ -33,12 +35,23 @@ export interface Parts {
   readonly thin?: Thinness | undefined;
 }
 
-/** What a weight counts: its size, that times the norm of its input, or what its layer lacks without it. */
-export const scores = ['magnitude', 'wanda', 'sparse-gpt'] as const;
+/**
+ * What a weight counts: its size, that times the norm of its input, what its layer lacks without it, or
+ * whether training moves it away from zero.
+ */
+export const scores = ['magnitude', 'wanda', 'sparse-gpt', 'movement'] as const;
 
 /** Which weights become zero; see `WeightPruning`. */
 export interface Zeros extends Omit<WeightPruning, 'inputNorms' | 'products'> {
   readonly score?: (typeof scores)[number];
+  /** Of movement; see `movementPruning`. */
+  readonly penalty?: number | undefined;
+}
+
+/** What `trainPruned` makes of `Zeros`. */
+export interface Pruning extends WeightPruning {
+  readonly moves?: true;
+  readonly penalty?: number | undefined;
 }
 
 type Judged = Pick<Trained, 'classifier' | 'train'>;
@@ -97,8 +110,9 @@ export async function weightPruning(
   trained: Judged,
   { score = 'magnitude', ...zeros }: Zeros,
   calibration: Calibration,
-): Promise<WeightPruning> {
+): Promise<Pruning> {
   if (score === 'magnitude') return zeros;
+  if (score === 'movement') return { ...zeros, moves: true };
   const batches = calibrationBatches(model, trained, calibration);
   if (score === 'sparse-gpt') {
     using _mode = evalMode(model);
@@ -118,28 +132,43 @@ export async function weightPruning(
 
 export interface PrunedTraining extends FineTuneTask {
   /** Weights that become zero on the way; undefined: none do. */
-  readonly zeros?: WeightPruning;
+  readonly zeros?: Pruning;
+}
+
+export interface PrunedModel {
+  readonly model: SequenceClassificationModel;
+  /** The weights that are held at zero; undefined where none are. */
+  readonly pruned?: PrunedWeights;
 }
 
 /**
- * Trains what is left, or with 0 epochs saves it as it is. Returns the weights that are held at zero;
- * undefined where none are.
+ * Trains what is left, or with 0 epochs saves it as it is. Of weights that move, `output` has the model that
+ * may learn on, and the folder `pruned` in it the one with zeros, which is returned.
  */
-export async function trainPruned({ zeros, ...run }: PrunedTraining): Promise<PrunedWeights | undefined> {
+export async function trainPruned({ zeros, ...run }: PrunedTraining): Promise<PrunedModel> {
   const { model, tokenizer, train, validation, output } = run;
   const { epochs, batchSize } = run.options;
+  const steps = epochs * Math.ceil(train.length / batchSize);
+  if (!zeros && epochs > 0) {
+    await fineTune({ ...run, validation });
+    return { model };
+  }
+  // The best model of a run that prunes would be one that is not pruned yet.
+  const pruning = { ...run, validation: [] };
+  if (zeros?.moves) {
+    if (epochs === 0) throw new Error('movementPruning: scores are learnt while the model trains; give it epochs');
+    const moving = masked(model);
+    const { callback, objective } = movementPruning(moving, { ...zeros, steps });
+    await fineTune({ ...pruning, model: moving, callbacks: [callback], ...(objective && { objective }) });
+    const left = withoutMasks(moving);
+    await left.savePretrained(join(output, 'pruned'), { tokenizer });
+    return { model: left, pruned: new PrunedWeights(left) };
+  }
   const pruned = zeros && new PrunedWeights(model);
-  if (epochs === 0) {
+  if (epochs > 0) await fineTune({ ...pruning, callbacks: [gradualPruning(pruned!, { ...zeros!, steps })] });
+  else {
     await pruned?.prune(zeros!);
     await model.savePretrained(output, { tokenizer });
-    return pruned;
   }
-  const steps = epochs * Math.ceil(train.length / batchSize);
-  await fineTune({
-    ...run,
-    // The best model of a run that prunes would be one that is not pruned yet.
-    validation: pruned ? [] : validation,
-    callbacks: pruned ? [gradualPruning(pruned, { ...zeros!, steps })] : [],
-  });
-  return pruned;
+  return pruned ? { model, pruned } : { model };
 }

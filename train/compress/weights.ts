@@ -13,12 +13,15 @@ import { sparseGpt } from './sparse-gpt.ts';
 /** Which weights are compared with each other: those of one output, of one layer, or all of them. */
 export const scopes = ['row', 'layer', 'model'] as const;
 
-export interface WeightPruning {
+export interface MaskChoice {
   /** Share of the weights that become zero, 0 up to below 1. */
   readonly sparsity: number;
   /** `2:4`: of 4 inputs in a row 2 stay, as NVIDIA's sparse products need it; then `sparsity` is 0.5. */
   readonly pattern?: string | undefined;
   readonly scope: (typeof scopes)[number];
+}
+
+export interface WeightPruning extends MaskChoice {
   /**
    * Norm of what each input of a linear layer reads, by the layer's name: weights count |w| times it (Wanda,
    * Sun et al. 2024). Without: |w|.
@@ -44,13 +47,22 @@ function parsePattern(pattern: string): [kept: number, of: number] {
   throw new Error(`pruneWeights: the pattern is "${pattern}"; write 2:4 for 2 of 4 that stay`);
 }
 
-function checkSparsity(sparsity: number): void {
+/**
+ * What stays of how many, where there is a pattern. Errors, each one line: a share that is none, a pattern
+ * that is none, or that does not fit layers of so many inputs.
+ */
+export function checkChoice(
+  { sparsity, pattern }: Omit<MaskChoice, 'scope'>,
+  widths: Iterable<readonly [name: string, width: number]>,
+): readonly [kept: number, of: number] | undefined {
   if (!(sparsity >= 0 && sparsity < 1))
     throw new Error(`pruneWeights: a sparsity of ${sparsity} is asked for; give 0 up to below 1`);
-}
-
-function checkWidth(name: string, width: number, [, of]: readonly [kept: number, of: number]): void {
-  if (width % of !== 0) throw new Error(`pruneWeights: ${name} has ${width} inputs, which are no multiple of ${of}`);
+  const group = pattern === undefined ? undefined : parsePattern(pattern);
+  if (group)
+    for (const [name, width] of widths)
+      if (width % group[1] !== 0)
+        throw new Error(`pruneWeights: ${name} has ${width} inputs, which are no multiple of ${group[1]}`);
+  return group;
 }
 
 /** What a weight [out, in] counts. */
@@ -77,16 +89,28 @@ function dropLowest(scores: Float32Array, mask: Float32Array, from: number, to: 
     }
 }
 
-/** Masks of 1 and 0 for weights by name, each of `width` inputs a row. */
-export function masksOf(
-  weights: ReadonlyMap<string, { readonly values: Float32Array; readonly width: number }>,
-  { sparsity, pattern, scope, inputNorms }: WeightPruning,
-): Map<string, Float32Array> {
-  checkSparsity(sparsity);
-  const scores = new Map([...weights].map(([name, { values }]) => [name, scoresOf(values, inputNorms?.get(name))]));
+/** Numbers of the weights of a layer, row after row of `width`. */
+export interface Rows {
+  readonly values: Float32Array;
+  readonly width: number;
+}
+
+/** Masks of 1 and 0 for weights by name. */
+export function masksOf(weights: ReadonlyMap<string, Rows>, pruning: WeightPruning): Map<string, Float32Array> {
+  const { inputNorms } = pruning;
+  const scores = [...weights].map(([name, { values, width }]) => {
+    return [name, { values: scoresOf(values, inputNorms?.get(name)), width }] as const;
+  });
+  return masksByScore(new Map(scores), pruning);
+}
+
+/** Masks of 1 and 0, of weights by what each counts. */
+export function masksByScore(rows: ReadonlyMap<string, Rows>, choice: MaskChoice): Map<string, Float32Array> {
+  const { sparsity, scope } = choice;
+  const group = checkChoice(choice, widthsOf(rows));
+  const scores = new Map([...rows].map(([name, { values }]) => [name, values]));
   const masks = new Map([...scores].map(([name, { length }]) => [name, new Float32Array(length).fill(1)]));
   const share = (length: number): number => Math.round(sparsity * length);
-  const group = pattern === undefined ? undefined : parsePattern(pattern);
   if (scope === 'model' && !group) {
     const all = new Float32Array([...scores.values()].reduce((size, { length }) => size + length, 0));
     const kept = new Float32Array(all.length).fill(1);
@@ -101,14 +125,16 @@ export function masksOf(
     return masks;
   }
   for (const [name, own] of scores) {
-    const { width } = weights.get(name)!;
-    if (group) checkWidth(name, width, group);
+    const { width } = rows.get(name)!;
     const size = group ? group[1] : scope === 'row' ? width : own.length;
     const gone = group ? group[1] - group[0] : share(size);
     for (let from = 0; from < own.length; from += size) dropLowest(own, masks.get(name)!, from, from + size, gone);
   }
   return masks;
 }
+
+const widthsOf = (rows: ReadonlyMap<string, Rows>): [name: string, width: number][] =>
+  [...rows].map(([name, { width }]) => [name, width]);
 
 /** Weights that are held at zero. */
 export class PrunedWeights {
@@ -124,7 +150,7 @@ export class PrunedWeights {
    * first.
    */
   async prune(options: WeightPruning): Promise<void> {
-    const weights = new Map<string, { readonly values: Float32Array; readonly width: number }>();
+    const weights = new Map<string, Rows>();
     for (const [name, { weight }] of this.#layers) {
       if (weight.quantized) throw new Error(`pruneWeights: ${name} is quantised; prune first, then quantise`);
       weights.set(name, { values: Float32Array.from(await weight.data(), Number), width: weight.shape[1]! });
@@ -134,19 +160,17 @@ export class PrunedWeights {
 
   /** Masks by SparseGPT; the weights that stay are others from now on. */
   #takenOver(
-    weights: ReadonlyMap<string, { readonly values: Float32Array; readonly width: number }>,
+    weights: ReadonlyMap<string, Rows>,
     products: InputProducts,
-    { sparsity, pattern }: WeightPruning,
+    choice: WeightPruning,
   ): Map<string, Float32Array> {
-    checkSparsity(sparsity);
-    const group = pattern === undefined ? undefined : parsePattern(pattern);
+    const group = checkChoice(choice, widthsOf(weights));
     const masks = new Map<string, Float32Array>();
     for (const [name, { weight }] of this.#layers) {
-      const { values, width } = weights.get(name)!;
+      const { values } = weights.get(name)!;
       const product = products.of(`${name}.weight`);
       if (!product) throw new Error(`pruneWeights: nothing is known of what ${name} reads; give texts that it does`);
-      if (group) checkWidth(name, width, group);
-      masks.set(name, sparseGpt(values, product, { sparsity, group }));
+      masks.set(name, sparseGpt(values, product, { sparsity: choice.sparsity, group }));
       const made = tensor(values, { shape: [...weight.shape], dtype: weight.dtype as 'f32' });
       noGrad(() => assign(weight, made));
     }
