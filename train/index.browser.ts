@@ -52,7 +52,13 @@ export type { Inputs, LanguageModel, Lens, LensOptions, LensToken } from './insi
 export { linearProbes } from './inside/probes.ts';
 export type { LabelledRow, LayerProbe, ProbeOptions, Probes } from './inside/probes.ts';
 export { largestSingular } from '../common/largest-singular.ts';
-export { embeddingMap, nearestTokens, weightSizes } from './inside/weights.ts';
+export { principalMap, textVectors, tokenVectors } from './inside/embedding-map.ts';
+export type { TextVectorOptions } from './inside/embedding-map.ts';
+export { scatterLines, scatterPage } from './inside/scatter.ts';
+export type { Scatter } from './inside/scatter.ts';
+export { trustworthiness, umap } from './inside/umap.ts';
+export type { Points, UmapOptions } from './inside/umap.ts';
+export { nearestTokens, weightSizes } from './inside/weights.ts';
 export type { SingularPart } from '../common/largest-singular.ts';
 export type { WeightSize } from './inside/weights.ts';
 export { attentionPatterns, readInputs } from './inside/patterns.ts';

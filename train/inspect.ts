@@ -7,6 +7,8 @@
  *   npx tsx train/inspect.ts ablate "The state of the Union"        what each head counts for a text
  *   npx tsx train/inspect.ts weights                                norms and ranks of its matrices
  *   npx tsx train/inspect.ts nearest " people" " law"               tokens whose embeddings lie nearest
+ *   npx tsx train/inspect.ts map --data spam-assassin               where texts lie in its space
+ *   npx tsx train/inspect.ts probes --data spam-assassin            what can be read off its layers
  *   npx tsx train/inspect.ts patch --answer " her" --wrong " his" "Ann took" "Bob took"
  *
  * Each writes a page; all but attention print tables too.
@@ -19,7 +21,6 @@ import { alignTable } from '../common/text-table.ts';
 import { select, sub } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
-import type { AnyTokenizer, Module } from '../models/index.ts';
 import { shippedModel } from '../models/io/shipped.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import type { ExplainedText } from './explain/read-text.ts';
@@ -33,13 +34,16 @@ import type { LayerMap } from './inside/interventions.ts';
 import { logitLens } from './inside/lens.ts';
 import type { LanguageModel } from './inside/lens.ts';
 import { attentionPatterns, readInputs } from './inside/patterns.ts';
+import { mapView } from './inside/map-view.ts';
+import { probeView } from './inside/probe-view.ts';
 import { nearestTokens, weightSizes } from './inside/weights.ts';
+import type { Look as LookAt } from './inside/view.ts';
 import { pageHtml, tableHtml } from './report/page.ts';
 
 const command = {
   name: 'inspect',
   usage: 'npx tsx train/inspect.ts VIEW',
-  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, nearest.',
+  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, nearest, map, probes.',
   positionals: { name: 'text', help: 'the view, then the texts to look at; of patch the clean and the corrupted one' },
   options: {
     model: {
@@ -54,7 +58,10 @@ const command = {
     answer: { type: 'string', help: 'patch: the token that follows the clean text' },
     wrong: { type: 'string', help: 'patch: the token that follows the corrupted one' },
     activation: { type: 'choice', choices: patched, default: 'hook_resid_pre', help: 'patch: what is put back' },
-    seed: { type: 'int', default: 0, min: 0, help: 'heads: of the random tokens' },
+    data: { type: 'string', help: 'map, probes: texts with labels, or words with tags; a file, or spam-assassin' },
+    rows: { type: 'int', default: 300, min: 4, help: 'map, probes: texts of --data, drawn at random' },
+    layer: { type: 'int', min: 0, help: 'map: the layer behind which texts are looked at; default the last' },
+    seed: { type: 'int', default: 0, min: 0, help: 'of what is drawn at random' },
     out: { type: 'path', help: 'the page, one HTML file that needs no other; default VIEW.html' },
   },
 } as const;
@@ -62,13 +69,7 @@ const command = {
 const readOptions = () => parseOptions(command);
 type Options = ReturnType<typeof readOptions>['values'];
 
-interface Look {
-  readonly model: Module;
-  readonly tokenizer: AnyTokenizer;
-  readonly name: string;
-  readonly texts: readonly string[];
-  readonly options: Options;
-}
+type Look = LookAt<Options>;
 
 /** How many texts each view takes, and what it prints and draws. */
 const views: Readonly<Record<string, { readonly texts: readonly [number, number]; run(look: Look): Promise<string> }>> =
@@ -80,6 +81,8 @@ const views: Readonly<Record<string, { readonly texts: readonly [number, number]
     patch: { texts: [2, 2], run: patch },
     weights: { texts: [0, 0], run: weights },
     nearest: { texts: [1, Infinity], run: nearest },
+    map: { texts: [0, Infinity], run: mapView },
+    probes: { texts: [0, 0], run: probeView },
   };
 
 main(async () => {

@@ -18,6 +18,8 @@ const written: Readonly<Record<string, readonly string[]>> = {
   ablate: ['train/inspect.ts', 'ablate', 'The state of the Union', '--out'],
   weights: ['train/inspect.ts', 'weights', '--out'],
   nearest: ['train/inspect.ts', 'nearest', ' law', ' people', '--out'],
+  map: ['train/inspect.ts', 'map', '--data', 'spam-assassin', '--rows', '60', '--out'],
+  probes: ['train/inspect.ts', 'probes', '--data', 'spam-assassin', '--rows', '40', '--out'],
   counterfactual: ['train/explain.ts', '--counterfactual', 'You have won a free prize', '--out'],
   explain: ['train/explain.ts', 'You have won a free prize', '--also', 'occlusion', '--out'],
   'explain-generation': [

@@ -2,8 +2,9 @@
 import { noGrad, scope, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { evalMode, generate, runWithCache, Seq2SeqLM } from '../../models/index.ts';
-import type { AnyTokenizer, Module } from '../../models/index.ts';
+import type { AnyTokenizer, Module, RowLimits } from '../../models/index.ts';
 import { textTemplate, withTemplate } from '../../models/generation/source-text.ts';
+import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { baseOf } from '../explain/output.ts';
 import { limitsOf, readRow } from '../explain/read-text.ts';
 import type { ExplainedText } from '../explain/read-text.ts';
@@ -52,18 +53,33 @@ export async function readInputs(
   const base = baseOf(model);
   if (base instanceof Seq2SeqLM) return readSides(base, tokenizer, [text].flat());
   const limits = limitsOf(model);
-  const { inputIds, tokenTypeIds, starts, ends, texts } = readRow(tokenizer, text, limits, truncation);
-  if (inputIds.length === 0) throw new Error('attention: the text has no tokens; give one with a word in it');
-  const given = [text].flat();
-  const names = tokenizer.convertIdsToTokens(inputIds);
-  const tokens = names.map((name, t): ShownToken => {
-    const side = texts[t]!;
-    return { text: (side < 0 ? '' : given[side]!.slice(starts[t], ends[t])).trim() || name, side };
-  });
+  const { inputIds, tokenTypeIds, tokens } = shownRow(tokenizer, text, limits, truncation);
   return {
     inputs: { inputIds: row(inputIds), ...(limits.tokenTypes ? { tokenTypeIds: row(tokenTypeIds) } : {}) },
     tokens,
   };
+}
+
+/** A text or a pair as a row of tokens, with what is shown of each. */
+export interface ShownRow extends TokenRow {
+  readonly tokens: readonly ShownToken[];
+}
+
+/** Errors, each one line: a text that is empty or, without `truncation`, longer than the model reads. */
+export function shownRow(
+  tokenizer: AnyTokenizer,
+  text: ExplainedText,
+  limits: RowLimits,
+  truncation: boolean,
+): ShownRow {
+  const { inputIds, tokenTypeIds, starts, ends, texts } = readRow(tokenizer, text, limits, truncation);
+  if (inputIds.length === 0) throw new Error('attention: the text has no tokens; give one with a word in it');
+  const given = [text].flat();
+  const tokens = tokenizer.convertIdsToTokens(inputIds).map((name, t): ShownToken => {
+    const side = texts[t]!;
+    return { text: (side < 0 ? '' : given[side]!.slice(starts[t], ends[t])).trim() || name, side };
+  });
+  return { inputIds, tokenTypeIds, tokens };
 }
 
 async function readSides(model: Seq2SeqLM, tokenizer: AnyTokenizer, texts: readonly string[]): Promise<ReadText> {

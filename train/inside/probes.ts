@@ -17,8 +17,8 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import { evalMode, Parameter } from '../../models/index.ts';
 import { AdamW } from '../optim/index.ts';
-import { residualsOf } from './lens.ts';
-import type { Inputs, LanguageModel } from './lens.ts';
+import { forEachActivation, residualNames } from './activations.ts';
+import type { LanguageModel } from './lens.ts';
 
 /** A row of tokens with a label for each; -100 where a token does not count. */
 export interface LabelledRow {
@@ -74,23 +74,25 @@ async function statesOf(
   rows: readonly LabelledRow[],
   { places, ids }: Tokens,
 ): Promise<{ readonly width: number; readonly layers: Float32Array[] }> {
+  const names = residualNames(model);
   let layers: Float32Array[] = [];
-  let [width, at] = [0, 0];
-  for (const [i, { inputIds }] of rows.entries()) {
-    using _ = scope();
-    const inputs: Inputs = { inputIds: tensor(Int32Array.from(inputIds), { shape: [1, inputIds.length] }) };
-    const { states } = residualsOf(model, inputs);
-    width = states[0]!.shape[2]!;
-    if (layers.length === 0) layers = states.map(() => new Float32Array(ids.length * width));
-    for (const [layer, state] of states.entries()) {
-      const data = await state.data();
-      places[i]!.forEach((t, k) => {
-        for (let d = 0; d < width; d++) layers[layer]![(at + k) * width + d] = Number(data[t * width + d]);
-      });
+  let size = 0;
+  const starts = [0];
+  for (const { length } of places) starts.push(starts.at(-1)! + length);
+  const read = rows.map(({ inputIds }) => ({
+    inputIds: Int32Array.from(inputIds),
+    tokenTypeIds: new Int32Array(inputIds.length),
+  }));
+  await forEachActivation(model, read, names, (row, activations) => {
+    for (const [layer, name] of names.entries()) {
+      const { width, values } = activations[name]!;
+      if (size === 0) [size, layers] = [width, names.map(() => new Float32Array(ids.length * width))];
+      places[row]!.forEach((t, k) =>
+        layers[layer]!.set(values.subarray(t * width, (t + 1) * width), (starts[row]! + k) * width),
+      );
     }
-    at += places[i]!.length;
-  }
-  return { width, layers };
+  });
+  return { width: size, layers };
 }
 
 /** Numbers less their mean, by their deviation, column by column, as of the first `count` rows. */

@@ -40,7 +40,7 @@ export async function weightSizes(model: Module, { singularValues = 1 } = {}): P
 }
 
 /** The table that a model reads its tokens by. Error, one line: there is none. */
-async function tokenTable(model: Module): Promise<{ readonly rows: Float32Array[]; readonly width: number }> {
+export async function tokenTable(model: Module): Promise<{ readonly rows: Float32Array[]; readonly width: number }> {
   const tables = model.modules().filter((module): module is Embedding => module instanceof Embedding);
   const largest = Math.max(...tables.map(({ weight }) => weight.shape[0]!));
   const table = tables.find(({ weight }) => weight.shape[0] === largest);
@@ -51,7 +51,7 @@ async function tokenTable(model: Module): Promise<{ readonly rows: Float32Array[
 }
 
 /** The one token of a text. Error, one line: it is several. */
-function tokenOf(tokenizer: AnyTokenizer, text: string): number {
+export function tokenOf(tokenizer: AnyTokenizer, text: string): number {
   const ids = Array.from(tokenizer.idsOf(text));
   if (ids.length === 1) return ids[0]!;
   throw new Error(`"${text}" is ${ids.length} tokens; give text that is one, such as a common word`);
@@ -76,30 +76,4 @@ export async function nearestTokens(
   const found = best.slice(0, count);
   const names = tokenizer.convertIdsToTokens(found.map(({ id }) => id));
   return found.map((each, i) => ({ token: names[i]!, ...each }));
-}
-
-/**
- * Where embeddings of tokens lie along their two main directions (PCA, of these tokens): `points` [x, y]
- * each, and the share of the variance that each direction has.
- */
-export async function embeddingMap(
-  model: Module,
-  tokenizer: AnyTokenizer,
-  texts: readonly string[],
-): Promise<{ readonly points: [x: number, y: number][]; readonly shares: readonly number[] }> {
-  if (texts.length < 3) throw new Error(`embeddingMap: ${texts.length} tokens make no map; give three or more`);
-  const { rows, width } = await tokenTable(model);
-  const chosen = texts.map((text) => rows[tokenOf(tokenizer, text)]!);
-  const middle = new Float64Array(width);
-  for (const row of chosen) row.forEach((x, d) => (middle[d]! += x / chosen.length));
-  const centred = new Float64Array(chosen.length * width);
-  chosen.forEach((row, i) => row.forEach((x, d) => (centred[i * width + d] = x - middle[d]!)));
-  const { values, right: vectors } = largestSingular(centred, chosen.length, width, 2);
-  const total = centred.reduce((sum, x) => sum + x * x, 0);
-  const along = (i: number, k: number): number =>
-    vectors[k]!.reduce((sum, x, d) => sum + x * centred[i * width + d]!, 0);
-  return {
-    points: chosen.map((_, i) => [along(i, 0), along(i, 1)]),
-    shares: Array.from(values, (value) => value ** 2 / total),
-  };
 }

@@ -1,0 +1,36 @@
+// What views of `train/inspect.ts` share.
+import { Random } from '../../common/random.ts';
+import type { AnyTokenizer, Module } from '../../models/index.ts';
+import { embeddedCorpus } from '../classifier/data.ts';
+import { readTable } from '../data/read-table.ts';
+import { loadSpamAssassin } from '../data/spam-assassin.ts';
+
+/** What a view is given to look at. */
+export interface Look<Options = unknown> {
+  readonly model: Module;
+  readonly tokenizer: AnyTokenizer;
+  /** The model's, for titles. */
+  readonly name: string;
+  readonly texts: readonly string[];
+  readonly options: Options;
+}
+
+export interface LabelledTexts {
+  readonly texts: readonly string[];
+  /** Of each text a number into `names`. */
+  readonly labels: readonly number[];
+  readonly names: readonly string[];
+}
+
+/** At most `rows` texts with labels, drawn at random, of a file as of `readTable` or of spam and ham. */
+export async function labelledTexts(data: string, rows: number, seed: number): Promise<LabelledTexts> {
+  const { examples, names } =
+    data === embeddedCorpus
+      ? await loadSpamAssassin().then(({ train, labels }) => ({ examples: train, names: labels }))
+      : await readTable(data).then(({ examples: all, labels }) => ({ examples: all, names: labels }));
+  const chosen = new Random(seed).shuffle([...examples]).slice(0, rows);
+  return { texts: chosen.map(({ text }) => text), labels: chosen.map(({ label }) => label), names };
+}
+
+/** Whether standard output shows colours, as Node says, which honours NO_COLOR and FORCE_COLOR. */
+export const showsColours = (): boolean => process.stdout.isTTY && process.stdout.hasColors(256);
