@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { isSoftware } from '../gpu/driver/choose.ts';
-import { Pace } from '../gpu/pace.ts';
+import { rest } from '../gpu/pace.ts';
 import { webgpu } from '../gpu/webgpu.ts';
 
 /**
@@ -15,8 +15,6 @@ export class Host {
   private readonly devices: GPUDevice[] = [];
   private software = false;
   private failure: string | undefined;
-  /** For waits of the harness, and for reads by the libraries. */
-  private paces: [Pace, Pace] = [new Pace(false), new Pace(false)];
 
   /** Must be awaited before a library is imported. */
   static async open(): Promise<Host> {
@@ -35,14 +33,17 @@ export class Host {
    * call.
    */
   async finish(): Promise<void> {
-    await this.paces[0].wait(() => Promise.all(this.devices.map(({ queue }) => queue.onSubmittedWorkDone())));
+    await this.patiently(Promise.all(this.devices.map(({ queue }) => queue.onSubmittedWorkDone())));
     this.check();
   }
 
-  /** Another row begins: how long waits take is to be learnt anew. */
+  /** Another row begins. */
   restart(): void {
-    this.paces = [new Pace(this.software), new Pace(this.software)];
     this.failure = undefined;
+  }
+
+  private patiently<T>(work: Promise<T>): Promise<T> {
+    return this.software ? rest(work) : work;
   }
 
   check(): void {
@@ -75,13 +76,13 @@ export class Host {
         },
     );
     // Dawn's bindings poll in a busy loop while somebody waits, which on a software driver slows the very
-    // work: see Pace. Peers must not suffer from that either.
+    // work: see gpu/pace.ts. Peers must not suffer from that either.
     wrap(
       GPUBuffer.prototype,
       'mapAsync',
       (own) =>
         async function (this: GPUBuffer, ...args) {
-          await host.paces[1].wait(() => own.apply(this, args));
+          await host.patiently(own.apply(this, args));
           return undefined;
         },
     );

@@ -7,7 +7,7 @@ import { ErrorTrap, GpuError, guarded } from './errors.ts';
 import { Faults } from './faults.ts';
 import { loadChoices, openAdapter, saveChoices } from './host.ts';
 import type { InitOptions } from './host.ts';
-import { Pace } from './pace.ts';
+import { rest } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
 import { Recording } from './recording.ts';
 import type { RecordingInput } from './recording.ts';
@@ -69,7 +69,6 @@ export class Gpu {
   private readonly errors: ErrorTrap;
   private readonly faults = new Faults();
   private readonly readers: GPUBuffer[] = [];
-  private readonly pace: Pace;
 
   constructor(adapter: GPUAdapter, device: GPUDevice, choices: Choices = new Map()) {
     this.adapter = adapter;
@@ -77,7 +76,6 @@ export class Gpu {
     this.choices = choices;
     this.current = { ...targetOf(adapter, device), choices };
     this.errors = new ErrorTrap(device);
-    this.pace = new Pace(this.target.software);
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines, this.faults);
     this.pool = new BufferPool(device, this.faults, this.target.kind !== 'discrete', (buffer) => {
@@ -199,7 +197,7 @@ export class Gpu {
     this.encoder.copy(buffer, offset, reader, 0, bytes);
     this.faults.forget(reader);
     this.encoder.flush();
-    await this.settle(this.pace.wait(() => reader.mapAsync(GPUMapMode.READ, 0, bytes)));
+    await this.settle(reader.mapAsync(GPUMapMode.READ, 0, bytes));
     const copy = new Uint8Array(reader.getMappedRange(0, bytes).slice(0));
     reader.unmap();
     this.readers.push(reader);
@@ -237,9 +235,18 @@ export class Gpu {
     return this.device.createBuffer({ label: 'read', size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
   }
 
+  /** Compiles the kernels of many dispatches side by side, so that none is waited for later. */
+  prepare(dispatches: Iterable<Dispatch>): Promise<void> {
+    return this.patiently(this.pipelines.prepare(dispatches));
+  }
+
+  private patiently<T>(work: Promise<T>): Promise<T> {
+    return this.target.software ? rest(work) : work;
+  }
+
   private async settle(work: Promise<unknown>): Promise<void> {
     try {
-      await work; // rejects when the device is lost
+      await this.patiently(work); // rejects when the device is lost
     } catch (error) {
       this.errors.check();
       throw new GpuError(`reading back failed: ${error instanceof Error ? error.message : String(error)}`);

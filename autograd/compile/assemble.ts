@@ -79,7 +79,7 @@ export async function assemble(source: Source, gpu: Gpu): Promise<Assembled> {
   const buffers = takeBuffers(plan.buffers, source.shared);
   const memory = new Map(planned.map((storage, i) => [storage, buffers[plan.bufferOf[i]!]!]));
 
-  await gpu.pipelines.prepare(steps.map(({ dispatch }) => dispatch));
+  await gpu.prepare(steps.map(({ dispatch }) => dispatch));
   const recording = gpu.record(
     steps.map(({ dispatch, tensors, group }) => ({
       dispatch,

@@ -1,12 +1,13 @@
 """Measures the same work as kernels.ts and models.ts, in PyTorch on the same card. One JSON line a measurement,
 written at once to $OUT/results.jsonl.
 
-python3 torch_baseline.py kernels|models|export FOLDER|compile [--warm] [--device cpu] [--tiny]
+python3 torch_baseline.py kernels|models|export FOLDER|compile|steps FOLDER [--warm] [--device cpu] [--tiny]
 
 kernels   copy, matrix products, attention, norms, softmax, GELU, losses, AdamW
 models    GPT-2 124M training (eager), MiniLM forward, BERT fine-tuning, decoding
 export    GPT-2 124M without dropout: weights, loss and gradients in float64, for gradients.ts
 compile   the GPT-2 step by torch.compile; --warm only compiles
+steps     fine-tuning steps of the BERT saved in FOLDER, as many as each line of the input says, for bench/pytorch.ts
 """
 import argparse
 import json
@@ -23,11 +24,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
 
 parser = argparse.ArgumentParser()
-parser.add_argument("what", choices=["kernels", "models", "export", "compile"])
+parser.add_argument("what", choices=["kernels", "models", "export", "compile", "steps"])
 parser.add_argument("folder", nargs="?", default="")
 parser.add_argument("--warm", action="store_true")
 parser.add_argument("--device", default="cuda")
 parser.add_argument("--tiny", action="store_true")
+parser.add_argument("--size", default="16x128", help="batch and length of steps")
 options = parser.parse_args()
 
 import torch  # noqa: E402
@@ -452,6 +454,47 @@ def gpt2(kind):
     precise("f32")
 
 
+def fine_tuning(model, ids, labels, kind):
+    """A step of a classifier: clipping, fused AdamW, f32 weights."""
+    precise(kind)
+    model.to(DEVICE).train()
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=5e-5, fused=True)
+    half = kind in ("f16", "bf16")
+    scaler = torch.amp.GradScaler(DEVICE, enabled=kind == "f16" and CUDA)
+
+    def step():
+        with torch.autocast(DEVICE, dtype=DTYPES[kind] if half else torch.bfloat16, enabled=half):
+            loss = model(input_ids=ids, labels=labels).loss
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    return step
+
+
+def steps(folder):
+    from transformers import BertForSequenceClassification
+
+    model = BertForSequenceClassification.from_pretrained(folder)
+    batch, length = map(int, options.size.split("x"))
+    ids = (torch.arange(batch * length, device=DEVICE) * 7919 % model.config.vocab_size).view(batch, length)
+    step = fine_tuning(model, ids, torch.arange(batch, device=DEVICE) % 2, "f32")
+    for line in sys.stdin:
+        begun, cpu = time.perf_counter(), time.process_time()
+        losses = [step().detach() for _ in range(int(line))]
+        losses = [loss.item() for loss in losses]
+        each = 1000 / len(losses)
+        ms, processor = (time.perf_counter() - begun) * each, (time.process_time() - cpu) * each
+        print(json.dumps({"ms": ms, "processor": processor, "losses": losses}), flush=True)
+
+
 def models():
     for kind in ("bf16", "f16", "f32"):
         attempt(f"gpt2 {kind}", lambda: gpt2(kind))
@@ -480,26 +523,11 @@ def models():
 
     def bert(kind):
         torch.manual_seed(1)
-        precise(kind)
         batch = sized(32, 2)
-        config = BertConfig(num_labels=2, **(tiny if TINY else {}))
-        model = BertForSequenceClassification(config).to(DEVICE).train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01, fused=CUDA)
-        ids = torch.randint(0, config.vocab_size, (batch, length), device=DEVICE)
+        model = BertForSequenceClassification(BertConfig(num_labels=2, **(tiny if TINY else {})))
+        ids = torch.randint(0, model.config.vocab_size, (batch, length), device=DEVICE)
         labels = torch.randint(0, 2, (batch,), device=DEVICE)
-        half = kind in ("f16", "bf16")
-        scaler = torch.amp.GradScaler(DEVICE, enabled=kind == "f16" and CUDA)
-
-        def step():
-            with torch.autocast(DEVICE, dtype=DTYPES[kind] if half else torch.bfloat16, enabled=half):
-                loss = model(input_ids=ids, labels=labels).loss
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-
+        step = fine_tuning(model, ids, labels, kind)
         study(f"BERT-base fine-tuning {batch}x{length}", kind, step, batch * length, seconds=0.5)
 
     for kind in ("f16", "bf16", "f32"):
@@ -620,5 +648,7 @@ elif options.what == "models":
     models()
 elif options.what == "export":
     attempt("export", lambda: export(options.folder))
+elif options.what == "steps":
+    steps(options.folder)
 else:
     compiled()
