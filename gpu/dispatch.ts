@@ -32,6 +32,8 @@ export interface Dispatch {
   /** Workgroups to launch. */
   readonly grid: readonly [number, number, number];
   readonly cost: Cost;
+  /** The dispatches that this one computes abreast (kernels/abreast.ts). */
+  readonly parts?: readonly Dispatch[];
 }
 
 /** Workgroups a dimension that every WebGPU device accepts. */

@@ -121,8 +121,8 @@ for (const [name, target] of Object.entries(targets)) {
         ...messages.map(({ message }) => message),
         ...(workgroup > target.maxInvocations ? [`workgroups of ${workgroup}`] : []),
         ...(shared > target.workgroupMemory ? [`${shared} bytes of workgroup memory`] : []),
-        ...readAndWritten(dispatch.wgsl)
-          .filter((buffer) => !isOwn(dispatch.name, buffer))
+        ...(dispatch.parts ?? [dispatch])
+          .flatMap((part) => readAndWritten(part.wgsl).filter((buffer) => !isOwn(part.name, buffer)))
           .map((buffer) => `${buffer} is read and written around a barrier that does not order it`),
         ...(dispatch.access.length > target.maxStorageBuffers ? [`${dispatch.access.length} buffers`] : []),
       ].map((fault) => `${dispatch.name} (${title}): ${fault}`);

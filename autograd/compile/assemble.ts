@@ -12,6 +12,7 @@ import { fuse } from './fuse.ts';
 import type { Grouping } from './group.ts';
 import { planMemory } from './plan.ts';
 import type { MemoryPlan } from './plan.ts';
+import { placeAbreast } from './abreast.ts';
 import { simplify } from './simplify.ts';
 import type { Simplified } from './simplify.ts';
 
@@ -52,7 +53,7 @@ export function lowerTape({ entries, inputs, wanted, firstDraw }: Omit<Source, '
   const constants = constantsOf(simplified.entries);
   const grouping = fuse(simplified.entries, { target, wanted, constants });
   const { steps: absolute, temporaries } = lowerGroups(grouping, target, constants);
-  const steps = absolute.map((step) => numberDraws(step, firstDraw));
+  const steps = placeAbreast(absolute, target).map((step) => numberDraws(step, firstDraw));
 
   const own = new Set([...inputs, ...entries.flatMap(({ outputs }) => outputs)].map(({ storage }) => storage));
   const lives = lifetimes(steps);
@@ -81,9 +82,9 @@ export async function assemble(source: Source, gpu: Gpu): Promise<Assembled> {
 
   await gpu.prepare(steps.map(({ dispatch }) => dispatch));
   const recording = gpu.record(
-    steps.map(({ dispatch, tensors, group }) => ({
+    steps.map(({ dispatch, tensors, name }) => ({
       dispatch,
-      op: () => describeOp(group.name, tensors),
+      op: () => describeOp(name, tensors),
       bindings: tensors.map((x) => {
         const home = memory.get(x.storage);
         const allocate = (bytes: number, label: string) => gpu.allocate(bytes, label, home !== undefined);

@@ -13,7 +13,8 @@ import type { Group, Grouping } from './group.ts';
 export interface Step {
   readonly dispatch: Dispatch;
   readonly tensors: readonly Tensor[];
-  readonly group: Group;
+  /** What it was made of: names of ops. */
+  readonly name: string;
 }
 
 export interface Lowered {
@@ -28,7 +29,7 @@ export function lowerGroups({ groups, stored }: Grouping, target: Target, consta
   const temporaries = new Set<Storage>();
   for (const group of groups) {
     const emit = (dispatch: Dispatch, tensors: readonly Tensor[]): void =>
-      void steps.push({ dispatch, tensors, group });
+      void steps.push({ dispatch, tensors, name: group.name });
     const isStored = ({ storage }: Tensor): boolean => stored.has(storage);
     const { anchor, maps } = group;
     const results = maps.map(({ outputs }) => outputs[0]!).filter(isStored);

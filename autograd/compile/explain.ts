@@ -52,12 +52,12 @@ export function explainProgram(name: string, program: Program): string {
     `memory ${showBytes(s.planned)} planned, ${showBytes(s.lowerBound)} the least possible; ` +
       `${(s.flops / 1e9).toFixed(3)} GFLOP, ${showBytes(s.bytes)} to move at least`,
   ];
-  const rows = assembled!.steps.map(({ dispatch, tensors, group }, i) => {
+  const rows = assembled!.steps.map(({ dispatch, tensors, name }, i) => {
     const output = tensors.at(-1);
     return [
       `${i}`,
       dispatch.name,
-      group.name === dispatch.name ? '' : group.name,
+      name === dispatch.name ? '' : name,
       output ? `[${output.shape.join(', ')}]` : '',
       (dispatch.cost.bytes / 1024).toFixed(1),
       (dispatch.cost.flops / 1e6).toFixed(3),

@@ -35,7 +35,8 @@ export const assumptions = [
     'matrices) at 85%, 70% or 50% of that pipe, where 16, 8 or fewer subgroups hide waiting.',
   'Only useful operations are counted: a block across a causal edge is taken as if it were cut there.',
   'Memory moves what each kernel must read and write once, at 85% of the datasheet: caches neither help nor fail.',
-  'A dispatch waits for the one before it (launch), and takes the longer of memory and arithmetic.',
+  'A dispatch waits for the one before it (launch), and takes the longer of memory and arithmetic; parts of one that ' +
+    'run abreast take as long as one after the other, with the registers of the largest.',
   'Registers are estimated from the text; no compiler was asked.',
 ];
 
@@ -57,11 +58,21 @@ function pipes(counts: Counts, workgroup: number, device: Device): Readonly<Reco
 
 const known = new Map<string, Instructions>();
 
-/** Estimates the time of a dispatch on a device that is alone with it. */
-export function estimate({ wgsl, grid, cost }: Dispatch, device: Device): Estimate {
+function readOnce({ wgsl }: Dispatch): Instructions {
   let instructions = known.get(wgsl);
   if (!instructions) known.set(wgsl, (instructions = instructionsOf(wgsl)));
-  const { once, loops, workgroup, shared, registers } = instructions;
+  return instructions;
+}
+
+/**
+ * Estimates the time of a dispatch on a device that is alone with it, or of a part of one, whose workgroups
+ * have the registers and the memory of the `whole`.
+ */
+export function estimate(dispatch: Dispatch, device: Device, whole = dispatch): Estimate {
+  const { grid, cost } = dispatch;
+  const instructions = readOnce(dispatch);
+  const { once, loops, workgroup } = instructions;
+  const { shared, registers } = readOnce(whole);
   const groups = grid[0] * grid[1] * grid[2];
   const resident = Math.max(
     1,

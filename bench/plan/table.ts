@@ -6,7 +6,7 @@ import type { Device } from './devices.ts';
 import { estimate } from './roofline.ts';
 import type { Estimate } from './roofline.ts';
 
-/** The dispatches of one kernel's name together. */
+/** The dispatches of one kernel's name, or parts of dispatches, together. */
 export interface KernelPlan {
   readonly name: string;
   readonly dispatches: number;
@@ -37,9 +37,13 @@ export interface Plan {
 /** Estimates a lowered program on a device, kernel by kernel, the longest first. */
 export function planOf({ steps, plan }: LoweredTape, device: Device): Plan {
   const byName = new Map<string, KernelPlan>();
-  for (const { dispatch } of steps) {
-    const { name, cost } = dispatch;
-    const own = estimate(dispatch, device);
+  const parts = steps.flatMap(({ dispatch: whole }) =>
+    (whole.parts ?? [whole]).map((part, i) => {
+      const own = estimate(part, device, whole);
+      return { ...part, own: i === 0 ? own : { ...own, seconds: own.seconds - device.launch } };
+    }),
+  );
+  for (const { name, cost, own } of parts) {
     const before = byName.get(name);
     byName.set(name, {
       name,
