@@ -31,6 +31,8 @@ export {
   BertForSequenceClassification,
   BertForTokenClassification,
 } from './bert/heads.ts';
+export { entropyOf, exitEarly, hasExits } from './bert/early-exit.ts';
+export type { Exited } from './bert/early-exit.ts';
 export type { PreTrainingOutput, RotaryFillOutput } from './bert/heads.ts';
 export type { MaskedTokens, QuestionAnsweringOutput } from './transformer/encoder-heads.ts';
 export { BertModel, BertPreTrainedModel } from './bert/model.ts';

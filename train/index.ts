@@ -9,6 +9,7 @@ export { openTokenCorpus, verifyTokenCorpus, writeTokenCorpus } from './data/tok
 export { Interrupted } from './cli/interrupt.ts';
 export { fineTune } from './classifier/fine-tune.ts';
 export type { FineTuneTask, Objective } from './classifier/fine-tune.ts';
+export { exitLogits, exitObjective, exitsAt, largestEntropy, withExits } from './compress/early-exit.ts';
 export { distillation, layerMap, softLoss, teacherLogits } from './compress/distillation.ts';
 export type { DistillationOptions } from './compress/distillation.ts';
 export { AnswerCache } from './evaluation/answer-cache.ts';

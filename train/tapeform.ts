@@ -58,6 +58,7 @@ const table: Readonly<Record<string, Entry>> = {
   reward: { about: 'a model learns to give better answers higher rewards' },
   compress: { about: 'a trained classifier smaller in many ways, side by side' },
   prune: { about: 'a smaller model out of a trained one, parts left out' },
+  'early-exit': { about: 'clear texts leave a classifier after its first layers' },
   distill: { about: 'a small model learns from a large one' },
   evaluate: { about: 'a language model on tasks, as lm-evaluation-harness does' },
   notebook: { about: 'run notebooks in TypeScript, or turn them into scripts and back' },

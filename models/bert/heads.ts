@@ -1,5 +1,7 @@
 import { add, crossEntropy, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { brief } from '../../common/printable.ts';
+import type { ModelConfig } from '../config.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
@@ -9,7 +11,7 @@ import type { LayerNorm } from '../nn/norm.ts';
 import { tokenLoss } from '../nn/token-loss.ts';
 import { parameter, zerosInit } from '../parameter.ts';
 import type { Parameter } from '../parameter.ts';
-import { dense, encoderHeads, predictTokens } from '../transformer/encoder-heads.ts';
+import { dense, encoderHeads, FirstTokenPooler, predictTokens } from '../transformer/encoder-heads.ts';
 import type { MaskedTokens, PooledOutput, TokenHead } from '../transformer/encoder-heads.ts';
 import { internalsOf } from '../transformer/outputs.ts';
 import type { HeadOutput, Internals } from '../transformer/outputs.ts';
@@ -245,6 +247,40 @@ export class BertForRotaryFill extends BertPreTrainedModel {
 }
 
 /** A linear classifier on the pooled output. */
+/**
+ * The entropy, in nats, below which a text leaves at an off-ramp, `early_exit_entropy` of config.json;
+ * undefined: there are no off-ramps. Error, one line: it is no number from 0 up.
+ */
+export function exitEntropyOf({ extra }: ModelConfig): number | undefined {
+  const { early_exit_entropy: entropy } = extra;
+  if (entropy === undefined || (typeof entropy === 'number' && entropy >= 0 && Number.isFinite(entropy)))
+    return entropy;
+  throw new Error(`early_exit_entropy of the config is ${brief(entropy)}; give a number from 0 up`);
+}
+
+/** A pooler and a classifier of its own behind a layer, with the keys of DeeBERT's files. */
+class BertHighway extends Module {
+  readonly pooler: FirstTokenPooler;
+  readonly dropout: Dropout;
+  readonly classifier: Linear;
+
+  constructor(config: BertConfig) {
+    super();
+    this.pooler = new FirstTokenPooler(config);
+    this.dropout = new Dropout(classifierDropout(config));
+    this.classifier = dense(config, config.hiddenSize, config.numLabels);
+  }
+
+  /** The layer's output (B, T, D) -> (B, L). */
+  override forward(hidden: Tensor): Tensor {
+    return this.classifier.forward(this.dropout.forward(this.pooler.forward(hidden)));
+  }
+}
+
+/**
+ * The classifier of BERT; with `early_exit_entropy` in its config it has off-ramps, which `forward` does not
+ * take and `exitEarly` does (DeeBERT, Xin et al. 2020).
+ */
 export class BertForSequenceClassification extends heads.SequenceClassification {
   readonly dropout: Dropout;
   readonly classifier: Linear;
@@ -253,6 +289,8 @@ export class BertForSequenceClassification extends heads.SequenceClassification 
     super(config, true);
     this.dropout = new Dropout(classifierDropout(config));
     this.classifier = dense(config, config.hiddenSize, config.numLabels);
+    if (exitEntropyOf(config) !== undefined)
+      this.bert.encoder.highway = Array.from({ length: config.numHiddenLayers - 1 }, () => new BertHighway(config));
   }
 
   protected override score({ pooled }: PooledOutput): Tensor {

@@ -337,6 +337,8 @@ export class BertLayer<Bias, Attention extends AttentionPart<Bias>> extends Modu
 
 export class BertEncoder extends Module {
   readonly layer: readonly BertLayer<Tensor | undefined, BertAttention<Tensor | undefined, BertSelfAttention>>[];
+  /** Off-ramps behind all layers but the last, of classifiers that texts may leave early; see `exitEarly`. */
+  highway: readonly (Module & { forward(hidden: Tensor): Tensor })[] | undefined;
 
   constructor(config: LayerShape) {
     super();

@@ -118,7 +118,7 @@ export function textRows(
 }
 
 /** A function of a model and a batch that gives one tensor, compiled once for each model. */
-type Forward<M extends EncoderModel> = (model: M) => Compiled<[batch: BertInputs], Tensor>;
+type Forward<M extends EncoderModel> = (model: M) => (batch: BertInputs) => Tensor | Promise<Tensor>;
 
 /**
  * `compute` as the device runs it, compiled once for each model: a batch's result, of which `readRows` reads
@@ -127,7 +127,7 @@ type Forward<M extends EncoderModel> = (model: M) => Compiled<[batch: BertInputs
 export const computing = <M extends EncoderModel>(
   name: string,
   compute: (model: M, batch: BertInputs) => Tensor,
-): Forward<M> => compiledFor(name, compute);
+): ((model: M) => Compiled<[batch: BertInputs], Tensor>) => compiledFor(name, compute);
 
 /**
  * The values of each row, in the order of the rows: of a result (B, ...) the part (...) of the row, and of
@@ -145,7 +145,7 @@ export async function readRows<M extends EncoderModel>(
     const batch = indices.map((i) => rows[i]!);
     const { shape, ...arrays } = padRows(batch, paddingOf({ model, tokenizer }), rowLimits(model));
     const onDevice = (data: Int32Array): Tensor => tensor(data, { shape: [...shape] });
-    const result = forward(model)({
+    const result = await forward(model)({
       inputIds: onDevice(arrays.inputIds),
       attentionMask: onDevice(arrays.attentionMask),
       ...(arrays.tokenTypeIds ? { tokenTypeIds: onDevice(arrays.tokenTypeIds) } : {}),

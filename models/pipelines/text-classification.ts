@@ -1,4 +1,7 @@
+import { tensor } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import { highest } from '../../common/collections.ts';
+import { exitEarly, hasExits } from '../bert/early-exit.ts';
 import type { BertInputs } from '../bert/model.ts';
 import type { SequenceClassificationModel } from '../auto.ts';
 import type { LoadOptions } from '../pretrained.ts';
@@ -30,13 +33,15 @@ export type TextClassifier = TextEncoder<SequenceClassificationModel>;
 export const loadTextClassifier = (id: string, options?: LoadOptions): Promise<TextClassifier> =>
   loadTextEncoder(id, 'ForSequenceClassification', options);
 
-/** The logits of each row, [numLabels]. */
-export const sequenceLogits = computing(
-  'text classification',
-  (model: SequenceClassificationModel, batch: BertInputs) => {
-    return model.forward(batch).logits;
-  },
-);
+const wholeLogits = computing('text classification', (model: SequenceClassificationModel, batch: BertInputs) => {
+  return model.forward(batch).logits;
+});
+
+/** The logits of each row, [numLabels]; of a model with off-ramps those where the row leaves. */
+export const sequenceLogits = (
+  model: SequenceClassificationModel,
+): ((batch: BertInputs) => Tensor | Promise<Tensor>) =>
+  hasExits(model) ? async (batch) => tensor((await exitEarly(model, batch)).logits) : wholeLogits(model);
 
 export const pairOf = (input: ClassifiedText): string | TextPair =>
   typeof input === 'string' ? input : [input.text, input.textPair];

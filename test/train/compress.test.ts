@@ -13,6 +13,7 @@ import {
   BertForSequenceClassification,
   BertModel,
   changedLayers,
+  hasExits,
   loadModel,
   LowRankLinear,
   MaskedLinear,
@@ -770,18 +771,21 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
 test('all ways in one table: each point measured and saved, those that are there are kept', async () => {
   const output = join(folder, 'all');
   const asked = ['--model', base, ...training, '--output', output, '--points'];
-  const done = await script('compress', [...asked, 'heads-50,weights-2:4,bits-8,bits-4-aware']);
+  const done = await script('compress', [...asked, 'heads-50,weights-2:4,bits-8,bits-4-aware,movement-80,early-exit']);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /not zero +MB in file +MB on device +ms a text +tokens\/s +faster +accuracy +f1\n/);
   const outcomes = JSON.parse(readFileSync(join(output, 'outcomes.json'), 'utf8')) as Outcome[];
-  const [dense, heads, pattern, bits, aware] = outcomes;
+  const [dense, heads, pattern, bits, aware, moved, exits] = outcomes;
   assert.equal(
     outcomes.map(({ point }) => point),
-    ['dense', 'heads-50', 'weights-2:4', 'bits-8', 'bits-4-aware'],
+    ['dense', 'heads-50', 'weights-2:4', 'bits-8', 'bits-4-aware', 'movement-80', 'early-exit'],
   );
   assert.ok(heads!.parameters < dense!.parameters && heads!.fileBytes < dense!.fileBytes);
   assert.is(dense!.deviceBytes, 4 * dense!.parameters);
   assert.is(pattern!.nonZero, 0.5);
+  assert.ok(Math.abs(moved!.nonZero - 0.2) < 0.001 && moved!.fileBytes === dense!.fileBytes);
+  assert.ok(exits!.parameters > dense!.parameters);
+  assert.ok(hasExits(await loadModel(join(output, 'early-exit-42'))));
   assert.ok(bits!.fileBytes < dense!.fileBytes);
   assert.ok(aware!.fileBytes < bits!.fileBytes && aware!.parameters === dense!.parameters);
   assert.ok(bits!.deviceBytes < dense!.deviceBytes && bits!.parameters === dense!.parameters);

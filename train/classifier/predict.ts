@@ -1,6 +1,6 @@
-import { bceWithLogits, crossEntropy, mse, reshape, sigmoid, softmax } from '../../autograd/index.ts';
+import { bceWithLogits, crossEntropy, mse, reshape, sigmoid, softmax, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import { rowLimits } from '../../models/index.ts';
+import { exitEarly, hasExits, rowLimits } from '../../models/index.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
 import { compiledFor, forEachBatch } from '../../models/pipelines/rows.ts';
 import type { Target } from '../data/read-table.ts';
@@ -45,10 +45,20 @@ const problems = {
   }),
 } as const;
 
-const forwardOf = compiledFor('prediction', (model: SequenceClassificationModel, batch: ClassificationBatch) => {
+const problemOf = ({ config }: SequenceClassificationModel) =>
+  problems[config.problemType ?? 'single_label_classification'];
+
+const wholeOf = compiledFor('prediction', (model: SequenceClassificationModel, batch: ClassificationBatch) => {
   const { labels, ...inputs } = batch;
-  return problems[model.config.problemType ?? 'single_label_classification'](model.forward(inputs).logits, labels);
+  return problemOf(model)(model.forward(inputs).logits, labels);
 });
+
+/** Scores and the sum of losses; where the model has off-ramps, texts leave at them. */
+async function scoresOf(model: SequenceClassificationModel, batch: ClassificationBatch) {
+  if (!hasExits(model)) return wholeOf(model)(batch);
+  const { labels, ...inputs } = batch;
+  return problemOf(model)(tensor((await exitEarly(model, inputs)).logits), labels);
+}
 
 /** Scores examples with dropout off; the model's mode is put back afterwards. */
 export async function scoreExamples(
@@ -64,7 +74,7 @@ export async function scoreExamples(
       padTokenId,
       rowLimits(model),
     );
-    const { scores: each, loss: sum } = forwardOf(model)(batch);
+    const { scores: each, loss: sum } = await scoresOf(model, batch);
     const [rows, total] = await Promise.all([each.tolist() as Promise<number[][]>, sum.item()]);
     indices.forEach((i, row) => (scores[i] = rows[row]!));
     loss += total;

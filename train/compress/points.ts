@@ -4,7 +4,9 @@ import type { Quantization, SequenceClassificationModel, TextEncoder } from '../
 import { fineTune } from '../classifier/fine-tune.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import type { Resume } from '../trainer/run-state.ts';
+import { withExtra } from '../classifier/model.ts';
 import { distillation, teacherLogits } from './distillation.ts';
+import { exitLogits, exitObjective, largestEntropy, withExits } from './early-exit.ts';
 import { fakeQuantized, packFakeQuantized } from './quantization-aware.ts';
 import { smallerModel, trainPruned, weightPruning } from './prune-classifier.ts';
 import type { Calibration, Parts, Zeros } from './prune-classifier.ts';
@@ -88,6 +90,24 @@ const student = (share: number, strength: string): Point => ({
   },
 });
 
+/** Off-ramps, taught alone; texts leave as early as costs next to nothing on the validation part. */
+const exits: Point = {
+  method: 'early exit',
+  strength: '0.5% accuracy',
+  async make(making) {
+    const { classifier, validation } = making.trained;
+    const model = withExits(classifier.model);
+    const training = { ...trainingOf(making, classifier), validation: [], identity: {} };
+    await fineTune({ ...training, model, objective: exitObjective(model, { joint: false }) });
+    const { tokenizer } = classifier;
+    const truth = validation.map(({ label }) => label as number);
+    const logits = await exitLogits({ model, tokenizer }, validation, making.batchSize);
+    withExtra(model, { early_exit_entropy: largestEntropy(logits, truth, 0.005) });
+    await model.requiresGrad(true).savePretrained(making.output, { tokenizer });
+    return model;
+  },
+};
+
 /** The defaults of distill.ts. */
 const usual = { temperature: 2, alpha: 0.7, hiddenWeight: 0, attentionWeight: 0 };
 
@@ -127,6 +147,7 @@ export const points: Readonly<Record<string, Point>> = {
   'heads-units-50': without('heads and units out', '50%', { heads: 0.5, units: 0.5 }),
   'heads-units-75': without('heads and units out', '75%', { heads: 0.75, units: 0.75 }),
   'layers-50': student(0.5, '50%'),
+  'early-exit': exits,
   'rank-50': without('low rank', '50%', { thin: { share: 0.5 } }),
   'rank-25': without('low rank', '25%', { thin: { share: 0.25 } }),
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),

@@ -70,6 +70,8 @@ function checkWhole(op: string, { config }: Shrinkable): void {
   for (const key of ['low_rank', 'masked', 'fake_quantized'] as const)
     if (Object.keys(changedLayers(config, key)).length > 0)
       throw new Error(`${op}: layers of the model are changed already (${key}); take parts out before`);
+  if ('early_exit_entropy' in config.extra)
+    throw new Error(`${op}: the model has off-ramps behind its layers; take parts out before`);
 }
 
 /** Error: a number that is no layer, twice the same, or none at all. */
