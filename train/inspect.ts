@@ -31,7 +31,7 @@ import type { NamedMap } from './inside/heat-map-page.ts';
 import { inductionScores, logProbMetric } from './inside/induction.ts';
 import { activationPatching, headAblation, patched } from './inside/interventions.ts';
 import type { LayerMap } from './inside/interventions.ts';
-import { logitLens } from './inside/lens.ts';
+import { lensView } from './inside/lens-view.ts';
 import type { LanguageModel } from './inside/lens.ts';
 import { attentionPatterns, readInputs } from './inside/patterns.ts';
 import { mapView } from './inside/map-view.ts';
@@ -58,8 +58,22 @@ const command = {
     answer: { type: 'string', help: 'patch: the token that follows the clean text' },
     wrong: { type: 'string', help: 'patch: the token that follows the corrupted one' },
     activation: { type: 'choice', choices: patched, default: 'hook_resid_pre', help: 'patch: what is put back' },
-    data: { type: 'string', help: 'map, probes: texts with labels, or words with tags; a file, or spam-assassin' },
-    rows: { type: 'int', default: 300, min: 4, help: 'map, probes: texts of --data, drawn at random' },
+    tuned: {
+      type: 'path',
+      help: 'lens: file of a tuned lens, to show it too; it is made of --data where there is none',
+    },
+    data: {
+      type: 'string',
+      help:
+        'map, probes: texts with labels, or words with tags; a file, or spam-assassin. lens --tuned: texts to learn ' +
+        'from, a file, folder or name; default sotu',
+    },
+    rows: {
+      type: 'int',
+      min: 4,
+      help: 'of --data, drawn at random: texts, default 300; of a lens parts, default 1000',
+    },
+    steps: { type: 'int', min: 1, help: 'of training a lens; default 400' },
     layer: { type: 'int', min: 0, help: 'map: the layer behind which texts are looked at; default the last' },
     seed: { type: 'int', default: 0, min: 0, help: 'of what is drawn at random' },
     out: { type: 'path', help: 'the page, one HTML file that needs no other; default VIEW.html' },
@@ -75,7 +89,7 @@ type Look = LookAt<Options>;
 const views: Readonly<Record<string, { readonly texts: readonly [number, number]; run(look: Look): Promise<string> }>> =
   {
     attention: { texts: [1, Infinity], run: attention },
-    lens: { texts: [1, 1], run: lens },
+    lens: { texts: [1, 1], run: lensView },
     heads: { texts: [0, 0], run: heads },
     ablate: { texts: [1, 1], run: ablate },
     patch: { texts: [2, 2], run: patch },
@@ -123,32 +137,6 @@ async function attention({ model, tokenizer, texts, name, options }: Look): Prom
       console.log(`${stack}: ${layers.length} layers, ${from.length} tokens attend to ${to.length}`);
   }
   return attentionPage(shown, `Attention of ${name}`);
-}
-
-async function lens({ model, tokenizer, texts, name, options }: Look): Promise<string> {
-  const { tokens, layers } = await logitLens(model as LanguageModel, tokenizer, texts[0]!, {
-    truncation: options.truncation,
-  });
-  const last = tokens.length - 1;
-  const rows = layers.map((layer) => [
-    layer.name,
-    ...layer.places[last]!.slice(0, 3).map(({ token, probability }) => `${printable(token)} ${probability.toFixed(3)}`),
-  ]);
-  console.log(
-    `what each layer says ${model instanceof CausalLM ? 'behind' : 'for'} "${printable(tokens[last]!.text)}"`,
-  );
-  console.log(alignTable(['layer', '1st', '2nd', '3rd'], rows, new Set()));
-  const best = layers.flatMap(({ places }) => places.map(([first]) => first!));
-  const map: NamedMap = {
-    title: 'The most probable token, and its probability',
-    note: model instanceof CausalLM ? 'Each cell says what follows its token.' : 'Each cell says what stands there.',
-    rows: layers.map((layer) => layer.name),
-    columns: tokens.map(({ text }) => text),
-    values: best.map(({ probability }) => probability),
-    words: best.map(({ token }) => token.replace(/^[Ġ▁]/, ' ')),
-    scale: 1,
-  };
-  return heatMapPage([map], `Logit lens of ${name}`);
 }
 
 async function weights({ model, name }: Look): Promise<string> {

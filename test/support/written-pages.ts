@@ -37,6 +37,8 @@ const outcome = (point: string, fileBytes: number, value: number): Outcome => ({
 /** Makes a page of each kind that scripts write, in a folder, and looks at all of them in Chromium. */
 export async function lookAtWrittenPages(folder: string, options: LookOptions): Promise<void> {
   for (const [name, words] of Object.entries(written)) await ran([...words, join(folder, `${name}.html`)]);
+  const lens = ['train/inspect.ts', 'lens', 'The state of the', '--rows', '32', '--steps', '8'];
+  await ran([...lens, '--tuned', join(folder, 'lens.safetensors'), '--out', join(folder, 'tuned.html')]);
   const texts = ['a good day,yes', 'a bad day,no', 'good,yes', 'bad,no', 'good and good,yes', 'bad and bad,no'];
   const data = join(folder, 'texts.csv');
   // Words of their own, since near duplicates stay in one part.

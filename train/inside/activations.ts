@@ -37,7 +37,7 @@ export async function forEachActivation(
   model: Module,
   rows: readonly TokenRow[],
   names: ActivationNames,
-  visit: (row: number, activations: Readonly<Record<string, RowActivation>>) => void,
+  visit: (row: number, activations: Readonly<Record<string, RowActivation>>) => void | Promise<void>,
   { batchSize = 16, onProgress }: ActivationOptions = {},
 ): Promise<void> {
   const limits = limitsOf(model);
@@ -58,14 +58,14 @@ export async function forEachActivation(
       const width = x.size / shape[0] / shape[1];
       found.push([name, width, Float32Array.from(await x.data(), Number)]);
     }
-    indices.forEach((row, at) => {
+    for (const [at, row] of indices.entries()) {
       const tokens = rows[row]!.inputIds.length;
       const own = found.map(([name, width, data]) => {
         const from = at * shape[1] * width;
         return [name, { width, values: data.subarray(from, from + tokens * width) }] as const;
       });
-      visit(row, Object.fromEntries(own));
-    });
+      await visit(row, Object.fromEntries(own));
+    }
     onProgress?.((done += indices.length), rows.length);
   });
 }

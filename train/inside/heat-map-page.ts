@@ -14,6 +14,8 @@ export interface NamedMap {
   readonly scale?: number;
   /** What stands in each cell beside the value, such as a token. */
   readonly words?: readonly string[];
+  /** Without words: each cell shows its value, with so many digits. */
+  readonly digits?: number;
   /** A line below the title. */
   readonly note?: string;
 }
@@ -41,8 +43,8 @@ export function heatMapPage(maps: readonly NamedMap[], title: string): string {
 <details><summary>All values</summary>${tableHtml('all values', ['', ...columns], lines, 'numbers')}</details>`;
     })
     .join('\n');
-  const data = maps.map(({ title: name, rows, columns, values, words, scale }) => ({
-    ...{ title: name, rows, columns, words, scale },
+  const data = maps.map(({ title: name, rows, columns, values, words, scale, digits }) => ({
+    ...{ title: name, rows, columns, words, scale, digits },
     // JSON has no NaN.
     values: Array.from({ length: values.length }, (_, i) => (Number.isFinite(values[i]!) ? values[i]! : null)),
   }));
@@ -54,13 +56,14 @@ const shown = (value: number): string => (Number.isFinite(value) ? value.toFixed
 
 const script = `
 const say = (text) => { document.getElementById('said').textContent = text; };
-data.forEach(({ title, rows, columns, values, words, scale }, m) => {
+data.forEach(({ title, rows, columns, values, words, scale, digits }, m) => {
   const largest = scale ?? Math.max(1e-12, ...values.map(Math.abs));
   const at = (i, j) => values[i * columns.length + j] ?? 0;
   mapOf(document.querySelector('[data-map="' + m + '"]'), say).draw({
     label: title, rows, columns, at,
     shade: (value) => value / largest,
     ...(words ? { word: (i, j) => words[i * columns.length + j] } : {}),
+    ...(digits === undefined ? {} : { word: (i, j) => values[i * columns.length + j]?.toFixed(digits) ?? '' }),
     text: (i, j) => rows[i] + ', ' + columns[j] + ': ' + (words ? words[i * columns.length + j] + ' ' : '') +
       (values[i * columns.length + j]?.toFixed(4) ?? 'none'),
   });

@@ -10,12 +10,12 @@ import type { Look } from './view.ts';
 export interface MapOptions {
   readonly data: string | undefined;
   readonly layer: number | undefined;
-  readonly rows: number;
+  readonly rows: number | undefined;
   readonly seed: number;
 }
 
 export async function mapView({ model, tokenizer, name, texts: tokens, options }: Look<MapOptions>): Promise<string> {
-  const { data, layer, rows, seed } = options;
+  const { data, layer, rows = 300, seed } = options;
   if ((data === undefined) === (tokens.length === 0))
     throw new UsageError('inspect: map takes three tokens or more, or --data, a file of texts with labels');
   if (data === undefined && layer !== undefined)

@@ -20,7 +20,7 @@ import type { Look } from './view.ts';
 
 export interface ProbeViewOptions {
   readonly data: string | undefined;
-  readonly rows: number;
+  readonly rows: number | undefined;
   readonly seed: number;
 }
 
@@ -45,7 +45,7 @@ async function hasTextLabels(data: string): Promise<boolean> {
 }
 
 async function probeData({ model, tokenizer, options }: Look<ProbeViewOptions>, data: string): Promise<ProbeData> {
-  const { rows: most, seed } = options;
+  const { rows: most = 300, seed } = options;
   if (await hasTextLabels(data)) {
     const { texts, labels, names } = await labelledTexts(data, most, seed);
     const random = new Random(seed, 1);

@@ -18,6 +18,7 @@ import { Random } from '../../common/random.ts';
 import { evalMode, Parameter } from '../../models/index.ts';
 import { AdamW } from '../optim/index.ts';
 import { forEachActivation, residualNames } from './activations.ts';
+import { layerName } from './lens.ts';
 import type { LanguageModel } from './lens.ts';
 
 /** A row of tokens with a label for each; -100 where a token does not count. */
@@ -136,7 +137,7 @@ export async function linearProbes(
     ...{ count, classes, steps, lr, weightDecay },
   });
   const layers = accuracies.map(([accuracy, control], layer): LayerProbe => ({
-    name: layer === 0 ? 'embeddings' : `layer ${layer - 1}`,
+    name: layerName(layer),
     ...{ accuracy, control, selectivity: accuracy - control },
   }));
   return { layers, majority: majorityOf(tokens.labels, count, classes) };
