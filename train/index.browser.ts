@@ -57,6 +57,11 @@ export type { LabelledRow, LayerProbe, ProbeOptions, Probes } from './inside/pro
 export { largestSingular } from '../common/largest-singular.ts';
 export { principalMap, textVectors, tokenVectors } from './inside/embedding-map.ts';
 export type { TextVectorOptions } from './inside/embedding-map.ts';
+export { featurePage } from './inside/feature-page.ts';
+export { featuresOf, testAutoencoder, tokenActivations } from './inside/features.ts';
+export type { AutoencoderTest, Feature, FeatureExample, FeatureTextOptions } from './inside/features.ts';
+export { SparseAutoencoder, trainAutoencoder } from './inside/sparse-autoencoder.ts';
+export type { AutoencoderOptions, AutoencoderShape } from './inside/sparse-autoencoder.ts';
 export { scatterLines, scatterPage } from './inside/scatter.ts';
 export type { Scatter } from './inside/scatter.ts';
 export { trustworthiness, umap } from './inside/umap.ts';

@@ -9,6 +9,7 @@
  *   npx tsx train/inspect.ts nearest " people" " law"               tokens whose embeddings lie nearest
  *   npx tsx train/inspect.ts map --data spam-assassin               where texts lie in its space
  *   npx tsx train/inspect.ts probes --data spam-assassin            what can be read off its layers
+ *   npx tsx train/inspect.ts sae --layer 2                          directions that a layer uses, and when
  *   npx tsx train/inspect.ts patch --answer " her" --wrong " his" "Ann took" "Bob took"
  *
  * Each writes a page; all but attention print tables too.
@@ -36,6 +37,7 @@ import type { LanguageModel } from './inside/lens.ts';
 import { attentionPatterns, readInputs } from './inside/patterns.ts';
 import { mapView } from './inside/map-view.ts';
 import { probeView } from './inside/probe-view.ts';
+import { saeView } from './inside/sae-view.ts';
 import { nearestTokens, weightSizes } from './inside/weights.ts';
 import type { Look as LookAt } from './inside/view.ts';
 import { pageHtml, tableHtml } from './report/page.ts';
@@ -43,7 +45,7 @@ import { pageHtml, tableHtml } from './report/page.ts';
 const command = {
   name: 'inspect',
   usage: 'npx tsx train/inspect.ts VIEW',
-  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, nearest, map, probes.',
+  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, nearest, map, probes, sae.',
   positionals: { name: 'text', help: 'the view, then the texts to look at; of patch the clean and the corrupted one' },
   options: {
     model: {
@@ -65,16 +67,15 @@ const command = {
     data: {
       type: 'string',
       help:
-        'map, probes: texts with labels, or words with tags; a file, or spam-assassin. lens --tuned: texts to learn ' +
-        'from, a file, folder or name; default sotu',
+        'map, probes: texts with labels, or words with tags; a file, or spam-assassin. sae, lens --tuned: texts to ' +
+        'learn from, a file, folder or name; default sotu',
     },
-    rows: {
-      type: 'int',
-      min: 4,
-      help: 'of --data, drawn at random: texts, default 300; of a lens parts, default 1000',
-    },
-    steps: { type: 'int', min: 1, help: 'of training a lens; default 400' },
-    layer: { type: 'int', min: 0, help: 'map: the layer behind which texts are looked at; default the last' },
+    rows: { type: 'int', min: 4, help: 'of --data, drawn at random: texts, default 300; to learn from, default 1000' },
+    steps: { type: 'int', min: 1, help: 'of training; default of a lens 400, of an autoencoder 600' },
+    autoencoder: { type: 'path', help: 'sae: file of the autoencoder; it is made of --data where there is none' },
+    features: { type: 'int', min: 1, help: 'sae: directions to choose from; default four times the width' },
+    active: { type: 'int', default: 16, min: 1, help: 'sae: how many at most are active on a token' },
+    layer: { type: 'int', min: 0, help: 'map, sae: the layer behind which is looked at; default the last' },
     seed: { type: 'int', default: 0, min: 0, help: 'of what is drawn at random' },
     out: { type: 'path', help: 'the page, one HTML file that needs no other; default VIEW.html' },
   },
@@ -97,6 +98,7 @@ const views: Readonly<Record<string, { readonly texts: readonly [number, number]
     nearest: { texts: [1, Infinity], run: nearest },
     map: { texts: [0, Infinity], run: mapView },
     probes: { texts: [0, 0], run: probeView },
+    sae: { texts: [0, 0], run: saeView },
   };
 
 main(async () => {
