@@ -29,6 +29,8 @@ export interface Target {
    * vendor: WebGPU does not tell.
    */
   readonly kind: 'software' | 'integrated' | 'discrete';
+  /** What runs workgroups: streaming multiprocessors, compute units, cores. Known of some GPUs, else a guess. */
+  readonly units: number;
   readonly f16: boolean;
   readonly maxStorageBuffers: number;
   /** Bytes that one binding can hold; a larger buffer is bound in windows. */
@@ -259,7 +261,8 @@ function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Omit<T
   return {
     software: isSoftware(info),
     gathers: isSoftware(info) && mesaOf(info) >= 26,
-    kind: isSoftware(info) ? 'software' : /nvidia|amd|radeon/i.test(info.vendor) ? 'discrete' : 'integrated',
+    kind: isSoftware(info) ? 'software' : isDiscrete(info) ? 'discrete' : 'integrated',
+    units: unitsOf(info),
     f16: features.has('shader-f16'),
     maxStorageBuffers: limits.maxStorageBuffersPerShaderStage,
     bindingLimit: limits.maxStorageBufferBindingSize,
@@ -273,6 +276,31 @@ function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Omit<T
       : [],
   };
 }
+
+const knownUnits: readonly (readonly [device: RegExp, units: number])[] = [
+  [/\bH[12]00\b/, 132],
+  [/\bA100\b/, 108],
+  [/\bL40S?\b/, 142],
+  [/\bL4\b/, 60],
+  [/\bT4\b/, 40],
+  [/RTX 5090/, 170],
+  [/RTX 4090/, 128],
+  [/RTX 4080/, 76],
+  [/RTX 3090/, 82],
+  [/7900 XTX/, 96],
+  [/A770/, 32],
+  [/M[1-4] Max/, 40],
+  [/M[1-4] Pro/, 18],
+];
+
+/** WebGPU tells a device's name at most. */
+function unitsOf(info: GPUAdapterInfo): number {
+  const name = `${info.device} ${info.description}`;
+  const known = knownUnits.find(([device]) => device.test(name))?.[1];
+  return known ?? (isSoftware(info) ? 1 : isDiscrete(info) ? 64 : 8);
+}
+
+const isDiscrete = ({ vendor }: GPUAdapterInfo): boolean => /nvidia|amd|radeon/i.test(vendor);
 
 /** Not in the standard yet, hence not in its types. */
 function subgroupMatrices(info: GPUAdapterInfo): SubgroupMatrix[] {

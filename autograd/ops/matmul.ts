@@ -197,8 +197,9 @@ function lowerProduct(
   }
   if (!plan.splits) return emit(matmulKernel, { a, b, bias, y: sink, sums }, { plan, of });
   const parts = lowering.temporary([...y.shape.slice(0, -2), plan.splits, ...y.shape.slice(-2)], 'f32');
-  emit(matmulKernel, { a, b, y: sinkOf(parts) }, { plan });
-  emit(sumSplits, { parts, bias, y: sink }, null);
+  const partSums = sums && lowering.temporary([plan.splits, ...sums.shape], 'f32');
+  emit(matmulKernel, { a, b, y: sinkOf(parts), sums: partSums }, { plan, of });
+  emit(sumSplits, { parts, partSums, bias, y: sink, sums }, null);
 }
 
 /** Returns both operands, copied where their batch axes need more strides than kernels take. */

@@ -4,8 +4,6 @@ import type { SubgroupMatrix, Target } from '../../gpu/index.ts';
 export interface Device {
   readonly name: string;
   readonly target: Target;
-  /** Streaming multiprocessors, compute units, cores: what runs a workgroup. */
-  readonly units: number;
   /** Cycles a second under load. */
   readonly clock: number;
   /** f32 multiply-adds that a unit starts in a cycle. */
@@ -40,6 +38,7 @@ const discrete: Target = {
   software: false,
   gathers: false,
   kind: 'discrete',
+  units: 132,
   f16: true,
   maxStorageBuffers: 16,
   bindingLimit: 4 * GiB - 4,
@@ -57,7 +56,7 @@ const discrete: Target = {
 };
 
 /** Of NVIDIA's since Volta: 4 schedulers a unit, each a warp of 32 an instruction (their tuning guides). */
-const nvidia = { target: discrete, special: 16, sharedPerCycle: 128, registers: 65536, launch: 2.5e-6 } as const;
+const nvidia = { special: 16, sharedPerCycle: 128, registers: 65536, launch: 2.5e-6 } as const;
 
 /**
  * The devices that `bench/plan.ts` knows. Limits are those that Dawn reports for the vendor's Vulkan driver
@@ -67,7 +66,7 @@ export const devices = {
   h100: {
     ...nvidia,
     name: 'H100 SXM5',
-    units: 132,
+    target: discrete,
     clock: 1.755e9,
     lanes: 128,
     matrixFlops: 612e12,
@@ -82,7 +81,7 @@ export const devices = {
   a100: {
     ...nvidia,
     name: 'A100 SXM 40 GB',
-    units: 108,
+    target: { ...discrete, units: 108 },
     clock: 1.41e9,
     lanes: 64,
     matrixFlops: 312e12,
@@ -95,7 +94,7 @@ export const devices = {
   rtx4090: {
     ...nvidia,
     name: 'RTX 4090',
-    units: 128,
+    target: { ...discrete, units: 128 },
     clock: 2.52e9,
     lanes: 128,
     matrixFlops: 165e12,
@@ -110,13 +109,13 @@ export const devices = {
     target: {
       ...discrete,
       kind: 'integrated',
+      units: 40,
       maxStorageBuffers: 10,
       workgroupMemory: 32 * KiB,
       subgroupSizes: [4, 64],
       subgroupSizeControl: false,
       subgroupMatrix: matrices([[8, 8, 8]], ['f16']),
     },
-    units: 40,
     clock: 1.38e9,
     lanes: 128,
     special: 32,
@@ -134,11 +133,11 @@ export const devices = {
     name: 'RX 7900 XTX',
     target: {
       ...discrete,
+      units: 96,
       workgroupMemory: 64 * KiB,
       subgroupSizes: [32, 64],
       subgroupMatrix: matrices([[16, 16, 16]]),
     },
-    units: 96,
     clock: 2.5e9,
     lanes: 64,
     special: 16,
@@ -154,8 +153,13 @@ export const devices = {
   },
   arc: {
     name: 'Arc A770',
-    target: { ...discrete, workgroupMemory: 64 * KiB, subgroupSizes: [8, 32], subgroupMatrix: matrices([[8, 8, 16]]) },
-    units: 32,
+    target: {
+      ...discrete,
+      units: 32,
+      workgroupMemory: 64 * KiB,
+      subgroupSizes: [8, 32],
+      subgroupMatrix: matrices([[8, 8, 16]]),
+    },
     clock: 2.4e9,
     lanes: 128,
     special: 32,
@@ -176,12 +180,12 @@ export const devices = {
       software: true,
       gathers: true,
       kind: 'software',
+      units: 2,
       bindingLimit: 128 * MiB,
       workgroupMemory: 32 * KiB,
       subgroupSizes: [8, 8],
       subgroupMatrix: matrices([[8, 8, 8]]),
     },
-    units: 2,
     clock: 2.5e9,
     lanes: 8,
     special: 1,

@@ -29,8 +29,10 @@ const overlap = (subgroups: number): number => (subgroups >= 16 ? 0.85 : subgrou
 /** The lines that the table prints below itself. */
 export const assumptions = [
   'Instructions are counted in the WGSL of the loops, which multiply as often as useful operations ask, or go over ' +
-    'the bytes of a row, and of all of main where none multiplies; each index counts one more for its bounds check. ' +
-    'A load of storage takes the place of 4 instructions.',
+    'the bytes of a row, and of what main does before and after them; each index counts one more for its bounds ' +
+    'check. A load of storage takes the place of 4 instructions.',
+  'Sums of an operand beside its product, which the tiles of one row or column make by a quarter more ' +
+    'multiplications, and slabs beyond the end of k are not counted.',
   'A unit takes as long as its busiest pipe (arithmetic, special functions, workgroup memory at its full width, ' +
     'matrices) at 85%, 70% or 50% of that pipe, where 16, 8 or fewer subgroups hide waiting.',
   'Only useful operations are counted: a block across a causal edge is taken as if it were cut there.',
@@ -47,7 +49,7 @@ function pipes(counts: Counts, workgroup: number, device: Device): Readonly<Reco
   const subgroups = workgroup / subgroupOf(device);
   const { fma, alu, special, scalarLoads, vectorLoads, stores, shared, matrixFlops, matrixBytes } = counts;
   const loads = 4 * (scalarLoads + vectorLoads + stores);
-  const perCycle = device.matrixFlops / (device.units * device.clock);
+  const perCycle = device.matrixFlops / (device.target.units * device.clock);
   return {
     arithmetic: ((fma + alu + loads + shared / 16) * workgroup) / device.lanes,
     special: (special * workgroup) / device.special,
@@ -95,12 +97,11 @@ export function estimate(dispatch: Dispatch, device: Device, whole = dispatch): 
   const iterations = multiplies ? cost.flops / products.reduce((sum, loop) => sum + flopsOf(loop), 0) : rounds;
   const inLoops = (multiplies ? products : loops).map((loop) => pipes(loop, workgroup, device));
   const inMain = pipes(once, workgroup, device);
-  const perUnit = groups / device.units;
+  const perUnit = groups / device.target.units;
   const balance = Math.ceil(perUnit) / perUnit;
   const parts = pipeNames.map((bound) => {
-    const cycles =
-      iterations * inLoops.reduce((sum, loop) => sum + loop[bound], 0) + (multiplies ? 0 : groups * inMain[bound]);
-    return { bound, seconds: (cycles * balance) / (device.units * device.clock) / share };
+    const cycles = iterations * inLoops.reduce((sum, loop) => sum + loop[bound], 0) + groups * inMain[bound];
+    return { bound, seconds: (cycles * balance) / (device.target.units * device.clock) / share };
   });
   const memory = { bound: 'memory' as const, seconds: cost.bytes / (bandwidthShare * device.bandwidth) };
   const longest = [...parts, memory].reduce((a, b) => (b.seconds > a.seconds ? b : a));
@@ -109,7 +110,7 @@ export function estimate(dispatch: Dispatch, device: Device, whole = dispatch): 
     groups,
     resident,
     occupancy: Math.min(1, (resident * workgroup) / device.invocations),
-    waves: groups / (device.units * resident),
+    waves: groups / (device.target.units * resident),
     seconds: longest.seconds + device.launch,
     bound: longest.seconds > device.launch ? longest.bound : 'launch',
   };

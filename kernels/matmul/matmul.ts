@@ -29,11 +29,13 @@ const tiles: readonly Tile[] = [
 
 /**
  * Subgroups of a workgroup along m and n, outputs of a subgroup along both, length of a slab. Smallest first.
+ * A subgroup of 64 x 64 outputs reads 4 bytes of workgroup memory for 128 operations, one of 32 x 32 twice
+ * that. All have as many invocations, so that products run abreast (kernels/abreast.ts).
  */
 const subgroupShapes = [
-  { subgroups: [2, 2], outputs: [32, 32], k: 32 },
-  { subgroups: [2, 2], outputs: [64, 64], k: 32 },
-  { subgroups: [4, 2], outputs: [64, 64], k: 32 },
+  { subgroups: [4, 2], outputs: [32, 32], k: 32 },
+  { subgroups: [4, 2], outputs: [32, 64], k: 16 },
+  { subgroups: [4, 2], outputs: [64, 64], k: 16 },
 ] as const;
 
 /** Returns the name of a plan in timings and in the file of tuned choices: `tiled.64x64x16/2`. */
@@ -57,9 +59,9 @@ function variantName(plan: MatmulPlan): string {
 const tileName = ({ m, n, k }: Pick<Tile, 'm' | 'n' | 'k'>): string => `${m}x${n}x${k}`;
 
 /** Whether a product can be split into parts that one binding holds. */
-function splitFits({ bindingLimit }: Target, params: Product, splits: number): boolean {
+function splitFits({ bindingLimit }: Target, params: Product, plan: MatmulPlan): boolean {
   const { m, n, batch } = params;
-  return canSplit(params, splits) && 4 * splits * batch[0] * batch[1] * m * n <= bindingLimit;
+  return canSplit(params, plan) && 4 * (plan.splits ?? 1) * batch[0] * batch[1] * m * n <= bindingLimit;
 }
 
 /** Returns every plan that computes this product on this device, the plain one first. */
@@ -75,10 +77,10 @@ export function matmulPlans(target: Target, params: Product): readonly MatmulPla
       .slice(0, some)
       .map((tile): MatmulPlan => ({ variant: 'subgroup', tile })),
   ];
-  const split = [2, 4, 8, 16].filter((splits) => splitFits(target, params, splits));
-  const all = [...whole, ...whole.slice(1).flatMap((plan) => split.map((splits) => ({ ...plan, splits })))];
-  const parts = (splits?: number): Product => (splits ? splitProduct(params, splits) : params);
-  return all.filter(({ variant, splits }) => variant !== 'panel' || panelFits(target, parts(splits)));
+  const split = whole.slice(1).flatMap((plan) => [2, 4, 8, 16].map((splits): MatmulPlan => ({ ...plan, splits })));
+  const all = [...whole, ...split.filter((plan) => splitFits(target, params, plan))];
+  const parts = (plan: MatmulPlan): Product => (plan.splits ? splitProduct(params, plan) : params);
+  return all.filter((plan) => plan.variant !== 'panel' || panelFits(target, parts(plan)));
 }
 
 /** Returns the tiles for tensor cores that sum in f32, of the best matrix of the device, smallest first. */
@@ -93,8 +95,7 @@ function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
 /**
  * Chooses the plan of a product: the tuned one, else a default. Small products take one thread an output,
  * software devices `panel`, or `lanes` where it does not fit. GPUs take tensor cores for f16 and register
- * tiles for the rest, the largest tile of which there are enough to fill the device, and split k where
- * there are too few of any.
+ * tiles for the rest, in the tile and the parts of k that fill all units of the device for the shortest time.
  */
 export function chooseMatmul(target: Target, params: Product): MatmulPlan {
   for (const watcher of watchers) watcher(params);
@@ -133,23 +134,47 @@ export function matmulClass({ m, n, k, batch, a, b, sums }: Product): string {
   ].join(' ');
 }
 
+/**
+ * What a device does in the time of one multiply-add of its units together: products on tensor cores are an
+ * H100's (214 tera multiply-adds and 2.8 TB a second, 2.5 us a dispatch), others its f32's.
+ */
+const prices = {
+  subgroup: { byte: 75, dispatch: 5e8, output: 75 },
+  tiled: { byte: 10, dispatch: 7e7, output: 10 },
+} as const;
+
+/**
+ * Time of a plan, in multiply-adds of one of the device's units: the unit with most workgroups decides, each
+ * of which multiplies whole slabs and stores its outputs. Parts of k are written, read and added up.
+ */
+function timeOf({ units }: Target, { m, n, k, batch }: Product, plan: TilePlan): number {
+  const { variant, tile, splits = 1 } = plan;
+  const price = prices[variant];
+  const outputs = batch[0] * batch[1] * m * n;
+  const groups = Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1] * splits;
+  const part = Math.ceil(k / splits / tile.k) * tile.k;
+  // Small tiles wait for workgroup memory, in the share of the reads to the products of a step along k.
+  const reads =
+    variant === 'subgroup' ? 1 / tile.subgroupM + 1 / tile.subgroupN : 1 / (2 * tile.threadM) + 1 / (2 * tile.threadN);
+  const work = tile.m * tile.n * (part * Math.max(1, (variant === 'subgroup' ? 28 : 6) * reads) + price.output);
+  const adding = splits > 1 ? 8 * splits * outputs * price.byte + price.dispatch : 0;
+  return Math.ceil(groups / units) * work + adding / units;
+}
+
+type TilePlan = Extract<MatmulPlan, { readonly variant: 'tiled' | 'subgroup' }>;
+
 function defaultPlan(target: Target, params: Product): MatmulPlan {
-  const { m, n, k, batch } = params;
+  const { m, n, k } = params;
   if (m * n * k <= 4096) return { variant: 'plain' };
   if (target.software) return { variant: panelFits(target, params) ? 'panel' : 'lanes' };
-  const enough = target.kind === 'discrete' ? 128 : 16; // workgroups that keep the device busy
-  const count = (tile: { readonly m: number; readonly n: number }): number =>
-    Math.ceil(m / tile.m) * Math.ceil(n / tile.n) * batch[0] * batch[1];
-  const largest = <T extends { readonly m: number; readonly n: number }>(list: readonly T[]): T =>
-    list.findLast((tile) => count(tile) >= enough) ?? list[0]!;
-  const matrices = subgroupTiles(target, params);
-  const plan: MatmulPlan =
-    matrices.length > 0 ? { variant: 'subgroup', tile: largest(matrices) } : { variant: 'tiled', tile: largest(tiles) };
-  // Each part costs a write and a read of all outputs: parts stay long.
-  const splits = [16, 8, 4, 2].find(
-    (parts) => count(plan.tile) * parts <= 2 * enough && k / parts >= 256 && splitFits(target, params, parts),
+  const matrices = subgroupTiles(target, params).map((tile): TilePlan => ({ variant: 'subgroup', tile }));
+  const whole = matrices.length > 0 ? matrices : tiles.map((tile): TilePlan => ({ variant: 'tiled', tile }));
+  const split = whole.flatMap((plan) => Array.from({ length: 15 }, (_, i): TilePlan => ({ ...plan, splits: i + 2 })));
+  // Parts stay long.
+  const plans = [...whole, ...split.filter((plan) => k / plan.splits! >= 256 && splitFits(target, params, plan))].map(
+    (plan) => ({ plan, time: timeOf(target, params, plan) }),
   );
-  return splits ? { ...plan, splits } : plan;
+  return plans.reduce((best, each) => (each.time < best.time ? each : best)).plan;
 }
 
 /**
@@ -162,7 +187,7 @@ export function matmul(
 ): Dispatch {
   const product = productOf(operands, of);
   if (!product) throw new Error('matmul: the batch axes of a and b need more than two strides; copy one of them');
-  return matmulDispatch(plan, plan.splits ? splitProduct(product, plan.splits) : product);
+  return matmulDispatch(plan, plan.splits ? splitProduct(product, plan) : product);
 }
 
 /**

@@ -42,8 +42,10 @@ export interface Product {
   readonly bias?: { readonly dtype: Dtype; readonly offset: number; readonly stride: number };
   /** Stores the outputs, in row-major order, with the work that fusion moved behind the product. */
   readonly sink: Elements;
-  /** Bound last; not with batches, nor where k is split. */
+  /** Bound last; of each part where k is split, else not with batches. */
   readonly sums?: Sums;
+  /** Where k is split into parts of `k` of which the last is shorter: the length of all. */
+  readonly kAll?: number;
 }
 
 /** The operands of a [..., m, k] @ b [..., k, n] + bias [n]; batch axes broadcast. */
@@ -149,9 +151,11 @@ let cBase = z * p.m * p.n;`;
 export interface MatmulSource
   extends
     Pick<KernelSource, 'name' | 'workgroup' | 'groups' | 'body' | 'declarations'>,
-    Partial<Pick<KernelSource, 'enables' | 'attributes' | 'builtins' | 'params'>> {
+    Partial<Pick<KernelSource, 'enables' | 'attributes' | 'builtins' | 'params' | 'cost'>> {
   /** The bindings of a and b, with the scales and zeros of a quantized b. */
   readonly inputs: readonly Binding[];
+  /** Bindings after those of the sink. */
+  readonly outputs?: readonly Binding[];
   /** Makes one output at a time; else four, which are stored as a vec4 where the rows allow it. */
   readonly single?: boolean;
 }
@@ -164,7 +168,7 @@ export interface MatmulSource
  */
 export function assembleMatmul(params: Product, source: MatmulSource): Dispatch {
   const { n, b, bias, sink, sums } = params;
-  const { inputs, single = false, declarations = '', ...rest } = source;
+  const { inputs, outputs = [], single = false, declarations = '', ...rest } = source;
   const width = !single && n % 4 === 0 && (sink.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
   const wide = width === 4;
   const biasVec4 = wide && bias?.stride === 1 && bias.offset % 4 === 0;
@@ -177,7 +181,8 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
   const four = wide
     ? 'if (j < p.n) { finish(at, j, v); }'
     : [...'xyzw'].map((e, q) => `if (j + ${q}u < p.n) { finish(at + ${q}u, j + ${q}u, v.${e}); }`).join('\n  ');
-  const cost = matmulCost(params);
+  const cost = source.cost ?? matmulCost(params);
+  const moved = source.cost ? bytesMoved(sink, true) : 0;
   return kernel({
     ...rest,
     bindings: [
@@ -186,6 +191,7 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
       ...put.operands,
       ...put.outputs,
       ...(sums ? [write('sums', storedType(sums.dtype))] : []),
+      ...outputs,
     ],
     params: {
       ...matmulUniforms(params),
@@ -193,7 +199,7 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
       ...put.params,
       ...source.params,
     },
-    cost: { ...cost, flops: cost.flops + put.flops * sizeOf(sink.shape) },
+    cost: { bytes: cost.bytes + moved, flops: cost.flops + put.flops * sizeOf(sink.shape) },
     declarations: `
 ${aliases('f32', width)}
 ${declare(put)}
@@ -206,11 +212,12 @@ ${declarations}`,
   });
 }
 
-function matmulCost({ m, n, k, batch, a, b, sink }: Product): Cost {
+function matmulCost({ m, n, k, kAll, batch, a, b, sink }: Product): Cost {
   const count = batch[0] * batch[1];
+  const along = kAll === undefined ? k * count : kAll * batch[0];
   const weight = b.quantized ? b.quantized.bits / 8 : bytesOf(b.dtype);
-  const bytes = count * (m * k * bytesOf(a.dtype) + k * n * weight) + bytesMoved(sink, true);
-  return { flops: 2 * count * m * n * k, bytes };
+  const bytes = along * (m * bytesOf(a.dtype) + n * weight) + bytesMoved(sink, true);
+  return { flops: 2 * along * m * n, bytes };
 }
 
 /**

@@ -43,7 +43,15 @@ export function slabBindings(name: 'a' | 'b', { operand, vector, width }: Slab):
  * Emits `fn loadA(base, x, q)` (or loadB), which returns the piece that begins at row (or column) x and place
  * q along k, or zeros where x or q is out of range. `base` is the operand's first element.
  */
-export function slabLoader(name: 'A' | 'B', { operand: { quantized }, kFast, vector, tail, width }: Slab): string {
+export function slabLoader(name: 'A' | 'B', slab: Slab): string {
+  const {
+    operand: { quantized },
+    kFast,
+    vector,
+    tail,
+    width,
+  } = slab;
+  if (width === 8 && isCursor(slab)) return '';
   const operand = name.toLowerCase();
   const [stride, strideK, limit] = name === 'A' ? ['p.ar', 'p.ac', 'p.m'] : ['p.bc', 'p.br', 'p.n'];
   const type = width === 8 ? 'vec4<u32>' : 'vec4<f32>';
@@ -78,12 +86,61 @@ ${head}
 }
 
 /** The first p.k - q elements of a piece, and zeros, also where there is no number behind them. */
-function withoutTail(width: 4 | 8, piece: string): string {
-  if (width === 4) return `select(vec4<f32>(), ${piece}, vec4<u32>(p.k - q) > vec4<u32>(0u, 1u, 2u, 3u))`;
-  const left = 'vec4<i32>(i32(p.k - q)) - vec4<i32>(0, 2, 4, 6)'; // halves of each word
+function withoutTail(width: 4 | 8, piece: string, q = 'q'): string {
+  if (width === 4) return `select(vec4<f32>(), ${piece}, vec4<u32>(p.k - ${q}) > vec4<u32>(0u, 1u, 2u, 3u))`;
+  const left = `vec4<i32>(i32(p.k - ${q})) - vec4<i32>(0, 2, 4, 6)`; // halves of each word
   const [all, one] = [`vec4<u32>(0xffffffffu)`, `vec4<u32>(0xffffu)`];
   const mask = `select(select(vec4<u32>(), ${one}, ${left} >= vec4<i32>(1)), ${all}, ${left} >= vec4<i32>(2))`;
   return `${piece} & ${mask}`;
+}
+
+const isCursor = ({ operand, vector }: Slab): boolean => vector && !operand.quantized;
+
+/** WGSL of a thread's piece in a slab: its line, and its place in that; `at` names where it lies in memory. */
+export interface Piece {
+  readonly at: string;
+  readonly line: string;
+  readonly place: string;
+}
+
+/** Row (or column) and place along k of a piece, counted from those of the slab. */
+const coordinates = ({ kFast, width }: Slab, { line, place }: Piece): [string, string] =>
+  kFast ? [line, `${place} * ${width}u`] : [`${place} * ${width}u`, line];
+
+/**
+ * Emits where a piece lies in the first slab. `whole`: all rows (or columns) of every tile exist; else those
+ * beyond the last repeat it.
+ */
+export function slabCursor(name: 'A' | 'B', slab: Slab, piece: Piece, whole: boolean): string {
+  if (!isCursor(slab)) return '';
+  const { kFast, width } = slab;
+  const [base, origin, stride, strideK, limit] =
+    name === 'A' ? ['aBase', 'row0', 'p.ar', 'p.ac', 'p.m'] : ['bBase', 'col0', 'p.bc', 'p.br', 'p.n'];
+  const [x, q] = coordinates(slab, piece);
+  const last = kFast ? `${limit} - 1u` : `(${limit} - 1u) / ${width}u * ${width}u`;
+  const own = whole ? `${origin} + ${x}` : `min(${origin} + ${x}, ${last})`;
+  const at = kFast ? `i32(${own}) * ${stride} + i32(${q})` : `i32(${own}) + i32(${q}) * ${strideK}`;
+  return `let ${piece.at} = u32(${base} + ${at}) / ${width}u;`;
+}
+
+/** Emits how far a slab lies behind the one before, in vectors. */
+export function slabStep(name: 'A' | 'B', slab: Slab, k: number): string {
+  if (!isCursor(slab)) return '';
+  const step = slab.kFast ? `${k / slab.width}u` : `u32(${k / slab.width} * ${name === 'A' ? 'p.ac' : 'p.br'})`;
+  return `let step${name} = ${step};\nvar over${name} = 0u;`;
+}
+
+export const slabAdvance = (name: 'A' | 'B', slab: Slab): string =>
+  isCursor(slab) ? `over${name} += step${name};\n` : '';
+
+/** WGSL of a piece of the slab at k0; `inside`: all of the slab lies before the end of k. */
+export function slabPiece(name: 'A' | 'B', slab: Slab, piece: Piece, inside: boolean): string {
+  const operand = name.toLowerCase();
+  const [x, q] = coordinates(slab, piece);
+  if (!isCursor(slab)) return `load${name}(${operand}Base, ${name === 'A' ? 'row0' : 'col0'} + ${x}, k0 + ${q})`;
+  const vector = `${operand}[${piece.at} + over${name}]`;
+  if (inside) return vector;
+  return slab.tail ? withoutTail(slab.width, vector, `(k0 + ${q})`) : `select(vec4<u32>(), ${vector}, k0 + ${q} < p.k)`;
 }
 
 /** Emits how a thread moves its pieces of an operand's slab. */

@@ -1,20 +1,22 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { SubgroupMatrix, Target } from '../../gpu/device.ts';
-import { storedType } from '../kernel.ts';
+import { storedType, u32 } from '../kernel.ts';
 import { batchBases, assembleMatmul, tileOrigin } from './product.ts';
 import type { Product } from './product.ts';
-import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
-import type { Slab } from './slab.ts';
+import { slabAdvance, slabBindings, slabCursor, slabLoader, slabOf, slabPiece, slabStep } from './slab.ts';
+import type { Piece, Slab } from './slab.ts';
 
 /**
  * For hardware that multiplies small matrices (tensor cores): f16 operands, sums in f32 where it is offered.
  * A workgroup of several subgroups stages slabs of both operands in workgroup memory, in lines padded by 16
  * bytes so that the rows of a matrix lie in different banks. Registers take the next slab while the current
- * one is multiplied. The elements of a result can only be addressed in workgroup memory: results go there,
- * and then through `finish` as in every variant.
+ * one is multiplied, and go to a second buffer then: one barrier a slab. Places in memory are found before
+ * the loop, which only adds to them. The elements of a result can only be addressed in workgroup memory:
+ * results go there, and then through `finish` as in every variant.
  *
  * Operands are staged in the order in which they lie in memory and loaded as row- or column-major, so none is
- * transposed. Out-of-range elements are zeros. Tested on a software driver's 8 x 8 x 8; not timed on a GPU
+ * transposed. Rows and columns beyond the last repeat it, since what is made of them is not stored; beyond the
+ * end of k are zeros. Tested on a software driver's 8 x 8 x 8; not timed on a GPU
  * yet.
  */
 export interface SubgroupTile {
@@ -38,14 +40,16 @@ const wide = 8 as const;
 
 /**
  * Returns the matrices of the device that can compute a product, the best first; none where a or b is not
- * f16.
+ * f16. Sums of an operand are made as results are, and want f32.
  */
-export function subgroupMatrices(target: Target, { a, b }: Product): readonly SubgroupMatrix[] {
+export function subgroupMatrices(target: Target, { a, b, sums }: Product): readonly SubgroupMatrix[] {
   if (a.dtype !== 'f16' || (!b.quantized && b.dtype !== 'f16')) return [];
   // A piece of eight must not cross the end of k.
   if (b.quantized && b.row === 1 && b.quantized.inFeatures % wide !== 0) return [];
   const fits = (x: SubgroupMatrix): boolean =>
-    x.component === 'f16' && /^f(16|32)$/.test(x.result) && [x.M, x.N, x.K].every((length) => length % wide === 0);
+    x.component === 'f16' &&
+    (sums ? /^f32$/ : /^f(16|32)$/).test(x.result) &&
+    [x.M, x.N, x.K].every((length) => length % wide === 0);
   // f32 sums first, then the largest matrix: fewer instructions for the same product.
   const rank = (x: SubgroupMatrix): number => (x.result === 'f32' ? 1e6 : 0) + x.M * x.N * x.K;
   return target.subgroupMatrix.filter(fits).sort((x, y) => rank(y) - rank(x));
@@ -67,8 +71,8 @@ export function subgroupTile(
 export function subgroupFits(target: Target, tile: SubgroupTile): boolean {
   const { matrix, m, n, k, subgroupM, subgroupN, subgroupSize, fixSize } = tile;
   const subgroups = (m * n) / (subgroupM * subgroupN);
-  // A slab, in the larger of its two orders, or the results of a row of matrices of each subgroup.
-  const bytes = 2 * Math.max((m + n) * (k + wide), k * (m + n + 2 * wide));
+  // Two slabs, in the larger of their two orders, or the results of a row of matrices of each subgroup.
+  const bytes = 4 * Math.max((m + n) * (k + wide), k * (m + n + 2 * wide));
   const results = 4 * subgroups * matrix.M * (subgroupN + wide);
   return (
     subgroupM % matrix.M === 0 &&
@@ -100,80 +104,143 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
   const subgroups = (tile.m / subgroupM) * (tile.n / subgroupN);
   const workgroup = subgroups * subgroupSize;
   const [rows, columns] = [subgroupM / M, subgroupN / N];
+  const whole = { m: m % tile.m === 0, n: n % tile.n === 0, k: k > 0 && k % tile.k === 0 };
   const slabs = { A: slabOf(a, a.row, a.col, k, wide), B: slabOf(b, b.col, b.row, k, wide) };
   const lines = { A: stagedLines(slabs.A, tile.m, tile.k), B: stagedLines(slabs.B, tile.n, tile.k) };
   const sizeOfLines = ({ vectors, perLine, pitch }: StagedLines): number => (vectors / perLine) * pitch;
   const start = { A: 0, B: sizeOfLines(lines.A) };
+  const slabSize = start.B + sizeOfLines(lines.B);
   const perVector = result === 'f32' ? 4 : wide; // results in a vec4<u32>
   const outPitch = subgroupN / perVector + 1;
   const each = (count: number, fn: (i: number) => string): string =>
     Array.from({ length: count }, (_, i) => fn(i)).join('\n');
 
-  /**
-   * Emits a statement for each vector that an invocation stages, with `l` its line and `v` its place in it.
-   */
-  const staged = (name: 'A' | 'B', fn: (s: number) => string): string => {
-    const { vectors, perLine } = lines[name];
-    return each(Math.ceil(vectors / workgroup), (s) => {
-      const guard = (s + 1) * workgroup > vectors ? `if (lane + ${s * workgroup}u < ${vectors}u) ` : '';
-      const place = `let e = lane + ${s * workgroup}u; let l = e / ${perLine}u; let v = e % ${perLine}u;`;
-      return `${guard}{ ${place} ${fn(s)} }`;
-    });
+  /** Emits a statement for each vector that an invocation stages; the last ones may be of fewer invocations. */
+  const staged = (name: 'A' | 'B', fn: (s: number) => string, guards = true): string => {
+    const { vectors } = lines[name];
+    return each(Math.ceil(vectors / workgroup), (s) =>
+      guards && (s + 1) * workgroup > vectors ? `if (lane + ${s * workgroup}u < ${vectors}u) { ${fn(s)} }` : fn(s),
+    );
   };
-  const registers = (name: 'A' | 'B'): string =>
-    each(Math.ceil(lines[name].vectors / workgroup), (s) => `var next${name}${s}: vec4<u32>;`);
-  const fetch = (name: 'A' | 'B'): string => {
-    const [base, origin] = name === 'A' ? ['aBase', 'row0'] : ['bBase', 'col0'];
-    const at = slabs[name].kFast ? `${origin} + l, k0 + v * ${wide}u` : `${origin} + v * ${wide}u, k0 + l`;
-    return staged(name, (s) => `next${name}${s} = load${name}(${base}, ${at});`);
+  /** Piece `s` of an invocation: its line of the slab, and its place in that. */
+  const pieceOf = (name: 'A' | 'B', s: number): Piece => {
+    const { perLine } = lines[name];
+    if (workgroup % perLine === 0) {
+      const ahead = s === 0 ? '' : ` + ${(s * workgroup) / perLine}u`;
+      return { at: `at${name}${s}`, line: `(lane / ${perLine}u${ahead})`, place: `lane % ${perLine}u` };
+    }
+    const e = `(lane + ${s * workgroup}u)`;
+    return { at: `at${name}${s}`, line: `(${e} / ${perLine}u)`, place: `${e} % ${perLine}u` };
   };
-  const put = (name: 'A' | 'B'): string =>
-    staged(name, (s) => `stage[${start[name]}u + l * ${lines[name].pitch}u + v] = next${name}${s};`);
+  const toStage = (name: 'A' | 'B', s: number): string => {
+    const { line, place } = pieceOf(name, s);
+    return `${line} * ${lines[name].pitch}u + ${place}`;
+  };
+  /** Where pieces go lies as far from the first piece's place as their lines are apart, or is worked out for each. */
+  const evenly = (name: 'A' | 'B'): boolean => workgroup % lines[name].perLine === 0;
+  const to = (name: 'A' | 'B', s: number): string =>
+    evenly(name)
+      ? `to${name} + ${start[name] + ((s * workgroup) / lines[name].perLine) * lines[name].pitch}u`
+      : `to${name}${s}`;
+  const cursors = (name: 'A' | 'B'): string => `${
+    evenly(name)
+      ? `let to${name} = ${toStage(name, 0)};`
+      : staged(name, (s) => `let to${name}${s} = ${start[name]}u + ${toStage(name, s)};`, false)
+  }
+${staged(
+  name,
+  (s) => `${slabCursor(name, slabs[name], pieceOf(name, s), name === 'A' ? whole.m : whole.n)}
+var next${name}${s}: vec4<u32>;`,
+  false,
+)}
+${slabStep(name, slabs[name], tile.k)}`;
+  const fetch = (name: 'A' | 'B', inside: boolean): string =>
+    staged(name, (s) => `next${name}${s} = ${slabPiece(name, slabs[name], pieceOf(name, s), inside)};`);
+  const put = (name: 'A' | 'B'): string => staged(name, (s) => `stage[now + ${to(name, s)}] = next${name}${s};`);
 
+  /** WGSL of where the matrices of a subgroup begin in a slab. */
+  const fromSlab = (name: 'A' | 'B'): string => {
+    const across = name === 'A' ? 'sgRow' : 'sgCol';
+    return `${start[name]}u + ${across} ${slabs[name].kFast ? `* ${lines[name].pitch}` : `/ ${wide}`}u`;
+  };
   /** Emits the load of matrix i of an operand at place kk of the slab. */
-  const load = (name: 'A' | 'B', i: number): string => {
-    const [type, side, origin] =
-      name === 'A'
-        ? [`subgroup_matrix_left<f16, ${K}, ${M}>`, M, 'sgRow']
-        : [`subgroup_matrix_right<f16, ${N}, ${K}>`, N, 'sgCol'];
+  const load = (name: 'A' | 'B', i: number, kk: number): string => {
+    const [type, side] =
+      name === 'A' ? [`subgroup_matrix_left<f16, ${K}, ${M}>`, M] : [`subgroup_matrix_right<f16, ${N}, ${K}>`, N];
     const { kFast } = slabs[name];
     // a is row-major where its pieces lie along k, b where they lie along n.
     const order = kFast === (name === 'A') ? 'row_major' : 'col_major';
     const { pitch } = lines[name];
-    const across = `(${origin} + ${i * side}u)`;
-    const at = kFast ? `${across} * ${pitch}u + kk / ${wide}u` : `kk * ${pitch}u + ${across} / ${wide}u`;
-    const from = `&stage, ${start[name]}u + ${at}, ${pitch}u`;
-    return `let ${name.toLowerCase()}${i} = subgroupMatrixLoad<${type}, ${order}>(${from});`;
+    const ahead = kFast ? i * side * pitch + kk / wide : kk * pitch + (i * side) / wide;
+    const at = `now + from${name} + ${ahead}u`;
+    return `let ${name.toLowerCase()}${i} = subgroupMatrixLoad<${type}, ${order}>(&stage, ${at}, ${pitch}u);`;
   };
-
-  // The tiles that make the sums add up each slab, one row (or column) an invocation.
-  const summed = sums?.of === 'a' ? 'A' : 'B';
-  const [side, origin, other, limit] =
-    summed === 'A' ? [tile.m, 'row0', 'col0', 'p.m'] : [tile.n, 'col0', 'row0', 'p.n'];
-  const summing = (fn: (s: number) => string): string => {
-    if (!sums) return '';
-    const guarded = (s: number): string =>
-      `{ let x = lane + ${s * workgroup}u; if (x < ${side}u && ${origin} + x < ${limit}) { ${fn(s)} } }`;
-    return `if (${other} == 0u) {\n${each(Math.ceil(side / workgroup), guarded)}\n}`;
-  };
-  const addSums = summing((s) => {
-    const { pitch } = lines[summed];
-    const at = slabs[summed].kFast ? `x * ${pitch}u + q / ${wide}u` : `q * ${pitch}u + x / ${wide}u`;
-    const e = slabs[summed].kFast ? 'q' : 'x';
-    const word = `stage[${start[summed]}u + ${at}][(${e} / 2u) % 4u]`;
-    return `for (var q = 0u; q < ${tile.k}u; q++) { sum${s} += unpack2x16float(${word})[${e} % 2u]; }`;
-  });
 
   const results = (fn: (i: number, j: number) => string): string => each(rows, (i) => each(columns, (j) => fn(i, j)));
+  const accumulator = (name: string): string => `var ${name}: subgroup_matrix_result<${result}, ${N}, ${M}>;`;
+  const multiply = (x: string, y: string, c: string): string =>
+    `${c} = subgroupMatrixMultiplyAccumulate(${x}, ${y}, ${c});`;
+  const store = (c: string, at: number): string =>
+    `subgroupMatrixStore<row_major>(&stage, out + ${at}u, ${c}, ${outPitch}u);`;
+
+  // The tiles that make the sums multiply each slab by a matrix of ones, too.
+  const summed = sums?.of === 'a' ? 'a' : 'b';
+  const [origin, other, sgOther] =
+    summed === 'a' ? ['row0 + sgRow', 'col0', 'sgCol'] : ['col0 + sgCol', 'row0', 'sgRow'];
+  const eachSum = (fn: (i: number) => string): string => (sums ? each(summed === 'a' ? rows : columns, fn) : '');
+  const onesType = summed === 'a' ? `right<f16, ${N}, ${K}>` : `left<f16, ${K}, ${M}>`;
+  const addSums = sums
+    ? `if (${other} == 0u) {
+      ${eachSum((i) => multiply(...((summed === 'a' ? [`a${i}`, 'ones'] : ['ones', `b${i}`]) as [string, string]), `s${i}`))}
+    }`
+    : '';
+  // Of a, each column of matrix i holds its sums; of b, each row.
+  const sumAt = summed === 'a' ? `stage[out + e * ${outPitch}u].x` : 'stage[out + e / 4u][e % 4u]';
+  const storeSums = sums
+    ? `if (${other} == 0u) {
+${eachSum(
+  (i) => `workgroupBarrier();
+${store(`s${i}`, 0)}
+workgroupBarrier();
+for (var e = member; e < ${summed === 'a' ? M : N}u; e += ${subgroupSize}u) {
+  let x = ${origin} + ${i * (summed === 'a' ? M : N)}u + e;
+  if (${sgOther} == 0u && x < p.${summed === 'a' ? 'm' : 'n'}) {
+    sums[z * p.${summed === 'a' ? 'm' : 'n'} + x] = ${storedType(sums.dtype)}(bitcast<f32>(${sumAt}));
+  }
+}`,
+)}
+}`
+    : '';
+
+  const perRow = subgroupN / 4; // outputs by fours
   const resultAt =
     result === 'f32'
-      ? 'bitcast<vec4<f32>>(stage[at])'
-      : 'vec4<f32>(bitcast<vec4<f16>>(select(stage[at].xy, stage[at].zw, (e & 1u) == 1u)))';
-  const storeResult = (i: number) => (j: number) =>
-    `subgroupMatrixStore<row_major>(&stage, out + ${(j * N) / perVector}u, c${i}_${j}, ${outPitch}u);`;
-  const vectorsOut = (M * subgroupN) / 4;
-  const perRow = subgroupN / 4;
+      ? 'bitcast<vec4<f32>>(stage[there])'
+      : 'vec4<f32>(bitcast<vec4<f16>>(select(stage[there].xy, stage[there].zw, ((j / 4u) & 1u) == 1u)))';
+  // Where a pass of the subgroup takes whole rows, a place counts on from that of the first pass.
+  const wholeRows = subgroupSize % perRow === 0;
+  const passes = Math.ceil((M * perRow) / subgroupSize);
+  const place = (e: string): string => `let line = ${e} / ${perRow}u;
+let j = col0 + sgCol + (${e} % ${perRow}u) * 4u;
+let row1 = row0 + sgRow + line;
+let at1 = cBase + row1 * p.n + j;
+let there1 = out + line * ${outPitch}u + (${e} % ${perRow}u) / ${perVector / 4}u;`;
+  const storeRows = (i: number): string => `
+workgroupBarrier();
+${each(columns, (j) => store(`c${i}_${j}`, (j * N) / perVector))}
+workgroupBarrier();
+for (var turn = 0u; turn < ${passes}u; turn++) {
+  ${wholeRows ? `let ahead = turn * ${subgroupSize / perRow}u;` : `let e = member + turn * ${subgroupSize}u; let ahead = 0u; ${place('e')}`}
+  let there = there1 + ahead * ${outPitch}u;
+  ${whole.m ? '' : `if (row1 + ${i * M}u + ahead < p.m) `}{ finishFour(at1 + (${i * M}u + ahead) * p.n, j, ${resultAt}); }
+}`;
 
+  const uneven = params.kAll !== undefined;
+  const fetchBoth = (inside: boolean): string => `${fetch('A', inside)}\n${fetch('B', inside)}`;
+  const fetchSlab = `${
+    whole.k ? fetchBoth(true) : `if (left == 0u) {\n${fetchBoth(false)}\n} else {\nleft--;\n${fetchBoth(true)}\n}`
+  }
+${slabAdvance('A', slabs.A)}${slabAdvance('B', slabs.B)}`;
   return assembleMatmul(params, {
     name: `matmul.subgroup.${M}x${N}x${K}.${tile.m}x${tile.n}x${tile.k}`,
     inputs: [...slabBindings('a', slabs.A), ...slabBindings('b', slabs.B)],
@@ -188,8 +255,9 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
     ],
     attributes: tile.fixSize ? ` @subgroup_size(${subgroupSize})` : '',
     builtins: ['@builtin(subgroup_id) subgroup: u32', '@builtin(subgroup_invocation_id) member: u32'],
+    params: uneven ? { kAll: u32(params.kAll) } : {},
     declarations: `
-var<workgroup> stage: array<vec4<u32>, ${Math.max(start.B + sizeOfLines(lines.B), subgroups * M * outPitch)}>;
+var<workgroup> stage: array<vec4<u32>, ${Math.max(2 * slabSize, subgroups * M * outPitch)}>;
 ${slabLoader('A', slabs.A)}
 ${slabLoader('B', slabs.B)}`,
     body: `
@@ -197,32 +265,45 @@ ${tileOrigin(tile.m, tile.n)}
 ${batchBases}
 let sgRow = (subgroup / ${tile.n / subgroupN}u) * ${subgroupM}u;
 let sgCol = (subgroup % ${tile.n / subgroupN}u) * ${subgroupN}u;
-${results((i, j) => `var c${i}_${j}: subgroup_matrix_result<${result}, ${N}, ${M}>;`)}
-${sums ? each(Math.ceil(side / workgroup), (s) => `var sum${s} = 0.0;`) : ''}
-${overSlabs(
-  { registers, fetch, put },
-  tile.k,
-  `${addSums}
-  for (var kk = 0u; kk < ${tile.k}u; kk += ${K}u) {
-    ${each(rows, (i) => load('A', i))}
-    ${each(columns, (j) => load('B', j))}
-    ${results((i, j) => `c${i}_${j} = subgroupMatrixMultiplyAccumulate(a${i}, b${j}, c${i}_${j});`)}
+${results((i, j) => accumulator(`c${i}_${j}`))}
+${eachSum((i) => accumulator(`s${i}`))}
+${sums ? `let ones = subgroup_matrix_${onesType}(f16(1));` : ''}
+${cursors('A')}
+${cursors('B')}
+let fromA = ${fromSlab('A')};
+let fromB = ${fromSlab('B')};
+let kEnd = ${uneven ? 'min(p.k, p.kAll - u32(z1) * p.k)' : 'p.k'};
+${whole.k ? '' : `var left = kEnd / ${tile.k}u; // whole slabs`}
+var k0 = 0u;
+var now = 0u; // the slab that is multiplied; the other one takes the next
+${fetchSlab}
+${put('A')}
+${put('B')}
+workgroupBarrier();
+while (true) {
+  k0 += ${tile.k}u;
+  let more = k0 < kEnd;
+  if (more) {
+    ${fetchSlab}
+  }
+  ${each(
+    tile.k / K,
+    (kk) => `{
+    ${each(rows, (i) => load('A', i, kk * K))}
+    ${each(columns, (j) => load('B', j, kk * K))}
+    ${results((i, j) => multiply(`a${i}`, `b${j}`, `c${i}_${j}`))}
+    ${addSums}
   }`,
-)}
-${sums ? summing((s) => `sums[${origin} + x] = ${storedType(sums.dtype)}(sum${s});`) : ''}
+  )}
+  if (!more) { break; }
+  now = ${slabSize}u - now;
+  ${put('A')}
+  ${put('B')}
+  workgroupBarrier();
+}
 let out = subgroup * ${M * outPitch}u;
-${each(
-  rows,
-  (i) => `
-workgroupBarrier();
-${each(columns, storeResult(i))}
-workgroupBarrier();
-for (var e = member; e < ${vectorsOut}u; e += ${subgroupSize}u) {
-  let row = row0 + sgRow + ${i * M}u + e / ${perRow}u;
-  let j = col0 + sgCol + (e % ${perRow}u) * 4u;
-  let at = out + (e / ${perRow}u) * ${outPitch}u + (e % ${perRow}u) / ${perVector / 4}u;
-  if (row < p.m) { finishFour(cBase + row * p.n + j, j, ${resultAt}); }
-}`,
-)}`,
+${storeSums}
+${wholeRows ? place('member') : ''}
+${each(rows, storeRows)}`,
   });
 }

@@ -89,7 +89,7 @@ export function matmulTiled(params: Product, tile: Tile): Dispatch {
     const [origin, limit] = side === 'A' ? ['row0', 'p.m'] : ['col0', 'p.n'];
     const at = `${origin} + lane * 4u + e`;
     return `if (${summing}) {
-  for (var e = 0u; e < 4u; e++) { if (${at} < ${limit}) { sums[${at}] = ${dtype}(sum[e]); } }
+  for (var e = 0u; e < 4u; e++) { if (${at} < ${limit}) { sums[z * ${limit} + ${at}] = ${dtype}(sum[e]); } }
 }`;
   };
   const store = (r: number, g: number): string => `{

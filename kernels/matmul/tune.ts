@@ -57,15 +57,15 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
         : undefined;
       if (whole && whole.milliseconds > hopeless * best) continue;
       const parts = plan.splits ? make(4 * size * plan.splits) : undefined;
+      const partSums = plan.splits && sums ? [make(4 * Math.max(m, n) * plan.splits)] : [];
       const run = (): void => {
         const left = [...memory.operands, ...memory.scales];
         const rest = [...memory.bias, memory.output, ...memory.sums];
         if (!parts) return gpu.dispatch(matmulDispatch(plan, product), [...left, ...rest]);
-        gpu.dispatch(matmulDispatch(plan, splitProduct(product, plan.splits!)), [...left, parts]);
-        gpu.dispatch(sumSplits({ parts: partsOf(product, plan.splits!), bias: operandOf(bias, n), y: sink }), [
-          parts,
-          ...rest,
-        ]);
+        gpu.dispatch(matmulDispatch(plan, splitProduct(product, plan)), [...left, parts, ...partSums]);
+        const each = sums && vectorOf(sums.of === 'a' ? m : n);
+        const all = { parts: partsOf(product, plan.splits!), partSums: each, bias: operandOf(bias, n), y: sink };
+        gpu.dispatch(sumSplits({ ...all, sums: each }), [parts, ...partSums, ...rest]);
       };
       const time = async (): Promise<number> =>
         (await timeDispatches(gpu, run)).reduce((sum, { milliseconds }) => sum + milliseconds, 0);
@@ -75,7 +75,7 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
       const milliseconds = median(all);
       best = Math.min(best, milliseconds);
       times.push({ name: planName(plan), milliseconds });
-      if (parts) gpu.release(parts);
+      for (const x of parts ? [parts, ...partSums] : []) gpu.release(x);
     }
   } finally {
     for (const list of Object.values(memory)) for (const x of Array.isArray(list) ? list : [list]) gpu.release(x);
@@ -87,6 +87,7 @@ const partsOf = ({ m, n, batch }: Product, splits: number): Operand => ({
   dtype: 'f32',
   ...contiguousLayout([batch[0] * batch[1], splits, m, n]),
 });
+const vectorOf = (length: number): Operand => ({ dtype: 'f32', ...contiguousLayout([length]) });
 const operandOf = (bias: Product['bias'], n: number): Operand | undefined =>
   bias && { dtype: bias.dtype, shape: [n], strides: [bias.stride], offset: bias.offset };
 

@@ -4,7 +4,7 @@ import { fromHalf, toHalf } from '../../common/half.ts';
 import { acquire } from '../../gpu/index.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
-import { matmulDispatch, matmulPlans, planName } from '../../kernels/matmul/matmul.ts';
+import { chooseMatmul, matmulDispatch, matmulPlans, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
@@ -77,6 +77,8 @@ const subgroupPlans: readonly MatmulPlan[] = target.subgroupMatrix
     return [
       { variant: 'subgroup', tile: subgroupTile(target, matrix, [2, 2], [2 * M, N], 2 * K) },
       { variant: 'subgroup', tile: subgroupTile(target, matrix, [1, 3], [M, 2 * N], 4 * K), splits: 2 },
+      // Where k is five slabs of 8: parts of two, two and one.
+      { variant: 'subgroup', tile: subgroupTile(target, matrix, [2, 1], [M, 2 * N], K), splits: 3 },
     ];
   });
 
@@ -120,9 +122,17 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
   const words = output === 'f16' ? Math.ceil(size / 2) : size;
   const { splits } = plan;
   let result: Float32Array;
+  const length = c.sums === 'a' ? m : n;
   if (c.sums) {
-    const length = c.sums === 'a' ? m : n;
-    const both = await runKernelOutputs(matmulDispatch(plan, params), [...inputs, ...more], [words, length]);
+    let both;
+    if (splits) {
+      const outputs = [splits * size, splits * length];
+      const parts = await runKernelOutputs(matmulDispatch(plan, splitProduct(params, plan)), inputs, outputs);
+      const all = { dtype: 'f32' as const, ...contiguousLayout([count, splits, m, n]) };
+      const sums = { dtype: 'f32' as const, ...contiguousLayout([length]) };
+      const adding = sumSplits({ parts: all, partSums: sums, y: params.sink, sums });
+      both = await runKernelOutputs(adding, parts, [words, length]);
+    } else both = await runKernelOutputs(matmulDispatch(plan, params), [...inputs, ...more], [words, length]);
     result = both[0]!;
     checkSums(
       both[1]!,
@@ -133,7 +143,7 @@ async function check(plan: MatmulPlan, c: Case, dtype: 'f32' | 'f16', output: 'f
       offset,
     );
   } else if (splits) {
-    const parts = await runKernel(matmulDispatch(plan, splitProduct(params, splits)), inputs, splits * size);
+    const parts = await runKernel(matmulDispatch(plan, splitProduct(params, plan)), inputs, splits * size);
     const all = { dtype: 'f32' as const, ...contiguousLayout([count, splits, m, n]) };
     const row = { dtype, ...contiguousLayout([n]) };
     result = await runKernel(
@@ -187,14 +197,15 @@ function checkSums(
 
 cases.forEach((c, i) => {
   const fitting = (plan: MatmulPlan): boolean =>
-    !plan.splits ||
-    canSplit({ k: c.k, batch: c.batch ?? [1, 1], sums: c.sums && { of: c.sums, dtype: 'f32' } }, plan.splits);
+    !plan.splits || canSplit({ k: c.k, batch: c.batch ?? [1, 1], sums: c.sums && { of: c.sums, dtype: 'f32' } }, plan);
   for (const plan of plans.filter(fitting)) {
     test(`${planName(plan)} ${JSON.stringify(c)}`, () => check(plan, c, 'f32', 'f32'));
     if (target.f16 && c.bias && i % 2 === 1)
       test(`${planName(plan)} f16 ${JSON.stringify(c)}`, () => check(plan, c, 'f16', 'f16'));
   }
-  for (const plan of subgroupPlans.filter(fitting)) {
+  const summing = (plan: MatmulPlan): boolean =>
+    !c.sums || (plan.variant === 'subgroup' && plan.tile.matrix.result === 'f32');
+  for (const plan of subgroupPlans.filter(fitting).filter(summing)) {
     const output = i % 2 === 0 ? 'f32' : 'f16';
     test(`${planName(plan)} f16 to ${output} ${JSON.stringify(c)}`, () => check(plan, c, 'f16', output));
   }
@@ -236,6 +247,44 @@ test('panels are taken for large products in f32 whose k they divide, where lane
     [512, 257, 384], // rows of b cannot be read as vectors
   ] as const)
     assert.equal(names(software, sized(m, n, k)), [], `${m}x${n}x${k}`);
+});
+
+// The tiles of GPUs, which a software driver compiles for long, at a size that crosses their edges.
+const large = target.subgroupMatrix.find(({ component, result }) => component === 'f16' && result === 'f32');
+for (const [outputs, k] of [
+  [[32, 32], 32],
+  [[32, 64], 16],
+  [[64, 64], 16],
+] as const) {
+  if (!large) break;
+  const tile = subgroupTile(target, large, [4, 2], outputs, k);
+  const c: Case = { m: tile.m + 8, n: tile.n + 8, k: 40, aTransposed: true, sums: 'b' };
+  test(`${tile.m}x${tile.n}x${tile.k} ${JSON.stringify(c)}`, () =>
+    check({ variant: 'subgroup', tile }, c, 'f16', 'f32'));
+}
+
+test('the default plan fills the units of a device, with parts of k where outputs are few', () => {
+  const operand = (row: number, col: number): MatrixOperand => ({ dtype: 'f16', offset: 0, row, col, batch: [0, 0] });
+  const matrix = { M: 16, N: 16, K: 16, component: 'f16', result: 'f32' };
+  const limits = { workgroupMemory: 49152, maxInvocations: 1024, subgroupSizes: [32, 32] } as const;
+  const gpu = { ...target, ...limits, software: false, units: 132, subgroupMatrix: [matrix] };
+  const groupsOf = (m: number, n: number, k: number): number => {
+    const sink = plainSink([m, n], 'f32');
+    const params: Product = { m, n, k, batch: [1, 1], a: operand(1, m), b: operand(n, 1), sink };
+    const plan = chooseMatmul(gpu, { ...params, sums: { of: 'b', dtype: 'f32' } });
+    const { grid } = matmulDispatch(plan, plan.splits ? splitProduct(params, plan) : params);
+    return grid[0] * grid[1];
+  };
+  for (const [m, n] of [
+    [768, 768],
+    [768, 2304],
+    [768, 3072],
+  ] as const) {
+    const groups = groupsOf(m, n, 16384);
+    const rounds = Math.ceil(groups / 132);
+    assert.ok(groups / (132 * rounds) > 0.8, `${m}x${n}: ${groups} workgroups for 132 units`);
+  }
+  assert.is(groupsOf(16384, 3072, 768), 64 * 24); // enough as they are
 });
 
 test("sources for other devices' matrices are valid", async () => {
