@@ -29,7 +29,7 @@ export interface Target {
    * vendor: WebGPU does not tell.
    */
   readonly kind: 'software' | 'integrated' | 'discrete';
-  /** What runs workgroups: streaming multiprocessors, compute units, cores. Known of some GPUs, else a guess. */
+  /** Streaming multiprocessors, compute units, cores: what runs workgroups. Guessed, but for known GPUs. */
   readonly units: number;
   readonly f16: boolean;
   readonly maxStorageBuffers: number;

@@ -96,7 +96,7 @@ function withoutTail(width: 4 | 8, piece: string, q = 'q'): string {
 
 const isCursor = ({ operand, vector }: Slab): boolean => vector && !operand.quantized;
 
-/** WGSL of a thread's piece in a slab: its line, and its place in that; `at` names where it lies in memory. */
+/** WGSL of a thread's piece in a slab: its line, and its place in that; `at` names its place in memory. */
 export interface Piece {
   readonly at: string;
   readonly line: string;

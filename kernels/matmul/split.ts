@@ -6,7 +6,7 @@ import { plainSink } from '../map/elements.ts';
 import { assembleMatmul, productOf } from './product.ts';
 import type { MatrixOperand, Product, ProductOperands } from './product.ts';
 
-/** What splitting asks of a plan: the number of parts, and the slabs of variants that take parts of unlike length. */
+/** What splitting asks of a plan: the number of parts, and the length of a slab. */
 export interface Split {
   readonly variant: string;
   readonly splits?: number;
@@ -64,7 +64,7 @@ export function splitProduct(params: Product, plan: Split): Product {
   };
 }
 
-/** Adds up the parts [..., splits, m, n] and the bias, and stores the sums through y; `sums` from [splits, length]. */
+/** Adds up the parts [..., splits, m, n] and the bias, stored through y, and `partSums` [splits, length]. */
 export function sumSplits({
   parts,
   partSums,

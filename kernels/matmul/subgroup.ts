@@ -15,9 +15,8 @@ import type { Piece, Slab } from './slab.ts';
  * results go there, and then through `finish` as in every variant.
  *
  * Operands are staged in the order in which they lie in memory and loaded as row- or column-major, so none is
- * transposed. Rows and columns beyond the last repeat it, since what is made of them is not stored; beyond the
- * end of k are zeros. Tested on a software driver's 8 x 8 x 8; not timed on a GPU
- * yet.
+ * transposed. Rows and columns beyond the last repeat it, since what is made of them is not stored; beyond
+ * the end of k are zeros. Tested on a software driver's 8 x 8 x 8; not timed on a GPU yet.
  */
 export interface SubgroupTile {
   readonly matrix: SubgroupMatrix;
@@ -115,7 +114,7 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
   const each = (count: number, fn: (i: number) => string): string =>
     Array.from({ length: count }, (_, i) => fn(i)).join('\n');
 
-  /** Emits a statement for each vector that an invocation stages; the last ones may be of fewer invocations. */
+  /** Emits a statement for each piece that an invocation stages, of which the last may be of fewer. */
   const staged = (name: 'A' | 'B', fn: (s: number) => string, guards = true): string => {
     const { vectors } = lines[name];
     return each(Math.ceil(vectors / workgroup), (s) =>
@@ -132,31 +131,23 @@ export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
     const e = `(lane + ${s * workgroup}u)`;
     return { at: `at${name}${s}`, line: `(${e} / ${perLine}u)`, place: `${e} % ${perLine}u` };
   };
-  const toStage = (name: 'A' | 'B', s: number): string => {
-    const { line, place } = pieceOf(name, s);
-    return `${line} * ${lines[name].pitch}u + ${place}`;
+  /** Declares where the pieces of a slab come from and go to, and registers between. */
+  const cursors = (name: 'A' | 'B'): string => {
+    const declared = staged(
+      name,
+      (s) => {
+        const { line, place } = pieceOf(name, s);
+        return `${slabCursor(name, slabs[name], pieceOf(name, s), name === 'A' ? whole.m : whole.n)}
+let to${name}${s} = ${start[name]}u + ${line} * ${lines[name].pitch}u + ${place};
+var next${name}${s}: vec4<u32>;`;
+      },
+      false,
+    );
+    return `${declared}\n${slabStep(name, slabs[name], tile.k)}`;
   };
-  /** Where pieces go lies as far from the first piece's place as their lines are apart, or is worked out for each. */
-  const evenly = (name: 'A' | 'B'): boolean => workgroup % lines[name].perLine === 0;
-  const to = (name: 'A' | 'B', s: number): string =>
-    evenly(name)
-      ? `to${name} + ${start[name] + ((s * workgroup) / lines[name].perLine) * lines[name].pitch}u`
-      : `to${name}${s}`;
-  const cursors = (name: 'A' | 'B'): string => `${
-    evenly(name)
-      ? `let to${name} = ${toStage(name, 0)};`
-      : staged(name, (s) => `let to${name}${s} = ${start[name]}u + ${toStage(name, s)};`, false)
-  }
-${staged(
-  name,
-  (s) => `${slabCursor(name, slabs[name], pieceOf(name, s), name === 'A' ? whole.m : whole.n)}
-var next${name}${s}: vec4<u32>;`,
-  false,
-)}
-${slabStep(name, slabs[name], tile.k)}`;
   const fetch = (name: 'A' | 'B', inside: boolean): string =>
     staged(name, (s) => `next${name}${s} = ${slabPiece(name, slabs[name], pieceOf(name, s), inside)};`);
-  const put = (name: 'A' | 'B'): string => staged(name, (s) => `stage[now + ${to(name, s)}] = next${name}${s};`);
+  const put = (name: 'A' | 'B'): string => staged(name, (s) => `stage[now + to${name}${s}] = next${name}${s};`);
 
   /** WGSL of where the matrices of a subgroup begin in a slab. */
   const fromSlab = (name: 'A' | 'B'): string => {
@@ -183,34 +174,27 @@ ${slabStep(name, slabs[name], tile.k)}`;
   const store = (c: string, at: number): string =>
     `subgroupMatrixStore<row_major>(&stage, out + ${at}u, ${c}, ${outPitch}u);`;
 
-  // The tiles that make the sums multiply each slab by a matrix of ones, too.
-  const summed = sums?.of === 'a' ? 'a' : 'b';
-  const [origin, other, sgOther] =
-    summed === 'a' ? ['row0 + sgRow', 'col0', 'sgCol'] : ['col0 + sgCol', 'row0', 'sgRow'];
-  const eachSum = (fn: (i: number) => string): string => (sums ? each(summed === 'a' ? rows : columns, fn) : '');
-  const onesType = summed === 'a' ? `right<f16, ${N}, ${K}>` : `left<f16, ${K}, ${M}>`;
-  const addSums = sums
-    ? `if (${other} == 0u) {
-      ${eachSum((i) => multiply(...((summed === 'a' ? [`a${i}`, 'ones'] : ['ones', `b${i}`]) as [string, string]), `s${i}`))}
-    }`
-    : '';
-  // Of a, each column of matrix i holds its sums; of b, each row.
-  const sumAt = summed === 'a' ? `stage[out + e * ${outPitch}u].x` : 'stage[out + e / 4u][e % 4u]';
-  const storeSums = sums
-    ? `if (${other} == 0u) {
-${eachSum(
-  (i) => `workgroupBarrier();
+  // The tiles that make the sums multiply each slab by a matrix of ones, too. Of a, each column of what comes
+  // of matrix i holds its sums; of b, each row.
+  const [ones, count, length, origin, other, sgOther, limit] =
+    sums?.of === 'a'
+      ? [`right<f16, ${N}, ${K}>`, rows, M, 'row0 + sgRow', 'col0', 'sgCol', 'p.m']
+      : [`left<f16, ${K}, ${M}>`, columns, N, 'col0 + sgCol', 'row0', 'sgRow', 'p.n'];
+  const sumAt = sums?.of === 'a' ? `stage[out + e * ${outPitch}u].x` : 'stage[out + e / 4u][e % 4u]';
+  const summing = (fn: (i: number) => string): string => (sums ? `if (${other} == 0u) {\n${each(count, fn)}\n}` : '');
+  const addSums = summing((i) =>
+    sums?.of === 'a' ? multiply(`a${i}`, 'ones', `s${i}`) : multiply('ones', `b${i}`, `s${i}`),
+  );
+  const storeSums = (dtype: string): string =>
+    summing(
+      (i) => `workgroupBarrier();
 ${store(`s${i}`, 0)}
 workgroupBarrier();
-for (var e = member; e < ${summed === 'a' ? M : N}u; e += ${subgroupSize}u) {
-  let x = ${origin} + ${i * (summed === 'a' ? M : N)}u + e;
-  if (${sgOther} == 0u && x < p.${summed === 'a' ? 'm' : 'n'}) {
-    sums[z * p.${summed === 'a' ? 'm' : 'n'} + x] = ${storedType(sums.dtype)}(bitcast<f32>(${sumAt}));
-  }
+for (var e = member; e < ${length}u; e += ${subgroupSize}u) {
+  let x = ${origin} + ${i * length}u + e;
+  if (${sgOther} == 0u && x < ${limit}) { sums[z * ${limit} + x] = ${dtype}(bitcast<f32>(${sumAt})); }
 }`,
-)}
-}`
-    : '';
+    );
 
   const perRow = subgroupN / 4; // outputs by fours
   const resultAt =
@@ -230,9 +214,11 @@ workgroupBarrier();
 ${each(columns, (j) => store(`c${i}_${j}`, (j * N) / perVector))}
 workgroupBarrier();
 for (var turn = 0u; turn < ${passes}u; turn++) {
-  ${wholeRows ? `let ahead = turn * ${subgroupSize / perRow}u;` : `let e = member + turn * ${subgroupSize}u; let ahead = 0u; ${place('e')}`}
+  ${wholeRows ? '' : place(`(member + turn * ${subgroupSize}u)`)}
+  let ahead = ${wholeRows ? `turn * ${subgroupSize / perRow}u` : '0u'};
   let there = there1 + ahead * ${outPitch}u;
-  ${whole.m ? '' : `if (row1 + ${i * M}u + ahead < p.m) `}{ finishFour(at1 + (${i * M}u + ahead) * p.n, j, ${resultAt}); }
+  ${whole.m ? '' : `if (row1 + ${i * M}u + ahead >= p.m) { continue; }`}
+  finishFour(at1 + (${i * M}u + ahead) * p.n, j, ${resultAt});
 }`;
 
   const uneven = params.kAll !== undefined;
@@ -266,8 +252,12 @@ ${batchBases}
 let sgRow = (subgroup / ${tile.n / subgroupN}u) * ${subgroupM}u;
 let sgCol = (subgroup % ${tile.n / subgroupN}u) * ${subgroupN}u;
 ${results((i, j) => accumulator(`c${i}_${j}`))}
-${eachSum((i) => accumulator(`s${i}`))}
-${sums ? `let ones = subgroup_matrix_${onesType}(f16(1));` : ''}
+${
+  sums
+    ? `${each(count, (i) => accumulator(`s${i}`))}
+let ones = subgroup_matrix_${ones}(f16(1));`
+    : ''
+}
 ${cursors('A')}
 ${cursors('B')}
 let fromA = ${fromSlab('A')};
@@ -302,7 +292,7 @@ while (true) {
   workgroupBarrier();
 }
 let out = subgroup * ${M * outPitch}u;
-${storeSums}
+${sums ? storeSums(storedType(sums.dtype)) : ''}
 ${wholeRows ? place('member') : ''}
 ${each(rows, storeRows)}`,
   });
