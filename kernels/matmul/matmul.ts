@@ -1,6 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { Target } from '../../gpu/device.ts';
 import { matmulLanes } from './lanes.ts';
+import type { LanesRows } from './lanes.ts';
 import { productOf } from './product.ts';
 import type { Product, ProductOperands } from './product.ts';
 import { matmulPanel, panelFits } from './panel.ts';
@@ -16,7 +17,8 @@ import type { Tile } from './tiled.ts';
  * (split.ts).
  */
 export type MatmulPlan =
-  | { readonly variant: 'plain' | 'lanes' | 'panel'; readonly splits?: number }
+  | { readonly variant: 'plain' | 'panel'; readonly splits?: number }
+  | { readonly variant: 'lanes'; readonly rows: LanesRows; readonly splits?: number }
   | { readonly variant: 'tiled'; readonly tile: Tile; readonly splits?: number }
   | { readonly variant: 'subgroup'; readonly tile: SubgroupTile; readonly splits?: number };
 
@@ -51,6 +53,8 @@ function variantName(plan: MatmulPlan): string {
       const { M, N, K, result } = plan.tile.matrix;
       return `subgroup.${M}x${N}x${K}.${result}.${tileName(plan.tile)}`;
     }
+    case 'lanes':
+      return plan.rows === 16 ? 'lanes' : `lanes.${plan.rows}`;
     default:
       return plan.variant;
   }
@@ -64,13 +68,15 @@ function splitFits({ bindingLimit }: Target, params: Product, plan: MatmulPlan):
   return canSplit(params, plan) && 4 * (plan.splits ?? 1) * batch[0] * batch[1] * m * n <= bindingLimit;
 }
 
+const lanesPlan = ({ gathers }: Target): MatmulPlan => ({ variant: 'lanes', rows: gathers ? 16 : 4 });
+
 /** Returns every plan that computes this product on this device, the plain one first. */
 export function matmulPlans(target: Target, params: Product): readonly MatmulPlan[] {
   // Software drivers compile the large tiles for minutes, and have no use for them.
   const some = target.software ? 1 : undefined;
   const whole: MatmulPlan[] = [
     { variant: 'plain' },
-    { variant: 'lanes' },
+    lanesPlan(target),
     { variant: 'panel' },
     ...tiles.slice(0, some).map((tile): MatmulPlan => ({ variant: 'tiled', tile })),
     ...subgroupTiles(target, params)
@@ -166,7 +172,7 @@ type TilePlan = Extract<MatmulPlan, { readonly variant: 'tiled' | 'subgroup' }>;
 function defaultPlan(target: Target, params: Product): MatmulPlan {
   const { m, n, k } = params;
   if (m * n * k <= 4096) return { variant: 'plain' };
-  if (target.software) return { variant: panelFits(target, params) ? 'panel' : 'lanes' };
+  if (target.software) return panelFits(target, params) ? { variant: 'panel' } : lanesPlan(target);
   const matrices = subgroupTiles(target, params).map((tile): TilePlan => ({ variant: 'subgroup', tile }));
   const whole = matrices.length > 0 ? matrices : tiles.map((tile): TilePlan => ({ variant: 'tiled', tile }));
   const split = whole.flatMap((plan) => Array.from({ length: 15 }, (_, i): TilePlan => ({ ...plan, splits: i + 2 })));
@@ -199,7 +205,7 @@ export function matmulDispatch(plan: MatmulPlan, params: Product): Dispatch {
     case 'plain':
       return matmulPlain(params);
     case 'lanes':
-      return matmulLanes(params);
+      return matmulLanes(params, plan.rows);
     case 'panel':
       return matmulPanel(params);
     case 'tiled':

@@ -61,8 +61,9 @@ const cases: readonly Case[] = [
 
 const plans: readonly MatmulPlan[] = [
   { variant: 'plain' },
-  { variant: 'lanes' },
-  { variant: 'lanes', splits: 4 },
+  { variant: 'lanes', rows: 4 },
+  { variant: 'lanes', rows: 16 },
+  { variant: 'lanes', rows: 16, splits: 4 },
   // Smaller than those used, which compile for long and have no other paths.
   { variant: 'tiled', tile: { m: 32, n: 32, k: 8, threadM: 4, threadN: 4 } },
   { variant: 'tiled', tile: { m: 64, n: 32, k: 8, threadM: 8, threadN: 8 } },

@@ -16,7 +16,7 @@ const { target } = await acquire();
 
 const plans: readonly MatmulPlan[] = [
   { variant: 'plain' },
-  { variant: 'lanes' },
+  { variant: 'lanes', rows: 16 },
   { variant: 'tiled', tile: { m: 32, n: 32, k: 8, threadM: 4, threadN: 4 } },
   ...target.subgroupMatrix
     .filter(({ component, result }) => component === 'f16' && result === 'f32')
