@@ -1,6 +1,8 @@
 import { collapse, rowMajor, sizeOf } from '../../kernels/layout.ts';
 import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
 import { chooseMatmul, matmul as matmulKernel } from '../../kernels/matmul/matmul.ts';
+import { canPackRows, packedPitch, packRows } from '../../kernels/matmul/pack.ts';
+import { panelFits } from '../../kernels/matmul/panel.ts';
 import { batchShape, batchStrides, productOf } from '../../kernels/matmul/product.ts';
 import { sumSplits } from '../../kernels/matmul/split.ts';
 import { copyInto, sinkOf } from '../lower/elementwise.ts';
@@ -188,7 +190,16 @@ function lowerProduct(
   const { bias } = inputs;
   const sink = lowering.sink();
   let [a, b] = withFewAxes(lowering, inputs.a, inputs.b);
-  const product = productOf({ a, b, bias, y: sink.elements, sums }, of)!;
+  let product = productOf({ a, b, bias, y: sink.elements, sums }, of)!;
+  if (panelFits(target, { ...product, sums: undefined })) {
+    // Panels read a fastest by rows, and make no sums: the copy to rows does, else another op.
+    const packs = canPackRows(product);
+    if (sums && !(packs && of === 'a'))
+      lowering.run(sumOp, { x: of === 'a' ? a : b }, { y: sums }, { axes: [of === 'a' ? 1 : 0] });
+    if (packs) a = packedRows(lowering, a, of === 'a' ? sums : undefined);
+    sums = undefined;
+    product = productOf({ a, b, bias, y: sink.elements })!;
+  }
   const plan = chooseMatmul(target, product);
   if (plan.variant === 'lanes') {
     // The kernels of `lanes` read vec4s: an operand that many tiles read is worth a copy that allows it.
@@ -215,6 +226,16 @@ function withFewAxes(lowering: Lowering<Inputs>, a: Tensor, b: Tensor): [Tensor,
   const strides = [...batchStrides(full, shape), ...full.strides.slice(-2)];
   copyInto(lowering, full, { shape: out.shape, strides, offset: full.offset }, out, out);
   return full === b ? withFewAxes(lowering, a, out) : withFewAxes(lowering, out, b);
+}
+
+/** A matrix that lies by columns, copied into rows, which are added up into `sums`. */
+function packedRows(lowering: Lowering<Inputs>, a: Tensor, sums?: Tensor): Tensor {
+  const [m, k] = a.shape as [number, number];
+  const pitch = packedPitch(k);
+  const rows = lowering.temporary([m, pitch], 'f32');
+  const packed = viewOf(rows, { shape: [m, k], strides: [pitch, 1], offset: 0 });
+  lowering.emit(packRows, { a, packed, sums }, null);
+  return packed;
 }
 
 /** Copies x into contiguous rows that start at multiples of four elements; broadcast axes stay broadcast. */

@@ -235,4 +235,33 @@ test('zero-size tensors go forward and back', async () => {
   assert.equal(await x.tolist(), []);
 });
 
+// Large enough that software drivers copy the left operand and add up the bias's gradient apart.
+for (const transposed of [true, false])
+  test(`gradients of a large layer, weight ${transposed ? '[out, in]' : '[in, out]'}, equal float64's`, async () => {
+    tf.manualSeed(5);
+    const [tokens, inputs, outputs] = [96, 128, 192];
+    const [x, g] = [tf.randn(tokens, inputs), tf.randn(tokens, outputs)];
+    const weight = transposed ? tf.randn(outputs, inputs) : tf.randn(inputs, outputs);
+    const bias = tf.zeros([outputs]);
+    weight.requiresGrad = true;
+    bias.requiresGrad = true;
+    tf.linear(x, transposed ? weight : weight.transpose(), bias)
+      .mul(g)
+      .sum()
+      .backward();
+    const [xs, gs] = [await x.data(), await g.data()];
+    const [dw, db] = [await weight.grad!.data(), await bias.grad!.data()];
+    for (let j = 0; j < outputs; j++) {
+      let sum = 0;
+      for (let t = 0; t < tokens; t++) sum += Number(gs[t * outputs + j]);
+      assert.ok(Math.abs(Number(db[j]) - sum) < 1e-4, `bias ${j}: ${db[j]} is not ${sum}`);
+      for (let i = 0; i < inputs; i += 5) {
+        let product = 0;
+        for (let t = 0; t < tokens; t++) product += Number(xs[t * inputs + i]) * Number(gs[t * outputs + j]);
+        const got = Number(dw[transposed ? j * inputs + i : i * outputs + j]);
+        assert.ok(Math.abs(got - product) < 1e-4, `weight ${j}, ${i}: ${got} is not ${product}`);
+      }
+    }
+  });
+
 test.run();

@@ -7,6 +7,7 @@ import { plainSink } from '../../kernels/map/elements.ts';
 import { chooseMatmul, matmulDispatch, matmulPlans, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
+import { packedPitch, packRows } from '../../kernels/matmul/pack.ts';
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
 import { subgroupFits, subgroupTile } from '../../kernels/matmul/subgroup.ts';
 import { Random } from '../../common/random.ts';
@@ -217,14 +218,39 @@ const panelCases: readonly Case[] = [
   { m: 40, n: 70, k: 32, bPitch: 72, bias: true },
   { m: 150, n: 132, k: 64, bTransposed: true, batch: [2, 3] },
   { m: 70, n: 64, k: 192, bTransposed: true, bias: true },
-  { m: 45, n: 61, k: 80, bTransposed: true, sums: 'b' },
-  { m: 300, n: 52, k: 96, sums: 'a' },
-  { m: 37, n: 128, k: 120, aTransposed: true, sums: 'b', bias: true },
+  { m: 45, n: 61, k: 80, bTransposed: true },
+  { m: 300, n: 52, k: 96 },
+  { m: 37, n: 128, k: 120, aTransposed: true, bias: true },
   { m: 33, n: 64, k: 72, aTransposed: true, bTransposed: true, offset: 4 },
   { m: 64, n: 64, k: 128, aTransposed: true, offset: 4, batch: [1, 3], shared: true, bPitch: 68 },
 ];
 
 for (const c of panelCases) test(`panel ${JSON.stringify(c)}`, () => check({ variant: 'panel' }, c, 'f32', 'f32'));
+
+for (const [m, k, pitch] of [
+  [36, 12, 40],
+  [1152, 8, 1160],
+] as const)
+  test(`a matrix [${m}, ${k}] by columns is copied into rows and added up`, async () => {
+    const random = new Random(3);
+    const a = Float32Array.from({ length: 4 + k * pitch }, () => random.normal());
+    const to = packedPitch(k);
+    const [rows, sums] = await runKernelOutputs(
+      packRows({
+        a: { dtype: 'f32', shape: [m, k], strides: [1, pitch], offset: 4 },
+        packed: { dtype: 'f32', shape: [m, k], strides: [to, 1], offset: 0 },
+        sums: { dtype: 'f32', shape: [m], strides: [1], offset: 0 },
+      }),
+      [a],
+      [m * to, m],
+    );
+    for (let i = 0; i < m; i++) {
+      const row = Array.from({ length: k }, (_, q) => a[4 + i + q * pitch]!);
+      assert.equal(Array.from(rows!.subarray(i * to, i * to + k)), row);
+      const sum = row.reduce((x, y) => x + y, 0);
+      assert.ok(Math.abs(sums![i]! - sum) < 1e-5, `sum ${i}: ${sums![i]} is not ${sum}`);
+    }
+  });
 
 test('panels are taken for large products in f32 whose k they divide, where lanes load together', () => {
   const software = { ...target, gathers: true, workgroupMemory: 32768 };
