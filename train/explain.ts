@@ -6,6 +6,7 @@
  *   npx tsx train/explain.ts --out page.html --also occlusion --also lime "A text" "Another"
  *   npx tsx train/explain.ts --model runs/spam-assassin --examples spam-assassin "You have won!"
  *   npx tsx train/explain.ts --counterfactual "You have won a free prize!"
+ *   npx tsx train/explain.ts --model models/pretrained/gpt-small --target " law" --contrast " war" "The"
  *   npx tsx train/explain.ts --model models/pretrained/gpt-small --new-tokens 3 "The state of the"
  *   npx tsx train/explain.ts --model runs/squad --text-pair "The fox ran home." "Who ran?"
  */
@@ -46,6 +47,7 @@ const command = {
     },
     method: { type: 'choice', choices: explainMethods, default: 'integrated-gradients', help: 'how it is shared out' },
     target: { type: 'string', help: 'label, next token, or start or end of an answer; default what the model chooses' },
+    contrast: { type: 'string', help: 'why the target and not this label or token: the difference is explained' },
     at: { type: 'string', help: 'of a tagger: the word whose label is explained; of masked tokens: the place' },
     textPair: { type: 'list', help: 'the second text of a pair; once for each text, in their order' },
     newTokens: { type: 'int', default: 1, min: 1, help: 'of a decoder: explain so many tokens, one after the other' },

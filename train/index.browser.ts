@@ -39,6 +39,8 @@ export type { Counterfactual, CounterfactualOptions } from './explain/counterfac
 export { influencePage, influences } from './explain/influence.ts';
 export type { Influence, InfluenceOptions } from './explain/influence.ts';
 export { explanationPage } from './explain/page.ts';
+export { activationSizes } from './inside/activation-sizes.ts';
+export type { ActivationSize, ActivationSizeOptions } from './inside/activation-sizes.ts';
 export { attentionPage } from './inside/attention-page.ts';
 export type { ShownAttention } from './inside/attention-page.ts';
 export { heatMapPage } from './inside/heat-map-page.ts';

@@ -6,6 +6,7 @@
  *   npx tsx train/inspect.ts heads                                  heads that repeat what came before
  *   npx tsx train/inspect.ts ablate "The state of the Union"        what each head counts for a text
  *   npx tsx train/inspect.ts weights                                norms and ranks of its matrices
+ *   npx tsx train/inspect.ts activations                            how large the numbers inside are
  *   npx tsx train/inspect.ts nearest " people" " law"               tokens whose embeddings lie nearest
  *   npx tsx train/inspect.ts map --data spam-assassin               where texts lie in its space
  *   npx tsx train/inspect.ts probes --data spam-assassin            what can be read off its layers
@@ -35,6 +36,7 @@ import type { LayerMap } from './inside/interventions.ts';
 import { lensView } from './inside/lens-view.ts';
 import type { LanguageModel } from './inside/lens.ts';
 import { attentionPatterns, readInputs } from './inside/patterns.ts';
+import { activationView } from './inside/activation-view.ts';
 import { mapView } from './inside/map-view.ts';
 import { probeView } from './inside/probe-view.ts';
 import { saeView } from './inside/sae-view.ts';
@@ -45,7 +47,9 @@ import { pageHtml, tableHtml } from './report/page.ts';
 const command = {
   name: 'inspect',
   usage: 'npx tsx train/inspect.ts VIEW',
-  summary: 'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, nearest, map, probes, sae.',
+  summary:
+    'Looks into a model. Views: attention, lens, heads, ablate, patch, weights, activations, nearest, map, probes, ' +
+    'sae.',
   positionals: { name: 'text', help: 'the view, then the texts to look at; of patch the clean and the corrupted one' },
   options: {
     model: {
@@ -67,10 +71,10 @@ const command = {
     data: {
       type: 'string',
       help:
-        'map, probes: texts with labels, or words with tags; a file, or spam-assassin. sae, lens --tuned: texts to ' +
-        'learn from, a file, folder or name; default sotu',
+        'map, probes: texts with labels, or words with tags; a file, or spam-assassin. sae, activations, lens ' +
+        '--tuned: texts to read, a file, folder or name; default sotu',
     },
-    rows: { type: 'int', min: 4, help: 'of --data, drawn at random: texts, default 300; to learn from, default 1000' },
+    rows: { type: 'int', min: 4, help: 'of --data, drawn at random; default 300 texts, 1000 to learn from, or 32' },
     steps: { type: 'int', min: 1, help: 'of training; default of a lens 400, of an autoencoder 600' },
     autoencoder: { type: 'path', help: 'sae: file of the autoencoder; it is made of --data where there is none' },
     features: { type: 'int', min: 1, help: 'sae: directions to choose from; default four times the width' },
@@ -99,6 +103,7 @@ const views: Readonly<Record<string, { readonly texts: readonly [number, number]
     map: { texts: [0, Infinity], run: mapView },
     probes: { texts: [0, 0], run: probeView },
     sae: { texts: [0, 0], run: saeView },
+    activations: { texts: [0, Infinity], run: activationView },
   };
 
 main(async () => {

@@ -20,6 +20,7 @@ const written: Readonly<Record<string, readonly string[]>> = {
   nearest: ['train/inspect.ts', 'nearest', ' law', ' people', '--out'],
   map: ['train/inspect.ts', 'map', '--data', 'spam-assassin', '--rows', '60', '--out'],
   probes: ['train/inspect.ts', 'probes', '--data', 'spam-assassin', '--rows', '40', '--out'],
+  activations: ['train/inspect.ts', 'activations', 'The state of the Union', '--out'],
   sae: ['train/inspect.ts', 'sae', '--rows', '32', '--steps', '20', '--features', '64', '--out'],
   counterfactual: ['train/explain.ts', '--counterfactual', 'You have won a free prize', '--out'],
   explain: ['train/explain.ts', 'You have won a free prize', '--also', 'occlusion', '--out'],

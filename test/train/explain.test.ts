@@ -117,6 +117,65 @@ test('tokens of two texts come together last', () => {
   );
 });
 
+test('why one label and not another: the scores of the difference, by every method that has a target', async () => {
+  const { text } = golden.texts[0]!;
+  const [a, b] = ['good', 'bad'];
+  for (const method of [
+    'integrated-gradients',
+    'gradient-x-input',
+    'occlusion',
+    'exact-shap',
+    'kernel-shap',
+  ] as const) {
+    const of = (options: ExplainOptions) => explain(model, tokenizer, text, { method, baseline: 'pad', ...options });
+    const [both, first, second] = [
+      await of({ target: a, contrast: b }),
+      await of({ target: a }),
+      await of({ target: b }),
+    ];
+    const wanted = first.scores.map((score, t) => score - second.scores[t]!);
+    assert.ok(largestDifference(both.scores, wanted) <= 2e-5, method);
+    assert.ok(Math.abs(both.output - (first.output - second.output)) <= 1e-5);
+    if (both.delta !== undefined) assert.ok(Math.abs(both.delta - (first.delta! - second.delta!)) <= 2e-5);
+    // Of one softmax, logarithms differ as logits do.
+    const logs = await of({ target: a, contrast: b, output: 'log-probability' });
+    assert.ok(largestDifference(both.scores, logs.scores) <= 5e-5, method);
+  }
+  const shown = await explain(model, tokenizer, text, { target: a, contrast: b, method: 'occlusion' });
+  assert.equal(shown.target.contrast, { name: 'bad', number: 0 });
+  assert.match(showExplanation(shown, { colours: false }), /^occlusion: logit of good rather than bad -?\d/);
+  assert.match(explanationPage([shown]), /<h2>good rather than bad </);
+  // Attention has no target, and takes one without complaint.
+  await explain(model, tokenizer, text, { contrast: b, target: a, method: 'attention-rollout' });
+  const { target } = await explain(model, tokenizer, text, { method: 'occlusion' });
+  await rejects(
+    explain(model, tokenizer, text, { contrast: target.name }),
+    new RegExp(`^explain: the target and its contrast are both "${target.name}"; name another of them$`),
+  );
+  await rejects(
+    explain(model, tokenizer, text, { contrast: 'fine' }),
+    /^explain: unknown target label "fine"; the model/,
+  );
+});
+
+test('why one next token and not another', async () => {
+  const gpt = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+  const words = await loadTokenizer('models/pretrained/gpt-small');
+  const options = { target: ' law', contrast: ' sea', method: 'occlusion' } as const;
+  const found = await explain(gpt, words, 'We sailed the', options);
+  assert.equal([found.target.name, found.target.contrast!.name], [' law', ' sea']);
+  const ids = words.idsOf('We sailed the');
+  const { logits } = noGrad(() => gpt.forward({ inputIds: tensor([[...ids]], { dtype: 'i32' }) }));
+  const last = ((await logits.tolist()) as number[][][])[0]!.at(-1)!;
+  const wanted = last[words.idsOf(' law')[0]!]! - last[words.idsOf(' sea')[0]!]!;
+  assert.ok(Math.abs(found.output - wanted) < 1e-4);
+  const questions = new BertForQuestionAnswering(BertConfig.create({ ...settings, vocabSize: 60 }));
+  await rejects(
+    explain(questions, tokenizer, [['what', 'a film']], { contrast: 'end' }),
+    /^explain: a contrast is of two labels or tokens/,
+  );
+});
+
 test("lime's linear model is that of the package lime", () => {
   const { masks, outputs, scores } = golden.lime;
   const found = limeScores(

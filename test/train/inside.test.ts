@@ -12,6 +12,7 @@ import { Random } from '../../common/random.ts';
 import { BertForMaskedLM, GPT2LMHeadModel, loadTokenizer, Module, runWithCache } from '../../models/index.ts';
 import { hookPoint, inBlock } from '../../models/hooks/points.ts';
 import { shippedModel } from '../../models/io/shipped.ts';
+import { activationSizes } from '../../train/inside/activation-sizes.ts';
 import { heatMapPage } from '../../train/inside/heat-map-page.ts';
 import { inductionScores, logProbMetric } from '../../train/inside/induction.ts';
 import { activationPatching, headAblation, patched } from '../../train/inside/interventions.ts';
@@ -221,6 +222,50 @@ test('near tokens are those of the largest cosine', async () => {
   await rejects(nearestTokens(model, tokenizer, 'incomprehensible'), /is \d+ tokens; give text that is one/);
 });
 
+test('sizes of activations are those of their numbers', async () => {
+  const rows = [golden.row[0]!, golden.corrupted[0]!.slice(0, 3)].map((ids) => Int32Array.from(ids));
+  const given = rows.map((inputIds) => ({ inputIds, tokenTypeIds: new Int32Array(inputIds.length) }));
+  const sizes = await activationSizes(tiny, given, { bins: 9, units: 2 });
+  assert.equal(
+    sizes.map(({ name }) => name).filter((name) => name.startsWith('blocks.1.')),
+    ['attn_out', 'mlp.post', 'mlp_out', 'resid_post'].map((name) =>
+      name === 'mlp.post' ? 'blocks.1.mlp.hook_post' : `blocks.1.hook_${name}`,
+    ),
+  );
+  const name = 'blocks.1.hook_attn_out';
+  const tokens: number[][] = [];
+  for (const ids of rows) {
+    const { cache } = noGrad(() => runWithCache(tiny, { inputIds: i32([[...ids]]) }, name));
+    tokens.push(...((await cache[name]!.tolist()) as number[][][])[0]!);
+  }
+  const all = tokens.flat();
+  const moment = (power: number, middle: number): number =>
+    all.reduce((sum, x) => sum + (x - middle) ** power, 0) / all.length;
+  const mean = moment(1, 0);
+  const deviation = Math.sqrt(moment(2, mean));
+  const found = sizes.find((size) => size.name === name)!;
+  const near = (a: number, b: number): void => assert.ok(Math.abs(a - b) < 1e-5 * (1 + Math.abs(b)), `${a}, ${b}`);
+  near(found.mean, mean);
+  near(found.deviation, deviation);
+  near(found.kurtosis, moment(4, mean) / deviation ** 4);
+  near(found.least, Math.min(...all));
+  near(found.most, Math.max(...all));
+  near(
+    found.bins.reduce((a, b) => a + b),
+    1,
+  );
+  // The middle bin of nine lies within 4/9 of a deviation.
+  const middle = all.filter((x) => Math.abs(x - mean) < (4 / 9) * deviation).length;
+  assert.ok(Math.abs(found.bins[4]! * all.length - middle) < 1 + 1e-6);
+  const units = tokens[0]!.map((_, d) => Math.hypot(...tokens.map((token) => token[d]!)));
+  const order = [...units.keys()].sort((a, b) => units[b]! - units[a]!);
+  assert.equal(
+    found.units.map(({ unit }) => unit),
+    order.slice(0, 2),
+  );
+  near(found.units[0]!.times, units[order[0]!]! / units[order[order.length - 1 - (units.length >> 1)]!]!);
+});
+
 test('a page of maps has all values, and none where there is none', () => {
   const html = heatMapPage(
     [{ title: '<b>', rows: ['a', 'b'], columns: ['</script>', 'd'], values: [0.5, -1, NaN, 0] }],
@@ -259,6 +304,10 @@ test('the script prints and draws each view, and refuses in one line', async () 
     assert.is(sizes.code, 0, sizes.stderr);
     assert.match(sizes.stdout, /^bert\.embeddings\.word_embeddings\.weight +\d+ x 128( +\d+\.\d+){3}$/m);
     assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /<td>stable rank|>stable rank<\/th>/);
+    const activations = await run('activations', 'The state of the Union', '--model', shippedModel('bert-small'));
+    assert.is(activations.code, 0, activations.stderr);
+    assert.match(activations.stdout, /^blocks\.1\.hook_normalized_resid_post( +-?\d+\.\d+%?){6} .*[▁█]/m);
+    assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /Activations of bert-small/);
     refused(await run('patch', 'a', 'b'), 2, /^inspect: patch needs --answer and --wrong/);
     refused(await run('lens', 'a', 'b'), 2, /^inspect: lens takes 1 texts, got 2$/);
     refused(await run('heads', '--model', shippedModel('bert-small')), 2, /^inspect: heads is for decoders/);

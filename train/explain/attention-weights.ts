@@ -34,7 +34,7 @@ function sizesOf(
 /** The attention weights of a batch of one, its padding left out. */
 export async function attentionOf(model: Module, batch: LabelledBatch, tokens: number): Promise<AttentionWeights> {
   using _ = scope();
-  const { place: _place, label: _label, ...inputs } = batch;
+  const { place: _place, label: _label, foil: _foil, ...inputs } = batch;
   const output = noGrad(() => baseOf(model).forward({ ...inputs, outputAttentions: true } as never)) as {
     readonly attentions?: readonly Tensor[];
   };

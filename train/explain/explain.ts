@@ -40,12 +40,22 @@ export interface ExplainedToken {
   readonly text: number;
 }
 
+/** What was explained, for people. */
+export const describeTarget = ({ target: { name, contrast } }: Explanation): string =>
+  contrast ? `${name} rather than ${contrast.name}` : name;
+
 export interface Explanation {
   readonly method: ExplainMethod;
   /** The text, or both. */
   readonly texts: readonly string[];
   /** What was explained: the name and number of a label or token; `at` is the token whose output counts. */
-  readonly target: { readonly name: string; readonly number: number; readonly at: number };
+  readonly target: {
+    readonly name: string;
+    readonly number: number;
+    readonly at: number;
+    /** What it is compared with, of a contrast. */
+    readonly contrast?: { readonly name: string; readonly number: number };
+  };
   /** Which number of it. */
   readonly scale: NonNullable<SubjectOptions['output']>;
   readonly tokens: readonly ExplainedToken[];
@@ -132,7 +142,10 @@ export async function attribute(subject: Subject, method: ExplainMethod, options
   return {
     method,
     texts: subject.texts,
-    target: { name: subject.targetName, number: target.label, at: target.place },
+    target: {
+      ...{ name: subject.targetName, number: target.label, at: target.place },
+      ...(target.foil === undefined ? {} : { contrast: { name: subject.foilName!, number: target.foil } }),
+    },
     scale,
     tokens: tokens.map((token, t) => ({ token, start: row.starts[t]!, end: row.ends[t]!, text: row.texts[t]! })),
     scores: spread(scores),

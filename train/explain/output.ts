@@ -1,5 +1,5 @@
 // What number of a model is explained: one output of one text, for each kind of model.
-import { gather, logSigmoid, logSoftmax, reshape, select, sigmoid, softmax } from '../../autograd/index.ts';
+import { gather, logSigmoid, logSoftmax, reshape, select, sigmoid, softmax, sub } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { brief, printable } from '../../common/printable.ts';
 import { CausalLM, Linear, PeftModel, rowsAt, Seq2SeqLM } from '../../models/index.ts';
@@ -17,6 +17,8 @@ export interface PlacedBatch {
 export type LabelledBatch = PlacedBatch & {
   /** The number of the label that is explained, (B, 1). */
   readonly label: Tensor;
+  /** Of a contrast: the label whose number is taken off, (B, 1). */
+  readonly foil?: Tensor;
 };
 
 /**
@@ -80,12 +82,15 @@ function hasSigmoid(model: Module, kind: KindOfModel, count: number): boolean {
 export const scoresOf = (kind: KindOfModel, model: Module, batch: PlacedBatch): Tensor =>
   scoresByKind[kind](model, batch);
 
-/** The number that is explained of each row, (B), for the labels `label` (B, 1). */
+/**
+ * The number that is explained of each row, (B), for the labels `label` (B, 1); less that of `foil` where
+ * there is one (Yin and Neubig 2022).
+ */
 export function outputOf(
   kind: KindOfModel,
   scale: OutputScale,
   model: Module,
-  { label, ...batch }: LabelledBatch,
+  { label, foil, ...batch }: LabelledBatch,
 ): Tensor {
   const scores = scoresOf(kind, model, batch);
   const alone = hasSigmoid(model, kind, scores.shape[1]!);
@@ -94,7 +99,8 @@ export function outputOf(
     probability: () => (alone ? sigmoid(scores) : softmax(scores)),
     'log-probability': () => (alone ? logSigmoid(scores) : logSoftmax(scores)),
   }[scale]();
-  return reshape(gather(scaled, 1, label), [-1]);
+  const of = (number: Tensor): Tensor => reshape(gather(scaled, 1, number), [-1]);
+  return foil ? sub(of(label), of(foil)) : of(label);
 }
 
 /** A row of tokens of a text or a pair, and where they stand. */
@@ -110,6 +116,7 @@ export interface ExplainedRow extends TokenRow {
 export interface TargetChoice {
   readonly target?: string | number | undefined;
   readonly at?: string | number | undefined;
+  readonly contrast?: string | number | undefined;
 }
 
 /** The number that is explained, as a place in the model's output. */
@@ -119,6 +126,8 @@ export interface Target {
   readonly place: number;
   /** Number of the label or token; undefined: the one with the highest score. */
   readonly label: number | undefined;
+  /** Number of the label or token that it is compared with; undefined: none. */
+  readonly foil?: number | undefined;
 }
 
 const answerSides = ['start', 'end'] as const;
@@ -136,23 +145,36 @@ export function findTarget(
 ): Target {
   const kind = kindOf(model, choice);
   const last = row.inputIds.length - 1;
-  if (kind === 'sequence')
-    return { kind, place: readsLastToken(model) ? last : 0, label: labelNumber(model, choice.target) };
-  if (kind === 'causal') return { kind, place: last, label: tokenNumber(tokenizer, choice.target) };
+  if (kind === 'sequence') return { kind, place: readsLastToken(model) ? last : 0, ...labelsOf(model, choice) };
+  if (kind === 'causal') return { kind, place: last, ...tokensOf(tokenizer, choice) };
   if (kind === 'masked') {
     const place =
       choice.at === undefined ? row.inputIds.indexOf(tokenizer.maskTokenId ?? -1) : placeOf(row, texts, choice.at);
     if (place < 0)
       throw new Error('explain: a model of masked tokens needs a mask in the text, or `at` for the token that counts');
-    return { kind, place, label: tokenNumber(tokenizer, choice.target) };
+    return { kind, place, ...tokensOf(tokenizer, choice) };
   }
   if (kind === 'token') {
     if (choice.at === undefined)
       throw new Error('explain: each token has labels of its own here; say with `at` which word or token is explained');
-    return { kind, place: placeOf(row, texts, choice.at), label: labelNumber(model, choice.target) };
+    return { kind, place: placeOf(row, texts, choice.at), ...labelsOf(model, choice) };
   }
+  if (choice.contrast !== undefined)
+    throw new Error("explain: a contrast is of two labels or tokens; of a question's answer there is one place");
   return { kind, place: 0, label: choice.at === undefined ? undefined : placeOf(row, texts, choice.at) };
 }
+
+type Numbers = Pick<Target, 'label' | 'foil'>;
+
+const labelsOf = (model: Module, { target, contrast }: TargetChoice): Numbers => ({
+  label: labelNumber(model, target),
+  foil: labelNumber(model, contrast),
+});
+
+const tokensOf = (tokenizer: AnyTokenizer, { target, contrast }: TargetChoice): Numbers => ({
+  label: tokenNumber(tokenizer, target),
+  foil: tokenNumber(tokenizer, contrast),
+});
 
 function kindOf(model: Module, { target }: TargetChoice): KindOfModel {
   const base = baseOf(model);
@@ -216,8 +238,13 @@ function placeOf(row: ExplainedRow, texts: readonly string[], at: string | numbe
 }
 
 /** The name of a label or a token. */
-export function targetName(model: Module, tokenizer: AnyTokenizer, row: ExplainedRow, { kind, label }: Target): string {
-  const number = label!;
+export function targetName(
+  model: Module,
+  tokenizer: AnyTokenizer,
+  row: ExplainedRow,
+  { kind }: Target,
+  number: number,
+): string {
   if (kind === 'causal' || kind === 'masked') return tokenizer.decode([number]);
   if (kind !== 'start' && kind !== 'end') return configOf(model).labels?.[number] ?? String(number);
   return `${kind} at ${tokenizer.decode([row.inputIds[number]!])}`;

@@ -1,5 +1,6 @@
 import { escapeHtml } from '../../common/markup.ts';
 import { htmlPage } from '../report/html-page.ts';
+import { describeTarget } from './explain.ts';
 import type { Explanation } from './explain.ts';
 
 /** Explanations of one text and target, by different methods. */
@@ -46,7 +47,7 @@ function byText(explanations: readonly Explanation[]): SameText[] {
 /** A text with the scores of all of its methods. */
 function section(same: SameText): string {
   const [first] = same;
-  const { target, scale, output, texts, tokens } = first;
+  const { scale, output, texts, tokens } = first;
   const largest = same.map(({ scores }) => Math.max(...scores.map(Math.abs), Number.MIN_VALUE));
   const scoresOf = (t: number): string => same.map(({ scores }) => scores[t]!.toPrecision(4)).join(' ');
   const sharesOf = (t: number): string => same.map(({ scores }, i) => (scores[t]! / largest[i]!).toFixed(3)).join(' ');
@@ -77,7 +78,7 @@ function section(same: SameText): string {
     });
   const sums = same.map(({ delta }) => (delta === undefined ? '' : delta.toExponential(1)));
   return `<section data-methods="${same.map(({ method }) => method).join(' ')}">
-<h2>${escapeHtml(target.name)} <small>${scale} ${output.toFixed(4)}</small></h2>
+<h2>${escapeHtml(describeTarget(first))} <small>${scale} ${output.toFixed(4)}</small></h2>
 ${lines.join('\n')}
 <details><summary>All scores</summary><div class="scroll" tabindex="0" role="region" aria-label="all scores"><table>
 <thead><tr><th scope="col">token</th>${same.map(({ method }) => `<th scope="col">${method}</th>`).join('')}</tr></thead>

@@ -97,7 +97,7 @@ export function batchOf(
   limits: RowLimits,
   ids: readonly Int32Array[],
   { tokenTypeIds }: ExplainedRow,
-  { place, label = 0 }: Target,
+  { place, label = 0, foil }: Target,
 ): LabelledBatch {
   const rows = ids.map((inputIds) => ({ inputIds, tokenTypeIds }));
   const { shape, ...arrays } = padRows(rows, tokenizer.padTokenId ?? 0, limits);
@@ -109,5 +109,6 @@ export function batchOf(
     ...(arrays.tokenTypeIds ? { tokenTypeIds: grid(arrays.tokenTypeIds) } : {}),
     place: column(place),
     label: column(label),
+    ...(foil === undefined ? {} : { foil: column(foil) }),
   };
 }

@@ -1,5 +1,6 @@
 import { padText, printable, printableLines } from '../../common/printable.ts';
 import { alignTable } from '../../common/text-table.ts';
+import { describeTarget } from './explain.ts';
 import type { Explanation } from './explain.ts';
 
 /** Backgrounds of a terminal's 256 colours, pale to strong, under black: orange for, blue against. */
@@ -17,10 +18,10 @@ export interface ShowOptions {
  * counts, and a table of the tokens that count most.
  */
 export function showExplanation(explanation: Explanation, { colours: isColoured, top = 10 }: ShowOptions): string {
-  const { method, target, scale, texts, tokens, scores, errors, output, baseline, delta } = explanation;
+  const { method, scale, texts, tokens, scores, errors, output, baseline, delta } = explanation;
   const largest = Math.max(...scores.map(Math.abs));
   const about = [
-    `${method}: ${scale} of ${printable(target.name)} ${output.toFixed(4)}`,
+    `${method}: ${scale} of ${printable(describeTarget(explanation))} ${output.toFixed(4)}`,
     ...(baseline === undefined ? [] : [`baseline ${baseline.toFixed(4)}`]),
     ...(delta === undefined ? [] : [`delta ${delta.toExponential(1)}`]),
   ].join(', ');

@@ -2,6 +2,7 @@
 import { manualSeed, randomState, scope, setRandomState, tensor } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { highest } from '../../common/collections.ts';
+import { brief } from '../../common/printable.ts';
 import { evalMode } from '../../models/index.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 import { chunks, compiledFor } from '../../models/pipelines/rows.ts';
@@ -25,6 +26,11 @@ export interface SubjectOptions {
    * the model finds the answer).
    */
   readonly at?: string | number | undefined;
+  /**
+   * Why the target and not this: a label or token whose number is taken off that of the target (Yin and
+   * Neubig 2022).
+   */
+  readonly contrast?: string | number | undefined;
   /** Which number is explained; default logit. */
   readonly output?: OutputScale | undefined;
   /** Default: the first of mask, pad, unk and eos that the tokenizer has. */
@@ -59,6 +65,8 @@ export interface Subject {
   readonly scale: OutputScale;
   readonly target: Target & { readonly label: number };
   readonly targetName: string;
+  /** Of a contrast the name of what the target is compared with. */
+  readonly foilName: string | undefined;
   /** The places in the row of the tokens that are given scores: those of the text. */
   readonly features: readonly number[];
   /** The strings of the row's tokens. */
@@ -164,6 +172,11 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
       )[0]!;
     };
     const target = { ...asked, label: asked.label ?? (await bestLabel()) };
+    const nameOf = (number: number): string => targetName(model, tokenizer, row, target, number);
+    if (target.foil === target.label)
+      throw new Error(
+        `explain: the target and its contrast are both ${brief(nameOf(target.label))}; name another of them`,
+      );
 
     const known = new Map<string, number>();
     const values = async (kept: readonly Uint8Array[]): Promise<Float64Array> => {
@@ -239,7 +252,8 @@ export function openSession(model: Module, tokenizer: AnyTokenizer, options: Sub
       row,
       scale,
       target,
-      targetName: targetName(model, tokenizer, row, target),
+      targetName: nameOf(target.label),
+      foilName: target.foil === undefined ? undefined : nameOf(target.foil),
       features,
       tokens: tokenizer.convertIdsToTokens(row.inputIds),
       output: output!,

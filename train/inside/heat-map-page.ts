@@ -22,9 +22,10 @@ export interface NamedMap {
 
 /**
  * Maps of numbers, such as scores by layer and head, as one HTML file that needs no other and no network:
- * blue above 0, orange below, with the values under the pointer, by the arrow keys, and in tables.
+ * blue above 0, orange below, with the values under the pointer, by the arrow keys, and in tables. `end` is
+ * HTML that stands below them.
  */
-export function heatMapPage(maps: readonly NamedMap[], title: string): string {
+export function heatMapPage(maps: readonly NamedMap[], title: string, end = ''): string {
   const wrong = maps.find(({ rows, columns, values }) => values.length !== rows.length * columns.length);
   if (wrong)
     throw new Error(
@@ -49,7 +50,12 @@ export function heatMapPage(maps: readonly NamedMap[], title: string): string {
     values: Array.from({ length: values.length }, (_, i) => (Number.isFinite(values[i]!) ? values[i]! : null)),
   }));
   const json = JSON.stringify(data).replaceAll('<', '\\u003c');
-  return htmlPage({ title, body, style: mapStyle, script: `const data = ${json};\n${mapScript}${script}` });
+  return htmlPage({
+    title,
+    body: `${body}\n${end}`,
+    style: mapStyle,
+    script: `const data = ${json};\n${mapScript}${script}`,
+  });
 }
 
 const shown = (value: number): string => (Number.isFinite(value) ? value.toFixed(3) : '');

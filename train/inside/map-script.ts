@@ -5,7 +5,7 @@
  * `word(i, j)` what stands in it, if anything does.
  */
 export const mapStyle = `
-.map { overflow: auto; max-height: 85vh; } .map canvas { display: block; }
+.numbers td { white-space: nowrap; } .map { overflow: auto; max-height: 85vh; } .map canvas { display: block; }
 `;
 
 export const mapScript = `
