@@ -38,7 +38,7 @@ export { bmm, linear, matmul } from './ops/matmul.ts';
 export { quantizedEmbedding, quantizedLinear } from './ops/quantized.ts';
 export type { QuantizedLinearOptions } from './ops/quantized.ts';
 export { dequantize, quantize } from './ops/quantize.ts';
-export type { QuantizedTensor, QuantizeOptions } from './ops/quantize.ts';
+export type { DoublyQuantized, QuantizedTensor, QuantizeOptions } from './ops/quantize.ts';
 export * from './ops/norm.ts';
 export * from './ops/softmax.ts';
 export * from './ops/movement.ts';

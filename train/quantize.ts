@@ -34,7 +34,12 @@ const command = {
   options: {
     model: { type: 'string', help: 'folder, GGUF file or name; default the small GPT that comes with the project' },
     output: { type: 'path', required: true, help: 'file.gguf, or folder, to write' },
-    precision: { type: 'choice', choices: precisions, default: 'q4_0', help: 'type of the weights, in blocks of 32' },
+    precision: {
+      type: 'choice',
+      choices: [...precisions, 'nf4'],
+      default: 'q4_0',
+      help: 'type of the weights, in blocks of 32; folders may have nf4, in blocks of 64, as the library bitsandbytes',
+    },
     method: {
       type: 'choice',
       choices: ['gptq', 'awq', 'hqq', 'nearest'],
@@ -62,6 +67,8 @@ main(async () => {
   const { values } = parseOptions(command);
   const { model: name = shippedGpt(), output, precision, batchSize, damping } = values;
   if (!isGguf(output)) return writeFolder(name, values);
+  if (precision === 'nf4')
+    throw new UsageError(`${command.name}: GGUF files have no NF4; name a folder with --output, or give q4_0`);
   const { method = 'gptq' } = values;
   const reads = method === 'gptq' || method === 'awq';
   if (method === 'hqq' && precision !== 'q4_1')

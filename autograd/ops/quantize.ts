@@ -1,4 +1,4 @@
-import { perWord } from '../../kernels/quant/weights.ts';
+import { nf4, perWord } from '../../kernels/quant/weights.ts';
 import { tensor } from '../create.ts';
 import { fromHalf, toHalf } from '../../common/half.ts';
 import { show } from '../shapes.ts';
@@ -21,6 +21,17 @@ export interface QuantizedTensor {
   readonly zeros?: Tensor;
   /** [out, groups], as the scales: elements are q * scale + minimum, and there are no zeros. */
   readonly minimums?: Tensor;
+  /** Elements are codebook[q] * scale, as NF4 has them; there are no zeros and no minimums. */
+  readonly codebook?: 'nf4' | undefined;
+  /** Scales as files have them where these are of 8 bits themselves; see `Nf4`. */
+  readonly doubly?: DoublyQuantized | undefined;
+}
+
+/** Scales map[code] * steps[i / 256] + offset. */
+export interface DoublyQuantized {
+  readonly codes: Uint8Array;
+  readonly steps: Float32Array;
+  readonly offset: number;
 }
 
 export interface QuantizeOptions {
@@ -90,7 +101,7 @@ export async function quantize(weight: Tensor, options: QuantizeOptions = {}): P
 
 /** Returns the weight [out, in] that a quantized one stands for, in f32. */
 export async function dequantize(weight: QuantizedTensor): Promise<Tensor> {
-  const { shape, bits, group, packed, scales, zeros, minimums } = weight;
+  const { shape, bits, group, packed, scales, zeros, minimums, codebook } = weight;
   const [out, into] = shape;
   const each = perWord({ bits });
   const groups = Math.ceil(into / group);
@@ -99,6 +110,7 @@ export async function dequantize(weight: QuantizedTensor): Promise<Tensor> {
   const values = Float32Array.from({ length: out * into }, (_, i) => {
     const g = Math.floor(i / into) * groups + Math.floor((i % into) / group);
     const q = (Number(words[Math.floor(i / each)]) >>> ((i % each) * bits)) & (2 ** bits - 1);
+    if (codebook) return nf4[q]! * Number(steps[g]);
     if (lowest) return Math.fround(q * Number(steps[g])) + Number(lowest[g]);
     return (q - (origins ? Number(origins[g]) : 2 ** (bits - 1))) * Number(steps[g]);
   });

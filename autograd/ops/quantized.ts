@@ -105,6 +105,8 @@ function checkWeight(op: string, weight: Like<Weight, Spec>, attrs: QuantizedWei
       fail(`${name} ${spec.dtype} ${show(spec.shape)} must be ${attrs.scales} [${out}, ${groups}]`);
   }
   if (zeros && minimums) fail('a weight has zeros or minimums, not both');
+  if (attrs.codebook && (zeros ?? minimums ?? attrs.bits === 8))
+    fail('a weight with a codebook has 4 bits, no zeros and no minimums');
 }
 
 /** Rows of a packed table [rows, cols] by index [...]: y [..., cols]. */
@@ -138,7 +140,7 @@ export function quantizedEmbedding(table: QuantizedTensor, index: Tensor): Tenso
 }
 
 /** How a weight is packed, as kernels are told. */
-function layoutOf({ bits, shape, group, scales, zeros, minimums }: QuantizedTensor): QuantizedWeight {
+function layoutOf({ bits, shape, group, scales, zeros, minimums, codebook }: QuantizedTensor): QuantizedWeight {
   return {
     bits,
     inFeatures: shape[1],
@@ -146,6 +148,7 @@ function layoutOf({ bits, shape, group, scales, zeros, minimums }: QuantizedTens
     scales: scales.dtype === 'f16' ? 'f16' : 'f32',
     zeros: zeros !== undefined,
     minimums: minimums !== undefined,
+    ...(codebook && { codebook }),
   };
 }
 

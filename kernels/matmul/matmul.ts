@@ -132,7 +132,7 @@ export function watchMatmul(watcher: (params: Product) => void): () => void {
 export function matmulClass({ m, n, k, batch, a, b, sums }: Product): string {
   const size = (length: number): number => 2 ** Math.ceil(Math.log2(Math.max(length, 1)));
   const order = (x: Product['a']): string => (x.col === 1 ? 'r' : x.row === 1 ? 'c' : 's');
-  const right = b.quantized ? `int${b.quantized.bits}` : b.dtype;
+  const right = b.quantized ? (b.quantized.codebook ?? `int${b.quantized.bits}`) : b.dtype;
   return [
     `matmul ${size(batch[0] * batch[1])}x${size(m)}x${size(n)}x${size(k)}`,
     `${a.dtype}${order(a)} ${right}${order(b)}`,

@@ -20,6 +20,7 @@ import { blocksOfWords, packedNumber } from '../gguf/pack.ts';
 import { showShape, showText } from '../names.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
+import { nf4Method } from './nf4.ts';
 import { SavedWeights } from './saved-weights.ts';
 import { halfTable, toFloat32, toInt32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
@@ -30,24 +31,28 @@ export const packedMethod = 'compressed-tensors';
 export const packedFormat = 'pack-quantized';
 
 /**
- * Whether a config.json says that its weights are packed. Errors, one line each: they are quantised in
- * another way; activations are, too.
+ * How a config.json says that its weights are packed. Errors, one line each: they are quantised in another
+ * way; activations are, too.
  */
-export function saysPacked(json: JsonObject, path: string): boolean {
+export function saysPacked(json: JsonObject, path: string): typeof packedMethod | typeof nf4Method | false {
   const { [key]: quantization = null } = json;
   if (quantization === null) return false;
   const fail = (what: string): Error =>
     new Error(
       `${printable(path)}: ${key} ${what}, which is not read here; use a folder of whole weights, of ` +
-        `${packedMethod} with format ${packedFormat}, or a GGUF file`,
+        `${packedMethod} with format ${packedFormat}, of ${nf4Method} with NF4, or a GGUF file`,
     );
   if (!isJsonObject(quantization)) throw fail('is no object');
   const { quant_method: by, format: kind, config_groups: groups } = quantization;
+  if (by === nf4Method) {
+    if (quantization['load_in_4bit'] === true && quantization['bnb_4bit_quant_type'] === 'nf4') return nf4Method;
+    throw fail(`has weights of ${nf4Method} that are not NF4`);
+  }
   if (by !== packedMethod) throw fail(`has weights quantised by ${brief(by)}`);
   if (kind !== packedFormat) throw fail(`has the format ${brief(kind)}`);
   for (const group of Object.values(isJsonObject(groups) ? groups : {}))
     if (isJsonObject(group) && group['input_activations']) throw fail('quantises what layers read, too');
-  return true;
+  return packedMethod;
 }
 
 interface Packed {

@@ -8,6 +8,7 @@ import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { ggufFolder, GgufWeights } from '../gguf/folder.ts';
 import { readSentencePieceJson, sentencePieceFile } from '../tokenizer/sentencepiece-folder.ts';
 import { CompressedWeights, saysPacked } from './compressed-tensors.ts';
+import { nf4Method, Nf4Weights } from './nf4.ts';
 import { SavedWeights } from './saved-weights.ts';
 import type { WeightsSource } from './weights-source.ts';
 
@@ -36,5 +37,7 @@ export async function readModelJson(model: string, name: string): Promise<JsonOb
  */
 export function openWeights(model: string, json: JsonObject = {}): Promise<WeightsSource> {
   if (isGguf(model)) return GgufWeights.open(model);
-  return saysPacked(json, join(model, 'config.json')) ? CompressedWeights.open(model) : SavedWeights.open(model);
+  const packed = saysPacked(json, join(model, 'config.json'));
+  if (packed === nf4Method) return Nf4Weights.open(model);
+  return packed ? CompressedWeights.open(model) : SavedWeights.open(model);
 }

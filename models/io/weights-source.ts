@@ -1,4 +1,5 @@
 import type { Blocks } from '../gguf/file.ts';
+import type { Nf4 } from './nf4.ts';
 import type { Dtype } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';
 
@@ -14,5 +15,7 @@ export interface WeightsSource {
   blockType?(name: string): string | undefined;
   /** Its blocks as [out, in], also where `read` gives [in, out]. */
   readBlocks?(name: string): Promise<Blocks>;
+  /** The same of type NF4. */
+  readNf4?(name: string): Promise<Nf4>;
   close(): Promise<void>;
 }

@@ -1,10 +1,12 @@
 import { ready } from '../../autograd/index.ts';
 import type { QuantizedTensor, Tensor } from '../../autograd/index.ts';
 import { blockType, quantize } from '../gguf/blocks.ts';
+import type { BlockType } from '../gguf/blocks.ts';
 import { isPacked, packBlocks, packedTypes } from '../gguf/pack.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ModelConfig } from '../config.ts';
 import { packedFormat, packedMethod } from '../io/compressed-tensors.ts';
+import { nf4Config, packNf4, quantizeNf4 } from '../io/nf4.ts';
 import type { Match } from '../io/state-dict.ts';
 import { toFloat32 } from '../io/tensor-data.ts';
 import type { WeightsSource } from '../io/weights-source.ts';
@@ -18,10 +20,10 @@ import { PackedParameter } from './packed-parameter.ts';
 
 /**
  * What weights are kept as on the device, in blocks of 32 along their rows as GGUF files have them: `q4_0`
- * (4.5 bits a weight), `q4_1` (5 bits) and `q8_0` (8.5 bits) round to nearest; `keep` takes a file's own
- * blocks of these types as they are.
+ * (4.5 bits a weight), `q4_1` (5 bits) and `q8_0` (8.5 bits) round to nearest; `nf4` does in blocks of 64, as
+ * QLoRA has them (4.5 bits, in folders 4.1); `keep` takes a file's own blocks of these types as they are.
  */
-export const quantizations = ['keep', 'q4_0', 'q4_1', 'q8_0'] as const;
+export const quantizations = ['keep', 'q4_0', 'q4_1', 'q8_0', 'nf4'] as const;
 export type Quantization = (typeof quantizations)[number];
 
 type Layer = Linear | Conv1D | Embedding;
@@ -57,19 +59,24 @@ export async function packWeights(
     const isTransposed = users[0] instanceof Conv1D;
     const [rows, columns] = match.target.shape as [number, number];
     const shape = isTransposed ? ([columns, rows] as const) : ([rows, columns] as const);
-    const { data } =
-      found === type.name
-        ? await weights.readBlocks!(match.source)
-        : { data: quantize(type, await rowsOf(weights, match.source, isTransposed)) };
-    const packed = new PackedParameter(packBlocks(type, data, shape, target.f16 ? 'f16' : 'f32'), isTransposed);
+    const isThere = found === (type === 'NF4' ? type : type.name);
+    const whole = (): Promise<Float32Array> => rowsOf(weights, match.source, isTransposed);
+    const blocks = async (): Promise<QuantizedTensor> => {
+      if (type === 'NF4')
+        return packNf4(isThere ? await weights.readNf4!(match.source) : quantizeNf4(await whole(), shape));
+      const { data } = isThere ? await weights.readBlocks!(match.source) : { data: quantize(type, await whole()) };
+      return packBlocks(type, data, shape, target.f16 ? 'f16' : 'f32');
+    };
+    const packed = new PackedParameter(await blocks(), isTransposed);
     for (const layer of users) layer.weight = packed;
   }
   if (rest.length === matches.length)
     throw new Error(
       wanted === 'keep'
-        ? `${weights.path} has no weights of ${packedTypes.join(', ')} to keep; quantize them: ` +
+        ? `${weights.path} has no weights of ${[...packedTypes, 'NF4'].join(', ')} to keep; quantize them: ` +
             quantizations.slice(1).join(', ')
-        : `${weights.path}: no rows of weights are whole blocks of 32, so none can be quantized`,
+        : `${weights.path}: no rows of weights are whole blocks of ${wanted === 'nf4' ? 64 : 32}, so none can be ` +
+            'quantized',
     );
   model.requiresGrad(false);
   const others = [...counts].map(([kind, number]) => `${number} of ${kind}`);
@@ -96,12 +103,20 @@ export function usersOf(model: Module): Map<Parameter, (readonly [name: string, 
 }
 
 /** The type that a weight is packed as; undefined where it is not. */
-function typeFor(weight: Tensor, layers: readonly Layer[], found: string, wanted: Quantization) {
+function typeFor(
+  weight: Tensor,
+  layers: readonly Layer[],
+  found: string,
+  wanted: Quantization,
+): BlockType | 'NF4' | undefined {
   if (layers.some((layer) => layer.weight !== weight)) return undefined; // a bias
   const [rows, columns] = weight.shape as [number, number];
-  if ((layers[0] instanceof Conv1D ? rows : columns) % 32 !== 0) return undefined;
+  const [width, outputs] = layers[0] instanceof Conv1D ? [rows, columns] : [columns, rows];
+  if (width % 32 !== 0) return undefined;
   const isTable = layers.some((layer) => layer instanceof Embedding);
   const name = wanted === 'keep' ? found : isTable ? 'Q8_0' : wanted.toUpperCase();
+  // What is rounded has 64 weights in a block; bitsandbytes' kernels for CPUs take 32 outputs at a time.
+  if (name === 'NF4') return found === name || (width % 64 === 0 && outputs % 32 === 0) ? name : undefined;
   const type = blockType(name);
   return type && isPacked(type) ? type : undefined;
 }
@@ -148,17 +163,22 @@ export function quantizationConfig(
 ): JsonObject | undefined {
   if (packed.length === 0) return undefined;
   const names = new Set(packed.map(([name]) => name));
+  const linears = model.namedModules().filter(([name, module]) => module instanceof Linear && !names.has(name));
+  const ignore = linears.map(([name]) => name);
+  const [odd] = packed.find(([, { codebook }]) => codebook !== packed[0]![1].codebook) ?? [];
+  if (odd !== undefined)
+    throw new Error(`savePretrained: ${odd} is packed in another way than ${packed[0]![0]}, and a folder has one way`);
+  if (packed[0]![1].codebook) return nf4Config(ignore);
   const groups = ([4, 8] as const).flatMap((bits) => {
     const targets = packed.filter(([, weight]) => weight.bits === bits).map(([name]) => name);
     const weights = { num_bits: bits, type: 'int', symmetric: true, strategy: 'group', group_size: 32 };
     return targets.length > 0 ? [{ targets, weights }] : [];
   });
-  const whole = model.namedModules().filter(([name, module]) => module instanceof Linear && !names.has(name));
   return {
     quant_method: packedMethod,
     format: packedFormat,
     quantization_status: 'compressed',
     config_groups: Object.fromEntries(groups.map((group, i) => [`group_${i}`, group])),
-    ignore: whole.map(([name]) => name),
+    ignore,
   };
 }

@@ -15,6 +15,7 @@ interface Weight {
   /** In the place of zeros. */
   readonly minimums?: boolean;
   readonly scales?: 'f32' | 'f16';
+  readonly codebook?: 'nf4';
 }
 
 /** Words of random bits: every integer of every place occurs. */
@@ -28,17 +29,25 @@ function words({ out, into, bits }: Weight): InputSpec {
 const groups = ({ into, group }: Weight): number => Math.ceil(into / group);
 
 function quantized(weight: Weight, x: readonly Tensor[]): tf.QuantizedTensor {
-  const { out, into, bits, group, zeros, minimums } = weight;
+  const { out, into, bits, group, zeros, minimums, codebook } = weight;
   const origins = { ...(zeros ? { zeros: x[3]! } : {}), ...(minimums ? { minimums: x[3]! } : {}) };
-  return { shape: [out, into], bits, group, packed: x[1]!, scales: x[2]!, ...origins };
+  return { shape: [out, into], bits, group, packed: x[1]!, scales: x[2]!, codebook, ...origins };
 }
 
+/** The numbers of NF4, as the library bitsandbytes has them. */
+const quantiles = [
+  ...[-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635],
+  ...[-0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725],
+  ...[0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1],
+];
+
 /** Element [o, i] of the weight that the packed one stands for. */
-function element({ bits, group, zeros, minimums }: Weight, x: readonly Nd[], o: number, i: number): number {
+function element({ bits, group, zeros, minimums, codebook }: Weight, x: readonly Nd[], o: number, i: number): number {
   const each = 32 / bits;
   const word = get(x[1]!, [o, Math.floor(i / each)]);
   const q = Math.floor(word / 2 ** ((i % each) * bits)) % 2 ** bits;
   const g = [o, Math.floor(i / group)];
+  if (codebook) return quantiles[q]! * get(x[2]!, g);
   if (minimums) return q * get(x[2]!, g) + get(x[3]!, g);
   return (q - (zeros ? get(x[3]!, g) : 2 ** (bits - 1))) * get(x[2]!, g);
 }
@@ -51,8 +60,8 @@ function perGroup(weight: Weight): InputSpec[] {
   return [within(0.01, 0.1), ...(zeros ? [within(0, 2 ** bits - 1)] : []), ...(minimums ? [within(-0.8, 0.1)] : [])];
 }
 
-const noteOf = ({ bits, group, zeros, minimums }: Weight): string =>
-  `${bits} bits by ${group}${zeros ? ' with zeros' : minimums ? ' with minimums' : ''}`;
+const noteOf = ({ bits, group, zeros, minimums, codebook }: Weight): string =>
+  `${bits} bits by ${group}${zeros ? ' with zeros' : minimums ? ' with minimums' : codebook ? ` of ${codebook}` : ''}`;
 
 /**
  * Elements reach 2^bits times a scale, up to 0.1: sums are that much larger, and in cancelling less exact.
@@ -121,6 +130,10 @@ export const cases: readonly OpCase[] = [
   linear(f16([5, 64], 0, 1), { out: 40, into: 64, bits: 4, group: 32, scales: 'f16', minimums: true }, false, {
     strided: false,
   }),
+  linear(f32([3, 64]), { out: 9, into: 64, bits: 4, group: 64, codebook: 'nf4' }, true, { second: true }),
+  linear(f32([20, 128]), { out: 70, into: 128, bits: 4, group: 64, codebook: 'nf4' }),
+  linear(f16([5, 64], 0, 1), { out: 40, into: 64, bits: 4, group: 64, codebook: 'nf4' }, false, { strided: false }),
+  rows(i32([6], 0, 4), { out: 5, into: 64, bits: 4, group: 64, codebook: 'nf4' }),
   rows(i32([7], 0, 4), { out: 5, into: 64, bits: 4, group: 32, minimums: true }),
   rows(i32([2, 3], 0, 4), { out: 5, into: 32, bits: 8, group: 32, scales: 'f16' }),
   rows(i32([3], 0, 4), { out: 5, into: 12, bits: 8, group: 12, zeros: true }),
@@ -153,6 +166,10 @@ export const errors: readonly ErrorCase[] = [
     const both = { ...weight([3, 1], [3, 1]), zeros: tf.zeros([3, 1]), minimums: tf.zeros([3, 1]) };
     return tf.quantizedLinear(tf.zeros([2, 8]), both);
   }, /zeros or minimums, not both/),
+  refuses(() => {
+    const book = { ...weight([3, 1], [3, 1]), codebook: 'nf4' as const, minimums: tf.zeros([3, 1]) };
+    return tf.quantizedLinear(tf.zeros([2, 8]), book);
+  }, /codebook has 4 bits, no zeros and no minimums/),
   {
     op: 'quantizedEmbedding',
     run: () => tf.quantizedEmbedding(weight([3, 2], [3, 1]), tf.arange(3)),
