@@ -30,7 +30,8 @@ import { Module } from './module.ts';
 import { listNames, showShape } from './names.ts';
 import { countParameters, isCounting, Parameter, postponeInit } from './parameter.ts';
 import { modelOf } from './nn/changed-layers.ts';
-import { packedLayers, packWeights, quantizationConfig } from './nn/quantize.ts';
+import { linearNames, packedLayers, packWeights, quantizationConfig } from './nn/quantize.ts';
+import { sparseTensors } from './io/sparse-bitmask.ts';
 import type { Quantization } from './nn/quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
@@ -50,6 +51,11 @@ export interface SaveOptions {
   readonly tokenizer?: { filesToSave(folder: string): FileToWrite[] };
   /** f16 halves the files; default the model's own type. */
   readonly dtype?: 'f16';
+  /**
+   * Leaves out the zeros of linear layers, a bit for each weight in their place, where that is smaller: as
+   * compressed-tensors 0.8 to 0.12 reads it; loaded here, the model is the same. Default false.
+   */
+  readonly sparse?: boolean;
   /** Further files of the folder, such as a model card, to save with them. */
   readonly files?: readonly FileToWrite[];
   /** Further names of files that an older save may have left, to remove where they are not written anew. */
@@ -211,7 +217,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
    * would not load again; a failed write.
    */
   async savePretrained(folder: string, options: SaveOptions = {}): Promise<void> {
-    const { tokenizer, dtype, maxShardBytes, files: further = [], replaces = [] } = options;
+    const { tokenizer, dtype, sparse = false, maxShardBytes, files: further = [], replaces = [] } = options;
     const { module: fresh } = postponeInit(() => modelOf(this.constructor as new (config: C) => this, this.config));
     const own = new Map(this.namedBuffers());
     for (const [key, table] of fresh.namedBuffers()) table.persistent = own.get(key)?.persistent ?? table.persistent;
@@ -219,9 +225,14 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     for (const buffer of fresh.buffers()) buffer.storage.free();
     const packed = packedLayers(this);
     const packedNames = new Set(packed.map(([name]) => `${name}.weight`));
+    if (sparse && packed.length > 0)
+      throw new Error(`savePretrained: the weight of ${packed[0]![0]} is packed, and has no zeros to leave out`);
+    const dense = tensorsToWrite(this, dtype, packedNames);
+    const stored = sparse ? await sparseTensors(dense, linearNames(this)) : undefined;
+    const kept = stored ? stored.config : quantizationConfig(this, packed);
     const files = [
-      ...weightFiles(folder, tensorsToWrite(this, dtype, packedNames), { maxShardBytes }),
-      { path: join(folder, 'config.json'), data: this.configText(dtype, quantizationConfig(this, packed)) },
+      ...weightFiles(folder, stored?.tensors ?? dense, { maxShardBytes }),
+      { path: join(folder, 'config.json'), data: this.configText(dtype, kept) },
       ...(this.generationConfig === undefined
         ? []
         : [{ path: join(folder, GENERATION_FILE), data: this.generationConfig }]),

@@ -16,6 +16,7 @@ import { comparison, measure } from './compress/compare.ts';
 import { scores, smallerModel, trainPruned, weightPruning } from './compress/prune-classifier.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
 import { scopes } from './compress/weights.ts';
+import { weightBytes } from './report/model-card.ts';
 import { reportResult } from './report/run-result.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
@@ -67,6 +68,7 @@ const command = {
       min: 0,
       help: 'movement without a sparsity: weights go by one limit, and this times the mean of their scores is learnt',
     },
+    sparseFile: { type: 'boolean', help: 'write a folder without the zeros, too, and tell its size: OUTPUT/sparse' },
     scope: { type: 'choice', choices: scopes, default: 'model', help: 'weights that are compared with each other' },
     calibration: { type: 'int', default: 256, min: 1, help: 'texts by which heads, units and wanda are judged' },
     ...trainedFlags,
@@ -104,6 +106,8 @@ main(async () => {
     throw new UsageError(`${command.name}: needs a trained classifier: --model FOLDER; npm start trains one`);
   checkMovement(values);
   const prunesWeights = sparsity > 0 || pattern !== undefined || values.penalty !== undefined;
+  if (values.sparseFile && !prunesWeights)
+    throw new UsageError(`${command.name}: --sparse-file leaves out zeros; give --sparsity, --pattern or --penalty`);
   const { rank, energy } = values;
   const isThin = rank !== undefined || energy !== undefined;
   if (rank !== undefined && energy !== undefined)
@@ -142,7 +146,14 @@ main(async () => {
   if (pruned || values.epochs > 0) models.push(await measure('after', { model, tokenizer }, data, test, batchSize));
   const share = pruned ? `${(100 * (await pruned.sparsity())).toFixed(1)}% of the layers' weights are zero\n` : '';
   const place = zeros?.moves ? join(output, 'pruned') : output;
-  const report = `\n${await comparison(models)}\n\n${share}saved  ${place}`;
+  const sparse = join(output, 'sparse');
+  if (values.sparseFile) await model.savePretrained(sparse, { tokenizer, sparse: true });
+  const sizes = await Promise.all(
+    [place, ...(values.sparseFile ? [sparse] : [])].map(async (folder) => {
+      return `saved  ${folder}, ${((await weightBytes(folder)) / 1e6).toFixed(2)} MB`;
+    }),
+  );
+  const report = `\n${await comparison(models)}\n\n${share}${sizes.join('\n')}`;
   if (values.epochs === 0) console.log(report);
   else await reportResult(output, { from: folder, about: `model  ${describeModel(model)}`, test: report });
 });

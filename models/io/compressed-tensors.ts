@@ -22,6 +22,7 @@ import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
 import { nf4Method } from './nf4.ts';
 import { SavedWeights } from './saved-weights.ts';
+import { sparseFormat } from './sparse-bitmask.ts';
 import { halfTable, toFloat32, toInt32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
 import type { WeightsSource } from './weights-source.ts';
@@ -34,7 +35,10 @@ export const packedFormat = 'pack-quantized';
  * How a config.json says that its weights are packed. Errors, one line each: they are quantised in another
  * way; activations are, too.
  */
-export function saysPacked(json: JsonObject, path: string): typeof packedMethod | typeof nf4Method | false {
+export function saysPacked(
+  json: JsonObject,
+  path: string,
+): typeof packedMethod | typeof nf4Method | typeof sparseFormat | false {
   const { [key]: quantization = null } = json;
   if (quantization === null) return false;
   const fail = (what: string): Error =>
@@ -47,6 +51,11 @@ export function saysPacked(json: JsonObject, path: string): typeof packedMethod 
   if (by === nf4Method) {
     if (quantization['load_in_4bit'] === true && quantization['bnb_4bit_quant_type'] === 'nf4') return nf4Method;
     throw fail(`has weights of ${nf4Method} that are not NF4`);
+  }
+  const { sparsity_config: sparsity } = quantization;
+  if (by === packedMethod && isJsonObject(sparsity) && sparsity['format'] !== 'dense') {
+    if (sparsity['format'] !== sparseFormat || groups) throw fail(`has zeros stored as ${brief(sparsity['format'])}`);
+    return sparseFormat;
   }
   if (by !== packedMethod) throw fail(`has weights quantised by ${brief(by)}`);
   if (kind !== packedFormat) throw fail(`has the format ${brief(kind)}`);

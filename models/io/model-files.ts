@@ -10,6 +10,7 @@ import { readSentencePieceJson, sentencePieceFile } from '../tokenizer/sentencep
 import { CompressedWeights, saysPacked } from './compressed-tensors.ts';
 import { nf4Method, Nf4Weights } from './nf4.ts';
 import { SavedWeights } from './saved-weights.ts';
+import { sparseFormat, SparseWeights } from './sparse-bitmask.ts';
 import type { WeightsSource } from './weights-source.ts';
 
 export const isGguf = (path: string): boolean => /\.gguf$/i.test(path);
@@ -39,5 +40,6 @@ export function openWeights(model: string, json: JsonObject = {}): Promise<Weigh
   if (isGguf(model)) return GgufWeights.open(model);
   const packed = saysPacked(json, join(model, 'config.json'));
   if (packed === nf4Method) return Nf4Weights.open(model);
+  if (packed === sparseFormat) return SparseWeights.open(model);
   return packed ? CompressedWeights.open(model) : SavedWeights.open(model);
 }

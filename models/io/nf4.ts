@@ -23,20 +23,9 @@ import type { TensorToWrite } from './safetensors-writer.ts';
 import { SavedWeights } from './saved-weights.ts';
 import { toFloat32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
-import type { WeightsSource } from './weights-source.ts';
+import type { Nf4, WeightsSource } from './weights-source.ts';
 
 export const nf4Method = 'bitsandbytes';
-
-/** A weight [out, in] in NF4. */
-export interface Nf4 {
-  readonly shape: readonly [out: number, into: number];
-  /** Two to a byte, the first in the upper half. */
-  readonly codes: Uint8Array;
-  /** Neighbours that share a scale. */
-  readonly group: number;
-  readonly scales: Float32Array;
-  readonly doubly?: DoublyQuantized | undefined;
-}
 
 /** Weights of a block, and scales of a block of those. */
 const [block, nestedBlock] = [64, 256];

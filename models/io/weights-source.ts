@@ -1,7 +1,18 @@
+import type { DoublyQuantized } from '../../autograd/index.ts';
 import type { Blocks } from '../gguf/file.ts';
-import type { Nf4 } from './nf4.ts';
 import type { Dtype } from './safetensors-format.ts';
 import type { LoadedTensor } from './tensor-data.ts';
+
+/** A weight [out, in] in NF4, as the library bitsandbytes keeps it. */
+export interface Nf4 {
+  readonly shape: readonly [out: number, into: number];
+  /** Two to a byte, the first in the upper half. */
+  readonly codes: Uint8Array;
+  /** Neighbours that share a scale. */
+  readonly group: number;
+  readonly scales: Float32Array;
+  readonly doubly?: DoublyQuantized | undefined;
+}
 
 /** Named tensors on a disk, read one at a time. */
 export interface WeightsSource {

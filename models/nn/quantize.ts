@@ -156,6 +156,15 @@ export function packedLayers(model: Module): [name: string, weight: QuantizedTen
   });
 }
 
+/** The linear layers whose weights are theirs alone, by name. */
+export const linearNames = (model: Module): ReadonlySet<string> =>
+  new Set(
+    [...usersOf(model).values()].flatMap((users) => {
+      const [[name, module]] = users as [[string, Module]];
+      return users.length === 1 && module instanceof Linear ? [name] : [];
+    }),
+  );
+
 /** What config.json says of packed layers; undefined where there are none. */
 export function quantizationConfig(
   model: Module,

@@ -731,11 +731,13 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   const pruned = join(folder, 'pruned');
   const parts = ['--heads', '0.25', '--units', '0.5', '--rank', '0.5', '--sparsity', '0.5'];
   const prune = ['--model', base, ...parts, ...training];
-  const done = await script('prune', [...prune, '--output', pruned]);
+  const done = await script('prune', [...prune, '--sparse-file', '--output', pruned]);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /\ntest +M parameters +smaller +faster +accuracy +f1 +loss\nbefore .*\nsmaller .*\nafter /);
   assert.match(done.stdout, /\n50\.0% of the layers' weights are zero\n/);
+  assert.match(done.stdout, /\nsaved {2}\S+\/pruned, \d\.\d\d MB\nsaved {2}\S+\/pruned\/sparse, \d\.\d\d MB\n/);
   const loaded = (await loadModel(pruned)) as BertForSequenceClassification;
+  assert.equal(await logitsOf((await loadModel(join(pruned, 'sparse'))) as typeof loaded), await logitsOf(loaded));
   assert.equal([loaded.config.intermediateSize, headsOf(loaded).flat().length], [16, 3]);
   assert.ok(loaded.bert.encoder.layer[1]!.output.dense instanceof LowRankLinear);
   const killed = join(folder, 'killed');
@@ -755,7 +757,7 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   ];
   for (const { code, stdout, stderr } of [whole, resumed]) {
     assert.is(code, 0, stderr);
-    assert.match(stdout, /\n60\.\d% of the layers' weights are zero\nsaved  \S+\/pruned\n/);
+    assert.match(stdout, /\n60\.\d% of the layers' weights are zero\nsaved  \S+\/pruned, \d\.\d\d MB\n/);
   }
   const weightsAt = (place: string): Buffer => readFileSync(join(place, 'pruned', 'model.safetensors'));
   assert.ok(weightsAt(moved).equals(weightsAt(join(folder, 'moved-whole'))));
@@ -826,6 +828,8 @@ test('scripts refuse what they cannot do in one line', async () => {
   );
   refused(await script('prune', []), 2, /^prune: needs a trained classifier: --model FOLDER; .*$/);
   refused(await script('prune', ['--model', base]), 2, /^prune: nothing is to go; give --heads, .*$/);
+  const file = ['--model', base, '--heads', '0.5', '--sparse-file'];
+  refused(await script('prune', file), 2, /^prune: --sparse-file leaves out zeros; .*$/);
   const both = ['--model', base, '--rank', '0.5', '--energy', '0.9'];
   refused(await script('prune', both), 2, /^prune: --rank and --energy both say .*$/);
   const movement = ['--model', base, '--score', 'movement'];

@@ -1,0 +1,196 @@
+/**
+ * Folders whose weights are mostly zero, without the zeros, as the library compressed-tensors 0.8 to 0.12 has
+ * them ("sparse-bitmask"). In the place of `x.weight` [out, in] such a file has
+ *
+ *   x.compressed   those that are not zero, row after row
+ *   x.bitmask      u8 [out, in / 8, rounded up]: a bit for each weight, the first in the lowest, 1 where it
+ *                  is not zero
+ *   x.row_offsets  i64 [out], where in `compressed` each row begins
+ *   x.shape        i64 [out, in]
+ *
+ * and config.json a `quantization_config` with a `sparsity_config` that says so.
+ */
+import type { JsonObject } from '../../common/json-file.ts';
+import { showShape, showText } from '../names.ts';
+import type { Dtype, TensorEntry } from './safetensors-format.ts';
+import type { TensorToWrite } from './safetensors-writer.ts';
+import { SavedWeights } from './saved-weights.ts';
+import { toBytes, toInt32, viewOf } from './tensor-data.ts';
+import type { LoadedTensor, TensorData } from './tensor-data.ts';
+import type { WeightsSource } from './weights-source.ts';
+
+export const sparseFormat = 'sparse-bitmask';
+
+/** What config.json says of such weights: the layers that have them, and the share of zeros in these. */
+export const sparseConfig = (targets: readonly string[], sparsity: number): JsonObject => ({
+  quant_method: 'compressed-tensors',
+  sparsity_config: {
+    format: sparseFormat,
+    global_sparsity: sparsity,
+    sparsity_structure: 'unstructured',
+    targets: [...targets],
+  },
+});
+
+/** The layer of a weight. */
+const layerOf = (weight: string): string => weight.replace(/\.weight$/, '');
+
+/** Bytes of a row of bits. */
+const maskBytes = (width: number): number => Math.ceil(width / 8);
+
+/** A matrix without its zeros; undefined where it would not get smaller. */
+async function withoutZeros(
+  matrix: TensorToWrite,
+): Promise<{ readonly parts: TensorToWrite[]; zeros: number } | undefined> {
+  const { name, dtype, shape } = matrix;
+  const [out, into] = shape as [number, number];
+  const bytes = toBytes(name, dtype, shape, await matrix.data());
+  const all = viewOf(dtype, bytes.slice().buffer) as Float32Array | Uint16Array;
+  const mask = new Uint8Array(out * maskBytes(into));
+  const offsets = new BigInt64Array(out);
+  const left = all.slice();
+  let count = 0;
+  for (let row = 0; row < out; row++) {
+    offsets[row] = BigInt(count);
+    for (let i = 0; i < into; i++) {
+      const value = all[row * into + i]!;
+      // Of f16 the bits: 0x8000 is -0.
+      if (value === 0 || (dtype === 'F16' && value === 0x8000)) continue;
+      mask[row * maskBytes(into) + (i >> 3)]! |= 1 << (i & 7);
+      left[count++] = value;
+    }
+  }
+  const zeros = all.length - count;
+  if (zeros * all.BYTES_PER_ELEMENT <= mask.length + 8 * (out + 2)) return undefined;
+  const compressed = left.slice(0, count);
+  const part = (end: string, type: Dtype, lengths: readonly number[], data: TensorData): TensorToWrite => {
+    return { name: `${layerOf(name)}.${end}`, dtype: type, shape: lengths, data: () => data };
+  };
+  const parts = [
+    part('compressed', dtype, [count], compressed),
+    part('bitmask', 'U8', [out, maskBytes(into)], mask),
+    part('row_offsets', 'I64', [out], offsets),
+    part('shape', 'I64', [2], BigInt64Array.of(BigInt(out), BigInt(into))),
+  ];
+  return { parts, zeros };
+}
+
+/**
+ * Tensors to write, those of `layers` without their zeros where that is smaller, and what config.json says.
+ */
+export async function sparseTensors(
+  tensors: readonly TensorToWrite[],
+  layers: ReadonlySet<string>,
+): Promise<{ readonly tensors: TensorToWrite[]; readonly config: JsonObject | undefined }> {
+  const made: TensorToWrite[] = [];
+  const targets: string[] = [];
+  let [zeros, all] = [0, 0];
+  for (const tensor of tensors) {
+    const layer = layerOf(tensor.name);
+    const found = layers.has(layer) && tensor.name !== layer ? await withoutZeros(tensor) : undefined;
+    made.push(...(found?.parts ?? [tensor]));
+    if (!found) continue;
+    targets.push(layer);
+    zeros += found.zeros;
+    all += tensor.shape.reduce((a, b) => a * b, 1);
+  }
+  return { tensors: made, config: all === 0 ? undefined : sparseConfig(targets, zeros / all) };
+}
+
+const maskKey = '.bitmask';
+
+/** The weights of such a folder under their usual names, zeros among them; others as they are. */
+export class SparseWeights implements WeightsSource {
+  readonly path: string;
+  private readonly file: SavedWeights;
+  private readonly shapes: ReadonlyMap<string, readonly [out: number, into: number]>;
+
+  private constructor(file: SavedWeights, shapes: ReadonlyMap<string, readonly [out: number, into: number]>) {
+    this.path = file.path;
+    this.file = file;
+    this.shapes = shapes;
+  }
+
+  /** Errors, each one line: those of the files; parts that are missing or do not fit each other. */
+  static async open(folder: string): Promise<SparseWeights> {
+    const file = await SavedWeights.open(folder);
+    try {
+      const shapes = new Map<string, readonly [number, number]>();
+      for (const name of file.names())
+        if (name.endsWith(maskKey)) {
+          const layer = name.slice(0, -maskKey.length);
+          shapes.set(`${layer}.weight`, await readShape(file, layer));
+        }
+      return new SparseWeights(file, shapes);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  names(): string[] {
+    return this.file.names().flatMap((name) => {
+      const [, layer, part] = /^(.*)\.(compressed|bitmask|row_offsets|shape)$/.exec(name) ?? [];
+      if (layer === undefined || !this.shapes.has(`${layer}.weight`)) return [name];
+      return part === 'bitmask' ? [`${layer}.weight`] : [];
+    });
+  }
+
+  entry(name: string): Pick<TensorEntry, 'dtype' | 'shape'> {
+    const shape = this.shapes.get(name);
+    return shape ? { dtype: this.file.entry(`${layerOf(name)}.compressed`).dtype, shape } : this.file.entry(name);
+  }
+
+  /** Error, one line: the mask has another number of bits set than there are values. */
+  async read(name: string): Promise<LoadedTensor> {
+    const shape = this.shapes.get(name);
+    if (!shape) return this.file.read(name);
+    const [out, into] = shape;
+    const { dtype, data: values } = await this.file.read(`${layerOf(name)}.compressed`);
+    const mask = (await this.file.read(`${layerOf(name)}${maskKey}`)).data as Uint8Array;
+    const data = viewOf(dtype, new ArrayBuffer(out * into * values.BYTES_PER_ELEMENT)) as Float32Array;
+    let count = 0;
+    for (let row = 0; row < out; row++)
+      for (let i = 0; i < into; i++)
+        if ((mask[row * maskBytes(into) + (i >> 3)]! >> (i & 7)) & 1) {
+          if (count < values.length) data[row * into + i] = values[count] as number;
+          count++;
+        }
+    if (count !== values.length)
+      throw new Error(
+        `${this.path}: ${showText(name)} has ${values.length} values and a bitmask of ${count}; save the folder again`,
+      );
+    return { dtype, shape, data };
+  }
+
+  async close(): Promise<void> {
+    await this.file.close();
+  }
+}
+
+async function readShape(file: SavedWeights, layer: string): Promise<readonly [out: number, into: number]> {
+  const fail = (what: string): Error => new Error(`${file.path}: ${showText(layer)} ${what}`);
+  for (const part of ['compressed', 'shape'])
+    if (!file.has(`${layer}.${part}`)) throw fail(`has a bitmask, and ${part} of it is missing; save the folder again`);
+  const [out, into, ...more] = toInt32(await file.read(`${layer}.shape`), `${layer}.shape`);
+  const { dtype, shape: mask } = file.entry(layer + maskKey);
+  const { shape: values, dtype: type } = file.entry(`${layer}.compressed`);
+  const fits =
+    out !== undefined &&
+    into !== undefined &&
+    out > 0 &&
+    into > 0 &&
+    more.length === 0 &&
+    dtype === 'U8' &&
+    mask.length === 2 &&
+    mask[0] === out &&
+    mask[1] === maskBytes(into) &&
+    values.length === 1;
+  if (!fits)
+    throw fail(
+      `of shape ${showShape([out ?? 0, into ?? 0])} has a bitmask ${dtype} ${showShape(mask)} and values ` +
+        `${showShape(values)}, which do not fit`,
+    );
+  if (type !== 'F32' && type !== 'F16' && type !== 'BF16') throw fail(`is of ${type}; F32, F16 and BF16 are read`);
+  return [out, into];
+}
