@@ -36,9 +36,11 @@ const command = {
     output: { type: 'path', required: true, help: 'file.gguf, or folder, to write' },
     precision: {
       type: 'choice',
-      choices: [...precisions, 'nf4'],
+      choices: [...precisions, 'nf4', 'int8'],
       default: 'q4_0',
-      help: 'type of the weights, in blocks of 32; folders may have nf4, in blocks of 64, as the library bitsandbytes',
+      help:
+        'type of the weights, in blocks of 32; folders may have nf4, in blocks of 64, as the library bitsandbytes, ' +
+        'or int8: what layers read is rounded, too',
     },
     method: {
       type: 'choice',
@@ -67,8 +69,10 @@ main(async () => {
   const { values } = parseOptions(command);
   const { model: name = shippedGpt(), output, precision, batchSize, damping } = values;
   if (!isGguf(output)) return writeFolder(name, values);
-  if (precision === 'nf4')
-    throw new UsageError(`${command.name}: GGUF files have no NF4; name a folder with --output, or give q4_0`);
+  if (precision === 'nf4' || precision === 'int8')
+    throw new UsageError(
+      `${command.name}: GGUF files have no ${precision.toUpperCase()}; name a folder with --output, or give q4_0`,
+    );
   const { method = 'gptq' } = values;
   const reads = method === 'gptq' || method === 'awq';
   if (method === 'hqq' && precision !== 'q4_1')

@@ -23,6 +23,8 @@ export interface QuantizedTensor {
   readonly minimums?: Tensor;
   /** Elements are codebook[q] * scale, as NF4 has them; there are no zeros and no minimums. */
   readonly codebook?: 'nf4' | undefined;
+  /** What is multiplied with it is rounded to 8 bits, too; see `QuantizedLinearOptions`. */
+  readonly activations?: 'int8' | undefined;
   /** Scales as files have them where these are of 8 bits themselves; see `Nf4`. */
   readonly doubly?: DoublyQuantized | undefined;
 }

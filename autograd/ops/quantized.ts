@@ -157,7 +157,7 @@ export interface QuantizedLinearOptions {
    * 'int8' rounds each row of x to 8 bits too (Dettmers et al. 2022, without outliers) and multiplies bytes,
    * exactly, in integers. Takes weights of 8 bits with one scale a row and no zeros. An output changes by at
    * most max |x| of the row / 254 * the sum of the weights' magnitudes. Gradients are those without the
-   * rounding.
+   * rounding. Default: what the weight says, else 'float'.
    */
   readonly activations?: 'float' | 'int8';
 }
@@ -171,7 +171,7 @@ export function quantizedLinear(
   x: Tensor,
   weight: QuantizedTensor,
   bias?: Tensor,
-  { activations = 'float' }: QuantizedLinearOptions = {},
+  { activations = weight.activations ?? 'float' }: QuantizedLinearOptions = {},
 ): Tensor {
   const { packed, scales, zeros, minimums, bits, group, shape } = weight;
   const [out, inFeatures] = shape;

@@ -20,6 +20,7 @@ import { blocksOfWords, packedNumber } from '../gguf/pack.ts';
 import { showShape, showText } from '../names.ts';
 import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
+import { int8Format, isInt8Group } from './int8.ts';
 import { nf4Method } from './nf4.ts';
 import { SavedWeights } from './saved-weights.ts';
 import { sparseFormat } from './sparse-bitmask.ts';
@@ -38,7 +39,7 @@ export const packedFormat = 'pack-quantized';
 export function saysPacked(
   json: JsonObject,
   path: string,
-): typeof packedMethod | typeof nf4Method | typeof sparseFormat | false {
+): typeof packedMethod | typeof nf4Method | typeof sparseFormat | typeof int8Format | false {
   const { [key]: quantization = null } = json;
   if (quantization === null) return false;
   const fail = (what: string): Error =>
@@ -58,8 +59,10 @@ export function saysPacked(
     return sparseFormat;
   }
   if (by !== packedMethod) throw fail(`has weights quantised by ${brief(by)}`);
+  const all = Object.values(isJsonObject(groups) ? groups : {});
+  if (kind === int8Format && all.length > 0 && all.every(isInt8Group)) return int8Format;
   if (kind !== packedFormat) throw fail(`has the format ${brief(kind)}`);
-  for (const group of Object.values(isJsonObject(groups) ? groups : {}))
+  for (const group of all)
     if (isJsonObject(group) && group['input_activations']) throw fail('quantises what layers read, too');
   return packedMethod;
 }

@@ -8,6 +8,7 @@ import { pathKind, readJsonFile } from '../../common/json-file.ts';
 import { ggufFolder, GgufWeights } from '../gguf/folder.ts';
 import { readSentencePieceJson, sentencePieceFile } from '../tokenizer/sentencepiece-folder.ts';
 import { CompressedWeights, saysPacked } from './compressed-tensors.ts';
+import { int8Format, Int8Weights } from './int8.ts';
 import { nf4Method, Nf4Weights } from './nf4.ts';
 import { SavedWeights } from './saved-weights.ts';
 import { sparseFormat, SparseWeights } from './sparse-bitmask.ts';
@@ -40,6 +41,7 @@ export function openWeights(model: string, json: JsonObject = {}): Promise<Weigh
   if (isGguf(model)) return GgufWeights.open(model);
   const packed = saysPacked(json, join(model, 'config.json'));
   if (packed === nf4Method) return Nf4Weights.open(model);
+  if (packed === int8Format) return Int8Weights.open(model);
   if (packed === sparseFormat) return SparseWeights.open(model);
   return packed ? CompressedWeights.open(model) : SavedWeights.open(model);
 }

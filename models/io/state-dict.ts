@@ -4,6 +4,7 @@ import { listNames, showShape, showText } from '../names.ts';
 import { Parameter } from '../parameter.ts';
 import type { ModuleBuffer } from '../parameter.ts';
 import { packedTensors } from './compressed-tensors.ts';
+import { int8Tensors } from './int8.ts';
 import { nf4Tensors } from './nf4.ts';
 import type { Dtype as FileDtype } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
@@ -314,8 +315,10 @@ export function tensorsToWrite(
 ): TensorToWrite[] {
   return [...model.stateDict()].flatMap(([name, t]): TensorToWrite[] => {
     const quantized = t instanceof Parameter ? t.quantized : undefined;
-    if (quantized && packed.has(name))
-      return quantized.codebook ? nf4Tensors(name, quantized) : packedTensors(name, quantized, dtype);
+    if (quantized && packed.has(name)) {
+      if (quantized.codebook) return nf4Tensors(name, quantized);
+      return quantized.activations ? int8Tensors(name, quantized) : packedTensors(name, quantized, dtype);
+    }
     const type = fileDtypes[t.dtype === 'f32' ? (dtype ?? 'f32') : t.dtype];
     const data = async () => (quantized ? await dequantize(quantized) : t).data();
     return [{ name, dtype: type, shape: t.shape, data }];

@@ -14,6 +14,13 @@ export interface Nf4 {
   readonly doubly?: DoublyQuantized | undefined;
 }
 
+/** A weight [out, in] of 8 bits with a scale for each row. */
+export interface Int8 {
+  readonly shape: readonly [out: number, into: number];
+  readonly codes: Int8Array;
+  readonly scales: Float32Array;
+}
+
 /** Named tensors on a disk, read one at a time. */
 export interface WeightsSource {
   /** The file or folder they lie in. */
@@ -28,5 +35,7 @@ export interface WeightsSource {
   readBlocks?(name: string): Promise<Blocks>;
   /** The same of type NF4. */
   readNf4?(name: string): Promise<Nf4>;
+  /** The same of type INT8. */
+  readInt8?(name: string): Promise<Int8>;
   close(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import { isPacked, packBlocks, packedTypes } from '../gguf/pack.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import type { ModelConfig } from '../config.ts';
 import { packedFormat, packedMethod } from '../io/compressed-tensors.ts';
+import { int8Config, packInt8, roundInt8 } from '../io/int8.ts';
 import { nf4Config, packNf4, quantizeNf4 } from '../io/nf4.ts';
 import type { Match } from '../io/state-dict.ts';
 import { toFloat32 } from '../io/tensor-data.ts';
@@ -21,9 +22,10 @@ import { PackedParameter } from './packed-parameter.ts';
 /**
  * What weights are kept as on the device, in blocks of 32 along their rows as GGUF files have them: `q4_0`
  * (4.5 bits a weight), `q4_1` (5 bits) and `q8_0` (8.5 bits) round to nearest; `nf4` does in blocks of 64, as
- * QLoRA has them (4.5 bits, in folders 4.1); `keep` takes a file's own blocks of these types as they are.
+ * QLoRA has them (4.5 bits, in folders 4.1); with `int8` (8 bits) layers round what they read, too, and
+ * multiply whole numbers; `keep` takes a file's own blocks of these types as they are.
  */
-export const quantizations = ['keep', 'q4_0', 'q4_1', 'q8_0', 'nf4'] as const;
+export const quantizations = ['keep', 'q4_0', 'q4_1', 'q8_0', 'nf4', 'int8'] as const;
 export type Quantization = (typeof quantizations)[number];
 
 type Layer = Linear | Conv1D | Embedding;
@@ -59,11 +61,13 @@ export async function packWeights(
     const isTransposed = users[0] instanceof Conv1D;
     const [rows, columns] = match.target.shape as [number, number];
     const shape = isTransposed ? ([columns, rows] as const) : ([rows, columns] as const);
-    const isThere = found === (type === 'NF4' ? type : type.name);
+    const isThere = found === (typeof type === 'string' ? type : type.name);
     const whole = (): Promise<Float32Array> => rowsOf(weights, match.source, isTransposed);
     const blocks = async (): Promise<QuantizedTensor> => {
       if (type === 'NF4')
         return packNf4(isThere ? await weights.readNf4!(match.source) : quantizeNf4(await whole(), shape));
+      if (type === 'INT8')
+        return isThere ? packInt8(await weights.readInt8!(match.source)) : roundInt8(await whole(), shape);
       const { data } = isThere ? await weights.readBlocks!(match.source) : { data: quantize(type, await whole()) };
       return packBlocks(type, data, shape, target.f16 ? 'f16' : 'f32');
     };
@@ -73,7 +77,7 @@ export async function packWeights(
   if (rest.length === matches.length)
     throw new Error(
       wanted === 'keep'
-        ? `${weights.path} has no weights of ${[...packedTypes, 'NF4'].join(', ')} to keep; quantize them: ` +
+        ? `${weights.path} has no weights of ${[...packedTypes, 'NF4', 'INT8'].join(', ')} to keep; quantize them: ` +
             quantizations.slice(1).join(', ')
         : `${weights.path}: no rows of weights are whole blocks of ${wanted === 'nf4' ? 64 : 32}, so none can be ` +
             'quantized',
@@ -108,15 +112,17 @@ function typeFor(
   layers: readonly Layer[],
   found: string,
   wanted: Quantization,
-): BlockType | 'NF4' | undefined {
+): BlockType | 'NF4' | 'INT8' | undefined {
   if (layers.some((layer) => layer.weight !== weight)) return undefined; // a bias
   const [rows, columns] = weight.shape as [number, number];
   const [width, outputs] = layers[0] instanceof Conv1D ? [rows, columns] : [columns, rows];
+  if (found === 'INT8' && wanted === 'keep') return found;
   if (width % 32 !== 0) return undefined;
   const isTable = layers.some((layer) => layer instanceof Embedding);
   const name = wanted === 'keep' ? found : isTable ? 'Q8_0' : wanted.toUpperCase();
   // What is rounded has 64 weights in a block; bitsandbytes' kernels for CPUs take 32 outputs at a time.
   if (name === 'NF4') return found === name || (width % 64 === 0 && outputs % 32 === 0) ? name : undefined;
+  if (name === 'INT8') return name;
   const type = blockType(name);
   return type && isPacked(type) ? type : undefined;
 }
@@ -174,10 +180,12 @@ export function quantizationConfig(
   const names = new Set(packed.map(([name]) => name));
   const linears = model.namedModules().filter(([name, module]) => module instanceof Linear && !names.has(name));
   const ignore = linears.map(([name]) => name);
-  const [odd] = packed.find(([, { codebook }]) => codebook !== packed[0]![1].codebook) ?? [];
+  const [first, { codebook, activations }] = packed[0]!;
+  const [odd] = packed.find(([, own]) => own.codebook !== codebook || own.activations !== activations) ?? [];
   if (odd !== undefined)
-    throw new Error(`savePretrained: ${odd} is packed in another way than ${packed[0]![0]}, and a folder has one way`);
-  if (packed[0]![1].codebook) return nf4Config(ignore);
+    throw new Error(`savePretrained: ${odd} is packed in another way than ${first}, and a folder has one way`);
+  if (codebook) return nf4Config(ignore);
+  if (activations) return int8Config([...names], ignore);
   const groups = ([4, 8] as const).flatMap((bits) => {
     const targets = packed.filter(([, weight]) => weight.bits === bits).map(([name]) => name);
     const weights = { num_bits: bits, type: 'int', symmetric: true, strategy: 'group', group_size: 32 };

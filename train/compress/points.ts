@@ -159,6 +159,7 @@ export const points: Readonly<Record<string, Point>> = {
   'bits-16': rounded('16'),
   'bits-8': rounded('8', 'q8_0'),
   'bits-4': rounded('4', 'q4_0'),
+  'bits-8-8': rounded('8, activations too', 'int8'),
   'bits-nf4': rounded('4, NF4', 'nf4'),
   'bits-8-aware': aware(8),
   'bits-4-aware': aware(4),
