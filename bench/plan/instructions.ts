@@ -1,6 +1,8 @@
 /**
  * Work of one thread, or of one subgroup where a field says so, counted in the text of a kernel. An operation
- * on a vec4 counts four times, every index once more for the bounds check that Dawn adds.
+ * on a vec4 counts four times, a product and what is added to it once. What Dawn adds is counted as its
+ * SPIR-V has it (bench/spirv.ts): a bounds check of every index, a longer one of every matrix loaded or
+ * stored, and a guard in loops that may not end.
  */
 export interface Counts {
   /** f32 multiply-adds. */
@@ -40,6 +42,12 @@ export interface Instructions {
   /** A product of which an operand is loaded element by element. */
   readonly loadsScalars: boolean;
 }
+
+/** Operations that Dawn adds to a matrix loaded or stored, and to an iteration of a loop that may not end. */
+const matrixCheck = 9;
+const loopGuard = 6;
+/** Heads of loops that Dawn sees to end. */
+const ends = /^for \(var (\w+) = .*; \1 < \d+u?; \1 ?(?:\+\+|\+= \d+u?)\)$/;
 
 const zero = (): Counts => ({
   fma: 0,
@@ -110,13 +118,19 @@ function bytesOfType(type: string): number {
   return Number(width) * (sizes[element] ?? 4);
 }
 
-const operators = / (?:[-+*/%^&|<>]|<<|>>|<=|>=|==|!=|&&|\|\|) |\b(?:select|min|max|abs|clamp)\(/g;
+/** Names that stand for a whole vector where they are not followed by an element. */
+type Vectors = Set<string>;
+
+const operators = / (?:[-+*/%^&|<>]|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/&|^]=) |\b(?:select|min|max|abs|clamp)\(/g;
+/** A product that something is added to at once: one instruction. */
+const contracted = / \* [\w.[\]]+ [-+] | [-+] [\w.[\]]+ \* /g;
 const specials = /\b(?:exp|exp2|log|log2|tanh|sqrt|inverseSqrt|cos|sin|pow)\(/g;
 
 /**
- * Replaces each `vec4<T>(a, b, ..)` of several values, the outermost first, and gives their text to `each`.
+ * Replaces what is in each `vec4<T>(a, b, ..)` of several values, or of one number, the outermost first, and
+ * gives it to `each`.
  */
-function withoutLists(statement: string, each: (list: string) => void): string {
+function withoutLists(statement: string, isNumber: (text: string) => boolean, each: (list: string) => void): string {
   let rest = statement;
   for (let from = 0; ;) {
     const match = /\bvec[234]<\w+>\(/.exec(rest.slice(from));
@@ -129,8 +143,9 @@ function withoutLists(statement: string, each: (list: string) => void): string {
       else if (rest[end] === ',' && depth === 1) commas++;
     }
     from = start;
-    if (commas === 0) continue;
-    each(rest.slice(start, end - 1));
+    const list = rest.slice(start, end - 1);
+    if (commas === 0 && !(/ /.test(list) && isNumber(list))) continue;
+    each(list);
     rest = `${rest.slice(0, start)}list${rest.slice(end - 1)}`;
   }
 }
@@ -151,23 +166,44 @@ export function instructionsOf(wgsl: string): Instructions {
   const [m, n, k] = [Number(M), Number(N), Number(K)];
 
   const known = new Map<string, Counts>();
+  const wideNames = [...text.matchAll(/fn (\w+)\([^{]*\) -> vec4</g)].map(([, name]) => name!);
+  const parametersOf = (name: string): string[] => {
+    const [, list = ''] = new RegExp(`fn ${name}\\(([^)]*)\\)`).exec(text) ?? [];
+    return [...list.matchAll(/(\w+): vec4</g)].map(([, own]) => own!);
+  };
   const ofFunction = (name: string): Counts => {
     let counts = known.get(name);
-    if (!counts) known.set(name, (counts = ofBlock(functions.get(name)!, undefined)));
+    if (!counts)
+      known.set(
+        name,
+        (counts = ofBlock(functions.get(name)!, undefined, new Set([...wideNames, ...parametersOf(name)]))),
+      );
     return counts;
   };
 
-  const ofStatement = (whole: string): Counts => {
+  const isWide = (statement: string, vectors: Vectors): boolean =>
+    /vec4</.test(statement) || [...statement.matchAll(/(?<![.\w])(\w+)(?![\w.]|\[)/g)].some(([, x]) => vectors.has(x!));
+
+  const ofStatement = (whole: string, vectors: Vectors): Counts => {
     const counts = zero();
+    const [, made, value = ''] = /^(?:let|var) (\w+)(?:: \w+)? = (.*)/.exec(whole) ?? [];
+    if (made && /^vec4<|^[^.]*$/.test(value) && !/^\w+\(.*\)$/.test(value) && isWide(value, vectors)) vectors.add(made);
+    else if (made && vectors.has(/^(\w+)\(/.exec(value)?.[1] ?? '')) vectors.add(made);
     // What makes a vector of several values is computed value by value.
-    const statement = withoutLists(whole, (list) => add(counts, ofStatement(list)));
-    const wide = /vec4</.test(statement) ? 4 : 1;
+    const statement = withoutLists(
+      whole,
+      (text) => !isWide(text, vectors),
+      (list) => add(counts, ofStatement(list, vectors)),
+    );
+    const wide = isWide(statement, vectors) ? 4 : 1;
     const outside = statement.replace(/\[[^\]]*\]/g, '[]');
     const inside = [...statement.matchAll(/\[([^\]]*)\]/g)].map(([, index]) => index!).join(' ; ');
     const multiplies = outside.match(/\bfma\(/g)?.length ?? 0;
     const sums = multiplies === 0 && / \+= [^;]* \* /.test(outside) ? 1 : 0;
-    counts.fma += wide * (multiplies + sums) + 4 * (outside.match(/\bdot\(/g)?.length ?? 0);
-    counts.alu += wide * ((outside.match(operators)?.length ?? 0) - sums) + (inside.match(operators)?.length ?? 0);
+    const count = (where: string, pattern: RegExp): number => where.match(pattern)?.length ?? 0;
+    counts.fma += wide * (multiplies + sums) + 4 * count(outside, /\bdot\(/g);
+    counts.alu += wide * (count(outside, operators) - 2 * sums) + count(inside, operators);
+    counts.alu -= wide * count(outside.replace(/ \+= .*/, ''), contracted) + count(inside, contracted);
     counts.special += wide * (outside.match(specials)?.length ?? 0);
     if (/^(workgroup|storage)Barrier\(/.test(statement)) counts.barriers++;
     for (const [, name] of statement.matchAll(/\b(\w+)\(/g)) {
@@ -189,28 +225,34 @@ export function instructionsOf(wgsl: string): Instructions {
     for (const [, side] of statement.matchAll(/subgroupMatrixLoad<subgroup_matrix_(\w+)</g))
       counts.matrixBytes += side === 'left' ? 2 * m * k : side === 'right' ? 2 * k * n : 4 * m * n;
     if (statement.startsWith('subgroupMatrixStore')) counts.matrixBytes += 4 * m * n;
+    counts.alu += matrixCheck * (statement.match(/\bsubgroupMatrix(?:Load|Store)</g)?.length ?? 0);
+    // Halves that are loaded or stored are converted one by one.
+    for (const [, type, name] of statement.matchAll(/\b((?:vec4<)?f(?:32|16))>?\((?:(\w+)\[)?/g)) {
+      const converts = type!.endsWith('16') ? /\[.*\] = /.test(statement) : bound.get(name ?? '')?.includes('f16');
+      if (converts) counts.alu += type!.startsWith('vec4') ? 4 : 1;
+    }
     counts.matrixFlops += (statement.match(/subgroupMatrixMultiplyAccumulate\(/g)?.length ?? 0) * 2 * m * n * k;
     return counts;
   };
 
   /** `loops` takes the loops of unknown length; without it they count as one iteration. */
-  const ofBlock = (block: Block, loops: Counts[] | undefined): Counts => {
+  const ofBlock = (block: Block, loops: Counts[] | undefined, vectors: Vectors): Counts => {
     const counts = zero();
     for (const item of block.items) {
       if (typeof item === 'string') {
-        add(counts, ofStatement(item));
+        add(counts, ofStatement(item, vectors));
         continue;
       }
       const { head } = item;
       if (/^if \(.*== 0u/.test(head)) continue;
       if (!/^(for|while)\b/.test(head)) {
-        add(counts, ofStatement(head));
-        add(counts, ofBlock(item, loops));
+        add(counts, ofStatement(head, vectors));
+        add(counts, ofBlock(item, loops, vectors));
         continue;
       }
       const times = trips(head);
-      const own = times === undefined ? ofBlock(item, undefined) : ofBlock(item, loops);
-      own.alu += 2;
+      const own = times === undefined ? ofBlock(item, undefined, vectors) : ofBlock(item, loops, vectors);
+      own.alu += 2 + (ends.test(head) ? 0 : loopGuard);
       if (times === undefined && loops) loops.push(own);
       else add(counts, own, times);
     }
@@ -218,7 +260,7 @@ export function instructionsOf(wgsl: string): Instructions {
   };
 
   const loops: Counts[] = [];
-  const once = ofBlock(functions.get('main')!, loops);
+  const once = ofBlock(functions.get('main')!, loops, new Set(wideNames));
   return {
     once,
     loops,

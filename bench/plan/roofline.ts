@@ -30,7 +30,7 @@ const overlap = (subgroups: number): number => (subgroups >= 16 ? 0.85 : subgrou
 export const assumptions = [
   'Instructions are counted in the WGSL of the loops, which multiply as often as useful operations ask, or go over ' +
     'the bytes of a row, and of what main does before and after them; each index counts one more for its bounds ' +
-    'check. A load of storage takes the place of 4 instructions.',
+    'check, a product and what is added to it one. A load of storage takes the place of 4 instructions.',
   'Sums of an operand beside its product, which the tiles of one row or column make by a quarter more ' +
     'multiplications, and slabs beyond the end of k are not counted.',
   'A unit takes as long as its busiest pipe (arithmetic, special functions, workgroup memory at its full width, ' +
