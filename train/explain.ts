@@ -30,7 +30,7 @@ import { outputScales } from './explain/output.ts';
 import { explanationPage } from './explain/page.ts';
 import { counterfactual, counterfactualLines, counterfactualPage } from './explain/counterfactual.ts';
 import type { Counterfactual } from './explain/counterfactual.ts';
-import { influenceFacts, influenceLines, influencePage, influences } from './explain/influence.ts';
+import { influenceFacts, influenceLayers, influenceLines, influencePage, influences } from './explain/influence.ts';
 import { baselines } from './explain/read-text.ts';
 import type { ExplainedText } from './explain/read-text.ts';
 import { showExplanation } from './explain/show.ts';
@@ -67,6 +67,12 @@ const command = {
     examples: {
       type: 'string',
       help: 'instead: which of the texts that a classifier learnt from count, JSONL, CSV or TSV, or spam-assassin',
+    },
+    layers: {
+      type: 'choice',
+      choices: influenceLayers,
+      default: 'last',
+      help: 'with --examples: gradients of the last layer, or of all linear ones, which takes longer',
     },
     checkpoint: { type: 'list', help: 'with --examples: folders of the classifier while it learnt, besides --model' },
     counterfactual: {
@@ -184,7 +190,10 @@ async function learntFrom(
     data === embeddedCorpus ? (await loadSpamAssassin()).train : (await readTable(data, { labels })).examples;
   const number = target === undefined ? undefined : labels.indexOf(target);
   if (number === -1) throw new UsageError(`${command.name}: there is no label "${target}"; use ${labels.join(', ')}`);
-  const found = await influences(states, examples, texts, { target: number, batchSize });
+  const { layers, seed } = values;
+  const found = await withBar((onProgress) =>
+    influences(states, examples, texts, { target: number, batchSize, layers, seed, onProgress }),
+  );
   for (const influence of found) {
     if (json) console.log(JSON.stringify(influenceFacts(influence, { examples, labels, count })));
     else console.log(`${influenceLines(influence, { examples, labels, count })}\n`);

@@ -36,6 +36,8 @@ export { faithfulness, randomisedCorrelation, sensitivity } from './explain/fait
 export type { Faithfulness } from './explain/faithfulness.ts';
 export { counterfactual, counterfactualPage } from './explain/counterfactual.ts';
 export type { Counterfactual, CounterfactualOptions } from './explain/counterfactual.ts';
+export { gradientSketches } from './explain/gradient-sketch.ts';
+export type { SketchOptions } from './explain/gradient-sketch.ts';
 export { influencePage, influences } from './explain/influence.ts';
 export type { Influence, InfluenceOptions } from './explain/influence.ts';
 export { explanationPage } from './explain/page.ts';

@@ -537,6 +537,9 @@ test('the script explains, as JSON too, and refuses in one line', async () => {
   writeFileSync(examples, 'text,label\nthe prize,bad\na list,good\nthe patch,mixed\n');
   const learnt = await run('--examples', examples, '--checkpoint', folder, '--out', page, '--json', shortText);
   assert.is(learnt.code, 0, learnt.stderr);
+  const deep = await run('--examples', examples, '--layers', 'all', '--out', page, shortText);
+  assert.is(deep.code, 0, deep.stderr);
+  assert.match(readFileSync(page, 'utf8'), /by all linear layers \(TracIn\)/);
   const facts = JSON.parse(learnt.stdout) as { readonly for: object[]; readonly against: object[] };
   assert.is(facts.for.length + facts.against.length, 3);
   assert.match(readFileSync(page, 'utf8'), /<h3>Examples against it<\/h3>/);
@@ -593,6 +596,38 @@ test('what a classifier learnt a decision from: products of the gradients of its
   const page = influencePage([one!, two!], shown, 'Learnt <from>');
   assert.match(page, /<h1>Learnt &lt;from&gt;<\/h1>/);
   assert.not.match(page, /(src|href)=/);
+
+  // Of all linear layers: whole, where the sides are kept; projected at random, the same in the mean.
+  const linears = classifier.modules().filter((module): module is Linear => module instanceof Linear);
+  const wholeOf = async (text: string, label: number): Promise<number[]> => {
+    const { inputIds, tokenTypeIds } = tokenizer.encodeToArrays([text]);
+    const row = (ids: Int32Array) => tensor(ids, { shape: [1, ids.length] });
+    const given = { inputIds: row(inputIds), tokenTypeIds: row(tokenTypeIds), labels: tensor(Int32Array.of(label)) };
+    classifier.forward(given).loss!.backward();
+    const found: number[] = [];
+    for (const { weight, bias } of linears)
+      found.push(...Array.from(await weight.grad!.data(), Number), ...Array.from(await bias!.grad!.data(), Number));
+    for (const parameter of classifier.parameters()) parameter.grad = undefined;
+    return found;
+  };
+  const own = await wholeOf(texts[0]!, one!.label);
+  const wanted: number[] = [];
+  for (const { text, label } of examples)
+    wanted.push((await wholeOf(text, label)).reduce((sum, g, i) => sum + g * own[i]!, 0));
+  const all = { layers: 'all', target: one!.label, batchSize: 2 } as const;
+  const whole = await influences(states.slice(1), examples, [texts[0]!], { ...all, size: 1000 });
+  const off = largestDifference(whole[0]!.scores, wanted) / Math.max(...wanted.map(Math.abs));
+  assert.ok(off < 1e-5, `off by ${off}: ${whole[0]!.scores.join()}, ${wanted.join()}`);
+  const drawn: Float64Array[] = [];
+  for (let seed = 0; seed < 40; seed++)
+    drawn.push((await influences(states.slice(1), examples, [texts[0]!], { ...all, size: 6, seed }))[0]!.scores);
+  for (const [e, exact] of wanted.entries()) {
+    const values = drawn.map((scores) => scores[e]!);
+    const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+    const deviation = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (values.length - 1));
+    const error = deviation / Math.sqrt(values.length);
+    assert.ok(error > 0 && Math.abs(mean - exact) < 3.5 * error, `${mean} +- ${error}, exact ${exact}`);
+  }
   await rejects(influences([], examples, texts), /^influence: there is no classifier; .*$/);
   await rejects(influences(states, [], texts), /^influence: there are no examples; .*$/);
   await rejects(influences(states, examples, texts, { target: 9 }), /^influence: there is no class 9; .*$/);

@@ -12,6 +12,7 @@ import type { TokenRow } from '../../models/pipelines/rows.ts';
 import type { Example } from '../data/read-table.ts';
 import { tokenise } from '../data/tokenised.ts';
 import { pageHtml, tableHtml } from '../report/page.ts';
+import { gradientSketches } from './gradient-sketch.ts';
 
 type Classifier = TextEncoder<SequenceClassificationModel>;
 
@@ -70,9 +71,15 @@ function product(a: HeadGradient, b: HeadGradient): number {
   return errors * reads;
 }
 
+/** The layer that gives the logits alone, or all linear layers, projected at random. */
+export const influenceLayers = ['last', 'all'] as const;
+export type InfluenceLayers = (typeof influenceLayers)[number];
+
 /** How much each example counts for a decision. */
 export interface Influence {
   readonly text: string;
+  /** Whose gradients were multiplied. */
+  readonly layers: InfluenceLayers;
   /** The class that is asked about. */
   readonly label: number;
   /** By the number of the example: positive where learning it makes the class more probable. */
@@ -85,13 +92,20 @@ export interface InfluenceOptions {
   /** Tokens of a text; longer ones are cut. Default 128. */
   readonly maxLength?: number;
   readonly batchSize?: number;
+  /** Default last; all costs a backward pass for each example. */
+  readonly layers?: InfluenceLayers;
+  /** Of all layers: see `gradientSketches`. */
+  readonly size?: number;
+  readonly seed?: number;
+  /** Of all layers: told how many texts and examples are done. */
+  readonly onProgress?: (done: number, total: number) => void;
 }
 
 /**
  * What each example that a classifier learnt from counts for its decisions about texts: the product of two
- * gradients of the last layer, that of the example's loss and that of the text's; of several states of the
- * classifier while it learnt the mean. To first order it is by how much a step on the example lowers the loss
- * of the text's class, divided by the learning rate.
+ * gradients, that of the example's loss and that of the text's, of the last layer or, projected at random, of
+ * all linear ones; of several states of the classifier while it learnt the mean. To first order it is by how
+ * much a step on the example lowers the loss of the text's class, divided by the learning rate.
  *
  * Errors, each one line: no states, or no examples; labels of another kind than one class each; a head that
  * is no linear layer.
@@ -100,7 +114,7 @@ export async function influences(
   states: readonly Classifier[],
   examples: readonly Example[],
   texts: readonly string[],
-  { target, maxLength = 128, batchSize = 16 }: InfluenceOptions = {},
+  { target, maxLength = 128, batchSize = 16, layers = 'last', size, seed, onProgress }: InfluenceOptions = {},
 ): Promise<Influence[]> {
   const last = states.at(-1);
   if (!last) throw new Error('influence: there is no classifier; give its folder, or those of its checkpoints');
@@ -124,7 +138,23 @@ export async function influences(
     batchSize,
   );
   const scores = texts.map(() => new Float64Array(examples.length));
-  for (const state of states) {
+  for (const [s, state] of layers === 'all' ? states.entries() : []) {
+    const rows = [...asked, ...learnt];
+    const labels = [...chosen, ...learnt.map(({ label }) => label)];
+    const total = states.length * rows.length;
+    const sketches = await gradientSketches(state, rows, labels, {
+      ...{ batchSize, ...(size === undefined ? {} : { size }), ...(seed === undefined ? {} : { seed }) },
+      onProgress: (done) => onProgress?.(s * rows.length + done, total),
+    });
+    for (const [i, own] of scores.entries())
+      for (const e of examples.keys()) {
+        const [a, b] = [sketches[i]!, sketches[asked.length + e]!];
+        let product = 0;
+        for (let d = 0; d < a.length; d++) product += a[d]! * b[d]!;
+        own[e]! += product / states.length;
+      }
+  }
+  for (const state of layers === 'last' ? states : []) {
     const { gradients } = await headGradients(state, asked, chosen, batchSize);
     const all = await headGradients(
       state,
@@ -135,7 +165,7 @@ export async function influences(
     for (const [i, own] of gradients.entries())
       for (const [e, other] of all.gradients.entries()) scores[i]![e]! += product(own, other) / states.length;
   }
-  return texts.map((text, i) => ({ text, label: chosen[i]!, scores: scores[i]! }));
+  return texts.map((text, i) => ({ text, layers, label: chosen[i]!, scores: scores[i]! }));
 }
 
 /** Numbers of the examples that count most for a decision, and against it. */
@@ -201,6 +231,6 @@ ${list('Examples against it', lists.against)}</section>`;
   });
   const about =
     'Examples that the classifier learnt from. The score is how much a step on one lowers the loss of the decision, ' +
-    'to first order, by the last layer (TracIn).';
+    `to first order, by ${influenced[0]?.layers === 'all' ? 'all linear layers' : 'the last layer'} (TracIn).`;
   return pageHtml(title, `<h1>${escapeHtml(title)}</h1>\n<p class="hint">${about}</p>\n${sections.join('\n')}`);
 }
