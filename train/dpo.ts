@@ -13,8 +13,8 @@ import { preferences, referenceLogProbs } from './objectives/preference.ts';
 import type { PreferenceOptions, PreferencePair } from './objectives/preference.ts';
 import { needsReference, preferenceLossNames } from './objectives/preference-losses.ts';
 import { loadPreferences, pairsOf } from './preferences/data.ts';
-import { evaluationTable } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
+import { beforeAndAfter, testResult } from './report/test-result.ts';
 import { hashOfSequences } from './sft/sequences.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
@@ -84,9 +84,10 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   if (memory) console.log(describeMemory(memory));
-  const tested = evaluationTable(before, evaluations.at(-1)!.evaluation);
-  const report = [tested, `saved  ${output}, talk with it: train/chat.ts`].join('\n');
-  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
+  const rows = beforeAndAfter(before, evaluations.at(-1)!.evaluation);
+  const tested = testResult({ of: `${test.length} pairs`, rows, digits: 4 });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, ...tested });
+  console.log(`saved  ${output}, talk with it: train/chat.ts`);
 
   /** The reference is the model without its adapter, or what it said before it was trained. */
   async function taskOf(pairs: readonly PreferencePair[]): Promise<ReturnType<typeof preferences>> {

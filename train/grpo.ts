@@ -8,7 +8,6 @@
  */
 import { join } from 'node:path';
 import { mean } from '../common/statistics.ts';
-import { printable } from '../common/printable.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { generateText, initAdapter } from '../models/index.ts';
 import { main, parseOptions } from './cli/cli.ts';
@@ -16,13 +15,12 @@ import { decoderFlags, loadChatDecoder } from './cli/decoder.ts';
 import { adapterFlags, adapterOf, checkAdapterFlags, loadDecoder, shippedGpt } from './cli/fine-tune.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { loadProblems, problemForm, sumsName } from './grpo/problems.ts';
-import type { Problem } from './grpo/problems.ts';
 import { checkAnswers, rewardNames, rewards, rewardsOf } from './grpo/rewards.ts';
 import { promptOf } from './grpo/rollout.ts';
 import { grpoTask } from './grpo/task.ts';
 import { grpoLossTypes, rewardScales } from './objectives/grpo.ts';
-import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
+import { beforeAndAfter, testResult } from './report/test-result.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from './trainer/settings.ts';
 import { train } from './trainer/trainer.ts';
@@ -123,30 +121,22 @@ main(async () => {
     resume: resumeOf(values),
     resumeCommand: resumeCommand(command.usage),
   });
-  const report = [
-    table(test, first, last ?? (await measure())), // a run that had ended before is only read
-    `saved  ${output}, what it wrote on the way in ${join(output, 'rollouts')}; talk with it: train/chat.ts`,
-  ].join('\n');
-  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
+  const final = last ?? (await measure()); // a run that had ended before is only read
+  const tested = testResult({
+    of: `${test.length} problems`,
+    rows: beforeAndAfter(first.rewards, final.rewards),
+    written: test.map(({ prompt, answer }, i) => ({
+      text: typeof prompt === 'string' ? prompt : String(prompt.at(-1)!.content),
+      before: first.texts[i]!,
+      written: final.texts[i]!,
+      ...(answer === undefined ? {} : { wanted: answer }),
+    })),
+  });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, ...tested });
+  console.log(`saved  ${output}, what it wrote on the way in ${join(output, 'rollouts')}; talk with it: train/chat.ts`);
 });
 
 interface Measured {
   readonly texts: readonly string[];
   readonly rewards: Readonly<Record<string, number>>;
-}
-
-function table(test: readonly Problem[], before: Measured, after: Measured): string {
-  const names = Object.keys(before.rewards);
-  const cells = ({ rewards }: Measured): string[] => names.map((each) => rewards[each]!.toFixed(3));
-  const samples = test.slice(0, 4).flatMap(({ prompt, answer }, i) => {
-    const asked = typeof prompt === 'string' ? prompt : String(prompt.at(-1)!.content);
-    return [
-      `\n  asked    ${printable(asked)}`,
-      `  before   ${printable(before.texts[i]!)}`,
-      `  written  ${printable(after.texts[i]!)}`,
-      ...(answer === undefined ? [] : [`  right    ${printable(answer)}`]),
-    ];
-  });
-  const shown = beforeAndAfter([`${test.length} held out`, ...names], before, after, cells);
-  return ['', shown, ...samples, ''].join('\n');
 }

@@ -14,8 +14,8 @@ import { hashOfRows } from './data/tokenised.ts';
 import { rewardPairs } from './objectives/reward.ts';
 import type { RewardPair } from './objectives/reward.ts';
 import { loadPreferences, rewardPairsOf } from './preferences/data.ts';
-import { evaluationTable } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
+import { beforeAndAfter, testResult } from './report/test-result.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
@@ -81,12 +81,14 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const longerOnes = test.filter(({ chosen, rejected }) => chosen.inputIds.length > rejected.inputIds.length).length;
-  const report = [
-    evaluationTable(before, evaluations.at(-1)!.evaluation),
-    `the longer answer is the better one in ${longerOnes} of the ${test.length} pairs held out`,
-    `saved  ${output}`,
-  ].join('\n');
-  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
+  const tested = testResult({
+    of: `${test.length} pairs`,
+    rows: beforeAndAfter(before, evaluations.at(-1)!.evaluation),
+    digits: 4,
+    note: `the longer answer is the better one in ${longerOnes} of the pairs`,
+  });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, ...tested });
+  console.log(`saved  ${output}`);
 });
 
 const hashOfPairs = (pairs: readonly RewardPair[]): string =>

@@ -6,14 +6,14 @@
  *   node --import tsx train/sft.ts --data chats.jsonl --model SmolLM2-135M-Instruct.Q4_1.gguf
  *   node --import tsx train/chat.ts --model runs/sft
  */
-import { printable } from '../common/printable.ts';
 import { main, parseOptions } from './cli/cli.ts';
 import { decoderFlags, loadTaught, teachingOptions } from './cli/decoder.ts';
 import { checkAdapterFlags, quantizeFlag, shippedGpt, virtualTokensOf } from './cli/fine-tune.ts';
 import { corpusRouge } from './metrics/rouge.ts';
 import { labelledTokens } from './objectives/index.ts';
-import { beforeAndAfter } from './report/before-after.ts';
 import { reportResult } from './report/run-result.ts';
+import { beforeAndAfter, testResult } from './report/test-result.ts';
+import type { Scored } from './report/test-result.ts';
 import { answersTo, questionsOf } from './sft/answers.ts';
 import type { Question } from './sft/answers.ts';
 import { conversationForms } from './sft/conversations.ts';
@@ -105,11 +105,23 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   if (memory) console.log(describeMemory(memory));
-  const report = [
-    table(questions, before, await measure(), firstSentences),
-    `saved  ${output}, talk with it: train/chat.ts`,
-  ].join('\n');
-  await reportResult(output, { from: values.model ?? shippedGpt(), about, test: report });
+  const after = await measure();
+  const baselines = firstSentences
+    ? [{ name: 'the first sentence', scores: writtenScores(questions, firstSentences) }]
+    : [];
+  const tested = testResult({
+    of: `${data.test.length} conversations, ${questions.length} replies`,
+    rows: [...baselines, ...beforeAndAfter(scoresOf(questions, before), scoresOf(questions, after))],
+    digits: { loss: 4, perplexity: 2, 'right (%)': 0, 'ROUGE-1': 1, 'ROUGE-2': 1, 'ROUGE-L': 1 },
+    written: questions.map(({ before: said, answer }, i) => ({
+      text: String(said.at(-1)!.content),
+      before: before.answers[i]!,
+      written: after.answers[i]!,
+      wanted: answer,
+    })),
+  });
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, ...tested });
+  console.log(`saved  ${output}, talk with it: train/chat.ts`);
 });
 
 /** Virtual tokens stand before a row, and so before one conversation. */
@@ -140,38 +152,22 @@ function describe(
   ].join('\n');
 }
 
-/**
- * Held-out loss; how many replies are right to the letter, and how near they all are by ROUGE; a few of them.
- */
-function table(
-  questions: readonly Question[],
-  before: Tested,
-  after: Tested,
-  firstSentences?: readonly string[],
-): string {
+/** Held-out loss; how many replies are right to the letter, and how near they all are by ROUGE. */
+const scoresOf = (questions: readonly Question[], { loss, answers }: Tested): Scored['scores'] => ({
+  loss,
+  perplexity: Math.exp(loss),
+  ...writtenScores(questions, answers),
+});
+
+function writtenScores(questions: readonly Question[], answers: readonly string[]): Scored['scores'] {
+  if (questions.length === 0) return {};
   const wanted = questions.map(({ answer }) => answer);
-  const cellsOf = (answers: readonly string[]): string[] => {
-    if (questions.length === 0) return [];
-    const right = answers.filter((text, i) => text === wanted[i]).length;
-    const { rouge1, rouge2, rougeL } = corpusRouge(answers, wanted, { stem: true });
-    const rouge = [rouge1, rouge2, rougeL].map(({ fMeasure }) => (100 * fMeasure).toFixed(1));
-    return [`${((100 * right) / questions.length).toFixed(0)}%`, ...rouge];
+  const right = answers.filter((text, i) => text === wanted[i]).length;
+  const { rouge1, rouge2, rougeL } = corpusRouge(answers, wanted, { stem: true });
+  return {
+    'right (%)': (100 * right) / questions.length,
+    'ROUGE-1': 100 * rouge1.fMeasure,
+    'ROUGE-2': 100 * rouge2.fMeasure,
+    'ROUGE-L': 100 * rougeL.fMeasure,
   };
-  const cells = ({ loss, answers }: Tested): string[] => [
-    loss.toFixed(4),
-    Math.exp(loss).toFixed(2),
-    ...cellsOf(answers),
-  ];
-  const names = questions.length === 0 ? [] : [`right of ${questions.length}`, 'ROUGE-1', 'ROUGE-2', 'ROUGE-L'];
-  const samples = questions
-    .slice(0, 4)
-    .flatMap(({ before: said, answer }, i) => [
-      `\n  said     ${printable(String(said.at(-1)!.content))}`,
-      `  before   ${printable(before.answers[i]!)}`,
-      `  written  ${printable(after.answers[i]!)}`,
-      `  wanted   ${printable(answer)}`,
-    ]);
-  const baselines = firstSentences ? [['the first sentence', '', '', ...cellsOf(firstSentences)]] : [];
-  const shown = beforeAndAfter(['held out', 'loss', 'perplexity', ...names], before, after, cells, baselines);
-  return ['', shown, ...samples, ''].join('\n');
 }

@@ -10,12 +10,10 @@
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { printable } from '../common/printable.ts';
-import { alignTable } from '../common/text-table.ts';
 import { generationConfigFile, turnsTemplate, withChatTemplate } from '../models/index.ts';
 import type { GenerationOptions } from '../models/index.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
-import { fineTuneFlags, fineTuneOptions } from './cli/fine-tune.ts';
+import { fineTuneFlags, fineTuneOptions, shippedBert, shippedGpt } from './cli/fine-tune.ts';
 import { decodingOptions, generationOptions, readPrompts } from './cli/generation.ts';
 import { hashOfJson } from './data/text-hash.ts';
 import { baselineRankings, candidatesFor, scoreGuesses, scoreRankings } from './dialogue/candidates.ts';
@@ -28,6 +26,9 @@ import { loadWriter, rankByLikelihood, replyPerplexity, replyRow, replyTask } fr
 import { scoreWritten, writeReplies } from './dialogue/replies.ts';
 import type { Writer } from './dialogue/replies.ts';
 import { answer, rankedReplies } from './dialogue/talk.ts';
+import { reportResult } from './report/run-result.ts';
+import { beforeAndAfter, testResult } from './report/test-result.ts';
+import type { Scored } from './report/test-result.ts';
 import { translationMemory } from './seq2seq/baselines.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { evaluator } from './trainer/evaluate.ts';
@@ -93,7 +94,8 @@ async function trainRanker(values: Values, data: DialogueData, lists: Candidates
   const { model: name, dropout, seed, batchSize, negatives, candidates } = values;
   const ranker = await makeRanker(name, dropout, values.maxLength, seed);
   const { model, tokenizer, maxLength } = ranker;
-  console.log(describe(data, model.numParameters(), maxLength));
+  const about = describe(data, model.numParameters(), maxLength);
+  console.log(about);
   const watched = candidatesFor(data.validation, Math.min(candidates, data.validation.length), seed);
   await trainEpochs({
     ...runOf(values, data, output, { maxLength, negatives, candidates }),
@@ -103,7 +105,8 @@ async function trainRanker(values: Values, data: DialogueData, lists: Candidates
     evaluate: () => rank(ranker, watched, batchSize),
     best: { name: 'MRR', mode: 'max' },
   });
-  console.log(rankingTable(data, lists, { 'this model': await rank(ranker, lists, batchSize) }));
+  const { title, rows } = rankingTable(data, lists, { 'this model': await rank(ranker, lists, batchSize) });
+  await reportResult(output, { from: name ?? shippedBert(), about, ...testResult({ of: title, rows }) });
   console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
 }
 
@@ -124,7 +127,8 @@ async function trainWriter(values: Values, data: DialogueData, lists: Candidates
   const { model, tokenizer, maxLength } = writer;
   const { seed: _, ...generation } = { maxNewTokens: 64, ...generationOptions(values, {}), seed };
   model.generationConfig = generationConfigFile(output, generation).data as string;
-  console.log(describe(data, model.numParameters(), maxLength));
+  const about = describe(data, model.numParameters(), maxLength);
+  console.log(about);
   const rows = (examples: readonly DialogueExample[]) => examples.map((example) => replyRow(writer, example));
   const validation = replyTask(writer, rows(data.validation), { batchSize, seed });
   const before = await test(writer, data, lists, { ...generation, seed, batchSize });
@@ -136,15 +140,14 @@ async function trainWriter(values: Values, data: DialogueData, lists: Candidates
     evaluate: evaluator(model, validation, validation.batchesPerEpoch),
   });
   const after = await test(writer, data, lists, { ...generation, seed, batchSize });
-  console.log(
-    rankingTable(data, lists, {
-      'the model it began as, likelihood': before.likelihood,
-      'the same, gain by the history': before.gain,
-      'this model, likelihood': after.likelihood,
-      'this model, gain by the history': after.gain,
-    }),
-  );
-  console.log(writingTable(data, before, after));
+  const found = rankingTable(data, lists, {
+    'the model it began as, likelihood': before.likelihood,
+    'the same, gain by the history': before.gain,
+    'this model, likelihood': after.likelihood,
+    'this model, gain by the history': after.gain,
+  });
+  const tested = { ...writingTable(data, before, after), more: [found] };
+  await reportResult(output, { from: values.model ?? shippedGpt(), about, ...testResult(tested) });
   console.log(`saved  ${output} (loads in Transformers too), report in ${join(output, 'report.html')}`);
 }
 
@@ -184,7 +187,7 @@ function rankingTable(
   data: DialogueData,
   lists: readonly Candidates[],
   models: Readonly<Record<string, RankingScores>>,
-): string {
+): { readonly title: string; readonly rows: Scored[] } {
   const { frequencies, matches } = baselineRankings(data.train, lists);
   const all = {
     'guessing, in the mean': scoreGuesses(lists),
@@ -192,39 +195,36 @@ function rankingTable(
     BM25: scoreRankings(lists, matches),
     ...models,
   };
-  const names = Object.keys(all.BM25);
-  const rows = Object.entries(all).map(([name, scores]) => [name, ...names.map((each) => scores[each]!.toFixed(3))]);
-  const head = `the true one of ${lists[0]!.replies.length} replies, ${lists.length} times`;
-  return `\n${alignTable([head, ...names], rows, new Set(names.map((_, i) => i + 1)))}\n`;
+  return {
+    title: `the true one of ${lists[0]!.replies.length} replies, ${lists.length} times`,
+    rows: Object.entries(all).map(([name, scores]) => ({ name, scores: { ...scores } })),
+  };
 }
 
-/** How replies read, beside those that were given before, and a few of them. */
-function writingTable({ train, test }: DialogueData, before: Tested, after: Tested): string {
+/** How replies read, beside those that were given before, and some of them. */
+function writingTable({ train, test }: DialogueData, before: Tested, after: Tested): Parameters<typeof testResult>[0] {
   const wanted = test.map(({ reply }) => reply);
   const recall = translationMemory(train.map(({ history, reply }) => ({ source: textOf(history), target: reply })));
   const memory = test.map(({ history }) => recall(textOf(history)));
-  const all = [
-    ['the true replies', wanted, undefined],
-    ['the reply to the most alike history', memory, undefined],
-    ['the model it began as', before.written, before.perplexity],
-    ['this model', after.written, after.perplexity],
-  ] as const;
-  const rows = all.map(([name, texts, perplexity]) => {
-    const { BLEU, words, ...distinct } = scoreWritten(texts, wanted);
-    const shown = Object.values(distinct).map((value) => value.toFixed(3));
-    return [name, perplexity?.toFixed(1) ?? '', ...shown, BLEU!.toFixed(1), words!.toFixed(0)];
+  const scoresOf = ({ written, perplexity }: Tested): Scored['scores'] => ({
+    perplexity,
+    ...scoreWritten(written, wanted),
   });
-  const names = ['perplexity', 'distinct-1', 'distinct-2', 'BLEU', 'words'];
-  const samples = test
-    .slice(0, 3)
-    .flatMap(({ history, reply }, i) => [
-      `\n  said     ${printable(history.at(-1)!.content)}`,
-      `  before   ${printable(before.written[i]!)}`,
-      `  written  ${printable(after.written[i]!)}`,
-      `  wanted   ${printable(reply)}`,
-    ]);
-  const table = alignTable([`replies, ${test.length}`, ...names], rows, new Set(names.map((_, i) => i + 1)));
-  return [table, ...samples, ''].join('\n');
+  return {
+    of: `${test.length} replies`,
+    rows: [
+      { name: 'the true replies', scores: scoreWritten(wanted, wanted) },
+      { name: 'the reply to the most alike history', scores: scoreWritten(memory, wanted) },
+      ...beforeAndAfter(scoresOf(before), scoresOf(after)),
+    ],
+    digits: { perplexity: 1, BLEU: 1, words: 0 },
+    written: test.map(({ history, reply }, i) => ({
+      text: history.at(-1)!.content,
+      before: before.written[i]!,
+      written: after.written[i]!,
+      wanted: reply,
+    })),
+  };
 }
 
 /** --ask: a reply, or how well the lines of a file would do as one. */

@@ -8,7 +8,6 @@
  */
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
-import { alignTable } from '../common/text-table.ts';
 import { SentenceTransformer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { fineTuneOptions, shippedBert, trainingFlags } from './cli/fine-tune.ts';
@@ -16,12 +15,12 @@ import { hashOfJson } from './data/text-hash.ts';
 import { embeddingDataNames, loadEmbeddingData } from './embeddings/data.ts';
 import type { EmbeddingPair } from './embeddings/data.ts';
 import { bestOf, haveScores, scoreBaseline, scoreModel } from './embeddings/evaluate.ts';
-import type { EmbeddingScore } from './embeddings/evaluate.ts';
 import { mineHardNegatives } from './embeddings/hard-negatives.ts';
 import { coSent, matryoshka, multipleNegativesRanking, triplet } from './embeddings/losses.ts';
 import type { EmbeddingLoss } from './embeddings/losses.ts';
 import { embeddingTask } from './embeddings/task.ts';
 import { reportResult } from './report/run-result.ts';
+import { beforeAndAfter, testResult } from './report/test-result.ts';
 import { trainEpochs } from './trainer/epochs.ts';
 import { claimRun, resumeCommand, resumeOf } from './trainer/run-state.ts';
 
@@ -88,7 +87,11 @@ main(async () => {
   console.log(about);
   // The whole shelf is searched in the test: the pages of all parts.
   const shelf = [...data.train, ...data.validation].map(({ target }) => target);
-  const before = [await scoreBaseline(data.test, shelf), await scoreModel(model, data.test, shelf)] as const;
+  const baseline = {
+    name: haveScores(data.test) ? 'words in common' : 'BM25',
+    scores: await scoreBaseline(data.test, shelf),
+  };
+  const before = await scoreModel(model, data.test, shelf);
   const mined = hardNegatives > 0 ? await mineHardNegatives(model, data.train, { count: hardNegatives, margin }) : [];
   const columns = columnsOf(data.train, mined, hardNegatives, lossName);
   const { best } = await trainEpochs({
@@ -112,8 +115,13 @@ main(async () => {
     resumeCommand: resumeCommand(command.usage),
   });
   const after = await scoreModel(model, data.test, shelf);
-  const tested = report(data.test, shelf.length, [...before, after]);
-  await reportResult(output, { from: values.model ?? shippedBert(), about, test: tested });
+  const tested = testResult({
+    of: haveScores(data.test)
+      ? `${data.test.length} pairs`
+      : `${data.test.length} queries, ${data.test.length + shelf.length} documents`,
+    rows: [baseline, ...beforeAndAfter(before, after)],
+  });
+  await reportResult(output, { from: values.model ?? shippedBert(), about, ...tested });
   if (best) console.log(`best ${bestOf(data.validation)} of validation ${best.value.toFixed(3)}, at step ${best.step}`);
   console.log(`saved  ${output} (loads in sentence-transformers too), report in ${join(output, 'report.html')}`);
 });
@@ -168,16 +176,4 @@ function columnsOf(
       `${command.name}: --loss triplet needs one negative for each pair: --negative-column NAME or --hard-negatives 1`,
     );
   return { columns };
-}
-
-function report(test: readonly EmbeddingPair[], others: number, scores: readonly EmbeddingScore[]): string {
-  const names = Object.keys(scores[0]!);
-  const kinds = [haveScores(test) ? 'words in common' : 'BM25', 'the model it began as', 'this model'];
-  const digits = haveScores(test) ? 3 : 1;
-  const shown = (value: number): string => (haveScores(test) ? value : 100 * value).toFixed(digits);
-  const rows = scores.map((score, i) => [kinds[i]!, ...names.map((name) => shown(score[name]!))]);
-  const head = haveScores(test)
-    ? `test, ${test.length} pairs`
-    : `test, ${test.length} queries, ${test.length + others} documents`;
-  return `\n${alignTable([head, ...names], rows, new Set(names.map((_, i) => i + 1)))}\n`;
 }

@@ -21,7 +21,7 @@ const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished
 
 /** Held-out values of a model by the name of their column. */
 function held(stdout: string, name: string): Readonly<Record<string, number>> {
-  const [head, row] = ['held out', name].map((begin) => new RegExp(`^${begin} +(.*)$`, 'm').exec(stdout)![1]!);
+  const [head, row] = ['test, \\d+ pairs', name].map((begin) => new RegExp(`^${begin} +(.*)$`, 'm').exec(stdout)![1]!);
   const values = row!.trim().split(/ +/).map(Number);
   return Object.fromEntries(
     head!

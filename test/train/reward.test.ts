@@ -117,7 +117,9 @@ const run = (args: readonly string[], options?: ScriptOptions): Promise<Finished
 
 /** How often the better answer was ahead on held-out pairs. */
 function accuracyOf(stdout: string): number {
-  const [head, row] = ['held out', 'this model'].map((begin) => new RegExp(`^${begin} +(.*)$`, 'm').exec(stdout)![1]!);
+  const [head, row] = ['test, \\d+ pairs', 'this model'].map(
+    (begin) => new RegExp(`^${begin} +(.*)$`, 'm').exec(stdout)![1]!,
+  );
   return Number(row!.trim().split(/ +/)[head!.trim().split(/ +/).indexOf('accuracy')]);
 }
 

@@ -37,7 +37,12 @@ for (const [name, args] of Object.entries({ whole: ['--learning-rate', '0.01'], 
       /\d+ conversations to train, \d+ to validate, \d+ to test\n {7}\d+ tokens to train, \d+ of/,
     );
     const loss = (name: string): number => Number(new RegExp(`^${name} +([\\d.]+)`, 'm').exec(done.stdout)![1]);
-    assert.match(done.stdout, /right of \d+ +ROUGE-1 +ROUGE-2 +ROUGE-L\n/);
+    assert.match(
+      done.stdout,
+      /test, \d+ conversations, \d+ replies +loss +perplexity +right \(%\) +ROUGE-1 +ROUGE-2 +ROUGE-L\n/,
+    );
+    const report = readFileSync(join(whole, 'report.html'), 'utf8');
+    assert.match(report, /<h2>Test<\/h2>[^]*>right \(%\)<[^]*>this model<[^]*<h2>Samples<\/h2>[^]*<small>before /);
     assert.is(existsSync(join(whole, 'adapter_model.safetensors')), name === 'adapter');
     // In so few steps an adapter of a model that knows nothing teaches it little.
     const share = name === 'whole' ? 0.75 : 1;

@@ -52,7 +52,7 @@ test('trains, tests beside BM25 and its start, saves; killed and resumed it is t
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /60 pairs; left out: .*\n {7}\d+ pairs to train, \d+ to validate, \d+ to test/);
   const recall = (name: string): number =>
-    Number(new RegExp(`^${name} +(\\d+\\.\\d)(?: +\\d+\\.\\d){3}$`, 'm').exec(done.stdout)![1]);
+    Number(new RegExp(`^${name} +(\\d\\.\\d{3})(?: +\\d\\.\\d{3}){3}$`, 'm').exec(done.stdout)![1]);
   assert.ok(recall('BM25') > 0);
   assert.ok(recall('this model') >= recall('the model it began as'), done.stdout);
   const model = await SentenceTransformer.fromPretrained(whole);

@@ -78,7 +78,8 @@ th { font-weight: 600; } thead th { color: var(--soft); white-space: nowrap; }
   border-radius: .35rem; padding: .5rem .75rem; overflow-wrap: anywhere; }
 .samples .right { border-left-color: rgb(var(--right)); }
 .samples .wrong { border-left: .35rem double rgb(var(--wrong)); }
-.samples p { margin: 0; } .samples .text { color: var(--soft); white-space: pre-line; }
+.samples p { margin: 0; } .samples small { display: block; }
+.samples .text { color: var(--soft); white-space: pre-line; }
 @media (max-width: 480px) { dd { font-size: 1.1rem; }
   .facts th, .facts td { display: block; width: auto; white-space: normal; border: 0; padding: .1rem 0; }
   .facts tr { display: block; border-bottom: 1px solid var(--grid); padding: .25rem 0; } }

@@ -98,10 +98,12 @@ function samplesHtml(groups: TestScores['samples']): string {
   return `<section><h2>Samples</h2>\n${parts.join('\n')}</section>`;
 }
 
-function sampleHtml({ text, answer, wanted, right }: TestSample): string {
+function sampleHtml({ text, answer, before, wanted, right }: TestSample): string {
   const [name, word] = right === undefined ? ['', ''] : right ? ['right', 'right: '] : ['wrong', 'wrong: '];
-  const other =
-    wanted === undefined || (right && wanted === answer) ? '' : ` <small>wanted ${escapeHtml(wanted)}</small>`;
+  const isTold = wanted !== undefined && !(right && wanted === answer);
+  const notes = [...(before === undefined ? [] : [`before ${before}`]), ...(isTold ? [`wanted ${wanted}`] : [])];
+  const small = notes.map((note) => `<small>${escapeHtml(note)}</small>`).join('');
   const lines = text.split('\n').map(escapeHtml).join('\n');
-  return `<li class="${name}"><p>${word}<b>${escapeHtml(answer)}</b>${other}</p><p class="text">${lines}</p></li>`;
+  const said = `<p>${word}<b>${escapeHtml(answer)}</b>${small}</p>`;
+  return `<li class="${name}">${said}<p class="text">${lines}</p></li>`;
 }

@@ -47,6 +47,8 @@ export const testSchema = z.object({
             text: z.string(),
             /** What the model answered, with how sure it is. */
             answer: z.string(),
+            /** What it answered before it was trained. */
+            before: z.string().optional(),
             /** What was wanted. */
             wanted: z.string().optional(),
             /** Left out where an answer is neither. */

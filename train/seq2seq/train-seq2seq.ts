@@ -1,15 +1,12 @@
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
-import { printable } from '../../common/printable.ts';
 import { progress } from '../../common/progress.ts';
-import { alignTable } from '../../common/text-table.ts';
 import { generateFromSources, generationConfigFile } from '../../models/index.ts';
 import type { GenerationOptions, Text2TextOptions } from '../../models/index.ts';
 import { flagOf, UsageError } from '../cli/cli.ts';
 import type { Option, Parsed } from '../cli/cli.ts';
-import type { RunResult } from '../report/result-file.ts';
 import { reportResult } from '../report/run-result.ts';
-import { shownText } from '../report/test-scores.ts';
+import { testResult } from '../report/test-result.ts';
 import { evaluator } from '../trainer/evaluate.ts';
 import { resumeCommand, resumeOf } from '../trainer/run-state.ts';
 import { trainerFlags, trainerSettings } from '../trainer/settings.ts';
@@ -188,36 +185,16 @@ function describe({ train, validation, test, origin }: PairData, { model }: Seq2
 }
 
 /** The test part's texts beside those that need no model, and a few of them. */
-function report({ data, metric, baselines }: Seq2SeqRun, texts: readonly string[]): Pick<RunResult, 'test' | 'scores'> {
+function report({ data, metric, baselines }: Seq2SeqRun, texts: readonly string[]): ReturnType<typeof testResult> {
   const references = targetsOf(data.test);
-  const scored = [...baselines, ['this model', texts] as const].map(
-    ([name, written]) => [name, metric.score(written, references)] as const,
-  );
-  const names = Object.keys(scored[0]![1]);
-  const rows = scored.map(([name, scores]) => [name, ...names.map((each) => scores[each]!.toFixed(metric.digits))]);
-  const head = [`test, ${references.length} pairs`, ...names];
-  const samples = data.test
-    .slice(0, 5)
-    .flatMap(({ source, target }, i) => [
-      `\n  source   ${printable(source)}`,
-      `  written  ${printable(texts[i]!)}`,
-      `  wanted   ${printable(target)}`,
-    ]);
-  const table = alignTable(head, rows, new Set(names.map((_, i) => i + 1)));
-  const inReport = data.test.slice(0, 10).map(({ source, target }, i) => ({
-    text: shownText(source),
-    answer: shownText(texts[i]!),
-    wanted: shownText(target),
-  }));
-  // The model's own row comes first in a report.
-  const ordered = [scored.at(-1)!, ...scored.slice(0, -1)];
-  const lines = ordered.map(([name, scores]) => ({ name, scores: names.map((each) => ({ value: scores[each]! })) }));
-  return {
-    test: [`\n${table}`, metric.note, ...samples, ''].join('\n'),
-    scores: {
-      of: `${references.length} pairs`,
-      tables: [{ title: 'Scores', columns: names, rows: lines }],
-      samples: [{ title: 'The first pairs', samples: inReport }],
-    },
-  };
+  return testResult({
+    of: `${references.length} pairs`,
+    rows: [...baselines, ['this model', texts] as const].map(([name, written]) => ({
+      name,
+      scores: metric.score(written, references),
+    })),
+    digits: metric.digits,
+    note: metric.note,
+    written: data.test.map(({ source, target }, i) => ({ text: source, written: texts[i]!, wanted: target })),
+  });
 }
