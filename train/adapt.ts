@@ -9,6 +9,7 @@
 import { join } from 'node:path';
 import { manualSeed } from '../autograd/index.ts';
 import { initAdapter, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
+import { keyValueHeads } from '../models/transformer/decoder-config.ts';
 import { alignTable } from '../common/text-table.ts';
 import { domainWords } from './adaptation/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -43,6 +44,11 @@ const command = {
     },
     oldShare: { type: 'number', default: 0.25, min: 0, max: 1, help: 'share of the rows that are of the old domain' },
     newWords: { type: 'int', default: 0, min: 0, help: 'words of the domain that get a token of their own' },
+    kvHeads: {
+      type: 'int',
+      min: 1,
+      help: 'a decoder begins with so many heads of keys and values, each the mean of some, which queries then share',
+    },
     context: { type: 'int', default: 128, min: 8, help: 'tokens a row' },
     batchSize: { type: 'int', default: 16, min: 1, help: 'rows a batch' },
     steps: { type: 'int', default: 500, min: 1, help: 'optimizer steps' },
@@ -66,6 +72,10 @@ main(async () => {
   const adapter = adapterOf(values);
   if (adapter && values.newWords > 0)
     throw new UsageError(`${command.name}: new words need weights of their own; leave --new-words or the adapter out`);
+  if (values.kvHeads !== undefined && (adapter ?? values.quantize) !== undefined)
+    throw new UsageError(
+      `${command.name}: --kv-heads makes other weights, which all learn; leave adapter and --quantize out`,
+    );
   checkAdapterFlags(values);
   await claimRun(command.name, output, resumeOf(values));
   const folder = await resolveModelFolder(values.model);
@@ -74,7 +84,7 @@ main(async () => {
     const words = values.newWords > 0 ? await domainWords(textsOf(values), original, { count: values.newWords }) : [];
     manualSeed(seed);
     const spelt = words.map(({ word }) => word);
-    return { words, adaptable: await loadAdaptable(folder, original, spelt, values.quantize) };
+    return { words, adaptable: await loadAdaptable(folder, original, spelt, values) };
   };
   const { words, adaptable } = await readModelFolder(folder, load);
   const { model, tokenizer } = adaptable;
@@ -112,6 +122,16 @@ main(async () => {
         .join(', ')}, ...`,
     );
 
+  if (values.kvHeads !== undefined) {
+    const original = await loadAdaptable(folder, tokenizer, []);
+    for (const { name, evaluate } of heldOut('new', original, fresh, values)) {
+      const { loss } = await evaluate();
+      const heads = keyValueHeads(original.model.config as never);
+      console.log(
+        `heads  ${heads} of keys and values become ${values.kvHeads}; with all of them ${name} has ${told(loss!)}`,
+      );
+    }
+  }
   const measure = async (): Promise<Evaluation> => {
     const losses: [string, number][] = [];
     for (const { name, evaluate } of domains) losses.push([name, (await evaluate())['loss']!]);
@@ -133,6 +153,7 @@ main(async () => {
       batchSize,
       context,
       words: words.length,
+      ...(values.kvHeads === undefined ? {} : { kvHeads: values.kvHeads }),
     },
     output,
     resume: resumeOf(values),
@@ -173,6 +194,8 @@ function heldOut(
   const density = adaptable.part === 'lm' ? tokens / characters : undefined;
   return [{ name, evaluate: evaluator(adaptable.model, task, batches), density }];
 }
+
+const told = (loss: number): string => `a loss of ${loss.toFixed(4)}, perplexity ${Math.exp(loss).toFixed(2)}`;
 
 /** Held-out loss and perplexity of each domain before and after. */
 function compare(domains: readonly Domain[], before: Evaluation, after: Evaluation): string {

@@ -2,6 +2,7 @@ import { BertForMaskedLM, BertTokenizer, causalLoaders, resolveModelFolder } fro
 import type { CausalLM, ModelConfig, PreTrainedModel, Quantization, Tokenizer } from '../../models/index.ts';
 import { readModelJson } from '../../models/io/model-files.ts';
 import { modelParts } from '../../models/io/resolve.ts';
+import { groupKeyValueHeads } from '../compress/kv-heads.ts';
 import { adaptVocabulary } from './index.ts';
 import type { TokenCorpus } from '../data/token-corpus.ts';
 import { blockWindows, causalLM, maskedLM, withSeparators } from '../objectives/index.ts';
@@ -33,27 +34,32 @@ export interface Adaptable {
 /**
  * Loads a model with its tokenizer, extended by tokens for `words`: BERT goes on with masked tokens, decoders
  * of GGUF files too, with the next token. With `quantize` weights stay in 4 or 8 bits, for an adapter to be
- * trained on them. Error: a family that is neither; a BERT that is to be quantized; an adapter.
+ * trained on them; `kvHeads` leaves a decoder fewer heads of keys and values, see `groupKeyValueHeads`.
+ * Error: a family that is neither; a BERT that is to be quantized; an adapter.
  */
 export async function loadAdaptable(
   id: string,
   tokenizer: AnyTokenizer,
   words: readonly string[],
-  quantize?: Quantization,
+  { quantize, kvHeads }: { readonly quantize?: Quantization | undefined; readonly kvHeads?: number | undefined } = {},
 ): Promise<Adaptable> {
   const folder = await resolveModelFolder(id);
   if ((await modelParts(folder)).adapter !== undefined)
     throw new Error(`${folder} is an adapter of a model; merge it first: train/export.ts --model ${folder}`);
   const type = String((await readModelJson(folder, 'config.json'))['model_type']);
-  const isMasked = type === 'bert' && quantize === undefined;
+  const isMasked = type === 'bert' && quantize === undefined && kvHeads === undefined;
   if (isMasked && tokenizer instanceof BertTokenizer) return masked(folder, tokenizer, words);
   if (isMasked)
     throw new Error(`${folder} is a BERT, and its tokenizer is not WordPiece of BERT's kind; give both of one model`);
   if (!Object.hasOwn(causalLoaders, type)) {
-    const known = [...(quantize === undefined ? ['bert'] : []), ...Object.keys(causalLoaders)].join(', ');
+    const known = [
+      ...(quantize === undefined && kvHeads === undefined ? ['bert'] : []),
+      ...Object.keys(causalLoaders),
+    ].join(', ');
     throw new Error(`${folder} is a model of type "${type}"; one of ${known} can be adapted`);
   }
-  return causal(await causalLoaders[type]!(folder, { quantize }), tokenizer, words);
+  const model = await causalLoaders[type]!(folder, { quantize });
+  return causal(kvHeads === undefined ? model : groupKeyValueHeads(model as never, kvHeads), tokenizer, words);
 }
 
 async function masked(folder: string, old: BertTokenizer, words: readonly string[]): Promise<Adaptable> {
