@@ -73,6 +73,11 @@ export interface CodeOptions {
   readonly by?: 'index' | 'row';
   /** Input 0 is a value `x0` that the kernel computed; operand k is input k + 1. */
   readonly carries?: boolean;
+  /**
+   * Loads in a function of their own, `fn NAME_load(at: u32) -> NAME_inputs`, whose result NAME takes last:
+   * a thread of several units loads all before it stores any. By index, with operands, nothing carried.
+   */
+  readonly split?: boolean;
 }
 
 /** Declares the WGSL types that the functions use: V for numbers, B for truths, U for words. */
@@ -121,7 +126,7 @@ function code(
   name: string,
   spec: Elements,
   place: Placement,
-  { width, prefix = '', by = 'index', carries = false }: CodeOptions,
+  { width, prefix = '', by = 'index', carries = false, split = false }: CodeOptions,
   statements: string,
   outputs: readonly Binding[],
   ending: readonly string[],
@@ -139,13 +144,25 @@ function code(
     output === undefined ? [read(`${prefix}a${k}`, place.bindingType(k, dtype))] : [],
   );
   const where = by === 'row' ? 'row: u32, c: u32' : 'at: u32';
-  const signature = `fn ${name}(${where}${carries ? ', x0: V' : ''})${outputs.length > 0 ? '' : ' -> V'}`;
-  const body = [place.unravel, ...loadsOf(spec, place, prefix, carries), statements, ...ending].filter(Boolean);
+  const more = `${carries ? ', x0: V' : ''}${split ? `, inputs: ${name}_inputs` : ''}`;
+  const signature = `fn ${name}(${where}${more})${outputs.length > 0 ? '' : ' -> V'}`;
+  const loads = loadsOf(spec, place, prefix, carries);
+  const names = operands.map((_, k) => `x${k}`);
+  const given = split ? names.map((x) => `let ${x} = inputs.${x};`) : loads;
+  const body = [place.unravel, ...given, ...numbersOf(spec, prefix), statements, ...ending].filter(Boolean);
   const random = draws.length > 0 ? [philoxWgsl, unitAt(width)] : [];
   const flops = statements.split('\n').filter(Boolean).length + 25 * draws.length;
+  const fields = operands.map(({ kind }, k) => `x${k}: ${kind === 'b' ? 'B' : 'V'}`);
+  const loader = [place.unravel, ...loads, `return ${name}_inputs(${names.join(', ')});`].filter(Boolean);
   const functions = [
     ...random,
     ...functionsUsedBy(statements, computed, width),
+    ...(split
+      ? [
+          `struct ${name}_inputs { ${fields.join(', ')} }`,
+          `fn ${name}_load(at: u32) -> ${name}_inputs {\n${loader.join('\n')}\n}`,
+        ]
+      : []),
     `${signature} {\n${body.join('\n')}\n}`,
   ];
   return { operands: bound, outputs, params, functions, flops };
@@ -159,23 +176,21 @@ function unitAt(width: Width): string {
 }`;
 }
 
-function loadsOf(
-  { operands, scalars, draws = [], compute }: Elements,
-  place: Placement,
-  prefix: string,
-  carries: boolean,
-): string[] {
+function loadsOf({ operands, compute }: Elements, place: Placement, prefix: string, carries: boolean): string[] {
   const computed = computeType(compute);
-  const loads = operands.map(({ dtype, kind, output }, k) => {
+  return operands.map(({ dtype, kind, output }, k) => {
     const x = `x${carries ? k + 1 : k}`;
     const array = output === undefined ? `${prefix}a${k}` : `${prefix}y${output}`;
     const { text, vector } = place.load(array, k, dtype);
     if (kind === 'b') return `let ${x} = B(!(${text} == ${vector ? `vec4<${storedType(dtype)}>(0)` : '0'}));`;
     return `let ${x} = ${vector ? `V(${text})` : `V(${computed}(${text}))`};`;
   });
+}
+
+/** Binds the scalars and the random numbers. */
+function numbersOf({ scalars, draws = [] }: Elements, prefix: string): string[] {
   const names = ['key0', 'key1', 'low', 'high'];
   return [
-    ...loads,
     ...scalars.map((_, k) => `let s${k} = V(p.${prefix}s${k});`),
     ...draws.map(
       (_, k) => `let r${k} = unit_at(p.${prefix}start + at, ${names.map((n) => `p.${prefix}r${k}_${n}`).join(', ')});`,
