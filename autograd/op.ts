@@ -239,6 +239,8 @@ export interface Op<I extends Tensors = Tensors, O extends Tensors = Tensors, A 
     /** The kernel passes over its inputs several times: only cheap work moves into its loads. */
     readonly repeats?: boolean;
   };
+  /** An optional input, of the type and shape of the one output, that is added to it. */
+  readonly adds?: keyof I;
   /** Inputs that the op overwrites in place. */
   readonly mutates?: readonly (keyof I)[];
 }

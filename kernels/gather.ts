@@ -132,7 +132,7 @@ export interface ScatterAddRowsOperands {
   readonly index: Operand;
   /** i32 [count, 2], from `linkOccurrences`. */
   readonly links: Operand;
-  /** [rows, cols], filled with zeros. */
+  /** [rows, cols], filled with zeros, or what is added to. */
   readonly y: Operand;
 }
 
@@ -140,10 +140,11 @@ export interface ScatterAddRowsOperands {
  * Computes y[index[i], :] += x[i, :] into zeros, the adjoint of `gatherRows`. The first place of each chain
  * adds up the chain in order: WGSL has no float atomics, and their order would change from run to run. Where
  * only a part of a large x is bound, `begin` is its first row, and y holds the sums of the rows before it.
+ * `onto`: the sums are added to what y held.
  */
 export function scatterAddRows(
   { x, index, y }: ScatterAddRowsOperands,
-  { bound, begin = 0 }: { readonly bound?: RowBound; readonly begin?: number },
+  { bound, begin = 0, onto = false }: { readonly bound?: RowBound; readonly begin?: number; readonly onto?: boolean },
 ): Dispatch {
   const { dtype, offset } = x;
   const [own, cols] = y.shape as [number, number];
@@ -185,7 +186,7 @@ if (p.begin > 0) { total = ${sum}(y[place]); }
 for (var j = i32(i); j >= 0 && j < p.end; j = links[j].y) {
   if (j >= p.begin) { total += ${sum}(x[p.xo + u32(j - p.begin) * p.cols + c]); }
 }
-y[place] = ${type}(total);`,
+y[place] = ${type}(total${onto ? ` + select(${sum}(0), ${sum}(y[place]), p.begin == 0)` : ''});`,
   });
 }
 

@@ -1,4 +1,5 @@
 import { writtenBy } from './dependencies.ts';
+import { addOnto } from './onto.ts';
 import type { Storage } from '../storage.ts';
 import type { Entry } from '../op.ts';
 import { Tensor } from '../tensor.ts';
@@ -17,7 +18,7 @@ export interface Simplified {
  */
 export function simplify(entries: readonly Entry[], wanted: ReadonlySet<Storage>): Simplified {
   const { entries: distinct, moved } = share(entries, wanted);
-  const live = withoutDead(distinct, wanted);
+  const live = addOnto(withoutDead(distinct, wanted), wanted);
   return { entries: live, moved, shared: entries.length - distinct.length, dead: distinct.length - live.length };
 }
 

@@ -1,7 +1,7 @@
 import { gatherAxis, gatherRows, linkOccurrences, scatterAddAxis, scatterAddRows } from '../../kernels/gather.ts';
 import type { RowBound } from '../../kernels/gather.ts';
 import { sizeOf } from '../../kernels/layout.ts';
-import { fill } from '../lower/elementwise.ts';
+import { emitElements, fill } from '../lower/elementwise.ts';
 import { leadingAxes } from '../lower/split.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Lowering, Op, Spec } from '../op.ts';
@@ -53,27 +53,35 @@ const rowsOp: Rows = defineOp<Rows>({
   },
 });
 
-type AddRows = Op<{ x: Tensor; index: Tensor }, { y: Tensor }, RowsAttrs & { readonly rows: number }>;
+type AddRowsInputs = { x: Tensor; index: Tensor; onto?: Tensor };
+type AddRows = Op<AddRowsInputs, { y: Tensor }, RowsAttrs & { readonly rows: number }>;
 
-/** x [count, cols], index [count]; y[r, :] [rows, cols] = sum of x[i, :] over index[i] = r. */
+/** x [count, cols], index [count]; y[r, :] [rows, cols] = sum of x[i, :] over index[i] = r, + onto[r, :]. */
 const addRowsOp: AddRows = defineOp<AddRows>({
   name: 'scatterAddRows',
   infer: ({ x }, { rows }) => ({ y: { shape: [rows, x.shape.at(-1)!], dtype: x.dtype } }),
-  lower(lowering, { x, index }, { y }, attrs) {
+  lower(lowering, { x, index, onto }, { y }, attrs) {
     const { start: begin } = lowering.part('i') ?? { start: 0 };
-    if (begin === 0) fill(lowering, y, 0);
+    if (begin === 0 && onto) {
+      const { elements, operands } = lowering.source('onto');
+      const outputs = elements.outputs.map((output) => ({ ...output, dtype: y.dtype, fresh: true }));
+      emitElements(lowering, 'onto', { elements: { ...elements, outputs }, operands, outputs: [y] });
+    } else if (begin === 0) fill(lowering, y, 0);
     if (index.size === 0) return;
     const at = lowering.contiguous(index);
     const links = lowering.temporary([index.size, 2], 'i32');
     lowering.emit(linkOccurrences, { index: at, links }, attrs);
     const operands = { x: lowering.contiguous(x), index: at, links, y };
-    lowering.emit(scatterAddRows, operands, { bound: boundOf(lowering.part('r')), begin });
+    lowering.emit(scatterAddRows, operands, { bound: boundOf(lowering.part('r')), begin, onto: !!onto });
   },
+  fuses: { prologues: ['onto'] },
+  adds: 'onto',
   // Each part of x adds to the sums that the parts before it left in y.
-  axes: () => ({ of: { x: 'iC', index: 'I', y: 'rC' }, combine: 'fill' }),
+  axes: ({ onto }) => ({ of: { x: 'iC', index: 'I', ...(onto ? { onto: 'rC' } : {}), y: 'rC' }, combine: 'fill' }),
   saves: { inputs: ['index'] },
   vjp: ({ g, input, attrs: { wraps } }) => ({
     x: apply(rowsOp, { table: g, index: input('index') }, { ignore: none, wraps }).y,
+    onto: g,
   }),
 });
 

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import * as tf from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Dropout, Linear, Module } from '../../models/index.ts';
+import { acquire } from '../../gpu/index.ts';
 import { planMemory } from '../../autograd/compile/plan.ts';
 import { Random } from '../../common/random.ts';
 
@@ -42,6 +43,34 @@ function newNet(): Net {
 async function bits(tensors: readonly Tensor[]): Promise<number[][]> {
   return Promise.all(tensors.map(async (x) => [...(await x.data())]));
 }
+
+test('the gradient of a table is added in place to that of its other use, bit for bit, also cut', async () => {
+  const gpu = await acquire();
+  tf.manualSeed(9);
+  const table = tf.normal([40, 12]).keep();
+  const weights = tf.normal([9, 40]).keep();
+  const index = tf.tensor([3, 0, 39, 3, 17, 3, 0, 8, 21], { dtype: 'i32' }).keep();
+  table.requiresGrad = true;
+  const step = (): Tensor => {
+    table.clearGrad();
+    const scores = tf.embedding(table, index).matmul(table.transpose(0, 1));
+    tf.mul(scores, weights).sum().backward();
+    return table.grad!.detach();
+  };
+  const apart = await step().data();
+  const compiled = tf.compile(step, { log: assert.unreachable });
+  assert.equal([...(await compiled().data())], [...apart]);
+  assert.not.match(await compiled.explain(), /fill/);
+  const restore = gpu.limitBindings(1024, 256);
+  try {
+    const cut = tf.compile(step, { log: assert.unreachable });
+    const found = await cut().data();
+    const off = (x: number, i: number): boolean => !(Math.abs(found[i]! - x) <= 1e-5);
+    assert.is(Array.from(apart).findIndex(off), -1);
+  } finally {
+    restore();
+  }
+});
 
 test('a training step, replayed, computes what it computes without compile, bit for bit', async () => {
   const run = async (compiled: boolean): Promise<number[][]> => {
