@@ -185,8 +185,11 @@ async function nearest({ model, tokenizer, texts, name }: Look): Promise<string>
 const layerNames = ({ layers }: LayerMap): string[] => Array.from({ length: layers }, (_, i) => `layer ${i}`);
 const headNames = ({ width }: LayerMap): string[] => Array.from({ length: width }, (_, i) => `head ${i}`);
 
+/** Values stand in the cells of maps of few columns. */
+const digitsFor = ({ width }: LayerMap): Pick<NamedMap, 'digits'> => (width <= 16 ? { digits: 2 } : {});
+
 const headMap = (title: string, note: string, map: LayerMap, scale?: number): NamedMap => ({
-  ...{ title, note, rows: layerNames(map), columns: headNames(map), values: map.values },
+  ...{ title, note, rows: layerNames(map), columns: headNames(map), values: map.values, ...digitsFor(map) },
   ...(scale === undefined ? {} : { scale }),
 });
 
@@ -264,5 +267,8 @@ async function patch({ model, tokenizer, texts, name, options }: Look): Promise<
   console.log(`${about}\nwhat comes back with ${activation} of the clean text:`);
   console.log(mapLines(found, columns, (x) => x.toFixed(2)));
   const map = { title: `What comes back with ${activation} of the clean text`, note: about };
-  return heatMapPage([{ ...map, rows: layerNames(found), columns, values: found.values }], `Patching of ${name}`);
+  return heatMapPage(
+    [{ ...map, rows: layerNames(found), columns, values: found.values, ...digitsFor(found) }],
+    `Patching of ${name}`,
+  );
 }

@@ -33,14 +33,18 @@ export function heatMapPage(maps: readonly NamedMap[], title: string, end = ''):
         `${wrong.columns.length} columns`,
     );
   const body = maps
-    .map(({ title: name, note, rows, columns, values, words }, m) => {
+    .map(({ title: name, note, rows, columns, values, words, scale }, m) => {
       const cell = (i: number, j: number): string => {
         const at = i * columns.length + j;
         return `${words ? `${words[at]!} ` : ''}${shown(Number(values[at]))}`;
       };
       const lines = rows.map((row, i) => [row, ...columns.map((_, j) => cell(i, j))]);
+      const sizes = Array.from(values, (value) => (Number.isFinite(value) ? value : 0));
+      const strongest = shown(scale ?? Math.max(...sizes.map(Math.abs)));
+      const below = sizes.some((value) => value < 0) ? ', orange below' : '';
+      const key = `<p class="key">Blue above 0${below}; the strongest colour is ${strongest}.</p>`;
       return `<h2>${escapeHtml(name)}</h2>${note === undefined ? '' : `<p>${escapeHtml(note)}</p>`}
-<div class="map"><canvas data-map="${m}"></canvas></div>
+<div class="map"><canvas data-map="${m}"></canvas></div>${key}
 <details><summary>All values</summary>${tableHtml('all values', ['', ...columns], lines, 'numbers')}</details>`;
     })
     .join('\n');
@@ -50,9 +54,10 @@ export function heatMapPage(maps: readonly NamedMap[], title: string, end = ''):
     values: Array.from({ length: values.length }, (_, i) => (Number.isFinite(values[i]!) ? values[i]! : null)),
   }));
   const json = JSON.stringify(data).replaceAll('<', '\\u003c');
+  const hint = '<p class="key">Point at a map, or go to it by Tab and move by the arrow keys, for its values.</p>';
   return htmlPage({
     title,
-    body: `${body}\n${end}`,
+    body: `${hint}\n${body}\n${end}`,
     style: mapStyle,
     script: `const data = ${json};\n${mapScript}${script}`,
   });

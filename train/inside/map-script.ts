@@ -5,7 +5,8 @@
  * `word(i, j)` what stands in it, if anything does.
  */
 export const mapStyle = `
-.numbers td { white-space: nowrap; } .map { overflow: auto; max-height: 85vh; } .map canvas { display: block; }
+.numbers td { white-space: nowrap; } .key { font-size: .875rem; margin: .25rem 0; }
+.map { overflow: auto; max-height: 85vh; } .map canvas { display: block; }
 `;
 
 export const mapScript = `
