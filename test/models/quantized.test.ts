@@ -196,7 +196,7 @@ test('what is frozen in few bits is not trained or changed: one line', async () 
       ),
     says,
   );
-  const keep = /has no weights of Q4_0, Q4_1, Q8_0 to keep; quantize them: q4_0, q4_1, q8_0/;
+  const keep = /has no weights of Q4_0, Q4_1, Q8_0, NF4, INT8 to keep; quantize them: q4_0, q4_1, q8_0, nf4, int8/;
   assert.match(await failure(load(path, 'keep')), keep);
   model.to('f16');
   assert.is((await logitsOf(model)).length, 6 * 320);
@@ -259,7 +259,7 @@ test('pipelines and scripts take the option', async () => {
   assert.is(kept.code, 0, kept.stderr);
   assert.is(kept.stdout, whole.stdout);
   const wrong = await runScript([...args, '--quantize', 'q5_1']);
-  assert.match(wrong.stderr, /--quantize must be one of keep, q4_0, q4_1, q8_0, got "q5_1"/);
+  assert.match(wrong.stderr, /--quantize must be one of keep, q4_0, q4_1, q8_0, nf4, int8, got "q5_1"/);
 });
 
 test.run();
