@@ -2,22 +2,12 @@ import { maxParamBytes } from '../gpu/bind-groups.ts';
 import type { Target } from '../gpu/device.ts';
 import { spread } from '../gpu/dispatch.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
+import { declareParams, declareStorage, directivesOf, gridParameters, sourceOf } from './kernel.ts';
+import type { KernelSource, Param } from './kernel.ts';
 
-/** A kernel's text as `kernel` puts it together, taken apart. */
-interface Text {
-  readonly directives: readonly string[];
-  /** `var<storage, read> x: array<f32>;` */
-  readonly bindings: readonly string[];
-  /** `n: u32` */
-  readonly fields: readonly string[];
-  readonly declarations: string;
-  readonly workgroup: number;
-  /** Of main. */
-  readonly attributes: string;
-  readonly builtins: readonly string[];
-  readonly lane: string;
-  readonly body: string;
-  /** Arrays in workgroup memory. */
+interface Part {
+  readonly source: KernelSource;
+  /** Its arrays in workgroup memory, which `declarations` has, too. */
   readonly shared: readonly SharedArray[];
 }
 
@@ -27,51 +17,21 @@ interface SharedArray {
   readonly length: number;
 }
 
-const form = new RegExp(
-  String.raw`^([^]*?)@compute @workgroup_size\((\d+)\)(.*)\n` +
-    String.raw`fn main\(.*?, .*?, @builtin\(local_invocation_index\) (\w+): u32(.*)\) \{\n.*\n.*\n([^]*)\}$`,
-);
 const sharedArrays = /var<workgroup> (\w+): array<(.+), (\d+)>;/g;
 
-const known = new WeakMap<Dispatch, Text | undefined>();
-
-function textOf(dispatch: Dispatch): Text | undefined {
-  if (!known.has(dispatch)) known.set(dispatch, takeApart(dispatch.wgsl));
-  return known.get(dispatch);
-}
-
-/** Undefined for workgroup variables that are no arrays, which could not share room. */
-function takeApart(wgsl: string): Text | undefined {
-  const [, head = '', workgroup, attributes = '', lane = '', more = '', body = ''] = form.exec(wgsl) ?? [];
-  const lines = head.split('\n');
-  const directives = lines.filter((line) => /^(enable|requires) /.test(line));
-  const bindings = lines.flatMap((line) => /^@group\(0\) @binding\(\d+\) (var<storage.*)$/.exec(line)?.[1] ?? []);
-  const fields = /^struct Params \{ (.*) \}$/m.exec(head)?.[1]?.split(', ') ?? [];
-  const declarations = lines
-    .filter((line) => !/^(enable|requires|struct Params|@group)\b/.test(line))
-    .join('\n')
-    .trim();
+/** Undefined for several abreast, and for workgroup variables that are no arrays: these share no room. */
+function partOf(dispatch: Dispatch): Part | undefined {
+  const source = sourceOf(dispatch);
+  const { declarations = '' } = source ?? {};
+  const isOther = declarations.replace(sharedArrays, '').includes('var<workgroup>');
+  if (!source || isOther) return undefined;
   const alias = /^alias V = (.*);$/m.exec(declarations)?.[1];
   const shared = [...declarations.matchAll(sharedArrays)].map(([, name, type, length]) => ({
     name: name!,
     type: alias ? type!.replace(/\bV\b/, alias) : type!,
     length: Number(length),
   }));
-  const others = declarations.replace(sharedArrays, '').includes('var<workgroup>');
-  if (workgroup === undefined || others) return undefined;
-  const builtins = more.split(', ').filter((x) => x !== '');
-  return {
-    directives,
-    bindings,
-    fields,
-    declarations,
-    workgroup: +workgroup,
-    attributes,
-    builtins,
-    lane,
-    body,
-    shared,
-  };
+  return { source, shared };
 }
 
 /** Bytes of WGSL types that workgroup arrays are made of. */
@@ -81,7 +41,7 @@ function bytesOfElement(type: string): number {
 }
 
 /** One array for those of the same type, as long as the longest: a workgroup runs one part alone. */
-function shareArrays(parts: readonly Text[]) {
+function shareArrays(parts: readonly Part[]) {
   const pool: { readonly type: string; length: number; readonly users: Set<number> }[] = [];
   const placeOf = parts.map(({ shared }, i) => {
     const places = new Map<string, number>();
@@ -107,14 +67,18 @@ export function fitAbreast(
   dispatches: readonly Dispatch[],
   { maxStorageBuffers, workgroupMemory }: Pick<Target, 'maxStorageBuffers' | 'workgroupMemory'>,
 ): boolean {
-  const parts = dispatches.flatMap((dispatch) => textOf(dispatch) ?? []);
+  const parts = dispatches.flatMap((dispatch) => partOf(dispatch) ?? []);
   if (parts.length < dispatches.length) return false;
-  const total = (count: (x: Text) => number): number => parts.reduce((sum, x) => sum + count(x), 0);
+  const total = (count: (source: KernelSource) => number): number =>
+    parts.reduce((sum, { source }) => sum + count(source), 0);
+  const [first] = parts;
+  const isAlike = ({ source }: Part): boolean =>
+    source.workgroup === first!.source.workgroup && (source.attributes ?? '') === (first!.source.attributes ?? '');
   const most = Math.max(...parts.map((part) => shareArrays([part]).bytes));
   return (
-    parts.every((x) => x.workgroup === parts[0]!.workgroup && x.attributes === parts[0]!.attributes) &&
+    parts.every(isAlike) &&
     total(({ bindings }) => bindings.length) <= maxStorageBuffers &&
-    4 * (total(({ fields }) => fields.length) + parts.length + 3) <= maxParamBytes &&
+    4 * (total(({ params }) => Object.keys(params).length) + parts.length + 3) <= maxParamBytes &&
     shareArrays(parts).bytes <= Math.min(workgroupMemory, 1.25 * most)
   );
 }
@@ -125,54 +89,56 @@ export function fitAbreast(
  * in the same order. The dispatches must fit (`fitAbreast`).
  */
 export function abreast(dispatches: readonly Dispatch[]): Dispatch {
-  const parts = dispatches.map((dispatch) => textOf(dispatch)!);
+  const parts = dispatches.map((dispatch) => partOf(dispatch)!);
   const { pool, placeOf } = shareArrays(parts);
-  const workgroup = parts[0]!.workgroup;
+  const [{ workgroup, attributes = '' }] = parts.map(({ source }) => source) as [KernelSource];
   const words: number[] = []; // where the parameters of each part begin
-  const counts = dispatches.map(({ grid }) => grid[0] * grid[1] * grid[2]);
-  const renamed = parts.map((part, i) => {
-    const names = new Map<string, string>();
-    const rename = (name: string, to = `${name}_${i}`): void => void names.set(name, to);
-    for (const [, name] of part.bindings.join('\n').matchAll(/> (\w+):/g)) rename(name!);
-    for (const [, name] of part.declarations.matchAll(/\b(?:fn|const|alias|struct|var<private>) (\w+)/g)) rename(name!);
-    for (const [name, at] of placeOf[i]!) rename(name, `shared${at}`);
+  const fields: [name: string, Pick<Param, 'type'>][] = [];
+  const renamed = parts.map(({ source }, i) => {
+    const { bindings, params, laneName = 'lane', declarations = '', body } = source;
+    const declared = declarations.matchAll(/\b(?:fn|const|alias|struct|var<private>) (\w+)/g);
+    const own = [...bindings.map(({ name }) => name), ...[...declared].map(([, name]) => name!)];
+    const names = new Map([
+      ...own.map((name) => [name, `${name}_${i}`] as const),
+      ...[...placeOf[i]!].map(([name, at]) => [name, `shared${at}`] as const),
+    ]);
     const inText = (text: string): string =>
       text.replace(/\bp\.(\w+)/g, `p.$1_${i}`).replace(/(?<![.\w])[A-Za-z]\w*/g, (word) => names.get(word) ?? word);
-    words.push(i === 0 ? 0 : words[i - 1]! + parts[i - 1]!.fields.length);
+    words.push(fields.length);
+    for (const [name, { type }] of Object.entries(params)) fields.push([`${name}_${i}`, { type }]);
     return {
-      bindings: part.bindings.map(inText),
-      fields: part.fields.map((field) => field.replace(':', `_${i}:`)),
-      declarations: inText(part.declarations.replace(sharedArrays, '')),
+      bindings: bindings.map(({ name, access, type }) => ({ name: `${name}_${i}`, access, type: inText(type) })),
+      declarations: inText(declarations.replace(sharedArrays, '').trim()),
       body: `{
 let group = place${i === 0 ? '' : ` - p.end${i - 1}`};
 let id = group * ${workgroup}u + invocation;
-let ${part.lane} = invocation;
-${inText(part.body)}}`,
+let ${laneName} = invocation;
+${inText(body)}
+}`,
     };
   });
+  const counts = dispatches.map(({ grid }) => grid[0] * grid[1] * grid[2]);
   const ends = counts.slice(0, -1).map((_, i) => counts.slice(0, i + 1).reduce((sum, count) => sum + count, 0));
-  const fields = [...renamed.flatMap((x) => x.fields), ...ends.map((_, i) => `end${i}: u32`)];
-  const bindings = renamed.flatMap((x) => x.bindings);
-  const params = new Uint32Array(Math.ceil(fields.length / 4) * 4);
+  const params = new Uint32Array(Math.ceil((fields.length + ends.length) / 4) * 4);
   dispatches.forEach(({ params: own }, i) => {
-    const { byteOffset } = own;
-    params.set(new Uint32Array(own.buffer, byteOffset, parts[i]!.fields.length), words[i]);
+    const count = Object.keys(parts[i]!.source.params).length;
+    params.set(new Uint32Array(own.buffer, own.byteOffset, count), words[i]);
   });
-  params.set(ends, fields.length - ends.length);
+  params.set(ends, fields.length);
+  ends.forEach((_, i) => fields.push([`end${i}`, { type: 'u32' }]));
+  const bindings = renamed.flatMap((part) => part.bindings);
   const builtins = [
-    '@builtin(workgroup_id) wid: vec3<u32>',
-    '@builtin(num_workgroups) nwg: vec3<u32>',
+    ...gridParameters,
     '@builtin(local_invocation_index) invocation: u32',
-    ...parts.flatMap((part) => part.builtins),
+    ...parts.flatMap(({ source }) => source.builtins ?? []),
   ];
   const wgsl = [
-    ...new Set(parts.flatMap(({ directives }) => directives)),
-    ...bindings.map((binding, i) => `@group(0) @binding(${i}) ${binding}`),
-    `struct Params { ${fields.join(', ')} }`,
-    `@group(0) @binding(${bindings.length}) var<uniform> p: Params;`,
+    ...new Set(parts.flatMap(({ source }) => directivesOf(source))),
+    ...declareStorage(bindings),
+    declareParams(Object.fromEntries(fields), bindings.length),
     ...pool.map(({ type, length }, at) => `var<workgroup> shared${at}: array<${type}, ${length}>;`),
     ...renamed.map(({ declarations }) => declarations),
-    `@compute @workgroup_size(${workgroup})${parts[0]!.attributes}`,
+    `@compute @workgroup_size(${workgroup})${attributes}`,
     `fn main(${[...new Set(builtins)].join(', ')}) {`,
     'let place = wid.y * nwg.x + wid.x;',
     renamed.map(({ body }, i) => (i < ends.length ? `if (place < p.end${i}) ${body}` : body)).join(' else '),
@@ -181,7 +147,7 @@ ${inText(part.body)}}`,
   return {
     name: dispatches.map(({ name }) => name).join(' | '),
     wgsl: wgsl.join('\n'),
-    names: dispatches.flatMap(({ names }, i) => names.map((name) => `${name}_${i}`)),
+    names: bindings.map(({ name }) => name),
     access: dispatches.flatMap(({ access }) => access),
     params: new Uint8Array(params.buffer),
     draws: dispatches.flatMap(({ draws }, i) => draws.map((draw) => ({ ...draw, word: draw.word + words[i]! }))),

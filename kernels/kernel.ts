@@ -76,36 +76,49 @@ export interface KernelSource {
   readonly body: string;
 }
 
-const mainParameters = ['@builtin(workgroup_id) wid: vec3<u32>', '@builtin(num_workgroups) nwg: vec3<u32>'];
+/** Of main: which workgroup it is, and how many there are. */
+export const gridParameters = ['@builtin(workgroup_id) wid: vec3<u32>', '@builtin(num_workgroups) nwg: vec3<u32>'];
 
-const declarationOf = ({ name, access, type }: Binding, i: number): string =>
-  `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${type}>;`;
+export function directivesOf({ bindings, enables = [] }: KernelSource): string[] {
+  const f16 = bindings.some(({ type }) => type.includes('f16'));
+  return [...new Set([...(f16 ? ['enable f16;'] : []), ...enables])];
+}
+
+/** WGSL of storage buffers, in binding order from 0. */
+export const declareStorage = (bindings: readonly Binding[]): string[] =>
+  bindings.map(
+    ({ name, access, type }, i) => `@group(0) @binding(${i}) var<storage, ${access}> ${name}: array<${type}>;`,
+  );
 
 /** WGSL of the uniform `p`, bound after the storage buffers; empty for a kernel without parameters. */
-function paramsDeclaration(params: Readonly<Record<string, Param>>, binding: number): string {
+export function declareParams(params: Readonly<Record<string, Pick<Param, 'type'>>>, binding: number): string {
   const fields = Object.entries(params).map(([name, { type }]) => `${name}: ${type}`);
   if (fields.length === 0) return '';
   return `struct Params { ${fields.join(', ')} }\n@group(0) @binding(${binding}) var<uniform> p: Params;`;
 }
 
+const sources = new WeakMap<Dispatch, KernelSource>();
+
+/** What `kernel` made a dispatch of; undefined for one that it did not make, such as several abreast. */
+export const sourceOf = (dispatch: Dispatch): KernelSource | undefined => sources.get(dispatch);
+
 /** Assembles a kernel: bindings, parameter struct and entry point around a body. */
 export function kernel(source: KernelSource): Dispatch {
   const { name, bindings, params, workgroup, groups, cost, laneName = 'lane', declarations = '', body } = source;
-  const { enables = [], attributes = '', builtins = [] } = source;
-  const f16 = bindings.some(({ type }) => type.includes('f16'));
+  const { attributes = '', builtins = [] } = source;
   const wgsl = [
-    ...new Set([...(f16 ? ['enable f16;'] : []), ...enables]),
-    ...bindings.map(declarationOf),
-    paramsDeclaration(params, bindings.length),
+    ...directivesOf(source),
+    ...declareStorage(bindings),
+    declareParams(params, bindings.length),
     declarations,
     `@compute @workgroup_size(${workgroup})${attributes}`,
-    `fn main(${[...mainParameters, `@builtin(local_invocation_index) ${laneName}: u32`, ...builtins].join(', ')}) {`,
+    `fn main(${[...gridParameters, `@builtin(local_invocation_index) ${laneName}: u32`, ...builtins].join(', ')}) {`,
     `let group = wid.y * nwg.x + wid.x;`,
     `let id = group * ${workgroup}u + ${laneName};`,
     body,
     `}`,
   ];
-  return {
+  const dispatch: Dispatch = {
     name,
     wgsl: wgsl.filter((line) => line !== '').join('\n'),
     names: bindings.map(({ name }) => name),
@@ -115,6 +128,8 @@ export function kernel(source: KernelSource): Dispatch {
     grid: spread(groups),
     cost,
   };
+  sources.set(dispatch, source);
+  return dispatch;
 }
 
 /** Packs scalars as WGSL lays out a struct of them: 4 bytes each without gaps, padded to 16 bytes. */
