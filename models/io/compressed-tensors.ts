@@ -18,15 +18,15 @@ import { blockType } from '../gguf/blocks.ts';
 import type { Blocks } from '../gguf/file.ts';
 import { blocksOfWords, packedNumber } from '../gguf/pack.ts';
 import { showShape, showText } from '../names.ts';
-import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
 import { int8Format, isInt8Group } from './int8.ts';
 import { nf4Method } from './nf4.ts';
-import { SavedWeights } from './saved-weights.ts';
+import type { SavedWeights } from './saved-weights.ts';
 import { sparseFormat } from './sparse-bitmask.ts';
 import { halfTable, toFloat32, toInt32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
-import type { WeightsSource } from './weights-source.ts';
+import { openParts, WeightsInParts } from './weights-in-parts.ts';
+import type { PartsLayout } from './weights-in-parts.ts';
 
 const key = 'quantization_config';
 export const packedMethod = 'compressed-tensors';
@@ -73,53 +73,18 @@ interface Packed {
   readonly group: number;
 }
 
-/** The weights of such a folder under their usual names; whole ones as they are. */
-export class CompressedWeights implements WeightsSource {
-  readonly path: string;
-  private readonly file: SavedWeights;
-  private readonly packed: ReadonlyMap<string, Packed>;
+const layout: PartsLayout<Packed> = {
+  weightOf: (name) => (name.endsWith('.weight_packed') ? name.slice(0, -'_packed'.length) : undefined),
+  partsOf: (weight) => ['_packed', '_scale', '_shape'].map((part) => weight + part),
+  check: readPacked,
+};
 
-  private constructor(file: SavedWeights, packed: ReadonlyMap<string, Packed>) {
-    this.path = file.path;
-    this.file = file;
-    this.packed = packed;
-  }
-
-  /** Errors, each one line: those of the files; parts that are missing or do not fit each other. */
+export class CompressedWeights extends WeightsInParts<Packed> {
   static async open(folder: string): Promise<CompressedWeights> {
-    const file = await SavedWeights.open(folder);
-    try {
-      const packed = new Map<string, Packed>();
-      for (const name of file.names())
-        if (name.endsWith('.weight_packed')) {
-          const weight = name.slice(0, -'_packed'.length);
-          packed.set(weight, await readPacked(file, weight));
-        }
-      return new CompressedWeights(file, packed);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    return new CompressedWeights(await openParts(folder, layout));
   }
 
-  names(): string[] {
-    return this.file.names().flatMap((name) => {
-      const [weight] = /^.*\.weight(?=_(packed|scale|shape)$)/.exec(name) ?? [];
-      if (weight === undefined || !this.packed.has(weight)) return [name];
-      return name.endsWith('_packed') ? [weight] : [];
-    });
-  }
-
-  entry(name: string): Pick<TensorEntry, 'dtype' | 'shape'> {
-    const packed = this.packed.get(name);
-    return packed ? { dtype: 'F32', shape: packed.shape } : this.file.entry(name);
-  }
-
-  /** Dequantised, in f32. */
-  async read(name: string): Promise<LoadedTensor> {
-    const packed = this.packed.get(name);
-    if (!packed) return this.file.read(name);
-    const { shape, bits, group } = packed;
+  protected override async join(name: string, { shape, bits, group }: Packed): Promise<LoadedTensor> {
     const { words, scales } = await this.parts(name);
     const zero = 2 ** (bits - 1);
     const data = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => {
@@ -130,7 +95,7 @@ export class CompressedWeights implements WeightsSource {
 
   /** GGUF's name of the same blocks, where they are those of GGUF. */
   blockType(name: string): string | undefined {
-    const packed = this.packed.get(name);
+    const packed = this.inParts.get(name);
     if (packed?.group !== 32) return undefined;
     return packed.bits === 8 ? 'Q8_0' : 'Q4_0';
   }
@@ -146,10 +111,6 @@ export class CompressedWeights implements WeightsSource {
           "without quantize: 'keep'",
       );
     return { type, data: blocksOfWords(type, words, halves) };
-  }
-
-  async close(): Promise<void> {
-    await this.file.close();
   }
 
   private async parts(name: string): Promise<{ readonly words: Int32Array; readonly scales: Float32Array }> {

@@ -13,12 +13,13 @@ import type { QuantizedTensor } from '../../autograd/index.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { isJsonObject } from '../../common/json-file.ts';
 import { showShape, showText } from '../names.ts';
-import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
-import { SavedWeights } from './saved-weights.ts';
+import type { SavedWeights } from './saved-weights.ts';
 import { toFloat32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
-import type { Int8, WeightsSource } from './weights-source.ts';
+import { openParts, WeightsInParts } from './weights-in-parts.ts';
+import type { PartsLayout } from './weights-in-parts.ts';
+import type { Int8 } from './weights-source.ts';
 
 export const int8Format = 'int-quantized';
 
@@ -88,40 +89,18 @@ export function int8Tensors(name: string, { shape, packed, scales }: QuantizedTe
   ];
 }
 
-/** The weights of such a folder under their usual names; whole ones as they are. */
-export class Int8Weights implements WeightsSource {
-  readonly path: string;
-  private readonly file: SavedWeights;
+const layout: PartsLayout<Rounded> = {
+  weightOf: (name, file) => (file.entry(name).dtype === 'I8' ? name : undefined),
+  partsOf: (weight) => [`${weight}_scale`],
+  check: readRounded,
+};
 
-  private constructor(file: SavedWeights) {
-    this.path = file.path;
-    this.file = file;
-  }
-
-  /** Errors, each one line: those of the files; scales that are missing or do not fit. */
+export class Int8Weights extends WeightsInParts<Rounded> {
   static async open(folder: string): Promise<Int8Weights> {
-    const file = await SavedWeights.open(folder);
-    try {
-      for (const name of file.names()) if (file.entry(name).dtype === 'I8') checkScale(file, name);
-      return new Int8Weights(file);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    return new Int8Weights(await openParts(folder, layout));
   }
 
-  names(): string[] {
-    return this.file.names().filter((name) => !(name.endsWith('_scale') && this.isRounded(name.slice(0, -6))));
-  }
-
-  entry(name: string): Pick<TensorEntry, 'dtype' | 'shape'> {
-    const { dtype, shape } = this.file.entry(name);
-    return { dtype: dtype === 'I8' ? 'F32' : dtype, shape };
-  }
-
-  /** Dequantised, in f32. */
-  async read(name: string): Promise<LoadedTensor> {
-    if (!this.isRounded(name)) return this.file.read(name);
+  protected override async join(name: string): Promise<LoadedTensor> {
     const { shape, codes, scales } = await this.readInt8(name);
     const data = Float32Array.from(codes, (code, i) => code * scales[Math.floor(i / shape[1])]!);
     return { dtype: 'F32', shape, data };
@@ -129,30 +108,29 @@ export class Int8Weights implements WeightsSource {
 
   /** Kernels read four numbers of a row at once. */
   blockType(name: string): string | undefined {
-    return this.isRounded(name) && this.file.entry(name).shape[1]! % 4 === 0 ? 'INT8' : undefined;
+    const rounded = this.inParts.get(name);
+    return rounded && rounded.shape[1] % 4 === 0 ? 'INT8' : undefined;
   }
 
   async readInt8(name: string): Promise<Int8> {
     const [{ shape, data }, scale] = [await this.file.read(name), await this.file.read(`${name}_scale`)];
     return { shape: shape as [number, number], codes: data as Int8Array, scales: toFloat32(scale) };
   }
-
-  async close(): Promise<void> {
-    await this.file.close();
-  }
-
-  private isRounded(name: string): boolean {
-    return this.file.has(name) && this.file.entry(name).dtype === 'I8';
-  }
 }
 
-function checkScale(file: SavedWeights, weight: string): void {
+interface Rounded {
+  readonly shape: readonly [out: number, into: number];
+}
+
+function readRounded(file: SavedWeights, weight: string): Rounded {
   const fail = (what: string): Error => new Error(`${file.path}: ${showText(weight)} ${what}`);
   if (!file.has(`${weight}_scale`)) throw fail('has 8 bits, and weight_scale of it is missing; save the folder again');
   if (file.has(`${weight}_zero_point`))
     throw fail('has a zero_point, which is not read here; quantise it symmetrically');
   const [{ shape }, { shape: scales }] = [file.entry(weight), file.entry(`${weight}_scale`)];
   const count = scales.reduce((a, b) => a * b, 1);
-  if (shape.length !== 2 || count !== shape[0])
+  const [out, into, ...more] = shape;
+  if (out === undefined || into === undefined || more.length > 0 || count !== out)
     throw fail(`of shape ${showShape(shape)} has scales ${showShape(scales)}; one for each row is read`);
+  return { shape: [out, into] };
 }

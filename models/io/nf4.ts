@@ -18,12 +18,13 @@ import { isJsonObject } from '../../common/json-file.ts';
 import { brief } from '../../common/printable.ts';
 import { nf4 } from '../../kernels/quant/weights.ts';
 import { showText } from '../names.ts';
-import type { TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
-import { SavedWeights } from './saved-weights.ts';
+import type { SavedWeights } from './saved-weights.ts';
 import { toFloat32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
-import type { Nf4, WeightsSource } from './weights-source.ts';
+import { openParts, WeightsInParts } from './weights-in-parts.ts';
+import type { PartsLayout } from './weights-in-parts.ts';
+import type { Nf4 } from './weights-source.ts';
 
 export const nf4Method = 'bitsandbytes';
 
@@ -175,64 +176,30 @@ interface State {
   readonly nested: { readonly size: number; readonly offset: number } | undefined;
 }
 
-/** The weights of such a folder under their usual names; whole ones as they are. */
-export class Nf4Weights implements WeightsSource {
-  readonly path: string;
-  private readonly file: SavedWeights;
-  private readonly states: ReadonlyMap<string, State>;
+const layout: PartsLayout<State> = {
+  weightOf: (name) => (name.endsWith(stateKey) ? name.slice(0, -stateKey.length) : undefined),
+  partsOf: (weight) =>
+    [...['.absmax', '.quant_map', '.nested_absmax', '.nested_quant_map'], stateKey].map((part) => weight + part),
+  check: readState,
+};
 
-  private constructor(file: SavedWeights, states: ReadonlyMap<string, State>) {
-    this.path = file.path;
-    this.file = file;
-    this.states = states;
-  }
-
-  /** Errors, each one line: those of the files; parts that are missing or do not fit each other. */
+export class Nf4Weights extends WeightsInParts<State> {
   static async open(folder: string): Promise<Nf4Weights> {
-    const file = await SavedWeights.open(folder);
-    try {
-      const states = new Map<string, State>();
-      for (const name of file.names())
-        if (name.endsWith(stateKey)) {
-          const weight = name.slice(0, -stateKey.length);
-          states.set(weight, await readState(file, weight));
-        }
-      return new Nf4Weights(file, states);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    return new Nf4Weights(await openParts(folder, layout));
   }
 
-  names(): string[] {
-    const isPart = (name: string): boolean => {
-      const [weight] =
-        /^.*\.weight(?=\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..*)$)/.exec(name) ?? [];
-      return weight !== undefined && this.states.has(weight);
-    };
-    return this.file.names().filter((name) => !isPart(name));
-  }
-
-  entry(name: string): Pick<TensorEntry, 'dtype' | 'shape'> {
-    const state = this.states.get(name);
-    return state ? { dtype: 'F32', shape: state.shape } : this.file.entry(name);
-  }
-
-  /** Dequantised, in f32. */
-  async read(name: string): Promise<LoadedTensor> {
-    const state = this.states.get(name);
-    if (!state) return this.file.read(name);
-    return { dtype: 'F32', shape: state.shape, data: nf4Values(await this.readNf4(name)) };
+  protected override async join(name: string, { shape }: State): Promise<LoadedTensor> {
+    return { dtype: 'F32', shape, data: nf4Values(await this.readNf4(name)) };
   }
 
   blockType(name: string): string | undefined {
-    const state = this.states.get(name);
+    const state = this.inParts.get(name);
     // Kernels know blocks within rows; others are dequantised.
     return state && state.shape[1] % state.group === 0 ? 'NF4' : undefined;
   }
 
   async readNf4(name: string): Promise<Nf4> {
-    const { shape, group, nested } = this.states.get(name)!;
+    const { shape, group, nested } = this.inParts.get(name)!;
     const part = (end: string): Promise<LoadedTensor> => this.file.read(`${name}${end}`);
     const bytes = async (end: string): Promise<Uint8Array> => (await part(end)).data as Uint8Array;
     const codes = await bytes('');
@@ -242,10 +209,6 @@ export class Nf4Weights implements WeightsSource {
     const map = toFloat32(await part('.nested_quant_map'));
     const isUsual = nested.size === nestedBlock && map.every((x, i) => x === nestedMap[i]);
     return { shape, codes, group, scales: scalesOf(doubly, map, nested.size), ...(isUsual && { doubly }) };
-  }
-
-  async close(): Promise<void> {
-    await this.file.close();
   }
 }
 

@@ -14,10 +14,11 @@ import type { JsonObject } from '../../common/json-file.ts';
 import { showShape, showText } from '../names.ts';
 import type { Dtype, TensorEntry } from './safetensors-format.ts';
 import type { TensorToWrite } from './safetensors-writer.ts';
-import { SavedWeights } from './saved-weights.ts';
+import type { SavedWeights } from './saved-weights.ts';
 import { toBytes, toInt32, viewOf } from './tensor-data.ts';
 import type { LoadedTensor, TensorData } from './tensor-data.ts';
-import type { WeightsSource } from './weights-source.ts';
+import { openParts, WeightsInParts } from './weights-in-parts.ts';
+import type { PartsLayout } from './weights-in-parts.ts';
 
 export const sparseFormat = 'sparse-bitmask';
 
@@ -99,52 +100,29 @@ export async function sparseTensors(
 
 const maskKey = '.bitmask';
 
-/** The weights of such a folder under their usual names, zeros among them; others as they are. */
-export class SparseWeights implements WeightsSource {
-  readonly path: string;
-  private readonly file: SavedWeights;
-  private readonly shapes: ReadonlyMap<string, readonly [out: number, into: number]>;
+interface Masked {
+  readonly shape: readonly [out: number, into: number];
+}
 
-  private constructor(file: SavedWeights, shapes: ReadonlyMap<string, readonly [out: number, into: number]>) {
-    this.path = file.path;
-    this.file = file;
-    this.shapes = shapes;
-  }
+const layout: PartsLayout<Masked> = {
+  weightOf: (name) => (name.endsWith(maskKey) ? `${name.slice(0, -maskKey.length)}.weight` : undefined),
+  partsOf: (weight) => ['.compressed', maskKey, '.row_offsets', '.shape'].map((part) => layerOf(weight) + part),
+  check: readMasked,
+};
 
-  /** Errors, each one line: those of the files; parts that are missing or do not fit each other. */
+export class SparseWeights extends WeightsInParts<Masked> {
   static async open(folder: string): Promise<SparseWeights> {
-    const file = await SavedWeights.open(folder);
-    try {
-      const shapes = new Map<string, readonly [number, number]>();
-      for (const name of file.names())
-        if (name.endsWith(maskKey)) {
-          const layer = name.slice(0, -maskKey.length);
-          shapes.set(`${layer}.weight`, await readShape(file, layer));
-        }
-      return new SparseWeights(file, shapes);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
+    return new SparseWeights(await openParts(folder, layout));
   }
 
-  names(): string[] {
-    return this.file.names().flatMap((name) => {
-      const [, layer, part] = /^(.*)\.(compressed|bitmask|row_offsets|shape)$/.exec(name) ?? [];
-      if (layer === undefined || !this.shapes.has(`${layer}.weight`)) return [name];
-      return part === 'bitmask' ? [`${layer}.weight`] : [];
-    });
-  }
-
-  entry(name: string): Pick<TensorEntry, 'dtype' | 'shape'> {
-    const shape = this.shapes.get(name);
-    return shape ? { dtype: this.file.entry(`${layerOf(name)}.compressed`).dtype, shape } : this.file.entry(name);
+  override entry(name: string): Pick<TensorEntry, 'dtype' | 'shape'> {
+    const masked = this.inParts.get(name);
+    if (!masked) return super.entry(name);
+    return { dtype: this.file.entry(`${layerOf(name)}.compressed`).dtype, shape: masked.shape };
   }
 
   /** Error, one line: the mask has another number of bits set than there are values. */
-  async read(name: string): Promise<LoadedTensor> {
-    const shape = this.shapes.get(name);
-    if (!shape) return this.file.read(name);
+  protected override async join(name: string, { shape }: Masked): Promise<LoadedTensor> {
     const [out, into] = shape;
     const { dtype, data: values } = await this.file.read(`${layerOf(name)}.compressed`);
     const mask = (await this.file.read(`${layerOf(name)}${maskKey}`)).data as Uint8Array;
@@ -162,13 +140,10 @@ export class SparseWeights implements WeightsSource {
       );
     return { dtype, shape, data };
   }
-
-  async close(): Promise<void> {
-    await this.file.close();
-  }
 }
 
-async function readShape(file: SavedWeights, layer: string): Promise<readonly [out: number, into: number]> {
+async function readMasked(file: SavedWeights, weight: string): Promise<Masked> {
+  const layer = layerOf(weight);
   const fail = (what: string): Error => new Error(`${file.path}: ${showText(layer)} ${what}`);
   for (const part of ['compressed', 'shape'])
     if (!file.has(`${layer}.${part}`)) throw fail(`has a bitmask, and ${part} of it is missing; save the folder again`);
@@ -192,5 +167,5 @@ async function readShape(file: SavedWeights, layer: string): Promise<readonly [o
         `${showShape(values)}, which do not fit`,
     );
   if (type !== 'F32' && type !== 'F16' && type !== 'BF16') throw fail(`is of ${type}; F32, F16 and BF16 are read`);
-  return [out, into];
+  return { shape: [out, into] };
 }
