@@ -6,12 +6,13 @@ import * as assert from 'uvu/assert';
 import { manualSeed, noGrad, tensor } from '../../autograd/index.ts';
 import { addLora, BertConfig, BertForSequenceClassification, Linear, loadModel } from '../../models/index.ts';
 import { Int8Weights, roundInt8 } from '../../models/io/int8.ts';
-import { SavedWeights, writeSafetensors } from '../../models/io/safetensors.ts';
 import { PackedParameter } from '../../models/nn/packed-parameter.ts';
 import { rejects } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
 import { i32, values } from '../support/small-bert.ts';
 import { refused, runScript } from '../support/script.ts';
+import { changedFolder } from '../support/safetensors.ts';
+import type { Change } from '../support/safetensors.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('int8');
@@ -100,28 +101,13 @@ test('folders that do not fit are refused in one line; the script writes one', a
   const path = join(folder, 'int8');
   await (await load(from, 'int8')).savePretrained(path);
   const key = 'bert.encoder.layer.0.output.dense.weight';
-  const broken = async (
-    name: string,
-    change: (parts: Map<string, Awaited<ReturnType<SavedWeights['read']>>>) => void,
-  ) => {
-    const place = join(folder, name);
-    cpSync(path, place, { recursive: true });
-    const file = await SavedWeights.open(place);
-    const parts = new Map<string, Awaited<ReturnType<SavedWeights['read']>>>();
-    for (const one of file.names()) parts.set(one, await file.read(one));
-    await file.close();
-    change(parts);
-    const tensors = [...parts].map(([one, { dtype, shape, data }]) => ({ name: one, dtype, shape, data: () => data }));
-    await writeSafetensors(join(place, 'model.safetensors'), tensors);
-    return place;
-  };
   const f32 = (length: number) => ({ dtype: 'F32' as const, shape: [length], data: new Float32Array(length) });
   for (const [name, change, line] of [
     ['a', (m) => m.delete(`${key}_scale`), /^.* has 8 bits, and weight_scale of it is missing; save the folder again$/],
     ['b', (m) => m.set(`${key}_scale`, f32(3)), /^.* of shape \[64, 96\] has scales \[3\]; one for each row is read$/],
     ['c', (m) => m.set(`${key}_zero_point`, f32(64)), /^.* has a zero_point, which is not read here; .*$/],
-  ] as const satisfies readonly (readonly [string, Parameters<typeof broken>[1], RegExp])[])
-    await rejects(Int8Weights.open(await broken(name, change)), line);
+  ] as const satisfies readonly (readonly [string, Change, RegExp])[])
+    await rejects(Int8Weights.open(await changedFolder(path, join(folder, name), change)), line);
   const other = join(folder, 'static');
   cpSync(path, other, { recursive: true });
   const config = readFileSync(join(other, 'config.json'), 'utf8');

@@ -6,11 +6,13 @@ import * as assert from 'uvu/assert';
 import { dequantize, manualSeed, noGrad, quantizedLinear, tensor } from '../../autograd/index.ts';
 import { addLora, BertConfig, BertForSequenceClassification, LlamaForCausalLM, loadModel } from '../../models/index.ts';
 import { Nf4Weights, nf4Values, packNf4, quantizeNf4 } from '../../models/io/nf4.ts';
-import { SavedWeights, writeSafetensors } from '../../models/io/safetensors.ts';
+import { SavedWeights } from '../../models/io/safetensors.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { i32, values } from '../support/small-bert.ts';
 import { refused, runScript } from '../support/script.ts';
+import { changedFolder } from '../support/safetensors.ts';
+import type { Change } from '../support/safetensors.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('nf4');
@@ -132,29 +134,11 @@ test('a decoder reads with NF4 weights; what does not fit is refused in one line
   const [packedLogits, wholeLogits] = [kept, whole].map((model) => values(noGrad(() => model.forward(tokens).logits)));
   assert.ok(largestDifference((await packedLogits)!, (await wholeLogits)!) < 2e-2, 'tables have 8 bits in memory');
 
-  const broken = async (
-    name: string,
-    change: (parts: Map<string, { dtype: string; shape: number[]; data: unknown }>) => void,
-  ): Promise<string> => {
-    const place = join(folder, name);
-    cpSync(goldenFile('tiny-nf4'), place, { recursive: true });
-    const file = await SavedWeights.open(place);
-    const parts = new Map<string, { dtype: string; shape: number[]; data: unknown }>();
-    for (const one of file.names()) {
-      const { dtype, shape, data } = await file.read(one);
-      parts.set(one, { dtype, shape: [...shape], data });
-    }
-    await file.close();
-    change(parts);
-    const tensors = [...parts].map(([one, part]) => ({ name: one, ...part, data: () => part.data }));
-    await writeSafetensors(join(place, 'model.safetensors'), tensors as never);
-    return place;
-  };
   const key = 'bert.encoder.layer.0.output.dense.weight';
   const stateKey = `${key}.quant_state.bitsandbytes__nf4`;
   const bytes = (text: string) => {
     const data = new TextEncoder().encode(text);
-    return { dtype: 'U8', shape: [data.length], data };
+    return { dtype: 'U8' as const, shape: [data.length], data };
   };
   for (const [name, change, line] of [
     ['a', (m) => m.delete(`${key}.nested_absmax`), /is packed, and nested_absmax of it is missing; save the folder/],
@@ -166,8 +150,8 @@ test('a decoder reads with NF4 weights; what does not fit is refused in one line
       (m) => m.set(`${key}.quant_map`, { dtype: 'F32', shape: [16], data: new Float32Array(16) }),
       /another quant_map/,
     ],
-  ] as const satisfies readonly (readonly [string, Parameters<typeof broken>[1], RegExp])[]) {
-    const place = await broken(name, change);
+  ] as const satisfies readonly (readonly [string, Change, RegExp])[]) {
+    const place = await changedFolder(goldenFile('tiny-nf4'), join(folder, name), change);
     await rejects(Nf4Weights.open(place), new RegExp(`^.*${line.source}.*$`));
   }
   const other = join(folder, 'fp4');

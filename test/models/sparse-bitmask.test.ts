@@ -1,16 +1,18 @@
 // Folders without the zeros of their weights, as compressed-tensors' sparse-bitmask has them.
-import { cpSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { assign, manualSeed, mul, noGrad, tensor } from '../../autograd/index.ts';
 import { BertConfig, BertForSequenceClassification, loadModel } from '../../models/index.ts';
-import { SavedWeights, toFloat32, writeSafetensors } from '../../models/io/safetensors.ts';
+import { SavedWeights, toFloat32 } from '../../models/io/safetensors.ts';
 import { SparseWeights } from '../../models/io/sparse-bitmask.ts';
 import { PrunedWeights } from '../../train/compress/weights.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 import { inputs, values } from '../support/small-bert.ts';
+import { changedFolder } from '../support/safetensors.ts';
+import type { Change } from '../support/safetensors.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('sparse bitmask');
@@ -112,21 +114,6 @@ test('a model without zeros stays as it is; what does not fit is refused in one 
   const sparse = join(folder, 'sparse');
   await (await pruned(0.9)).savePretrained(sparse, { sparse: true });
   const key = 'bert.encoder.layer.0.output.dense';
-  const broken = async (
-    name: string,
-    change: (tensors: Map<string, Awaited<ReturnType<SavedWeights['read']>>>) => void,
-  ) => {
-    const place = join(folder, name);
-    cpSync(sparse, place, { recursive: true });
-    const file = await SavedWeights.open(place);
-    const parts = new Map<string, Awaited<ReturnType<SavedWeights['read']>>>();
-    for (const one of file.names()) parts.set(one, await file.read(one));
-    await file.close();
-    change(parts);
-    const tensors = [...parts].map(([one, { dtype, shape, data }]) => ({ name: one, dtype, shape, data: () => data }));
-    await writeSafetensors(join(place, 'model.safetensors'), tensors);
-    return place;
-  };
   const u8 = (shape: number[]) => ({ dtype: 'U8' as const, shape, data: new Uint8Array(shape[0]! * shape[1]!) });
   for (const [name, change, line] of [
     ['a', (m) => m.delete(`${key}.compressed`), /^.* has a bitmask, and compressed of it is missing; .*$/],
@@ -136,8 +123,8 @@ test('a model without zeros stays as it is; what does not fit is refused in one 
       /^.* of shape \[44, 61\] has a bitmask U8 \[44, 7\] and .* fit$/,
     ],
     ['c', (m) => m.set(`${key}.bitmask`, u8([44, 8])), /^.* has \d+ values and a bitmask of 0; save the folder again$/],
-  ] as const satisfies readonly (readonly [string, Parameters<typeof broken>[1], RegExp])[]) {
-    const place = await broken(name, change);
+  ] as const satisfies readonly (readonly [string, Change, RegExp])[]) {
+    const place = await changedFolder(sparse, join(folder, name), change);
     await rejects(load(place), line);
     if (name !== 'c') await rejects(SparseWeights.open(place), line);
   }
