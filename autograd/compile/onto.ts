@@ -35,7 +35,8 @@ export function addOnto(entries: readonly Entry[], wanted: ReadonlySet<Storage>)
       const maker = makers.get(own.storage);
       const name = maker?.op.adds as string | undefined;
       if (!maker || name === undefined || gone.has(maker) || name in namedOf(maker.inputForm, maker.inputs)) continue;
-      const alike = [own, other].every((x) => x.dtype === y.dtype && sameShape(x.shape, y.shape));
+      // Its result may have been reshaped on the way: the kernel knows the shape that it made.
+      const alike = [own, other, maker.outputs[0]!].every((x) => x.dtype === y.dtype && sameShape(x.shape, y.shape));
       const alone = readers.get(own.storage) === 1 && !wanted.has(own.storage) && isWhole(own, y.size);
       if (!alike || !alone || [...maker.inputs, own].some(({ storage }) => written.has(storage))) continue;
       const inputs = { ...namedOf(maker.inputForm, maker.inputs), [name]: other };

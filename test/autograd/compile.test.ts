@@ -44,6 +44,21 @@ async function bits(tensors: readonly Tensor[]): Promise<number[][]> {
   return Promise.all(tensors.map(async (x) => [...(await x.data())]));
 }
 
+test('rows taken of a tensor that is reshaped, and a part of it: the gradients of both are added', async () => {
+  tf.manualSeed(4);
+  const x = tf.normal([2, 3, 4]).keep();
+  const index = tf.tensor([1, 4, 4], { dtype: 'i32' }).keep();
+  x.requiresGrad = true;
+  const step = (): Tensor => {
+    x.clearGrad();
+    const rows = tf.indexSelect(tf.reshape(x, [6, 4]), 0, index);
+    tf.add(tf.mul(rows, rows).sum(), tf.tanh(tf.slice(x, null, 0)).sum()).backward();
+    return x.grad!.detach();
+  };
+  const apart = await step().data();
+  assert.equal([...(await tf.compile(step, { log: assert.unreachable })().data())], [...apart]);
+});
+
 test('the gradient of a table is added in place to that of its other use, bit for bit, also cut', async () => {
   const gpu = await acquire();
   tf.manualSeed(9);
