@@ -15,6 +15,7 @@ import { evaluator } from '../../train/trainer/evaluate.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
 import { train } from '../../train/trainer/trainer.ts';
 import type { TrainingRun } from '../../train/trainer/trainer.ts';
+import { collectGarbage } from '../support/garbage.ts';
 import { chainModel, chainRun, chainTask } from '../support/chain-task.ts';
 import { root } from '../support/files.ts';
 import { failure, rejects } from '../support/failure.ts';
@@ -60,6 +61,7 @@ test('trains, and leaves a folder with model, log, curves, report, event file, w
 
 test('memory is told by kind: an adapter saves gradients and moments, smaller batches activations', async () => {
   const memoryOf = async (rows: number, adapter: boolean) => {
+    await collectGarbage(); // of the tests before, whose memory would go back while this one is measured
     const model = chainModel(0);
     const parts = chainTask(model, 3);
     const shape = [rows, 12];
