@@ -113,4 +113,25 @@ test('options, numbers step by step, summary; records cross blocks; a run keeps 
   }
 });
 
+test('a record that begins where a block has room for no more than a header', async () => {
+  const output = mkdtempSync(join(tmpdir(), 'tapeform-wandb-'));
+  try {
+    /** Where the third record begins, behind the head and two records of one piece each. */
+    const write = async (length: number): Promise<readonly [file: Buffer, third: number]> => {
+      const run = { name: 'a', history: runHistory };
+      const { folder } = await writeOfflineRun(run, 'p'.repeat(length), output);
+      const file = readFileSync(join(folder, `run-${basename(folder).slice(-8)}.wandb`));
+      const second = 7 + 7 + file.readUInt16LE(11);
+      return [file, second + 7 + file.readUInt16LE(second + 4)];
+    };
+    const [, third] = await write(20_000);
+    const [file, moved] = await write(20_000 + 32_768 - 7 - third);
+    assert.is(moved, 32_768 - 7);
+    assert.equal([...file.subarray(moved + 4, moved + 7)], [0, 0, 2], 'an empty first piece');
+    assert.is(records(file).length, 704);
+  } finally {
+    rmSync(output, { recursive: true, force: true });
+  }
+});
+
 test.run();

@@ -101,24 +101,22 @@ function logOf(records: readonly Uint8Array[]): Buffer {
   };
   for (const record of records) {
     let at = 0;
+    let isFirst = true;
     do {
-      const left = blockSize - (position % blockSize);
-      if (left < headerSize) {
-        put(new Uint8Array(left));
-        continue;
-      }
-      const data = record.subarray(at, at + left - headerSize);
-      const ends = at + data.length === record.length;
-      const type = at === 0 ? (ends ? whole : first) : ends ? final : middle;
+      if (blockSize - (position % blockSize) < headerSize) put(new Uint8Array(blockSize - (position % blockSize)));
+      const room = blockSize - (position % blockSize) - headerSize;
+      const data = record.subarray(at, at + room);
+      at += data.length;
+      const isLast = at === record.length;
+      const type = isFirst ? (isLast ? whole : first) : isLast ? final : middle;
       const header = Buffer.alloc(headerSize);
       header.writeUInt32LE(crc32(Buffer.of(type), data), 0);
       header.writeUInt16LE(data.length, 4);
       header[6] = type;
       put(header);
       put(data);
-      at += data.length;
-      if (ends) break;
-    } while (true);
+      isFirst = false;
+    } while (at < record.length);
   }
   return Buffer.concat(parts);
 }
