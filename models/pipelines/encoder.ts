@@ -1,5 +1,4 @@
 // What pipelines on encoders (BERT and its kin) share: texts to rows, rows through the model in batches.
-import { tensor } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { loadWithHead } from '../auto.ts';
 import type { EncodersByHead, Head, HeadOptions } from '../auto.ts';
@@ -11,7 +10,7 @@ import type { AnyTokenizer } from '../tokenizer/any-tokenizer.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import { encodeToArrays } from '../tokenizer/encode.ts';
 import type { EncodeOptions, TextPair } from '../tokenizer/encode-options.ts';
-import { compiledFor, forEachBatch, padRows } from './rows.ts';
+import { compiledFor, forEachBatch, inputsOf, padRows } from './rows.ts';
 import type { TokenRow } from './rows.ts';
 
 /** An encoder and the tokenizer that it reads with. */
@@ -143,17 +142,12 @@ export async function readRows<M extends EncoderModel>(
   await forEachBatch(model, rows, batchSize, async (indices) => {
     signal?.throwIfAborted();
     const batch = indices.map((i) => rows[i]!);
-    const { shape, ...arrays } = padRows(batch, paddingOf({ model, tokenizer }), rowLimits(model));
-    const onDevice = (data: Int32Array): Tensor => tensor(data, { shape: [...shape] });
-    const result = await forward(model)({
-      inputIds: onDevice(arrays.inputIds),
-      attentionMask: onDevice(arrays.attentionMask),
-      ...(arrays.tokenTypeIds ? { tokenTypeIds: onDevice(arrays.tokenTypeIds) } : {}),
-    });
+    const padded = padRows(batch, paddingOf({ model, tokenizer }), rowLimits(model));
+    const result = await forward(model)(inputsOf(padded));
     const data = (await result.data()) as Float32Array;
     const size = result.size / indices.length;
     indices.forEach((i, row) => {
-      const own = perToken ? (size / shape[1]) * batch[row]!.inputIds.length : size;
+      const own = perToken ? (size / padded.shape[1]) * batch[row]!.inputIds.length : size;
       values[i] = data.slice(row * size, row * size + own);
     });
   });

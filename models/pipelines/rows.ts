@@ -1,6 +1,6 @@
 // Rows of tokens of different lengths, run through a model in padded batches of like length.
-import { compile, noGrad, scope } from '../../autograd/index.ts';
-import type { Compiled } from '../../autograd/index.ts';
+import { compile, noGrad, scope, tensor } from '../../autograd/index.ts';
+import type { Compiled, Tensor } from '../../autograd/index.ts';
 import type { RowLimits } from '../bert/model.ts';
 import { evalMode } from '../module.ts';
 import type { Module } from '../module.ts';
@@ -48,6 +48,20 @@ export function padRows(
     inputIds: padded(({ inputIds }) => inputIds, padTokenId),
     attentionMask: padded(({ inputIds }) => new Int32Array(inputIds.length).fill(1), 0),
     tokenTypeIds: tokenTypes ? padded(({ tokenTypeIds }) => tokenTypeIds, 0) : undefined,
+  };
+}
+
+/** Padded rows as a model takes them: (B, T) each. */
+export function inputsOf({ shape, inputIds, attentionMask, tokenTypeIds }: PaddedRows): {
+  readonly inputIds: Tensor;
+  readonly attentionMask: Tensor;
+  readonly tokenTypeIds?: Tensor;
+} {
+  const onDevice = (data: Int32Array): Tensor => tensor(data, { shape: [...shape] });
+  return {
+    inputIds: onDevice(inputIds),
+    attentionMask: onDevice(attentionMask),
+    ...(tokenTypeIds ? { tokenTypeIds: onDevice(tokenTypeIds) } : {}),
   };
 }
 

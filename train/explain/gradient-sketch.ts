@@ -18,7 +18,7 @@ import { Random } from '../../common/random.ts';
 import { Linear, rowLimits, withHooks } from '../../models/index.ts';
 import type { Module, ModuleHooks, SequenceClassificationModel, TextEncoder } from '../../models/index.ts';
 import { paddingOf } from '../../models/pipelines/encoder.ts';
-import { forEachBatch, padRows } from '../../models/pipelines/rows.ts';
+import { forEachBatch, inputsOf, padRows } from '../../models/pipelines/rows.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 
 export interface SketchOptions {
@@ -75,7 +75,7 @@ export async function gradientSketches(
     sides.set(layer, { into: projection(into, size, random), out: projection(out, size, random) });
   }
   const sketch = compile(
-    (batch: Readonly<Record<string, Tensor>>, wanted: Tensor) => {
+    (batch: ReturnType<typeof inputsOf>, wanted: Tensor) => {
       const seen: { readonly layer: Module; readonly x: Tensor; readonly probe: Tensor }[] = [];
       const hooks = layers.map((module): ModuleHooks => ({
         module,
@@ -113,12 +113,9 @@ export async function gradientSketches(
   let done = 0;
   await forEachBatch(model, rows, batchSize, async (indices) => {
     const chosen = indices.map((i) => rows[i]!);
-    const { shape, ...arrays } = padRows(chosen, paddingOf({ model, tokenizer }), rowLimits(model));
-    const given = Object.entries(arrays).flatMap(([name, data]) =>
-      data ? [[name, tensor(data, { shape: [...shape] })] as const] : [],
-    );
+    const inputs = inputsOf(padRows(chosen, paddingOf({ model, tokenizer }), rowLimits(model)));
     const wanted = tensor(Int32Array.from(indices, (i) => labels[i]!));
-    const data = await sketch(Object.fromEntries(given), wanted).data();
+    const data = await sketch(inputs, wanted).data();
     const width = data.length / indices.length;
     for (const [at, i] of indices.entries()) sketches[i] = Float32Array.from(data.slice(at * width, (at + 1) * width));
     onProgress?.((done += indices.length), rows.length);

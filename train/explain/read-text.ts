@@ -3,7 +3,7 @@ import { tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { CausalLM, rowLimits } from '../../models/index.ts';
 import type { AnyTokenizer, Module, RowLimits } from '../../models/index.ts';
-import { padRows } from '../../models/pipelines/rows.ts';
+import { inputsOf, padRows } from '../../models/pipelines/rows.ts';
 import { encodeToArrays } from '../../models/tokenizer/encode.ts';
 import type { TextPair } from '../../models/tokenizer/encode-options.ts';
 import { baseOf, configOf, readsLastToken } from './output.ts';
@@ -100,13 +100,9 @@ export function batchOf(
   { place, label = 0, foil }: Target,
 ): LabelledBatch {
   const rows = ids.map((inputIds) => ({ inputIds, tokenTypeIds }));
-  const { shape, ...arrays } = padRows(rows, tokenizer.padTokenId ?? 0, limits);
-  const grid = (data: Int32Array): Tensor => tensor(data, { shape: [...shape] });
   const column = (value: number): Tensor => tensor(new Int32Array(ids.length).fill(value), { shape: [ids.length, 1] });
   return {
-    inputIds: grid(arrays.inputIds),
-    attentionMask: grid(arrays.attentionMask),
-    ...(arrays.tokenTypeIds ? { tokenTypeIds: grid(arrays.tokenTypeIds) } : {}),
+    ...inputsOf(padRows(rows, tokenizer.padTokenId ?? 0, limits)),
     place: column(place),
     label: column(label),
     ...(foil === undefined ? {} : { foil: column(foil) }),
