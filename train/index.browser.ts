@@ -69,8 +69,9 @@ export { SparseAutoencoder, trainAutoencoder } from './inside/sparse-autoencoder
 export type { AutoencoderOptions, AutoencoderShape } from './inside/sparse-autoencoder.ts';
 export { scatterLines, scatterPage } from './inside/scatter.ts';
 export type { Scatter } from './inside/scatter.ts';
+export type { Points } from './inside/points.ts';
 export { trustworthiness, umap } from './inside/umap.ts';
-export type { Points, UmapOptions } from './inside/umap.ts';
+export type { UmapOptions } from './inside/umap.ts';
 export { nearestTokens, weightSizes } from './inside/weights.ts';
 export type { SingularPart } from '../common/largest-singular.ts';
 export type { WeightSize } from './inside/weights.ts';

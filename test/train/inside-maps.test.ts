@@ -12,7 +12,7 @@ import { shippedModel } from '../../models/io/shipped.ts';
 import { principalMap, textVectors, tokenVectors } from '../../train/inside/embedding-map.ts';
 import { scatterLines, scatterPage } from '../../train/inside/scatter.ts';
 import { curveOf, fuzzyGraph, trustworthiness, umap } from '../../train/inside/umap.ts';
-import type { Points } from '../../train/inside/umap.ts';
+import type { Points } from '../../train/inside/points.ts';
 import { findChromium, withPage } from '../support/chromium.ts';
 import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';

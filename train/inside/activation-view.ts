@@ -4,7 +4,7 @@ import { alignTable } from '../../common/text-table.ts';
 import { tableHtml } from '../report/page.ts';
 import { activationSizes, span } from './activation-sizes.ts';
 import type { ActivationSize } from './activation-sizes.ts';
-import { shownRows } from './activations.ts';
+import { shownRows, tokenRow } from './activations.ts';
 import { heatMapPage } from './heat-map-page.ts';
 import { windowsFor } from './view.ts';
 import type { Look } from './view.ts';
@@ -36,10 +36,7 @@ export async function activationView(look: Look<ActivationViewOptions>): Promise
   const rows =
     texts.length > 0
       ? shownRows(model, tokenizer, texts)
-      : (await windowsFor(look, data, { rows: count, seed })).learnt.map((inputIds) => ({
-          inputIds,
-          tokenTypeIds: new Int32Array(inputIds.length),
-        }));
+      : (await windowsFor(look, data, { rows: count, seed })).learnt.map(tokenRow);
   const sizes = await activationSizes(model, rows);
   const head = ['activation', 'mean', 'deviation', 'kurtosis', 'least', 'most', 'zeros', 'units that stand out'];
   const cellsOf = ({ name: place, mean, deviation, kurtosis, least, most, zeros, units }: ActivationSize): string[] => [

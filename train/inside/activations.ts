@@ -1,9 +1,8 @@
 // Activations of many texts by name, batch by batch.
 import { compile, noGrad, tensor } from '../../autograd/index.ts';
-import type { Tensor } from '../../autograd/index.ts';
 import { runWithCache } from '../../models/index.ts';
 import type { ActivationNames, AnyTokenizer, Module } from '../../models/index.ts';
-import { forEachBatch, padRows } from '../../models/pipelines/rows.ts';
+import { forEachBatch, inputsOf, padRows } from '../../models/pipelines/rows.ts';
 import type { TokenRow } from '../../models/pipelines/rows.ts';
 import { limitsOf } from '../explain/read-text.ts';
 import { residualsOf } from './lens.ts';
@@ -16,6 +15,12 @@ export function shownRows(model: Module, tokenizer: AnyTokenizer, texts: readonl
   const limits = limitsOf(model);
   return texts.map((text) => shownRow(tokenizer, text, limits, true));
 }
+
+/** Tokens of one text as a row. */
+export const tokenRow = (inputIds: Int32Array): TokenRow => ({
+  inputIds,
+  tokenTypeIds: new Int32Array(inputIds.length),
+});
 
 /** Numbers of the tokens of one row, row-major [tokens, width]. */
 export interface RowActivation {
@@ -42,19 +47,17 @@ export async function forEachActivation(
 ): Promise<void> {
   const limits = limitsOf(model);
   const read = compile(
-    (batch: Readonly<Record<string, Tensor>>) =>
+    (batch: ReturnType<typeof inputsOf>) =>
       noGrad(() => runWithCache(model as LanguageModel, batch as never, names).cache),
     { name: 'activations', maxPrograms: 32, log: () => undefined },
   );
   let done = 0;
   await forEachBatch(model, rows, batchSize, async (indices) => {
     const batch = indices.map((i) => rows[i]!);
-    const { shape, ...arrays } = padRows(batch, 0, limits); // which token pads does not matter: the mask hides it
-    const given = Object.entries(arrays).flatMap(([name, data]) =>
-      data ? [[name, tensor(data, { shape: [...shape] })] as const] : [],
-    );
+    const padded = padRows(batch, 0, limits); // which token pads does not matter: the mask hides it
+    const { shape } = padded;
     const found: [name: string, width: number, data: Float32Array][] = [];
-    for (const [name, x] of Object.entries(read(Object.fromEntries(given)))) {
+    for (const [name, x] of Object.entries(read(inputsOf(padded)))) {
       const width = x.size / shape[0] / shape[1];
       found.push([name, width, Float32Array.from(await x.data(), Number)]);
     }

@@ -4,7 +4,8 @@ import type { AnyTokenizer, Module } from '../../models/index.ts';
 import { forEachActivation, residualName, shownRows } from './activations.ts';
 import type { ActivationOptions } from './activations.ts';
 import type { LanguageModel } from './lens.ts';
-import type { Points } from './umap.ts';
+import { meanOf } from './points.ts';
+import type { Points } from './points.ts';
 import { tokenOf, tokenTable } from './weights.ts';
 
 /** The embeddings of tokens. Error, one line: a text that is several tokens; a model without a table. */
@@ -51,13 +52,13 @@ export async function textVectors(
  * Where points lie along their two main directions (PCA): [x, y] each, and the share of the variance that
  * each direction has. Error, one line: fewer than three points, or numbers that are not finite.
  */
-export function principalMap({ count, width, values }: Points): {
+export function principalMap(points: Points): {
   readonly points: [x: number, y: number][];
   readonly shares: readonly [x: number, y: number];
 } {
+  const { count, width, values } = points;
   if (count < 3) throw new Error(`principalMap: ${count} points make no map; give three or more`);
-  const middle = new Float64Array(width);
-  for (let i = 0; i < count * width; i++) middle[i % width]! += values[i]! / count;
+  const middle = meanOf(points);
   const centred = Float64Array.from({ length: count * width }, (_, i) => values[i]! - middle[i % width]!);
   const { values: found, right: directions } = largestSingular(centred, count, width, 2);
   const total = centred.reduce((sum, x) => sum + x * x, 0);

@@ -19,10 +19,11 @@ import { Random } from '../../common/random.ts';
 import { BertTokenizer, CausalLM, evalMode, runWithHooks } from '../../models/index.ts';
 import type { AnyTokenizer } from '../../models/index.ts';
 import { chunks } from '../../models/pipelines/rows.ts';
-import { forEachActivation } from './activations.ts';
+import { forEachActivation, tokenRow } from './activations.ts';
 import type { LanguageModel } from './lens.ts';
 import type { SparseAutoencoder } from './sparse-autoencoder.ts';
-import type { Points } from './umap.ts';
+import { meanOf } from './points.ts';
+import type { Points } from './points.ts';
 
 /**
  * Activations at one place of all tokens of rows but the first of each: in many models its numbers are unlike
@@ -35,7 +36,7 @@ export async function tokenActivations(
 ): Promise<Points> {
   const found: Float32Array[] = [];
   let size = 0;
-  await forEachActivation(model, rows.map(asRow), name, (row, activations) => {
+  await forEachActivation(model, rows.map(tokenRow), name, (row, activations) => {
     const { width, values } = activations[name]!;
     size = width;
     found[row] = values.slice(width);
@@ -48,8 +49,6 @@ export async function tokenActivations(
   }
   return { count: size > 0 ? values.length / size : 0, width: size, values };
 }
-
-const asRow = (inputIds: Int32Array) => ({ inputIds, tokenTypeIds: new Int32Array(inputIds.length) });
 
 /** A stretch of a text, and how active a feature is on each of its tokens. */
 export interface FeatureExample {
@@ -111,7 +110,7 @@ export async function featuresOf(
     maxPrograms: 32,
     log: () => undefined,
   });
-  await forEachActivation(model, rows.map(asRow), name, async (row, activations) => {
+  await forEachActivation(model, rows.map(tokenRow), name, async (row, activations) => {
     const { width, values: own } = activations[name]!;
     const count = own.length / width - 1;
     const data = await encode(tensor(own.slice(width), { shape: [count, width] })).data();
@@ -231,7 +230,7 @@ export async function testAutoencoder(
 /** What reconstructions of activations miss, as a share of the variance, and how many features they take. */
 async function reconstructionOf(
   autoencoder: SparseAutoencoder,
-  { count, width, values }: Points,
+  points: Points,
 ): Promise<{ readonly unexplained: number; readonly active: number }> {
   const read = compile(
     (x: Tensor) =>
@@ -241,8 +240,8 @@ async function reconstructionOf(
       }),
     { name: 'reconstruction', log: () => undefined },
   );
-  const middle = new Float64Array(width);
-  for (let i = 0; i < count * width; i++) middle[i % width]! += values[i]! / count;
+  const { count, width, values } = points;
+  const middle = meanOf(points);
   let [missed, total, active] = [0, 0, 0];
   for (let from = 0; from < count; from += 4096) {
     using _ = scope();

@@ -17,7 +17,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
 import { evalMode, Parameter } from '../../models/index.ts';
 import { AdamW } from '../optim/index.ts';
-import { forEachActivation, residualNames } from './activations.ts';
+import { forEachActivation, residualNames, tokenRow } from './activations.ts';
 import { layerName } from './lens.ts';
 import type { LanguageModel } from './lens.ts';
 
@@ -80,10 +80,7 @@ async function statesOf(
   let size = 0;
   const starts = [0];
   for (const { length } of places) starts.push(starts.at(-1)! + length);
-  const read = rows.map(({ inputIds }) => ({
-    inputIds: Int32Array.from(inputIds),
-    tokenTypeIds: new Int32Array(inputIds.length),
-  }));
+  const read = rows.map(({ inputIds }) => tokenRow(Int32Array.from(inputIds)));
   await forEachActivation(model, read, names, (row, activations) => {
     for (const [layer, name] of names.entries()) {
       const { width, values } = activations[name]!;

@@ -28,7 +28,8 @@ import { Module, ModuleBuffer, Parameter } from '../../models/index.ts';
 import { SavedWeights } from '../../models/io/safetensors.ts';
 import { AdamW, LinearLR } from '../optim/index.ts';
 import { readModule } from './module-file.ts';
-import type { Points } from './umap.ts';
+import { meanOf } from './points.ts';
+import type { Points } from './points.ts';
 
 export interface AutoencoderShape {
   /** Numbers of an activation. */
@@ -218,10 +219,10 @@ export async function trainAutoencoder(
 }
 
 /** The mean of activations, and one deviation for all of their numbers. */
-function momentsOf({ count, width, values }: Points): { readonly middle: Float32Array; readonly deviation: number } {
+function momentsOf(points: Points): { readonly middle: Float32Array; readonly deviation: number } {
+  const { count, width, values } = points;
   if (count === 0) throw new Error('trainAutoencoder: there are no activations to learn from; give texts');
-  const middle = new Float64Array(width);
-  for (let i = 0; i < count * width; i++) middle[i % width]! += values[i]! / count;
+  const middle = meanOf(points);
   let square = 0;
   for (let i = 0; i < count * width; i++) square += (values[i]! - middle[i % width]!) ** 2 / (count * width);
   if (!(square > 0 && square < Infinity))

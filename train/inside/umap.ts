@@ -1,5 +1,6 @@
 // UMAP (McInnes, Healy and Melville 2018): a map in the plane on which near points stay near.
 import { Random } from '../../common/random.ts';
+import type { Points } from './points.ts';
 
 /** How far two points are: 1 - cosine, or the length of their difference. */
 export type MapMetric = 'cosine' | 'euclidean';
@@ -17,13 +18,6 @@ export interface UmapOptions extends NeighbourOptions {
   readonly epochs?: number;
   /** Default 0. */
   readonly seed?: number;
-}
-
-/** Points [count, width], row-major. */
-export interface Points {
-  readonly count: number;
-  readonly width: number;
-  readonly values: ArrayLike<number>;
 }
 
 /** The nearest of each point, itself first, nearest first: [count][neighbours]. */
