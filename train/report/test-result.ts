@@ -1,9 +1,8 @@
 import { printable } from '../../common/printable.ts';
-import { alignTable } from '../../common/text-table.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
 import type { RunResult } from './result-file.ts';
-import { shownText } from './test-scores.ts';
-import type { ScoreTable } from './test-scores.ts';
+import { scoreLines, shownText } from './test-scores.ts';
+import type { Digits, ScoreTable } from './test-scores.ts';
 
 /** What was tested, and what it reached: scores by name, those left out that it has none of. */
 export interface Scored {
@@ -26,7 +25,7 @@ interface Table {
   /** What needs no model, then `beforeAndAfter`: the model's own row is the last. */
   readonly rows: readonly Scored[];
   /** Decimals in the terminal, of all scores or by name; default 3. */
-  readonly digits?: number | Readonly<Record<string, number>>;
+  readonly digits?: Digits;
 }
 
 interface TestResult extends Table {
@@ -44,7 +43,8 @@ const [printed, reported] = [4, 10];
 /** How a test ended: lines for a terminal, and the same for the run's report. */
 export function testResult(test: TestResult): Pick<RunResult, 'test' | 'scores'> {
   const { of, more = [], note, written = [] } = test;
-  const tables = [test, ...more];
+  const tables = [test, ...more].map((table) => ({ ...table, scores: scoreTable(table) }));
+  const lines = tables.map(({ title = `test, ${of}`, digits, scores }) => `\n${scoreLines(scores, digits, title)}`);
   const samples = written.slice(0, printed).flatMap(({ text, before, written, wanted }) => {
     const lines = Object.entries({ text, before, written, wanted });
     const told = lines.flatMap(([name, line]) =>
@@ -59,44 +59,27 @@ export function testResult(test: TestResult): Pick<RunResult, 'test' | 'scores'>
     ...(wanted === undefined ? {} : { wanted: shownText(wanted) }),
   }));
   return {
-    test: [
-      ...tables.map((table) => `\n${linesOf(table, `test, ${of}`)}`),
-      ...(note === undefined ? [] : [note]),
-      ...samples,
-      '',
-    ].join('\n'),
+    test: [...lines, ...(note === undefined ? [] : [note]), ...samples, ''].join('\n'),
     scores: {
       of,
-      tables: tables.map(reportTable),
+      tables: tables.map(({ scores }) => ownFirst(scores)),
       samples: inReport.length > 0 ? [{ title: 'The first ones', samples: inReport }] : [],
     },
   };
 }
 
-/** In the order of the model's own row. */
-const columnsOf = ({ rows }: Table): string[] => [
-  ...new Set([...rows.slice(-1), ...rows].flatMap(({ scores }) => Object.keys(scores))),
-];
-
-function linesOf(table: Table, of: string): string {
-  const { title = of, rows, digits = 3 } = table;
-  const columns = columnsOf(table);
-  const decimals = (name: string): number => (typeof digits === 'number' ? digits : (digits[name] ?? 3));
-  const shown = rows.map(({ name, scores }) => [
-    name,
-    ...columns.map((each) => scores[each]?.toFixed(decimals(each)) ?? ''),
-  ]);
-  return alignTable([title, ...columns], shown, new Set(columns.map((_, i) => i + 1)));
-}
-
-/** The model's own row comes first in a report. */
-function reportTable(table: Table): ScoreTable {
-  const { title = 'Scores', rows } = table;
-  const columns = columnsOf(table);
-  const ordered = [...rows.slice(-1), ...rows.slice(0, -1)];
+/** Columns are in the order of the model's own row. */
+function scoreTable({ title = 'Scores', rows }: Table): ScoreTable {
+  const columns = [...new Set([...rows.slice(-1), ...rows].flatMap(({ scores }) => Object.keys(scores)))];
   const valuesOf = ({ scores }: Scored) => columns.map((each) => ({ value: scores[each] ?? NaN }));
-  return { title, columns, rows: ordered.map((row) => ({ name: row.name, scores: valuesOf(row) })) };
+  return { title, columns, rows: rows.map((row) => ({ name: row.name, scores: valuesOf(row) })) };
 }
+
+/** As a report has it: the model's own row comes first. */
+const ownFirst = ({ rows, ...table }: ScoreTable): ScoreTable => ({
+  ...table,
+  rows: [...rows.slice(-1), ...rows.slice(0, -1)],
+});
 
 /** Rows of what was measured of the model that a run began with, and of the one it ended with. */
 export const beforeAndAfter = (before: Evaluation, after: Evaluation): Scored[] => [

@@ -87,9 +87,15 @@ export function shownText(text: string): string {
   return showText(text.replace(/\s+/g, ' ').trim(), shownCharacters);
 }
 
+/** Decimals of all columns, or by their names; default 3. */
+export type Digits = number | Readonly<Record<string, number>>;
+
 /** A table of scores as lines for a terminal. */
-export function scoreLines({ columns, rows }: ScoreTable, digits = 3, head = ''): string {
-  const shown = (value: number): string => (Number.isFinite(value) ? value.toFixed(digits) : '-');
-  const cells = rows.map(({ name, scores }) => [name, ...scores.map(({ value }) => shown(value))]);
+export function scoreLines({ columns, rows }: ScoreTable, digits: Digits = 3, head = ''): string {
+  const decimals = columns.map((name) => (typeof digits === 'number' ? digits : (digits[name] ?? 3)));
+  const cells = rows.map(({ name, scores }) => [
+    name,
+    ...scores.map(({ value }, i) => (Number.isFinite(value) ? value.toFixed(decimals[i]) : '-')),
+  ]);
   return alignTable([head, ...columns], cells, new Set(columns.map((_, i) => i + 1)));
 }
