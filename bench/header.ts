@@ -20,7 +20,8 @@ export async function describeMachine(): Promise<Header> {
   const { installed, why } = describeDriver();
   return {
     adapter: description || device || vendor || 'unnamed adapter',
-    driver: installed ? 'software driver' : why,
+    // Headers are committed: a variable that names a driver is told without its path.
+    driver: installed ? 'software driver' : why.replace(/=\S*\/\S*/, ''),
     node: process.versions.node,
     cores: availableParallelism(),
     commit: (await projectCommit()) ?? 'unknown',
