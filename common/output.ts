@@ -18,3 +18,6 @@ export function dropUnread(stream: NodeJS.WriteStream): void {
     };
   });
 }
+
+/** Whether standard output shows 256 colours, as Node says, which honours NO_COLOR and FORCE_COLOR. */
+export const showsColours = (): boolean => process.stdout.isTTY && process.stdout.hasColors(256);

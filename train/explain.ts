@@ -12,6 +12,7 @@
  */
 import { basename } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
+import { showsColours } from '../common/output.ts';
 import { progress } from '../common/progress.ts';
 import type { Progress } from '../common/progress.ts';
 import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
@@ -223,7 +224,6 @@ async function withBar<T>(run: (onProgress: (done: number, total: number) => voi
 
 function print(explanation: Explanation, { top, json }: { readonly top: number; readonly json: boolean }): void {
   if (json) return console.log(JSON.stringify(explanation));
-  // As Node says, which honours NO_COLOR and FORCE_COLOR. console.log would spell the colours out.
-  const colours = process.stdout.isTTY && process.stdout.hasColors(256);
-  process.stdout.write(`${showExplanation(explanation, { colours, top })}\n\n`);
+  // console.log would spell the colours out.
+  process.stdout.write(`${showExplanation(explanation, { colours: showsColours(), top })}\n\n`);
 }

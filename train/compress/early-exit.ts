@@ -7,8 +7,10 @@ import { readRows } from '../../models/pipelines/encoder.ts';
 import { chunks, compiledFor } from '../../models/pipelines/rows.ts';
 import { labelLoss } from '../../models/transformer/encoder-heads.ts';
 import type { Objective } from '../classifier/fine-tune.ts';
+import { mostProbable } from '../classifier/predict.ts';
 import type { Target } from '../data/read-table.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
+import { accuracy } from '../metrics/classification.ts';
 import { rebuilt } from './smaller.ts';
 
 /**
@@ -107,11 +109,8 @@ export function largestEntropy(
   tolerance: number,
 ): number {
   const limit = Math.log(logits[0]![0]!.length);
-  const accuracy = (entropy: number): number => {
-    const said = exitsAt(logits, entropy).logits;
-    return truth.filter((label, text) => label === said[text]!.indexOf(Math.max(...said[text]!))).length / truth.length;
-  };
-  const whole = accuracy(0);
-  const fits = shares.map((share) => share * limit).filter((entropy) => accuracy(entropy) >= whole - tolerance);
+  const accuracyAt = (entropy: number): number => accuracy(truth, mostProbable(exitsAt(logits, entropy).logits));
+  const whole = accuracyAt(0);
+  const fits = shares.map((share) => share * limit).filter((entropy) => accuracyAt(entropy) >= whole - tolerance);
   return fits.at(-1)!;
 }

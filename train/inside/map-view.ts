@@ -1,10 +1,11 @@
 // Where tokens, or texts with labels, lie in a model's space: two maps of them, as a plot and as a page.
+import { showsColours } from '../../common/output.ts';
 import { UsageError } from '../cli/cli.ts';
 import { principalMap, textVectors, tokenVectors } from './embedding-map.ts';
 import { scatterLines, scatterPage } from './scatter.ts';
 import type { Scatter } from './scatter.ts';
 import { trustworthiness, umap } from './umap.ts';
-import { labelledTexts, showsColours } from './view.ts';
+import { labelledTexts } from './view.ts';
 import type { Look } from './view.ts';
 
 export interface MapOptions {

@@ -35,9 +35,6 @@ export async function labelledTexts(data: string, rows: number, seed: number): P
   return { texts: chosen.map(({ text }) => text), labels: chosen.map(({ label }) => label), names };
 }
 
-/** Whether standard output shows colours, as Node says, which honours NO_COLOR and FORCE_COLOR. */
-export const showsColours = (): boolean => process.stdout.isTTY && process.stdout.hasColors(256);
-
 /** Rows of tokens to learn from, and rows of other texts to test on. */
 export interface Windows {
   readonly learnt: readonly Int32Array[];
