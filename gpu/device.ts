@@ -11,6 +11,7 @@ import { rest } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
 import { Recording } from './recording.ts';
 import type { RecordingInput } from './recording.ts';
+import { webgpu } from './webgpu.ts';
 
 /** The facts of a device that kernels choose their variant by. */
 export interface Target {
@@ -40,7 +41,7 @@ export interface Target {
   /** Bytes of workgroup memory, and invocations of a workgroup. */
   readonly workgroupMemory: number;
   readonly maxInvocations: number;
-  /** Smallest and largest subgroup; 0 where there are none. */
+  /** Smallest and largest subgroup; 0 where there are none, or threads cannot tell which one is theirs. */
   readonly subgroupSizes: readonly [number, number];
   /** Whether a kernel may fix its subgroup's size. */
   readonly subgroupSizeControl: boolean;
@@ -72,11 +73,11 @@ export class Gpu {
   private readonly faults = new Faults();
   private readonly readers: GPUBuffer[] = [];
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, choices: Choices = new Map()) {
+  constructor(adapter: GPUAdapter, device: GPUDevice, language: WGSLLanguageFeatures, choices: Choices) {
     this.adapter = adapter;
     this.device = device;
     this.choices = choices;
-    this.current = { ...targetOf(adapter, device), choices };
+    this.current = { ...targetOf(adapter, device, language), choices };
     this.errors = new ErrorTrap(device);
     this.pipelines = new PipelineCache(device);
     this.encoder = new Encoder(device, this.pipelines, this.faults);
@@ -256,8 +257,13 @@ export class Gpu {
   }
 }
 
-function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Omit<Target, 'choices'> {
+function targetOf(
+  { info }: GPUAdapter,
+  { features, limits }: GPUDevice,
+  language: WGSLLanguageFeatures,
+): Omit<Target, 'choices'> {
   const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
+  const hasSubgroups = features.has('subgroups' as GPUFeatureName) && language.has('subgroup_id');
   return {
     software: isSoftware(info),
     gathers: isSoftware(info) && mesaOf(info) >= 26,
@@ -269,7 +275,7 @@ function targetOf({ info }: GPUAdapter, { features, limits }: GPUDevice): Omit<T
     bindingAlignment: Math.max(16, limits.minStorageBufferOffsetAlignment),
     workgroupMemory: limits.maxComputeWorkgroupStorageSize,
     maxInvocations: limits.maxComputeInvocationsPerWorkgroup,
-    subgroupSizes: features.has('subgroups' as GPUFeatureName) ? [subgroupMinSize, subgroupMaxSize] : [0, 0],
+    subgroupSizes: hasSubgroups ? [subgroupMinSize, subgroupMaxSize] : [0, 0],
     subgroupSizeControl: features.has('subgroup-size-control' as GPUFeatureName),
     subgroupMatrix: features.has('chromium-experimental-subgroup-matrix' as GPUFeatureName)
       ? subgroupMatrices(info)
@@ -365,7 +371,8 @@ async function open(options: InitOptions): Promise<Gpu> {
     requiredFeatures: [...adapter.features] as GPUFeatureName[],
     requiredLimits: allLimits(adapter),
   });
-  return new Gpu(adapter, device, await loadChoices(adapterName(adapter.info)));
+  const { wgslLanguageFeatures } = await webgpu();
+  return new Gpu(adapter, device, wgslLanguageFeatures, await loadChoices(adapterName(adapter.info)));
 }
 
 /** Limits are getters on the prototype, so a spread would miss them. */

@@ -97,6 +97,7 @@ export function crossEntropy(operands: CrossEntropyOperands, attrs: CrossEntropy
     outputs: [write('loss', 'f32'), write('stats', 'f32')],
     repeated: ['logits'],
     flops: 5,
+    bytes: 20,
     body: (row) => `
 ${shiftedExpSum(row, row.of('logits'))}
 let logSum = log(sum);
@@ -150,6 +151,7 @@ export function crossEntropyBackward(
     inputs: [read('labels', 'i32'), read('stats', 'f32'), read('g', 'f32')],
     sink: y,
     flops: 5,
+    bytes: 20,
     body: ({ each, of }) => `
 ${targetOf(weighted, width)}
 let m = stats[3u * row];
@@ -227,7 +229,7 @@ export function lossInPlace(
       ...(softCap === undefined ? {} : { cap: f32(softCap) }),
     },
     flops: gradient ? 10 : 5,
-    bytes: rows * classes * bytesOf(dtype) * (gradient ? 2 : 1),
+    bytes: classes * bytesOf(dtype) * (gradient ? 2 : 1) + 12,
     body: (line) => `
 let o = row * p.pitch;
 var lowestBits = 0xff800000u; let lowest = bitcast<f32>(lowestBits);

@@ -41,6 +41,7 @@ export function norm(
     params: { n: f32(x.shape.at(-1)!), epsilon: f32(epsilon) },
     repeated: ['x'],
     flops: 8,
+    bytes: 8,
     // Two passes: the difference of squares would cancel for rows far from 0.
     body: ({ each, of }) => `
 var total = V(0);
@@ -78,6 +79,7 @@ export function normBackward(
     params: { n: f32(x.shape.at(-1)!) },
     repeated: ['g', 'x'],
     flops: 10,
+    bytes: 8,
     body({ each, of }) {
       const h = `${of('g')}${weight ? ' * load_weight(row, c)' : ''}`;
       const xhat = `(${of('x')} - mean) * rstd`;

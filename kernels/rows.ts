@@ -6,9 +6,6 @@ import { aliases, bytesMoved, declare, loadElements, storeElements } from './map
 import type { Elements } from './map/elements.ts';
 import { sizeOf } from './layout.ts';
 
-/** Threads that share a row: one, a subgroup of 8 (a processor's vector unit), or a workgroup of 64. */
-export type RowLanes = 1 | 8 | 64;
-
 export interface RowKernel {
   readonly name: string;
   /** [..., cols]. */
@@ -24,7 +21,7 @@ export interface RowKernel {
   readonly params?: Readonly<Record<string, Param>>;
   /** Operations an element, without those of sources and sink. */
   readonly flops: number;
-  /** Bytes that the body itself reads and writes at least, without those of sources and sink. */
+  /** Bytes of a row that the body itself reads and writes at least, without those of sources and sink. */
   readonly bytes?: number;
   readonly declarations?: string;
   /** Sources that the body reads in several passes over the row. */
@@ -43,10 +40,9 @@ export interface RowBody {
   each(statement: string): string;
   /** Element `c` of a source, inside of `each`. */
   of(source: string): string;
+  /** Whether `of` reads registers, so that a pass costs no memory. */
+  readonly held: boolean;
 }
-
-/** Most of a row that a thread of a subgroup holds in registers, in units of V. */
-const maxHeld = 32;
 
 /** Elements that one load or store takes: 4 where the length of a row allows it, else 1. */
 export function rowWidth(cols: number): 1 | 4 {
@@ -55,49 +51,135 @@ export function rowWidth(cols: number): 1 | 4 {
 
 /** The facts of a device that choose the threads of a row. */
 export interface RowTarget extends Pick<Target, 'software' | 'subgroupSizes'> {
-  /** Fixes the choice: tests run every variant at every size. */
-  readonly lanes?: RowLanes;
+  /** Fixes the threads of a row, a power of two: tests run every number at every size. */
+  readonly share?: number;
 }
+
+/** Threads that share a row, a power of two, and those of a workgroup, which holds whole rows. */
+export interface RowShare {
+  readonly share: number;
+  readonly workgroup: number;
+}
+
+const longest = 256;
 
 /**
- * Chooses the threads of a row. A GPU takes a workgroup, since few rows with one thread each would leave it
- * idle. On a processor barriers cost much, so a row has one subgroup, whose lanes add up without a barrier
- * and read neighbours; short rows would leave lanes idle and have one thread.
+ * Chooses the threads of a row of `units` units of V. On a GPU a thread takes about four of them, up to eight
+ * where a subgroup can then do without a barrier, and short rows share a workgroup. On a processor barriers
+ * cost much, so a row has one subgroup of 8, whose lanes read neighbours; short rows would leave lanes idle
+ * and have one thread.
  */
-export function chooseLanes({ software, subgroupSizes, lanes }: RowTarget, cols: number): RowLanes {
-  if (lanes) return lanes;
-  if (!software) return 64;
-  return subgroupSizes.every((size) => size === 8) && cols >= 64 ? 8 : 1;
+export function chooseShare({ software, subgroupSizes, share: fixed }: RowTarget, units: number, width = 1): RowShare {
+  const [least, most] = subgroupSizes;
+  const wide = (share: number): RowShare => ({ share, workgroup: Math.max(64, share, most) });
+  if (fixed !== undefined) return software && fixed === 8 ? { share: 8, workgroup: 8 } : wide(fixed);
+  if (software) {
+    const isLong = least === 8 && most === 8 && units * width >= 64;
+    return isLong ? { share: 8, workgroup: 8 } : { share: 1, workgroup: 64 };
+  }
+  const wanted = Math.min(longest, 2 ** Math.max(0, Math.ceil(Math.log2(units / 4))));
+  if (least === 0 || wanted <= least) return wide(wanted);
+  return units <= 8 * least ? wide(least) : wide(Math.max(wanted, wide(1).workgroup));
 }
 
-/** WGSL of addUp(V) and largest(V): the sum and the largest of the elements that a V holds. */
-function horizontal(width: 1 | 4): string {
-  if (width === 1) return 'fn addUp(v: V) -> f32 { return v; }\nfn largest(v: V) -> f32 { return v; }';
-  return `fn addUp(v: V) -> f32 { return (v.x + v.y) + (v.z + v.w); }
-fn largest(v: V) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }`;
+/** The parts of a kernel whose threads add up what they have. */
+export interface Totals {
+  readonly enables: readonly string[];
+  readonly builtins: readonly string[];
+  /** Functions `sumAcross(f32)` and `maxAcross(f32)`: the total of all threads of a row, in each of them. */
+  readonly declarations: string;
+  /** First statements of main, which has the index in the workgroup as `localIndex`. Declares `place`. */
+  readonly begin: string;
 }
 
-/** WGSL of sumRow(V) and maxRow(V) for the threads that share a row. */
-function totals(lanes: RowLanes, workgroup: number): string {
-  if (lanes === 1) return 'fn sumRow(v: V) -> f32 { return addUp(v); }\nfn maxRow(v: V) -> f32 { return largest(v); }';
-  if (lanes === 8)
-    return `fn sumRow(v: V) -> f32 { return subgroupAdd(addUp(v)); }
-fn maxRow(v: V) -> f32 { return subgroupMax(largest(v)); }`;
-  const across = (combine: string): string => `
-  scratch[lane] = v;
+const combineBy = { sum: (a: string, b: string) => `${a} + ${b}`, max: (a: string, b: string) => `max(${a}, ${b})` };
+
+/**
+ * Emits totals over the threads of a row, in the same order on every run. Without a barrier within a
+ * subgroup, whatever its size; over a workgroup by one exchange between its subgroups, which alternates
+ * between two arrays, so that one barrier is enough; by a tree in workgroup memory where there are no
+ * subgroups. `place` numbers the threads so that those of a row are neighbours in a subgroup.
+ */
+export function totalsOf({ share, workgroup }: RowShare, [least, most]: Target['subgroupSizes']): Totals {
+  const functions = (body: (kind: 'sum' | 'max') => string): string =>
+    (['sum', 'max'] as const).map((kind) => `fn ${kind}Across(own: f32) -> f32 {${body(kind)}}`).join('\n');
+  const none = { enables: [], builtins: [], begin: 'let place = localIndex;' };
+  if (share === 1) return { ...none, declarations: functions(() => ' return own; ') };
+  const reduced = { sum: 'subgroupAdd(own)', max: 'subgroupMax(own)' };
+  const enables = ['enable subgroups;'];
+  const isWhole = share === least && share === most;
+  if (isWhole && share === workgroup)
+    return { ...none, enables, declarations: functions((kind) => ` return ${reduced[kind]}; `) };
+  const known = ['@builtin(subgroup_id) subgroup: u32', '@builtin(subgroup_invocation_id) member: u32'];
+  const identified = ['requires subgroup_id;', ...enables];
+  if (share <= least) {
+    const distances = Array.from({ length: Math.log2(share) }, (_, i) => 2 ** i);
+    const step = (kind: 'sum' | 'max', by: number): string =>
+      `all = ${combineBy[kind]('all', `subgroupShuffleXor(all, ${by}u)`)};`;
+    return {
+      enables: identified,
+      builtins: [...known, '@builtin(subgroup_size) members: u32'],
+      declarations: functions((kind) =>
+        isWhole
+          ? ` return ${reduced[kind]}; `
+          : ` var all = own; ${distances.map((by) => step(kind, by)).join(' ')} return all; `,
+      ),
+      begin: 'let place = subgroup * members + member;',
+    };
+  }
+  if (most > 0 && share === workgroup) {
+    const slots = workgroup / least;
+    const across = (kind: 'sum' | 'max'): string => `
+  let part = ${reduced[kind]};
+  if (mine.y == 0u) { scratch[turn + mine.x] = part; }
   workgroupBarrier();
-  for (var s = ${workgroup / 2}u; s > 0u; s = s / 2u) {
-    if (lane < s) { let other = scratch[lane + s]; scratch[lane] = ${combine}; }
+  var all = scratch[turn];
+  for (var s = 1u; s < mine.z; s++) { all = ${combineBy[kind]('all', 'scratch[turn + s]')}; }
+  turn = ${slots}u - turn;
+  return all;
+`;
+    return {
+      enables: identified,
+      builtins: [...known, '@builtin(num_subgroups) subgroups: u32'],
+      declarations: `
+var<workgroup> scratch: array<f32, ${2 * slots}>;
+var<private> turn: u32;
+var<private> mine: vec3<u32>;
+${functions(across)}`,
+      begin: 'mine = vec3<u32>(subgroup, member, subgroups);\nlet place = localIndex;',
+    };
+  }
+  const tree = (kind: 'sum' | 'max'): string => `
+  scratch[lane] = own;
+  workgroupBarrier();
+  let first = lane % ${share}u;
+  for (var s = ${share / 2}u; s > 0u; s = s / 2u) {
+    if (first < s) { scratch[lane] = ${combineBy[kind]('scratch[lane]', 'scratch[lane + s]')}; }
     workgroupBarrier();
   }
-  return workgroupUniformLoad(&scratch[0]);`;
-  return `var<workgroup> scratch: array<f32, ${workgroup}>;
+  let all = scratch[lane - first];
+  workgroupBarrier();
+  return all;
+`;
+  return {
+    ...none,
+    declarations: `
+var<workgroup> scratch: array<f32, ${workgroup}>;
 var<private> lane: u32;
-fn sumAcross(v: f32) -> f32 {${across('scratch[lane] + other')}}
-fn maxAcross(v: f32) -> f32 {${across('max(scratch[lane], other)')}}
-fn sumRow(v: V) -> f32 { return sumAcross(addUp(v)); }
-fn maxRow(v: V) -> f32 { return maxAcross(largest(v)); }`;
+${functions(tree)}`,
+    begin: 'lane = localIndex;\nlet place = localIndex;',
+  };
 }
+
+/** WGSL of sumRow(V) and maxRow(V): the total of what the threads of a row have. */
+function rowTotals(width: 1 | 4): string {
+  const [sum, top] = width === 1 ? ['v', 'v'] : ['(v.x + v.y) + (v.z + v.w)', 'max(max(v.x, v.y), max(v.z, v.w))'];
+  return `fn sumRow(v: V) -> f32 { return sumAcross(${sum}); }
+fn maxRow(v: V) -> f32 { return maxAcross(${top}); }`;
+}
+
+/** Most elements of each source that a thread holds in registers: rows of up to 4096 fit on a GPU. */
+const maxHeld = { software: 128, gpu: 32 };
 
 /**
  * Assembles a kernel over the rows of a matrix: softmax, norms, losses. One body serves every choice of
@@ -108,8 +190,9 @@ export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
   const { bytes = 0 } = spec;
   const cols = shape.at(-1) ?? 1;
   const rows = sizeOf(shape.slice(0, -1));
-  const lanes = chooseLanes(target, cols);
   const width = rowWidth(cols);
+  const chosen = chooseShare(target, cols / width, width);
+  const { share, workgroup } = chosen;
   const sources = Object.entries(spec.sources).flatMap(([source, elements]) =>
     elements ? [{ source, elements }] : [],
   );
@@ -118,27 +201,45 @@ export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
   );
   const end = sink && storeElements('put', sink, { width, prefix: 'y_', by: 'row', carries: true });
   const all = end ? [...codes, end] : codes;
-  // A software driver loads lane by lane, so what is read again is held in registers: a softmax of 512 x 1024
+  // What is read again is held in registers. On llvmpipe, which loads lane by lane, a softmax of 512 x 1024
   // took 1.5 ms with three passes over memory, 0.7 ms with one.
-  const units = Math.ceil(cols / width / 8);
-  const held = lanes === 8 && units <= maxHeld ? repeated : [];
-  const heldLoop = (statement: string): string => {
-    const guarded = units * 8 === cols / width ? statement : `if (c < cols) { ${statement} }`;
-    return `for (var i = 0u; i < ${units}u; i++) { let c = first + 8u * i; ${guarded} }`;
-  };
+  const units = Math.ceil(cols / width / share);
+  const fits = target.software ? share > 1 && units * width <= maxHeld.software : units * width <= maxHeld.gpu;
+  const held = fits && units > 0 ? repeated : [];
+  const isFull = units * share === cols / width && (share === 1 || share === workgroup);
+  const guard = (statement: string): string => (isFull ? statement : `if (c < cols) { ${statement} }`);
+  // A GPU keeps an array in registers where its indices are constants.
+  const heldLoop = (statement: string): string =>
+    target.software
+      ? `for (var i = 0u; i < ${units}u; i++) { let c = first + ${share}u * i; ${guard(statement)} }`
+      : Array.from(
+          { length: units },
+          (_, i) => `{ const i = ${i}u; let c = first + ${share * i}u; ${guard(statement)} }`,
+        ).join('\n');
   const goOver: RowBody = {
     each: (statement) =>
       held.length > 0 ? heldLoop(statement) : `for (var c = first; c < cols; c += stride) { ${statement} }`,
     of: (source) => (held.includes(source) ? `held_${source}[i]` : `load_${source}(row, c)`),
+    held: held.length > 0,
   };
   const holds = held.map((source) => `var held_${source}: array<V, ${units}>;`);
   const fill = held.map((source) => `held_${source}[i] = load_${source}(row, c);`).join(' ');
   const moved = sources.reduce((sum, { elements }) => sum + bytesMoved(elements, false), 0);
-  const workgroup = lanes === 8 ? 8 : 64;
-  const [row, first, stride] = lanes === 1 ? ['id', '0u', '1u'] : ['group', 'localIndex', `${workgroup}u`];
+  const { enables, builtins, begin, declarations: functions } = totalsOf(chosen, target.subgroupSizes);
+  // Threads beyond the last row must take part in totals where they share a workgroup, or a subgroup, with
+  // others: their rows are empty, and none of them is the first of its row.
+  const placed =
+    share === 1 || share === workgroup
+      ? `let row = ${share === 1 ? 'id' : 'group'}; let first = ${share === 1 ? '0u' : 'place'}; let cols = p.cols;
+if (row >= p.rows) { return; }`
+      : `let at_row = group * ${workgroup / share}u + place / ${share}u;
+let row = min(at_row, p.rows - 1u);
+let first = select(0xffffffffu, place % ${share}u, at_row < p.rows);
+let cols = select(0u, p.cols, at_row < p.rows);`;
   return kernel({
-    name: `${name}.${{ 1: 'thread', 8: 'subgroup', 64: 'workgroup' }[lanes]}`,
-    enables: lanes === 8 ? ['enable subgroups;'] : [],
+    name: `${name}.${share === 1 ? 'thread' : share < workgroup ? 'rows' : workgroup <= 8 ? 'subgroup' : 'workgroup'}`,
+    enables,
+    builtins,
     bindings: [
       ...codes.flatMap((code) => code.operands),
       ...inputs,
@@ -147,23 +248,22 @@ export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
     ],
     params: Object.assign({ rows: u32(rows), cols: u32(cols / width) }, params, ...all.map((code) => code.params)),
     workgroup,
-    groups: lanes === 1 ? Math.ceil(rows / workgroup) : rows,
+    groups: Math.ceil((rows * share) / workgroup),
     cost: {
       flops: rows * cols * (spec.flops + all.reduce((sum, { flops }) => sum + flops, 0)),
-      bytes: bytes + moved + (sink ? bytesMoved(sink, true) : 0),
+      bytes: rows * bytes + moved + (sink ? bytesMoved(sink, true) : 0),
     },
     laneName: 'localIndex',
     declarations: `
 ${aliases('f32', width)}
-${horizontal(width)}
-${totals(lanes, workgroup)}
+${functions}
+${rowTotals(width)}
 ${declare(...all)}
 ${declarations}`,
     body: `
-${lanes === 64 ? 'lane = localIndex;' : ''}
-let row = ${row}; let first = ${first}; let stride = ${stride};
-if (row >= p.rows) { return; }
-let cols = p.cols;
+${begin}
+let stride = ${share}u;
+${placed}
 ${holds.join('\n')}
 ${held.length > 0 ? goOver.each(fill) : ''}
 ${body(goOver)}`,
@@ -172,13 +272,23 @@ ${body(goOver)}`,
 
 /**
  * Emits `m`, the largest element of the row, and `sum`, the sum of exp(x - m) over it; `x` is WGSL of element
- * c. m is at least -3.4e38, so that a row of -inf gives exp(-inf) = 0 and then 0 / 0 = NaN, as in PyTorch.
+ * c. m is at least -3.4e38, so that a row of -inf gives exp(-inf) = 0 and then 0 / 0 = NaN, as in PyTorch. A
+ * row that is not held is read once all the same: sums are corrected where a larger element is met, which is
+ * seldom (Milakov and Gimelshein 2018).
  */
-export function shiftedExpSum({ each, of }: RowBody, x = of('x')): string {
-  return `var top = V(-3.4e38);
+export function shiftedExpSum({ each, of, held }: RowBody, x = of('x')): string {
+  if (held)
+    return `var top = V(-3.4e38);
 ${each(`top = max(top, ${x});`)}
 let m = maxRow(top);
 var total = V(0);
 ${each(`total += exp(${x} - m);`)}
 let sum = sumRow(total);`;
+  return `var top = V(-3.4e38);
+var total = V(0);
+${each(`let v = ${x}; let higher = max(top, v);
+if (any(higher > top)) { total *= exp(top - higher); top = higher; }
+total += exp(v - top);`)}
+let m = maxRow(top);
+let sum = sumRow(total * exp(top - m));`;
 }

@@ -54,7 +54,7 @@ const featuresOf = ({ f16, subgroupSizes, subgroupSizeControl, subgroupMatrix }:
  * alone: logits under their gradient, and sums that a product's last step adds to.
  */
 const ownElements: readonly (readonly [kernel: string, buffer: string])[] = [
-  ['lossInPlace.workgroup', 'x'],
+  ['lossInPlace.', 'x'],
   ['matmul.', 'y_y0'],
 ];
 const isOwn = (kernel: string, buffer: string): boolean =>

@@ -284,9 +284,7 @@ function registersOf({ items }: Block): number {
     const matrix = /subgroup_matrix_(\w+)<(\w+), (\d+), (\d+)>/.exec(declared);
     const words = matrix
       ? (Number(matrix[3]) * Number(matrix[4]) * (matrix[2] === 'f16' ? 2 : 4)) / 4 / 32
-      : /vec4|tile\d\[|slab\w\[/.test(declared)
-        ? 4
-        : 1;
+      : (/vec4|tile\d\[|slab\w\[/.test(declared) ? 4 : 1) * Number(/^: array<.+, (\d+)>/.exec(declared)?.[1] ?? 1);
     own += kind === 'var' || matrix ? words : words / 2;
   }
   return own + within;

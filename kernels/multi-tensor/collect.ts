@@ -3,7 +3,7 @@ import { kernel, read, u32, write } from '../kernel.ts';
 import type { Param } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
-import { chooseLanes } from '../rows.ts';
+import { totalsOf } from '../rows.ts';
 import type { RowTarget } from '../rows.ts';
 
 /**
@@ -81,26 +81,24 @@ export function collect(
   target: RowTarget,
 ): Dispatch {
   const sizes = x.map(({ shape }) => sizeOf(shape));
-  const lanes = chooseLanes(target, 1);
+  const lanes = target.software ? 1 : workgroup;
+  const totals = totalsOf({ share: lanes, workgroup }, target.subgroupSizes);
   const { params, total } = segmentEnds(sizes.map(partialsFor));
   const room = sizes.map((size, k) => (places[k] === undefined ? quads(size) : packedQuads(size)));
   const elements = sizes.reduce((a, b) => a + b, 0);
   const sums = partials !== undefined;
   const add = sums ? 'total += v * v; bits = max(bits, bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu));' : '';
-  const [part, first] = lanes === 1 ? ['id', '0u'] : ['group', 'lane'];
+  const [part, first] = lanes === 1 ? ['id', '0u'] : ['group', 'place'];
   /** Goes over the elements of tensor k that belong to this partial sum. */
   const loop = (k: number, statements: string): string => `
 for (var q = i * ${span}u + ${first}; q < end; q += step) {
   let v = clean(x${k}[q], q, p.size${k});
   ${statements}
 }`;
-  const shared = `
-var<workgroup> sums: array<f32, ${workgroup}>;
-var<workgroup> marks: array<u32, ${workgroup}>;`;
   const addUp = `
-let sum = (total.x + total.y) + (total.z + total.w);
-let mark = select(0u, 1u, any(bits >= vec4<u32>(0x7f800000u)));
-${lanes === 1 ? 'collected[p.partials + part] = vec4<f32>(sum, f32(mark), 0.0, 0.0);' : addUpWorkgroup}`;
+let sum = sumAcross((total.x + total.y) + (total.z + total.w));
+let mark = maxAcross(select(0.0, 1.0, any(bits >= vec4<u32>(0x7f800000u))));
+if (${first} == 0u) { collected[p.partials + part] = vec4<f32>(sum, mark, 0.0, 0.0); }`;
   return kernel({
     name: `${sums ? 'collect.sums' : 'collect'}.${lanes === 1 ? 'thread' : 'workgroup'}`,
     bindings: [write('collected', 'vec4<f32>'), ...sizes.map((_, k) => read(`x${k}`, 'vec4<f32>'))],
@@ -115,6 +113,9 @@ ${lanes === 1 ? 'collected[p.partials + part] = vec4<f32>(sum, f32(mark), 0.0, 0
         places.map((place) => place ?? nowhere),
       ),
     },
+    enables: totals.enables,
+    builtins: totals.builtins,
+    laneName: 'localIndex',
     workgroup,
     groups: lanes === 1 ? Math.ceil(total / workgroup) : total,
     cost: { flops: sums ? 2 * elements : 0, bytes: 4 * elements },
@@ -124,8 +125,9 @@ const step = ${lanes}u;
 fn clean(v: vec4<f32>, q: u32, size: u32) -> vec4<f32> {
   return select(vec4<f32>(), v, vec4<u32>(4u * q) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(size));
 }
-${sums && lanes > 1 ? shared : ''}`,
+${totals.declarations}`,
     body: `
+${totals.begin}
 let part = ${part};
 if (part >= p.parts) { return; }
 var total = vec4<f32>();
@@ -144,16 +146,3 @@ if (p.place${k} == ${nowhere}u) {
 ${sums ? addUp : ''}`,
   });
 }
-
-const addUpWorkgroup = `
-sums[lane] = sum;
-marks[lane] = mark;
-workgroupBarrier();
-if (lane < 8u) {
-  for (var k = 1u; k < 8u; k++) { sums[lane] += sums[lane + 8u * k]; marks[lane] |= marks[lane + 8u * k]; }
-}
-workgroupBarrier();
-if (lane == 0u) {
-  for (var k = 1u; k < 8u; k++) { sums[0] += sums[k]; marks[0] |= marks[k]; }
-  collected[p.partials + part] = vec4<f32>(sums[0], f32(marks[0]), 0.0, 0.0);
-}`;

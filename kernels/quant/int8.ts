@@ -27,6 +27,7 @@ export function quantizeRows({ x }: QuantizeRowsOperands, _: null, target: RowTa
     sources: { x },
     outputs: [write('bytes', 'u32'), write('steps', 'f32')],
     flops: 4,
+    bytes: x.shape.at(-1)! + 4,
     repeated: ['x'],
     body: ({ each, of }) => `
 var top = V(0);

@@ -40,11 +40,11 @@ const plain = (shape: readonly number[], dtype: Dtype, row: number) => ({
 });
 const rows = plainSource({ dtype: 'f32', layout: contiguousLayout([5, 1028]) });
 const kernels = [
-  softmax({ x: rows, y: plainSink([5, 1028], 'f32') }, { log: true }, { ...processor, lanes: 64 }),
+  softmax({ x: rows, y: plainSink([5, 1028], 'f32') }, { log: true }, { ...processor, share: 64 }),
   lossInPlace(
     { x: plain([3, 70], 'f16', 72), labels: plain([3], 'i32', 1), losses: plain([3, 2], 'f32', 2) },
     { ignoreIndex: 0, smoothing: 0.1, firstRow: 0, gradient: true },
-    { ...processor, lanes: 8 },
+    { ...processor, share: 8 },
   ),
   matmulTiled(product, { m: 32, n: 32, k: 8, threadM: 4, threadN: 4 }),
   matmulInt8(product),

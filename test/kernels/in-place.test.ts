@@ -1,7 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lossInPlace } from '../../kernels/cross-entropy.ts';
-import type { RowLanes } from '../../kernels/rows.ts';
 import { acquire } from '../../gpu/index.ts';
 import type { Dispatch } from '../../gpu/index.ts';
 import { Random } from '../../common/random.ts';
@@ -12,26 +11,27 @@ import { runKernelOutputs } from '../support/run-kernel.ts';
 const test = suite('kernels in place');
 
 const { target } = await acquire();
-const allLanes: readonly RowLanes[] = target.subgroupSizes.every((size) => size === 8) ? [1, 8, 64] : [1, 64];
+const { subgroupSizes } = target;
+const shares = subgroupSizes.every((size) => size === 8) ? [1, 4, 8, 64, 256] : [1, 64, 256];
 const random = new Random(5);
 
 const pitchOf = (classes: number): number => Math.ceil(classes / 4) * 4;
 
-function loss(classes: number, rows: number, lanes: RowLanes, smoothing: number): Dispatch {
+function loss(classes: number, rows: number, share: number, smoothing: number): Dispatch {
   const x = { shape: [rows, classes], strides: [pitchOf(classes), 1], offset: 0, dtype: 'f32' as const };
   const labels = { shape: [rows], strides: [1], offset: 0, dtype: 'i32' as const };
   const losses = { shape: [rows, 2], strides: [2, 1], offset: 0, dtype: 'f32' as const };
   const attrs = { ignoreIndex: -100, smoothing, firstRow: 0, gradient: true };
-  return lossInPlace({ x, labels, losses }, attrs, { ...target, lanes });
+  return lossInPlace({ x, labels, losses }, attrs, { subgroupSizes, software: share < 64 && share !== 4, share });
 }
 
-for (const lanes of [1, 8, 64] as const) {
+for (const share of [1, 8, 64]) {
   for (const classes of [5003, 5004]) {
     // prettier-ignore
     // No barrier of a row kernel orders the buffer, so that a logit may be read by the thread alone that
     // overwrites it: as `x[o + c]` in its own loop, or where its loop meets the target.
-    test(`lossInPlace: no thread reads another's logit, lanes ${lanes}, ${classes} classes`, () => {
-      const { wgsl } = loss(classes, 2, lanes, 0.1);
+    test(`lossInPlace: no thread reads another's logit, ${share} threads a row, ${classes} classes`, () => {
+      const { wgsl } = loss(classes, 2, share, 0.1);
       assert.not.match(wgsl, 'storageBarrier');
       const own = 'if ((at / 4u) % stride == first) {';
       const guarded = wgsl.slice(wgsl.indexOf(own), wgsl.indexOf('}', wgsl.indexOf(own)));
@@ -44,10 +44,10 @@ for (const lanes of [1, 8, 64] as const) {
   }
 }
 
-for (const lanes of allLanes) {
+for (const share of shares) {
   for (const classes of [3, 64, 5003, 5004]) {
     for (const smoothing of [0, 0.1]) {
-      test(`lossInPlace: lanes ${lanes}, rows of ${classes}, smoothing ${smoothing}`, async () => {
+      test(`lossInPlace: ${share} threads a row, rows of ${classes}, smoothing ${smoothing}`, async () => {
         const rows = 9;
         const pitch = pitchOf(classes);
         const x = Float32Array.from({ length: rows * pitch }, () => 3 * random.normal());
@@ -55,7 +55,7 @@ for (const lanes of allLanes) {
         labels[3] = 0;
         labels[4] = classes - 1;
         const [losses, gradient] = await runKernelOutputs(
-          loss(classes, rows, lanes, smoothing),
+          loss(classes, rows, share, smoothing),
           [labels],
           [2 * rows, x],
         );

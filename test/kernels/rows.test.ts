@@ -3,7 +3,7 @@ import { broadcastLayout, contiguousLayout } from '../../kernels/layout.ts';
 import type { Operand } from '../../kernels/layout.ts';
 import { plainSink, plainSource } from '../../kernels/map/elements.ts';
 import { norm, normBackward, normParameters } from '../../kernels/norm.ts';
-import type { RowLanes } from '../../kernels/rows.ts';
+import type { RowTarget } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
 import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
 import { acquire } from '../../gpu/index.ts';
@@ -12,12 +12,25 @@ import { total } from '../support/nd.ts';
 import { runKernelOutputs } from '../support/run-kernel.ts';
 
 /**
- * Both ways of sharing a row out, whichever the device would choose: one thread a row, and a workgroup a row.
+ * Every way of sharing a row out, whichever the device would choose: a thread a row, parts of a subgroup, a
+ * subgroup, and a workgroup, with subgroups and without.
  */
 const test = suite('row kernels');
 
 const device = (await acquire()).target;
-const allLanes: readonly RowLanes[] = device.subgroupSizes.every((size) => size === 8) ? [1, 8, 64] : [1, 64];
+const { subgroupSizes } = device;
+const without = [0, 0] as const;
+/** With those that take all sizes; the others take a few. */
+const targets: readonly (RowTarget & { readonly all: boolean })[] = [
+  { software: true, subgroupSizes, share: 1, all: true },
+  ...(subgroupSizes.every((size) => size === 8) ? [{ software: true, subgroupSizes, share: 8, all: true }] : []),
+  ...(subgroupSizes[0] > 0 ? [1, 4, 8, 64, 256] : []).map((share) => ({
+    ...{ software: false, subgroupSizes, share, all: share === 4 || share === 64 },
+  })),
+  ...[8, 256].map((share) => ({ software: false, subgroupSizes: without, share, all: false })),
+];
+const nameOf = ({ software, subgroupSizes: [least], share }: RowTarget): string =>
+  `${software ? 'processor' : 'GPU'}, ${share} a row${least > 0 ? '' : ', no subgroups'}`;
 const sizes = [
   { rows: 1, cols: 1 },
   { rows: 3, cols: 5 },
@@ -57,16 +70,15 @@ const byRow = (cols: number, rows: number, of: (row: number) => readonly number[
 const rowOf = (x: Float32Array, row: number, cols: number, offset: number): number[] =>
   Array.from(x.subarray(offset + row * cols, offset + (row + 1) * cols));
 
-for (const lanes of allLanes) {
-  for (const { rows, cols } of sizes) {
-    for (const offset of [0, 3]) {
-      const target = { ...device, lanes };
+for (const target of targets) {
+  for (const { rows, cols } of target.all ? sizes : sizes.slice(-4)) {
+    for (const offset of target.all ? [0, 3] : [0]) {
       const shape = [rows, cols];
       const stats = plain([rows, 2]);
       const at = (from: number) => plainSource({ dtype: 'f32', layout: contiguousLayout(shape, from) });
       const perColumn = plainSource({ dtype: 'f32', layout: broadcastLayout(contiguousLayout([cols]), shape) });
       const result = plainSink(shape, 'f32');
-      const name = `lanes ${lanes}, ${rows} x ${cols} from ${offset}`;
+      const name = `${nameOf(target)}, ${rows} x ${cols} from ${offset}`;
 
       for (const log of [false, true]) {
         test(`${log ? 'logSoftmax' : 'softmax'} ${name}`, async () => {
@@ -129,8 +141,9 @@ for (const lanes of allLanes) {
             close('stats', found!, each.flat(), 10);
           });
 
-          for (const software of affine ? [true, false] : []) {
-            test(`${kind} parameters, ${software ? 'processor' : 'GPU'} ${name}`, async () => {
+          for (const software of affine && target === targets[0] ? [true, false] : []) {
+            const on = software ? 'processor' : 'GPU';
+            test(`${kind} parameters, ${on}, ${rows} x ${cols} from ${offset}`, async () => {
               const [g, x] = [draw(rows * cols, offset), draw(rows * cols, 0)];
               const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, 0)));
               const out = { dw: plain([cols]), db: bias ? plain([cols]) : undefined };
@@ -182,7 +195,7 @@ for (const lanes of allLanes) {
 
     const shape = [rows, cols];
     for (const smoothing of [0, 0.1]) {
-      test(`crossEntropy lanes ${lanes}, ${rows} x ${cols}, smoothing ${smoothing}`, async () => {
+      test(`crossEntropy ${nameOf(target)}, ${rows} x ${cols}, smoothing ${smoothing}`, async () => {
         const [x, weight, g] = [draw(rows * cols, 0), draw(cols, 0).map(Math.abs), draw(rows, 0)];
         const labels = Int32Array.from({ length: rows }, (_, row) => (row === 2 ? -100 : random.int(cols)));
         const bits = new Float32Array(labels.buffer);
@@ -194,7 +207,6 @@ for (const lanes of allLanes) {
           loss: plain([rows]),
           stats: plain([rows, 3]),
         };
-        const target = { ...device, lanes };
         const forward = crossEntropy(operands, attrs, target);
         const [loss, stats] = await runKernelOutputs(forward, [x, weight, bits], [rows, 3 * rows]);
         const [dx] = await runKernelOutputs(
