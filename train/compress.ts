@@ -22,7 +22,7 @@ import { points } from './compress/points.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
 import { weightBytes } from './report/model-card.ts';
 import { writeCurves } from './report/plot.ts';
-import { canResume, resumeOf } from './trainer/run-state.ts';
+import { resumeOf } from './trainer/run-state.ts';
 
 const command = {
   name: 'compress',
@@ -115,7 +115,7 @@ main(async () => {
         points[name]!.make({
           ...{ folder, trained, batchSize, calibration: values.calibration, output: place },
           options: { ...fineTuneOptions({ ...values, learningRate }), seed },
-          resume: resume !== false && (await canResume(place)) ? resume : false,
+          resume,
         }),
       );
   const about = [`${describeModel(classifier.model)} of ${folder}, tested on ${test.length} texts`];

@@ -797,6 +797,19 @@ test('all ways in one table: each point measured and saved, those that are there
   assert.match(page, /<th scope="row">\*? ?weights-2:4<\/th>/);
   assert.not.match(page, /(src|href)=/);
 
+  // Killed after a model was trained and saved, before it was measured and said so.
+  const unsaid = ['heads-50', 'bits-4-aware', 'movement-80', 'early-exit'];
+  const weightsOf = (point: string): Buffer => readFileSync(join(output, `${point}-42`, 'model.safetensors'));
+  const trained = unsaid.map(weightsOf);
+  for (const point of unsaid) rmSync(join(output, `${point}-42`, 'outcome.json'));
+  const again = await script('compress', [...asked, unsaid.join(','), '--resume']);
+  assert.is(again.code, 0, again.stderr);
+  for (const [i, point] of unsaid.entries()) {
+    assert.ok(weightsOf(point).equals(trained[i]!), `${point} is as it was`);
+    const said = JSON.parse(readFileSync(join(output, `${point}-42`, 'outcome.json'), 'utf8')) as { outcome: Outcome };
+    assert.equal(said.outcome.figures, outcomes.find((outcome) => outcome.point === point)!.figures, point);
+  }
+
   const more = await script('compress', [...asked, 'heads-50,units-50', '--resume']);
   assert.is(more.code, 0, more.stderr);
   assert.not.match(more.stdout, /^heads-50, seed/m);

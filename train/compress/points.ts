@@ -1,8 +1,10 @@
 /** Ways to make a classifier smaller, each at some strengths: the points of a comparison. */
+import { join } from 'node:path';
 import { loadTextClassifier } from '../../models/pipelines/text-classification.ts';
 import type { Quantization, SequenceClassificationModel, TextEncoder } from '../../models/index.ts';
 import { fineTune } from '../classifier/fine-tune.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
+import { canResume } from '../trainer/run-state.ts';
 import type { Resume } from '../trainer/run-state.ts';
 import { withExtra } from '../classifier/model.ts';
 import { distillation, teacherLogits } from './distillation.ts';
@@ -21,6 +23,7 @@ export interface Making extends Calibration {
   /** Where the point's model goes. */
   readonly output: string;
   readonly options: FineTuneOptions;
+  /** Go on with a training that was stopped, or take what it made where it had ended. */
   readonly resume: Resume;
 }
 
@@ -40,11 +43,19 @@ const afresh = async ({ folder, trained }: Making): Promise<Trained> => ({
   classifier: await loadTextClassifier(folder),
 });
 
-const trainingOf = ({ trained, output, options, resume }: Making, { tokenizer }: TextEncoder) => ({
-  ...{ tokenizer, output, options, resume },
+/** A training for a point, that goes on where it is asked to and there is something to go on with. */
+const trainingOf = async ({ trained, output, options, resume }: Making, { tokenizer }: TextEncoder) => ({
+  ...{ tokenizer, output, options },
+  resume: resume !== false && (await canResume(output)) ? resume : false,
   train: trained.train,
   validation: trained.validation,
 });
+
+/**
+ * Where a model learns whose point is another than what may learn on: the run goes on from what it finds in
+ * its folder, so that nothing else is saved there.
+ */
+const learning = (making: Making): Making => ({ ...making, output: join(making.output, 'learning') });
 
 const without = (method: string, strength: string, parts: Parts): Point => ({
   method,
@@ -52,7 +63,7 @@ const without = (method: string, strength: string, parts: Parts): Point => ({
   async make(making) {
     const trained = await afresh(making);
     const model = await smallerModel(trained, parts, making);
-    await trainPruned({ ...trainingOf(making, trained.classifier), model, identity: { parts } });
+    await trainPruned({ ...(await trainingOf(making, trained.classifier)), model, identity: { parts } });
     return model;
   },
 });
@@ -64,9 +75,8 @@ const zeros = (method: string, strength: string, kind: Zeros): Point => ({
     const trained = await afresh(making);
     const { model } = trained.classifier;
     const pruning = await weightPruning(model, trained, kind, making);
-    const training = { ...trainingOf(making, trained.classifier), model, identity: { kind } };
-    const made = await trainPruned({ ...training, zeros: pruning });
-    // Of weights that moved the folder holds what may learn on.
+    const training = await trainingOf(pruning.moves ? learning(making) : making, trained.classifier);
+    const made = await trainPruned({ ...training, model, identity: { kind }, zeros: pruning });
     if (pruning.moves) await made.model.savePretrained(making.output, { tokenizer: training.tokenizer });
     return made.model;
   },
@@ -81,7 +91,7 @@ const student = (share: number, strength: string): Point => ({
     const model = keepLayers(teacher.model, evenly(Math.max(1, Math.round(share * layers)), layers));
     const logits = await teacherLogits(teacher, train, making.batchSize);
     await fineTune({
-      ...trainingOf(making, teacher),
+      ...(await trainingOf(making, teacher)),
       model,
       objective: distillation({ student: model, teacher: teacher.model, logits }, usual),
       identity: { share },
@@ -97,7 +107,7 @@ const exits: Point = {
   async make(making) {
     const { classifier, validation } = making.trained;
     const model = withExits(classifier.model);
-    const training = { ...trainingOf(making, classifier), validation: [], identity: {} };
+    const training = { ...(await trainingOf(making, classifier)), validation: [], identity: {} };
     await fineTune({ ...training, model, objective: exitObjective(model, { joint: false }) });
     const { tokenizer } = classifier;
     const truth = validation.map(({ label }) => label as number);
@@ -129,7 +139,7 @@ const aware = (bits: 4 | 8): Point => ({
   async make(making) {
     const { classifier } = await afresh(making);
     const model = await fakeQuantized(classifier.model, bits);
-    await fineTune({ ...trainingOf(making, classifier), model, identity: { bits } });
+    await fineTune({ ...(await trainingOf(learning(making), classifier)), model, identity: { bits } });
     const packed = await packFakeQuantized(model);
     await packed.savePretrained(making.output, { tokenizer: classifier.tokenizer, dtype: 'f16' });
     return (await loadTextClassifier(making.output, { quantize: 'keep', log })).model;
