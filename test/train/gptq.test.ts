@@ -74,17 +74,18 @@ function inverse(a: number[][]): number[][] {
 
 test('each weight is rounded in turn, and those that are left take over its error as least squares say', () => {
   const random = new Random(3);
-  const n = 32;
-  const { hessian } = inputsOf(100, n, random);
+  const n = 96;
+  const { hessian } = inputsOf(300, n, random);
   const weights = weightsOf(n, random);
   const damping = 0.01;
   const data = gptq('q8_0', weights, hessian, { damping });
   const found = blockValues('q8_0', data);
-  const scale = found.reduce((least, v) => (v !== 0 ? Math.min(least, Math.abs(v)) : least), Infinity);
-  // The scale of the file, which all values are whole multiples of.
-  const d = new DataView(data.buffer).getUint16(0, true);
-  assert.ok(scale > 0 && d > 0);
-  const half = ((1024 + (d & 1023)) / 1024) * 2 ** ((d >> 10) - 15);
+  // The scales of the file, whose whole multiples the values are.
+  const view = new DataView(data.buffer);
+  const scales = [0, 1, 2].map((block) => {
+    const bits = view.getUint16((block * data.length) / 3, true);
+    return ((1024 + (bits & 1023)) / 1024) * 2 ** ((bits >> 10) - 15);
+  });
 
   let mean = 0;
   for (let i = 0; i < n; i++) mean += hessian[i * n + i]! / n;
@@ -94,7 +95,8 @@ test('each weight is rounded in turn, and those that are left take over its erro
   const left = Array.from(weights, Number);
   for (let i = 0; i < n; i++) {
     const open = inverse(h.slice(i).map((row) => row.slice(i)));
-    const rounded = half * Math.max(-127, Math.min(127, Math.round(left[i]! / half)));
+    const scale = scales[Math.floor(i / 32)]!;
+    const rounded = scale * Math.max(-127, Math.min(127, Math.round(left[i]! / scale)));
     const error = left[i]! - rounded;
     assert.ok(Math.abs(found[i]! - rounded) < 1e-6, `${i}: ${found[i]}, not ${rounded}`);
     for (let j = i; j < n; j++) left[j]! -= (error / open[0]![0]!) * open[0]![j - i]!;
@@ -125,6 +127,24 @@ test('of every type: what the layer computes is nearer than by rounding to neare
     () => gptq('q4_0', weights, new Float64Array(n * n), { damping: 0 }),
     /^gptq: what a layer reads has no use for all of its inputs; .*$/,
   );
+});
+
+test('rows of any number of blocks: each block is written where it belongs', () => {
+  const random = new Random(9);
+  for (const type of precisions)
+    for (const n of [320, 768]) {
+      const weights = weightsOf(2 * n, random);
+      const even = new Float64Array(n).fill(1);
+      const blocks = Array.from({ length: weights.length / 32 }, (_, i) =>
+        roundBlocks(type, weights.slice(32 * i, 32 * i + 32), even.subarray(0, 32)),
+      );
+      const wanted = Buffer.concat(blocks);
+      assert.ok(wanted.equals(roundBlocks(type, weights, even)), `${type}, ${n} wide`);
+      // Inputs that have nothing in common: no weight takes over anything.
+      const apart = new Float64Array(n * n);
+      for (let i = 0; i < n; i++) apart[i * n + i] = 1;
+      assert.ok(wanted.equals(gptq(type, weights, apart)), `gptq, ${type}, ${n} wide`);
+    }
 });
 
 test('what layers read is summed over batches, GPT-2 and Llama', async () => {

@@ -2,60 +2,28 @@
  * Weights of 4 or 8 bits whose errors the weights after them make good (GPTQ, Frantar et al. 2023), in the
  * blocks of GGUF files.
  */
+import { inverseLowerFactor, subtractProducts } from '../../common/cholesky.ts';
 import { matmul, mul, noGrad, reshape, transpose } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { withHooks } from '../../models/index.ts';
 import type { ModuleHooks } from '../../models/index.ts';
-import { bestScale, codeOf, diagonalOf, grids, rowBytes, size } from './rounding.ts';
+import { bestScale, blockBytes, codeOf, diagonalOf, grids, size } from './rounding.ts';
 import type { Precision } from './rounding.ts';
 import { modulesWithWeights } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
 
 /**
- * The upper Cholesky factor of the inverse of H + damping, row-major [n, n]: row i says how much of the error
- * of weight i each weight after it takes over.
+ * L of the inverse of H + damping, (H + damping)^-1 = L L^T, row-major [n, n]: row j says how much of the
+ * error of each weight before it weight j takes over. Error: inputs that have no use.
  */
-export function inverseFactor(op: string, hessian: Float64Array, n: number, damping: number): Float64Array {
-  const h = Float64Array.from(hessian);
-  let mean = 0;
-  for (let i = 0; i < n; i++) mean += h[i * n + i]! / n;
-  for (let i = 0; i < n; i++) h[i * n + i]! += damping * (mean || 1);
-  const lower = cholesky(op, h, n);
-  // The inverse of L, then H^-1 = L^-T L^-1, and its own factor: upper, so that rows come out in order.
-  const inverse = new Float64Array(n * n);
-  for (let j = 0; j < n; j++) {
-    inverse[j * n + j] = 1 / lower[j * n + j]!;
-    for (let i = j + 1; i < n; i++) {
-      let sum = 0;
-      for (let k = j; k < i; k++) sum += lower[i * n + k]! * inverse[k * n + j]!;
-      inverse[i * n + j] = -sum / lower[i * n + i]!;
-    }
-  }
-  const whole = new Float64Array(n * n);
-  for (let k = 0; k < n; k++)
-    for (let i = 0; i <= k; i++) {
-      const left = inverse[k * n + i]!;
-      if (left !== 0) for (let j = 0; j <= k; j++) whole[i * n + j]! += left * inverse[k * n + j]!;
-    }
-  const factor = cholesky(op, whole, n);
-  const upper = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) for (let j = i; j < n; j++) upper[i * n + j] = factor[j * n + i]!;
-  return upper;
-}
-
-/** L of A = L L^T, row-major [n, n]. Error: A is not positive definite. */
-function cholesky(op: string, a: Float64Array, n: number): Float64Array {
-  const lower = new Float64Array(n * n);
-  for (let i = 0; i < n; i++)
-    for (let j = 0; j <= i; j++) {
-      let sum = a[i * n + j]!;
-      for (let k = 0; k < j; k++) sum -= lower[i * n + k]! * lower[j * n + k]!;
-      if (i !== j) lower[i * n + j] = sum / lower[j * n + j]!;
-      else if (sum > 0) lower[i * n + i] = Math.sqrt(sum);
-      else
-        throw new Error(`${op}: what a layer reads has no use for all of its inputs; give more texts, or more damping`);
-    }
-  return lower;
+export function takenOver(op: string, hessian: Float64Array, n: number, damping: number): Float64Array {
+  const damped = Float64Array.from(hessian);
+  const diagonal = diagonalOf(hessian);
+  const more = damping * (diagonal.reduce((sum, value) => sum + value / n, 0) || 1);
+  diagonal.forEach((value, i) => (damped[i * n + i] = value + more));
+  const lower = inverseLowerFactor(damped, n);
+  if (lower) return lower;
+  throw new Error(`${op}: what a layer reads has no use for all of its inputs; give more texts, or more damping`);
 }
 
 export interface GptqOptions {
@@ -75,26 +43,31 @@ export function gptq(
   { damping = 0.01 }: GptqOptions = {},
 ): Uint8Array {
   const n = Math.sqrt(hessian.length);
-  const width = rowBytes('gptq', type, n);
+  const bytes = blockBytes('gptq', type, n);
   const grid = grids[type];
-  const upper = inverseFactor('gptq', hessian, n, damping);
+  const lower = takenOver('gptq', hessian, n, damping);
   const importance = diagonalOf(hessian);
   const rows = weights.length / n;
-  const data = new Uint8Array(rows * width);
+  const data = new Uint8Array((weights.length / size) * bytes);
   const view = new DataView(data.buffer);
-  const left = new Float64Array(n);
+  // A weight as those before it left it, and once it is rounded, its error.
+  const left = Float64Array.from(weights);
   const codes = new Int32Array(size);
-  for (let row = 0; row < rows; row++) {
-    left.set(weights.subarray(row * n, (row + 1) * n));
-    for (let from = 0; from < n; from += size) {
-      const scale = bestScale(grid, left.subarray(from, from + size), importance, from);
-      for (let i = from; i < from + size; i++) {
-        const code = codeOf(grid, scale, left[i]!);
-        codes[i - from] = code;
-        const error = (left[i]! - (scale.scale * code + scale.minimum)) / upper[i * n + i]!;
-        if (error !== 0) for (let j = i + 1; j < n; j++) left[j]! -= error * upper[i * n + j]!;
+  for (let from = 0; from < n; from += size) {
+    const to = from + size;
+    subtractProducts(left, left, lower, n, { rows: [0, rows], columns: [from, to], over: [0, from] });
+    for (let row = 0; row < rows; row++) {
+      const block = left.subarray(row * n + from, row * n + to);
+      const scale = bestScale(grid, block, importance, from);
+      for (let i = 0; i < size; i++) {
+        const code = codeOf(grid, scale, block[i]!);
+        codes[i] = code;
+        const at = (from + i) * n + from + i;
+        const error = (block[i]! - (scale.scale * code + scale.minimum)) / lower[at]!;
+        block[i] = error;
+        if (error !== 0) for (let j = i + 1; j < size; j++) block[j]! -= error * lower[at + (j - i) * n]!;
       }
-      grid.write(view, row * width + (from / n) * width, scale, codes);
+      grid.write(view, ((row * n + from) / size) * bytes, scale, codes);
     }
   }
   return data;

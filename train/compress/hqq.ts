@@ -1,5 +1,5 @@
 /** Weights of 4 bits without any texts: half-quadratic quantisation (HQQ, Badri and Shaji 2023). */
-import { asHalf, codeOf, grids, rowBytes, size } from './rounding.ts';
+import { asHalf, blockBytes, codeOf, grids, size } from './rounding.ts';
 
 /** The settings of the authors' code: p, beta, and the most rounds. */
 const [power, beta, most] = [0.7, 10, 20];
@@ -52,7 +52,7 @@ export function halfQuadratic(
 /** Weights as blocks of q4_1, whose minimum is -zero / inverse. */
 export function hqq(weights: Float32Array): Uint8Array {
   const grid = grids.q4_1;
-  const bytes = rowBytes('hqq', 'q4_1', size);
+  const bytes = blockBytes('hqq', 'q4_1', size);
   const { zeros, inverses } = halfQuadratic(weights, grid.highest);
   const data = new Uint8Array(zeros.length * bytes);
   const view = new DataView(data.buffer);

@@ -107,10 +107,10 @@ export function diagonalOf(product: Float64Array): Float64Array {
   return Float64Array.from({ length: n }, (_, i) => product[i * n + i]!);
 }
 
-/** Bytes of a row of blocks of so many weights. Error: they are no whole blocks. */
-export function rowBytes(op: string, type: Precision, width: number): number {
+/** Bytes of a block. Error: rows of so many weights are no whole blocks. */
+export function blockBytes(op: string, type: Precision, width: number): number {
   if (width % size !== 0) throw new Error(`${op}: rows of ${width} weights are no whole blocks of ${size}`);
-  return (width / size) * blockType(type.toUpperCase())!.bytes;
+  return blockType(type.toUpperCase())!.bytes;
 }
 
 /**
@@ -119,16 +119,16 @@ export function rowBytes(op: string, type: Precision, width: number): number {
  */
 export function roundBlocks(type: Precision, weights: Float32Array, importance: Float64Array): Uint8Array {
   const n = importance.length;
-  const bytes = rowBytes('roundBlocks', type, n);
+  const bytes = blockBytes('roundBlocks', type, n);
   const grid = grids[type];
-  const data = new Uint8Array((weights.length / n) * bytes);
+  const data = new Uint8Array((weights.length / size) * bytes);
   const view = new DataView(data.buffer);
   const codes = new Int32Array(size);
   for (let from = 0; from < weights.length; from += size) {
     const values = Float64Array.from(weights.subarray(from, from + size));
     const scale = bestScale(grid, values, importance, from % n);
     values.forEach((value, i) => (codes[i] = codeOf(grid, scale, value)));
-    grid.write(view, (from / n) * bytes, scale, codes);
+    grid.write(view, (from / size) * bytes, scale, codes);
   }
   return data;
 }

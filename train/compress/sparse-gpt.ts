@@ -1,5 +1,6 @@
 /** Weights set to zero whose part those that are left take over (SparseGPT, Frantar and Alistarh 2023). */
-import { inverseFactor } from './gptq.ts';
+import { subtractProducts } from '../../common/cholesky.ts';
+import { takenOver } from './gptq.ts';
 
 /** Inputs whose weights are chosen among together. */
 const block = 128;
@@ -26,19 +27,23 @@ export function sparseGpt(
 ): Float32Array {
   const n = Math.sqrt(hessian.length);
   const rows = weights.length / n;
-  const upper = inverseFactor('sparseGpt', hessian, n, damping);
+  const lower = takenOver('sparseGpt', hessian, n, damping);
   const left = Float64Array.from(weights);
+  const errors = new Float64Array(left.length);
   const mask = new Float32Array(weights.length).fill(1);
-  const cost = (row: number, i: number): number => (left[row * n + i]! / upper[i * n + i]!) ** 2;
-  for (let from = 0; from < n; from += block) {
-    const to = Math.min(n, from + block);
+  const cost = (row: number, i: number): number => (left[row * n + i]! / lower[i * n + i]!) ** 2;
+  // Whole groups, whose costs depend on all that went before them.
+  const step = group ? Math.max(group[1], block - (block % group[1])) : block;
+  for (let from = 0; from < n; from += step) {
+    const to = Math.min(n, from + step);
+    subtractProducts(left, errors, lower, n, { rows: [0, rows], columns: [from, to], over: [0, from] });
     if (!group) {
-      const places = Array.from({ length: rows * (to - from) }, (_, k) => {
-        const [row, i] = [Math.floor(k / (to - from)), from + (k % (to - from))];
-        return { at: row * n + i, cost: cost(row, i) };
-      });
-      places.sort((a, b) => a.cost - b.cost);
-      for (const { at } of places.slice(0, Math.round(sparsity * places.length))) mask[at] = 0;
+      const costs = Float64Array.from({ length: rows * (to - from) }, (_, k) =>
+        cost(Math.floor(k / (to - from)), from + (k % (to - from))),
+      );
+      const places = Uint32Array.from(costs.keys()).sort((a, b) => costs[a]! - costs[b]!);
+      for (const k of places.subarray(0, Math.round(sparsity * places.length)))
+        mask[Math.floor(k / (to - from)) * n + from + (k % (to - from))] = 0;
     }
     for (let row = 0; row < rows; row++)
       for (let i = from; i < to; i++) {
@@ -49,9 +54,9 @@ export function sparseGpt(
         }
         const at = row * n + i;
         if (mask[at] === 1) continue;
-        const error = left[at]! / upper[i * n + i]!;
-        left[at] = 0;
-        if (error !== 0) for (let j = i + 1; j < n; j++) left[row * n + j]! -= error * upper[i * n + j]!;
+        const error = left[at]! / lower[i * n + i]!;
+        errors[at] = error;
+        for (let j = i + 1; j < to; j++) left[row * n + j]! -= error * lower[j * n + i]!;
       }
   }
   left.forEach((w, i) => (weights[i] = mask[i] === 0 ? 0 : w));
