@@ -207,7 +207,7 @@ fn finish(at: u32, j: u32, v: V) { put(at, v${bias ? ` + ${biasOf()}` : ''}); }
 fn finishFour(at: u32, j: u32, v: vec4<f32>) {
   ${four}
 }
-${b.quantized ? quadOf(b.quantized) : ''}
+${b.quantized && inputs.some(({ name, type }) => name === 'b' && type === 'u32') ? quadOf(b.quantized) : ''}
 ${declarations}`,
   });
 }

@@ -42,7 +42,9 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
   const make = (length: number) => gpu.allocate(Math.max(16, Math.ceil(length / 16) * 16), 'tune');
   const memory = {
     operands: [make(bytes.a), make(bytes.b)],
-    scales: b.quantized ? [make(bytes.scales), ...(b.quantized.zeros ? [make(bytes.scales)] : [])] : [],
+    scales: b.quantized
+      ? [make(bytes.scales), ...(b.quantized.zeros || b.quantized.minimums ? [make(bytes.scales)] : [])]
+      : [],
     bias: bias ? [make(bytes.bias)] : [],
     output: make(bytes.output),
     sums: sums ? [make(bytes.sums)] : [],

@@ -227,6 +227,18 @@ const panelCases: readonly Case[] = [
 
 for (const c of panelCases) test(`panel ${JSON.stringify(c)}`, () => check({ variant: 'panel' }, c, 'f32', 'f32'));
 
+// One row: columns that cross the edge of a tile, k of one step and of several fetches, gaps, batches.
+const vectorCases: readonly Case[] = [
+  { m: 1, n: 3, k: 8, bTransposed: true },
+  { m: 1, n: 70, k: 24, bTransposed: true, bPitch: 32, bias: true },
+  { m: 1, n: 33, k: 1064, bTransposed: true, batch: [2, 2] },
+  { m: 1, n: 1030, k: 64, bTransposed: true, shared: true, batch: [1, 2] },
+];
+
+for (const c of vectorCases)
+  for (const dtype of target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const))
+    test(`vector ${dtype} ${JSON.stringify(c)}`, () => check({ variant: 'vector' }, c, dtype, dtype));
+
 for (const [m, k, pitch] of [
   [36, 12, 40],
   [1152, 8, 1160],

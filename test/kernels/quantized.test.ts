@@ -6,6 +6,8 @@ import { plainSink } from '../../kernels/map/elements.ts';
 import { matmulDispatch, planName } from '../../kernels/matmul/matmul.ts';
 import type { MatmulPlan } from '../../kernels/matmul/matmul.ts';
 import { subgroupTile } from '../../kernels/matmul/subgroup.ts';
+import type { Product } from '../../kernels/matmul/product.ts';
+import { nf4 } from '../../kernels/quant/weights.ts';
 import type { QuantizedWeight } from '../../kernels/quant/weights.ts';
 import { Random } from '../../common/random.ts';
 import { runKernel } from '../support/run-kernel.ts';
@@ -87,5 +89,61 @@ for (const plan of plans) {
     }
   }
 }
+
+// One row of a by weights of every kind, in groups of which a step holds several, one, or a part.
+for (const [bits, into, group, extra] of [
+  [4, 64, 32, 'minimums'],
+  [4, 96, 32, 'zeros'],
+  [4, 1216, 32, undefined],
+  [4, 320, 64, 'codebook'],
+  [4, 192, 192, 'zeros'],
+  [8, 96, 16, undefined],
+  [8, 64, 32, 'zeros'],
+  [8, 1088, 1088, undefined],
+  [8, 96, 32, 'minimums'],
+] as const)
+  for (const scaleType of target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const))
+    test(`vector: ${bits} bits in groups of ${group} of ${into}, ${extra ?? 'no'}, ${scaleType}`, async () => {
+      const random = new Random(5);
+      const n = 41;
+      const groups = Math.ceil(into / group);
+      const stored = (x: number): number => (scaleType === 'f16' ? fromHalf(toHalf(x)) : Math.fround(x));
+      const fill = (fn: () => number): number[] => Array.from({ length: n * groups }, () => stored(fn()));
+      const upload = (values: number[]) =>
+        scaleType === 'f16' ? Uint16Array.from(values, toHalf) : Float32Array.from(values);
+      const a = Array.from({ length: into }, () => Math.fround(random.normal()));
+      const words = Uint32Array.from(
+        { length: (n * into * bits) / 32 },
+        () => random.int(65536) * 65536 + random.int(65536),
+      );
+      const scales = fill(() => random.uniform() / 8);
+      const origins = fill(() => (extra === 'zeros' ? random.int(2 ** bits) : random.normal()));
+      const codebook = extra === 'codebook' ? 'nf4' : undefined;
+      const weight: QuantizedWeight = {
+        ...{ bits, inFeatures: into, group, scales: scaleType, codebook },
+        ...{ zeros: extra === 'zeros', minimums: extra === 'minimums' },
+      };
+      const place = { offset: 0, batch: [0, 0] } as const;
+      const product: Product = {
+        ...{ m: 1, n, k: into, batch: [1, 1], sink: plainSink([1, n], 'f32') },
+        a: { ...place, dtype: 'f32', row: into, col: 1 },
+        b: { ...place, dtype: 'u32', row: 1, col: into, quantized: weight },
+      };
+      const extras = extra === 'zeros' || extra === 'minimums' ? [upload(origins)] : [];
+      const inputs = [Float32Array.from(a), words, upload(scales), ...extras];
+      const got = await runKernel(matmulDispatch({ variant: 'vector' }, product), inputs, n);
+      got.forEach((value, j) => {
+        let [sum, scale] = [0, 1];
+        for (let i = 0; i < into; i++) {
+          const q = (words[Math.floor(((j * into + i) * bits) / 32)]! >>> ((i * bits) % 32)) & (2 ** bits - 1);
+          const at = j * groups + Math.floor(i / group);
+          const zero = extra === 'zeros' ? origins[at]! : extra === 'minimums' ? 0 : 2 ** (bits - 1);
+          const number = (codebook ? nf4[q]! : q - zero) * scales[at]! + (extra === 'minimums' ? origins[at]! : 0);
+          sum += a[i]! * number;
+          scale += Math.abs(a[i]!) * (codebook ? 1 : q + zero) * scales[at]!;
+        }
+        if (!(Math.abs(value - sum) <= 1e-6 * scale)) assert.unreachable(`${j}: ${value} is not ${sum}`);
+      });
+    });
 
 test.run();

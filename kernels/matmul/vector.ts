@@ -1,0 +1,171 @@
+import type { Target } from '../../gpu/device.ts';
+import type { Dispatch } from '../../gpu/dispatch.ts';
+import { read, storedType } from '../kernel.ts';
+import { groupsOf, nf4, perWord } from '../quant/weights.ts';
+import type { QuantizedWeight } from '../quant/weights.ts';
+import { readingOfA } from './lanes.ts';
+import { assembleMatmul, batchBases } from './product.ts';
+import type { MatrixOperand, Product } from './product.ts';
+
+/**
+ * For software drivers, and products of one row: the next token's. Each of 8 lanes holds columns of its own,
+ * which lie along k, loads 16 bytes of them at a time, and multiplies by scalars of a. Other formats than f32
+ * are unpacked in registers; a weight's scale, and its zero or minimum, are met once a group:
+ *
+ *     sum of (q - zero) * scale * a = scale * (sum of q * a - zero * sum of a)
+ *
+ * Measured on llvmpipe (Mesa 26.1), 2 Zen 5 cores, weights as in Q4_1 with k = 576, from its machine code and
+ * samples: a load of 8 lanes is a gather, some 24 cycles wherever its lanes point, and brings 64 weights; a
+ * scalar of a is 4 cycles; fma is two instructions. From a cache the loop runs at 0.07 ns a weight. From
+ * memory it took 0.39, as a gather that misses holds up all behind it: few misses are under way at once. So a
+ * loop of loads alone, a line of 64 bytes a lane, goes before and takes the misses eight at a time: 0.19. Its
+ * sum is used for nothing, which compilers must not know. Looking 64 bytes ahead in the loop took 0.29.
+ * Columns of a lane: 2, 4, 8 in the cache 0.088, 0.073, 0.071. Bits masked where they lie, and a divided by
+ * as much, 0.9 of shifting them down; a column's products one after the other 1.15; two sums a column 1.0;
+ * scales of f16 loaded singly, which is lane by lane, 1.3. `lanes` is 1.7 times as slow in a step of
+ * SmolLM2-135M.
+ */
+const lanes = 8;
+/** Bytes of a column that are fetched before they are multiplied; those of a tile fit a cache. */
+const ahead = 1024;
+
+/** Columns of each lane: many share what is loaded of a, and few outputs still fill two processors. */
+const columnsOf = ({ n }: Product): number => (n >= 1024 ? 8 : 4);
+
+/**
+ * Elements of 16 bytes of b, which one load takes, and of a step of the loop along k; undefined where k, or
+ * the groups of a quantized b, are no multiples of such a load.
+ */
+function chunksOf({ k, b: { dtype, quantized } }: Product): { width: number; step: number } | undefined {
+  const width = quantized ? 4 * perWord(quantized) : dtype === 'f16' ? 8 : 4;
+  const { group = 64 } = quantized ?? {};
+  const fits = (step: number): boolean => k % step === 0 && (group % step === 0 || step % group === 0);
+  const step = [64, 32, 16, 8, 4].find((step) => step <= 4 * width && step % width === 0 && fits(step));
+  return step === undefined || group % width !== 0 ? undefined : { width, step };
+}
+
+/** Whether this variant computes a product: one row of a, columns of b that lie along k in whole chunks. */
+export function vectorFits({ gathers }: Pick<Target, 'gathers'>, params: Product): boolean {
+  const { m, a, b, sums } = params;
+  const chunks = chunksOf(params);
+  if (!gathers || !chunks || m > 1 || sums || b.row !== 1 || readingOfA(a) !== 'k4') return false;
+  return [b.offset, b.col, ...b.batch].every((value) => value % chunks.width === 0);
+}
+
+const each = <T>(count: number, fn: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => fn(i));
+
+export function matmulVector(params: Product): Dispatch {
+  const { n, batch, a, b } = params;
+  const { width, step } = chunksOf(params)!;
+  const { quantized } = b;
+  const chunks = step / width;
+  const columns = columnsOf(params);
+  const tile = lanes * columns;
+  const group = quantized ? Math.min(quantized.group, step) : step;
+  const element = elementOf(b);
+  const overColumns = (fn: (c: number) => string): string => each(columns, fn).join('\n');
+
+  /** Binds x{i}, four elements of a, and z{i}, what bits of b meet that are too large by powers of 16. */
+  const vector = (i: number): string => `let x${i} = vec4<f32>(a[ax + t * ${step / 4}u + ${i}u]);
+let z${i} = x${i} * vec4<f32>(${each(4, (q) => `${16 ** -((4 * i + q) % 8)}`).join(', ')});`;
+  const products = (from: number): string =>
+    each(group, (i) => {
+      const [chunk, at] = [Math.floor((from + i) / width), from + i];
+      return overColumns((c) => {
+        const { value, x = 'x' } = element(`w${chunk}_${c}`, at % width);
+        return `s${c} = fma(${value}, ${x}${at >> 2}.${'xyzw'[at % 4]}, s${c});`;
+      });
+    }).join('\n');
+  /** The products of elements that share a scale, and of their sum, whose zero or minimum they share. */
+  const scaled = (weight: QuantizedWeight, from: number): string => `{
+let v = ${each(group / 4, (i) => `x${from / 4 + i}`).join(' + ')};
+let xs = (v.x + v.y) + (v.z + v.w);
+${overColumns((c) => `var s${c} = 0.0;`)}
+${products(from)}
+${overColumns(groupReader(weight, step, from))}
+}`;
+  const sums = quantized ? each(step / group, (g) => scaled(quantized, g * group)).join('\n') : products(0);
+  const [line, segment] = [Math.max(1, 4 / chunks), ahead / (16 * chunks)]; // steps of 64 bytes, and of `ahead`
+  const sum = quantized ? 'acc' : 's';
+  const stored = quantized?.scales === 'f16' ? 'u32' : 'f32';
+  const perGroup = ['scales', ...(quantized?.zeros ? ['zeros'] : []), ...(quantized?.minimums ? ['minimums'] : [])];
+
+  return assembleMatmul(params, {
+    name: `matmul.vector.${quantized ? `${quantized.codebook ?? `int${quantized.bits}`}` : b.dtype}`,
+    inputs: [
+      read('a', `vec4<${storedType(a.dtype)}>`),
+      read('b', width === 4 ? 'vec4<f32>' : 'vec4<u32>'),
+      ...(quantized ? perGroup.map((name) => read(name, stored)) : []),
+    ],
+    single: true,
+    workgroup: lanes,
+    groups: Math.ceil(n / tile) * batch[0] * batch[1],
+    declarations: quantized?.codebook ? `const codebook = array<f32, 16>(${[...nf4].join(', ')});` : '',
+    body: `
+let tiles = (p.n + ${tile - 1}u) / ${tile}u;
+let z = group / tiles;
+if (z >= p.batch) { return; }
+${batchBases}
+let col0 = (group % tiles) * ${tile}u;
+let ax = u32(aBase) / 4u; let first = u32(bBase) / ${width}u; let pitch = u32(p.bc) / ${width}u;
+${overColumns((c) => `let j${c} = min(col0 + ${lanes * c}u + lane, p.n - 1u); let at${c} = first + j${c} * pitch;`)}
+${overColumns((c) => `var ${sum}${c} = 0.0;`)}
+var seen = 0u;
+let steps = p.k / ${step}u;
+for (var begin = 0u; begin < steps; begin += ${segment}u) {
+let end = min(begin + ${segment}u, steps);
+for (var t = begin; t < end; t += ${line}u) {
+${overColumns((c) => `seen |= bitcast<u32>(b[at${c} + t * ${chunks}u].x);`)}
+}
+for (var t = begin; t < end; t++) {
+${each(chunks, (h) => overColumns((c) => `let w${h}_${c} = b[at${c} + t * ${chunks}u + ${h}u];`)).join('\n')}
+${each(step / 4, vector).join('\n')}
+${sums}
+}
+}
+if (seen == 1u && p.k == 0u) { return; } // never
+${overColumns((c) => `if (col0 + ${lanes * c}u + lane < p.n) { finish(u32(cBase) + j${c}, j${c}, ${sum}${c}); }`)}`,
+  });
+}
+
+/**
+ * Reads element e of the chunk of b in `w`. Of 4 bits most are left where they lie in their word, and meet
+ * the number of a divided by as much (`z`), which is exact. Bytes are read 128 less.
+ */
+function elementOf({ dtype, quantized }: MatrixOperand): (w: string, e: number) => { value: string; x?: 'z' } {
+  const part = (w: string, e: number, per: number): string => `${w}.${'xyzw'[Math.floor(e / per)]}`;
+  if (!quantized && dtype === 'f32') return (w, e) => ({ value: part(w, e, 1) });
+  if (!quantized) return (w, e) => ({ value: `unpack2x16float(${part(w, e, 2)}).${'xy'[e % 2]}` });
+  if (quantized.bits === 8)
+    return (w, e) => ({ value: `f32(bitcast<i32>((${part(w, e, 4)} ^ 0x80808080u) << ${24 - 8 * (e % 4)}u) >> 24u)` });
+  return (w, e) => {
+    const [word, q] = [part(w, e, 8), e % 8];
+    if (quantized.codebook) return { value: `codebook[(${word} >> ${4 * q}u) & 15u]` };
+    return q === 7
+      ? { value: `f32(${word} >> 28u)` }
+      : { value: `f32(bitcast<i32>(${word} & ${15 * 16 ** q}u))`, x: 'z' };
+  };
+}
+
+/**
+ * Emits what adds s{c}, the products of a group of column c, and xs, the sum of their a, to acc{c}. Scales of
+ * f16 are read as pairs: of two groups, where a step has two, else for one of them.
+ */
+function groupReader(weight: QuantizedWeight, step: number, from: number): (c: number) => string {
+  const { bits, group, scales, zeros, minimums, codebook } = weight;
+  const groups = groupsOf(weight);
+  const isPair = scales === 'f16' && step === 2 * group && groups % 2 === 0;
+  const of = (name: string, c: number): string => {
+    const at = group >= weight.inFeatures ? `j${c}` : `j${c} * ${groups}u + (t * ${step}u + ${from}u) / ${group}u`;
+    if (isPair) return `unpack2x16float(${name}[j${c} * ${groups / 2}u + t]).${from === 0 ? 'x' : 'y'}`;
+    return scales === 'f32' ? `${name}[${at}]` : `unpack2x16float(${name}[(${at}) / 2u] >> (16u * ((${at}) % 2u))).x`;
+  };
+  const less = bits === 8 ? 128 : 0;
+  const middle = codebook || minimums ? 0 : bits === 8 ? 128 : 8;
+  return (c) => {
+    const zero = zeros ? `${less}.0 - ${of('zeros', c)}` : `${less - middle}.0`;
+    const sum = zeros || less !== middle ? `fma(xs, ${zero}, s${c})` : `s${c}`;
+    const least = minimums ? `fma(xs, ${of('minimums', c)}, acc${c})` : `acc${c}`;
+    return `acc${c} = fma(${sum}, ${of('scales', c)}, ${least});`;
+  };
+}
