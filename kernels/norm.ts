@@ -1,7 +1,7 @@
 import type { Target } from '../gpu/device.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { f32, kernel, read, storedType, u32, write } from './kernel.ts';
-import type { Dtype } from './kernel.ts';
+import { bytesOf, f32, kernel, read, storedType, u32, write } from './kernel.ts';
+import type { Binding, Dtype, KernelSource } from './kernel.ts';
 import { sizeOf } from './layout.ts';
 import type { Operand } from './layout.ts';
 import { aliases, bytesMoved, declare, loadElements } from './map/elements.ts';
@@ -97,82 +97,172 @@ ${each(`put(row, c, rstd * (${h} - a - ${xhat} * b));`)}`;
   return rowKernel(spec, target);
 }
 
-type ColumnTarget = Pick<Target, 'software'>;
+type ColumnTarget = Pick<Target, 'software' | 'units'>;
 
-/**
- * Chooses the threads of a workgroup along the columns (in units of four where they allow it) and along the
- * rows. On a processor each thread adds up all rows of its columns. On a GPU many threads share the rows, and
- * a workgroup takes few columns, because few workgroups would leave most of the device idle.
- */
-const chooseColumnTile = ({ software }: ColumnTarget) =>
-  software ? { columns: 8, rows: 1 } : { columns: 4, rows: 64 };
+/** Where the sums over columns go: results of a norm's parameters, or of parts of the rows [parts, cols]. */
+export interface ColumnSums {
+  readonly dw: { readonly dtype: Dtype };
+  /** RMS norm has no bias. */
+  readonly db?: { readonly dtype: Dtype };
+}
 
-export interface NormParametersOperands {
+export interface NormParametersOperands extends ColumnSums {
   /** Cotangent of the norm's output, and its input. */
   readonly g: Elements;
   readonly x: Elements;
   readonly stats: Operand;
-  /** The two results; RMS norm has no bias. */
-  readonly dw: { readonly dtype: Dtype };
-  readonly db?: { readonly dtype: Dtype };
+}
+
+/** Threads of a workgroup along the columns, in units of four where they allow it, and along the rows. */
+interface Tile {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+/**
+ * On a processor each thread adds up all rows of its columns. On a GPU the threads beside each other read
+ * whole cache lines.
+ */
+const chooseTile = ({ software }: ColumnTarget): Tile =>
+  software ? { columns: 8, rows: 1 } : { columns: 16, rows: 4 };
+
+/** Workgroups a unit of the device that keep its memory busy, and rows that are worth a workgroup. */
+const [groupsPerUnit, rowsOfPart] = [8, 64];
+
+/** Parts of the rows that are added up apart, since columns alone are few workgroups for a GPU. */
+export function normParts(shape: readonly number[], target: ColumnTarget): number {
+  if (target.software) return 1;
+  const cols = shape.at(-1)!;
+  const across = Math.ceil(cols / rowWidth(cols) / chooseTile(target).columns);
+  const rows = sizeOf(shape.slice(0, -1));
+  const wanted = Math.ceil((groupsPerUnit * target.units) / across);
+  // No part is empty.
+  return Math.ceil(rows / Math.max(rowsOfPart, Math.ceil(rows / wanted)));
 }
 
 /**
  * Computes the cotangents of the weight, the sum over the rows of g * (x - mean) * rstd, and of the bias, the
- * sum of g. One dispatch reads g once for both, and the normalised rows are never stored.
+ * sum of g; of each of the parts of the rows, where dw and db are f32 [parts, cols]. One dispatch reads g
+ * once for both, and the normalised rows are never stored.
  */
-export function normParameters({ g, x, dw, db }: NormParametersOperands, _: null, target: ColumnTarget): Dispatch {
-  const cols = x.shape.at(-1)!;
-  const rows = sizeOf(x.shape.slice(0, -1));
-  const tile = chooseColumnTile(target);
-  const width = rowWidth(cols);
+export function normParameters(
+  { g, x, dw, db }: NormParametersOperands,
+  { parts }: { readonly parts: number },
+  target: ColumnTarget,
+): Dispatch {
+  const width = rowWidth(x.shape.at(-1)!);
   const codes = [
     loadElements('load_g', g, { width, prefix: 'g_', by: 'row' }),
     loadElements('load_x', x, { width, prefix: 'x_', by: 'row' }),
   ];
+  return columnSums({ dw, db }, x.shape, parts, chooseTile(target), {
+    name: 'normParameters',
+    inputs: [...codes.flatMap(({ operands }) => operands), read('stats', 'vec2<f32>')],
+    params: Object.assign({}, ...codes.map(({ params }) => params)),
+    declarations: declare(...codes),
+    flops: 5,
+    bytes: bytesMoved(g, false) + bytesMoved(x, false) + 8 * sizeOf(x.shape.slice(0, -1)),
+    add: `let g = load_g(row, c); let mean = stats[row];
+dw_ += g * ((load_x(row, c) - mean.x) * mean.y);
+db_ += g;`,
+  });
+}
+
+/**
+ * Adds up parts f32 [parts, cols] of the weight's and the bias's cotangents, in the same order on every run.
+ * Workgroups of 256, so that they can run abreast of the products that follow.
+ */
+export function sumNormParts(
+  { wParts, bParts, dw, db }: ColumnSums & { readonly wParts: Operand; readonly bParts?: Operand },
+  _: null,
+): Dispatch {
+  const { shape } = wParts;
+  const type = rowWidth(shape.at(-1)!) === 4 ? 'vec4<f32>' : 'f32';
+  return columnSums(
+    { dw, db },
+    shape,
+    1,
+    { columns: 4, rows: 64 },
+    {
+      name: 'normParameters.sum',
+      inputs: [read('wParts', type), ...(bParts ? [read('bParts', type)] : [])],
+      params: {},
+      declarations: '',
+      flops: bParts ? 2 : 1,
+      bytes: 4 * sizeOf(shape) * (bParts ? 2 : 1),
+      add: `dw_ += wParts[row * p.cols + c]; ${bParts ? 'db_ += bParts[row * p.cols + c];' : ''}`,
+    },
+  );
+}
+
+/** Sums over rows, or each of their parts: `add` takes element c of `row` into dw_ and db_. */
+function columnSums(
+  { dw, db }: ColumnSums,
+  shape: readonly number[],
+  parts: number,
+  tile: Tile,
+  spec: Pick<KernelSource, 'name' | 'params'> & {
+    readonly inputs: readonly Binding[];
+    readonly declarations: string;
+    readonly flops: number;
+    readonly bytes: number;
+    readonly add: string;
+  },
+): Dispatch {
+  const { name, inputs, params, declarations, flops, bytes, add } = spec;
+  const cols = shape.at(-1)!;
+  const rows = sizeOf(shape.slice(0, -1));
+  const width = rowWidth(cols);
+  const across = Math.ceil(cols / width / tile.columns);
   const threads = tile.columns * tile.rows;
   const results = [{ name: 'dw', dtype: dw.dtype }, ...(db ? [{ name: 'db', dtype: db.dtype }] : [])];
   const typeOf = (dtype: Dtype): string => (width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype));
-  const across = results.map(
-    ({ name }) => `
-part[lane] = ${name}_;
+  const addUp = `
+${results.map(({ name }, i) => `sums[lane + ${i * threads}u] = ${name}_;`).join(' ')}
 workgroupBarrier();
-for (var s = ${tile.rows / 2}u; s > 0u; s = s / 2u) {
-  if (row0 < s) { part[lane] += part[lane + s * ${tile.columns}u]; }
-  workgroupBarrier();
-}
-${name}_ = part[lane];
-workgroupBarrier();`,
-  );
-  const stores = results.map(({ name, dtype }) => `${name}[c] = ${typeOf(dtype)}(${name}_);`);
+if (row0 == 0u) {
+  for (var s = lane + ${tile.columns}u; s < ${threads}u; s += ${tile.columns}u) {
+    ${results.map(({ name }, i) => `${name}_ += sums[s + ${i * threads}u];`).join(' ')}
+  }
+}`;
   return kernel({
-    name: 'normParameters',
-    bindings: [
-      ...codes.flatMap(({ operands }) => operands),
-      read('stats', 'vec2<f32>'),
-      ...results.map(({ name, dtype }) => write(name, typeOf(dtype))),
-    ],
-    params: Object.assign({ rows: u32(rows), cols: u32(cols / width) }, ...codes.map(({ params }) => params)),
+    name,
+    bindings: [...inputs, ...results.map(({ name, dtype }) => write(name, typeOf(dtype)))],
+    params: {
+      rows: u32(rows),
+      cols: u32(cols / width),
+      part: u32(Math.ceil(rows / parts)),
+      across: u32(across),
+      ...params,
+    },
     workgroup: threads,
-    groups: Math.ceil(cols / width / tile.columns),
-    cost: { flops: 5 * rows * cols, bytes: bytesMoved(g, false) + bytesMoved(x, false) },
+    groups: across * parts,
+    cost: {
+      flops: flops * rows * cols,
+      bytes: bytes + parts * cols * results.reduce((sum, { dtype }) => sum + bytesOf(dtype), 0),
+    },
     declarations: `
 ${aliases('f32', width)}
-${declare(...codes)}
-${tile.rows > 1 ? `var<workgroup> part: array<V, ${threads}>;` : ''}`,
-    // Threads beyond the last column must reach the barriers too; they store nothing.
+${declarations}
+${tile.rows > 1 ? `var<workgroup> sums: array<V, ${threads * results.length}>;` : ''}`,
+    // Threads beyond the last column must reach the barrier too; they store nothing. Four rows at once, so
+    // that their loads are under way together.
     body: `
 let row0 = lane / ${tile.columns}u;
-let column = group * ${tile.columns}u + lane % ${tile.columns}u;
+let part = group / p.across;
+let column = group % p.across * ${tile.columns}u + lane % ${tile.columns}u;
 let c = min(column, p.cols - 1u);
+let end = min(part * p.part + p.part, p.rows);
 var dw_ = V(0);
 var db_ = V(0);
-for (var row = row0; row < p.rows; row += ${tile.rows}u) {
-  let g = load_g(row, c);
-  dw_ += g * ((load_x(row, c) - stats[row].x) * stats[row].y);
-  db_ += g;
+var at = part * p.part + row0;
+for (; at + ${3 * tile.rows}u < end; at += ${4 * tile.rows}u) {
+  ${[0, 1, 2, 3].map((k) => `{ let row = at + ${k * tile.rows}u; ${add} }`).join('\n')}
 }
-${tile.rows > 1 ? across.join('') : ''}
-if (row0 == 0u && column < p.cols) { ${stores.join(' ')} }`,
+for (var row = at; row < end; row += ${tile.rows}u) { ${add} }
+${tile.rows > 1 ? addUp : ''}
+if (row0 == 0u && column < p.cols && part * p.part < p.rows) {
+  ${results.map(({ name, dtype }) => `${name}[part * p.cols + c] = ${typeOf(dtype)}(${name}_);`).join(' ')}
+}`,
   });
 }

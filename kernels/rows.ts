@@ -40,8 +40,8 @@ export interface RowBody {
   each(statement: string): string;
   /** Element `c` of a source, inside of `each`. */
   of(source: string): string;
-  /** Whether `of` reads registers, so that a pass costs no memory. */
-  readonly held: boolean;
+  /** Whether a further pass over the row costs little: what is in registers, or short. */
+  readonly short: boolean;
 }
 
 /** Elements that one load or store takes: 4 where the length of a row allows it, else 1. */
@@ -61,13 +61,11 @@ export interface RowShare {
   readonly workgroup: number;
 }
 
-const longest = 256;
-
 /**
- * Chooses the threads of a row of `units` units of V. On a GPU a thread takes about four of them, up to eight
- * where a subgroup can then do without a barrier, and short rows share a workgroup. On a processor barriers
- * cost much, so a row has one subgroup of 8, whose lanes read neighbours; short rows would leave lanes idle
- * and have one thread.
+ * Chooses the threads of a row of `units` units of V. On a GPU a thread takes four of a short row, of which
+ * several share a workgroup, and up to eight where a subgroup can then do without a barrier, or a small
+ * workgroup with a cheap one. On a processor barriers cost much, so a row has one subgroup of 8, whose lanes
+ * read neighbours; short rows would leave lanes idle and have one thread.
  */
 export function chooseShare({ software, subgroupSizes, share: fixed }: RowTarget, units: number, width = 1): RowShare {
   const [least, most] = subgroupSizes;
@@ -77,9 +75,9 @@ export function chooseShare({ software, subgroupSizes, share: fixed }: RowTarget
     const isLong = least === 8 && most === 8 && units * width >= 64;
     return isLong ? { share: 8, workgroup: 8 } : { share: 1, workgroup: 64 };
   }
-  const wanted = Math.min(longest, 2 ** Math.max(0, Math.ceil(Math.log2(units / 4))));
-  if (least === 0 || wanted <= least) return wide(wanted);
-  return units <= 8 * least ? wide(least) : wide(Math.max(wanted, wide(1).workgroup));
+  const threadsOf = (each: number): number => Math.min(256, 2 ** Math.max(0, Math.ceil(Math.log2(units / each))));
+  if (least === 0 || threadsOf(4) <= least) return wide(threadsOf(4));
+  return units <= 8 * least ? wide(least) : wide(Math.max(threadsOf(8), wide(1).workgroup));
 }
 
 /** The parts of a kernel whose threads add up what they have. */
@@ -204,8 +202,8 @@ export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
   // What is read again is held in registers. On llvmpipe, which loads lane by lane, a softmax of 512 x 1024
   // took 1.5 ms with three passes over memory, 0.7 ms with one.
   const units = Math.ceil(cols / width / share);
-  const fits = target.software ? share > 1 && units * width <= maxHeld.software : units * width <= maxHeld.gpu;
-  const held = fits && units > 0 ? repeated : [];
+  const short = units * width <= (target.software ? maxHeld.software : maxHeld.gpu);
+  const held = short && units > 0 && (share > 1 || !target.software) ? repeated : [];
   const isFull = units * share === cols / width && (share === 1 || share === workgroup);
   const guard = (statement: string): string => (isFull ? statement : `if (c < cols) { ${statement} }`);
   // A GPU keeps an array in registers where its indices are constants.
@@ -220,7 +218,7 @@ export function rowKernel(spec: RowKernel, target: RowTarget): Dispatch {
     each: (statement) =>
       held.length > 0 ? heldLoop(statement) : `for (var c = first; c < cols; c += stride) { ${statement} }`,
     of: (source) => (held.includes(source) ? `held_${source}[i]` : `load_${source}(row, c)`),
-    held: held.length > 0,
+    short,
   };
   const holds = held.map((source) => `var held_${source}: array<V, ${units}>;`);
   const fill = held.map((source) => `held_${source}[i] = load_${source}(row, c);`).join(' ');
@@ -273,11 +271,11 @@ ${body(goOver)}`,
 /**
  * Emits `m`, the largest element of the row, and `sum`, the sum of exp(x - m) over it; `x` is WGSL of element
  * c. m is at least -3.4e38, so that a row of -inf gives exp(-inf) = 0 and then 0 / 0 = NaN, as in PyTorch. A
- * row that is not held is read once all the same: sums are corrected where a larger element is met, which is
- * seldom (Milakov and Gimelshein 2018).
+ * long row is read once for both: sums are corrected where a larger element is met, which is seldom (Milakov
+ * and Gimelshein 2018).
  */
-export function shiftedExpSum({ each, of, held }: RowBody, x = of('x')): string {
-  if (held)
+export function shiftedExpSum({ each, of, short }: RowBody, x = of('x')): string {
+  if (short)
     return `var top = V(-3.4e38);
 ${each(`top = max(top, ${x});`)}
 let m = maxRow(top);

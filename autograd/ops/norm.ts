@@ -1,4 +1,4 @@
-import { norm, normBackward, normParameters } from '../../kernels/norm.ts';
+import { norm, normBackward, normParameters, normParts, sumNormParts } from '../../kernels/norm.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { context } from '../context.ts';
@@ -69,8 +69,12 @@ const normParametersOp = defineOp<{ g: Tensor; x: Tensor; stats: Tensor }, Param
   },
   lower(lowering, { x, stats }, { weight, bias }) {
     if (x.size === 0) return [weight, bias].forEach((y) => y && fill(lowering, y, 0));
-    const operands = { g: lowering.source('g'), x: lowering.source('x'), stats, dw: weight, db: bias };
-    lowering.emit(normParameters, operands, null);
+    const operands = { g: lowering.source('g'), x: lowering.source('x'), stats };
+    const parts = normParts(x.shape, lowering.target);
+    if (parts === 1) return lowering.emit(normParameters, { ...operands, dw: weight, db: bias }, { parts });
+    const [wParts, bParts] = [weight, bias].map((y) => y && lowering.temporary([parts, x.shape.at(-1)!], 'f32'));
+    lowering.emit(normParameters, { ...operands, dw: wParts!, db: bParts }, { parts });
+    lowering.emit(sumNormParts, { wParts: wParts!, bParts, dw: weight, db: bias }, null);
   },
   fuses: { prologues: ['g'] },
   axes: () => ({ of: { g: '...C', x: '...C', stats: '...S', weight: 'C', bias: 'C' } }),

@@ -22,6 +22,8 @@ export interface Device {
   readonly registers: number;
   readonly invocations: number;
   readonly groups: number;
+  /** Seconds from a load to its value, under load: an assumption, twice and more what idle memory takes. */
+  readonly latency: number;
   /** Seconds from the end of one dispatch to the start of the next that waits for it. */
   readonly launch: number;
   /** Where the figures come from. */
@@ -56,7 +58,7 @@ const discrete: Target = {
 };
 
 /** Of NVIDIA's since Volta: 4 schedulers a unit, each a warp of 32 an instruction (their tuning guides). */
-const nvidia = { special: 16, sharedPerCycle: 128, registers: 65536, launch: 2.5e-6 } as const;
+const nvidia = { special: 16, sharedPerCycle: 128, registers: 65536, latency: 6e-7, launch: 2.5e-6 } as const;
 
 /**
  * The devices that `bench/plan.ts` knows. Limits are those that Dawn reports for the vendor's Vulkan driver
@@ -126,6 +128,7 @@ export const devices = {
     registers: 53248,
     invocations: 1024,
     groups: 8,
+    latency: 6e-7,
     launch: 4e-6,
     source: 'Apple M3 Max specifications (bandwidth); P. Turner, metal-benchmarks (a core); Dawn, Metal backend',
   },
@@ -148,6 +151,7 @@ export const devices = {
     registers: 98304,
     invocations: 2048,
     groups: 16,
+    latency: 6e-7,
     launch: 4e-6,
     source: 'AMD RX 7900 XTX specifications, RDNA 3 instruction set guide (WMMA)',
   },
@@ -170,6 +174,7 @@ export const devices = {
     registers: 131072,
     invocations: 1024,
     groups: 16,
+    latency: 6e-7,
     launch: 5e-6,
     source: 'Intel Arc A770 specifications and Xe-HPG whitepaper (XMX)',
   },
@@ -196,6 +201,7 @@ export const devices = {
     registers: 65536,
     invocations: 8,
     groups: 1,
+    latency: 0,
     launch: 11e-6,
     source: 'estimates; bench/plan.ts --measure tells what they are on a machine',
   },

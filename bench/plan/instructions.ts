@@ -238,7 +238,7 @@ export function instructionsOf(wgsl: string): Instructions {
   /** `loops` takes the loops of unknown length; without it they count as one iteration. */
   const ofBlock = (block: Block, loops: Counts[] | undefined, vectors: Vectors): Counts => {
     const counts = zero();
-    for (const item of block.items) {
+    for (const item of mostly(block.items)) {
       if (typeof item === 'string') {
         add(counts, ofStatement(item, vectors));
         continue;
@@ -269,6 +269,23 @@ export function instructionsOf(wgsl: string): Instructions {
     registers: Math.min(255, Math.round(24 + registersOf(functions.get('main')!))),
     loadsScalars: /fn element[AB]\(/.test(text),
   };
+}
+
+/**
+ * Statements and blocks; of a chain of `else if` the longest branch alone, since a workgroup takes one of
+ * them.
+ */
+function mostly(items: Block['items']): Block['items'] {
+  const lengthOf = (item: string | Block): number =>
+    typeof item === 'string' ? item.length : item.items.reduce((sum, x) => sum + lengthOf(x), 0);
+  const kept: (string | Block)[] = [];
+  for (const item of items) {
+    const last = kept.at(-1);
+    const isBranch = typeof item !== 'string' && item.head.startsWith('else if') && typeof last === 'object';
+    if (!isBranch) kept.push(item);
+    else if (lengthOf(item) > lengthOf(last)) kept[kept.length - 1] = item;
+  }
+  return kept;
 }
 
 /** Registers of a block: what it declares, and the most that a block within it holds beside that. */

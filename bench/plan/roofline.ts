@@ -36,7 +36,8 @@ export const assumptions = [
   'A unit takes as long as its busiest pipe (arithmetic, special functions, workgroup memory at its full width, ' +
     'matrices) at 85%, 70% or 50% of that pipe, where 16, 8 or fewer subgroups hide waiting.',
   'Only useful operations are counted: a block across a causal edge is taken as if it were cut there.',
-  'Memory moves what each kernel must read and write once, at 85% of the datasheet: caches neither help nor fail.',
+  'Memory moves what each kernel must read and write once, at 85% of the datasheet: caches neither help nor fail. It ' +
+    'is slower where few loads are under way: those of the workgroups that are at work at once, in one iteration.',
   'A dispatch waits for the one before it (launch), and takes the longer of memory and arithmetic; parts of one that ' +
     'run abreast take as long as one after the other, with the registers of the largest.',
   'Registers are estimated from the text; no compiler was asked.',
@@ -103,7 +104,10 @@ export function estimate(dispatch: Dispatch, device: Device, whole = dispatch): 
     const cycles = iterations * inLoops.reduce((sum, loop) => sum + loop[bound], 0) + groups * inMain[bound];
     return { bound, seconds: (cycles * balance) / (device.target.units * device.clock) / share };
   });
-  const memory = { bound: 'memory' as const, seconds: cost.bytes / (bandwidthShare * device.bandwidth) };
+  const atWork = Math.min(groups, resident * device.target.units) * workgroup;
+  const underWay = (atWork * Math.max(once.bytes, ...loops.map(({ bytes }) => bytes))) / device.latency;
+  const rate = Math.min(bandwidthShare * device.bandwidth, underWay > 0 ? underWay : Infinity);
+  const memory = { bound: 'memory' as const, seconds: cost.bytes / rate };
   const longest = [...parts, memory].reduce((a, b) => (b.seconds > a.seconds ? b : a));
   return {
     instructions,

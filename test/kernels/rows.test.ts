@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import { broadcastLayout, contiguousLayout } from '../../kernels/layout.ts';
 import type { Operand } from '../../kernels/layout.ts';
 import { plainSink, plainSource } from '../../kernels/map/elements.ts';
-import { norm, normBackward, normParameters } from '../../kernels/norm.ts';
+import { norm, normBackward, normParameters, sumNormParts } from '../../kernels/norm.ts';
 import type { RowTarget } from '../../kernels/rows.ts';
 import { softmax, softmaxBackward } from '../../kernels/softmax.ts';
 import { crossEntropy, crossEntropyBackward } from '../../kernels/cross-entropy.ts';
@@ -141,17 +141,24 @@ for (const target of targets) {
             close('stats', found!, each.flat(), 10);
           });
 
-          for (const software of affine && target === targets[0] ? [true, false] : []) {
-            const on = software ? 'processor' : 'GPU';
-            test(`${kind} parameters, ${on}, ${rows} x ${cols} from ${offset}`, async () => {
+          const alone = affine && target === targets[0];
+          for (const parts of alone ? [0, 1, 3].filter((parts) => parts <= rows) : []) {
+            const where = parts === 0 ? 'processor' : `GPU, rows in ${parts}`;
+            test(`${kind} parameters, ${where}, ${rows} x ${cols} from ${offset}`, async () => {
               const [g, x] = [draw(rows * cols, offset), draw(rows * cols, 0)];
               const each = Array.from({ length: rows }, (_, row) => statistics(rowOf(x, row, cols, 0)));
-              const out = { dw: plain([cols]), db: bias ? plain([cols]) : undefined };
-              const results = await runKernelOutputs(
-                normParameters({ g: at(offset), x: at(0), stats, ...out }, null, { software }),
-                [g, x, Float32Array.from(each.flat())],
-                bias ? [cols, cols] : [cols],
-              );
+              const sums = (rows: number) => ({ dw: plain([rows, cols]), db: bias ? plain([rows, cols]) : undefined });
+              const lengths = (rows: number): number[] => (bias ? [rows * cols, rows * cols] : [rows * cols]);
+              const target = { software: parts === 0, units: 1 };
+              const given = { g: at(offset), x: at(0), stats, ...sums(Math.max(1, parts)) };
+              const dispatch = normParameters(given, { parts: Math.max(1, parts) }, target);
+              const inputs = [g, x, Float32Array.from(each.flat())];
+              const found = await runKernelOutputs(dispatch, inputs, lengths(Math.max(1, parts)));
+              const { dw: wParts, db: bParts } = sums(parts);
+              const results =
+                parts > 1
+                  ? await runKernelOutputs(sumNormParts({ wParts, bParts, ...sums(1) }, null), found, lengths(1))
+                  : found;
               const column = (of: (g: number, x: number, row: number) => number): number[] =>
                 Array.from({ length: cols }, (_, c) =>
                   total(each.map((_, row) => of(g[offset + row * cols + c]!, x[row * cols + c]!, row))),
