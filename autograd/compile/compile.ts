@@ -59,6 +59,7 @@ export interface Compiled<Args extends readonly unknown[], Result> {
  * - Results are tensors of their own and without history. A gradient that the call leaves on a parameter lies
  *   in memory of the program, which the next call overwrites.
  * - Random ops draw the numbers that they would draw without `compile`.
+ * - What ops compute in f16 and only one kernel reads stays in f32; `to('f16')` rounds everywhere.
  * - Reading data back inside is an error that names the line.
  */
 export function compile<Args extends readonly unknown[], Result>(

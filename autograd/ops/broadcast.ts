@@ -1,4 +1,4 @@
-import { input, ne } from '../../kernels/map/expr.ts';
+import { half, input, ne } from '../../kernels/map/expr.ts';
 import { broadcastLayout, sizeOf } from '../../kernels/layout.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
 import { checkDtype, checkOptions, listOf, normaliseAxes, promote, sameShape, show } from '../shapes.ts';
@@ -16,10 +16,12 @@ type Result = { y: Tensor };
 
 const same = input(0);
 const truth = ne(same, 0);
+/** Behind it, in one kernel, the number is what f16 holds. */
+const rounded = half(same);
 
 const castOp = defineOp<Unary, Result, { dtype: Dtype }>({
   ...elementwise<Unary, { dtype: Dtype }>('to', ([x], { dtype }) => ({
-    expr: dtype === 'bool' ? truth : same,
+    expr: dtype === 'bool' ? truth : dtype === 'f16' && x!.dtype === 'f32' ? rounded : same,
     kinds: ['v'],
     scalars: [],
     draws: [],

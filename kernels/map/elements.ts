@@ -99,7 +99,7 @@ export function storeElements(name: string, spec: Elements, options: CodeOptions
   const { prefix = '' } = options;
   const layouts = spec.outputs.map(({ layout }) => layout ?? contiguousLayout(spec.shape));
   const place = new Placement(spec, layouts, options);
-  const printed = print(spec.outputs.map(({ expr }) => expr));
+  const printed = print(spec.outputs.map(valueToStore));
   const first = spec.operands.length;
   const stores = spec.outputs.map(({ expr, dtype }, k) => {
     const stored = options.width === 4 ? `vec4<${storedType(dtype)}>` : storedType(dtype);
@@ -111,6 +111,11 @@ export function storeElements(name: string, spec: Elements, options: CodeOptions
   });
   const outputs = spec.outputs.map(({ dtype }, k) => write(`${prefix}y${k}`, place.outputType(first + k, dtype)));
   return code(name, spec, place, options, printed.statements, outputs, stores);
+}
+
+/** A store in f16 rounds by itself. */
+function valueToStore({ expr, dtype }: ElementOutput): Expr {
+  return dtype === 'f16' && expr.op === 'half' ? expr.args[0]! : expr;
 }
 
 /**
@@ -216,6 +221,12 @@ export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffi
   return { ...code, functions: code.functions.map((text) => text.replace(names, `$1${suffix}`)) };
 }
 
+/**
+ * The number of the vec4 that begins at an element, an i32 of 0 or more. Not divided by 4: a signed division
+ * takes four instructions, and behind it llvmpipe (Mesa 26.1, LLVM 21) lost stores of a row kernel.
+ */
+const quad = (index: string): string => `(${index}) >> 2u`;
+
 const asItIs = input(0);
 
 /** Describes an operand's elements as they lie in memory, for `loadElements`. */
@@ -281,7 +292,7 @@ class Placement {
   store(array: string, k: number, value: string): string {
     const index = this.indices[k]!;
     if (this.width === 1) return `${array}[${index}] = ${value};`;
-    if (!this.scatters(k)) return `${array}[(${index}) / 4] = ${value};`;
+    if (!this.scatters(k)) return `${array}[${quad(index)}] = ${value};`;
     const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e}${this.step(k)}] = four[${e}];`);
     return `{ let four = ${value}; ${elements.join(' ')} }`;
   }
@@ -293,7 +304,7 @@ class Placement {
   load(array: string, k: number, dtype: Dtype): { text: string; vector: boolean } {
     const index = this.indices[k]!;
     const mode = this.mode(k);
-    if (mode === 'vector') return { text: `${array}[(${index}) / 4]`, vector: true };
+    if (mode === 'vector') return { text: `${array}[${quad(index)}]`, vector: true };
     if (mode === 'single') return { text: `${array}[${index}]`, vector: false };
     const elements = [0, 1, 2, 3].map((e) => `${array}[${index} + ${e}${this.step(k)}]`);
     return { text: `vec4<${storedType(dtype)}>(${elements.join(', ')})`, vector: true };

@@ -11,7 +11,7 @@ type PrimitiveName =
   | 'add' | 'sub' | 'mul' | 'div' | 'neg' | 'pow' | 'exp' | 'expm1' | 'log' | 'log1p' | 'sqrt' | 'rsqrt'
   | 'abs' | 'sign' | 'floor' | 'ceil' | 'round' | 'sin' | 'cos' | 'tanh' | 'sigmoid' | 'erf' | 'max' | 'min'
   | 'select' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or' | 'not' | 'isFinite' | 'isNan'
-  | 'oneMinusExp';
+  | 'oneMinusExp' | 'half';
 
 export interface Expr {
   readonly op: 'input' | 'scalar' | 'const' | 'random' | PrimitiveName;
@@ -94,6 +94,8 @@ export const primitives: Record<PrimitiveName, Primitive> = {
   and: truth(infix('&')),
   or: truth(infix('|')),
   not: truth((a) => `(!${a})`),
+  /** Rounded to what f16 holds. */
+  half: number(call('half_'), (g) => [g]),
   isFinite: truth(call('is_finite_')),
   isNan: truth(call('is_nan_')),
 };
@@ -181,6 +183,7 @@ export const ne = binary('ne');
 export const and = binary('and');
 export const or = binary('or');
 export const not = unary('not');
+export const half = unary('half');
 export const isFinite = unary('isFinite');
 export const isNan = unary('isNan');
 

@@ -72,6 +72,10 @@ bits = bits | select(U(0u), U(0x80000000u), below & odd);
 let undefined = (ax > inf) | (ay > inf) | (below & !whole & (ax != U(0u)) & (ax != inf));
 bits = select(bits, U(0x7fc00000u), undefined);
 return bitcast<V>(select(bits, one, (ay == U(0u)) | (bitcast<U>(x) == one))); }`,
+  // Not f32(f16(x)), which compilers may take for x. quantizeToF16 may take f16's numbers below 2^-14 for 0:
+  // those are the multiples of 2^-24.
+  half_: `fn half_(x: V) -> V {
+return select(quantizeToF16(x), round(x * V(16777216)) * V(5.960464477539063e-8), abs(x) < V(6.103515625e-5)); }`,
   sign_: 'fn sign_(x: V) -> V { return sign(x); }',
   max_: 'fn max_(a: V, b: V) -> V { return select(select(b, a, a > b), a, is_nan_(a)); }',
   min_: 'fn min_(a: V, b: V) -> V { return select(select(b, a, a < b), a, is_nan_(a)); }',

@@ -59,6 +59,31 @@ test('rows taken of a tensor that is reshaped, and a part of it: the gradients o
   assert.equal([...(await tf.compile(step, { log: assert.unreachable })().data())], [...apart]);
 });
 
+test('a cast to f16 inside a kernel rounds to the numbers of f16', async () => {
+  // Ties, numbers below 2^-14 and 2^-24, the largest of f16, the first above it, infinity.
+  const edges = [1 + 2 ** -11, 1 + 3 * 2 ** -11, 2 ** -14 - 2 ** -26, 2 ** -24, 2 ** -25, 3 * 2 ** -25, 65504, 65519];
+  const random = new Random(3);
+  const spread = Array.from({ length: 4000 }, () => random.normal() * 2 ** -random.int(26));
+  const x = tf.tensor([...edges, 65536, Infinity, ...spread]).keep();
+  for (const values of [x, x.neg().keep()]) {
+    const rest = (y: Tensor): Tensor[] => {
+      const half = y.to('f16').to('f32');
+      return [half, tf.sub(y, half), tf.mul(half, 2)];
+    };
+    assert.equal(await bits(tf.compile(rest)(values)), await bits(rest(values)));
+  }
+});
+
+test('a row kernel chooses between its result and a vector that all rows share', async () => {
+  tf.manualSeed(1);
+  const [rows, shared] = [tf.normal([5, 8]).keep(), tf.normal([8]).keep()];
+  const choose = (x: Tensor): Tensor => {
+    const y = tf.softmax(x);
+    return tf.where(tf.gt(y, 0.1), y, shared);
+  };
+  assert.equal(await bits([tf.compile(choose)(rows)]), await bits([choose(rows)]));
+});
+
 test('the gradient of a table is added in place to that of its other use, bit for bit, also cut', async () => {
   const gpu = await acquire();
   tf.manualSeed(9);
