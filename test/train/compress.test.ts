@@ -511,23 +511,21 @@ test('movement with a penalty: its gradient is that of the mean sigmoid; weights
   );
 });
 
-test('SparseGPT: those that are left take over, as least squares say; groups; padding does not count', async () => {
-  const random = new Random(4);
-  const [n, rows] = [6, 2];
-  const x = Array.from({ length: 40 }, () => {
+/** SparseGPT of two rows of n weights equals its definition; the inputs, X^T X and weights it was given. */
+function sparseGptOf(n: number, tokens: number, random: Random) {
+  const x = Array.from({ length: tokens }, () => {
     const common = random.normal();
     return Array.from({ length: n }, () => common + random.normal());
   });
   const hessian = new Float64Array(n * n);
   for (const row of x) for (let i = 0; i < n; i++) for (let j = 0; j < n; j++) hessian[i * n + j]! += row[i]! * row[j]!;
-  const before = Float32Array.from({ length: rows * n }, () => random.normal());
-  const damping = 1e-9;
+  const before = Float32Array.from({ length: 2 * n }, () => random.normal());
   for (const [options, zeros] of [
-    [{ sparsity: 0.5 }, 6],
-    [{ sparsity: 0, group: [1, 3] as const }, 8],
+    [{ sparsity: 0.5 }, n],
+    [{ sparsity: 0, group: [1, 3] as const }, (4 * n) / 3],
   ] as const) {
     const weights = before.slice();
-    const mask = sparseGpt(weights, hessian, { ...options, damping });
+    const mask = sparseGpt(weights, hessian, { ...options, damping: 1e-9 });
     assert.is(mask.filter((m) => m === 0).length, zeros);
     assert.ok(weights.every((w, i) => (w === 0) === (mask[i] === 0)));
     if ('group' in options)
@@ -537,7 +535,7 @@ test('SparseGPT: those that are left take over, as least squares say; groups; pa
           1,
         );
     // By the definition: where input i goes, those behind it take over as H restricted to i and them says.
-    for (let row = 0; row < rows; row++) {
+    for (const row of [0, 1]) {
       const left = Array.from(before.subarray(row * n, (row + 1) * n), Number);
       for (let i = 0; i < n; i++) {
         if (mask[row * n + i] === 1) continue;
@@ -555,6 +553,14 @@ test('SparseGPT: those that are left take over, as least squares say; groups; pa
       assert.ok(largestDifference(found, wanted) < 1e-5, `${found.join()}, not ${wanted.join()}`);
     }
   }
+  return { x, hessian, before };
+}
+
+test('SparseGPT: those that are left take over, as least squares say; groups; padding does not count', async () => {
+  const random = new Random(4);
+  const [n, rows] = [6, 2];
+  const { x, hessian, before } = sparseGptOf(n, 40, random);
+  sparseGptOf(135, 300, random); // more than are chosen among together
   // Of weights that are chosen by their size alone, and are not taken over, more is lost.
   const lost = (after: Float32Array): number =>
     x.reduce((sum, row) => {
@@ -761,6 +767,18 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   }
   const weightsAt = (place: string): Buffer => readFileSync(join(place, 'pruned', 'model.safetensors'));
   assert.ok(weightsAt(moved).equals(weightsAt(join(folder, 'moved-whole'))));
+
+  // How many go is up to the training, which goes on learning.
+  const soft = ['--model', base, '--score', 'movement', '--penalty', '2', ...training, '--epochs', '6'];
+  const softly = await script('prune', [...soft, '--output', join(folder, 'softly')]);
+  assert.is(softly.code, 0, softly.stderr);
+  const zero = Number(/\n(\d+\.\d)% of the layers' weights are zero\n/.exec(softly.stdout)?.[1]);
+  assert.ok(zero > 40 && zero < 97, `${zero}% are zero`);
+  const [before, after] = ['before', 'after'].map((name) => {
+    const [, accuracy, loss] = new RegExp(`\n${name} .* (\\S+) +\\S+ +(\\S+)\n`).exec(softly.stdout) ?? [];
+    return { accuracy: Number(accuracy), loss: Number(loss) };
+  });
+  assert.ok(after!.accuracy === 1 && after!.loss < 0.5 * before!.loss, softly.stdout);
 
   const distilled = join(folder, 'distilled');
   const teach = ['--teacher', base, '--layers', '1', '--hidden-weight', '1', ...training, '--output', distilled];
