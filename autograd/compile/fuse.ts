@@ -140,9 +140,9 @@ class Fuser {
       into.notes.push(`${from.name} stays apart: a tensor exceeds one binding, the op is computed in blocks`);
       return;
     }
-    const shape = into.shape;
-    if (sizeOf(shape) !== sizeOf(from.shape) || (anchor && this.waitsFor(anchor, from))) return;
+    if (sizeOf(into.shape) !== sizeOf(from.shape) || (anchor && this.waitsFor(anchor, from))) return;
     const maps = this.sorted([...into.maps, ...from.maps]);
+    const { shape } = (anchor ?? maps[0]!).outputs[0]!;
     const inside = new Set(maps.map((e) => e.outputs[0]!.storage));
     if (into.carried) inside.add(into.carried.storage);
     // The other results of the op are complete only when its kernel has ended.

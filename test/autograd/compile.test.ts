@@ -74,6 +74,19 @@ test('a cast to f16 inside a kernel rounds to the numbers of f16', async () => {
   }
 });
 
+test('elementwise work stays apart from earlier work over a shape that cannot address its operands', async () => {
+  tf.manualSeed(2);
+  const [v, x] = [tf.normal([20]).keep(), tf.normal([5, 4]).keep()];
+  const joined = (v: Tensor): Tensor => {
+    const first = tf.mul(v, 2);
+    const turned = tf.mul(tf.transpose(x), 3);
+    return tf.add(tf.reshape(tf.tanh(first), [4, 5]), turned);
+  };
+  const compiled = tf.compile(joined);
+  assert.equal(await bits([compiled(v)]), await bits([joined(v)]));
+  assert.is(tf.statistics(compiled.programs[0]!).dispatches, 2);
+});
+
 test('a row kernel chooses between its result and a vector that all rows share', async () => {
   tf.manualSeed(1);
   const [rows, shared] = [tf.normal([5, 8]).keep(), tf.normal([8]).keep()];

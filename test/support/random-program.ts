@@ -385,13 +385,16 @@ function gradientsOf(loss: Tensor, parameters: readonly Tensor[], left: boolean)
   });
 }
 
-/** The first difference between two runs, or undefined where there is none. */
-export function differenceOf(ours: Found, theirs: Found, tolerance: number): string | undefined {
+/**
+ * The first difference between two runs, or undefined where there is none. `tolerance` is a share of a
+ * tensor's largest number, which counts as `least` at least: where terms cancel, their rounding is left.
+ */
+export function differenceOf(ours: Found, theirs: Found, tolerance: number, least: number): string | undefined {
   if (ours.length !== theirs.length) return `${ours.length} tensors in place of ${theirs.length}`;
   for (const [i, a] of ours.entries()) {
     const b = theirs[i]!;
     if (a.length !== b.length) return `tensor ${i} has ${a.length} elements in place of ${b.length}`;
-    const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-2);
+    const largest = b.reduce((most, value) => Math.max(most, Math.abs(value)), least);
     const at = a.findIndex((value, k) => !(Math.abs(value - b[k]!) <= tolerance * largest));
     if (at >= 0) return `tensor ${i} of ${ours.length}, element ${at}: ${a[at]} in place of ${b[at]}`;
   }
