@@ -50,9 +50,10 @@ export interface PrepareAttrs {
     readonly partials?: { readonly at: number; readonly count: number };
     readonly maxNorm?: number;
     /**
-     * Leave all parameters as they are where a gradient is infinite or NaN, as a scaler does. Needs partials.
+     * Leave all parameters as they are where a gradient is infinite or NaN, as a scaler does; 'onwards': in
+     * all later steps, too, unless there is a scaler. Needs partials.
      */
-    readonly skipNonFinite?: boolean;
+    readonly skipNonFinite?: boolean | 'onwards';
     readonly scaler?: ScalerParams;
     /** Leave the scale as it is, for `moveScale`. */
     readonly keepScale?: boolean;
@@ -125,7 +126,9 @@ ${partials ? sumPartials : ''}
 if (lane == 0u) {
   var norm = ${partials ? 'sqrt(sums[0])' : '0.0'};
   var factor = ${gradScale === undefined ? '1.0' : 'gradScale[p.gradScaleAt]'};
-  let skip = ${scaler || skipNonFinite ? 'marks[0] != 0u' : 'false'};
+  let skip = ${scaler || skipNonFinite ? 'marks[0] != 0u' : 'false'}${
+    skipNonFinite === 'onwards' && !scaler ? ' || control[p.result].y != 0.0' : ''
+  };
   ${scaler ? `factor /= scaler[0];${keepScale ? noteForScale : nextScale}` : ''}
   norm *= abs(factor);
   ${maxNorm === undefined ? '' : clipping}

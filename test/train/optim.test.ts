@@ -14,6 +14,7 @@ import {
   Muon,
   RMSprop,
   SGD,
+  GradScaler,
 } from '../../train/optim/index.ts';
 import type { GroupedOptimizer, Parameters, StepOptions } from '../../train/optim/index.ts';
 
@@ -416,6 +417,22 @@ for (const bad of [NaN, Infinity, -Infinity]) {
     assert.equal(await run(true), await run(false));
   });
 }
+
+test("skipNonFinite: 'onwards': steps after one of NaN change nothing either, but with a scaler", async () => {
+  const weightsOf = async (gradients: readonly number[], scaler?: GradScaler): Promise<readonly number[]> => {
+    const x = leaf([1, 2]);
+    const optimizer = new AdamW([x], { lr: 0.1 });
+    for (const value of gradients) {
+      const scale = scaler ? await scaler.current.item() : 1;
+      x.grad = tensor([scale * value, scale * value]);
+      optimizer.step({ skipNonFinite: 'onwards', scaler });
+    }
+    return Array.from(await x.data());
+  };
+  assert.equal(await weightsOf([0.25, NaN, 0.5, 0.125]), await weightsOf([0.25]));
+  const scaled = await weightsOf([0.25, NaN, 0.5, 0.125], new GradScaler());
+  close(scaled, await weightsOf([0.25, 0.5, 0.125]), 1e-6);
+});
 
 test('optimizer.lr keeps the proportions of the groups', () => {
   const [a, b] = [leaf([1]), leaf([1])];

@@ -6,6 +6,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addLora, GPT2LMHeadModel } from '../../models/index.ts';
 import { manualSeed, noGrad } from '../../autograd/index.ts';
+import type { Tensor } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { writeManifest } from '../../common/manifest.ts';
 import { Random } from '../../common/random.ts';
@@ -13,6 +14,7 @@ import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
 import { latestCheckpoint } from '../../train/trainer/run-state.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
+import { TrainingStep } from '../../train/trainer/step.ts';
 import { train } from '../../train/trainer/trainer.ts';
 import type { TrainingRun } from '../../train/trainer/trainer.ts';
 import { collectGarbage } from '../support/garbage.ts';
@@ -57,6 +59,76 @@ test('trains, and leaves a folder with model, log, curves, report, event file, w
   const kept = await GPT2LMHeadModel.fromPretrained(join(output, 'best'));
   const task = chainTask(kept, 99);
   assert.is((await evaluator(kept, task, 2)())['loss'], best!.value, 'best/ holds what was measured');
+});
+
+/** What happens to the steps of a run, in order: each is run, and its numbers are read. */
+async function orderOf(run: () => Promise<unknown>): Promise<string> {
+  const original = Object.getOwnPropertyDescriptor(TrainingStep.prototype, 'run')!.value as TrainingStep['run'];
+  const events: string[] = [];
+  let count = 0;
+  TrainingStep.prototype.run = function (batches) {
+    const number = ++count;
+    events.push(`run ${number}`);
+    const read = original.call(this, batches);
+    return async () => {
+      events.push(`read ${number}`);
+      return read();
+    };
+  };
+  try {
+    await run();
+  } finally {
+    TrainingStep.prototype.run = original;
+  }
+  return events.join(', ');
+}
+
+test('numbers of a step are read when the next one runs, but where something is to be done between', async () => {
+  const [output, atOnce] = [folder(), folder()];
+  const lines = (at: string): unknown[] =>
+    readLog(join(at, 'log.jsonl')).map(({ seconds: _, time: __, ...rest }) => rest);
+  const options = { steps: 12, evaluateEvery: 8 };
+  assert.is(
+    await orderOf(() => small(output, options)),
+    // The first three are watched for their memory.
+    'run 1, read 1, run 2, read 2, run 3, read 3, run 4, run 5, read 4, run 6, read 5, run 7, read 6, ' +
+      'run 8, read 7, read 8, run 9, run 10, read 9, run 11, read 10, run 12, read 11, read 12',
+  );
+  const order = await orderOf(() => small(atOnce, options, { callbacks: [{ onStep: () => undefined }] }));
+  assert.is(order, Array.from({ length: 12 }, (_, i) => `run ${i + 1}, read ${i + 1}`).join(', '));
+  assert.equal(lines(output), lines(atOnce));
+  for (const name of ['model.safetensors', 'best/model.safetensors'])
+    assert.ok(readFileSync(join(output, name)).equals(readFileSync(join(atOnce, name))), name);
+});
+
+test('a run that fails has the lines of all steps before and the same reason, read late or not', async () => {
+  const failAt = async (bad: 'loss' | 'batch', late: boolean) => {
+    const output = folder();
+    const model = chainModel(0);
+    const parts = chainTask(model, 3);
+    const task: TrainingTask = {
+      ...parts,
+      batch: (index) => {
+        if (bad === 'batch' && index === 7) throw new Error('batch 7 is damaged');
+        const batch = parts.batch(index) as HostBatch;
+        const factor = { data: Float32Array.of(bad === 'loss' && index === 7 ? NaN : 1), shape: [1] };
+        return { ...batch, arrays: { ...batch.arrays, factor } };
+      },
+      losses: ({ factor, ...batch }) => {
+        const { loss } = parts.losses(batch) as { loss: Tensor };
+        return { loss: loss.mul(factor!.reshape([])) };
+      },
+    };
+    const callbacks = late ? [] : [{ onStep: () => undefined }];
+    const message = await failure(small(output, {}, { model, task, callbacks }));
+    const steps = readLog(join(output, 'log.jsonl')).map(({ seconds: _, time: __, ...rest }) => rest);
+    return { message: message.replace(output, ''), steps, weights: Array.from(await model.parameters()[0]!.data()) };
+  };
+  for (const bad of ['loss', 'batch'] as const) {
+    const [late, atOnce] = [await failAt(bad, true), await failAt(bad, false)];
+    assert.equal(late, atOnce);
+    assert.is(late.steps.length, 7);
+  }
 });
 
 test('memory is told by kind: an adapter saves gradients and moments, smaller batches activations', async () => {

@@ -19,8 +19,11 @@ export interface StepOptions {
    * clip_grad_norm_.
    */
   readonly maxNorm?: number;
-  /** Leave all parameters as they are where a gradient is infinite or NaN, see `skipped`. */
-  readonly skipNonFinite?: boolean;
+  /**
+   * Leave all parameters as they are where a gradient is infinite or NaN, see `skipped`; 'onwards': in all
+   * later steps, too, so that who reads `skipped` late finds them as they were. A scaler has steps go on.
+   */
+  readonly skipNonFinite?: boolean | 'onwards';
   /**
    * Gradients are of a loss that this scaler scaled: they are divided by its scale, and a step with an
    * infinite or NaN gradient is skipped.

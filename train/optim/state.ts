@@ -118,7 +118,7 @@ export class OptimizerState {
       grads.set(x, grad);
     }
     const places = this.#places();
-    const sums = maxNorm !== undefined || skipNonFinite || scaler !== undefined;
+    const sums = maxNorm !== undefined || Boolean(skipNonFinite) || scaler !== undefined;
     // Where no sums are taken, only what is copied needs to be looked at.
     const looked = [...grads.keys()].filter((x) => sums || places.has(x));
     const collected = collectGradients(

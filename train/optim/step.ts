@@ -141,7 +141,7 @@ interface Decisions {
   readonly partials: { readonly at: number; readonly count: number } | undefined;
   readonly maxNorm: number | undefined;
   /** Leave all parameters as they are where a gradient is infinite or NaN. */
-  readonly skipNonFinite: boolean;
+  readonly skipNonFinite: boolean | 'onwards';
   readonly scaler: ScalerParams | undefined;
   /** Only note what the gradients are, for `updateScale`. */
   readonly keepScale: boolean;

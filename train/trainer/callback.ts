@@ -45,6 +45,7 @@ export type LogRecord = StepRecord | EvaluationRecord;
 /** Looks on while a run trains. All are optional; a promise is waited for. */
 export interface Callback {
   readonly onStart?: (step: number) => void | Promise<void>;
+  /** After each step and before the next one, for which the device waits then. */
   readonly onStep?: (record: StepRecord) => void | Promise<void>;
   readonly onEvaluation?: (record: EvaluationRecord) => void | Promise<void>;
   /** A checkpoint was written. */

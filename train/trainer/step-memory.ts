@@ -61,6 +61,11 @@ export class MemoryWatch {
     if (this.#steps++ < watched) this.#peak = Math.max(this.#peak, memory().peak);
   }
 
+  /** Whether all steps that are looked at have run. */
+  get isDone(): boolean {
+    return this.#steps >= watched;
+  }
+
   /** What was found; undefined before the first step. */
   report({ optimizer, sums }: Pick<TrainingStep, 'optimizer' | 'sums'>): StepMemory | undefined {
     if (this.#steps === 0) return undefined;

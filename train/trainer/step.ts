@@ -144,7 +144,7 @@ export class TrainingStep {
   #update(): Tensor {
     const { optimizer, scaler } = this;
     const { maxGradNorm } = this.options;
-    optimizer.step({ scaler, maxNorm: maxGradNorm > 0 ? maxGradNorm : undefined, skipNonFinite: true });
+    optimizer.step({ scaler, maxNorm: maxGradNorm > 0 ? maxGradNorm : undefined, skipNonFinite: 'onwards' });
     optimizer.zeroGrad();
     const values = [optimizer.gradNorm, optimizer.skipped, ...(scaler ? [scaler.current] : [])];
     return noGrad(() => concat(values.map((x) => reshape(x, [1]))));

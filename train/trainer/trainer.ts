@@ -163,32 +163,38 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   try {
     for (const { onStart } of callbacks) await onStart?.(state.step);
     const ahead = !task.followsModel;
+    // What a callback does at a step may look at the model, which must not be further then.
+    const late = ahead && !run.callbacks?.some(({ onStep }) => onStep);
     let upcoming = ahead ? batchesOf(state.step) : undefined;
     let stopEarly = false;
     let skips = 0;
-    while (state.step < total && !stopEarly) {
-      optimizer.lr = options.learningRate * rate(state.step);
-      const batches = await (upcoming ?? batchesOf(state.step));
+
+    const begin = async (index: number): Promise<StartedStep> => {
+      const lr = (optimizer.lr = options.learningRate * rate(index));
+      const batches = await (upcoming ?? batchesOf(index));
       const random = randomState();
       watch.before();
       const results = step.run(batches);
       // Made while the device works on this one.
-      upcoming = ahead && state.step + 1 < total ? batchesOf(state.step + 1) : undefined;
+      upcoming = ahead && index + 1 < total ? batchesOf(index + 1) : undefined;
       upcoming?.catch(() => undefined); // thrown where it is awaited
+      return { batches, random, lr, results };
+    };
+    const settle = async ({ batches, random, lr, results }: StartedStep): Promise<void> => {
       const { losses, measures, gradNorm, skipped, scale } = await results();
       watch.behind();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
       skips = skipped ? skips + 1 : 0;
       // In mixed precision an overflow lowers the loss scale, and the step is skipped.
       if (skipped ? !scaler || skips > longestSkip : !Number.isFinite(loss))
-        throw new Error(await explainFailure(step, batches, random, state.step + 1, loss, optimizer.lr, output));
+        throw new Error(await explainFailure(step, batches, random, state.step + 1, loss, lr, output));
 
       state = { ...state, step: state.step + 1, seconds: clock.seconds() };
       const record: StepRecord = {
         step: state.step,
         loss,
         ...(Object.keys(losses).length > 1 ? { losses } : {}),
-        lr: optimizer.lr,
+        lr,
         gradNorm,
         ...(skipped ? { skipped: 1 } : {}),
         ...(scale === undefined ? {} : { scale }),
@@ -199,6 +205,25 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       };
       log.append(record);
       for (const { onStep } of callbacks) await onStep?.(record);
+    };
+
+    // A step's numbers are read when the next one is on the device, so that the device never waits; but where
+    // something is to be done between the two, and while steps fail.
+    let pending: StartedStep | undefined;
+    while (state.step < total && !stopEarly) {
+      if (!pending || !interrupted) {
+        const last = pending;
+        const begun = state.step + (last ? 1 : 0);
+        pending = await begin(begun).catch(async (error: unknown) => {
+          if (last) await settle(last); // whose line comes first
+          throw error;
+        });
+        if (last) await settle(last);
+        const isBetween = [evaluate ? evaluateEvery : 0, saveEvery].every((every) => !every || (begun + 1) % every);
+        if (late && watch.isDone && isBetween && skips === 0 && begun + 1 < total && !interrupted) continue;
+      }
+      await settle(pending);
+      pending = undefined;
 
       if (evaluate && (isDue(evaluateEvery) || state.step === total)) {
         await optimizer.withAverages(async () => {
@@ -243,6 +268,14 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   if (interrupted) throw new Interrupted(stopped(run, state.step, total, output));
   const used = watch.report(step);
   return { steps: log.steps, evaluations: log.evaluations, best: state.best, ...(used && { memory: used }) };
+}
+
+/** A step that the device works on, and what it was begun with. */
+interface StartedStep {
+  readonly batches: readonly HostBatch[];
+  readonly random: ReturnType<typeof randomState>;
+  readonly lr: number;
+  readonly results: ReturnType<TrainingStep['run']>;
 }
 
 /** Reads the result of a run that has reached its end. */
@@ -300,8 +333,8 @@ function stopped({ resumeCommand }: TrainingRun, step: number, total: number, fo
 }
 
 /**
- * The weights are still those before the step, since it was skipped: it is taken again op by op, with the
- * same random numbers, to find what failed first.
+ * The weights are still those before the step, since it was skipped, and so was the next one: it is taken
+ * again op by op, with the same random numbers, to find what failed first.
  */
 async function explainFailure(
   step: TrainingStep,
