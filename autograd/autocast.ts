@@ -22,12 +22,21 @@ export interface AutocastOptions {
  *     const loss = autocast(() => crossEntropy(model.forward(x), y));
  *     scaler.scale(loss).backward();
  *     optimizer.step({ scaler });
+ *
+ * @example
+ * const x = tensor([[1, 2]]);
+ * autocast(() => matmul(x, x.t())).dtype; // 'f16'
  */
 export function autocast<T>(fn: () => T, { dtype = 'f16' }: AutocastOptions = {}): T {
   return withinSync('autocast', { autocast: dtype === 'f16' ? (context().autocast ?? new ToHalf()) : undefined }, fn);
 }
 
-/** Whether products take f16 operands now. */
+/**
+ * Whether products take f16 operands now.
+ *
+ * @example
+ * autocast(() => isAutocasting()); // true
+ */
 export function isAutocasting(): boolean {
   return context().autocast !== undefined;
 }

@@ -22,6 +22,11 @@ export interface BackwardOptions {
 /**
  * Adds the gradient of `root` to `grad` of every leaf that requires one (torch.Tensor.backward). `gradient`
  * is the cotangent of root, of its shape; default 1, for a root of one element.
+ *
+ * @example
+ * const x = tensor([3], { requiresGrad: true });
+ * backward(x.mul(x).sum());
+ * x.grad; // [6]
  */
 export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptions = {}): void {
   const seed = seedFor('backward', root, gradient);
@@ -32,6 +37,10 @@ export function backward(root: Tensor, gradient?: Tensor, options: BackwardOptio
  * Returns the gradients of `outputs` (added up, or weighted by `gradOutputs`) with respect to `inputs`, and
  * sets no `grad` (torch.autograd.grad). An input that the outputs do not depend on gets zeros. Throws for an
  * input that does not require a gradient.
+ *
+ * @example
+ * const x = tensor([3], { requiresGrad: true });
+ * grad(x.mul(x).sum(), [x]); // [[6]]
  */
 export function grad(
   outputs: Tensor | readonly Tensor[],

@@ -53,17 +53,33 @@ export function withinSync<T>(name: string, changes: Partial<Context>, fn: () =>
 
 // Gradients
 
-/** Whether ops record how to differentiate them. */
+/**
+ * Whether ops record how to differentiate them.
+ *
+ * @example
+ * isGradEnabled(); // true
+ */
 export function isGradEnabled(): boolean {
   return current.grad;
 }
 
-/** Runs fn without recording: its results require no gradient, and nothing is kept for backward. */
+/**
+ * Runs fn without recording: its results require no gradient, and nothing is kept for backward.
+ *
+ * @example
+ * const x = tensor([3], { requiresGrad: true });
+ * noGrad(() => x.mul(2)).requiresGrad; // false
+ */
 export function noGrad<T>(fn: () => T): T {
   return withinSync('noGrad', { grad: false }, fn);
 }
 
-/** Runs fn with recording on, inside noGrad. */
+/**
+ * Runs fn with recording on, inside noGrad.
+ *
+ * @example
+ * noGrad(() => enableGrad(() => isGradEnabled())); // true
+ */
 export function enableGrad<T>(fn: () => T): T {
   return withinSync('enableGrad', { grad: true }, fn);
 }
@@ -106,13 +122,27 @@ export type RangeCheck = (range: NumberRange) => void;
 /**
  * Reads a value that decides what a function does, such as a mode or an option. A compiled function reads it
  * again before every call, and captures anew when it has changed.
+ *
+ * @example
+ * const gate = { open: true };
+ * const run = compile((x: Tensor) => (guarded('gate', () => gate.open) ? x : x.neg()));
+ * run(tensor([1])); // [1]
+ * gate.open = false;
+ * run(tensor([1])); // [-1]
  */
 export function guarded<T extends string | number | boolean | undefined>(what: string, read: () => T): T {
   current.recorder?.guard(read, what);
   return read();
 }
 
-/** Whether `compile` is capturing a call: what runs now decides what later calls do. */
+/**
+ * Whether `compile` is capturing a call: what runs now decides what later calls do.
+ *
+ * @example
+ * const captured: boolean[] = [];
+ * compile((x: Tensor) => (captured.push(isCapturing()), x.neg()))(tensor([1])); // [-1]
+ * captured; // [true]
+ */
 export function isCapturing(): boolean {
   return current.recorder !== undefined;
 }

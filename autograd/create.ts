@@ -27,7 +27,13 @@ export type NestedArray = number | boolean | readonly NestedArray[];
 export type TypedArray =
   Float32Array | Float64Array | Int32Array | Uint32Array | Uint8Array | Int8Array | Uint16Array | Int16Array;
 
-/** A tensor from nested arrays, a number, or a typed array with a shape. The data is copied. */
+/**
+ * A tensor from nested arrays, a number, or a typed array with a shape. The data is copied.
+ *
+ * @example
+ * tensor([[1, 2], [3, 4]]).shape; // [2, 2]
+ * tensor(new Float32Array(6), { shape: [2, 3], dtype: 'f16' }); // [[0, 0, 0], [0, 0, 0]]
+ */
 export function tensor(
   data: NestedArray | TypedArray,
   options: TensorOptions & { readonly shape?: readonly number[] } = {},
@@ -82,7 +88,12 @@ export function overwrite(x: Tensor, values: Float32Array): void {
   );
 }
 
-/** A tensor of one value. */
+/**
+ * A tensor of one value.
+ *
+ * @example
+ * full([2, 2], 7); // [[7, 7], [7, 7]]
+ */
 export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
   return filled('full', shape, value, options);
 }
@@ -114,19 +125,35 @@ export function shapeThen<Options extends object>(given: ShapeThen<Options>): [r
   return [(list.length > 0 ? lengths : []) as readonly number[], options ?? ({} as Options)];
 }
 
-/** Zeros of a shape, given as a list or by its lengths: `zeros([2, 3])`, `zeros(2, 3, { dtype: 'f16' })`. */
+/**
+ * Zeros of a shape, given as a list or by its lengths: `zeros([2, 3])`, `zeros(2, 3, { dtype: 'f16' })`.
+ *
+ * @example
+ * zeros(2, 3); // [[0, 0, 0], [0, 0, 0]]
+ */
 export function zeros(...shape: ShapeThen<TensorOptions>): Tensor {
   const [lengths, options] = shapeThen(shape);
   return filled('zeros', lengths, 0, options);
 }
 
-/** Ones of a shape, given as for `zeros`. */
+/**
+ * Ones of a shape, given as for `zeros`.
+ *
+ * @example
+ * ones(2, 3); // [[1, 1, 1], [1, 1, 1]]
+ */
 export function ones(...shape: ShapeThen<TensorOptions>): Tensor {
   const [lengths, options] = shapeThen(shape);
   return filled('ones', lengths, 1, options);
 }
 
-/** start, start + step, ... below end (above, for a negative step). */
+/**
+ * start, start + step, ... below end (above, for a negative step).
+ *
+ * @example
+ * arange(3); // [0, 1, 2]
+ * arange(0, 1, 0.25); // [0, 0.25, 0.5, 0.75]
+ */
 export function arange(start: number, end?: number, step = 1, options: TensorOptions = {}): Tensor {
   const [from, to] = end === undefined ? [0, start] : [start, end];
   checkOptions('arange', options, optionNames);
@@ -138,7 +165,12 @@ export function arange(start: number, end?: number, step = 1, options: TensorOpt
   return fromNumbers('arange', [Math.max(0, Math.ceil((to - from) / step))], options, (i) => from + i * step);
 }
 
-/** `steps` numbers evenly from start to end, both included; f32. */
+/**
+ * `steps` numbers evenly from start to end, both included; f32.
+ *
+ * @example
+ * linspace(0, 1, 5); // [0, 0.25, 0.5, 0.75, 1]
+ */
 export function linspace(start: number, end: number, steps: number, options: TensorOptions = {}): Tensor {
   checkOptions('linspace', options, optionNames);
   const last = Math.max(1, steps - 1);
@@ -146,7 +178,12 @@ export function linspace(start: number, end: number, steps: number, options: Ten
   return fromNumbers('linspace', [steps], options, (i) => round(start + ((end - start) * i) / last));
 }
 
-/** Ones on the main diagonal of a matrix [rows, columns] of zeros; f32. */
+/**
+ * Ones on the main diagonal of a matrix [rows, columns] of zeros; f32.
+ *
+ * @example
+ * eye(2); // [[1, 0], [0, 1]]
+ */
 export function eye(rows: number, columns = rows, options: TensorOptions = {}): Tensor {
   checkOptions('eye', options, optionNames);
   return fromNumbers('eye', [rows, columns], options, (i) => Number(Math.floor(i / columns) === i % columns));

@@ -12,6 +12,12 @@ let state: RandomState = { seed: Math.floor(Math.random() * 2 ** 48), stream: 0 
 /**
  * Seeds dropout, sampling and initialisation: the same seed and the same calls give the same numbers on every
  * device.
+ *
+ * @example
+ * manualSeed(1);
+ * const first = rand(3);
+ * manualSeed(1);
+ * first.eq(rand(3)); // [true, true, true]
  */
 export function manualSeed(seed: number): void {
   if (!Number.isSafeInteger(seed) || seed < 0)
@@ -20,10 +26,22 @@ export function manualSeed(seed: number): void {
   state = { seed, stream: 0 };
 }
 
+/**
+ * @example
+ * const state = randomState();
+ * const first = rand(3);
+ * setRandomState(state);
+ * first.eq(rand(3)); // [true, true, true]
+ */
 export function randomState(): RandomState {
   return state;
 }
 
+/**
+ * @example
+ * // As manualSeed(7).
+ * setRandomState({ seed: 7, stream: 0 });
+ */
 export function setRandomState({ seed, stream }: RandomState): void {
   state = { seed, stream };
 }

@@ -14,7 +14,16 @@ export interface Spec {
   readonly dtype: Dtype;
 }
 
-/** A bad argument of an op: the message is one line, `op: what is wrong; the mend`. */
+/**
+ * A bad argument of an op: the message is one line, `op: what is wrong; the mend`.
+ *
+ * @example
+ * try {
+ *   add(zeros(2), zeros(3));
+ * } catch (error) {
+ *   if (error instanceof ShapeError) console.log(error.message);
+ * }
+ */
 export class ShapeError extends Error {
   override readonly name = 'ShapeError';
 }

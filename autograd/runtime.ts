@@ -69,7 +69,13 @@ export function isRunning(): boolean {
   return gpu !== undefined;
 }
 
-/** The device, with all earlier work recorded on it. Rejects where there is none. */
+/**
+ * The device, with all earlier work recorded on it. Rejects where there is none.
+ *
+ * @example
+ * const { target } = await ready();
+ * console.log(target.kind, target.f16);
+ */
 export function ready(): Promise<Gpu> {
   starting ??= open().then(resume, fail);
   return starting;
@@ -126,7 +132,14 @@ export function tensorRoom(): Room {
   return !absent && known && known.target.kind !== 'discrete' ? machineRoom : graphicsRoom;
 }
 
-/** Memory of the tensors on the device; zeros before the first op has run. */
+/**
+ * Memory of the tensors on the device; zeros before the first op has run.
+ *
+ * @example
+ * const x = zeros(1000, 1000);
+ * await x.data();
+ * memory().live >= 4e6; // true
+ */
 export function memory(): MemoryReport {
   return known?.memory() ?? { live: 0, peak: 0, reserved: 0, buffers: 0, byOp: {} };
 }
@@ -134,17 +147,35 @@ export function memory(): MemoryReport {
 /**
  * Gives memory that no tensor uses back to the driver, as torch.cuda.empty_cache does: for other programs on
  * the device. Tensors need not call it; memory is also given back where there is no other.
+ *
+ * @example
+ * emptyCache();
  */
 export function emptyCache(): void {
   known?.emptyCache();
 }
 
-/** Starts the measurement of `memory().peak` anew. */
+/**
+ * Starts the measurement of `memory().peak` anew.
+ *
+ * @example
+ * resetPeakMemory();
+ * await rand(1000, 1000).sum().item();
+ * console.log(memory().peak);
+ */
 export function resetPeakMemory(): void {
   known?.resetPeakMemory();
 }
 
-/** Resolves when everything computed so far has run on the device. */
+/**
+ * Resolves when everything computed so far has run on the device.
+ *
+ * @example
+ * const start = performance.now();
+ * matmul(rand(64, 64), rand(64, 64));
+ * await synchronize();
+ * console.log(performance.now() - start);
+ */
 export async function synchronize(): Promise<void> {
   await (await ready()).synchronize();
 }

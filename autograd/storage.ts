@@ -148,6 +148,12 @@ export type { Scope };
  * Opens a scope: `using _ = scope();` in a loop body frees at its end every tensor made in it, except
  * parameters' gradients, optimizer state and what `keep()` was called on. Without one, tensors are freed when
  * JavaScript collects them.
+ *
+ * @example
+ * {
+ *   using _ = scope();
+ *   rand(1000, 1000).mul(2); // both are freed at the end of the block
+ * }
  */
 export function scope(): Scope {
   current = new Scope();

@@ -19,6 +19,12 @@ const inDeno = Symbol.for('Deno.customInspect');
  * An array on the device: shape, element type and addressing over a storage that views share. Elementwise
  * functions, reductions and the rest are methods too (methods.ts). Nothing is awaited except reading data
  * back.
+ *
+ * @example
+ * const x = tensor([[1, 2], [3, 4]], { requiresGrad: true });
+ * x.matmul(x).sum().backward();
+ * x.shape; // [2, 2]
+ * x.grad; // [[7, 11], [9, 13]]
  */
 export class Tensor implements Layout {
   readonly shape: readonly number[];

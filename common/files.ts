@@ -44,6 +44,11 @@ let made = 0;
  *   const model = await loadModel(memoryFolder({ 'config.json': text, 'model.safetensors': bytes }));
  *
  * It stays until `dropMemoryFolder`.
+ *
+ * @example
+ * const folder = memoryFolder();
+ * await BertForMaskedLM.fromConfig({ hiddenSize: 16, numAttentionHeads: 2 }).savePretrained(folder);
+ * (await BertForMaskedLM.fromPretrained(folder)).config.hiddenSize; // 16
  */
 export function memoryFolder(files: FileMap = {}): string {
   const path = `memory:${++made}`;
@@ -52,12 +57,24 @@ export function memoryFolder(files: FileMap = {}): string {
   return path;
 }
 
-/** The files of a folder in memory, by name. Error: there is no such folder. */
+/**
+ * The files of a folder in memory, by name. Error: there is no such folder.
+ *
+ * @example
+ * const folder = memoryFolder({ 'vocab.txt': 'a' });
+ * [...filesInMemory(folder).keys()]; // ['vocab.txt']
+ */
 export function filesInMemory(path: string): ReadonlyMap<string, FileData> {
   return placeOf(path).files;
 }
 
-/** Gives back the memory of a folder. What was loaded from it stays. */
+/**
+ * Gives back the memory of a folder. What was loaded from it stays.
+ *
+ * @example
+ * const folder = memoryFolder({ 'vocab.txt': 'a' });
+ * dropMemoryFolder(folder);
+ */
 export function dropMemoryFolder(path: string): void {
   folders.delete(path);
 }

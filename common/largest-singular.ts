@@ -23,6 +23,9 @@ export interface SingularOptions {
  * A randomised block Krylov method (Musco and Musco 2015): of X, A'A X, (A'A)^2 X, ... the best that lies in
  * all of them together. With so many rounds it is no worse than as many subspace iterations (Halko et al.
  * 2011). X is the same at each call. `svd` finds all values, small ones to the last digit, and takes longer.
+ *
+ * @example
+ * largestSingular([3, 0, 0, 4], 2, 2).values; // [4]
  */
 export function largestSingular(
   matrix: ArrayLike<number>,

@@ -62,6 +62,9 @@ const WINDOW = 50;
  * Progress of a training run: a bar with loss, learning rate, tokens per second and time left on a terminal,
  * a plain line every few seconds elsewhere (CI logs, files). While the bar stands, console.log and other
  * writes appear above it.
+ *
+ * @example
+ * const bar = progress({ total: 100 });
  */
 export function progress(options: ProgressOptions): Progress {
   const {

@@ -15,6 +15,9 @@ const [W0, W1] = philoxConstants.increments;
  * Philox 4x32-10: four independent uniform u32 words as a pure function of counter and key, so that any
  * element of a random stream is computed alone, on the host or in any GPU invocation, with the same result.
  * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+ *
+ * @example
+ * philox4x32([0, 0, 0, 0], [0, 0])[0].toString(16); // '6627e8d5'
  */
 export function philox4x32(counter: U32x4, key: U32x2): [number, number, number, number] {
   let [c0, c1, c2, c3] = counter;
@@ -60,6 +63,11 @@ export interface RandomState {
  * counter the block number and the stream. Equal (seed, stream) give equal numbers on every machine; streams
  * of one seed are independent, so a per-epoch shuffle takes the epoch as its stream and needs no state of the
  * epochs before it.
+ *
+ * @example
+ * const random = new Random(7);
+ * random.int(6); // 3
+ * random.permutation(4); // [1, 2, 3, 0]
  */
 export class Random {
   private readonly seed: number;

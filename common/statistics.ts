@@ -14,6 +14,9 @@ export function sampleDeviation(values: readonly number[]): number {
  * Exponential moving average along the points, free of the pull to 0 at the start (as Adam corrects its
  * moments). `weight` is the share of the past, from 0 (no smoothing) to below 1; points that are not finite
  * are passed over.
+ *
+ * @example
+ * smooth([[0, 1], [1, 4]], 0.5); // [[0, 1], [1, 3]]
  */
 export function smooth(points: readonly (readonly [x: number, y: number])[], weight = 0.9): [number, number][] {
   if (!(weight >= 0 && weight < 1)) throw new Error(`smooth: weight must be from 0 to below 1, got ${weight}`);

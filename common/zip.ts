@@ -18,6 +18,10 @@ function record(...fields: readonly (readonly [bytes: 2 | 4, value: number])[]):
 /**
  * Files as one zip archive: `zip(filesInMemory(folder))`. Equal files give equal bytes: their time is left
  * out. Error: more than 4 GiB, or than 65,535 files.
+ *
+ * @example
+ * const bytes = await zip({ 'notes.txt': 'hello' });
+ * String.fromCharCode(bytes[0], bytes[1]); // 'PK'
  */
 export async function zip(files: FileMap): Promise<Uint8Array<ArrayBuffer>> {
   const parts: Uint8Array[] = [];

@@ -60,7 +60,14 @@ export interface SubgroupMatrix {
   readonly result: string;
 }
 
-/** One WebGPU device: memory, pipelines, recording, reading back. Knows nothing about tensors. */
+/**
+ * One WebGPU device: memory, pipelines, recording, reading back. Knows nothing about tensors.
+ *
+ * @example
+ * const gpu = await acquire();
+ * const buffer = gpu.upload(new Uint8Array([1, 2, 3, 4]), 'example');
+ * await gpu.read(buffer, 0, 4); // [1, 2, 3, 4]
+ */
 export class Gpu {
   readonly adapter: GPUAdapter;
   readonly device: GPUDevice;
@@ -359,6 +366,10 @@ export async function init(options: InitOptions = {}): Promise<void> {
 
 /**
  * The process's device: the most powerful adapter, with all its features and limits. Made once, on first use.
+ *
+ * @example
+ * const gpu = await acquire();
+ * console.log(gpu.target.kind);
  */
 export function acquire(): Promise<Gpu> {
   acquired ??= open({});

@@ -3,6 +3,9 @@ import { excerpt, indent } from './wgsl.ts';
 /**
  * A failure of the device or of the work given to it; the message is one line and names the op where it is
  * known.
+ *
+ * @example
+ * new GpuError('no adapter').message; // 'no adapter'
  */
 export class GpuError extends Error {
   override readonly name = 'GpuError';

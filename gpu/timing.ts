@@ -21,7 +21,15 @@ export interface KernelTotal {
   readonly bytes: number;
 }
 
-/** Sums dispatches by the kernel's name, the most expensive first. */
+/**
+ * Sums dispatches by the kernel's name, the most expensive first.
+ *
+ * @example
+ * const gpu = await ready();
+ * const x = rand(64, 64);
+ * const timings = await timeDispatches(gpu, () => [x.mul(2), x.mul(3), x.sum(1)]);
+ * totalsByKernel(timings).map(({ name, calls }) => [name, calls]); // [['mul', 2], ['reduce.sum.row', 1]]
+ */
 export function totalsByKernel(timings: readonly Timing[]): KernelTotal[] {
   const totals = new Map<string, KernelTotal>();
   for (const { name, milliseconds, flops, bytes } of timings) {
@@ -43,6 +51,12 @@ const capacity = 2048;
 /**
  * Runs fn with a timestamp before and after every dispatch it records, each in a pass of its own, and returns
  * them in order. At most 2048 dispatches are timed. Throws where the device has no timestamps.
+ *
+ * @example
+ * const gpu = await ready();
+ * const [a, b] = [rand(64, 64), rand(64, 64)];
+ * const timings = await timeDispatches(gpu, () => matmul(a, b));
+ * timings.length; // 1
  */
 export async function timeDispatches(gpu: Gpu, fn: () => unknown): Promise<Timing[]> {
   if (!gpu.device.features.has('timestamp-query')) {

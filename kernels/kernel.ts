@@ -4,17 +4,32 @@ import type { Access, Cost, Dispatch } from '../gpu/dispatch.ts';
 /** Element types a kernel can bind. `bool` is stored as u32 0 or 1. */
 export type Dtype = 'f32' | 'f16' | 'i32' | 'u32' | 'bool';
 
-/** Bytes an element takes in a buffer. */
+/**
+ * Bytes an element takes in a buffer.
+ *
+ * @example
+ * bytesOf('f16'); // 2
+ */
 export function bytesOf(dtype: Dtype): number {
   return dtype === 'f16' ? 2 : 4;
 }
 
-/** WGSL type of a stored element. */
+/**
+ * WGSL type of a stored element.
+ *
+ * @example
+ * storedType('bool'); // 'u32'
+ */
 export function storedType(dtype: Dtype): 'f32' | 'f16' | 'i32' | 'u32' {
   return dtype === 'bool' ? 'u32' : dtype;
 }
 
-/** WGSL type the element is computed in: f16 is stored only, sums and transcendentals are taken in f32. */
+/**
+ * WGSL type the element is computed in: f16 is stored only, sums and transcendentals are taken in f32.
+ *
+ * @example
+ * computeType('f16'); // 'f32'
+ */
 export function computeType(dtype: Dtype): 'f32' | 'i32' | 'u32' {
   if (dtype === 'f16' || dtype === 'f32') return 'f32';
   return dtype === 'bool' ? 'u32' : dtype;
@@ -28,7 +43,15 @@ export interface Binding {
   readonly type: string;
 }
 
+/**
+ * @example
+ * read('x', 'f32'); // { name: 'x', access: 'read', type: 'f32' }
+ */
 export const read = (name: string, type: string): Binding => ({ name, access: 'read', type });
+/**
+ * @example
+ * write('y', 'f32'); // { name: 'y', access: 'read_write', type: 'f32' }
+ */
 export const write = (name: string, type: string): Binding => ({ name, access: 'read_write', type });
 
 /**
@@ -42,8 +65,20 @@ export interface Param {
   readonly draw?: number;
 }
 
+/**
+ * @example
+ * u32(4); // { type: 'u32', value: 4 }
+ */
 export const u32 = (value: number): Param => ({ type: 'u32', value });
+/**
+ * @example
+ * i32(-1); // { type: 'i32', value: -1 }
+ */
 export const i32 = (value: number): Param => ({ type: 'i32', value });
+/**
+ * @example
+ * f32(0.5); // { type: 'f32', value: 0.5 }
+ */
 export const f32 = (value: number): Param => ({ type: 'f32', value });
 
 export interface KernelSource {
@@ -102,7 +137,18 @@ const sources = new WeakMap<Dispatch, KernelSource>();
 /** What `kernel` made a dispatch of; undefined for one that it did not make, such as several abreast. */
 export const sourceOf = (dispatch: Dispatch): KernelSource | undefined => sources.get(dispatch);
 
-/** Assembles a kernel: bindings, parameter struct and entry point around a body. */
+/**
+ * Assembles a kernel: bindings, parameter struct and entry point around a body.
+ *
+ * @example
+ * const double = kernel({
+ *   name: 'double',
+ *   bindings: [read('x', 'f32'), write('y', 'f32')],
+ *   params: { n: u32(1000) }, workgroup: 64, groups: 16, cost: { flops: 1000, bytes: 8000 },
+ *   body: 'if (id < p.n) { y[id] = 2.0 * x[id]; }',
+ * });
+ * double.grid; // [16, 1, 1]
+ */
 export function kernel(source: KernelSource): Dispatch {
   const { name, bindings, params, workgroup, groups, cost, laneName = 'lane', declarations = '', body } = source;
   const { attributes = '', builtins = [] } = source;

@@ -13,19 +13,34 @@ export interface Operand extends Layout {
   readonly dtype: Dtype;
 }
 
-/** Number of elements of a shape; 1 for a scalar. */
+/**
+ * Number of elements of a shape; 1 for a scalar.
+ *
+ * @example
+ * sizeOf([2, 3, 4]); // 24
+ */
 export function sizeOf(shape: readonly number[]): number {
   let size = 1;
   for (const length of shape) size *= length;
   return size;
 }
 
-/** Splits a shape around an axis: [2, 3, 4, 5] at axis 2 has outer 2 * 3, length 4 and inner 5. */
+/**
+ * Splits a shape around an axis: [2, 3, 4, 5] at axis 2 has outer 2 * 3, length 4 and inner 5.
+ *
+ * @example
+ * linesOf([2, 3, 4, 5], 2); // { outer: 6, length: 4, inner: 5 }
+ */
 export function linesOf(shape: readonly number[], axis: number): { outer: number; length: number; inner: number } {
   return { outer: sizeOf(shape.slice(0, axis)), length: shape[axis] ?? 1, inner: sizeOf(shape.slice(axis + 1)) };
 }
 
-/** Row-major strides. */
+/**
+ * Row-major strides.
+ *
+ * @example
+ * rowMajor([2, 3, 4]); // [12, 4, 1]
+ */
 export function rowMajor(shape: readonly number[]): number[] {
   const strides = new Array<number>(shape.length);
   let stride = 1;
@@ -36,11 +51,20 @@ export function rowMajor(shape: readonly number[]): number[] {
   return strides;
 }
 
+/**
+ * @example
+ * contiguousLayout([2, 3]); // { shape: [2, 3], strides: [3, 1], offset: 0 }
+ */
 export function contiguousLayout(shape: readonly number[], offset = 0): Layout {
   return { shape, strides: rowMajor(shape), offset };
 }
 
-/** Whether the elements lie in row-major order without gaps; the strides of axes of length 1 do not count. */
+/**
+ * Whether the elements lie in row-major order without gaps; the strides of axes of length 1 do not count.
+ *
+ * @example
+ * isContiguous({ shape: [2, 3], strides: [1, 2], offset: 0 }); // false
+ */
 export function isContiguous({ shape, strides }: Layout): boolean {
   let expected = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
@@ -54,6 +78,9 @@ export function isContiguous({ shape, strides }: Layout): boolean {
 /**
  * Whether two elements may share memory, as in expanded views (stride 0) and in windows that overlap: some
  * axis steps no further than the faster axes reach.
+ *
+ * @example
+ * overlaps({ shape: [2, 3], strides: [0, 1], offset: 0 }); // true
  */
 export function overlaps({ shape, strides }: Layout): boolean {
   const axes = shape.flatMap((length, axis) => (length > 1 ? [{ length, stride: Math.abs(strides[axis]!) }] : []));
@@ -78,6 +105,9 @@ export interface Collapsed {
  * Merges two neighbouring axes where one stride walks both in every operand, and drops axes of length 1:
  * [2, 3, 4] with strides [[12, 4, 1], [0, 0, 1]] becomes [6, 4] with [[4, 1], [0, 1]]. Kernels then divide
  * fewer indices and come in fewer ranks. Strides count over `shape`, 0 where an operand is broadcast.
+ *
+ * @example
+ * collapse([2, 3, 4], [[12, 4, 1], [0, 0, 1]]); // { shape: [6, 4], strides: [[4, 1], [0, 1]] }
  */
 export function collapse(shape: readonly number[], operands: readonly (readonly number[])[]): Collapsed {
   const sizes: number[] = [];
@@ -98,7 +128,12 @@ export function collapse(shape: readonly number[], operands: readonly (readonly 
   return { shape: sizes, strides };
 }
 
-/** Broadcasts a layout to `shape` by NumPy's rules; the caller has checked that it fits. */
+/**
+ * Broadcasts a layout to `shape` by NumPy's rules; the caller has checked that it fits.
+ *
+ * @example
+ * broadcastLayout(contiguousLayout([3, 1]), [2, 3, 4]).strides; // [0, 1, 0]
+ */
 export function broadcastLayout(layout: Layout, shape: readonly number[]): Layout {
   const missing = shape.length - layout.shape.length;
   const strides = shape.map((_, axis) => {
@@ -108,7 +143,12 @@ export function broadcastLayout(layout: Layout, shape: readonly number[]): Layou
   return { shape, strides, offset: layout.offset };
 }
 
-/** Returns the layout of the same elements under another shape, or undefined where that needs a copy. */
+/**
+ * Returns the layout of the same elements under another shape, or undefined where that needs a copy.
+ *
+ * @example
+ * reshapeLayout(contiguousLayout([2, 6]), [4, 3])?.strides; // [3, 1]
+ */
 export function reshapeLayout(layout: Layout, shape: readonly number[]): Layout | undefined {
   if (isContiguous(layout)) return contiguousLayout(shape, layout.offset);
   const { shape: sizes, strides } = collapse(layout.shape, [layout.strides]);
@@ -135,6 +175,9 @@ export function reshapeLayout(layout: Layout, shape: readonly number[]): Layout 
 /**
  * Whether a vec4 can hold elements c, ..., c + 3 of the last axis, for any c that is a multiple of 4: they
  * lie side by side at a multiple of 4, or are one value (stride 0).
+ *
+ * @example
+ * vectorises(0, [8, 1]); // true
  */
 export function vectorises(offset: number, strides: readonly number[]): boolean {
   const last = strides[strides.length - 1] ?? 0;

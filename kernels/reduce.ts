@@ -133,7 +133,14 @@ ${put}`,
   });
 }
 
-/** Finds the index, i32, of the first largest or smallest element along an axis, or of the first NaN. */
+/**
+ * Finds the index, i32, of the first largest or smallest element along an axis, or of the first NaN.
+ *
+ * @example
+ * const x = { dtype: 'f32', ...contiguousLayout([4, 100]) } as const;
+ * const y = { dtype: 'i32', ...contiguousLayout([4]) } as const;
+ * argReduce({ x, y }, { kind: 'argmax', axis: 1 }).names; // ['x', 'y']
+ */
 export function argReduce(
   { x }: { readonly x: Operand; readonly y: Operand },
   { kind, axis }: { readonly kind: 'argmax' | 'argmin'; readonly axis: number },

@@ -96,6 +96,13 @@ export interface HeadOptions extends LoadOptions {
  * Loads a model of the family that its config.json names, with this head, as Transformers' AutoModelFor...
  * do. Errors, each one line: those of `fromPretrained`; a family that is not here or has no such head;
  * without `newHead` a head that the folder has no weights for.
+ *
+ * @example
+ * const model = await loadWithHead('models/pretrained/bert-small', 'ForSequenceClassification', {
+ *   settings: { labels: ['ham', 'spam'] },
+ *   newHead: true,
+ * });
+ * model.constructor.name; // 'BertForSequenceClassification'
  */
 export async function loadWithHead<H extends Head>(
   id: string,
@@ -152,14 +159,26 @@ function settingsFor({ configFormat }: AnyClass, { dropout, ...rest }: HeadSetti
   return { ...rest, ...Object.fromEntries(names.filter((name) => name in known).map((name) => [name, dropout])) };
 }
 
-/** Width of the hidden states and number of layers, which families call by names of their own. */
+/**
+ * Width of the hidden states and number of layers, which families call by names of their own.
+ *
+ * @example
+ * const config = BertConfig.create({ hiddenSize: 128, numHiddenLayers: 2, numAttentionHeads: 2 });
+ * encoderSizes(config); // { width: 128, layers: 2 }
+ */
 export function encoderSizes(config: ModelConfig): { readonly width: number; readonly layers: number } {
   const named = config as unknown as Readonly<Record<string, number>>;
   const { hiddenSize, dim, nEmbd, numHiddenLayers, nLayers, nLayer } = named;
   return { width: (hiddenSize ?? dim ?? nEmbd)!, layers: (numHiddenLayers ?? nLayers ?? nLayer)! };
 }
 
-/** The same class and config as a model's, with nothing learnt; seed it with `manualSeed`. */
+/**
+ * The same class and config as a model's, with nothing learnt; seed it with `manualSeed`.
+ *
+ * @example
+ * const trained = await loadModel('models/pretrained/bert-small');
+ * untrainedLike(trained).constructor.name; // 'BertForMaskedLM'
+ */
 export function untrainedLike<M extends AnyModel>(model: M): M {
   return modelOf(model.constructor as new (config: M['config']) => M, model.config);
 }
@@ -167,6 +186,10 @@ export function untrainedLike<M extends AnyModel>(model: M): M {
 /**
  * Loads a model as the class that its config.json names under `architectures`, the one it was saved as.
  * Errors: those of `fromPretrained`; a class that is not here.
+ *
+ * @example
+ * const model = await loadModel('models/pretrained/bert-small');
+ * model.constructor.name; // 'BertForMaskedLM'
  */
 export async function loadModel(id: string, options: LoadOptions = {}): Promise<AnyModel> {
   const folder = await resolveModelFolder(id, options);

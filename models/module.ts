@@ -92,6 +92,15 @@ setAnomalyLabel(() => describePath(running));
  * modules are called like functions instead, which runs hooks around `forward`. Here no object can be called,
  * so the constructor puts that around the instance's `forward` itself: a forward that calls `super.forward`
  * still runs the hooks once. Errors thrown inside say where in the model.
+ *
+ * @example
+ * class Scale extends Module {
+ *   readonly factor = new Parameter(ones(3));
+ *   override forward(x: Tensor): Tensor {
+ *     return x.mul(this.factor);
+ *   }
+ * }
+ * [...new Scale().namedParameters()].map(([name]) => name); // ['factor']
  */
 export class Module {
   /** Keys for fields whose name does not give them, `{ ln1: 'ln_1' }`. */
@@ -482,6 +491,14 @@ export interface HasMode {
  * Switches a module's dropout off until the end of the block, and puts its mode back, whatever happens:
  *
  *     using _mode = evalMode(model);
+ *
+ * @example
+ * const dropout = new Dropout(0.5);
+ * {
+ *   using _mode = evalMode(dropout);
+ *   console.log(dropout.forward(ones(2))); // ones
+ * }
+ * dropout.training; // true
  */
 export function evalMode(module: HasMode): Disposable {
   const { training } = module;

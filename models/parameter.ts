@@ -22,6 +22,9 @@ import { sizeOf } from '../kernels/layout.ts';
  * A tensor that a module learns. Its class, not `requiresGrad`, makes it a parameter, so frozen ones stay
  * parameters. It outlives the scopes that are open when it is made. Built from any f32 or f16 tensor: one
  * that shares its memory with others is copied.
+ *
+ * @example
+ * new Parameter(zeros(4, 8)).requiresGrad; // true
  */
 export class Parameter extends Tensor {
   constructor(values: Tensor) {
@@ -211,6 +214,9 @@ export function castParameter(x: Parameter, dtype: 'f16' | 'f32', made: Map<Para
  * A tensor that belongs to a module's state but is not learned. One that is not persistent is left out of the
  * state dict, as position tables are. Plain tensors in fields are neither: they are caches of the module's
  * own.
+ *
+ * @example
+ * new ModuleBuffer(arange(4), { persistent: false }).requiresGrad; // false
  */
 export class ModuleBuffer extends Tensor {
   /** Whether it is part of the state dict. */
@@ -233,25 +239,53 @@ function withOwnMemory(values: Tensor): Tensor {
 /** Makes the first values of a parameter. The random ones draw from the stream that `manualSeed` sets. */
 export type Initializer = (shape: readonly number[]) => Tensor;
 
+/**
+ * @example
+ * zerosInit([2]); // [0, 0]
+ */
 export const zerosInit: Initializer = (shape) => zeros(shape);
+/**
+ * @example
+ * onesInit([2]); // [1, 1]
+ */
 export const onesInit: Initializer = (shape) => full(shape, 1);
 
-/** Normal with mean 0: Transformers' `initializer_range` is its deviation. */
+/**
+ * Normal with mean 0: Transformers' `initializer_range` is its deviation.
+ *
+ * @example
+ * parameter([4, 8], normalInit(0.02)).shape; // [4, 8]
+ */
 export const normalInit =
   (std: number): Initializer =>
   (shape) =>
     normal(shape, { std });
 
-/** Even in [-bound, bound). */
+/**
+ * Even in [-bound, bound).
+ *
+ * @example
+ * parameter([4, 8], uniformInit(0.1)).shape; // [4, 8]
+ */
 export const uniformInit =
   (bound: number): Initializer =>
   (shape) =>
     uniform(shape, { low: -bound, high: bound });
 
-/** Even with variance 2 / (in + out) for a weight [out, in] (Glorot and Bengio 2010). */
+/**
+ * Even with variance 2 / (in + out) for a weight [out, in] (Glorot and Bengio 2010).
+ *
+ * @example
+ * parameter([4, 8], xavierUniformInit).shape; // [4, 8]
+ */
 export const xavierUniformInit: Initializer = (shape) => uniformInit(Math.sqrt(6 / (shape[0]! + shape[1]!)))(shape);
 
-/** As `init`, with one row of zeros: the embedding of the padding token. */
+/**
+ * As `init`, with one row of zeros: the embedding of the padding token.
+ *
+ * @example
+ * zeroRowInit(onesInit, 0)([2, 2]); // [[0, 0], [1, 1]]
+ */
 export const zeroRowInit =
   (init: Initializer, row: number): Initializer =>
   (shape) => {
@@ -263,7 +297,12 @@ export const zeroRowInit =
 let postponed: Map<Parameter, Initializer> | undefined;
 let counted: ((shape: readonly number[]) => void) | undefined;
 
-/** A new parameter. Inside `postponeInit` it gets its values only when asked for. */
+/**
+ * A new parameter. Inside `postponeInit` it gets its values only when asked for.
+ *
+ * @example
+ * parameter([2], zerosInit); // [0, 0]
+ */
 export function parameter(shape: readonly number[], init: Initializer): Parameter {
   counted?.(shape);
   if (!postponed) return new Parameter(init(shape));

@@ -75,6 +75,10 @@ export interface PreTrainedClass<C extends ModelConfig, I, M extends PreTrainedM
  * A model with a config, read from and written to folders in the Hugging Face layout. A family extends it
  * once with static `configFormat` and `keyRules`; its classes bear Transformers' names, which config.json
  * lists as `architectures`.
+ *
+ * @example
+ * const model = await BertForMaskedLM.fromPretrained('models/pretrained/bert-small');
+ * await model.savePretrained(memoryFolder(), { dtype: 'f16' });
  */
 export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
   config: C;

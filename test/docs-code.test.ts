@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import ts from 'typescript';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { compilerOptions, typeErrors } from './support/examples.ts';
 import { root, sources } from './support/files.ts';
 import { blocksOf, documents, readDocument } from './support/markdown.ts';
 import type { Block } from './support/markdown.ts';
@@ -65,24 +66,6 @@ function assertPrints(text: string, lines: readonly string[], where: string): vo
   }
 }
 
-/** What the type checker says of files of the copy. */
-function typeErrors(paths: readonly string[]): string[] {
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as {
-    config: unknown;
-  };
-  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, copy);
-  const program = ts.createProgram(
-    paths.map((path) => join(copy, path)),
-    options,
-  );
-  return paths.flatMap((path) => {
-    const source = program.getSourceFile(join(copy, path));
-    return [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source)].map(
-      ({ messageText }) => `${path}: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`,
-    );
-  });
-}
-
 const written: string[] = [];
 for (const document of documents()) {
   const blocks = blocksOf(readDocument(document));
@@ -115,7 +98,8 @@ for (const document of documents()) {
 }
 
 test('the type checker accepts them', () => {
-  assert.equal(typeErrors([...new Set(written)]), []);
+  const paths = [...new Set(written)].map((path) => join(copy, path));
+  assert.equal(typeErrors(ts.createProgram(paths, compilerOptions()), paths), []);
 });
 
 test.run();

@@ -61,6 +61,11 @@ export interface Compiled<Args extends readonly unknown[], Result> {
  * - Random ops draw the numbers that they would draw without `compile`.
  * - What ops compute in f16 and only one kernel reads stays in f32; `to('f16')` rounds everywhere.
  * - Reading data back inside is an error that names the line.
+ *
+ * @example
+ * const double = compile((x: Tensor) => x.mul(2).add(1));
+ * double(tensor([1, 2])); // [3, 5]
+ * double(tensor([3, 4])); // [7, 9]
  */
 export function compile<Args extends readonly unknown[], Result>(
   fn: (...args: Args) => Result,

@@ -25,6 +25,11 @@ export function setAnomalyLabel(current: () => string): void {
 /**
  * Runs fn, forward and backward, and reports the first op on the tape that produced a NaN or an infinity;
  * undefined if none did. Every result is checked: slow, for finding out why a loss became NaN.
+ *
+ * @example
+ * const found = await detectAnomaly(() => tensor([1, -1]).log().exp());
+ * found?.op; // 'log'
+ * found?.count; // 1
  */
 export async function detectAnomaly(fn: () => unknown): Promise<Anomaly | undefined> {
   const checks: { op: string; shape: readonly number[]; where: string; bad: Tensor }[] = [];

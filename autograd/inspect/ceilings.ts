@@ -18,7 +18,13 @@ export interface Ceilings {
 
 let measured: Promise<Ceilings> | undefined;
 
-/** Measures once: the fastest of a few copies and square matrix products. */
+/**
+ * Measures once: the fastest of a few copies and square matrix products.
+ *
+ * @example
+ * const { flops, bandwidth } = await ceilings();
+ * console.log(`${flops / 1e9} GFLOP/s, ${bandwidth / 1e9} GB/s`);
+ */
 export function ceilings(): Promise<Ceilings> {
   measured ??= measure();
   return measured;

@@ -22,6 +22,11 @@ export interface Profile {
  * first call compiles its kernels.
  *
  *     console.log(`${await profile(() => step(x, y))}`);
+ *
+ * @example
+ * const [a, b] = [rand(64, 64), rand(64, 64)];
+ * const { dispatches } = await profile(() => matmul(a, b));
+ * console.log(dispatches[0].name, dispatches[0].milliseconds);
  */
 export async function profile(fn: () => unknown): Promise<Profile> {
   const gpu = await ready();

@@ -36,36 +36,96 @@ export { assign as copy_ } from './assign.ts';
 
 type Operand = Tensor | number;
 
-/** The number of axes. */
+/**
+ * The number of axes.
+ *
+ * @example
+ * dim(zeros(2, 3)); // 2
+ */
 export const dim = (x: Tensor): number => x.ndim;
-/** The number of elements; also `x.size`. The length of one axis is `x.shape[axis]`. */
+/**
+ * The number of elements; also `x.size`. The length of one axis is `x.shape[axis]`.
+ *
+ * @example
+ * numel(zeros(2, 3)); // 6
+ */
 export const numel = (x: Tensor): number => x.size;
 
-/** x in f32. */
+/**
+ * x in f32.
+ *
+ * @example
+ * float(tensor([1], { dtype: 'i32' })).dtype; // 'f32'
+ */
 export const float = (x: Tensor): Tensor => cast(x, 'f32');
-/** x in f16. */
+/**
+ * x in f16.
+ *
+ * @example
+ * half(tensor([1])).dtype; // 'f16'
+ */
 export const half = (x: Tensor): Tensor => cast(x, 'f16');
-/** x in i32; floats truncate. */
+/**
+ * x in i32; floats truncate.
+ *
+ * @example
+ * int(tensor([1.7, -1.7])); // [1, -1]
+ */
 export const int = (x: Tensor): Tensor => cast(x, 'i32');
-/** x in i32, which stands for PyTorch's int64 as class numbers and indices: WGSL has no 64-bit integers. */
+/**
+ * x in i32, which stands for PyTorch's int64 as class numbers and indices: WGSL has no 64-bit integers.
+ *
+ * @example
+ * long(tensor([1.7])).dtype; // 'i32'
+ */
 export const long = (x: Tensor): Tensor => cast(x, 'i32');
-/** Where x is not 0. */
+/**
+ * Where x is not 0.
+ *
+ * @example
+ * bool(tensor([0, 2])); // [false, true]
+ */
 export const bool = (x: Tensor): Tensor => cast(x, 'bool');
 
-/** The same elements under another shape, as `reshape`; unlike PyTorch's, it copies where it must. */
+/**
+ * The same elements under another shape, as `reshape`; unlike PyTorch's, it copies where it must.
+ *
+ * @example
+ * view(tensor([1, 2, 3, 4]), 2, 2); // [[1, 2], [3, 4]]
+ */
 export const view = (x: Tensor, ...shape: Numbers): Tensor => reshape(x, ...shape);
-/** x under the shape of another tensor. */
+/**
+ * x under the shape of another tensor.
+ *
+ * @example
+ * viewAs(tensor([1, 2, 3, 4]), zeros(2, 2)); // [[1, 2], [3, 4]]
+ */
 export const viewAs = (x: Tensor, other: Tensor): Tensor => reshape(x, other.shape);
-/** x broadcast to the shape of another tensor, without copying. */
+/**
+ * x broadcast to the shape of another tensor, without copying.
+ *
+ * @example
+ * expandAs(tensor([1, 2]), zeros(2, 2)); // [[1, 2], [1, 2]]
+ */
 export const expandAs = (x: Tensor, other: Tensor): Tensor => expand(x, other.shape);
 
-/** The transpose of a matrix; vectors and scalars stay as they are. */
+/**
+ * The transpose of a matrix; vectors and scalars stay as they are.
+ *
+ * @example
+ * t(tensor([[1, 2], [3, 4]])); // [[1, 3], [2, 4]]
+ */
 export function t(x: Tensor): Tensor {
   if (x.ndim > 2) throw new ShapeError(`t: needs at most 2 axes, got ${show(x.shape)}; use transpose() or permute()`);
   return x.ndim < 2 ? x : transpose(x);
 }
 
-/** Tiles x: `repeat(2, 3)` of [a, b] is [2a, 3b], a copy. More numbers than axes add leading axes. */
+/**
+ * Tiles x: `repeat(2, 3)` of [a, b] is [2a, 3b], a copy. More numbers than axes add leading axes.
+ *
+ * @example
+ * repeat(tensor([1, 2]), 2); // [1, 2, 1, 2]
+ */
 export function repeat(x: Tensor, ...times: Numbers): Tensor {
   const counts = listOf(times);
   if (counts.length < x.ndim || counts.some((count) => !(Number.isInteger(count) && count >= 0)))
@@ -76,7 +136,12 @@ export function repeat(x: Tensor, ...times: Numbers): Tensor {
   return reshape(spread, counts.map((count, axis) => count * shape[axis]!)); // prettier-ignore
 }
 
-/** Repeats each entry along an axis, or each element where none is given: [a, b] 2 times is [a, a, b, b]. */
+/**
+ * Repeats each entry along an axis, or each element where none is given: [a, b] 2 times is [a, a, b, b].
+ *
+ * @example
+ * repeatInterleave(tensor([1, 2]), 2); // [1, 1, 2, 2]
+ */
 export function repeatInterleave(x: Tensor, times: number, axis?: number): Tensor {
   if (axis === undefined) return repeatInterleave(reshape(x, [-1]), times, 0);
   const at = normaliseAxis('repeatInterleave', axis, x.ndim);
@@ -97,13 +162,33 @@ function product(op: string, a: Tensor, b: Tensor, ranks: readonly [number, numb
   return matmul(a, b);
 }
 
-/** Product of two matrices [m, k] and [k, n]. */
+/**
+ * Product of two matrices [m, k] and [k, n].
+ *
+ * @example
+ * mm(tensor([[1, 2], [3, 4]]), tensor([[1], [1]])); // [[3], [7]]
+ */
 export const mm = (a: Tensor, b: Tensor): Tensor => product('mm', a, b, [2, 2]);
-/** Product of a matrix [m, k] and a vector [k]. */
+/**
+ * Product of a matrix [m, k] and a vector [k].
+ *
+ * @example
+ * mv(tensor([[1, 2], [3, 4]]), tensor([1, 1])); // [3, 7]
+ */
 export const mv = (a: Tensor, b: Tensor): Tensor => product('mv', a, b, [2, 1]);
-/** Sum of a[i] b[i] over two vectors. */
+/**
+ * Sum of a[i] b[i] over two vectors.
+ *
+ * @example
+ * dot(tensor([1, 2]), tensor([3, 4])); // 11
+ */
 export const dot = (a: Tensor, b: Tensor): Tensor => product('dot', a, b, [1, 1]);
-/** a[i] b[j] of two vectors: [m, n]. */
+/**
+ * a[i] b[j] of two vectors: [m, n].
+ *
+ * @example
+ * outer(tensor([1, 2]), tensor([3, 4])); // [[3, 4], [6, 8]]
+ */
 export function outer(a: Tensor, b: Tensor): Tensor {
   if (a.ndim !== 1 || b.ndim !== 1)
     throw new ShapeError(`outer: needs two vectors, got ${show(a.shape)} and ${show(b.shape)}`);
@@ -130,6 +215,9 @@ const safePow = (x: Tensor, p: number): Tensor => (p > 0 ? applyMap(power, [x], 
 /**
  * Standard deviation over the given axes (default all): the root of `variance`. Its gradient where all
  * elements are equal is 0.
+ *
+ * @example
+ * std(tensor([1, 2, 3, 4])); // 1.2910
  */
 export function std(x: Tensor, axes?: Axes, options?: VarianceOptions): Tensor {
   requireFloat('std', x);
@@ -139,6 +227,9 @@ export function std(x: Tensor, axes?: Axes, options?: VarianceOptions): Tensor {
 /**
  * Computes (sum |x|^p)^(1/p) over the given axes (default all). p = Infinity gives the largest |x|, -Infinity
  * the smallest, 0 the number of elements that are not 0. The gradient of a norm that is 0 is 0.
+ *
+ * @example
+ * norm(tensor([3, 4])); // 5
  */
 export function norm(x: Tensor, p = 2, axes?: Axes, options?: ReduceOptions): Tensor {
   requireFloat('norm', x);
@@ -151,7 +242,12 @@ export function norm(x: Tensor, p = 2, axes?: Axes, options?: ReduceOptions): Te
   return p === -Infinity ? min(size, axes, options) : safePow(sum(safePow(size, p), axes, options), 1 / p);
 }
 
-/** x / max(norm(x), eps) along an axis (torch normalize). */
+/**
+ * x / max(norm(x), eps) along an axis (torch normalize).
+ *
+ * @example
+ * normalize(tensor([[3, 4]])); // [[0.6, 0.8]]
+ */
 export function normalize(
   x: Tensor,
   { p = 2, axis = 1, eps = 1e-12 }: { readonly p?: number; readonly axis?: number; readonly eps?: number } = {},
@@ -161,13 +257,26 @@ export function normalize(
 
 /**
  * Whether any element over the given axes (default all) is not 0; false where there are none. NaN is not 0.
+ *
+ * @example
+ * any(tensor([0, 1])); // true
  */
 export const any = (x: Tensor, axes?: Axes, options?: ReduceOptions): Tensor =>
   gt(sum(logicalNot(logicalNot(x)), axes, options), 0);
-/** Whether all elements over the given axes (default all) are not 0; true where there are none. */
+/**
+ * Whether all elements over the given axes (default all) are not 0; true where there are none.
+ *
+ * @example
+ * all(tensor([0, 1])); // false
+ */
 export const all = (x: Tensor, axes?: Axes, options?: ReduceOptions): Tensor =>
   eq(sum(logicalNot(x), axes, options), 0);
-/** True for infinities of either sign. */
+/**
+ * True for infinities of either sign.
+ *
+ * @example
+ * isinf(tensor([1, -Infinity, NaN])); // [false, true, false]
+ */
 export const isinf = (x: Tensor): Tensor => logicalNot(logicalOr(isFinite(x), isNan(x)));
 
 export interface TopkOptions {
@@ -181,6 +290,9 @@ const [lowest, secondLowest] = [-3.4028234663852886e38, -3.4028232635611926e38];
 /**
  * Returns [values, indices (i32)] of the k largest elements along an axis, the largest first (torch.topk). Of
  * equal elements the first comes first; NaN counts as the largest. Takes k passes over x, or sorts it.
+ *
+ * @example
+ * topk(tensor([1, 5, 3]), 2); // [[5, 3], [1, 2]]
  */
 export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {}): [values: Tensor, indices: Tensor] {
   requireFloat('topk', x);
@@ -217,6 +329,9 @@ export function topk(x: Tensor, k: number, axis = -1, options: TopkOptions = {})
  * add up to 1 (torch.multinomial). Without replacement (the default) each class is drawn at most once, and at
  * least `count` weights must be above 0. The largest of weight / exponential random number is a draw; the
  * largest `count` of them are one without replacement.
+ *
+ * @example
+ * multinomial(tensor([0, 1, 0]), 1); // [1]
  */
 export function multinomial(x: Tensor, count: number, options: { readonly replacement?: boolean } = {}): Tensor {
   requireFloat('multinomial', x);
@@ -238,19 +353,49 @@ export function multinomial(x: Tensor, count: number, options: { readonly replac
   return replacement ? argmax(keys, -1) : topk(keys, count)[1];
 }
 
-/** 1 with probability x, else 0, of x's type. */
+/**
+ * 1 with probability x, else 0, of x's type.
+ *
+ * @example
+ * bernoulli(tensor([0, 1])); // [0, 1]
+ */
 export const bernoulli = (x: Tensor): Tensor => cast(lt(uniform(x.shape), x), x.dtype);
 
-/** Zeros of the shape and type of x. */
+/**
+ * Zeros of the shape and type of x.
+ *
+ * @example
+ * zerosLike(tensor([1, 2])); // [0, 0]
+ */
 export const zerosLike = (x: Tensor, options?: TensorOptions): Tensor => fullLike(x, 0, options);
-/** Ones of the shape and type of x. */
+/**
+ * Ones of the shape and type of x.
+ *
+ * @example
+ * onesLike(tensor([1, 2])); // [1, 1]
+ */
 export const onesLike = (x: Tensor, options?: TensorOptions): Tensor => fullLike(x, 1, options);
-/** One value in the shape and type of x. */
+/**
+ * One value in the shape and type of x.
+ *
+ * @example
+ * fullLike(tensor([1, 2]), 7); // [7, 7]
+ */
 export const fullLike = (x: Tensor, value: number, options: TensorOptions = {}): Tensor =>
   full(x.shape, value, { dtype: x.dtype, ...options });
-/** Uniform random numbers from [0, 1) in the shape of x. */
+/**
+ * Uniform random numbers from [0, 1) in the shape of x.
+ *
+ * @example
+ * randLike(zeros(2, 3)).shape; // [2, 3]
+ */
 export const randLike = (x: Tensor, options?: UniformOptions): Tensor => uniform(x.shape, options);
-/** Normal random numbers, mean 0 and deviation 1, in the shape of x. */
+/**
+ * Normal random numbers, mean 0 and deviation 1, in the shape of x.
+ *
+ * @example
+ * randnLike(zeros(2, 3)).shape; // [2, 3]
+ */
 export const randnLike = (x: Tensor, options?: NormalOptions): Tensor => normal(x.shape, options);
 
 /** Overwrites x with what an op made of it, if x can hold it. */
@@ -259,28 +404,78 @@ function inPlace(op: string, x: Tensor, result: Tensor): Tensor {
   return assign(x, result);
 }
 
-/** x += value, in place. Returns x. */
+/**
+ * x += value, in place. Returns x.
+ *
+ * @example
+ * add_(tensor([1, 2]), 1); // [2, 3]
+ */
 export const add_ = (x: Tensor, value: Operand): Tensor =>
   typeof value === 'number' && !isFloat(x.dtype)
     ? inPlace('add_', x, add(x, value))
     : addAssign(x, typeof value === 'number' ? full([], value, { dtype: x.dtype }) : value);
-/** x -= value, in place. Returns x. */
+/**
+ * x -= value, in place. Returns x.
+ *
+ * @example
+ * sub_(tensor([1, 2]), 1); // [0, 1]
+ */
 export const sub_ = (x: Tensor, value: Operand): Tensor => inPlace('sub_', x, sub(x, value));
-/** x *= value, in place. Returns x. */
+/**
+ * x *= value, in place. Returns x.
+ *
+ * @example
+ * mul_(tensor([1, 2]), 3); // [3, 6]
+ */
 export const mul_ = (x: Tensor, value: Operand): Tensor => inPlace('mul_', x, mul(x, value));
-/** x /= value, in place. Returns x. */
+/**
+ * x /= value, in place. Returns x.
+ *
+ * @example
+ * div_(tensor([1, 2]), 2); // [0.5, 1]
+ */
 export const div_ = (x: Tensor, value: Operand): Tensor => inPlace('div_', x, div(x, value));
-/** Bounds x in place. Returns x. */
+/**
+ * Bounds x in place. Returns x.
+ *
+ * @example
+ * clamp_(tensor([-1, 5]), 0, 3); // [0, 3]
+ */
 export const clamp_ = (x: Tensor, min?: number, max?: number): Tensor => inPlace('clamp_', x, clamp(x, min, max));
-/** Overwrites every element with a value. Returns x. */
+/**
+ * Overwrites every element with a value. Returns x.
+ *
+ * @example
+ * fill_(zeros(2), 7); // [7, 7]
+ */
 export const fill_ = (x: Tensor, value: number): Tensor => assign(x, full([], value, { dtype: x.dtype }));
-/** Overwrites every element with 0. Returns x. */
+/**
+ * Overwrites every element with 0. Returns x.
+ *
+ * @example
+ * zero_(ones(2)); // [0, 0]
+ */
 export const zero_ = (x: Tensor): Tensor => fill_(x, 0);
-/** Overwrites x with normal random numbers. Returns x. */
+/**
+ * Overwrites x with normal random numbers. Returns x.
+ *
+ * @example
+ * normal_(zeros(2, 3), 0, 0.02).shape; // [2, 3]
+ */
 export const normal_ = (x: Tensor, mean = 0, std = 1): Tensor => assign(x, normal(x.shape, { mean, std }));
-/** Overwrites x with uniform random numbers from [low, high). Returns x. */
+/**
+ * Overwrites x with uniform random numbers from [low, high). Returns x.
+ *
+ * @example
+ * uniform_(zeros(2, 3), -1, 1).shape; // [2, 3]
+ */
 export const uniform_ = (x: Tensor, low = 0, high = 1): Tensor => assign(x, uniform(x.shape, { low, high }));
-/** Sets whether `backward()` computes a gradient for this leaf. Returns x. */
+/**
+ * Sets whether `backward()` computes a gradient for this leaf. Returns x.
+ *
+ * @example
+ * requiresGrad_(zeros(2)).requiresGrad; // true
+ */
 export function requiresGrad_(x: Tensor, value = true): Tensor {
   x.requiresGrad = value;
   return x;

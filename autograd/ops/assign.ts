@@ -66,6 +66,11 @@ export function checkWritable(op: string, target: Tensor): void {
 /**
  * Overwrites target, which may be a view, with value, broadcast and converted to its type: floats truncate to
  * integers, bool takes whether they are not 0. Returns target.
+ *
+ * @example
+ * const x = zeros(2, 2);
+ * assign(x.select(0, 1), tensor([3, 4]));
+ * x; // [[0, 0], [3, 4]]
  */
 export function assign(target: Tensor, value: Tensor): Tensor {
   checkWritable('assign', target);
@@ -87,7 +92,14 @@ export function checkHolds(op: string, target: Tensor, dtype: Dtype): void {
   );
 }
 
-/** target += value, in place. Returns target. */
+/**
+ * target += value, in place. Returns target.
+ *
+ * @example
+ * const x = tensor([1, 2]);
+ * addAssign(x, tensor([10, 20]));
+ * x; // [11, 22]
+ */
 export function addAssign(target: Tensor, value: Tensor): Tensor {
   checkWritable('addAssign', target);
   checkHolds('addAssign', target, value.dtype);

@@ -54,6 +54,9 @@ export const defaultScale = (q: Tensor): number => 1 / Math.sqrt(q.shape.at(-1)!
 /**
  * Keys or values (B, Hkv, T, D) -> (B, H, T, D), each head for the H / Hkv neighbouring query heads that
  * share it (Ainslie et al. 2023).
+ *
+ * @example
+ * repeatHeads(zeros(1, 2, 5, 8), 4).shape; // [1, 4, 5, 8]
  */
 export function repeatHeads(x: Tensor, heads: number): Tensor {
   const [batch, own, tokens, width] = x.shape as [number, number, number, number];
@@ -107,6 +110,9 @@ export function checkDocuments(name: string, q: Tensor, k: Tensor, documents: Te
 /**
  * The attention weights [..., Tq, Tk] before dropout: each row a distribution, or 0 where the mask hides all
  * keys.
+ *
+ * @example
+ * attentionWeights(tensor([[1, 0]]), tensor([[1, 0], [0, 1]])); // [[0.6698, 0.3302]]
  */
 export function attentionWeights(
   q: Tensor,

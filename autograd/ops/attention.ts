@@ -57,6 +57,10 @@ function ownNames(op: string, options: AttentionOptions & TorchAttentionOptions)
  * -5e28 where it is added) gives 0, and passes no gradient. Keys and values [B, Hkv, Tk, D] may have fewer
  * heads than queries [B, H, Tq, D], a divisor: neighbouring query heads share one (Ainslie et al. 2023).
  * PyTorch's attnMask, dropoutP and isCausal are other names of mask, dropout and causal.
+ *
+ * @example
+ * const [q, k, v] = [tensor([[1, 0]]), tensor([[1, 0], [0, 1]]), tensor([[1, 0], [0, 1]])];
+ * scaledDotProductAttention(q, k, v); // [[0.6698, 0.3302]]
  */
 export function scaledDotProductAttention(
   q: Tensor,
@@ -87,6 +91,9 @@ export function scaledDotProductAttention(
  * Self-attention of projections packed as qkv [B, T, 3, H, D], a view of one product's output -> [B, T, H,
  * D], a view of the next one's input; the mask broadcasts to [B, H, T, T]. The gradient is one row-major
  * tensor, without the steps that would join those of queries, keys and values.
+ *
+ * @example
+ * packedAttention(randn(2, 5, 3, 4, 8), { causal: true }).shape; // [2, 5, 4, 8]
  */
 export function packedAttention(qkv: Tensor, options: AttentionOptions = {}): Tensor {
   requireFloat('packedAttention', qkv);

@@ -48,6 +48,9 @@ export function castInOrder(x: Tensor, dtype: Dtype): Tensor {
 
 /**
  * Returns x if it has the type, else a converted copy. Floats truncate to integers; all but 0 become true.
+ *
+ * @example
+ * cast(tensor([1.7, 0]), 'i32'); // [1, 0]
  */
 export function cast(x: Tensor, dtype: Dtype): Tensor {
   if (x.dtype === dtype) return x;
@@ -79,7 +82,13 @@ export interface ReduceOptions {
   readonly keepDims?: boolean;
 }
 
-/** Sums over the given axes (default all); the sum of no elements is 0. Booleans are summed as i32. */
+/**
+ * Sums over the given axes (default all); the sum of no elements is 0. Booleans are summed as i32.
+ *
+ * @example
+ * sum(tensor([[1, 2], [3, 4]])); // 10
+ * sum(tensor([[1, 2], [3, 4]]), 0); // [4, 6]
+ */
 export function sum(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('sum', axes, x.ndim);
   const keepDims = keepsDims('sum', options);
@@ -106,6 +115,9 @@ const expandOp = defineView<{ shape: readonly number[] }>({
 
 /**
  * Repeats axes of length 1, and adds leading axes, without copying: [3, 1] `expand(2, -1, 4)` is [2, 3, 4].
+ *
+ * @example
+ * expand(tensor([[1], [2]]), -1, 3); // [[1, 1, 1], [2, 2, 2]]
  */
 export function expand(x: Tensor, ...lengths: Numbers): Tensor {
   const shape = listOf(lengths);

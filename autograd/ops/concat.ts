@@ -49,6 +49,10 @@ function shareOut({ g, specs, needs, attrs: { axis } }: Concat): { x: (Tensor | 
 /**
  * Returns concat(tensors) along the first axis as a view, or undefined unless they lie one behind the other
  * in one storage. To write to the result is to write to them.
+ *
+ * @example
+ * joined(split(tensor([1, 2, 3]), 2)); // [1, 2, 3]
+ * joined([tensor([1]), tensor([2])]); // undefined
  */
 export function joined(tensors: readonly Tensor[]): Tensor | undefined {
   const [first] = tensors;
@@ -65,7 +69,12 @@ export function joined(tensors: readonly Tensor[]): Tensor | undefined {
   return applyJoin('joined', tensors, layout, { axis: 0 }, shareOut);
 }
 
-/** Joins tensors along an axis: [a, n] and [b, n] at axis 0 become [a + b, n]. */
+/**
+ * Joins tensors along an axis: [a, n] and [b, n] at axis 0 become [a + b, n].
+ *
+ * @example
+ * concat([tensor([1, 2]), tensor([3])]); // [1, 2, 3]
+ */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError('concat: needs at least one tensor');
   if (tensors[0]!.ndim === 0)
@@ -74,7 +83,12 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   return tensors.length === 1 ? tensors[0]! : apply(concatOp, { x: tensors }, { axis: at }).y;
 }
 
-/** Joins tensors of one shape along a new axis: two of [n] at axis 0 become [2, n]. */
+/**
+ * Joins tensors of one shape along a new axis: two of [n] at axis 0 become [2, n].
+ *
+ * @example
+ * stack([tensor([1, 2]), tensor([3, 4])]); // [[1, 2], [3, 4]]
+ */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   if (tensors.length === 0) throw new ShapeError('stack: needs at least one tensor');
   const at = normaliseAxis('stack', axis, tensors[0]!.ndim + 1);
@@ -84,7 +98,12 @@ export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
   );
 }
 
-/** Shifts the elements along an axis; those that leave at the end come back at the beginning (torch.roll). */
+/**
+ * Shifts the elements along an axis; those that leave at the end come back at the beginning (torch.roll).
+ *
+ * @example
+ * roll(tensor([1, 2, 3]), 1); // [3, 1, 2]
+ */
 export function roll(x: Tensor, shift: number, axis = 0): Tensor {
   if (x.ndim === 0) throw new ShapeError('roll: needs at least one axis, got a scalar []');
   const at = normaliseAxis('roll', axis, x.ndim);

@@ -25,6 +25,9 @@ export interface ConvOptions {
  * Convolves sequences (a cross-correlation, torch.nn.functional.conv1d). x [N, C, L] or [C, L], weight
  * [O, C / groups, K] and bias [O] give [N, O, L'] or [O, L'],
  * L' = floor((L + 2 padding - dilation (K - 1) - 1) / stride) + 1.
+ *
+ * @example
+ * conv1d(tensor([[1, 2, 3, 4]]), tensor([[[1, 1]]])); // [[3, 5, 7]]
  */
 export function conv1d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   return conv('conv1d', 1, x, weight, bias, options);
@@ -33,6 +36,9 @@ export function conv1d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
 /**
  * Convolves images (torch.nn.functional.conv2d): x [N, C, H, W] or [C, H, W], weight [O, C / groups, KH, KW]
  * and bias [O] give [N, O, H', W'] or [O, H', W'].
+ *
+ * @example
+ * conv2d(tensor([[[1, 2], [3, 4]]]), ones(1, 1, 2, 2)); // [[[10]]]
  */
 export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
   return conv('conv2d', 2, x, weight, bias, options);

@@ -86,6 +86,9 @@ export interface CrossEntropyOptions {
 /**
  * Computes the cross-entropy of logits [N, C] or [N, C, ...] (torch.nn.functional.cross_entropy). Targets are
  * class numbers [N] or [N, ...], or probabilities in the shape of the logits.
+ *
+ * @example
+ * crossEntropy(tensor([[2, 0]]), tensor([0], { dtype: 'i32' })); // 0.1269
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { reduction = 'mean', ignoreIndex = -100, weight, labelSmoothing = 0 } = options;

@@ -47,6 +47,9 @@ function scan(lowering: Lowering<{ x: Tensor }>, x: Tensor, y: Tensor): void {
 /**
  * Computes y[..., i, ...] = x[..., 0, ...] + ... + x[..., i, ...] along an axis, in the shape of x, with the
  * same bits on every run (torch.cumsum). Booleans and u32 give i32.
+ *
+ * @example
+ * cumsum(tensor([1, 2, 3]), 0); // [1, 3, 6]
  */
 export function cumsum(x: Tensor, axis: number): Tensor {
   return apply(cumsumOp, { x }, { axis: normaliseAxis('cumsum', axis, x.ndim) }).y;

@@ -48,6 +48,11 @@ export type DecodeOptions = Pick<WeightOptions, 'scale' | 'slidingWindow' | 'sof
  * so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring query heads share a
  * head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 256. With T = 1 long caches are
  * split over the device and joined in order. No gradient.
+ *
+ * @example
+ * const [k, v] = [randn(1, 2, 16, 8), randn(1, 2, 16, 8)];
+ * const length = tensor(4, { dtype: 'i32' });
+ * decodeAttention(randn(1, 2, 1, 8), k, v, length).shape; // [1, 2, 1, 8]
  */
 export function decodeAttention(
   q: Tensor,

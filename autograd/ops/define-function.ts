@@ -31,6 +31,12 @@ export interface FunctionRecord<Inputs extends readonly Tensor[], Outputs extend
  * backward: `vjp` gives another number of cotangents than there are inputs, or one of another shape or type.
  *
  *     defineFunction({ name: 'round', forward: (x: Tensor) => x.round(), vjp: ({ g }) => [g] });
+ *
+ * @example
+ * // Rounds, and lets the gradient through.
+ * const straight = defineFunction({ name: 'round', forward: (x: Tensor) => x.round(), vjp: ({ g }) => [g] });
+ * const x = tensor([1.6], { requiresGrad: true });
+ * grad(straight(x).sum(), [x]); // [[1]]
  */
 export function defineFunction<Inputs extends readonly Tensor[], Outputs extends Tensor | readonly Tensor[]>(
   record: FunctionRecord<Inputs, Outputs>,

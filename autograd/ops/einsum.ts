@@ -21,6 +21,10 @@ interface Term {
  * `...` stands for axes that broadcast; without `->` the output is the letters that occur once, in
  * alphabetical order. Operands are taken in pairs from the left, each pair one batched matrix product of f32
  * or f16.
+ *
+ * @example
+ * einsum('i,i->', tensor([1, 2]), tensor([3, 4])); // 11
+ * einsum('bij,bjk->bik', zeros(5, 2, 3), zeros(5, 3, 4)).shape; // [5, 2, 4]
  */
 export function einsum(equation: string, ...operands: Tensor[]): Tensor {
   const { inputs, output } = parse(equation, operands);

@@ -111,6 +111,9 @@ export function checkIndex(op: string, index: Tensor, length: number, least = -l
  * Looks up rows of a table [rows, cols] by index [...]: the result is [..., cols]. Row `paddingIdx` gets no
  * gradient (torch.nn.functional.embedding). A negative index, and one past the last row, is an error where
  * the host knows it; where only the device does, its row is NaN.
+ *
+ * @example
+ * embedding(tensor([[1, 2], [3, 4]]), tensor([1, 0, 1], { dtype: 'i32' })); // [[3, 4], [1, 2], [3, 4]]
  */
 export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readonly paddingIdx?: number } = {}): Tensor {
   if (table.ndim !== 2) throw new ShapeError(`embedding: the table must be [rows, cols], got ${show(table.shape)}`);
@@ -118,7 +121,12 @@ export function embedding(table: Tensor, index: Tensor, { paddingIdx }: { readon
   return apply(rowsOp, { table, index: rows }, { ignore: paddingIdx ?? none, wraps: false }).y;
 }
 
-/** Picks entries of x along an axis by a vector of indices, or by one (torch.index_select). */
+/**
+ * Picks entries of x along an axis by a vector of indices, or by one (torch.index_select).
+ *
+ * @example
+ * indexSelect(tensor([5, 6, 7]), 0, tensor([2, 0], { dtype: 'i32' })); // [7, 5]
+ */
 export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('indexSelect', axis, x.ndim);
   if (index.ndim > 1) throw new ShapeError(`indexSelect: the index must be a vector, got ${show(index.shape)}`);
@@ -180,6 +188,9 @@ function cropTo(x: Tensor, shape: readonly number[], axis: number): Tensor {
 /**
  * Computes y[..., j, ...] = x[..., index[..., j, ...], ...] along an axis (torch.gather). Along the other
  * axes the index may be shorter than x.
+ *
+ * @example
+ * gather(tensor([[1, 2], [3, 4]]), 1, tensor([[1], [0]], { dtype: 'i32' })); // [[2], [3]]
  */
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = normaliseAxis('gather', axis, x.ndim);
@@ -194,6 +205,9 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
  * Returns x with source[..., j, ...] added at index[..., j, ...] along an axis (torch.scatter_add), the
  * adjoint of gather, with the same bits on every run. The index may be shorter than the source, and along the
  * other axes than x.
+ *
+ * @example
+ * scatterAdd(zeros(3), 0, tensor([0, 2, 0], { dtype: 'i32' }), tensor([1, 2, 3])); // [4, 0, 2]
  */
 export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tensor): Tensor {
   const at = normaliseAxis('scatterAdd', axis, x.ndim);
@@ -218,6 +232,9 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, source: Tenso
 /**
  * Returns f32 [..., classes]: 1 where the index [...] equals the place along the last axis, else 0. An index
  * that is no class is an error where the host knows it; where only the device does, its row is NaN.
+ *
+ * @example
+ * oneHot(tensor([0, 2], { dtype: 'i32' }), 3); // [[1, 0, 0], [0, 0, 1]]
  */
 export function oneHot(index: Tensor, classes: number): Tensor {
   if (!(Number.isInteger(classes) && classes >= 0))

@@ -66,12 +66,22 @@ const smoothLoss = pairwise(
   1,
 );
 
-/** Squared error (x - y)^2 of two tensors of one shape (torch mse_loss). */
+/**
+ * Squared error (x - y)^2 of two tensors of one shape (torch mse_loss).
+ *
+ * @example
+ * mse(tensor([1, 2]), tensor([2, 4])); // 2.5
+ */
 export function mse(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   return squaredError(input, target, options);
 }
 
-/** Absolute error |x - y| of two tensors of one shape (torch l1_loss). */
+/**
+ * Absolute error |x - y| of two tensors of one shape (torch l1_loss).
+ *
+ * @example
+ * l1(tensor([1, 2]), tensor([2, 4])); // 1.5
+ */
 export function l1(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   return absoluteError(input, target, options);
 }
@@ -79,6 +89,9 @@ export function l1(input: Tensor, target: Tensor, options: LossOptions = {}): Te
 /**
  * (x - y)^2 / 2 where |x - y| is at most `delta` (default 1), else delta (|x - y| - delta / 2) (Huber 1964;
  * torch huber_loss).
+ *
+ * @example
+ * huber(tensor([0, 3]), tensor([0.5, 0])); // 1.3125
  */
 export function huber(
   input: Tensor,
@@ -92,6 +105,9 @@ export function huber(
 /**
  * `huber` with delta = `beta` (default 1), divided by beta: slope 1 for large errors (Girshick 2015; torch
  * smooth_l1_loss). beta 0 is `l1`.
+ *
+ * @example
+ * smoothL1(tensor([0, 3]), tensor([0.5, 0])); // 1.3125
  */
 export function smoothL1(
   input: Tensor,
@@ -114,6 +130,9 @@ const logDivergence = pairwise('klDiv', (x, t) => e.mul(e.exp(t), e.sub(t, x)));
  * Kullback-Leibler divergence t (log t - x) of log-probabilities x from target probabilities t of the same
  * shape (torch kl_div); with `logTarget` t is given as log-probabilities. 'batchMean' divides by the length
  * of the first axis, which gives the divergence proper; 'mean' by the number of elements.
+ *
+ * @example
+ * klDiv(tensor([0.5, 0.5]).log(), tensor([1, 0]), { reduction: 'sum' }); // 0.6931
  */
 export function klDiv(
   input: Tensor,
@@ -153,6 +172,9 @@ export interface BceOptions extends LossOptions {
 /**
  * Binary cross-entropy of logits with targets in [0, 1] of their shape (torch
  * binary_cross_entropy_with_logits).
+ *
+ * @example
+ * bceWithLogits(tensor([0]), tensor([1])); // 0.6931
  */
 export function bceWithLogits(
   input: Tensor,
@@ -211,6 +233,9 @@ export interface FocalOptions extends LossOptions {
  * Focal loss -alpha (1 - p)^gamma log p with p the probability of the target (Lin et al. 2017, eq. 5).
  * Binary: logits and float targets of 0 or 1, of one shape. Classes: logits [N, C] with integer class numbers
  * [N]. 'mean' divides by the number of losses, whatever their weights.
+ *
+ * @example
+ * focal(tensor([0]), tensor([1])); // 0.1733
  */
 export function focal(logits: Tensor, target: Tensor, { gamma = 2, alpha, reduction }: FocalOptions = {}): Tensor {
   requireFloat('focal', logits);
@@ -253,6 +278,9 @@ function focalOfBinary(
 /**
  * Computes sum(a b) / (max(|a|, eps) max(|b|, eps)) along an axis (default 1), which is dropped, with
  * broadcasting (torch cosine_similarity).
+ *
+ * @example
+ * cosineSimilarity(tensor([[1, 0]]), tensor([[1, 1]])); // [0.7071]
  */
 export function cosineSimilarity(
   a: Tensor,

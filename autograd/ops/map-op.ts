@@ -153,13 +153,25 @@ export function applyMap(
   return apply(mapOp, named, draws ? { fn, scalars, draws } : { fn, scalars }).y;
 }
 
-/** Defines a function of one tensor: one line in the tables of ops. */
+/**
+ * Defines a function of one tensor: one line in the tables of ops.
+ *
+ * @example
+ * const cube = unary('cube', (x) => expr.mul(x, expr.mul(x, x)));
+ * cube(tensor([1, 2])); // [1, 8]
+ */
 export function unary(name: string, build: (x: Expr) => Expr, options: MapOptions = {}): (x: Tensor) => Tensor {
   const fn = mapFunction(name, ['v'], ([x]) => build(x!), options);
   return (x) => applyMap(fn, [x]);
 }
 
-/** Defines a function of two operands, tensors or numbers, with broadcasting. */
+/**
+ * Defines a function of two operands, tensors or numbers, with broadcasting.
+ *
+ * @example
+ * const distance = binary('distance', (a, b) => expr.abs(expr.sub(a, b)));
+ * distance(tensor([1, 5]), 3); // [2, 2]
+ */
 export function binary(
   name: string,
   build: (a: Expr, b: Expr) => Expr,

@@ -129,6 +129,9 @@ function check(a: Spec, b: Spec, bias: Spec | undefined): void {
 /**
  * Multiplies a [..., m, k] by b [..., k, n] to [..., m, n] (torch.matmul). Batch axes broadcast; a vector on
  * the left is a row, on the right a column, and has no axis in the result.
+ *
+ * @example
+ * matmul(tensor([[1, 2], [3, 4]]), tensor([[5], [6]])); // [[17], [39]]
  */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.ndim === 0 || b.ndim === 0)
@@ -158,6 +161,9 @@ function dropAxis(x: Tensor, axis: number): Tensor {
 /**
  * x @ weight^T + bias: x [..., in], weight [out, in], bias [out] give [..., out]
  * (torch.nn.functional.linear).
+ *
+ * @example
+ * linear(tensor([1, 2]), tensor([[1, 1], [0, 1]]), tensor([0, 10])); // [3, 12]
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   if (x.ndim === 0 || weight.ndim !== 2 || x.shape.at(-1) !== weight.shape[1]) {
@@ -169,7 +175,12 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   return affine(x, transpose(weight), bias);
 }
 
-/** Batched product of a [batch, m, k] and b [batch, k, n]. */
+/**
+ * Batched product of a [batch, m, k] and b [batch, k, n].
+ *
+ * @example
+ * bmm(ones(2, 1, 3), ones(2, 3, 1)); // [[[3]], [[3]]]
+ */
 export function bmm(a: Tensor, b: Tensor): Tensor {
   if (a.ndim !== 3 || b.ndim !== 3 || a.shape[0] !== b.shape[0]) {
     throw new ShapeError(`bmm: ${show(a.shape)} and ${show(b.shape)} must be [batch, m, k] and [batch, k, n]`);

@@ -18,7 +18,12 @@ const permuteOp = defineView<{ axes: readonly number[] }>({
     ),
 });
 
-/** Reorders axes, given as a list or one by one: axis i of the result is axis order[i] of x. No copy. */
+/**
+ * Reorders axes, given as a list or one by one: axis i of the result is axis order[i] of x. No copy.
+ *
+ * @example
+ * permute(zeros(2, 3, 4), 2, 0, 1).shape; // [4, 2, 3]
+ */
 export function permute(x: Tensor, ...order: Numbers): Tensor {
   const axes = listOf(order);
   const list = axes.map((axis) => normaliseAxis('permute', axis, x.ndim));
@@ -30,7 +35,12 @@ export function permute(x: Tensor, ...order: Numbers): Tensor {
   return list.every((axis, i) => axis === i) ? x : applyView(permuteOp, x, { axes: list });
 }
 
-/** Swaps two axes. No copy. */
+/**
+ * Swaps two axes. No copy.
+ *
+ * @example
+ * transpose(tensor([[1, 2], [3, 4]])); // [[1, 3], [2, 4]]
+ */
 export function transpose(x: Tensor, a = -2, b = -1): Tensor {
   const [first, second] = [normaliseAxis('transpose', a, x.ndim), normaliseAxis('transpose', b, x.ndim)];
   const axes = x.shape.map((_, axis) => (axis === first ? second : axis === second ? first : axis));
@@ -47,7 +57,12 @@ const flipOp = defineView<{ axes: readonly number[] }>({
   vjp: ({ g, attrs: { axes } }) => flip(g, axes),
 });
 
-/** Reverses the order of the elements along the axes. No copy. */
+/**
+ * Reverses the order of the elements along the axes. No copy.
+ *
+ * @example
+ * flip(tensor([1, 2, 3]), 0); // [3, 2, 1]
+ */
 export function flip(x: Tensor, ...axes: Numbers): Tensor {
   const list = normaliseAxes('flip', listOf(axes), x.ndim);
   return applyView(flipOp, x, { axes: list });

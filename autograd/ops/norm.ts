@@ -131,6 +131,9 @@ function standardise(x: Tensor, { centre, epsilon }: NormAttrs): { xhat: Tensor;
 /**
  * Computes (x - mean) / sqrt(variance + epsilon) * weight + bias over the last axis: layer normalisation (Ba
  * et al. 2016). x is [..., cols], weight and bias [cols].
+ *
+ * @example
+ * layerNorm(tensor([[1, 2, 3]])); // [[-1.2247, 0, 1.2247]]
  */
 export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
   if (bias && !weight) throw new ShapeError('layerNorm: a bias needs a weight');
@@ -140,6 +143,9 @@ export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor, epsilon = 1
 /**
  * Computes x / sqrt(mean(x^2) + epsilon) * weight over the last axis: root-mean-square normalisation (Zhang
  * and Sennrich 2019). x is [..., cols], weight [cols].
+ *
+ * @example
+ * rmsNorm(tensor([[3, 4]])); // [[0.8485, 1.1314]]
  */
 export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
   return apply(normOp, { x, weight }, { centre: false, epsilon, output: context().autocast?.store }).y;
@@ -148,6 +154,9 @@ export function rmsNorm(x: Tensor, weight?: Tensor, epsilon = 1e-6): Tensor {
 /**
  * Normalises each of `groups` groups of neighbouring channels over its channels and places (Wu and He 2018;
  * torch.nn.functional.group_norm): x is [N, C, ...], weight and bias [C].
+ *
+ * @example
+ * groupNorm(tensor([[1, 3, 5, 9]]), 2); // [[-1.000, 1.000, -1.000, 1.000]]
  */
 export function groupNorm(x: Tensor, groups: number, weight?: Tensor, bias?: Tensor, epsilon = 1e-5): Tensor {
   const channels = x.shape[1] ?? 0;

@@ -46,22 +46,40 @@ const firstMaxOp = defineOp<{ x: Tensor }, { y: Tensor }, null>({
  * Largest element of each window (torch.nn.functional.max_pool1d): x [N, C, L] or [C, L] gives [N, C, L'] or
  * [C, L'], L' = floor((L + 2 padding - dilation (kernel - 1) - 1) / stride) + 1. Of equal ones the first gets
  * the gradient.
+ *
+ * @example
+ * maxPool1d(tensor([[1, 3, 2, 4]]), 2); // [[3, 4]]
  */
 export function maxPool1d(x: Tensor, kernel: PerAxis, options: MaxPoolOptions = {}): Tensor {
   return maxPool('maxPool1d', 1, x, kernel, options);
 }
 
-/** Largest element of each window of images: x [N, C, H, W] or [C, H, W]; else as `maxPool1d`. */
+/**
+ * Largest element of each window of images: x [N, C, H, W] or [C, H, W]; else as `maxPool1d`.
+ *
+ * @example
+ * maxPool2d(tensor([[[1, 2], [3, 4]]]), 2); // [[[4]]]
+ */
 export function maxPool2d(x: Tensor, kernel: PerAxis, options: MaxPoolOptions = {}): Tensor {
   return maxPool('maxPool2d', 2, x, kernel, options);
 }
 
-/** Mean of each window (torch.nn.functional.avg_pool1d); shapes as of `maxPool1d`. */
+/**
+ * Mean of each window (torch.nn.functional.avg_pool1d); shapes as of `maxPool1d`.
+ *
+ * @example
+ * avgPool1d(tensor([[1, 3, 2, 4]]), 2); // [[2, 3]]
+ */
 export function avgPool1d(x: Tensor, kernel: PerAxis, options: AvgPoolOptions = {}): Tensor {
   return avgPool('avgPool1d', 1, x, kernel, options);
 }
 
-/** Mean of each window of images: x [N, C, H, W] or [C, H, W]; else as `avgPool1d`. */
+/**
+ * Mean of each window of images: x [N, C, H, W] or [C, H, W]; else as `avgPool1d`.
+ *
+ * @example
+ * avgPool2d(tensor([[[1, 2], [3, 4]]]), 2); // [[[2.5]]]
+ */
 export function avgPool2d(x: Tensor, kernel: PerAxis, options: AvgPoolOptions = {}): Tensor {
   return avgPool('avgPool2d', 2, x, kernel, options);
 }
@@ -69,12 +87,20 @@ export function avgPool2d(x: Tensor, kernel: PerAxis, options: AvgPoolOptions = 
 /**
  * Means of `size` windows that cover the last axis, whatever its length L: window i goes from floor(i L /
  * size) to ceil((i + 1) L / size) (torch.nn.functional.adaptive_avg_pool1d). x is [N, C, L] or [C, L].
+ *
+ * @example
+ * adaptiveAvgPool1d(tensor([[1, 2, 3, 4]]), 2); // [[1.5, 3.5]]
  */
 export function adaptiveAvgPool1d(x: Tensor, size: PerAxis): Tensor {
   return adaptiveAvgPool('adaptiveAvgPool1d', 1, x, size);
 }
 
-/** As `adaptiveAvgPool1d` over both axes of images [N, C, H, W] or [C, H, W]; size 1 is the global mean. */
+/**
+ * As `adaptiveAvgPool1d` over both axes of images [N, C, H, W] or [C, H, W]; size 1 is the global mean.
+ *
+ * @example
+ * adaptiveAvgPool2d(tensor([[[1, 2], [3, 4]]]), 1); // [[[2.5]]]
+ */
 export function adaptiveAvgPool2d(x: Tensor, size: PerAxis): Tensor {
   return adaptiveAvgPool('adaptiveAvgPool2d', 2, x, size);
 }

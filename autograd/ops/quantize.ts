@@ -54,6 +54,11 @@ export interface QuantizeOptions {
  * Rounds a weight [out, in] to 4 or 8 bits by groups along its rows, on the host. The scale of a group is its
  * largest magnitude / 7 (4 bits) or / 127 (8 bits); asymmetric its range, which includes 0, / 15 or / 255. An
  * element changes by at most scale / 2, and by scale / 16 more where scales are stored in f16.
+ *
+ * @example
+ * const { bits, packed } = await quantize(randn(4, 64));
+ * bits; // 8
+ * packed.shape; // [4, 16]
  */
 export async function quantize(weight: Tensor, options: QuantizeOptions = {}): Promise<QuantizedTensor> {
   const { bits = 8, symmetric = true } = options;
@@ -101,7 +106,13 @@ export async function quantize(weight: Tensor, options: QuantizeOptions = {}): P
   };
 }
 
-/** Returns the weight [out, in] that a quantized one stands for, in f32. */
+/**
+ * Returns the weight [out, in] that a quantized one stands for, in f32.
+ *
+ * @example
+ * const weight = full([2, 32], 7);
+ * (await dequantize(await quantize(weight))).max(); // 7
+ */
 export async function dequantize(weight: QuantizedTensor): Promise<Tensor> {
   const { shape, bits, group, packed, scales, zeros, minimums, codebook } = weight;
   const [out, into] = shape;

@@ -132,6 +132,10 @@ const quantizedRowsOp: QuantizedRows = defineOp<QuantizedRows>({
 /**
  * Looks up rows of a frozen table [rows, cols] of 4 or 8 bits (see `quantize`) by index [...]: f32 [...,
  * cols]. Indices as for `embedding`.
+ *
+ * @example
+ * const table = await quantize(randn(10, 32), { bits: 8 });
+ * quantizedEmbedding(table, tensor([3, 1], { dtype: 'i32' })).shape; // [2, 32]
  */
 export function quantizedEmbedding(table: QuantizedTensor, index: Tensor): Tensor {
   const { packed, scales, zeros, minimums } = table;
@@ -166,6 +170,10 @@ export interface QuantizedLinearOptions {
  * Computes x @ W^T + bias for a frozen weight W [out, in] of 4 or 8 bits (see `quantize`), x [..., in] and
  * bias [out]. The kernel dequantizes W as it reads it; the result is that of `dequantize(W)`, to a rounding
  * of x's type. Gradients flow to x and bias.
+ *
+ * @example
+ * const weight = await quantize(randn(4, 32));
+ * quantizedLinear(randn(2, 32), weight).shape; // [2, 4]
  */
 export function quantizedLinear(
   x: Tensor,

@@ -35,7 +35,12 @@ export interface UniformOptions {
   readonly dtype?: 'f32' | 'f16';
 }
 
-/** Draws uniform numbers from [low, high), default [0, 1). */
+/**
+ * Draws uniform numbers from [low, high), default [0, 1).
+ *
+ * @example
+ * uniform([2, 3], { low: -1, high: 1 }).shape; // [2, 3]
+ */
 export function uniform(shape: readonly number[], options: UniformOptions = {}): Tensor {
   const { low = 0, high = 1, dtype = 'f32' } = options;
   checkOptions('uniform', options, ['low', 'high', 'dtype']);
@@ -52,7 +57,12 @@ export interface NormalOptions {
   readonly dtype?: 'f32' | 'f16';
 }
 
-/** Draws numbers from a normal distribution, default mean 0 and standard deviation 1. */
+/**
+ * Draws numbers from a normal distribution, default mean 0 and standard deviation 1.
+ *
+ * @example
+ * normal([2, 3], { mean: 5, std: 0.1 }).shape; // [2, 3]
+ */
 export function normal(shape: readonly number[], options: NormalOptions = {}): Tensor {
   const { mean = 0, std = 1, dtype = 'f32' } = options;
   checkOptions('normal', options, ['mean', 'std', 'dtype']);
@@ -63,17 +73,32 @@ export function normal(shape: readonly number[], options: NormalOptions = {}): T
   return apply(randomOp, {}, { kind: 'normal', shape, dtype, a: mean, b: std, draw: nextDraw() }).y;
 }
 
-/** Uniform random numbers from [0, 1): `rand([2, 3])`, `rand(2, 3, { dtype: 'f16' })`. */
+/**
+ * Uniform random numbers from [0, 1): `rand([2, 3])`, `rand(2, 3, { dtype: 'f16' })`.
+ *
+ * @example
+ * rand(2, 3).shape; // [2, 3]
+ */
 export function rand(...shape: ShapeThen<UniformOptions>): Tensor {
   return uniform(...shapeThen(shape));
 }
 
-/** Normal random numbers, mean 0 and deviation 1: `randn([2, 3])`, `randn(2, 3, { dtype: 'f16' })`. */
+/**
+ * Normal random numbers, mean 0 and deviation 1: `randn([2, 3])`, `randn(2, 3, { dtype: 'f16' })`.
+ *
+ * @example
+ * randn(2, 3).shape; // [2, 3]
+ */
 export function randn(...shape: ShapeThen<NormalOptions>): Tensor {
   return normal(...shapeThen(shape));
 }
 
-/** Draws uniform whole numbers from low to high - 1, i32; high - low is at most 2^24. */
+/**
+ * Draws uniform whole numbers from low to high - 1, i32; high - low is at most 2^24.
+ *
+ * @example
+ * randint(0, 10, [2, 3]).dtype; // 'i32'
+ */
 export function randint(low: number, high: number, shape: readonly number[]): Tensor {
   if (!(Number.isInteger(low) && Number.isInteger(high) && high > low && high - low <= 2 ** 24))
     throw new ShapeError(`randint: needs whole numbers low < high, at most 2^24 apart, got ${low} and ${high}`);
@@ -91,6 +116,10 @@ const drop = mapFunction('dropout', ['v'], ([x], [p, scale]) => e.select(e.lt(e.
 /**
  * Zeroes each element with probability p and scales the others by 1 / (1 - p), while training (Srivastava et
  * al. 2014).
+ *
+ * @example
+ * dropout(ones(4), 0.5).shape; // [4]
+ * dropout(ones(4), 0.5, { training: false }); // [1, 1, 1, 1]
  */
 export function dropout(x: Tensor, p: number, options: { readonly training?: boolean } = {}): Tensor {
   const { training = true } = options;

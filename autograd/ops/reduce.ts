@@ -12,7 +12,12 @@ import type { ReduceOptions } from './broadcast.ts';
 import { eq, isFinite, where } from './comparison.ts';
 import { reshape } from './reshape.ts';
 
-/** Mean over the given axes (default all); f32 for integers, NaN of no elements. */
+/**
+ * Mean over the given axes (default all); f32 for integers, NaN of no elements.
+ *
+ * @example
+ * mean(tensor([[1, 2], [3, 4]]), 0); // [2, 3]
+ */
 export function mean(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   const list = normaliseAxes('mean', axes, x.ndim);
   keepsDims('mean', options);
@@ -63,6 +68,10 @@ function extreme(
 /**
  * Largest element over the given axes (default all), or NaN where there is one; ties share the gradient
  * (amax).
+ *
+ * @example
+ * max(tensor([[1, 5], [7, 2]])); // 7
+ * max(tensor([[1, 5], [7, 2]]), 1); // [5, 7]
  */
 export function max(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return extreme('max', x, axes, options);
@@ -71,6 +80,9 @@ export function max(x: Tensor, axes?: number | readonly number[], options: Reduc
 /**
  * Smallest element over the given axes (default all), or NaN where there is one; ties share the gradient
  * (amin).
+ *
+ * @example
+ * min(tensor([[1, 5], [7, 2]]), 0); // [1, 2]
  */
 export function min(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   return extreme('min', x, axes, options);
@@ -92,12 +104,22 @@ const argOp = defineOp<{ x: Tensor }, { y: Tensor }, { kind: 'argmax' | 'argmin'
   vjp: 'none',
 });
 
-/** Index, i32, of the first largest element along an axis; without an axis among all elements, flattened. */
+/**
+ * Index, i32, of the first largest element along an axis; without an axis among all elements, flattened.
+ *
+ * @example
+ * argmax(tensor([1, 5, 3])); // 1
+ */
 export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return arg('argmax', x, axis, options);
 }
 
-/** Index, i32, of the first smallest element along an axis; without an axis among all elements, flattened. */
+/**
+ * Index, i32, of the first smallest element along an axis; without an axis among all elements, flattened.
+ *
+ * @example
+ * argmin(tensor([[1, 5], [7, 2]]), 1); // [0, 1]
+ */
 export function argmin(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return arg('argmin', x, axis, options);
 }
@@ -116,7 +138,12 @@ export interface VarianceOptions extends ReduceOptions {
   readonly correction?: number;
 }
 
-/** Variance over the given axes (default all), by the two-pass formula; computed in f32. */
+/**
+ * Variance over the given axes (default all), by the two-pass formula; computed in f32.
+ *
+ * @example
+ * variance(tensor([1, 2, 3, 4])); // 1.6667
+ */
 export function variance(x: Tensor, axes?: number | readonly number[], options: VarianceOptions = {}): Tensor {
   const { correction = 1 } = options;
   const keepDims = keepsDims('variance', options, 'correction');
@@ -131,6 +158,9 @@ export function variance(x: Tensor, axes?: number | readonly number[], options: 
 /**
  * log(sum(exp(x))) over the given axes (default all), shifted by the largest element so that exp cannot
  * overflow.
+ *
+ * @example
+ * logsumexp(tensor([10, 10])); // 10.6931
  */
 export function logsumexp(x: Tensor, axes?: number | readonly number[], options: ReduceOptions = {}): Tensor {
   requireFloat('logsumexp', x);

@@ -21,12 +21,24 @@ const copyOp = defineOp<{ x: Tensor }, { y: Tensor }, null>({
   vjp: ({ g }) => ({ x: g }),
 });
 
-/** Copies x into memory of its own, in row-major order. The gradient passes through. */
+/**
+ * Copies x into memory of its own, in row-major order. The gradient passes through.
+ *
+ * @example
+ * const x = tensor([1, 2]);
+ * clone(x).add_(1);
+ * x; // [1, 2]
+ */
 export function clone(x: Tensor): Tensor {
   return apply(copyOp, { x }, null).y;
 }
 
-/** Returns x if its elements lie in row-major order, else a copy in which they do. */
+/**
+ * Returns x if its elements lie in row-major order, else a copy in which they do.
+ *
+ * @example
+ * contiguous(transpose(tensor([[1, 2], [3, 4]]))).strides; // [2, 1]
+ */
 export function contiguous(x: Tensor): Tensor {
   return x.isContiguous ? x : clone(x);
 }
@@ -40,6 +52,9 @@ const reshapeOp = defineView<{ shape: readonly number[] }>({
 /**
  * Returns the same elements, in row-major order, under another shape: `x.reshape(3, 2)`, `x.reshape([3,
  * -1])`. One length may be -1. Copies only where strides cannot express the result.
+ *
+ * @example
+ * reshape(tensor([1, 2, 3, 4]), 2, -1); // [[1, 2], [3, 4]]
  */
 export function reshape(x: Tensor, ...lengths: Numbers): Tensor {
   const shape = listOf(lengths);
@@ -67,7 +82,12 @@ function completeShape(x: Tensor, shape: readonly number[]): number[] {
   return full;
 }
 
-/** Drops axes of length 1: all of them, or the one given. */
+/**
+ * Drops axes of length 1: all of them, or the one given.
+ *
+ * @example
+ * squeeze(zeros(1, 3, 1)).shape; // [3]
+ */
 export function squeeze(x: Tensor, axis?: number): Tensor {
   const at = axis === undefined ? undefined : normaliseAxis('squeeze', axis, x.ndim);
   return reshape(
@@ -76,13 +96,23 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
   );
 }
 
-/** Inserts an axis of length 1 before `axis`; -1 appends one. */
+/**
+ * Inserts an axis of length 1 before `axis`; -1 appends one.
+ *
+ * @example
+ * unsqueeze(zeros(3), -1).shape; // [3, 1]
+ */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   const at = normaliseAxis('unsqueeze', axis, x.ndim + 1);
   return reshape(x, [...x.shape.slice(0, at), 1, ...x.shape.slice(at)]);
 }
 
-/** Merges the axes from start to end, both included, into one. */
+/**
+ * Merges the axes from start to end, both included, into one.
+ *
+ * @example
+ * flatten(zeros(2, 3, 4), 1).shape; // [2, 12]
+ */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   const from = normaliseAxis('flatten', start, x.ndim);
   const to = normaliseAxis('flatten', end, x.ndim);

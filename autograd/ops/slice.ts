@@ -59,6 +59,11 @@ export type Range = readonly [start?: number | null, end?: number | null, step?:
 /**
  * Takes one range for each leading axis: `slice(x, [1, 3], null, -1)` is x[1:3, :, -1]. Negative starts, ends
  * and indices count from the end; steps are positive. No copy.
+ *
+ * @example
+ * const x = tensor([[1, 2, 3], [4, 5, 6]]);
+ * slice(x, null, [1, 3]); // [[2, 3], [5, 6]]
+ * slice(x, 0, -1); // 3
  */
 export function slice(x: Tensor, ...ranges: Range[]): Tensor {
   if (ranges.length > x.ndim)
@@ -105,7 +110,12 @@ function resolveRange(
   return { start, length: Math.max(0, Math.ceil((end - start) / step)), step };
 }
 
-/** Takes `length` entries from `start` on along an axis. No copy. */
+/**
+ * Takes `length` entries from `start` on along an axis. No copy.
+ *
+ * @example
+ * narrow(tensor([1, 2, 3, 4]), 0, 1, 2); // [2, 3]
+ */
 export function narrow(x: Tensor, axis: number, start: number, length: number): Tensor {
   const at = axisToCut('narrow', axis, x);
   if (start < 0 || length < 0 || start + length > x.shape[at]!) {
@@ -114,7 +124,12 @@ export function narrow(x: Tensor, axis: number, start: number, length: number): 
   return slice(x, ...x.shape.slice(0, at).map(() => null), [start, start + length]);
 }
 
-/** Takes the entry at `index` along an axis, which is dropped. No copy. */
+/**
+ * Takes the entry at `index` along an axis, which is dropped. No copy.
+ *
+ * @example
+ * select(tensor([[1, 2], [3, 4]]), 0, 1); // [3, 4]
+ */
 export function select(x: Tensor, axis: number, index: number): Tensor {
   const at = axisToCut('select', axis, x);
   return slice(x, ...x.shape.slice(0, at).map(() => null), index);
@@ -123,6 +138,9 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
 /**
  * Surrounds x with `value`. `padding` lists [before, after] for each of the last axes, in the order of the
  * axes (PyTorch's lists them from the last); negative amounts crop.
+ *
+ * @example
+ * pad(tensor([1, 2]), [[1, 2]]); // [0, 1, 2, 0, 0]
  */
 export function pad(x: Tensor, padding: readonly (readonly [number, number])[], value = 0): Tensor {
   if (padding.length > x.ndim)

@@ -44,12 +44,22 @@ function alongAxis(name: string, x: Tensor, axis: number, log: boolean): Tensor 
   return transpose(apply(softmaxOp, { x: transpose(x, at, -1) }, { log }).y, at, -1);
 }
 
-/** exp(x) / sum(exp(x)) along an axis. */
+/**
+ * exp(x) / sum(exp(x)) along an axis.
+ *
+ * @example
+ * softmax(tensor([0, 1])); // [0.2689, 0.7311]
+ */
 export function softmax(x: Tensor, axis = -1): Tensor {
   return alongAxis('softmax', x, axis, false);
 }
 
-/** log(softmax(x)) along an axis, without the loss of small probabilities. */
+/**
+ * log(softmax(x)) along an axis, without the loss of small probabilities.
+ *
+ * @example
+ * logSoftmax(tensor([0, 0])); // [-0.6931, -0.6931]
+ */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
   return alongAxis('logSoftmax', x, axis, true);
 }

@@ -38,6 +38,9 @@ export interface SortOptions {
 /**
  * Places (i32) along an axis that put x in order (torch.argsort with `stable`): of equal elements the first
  * comes first, and NaN counts as the largest. A merge sort: log2 of the length passes over x.
+ *
+ * @example
+ * argsort(tensor([3, 1, 2])); // [1, 2, 0]
  */
 export function argsort(x: Tensor, axis = -1, options: SortOptions = {}): Tensor {
   checkOptions('argsort', options, ['descending']);
@@ -50,6 +53,9 @@ export function argsort(x: Tensor, axis = -1, options: SortOptions = {}): Tensor
 /**
  * Returns [values, indices (i32)] of x in order along an axis (torch.sort with `stable`), see `argsort`. The
  * gradient goes to where the values came from.
+ *
+ * @example
+ * sort(tensor([3, 1, 2]), -1, { descending: true }); // [[3, 2, 1], [0, 2, 1]]
  */
 export function sort(x: Tensor, axis = -1, options: SortOptions = {}): [values: Tensor, indices: Tensor] {
   checkOptions('sort', options, ['descending']);

@@ -15,6 +15,9 @@ const partOf = ({ shape, strides, offset }: Tensor, axis: number, start: number,
 /**
  * Cuts an axis into parts of `sizes` entries each, the last maybe shorter, or of the given sizes. No copy.
  * Gradients of all parts are joined at once: a loop over parts costs no more than a product with the whole.
+ *
+ * @example
+ * split(tensor([1, 2, 3]), 2); // [[1, 2], [3]]
  */
 export function split(x: Tensor, sizes: number | readonly number[], axis = 0): Tensor[] {
   const at = axisToCut('split', axis, x);
@@ -39,14 +42,24 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
   return applySplit('split', x, layouts, { axis: at }, ({ grads, attrs }) => ({ x: concat(grads.y, attrs.axis) }));
 }
 
-/** Cuts an axis into at most `count` about equal parts. No copy. */
+/**
+ * Cuts an axis into at most `count` about equal parts. No copy.
+ *
+ * @example
+ * chunk(tensor([1, 2, 3, 4]), 2); // [[1, 2], [3, 4]]
+ */
 export function chunk(x: Tensor, count: number, axis = 0): Tensor[] {
   if (!(Number.isInteger(count) && count > 0)) throw new ShapeError(`chunk: count ${count} must be a positive integer`);
   const at = axisToCut('chunk', axis, x);
   return split(x, Math.max(1, Math.ceil(x.shape[at]! / count)), at);
 }
 
-/** Returns all entries along an axis, which is dropped. No copy. Gradients are joined as those of `split`. */
+/**
+ * Returns all entries along an axis, which is dropped. No copy. Gradients are joined as those of `split`.
+ *
+ * @example
+ * unbind(tensor([[1, 2], [3, 4]]), 1); // [[1, 3], [2, 4]]
+ */
 export function unbind(x: Tensor, axis = 0): Tensor[] {
   const at = axisToCut('unbind', axis, x);
   const layouts = Array.from({ length: x.shape[at]! }, (_, i): Layout => {

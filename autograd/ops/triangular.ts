@@ -27,12 +27,22 @@ const triangularOp: Op<{ x: Tensor }, { y: Tensor }, TriangularAttrs> = defineOp
   vjp: ({ g, attrs }) => ({ x: apply(triangularOp, { x: g }, attrs).y }),
 });
 
-/** Zeroes matrices [..., rows, cols] above a diagonal: 0 is the main one, negative ones lie below it. */
+/**
+ * Zeroes matrices [..., rows, cols] above a diagonal: 0 is the main one, negative ones lie below it.
+ *
+ * @example
+ * tril(ones(2, 2)); // [[1, 0], [1, 1]]
+ */
 export function tril(x: Tensor, diagonal = 0): Tensor {
   return apply(triangularOp, { x }, { upper: false, diagonal }).y;
 }
 
-/** Zeroes matrices [..., rows, cols] below a diagonal: 0 is the main one, positive ones lie above it. */
+/**
+ * Zeroes matrices [..., rows, cols] below a diagonal: 0 is the main one, positive ones lie above it.
+ *
+ * @example
+ * triu(ones(2, 2), 1); // [[0, 1], [0, 0]]
+ */
 export function triu(x: Tensor, diagonal = 0): Tensor {
   return apply(triangularOp, { x }, { upper: true, diagonal }).y;
 }

@@ -46,6 +46,9 @@ const foldOp: Fold = defineOp<Fold>({
  * Cuts an axis into windows of `size` elements, `step` apart, their elements `dilation` apart. The axis then
  * counts the windows, and a new last axis holds their elements (torch.Tensor.unfold). No copy. Gradients of
  * windows that overlap add up.
+ *
+ * @example
+ * unfold(tensor([1, 2, 3, 4]), 0, 2, 1); // [[1, 2], [2, 3], [3, 4]]
  */
 export function unfold(x: Tensor, axis: number, size: number, step: number, dilation = 1): Tensor {
   const at = normaliseAxis('unfold', axis, x.ndim);

@@ -22,6 +22,11 @@ const writeCacheOp = defineOp<{ cache: Tensor; x: Tensor; start: Tensor }, Recor
  * Writes tokens x [B, H, T, D] into a cache [B, H, capacity, D] in place, from place `start` on, i32 [B], or
  * [] or [1] for all rows. `start` lies on the device, so that one compiled step serves every place. Tokens
  * beyond the capacity are dropped. No gradient. Returns the cache.
+ *
+ * @example
+ * const cache = zeros(1, 1, 3, 1);
+ * writeCache(cache, ones(1, 1, 1, 1), tensor(1, { dtype: 'i32' }));
+ * cache.flatten(); // [0, 1, 0]
  */
 export function writeCache(cache: Tensor, x: Tensor, start: Tensor): Tensor {
   const fail = (what: string): never => {

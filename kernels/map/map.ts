@@ -18,6 +18,13 @@ const manyThreads = 2 ** 16;
  * Computes elementwise expressions of strided operands into strided outputs. Variants: a thread takes four
  * neighbours of the last axis where every operand allows it (a vec4, or one value for the four), else one
  * element. Bindings: the operands, without those updated in place, then the outputs.
+ *
+ * @example
+ * const layout = contiguousLayout([1000]);
+ * const x = { dtype: 'f32', kind: 'v', layout } as const;
+ * const outputs = [{ expr: expr.mul(2, expr.input(0)), dtype: 'f32' }] as const;
+ * const elements = { shape: [1000], operands: [x], outputs, scalars: [], compute: 'f32' } as const;
+ * map({ elements }, { name: 'double' }).names; // ['a0', 'y0']
  */
 export function map({ elements }: { readonly elements: Elements }, { name }: { readonly name: string }): Dispatch {
   const { shape, compute } = elements;

@@ -214,12 +214,22 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** Settings of learnt factors with their defaults. Throws one line that names the one that is wrong. */
+/**
+ * Settings of learnt factors with their defaults. Throws one line that names the one that is wrong.
+ *
+ * @example
+ * ia3Config({ targetModules: ['key', 'value'], feedforwardModules: [] }).peftType; // 'IA3'
+ */
 export function ia3Config(settings: IA3Settings = {}): IA3Config {
   return build('IA3', { ...settings }, {}, 'IA3 settings', (key) => key) as IA3Config;
 }
 
-/** Settings of prompt tuning with their defaults. Throws one line that names the one that is wrong. */
+/**
+ * Settings of prompt tuning with their defaults. Throws one line that names the one that is wrong.
+ *
+ * @example
+ * promptTuningConfig({ numVirtualTokens: 10 }).peftType; // 'PROMPT_TUNING'
+ */
 export function promptTuningConfig(settings: PromptTuningSettings = {}): PromptTuningConfig {
   const where = 'prompt tuning settings';
   const config = build('PROMPT_TUNING', { ...settings }, {}, where, (key) => key) as PromptTuningConfig;
@@ -228,12 +238,23 @@ export function promptTuningConfig(settings: PromptTuningSettings = {}): PromptT
   return config;
 }
 
-/** Settings of prefix tuning with their defaults. Throws one line that names the one that is wrong. */
+/**
+ * Settings of prefix tuning with their defaults. Throws one line that names the one that is wrong.
+ *
+ * @example
+ * prefixTuningConfig({ numVirtualTokens: 10 }).peftType; // 'PREFIX_TUNING'
+ */
 export function prefixTuningConfig(settings: PrefixTuningSettings = {}): PrefixTuningConfig {
   return build('PREFIX_TUNING', { ...settings }, {}, 'prefix tuning settings', (key) => key) as PrefixTuningConfig;
 }
 
-/** Settings of a low-rank adapter with their defaults. Throws one line that names the one that is wrong. */
+/**
+ * Settings of a low-rank adapter with their defaults. Throws one line that names the one that is wrong.
+ *
+ * @example
+ * const { r, loraAlpha } = loraConfig({ r: 16 });
+ * [r, loraAlpha]; // [16, 8]
+ */
 export function loraConfig(settings: LoraSettings = {}): LoraConfig {
   return build('LORA', { ...settings }, {}, 'LoRA settings', (key) => key) as LoraConfig;
 }
@@ -241,6 +262,10 @@ export function loraConfig(settings: LoraSettings = {}): LoraConfig {
 /**
  * The settings in an adapter_config.json. Throws one line with file and key: another kind of adapter, a value
  * that is wrong, or one that asks for what is not done here.
+ *
+ * @example
+ * const config = adapterConfigFromJson({ peft_type: 'LORA', r: 4, lora_alpha: 8 }, 'adapter_config.json');
+ * config.peftType; // 'LORA'
  */
 export function adapterConfigFromJson(json: JsonObject, file: string): AdapterConfig {
   const { peft_type: type, inference_mode: _mode, peft_version: _version, ...rest } = json;

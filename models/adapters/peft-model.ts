@@ -59,7 +59,14 @@ export interface TrainableParameters {
 
 const models = new WeakMap<object, PeftModel<SavableModel>>();
 
-/** The adapters on a model, where it has any. */
+/**
+ * The adapters on a model, where it has any.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * adaptersOf(model); // undefined
+ * addLora(model) === adaptersOf(model); // true
+ */
 export function adaptersOf<M extends object>(model: M): PeftModel<M & SavableModel> | undefined {
   return models.get(model) as PeftModel<M & SavableModel> | undefined;
 }
@@ -72,6 +79,12 @@ export function adaptersOf<M extends object>(model: M): PeftModel<M & SavableMod
  *   const peft = addLora(model, { r: 8, targetModules: 'all-linear' });
  *   const optimizer = new AdamW(decayGroups(peft.namedParameters(), 0.01), { lr: 2e-4 });
  *   await peft.savePretrained('adapter');
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const peft = addLora(model);
+ * await peft.savePretrained(memoryFolder());
+ * peft.merge();
  */
 export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   readonly base: M;
@@ -455,7 +468,13 @@ export class PeftModel<M extends SavableModel = SavableModel> extends Module {
   }
 }
 
-/** Puts a new adapter on a model and makes it the active one: `getPeftModel(model, ia3Config())`. */
+/**
+ * Puts a new adapter on a model and makes it the active one: `getPeftModel(model, ia3Config())`.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * [...getPeftModel(model, ia3Config()).parameters()].filter((p) => p.requiresGrad).length; // 2
+ */
 export function getPeftModel<M extends SavableModel>(
   model: M,
   config: AdapterConfig,
@@ -469,6 +488,10 @@ export function getPeftModel<M extends SavableModel>(
 /**
  * The same for every kind of first values: `initLoraWeights: 'pissa'` reads the model's weights before it
  * puts the adapter on.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * await initAdapter(model, loraConfig({ r: 4, initLoraWeights: 'pissa' }));
  */
 export async function initAdapter<M extends SavableModel>(
   model: M,
@@ -480,14 +503,29 @@ export async function initAdapter<M extends SavableModel>(
   return peft;
 }
 
-/** A new low-rank adapter on a model, as `getPeftModel` puts it. Settings and defaults are PEFT's. */
+/**
+ * A new low-rank adapter on a model, as `getPeftModel` puts it. Settings and defaults are PEFT's.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const peft = addLora(model, { r: 4 });
+ * [...peft.parameters()].filter((p) => p.requiresGrad).length; // 2
+ */
 export const addLora = <M extends SavableModel>(
   model: M,
   settings: LoraSettings = {},
   options: LoadAdapterOptions = {},
 ): PeftModel<M> => getPeftModel(model, loraConfig(settings), options);
 
-/** Puts the adapter of a folder on a model and makes it the active one. */
+/**
+ * Puts the adapter of a folder on a model and makes it the active one.
+ *
+ * @example
+ * const shape = { vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 };
+ * const folder = memoryFolder();
+ * await addLora(GPT2LMHeadModel.fromConfig(shape)).savePretrained(folder);
+ * const peft = await loadAdapter(GPT2LMHeadModel.fromConfig(shape), folder);
+ */
 export async function loadAdapter<M extends SavableModel>(
   model: M,
   folder: string,

@@ -135,7 +135,15 @@ abstract class AlbertPreTrainedModel extends PreTrainedModel<AlbertConfig> {
   }
 }
 
-/** Tokens to one vector for each, and one for the whole from [CLS]. */
+/**
+ * Tokens to one vector for each, and one for the whole from [CLS].
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = AlbertModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class AlbertModel extends AlbertPreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly encoder: AlbertTransformer;
@@ -171,6 +179,13 @@ const heads = encoderHeads<'albert', BertInputs, AlbertConfig, typeof AlbertPreT
 const predictions = (config: AlbertConfig, { embeddings }: AlbertModel): TokenPredictions =>
   new TokenPredictions({ ...config, activation: config.hiddenAct }, embeddings.wordEmbeddings.weight);
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = AlbertForMaskedLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class AlbertForMaskedLM extends heads.MaskedLM {
   readonly predictions: TokenPredictions;
 
@@ -208,7 +223,17 @@ export interface AlbertPreTrainingOutput extends Internals {
   readonly loss?: Tensor;
 }
 
-/** Both of ALBERT's pre-training tasks: masked tokens and the order of two sentences. */
+/**
+ * Both of ALBERT's pre-training tasks: masked tokens and the order of two sentences.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = AlbertForPreTraining.fromConfig(config);
+ * const { predictionLogits, sopLogits } = model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) });
+ * predictionLogits.shape; // [1, 3, 50]
+ * sopLogits.shape; // [1, 2]
+ */
 export class AlbertForPreTraining extends AlbertPreTrainedModel {
   readonly albert: AlbertModel;
   readonly predictions: TokenPredictions;
@@ -246,6 +271,13 @@ export class AlbertForPreTraining extends AlbertPreTrainedModel {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = AlbertForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class AlbertForSequenceClassification extends heads.SequenceClassification {
   readonly dropout: Dropout;
   readonly classifier: Linear;
@@ -261,6 +293,20 @@ export class AlbertForSequenceClassification extends heads.SequenceClassificatio
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = AlbertForTokenClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 2]
+ */
 export class AlbertForTokenClassification extends heads.TokenClassification {}
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = AlbertForQuestionAnswering.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).startLogits.shape; // [1, 3]
+ */
 export class AlbertForQuestionAnswering extends heads.QuestionAnswering {}

@@ -52,7 +52,16 @@ abstract class BartLikeLM<C extends BartLikeConfig> extends Seq2SeqLM<C> {
   }
 }
 
-/** BART (Lewis et al. 2020): restores, summarises, or writes what it was fine-tuned for. */
+/**
+ * BART (Lewis et al. 2020): restores, summarises, or writes what it was fine-tuned for.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = BartForConditionalGeneration.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).logits.shape; // [1, 2, 50]
+ */
 export class BartForConditionalGeneration extends BartLikeLM<BartConfig> {
   static readonly configFormat = BartConfig;
   static readonly keyRules = BartModel.keyRules;
@@ -71,6 +80,11 @@ export interface BartClassificationOutput extends Seq2SeqInternals {
 /**
  * Classifies texts or pairs of them, such as whether one follows from the other: both sides read the text,
  * and what the decoder makes of the last token that ends texts is scored. Each row must have one.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = BartForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[0, 7, 2]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
  */
 export class BartForSequenceClassification extends PreTrainedModel<BartConfig> {
   static readonly configFormat = BartConfig;
@@ -118,6 +132,13 @@ export class BartForSequenceClassification extends PreTrainedModel<BartConfig> {
 /**
  * mBART (Liu et al. 2020): translates between languages, whose codes the texts bear. In training the decoder
  * begins with the last of the labels, the language's code, whatever `decoderStartTokenId` is.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = MBartForConditionalGeneration.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).logits.shape; // [1, 2, 50]
  */
 export class MBartForConditionalGeneration extends BartLikeLM<MBartConfig> {
   static readonly configFormat = MBartConfig;
@@ -132,7 +153,16 @@ export class MBartForConditionalGeneration extends BartLikeLM<MBartConfig> {
   }
 }
 
-/** Pegasus (Zhang et al. 2020): summarises. */
+/**
+ * Pegasus (Zhang et al. 2020): summarises.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = PegasusForConditionalGeneration.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).logits.shape; // [1, 2, 50]
+ */
 export class PegasusForConditionalGeneration extends BartLikeLM<PegasusConfig> {
   static readonly configFormat = PegasusConfig;
   static readonly keyRules = PegasusModel.keyRules;
@@ -142,7 +172,16 @@ export class PegasusForConditionalGeneration extends BartLikeLM<PegasusConfig> {
   }
 }
 
-/** Marian (Junczys-Dowmunt et al. 2018): the Transformer of Vaswani et al. 2017, for translation. */
+/**
+ * Marian (Junczys-Dowmunt et al. 2018): the Transformer of Vaswani et al. 2017, for translation.
+ *
+ * @example
+ * const config = { dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = MarianMTModel.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).logits.shape; // [1, 2, 58101]
+ */
 export class MarianMTModel extends BartLikeLM<MarianConfig> {
   static readonly configFormat = MarianConfig;
   static readonly keyRules = MarianModel.keyRules;

@@ -366,25 +366,61 @@ export abstract class BartLikeModel<C extends BartLikeConfig> extends PreTrained
 const learned = { baseModelPrefix: 'model' };
 const computed = { ...learned, computedKeys: /(^|\.)(encoder|decoder)\.embed_positions\.weight$/ };
 
-/** BART (Lewis et al. 2020): learned positions, normalised embeddings. */
+/**
+ * BART (Lewis et al. 2020): learned positions, normalised embeddings.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = BartModel.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).lastHiddenState.shape; // [1, 2, 16]
+ */
 export class BartModel extends BartLikeModel<BartConfig> {
   static readonly configFormat = BartConfig;
   static readonly keyRules = learned;
 }
 
-/** mBART (Liu et al. 2020): as BART, with normalisation before each part and at the end. */
+/**
+ * mBART (Liu et al. 2020): as BART, with normalisation before each part and at the end.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = MBartModel.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).lastHiddenState.shape; // [1, 2, 16]
+ */
 export class MBartModel extends BartLikeModel<MBartConfig> {
   static readonly configFormat = MBartConfig;
   static readonly keyRules = learned;
 }
 
-/** Pegasus (Zhang et al. 2020): as mBART, with sines for positions and embeddings as they are. */
+/**
+ * Pegasus (Zhang et al. 2020): as mBART, with sines for positions and embeddings as they are.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = PegasusModel.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).lastHiddenState.shape; // [1, 2, 16]
+ */
 export class PegasusModel extends BartLikeModel<PegasusConfig> {
   static readonly configFormat = PegasusConfig;
   static readonly keyRules = computed;
 }
 
-/** Marian (Junczys-Dowmunt et al. 2018): the Transformer as in its paper. */
+/**
+ * Marian (Junczys-Dowmunt et al. 2018): the Transformer as in its paper.
+ *
+ * @example
+ * const config = { dModel: 16, encoderFfnDim: 32, decoderFfnDim: 32 };
+ * const model = MarianModel.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).lastHiddenState.shape; // [1, 2, 16]
+ */
 export class MarianModel extends BartLikeModel<MarianConfig> {
   static readonly configFormat = MarianConfig;
   static readonly keyRules = computed;

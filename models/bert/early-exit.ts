@@ -12,6 +12,11 @@ export type ExitingClassifier = BertForSequenceClassification & {
   readonly bert: { readonly encoder: { readonly highway: readonly Module[] } };
 };
 
+/**
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 2, numAttentionHeads: 2 };
+ * hasExits(BertForSequenceClassification.fromConfig(config)); // false
+ */
 export const hasExits = (model: Module): model is ExitingClassifier =>
   model instanceof BertForSequenceClassification && model.bert.encoder.highway !== undefined;
 
@@ -23,7 +28,13 @@ export interface Exited {
   readonly layers: number[];
 }
 
-/** -sum p log p of the softmax of logits, in nats: from 0, sure of one label, to log L. */
+/**
+ * -sum p log p of the softmax of logits, in nats: from 0, sure of one label, to log L.
+ *
+ * @example
+ * entropyOf([0, 0]); // 0.6931
+ * entropyOf([0, 100]); // 0.000
+ */
 export function entropyOf(logits: ArrayLike<number>): number {
   const all = Array.from(logits);
   const most = Math.max(...all);
@@ -58,6 +69,12 @@ const furtherSteps: ReturnType<typeof furtherStep>[] = [];
  * Classifies a batch layer by layer (DeeBERT, Xin et al. 2020): a text leaves at the first off-ramp whose
  * answer has an entropy below `entropy`, default that of the config; the others run on, as a smaller batch.
  * The device waits for the host between layers. Error, one line: the model has no off-ramps.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 2, numAttentionHeads: 2 };
+ * const model = withExits(BertForSequenceClassification.fromConfig(config), 1);
+ * const { layers } = await exitEarly(model, { inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) });
+ * layers; // [1]
  */
 export async function exitEarly(
   model: Model,

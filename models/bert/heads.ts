@@ -102,7 +102,15 @@ class BertHeads extends Module {
   }
 }
 
-/** Predicts masked tokens. */
+/**
+ * Predicts masked tokens.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForMaskedLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class BertForMaskedLM extends heads.MaskedLM {
   readonly cls: BertHeads;
 
@@ -116,7 +124,15 @@ export class BertForMaskedLM extends heads.MaskedLM {
   }
 }
 
-/** Whether the second text follows the first: label 0, it does; 1, it was drawn at random. */
+/**
+ * Whether the second text follows the first: label 0, it does; 1, it was drawn at random.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForNextSentencePrediction.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class BertForNextSentencePrediction extends BertPreTrainedModel {
   readonly bert: BertModel;
   readonly cls: BertHeads;
@@ -151,7 +167,17 @@ export interface PreTrainingLabels extends MaskedTokens {
   readonly nextSentenceLabel?: Tensor;
 }
 
-/** Both of BERT's pre-training tasks: masked tokens and next sentence. */
+/**
+ * Both of BERT's pre-training tasks: masked tokens and next sentence.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForPreTraining.fromConfig(config);
+ * const output = model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) });
+ * output.predictionLogits.shape; // [1, 3, 50]
+ * output.seqRelationshipLogits.shape; // [1, 2]
+ */
 export class BertForPreTraining extends BertPreTrainedModel {
   readonly bert: BertModel;
   readonly cls: BertHeads;
@@ -209,6 +235,14 @@ export interface RotaryFillLabels extends MaskedTokens {
  * Puts back tokens of rotated spans and tells which tokens were changed: the masked-token head, so that
  * checkpoints of BertForMaskedLM load and go there again, and a classifier of every token, `detector`. The
  * objective is defined with its training task, train/objectives/rotary-fill.ts.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForRotaryFill.fromConfig(config);
+ * const { logits, rotatedLogits } = model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) });
+ * logits.shape; // [1, 3, 50]
+ * rotatedLogits.shape; // [1, 3, 2]
  */
 export class BertForRotaryFill extends BertPreTrainedModel {
   readonly bert: BertModel;
@@ -280,6 +314,12 @@ class BertHighway extends Module {
 /**
  * The classifier of BERT; with `early_exit_entropy` in its config it has off-ramps, which `forward` does not
  * take and `exitEarly` does (DeeBERT, Xin et al. 2020).
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
  */
 export class BertForSequenceClassification extends heads.SequenceClassification {
   readonly dropout: Dropout;
@@ -298,6 +338,20 @@ export class BertForSequenceClassification extends heads.SequenceClassification 
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForTokenClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 2]
+ */
 export class BertForTokenClassification extends heads.TokenClassification {}
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForQuestionAnswering.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).startLogits.shape; // [1, 3]
+ */
 export class BertForQuestionAnswering extends heads.QuestionAnswering {}

@@ -400,7 +400,15 @@ export interface BaseModelOptions {
   readonly addPoolingLayer?: boolean;
 }
 
-/** The bare encoder (Devlin et al. 2019): tokens to one vector for each, and one for the whole from [CLS]. */
+/**
+ * The bare encoder (Devlin et al. 2019): tokens to one vector for each, and one for the whole from [CLS].
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class BertModel extends BertPreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly encoder: BertEncoder;

@@ -203,7 +203,15 @@ abstract class DebertaV2PreTrainedModel extends PreTrainedModel<DebertaV2Config>
   };
 }
 
-/** Tokens to one vector for each. */
+/**
+ * Tokens to one vector for each.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = DebertaV2Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class DebertaV2Model extends DebertaV2PreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly encoder: DebertaV2Encoder;
@@ -257,7 +265,15 @@ class Predictions extends Module {
   }
 }
 
-/** Predicts masked tokens. The published weights are for a head that `legacy: false` asks for. */
+/**
+ * Predicts masked tokens. The published weights are for a head that `legacy: false` asks for.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = DebertaV2ForMaskedLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class DebertaV2ForMaskedLM extends heads.MaskedLM {
   readonly cls: LegacyPredictions | undefined;
   readonly lmPredictions: Predictions | undefined;
@@ -295,6 +311,13 @@ class ContextPooler extends Module {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = DebertaV2ForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class DebertaV2ForSequenceClassification extends heads.SequenceClassification {
   readonly pooler: ContextPooler;
   readonly classifier: Linear;
@@ -312,6 +335,20 @@ export class DebertaV2ForSequenceClassification extends heads.SequenceClassifica
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = DebertaV2ForTokenClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 2]
+ */
 export class DebertaV2ForTokenClassification extends heads.TokenClassification {}
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = DebertaV2ForQuestionAnswering.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).startLogits.shape; // [1, 3]
+ */
 export class DebertaV2ForQuestionAnswering extends heads.QuestionAnswering {}

@@ -122,7 +122,14 @@ abstract class DistilBertPreTrainedModel extends PreTrainedModel<DistilBertConfi
   static readonly keyRules = { baseModelPrefix: 'distilbert', ignoredKeys: /(^|\.)embeddings\.position_ids$/ };
 }
 
-/** Tokens to one vector for each. */
+/**
+ * Tokens to one vector for each.
+ *
+ * @example
+ * const config = { vocabSize: 50, dim: 8, hiddenDim: 16, nLayers: 1, nHeads: 2 };
+ * const model = DistilBertModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class DistilBertModel extends DistilBertPreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly transformer: DistilBertTransformer;
@@ -154,6 +161,12 @@ const heads = encoderHeads<
   answerDropout: ({ qaDropout }) => qaDropout,
 });
 
+/**
+ * @example
+ * const config = { vocabSize: 50, dim: 8, hiddenDim: 16, nLayers: 1, nHeads: 2 };
+ * const model = DistilBertForMaskedLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class DistilBertForMaskedLM extends heads.MaskedLM {
   readonly vocabTransform: Linear;
   readonly vocabLayerNorm: LayerNorm;
@@ -176,7 +189,14 @@ export class DistilBertForMaskedLM extends heads.MaskedLM {
   }
 }
 
-/** classifier(dropout(relu(dense(x)))) of the first token. */
+/**
+ * classifier(dropout(relu(dense(x)))) of the first token.
+ *
+ * @example
+ * const config = { vocabSize: 50, dim: 8, hiddenDim: 16, nLayers: 1, nHeads: 2 };
+ * const model = DistilBertForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class DistilBertForSequenceClassification extends heads.SequenceClassification {
   readonly preClassifier: Linear;
   readonly classifier: Linear;
@@ -195,6 +215,18 @@ export class DistilBertForSequenceClassification extends heads.SequenceClassific
   }
 }
 
+/**
+ * @example
+ * const config = { vocabSize: 50, dim: 8, hiddenDim: 16, nLayers: 1, nHeads: 2 };
+ * const model = DistilBertForTokenClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 2]
+ */
 export class DistilBertForTokenClassification extends heads.TokenClassification {}
 
+/**
+ * @example
+ * const config = { vocabSize: 50, dim: 8, hiddenDim: 16, nLayers: 1, nHeads: 2 };
+ * const model = DistilBertForQuestionAnswering.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).startLogits.shape; // [1, 3]
+ */
 export class DistilBertForQuestionAnswering extends heads.QuestionAnswering {}

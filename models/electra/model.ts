@@ -28,7 +28,15 @@ abstract class ElectraPreTrainedModel extends PreTrainedModel<ElectraConfig> {
   };
 }
 
-/** Tokens to one vector for each: the discriminator's or the generator's encoder. */
+/**
+ * Tokens to one vector for each: the discriminator's or the generator's encoder.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = ElectraModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class ElectraModel extends ElectraPreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly embeddingsProject: Linear | undefined;
@@ -81,7 +89,15 @@ class ElectraDiscriminatorPredictions extends Module {
   }
 }
 
-/** The discriminator: whether a token was replaced by another. */
+/**
+ * The discriminator: whether a token was replaced by another.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = ElectraForPreTraining.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3]
+ */
 export class ElectraForPreTraining extends ElectraPreTrainedModel {
   readonly electra: ElectraModel;
   readonly discriminatorPredictions: ElectraDiscriminatorPredictions;
@@ -132,7 +148,15 @@ class ElectraGeneratorPredictions extends Module {
   }
 }
 
-/** The generator. */
+/**
+ * The generator.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = ElectraForMaskedLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class ElectraForMaskedLM extends heads.MaskedLM {
   readonly generatorPredictions: ElectraGeneratorPredictions;
   readonly generatorLmHead: Linear;
@@ -150,6 +174,13 @@ export class ElectraForMaskedLM extends heads.MaskedLM {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = ElectraForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class ElectraForSequenceClassification extends heads.SequenceClassification {
   readonly classifier: ClassificationHead;
 
@@ -163,6 +194,20 @@ export class ElectraForSequenceClassification extends heads.SequenceClassificati
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = ElectraForTokenClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 2]
+ */
 export class ElectraForTokenClassification extends heads.TokenClassification {}
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = ElectraForQuestionAnswering.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).startLogits.shape; // [1, 3]
+ */
 export class ElectraForQuestionAnswering extends heads.QuestionAnswering {}

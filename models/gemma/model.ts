@@ -83,6 +83,13 @@ abstract class GemmaKind<C extends GemmaConfig> extends RotaryDecoder<C, GemmaDe
 
 const scaleOf = ({ queryPreAttnScalar }: Pick<GemmaConfig, 'queryPreAttnScalar'>): number => queryPreAttnScalar ** -0.5;
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Gemma2Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class Gemma2Model extends GemmaKind<Gemma2Config> {
   static readonly configFormat = Gemma2Config;
 
@@ -113,6 +120,13 @@ class Gemma3Attention extends ProjectedAttention {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Gemma3TextModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class Gemma3TextModel extends GemmaKind<Gemma3TextConfig> {
   static readonly configFormat = Gemma3TextConfig;
 
@@ -137,7 +151,35 @@ export class Gemma3TextModel extends GemmaKind<Gemma3TextConfig> {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Gemma2ForCausalLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class Gemma2ForCausalLM extends causalLMOf(Gemma2Model) {}
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Gemma3ForCausalLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class Gemma3ForCausalLM extends causalLMOf(Gemma3TextModel) {}
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Gemma2ForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class Gemma2ForSequenceClassification extends rotaryClassifierOf(Gemma2Model) {}
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Gemma3TextForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class Gemma3TextForSequenceClassification extends rotaryClassifierOf(Gemma3TextModel) {}

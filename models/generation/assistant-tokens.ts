@@ -30,6 +30,12 @@ export interface DialogueTokensOptions extends Omit<
  *
  * Errors, each one line: those of `applyChatTemplate`; a template without `{% generation %}` that writes a
  * turn otherwise when others follow, so that it cannot be found.
+ *
+ * @example
+ * const { tokenizer } = await loadTextGenerator('models/pretrained/chat-small');
+ * const messages = [{ role: 'user', content: 'Hi' }, { role: 'assistant', content: 'Hello!' }];
+ * const { ids, assistantMask } = dialogueTokens(tokenizer, messages);
+ * tokenizer.decode(ids.filter((_, i) => assistantMask[i])); // 'Hello!<|endoftext|>'
  */
 export function dialogueTokens(
   tokenizer: AnyTokenizer,

@@ -43,6 +43,10 @@ const openEnd = 'CONTINUE_FINAL_MESSAGE_TAG ';
  *
  * Errors, each one line: no messages; no template; a template that is no Jinja, that fails on these messages
  * (many refuse roles that do not alternate), or that does not end.
+ *
+ * @example
+ * const { tokenizer } = await loadTextGenerator('models/pretrained/chat-small');
+ * applyChatTemplate(tokenizer, [{ role: 'user', content: 'Hi' }]); // 'user:\nHi\n'
  */
 export function applyChatTemplate(
   tokenizer: ChatTokenizer,

@@ -17,6 +17,10 @@ export interface ChatPrompt {
  * A dialogue by the model's template, with room for a reply of `room` tokens: where the model has no
  * positions for all of it, the oldest turns are left out, a question with its answers, and the system's
  * message stays. Error, one line: the last turn alone is too long; those of `applyChatTemplate`.
+ *
+ * @example
+ * const generator = await loadTextGenerator('models/pretrained/chat-small');
+ * const prompt = chatPrompt(generator, [{ role: 'user', content: 'How do I save?' }], 40);
  */
 export function chatPrompt(
   { model, tokenizer }: Pick<TextGenerator, 'model' | 'tokenizer'>,
@@ -55,6 +59,11 @@ export function chatPrompt(
 /**
  * The reply to a dialogue, in pieces as it grows. What the model read and wrote for the turns before is not
  * read again. Errors: those of `chatPrompt` and `streamText`.
+ *
+ * @example
+ * const generator = await loadTextGenerator('models/pretrained/chat-small');
+ * const messages = [{ role: 'user', content: 'How do I save a file?' }];
+ * for await (const { text } of streamReply(generator, messages, { maxNewTokens: 20 })) console.log(text);
  */
 export async function* streamReply(
   generator: TextGenerator,

@@ -44,6 +44,10 @@ const ofModels: ReadonlySet<string> = new Set(['bosTokenId', 'decoderStartTokenI
  * config.json, as older folders have them; none where it has neither. Pass them on, with those that should
  * differ: `{ ...recommended, topP: 0.9 }`. Keys that are no option of ours are kept in `extra` and written
  * back; `log` gets one line on those that nobody knows (default: stderr).
+ *
+ * @example
+ * const folder = memoryFolder({ 'generation_config.json': '{ "temperature": 0.7 }' });
+ * (await readGenerationConfig(folder)).temperature; // 0.7
  */
 export async function readGenerationConfig(
   folder: string,
@@ -97,6 +101,10 @@ function asInFile(path: string, options: JsonObject): GenerationOptions {
 /**
  * The file that `readGenerationConfig` and Transformers read, to save with a model's other files. Options
  * that are no settings, such as the seed, stay out.
+ *
+ * @example
+ * const folder = memoryFolder();
+ * await saveFiles([generationConfigFile(folder, { temperature: 0.7 })]);
  */
 export function generationConfigFile(folder: string, options: GenerationOptions): FileToWrite {
   const { extra = {}, ...given } = checkOptions('generation config', options);
@@ -115,7 +123,14 @@ function asReal(name: string, value: unknown): unknown {
   return realSettings.has(name) && Number.isSafeInteger(value) ? `\0${String(value)}` : value;
 }
 
-/** Writes generation_config.json whole or not at all. */
+/**
+ * Writes generation_config.json whole or not at all.
+ *
+ * @example
+ * const folder = memoryFolder();
+ * await writeGenerationConfig(folder, { temperature: 0.7 });
+ * (await readGenerationConfig(folder)).temperature; // 0.7
+ */
 export async function writeGenerationConfig(folder: string, options: GenerationOptions): Promise<void> {
   await saveFiles([generationConfigFile(folder, options)]);
 }

@@ -23,6 +23,9 @@ export const turnsTemplate = "{% for message in messages %}{{ message['content']
  * The ids of a dialogue, which a reply follows; those of Transformers' `apply_chat_template` with
  * `turnsTemplate`. At most `maxLength` of them: the oldest are left out. Error: a tokenizer without a token
  * that ends texts.
+ *
+ * @example
+ * dialogueIds(await Tokenizer.gpt2(), [{ role: 'user', content: 'Hello' }]); // [15496, 50256]
  */
 export function dialogueIds(
   tokenizer: Pick<TextTokenizer, 'idsOf' | 'eosTokenId'>,
@@ -49,6 +52,11 @@ export const rolesTemplate =
 /**
  * A tokenizer as it is saved with a model of dialogues: its tokenizer_config.json has the template by which
  * they are written.
+ *
+ * @example
+ * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+ * const tokenizer = withChatTemplate(Tokenizer.gpt2(), rolesTemplate);
+ * await model.savePretrained(memoryFolder(), { tokenizer });
  */
 export function withChatTemplate(
   tokenizer: { filesToSave(folder: string): FileToWrite[] },

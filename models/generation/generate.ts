@@ -32,6 +32,11 @@ export interface GeneratedToken {
  * Errors, each one line: no prompts, an empty prompt, ids outside the vocabulary, a prompt longer than the
  * model's positions, options that do not fit, a beam search (which knows its texts at its end only: use
  * `generate`).
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextGenerator('models/pretrained/gpt-small');
+ * const prompt = tokenizer.idsOf('The state of the');
+ * for await (const { id } of streamTokens(model, [prompt], { maxNewTokens: 3 })) console.log(id);
  */
 export async function* streamTokens(
   model: Generative,
@@ -51,6 +56,11 @@ export async function* streamTokens(
 /**
  * Continues prompts, lists of token ids: one result for each text, in the order of prompts, then of their
  * texts (the best first, in a beam search). Options and errors as for `streamTokens`.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextGenerator('models/pretrained/gpt-small');
+ * const [{ tokens }] = await generate(model, [tokenizer.idsOf('The state of the')], { maxNewTokens: 3 });
+ * tokenizer.decode(tokens); // ' United States,'
  */
 export async function generate(
   model: Generative,

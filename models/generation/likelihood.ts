@@ -79,6 +79,13 @@ const scoring = compiledFor('likelihood', (model: CausalLM, { inputIds, places, 
  *
  * Errors, each one line: nothing to score; an empty context or continuation; a continuation that is longer
  * than the model reads; ids outside the vocabulary.
+ *
+ * @example
+ * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+ * const tokenizer = await loadTokenizer('models/pretrained/gpt-small');
+ * const texts = [' Union', ' banana'].map((text) => encodeContinuation(tokenizer, 'The state of the', text));
+ * const [union, banana] = await logLikelihoods(model, texts);
+ * union.logLikelihood > banana.logLikelihood; // true
  */
 export async function logLikelihoods(
   model: CausalLM,
@@ -164,6 +171,10 @@ function sharedRows(rows: readonly { readonly inputIds: Int32Array; readonly tar
  * continuation. What the tokenizer puts before every text (Llama's <s>) is part of the context. An empty
  * context is the token that begins texts, or else the one that ends them; a continuation that begins with it
  * itself has it once.
+ *
+ * @example
+ * const { continuation } = encodeContinuation(await Tokenizer.gpt2(), 'The state of the', ' Union');
+ * continuation; // [4479]
  */
 export function encodeContinuation(
   tokenizer: TextTokenizer,

@@ -22,6 +22,12 @@ export interface TextGenerator {
  * A model that generates, with its tokenizer and the options it comes with, from a folder, the Hugging Face
  * cache or the hub (see `resolveModelFolder`): `generateText(model, tokenizer, prompts, options)`. Throws in
  * one line where the model is of a kind that does not generate.
+ *
+ * @example
+ * const { model, tokenizer, options } = await loadTextGenerator('models/pretrained/gpt-small');
+ * const prompt = 'The state of the';
+ * const [{ text }] = await generateText(model, tokenizer, prompt, { ...options, maxNewTokens: 3 });
+ * text; // ' United States,'
  */
 export async function loadTextGenerator(id: string, options: LoadOptions = {}): Promise<TextGenerator> {
   const folder = await resolveModelFolder(id, options);

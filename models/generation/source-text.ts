@@ -14,6 +14,10 @@ type ModelIds = Pick<Generative, 'config'>;
  * The tokens around a text: those of the tokenizer's template, with the code of `language` in place of the
  * one that is there; without a template, the token that ends texts. Default language: the tokenizer's
  * `src_lang`. Throws in one line where the tokenizer knows no languages, or not this one.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextGenerator('models/pretrained/translation-en-fr-small');
+ * textTemplate(model, tokenizer); // { before: [], after: [0] }
  */
 export function textTemplate(
   { config }: ModelIds,
@@ -32,7 +36,12 @@ export function textTemplate(
   return { before: replaced(template.before), after: replaced(template.after) };
 }
 
-/** Ids of a text with the tokens around it; with `most`, its end is cut so that there are at most so many. */
+/**
+ * Ids of a text with the tokens around it; with `most`, its end is cut so that there are at most so many.
+ *
+ * @example
+ * withTemplate({ before: [101], after: [102] }, [7, 8, 9], 4); // [101, 7, 8, 102]
+ */
 export function withTemplate({ before, after }: Template, ids: ArrayLike<number>, most = Infinity): number[] {
   const kept = Array.from(ids).slice(0, Math.max(0, most - before.length - after.length));
   return [...before, ...kept, ...after];
@@ -68,6 +77,10 @@ function languageId(tokenizer: SourceTokenizer, language: string, option: 'srcLa
  * The setting that begins texts with the code of a language; none where the tokenizer knows none. Default
  * language: the tokenizer's `tgt_lang`, unless the options or the model's config say how texts begin. Throws
  * in one line where nothing says which language to write.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextGenerator('models/pretrained/translation-en-fr-small');
+ * targetOptions(model, tokenizer, {}); // {}
  */
 export function targetOptions(
   { config }: ModelIds,

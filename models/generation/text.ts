@@ -52,6 +52,11 @@ export interface GeneratedText {
  * early is fine.
  *
  * Errors, each one line: those of `streamTokens`, and a tokenizer with more ids than the model.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextGenerator('models/pretrained/gpt-small');
+ * const pieces = streamText(model, tokenizer, 'My fellow', { maxNewTokens: 5 });
+ * for await (const { text } of pieces) console.log(text);
  */
 export async function* streamText(
   model: Generative,
@@ -74,6 +79,11 @@ export async function* streamText(
 /**
  * Continues prompts: one result for each text, in the order of prompts, then of their texts (the best first,
  * in a beam search). Options and errors as for `streamText`.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextGenerator('models/pretrained/gpt-small');
+ * const [{ text }] = await generateText(model, tokenizer, 'The state of the', { maxNewTokens: 3 });
+ * text; // ' United States,'
  */
 export async function generateText(
   model: Generative,

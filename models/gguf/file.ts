@@ -13,7 +13,17 @@ export interface Blocks {
   readonly data: Uint8Array;
 }
 
-/** A GGUF file opened for reading, one tensor at a time. Close it when done. */
+/**
+ * A GGUF file opened for reading, one tensor at a time. Close it when done.
+ *
+ * @example
+ * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+ * const tokenizer = await loadTokenizer('models/pretrained/gpt-small');
+ * await saveFiles([ggufFile('small.gguf', model, tokenizer, 'q8_0')]);
+ * const file = await GgufFile.open('small.gguf');
+ * file.metadata.get('general.architecture'); // 'gpt2'
+ * await file.close();
+ */
 export class GgufFile {
   readonly path: string;
   readonly metadata: ReadonlyMap<string, GgufValue>;

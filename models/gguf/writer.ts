@@ -38,6 +38,11 @@ const typeOf = (name: string): BlockType => blockType(name)!;
  * one at a time. Matrices have `type`, but for positions; those whose rows are no whole blocks of it have
  * f16, as in llama.cpp, and in a file of q4_0 or q4_1 the embeddings, which are the head too where these are
  * tied, have q8_0. Errors: a model of a family, or a tokenizer, that GGUF files have no name for.
+ *
+ * @example
+ * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+ * const tokenizer = await loadTokenizer('models/pretrained/gpt-small');
+ * await saveFiles([ggufFile('small.gguf', model, tokenizer, 'q8_0')]);
  */
 export function ggufFile(
   path: string,

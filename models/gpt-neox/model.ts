@@ -103,6 +103,13 @@ class GPTNeoXLayer extends Module {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 16, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = GPTNeoXModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 16]
+ */
 export class GPTNeoXModel extends RotaryDecoder<GPTNeoXConfig, GPTNeoXLayer> {
   static readonly configFormat = GPTNeoXConfig;
   static override readonly keyRules = {
@@ -136,7 +143,21 @@ export class GPTNeoXModel extends RotaryDecoder<GPTNeoXConfig, GPTNeoXLayer> {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 16, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = GPTNeoXForCausalLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class GPTNeoXForCausalLM extends causalLMOf(GPTNeoXModel) {
   static override readonly keys = { model: 'gpt_neox', lmHead: 'embed_out' };
 }
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 16, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = GPTNeoXForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class GPTNeoXForSequenceClassification extends rotaryClassifierOf(GPTNeoXModel) {}

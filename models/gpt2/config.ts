@@ -66,6 +66,9 @@ export type GPT2Size = keyof typeof sizes;
 /**
  * The config of a published size (Radford et al. 2019, table 2), some settings replaced: to train one from
  * scratch.
+ *
+ * @example
+ * gpt2Config('gpt2', { nPositions: 256 }).nEmbd; // 768
  */
 export function gpt2Config(name: GPT2Size, settings: GPT2Settings = {}): GPT2Config {
   if (!Object.hasOwn(sizes, name))

@@ -126,6 +126,11 @@ class GPT2Block extends Module {
 /**
  * The bare decoder (Radford et al. 2019): tokens to one vector for each, which knows of that token and those
  * before it.
+ *
+ * @example
+ * const config = { vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 };
+ * const model = GPT2Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
  */
 export class GPT2Model extends PreTrainedModel<GPT2Config> {
   static readonly configFormat = GPT2Config;

@@ -61,6 +61,12 @@ function mainTensor(output: unknown): { readonly x: Tensor; readonly replace: (b
  * of the program. Attention weights are made, which flash attention does not, only where they are named.
  *
  * Errors: names that match nothing that ran, and a hook that returns another shape or type.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const inputIds = tensor([[2, 7, 3]], { dtype: 'i32' });
+ * // The logits without what the attention adds.
+ * const { logits } = runWithHooks(model, { inputIds }, [['blocks.0.hook_attn_out', (x) => x.mul(0)]]);
  */
 export function runWithHooks<M extends Module>(
   model: M,
@@ -78,6 +84,12 @@ export function runWithHooks<M extends Module>(
  * With `compile((batch) => runWithCache(model, batch, names))` the program gives them beside its output.
  *
  * Error: names that match nothing that ran.
+ *
+ * @example
+ * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+ * const inputIds = tensor([[2, 7, 3]], { dtype: 'i32' });
+ * const { cache } = runWithCache(model, { inputIds }, 'blocks.0.attn.hook_pattern');
+ * cache['blocks.0.attn.hook_pattern'].shape; // [1, 4, 3, 3]
  */
 export function runWithCache<M extends Module>(
   model: M,

@@ -10,6 +10,13 @@ export interface ModuleHooks {
 /**
  * Runs a synchronous function with hooks on modules, and takes them off again, whatever happens. `name`
  * appears in errors that they throw. Inside of a compiled function they become part of its program.
+ *
+ * @example
+ * const layer = new Linear(2, 1);
+ * const seen: unknown[] = [];
+ * const after = (): void => void seen.push(layer);
+ * withHooks([{ module: layer, after }], () => layer.forward(ones(1, 2)));
+ * seen.length; // 1
  */
 export function withHooks<T>(hooks: Iterable<ModuleHooks>, run: () => T, name?: string): T {
   const handles: HookHandle[] = [];

@@ -14,6 +14,10 @@ import { SavedWeights } from './saved-weights.ts';
 import { sparseFormat, SparseWeights } from './sparse-bitmask.ts';
 import type { WeightsSource } from './weights-source.ts';
 
+/**
+ * @example
+ * isGguf('smollm2-135m.gguf'); // true
+ */
 export const isGguf = (path: string): boolean => /\.gguf$/i.test(path);
 
 /** Whether a model has a file, such as generation_config.json. */

@@ -74,7 +74,12 @@ export function isModelFile(name: string): boolean {
   return isWeightsFile(name) || isTokenizerFile(name) || others.includes(name);
 }
 
-/** Whether a folder holds an adapter, as PEFT writes it. */
+/**
+ * Whether a folder holds an adapter, as PEFT writes it.
+ *
+ * @example
+ * await isAdapterFolder('models/pretrained/bert-small'); // false
+ */
 export const isAdapterFolder = (folder: string): Promise<boolean> => exists(folder, ADAPTER_CONFIG);
 
 /** Where the parts of a model are read from. */
@@ -128,6 +133,10 @@ async function adapterBase(folder: string, options: ResolveOptions): Promise<str
  *     await loadModel(folder),
  *     await loadTokenizer(folder),
  *   ]);
+ *
+ * @example
+ * const folder = await resolveModelFolder('models/pretrained/gpt-small');
+ * const model = await readModelFolder(folder, () => loadModel(folder));
  */
 export function readModelFolder<T>(
   folder: string,
@@ -146,6 +155,9 @@ export function readModelFolder<T>(
  *
  * Errors, each one line with its mend: a folder that lacks config.json or safetensors (a pickle is
  * recognised), no such folder, an unknown or private model, no network.
+ *
+ * @example
+ * await resolveModelFolder('models/pretrained/bert-small'); // 'models/pretrained/bert-small'
  */
 export async function resolveModelFolder(id: string, options: ResolveOptions = {}): Promise<string> {
   if (typeof id !== 'string' || id === '') {

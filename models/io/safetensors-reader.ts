@@ -9,6 +9,12 @@ import { viewOf } from './tensor-data.ts';
 /**
  * A safetensors file opened for reading, one tensor at a time: only the header is held in memory. Close it
  * when done.
+ *
+ * @example
+ * const file = await SafetensorsFile.open('models/pretrained/bert-small/model.safetensors');
+ * const { shape } = await file.read('cls.predictions.bias');
+ * shape; // [8000]
+ * await file.close();
  */
 export class SafetensorsFile {
   readonly path: string;

@@ -66,6 +66,10 @@ function safetensorsFile(path: string, tensors: readonly TensorToWrite[]): FileT
  *
  * Errors: two tensors of one name, data that does not fit dtype and shape, a failed write (the old file is
  * unchanged).
+ *
+ * @example
+ * const data = () => Float32Array.of(1, 2);
+ * await writeSafetensors('two.safetensors', [{ name: 'x', dtype: 'F32', shape: [2], data }]);
  */
 export async function writeSafetensors(path: string, tensors: Iterable<TensorToWrite>): Promise<void> {
   const list = [...tensors];
@@ -129,7 +133,15 @@ export function isWeightsFile(name: string, baseName = 'model'): boolean {
   return /^(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/.test(rest);
 }
 
-/** Saves tensors as the weights of `folder`, sharded above `maxShardBytes`, replacing an older save. */
+/**
+ * Saves tensors as the weights of `folder`, sharded above `maxShardBytes`, replacing an older save.
+ *
+ * @example
+ * const folder = memoryFolder();
+ * const data = () => Float32Array.of(1, 2);
+ * await writeWeights(folder, [{ name: 'x', dtype: 'F32', shape: [2], data }]);
+ * [...filesInMemory(folder).keys()]; // ['model.safetensors']
+ */
 export async function writeWeights(
   folder: string,
   tensors: Iterable<TensorToWrite>,

@@ -12,7 +12,14 @@ import type { WeightsSource } from './weights-source.ts';
 export const WEIGHTS_FILE = 'model.safetensors';
 export const INDEX_FILE = 'model.safetensors.index.json';
 
-/** The weights of a model folder, in one file or in shards, read one tensor at a time. Close it when done. */
+/**
+ * The weights of a model folder, in one file or in shards, read one tensor at a time. Close it when done.
+ *
+ * @example
+ * const weights = await SavedWeights.open('models/pretrained/bert-small');
+ * weights.names().length; // 42
+ * await weights.close();
+ */
 export class SavedWeights implements WeightsSource {
   /** The file or folder it was opened from. */
   readonly path: string;

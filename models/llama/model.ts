@@ -27,7 +27,15 @@ abstract class LlamaKind<
   }
 }
 
-/** Touvron et al. 2023. */
+/**
+ * Touvron et al. 2023.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = LlamaModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class LlamaModel extends LlamaKind<LlamaConfig> {
   static readonly configFormat = LlamaConfig;
 
@@ -36,7 +44,15 @@ export class LlamaModel extends LlamaKind<LlamaConfig> {
   }
 }
 
-/** Llama with attention within a sliding window (Jiang et al. 2023). */
+/**
+ * Llama with attention within a sliding window (Jiang et al. 2023).
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = MistralModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class MistralModel extends LlamaKind<MistralConfig> {
   static readonly configFormat = MistralConfig;
 
@@ -45,7 +61,15 @@ export class MistralModel extends LlamaKind<MistralConfig> {
   }
 }
 
-/** Llama with biases on queries, keys and values (Yang et al. 2024): Qwen2 and Qwen2.5. */
+/**
+ * Llama with biases on queries, keys and values (Yang et al. 2024): Qwen2 and Qwen2.5.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Qwen2Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class Qwen2Model extends LlamaKind<Qwen2Config> {
   static readonly configFormat = Qwen2Config;
 
@@ -74,7 +98,15 @@ class Qwen3Attention extends ProjectedAttention {
   }
 }
 
-/** Llama with queries and keys normalised by head (Yang et al. 2025). */
+/**
+ * Llama with queries and keys normalised by head (Yang et al. 2025).
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1 };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = Qwen3Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class Qwen3Model extends LlamaKind<Qwen3Config> {
   static readonly configFormat = Qwen3Config;
 
@@ -85,7 +117,15 @@ export class Qwen3Model extends LlamaKind<Qwen3Config> {
   }
 }
 
-/** Llama whose layers are not all turned (Hugging Face 2025, "SmolLM3"). */
+/**
+ * Llama whose layers are not all turned (Hugging Face 2025, "SmolLM3").
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, padTokenId: null };
+ * const config = { ...shape, numAttentionHeads: 2, numKeyValueHeads: 1 };
+ * const model = SmolLM3Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class SmolLM3Model extends LlamaKind<SmolLM3Config> {
   static readonly configFormat = SmolLM3Config;
 

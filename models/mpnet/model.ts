@@ -100,7 +100,15 @@ abstract class MPNetPreTrainedModel extends PreTrainedModel<MPNetConfig> {
   }
 }
 
-/** Tokens to one vector for each, and one for the whole from <s>. */
+/**
+ * Tokens to one vector for each, and one for the whole from <s>.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = MPNetModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class MPNetModel extends MPNetPreTrainedModel {
   readonly embeddings: BertEmbeddings;
   readonly encoder: MPNetEncoder;
@@ -128,6 +136,13 @@ const heads = encoderHeads<'mpnet', TokenInputs, MPNetConfig, typeof MPNetPreTra
   },
 );
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = MPNetForMaskedLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class MPNetForMaskedLM extends heads.MaskedLM {
   readonly lmHead: RobertaLMHead;
 
@@ -141,6 +156,13 @@ export class MPNetForMaskedLM extends heads.MaskedLM {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = MPNetForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class MPNetForSequenceClassification extends heads.SequenceClassification {
   readonly classifier: ClassificationHead;
 
@@ -154,6 +176,20 @@ export class MPNetForSequenceClassification extends heads.SequenceClassification
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = MPNetForTokenClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 2]
+ */
 export class MPNetForTokenClassification extends heads.TokenClassification {}
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = MPNetForQuestionAnswering.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).startLogits.shape; // [1, 3]
+ */
 export class MPNetForQuestionAnswering extends heads.QuestionAnswering {}

@@ -32,7 +32,12 @@ export function activateGate(name: ActivationName, gate: Tensor, x: Tensor): Ten
   return hookPoint('mlp.hook_post', mul(active, hookPoint('mlp.hook_pre_linear', x)));
 }
 
-/** An elementwise function as a module, for Sequential. */
+/**
+ * An elementwise function as a module, for Sequential.
+ *
+ * @example
+ * new Activation('relu').forward(tensor([-1, 2])); // [0, 2]
+ */
 export class Activation extends Module {
   readonly kind: ActivationName;
 

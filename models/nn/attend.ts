@@ -20,13 +20,24 @@ import { hookHeads, hookPoint, isPointWanted } from '../hooks/points.ts';
 import { showShape } from '../names.ts';
 import type { Dropout } from './dropout.ts';
 
-/** (B, T, H * D) -> (B, H, T, D). No copy. */
+/**
+ * (B, T, H * D) -> (B, H, T, D). No copy.
+ *
+ * @example
+ * splitHeads(zeros(1, 5, 16), 2).shape; // [1, 2, 5, 8]
+ */
 export function splitHeads(x: Tensor, heads: number): Tensor {
   const [batch, length, dim] = x.shape as [number, number, number];
   return permute(reshape(x, [batch, length, heads, dim / heads]), [0, 2, 1, 3]);
 }
 
-/** Queries, keys and values that lie side by side, (B, T, 3 * H * D), as three (B, H, T, D). No copy. */
+/**
+ * Queries, keys and values that lie side by side, (B, T, 3 * H * D), as three (B, H, T, D). No copy.
+ *
+ * @example
+ * const [q, k, v] = splitPacked(zeros(1, 5, 48), 2);
+ * q.shape; // [1, 2, 5, 8]
+ */
 export function splitPacked(qkv: Tensor, heads: number): [q: Tensor, k: Tensor, v: Tensor] {
   const dim = qkv.shape[2]! / 3;
   const part = (i: number): Tensor => splitHeads(slice(qkv, null, null, [i * dim, (i + 1) * dim]), heads);
@@ -42,7 +53,12 @@ export function packedHeads(qkv: Tensor, heads: number): Tensor {
   return reshape(qkv, [batch, length, 3, heads, dim / 3 / heads]);
 }
 
-/** (B, H, T, D) -> (B, T, H * D). */
+/**
+ * (B, H, T, D) -> (B, T, H * D).
+ *
+ * @example
+ * mergeHeads(zeros(1, 2, 5, 8)).shape; // [1, 5, 16]
+ */
 export function mergeHeads(x: Tensor): Tensor {
   const [batch, heads, length, dim] = x.shape as [number, number, number, number];
   return reshape(permute(x, [0, 2, 1, 3]), [batch, length, heads * dim]);
@@ -52,6 +68,9 @@ export function mergeHeads(x: Tensor): Tensor {
  * A mask of keys [B, Tk], or of queries and keys [B, Tq, Tk] (true or nonzero: attend), as what is added to
  * attention scores [B, H, Tq, Tk]: 0 or a large negative number, so that its gradient costs nothing. Made
  * once for all layers; undefined where the host knows that nothing is masked.
+ *
+ * @example
+ * additiveMask(tensor([[1, 0]], { dtype: 'i32' }), 'f32')?.shape; // [1, 1, 1, 2]
  */
 export function additiveMask(mask: Tensor, dtype: Dtype): Tensor | undefined {
   if (mask.ndim !== 2 && mask.ndim !== 3) {
@@ -103,6 +122,10 @@ export function headPoints(
 /**
  * Attention of queries (B, H, Tq, D) to keys and values (B, Hkv, Tk, D), whose heads H / Hkv neighbouring
  * query heads share (Ainslie et al. 2023), with the heads merged: (B, Tq, H D).
+ *
+ * @example
+ * const [q, k, v] = [randn(1, 2, 3, 8), randn(1, 2, 5, 8), randn(1, 2, 5, 8)];
+ * attend(q, k, v, { dropout: new Dropout(0) }).hidden.shape; // [1, 3, 16]
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAttentionOptions, 'heads'>): Attended {
   const { dropout, outputWeights = false, part = 'attn', ...scoring } = options;
@@ -120,6 +143,10 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: Omit<PackedAtte
 /**
  * Self-attention on queries, keys and values that lie side by side, the output of one projection: qkv (B, T,
  * 3 D) -> (B, T, D).
+ *
+ * @example
+ * const { hidden } = attendPacked(randn(1, 5, 48), { heads: 2, causal: true, dropout: new Dropout(0) });
+ * hidden.shape; // [1, 5, 16]
  */
 export function attendPacked(qkv: Tensor, options: PackedAttentionOptions): Attended {
   const { heads, ...rest } = options;

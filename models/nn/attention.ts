@@ -38,6 +38,11 @@ export interface AttendOptions {
  * Attention in several subspaces at once (Vaswani et al. 2017, section 3.2.2). Keys, shapes and
  * initialisation are those of PyTorch's nn.MultiheadAttention: in_proj_weight [3 D, D] holds the projections
  * of queries, keys and values, out_proj mixes the heads.
+ *
+ * @example
+ * const attention = new MultiheadAttention(16, 2);
+ * const [output, weights] = attention.forward(randn(1, 5, 16), { causal: true, needWeights: true });
+ * weights.shape; // [1, 5, 5]
  */
 export class MultiheadAttention extends Module {
   inProjWeight: Parameter;

@@ -109,7 +109,13 @@ class BatchNorm extends Module {
   }
 }
 
-/** Batch normalisation of (N, C) or (N, C, L). */
+/**
+ * Batch normalisation of (N, C) or (N, C, L).
+ *
+ * @example
+ * const layer = new BatchNorm1d(2);
+ * layer.forward(tensor([[1, 10], [3, 30]])); // [[-1.000, -1.000], [1.000, 1.000]]
+ */
 export class BatchNorm1d extends BatchNorm {
   override forward(x: Tensor): Tensor {
     this.check(x, [2, 3], '[N, C] or [N, C, L]');
@@ -117,7 +123,12 @@ export class BatchNorm1d extends BatchNorm {
   }
 }
 
-/** Batch normalisation of images (N, C, H, W). */
+/**
+ * Batch normalisation of images (N, C, H, W).
+ *
+ * @example
+ * new BatchNorm2d(3).forward(randn(4, 3, 8, 8)).shape; // [4, 3, 8, 8]
+ */
 export class BatchNorm2d extends BatchNorm {
   override forward(x: Tensor): Tensor {
     this.check(x, [4], '[N, C, H, W]');

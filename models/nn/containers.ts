@@ -2,7 +2,13 @@ import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 import type { Member } from '../module.ts';
 
-/** Modules in a list: their keys are their numbers. */
+/**
+ * Modules in a list: their keys are their numbers.
+ *
+ * @example
+ * const layers = new ModuleList([new Linear(4, 8), new Linear(8, 2)]);
+ * layers.at(0)?.forward(zeros(1, 4)).shape; // [1, 8]
+ */
 export class ModuleList<M extends Module = Module> extends Module implements Iterable<M> {
   readonly items: M[];
 
@@ -41,7 +47,13 @@ export class ModuleList<M extends Module = Module> extends Module implements Ite
 /** A module from one tensor to one tensor. */
 export type Layer = Module & { forward(x: Tensor): Tensor };
 
-/** Modules applied one after the other. */
+/**
+ * Modules applied one after the other.
+ *
+ * @example
+ * const model = new Sequential(new Linear(4, 8), new Activation('relu'), new Linear(8, 2));
+ * model.forward(zeros(3, 4)).shape; // [3, 2]
+ */
 export class Sequential extends ModuleList<Layer> {
   constructor(...layers: Layer[]) {
     super(layers);

@@ -40,6 +40,9 @@ class Convolution extends Module {
 /**
  * Convolves sequences: (N, C, L) -> (N, O, L'), also without N; weight [O, C / groups, K], bias [O]. Options
  * and L': see `conv1d`.
+ *
+ * @example
+ * new Conv1d(3, 8, 5, { padding: 2 }).forward(zeros(1, 3, 20)).shape; // [1, 8, 20]
  */
 export class Conv1d extends Convolution {
   constructor(inChannels: number, outChannels: number, kernelSize: number, options: ConvLayerOptions = {}) {
@@ -51,7 +54,12 @@ export class Conv1d extends Convolution {
   }
 }
 
-/** Convolves images: (N, C, H, W) -> (N, O, H', W'), also without N; weight [O, C / groups, KH, KW]. */
+/**
+ * Convolves images: (N, C, H, W) -> (N, O, H', W'), also without N; weight [O, C / groups, KH, KW].
+ *
+ * @example
+ * new Conv2d(3, 8, 3).forward(zeros(1, 3, 10, 10)).shape; // [1, 8, 8, 8]
+ */
 export class Conv2d extends Convolution {
   constructor(
     inChannels: number,

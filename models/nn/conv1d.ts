@@ -7,6 +7,9 @@ import type { Initializer, Parameter } from '../parameter.ts';
 /**
  * x @ weight + bias: (..., in) -> (..., out); weight [in, out], bias [out]. GPT-2's layout of a linear layer,
  * called so (a convolution of width 1) in its first code and in Transformers.
+ *
+ * @example
+ * new Conv1D(4, 8).weight.shape; // [4, 8]
  */
 export class Conv1D extends Module {
   weight: Parameter;

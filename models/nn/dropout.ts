@@ -2,7 +2,14 @@ import { dropout } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { Module } from '../module.ts';
 
-/** Zeroes elements with probability p and scales the rest by 1 / (1 - p), in training mode only. */
+/**
+ * Zeroes elements with probability p and scales the rest by 1 / (1 - p), in training mode only.
+ *
+ * @example
+ * const dropout = new Dropout(0.5);
+ * dropout.eval();
+ * dropout.forward(ones(2)); // [1, 1]
+ */
 export class Dropout extends Module {
   p: number;
 

@@ -13,7 +13,12 @@ export interface EmbeddingOptions {
   readonly weightInit?: Initializer;
 }
 
-/** Rows of a learned table [count, dim] by index: (...) -> (..., dim). */
+/**
+ * Rows of a learned table [count, dim] by index: (...) -> (..., dim).
+ *
+ * @example
+ * new Embedding(100, 16).forward(tensor([[2, 7, 3]], { dtype: 'i32' })).shape; // [1, 3, 16]
+ */
 export class Embedding extends Module {
   weight: Parameter;
   readonly paddingIdx: number | undefined;

@@ -8,7 +8,12 @@ import type { Parameter } from '../parameter.ts';
 /** Neighbours along a row that share a scale. */
 export const fakeGroup = 32;
 
-/** Whole numbers of so many bits, as the packed kinds of weights have them. */
+/**
+ * Whole numbers of so many bits, as the packed kinds of weights have them.
+ *
+ * @example
+ * codesOf(4); // [-8, 7]
+ */
 export const codesOf = (bits: 4 | 8): readonly [lowest: number, highest: number] =>
   bits === 4 ? [-8, 7] : [-127, 127];
 
@@ -17,6 +22,9 @@ export const codesOf = (bits: 4 | 8): readonly [lowest: number, highest: number]
  * ones do: w = s round(clamp(weight / s)), with a learned scale s for each 32 neighbours of a row. Gradients
  * go straight through the rounding, which gives the scales those of LSQ (Esser et al. 2020). What is learnt
  * is log s, so that a step of Adam changes a scale by a share of it.
+ *
+ * @example
+ * new FakeQuantizedLinear(32, 8, 4).forward(zeros(1, 32)).shape; // [1, 8]
  */
 export class FakeQuantizedLinear extends Linear {
   /** log s of each group, row after row, [out * in / 32]: of one axis, so that it does not decay. */

@@ -15,6 +15,9 @@ export interface FeedForwardOptions {
 /**
  * linear2(dropout(activation(linear1(x)))): (..., dim) -> (..., dim) through `hidden` units (Vaswani et al.
  * 2017, section 3.3).
+ *
+ * @example
+ * new FeedForward(16, 64).forward(zeros(1, 5, 16)).shape; // [1, 5, 16]
  */
 export class FeedForward extends Module {
   readonly linear1: Linear;

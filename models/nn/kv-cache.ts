@@ -61,6 +61,11 @@ export interface TokensBefore {
  * are padded on the right, where a causal model does not see the padding, and the tokens that follow
  * overwrite it. Lengths lie on the device: one compiled step replays at any. Layers with a sliding window
  * keep all tokens too, and look at the last ones only.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 }).eval();
+ * const cache = new KeyValueCache(1, 16);
+ * noGrad(() => model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }), cache }));
  */
 export class KeyValueCache implements TokensBefore {
   /** How many tokens of each row are there, i32 [B]. */

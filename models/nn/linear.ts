@@ -14,7 +14,12 @@ export interface LinearOptions {
   readonly biasInit?: Initializer;
 }
 
-/** x @ weight^T + bias: (..., in) -> (..., out); weight [out, in], bias [out]. */
+/**
+ * x @ weight^T + bias: (..., in) -> (..., out); weight [out, in], bias [out].
+ *
+ * @example
+ * new Linear(4, 2).forward(zeros(3, 4)).shape; // [3, 2]
+ */
 export class Linear extends Module {
   weight: Parameter;
   bias: Parameter | undefined;

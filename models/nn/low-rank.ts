@@ -5,6 +5,10 @@ import { Linear } from './linear.ts';
 /**
  * (..., in) -> (..., out) by way of `rank` numbers: x @ down^T @ up^T + bias, with down.weight [rank, in],
  * up.weight [out, rank] and up.bias [out].
+ *
+ * @example
+ * const layer = new LowRankLinear(100, 100, 8, { bias: false });
+ * [...layer.parameters()].reduce((sum, { size }) => sum + size, 0); // 1600
  */
 export class LowRankLinear extends Module {
   readonly down: Linear;

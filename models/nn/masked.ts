@@ -18,6 +18,9 @@ const maskedWeight = defineFunction({
  * dL/dscore = dL/d(weight * mask) * weight, of all weights, so that one without which the loss would fall no
  * further gets a higher score by and by, and may come back (movement pruning, Sanh et al. 2020). Who trains
  * it sets the mask by the scores, from time to time.
+ *
+ * @example
+ * new MaskedLinear(4, 2, 1).forward(zeros(3, 4)).shape; // [3, 2]
  */
 export class MaskedLinear extends Linear {
   /** Row after row, [out * in]: of one axis, so that they do not decay. */

@@ -7,6 +7,9 @@ import type { Initializer, Parameter } from '../parameter.ts';
 /**
  * (x - mean) / sqrt(variance + eps) * weight + bias over the last axis (Ba et al. 2016); weight 1 and bias 0
  * at first.
+ *
+ * @example
+ * new LayerNorm(3).forward(tensor([[1, 2, 3]])); // [[-1.2247, 0, 1.2247]]
  */
 export class LayerNorm extends Module {
   weight: Parameter;
@@ -35,7 +38,12 @@ export interface RMSNormOptions {
   readonly weightInit?: Initializer;
 }
 
-/** x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich 2019). */
+/**
+ * x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich 2019).
+ *
+ * @example
+ * new RMSNorm(2).forward(tensor([[3, 4]])); // [[0.8485, 1.1314]]
+ */
 export class RMSNorm extends Module {
   weight: Parameter;
   readonly eps: number;
@@ -61,7 +69,12 @@ export interface GroupNormOptions {
   readonly affine?: boolean;
 }
 
-/** Normalises groups of channels of (N, C, ...), each by its own mean and variance (Wu and He 2018). */
+/**
+ * Normalises groups of channels of (N, C, ...), each by its own mean and variance (Wu and He 2018).
+ *
+ * @example
+ * new GroupNorm(2, 4).forward(randn(1, 4, 8)).shape; // [1, 4, 8]
+ */
 export class GroupNorm extends Module {
   weight: Parameter | undefined;
   bias: Parameter | undefined;

@@ -10,6 +10,9 @@ import { Parameter } from '../parameter.ts';
  * the parameter in whose place it is, but no elements: the layer's kernels read `quantized`, and dequantise
  * as they go. Gradients flow through it to the layer's input. It is frozen; to read, change or train it is
  * an error.
+ *
+ * @example
+ * new PackedParameter(await quantize(randn(4, 32))).shape; // [4, 32]
  */
 export class PackedParameter extends Parameter {
   readonly #quantized: QuantizedTensor;

@@ -127,6 +127,10 @@ abstract class Recurrent extends Module {
 /**
  * Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gates), as PyTorch's nn.LSTM: gates
  * i, f, g, o; c' = sigmoid(f) c + sigmoid(i) tanh(g), h' = sigmoid(o) tanh(c').
+ *
+ * @example
+ * const [output, [h, c]] = new LSTM(4, 8).forward(zeros(2, 5, 4));
+ * output.shape; // [2, 5, 8]
  */
 export class LSTM extends Recurrent {
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {
@@ -153,6 +157,10 @@ export class LSTM extends Recurrent {
 /**
  * Gated recurrent units (Cho et al. 2014), as PyTorch's nn.GRU: gates r, z, n;
  * n = tanh(n_x + sigmoid(r) n_h), h' = (1 - sigmoid(z)) n + sigmoid(z) h.
+ *
+ * @example
+ * const [output, h] = new GRU(4, 8).forward(zeros(2, 5, 4));
+ * output.shape; // [2, 5, 8]
  */
 export class GRU extends Recurrent {
   constructor(inputSize: number, hiddenSize: number, options: RecurrentOptions = {}) {

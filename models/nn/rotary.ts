@@ -90,6 +90,9 @@ export interface RotaryContext {
 /**
  * Radians that each of the dim / 2 pairs of a head turns from one position to the next: theta^(-2i / dim),
  * scaled. In Transformers: `modeling_rope_utils.py`.
+ *
+ * @example
+ * rotaryFrequencies(4, 10000); // [1, 0.01]
  */
 export function rotaryFrequencies(
   dim: number,
@@ -152,7 +155,12 @@ const stretchOf = (
   maxPositions: number,
 ): number => scaling.factor ?? maxPositions / originalPositions(scaling, maxPositions);
 
-/** By what yarn and longrope multiply cosines and sines: its square sharpens the scores. */
+/**
+ * By what yarn and longrope multiply cosines and sines: its square sharpens the scores.
+ *
+ * @example
+ * rotaryAttentionFactor({ ropeType: 'default' }, 2048); // 1
+ */
 export function rotaryAttentionFactor(scaling: RotaryScaling, maxPositions: number): number {
   if (scaling.ropeType !== 'yarn' && scaling.ropeType !== 'longrope') return 1;
   if (scaling.attentionFactor !== undefined) return scaling.attentionFactor;
@@ -165,7 +173,12 @@ export function rotaryAttentionFactor(scaling: RotaryScaling, maxPositions: numb
   return mscale > 0 && mscaleAllDim > 0 ? by(mscale) / by(mscaleAllDim) : by(1);
 }
 
-/** How many positions a model has: scaling may reach beyond those of `max_position_embeddings`. */
+/**
+ * How many positions a model has: scaling may reach beyond those of `max_position_embeddings`.
+ *
+ * @example
+ * rotaryPositions(2048, null); // 2048
+ */
 export function rotaryPositions(maxPositions: number, scaling: RotaryScaling | null): number {
   if (scaling?.ropeType === 'dynamic') return Math.floor(scaling.factor * maxPositions);
   if (scaling?.ropeType !== 'yarn') return maxPositions;
@@ -199,6 +212,10 @@ const step = 256;
  * is left, by the sum of angles: exact to rounding at any position, where a device's sine loses all digits of
  * a large angle and one table would hold 64 MiB at 131072 positions. Scalings that depend on the length of a
  * text (longrope, dynamic) take that of the longest text of a batch, on the device, as Transformers does.
+ *
+ * @example
+ * const rotary = new RotaryEmbedding(8, { maxPositions: 128 });
+ * rotate(randn(1, 5, 2, 8), rotary.forward(arange(0, 5, 1, { dtype: 'i32' }))).shape; // [1, 5, 2, 8]
  */
 export class RotaryEmbedding extends Module {
   /** (coarse steps, D) and (256, D): cosines, then sines, of D/2 frequencies. */
@@ -302,6 +319,10 @@ function table(frequencies: readonly number[], rows: number, width: number, ampl
  * Heads x (B, T, H, D), turned; where the rotation has fewer than D numbers, the first ones of each head. The
  * two halves of what is turned change places by a view, so that this is elementwise work: one kernel when
  * compiled, and in its derivative.
+ *
+ * @example
+ * const rotation = new RotaryEmbedding(8, { maxPositions: 128 }).forward(arange(0, 5, 1, { dtype: 'i32' }));
+ * rotate(randn(1, 5, 2, 8), rotation).shape; // [1, 5, 2, 8]
  */
 export function rotate(x: Tensor, rotation: Rotation): Tensor {
   const { cos, sin } = rotation;

@@ -7,6 +7,9 @@ import { showShape } from '../names.ts';
  * The vectors at K places of each row: hidden (B, T, D), positions [B, K], from 0 up to T - 1 -> (B, K, D).
  * So that a head computes only what a loss needs, as the original BERT's does (`gather_indexes` in
  * run_pretraining.py). Errors: positions that are not [B, K]; one outside of its row.
+ *
+ * @example
+ * rowsAt(tensor([[[1], [2], [3]]]), tensor([[2, 0]], { dtype: 'i32' })); // [[[3], [1]]]
  */
 export function rowsAt(hidden: Tensor, positions: Tensor): Tensor {
   const [batch, length, dim] = hidden.shape as [number, number, number];

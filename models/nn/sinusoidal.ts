@@ -8,6 +8,9 @@ import type { ModuleBuffer } from '../parameter.ts';
  * Positions as sines and cosines of wavelengths from 2 pi to 10000 x 2 pi (Vaswani et al. 2017, section 3.5),
  * not learned. Files have them where `persistent` is set (Pegasus), else none needs to. The sines fill the
  * first half, the cosines the second, as in Marian and fairseq; the paper interleaves them.
+ *
+ * @example
+ * new SinusoidalPositions(100, 4).forward(2); // [[0, 0, 1, 1], [0.8415, 0.0100, 0.5403, 1.0000]]
  */
 export class SinusoidalPositions extends Module {
   static override readonly keys = { table: 'weight' };

@@ -14,7 +14,12 @@ export interface TokenLossOptions {
   readonly labelSmoothing?: number;
 }
 
-/** Cross-entropy of logits (B, T, C) with labels [B, T], over the tokens whose label is not -100. */
+/**
+ * Cross-entropy of logits (B, T, C) with labels [B, T], over the tokens whose label is not -100.
+ *
+ * @example
+ * tokenLoss(zeros(1, 3, 50), tensor([[2, -100, 3]], { dtype: 'i32' })); // 3.9120
+ */
 export function tokenLoss(logits: Tensor, labels: Tensor, options: TokenLossOptions = {}): Tensor {
   const [batch, length, classes] = logits.shape as [number, number, number];
   checkOnePerToken(labels, batch, length);
@@ -24,6 +29,9 @@ export function tokenLoss(logits: Tensor, labels: Tensor, options: TokenLossOpti
 /**
  * As tokenLoss of the logits hidden @ weight^T + bias, which are never in memory: hidden (B, T, D), weight
  * [C, D], bias [C].
+ *
+ * @example
+ * linearTokenLoss(zeros(1, 3, 8), zeros(50, 8), tensor([[2, -100, 3]], { dtype: 'i32' })); // 3.9120
  */
 export function linearTokenLoss(
   hidden: Tensor,
@@ -48,6 +56,9 @@ function nextTokenLabels(labels: Tensor, classes: number): Tensor {
 /**
  * Mean cross-entropy of logits (B, T, V) with the token that follows, labels [B, T] being the tokens
  * themselves or -100.
+ *
+ * @example
+ * nextTokenLoss(zeros(1, 3, 50), tensor([[2, 7, 3]], { dtype: 'i32' })); // 3.9120
  */
 export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
   const [batch, length, classes] = logits.shape as [number, number, number];
@@ -58,6 +69,9 @@ export function nextTokenLoss(logits: Tensor, labels: Tensor): Tensor {
 /**
  * As nextTokenLoss of the logits hidden @ weight^T, which are never in memory: hidden (B, T, D), weight [V,
  * D]; `softCap` as of `linearCrossEntropy`.
+ *
+ * @example
+ * linearNextTokenLoss(zeros(1, 3, 8), zeros(50, 8), tensor([[2, 7, 3]], { dtype: 'i32' })); // 3.9120
  */
 export function linearNextTokenLoss(hidden: Tensor, weight: Tensor, labels: Tensor, softCap?: number): Tensor {
   checkOnePerToken(labels, hidden.shape[0]!, hidden.shape[1]!);

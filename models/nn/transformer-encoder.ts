@@ -24,6 +24,9 @@ export interface TransformerEncoderOptions {
 /**
  * Self-attention and a feed-forward layer, each with a residual: keys and arithmetic of PyTorch's
  * nn.TransformerEncoderLayer.
+ *
+ * @example
+ * new TransformerEncoderLayer({ dim: 16, numHeads: 2 }).forward(randn(1, 5, 16)).shape; // [1, 5, 16]
  */
 export class TransformerEncoderLayer extends Module {
   readonly selfAttn: MultiheadAttention;
@@ -76,6 +79,10 @@ export class TransformerEncoderLayer extends Module {
 /**
  * A stack of encoder layers (Vaswani et al. 2017): keys of PyTorch's nn.TransformerEncoder. Pre-LN stacks end
  * in a normalisation.
+ *
+ * @example
+ * const encoder = new TransformerEncoder({ numLayers: 2, dim: 16, numHeads: 2 });
+ * encoder.forward(randn(1, 5, 16), { causal: true }).shape; // [1, 5, 16]
  */
 export class TransformerEncoder extends Module {
   readonly layers: readonly TransformerEncoderLayer[];

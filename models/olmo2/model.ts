@@ -56,6 +56,13 @@ class Olmo2DecoderLayer extends Module {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = Olmo2Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class Olmo2Model extends RotaryDecoder<Olmo2Config, Olmo2DecoderLayer> {
   static readonly configFormat = Olmo2Config;
 
@@ -68,5 +75,19 @@ export class Olmo2Model extends RotaryDecoder<Olmo2Config, Olmo2DecoderLayer> {
   }
 }
 
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = Olmo2ForCausalLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class Olmo2ForCausalLM extends causalLMOf(Olmo2Model) {}
+/**
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = Olmo2ForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class Olmo2ForSequenceClassification extends rotaryClassifierOf(Olmo2Model) {}

@@ -150,7 +150,15 @@ function positionsOf({ inputIds, attentionMask, cache, positionIds }: DecoderInp
   return sub(mul(cumsum(seen, 1), seen), 1);
 }
 
-/** The bare decoder: tokens to one vector for each. */
+/**
+ * The bare decoder: tokens to one vector for each.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, ffnDim: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = OPTModel.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class OPTModel extends PreTrainedModel<OPTConfig> {
   static readonly configFormat = OPTConfig;
   static readonly keyRules = { baseModelPrefix: 'model' };
@@ -167,7 +175,15 @@ export class OPTModel extends PreTrainedModel<OPTConfig> {
   }
 }
 
-/** OPT as it was trained: predicts the next token. */
+/**
+ * OPT as it was trained: predicts the next token.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, ffnDim: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = OPTForCausalLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 50]
+ */
 export class OPTForCausalLM extends CausalLM<OPTConfig> {
   static readonly configFormat = OPTConfig;
   static readonly keyRules = OPTModel.keyRules;
@@ -191,7 +207,15 @@ export class OPTForCausalLM extends CausalLM<OPTConfig> {
   }
 }
 
-/** OPT as a classifier of texts. */
+/**
+ * OPT as a classifier of texts.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, ffnDim: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = OPTForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class OPTForSequenceClassification extends classifierOf(OPTModel, {
   width: ({ wordEmbedProjDim, hiddenSize }) => wordEmbedProjDim ?? hiddenSize,
   positions: ({ maxPositionEmbeddings }) => maxPositionEmbeddings,

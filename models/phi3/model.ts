@@ -76,6 +76,12 @@ class Phi3MLP extends Module {
 
 type Phi3Layer = PreNormLayer<Phi3Attention, Phi3MLP>;
 
+/**
+ * @example
+ * const config = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = Phi3Model.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).lastHiddenState.shape; // [1, 3, 8]
+ */
 export class Phi3Model extends RotaryDecoder<Phi3Config, Phi3Layer> {
   static readonly configFormat = Phi3Config;
 
@@ -90,5 +96,17 @@ export class Phi3Model extends RotaryDecoder<Phi3Config, Phi3Layer> {
   }
 }
 
+/**
+ * @example
+ * const config = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = Phi3ForCausalLM.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 3, 32064]
+ */
 export class Phi3ForCausalLM extends causalLMOf(Phi3Model) {}
+/**
+ * @example
+ * const config = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = Phi3ForSequenceClassification.fromConfig(config);
+ * model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }).logits.shape; // [1, 2]
+ */
 export class Phi3ForSequenceClassification extends rotaryClassifierOf(Phi3Model) {}

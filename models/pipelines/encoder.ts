@@ -27,6 +27,10 @@ export interface EncoderModel extends Module {
 
 /**
  * Loads an encoder of any family with this head and its tokenizer, of one save; errors as of `loadWithHead`.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * model.forward(tokenizer.encode('My fellow citizens')).logits.shape; // [1, 5, 8000]
  */
 export async function loadTextEncoder<H extends Head>(
   id: string,
@@ -40,7 +44,12 @@ export async function loadTextEncoder<H extends Head>(
   }));
 }
 
-/** The token that rows are padded with; the mask hides it. */
+/**
+ * The token that rows are padded with; the mask hides it.
+ *
+ * @example
+ * paddingOf(await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM')); // 0
+ */
 export const paddingOf = ({ model, tokenizer }: TextEncoder): number =>
   tokenizer.padTokenId ?? (model.config as { readonly padTokenId?: number | null }).padTokenId ?? 0;
 

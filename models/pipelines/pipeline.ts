@@ -345,6 +345,11 @@ export const pipelineTasks = Object.keys(loaders) as PipelineTask[];
  *
  * Errors, each one line: an unknown task; no model for it comes with the project; a model that is not of the
  * task's kind, or was not trained for it.
+ *
+ * @example
+ * const classify = await pipeline('text-classification');
+ * const [{ label }] = await classify('Win a free prize now!!!');
+ * label; // 'spam'
  */
 export async function pipeline<Task extends PipelineTask>(
   task: Task,

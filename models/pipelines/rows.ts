@@ -68,6 +68,9 @@ export function inputsOf({ shape, inputIds, attentionMask, tokenTypeIds }: Padde
 /**
  * Batches of like length for evaluation: every row once, longest first (what does not fit into memory fails
  * at once), in fixed order. Errors: no rows; a batchSize that is no positive integer.
+ *
+ * @example
+ * evaluationBatches([5, 9, 7], 2); // [[1, 2], [0]]
  */
 export function evaluationBatches(lengths: ArrayLike<number>, batchSize: number): number[][] {
   checkBatches(lengths, batchSize);

@@ -36,6 +36,10 @@ export interface Text2TextOptions extends GenerationOptions, Languages {
  * The settings that a model's config.json has for a task, as Transformers' pipelines take them: those of
  * `task_specific_params`, over its `prefix`. A translation is `translation_en_to_de` there where languages
  * are given; they then stand in the prefix ("translate English to German: "), not in the tokenizer.
+ *
+ * @example
+ * const { model } = await loadTextGenerator('models/pretrained/translation-en-fr-small');
+ * taskOf(model, 'translation'); // {}
  */
 export function taskOf(
   { config }: Pick<Generative, 'config'>,
@@ -65,6 +69,10 @@ export function taskOf(
  * Errors, each one line: a source that is empty, or, without `truncation`, longer than the model's positions;
  * a language that the tokenizer does not know, or none where it needs one; a model that only has a decoder;
  * those of `generate`.
+ *
+ * @example
+ * const translator = await loadTextGenerator('models/pretrained/translation-en-fr-small');
+ * await generateFromSources(translator, ['Open the file.']); // ['Ouvrez le fichier.']
  */
 export async function generateFromSources(
   { model, tokenizer, options: recommended }: TextGenerator,

@@ -84,6 +84,11 @@ class Normalize extends Module {
  *
  *     const model = await SentenceTransformer.fromPretrained('runs/embeddings');
  *     const [a, b] = await model.encode(['How do I print?', 'Printing'], { normalize: true });
+ *
+ * @example
+ * const model = await SentenceTransformer.fromPretrained('models/pretrained/help-search-small');
+ * const [a, b] = await model.encode(['save a document', 'store the file']);
+ * a.length; // 128
  */
 export class SentenceTransformer extends Module implements EncoderModel {
   readonly encoder: SentenceEncoder;

@@ -37,7 +37,14 @@ const queryRows = 64;
 /** Scores that are looked at together: only groups whose best one is among the best are opened. */
 const groupSize = 64;
 
-/** Vectors on the device, in blocks, to search in. */
+/**
+ * Vectors on the device, in blocks, to search in.
+ *
+ * @example
+ * const index = new VectorIndex([Float32Array.of(1, 0), Float32Array.of(0, 1)]);
+ * await index.search([Float32Array.of(0, 2)], 1); // [[{ index: 1, score: 1 }]]
+ * index.dispose();
+ */
 export class VectorIndex {
   readonly length: number;
   readonly width: number;
@@ -140,6 +147,11 @@ function checkVectors(what: string, vectors: readonly Float32Array[], width: num
  *     const index = new VectorIndex(await model.encode(documents));
  *     const [[first]] = await nearestNeighbours(index, await model.encode(['How do I print?']), 10);
  *     documents[first.index];
+ *
+ * @example
+ * const index = new VectorIndex([Float32Array.of(1, 0), Float32Array.of(0, 1)]);
+ * const [[best]] = await nearestNeighbours(index, [Float32Array.of(0.1, 0.9)], 1);
+ * best.index; // 1
  */
 export const nearestNeighbours = (
   index: VectorIndex,

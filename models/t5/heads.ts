@@ -14,6 +14,13 @@ import type { T5Stack } from './model.ts';
 /**
  * T5 as it was trained (Raffel et al. 2020), also v1.1 and Flan-T5: writes a text for a text. The head's
  * weight is the table of embeddings, unless `config.tieWordEmbeddings` is false.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, dFf: 32, numLayers: 1 };
+ * const model = T5ForConditionalGeneration.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).logits.shape; // [1, 2, 50]
  */
 export class T5ForConditionalGeneration extends Seq2SeqLM<T5Config> {
   static readonly configFormat = T5Config;

@@ -338,7 +338,16 @@ export const keyRules = {
   ignoredKeys: /^decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight$/,
 };
 
-/** T5 (Raffel et al. 2020): an encoder-decoder that knows positions by the distances of tokens. */
+/**
+ * T5 (Raffel et al. 2020): an encoder-decoder that knows positions by the distances of tokens.
+ *
+ * @example
+ * const config = { vocabSize: 50, dModel: 16, dFf: 32, numLayers: 1 };
+ * const model = T5Model.fromConfig(config);
+ * const inputIds = tensor([[5, 7, 2]], { dtype: 'i32' });
+ * const decoderInputIds = tensor([[2, 4]], { dtype: 'i32' });
+ * model.forward({ inputIds, decoderInputIds }).lastHiddenState.shape; // [1, 2, 16]
+ */
 export class T5Model extends PreTrainedModel<T5Config> {
   static readonly configFormat = T5Config;
   static readonly keyRules = keyRules;

@@ -27,6 +27,11 @@ import { WordPieceEncoder } from './word-pieces.ts';
 
 /**
  * BERT's WordPiece tokenizer, token for token that of Transformers, by its tables of characters (Unicode 8).
+ *
+ * @example
+ * const tokenizer = BertTokenizer.default();
+ * tokenizer.tokenize('unaffordable'); // ['una', '##ff', '##ord', '##able']
+ * tokenizer.idsOf('hello', { addSpecialTokens: true }); // [101, 7592, 102]
  */
 export class BertTokenizer implements AnyTokenizer {
   readonly specialTokens: Readonly<SpecialTokens>;

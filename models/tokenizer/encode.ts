@@ -256,6 +256,10 @@ export interface Encoding extends Omit<EncodedArrays, 'shape' | 'inputIds' | 'at
 /**
  * Encodes a text, a list of texts, or a list of pairs into tensors on the device. Options and errors are
  * those of `encodeToArrays`.
+ *
+ * @example
+ * const { inputIds } = encode(BertTokenizer.default(), ['hello', 'hello world'], { padding: true });
+ * inputIds; // [[101, 7592, 102, 0], [101, 7592, 2088, 102]]
  */
 export function encode(encoder: BatchEncoder, batch: TextBatch, options: EncodeOptions = {}): Encoding {
   const { shape, inputIds, attentionMask, tokenTypeIds, ...onHost } = encodeToArrays(encoder, batch, options);

@@ -27,6 +27,10 @@ interface NewWord {
  *
  * Errors, one line each: a word with characters that the vocabulary lacks; one that the tokenizer cuts in two
  * whatever its vocabulary (spaces, punctuation); another kind of tokenizer.
+ *
+ * @example
+ * const { tokenizer } = extendTokenizer(BertTokenizer.default(), ['webgpu']);
+ * tokenizer.tokenize('webgpu'); // ['webgpu']
  */
 export function extendTokenizer<T extends BertTokenizer | Tokenizer>(
   tokenizer: T,

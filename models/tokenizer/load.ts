@@ -8,6 +8,10 @@ import { Tokenizer } from './tokenizer.ts';
 /**
  * The tokenizer of a folder, of a model in the Hugging Face cache or on the hub: BertTokenizer where it is
  * BERT's WordPiece (or a bare vocab.txt), else Tokenizer.
+ *
+ * @example
+ * const tokenizer = await loadTokenizer('models/pretrained/gpt-small');
+ * tokenizer.tokenize('my citizens'); // ['my', 'Ġcitizens']
  */
 export async function loadTokenizer(
   id: string,

@@ -46,6 +46,11 @@ const TOKEN_BYTES: ReadonlyMap<unknown, (token: string) => Uint8Array> = new Map
  * The tokenizer of any tokenizer.json, id for id that of Rust `tokenizers`; a kind or an option that is not
  * known to be so is refused when it is loaded. The truncation and padding that a file may set are not
  * applied, as in Transformers. For BERT's WordPiece there is BertTokenizer, see `loadTokenizer`.
+ *
+ * @example
+ * const tokenizer = Tokenizer.gpt2();
+ * tokenizer.idsOf('Hello world'); // [15496, 995]
+ * tokenizer.decode([15496, 995]); // 'Hello world'
  */
 export class Tokenizer implements AnyTokenizer {
   readonly vocabSize: number;

@@ -24,6 +24,11 @@ export interface ExtendOptions {
  *
  * Errors: a part was replaced by a module with other weights; a token without pieces; a piece that is no id
  * of the model; a first id behind the model's last row.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = await extendVocabulary(BertForMaskedLM.fromConfig(shape), [[7, 8]]);
+ * model.config.vocabSize; // 51
  */
 export async function extendVocabulary<
   C extends ModelConfig & { readonly vocabSize: number },

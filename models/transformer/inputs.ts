@@ -172,6 +172,9 @@ export interface Seq2SeqLMInputs extends Seq2SeqInputs {
  * Labels [B, T] as the decoder's input: `start`, then all but the last label, with `padding` for those that
  * do not count. `start` 'last': each row begins with its last label that counts, the code of its language in
  * mBART.
+ *
+ * @example
+ * shiftRight(tensor([[5, 6, -100]], { dtype: 'i32' }), { start: 0, padding: 1 }); // [[0, 5, 6]]
  */
 export function shiftRight(
   labels: Tensor,

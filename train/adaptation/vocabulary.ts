@@ -6,6 +6,12 @@ import type { AnyTokenizer, BertTokenizer, ModelConfig, PreTrainedModel, Tokeniz
  * are means of those of the tokens that stood for the word. Both are new and are saved together; the old ones
  * stay as they are. Without words they are those that were given. Error: a tokenizer with more tokens than
  * the model has rows.
+ *
+ * @example
+ * const model = await BertForMaskedLM.fromPretrained('models/pretrained/bert-small');
+ * const tokenizer = await BertTokenizer.fromPretrained('models/pretrained/bert-small');
+ * const adapted = await adaptVocabulary(model, tokenizer, ['webgpu']);
+ * adapted.model.config.vocabSize; // 8001
  */
 export async function adaptVocabulary<
   C extends ModelConfig & { readonly vocabSize: number },
@@ -50,6 +56,12 @@ const WORD = /[\p{L}\p{N}\p{M}]+/gu;
  * texts most, (pieces - 1) x frequency. Words that the tokenizer writes alike (upper and lower case, where it
  * makes no difference) count as one. Left out: words that are one token already, and those with unknown
  * characters.
+ *
+ * @example
+ * const tokenizer = BertTokenizer.default();
+ * const texts = ['webgpu kernels', 'a webgpu device'];
+ * const words = await domainWords(texts, tokenizer, { count: 1, minFrequency: 2 });
+ * words.map(({ word, frequency }) => [word, frequency]); // [['webgpu', 2]]
  */
 export async function domainWords(
   texts: AsyncIterable<string> | Iterable<string>,

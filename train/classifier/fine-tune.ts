@@ -71,6 +71,14 @@ const plain: ImbalanceOptions = { imbalance: 'none', focalGamma: 2 };
  * Fine-tunes a classifier, validates after each epoch, and saves model, tokenizer, log, curves and report to
  * the output folder; see `train` of trainer/. `config.problemType` tells classes (also where it is null), a
  * score, and several labels apart.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const rows = tokenise(tokenizer, [{ text: 'Win a prize', label: 1 }], 64);
+ * const steps = { epochs: 1, batchSize: 1, saveEvery: 0, seed: 0, maxGradNorm: 1 };
+ * const rates = { learningRate: 1e-5, schedule: 'linear', warmupRatio: 0, weightDecay: 0 } as const;
+ * const options = { ...steps, ...rates };
+ * await fineTune({ model, tokenizer, train: rows, validation: rows, options, output: 'runs/spam' });
  */
 export async function fineTune(run: FineTuneTask): Promise<TrainingResult> {
   const { model, tokenizer, train, validation, identity, balance = plain, tuneThresholds, objective, ...rest } = run;

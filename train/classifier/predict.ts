@@ -82,7 +82,15 @@ export async function scoreExamples(
   return { scores, loss: loss / examples.length };
 }
 
-/** Classifies examples with dropout off; the model's mode is put back afterwards. */
+/**
+ * Classifies examples with dropout off; the model's mode is put back afterwards.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const rows = tokenise(tokenizer, [{ text: 'Win a prize now!!!', label: 1 }], 64);
+ * const { labels } = await predict(model, rows, { batchSize: 8, padTokenId: 0 });
+ * labels; // [1]
+ */
 export async function predict(
   model: SequenceClassificationModel,
   examples: readonly TokenisedExample[],

@@ -1,7 +1,12 @@
 import { printableLines } from '../../common/printable.ts';
 import { inspect } from 'node:util';
 
-/** Thrown when Ctrl-C stopped a run that has saved itself; the message says where it is and how to go on. */
+/**
+ * Thrown when Ctrl-C stopped a run that has saved itself; the message says where it is and how to go on.
+ *
+ * @example
+ * new Interrupted('saved at step 20').exitCode; // 130
+ */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   /** 128 + SIGINT, as shells expect. */

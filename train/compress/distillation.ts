@@ -48,7 +48,12 @@ const softLosses = {
   regression: (student: Tensor, teacher: Tensor) => mse(student, teacher),
 } as const;
 
-/** The distance between answers of a student and a teacher, (B, L) each, a mean over the rows. */
+/**
+ * The distance between answers of a student and a teacher, (B, L) each, a mean over the rows.
+ *
+ * @example
+ * softLoss(tensor([[2, 0]]), tensor([[2, 0]]), 2); // 0.000
+ */
 export function softLoss(
   student: Tensor,
   teacher: Tensor,
@@ -61,6 +66,9 @@ export function softLoss(
 /**
  * Which of a teacher's layers each of a student's is to be like, counted from 0: of 12 and 3 layers, 3, 7 and
  * 11, the last of as many equal blocks (TinyBERT, Jiao et al. 2020).
+ *
+ * @example
+ * layerMap(3, 12); // [3, 7, 11]
  */
 export function layerMap(student: number, teacher: number): number[] {
   return Array.from({ length: student }, (_, layer) => Math.round(((layer + 1) * teacher) / student) - 1);
@@ -80,6 +88,13 @@ export interface Pupil {
  *
  * Errors, each one line: other labels or kinds of labels; hidden states of another width, or another number
  * of heads, where they are compared; alpha outside 0 to 1, a temperature that is not above 0.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const rows = tokenise(tokenizer, [{ text: 'Win a prize', label: 1 }], 64);
+ * const logits = await teacherLogits({ model, tokenizer }, rows, 8);
+ * const weights = { temperature: 2, alpha: 0.5, hiddenWeight: 0, attentionWeight: 0 };
+ * const objective = distillation({ student: keepLayers(model, [0]), teacher: model, logits }, weights);
  */
 export function distillation({ student, teacher, logits }: Pupil, options: DistillationOptions): Objective {
   const { temperature, alpha, hiddenWeight, attentionWeight } = options;
@@ -136,7 +151,15 @@ export function distillation({ student, teacher, logits }: Pupil, options: Disti
 const kindName = ({ problemType }: SequenceClassificationModel['config']): string =>
   problemType ?? 'single_label_classification';
 
-/** What a teacher says of examples, [examples][L], with a bar while it reads. */
+/**
+ * What a teacher says of examples, [examples][L], with a bar while it reads.
+ *
+ * @example
+ * const teacher = await pipeline('text-classification');
+ * const rows = tokenise(teacher.tokenizer, [{ text: 'Win a prize', label: 1 }], 64);
+ * const [logits] = await teacherLogits(teacher, rows, 8);
+ * logits.length; // 2
+ */
 export async function teacherLogits(
   teacher: TextEncoder<SequenceClassificationModel>,
   examples: readonly TokenisedExample<Target>[],

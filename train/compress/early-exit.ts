@@ -19,6 +19,10 @@ import { rebuilt } from './smaller.ts';
  * that it was, which then leaves the off-ramps out.
  *
  * Errors, each one line: another family; several labels a text, or a score; one layer; off-ramps already.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 2, numAttentionHeads: 2 };
+ * hasExits(withExits(BertForSequenceClassification.fromConfig(config))); // true
  */
 export function withExits(model: SequenceClassificationModel, entropy = 0): BertForSequenceClassification {
   const fail = (what: string): Error => new Error(`withExits: ${what}`);
@@ -87,7 +91,13 @@ export async function exitLogits(
   return rows.map((row) => chunks(Array.from(row), numLabels));
 }
 
-/** What comes of texts that leave at an entropy, by what all off-ramps say: as `exitEarly`, without a run. */
+/**
+ * What comes of texts that leave at an entropy, by what all off-ramps say: as `exitEarly`, without a run.
+ *
+ * @example
+ * // Of one text, an off-ramp after the first layer is sure already.
+ * exitsAt([[[9, 0], [5, 0]]], 0.1).layers; // [1]
+ */
 export function exitsAt(logits: readonly (readonly (readonly number[])[])[], entropy: number) {
   const layers = logits.map((exits) => {
     const at = exits.slice(0, -1).findIndex((said) => entropyOf(said) < entropy);
@@ -102,6 +112,10 @@ const shares = Array.from({ length: 100 }, (_, i) => i / 100);
 /**
  * The largest entropy at which the accuracy of texts, by the logits of all off-ramps, is at most `tolerance`
  * below that of the whole model.
+ *
+ * @example
+ * // Both off-ramps are right, so that every text may leave where its answer is surer than by chance.
+ * largestEntropy([[[9, 0], [5, 0]], [[0, 1], [0, 5]]], [0, 1], 0) > 0.58; // true
  */
 export function largestEntropy(
   logits: readonly (readonly (readonly number[])[])[],

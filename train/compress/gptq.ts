@@ -35,6 +35,11 @@ export interface GptqOptions {
  * Blocks of weights [out, in] of 4 or 8 bits, with the least error of what the layer computes for the inputs
  * that `hessian` = X^T X [in, in] is of: each weight is rounded in turn, and those after it in its row take
  * over its error. Error: rows that are no whole blocks of 32.
+ *
+ * @example
+ * const weights = Float32Array.from({ length: 32 }, (_, i) => Math.sin(i));
+ * const identity = Float64Array.from({ length: 32 * 32 }, (_, i) => (i % 33 === 0 ? 1 : 0));
+ * gptq('q4_0', weights, identity).length; // 18
  */
 export function gptq(
   type: Precision,
@@ -73,7 +78,14 @@ export function gptq(
   return data;
 }
 
-/** What the linear layers of a model read: X^T X over the tokens, by the name of the weight. */
+/**
+ * What the linear layers of a model read: X^T X over the tokens, by the name of the weight.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const [model, products] = [BertForMaskedLM.fromConfig(config), new InputProducts()];
+ * products.add(model, () => model.forward({ inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) }));
+ */
 export class InputProducts {
   /** Layers that read the same, as queries, keys and values do, share one. */
   readonly #sums = new Map<string, Float64Array>();

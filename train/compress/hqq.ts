@@ -49,7 +49,12 @@ export function halfQuadratic(
   return { zeros, inverses };
 }
 
-/** Weights as blocks of q4_1, whose minimum is -zero / inverse. */
+/**
+ * Weights as blocks of q4_1, whose minimum is -zero / inverse.
+ *
+ * @example
+ * hqq(Float32Array.from({ length: 32 }, (_, i) => i / 31)).length; // 20
+ */
 export function hqq(weights: Float32Array): Uint8Array {
   const grid = grids.q4_1;
   const bytes = blockBytes('hqq', 'q4_1', size);

@@ -91,6 +91,9 @@ function gated(x: Tensor, g: Tensor): Tensor {
 /**
  * What to take out for a model to keep a share of heads or units: the numbers of those that count least, by
  * layer. Of heads each layer keeps one at least, whatever the others have; of units each layer keeps as many.
+ *
+ * @example
+ * leastImportant([Float32Array.of(0.1, 0.9), Float32Array.of(0.8, 0.2)], 0.5, 'layer'); // [[0], [1]]
  */
 export function leastImportant(scores: readonly Float32Array[], share: number, within: 'layer' | 'model'): number[][] {
   if (!(share >= 0 && share < 1)) throw new Error(`leastImportant: a share of ${share} is to go; give 0 up to below 1`);

@@ -13,6 +13,11 @@ import type { Shrinkable } from './smaller.ts';
  *
  * Errors, each one line: a family whose config has no such heads, or that holds projections otherwise; a
  * number that does not divide those there are; packed weights.
+ *
+ * @example
+ * const shape = { vocabSize: 50, hiddenSize: 16, intermediateSize: 16 };
+ * const config = { ...shape, numHiddenLayers: 1, numAttentionHeads: 4 };
+ * groupKeyValueHeads(LlamaForCausalLM.fromConfig(config), 2).config.numKeyValueHeads; // 2
  */
 export function groupKeyValueHeads<M extends Shrinkable>(model: M, count: number): M {
   const fail = (what: string): Error => new Error(`groupKeyValueHeads: ${what}`);

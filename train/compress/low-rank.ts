@@ -48,6 +48,10 @@ export function rankFor(values: ArrayLike<number>, [out, into]: readonly [number
  *
  * Errors, each one line: those of `Thinness`; GPT-2's layers, packed weights; layers that are of low rank
  * already; nothing that gets smaller.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const thin = await lowRank(BertForMaskedLM.fromConfig(config), { share: 0.5 });
  */
 export async function lowRank<M extends Shrinkable>(model: M, thin: Thinness): Promise<M> {
   checkThinness(thin);

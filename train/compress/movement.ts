@@ -18,6 +18,10 @@ const scoreRate = 100;
  * see `MaskedLinear`. All of them count at first.
  *
  * Errors, each one line: GPT-2's layers, packed weights, layers that learn otherwise.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = masked(BertForSequenceClassification.fromConfig(config));
  */
 export function masked<M extends Shrinkable>(model: M): M {
   const state: Map<string, Tensor> = model.stateDict();
@@ -34,7 +38,13 @@ export function masked<M extends Shrinkable>(model: M): M {
   return noGrad(() => rebuilt(model, withChangedLayers(model.config, 'masked', rates), state));
 }
 
-/** A copy with plain layers, whose weights are zero where the mask is. */
+/**
+ * A copy with plain layers, whose weights are zero where the mask is.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = withoutMasks(masked(BertForSequenceClassification.fromConfig(config)));
+ */
 export function withoutMasks<M extends Shrinkable>(model: M): M {
   const state: Map<string, Tensor> = model.stateDict();
   return noGrad(() => {
@@ -81,6 +91,11 @@ export interface MovementPruning {
  * Prunes a model of `masked` while it trains. Hard: the share of the weights with the lowest scores goes, by
  * the cubic schedule of `gradualPruning`. Soft, with a penalty: those go whose sigmoid is at most a limit,
  * which rises to 0.1 as the penalty rises to its own, by the same schedule.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = masked(BertForSequenceClassification.fromConfig(config));
+ * const { callback } = movementPruning(model, { sparsity: 0.5, scope: 'layer', steps: 100 });
  */
 export function movementPruning(model: SequenceClassificationModel, schedule: MovementSchedule): MovementPruning {
   const { steps, sparsity, penalty, every = 10 } = schedule;

@@ -49,6 +49,10 @@ function firstScale(values: Float64Array, bits: 4 | 8): number {
  * as a head's with the embeddings, stay whole.
  *
  * Errors, each one line: weights that are packed already, or learn so already; none can be packed.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 32, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = await fakeQuantized(BertForSequenceClassification.fromConfig(config), 8);
  */
 export async function fakeQuantized<M extends Shrinkable>(model: M, bits: 4 | 8): Promise<M> {
   const fail = (what: string): Error => new Error(`fakeQuantized: the ${model.constructor.name} ${what}`);
@@ -72,6 +76,11 @@ export async function fakeQuantized<M extends Shrinkable>(model: M, bits: 4 | 8)
 /**
  * The same model with packed weights, which `savePretrained` writes as they are: its outputs are those of the
  * model given, whose scales are first rounded to f16, in which files have them. Frozen, in eval mode.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 32, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = await fakeQuantized(BertForSequenceClassification.fromConfig(config), 8);
+ * await (await packFakeQuantized(model)).savePretrained(memoryFolder());
  */
 export async function packFakeQuantized<M extends Shrinkable>(model: M): Promise<M> {
   const { target } = await ready();

@@ -62,7 +62,12 @@ function stackOf(op: string, model: Shrinkable): Stack {
 export const evenly = (some: number, count: number): number[] =>
   Array.from({ length: some }, (_, i) => Math.floor((i * count) / some));
 
-/** How many layers a model has. */
+/**
+ * How many layers a model has.
+ *
+ * @example
+ * layersOf(await BertForMaskedLM.fromPretrained('models/pretrained/bert-small')); // 2
+ */
 export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model).layers;
 
 /** Error: layers of a model are of another make, and the config names them by their numbers. */
@@ -100,6 +105,10 @@ export function rebuilt<M extends Shrinkable>(model: M, config: ModelConfig, sta
  * begins (Sanh et al. 2019). Embeddings and heads are copies of the whole. Loads in Transformers.
  *
  * Errors: no such layer; no stack of layers, or several; layers that are shared.
+ *
+ * @example
+ * const model = BertForMaskedLM.fromConfig({ hiddenSize: 8, numHiddenLayers: 4, numAttentionHeads: 2 });
+ * layersOf(keepLayers(model, [0, 2])); // 2
  */
 export function keepLayers<M extends Shrinkable>(model: M, kept: readonly number[]): M {
   checkWhole('keepLayers', model);
@@ -182,7 +191,12 @@ export function modulesWithWeights(op: string, model: Shrinkable): [name: string
   throw new Error(`${op}: ${model.constructor.name} has no linear layer in its stack of layers`);
 }
 
-/** Units of the feed-forward part of each layer. */
+/**
+ * Units of the feed-forward part of each layer.
+ *
+ * @example
+ * unitsOf(await BertForMaskedLM.fromPretrained('models/pretrained/bert-small')); // 512
+ */
 export function unitsOf(model: Shrinkable): number {
   const { prefix, names } = stackOf('unitsOf', model);
   const { from, isTransposed } = feedForwardOf('unitsOf', model, names);
@@ -194,6 +208,10 @@ export function unitsOf(model: Shrinkable): number {
  * each layer. Loads in Transformers.
  *
  * Errors: no such unit; another number of them in some layer; a family whose feed-forward part is not known.
+ *
+ * @example
+ * const shape = { hiddenSize: 8, intermediateSize: 4, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * unitsOf(keepUnits(BertForMaskedLM.fromConfig(shape), [[0, 3]])); // 2
  */
 export function keepUnits<M extends Shrinkable>(model: M, kept: readonly (readonly number[])[]): M {
   checkWhole('keepUnits', model);
@@ -225,7 +243,12 @@ export function keepUnits<M extends Shrinkable>(model: M, kept: readonly (readon
   return rebuilt(model, withSetting(model.config, unitSettings, kept[0]!.length), state);
 }
 
-/** The heads that each layer has: numbers of the model as it was before any were pruned. */
+/**
+ * The heads that each layer has: numbers of the model as it was before any were pruned.
+ *
+ * @example
+ * headsOf(await BertForMaskedLM.fromPretrained('models/pretrained/bert-small')); // [[0, 1], [0, 1]]
+ */
 export function headsOf(model: Shrinkable): number[][] {
   const { layers } = stackOf('headsOf', model);
   const { prunedHeads = {}, numAttentionHeads, nHeads, nHead } = model.config as Prunable;
@@ -240,6 +263,10 @@ export function headsOf(model: Shrinkable): number[][] {
  * of the model before any were pruned. config.json says so as `pruned_heads`, which Transformers 4 reads.
  *
  * Errors: another family; no such head, or one that is gone already; none left in a layer.
+ *
+ * @example
+ * const model = BertForMaskedLM.fromConfig({ hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 });
+ * headsOf(pruneHeads(model, [[0]])); // [[1]]
  */
 export function pruneHeads<M extends Shrinkable>(model: M, gone: readonly (readonly number[])[]): M {
   checkWhole('pruneHeads', model);

@@ -136,7 +136,15 @@ export function masksByScore(rows: ReadonlyMap<string, Rows>, choice: MaskChoice
 const widthsOf = (rows: ReadonlyMap<string, Rows>): [name: string, width: number][] =>
   [...rows].map(([name, { width }]) => [name, width]);
 
-/** Weights that are held at zero. */
+/**
+ * Weights that are held at zero.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const pruned = new PrunedWeights(BertForMaskedLM.fromConfig(config));
+ * await pruned.prune({ sparsity: 0.5, scope: 'layer' });
+ * await pruned.sparsity(); // 0.5
+ */
 export class PrunedWeights {
   readonly #layers: [name: string, layer: Linear][];
   #masks: Map<string, Tensor> = new Map();
@@ -238,6 +246,11 @@ export const sparsityAt = (step: number, sparsity: number, end: number): number 
  * Prunes while a model trains: more weights as the steps go by, fast at first and slowly at the end, so that
  * those that are left can take over. A pattern such as 2:4, and what SparseGPT chooses, is set at once,
  * before the first step.
+ *
+ * @example
+ * const config = { vocabSize: 50, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const pruned = new PrunedWeights(BertForMaskedLM.fromConfig(config));
+ * const callback = gradualPruning(pruned, { sparsity: 0.5, scope: 'layer', steps: 100 });
  */
 export function gradualPruning(pruned: PrunedWeights, schedule: PruningSchedule): Callback {
   const { steps, sparsity, every = 20 } = schedule;

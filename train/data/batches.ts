@@ -29,6 +29,9 @@ const EPOCH_STREAM = 2 ** 32;
  * All batches of one epoch: every example once, in random order, examples of like length (in tokens) together
  * so that little is padded; a last smaller batch is kept. A function of (lengths, batchSize, seed, epoch)
  * alone: an interrupted epoch goes on by taking the rest of the same list.
+ *
+ * @example
+ * epochBatches([5, 9, 7], { batchSize: 2, seed: 0, epoch: 0 }).flat().sort(); // [0, 1, 2]
  */
 export function epochBatches(
   lengths: ArrayLike<number>,
@@ -49,7 +52,12 @@ export function epochBatches(
   return random.shuffle(batches);
 }
 
-/** The batches of `epochs` epochs one after another, from `start` on. */
+/**
+ * The batches of `epochs` epochs one after another, from `start` on.
+ *
+ * @example
+ * [...batches([5, 9, 7], { batchSize: 2, seed: 0, epochs: 1 })].length; // 2
+ */
 export function* batches(
   lengths: ArrayLike<number>,
   options: BatchOptions & { readonly epochs: number; readonly start?: BatchPosition },

@@ -45,6 +45,12 @@ export interface LabelledRow extends Texts {
  * integers by value, and an example's label is the index in that list. Throws one line naming file and line:
  * no such column, no rows, broken JSON or quotes, no UTF-8, a label that `labels` does not hold, one class
  * only.
+ *
+ * @example
+ * await saveFiles([{ path: 'mails.csv', data: 'text,label\nhello,ham\nwin now,spam\n' }]);
+ * const { examples, labels } = await readTable('mails.csv');
+ * labels; // ['ham', 'spam']
+ * examples[1]; // { text: 'win now', label: 1 }
  */
 export async function readTable(
   path: string,
@@ -70,7 +76,13 @@ export async function readTable(
   return { examples: rows.map(({ line: _, label, ...texts }) => ({ ...texts, label: index.get(label)! })), labels };
 }
 
-/** Reads the texts alone, of a file to predict on. Throws as readTable does. */
+/**
+ * Reads the texts alone, of a file to predict on. Throws as readTable does.
+ *
+ * @example
+ * await saveFiles([{ path: 'texts.csv', data: 'text\nhello\n' }]);
+ * await readTexts('texts.csv'); // [{ text: 'hello' }]
+ */
 export async function readTexts(path: string, options: TextColumns = {}): Promise<Texts[]> {
   const texts: Texts[] = [];
   for await (const { line, cells } of tableRows(path, options)) texts.push(textsOf(cells, `${path}:${line}`, options));
@@ -78,7 +90,13 @@ export async function readTexts(path: string, options: TextColumns = {}): Promis
   return texts;
 }
 
-/** The rows one by one, for files larger than memory. */
+/**
+ * The rows one by one, for files larger than memory.
+ *
+ * @example
+ * await saveFiles([{ path: 'mails.jsonl', data: '{ "text": "hello", "label": "ham" }\n' }]);
+ * for await (const { text, label } of streamTable('mails.jsonl')) console.log(text, label);
+ */
 export async function* streamTable(path: string, options: TableOptions = {}): AsyncGenerator<LabelledRow> {
   const { labelColumn = 'label' } = options;
   for await (const { line, cells } of tableRows(path, options)) {

@@ -10,6 +10,10 @@ const STREAM = 2 ** 40;
  * Draws example numbers with replacement, example i with probability weights[i] / sum, as PyTorch's
  * WeightedRandomSampler does: the function gives draw `index`, from 0 up without end, in O(log n). Error: no
  * weights, one that is negative or not finite, none above 0.
+ *
+ * @example
+ * const draw = weightedSampler([0, 1], 7);
+ * [draw(0), draw(1)]; // [1, 1]
  */
 export function weightedSampler(weights: ArrayLike<number>, seed: number): (index: number) => number {
   const ends = new Float64Array(weights.length);
@@ -35,6 +39,9 @@ export function weightedSampler(weights: ArrayLike<number>, seed: number): (inde
 /**
  * Weights by which each class is drawn equally often, however many examples it has: 1 / the size of the
  * example's class.
+ *
+ * @example
+ * balancedWeights([0, 0, 1]); // [0.5, 0.5, 1]
  */
 export function balancedWeights(labels: ArrayLike<number>): Float64Array {
   const sizes = new Map<number, number>();
@@ -51,6 +58,9 @@ export type Resampling = (typeof resamplings)[number];
  * class has as many as the largest, every example of a class as often as any other or once more ("over"); or
  * a random part of each class, as many as the smallest has ("under"; other parts in other epochs). Error: no
  * examples.
+ *
+ * @example
+ * resampledEpoch([0, 0, 0, 1], 'over', { seed: 0, epoch: 0 }).length; // 6
  */
 export function resampledEpoch(
   labels: ArrayLike<number>,
@@ -74,6 +84,9 @@ export function resampledEpoch(
 /**
  * The examples of one epoch, each once, in an order in which every stretch has the classes in their
  * proportions, to within an example or two a class: batches cut from it are stratified. Error: no examples.
+ *
+ * @example
+ * stratifiedEpoch([0, 1, 0, 1], { seed: 0, epoch: 0 }).sort(); // [0, 1, 2, 3]
  */
 export function stratifiedEpoch(
   labels: ArrayLike<number>,

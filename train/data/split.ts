@@ -26,6 +26,11 @@ export type SplitName = (typeof splitNames)[number];
 /**
  * Splits examples at random so that each class has the same share of every split, within one group. Equal
  * seeds give equal splits. Throws where a split with a share above 0 would be empty.
+ *
+ * @example
+ * const labels = Array.from({ length: 20 }, (_, i) => i % 2);
+ * const { train, test } = stratifiedSplit(labels, { seed: 0 });
+ * [train.length, test.length]; // [16, 2]
  */
 export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions): Split {
   const { fractions = { train: 0.8, validation: 0.1, test: 0.1 }, seed, groups } = options;

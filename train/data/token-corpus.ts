@@ -18,7 +18,14 @@ export interface TokenCorpus {
   read(start: number, end: number): Int32Array;
 }
 
-/** A corpus in memory. */
+/**
+ * A corpus in memory.
+ *
+ * @example
+ * const corpus = corpusOf([[5, 6], [7]], 10);
+ * corpus.offsets; // [0, 2, 3]
+ * corpus.read(1, 3); // [6, 7]
+ */
 export function corpusOf(documents: readonly ArrayLike<number>[], vocabSize: number): TokenCorpus {
   const offsets = new Float64Array(documents.length + 1);
   documents.forEach(({ length }, i) => (offsets[i + 1] = offsets[i]! + length));
@@ -52,6 +59,9 @@ export function documentAt(offsets: Float64Array, position: number): number {
 /**
  * The corpus with one more token, such as `<|endoftext|>`, at the end of each document: windows over it may
  * hold parts of several, and the model learns where one ends.
+ *
+ * @example
+ * withSeparators(corpusOf([[5, 6], [7]], 10), 0).read(0, 5); // [5, 6, 0, 7, 0]
  */
 export function withSeparators(corpus: TokenCorpus, separatorId: number): TokenCorpus {
   if (!Number.isInteger(separatorId) || separatorId < 0 || separatorId >= corpus.vocabSize)

@@ -23,6 +23,10 @@ export type ExpectedTokens = Partial<TokenWriterOptions>;
  * Writes tokenised documents as a folder, whole or not at all, in bounded memory; an older corpus there is
  * replaced. Errors, one line: an id outside of the vocabulary, no documents, a folder that holds other
  * things, whatever keeps a file from being written (a full disk, permissions).
+ *
+ * @example
+ * const { tokens } = await writeTokenCorpus('written', [[5, 6], [7]], { vocabSize: 10, tokenizer: 'mine' });
+ * tokens; // 3
  */
 export function writeTokenCorpus(
   folder: string,
@@ -49,6 +53,11 @@ export function writeTokenCorpus(
  * vocabulary or a tokenizer other than the one expected, and, unless `verify` is false, files whose SHA-256
  * is not that in manifest.json, for which all are read (about a second for each GB). A corpus of an earlier
  * version has no manifest.json; `verifyTokenCorpus` checks its ids.
+ *
+ * @example
+ * await writeTokenCorpus('ids', [[5, 6], [7]], { vocabSize: 10, tokenizer: 'mine' });
+ * const corpus = await openTokenCorpus('ids', { vocabSize: 10 });
+ * corpus.read(0, 3); // [5, 6, 7]
  */
 export function openTokenCorpus(
   folder: string,
@@ -94,7 +103,13 @@ async function verifyFiles(folder: string): Promise<void> {
   if (await hasManifest(parent)) await verifyManifest(parent, { mend: remake, below: basename(path) });
 }
 
-/** Reads a whole corpus and checks that its ids are those whose hash meta.json has. */
+/**
+ * Reads a whole corpus and checks that its ids are those whose hash meta.json has.
+ *
+ * @example
+ * await writeTokenCorpus('verified', [[5, 6], [7]], { vocabSize: 10, tokenizer: 'mine' });
+ * await verifyTokenCorpus('verified');
+ */
 export async function verifyTokenCorpus(folder: string): Promise<void> {
   const corpus = await openTokenCorpus(folder);
   try {

@@ -41,6 +41,10 @@ function* partsOfRows<Row extends TokenRow>(
  * Tokenises once, before training. Keeping both ends of long texts classifies better than the beginning alone
  * (Sun et al. 2019, "How to fine-tune BERT for text classification", 5.3.1); pairs are cut at their ends, the
  * longer text first.
+ *
+ * @example
+ * const [{ inputIds }] = tokenise(BertTokenizer.default(), [{ text: 'hello world', label: 0 }], 128);
+ * inputIds; // [101, 7592, 2088, 102]
  */
 export function tokenise<Label extends Target = number>(
   tokenizer: AnyTokenizer,
@@ -91,7 +95,13 @@ type ClassificationArray = 'inputIds' | 'attentionMask' | 'labels';
  */
 export type ClassificationBatch = DeviceBatch<ClassificationArray> & Partial<DeviceBatch<'tokenTypeIds'>>;
 
-/** Rows are padded to one length, see `paddedLength`. */
+/**
+ * Rows are padded to one length, see `paddedLength`.
+ *
+ * @example
+ * const rows = tokenise(BertTokenizer.default(), [{ text: 'hello world', label: 0 }], 128);
+ * collate(rows, 0).inputIds.shape; // [1, 8]
+ */
 export function collate(
   examples: readonly TokenisedExample<Target>[],
   padTokenId: number,

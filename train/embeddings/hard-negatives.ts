@@ -23,6 +23,14 @@ export interface MiningOptions {
  * true of it, the nearest first, as sentence-transformers' `mine_hard_negatives` takes them; fewer than
  * `count` where margins leave fewer. Documents are those of the pairs; every document that any pair has for
  * the same anchor is left out. Error: a range that holds nothing.
+ *
+ * @example
+ * const model = await SentenceTransformer.fromPretrained('models/pretrained/help-search-small');
+ * const pairs = [
+ *   { source: 'save a file', target: 'Choose File - Save.' },
+ *   { source: 'print a file', target: 'Choose File - Print.' },
+ * ];
+ * const negatives = await mineHardNegatives(model, pairs, { count: 1 });
  */
 export async function mineHardNegatives(
   model: SentenceTransformer,

@@ -38,6 +38,9 @@ export interface RankingOptions {
  * MultipleNegativesRankingLoss (Henderson et al. 2017; InfoNCE, van den Oord et al. 2018): each anchor must
  * find its positive among the positives of the batch and further columns of hard negatives, by the
  * cross-entropy of scale x cosine. Columns: anchors, positives, any number of negatives.
+ *
+ * @example
+ * multipleNegativesRanking()([eye(2), eye(2)]); // 0.000
  */
 export function multipleNegativesRanking({ scale = 20, symmetric = false }: RankingOptions = {}): EmbeddingLoss {
   if (!(scale > 0)) throw new Error(`multipleNegativesRanking: scale must be above 0, got ${scale}`);
@@ -57,6 +60,10 @@ export function multipleNegativesRanking({ scale = 20, symmetric = false }: Rank
 /**
  * CoSENTLoss (Su 2022): log(1 + sum of exp(scale (cos_i - cos_j))) over all pairs i that have a lower score
  * than j: cosines need not be the scores, only in their order. Columns: the two sides.
+ *
+ * @example
+ * const [a, b] = [tensor([[1, 0], [1, 0]]), tensor([[1, 0], [0, 1]])];
+ * coSent()([a, b], tensor([1, 0])); // 0.000
  */
 export function coSent({ scale = 20 }: Pick<RankingOptions, 'scale'> = {}): EmbeddingLoss {
   if (!(scale > 0)) throw new Error(`coSent: scale must be above 0, got ${scale}`);
@@ -89,6 +96,9 @@ export interface TripletOptions {
 /**
  * TripletLoss (Schroff et al. 2015): the mean of max(d(anchor, positive) - d(anchor, negative) + margin, 0).
  * Columns: anchors, positives, negatives.
+ *
+ * @example
+ * triplet({ margin: 1 })([tensor([[0, 0]]), tensor([[0, 1]]), tensor([[0, 1]])]); // 1
  */
 export function triplet({ distance = 'euclidean', margin = 5 }: TripletOptions = {}): EmbeddingLoss {
   if (!Object.hasOwn(distances, distance))
@@ -106,6 +116,10 @@ export function triplet({ distance = 'euclidean', margin = 5 }: TripletOptions =
  * of features in `dims`, summed with the weights (default 1): vectors may then be cut to any of them. As in
  * sentence-transformers, the features that are cut off one length serve the next lower one, divided by their
  * length.
+ *
+ * @example
+ * const columns = [eye(4), eye(4)];
+ * matryoshka(multipleNegativesRanking(), [4, 2])(columns).shape; // []
  */
 export function matryoshka(loss: EmbeddingLoss, dims: readonly number[], weights?: readonly number[]): EmbeddingLoss {
   if (dims.length === 0 || !dims.every((dim) => Number.isInteger(dim) && dim > 0))

@@ -13,6 +13,12 @@ import type { Answer } from './requests.ts';
  * Answers of one model on the disk, by their requests' keys: a line each, `["key", answer]`, appended as they
  * come, so that a killed run goes on where it stopped. A line that was cut, by a kill or a full disk, is no
  * answer; the next one begins on a line of its own.
+ *
+ * @example
+ * const cache = await AnswerCache.open('answers.jsonl');
+ * cache.set('2 + 2 = 4', [-0.1, true]);
+ * cache.get('2 + 2 = 4'); // [-0.1, true]
+ * cache.close();
  */
 export class AnswerCache {
   readonly path: string;

@@ -34,6 +34,11 @@ export interface CompareOptions extends Omit<ExplainOptions, 'method'> {
 /**
  * How faithful each method is on some texts, beside scores drawn at random. Numbers are of the target's
  * probability unless `output` says otherwise.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const options = { methods: ['gradient-x-input'] } as const;
+ * const compared = await compareMethods(model, tokenizer, ['Win a prize now'], options);
  */
 export async function compareMethods(
   model: Module,
@@ -90,6 +95,11 @@ export function shareFound(scores: readonly number[], truth: readonly number[]):
 
 /**
  * A table, a method a row; p: how often chance makes a deletion curve differ as much from a random order's.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const options = { methods: ['gradient-x-input'] } as const;
+ * console.log(comparisonTable(await compareMethods(model, tokenizer, ['Win a prize now'], options)));
  */
 export function comparisonTable(compared: readonly ComparedMethod[]): string {
   const random = compared.find(({ method }) => method === 'random')!;

@@ -68,6 +68,11 @@ function withWords(text: string, words: readonly Word[], others: ReadonlyMap<num
  *
  * Errors, each one line: a classifier of several labels at once or of a score; a text without words; one that
  * is longer than either model reads.
+ *
+ * @example
+ * const classifier = await pipeline('text-classification');
+ * const filler = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const { changes } = await counterfactual(classifier, filler, 'Win a prize now', { changes: 1 });
  */
 export async function counterfactual(
   classifier: TextEncoder<SequenceClassificationModel>,
@@ -172,7 +177,15 @@ function marked(
 export const counterfactualLines = (found: Counterfactual): string =>
   `${verdictOf(found)}\n  ${marked(found, ({ from, to }) => `[${from} -> ${to}]`)}`;
 
-/** Counterfactuals as one HTML file that needs no other. */
+/**
+ * Counterfactuals as one HTML file that needs no other.
+ *
+ * @example
+ * const classifier = await pipeline('text-classification');
+ * const filler = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const found = await counterfactual(classifier, filler, 'Win a prize now', { changes: 1 });
+ * await saveFiles([{ path: 'found.html', data: counterfactualPage([found], 'What would change it') }]);
+ */
 export function counterfactualPage(found: readonly Counterfactual[], title: string): string {
   const sections = found.map((each) => {
     const mark = ({ from, to }: WordChange): string => `<del>${escapeHtml(from)}</del> <ins>${escapeHtml(to)}</ins>`;

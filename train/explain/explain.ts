@@ -79,6 +79,11 @@ export interface Explanation {
  * Errors, each one line: a text without tokens, or one that is longer than the model reads; a target that the
  * model does not have; an output that is not finite, with the module where that begins; attention asked for
  * of a model without it; a method's own limits.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const { tokens, scores } = await explain(model, tokenizer, 'Win a prize', { method: 'gradient-x-input' });
+ * tokens.length === scores.length; // true
  */
 export async function explain(
   model: Module,

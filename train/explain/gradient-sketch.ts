@@ -55,6 +55,11 @@ const projected = (x: Tensor, by: Tensor | undefined): Tensor => (by ? matmul(x,
  * the gradient of a weight is a sum over tokens of errors by inputs, and with both projected at random the
  * product of two of them is that of the whole gradients in the mean (as TRAK, Park et al. 2023, and LoGra,
  * Choe et al. 2024, do). `labels`: the class of each row. Error, one line: packed weights.
+ *
+ * @example
+ * const classifier = await pipeline('text-classification');
+ * const rows = tokenise(classifier.tokenizer, [{ text: 'Win a prize', label: 1 }], 64);
+ * (await gradientSketches(classifier, rows, [1])).length; // 1
  */
 export async function gradientSketches(
   { model, tokenizer }: TextEncoder<SequenceClassificationModel>,

@@ -109,6 +109,11 @@ export interface InfluenceOptions {
  *
  * Errors, each one line: no states, or no examples; labels of another kind than one class each; a head that
  * is no linear layer.
+ *
+ * @example
+ * const classifier = { ...(await pipeline('text-classification')) };
+ * const examples = [{ text: 'Win a prize', label: 1 }, { text: 'See you at 5', label: 0 }];
+ * const [found] = await influences([classifier], examples, ['A prize for you']);
  */
 export async function influences(
   states: readonly Classifier[],

@@ -12,6 +12,11 @@ type SameText = readonly [Explanation, ...Explanation[]];
  * arrow keys lead to; a table has them all. Orange is for the target and blue against it, which the
  * colour-blind tell apart; lines under the words, whole or dashed, say the same. Dark where the reader's
  * system is.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const explanation = await explain(model, tokenizer, 'Win a prize', { method: 'gradient-x-input' });
+ * await saveFiles([{ path: 'explanation.html', data: explanationPage([explanation]) }]);
  */
 export function explanationPage(explanations: readonly Explanation[], title = 'Explanation'): string {
   const texts = byText(explanations);

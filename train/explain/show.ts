@@ -16,6 +16,11 @@ export interface ShowOptions {
 /**
  * An explanation for a terminal: what was explained, the text with each token on a colour for how much it
  * counts, and a table of the tokens that count most.
+ *
+ * @example
+ * const { model, tokenizer } = await pipeline('text-classification');
+ * const explanation = await explain(model, tokenizer, 'Win a prize', { method: 'gradient-x-input' });
+ * console.log(showExplanation(explanation, { colours: true, top: 3 }));
  */
 export function showExplanation(explanation: Explanation, { colours: isColoured, top = 10 }: ShowOptions): string {
   const { method, scale, texts, tokens, scores, errors, output, baseline, delta } = explanation;

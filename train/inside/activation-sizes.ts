@@ -39,6 +39,11 @@ export interface ActivationSizeOptions extends ActivationOptions {
  * How large activations are on rows of tokens, at `sizedPlaces`, in the order in which they come. Units that
  * stand out on all texts, as in many trained models, are what quantisation suffers from (Dettmers et al.
  * 2022). All numbers are held in memory. Errors: no rows; a model without such places.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const rows = tokenise(tokenizer, [{ text: 'My fellow citizens', label: 0 }], 64);
+ * const [{ name }] = await activationSizes(model, rows);
  */
 export async function activationSizes(
   model: Module,

@@ -29,6 +29,12 @@ async function packed(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
  * three views (Vig 2019): all heads of all layers as small maps, one head as a map with its values, and lines
  * from token to token for some heads of a layer. Layer and head are chosen by mouse or keyboard; values are
  * read out, and stand in a table. Weights are kept in 8 bits. Error, one line: there is nothing to show.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const stacks = await attentionPatterns(model, tokenizer, 'My fellow citizens');
+ * const page = await attentionPage([{ text: 'My fellow citizens', stacks }]);
+ * await saveFiles([{ path: 'attention.html', data: page }]);
  */
 export async function attentionPage(shown: readonly ShownAttention[], title = 'Attention'): Promise<string> {
   if (!shown.some(({ stacks }) => stacks.some(({ layers }) => layers.length > 0)))

@@ -8,7 +8,13 @@ import { meanOf } from './points.ts';
 import type { Points } from './points.ts';
 import { tokenOf, tokenTable } from './weights.ts';
 
-/** The embeddings of tokens. Error, one line: a text that is several tokens; a model without a table. */
+/**
+ * The embeddings of tokens. Error, one line: a text that is several tokens; a model without a table.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * (await tokenVectors(model, tokenizer, ['war', 'peace'])).count; // 2
+ */
 export async function tokenVectors(model: Module, tokenizer: AnyTokenizer, tokens: readonly string[]): Promise<Points> {
   const { rows, width } = await tokenTable(model);
   const values = new Float32Array(tokens.length * width);
@@ -24,6 +30,10 @@ export interface TextVectorOptions extends ActivationOptions {
 /**
  * A vector for each text, the mean of its tokens' residual stream behind a layer; behind the last layer of an
  * encoder this is sentence-transformers' mean pooling. Texts that are longer than the model reads are cut.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * (await textVectors(model, tokenizer, ['My fellow citizens', 'The state'])).width; // 128
  */
 export async function textVectors(
   model: Module,
@@ -51,6 +61,10 @@ export async function textVectors(
 /**
  * Where points lie along their two main directions (PCA): [x, y] each, and the share of the variance that
  * each direction has. Error, one line: fewer than three points, or numbers that are not finite.
+ *
+ * @example
+ * const values = Float32Array.of(0, 0, 1, 1, 2, 2);
+ * principalMap({ count: 3, width: 2, values }).shares; // [1, 0]
  */
 export function principalMap(points: Points): {
   readonly points: [x: number, y: number][];

@@ -28,6 +28,10 @@ import type { Points } from './points.ts';
 /**
  * Activations at one place of all tokens of rows but the first of each: in many models its numbers are unlike
  * all others, and large (Sun et al. 2024).
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * (await tokenActivations(model, [Int32Array.of(2, 7, 3)], 'blocks.0.hook_resid_post')).count; // 2
  */
 export async function tokenActivations(
   model: LanguageModel,
@@ -92,7 +96,16 @@ function shownTokens(tokenizer: AnyTokenizer, ids: Int32Array): string[] {
   });
 }
 
-/** What each feature is active on in rows of tokens, by its number; one that never is has no examples. */
+/**
+ * What each feature is active on in rows of tokens, by its number; one that never is has no examples.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const autoencoder = new SparseAutoencoder({ width: 128, features: 16, active: 2 });
+ * const rows = [Int32Array.from(tokenizer.idsOf('My fellow citizens', { addSpecialTokens: true }))];
+ * const features = await featuresOf(model, tokenizer, autoencoder, rows, 'blocks.0.hook_resid_post');
+ * features.length; // 16
+ */
 export async function featuresOf(
   model: LanguageModel,
   tokenizer: AnyTokenizer,
@@ -169,6 +182,12 @@ const maskedShare = 0.15;
  * Runs a model on rows with an autoencoder's reconstructions put back at a place. The loss is that of the
  * next tokens, or of a model of masked tokens that of 15% of them, masked. The first token of each row stays
  * as it is. Error, one line: no rows; a model of masked tokens whose tokenizer has no mask.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const autoencoder = new SparseAutoencoder({ width: 128, features: 16, active: 2 });
+ * const rows = [Int32Array.from(tokenizer.idsOf('My fellow citizens', { addSpecialTokens: true }))];
+ * await testAutoencoder(model, tokenizer, autoencoder, rows, 'blocks.0.hook_resid_post');
  */
 export async function testAutoencoder(
   model: LanguageModel,

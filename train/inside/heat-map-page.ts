@@ -24,6 +24,10 @@ export interface NamedMap {
  * Maps of numbers, such as scores by layer and head, as one HTML file that needs no other and no network:
  * blue above 0, orange below, with the values under the pointer, by the arrow keys, and in tables. `end` is
  * HTML that stands below them.
+ *
+ * @example
+ * const map = { title: 'scores', rows: ['0', '1'], columns: ['a', 'b'], values: [0.1, 0.9, -0.4, 0.2] };
+ * await saveFiles([{ path: 'map.html', data: heatMapPage([map], 'Heads') }]);
  */
 export function heatMapPage(maps: readonly NamedMap[], title: string, end = ''): string {
   const wrong = maps.find(({ rows, columns, values }) => values.length !== rows.length * columns.length);

@@ -36,6 +36,11 @@ export interface InductionScores {
 /**
  * Which heads of a decoder repeat what came before (Olsson et al. 2022, "induction heads"). Error, one line:
  * a model that sees the tokens to come; rows that are longer than it reads.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const { induction } = await inductionScores(model, { length: 8, rows: 2 });
+ * [induction.layers, induction.width]; // [1, 2]
  */
 export async function inductionScores(
   model: LanguageModel & { readonly config: { readonly vocabSize: number } },
@@ -98,7 +103,14 @@ export async function inductionScores(
   };
 }
 
-/** The mean log-probability of the tokens from `from` on, each by the logits before it. */
+/**
+ * The mean log-probability of the tokens from `from` on, each by the logits before it.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const inputs = { inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) };
+ * const map = await headAblation(model, inputs, logProbMetric(Int32Array.of(2, 7, 3), 1));
+ */
 export function logProbMetric(ids: Int32Array, from: number, end = ids.length): Metric {
   return (logits) => {
     const rows = logits.shape[0]!;

@@ -54,6 +54,12 @@ const numberOf = async (x: Tensor): Promise<number> => Number((await x.data())[0
  *     await activationPatching(model, { clean, corrupted }, metric);
  *
  * Errors, each one line: rows of different lengths; a metric that is the same for both, or no number a row.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const inputs = (ids: number[]) => ({ inputIds: tensor([ids], { dtype: 'i32' }) });
+ * const [clean, corrupted] = [inputs([2, 7, 3]), inputs([2, 8, 3])];
+ * await activationPatching(model, { clean, corrupted }, logProbMetric(Int32Array.of(2, 7, 3), 2));
  */
 export async function activationPatching(
   model: LanguageModel,
@@ -110,6 +116,12 @@ function checkedMetric(metric: Metric, logits: Tensor): Tensor {
 /**
  * What a metric loses by each head: that of the model as it is less that without what the head gives (z is 0
  * there), [layers][heads]. Inputs are one row.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const inputs = { inputIds: tensor([[2, 7, 3]], { dtype: 'i32' }) };
+ * const { values } = await headAblation(model, inputs, logProbMetric(Int32Array.of(2, 7, 3), 1));
+ * values.length; // 2
  */
 export async function headAblation(model: LanguageModel, inputs: Inputs, metric: Metric): Promise<LayerMap> {
   using _mode = evalMode(model);

@@ -87,6 +87,11 @@ export interface LensOptions extends PatternOptions {
  * last norm and head, as if the layers after it added nothing. Of a decoder each place says the next token,
  * of a model of masked tokens its own. With a `translator`, the tuned lens (Belrose et al. 2023). Error, one
  * line: a model without logits for each token.
+ *
+ * @example
+ * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
+ * const tokenizer = await loadTokenizer('models/pretrained/gpt-small');
+ * const lens = await logitLens(model, tokenizer, 'My fellow citizens', { top: 1 });
  */
 export async function logitLens(
   model: LanguageModel,

@@ -3,7 +3,12 @@ import type { Module } from '../../models/index.ts';
 import { SavedWeights, writeSafetensors } from '../../models/io/safetensors.ts';
 import { describeReport, matchWeights, readMatches, tensorsToWrite } from '../../models/io/state-dict.ts';
 
-/** Writes a module's weights as one safetensors file, whole or not at all. */
+/**
+ * Writes a module's weights as one safetensors file, whole or not at all.
+ *
+ * @example
+ * await saveModule('layer.safetensors', new Linear(4, 2));
+ */
 export const saveModule = (path: string, module: Module): Promise<void> =>
   writeSafetensors(path, tensorsToWrite(module));
 

@@ -43,6 +43,10 @@ const row = (ids: ArrayLike<number>): Tensor => tensor(Int32Array.from(ids), { s
 /**
  * Reads a text, or a pair. Of an encoder-decoder the second one is what the decoder writes; without it the
  * model writes it itself. Errors, each one line: a text that is empty or longer than the model reads.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const text = await readInputs(model, tokenizer, 'My fellow citizens');
  */
 export async function readInputs(
   model: Module,
@@ -115,6 +119,11 @@ const stackNames = {
 /**
  * The attention weights of every layer and head on a text or a pair: of an encoder or a decoder one stack,
  * of an encoder-decoder three. Errors, each one line: a model without attention; a text that it cannot read.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * const [stack] = await attentionPatterns(model, tokenizer, 'My fellow citizens');
+ * console.log(stack);
  */
 export async function attentionPatterns(
   model: Module,

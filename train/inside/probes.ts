@@ -108,6 +108,11 @@ function standardised(values: Float32Array, width: number, count: number): Float
  * drawn with the frequencies of the true ones: what a probe can learn by heart. The model is not changed.
  *
  * Errors, each one line: fewer than two labels; no rows to train or to test on.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const rows = Array.from({ length: 8 }, (_, i) => ({ inputIds: [i, i + 1], labels: [i % 2, 1 - (i % 2)] }));
+ * const probes = await linearProbes(model, rows, { steps: 5 });
  */
 export async function linearProbes(
   model: LanguageModel,

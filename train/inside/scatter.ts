@@ -24,7 +24,13 @@ const letters = 'ox+*#%@=';
 /** Of a terminal's 256 colours, near to those of the page. */
 const terminalColours = [32, 166, 35, 169, 75, 172, 244, 99];
 
-/** Points as lines for a terminal: a letter for each label, or without labels the texts themselves. */
+/**
+ * Points as lines for a terminal: a letter for each label, or without labels the texts themselves.
+ *
+ * @example
+ * const points = [[0, 0], [1, 1]] as const;
+ * console.log(scatterLines({ texts: ['war', 'peace'], maps: [] }, points, { columns: 20 }));
+ */
 export function scatterLines(
   { texts, labels, labelNames = [] }: Scatter,
   points: readonly (readonly [x: number, y: number])[],
@@ -68,6 +74,10 @@ export function scatterLines(
  * at the points that the arrow keys lead to; labels have colours and shapes and can be hidden, texts be
  * looked for, parts be seen closer; a table has all points. Errors, each one line: no points or no maps; a
  * map or labels of another length.
+ *
+ * @example
+ * const maps = [{ name: 'PCA', note: '99% of the variance', points: [[0, 0], [1, 1]] as const }];
+ * await saveFiles([{ path: 'scatter.html', data: scatterPage({ texts: ['war', 'peace'], maps }, 'Words') }]);
  */
 export function scatterPage({ texts, labels, labelNames = [], maps }: Scatter, title: string): string {
   const wrong = maps.find(({ points }) => points.length !== texts.length);

@@ -44,6 +44,10 @@ export interface AutoencoderShape {
  * TopK sparse autoencoder (Gao et al. 2024): of an activation x (N, D), moved and scaled, the `active`
  * largest of relu(W_e (x - b) + b_e) are kept, codes (N, F), and the sum of their directions, unit rows of
  * W_d, is the reconstruction (N, D).
+ *
+ * @example
+ * const autoencoder = new SparseAutoencoder({ width: 8, features: 32, active: 4 });
+ * autoencoder.forward(randn(10, 8)).shape; // [10, 8]
  */
 export class SparseAutoencoder extends Module {
   readonly encoder: Parameter; // (F, D)
@@ -162,6 +166,11 @@ export interface AutoencoderOptions {
  * Trains an autoencoder on activations [count, width]: squared error, and 1/32 of that of what is missed, by
  * the dead features (AuxK); the decoder's rows keep length 1 and get no gradient along themselves (Bricken et
  * al. 2023). Errors, each one line: no activations, numbers that are not finite, all of them alike.
+ *
+ * @example
+ * const values = Float32Array.from({ length: 64 * 8 }, (_, i) => Math.sin(i));
+ * const points = { count: 64, width: 8, values };
+ * const autoencoder = await trainAutoencoder(points, { features: 16, active: 2 }, { steps: 5 });
  */
 export async function trainAutoencoder(
   { count, width, values }: Points,

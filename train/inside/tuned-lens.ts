@@ -12,6 +12,9 @@ import { readModule } from './module-file.ts';
 /**
  * An affine map for the embeddings and for each layer but the last: h + W h + b, at first h itself, as in the
  * paper's library.
+ *
+ * @example
+ * new TunedLens(4, 8).translate(0, ones(1, 8)); // [[1, 1, 1, 1, 1, 1, 1, 1]]
  */
 export class TunedLens extends Module implements Translator {
   readonly layers: ModuleList<Linear>;
@@ -84,6 +87,10 @@ function divergences(
  * Trains a lens to say at each layer what the model says in the end, by the divergence from it (Belrose et
  * al. 2023). Rows are of one length, tokens of texts like those to be looked at; the model is not changed.
  * Errors, each one line: no rows; a model without logits for each token.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 2, nHead: 2 });
+ * const lens = await trainTunedLens(model, [Int32Array.of(2, 7, 3)], { steps: 2 });
  */
 export async function trainTunedLens(
   model: LanguageModel,
@@ -119,7 +126,13 @@ export async function trainTunedLens(
   return lens;
 }
 
-/** How far each layer's words are from the model's: KL in nats a token, by layer; 0 of the last one. */
+/**
+ * How far each layer's words are from the model's: KL in nats a token, by layer; 0 of the last one.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 2, nHead: 2 });
+ * const divergences = await lensDivergences(model, [Int32Array.of(2, 7, 3)]);
+ */
 export async function lensDivergences(
   model: LanguageModel,
   rows: readonly Int32Array[],

@@ -172,6 +172,10 @@ export function curveOf(minDist: number): { readonly a: number; readonly b: numb
  * Points in the plane, [x, y] each, that keep neighbours together: from where `start` puts them, such as the
  * main directions (PCA), edges of `fuzzyGraph` attract and random other points repel, as in umap-learn. Equal
  * seeds give equal maps. Distances between groups, and how dense they look, mean little.
+ *
+ * @example
+ * const points = { count: 20, width: 2, values: Float32Array.from({ length: 40 }, (_, i) => Math.sin(i)) };
+ * umap(points, principalMap(points).points, { neighbours: 5, epochs: 10 }).length; // 20
  */
 export function umap(
   points: Points,
@@ -233,6 +237,11 @@ function scaled(start: readonly (readonly [number, number])[], random: Random): 
  * How true a map is: 1 less a penalty for each neighbour on the map that is none among the points, by its
  * rank there (Venna and Kaski 2001). 1: none; about 0.5 for a map at random. `neighbours`: without the point
  * itself, fewer than half of the points.
+ *
+ * @example
+ * const values = Float32Array.from({ length: 20 }, (_, i) => i);
+ * const map = Array.from({ length: 20 }, (_, i) => [i, 0] as const);
+ * trustworthiness({ count: 20, width: 1, values }, map, { neighbours: 3, metric: 'euclidean' }); // 1
  */
 export function trustworthiness(
   points: Points,

@@ -24,6 +24,10 @@ export interface WeightSize {
 /**
  * Norms and the largest singular values of a model's matrices, in the order of its parameters: a matrix that
  * stands out, in size or because it uses few directions, is one to look at.
+ *
+ * @example
+ * const [size] = await weightSizes(new Linear(4, 2));
+ * size.shape; // [2, 4]
  */
 export async function weightSizes(model: Module, { singularValues = 1 } = {}): Promise<WeightSize[]> {
   const sizes: WeightSize[] = [];
@@ -57,7 +61,13 @@ export function tokenOf(tokenizer: AnyTokenizer, text: string): number {
   throw new Error(`"${text}" is ${ids.length} tokens; give text that is one, such as a common word`);
 }
 
-/** Tokens whose embeddings lie nearest to a token's, by cosine similarity, the nearest first. */
+/**
+ * Tokens whose embeddings lie nearest to a token's, by cosine similarity, the nearest first.
+ *
+ * @example
+ * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
+ * (await nearestTokens(model, tokenizer, 'war', 3)).length; // 3
+ */
 export async function nearestTokens(
   model: Module,
   tokenizer: AnyTokenizer,

@@ -5,6 +5,9 @@ import type { WeightOptions } from './rows.ts';
 /**
  * Matthews' correlation of true and predicted classes, from -1 to 1, for any number of classes; 0 where one
  * of the two is constant. scikit-learn's `matthews_corrcoef` (Gorodkin 2004).
+ *
+ * @example
+ * matthewsCorrcoef([0, 0, 1, 1], [0, 1, 1, 1]); // 0.5774
  */
 export function matthewsCorrcoef(
   yTrue: ArrayLike<number>,
@@ -38,6 +41,9 @@ export interface KappaOptions extends WeightOptions {
 /**
  * Cohen's kappa of two annotators: 1 - (disagreement) / (disagreement by chance); scikit-learn's
  * `cohen_kappa_score`. NaN where both give one and the same class throughout.
+ *
+ * @example
+ * cohenKappa([0, 0, 1, 1], [0, 1, 1, 1]); // 0.5
  */
 export function cohenKappa(y1: ArrayLike<number>, y2: ArrayLike<number>, options: KappaOptions = {}): number {
   const counts = countClasses('cohenKappa', y1, y2, options);
@@ -62,6 +68,9 @@ export function cohenKappa(y1: ArrayLike<number>, y2: ArrayLike<number>, options
 /**
  * The mean of the recall of the classes that occur in yTrue; scikit-learn's `balanced_accuracy_score`.
  * `adjusted` moves chance to 0 and keeps 1; with one class only it is NaN or -Infinity, as there.
+ *
+ * @example
+ * balancedAccuracy([0, 0, 0, 1], [0, 0, 0, 0]); // 0.5
  */
 export function balancedAccuracy(
   yTrue: ArrayLike<number>,
@@ -74,7 +83,12 @@ export function balancedAccuracy(
   return options.adjusted ? (score - chance) / (1 - chance) : score;
 }
 
-/** Share of rows that are wrong, 1 - accuracy; scikit-learn's `hamming_loss` of one label a row. */
+/**
+ * Share of rows that are wrong, 1 - accuracy; scikit-learn's `hamming_loss` of one label a row.
+ *
+ * @example
+ * hammingLoss([0, 1, 1, 0], [0, 1, 0, 0]); // 0.25
+ */
 export function hammingLoss(yTrue: ArrayLike<number>, yPred: ArrayLike<number>, options: WeightOptions = {}): number {
   return 1 - accuracy(yTrue, yPred, options);
 }

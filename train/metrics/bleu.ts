@@ -49,6 +49,9 @@ export interface BleuScore {
  * BLEU of a corpus (Papineni et al. 2002), equal to sacrebleu's `BLEU(...).corpus_score`. `references[i]` is
  * the reference of `hypotheses[i]`, or a list of them: by row, not one list for each reference file as
  * sacrebleu has it. An empty reference counts as a reference of no words.
+ *
+ * @example
+ * corpusBleu(['the cat sat on the mat'], ['the cat sat on a mat']).score; // 53.7285
  */
 export function corpusBleu(
   hypotheses: readonly string[],
@@ -60,6 +63,9 @@ export function corpusBleu(
 
 /**
  * BLEU of one sentence, equal to sacrebleu's `sentence_bleu`: as of a corpus of one, with effective order.
+ *
+ * @example
+ * sentenceBleu('the cat sat on the mat', 'the cat sat on the mat').score; // 100
  */
 export function sentenceBleu(hypothesis: string, references: References, options: BleuOptions = {}): BleuScore {
   return scoreCorpus('sentenceBleu', [hypothesis], [references], { effectiveOrder: true, ...options });

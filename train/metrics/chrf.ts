@@ -35,6 +35,9 @@ export interface ChrfScore {
  * chrF (Popović 2015) and chrF++ (2017) of a corpus, equal to sacrebleu's `CHRF(...).corpus_score`: the
  * F-score of character n-grams, and of word n-grams, summed over rows. Of several references the one of the
  * best score counts. `references[i]` is the reference of `hypotheses[i]`, or a list of them.
+ *
+ * @example
+ * corpusChrf(['the cat'], ['the cat']).score; // 100
  */
 export function corpusChrf(
   hypotheses: readonly string[],
@@ -44,7 +47,12 @@ export function corpusChrf(
   return scoreCorpus('corpusChrf', hypotheses, references, options);
 }
 
-/** chrF of one sentence, equal to sacrebleu's `sentence_chrf`: as of a corpus of one. */
+/**
+ * chrF of one sentence, equal to sacrebleu's `sentence_chrf`: as of a corpus of one.
+ *
+ * @example
+ * sentenceChrf('the cat', 'the hat').score; // 28.0556
+ */
 export function sentenceChrf(hypothesis: string, references: References, options: ChrfOptions = {}): ChrfScore {
   return scoreCorpus('sentenceChrf', [hypothesis], [references], options);
 }

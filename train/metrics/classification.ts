@@ -26,7 +26,12 @@ export interface ClassScores extends Scores {
   readonly support: number;
 }
 
-/** Share of rows at which yPred equals yTrue. Both: class indices, same length, not empty. */
+/**
+ * Share of rows at which yPred equals yTrue. Both: class indices, same length, not empty.
+ *
+ * @example
+ * accuracy([0, 1, 1, 0], [0, 1, 0, 0]); // 0.75
+ */
 export function accuracy(
   yTrue: ArrayLike<number>,
   yPred: ArrayLike<number>,
@@ -43,7 +48,12 @@ export function accuracy(
   return right / total;
 }
 
-/** Precision, recall, F1 and support of each class, by ascending label; scikit-learn's `average=None`. */
+/**
+ * Precision, recall, F1 and support of each class, by ascending label; scikit-learn's `average=None`.
+ *
+ * @example
+ * perClassScores([0, 1, 1, 0], [0, 1, 0, 0]).map(({ recall }) => recall); // [1, 0.5]
+ */
 export function perClassScores(
   yTrue: ArrayLike<number>,
   yPred: ArrayLike<number>,
@@ -56,6 +66,9 @@ export function perClassScores(
 /**
  * Precision, recall and F1 by the rules of scikit-learn's `precision_recall_fscore_support`; micro pools the
  * counts, macro takes the mean over classes, weighted the mean weighted by support.
+ *
+ * @example
+ * precisionRecallF1([0, 1, 1, 0], [0, 1, 0, 0]).f1; // 0.6667
  */
 export function precisionRecallF1(
   yTrue: ArrayLike<number>,
@@ -65,19 +78,36 @@ export function precisionRecallF1(
   return averageScores('precisionRecallF1', yTrue, yPred, options);
 }
 
+/**
+ * @example
+ * precision([0, 1, 1, 0], [0, 1, 0, 0], { average: 'binary' }); // 1
+ */
 export function precision(yTrue: ArrayLike<number>, yPred: ArrayLike<number>, options: ScoreOptions = {}): number {
   return precisionRecallF1(yTrue, yPred, options).precision;
 }
 
+/**
+ * @example
+ * recall([0, 1, 1, 0], [0, 1, 0, 0], { average: 'binary' }); // 0.5
+ */
 export function recall(yTrue: ArrayLike<number>, yPred: ArrayLike<number>, options: ScoreOptions = {}): number {
   return precisionRecallF1(yTrue, yPred, options).recall;
 }
 
+/**
+ * @example
+ * f1Score([0, 1, 1, 0], [0, 1, 0, 0], { average: 'binary' }); // 0.6667
+ */
 export function f1Score(yTrue: ArrayLike<number>, yPred: ArrayLike<number>, options: ScoreOptions = {}): number {
   return precisionRecallF1(yTrue, yPred, options).f1;
 }
 
-/** (1 + b^2) P R / (b^2 P + R): `beta` 2 counts recall more, 0.5 precision; scikit-learn's `fbeta_score`. */
+/**
+ * (1 + b^2) P R / (b^2 P + R): `beta` 2 counts recall more, 0.5 precision; scikit-learn's `fbeta_score`.
+ *
+ * @example
+ * fBetaScore([0, 1, 1, 0], [0, 1, 0, 0], { average: 'binary', beta: 2 }); // 0.5556
+ */
 export function fBetaScore(
   yTrue: ArrayLike<number>,
   yPred: ArrayLike<number>,
@@ -90,6 +120,9 @@ export function fBetaScore(
 /**
  * Counts [true][predicted], numLabels x numLabels; without numLabels up to the largest label that occurs.
  * `normalize` divides by the sums of the rows (`true`), of the columns (`pred`) or of `all`; 0 / 0 is 0.
+ *
+ * @example
+ * confusionMatrix([0, 1, 1, 0], [0, 1, 0, 0]); // [[2, 0], [1, 1]]
  */
 export function confusionMatrix(
   yTrue: ArrayLike<number>,
@@ -114,12 +147,20 @@ export function confusionMatrix(
 /**
  * How a classifier of that many classes is scored by one number: two by the scores of class 1, more by their
  * mean over the classes.
+ *
+ * @example
+ * usualAverage(2); // { average: 'binary', numLabels: 2 }
  */
 export function usualAverage(numLabels: number): { readonly average: Average; readonly numLabels: number } {
   return { average: numLabels === 2 ? 'binary' : 'macro', numLabels };
 }
 
-/** Scores, on yTest, to answer always with yTrain's most frequent label (of several, the smallest). */
+/**
+ * Scores, on yTest, to answer always with yTrain's most frequent label (of several, the smallest).
+ *
+ * @example
+ * majorityBaseline([0, 0, 1], [0, 1]).accuracy; // 0.5
+ */
 export function majorityBaseline(
   yTrain: ArrayLike<number>,
   yTest: ArrayLike<number> = yTrain,
@@ -135,6 +176,9 @@ export function majorityBaseline(
  * Scores of each class, accuracy and averages as an aligned table, line by line as scikit-learn's
  * `classification_report`. `labels` names the classes 0..n-1; control characters in a name are spelt out.
  * Error: `digits` is not a whole number from 0 to 50.
+ *
+ * @example
+ * console.log(classificationReport([0, 1, 1, 0], [0, 1, 0, 0], { labels: ['ham', 'spam'] }));
  */
 export function classificationReport(
   yTrue: ArrayLike<number>,

@@ -48,6 +48,11 @@ export interface PrecisionRecallCurve {
  * The receiver operating characteristic; scikit-learn's `roc_curve`. yTrue: labels [rows]; yScore: any
  * numbers [rows], higher where the positive label is likelier. A rate is NaN throughout where no row is of
  * its kind. Errors: scores that are NaN or infinite; more than two labels without `positiveLabel`.
+ *
+ * @example
+ * const { fpr, tpr } = rocCurve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]);
+ * fpr; // [0, 0, 0.5, 0.5, 1]
+ * tpr; // [0, 0.5, 0.5, 1, 1]
  */
 export function rocCurve(yTrue: ArrayLike<number>, yScore: ArrayLike<number>, options: CurveOptions = {}): RocCurve {
   const counts = countsAtThresholds('rocCurve', yTrue, yScore, options);
@@ -66,6 +71,9 @@ export function rocCurve(yTrue: ArrayLike<number>, yScore: ArrayLike<number>, op
 /**
  * Precision against recall; scikit-learn's `precision_recall_curve`. Inputs and errors as of `rocCurve`.
  * Without a positive row, recall is 1 throughout.
+ *
+ * @example
+ * precisionRecallCurve([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]).recall; // [1, 1, 0.5, 0.5, 0]
  */
 export function precisionRecallCurve(
   yTrue: ArrayLike<number>,
@@ -88,7 +96,12 @@ function precisionRecallOf({ fps, tps, thresholds }: ThresholdCounts): Precision
   };
 }
 
-/** The area under points by the trapezoidal rule; x rises or falls throughout. scikit-learn's `auc`. */
+/**
+ * The area under points by the trapezoidal rule; x rises or falls throughout. scikit-learn's `auc`.
+ *
+ * @example
+ * areaUnderCurve([0, 1, 2], [0, 1, 1]); // 1.5
+ */
 export function areaUnderCurve(x: ArrayLike<number>, y: ArrayLike<number>): number {
   const points = checkLengths('areaUnderCurve', { x, y });
   if (points < 2) throw new Error('areaUnderCurve: an area needs two points at least, got 1');
@@ -109,6 +122,9 @@ export function areaUnderCurve(x: ArrayLike<number>, y: ArrayLike<number>): numb
  * one, ties half; scikit-learn's `roc_auc_score`. `maxFpr`: of the part up to that false positive rate,
  * scaled so that chance is 0.5 (McClish 1989). NaN where yTrue has one label only. O(n log n). Errors as of
  * `rocCurve`.
+ *
+ * @example
+ * rocAuc([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]); // 0.75
  */
 export function rocAuc(
   yTrue: ArrayLike<number>,
@@ -130,6 +146,9 @@ export function rocAuc(
 /**
  * The area under precision and recall as a sum of steps, without interpolation; scikit-learn's
  * `average_precision_score`. 0 where no row is positive. Errors as of `rocCurve`.
+ *
+ * @example
+ * averagePrecision([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]); // 0.8333
  */
 export function averagePrecision(
   yTrue: ArrayLike<number>,
@@ -148,6 +167,10 @@ export function averagePrecision(
  * the average; `ovo`: each pair of classes, on their rows alone (Hand and Till 2001), weighted by how many
  * rows those are. NaN where a class does not occur, but for weighted, and for ovo, which leave it out.
  * Errors: probabilities that do not sum to 1; weights with ovo.
+ *
+ * @example
+ * const probabilities = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]];
+ * multiClassRocAuc([0, 1, 2], probabilities, { multiClass: 'ovr' }); // 1
  */
 export function multiClassRocAuc(
   yTrue: ArrayLike<number>,
@@ -204,12 +227,20 @@ export interface MultiLabelScoreOptions extends WeightOptions {
  * curve, samples one curve a row, weighted counts a label by its positive rows. NaN where one of those has
  * only 0s or only 1s; under weighted, labels without positive rows count nothing, and without any the result
  * is 0.
+ *
+ * @example
+ * multiLabelRocAuc([[1, 0], [0, 1]], [[0.9, 0.2], [0.1, 0.8]]); // 1
  */
 export function multiLabelRocAuc(yTrue: Matrix, yScore: Matrix, options: MultiLabelScoreOptions = {}): number {
   return averageOfCurves('multiLabelRocAuc', yTrue, yScore, options, rocAuc);
 }
 
-/** As `multiLabelRocAuc`, of the average precision; of classes: of `binarize(yTrue, numLabels)`. */
+/**
+ * As `multiLabelRocAuc`, of the average precision; of classes: of `binarize(yTrue, numLabels)`.
+ *
+ * @example
+ * multiLabelAveragePrecision([[1, 0], [0, 1]], [[0.9, 0.2], [0.1, 0.8]]); // 1
+ */
 export function multiLabelAveragePrecision(
   yTrue: Matrix,
   yScore: Matrix,
@@ -218,13 +249,23 @@ export function multiLabelAveragePrecision(
   return averageOfCurves('multiLabelAveragePrecision', yTrue, yScore, options, averagePrecision);
 }
 
-/** The area under the ROC curve of each label, NaN where it has one kind of row only. */
+/**
+ * The area under the ROC curve of each label, NaN where it has one kind of row only.
+ *
+ * @example
+ * perLabelRocAuc([[1, 0], [0, 1]], [[0.9, 0.8], [0.1, 0.2]]); // [1, 0]
+ */
 export function perLabelRocAuc(yTrue: Matrix, yScore: Matrix, options: WeightOptions = {}): number[] {
   const labels = checkCurves('perLabelRocAuc', yTrue, yScore, options.sampleWeight);
   return perColumn(labels, yTrue, yScore, (truth, scores) => rocAuc(truth, scores, options));
 }
 
-/** The average precision of each label. */
+/**
+ * The average precision of each label.
+ *
+ * @example
+ * perLabelAveragePrecision([[1, 0], [0, 1]], [[0.9, 0.8], [0.1, 0.2]]); // [1, 0.5]
+ */
 export function perLabelAveragePrecision(yTrue: Matrix, yScore: Matrix, options: WeightOptions = {}): number[] {
   const labels = checkCurves('perLabelAveragePrecision', yTrue, yScore, options.sampleWeight);
   return perColumn(labels, yTrue, yScore, (truth, scores) => averagePrecision(truth, scores, options));

@@ -10,6 +10,9 @@ export interface DiversityOptions {
 /**
  * distinct-n (Li et al. 2016): different n-grams of all the texts / all their n-grams; 0 where there are
  * none. It falls with the texts' number and length: compare corpora of the same size only.
+ *
+ * @example
+ * distinctN(['a b a b'], 1); // 0.5
  */
 export function distinctN(texts: readonly string[], n: number, options: DiversityOptions = {}): number {
   checkTexts('distinctN', texts, 'texts');
@@ -30,6 +33,9 @@ export interface SelfBleuOptions extends DiversityOptions {
 /**
  * self-BLEU (Zhu et al. 2018, "Texygen"): the mean of each text's BLEU, 0 to 1, against all other texts as
  * its references, as NLTK's `sentence_bleu` computes it. Lower is more diverse. Linear in the texts' length.
+ *
+ * @example
+ * selfBleu(['the cat sat on the mat', 'the cat sat on the mat']); // 1
  */
 export function selfBleu(texts: readonly string[], options: SelfBleuOptions = {}): number {
   const { maxOrder = 4, epsilon = 0.1, tokenize = splitWords } = options;

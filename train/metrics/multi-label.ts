@@ -21,6 +21,9 @@ export interface MultiLabelOptions extends WeightOptions {
 /**
  * Precision, recall and F1 of rows that may have several labels: yTrue and yPred [rows, labels] of 0 and 1.
  * scikit-learn's `precision_recall_fscore_support` of indicator matrices.
+ *
+ * @example
+ * multiLabelScores([[1, 0], [1, 1]], [[1, 0], [0, 1]], { average: 'micro' }).recall; // 0.6667
  */
 export function multiLabelScores(yTrue: Matrix, yPred: Matrix, options: MultiLabelOptions): Scores {
   const { average, beta = 1, sampleWeight } = options;
@@ -34,7 +37,12 @@ export function multiLabelScores(yTrue: Matrix, yPred: Matrix, options: MultiLab
   return meanScores(counts, options, supportsOf(counts));
 }
 
-/** Precision, recall, F1 and support of each label; scikit-learn's `average=None`. */
+/**
+ * Precision, recall, F1 and support of each label; scikit-learn's `average=None`.
+ *
+ * @example
+ * perLabelScores([[1, 0], [1, 1]], [[1, 0], [0, 1]]).map(({ recall }) => recall); // [0.5, 1]
+ */
 export function perLabelScores(
   yTrue: Matrix,
   yPred: Matrix,
@@ -46,13 +54,23 @@ export function perLabelScores(
   return counts.map((c) => ({ label: c.label, ...scoresOf([c], options), support: c.support }));
 }
 
-/** Share of rows of which all labels are right; scikit-learn's `accuracy_score` of indicator matrices. */
+/**
+ * Share of rows of which all labels are right; scikit-learn's `accuracy_score` of indicator matrices.
+ *
+ * @example
+ * subsetAccuracy([[1, 0], [1, 1]], [[1, 0], [0, 1]]); // 0.5
+ */
 export function subsetAccuracy(yTrue: Matrix, yPred: Matrix, { sampleWeight }: WeightOptions = {}): number {
   const labels = checkBoth('subsetAccuracy', yTrue, yPred, sampleWeight);
   return rowMean(yTrue, yPred, labels, sampleWeight, (wrong) => Number(wrong === 0));
 }
 
-/** Share of labels of all rows that are wrong; scikit-learn's `hamming_loss` of indicator matrices. */
+/**
+ * Share of labels of all rows that are wrong; scikit-learn's `hamming_loss` of indicator matrices.
+ *
+ * @example
+ * multiLabelHammingLoss([[1, 0], [1, 1]], [[1, 0], [0, 1]]); // 0.25
+ */
 export function multiLabelHammingLoss(yTrue: Matrix, yPred: Matrix, { sampleWeight }: WeightOptions = {}): number {
   const labels = checkBoth('multiLabelHammingLoss', yTrue, yPred, sampleWeight);
   return rowMean(yTrue, yPred, labels, sampleWeight, (wrong) => wrong / labels);
@@ -61,6 +79,9 @@ export function multiLabelHammingLoss(yTrue: Matrix, yPred: Matrix, { sampleWeig
 /**
  * A table [[true negatives, false positives], [false negatives, true positives]] for each label;
  * scikit-learn's `multilabel_confusion_matrix`.
+ *
+ * @example
+ * multiLabelConfusionMatrix([[1, 0], [1, 1]], [[1, 0], [0, 1]]); // [[[0, 0], [1, 1]], [[1, 0], [0, 1]]]
  */
 export function multiLabelConfusionMatrix(
   yTrue: Matrix,
@@ -79,6 +100,9 @@ export function multiLabelConfusionMatrix(
 /**
  * Scores of each label and the four averages as an aligned table, line by line as scikit-learn's
  * `classification_report` of indicator matrices. `labels` names the columns.
+ *
+ * @example
+ * console.log(multiLabelReport([[1, 0], [1, 1]], [[1, 0], [0, 1]], { labels: ['news', 'sport'] }));
  */
 export function multiLabelReport(
   yTrue: Matrix,

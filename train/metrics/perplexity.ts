@@ -1,6 +1,9 @@
 /**
  * exp(sum of negative log-likelihoods / sum of tokens). Both lists: one number a text (or a batch, or a
  * token); likelihoods in nats. Texts weigh by their tokens: it is not the mean of their perplexities.
+ *
+ * @example
+ * perplexity([Math.log(8), Math.log(2)], [1, 1]); // 4
  */
 export function perplexity(negativeLogLikelihoods: ArrayLike<number>, tokenCounts: ArrayLike<number>): number {
   return Math.exp(ratio('perplexity', negativeLogLikelihoods, tokenCounts, 'tokenCounts'));
@@ -9,6 +12,9 @@ export function perplexity(negativeLogLikelihoods: ArrayLike<number>, tokenCount
 /**
  * Bits that a model needs for a byte of UTF-8: sum of negative log-likelihoods (nats) / (ln 2 x sum of
  * bytes). Models of different tokenizers can be compared by it. Bytes of a text: `Buffer.byteLength(text)`.
+ *
+ * @example
+ * bitsPerByte([Math.LN2 * 8], [4]); // 2
  */
 export function bitsPerByte(negativeLogLikelihoods: ArrayLike<number>, byteCounts: ArrayLike<number>): number {
   return ratio('bitsPerByte', negativeLogLikelihoods, byteCounts, 'byteCounts') / Math.LN2;

@@ -2,6 +2,9 @@
  * The stem of a lower-case word (Porter 1980, "An algorithm for suffix stripping"), with the changes of
  * NLTK's `PorterStemmer`, its default mode: `stem('relational')` is `relat`. Words of one or two letters
  * stay.
+ *
+ * @example
+ * stem('running'); // 'run'
  */
 export function stem(word: string): string {
   const irregular = irregularForms.get(word);

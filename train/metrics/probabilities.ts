@@ -15,6 +15,9 @@ import type { Matrix, WeightOptions } from './rows.ts';
  * Share of rows whose true class is among the k highest scores; scikit-learn's `top_k_accuracy_score`. yTrue:
  * class indices [rows]; yScore: any numbers [rows, classes]. Of equal scores the class of the higher index
  * comes first, as there. 1 where k is the number of classes or more.
+ *
+ * @example
+ * topKAccuracy([0, 2], [[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]], { k: 2 }); // 0.5
  */
 export function topKAccuracy(
   yTrue: ArrayLike<number>,
@@ -43,6 +46,9 @@ export function topKAccuracy(
  * probability of 1 [rows]; or class indices and probabilities [rows, classes]. Probabilities are kept from 0
  * and 1 by the epsilon of their type, as there: 2^-52, or 2^-23 in a Float32Array. Error: rows that do not
  * sum to 1 (scikit-learn warns).
+ *
+ * @example
+ * logLoss([1, 0], [0.5, 0.5]); // 0.6931
  */
 export function logLoss(
   yTrue: ArrayLike<number>,
@@ -62,6 +68,9 @@ export function logLoss(
  * The mean squared distance of the probabilities from 1 for the true class and 0 for others; scikit-learn's
  * `brier_score_loss`. Inputs as of `logLoss`. Of two classes it is halved, so that it is (p - y)^2; of more
  * it is a sum over the classes, from 0 to 2, unless `scaleByHalf`. Error: as of `logLoss`.
+ *
+ * @example
+ * brierScore([1, 0], [0.8, 0.4]); // 0.1
  */
 export function brierScore(
   yTrue: ArrayLike<number>,
@@ -105,6 +114,9 @@ export interface CalibrationBin {
  *
  * Binning as in torchmetrics: bin i of n is [i / n, (i + 1) / n), and a confidence of exactly 1 has a bin of
  * its own; confidences and edges are rounded to float32.
+ *
+ * @example
+ * calibrationBins([1, 1], [0.9, 0.9], { numBins: 10 }); // [{ count: 2, confidence: 0.9, accuracy: 1 }]
  */
 export function calibrationBins(
   yTrue: ArrayLike<number>,
@@ -117,6 +129,9 @@ export function calibrationBins(
 /**
  * How far confidence is from accuracy (Guo et al. 2017); torchmetrics' `calibration_error`. Inputs and bins
  * as of `calibrationBins`.
+ *
+ * @example
+ * calibrationError([1, 1], [0.9, 0.9]); // 0.1
  */
 export function calibrationError(
   yTrue: ArrayLike<number>,

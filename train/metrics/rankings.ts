@@ -29,6 +29,9 @@ type AtK = RankingOptions & { readonly k: number };
  * 1 / the place of the first relevant document, 0 where there is none; the mean is MRR. trec_eval's
  * recip_rank. Errors, of all measures of rankings: no queries; a document twice; a grade that is NaN; k below
  * 1.
+ *
+ * @example
+ * reciprocalRank([{ ranking: ['b', 'a', 'c'], relevance: new Set(['a']) }]).mean; // 0.5
  */
 export function reciprocalRank(queries: readonly RankedQuery[], options: RankingOptions = {}): RankingScore {
   return perQuery('reciprocalRank', queries, options, ({ hits }) => {
@@ -39,17 +42,30 @@ export function reciprocalRank(queries: readonly RankedQuery[], options: Ranking
 
 /**
  * Share of the first k places that hold a relevant document, k also where fewer were found; trec_eval's P.
+ *
+ * @example
+ * precisionAtK([{ ranking: ['b', 'a', 'c'], relevance: new Set(['a']) }], { k: 2 }).mean; // 0.5
  */
 export function precisionAtK(queries: readonly RankedQuery[], options: AtK): RankingScore {
   return perQuery('precisionAtK', queries, options, ({ hits }) => countOf(hits) / options.k);
 }
 
-/** Share of the relevant documents that are among the first k; 0 of none. trec_eval's recall. */
+/**
+ * Share of the relevant documents that are among the first k; 0 of none. trec_eval's recall.
+ *
+ * @example
+ * recallAtK([{ ranking: ['b', 'a', 'c'], relevance: new Set(['a', 'd']) }], { k: 2 }).mean; // 0.5
+ */
 export function recallAtK(queries: readonly RankedQuery[], options: AtK): RankingScore {
   return perQuery('recallAtK', queries, options, ({ hits, relevant }) => (relevant ? countOf(hits) / relevant : 0));
 }
 
-/** 1 where a relevant document is among the first k, else 0; trec_eval's success. */
+/**
+ * 1 where a relevant document is among the first k, else 0; trec_eval's success.
+ *
+ * @example
+ * hitRateAtK([{ ranking: ['b', 'a', 'c'], relevance: new Set(['a']) }], { k: 1 }).mean; // 0
+ */
 export function hitRateAtK(queries: readonly RankedQuery[], options: AtK): RankingScore {
   return perQuery('hitRateAtK', queries, options, ({ hits }) => Number(countOf(hits) > 0));
 }
@@ -57,6 +73,9 @@ export function hitRateAtK(queries: readonly RankedQuery[], options: AtK): Ranki
 /**
  * The sum of the precision at each relevant document found, divided by how many there are to find; the mean
  * is MAP. trec_eval's map, with k its map_cut.
+ *
+ * @example
+ * rankedAveragePrecision([{ ranking: ['a', 'b', 'c'], relevance: new Set(['a', 'c']) }]).mean; // 0.8333
  */
 export function rankedAveragePrecision(queries: readonly RankedQuery[], options: RankingOptions = {}): RankingScore {
   return perQuery('rankedAveragePrecision', queries, options, ({ hits, relevant }) => {
@@ -74,6 +93,9 @@ export function rankedAveragePrecision(queries: readonly RankedQuery[], options:
  * ranking of all judged documents. The gain is the grade, as in trec_eval's ndcg and ndcg_cut (Jarvelin and
  * Kekalainen 2002), or 2^grade - 1 with `gain: 'exponential'` (Burges et al. 2005). Grades below 0 gain
  * nothing.
+ *
+ * @example
+ * ndcg([{ ranking: ['b', 'a'], relevance: new Map([['a', 1]]) }]).mean; // 0.6309
  */
 export function ndcg(
   queries: readonly RankedQuery[],
@@ -91,7 +113,12 @@ export function ndcg(
   });
 }
 
-/** The indices of scores from the highest down, at most k; of equal scores the lower index comes first. */
+/**
+ * The indices of scores from the highest down, at most k; of equal scores the lower index comes first.
+ *
+ * @example
+ * rankByScore([0.1, 0.9, 0.5], 2); // [1, 2]
+ */
 export function rankByScore(scores: ArrayLike<number>, k = scores.length): Uint32Array {
   return orderOf(
     eachRow(scores.length, (i) => {
@@ -111,6 +138,9 @@ export interface DcgOptions extends WeightOptions {
 /**
  * Discounted cumulative gain from scores; scikit-learn's `dcg_score`. yTrue: grades [queries, documents];
  * yScore: any numbers [queries, documents]. Equal scores share the mean of their grades.
+ *
+ * @example
+ * dcgScore([[0, 1]], [[0.9, 0.1]]); // 0.6309
  */
 export function dcgScore(yTrue: Matrix, yScore: Matrix, options: DcgOptions = {}): number {
   checkGrades('dcgScore', yTrue, yScore, options);
@@ -123,6 +153,9 @@ export function dcgScore(yTrue: Matrix, yScore: Matrix, options: DcgOptions = {}
 /**
  * `dcgScore`, each query divided by that of the best order; scikit-learn's `ndcg_score`. 0 where all grades
  * are 0. Differs from `ndcg` in equal scores only. Errors: grades below 0; a single document.
+ *
+ * @example
+ * ndcgScore([[0, 1]], [[0.9, 0.1]]); // 0.6309
  */
 export function ndcgScore(yTrue: Matrix, yScore: Matrix, options: DcgOptions = {}): number {
   const documents = checkGrades('ndcgScore', yTrue, yScore, options);

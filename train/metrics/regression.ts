@@ -1,7 +1,12 @@
 import { checkFinite, checkLengths, checkWeights, eachRow, orderOf, pairwiseSum, weightedMean } from './rows.ts';
 import type { WeightOptions } from './rows.ts';
 
-/** The mean of (yTrue - yPred)^2; scikit-learn's `mean_squared_error`. Both: finite numbers [rows]. */
+/**
+ * The mean of (yTrue - yPred)^2; scikit-learn's `mean_squared_error`. Both: finite numbers [rows].
+ *
+ * @example
+ * meanSquaredError([1, 2], [2, 4]); // 2.5
+ */
 export function meanSquaredError(
   yTrue: ArrayLike<number>,
   yPred: ArrayLike<number>,
@@ -14,7 +19,12 @@ export function meanSquaredError(
   );
 }
 
-/** The mean of |yTrue - yPred|; scikit-learn's `mean_absolute_error`. */
+/**
+ * The mean of |yTrue - yPred|; scikit-learn's `mean_absolute_error`.
+ *
+ * @example
+ * meanAbsoluteError([1, 2], [2, 4]); // 1.5
+ */
 export function meanAbsoluteError(
   yTrue: ArrayLike<number>,
   yPred: ArrayLike<number>,
@@ -26,6 +36,9 @@ export function meanAbsoluteError(
 /**
  * 1 - (squared error) / (squared error of the mean); scikit-learn's `r2_score`. Of a constant yTrue it is 1
  * where yPred equals it and 0 elsewhere; of a single row NaN, as there.
+ *
+ * @example
+ * r2Score([1, 2, 3], [1, 2, 2]); // 0.5
  */
 export function r2Score(
   yTrue: ArrayLike<number>,
@@ -46,6 +59,9 @@ export function r2Score(
 /**
  * Pearson's correlation from -1 to 1; scipy's `pearsonr`. NaN where one of the two is constant. Error: fewer
  * than two rows.
+ *
+ * @example
+ * pearson([1, 2, 3], [2, 4, 6]); // 1
  */
 export function pearson(x: ArrayLike<number>, y: ArrayLike<number>): number {
   return correlation('pearson', x, y);
@@ -54,6 +70,9 @@ export function pearson(x: ArrayLike<number>, y: ArrayLike<number>): number {
 /**
  * Spearman's correlation, that of the ranks, equal values sharing the mean of theirs; scipy's `spearmanr`.
  * NaN where one of the two is constant. Error: fewer than two rows (scipy: NaN).
+ *
+ * @example
+ * spearman([1, 2, 3], [1, 10, 100]); // 1
  */
 export function spearman(x: ArrayLike<number>, y: ArrayLike<number>): number {
   checkPairs('spearman', x, y);

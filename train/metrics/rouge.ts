@@ -31,6 +31,9 @@ type UsualType = 'rouge1' | 'rouge2' | 'rougeL' | 'rougeLsum';
  * ROUGE of one text (Lin 2004), equal to rouge-score's `RougeScorer(types).score`. Of several references each
  * type takes the one of its best F-measure, as `score_multi`. Words are runs of a-z and 0-9: texts of other
  * scripts have none and score 0.
+ *
+ * @example
+ * rouge('the cat sat', 'the cat ran').rougeL.recall; // 0.6667
  */
 export function rouge<Type extends RougeType = UsualType>(
   hypothesis: string,
@@ -43,6 +46,9 @@ export function rouge<Type extends RougeType = UsualType>(
 /**
  * ROUGE of a corpus: the mean over its texts of precision, of recall and of F-measure, each by itself.
  * `references[i]` is the reference of `hypotheses[i]`, or a list of them.
+ *
+ * @example
+ * corpusRouge(['the cat sat'], ['the cat ran']).rouge1.fMeasure; // 0.6667
  */
 export function corpusRouge<Type extends RougeType = UsualType>(
   hypotheses: readonly string[],

@@ -118,6 +118,9 @@ export function columnOf(rows: Matrix, column: number): Float64Array {
 /**
  * The rows of a flat array [rows, columns], such as logits read from the device; they share its memory.
  * Error: the length is no multiple of `columns`.
+ *
+ * @example
+ * rowsOf(Float32Array.of(1, 2, 3, 4), 2); // [[1, 2], [3, 4]]
  */
 export function rowsOf<T extends Float32Array | Float64Array | Int32Array | Uint8Array>(
   values: T,
@@ -131,7 +134,12 @@ export function rowsOf<T extends Float32Array | Float64Array | Int32Array | Uint
   );
 }
 
-/** Class indices as rows of 0 and 1: binarize([2, 0], 3) is [[0, 0, 1], [1, 0, 0]]. */
+/**
+ * Class indices as rows of 0 and 1: binarize([2, 0], 3) is [[0, 0, 1], [1, 0, 0]].
+ *
+ * @example
+ * binarize([2, 0], 3); // [[0, 0, 1], [1, 0, 0]]
+ */
 export function binarize(yTrue: ArrayLike<number>, numLabels: number): Uint8Array[] {
   checkClasses('binarize', yTrue, numLabels);
   const rows = rowsOf(new Uint8Array(yTrue.length * numLabels), numLabels);
@@ -139,7 +147,12 @@ export function binarize(yTrue: ArrayLike<number>, numLabels: number): Uint8Arra
   return rows;
 }
 
-/** The elements at these places, in their order; places may occur more than once. */
+/**
+ * The elements at these places, in their order; places may occur more than once.
+ *
+ * @example
+ * takeRows(['a', 'b', 'c'], [2, 0]); // ['c', 'a']
+ */
 export function takeRows<T>(values: ArrayLike<T>, rows: ArrayLike<number>): T[] {
   return Array.from(rows, (row) => values[row]!);
 }

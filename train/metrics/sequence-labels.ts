@@ -50,12 +50,21 @@ export type TagRows = readonly (readonly string[])[];
  * are right. Of rows without any entity, macro is NaN, as there. Errors: rows of other lengths; a tag that
  * the scheme does not know, or, without a scheme, any but O and B, I, E or S with a type, of which seqeval
  * warns.
+ *
+ * @example
+ * entityScores([['B-PER', 'I-PER', 'O']], [['B-PER', 'I-PER', 'O']]).f1; // 1
  */
 export function entityScores(yTrue: TagRows, yPred: TagRows, options: EntityScoreOptions = {}): EntityScores {
   return averageOf('entityScores', countTypes('entityScores', yTrue, yPred, options), options);
 }
 
-/** The scores of each type of entity, by name; seqeval's `average=None`. */
+/**
+ * The scores of each type of entity, by name; seqeval's `average=None`.
+ *
+ * @example
+ * const scores = perTypeScores([['B-PER', 'B-LOC']], [['B-PER', 'O']]);
+ * scores.map(({ type, recall }) => [type, recall]); // [['LOC', 0], ['PER', 1]]
+ */
 export function perTypeScores(
   yTrue: TagRows,
   yPred: TagRows,
@@ -67,7 +76,12 @@ export function perTypeScores(
   }));
 }
 
-/** Scores of each type and the averages, line by line as seqeval's `classification_report`. */
+/**
+ * Scores of each type and the averages, line by line as seqeval's `classification_report`.
+ *
+ * @example
+ * console.log(entityReport([['B-PER', 'I-PER', 'O']], [['B-PER', 'I-PER', 'O']]));
+ */
 export function entityReport(
   yTrue: TagRows,
   yPred: TagRows,
@@ -82,7 +96,12 @@ export function entityReport(
   return scoreTable('entityReport', [...types, null, ...averages], options.digits ?? 2);
 }
 
-/** Share of tokens with the right tag; seqeval's `accuracy_score`. */
+/**
+ * Share of tokens with the right tag; seqeval's `accuracy_score`.
+ *
+ * @example
+ * tokenAccuracy([['B-PER', 'O']], [['B-PER', 'B-LOC']]); // 0.5
+ */
 export function tokenAccuracy(yTrue: TagRows, yPred: TagRows): number {
   checkTags('tokenAccuracy', yTrue, yPred);
   let [right, total] = [0, 0];
@@ -97,6 +116,9 @@ export function tokenAccuracy(yTrue: TagRows, yPred: TagRows): number {
 /**
  * The entities of a row of tags: of [B-PER, I-PER, O] one, { type: 'PER', start: 0, end: 2 }. Errors: as of
  * `entityScores`.
+ *
+ * @example
+ * entitiesOf(['B-PER', 'I-PER', 'O']); // [{ type: 'PER', start: 0, end: 2 }]
  */
 export function entitiesOf(tags: readonly string[], options: TagOptions = {}): Entity[] {
   return entitiesIn('entitiesOf', 'tags', tags, options.suffix ?? false, schemeOf('entitiesOf', [tags], options));

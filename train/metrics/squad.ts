@@ -33,6 +33,9 @@ export interface SquadV2Options {
 /**
  * Lower case, without ASCII punctuation, without a, an and the, one space between words: SQuAD's
  * normalization.
+ *
+ * @example
+ * normalizeAnswer('The  Quick, brown fox!'); // 'quick brown fox'
  */
 export function normalizeAnswer(text: string): string {
   const words = text.toLowerCase().replace(/[!-/:-@[-`{-~]/g, '');
@@ -42,6 +45,9 @@ export function normalizeAnswer(text: string): string {
 /**
  * Exact match and F1 of SQuAD 1.1 (Rajpurkar et al. 2016), equal to its official script. `answers[i]`: the
  * true answers of question i, at least one. Two answers without a word in common have F1 0, empty ones too.
+ *
+ * @example
+ * squad(['the whale', 'Ahab'], [['whale'], ['Ishmael']]); // { exactMatch: 50, f1: 50 }
  */
 export function squad(predictions: readonly string[], answers: readonly (readonly string[])[]): SquadScore {
   checkAnswers('squad', predictions, answers);
@@ -56,6 +62,9 @@ export function squad(predictions: readonly string[], answers: readonly (readonl
  * Exact match and F1 of SQuAD 2.0 (Rajpurkar et al. 2018), equal to its official script, evaluate-v2.0, as
  * Transformers has it. `answers[i]` is an empty list where question i has no answer; the prediction for that
  * is `''`.
+ *
+ * @example
+ * squadV2(['', 'Ahab'], [[], ['Ahab']]).exactMatch; // 100
  */
 export function squadV2(
   predictions: readonly string[],

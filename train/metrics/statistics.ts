@@ -8,7 +8,12 @@ import { pairwiseSum, weightedMean } from './rows.ts';
  */
 export type RowMetric = (rows: Int32Array) => number;
 
-/** The mean of one result a row, as a metric of rows. */
+/**
+ * The mean of one result a row, as a metric of rows.
+ *
+ * @example
+ * meanOf([1, 2, 6])(Int32Array.of(0, 2)); // 3.5
+ */
 export function meanOf(values: ArrayLike<number>): RowMetric {
   return (rows) => {
     let sum = 0;
@@ -45,6 +50,11 @@ export interface ConfidenceInterval {
  * `stats.bootstrap`. Where all resamples give one value, BCa is NaN, as there; `percentile` is that value.
  * Example: `bootstrap(yTrue.length, (rows) => accuracy(takeRows(yTrue, rows), takeRows(yPred, rows)))`.
  * Error: fewer than two rows.
+ *
+ * @example
+ * const { estimate, low, high } = bootstrap(4, meanOf([1, 2, 3, 4]), { seed: 0 });
+ * estimate; // 2.5
+ * low < estimate && estimate < high; // true
  */
 export function bootstrap(rows: number, metric: RowMetric, options: BootstrapOptions = {}): ConfidenceInterval {
   const { method = 'BCa', confidenceLevel = 0.95, resamples = 9999, seed = 0 } = options;
@@ -120,6 +130,9 @@ export interface Significance {
  * ...yTrue]` and `answers = [...first, ...second]`, `pairedSignificance(yTrue.length, (rows) =>
  * f1Score(takeRows(truth, rows), takeRows(answers, rows)))`. Errors: fewer than two rows; a metric that is
  * NaN, of all rows or of a resample.
+ *
+ * @example
+ * const [first, second] = [meanOf([0, 1, 0, 1]), meanOf([1, 1, 1, 1])];
  */
 export function pairedSignificance(rows: number, metric: RowMetric, options: SignificanceOptions = {}): Significance {
   const { method = 'bootstrap', seed = 0 } = options;

@@ -30,6 +30,9 @@ export interface TerScore {
  * Translation edit rate of a corpus (Snover et al. 2006), equal to sacrebleu's `TER(...).corpus_score`, its
  * beam and its limits of shifts included. `references[i]` is the reference of `hypotheses[i]`, or a list of
  * them.
+ *
+ * @example
+ * corpusTer(['the cat sat down'], ['the cat sat']).score; // 33.3333
  */
 export function corpusTer(
   hypotheses: readonly string[],
@@ -39,7 +42,12 @@ export function corpusTer(
   return scoreCorpus('corpusTer', hypotheses, references, options);
 }
 
-/** TER of one sentence, equal to sacrebleu's `sentence_ter`: as of a corpus of one. */
+/**
+ * TER of one sentence, equal to sacrebleu's `sentence_ter`: as of a corpus of one.
+ *
+ * @example
+ * sentenceTer('the cat sat down', 'the cat sat').edits; // 1
+ */
 export function sentenceTer(hypothesis: string, references: References, options: TerOptions = {}): TerScore {
   return scoreCorpus('sentenceTer', [hypothesis], [references], options);
 }

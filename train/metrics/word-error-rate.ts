@@ -24,6 +24,9 @@ export interface CharacterErrorRate extends EditOperations {
  * transforms. `references[i]` is the reference of `hypotheses[i]` (jiwer takes the references first). Words
  * are divided by spaces, or by two or more characters of white space; nothing is lower-cased. References may
  * be empty.
+ *
+ * @example
+ * wordErrorRate(['the cat sat'], ['the cat ran']).wer; // 0.3333
  */
 export function wordErrorRate(hypotheses: readonly string[], references: readonly string[]): WordErrorRate {
   checkPairs('wordErrorRate', hypotheses, references);
@@ -46,7 +49,12 @@ export function wordErrorRate(hypotheses: readonly string[], references: readonl
   };
 }
 
-/** CER of a corpus, equal to jiwer's `process_characters`. Spaces count, but not those around a text. */
+/**
+ * CER of a corpus, equal to jiwer's `process_characters`. Spaces count, but not those around a text.
+ *
+ * @example
+ * characterErrorRate(['hallo'], ['hello']).cer; // 0.2
+ */
 export function characterErrorRate(hypotheses: readonly string[], references: readonly string[]): CharacterErrorRate {
   checkPairs('characterErrorRate', hypotheses, references);
   const operations = sumOperations(hypotheses, references, (text) => Array.from(trim(text)));

@@ -28,6 +28,9 @@ export function onDisplay(take: (bundle: MimeBundle) => void): () => void {
 
 /**
  * Shows a value in the midst of a cell: a plot, a table, a tensor. Outside of notebooks its text is printed.
+ *
+ * @example
+ * await display(table(['a', 'b'], [[1, 2]]));
  */
 export async function display(value: Shown): Promise<void> {
   const bundle = await value[showsAs]();
@@ -40,7 +43,12 @@ export async function display(value: Shown): Promise<void> {
   else console.log(String(bundle['text/plain'] ?? ''));
 }
 
-/** Curves, one panel or several side by side. */
+/**
+ * Curves, one panel or several side by side.
+ *
+ * @example
+ * await display(plot({ title: 'loss', series: [{ name: 'train', points: [[0, 2], [1, 1]] }] }));
+ */
 export function plot(panels: Panel | readonly Panel[]): Shown {
   const list: readonly Panel[] = 'series' in panels ? [panels] : panels;
   return shown({
@@ -49,7 +57,12 @@ export function plot(panels: Panel | readonly Panel[]): Shown {
   });
 }
 
-/** A table; columns of numbers are aligned to the right. */
+/**
+ * A table; columns of numbers are aligned to the right.
+ *
+ * @example
+ * await display(table(['model', 'accuracy'], [['small', 0.91], ['base', 0.94]]));
+ */
 export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): Shown {
   const numbers = new Set(
     header.flatMap((_, i) => (rows.length > 0 && rows.every((row) => Number.isFinite(Number(row[i]))) ? [i] : [])),
@@ -79,6 +92,9 @@ export interface HeatmapOptions {
 
 /**
  * A matrix as a picture, such as the attention of a head: the highest value is darkest, each has its number.
+ *
+ * @example
+ * await display(heatmap([[0.1, 0.9], [0.5, 0.5]], { rows: ['a', 'b'] }));
  */
 export function heatmap(values: readonly (readonly number[])[], options: HeatmapOptions = {}): Shown {
   return shown({
@@ -87,7 +103,12 @@ export function heatmap(values: readonly (readonly number[])[], options: Heatmap
   });
 }
 
-/** The picture of `heatmap` as SVG, for a file. */
+/**
+ * The picture of `heatmap` as SVG, for a file.
+ *
+ * @example
+ * heatmapSvg([[0.1, 0.9], [0.5, 0.5]]).startsWith('<svg'); // true
+ */
 export function heatmapSvg(values: readonly (readonly number[])[], options: HeatmapOptions = {}): string {
   const { title = 'heatmap', rows = [], columns = [] } = options;
   const width = Math.max(0, ...values.map(({ length }) => length));

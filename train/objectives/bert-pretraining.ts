@@ -34,6 +34,14 @@ export interface BertPretrainingOptions extends Omit<MaskingOptions, 'vocabSize'
  * BERT's two objectives together (Devlin et al. 2019): masked tokens (part `mlm`) of pairs of texts, and
  * whether the second follows the first (part `nsp`); the loss is their sum. Arrays: those of `maskedLM` and
  * `nextSentence`.
+ *
+ * @example
+ * const config = { vocabSize: 10, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForPreTraining.fromConfig(config);
+ * const places = { clsTokenId: 1, sepTokenId: 2, sentenceEnds: new Set([5]), length: 16, seed: 0 };
+ * const pairs = sentencePairs(corpusOf([[6, 5, 7, 5], [8, 5, 9, 5]], 10), places);
+ * const ids = { maskTokenId: 3, padTokenId: 0, specialIds: [0, 1, 2, 3] };
+ * const task = bertPretraining({ model, pairs, batchSize: 2, seed: 0, ...ids });
  */
 export function bertPretraining(options: BertPretrainingOptions): TrainingTask {
   const { model, pairs, batchSize, padTokenId, maskProbability } = options;

@@ -20,6 +20,11 @@ export interface CausalLMOptions {
  * Predicts each token from those before it (part `lm`). A row of T tokens has T - 1 labels, its first token
  * none; rows with a window's length more than the context wanted, which overlap by 1, train on what nanoGPT
  * trains on. Arrays: inputIds and labels, [B, T] each.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 10, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const rows = blockWindows(corpusOf([[1, 2, 3, 4, 5, 6, 7, 8, 9]], 10), { length: 4, seed: 0 });
+ * causalLM({ model, rows, batchSize: 2 }).batchesPerEpoch; // 1
  */
 export function causalLM({ model, rows, batchSize }: CausalLMOptions): TrainingTask {
   return {

@@ -52,6 +52,9 @@ export function cutDocuments({ offsets }: TokenCorpus, length: number, least = 1
  * Windows within documents: no row has tokens of two. Each document is cut into pieces of at most `length`
  * tokens and equal among themselves, each once a pass, shuffled where a seed is given. Short ones are padded
  * in batches: for many short documents `blockWindows` over `withSeparators` wastes nothing.
+ *
+ * @example
+ * documentWindows(corpusOf([[1, 2, 3], [4]], 10), { length: 2 }).count; // 3
  */
 export function documentWindows(corpus: TokenCorpus, { length, seed }: WindowOptions): Rows {
   checkLength('documentWindows', corpus, length, 1);
@@ -71,7 +74,13 @@ export function documentWindows(corpus: TokenCorpus, { length, seed }: WindowOpt
   };
 }
 
-/** Rows with further tokens around them, which make them longer: [CLS] before, [SEP] after. */
+/**
+ * Rows with further tokens around them, which make them longer: [CLS] before, [SEP] after.
+ *
+ * @example
+ * const rows = documentWindows(corpusOf([[1, 2]], 10), { length: 2 });
+ * wrapRows(rows, { before: [8], after: [9] }).row(0); // [8, 1, 2, 9]
+ */
 export function wrapRows(
   rows: Rows,
   { before = [], after = [] }: { readonly before?: readonly number[]; readonly after?: readonly number[] },

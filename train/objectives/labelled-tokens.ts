@@ -49,6 +49,12 @@ export interface LabelledTokensOptions extends BatchOptions {
  *
  * In a packed row each sequence has the positions and sees the tokens that it has alone, so that its logits
  * are the same.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 10, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const sequences = [{ ids: [1, 2, 3, 4], learnt: [0, 0, 1, 1] }];
+ * const options = { name: 'replies', batchSize: 1, padTokenId: 0, seed: 0 };
+ * const task = labelledTokens({ ...options, model, sequences, length: 8 });
  */
 export function labelledTokens({ name, model, sequences, length, packed = false, ...options }: LabelledTokensOptions) {
   const sizes = sequences.map(({ ids }) => ids.length);

@@ -32,6 +32,13 @@ export interface MaskedLMOptions extends Omit<MaskingOptions, 'vocabSize'> {
  * "dynamic masking"); rows in order, for evaluation, have the same ones in every pass. The model predicts at
  * the masked places only. Arrays: inputIds [B, T], maskedPositions and labels [B, K] with K =
  * ceil(maskProbability T), and attentionMask [B, T] unless the rows are full.
+ *
+ * @example
+ * const config = { vocabSize: 10, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForMaskedLM.fromConfig(config);
+ * const rows = documentWindows(corpusOf([[5, 6, 7, 8], [8, 9]], 10), { length: 4, seed: 0 });
+ * const ids = { maskTokenId: 3, padTokenId: 0, specialIds: [0, 1, 2, 3] };
+ * maskedLM({ model, rows, batchSize: 2, seed: 0, ...ids }).batchesPerEpoch; // 1
  */
 export function maskedLM(options: MaskedLMOptions): TrainingTask {
   const { model, rows, batchSize, padTokenId, maskProbability } = options;

@@ -84,6 +84,9 @@ function groupWords(row: Int32Array, candidates: readonly number[], wordStarts: 
  * Which tokens begin a word, from all tokens in the order of their ids: 1 for those that do. WordPieces that
  * continue a word begin with `##`. Of byte-level BPE's, those begin one that begin with a space, a line end
  * or a tab (Ġ, Ċ, ĉ), or with ASCII punctuation.
+ *
+ * @example
+ * wordStarts(['un', '##afford', '##able', 'hello']); // [1, 0, 0, 1]
  */
 export function wordStarts(tokens: readonly string[]): Uint8Array {
   const isByteLevel = tokens.some((token) => token.startsWith('Ġ'));

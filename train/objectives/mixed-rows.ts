@@ -17,6 +17,11 @@ export interface Source {
  * random places among them, and each source's own rows come in their order: a pass over the mix is one over
  * the first source. Errors: rows of unequal length or vocabulary; ordered rows; weights that are not
  * positive; a share that rounds to no row.
+ *
+ * @example
+ * const [news, old] = [corpusOf([[1, 2, 3, 4]], 10), corpusOf([[5, 6, 7, 8]], 10)];
+ * const [a, b] = [news, old].map((corpus) => randomWindows(corpus, { length: 2, seed: 0 }));
+ * mixedRows([{ rows: a, weight: 0.9 }, { rows: b, weight: 0.1 }], { seed: 0 }).length; // 2
  */
 export function mixedRows(sources: readonly Source[], { seed }: { readonly seed: number }): Rows {
   const first = sources[0]?.rows;

@@ -24,6 +24,13 @@ export interface NextSentenceOptions {
 /**
  * Next-sentence prediction (Devlin et al. 2019): whether text B follows text A (part `nsp`). Arrays:
  * inputIds, attentionMask and tokenTypeIds [B, T], nextSentenceLabel [B].
+ *
+ * @example
+ * const config = { vocabSize: 10, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForNextSentencePrediction.fromConfig(config);
+ * const places = { clsTokenId: 1, sepTokenId: 2, sentenceEnds: new Set([5]), length: 16, seed: 0 };
+ * const pairs = sentencePairs(corpusOf([[6, 5, 7, 5], [8, 5, 9, 5]], 10), places);
+ * const task = nextSentence({ model, pairs, batchSize: 2, padTokenId: 0 });
  */
 export function nextSentence({ model, pairs, batchSize, padTokenId }: NextSentenceOptions): TrainingTask {
   return {

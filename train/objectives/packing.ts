@@ -2,6 +2,9 @@
  * Sequences of so many tokens put together into rows of `length`: each, the longest first, into the row in
  * which it leaves least space (best fit decreasing; TRL's `packing_strategy='bfd'`, Ding et al. 2024).
  * Returns the numbers of each row's sequences. Error: one longer than a row.
+ *
+ * @example
+ * packBestFit([5, 3, 2, 6], 8); // [[3, 2], [0, 1]]
  */
 export function packBestFit(lengths: readonly number[], length: number): number[][] {
   const order = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);

@@ -75,6 +75,12 @@ const TRIES = 100;
  *
  * Arrays: inputIds and rotatedLabels [B, T], maskedPositions and labels [B, K] with K = max(2,
  * ceil(rotatedShare T)), attentionMask [B, T] unless the rows are full.
+ *
+ * @example
+ * const config = { vocabSize: 10, hiddenSize: 8, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const model = BertForRotaryFill.fromConfig(config);
+ * const rows = documentWindows(corpusOf([[5, 6, 7, 8], [8, 9]], 10), { length: 4, seed: 0 });
+ * const task = rotaryFill({ model, rows, batchSize: 2, padTokenId: 0, specialIds: [0, 1, 2], seed: 0 });
  */
 export function rotaryFill(options: RotaryFillOptions): TrainingTask {
   const { model, rows, batchSize, padTokenId, specialIds, rotatedShare = 0.15 } = options;

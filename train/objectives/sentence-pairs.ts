@@ -45,6 +45,12 @@ const BORDERS = 3;
  *
  * Unlike BERT's own code this makes each pair from its number alone. Errors: fewer than two documents; a row
  * too short for two texts.
+ *
+ * @example
+ * const ends = sentenceEnds(['[CLS]', '[SEP]', '.', 'a', 'b']);
+ * const corpus = corpusOf([[3, 2, 4, 2], [4, 2, 3, 2]], 5);
+ * const ids = { clsTokenId: 0, sepTokenId: 1, sentenceEnds: ends };
+ * sentencePairs(corpus, { ...ids, length: 16, seed: 0 }).count; // 2
  */
 export function sentencePairs(corpus: TokenCorpus, options: SentencePairOptions): SentencePairs {
   const { length, clsTokenId, sepTokenId, sentenceEnds: ends, shortProbability = 0.1, ordered = false } = options;
@@ -126,6 +132,9 @@ function otherDocuments(corpus: TokenCorpus): Draw {
  * Ids of tokens that end a sentence, from all tokens in the order of their ids: full stop, exclamation and
  * question mark of several scripts, alone or with closing quotes and brackets. Of byte-level BPE, the ASCII
  * ones. Error: there is none.
+ *
+ * @example
+ * sentenceEnds(['hello', '.', '!']); // [1, 2]
  */
 export function sentenceEnds(tokens: readonly string[]): ReadonlySet<number> {
   const ending = /^(##|Ġ)?[.!?。！？｡．…؟۔।॥]+["'’”»)\]」』]*$/u;

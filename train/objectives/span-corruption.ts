@@ -23,6 +23,12 @@ export interface SpanCorruptionOptions extends InfillOptions {
  *
  * Rows are plain text, without [CLS] and the like. Errors: too few sentinels for a row's spans; a text that
  * has a sentinel in it (when its batch is made).
+ *
+ * @example
+ * const model = T5ForConditionalGeneration.fromConfig({ vocabSize: 50, dModel: 16, numLayers: 1 });
+ * const rows = randomWindows(corpusOf([[5, 6, 7, 8, 9, 10]], 50), { length: 4, seed: 0 });
+ * const ids = { padTokenId: 0, eosTokenId: 1, sentinelIds: lastIds(50, 10) };
+ * const task = spanCorruption({ model, rows, batchSize: 2, seed: 0, ...ids });
  */
 export function spanCorruption(options: SpanCorruptionOptions): TrainingTask {
   const { rows, eosTokenId, sentinelIds, noiseDensity = 0.15, meanSpanLength = 3 } = options;
@@ -82,6 +88,9 @@ export function randomParts(total: number, parts: number, random: Random): numbe
 /**
  * The last `count` ids of a vocabulary, the last first, as T5 numbers its sentinels. They must be added to it
  * for this: no text may have them.
+ *
+ * @example
+ * lastIds(32100, 3); // [32099, 32098, 32097]
  */
 export function lastIds(vocabSize: number, count: number): number[] {
   if (count > vocabSize)

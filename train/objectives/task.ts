@@ -49,7 +49,14 @@ export interface TrainingTask {
   readonly batchesPerEpoch: number;
 }
 
-/** Sends a batch to the device. */
+/**
+ * Sends a batch to the device.
+ *
+ * @example
+ * const arrays = { x: { data: Float32Array.of(1, 2), shape: [2] } };
+ * const { x } = toDevice({ arrays, counts: { loss: 2 }, tokens: 2 });
+ * x; // [1, 2]
+ */
 export function toDevice<Name extends string>({ arrays }: HostBatch<Name>): DeviceBatch<Name> {
   const sent = Object.entries<HostArray>(arrays).map(
     ([name, { data, shape }]) => [name, tensor(data, { shape: [...shape] })] as const,

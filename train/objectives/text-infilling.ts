@@ -19,6 +19,12 @@ export interface TextInfillingOptions extends InfillOptions {
  * in a mask where nothing is missing (not before tokens have been hidden: no row gets longer). Where the
  * spans lie among the tokens that stay is drawn evenly. Predicted is the whole text. An end token ends both.
  * Arrays: inputIds, attentionMask and labels [B, T + 1].
+ *
+ * @example
+ * const model = BartForConditionalGeneration.fromConfig({ vocabSize: 50, dModel: 16 });
+ * const rows = randomWindows(corpusOf([[5, 6, 7, 8, 9, 10]], 50), { length: 4, seed: 0 });
+ * const ids = { padTokenId: 1, eosTokenId: 2, maskTokenId: 4 };
+ * const task = textInfilling({ model, rows, batchSize: 2, seed: 0, ...ids });
  */
 export function textInfilling(options: TextInfillingOptions): TrainingTask {
   const { rows, eosTokenId, maskTokenId, maskRatio = 0.3, meanSpanLength = 3 } = options;

@@ -17,7 +17,12 @@ const LABELS: Readonly<Record<string, { readonly array: string; readonly classes
 
 const CHUNK = 2 ** 20;
 
-/** How often each id is in a corpus, [vocabSize]. */
+/**
+ * How often each id is in a corpus, [vocabSize].
+ *
+ * @example
+ * countTokens(corpusOf([[1, 2, 1]], 4)); // [0, 2, 1, 0]
+ */
 export function countTokens(corpus: TokenCorpus): Float64Array {
   const counts = new Float64Array(corpus.vocabSize);
   for (let start = 0; start < corpus.tokens; start += CHUNK)
@@ -29,6 +34,9 @@ export function countTokens(corpus: TokenCorpus): Float64Array {
  * Mean cross-entropy (nats) of guessing each label of held-out data by its frequency in the training data
  * alone: what a model must fall below to have learnt anything of context. Both are counts by class. Labels
  * unseen in training share as much probability as was seen once (Good 1953), with all others.
+ *
+ * @example
+ * unigramLoss([1, 1], [1, 1]); // 0.6931
  */
 export function unigramLoss(train: ArrayLike<number>, heldOut: ArrayLike<number>): number {
   if (train.length !== heldOut.length)
@@ -55,6 +63,12 @@ export interface UnigramOptions {
 /**
  * `unigramLoss` of each part of a task's loss: its labels in training batches against those of one pass over
  * a held-out task.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 10, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const rows = blockWindows(corpusOf([[1, 2, 1, 2, 1, 2, 1, 2, 1]], 10), { length: 4, seed: 0 });
+ * const task = causalLM({ model, rows, batchSize: 2 });
+ * (await unigramLosses(task, task, { vocabSize: 10 })).lm < Math.log(10); // true
  */
 export async function unigramLosses(
   train: TrainingTask,

@@ -16,6 +16,9 @@ export interface WindowOptions {
 /**
  * Windows that begin anywhere, drawn with replacement, as nanoGPT draws them: row i is a pure function of
  * (seed, i). Documents run into one another: see `withSeparators`. Error: a corpus shorter than one window.
+ *
+ * @example
+ * randomWindows(corpusOf([[1, 2, 3, 4, 5, 6]], 10), { length: 2, seed: 0 }).row(0).length; // 2
  */
 export function randomWindows(corpus: TokenCorpus, { length, seed }: Required<WindowOptions>): Rows {
   checkLength('randomWindows', corpus, length, length);
@@ -42,6 +45,9 @@ export function randomWindows(corpus: TokenCorpus, { length, seed }: Required<Wi
  * `overlap` tokens of each are those that the one before ended with: with 1, each token but the first is once
  * the next token to predict. Without a seed the last window may be shorter. Errors: a corpus shorter than one
  * window; an overlap as long as a window.
+ *
+ * @example
+ * blockWindows(corpusOf([[1, 2, 3, 4, 5, 6]], 10), { length: 2 }).row(0); // [1, 2]
  */
 export function blockWindows(
   corpus: TokenCorpus,

@@ -45,6 +45,13 @@ type Hyper = 'lr' | 'eps1' | 'eps2' | 'clipThreshold' | 'decayRate' | 'beta1' | 
  * matrix only the means of rows and columns are remembered. A rate of your own needs `relativeStep: false`:
  *
  *     new Adafactor(model.parameters(), { lr: 1e-3, relativeStep: false, scaleParameter: false });
+ *
+ * @example
+ * const layer = new Linear(4, 2);
+ * const options = { lr: 1e-3, scaleParameter: false, relativeStep: false };
+ * const optimizer = new Adafactor(layer.parameters(), options);
+ * layer.forward(ones(1, 4)).sum().backward();
+ * optimizer.step();
  */
 export class Adafactor extends TensorOptimizer<AdafactorOptions, Hyper, Moment, Choice> {
   constructor(params: Parameters<AdafactorOptions>, options: Partial<AdafactorOptions> = {}) {

@@ -39,7 +39,16 @@ export function adamMoments(grad: Expr, x: Readonly<Record<Inputs, Expr>>): Reco
   return { expAvg, expAvgSq, change: e.div(e.mul(x.stepSize, expAvg), denominator) };
 }
 
-/** Adam (Kingma and Ba 2015), PyTorch's defaults; weight decay is added to the gradient. */
+/**
+ * Adam (Kingma and Ba 2015), PyTorch's defaults; weight decay is added to the gradient.
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const optimizer = new Adam([x], { lr: 0.1 });
+ * x.mul(x).sum().backward();
+ * optimizer.step();
+ * x; // [0.9000]
+ */
 export class Adam extends optimizerOf<AdamOptions>(
   rule({
     name: 'Adam',

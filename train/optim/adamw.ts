@@ -6,7 +6,16 @@ import { decay } from './options.ts';
 
 export type AdamWOptions = AdamOptions;
 
-/** Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's defaults and order. */
+/**
+ * Adam with decoupled weight decay (Loshchilov and Hutter 2019), PyTorch's defaults and order.
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const optimizer = new AdamW([x], { lr: 0.1, weightDecay: 0.1 });
+ * x.mul(x).sum().backward();
+ * optimizer.step();
+ * x; // [0.8900]
+ */
 export class AdamW extends optimizerOf<AdamWOptions>(
   rule({
     name: 'AdamW',

@@ -30,6 +30,14 @@ export interface GradScalerOptions {
  *
  * With one optimizer, `optimizer.step({ scaler, maxNorm: 1 })` is the same as the last two in one dispatch
  * less.
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const [optimizer, scaler] = [new SGD([x], { lr: 0.1 }), new GradScaler()];
+ * scaler.scale(x.mul(x).sum()).backward();
+ * scaler.step(optimizer);
+ * scaler.update();
+ * x; // [0.8]
  */
 export class GradScaler {
   readonly growth: number;

@@ -40,7 +40,14 @@ export interface Rules<Options> {
   readonly check?: (options: Options) => void;
 }
 
-/** Groups of parameters with options and learning rates: everything of an optimizer but how it updates. */
+/**
+ * Groups of parameters with options and learning rates: everything of an optimizer but how it updates.
+ *
+ * @example
+ * const layer = new Linear(4, 2);
+ * const optimizer = new SGD([{ params: [layer.weight], lr: 0.1 }, { params: [layer.bias!], lr: 0.2 }]);
+ * optimizer.paramGroups.map(({ lr }) => lr); // [0.1, 0.2]
+ */
 export abstract class GroupedOptimizer<Options extends { lr: number }> {
   /**
    * The groups, as PyTorch's `param_groups`: `optimizer.paramGroups[0].lr = 0.1` holds in replayed
@@ -208,6 +215,10 @@ function groupOf<Options extends { lr: number }>(
 /**
  * Parameters in two groups: with weight decay, and (biases, and the weights of norms, told by having one
  * axis) without, the usual practice for BERT.
+ *
+ * @example
+ * const [decayed, others] = decayGroups(new Linear(4, 2).namedParameters(), 0.01);
+ * [decayed.weightDecay, others.weightDecay]; // [0.01, 0]
  */
 export function decayGroups(
   parameters: Iterable<readonly [name: string, parameter: Tensor]>,

@@ -8,7 +8,16 @@ export interface LionOptions {
   readonly weightDecay: number;
 }
 
-/** Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2). */
+/**
+ * Lion (Chen et al. 2023, "Symbolic Discovery of Optimization Algorithms", algorithm 2).
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const optimizer = new Lion([x], { lr: 0.1 });
+ * x.mul(x).sum().backward();
+ * optimizer.step();
+ * x; // [0.9]
+ */
 export class Lion extends optimizerOf<LionOptions>(
   rule({
     name: 'Lion',

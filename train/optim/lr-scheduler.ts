@@ -26,6 +26,12 @@ export interface LRSchedulerState {
  *       trainStep(batch);
  *       scheduler.step();
  *     }
+ *
+ * @example
+ * const optimizer = new SGD([new Parameter(zeros(2))], { lr: 0.1 });
+ * const scheduler = new LRScheduler(optimizer, () => line(1, 0, 10));
+ * for (let step = 0; step < 5; step++) scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
  */
 export class LRScheduler {
   readonly #optimizer: AnyOptimizer;
@@ -69,7 +75,14 @@ export class LRScheduler {
   }
 }
 
-/** The rate times a function of the step, or one for each group. */
+/**
+ * The rate times a function of the step, or one for each group.
+ *
+ * @example
+ * const scheduler = new LambdaLR(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), (step) => 1 / (step + 1));
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
+ */
 export class LambdaLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, lrLambda: Schedule | readonly Schedule[]) {
     const groups = optimizer.paramGroups.length;
@@ -81,6 +94,11 @@ export class LambdaLR extends LRScheduler {
 
 /**
  * Along a half wave from the rate to `etaMin` at step `tMax` (Loshchilov and Hutter 2017, without restarts).
+ *
+ * @example
+ * const scheduler = new CosineAnnealingLR(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), 2);
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
  */
 export class CosineAnnealingLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, tMax: number, etaMin = 0) {
@@ -93,6 +111,10 @@ export class CosineAnnealingLR extends LRScheduler {
 /**
  * In a straight line from `startFactor` to `endFactor` times the rate, over `totalIters` steps; then
  * constant.
+ *
+ * @example
+ * const optimizer = new SGD([new Parameter(zeros(2))], { lr: 0.1 });
+ * new LinearLR(optimizer, { startFactor: 0.5, totalIters: 10 }).getLastLr(); // [0.05]
  */
 export class LinearLR extends LRScheduler {
   constructor(
@@ -108,7 +130,14 @@ export class LinearLR extends LRScheduler {
   }
 }
 
-/** `gamma` times the rate after every `stepSize` steps. */
+/**
+ * `gamma` times the rate after every `stepSize` steps.
+ *
+ * @example
+ * const scheduler = new StepLR(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), 1, 0.5);
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
+ */
 export class StepLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, stepSize: number, gamma = 0.1) {
     checkNumber('StepLR', 'stepSize', stepSize, someSteps);
@@ -117,7 +146,14 @@ export class StepLR extends LRScheduler {
   }
 }
 
-/** `gamma` times the rate after every step. */
+/**
+ * `gamma` times the rate after every step.
+ *
+ * @example
+ * const scheduler = new ExponentialLR(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), 0.5);
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
+ */
 export class ExponentialLR extends LRScheduler {
   constructor(optimizer: AnyOptimizer, gamma: number) {
     checkNumber('ExponentialLR', 'gamma', gamma);
@@ -130,13 +166,31 @@ const someSteps: NumberRange = { min: 1, whole: true };
 
 // Transformers' names for the schedules of schedules.ts.
 
+/**
+ * @example
+ * getConstantSchedule(new SGD([new Parameter(zeros(2))], { lr: 0.1 })).getLastLr(); // [0.1]
+ */
 export const getConstantSchedule = (optimizer: AnyOptimizer): LambdaLR => new LambdaLR(optimizer, constant());
 
-/** Rises over numWarmupSteps, then stays. */
+/**
+ * Rises over numWarmupSteps, then stays.
+ *
+ * @example
+ * const scheduler = getConstantScheduleWithWarmup(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), 2);
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
+ */
 export const getConstantScheduleWithWarmup = (optimizer: AnyOptimizer, numWarmupSteps: number): LambdaLR =>
   new LambdaLR(optimizer, constantWithWarmup(numWarmupSteps));
 
-/** Rises over numWarmupSteps, then falls in a straight line to 0 at numTrainingSteps. */
+/**
+ * Rises over numWarmupSteps, then falls in a straight line to 0 at numTrainingSteps.
+ *
+ * @example
+ * const scheduler = getLinearScheduleWithWarmup(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), 0, 2);
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
+ */
 export const getLinearScheduleWithWarmup = (
   optimizer: AnyOptimizer,
   numWarmupSteps: number,
@@ -145,6 +199,11 @@ export const getLinearScheduleWithWarmup = (
 
 /**
  * Rises over numWarmupSteps, then follows a cosine of numCycles waves, 0 at numTrainingSteps for half a wave.
+ *
+ * @example
+ * const scheduler = getCosineScheduleWithWarmup(new SGD([new Parameter(zeros(2))], { lr: 0.1 }), 0, 2);
+ * scheduler.step();
+ * scheduler.getLastLr(); // [0.05]
  */
 export const getCosineScheduleWithWarmup = (
   optimizer: AnyOptimizer,

@@ -36,6 +36,12 @@ const adjustments = {
  * momentum of a matrix with all its singular values brought near 1. For the matrices of hidden layers only;
  * embeddings, heads, biases and norms take an AdamW of their own. PyTorch iterates in bfloat16, here it is
  * f32.
+ *
+ * @example
+ * const layer = new Linear(4, 2, { bias: false });
+ * const optimizer = new Muon([layer.weight], { lr: 0.02 });
+ * layer.forward(ones(1, 4)).sum().backward();
+ * optimizer.step();
  */
 export class Muon extends TensorOptimizer<MuonOptions, Hyper, 'momentumBuffer', Choice> {
   constructor(params: Parameters<MuonOptions>, options: Partial<MuonOptions> = {}) {

@@ -74,6 +74,13 @@ export const minusLog = (beta: number): number => Math.min(-Math.log(beta), 100)
  * of updates lie on the device, nothing is read back, and every step is the same dispatches. Small parameters
  * are moved into one buffer, so that they are updated together: make the optimizer before anything that holds
  * on to their memory.
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const optimizer = new AdamW([x], { lr: 0.1, ema: 0.99 });
+ * x.mul(x).sum().backward();
+ * optimizer.step();
+ * const averaged = await optimizer.withAverages(() => x.data());
  */
 export abstract class Optimizer<Options extends { lr: number }> extends GroupedOptimizer<Options> {
   /** The parameters that are updated: those that lie side by side are one here. */

@@ -40,6 +40,13 @@ const rmsprop = (withAverage: boolean) =>
 /**
  * RMSprop (Hinton 2012, lecture 6e; centered: Graves 2013, https://arxiv.org/abs/1308.0850), as PyTorch
  * defines it; weight decay is added to the gradient.
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const optimizer = new RMSprop([x], { lr: 0.01 });
+ * x.mul(x).sum().backward();
+ * optimizer.step();
+ * x; // [0.9000]
  */
 export class RMSprop extends Optimizer<RMSpropOptions> {
   constructor(params: Parameters<RMSpropOptions>, options: Partial<RMSpropOptions> & Common = {}) {

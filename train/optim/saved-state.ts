@@ -24,6 +24,10 @@ function stateTensors(optimizer: AnyOptimizer, scaler: GradScaler | undefined): 
 /**
  * optimizer.safetensors, what an optimizer remembers, to save with a model's files:
  * `model.savePretrained(folder, { files: optimizerFiles(folder, optimizer) })`.
+ *
+ * @example
+ * const layer = new Linear(4, 2);
+ * await saveFiles(optimizerFiles(memoryFolder(), new AdamW(layer.parameters())));
  */
 export function optimizerFiles(folder: string, optimizer: AnyOptimizer, scaler?: GradScaler): FileToWrite[] {
   const tensors = [...stateTensors(optimizer, scaler)].map(([name, x]) => ({
@@ -38,6 +42,12 @@ export function optimizerFiles(folder: string, optimizer: AnyOptimizer, scaler?:
 /**
  * Puts an optimizer, and a scaler, to where `optimizerFiles` of the folder was written. Error, one line: the
  * state is that of other parameters.
+ *
+ * @example
+ * const folder = memoryFolder();
+ * const optimizer = new AdamW(new Linear(4, 2).parameters());
+ * await saveFiles(optimizerFiles(folder, optimizer));
+ * await restoreOptimizer(folder, optimizer);
  */
 export async function restoreOptimizer(folder: string, optimizer: AnyOptimizer, scaler?: GradScaler): Promise<void> {
   using _ = scope();

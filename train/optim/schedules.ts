@@ -18,18 +18,33 @@ export interface ScheduleOptions {
   readonly minRate?: number;
 }
 
-/** Always 1. */
+/**
+ * Always 1.
+ *
+ * @example
+ * constant()(1000); // 1
+ */
 export function constant(): Schedule {
   return () => 1;
 }
 
-/** Rises to 1 over warmupSteps, then stays. */
+/**
+ * Rises to 1 over warmupSteps, then stays.
+ *
+ * @example
+ * [0, 5, 10, 20].map(constantWithWarmup(10)); // [0, 0.5, 1, 1]
+ */
 export function constantWithWarmup(warmupSteps: number): Schedule {
   checkNumber('schedule', 'warmupSteps', warmupSteps, { whole: true });
   return (step) => (step < warmupSteps ? step / Math.max(1, warmupSteps) : 1);
 }
 
-/** Rises to 1 over warmupSteps, then falls in a straight line to minRate at totalSteps. */
+/**
+ * Rises to 1 over warmupSteps, then falls in a straight line to minRate at totalSteps.
+ *
+ * @example
+ * [0, 10, 55, 100].map(linear(10, 100)); // [0, 1, 0.5, 0]
+ */
 export function linear(warmupSteps: number, totalSteps: number, minRate = 0): Schedule {
   checkSteps(warmupSteps, totalSteps, minRate);
   return (step) =>
@@ -41,6 +56,9 @@ export function linear(warmupSteps: number, totalSteps: number, minRate = 0): Sc
 /**
  * Rises to 1 over warmupSteps, then follows (1 + cos(2 pi numCycles t)) / 2, between minRate and 1, with t
  * from 0 to 1 at totalSteps.
+ *
+ * @example
+ * [0, 50, 100].map(cosine(0, 100)); // [1, 0.5, 0.000]
  */
 export function cosine(warmupSteps: number, totalSteps: number, numCycles = 0.5, minRate = 0): Schedule {
   checkSteps(warmupSteps, totalSteps, minRate);
@@ -62,6 +80,9 @@ function checkSteps(warmupSteps: number, totalSteps: number, minRate: number): v
  * Rises to 1 over warmupSteps, then falls with the inverse square root of the step (Vaswani et al. 2017,
  * section 5.3, but for a rate of 1 at its highest): sqrt(timescale / (step + shift)), where timescale is
  * warmupSteps, 10,000 without a warm-up, and shift = timescale - warmupSteps. Not below minRate.
+ *
+ * @example
+ * [50, 100, 400].map(inverseSquareRoot(100)); // [0.5, 1, 0.5]
  */
 export function inverseSquareRoot(warmupSteps: number, minRate = 0): Schedule {
   checkNumber('schedule', 'warmupSteps', warmupSteps, { whole: true });
@@ -72,17 +93,32 @@ export function inverseSquareRoot(warmupSteps: number, minRate = 0): Schedule {
     step < warmupSteps ? step / Math.max(1, warmupSteps) : Math.max(minRate, 1 / Math.sqrt((step + shift) / timescale));
 }
 
-/** In a straight line from `start` to `end` over `total` steps, then stays. */
+/**
+ * In a straight line from `start` to `end` over `total` steps, then stays.
+ *
+ * @example
+ * [0, 5, 10, 20].map(line(1, 0, 10)); // [1, 0.5, 0, 0]
+ */
 export function line(start: number, end: number, total: number): Schedule {
   return (step) => start + (end - start) * (Math.min(step, total) / total);
 }
 
-/** gamma^k after k times `every` steps. */
+/**
+ * gamma^k after k times `every` steps.
+ *
+ * @example
+ * [0, 9, 10, 20].map(steps(10, 0.5)); // [1, 1, 0.5, 0.25]
+ */
 export function steps(every: number, gamma: number): Schedule {
   return (step) => gamma ** Math.floor(step / every);
 }
 
-/** gamma^step. */
+/**
+ * gamma^step.
+ *
+ * @example
+ * [0, 1, 2].map(exponential(0.5)); // [1, 0.5, 0.25]
+ */
 export const exponential = (gamma: number): Schedule => steps(1, gamma);
 
 export const scheduleNames = ['constant', 'constantWithWarmup', 'linear', 'cosine', 'inverseSquareRoot'] as const;
@@ -91,6 +127,9 @@ export type ScheduleName = (typeof scheduleNames)[number];
 /**
  * The schedule of that name. Throws on unknown names, on steps that are no whole numbers and where warm-up
  * outlasts the run.
+ *
+ * @example
+ * schedule('linear', { warmupSteps: 10, totalSteps: 100 })(5); // 0.5
  */
 export function schedule(name: ScheduleName, options: ScheduleOptions = {}): Schedule {
   refuseUnknown('schedule', options, ['warmupSteps', 'totalSteps', 'numCycles', 'minRate']);

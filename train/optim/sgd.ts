@@ -11,6 +11,13 @@ export interface SgdOptions {
 
 /**
  * Gradient descent with momentum (Sutskever et al. 2013), as PyTorch; weight decay is added to the gradient.
+ *
+ * @example
+ * const x = new Parameter(tensor([1]));
+ * const optimizer = new SGD([x], { lr: 0.1 });
+ * x.mul(x).sum().backward();
+ * optimizer.step();
+ * x; // [0.8]
  */
 export class SGD extends optimizerOf<SgdOptions>(
   rule({

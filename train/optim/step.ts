@@ -124,6 +124,9 @@ const sumSquaresOp = defineOp<Lists, { y: Tensor }, null>({
 
 /**
  * Euclidean norm of all elements of all tensors (f32), a scalar that stays on the device. No gradient flows.
+ *
+ * @example
+ * globalNorm([tensor([3]), tensor([4])]); // 5
  */
 export function globalNorm(tensors: readonly Tensor[]): Tensor {
   return sqrt(apply(sumSquaresOp, { tensors }, null).y);

@@ -18,6 +18,10 @@ const COLORS = ['#0072b2', '#d55e00', '#00875f', '#a6437b', '#8a6d00', '#3f8fc4'
 /**
  * The panels, two in a row, as one standalone SVG with a background of its own, so that it reads the same on
  * white and on dark pages. Throws where a panel has no finite point.
+ *
+ * @example
+ * const series = [{ name: 'train', points: [[0, 2], [1, 1]] as const }];
+ * curvesSvg({ title: 'loss', series }).startsWith('<svg'); // true
  */
 export function curvesSvg(panels: Panel | readonly Panel[]): string {
   const list: readonly Panel[] = 'series' in panels ? [panels] : panels;
@@ -49,7 +53,13 @@ export function curvesSvg(panels: Panel | readonly Panel[]): string {
   return `${svg.outerHTML}\n`;
 }
 
-/** Writes `curvesSvg` to a file, whole or not at all. */
+/**
+ * Writes `curvesSvg` to a file, whole or not at all.
+ *
+ * @example
+ * const series = [{ name: 'train', points: [[0, 2], [1, 1]] as const }];
+ * await writeCurves('loss.svg', { title: 'loss', series });
+ */
 export async function writeCurves(path: string, panels: Panel | readonly Panel[]): Promise<void> {
   await writeFileAtomic(path, curvesSvg(panels));
 }

@@ -28,6 +28,10 @@ const GPT2_ROLES: SpecialRoles = { bos_token: '<|endoftext|>', eos_token: '<|end
  * Trains a byte-level BPE vocabulary as Hugging Face's ByteLevelBPETokenizer does: GPT-2's pattern cuts each
  * text into pieces, all 256 bytes are tokens, so that any text has ids. Deterministic; the order of the texts
  * does not matter. Errors: those of `trainBpe`.
+ *
+ * @example
+ * const tokenizer = await trainByteLevelBpe(['low lower lowest low'], { vocabSize: 260 });
+ * tokenizer.tokenize('low'); // ['low']
  */
 export async function trainByteLevelBpe(texts: Texts, options: ByteLevelOptions): Promise<Tokenizer> {
   const { vocabSize, minFrequency = 2, roles = GPT2_ROLES, modelMaxLength, onProgress } = options;

@@ -16,6 +16,10 @@ export interface CharacterOptions {
  * A tokenizer whose tokens are the characters (code points) of the texts, in their order: 65 for
  * tinyshakespeare, as nanoGPT's data/shakespeare_char has it. Written as BPE without merges, which
  * Transformers loads. Error: no text.
+ *
+ * @example
+ * const tokenizer = await trainCharacters(['to be']);
+ * tokenizer.tokenize('bet'); // ['b', 'e', 't']
  */
 export async function trainCharacters(texts: Texts, options: CharacterOptions = {}): Promise<Tokenizer> {
   const { roles = {}, modelMaxLength } = options;

@@ -28,6 +28,10 @@ const BERT_TOKENS = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
  * BPE with ## before what continues a word. (The WordPiece of Schuster & Nakajima 2012 chose pairs by
  * likelihood; this is what is in use.) Deterministic; the order of the texts does not matter. Errors: those
  * of `trainBpe`.
+ *
+ * @example
+ * const tokenizer = await trainWordPiece(['low lower lowest low'], { vocabSize: 20 });
+ * tokenizer.tokenize('low'); // ['low']
  */
 export async function trainWordPiece(texts: Texts, options: WordPieceOptions): Promise<BertTokenizer> {
   const { vocabSize, minFrequency = 2, limitAlphabet = 1000, lowercase = true, onProgress } = options;

@@ -11,6 +11,11 @@ export type Evaluation = Readonly<Record<string, number>>;
  * Measures a task's losses on `batches` of its batches, from the first on, with dropout off: each part's mean
  * over all its labels, and `loss`, the sum of those that are trained on. Made once for a model, it compiles
  * once.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 10, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const rows = blockWindows(corpusOf([[1, 2, 3, 4, 5, 6, 7, 8]], 10), { length: 4 });
+ * const { loss } = await evaluator(model, causalLM({ model, rows, batchSize: 2 }), 1)();
  */
 export function evaluator(model: Module, task: TrainingTask, batches: number): () => Promise<Evaluation> {
   const forward = compile((batch: DeviceBatch) => noGrad(() => task.losses(batch)), {

@@ -100,6 +100,9 @@ const evaluationSchema = z.looseObject({ step, evaluation: z.record(z.string(), 
 /**
  * The records of a log. An absent file has none, and a last line that a killed run left unfinished is none.
  * Error: any other line that is no record, by its number.
+ *
+ * @example
+ * readLog('runs/none/log.jsonl'); // []
  */
 export function readLog(path: string): LogRecord[] {
   let text: string;

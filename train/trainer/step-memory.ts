@@ -78,7 +78,13 @@ export class MemoryWatch {
   }
 }
 
-/** The same in a line. */
+/**
+ * The same in a line.
+ *
+ * @example
+ * const memory = { weights: 1e6, gradients: 1e6, moments: 2e6, activations: 4e6, total: 8e6 };
+ * console.log(describeMemory(memory));
+ */
 export const describeMemory = ({ total, ...kinds }: StepMemory): string =>
   `memory ${showBytes(total)} on the device: ` +
   Object.entries(kinds)

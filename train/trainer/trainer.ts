@@ -87,6 +87,12 @@ export interface TrainingResult {
  * keeps the best model and the last, writes a log, curves and a report. Batches are functions of their number
  * and random numbers are counted, so a run that was stopped (Ctrl-C, kill -9, a power cut) and resumed has,
  * bit for bit, the losses of one never stopped.
+ *
+ * @example
+ * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 10, nEmbd: 8, nLayer: 1, nHead: 2 });
+ * const rows = blockWindows(corpusOf([[1, 2, 3, 4, 5, 6, 7, 8]], 10), { length: 4, seed: 0 });
+ * const task = causalLM({ model, rows, batchSize: 2 });
+ * await train({ model, task, options: { steps: 3, learningRate: 1e-3 }, output: 'runs/tiny' });
  */
 export async function train(run: TrainingRun): Promise<TrainingResult> {
   const lock = await lockFolder(run.output, 'training');

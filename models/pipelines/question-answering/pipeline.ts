@@ -15,6 +15,13 @@ export type QuestionAnswerer = TextEncoder<QuestionAnsweringModel>;
 /**
  * Loads a model that answers questions from a folder, the Hugging Face cache or the hub. Error, one line: the
  * folder has no head that answers questions.
+ *
+ * @example
+ * const shape = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const folder = memoryFolder();
+ * const model = BertForQuestionAnswering.fromConfig(shape);
+ * await model.savePretrained(folder, { tokenizer: BertTokenizer.default() });
+ * const answerer = await loadQuestionAnswerer(folder);
  */
 export const loadQuestionAnswerer = (id: string, options: LoadOptions = {}): Promise<QuestionAnswerer> =>
   loadTextEncoder(id, 'ForQuestionAnswering', options);
@@ -35,6 +42,12 @@ export interface QuestionAnsweringOptions extends AnswerOptions, Pick<EncoderOpt
  *
  * Errors, each one line: an empty question or context, by its id or number; those of `questionFeatures`; more
  * tokens than the model has positions.
+ *
+ * @example
+ * const shape = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
+ * const [model, tokenizer] = [BertForQuestionAnswering.fromConfig(shape), BertTokenizer.default()];
+ * const question = { question: 'Who wrote it?', context: 'Melville wrote it.' };
+ * const [[{ answer, start, end }]] = await answerQuestions({ model, tokenizer }, [question]);
  */
 export async function answerQuestions(
   { model, tokenizer }: QuestionAnswerer,

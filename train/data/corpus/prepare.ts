@@ -53,6 +53,13 @@ export interface PreparedCorpus {
  * (train/, validation/, test/, the tokenizer's files, card.json), whole or not at all; does nothing where the
  * folder was made from the same inputs with the same tokenizer and options. Errors, one line: what the
  * readers refuse, an empty split, a folder that holds other things, a disk that is full.
+ *
+ * @example
+ * await saveFiles([{ path: 'text.txt', data: 'It was the best of times, it was the worst of times.' }]);
+ * const whole = { train: 1, validation: 0, test: 0 };
+ * const options = { inputs: ['text.txt'], tokenizer: Tokenizer.gpt2(), clean: false } as const;
+ * const { train } = await prepareCorpus({ ...options, fractions: whole, folder: 'prepared' });
+ * train.tokens; // 14
  */
 export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCorpus> {
   const { folder, tokenizer } = options;
@@ -78,6 +85,13 @@ export async function prepareCorpus(options: PrepareOptions): Promise<PreparedCo
  * Opens a prepared corpus. Unless this process has just made it (`cached` is false), the SHA-256 of every
  * file is compared with manifest.json, which takes about a second for each GB. Errors: as `openTokenCorpus`
  * and `readCard`; a file that is not as it was written.
+ *
+ * @example
+ * await saveFiles([{ path: 'text.txt', data: 'It was the best of times, it was the worst of times.' }]);
+ * const whole = { train: 1, validation: 0, test: 0 };
+ * const options = { inputs: ['text.txt'], tokenizer: Tokenizer.gpt2(), clean: false } as const;
+ * (await prepareCorpus({ ...options, fractions: whole, folder: 'opened' })).close();
+ * const { train } = await openPrepared('opened');
  */
 export function openPrepared(
   folder: string,

@@ -50,7 +50,13 @@ export class Watch {
 /** Milliseconds between two updates: a bar needs no more, and documents are many. */
 const INTERVAL = 100;
 
-/** A bar over the bytes read, with MB/s and tokens/s, for `prepareCorpus`. Call `stop` in a `finally`. */
+/**
+ * A bar over the bytes read, with MB/s and tokens/s, for `prepareCorpus`. Call `stop` in a `finally`.
+ *
+ * @example
+ * const bar = corpusProgressBar();
+ * bar.stop();
+ */
 export function corpusProgressBar(): { onProgress(progress: PrepareProgress): void; stop(): void } {
   const bar = progress({ total: 1, unit: 'byte' });
   let shown = { at: -Infinity, stage: '', tokens: 0 };

@@ -79,6 +79,9 @@ export interface DuplicateOptions {
  * duplicates is its own group. Words are compared in lower case with all numbers alike. Pairs to compare are
  * found by MinHash signatures in bands, see `bandKeys`, then compared exactly, for which the shingles of all
  * texts are in memory; `NearDuplicates` is for corpora that are larger than that.
+ *
+ * @example
+ * duplicateGroups(['Hello, world', 'something else', 'hello world']); // [0, 1, 0]
  */
 export function duplicateGroups(texts: readonly string[], options: DuplicateOptions = {}): Int32Array {
   const { threshold = 0.8 } = options;

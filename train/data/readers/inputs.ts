@@ -36,6 +36,10 @@ export interface Input {
  * .tsv, .parquet), a folder of such files (its folders too, by name), a corpus that comes with the project
  * ("sotu", "moby-dick", "spam-assassin"), or several joined by "+". Errors, one line: nothing of that name,
  * an ending that tells no format, a folder without a text.
+ *
+ * @example
+ * await saveFiles([{ path: 'notes.txt', data: 'hello' }]);
+ * (await expandInputs(['notes.txt'])).length; // 1
  */
 export async function expandInputs(inputs: readonly string[]): Promise<Input[]> {
   const names = inputs.flatMap((input) => (statSync(input, { throwIfNoEntry: false }) ? [input] : input.split('+')));
@@ -59,6 +63,10 @@ export async function expandInputs(inputs: readonly string[]): Promise<Input[]> 
 /**
  * The documents of all inputs one by one. Errors, one line: what the readers refuse; a file that was named
  * and is empty.
+ *
+ * @example
+ * await saveFiles([{ path: 'notes.txt', data: 'hello' }]);
+ * for await (const { text } of readDocuments(await expandInputs(['notes.txt']))) console.log(text);
  */
 export async function* readDocuments(
   inputs: readonly Input[],
