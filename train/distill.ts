@@ -4,6 +4,7 @@
  *
  *   npm start                            trains a classifier, in runs/spam-assassin
  *   node --import tsx train/distill.ts --teacher runs/spam-assassin --layers 1
+ *   node --import tsx train/distill.ts --teacher runs/spam-assassin --embedding-size 16    # an ALBERT
  *   node --import tsx train/distill.ts --teacher FOLDER --student FOLDER --data reviews.csv
  */
 import { loadTextEncoder } from '../models/index.ts';
@@ -12,6 +13,7 @@ import { fineTune } from './classifier/fine-tune.ts';
 import { kindOf } from './classifier/kinds.ts';
 import { describeModel, fineTuneFlags, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { albertFrom } from './compress/albert.ts';
 import { comparison, measure } from './compress/compare.ts';
 import { distillation, teacherLogits } from './compress/distillation.ts';
 import { evenly, keepLayers, keepUnits, layersOf, unitsOf } from './compress/smaller.ts';
@@ -34,6 +36,13 @@ const command = {
     },
     keepLayers: { type: 'string', help: 'or with these, from 0 up, with commas between' },
     units: { type: 'int', min: 1, help: 'units of the feed-forward part that the student keeps, the first ones' },
+    embeddingSize: {
+      type: 'int',
+      min: 3,
+      help:
+        "or an ALBERT: tables of embeddings so wide, and the teacher's first layer again and again, as often as " +
+        '--layers says; default as many as the teacher has',
+    },
     temperature: { type: 'number', default: 2, min: 0.01, help: "above 1 the teacher's doubts count more" },
     alpha: {
       type: 'number',
@@ -88,8 +97,16 @@ main(async () => {
 /** The model that is to learn. Errors, each one line: another tokenizer; more layers than there are. */
 async function studentOf(
   { classifier: { model, tokenizer } }: Trained,
-  { student: name, layers, keepLayers: list, units, dropout: probability }: Values,
+  { student: name, layers, keepLayers: list, units, embeddingSize, dropout: probability }: Values,
 ): Promise<TextEncoder<SequenceClassificationModel>> {
+  if (embeddingSize !== undefined) {
+    if (name !== undefined || list !== undefined || units !== undefined)
+      throw new UsageError(
+        `${command.name}: --embedding-size makes a student of the teacher's embeddings and first layer; ` +
+          'leave --student, --keep-layers and --units away',
+      );
+    return { model: await albertFrom(model, { embeddingSize, layers }), tokenizer };
+  }
   if (name !== undefined) {
     const { labels } = model.config;
     const settings = { labels, problemType: kindOf(model.config).problemType, dropout: probability };

@@ -9,6 +9,8 @@ export { corpusOf } from './data/token-corpus.ts';
 export type { TokenCorpus } from './data/token-corpus.ts';
 export { collate, tokenise } from './data/tokenised.ts';
 export type { ClassificationBatch, TokenisedExample } from './data/tokenised.ts';
+export { albertFrom } from './compress/albert.ts';
+export type { AlbertShape } from './compress/albert.ts';
 export { gptq, InputProducts } from './compress/gptq.ts';
 export type { GptqOptions } from './compress/gptq.ts';
 export { hqq } from './compress/hqq.ts';

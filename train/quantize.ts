@@ -49,6 +49,12 @@ const command = {
         'gptq, default for files: what is lost in a weight those after it make good; awq: weights of large inputs ' +
         'are rounded more finely; hqq, q4_1 without texts: a robust minimum; nearest, for folders: each by itself',
     },
+    finer: {
+      type: 'string',
+      help:
+        'weights that have 8 bits in a file of 4, by parts of their names with commas between, as ' +
+        'down_proj,layers.0.',
+    },
     data: {
       type: 'string',
       default: 'sotu',
@@ -79,6 +85,7 @@ main(async () => {
     throw new UsageError(`${command.name}: hqq finds a minimum for each block; give --precision q4_1`);
   const { model, tokenizer } = await loadDecoder(name);
   model.eval();
+  const finer = finerOf(model, values);
   const width = Math.min(values.maxLength, model.decoder().positions);
   const { calibration, test } = await windowsOf(values.data, tokenizer, {
     width,
@@ -109,12 +116,13 @@ main(async () => {
     return roundBlocks(precision, rows, importance?.get(parameter) ?? diagonalOf(product));
   };
   let [made, rounded] = [0, 0];
-  const file = ggufFile(output, model, tokenizer, precision, (parameter, type, rows) => {
+  const quantizer = (parameter: string, type: string, rows: Float32Array): Uint8Array | undefined => {
     const data = type === precision.toUpperCase() ? make(parameter, rows) : undefined;
     if (data) made++;
     else rounded++;
     return data;
-  });
+  };
+  const file = ggufFile(output, model, tokenizer, precision, quantizer, finer);
   await writeFilesAtomic([file]);
   const bytes = (await stat(output)).size;
   if (method !== 'nearest')
@@ -129,8 +137,26 @@ main(async () => {
   console.log(`\n${alignTable(['held-out texts', 'perplexity', 'more'], rows, new Set([1, 2]))}`);
 });
 
+/** Whether a parameter is one of `--finer`. Errors: a part of a name that none has; a file of 8 bits. */
+function finerOf(model: CausalLM, { finer, precision }: Values): ((parameter: string) => boolean) | undefined {
+  if (finer === undefined) return undefined;
+  if (precision === 'q8_0')
+    throw new UsageError(`${command.name}: --finer ${finer} is for files of 4 bits; give --precision q4_0 or q4_1`);
+  const parts = finer.split(',').map((part) => part.trim());
+  const names = model.namedParameters().map(([parameter]) => parameter);
+  const odd = parts.find((part) => part === '' || !names.some((parameter) => parameter.includes(part)));
+  if (odd !== undefined)
+    throw new UsageError(
+      `${command.name}: --finer "${odd}" is in the name of no weight; there are ${names.slice(1, 4).join(', ')} and ` +
+        'others',
+    );
+  return (parameter) => parts.some((part) => parameter.includes(part));
+}
+
 /** Any model with weights rounded to nearest, in a folder. */
-async function writeFolder(name: string, { output, precision, method }: Values): Promise<void> {
+async function writeFolder(name: string, { output, precision, method, finer }: Values): Promise<void> {
+  if (finer !== undefined)
+    throw new UsageError(`${command.name}: --finer ${finer} is for GGUF files; end --output ${output} with .gguf`);
   if (method !== undefined && method !== 'nearest')
     throw new UsageError(
       `${command.name}: ${method} writes GGUF files; end --output ${output} with .gguf, or leave it away`,

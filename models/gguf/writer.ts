@@ -37,7 +37,8 @@ const typeOf = (name: string): BlockType => blockType(name)!;
  * The file of a decoder and its tokenizer, to hand to `writeFilesAtomic`; tensors are read back and quantised
  * one at a time. Matrices have `type`, but for positions; those whose rows are no whole blocks of it have
  * f16, as in llama.cpp, and in a file of q4_0 or q4_1 the embeddings, which are the head too where these are
- * tied, have q8_0. Errors: a model of a family, or a tokenizer, that GGUF files have no name for.
+ * tied, have q8_0, as the matrices that `finer` says by the names of their parameters. Errors: a model of a
+ * family, or a tokenizer, that GGUF files have no name for.
  *
  * @example
  * const model = await GPT2LMHeadModel.fromPretrained('models/pretrained/gpt-small');
@@ -50,6 +51,7 @@ export function ggufFile(
   tokenizer: AnyTokenizer,
   type: GgufType,
   quantizer: Quantizer = () => undefined,
+  finer: (parameter: string) => boolean = () => false,
 ): FileToWrite {
   const { name: className } = model.constructor;
   const architecture = architectures.find((each) => each.className === className);
@@ -81,7 +83,7 @@ export function ggufFile(
       order,
       ownShape: tensor.shape,
       shape,
-      type: typeFor(name, shape, type),
+      type: typeFor(name, shape, type, finer(tensor.name)),
     };
   });
   head.text('GGUF');
@@ -114,9 +116,10 @@ export function ggufFile(
   return { path, data: write };
 }
 
-function typeFor(name: string, shape: readonly number[], type: GgufType): BlockType {
+function typeFor(name: string, shape: readonly number[], type: GgufType, isFiner: boolean): BlockType {
   if (shape.length < 2 || name === 'position_embd.weight') return typeOf('F32');
-  const wanted = typeOf((type.startsWith('q4') && name === 'token_embd.weight' ? 'q8_0' : type).toUpperCase());
+  const isFew = type.startsWith('q4');
+  const wanted = typeOf((isFew && (isFiner || name === 'token_embd.weight') ? 'q8_0' : type).toUpperCase());
   return shape.at(-1)! % wanted.size === 0 ? wanted : typeOf('F16');
 }
 

@@ -19,7 +19,8 @@ import {
   MaskedLinear,
   withChangedLayers,
 } from '../../models/index.ts';
-import type { CausalLM } from '../../models/index.ts';
+import type { AlbertConfig, CausalLM, SequenceClassificationModel } from '../../models/index.ts';
+import { albertFrom } from '../../train/compress/albert.ts';
 import { distillation, layerMap, softLoss } from '../../train/compress/distillation.ts';
 import { lowRank, rankFor } from '../../train/compress/low-rank.ts';
 import { masked, movementPruning, withoutMasks } from '../../train/compress/movement.ts';
@@ -169,6 +170,51 @@ test('units and heads that are gone: as if nothing read them; saved and loaded a
       ),
     /^pruneHeads: GPT2\w+ cannot say so in its config.json; give BERT, RoBERTa or ELECTRA$/,
   );
+});
+
+test('an ALBERT of a BERT: the same answers where its narrow embeddings hold all that layers read', async () => {
+  manualSeed(7);
+  const own = { ...settingsOf(), vocabSize: 6, numHiddenLayers: 1, typeVocabSize: 1, initializerRange: 0.5 };
+  const model = new BertForSequenceClassification(BertConfig.create(own)).eval();
+  const { positionEmbeddings, wordEmbeddings, LayerNorm } = model.bert.embeddings;
+  const random = new Random(7);
+  const some = (...shape: number[]): Tensor =>
+    tensor(
+      Float32Array.from({ length: shape.reduce((a, b) => a * b) }, () => random.normal()),
+      { shape },
+    );
+  noGrad(() => {
+    // Six words, the mean of which is 0, have five directions; positions move nothing.
+    assign(positionEmbeddings!.weight, mul(positionEmbeddings!.weight, tensor(0)).add(0.1));
+    assign(wordEmbeddings.weight, some(6, 8));
+    assign(LayerNorm.weight, some(8));
+    assign(LayerNorm.bias, some(8));
+  });
+  const words = { ...inputs, inputIds: i32([[3, 4, 5, 1], [2, 2, 0, 0]]) }; // prettier-ignore
+  const answers = (of: SequenceClassificationModel): Promise<number[]> =>
+    values(noGrad(() => of.forward(words).logits));
+  const wanted = await answers(model);
+  const albert = await albertFrom(model, { embeddingSize: 7 });
+  assert.ok(largestDifference(await answers(albert), wanted) < 1e-5, `${await answers(albert)}, not ${wanted}`);
+  const narrow = await albertFrom(model, { embeddingSize: 4 });
+  assert.ok(largestDifference(await answers(narrow), wanted) > 1e-3, 'of two components not');
+  const size = (of: Tensor): number => Math.sqrt(of.numel());
+  const [before, after] = [wordEmbeddings.weight, albert.albert.embeddings.wordEmbeddings.weight];
+  const length = async (of: Tensor): Promise<number> => Math.hypot(...(await values(of))) / size(of);
+  assert.ok(Math.abs((await length(after)) / (await length(before)) - 1) < 1e-4, 'as large as before');
+
+  const twice = await albertFrom(bert(), { embeddingSize: 5, layers: 2 });
+  assert.equal([twice.config.numHiddenLayers, twice.config.embeddingSize, twice.config.labels], [2, 5, config.labels]);
+  const path = join(folder, 'albert');
+  await twice.savePretrained(path);
+  const loaded = (await loadModel(path)) as typeof twice;
+  assert.equal(await answers(loaded.eval()), await answers(twice));
+  for (const [wrong, line] of [
+    [albertFrom(model, { embeddingSize: 2 }), /^albertFrom: embeddings are to be 2 wide; give 3 to 8, .*$/],
+    [albertFrom(twice, { embeddingSize: 4 }), /^albertFrom: a AlbertFor\w+ is given; .*$/],
+    [albertFrom(pruneHeads(bert(), [[0], [], []]), { embeddingSize: 4 }), /^albertFrom: the BERT lacks heads .*$/],
+  ] as const)
+    await rejects(wrong, line);
 });
 
 test('layers of low rank are the nearest there are; saved, loaded as the base, too; misfits are refused', async () => {
@@ -786,6 +832,13 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   assert.is(taught.code, 0, taught.stderr);
   assert.match(taught.stdout, /\nteacher +0\.\d+ +1\.00x +1\.00x +.*\nstudent +0\.\d+ +1\.\d+x/);
   assert.is(layersOf(await loadModel(distilled)), 1);
+
+  const shared = ['--teacher', base, '--embedding-size', '4', ...training, '--output', join(folder, 'shared')];
+  const lite = await script('distill', shared);
+  assert.is(lite.code, 0, lite.stderr);
+  assert.match(lite.stdout, /\nstudent +AlbertForSequenceClassification .*\n/);
+  const { config: few } = await loadModel(join(folder, 'shared'));
+  assert.equal([few.modelType, (few as AlbertConfig).embeddingSize], ['albert', 4]);
 });
 
 test('all ways in one table: each point measured and saved, those that are there are kept', async () => {
@@ -877,6 +930,8 @@ test('scripts refuse what they cannot do in one line', async () => {
   refused(await script('distill', []), 2, /^distill: needs a trained classifier: --teacher FOLDER; .*$/);
   const many = ['--teacher', base, '--layers', '3', '--output', join(folder, 'many')];
   refused(await script('distill', many), 2, /^distill: --layers 3, and the teacher has 2$/);
+  const shares = ['--teacher', base, '--embedding-size', '4', '--units', '3', '--output', join(folder, 'both')];
+  refused(await script('distill', shares), 2, /^distill: --embedding-size makes a student of .*$/);
   const other = join(folder, 'other.csv');
   writeFileSync(other, reviews.replaceAll(',good', ',fine'));
   const odd = ['train/prune.ts', '--data', other, '--model', base, '--heads', '0.5', '--output', join(folder, 'odd')];

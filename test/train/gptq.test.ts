@@ -205,6 +205,12 @@ test('the script writes a file that loads, and tells what it cost', async () => 
     assert.is(other.code, 0, other.stderr);
     assert.match(other.stdout, new RegExp(`^${method} +${made} matrices; \\d+ others`, 'm'));
   }
+  // Some weights have 8 bits: 4 of 16, rounded to nearest; a larger file.
+  const mixed = await run('q4_0', ['--finer', 'mlp.c_proj', '--evaluation', '0']);
+  assert.is(mixed.code, 0, mixed.stderr);
+  assert.match(mixed.stdout, /^gptq +12 matrices; 40 others .*\nsaved +.*small\.gguf, 1\.0 MB/m);
+  refused(await run('q4_0', ['--finer', 'down_proj']), 2, /^quantize: --finer "down_proj" is in the name of no .*$/);
+  refused(await run('q8_0', ['--finer', 'mlp']), 2, /^quantize: --finer mlp is for files of 4 bits; .*$/);
   refused(await run('q4_0', ['--method', 'hqq']), 2, /^quantize: hqq finds a minimum for each block; .*$/);
 
   const packed = join(folder, 'packed');

@@ -71,7 +71,7 @@ export const evenly = (some: number, count: number): number[] =>
 export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model).layers;
 
 /** Error: layers of a model are of another make, and the config names them by their numbers. */
-function checkWhole(op: string, { config }: Shrinkable): void {
+export function checkWhole(op: string, { config }: Shrinkable): void {
   for (const key of ['low_rank', 'masked', 'fake_quantized'] as const)
     if (Object.keys(changedLayers(config, key)).length > 0)
       throw new Error(`${op}: layers of the model are changed already (${key}); take parts out before`);
