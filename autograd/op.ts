@@ -247,6 +247,8 @@ export interface Op<I extends Tensors = Tensors, O extends Tensors = Tensors, A 
     readonly prologues?: readonly (keyof I)[];
     /** The kernel passes over its inputs several times: only cheap work moves into its loads. */
     readonly repeats?: boolean;
+    /** It loads by row-major index alone: sources may have another shape of as many elements. */
+    readonly flat?: boolean;
   };
   /** An optional input, of the type and shape of the one output, that is added to it. */
   readonly adds?: keyof I;

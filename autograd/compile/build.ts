@@ -7,6 +7,7 @@ import { inputNamed } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { compose } from './compose.ts';
 import type { Constants } from './compose.ts';
+import { loadedShape } from './group.ts';
 import type { Group, Grouping } from './group.ts';
 
 /** One dispatch of a program, and what it binds. */
@@ -57,13 +58,13 @@ function fusedOf(
   constants: Constants,
 ): Fused | undefined {
   if (maps.length === 0 && prologues.size === 0) return undefined;
-  const stored = isStored(carried!) ? [carried!, ...results] : results;
+  const stored = carried && isStored(carried) ? [carried, ...results] : results;
   return {
     sink: maps.length > 0 ? compose(maps, shape, carried, stored, constants) : undefined,
     sources: new Map(
       [...prologues].map(([name, entries]): [string, Bound] => {
         const x = inputNamed(anchor!, name)!;
-        return [name, compose(entries, x.shape, undefined, [x], constants)];
+        return [name, compose(entries, loadedShape(anchor!, x, entries), undefined, [x], constants)];
       }),
     ),
   };

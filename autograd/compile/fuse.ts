@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 import { compose, composes, isWhole, layoutOver } from './compose.ts';
 import type { Constants } from './compose.ts';
 import { dependencies, writtenBy } from './dependencies.ts';
-import { Group } from './group.ts';
+import { Group, loadedShape } from './group.ts';
 import type { Grouping } from './group.ts';
 
 /**
@@ -109,7 +109,14 @@ class Fuser {
         const others = this.storedOf(from.maps, from).some(({ storage }) => storage !== x.storage);
         const readers = this.readers.get(x.storage) ?? [];
         if (others || readers.length !== 1 || readers[0] !== at || this.options.wanted.has(x.storage)) continue;
-        if (!this.fits(from.maps, x.shape, new Set(from.maps.map((e) => e.outputs[0]!.storage)))) continue;
+        if (
+          !this.fits(
+            from.maps,
+            loadedShape(anchor!, x, from.maps),
+            new Set(from.maps.map((e) => e.outputs[0]!.storage)),
+          )
+        )
+          continue;
         if (anchor!.op.fuses?.repeats && this.work(from, x) > maxRepeated)
           group.notes.push(`${from.name} stays apart: every pass would redo it`);
         else if (this.boundWith(group, from, x) > this.options.target.maxStorageBuffers)
@@ -174,7 +181,7 @@ class Fuser {
     const { constants } = this.options;
     const loaded = [...prologues].map(([name, entries]) => [entries, inputNamed(anchor!, name)!] as const);
     const loads = [...loaded, [from.maps, x] as const].map(
-      ([entries, y]) => compose(entries, y.shape, undefined, [y], constants).operands.length,
+      ([entries, y]) => compose(entries, loadedShape(anchor!, y, entries), undefined, [y], constants).operands.length,
     );
     const results = this.storedOf(maps, group);
     const behind = maps.length > 0 ? compose(maps, shape, carried, results, constants).operands.length : 0;

@@ -40,3 +40,7 @@ export interface Grouping {
   /** Results that must be written to memory: something outside of their group reads them. */
   readonly stored: ReadonlySet<Storage>;
 }
+
+/** The shape over which elementwise work is computed that moves into an op's loads of x. */
+export const loadedShape = ({ op }: Entry, x: Tensor, [first]: readonly Entry[]): readonly number[] =>
+  op.fuses?.flat ? first!.outputs[0]!.shape : x.shape;

@@ -31,6 +31,7 @@ const decodeOp = defineOp<Inputs, { y: Tensor }, Omit<DecodeAttrs, 'span'>>({
       return;
     }
     const parts = Math.ceil(k.shape[2]! / span);
+    if (parts === 1) return lowering.emit(decodeKernel, { q, k, v, lengths, y }, { ...attrs, span });
     const partial = lowering.temporary([batch, heads, parts, width + 4], 'f32');
     lowering.emit(decodeKernel, { q, k, v, lengths, partial }, { ...attrs, span });
     lowering.emit(joinParts, { partial, y }, null);

@@ -1,19 +1,23 @@
 import { writeCache as writeKernel } from '../../kernels/write-cache.ts';
 import { show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
+import type { Op } from '../op.ts';
 import { apply } from '../tape.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkWritable } from './assign.ts';
 
 /** cache [B, H, capacity, D], x [B, H, T, D], start i32 [] or [1] or [B]. */
-const writeCacheOp = defineOp<{ cache: Tensor; x: Tensor; start: Tensor }, Record<string, never>, null>({
+type WriteCache = Op<{ cache: Tensor; x: Tensor; start: Tensor }, Record<string, never>, null>;
+const writeCacheOp: WriteCache = defineOp<WriteCache>({
   name: 'writeCache',
   infer: () => ({}),
   lower(lowering, { cache, x, start }) {
     if (x.size === 0) return;
     // A buffer cannot be bound to read and to write in one dispatch.
-    lowering.emit(writeKernel, { cache, x: x.storage === cache.storage ? lowering.copy(x) : x, start }, null);
+    if (x.storage === cache.storage) return lowering.run(writeCacheOp, { cache, x: lowering.copy(x), start }, {}, null);
+    lowering.emit(writeKernel, { cache, x: lowering.source('x'), start }, null);
   },
+  fuses: { prologues: ['x'], flat: true },
   mutates: ['cache'],
   vjp: 'none',
 });

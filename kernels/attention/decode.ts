@@ -18,7 +18,9 @@ export interface DecodeOperands {
    * f32 [B, H, parts, D + 4], row-major. The cache is split into parts, which `joinParts` joins: of each the
    * sum of its values, then its largest score, the sum of its weights, 0, 0.
    */
-  readonly partial: Operand;
+  readonly partial?: Operand;
+  /** Instead of `partial`, where one part is the whole cache: the result [B, H, 1, D], row-major. */
+  readonly y?: Operand;
 }
 
 export interface DecodeAttrs extends Pick<AttentionAttrs, 'slidingWindow' | 'softCap'> {
@@ -35,12 +37,12 @@ export function decodeAttention(operands: DecodeOperands, attrs: DecodeAttrs, { 
 function sizesOf({ q, k, partial }: DecodeOperands) {
   const [batch, heads, , width] = q.shape as [number, number, number, number];
   const [, own, capacity] = k.shape as [number, number, number];
-  return { batch, own, group: heads / own, capacity, width, parts: partial.shape[2]! };
+  return { batch, own, group: heads / own, capacity, width, parts: partial?.shape[2] ?? 1 };
 }
 
 /** Returns the part of the kernel that both ways share. Query heads count as tokens of their cache head. */
 function common(operands: DecodeOperands, attrs: DecodeAttrs) {
-  const { q, k, v, lengths } = operands;
+  const { q, k, v, lengths, y } = operands;
   const { batch, own, group, capacity, width, parts } = sizesOf(operands);
   const [alongBatch, alongHeads] = q.strides as [number, number];
   const byGroup: Layout = {
@@ -52,7 +54,7 @@ function common(operands: DecodeOperands, attrs: DecodeAttrs) {
     bindings: [
       ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
       read('lengths', 'i32'),
-      write('partial', 'vec4<f32>'),
+      y ? write('y', vec4Of(y)) : write('partial', 'vec4<f32>'),
     ],
     params: {
       count: u32(batch * own),
@@ -80,6 +82,12 @@ ${['q', 'k', 'v'].map((name) => headBase(name)).join('\n')}
 let length = min(${rowNumber('lengths')}, p.tk);
 let begin = ${slidingWindow === undefined ? 'part * p.span' : 'max(part * p.span, max(length, p.window) - p.window)'};
 let end = min(length, (part + 1u) * p.span);`;
+
+/** WGSL: stores column c of a query head, of which l is the sum of weights. */
+const store = ({ y }: DecodeOperands, columns: number, c: string, sum: string): string =>
+  y
+    ? `y[row * ${columns}u + ${c}] = ${vec4Of(y)}(${sum} / l);`
+    : `partial[(row * p.parts + part) * ${columns + 1}u + ${c}] = ${sum};`;
 
 /** WGSL: scores of this type, capped; see `AttentionAttrs`. */
 const capped = ({ softCap }: DecodeAttrs, score: string, type: string): string =>
@@ -119,9 +127,9 @@ var m = -3e38; var l = 0.0;
 ${code.zeroRows('o')}
 ${code.blocks('begin', 'end', 'p.tk', ['k', 'v'], block)}
 if (row0 < p.tq) {
-let to = ((head * p.tq + row0) * p.parts + part) * ${columns + 1}u;
-${each(code.chunks, (c) => `partial[to + ${c}u] = o0_${c};`)}
-partial[to + ${columns}u] = vec4<f32>(m, l, 0.0, 0.0);
+let row = head * p.tq + row0;
+${each(code.chunks, (c) => store(operands, columns, `${c}u`, `o0_${c}`))}
+${operands.y ? '' : store(operands, columns, `${columns}u`, 'vec4<f32>(m, l, 0.0, 0.0)')}
 }`,
   });
 }
@@ -164,11 +172,11 @@ ${treeOf('total', 'a + b')}`,
     body: `
 let part = group % p.parts;
 let job = group / p.parts;
-let head = job / p.tq; let row = job % p.tq;
+let row = job; let head = job / p.tq;
 if (head >= p.count) { return; }
 let b = head / p.heads; let h = head % p.heads;
 ${range(attrs)}
-let first = qBase + i32(row) * p.qt;
+let first = qBase + i32(row % p.tq) * p.qt;
 let column = lane % ${columns}u; let runner = lane / ${columns}u;
 var m = -3e38; var l = 0.0; var o = vec4<f32>();
 for (var at = begin; at < (part + 1u) * p.span; at += ${threads}u) {
@@ -198,18 +206,17 @@ for (var at = begin; at < (part + 1u) * p.span; at += ${threads}u) {
 }
 sums[lane] = o;
 workgroupBarrier();
-let to = ((head * p.tq + row) * p.parts + part) * ${columns + 1}u;
 if (lane < ${columns}u) {
   var sum = sums[lane];
   for (var r = 1u; r < ${runners}u; r++) { sum += sums[r * ${columns}u + lane]; }
-  partial[to + lane] = sum;
+  ${store(operands, columns, 'lane', 'sum')}
 }
-if (lane == 0u) { partial[to + ${columns}u] = vec4<f32>(m, l, 0.0, 0.0); }`,
+${operands.y ? '' : `if (lane == 0u) { ${store(operands, columns, `${columns}u`, 'vec4<f32>(m, l, 0.0, 0.0)')} }`}`,
   });
 }
 
 /** Joins the parts of each query head, in their order, into y [B, H, 1, D], row-major. */
-export function joinParts({ partial, y }: Pick<DecodeOperands, 'partial'> & { readonly y: Operand }): Dispatch {
+export function joinParts({ partial, y }: Required<Pick<DecodeOperands, 'partial' | 'y'>>): Dispatch {
   const parts = partial.shape[2]!;
   const columns = partial.shape[3]! / 4 - 1;
   const count = sizeOf(y.shape) / 4;

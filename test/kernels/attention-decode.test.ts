@@ -51,6 +51,9 @@ for (const software of [true, false]) {
       const [partial] = await runKernelOutputs(decode, [q, k, v, lengths], [sizeOf(operands.partial.shape)]);
       const y0 = plain([batch, heads * group, 1, width]);
       const [y] = await runKernelOutputs(joinParts({ ...operands, y: y0 }), [partial!], [sizeOf(y0.shape)]);
+      const attrs = { scale: 0.2, slidingWindow, softCap, span: 64 * Math.ceil(capacity / 64) };
+      const inOnePart = decodeAttention({ ...operands, partial: undefined, y: y0 }, attrs, { software });
+      const [direct] = await runKernelOutputs(inOnePart, [q, k, v, lengths], [sizeOf(y0.shape)]);
       for (let row = 0; row < batch * heads * group; row++) {
         const start = offset + Math.floor(row / group) * capacity * width;
         const seen = Math.min(length, slidingWindow ?? length);
@@ -62,8 +65,10 @@ for (const software of [true, false]) {
         const weights = scores.map((s) => Math.exp(s - top));
         for (const d of columns) {
           const want = total(weights.map((w, j) => w * v[tokens[j]! + d]!)) / total(weights);
-          const error = Math.abs(y![row * width + d]! - want);
-          if (!(error <= 2e-5)) throw new Error(`row ${row}, column ${d}: ${y![row * width + d]}, want ${want}`);
+          for (const got of [y!, direct!]) {
+            const error = Math.abs(got[row * width + d]! - want);
+            if (!(error <= 2e-5)) throw new Error(`row ${row}, column ${d}: ${got[row * width + d]}, want ${want}`);
+          }
         }
       }
     });
