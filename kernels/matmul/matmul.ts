@@ -11,14 +11,16 @@ import { matmulSubgroup, subgroupFits, subgroupMatrices, subgroupTile } from './
 import type { SubgroupTile } from './subgroup.ts';
 import { matmulTiled } from './tiled.ts';
 import type { Tile } from './tiled.ts';
-import { matmulVector, vectorFits } from './vector.ts';
+import { matmulVector, vectorTile } from './vector.ts';
+import type { VectorTile } from './vector.ts';
 
 /**
  * A way to compute a product, as plain data: a variant, its tile, and the parts that k is split into
  * (split.ts).
  */
 export type MatmulPlan =
-  | { readonly variant: 'plain' | 'panel' | 'vector'; readonly splits?: number }
+  | { readonly variant: 'plain' | 'panel'; readonly splits?: number }
+  | ({ readonly variant: 'vector'; readonly splits?: number } & VectorTile)
   | { readonly variant: 'lanes'; readonly rows: LanesRows; readonly splits?: number }
   | { readonly variant: 'tiled'; readonly tile: Tile; readonly splits?: number }
   | { readonly variant: 'subgroup'; readonly tile: SubgroupTile; readonly splits?: number };
@@ -54,6 +56,8 @@ function variantName(plan: MatmulPlan): string {
       const { M, N, K, result } = plan.tile.matrix;
       return `subgroup.${M}x${N}x${K}.${result}.${tileName(plan.tile)}`;
     }
+    case 'vector':
+      return `vector.${plan.threads}x${plan.columns}`;
     case 'lanes':
       return plan.rows === 16 ? 'lanes' : `lanes.${plan.rows}`;
     default:
@@ -79,7 +83,6 @@ export function matmulPlans(target: Target, params: Product): readonly MatmulPla
     { variant: 'plain' },
     lanesPlan(target),
     { variant: 'panel' },
-    { variant: 'vector' },
     ...tiles.slice(0, some).map((tile): MatmulPlan => ({ variant: 'tiled', tile })),
     ...subgroupTiles(target, params)
       .slice(0, some)
@@ -88,8 +91,11 @@ export function matmulPlans(target: Target, params: Product): readonly MatmulPla
   const split = whole.slice(1).flatMap((plan) => [2, 4, 8, 16].map((splits): MatmulPlan => ({ ...plan, splits })));
   const all = [...whole, ...split.filter((plan) => splitFits(target, params, plan))];
   const parts = (plan: MatmulPlan): Product => (plan.splits ? splitProduct(params, plan) : params);
-  const fits = { panel: panelFits, vector: vectorFits };
-  return all.filter((plan) => !(plan.variant in fits) || fits[plan.variant as 'panel'](target, parts(plan)));
+  const vector = vectorTile(target, params);
+  return [
+    ...all.filter((plan) => plan.variant !== 'panel' || panelFits(target, parts(plan))),
+    ...(vector ? [{ variant: 'vector', ...vector } as const] : []),
+  ];
 }
 
 /** Returns the tiles for tensor cores that sum in f32, of the best matrix of the device, smallest first. */
@@ -103,9 +109,9 @@ function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
 
 /**
  * Chooses the plan of a product: the tuned one, else a default. Small products take one thread an output,
- * software devices `vector` for a row, `panel` for many, or `lanes` where they do not fit. GPUs take tensor
- * cores for f16 and register tiles for the rest, in the tile and the parts of k that fill all units of the
- * device for the shortest time.
+ * those of one row `vector`. Software devices take `panel` for the others, or `lanes` where it does not fit.
+ * GPUs take tensor cores for f16 and register tiles for the rest, in the tile and the parts of k that fill
+ * all units of the device for the shortest time.
  */
 export function chooseMatmul(target: Target, params: Product): MatmulPlan {
   for (const watcher of watchers) watcher(params);
@@ -176,7 +182,8 @@ type TilePlan = Extract<MatmulPlan, { readonly variant: 'tiled' | 'subgroup' }>;
 function defaultPlan(target: Target, params: Product): MatmulPlan {
   const { m, n, k } = params;
   if (m * n * k <= 4096) return { variant: 'plain' };
-  if (vectorFits(target, params)) return { variant: 'vector' };
+  const vector = vectorTile(target, params);
+  if (vector) return { variant: 'vector', ...vector };
   if (target.software) return panelFits(target, params) ? { variant: 'panel' } : lanesPlan(target);
   const matrices = subgroupTiles(target, params).map((tile): TilePlan => ({ variant: 'subgroup', tile }));
   const whole = matrices.length > 0 ? matrices : tiles.map((tile): TilePlan => ({ variant: 'tiled', tile }));
@@ -214,7 +221,7 @@ export function matmulDispatch(plan: MatmulPlan, params: Product): Dispatch {
     case 'panel':
       return matmulPanel(params);
     case 'vector':
-      return matmulVector(params);
+      return matmulVector(params, plan);
     case 'tiled':
       return matmulTiled(params, plan.tile);
     case 'subgroup':

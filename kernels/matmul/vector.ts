@@ -8,59 +8,78 @@ import { assembleMatmul, batchBases } from './product.ts';
 import type { MatrixOperand, Product } from './product.ts';
 
 /**
- * For software drivers, and products of one row: the next token's. Each of 8 lanes holds columns of its own,
- * which lie along k, loads 16 bytes of them at a time, and multiplies by scalars of a. Other formats than f32
- * are unpacked in registers; a weight's scale, and its zero or minimum, are met once a group:
+ * For products of one row, the next token's, where columns of b lie along k. They are read 16 bytes at a time
+ * and unpacked in registers; a weight's scale, and its zero or minimum, are met once a group:
  *
  *     sum of (q - zero) * scale * a = scale * (sum of q * a - zero * sum of a)
  *
- * Measured on llvmpipe (Mesa 26.1), 2 Zen 5 cores, weights as in Q4_1 with k = 576, from its machine code and
- * samples: a load of 8 lanes is a gather, some 24 cycles wherever its lanes point, and brings 64 weights; a
- * scalar of a is 4 cycles; fma is two instructions. From a cache the loop runs at 0.07 ns a weight. From
- * memory it took 0.39, as a gather that misses holds up all behind it: few misses are under way at once. So a
- * loop of loads alone, a line of 64 bytes a lane, goes before and takes the misses eight at a time: 0.19. Its
- * sum is used for nothing, which compilers must not know. Looking 64 bytes ahead in the loop took 0.29.
- * Columns of a lane: 2, 4, 8 in the cache 0.088, 0.073, 0.071. Bits masked where they lie, and a divided by
- * as much, 0.9 of shifting them down; a column's products one after the other 1.15; two sums a column 1.0;
- * scales of f16 loaded singly, which is lane by lane, 1.3. `lanes` is 1.7 times as slow in a step of
- * SmolLM2-135M.
+ * On GPUs neighbouring threads take neighbouring 16 bytes of a column, and add up in workgroup memory; as
+ * many workgroups as there are columns for, no parts of k for another dispatch to add. Not timed on one yet.
+ *
+ * On software drivers each of 8 lanes holds columns of its own, and multiplies by scalars of a. Measured on
+ * llvmpipe (Mesa 26.1), 2 Zen 5 cores, weights as in Q4_1 with k = 576, from its machine code and samples: a
+ * load of 8 lanes is a gather, some 24 cycles wherever its lanes point, and brings 64 weights; a scalar of a
+ * is 4 cycles; fma is two instructions. From a cache the loop runs at 0.07 ns a weight. From memory it took
+ * 0.39, as a gather that misses holds up all behind it: few misses are under way at once. So a loop of loads
+ * alone, a line of 64 bytes a lane, goes before and takes the misses eight at a time: 0.19. Its sum is used
+ * for nothing, which compilers must not know. Looking 64 bytes ahead in the loop took 0.29. Columns of a
+ * lane: 2, 4, 8 in the cache 0.088, 0.073, 0.071. Bits masked where they lie, and a divided by as much, 0.9
+ * of shifting them down; a column's products one after the other 1.15; two sums a column 1.0; scales of f16
+ * loaded singly, which is lane by lane, 1.3. `lanes` is 1.7 times as slow in a step of SmolLM2-135M.
  */
-const lanes = 8;
-/** Bytes of a column that are fetched before they are multiplied; those of a tile fit a cache. */
+export interface VectorTile {
+  /** Threads that share a column, a power of two; 1 on software drivers, whose lanes have their own. */
+  readonly threads: number;
+  /** Columns that a thread multiplies at once: they share what is loaded of a. */
+  readonly columns: number;
+}
+
+/** Bytes of a column that a lane fetches before they are multiplied; those of a tile fit a cache. */
 const ahead = 1024;
 
-/** Columns of each lane: many share what is loaded of a, and few outputs still fill two processors. */
-const columnsOf = ({ n }: Product): number => (n >= 1024 ? 8 : 4);
-
 /**
- * Elements of 16 bytes of b, which one load takes, and of a step of the loop along k; undefined where k, or
- * the groups of a quantized b, are no multiples of such a load.
+ * Elements of 16 bytes of b, which one load takes, and of a step of a thread along k, of few such loads;
+ * undefined where k, or the groups of a quantized b, are no multiples of such a load.
  */
-function chunksOf({ k, b: { dtype, quantized } }: Product): { width: number; step: number } | undefined {
+function chunksOf({ k, b: { dtype, quantized } }: Product, loads: number): { width: number; step: number } | undefined {
   const width = quantized ? 4 * perWord(quantized) : dtype === 'f16' ? 8 : 4;
   const { group = 64 } = quantized ?? {};
   const fits = (step: number): boolean => k % step === 0 && (group % step === 0 || step % group === 0);
-  const step = [64, 32, 16, 8, 4].find((step) => step <= 4 * width && step % width === 0 && fits(step));
+  const step = [64, 32, 16, 8, 4].find((step) => step <= loads * width && step % width === 0 && fits(step));
   return step === undefined || group % width !== 0 ? undefined : { width, step };
 }
 
-/** Whether this variant computes a product: one row of a, columns of b that lie along k in whole chunks. */
-export function vectorFits({ gathers }: Pick<Target, 'gathers'>, params: Product): boolean {
-  const { m, a, b, sums } = params;
-  const chunks = chunksOf(params);
-  if (!gathers || !chunks || m > 1 || sums || b.row !== 1 || readingOfA(a) !== 'k4') return false;
-  return [b.offset, b.col, ...b.batch].every((value) => value % chunks.width === 0);
+/** Loads of a step: many where a thread walks along all of k. */
+const loadsOf = ({ threads }: VectorTile): number => (threads === 1 ? 4 : 1);
+
+/** The tile of a product of one row of a, and of columns of b that lie along k; undefined for others. */
+export function vectorTile(
+  { software, gathers, units }: Pick<Target, 'software' | 'gathers' | 'units'>,
+  params: Product,
+): VectorTile | undefined {
+  const { m, n, k, batch, a, b, sums } = params;
+  const chunks = chunksOf(params, 1);
+  if (!chunks || m > 1 || sums || b.row !== 1 || readingOfA(a) !== 'k4' || software !== gathers) return undefined;
+  if (![b.offset, b.col, ...b.batch].every((value) => value % chunks.width === 0)) return undefined;
+  if (software) return { threads: 1, columns: n >= 1024 ? 8 : 4 };
+  const steps = k / chunks.step;
+  const threads = [32, 16, 8].find((t) => steps >= 0.7 * t * Math.ceil(steps / t)) ?? 4;
+  const fills = (columns: number): boolean => n * batch[0] * batch[1] * threads >= 2 * units * columns * workgroup;
+  return { threads, columns: [4, 2].find(fills) ?? 1 };
 }
+
+const workgroup = 64;
 
 const each = <T>(count: number, fn: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => fn(i));
 
-export function matmulVector(params: Product): Dispatch {
+export function matmulVector(params: Product, tiling: VectorTile): Dispatch {
   const { n, batch, a, b } = params;
-  const { width, step } = chunksOf(params)!;
+  const { threads, columns } = tiling;
+  const { width, step } = chunksOf(params, loadsOf(tiling))!;
   const { quantized } = b;
   const chunks = step / width;
-  const columns = columnsOf(params);
-  const tile = lanes * columns;
+  const lanes = threads === 1 ? 8 : workgroup;
+  const tile = (lanes / threads) * columns;
   const group = quantized ? Math.min(quantized.group, step) : step;
   const element = elementOf(b);
   const overColumns = (fn: (c: number) => string): string => each(columns, fn).join('\n');
@@ -85,10 +104,14 @@ ${products(from)}
 ${overColumns(groupReader(weight, step, from))}
 }`;
   const sums = quantized ? each(step / group, (g) => scaled(quantized, g * group)).join('\n') : products(0);
-  const [line, segment] = [Math.max(1, 4 / chunks), ahead / (16 * chunks)]; // steps of 64 bytes, and of `ahead`
   const sum = quantized ? 'acc' : 's';
   const stored = quantized?.scales === 'f16' ? 'u32' : 'f32';
   const perGroup = ['scales', ...(quantized?.zeros ? ['zeros'] : []), ...(quantized?.minimums ? ['minimums'] : [])];
+
+  const load = (h: number, c: number): string => `let w${h}_${c} = b[at${c} + t * ${chunks}u + ${h}u];`;
+  const body = `${each(chunks, (h) => overColumns((c) => load(h, c))).join('\n')}
+${each(step / 4, vector).join('\n')}
+${sums}`;
 
   return assembleMatmul(params, {
     name: `matmul.vector.${quantized ? `${quantized.codebook ?? `int${quantized.bits}`}` : b.dtype}`,
@@ -100,32 +123,46 @@ ${overColumns(groupReader(weight, step, from))}
     single: true,
     workgroup: lanes,
     groups: Math.ceil(n / tile) * batch[0] * batch[1],
-    declarations: quantized?.codebook ? `const codebook = array<f32, 16>(${[...nf4].join(', ')});` : '',
+    declarations: `${quantized?.codebook ? `const codebook = array<f32, 16>(${[...nf4].join(', ')});` : ''}
+${threads > 1 ? `var<workgroup> shares: array<f32, ${columns * lanes}>;` : ''}`,
     body: `
 let tiles = (p.n + ${tile - 1}u) / ${tile}u;
 let z = group / tiles;
 if (z >= p.batch) { return; }
 ${batchBases}
-let col0 = (group % tiles) * ${tile}u;
 let ax = u32(aBase) / 4u; let first = u32(bBase) / ${width}u; let pitch = u32(p.bc) / ${width}u;
-${overColumns((c) => `let j${c} = min(col0 + ${lanes * c}u + lane, p.n - 1u); let at${c} = first + j${c} * pitch;`)}
-${overColumns((c) => `var ${sum}${c} = 0.0;`)}
-var seen = 0u;
+let begins = (group % tiles) * ${tile}u + lane / ${threads}u; let member = lane % ${threads}u;
+${overColumns((c) => `let col${c} = begins + ${(lanes / threads) * c}u; let j${c} = min(col${c}, p.n - 1u);`)}
+${overColumns((c) => `let at${c} = first + j${c} * pitch; var ${sum}${c} = 0.0;`)}
+${threads === 1 ? walkAhead(step, chunks, columns, body) : shareOut(step, tiling, sum, body)}
+${overColumns((c) => `if (member == 0u && col${c} < p.n) { finish(u32(cBase) + j${c}, j${c}, ${sum}${c}); }`)}`,
+  });
+}
+
+/** Emits the loop of a lane along k, which fetches its columns before it multiplies. */
+function walkAhead(step: number, chunks: number, columns: number, body: string): string {
+  const [line, segment] = [Math.max(1, 4 / chunks), ahead / (16 * chunks)]; // steps of 64 bytes, and of `ahead`
+  const fetch = each(columns, (c) => `seen |= bitcast<u32>(b[at${c} + t * ${chunks}u].x);`).join('\n');
+  return `var seen = 0u;
 let steps = p.k / ${step}u;
 for (var begin = 0u; begin < steps; begin += ${segment}u) {
 let end = min(begin + ${segment}u, steps);
-for (var t = begin; t < end; t += ${line}u) {
-${overColumns((c) => `seen |= bitcast<u32>(b[at${c} + t * ${chunks}u].x);`)}
+for (var t = begin; t < end; t += ${line}u) {\n${fetch}\n}
+for (var t = begin; t < end; t++) {\n${body}\n}
 }
-for (var t = begin; t < end; t++) {
-${each(chunks, (h) => overColumns((c) => `let w${h}_${c} = b[at${c} + t * ${chunks}u + ${h}u];`)).join('\n')}
-${each(step / 4, vector).join('\n')}
-${sums}
+if (seen == 1u && p.k == 0u) { return; } // never`;
 }
-}
-if (seen == 1u && p.k == 0u) { return; } // never
-${overColumns((c) => `if (col0 + ${lanes * c}u + lane < p.n) { finish(u32(cBase) + j${c}, j${c}, ${sum}${c}); }`)}`,
-  });
+
+/** Emits the loop of a thread over its share of k, and the sums over the threads of a column, in a tree. */
+function shareOut(step: number, { threads, columns }: VectorTile, sum: string, body: string): string {
+  const share = (c: number): string => `shares[${c * workgroup}u + lane]`;
+  const add = (c: number): string => `${sum}${c} += shares[${c * workgroup}u + lane + s]; ${share(c)} = ${sum}${c};`;
+  return `for (var t = member; t < p.k / ${step}u; t += ${threads}u) {\n${body}\n}
+${each(columns, (c) => `${share(c)} = ${sum}${c};`).join('\n')}
+for (var s = ${threads / 2}u; s > 0u; s = s / 2u) {
+workgroupBarrier();
+if (member < s) {\n${each(columns, add).join('\n')}\n}
+}`;
 }
 
 /**

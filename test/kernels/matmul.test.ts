@@ -10,6 +10,7 @@ import type { Product, MatrixOperand } from '../../kernels/matmul/product.ts';
 import { packedPitch, packRows } from '../../kernels/matmul/pack.ts';
 import { canSplit, splitProduct, sumSplits } from '../../kernels/matmul/split.ts';
 import { subgroupFits, subgroupTile } from '../../kernels/matmul/subgroup.ts';
+import type { VectorTile } from '../../kernels/matmul/vector.ts';
 import { Random } from '../../common/random.ts';
 import { runKernel, runKernelOutputs } from '../support/run-kernel.ts';
 
@@ -235,9 +236,19 @@ const vectorCases: readonly Case[] = [
   { m: 1, n: 1030, k: 64, bTransposed: true, shared: true, batch: [1, 2] },
 ];
 
+// Of software drivers and of GPUs.
+const vectorTiles: readonly VectorTile[] = [
+  { threads: 1, columns: 4 },
+  { threads: 8, columns: 2 },
+  { threads: 32, columns: 4 },
+];
+
 for (const c of vectorCases)
   for (const dtype of target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const))
-    test(`vector ${dtype} ${JSON.stringify(c)}`, () => check({ variant: 'vector' }, c, dtype, dtype));
+    for (const tile of vectorTiles) {
+      const plan: MatmulPlan = { variant: 'vector', ...tile };
+      test(`${planName(plan)} ${dtype} ${JSON.stringify(c)}`, () => check(plan, c, dtype, dtype));
+    }
 
 for (const [m, k, pitch] of [
   [36, 12, 40],

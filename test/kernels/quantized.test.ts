@@ -131,16 +131,19 @@ for (const [bits, into, group, extra] of [
       };
       const extras = extra === 'zeros' || extra === 'minimums' ? [upload(origins)] : [];
       const inputs = [Float32Array.from(a), words, upload(scales), ...extras];
-      const got = await runKernel(matmulDispatch({ variant: 'vector' }, product), inputs, n);
-      got.forEach((value, j) => {
+      // Of a software driver and of a GPU.
+      const lanes = await runKernel(matmulDispatch({ variant: 'vector', threads: 1, columns: 4 }, product), inputs, n);
+      const team = await runKernel(matmulDispatch({ variant: 'vector', threads: 8, columns: 2 }, product), inputs, n);
+      [...lanes, ...team].forEach((value, at) => {
+        const j = at % n;
         let [sum, scale] = [0, 1];
         for (let i = 0; i < into; i++) {
           const q = (words[Math.floor(((j * into + i) * bits) / 32)]! >>> ((i * bits) % 32)) & (2 ** bits - 1);
-          const at = j * groups + Math.floor(i / group);
-          const zero = extra === 'zeros' ? origins[at]! : extra === 'minimums' ? 0 : 2 ** (bits - 1);
-          const number = (codebook ? nf4[q]! : q - zero) * scales[at]! + (extra === 'minimums' ? origins[at]! : 0);
+          const g = j * groups + Math.floor(i / group);
+          const zero = extra === 'zeros' ? origins[g]! : extra === 'minimums' ? 0 : 2 ** (bits - 1);
+          const number = (codebook ? nf4[q]! : q - zero) * scales[g]! + (extra === 'minimums' ? origins[g]! : 0);
           sum += a[i]! * number;
-          scale += Math.abs(a[i]!) * (codebook ? 1 : q + zero) * scales[at]!;
+          scale += Math.abs(a[i]!) * (codebook ? 1 : q + zero) * scales[g]!;
         }
         if (!(Math.abs(value - sum) <= 1e-6 * scale)) assert.unreachable(`${j}: ${value} is not ${sum}`);
       });
