@@ -1,12 +1,19 @@
-// Random programs: run op by op and compiled, they must give the same.
-import { differenceOf, describeProgram, randomProgram, runProgram, smallest } from '../support/random-program.ts';
+// Random programs: compiled, they must give what they give op by op, and their gradients the loss's slopes.
+import {
+  differenceOf,
+  describeProgram,
+  gradientError,
+  randomProgram,
+  runProgram,
+  smallest,
+} from '../support/random-program.ts';
 import type { Found, Mode, RandomProgram } from '../support/random-program.ts';
 import { acquire } from '../../gpu/index.ts';
 import type { Target } from '../../gpu/index.ts';
 import { Tally } from '../support/faults.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
 
-export const name = 'random programs: compiled as op by op';
+export const name = 'random programs';
 
 /** Of the largest value: sums in another order. */
 const tolerance = 1e-5;
@@ -21,16 +28,15 @@ export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome[]
   const use = (target: Target): void => {
     Object.defineProperty(gpu, 'target', { value: target, configurable: true });
   };
-  const tried = async (what: string, count: number, target: Target): Promise<FaultOutcome> => {
-    const compared = async (program: RandomProgram): Promise<string | undefined> => {
-      use(target);
-      const ours = await outcomeOf(program, 'compiled');
-      use(own);
-      return differs(program, ours, await outcomeOf(program, 'immediate'));
-    };
+  const tried = async (
+    what: string,
+    count: number,
+    make: (seed: number, length: number) => RandomProgram,
+    compared: (program: RandomProgram) => Promise<string | undefined>,
+  ): Promise<FaultOutcome> => {
     const tally = new Tally();
     for (let i = 0; i < count; i++) {
-      const program = randomProgram(1000 * seed + i, 10 + (i % 30));
+      const program = make(1000 * seed + i, 10 + (i % 30));
       await tally.try(`program ${i} of seed ${seed}`, async () => {
         const found = await compared(program);
         if (found === undefined) return;
@@ -40,7 +46,20 @@ export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome[]
     }
     return tally.outcome(what);
   };
-  return [await tried(name, short ? 4 : 300, own), await tried(`${name}, a GPU's kernels`, short ? 1 : 150, described)];
+  const compiled =
+    (target: Target) =>
+    async (program: RandomProgram): Promise<string | undefined> => {
+      use(target);
+      const ours = await outcomeOf(program, 'compiled');
+      use(own);
+      return differs(program, ours, await outcomeOf(program, 'immediate'));
+    };
+  const smooth = (own: number, length: number): RandomProgram => randomProgram(own, length, true);
+  return [
+    await tried(`${name}: compiled as op by op`, short ? 4 : 300, randomProgram, compiled(own)),
+    await tried(`${name}: compiled with a GPU's kernels`, short ? 1 : 150, randomProgram, compiled(described)),
+    await tried(`${name}: gradients by differences`, short ? 4 : 300, smooth, gradientError),
+  ];
 }
 
 /** What differs between the two ways; equal refusals do not. */

@@ -122,8 +122,14 @@ const binaries = [
   { name: 'where', run: (a: Tensor, b: Tensor) => where(gt(a, 0.1), a, b) },
 ] as const;
 
-/** Makes a program of about `length` steps. Equal seeds make equal programs. */
-export function randomProgram(seed: number, length: number): RandomProgram {
+/** Steps with a kink, a jump, or a derivative that is cut on purpose: differences do not show their slope. */
+const notSmooth = /^(relu|maximum|where|max \d|detach|through f16|write|assign|addAssign)/;
+
+/**
+ * Makes a program of `length` steps; a `smooth` one has a slope everywhere. Equal arguments make equal
+ * programs.
+ */
+export function randomProgram(seed: number, length: number, smooth = false): RandomProgram {
   const random = new Random(seed);
   const pick = <T>(list: readonly T[]): T => list[random.int(list.length)]!;
   const width = pick([4, 5, 8, 12]);
@@ -135,6 +141,7 @@ export function randomProgram(seed: number, length: number): RandomProgram {
   const [table, firstState] = [inputs.length + 2, inputs.length + parameters.length];
   const steps: ProgramStep[] = [];
   const push = (text: string, reads: readonly number[], of: Shape, run: ProgramStep['run']): void => {
+    if (smooth && notSmooth.test(text)) return;
     steps.push({ text, reads, shape: of, run });
     shapes.push(of);
   };
@@ -330,8 +337,20 @@ export function randomProgram(seed: number, length: number): RandomProgram {
     results: some(3),
     losses: [...some(3), made.at(-1)!],
     seed,
-    half: seed % 5 === 4,
+    half: !smooth && seed % 5 === 4,
   };
+}
+
+/** Runs the steps on given values; returns all values, and the loss. */
+function lossOf({ steps, losses, half }: RandomProgram, given: readonly Tensor[]): { values: Tensor[]; loss: Tensor } {
+  const values = [...given];
+  const forward = (): void => {
+    for (const { reads, run } of steps) values.push(run(...reads.map((at) => values[at]!)));
+  };
+  if (half) autocast(forward);
+  else forward();
+  const terms = losses.map((at, i) => mul(mean(values[at]!), 1 + i));
+  return { values, loss: terms.reduce((total, term) => add(total, term)) };
 }
 
 /** What a call leaves: values and gradients, then all parameters and states after the last call. */
@@ -355,13 +374,7 @@ export async function runProgram(program: RandomProgram, mode: Mode): Promise<Fo
   });
   const state = program.state.map(make);
   const call = (...inputs: Tensor[]): Tensor[] => {
-    const values = [...inputs, ...parameters, ...state];
-    const forward = (): void => {
-      for (const { reads, run } of program.steps) values.push(run(...reads.map((at) => values[at]!)));
-    };
-    if (program.half) autocast(forward);
-    else forward();
-    const loss = program.losses.map((at, i) => mul(mean(values[at]!), 1 + i)).reduce((total, term) => add(total, term));
+    const { values, loss } = lossOf(program, [...inputs, ...parameters, ...state]);
     const gradients = gradientsOf(loss, parameters, program.seed % 2 === 0);
     noGrad(() => gradients.forEach((g, i) => addAssign(parameters[i]!, mul(g, -0.05))));
     return [...program.results.map((at) => values[at]!.detach().clone()), loss.detach(), ...gradients];
@@ -371,6 +384,52 @@ export async function runProgram(program: RandomProgram, mode: Mode): Promise<Fo
   const found: Tensor[] = [];
   for (let turn = 0; turn < 3; turn++) found.push(...step(...program.inputs.map(make)));
   return Promise.all([...found, ...parameters, ...state].map(async (x) => Float32Array.from(await x.data())));
+}
+
+/**
+ * Compares the gradient of a smooth program along random directions, a parameter at a time, with central
+ * differences of the loss. Returns the first that differs.
+ */
+export async function gradientError(program: RandomProgram): Promise<string | undefined> {
+  const numbers = new Random(program.seed, 1);
+  const draw = (shape: Shape): Float32Array => Float32Array.from({ length: product(shape) }, () => numbers.normal());
+  const make = (shape: Shape): Tensor => mul(tensor(draw(shape), { shape }), 0.7);
+  using _ = scope();
+  const given = program.inputs.map(make);
+  const parameters = program.parameters.map(make);
+  const state = program.state.map(make);
+  const lossAt = (moved: readonly Tensor[]): Tensor => {
+    manualSeed(program.seed);
+    return lossOf(program, [...given, ...moved, ...state]).loss;
+  };
+  const leaves = parameters.map((p) => {
+    const leaf = p.clone();
+    leaf.requiresGrad = true;
+    return leaf;
+  });
+  const loss = lossAt(leaves);
+  if (!loss.requiresGrad) return undefined;
+  const gradients = grad(loss, leaves);
+  for (const [i, shape] of program.parameters.entries()) {
+    const way = draw(shape);
+    const length = Math.hypot(...way);
+    const step = 0.03;
+    const at = (sign: number): Promise<number> => {
+      const by = tensor(
+        way.map((value) => (sign * step * value) / length),
+        { shape },
+      );
+      return noGrad(() => lossAt(parameters.with(i, add(parameters[i]!, by)))).item();
+    };
+    const slope = ((await at(1)) - (await at(-1))) / (2 * step);
+    const g = Float32Array.from(await gradients[i]!.data());
+    const expected = g.reduce((total, value, k) => total + (value * way[k]!) / length, 0);
+    // A random direction sees a share of 1 / sqrt(n) of a gradient's length.
+    const tolerance = 0.02 * (Math.abs(expected) + Math.hypot(...g) / Math.sqrt(g.length)) + 2e-4;
+    if (!(Math.abs(slope - expected) <= tolerance))
+      return `parameter ${i}: the gradient has ${expected} along a direction, differences ${slope}`;
+  }
+  return undefined;
 }
 
 /** By `backward`, which leaves them on the parameters, or by `grad`. */
