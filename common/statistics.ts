@@ -31,6 +31,37 @@ export function smooth(points: readonly (readonly [x: number, y: number])[], wei
     });
 }
 
+/** How numbers are spread; those that are not finite do not count. */
+export interface Histogram {
+  readonly least: number;
+  readonly most: number;
+  readonly count: number;
+  readonly sum: number;
+  /** The sum of their squares. */
+  readonly squares: number;
+  /** How many lie in each of equal bins from the least to the most. */
+  readonly bins: readonly number[];
+}
+
+export function histogram(values: ArrayLike<number>, binCount = 40): Histogram {
+  let [least, most, count, sum, squares] = [Infinity, -Infinity, 0, 0, 0];
+  for (let i = 0; i < values.length; i++) {
+    const x = values[i]!;
+    if (!Number.isFinite(x)) continue;
+    least = Math.min(least, x);
+    most = Math.max(most, x);
+    count++;
+    sum += x;
+    squares += x * x;
+  }
+  const bins = new Array<number>(binCount).fill(0);
+  if (count === 0) return { least: 0, most: 0, count, sum, squares, bins };
+  const scale = most > least ? binCount / (most - least) : 0;
+  for (let i = 0; i < values.length; i++)
+    if (Number.isFinite(values[i]!)) bins[Math.min(binCount - 1, Math.floor((values[i]! - least) * scale))]!++;
+  return { least, most, count, sum, squares, bins };
+}
+
 /** 97.5 % quantiles of Student's t, of 1, 2, ... degrees of freedom. */
 const studentT = [
   12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.306, 2.2622, 2.2281, 2.201, 2.1788, 2.1604, 2.1448, 2.1314,

@@ -74,7 +74,7 @@ export type { Scatter } from './inside/scatter.ts';
 export type { Points } from './inside/points.ts';
 export { trustworthiness, umap } from './inside/umap.ts';
 export type { UmapOptions } from './inside/umap.ts';
-export { nearestTokens, weightSizes } from './inside/weights.ts';
+export { nearestTokens, weightHistograms, weightSizes } from './inside/weights.ts';
 export type { SingularPart } from '../common/largest-singular.ts';
 export type { WeightSize } from './inside/weights.ts';
 export { attentionPatterns, readInputs } from './inside/patterns.ts';

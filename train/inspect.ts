@@ -5,7 +5,7 @@
  *   npx tsx train/inspect.ts lens "The state of the"                what it would say behind each layer
  *   npx tsx train/inspect.ts heads                                  heads that repeat what came before
  *   npx tsx train/inspect.ts ablate "The state of the Union"        what each head counts for a text
- *   npx tsx train/inspect.ts weights                                norms and ranks of its matrices
+ *   npx tsx train/inspect.ts weights                                its weights: histograms, norms, ranks
  *   npx tsx train/inspect.ts activations                            how large the numbers inside are
  *   npx tsx train/inspect.ts nearest " people" " law"               tokens whose embeddings lie nearest
  *   npx tsx train/inspect.ts map --data spam-assassin               where texts lie in its space
@@ -17,7 +17,6 @@
  */
 import { basename } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { escapeHtml } from '../common/markup.ts';
 import { printable } from '../common/printable.ts';
 import { alignTable } from '../common/text-table.ts';
 import { select, sub } from '../autograd/index.ts';
@@ -40,9 +39,9 @@ import { activationView } from './inside/activation-view.ts';
 import { mapView } from './inside/map-view.ts';
 import { probeView } from './inside/probe-view.ts';
 import { saeView } from './inside/sae-view.ts';
-import { nearestTokens, weightSizes } from './inside/weights.ts';
+import { weightView } from './inside/weight-view.ts';
+import { nearestTokens } from './inside/weights.ts';
 import type { Look as LookAt } from './inside/view.ts';
-import { pageHtml, tableHtml } from './report/page.ts';
 
 const command = {
   name: 'inspect',
@@ -98,7 +97,7 @@ const views: Readonly<Record<string, { readonly texts: readonly [number, number]
     heads: { texts: [0, 0], run: heads },
     ablate: { texts: [1, 1], run: ablate },
     patch: { texts: [2, 2], run: patch },
-    weights: { texts: [0, 0], run: weights },
+    weights: { texts: [0, 0], run: weightView },
     nearest: { texts: [1, Infinity], run: nearest },
     map: { texts: [0, Infinity], run: mapView },
     probes: { texts: [0, 0], run: probeView },
@@ -144,23 +143,6 @@ async function attention({ model, tokenizer, texts, name, options }: Look): Prom
       console.log(`${stack}: ${layers.length} layers, ${from.length} tokens attend to ${to.length}`);
   }
   return attentionPage(shown, `Attention of ${name}`);
-}
-
-async function weights({ model, name }: Look): Promise<string> {
-  const sizes = await weightSizes(model);
-  const rows = sizes.map(({ name: weight, shape, norm, singularValues, stableRank }) => [
-    ...[weight, shape.join(' x '), norm.toFixed(2), singularValues[0]!.toFixed(2), stableRank.toFixed(1)],
-  ]);
-  const head = ['matrix', 'shape', 'norm', 'largest singular value', 'stable rank'];
-  console.log(alignTable(head, rows, new Set([1, 2, 3, 4])));
-  const about =
-    'The stable rank, norm^2 / largest singular value^2, says about how many directions a matrix uses: one that ' +
-    'stands out is one to look at.';
-  const title = `Weights of ${name}`;
-  return pageHtml(
-    title,
-    `<h1>${escapeHtml(title)}</h1>\n<p class="about">${about}</p>\n${tableHtml('matrices', head, rows, 'numbers')}`,
-  );
 }
 
 async function nearest({ model, tokenizer, texts, name }: Look): Promise<string> {

@@ -302,8 +302,11 @@ test('the script prints and draws each view, and refuses in one line', async () 
     assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /Embeddings of gpt-small/);
     const sizes = await run('weights', '--model', shippedModel('bert-small'));
     assert.is(sizes.code, 0, sizes.stderr);
-    assert.match(sizes.stdout, /^bert\.embeddings\.word_embeddings\.weight +\d+ x 128( +\d+\.\d+){3}$/m);
-    assert.match(await readFile(join(folder, 'page.html'), 'utf8'), /<td>stable rank|>stable rank<\/th>/);
+    assert.match(sizes.stdout, /^bert\.embeddings\.word_embeddings\.weight +8000 x 128( +-?\d+\.\d+%?){6} +▁+[▂-█]/m);
+    assert.match(
+      await readFile(join(folder, 'page.html'), 'utf8'),
+      /<svg role="img" aria-label="histogram of bert\.pooler|>stable rank<\/th>/,
+    );
     const activations = await run('activations', 'The state of the Union', '--model', shippedModel('bert-small'));
     assert.is(activations.code, 0, activations.stderr);
     assert.match(activations.stdout, /^blocks\.1\.hook_normalized_resid_post( +-?\d+\.\d+%?){6} .*[▁█]/m);

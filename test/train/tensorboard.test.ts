@@ -4,8 +4,14 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { crc32c } from '../../common/checksum.ts';
+import { trainerOptions } from '../../train/trainer/settings.ts';
+import { TrainingStep } from '../../train/trainer/step.ts';
 import { tensorBoard } from '../../train/trainer/tensorboard.ts';
+import { train } from '../../train/trainer/trainer.ts';
+import { chainRun } from '../support/chain-task.ts';
+import { rejects } from '../support/failure.ts';
 import { runHistory } from '../support/run-history.ts';
+import { lossesIn } from '../support/script.ts';
 
 const test = suite('event files');
 const { info } = runHistory;
@@ -65,6 +71,107 @@ test('records as TensorBoard reads them; a resumed run writes its file anew', as
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+/** Event > summary > values with a histogram: of each tag the step, count, limits and counts. */
+function histogramsIn(
+  folder: string,
+): Map<string, { step: number; count: number; limits: number[]; bins: number[] }[]> {
+  const found = new Map<string, { step: number; count: number; limits: number[]; bins: number[] }[]>();
+  const [name] = readdirSync(folder).filter((each) => each.startsWith('events.'));
+  for (const event of records(join(folder, name!))) {
+    const { 2: [step = 0] = [], 5: [summary] = [] } = fieldsOf(event);
+    for (const value of summary ? (fieldsOf(summary as Buffer)[1] ?? []) : []) {
+      const { 1: tag, 5: [proto] = [] } = fieldsOf(value as Buffer);
+      if (!(proto instanceof Buffer)) continue;
+      const { 3: count, 6: limits, 7: bins } = fieldsOf(proto);
+      const doubles = (bytes: unknown): number[] => {
+        const data = bytes as Buffer;
+        return Array.from({ length: data.length / 8 }, (_, i) => data.readDoubleLE(8 * i));
+      };
+      const shown = { count: count![0] as number, limits: doubles(limits![0]), bins: doubles(bins![0]) };
+      const key = String(tag![0]);
+      found.set(key, [...(found.get(key) ?? []), { step: step as number, ...shown }]);
+    }
+  }
+  return found;
+}
+
+/** The fields of a message by their numbers: numbers, and bytes. */
+function fieldsOf(message: Buffer): Record<number, (number | Buffer)[]> {
+  const fields: Record<number, (number | Buffer)[]> = {};
+  let at = 0;
+  const varint = (): number => {
+    for (let [value, bit] = [0, 1]; ; bit *= 128) {
+      const byte = message[at++]!;
+      value += (byte % 128) * bit;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < message.length) {
+    const tag = varint();
+    const list = (fields[Math.floor(tag / 8)] ??= []);
+    const wire = tag % 8;
+    if (wire === 0) list.push(varint());
+    else if (wire === 1) list.push(message.readDoubleLE((at += 8) - 8));
+    else if (wire === 5) list.push(message.readFloatLE((at += 4) - 4));
+    else {
+      const length = varint();
+      list.push(message.subarray(at, (at += length)));
+    }
+  }
+  return fields;
+}
+
+test('histograms of weights and gradients change no loss, and outlive a stop', async () => {
+  const base = mkdtempSync(join(tmpdir(), 'tapeform-histograms-'));
+  try {
+    const run = (name: string, more: object, rest: object = {}) =>
+      train({ ...chainRun(join(base, name), { steps: 8, learningRate: 0.01, accumulate: 2, ...more }), ...rest });
+    await run('plain', {});
+    await run('shown', { histogramEvery: 3 });
+    assert.equal(lossesIn(join(base, 'shown')), lossesIn(join(base, 'plain')));
+    const shown = histogramsIn(join(base, 'shown'));
+    const weights = [...shown.keys()].filter((tag) => tag.startsWith('weights/'));
+    assert.ok(weights.length > 5 && shown.size === 2 * weights.length, [...shown.keys()].join(' '));
+    for (const [tag, each] of shown)
+      for (const { count, limits, bins } of each) {
+        assert.is(bins.reduce((a, b) => a + b), count, tag); // prettier-ignore
+        assert.ok(limits.length === bins.length && limits.every((x, i) => i === 0 || x >= limits[i - 1]!), tag);
+      }
+    assert.equal(shown.get(weights[0]!)!.map(({ step }) => step), [3, 6]); // prettier-ignore
+
+    const stop = new Error('stop');
+    const onStep = ({ step }: { step: number }): void => {
+      if (step === 7) throw stop;
+    };
+    const stopped = { histogramEvery: 3, saveEvery: 4 };
+    await rejects(run('stopped', stopped, { callbacks: [{ onStep }] }), /stop/);
+    await run('stopped', stopped, { resume: true });
+    assert.equal(lossesIn(join(base, 'stopped')), lossesIn(join(base, 'plain')));
+    // That of step 6 was behind the checkpoint, and came anew.
+    assert.equal(histogramsIn(join(base, 'stopped')), shown);
+  } finally {
+    rmSync(base, { recursive: true, force: true });
+  }
+});
+
+test('gradients are those of all batches together', async () => {
+  const { model, task } = chainRun('unused', { steps: 1, learningRate: 0.01 });
+  model.eval(); // dropout would draw other numbers
+  const settings = trainerOptions({ steps: 1, learningRate: 0.01, accumulate: 2 });
+  const batches = [await task.batch(0), await task.batch(1)];
+  const step = new TrainingStep(model, task, settings);
+  const [first, second] = [await step.gradients(model, [batches[0]!]), await step.gradients(model, [batches[1]!])];
+  const both = await step.gradients(model, batches);
+  const [labels, others] = batches.map(({ counts }) => counts['loss']!);
+  const share = labels! / (labels! + others!); // each batch weighs as much as it has labels
+  assert.ok(both.size > 5);
+  for (const [name, sum] of both)
+    for (const [i, x] of sum.entries()) {
+      const mean = share * first.get(name)![i]! + (1 - share) * second.get(name)![i]!;
+      assert.ok(Math.abs(x - mean) <= 1e-6 + 1e-4 * Math.abs(mean), `${name}[${i}]: ${x}, expected ${mean}`);
+    }
 });
 
 test.run();

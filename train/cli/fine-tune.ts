@@ -26,6 +26,7 @@ import type {
 import { scheduleNames } from '../optim/schedules.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { resumeFlags } from '../trainer/run-state.ts';
+import { histogramFlag } from '../trainer/settings.ts';
 import { UsageError } from './cli.ts';
 import type { Option, Parsed } from './cli.ts';
 
@@ -138,6 +139,7 @@ export const trainingFlags = {
   maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
   seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
   saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
+  histogramEvery: histogramFlag,
   evaluationsPerEpoch: { type: 'int', default: 1, min: 1, help: 'how often the validation part is looked at' },
   ...resumeFlags,
 } as const satisfies Record<string, Option>;
@@ -196,8 +198,8 @@ export const virtualTokensOf = ({ peft, virtualTokens = 20 }: AdapterValues): nu
 /** The options for `trainEpochs`, without what else the flags say. */
 export function fineTuneOptions(values: Given & { readonly learningRate: number }): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed } = values;
-  const { saveEvery, evaluationsPerEpoch } = values;
+  const { saveEvery, histogramEvery, evaluationsPerEpoch } = values;
   const adapter = adapterOf(values);
   const options = { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed };
-  return { ...options, saveEvery, evaluationsPerEpoch, ...(adapter ? { adapter } : {}) };
+  return { ...options, saveEvery, histogramEvery, evaluationsPerEpoch, ...(adapter ? { adapter } : {}) };
 }

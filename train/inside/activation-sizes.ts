@@ -67,7 +67,8 @@ export async function activationSizes(
   return [...found].map(([name, { width, parts }]) => sizeOf(name, width, parts, binCount, unitCount));
 }
 
-function sizeOf(
+/** Figures of numbers in rows of `width`. */
+export function sizeOf(
   name: string,
   width: number,
   parts: readonly Float32Array[],

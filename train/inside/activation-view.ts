@@ -16,7 +16,7 @@ export interface ActivationViewOptions {
 }
 
 /** A histogram as a line of blocks, the tallest a whole one. */
-function sparkline(bins: Float64Array): string {
+export function sparkline(bins: Float64Array): string {
   const blocks = ' ▁▂▃▄▅▆▇█';
   const most = Math.max(...bins);
   // What is there at all is seen.

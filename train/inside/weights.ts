@@ -1,6 +1,8 @@
 // What weights look like by themselves: sizes of matrices, and which tokens lie near each other.
 import { largestSingular } from '../../common/largest-singular.ts';
 import { Embedding } from '../../models/index.ts';
+import { sizeOf } from './activation-sizes.ts';
+import type { ActivationSize } from './activation-sizes.ts';
 import type { AnyTokenizer, Module } from '../../models/index.ts';
 
 /** Norms of pieces, for hypot takes only so many arguments. */
@@ -40,6 +42,20 @@ export async function weightSizes(model: Module, { singularValues = 1 } = {}): P
     const stableRank = values[0]! > 0 ? (norm / values[0]!) ** 2 : 0;
     sizes.push({ name, shape: [rows, columns], norm, singularValues: [...values], stableRank });
   }
+  return sizes;
+}
+
+/**
+ * Moments and a histogram of each parameter of a model, in their order; units that stand out are left out.
+ *
+ * @example
+ * const [weight, bias] = await weightHistograms(new Linear(4, 2));
+ * weight.bins.length; // 33
+ */
+export async function weightHistograms(model: Module, { bins = 33 } = {}): Promise<ActivationSize[]> {
+  const sizes: ActivationSize[] = [];
+  for (const [name, parameter] of model.namedParameters())
+    sizes.push(sizeOf(name, 1, [Float32Array.from(await parameter.data(), Number)], bins, 0));
   return sizes;
 }
 

@@ -91,6 +91,14 @@ export function numberText(value: number): string {
   return size === 0 || size >= 1e-3 ? String(Number(value.toPrecision(4))) : value.toExponential(1);
 }
 
+/** A cell that is markup, such as a small picture. */
+export interface HtmlCell {
+  readonly html: string;
+}
+
+const cellHtml = (cell: string | HtmlCell): string =>
+  typeof cell === 'string' ? cell.split('\n').map(escapeHtml).join('<br>') : cell.html;
+
 /**
  * A table that scrolls by itself where it is wide; a cell may have several lines. `kind`: numbers aligns all
  * but the first column right.
@@ -98,14 +106,14 @@ export function numberText(value: number): string {
 export function tableHtml(
   label: string,
   head: readonly string[],
-  rows: readonly (readonly string[])[],
+  rows: readonly (readonly (string | HtmlCell)[])[],
   kind: 'numbers' | 'facts' | 'texts' = 'texts',
 ): string {
   // A corner without a word is no header.
   const header = head.map((cell) => (cell === '' ? '<td></td>' : `<th scope="col">${escapeHtml(cell)}</th>`)).join('');
   const lines = rows.map(([first = '', ...rest]) => {
-    const cells = rest.map((cell) => `<td>${cell.split('\n').map(escapeHtml).join('<br>')}</td>`).join('');
-    return `<tr><th scope="row">${escapeHtml(first)}</th>${cells}</tr>`;
+    const cells = rest.map((cell) => `<td>${cellHtml(cell)}</td>`).join('');
+    return `<tr><th scope="row">${cellHtml(first)}</th>${cells}</tr>`;
   });
   return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(label)}"><table class="${kind}">
 ${head.length > 0 ? `<thead><tr>${header}</tr></thead>\n` : ''}<tbody>${lines.join('\n')}</tbody></table></div>`;

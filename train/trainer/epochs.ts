@@ -19,6 +19,8 @@ export interface FineTuneOptions {
   readonly seed: number;
   /** Steps between checkpoints; 0 saves at Ctrl-C only. */
   readonly saveEvery: number;
+  /** Steps between histograms, see `TrainerOptions`; default 0, none. */
+  readonly histogramEvery?: number;
   /** Default 1. */
   readonly evaluationsPerEpoch?: number;
   /** Batches added up for one step; default 1. */

@@ -30,6 +30,11 @@ const optionsSchema = z.strictObject({
   evaluateEvery: steps.default(0),
   /** Steps between checkpoints; 0 saves at Ctrl-C only. */
   saveEvery: steps.default(0),
+  /**
+   * Steps between histograms of weights and gradients in TensorBoard's files; 0 for none. The gradients are
+   * computed once more for them, op by op, and read back.
+   */
+  histogramEvery: steps.default(0),
   /** Evaluations in a row without a better one that end the run; 0 never does. */
   patience: steps.default(0),
 });
@@ -52,6 +57,14 @@ export function trainerOptions(settings: TrainerSettings): TrainerOptions {
   return parsed.data;
 }
 
+/** Steps between histograms, of every script that trains. */
+export const histogramFlag = {
+  type: 'int',
+  default: 0,
+  min: 0,
+  help: 'steps between histograms of weights and gradients for TensorBoard; 0 for none',
+} as const satisfies Option;
+
 /** Flags of every script that trains; the script adds `steps` and `learningRate` with defaults of its own. */
 export const trainerFlags = {
   schedule: { type: 'choice', choices: scheduleNames, default: 'cosine', help: 'learning-rate schedule' },
@@ -66,6 +79,7 @@ export const trainerFlags = {
   seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, dropout and data' },
   evaluateEvery: { type: 'int', default: 250, min: 0, help: 'steps between evaluations; 0 at the end only' },
   saveEvery: { type: 'int', default: 250, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
+  histogramEvery: histogramFlag,
   patience: { type: 'int', default: 0, min: 0, help: 'end after this many evaluations without a better one; 0 never' },
   ...resumeFlags,
 } as const satisfies Record<string, Option>;
@@ -75,7 +89,7 @@ type Values = Parsed<typeof trainerFlags>['values'] & { readonly steps: number; 
 /** The Trainer's settings among a script's flags. */
 export function trainerSettings(values: Values): TrainerSettings {
   const { steps, learningRate, schedule, warmupSteps, minRate, weightDecay, beta2, maxGradNorm } = values;
-  const { accumulate, precision, ema, seed, evaluateEvery, saveEvery, patience } = values;
+  const { accumulate, precision, ema, seed, evaluateEvery, saveEvery, histogramEvery, patience } = values;
   return {
     steps,
     learningRate,
@@ -91,6 +105,7 @@ export function trainerSettings(values: Values): TrainerSettings {
     seed,
     evaluateEvery,
     saveEvery,
+    histogramEvery,
     patience,
   };
 }

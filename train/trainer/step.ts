@@ -113,6 +113,28 @@ export class TrainingStep {
     this.optimizer.zeroGrad();
   }
 
+  /**
+   * The gradients of a step's batches by the parameters' names, before clipping: computed op by op beside the
+   * step, with the random numbers that come next. The update is left to the step.
+   */
+  async gradients(model: Module, batches: readonly HostBatch[]): Promise<Map<string, Float32Array>> {
+    const weights = weigh(batches);
+    for (const [i, batch] of batches.entries()) {
+      using _ = scope();
+      this.#backward(toDevice(batch), weights[i]!);
+    }
+    const scale = this.scaler ? await this.scaler.current.item() : 1;
+    const found = new Map<string, Float32Array>();
+    for (const [name, { grad }] of model.namedParameters())
+      if (grad)
+        found.set(
+          name,
+          Float32Array.from(await grad.data(), (x) => Number(x) / scale),
+        );
+    this.optimizer.zeroGrad();
+    return found;
+  }
+
   #isWatched(name: string): boolean {
     return this.task.measures?.includes(name) ?? false;
   }

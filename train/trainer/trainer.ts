@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { lockFolder } from '../../common/lock.ts';
-import { mean } from '../../common/statistics.ts';
+import { histogram, mean } from '../../common/statistics.ts';
+import type { Histogram } from '../../common/statistics.ts';
 import type { ModelConfig, Module, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { schedule } from '../optim/schedules.ts';
@@ -106,7 +107,7 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
 async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
   const options = trainerOptions(run.options);
-  const { steps: total, accumulate, evaluateEvery, saveEvery, patience } = options;
+  const { steps: total, accumulate, evaluateEvery, saveEvery, histogramEvery, patience } = options;
   const facts = { model: describe(model), ...(tokenizer ? { tokenizer: tokenizerFingerprint(tokenizer) } : {}) };
   const identity = defined({ task: task.name, ...runIdentity(options), ...facts, ...run.identity });
 
@@ -138,11 +139,8 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   const info = await runInfo({ ...about, best: evaluate && judge });
   await writeRunInfo(output, info);
   const clock = new Clock(state.seconds, log.records.at(-1)?.time);
-  const callbacks = [
-    tensorBoard(output, info, log.records, clock.time()),
-    ...(run.quiet ? [] : [progressBar(task, total, accumulate)]),
-    ...(run.callbacks ?? []),
-  ];
+  const board = tensorBoard(output, info, log.records, clock.time());
+  const callbacks = [board, ...(run.quiet ? [] : [progressBar(task, total, accumulate)]), ...(run.callbacks ?? [])];
   const rate = schedule(options.schedule, {
     warmupSteps: options.warmupSteps,
     totalSteps: total,
@@ -179,14 +177,17 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       const lr = (optimizer.lr = options.learningRate * rate(index));
       const batches = await (upcoming ?? batchesOf(index));
       const random = randomState();
+      const isShown = histogramEvery > 0 && (index + 1) % histogramEvery === 0;
+      const histograms = isShown ? await histogramsOf(model, step, batches) : undefined;
+      if (isShown) setRandomState(random);
       watch.before();
       const results = step.run(batches);
       // Made while the device works on this one.
       upcoming = ahead && index + 1 < total ? batchesOf(index + 1) : undefined;
       upcoming?.catch(() => undefined); // thrown where it is awaited
-      return { batches, random, lr, results };
+      return { batches, random, lr, histograms, results };
     };
-    const settle = async ({ batches, random, lr, results }: StartedStep): Promise<void> => {
+    const settle = async ({ batches, random, lr, histograms, results }: StartedStep): Promise<void> => {
       const { losses, measures, gradNorm, skipped, scale } = await results();
       watch.behind();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
@@ -211,6 +212,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       };
       log.append(record);
       for (const { onStep } of callbacks) await onStep?.(record);
+      if (histograms) board.histograms(record, histograms);
     };
 
     // A step's numbers are read when the next one is on the device, so that the device never waits; but where
@@ -281,7 +283,23 @@ interface StartedStep {
   readonly batches: readonly HostBatch[];
   readonly random: ReturnType<typeof randomState>;
   readonly lr: number;
+  /** Of weights and gradients, where this step shows them. */
+  readonly histograms: ReadonlyMap<string, Histogram> | undefined;
   readonly results: ReturnType<TrainingStep['run']>;
+}
+
+/** What a step begins with: its weights, and their gradients, by TensorBoard's names. */
+async function histogramsOf(
+  model: Module,
+  step: TrainingStep,
+  batches: readonly HostBatch[],
+): Promise<ReadonlyMap<string, Histogram>> {
+  const found = new Map<string, Histogram>();
+  for (const [name, parameter] of model.namedParameters())
+    if (parameter.requiresGrad) found.set(`weights/${name}`, histogram(await parameter.data()));
+  for (const [name, gradient] of await step.gradients(model, batches))
+    found.set(`gradients/${name}`, histogram(gradient));
+  return found;
 }
 
 /** Reads the result of a run that has reached its end. */
@@ -297,8 +315,12 @@ async function finishedRun(
   return { steps: records.filter(isStep), evaluations: records.filter(isEvaluation), best: state.best };
 }
 
-/** Options that decide what a run computes; how often it saves is its own affair. */
-function runIdentity({ saveEvery: _, ...options }: ReturnType<typeof trainerOptions>): Record<string, unknown> {
+/** Options that decide what a run computes; how often it saves and what it shows is its own affair. */
+function runIdentity({
+  saveEvery: _,
+  histogramEvery: __,
+  ...options
+}: ReturnType<typeof trainerOptions>): Record<string, unknown> {
   return options;
 }
 
