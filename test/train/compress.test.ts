@@ -844,15 +844,19 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
 test('all ways in one table: each point measured and saved, those that are there are kept', async () => {
   const output = join(folder, 'all');
   const asked = ['--model', base, ...training, '--output', output, '--points'];
-  const done = await script('compress', [...asked, 'heads-50,weights-2:4,bits-8,bits-4-aware,movement-80,early-exit']);
+  const done = await script('compress', [
+    ...asked,
+    'whole,heads-50,weights-2:4,bits-8,bits-4-aware,movement-80,early-exit',
+  ]);
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /not zero +MB in file +MB on device +ms a text +tokens\/s +faster +accuracy +f1\n/);
   const outcomes = JSON.parse(readFileSync(join(output, 'outcomes.json'), 'utf8')) as Outcome[];
-  const [dense, heads, pattern, bits, aware, moved, exits] = outcomes;
+  const [dense, whole, heads, pattern, bits, aware, moved, exits] = outcomes;
   assert.equal(
     outcomes.map(({ point }) => point),
-    ['dense', 'heads-50', 'weights-2:4', 'bits-8', 'bits-4-aware', 'movement-80', 'early-exit'],
+    ['dense', 'whole', 'heads-50', 'weights-2:4', 'bits-8', 'bits-4-aware', 'movement-80', 'early-exit'],
   );
+  assert.ok(whole!.parameters === dense!.parameters && whole!.loss !== dense!.loss);
   assert.ok(heads!.parameters < dense!.parameters && heads!.fileBytes < dense!.fileBytes);
   assert.is(dense!.deviceBytes, 4 * dense!.parameters);
   assert.is(pattern!.nonZero, 0.5);
