@@ -11,6 +11,7 @@ const onOff: Rule = ['1, on, yes or true (or 0, off, no or false)', /^(1|on|yes|
 const rules: Readonly<Record<string, Rule>> = {
   TAPEFORM_DRIVER: ['system, software or swiftshader', /^(system|software|swiftshader)$/],
   TAPEFORM_QUIET: ['1 or 0', /^[01]$/],
+  TAPEFORM_UNCHECKED: ['1 or 0', /^[01]$/],
   TAPEFORM_DEBUG: ['1 (ops), 2 (kernels), 3 (WGSL) or 4 (memory)', /^[0-4]$/],
   TAPEFORM_BINDING_LIMIT: ['a number of bytes', /^[1-9]\d{0,14}$/],
   HF_HUB_OFFLINE: onOff,

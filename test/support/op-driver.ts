@@ -79,8 +79,7 @@ async function check(c: OpCase, applied: Applied): Promise<void> {
   const elements = c.inputs.map((spec) => elementsOf(spec, random));
   const reference = (x: readonly Nd[]): readonly Nd[] => list(c.ref(...x));
   const wanted = reference(elements);
-  const varied =
-    c.grad === false ? [] : c.inputs.flatMap((spec, i) => ((spec.differentiable ?? isFloat(spec.dtype)) ? [i] : []));
+  const varied = variedOf(c);
 
   const plain = pass(c, elements, varied, 'plain', wanted, randomOf('cotangent'));
   const again = pass(c, elements, varied, 'plain', wanted, randomOf('cotangent'));
@@ -126,6 +125,19 @@ async function check(c: OpCase, applied: Applied): Promise<void> {
     compareBits('result', read.get(y)!, read.get([...again.outputs, ...again.grads][k]!)!),
   );
   await second?.(reference);
+}
+
+/** Inputs of a case that have gradients. */
+const variedOf = (c: OpCase): number[] =>
+  c.grad === false ? [] : c.inputs.flatMap((spec, i) => ((spec.differentiable ?? isFloat(spec.dtype)) ? [i] : []));
+
+/** Results and gradients of a case, of row-major inputs, unchecked. */
+export async function resultsOf(c: OpCase): Promise<DataArray[]> {
+  using _ = scope();
+  const random = randomOf(titleOf(c));
+  const elements = c.inputs.map((spec) => elementsOf(spec, random));
+  const wanted = list(c.ref(...elements));
+  return [...(await readAll([pass(c, elements, variedOf(c), 'plain', wanted, randomOf('cotangent'))])).values()];
 }
 
 function run(c: OpCase, inputs: readonly Tensor[]): Tensor | readonly Tensor[] {
