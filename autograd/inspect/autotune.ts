@@ -1,7 +1,7 @@
 import { watchMatmul } from '../../kernels/matmul/matmul.ts';
 import type { Product } from '../../kernels/matmul/product.ts';
 import { tuneMatmul } from '../../kernels/matmul/tune.ts';
-import type { TunedPlan } from '../../kernels/matmul/tune.ts';
+import type { TuneOptions } from '../../kernels/matmul/tune.ts';
 import { ready, synchronize } from '../runtime.ts';
 
 /**
@@ -10,10 +10,7 @@ import { ready, synchronize } from '../runtime.ts';
  * theirs. Returns the path of the file that keeps the choices, which may be deleted; undefined where nothing
  * was new.
  */
-export async function autotune(
-  fn: () => unknown,
-  report?: (work: string, plans: readonly TunedPlan[]) => void,
-): Promise<string | undefined> {
+export async function autotune(fn: () => unknown, options: TuneOptions = {}): Promise<string | undefined> {
   const gpu = await ready();
   const products: Product[] = [];
   const stop = watchMatmul((params) => products.push(params));
@@ -23,5 +20,5 @@ export async function autotune(
   } finally {
     stop();
   }
-  return tuneMatmul(gpu, products, report);
+  return tuneMatmul(gpu, products, options);
 }

@@ -1,7 +1,10 @@
+import { toHalf } from '../../common/half.ts';
+import { Random } from '../../common/random.ts';
 import { median } from '../../common/statistics.ts';
 import { timeDispatches } from '../../gpu/timing.ts';
 import type { Gpu } from '../../gpu/device.ts';
 import { bytesOf } from '../kernel.ts';
+import type { Dtype } from '../kernel.ts';
 import { contiguousLayout, sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
@@ -41,7 +44,10 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
   };
   const make = (length: number) => gpu.allocate(Math.max(16, Math.ceil(length / 16) * 16), 'tune');
   const memory = {
-    operands: [make(bytes.a), make(bytes.b)],
+    operands: [
+      gpu.upload(noise(bytes.a, a.dtype), 'tune'),
+      gpu.upload(noise(bytes.b, b.quantized ? undefined : b.dtype), 'tune'),
+    ],
     scales: b.quantized
       ? [make(bytes.scales), ...(b.quantized.zeros || b.quantized.minimums ? [make(bytes.scales)] : [])]
       : [],
@@ -51,8 +57,10 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
   };
   const times: TunedPlan[] = [];
   let best = Infinity;
+  const all = plans ?? matmulPlans(gpu.target, product);
   try {
-    for (const plan of plans ?? matmulPlans(gpu.target, product)) {
+    await gpu.prepare(all.filter(({ splits }) => !splits).map((plan) => matmulDispatch(plan, product)));
+    for (const plan of all) {
       // To split k helps where workgroups are too few, not where the kernel does not suit the device.
       const whole = plan.splits
         ? times.find(({ name }) => name === planName({ ...plan, splits: undefined }))
@@ -72,9 +80,9 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
       const time = async (): Promise<number> =>
         (await timeDispatches(gpu, run)).reduce((sum, { milliseconds }) => sum + milliseconds, 0);
       await time(); // compiles
-      const all = [await time()];
-      while (all.length < repeats && all[0]! < hopeless * best) all.push(await time());
-      const milliseconds = median(all);
+      const runs = [await time()];
+      while (runs.length < repeats && runs[0]! < hopeless * best) runs.push(await time());
+      const milliseconds = median(runs);
       best = Math.min(best, milliseconds);
       times.push({ name: planName(plan), milliseconds });
       for (const x of parts ? [parts, ...partSums] : []) gpu.release(x);
@@ -83,6 +91,22 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
     for (const list of Object.values(memory)) for (const x of Array.isArray(list) ? list : [list]) gpu.release(x);
   }
   return times.sort((x, y) => x.milliseconds - y.milliseconds);
+}
+
+/** Random numbers from -1 to 1, whose products draw the power of real ones; any bits without a type. */
+function noise(bytes: number, dtype?: Dtype): Uint8Array {
+  const random = new Random(0);
+  const length = Math.max(16, Math.ceil(bytes / 16) * 16);
+  const block = 2 ** 12;
+  const draw = (): number => 2 * random.uniform() - 1;
+  const numbers =
+    dtype === undefined
+      ? Uint32Array.from({ length: block }, () => random.int(2 ** 32))
+      : dtype === 'f16'
+        ? Uint16Array.from({ length: block }, () => toHalf(draw()))
+        : Float32Array.from({ length: block }, draw);
+  const pattern = new Uint8Array(numbers.buffer);
+  return Uint8Array.from({ length }, (_, i) => pattern[i % pattern.length]!);
 }
 
 const partsOf = ({ m, n, batch }: Product, splits: number): Operand => ({
@@ -99,6 +123,13 @@ function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [n
   return 1 + x.offset + steps.reduce((sum, step) => sum + Math.max(0, step), 0);
 }
 
+export interface TuneOptions {
+  /** Told of each class of products when its plans were timed. */
+  readonly report?: (work: string, plans: readonly TunedPlan[]) => void;
+  /** Begins no further class after so long; the one at work ends. */
+  readonly minutes?: number;
+}
+
 /**
  * Adds the fastest plan of each class of products that has none yet to the device's choices. Returns the path
  * of the file that keeps them; undefined where nothing was new.
@@ -106,15 +137,17 @@ function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [n
 export async function tuneMatmul(
   gpu: Gpu,
   products: readonly Product[],
-  report: (work: string, plans: readonly TunedPlan[]) => void = () => undefined,
+  { report, minutes = Infinity }: TuneOptions = {},
 ): Promise<string | undefined> {
+  const end = performance.now() + 60_000 * minutes;
   const found = new Map<string, string>();
   for (const params of products) {
     const work = matmulClass(params);
     if (found.has(work) || gpu.target.choices.has(work)) continue;
+    if (performance.now() > end) break;
     const plans = await timePlans(gpu, params);
     found.set(work, plans[0]!.name);
-    report(work, plans);
+    report?.(work, plans);
   }
   return found.size > 0 ? gpu.choose(found) : undefined;
 }
