@@ -35,6 +35,12 @@ export function computeType(dtype: Dtype): 'f32' | 'i32' | 'u32' {
   return dtype === 'bool' ? 'u32' : dtype;
 }
 
+/**
+ * WGSL of the number of the vec4 that begins at an element, an i32 of 0 or more. Not divided by 4: a signed
+ * division takes four instructions, and behind it llvmpipe (Mesa 26.1, LLVM 21) lost stores of a row kernel.
+ */
+export const quad = (element: string): string => `(${element}) >> 2u`;
+
 /** One storage buffer of a kernel. */
 export interface Binding {
   readonly name: string;

@@ -1,4 +1,4 @@
-import { bytesOf, computeType, f32, i32, read, storedType, u32, write } from '../kernel.ts';
+import { bytesOf, computeType, f32, i32, quad, read, storedType, u32, write } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
 import { collapse, contiguousLayout, rowMajor, sizeOf, vectorises } from '../layout.ts';
 import type { Collapsed, Layout } from '../layout.ts';
@@ -220,12 +220,6 @@ export function renamed<C extends Pick<ElementCode, 'functions'>>(code: C, suffi
   const names = /\b(V|B|U|unit_at|(?:is_nan|[a-z0-9]+|is_finite)_)(?=[\s();,>])/g;
   return { ...code, functions: code.functions.map((text) => text.replace(names, `$1${suffix}`)) };
 }
-
-/**
- * The number of the vec4 that begins at an element, an i32 of 0 or more. Not divided by 4: a signed division
- * takes four instructions, and behind it llvmpipe (Mesa 26.1, LLVM 21) lost stores of a row kernel.
- */
-const quad = (index: string): string => `(${index}) >> 2u`;
 
 const asItIs = input(0);
 

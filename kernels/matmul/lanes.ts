@@ -1,5 +1,5 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { read, storedType } from '../kernel.ts';
+import { quad, read, storedType } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
 import { batchBases, assembleMatmul, storeSums, sumOverK, vec4 } from './product.ts';
 import type { Product, MatrixOperand } from './product.ts';
@@ -55,7 +55,7 @@ export function matmulLanes(params: Product, most: LanesRows): Dispatch {
     if (aReading === 'm4') {
       return each(
         rows / 4,
-        (r) => `let a${q}_${r} = vec4<f32>(a[(aBase + i32(row0) + ${4 * r} + (k + ${q}) * p.ac) / 4]);`,
+        (r) => `let a${q}_${r} = vec4<f32>(a[${quad(`aBase + i32(row0) + ${4 * r} + (k + ${q}) * p.ac`)}]);`,
       ).join('\n');
     }
     return each(
@@ -88,16 +88,16 @@ export function matmulLanes(params: Product, most: LanesRows): Dispatch {
     if (b.quantized) return loadQuantized(g, depth);
     if (bReading === 'n4') {
       return each(depth, (q) =>
-        bind(q, `vec4<f32>(b[(bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}) / 4])`),
+        bind(q, `vec4<f32>(b[${quad(`bBase + (k + ${q}) * p.br + i32(col) + ${g * lanes * 4}`)}])`),
       ).join('\n');
     }
     if (bReading === 'k4' && depth === 4) {
-      const rowsOfB = each(4, (e) => `let w${e}_${g} = vec4<f32>(b[(${placeB(g, e)}) / 4]);`);
+      const rowsOfB = each(4, (e) => `let w${e}_${g} = vec4<f32>(b[${quad(placeB(g, e))}]);`);
       return [...rowsOfB, ...transposed(g)].join('\n');
     }
     const element = (q: number) => (e: number) =>
       bReading === 'k4'
-        ? `f32(b[(${placeB(g, e)} + ${q}) / 4][(${placeB(g, e)} + ${q}) % 4])`
+        ? `f32(b[${quad(`${placeB(g, e)} + ${q}`)}][(${placeB(g, e)} + ${q}) & 3])`
         : `f32(b[bBase + (k + ${q}) * p.br + (i32(col) + ${g * lanes * 4 + e}) * p.bc])`;
     return each(depth, (q) => bind(q, `vec4<f32>(${each(4, element(q)).join(', ')})`)).join('\n');
   };
@@ -119,7 +119,7 @@ export function matmulLanes(params: Product, most: LanesRows): Dispatch {
   };
   const fourRows = each(
     rows,
-    (r) => `let a${r} = vec4<f32>(a[(aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k) / 4]);`,
+    (r) => `let a${r} = vec4<f32>(a[${quad(`aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k`)}]);`,
   ).join('\n');
 
   // Before the products: behind them, llvmpipe (Mesa 26.1, LLVM 21) loses an accumulator of f16 products
@@ -163,6 +163,6 @@ ${each(rows, (r) => each(groupsPerLane, (g) => store(r, g)).join('\n')).join('\n
  */
 function tailRows(rows: number): string {
   const tail = (r: number): string => `let w${r} = aBase + i32(min(row0 + ${r}u, p.m - 1u)) * p.ar + k;
-let a${r} = vec4<f32>(f32(a[w${r} / 4][w${r} % 4]));`;
+let a${r} = vec4<f32>(f32(a[${quad(`w${r}`)}][w${r} & 3]));`;
   return Array.from({ length: rows }, (_, r) => tail(r)).join('\n');
 }

@@ -1,6 +1,6 @@
 import type { Target } from '../../gpu/device.ts';
 import type { Dispatch } from '../../gpu/dispatch.ts';
-import { read, storedType } from '../kernel.ts';
+import { quad, read, storedType } from '../kernel.ts';
 import { readingOfA, readingOfB } from './lanes.ts';
 import { assembleMatmul, batchBases, vec4 } from './product.ts';
 import type { Product } from './product.ts';
@@ -76,12 +76,12 @@ export function matmulPanel(params: Product): Dispatch {
   /** Binds b{q}_{g}, the vec4 of a lane's group g of columns at k0 + q. */
   const panel =
     bReading === 'n4'
-      ? `let first = (bBase + i32(col)) / 4; let pitch = p.br / 4;
+      ? `let first = ${quad('bBase + i32(col)')}; let pitch = ${quad('p.br')};
 ${each(depth, (q) => columnsOf((g) => `let b${q}_${g} = vec4<f32>(b[first + (k0 + ${q}) * pitch + ${g * lanes}]);`))}`
       : columnsOf((g) =>
           [
             // Four columns of four k each, transposed in registers.
-            each(4, (e) => `let at${g}_${e} = (bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k0) / 4;`),
+            each(4, (e) => `let at${g}_${e} = ${quad(`bBase + (i32(col) + ${g * lanes * 4 + e}) * p.bc + k0`)};`),
             each(depth / 4, (h) =>
               [
                 each(4, (e) => `let w${h}_${g}_${e} = vec4<f32>(b[at${g}_${e} + ${h}]);`),

@@ -1,5 +1,5 @@
 import type { Cost, Dispatch } from '../../gpu/dispatch.ts';
-import { bytesOf, i32, kernel, read, storedType, u32, write } from '../kernel.ts';
+import { bytesOf, i32, kernel, quad, read, storedType, u32, write } from '../kernel.ts';
 import type { Binding, Dtype, KernelSource, Param } from '../kernel.ts';
 import { collapse, sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
@@ -175,7 +175,7 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
   const put = storeElements('put', sink, { width, prefix: 'y_', carries: true });
   const biasAt = (j: string): string => `f32(bias[p.biasO + i32(${j}) * p.biasS])`;
   const biasOf = (): string => {
-    if (biasVec4) return `V(bias[(p.biasO + i32(j)) / 4])`;
+    if (biasVec4) return `V(bias[${quad('p.biasO + i32(j)')}])`;
     return wide ? `V(${[0, 1, 2, 3].map((e) => biasAt(`j + ${e}u`)).join(', ')})` : biasAt('j');
   };
   const four = wide
@@ -232,7 +232,7 @@ fn sumOverK(x: u32) -> f32 {
   var sum = 0.0;
   for (var k = 0; k < i32(p.k); k++) {
     let at = p.${operand}o + i32(x) * ${stride} + k * ${strideK};
-    sum += f32(${operand}${vector ? '[at / 4][at % 4]' : '[at]'});
+    sum += f32(${operand}${vector ? `[${quad('at')}][at & 3]` : '[at]'});
   }
   return sum;
 }`;
