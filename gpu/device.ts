@@ -87,7 +87,7 @@ export class Gpu {
     this.current = { ...targetOf(adapter, device, language), choices };
     this.errors = new ErrorTrap(device);
     this.pipelines = new PipelineCache(device);
-    this.encoder = new Encoder(device, this.pipelines, this.faults);
+    this.encoder = new Encoder(device, this.pipelines, this.faults, this.target);
     this.pool = new BufferPool(device, this.faults, this.target.kind !== 'discrete', (buffer) => {
       if (this.encoder.pending.has(buffer)) this.encoder.flush();
       buffer.destroy();
@@ -257,6 +257,7 @@ export class Gpu {
   private async settle(work: Promise<unknown>): Promise<void> {
     try {
       await this.patiently(work); // rejects when the device is lost
+      this.encoder.rest();
     } catch (error) {
       this.errors.check();
       throw new GpuError(`reading back failed: ${error instanceof Error ? error.message : String(error)}`);

@@ -15,6 +15,13 @@ const arenaBytes = 256 * 1024;
  * starts early.
  */
 const batch = 64;
+/** The first of them go when there are so many, if the device has nothing to do. */
+const firstBatch = 32;
+/**
+ * Operations and bytes of a submission for each unit of a GPU, after which another one begins: a tenth of a
+ * second at half of what units do. Drivers end a process that keeps a GPU for about two seconds.
+ */
+const perUnit = { flops: 1.8e10, bytes: 1.2e9 };
 
 type Answer = Promise<GpuError | undefined> | undefined;
 
@@ -25,6 +32,12 @@ function bothOf(a: Answer, b: Answer): Answer {
 
 /** Called for each dispatch instead of encoding it into the open pass; used by the profiler. */
 export type PassTimer = (dispatch: Dispatch) => GPUComputePassTimestampWrites | undefined;
+
+/** The facts of a device that say when work is submitted. */
+interface EncoderTarget {
+  readonly software: boolean;
+  readonly units: number;
+}
 
 /**
  * Records dispatches into one open compute pass and submits them in batches. Parameters travel in one uniform
@@ -43,6 +56,11 @@ export class Encoder {
   private pass: GPUComputePassEncoder | undefined;
   private bound: GPUComputePipeline | undefined;
   private dispatches = 0;
+  /** Of the work recorded, in units of `perUnit`. */
+  private work = 0;
+  private readonly target: EncoderTarget;
+  /** Whether the device has done all that was submitted, as far as is known. */
+  private idle = true;
   /** Of the work recorded now, if its one kernel is not accepted yet: `refuse` takes what submitting gave. */
   private unproven:
     | {
@@ -54,8 +72,9 @@ export class Encoder {
   private readonly touched = new Set<GPUBuffer>();
   private readonly bindGroups: BindGroups;
 
-  constructor(device: GPUDevice, pipelines: PipelineCache, faults: Faults) {
+  constructor(device: GPUDevice, pipelines: PipelineCache, faults: Faults, target: EncoderTarget) {
     this.device = device;
+    this.target = target;
     this.pipelines = pipelines;
     this.faults = faults;
     this.arena = device.createBuffer({
@@ -92,7 +111,18 @@ export class Encoder {
       this.unproven ??= this.beginUnproven(answer, dispatch, op);
       this.faults.taint(this.unproven.fault, dispatch.access, bindings);
     }
-    if (++this.dispatches >= batch) this.flush();
+    if (this.isLong()) this.flush();
+  }
+
+  /** Called when all that was submitted is known to be done. */
+  rest(): void {
+    this.idle = true;
+  }
+
+  private isLong(most = batch): boolean {
+    const { dispatches, work, idle, target } = this;
+    const early = idle && dispatches >= firstBatch;
+    return dispatches >= most || (!target.software && (early || work >= target.units));
   }
 
   /**
@@ -120,7 +150,10 @@ export class Encoder {
     if (this.unproven || waits) this.flush();
     if (this.faults.any) for (const { dispatch, bindings } of steps) this.faults.spread(dispatch.access, bindings);
     if (debugLevel >= 1) debugReplay(steps.length);
-    for (const step of steps) this.encode(step);
+    for (const step of steps) {
+      this.encode(step);
+      if (!waits && this.isLong(Infinity)) this.flush();
+    }
     this.flushAlone(waits);
   }
 
@@ -136,6 +169,8 @@ export class Encoder {
     }
     pass.setBindGroup(0, group, offsets);
     pass.dispatchWorkgroups(x, y, z);
+    this.dispatches++;
+    this.work += dispatch.cost.flops / perUnit.flops + dispatch.cost.bytes / perUnit.bytes;
     if (writes) this.endPass();
   }
 
@@ -179,6 +214,8 @@ export class Encoder {
     this.encoder = undefined;
     this.arenaUsed = 0;
     this.dispatches = 0;
+    this.work = 0;
+    this.idle = false;
     this.touched.clear();
   }
 
