@@ -78,7 +78,13 @@ const command = {
     autoencoder: { type: 'path', help: 'sae: file of the autoencoder; it is made of --data where there is none' },
     features: { type: 'int', min: 1, help: 'sae: directions to choose from; default four times the width' },
     active: { type: 'int', default: 16, min: 1, help: 'sae: how many at most are active on a token' },
-    layer: { type: 'int', min: 0, help: 'map, sae: the layer behind which is looked at; default the last' },
+    layer: {
+      type: 'int',
+      min: 0,
+      help:
+        'map, sae: the layer behind which is looked at; default the last. attention: the first whose queries and ' +
+        'keys the page has, where those of all do not fit; default 0',
+    },
     seed: { type: 'int', default: 0, min: 0, help: 'of what is drawn at random' },
     out: { type: 'path', help: 'the page, one HTML file that needs no other; default VIEW.html' },
   },
@@ -142,7 +148,7 @@ async function attention({ model, tokenizer, texts, name, options }: Look): Prom
     for (const { name: stack, layers, from, to } of stacks)
       console.log(`${stack}: ${layers.length} layers, ${from.length} tokens attend to ${to.length}`);
   }
-  return attentionPage(shown, `Attention of ${name}`);
+  return attentionPage(shown, `Attention of ${name}`, { layer: options.layer ?? 0 });
 }
 
 async function nearest({ model, tokenizer, texts, name }: Look): Promise<string> {

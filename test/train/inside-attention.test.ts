@@ -8,11 +8,12 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad } from '../../autograd/index.ts';
 import { Random } from '../../common/random.ts';
-import { BertForMaskedLM, GPT2LMHeadModel, loadModel, loadTokenizer } from '../../models/index.ts';
+import { BertForMaskedLM, GPT2LMHeadModel, LlamaForCausalLM, loadModel, loadTokenizer } from '../../models/index.ts';
 import { shippedModel } from '../../models/io/shipped.ts';
 import { attentionPage } from '../../train/inside/attention-page.ts';
 import { attentionPatterns, readInputs } from '../../train/inside/patterns.ts';
 import type { AttentionStack } from '../../train/inside/patterns.ts';
+import { trainCharacters } from '../../train/index.ts';
 import { findChromium, withPage } from '../support/chromium.ts';
 import { rejects } from '../support/failure.ts';
 import { largestDifference } from '../support/golden.ts';
@@ -30,6 +31,7 @@ interface PageData {
   readonly to: string[];
   readonly heads: number[];
   readonly weights: string;
+  readonly neurons: { readonly layers: readonly { readonly layer: number }[] };
 }
 
 const dataIn = (html: string): PageData[] => JSON.parse(/^<script>const data = (.*);$/m.exec(html)![1]!) as PageData[];
@@ -41,7 +43,7 @@ async function weightsIn({ weights }: PageData): Promise<Float32Array> {
 }
 
 /** Attention of random numbers: softmax of normal scores that some tokens draw more of. */
-function randomStack(tokens: number, layers: number, heads: number): AttentionStack {
+function randomStack(tokens: number, layers: number, heads: number, width = 64): AttentionStack {
   const random = new Random(7);
   const shown = Array.from({ length: tokens }, (_, t) => ({ text: `word${t}`, side: 0 }));
   return {
@@ -58,7 +60,8 @@ function randomStack(tokens: number, layers: number, heads: number): AttentionSt
           row * tokens,
         );
       }
-      return { heads, weights };
+      const normal = (): Float32Array => Float32Array.from({ length: heads * tokens * width }, () => random.normal());
+      return { heads, weights, vectors: { width, queries: normal(), keyHeads: heads, keys: normal() } };
     }),
   };
 }
@@ -74,6 +77,29 @@ test('the weights are those of the model; a pair has two sides; an encoder-decod
     assert.ok(largestDifference(weights, await attentions![i]!.data()) <= 1e-6);
   }
   assert.equal(stack!.from.map((token) => token.text).join(''), text.replaceAll(' ', ''));
+  // Queries and keys are those that the weights come of.
+  for (const { heads, weights, vectors } of stack!.layers) {
+    const { width, queries, keys } = vectors!;
+    const count = stack!.from.length;
+    for (let head = 0; head < heads; head++)
+      for (let i = 0; i < count; i++) {
+        const at = (x: Float32Array, t: number): Float32Array =>
+          x.subarray((head * count + t) * width).subarray(0, width);
+        const query = at(queries, i);
+        const scores = Array.from({ length: i + 1 }, (_, j) =>
+          Math.exp(at(keys, j).reduce((sum, key, d) => sum + key * query[d]!, 0) / Math.sqrt(width)),
+        );
+        const sum = scores.reduce((a, b) => a + b);
+        const row = weights.subarray((head * count + i) * count).subarray(0, i + 1);
+        assert.ok(
+          largestDifference(
+            Float32Array.from(scores, (x) => x / sum),
+            row,
+          ) <= 1e-5,
+          `head ${head}, token ${i}`,
+        );
+      }
+  }
 
   const folder = shippedModel('bert-small');
   const [bert, tokenizer] = [await BertForMaskedLM.fromPretrained(folder), await loadTokenizer(folder)];
@@ -120,10 +146,37 @@ test('a page has all weights in 8 bits, needs no other file, and what tokens hol
   await rejects(attentionPage([]), /^attentionPage: there are no layers to show/);
 });
 
-test('128 tokens of 12 layers of 12 heads take less than 3 MB', async () => {
-  const html = await attentionPage([{ text: 'many', stacks: [randomStack(128, 12, 12)] }]);
+test('128 tokens of 12 layers of 12 heads take less than 3 MB, with queries and keys of three layers', async () => {
+  const shown = [{ text: 'many', stacks: [randomStack(128, 12, 12)] }];
+  const kept = (html: string): number[] => dataIn(html)[0]!.neurons.layers.map(({ layer }) => layer);
+  const html = await attentionPage(shown);
   console.log(`  ${(html.length / 1e6).toFixed(2)} MB`);
   assert.ok(html.length < 3e6);
+  assert.equal(kept(html), [0, 1, 2]);
+  assert.equal(kept(await attentionPage(shown, 'Attention', { layer: 11 })), [11, 0, 1]);
+  await rejects(attentionPage(shown, 'Attention', { layer: 12 }), /there is no layer 12; layers are 0 to 11$/);
+});
+
+test('heads of queries find the keys that they share', async () => {
+  const config = { vocabSize: 30, hiddenSize: 16, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 4 };
+  const model = LlamaForCausalLM.fromConfig({ ...config, numKeyValueHeads: 2, maxPositionEmbeddings: 32 });
+  const tokenizer = await trainCharacters(['abcdefg']);
+  const [stack] = await attentionPatterns(model, tokenizer, 'abcdef');
+  const { heads, weights, vectors } = stack!.layers[0]!;
+  const { width, queries, keyHeads, keys } = vectors!;
+  assert.equal([heads, keyHeads, width, keys.length], [4, 2, 4, 2 * 6 * 4]);
+  // Of the last token and head 3, whose keys are those of head 1; turned, as the scores take them.
+  const at = (x: Float32Array, head: number, t: number): Float32Array => x.subarray((head * 6 + t) * 4).subarray(0, 4);
+  const scores = Array.from({ length: 6 }, (_, j) =>
+    Math.exp(at(keys, 1, j).reduce((sum, key, d) => sum + key * at(queries, 3, 5)[d]!, 0) / 2),
+  );
+  const sum = scores.reduce((a, b) => a + b);
+  assert.ok(
+    largestDifference(
+      Float32Array.from(scores, (x) => x / sum),
+      weights.subarray(23 * 6, 24 * 6),
+    ) <= 1e-6,
+  );
 });
 
 test('in Chromium: layers, heads and tokens are chosen by mouse and by keys, and values are said', async () => {
@@ -191,6 +244,20 @@ test('in Chromium: layers, heads and tokens are chosen by mouse and by keys, and
       );
       const rows = await page.evaluate<number>("document.querySelectorAll('#most tbody tr').length");
       assert.is(rows, from.length);
+      // Query and keys: of layer 3, head 2 and the token chosen; the third row is the second token's key.
+      await page.evaluate(
+        `(() => { const token = document.getElementById('token');
+          token.value = 4; token.dispatchEvent(new Event('change')); })()`,
+      );
+      for (const key of ['ArrowDown', 'ArrowDown', 'ArrowRight']) await press('products', key);
+      const { queries, keys, width } = layers[3]!.vectors!;
+      const place = (t: number): number => (2 * from.length + t) * width + 1;
+      const found = /^query times key of (\S+) \((\d)\), number 1: (-?\d+\.\d\d)$/.exec(await said());
+      assert.equal(found?.slice(1, 3), [from[1]!.text, '1']);
+      const product = queries[place(4)]! * keys[place(1)]!;
+      assert.ok(Math.abs(Number(found![3]) - product) <= 0.1, `${found![3]}, expected ${product}`);
+      const score = await page.evaluate<string>("document.querySelectorAll('#scores tbody tr')[1].textContent");
+      assert.match(score, new RegExp(`^${from[1]!.text}-?\\d+\\.\\d\\d${weight(3, 2, 4, 1)}$`));
       assert.equal([page.errors, page.lines], [[], []]);
     });
   } finally {

@@ -1,8 +1,9 @@
-// Attention as pictures: one page with all heads, one head as a map, and its lines from token to token.
+// Attention as pictures: one page with all heads, one head as a map, its lines from token to token, and what
+// its scores are made of.
 import { escapeHtml } from '../../common/markup.ts';
 import { htmlPage } from '../report/html-page.ts';
 import { mapScript, mapStyle } from './map-script.ts';
-import type { AttentionStack } from './patterns.ts';
+import type { AttentionLayer, AttentionStack } from './patterns.ts';
 
 /** A text's attention, with the text as it is shown above. */
 export interface ShownAttention {
@@ -24,11 +25,58 @@ async function packed(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return text;
 }
 
+/** Bytes of queries and keys in a page, before they are text: those of further layers are left out. */
+const mostNeurons = 600_000;
+
+/** Queries and keys of some layers in 8 bits, each head's on a scale of its own. */
+interface Neurons {
+  /** Of each layer that is kept, in the order in which it lies in the bytes. */
+  readonly layers: readonly { readonly layer: number; readonly width: number; readonly keyHeads: number }[];
+  /** Of each layer that of its queries, head by head, then of its keys: what a code of 1 stands for. */
+  readonly scales: readonly number[];
+  readonly codes: string;
+}
+
+/** Those of the layers from `first` on, and of those before it, as long as they fit into `room` bytes. */
+async function neuronsOf(layers: readonly AttentionLayer[], first: number, room: number): Promise<Neurons> {
+  const order = layers.map((_, i) => (first + i) % layers.length);
+  const kept: { layer: number; width: number; keyHeads: number }[] = [];
+  const [scales, codes]: [number[], number[]] = [[], []];
+  for (const layer of order) {
+    const { heads, vectors } = layers[layer]!;
+    if (!vectors) continue;
+    const { width, queries, keyHeads, keys } = vectors;
+    if (codes.length + queries.length + keys.length > room) break;
+    kept.push({ layer, width, keyHeads });
+    for (const [x, count] of [
+      [queries, heads],
+      [keys, keyHeads],
+    ] as const)
+      for (let head = 0; head < count; head++) {
+        const own = x.subarray((x.length / count) * head, (x.length / count) * (head + 1));
+        const scale = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / 127 || 1;
+        scales.push(Number(scale.toPrecision(5)));
+        for (const value of own) codes.push(Math.round(value / scale) + 128);
+      }
+  }
+  return { layers: kept, scales, codes: await packed(Uint8Array.from(codes)) };
+}
+
+export interface AttentionPageOptions {
+  /**
+   * The first layer whose queries and keys are kept, where those of all do not fit (600 kB before they are
+   * text: 128 tokens of 3 layers of 12 heads of 64 numbers); default 0.
+   */
+  readonly layer?: number;
+}
+
 /**
  * The attention of one or several texts as one HTML file that needs no other and no network, in BertViz'
- * three views (Vig 2019): all heads of all layers as small maps, one head as a map with its values, and lines
- * from token to token for some heads of a layer. Layer and head are chosen by mouse or keyboard; values are
- * read out, and stand in a table. Weights are kept in 8 bits. Error, one line: there is nothing to show.
+ * views (Vig 2019): all heads of all layers as small maps, one head as a map with its values, lines from
+ * token to token for some heads of a layer, and of one token and head the products of query and keys, number
+ * by number, that its scores are sums of. Layer and head are chosen by mouse or keyboard; values are read
+ * out, and stand in a table. Weights, queries and keys are kept in 8 bits. Errors, one line: there is nothing
+ * to show; no such layer.
  *
  * @example
  * const { model, tokenizer } = await loadTextEncoder('models/pretrained/bert-small', 'ForMaskedLM');
@@ -36,12 +84,19 @@ async function packed(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
  * const page = await attentionPage([{ text: 'My fellow citizens', stacks }]);
  * await saveFiles([{ path: 'attention.html', data: page }]);
  */
-export async function attentionPage(shown: readonly ShownAttention[], title = 'Attention'): Promise<string> {
+export async function attentionPage(
+  shown: readonly ShownAttention[],
+  title = 'Attention',
+  { layer: first = 0 }: AttentionPageOptions = {},
+): Promise<string> {
   if (!shown.some(({ stacks }) => stacks.some(({ layers }) => layers.length > 0)))
     throw new Error('attentionPage: there are no layers to show; give a text and a model with attention');
   const stacks = shown.flatMap(({ text, stacks: own }) =>
     own.filter(({ layers }) => layers.length > 0).map((stack) => ({ text, ...stack })),
   );
+  const most = Math.max(...stacks.map(({ layers }) => layers.length));
+  if (!(Number.isInteger(first) && first >= 0 && first < most))
+    throw new Error(`attentionPage: there is no layer ${first}; layers are 0 to ${most - 1}`);
   const data = await Promise.all(
     stacks.map(async ({ text, name, from, to, layers }) => ({
       text,
@@ -50,6 +105,7 @@ export async function attentionPage(shown: readonly ShownAttention[], title = 'A
       to: to.map((token) => token.text),
       sides: [from.map(({ side }) => side), to.map(({ side }) => side)],
       heads: layers.map(({ heads }) => heads),
+      neurons: await neuronsOf(layers, Math.min(first, layers.length - 1), mostNeurons / stacks.length),
       weights: await packed(Uint8Array.from(layers.flatMap(({ weights }) => Array.from(weights, toByte)))),
     })),
   );
@@ -79,7 +135,16 @@ ${['1st', '2nd', '3rd'].map((name) => `<th scope="col">${name}</th>`).join('')}<
 <h2 id="linesname">From token to token</h2>
 <fieldset id="heads"><legend>Heads of the layer</legend></fieldset>
 <div id="lines" tabindex="0" role="group" aria-labelledby="linesname"><ol id="from"></ol><canvas
-aria-hidden="true"></canvas><ol id="to"></ol></div>`;
+aria-hidden="true"></canvas><ol id="to"></ol></div>
+<h2 id="neuronsname">Query and keys</h2>
+<p class="key" id="neuronsnote"></p>
+<div id="neurons"><p><label>token <select id="token"></select></label></p>
+<p class="key">The first row is the token's query; below it, for each token, the query times that token's key, number by
+number. Their sum is the score, before it is scaled and what a mask or distances add. Blue above 0, orange below.</p>
+<div class="map"><canvas id="products"></canvas></div>
+<details><summary>Scores of this token</summary><div class="scroll" tabindex="0" role="region"
+aria-label="scores of this token"><table id="scores"><thead><tr><th scope="col">token</th>
+<th scope="col">query · key</th><th scope="col">weight</th></tr></thead><tbody></tbody></table></div></details></div>`;
   const json = JSON.stringify(data).replaceAll('<', '\\u003c');
   return htmlPage({ title, body, style: mapStyle + style, script: `const data = ${json};\n${mapScript}${script}` });
 }
@@ -138,9 +203,9 @@ const colourOfHead = (head) => {
   const colour = colours[head % colours.length];
   return (isDark() && onDark[colour]) || colour;
 };
-const state = { stack: 0, layer: 0, head: 0, heads: new Set([0]), token: null };
-let weights = null, starts = [];
-const map = mapOf($('one'), say);
+const state = { stack: 0, layer: 0, head: 0, heads: new Set([0]), token: null, query: null };
+let weights = null, codes = null, starts = [];
+const map = mapOf($('one'), say), neuronMap = mapOf($('products'), say);
 const unpack = async (text) => {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('deflate'));
@@ -217,6 +282,7 @@ const choose = (layer, head) => {
   }
   drawOne();
   buildLines();
+  drawNeurons();
 };
 const drawOne = () => {
   const { from, to } = stack(), { layer, head } = state, [rows, columns] = chosen();
@@ -347,10 +413,65 @@ $('all').addEventListener('keydown', (event) => {
 });
 $('layer').addEventListener('change', () => choose(Number($('layer').value), state.head));
 $('head').addEventListener('change', () => choose(state.layer, Number($('head').value)));
-$('side').addEventListener('change', () => { state.token = null; drawOne(); buildLines(); });
+$('side').addEventListener('change', () => { state.token = null; drawOne(); buildLines(); drawNeurons(); });
+$('token').addEventListener('change', () => { state.query = Number($('token').value); drawNeurons(); });
+/** Where queries and keys of a layer lie, or undefined where the page has none. */
+const placeOf = (layer) => {
+  const { from, to, heads, neurons } = stack();
+  let at = 0, scale = 0;
+  for (const { layer: own, width, keyHeads } of neurons.layers) {
+    const keysAt = at + heads[own] * from.length * width;
+    if (own === layer) return { width, keyHeads, at, keysAt, scale };
+    at = keysAt + keyHeads * to.length * width;
+    scale += heads[own] + keyHeads;
+  }
+  return undefined;
+};
+const drawNeurons = () => {
+  const { from, to, heads, neurons } = stack(), { layer, head } = state, [rows, columns] = chosen();
+  const place = placeOf(layer), kept = neurons.layers.map(({ layer }) => layer).sort((a, b) => a - b);
+  const isShown = place !== undefined && rows.length > 0;
+  $('neurons').hidden = !isShown;
+  $('neuronsname').textContent = 'Query and keys: layer ' + layer + ', head ' + head;
+  $('neuronsnote').textContent = isShown ? '' : kept.length > 0 ? 'This file has queries and keys of layers ' +
+    kept.join(', ') + '; inspect attention --layer ' + layer + ' keeps those of this one.' :
+    'This file has no queries and keys.';
+  if (!isShown) return;
+  if (!rows.includes(state.query)) state.query = rows[rows.length - 1];
+  $('token').replaceChildren(...rows.map((i) => new Option(from[i] + ' (' + i + ')', i)));
+  $('token').value = state.query;
+  const { width, keyHeads, at, keysAt, scale } = place, i = state.query;
+  const keyHead = Math.floor((head * keyHeads) / heads[layer]);
+  const numbers = (start, step) => Array.from({ length: width }, (_, d) => (codes[start + d] - 128) * step);
+  const query = numbers(at + (head * from.length + i) * width, neurons.scales[scale + head]);
+  const keyScale = neurons.scales[scale + heads[layer] + keyHead];
+  const products = columns.map((j) =>
+    numbers(keysAt + (keyHead * to.length + j) * width, keyScale).map((key, d) => key * query[d]));
+  const most = (list) => Math.max(1e-30, ...list.map(Math.abs));
+  const strongest = [most(query), most(products.flat())];
+  const name = 'layer ' + layer + ', head ' + head;
+  neuronMap.draw({
+    label: 'query of ' + from[i] + ' times keys, ' + name,
+    rows: ['query', ...columns.map((j) => to[j])], columns: query.map((_, d) => String(d)),
+    at: (row, d) => row === 0 ? query[d] / strongest[0] : products[row - 1][d] / strongest[1],
+    shade: (share) => share,
+    text: (row, d) => row === 0 ? 'query of ' + from[i] + ', number ' + d + ': ' + query[d].toFixed(2) :
+      'query times key of ' + to[columns[row - 1]] + ' (' + columns[row - 1] + '), number ' + d + ': ' +
+      products[row - 1][d].toFixed(2),
+  });
+  const sums = products.map((own) => own.reduce((a, b) => a + b, 0));
+  $('scores').tBodies[0].replaceChildren(...columns.map((j, row) => {
+    const line = document.createElement('tr');
+    const cell = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+    line.append(Object.assign(cell('th', to[j]), { scope: 'row' }), cell('td', sums[row].toFixed(2)),
+      cell('td', show(weightAt(layer, head, i, j))));
+    return line;
+  }));
+};
 const open = async (number) => {
   state.stack = number;
   state.token = null;
+  codes = await unpack(stack().neurons.codes);
   weights = await unpack(stack().weights);
   let at = 0;
   starts = stack().heads.map((heads) => { const start = at; at += heads * size(); return start; });

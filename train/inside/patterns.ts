@@ -22,7 +22,22 @@ export interface AttentionStack {
   readonly from: readonly ShownToken[];
   readonly to: readonly ShownToken[];
   /** Of each layer [heads][from][to], row-major: how much each token of `from` attends to each of `to`. */
-  readonly layers: readonly { readonly heads: number; readonly weights: Float32Array }[];
+  readonly layers: readonly AttentionLayer[];
+}
+
+export interface AttentionLayer {
+  readonly heads: number;
+  readonly weights: Float32Array;
+  /** What the scores are products of, after rotation where there is one. */
+  readonly vectors?: HeadVectors;
+}
+
+/** Queries [heads][from][width] and keys [keyHeads][to][width], whose heads neighbouring queries share. */
+export interface HeadVectors {
+  readonly width: number;
+  readonly queries: Float32Array;
+  readonly keyHeads: number;
+  readonly keys: Float32Array;
 }
 
 export interface PatternOptions {
@@ -134,12 +149,14 @@ export async function attentionPatterns(
   using _ = scope();
   using _mode = evalMode(model);
   const { inputs, tokens, target = [] } = await readInputs(model, tokenizer, text, options);
-  const { cache } = noGrad(() => runWithCache(model as RunnableModule, inputs, /\.hook_pattern$/));
-  const found = new Map<keyof typeof stackNames, { heads: number; weights: Float32Array }[]>();
+  const { cache } = noGrad(() => runWithCache(model as RunnableModule, inputs, /\.hook_(pattern|(rot_)?[qk])$/));
+  const found = new Map<keyof typeof stackNames, AttentionLayer[]>();
   for (const [name, x] of Object.entries(cache)) {
+    if (!name.endsWith('.hook_pattern')) continue;
     const [, first, part] = /^(\w+)\.\d+\.(\w+)\./.exec(name)! as unknown as [string, keyof typeof stackNames, string];
     const key = part === 'cross_attn' ? part : first;
-    const layer = { heads: x.shape[1]!, weights: Float32Array.from(await x.data(), Number) };
+    const vectors = await vectorsOf(cache, name.slice(0, -'pattern'.length));
+    const layer = { heads: x.shape[1]!, weights: await numbersOf(x), ...(vectors ? { vectors } : {}) };
     found.set(key, [...(found.get(key) ?? []), layer]);
   }
   return [...found].map(([key, layers]) => ({
@@ -148,6 +165,17 @@ export async function attentionPatterns(
     to: key === 'decoder' ? target : tokens,
     layers,
   }));
+}
+
+const numbersOf = async (x: Tensor): Promise<Float32Array> => Float32Array.from(await x.data(), Number);
+
+/** Queries and keys (1, T, H, D) of an attention, whose points begin so; undefined where it has none. */
+async function vectorsOf(cache: Readonly<Record<string, Tensor>>, point: string): Promise<HeadVectors | undefined> {
+  const [q, k] = ['q', 'k'].map((name) => cache[`${point}rot_${name}`] ?? cache[`${point}${name}`]);
+  if (!q || !k) return undefined;
+  const byHead = (x: Tensor): Promise<Float32Array> => numbersOf(x.permute(0, 2, 1, 3).contiguous());
+  const [, , keyHeads, width] = k.shape as [number, number, number, number];
+  return { width, queries: await byHead(q), keyHeads, keys: await byHead(k) };
 }
 
 /** A model that runs on inputs by name. */
