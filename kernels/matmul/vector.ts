@@ -59,7 +59,7 @@ export function vectorTile(
 ): VectorTile | undefined {
   const { m, n, k, batch, a, b, sums } = params;
   const chunks = chunksOf(params, 1);
-  if (!chunks || m > 1 || sums || b.row !== 1 || readingOfA(a) !== 'k4' || software !== gathers) return undefined;
+  if (!chunks || m > 1 || sums || b.row !== 1 || readingOfA(a) !== 'k4' || (software && !gathers)) return undefined;
   if (![b.offset, b.col, ...b.batch].every((value) => value % chunks.width === 0)) return undefined;
   if (software) return { threads: 1, columns: n >= 1024 ? 8 : 4 };
   const steps = k / chunks.step;
