@@ -90,8 +90,9 @@ main(async () => {
     await measure('teacher', teacher, data, test, batchSize),
     await measure('student', student, data, test, batchSize),
   ];
-  const report = `\n${await comparison(models)}\n\nsaved  ${output} (loads in Transformers too)`;
-  await reportResult(output, { from: folder, about: `teacher  ${describeModel(teacher.model)}`, test: report });
+  const { lines, scores } = await comparison(models);
+  const report = `\n${lines}\n\nsaved  ${output} (loads in Transformers too)`;
+  await reportResult(output, { from: folder, about: `teacher  ${describeModel(teacher.model)}`, test: report, scores });
 });
 
 /** The model that is to learn. Errors, each one line: another tokenizer; more layers than there are. */

@@ -153,7 +153,9 @@ main(async () => {
       return `saved  ${folder}, ${((await weightBytes(folder)) / 1e6).toFixed(2)} MB`;
     }),
   );
-  const report = `\n${await comparison(models)}\n\n${share}${sizes.join('\n')}`;
+  const { lines, scores: tested } = await comparison(models);
+  const report = `\n${lines}\n\n${share}${sizes.join('\n')}`;
   if (values.epochs === 0) console.log(report);
-  else await reportResult(output, { from: folder, about: `model  ${describeModel(model)}`, test: report });
+  else
+    await reportResult(output, { from: folder, about: `model  ${describeModel(model)}`, test: report, scores: tested });
 });

@@ -787,6 +787,16 @@ test('scripts: a classifier is pruned, and taught to a smaller one; killed and r
   assert.is(done.code, 0, done.stderr);
   assert.match(done.stdout, /\ntest +M parameters +smaller +faster +accuracy +f1 +loss\nbefore .*\nsmaller .*\nafter /);
   assert.match(done.stdout, /\n50\.0% of the layers' weights are zero\n/);
+  // The report has the model, then the others: scores, size and speed.
+  const page = readFileSync(join(pruned, 'report.html'), 'utf8');
+  assert.match(
+    page,
+    /<th scope="col">accuracy<\/th>[^]*<th scope="row">after<[^]*<th scope="row">before<[^]*>smaller</,
+  );
+  assert.match(
+    page,
+    /<th scope="col">M parameters<\/th><th scope="col">MB on the device<\/th><th scope="col">times faster</,
+  );
   assert.match(done.stdout, /\nsaved {2}\S+\/pruned, \d\.\d\d MB\nsaved {2}\S+\/pruned\/sparse, \d\.\d\d MB\n/);
   const loaded = (await loadModel(pruned)) as BertForSequenceClassification;
   assert.equal(await logitsOf((await loadModel(join(pruned, 'sparse'))) as typeof loaded), await logitsOf(loaded));

@@ -8,12 +8,15 @@ import { kinds } from '../classifier/kinds.ts';
 import { scoreExamples } from '../classifier/predict.ts';
 import type { Target } from '../data/read-table.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
+import type { ScoreTable, TestScores } from '../report/test-scores.ts';
 
 /** What is told of a model. */
 export interface Measured {
   readonly name: string;
   /** In millions. */
   readonly parameters: number;
+  /** Of the weights on the device. */
+  readonly bytes: number;
   /** Reads some of the test part's texts once. */
   readonly run: () => Promise<unknown>;
   /** The figures of the test part by name, such as accuracy and F1. */
@@ -44,7 +47,8 @@ export async function measure(
     model.config,
   );
   const run = (): Promise<unknown> => scoreExamples(model, test.slice(0, timed), options);
-  return { name, parameters: model.numParameters() / 1e6, run, figures, loss, scores };
+  const size = { parameters: model.numParameters() / 1e6, bytes: deviceBytes(model) };
+  return { name, ...size, run, figures, loss, scores };
 }
 
 /**
@@ -72,10 +76,12 @@ export function deviceBytes(model: SequenceClassificationModel): number {
 }
 
 /**
- * Models side by side, the first of them what the others are compared with; how much faster they read is
- * measured on this adapter.
+ * Models side by side, the first of them what the others are compared with, as lines and for a report; how
+ * much faster they read is measured on this adapter.
  */
-export async function comparison(models: readonly Measured[]): Promise<string> {
+export async function comparison(
+  models: readonly Measured[],
+): Promise<{ readonly lines: string; readonly scores: TestScores }> {
   const [first] = models;
   const times = await timesOf(models);
   const names = Object.keys(first!.figures);
@@ -87,6 +93,23 @@ export async function comparison(models: readonly Measured[]): Promise<string> {
     ...names.map((figure) => figures[figure]!.toFixed(3)),
     loss.toFixed(3),
   ]);
+  const table = (title: string, columns: string[], valuesOf: (model: Measured, i: number) => number[]): ScoreTable => {
+    const all = models.map((model, i) => ({
+      name: model.name,
+      scores: valuesOf(model, i).map((value) => ({ value })),
+    }));
+    return { title, columns, rows: [...all.slice(-1), ...all.slice(0, -1)] }; // its own model's comes first
+  };
+  const scores = {
+    of: `${first!.scores.length} texts`,
+    tables: [
+      table('Scores', [...names, 'loss'], ({ figures, loss }) => [...names.map((figure) => figures[figure]!), loss]),
+      table('Size and speed', ['M parameters', 'MB on the device', 'times faster'], ({ parameters, bytes }, i) => [
+        ...[parameters, bytes / 1e6, times[0]! / times[i]!],
+      ]),
+    ],
+    samples: [],
+  };
   const head = ['test', 'M parameters', 'smaller', 'faster', ...names, 'loss'];
-  return alignTable(head, rows, new Set(head.map((_, i) => i).slice(1)));
+  return { lines: alignTable(head, rows, new Set(head.map((_, i) => i).slice(1))), scores };
 }
