@@ -33,8 +33,11 @@ const circlesAllowed: Readonly<Record<string, readonly number[]>> = {
 /** Files that may lie at a room's root, outside of its folders; at train's, scripts, which nobody imports. */
 const looseLimits: Readonly<Record<string, number>> = { autograd: 15, models: 8, train: 0 };
 
-/** Lines of code that the rooms of the engine may have together. */
-const engine = { rooms: ['gpu', 'kernels', 'autograd'], limit: 10_800 };
+/**
+ * Lines of code that the rooms of the engine may have together, gpu/driver left out. Begun at 10,800; raised
+ * for tensor cores, convolutions, quantised products and what GPUs run abreast. Shrink first, then raise it.
+ */
+const engine = { rooms: ['gpu', 'kernels', 'autograd'], limit: 15_700 };
 
 interface Import {
   readonly specifier: string;
@@ -116,6 +119,11 @@ for (const file of files) {
 for (const file of ['bench', 'test'].flatMap((folder) => filesBelow(folder, '.py')))
   checkWidth(file, wideLines(readFileSync(join(root, file), 'utf8').split('\n')));
 checkCircles();
+const engineLines = files
+  .filter((file) => engine.rooms.includes(roomOf(file)) && !file.startsWith('gpu/driver'))
+  .reduce((total, file) => total + (codeLines.get(file) ?? 0), 0);
+if (engineLines > engine.limit)
+  problems.push(`${engine.rooms.join(' + ')}: ${engineLines} code lines, at most ${engine.limit}`);
 
 for (const problem of problems) console.log(problem);
 console.log(roomTable());
@@ -180,9 +188,8 @@ function roomTable(): string {
     const wide = sum(tooWide, others.includes(name) ? [...tooWide.keys()].filter(own(name)) : list);
     return [name, String(list.length), String(sum(codeLines, list)), loose, wide > 0 ? String(wide) : ''];
   });
-  const engineFiles = files.filter((file) => engine.rooms.some((room) => own(room)(file)));
   const head = ['room', 'files', 'code lines', 'loose files', 'lines too wide'];
-  const total = `${engine.rooms.join(' + ')}: ${sum(codeLines, engineFiles)} code lines of at most ${engine.limit}`;
+  const total = `${engine.rooms.join(' + ')}: ${engineLines} code lines of at most ${engine.limit}`;
   return `${alignTable(head, rows, new Set([1, 2, 3, 4]))}\n${total}, gpu/driver left out`;
 }
 
