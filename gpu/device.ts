@@ -5,13 +5,12 @@ import type { Dispatch } from './dispatch.ts';
 import { Encoder } from './encoder.ts';
 import { ErrorTrap, GpuError, guarded } from './errors.ts';
 import { Faults } from './faults.ts';
-import { loadChoices, openAdapter, saveChoices } from './host.ts';
+import { languageFeatures, loadChoices, openAdapter, saveChoices } from './host.ts';
 import type { InitOptions } from './host.ts';
 import { rest } from './pace.ts';
 import { PipelineCache } from './pipelines.ts';
 import { Recording } from './recording.ts';
 import type { RecordingInput } from './recording.ts';
-import { webgpu } from './webgpu.ts';
 
 /** The facts of a device that kernels choose their variant by. */
 export interface Target {
@@ -80,7 +79,7 @@ export class Gpu {
   private readonly faults = new Faults();
   private readonly readers: GPUBuffer[] = [];
 
-  constructor(adapter: GPUAdapter, device: GPUDevice, language: WGSLLanguageFeatures, choices: Choices) {
+  constructor(adapter: GPUAdapter, device: GPUDevice, language: ReadonlySet<string>, choices: Choices) {
     this.adapter = adapter;
     this.device = device;
     this.choices = choices;
@@ -268,7 +267,7 @@ export class Gpu {
 function targetOf(
   { info }: GPUAdapter,
   { features, limits }: GPUDevice,
-  language: WGSLLanguageFeatures,
+  language: ReadonlySet<string>,
 ): Omit<Target, 'choices'> {
   const { subgroupMinSize = 0, subgroupMaxSize = 0 } = info;
   const hasSubgroups = features.has('subgroups' as GPUFeatureName) && language.has('subgroup_id');
@@ -383,8 +382,7 @@ async function open(options: InitOptions): Promise<Gpu> {
     requiredFeatures: [...adapter.features] as GPUFeatureName[],
     requiredLimits: allLimits(adapter),
   });
-  const { wgslLanguageFeatures } = await webgpu();
-  return new Gpu(adapter, device, wgslLanguageFeatures, await loadChoices(adapterName(adapter.info)));
+  return new Gpu(adapter, device, await languageFeatures(), await loadChoices(adapterName(adapter.info)));
 }
 
 /** Limits are getters on the prototype, so a spread would miss them. */

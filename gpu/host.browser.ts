@@ -19,6 +19,11 @@ export async function openAdapter({ powerPreference = 'high-performance' }: Init
   );
 }
 
+export function languageFeatures(): Promise<ReadonlySet<string>> {
+  const { wgslLanguageFeatures = new Set<string>() } = (navigator as { gpu?: Partial<GPU> }).gpu ?? {};
+  return Promise.resolve(wgslLanguageFeatures);
+}
+
 const keyOf = (adapter: string): string => `tapeform tune ${adapter}`;
 
 /** Undefined in workers, and where the user forbids it. */

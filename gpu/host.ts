@@ -23,6 +23,12 @@ export interface InitOptions {
   readonly quiet?: boolean;
 }
 
+/** What this runtime's WGSL has beyond its first version; nothing where the runtime does not tell. */
+export async function languageFeatures(): Promise<ReadonlySet<string>> {
+  const { wgslLanguageFeatures = new Set<string>() } = (await webgpu()) as Partial<GPU>;
+  return wgslLanguageFeatures;
+}
+
 /** Asks for an adapter, and where there is none again with a software driver. Throws, with the mend. */
 export async function openAdapter({
   driver,
