@@ -55,7 +55,7 @@ export { autocast, isAutocasting } from './autocast.ts';
 export type { AutocastOptions } from './autocast.ts';
 export { autotune } from './inspect/autotune.ts';
 export { backward, grad } from './backward.ts';
-export { checkpoint } from './checkpoint.ts';
+export { checkpoint } from './ops/checkpoint.ts';
 export { guarded, isCapturing } from './context.ts';
 export { compile } from './compile/compile.ts';
 export type { Compiled, CompileOptions } from './compile/compile.ts';

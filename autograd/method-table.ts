@@ -20,7 +20,10 @@ import { unfold } from './ops/unfold.ts';
 import { backward } from './backward.ts';
 import { data, item, tolist } from './read.ts';
 
-/** Functions of a tensor that are its methods too: `add(x, y)` is `x.add(y)`. */
+/**
+ * Functions of a tensor that are its methods too: `add(x, y)` is `x.add(y)`. Apart from what adds them to the
+ * class: in one file, tsc loses the import of `Tensor` from the declarations that it writes.
+ */
 export const methods = {
   ...aliases,
   ...activations,

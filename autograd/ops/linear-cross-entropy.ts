@@ -2,7 +2,7 @@ import type { Target } from '../../gpu/index.ts';
 import { lossInPlace } from '../../kernels/cross-entropy.ts';
 import type { CrossEntropyAttrs } from '../../kernels/cross-entropy.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
-import { checkpoint } from '../checkpoint.ts';
+import { checkpoint } from './checkpoint.ts';
 import { isGradEnabled } from '../context.ts';
 import { fill } from '../lower/elementwise.ts';
 import { viewOf } from '../lower/window.ts';

@@ -1,7 +1,7 @@
-import { context, enableGrad, isGradEnabled, newRegion, within } from './context.ts';
-import { randomState, setRandomState } from './generator.ts';
-import type { SavedTensors, Saver } from './op.ts';
-import { holdTensors } from './tape.ts';
+import { context, enableGrad, isGradEnabled, newRegion, within } from '../context.ts';
+import { randomState, setRandomState } from '../generator.ts';
+import type { SavedTensors, Saver } from '../op.ts';
+import { holdTensors } from '../tape.ts';
 
 /**
  * Runs fn without keeping what its backward pass needs, and runs it again when backward gets there: less
