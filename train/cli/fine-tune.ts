@@ -80,7 +80,7 @@ export async function loadToFineTune<H extends Head>(
 export function describeModel(model: PreTrainedModel<ModelConfig>): string {
   const { layers, width } = encoderSizes(model.config);
   const parameters = `${(model.numParameters() / 1e6).toFixed(1)} M parameters`;
-  return `${model.constructor.name} of ${layers} layers, ${width} wide, ${parameters}`;
+  return `${model.constructor.name} of ${layers} layer${layers === 1 ? '' : 's'}, ${width} wide, ${parameters}`;
 }
 
 /** Training of an adapter, as flags of every script that can. */
