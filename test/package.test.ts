@@ -7,8 +7,15 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { root } from './support/files.ts';
 import { consumerScript, installPackage, problemOf, readPackage, tsc } from './support/packed.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
+
+interface Manifest<Entry> {
+  readonly version: string;
+  readonly license: string;
+  readonly exports: Readonly<Record<string, Entry>>;
+}
 
 const test = suite('package');
 const run = promisify(execFile);
@@ -21,6 +28,19 @@ async function node(args: readonly string[]): Promise<string> {
   const { stdout } = await run(process.execPath, args, { cwd: folder, env });
   return stdout;
 }
+
+test('jsr.json has the version and the entry points of package.json, by their sources', async () => {
+  const read = async <Entry>(file: string): Promise<Manifest<Entry>> =>
+    JSON.parse(await readFile(join(root, file), 'utf8')) as Manifest<Entry>;
+  const npm = await read<{ readonly default: string }>('package.json');
+  const jsr = await read<string>('jsr.json');
+  const { './package.json': own, ...entries } = npm.exports;
+  assert.is(own, './package.json');
+  const sources = Object.entries(entries).map(([name, { default: built }]) => {
+    return [name, built.replace('./dist/', './').replace(/\.js$/, '.ts')];
+  });
+  assert.equal([jsr.version, jsr.license, jsr.exports], [npm.version, npm.license, Object.fromEntries(sources)]);
+});
 
 test('built and installed, it works in plain JavaScript, and its types pass a strict tsc', async () => {
   await installPackage(folder);
