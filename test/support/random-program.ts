@@ -48,7 +48,9 @@ import {
   where,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { broadcastShapes } from '../../autograd/shapes.ts';
 import { Random } from '../../common/random.ts';
+import { sizeOf } from '../../kernels/layout.ts';
 
 /**
  * Programs of random ops, as data: the same list is run op by op and compiled, and both must give the same.
@@ -83,35 +85,30 @@ export interface ProgramStep {
 
 const lengths = [1, 2, 3, 4, 5, 8, 12];
 const rows = 11; // of tables
-const one = (x: (x: Tensor) => Tensor, name: string): Unary => ({ name, run: x });
-
-interface Unary {
-  readonly name: string;
-  readonly run: (x: Tensor) => Tensor;
-}
+type Unary = readonly [name: string, run: (x: Tensor) => Tensor];
 
 /** Smooth and bounded, or slopes of 1: numbers stay small, and rounding is not enlarged. */
 const unaries: readonly Unary[] = [
-  one(tanh, 'tanh'),
-  one(sigmoid, 'sigmoid'),
-  one(relu, 'relu'),
-  one((x) => gelu(x), 'gelu'),
-  one(silu, 'silu'),
-  one((x) => mul(x, 0.5), 'half'),
-  one((x) => add(x, 0.25), 'plus'),
-  one((x) => sub(1, x), 'one minus'),
-  one((x) => x.detach(), 'detach'),
-  one((x) => x.clone(), 'clone'),
-  one((x) => cast(cast(x, 'f16'), 'f32'), 'through f16'),
-  one((x) => checkpoint(() => tanh(mul(x, sigmoid(x)))), 'checkpoint'),
+  ['tanh', tanh],
+  ['sigmoid', sigmoid],
+  ['relu', relu],
+  ['gelu', (x) => gelu(x)],
+  ['silu', silu],
+  ['half', (x) => mul(x, 0.5)],
+  ['plus', (x) => add(x, 0.25)],
+  ['one minus', (x) => sub(1, x)],
+  ['detach', (x) => x.detach()],
+  ['clone', (x) => x.clone()],
+  ['through f16', (x) => cast(cast(x, 'f16'), 'f32')],
+  ['checkpoint', (x) => checkpoint(() => tanh(mul(x, sigmoid(x))))],
 ];
 const overRows: readonly Unary[] = [
-  one((x) => softmax(x), 'softmax'),
-  one((x) => logSoftmax(tanh(x)), 'logSoftmax'),
-  one((x) => layerNorm(x), 'layerNorm'),
-  one((x) => rmsNorm(x), 'rmsNorm'),
-  one((x) => mul(cumsum(x, -1), 1 / 8), 'cumsum'),
-  one((x) => flip(x, -1), 'flip'),
+  ['softmax', (x) => softmax(x)],
+  ['logSoftmax', (x) => logSoftmax(tanh(x))],
+  ['layerNorm', (x) => layerNorm(x)],
+  ['rmsNorm', (x) => rmsNorm(x)],
+  ['cumsum', (x) => mul(cumsum(x, -1), 1 / 8)],
+  ['flip', (x) => flip(x, -1)],
 ];
 const binaries = [
   { name: 'add', run: (a: Tensor, b: Tensor) => mul(add(a, b), 0.7) },
@@ -155,19 +152,19 @@ export function randomProgram(seed: number, length: number, smooth = false): Ran
   const makers: (() => void)[] = [
     ...Array<() => void>(5).fill(() => {
       const x = place();
-      const { name, run } = pick(unaries);
+      const [name, run] = pick(unaries);
       push(name, [x], shapes[x]!, run);
     }),
     ...Array<() => void>(5).fill(() => {
       const [a, b] = [place(), place()];
       const of = broadcast(shapes[a]!, shapes[b]!);
-      if (!of || product(of) > 4096) return;
+      if (!of || sizeOf(of) > 4096) return;
       const { name, run } = pick(binaries);
       push(name, [a, b], of, run);
     }),
     ...Array<() => void>(2).fill(() => {
       const x = place();
-      const { name, run } = pick(overRows);
+      const [name, run] = pick(overRows);
       if (shapes[x]!.length > 0) push(name, [x], shapes[x]!, run);
     }),
     () => {
@@ -196,7 +193,7 @@ export function randomProgram(seed: number, length: number, smooth = false): Ran
     },
     () => {
       const x = place();
-      const flat = [product(shapes[x]!)];
+      const flat = [sizeOf(shapes[x]!)];
       const half = flat[0]! % 2 === 0 ? [2, flat[0]! / 2] : flat;
       const of = pick([flat, half, [1, ...shapes[x]!]]);
       push(`reshape ${of.join('x')}`, [x], of, (y) => reshape(y, of));
@@ -214,14 +211,14 @@ export function randomProgram(seed: number, length: number, smooth = false): Ran
     () => {
       const x = place();
       const own = shapes[x]!;
-      if (own.length === 0 || product(own) > 1024) return;
+      if (own.length === 0 || sizeOf(own) > 1024) return;
       const axis = random.int(own.length);
       push(`concat ${axis}`, [x, x], own.with(axis, 2 * own[axis]!), (a, b) => concat([a, b], axis));
     },
     () => {
       const x = place();
       const own = shapes[x]!;
-      if (product(own) <= 512) push('expand', [x], [3, ...own], (y) => expand(y, [3, ...own]));
+      if (sizeOf(own) <= 512) push('expand', [x], [3, ...own], (y) => expand(y, [3, ...own]));
     },
     ...Array<() => void>(3).fill(() => {
       const x = place();
@@ -235,7 +232,7 @@ export function randomProgram(seed: number, length: number, smooth = false): Ran
     () => {
       const x = place();
       const own = shapes[x]!;
-      if (own.length < 2 || product(own) > 1024) return;
+      if (own.length < 2 || sizeOf(own) > 1024) return;
       push('gram', [x], [...own.slice(0, -1), own.at(-2)!], (y) => mul(matmul(y, transpose(y)), 0.2));
     },
     () => {
@@ -262,7 +259,7 @@ export function randomProgram(seed: number, length: number, smooth = false): Ran
     () => {
       const x = place();
       const own = shapes[x]!;
-      if (own.length < 2 || product(own) > 1024) return;
+      if (own.length < 2 || sizeOf(own) > 1024) return;
       const causal = random.int(2) === 0;
       push(`attention${causal ? ', causal' : ''}`, [x], own, (y) =>
         scaledDotProductAttention(y, tanh(y), y, { isCausal: causal }),
@@ -287,7 +284,7 @@ export function randomProgram(seed: number, length: number, smooth = false): Ran
       const x = place();
       const own = shapes[x]!;
       if (own.length < 3) return;
-      const flat = [product(own.slice(0, -1)), own.at(-1)!];
+      const flat = [sizeOf(own.slice(0, -1)), own.at(-1)!];
       const index = Array.from({ length: 1 + random.int(5) }, () => random.int(flat[0]!));
       push(`rows ${index.join()}`, [x], [index.length, flat[1]!], (y) =>
         indexSelect(reshape(y, flat), 0, tensor(index, { dtype: 'i32' })),
@@ -363,7 +360,7 @@ export async function runProgram(program: RandomProgram, mode: Mode): Promise<Fo
   const numbers = new Random(program.seed, 1);
   const make = (shape: Shape): Tensor =>
     tensor(
-      Float32Array.from({ length: product(shape) }, () => numbers.normal() * 0.7),
+      Float32Array.from({ length: sizeOf(shape) }, () => numbers.normal() * 0.7),
       { shape },
     );
   using _ = scope();
@@ -392,7 +389,7 @@ export async function runProgram(program: RandomProgram, mode: Mode): Promise<Fo
  */
 export async function gradientError(program: RandomProgram): Promise<string | undefined> {
   const numbers = new Random(program.seed, 1);
-  const draw = (shape: Shape): Float32Array => Float32Array.from({ length: product(shape) }, () => numbers.normal());
+  const draw = (shape: Shape): Float32Array => Float32Array.from({ length: sizeOf(shape) }, () => numbers.normal());
   const make = (shape: Shape): Tensor => mul(tensor(draw(shape), { shape }), 0.7);
   using _ = scope();
   const given = program.inputs.map(make);
@@ -502,16 +499,11 @@ function without(program: RandomProgram, step: number): RandomProgram | undefine
   };
 }
 
-const product = (shape: Shape): number => shape.reduce((a, b) => a * b, 1);
-
+/** The shape of a result of both; undefined where they do not fit. */
 function broadcast(a: Shape, b: Shape): Shape | undefined {
-  const rank = Math.max(a.length, b.length);
-  const of: number[] = [];
-  for (let i = 0; i < rank; i++) {
-    const [m, n] = [a.at(i - rank) ?? 1, b.at(i - rank) ?? 1];
-    const [p, q] = [i < rank - a.length ? 1 : m, i < rank - b.length ? 1 : n];
-    if (p !== q && p !== 1 && q !== 1) return undefined;
-    of.push(Math.max(p, q));
+  try {
+    return broadcastShapes('program', a, b);
+  } catch {
+    return undefined;
   }
-  return of;
 }
