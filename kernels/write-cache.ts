@@ -1,5 +1,5 @@
 import type { Dispatch } from '../gpu/dispatch.ts';
-import { bytesOf, i32, kernel, read, storedType, u32, write } from './kernel.ts';
+import { bytesOf, i32, kernel, quad, read, storedType, u32, write } from './kernel.ts';
 import { sizeOf, vectorises } from './layout.ts';
 import type { Operand } from './layout.ts';
 import { aliases, bytesMoved, declare, loadElements, widthOf } from './map/elements.ts';
@@ -53,6 +53,6 @@ let h = rest % p.heads; let b = rest / p.heads;
 let token = start[p.so + i32(b) * p.ss] + i32(t);
 if (token < 0 || token >= p.capacity) { return; }
 let to = p.co + i32(b) * p.c0 + i32(h) * p.c1 + token * p.c2 + i32(d) * p.c3;
-cache[to / ${per}] = ${type}(load(id * ${per}u));`,
+cache[${per === 4 ? quad('to') : 'to'}] = ${type}(load(id * ${per}u));`,
   });
 }

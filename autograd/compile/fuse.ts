@@ -109,14 +109,8 @@ class Fuser {
         const others = this.storedOf(from.maps, from).some(({ storage }) => storage !== x.storage);
         const readers = this.readers.get(x.storage) ?? [];
         if (others || readers.length !== 1 || readers[0] !== at || this.options.wanted.has(x.storage)) continue;
-        if (
-          !this.fits(
-            from.maps,
-            loadedShape(anchor!, x, from.maps),
-            new Set(from.maps.map((e) => e.outputs[0]!.storage)),
-          )
-        )
-          continue;
+        const inside = new Set(from.maps.map((e) => e.outputs[0]!.storage));
+        if (!this.fits(from.maps, loadedShape(anchor!, x, from.maps), inside)) continue;
         if (anchor!.op.fuses?.repeats && this.work(from, x) > maxRepeated)
           group.notes.push(`${from.name} stays apart: every pass would redo it`);
         else if (this.boundWith(group, from, x) > this.options.target.maxStorageBuffers)

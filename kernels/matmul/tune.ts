@@ -106,7 +106,9 @@ function noise(bytes: number, dtype?: Dtype): Uint8Array {
         ? Uint16Array.from({ length: block }, () => toHalf(draw()))
         : Float32Array.from({ length: block }, draw);
   const pattern = new Uint8Array(numbers.buffer);
-  return Uint8Array.from({ length }, (_, i) => pattern[i % pattern.length]!);
+  const made = new Uint8Array(length);
+  for (let at = 0; at < length; at += pattern.length) made.set(pattern.subarray(0, length - at), at);
+  return made;
 }
 
 const partsOf = ({ m, n, batch }: Product, splits: number): Operand => ({

@@ -4,6 +4,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { svd } from '../../common/svd.ts';
 import { AlbertConfig, AlbertForSequenceClassification, BertForSequenceClassification } from '../../models/index.ts';
 import type { SequenceClassificationModel } from '../../models/index.ts';
+import { meanOf } from '../inside/points.ts';
 import { checkWhole } from './smaller.ts';
 
 export interface AlbertShape {
@@ -168,11 +169,8 @@ async function narrowEmbeddings(
   };
 }
 
-const meanRow = (table: Float64Array, d: number): Float64Array => {
-  const mean = new Float64Array(d);
-  table.forEach((value, at) => (mean[at % d]! += (value * d) / table.length));
-  return mean;
-};
+const meanRow = (values: Float64Array, width: number): Float64Array =>
+  meanOf({ count: values.length / width, width, values });
 
 /** The r-th of e - 1 orthonormal rows of e numbers, each of which has a mean of 0 (Helmert's). */
 const helmert = (r: number, e: number): number[] =>

@@ -8,6 +8,7 @@ import { kinds } from '../classifier/kinds.ts';
 import { scoreExamples } from '../classifier/predict.ts';
 import type { Target } from '../data/read-table.ts';
 import type { TokenisedExample } from '../data/tokenised.ts';
+import { ownFirst } from '../report/test-result.ts';
 import type { ScoreTable, TestScores } from '../report/test-scores.ts';
 
 /** What is told of a model. */
@@ -94,11 +95,11 @@ export async function comparison(
     loss.toFixed(3),
   ]);
   const table = (title: string, columns: string[], valuesOf: (model: Measured, i: number) => number[]): ScoreTable => {
-    const all = models.map((model, i) => ({
+    const rows = models.map((model, i) => ({
       name: model.name,
       scores: valuesOf(model, i).map((value) => ({ value })),
     }));
-    return { title, columns, rows: [...all.slice(-1), ...all.slice(0, -1)] }; // its own model's comes first
+    return ownFirst({ title, columns, rows });
   };
   const scores = {
     of: `${first!.scores.length} texts`,

@@ -75,8 +75,8 @@ function scoreTable({ title = 'Scores', rows }: Table): ScoreTable {
   return { title, columns, rows: rows.map((row) => ({ name: row.name, scores: valuesOf(row) })) };
 }
 
-/** As a report has it: the model's own row comes first. */
-const ownFirst = ({ rows, ...table }: ScoreTable): ScoreTable => ({
+/** As a report has it: the row of the model itself, the last one, comes first. */
+export const ownFirst = ({ rows, ...table }: ScoreTable): ScoreTable => ({
   ...table,
   rows: [...rows.slice(-1), ...rows.slice(0, -1)],
 });
