@@ -36,10 +36,11 @@ export function computeType(dtype: Dtype): 'f32' | 'i32' | 'u32' {
 }
 
 /**
- * WGSL of the number of the vec4 that begins at an element, an i32 of 0 or more. Not divided by 4: a signed
- * division takes four instructions, and behind it llvmpipe (Mesa 26.1, LLVM 21) lost stores of a row kernel.
+ * WGSL of the number of the vec4 that begins at an element, an i32 of 0 or more; a vec4 of words holds 8 of
+ * f16. Not divided: a signed division takes four instructions, and behind it llvmpipe (Mesa 26.1, LLVM 21)
+ * lost stores of a row kernel.
  */
-export const quad = (element: string): string => `(${element}) >> 2u`;
+export const quad = (element: string, elements: 4 | 8 = 4): string => `(${element}) >> ${Math.log2(elements)}u`;
 
 /** One storage buffer of a kernel. */
 export interface Binding {

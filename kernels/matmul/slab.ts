@@ -1,4 +1,4 @@
-import { read, storedType } from '../kernel.ts';
+import { quad, read, storedType } from '../kernel.ts';
 import type { Binding } from '../kernel.ts';
 import { quantizedBindings } from '../quant/weights.ts';
 import { vec4 } from './product.ts';
@@ -60,13 +60,13 @@ export function slabLoader(name: 'A' | 'B', slab: Slab): string {
   const head = `fn load${name}(base: i32, x: u32, q: u32) -> ${type} {`;
   if (quantized) {
     // Pieces lie along the rows of the weight. Elements beyond its last column count in no stored output.
-    const quad = (e: number): string => (kFast ? `quad(x, q + ${e}u)` : `quad(q, x + ${e}u)`);
-    const halves = (e: number): string => `bitcast<vec2<u32>>(vec4<f16>(${quad(e)}))`;
-    const piece = width === 8 ? `vec4<u32>(${halves(0)}, ${halves(4)})` : quad(0);
+    const four = (e: number): string => (kFast ? `quad(x, q + ${e}u)` : `quad(q, x + ${e}u)`);
+    const halves = (e: number): string => `bitcast<vec2<u32>>(vec4<f16>(${four(e)}))`;
+    const piece = width === 8 ? `vec4<u32>(${halves(0)}, ${halves(4)})` : four(0);
     return `${head}\n  if (${outside}) { return ${type}(); }\n  return ${piece};\n}`;
   }
   if (vector) {
-    const piece = `${type}(${operand}[(${place}) / ${width}])`;
+    const piece = `${type}(${operand}[${quad(place, width)}])`;
     const ending = tail ? `if (q + ${width}u > p.k) { return ${withoutTail(width, piece)}; }` : '';
     return `${head}\n  if (${outside}) { return ${type}(); }\n  ${ending}\n  return ${piece};\n}`;
   }
