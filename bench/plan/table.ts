@@ -32,10 +32,15 @@ export interface Plan {
   /** Bytes of the planned buffers, and those that any plan needs. */
   readonly planned: number;
   readonly lowerBound: number;
+  /** Of a step of decoding: seconds in which the datasheet's bandwidth reads weights and cache once. */
+  readonly bound?: number;
 }
 
 /** Estimates a lowered program on a device, kernel by kernel, the longest first. */
-export function planOf({ steps, plan }: LoweredTape, device: Device): Plan {
+export function planOf(
+  { steps, plan, leastBytes }: LoweredTape & { readonly leastBytes?: number },
+  device: Device,
+): Plan {
   const byName = new Map<string, KernelPlan>();
   const parts = steps.flatMap(({ dispatch: whole }) =>
     (whole.parts ?? [whole]).map((part, i) => {
@@ -69,6 +74,7 @@ export function planOf({ steps, plan }: LoweredTape, device: Device): Plan {
     seconds: total((x) => x.seconds),
     planned: plan.total,
     lowerBound: plan.lowerBound,
+    ...(leastBytes === undefined ? {} : { bound: leastBytes / device.bandwidth }),
   };
 }
 
@@ -117,14 +123,23 @@ export function totalsTable(name: string, plan: Plan, tokens: number): Table {
     ['kernels', `${plan.pipelines}`],
     ['TFLOP', digits(plan.flops / 1e12)],
     ['GB', digits(plan.bytes / 1e9)],
+    ...(plan.bound === undefined
+      ? []
+      : ([
+          ['bound ms', digits(1e3 * plan.bound)],
+          ['above the bound', `${digits(plan.seconds / plan.bound)}x`],
+        ] as const)),
     ['products that load scalars', `${plan.scalarProducts}`],
     ['planned', showBytes(plan.planned)],
     ['above the least', `${(100 * (plan.planned / plan.lowerBound - 1)).toFixed(1)}%`],
-    ['attention ms', ms((x) => x.name.startsWith('flashAttention'))],
+    ['attention ms', ms((x) => x.name.includes('Attention'))],
     ['products ms', ms((x) => x.name.startsWith('matmul'))],
-    ['rest ms', ms((x) => !/^(flashAttention|matmul)/.test(x.name))],
+    ['rest ms', ms((x) => !/Attention|^matmul/.test(x.name))],
     ['ms', digits(1e3 * plan.seconds)],
-    ['tokens/s', `${digits(tokens / plan.seconds / 1e3)}k`],
+    [
+      'tokens/s',
+      tokens / plan.seconds >= 1e4 ? `${digits(tokens / plan.seconds / 1e3)}k` : digits(tokens / plan.seconds),
+    ],
   ];
   return { head: columns.map(([head]) => head), rows: [columns.map(([, value]) => value)], text: 1 };
 }

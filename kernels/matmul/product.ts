@@ -5,7 +5,7 @@ import { collapse, sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
 import { aliases, bytesMoved, declare, storeElements } from '../map/elements.ts';
 import type { Elements } from '../map/elements.ts';
-import { quadOf, quantizedParams } from '../quant/weights.ts';
+import { bytesOfWeight, quadOf, quantizedParams } from '../quant/weights.ts';
 import type { QuantizedWeight } from '../quant/weights.ts';
 
 /**
@@ -215,7 +215,7 @@ ${declarations}`,
 function matmulCost({ m, n, k, kAll, batch, a, b, sink }: Product): Cost {
   const count = batch[0] * batch[1];
   const along = kAll === undefined ? k * count : kAll * batch[0];
-  const weight = b.quantized ? b.quantized.bits / 8 : bytesOf(b.dtype);
+  const weight = b.quantized ? bytesOfWeight(b.quantized) : bytesOf(b.dtype);
   const bytes = along * (m * bytesOf(a.dtype) + n * weight) + bytesMoved(sink, true);
   return { flops: 2 * along * m * n, bytes };
 }

@@ -1,4 +1,4 @@
-import { read, u32 } from '../kernel.ts';
+import { bytesOf, read, u32 } from '../kernel.ts';
 import type { Binding, Param } from '../kernel.ts';
 
 /**
@@ -36,6 +36,10 @@ export const perWord = ({ bits }: Pick<QuantizedWeight, 'bits'>): number => 32 /
 
 export const groupsOf = ({ inFeatures, group }: Pick<QuantizedWeight, 'inFeatures' | 'group'>): number =>
   Math.ceil(inFeatures / group);
+
+/** Bytes of an element, with its share of its group's scale, and zero or minimum. */
+export const bytesOfWeight = ({ bits, group, scales, zeros, minimums }: QuantizedWeight): number =>
+  bits / 8 + (bytesOf(scales) * (zeros || minimums ? 2 : 1)) / group;
 
 /** Returns the bindings of a quantized weight: b, scales and, where there are any, zeros or minimums. */
 export function quantizedBindings({ scales, zeros, minimums }: QuantizedWeight): Binding[] {

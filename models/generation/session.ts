@@ -56,11 +56,9 @@ export class DecodingSession {
     this.#cache = new KeyValueCache(batch, this.#ahead + Math.min(capacity, decoder.positions));
     const step = (ids: Tensor, from: Tensor | undefined, wanted: Wanted): Tensor => {
       if (from) this.#cache.reorder(from);
-      const hidden = decoder.hidden(ids, this.#cache); // (B, 1, D)
-      this.#cache.advance(vector([1]));
-      return this.#next(hidden, wanted);
+      return appendToken(decoder, this.#cache, ids, wanted);
     };
-    const look = (ids: Tensor, wanted: Wanted): Tensor => this.#next(decoder.hidden(ids, this.#cache), wanted);
+    const look = (ids: Tensor, wanted: Wanted): Tensor => nextOf(decoder, decoder.hidden(ids, this.#cache), wanted);
     const chunk = (ids: Tensor, counts: Tensor, lasts: Tensor, length: Tensor): Tensor => {
       const hidden = this.#cache.reading(length, () => decoder.hidden(ids, this.#cache)); // (B, T, D)
       this.#cache.advance(counts);
@@ -136,7 +134,7 @@ export class DecodingSession {
       // A row that ended before has its last state already.
       last = last && counts.includes(0) ? where(gt(i32(counts, [this.batch, 1, 1]), 0), hidden, last) : hidden;
     }
-    return this.#next(last!, wanted);
+    return nextOf(this.#decoder, last!, wanted);
   }
 
   /** Whether a text of so many tokens is computed otherwise than shorter ones. */
@@ -215,12 +213,19 @@ export class DecodingSession {
   free(): void {
     this.#cache.free();
   }
+}
 
-  /** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T]. */
-  #next(hidden: Tensor, wanted: Wanted): Tensor {
-    const logits = this.#decoder.logits(reshape(hidden, [-1, hidden.shape[2]!])); // (B T, V)
-    return wanted === 'argmax' ? argmax(logits, 1) : logits;
-  }
+/** Appends a token to each row, ids (B, 1): logits (B, V) of the next, or the ids of the largest [B]. */
+export function appendToken(decoder: Decoder, cache: KeyValueCache, ids: Tensor, wanted: Wanted): Tensor {
+  const hidden = decoder.hidden(ids, cache); // (B, 1, D)
+  cache.advance(vector([1]));
+  return nextOf(decoder, hidden, wanted);
+}
+
+/** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T]. */
+function nextOf(decoder: Decoder, hidden: Tensor, wanted: Wanted): Tensor {
+  const logits = decoder.logits(reshape(hidden, [-1, hidden.shape[2]!])); // (B T, V)
+  return wanted === 'argmax' ? argmax(logits, 1) : logits;
 }
 
 const lengthsOf = (rows: readonly (readonly number[])[]): number[] => rows.map(({ length }) => length);

@@ -89,7 +89,7 @@ export async function packWeights(
 }
 
 /** The linear layers and embeddings of tokens that compute with a parameter, where nothing else does. */
-function layersByWeight(model: Module, vocabSize: number | undefined): Map<unknown, Layer[]> {
+export function layersByWeight(model: Module, vocabSize: number | undefined): Map<unknown, Layer[]> {
   const users = [...usersOf(model)].map(([weight, all]) => [weight, all.map(([, module]) => module)] as const);
   const isLayer = (module: Module): module is Layer =>
     [Linear, Conv1D].some((kind) => module.constructor === kind) ||
@@ -107,7 +107,7 @@ export function usersOf(model: Module): Map<Parameter, (readonly [name: string, 
 }
 
 /** The type that a weight is packed as; undefined where it is not. */
-function typeFor(
+export function typeFor(
   weight: Tensor,
   layers: readonly Layer[],
   found: string,

@@ -80,6 +80,29 @@ test('gradients of weights [out, in] are written once, in the order and type of 
   assert.is(names.filter((name) => name === 'clone' || name === 'to').length, 0);
 });
 
+test('the next token of GPT-2 124M and Llama 1B is of so many dispatches, with its weights read once', () => {
+  const plans = [
+    ['gpt2-124m', 1, undefined],
+    ['gpt2-124m', 1, 'q4_0'],
+    ['llama-1b', 1, undefined],
+    ['llama-1b', 4, 'q4_0'],
+  ] as const;
+  const counts = plans.map(([model, batch, packed]) => {
+    const work = { step: 'decode', length: 1024, dtype: 'f16', model, batch, packed } as const;
+    const { dispatches, bytes, bound, scalarProducts } = planOf(lowerFor(devices.h100.target, work), devices.h100);
+    const least = bound! * devices.h100.bandwidth;
+    assert.ok(bytes > 0.99 * least && bytes < 1.2 * least, `${model}: ${bytes} bytes, at least ${least}`);
+    return [dispatches, scalarProducts];
+  });
+  // As above: note changes in bench/results/plan.md.
+  assert.equal(counts, [
+    [161, 0],
+    [113, 0],
+    [169, 0],
+    [169, 0],
+  ]);
+});
+
 test('the devices differ in what they are given', () => {
   const work = { model: 'gpt2-124m', layers: 1, vocabulary: 512, batch: 1, length: 128, dtype: 'f16' } as const;
   for (const [name, device] of Object.entries(devices)) {
