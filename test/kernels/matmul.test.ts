@@ -228,12 +228,14 @@ const panelCases: readonly Case[] = [
 
 for (const c of panelCases) test(`panel ${JSON.stringify(c)}`, () => check({ variant: 'panel' }, c, 'f32', 'f32'));
 
-// One row: columns that cross the edge of a tile, k of one step and of several fetches, gaps, batches.
+// Few rows: columns that cross the edge of a tile, k of one step and of several fetches, gaps, batches.
 const vectorCases: readonly Case[] = [
   { m: 1, n: 3, k: 8, bTransposed: true },
   { m: 1, n: 70, k: 24, bTransposed: true, bPitch: 32, bias: true },
   { m: 1, n: 33, k: 1064, bTransposed: true, batch: [2, 2] },
   { m: 1, n: 1030, k: 64, bTransposed: true, shared: true, batch: [1, 2] },
+  { m: 3, n: 37, k: 64, bTransposed: true, bias: true, batch: [1, 2] },
+  { m: 8, n: 70, k: 24, bTransposed: true, bPitch: 32 },
 ];
 
 // Of software drivers and of GPUs.
@@ -242,6 +244,20 @@ const vectorTiles: readonly VectorTile[] = [
   { threads: 8, columns: 2 },
   { threads: 32, columns: 4 },
 ];
+
+// The same of GPUs where rows of b lie along n: few columns, and those that cross the edge of a tile.
+const rowsCases: readonly Case[] = [
+  { m: 1, n: 8, k: 4 },
+  { m: 1, n: 1032, k: 72, bias: true, bPitch: 1040 },
+  { m: 3, n: 264, k: 268, batch: [2, 2], bias: true },
+  { m: 8, n: 48, k: 520, shared: true, batch: [1, 2], offset: 8 },
+];
+for (const c of rowsCases)
+  for (const dtype of target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const))
+    for (const threads of [8, 16, 32, 64]) {
+      const plan: MatmulPlan = { variant: 'vector', threads, columns: dtype === 'f16' ? 8 : 4 };
+      test(`${planName(plan)} ${dtype} ${JSON.stringify(c)}`, () => check(plan, c, dtype, dtype));
+    }
 
 for (const c of vectorCases)
   for (const dtype of target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const))

@@ -90,7 +90,8 @@ for (const plan of plans) {
   }
 }
 
-// One row of a by weights of every kind, in groups of which a step holds several, one, or a part.
+// One row of a, on GPUs also three, by weights of every kind, whose groups are shorter than a step, as long
+// or longer.
 for (const [bits, into, group, extra] of [
   [4, 64, 32, 'minimums'],
   [4, 96, 32, 'zeros'],
@@ -111,7 +112,7 @@ for (const [bits, into, group, extra] of [
       const fill = (fn: () => number): number[] => Array.from({ length: n * groups }, () => stored(fn()));
       const upload = (values: number[]) =>
         scaleType === 'f16' ? Uint16Array.from(values, toHalf) : Float32Array.from(values);
-      const a = Array.from({ length: into }, () => Math.fround(random.normal()));
+      const a = Array.from({ length: 3 * into }, () => Math.fround(random.normal()));
       const words = Uint32Array.from(
         { length: (n * into * bits) / 32 },
         () => random.int(65536) * 65536 + random.int(65536),
@@ -124,26 +125,28 @@ for (const [bits, into, group, extra] of [
         ...{ zeros: extra === 'zeros', minimums: extra === 'minimums' },
       };
       const place = { offset: 0, batch: [0, 0] } as const;
-      const product: Product = {
-        ...{ m: 1, n, k: into, batch: [1, 1], sink: plainSink([1, n], 'f32') },
+      const productOf = (m: number): Product => ({
+        ...{ m, n, k: into, batch: [1, 1], sink: plainSink([m, n], 'f32') },
         a: { ...place, dtype: 'f32', row: into, col: 1 },
         b: { ...place, dtype: 'u32', row: 1, col: into, quantized: weight },
-      };
+      });
       const extras = extra === 'zeros' || extra === 'minimums' ? [upload(origins)] : [];
       const inputs = [Float32Array.from(a), words, upload(scales), ...extras];
+      const run = (m: number, threads: number, columns: number) =>
+        runKernel(matmulDispatch({ variant: 'vector', threads, columns }, productOf(m)), inputs, m * n);
       // Of a software driver and of a GPU.
-      const lanes = await runKernel(matmulDispatch({ variant: 'vector', threads: 1, columns: 4 }, product), inputs, n);
-      const team = await runKernel(matmulDispatch({ variant: 'vector', threads: 8, columns: 2 }, product), inputs, n);
-      [...lanes, ...team].forEach((value, at) => {
-        const j = at % n;
+      const [lanes, team, rows] = [await run(1, 1, 4), await run(1, 8, 2), await run(3, 8, 2)];
+      [...rows, ...lanes, ...team].forEach((value, at) => {
+        const [row, j] = [at < 3 * n ? Math.floor(at / n) : 0, at % n];
         let [sum, scale] = [0, 1];
         for (let i = 0; i < into; i++) {
           const q = (words[Math.floor(((j * into + i) * bits) / 32)]! >>> ((i * bits) % 32)) & (2 ** bits - 1);
           const g = j * groups + Math.floor(i / group);
           const zero = extra === 'zeros' ? origins[g]! : extra === 'minimums' ? 0 : 2 ** (bits - 1);
           const number = (codebook ? nf4[q]! : q - zero) * scales[g]! + (extra === 'minimums' ? origins[g]! : 0);
-          sum += a[i]! * number;
-          scale += Math.abs(a[i]!) * (codebook ? 1 : q + zero) * scales[g]!;
+          const x = a[row * into + i]!;
+          sum += x * number;
+          scale += Math.abs(x) * (codebook ? 1 : q + zero) * scales[g]!;
         }
         if (!(Math.abs(value - sum) <= 1e-6 * scale)) assert.unreachable(`${j}: ${value} is not ${sum}`);
       });
