@@ -73,6 +73,7 @@ const without: Readonly<Record<string, readonly string[]>> = {
     'train/compress/early-exit.ts: exitLogits',
     'train/compress/early-exit.ts: exitObjective',
     'train/compress/importance.ts: importanceOf',
+    'train/compress/token-pruning.ts: fewestTokens',
     'train/compress/weights.ts: inputNormsOf',
     'train/explain/faithfulness.ts: faithfulness',
     'train/explain/faithfulness.ts: randomisedCorrelation',

@@ -10,6 +10,7 @@ export { Interrupted } from './cli/interrupt.ts';
 export { fineTune } from './classifier/fine-tune.ts';
 export type { FineTuneTask, Objective } from './classifier/fine-tune.ts';
 export { exitLogits, exitObjective, exitsAt, largestEntropy, withExits } from './compress/early-exit.ts';
+export { fewestTokens, keepTokens, retentionOf } from './compress/token-pruning.ts';
 export { distillation, layerMap, softLoss, teacherLogits } from './compress/distillation.ts';
 export type { DistillationOptions } from './compress/distillation.ts';
 export { AnswerCache } from './evaluation/answer-cache.ts';

@@ -1,12 +1,13 @@
 /**
  * Makes a trained classifier smaller: takes out layers, heads and units of the feed-forward part that count
- * least, makes two thin layers of each linear one, or sets weights to zero, trains what is left for a while,
- * and compares.
+ * least, makes two thin layers of each linear one, drops tokens between layers, or sets weights to zero,
+ * trains what is left for a while, and compares.
  *
  *   npm start                            trains a classifier, in runs/spam-assassin
  *   node --import tsx train/prune.ts --model runs/spam-assassin --heads 0.5 --units 0.5
  *   node --import tsx train/prune.ts --model runs/spam-assassin --sparsity 0.5
  *   node --import tsx train/prune.ts --model runs/spam-assassin --rank 0.5
+ *   node --import tsx train/prune.ts --model runs/spam-assassin --tokens 0.5
  *   node --import tsx train/prune.ts --model FOLDER --pattern 2:4 --score wanda --epochs 0 --data reviews.csv
  */
 import { join } from 'node:path';
@@ -14,6 +15,7 @@ import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.t
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { comparison, measure } from './compress/compare.ts';
 import { scores, smallerModel, trainPruned, weightPruning } from './compress/prune-classifier.ts';
+import { fewestTokens } from './compress/token-pruning.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
 import { scopes } from './compress/weights.ts';
 import { weightBytes } from './report/model-card.ts';
@@ -53,6 +55,16 @@ const command = {
       max: 1,
       help: 'or as thin as this share of the squares of its singular values allows',
     },
+    tokens: {
+      type: 'string',
+      help: 'share of its tokens that each layer leaves the next, 0.5; or of all, for each layer: 0.6,0.2',
+    },
+    tolerance: {
+      type: 'number',
+      min: 0,
+      max: 1,
+      help: 'or as few tokens as cost at most so much accuracy on the validation part, before the training',
+    },
     sparsity: { type: 'number', default: 0, min: 0, max: 0.99, help: "share of the layers' weights that become zero" },
     pattern: { type: 'string', help: '2:4: of 4 weights in a row 2 become zero, as sparse products need it' },
     score: {
@@ -83,8 +95,19 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 function identityOf(values: Values): Readonly<Record<string, unknown>> {
   const { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope } = values;
   const { calibration, penalty } = values;
-  const parts = { keepLayers, heads, units, rank, energy };
+  const parts = { keepLayers, heads, units, rank, energy, tokens: values.tokens, tolerance: values.tolerance };
   return { maxLength, keep, ...parts, sparsity, pattern, score, scope, penalty, calibration };
+}
+
+/** What `--tokens` says: one number, or one for each layer. */
+function tokenShares(given: string): number | number[] {
+  const shares = given.split(',').map((part) => (part.trim() === '' ? NaN : Number(part)));
+  const odd = shares.findIndex((share) => !(share > 0 && share <= 1));
+  if (odd >= 0)
+    throw new UsageError(
+      `${command.name}: --tokens ${JSON.stringify(given)}: give shares above 0, at most 1, with commas between`,
+    );
+  return shares.length === 1 ? shares[0]! : shares;
 }
 
 /** Refuses what movement pruning cannot do. */
@@ -112,10 +135,16 @@ main(async () => {
   const isThin = rank !== undefined || energy !== undefined;
   if (rank !== undefined && energy !== undefined)
     throw new UsageError(`${command.name}: --rank and --energy both say how thin layers become; give one`);
-  if (!prunesWeights && !isThin && values.heads === 0 && values.units === 0 && values.keepLayers === undefined)
+  const { tolerance } = values;
+  if (values.tokens !== undefined && tolerance !== undefined)
+    throw new UsageError(`${command.name}: --tokens and --tolerance both say how many tokens stay; give one`);
+  const shares = values.tokens === undefined ? undefined : tokenShares(values.tokens);
+  const dropsTokens = shares !== undefined || tolerance !== undefined;
+  const takesParts = values.heads > 0 || values.units > 0 || values.keepLayers !== undefined;
+  if (!prunesWeights && !isThin && !dropsTokens && !takesParts)
     throw new UsageError(
-      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --sparsity, --pattern or ` +
-        '--penalty',
+      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --tokens, --tolerance, ` +
+        '--sparsity, --pattern or --penalty',
     );
   const output = outputOf(values.output, command.name, values.data);
   const resume = resumeOf(values);
@@ -128,7 +157,9 @@ main(async () => {
   const { keepLayers: list, heads, units, scope, score, penalty } = values;
   const keepLayers = list?.split(',').map(Number);
   const thin = isThin ? { share: rank, energy } : undefined;
-  const smaller = await smallerModel(trained, { keepLayers, heads, units, thin }, values);
+  const tokens = tolerance === undefined ? shares : await fewestTokens(trained, tolerance, batchSize);
+  if (tolerance !== undefined) console.log(`tokens  each layer leaves ${String(tokens)} of those that it reads`);
+  const smaller = await smallerModel(trained, { keepLayers, heads, units, thin, tokens }, values);
   if (smaller !== classifier.model) {
     console.log(`smaller  ${describeModel(smaller)}`);
     models.push(await measure('smaller', { model: smaller, tokenizer }, data, test, batchSize));

@@ -18,6 +18,7 @@ import type { HeadOutput, Internals } from '../transformer/outputs.ts';
 import type { BertConfig } from './config.ts';
 import { BertModel, BertPreTrainedModel, norm } from './model.ts';
 import type { BertInputs } from './model.ts';
+import { tokenRetentionOf } from './token-pruning.ts';
 
 const heads = encoderHeads<'bert', BertInputs, BertConfig, typeof BertPreTrainedModel, BertModel>(BertPreTrainedModel, {
   prefix: 'bert',
@@ -327,6 +328,7 @@ export class BertForSequenceClassification extends heads.SequenceClassification 
 
   constructor(config: BertConfig) {
     super(config, true);
+    this.bert.encoder.tokenRetention = tokenRetentionOf(config, config.numHiddenLayers);
     this.dropout = new Dropout(classifierDropout(config));
     this.classifier = dense(config, config.hiddenSize, config.numLabels);
     if (exitEntropyOf(config) !== undefined)

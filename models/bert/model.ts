@@ -22,6 +22,7 @@ import { addAttention, addFeedForward, runLayers } from '../transformer/layers.t
 import type { Join } from '../transformer/layers.ts';
 import type { EncoderOutput } from '../transformer/outputs.ts';
 import { BertConfig } from './config.ts';
+import { TokensLeft } from './token-pruning.ts';
 
 /** The settings that layers depend on, in every encoder of BERT's kind. */
 export type LayerShape = Pick<
@@ -327,9 +328,11 @@ export class BertLayer<Bias, Attention extends AttentionPart<Bias>> extends Modu
     this.output = new BertOutput(config, config.intermediateSize);
   }
 
-  /** x (B, T, D) -> (B, T, D). */
-  override forward(x: Tensor, bias: Bias, outputWeights = false): Attended {
-    const { hidden, weights } = this.attention.forward(x, bias, outputWeights); // (B, T, D)
+  /** x (B, T, D) -> (B, T, D), or (B, T', D) where `prune` leaves fewer tokens behind the attention. */
+  override forward(x: Tensor, bias: Bias, outputWeights = false, prune?: (attended: Attended) => Tensor): Attended {
+    const attended = this.attention.forward(x, bias, outputWeights || prune !== undefined); // (B, T, D)
+    const { weights } = attended;
+    const hidden = prune ? prune(attended) : attended.hidden;
     const last = this.output.forward(this.intermediate.forward(hidden), hidden, addFeedForward);
     return { hidden: hookPoint('hook_normalized_resid_post', last), weights };
   }
@@ -339,6 +342,8 @@ export class BertEncoder extends Module {
   readonly layer: readonly BertLayer<Tensor | undefined, BertAttention<Tensor | undefined, BertSelfAttention>>[];
   /** Off-ramps behind all layers but the last, of classifiers that texts may leave early; see `exitEarly`. */
   highway: readonly (Module & { forward(hidden: Tensor): Tensor })[] | undefined;
+  /** The share of a text's tokens that goes on behind each layer, of classifiers; undefined: all do. */
+  tokenRetention: readonly number[] | undefined;
 
   constructor(config: LayerShape) {
     super();
@@ -354,9 +359,28 @@ export class BertEncoder extends Module {
     mask: Tensor | undefined,
     options: Pick<TokenInputs, 'outputHiddenStates' | 'outputAttentions'>,
   ): EncoderOutput {
+    if (this.tokenRetention) return this.#pruning(x, mask, options, this.tokenRetention);
     return runLayers(x, this.layer, {
       ...options,
       run: (layer, y, outputWeights) => layer.forward(y, mask, outputWeights),
+    });
+  }
+
+  #pruning(
+    x: Tensor,
+    mask: Tensor | undefined,
+    { outputHiddenStates = false, outputAttentions = false }: Parameters<BertEncoder['forward']>[2],
+    shares: readonly number[],
+  ): EncoderOutput {
+    if (outputHiddenStates || outputAttentions)
+      throw new Error(
+        'token_retention: later layers have fewer tokens, so that hidden states and attention do not go together; ' +
+          'take it out of config.json to see them',
+      );
+    const left = new TokensLeft(shares, x.shape[1]!, mask);
+    return runLayers(x, this.layer, {
+      run: (layer, y, _, at) =>
+        layer.forward(y, left.mask, false, left.goBehind(at) ? (attended) => left.prune(at, attended) : undefined),
     });
   }
 }

@@ -5,6 +5,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { classifierDropout } from '../bert/heads.ts';
 import { BertEmbeddings, BertEncoder } from '../bert/model.ts';
 import type { BertInputs } from '../bert/model.ts';
+import { tokenRetentionOf } from '../bert/token-pruning.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import { activations } from '../nn/activation.ts';
@@ -186,6 +187,7 @@ export class ElectraForSequenceClassification extends heads.SequenceClassificati
 
   constructor(config: ElectraConfig) {
     super(config);
+    this.electra.encoder.tokenRetention = tokenRetentionOf(config, config.numHiddenLayers);
     this.classifier = new ClassificationHead(config, { dropout: classifierDropout(config), activation: 'gelu' });
   }
 

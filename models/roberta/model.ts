@@ -3,6 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { classifierDropout } from '../bert/heads.ts';
 import { BertEmbeddings, BertEncoder, encodeTokens } from '../bert/model.ts';
 import type { BaseModelOptions, BertInputs } from '../bert/model.ts';
+import { tokenRetentionOf } from '../bert/token-pruning.ts';
 import type { Parameter } from '../parameter.ts';
 import { PreTrainedModel } from '../pretrained.ts';
 import { ClassificationHead, encoderHeads, FirstTokenPooler, TokenPredictions } from '../transformer/encoder-heads.ts';
@@ -103,6 +104,7 @@ export class RobertaForSequenceClassification extends heads.SequenceClassificati
 
   constructor(config: RobertaConfig) {
     super(config);
+    this.roberta.encoder.tokenRetention = tokenRetentionOf(config, config.numHiddenLayers);
     this.classifier = new ClassificationHead(config, { dropout: classifierDropout(config) });
   }
 

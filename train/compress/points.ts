@@ -171,6 +171,8 @@ export const points: Readonly<Record<string, Point>> = {
   'heads-units-75': without('heads and units out', '75%', { heads: 0.75, units: 0.75 }),
   'layers-50': student(0.5, '50%'),
   'early-exit': exits,
+  'tokens-50': without('tokens out', '50%', { tokens: 0.5 }),
+  'tokens-25': without('tokens out', '75%', { tokens: 0.25 }),
   'rank-50': without('low rank', '50%', { thin: { share: 0.5 } }),
   'rank-25': without('low rank', '25%', { thin: { share: 0.25 } }),
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),

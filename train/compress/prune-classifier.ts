@@ -13,6 +13,7 @@ import { lowRank } from './low-rank.ts';
 import type { Thinness } from './low-rank.ts';
 import { masked, movementPruning, withoutMasks } from './movement.ts';
 import { headsOf, keepLayers, keepUnits, pruneHeads, unitsOf } from './smaller.ts';
+import { keepTokens } from './token-pruning.ts';
 import type { Trained } from './trained.ts';
 import { gradualPruning, inputNormsOf, PrunedWeights } from './weights.ts';
 import type { WeightPruning } from './weights.ts';
@@ -33,6 +34,8 @@ export interface Parts {
   readonly units?: number;
   /** Each linear layer becomes two thin ones, after the rest; see `lowRank`. */
   readonly thin?: Thinness | undefined;
+  /** Which share of a text's tokens goes on behind each layer; see `keepTokens`. */
+  readonly tokens?: number | readonly number[] | undefined;
 }
 
 /**
@@ -66,20 +69,21 @@ function calibrationBatches(model: SequenceClassificationModel, { classifier, tr
 
 /**
  * The classifier's model without the layers, and the heads and units that its loss hangs on least, with the
- * rest of low rank; itself where nothing is to go.
+ * rest of low rank and fewer tokens between the layers; itself where nothing is to go.
  */
 export async function smallerModel(
   trained: Judged,
-  { thin, ...parts }: Parts,
+  { thin, tokens, ...parts }: Parts,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
-  const model = await withoutParts(trained, parts, calibration);
-  return thin ? lowRank(model, thin) : model;
+  const some = await withoutParts(trained, parts, calibration);
+  const model = thin ? await lowRank(some, thin) : some;
+  return tokens === undefined ? model : keepTokens(model, tokens);
 }
 
 async function withoutParts(
   trained: Judged,
-  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin'>,
+  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin' | 'tokens'>,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
   let { model } = trained.classifier;
@@ -104,6 +108,19 @@ async function withoutParts(
   );
 }
 
+/** What the linear layers of a model read of some texts. */
+async function inputProducts(
+  model: SequenceClassificationModel,
+  trained: Judged,
+  calibration: Calibration,
+): Promise<InputProducts> {
+  using _mode = evalMode(model);
+  const products = new InputProducts();
+  for (const { labels: _, ...inputs } of calibrationBatches(model, trained, calibration))
+    await products.add(model, () => void model.forward(inputs), inputs.attentionMask);
+  return products;
+}
+
 /** How weights of a model are to become zero, with the norms of what they read where that counts. */
 export async function weightPruning(
   model: SequenceClassificationModel,
@@ -113,17 +130,10 @@ export async function weightPruning(
 ): Promise<Pruning> {
   if (score === 'magnitude') return zeros;
   if (score === 'movement') return { ...zeros, moves: true };
-  const batches = calibrationBatches(model, trained, calibration);
-  if (score === 'sparse-gpt') {
-    using _mode = evalMode(model);
-    const products = new InputProducts();
-    for (const { labels: _, ...inputs } of batches)
-      await products.add(model, () => void model.forward(inputs), inputs.attentionMask);
-    return { ...zeros, products };
-  }
+  if (score === 'sparse-gpt') return { ...zeros, products: await inputProducts(model, trained, calibration) };
   const inputNorms = await inputNormsOf(
     model,
-    batches,
+    calibrationBatches(model, trained, calibration),
     ({ labels: _, ...inputs }: ClassificationBatch) => void model.forward(inputs),
     ({ attentionMask }) => attentionMask,
   );

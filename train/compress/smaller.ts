@@ -77,6 +77,8 @@ export function checkWhole(op: string, { config }: Shrinkable): void {
       throw new Error(`${op}: layers of the model are changed already (${key}); take parts out before`);
   if ('early_exit_entropy' in config.extra)
     throw new Error(`${op}: the model has off-ramps behind its layers; take parts out before`);
+  if ('token_retention' in config.extra)
+    throw new Error(`${op}: tokens leave the model between its layers; take parts out before`);
 }
 
 /** Error: a number that is no layer, twice the same, or none at all. */
