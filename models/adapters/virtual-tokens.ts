@@ -321,7 +321,7 @@ function behindPrefix({ inputIds, ...rest }: DecoderInputs, tokens: VirtualToken
     batch,
     layer: (index) => ({ attend: attend(index), attendToSource }),
     positions: (length) => arange(count, count + length, 1, { dtype: 'i32' }),
-    textLength: undefined,
+    textLengths: () => undefined,
   };
   return { inputIds, cache };
 }

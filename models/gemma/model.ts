@@ -145,8 +145,8 @@ export class Gemma3TextModel extends GemmaKind<Gemma3TextConfig> {
     return new Gemma3Attention(config, { bias: config.attentionBias, scale: scaleOf(config), slidingWindow });
   }
 
-  protected override rotations(positions: Tensor, textLength?: Tensor): (layer: number) => Rotation | undefined {
-    const [full, local] = [super.rotations(positions, textLength), this.rotaryEmbLocal.forward(positions)];
+  protected override rotations(positions: Tensor, textLengths?: Tensor): (layer: number) => Rotation | undefined {
+    const [full, local] = [super.rotations(positions, textLengths), this.rotaryEmbLocal.forward(positions)];
     return (layer) => (layerType(this.config, layer, gemma3Layers) === 'full_attention' ? full(layer) : local);
   }
 }

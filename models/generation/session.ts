@@ -34,7 +34,7 @@ export class DecodingSession {
   /** The step that appends several tokens. */
   readonly #look: Compiled<[Tensor, Wanted], Tensor>;
   /** The step that takes a chunk of the prompts: the last hidden state of each row, (B, 1, D). */
-  readonly #chunk: Compiled<[ids: Tensor, counts: Tensor, lasts: Tensor, length: Tensor], Tensor>;
+  readonly #chunk: Compiled<[ids: Tensor, counts: Tensor, lasts: Tensor, lengths: Tensor], Tensor>;
   /** Tokens that the cache holds before those of each row; see `TokensAhead`. */
   readonly #ahead: number;
   /** The weights that computed those ahead. */
@@ -59,8 +59,8 @@ export class DecodingSession {
       return appendToken(decoder, this.#cache, ids, wanted);
     };
     const look = (ids: Tensor, wanted: Wanted): Tensor => nextOf(decoder, decoder.hidden(ids, this.#cache), wanted);
-    const chunk = (ids: Tensor, counts: Tensor, lasts: Tensor, length: Tensor): Tensor => {
-      const hidden = this.#cache.reading(length, () => decoder.hidden(ids, this.#cache)); // (B, T, D)
+    const chunk = (ids: Tensor, counts: Tensor, lasts: Tensor, lengths: Tensor): Tensor => {
+      const hidden = this.#cache.reading(lengths, () => decoder.hidden(ids, this.#cache)); // (B, T, D)
       this.#cache.advance(counts);
       return rowsAt(hidden, lasts);
     };
@@ -124,13 +124,15 @@ export class DecodingSession {
    */
   #read(rows: readonly (readonly number[])[], wanted: Wanted): Tensor {
     const longest = Math.max(...lengthsOf(rows));
+    // A row alone may go on from what the cache holds of it.
+    const lengths = i32(rows.length === 1 ? [this.#length] : lengthsOf(rows), [rows.length, 1]);
     let last: Tensor | undefined;
     for (let from = 0, size; from < longest; from += size) {
       size = chunkSize(longest - from, this.#decoder.positions);
       const parts = rows.map((row) => row.slice(from, from + size!));
       const counts = lengthsOf(parts);
       const lasts = counts.map((count) => Math.max(count - 1, 0));
-      const hidden = this.#chunk(padded(parts, size), vector(counts), i32(lasts, [this.batch, 1]), this.#length);
+      const hidden = this.#chunk(padded(parts, size), vector(counts), i32(lasts, [this.batch, 1]), lengths);
       // A row that ended before has its last state already.
       last = last && counts.includes(0) ? where(gt(i32(counts, [this.batch, 1, 1]), 0), hidden, last) : hidden;
     }
@@ -155,7 +157,7 @@ export class DecodingSession {
     if (this.capacity < this.#decoder.positions) this.#grow(this.#length);
     if (this.#decoder.switchAt !== undefined)
       this.#rows = ids.map((id, row) => [...this.#rows[from?.[row] ?? row]!, id]);
-    const switches = this.#switched(this.#length) && !this.#switched(this.#length - 1);
+    const switches = this.#rows.some(({ length }) => this.#switched(length) && !this.#switched(length - 1));
     const result = noGrad(() => {
       if (!switches) return this.#step(i32(ids, [this.batch, 1]), from && i32(from, [this.batch]), wanted);
       this.#clear();

@@ -135,8 +135,8 @@ export class SmolLM3Model extends LlamaKind<SmolLM3Config> {
     return new ProjectedAttention(config, { bias: config.attentionBias, slidingWindow });
   }
 
-  protected override rotations(positions: Tensor, textLength?: Tensor): (layer: number) => Rotation | undefined {
-    const all = super.rotations(positions, textLength);
+  protected override rotations(positions: Tensor, textLengths?: Tensor): (layer: number) => Rotation | undefined {
+    const all = super.rotations(positions, textLengths);
     return (layer) => (turns(this.config, layer) ? all(layer) : undefined);
   }
 }

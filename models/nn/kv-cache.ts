@@ -10,6 +10,7 @@ import {
   le,
   logicalAnd,
   maskValue,
+  max,
   reshape,
   scaledDotProductAttention,
   sub,
@@ -51,8 +52,8 @@ export interface TokensBefore {
   layer(index: number): LayerCache;
   /** Positions of `count` new tokens in each row, i32 (B, count) or (count). */
   positions(count: number): Tensor;
-  /** Tokens of the longest text, [], where that is not what the last new token says. */
-  readonly textLength: Tensor | undefined;
+  /** How long texts are that have new tokens at `positions`, (B, 1); undefined where the longest says. */
+  textLengths(positions: Tensor): Tensor | undefined;
 }
 
 /**
@@ -73,7 +74,7 @@ export class KeyValueCache implements TokensBefore {
   /** Of an encoder-decoder: what it attends to. */
   readonly source: SourceCache;
   #capacity: number;
-  #textLength: Tensor | undefined;
+  #textLengths: Tensor | undefined;
   readonly #layers: CachedLayer[] = [];
 
   constructor(batch: number, capacity: number) {
@@ -110,21 +111,20 @@ export class KeyValueCache implements TokensBefore {
   }
 
   /**
-   * Runs fn, which reads a part of texts whose longest will have `length` tokens, []: positions of some
-   * models depend on it. Otherwise a text is as long as its last new token says.
+   * Runs fn, which reads a part of texts that will have so many tokens, (B, 1): positions of some models
+   * depend on it. Otherwise a text is as long as its last new token says.
    */
-  reading<T>(length: Tensor, fn: () => T): T {
-    this.#textLength = length;
+  reading<T>(lengths: Tensor, fn: () => T): T {
+    this.#textLengths = lengths;
     try {
       return fn();
     } finally {
-      this.#textLength = undefined;
+      this.#textLengths = undefined;
     }
   }
 
-  /** See `reading`. */
-  get textLength(): Tensor | undefined {
-    return this.#textLength;
+  textLengths(positions: Tensor): Tensor {
+    return this.#textLengths ?? add(max(positions, -1, { keepDims: true }), 1);
   }
 
   /** Counts new tokens, which every layer has written: an i32 tensor, [] or [B]. */

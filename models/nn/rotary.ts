@@ -16,6 +16,7 @@ import {
   sin,
   sub,
   tensor,
+  unsqueeze,
   where,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
@@ -211,7 +212,8 @@ const step = 256;
  * Cosines and sines come from two small tables made in f64 on the host, of the multiples of 256 and of what
  * is left, by the sum of angles: exact to rounding at any position, where a device's sine loses all digits of
  * a large angle and one table would hold 64 MiB at 131072 positions. Scalings that depend on the length of a
- * text (longrope, dynamic) take that of the longest text of a batch, on the device, as Transformers does.
+ * text (longrope, dynamic) take it on the device: of the longest text of a batch, as Transformers does; in
+ * generation of each, so that a text does not depend on those beside it.
  *
  * @example
  * const rotary = new RotaryEmbedding(8, { maxPositions: 128 });
@@ -253,17 +255,17 @@ export class RotaryEmbedding extends Module {
   }
 
   /**
-   * The rotation of tokens at `positions`, whole numbers (T) or (B, T), in a text of so many tokens, []; by
-   * default the last of these is its last.
+   * The rotation of tokens at `positions`, whole numbers (T) or (B, T), in texts of so many tokens, (B, 1);
+   * by default the last of these is the last of all texts.
    */
-  override forward(positions: Tensor, textLength?: Tensor): Rotation {
+  override forward(positions: Tensor, textLengths?: Tensor): Rotation {
     const short = this.#fromTables(positions, this.coarse, this.fine);
     if (!this.longCoarse && !this.#stretch) return rotationOf(positions, short);
-    const length = textLength ? cast(textLength, 'f32') : add(max(cast(positions, 'f32')), 1); // []
+    const length = reshape(cast(textLengths ?? add(max(positions), 1), 'f32'), [-1, 1]); // (1, 1) or (B, 1)
     const long = this.longCoarse
       ? this.#fromTables(positions, this.longCoarse, this.longFine!)
       : this.#stretched(positions, length);
-    const isLong = gt(length, this.switchAt);
+    const isLong = unsqueeze(gt(length, this.switchAt), -1);
     return rotationOf(positions, [where(isLong, long[0], short[0]), where(isLong, long[1], short[1])]);
   }
 
@@ -278,13 +280,14 @@ export class RotaryEmbedding extends Module {
     return [sub(mul(ca, cb), mul(sa, sb)), add(mul(sa, cb), mul(ca, sb))];
   }
 
-  /** The same for a text of so many tokens, [], more than `switchAt`. */
+  /** The same for texts of so many tokens, (1, 1) or (B, 1), more than `switchAt`. */
   #stretched(positions: Tensor, length: Tensor): readonly [cos: Tensor, sin: Tensor] {
     const { factor, frequencies } = this.#stretch!;
     const pairs = frequencies.length;
     const ratio = sub(mul(maximum(length, this.switchAt), factor / this.switchAt), factor - 1);
     const powers = tensor(frequencies.map((_, i) => (-2 * i) / (2 * pairs - 2)));
-    const turns = mul(tensor(frequencies.map((f) => f / (2 * Math.PI))), exp(mul(log(ratio), powers))); // [D/2]
+    const lower = exp(mul(log(unsqueeze(ratio, -1)), powers)); // (..., 1, D/2)
+    const turns = mul(tensor(frequencies.map((f) => f / (2 * Math.PI))), lower);
     const all = mul(reshape(cast(positions, 'f32'), [...positions.shape, 1]), turns); // (..., D/2)
     const angle = mul(sub(all, floor(all)), 2 * Math.PI);
     return [cos(angle), sin(angle)];

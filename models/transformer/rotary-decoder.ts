@@ -256,8 +256,8 @@ export abstract class RotaryDecoder<
   }
 
   /** What turns queries and keys of each layer at these positions, (T) or (B, T); see `RotaryEmbedding`. */
-  protected rotations(positions: Tensor, textLength?: Tensor): (layer: number) => Rotation | undefined {
-    const rotation = this.rotaryEmb.forward(positions, textLength);
+  protected rotations(positions: Tensor, textLengths?: Tensor): (layer: number) => Rotation | undefined {
+    const rotation = this.rotaryEmb.forward(positions, textLengths);
     return () => rotation;
   }
 
@@ -267,7 +267,7 @@ export abstract class RotaryDecoder<
     const length = inputIds.shape[1]!;
     const { positionIds = cache?.positions(length) ?? arange(0, length) } = inputs;
     const x = hookPoint('hook_embed', this.embed(inputIds)); // (B, T, D)
-    const rotations = this.rotations(positionIds, cache?.textLength);
+    const rotations = this.rotations(positionIds, cache?.textLengths(positionIds));
     const mask = attentionMask && additiveMask(attentionMask, x.dtype); // (B, 1, 1 or T, T)
     return runLayers(x, this.layers, {
       ...inputs,
