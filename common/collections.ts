@@ -71,24 +71,34 @@ export class Heap<T> {
 }
 
 /**
- * A Map of strings that begins anew when it holds `limit` entries, so that endless corpora do not fill the
- * memory.
+ * A Map of strings that holds at most `limit` entries, so that endless corpora do not fill the memory: those
+ * asked for last, at least half of them.
  */
 export class BoundedCache<T> {
-  private readonly map = new Map<string, T>();
+  private recent = new Map<string, T>();
+  private older = new Map<string, T>();
   private readonly limit: number;
 
   constructor(limit: number) {
     this.limit = limit;
   }
 
+  get size(): number {
+    return this.recent.size + this.older.size;
+  }
+
   get(key: string): T | undefined {
-    return this.map.get(key);
+    const found = this.recent.get(key);
+    if (found !== undefined || !this.older.has(key)) return found;
+    const again = this.older.get(key)!;
+    this.set(key, again);
+    return again;
   }
 
   set(key: string, value: T): void {
-    if (this.map.size >= this.limit) this.map.clear();
-    this.map.set(ownCopy(key), value);
+    if (this.recent.size >= this.limit / 2) [this.older, this.recent] = [this.recent, new Map<string, T>()];
+    this.older.delete(key);
+    this.recent.set(ownCopy(key), value);
   }
 }
 

@@ -1,5 +1,8 @@
+import { BoundedCache } from '../common/collections.ts';
+import { collector } from '../common/collector.ts';
 import type { Binding } from './buffers.ts';
 import type { Dispatch } from './dispatch.ts';
+import { GpuError } from './errors.ts';
 import type { Pipeline } from './pipelines.ts';
 
 /**
@@ -8,12 +11,24 @@ import type { Pipeline } from './pipelines.ts';
  */
 export const maxParamBytes = 512;
 
-/**
- * Many times those of a large model's step, for loops that leave their tensors to be collected. Mesa's
- * software driver has a mapping of memory for each, of which Linux allows a process 65,530: one more, and the
- * driver aborts.
- */
+/** Many times those of a large model's step, for loops that leave their tensors to be collected. */
 const capacity = 16384;
+
+/**
+ * Bind groups in JavaScript's hands, kept or not collected yet. Mesa's software driver has a mapping of
+ * memory for each, of which Linux allows a process 65,530: one more ends it. Collectors do not see these, so
+ * from `many` on one is called now and then; what it finds goes in the next turn of the event loop.
+ */
+let alive = 0;
+const [many, most] = [24576, 45056];
+const gone = new FinalizationRegistry<undefined>(() => void alive--);
+
+function count(group: GPUBindGroup): void {
+  const mend = 'await what is read back (`await loss.item()`) in the loop, or let compiled functions go';
+  if (alive >= most) throw new GpuError(`${alive} bind groups, all that a software driver has memory for: ${mend}`);
+  gone.register(group, undefined);
+  if (++alive >= many && alive % (capacity / 2) === 0) collector()?.();
+}
 
 /**
  * Bind groups by layout and by what they bind, since making one costs more than the dispatch. Parameters lie
@@ -22,14 +37,16 @@ const capacity = 16384;
 export class BindGroups {
   private readonly device: GPUDevice;
   private readonly uniforms: GPUBuffer | undefined;
+  private readonly isSoftware: boolean;
   private readonly ids = new WeakMap<GPUBuffer, number>();
-  private readonly groups = new Map<string, GPUBindGroup>();
+  private readonly groups = new BoundedCache<GPUBindGroup>(capacity);
   private nextId = 0;
 
   /** `uniforms`: undefined where no dispatch has parameters. */
-  constructor(device: GPUDevice, uniforms: GPUBuffer | undefined) {
+  constructor(device: GPUDevice, uniforms: GPUBuffer | undefined, isSoftware: boolean) {
     this.device = device;
     this.uniforms = uniforms;
+    this.isSoftware = isSoftware;
   }
 
   get({ layout }: Pipeline, { name, params }: Dispatch, bindings: readonly Binding[]): GPUBindGroup {
@@ -47,7 +64,7 @@ export class BindGroups {
     if (params.byteLength > 0)
       entries.push({ binding: bindings.length, resource: { buffer: this.uniforms!, size: maxParamBytes } });
     const group = this.device.createBindGroup({ label: name, layout: layout.group, entries });
-    if (this.groups.size >= capacity) this.groups.clear();
+    if (this.isSoftware) count(group);
     this.groups.set(key, group);
     return group;
   }

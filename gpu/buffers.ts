@@ -11,6 +11,8 @@ export interface Allocation {
   readonly bytes: number;
   /** Name of the op that made it, for `memory()`. */
   readonly label: string;
+  /** The buffer has no room for other sizes. */
+  readonly exact: boolean;
 }
 
 /**
@@ -112,7 +114,8 @@ export class BufferPool {
 
   /**
    * Memory of at least `bytes`, contents undefined. `avoid`: buffers that must not be reused right now.
-   * `exact`: no room for other sizes, for what is planned and kept. A buffer may exceed one binding.
+   * `exact`: no room for other sizes, for what is planned and kept; given back to the driver when released,
+   * since hardly another request would have its size. A buffer may exceed one binding.
    */
   acquire(bytes: number, label: string, { avoid, exact = false }: AcquireOptions = {}): Allocation {
     const { maxBufferSize, maxStorageBufferBindingSize } = this.device.limits;
@@ -125,7 +128,7 @@ export class BufferPool {
       ? Math.max(16, Math.ceil(bytes / 16) * 16)
       : sizeClass(bytes, bytes <= maxStorageBufferBindingSize ? maxStorageBufferBindingSize : most);
     const buffer = this.take(size, avoid) ?? this.create(size, label);
-    const allocation: Allocation = { buffer, bytes, label };
+    const allocation: Allocation = { buffer, bytes, label, exact };
     this.used.add(allocation);
     this.live += bytes;
     this.peak = Math.max(this.peak, this.live);
@@ -138,18 +141,16 @@ export class BufferPool {
     this.live -= allocation.bytes;
     const { buffer, bytes, label } = allocation;
     if (debugLevel >= 4) debugMemory('give', bytes, label, this.live, this.peak);
-    if (this.faults.refuses(buffer)) {
-      this.faults.drop(buffer);
-      this.reserved -= buffer.size;
-      return;
-    }
-    this.put(buffer);
-  }
-
-  private put(buffer: GPUBuffer): void {
+    if (allocation.exact || this.faults.refuses(buffer)) return this.end(buffer);
     let heap = this.free.get(buffer.size);
     if (!heap) this.free.set(buffer.size, (heap = new Heap((a, b) => a.age < b.age)));
     heap.push(this.ages.get(buffer)!);
+  }
+
+  private end(buffer: GPUBuffer): void {
+    this.reserved -= buffer.size;
+    if (this.faults.refuses(buffer)) this.faults.drop(buffer);
+    else this.destroy(buffer);
   }
 
   /** The oldest free buffer of a size that may be used now. */
@@ -168,13 +169,7 @@ export class BufferPool {
 
   /** Gives free buffers back to the driver. */
   emptyCache(): void {
-    for (const heap of this.free.values())
-      for (let one = heap.pop(); one; one = heap.pop()) {
-        const { buffer } = one;
-        this.reserved -= buffer.size;
-        if (this.faults.refuses(buffer)) this.faults.drop(buffer);
-        else this.destroy(buffer);
-      }
+    for (const heap of this.free.values()) for (let one = heap.pop(); one; one = heap.pop()) this.end(one.buffer);
     this.free.clear();
   }
 

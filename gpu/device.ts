@@ -174,7 +174,7 @@ export class Gpu {
 
   /** Makes dispatches that run again and again on the same buffers; `replay` runs them. */
   record(inputs: readonly RecordingInput[]): Recording {
-    const make = (): Recording => new Recording(this.device, this.pipelines, inputs);
+    const make = (): Recording => new Recording(this.device, this.pipelines, this.target.software, inputs);
     const isWaiting = this.faults.waits && this.faults.ungranted(inputs.flatMap(({ bindings }) => bindings));
     return isWaiting ? guarded(this.device, make).made : make();
   }

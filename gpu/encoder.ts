@@ -82,7 +82,7 @@ export class Encoder {
       size: arenaBytes + maxParamBytes,
       usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
     });
-    this.bindGroups = new BindGroups(device, this.arena);
+    this.bindGroups = new BindGroups(device, this.arena, target.software);
   }
 
   /**

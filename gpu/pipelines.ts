@@ -1,3 +1,4 @@
+import { BoundedCache } from '../common/collections.ts';
 import { debugLevel, debugShader } from './debug.ts';
 import type { Access, Dispatch } from './dispatch.ts';
 import { errorOf, GpuError, guarded, kernelError } from './errors.ts';
@@ -17,20 +18,28 @@ export interface Pipeline {
 }
 
 /**
+ * Many times those of a large model's step and its evaluation. Drivers hold machine code for each: Mesa's
+ * software driver three mappings of memory, of which Linux allows a process 65,530.
+ */
+const capacity = 4096;
+
+/**
  * Compute pipelines keyed by their final source; layouts shared by all kernels that bind alike, so that bind
  * groups can be.
  */
 export class PipelineCache {
   private readonly device: GPUDevice;
   /** Or the error of a kernel that the device refused. */
-  private readonly pipelines = new Map<string, Pipeline | GpuError>();
+  private readonly pipelines: BoundedCache<Pipeline | GpuError>;
   private readonly layouts = new Map<string, Layout>();
 
-  constructor(device: GPUDevice) {
+  /** Keeps at most `limit` pipelines. */
+  constructor(device: GPUDevice, limit = capacity) {
     this.device = device;
+    this.pipelines = new BoundedCache(limit);
   }
 
-  /** How many distinct shaders were compiled: each costs the driver tens of milliseconds once. */
+  /** How many shaders are kept compiled: each costs the driver tens of milliseconds once. */
   get size(): number {
     return this.pipelines.size;
   }
@@ -63,7 +72,7 @@ export class PipelineCache {
    */
   async prepare(dispatches: Iterable<Dispatch>): Promise<void> {
     const missing = new Map<string, Dispatch>();
-    for (const dispatch of dispatches) if (!this.pipelines.has(dispatch.wgsl)) missing.set(dispatch.wgsl, dispatch);
+    for (const dispatch of dispatches) if (!this.pipelines.get(dispatch.wgsl)) missing.set(dispatch.wgsl, dispatch);
     const compile = async (dispatch: Dispatch): Promise<void> => {
       const { name, wgsl } = dispatch;
       const { made, refusal } = guarded(this.device, () => {

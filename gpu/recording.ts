@@ -32,7 +32,7 @@ export class Recording {
   private readonly words: Uint32Array<ArrayBuffer>;
   private readonly draws: readonly { readonly word: number; readonly stream: number }[];
 
-  constructor(device: GPUDevice, pipelines: PipelineCache, inputs: readonly RecordingInput[]) {
+  constructor(device: GPUDevice, pipelines: PipelineCache, isSoftware: boolean, inputs: readonly RecordingInput[]) {
     this.device = device;
     const packed = packParams(inputs, device.limits.minUniformBufferOffsetAlignment);
     this.words = packed.words;
@@ -45,7 +45,7 @@ export class Recording {
       });
       device.queue.writeBuffer(this.uniforms, 0, packed.words);
     }
-    const groups = new BindGroups(device, this.uniforms);
+    const groups = new BindGroups(device, this.uniforms, isSoftware);
     this.steps = inputs.flatMap(({ dispatch, bindings, op }, i) => {
       if (dispatch.grid.includes(0)) return [];
       const made = pipelines.get(dispatch, op);
