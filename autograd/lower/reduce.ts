@@ -2,7 +2,7 @@ import type { Dtype } from '../../kernels/kernel.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
 import { collapse, contiguousLayout, sizeOf } from '../../kernels/layout.ts';
 import { plainSource } from '../../kernels/map/elements.ts';
-import { reduce } from '../../kernels/reduce.ts';
+import { reduce, sharesRows } from '../../kernels/reduce.ts';
 import type { ReduceKind } from '../../kernels/reduce.ts';
 import type { Axes, Bound, Lowering } from '../op.ts';
 import { isFloat } from '../tensor.ts';
@@ -10,7 +10,7 @@ import type { Tensor } from '../tensor.ts';
 import { sinkOf } from './elementwise.ts';
 
 /** With fewer outputs a reduction leaves the device idle: axes of at least `longAxis` are cut into runs. */
-const fewOutputs = 4096;
+const fewOutputs = ({ software, units }: Lowering['target']): number => (software ? 4096 : 1024 * units);
 const longAxis = 512;
 
 /** Returns the letters of a reduction over `axes` of x: rank 3 over axis 1 has x 'abc', y 'ac'. */
@@ -48,14 +48,20 @@ export function lowerReduce(
   // Axes that do not merge are reduced one after the other, the fastest first; the rest become kept ones
   // meanwhile.
   let outer = { shape: [...lengths.slice(0, -1), ...keptShape], strides: [...strides.slice(0, -1), ...keptStrides] };
+  const few = fewOutputs(lowering.target);
   let length = lengths[lengths.length - 1]!;
   let stride = strides[lengths.length - 1]!;
   for (let pending = lengths.length; pending > 0; pending--) {
     const count = sizeOf(outer.shape);
-    const run = count < fewOutputs && length >= longAxis ? runLength(count, length) : length;
+    const shares = sharesRows(lowering.target, source.bound.elements.compute, stride);
+    const run = shares
+      ? sharedRun(lowering.target.units, count, length)
+      : count < few && length >= longAxis
+        ? runLength(few, count, length)
+        : length;
     const runs = Math.ceil(length / run);
     const last = pending === 1 && runs === 1;
-    const shape = runs > 1 ? [runs, ...outer.shape] : outer.shape;
+    const shape = runs === 1 ? outer.shape : shares ? [...outer.shape, runs] : [runs, ...outer.shape];
     const into = last ? y : lowering.temporary(shape, partialDtype(y.dtype));
     const sink = last ? lowering.sink() : sinkOf(into);
     const attrs = { kind, ...outer, offset: source.offset, length, stride, run };
@@ -64,9 +70,9 @@ export function lowerReduce(
     source = { bound: flat(into), offset: 0 };
     if (runs > 1) {
       pending++; // the runs are an axis still to reduce
-      outer = { shape: outer.shape, strides: into.strides.slice(1) };
+      outer = { shape: outer.shape, strides: shares ? into.strides.slice(0, -1) : into.strides.slice(1) };
       length = runs;
-      stride = into.strides[0]!;
+      stride = into.strides.at(shares ? -1 : 0)!;
     } else {
       length = outer.shape[0]!;
       stride = into.strides[0]!;
@@ -79,8 +85,14 @@ export function lowerReduce(
  * Returns the length of a run, in whole vec4s: about the square root of the axis, so that both passes are
  * short.
  */
-function runLength(outputs: number, length: number): number {
-  const runs = Math.min(Math.ceil(length / 64), Math.ceil(fewOutputs / outputs), Math.ceil(Math.sqrt(length)));
+function runLength(few: number, outputs: number, length: number): number {
+  const runs = Math.min(Math.ceil(length / 64), Math.ceil(few / outputs), Math.ceil(Math.sqrt(length)));
+  return Math.ceil(length / runs / 4) * 4;
+}
+
+/** The same where a workgroup of a GPU takes a run: as many as keep it busy, each worth a workgroup. */
+function sharedRun(units: number, outputs: number, length: number): number {
+  const runs = Math.max(1, Math.min(Math.floor(length / 4096), Math.ceil((4 * units) / outputs)));
   return Math.ceil(length / runs / 4) * 4;
 }
 

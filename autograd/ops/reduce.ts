@@ -1,4 +1,4 @@
-import { argReduce } from '../../kernels/reduce.ts';
+import { argReduce, sharesPlaces } from '../../kernels/reduce.ts';
 import { sizeOf } from '../../kernels/layout.ts';
 import { normaliseAxes, normaliseAxis, requireFloat, show } from '../shapes.ts';
 import { lowerReduce, reduceAxes } from '../lower/reduce.ts';
@@ -88,6 +88,9 @@ export function min(x: Tensor, axes?: number | readonly number[], options: Reduc
   return extreme('min', x, axes, options);
 }
 
+/** Elements of a run of indices, on GPUs. */
+const placesOfRun = 2048;
+
 const argOp = defineOp<{ x: Tensor }, { y: Tensor }, { kind: 'argmax' | 'argmin'; axis: number }>({
   name: ({ kind }) => kind,
   infer({ x }, { kind, axis }) {
@@ -95,7 +98,16 @@ const argOp = defineOp<{ x: Tensor }, { y: Tensor }, { kind: 'argmax' | 'argmin'
       throw new ShapeError(`${kind}: axis ${axis} of ${show(x.shape)} is empty; it has no index`);
     return { y: { shape: x.shape.filter((_, i) => i !== axis), dtype: 'i32' } };
   },
-  lower: ({ emit }, { x }, { y }, attrs) => emit(argReduce, { x, y }, attrs),
+  lower({ emit, target, temporary }, { x }, { y }, attrs) {
+    const length = x.shape[attrs.axis]!;
+    const runs = Math.ceil(length / placesOfRun);
+    if (runs === 1 || !sharesPlaces(target, x, attrs.axis)) return emit(argReduce, { x, y }, attrs);
+    // One workgroup would wait for all of a vocabulary: others compare parts of it.
+    const shape = [...y.shape, runs];
+    const [values, places] = [temporary(shape, 'f32'), temporary(shape, 'i32')];
+    emit(argReduce, { x, y: places, values }, { ...attrs, run: placesOfRun });
+    emit(argReduce, { x: values, places, y }, { kind: attrs.kind, axis: y.shape.length });
+  },
   axes({ x }, { axis }) {
     // The reduced axis stays whole, because an index alone cannot be compared with that of another part.
     const letters = x.shape.map((_, i) => (i === axis ? 'X' : 'abcdefghijklmnopqrstuvwxyz'[i]!));

@@ -93,6 +93,10 @@ export const cases: readonly OpCase[] = [
   sum(f32([1030, 3]), 0, { loose: 10 }),
   sum(f32([600, 8]), 0, { loose: 10 }),
   sum(f32([2, 700, 4], 0, 1e6), 1),
+  // Rows that several workgroups of a GPU share, in whole vec4s and not.
+  sum(f32([2, 16400]), 1, { loose: 20 }),
+  sum(f32([3, 9001]), 1, { loose: 20 }),
+  sum(f32([2, 9000, 2]), [0, 1], { loose: 20 }),
   sum(f16([3, 6]), 1, { strided: false, loose: 3 }), // a sum of 6 numbers of size 2 is stored with an error of 2^-8
   sum(f16([2, 2048], 0, 1), 1, { strided: false }),
   sum(i32([3, 5], -9, 9), 0),
@@ -122,6 +126,11 @@ export const cases: readonly OpCase[] = [
   max(f32([4, 8]), 1),
   max(f32([]), undefined),
   max(f32([2, 1500]), 1),
+  max(f32([3, 9001]), 1),
+  max(values(Array.from({ length: 9001 }, (_, i) => (i === 8000 ? nan : -i))), undefined, {
+    grad: false,
+    note: 'NaN in the middle',
+  }),
   max(f32([0, 3]), 1, { grad: false }),
   max(i32([3, 5], -9, 9), 0),
   max(f16([3, 6]), 1, { strided: false }),
@@ -158,6 +167,15 @@ export const cases: readonly OpCase[] = [
       over(op, reduce, of, f32([]), undefined),
       over(op, reduce, of, i32([2, 9], -2, 2), 1, { note: 'first of equals' }),
       over(op, reduce, of, f16([3, 6]), 1, { strided: false }),
+      over(op, reduce, of, f32([3, 5001]), 1),
+      over(op, reduce, of, values(Array.from({ length: 4100 }, (_, i) => ((i * 7919) % 4099) % 50)), undefined, {
+        note: 'first of many equals',
+      }),
+      over(op, reduce, of, values(Array.from({ length: 4100 }, (_, i) => (i > 2500 && i % 3 === 0 ? nan : i % 9))), 0, {
+        note: 'first NaN of several',
+      }),
+      over(op, reduce, of, values(new Array<number>(300).fill(-inf)), 0, { note: 'all -infinity' }),
+      over(op, reduce, of, values(new Array<number>(300).fill(inf)), 0, { note: 'all infinity' }),
       over(op, reduce, of, values([1, nan, 2, nan, inf, -inf, inf, -inf], { shape: [2, 4] }), 1, { note: 'first NaN' }),
     ];
   }),
