@@ -2,6 +2,7 @@ import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attent
 import type { DecodeAttrs } from '../../kernels/attention/decode.ts';
 import { flashAttention } from '../../kernels/attention/forward.ts';
 import { widestHead } from '../../kernels/attention/walk.ts';
+import { wordsOf } from '../../kernels/quant/tokens.ts';
 import { requireFloat, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import { apply } from '../tape.ts';
@@ -14,7 +15,7 @@ import { permute } from './movement.ts';
 /** Tokens of the cache that one workgroup takes. */
 const span = 256;
 
-/** q [B, H, T, D], keys and values [B, Hkv, capacity, D], lengths i32 [] or [1] or [B]. */
+/** q [B, H, T, D], keys and values [B, Hkv, capacity, D or words of 8 bits], lengths i32 [] or [1] or [B]. */
 type Inputs = { q: Tensor; k: Tensor; v: Tensor; lengths: Tensor };
 
 /** y [B, T, H, D]. */
@@ -23,7 +24,8 @@ const decodeOp = defineOp<Inputs, { y: Tensor }, Omit<DecodeAttrs, 'span'>>({
   infer: ({ q }) => ({ y: { shape: [0, 2, 1, 3].map((axis) => q.shape[axis]!), dtype: q.dtype } }),
   autocast: ['q', 'k', 'v'],
   lower(lowering, { lengths, ...inputs }, { y }, attrs) {
-    const [q, k, v] = [inputs.q, inputs.k, inputs.v].map((x) => aligned(lowering, x)) as [Tensor, Tensor, Tensor];
+    const whole = (x: Tensor): Tensor => (x.dtype === 'u32' ? lowering.contiguous(x) : aligned(lowering, x));
+    const [q, k, v] = [inputs.q, inputs.k, inputs.v].map(whole) as [Tensor, Tensor, Tensor];
     const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
     if (tokens > 1) {
       const stats = lowering.temporary([batch, heads, tokens, 2], 'f32');
@@ -48,7 +50,8 @@ export type DecodeOptions = Pick<WeightOptions, 'scale' | 'slidingWindow' | 'sof
  * [B] for each, at least 1), itself the last of them, and token t sees t more. The length lies on the device,
  * so that a compiled step replays at any length. H is a multiple of Hkv: neighbouring query heads share a
  * head of the cache (Ainslie et al. 2023). D is a multiple of 4, at most 256. With T = 1 long caches are
- * split over the device and joined in order. No gradient.
+ * split over the device and joined in order. Caches of 8 bits, u32 as `writeCache` has them, are read as they
+ * lie. No gradient.
  *
  * @example
  * const [k, v] = [randn(1, 2, 16, 8), randn(1, 2, 16, 8)];
@@ -69,11 +72,12 @@ export function decodeAttention(
   const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
   if (q.ndim !== 4 || tokens === 0) fail(`queries ${show(q.shape)} must be [batch, heads, tokens, size of a head]`);
   for (const x of [kCache, vCache]) {
-    const fits = x.ndim === 4 && x.shape[0] === batch && x.shape[3] === width && x.dtype === q.dtype;
+    const stored = x.dtype === q.dtype ? width : x.dtype === 'u32' ? wordsOf(width) : NaN;
+    const fits = x.ndim === 4 && x.shape[0] === batch && x.shape[3] === stored && x.dtype === kCache.dtype;
     if (!fits || heads % x.shape[1]! !== 0 || x.shape.join() !== kCache.shape.join())
       fail(
         `caches ${kCache.dtype} ${show(kCache.shape)} and ${vCache.dtype} ${show(vCache.shape)} ` +
-          `must be ${q.dtype} [${batch}, a divisor of ${heads}, capacity, ${width}]`,
+          `must be ${q.dtype} [${batch}, a divisor of ${heads}, capacity, ${width}], or u32 of ${wordsOf(width)} words`,
       );
   }
   if (width % 4 !== 0 || width > widestHead)

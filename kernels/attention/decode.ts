@@ -2,14 +2,17 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, read, u32, write } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import type { Layout, Operand } from '../layout.ts';
-import { headBase, headParams, rowNumber, rowParams, scoringParams, vec4Of } from './operands.ts';
+import { headBase, headParams, rowNumber, rowParams, scoringParams, tokensOf, vec4Of } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget } from './operands.ts';
 import { each, walkCode } from './walk.ts';
 
 export interface DecodeOperands {
   /** [B, H, 1, D]. */
   readonly q: Operand;
-  /** The cache, [B, Hkv, capacity, D]: H / Hkv neighbouring query heads share one of its heads. */
+  /**
+   * The cache, [B, Hkv, capacity, D], or in 8 bits, see `AttentionOperands`: H / Hkv neighbouring query
+   * heads share one of its heads.
+   */
   readonly k: Operand;
   readonly v: Operand;
   /** i32, how many of the cache's tokens count: [B], or [] or [1] for all. */
@@ -52,7 +55,7 @@ function common(operands: DecodeOperands, attrs: DecodeAttrs) {
   };
   return {
     bindings: [
-      ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
+      ...tokensOf(operands).bindings,
       read('lengths', 'i32'),
       y ? write('y', vec4Of(y)) : write('partial', 'vec4<f32>'),
     ],
@@ -69,8 +72,9 @@ function common(operands: DecodeOperands, attrs: DecodeAttrs) {
     },
     cost: {
       flops: 4 * batch * own * group * capacity * width,
-      bytes: 2 * batch * own * capacity * width * bytesOf(q.dtype),
+      bytes: 2 * batch * own * capacity * k.shape[3]! * bytesOf(k.dtype),
     },
+    declarations: tokensOf(operands).functions,
   };
 }
 
@@ -99,7 +103,7 @@ const capped = ({ softCap }: DecodeAttrs, score: string, type: string): string =
  */
 function lanes(operands: DecodeOperands, attrs: DecodeAttrs): Dispatch {
   const { batch, own, group, width, parts } = sizesOf(operands);
-  const code = walkCode({ lanes: 8, rows: 1, share: 1, tile: 0 }, width);
+  const code = walkCode({ lanes: 8, rows: 1, share: 1, tile: 0 }, width, tokensOf(operands).four);
   const columns = width / 4;
   const sum = code.accumulate('o', () => 'w0[e]', 'v', 1);
   const block = `
@@ -158,15 +162,18 @@ function workgroup(operands: DecodeOperands, attrs: DecodeAttrs): Dispatch {
   const columns = width / 4;
   // Threads that sum one column, each over every runners-th token.
   const runners = Math.max(1, Math.floor(threads / columns));
+  const { four } = tokensOf(operands);
+  const shared = common(operands, attrs);
   return kernel({
     name: 'decodeAttention.workgroup',
-    ...common(operands, attrs),
+    ...shared,
     workgroup: threads,
     groups: batch * own * group * parts,
     declarations: `
 var<workgroup> scratch: array<f32, ${threads}>;
 var<workgroup> weights: array<f32, ${threads}>;
 var<workgroup> sums: array<vec4<f32>, ${threads}>;
+${shared.declarations}
 ${treeOf('largest', 'max(a, b)')}
 ${treeOf('total', 'a + b')}`,
     body: `
@@ -185,7 +192,7 @@ for (var at = begin; at < (part + 1u) * p.span; at += ${threads}u) {
   if (token < end) {
     let key = kBase + i32(token) * p.kt;
     var sum = vec4<f32>();
-    for (var c = 0; c < ${columns}; c++) { sum = fma(vec4<f32>(q[first + c]), vec4<f32>(k[key + c]), sum); }
+    for (var c = 0; c < ${columns}; c++) { sum = fma(vec4<f32>(q[first + c]), ${four('k', 'key', 'c')}, sum); }
     s = ((sum.x + sum.y) + (sum.z + sum.w)) * p.scale;
     ${capped(attrs, 's', 'f32')}
   }
@@ -199,7 +206,7 @@ for (var at = begin; at < (part + 1u) * p.span; at += ${threads}u) {
   if (runner < ${runners}u) {
     for (var e = runner; e < ${threads}u; e += ${runners}u) {
       if (at + e >= end) { break; }
-      o = fma(vec4<f32>(weights[e]), vec4<f32>(v[vBase + i32(at + e) * p.vt + i32(column)]), o);
+      o = fma(vec4<f32>(weights[e]), ${four('v', 'vBase + i32(at + e) * p.vt', 'i32(column)')}, o);
     }
   }
   workgroupBarrier();

@@ -10,6 +10,7 @@ import {
   inputBases,
   inputBindings,
   sizesOf,
+  tokensOf,
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, ForwardOperands } from './operands.ts';
@@ -27,7 +28,8 @@ export function flashAttention(operands: ForwardOperands, attrs: AttentionAttrs,
   const { causal } = attrs;
   const { batch, heads, queries, width } = sizesOf(operands);
   const walk = chooseWalk(target, 2, width);
-  const code = walkCode(walk, width);
+  const tokens = tokensOf(operands);
+  const code = walkCode(walk, width, tokens.four);
   const scores = scoreCode(operands, attrs, code, 'queries', 4);
   const [first, end] = keyRange(operands, attrs, rowsOf(walk));
   const softmax = (r: number): string => `
@@ -58,7 +60,7 @@ stats[to + 1u] = select(log(l${r}), 0.0, deaf${r});
     workgroup: threadsOf(walk),
     groups: batch * heads * Math.ceil(queries / rowsOf(walk)),
     cost: forwardCost(operands, attrs),
-    declarations: `${code.shared(1)}\n${keepFunctions(attrs)}`,
+    declarations: `${code.shared(1)}\n${keepFunctions(attrs)}\n${tokens.functions}`,
     body: `${code.place('group', 'p.tq', causal)}
 ${inputBases(operands)}
 ${headBase('y')}

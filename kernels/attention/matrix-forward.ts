@@ -1,6 +1,7 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, write } from '../kernel.ts';
 import { attentionParams, forwardCost, headBase, headParams, inputBases, sizesOf, vec4Of } from './operands.ts';
+import { tokensOf } from './operands.ts';
 import type { AttentionAttrs, ForwardOperands } from './operands.ts';
 import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, rowRanges, scoreCode } from './scores.ts';
 import {
@@ -29,6 +30,7 @@ export function flashAttentionMatrices(operands: ForwardOperands, attrs: Attenti
   const { batch, heads, queries, width } = sizesOf(operands);
   const { matrix, rows, keys } = tile;
   const { M, N, K } = matrix;
+  const { bytes, four, functions } = tokensOf(operands);
   const code = matrixCode(tile, width);
   const { counts, lanes, load, multiplyAdd, store } = code;
   const places = queryPlaces(tile, width, 1);
@@ -67,7 +69,8 @@ kept_w${u} = ${scores.dropped(0, 'w0')}; }`;
     builtins: code.builtins,
     declarations: `var<workgroup> stage: array<vec4<u32>, ${places.size}>;
 var<workgroup> grow: u32;
-${keepFunctions(attrs)}`,
+${keepFunctions(attrs)}
+${functions}`,
     body: `${code.place('group', 'p.tq', attrs.causal)}
 let own0 = min(ownRow, p.tq - 1u);
 ${inputBases(operands)}
@@ -89,8 +92,8 @@ let begin = ${begin};
 let end = ${end};
 for (var first = begin; first < end; first += ${keys}u) {
 workgroupBarrier();
-${code.stage('k', 0, 'first', keys, 'p.tk')}
-${code.stage('v', places.second, 'first', keys, 'p.tk')}
+${code.stage('k', 0, 'first', keys, 'p.tk', bytes ? four : undefined)}
+${code.stage('v', places.second, 'first', keys, 'p.tk', bytes ? four : undefined)}
 if (lane == 0u) { grow = 0u; }
 workgroupBarrier();
 for (var j = 0u; j < ${keys / N}u; j++) {

@@ -1,8 +1,8 @@
 import type { SubgroupMatrix } from '../../gpu/device.ts';
 import { read } from '../kernel.ts';
 import type { Binding } from '../kernel.ts';
-import { inputBindings, readsEights, sizesOf } from './operands.ts';
-import type { AttentionOperands, AttentionTarget } from './operands.ts';
+import { inputBindings, readsEights, sizesOf, tokensOf } from './operands.ts';
+import type { AttentionOperands, AttentionTarget, ReadFour } from './operands.ts';
 import { each } from './walk.ts';
 
 /**
@@ -91,7 +91,8 @@ export function matrixTile(
   const { workgroupMemory = 0, maxInvocations = 0 } = target;
   const { width } = sizesOf(operands);
   const { q, k, v } = operands;
-  if (software || q.dtype !== 'f16' || width > widest || ![q, k, v].every(readsEights)) return undefined;
+  const wholes = tokensOf(operands).bytes ? [q] : [q, k, v];
+  if (software || q.dtype !== 'f16' || width > widest || !wholes.every(readsEights)) return undefined;
   const [smallest, largest] = subgroupSizes;
   // 32 lanes where the device has them: the registers of a wider subgroup hold fewer of the matrices.
   const subgroupSize = Math.min(Math.max(32, smallest), largest);
@@ -123,14 +124,20 @@ export const tileName = (tile: MatrixTile): string => {
   return `subgroup.${M}x${N}x${K}.${rowsOfTile(tile)}x${tile.keys}`;
 };
 
-/** Bindings of queries, keys and values as vec4<u32>, and the mask's. */
+/** Bindings of queries, keys and values as vec4<u32> or words of 8 bits, and the mask's. */
 export function matrixBindings(operands: AttentionOperands): Binding[] {
   return inputBindings(operands).map((binding) =>
-    /^[qkv]$/.test(binding.name) ? read(binding.name, 'vec4<u32>') : binding,
+    /^[qkv]$/.test(binding.name) && binding.type !== 'u32' ? read(binding.name, 'vec4<u32>') : binding,
   );
 }
 
 export type MatrixCode = ReturnType<typeof matrixCode>;
+
+/** WGSL: two vec4<f32> as halves. */
+function eight(four: (u: 0 | 1) => string): string {
+  const half = (u: 0 | 1): string => `bitcast<vec2<u32>>(vec4<f16>(${four(u)}))`;
+  return `vec4<u32>(${half(0)}, ${half(1)})`;
+}
 
 /** WGSL of the parts that all passes share. `lines` is the pitch of the scores' lines. */
 export function matrixCode(tile: MatrixTile, width: number) {
@@ -197,12 +204,16 @@ let row = member / ${lanes}u; let part = member % ${lanes}u;
 let ownRow = start + subgroup * ${rows}u + row;`;
     },
 
-    /** Stages `count` tokens of a binding from `first` on; those from `length` on are zeros. */
-    stage: (name: string, at: number, first: string, count: number, length: string): string => `
+    /**
+     * Stages `count` tokens of a binding from `first` on; those from `length` on are zeros. `four` reads 8
+     * bits.
+     */
+    stage: (name: string, at: number, first: string, count: number, length: string, four?: ReadFour): string => `
 for (var e = lane; e < ${(count * width) / wide}u; e += ${subgroups * subgroupSize}u) {
 let t = ${first} + e / ${width / wide}u; let c = e % ${width / wide}u;
-let index = (${name}Base + i32(min(t, ${length} - 1u)) * p.${name}t) / 2 + i32(c);
-stage[${at}u + e / ${width / wide}u * ${pitch}u + c] = select(vec4<u32>(), ${name}[index], t < ${length});
+let begin = ${name}Base + i32(min(t, ${length} - 1u)) * p.${name}t;
+let value = ${four ? eight((u) => four(name, 'begin', `2 * i32(c) + ${u}`)) : `${name}[begin / 2 + i32(c)]`};
+stage[${at}u + e / ${width / wide}u * ${pitch}u + c] = select(vec4<u32>(), value, t < ${length});
 }`,
 
     /** Zeros, written: drivers leave matrices that a loop only declares as the last iteration left them. */
@@ -245,9 +256,6 @@ ${grid(rows / M, count, (i, j) => `${name}${i}_${first + j} = ${load('result', '
      * the first half of the place of as many f32.
      */
     halves: (name: string, length: number, place: string): string =>
-      each(length / wide, (i) => {
-        const half = (u: number): string => `bitcast<vec2<u32>>(vec4<f16>(${name}${u}))`;
-        return `stage[${place} + ${i}u] = vec4<u32>(${half(2 * i)}, ${half(2 * i + 1)});`;
-      }),
+      each(length / wide, (i) => `stage[${place} + ${i}u] = ${eight((u) => `${name}${2 * i + u}`)};`),
   };
 }

@@ -4,12 +4,14 @@ import { bytesOf, f32, i32, read, storedType, u32 } from '../kernel.ts';
 import type { Binding, Dtype, Param } from '../kernel.ts';
 import { sizeOf } from '../layout.ts';
 import type { Layout, Operand } from '../layout.ts';
+import { readFour } from '../quant/tokens.ts';
 import { drawParams } from '../random.ts';
 import type { Draw } from '../random.ts';
 
 /**
  * Queries, keys and values by head, f32 or f16, with any strides that `readsFours` accepts: they may be views
- * of one packed tensor [B, T, 3, H, D].
+ * of one packed tensor [B, T, 3, H, D]. Keys and values of a cache may have 8 bits, u32 [B, Hkv, Tk, words],
+ * see quant/tokens.ts; forward only.
  */
 export interface AttentionOperands {
   /** [B, H, Tq, D]. */
@@ -136,9 +138,27 @@ export function vec4Of({ dtype }: { readonly dtype: Dtype }): string {
   return `vec4<${storedType(dtype)}>`;
 }
 
-export function inputBindings({ q, mask, lengths, ranges }: AttentionOperands): Binding[] {
+/** WGSL: vec4 number `at` of a token that begins at `start`. */
+export type ReadFour = (name: string, start: string, at: string) => string;
+export const fourAsItIs: ReadFour = (name, start, at) => `vec4<f32>(${name}[${start} + ${at}])`;
+
+/** How queries, keys and values are bound, and the latter read: as they are, or in 8 bits. */
+export function tokensOf({ q, k }: Pick<AttentionOperands, 'q' | 'k'>) {
+  const bytes = k.dtype === 'u32';
+  const four: ReadFour = bytes ? (name, start, at) => `${name}Four(${start}, ${at})` : fourAsItIs;
+  const type = bytes ? 'u32' : vec4Of(q);
+  return {
+    bytes,
+    bindings: [read('q', vec4Of(q)), read('k', type), read('v', type)],
+    four,
+    /** WGSL functions that `four` calls. */
+    functions: bytes ? ['k', 'v'].map((name) => readFour(name, q.shape[3]!)).join('') : '',
+  };
+}
+
+export function inputBindings({ mask, lengths, ranges, ...tokens }: AttentionOperands): Binding[] {
   return [
-    ...['q', 'k', 'v'].map((name) => read(name, vec4Of(q))),
+    ...tokensOf(tokens).bindings,
     ...(mask ? [read('mask', storedType(mask.dtype))] : []),
     ...(lengths ? [read('lengths', 'i32')] : []),
     ...(ranges ? [read('ranges', 'vec2<u32>')] : []),
@@ -150,12 +170,13 @@ export function stepsOf({ shape, strides }: Layout): number[] {
   return strides.map((stride, axis) => (shape[axis] === 1 ? 0 : stride));
 }
 
-/** Parameters of operands [B, H, T, D], in units of vec4. */
-export function headParams(operands: Readonly<Record<string, Layout>>): Record<string, Param> {
+/** Parameters of operands [B, H, T, D], in units of vec4, or in words of 8 bits. */
+export function headParams(operands: Readonly<Record<string, Layout & { dtype?: Dtype }>>): Record<string, Param> {
   const params: Record<string, Param> = {};
   for (const [name, operand] of Object.entries(operands)) {
     const places = [operand.offset, ...stepsOf(operand)];
-    ['o', 'b', 'h', 't'].forEach((letter, i) => (params[`${name}${letter}`] = i32(places[i]! / 4)));
+    const unit = operand.dtype === 'u32' ? 1 : 4;
+    ['o', 'b', 'h', 't'].forEach((letter, i) => (params[`${name}${letter}`] = i32(places[i]! / unit)));
   }
   return params;
 }

@@ -1,3 +1,4 @@
+import { fourAsItIs } from './operands.ts';
 import type { AttentionTarget } from './operands.ts';
 
 /**
@@ -70,9 +71,9 @@ export type WalkCode = ReturnType<typeof walkCode>;
  * WGSL of the parts that all passes share: a thread's rows r = 0, 1, .. in registers as vec4s c = 0, 1, ..
  * (NAMEr_c), a walk along the other side's tokens in blocks of four (`at` the first of them), products of
  * rows with tokens, sums of tokens into rows. Scores, weights and the like, one for a row
- * and each token of a block, are vec4s NAMEr.
+ * and each token of a block, are vec4s NAMEr. `four` reads tokens of the other side.
  */
-export function walkCode(walk: Walk, width: number) {
+export function walkCode(walk: Walk, width: number, four = fourAsItIs) {
   const { rows, share, tile } = walk;
   const [threads, all] = [threadsOf(walk), rowsOf(walk)];
   /** vec4s of a row, of it in a thread, and from one staged token to the next. */
@@ -87,7 +88,7 @@ export function walkCode(walk: Walk, width: number) {
   const overhangs = (c: number): boolean => (c + 1) * share > columns;
   /** The thread's c-th vec4 of token e. */
   const tokenAt = (name: string, which: 0 | 1, c: number): string =>
-    tile > 0 ? `tile${which}[${name}At + ${column(c)}]` : `vec4<f32>(${name}[${name}At + ${column(c)}])`;
+    tile > 0 ? `tile${which}[${name}At + ${column(c)}]` : four(name, `${name}At`, column(c));
 
   return {
     walk,
@@ -145,7 +146,7 @@ ${each(chunks, store(r))}
     blocks(from: string, end: string, length: string, names: readonly [string, string], body: string): string {
       if (tile === 0) return `for (var at = ${from}; at < ${end}; at += 4u) {\n${body}\n}`;
       const stage = names.map((name, i) => {
-        const value = `vec4<f32>(${name}[${name}Base + token * p.${name}t + column])`;
+        const value = four(name, `${name}Base + token * p.${name}t`, 'column');
         return `tile${i}[e] = ${pitch === columns ? value : `select(vec4<f32>(), ${value}, column < ${columns})`};`;
       });
       return `for (var first = ${from}; first < ${end}; first += ${tile}u) {

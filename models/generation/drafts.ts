@@ -70,9 +70,9 @@ export async function* withDrafts<T>(
   else if (!assistantModel) yield* fn(new DraftingSession(session, lookup(settled)));
   else {
     check(assistantModel, vocabSize);
-    yield* withSession(assistantModel, 1, capacity, (own) =>
-      fn(new DraftingSession(session, assistant(own, settled.numAssistantTokens))),
-    );
+    const { numAssistantTokens: most, cacheDtype } = settled;
+    const run = (own: DecodingSession): AsyncGenerator<T> => fn(new DraftingSession(session, assistant(own, most)));
+    yield* withSession(assistantModel, 1, capacity, run, { cacheDtype });
   }
 }
 

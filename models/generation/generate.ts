@@ -4,6 +4,7 @@ import type { Generative } from './decoder.ts';
 import { withDrafts } from './drafts.ts';
 import type { GenerationOptions } from './options.ts';
 import { withSession } from './pool.ts';
+import type { SessionOptions } from './pool.ts';
 import { argmaxOf, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
 import type { Finish, Generated, GenerationHooks, Request, Row, TokenLogprob, TokenLogprobs } from './request.ts';
@@ -90,7 +91,8 @@ export async function generate(
 async function search(model: Generative, request: Request): Promise<Generated[]> {
   const texts: Generated[] = [];
   const { rows, capacity } = request;
-  const all = withSession(model, rows.length, capacity, (session) => beamSearch(session, request), namesOf(request));
+  const run = (session: DecodingSession): AsyncGenerator<Generated> => beamSearch(session, request);
+  const all = withSession(model, rows.length, capacity, run, sessionOptions(request, rows.length));
   for await (const text of all) texts.push(text);
   return texts;
 }
@@ -99,19 +101,17 @@ async function* stream(model: Generative, request: Request): AsyncGenerator<Gene
   const texts = request.rows.length * (request.settled.guidanceScale === 1 ? 1 : 2);
   const run = (session: DecodingSession): AsyncGenerator<GeneratedToken> =>
     withDrafts(session, request, (drafting) => decode(drafting, request));
-  const names = namesOf(request);
-  yield* withSession(
-    model,
-    texts,
-    request.capacity,
-    run,
-    names && (texts > names.length ? [...names, ...names] : names),
-  );
+  yield* withSession(model, texts, request.capacity, run, sessionOptions(request, texts));
 }
 
-/** The adapter of each row, where prompts have one each. */
-const namesOf = ({ rows, settled: { adapterNames } }: Request): string[] | undefined =>
-  adapterNames && rows.map(({ prompt }) => adapterNames[prompt]!);
+/** With the adapter of each row, where prompts have one each; with guidance there are twice as many rows. */
+function sessionOptions({ rows, settled }: Request, texts: number): SessionOptions {
+  const { adapterNames: names, cacheDtype } = settled;
+  return {
+    adapterNames: names && Array.from({ length: texts }, (_, i) => names[rows[i % rows.length]!.prompt]!),
+    cacheDtype,
+  };
+}
 
 async function* decode(
   session: Pick<DecodingSession, 'begin' | 'append'>,

@@ -4,6 +4,7 @@ import type { PeftModel } from '../adapters/peft-model.ts';
 import { evalMode } from '../module.ts';
 import type { Parameter } from '../parameter.ts';
 import type { Decoder, Generative } from './decoder.ts';
+import type { Settled } from './options.ts';
 import { DecodingSession } from './session.ts';
 
 interface Kept {
@@ -51,13 +52,16 @@ function withRows(decoder: Decoder, peft: () => PeftModel, rows: AdapterRows): D
   };
 }
 
+/** What a session is made for, beside its size: the adapter of each row, and the type of its cache. */
+export type SessionOptions = Pick<Settled, 'adapterNames' | 'cacheDtype'>;
+
 /** Runs fn with a session of the model, in evaluation mode, and keeps the session for the next call. */
 export async function* withSession<T>(
   model: Generative,
   batch: number,
   capacity: number,
   fn: (session: DecodingSession) => AsyncGenerator<T>,
-  adapterNames?: readonly string[],
+  { adapterNames, cacheDtype }: SessionOptions,
 ): AsyncGenerator<T> {
   const parameters = model.parameters();
   const list = idle.get(model) ?? [];
@@ -71,17 +75,16 @@ export async function* withSession<T>(
     kept.session.batch === batch &&
     (kept.rows === undefined) === (adapterNames === undefined) &&
     kept.session.capacity === wanted &&
+    kept.session.cacheDtype === cacheDtype &&
     kept.session.ahead === (decoder.ahead?.count ?? 0) &&
     kept.parameters.length === parameters.length &&
     kept.parameters.every((p, i) => p === parameters[i]);
   const at = list.findLastIndex(same);
   const rows = at >= 0 ? list[at]!.rows : adapterNames && new AdapterRows(batch);
+  const changes = (): number => changesOf(model, parameters);
+  const own = rows ? withRows(decoder, () => adaptersOf(model)!, rows) : decoder;
   const session =
-    at >= 0
-      ? list.splice(at, 1)[0]!.session
-      : new DecodingSession(rows ? withRows(decoder, () => adaptersOf(model)!, rows) : decoder, batch, wanted, () =>
-          changesOf(model, parameters),
-        );
+    at >= 0 ? list.splice(at, 1)[0]!.session : new DecodingSession(own, batch, wanted, changes, cacheDtype);
   if (rows) peft!.setRows(rows, adapterNames!);
   using _mode = evalMode(model);
   try {

@@ -152,10 +152,11 @@ function checkIds(settled: Settled, vocabSize: number, prompts: number, hasSourc
       `generate: decoderStartTokenId has ${decoderStartTokenId.length} ids for ${prompts} prompts; give one each, ` +
         'or one number',
     );
-  if (settled.guidanceScale !== 1 && hasSource)
+  const { guidanceScale, cacheDtype } = settled;
+  const given = guidanceScale !== 1 ? `guidanceScale ${guidanceScale}` : cacheDtype && `cacheDtype ${cacheDtype}`;
+  if (given && hasSource)
     throw new Error(
-      `generate: guidanceScale ${settled.guidanceScale} is for models that go on from a prompt, and this one reads a ` +
-        'source; set it to 1',
+      `generate: ${given} is for models that go on from a prompt, and this one reads a source; leave it out`,
     );
 }
 

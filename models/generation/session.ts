@@ -3,6 +3,7 @@ import { argmax, compile, gt, noGrad, reshape, scope, tensor, where } from '../.
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { KeyValueCache } from '../nn/kv-cache.ts';
 import { rowsAt } from '../nn/rows-at.ts';
+import type { CacheDtype } from '../nn/source-cache.ts';
 import type { Decoder } from './decoder.ts';
 
 /** The first tokens of a row. */
@@ -46,14 +47,22 @@ export class DecodingSession {
   /** What the cache holds of one row alone, and the weights that computed it. */
   #held: { readonly tokens: number[]; readonly weights: number } | undefined;
   readonly #weights: () => number;
+  readonly cacheDtype: CacheDtype;
 
   /** `weights` tells whether the model's weights were changed: a number that grows with each write. */
-  constructor(decoder: Decoder, batch: number, capacity: number, weights: () => number = () => 0) {
+  constructor(
+    decoder: Decoder,
+    batch: number,
+    capacity: number,
+    weights: () => number = () => 0,
+    cacheDtype?: CacheDtype,
+  ) {
+    this.cacheDtype = cacheDtype;
     this.batch = batch;
     this.#weights = weights;
     this.#decoder = decoder;
     this.#ahead = decoder.ahead?.count ?? 0;
-    this.#cache = new KeyValueCache(batch, this.#ahead + Math.min(capacity, decoder.positions));
+    this.#cache = new KeyValueCache(batch, this.#ahead + Math.min(capacity, decoder.positions), cacheDtype);
     const step = (ids: Tensor, from: Tensor | undefined, wanted: Wanted): Tensor => {
       if (from) this.#cache.reorder(from);
       return appendToken(decoder, this.#cache, ids, wanted);

@@ -24,6 +24,7 @@ export { MaskedLinear } from './masked.ts';
 export { LowRankLinear } from './low-rank.ts';
 export { KeyValueCache } from './kv-cache.ts';
 export type { LayerCache } from './kv-cache.ts';
+export type { CacheDtype } from './source-cache.ts';
 export { GroupNorm, LayerNorm, RMSNorm } from './norm.ts';
 export type { GroupNormOptions } from './norm.ts';
 export { PackedParameter } from './packed-parameter.ts';

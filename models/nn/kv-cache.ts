@@ -21,7 +21,7 @@ import {
 } from '../../autograd/index.ts';
 import type { AttentionOptions, Tensor } from '../../autograd/index.ts';
 import { cachedLayer, fitsDecoding, freeLayer, SourceCache } from './source-cache.ts';
-import type { CachedLayer } from './source-cache.ts';
+import type { CachedLayer, CacheDtype } from './source-cache.ts';
 
 /** How products of queries and keys become scores: of `scaledDotProductAttention`. */
 export type Scoring = Pick<AttentionOptions, 'scale' | 'slidingWindow' | 'softCap'>;
@@ -61,7 +61,9 @@ export interface TokensBefore {
  * b's tokens lie at 0 .. lengths[b] - 1, and what lies behind is never looked at. Prompts of several lengths
  * are padded on the right, where a causal model does not see the padding, and the tokens that follow
  * overwrite it. Lengths lie on the device: one compiled step replays at any. Layers with a sliding window
- * keep all tokens too, and look at the last ones only.
+ * keep all tokens too, and look at the last ones only. With 'int8' keys and values are rounded to 8 bits as
+ * they are written, a step for each token, head and 32 channels, and attention reads them so: half of the
+ * memory of f16, a quarter of that of f32. Not for attention with a bias.
  *
  * @example
  * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 50, nEmbd: 8, nLayer: 1, nHead: 2 }).eval();
@@ -76,8 +78,10 @@ export class KeyValueCache implements TokensBefore {
   #capacity: number;
   #textLengths: Tensor | undefined;
   readonly #layers: CachedLayer[] = [];
+  readonly #dtype: CacheDtype;
 
-  constructor(batch: number, capacity: number) {
+  constructor(batch: number, capacity: number, dtype?: CacheDtype) {
+    this.#dtype = dtype;
     this.lengths = zeros([batch], { dtype: 'i32' }).keep();
     this.source = new SourceCache(batch);
     this.#capacity = capacity;
@@ -168,7 +172,9 @@ export class KeyValueCache implements TokensBefore {
   #attend(index: number, [q, k, v]: readonly [Tensor, Tensor, Tensor], options: CacheAttendOptions = {}): Tensor {
     const [tokens, width] = [k.shape[2]!, k.shape[3]!];
     const { bias, ...scoring } = options;
-    const { keys, values } = (this.#layers[index] ??= cachedLayer(k, this.capacity));
+    if (bias && this.#dtype)
+      throw new Error('a cache of int8 does not take attention with a bias by distance; leave cacheDtype out');
+    const { keys, values } = (this.#layers[index] ??= cachedLayer(k, this.capacity, this.#dtype));
     writeCache(keys, k, this.lengths);
     writeCache(values, v, this.lengths);
     if (!bias && fitsDecoding(width)) return decodeAttention(q, keys, values, add(this.lengths, 1), scoring);

@@ -11,11 +11,15 @@ import {
 import type { Tensor } from '../../autograd/index.ts';
 import { within } from '../../autograd/context.ts';
 import { widestHead } from '../../kernels/attention/walk.ts';
+import { wordsOf } from '../../kernels/quant/tokens.ts';
 
 /** Whether the kernels for a cache take heads of this size. */
 export const fitsDecoding = (width: number): boolean => width % 4 === 0 && width <= widestHead;
 
-/** One layer's keys and values, (B, Hkv, capacity, D). */
+/** Keys and values of a cache in 8 bits, see kernels/quant/tokens.ts; undefined: in the layers' own type. */
+export type CacheDtype = 'int8' | undefined;
+
+/** One layer's keys and values, (B, Hkv, capacity, D), or words of 8 bits. */
 export interface CachedLayer {
   readonly keys: Tensor;
   readonly values: Tensor;
@@ -23,12 +27,18 @@ export interface CachedLayer {
 
 /**
  * Memory for the keys and values of tokens (B, Hkv, T, D). It outlives a capture that asks for it: it is made
- * at once.
+ * at once. Throws in one line for heads that 8 bits do not take.
  */
-export function cachedLayer(k: Tensor, capacity: number): CachedLayer {
+export function cachedLayer(k: Tensor, capacity: number, cacheDtype?: CacheDtype): CachedLayer {
   const [batch, heads, , width] = k.shape as [number, number, number, number];
+  if (cacheDtype && !fitsDecoding(width))
+    throw new Error(
+      `a cache of int8 takes heads whose size is a multiple of 4 up to ${widestHead}, and these have ${width}; leave ` +
+        'cacheDtype out',
+    );
+  const [stored, dtype] = cacheDtype ? ([wordsOf(width), 'u32'] as const) : ([width, k.dtype] as const);
   const make = (): Tensor =>
-    within({ recorder: undefined }, () => zeros([batch, heads, capacity, width], { dtype: k.dtype }).keep());
+    within({ recorder: undefined }, () => zeros([batch, heads, capacity, stored], { dtype }).keep());
   return { keys: make(), values: make() };
 }
 

@@ -6,10 +6,12 @@ import { fromHalf, toHalf } from '../../common/half.ts';
 import { acquire } from '../../gpu/index.ts';
 import { flashAttentionBackward, flashAttentionDelta } from '../../kernels/attention/backward.ts';
 import { flashAttention } from '../../kernels/attention/forward.ts';
+import { wordsOf } from '../../kernels/quant/tokens.ts';
 import { broadcastLayout, contiguousLayout } from '../../kernels/layout.ts';
 import type { Operand } from '../../kernels/layout.ts';
 import { Random } from '../../common/random.ts';
 import { AttentionReference } from '../support/attention.ts';
+import { inEightBits, wordsOfTokens } from '../support/int8-tokens.ts';
 import { build, get, total } from '../support/nd.ts';
 import type { Nd } from '../support/nd.ts';
 import { seed, uniform } from '../support/philox.ts';
@@ -263,8 +265,10 @@ test("sources for other devices' matrices are valid", async () => {
       const x = plain([1, 2, 100, width], 'f16');
       const [stats, perQuery] = [plain([1, 2, 100, 2], 'f32'), plain([1, 2, 100, 4], 'f32')];
       const attrs = { causal: true, scale: 1, dropout: 0.1, draw: { key: [0, 0], stream: 0 } } as const;
+      const packed = { ...contiguousLayout([1, 2, 100, wordsOf(width)]), dtype: 'u32' as const };
       for (const { name, wgsl } of [
         flashAttention({ q: x, k: x, v: x, y: x, stats }, attrs, target),
+        flashAttention({ q: x, k: packed, v: packed, y: x, stats }, attrs, target),
         flashAttentionBackward({ q: x, k: x, v: x, g: x, perQuery, dq: x, dk: x, dv: x }, attrs, target),
       ]) {
         assert.match(name, `.subgroup.${M}x${N}x${K}.`);
@@ -278,11 +282,13 @@ test("sources for other devices' matrices are valid", async () => {
   }
 });
 
-for (const [way, { target, cases, gap }] of Object.entries(ways))
-  test(`${way}: new tokens at a cache's end, with a window and without`, async () => {
+const endings = Object.entries(ways).flatMap(([way, how]) => [false, true].map((bytes) => ({ way, bytes, ...how })));
+
+for (const { way, bytes, target, cases, gap } of endings)
+  test(`${way}: new tokens at the end of a cache${bytes ? ' of 8 bits' : ''}, with a window and without`, async () => {
     if (cases.length === 0) return; // no matrices here
     const half = way === 'subgroup';
-    const [queries, keys, width, length] = [70, 150, half ? 16 : 64, 61];
+    const [queries, keys, width, length] = [70, 150, half ? 16 : bytes ? 100 : 64, 61];
     const random = new Random(6);
     const one = (): number => (half ? fromHalf(toHalf(random.normal())) : Math.fround(random.normal()));
     const normal = (tokens: number): Nd => build([batch, heads, tokens, width], one);
@@ -290,17 +296,24 @@ for (const [way, { target, cases, gap }] of Object.entries(ways))
       Stored,
       Stored,
     ];
-    const inputs = [normal(queries), normal(keys), normal(keys)] as const;
-    const stored = [qs.write(inputs[0]), ks.write(inputs[1]), ks.write(inputs[2]), Int32Array.from([-1, length])];
+    const given = [normal(queries), normal(keys), normal(keys)] as const;
+    const inputs = bytes ? ([given[0], inEightBits(given[1]), inEightBits(given[2])] as const) : given;
+    const packed = { ...contiguousLayout(wordsOfTokens(given[1]).shape, 3), dtype: 'u32' as const };
+    const write = (x: Nd): ArrayBufferView =>
+      bytes ? Uint32Array.from([1, 2, 3, ...wordsOfTokens(x).data]) : ks.write(x);
+    const stored = [qs.write(given[0]), write(given[1]), write(given[2]), Int32Array.from([-1, length])];
+    const k = bytes ? packed : ks.operand;
     const operands = {
-      ...{ q: qs.operand, k: ks.operand, v: ks.operand, y: qs.operand },
+      ...{ q: qs.operand, k, v: k, y: qs.operand },
       lengths: { ...contiguousLayout([1], 1), dtype: 'i32' as const },
       stats: { ...contiguousLayout([batch, heads, queries, 2]), dtype: 'f32' as const },
     };
     for (const slidingWindow of [undefined, 40]) {
       const attrs = { causal: true, scale: 0.3, slidingWindow };
       const sizes = [qs.words, batch * heads * queries * 2];
-      const [y] = await runKernelOutputs(flashAttention(operands, attrs, target), stored, sizes);
+      const forward = flashAttention(operands, attrs, target);
+      assert.match(forward.name, way);
+      const [y] = await runKernelOutputs(forward, stored, sizes);
       const seen = build([batch, 1, queries, keys], ([, , i, j]) =>
         Number(j! < length + i! && j! >= length + i! - (slidingWindow ?? keys)),
       );

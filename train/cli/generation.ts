@@ -54,6 +54,11 @@ export const decodingOptions = {
     min: 0,
     help: 'guess so many tokens that followed before, for texts that repeat their prompt; the text stays the same',
   },
+  cacheDtype: {
+    type: 'choice',
+    choices: ['int8'],
+    help: 'keys and values of the texts in 8 bits: a quarter of their memory in f32, half of that in f16',
+  },
   jsonSchema: { type: 'path', exists: 'file', help: 'each text is JSON that fits the JSON schema in this file' },
   regex: { type: 'string', help: 'each text matches this regular expression, as a whole' },
   ignoreEos: { type: 'boolean', help: 'go on after the token that ends texts' },
