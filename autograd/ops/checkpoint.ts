@@ -8,7 +8,8 @@ import { holdTensors } from '../tape.ts';
  * memory for more time (Chen et al. 2016, "Training deep nets with sublinear memory cost";
  * torch.utils.checkpoint). The second run draws the same random numbers, under the same autocast. fn may use
  * tensors from outside; it must do the same each time and change no state. Backward throws where the second
- * run applies other ops.
+ * run applies other ops. A compiled function plans its memory so; op by op inside of a `scope`, what fn made
+ * is given back at the scope's end only.
  *
  * @example
  * const x = tensor([0], { requiresGrad: true });

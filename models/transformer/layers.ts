@@ -1,6 +1,7 @@
-import { add } from '../../autograd/index.ts';
+import { add, checkpoint } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { hookPoint, inBlock } from '../hooks/points.ts';
+import type { Module } from '../module.ts';
 import type { Attended } from '../nn/attend.ts';
 import type { TokenInputs } from './inputs.ts';
 import type { DecoderOutput } from './outputs.ts';
@@ -35,13 +36,19 @@ export const addCrossAttention: Join = (x, attended) =>
 export const addFeedForward: Join = (x, made) => hookPoint('hook_resid_post', add(x, hookPoint('hook_mlp_out', made)));
 
 /** The layers of a Transformer, one after the other, on x (B, T, D), keeping what was asked for. */
-export function runLayers<L>(x: Tensor, layers: readonly L[], options: LayersOptions<L>): DecoderOutput {
+export function runLayers<L extends Pick<Module, 'training' | 'gradientCheckpointing'>>(
+  x: Tensor,
+  layers: readonly L[],
+  options: LayersOptions<L>,
+): DecoderOutput {
   const { run, norm, outputHiddenStates = false, outputAttentions = false, stack = 'blocks' } = options;
   const states = [x]; // (B, T, D) each
   const made: LayerOutput[] = [];
   for (const [i, layer] of layers.entries()) {
     const before = x;
-    const output = inBlock(`${stack}.${i}`, () => run(layer, hookPoint('hook_resid_pre', before), outputAttentions, i));
+    const compute = (): LayerOutput => run(layer, hookPoint('hook_resid_pre', before), outputAttentions, i);
+    const isKept = !(layer.training && layer.gradientCheckpointing);
+    const output = inBlock(`${stack}.${i}`, () => (isKept ? compute() : checkpoint(compute)));
     x = output.hidden; // (B, T, D)
     if (outputHiddenStates) states.push(x);
     if (outputAttentions) made.push(output);

@@ -165,7 +165,7 @@ function request(choices: Choices, { vocabSize, positions, isSeq2Seq }: DrawnMod
   if (kind !== 'plain') {
     sometimes('repetitionPenalty', () => choices.of([1.2, 3]));
     sometimes('encoderRepetitionPenalty', () => 1.5, 0.1);
-    sometimes('noRepeatNgramSize', () => choices.between(1, 3));
+    sometimes('noRepeatNgramSize', () => choices.between(2, 3));
     sometimes('encoderNoRepeatNgramSize', () => choices.between(2, 3), 0.1);
     sometimes('badWordsIds', () => [runs(), runs()]);
     sometimes('sequenceBias', () => [[runs(), choices.of([-3, 4])]]);

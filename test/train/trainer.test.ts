@@ -169,6 +169,30 @@ test('memory is told by kind: an adapter saves gradients and moments, smaller ba
   assert.ok(lora.total < few.total);
 });
 
+test('gradient checkpointing: the same numbers to the bit, with dropout and an adapter; less memory', async () => {
+  const runOf = async (gradientCheckpointing: boolean, options: Partial<TrainingRun['options']>, adapter: boolean) => {
+    await collectGarbage();
+    const output = folder();
+    const model = chainModel();
+    const trained = adapter ? addLora(model, { r: 2, targetModules: ['c_attn'] }) : model;
+    const more = { model: trained, task: chainTask(model, 3) };
+    const { steps, memory } = await small(output, { steps: 6, ...options, gradientCheckpointing }, more);
+    const name = adapter ? 'adapter_model.safetensors' : 'model.safetensors';
+    return { losses: steps.map(({ loss }) => loss), weights: readFileSync(join(output, name)), memory: memory! };
+  };
+  for (const [options, adapter] of [
+    [{}, false],
+    [{ accumulate: 2 }, false],
+    [{}, true],
+  ] as const) {
+    const [whole, again] = [await runOf(false, options, adapter), await runOf(true, options, adapter)];
+    assert.equal(again.losses, whole.losses);
+    assert.ok(again.weights.equals(whole.weights));
+    const [a, b] = [whole.memory.activations, again.memory.activations];
+    assert.ok(b < 0.85 * a, `${b} bytes of activations, ${a} where they are kept`);
+  }
+});
+
 test('accumulation: batches with few labels weigh less; the gradient is that of all rows as one batch', async () => {
   const model = chainModel(0);
   const parts = chainTask(model, 3);

@@ -26,7 +26,7 @@ import type {
 import { scheduleNames } from '../optim/schedules.ts';
 import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { resumeFlags } from '../trainer/run-state.ts';
-import { histogramFlag } from '../trainer/settings.ts';
+import { checkpointingFlag, histogramFlag } from '../trainer/settings.ts';
 import { UsageError } from './cli.ts';
 import type { Option, Parsed } from './cli.ts';
 
@@ -140,6 +140,7 @@ export const trainingFlags = {
   seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, order, dropout and split' },
   saveEvery: { type: 'int', default: 0, min: 0, help: 'steps between checkpoints; 0 for Ctrl-C only' },
   histogramEvery: histogramFlag,
+  gradientCheckpointing: checkpointingFlag,
   evaluationsPerEpoch: { type: 'int', default: 1, min: 1, help: 'how often the validation part is looked at' },
   ...resumeFlags,
 } as const satisfies Record<string, Option>;
@@ -198,8 +199,9 @@ export const virtualTokensOf = ({ peft, virtualTokens = 20 }: AdapterValues): nu
 /** The options for `trainEpochs`, without what else the flags say. */
 export function fineTuneOptions(values: Given & { readonly learningRate: number }): FineTuneOptions {
   const { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed } = values;
-  const { saveEvery, histogramEvery, evaluationsPerEpoch } = values;
+  const { saveEvery, histogramEvery, evaluationsPerEpoch, gradientCheckpointing = false } = values;
   const adapter = adapterOf(values);
   const options = { epochs, batchSize, learningRate, weightDecay, schedule, warmupRatio, maxGradNorm, seed };
-  return { ...options, saveEvery, histogramEvery, evaluationsPerEpoch, ...(adapter ? { adapter } : {}) };
+  const looks = { saveEvery, histogramEvery, evaluationsPerEpoch };
+  return { ...options, ...looks, gradientCheckpointing, ...(adapter ? { adapter } : {}) };
 }

@@ -27,6 +27,8 @@ export interface FineTuneOptions {
   readonly accumulate?: number;
   /** mixed: products in f16; default f32. */
   readonly precision?: TrainerOptions['precision'];
+  /** See `TrainerOptions`; default false. */
+  readonly gradientCheckpointing?: boolean;
   /** Trains an adapter in the place of the weights; the run's folders then hold that. */
   readonly adapter?: AdapterConfig;
 }

@@ -121,6 +121,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     await model.loadWeights(checkpoint!);
   }
   manualSeed(options.seed);
+  if (options.gradientCheckpointing) model.gradientCheckpointingEnable();
   const watch = await MemoryWatch.of(model);
   const step = new TrainingStep(model, task, options);
   const { optimizer, scaler } = step;
@@ -315,10 +316,11 @@ async function finishedRun(
   return { steps: records.filter(isStep), evaluations: records.filter(isEvaluation), best: state.best };
 }
 
-/** Options that decide what a run computes; how often it saves and what it shows is its own affair. */
+/** Options that decide what a run computes; how often it saves, what it shows and keeps is its own affair. */
 function runIdentity({
   saveEvery: _,
   histogramEvery: __,
+  gradientCheckpointing: ___,
   ...options
 }: ReturnType<typeof trainerOptions>): Record<string, unknown> {
   return options;
