@@ -182,10 +182,15 @@ function link(y: Tensor, node: GradNode, index: number): void {
   y.outputIndex = index;
 }
 
-function checkAlive(op: string, { storage, shape }: Tensor): void {
-  if (storage.isFreed) {
+function checkAlive(op: string, x: Tensor): void {
+  if (!(x instanceof Tensor)) {
+    const [what, mend] =
+      (x as unknown) instanceof Promise ? ['a promise', 'await it'] : [`a ${typeof x}`, 'make it one with tensor()'];
+    throw new TypeError(`${op}: an input is ${what} and not a tensor; ${mend}`);
+  }
+  if (x.storage.isFreed) {
     throw new Error(
-      `${op}: an input of shape [${shape.join(', ')}] was freed when its scope ended; ` +
+      `${op}: an input of shape [${x.shape.join(', ')}] was freed when its scope ended; ` +
         'call keep() on it inside the scope',
     );
   }

@@ -344,8 +344,10 @@ export function multinomial(x: Tensor, count: number, options: { readonly replac
     const most = replacement ? '' : ` to ${classes}, the number of classes (without replacement)`;
     throw new ShapeError(`multinomial: count must be a whole number from 1${most}, got ${count}`);
   }
-  whenKnown(x, ([low]) => {
+  whenKnown(x, ([low, high]) => {
     if (!(low >= 0)) throw new ShapeError(`multinomial: weights must not be negative, got ${low}`);
+    if (!(high > 0 && high < Infinity))
+      throw new ShapeError(`multinomial: some weight must be above 0, and all finite; the largest is ${high}`);
   });
   const weights = cast(x.detach(), 'f32');
   const draws = replacement ? expand(unsqueeze(weights, -2), [...x.shape.slice(0, -1), count, classes]) : weights;

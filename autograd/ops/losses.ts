@@ -142,6 +142,7 @@ export function klDiv(
     reduction = 'mean',
   }: { readonly logTarget?: boolean; readonly reduction?: Reduction | 'batchMean' } = {},
 ): Tensor {
+  checkChoice('klDiv', 'reduction', reduction, [...reductions, 'batchMean']);
   const of = logTarget ? logDivergence : divergence;
   if (reduction !== 'batchMean') return of(input, target, { reduction });
   return div(of(input, target, { reduction: 'sum' }), input.shape[0] ?? 1);

@@ -181,6 +181,7 @@ export function binary(
   const right = mapFunction(name, ['v'], ([a], [s]) => build(a!, s!), { ...options, scalars: 1 });
   const left = mapFunction(name, ['v'], ([b], [s]) => build(s!, b!), { ...options, scalars: 1 });
   return (a, b) => {
+    if (a === undefined || b === undefined) throw new TypeError(`${name}: an operand is undefined`);
     if (typeof a === 'number') {
       if (typeof b === 'number')
         throw new TypeError(`${name}: one operand must be a tensor, got the numbers ${a} and ${b}`);

@@ -27,8 +27,12 @@ export async function ggufFolder(path: string): Promise<GgufFolder> {
     return facts;
   });
   const key = [path, dev, ino, size, mtimeMs].join(' ');
-  if (last?.key !== key) last = { key, folder: readFolder(path) };
-  return last.folder;
+  if (last?.key === key) return last.folder;
+  const folder = readFolder(path);
+  last = { key, folder };
+  // A disk may fail now and read well later.
+  folder.catch(() => (last = undefined));
+  return folder;
 }
 
 async function readFolder(path: string): Promise<GgufFolder> {

@@ -77,6 +77,31 @@ for (const [what, run, says] of [...sizes, ...shapes, ...indices]) {
   });
 }
 
+const others: Cases = [
+  ['a list for a tensor', () => tf.matmul(tf.ones([2, 2]), any([1, 2])), /^matmul: an input is a number and not a ten/],
+  ["PyTorch's spelling", () => tf.klDiv(tf.ones([2]), tf.ones([2]), { reduction: any('batchmean') }), /or 'batchMean'/],
+  ['a number for a tensor', () => tf.relu(any(3)), /^relu: an input is a number .*; make it one with tensor\(\)$/],
+  ['a promise for a tensor', () => tf.relu(any(Promise.resolve(1))), /^relu: an input is a promise .*; await it$/],
+  ['nothing for an operand', () => tf.ones([2]).add(any(undefined)), /^add: an operand is undefined$/],
+  ['text for an operand', () => tf.ones([2]).mul(any('1')), /^mul: an input is a string and not a tensor/],
+];
+
+for (const [what, run, says] of others)
+  test(what, () => {
+    assert.throws(run, (error: Error) => says.test(error.message));
+  });
+
+const draws: Cases = [
+  [
+    'no weight to draw by',
+    () => tf.multinomial(tf.tensor([0, 0, 0]), 1),
+    /^multinomial: some weight must be above 0, /,
+  ],
+  ['an infinite weight', () => tf.multinomial(tf.tensor([1, Infinity]), 1), /all finite; the largest is Infinity$/],
+];
+
+for (const [what, run, says] of draws) test(what, () => assert.throws(run, says));
+
 test('a scalar has the axis -1 as it has 0, and the device works after all that', async () => {
   assert.is(await tf.tensor(5).sum(-1).item(), 5);
   assert.equal(await tf.gather(tf.tensor([1, 2, 3]), 0, i32(-1)).tolist(), [3]);

@@ -61,7 +61,7 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
       const apart = groups ? ` in ${members.size} groups, each kept together,` : '';
       throw new Error(
         `stratifiedSplit: ${labels.length} examples${apart} leave the ${name} split empty; ` +
-          'add examples or set its share to 0',
+          `add examples${groups ? ' that are no near duplicates of these,' : ''} or set its share to 0`,
       );
     }
     split[name].sort((a, b) => a - b);
