@@ -32,6 +32,7 @@ import { countParameters, isCounting, Parameter, postponeInit } from './paramete
 import { modelOf } from './nn/changed-layers.ts';
 import { linearNames, packedLayers, packWeights, quantizationConfig } from './nn/quantize.ts';
 import { sparseTensors } from './io/sparse-bitmask.ts';
+import type { SparseKind } from './io/sparse-bitmask.ts';
 import type { Quantization } from './nn/quantize.ts';
 import { isTokenizerFile } from './tokenizer/tokenizer-folder.ts';
 
@@ -53,9 +54,11 @@ export interface SaveOptions {
   readonly dtype?: 'f16';
   /**
    * Leaves out the zeros of linear layers, a bit for each weight in their place, where that is smaller: as
-   * compressed-tensors 0.8 to 0.12 reads it; loaded here, the model is the same. Default false.
+   * compressed-tensors 0.8 to 0.12 reads it; loaded here, the model is the same. '2:4': of layers where two
+   * in every four neighbours are zero, in its format for those; throws where a layer is so in part, or none
+   * is. Default false.
    */
-  readonly sparse?: boolean;
+  readonly sparse?: SparseKind | false;
   /** Further files of the folder, such as a model card, to save with them. */
   readonly files?: readonly FileToWrite[];
   /** Further names of files that an older save may have left, to remove where they are not written anew. */
@@ -232,7 +235,7 @@ export abstract class PreTrainedModel<C extends ModelConfig> extends Module {
     if (sparse && packed.length > 0)
       throw new Error(`savePretrained: the weight of ${packed[0]![0]} is packed, and has no zeros to leave out`);
     const dense = tensorsToWrite(this, dtype, packedNames);
-    const stored = sparse ? await sparseTensors(dense, linearNames(this)) : undefined;
+    const stored = sparse ? await sparseTensors(dense, linearNames(this), sparse) : undefined;
     const kept = stored ? stored.config : quantizationConfig(this, packed);
     const files = [
       ...weightFiles(folder, stored?.tensors ?? dense, { maxShardBytes }),

@@ -178,7 +178,8 @@ main(async () => {
   const share = pruned ? `${(100 * (await pruned.sparsity())).toFixed(1)}% of the layers' weights are zero\n` : '';
   const place = zeros?.moves ? join(output, 'pruned') : output;
   const sparse = join(output, 'sparse');
-  if (values.sparseFile) await model.savePretrained(sparse, { tokenizer, sparse: true });
+  if (values.sparseFile)
+    await model.savePretrained(sparse, { tokenizer, sparse: values.pattern === '2:4' ? '2:4' : true });
   const sizes = await Promise.all(
     [place, ...(values.sparseFile ? [sparse] : [])].map(async (folder) => {
       return `saved  ${folder}, ${((await weightBytes(folder)) / 1e6).toFixed(2)} MB`;

@@ -22,7 +22,7 @@ import type { TensorToWrite } from './safetensors-writer.ts';
 import { int8Format, isInt8Group } from './int8.ts';
 import { nf4Method } from './nf4.ts';
 import type { SavedWeights } from './saved-weights.ts';
-import { sparseFormat } from './sparse-bitmask.ts';
+import { sparseFormat, sparseFormats } from './sparse-bitmask.ts';
 import { halfTable, toFloat32, toInt32 } from './tensor-data.ts';
 import type { LoadedTensor } from './tensor-data.ts';
 import { openParts, WeightsInParts } from './weights-in-parts.ts';
@@ -55,7 +55,8 @@ export function saysPacked(
   }
   const { sparsity_config: sparsity } = quantization;
   if (by === packedMethod && isJsonObject(sparsity) && sparsity['format'] !== 'dense') {
-    if (sparsity['format'] !== sparseFormat || groups) throw fail(`has zeros stored as ${brief(sparsity['format'])}`);
+    if (!sparseFormats.includes(sparsity['format']) || groups)
+      throw fail(`has zeros stored as ${brief(sparsity['format'])}`);
     return sparseFormat;
   }
   if (by !== packedMethod) throw fail(`has weights quantised by ${brief(by)}`);

@@ -25,7 +25,7 @@ PARTS = (
     "sft", "preferences", "explain", "rewards", "layers", "compressed_tensors", "umap",
 )
 # Made by themselves.
-ALONE = ("question_answering", "smollm2", "activations", "compression")
+ALONE = ("question_answering", "smollm2", "activations", "compression", "sparse24")
 
 
 def main():

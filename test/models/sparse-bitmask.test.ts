@@ -9,7 +9,7 @@ import { SavedWeights, toFloat32 } from '../../models/io/safetensors.ts';
 import { SparseWeights } from '../../models/io/sparse-bitmask.ts';
 import { PrunedWeights } from '../../train/compress/weights.ts';
 import { rejects } from '../support/failure.ts';
-import { goldenFile } from '../support/golden.ts';
+import { goldenFile, largestDifference } from '../support/golden.ts';
 import { inputs, values } from '../support/small-bert.ts';
 import { changedFolder } from '../support/safetensors.ts';
 import type { Change } from '../support/safetensors.ts';
@@ -128,6 +128,72 @@ test('a model without zeros stays as it is; what does not fit is refused in one 
     await rejects(load(place), line);
     if (name !== 'c') await rejects(SparseWeights.open(place), line);
   }
+});
+
+const golden24 = goldenFile('tiny-sparse-24');
+
+test('2 of 4 by compressed-tensors: logits of the dense model, and written again the same bytes', async () => {
+  const { ids, logits } = JSON.parse(readFileSync(goldenFile('sparse-24.json'), 'utf8')) as {
+    ids: number[][];
+    logits: number[][];
+  };
+  const model = await load(golden24);
+  const found = noGrad(() => model.forward({ inputIds: tensor(ids, { dtype: 'i32' }) }).logits);
+  assert.ok(largestDifference(await values(found), logits.flat()) < 1e-5);
+  const place = join(folder, 'written-24');
+  await model.savePretrained(place, { sparse: '2:4' });
+  const [theirs, ours] = [await SavedWeights.open(golden24), await SavedWeights.open(place)];
+  assert.equal(ours.names().sort(), theirs.names().sort());
+  for (const name of theirs.names()) assert.equal(await ours.read(name), await theirs.read(name), name);
+  await Promise.all([theirs.close(), ours.close()]);
+  const saidBy = (path: string) =>
+    (JSON.parse(readFileSync(join(path, 'config.json'), 'utf8')) as { quantization_config: Record<string, unknown> })
+      .quantization_config;
+  const said = saidBy(place)['sparsity_config'] as Record<string, unknown>;
+  const wanted = saidBy(golden24)['sparsity_config'] as Record<string, unknown>;
+  for (const key of ['format', 'global_sparsity', 'sparsity_structure']) assert.is(said[key], wanted[key], key);
+  assert.equal([...(said['targets'] as string[])].sort(), [...(wanted['targets'] as string[])].sort());
+});
+
+test('2 of 4: fours with more zeros, signs of zeros, f16; a layer that is so in part is refused', async () => {
+  manualSeed(2);
+  const config = { vocabSize: 20, hiddenSize: 44, numHiddenLayers: 1, numAttentionHeads: 2, intermediateSize: 64 };
+  const model = new BertForSequenceClassification(BertConfig.create(config)).eval();
+  const place = join(folder, 'pattern');
+  await rejects(
+    model.savePretrained(place, { sparse: '2:4' }),
+    /^savePretrained: no layer has 2 zeros in every 4 neighbours; prune it by the pattern 2:4, or .*true$/,
+  );
+  await new PrunedWeights(model).prune({ sparsity: 0.5, pattern: '2:4', scope: 'row' });
+  const { weight } = model.bert.encoder.layer[0]!.output.dense;
+  const factors = Float32Array.from({ length: weight.size }, (_, i) => (i < 64 ? 0 : i % 3 === 0 ? 0 : -1));
+  noGrad(() => assign(weight, mul(weight, tensor(factors, { shape: [...weight.shape] }))));
+  const dense = join(folder, 'pattern-dense');
+  await model.savePretrained(dense);
+  await model.savePretrained(place, { sparse: '2:4' });
+  assert.equal(await logitsOf(await load(place)), await logitsOf(model));
+  const file = await SavedWeights.open(place);
+  const key = 'bert.encoder.layer.0.output.dense';
+  assert.equal(file.entry(`${key}.compressed`).shape, [44, 32]);
+  assert.not.ok(file.has(`${key}.row_offsets`));
+  const mask = (await file.read(`${key}.bitmask`)).data as Uint8Array;
+  const ones = (byte: number): number => [...byte.toString(2)].filter((bit) => bit === '1').length;
+  assert.ok(mask.every((byte) => ones(byte & 15) === 2 && ones(byte >> 4) === 2));
+  await file.close();
+  const layers = 4 * 44 * 44 + 2 * 44 * 64;
+  assert.ok(bytes(place) < bytes(dense) - 2 * layers + layers / 8 + 2000);
+  const half = join(folder, 'pattern-half');
+  await model.savePretrained(half, { sparse: '2:4', dtype: 'f16' });
+  assert.ok(bytes(half) < 0.6 * bytes(place));
+  assert.ok(largestDifference(await logitsOf(await load(half)), await logitsOf(model)) < 1e-2);
+  const broken = (await values(weight)).map((x, i) => (i >= 64 * 43 ? 1 : x));
+  noGrad(() => assign(weight, tensor(broken, { shape: [...weight.shape] })));
+  await rejects(
+    model.savePretrained(place, { sparse: '2:4' }),
+    /^savePretrained: row 43 of "?bert\.encoder\.layer\.0\.output\.dense\.weight"? has 4 neighbours .*sparse: true$/,
+  );
+  // What was there before is unchanged.
+  assert.ok((await logitsOf(await load(place))).every(Number.isFinite));
 });
 
 test.run();
