@@ -1,12 +1,13 @@
 /**
  * Makes a trained classifier smaller: takes out layers, heads and units of the feed-forward part that count
- * least, makes two thin layers of each linear one, drops tokens between layers, or sets weights to zero,
- * trains what is left for a while, and compares.
+ * least, makes two thin layers of each linear one or one in groups, drops tokens between layers, or sets
+ * weights to zero, trains what is left for a while, and compares.
  *
  *   npm start                            trains a classifier, in runs/spam-assassin
  *   node --import tsx train/prune.ts --model runs/spam-assassin --heads 0.5 --units 0.5
  *   node --import tsx train/prune.ts --model runs/spam-assassin --sparsity 0.5
  *   node --import tsx train/prune.ts --model runs/spam-assassin --rank 0.5
+ *   node --import tsx train/prune.ts --model runs/spam-assassin --groups 4
  *   node --import tsx train/prune.ts --model runs/spam-assassin --tokens 0.5
  *   node --import tsx train/prune.ts --model FOLDER --pattern 2:4 --score wanda --epochs 0 --data reviews.csv
  */
@@ -14,6 +15,7 @@ import { join } from 'node:path';
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { comparison, measure } from './compress/compare.ts';
+import { distillation, teacherLogits, usual } from './compress/distillation.ts';
 import { scores, smallerModel, trainPruned, weightPruning } from './compress/prune-classifier.ts';
 import { fewestTokens } from './compress/token-pruning.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
@@ -55,6 +57,11 @@ const command = {
       max: 1,
       help: 'or as thin as this share of the squares of its singular values allows',
     },
+    groups: {
+      type: 'int',
+      min: 2,
+      help: 'feed-forward parts compute in so many groups, and learn the answers that the model gave before',
+    },
     tokens: {
       type: 'string',
       help: 'share of its tokens that each layer leaves the next, 0.5; or of all, for each layer: 0.6,0.2',
@@ -94,8 +101,8 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 /** The options that a run must be resumed with. */
 function identityOf(values: Values): Readonly<Record<string, unknown>> {
   const { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope } = values;
-  const { calibration, penalty } = values;
-  const parts = { keepLayers, heads, units, rank, energy, tokens: values.tokens, tolerance: values.tolerance };
+  const { calibration, penalty, groups, tokens, tolerance } = values;
+  const parts = { keepLayers, heads, units, rank, energy, groups, tokens, tolerance };
   return { maxLength, keep, ...parts, sparsity, pattern, score, scope, penalty, calibration };
 }
 
@@ -111,8 +118,10 @@ function tokenShares(given: string): number | number[] {
 }
 
 /** Refuses what movement pruning cannot do. */
-function checkMovement({ score, penalty, sparsity, pattern, epochs }: Values): void {
+function checkMovement({ score, penalty, sparsity, pattern, epochs, groups }: Values): void {
   const fail = (what: string): Error => new UsageError(`${command.name}: ${what}`);
+  if (score === 'movement' && groups !== undefined)
+    throw fail('--groups and --score movement are learnt in different ways; run one after the other');
   if (score === 'movement' && epochs === 0)
     throw fail('--score movement learns what weights count while the model trains; give --epochs 1 or more');
   if (penalty === undefined) return;
@@ -140,11 +149,12 @@ main(async () => {
     throw new UsageError(`${command.name}: --tokens and --tolerance both say how many tokens stay; give one`);
   const shares = values.tokens === undefined ? undefined : tokenShares(values.tokens);
   const dropsTokens = shares !== undefined || tolerance !== undefined;
-  const takesParts = values.heads > 0 || values.units > 0 || values.keepLayers !== undefined;
+  const takesParts =
+    values.groups !== undefined || values.heads > 0 || values.units > 0 || values.keepLayers !== undefined;
   if (!prunesWeights && !isThin && !dropsTokens && !takesParts)
     throw new UsageError(
-      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --tokens, --tolerance, ` +
-        '--sparsity, --pattern or --penalty',
+      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --groups, --tokens, ` +
+        '--tolerance, --sparsity, --pattern or --penalty',
     );
   const output = outputOf(values.output, command.name, values.data);
   const resume = resumeOf(values);
@@ -159,7 +169,11 @@ main(async () => {
   const thin = isThin ? { share: rank, energy } : undefined;
   const tokens = tolerance === undefined ? shares : await fewestTokens(trained, tolerance, batchSize);
   if (tolerance !== undefined) console.log(`tokens  each layer leaves ${String(tokens)} of those that it reads`);
-  const smaller = await smallerModel(trained, { keepLayers, heads, units, thin, tokens }, values);
+  const smaller = await smallerModel(
+    trained,
+    { keepLayers, heads, units, groups: values.groups, thin, tokens },
+    values,
+  );
   if (smaller !== classifier.model) {
     console.log(`smaller  ${describeModel(smaller)}`);
     models.push(await measure('smaller', { model: smaller, tokenizer }, data, test, batchSize));
@@ -167,8 +181,11 @@ main(async () => {
   const zeros = prunesWeights
     ? await weightPruning(smaller, trained, { sparsity, pattern, scope, score, penalty }, values)
     : undefined;
+  const isTaught = values.groups !== undefined && values.epochs > 0;
+  const logits = isTaught ? await teacherLogits(classifier, train, batchSize) : [];
   const { model, pruned } = await trainPruned({
     ...{ model: smaller, tokenizer, train, validation, output, resume, zeros },
+    ...(isTaught && { objective: distillation({ student: smaller, teacher: classifier.model, logits }, usual) }),
     options: fineTuneOptions({ ...values, learningRate }),
     identity: identityOf(values),
     resumeCommand: resumeCommand(command.usage),

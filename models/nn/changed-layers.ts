@@ -1,12 +1,13 @@
 /**
  * Linear layers that are of another make than their model's class says, because its config does: config.json
- * has `low_rank`, `{ "encoder.layer.0.output.dense": 24 }`, `masked`, `{ ...: 100 }`, and `fake_quantized`,
- * `{ ...: 4 }`.
+ * has `low_rank`, `{ "encoder.layer.0.output.dense": 24 }`, `grouped`, `{ ...: 4 }`, `masked`, `{ ...:
+ * 100 }`, and `fake_quantized`, `{ ...: 4 }`.
  */
 import { brief, showText } from '../../common/printable.ts';
 import type { ModelConfig } from '../config.ts';
 import type { Module } from '../module.ts';
 import { FakeQuantizedLinear } from './fake-quantized.ts';
+import { GroupedLinear } from './grouped-linear.ts';
 import { Linear } from './linear.ts';
 import { LowRankLinear } from './low-rank.ts';
 import { MaskedLinear } from './masked.ts';
@@ -25,6 +26,13 @@ const changes = {
         ? new LowRankLinear(into, out, rank, { bias: bias !== undefined })
         : undefined,
     numbers: (out, into) => `1 to ${Math.min(out, into)}`,
+  },
+  grouped: {
+    make: ({ bias }, out, into, groups) =>
+      Number.isInteger(groups) && groups >= 2 && out % groups === 0 && into % groups === 0
+        ? new GroupedLinear(into, out, groups, { bias: bias !== undefined })
+        : undefined,
+    numbers: () => 'a whole number from 2 up that divides both',
   },
   masked: {
     make: ({ bias }, out, into, rate) =>

@@ -16,6 +16,7 @@ export { Embedding } from './embedding.ts';
 export type { EmbeddingOptions } from './embedding.ts';
 export { FeedForward } from './feed-forward.ts';
 export type { FeedForwardOptions } from './feed-forward.ts';
+export { GroupedLinear } from './grouped-linear.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
 export { changedLayers, modelOf, nameInBase, withChangedLayers } from './changed-layers.ts';

@@ -35,6 +35,9 @@ export interface DistillationOptions {
   readonly attentionWeight: number;
 }
 
+/** The defaults of distill.ts. */
+export const usual: DistillationOptions = { temperature: 2, alpha: 0.7, hiddenWeight: 0, attentionWeight: 0 };
+
 /** The distance of a student's logits (B, L) to a teacher's, by the kind of the labels. */
 const softLosses = {
   /** T^2 KL(softmax(t / T) || softmax(s / T)): its gradient does not shrink as T grows. */

@@ -7,7 +7,7 @@ import type { FineTuneOptions } from '../trainer/epochs.ts';
 import { canResume } from '../trainer/run-state.ts';
 import type { Resume } from '../trainer/run-state.ts';
 import { withExtra } from '../classifier/model.ts';
-import { distillation, teacherLogits } from './distillation.ts';
+import { distillation, teacherLogits, usual } from './distillation.ts';
 import { exitLogits, exitObjective, largestEntropy, withExits } from './early-exit.ts';
 import { fakeQuantized, packFakeQuantized } from './quantization-aware.ts';
 import { smallerModel, trainPruned, weightPruning } from './prune-classifier.ts';
@@ -82,23 +82,37 @@ const zeros = (method: string, strength: string, kind: Zeros): Point => ({
   },
 });
 
-const student = (share: number, strength: string): Point => ({
-  method: 'student, fewer layers',
+/** Another model of the classifier's weights, that learns its answers. */
+const student = (
+  method: string,
+  strength: string,
+  identity: Readonly<Record<string, unknown>>,
+  begin: (making: Making) => Promise<SequenceClassificationModel>,
+): Point => ({
+  method,
   strength,
   async make(making) {
     const { classifier: teacher, train } = making.trained;
-    const layers = layersOf(teacher.model);
-    const model = keepLayers(teacher.model, evenly(Math.max(1, Math.round(share * layers)), layers));
+    const model = await begin(making);
     const logits = await teacherLogits(teacher, train, making.batchSize);
     await fineTune({
       ...(await trainingOf(making, teacher)),
       model,
       objective: distillation({ student: model, teacher: teacher.model, logits }, usual),
-      identity: { share },
+      identity,
     });
     return model;
   },
 });
+
+const fewerLayers = (share: number, strength: string): Point =>
+  student('student, fewer layers', strength, { share }, ({ trained: { classifier } }) => {
+    const layers = layersOf(classifier.model);
+    return Promise.resolve(keepLayers(classifier.model, evenly(Math.max(1, Math.round(share * layers)), layers)));
+  });
+
+const inGroups = (groups: number): Point =>
+  student('in groups', String(groups), { groups }, (making) => smallerModel(making.trained, { groups }, making));
 
 /** Off-ramps, taught alone; texts leave as early as costs next to nothing on the validation part. */
 const exits: Point = {
@@ -117,9 +131,6 @@ const exits: Point = {
     return model;
   },
 };
-
-/** The defaults of distill.ts. */
-const usual = { temperature: 2, alpha: 0.7, hiddenWeight: 0, attentionWeight: 0 };
 
 /** Weights of fewer bits, rounded to nearest; saved, and measured as they are loaded from the folder. */
 const rounded = (strength: string, quantize?: Quantization): Point => ({
@@ -169,10 +180,12 @@ export const points: Readonly<Record<string, Point>> = {
   'units-75': without('units out', '75%', { units: 0.75 }),
   'heads-units-50': without('heads and units out', '50%', { heads: 0.5, units: 0.5 }),
   'heads-units-75': without('heads and units out', '75%', { heads: 0.75, units: 0.75 }),
-  'layers-50': student(0.5, '50%'),
+  'layers-50': fewerLayers(0.5, '50%'),
   'early-exit': exits,
   'tokens-50': without('tokens out', '50%', { tokens: 0.5 }),
   'tokens-25': without('tokens out', '75%', { tokens: 0.25 }),
+  'groups-2': inGroups(2),
+  'groups-4': inGroups(4),
   'rank-50': without('low rank', '50%', { thin: { share: 0.5 } }),
   'rank-25': without('low rank', '25%', { thin: { share: 0.25 } }),
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),

@@ -8,6 +8,7 @@ import type { FineTuneTask } from '../classifier/fine-tune.ts';
 import { collate } from '../data/tokenised.ts';
 import type { ClassificationBatch } from '../data/tokenised.ts';
 import { InputProducts } from './gptq.ts';
+import { grouped } from './grouped.ts';
 import { importanceOf, leastImportant, others } from './importance.ts';
 import { lowRank } from './low-rank.ts';
 import type { Thinness } from './low-rank.ts';
@@ -34,6 +35,8 @@ export interface Parts {
   readonly units?: number;
   /** Each linear layer becomes two thin ones, after the rest; see `lowRank`. */
   readonly thin?: Thinness | undefined;
+  /** The feed-forward parts compute in so many groups; see `grouped`. */
+  readonly groups?: number | undefined;
   /** Which share of a text's tokens goes on behind each layer; see `keepTokens`. */
   readonly tokens?: number | readonly number[] | undefined;
 }
@@ -69,21 +72,25 @@ function calibrationBatches(model: SequenceClassificationModel, { classifier, tr
 
 /**
  * The classifier's model without the layers, and the heads and units that its loss hangs on least, with the
- * rest of low rank and fewer tokens between the layers; itself where nothing is to go.
+ * rest in groups, of low rank, and fewer tokens between the layers; itself where nothing is to go.
  */
 export async function smallerModel(
   trained: Judged,
-  { thin, tokens, ...parts }: Parts,
+  { thin, groups, tokens, ...parts }: Parts,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
   const some = await withoutParts(trained, parts, calibration);
-  const model = thin ? await lowRank(some, thin) : some;
+  const apart =
+    groups === undefined
+      ? some
+      : await grouped(some, { groups, products: await inputProducts(some, trained, calibration) });
+  const model = thin ? await lowRank(apart, thin) : apart;
   return tokens === undefined ? model : keepTokens(model, tokens);
 }
 
 async function withoutParts(
   trained: Judged,
-  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin' | 'tokens'>,
+  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin' | 'groups' | 'tokens'>,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
   let { model } = trained.classifier;

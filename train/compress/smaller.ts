@@ -72,7 +72,7 @@ export const layersOf = (model: Shrinkable): number => stackOf('layersOf', model
 
 /** Error: layers of a model are of another make, and the config names them by their numbers. */
 export function checkWhole(op: string, { config }: Shrinkable): void {
-  for (const key of ['low_rank', 'masked', 'fake_quantized'] as const)
+  for (const key of ['low_rank', 'grouped', 'masked', 'fake_quantized'] as const)
     if (Object.keys(changedLayers(config, key)).length > 0)
       throw new Error(`${op}: layers of the model are changed already (${key}); take parts out before`);
   if ('early_exit_entropy' in config.extra)
@@ -147,6 +147,18 @@ function feedForwardOf(op: string, model: Shrinkable, names: ReadonlySet<string>
   const found = feedForwards.find(({ into, from }) => [...into, from].every((name) => names.has(`${name}.weight`)));
   if (found) return found;
   throw new Error(`${op}: the feed-forward part of ${model.constructor.name} is not one that is known here`);
+}
+
+/** The linear layers into and out of the units of each layer, by name. Error: the family's are not known. */
+export function feedForwardNames(op: string, model: Shrinkable) {
+  const { prefix, layers, names } = stackOf(op, model);
+  const { into, from, isTransposed } = feedForwardOf(op, model, names);
+  if (isTransposed)
+    throw new Error(`${op}: ${model.constructor.name} holds its weights the other way round; give another model`);
+  return Array.from({ length: layers }, (_, i) => ({
+    into: into.map((name) => `${prefix}.${i}.${name}`),
+    from: `${prefix}.${i}.${from}`,
+  }));
 }
 
 /** The linear layers that read what heads and units give. */
