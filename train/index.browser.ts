@@ -21,6 +21,7 @@ export type { Importance } from './compress/importance.ts';
 export { groupKeyValueHeads } from './compress/kv-heads.ts';
 export { grouped } from './compress/grouped.ts';
 export type { GroupingOptions } from './compress/grouped.ts';
+export { withLinearAttention } from './compress/linear-attention.ts';
 export { lowRank } from './compress/low-rank.ts';
 export type { Thinness } from './compress/low-rank.ts';
 export { headsOf, keepLayers, keepUnits, layersOf, pruneHeads, unitsOf } from './compress/smaller.ts';

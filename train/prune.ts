@@ -62,6 +62,10 @@ const command = {
       min: 2,
       help: 'feed-forward parts compute in so many groups, and learn the answers that the model gave before',
     },
+    linearAttention: {
+      type: 'boolean',
+      help: 'attention in time linear in the tokens, which learns the answers that the model gave before',
+    },
     tokens: {
       type: 'string',
       help: 'share of its tokens that each layer leaves the next, 0.5; or of all, for each layer: 0.6,0.2',
@@ -101,8 +105,8 @@ type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 /** The options that a run must be resumed with. */
 function identityOf(values: Values): Readonly<Record<string, unknown>> {
   const { maxLength, keep, keepLayers, heads, units, rank, energy, sparsity, pattern, score, scope } = values;
-  const { calibration, penalty, groups, tokens, tolerance } = values;
-  const parts = { keepLayers, heads, units, rank, energy, groups, tokens, tolerance };
+  const { calibration, penalty, groups, linearAttention, tokens, tolerance } = values;
+  const parts = { keepLayers, heads, units, rank, energy, groups, linearAttention, tokens, tolerance };
   return { maxLength, keep, ...parts, sparsity, pattern, score, scope, penalty, calibration };
 }
 
@@ -117,11 +121,15 @@ function tokenShares(given: string): number | number[] {
   return shares.length === 1 ? shares[0]! : shares;
 }
 
+/** Whether the model learns the answers that it gave before. */
+const isTaught = ({ groups, linearAttention }: Pick<Values, 'groups' | 'linearAttention'>): boolean =>
+  groups !== undefined || linearAttention === true;
+
 /** Refuses what movement pruning cannot do. */
-function checkMovement({ score, penalty, sparsity, pattern, epochs, groups }: Values): void {
+function checkMovement({ score, penalty, sparsity, pattern, epochs, ...values }: Values): void {
   const fail = (what: string): Error => new UsageError(`${command.name}: ${what}`);
-  if (score === 'movement' && groups !== undefined)
-    throw fail('--groups and --score movement are learnt in different ways; run one after the other');
+  if (score === 'movement' && isTaught(values))
+    throw fail('--groups and --linear-attention are learnt otherwise than --score movement; run one after the other');
   if (score === 'movement' && epochs === 0)
     throw fail('--score movement learns what weights count while the model trains; give --epochs 1 or more');
   if (penalty === undefined) return;
@@ -149,12 +157,11 @@ main(async () => {
     throw new UsageError(`${command.name}: --tokens and --tolerance both say how many tokens stay; give one`);
   const shares = values.tokens === undefined ? undefined : tokenShares(values.tokens);
   const dropsTokens = shares !== undefined || tolerance !== undefined;
-  const takesParts =
-    values.groups !== undefined || values.heads > 0 || values.units > 0 || values.keepLayers !== undefined;
+  const takesParts = isTaught(values) || values.heads > 0 || values.units > 0 || values.keepLayers !== undefined;
   if (!prunesWeights && !isThin && !dropsTokens && !takesParts)
     throw new UsageError(
-      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --groups, --tokens, ` +
-        '--tolerance, --sparsity, --pattern or --penalty',
+      `${command.name}: nothing is to go; give --heads, --units, --keep-layers, --rank, --groups, ` +
+        '--linear-attention, --tokens, --tolerance, --sparsity, --pattern or --penalty',
     );
   const output = outputOf(values.output, command.name, values.data);
   const resume = resumeOf(values);
@@ -164,14 +171,14 @@ main(async () => {
   const { tokenizer } = classifier;
   const models = [await measure('before', classifier, data, test, batchSize)];
 
-  const { keepLayers: list, heads, units, scope, score, penalty } = values;
+  const { keepLayers: list, heads, units, groups, linearAttention, scope, score, penalty } = values;
   const keepLayers = list?.split(',').map(Number);
   const thin = isThin ? { share: rank, energy } : undefined;
   const tokens = tolerance === undefined ? shares : await fewestTokens(trained, tolerance, batchSize);
   if (tolerance !== undefined) console.log(`tokens  each layer leaves ${String(tokens)} of those that it reads`);
   const smaller = await smallerModel(
     trained,
-    { keepLayers, heads, units, groups: values.groups, thin, tokens },
+    { keepLayers, heads, units, groups, linearAttention, thin, tokens },
     values,
   );
   if (smaller !== classifier.model) {
@@ -181,11 +188,11 @@ main(async () => {
   const zeros = prunesWeights
     ? await weightPruning(smaller, trained, { sparsity, pattern, scope, score, penalty }, values)
     : undefined;
-  const isTaught = values.groups !== undefined && values.epochs > 0;
-  const logits = isTaught ? await teacherLogits(classifier, train, batchSize) : [];
+  const learnsAnswers = isTaught(values) && values.epochs > 0;
+  const logits = learnsAnswers ? await teacherLogits(classifier, train, batchSize) : [];
   const { model, pruned } = await trainPruned({
     ...{ model: smaller, tokenizer, train, validation, output, resume, zeros },
-    ...(isTaught && { objective: distillation({ student: smaller, teacher: classifier.model, logits }, usual) }),
+    ...(learnsAnswers && { objective: distillation({ student: smaller, teacher: classifier.model, logits }, usual) }),
     options: fineTuneOptions({ ...values, learningRate }),
     identity: identityOf(values),
     resumeCommand: resumeCommand(command.usage),

@@ -1,13 +1,16 @@
 import { add, cast, cumsum, knownRange, mul, ne, reshape } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { brief } from '../../common/printable.ts';
+import type { ModelConfig } from '../config.ts';
 import { hookPoint } from '../hooks/points.ts';
 import { Module } from '../module.ts';
 import { activate } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
-import { additiveMask, attend, attendPacked, headPoints, splitHeads } from '../nn/attend.ts';
+import { additiveMask, attend, attendPacked, headPoints, splitHeads, splitPacked } from '../nn/attend.ts';
 import type { Attended, PackedAttentionOptions } from '../nn/attend.ts';
 import { Dropout } from '../nn/dropout.ts';
 import { Embedding, firstRows } from '../nn/embedding.ts';
+import { attendLinearly } from '../nn/linear-attention.ts';
 import { linearsSideBySide, projectTogether } from '../nn/linear.ts';
 import type { Linear } from '../nn/linear.ts';
 import { LayerNorm } from '../nn/norm.ts';
@@ -39,6 +42,8 @@ export type LayerShape = Pick<
 > & {
   /** See `prunedHeads` of BERT's settings. */
   readonly prunedHeads?: Readonly<Record<string, readonly number[]>> | undefined;
+  /** Further keys of config.json: `linear_attention` of BERT's own layers. */
+  readonly extra?: ModelConfig['extra'];
 };
 
 /** The settings that the embeddings depend on; no token types: typeVocabSize 0. */
@@ -188,22 +193,25 @@ export class BertEmbeddings extends Module {
 
 export interface SelfAttentionOptions extends Omit<PackedAttentionOptions, 'heads'> {
   readonly headDim: number;
+  /** By products of features, without dropout; see `linearAttention`. Default false. */
+  readonly isLinear?: boolean;
 }
 
 /** Attention of x (B, T, D) to itself, by the projections of queries, keys and values: (B, T, D). */
 export function selfAttend(
   projections: readonly [query: Linear, key: Linear, value: Linear],
   x: Tensor,
-  { headDim, ...options }: SelfAttentionOptions,
+  { headDim, isLinear = false, ...options }: SelfAttentionOptions,
 ): Attended {
   const qkv = projectTogether(projections, x); // (B, T, 3 D)
+  if (qkv && isLinear) return attendLinearly(...headPoints(splitPacked(qkv, qkv.shape[2]! / 3 / headDim)), options);
   if (qkv) return attendPacked(qkv, { heads: qkv.shape[2]! / 3 / headDim, ...options });
   const heads = (layer: Linear): Tensor => {
     const y = layer.forward(x);
     return splitHeads(y, y.shape[2]! / headDim); // (B, H, T, D/H)
   };
   const [q, k, v] = headPoints([heads(projections[0]), heads(projections[1]), heads(projections[2])]);
-  return attend(q, k, v, options);
+  return isLinear ? attendLinearly(q, k, v, options) : attend(q, k, v, options);
 }
 
 /** Projections of queries, keys and values whose weights lie side by side. */
@@ -227,9 +235,15 @@ class BertSelfAttention extends Module {
   readonly dropout: Dropout;
   readonly numHeads: number;
   readonly headDim: number;
+  /** Whether scores are products of features, `linear_attention` of config.json; see `linearAttention`. */
+  readonly isLinear: boolean;
 
   constructor(config: LayerShape, layer: number) {
     super();
+    const { linear_attention: isLinear = false } = config.extra ?? {};
+    if (typeof isLinear !== 'boolean')
+      throw new Error(`linear_attention of the config is ${brief(isLinear)}; give true or false`);
+    this.isLinear = isLinear;
     const { hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads, prunedHeads } = config;
     this.numHeads = numAttentionHeads - (prunedHeads?.[layer]?.length ?? 0);
     this.headDim = hiddenSize / numAttentionHeads;
@@ -244,12 +258,12 @@ class BertSelfAttention extends Module {
 
   /** x (B, T, D) -> (B, T, H headDim); the mask is added to the scores (B, H, T, T). */
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
-    const { query, key, value, dropout, headDim } = this;
-    return selfAttend([query, key, value], x, { headDim, mask, dropout, outputWeights });
+    const { query, key, value, dropout, headDim, isLinear } = this;
+    return selfAttend([query, key, value], x, { headDim, mask, dropout, outputWeights, isLinear });
   }
 
   override extraRepr(): string {
-    return `heads: ${this.numHeads}`;
+    return `heads: ${this.numHeads}${this.isLinear ? ', linear' : ''}`;
   }
 }
 

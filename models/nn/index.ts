@@ -17,6 +17,8 @@ export type { EmbeddingOptions } from './embedding.ts';
 export { FeedForward } from './feed-forward.ts';
 export type { FeedForwardOptions } from './feed-forward.ts';
 export { GroupedLinear } from './grouped-linear.ts';
+export { causalLinearAttention, linearAttention } from './linear-attention.ts';
+export type { CausalLinearOptions, LinearAttentionState } from './linear-attention.ts';
 export { Linear } from './linear.ts';
 export type { LinearOptions } from './linear.ts';
 export { changedLayers, modelOf, nameInBase, withChangedLayers } from './changed-layers.ts';

@@ -229,7 +229,7 @@ test('the script: groups learn the answers of the whole; killed and resumed to t
   refused(
     await script('prune', ['--model', base, '--groups', '2', '--score', 'movement', '--sparsity', '0.5']),
     2,
-    /^prune: --groups and --score movement are learnt in different ways; run one after the other$/,
+    /^prune: --groups and --linear-attention are learnt otherwise than --score movement; run one after the other$/,
   );
 });
 

@@ -10,6 +10,7 @@ import { withExtra } from '../classifier/model.ts';
 import { distillation, teacherLogits, usual } from './distillation.ts';
 import { exitLogits, exitObjective, largestEntropy, withExits } from './early-exit.ts';
 import { fakeQuantized, packFakeQuantized } from './quantization-aware.ts';
+import { withLinearAttention } from './linear-attention.ts';
 import { smallerModel, trainPruned, weightPruning } from './prune-classifier.ts';
 import type { Calibration, Parts, Zeros } from './prune-classifier.ts';
 import { evenly, keepLayers, layersOf } from './smaller.ts';
@@ -186,6 +187,9 @@ export const points: Readonly<Record<string, Point>> = {
   'tokens-25': without('tokens out', '75%', { tokens: 0.25 }),
   'groups-2': inGroups(2),
   'groups-4': inGroups(4),
+  'linear-attention': student('linear attention', '', { linearAttention: true }, ({ trained: { classifier } }) =>
+    Promise.resolve(withLinearAttention(classifier.model)),
+  ),
   'rank-50': without('low rank', '50%', { thin: { share: 0.5 } }),
   'rank-25': without('low rank', '25%', { thin: { share: 0.25 } }),
   'weights-50': zeros('weights zero', '50%', { sparsity: 0.5, scope: 'model' }),

@@ -10,6 +10,7 @@ import type { ClassificationBatch } from '../data/tokenised.ts';
 import { InputProducts } from './gptq.ts';
 import { grouped } from './grouped.ts';
 import { importanceOf, leastImportant, others } from './importance.ts';
+import { withLinearAttention } from './linear-attention.ts';
 import { lowRank } from './low-rank.ts';
 import type { Thinness } from './low-rank.ts';
 import { masked, movementPruning, withoutMasks } from './movement.ts';
@@ -37,6 +38,8 @@ export interface Parts {
   readonly thin?: Thinness | undefined;
   /** The feed-forward parts compute in so many groups; see `grouped`. */
   readonly groups?: number | undefined;
+  /** Attention takes time linear in the tokens; see `withLinearAttention`. */
+  readonly linearAttention?: boolean | undefined;
   /** Which share of a text's tokens goes on behind each layer; see `keepTokens`. */
   readonly tokens?: number | readonly number[] | undefined;
 }
@@ -76,7 +79,7 @@ function calibrationBatches(model: SequenceClassificationModel, { classifier, tr
  */
 export async function smallerModel(
   trained: Judged,
-  { thin, groups, tokens, ...parts }: Parts,
+  { thin, groups, tokens, linearAttention = false, ...parts }: Parts,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
   const some = await withoutParts(trained, parts, calibration);
@@ -84,13 +87,14 @@ export async function smallerModel(
     groups === undefined
       ? some
       : await grouped(some, { groups, products: await inputProducts(some, trained, calibration) });
-  const model = thin ? await lowRank(apart, thin) : apart;
+  const both = thin ? await lowRank(apart, thin) : apart;
+  const model = linearAttention ? withLinearAttention(both) : both;
   return tokens === undefined ? model : keepTokens(model, tokens);
 }
 
 async function withoutParts(
   trained: Judged,
-  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin' | 'groups' | 'tokens'>,
+  { keepLayers: kept, heads = 0, units = 0 }: Omit<Parts, 'thin' | 'groups' | 'tokens' | 'linearAttention'>,
   calibration: Calibration,
 ): Promise<SequenceClassificationModel> {
   let { model } = trained.classifier;
