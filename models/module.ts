@@ -226,6 +226,12 @@ export class Module {
           'use new Parameter(tensor)',
       );
     }
+    if (heldBy(value).some((item) => item instanceof Module || item instanceof Parameter)) {
+      throw new Error(
+        `${this.constructor.name}.${field} holds modules or parameters in an object, a Map or a list of lists, where ` +
+          'they would not be trained or saved; give each a field, or put them in one array',
+      );
+    }
     return false;
   }
 
@@ -435,6 +441,13 @@ export class Module {
     const extra = this.extraRepr();
     return { title: this.constructor.name + (extra && `(${extra})`), tensors, count: this.numParameters(), children };
   }
+}
+
+/** What a plain object, a list, a Map or a Set holds. */
+function heldBy(value: unknown): readonly unknown[] {
+  if (typeof value !== 'object' || value === null) return [];
+  if (value instanceof Map || value instanceof Set) return [...value.values()];
+  return Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype ? Object.values(value) : [];
 }
 
 const sameMemory = (a: Tensor, b: Tensor): boolean => a.storage === b.storage && a.offset === b.offset;

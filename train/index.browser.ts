@@ -59,7 +59,7 @@ export { activationPatching, headAblation } from './inside/interventions.ts';
 export type { LayerMap, Metric, PatchingOptions, PatchingResult } from './inside/interventions.ts';
 export { logitLens } from './inside/lens.ts';
 export type { Inputs, LanguageModel, Lens, LensOptions, LensToken, Translator } from './inside/lens.ts';
-export { saveModule } from './inside/module-file.ts';
+export { readModule, saveModule } from './inside/module-file.ts';
 export { lensDivergences, trainTunedLens, TunedLens } from './inside/tuned-lens.ts';
 export type { TunedLensOptions } from './inside/tuned-lens.ts';
 export { linearProbes } from './inside/probes.ts';

@@ -387,6 +387,24 @@ test('mistakes in a module are named', () => {
   assert.throws(() => new Linear(3, 2, { weight: new Parameter(ones([3, 2])) }), /weight \[3, 2\].*must be \[2, 3\]/);
 });
 
+test('modules that would not be found are refused: in an object, a Map, a list of lists', () => {
+  const hidden = [{ a: new Linear(2, 2) }, new Map([['a', new Linear(2, 2)]]), [[new Linear(2, 2)]]];
+  for (const parts of hidden) {
+    class Hiding extends Module {
+      readonly parts = parts;
+    }
+    assert.throws(
+      () => new Hiding().parameters(),
+      /^Hiding\.parts holds modules .*; give each a field, or put them in one/,
+    );
+  }
+  class Found extends Module {
+    readonly parts = [new Linear(2, 2)];
+    readonly options = { sizes: [2, 2], names: new Map([['a', 1]]), none: null };
+  }
+  assert.is(new Found().parameters().length, 2);
+});
+
 test('a field that refers back up does not trap the walk', () => {
   class Child extends Module {
     parent: Module | undefined;

@@ -12,7 +12,13 @@ import { describeReport, matchWeights, readMatches, tensorsToWrite } from '../..
 export const saveModule = (path: string, module: Module): Promise<void> =>
   writeSafetensors(path, tensorsToWrite(module));
 
-/** Reads them into a module of the same shape. Error, one line: a file of another shape, which it names. */
+/**
+ * Reads them into a module of the same shape. Error, one line: a file of another shape, which it names.
+ *
+ * @example
+ * await saveModule('layer.safetensors', new Linear(4, 2));
+ * await readModule('layer.safetensors', new Linear(4, 2));
+ */
 export async function readModule(path: string, module: Module): Promise<void> {
   const weights = await SavedWeights.open(path);
   try {
