@@ -1,9 +1,21 @@
 /**
- * `npm run tune [-- MxNxK ... --minutes N]`: times the matmul kernels of this device on the shapes of usual
- * models, or on these, and keeps the fastest of each for later runs. Remove the file that it names to go back
- * to the defaults. `autotune` does the same for the shapes of a program of yours.
+ * `npm run tune [-- MxNxK ... --minutes N]`: times the kernels of this device for products and attention on
+ * the shapes of usual models, or products of these shapes, and keeps the fastest of each for later runs.
+ * Remove the file that it names to go back to the defaults. `autotune` does the same for the shapes of a
+ * program of yours.
  */
-import { autotune, init, linear, matmul, noGrad, normal, ready, scope } from '../autograd/index.ts';
+import {
+  autotune,
+  grad,
+  init,
+  linear,
+  matmul,
+  noGrad,
+  normal,
+  ready,
+  scaledDotProductAttention,
+  scope,
+} from '../autograd/index.ts';
 import type { Dtype } from '../autograd/index.ts';
 import { main, parseOptions, UsageError } from '../train/cli/cli.ts';
 
@@ -36,12 +48,20 @@ function products(m: number, n: number, k: number, dtype: Dtype): void {
   matmul(g!.transpose(), x!);
 }
 
+/** Causal attention of heads of 64 numbers forward, and its backward pass. */
+function attention(batch: number, heads: number, tokens: number, dtype: Dtype): void {
+  using _ = scope();
+  const [q, k, v] = [0, 1, 2].map(() => normal([batch, heads, tokens, 64]).to(dtype));
+  q!.requiresGrad = true;
+  grad(scaledDotProductAttention(q!, k!, v!, { causal: true }).sum(), [q!]);
+}
+
 const command = {
   name: 'tune',
-  summary: 'Times the matmul kernels of this device, and keeps the fastest for later runs.',
+  summary: 'Times the kernels of this device for products and attention, and keeps the fastest for later runs.',
   usage: 'npm run tune --',
-  positionals: { name: 'MxNxK', help: 'shapes; default those of usual models', min: 0 },
-  options: { minutes: { type: 'number', min: 0, help: 'begins no further kind of product after so long' } },
+  positionals: { name: 'MxNxK', help: 'shapes of products; default those of usual models, and attention', min: 0 },
+  options: { minutes: { type: 'number', min: 0, help: 'begins no further kind of work after so long' } },
 } as const;
 
 const run = async (): Promise<void> => {
@@ -58,12 +78,17 @@ const run = async (): Promise<void> => {
   await init({ restart: true });
   const gpu = await ready();
   console.log(gpu.adapter.info.description);
+  const { software, f16 } = gpu.target;
+  const shapes = given.length > 0 ? given : software ? softwareLayers : layers;
   const path = await autotune(
-    () =>
-      noGrad(() => {
-        for (const [m, n, k] of given.length > 0 ? given : gpu.target.software ? softwareLayers : layers)
-          for (const dtype of gpu.target.f16 ? (['f32', 'f16'] as const) : (['f32'] as const)) products(m, n, k, dtype);
-      }),
+    () => {
+      for (const dtype of f16 ? (['f32', 'f16'] as const) : (['f32'] as const)) {
+        noGrad(() => {
+          for (const [m, n, k] of shapes) products(m, n, k, dtype);
+        });
+        if (given.length === 0) attention(software ? 1 : 8, software ? 4 : 12, software ? 128 : 1024, dtype);
+      }
+    },
     {
       minutes,
       report: (work, plans) => {

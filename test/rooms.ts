@@ -35,10 +35,10 @@ const looseLimits: Readonly<Record<string, number>> = { autograd: 15, models: 8,
 
 /**
  * Lines of code that the rooms of the engine may have together, gpu/driver left out. Begun at 10,800; raised
- * for tensor cores, convolutions, quantised products, what GPUs run abreast and caches of 8 bits. Shrink
- * first, then raise it.
+ * for tensor cores, convolutions, quantised products, what GPUs run abreast, caches of 8 bits, rows that
+ * threads share and attention in the tuner. Shrink first, then raise it.
  */
-const engine = { rooms: ['gpu', 'kernels', 'autograd'], limit: 15_940 };
+const engine = { rooms: ['gpu', 'kernels', 'autograd'], limit: 16_080 };
 
 interface Import {
   readonly specifier: string;

@@ -1,6 +1,7 @@
 import { decodeAttention as decodeKernel, joinParts } from '../../kernels/attention/decode.ts';
 import type { DecodeAttrs } from '../../kernels/attention/decode.ts';
 import { flashAttention } from '../../kernels/attention/forward.ts';
+import { tunedAttention } from '../../kernels/attention/plan.ts';
 import { widestHead } from '../../kernels/attention/walk.ts';
 import { wordsOf } from '../../kernels/quant/tokens.ts';
 import { requireFloat, show } from '../shapes.ts';
@@ -29,7 +30,10 @@ const decodeOp = defineOp<Inputs, { y: Tensor }, Omit<DecodeAttrs, 'span'>>({
     const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
     if (tokens > 1) {
       const stats = lowering.temporary([batch, heads, tokens, 2], 'f32');
-      lowering.emit(flashAttention, { q, k, v, lengths, y: byHead(y), stats }, { ...attrs, causal: true });
+      const operands = { q, k, v, lengths };
+      const causal = { ...attrs, causal: true };
+      const plan = tunedAttention(lowering.target, { pass: 'forward', operands, attrs: causal });
+      lowering.emit(flashAttention, { ...operands, y: byHead(y), stats }, plan ? { ...causal, plan } : causal);
       return;
     }
     const parts = Math.ceil(k.shape[2]! / span);

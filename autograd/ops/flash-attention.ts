@@ -1,5 +1,6 @@
 import { flashAttentionBackward, flashAttentionDelta } from '../../kernels/attention/backward.ts';
 import { flashAttention } from '../../kernels/attention/forward.ts';
+import { tunedAttention } from '../../kernels/attention/plan.ts';
 import { readsFours } from '../../kernels/attention/operands.ts';
 import type { AttentionAttrs } from '../../kernels/attention/operands.ts';
 import type { Dtype } from '../../kernels/kernel.ts';
@@ -65,7 +66,9 @@ function lowerForward(
   { y, stats }: Outputs,
   attrs: AttentionAttrs,
 ) {
-  lowering.emit(flashAttention, { ...headsOf(lowering, inputs), y: byHead(y), stats }, attrs);
+  const heads = headsOf(lowering, inputs);
+  const plan = tunedAttention(lowering.target, { pass: 'forward', operands: heads, attrs });
+  lowering.emit(flashAttention, { ...heads, y: byHead(y), stats }, plan ? { ...attrs, plan } : attrs);
 }
 
 /** `gradients`: the tensor that holds them all, where it is one. */
@@ -80,7 +83,8 @@ function lowerBackward(
   const perQuery = lowering.temporary([...g.shape.slice(0, 3), 4], 'f32');
   const before = { y: byHead(aligned(lowering, y)), g, stats: lowering.contiguous(stats) };
   lowering.emit(flashAttentionDelta, { ...before, perQuery }, null);
-  lowering.emit(flashAttentionBackward, { ...heads, g, perQuery, ...outputs }, attrs);
+  const plan = tunedAttention(lowering.target, { pass: 'backward', operands: { ...heads, g }, attrs });
+  lowering.emit(flashAttentionBackward, { ...heads, g, perQuery, ...outputs }, plan ? { ...attrs, plan } : attrs);
 }
 
 // Ops

@@ -1,7 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { bytesOf, kernel, read, u32, write } from '../kernel.ts';
 import { flashAttentionMatricesBackward } from './matrix-backward.ts';
-import { matrixTile } from './matrix-tile.ts';
 import {
   attentionParams,
   backwardCost,
@@ -9,14 +8,15 @@ import {
   headParams,
   inputBases,
   inputBindings,
-  readsEights,
   sizesOf,
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, BackwardOperands, DeltaOperands } from './operands.ts';
+import { attentionPlans } from './plan.ts';
+import type { AttentionPlan } from './plan.ts';
 import { keepFunctions, keyRange, maskBase, rowRanges, scoreCode, withinDocuments } from './scores.ts';
 import type { Side } from './scores.ts';
-import { chooseWalk, each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
+import { each, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 import type { WalkCode } from './walk.ts';
 
 /** Computes what the gradients need of each query. */
@@ -58,14 +58,14 @@ perQuery[id] = vec4<f32>(stats[id], (sum.x + sum.y) + (sum.z + sum.w), 0.0);`,
  */
 export function flashAttentionBackward(
   operands: BackwardOperands,
-  attrs: AttentionAttrs,
+  { plan, ...attrs }: AttentionAttrs & { readonly plan?: AttentionPlan },
   target: AttentionTarget,
 ): Dispatch {
-  const tile = readsEights(operands.g) && matrixTile(target, operands, 'backward');
-  if (tile) return flashAttentionMatricesBackward(operands, attrs, tile);
+  const chosen = plan ?? attentionPlans(target, { pass: 'backward', operands })[0]!;
+  if ('tile' in chosen) return flashAttentionMatricesBackward(operands, attrs, chosen.tile);
+  const { walk } = chosen;
   const { g, dq, dk, dv, gradients } = operands;
   const { batch, heads, queries, keys, width } = sizesOf(operands);
-  const walk = chooseWalk(target, 4, width);
   const code = walkCode(walk, width);
   const groups = (tokens: number): number => batch * heads * Math.ceil(tokens / rowsOf(walk));
   const outputs = gradients ? ['gradients'] : ['dq', 'dk', 'dv'];

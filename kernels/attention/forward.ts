@@ -1,7 +1,6 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, write } from '../kernel.ts';
 import { flashAttentionMatrices } from './matrix-forward.ts';
-import { matrixTile } from './matrix-tile.ts';
 import {
   attentionParams,
   forwardCost,
@@ -14,20 +13,26 @@ import {
   vec4Of,
 } from './operands.ts';
 import type { AttentionAttrs, AttentionTarget, ForwardOperands } from './operands.ts';
+import { attentionPlans } from './plan.ts';
+import type { AttentionPlan } from './plan.ts';
 import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, rowRanges, scoreCode } from './scores.ts';
-import { chooseWalk, walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
+import { walkName, rowsOf, threadsOf, walkCode } from './walk.ts';
 
 /**
  * softmax(q k^T scale + mask) v without the scores in memory: rows of queries walk along keys and values with
  * a running maximum and sum (Milakov and Gimelshein 2018; Dao et al. 2022).
  */
-export function flashAttention(operands: ForwardOperands, attrs: AttentionAttrs, target: AttentionTarget): Dispatch {
-  const tile = matrixTile(target, operands, 'forward');
-  if (tile) return flashAttentionMatrices(operands, attrs, tile);
+export function flashAttention(
+  operands: ForwardOperands,
+  { plan, ...attrs }: AttentionAttrs & { readonly plan?: AttentionPlan },
+  target: AttentionTarget,
+): Dispatch {
+  const chosen = plan ?? attentionPlans(target, { pass: 'forward', operands })[0]!;
+  if ('tile' in chosen) return flashAttentionMatrices(operands, attrs, chosen.tile);
+  const { walk } = chosen;
   const { y } = operands;
   const { causal } = attrs;
   const { batch, heads, queries, width } = sizesOf(operands);
-  const walk = chooseWalk(target, 2, width);
   const tokens = tokensOf(operands);
   const code = walkCode(walk, width, tokens.four);
   const scores = scoreCode(operands, attrs, code, 'queries', 4);

@@ -1,6 +1,7 @@
 import type { SubgroupMatrix } from '../../gpu/device.ts';
 import { read } from '../kernel.ts';
 import type { Binding } from '../kernel.ts';
+import type { Operand } from '../layout.ts';
 import { inputBindings, readsEights, sizesOf, tokensOf } from './operands.ts';
 import type { AttentionOperands, AttentionTarget, ReadFour } from './operands.ts';
 import { each } from './walk.ts';
@@ -79,25 +80,25 @@ const shapes = [
 ] as const;
 
 /**
- * Chooses the tile of a pass; undefined where the device has no matrices of f16 with sums in f32, where types
- * or layouts do not suit them, or on a processor, which is faster without.
+ * Returns the tiles of a pass, the default first; none where the device has no matrices of f16 with sums in
+ * f32, where types or layouts do not suit them, or on a processor, which is faster without.
  */
-export function matrixTile(
+export function matrixTiles(
   target: AttentionTarget,
-  operands: Pick<AttentionOperands, 'q' | 'k' | 'v'>,
+  operands: Pick<AttentionOperands, 'q' | 'k' | 'v'> & { readonly g?: Operand },
   pass: 'forward' | 'backward',
-): MatrixTile | undefined {
+): MatrixTile[] {
   const { software, subgroupMatrix = [], subgroupSizes = [0, 0], subgroupSizeControl } = target;
   const { workgroupMemory = 0, maxInvocations = 0 } = target;
   const { width } = sizesOf(operands);
-  const { q, k, v } = operands;
-  const wholes = tokensOf(operands).bytes ? [q] : [q, k, v];
-  if (software || q.dtype !== 'f16' || width > widest || !wholes.every(readsEights)) return undefined;
+  const { q, k, v, g = q } = operands;
+  const wholes = tokensOf(operands).bytes ? [q] : [q, k, v, g];
+  if (software || q.dtype !== 'f16' || width > widest || !wholes.every(readsEights)) return [];
   const [smallest, largest] = subgroupSizes;
   // 32 lanes where the device has them: the registers of a wider subgroup hold fewer of the matrices.
   const subgroupSize = Math.min(Math.max(32, smallest), largest);
   const fixSize = smallest !== largest;
-  if (fixSize && !subgroupSizeControl) return undefined;
+  if (fixSize && !subgroupSizeControl) return [];
   const rows = Math.min(16, subgroupSize);
   const fits = ({ M, N, K, component, result }: SubgroupMatrix): boolean =>
     component === 'f16' &&
@@ -105,10 +106,10 @@ export function matrixTile(
     [M, N, K].every((length) => length % wide === 0 && rows % length === 0 && width % length === 0);
   const matrices = subgroupMatrix.filter(fits).sort((a, b) => b.M * b.N * b.K - a.M * a.N * a.K);
   const matrix = matrices[0];
-  if (!matrix) return undefined;
+  if (!matrix) return [];
   return shapes
     .map((shape): MatrixTile => ({ ...shape, matrix, subgroupSize, fixSize, rows }))
-    .find((tile) => {
+    .filter((tile) => {
       const places =
         pass === 'forward' ? [queryPlaces(tile, width, 1)] : [queryPlaces(tile, width, 2), keyPlaces(tile, width)];
       const bytes = 16 * Math.max(...places.map(({ size }) => size));

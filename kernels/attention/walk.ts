@@ -41,16 +41,34 @@ const tileBytes = 8192;
  * Chooses by the device, D and `held`, the number of rows of D numbers that a thread must hold at once.
  * Forward these are q and o; backward q, g and dq, or k, v, dk and dv, in one kernel.
  */
-export function chooseWalk({ software }: AttentionTarget, held: number, width: number): Walk {
+function chooseWalk({ software }: AttentionTarget, held: number, width: number): Walk {
   if (software) {
     const rows = width > 128 ? 1 : held <= 2 && width <= 64 ? 4 : 2;
     return { lanes: 8, rows, share: 1, tile: 0 };
   }
   const wanted = (held * width) / registers;
-  const share = wanted <= 1 ? 1 : wanted <= 2 ? 2 : wanted <= 4 ? 4 : 8;
+  return sharedWalk(wanted <= 1 ? 1 : wanted <= 2 ? 2 : wanted <= 4 ? 4 : 8, width);
+}
+
+/** A walk of a GPU's threads, of which `share` hold a row. */
+function sharedWalk(share: number, width: number): Walk {
   const tokenBytes = 2 * 16 * chunksOf({ share }, width) * share;
   const tile = Math.min(64, Math.floor(tileBytes / tokenBytes / 4) * 4);
   return { lanes: share === 8 ? 32 : 64, rows: 1, share, tile };
+}
+
+/**
+ * Returns the walks that registers and the time to compile allow, the default first: more or fewer rows a
+ * lane, or threads a row.
+ */
+export function walksOf(target: AttentionTarget, held: number, width: number): Walk[] {
+  const chosen = chooseWalk(target, held, width);
+  const others = target.software
+    ? [1, 2, 4].filter((rows) => rows * width <= 256).map((rows): Walk => ({ ...chosen, rows }))
+    : [1, 2, 4, 8]
+        .filter((share) => (held * width) / share <= 2 * registers && 4 * share <= width)
+        .map((share) => sharedWalk(share, width));
+  return [chosen, ...others.filter(({ rows, share }) => rows !== chosen.rows || share !== chosen.share)];
 }
 
 /** Returns the last part of a kernel's name. */

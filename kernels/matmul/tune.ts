@@ -1,27 +1,14 @@
-import { toHalf } from '../../common/half.ts';
-import { Random } from '../../common/random.ts';
-import { median } from '../../common/statistics.ts';
-import { timeDispatches } from '../../gpu/timing.ts';
 import type { Gpu } from '../../gpu/device.ts';
 import { bytesOf } from '../kernel.ts';
-import type { Dtype } from '../kernel.ts';
 import { contiguousLayout, sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
-import { matmulClass, matmulDispatch, matmulPlans, planName } from './matmul.ts';
+import { hopeless, medianTime, noise } from '../tune.ts';
+import type { TunedPlan } from '../tune.ts';
+import { matmulDispatch, matmulPlans, planName } from './matmul.ts';
 import type { MatmulPlan } from './matmul.ts';
 import type { MatrixOperand, Product } from './product.ts';
 import { splitProduct, sumSplits } from './split.ts';
-
-export interface TunedPlan {
-  readonly name: string;
-  /** Median time of the whole product, measured by the device. */
-  readonly milliseconds: number;
-}
-
-const repeats = 5;
-/** A plan whose first run takes this many times as long as the best so far is not run again. */
-const hopeless = 2;
 
 /**
  * Times every plan of a product, or only `plans`, and returns them, the fastest first. The outputs are stored
@@ -77,12 +64,7 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
         const all = { parts: partsOf(product, plan.splits!), partSums: each, bias: operandOf(bias, n), y: sink };
         gpu.dispatch(sumSplits({ ...all, sums: each }), [parts, ...partSums, ...rest]);
       };
-      const time = async (): Promise<number> =>
-        (await timeDispatches(gpu, run)).reduce((sum, { milliseconds }) => sum + milliseconds, 0);
-      await time(); // compiles
-      const runs = [await time()];
-      while (runs.length < repeats && runs[0]! < hopeless * best) runs.push(await time());
-      const milliseconds = median(runs);
+      const milliseconds = await medianTime(gpu, run, best);
       best = Math.min(best, milliseconds);
       times.push({ name: planName(plan), milliseconds });
       for (const x of parts ? [parts, ...partSums] : []) gpu.release(x);
@@ -91,24 +73,6 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
     for (const list of Object.values(memory)) for (const x of Array.isArray(list) ? list : [list]) gpu.release(x);
   }
   return times.sort((x, y) => x.milliseconds - y.milliseconds);
-}
-
-/** Random numbers from -1 to 1, whose products draw the power of real ones; any bits without a type. */
-function noise(bytes: number, dtype?: Dtype): Uint8Array {
-  const random = new Random(0);
-  const length = Math.max(16, Math.ceil(bytes / 16) * 16);
-  const block = 2 ** 12;
-  const draw = (): number => 2 * random.uniform() - 1;
-  const numbers =
-    dtype === undefined
-      ? Uint32Array.from({ length: block }, () => random.int(2 ** 32))
-      : dtype === 'f16'
-        ? Uint16Array.from({ length: block }, () => toHalf(draw()))
-        : Float32Array.from({ length: block }, draw);
-  const pattern = new Uint8Array(numbers.buffer);
-  const made = new Uint8Array(length);
-  for (let at = 0; at < length; at += pattern.length) made.set(pattern.subarray(0, length - at), at);
-  return made;
 }
 
 const partsOf = ({ m, n, batch }: Product, splits: number): Operand => ({
@@ -123,33 +87,4 @@ const operandOf = (bias: Product['bias'], n: number): Operand | undefined =>
 function spanOf(x: MatrixOperand, rows: number, cols: number, batch: readonly [number, number]): number {
   const steps = [(rows - 1) * x.row, (cols - 1) * x.col, ...batch.map((count, axis) => (count - 1) * x.batch[axis]!)];
   return 1 + x.offset + steps.reduce((sum, step) => sum + Math.max(0, step), 0);
-}
-
-export interface TuneOptions {
-  /** Told of each class of products when its plans were timed. */
-  readonly report?: (work: string, plans: readonly TunedPlan[]) => void;
-  /** Begins no further class after so long; the one at work ends. */
-  readonly minutes?: number;
-}
-
-/**
- * Adds the fastest plan of each class of products that has none yet to the device's choices. Returns the path
- * of the file that keeps them; undefined where nothing was new.
- */
-export async function tuneMatmul(
-  gpu: Gpu,
-  products: readonly Product[],
-  { report, minutes = Infinity }: TuneOptions = {},
-): Promise<string | undefined> {
-  const end = performance.now() + 60_000 * minutes;
-  const found = new Map<string, string>();
-  for (const params of products) {
-    const work = matmulClass(params);
-    if (found.has(work) || gpu.target.choices.has(work)) continue;
-    if (performance.now() > end) break;
-    const plans = await timePlans(gpu, params);
-    found.set(work, plans[0]!.name);
-    report?.(work, plans);
-  }
-  return found.size > 0 ? gpu.choose(found) : undefined;
 }

@@ -2,8 +2,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { grad, normal, scaledDotProductAttention } from '../../autograd/index.ts';
 import { choicesPath, loadChoices, saveChoices } from '../../gpu/choices.ts';
 import { acquire } from '../../gpu/index.ts';
+import { attentionClass, attentionPlanName, attentionPlans, tunedAttention } from '../../kernels/attention/plan.ts';
+import type { AttentionWork } from '../../kernels/attention/plan.ts';
+import { watchAttention } from '../../kernels/attention/plan.ts';
+import { timeAttention } from '../../kernels/attention/tune.ts';
 import { plainSink } from '../../kernels/map/elements.ts';
 import { chooseMatmul, matmulClass, matmulPlans, planName, watchMatmul } from '../../kernels/matmul/matmul.ts';
 import type { Product } from '../../kernels/matmul/product.ts';
@@ -78,6 +83,80 @@ test('plans are timed, the fastest first', async () => {
   assert.ok(times.length >= 3);
   times.forEach(({ milliseconds }, i) => assert.ok(milliseconds >= (times[i - 1]?.milliseconds ?? 0)));
   assert.ok(times.some(({ name }) => name === 'plain'));
+});
+
+function attention(
+  pass: 'forward' | 'backward',
+  tokens: number,
+  more: Partial<AttentionWork['attrs']> = {},
+): AttentionWork {
+  const x = { dtype: 'f32', shape: [1, 2, tokens, 8], strides: [16 * tokens, 8, 16, 1], offset: 0 } as const;
+  return { pass, operands: { q: x, k: x, v: x }, attrs: { causal: true, scale: 0.3, ...more } };
+}
+
+test('passes of attention up to the same power of two share a class; what they are asked for does not', () => {
+  const work = attentionClass(attention('forward', 20));
+  assert.is(work, 'attention forward 2x32x32x8 f32 causal');
+  assert.is(work, attentionClass(attention('forward', 32)));
+  const others = [attention('forward', 33), attention('backward', 20), attention('forward', 20, { slidingWindow: 3 })];
+  for (const other of others) assert.is.not(work, attentionClass(other));
+});
+
+test('a tuned plan of attention is taken by its name, and an unknown one left', () => {
+  for (const pass of ['forward', 'backward'] as const) {
+    const work = attention(pass, 20);
+    const plans = attentionPlans(target, work);
+    const names = plans.map(attentionPlanName);
+    assert.ok(names.length >= 2);
+    assert.is(new Set(names).size, names.length);
+    const tuned = (name: string) => ({ ...target, choices: new Map([[attentionClass(work), name]]) });
+    assert.equal(tunedAttention(tuned(names.at(-1)!), work), plans.at(-1));
+    assert.is(tunedAttention(tuned('gone.in.this.version'), work), undefined);
+    assert.is(tunedAttention(target, work), undefined);
+  }
+});
+
+test('a GPU with matrices has their tiles and walks for attention, each of another name', () => {
+  const matrix = { M: 16, N: 16, K: 16, component: 'f16', result: 'f32' } as const;
+  const withMatrices = { ...target, software: false, subgroupMatrix: [matrix], subgroupSizes: [32, 32] as const };
+  const x = { dtype: 'f16', shape: [1, 2, 64, 64], strides: [8192, 64, 128, 1], offset: 0 } as const;
+  const work = { ...attention('forward', 64), operands: { q: x, k: x, v: x } };
+  const names = attentionPlans({ ...withMatrices, workgroupMemory: 49152, maxInvocations: 1024 }, work).map(
+    attentionPlanName,
+  );
+  assert.is(new Set(names).size, names.length);
+  for (const kind of ['subgroup', 'tiled']) assert.ok(names.filter((name) => name.startsWith(kind)).length > 1, kind);
+  assert.match(names[0]!, /^subgroup/);
+});
+
+test('the attention of a program is timed, and each of its plans gives the same results', async () => {
+  if (!gpu.device.features.has('timestamp-query')) return;
+  const choices = gpu.target.choices as Map<string, string>;
+  const seen: AttentionWork[] = [];
+  const stop = watchAttention((work) => seen.push(work));
+  const q = normal([1, 2, 20, 8]);
+  q.requiresGrad = true;
+  const run = async (): Promise<number[]> => {
+    const y = scaledDotProductAttention(q, q, q, { causal: true });
+    const [dq] = grad(y.sum(), [q]);
+    return [...(await y.data()), ...(await dq!.data())];
+  };
+  const before = await run();
+  stop();
+  assert.equal(
+    seen.map(({ pass }) => pass),
+    ['forward', 'backward'],
+  );
+  for (const work of seen) {
+    const times = await timeAttention(gpu, work);
+    assert.is(times.length, attentionPlans(gpu.target, work).length);
+    times.forEach(({ milliseconds }, i) => assert.ok(milliseconds >= (times[i - 1]?.milliseconds ?? 0)));
+    for (const { name } of times) {
+      choices.set(attentionClass(work), name);
+      (await run()).forEach((value, i) => assert.ok(Math.abs(value - before[i]!) < 1e-5, `${name}: ${i}`));
+    }
+    choices.delete(attentionClass(work));
+  }
 });
 
 test.run();
