@@ -2,6 +2,7 @@ import { sharedLength } from '../../common/collections.ts';
 import type { Generative } from './decoder.ts';
 import type { Settled } from './options.ts';
 import { withSession } from './pool.ts';
+import { knownToken } from './sample.ts';
 import type { Request } from './request.ts';
 import type { Beginning, DecodingSession, Wanted } from './session.ts';
 
@@ -113,10 +114,10 @@ function assistant(session: DecodingSession, most: number): Drafter {
       if (same < read.length) session.rewind(same);
       for (const id of tokens.slice(same)) next = await session.append([id], 'argmax');
     }
-    const drafts = [next[0]!];
+    const drafts = [knownToken(next[0]!)];
     while (drafts.length < most) {
       next = await session.append([drafts.at(-1)!], 'argmax');
-      drafts.push(next[0]!);
+      drafts.push(knownToken(next[0]!));
     }
     read = [...tokens, ...drafts.slice(0, -1)];
     return drafts;

@@ -5,7 +5,7 @@ import { withDrafts } from './drafts.ts';
 import type { GenerationOptions } from './options.ts';
 import { withSession } from './pool.ts';
 import type { SessionOptions } from './pool.ts';
-import { argmaxOf, sampleToken } from './sample.ts';
+import { argmaxOf, knownToken, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
 import type { Finish, Generated, GenerationHooks, Request, Row, TokenLogprob, TokenLogprobs } from './request.ts';
 import { guidance, logSoftmax } from './processors.ts';
@@ -142,7 +142,7 @@ async function* decode(
   for (let step = 0; ; step++) {
     const ids = rows.map((row, i) => {
       if (done[i]) return 0;
-      if (wanted === 'argmax') return next[i]!;
+      if (wanted === 'argmax') return knownToken(next[i]!);
       const scores = scoresOf(i);
       if (logprobs !== undefined) chances[i] = logSoftmax(scores);
       for (const process of processors[i]!) process(row.tokens, scores);

@@ -31,20 +31,21 @@ export function sampleToken(scores: ArrayLike<number>, draw: Draw): number {
     left -= chances[id]!;
     if (left < 0) return id;
   }
-  if (last < 0)
-    throw new Error(
-      'generate: no token has a probability (the logits are NaN or all ruled out); check the model with detectAnomaly',
-    );
-  return last; // rounding: the sum came out below 1
+  return knownToken(last); // rounding: the sum came out below 1
 }
 
 /** The first of the largest. */
 export function argmaxOf(scores: ArrayLike<number>): number {
   let best = 0;
   for (let id = 1; id < scores.length; id++) if (scores[id]! > scores[best]!) best = id;
-  if (!(scores[best]! > -Infinity))
+  return knownToken(scores[best]! > -Infinity ? best : -1);
+}
+
+/** The id that was chosen; throws where there was none to choose, which is told as -1. */
+export function knownToken(id: number): number {
+  if (id < 0)
     throw new Error(
       'generate: no token has a probability (the logits are NaN or all ruled out); check the model with detectAnomaly',
     );
-  return best;
+  return id;
 }

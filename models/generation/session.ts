@@ -1,5 +1,5 @@
 import { sharedLength } from '../../common/collections.ts';
-import { argmax, compile, gt, noGrad, reshape, scope, tensor, where } from '../../autograd/index.ts';
+import { argmax, compile, gather, gt, noGrad, reshape, scope, tensor, where } from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import { KeyValueCache } from '../nn/kv-cache.ts';
 import { rowsAt } from '../nn/rows-at.ts';
@@ -14,7 +14,7 @@ export interface Beginning {
   readonly source?: readonly number[];
 }
 
-/** Read back of a step: the logits of each row, or only the id of the largest. */
+/** Read back of a step: the logits of each row, or only the id of the largest, -1 where none is a number. */
 export type Wanted = 'logits' | 'argmax';
 
 const i32 = (values: readonly number[], shape: readonly number[]): Tensor =>
@@ -233,10 +233,12 @@ export function appendToken(decoder: Decoder, cache: KeyValueCache, ids: Tensor,
   return nextOf(decoder, hidden, wanted);
 }
 
-/** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T]. */
+/** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T], -1 where that is no number. */
 function nextOf(decoder: Decoder, hidden: Tensor, wanted: Wanted): Tensor {
   const logits = decoder.logits(reshape(hidden, [-1, hidden.shape[2]!])); // (B T, V)
-  return wanted === 'argmax' ? argmax(logits, 1) : logits;
+  if (wanted === 'logits') return logits;
+  const ids = argmax(logits, 1, { keepDims: true });
+  return reshape(where(gt(gather(logits, 1, ids), -Infinity), ids, -1), [-1]);
 }
 
 const lengthsOf = (rows: readonly (readonly number[])[]): number[] => rows.map(({ length }) => length);

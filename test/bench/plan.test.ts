@@ -96,10 +96,10 @@ test('the next token of GPT-2 124M and Llama 1B is of so many dispatches, with i
   });
   // As above: note changes in bench/results/plan.md.
   assert.equal(counts, [
-    [114, 0],
-    [114, 0],
-    [170, 0],
-    [170, 0],
+    [117, 0],
+    [117, 0],
+    [173, 0],
+    [173, 0],
   ]);
 });
 

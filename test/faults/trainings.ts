@@ -1,6 +1,6 @@
 // Random models, batches and options of training. The Trainer's steps, compiled, must be those that a plain
-// loop takes op by op; a run that was cut off and resumed, or whose layers are computed twice, must be the same
-// to the bit; the folder it leaves must hold the model that it trained.
+// loop takes op by op; a run that was cut off and resumed, or whose layers are computed twice, must be the
+// same to the bit; the folder it leaves must hold the model that it trained.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,7 +25,9 @@ export const name = 'random trainings';
 
 /** Of a loss and of a gradient's norm: sums in another order, over a few steps that build on each other. */
 const tolerance = 1e-3;
-/** Of how far the weights went. Adam makes steps of rounding alone where gradients are 0, as keys' biases have. */
+/**
+ * Of how far the weights went. Adam makes steps of rounding alone where gradients are 0, as keys' biases have.
+ */
 const wayTolerance = 5e-3;
 
 export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome> {

@@ -487,7 +487,17 @@ test('an option of draws asks for draws; else a line tells what does nothing', a
 test('NaN is not taken for a token', async () => {
   const broken = random();
   broken.loadStateDict(new Map([['transformer.ln_f.bias', tensor(new Float32Array(32).fill(NaN))]]), { strict: false });
-  assert.match(await failure(generate(broken, [[1]], sampled)), /^generate: no token has a probability/);
+  // Also where only ids are read back, with guesses, and where the guesses are another model's.
+  for (const options of [
+    sampled,
+    {},
+    { promptLookupNumTokens: 3 },
+    { repetitionPenalty: 2 },
+    { assistantModel: random() },
+  ])
+    assert.match(await failure(generate(broken, [[1]], options)), /^generate: no token has a probability/);
+  const guessed = { maxNewTokens: 4, assistantModel: broken };
+  assert.match(await failure(generate(random(), [[1]], guessed)), /^generate: no token has a probability/);
 });
 
 test('a cache refuses what does not go with it', () => {
