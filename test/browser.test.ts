@@ -38,11 +38,11 @@ test('what stands in has every value that is imported from the file it stands in
   }
 });
 
-test('a page that fine-tunes BERT takes at most 640 KB, and nothing of Node', async () => {
+test('a page that fine-tunes BERT takes at most 660 KB, and nothing of Node', async () => {
   const { code, bytes, files } = await bundleForBrowser(`
     import { AdamW, BertForSequenceClassification, compile, loadTokenizer, tensor } from './index.browser.ts';
     console.log(AdamW, BertForSequenceClassification, compile, loadTokenizer, tensor);`);
-  assert.ok(bytes < 640_000, `${bytes} bytes`);
+  assert.ok(bytes < 660_000, `${bytes} bytes`);
   assert.not.match(code, ofNode);
   const native = files.filter((file) =>
     /gpu\/driver|hub-download|common\/(lock|atomic|file-system|temporary)/.test(file),

@@ -233,7 +233,7 @@ export function appendToken(decoder: Decoder, cache: KeyValueCache, ids: Tensor,
   return nextOf(decoder, hidden, wanted);
 }
 
-/** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T], -1 where that is no number. */
+/** Hidden states (B, T, D) -> logits (B T, V), or the ids of the largest [B T], -1 where none is a number. */
 function nextOf(decoder: Decoder, hidden: Tensor, wanted: Wanted): Tensor {
   const logits = decoder.logits(reshape(hidden, [-1, hidden.shape[2]!])); // (B T, V)
   if (wanted === 'logits') return logits;

@@ -25,9 +25,7 @@ export const name = 'random trainings';
 
 /** Of a loss and of a gradient's norm: sums in another order, over a few steps that build on each other. */
 const tolerance = 1e-3;
-/**
- * Of how far the weights went. Adam makes steps of rounding alone where gradients are 0, as keys' biases have.
- */
+/** Of the way that the weights went. Where gradients are 0 (biases of keys), Adam steps by rounding alone. */
 const wayTolerance = 5e-3;
 
 export async function run({ seed, short }: FaultOptions): Promise<FaultOutcome> {
