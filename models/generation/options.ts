@@ -28,7 +28,7 @@ const settings = {
    */
   doSample: z.boolean(),
   /** Divides the logits: below 1 the probable becomes more probable. */
-  temperature: z.number().positive(),
+  temperature: z.number().positive('it must be above 0; for the most probable token set doSample to false'),
   /** Draw among so many; 0 for all. Default 50, as in Transformers. */
   topK: z.int().min(0),
   /** Draw among the most probable tokens that have this probability together. */

@@ -391,6 +391,7 @@ test('what cannot be generated is refused in one line', async () => {
     [[[1, 2, 3]], { maxLength: 3 }, /^generate: the prompt has 3 tokens, maxLength 3 leaves room for none/],
     [[[1]], { temperature: 0 }, /^generate: temperature is 0: /],
     [[[1]], { temperature: -1 }, /^generate: temperature is -1: /],
+    [[[1]], { temperature: 0 }, /^generate: temperature is 0: it must be above 0; for the most probable token set doS/],
     [[[1]], { topP: 0 }, /^generate: topP is 0: /],
     [[[1]], { topP: 1.1 }, /^generate: topP is 1.1: /],
     [[[1]], { minP: 2 }, /^generate: minP is 2: /],
