@@ -162,12 +162,20 @@ test('files larger than a block stream, characters and rows cut at block ends st
 
 test('bad tables are refused with file, line and mend', async () => {
   const cases: [name: string, content: string | Uint8Array, rest: string, options?: TableOptions][] = [
-    ['1.csv', 'text,class\na,b\n', ':2: no column "label" among text, class; name the right one as labelColumn'],
-    ['2.csv', 'body,label\na,b\n', ':2: no column "text" among body, label; name the right one as textColumn'],
+    [
+      '1.csv',
+      'text,class\na,b\n',
+      ':2: no column "label" among text, class; name the right one as labelColumn (--label-column)',
+    ],
+    [
+      '2.csv',
+      'body,label\na,b\n',
+      ':2: no column "text" among body, label; name the right one as textColumn (--text-column)',
+    ],
     [
       '3.jsonl',
       '{"text":"a","label":"b"}\n{"text":"a"}\n',
-      ':2: no column "label" among text; name the right one as labelColumn',
+      ':2: no column "label" among text; name the right one as labelColumn (--label-column)',
     ],
     ['4.csv', '', ': no rows; a table needs at least one, under its header where it has one'],
     ['5.csv', 'text,label\n', ': no rows; a table needs at least one, under its header where it has one'],
@@ -334,6 +342,11 @@ test('bad splits are refused', () => {
   assert.throws(
     () => stratifiedSplit([0, 0, 1, 1], { seed: 0, groups: [5, 5, 7, 7] }),
     'stratifiedSplit: 4 examples in 2 groups, each kept together, leave the validation split empty;',
+  );
+  // Of a file: it is named, and there is no share to set.
+  assert.throws(
+    () => stratifiedSplit([0, 1], { seed: 0, data: 'mails.csv', fractions: { train: 0.9, validation: 0, test: 0.1 } }),
+    'mails.csv: 2 examples leave the test split empty; add examples, or give others to test on with --test-data',
   );
   assert.throws(() => stratifiedSplit([0, 1], { seed: 0, groups: [0] }), '2 labels but 1 groups');
   assert.equal(stratifiedSplit([0, 1], { seed: 0, fractions: { train: 1, validation: 0, test: 0 } }).train, [0, 1]);

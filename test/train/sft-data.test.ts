@@ -20,6 +20,7 @@ import type { LabelledTokens } from '../../train/objectives/labelled-tokens.ts';
 import { packBestFit } from '../../train/objectives/packing.ts';
 import { toDevice } from '../../train/objectives/task.ts';
 import { AdamW, decayGroups } from '../../train/optim/index.ts';
+import { loadPreferences, readPreferences } from '../../train/preferences/data.ts';
 import { conversationOf, readConversations } from '../../train/sft/conversations.ts';
 import type { Conversation } from '../../train/sft/conversations.ts';
 import { sequencesOf } from '../../train/sft/sequences.ts';
@@ -185,6 +186,13 @@ test('what is wrong in a row is told in a line, with its number', async () => {
   await rejects(readConversations(path), /bad\.jsonl:2: not JSON/);
   writeFileSync(path, '');
   await rejects(readConversations(path), /bad\.jsonl: no rows; give JSONL of/);
+  writeFileSync(path, '{"prompt": "a", "chosen": "b"}\n');
+  await rejects(readPreferences(path), /bad\.jsonl:1: no column "rejected" among prompt, chosen; each row needs it$/);
+  writeFileSync(path, '{"prompt": "a", "chosen": "b", "rejected": "c"}\n');
+  await rejects(
+    loadPreferences(path, { seed: 1 }),
+    /bad\.jsonl: 1 examples .* leave the test split empty; .*, or give others to test on with --test-data$/,
+  );
   const refusing = "{{ raise_exception('roles must alternate') if messages[0].role != 'user' }}";
   throwsOneLine(
     () => sequencesOf(tokenizer, dialogues, { maxLength: 128, chatTemplate: refusing }),

@@ -80,7 +80,7 @@ async function fromFiles(options: DataOptions): Promise<ClassifierData> {
   const { examples, labels } = await readers[kind](data, columns);
   const groups = duplicateGroups(examples.map(({ text, textPair }) => `${text} ${textPair ?? ''}`));
   const fractions = testData ? { train: 0.9, validation: 0.1, test: 0 } : { train: 0.8, validation: 0.1, test: 0.1 };
-  const split = stratifiedSplit(strata(examples), { fractions, seed, groups });
+  const split = stratifiedSplit(strata(examples), { fractions, seed, groups, data });
   const pick = (indices: readonly number[]): Example<Target>[] => indices.map((i) => examples[i]!);
   const test = testData ? (await readers[kind](testData, { ...columns, labels })).examples : pick(split.test);
   const counted = kind === 'regression' ? 'with scores' : `of ${labels.length} ${nouns[kind]}`;

@@ -127,11 +127,14 @@ export function textsOf(cells: Readonly<Record<string, unknown>>, where: string,
   return { text, textPair };
 }
 
-/** The text in a column of a row; `option` names the column in errors, `where` file and line. */
+/**
+ * The text in a column of a row; `option` names the column in errors, undefined where it can have no other
+ * name, `where` file and line.
+ */
 export function stringCell(
   cells: Readonly<Record<string, unknown>>,
   column: string,
-  option: string,
+  option: string | undefined,
   where: string,
 ): string {
   const value = cell(cells, column, option, where);
@@ -140,12 +143,13 @@ export function stringCell(
 }
 
 /** The value in a column of a row; `option` and `where` as of `stringCell`. */
-export function cell(cells: Readonly<Record<string, unknown>>, column: string, option: string, where: string): unknown {
-  if (!Object.hasOwn(cells, column)) {
-    throw new Error(
-      `${where}: no column "${column}" among ${list(Object.keys(cells))}; name the right one as ${option}`,
-    );
-  }
+export function cell(
+  cells: Readonly<Record<string, unknown>>,
+  column: string,
+  option: string | undefined,
+  where: string,
+): unknown {
+  if (!Object.hasOwn(cells, column)) throw new Error(`${where}: ${noColumn(column, Object.keys(cells), option)}`);
   return cells[column];
 }
 
@@ -164,6 +168,13 @@ export function unknownLabel(where: string, label: string, labels: readonly stri
 
 export function noRows(path: string): Error {
   return new Error(`${path}: no rows; a table needs at least one, under its header where it has one`);
+}
+
+/** Says that a column is not there; `option` as of `stringCell`. */
+export function noColumn(column: string, names: readonly string[], option: string | undefined): string {
+  const flag = `--${option?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const mend = option === undefined ? 'each row needs it' : `name the right one as ${option} (${flag})`;
+  return `no column "${column}" among ${list(names)}; ${mend}`;
 }
 
 function list(names: readonly string[]): string {

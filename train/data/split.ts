@@ -15,6 +15,8 @@ export interface SplitOptions {
    * duplicate of a training example is tested on. Default: every example on its own.
    */
   readonly groups?: ArrayLike<number>;
+  /** The file that the examples are of; it begins errors, which then name flags. */
+  readonly data?: string;
 }
 
 /** Indices of the examples of each split, ascending. */
@@ -33,7 +35,7 @@ export type SplitName = (typeof splitNames)[number];
  * [train.length, test.length]; // [16, 2]
  */
 export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions): Split {
-  const { fractions = { train: 0.8, validation: 0.1, test: 0.1 }, seed, groups } = options;
+  const { fractions = { train: 0.8, validation: 0.1, test: 0.1 }, seed, groups, data } = options;
   checkFractions('stratifiedSplit', fractions);
   if (groups && groups.length !== labels.length) {
     throw new Error(`stratifiedSplit: ${labels.length} labels but ${groups.length} groups; give one group an example`);
@@ -59,9 +61,11 @@ export function stratifiedSplit(labels: ArrayLike<number>, options: SplitOptions
     if (fractions[name] > 0 && split[name].length === 0) {
       // Near duplicates, and pages of a book, are groups: many examples may be few of these.
       const apart = groups ? ` in ${members.size} groups, each kept together,` : '';
+      const add = `add examples${groups ? ' that are no near duplicates of these' : ''}`;
+      const share = data === undefined ? ' or set its share to 0' : '';
+      const mend = data !== undefined && name === 'test' ? ', or give others to test on with --test-data' : share;
       throw new Error(
-        `stratifiedSplit: ${labels.length} examples${apart} leave the ${name} split empty; ` +
-          `add examples${groups ? ' that are no near duplicates of these,' : ''} or set its share to 0`,
+        `${data ?? 'stratifiedSplit'}: ${labels.length} examples${apart} leave the ${name} split empty; ${add}${mend}`,
       );
     }
     split[name].sort((a, b) => a - b);

@@ -43,7 +43,7 @@ export async function readDialogues(path: string, { groupColumn }: DialogueOptio
   const examples: DialogueExample[] = [];
   for await (const { line, cells } of tableRows(path, { format: 'jsonl' })) {
     const where = `${path}:${line}`;
-    const messages = messagesOf(cell(cells, 'messages', 'messages', where), where, { roles: messageRoles }).map(
+    const messages = messagesOf(cell(cells, 'messages', undefined, where), where, { roles: messageRoles }).map(
       ({ role, content }): Message => ({ role: role as Message['role'], content: textOfContent(content, where) }),
     );
     const group = groupColumn === undefined ? String(line) : stringCell(cells, groupColumn, 'groupColumn', where);
@@ -102,7 +102,7 @@ export async function loadDialogues(
     groupOf: ({ group }) => group,
     seed,
     fractions,
-    op: 'dialogues',
+    data,
     items: 'replies',
   });
   const other = testData === undefined ? undefined : await examplesOf(testData, options);

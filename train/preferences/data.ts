@@ -122,7 +122,7 @@ export async function loadPreferences(
     groupOf: () => undefined,
     seed,
     fractions: testData ? { train: 1, validation: 0, test: 0 } : { train: 0.9, validation: 0, test: 0.1 },
-    op: 'preferences',
+    data,
     items: 'pairs',
   });
   return {

@@ -53,6 +53,7 @@ export async function loadQuestionData({ data, testData, seed }: QuestionDataOpt
   const split = stratifiedSplit(new Uint8Array(examples.length), {
     fractions,
     seed,
+    data,
     groups: examples.map(({ context }) => numberOf.get(context)!),
   });
   const pick = (indices: readonly number[]): QuestionExample[] => indices.map((i) => examples[i]!);

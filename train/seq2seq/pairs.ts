@@ -70,12 +70,14 @@ const defaultFractions: SplitFractions = { train: 0.94, validation: 0.02, test: 
 export interface SplitPairsOptions {
   readonly seed: number;
   readonly fractions?: SplitFractions;
+  /** The file that they are of; it begins errors. */
+  readonly data?: string;
 }
 
 /** Splits pairs by their group, see `splitApart`, and leaves out those whose sides are equal. */
 export function splitPairs<Pair extends TextPair>(
   pairs: readonly Pair[],
-  { seed, fractions = defaultFractions }: SplitPairsOptions,
+  { seed, fractions = defaultFractions, data }: SplitPairsOptions,
 ): Omit<PairData<Pair>, 'origin'> & { readonly counts: Readonly<Record<'repeated' | 'equal' | 'near', number>> } {
   const unequal = pairs.filter(({ source, target }) => source !== target);
   const { counts, ...split } = splitApart(unequal, {
@@ -84,7 +86,7 @@ export function splitPairs<Pair extends TextPair>(
     groupOf: ({ group }) => group,
     seed,
     fractions,
-    op: 'splitPairs',
+    data,
     items: 'pairs with unequal sides',
   });
   return { ...split, counts: { ...counts, equal: pairs.length - unequal.length } };
@@ -164,7 +166,7 @@ export async function loadPairs(
 ): Promise<PairData> {
   const { pairs, origin } = await pairsOf(data, columns);
   const fractions = testData ? { train: 0.97, validation: 0.03, test: 0 } : defaultFractions;
-  const { counts, ...split } = splitPairs(pairs, { seed, fractions });
+  const { counts, ...split } = splitPairs(pairs, { seed, fractions, data });
   const other = testData === undefined ? undefined : await pairsOf(testData, columns);
   return {
     ...split,

@@ -97,7 +97,7 @@ function checkReply(messages: readonly ChatMessage[], from: number, where: strin
 
 /** A text of a row that says something. */
 export function filled(cells: Cells, name: string, where: string): string {
-  const text = stringCell(cells, name, name, where);
+  const text = stringCell(cells, name, undefined, where);
   if (text.trim() === '') throw new Error(`${where}: "${name}" is empty; fill it or take the row out`);
   return text;
 }

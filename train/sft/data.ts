@@ -105,7 +105,7 @@ async function split(data: string, { testData, seed, lessons: count }: Conversat
     groupOf: () => undefined,
     seed,
     fractions,
-    op: 'conversations',
+    data,
     items: 'conversations',
   });
   const other = testData === undefined ? undefined : await readConversations(testData);

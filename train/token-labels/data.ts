@@ -61,7 +61,7 @@ export async function loadTokenData(tokenizer: AnyTokenizer, options: TokenDataO
     groupOf: ({ group }) => group,
     seed,
     fractions,
-    op: data,
+    data,
     items: 'texts',
   });
   const labels = labelsOf(tagged.texts, keepTags);

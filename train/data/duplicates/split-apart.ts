@@ -12,8 +12,9 @@ export interface SplitApartOptions<Item> {
   readonly groupOf: (item: Item) => string | undefined;
   readonly seed: number;
   readonly fractions: SplitFractions;
-  /** Begins errors, and says what the items are: "splitPairs", "pairs". */
-  readonly op: string;
+  /** The file that the items are of; it begins errors. */
+  readonly data?: string;
+  /** What the items are, in errors: "pairs". */
   readonly items: string;
 }
 
@@ -31,7 +32,7 @@ export interface SplitApart<Item> {
  * near-duplicate among those trained on (`duplicateGroups`).
  */
 export function splitApart<Item>(given: readonly Item[], options: SplitApartOptions<Item>): SplitApart<Item> {
-  const { textOf, keyOf = (item) => textKey(textOf(item)), groupOf, seed, fractions, op, items } = options;
+  const { textOf, keyOf = (item) => textKey(textOf(item)), groupOf, seed, fractions, data, items } = options;
   const first = new Map<string | number, Item>();
   for (const item of given) {
     const key = keyOf(item);
@@ -45,7 +46,7 @@ export function splitApart<Item>(given: readonly Item[], options: SplitApartOpti
     if (!pages.has(group)) pages.set(group, i);
     return pages.get(group)!;
   });
-  const parts = stratifiedSplit(new Uint8Array(kept.length), { fractions, seed, groups: pageOf });
+  const parts = stratifiedSplit(new Uint8Array(kept.length), { fractions, seed, groups: pageOf, data });
   const groups = duplicateGroups(kept.map(textOf));
   const trained = new Set(parts.train.map((i) => groups[i]!));
   const counts = { repeated: given.length - kept.length, near: 0 };
@@ -64,8 +65,8 @@ export function splitApart<Item>(given: readonly Item[], options: SplitApartOpti
   );
   if (empty)
     throw new Error(
-      `${op}: of ${given.length} ${items} none is left for the ${empty} part (${counts.repeated} came before, ` +
-        `${counts.near} are near-duplicates of those trained on); give more ${items}`,
+      `${data ?? 'splitApart'}: of ${given.length} ${items} none is left for the ${empty} part ` +
+        `(${counts.repeated} came before, ${counts.near} are near-duplicates of those trained on); give more ${items}`,
     );
   return { ...split, counts };
 }

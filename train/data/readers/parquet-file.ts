@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { Worker } from 'node:worker_threads';
 import { readError } from '../../../common/json-file.ts';
 import { firstLine } from '../../../common/printable.ts';
-import { stringCell } from '../read-table.ts';
+import { noColumn, stringCell } from '../read-table.ts';
 import type { ReadOptions, TextDocument } from './document.ts';
 import type { TableRow } from '../table-rows.ts';
 import type { ParquetAnswer, ParquetRequest, ParquetRow } from './parquet-worker.ts';
@@ -14,7 +14,7 @@ import type { ParquetAnswer, ParquetRequest, ParquetRow } from './parquet-worker
 export async function* parquetFileDocuments(path: string, options: ReadOptions): AsyncGenerator<TextDocument> {
   const { textColumn = 'text', onBytes } = options;
   const missing = (columns: readonly string[]): Error =>
-    new Error(`${path}: no column "${textColumn}" among ${columns.join(', ')}; name the right one as textColumn`);
+    new Error(`${path}: ${noColumn(textColumn, columns, 'textColumn')}`);
   const pick = (columns: readonly string[]): readonly string[] => {
     if (!columns.includes(textColumn)) throw missing(columns);
     return [textColumn];
