@@ -50,7 +50,7 @@ export async function saveFolder<T>(
   replaces: (name: string) => boolean = () => false,
 ): Promise<T> {
   const target = resolve(folder);
-  const isNew = (await kindOnDisk(target)) === 'none';
+  const made = await missingFolders(target);
   const stage = join(target, temporaryName(stageName));
   const place = join(stage, newFiles!);
   let committed = false;
@@ -67,18 +67,24 @@ export async function saveFolder<T>(
     await writeJournal(stage, journal);
     committed = true;
     await finish(target, stage, journal);
-    if (isNew) await disk.syncFolder(dirname(target));
+    if (made.length > 0) await disk.syncFolder(dirname(target));
     return result;
   } catch (error) {
     if (committed) throw unfinished(folder, error);
     await discard(stage);
-    if (isNew) await disk.removeEmpty(target).catch(() => undefined);
+    for (const each of made) await disk.removeEmpty(each).catch(() => undefined);
     const shown = writeError(folder, error);
     shown.message = shown.message.replaceAll(place, folder);
     throw shown;
   } finally {
     release(stage);
   }
+}
+
+/** A folder and those above it that are not there, the lowest first. */
+async function missingFolders(folder: string): Promise<string[]> {
+  if ((await kindOnDisk(folder)) !== 'none' || dirname(folder) === folder) return [];
+  return [folder, ...(await missingFolders(dirname(folder)))];
 }
 
 /**

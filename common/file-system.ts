@@ -2,7 +2,19 @@
 // stand between: count them, let the n-th fail, write less than it was given, or stop the process there
 // (test/faults/disk.ts). Reading needs no such place.
 import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
-import { copyFile, lstat, mkdir, open, rename as renamePath, rm, rmdir, stat, symlink } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  copyFile,
+  lstat,
+  mkdir,
+  open,
+  rename as renamePath,
+  rm,
+  rmdir,
+  stat,
+  symlink,
+} from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 
 /** The operations that change a disk. Tests replace them; nothing else assigns to them. */
@@ -56,6 +68,9 @@ export async function rename(from: string, to: string): Promise<void> {
   );
   if (stayed) throw Object.assign(new Error(`${from} was not renamed, though the system said so`), { code: 'EIO' });
 }
+
+/** Throws the system's error where a folder takes no new files. */
+export const checkWritable = (folder: string): Promise<void> => access(folder, constants.W_OK | constants.X_OK);
 
 /** Tells a file from a folder, links followed. */
 export async function kindOnDisk(path: string): Promise<'file' | 'folder' | 'none'> {

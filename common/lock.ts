@@ -14,6 +14,7 @@ import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { checkOutputFolder } from './staged-file.ts';
 
 /** A lock that this process has. It goes with `release`, and with the process. */
 export interface Lock {
@@ -91,6 +92,15 @@ export async function lockFolder(folder: string, use = 'output'): Promise<Lock> 
   }
   if (isLock(taken)) return taken;
   throw new Error(`${folder} is in use by ${describeHolder(taken)}; wait for its end, or choose another place`);
+}
+
+/**
+ * Before work whose result is written into a folder: checks that it can be, and locks it. Errors: those of
+ * `checkOutputFolder` and `lockFolder`.
+ */
+export async function claimFolder(folder: string): Promise<Lock> {
+  await checkOutputFolder(folder);
+  return lockFolder(folder);
 }
 
 /** `process 1234 (node train/pretrain-gpt.ts) since 12:01:03` */

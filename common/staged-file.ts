@@ -1,16 +1,15 @@
-import { readdir } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { disk, rename } from './file-system.ts';
+import { checkWritable, disk, rename } from './file-system.ts';
 import { release, removeAtExit, temporaryName, temporaryState } from './temporary.ts';
 
 /**
  * The one-line error for a failed write of `path`: what is wrong, that the old file is unchanged, and the
- * mend. The original error is kept as `cause`.
+ * mend. The original error is kept as `cause`. `folder` is the one that refused it.
  */
-export function writeError(path: string, error: unknown): Error {
+export function writeError(path: string, error: unknown, folder = dirname(resolve(path))): Error {
   const code = (error as NodeJS.ErrnoException | null)?.code;
-  const folder = dirname(resolve(path));
   const reasons: Record<string, string> = {
     ENOSPC: `the disk is full; free some space or save to another folder`,
     EDQUOT: `the disk quota is used up; free some space or save to another folder`,
@@ -26,6 +25,27 @@ export function writeError(path: string, error: unknown): Error {
   if (code === undefined) return error instanceof Error ? error : new Error(String(error));
   const reason = reasons[code] ?? (error as Error).message;
   return new Error(`cannot write ${path}: ${reason} (nothing was replaced)`, { cause: error });
+}
+
+/**
+ * Throws, one line, where `folder` is no folder to write in and can become none: before work whose result
+ * would have no place.
+ */
+export async function checkOutputFolder(folder: string): Promise<void> {
+  let place = resolve(folder);
+  for (;;) {
+    const found = await lstat(place).catch(() => undefined);
+    if (found || dirname(place) === place) break;
+    place = dirname(place);
+  }
+  const refuse = (what: string): Error =>
+    new Error(`cannot write ${folder}: ${place} is ${what}, not a folder; choose another folder`);
+  const found = await stat(place).catch(() => undefined);
+  if (!found) throw refuse('a link that leads nowhere');
+  if (!found.isDirectory()) throw refuse('a file');
+  await checkWritable(place).catch((error: unknown) => {
+    throw writeError(folder, error, place);
+  });
 }
 
 /** What a file will hold, or a function that writes it piece by piece. */

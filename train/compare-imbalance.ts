@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { makeRare, outcomesPanel, outcomesTable, tryMethod } from './classifier/compare-imbalance.ts';
 import type { Method, Outcome } from './classifier/compare-imbalance.ts';
 import { loadClassifierData } from './classifier/data.ts';
@@ -52,7 +52,7 @@ main(async () => {
   const unknown = methods.find((name) => !(imbalances as readonly string[]).includes(name));
   if (unknown !== undefined)
     throw new UsageError(`${command.name}: there is no way "${unknown}"; choose among ${imbalances.join(', ')}`);
-  await lockFolder(output);
+  await claimFolder(output);
   const { learningRate = values.model ? 2e-5 : 1e-3 } = values;
   const data = await loadClassifierData({ ...values, task: 'classification' });
   const outcomes: Outcome[] = [];

@@ -12,7 +12,7 @@ import { manualSeed } from '../autograd/index.ts';
 import { alignTable, meanAndDeviation } from '../common/text-table.ts';
 import { BertTokenizer } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { bertConfig, contenders } from './comparison/contenders.ts';
 import type { Setting } from './comparison/contenders.ts';
@@ -70,7 +70,7 @@ main(async () => {
   if (hidden % heads !== 0)
     throw new UsageError(`${command.name}: --hidden ${hidden} must be a multiple of --heads ${heads}`);
 
-  await lockFolder(output);
+  await claimFolder(output);
   const trainTokenizer = (texts: AsyncIterable<string>): Promise<BertTokenizer> =>
     trainWordPiece(texts, { vocabSize: values.vocabSize, modelMaxLength: context });
   const corpus = await corpusOfFlags(

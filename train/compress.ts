@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { pathKind, readJsonFile } from '../common/json-file.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { printable } from '../common/printable.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { describeModel, fineTuneOptions, trainingFlags } from './cli/fine-tune.ts';
@@ -74,7 +74,7 @@ main(async () => {
       `${command.name}: there is no point "${unknown}"; choose among ${Object.keys(points).join(', ')}`,
     );
   const output = outputOf(values.output, command.name, values.data);
-  await lockFolder(output);
+  await claimFolder(output);
   const resume = resumeOf(values);
   const trained = await loadTrained(folder, values);
   const { classifier, data, test } = trained;

@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { loadTextGenerator, resolveModelFolder } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { shippedGpt } from './cli/fine-tune.ts';
@@ -63,7 +63,7 @@ main(async () => {
   if (names === undefined)
     throw new UsageError(`${command.name}: needs tasks: --tasks FILE.json, or ${(await shippedTasks()).join(', ')}`);
   await readTasks(names); // so that a slip is told at once
-  await lockFolder(output);
+  await claimFolder(output);
   const folder = await resolveModelFolder(name);
   const generator = await loadTextGenerator(folder, { adapter: values.adapter, quantize });
   const hash = await modelHash(folder, values.adapter);

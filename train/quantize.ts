@@ -10,7 +10,7 @@
 import { stat } from 'node:fs/promises';
 import { tensor } from '../autograd/index.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { progress } from '../common/progress.ts';
 import { alignTable } from '../common/text-table.ts';
 import { ggufFile, isGguf, loadModel, loadTextGenerator, loadTokenizer, logLikelihoods } from '../models/index.ts';
@@ -161,7 +161,7 @@ async function writeFolder(name: string, { output, precision, method, finer }: V
     throw new UsageError(
       `${command.name}: ${method} writes GGUF files; end --output ${output} with .gguf, or leave it away`,
     );
-  await lockFolder(output);
+  await claimFolder(output);
   const model = await loadModel(name, { quantize: precision });
   await model.savePretrained(output, { tokenizer: await loadTokenizer(name) });
   console.log(

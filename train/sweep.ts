@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { disk } from '../common/file-system.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../common/json-file.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { nearestNames } from '../common/nearest.ts';
 import { showText } from '../common/printable.ts';
 import { duration } from '../common/progress.ts';
@@ -68,7 +68,7 @@ main(async () => {
   const budget = values.halving ? budgetOf(shared, flags) : undefined;
   const rungs: (Rung | undefined)[] = budget ? rungsOf(settings.length, budget.whole) : [undefined];
   const output = values.output ?? join('runs', `sweep-${values.script}`);
-  await lockFolder(output);
+  await claimFolder(output);
   const kept = await readKept(output, { ...values, output: undefined, shared });
   const total = rungs.reduce((sum, rung) => sum + (rung?.settings ?? settings.length), 0) * (values.seeds ?? 1);
   console.log(`sweep  ${values.script}: ${total} trials into ${output}`);

@@ -7,7 +7,7 @@
  */
 import { statSync } from 'node:fs';
 import { namesIn, recoverFolder } from '../common/atomic-folder.ts';
-import { lockFolder } from '../common/lock.ts';
+import { claimFolder } from '../common/lock.ts';
 import { alignTable } from '../common/text-table.ts';
 import type { BertTokenizer, Tokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
@@ -87,7 +87,7 @@ async function checkOutput({ output, overwrite }: Values): Promise<void> {
   const stat = statSync(output, { throwIfNoEntry: false });
   if (stat && !stat.isDirectory())
     throw new UsageError(`${command.name}: --output: ${output} is a file, a folder is needed`);
-  await lockFolder(output);
+  await claimFolder(output);
   await recoverFolder(output);
   if (stat && !overwrite && (await namesIn(output)).length > 0)
     throw new UsageError(`${command.name}: ${output} is not empty; choose another folder, or add --overwrite`);

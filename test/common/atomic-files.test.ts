@@ -1,12 +1,12 @@
 // Files are written whole or not at all: full disks, failures on the way, places that are no places.
 import { spawnSync } from 'node:child_process';
-import { mkdir, readFile, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeFileAtomic, writeFilesAtomic } from '../../common/atomic-files.ts';
-import { writeError } from '../../common/staged-file.ts';
+import { writeFileAtomic, writeFilesAtomic, writeFolderAtomic } from '../../common/atomic-files.ts';
+import { checkOutputFolder, writeError } from '../../common/staged-file.ts';
 import { failure } from '../support/failure.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
@@ -55,6 +55,25 @@ test('a place that is no place is named', async () => {
   assert.equal(await readdir(folder).then((names) => names.sort()), ['file', 'inner']);
 });
 
+test('a folder that cannot be written is told before the work', async () => {
+  const at = (...names: string[]): string => join(folder, 'places', ...names);
+  await mkdir(at('folder'), { recursive: true });
+  await writeFile(at('file'), '');
+  for (const place of [at('folder'), at('new'), at('new', 'below')]) await checkOutputFolder(place);
+  assert.equal((await readdir(at())).sort(), ['file', 'folder']);
+  for (const place of [at('file'), at('file', 'below', 'it')])
+    assert.match(await failure(checkOutputFolder(place)), /^cannot write .*: .*places.file is a file, not a folder; /);
+  if (process.platform === 'win32') return;
+  await symlink(at('nowhere'), at('link'));
+  assert.match(await failure(checkOutputFolder(at('link', 'run'))), /link is a link that leads nowhere, not a folder/);
+});
+
+test('a folder that was not filled leaves none of those made for it', async () => {
+  const stopped = (): Promise<void> => Promise.reject(new Error('stopped'));
+  assert.is(await failure(writeFolderAtomic(join(folder, 'run', 'corpus', 'new'), 'meta.json', stopped)), 'stopped');
+  assert.not.ok((await readdir(folder)).includes('run'));
+});
+
 test('errors of the system say what to do', () => {
   const error = (code: string): string => writeError('x', Object.assign(new Error('raw'), { code })).message;
   assert.match(error('ENOSPC'), /^cannot write x: the disk is full; free some space .* \(nothing was replaced\)$/);
@@ -63,6 +82,22 @@ test('errors of the system say what to do', () => {
   assert.match(error('EROFS'), /read-only file system/);
   assert.match(error('EBUSY'), /^cannot write x: raw/);
 });
+
+const isRoot = process.getuid?.() === 0;
+if (isRoot && spawnSync('unshare', ['-rm', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0)
+  test('a disk that is only read is told, also of a folder that is not there', async () => {
+    const module = new URL('../../common/staged-file.ts', import.meta.url).href;
+    const place = join(folder, 'disk');
+    await mkdir(place);
+    const check = `await (await import(${JSON.stringify(module)})).checkOutputFolder(process.env.TARGET)`;
+    const node = `"${process.execPath}" --import tsx --input-type=module -e '${check}'`;
+    const script = `mount -t tmpfs -o ro tmpfs "${place}" && ${node}`;
+    const { stderr } = spawnSync('unshare', ['-rm', 'sh', '-c', script], {
+      encoding: 'utf8',
+      env: { ...process.env, TARGET: join(place, 'new', 'run') },
+    });
+    assert.match(stderr, /cannot write .*run: .*disk is on a read-only file system; choose another folder/);
+  });
 
 // Saves 8 MB over an old file in another process, whose disk is too small for it.
 const writer = new URL('../../models/io/safetensors.ts', import.meta.url).href;

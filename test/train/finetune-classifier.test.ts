@@ -170,6 +170,12 @@ test('bad input: one line that names the mend', async () => {
     [['--from-scratch', '--model', whole], 2, /give --model or --from-scratch, not both/],
     [['--lora', '4', '--quantize-aware', '4'], 2, /--quantize-aware trains the weights, and an adapter leaves them/],
     [['--data', join(folder, 'absent.csv')], 1, /absent\.csv/],
+    // Where it cannot write is told before it reads.
+    [
+      ['--data', join(folder, 'absent.csv'), '--output', join(data, 'run')],
+      1,
+      /^cannot write .*run: .*reviews\.csv is a file, not a folder; choose another folder$/,
+    ],
     [['--data', file('empty.csv', '')], 1, /empty\.csv/],
     [['--data', file('header.csv', 'text,label\n')], 1, /header\.csv/],
     [

@@ -6,7 +6,7 @@ import { randomState, setRandomState } from '../../autograd/index.ts';
 import { writeFileAtomic } from '../../common/atomic-files.ts';
 import { saveFiles } from '../../common/file-access.ts';
 import { disk, rename } from '../../common/file-system.ts';
-import { lockFolder } from '../../common/lock.ts';
+import { claimFolder } from '../../common/lock.ts';
 import { damageOf, verifyManifest, writeManifest } from '../../common/manifest.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import { startedBy, UsageError } from '../cli/cli.ts';
@@ -287,11 +287,12 @@ export async function checkResume(
 }
 
 /**
- * Begins a script that trains in a folder: locks it until the process ends, so that a second run in it ends
- * with a line that names this one, and checks that the run there may begin or go on.
+ * Begins a script that trains in a folder: checks that it can be written, locks it until the process ends, so
+ * that a second run in it ends with a line that names this one, and checks that the run there may begin or go
+ * on.
  */
 export async function claimRun(name: string, output: string, resume: Resume): Promise<Resumption> {
-  await lockFolder(output);
+  await claimFolder(output);
   return checkResume(name, output, resume);
 }
 
