@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ import { disk } from '../../common/file-system.ts';
 import { writeManifest } from '../../common/manifest.ts';
 import { Random } from '../../common/random.ts';
 import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
-import { latestCheckpoint } from '../../train/trainer/run-state.ts';
+import { latestCheckpoint, resumeCommand } from '../../train/trainer/run-state.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
 import { TrainingStep } from '../../train/trainer/step.ts';
@@ -559,6 +559,24 @@ test('bad options: one line that names the option', async () => {
     /batches count labels of "loss", and the losses are ; name both alike/,
   );
 });
+
+const hasShell = spawnSync('sh', ['-c', 'true']).status === 0;
+if (hasShell)
+  test('the command that goes on is the one that was given, as a shell reads it', () => {
+    const [argv, given] = [
+      process.argv,
+      ['--data', "Ann's *new* mails.csv", '--label-separator', ';', '--text', 'été $1'],
+    ];
+    process.argv = [...argv.slice(0, 2), ...given, '--resume'];
+    try {
+      const { stdout } = spawnSync('sh', ['-c', resumeCommand(`printf '%s\\n'`)], { encoding: 'utf8' });
+      assert.equal(stdout.trim().split('\n'), [...given, '--resume']);
+      process.argv = [...argv.slice(0, 2), '--output', 'runs/a-1,b', '--lr=1e-3'];
+      assert.is(resumeCommand('node x.ts'), 'node x.ts --output runs/a-1,b --lr=1e-3 --resume');
+    } finally {
+      process.argv = argv;
+    }
+  });
 
 test.after(() => rmSync(base, { recursive: true, force: true }));
 test.run();

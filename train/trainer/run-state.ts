@@ -301,11 +301,18 @@ export async function canResume(output: string): Promise<boolean> {
   return (await latestCheckpoint(output)) !== undefined || isFinished(output);
 }
 
+/** A word as shells take it: in quotes, where it holds what means something to them. */
+const shellWord = (word: string): string =>
+  /^[\p{L}\p{N}_@%+=:,./-]+$/u.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+
 /** The command that goes on with the run of this process; `usage` starts its script. */
 export function resumeCommand(usage: string): string {
   return [
     startedBy(usage),
-    ...process.argv.slice(2).filter((word) => !/^--resume(-anyway)?$/.test(word)),
+    ...process.argv
+      .slice(2)
+      .filter((word) => !/^--resume(-anyway)?$/.test(word))
+      .map(shellWord),
     '--resume',
   ].join(' ');
 }
