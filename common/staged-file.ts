@@ -48,6 +48,13 @@ export async function checkOutputFolder(folder: string): Promise<void> {
   });
 }
 
+/** The same of a file. */
+export async function checkOutputFile(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory()) throw writeError(path, { code: 'EISDIR' });
+  await checkOutputFolder(dirname(resolve(path)));
+}
+
 /** What a file will hold, or a function that writes it piece by piece. */
 export type FileContents = string | Uint8Array | ((file: FileSink) => Promise<void>);
 

@@ -7,6 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 import { writeFileAtomic } from '../common/atomic-files.ts';
+import { readError } from '../common/json-file.ts';
 import { printable, printableLines } from '../common/printable.ts';
 import { loadTextGenerator, streamReply } from '../models/index.ts';
 import type { ChatMessage, GenerationOptions, TextGenerator } from '../models/index.ts';
@@ -102,7 +103,8 @@ class Chat {
   }
 
   async load(path: string): Promise<void> {
-    this.messages = savedMessages(await readFile(path, 'utf8'), path);
+    const text = await readFile(path, 'utf8').catch((error: unknown) => Promise.reject(readError(path, error)));
+    this.messages = savedMessages(text, path);
     console.error(`${path}: ${this.messages.length} messages`);
   }
 

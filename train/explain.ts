@@ -14,6 +14,7 @@ import { basename } from 'node:path';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { showsColours } from '../common/output.ts';
 import { progress } from '../common/progress.ts';
+import { checkOutputFile } from '../common/staged-file.ts';
 import type { Progress } from '../common/progress.ts';
 import { CausalLM, loadModel, loadTokenizer, readModelFolder, resolveModelFolder } from '../models/index.ts';
 import { shippedModel } from '../models/io/shipped.ts';
@@ -115,6 +116,7 @@ main(async () => {
     if (!(explainMethods as readonly string[]).includes(method))
       throw new UsageError(`${command.name}: --also must be one of ${explainMethods.join(', ')}, got "${method}"`);
   if (also.length > 0 && out === undefined) throw new UsageError(`${command.name}: --also goes with --out page.html`);
+  if (out !== undefined) await checkOutputFile(out);
   const folder = await resolveModelFolder(name, {});
   const { model, tokenizer } = await readModelFolder(folder, async () => ({
     model: await loadModel(folder),

@@ -8,6 +8,7 @@ import { generateText, loadTextGenerator, streamText } from '../models/index.ts'
 import type { GenerationOptions, TextGenerator } from '../models/index.ts';
 import { writeFileAtomic } from '../common/atomic-files.ts';
 import { lockFolder } from '../common/lock.ts';
+import { checkOutputFile } from '../common/staged-file.ts';
 import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 import { shippedGpt } from './cli/fine-tune.ts';
 import { decodingOptions, generationOptions, loadingOptions, readPrompts, Speed } from './cli/generation.ts';
@@ -42,7 +43,10 @@ main(async () => {
     throw new UsageError(`${command.name}: give prompts or --file, not both; got "${positionals[0]}" too`);
   const prompts = values.file === undefined ? positionals : await readPrompts(values.file);
   if (prompts.length === 0) prompts.push('');
-  if (values.output !== undefined) await lockFolder(values.output);
+  if (values.output !== undefined) {
+    await checkOutputFile(values.output);
+    await lockFolder(values.output);
+  }
   const { model = shippedGpt(), adapter, quantize } = values;
   const generator = await loadTextGenerator(model, { adapter, quantize });
   const options = generationOptions(values, generator.options);

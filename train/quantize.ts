@@ -12,6 +12,7 @@ import { tensor } from '../autograd/index.ts';
 import { writeFilesAtomic } from '../common/atomic-files.ts';
 import { claimFolder } from '../common/lock.ts';
 import { progress } from '../common/progress.ts';
+import { checkOutputFile } from '../common/staged-file.ts';
 import { alignTable } from '../common/text-table.ts';
 import { ggufFile, isGguf, loadModel, loadTextGenerator, loadTokenizer, logLikelihoods } from '../models/index.ts';
 import type { CausalLM } from '../models/index.ts';
@@ -83,6 +84,7 @@ main(async () => {
   const reads = method === 'gptq' || method === 'awq';
   if (method === 'hqq' && precision !== 'q4_1')
     throw new UsageError(`${command.name}: hqq finds a minimum for each block; give --precision q4_1`);
+  await checkOutputFile(output);
   const { model, tokenizer } = await loadDecoder(name);
   model.eval();
   const finer = finerOf(model, values);

@@ -77,6 +77,7 @@ test('what is no turn: commands that are not known, files that are none, models 
   const cases: [Finished, RegExp][] = [
     [await chat(['/dance']), /^\/dance: there is no such command; \/help lists them$/m],
     [await chat([`/load ${bad}`]), /bad\.json: message 1 has the role 3; use system/],
+    [await chat([`/load ${join(parent, 'none.json')}`]), /none\.json does not exist: check the path$/m],
     [await chat(['/retry']), /^\/retry: nothing was said yet$/m],
     [await chat(['word '.repeat(60)]), /^chat: the last message has \d+ tokens with what the template adds/m],
   ];

@@ -87,6 +87,8 @@ test('mistakes are one line each', async () => {
   });
   const empty = join(folder, 'empty.txt');
   writeFileSync(empty, '\n');
+  const rows = join(folder, 'rows.jsonl');
+  writeFileSync(rows, '{"text": "a"}\n');
   const long = 'word '.repeat(40);
   const bad: [string[], number, RegExp][] = [
     [['--model', join(folder, 'none'), 'x'], 1, /none does not exist: pass a folder/],
@@ -104,6 +106,10 @@ test('mistakes are one line each', async () => {
       1,
       /^generate: 2 texts for each prompt need doSample/,
     ],
+    [['--model', model, '--file', rows], 1, /rows\.jsonl:1: no column "prompt" among text; each row needs it/],
+    // Before the model is loaded, and the texts are lost.
+    [['--model', join(folder, 'none'), '--output', folder, 'x'], 1, /^cannot write .*: it is a folder; choose a file/],
+    [['--model', join(folder, 'none'), '--output', join(empty, 'x'), 'x'], 1, /empty\.txt is a file, not a folder/],
     [['--model', model, '--file', empty], 1, /empty\.txt: no prompts; write one a line/],
     [['--model', model, '--file', empty, 'x'], 2, /^generate: give prompts or --file, not both; got "x" too/],
     [['--model', model, '--file', join(folder, 'no.txt')], 2, /^generate: --file: there is no file /],

@@ -3,7 +3,8 @@ import { parseJsonObject } from '../../common/json-file.ts';
 import { quantizations } from '../../models/index.ts';
 import type { GenerationOptions } from '../../models/index.ts';
 import { ofDraws } from '../../models/generation/options.ts';
-import { readTexts } from '../data/read-table.ts';
+import { stringCell } from '../data/read-table.ts';
+import { tableRows } from '../data/table-rows.ts';
 import { utf8Blocks } from '../data/utf8-blocks.ts';
 import { UsageError } from './cli.ts';
 import type { Option, Parsed } from './cli.ts';
@@ -105,12 +106,15 @@ const unescaped = (text: string): string =>
  * Throws in one line naming the file.
  */
 export async function readPrompts(path: string): Promise<string[]> {
-  if (/\.(jsonl|ndjson|csv|tsv)$/i.test(path))
-    return (await readTexts(path, { textColumn: 'prompt' })).map(({ text }) => text);
   const prompts: string[] = [];
-  for await (const { text } of utf8Blocks(path))
-    prompts.push(...text.split(/\r?\n/).filter((line) => line.trim() !== ''));
-  if (prompts.length === 0) throw new Error(`${path}: no prompts; write one a line`);
+  if (/\.(jsonl|ndjson|csv|tsv)$/i.test(path)) {
+    for await (const { line, cells } of tableRows(path))
+      prompts.push(stringCell(cells, 'prompt', undefined, `${path}:${line}`));
+  } else {
+    for await (const { text } of utf8Blocks(path))
+      prompts.push(...text.split(/\r?\n/).filter((line) => line.trim() !== ''));
+  }
+  if (prompts.length === 0) throw new Error(`${path}: no prompts; write one a line, or rows with a column "prompt"`);
   return prompts;
 }
 
