@@ -393,8 +393,10 @@ export class BertEncoder extends Module {
       );
     const left = new TokensLeft(shares, x.shape[1]!, mask);
     return runLayers(x, this.layer, {
-      run: (layer, y, _, at) =>
-        layer.forward(y, left.mask, false, left.goBehind(at) ? (attended) => left.prune(at, attended) : undefined),
+      run: (layer, y, _, at) => {
+        const own = left.maskOf(at);
+        return layer.forward(y, own, false, left.goBehind(at) ? (by) => left.prune(at, own, by) : undefined);
+      },
     });
   }
 }

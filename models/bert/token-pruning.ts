@@ -59,10 +59,10 @@ const slack = 1e-3;
  * Errors, each one line: a mask for each query, [B, T, T].
  */
 export class TokensLeft {
-  /** What is added to the scores of those that are left, (B, 1, 1, T'). */
-  mask: Tensor | undefined;
   readonly #shares: readonly number[];
   readonly #length: number;
+  /** What is added to the scores of all tokens, (B, 1, 1, T). */
+  readonly #mask: Tensor | undefined;
   /** Tokens of each text as it was, (B, 1); undefined: all T are. */
   readonly #lengths: Tensor | undefined;
 
@@ -74,36 +74,45 @@ export class TokensLeft {
       );
     this.#shares = shares;
     this.#length = length;
-    this.mask = mask;
+    this.#mask = mask;
     this.#lengths = mask && sum(reshape(isToken(mask), [-1, length]), 1, { keepDims: true });
   }
 
-  /** Whether tokens go behind a layer; if not, it may run as ever. */
+  /**
+   * What is added to the scores of a layer, (B, 1, 1, T'): of what is left in front of it a text's own tokens
+   * come first. The layer may run twice, so that this follows from its number alone.
+   */
+  maskOf(layer: number): Tensor | undefined {
+    const [mask, share] = [this.#mask, this.#shareBefore(layer)];
+    if (!mask || share === 1) return mask;
+    const count = maximum(ceil(sub(mul(this.#lengths!, share), slack)), 1); // (B, 1)
+    const stays = lt(arange(0, kept(share, this.#length)), count); // (B, T')
+    return additiveMask(cast(stays, 'i32'), mask.dtype);
+  }
+
+  /** Whether tokens of some text go behind a layer; if not, it may run as ever. */
   goBehind(layer: number): boolean {
-    const before = layer === 0 ? 1 : this.#shares[layer - 1]!;
-    return kept(this.#shares[layer]!, this.#length) < kept(before, this.#length);
+    const [share, before] = [this.#shares[layer]!, this.#shareBefore(layer)];
+    return this.#mask ? share < before : kept(share, this.#length) < kept(before, this.#length);
+  }
+
+  #shareBefore(layer: number): number {
+    return layer === 0 ? 1 : this.#shares[layer - 1]!;
   }
 
   /**
    * What goes on of hidden (B, T, D), by the attention weights (B, H, T, T) that made it: (B, T', D), the
-   * first token, then the others by what they got.
+   * first token, then the others by what they got. `mask`: that of the layer.
    */
-  prune(layer: number, { hidden, weights }: Attended): Tensor {
-    const share = this.#shares[layer]!;
-    const { mask } = this;
+  prune(layer: number, mask: Tensor | undefined, { hidden, weights }: Attended): Tensor {
     const [batch, tokens] = hidden.shape as [number, number, number];
     const byQuery = sum(cast(weights!.detach(), 'f32'), 1); // (B, T, T)
     const asks = mask && reshape(isToken(mask), [batch, tokens, 1]);
     const got = sum(asks ? mul(byQuery, asks) : byQuery, 1); // (B, T), at most H T
     const place = arange(0, tokens, 1, { dtype: 'i32' });
     const ranked = where(eq(place, 0), -maskValue, mask ? add(got, reshape(cast(mask, 'f32'), [batch, tokens])) : got);
-    const left = kept(share, this.#length);
+    const left = kept(this.#shares[layer]!, this.#length);
     const order = slice(argsort(ranked, -1, { descending: true }), null, [0, left]); // (B, T')
-    if (mask) {
-      const count = maximum(ceil(sub(mul(this.#lengths!, share), slack)), 1); // (B, 1)
-      const stays = lt(slice(cast(place, 'f32'), [0, left]), count); // (B, T')
-      this.mask = additiveMask(cast(stays, 'i32'), mask.dtype);
-    }
     return rowsAt(hidden, order);
   }
 }
