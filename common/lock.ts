@@ -98,9 +98,9 @@ export async function lockFolder(folder: string, use = 'output'): Promise<Lock> 
  * Before work whose result is written into a folder: checks that it can be, and locks it. Errors: those of
  * `checkOutputFolder` and `lockFolder`.
  */
-export async function claimFolder(folder: string): Promise<Lock> {
+export async function claimFolder(folder: string, use?: string): Promise<Lock> {
   await checkOutputFolder(folder);
-  return lockFolder(folder);
+  return lockFolder(folder, use);
 }
 
 /** `process 1234 (node train/pretrain-gpt.ts) since 12:01:03` */

@@ -15,7 +15,7 @@ import { describeModel, fineTuneFlags, fineTuneOptions, trainingFlags } from './
 import { main, parseOptions, UsageError } from './cli/cli.ts';
 import { albertFrom } from './compress/albert.ts';
 import { comparison, measure } from './compress/compare.ts';
-import { distillation, teacherLogits } from './compress/distillation.ts';
+import { distillation, teacherLogits, usual } from './compress/distillation.ts';
 import { evenly, keepLayers, keepUnits, layersOf, unitsOf } from './compress/smaller.ts';
 import { loadTrained, outputOf, trainedFlags } from './compress/trained.ts';
 import type { Trained } from './compress/trained.ts';
@@ -43,16 +43,31 @@ const command = {
         "or an ALBERT: tables of embeddings so wide, and the teacher's first layer again and again, as often as " +
         '--layers says; default as many as the teacher has',
     },
-    temperature: { type: 'number', default: 2, min: 0.01, help: "above 1 the teacher's doubts count more" },
+    temperature: {
+      type: 'number',
+      default: usual.temperature,
+      min: 0.01,
+      help: "above 1 the teacher's doubts count more",
+    },
     alpha: {
       type: 'number',
-      default: 0.7,
+      default: usual.alpha,
       min: 0,
       max: 1,
       help: "share of the teacher's answers in the loss; 0: labels alone",
     },
-    hiddenWeight: { type: 'number', default: 0, min: 0, help: 'weight of the distance between hidden states' },
-    attentionWeight: { type: 'number', default: 0, min: 0, help: 'weight of the distance between attention weights' },
+    hiddenWeight: {
+      type: 'number',
+      default: usual.hiddenWeight,
+      min: 0,
+      help: 'weight of the distance between hidden states',
+    },
+    attentionWeight: {
+      type: 'number',
+      default: usual.attentionWeight,
+      min: 0,
+      help: 'weight of the distance between attention weights',
+    },
     ...trainedFlags,
     dropout: fineTuneFlags.dropout,
     ...trainingFlags,

@@ -1,7 +1,15 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import { kernel, write } from '../kernel.ts';
-import { attentionParams, forwardCost, headBase, headParams, inputBases, sizesOf, vec4Of } from './operands.ts';
-import { tokensOf } from './operands.ts';
+import {
+  attentionParams,
+  forwardCost,
+  headBase,
+  headParams,
+  inputBases,
+  sizesOf,
+  tokensOf,
+  vec4Of,
+} from './operands.ts';
 import type { AttentionAttrs, ForwardOperands } from './operands.ts';
 import { deaf, earlierKeys, keepFunctions, keyRange, maskBase, rowRanges, scoreCode } from './scores.ts';
 import {

@@ -1,6 +1,7 @@
-import { noGrad, tensor } from '../../autograd/index.ts';
+import { manualSeed, noGrad, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import type { BertForSequenceClassification, BertSettings } from '../../models/index.ts';
+import { BertForSequenceClassification } from '../../models/index.ts';
+import type { BertSettings } from '../../models/index.ts';
 
 /** A BERT of a few hundred parameters, and a padded batch for it. */
 export const settings: BertSettings = {
@@ -11,6 +12,12 @@ export const settings: BertSettings = {
   intermediateSize: 6,
   maxPositionEmbeddings: 10,
 };
+
+/** A BERT classifier of these settings, always with the same random weights. */
+export function seededClassifier(given: BertSettings): BertForSequenceClassification {
+  manualSeed(1);
+  return BertForSequenceClassification.fromConfig(given).eval();
+}
 
 export const i32 = (rows: number[][]): Tensor => tensor(rows, { dtype: 'i32' });
 

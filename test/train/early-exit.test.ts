@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../../common/random.ts';
-import { manualSeed, noGrad, tensor } from '../../autograd/index.ts';
+import { noGrad, tensor } from '../../autograd/index.ts';
 import {
   BertConfig,
   BertForSequenceClassification,
@@ -14,6 +14,7 @@ import {
   hasExits,
   loadModel,
 } from '../../models/index.ts';
+import type { BertSettings } from '../../models/index.ts';
 import { classifyTexts, loadTextClassifier } from '../../models/pipelines/text-classification.ts';
 import { withExtra } from '../../train/classifier/model.ts';
 import { scoreExamples } from '../../train/classifier/predict.ts';
@@ -23,7 +24,7 @@ import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
 import { refused, resumesAs, runScript } from '../support/script.ts';
-import { i32, values } from '../support/small-bert.ts';
+import { i32, seededClassifier, values } from '../support/small-bert.ts';
 
 const test = suite('early exit');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-early-exit-'));
@@ -33,10 +34,7 @@ const settings = {
   ...{ maxPositionEmbeddings: 12, initializerRange: 0.6 },
 };
 
-function bert(more: object = {}): BertForSequenceClassification {
-  manualSeed(1);
-  return new BertForSequenceClassification(BertConfig.create({ ...settings, ...more })).eval();
-}
+const bert = (more: BertSettings = {}): BertForSequenceClassification => seededClassifier({ ...settings, ...more });
 
 /** Rows of several lengths. */
 const texts = Array.from({ length: 21 }, (_, row) => {

@@ -7,7 +7,6 @@ import * as assert from 'uvu/assert';
 import { assign, manualSeed, mul, noGrad, randn, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import {
-  BertConfig,
   BertForSequenceClassification,
   changedLayers,
   GroupedLinear,
@@ -15,6 +14,7 @@ import {
   loadModel,
   withChangedLayers,
 } from '../../models/index.ts';
+import type { BertConfig } from '../../models/index.ts';
 import { Random } from '../../common/random.ts';
 import { InputProducts } from '../../train/compress/gptq.ts';
 import { grouped } from '../../train/compress/grouped.ts';
@@ -23,7 +23,7 @@ import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
 import { refused, resumesAs, runScript } from '../support/script.ts';
-import { i32, values } from '../support/small-bert.ts';
+import { i32, seededClassifier, values } from '../support/small-bert.ts';
 
 const test = suite('grouped layers');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-grouped-'));
@@ -33,10 +33,7 @@ const settings = {
   ...{ maxPositionEmbeddings: 14, initializerRange: 0.6 },
 };
 
-function bert(): BertForSequenceClassification {
-  manualSeed(1);
-  return new BertForSequenceClassification(BertConfig.create(settings)).eval();
-}
+const bert = (): BertForSequenceClassification => seededClassifier(settings);
 
 const random = new Random(3);
 const inputs = { inputIds: i32(Array.from({ length: 16 }, () => Array.from({ length: 9 }, () => random.int(30)))) };

@@ -7,14 +7,8 @@ import * as assert from 'uvu/assert';
 import { Random } from '../../common/random.ts';
 import { manualSeed, noGrad, ones, tensor, tril } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
-import {
-  BertConfig,
-  BertForMaskedLM,
-  BertForSequenceClassification,
-  loadModel,
-  RobertaConfig,
-  RobertaForSequenceClassification,
-} from '../../models/index.ts';
+import { BertForMaskedLM, loadModel, RobertaConfig, RobertaForSequenceClassification } from '../../models/index.ts';
+import type { BertConfig, BertForSequenceClassification, BertSettings } from '../../models/index.ts';
 import { classifyTexts, loadTextClassifier } from '../../models/pipelines/text-classification.ts';
 import { scoreExamples } from '../../train/classifier/predict.ts';
 import { withExits } from '../../train/compress/early-exit.ts';
@@ -24,7 +18,7 @@ import { rejects, throwsOneLine } from '../support/failure.ts';
 import { goldenFile, largestDifference } from '../support/golden.ts';
 import { reviews, smallClassifier } from '../support/reviews.ts';
 import { refused, resumesAs, runScript } from '../support/script.ts';
-import { i32, values } from '../support/small-bert.ts';
+import { i32, seededClassifier, values } from '../support/small-bert.ts';
 
 const test = suite('token pruning');
 const folder = mkdtempSync(join(tmpdir(), 'tapeform-tokens-'));
@@ -34,10 +28,7 @@ const settings = {
   ...{ maxPositionEmbeddings: 14, initializerRange: 0.6 },
 };
 
-function bert(more: object = {}): BertForSequenceClassification {
-  manualSeed(1);
-  return new BertForSequenceClassification(BertConfig.create({ ...settings, ...more })).eval();
-}
+const bert = (more: BertSettings = {}): BertForSequenceClassification => seededClassifier({ ...settings, ...more });
 
 const width = 11;
 /** Rows of 1 to 11 tokens. */

@@ -1,7 +1,7 @@
 /** Classifiers and other encoders whose attention takes time linear in the tokens. */
 import { noGrad } from '../../autograd/index.ts';
 import type { ModelConfig } from '../../models/index.ts';
-import { rebuilt } from './smaller.ts';
+import { hasBertEncoder, rebuilt } from './smaller.ts';
 import type { Shrinkable } from './smaller.ts';
 
 /**
@@ -17,7 +17,7 @@ import type { Shrinkable } from './smaller.ts';
  */
 export function withLinearAttention<M extends Shrinkable>(model: M): M {
   const { config } = model;
-  if (!['bert', 'roberta', 'electra'].includes(config.modelType))
+  if (!hasBertEncoder(model))
     throw new Error(
       `withLinearAttention: a ${model.constructor.name} has no linear attention here; give BERT, RoBERTa or ELECTRA`,
     );

@@ -285,7 +285,7 @@ export function headsOf(model: Shrinkable): number[][] {
 export function pruneHeads<M extends Shrinkable>(model: M, gone: readonly (readonly number[])[]): M {
   checkWhole('pruneHeads', model);
   const { prefix, layers } = stackOf('pruneHeads', model);
-  if (!canPrune(model))
+  if (!hasBertEncoder(model))
     throw new Error(
       `pruneHeads: ${model.constructor.name} cannot say so in its config.json; give BERT, RoBERTa or ELECTRA`,
     );
@@ -321,5 +321,6 @@ export function pruneHeads<M extends Shrinkable>(model: M, gone: readonly (reado
   return rebuilt(model, { ...model.config, prunedHeads: pruned } as ModelConfig, state);
 }
 
-/** Families whose settings name pruned heads. */
-const canPrune = ({ config }: Shrinkable): boolean => ['bert', 'roberta', 'electra'].includes(config.modelType);
+/** Families of BERT's encoder, whose config may say how its layers differ: by pruned heads, say. */
+export const hasBertEncoder = ({ config }: { readonly config: ModelConfig }): boolean =>
+  ['bert', 'roberta', 'electra'].includes(config.modelType);

@@ -4,7 +4,7 @@ import type { ModelConfig, SequenceClassificationModel } from '../../models/inde
 import { paddingOf } from '../../models/index.ts';
 import { kinds } from '../classifier/kinds.ts';
 import { scoreExamples } from '../classifier/predict.ts';
-import { layersOf, rebuilt } from './smaller.ts';
+import { hasBertEncoder, layersOf, rebuilt } from './smaller.ts';
 import type { Trained } from './trained.ts';
 
 /**
@@ -36,7 +36,7 @@ export function retentionOf(share: number, layers: number): number[] {
  * less.config.extra; // { token_retention: [0.5, 0.25] }
  */
 export function keepTokens<M extends SequenceClassificationModel>(model: M, shares: number | readonly number[]): M {
-  if (!['bert', 'roberta', 'electra'].includes(model.config.modelType))
+  if (!hasBertEncoder(model))
     throw new Error(
       `keepTokens: a ${model.constructor.name} does not drop tokens here; give a classifier of BERT, RoBERTa or ` +
         'ELECTRA',

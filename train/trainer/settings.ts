@@ -98,37 +98,10 @@ export const trainerFlags = {
 
 type Values = Parsed<typeof trainerFlags>['values'] & { readonly steps: number; readonly learningRate: number };
 
-/** The Trainer's settings among a script's flags. */
+/** The Trainer's settings among a script's flags, which are named alike. */
 export function trainerSettings(values: Values): TrainerSettings {
-  const { steps, learningRate, schedule, warmupSteps, minRate, weightDecay, beta2, maxGradNorm } = values;
-  const {
-    accumulate,
-    precision,
-    gradientCheckpointing,
-    ema,
-    seed,
-    evaluateEvery,
-    saveEvery,
-    histogramEvery,
-    patience,
-  } = values;
-  return {
-    steps,
-    learningRate,
-    schedule,
-    warmupSteps: Math.min(warmupSteps, steps),
-    minRate,
-    weightDecay,
-    betas: [0.9, beta2],
-    maxGradNorm,
-    accumulate,
-    precision,
-    gradientCheckpointing,
-    ema,
-    seed,
-    evaluateEvery,
-    saveEvery,
-    histogramEvery,
-    patience,
-  };
+  const { steps, learningRate, warmupSteps, beta2, ...rest } = values;
+  const own = Object.entries(rest).filter(([name]) => Object.hasOwn(optionsSchema.shape, name));
+  const given: Partial<TrainerSettings> = Object.fromEntries(own);
+  return { ...given, steps, learningRate, warmupSteps: Math.min(warmupSteps, steps), betas: [0.9, beta2] };
 }

@@ -1,8 +1,7 @@
 import { join } from 'node:path';
 import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
-import { lockFolder } from '../../common/lock.ts';
-import { checkOutputFolder } from '../../common/staged-file.ts';
+import { claimFolder } from '../../common/lock.ts';
 import { histogram, mean } from '../../common/statistics.ts';
 import type { Histogram } from '../../common/statistics.ts';
 import type { ModelConfig, Module, PreTrainedModel, SaveOptions } from '../../models/index.ts';
@@ -97,8 +96,7 @@ export interface TrainingResult {
  * await train({ model, task, options: { steps: 3, learningRate: 1e-3 }, output: 'runs/tiny' });
  */
 export async function train(run: TrainingRun): Promise<TrainingResult> {
-  await checkOutputFolder(run.output);
-  const lock = await lockFolder(run.output, 'training');
+  const lock = await claimFolder(run.output, 'training');
   try {
     return await trainLocked(run);
   } finally {
