@@ -2,12 +2,20 @@ import { highest } from '../../common/collections.ts';
 import { beamSearch } from './beam.ts';
 import type { Generative } from './decoder.ts';
 import { withDrafts } from './drafts.ts';
-import type { GenerationOptions } from './options.ts';
 import { withSession } from './pool.ts';
 import type { SessionOptions } from './pool.ts';
 import { argmaxOf, knownToken, sampleToken } from './sample.ts';
 import { processorsOf, requestOf } from './request.ts';
-import type { Finish, Generated, GenerationHooks, Request, Row, TokenLogprob, TokenLogprobs } from './request.ts';
+import type {
+  Finish,
+  Generated,
+  GenerationHooks,
+  OptionsByPrompt,
+  Request,
+  Row,
+  TokenLogprob,
+  TokenLogprobs,
+} from './request.ts';
 import { guidance, logSoftmax } from './processors.ts';
 import type { Beginning, DecodingSession } from './session.ts';
 
@@ -26,9 +34,9 @@ export interface GeneratedToken {
 
 /**
  * Texts as they grow, token by token: one token of each unfinished text in turn. Prompts are lists of token
- * ids, of any lengths; each is continued numReturnSequences times. One token costs one read-back from the
- * device: of ids where the most probable token is taken as it is, else of logits. Ending the loop early is
- * fine.
+ * ids, of any lengths; each is continued numReturnSequences times. A list of options gives each prompt its
+ * own. One token costs one read-back from the device: of ids where the most probable token is taken as it
+ * is, else of logits. Ending the loop early is fine.
  *
  * Errors, each one line: no prompts, an empty prompt, ids outside the vocabulary, a prompt longer than the
  * model's positions, options that do not fit, a beam search (which knows its texts at its end only: use
@@ -42,7 +50,7 @@ export interface GeneratedToken {
 export async function* streamTokens(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
-  options: GenerationOptions = {},
+  options: OptionsByPrompt = {},
   hooks: GenerationHooks = {},
 ): AsyncGenerator<GeneratedToken> {
   const request = requestOf(model, prompts, options, hooks);
@@ -66,12 +74,11 @@ export async function* streamTokens(
 export async function generate(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
-  options: GenerationOptions = {},
+  options: OptionsByPrompt = {},
   hooks: GenerationHooks = {},
 ): Promise<Generated[]> {
   const request = requestOf(model, prompts, options, hooks);
   if (request.settled.numBeams > 1) return await search(model, request);
-  const { numReturnSequences } = request.settled;
   const texts = request.rows.map(({ prompt, sample }) => ({
     prompt,
     sample,
@@ -79,8 +86,9 @@ export async function generate(
     finish: 'length' as Finish,
     logprobs: undefined as TokenLogprobs[] | undefined,
   }));
+  const firsts = prompts.map((_, prompt) => texts.findIndex((text) => text.prompt === prompt));
   for await (const { prompt, sample, id, logprob, topLogprobs, finish } of stream(model, request)) {
-    const text = texts[prompt * numReturnSequences + sample]!;
+    const text = texts[firsts[prompt]! + sample]!;
     text.tokens.push(id);
     if (logprob !== undefined) (text.logprobs ??= []).push({ id, logprob, top: topLogprobs! });
     if (finish) text.finish = finish;
@@ -127,8 +135,9 @@ async function* decode(
     ...(scale === 1 ? [] : [guidance(scale, () => scoresOf(rows.length + i))]),
     ...processorsOf(request, row, row.most),
   ]);
-  const { logprobs } = settled;
-  const wanted = settled.doSample || processors[0]!.length > 0 || logprobs !== undefined ? 'logits' : 'argmax';
+  const looksAt = ({ settled: { doSample, logprobs } }: Row, i: number): boolean =>
+    doSample || processors[i]!.length > 0 || logprobs !== undefined;
+  const wanted = rows.some(looksAt) ? 'logits' : 'argmax';
   const done = rows.map(() => false);
   const chances: Float32Array[] = [];
   // With guidance, each text follows once more, without its prompt.
@@ -144,17 +153,20 @@ async function* decode(
       if (done[i]) return 0;
       if (wanted === 'argmax') return knownToken(next[i]!);
       const scores = scoresOf(i);
-      if (logprobs !== undefined) chances[i] = logSoftmax(scores);
+      if (row.settled.logprobs !== undefined) chances[i] = logSoftmax(scores);
       for (const process of processors[i]!) process(row.tokens, scores);
-      return settled.doSample ? sampleToken(scores, { seed: row.seed, step, sample: row.sample }) : argmaxOf(scores);
+      return row.settled.doSample
+        ? sampleToken(scores, { seed: row.seed, step, sample: row.sample })
+        : argmaxOf(scores);
     });
-    const isLate = performance.now() - begin > 1000 * settled.maxTime;
+    const seconds = (performance.now() - begin) / 1000;
     for (const [i, row] of rows.entries()) {
       if (done[i]) continue;
       const { prompt, sample } = row;
+      const { logprobs, maxTime } = row.settled;
       const id = ids[i]!;
       row.tokens.push(id);
-      const finish = finishOf(request, row, step + 1, id) ?? (isLate ? 'time' : undefined);
+      const finish = finishOf(request, row, step + 1, id) ?? (seconds > maxTime ? 'time' : undefined);
       done[i] = finish !== undefined;
       const known = logprobs === undefined ? {} : logprobsOf(chances[i]!, id, logprobs);
       yield { prompt, sample, id, ...known, ...(finish ? { finish } : {}) };
@@ -173,9 +185,9 @@ function logprobsOf(chances: Float32Array, id: number, count: number): Pick<Gene
   return { logprob: chances[id]!, topLogprobs: best.map((other) => ({ id: other, logprob: chances[other]! })) };
 }
 
-function finishOf({ settled, positions, hooks }: Request, row: Row, count: number, id: number): Finish | undefined {
+function finishOf({ positions, hooks }: Request, row: Row, count: number, id: number): Finish | undefined {
   const stopped = hooks.isStop?.({ prompt: row.prompt, sample: row.sample, id });
-  if (settled.ends.has(id)) return 'eos';
+  if (row.settled.ends.has(id)) return 'eos';
   if (stopped) return 'stop';
   if (count >= row.most) return 'length';
   return row.tokens.length > positions ? 'positions' : undefined;

@@ -15,7 +15,7 @@ export type { Continuation, Likelihood, LikelihoodOptions } from './likelihood.t
 export { loadTextGenerator } from './load.ts';
 export type { TextGenerator } from './load.ts';
 export type { GenerationOptions } from './options.ts';
-export type { Finish, Generated, TokenLogprob, TokenLogprobs } from './request.ts';
+export type { Finish, Generated, OptionsByPrompt, TokenLogprob, TokenLogprobs } from './request.ts';
 export type { ResponseFormat } from './constraint/response-format.ts';
 export { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 export { generateText, streamText } from './text.ts';

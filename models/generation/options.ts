@@ -180,6 +180,13 @@ const schema = z
      * ones beside it; 0 for none beside. Default: none at all.
      */
     logprobs: z.int().min(0),
+    /**
+     * Taken from a token's logit for each time that it came before in the text, the prompt left out: OpenAI's
+     * frequency_penalty. Default 0.
+     */
+    frequencyPenalty: z.number().min(-2).max(2),
+    /** Taken once from the logits of tokens that came before in the text: OpenAI's presence_penalty. */
+    presencePenalty: z.number().min(-2).max(2),
     /** Other keys of generation_config.json. */
     extra: z.record(z.string(), z.unknown()),
   })
@@ -209,6 +216,8 @@ const defaults = {
   etaCutoff: 0,
   repetitionPenalty: 1,
   encoderRepetitionPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
   noRepeatNgramSize: 0,
   encoderNoRepeatNgramSize: 0,
   badWordsIds: [],

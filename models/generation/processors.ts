@@ -51,6 +51,18 @@ export function encoderRepetitionPenalty(penalty: number, source: readonly numbe
   return (_, scores) => penalise(source, scores, 1 / penalty);
 }
 
+/**
+ * OpenAI's penalties of repetition: logit -= count * frequency + (count > 0) * presence, where a token came
+ * `count` times after the first `begin` tokens.
+ */
+export function occurrencePenalties(frequency: number, presence: number, begin: number): LogitsProcessor {
+  return (tokens, scores) => {
+    const counts = new Map<number, number>();
+    for (const id of tokens.slice(begin)) counts.set(id, (counts.get(id) ?? 0) + 1);
+    for (const [id, count] of counts) if (id < scores.length) scores[id]! -= count * frequency + presence;
+  };
+}
+
 function penalise(tokens: readonly number[], scores: Float32Array, penalty: number): void {
   const factor = Math.fround(penalty);
   for (const id of new Set(tokens)) {

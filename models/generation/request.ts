@@ -16,6 +16,42 @@ export interface Row {
   readonly source?: readonly number[];
   /** New tokens at most. */
   readonly most: number;
+  /** The options of its prompt. */
+  readonly settled: Settled;
+}
+
+/** Options of all prompts, or a list with those of each. */
+export type OptionsByPrompt = GenerationOptions | readonly GenerationOptions[];
+
+const isList = (options: OptionsByPrompt): options is readonly GenerationOptions[] => Array.isArray(options);
+
+/** What `fn` makes of the options of each prompt; of those that are for all of them once. */
+export function byPrompt<T>(options: OptionsByPrompt, prompts: number, fn: (options: GenerationOptions) => T): T[] {
+  if (!isList(options)) return new Array<T>(prompts).fill(fn(options));
+  if (options.length !== prompts)
+    throw new Error(`generate: there are ${options.length} options for ${prompts} prompts; give those of each, or one`);
+  return options.map(fn);
+}
+
+/** Options that are of a batch, which a list gives each prompt the same of. */
+const ofBatches = [
+  'numBeams',
+  'guidanceScale',
+  'cacheCapacity',
+  'cacheDtype',
+  'reuseCache',
+  'assistantModel',
+  'promptLookupNumTokens',
+] as const;
+
+/** The options of a batch; of options for each prompt, their lists are joined. */
+function settleAll(each: readonly Settled[]): Settled {
+  const [first, ...others] = each as [Settled, ...Settled[]];
+  const other = ofBatches.find((name) => others.some((settled) => settled[name] !== first[name]));
+  if (other)
+    throw new Error(`generate: ${other} is of all prompts side by side; give each the same, or generate one by one`);
+  const lists = each.flatMap(({ adapterNames }) => adapterNames ?? []);
+  return { ...first, adapterNames: lists.length > 0 ? lists : undefined };
 }
 
 /**
@@ -63,6 +99,7 @@ export interface GenerationHooks {
 
 /** The prompts and options of one call, checked. */
 export interface Request {
+  /** The options that are of all rows; those of a row are its own. */
   readonly settled: Settled;
   /** In the order of prompts; in a beam search numBeams of each, else numReturnSequences. */
   readonly rows: readonly Row[];
@@ -79,50 +116,61 @@ const mostTexts = 65535;
 export function requestOf(
   model: Generative,
   prompts: readonly ArrayLike<number>[],
-  options: GenerationOptions,
+  options: OptionsByPrompt,
   hooks: GenerationHooks = {},
 ): Request {
-  const settled = settle(options, model.config);
-  const { positions, vocabSize, source } = model.decoder();
-  if (settled.responseFormat && settled.responseFormat.type !== 'text' && !hooks.processors)
-    throw new Error('generate: responseFormat is about text; use generateText or streamText, which have the tokenizer');
   if (prompts.length === 0) throw new Error('generate: there are no prompts; give a list of lists of token ids');
-  const { seed, numBeams, numReturnSequences, cacheCapacity } = settled;
-  if (typeof seed !== 'number' && seed.length !== prompts.length)
-    throw new Error(
-      `generate: there are ${seed.length} seeds for ${prompts.length} prompts; give one for each, or one number`,
-    );
-  const { adapterNames } = settled;
+  const each = byPrompt(options, prompts.length, (own) => settle(own, model.config));
+  const settled = isList(options) ? settleAll(each) : each[0]!;
+  const { positions, vocabSize, source } = model.decoder();
+  if (each.some(({ responseFormat: form }) => form && form.type !== 'text') && !hooks.processors)
+    throw new Error('generate: responseFormat is about text; use generateText or streamText, which have the tokenizer');
+  const { adapterNames, cacheCapacity } = settled;
   if (adapterNames && adapterNames.length !== prompts.length)
     throw new Error(
       `generate: there are ${adapterNames.length} adapterNames for ${prompts.length} prompts; give one for each`,
     );
-  checkIds(settled, vocabSize, prompts.length, source !== undefined);
-  const starts = [settled.decoderStartTokenId ?? []].flat();
-  const copies = numBeams > 1 ? numBeams : numReturnSequences;
-  if (copies * prompts.length > mostTexts)
+  for (const own of new Set(each)) {
+    const count = isList(options) ? 1 : prompts.length;
+    const { seed } = own;
+    if (typeof seed !== 'number' && seed.length !== count)
+      throw new Error(
+        `generate: there are ${seed.length} seeds for ${count} prompts; give one for each, or one number`,
+      );
+    checkIds(own, vocabSize, count, source !== undefined);
+  }
+  const copiesOf = ({ numBeams, numReturnSequences }: Settled): number =>
+    numBeams > 1 ? numBeams : numReturnSequences;
+  const total = each.reduce((sum, own) => sum + copiesOf(own), 0);
+  if (total > mostTexts)
     throw new Error(
-      `generate: ${copies} texts for each of ${prompts.length} prompts are more than ${mostTexts} at once; ask for ` +
-        'fewer at a time',
+      `generate: ${Math.ceil(total / prompts.length)} texts for each of ${prompts.length} prompts are more than ` +
+        `${mostTexts} at once; ask for fewer at a time`,
     );
   const rows = prompts.flatMap((ids, prompt) => {
+    const own = each[prompt]!;
+    const { seed, maxLength } = own;
+    // A list in the options of one prompt is of this one.
+    const at = isList(options) ? 0 : prompt;
+    const starts = [own.decoderStartTokenId ?? []].flat();
     const name = prompts.length > 1 ? `prompt ${prompt}` : 'the prompt';
     const given = Array.from(ids);
     checkPrompt(name, given, source ?? { vocabSize, positions });
-    const tokens = source ? [starts[starts.length > 1 ? prompt : 0] ?? source.start] : given;
-    const most = settled.maxNewTokens ?? (settled.maxLength === undefined ? 20 : settled.maxLength - tokens.length);
+    const tokens = source ? [starts[starts.length > 1 ? at : 0] ?? source.start] : given;
+    const most = own.maxNewTokens ?? (maxLength === undefined ? 20 : maxLength - tokens.length);
     if (most < 1)
       throw new Error(
-        `generate: ${name} has ${tokens.length} tokens, maxLength ${settled.maxLength} leaves room for none; ` +
+        `generate: ${name} has ${tokens.length} tokens, maxLength ${maxLength} leaves room for none; ` +
           'raise it or give maxNewTokens',
       );
-    return Array.from({ length: copies }, (_, sample): Row => ({
+    return Array.from({ length: copiesOf(own) }, (_, sample): Row => ({
       prompt,
       sample,
-      seed: typeof seed === 'number' ? seed : seed[prompt]!,
+      seed: typeof seed === 'number' ? seed : seed[at]!,
       tokens: [...tokens],
       ...(source ? { source: given } : {}),
       most,
+      settled: own,
     }));
   });
   const longest = Math.max(...rows.map(({ tokens, most }) => tokens.length + most - 1));
@@ -184,8 +232,8 @@ function checkPrompt(
  * Changes to the scores of a row's next token, in the order of Transformers' `_get_logits_processor`. The row
  * has its prompt alone. Those for draws are left out of a beam search and of the most probable text.
  */
-export function processorsOf({ settled, hooks }: Request, row: Row, most: number): LogitsProcessor[] {
-  const { tokens, source = [...tokens] } = row;
+export function processorsOf({ hooks }: Request, row: Row, most: number): LogitsProcessor[] {
+  const { tokens, source = [...tokens], settled } = row;
   const list = [...(hooks.processors?.(row, settled) ?? [])];
   const { length } = tokens;
   const { ends, minNewTokens, forcedBosTokenId: forcedBos, exponentialDecayLengthPenalty: decay } = settled;
@@ -201,6 +249,10 @@ export function processorsOf({ settled, hooks }: Request, row: Row, most: number
     processors.encoderRepetitionPenalty(settled.encoderRepetitionPenalty, source),
   );
   add(settled.repetitionPenalty !== 1, () => processors.repetitionPenalty(settled.repetitionPenalty));
+  const { frequencyPenalty, presencePenalty } = settled;
+  add(frequencyPenalty !== 0 || presencePenalty !== 0, () =>
+    processors.occurrencePenalties(frequencyPenalty, presencePenalty, length),
+  );
   add(settled.noRepeatNgramSize > 0, () => processors.noRepeatNgram(settled.noRepeatNgramSize));
   add(settled.encoderNoRepeatNgramSize > 0, () =>
     processors.encoderNoRepeatNgram(settled.encoderNoRepeatNgramSize, source),

@@ -6,7 +6,8 @@ import type { Generative } from './decoder.ts';
 import { generate, streamTokens } from './generate.ts';
 import { checkOptions } from './options.ts';
 import type { GenerationOptions } from './options.ts';
-import type { Finish, GenerationHooks, TokenLogprobs } from './request.ts';
+import { byPrompt } from './request.ts';
+import type { Finish, GenerationHooks, OptionsByPrompt, TokenLogprobs } from './request.ts';
 import { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 import type { SourceTokenizer } from './source-text.ts';
 import { StopMatcher } from './stop.ts';
@@ -31,6 +32,8 @@ export interface TextPiece {
   readonly text: string;
   /** New tokens of this text so far. */
   readonly count: number;
+  /** Of the token, where `logprobs` asks for them. */
+  readonly logprobs?: TokenLogprobs;
   /** Set on a text's last piece. */
   readonly finish?: Finish;
 }
@@ -48,8 +51,8 @@ export interface GeneratedText {
 
 /**
  * Texts that continue prompts, in pieces as they grow: the pieces of one text joined are what `generateText`
- * gives. An empty prompt begins with the token that begins texts, where the model has one. Ending the loop
- * early is fine.
+ * gives. An empty prompt begins with the token that begins texts, where the model has one. A list of options
+ * gives each prompt its own. Ending the loop early is fine.
  *
  * Errors, each one line: those of `streamTokens`, and a tokenizer with more ids than the model.
  *
@@ -62,17 +65,22 @@ export async function* streamText(
   model: Generative,
   tokenizer: TextTokenizer,
   prompts: Prompt | readonly Prompt[],
-  options: GenerationOptions = {},
+  options: OptionsByPrompt = {},
 ): AsyncGenerator<TextPiece> {
-  const ids = promptIds(model, tokenizer, listOf(prompts), options);
-  const writers = new Writers(tokenizer, formOf(tokenizer, options), contexts(model, ids));
+  const { ids, writers, settled } = textsOf(model, tokenizer, prompts, options);
   let piece = '';
   const hooks = writers.hooks((text) => (piece = text));
-  const tokens = streamTokens(model, ids, withEnds(model, tokenizer, options), hooks);
-  for await (const { prompt, sample, finish } of tokens) {
+  for await (const { prompt, sample, id, logprob, topLogprobs, finish } of streamTokens(model, ids, settled, hooks)) {
     const writer = writers.of(prompt, sample);
     const text = finish ? piece + writer.end() : piece;
-    yield { prompt, sample, text, count: writer.count, ...(finish ? { finish: writer.found ? 'stop' : finish } : {}) };
+    yield {
+      prompt,
+      sample,
+      text,
+      count: writer.count,
+      ...(logprob === undefined ? {} : { logprobs: { id, logprob, top: topLogprobs! } }),
+      ...(finish ? { finish: writer.found ? 'stop' : finish } : {}),
+    };
   }
 }
 
@@ -89,15 +97,12 @@ export async function generateText(
   model: Generative,
   tokenizer: TextTokenizer,
   prompts: Prompt | readonly Prompt[],
-  options: GenerationOptions = {},
+  options: OptionsByPrompt = {},
 ): Promise<GeneratedText[]> {
-  const form = formOf(tokenizer, options);
-  const ids = promptIds(model, tokenizer, listOf(prompts), options);
-  const before = contexts(model, ids);
-  const hooks = new Writers(tokenizer, form, before).hooks();
-  const results = await generate(model, ids, withEnds(model, tokenizer, options), hooks);
+  const { ids, writers, settled } = textsOf(model, tokenizer, prompts, options);
+  const results = await generate(model, ids, settled, writers.hooks());
   return results.map((result) => {
-    const writer = new Writer(tokenizer, form, before[result.prompt]!);
+    const writer = writers.made(result.prompt);
     const text = result.tokens.map((id) => writer.push(id)).join('') + writer.end();
     return { ...result, text, finish: writer.found ? 'stop' : result.finish };
   });
@@ -145,32 +150,42 @@ class Writer {
 
 /** All texts of a call on their way. */
 class Writers {
-  readonly #made = new Map<string, Writer>();
-  readonly #make: (prompt: number) => Writer;
-  readonly #form: Form;
+  readonly #known = new Map<string, Writer>();
+  readonly #tokenizer: TextTokenizer;
+  /** Of each prompt, as are the tokens before its text. */
+  readonly #forms: readonly Form[];
+  readonly #before: readonly (readonly number[])[];
 
-  constructor(tokenizer: TextTokenizer, form: Form, prompts: readonly (readonly number[])[]) {
-    this.#form = form;
-    this.#make = (prompt) => new Writer(tokenizer, form, prompts[prompt]!);
+  constructor(tokenizer: TextTokenizer, forms: readonly Form[], before: readonly (readonly number[])[]) {
+    this.#tokenizer = tokenizer;
+    this.#forms = forms;
+    this.#before = before;
+  }
+
+  /** A new one for a text of the prompt. */
+  made(prompt: number): Writer {
+    return new Writer(this.#tokenizer, this.#forms[prompt]!, this.#before[prompt]!);
   }
 
   of(prompt: number, sample: number): Writer {
     const key = `${prompt} ${sample}`;
-    let writer = this.#made.get(key);
-    if (!writer) this.#made.set(key, (writer = this.#make(prompt)));
+    let writer = this.#known.get(key);
+    if (!writer) this.#known.set(key, (writer = this.made(prompt)));
     return writer;
   }
 
   /** Ends texts by their form, and rules out what it does not allow; `onPiece` gets each token's text. */
   hooks(onPiece: (text: string) => void = () => undefined): GenerationHooks {
-    const { format } = this.#form;
     return {
       isStop: ({ prompt, sample, id }) => {
         const writer = this.of(prompt, sample);
         onPiece(writer.push(id));
         return writer.found;
       },
-      ...(format ? { processors: ({ tokens }, { ends }) => [format.processor(tokens.length, ends)] } : {}),
+      processors: ({ prompt, tokens }, { ends }) => {
+        const { format } = this.#forms[prompt]!;
+        return format ? [format.processor(tokens.length, ends)] : [];
+      },
     };
   }
 }
@@ -211,11 +226,27 @@ function contexts(model: Generative, prompts: readonly (readonly number[])[]): r
 const listOf = (prompts: Prompt | readonly Prompt[]): readonly Prompt[] =>
   typeof prompts === 'string' || prompts instanceof Int32Array ? [prompts] : prompts;
 
+/** The prompts of a call as ids, what writes their texts, and the options. */
+function textsOf(
+  model: Generative,
+  tokenizer: TextTokenizer,
+  given: Prompt | readonly Prompt[],
+  options: OptionsByPrompt,
+): { readonly ids: number[][]; readonly writers: Writers; readonly settled: OptionsByPrompt } {
+  const prompts = listOf(given);
+  const forms = byPrompt(options, prompts.length, (own) => formOf(tokenizer, own));
+  const ids = promptIds(model, tokenizer, prompts, options);
+  const settled = Array.isArray(options)
+    ? options.map((own: GenerationOptions) => withEnds(model, tokenizer, own))
+    : withEnds(model, tokenizer, options as GenerationOptions);
+  return { ids, writers: new Writers(tokenizer, forms, contexts(model, ids)), settled };
+}
+
 function promptIds(
   model: Generative,
   tokenizer: TextTokenizer,
   prompts: readonly Prompt[],
-  options: GenerationOptions,
+  options: OptionsByPrompt,
 ): number[][] {
   const { vocabSize, source } = model.decoder();
   if (tokenizer.vocabSize > vocabSize)
@@ -223,8 +254,10 @@ function promptIds(
       `generate: the tokenizer has ${tokenizer.vocabSize} ids, the model a vocabulary of ${vocabSize}; use the ` +
         'tokenizer that the model was trained with',
     );
-  const first = options.bosTokenId ?? model.config.bosTokenId ?? tokenizer.bosTokenId;
-  return prompts.map((text) => {
+  const known = model.config.bosTokenId ?? tokenizer.bosTokenId;
+  const firsts = byPrompt(options, prompts.length, ({ bosTokenId }) => bosTokenId ?? known);
+  return prompts.map((text, i) => {
+    const first = firsts[i];
     if (typeof text !== 'string') return Array.from(text);
     if (source) return withTemplate(textTemplate(model, tokenizer), tokenizer.idsOf(text));
     const ids = Array.from(tokenizer.idsOf(text));

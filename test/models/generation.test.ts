@@ -9,6 +9,7 @@ import * as processors from '../../models/generation/processors.ts';
 import { withoutEffect } from '../../models/generation/config-file.ts';
 import type { LogitsProcessor, SequenceBias } from '../../models/generation/processors.ts';
 import { camelCase } from '../../models/names.ts';
+import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 
 interface Case {
@@ -79,6 +80,40 @@ test('each prompt has the text that it has alone', async () => {
     const [alone] = await generate(model, [prompt], options);
     assert.equal(alone!.tokens, together[i]!.tokens);
   }
+});
+
+test('a list of options gives each prompt its own, beside the others what it has alone', async () => {
+  const each: GenerationOptions[] = [
+    { maxNewTokens: 3, doSample: false },
+    { maxNewTokens: 12, seed: 7, temperature: 0.8, topP: 0.9, numReturnSequences: 2 },
+    { maxNewTokens: 8, seed: [3], repetitionPenalty: 1.3, logprobs: 2, eosTokenId: null },
+  ];
+  const prompts = [golden.prompts[0]!, golden.prompts[1]!, golden.prompts[0]!];
+  const together = await generate(model, prompts, each);
+  const alone: typeof together = [];
+  for (const [prompt, options] of each.entries())
+    for (const text of await generate(model, [prompts[prompt]!], options)) alone.push({ ...text, prompt });
+  const ofText = ({ prompt, sample, tokens, finish }: (typeof alone)[0]): unknown => [prompt, sample, tokens, finish];
+  assert.equal(together.map(ofText), alone.map(ofText));
+  assert.equal(
+    together.map(({ logprobs }) => logprobs?.length),
+    [undefined, undefined, undefined, 8],
+  );
+  await rejects(generate(model, prompts, each.slice(1)), /2 options for 3 prompts/);
+  const guided = each.map((options, i) => ({ ...options, guidanceScale: i === 2 ? 2 : 1 }));
+  await rejects(generate(model, prompts, guided), /guidanceScale is of all prompts side by side/);
+});
+
+test("OpenAI's penalties look at the text, not at its prompt", async () => {
+  const scores = Float32Array.from([0, 1, 2, 3]);
+  processors.occurrencePenalties(0.5, 0.25, 2)([3, 3, 1, 1, 2], scores);
+  assert.equal([...scores], [0, -0.25, 1.25, 3]);
+  const [plain, other] = await Promise.all(
+    [{}, { frequencyPenalty: 2, presencePenalty: 2 }].map((penalties) =>
+      generate(model, [golden.prompts[0]!], { maxNewTokens: 12, eosTokenId: null, doSample: false, ...penalties }),
+    ),
+  );
+  assert.not.equal(plain, other);
 });
 
 const row = (i: number): number[] => golden.processors.tokens[i]!;
