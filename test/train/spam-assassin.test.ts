@@ -63,6 +63,9 @@ test('HTML entities, inline elements and comments', () => {
   assert.is(text('a<!-- hidden --> b <!--#unclosed> c'), 'a b c');
   assert.is(text('<head><title>no</title><style>p{}</style><p>yes'), 'yes');
   assert.is(text('<ul><li>one<li>two</ul>'), 'one two');
+  const forwarded = 'the tags </body></html> end it <p>and text goes on';
+  assert.is(text(forwarded), 'the tags end it and text goes on');
+  assert.is(htmlText(forwarded, { behindEnd: false }).trim(), 'the tags');
 });
 
 test('footers of mailing lists go, the message and its signature stay', () => {

@@ -11,10 +11,13 @@ export async function emailBody(message: string): Promise<string> {
   const source = message.replaceAll('\uFFFD', '');
   const email = await PostalMime.parse(source);
   const plain = readable(email.text ?? '');
-  const html = email.html ? readable(htmlText(email.html)) : '';
+  const html = email.html ? readable(mailText(email.html)) : '';
   // A plain part much shorter than the HTML one is a stub ("This is an HTML message!").
   return (plain.length * 2 < html.length ? html : plain) || readable(rawBody(source));
 }
+
+/** What servers append behind the end of a document names the list or the free mailer, and so the class. */
+const mailText = (html: string): string => htmlText(html, { behindEnd: false });
 
 /**
  * Whitespace folded to single spaces; HTML that was sent as plain text stripped; '' where no letter or digit
@@ -22,7 +25,7 @@ export async function emailBody(message: string): Promise<string> {
  */
 function readable(text: string): string {
   const body = text.replace(/^\s*--\S+\s+(?=content-)/i, '').replace(PART_HEADERS, '');
-  const stripped = /<(html|body|table|font|div|p|br)\b[^>]*>/i.test(body) ? htmlText(body) : body;
+  const stripped = /<(html|body|table|font|div|p|br)\b[^>]*>/i.test(body) ? mailText(body) : body;
   // Controls, zero-width characters and U+FFFD (a part that names the wrong character set) carry nothing a
   // tokenizer keeps.
   const folded = withoutListFooters(stripped)

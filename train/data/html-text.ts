@@ -1,25 +1,33 @@
-import { parseHTML } from 'linkedom';
+import { Parser } from 'htmlparser2';
 
 /**
  * Text of an HTML document: no scripts, styles, comments or attributes; block elements and breaks become line
- * ends.
+ * ends. `behindEnd`: with what stands behind `</html>`, as browsers show it; default true.
  */
-export function htmlText(html: string): string {
+export function htmlText(html: string, { behindEnd = true }: { readonly behindEnd?: boolean } = {}): string {
   // Comments that never end would swallow the rest, as they did in no mail reader.
   const source = html.replace(/<!--[\s\S]*?-->/g, '').replace(/<!--[^>]*>/g, '');
-  // Without a document around it the parser keeps only the first element.
-  const { document } = parseHTML(`<!doctype html><html><body>${source}</body></html>`);
   const parts: string[] = [];
-  const walk = (node: Node): void => {
-    if (node.nodeType === 3) parts.push(node.textContent ?? '');
-    const name = node.nodeName.toLowerCase();
-    if (node.nodeType !== 1 || SILENT.has(name)) return;
-    const edge = INLINE.has(name) ? '' : '\n';
-    parts.push(edge);
-    for (const child of node.childNodes) walk(child);
-    parts.push(edge);
+  let depth = 0;
+  let silent = 0; // of these elements, those inside of a silent one, it included
+  let ended = false;
+  const add = (text: string): void => {
+    if (silent === 0 && !ended) parts.push(text);
   };
-  walk(document.documentElement);
+  const parser = new Parser({
+    onopentag: (name) => {
+      depth++;
+      if (silent > 0 || SILENT.has(name)) silent++;
+      add(INLINE.has(name) ? '' : '\n');
+    },
+    ontext: add,
+    onclosetag: (name) => {
+      add(INLINE.has(name) ? '' : '\n');
+      if (silent > 0) silent--;
+      if (--depth === 0) ended = !behindEnd;
+    },
+  });
+  parser.end(`<html><body>${source}</body></html>`);
   return parts.join('');
 }
 

@@ -3,7 +3,6 @@ import { pathKind } from '../../common/json-file.ts';
 import { writeResult } from './result-file.ts';
 import type { RunResult } from './result-file.ts';
 import { historyOf } from './run-history.ts';
-import { writeReport } from './run-report.ts';
 
 /**
  * Prints how a run's test ended, and keeps it in the run's folder for a model card and in its report, with
@@ -19,5 +18,7 @@ export async function reportResult(folder: string, { from, about, test, scores }
     ...(scores ? { scores } : {}),
   });
   // A model that was not trained has no run.
-  if ((await pathKind(join(folder, 'run.json'))) === 'file') await writeReport(folder, await historyOf(folder));
+  if ((await pathKind(join(folder, 'run.json'))) !== 'file') return;
+  const { writeReport } = await import('./run-report.ts'); // the trainer says why
+  await writeReport(folder, await historyOf(folder));
 }

@@ -30,7 +30,6 @@ import type { Evaluation } from './evaluate.ts';
 import { trainerOptions } from './settings.ts';
 import type { TrainerSettings } from './settings.ts';
 import { tokenizerFingerprint } from '../data/corpus/text-tokenizer.ts';
-import { writeReport } from '../report/run-report.ts';
 import { removeResult } from '../report/result-file.ts';
 import { readLog, RunLog } from './run-log.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
@@ -131,6 +130,8 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     state = { ...rest, identity };
   }
 
+  // Loaded here: what draws would be a quarter of the time in which a script answers --help or an error.
+  const { writeReport } = await import('../report/run-report.ts');
   await disk.makeFolder(output);
   await removeCheckpoints(output, checkpoint ? checkpointsKept : 0);
   await markStarted(output);
