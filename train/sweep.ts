@@ -15,7 +15,7 @@ import { nearestNames } from '../common/nearest.ts';
 import { showText } from '../common/printable.ts';
 import { duration } from '../common/progress.ts';
 import { main, parseOptions, startedBy, UsageError } from './cli/cli.ts';
-import { Interrupted, onInterrupt } from './cli/interrupt.ts';
+import { Interrupted, isStopCode, onInterrupt } from './cli/interrupt.ts';
 import { compareGroups, comparisonHtml, comparisonLines, metricOf, orderGroups } from './report/compare-runs.ts';
 import { groupBySeed } from './report/run-groups.ts';
 import type { NamedRun, RunGroup } from './report/run-groups.ts';
@@ -100,7 +100,7 @@ main(async () => {
         folder,
         isStopped: () => isStopped,
       });
-      if (isStopped || code === 130) throw new Interrupted(`stopped in trial ${name}; go on with: ${again()}`);
+      if (isStopped || isStopCode(code)) throw new Interrupted(`stopped in trial ${name}; go on with: ${again()}`);
       if (code === 2) throw new UsageError(`${command.name}: ${line}`);
       const time = duration((performance.now() - start) / 1000);
       if (code !== 0) {

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFolder } from '../../common/lock.ts';
 import { Random } from '../../common/random.ts';
+import { isStopCode } from '../../train/cli/interrupt.ts';
 import { canResume, latestCheckpoint } from '../../train/trainer/run-state.ts';
 import { Tally } from '../support/faults.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
@@ -101,7 +102,7 @@ async function stopAt(command: Known, signal: Signal, when: Moment | number): Pr
   try {
     checkLines(code, stderr, trains);
     const isSaved = trains && (await canResume(output));
-    if (trains && code === 130 && !isSaved) throw new Error('it saved nothing');
+    if (trains && isStopCode(code) && !isSaved) throw new Error('it saved nothing');
     if (code !== 0 || !trains) {
       const again = await runScript([...words, ...(isSaved ? ['--resume'] : [])]);
       if (again.code !== 0) throw new Error(`the next run ended with ${again.code}: ${again.stderr.slice(-300)}`);
@@ -112,13 +113,13 @@ async function stopAt(command: Known, signal: Signal, when: Moment | number): Pr
   }
 }
 
-/** A run that had something to save ends with 130, one that had not by the signal; or it was at its end. */
+/** A run that had something to save ends with the signal's code, one that had not by it; or it was at its end. */
 function checkLines(code: number | null, stderr: string, trains: boolean): void {
-  if (code !== 130 && code !== null && code !== 0) throw new Error(`it failed: ${stderr.slice(-300)}`);
+  if (!isStopCode(code) && code !== null && code !== 0) throw new Error(`it failed: ${stderr.slice(-300)}`);
   const count = (pattern: RegExp): number => stderr.match(pattern)?.length ?? 0;
   const told = count(/^stopping (after this step|when the model is saved)/gm);
   const ended = count(/^.*stopped.*$/gm);
-  if (code === 130 && (ended !== 1 || told !== Number(trains)))
+  if (isStopCode(code) && (ended !== 1 || told !== Number(trains)))
     throw new Error(`${told} lines say that it stops, ${ended} that it did: ${stderr.slice(-300)}`);
   if (/^ {4}at /m.test(stderr)) throw new Error(`a stack: ${stderr.slice(-300)}`);
 }
@@ -160,7 +161,7 @@ async function interruptTwice(parent: string): Promise<void> {
   if (child.exitCode !== null) throw new Error('one key press counted twice');
   child.kill('SIGINT');
   const { code, stderr } = await finished;
-  if (code !== 130 || stderr.includes('stopped at step')) throw new Error(`it ended with ${code}: ${stderr}`);
+  if (!isStopCode(code) || stderr.includes('stopped at step')) throw new Error(`it ended with ${code}: ${stderr}`);
 }
 
 // What is printed. CMD is the command; its exit code goes to the file CODE.

@@ -1,5 +1,9 @@
 import { printableLines } from '../../common/printable.ts';
+import { constants } from 'node:os';
 import { inspect } from 'node:util';
+
+/** The exit code of who is stopped: by Ctrl-C, unless another signal came. */
+let stoppedBy = 130;
 
 /**
  * Thrown when Ctrl-C stopped a run that has saved itself; the message says where it is and how to go on.
@@ -9,11 +13,15 @@ import { inspect } from 'node:util';
  */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
-  /** 128 + SIGINT, as shells expect. */
-  readonly exitCode = 130;
+  /** 128 and the number of the signal, as shells expect: 130 for Ctrl-C. */
+  readonly exitCode = stoppedBy;
 }
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Whether a script that ended with this code was stopped by one of these signals. */
+export const isStopCode = (code: number | null): boolean =>
+  signals.some((signal) => code === 128 + constants.signals[signal]);
 
 /** npm and the terminal may both deliver one Ctrl-C, so a second counts only this many milliseconds later. */
 const sameKeyPress = 1000;
@@ -25,11 +33,12 @@ const sameKeyPress = 1000;
  */
 export function onInterrupt(stop: () => void): () => void {
   let since: number | undefined;
-  const listener = (): void => {
+  const listener = (_: NodeJS.Signals, number: number): void => {
     const now = performance.now();
-    if (since !== undefined && now - since > sameKeyPress) process.exit(130);
+    if (since !== undefined && now - since > sameKeyPress) process.exit(stoppedBy);
     if (since !== undefined) return;
     since = now;
+    stoppedBy = 128 + number;
     endInOneLine();
     stop();
   };
@@ -49,7 +58,7 @@ function endInOneLine(): void {
   process.on('uncaughtException', (error: unknown) => {
     const stopped = error instanceof Interrupted;
     process.stderr.write(`${printableLines(stopped ? error.message : inspect(error))}\n`, () =>
-      process.exit(stopped ? 130 : 1),
+      process.exit(stopped ? error.exitCode : 1),
     );
   });
 }

@@ -16,11 +16,12 @@ const schema = z.object({
 /** What a run was about and how its test ended: in the words that it prints, and in numbers. */
 export type RunResult = z.infer<typeof schema>;
 
-const fileName = 'result.json';
+/** In the folder of each script that tests what it made. */
+export const resultFile = 'result.json';
 
 /** The result of a run; undefined where its script keeps none. Error, one line: a file that is no result. */
 export async function readResult(folder: string): Promise<RunResult | undefined> {
-  const path = join(folder, fileName);
+  const path = join(folder, resultFile);
   if ((await pathKind(path)) !== 'file') return undefined;
   const { data, error } = schema.safeParse(await readJsonFile(path));
   if (data) return data;
@@ -28,10 +29,10 @@ export async function readResult(folder: string): Promise<RunResult | undefined>
 }
 
 export async function writeResult(folder: string, result: RunResult): Promise<void> {
-  await writeFileAtomic(join(folder, fileName), `${JSON.stringify(result, null, 2)}\n`);
+  await writeFileAtomic(join(folder, resultFile), `${JSON.stringify(result, null, 2)}\n`);
 }
 
 /** A run that begins again has no result yet. */
 export async function removeResult(folder: string): Promise<void> {
-  await disk.remove(join(folder, fileName));
+  await disk.remove(join(folder, resultFile));
 }

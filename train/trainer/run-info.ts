@@ -10,7 +10,8 @@ import { readJsonFile } from '../../common/json-file.ts';
 import { printable } from '../../common/printable.ts';
 import { startedBy } from '../cli/cli.ts';
 
-const infoFile = 'run.json';
+/** In each run's folder. */
+export const infoFile = 'run.json';
 
 const infoSchema = z.object({
   name: z.string(),

@@ -13,6 +13,8 @@ import { startedBy, UsageError } from '../cli/cli.ts';
 import type { Option } from '../cli/cli.ts';
 import { optimizerFiles, restoreOptimizer } from '../optim/index.ts';
 import type { AnyOptimizer, GradScaler } from '../optim/index.ts';
+import { resultFile } from '../report/result-file.ts';
+import { infoFile } from './run-info.ts';
 
 /** Raised when a run that another version of the project saved can no longer be gone on with. */
 const format = 2;
@@ -289,11 +291,15 @@ export async function checkResume(
 /**
  * Begins a script that trains in a folder: checks that it can be written, locks it until the process ends, so
  * that a second run in it ends with a line that names this one, and checks that the run there may begin or go
- * on.
+ * on. A model that came there in another way, as from a hub, is not written over.
  */
 export async function claimRun(name: string, output: string, resume: Resume): Promise<Resumption> {
   await claimFolder(output);
-  return checkResume(name, output, resume);
+  const resumption = await checkResume(name, output, resume);
+  const has = async (file: string): Promise<boolean> => (await pathKind(join(output, file))) === 'file';
+  if ((await has('config.json')) && !(await has(infoFile)) && !(await has(resultFile)))
+    throw new UsageError(`${name}: ${output} holds a model, but not of a run (no ${infoFile}); choose another folder`);
+  return resumption;
 }
 
 /** Whether there is a run to go on with, or to read. */
