@@ -163,6 +163,11 @@ export function requestOf(
         `generate: ${name} has ${tokens.length} tokens, maxLength ${maxLength} leaves room for none; ` +
           'raise it or give maxNewTokens',
       );
+    if (own.minNewTokens !== undefined && own.minNewTokens > most)
+      throw new Error(
+        `generate: minNewTokens ${own.minNewTokens} is more than the ${most} tokens that ${name} may get; ` +
+          'lower it or raise maxNewTokens',
+      );
     return Array.from({ length: copiesOf(own) }, (_, sample): Row => ({
       prompt,
       sample,

@@ -113,7 +113,7 @@ async function stopAt(command: Known, signal: Signal, when: Moment | number): Pr
   }
 }
 
-/** A run that had something to save ends with the signal's code, one that had not by it; or it was at its end. */
+/** A run that had something to save ends with the code of the signal, others by it; or it was at its end. */
 function checkLines(code: number | null, stderr: string, trains: boolean): void {
   if (!isStopCode(code) && code !== null && code !== 0) throw new Error(`it failed: ${stderr.slice(-300)}`);
   const count = (pattern: RegExp): number => stderr.match(pattern)?.length ?? 0;

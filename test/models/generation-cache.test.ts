@@ -389,6 +389,7 @@ test('what cannot be generated is refused in one line', async () => {
     [[new Array<number>(161).fill(1)], {}, /^generate: the prompt has 161 tokens, more than the model's 160 positions/],
     [[[1, 61]], {}, /^generate: the prompt has the token 61, which is outside the model's vocabulary, 0 to 60/],
     [[[1, 2, 3]], { maxLength: 3 }, /^generate: the prompt has 3 tokens, maxLength 3 leaves room for none/],
+    [[[1, 2, 3]], { minNewTokens: 5, maxNewTokens: 4 }, /^generate: minNewTokens 5 is more than the 4 tokens that/],
     [[[1]], { temperature: 0 }, /^generate: temperature is 0: /],
     [[[1]], { temperature: -1 }, /^generate: temperature is -1: /],
     [[[1]], { temperature: 0 }, /^generate: temperature is 0: it must be above 0; for the most probable token set doS/],

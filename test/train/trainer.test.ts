@@ -11,7 +11,7 @@ import { disk } from '../../common/file-system.ts';
 import { writeManifest } from '../../common/manifest.ts';
 import { Random } from '../../common/random.ts';
 import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
-import { latestCheckpoint, resumeCommand } from '../../train/trainer/run-state.ts';
+import { claimRun, latestCheckpoint, resumeCommand } from '../../train/trainer/run-state.ts';
 import { evaluator } from '../../train/trainer/evaluate.ts';
 import { readLog } from '../../train/trainer/run-log.ts';
 import { TrainingStep } from '../../train/trainer/step.ts';
@@ -339,6 +339,15 @@ test(
     );
   },
 );
+
+test('scripts write over a run that has ended, not over a model that came in another way', async () => {
+  const output = folder();
+  await small(output);
+  assert.equal(await claimRun('adapt', output, false), { checkpoint: undefined, finished: false });
+  const other = folder();
+  await chainModel().savePretrained(other);
+  await rejects(claimRun('adapt', other, false), /^adapt: \S+ holds a model, but not of a run \(no run.json\)/);
+});
 
 test('a stopped run is not written over, nor resumed as another', async () => {
   const output = folder();
