@@ -1,15 +1,10 @@
 import { BoundedCache } from '../common/collections.ts';
 import { collector } from '../common/collector.ts';
 import type { Binding } from './buffers.ts';
+import { maxParamBytes } from './dispatch.ts';
 import type { Dispatch } from './dispatch.ts';
 import { GpuError } from './errors.ts';
 import type { Pipeline } from './pipelines.ts';
-
-/**
- * A uniform binding has one size for all kernels that share a layout; 128 words hold the largest parameter
- * struct.
- */
-export const maxParamBytes = 512;
 
 /** Many times those of a large model's step, for loops that leave their tensors to be collected. */
 const capacity = 16384;
@@ -36,20 +31,19 @@ function count(group: GPUBindGroup): void {
  */
 export class BindGroups {
   private readonly device: GPUDevice;
-  private readonly uniforms: GPUBuffer | undefined;
+  private readonly uniforms: GPUBuffer;
   private readonly isSoftware: boolean;
   private readonly ids = new WeakMap<GPUBuffer, number>();
   private readonly groups = new BoundedCache<GPUBindGroup>(capacity);
   private nextId = 0;
 
-  /** `uniforms`: undefined where no dispatch has parameters. */
-  constructor(device: GPUDevice, uniforms: GPUBuffer | undefined, isSoftware: boolean) {
+  constructor(device: GPUDevice, uniforms: GPUBuffer, isSoftware: boolean) {
     this.device = device;
     this.uniforms = uniforms;
     this.isSoftware = isSoftware;
   }
 
-  get({ layout }: Pipeline, { name, params }: Dispatch, bindings: readonly Binding[]): GPUBindGroup {
+  get({ layout }: Pipeline, { name }: Dispatch, bindings: readonly Binding[]): GPUBindGroup {
     let key = `${layout.id}`;
     for (const { buffer, window } of bindings) {
       key += `,${this.idOf(buffer)}`;
@@ -61,8 +55,8 @@ export class BindGroups {
       binding,
       resource: { buffer, ...window },
     }));
-    if (params.byteLength > 0)
-      entries.push({ binding: bindings.length, resource: { buffer: this.uniforms!, size: maxParamBytes } });
+    if (layout.hasUniform)
+      entries.push({ binding: bindings.length, resource: { buffer: this.uniforms, size: maxParamBytes } });
     const group = this.device.createBindGroup({ label: name, layout: layout.group, entries });
     if (this.isSoftware) count(group);
     this.groups.set(key, group);
@@ -74,10 +68,4 @@ export class BindGroups {
     if (id === undefined) this.ids.set(buffer, (id = this.nextId++));
     return id;
   }
-}
-
-/** Throws for parameters that do not fit the binding. */
-export function checkParams({ name, params }: Dispatch): void {
-  if (params.byteLength > maxParamBytes)
-    throw new RangeError(`${name}: parameters of ${params.byteLength} bytes exceed ${maxParamBytes}`);
 }

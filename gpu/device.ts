@@ -1,3 +1,4 @@
+import { BindGroups } from './bind-groups.ts';
 import { BufferPool } from './buffers.ts';
 import type { Allocation, Binding, MemoryReport } from './buffers.ts';
 import type { Choices } from './choices.ts';
@@ -85,7 +86,8 @@ export class Gpu {
     this.choices = choices;
     this.current = { ...targetOf(adapter, device, language), choices };
     this.errors = new ErrorTrap(device);
-    this.pipelines = new PipelineCache(device);
+    const immediates = language.has('immediate_address_space') ? device.limits.maxImmediateSize : 0;
+    this.pipelines = new PipelineCache(device, { immediates });
     this.encoder = new Encoder(device, this.pipelines, this.faults, this.target);
     this.pool = new BufferPool(device, this.faults, this.target.kind !== 'discrete', (buffer) => {
       if (this.encoder.pending.has(buffer)) this.encoder.flush();
@@ -174,7 +176,8 @@ export class Gpu {
 
   /** Makes dispatches that run again and again on the same buffers; `replay` runs them. */
   record(inputs: readonly RecordingInput[]): Recording {
-    const make = (): Recording => new Recording(this.device, this.pipelines, this.target.software, inputs);
+    const groups = new BindGroups(this.device, this.encoder.arena, this.target.software);
+    const make = (): Recording => new Recording(this.pipelines, groups, inputs);
     const isWaiting = this.faults.waits && this.faults.ungranted(inputs.flatMap(({ bindings }) => bindings));
     return isWaiting ? guarded(this.device, make).made : make();
   }

@@ -23,7 +23,7 @@ export interface Dispatch {
   readonly names: readonly string[];
   readonly access: readonly Access[];
   /** Contents of the uniform struct at the next binding; empty when the shader has none. */
-  readonly params: Uint8Array;
+  readonly params: Uint8Array<ArrayBuffer>;
   /**
    * Where in `params`, in words, random draws stand (key0, key1, stream low, stream high), and their streams:
    * what changes from replay to replay.
@@ -35,6 +35,12 @@ export interface Dispatch {
   /** The dispatches that this one computes abreast (kernels/abreast.ts). */
   readonly parts?: readonly Dispatch[];
 }
+
+/**
+ * A uniform binding has one size for all kernels that share a layout; 128 words hold the largest parameter
+ * struct.
+ */
+export const maxParamBytes = 512;
 
 /** Workgroups a dimension that every WebGPU device accepts. */
 export const maxGroupsPerDimension = 65535;

@@ -1,6 +1,7 @@
-import { BindGroups, checkParams, maxParamBytes } from './bind-groups.ts';
+import { BindGroups } from './bind-groups.ts';
 import type { Binding } from './buffers.ts';
 import { debugKernel, debugLevel, debugReplay } from './debug.ts';
+import { maxParamBytes } from './dispatch.ts';
 import type { Dispatch } from './dispatch.ts';
 import { errorOf, guarded, kernelError } from './errors.ts';
 import type { GpuError } from './errors.ts';
@@ -8,7 +9,7 @@ import type { Fault, Faults } from './faults.ts';
 import type { PipelineCache } from './pipelines.ts';
 import type { RecordedStep, Recording } from './recording.ts';
 
-/** Bytes of parameters one submission can carry. Only what was used is sent. */
+/** Bytes of parameters in uniform buffers that one submission can carry. Only what was used is sent. */
 const arenaBytes = 256 * 1024;
 /**
  * Dispatches encoded before they are submitted: enough to amortise a submission, few enough that the GPU
@@ -40,21 +41,24 @@ interface EncoderTarget {
 }
 
 /**
- * Records dispatches into one open compute pass and submits them in batches. Parameters travel in one uniform
- * buffer addressed by dynamic offsets; bind groups are kept by the buffers and windows they name, since
- * making one costs more than the dispatch.
+ * Records dispatches into one open compute pass and submits them in batches. Parameters travel with the
+ * commands, or where that cannot be in one uniform buffer addressed by dynamic offsets; bind groups are kept
+ * by the buffers and windows they name, since making one costs more than the dispatch.
  */
 export class Encoder {
   timer: PassTimer | undefined;
   private readonly device: GPUDevice;
   private readonly pipelines: PipelineCache;
   private readonly faults: Faults;
-  private readonly arena: GPUBuffer;
+  /** Of parameters. */
+  readonly arena: GPUBuffer;
   private readonly staging = new Uint8Array(arenaBytes);
   private arenaUsed = 0;
   private encoder: GPUCommandEncoder | undefined;
   private pass: GPUComputePassEncoder | undefined;
   private bound: GPUComputePipeline | undefined;
+  /** The parameters that the pass has for this pipeline. */
+  private sent: Uint8Array | undefined;
   private dispatches = 0;
   /** Of the work recorded, in units of `perUnit`. */
   private work = 0;
@@ -101,10 +105,10 @@ export class Encoder {
     const waits = this.faults.ungranted(bindings);
     const answer = bothOf(made.answer, waits?.answer);
     if (answer !== this.unproven?.answer) this.flush();
-    const offset = this.writeParams(dispatch);
-    const bind = (): GPUBindGroup => this.bindGroups.get(made, dispatch, bindings);
-    const group = waits ? guarded(this.device, bind).made : bind();
-    this.encode({ dispatch, pipeline: made.pipeline, group, offsets: offset === undefined ? [] : [offset] });
+    const group = waits
+      ? guarded(this.device, () => this.bindGroups.get(made, dispatch, bindings)).made
+      : this.bindGroups.get(made, dispatch, bindings);
+    this.encode({ dispatch, pipeline: made, group });
     for (const { buffer } of bindings) this.touched.add(buffer);
     if (this.faults.any) this.faults.spread(dispatch.access, bindings);
     if (answer) {
@@ -157,8 +161,10 @@ export class Encoder {
     this.flushAlone(waits);
   }
 
-  private encode({ dispatch, pipeline, group, offsets }: Omit<RecordedStep, 'bindings'>): void {
-    const [x, y, z] = dispatch.grid;
+  private encode({ dispatch, pipeline: { pipeline, layout }, group }: Omit<RecordedStep, 'bindings'>): void {
+    const { params, grid } = dispatch;
+    const [x, y, z] = grid;
+    const offset = layout.hasUniform ? this.writeParams(params) : undefined;
     if (debugLevel >= 2) debugKernel(dispatch);
     const writes = this.timer?.(dispatch);
     if (writes) this.endPass();
@@ -166,8 +172,12 @@ export class Encoder {
     if (this.bound !== pipeline) {
       pass.setPipeline(pipeline);
       this.bound = pipeline;
+      this.sent = undefined;
     }
-    pass.setBindGroup(0, group, offsets);
+    if (offset !== undefined) pass.setBindGroup(0, group, [offset]);
+    else pass.setBindGroup(0, group);
+    if (offset === undefined && params.byteLength > 0 && params !== this.sent) pass.setImmediates(0, params);
+    this.sent = params;
     pass.dispatchWorkgroups(x, y, z);
     this.dispatches++;
     this.work += dispatch.cost.flops / perUnit.flops + dispatch.cost.bytes / perUnit.bytes;
@@ -235,10 +245,7 @@ export class Encoder {
     this.bound = undefined;
   }
 
-  private writeParams(dispatch: Dispatch): number | undefined {
-    const { params } = dispatch;
-    if (params.byteLength === 0) return undefined;
-    checkParams(dispatch);
+  private writeParams(params: Uint8Array): number {
     if (this.arenaUsed + params.byteLength > arenaBytes) this.flush();
     const offset = this.arenaUsed;
     this.staging.set(params, offset);

@@ -1,6 +1,5 @@
-import { maxParamBytes } from '../gpu/bind-groups.ts';
 import type { Target } from '../gpu/device.ts';
-import { spread } from '../gpu/dispatch.ts';
+import { maxParamBytes, spread } from '../gpu/dispatch.ts';
 import type { Dispatch } from '../gpu/dispatch.ts';
 import { declareParams, declareStorage, directivesOf, gridParameters, sourceOf } from './kernel.ts';
 import type { KernelSource, Param } from './kernel.ts';

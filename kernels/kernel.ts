@@ -186,7 +186,7 @@ export function kernel(source: KernelSource): Dispatch {
 }
 
 /** Packs scalars as WGSL lays out a struct of them: 4 bytes each without gaps, padded to 16 bytes. */
-function pack(params: readonly Param[]): Uint8Array {
+function pack(params: readonly Param[]): Uint8Array<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(Math.ceil(params.length / 4) * 16));
   params.forEach(({ type, value }, i) => {
     if (type === 'f32') view.setFloat32(4 * i, value, true);

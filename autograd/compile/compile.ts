@@ -89,8 +89,8 @@ export function compile<Args extends readonly unknown[], Result>(
     captures++;
     // A program whose guards are broken will not serve these arguments again.
     const stale = cache.findIndex((cached) => cached.key === key);
-    if (stale >= 0) cache.splice(stale, 1)[0]!.program.dispose();
-    if (cache.length >= maxPrograms) cache.shift()!.program.dispose();
+    if (stale >= 0) cache.splice(stale, 1);
+    if (cache.length >= maxPrograms) cache.shift();
     const program = new Program(
       capture((leaves) => fn(...(rebuild(leaves) as Args)), inputs),
       shared,

@@ -90,17 +90,6 @@ export class Program {
     return leaves;
   }
 
-  /**
-   * Gives back what is this program's alone. Its buffers stay for the others, gradients with the parameters
-   * that hold them.
-   */
-  dispose(): void {
-    onDevice(
-      () => this.assembled?.recording.destroy(),
-      () => undefined,
-    );
-  }
-
   private rehome(g: Tensor): Tensor {
     if (!this.own.has(g.storage)) return g;
     let home = this.homes.get(g.storage);

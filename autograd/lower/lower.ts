@@ -9,6 +9,7 @@ import { show } from '../shapes.ts';
 import { emptyTensor, Tensor } from '../tensor.ts';
 import { copyTo, sinkInto, sinkOf, sourceOf } from './elementwise.ts';
 import { lowerInParts, onto } from './split.ts';
+import type { PartOfOp } from './split.ts';
 import { bindingOf, isBindable, windowed } from './window.ts';
 
 /** Takes each dispatch, with its tensors in binding order. */
@@ -47,12 +48,10 @@ export function execute(entry: Entry): void {
       const temporaries = lowerEntry(here, {
         target,
         remembers: true,
-        emit: (dispatch, tensors) =>
-          gpu.dispatch(
-            dispatch,
-            tensors.map((t) => bindingOf(entry.name, t, t.storage.memoryOn(gpu), target)),
-            () => describeOp(entry.name, entry.inputs),
-          ),
+        emit(dispatch, tensors) {
+          const bindings = tensors.map((t) => bindingOf(entry.name, t, t.storage.memoryOn(gpu), target));
+          gpu.dispatch(dispatch, bindings, () => describeOp(entry.name, entry.inputs));
+        },
       });
       for (const t of temporaries) t.storage.free();
     },
@@ -80,6 +79,12 @@ type PartOf = Pick<Fused, 'sink'> & {
   readonly starts?: ReadonlyMap<string, { readonly start: number; readonly whole: number }>;
 };
 
+/** What an op reads by name and stores first, with what fusion put around it. */
+interface Operands extends PartOf, Partial<Pick<Fused, 'sources'>> {
+  readonly named: Readonly<Record<string, Tensor>>;
+  readonly first: Tensor;
+}
+
 /** As lowerEntry; `accumulate` adds to what the first output holds. */
 function lowerApplication(
   application: Application,
@@ -89,22 +94,22 @@ function lowerApplication(
 ): void {
   const { op, inputs, outputs, inputForm, outputForm, attrs } = application;
   const { target } = environment;
-  const base = lowering(nameOf(op, attrs), environment);
   // Tensors too large for one binding of which the op sees a small part are bound in windows.
   const fitted = inputs.map((x) => (isBindable(x, target) ? x : (windowed(x, target) ?? x)));
   if (!op.axes || [...fitted, ...outputs].every((x) => isBindable(x, target))) {
     const sink = accumulate ? onto('sum', outputs[0]!) : fused?.sink;
-    return lowerOn(base, application, fused, fitted, outputs, { sink });
+    return lowerOn(environment, application, fused, fitted, outputs, { sink });
   }
   const axes = op.axes(namedOf(inputForm, fitted) as Like<Tensors, Spec>, attrs);
   const takesSink = op.fuses?.epilogue ?? false;
   const whole = { axes, inputs: fitted, outputs, inputForm, outputForm, takesSink, accumulate };
-  lowerInParts(base, whole, (part) => lowerOn(base, application, fused, part.inputs, part.outputs, part));
+  const lower = (part: PartOfOp): void => lowerOn(environment, application, fused, part.inputs, part.outputs, part);
+  lowerInParts(lowering(nameOf(op, attrs), environment), whole, lower);
 }
 
 /** Lowers an op on these tensors: its own, or parts of them. */
 function lowerOn(
-  base: Lowering,
+  environment: Environment,
   { op, inputForm, outputForm, attrs }: Application,
   fused: Fused | undefined,
   ins: readonly (Tensor | undefined)[],
@@ -112,20 +117,15 @@ function lowerOn(
   { sink, starts }: PartOf,
 ): void {
   const named = namedOf(inputForm, ins) as Record<string, Tensor>;
-  const whole: Lowering = {
-    ...base,
-    source: (input, plain) => fused?.sources.get(input) ?? plain ?? sourceOf(named[input]!),
-    sink: () => sink ?? (isFromZero(outs[0]!) ? sinkOf(outs[0]!) : sinkInto(outs[0]!)),
-    part: (axis) => starts?.get(axis),
-  };
-  op.lower(whole, named, namedOf(outputForm, outs) as Tensors, attrs);
+  const operands = { named, first: outs[0]!, sources: fused?.sources, sink, starts };
+  op.lower(lowering(nameOf(op, attrs), environment, operands), named, namedOf(outputForm, outs) as Tensors, attrs);
 }
 
 /**
- * The parts of a lowering that do not depend on an op's tensors. Methods, since tsx names each function that
- * is kept in a variable, which took a tenth of an op's time in immediate mode.
+ * What an op is lowered with. Methods, since tsx names each function that is kept in a variable or property,
+ * which took a tenth of an op's time in immediate mode.
  */
-export function lowering(name: string, environment: Environment): Lowering {
+export function lowering(name: string, environment: Environment, operands?: Operands): Lowering {
   const base: Lowering = {
     name,
     target: environment.target,
@@ -139,8 +139,12 @@ export function lowering(name: string, environment: Environment): Lowering {
       copyTo(base, x, y);
       return y;
     },
-    contiguous: (x) => (x.isContiguous ? x : base.copy(x)),
-    emit: (kernel, operands, attrs) => emitKernel(environment, kernel, operands, attrs),
+    contiguous(x) {
+      return x.isContiguous ? x : base.copy(x);
+    },
+    emit(kernel, bound, attrs) {
+      emitKernel(environment, kernel, bound, attrs);
+    },
     run(op, inputs, outputs, attrs, { accumulate = false } = {}) {
       const application = {
         op: op as unknown as Op,
@@ -152,15 +156,20 @@ export function lowering(name: string, environment: Environment): Lowering {
       };
       lowerApplication(application, environment, undefined, accumulate);
     },
-    source: () => hasNoOperands(name),
-    sink: () => hasNoOperands(name),
-    part: () => undefined,
+    source(input, plain) {
+      if (!operands) throw new Error(`${name}: no operands here`);
+      return operands.sources?.get(input) ?? plain ?? sourceOf(operands.named[input]!);
+    },
+    sink() {
+      if (!operands) throw new Error(`${name}: no operands here`);
+      const { sink, first } = operands;
+      return sink ?? (isFromZero(first) ? sinkOf(first) : sinkInto(first));
+    },
+    part(axis) {
+      return operands?.starts?.get(axis);
+    },
   };
   return base;
-}
-
-function hasNoOperands(name: string): never {
-  throw new Error(`${name}: no operands here`);
 }
 
 /** Generates a kernel for operands and emits it, its bindings matched with tensors by name. */

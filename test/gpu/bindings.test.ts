@@ -1,6 +1,9 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Encoder } from '../../gpu/encoder.ts';
+import { Faults } from '../../gpu/faults.ts';
 import { acquire } from '../../gpu/index.ts';
+import { PipelineCache } from '../../gpu/pipelines.ts';
 import { contiguousLayout } from '../../kernels/layout.ts';
 import { add, input, scalar } from '../../kernels/map/expr.ts';
 import { map } from '../../kernels/map/map.ts';
@@ -60,6 +63,19 @@ test('kernels made side by side are found', async () => {
   const made = gpu.pipelines.size;
   for (const dispatch of [...counts, other]) gpu.pipelines.get(dispatch);
   assert.is(gpu.pipelines.size, made);
+});
+
+test('parameters travel in a uniform buffer where the device takes no immediates, and change in between', async () => {
+  for (const pipelines of [new PipelineCache(gpu.device), gpu.pipelines]) {
+    const encoder = new Encoder(gpu.device, pipelines, new Faults(), gpu.target);
+    const [x, y] = [upload(Float32Array.of(1, 2, 3, 4)), upload(new Float32Array(4))];
+    const steps = [plus(4, 10), plus(4, 200), plus(4, 10), plus(1, 3000)]; // the last one has another kernel
+    steps.forEach((dispatch, i) => encoder.dispatch(dispatch, i % 2 === 0 ? [x, y] : [y, x]));
+    encoder.flush();
+    const bytes = await gpu.read(x, 0, 16);
+    assert.equal([...new Float32Array(bytes.buffer)], [3221, 212, 213, 214]);
+    for (const allocation of [x, y]) gpu.release(allocation);
+  }
 });
 
 test.run();

@@ -39,7 +39,7 @@ async function compileMany(cache: PipelineCache, first: number, count: number): 
 }
 
 test('kernels that were not used for long are let go', async () => {
-  const cache = new PipelineCache(gpu.device, 16);
+  const cache = new PipelineCache(gpu.device, { limit: 16 });
   await compileMany(cache, 0, 100);
   assert.ok(cache.size <= 16, `${cache.size} kept`);
   if (!onLinux) return;
@@ -49,7 +49,7 @@ test('kernels that were not used for long are let go', async () => {
 });
 
 test('a kernel in use stays, however many others come', () => {
-  const cache = new PipelineCache(gpu.device, 8);
+  const cache = new PipelineCache(gpu.device, { limit: 8 });
   const used = cache.get(distinct(1)).pipeline;
   for (let i = 2; i < 40; i++) {
     cache.get(distinct(i));
