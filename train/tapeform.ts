@@ -34,6 +34,7 @@ const table: Readonly<Record<string, Entry>> = {
   try: { about: 'try a task on texts with a trained or a small model' },
   generate: { about: 'continue texts, or translate them' },
   chat: { about: 'talk with an instruction model' },
+  serve: { about: "answer requests over HTTP with trained models, by OpenAI's API and more" },
   'prepare-data': { about: 'clean, de-duplicate, split and tokenise text, with a data card' },
   'train-tokenizer': { about: 'train a WordPiece, byte-level BPE or character tokenizer' },
   pretrain: { about: 'the same as pretrain-gpt', script: 'pretrain-gpt' },

@@ -41,6 +41,7 @@ export const entries = [
   'train/index.ts',
   'train/optim/index.ts',
   'train/metrics/index.ts',
+  'train/serve/index.ts',
   'kernels/index.ts',
   'gpu/index.ts',
 ];

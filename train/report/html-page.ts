@@ -8,15 +8,18 @@ export interface HtmlPage {
   readonly body: string;
   readonly style: string;
   readonly script: string;
+  /** Lets the script ask the server that the page comes from. Default false. */
+  readonly asksServer?: boolean;
 }
 
 /**
  * One HTML file that needs no other; its policy (CSP) lets a browser load nothing and run no script but the
  * page's own. `body` is all between its tags.
  */
-export function standalonePage({ title, body, style, script }: HtmlPage): string {
+export function standalonePage({ title, body, style, script, asksServer = false }: HtmlPage): string {
   const hash = btoa(String.fromCharCode(...sha256([script])));
-  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'`;
+  const server = asksServer ? "; connect-src 'self'" : '';
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'${server}`;
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
