@@ -19,6 +19,7 @@ import type {
   PooledOutput,
   QuestionAnsweringOutput,
 } from './transformer/encoder-heads.ts';
+import type { ImageInputs } from './transformer/inputs.ts';
 import type { HeadOutput } from './transformer/outputs.ts';
 
 type AnyModel = PreTrainedModel<ModelConfig>;
@@ -62,6 +63,11 @@ export const generativeLoaders = loadersOf<Generative>((prototype) => 'decoder' 
 /** An encoder of any family, from BERT's inputs and perhaps labels to what its head gives. */
 type EncoderWith<Labels, Output> = PreTrainedModel<EncoderSettings> & { forward(inputs: BertInputs & Labels): Output };
 
+/** A classifier of pictures, from pixels and perhaps labels to its logits. */
+export type ImageClassificationModel = PreTrainedModel<ModelConfig> & {
+  forward(inputs: ImageInputs & { readonly labels?: Tensor }): HeadOutput;
+};
+
 /**
  * The models of all families of encoders, by what they compute on top of their family's base, as the ending
  * of their class's name says; '' for the base itself.
@@ -74,6 +80,11 @@ export interface EncodersByHead {
   ForQuestionAnswering: EncoderWith<AnswerLabels, QuestionAnsweringOutput>;
 }
 export type Head = keyof EncodersByHead;
+
+/** Those, and models with heads on encoders of pictures. */
+export interface ModelsByHead extends EncodersByHead {
+  ForImageClassification: ImageClassificationModel;
+}
 export type MaskedLanguageModel = EncodersByHead['ForMaskedLM'];
 export type SequenceClassificationModel = EncodersByHead['ForSequenceClassification'];
 export type TokenClassificationModel = EncodersByHead['ForTokenClassification'];
@@ -104,11 +115,11 @@ export interface HeadOptions extends LoadOptions {
  * });
  * model.constructor.name; // 'BertForSequenceClassification'
  */
-export async function loadWithHead<H extends Head>(
+export async function loadWithHead<H extends keyof ModelsByHead>(
   id: string,
   head: H,
   { settings, newHead = false, ...options }: HeadOptions = {},
-): Promise<EncodersByHead[H]> {
+): Promise<ModelsByHead[H]> {
   const folder = await resolveModelFolder(id, options);
   const { config } = await modelParts(folder, options);
   const path = join(config, 'config.json');
@@ -145,7 +156,7 @@ export async function loadWithHead<H extends Head>(
       `${folder} holds a ${showValue(Array.isArray(architectures) ? architectures[0] : architectures)} without the ` +
         `head of ${found.name} (${fresh[0]!.replace(/ \(train them before use\)$/, '')}); fine-tune it for that first`,
     );
-  return model as unknown as EncodersByHead[H];
+  return model as unknown as ModelsByHead[H];
 }
 
 /** Settings by the names that a family's config has for them. */

@@ -37,6 +37,10 @@ export type { PreTrainingOutput, RotaryFillOutput } from './bert/heads.ts';
 export type { MaskedTokens, QuestionAnsweringOutput } from './transformer/encoder-heads.ts';
 export { BertModel, BertPreTrainedModel } from './bert/model.ts';
 export type { BertInputs, BertModelOutput } from './bert/model.ts';
+export { CLIPConfig, CLIPTextConfig, CLIPVisionConfig } from './clip/config.ts';
+export type { CLIPSettings } from './clip/config.ts';
+export { CLIPModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection } from './clip/model.ts';
+export type { CLIPInputs, CLIPOutput } from './clip/model.ts';
 export { DebertaV2Config } from './deberta-v2/config.ts';
 export type { DebertaV2Settings } from './deberta-v2/config.ts';
 export {
@@ -123,3 +127,6 @@ export { T5Config } from './t5/config.ts';
 export type { T5Settings } from './t5/config.ts';
 export { T5ForConditionalGeneration } from './t5/heads.ts';
 export { T5Model } from './t5/model.ts';
+export { ViTConfig } from './vit/config.ts';
+export type { ViTSettings } from './vit/config.ts';
+export { ViTForImageClassification, ViTModel } from './vit/model.ts';

@@ -37,6 +37,10 @@ export { saveFiles } from '../common/file-access.ts';
 export { dropMemoryFolder, filesInMemory, memoryFolder } from '../common/files.ts';
 export type { FileData, FileMap } from '../common/files.ts';
 export { zip } from '../common/zip.ts';
+export { ImageProcessor } from './image/image-processor.ts';
+export type { ImageProcessorSettings } from './image/image-processor.ts';
+export { RawImage } from './image/raw-image.ts';
+export type { ImageInput, Pixels, ReadImageOptions } from './image/raw-image.ts';
 export { isGguf } from './io/model-files.ts';
 export { isAdapterFolder, readModelFolder, resolveModelFolder } from './io/resolve.ts';
 export type { ResolveOptions } from './io/resolve.ts';
@@ -65,6 +69,14 @@ export type { Answer, AnswerOptions, Prediction, PredictionOptions } from './pip
 export type { FeatureOptions, Question, QuestionFeature } from './pipelines/question-answering/features.ts';
 export { answerQuestions, loadQuestionAnswerer } from './pipelines/question-answering/pipeline.ts';
 export type { QuestionAnswerer, QuestionAnsweringOptions } from './pipelines/question-answering/pipeline.ts';
+export type {
+  ImageClassificationOptions,
+  ImageClassifier,
+  ImageFeatureExtractor,
+  ImageFeatureOptions,
+  ZeroShotImageClassifier,
+  ZeroShotImageOptions,
+} from './pipelines/image.ts';
 export { pipeline, pipelineTasks } from './pipelines/pipeline.ts';
 export type { Pipelines, PipelineTask } from './pipelines/pipeline.ts';
 export { generateFromSources, taskOf } from './pipelines/text2text-generation.ts';
@@ -75,7 +87,9 @@ export type {
   Head,
   HeadOptions,
   HeadSettings,
+  ImageClassificationModel,
   MaskedLanguageModel,
+  ModelsByHead,
   QuestionAnsweringModel,
   SequenceClassificationModel,
   TokenClassificationModel,

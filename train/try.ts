@@ -5,6 +5,7 @@
  *   npx tsx train/try.ts text-generation "The state of the"
  *   npx tsx train/try.ts summarization --model runs/summarization "A long text"
  *   npx tsx train/try.ts zero-shot-classification --labels "the sea, taxes" "Ahab stood on the deck."
+ *   npx tsx train/try.ts image-classification --model runs/pictures cat.png
  *   npx tsx train/try.ts question-answering --model runs/squad --context page.txt "Who wrote it?"
  */
 import { readFile } from 'node:fs/promises';
@@ -19,8 +20,8 @@ import { endWithReader, main, parseOptions, UsageError } from './cli/cli.ts';
 const command = {
   name: 'try',
   usage: 'npx tsx train/try.ts',
-  summary: `Tries a task on texts: ${pipelineTasks.join(', ')}.`,
-  positionals: { name: 'task and texts', help: 'the task, then one text or more', min: 2 },
+  summary: `Tries a task on texts, or on files of pictures: ${pipelineTasks.join(', ')}.`,
+  positionals: { name: 'task and texts', help: 'the task, then one text or more, or files of pictures', min: 2 },
   options: {
     model: {
       type: 'string',
@@ -32,7 +33,7 @@ const command = {
       help: 'how many labels, tokens or answers; default all labels, five tokens, one answer',
     },
     context: { type: 'string', help: 'question-answering: the text with the answer, or its file' },
-    labels: { type: 'string', help: 'zero-shot-classification: the labels, with commas between' },
+    labels: { type: 'string', help: 'zero-shot tasks: the labels, with commas between' },
     template: {
       type: 'string',
       help: 'zero-shot-classification: "{text} ... {label}", of a model by entailment "... {}"; \\n is a line break',
@@ -52,7 +53,7 @@ const command = {
 
 type Values = ReturnType<typeof parseOptions<typeof command.options>>['values'];
 
-/** Prints the results of each text. */
+/** Prints the results of each text, or of each file of a picture. */
 type Tries = { readonly [Task in PipelineTask]: (values: Values, texts: readonly string[]) => Promise<void> };
 
 const tries: Tries = {
@@ -133,6 +134,23 @@ const tries: Tries = {
   'text2text-generation': async ({ model, ...options }, texts) => {
     const write = await pipeline('text2text-generation', model);
     for (const { generated_text } of await write(texts, written(options))) console.log(printable(generated_text));
+  },
+  'image-classification': async ({ model, topK = null }, files) => {
+    const classify = await pipeline('image-classification', model);
+    for (const file of files) show(file, await classify(file, { topK }), ['label', 'score']);
+  },
+  'zero-shot-image-classification': async ({ model, labels, template }, files) => {
+    if (labels === undefined) throw new UsageError('try: zero-shot-image-classification needs --labels LIST');
+    const classify = await pipeline('zero-shot-image-classification', model);
+    const options = template === undefined ? {} : { hypothesisTemplate: template };
+    for (const file of files) show(file, await classify(file, labels, options), ['label', 'score']);
+  },
+  'image-feature-extraction': async ({ model }, files) => {
+    const extract = await pipeline('image-feature-extraction', model);
+    for (const file of files)
+      console.log(
+        JSON.stringify({ file, vector: Array.from((await extract(file))[0]![0]!, (x) => Number(x.toFixed(5))) }),
+      );
   },
 };
 

@@ -42,6 +42,8 @@ export type LayerShape = Pick<
 > & {
   /** See `prunedHeads` of BERT's settings. */
   readonly prunedHeads?: Readonly<Record<string, readonly number[]>> | undefined;
+  /** Whether queries, keys and values have biases; default true. */
+  readonly qkvBias?: boolean;
   /** Further keys of config.json: `linear_attention` of BERT's own layers. */
   readonly extra?: ModelConfig['extra'];
 };
@@ -218,9 +220,9 @@ export function selfAttend(
 export function selfProjections(
   dim: number,
   initializerRange: number,
-  width = dim,
+  { width = dim, bias = true }: { readonly width?: number; readonly bias?: boolean } = {},
 ): [query: Linear, key: Linear, value: Linear] {
-  const options = { weightInit: normalInit(initializerRange), biasInit: zerosInit };
+  const options = { weightInit: normalInit(initializerRange), biasInit: zerosInit, bias };
   return linearsSideBySide(dim, [width, width, width], options) as [Linear, Linear, Linear];
 }
 
@@ -228,7 +230,7 @@ export function selfProjections(
  * The weights of `query`, `key` and `value` lie side by side, so that one product computes all three, and one
  * its derivative. Each may be replaced, wrapped or hooked: then they are computed apart.
  */
-class BertSelfAttention extends Module {
+export class BertSelfAttention extends Module {
   query: Linear;
   key: Linear;
   value: Linear;
@@ -245,9 +247,10 @@ class BertSelfAttention extends Module {
       throw new Error(`linear_attention of the config is ${brief(isLinear)}; give true or false`);
     this.isLinear = isLinear;
     const { hiddenSize, initializerRange, attentionProbsDropoutProb, numAttentionHeads, prunedHeads } = config;
+    const { qkvBias: bias = true } = config;
     this.numHeads = numAttentionHeads - (prunedHeads?.[layer]?.length ?? 0);
     this.headDim = hiddenSize / numAttentionHeads;
-    [this.query, this.key, this.value] = selfProjections(hiddenSize, initializerRange, this.width);
+    [this.query, this.key, this.value] = selfProjections(hiddenSize, initializerRange, { width: this.width, bias });
     this.dropout = new Dropout(attentionProbsDropoutProb);
   }
 
@@ -310,7 +313,7 @@ export class BertAttention<Bias, Self extends AttentionPart<Bias>> extends Modul
   }
 }
 
-class BertIntermediate extends Module {
+export class BertIntermediate extends Module {
   readonly dense: Linear;
   readonly activation: ActivationName;
 

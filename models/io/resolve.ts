@@ -25,6 +25,8 @@ const TOKENIZER_FILES = [
   ...['tokenizer.json', 'tokenizer_config.json', 'vocab.txt', 'special_tokens_map.json', 'chat_template.jinja'],
 ];
 const CONFIG_FILES = ['config.json', 'generation_config.json'];
+/** How a model reads pictures. */
+const PROCESSOR_FILES = ['preprocessor_config.json', 'processor_config.json'];
 export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 /** What sentence-transformers writes beside a transformer: its settings, and a folder for each module. */
@@ -70,7 +72,7 @@ async function whatIsMissing(folder: string, need: 'model' | 'tokenizer'): Promi
 
 /** Tells the files that a model, its adapter and its tokenizer are read from. */
 export function isModelFile(name: string): boolean {
-  const others = [...CONFIG_FILES, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+  const others = [...CONFIG_FILES, ...PROCESSOR_FILES, ADAPTER_CONFIG, ADAPTER_WEIGHTS];
   return isWeightsFile(name) || isTokenizerFile(name) || others.includes(name);
 }
 
@@ -205,11 +207,18 @@ async function fetchParts(
   if (need === 'tokenizer') return;
   await fetch([...CONFIG_FILES, ADAPTER_CONFIG, 'modules.json', WEIGHTS_FILE]);
   if (await exists(folder, ADAPTER_CONFIG)) await fetch([ADAPTER_WEIGHTS]);
+  if (await readsPictures(folder)) await fetch(PROCESSOR_FILES);
   if (await exists(folder, 'modules.json'))
     await fetch(['sentence_bert_config.json', 'config_sentence_transformers.json', ...(await moduleFiles(folder))]);
   if (await exists(folder, WEIGHTS_FILE)) return;
   await fetch([INDEX_FILE]);
   if (await exists(folder, INDEX_FILE)) await fetch(await shardNames(join(folder, INDEX_FILE)));
+}
+
+/** Whether the settings of a folder's model have the size of a picture among them. */
+async function readsPictures(folder: string): Promise<boolean> {
+  const file = join(folder, 'config.json');
+  return (await exists(folder, 'config.json')) && /"image_size"/.test(await filesAt(file).readText(file));
 }
 
 /** The files of the modules that follow the transformer, as sentence-transformers lists them. */
@@ -227,7 +236,8 @@ async function moduleFiles(folder: string): Promise<string[]> {
  * safetensors.
  */
 function filesToDownload(listing: readonly string[], need: 'model' | 'tokenizer', id: string): string[] {
-  const small = need === 'model' ? [...TOKENIZER_FILES, ...CONFIG_FILES] : [...TOKENIZER_FILES, 'config.json'];
+  const small =
+    need === 'model' ? [...TOKENIZER_FILES, ...CONFIG_FILES, ...PROCESSOR_FILES] : [...TOKENIZER_FILES, 'config.json'];
   const pieces = listing.includes('tokenizer.json') ? [] : [...sentencePieceFiles, 'vocab.json'];
   const files = listing.filter(
     (file) => small.includes(file) || pieces.includes(file) || (need === 'model' && SENTENCE_FILE.test(file)),

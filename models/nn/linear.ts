@@ -60,12 +60,18 @@ export class Linear extends Module {
 export function linearsSideBySide(
   inFeatures: number,
   outFeatures: readonly number[],
-  { weightInit, biasInit }: Required<Pick<LinearOptions, 'weightInit' | 'biasInit'>>,
+  {
+    weightInit,
+    biasInit,
+    bias = true,
+  }: Required<Pick<LinearOptions, 'weightInit' | 'biasInit'>> & { readonly bias?: boolean },
 ): Linear[] {
   const total = outFeatures.reduce((sum, count) => sum + count, 0);
   const weights = parametersSideBySide([total, inFeatures], outFeatures, weightInit);
-  const biases = parametersSideBySide([total], outFeatures, biasInit);
-  return outFeatures.map((count, i) => new Linear(inFeatures, count, { weight: weights[i]!, bias: biases[i]! }));
+  const biases = bias ? parametersSideBySide([total], outFeatures, biasInit) : [];
+  return outFeatures.map(
+    (count, i) => new Linear(inFeatures, count, { weight: weights[i]!, bias: biases[i] ?? false }),
+  );
 }
 
 /**
@@ -78,6 +84,7 @@ export function projectTogether(layers: readonly Module[], x: Tensor): Tensor | 
   if (plain.length < layers.length) return undefined;
   const weight = joinedRows(plain.map((layer) => layer.weight));
   const biases = plain.flatMap((layer) => layer.bias ?? []);
+  if (biases.length === 0) return weight && linear(x, weight);
   const bias = biases.length === plain.length ? joinedRows(biases) : undefined;
   return weight && bias && linear(x, weight, bias);
 }

@@ -1,6 +1,6 @@
 /**
  * `pipeline(task, model)`: a task in one line, by the names of Transformers and transformers.js. A pipeline
- * is a function of a text, which gives its result, or of a list of texts, which gives a list of results.
+ * is a function of a text (or picture), which gives its result, or of a list, which gives a list of results.
  * Results have the keys of those libraries; options are theirs in camelCase. Places in texts are in UTF-16
  * units, as `slice` counts.
  */
@@ -10,12 +10,30 @@ import type { TextGenerator } from '../generation/load.ts';
 import { generateText, streamText } from '../generation/text.ts';
 import { applyChatTemplate } from '../generation/chat-template.ts';
 import type { ChatMessage } from '../generation/chat-template.ts';
+import type { ImageInput } from '../image/raw-image.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import { shippedModel } from '../io/shipped.ts';
 import { embedTexts, extractFeatures, loadFeatureExtractor, sentenceSimilarity } from './feature-extraction.ts';
 import type { FeatureExtractor, FeatureOptions, Pooling } from './feature-extraction.ts';
 import { fillMasks, loadMaskFiller } from './fill-mask.ts';
 import type { FilledMask, FillMaskOptions } from './fill-mask.ts';
+import {
+  classifyImages,
+  classifyImagesZeroShot,
+  embedImages,
+  extractImageFeatures,
+  loadImageClassifier,
+  loadImageFeatureExtractor,
+  loadZeroShotImageClassifier,
+} from './image.ts';
+import type {
+  ImageClassificationOptions,
+  ImageClassifier,
+  ImageFeatureExtractor,
+  ImageFeatureOptions,
+  ZeroShotImageClassifier,
+  ZeroShotImageOptions,
+} from './image.ts';
 import type { Answer } from './question-answering/decode.ts';
 import type { Question } from './question-answering/features.ts';
 import { answerQuestions, loadQuestionAnswerer } from './question-answering/pipeline.ts';
@@ -130,6 +148,32 @@ export interface TextGenerationPipeline
   stream(prompt: string | Chat, options?: TextGenerationOptions): AsyncGenerator<string>;
 }
 
+/** The most probable labels of a picture. */
+export interface ImageClassificationPipeline
+  extends ImageClassifier, OneOrMany<ImageInput, ImageClassificationOptions, ClassLabel[]> {}
+
+/** The labels of a picture by texts, the most probable first. */
+export interface ZeroShotImageClassificationPipeline extends ZeroShotImageClassifier {
+  (
+    image: ImageInput,
+    candidateLabels: string | readonly string[],
+    options?: ZeroShotImageOptions,
+  ): Promise<ClassLabel[]>;
+  (
+    images: readonly ImageInput[],
+    candidateLabels: string | readonly string[],
+    options?: ZeroShotImageOptions,
+  ): Promise<ClassLabel[][]>;
+}
+
+/** The vectors of a picture's patches behind that of the whole, [1][1 + N][D]; with `pool` one vector, [D]. */
+export interface ImageFeatureExtractionPipeline extends ImageFeatureExtractor {
+  (image: ImageInput, options: ImageFeatureOptions & { readonly pool: true }): Promise<Float32Array>;
+  (images: readonly ImageInput[], options: ImageFeatureOptions & { readonly pool: true }): Promise<Float32Array[]>;
+  (image: ImageInput, options?: ImageFeatureOptions): Promise<number[][][]>;
+  (images: readonly ImageInput[], options?: ImageFeatureOptions): Promise<number[][][][]>;
+}
+
 /** A list of one for one text, as in Transformers. */
 interface TextToTextPipeline<Key extends string> extends TextGenerator {
   (input: string | readonly string[], options?: Text2TextOptions): Promise<{ readonly [K in Key]: string }[]>;
@@ -152,6 +196,9 @@ export interface Pipelines {
   translation: TranslationPipeline;
   summarization: SummarizationPipeline;
   'text2text-generation': Text2TextGenerationPipeline;
+  'image-classification': ImageClassificationPipeline;
+  'zero-shot-image-classification': ZeroShotImageClassificationPipeline;
+  'image-feature-extraction': ImageFeatureExtractionPipeline;
 }
 
 export type PipelineTask = keyof Pipelines;
@@ -331,6 +378,31 @@ const loaders: Loaders = {
   translation: (id, options) => textToText('translation', id, options),
   summarization: (id, options) => textToText('summarization', id, options),
   'text2text-generation': (id, options) => textToText('text2text-generation', id, options),
+  'image-classification': async (id, options) => {
+    const classifier = await loadImageClassifier(id, options);
+    const classify = (input: ImageInput | readonly ImageInput[], given?: ImageClassificationOptions) =>
+      each(input, (images) => classifyImages(classifier, images, given));
+    return Object.assign(classify, classifier) as ImageClassificationPipeline;
+  },
+  'zero-shot-image-classification': async (id, options) => {
+    const classifier = await loadZeroShotImageClassifier(id, options);
+    const classify = (
+      input: ImageInput | readonly ImageInput[],
+      candidateLabels: string | readonly string[],
+      given?: ZeroShotImageOptions,
+    ) => each(input, (images) => classifyImagesZeroShot(classifier, images, candidateLabels, given));
+    return Object.assign(classify, classifier) as ZeroShotImageClassificationPipeline;
+  },
+  'image-feature-extraction': async (id, options) => {
+    const extractor = await loadImageFeatureExtractor(id, options);
+    const extract = (input: ImageInput | readonly ImageInput[], given: ImageFeatureOptions = {}) =>
+      each<ImageInput, Float32Array | number[][][]>(input, async (images) =>
+        given.pool
+          ? embedImages(extractor, images, given)
+          : (await extractImageFeatures(extractor, images, given)).map((vectors) => [vectors]),
+      );
+    return Object.assign(extract, extractor) as ImageFeatureExtractionPipeline;
+  },
 };
 
 /** The tasks by name. */

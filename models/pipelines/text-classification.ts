@@ -4,6 +4,7 @@ import { highest } from '../../common/collections.ts';
 import { exitEarly, hasExits } from '../bert/early-exit.ts';
 import type { BertInputs } from '../bert/model.ts';
 import type { SequenceClassificationModel } from '../auto.ts';
+import type { ModelConfig } from '../config.ts';
 import type { LoadOptions } from '../pretrained.ts';
 import type { TextPair } from '../tokenizer/encode-options.ts';
 import { softmax } from '../generation/processors.ts';
@@ -52,17 +53,27 @@ export async function classifyTexts(
   texts: readonly ClassifiedText[],
   options: TextClassificationOptions = {},
 ): Promise<ClassLabel[][]> {
-  const { labels, problemType } = classifier.model.config;
-  const { topK = 1, truncation, functionToApply = defaultFunction(labels.length, problemType) } = options;
+  const { truncation, topK = 1, functionToApply } = options;
+  const rank = scoreLabels('text-classification', classifier.model.config, { topK, functionToApply });
+  const rows = textRows(classifier, texts.map(pairOf), { truncation });
+  return (await readRows(classifier, rows, sequenceLogits, options)).map(rank);
+}
+
+/** Makes of a row of logits the labels with the highest scores. */
+export function scoreLabels(
+  task: string,
+  { labels, ...config }: ModelConfig,
+  { topK, functionToApply }: { readonly topK: number | null } & Pick<TextClassificationOptions, 'functionToApply'>,
+): (logits: Float32Array) => ClassLabel[] {
+  const { problemType = null } = config as { readonly problemType?: string | null };
   const count = topK ?? labels.length;
   if (!Number.isInteger(count) || count < 1)
-    throw new Error(`text-classification: topK must be a whole number of at least 1, or null for all, got ${topK}`);
-  const rows = textRows(classifier, texts.map(pairOf), { truncation });
-  const logits = await readRows(classifier, rows, sequenceLogits, options);
-  return logits.map((row) => {
-    const scores = applied[functionToApply](row);
+    throw new Error(`${task}: topK must be a whole number of at least 1, or null for all, got ${topK}`);
+  const apply = applied[functionToApply ?? defaultFunction(labels.length, problemType)];
+  return (logits) => {
+    const scores = apply(logits);
     return highest(scores, count).map((i) => ({ label: labels[i]!, score: scores[i]! }));
-  });
+  };
 }
 
 const applied = {

@@ -20,12 +20,11 @@ export interface ZeroShotOptions extends EncoderOptions {
 }
 
 /** The labels of a list, or of a text with commas between them. Error: none. */
-export function candidatesOf(candidateLabels: string | readonly string[]): string[] {
+export function candidatesOf(candidateLabels: string | readonly string[], task = 'zero-shot-classification'): string[] {
   const candidates = (typeof candidateLabels === 'string' ? candidateLabels.split(',') : candidateLabels)
     .map((label) => label.trim())
     .filter((label) => label !== '');
-  if (candidates.length === 0)
-    throw new Error('zero-shot-classification: there are no candidate labels; give one or more');
+  if (candidates.length === 0) throw new Error(`${task}: there are no candidate labels; give one or more`);
   return candidates;
 }
 

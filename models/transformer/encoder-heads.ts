@@ -403,7 +403,7 @@ function sequenceLoss(
   if (problemType === 'single_label_classification') {
     if (labels.size !== batch)
       throw new Error(
-        `labels are ${showShape(labels.shape)}; one class number for each of the ${batch} texts is needed`,
+        `labels are ${showShape(labels.shape)}; one class number for each of the ${batch} inputs is needed`,
       );
     return crossEntropy(logits, reshape(labels, [batch]));
   }

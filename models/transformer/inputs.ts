@@ -34,6 +34,14 @@ export interface TokenInputs {
   readonly outputAttentions?: boolean;
 }
 
+/** The inputs of every Transformer over pictures. */
+export interface ImageInputs extends Pick<TokenInputs, 'outputHiddenStates' | 'outputAttentions'> {
+  /** f32 [B, C, H, W], as `ImageProcessor` gives it. */
+  readonly pixelValues: Tensor;
+  /** Take pictures of other sizes than the config's, by interpolating the table of positions. Default false. */
+  readonly interpolatePosEncoding?: boolean;
+}
+
 /** Sizes of a model's tables. */
 export interface TokenLimits {
   readonly vocabSize: number;

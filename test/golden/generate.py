@@ -22,7 +22,7 @@ PARTS = (
     "op_samples", "label_metrics", "sequence_labels", "rankings", "statistics", "pipelines", "token_labels",
     "encoders", "sentence_transformer", "likelihood", "gguf", "text2text",
     "evaluation", "encoder_pipelines", "chat", "sentencepiece", "json_schema", "grpo", "adapters", "adapter_starts",
-    "sft", "preferences", "explain", "rewards", "layers", "compressed_tensors", "umap",
+    "sft", "preferences", "explain", "rewards", "layers", "compressed_tensors", "umap", "vision", "pictures",
 )
 # Made by themselves.
 ALONE = ("question_answering", "smollm2", "activations", "compression", "sparse24")

@@ -52,7 +52,7 @@ def run_training(model, inputs, labels):
     """Ten AdamW steps on one batch: losses before each step and after the last, and the norm of the last logits."""
     groups = [
         {"params": [value for value in model.parameters() if value.ndim > 1], "weight_decay": 0.1},
-        {"params": [value for value in model.parameters() if value.ndim == 1], "weight_decay": 0.0},
+        {"params": [value for value in model.parameters() if value.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), eps=1e-8)
     losses = ten_steps(model, inputs, labels, optimizer)

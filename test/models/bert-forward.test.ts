@@ -61,7 +61,7 @@ test('inputs that the model cannot take are refused in one line', () => {
       /attentionMask is \[1, 2\], to match inputIds it must be \[1, 3\] or \[1, 3, 3\]/,
     ],
     [{ inputIds, labels: tensor([2]) }, /label 2 is out of range for 2 classes/],
-    [{ inputIds, labels: tensor([0, 1]) }, /labels are \[2\]; one class number for each of the 1 texts/],
+    [{ inputIds, labels: tensor([0, 1]) }, /labels are \[2\]; one class number for each of the 1 inputs/],
   ];
   for (const [input, message] of bad) {
     assert.throws(
