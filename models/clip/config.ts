@@ -64,8 +64,8 @@ const textBase = defineConfig(
     padTokenId: token.default(1),
     bosTokenId: token.default(49406),
     /**
-     * The token whose vector stands for the text. 2 means, as in files of before 2023: the one with the highest
-     * number.
+     * The token whose vector stands for the text. 2 means, as in files of before 2023: the one with the
+     * highest number.
      */
     eosTokenId: z.int().min(0).default(49407),
   },

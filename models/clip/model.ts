@@ -390,7 +390,8 @@ export interface CLIPTextOutput extends Internals {
  *
  * @example
  * const shape = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
- * const model = CLIPTextModelWithProjection.fromConfig({ ...shape, vocabSize: 50, eosTokenId: 1, projectionDim: 6 });
+ * const config = { ...shape, vocabSize: 50, eosTokenId: 1, projectionDim: 6 };
+ * const model = CLIPTextModelWithProjection.fromConfig(config);
  * model.forward({ inputIds: tensor([[2, 7, 1]], { dtype: 'i32' }) }).textEmbeds.shape; // [1, 6]
  */
 export class CLIPTextModelWithProjection extends PreTrainedModel<CLIPTextConfig> {

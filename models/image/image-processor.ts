@@ -97,7 +97,9 @@ export class ImageProcessor {
     return new ImageProcessor(check({ ...given }, 'image processor', given.imageProcessorType), {});
   }
 
-  /** The contents of a preprocessor_config.json. Error, one line with the key: a setting that makes no sense. */
+  /**
+   * The contents of a preprocessor_config.json. Error, one line with the key: a setting that makes no sense.
+   */
   static fromJson(json: JsonObject, file = PREPROCESSOR_FILE): ImageProcessor {
     const { image_processor_type: type, feature_extractor_type: older, ...rest } = json;
     const named = String(type ?? older ?? 'ViTImageProcessor').replace(/Fast$|Pil$/, '');
@@ -207,8 +209,8 @@ export class ImageProcessor {
     const odd = sizes.findIndex((size) => size.join() !== sizes[0]!.join());
     if (odd >= 0)
       throw new Error(
-        `ImageProcessor: picture ${odd} comes to ${sizes[odd]!.join(' x ')}, the first to ${sizes[0]!.join(' x ')}; a ` +
-          'batch needs one size: set size to a height and a width, or doCenterCrop',
+        `ImageProcessor: picture ${odd} comes to ${sizes[odd]!.join(' x ')}, the first to ${sizes[0]!.join(' x ')}; ` +
+          'a batch needs one size: set size to a height and a width, or doCenterCrop',
       );
     const [rows, columns] = sizes[0]!;
     const values = new Float32Array(images.length * 3 * rows * columns);

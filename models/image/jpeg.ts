@@ -1,12 +1,12 @@
 // JPEG files: what their header says, how they were held when taken, and their pixels by jpeg-js.
-import type { Pixels } from './raw-image.ts';
+import type { Pixels } from './pixels.ts';
 
 export const isJpeg = (bytes: Uint8Array): boolean => bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[2] === 0xff;
 
 /**
- * The pixels of a JPEG, RGB, turned upright as its EXIF data say. `check` is asked before anything is decoded.
- * Colours are as jpeg-js makes them: libjpeg smooths those of subsampled pictures between pixels, so single
- * values differ from Pillow's. Errors, each without the file's name: what is damaged.
+ * The pixels of a JPEG, RGB, turned upright as its EXIF data say. `check` is asked before anything is
+ * decoded. Colours are as jpeg-js makes them: libjpeg smooths those of subsampled pictures between pixels, so
+ * single values differ from Pillow's. Errors, each without the file's name: what is damaged.
  */
 export async function decodeJpeg(bytes: Uint8Array, check: (width: number, height: number) => void): Promise<Pixels> {
   const { width, height, orientation } = readMarkers(bytes);

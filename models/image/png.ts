@@ -1,8 +1,8 @@
-// PNG files (ISO/IEC 15948): all colour types, depths, interlacing. Decompressed by the platform's own zlib, which
-// is stopped where there is more than the header announces.
+// PNG files (ISO/IEC 15948): all colour types, depths, interlacing. Decompressed by the platform's own zlib,
+// which is stopped where there is more than the header announces.
 import { concatBytes } from '../../common/bytes.ts';
 import { crc32 } from '../../common/checksum.ts';
-import type { Pixels } from './raw-image.ts';
+import type { Pixels } from './pixels.ts';
 
 const signature = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 

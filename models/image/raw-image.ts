@@ -1,17 +1,10 @@
 import { showText } from '../../common/printable.ts';
 import { readWhole } from '../io/read-exactly.ts';
 import { decodeJpeg, isJpeg } from './jpeg.ts';
+import type { Pixels } from './pixels.ts';
 import { decodePng, isPng } from './png.ts';
 import { resample } from './resample.ts';
 import type { Filter } from './resample.ts';
-
-/** Pixels of 8 bits a channel, row by row: RGB, or RGBA. */
-export interface Pixels {
-  readonly width: number;
-  readonly height: number;
-  readonly channels: 3 | 4;
-  readonly data: Uint8Array;
-}
 
 /** A picture, or where it is: a path, an address (http, https, data), the bytes of a file. */
 export type ImageInput = string | URL | Uint8Array | ArrayBuffer | Blob | RawImage;
@@ -30,8 +23,8 @@ const usualLimit = 89_478_485;
  * A picture in memory: `data` are width * height pixels of `channels` (3: RGB, 4: RGBA) numbers of 8 bits.
  *
  * @example
- * const image = new RawImage({ width: 2, height: 1, channels: 3, data: new Uint8Array([255, 0, 0, 0, 0, 255]) });
- * image.resize(1, 1, 'box').data; // [128, 0, 128]
+ * const image = new RawImage({ width: 2, height: 1, channels: 3, data: new Uint8Array([255, 0, 0, 0, 0, 255])
+ * }); image.resize(1, 1, 'box').data; // [128, 0, 128]
  */
 export class RawImage implements Pixels {
   readonly width: number;
@@ -51,9 +44,9 @@ export class RawImage implements Pixels {
   }
 
   /**
-   * Reads a PNG or JPEG. Greys and palettes become RGB, of 16 bits the high ones stay; a JPEG is turned upright
-   * as its EXIF data say. Errors, each one line with the file: it cannot be read; another format; damage; more
-   * than `maxPixels`.
+   * Reads a PNG or JPEG. Greys and palettes become RGB, of 16 bits the high ones stay; a JPEG is turned
+   * upright as its EXIF data say. Errors, each one line with the file: it cannot be read; another format;
+   * damage; more than `maxPixels`.
    */
   static async read(input: ImageInput, { maxPixels = usualLimit }: ReadImageOptions = {}): Promise<RawImage> {
     if (input instanceof RawImage) return input;

@@ -1,4 +1,4 @@
-import type { Pixels } from './raw-image.ts';
+import type { Pixels } from './pixels.ts';
 
 /** Filters by the numbers that `resample` of a preprocessor_config.json has, which are Pillow's. */
 export const filters = { 0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'box', 5: 'hamming' } as const;
@@ -44,9 +44,10 @@ function weightsOf(from: number, to: number, filter: Exclude<Filter, 'nearest'>)
 const clamp = (value: number): number => (value < 0 ? 0 : value > 255 ? 255 : value);
 
 /**
- * A picture in another size, to the bit as `Image.resize` of Pillow 11 and 12 makes it (src/libImaging/Resample.c
- * and Geometry.c): across, then down, rounded to 8 bits after each; smaller pictures are averages (antialiased).
- * Pillow 13 goes down first where a picture shrinks more in height, which moves values by 1 at most or so.
+ * A picture in another size, to the bit as `Image.resize` of Pillow 11 and 12 makes it
+ * (src/libImaging/Resample.c and Geometry.c): across, then down, rounded to 8 bits after each; smaller
+ * pictures are averages (antialiased). Pillow 13 goes down first where a picture shrinks more in height,
+ * which moves values by 1 at most or so.
  */
 export function resample(
   { width, height, channels, data }: Pixels,

@@ -27,10 +27,12 @@ export interface PatchProjectionOptions {
 /**
  * Cuts pictures into patches that do not overlap and maps each to a vector (Dosovitskiy et al. 2021): pixels
  * (B, C, H, W) -> (B, H/P * W/P, D), row by row. Its weight is that of the convolution that Transformers has
- * in its place, [D, C, P, P] with stride P; one matrix product computes it here, without copies of the output.
+ * in its place, [D, C, P, P] with stride P; one matrix product computes it here, without copies of the
+ * output.
  *
  * @example
- * new PatchProjection(3, 8, 4, { weightInit: normalInit(0.02) }).forward(zeros(2, 3, 12, 8)).shape; // [2, 6, 8]
+ * new PatchProjection(3, 8, 4, { weightInit: normalInit(0.02) }).forward(zeros(2, 3, 12, 8)).shape; // [2, 6,
+ * 8]
  */
 export class PatchProjection extends Module {
   weight: Parameter;

@@ -166,7 +166,9 @@ export interface ZeroShotImageClassificationPipeline extends ZeroShotImageClassi
   ): Promise<ClassLabel[][]>;
 }
 
-/** The vectors of a picture's patches behind that of the whole, [1][1 + N][D]; with `pool` one vector, [D]. */
+/**
+ * The vectors of a picture's patches behind that of the whole, [1][1 + N][D]; with `pool` one vector, [D].
+ */
 export interface ImageFeatureExtractionPipeline extends ImageFeatureExtractor {
   (image: ImageInput, options: ImageFeatureOptions & { readonly pool: true }): Promise<Float32Array>;
   (images: readonly ImageInput[], options: ImageFeatureOptions & { readonly pool: true }): Promise<Float32Array[]>;

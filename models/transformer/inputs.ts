@@ -38,7 +38,9 @@ export interface TokenInputs {
 export interface ImageInputs extends Pick<TokenInputs, 'outputHiddenStates' | 'outputAttentions'> {
   /** f32 [B, C, H, W], as `ImageProcessor` gives it. */
   readonly pixelValues: Tensor;
-  /** Take pictures of other sizes than the config's, by interpolating the table of positions. Default false. */
+  /**
+   * Take pictures of other sizes than the config's, by interpolating the table of positions. Default false.
+   */
   readonly interpolatePosEncoding?: boolean;
 }
 

@@ -1,5 +1,5 @@
-// ViT (Dosovitskiy et al. 2021): an encoder of pictures, whose tokens are patches. Layers normalise before each
-// part (pre-LN); attention and the feed-forward part are BERT's.
+// ViT (Dosovitskiy et al. 2021): an encoder of pictures, whose tokens are patches. Layers normalise before
+// each part (pre-LN); attention and the feed-forward part are BERT's.
 import { reshape, select } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { BertIntermediate, BertSelfAttention } from '../bert/model.ts';
@@ -199,8 +199,9 @@ export class ViTModel extends ViTPreTrainedModel {
   }
 
   /**
-   * Pixels (B, C, H, W) as `ImageProcessor` gives them; the last hidden state (B, 1 + N, D) is normalised, the
-   * hidden states are not. Error: pictures of another size than the config's, without `interpolatePosEncoding`.
+   * Pixels (B, C, H, W) as `ImageProcessor` gives them; the last hidden state (B, 1 + N, D) is normalised,
+   * the hidden states are not. Error: pictures of another size than the config's, without
+   * `interpolatePosEncoding`.
    */
   override forward(inputs: ImageInputs): PooledOutput {
     const encoded = this.encoder.forward(this.embeddings.forward(inputs), inputs);
@@ -213,8 +214,8 @@ export class ViTModel extends ViTPreTrainedModel {
  * ViT as a classifier of pictures: a linear layer on the first token's vector.
  *
  * @example
- * const shape = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 };
- * const model = ViTForImageClassification.fromConfig({ ...shape, imageSize: 12, patchSize: 4, numLabels: 3 });
+ * const shape = { hiddenSize: 8, intermediateSize: 16, numHiddenLayers: 1, numAttentionHeads: 2 }; const
+ * model = ViTForImageClassification.fromConfig({ ...shape, imageSize: 12, patchSize: 4, numLabels: 3 });
  * model.forward({ pixelValues: zeros(2, 3, 12, 12) }).logits.shape; // [2, 3]
  */
 export class ViTForImageClassification extends ViTPreTrainedModel {

@@ -3,7 +3,8 @@ rgba.FILE where there is transparency), what its resize makes of one in all filt
 values of Transformers' image processors (PROCESSOR.FILE), by their Pillow backend; pictures.json: the settings of the
 processors.
 
-Made with Pillow 12: 13 resizes some pictures down first, then across. Pillow clips greys of 16 bits at 255, so grey16.png is compared with the high bytes instead.
+Made with Pillow 12: 13 resizes some pictures down first, then across. Pillow clips greys of 16 bits at 255, so
+grey16.png is compared with the high bytes instead.
 """
 
 import json

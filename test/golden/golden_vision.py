@@ -104,7 +104,7 @@ def vit_pooled(folder):
 
 
 def clip_config(eos, bos):
-    tower = dict(num_hidden_layers=2, num_attention_heads=2, hidden_act="quick_gelu", attention_dropout=0.0, initializer_factor=2.0)
+    tower = dict(num_hidden_layers=2, num_attention_heads=2, hidden_act="quick_gelu", initializer_factor=2.0)
     text = dict(
         **tower,
         hidden_size=16,
@@ -183,7 +183,7 @@ def clip(folder, name, config):
 
 def clip_tokenizer():
     letters = "abcdefghijklmnopqrstuvwxyz0123456789!"
-    merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("t", "h"), ("o", "f</w>"), ("p", "h"), ("i", "s</w>")]
+    merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("t", "h"), ("o", "f</w>"), ("i", "s</w>")]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges)]
     vocab = {token: i for i, token in enumerate(tokens)}
     vocab.update({"<|startoftext|>": BOS, "<|endoftext|>": EOS})
@@ -235,7 +235,8 @@ def pipelines(folder):
 def generate(folder, minilm):
     torch.manual_seed(51)
     vit(folder, "vit", ViTConfig(**VIT, image_size=12, patch_size=4), (12, 12))
-    vit(folder, "vit-wide", ViTConfig(**VIT, image_size=[8, 14], patch_size=4, qkv_bias=False, hidden_act="relu"), (8, 14))
+    wide = dict(image_size=[8, 14], patch_size=4, qkv_bias=False, hidden_act="relu")
+    vit(folder, "vit-wide", ViTConfig(**VIT, **wide), (8, 14))
     vit_pooled(folder)
     clip(folder, "clip", clip_config(EOS, BOS))
     clip(folder, "clip-old", clip_config(2, 0))

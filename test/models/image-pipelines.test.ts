@@ -1,4 +1,5 @@
-// Pipelines on pictures against those of Transformers: the golden files are made by test/golden/golden_vision.py.
+// Pipelines on pictures against those of Transformers: the golden files are made by
+// test/golden/golden_vision.py.
 import { readFile } from 'node:fs/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
