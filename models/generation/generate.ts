@@ -36,7 +36,7 @@ export interface GeneratedToken {
  * Texts as they grow, token by token: one token of each unfinished text in turn. Prompts are lists of token
  * ids, of any lengths; each is continued numReturnSequences times. A list of options gives each prompt its
  * own. One token costs one read-back from the device: of ids where the most probable token is taken as it
- * is, else of logits. Ending the loop early is fine.
+ * is, which the device goes on by meanwhile, else of logits. Ending the loop early is fine.
  *
  * Errors, each one line: no prompts, an empty prompt, ids outside the vocabulary, a prompt longer than the
  * model's positions, options that do not fit, a beam search (which knows its texts at its end only: use
@@ -139,6 +139,9 @@ async function* decode(
     doSample || processors[i]!.length > 0 || logprobs !== undefined;
   const wanted = rows.some(looksAt) ? 'logits' : 'argmax';
   const done = rows.map(() => false);
+  /** Whether a text may have a token of this number, of which the device then chooses the one before. */
+  const goesOn = (count: number): boolean =>
+    wanted === 'argmax' && rows.some(({ most }, i) => !done[i] && count <= most);
   const chances: Float32Array[] = [];
   // With guidance, each text follows once more, without its prompt.
   const twice = <T>(list: readonly T[], again: (item: T) => T): readonly T[] =>
@@ -147,10 +150,12 @@ async function* decode(
     twice<Beginning>(rows, ({ tokens }) => ({ tokens: tokens.slice(-1) })),
     wanted,
     settled.reuseCache,
+    goesOn(2),
   );
   for (let step = 0; ; step++) {
     const ids = rows.map((row, i) => {
-      if (done[i]) return 0;
+      // A text that has ended goes on unseen, by what the device takes that goes on early.
+      if (done[i]) return wanted === 'argmax' ? Math.max(next[i]!, 0) : 0;
       if (wanted === 'argmax') return knownToken(next[i]!);
       const scores = scoresOf(i);
       if (row.settled.logprobs !== undefined) chances[i] = logSoftmax(scores);
@@ -175,6 +180,8 @@ async function* decode(
     next = await session.append(
       twice(ids, (id) => id),
       wanted,
+      undefined,
+      goesOn(step + 3),
     );
   }
 }

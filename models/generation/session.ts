@@ -46,6 +46,8 @@ export class DecodingSession {
   #rows: number[][] = [];
   /** What the cache holds of one row alone, and the weights that computed it. */
   #held: { readonly tokens: number[]; readonly weights: number } | undefined;
+  /** The step behind the last one read, recorded while that was under way; the cache has its tokens. */
+  #early: { readonly next: Tensor; ids?: ArrayLike<number> } | undefined;
   readonly #weights: () => number;
   readonly cacheDtype: CacheDtype;
 
@@ -101,9 +103,9 @@ export class DecodingSession {
 
   /**
    * Begins anew with these rows; of each row's last token what is wanted, row by row. With `reuse` one row
-   * goes on from what the cache holds of it.
+   * goes on from what the cache holds of it. `goesOn`: see `append`.
    */
-  async begin(rows: readonly Beginning[], wanted: Wanted, reuse = false): Promise<ArrayLike<number>> {
+  async begin(rows: readonly Beginning[], wanted: Wanted, reuse = false, goesOn = false): Promise<ArrayLike<number>> {
     const whole = rows.map(({ tokens }) => tokens);
     const sources = rows.flatMap(({ source }) => (source ? [source] : []));
     this.#length = Math.max(...lengthsOf(whole));
@@ -117,6 +119,7 @@ export class DecodingSession {
     this.#held = isAlone ? { tokens: [...whole[0]!], weights } : undefined;
     this.#rows = this.#decoder.switchAt === undefined ? [] : whole.map((row) => [...row]);
     using _ = scope();
+    this.#dropEarly();
     if (this.#ahead > 0 && this.#aheadOf !== weights) this.#writeAhead(weights);
     this.#clear(kept);
     if (this.#length > this.capacity) this.#cache.grow(this.#ahead + this.#length);
@@ -124,7 +127,7 @@ export class DecodingSession {
       if (sources.length > 0) this.#decoder.source!.read(padded(sources), vector(lengthsOf(sources)), this.#cache);
       return this.#read(prompts, wanted);
     });
-    return await result.data();
+    return await this.#tell(result, goesOn);
   }
 
   /**
@@ -155,10 +158,20 @@ export class DecodingSession {
 
   /**
    * Appends a token to each row, then gives what is wanted of the next. With `from`, row b goes on from what
-   * row from[b] was.
+   * row from[b] was. With `goesOn`, of the most probable ids, the device goes on by them before they are read
+   * here, so that it need not wait: the next call finds its step done if it appends these very ids.
    */
-  async append(ids: readonly number[], wanted: Wanted, from?: readonly number[]): Promise<ArrayLike<number>> {
+  async append(
+    ids: readonly number[],
+    wanted: Wanted,
+    from?: readonly number[],
+    goesOn = false,
+  ): Promise<ArrayLike<number>> {
     using _ = scope();
+    const isEarly = wanted === 'argmax' && !from && ids.every((id, row) => id === this.#early?.ids?.[row]);
+    const early = isEarly ? this.#early?.next : undefined;
+    if (early) this.#early = undefined;
+    else this.#dropEarly();
     this.#length++;
     this.#held?.tokens.push(ids[0]!);
     // A row that has ended may run past the last position, while others go on: what it writes there is
@@ -167,12 +180,33 @@ export class DecodingSession {
     if (this.#decoder.switchAt !== undefined)
       this.#rows = ids.map((id, row) => [...this.#rows[from?.[row] ?? row]!, id]);
     const switches = this.#rows.some(({ length }) => this.#switched(length) && !this.#switched(length - 1));
+    if (early) return await this.#tell(early, goesOn);
     const result = noGrad(() => {
       if (!switches) return this.#step(i32(ids, [this.batch, 1]), from && i32(from, [this.batch]), wanted);
       this.#clear();
       return this.#read(this.#rows, wanted);
     });
-    return await result.data();
+    return await this.#tell(result, goesOn);
+  }
+
+  /** Reads what a step gave; where texts go on by it, records the next one before it is here. */
+  async #tell(result: Tensor, goesOn: boolean): Promise<ArrayLike<number>> {
+    const reading = result.data();
+    // A step that needs a larger cache, or may compute texts otherwise, waits for its tokens.
+    if (goesOn && this.#length < this.capacity && this.#decoder.switchAt === undefined)
+      this.#early = { next: noGrad(() => this.#step(reshape(result, [-1, 1]), undefined, 'argmax')).keep() };
+    result.storage.free();
+    const ids = await reading;
+    if (this.#early) this.#early.ids = ids;
+    return ids;
+  }
+
+  /** Takes back a step whose tokens are not those that come. */
+  #dropEarly(): void {
+    if (!this.#early) return;
+    this.#early.next.storage.free();
+    this.#early = undefined;
+    this.#cache.advance(vector([-1]));
   }
 
   /**
@@ -181,6 +215,7 @@ export class DecodingSession {
    */
   async look(ids: readonly number[], width: number, wanted: Wanted): Promise<ArrayLike<number>> {
     using _ = scope();
+    this.#dropEarly();
     this.#grow(this.#length + width);
     const whole = [...ids, ...new Array<number>(width - ids.length).fill(0)];
     const result = noGrad(() => {
@@ -197,6 +232,7 @@ export class DecodingSession {
   /** Takes back the last tokens of the only row: it has `length` again. */
   rewind(length: number): void {
     using _ = scope();
+    this.#dropEarly();
     this.#clear(length);
     this.#length = length;
     for (const tokens of [this.#held?.tokens, this.#rows[0]]) if (tokens) tokens.length = length;
@@ -222,6 +258,7 @@ export class DecodingSession {
 
   /** Gives the cache's memory back. */
   free(): void {
+    this.#early?.next.storage.free();
     this.#cache.free();
   }
 }

@@ -85,9 +85,20 @@ async function check(number: number, family: string): Promise<void> {
   await same('with a cache to reuse', await generate(model, prompts, more));
   await generate(model, [drawn.isSeq2Seq ? prompts[0]! : [...prompts[0]!, ...text].slice(0, -1)], {
     ...more,
+    minNewTokens: undefined,
     maxNewTokens: 2,
   });
   await same('from a cache kept of before', await generate(model, prompts, more));
+  if (known && !options.numReturnSequences) {
+    let left = choices.between(1, text.length);
+    for await (const token of streamTokens(model, prompts, more)) if (token.finish || --left === 0) break;
+    await same('after a stream that was left', await generate(model, prompts, more));
+    if (!drawn.isSeq2Seq && prompts[0]!.length + text.length < drawn.positions) {
+      const longer = [[...prompts[0]!, ...text, prompts[0]![0]!]];
+      const anew = await generate(model, longer, options);
+      await same('as the text goes on', await generate(model, longer, more), anew);
+    }
+  }
   if (!known || options.numReturnSequences) return;
   await same('by lookup', await generate(model, prompts, { ...options, promptLookupNumTokens: choices.between(1, 6) }));
   const assistantModel = randomGenerator(number, family).model;

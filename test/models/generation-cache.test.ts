@@ -3,6 +3,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { manualSeed, memory, noGrad, synchronize, tensor } from '../../autograd/index.ts';
+import { acquire } from '../../gpu/index.ts';
 import {
   generate,
   GPT2LMHeadModel,
@@ -150,6 +151,48 @@ test('longrope: a text that grows beyond the switch is read anew; rows that chan
     }
   }
   session.free();
+});
+
+test('a step recorded before its tokens are read is the one that comes after, or taken back', async () => {
+  const { encoder } = await acquire();
+  const replay = encoder.replay.bind(encoder);
+  let replays = 0;
+  encoder.replay = (recording) => (replays++, replay(recording));
+  const rows = prompts.map((tokens) => ({ tokens }));
+  const [early, plain] = [0, 1].map(() => new DecodingSession(model.decoder(), prompts.length, 16));
+  try {
+    for (const other of [false, true]) {
+      let ids = Array.from(await plain!.begin(rows, 'argmax'));
+      assert.equal(Array.from(await early!.begin(rows, 'argmax', false, true)), ids);
+      for (let step = 1; step < 7; step++) {
+        if (other && step % 2 === 0) ids = ids.map((id, row) => (row === 1 ? 5 : id)); // not what the device took
+        replays = 0;
+        const goesOn = step % 3 > 0;
+        const reading = early!.append(ids, 'argmax', undefined, goesOn);
+        if (!other) assert.is(replays, Number(goesOn) + Number(step % 3 === 1 && step > 1));
+        ids = Array.from(await plain!.append(ids, 'argmax'));
+        assert.equal(Array.from(await reading), ids);
+      }
+      const last = Array.from(await plain!.append(ids, 'logits'));
+      assert.equal(Array.from(await early!.append(ids, 'logits')), last);
+    }
+  } finally {
+    encoder.replay = replay;
+    for (const session of [early, plain]) session!.free();
+  }
+});
+
+test('texts that end early, or have fewer tokens, are the same as by logits that the host looks at', async () => {
+  const whole = await generate(model, prompts, greedy);
+  const ends = whole.map(({ tokens }, i) => tokens[10 + 7 * i]!);
+  const limited = { ...greedy, eosTokenId: ends, numReturnSequences: 1 };
+  const texts = await generate(model, prompts, limited);
+  const byLogits = await generate(model, prompts, { ...limited, logprobs: 0 });
+  assert.ok(new Set(texts.map(({ tokens }) => tokens.length)).size > 1, 'they end at different times');
+  for (const [i, { tokens, finish }] of texts.entries()) {
+    assert.equal(tokens, whole[i]!.tokens.slice(0, tokens.length));
+    assert.equal([tokens, finish], [byLogits[i]!.tokens, byLogits[i]!.finish]);
+  }
 });
 
 test('Marian: sources of several lengths, then longer ones', async () => {
