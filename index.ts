@@ -2,4 +2,5 @@
 export { linear } from './autograd/index.ts'; // the op; the schedule of this name is in tapeform/train
 export * from './autograd/index.ts';
 export * from './models/index.ts';
+export * from './distributed/index.ts';
 export * from './train/index.ts';

@@ -14,6 +14,7 @@ import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { changesNothing } from './file-system.ts';
 import { checkOutputFolder } from './staged-file.ts';
 
 /** A lock that this process has. It goes with `release`, and with the process. */
@@ -81,6 +82,7 @@ export async function waitForLock(name: string, onWait: (holder: LockHolder) => 
  * says so, and the folder is not locked.
  */
 export async function lockFolder(folder: string, use = 'output'): Promise<Lock> {
+  if (changesNothing()) return { release: () => undefined };
   let taken: Lock | LockHolder;
   try {
     taken = await takeLock(`${use} ${realPath(resolve(folder))}`);

@@ -1,6 +1,7 @@
 import { Writable } from 'node:stream';
 import cliProgress from 'cli-progress';
 import type { GenericFormatter, Options } from 'cli-progress';
+import { changesNothing } from './file-system.ts';
 
 /** The part of process.stdout and process.stderr that is needed here. */
 export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
@@ -71,7 +72,8 @@ export function progress(options: ProgressOptions): Progress {
     total,
     initial = 0,
     unit = 'step',
-    stream = process.stderr,
+    // A process beside the one that shows what happens prints to stdout, which leads nowhere there.
+    stream = changesNothing() ? process.stdout : process.stderr,
     others = [process.stdout],
     interval = 5,
     now = Date.now,

@@ -37,5 +37,6 @@ async function open(): Promise<GPU> {
   return dawn.create([
     `enable-dawn-features=${[...enabledToggles, ...unchecked].join(',')}`,
     `disable-dawn-features=${disabledToggles.join(',')}`,
+    ...(process.env.TAPEFORM_ADAPTER ? [`adapter=${process.env.TAPEFORM_ADAPTER}`] : []),
   ]) as GPU;
 }

@@ -14,7 +14,7 @@ const names = documents();
 const history = 'CHANGELOG.md';
 const present = names.filter((name) => name !== history);
 
-const folders = ['common', 'gpu', 'kernels', 'autograd', 'models', 'train', 'bench', 'test', 'docs'];
+const folders = ['common', 'gpu', 'kernels', 'autograd', 'models', 'distributed', 'train', 'bench', 'test', 'docs'];
 const isPath = (text: string): boolean =>
   /^[\w.-]+(\/[\w.-]+)*\/?$/.test(text) && folders.includes(text.split('/')[0]!) && text.includes('/');
 

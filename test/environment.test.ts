@@ -21,7 +21,7 @@ const reads = [
   /\{ ([A-Z][A-Z0-9_]+)[^}]*\} = process\.env/g,
 ];
 
-const files = ['common', 'gpu', 'kernels', 'autograd', 'models', 'train', 'bench', 'test']
+const files = ['common', 'gpu', 'kernels', 'autograd', 'models', 'distributed', 'train', 'bench', 'test']
   .flatMap((room) => filesBelow(room, '.ts'))
   .filter((file) => !file.startsWith(itsOwn) && file !== 'test/environment.test.ts');
 const read = new Map<string, string>();

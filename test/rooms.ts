@@ -10,7 +10,8 @@ import { filesBelow, rooms, root } from './support/files.ts';
 
 /**
  * Checks how the house is built, one problem a line, exit 1 on any, then prints a table of its rooms:
- * - a room imports those before it only, `common <- gpu <- kernels <- autograd <- models <- train`; other
+ * - a room imports those before it only, `common <- gpu <- kernels <- autograd <- models <- distributed <-
+ *   train`; other
  *   folders may import any room, and nothing imports them, but for tests of bench/ and examples/;
  * - no circle of imports, of types neither, inside a room neither;
  * - no package that package.json does not name;

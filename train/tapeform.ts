@@ -64,6 +64,7 @@ const table: Readonly<Record<string, Entry>> = {
   evaluate: { about: 'a language model on tasks, as lm-evaluation-harness does' },
   notebook: { about: 'run notebooks in TypeScript, or turn them into scripts and back' },
   export: { about: 'a trained model in f16 with a model card, or as a GGUF file' },
+  launch: { about: 'a script in several processes that train together' },
   sweep: { about: 'tries settings of a script: a grid, draws, successive halving' },
   compare: { about: 'runs side by side: a table, and a page with their curves' },
   mlflow: { about: 'send runs to an MLflow server' },

@@ -31,6 +31,7 @@ export function chainTask(model: GPT2LMHeadModel, seed: number): TrainingTask {
   return {
     name: 'chains',
     batchesPerEpoch: 8,
+    examples: { labels: { loss: 'labels' } },
     batch(index) {
       const random = new Random(seed, index % 8);
       const inputIds = new Int32Array(rows * length);
@@ -39,7 +40,8 @@ export function chainTask(model: GPT2LMHeadModel, seed: number): TrainingTask {
       for (let row = 0; row < rows; row++) {
         const end = row * length + 2 + random.int(length - 1);
         for (let at = row * length, token = random.int(vocabSize); at < end; at++) {
-          inputIds[at] = labels[at] = token;
+          inputIds[at] = token;
+          if (at > row * length) labels[at] = token;
           token = (5 * token + 3) % vocabSize;
           tokens++;
         }

@@ -24,7 +24,7 @@ export function filesBelow(folder: string, ending: string): string[] {
 }
 
 /** The rooms of the house: each imports those before it only. */
-export const rooms = ['common', 'gpu', 'kernels', 'autograd', 'models', 'train'];
+export const rooms = ['common', 'gpu', 'kernels', 'autograd', 'models', 'distributed', 'train'];
 
 /** What a copy of the repository needs, so that tests run in it; beside node_modules. */
 export const sources = [...rooms, 'bench', 'test', 'package.json', 'tsconfig.json'];

@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 import { corpusOf } from '../../train/data/token-corpus.ts';
 import type { TokenCorpus } from '../../train/data/token-corpus.ts';
+import { cutBatch } from '../../train/objectives/cut-batch.ts';
 import type { HostBatch, TrainingTask } from '../../train/objectives/task.ts';
 
 /** Ids below this are special in the corpora of these tests: [PAD] 0, [UNK] 1, [CLS] 2, [SEP] 3, [MASK] 4. */
@@ -41,6 +42,7 @@ export async function checkTask(
   const batches = await Promise.all(indices.map(async (index) => task.batch(index)));
   for (const i of [...indices.keys()].reverse()) {
     assert.equal(await again.batch(indices[i]!), batches[i], `batch ${indices[i]}`);
+    checkCut(batches[i]!, task);
     for (const [part, name] of Object.entries(labelsOf)) {
       const labels = batches[i]!.arrays[name]!.data;
       assert.is(batches[i]!.counts[part], [...labels].filter((label) => label !== -100).length, `labels of ${part}`);
@@ -48,6 +50,20 @@ export async function checkTask(
   }
   assert.equal(await task.batch(indices[1]!), batches[1], 'a batch asked for again');
   return batches;
+}
+
+/** Parts of a batch, for several processes, have all labels between them, each as many as it says. */
+function checkCut(batch: HostBatch, { examples }: TrainingTask): void {
+  for (const parts of examples ? [2, 3] : []) {
+    const cut = cutBatch(batch, examples!, parts).flatMap((part) => part ?? []);
+    for (const [name, count] of Object.entries(batch.counts)) {
+      const sum = cut.reduce((sum, part) => sum + (part.batch.counts[name] ?? 0), 0);
+      assert.ok(Math.abs(sum - count) < 1e-9 * count, `${name}: ${sum} of ${count} labels in ${parts} parts`);
+    }
+    const labels = Object.values(examples!.labels)[0]!;
+    const rows = cut.flatMap((part) => rowsOf(part.batch, labels));
+    if (!examples!.sets) assert.equal(rows, rowsOf(batch, labels), 'the rows in their order');
+  }
 }
 
 /** Throws unless `count` of `n` trials lies within four standard deviations of the share p. */

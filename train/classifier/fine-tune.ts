@@ -137,6 +137,8 @@ function classification(
     name: kind.taskName,
     lossLabel: objective?.lossLabel ?? (balance.imbalance === 'focal' ? 'focal loss, nats' : kind.lossLabel),
     batchesPerEpoch,
+    // Weights of classes make the mean one over weights; an objective may have means over tokens.
+    ...(objective || balance.imbalance === 'weights' ? {} : { examples: { labels: { loss: 'labels' } } }),
     batch(index) {
       const rows = indices(index);
       const batch = collateOnHost(

@@ -5,6 +5,7 @@ import { dropUnread } from '../../common/output.ts';
 import { firstLine, printable, printableLines } from '../../common/printable.ts';
 import { nearestNames } from '../../common/nearest.ts';
 import { ensureVulkanDriver } from '../../gpu/driver.ts';
+import type * as Turns from './turns.ts';
 
 interface Common<T> {
   readonly help: string;
@@ -155,12 +156,18 @@ export function main(run: () => void | Promise<void>, { device = true }: { reado
   dropUnread(process.stderr);
   printSafely();
   void (async () => {
+    let turns: typeof Turns | undefined;
     try {
       checkEnvironment(process.env);
       if (device) await ensureVulkanDriver();
+      // Of several processes that `launch` started, one leads.
+      if (device && Number(process.env['WORLD_SIZE']) > 1) turns = await import('./turns.ts');
+      await turns?.takeTurns();
       await run();
+      await turns?.endTurns();
     } catch (error) {
       if (error instanceof HelpRequest) {
+        await turns?.endTurns();
         process.stdout.write(`${error.message}\n`, () => process.exit(0));
       } else {
         process.stderr.write(`${describeError(error)}\n`, () => process.exit(exitCodeOf(error)));

@@ -110,6 +110,7 @@ export function rankingTask(
   return {
     name: 'response-ranking',
     batchesPerEpoch,
+    examples: { labels: { loss: 'inputIds' }, together: 1 + negatives },
     batch(index) {
       const epoch = Math.floor(index / batchesPerEpoch);
       const members = indices(index);

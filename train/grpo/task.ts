@@ -79,6 +79,8 @@ export function grpoTask(options: GrpoTaskOptions): TrainingTask {
     name: 'grpo',
     lossLabel: 'loss',
     followsModel: true,
+    // Means over all tokens are none over texts.
+    ...(options.lossType === 'dapo' ? {} : { examples: { labels: { policy: 'advantages', kl: 'advantages' } } }),
     batchesPerEpoch: batchesPerEpoch * count,
     async batch(index) {
       const texts = await textsOf(Math.floor(index / count), index % count === 0);

@@ -51,6 +51,7 @@ export function bertPretraining(options: BertPretrainingOptions): TrainingTask {
   return {
     name: options.wordStarts ? 'masked-lm, whole words, and next-sentence' : 'masked-lm and next-sentence',
     batchesPerEpoch: passOf(pairs, batchSize),
+    examples: { labels: { mlm: 'labels', nsp: 'nextSentenceLabel' } },
     batch(index) {
       const batch = pairBatch(pairs, batchSize, index);
       const originals = batch.map(({ pair }) => pair);

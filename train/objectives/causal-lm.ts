@@ -30,6 +30,7 @@ export function causalLM({ model, rows, batchSize }: CausalLMOptions): TrainingT
   return {
     name: 'causal-lm',
     batchesPerEpoch: passOf(rows, batchSize),
+    examples: { labels: { lm: 'labels' } },
     batch(index) {
       const numbered = batchOf(rows, batchSize, index);
       const batch = numbered.map(({ ids }) => ids);

@@ -45,6 +45,7 @@ export function infillTask(
   return {
     name,
     batchesPerEpoch: passOf(rows, batchSize),
+    examples: { labels: { infill: 'labels' } },
     batch(index) {
       const batch = batchOf(rows, batchSize, index);
       const corrupted = batch.map(({ ids, index: row }) =>

@@ -64,6 +64,7 @@ export function labelledTokens({ name, model, sequences, length, packed = false,
   const task: TrainingTask = {
     name,
     batchesPerEpoch,
+    examples: { labels: { loss: 'labels' } },
     batch(index) {
       const members = indices(index);
       const width = packed ? length : paddedLength(Math.max(...members.map((i) => lengths[i]!)), length);

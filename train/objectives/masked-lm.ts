@@ -48,6 +48,7 @@ export function maskedLM(options: MaskedLMOptions): TrainingTask {
   return {
     name: options.wordStarts ? 'masked-lm, whole words' : 'masked-lm',
     batchesPerEpoch: passOf(rows, batchSize),
+    examples: { labels: { mlm: 'labels' } },
     batch(index) {
       const batch = batchOf(rows, batchSize, index);
       const originals = batch.map(({ ids }) => ids);

@@ -36,6 +36,7 @@ export function nextSentence({ model, pairs, batchSize, padTokenId }: NextSenten
   return {
     name: 'next-sentence',
     batchesPerEpoch: passOf(pairs, batchSize),
+    examples: { labels: { nsp: 'nextSentenceLabel' } },
     batch(index) {
       const batch = pairBatch(pairs, batchSize, index).map(({ pair }) => pair);
       const arrays = pairArrays(batch, pairs.length, padTokenId);

@@ -57,6 +57,10 @@ export function preferences(options: PreferenceOptions): TrainingTask {
     name: `preferences, ${loss}`,
     lossLabel: loss,
     measures: ['margin', 'accuracy'],
+    // What kto compares with is a mean over the batch; orpo's means are over the better answers' tokens.
+    ...(loss === 'kto' || loss === 'orpo'
+      ? {}
+      : { examples: { labels: { preference: 'lengths', margin: 'lengths', accuracy: 'lengths' }, sets: 2 } }),
     batchesPerEpoch,
     batch(index) {
       const members = indices(index);

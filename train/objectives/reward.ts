@@ -68,6 +68,7 @@ export function rewardPairs(options: RewardOptions): TrainingTask {
     lossLabel: 'Bradley-Terry loss, nats',
     measures,
     batchesPerEpoch,
+    examples: { labels: Object.fromEntries(parts.map((name) => [name, 'inputIds'])), sets: 2 },
     batch(index) {
       const members = indices(index).map((i) => pairs[i]!);
       const rows = [...members.map(({ chosen }) => chosen), ...members.map(({ rejected }) => rejected)];

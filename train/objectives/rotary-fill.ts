@@ -92,6 +92,7 @@ export function rotaryFill(options: RotaryFillOptions): TrainingTask {
   return {
     name: 'rotary-fill',
     batchesPerEpoch: passOf(rows, batchSize),
+    examples: { labels: { fill: 'labels', detect: 'rotatedLabels' } },
     batch(index) {
       const batch = batchOf(rows, batchSize, index);
       const originals = batch.map(({ ids }) => ids);

@@ -24,6 +24,21 @@ export interface HostBatch<Name extends string = string> {
 /** A batch's arrays on the device, by the same names. */
 export type DeviceBatch<Name extends string = string> = Readonly<Record<Name, Tensor>>;
 
+/** How a batch is cut into examples that do not depend on one another. */
+export interface ExampleLayout {
+  /**
+   * For each part of the loss, an array of as many elements other than -100 as its mean is over, or so many
+   * times that for each example: `{ lm: 'labels' }`.
+   */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Rows of each array that are one example, one after another; default 1. */
+  readonly together?: number;
+  /**
+   * Sets of rows, one below another, that the first array has: 2 where better answers stand above worse ones.
+   */
+  readonly sets?: number;
+}
+
 /**
  * A task to train on: batches by number, and the loss of one. A batch is a pure function of the task's seed
  * and the batch's number, random corruption included, and of the model's weights where it `followsModel`. So
@@ -43,6 +58,11 @@ export interface TrainingTask {
   losses(batch: DeviceBatch): Readonly<Record<string, Tensor>>;
   /** The model makes its batches, of texts that it writes: each is made when the step before is over. */
   readonly followsModel?: boolean;
+  /**
+   * How a batch is cut for several processes; absent where the loss of an example depends on the others of
+   * its batch, so that only whole batches are shared out.
+   */
+  readonly examples?: ExampleLayout;
   /** Parts among those of `losses` that are measures of the step, and not trained on. */
   readonly measures?: readonly string[];
   /** Batches that make one pass over the data. */

@@ -53,6 +53,7 @@ export function questionAnswering(
   return {
     name: 'question-answering',
     batchesPerEpoch,
+    examples: { labels: { loss: 'startPositions' } },
     batch(index) {
       const rows = indices(index).map((i) => features[i]!);
       const positions = (side: 'from' | 'to') => ({

@@ -49,6 +49,7 @@ export function seq2seqTask(options: Seq2SeqTaskOptions): TrainingTask {
   return {
     name: 'sequence-to-sequence',
     batchesPerEpoch,
+    examples: { labels: { loss: 'labels' } },
     batch(index) {
       const epoch = Math.floor(index / batchesPerEpoch);
       if (current?.epoch !== epoch) current = { epoch, batches: bucketBatches(buckets, seed, epoch) };

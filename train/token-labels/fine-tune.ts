@@ -73,6 +73,7 @@ function tokenLabelling(
   return {
     name: 'token-classification',
     batchesPerEpoch,
+    examples: { labels: { loss: 'labels' } },
     batch(index) {
       const rows = indices(index).map((i) => counted[i]!);
       // Labels are padded as tokens are, with what does not count.

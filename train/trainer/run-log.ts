@@ -17,12 +17,18 @@ import type { EvaluationRecord, LogRecord, StepRecord } from './callback.ts';
 export class RunLog {
   readonly path: string;
   readonly records: LogRecord[];
-  private readonly file: number;
+  /** None of a process that does not write. */
+  private readonly file: number | undefined;
 
-  private constructor(path: string, records: LogRecord[]) {
+  private constructor(path: string, records: LogRecord[], file: number | undefined) {
     this.path = path;
     this.records = records;
-    this.file = disk.openSync(path, 'a');
+    this.file = file;
+  }
+
+  /** The log of a process beside the one that writes: its records are kept in memory alone. */
+  static unwritten(): RunLog {
+    return new RunLog('', [], undefined);
   }
 
   /**
@@ -39,7 +45,7 @@ export class RunLog {
           'put the log back, or remove the folder to start again',
       );
     await writeFileAtomic(path, records.map(line).join(''));
-    return new RunLog(path, records);
+    return new RunLog(path, records, disk.openSync(path, 'a'));
   }
 
   get steps(): StepRecord[] {
@@ -52,6 +58,7 @@ export class RunLog {
 
   append(record: LogRecord): void {
     this.records.push(record);
+    if (this.file === undefined) return;
     try {
       writeAllSync(this.file, Buffer.from(line(record)));
     } catch (error) {
@@ -61,6 +68,7 @@ export class RunLog {
 
   /** Makes sure that all records are on the disk, before a checkpoint that relies on them. */
   sync(): void {
+    if (this.file === undefined) return;
     try {
       disk.syncSync(this.file);
     } catch (error) {
@@ -69,7 +77,7 @@ export class RunLog {
   }
 
   close(): void {
-    disk.closeSync(this.file);
+    if (this.file !== undefined) disk.closeSync(this.file);
   }
 }
 

@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import * as z from 'zod';
 import { brief } from '../../common/printable.ts';
 import { randomState, setRandomState } from '../../autograd/index.ts';
@@ -239,7 +239,10 @@ export function checkFinished(saved: TrainingState['identity'], now: TrainingSta
 }
 
 /** `learningRate 0.01 -> 0.02, model.hidden_size 64 -> 128` */
-function differences(saved: Readonly<Record<string, unknown>>, now: Readonly<Record<string, unknown>>): string[] {
+export function differences(
+  saved: Readonly<Record<string, unknown>>,
+  now: Readonly<Record<string, unknown>>,
+): string[] {
   const keys = [...new Set([...Object.keys(saved), ...Object.keys(now)])];
   return keys.flatMap((key) => {
     const [before, after] = [saved[key], now[key]];
@@ -308,13 +311,14 @@ export async function canResume(output: string): Promise<boolean> {
 }
 
 /** A word as shells take it: in quotes, where it holds what means something to them. */
-const shellWord = (word: string): string =>
+export const shellWord = (word: string): string =>
   /^[\p{L}\p{N}_@%+=:,./-]+$/u.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 
 /** The command that goes on with the run of this process; `usage` starts its script. */
 export function resumeCommand(usage: string): string {
+  const launch = process.env['TAPEFORM_LAUNCH'];
   return [
-    startedBy(usage),
+    launch ? `${launch} ${basename(usage, extname(usage))}` : startedBy(usage),
     ...process.argv
       .slice(2)
       .filter((word) => !/^--resume(-anyway)?$/.test(word))

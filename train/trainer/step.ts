@@ -1,9 +1,22 @@
-import { addAssign, assign, autocast, compile, concat, noGrad, reshape, scope, zeros } from '../../autograd/index.ts';
+import {
+  addAssign,
+  assign,
+  autocast,
+  compile,
+  concat,
+  noGrad,
+  reshape,
+  scope,
+  zeros,
+  zerosLike,
+} from '../../autograd/index.ts';
 import type { Compiled, Tensor } from '../../autograd/index.ts';
 import type { Module } from '../../models/index.ts';
 import { AdamW, decayGroups, GradScaler } from '../optim/index.ts';
 import { toDevice } from '../objectives/task.ts';
 import type { DeviceBatch, HostBatch, TrainingTask } from '../objectives/task.ts';
+import { weigh } from './replicas.ts';
+import type { Replicas, Weighed } from './replicas.ts';
 import type { TrainerOptions } from './settings.ts';
 
 /** Numbers of a step that are read back. */
@@ -16,16 +29,18 @@ export interface StepValues {
   readonly skipped: boolean;
   /** Loss scale of mixed precision. */
   readonly scale: number | undefined;
+  /** Whether one of several processes has been asked to stop. */
+  readonly stop?: boolean;
 }
 
-type Weights = Readonly<Record<string, number>>;
 type Backward = Compiled<[batch: DeviceBatch, weights: Readonly<Record<string, Tensor>>], Tensor>;
 
 /**
  * One optimizer step, compiled: forward, backward, clipping and AdamW as one list of dispatches for each
  * shape of batch. With accumulation each batch's gradients are added to sums that the step then uses; a
  * batch's part of the loss weighs as much as it has labels, so that the gradient is that of all batches as
- * one.
+ * one. Where several processes train together, each adds up the gradients of its share of the batches, and
+ * the sums of all are added before the step.
  */
 export class TrainingStep {
   readonly optimizer: AdamW;
@@ -35,15 +50,20 @@ export class TrainingStep {
   private readonly whole: Backward;
   private readonly first: Backward;
   private readonly more: Backward;
-  private readonly update: Compiled<[], Tensor>;
+  /** The optimizer's step, by the parameters that have gradients. */
+  private readonly updates = new Map<string, Compiled<[], Tensor>>();
+  private readonly replicas: Replicas | undefined;
   /** Of gradients, where several batches are a step. */
   readonly sums: readonly Tensor[];
+  /** Numbers of the parameters that have had a gradient. */
+  readonly #used = new Set<number>();
 
-  constructor(model: Module, task: TrainingTask, options: TrainerOptions) {
+  constructor(model: Module, task: TrainingTask, options: TrainerOptions, replicas?: Replicas) {
     const { learningRate: lr, betas, weightDecay, precision, ema, accumulate } = options;
     const mixed = precision === 'mixed';
     this.task = task;
     this.options = options;
+    this.replicas = replicas;
     this.scaler = mixed ? new GradScaler() : undefined;
     const groups = decayGroups(model.namedParameters(), weightDecay);
     this.optimizer = new AdamW(groups, { lr, betas, ema, halfCopies: mixed });
@@ -54,52 +74,86 @@ export class TrainingStep {
       ...settings,
     });
     const { parameters } = this.optimizer;
-    this.sums = accumulate === 1 ? [] : parameters.map(({ shape }) => zeros([...shape]).keep());
-    const adding = (add: (sum: Tensor, g: Tensor) => void, name: string): Backward =>
+    this.sums = replicas
+      ? replicas.sumsOf(parameters)
+      : accumulate === 1
+        ? []
+        : parameters.map(({ shape }) => zeros([...shape]).keep());
+    const adding = (add: (sum: Tensor, g: Tensor) => void, name: string, isFirst: boolean): Backward =>
       compile(
         (batch, weights) => {
           const losses = this.#backward(batch, weights);
-          noGrad(() => parameters.forEach((x, i) => x.grad && add(this.sums[i]!, x.grad)));
+          noGrad(() =>
+            parameters.forEach(({ grad }, i) => {
+              const sum = this.sums[i]!;
+              if (grad) this.#used.add(i);
+              if (grad) add(sum, grad);
+              else if (isFirst) assign(sum, zerosLike(sum));
+            }),
+          );
           this.optimizer.zeroGrad();
           return losses;
         },
         { name, ...settings },
       );
-    this.first = adding(assign, 'gradients of the first batch');
-    this.more = adding(addAssign, 'gradients of another batch');
-    this.update = compile(
-      () => {
-        parameters.forEach((x, i) => (x.grad = this.sums[i]!));
-        return this.#update();
-      },
-      { name: 'optimizer step', ...settings },
-    );
+    this.first = adding(assign, 'gradients of the first batch', true);
+    this.more = adding(addAssign, 'gradients of another batch', false);
   }
 
   /** Starts a step over its batches on the device; what is returned reads its numbers back. */
   run(batches: readonly HostBatch[]): () => Promise<StepValues> {
     using _ = scope();
     this.#checkLabels(batches);
-    const weights = weigh(batches);
-    const names = Object.keys(weights[0]!);
-    const results =
-      batches.length === 1
-        ? [this.whole(toDevice(batches[0]!), weights[0]!).keep()]
-        : batches.map((batch, i) => (i === 0 ? this.first : this.more)(toDevice(batch), weights[i]!).keep());
-    if (batches.length > 1) results.push(this.update().keep());
+    const { replicas } = this;
+    const parts = replicas?.shareOf(this.task, batches) ?? weigh(batches);
+    const isWhole = batches.length === 1 && !replicas;
+    const results = parts.map(({ batch, weights }, i) =>
+      (isWhole ? this.whole : i === 0 ? this.first : this.more)(toDevice(batch), weights).keep(),
+    );
+    if (replicas) return () => this.#exchange(replicas, parts, results);
+    if (!isWhole) results.push(this.#step());
     return async () => {
-      const read = (await Promise.all(results.map((x) => x.data()))).map((x) => Array.from(x, Number));
-      for (const x of results) x.storage.free();
-      const [gradNorm, skipped, scale] = read.at(-1)!.slice(batches.length === 1 ? names.length : 0);
-      const losses = names.map((name, k) => {
-        const parts = read.slice(0, batches.length).map((values, i) => values[k]! * weights[i]![name]!);
-        return [name, parts.reduce((a, b) => a + b, 0)] as const;
-      });
-      const [measures, trained] = [true, false].map((watched) =>
-        Object.fromEntries(losses.filter(([name]) => this.#isWatched(name) === watched)),
-      );
-      return { losses: trained!, measures: measures!, gradNorm: gradNorm!, skipped: skipped !== 0, scale };
+      const read = await readAll(results);
+      const [{ weights }] = parts as [Weighed];
+      return this.#values(lossesOf(parts, read), read.at(-1)!.slice(isWhole ? Object.keys(weights).length : 0));
     };
+  }
+
+  /** The end of a step that other processes take part in. */
+  async #exchange(replicas: Replicas, parts: readonly Weighed[], results: readonly Tensor[]): Promise<StepValues> {
+    if (parts.length === 0) replicas.clear();
+    const losses = lossesOf(parts, await readAll(results));
+    const told = await replicas.exchange({ losses, used: [...this.#used] });
+    told.used.forEach((i) => this.#used.add(i));
+    const [numbers] = await readAll([this.#step()]);
+    return { ...this.#values(told.losses, numbers!), stop: told.stop };
+  }
+
+  /** Updates the parameters by the sums of their gradients. */
+  #step(): Tensor {
+    const used = [...this.#used].sort((a, b) => a - b);
+    const key = used.join();
+    let update = this.updates.get(key);
+    if (!update) {
+      const { parameters } = this.optimizer;
+      update = compile(
+        () => {
+          for (const i of used) parameters[i]!.grad = this.sums[i]!;
+          return this.#update();
+        },
+        { name: 'optimizer step', maxPrograms: 32, log: () => undefined },
+      );
+      this.updates.set(key, update);
+    }
+    return update().keep();
+  }
+
+  #values(losses: ReadonlyMap<string, number>, numbers: readonly number[]): StepValues {
+    const [gradNorm, skipped, scale] = numbers;
+    const [measures, trained] = [true, false].map((watched) =>
+      Object.fromEntries([...losses].filter(([name]) => this.#isWatched(name) === watched)),
+    );
+    return { losses: trained!, measures: measures!, gradNorm: gradNorm!, skipped: skipped !== 0, scale };
   }
 
   /**
@@ -108,8 +162,8 @@ export class TrainingStep {
    */
   replay(batches: readonly HostBatch[]): void {
     using _ = scope();
-    const weights = weigh(batches);
-    batches.forEach((batch, i) => this.#backward(toDevice(batch), weights[i]!));
+    const parts = this.replicas?.shareOf(this.task, batches) ?? weigh(batches);
+    for (const { batch, weights } of parts) this.#backward(toDevice(batch), weights);
     this.optimizer.zeroGrad();
   }
 
@@ -118,10 +172,9 @@ export class TrainingStep {
    * step, with the random numbers that come next. The update is left to the step.
    */
   async gradients(model: Module, batches: readonly HostBatch[]): Promise<Map<string, Float32Array>> {
-    const weights = weigh(batches);
-    for (const [i, batch] of batches.entries()) {
+    for (const { batch, weights } of weigh(batches)) {
       using _ = scope();
-      this.#backward(toDevice(batch), weights[i]!);
+      this.#backward(toDevice(batch), weights);
     }
     const scale = this.scaler ? await this.scaler.current.item() : 1;
     const found = new Map<string, Float32Array>();
@@ -183,12 +236,21 @@ function partOf(losses: Readonly<Record<string, Tensor>>, name: string, task: Tr
   return loss;
 }
 
-/** The share of each batch in each part of the loss: its labels among those of all batches. */
-function weigh(batches: readonly HostBatch[]): Weights[] {
-  const names = Object.keys(batches[0]!.counts);
-  const total = (name: string): number => batches.reduce((sum, { counts }) => sum + (counts[name] ?? 0), 0);
-  const totals = new Map(names.map((name) => [name, total(name)]));
-  return batches.map(({ counts }) =>
-    Object.fromEntries(names.map((name) => [name, (counts[name] ?? 0) / Math.max(1, totals.get(name)!)])),
+async function readAll(tensors: readonly Tensor[]): Promise<number[][]> {
+  const read = await Promise.all(tensors.map((x) => x.data()));
+  for (const x of tensors) x.storage.free();
+  return read.map((values) => Array.from(values, Number));
+}
+
+/**
+ * The losses of a step: of each part's means, which are read in the order of its weights, their weighed sum.
+ */
+function lossesOf(parts: readonly Weighed[], read: readonly (readonly number[])[]): Map<string, number> {
+  const losses = new Map<string, number>();
+  parts.forEach(({ weights }, i) =>
+    Object.entries(weights).forEach(([name, weight], k) =>
+      losses.set(name, (losses.get(name) ?? 0) + read[i]![k]! * weight),
+    ),
   );
+  return losses;
 }

@@ -4,8 +4,10 @@ import { disk } from '../../common/file-system.ts';
 import { claimFolder } from '../../common/lock.ts';
 import { histogram, mean } from '../../common/statistics.ts';
 import type { Histogram } from '../../common/statistics.ts';
+import { currentGroup } from '../../distributed/index.ts';
 import type { ModelConfig, Module, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
+import { trainingBegins, trainingEnds } from '../cli/turns.ts';
 import { schedule } from '../optim/schedules.ts';
 import type { HostBatch, TrainingTask } from '../objectives/task.ts';
 import { isEvaluation, isStep, progressBar } from './callback.ts';
@@ -16,6 +18,7 @@ import {
   checkpointsKept,
   checkResume,
   checkWhole,
+  differences,
   latestCheckpoint,
   markStarted,
   readFinalState,
@@ -25,11 +28,12 @@ import {
   saveTraining,
   writeState,
 } from './run-state.ts';
-import type { Resume, TrainingState } from './run-state.ts';
+import type { Resume, Resumption, SavedState, TrainingState } from './run-state.ts';
 import type { Evaluation } from './evaluate.ts';
 import { trainerOptions } from './settings.ts';
 import type { TrainerSettings } from './settings.ts';
 import { tokenizerFingerprint } from '../data/corpus/text-tokenizer.ts';
+import { Replicas } from './replicas.ts';
 import { removeResult } from '../report/result-file.ts';
 import { readLog, RunLog } from './run-log.ts';
 import { runInfo, writeRunInfo } from './run-info.ts';
@@ -88,6 +92,10 @@ export interface TrainingResult {
  * and random numbers are counted, so a run that was stopped (Ctrl-C, kill -9, a power cut) and resumed has,
  * bit for bit, the losses of one never stopped.
  *
+ * In a process group (`tapeform launch`, `initProcessGroup`) all processes call this alike and train one
+ * model: each takes a share of every batch. The first alone evaluates and writes; all return the same, with
+ * the weights that training ended with.
+ *
  * @example
  * const model = GPT2LMHeadModel.fromConfig({ vocabSize: 10, nEmbd: 8, nLayer: 1, nHead: 2 });
  * const rows = blockWindows(corpusOf([[1, 2, 3, 4, 5, 6, 7, 8]], 10), { length: 4, seed: 0 });
@@ -95,54 +103,88 @@ export interface TrainingResult {
  * await train({ model, task, options: { steps: 3, learningRate: 1e-3 }, output: 'runs/tiny' });
  */
 export async function train(run: TrainingRun): Promise<TrainingResult> {
+  const group = await currentGroup();
+  await trainingBegins(group);
+  if (group && group.rank > 0) {
+    const result = await trainLocked(run, new Replicas(group));
+    await trainingEnds(group);
+    return result;
+  }
   const lock = await claimFolder(run.output, 'training');
   try {
-    return await trainLocked(run);
+    return await trainLocked(run, group && new Replicas(group));
   } finally {
     lock.release();
   }
 }
 
-async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
+/** Where a run begins: as rank 0 finds it, with the model's weights, in all processes. */
+async function begin(
+  { model, output, ...run }: TrainingRun,
+  identity: TrainingState['identity'],
+  replicas: Replicas | undefined,
+): Promise<Resumption & { readonly saved?: SavedState }> {
+  const find = async (): Promise<Awaited<ReturnType<typeof begin>>> => {
+    const found = await checkResume('train', output, run.resume, run.resumeCommand !== undefined);
+    const { checkpoint } = found;
+    if (checkpoint === undefined) return found;
+    await checkWhole(checkpoint, output);
+    const saved = await readTrainingState(checkpoint);
+    checkIdentity(saved.identity, identity, checkpoint, run.resume, run.resumeCommand !== undefined);
+    await model.loadWeights(checkpoint);
+    return { ...found, saved };
+  };
+  if (!replicas) return find();
+  await replicas.compare(identity, differences);
+  const found = replicas.rank === 0 ? await find() : undefined;
+  const told = await replicas.group.broadcastObject(found, 0, { timeout: Infinity });
+  if (!told.finished) await replicas.shareWeights(model);
+  return told;
+}
+
+async function trainLocked(run: TrainingRun, replicas: Replicas | undefined): Promise<TrainingResult> {
   const { model, task, output, tokenizer, evaluate, best: judge = { name: 'loss', mode: 'min' } } = run;
+  /** One process evaluates, shows and writes. */
+  const isFirst = !replicas || replicas.rank === 0;
   const options = trainerOptions(run.options);
   const { steps: total, accumulate, evaluateEvery, saveEvery, histogramEvery, patience } = options;
   const facts = { model: describe(model), ...(tokenizer ? { tokenizer: tokenizerFingerprint(tokenizer) } : {}) };
   const identity = defined({ task: task.name, ...runIdentity(options), ...facts, ...run.identity });
 
-  const { checkpoint, finished } = await checkResume('train', output, run.resume, run.resumeCommand !== undefined);
-  if (finished) return finishedRun(run, identity);
+  const { checkpoint, finished, saved } = await begin(run, identity, replicas);
+  if (finished) return finishedRun(run, identity, isFirst);
   let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
-  if (checkpoint) await checkWhole(checkpoint, output);
-  const saved = checkpoint === undefined ? undefined : await readTrainingState(checkpoint);
-  if (saved) {
-    checkIdentity(saved.identity, identity, checkpoint!, run.resume, run.resumeCommand !== undefined);
-    await model.loadWeights(checkpoint!);
-  }
   manualSeed(options.seed);
   if (options.gradientCheckpointing) model.gradientCheckpointingEnable();
   const watch = await MemoryWatch.of(model);
-  const step = new TrainingStep(model, task, options);
+  const step = new TrainingStep(model, task, options, replicas);
   const { optimizer, scaler } = step;
   if (saved) {
-    const { random: _, ...rest } = saved;
-    await restoreTraining(checkpoint!, saved, optimizer, scaler);
+    const { random, ...rest } = saved;
+    if (isFirst) await restoreTraining(checkpoint!, saved, optimizer, scaler);
+    const groups = optimizer.snapshot().groups.flatMap(({ steps, tensors }) => [steps, ...tensors]);
+    await replicas?.share([...groups, ...(scaler ? [scaler.state] : [])]);
+    setRandomState(random);
     state = { ...rest, identity };
   }
+  replicas?.ownRandom(randomState());
 
   // Loaded here: what draws would be a quarter of the time in which a script answers --help or an error.
   const { writeReport } = await import('../report/run-report.ts');
-  await disk.makeFolder(output);
-  await removeCheckpoints(output, checkpoint ? checkpointsKept : 0);
-  await markStarted(output);
-  await removeResult(output);
-  const log = await RunLog.open(join(output, logFile), saved?.step);
+  if (isFirst) {
+    await disk.makeFolder(output);
+    await removeCheckpoints(output, checkpoint ? checkpointsKept : 0);
+    await markStarted(output);
+    await removeResult(output);
+  }
+  const log = isFirst ? await RunLog.open(join(output, logFile), saved?.step) : RunLog.unwritten();
   const about = { name: task.name, identity, parameters: model.numParameters(), lossLabel: task.lossLabel };
   const info = await runInfo({ ...about, best: evaluate && judge });
-  await writeRunInfo(output, info);
+  if (isFirst) await writeRunInfo(output, info);
   const clock = new Clock(state.seconds, log.records.at(-1)?.time);
-  const board = tensorBoard(output, info, log.records, clock.time());
-  const callbacks = [board, ...(run.quiet ? [] : [progressBar(task, total, accumulate)]), ...(run.callbacks ?? [])];
+  const board = isFirst ? tensorBoard(output, info, log.records, clock.time()) : undefined;
+  const shown = run.quiet ? [] : [progressBar(task, total, accumulate)];
+  const callbacks = board ? [board, ...shown, ...(run.callbacks ?? [])] : [];
   const rate = schedule(options.schedule, {
     warmupSteps: options.warmupSteps,
     totalSteps: total,
@@ -151,36 +193,57 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
   let interrupted = false;
   let ended = false;
   const stopListening = onInterrupt(() => {
-    interrupted = true;
+    // Several processes stop after the same step, when all know of it.
+    if (replicas && !ended) replicas.stop = true;
+    else interrupted = true;
+    if (!isFirst) return;
     const when = ended ? 'when the model is saved' : 'after this step';
     process.stderr.write(`\nstopping ${when}; Ctrl-C again quits without saving\n`);
   });
 
-  const batchesOf = async (index: number): Promise<HostBatch[]> => {
+  const makeBatches = async (index: number): Promise<HostBatch[]> => {
     const batches: HostBatch[] = [];
     for (let i = 0; i < accumulate; i++) batches.push(await task.batch(index * accumulate + i));
     return batches;
   };
+  const batchesOf = (index: number): Promise<HostBatch[]> =>
+    replicas && task.followsModel ? replicas.fromFirst(() => makeBatches(index)) : makeBatches(index);
   const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
   const report = (): Promise<void> => writeReport(output, { info, steps: log.steps, evaluations: log.evaluations });
   const isDue = (every: number): boolean => every > 0 && state.step % every === 0;
+
+  /** Measures the model, and keeps it where it is the best so far. */
+  const evaluateNow = async (
+    evaluate: () => Promise<Evaluation>,
+  ): Promise<Pick<TrainingState, 'best' | 'sinceBest'> & { readonly record: EvaluationRecord }> => {
+    const evaluation = await evaluate();
+    const better = isBetter(evaluation, judge, state.best?.value);
+    if (better) await saveModel(join(output, 'best'));
+    const best = better ? { step: state.step, value: evaluation[judge.name]! } : state.best;
+    const sinceBest = better ? 0 : state.sinceBest + 1;
+    state = { ...state, seconds: clock.seconds() };
+    const record = { step: state.step, evaluation, seconds: state.seconds, time: clock.time() };
+    log.append(record);
+    for (const { onEvaluation } of callbacks) await onEvaluation?.(record);
+    return { ...(best ? { best } : {}), sinceBest, record };
+  };
 
   model.train();
   try {
     for (const { onStart } of callbacks) await onStart?.(state.step);
     const ahead = !task.followsModel;
     // What a callback does at a step may look at the model, which must not be further then.
-    const late = ahead && !run.callbacks?.some(({ onStep }) => onStep);
+    const late = ahead && !replicas && !run.callbacks?.some(({ onStep }) => onStep);
     let upcoming = ahead ? batchesOf(state.step) : undefined;
     let stopEarly = false;
     let skips = 0;
 
-    const begin = async (index: number): Promise<StartedStep> => {
+    const start = async (index: number): Promise<StartedStep> => {
       const lr = (optimizer.lr = options.learningRate * rate(index));
       const batches = await (upcoming ?? batchesOf(index));
       const random = randomState();
       const isShown = histogramEvery > 0 && (index + 1) % histogramEvery === 0;
-      const histograms = isShown ? await histogramsOf(model, step, batches) : undefined;
+      const histograms = isShown && isFirst ? await histogramsOf(model, step, batches) : undefined;
       if (isShown) setRandomState(random);
       watch.before();
       const results = step.run(batches);
@@ -190,7 +253,8 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       return { batches, random, lr, histograms, results };
     };
     const settle = async ({ batches, random, lr, histograms, results }: StartedStep): Promise<void> => {
-      const { losses, measures, gradNorm, skipped, scale } = await results();
+      const { losses, measures, gradNorm, skipped, scale, stop } = await results();
+      if (stop) interrupted = true;
       watch.behind();
       const loss = Object.values(losses).reduce((a, b) => a + b, 0);
       skips = skipped ? skips + 1 : 0;
@@ -214,7 +278,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       };
       log.append(record);
       for (const { onStep } of callbacks) await onStep?.(record);
-      if (histograms) board.histograms(record, histograms);
+      if (histograms) board?.histograms(record, histograms);
     };
 
     // A step's numbers are read when the next one is on the device, so that the device never waits; but where
@@ -224,7 +288,7 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       if (!pending || !interrupted) {
         const last = pending;
         const begun = state.step + (last ? 1 : 0);
-        pending = await begin(begun).catch(async (error: unknown) => {
+        pending = await start(begun).catch(async (error: unknown) => {
           if (last) await settle(last); // whose line comes first
           throw error;
         });
@@ -236,28 +300,23 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
       pending = undefined;
 
       if (evaluate && (isDue(evaluateEvery) || state.step === total)) {
-        await optimizer.withAverages(async () => {
-          const evaluation = await evaluate();
-          const better = isBetter(evaluation, judge, state.best?.value);
-          if (better) await saveModel(join(output, 'best'));
-          state = {
-            ...state,
-            ...(better ? { best: { step: state.step, value: evaluation[judge.name]! } } : {}),
-            sinceBest: better ? 0 : state.sinceBest + 1,
-            seconds: clock.seconds(),
-          };
-          const record = { step: state.step, evaluation, seconds: state.seconds, time: clock.time() };
-          log.append(record);
-          for (const { onEvaluation } of callbacks) await onEvaluation?.(record);
-        });
+        const evaluated = isFirst ? await optimizer.withAverages(() => evaluateNow(evaluate)) : undefined;
+        const told = replicas ? await replicas.group.broadcastObject(evaluated, 0, { timeout: Infinity }) : evaluated!;
+        state = { ...state, best: told.best, sinceBest: told.sinceBest };
+        if (!isFirst) log.append(told.record);
         stopEarly = patience > 0 && state.sinceBest >= patience;
-        if (state.step < total) await report();
+        if (isFirst && state.step < total) await report();
       }
       if (interrupted || (isDue(saveEvery) && state.step < total)) {
         log.sync();
-        const folder = await saveTraining(output, state, optimizer, saveModel, scaler);
-        for (const { onSave } of callbacks) await onSave?.(folder);
-        if (interrupted) throw new Interrupted(stopped(run, state.step, total, folder));
+        let folder = output;
+        if (isFirst) {
+          folder = await saveTraining(output, state, optimizer, saveModel, scaler);
+          for (const { onSave } of callbacks) await onSave?.(folder);
+        }
+        await replicas?.group.barrier({ timeout: Infinity });
+        if (interrupted)
+          throw new Interrupted(isFirst ? stopped(run, state.step, total, folder) : 'stopped with rank 0');
       }
     }
     ended = true;
@@ -268,14 +327,17 @@ async function trainLocked(run: TrainingRun): Promise<TrainingResult> {
     log.close();
   }
   try {
-    await optimizer.withAverages(() => saveModel(output));
-    await report();
-    await writeState(output, state);
-    await removeCheckpoints(output);
+    if (isFirst) {
+      await optimizer.withAverages(() => saveModel(output));
+      await report();
+      await writeState(output, state);
+      await removeCheckpoints(output);
+    }
+    await replicas?.group.barrier({ timeout: Infinity });
   } finally {
     stopListening();
   }
-  if (interrupted) throw new Interrupted(stopped(run, state.step, total, output));
+  if (interrupted && isFirst) throw new Interrupted(stopped(run, state.step, total, output));
   const used = watch.report(step);
   return { steps: log.steps, evaluations: log.evaluations, best: state.best, ...(used && { memory: used }) };
 }
@@ -308,11 +370,12 @@ async function histogramsOf(
 async function finishedRun(
   { model, output }: TrainingRun,
   identity: TrainingState['identity'],
+  isFirst: boolean,
 ): Promise<TrainingResult> {
   const state = await readFinalState(output);
   checkFinished(state.identity, identity, output);
   await model.loadWeights(output);
-  await removeCheckpoints(output); // of which a kill may have left a part
+  if (isFirst) await removeCheckpoints(output); // of which a kill may have left a part
   const records = readLog(join(output, logFile));
   return { steps: records.filter(isStep), evaluations: records.filter(isEvaluation), best: state.best };
 }
