@@ -33,10 +33,12 @@ export function elementwise<I extends Tensors, A>(
     elementwise: form,
     lower(lowering, inputs, { y }, attrs) {
       const operands = valuesOf<Tensor>(inputs);
-      const { expr, kinds, ...rest } = form(operands, attrs, y);
+      const { expr, kinds, scalars, draws, compute } = form(operands, attrs, y);
       const { shape, dtype } = y;
       const elements: Elements = {
-        ...rest,
+        scalars,
+        draws,
+        compute,
         shape,
         operands: operands.map((x, i) => ({ dtype: x.dtype, kind: kinds[i]!, layout: broadcastLayout(x, shape) })),
         outputs: [{ expr, dtype, fresh: true }],

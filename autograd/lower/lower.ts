@@ -30,9 +30,9 @@ type Application = Pick<Entry, 'op' | 'inputs' | 'outputs' | 'inputForm' | 'outp
  * Lowers one application of an op, immediate or compiled: the way from the tape to kernels. Returns the
  * scratch tensors it made, whose memory is free afterwards.
  */
-export function lowerEntry(entry: Application, options: LowerOptions): Tensor[] {
+export function lowerEntry(entry: Application, { remembers, target, emit, fused }: LowerOptions): Tensor[] {
   const temporaries: Tensor[] = [];
-  lowerApplication(entry, { ...options, temporaries }, options.fused, false);
+  lowerApplication(entry, { remembers, target, emit, temporaries }, fused, false);
   return temporaries;
 }
 
