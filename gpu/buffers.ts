@@ -67,10 +67,11 @@ export interface Grants {
   drop(buffer: GPUBuffer): void;
 }
 
-/** A buffer, and how many were made before it. */
+/** A buffer, how many were made before it, and its size, which asking the device for costs more than this. */
 interface Aged {
   readonly buffer: GPUBuffer;
   readonly age: number;
+  readonly size: number;
 }
 
 export interface AcquireOptions {
@@ -142,9 +143,10 @@ export class BufferPool {
     const { buffer, bytes, label } = allocation;
     if (debugLevel >= 4) debugMemory('give', bytes, label, this.live, this.peak);
     if (allocation.exact || this.faults.refuses(buffer)) return this.end(buffer);
-    let heap = this.free.get(buffer.size);
-    if (!heap) this.free.set(buffer.size, (heap = new Heap((a, b) => a.age < b.age)));
-    heap.push(this.ages.get(buffer)!);
+    const aged = this.ages.get(buffer)!;
+    let heap = this.free.get(aged.size);
+    if (!heap) this.free.set(aged.size, (heap = new Heap((a, b) => a.age < b.age)));
+    heap.push(aged);
   }
 
   private end(buffer: GPUBuffer): void {
@@ -203,7 +205,7 @@ export class BufferPool {
   }
 
   private numbered(buffer: GPUBuffer): GPUBuffer {
-    this.ages.set(buffer, { buffer, age: this.made++ });
+    this.ages.set(buffer, { buffer, age: this.made++, size: buffer.size });
     return buffer;
   }
 }
