@@ -84,6 +84,50 @@ export function enableGrad<T>(fn: () => T): T {
   return withinSync('enableGrad', { grad: true }, fn);
 }
 
+// Products of f32
+
+const precisions = ['highest', 'high', 'medium'] as const;
+export type Float32MatmulPrecision = (typeof precisions)[number];
+
+let precision: Float32MatmulPrecision = 'highest';
+
+/**
+ * Says how products of f32 matrices are computed from now on (torch.set_float32_matmul_precision), forwards
+ * and backwards: linear, matmul, convolutions, loss heads; attention stays in f32.
+ *
+ * - 'highest' (default): in f32.
+ * - 'high': each number as two of f16, 22 of its 24 bits, and their products on tensor cores, added up in
+ *   f32. Errors are at most 2^-20 of the sum of the products' sizes, beside those of the f32 sum. No range is
+ *   lost: results that the range of f16 does not hold, infinities and NaN among them, are computed in f32.
+ *   Where there are no tensor cores that take f16 and sum in f32, for small products, and on software
+ *   drivers, 'high' is 'highest'.
+ * - 'medium': as 'high'; PyTorch has bf16, which WebGPU lacks, and does the same where it is not fast.
+ *
+ * @example
+ * setFloat32MatmulPrecision('high');
+ * getFloat32MatmulPrecision(); // 'high'
+ */
+export function setFloat32MatmulPrecision(value: Float32MatmulPrecision): void {
+  if (!precisions.includes(value))
+    throw new Error(`setFloat32MatmulPrecision: ${String(value)} is none of ${precisions.join(', ')}`);
+  precision = value;
+}
+
+/**
+ * How products of f32 matrices are computed.
+ *
+ * @example
+ * getFloat32MatmulPrecision(); // 'highest'
+ */
+export function getFloat32MatmulPrecision(): Float32MatmulPrecision {
+  return precision;
+}
+
+/** Attribute of ops that multiply: whether f32 may be computed by products of halves. */
+export type Precision = 'high' | null;
+
+export const productPrecision = (): Precision => (precision === 'highest' ? null : 'high');
+
 // Autocast
 
 /** Changes the inputs of an application before it goes onto the tape. */

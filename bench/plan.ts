@@ -7,7 +7,7 @@
  *   npx tsx bench/plan.ts --device rtx4090 --model llama-1b --step decode --context 1024 --packed q4_0
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { compile, init, profile, zeros } from '../autograd/index.ts';
+import { compile, init, profile, setFloat32MatmulPrecision, zeros } from '../autograd/index.ts';
 import { totalsByKernel } from '../gpu/index.ts';
 import { main, parseOptions, UsageError } from '../train/cli/cli.ts';
 import { devices } from './plan/devices.ts';
@@ -30,6 +30,7 @@ const command = {
     length: { type: 'int', default: 1024, min: 1, help: 'tokens of a row' },
     context: { type: 'int', min: 1, help: 'with --step decode: tokens in the cache, the new one too; default 1024' },
     dtype: { type: 'choice', choices: ['f16', 'f32'], default: 'f16', help: 'type of products' },
+    precision: { type: 'choice', choices: ['highest', 'high'], default: 'highest', help: 'of products in f32' },
     packed: { type: 'choice', choices: packings, help: 'with --step decode: what weights are packed as, f32 beside' },
     layers: { type: 'int', min: 1, help: "layers; default the model's" },
     vocabulary: { type: 'int', min: 1, help: "tokens that there are; default the model's" },
@@ -55,7 +56,7 @@ async function measured(work: Work): Promise<Map<string, number>> {
 
 const run = async (): Promise<void> => {
   const { values: options } = parseOptions(command);
-  const { measure, record, name, device: deviceName, context, ...given } = options;
+  const { measure, record, name, device: deviceName, context, precision, ...given } = options;
   const fail = (what: string): never => {
     throw new UsageError(`${command.name}: ${what}`);
   };
@@ -63,6 +64,8 @@ const run = async (): Promise<void> => {
   if (measure && deviceName !== 'llvmpipe') fail('--measure needs --device llvmpipe');
   if (!decodes && (context ?? given.packed) !== undefined) fail('--context and --packed need --step decode');
   if (decodes && given.model === 'bert-base') fail('--step decode needs a model that generates');
+  if (precision === 'high' && given.dtype !== 'f32') fail('--precision high needs --dtype f32');
+  setFloat32MatmulPrecision(precision);
   const { batch = decodes ? 1 : 16 } = given;
   const work: Work = { ...given, batch, length: decodes ? (context ?? 1024) : given.length };
   // May start the process again, and so comes before the plan.
@@ -70,8 +73,9 @@ const run = async (): Promise<void> => {
   const device = devices[deviceName];
   const plan = planOf(lowerFor(device.target, work), device);
   const table = kernelTable(plan, measure ? await measured(work) : undefined);
+  const type = precision === 'high' ? 'f32 by three products of f16' : work.dtype;
   const what =
-    `${device.name}, ${work.model}, ${batch} x ${work.length}, ${work.packed ?? work.dtype}, ` +
+    `${device.name}, ${work.model}, ${batch} x ${work.length}, ${work.packed ?? type}, ` +
     `${{ train: 'training step', forward: 'forward', decode: 'next token' }[given.step]}` +
     `${work.dropout === undefined ? '' : `, dropout ${work.dropout}`}`;
   const totals = totalsTable(name ?? what, plan, batch * (decodes ? 1 : work.length));

@@ -26,6 +26,12 @@ export function sizeOf(shape: readonly number[]): number {
 }
 
 /**
+ * @example
+ * roundUp(10, 8); // 16
+ */
+export const roundUp = (length: number, step: number): number => Math.ceil(length / step) * step;
+
+/**
  * Splits a shape around an axis: [2, 3, 4, 5] at axis 2 has outer 2 * 3, length 4 and inner 5.
  *
  * @example

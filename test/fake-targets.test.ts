@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { grad, manualSeed, ones } from '../autograd/index.ts';
+import { gelu, grad, linear, manualSeed, ones, setFloat32MatmulPrecision } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
 import { lowerTape } from '../autograd/compile/assemble.ts';
 import { capture } from '../autograd/compile/capture.ts';
@@ -12,6 +12,7 @@ import { instructionsOf } from '../bench/plan/instructions.ts';
 import type { Dispatch, Target } from '../gpu/index.ts';
 import { filesBelow } from './support/files.ts';
 import { readAndWritten } from './support/storage-races.ts';
+import { f32 } from './support/op-case.ts';
 import type { OpCase, OpCases } from './support/op-case.ts';
 import { titleOf } from './support/op-driver.ts';
 import { elementsOf, place, randomOf } from './support/op-inputs.ts';
@@ -100,6 +101,19 @@ for (const file of filesBelow('test/ops', '.ts')) {
   }
 }
 
+// Large enough that tensor cores multiply it by halves; rows, columns and k that tiles do not divide.
+setFloat32MatmulPrecision('high');
+const byHalves = withoutDevice(() =>
+  captureCase({
+    op: 'linear',
+    inputs: [f32([301, 2050]), f32([306, 2050]), f32([306])],
+    run: (x, w, bias) => gelu(linear(x!, w!, bias)),
+    ref: (x) => x!,
+  }),
+);
+setFloat32MatmulPrecision('highest');
+tapes.push({ title: 'f32 by halves', half: false, tape: byHalves });
+
 for (const [name, target] of Object.entries(targets)) {
   test(name, async () => {
     const kernels = new Map<string, { readonly dispatch: Dispatch; readonly title: string }>();
@@ -113,6 +127,9 @@ for (const [name, target] of Object.entries(targets)) {
       }
     }
     assert.ok(kernels.size > 100, `${kernels.size} kernels`);
+    const halves = [...kernels.values()].filter(({ dispatch }) => dispatch.name.includes('matmul.halves'));
+    const multiplies = target.subgroupMatrix.some(({ result }) => result === 'f32');
+    assert.equal(halves.length > 0, multiplies && !target.software);
     const device = await deviceWith(featuresOf(target));
     const check = async ({ dispatch, title }: { dispatch: Dispatch; title: string }): Promise<string[]> => {
       const { messages } = await device.createShaderModule({ code: dispatch.wgsl }).getCompilationInfo();

@@ -1,4 +1,4 @@
-import { context, isGradEnabled, noGrad } from '../context.ts';
+import { context, isGradEnabled, noGrad, productPrecision } from '../context.ts';
 import { tensor } from '../create.ts';
 import { clone } from '../ops/reshape.ts';
 import { ready } from '../runtime.ts';
@@ -76,7 +76,7 @@ export function compile<Args extends readonly unknown[], Result>(
   let captures = 0;
 
   const find = ({ structure, rebuild }: Flat<unknown>, inputs: readonly Tensor[]): Program => {
-    const modes = `${isGradEnabled() ? '' : 'noGrad'}${context().autocast ? 'autocast' : ''}`;
+    const modes = [isGradEnabled(), context().autocast !== undefined, productPrecision()].join();
     const key = `${structure}|${modes}|${inputs.map(specOf).join('|')}`;
     const at = cache.findIndex((cached) => cached.key === key && broken(cached.program) === undefined);
     if (at >= 0) {
@@ -136,7 +136,7 @@ function reason({ key, program }: Cached, now: string): string {
   const at = before.findIndex((part, i) => part !== after[i]);
   if (before.length !== after.length || at < 1) return 'the arguments have another structure';
   return at === 1
-    ? 'noGrad or autocast around it was switched'
+    ? 'noGrad, autocast or the precision of products was switched'
     : `input ${at - 2} is ${after[at]} instead of ${before[at]}`;
 }
 

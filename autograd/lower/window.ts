@@ -41,6 +41,12 @@ export function viewOf(x: Tensor, layout: Layout): Tensor {
   return new Tensor(x.storage, x.dtype, layout, x.window);
 }
 
+/** A view with the last two axes swapped. */
+export function transposed(x: Tensor): Tensor {
+  const swap = (list: readonly number[]): number[] => [...list.slice(0, -2), list.at(-1)!, list.at(-2)!];
+  return viewOf(x, { shape: swap(x.shape), strides: swap(x.strides), offset: x.offset });
+}
+
 const layoutOf = ({ shape, strides, offset }: Layout): Layout => ({ shape, strides, offset });
 
 /** Returns the first element that a layout touches, and the one after the last. */

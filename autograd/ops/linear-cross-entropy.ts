@@ -3,9 +3,10 @@ import { lossInPlace } from '../../kernels/cross-entropy.ts';
 import type { CrossEntropyAttrs } from '../../kernels/cross-entropy.ts';
 import { bytesOf } from '../../kernels/kernel.ts';
 import { checkpoint } from './checkpoint.ts';
-import { isGradEnabled } from '../context.ts';
+import { isGradEnabled, productPrecision } from '../context.ts';
+import type { Precision } from '../context.ts';
 import { fill } from '../lower/elementwise.ts';
-import { viewOf } from '../lower/window.ts';
+import { transposed, viewOf } from '../lower/window.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Lowering, Op, VjpContext } from '../op.ts';
 import { checkChoice, checkOptions, promote, requireFloat, sameShape, show } from '../shapes.ts';
@@ -29,6 +30,7 @@ interface Attrs extends CrossEntropyAttrs {
   /** Computes the gradients together with the loss, while the logits are in memory. */
   readonly gradients: boolean;
   readonly softCap?: number | undefined;
+  readonly precision: Precision;
 }
 
 /** hidden [N, D], weight [V, D], bias [V], target i32 [N]. */
@@ -89,7 +91,7 @@ function lowerInRuns(
   lowering: Lowering<Inputs>,
   { hidden, weight, target, bias }: Inputs,
   { sums, dHidden, dWeight, dBias }: Outputs,
-  { chunkRows, ...attrs }: Attrs,
+  { chunkRows, precision, ...attrs }: Attrs,
 ): void {
   const rows = hidden.shape[0]!;
   const classes = weight.shape[0]!;
@@ -106,12 +108,12 @@ function lowerInRuns(
     const accumulate = first > 0;
     const part = rowsOf(hidden, first, count);
     const logits = viewOf(scratch, { shape: [count, classes], strides: [pitch, 1], offset: 0 });
-    lowering.run(matmulOp, { a: part, b: transposed(weight), bias }, { y: logits }, null);
+    lowering.run(matmulOp, { a: part, b: transposed(weight), bias }, { y: logits }, precision);
     const own = viewOf(labels, { shape: [count], strides: [1], offset: labels.offset + first });
     lowering.emit(lossInPlace, { x: logits, labels: own, losses }, { ...attrs, firstRow: first, gradient: !!dWeight });
     if (!dHidden || !dWeight) continue;
-    lowering.run(matmulOp, { a: logits, b: weight }, { y: rowsOf(dHidden, first, count) }, null);
-    lowering.run(matmulOp, { a: transposed(logits), b: part }, { y: dWeight }, null, { accumulate });
+    lowering.run(matmulOp, { a: logits, b: weight }, { y: rowsOf(dHidden, first, count) }, precision);
+    lowering.run(matmulOp, { a: transposed(logits), b: part }, { y: dWeight }, precision, { accumulate });
     if (dBias) lowering.run(sumOp, { x: logits }, { y: dBias }, { axes: [0] }, { accumulate });
   }
   lowering.run(sumOp, { x: losses }, { y: sums }, { axes: [0] });
@@ -127,9 +129,6 @@ function runLength(rows: number, bytes: number, rowBytes: number): number {
 
 const rowsOf = (x: Tensor, first: number, count: number): Tensor =>
   viewOf(x, { shape: [count, x.shape[1]!], strides: x.strides, offset: x.offset + first * x.strides[0]! });
-
-const transposed = (x: Tensor): Tensor =>
-  viewOf(x, { shape: [x.shape[1]!, x.shape[0]!], strides: [x.strides[1]!, x.strides[0]!], offset: x.offset });
 
 export interface LinearCrossEntropyOptions {
   /** [V] */
@@ -194,7 +193,8 @@ export function linearCrossEntropy(
   if (reduction === 'none') return reshape(lossOfRows(rows, weight, labels, options), target.shape);
   const inputs = { hidden: rows, weight, target: labels, bias };
   const gradients = isGradEnabled() && [rows, weight, bias].some((x) => x?.requiresGrad);
-  const attrs = { ignoreIndex, smoothing: labelSmoothing, chunkRows, gradients, softCap };
+  const precision = productPrecision();
+  const attrs = { ignoreIndex, smoothing: labelSmoothing, chunkRows, gradients, softCap, precision };
   const { sums } = apply(linearLossOp, inputs, attrs);
   const total = select(sums, 0, 0);
   return reduction === 'sum' ? total : div(total, select(sums.detach(), 0, 1));

@@ -1,12 +1,16 @@
 import { collapse, rowMajor, sizeOf } from '../../kernels/layout.ts';
 import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
-import { chooseMatmul, matmul as matmulKernel } from '../../kernels/matmul/matmul.ts';
+import { halvesLayout, splitHalves } from '../../kernels/matmul/halves.ts';
+import { chooseHalves, chooseMatmul, halfDepth, matmul as matmulKernel } from '../../kernels/matmul/matmul.ts';
 import { canPackRows, packedPitch, packRows } from '../../kernels/matmul/pack.ts';
 import { panelFits } from '../../kernels/matmul/panel.ts';
 import { batchShape, batchStrides, productOf } from '../../kernels/matmul/product.ts';
+import type { MatrixOperand, Product } from '../../kernels/matmul/product.ts';
 import { sumSplits } from '../../kernels/matmul/split.ts';
+import { productPrecision } from '../context.ts';
+import type { Precision } from '../context.ts';
 import { copyInto, sinkOf } from '../lower/elementwise.ts';
-import { viewOf } from '../lower/window.ts';
+import { transposed, viewOf } from '../lower/window.ts';
 import { broadcastShapes, promote, requireFloat, sameShape, show } from '../shapes.ts';
 import { defineOp, ShapeError } from '../op.ts';
 import type { Lowering, Op, Spec } from '../op.ts';
@@ -20,14 +24,14 @@ import { reshape, unsqueeze } from './reshape.ts';
 type Inputs = { a: Tensor; b: Tensor; bias?: Tensor };
 
 /** a [..., m, k] @ b [..., k, n], batch axes broadcast, + bias [n]. */
-export const matmulOp: Op<Inputs, { y: Tensor }, null> = defineOp<Inputs, { y: Tensor }, null>({
+export const matmulOp: Op<Inputs, { y: Tensor }, Precision> = defineOp<Inputs, { y: Tensor }, Precision>({
   name: 'matmul',
   infer({ a, b, bias }) {
     check(a, b, bias);
     const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
     return { y: { shape: [...batch, a.shape.at(-2)!, b.shape.at(-1)!], dtype: promote(a.dtype, b.dtype) } };
   },
-  lower: (lowering, inputs, outputs) => lowerProduct(lowering, inputs, outputs),
+  lower: (lowering, inputs, outputs, precision) => lowerProduct(lowering, inputs, outputs, { precision }),
   axes: () => ({ of: { a: '...mk', b: '...kn', bias: 'n', y: '...mn' }, once: ['bias'], anywhere: true }),
   autocast: ['a', 'b'],
   fuses: { epilogue: true },
@@ -69,10 +73,15 @@ function productAndSums(a: Tensor, g: Tensor, transposed: boolean): [Tensor, Ten
 
 type Sums = { y: Tensor; sums: Tensor };
 
+interface SumsAttrs {
+  readonly of: 'a' | 'b';
+  readonly precision: Precision;
+}
+
 /** a [m, k] @ b [k, n], and the sums over k of the rows of a, [m], or of the columns of b, [n], in f32. */
-const matmulSumsOp: Op<Inputs, Sums, 'a' | 'b'> = defineOp<Inputs, Sums, 'a' | 'b'>({
+const matmulSumsOp: Op<Inputs, Sums, SumsAttrs> = defineOp<Inputs, Sums, SumsAttrs>({
   name: 'matmulSums',
-  infer({ a, b }, of) {
+  infer({ a, b }, { of }) {
     check(a, b, undefined);
     if (a.shape.length !== 2 || b.shape.length !== 2) {
       throw new ShapeError(`matmulSums: ${show(a.shape)} @ ${show(b.shape)}: both must be matrices; reshape them`);
@@ -83,15 +92,15 @@ const matmulSumsOp: Op<Inputs, Sums, 'a' | 'b'> = defineOp<Inputs, Sums, 'a' | '
       sums: { shape: [of === 'a' ? m : n], dtype: 'f32' },
     };
   },
-  lower(lowering, { a, b }, { y, sums }, of) {
-    if (y.size > 0) return lowerProduct(lowering, { a, b }, { y, sums }, of);
+  lower(lowering, { a, b }, { y, sums }, attrs) {
     // Without outputs there is no tile that would make the sums.
-    lowering.run(sumOp, { x: of === 'a' ? a : b }, { y: sums }, { axes: [of === 'a' ? 1 : 0] });
+    if (y.size === 0) sumOverK(lowering, { a, b }, sums, attrs.of);
+    else lowerProduct(lowering, { a, b }, { y, sums }, attrs);
   },
-  axes: (_, of) => ({ of: { a: 'mk', b: 'kn', y: 'mn', sums: of === 'a' ? 'm' : 'n' }, anywhere: true }),
+  axes: (_, { of }) => ({ of: { a: 'mk', b: 'kn', y: 'mn', sums: of === 'a' ? 'm' : 'n' }, anywhere: true }),
   fuses: { epilogue: true },
   saves: { inputs: ['a', 'b'] },
-  vjp({ grads: { y: g, sums: gs }, input, specs, attrs: of, needs }) {
+  vjp({ grads: { y: g, sums: gs }, input, specs, attrs: { of }, needs }) {
     const [a, b] = [input('a'), input('b')];
     const spread = unsqueeze(gs, of === 'a' ? 1 : 0);
     const to = (x: Tensor, name: 'a' | 'b'): Tensor => cast(of === name ? add(x, spread) : x, specs[name].dtype);
@@ -106,7 +115,7 @@ const matmulSumsOp: Op<Inputs, Sums, 'a' | 'b'> = defineOp<Inputs, Sums, 'a' | '
  * Computes a @ b of matrices, and the sums over k of the rows of a (`of` a) or of the columns of b (`of` b).
  */
 export function matmulSums(a: Tensor, b: Tensor, of: 'a' | 'b'): [Tensor, Tensor] {
-  const { y, sums } = apply(matmulSumsOp, { a, b }, of);
+  const { y, sums } = apply(matmulSumsOp, { a, b }, { of, precision: productPrecision() });
   return [y, sums];
 }
 
@@ -139,14 +148,14 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.ndim === 1) return dropAxis(matmul(reshape(a, [1, -1]), b), b.ndim === 1 ? -1 : -2);
   if (b.ndim === 1) return dropAxis(matmul(a, reshape(b, [-1, 1])), -1);
   if (b.ndim === 2 && a.ndim > 2) return affine(a, b);
-  return apply(matmulOp, { a, b }, null).y;
+  return apply(matmulOp, { a, b }, productPrecision()).y;
 }
 
 /** Multiplies all rows of a by one matrix b, in a single product. */
 function affine(a: Tensor, b: Tensor, bias?: Tensor): Tensor {
   if (a.shape.at(-1) !== b.shape[0]) check(a, b, bias);
   const rows = a.ndim > 2 ? reshape(a, [sizeOf(a.shape.slice(0, -1)), a.shape.at(-1)!]) : a;
-  const { y } = apply(matmulOp, { a: rows, b, bias }, null);
+  const { y } = apply(matmulOp, { a: rows, b, bias }, productPrecision());
   return reshape(y, [...a.shape.slice(0, -1), b.shape[1]!]);
 }
 
@@ -194,34 +203,61 @@ export function bmm(a: Tensor, b: Tensor): Tensor {
 function lowerProduct(
   lowering: Lowering<Inputs>,
   inputs: Inputs,
-  { y, sums }: { y: Tensor; sums?: Tensor },
-  of: 'a' | 'b' = 'a',
+  { sums }: { y: Tensor; sums?: Tensor },
+  { of = 'a', precision }: Partial<SumsAttrs>,
 ): void {
   const { target, emit } = lowering;
   const { bias } = inputs;
   const sink = lowering.sink();
   let [a, b] = withFewAxes(lowering, inputs.a, inputs.b);
   let product = productOf({ a, b, bias, y: sink.elements, sums }, of)!;
-  if (panelFits(target, { ...product, sums: undefined })) {
-    // Panels read a fastest by rows, and make no sums: the copy to rows does, else another op.
-    const packs = canPackRows(product);
-    if (sums && !(packs && of === 'a'))
-      lowering.run(sumOp, { x: of === 'a' ? a : b }, { y: sums }, { axes: [of === 'a' ? 1 : 0] });
+  const split = precision ? halvesOf(lowering, a, b, product) : undefined;
+  const usesPanels = !split && panelFits(target, { ...product, sums: undefined });
+  if (split || usesPanels) {
+    // Neither makes sums. Panels read a fastest by rows: the copy to rows makes those of a, else another op.
+    const packs = usesPanels && canPackRows(product);
+    if (sums && !(packs && of === 'a')) sumOverK(lowering, { a, b }, sums, of);
     if (packs) a = packedRows(lowering, a, of === 'a' ? sums : undefined);
     sums = undefined;
     product = productOf({ a, b, bias, y: sink.elements })!;
   }
-  const plan = chooseMatmul(target, product);
+  const plan = split?.plan ?? chooseMatmul(target, product);
   if (plan.variant === 'lanes') {
     // The kernels of `lanes` read vec4s: an operand that many tiles read is worth a copy that allows it.
     if (product.n >= 32 && readingOfA(product.a) === 'scalar') a = pack(lowering, a);
     if (product.m >= 8 && readingOfB(product.b) === 'scalar') b = pack(lowering, b);
   }
-  if (!plan.splits) return emit(matmulKernel, { a, b, bias, y: sink, sums }, { plan, of });
-  const parts = lowering.temporary([...y.shape.slice(0, -2), plan.splits, ...y.shape.slice(-2)], 'f32');
+  const operands = { a, b, bias, y: sink, sums, ...split?.operands };
+  if (!plan.splits) return emit(matmulKernel, operands, { plan, of });
+  const parts = lowering.temporary([...product.batch, plan.splits, product.m, product.n], 'f32');
   const partSums = sums && lowering.temporary([plan.splits, ...sums.shape], 'f32');
-  emit(matmulKernel, { a, b, y: sinkOf(parts), sums: partSums }, { plan, of });
-  emit(sumSplits, { parts, partSums, bias, y: sink, sums }, null);
+  emit(matmulKernel, { ...operands, bias: undefined, y: sinkOf(parts), sums: partSums }, { plan, of });
+  emit(sumSplits, { ...operands, parts, partSums }, null);
+}
+
+/** Adds up the rows of a, or the columns of b, by another op. */
+const sumOverK = ({ run }: Lowering<Inputs>, { a, b }: Inputs, y: Tensor, of: 'a' | 'b'): void =>
+  run(sumOp, { x: of === 'a' ? a : b }, { y }, { axes: [of === 'a' ? 1 : 0] });
+
+/** Makes the halves of f32 operands, and returns how to multiply them; undefined where f32 is multiplied. */
+function halvesOf(lowering: Lowering<Inputs>, a: Tensor, b: Tensor, product: Product) {
+  const { target, emit, temporary } = lowering;
+  const plan = chooseHalves(target, product);
+  if (!plan) return undefined;
+  const { m, n, k, batch } = product;
+  const part = halfDepth(k, plan);
+  const split = (x: Tensor, { row, col, batch: steps, offset }: MatrixOperand, lines: number, loFirst: boolean) => {
+    const exact = viewOf(x, { shape: [...batch, lines, k], strides: [...steps, row, col], offset });
+    const layout = halvesLayout(exact, part * (plan.splits ?? 1));
+    const halves = viewOf(temporary([layout.strides[0]! * batch[0]], 'f16'), layout);
+    const range = temporary([...batch, lines, 1], 'i32');
+    emit(splitHalves, { a: exact, halves, range }, { part, loFirst });
+    return [halves, exact, range] as const;
+  };
+  const [left, exactA, rangeA] = split(a, product.a, m, true);
+  const { row, col } = product.b;
+  const [right, exactB, rangeB] = split(b, { ...product.b, row: col, col: row }, n, false).map(transposed);
+  return { plan, operands: { a: left, b: right!, exactA, exactB, rangeA, rangeB } };
 }
 
 /** Returns both operands, copied where their batch axes need more strides than kernels take. */

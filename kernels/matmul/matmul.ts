@@ -1,9 +1,10 @@
 import type { Dispatch } from '../../gpu/dispatch.ts';
 import type { Target } from '../../gpu/device.ts';
+import { roundUp } from '../layout.ts';
 import { matmulLanes } from './lanes.ts';
 import type { LanesRows } from './lanes.ts';
 import { productOf } from './product.ts';
-import type { Product, ProductOperands } from './product.ts';
+import type { MatrixOperand, Product, ProductOperands } from './product.ts';
 import { matmulPanel, panelFits } from './panel.ts';
 import { matmulPlain } from './plain.ts';
 import { canSplit, splitProduct } from './split.ts';
@@ -42,6 +43,9 @@ const subgroupShapes = [
   { subgroups: [4, 2], outputs: [32, 64], k: 16 },
   { subgroups: [4, 2], outputs: [64, 64], k: 16 },
 ] as const;
+
+/** For software drivers, which compile larger ones for long and prefer other variants, but for tests. */
+const smallShape = { subgroups: [2, 1], outputs: [8, 16], k: 8 } as const;
 
 /** Returns the name of a plan in timings and in the file of tuned choices: `tiled.64x64x16/2`. */
 export function planName(plan: MatmulPlan): string {
@@ -102,7 +106,7 @@ export function matmulPlans(target: Target, params: Product): readonly MatmulPla
 function subgroupTiles(target: Target, params: Product): SubgroupTile[] {
   const matrix = subgroupMatrices(target, params).find(({ result }) => result === 'f32');
   if (!matrix) return [];
-  return subgroupShapes
+  return (target.software ? [smallShape] : subgroupShapes)
     .map(({ subgroups, outputs, k }) => subgroupTile(target, matrix, subgroups, outputs, k))
     .filter((tile) => subgroupFits(target, tile));
 }
@@ -194,6 +198,30 @@ function defaultPlan(target: Target, params: Product): MatmulPlan {
   );
   return plans.reduce((best, each) => (each.time < best.time ? each : best)).plan;
 }
+
+/**
+ * Chooses the plan of a product of f32 by three of f16 (halves.ts), which is that of one three times as deep;
+ * undefined where f32 is faster, or there are no tensor cores that sum in f32. On an H100 the halves of a
+ * number cost as much as 80 products of it save.
+ */
+export function chooseHalves(target: Target, params: Product): SubgroupPlan | undefined {
+  const { m, n, k, batch, a, b, bias, sink } = params;
+  const count = batch[0] * batch[1];
+  if (a.dtype !== 'f32' || b.dtype !== 'f32' || b.quantized || k === 0) return undefined;
+  const pays = m * n > 80 * (m + n) && count * m * n * k > 1e8;
+  const bindings = 6 + (bias ? 1 : 0) + sink.operands.length + sink.outputs.length;
+  if ((!pays && !target.software) || bindings > target.maxStorageBuffers) return undefined;
+  const [left, right] = [a, b].map((x) => ({ ...x, dtype: 'f16' as const })) as [MatrixOperand, MatrixOperand];
+  const plan = chooseMatmul(target, { ...params, k: 3 * k, a: left, b: right, sums: undefined });
+  if (plan.variant !== 'subgroup') return undefined;
+  const bytes = 4 * count * roundUp(Math.max(m, n), 8) * (plan.splits ?? 1) * halfDepth(k, plan);
+  return bytes <= target.bindingLimit ? plan : undefined;
+}
+
+/** Length of a part of k in halves: whole slabs. */
+export const halfDepth = (k: number, { splits = 1, tile }: SubgroupPlan): number => roundUp(k / splits, tile.k);
+
+type SubgroupPlan = Extract<MatmulPlan, { readonly variant: 'subgroup' }>;
 
 /**
  * Computes a @ b + bias by a plan. Where the plan splits k, y takes the parts [..., splits, m, n], which

@@ -46,10 +46,21 @@ export interface Product {
   readonly sums?: Sums;
   /** Where k is split into parts of `k` of which the last is shorter: the length of all. */
   readonly kAll?: number;
+  /** a and b are halves of f32 numbers (halves.ts): k goes over lo hi', hi lo' and hi hi'. */
+  readonly halves?: boolean;
+  /** Of halves, whose product ends here: what they were made of, and the ranges of rows and columns. */
+  readonly exact?: Exact & { readonly k: number };
 }
 
-/** The operands of a [..., m, k] @ b [..., k, n] + bias [n]; batch axes broadcast. */
-export interface ProductOperands {
+const exactNames = ['exactA', 'exactB', 'rangeA', 'rangeB'] as const;
+type ExactName = (typeof exactNames)[number];
+type Exact = Readonly<Record<ExactName, MatrixOperand>>;
+
+/**
+ * The operands of a [..., m, k] @ b [..., k, n] + bias [n]; batch axes broadcast. Of halves: f32 operands
+ * like a and b, and ranges [..., m, 1] and [..., 1, n].
+ */
+export interface ProductOperands extends Partial<Readonly<Record<ExactName, Operand>>> {
   readonly a: Operand;
   readonly b: Operand;
   readonly bias?: Operand;
@@ -76,9 +87,14 @@ export function batchShape(a: Operand, b: Operand): number[] {
  * Merges the batch axes of a product to two. Returns undefined where the strides of the operands need more.
  * `of` names the operand that `sums` adds up.
  */
-export function productOf({ a, b, bias, y, sums }: ProductOperands, of: 'a' | 'b' = 'a'): Product | undefined {
+export function productOf(operands: ProductOperands, of: 'a' | 'b' = 'a'): Product | undefined {
+  const { a, b, bias, y, sums, exactA } = operands;
   const shape = batchShape(a, b);
-  const merged = collapse(shape, [batchStrides(a, shape), batchStrides(b, shape)]);
+  const exact = exactA ? exactNames.map((name) => operands[name]!) : [];
+  const merged = collapse(
+    shape,
+    [a, b, ...exact].map((x) => batchStrides(x, shape)),
+  );
   if (merged.shape.length > 2) return undefined;
   const two = (list: readonly number[], missing: number): [number, number] => [
     list[list.length - 2] ?? missing,
@@ -101,6 +117,11 @@ export function productOf({ a, b, bias, y, sums }: ProductOperands, of: 'a' | 'b
     bias: bias && { dtype: bias.dtype, offset: bias.offset, stride: bias.strides[0]! },
     sink: y,
     sums: sums && { of, dtype: sums.dtype === 'f16' ? 'f16' : 'f32' },
+    halves: exactA !== undefined,
+    exact: exactA && {
+      ...(Object.fromEntries(exactNames.map((name, i) => [name, operand(exact[i]!, i + 2)])) as Exact),
+      k: exactA.shape.at(-1)!,
+    },
   };
 }
 
@@ -108,7 +129,7 @@ export function productOf({ a, b, bias, y, sums }: ProductOperands, of: 'a' | 'b
 export const vec4 = (vector: boolean, type: string): string => (vector ? `vec4<${type}>` : type);
 
 /** Returns the parameters that every variant reads: sizes, offsets and strides. */
-function matmulUniforms({ m, n, k, batch, a, b, bias }: Product): Record<string, Param> {
+function matmulUniforms({ m, n, k, batch, a, b, bias, exact }: Product): Record<string, Param> {
   const operand = (name: string, x: MatrixOperand): Record<string, Param> => ({
     [`${name}o`]: i32(x.offset),
     [`${name}r`]: i32(x.row),
@@ -125,8 +146,35 @@ function matmulUniforms({ m, n, k, batch, a, b, bias }: Product): Record<string,
     ...operand('a', a),
     ...operand('b', b),
     ...(bias ? { biasO: i32(bias.offset), biasS: i32(bias.stride) } : {}),
+    ...(exact ? { exactK: u32(exact.k) } : {}),
+    ...Object.assign({}, ...exactNames.map((name) => exact && operand(name, exact[name]))),
   };
 }
+
+/**
+ * WGSL that makes an output of the sum that its halves give, times the scales of its row and column. Numbers
+ * below the range of halves are wrong by up to 2^-36, and an output by k 2^-20: where that may exceed the
+ * rounding of its f32 sum, k 2^-24 of it, and for infinities and NaN, it is computed in f32.
+ */
+const ofHalves = `
+fn power(e: i32) -> f32 { return bitcast<f32>(u32(e + 127) << 23u); }
+fn unscaled(at: u32, v: f32) -> f32 {
+  let z = at / p.n / p.m;
+  let z0 = i32(z / p.batch1); let z1 = i32(z % p.batch1);
+  let i = i32(at / p.n % p.m); let j = i32(at % p.n);
+  let row = rangeA[p.rangeAo + z0 * p.rangeA0 + z1 * p.rangeA1 + i * p.rangeAr];
+  let column = rangeB[p.rangeBo + z0 * p.rangeB0 + z1 * p.rangeB1 + j * p.rangeBc];
+  let flags = (row | column) & 3;
+  if (flags > 1 || (flags == 1 && !(abs(v) >= 16.0))) {
+    let x = p.exactAo + z0 * p.exactA0 + z1 * p.exactA1 + i * p.exactAr;
+    let y = p.exactBo + z0 * p.exactB0 + z1 * p.exactB1 + j * p.exactBc;
+    var sum = 0.0;
+    for (var k = 0; k < i32(p.exactK); k++) { sum += exactA[x + k * p.exactAc] * exactB[y + k * p.exactBr]; }
+    return sum;
+  }
+  let e = -(row >> 2u) - (column >> 2u);
+  return v * power(e / 2) * power(e - e / 2);
+}`;
 
 /**
  * Emits the batch `z`, the first row `row0` and the first column `col0` of a workgroup's tile of m x n
@@ -167,7 +215,7 @@ export interface MatmulSource
  * - `finishFour(at, j, v)`: the same for a vec4<f32> and j a multiple of 4; columns beyond n are dropped.
  */
 export function assembleMatmul(params: Product, source: MatmulSource): Dispatch {
-  const { n, b, bias, sink, sums } = params;
+  const { n, b, bias, sink, sums, exact } = params;
   const { inputs, outputs = [], single = false, declarations = '', ...rest } = source;
   const width = !single && n % 4 === 0 && (sink.shape.at(-1) ?? 1) % 4 === 0 ? 4 : 1;
   const wide = width === 4;
@@ -181,6 +229,8 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
   const four = wide
     ? 'if (j < p.n) { finish(at, j, v); }'
     : [...'xyzw'].map((e, q) => `if (j + ${q}u < p.n) { finish(at + ${q}u, j + ${q}u, v.${e}); }`).join('\n  ');
+  const parts = wide ? [0, 1, 2, 3].map((e) => `unscaled(at + ${e}u, v[${e}])`).join(', ') : 'unscaled(at, v)';
+  const value = exact ? `V(${parts})` : 'v';
   const cost = source.cost ?? matmulCost(params);
   const moved = source.cost ? bytesMoved(sink, true) : 0;
   return kernel({
@@ -188,6 +238,7 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
     bindings: [
       ...inputs,
       ...(bias ? [read('bias', vec4(biasVec4, storedType(bias.dtype)))] : []),
+      ...(exact ? exactNames.map((name) => read(name, storedType(exact[name].dtype))) : []),
       ...put.operands,
       ...put.outputs,
       ...(sums ? [write('sums', storedType(sums.dtype))] : []),
@@ -203,7 +254,8 @@ export function assembleMatmul(params: Product, source: MatmulSource): Dispatch 
     declarations: `
 ${aliases('f32', width)}
 ${declare(put)}
-fn finish(at: u32, j: u32, v: V) { put(at, v${bias ? ` + ${biasOf()}` : ''}); }
+${exact ? ofHalves : ''}
+fn finish(at: u32, j: u32, v: V) { put(at, ${value}${bias ? ` + ${biasOf()}` : ''}); }
 fn finishFour(at: u32, j: u32, v: vec4<f32>) {
   ${four}
 }
@@ -212,12 +264,12 @@ ${declarations}`,
   });
 }
 
-function matmulCost({ m, n, k, kAll, batch, a, b, sink }: Product): Cost {
+function matmulCost({ m, n, k, kAll, batch, a, b, sink, halves = false }: Product): Cost {
   const count = batch[0] * batch[1];
-  const along = kAll === undefined ? k * count : kAll * batch[0];
+  const along = (kAll === undefined ? k * count : kAll * batch[0]) * (halves ? 2 : 1);
   const weight = b.quantized ? bytesOfWeight(b.quantized) : bytesOf(b.dtype);
   const bytes = along * (m * bytesOf(a.dtype) + n * weight) + bytesMoved(sink, true);
-  return { flops: 2 * along * m * n, bytes };
+  return { flops: (halves ? 3 : 2) * along * m * n, bytes };
 }
 
 /**

@@ -142,37 +142,3 @@ export function slabPiece(name: 'A' | 'B', slab: Slab, piece: Piece, inside: boo
   if (inside) return vector;
   return slab.tail ? withoutTail(slab.width, vector, `(k0 + ${q})`) : `select(vec4<u32>(), ${vector}, k0 + ${q} < p.k)`;
 }
-
-/** Emits how a thread moves its pieces of an operand's slab. */
-export interface SlabMoves {
-  /** Declares the registers. */
-  readonly registers: (name: 'A' | 'B') => string;
-  /** Fills the registers from memory. */
-  readonly fetch: (name: 'A' | 'B') => string;
-  /** Writes the registers to workgroup memory. */
-  readonly put: (name: 'A' | 'B') => string;
-}
-
-/**
- * Emits a loop over slabs of length k: `body` multiplies one in workgroup memory while registers take the
- * next.
- */
-export function overSlabs({ registers, fetch, put }: SlabMoves, k: number, body: string): string {
-  return `${registers('A')}
-${registers('B')}
-var k0 = 0u;
-${fetch('A')}
-${fetch('B')}
-while (k0 < p.k) {
-  workgroupBarrier();
-  ${put('A')}
-  ${put('B')}
-  workgroupBarrier();
-  k0 += ${k}u;
-  if (k0 < p.k) {
-    ${fetch('A')}
-    ${fetch('B')}
-  }
-  ${body}
-}`;
-}

@@ -43,13 +43,13 @@ export function canSplit(
 
 /** Returns the product that computes the parts: f32 [batch, splits, m, n], and sums f32 [splits, m or n]. */
 export function splitProduct(params: Product, plan: Split): Product {
-  const { batch, k, a, b, sums } = params;
+  const { batch, k, a, b, sums, halves = false } = params;
   const { splits = 1 } = plan;
   const part = partOf(params, plan);
   const kept = batch[0] === 1 ? 1 : 0;
   const operand = (x: MatrixOperand, strideK: number): MatrixOperand => ({
     ...x,
-    batch: [x.batch[kept], part * strideK],
+    batch: [x.batch[kept], (halves ? 2 : 1) * part * strideK],
   });
   return {
     ...params,
@@ -59,6 +59,7 @@ export function splitProduct(params: Product, plan: Split): Product {
     a: operand(a, a.col),
     b: operand(b, b.row),
     bias: undefined,
+    exact: undefined,
     sink: plainSink([batch[kept], splits, params.m, params.n], 'f32'),
     sums: sums && { ...sums, dtype: 'f32' },
   };
@@ -71,29 +72,31 @@ export function sumSplits({
   bias,
   y,
   sums,
-}: Pick<ProductOperands, 'bias' | 'y' | 'sums'> & { readonly parts: Operand; readonly partSums?: Operand }): Dispatch {
+  ...exact
+}: Omit<ProductOperands, 'a' | 'b'> & { readonly parts: Operand; readonly partSums?: Operand }): Dispatch {
   const [splits, m, n] = parts.shape.slice(-3) as [number, number, number];
-  const batch = sizeOf(parts.shape.slice(0, -3));
+  const before = parts.shape.slice(0, -3);
+  const batch = sizeOf(before);
   // Only the sizes, bias and sink of this product are used.
-  const column = (shape: readonly number[]): Operand => ({ dtype: 'f32', shape, strides: [1, 1], offset: 0 });
-  const product = productOf({ a: column([m, splits]), b: column([splits, n]), bias, y })!;
+  const column = (shape: readonly number[]): Operand => {
+    return { dtype: 'f32', shape: [...before, ...shape], strides: [...before.map(() => 0), 1, 1], offset: 0 };
+  };
+  const product = productOf({ ...exact, a: column([m, splits]), b: column([splits, n]), bias, y })!;
   const width = n % 4 === 0 ? 4 : 1;
   const length = sums ? sums.shape[0]! : 0;
   const addUp = (from: string, size: string, zero: string): string => `
 var sum = ${zero};
 for (var s = 0u; s < p.splits; s++) { sum += ${from.replace('_', `s * ${size}`)}; }`;
-  return assembleMatmul(
-    { ...product, batch: [1, batch] },
-    {
-      name: 'matmul.sumSplits',
-      inputs: [read('parts', width === 4 ? 'vec4<f32>' : 'f32'), ...(partSums ? [read('partSums', 'f32')] : [])],
-      outputs: sums ? [write('sums', storedType(sums.dtype))] : [],
-      single: width === 1,
-      params: { splits: u32(splits), ...(sums ? { length: u32(length) } : {}) },
-      workgroup: 64,
-      groups: Math.ceil(((batch * m * n) / width + length) / 64),
-      cost: { flops: batch * splits * m * n, bytes: 4 * (splits * (batch * m * n + length) + length) },
-      body: `
+  return assembleMatmul(product, {
+    name: 'matmul.sumSplits',
+    inputs: [read('parts', width === 4 ? 'vec4<f32>' : 'f32'), ...(partSums ? [read('partSums', 'f32')] : [])],
+    outputs: sums ? [write('sums', storedType(sums.dtype))] : [],
+    single: width === 1,
+    params: { splits: u32(splits), ...(sums ? { length: u32(length) } : {}) },
+    workgroup: 64,
+    groups: Math.ceil(((batch * m * n) / width + length) / 64),
+    cost: { flops: batch * splits * m * n, bytes: 4 * (splits * (batch * m * n + length) + length) },
+    body: `
 let mn = p.m * p.n / ${width}u;
 let z = id / mn;
 if (z >= p.batch) {
@@ -111,6 +114,5 @@ return;
 let at = id % mn;
 ${addUp('parts[z * p.splits * mn + _ + at]', 'mn', width === 4 ? 'vec4<f32>()' : '0.0')}
 ${width === 4 ? 'finishFour(4u * id, (4u * at) % p.n, sum);' : 'finish(id, at % p.n, sum);'}`,
-    },
-  );
+  });
 }

@@ -97,7 +97,7 @@ function stagedLines({ kFast }: Slab, side: number, k: number): StagedLines {
 }
 
 export function matmulSubgroup(params: Product, tile: SubgroupTile): Dispatch {
-  const { m, n, k, batch, a, b, sums } = params;
+  const { m, n, k, batch, a, b, sums, halves = false } = params;
   const { matrix, subgroupM, subgroupN, subgroupSize } = tile;
   const { M, N, K, result } = matrix;
   const subgroups = (tile.m / subgroupM) * (tile.n / subgroupN);
@@ -223,6 +223,12 @@ for (var turn = 0u; turn < ${passes}u; turn++) {
 
   const uneven = params.kAll !== undefined;
   const fetchBoth = (inside: boolean): string => `${fetch('A', inside)}\n${fetch('B', inside)}`;
+  // Of halves: the two that lie along k are multiplied with those of the other operand crosswise, lo first,
+  // and then hi with hi.
+  const kEnd = uneven ? 'min(p.k, p.kAll - u32(z1) * p.k)' : halves ? '3u * p.k' : 'p.k';
+  const turn = `let turns = k0 == 2u * p.k;
+  if (turns) { overA -= p.k / ${tile.k}u * stepA; overB -= p.k / ${tile.k / 2}u * stepB; }`;
+  const scaled = (c: string): string => `${c} = subgroupMatrixScalarMultiply(${c}, 1.0 / 2048.0);`;
   const fetchSlab = `${
     whole.k ? fetchBoth(true) : `if (left == 0u) {\n${fetchBoth(false)}\n} else {\nleft--;\n${fetchBoth(true)}\n}`
   }
@@ -262,7 +268,7 @@ ${cursors('A')}
 ${cursors('B')}
 let fromA = ${fromSlab('A')};
 let fromB = ${fromSlab('B')};
-let kEnd = ${uneven ? 'min(p.k, p.kAll - u32(z1) * p.k)' : 'p.k'};
+let kEnd = ${kEnd};
 ${whole.k ? '' : `var left = kEnd / ${tile.k}u; // whole slabs`}
 var k0 = 0u;
 var now = 0u; // the slab that is multiplied; the other one takes the next
@@ -273,6 +279,7 @@ workgroupBarrier();
 while (true) {
   k0 += ${tile.k}u;
   let more = k0 < kEnd;
+  ${halves ? turn : ''}
   if (more) {
     ${fetchSlab}
   }
@@ -285,6 +292,7 @@ while (true) {
     ${addSums}
   }`,
   )}
+  ${halves ? `if (turns) { ${results((i, j) => scaled(`c${i}_${j}`))} }` : ''}
   if (!more) { break; }
   now = ${slabSize}u - now;
   ${put('A')}

@@ -2,7 +2,7 @@ import type { Dispatch } from '../../gpu/dispatch.ts';
 import { storedType } from '../kernel.ts';
 import { batchBases, assembleMatmul, tileOrigin } from './product.ts';
 import type { Product } from './product.ts';
-import { overSlabs, slabBindings, slabLoader, slabOf } from './slab.ts';
+import { slabBindings, slabLoader, slabOf } from './slab.ts';
 import type { Slab } from './slab.ts';
 
 /** Outputs of a workgroup, length of a slab along k, and outputs of a thread; all multiples of 4. */
@@ -53,6 +53,7 @@ export function matmulTiled(params: Product, tile: Tile): Dispatch {
       return `${guard}{ ${place} ${fn(s)} }`;
     });
   const pieces = ({ kFast }: Slab): number[] => (kFast ? [0, 1, 2, 3] : [0]);
+  /** Declares the registers; `fetch` fills them from memory, `put` writes them to workgroup memory. */
   const registers = (name: 'A' | 'B'): string =>
     each(rounds(name), (s) =>
       pieces(slabs[name])
@@ -114,16 +115,28 @@ ${batchBases}
 let ty = lane / ${threadsN}u; let tx = lane % ${threadsN}u;
 ${outputs((r, g) => `var c${r}_${g}: vec4<f32>;`)}
 ${sums ? 'var sum: vec4<f32>;' : ''}
-${overSlabs(
-  { registers, fetch, put },
-  tile.k,
-  `${sums ? addSums : ''}
+${registers('A')}
+${registers('B')}
+var k0 = 0u;
+${fetch('A')}
+${fetch('B')}
+while (k0 < p.k) {
+  workgroupBarrier();
+  ${put('A')}
+  ${put('B')}
+  workgroupBarrier();
+  k0 += ${tile.k}u;
+  if (k0 < p.k) {
+    ${fetch('A')}
+    ${fetch('B')}
+  }
+  ${sums ? addSums : ''}
   for (var q = 0u; q < ${tile.k}u; q++) {
     ${each(groupsM, (g) => `let a${g} = slabA[q * ${tile.m / 4}u + ty + ${g * threadsM}u];`)}
     ${each(groupsN, (g) => `let b${g} = slabB[q * ${tile.n / 4}u + tx + ${g * threadsN}u];`)}
     ${outputs((r, g) => `c${r}_${g} = fma(vec4<f32>(a${Math.floor(r / 4)}.${'xyzw'[r % 4]}), b${g}, c${r}_${g});`)}
-  }`,
-)}
+  }
+}
 ${outputs(store)}
 ${sums ? storeSums(storedType(sums.dtype)) : ''}`,
   });

@@ -47,8 +47,9 @@ const without: Readonly<Record<string, readonly string[]>> = {
   'defines, checks, names or applies ops':
     'ShapeError Tensor apply binary checkHolds checkWritable defineFunction defineOp defineView unary'.split(' '),
   'records, runs or differentiates ops; computes nothing itself': (
-    'autocast backward checkpoint compile detectAnomaly enableGrad grad guarded isAutocasting isCapturing ' +
-    'isGradEnabled manualSeed noGrad randomState requiresGrad_ scope setAnomalyLabel setRandomState'
+    'autocast backward checkpoint compile detectAnomaly enableGrad getFloat32MatmulPrecision grad guarded ' +
+    'isAutocasting isCapturing isGradEnabled manualSeed noGrad randomState requiresGrad_ scope setAnomalyLabel ' +
+    'setFloat32MatmulPrecision setRandomState'
   ).split(' '),
   'opens the device, frees memory, or tells the host something': (
     'autotune ceilings dim emptyCache init knownRange memory numel profile ready resetPeakMemory statistics ' +

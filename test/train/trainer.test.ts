@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { addLora, GPT2LMHeadModel } from '../../models/index.ts';
-import { manualSeed, noGrad } from '../../autograd/index.ts';
+import { getFloat32MatmulPrecision, manualSeed, noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { writeManifest } from '../../common/manifest.ts';
@@ -536,6 +536,20 @@ test('mixed precision skips a step that overflows, and gives up where every step
   assert.is(steps[6]!.scale, steps[4]!.scale! / 2);
   const hopeless = small(folder(), mixed, { model, task: poisoned((index) => index >= 5), evaluate: undefined });
   await rejects(hopeless, /^step 30: the loss became Infinity/);
+});
+
+test('precision high is that of products while the run goes on', async () => {
+  const model = chainModel();
+  const task = chainTask(model, 3);
+  const seen: string[] = [];
+  const losses = (...args: Parameters<TrainingTask['losses']>): ReturnType<TrainingTask['losses']> => {
+    seen.push(getFloat32MatmulPrecision());
+    return task.losses(...args);
+  };
+  await small(folder(), { precision: 'high', steps: 2 }, { model, task: { ...task, losses }, evaluate: undefined });
+  assert.equal([...new Set(seen)], ['high']);
+  assert.is(getFloat32MatmulPrecision(), 'highest');
+  await rejects(small(folder(), { precision: 'low' as 'high' }), /precision/);
 });
 
 test('a NaN inside of the model: the module path', async () => {

@@ -4,6 +4,7 @@ import { resumeFlags } from './run-state.ts';
 import { scheduleNames } from '../optim/schedules.ts';
 
 const steps = z.int().min(0);
+const precisions = ['f32', 'high', 'mixed'] as const;
 
 /** How a run trains. Everything has a default but the number of steps and the learning rate. */
 const optionsSchema = z.strictObject({
@@ -20,8 +21,11 @@ const optionsSchema = z.strictObject({
   maxGradNorm: z.number().min(0).default(1),
   /** Batches whose gradients are added up for one step, each weighed by its number of labels. */
   accumulate: z.int().min(1).default(1),
-  /** mixed: products in f16, f32 weights, dynamic loss scale. */
-  precision: z.enum(['f32', 'mixed']).default('f32'),
+  /**
+   * mixed: products in f16, f32 weights, dynamic loss scale; high: all in f32, whose products tensor cores
+   * compute as three of f16 (`setFloat32MatmulPrecision`).
+   */
+  precision: z.enum(precisions).default('f32'),
   /**
    * Layers are computed once more in the backward pass, in the place of keeping what it needs of them: less
    * memory, about a third more time, the same numbers.
@@ -85,7 +89,12 @@ export const trainerFlags = {
   beta2: { type: 'number', default: 0.99, min: 0, max: 1, help: 'AdamW, decay of the second moment' },
   maxGradNorm: { type: 'number', default: 1, min: 0, help: 'clip gradients to this norm; 0 for none' },
   accumulate: { type: 'int', default: 1, min: 1, help: 'batches added up for one step' },
-  precision: { type: 'choice', choices: ['f32', 'mixed'], default: 'f32', help: 'mixed: products in f16' },
+  precision: {
+    type: 'choice',
+    choices: precisions,
+    default: 'f32',
+    help: 'mixed: products in f16; high: each in f32 as three in f16',
+  },
   gradientCheckpointing: checkpointingFlag,
   ema: { type: 'number', default: 0, min: 0, max: 1, help: 'decay of averaged weights; 0 for none' },
   seed: { type: 'int', default: 42, min: 0, help: 'of initialisation, dropout and data' },

@@ -1,5 +1,12 @@
 import { join } from 'node:path';
-import { detectAnomaly, manualSeed, randomState, setRandomState } from '../../autograd/index.ts';
+import {
+  detectAnomaly,
+  getFloat32MatmulPrecision,
+  manualSeed,
+  randomState,
+  setFloat32MatmulPrecision,
+  setRandomState,
+} from '../../autograd/index.ts';
 import { disk } from '../../common/file-system.ts';
 import { claimFolder } from '../../common/lock.ts';
 import { histogram, mean } from '../../common/statistics.ts';
@@ -111,9 +118,11 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
     return result;
   }
   const lock = await claimFolder(run.output, 'training');
+  const precision = getFloat32MatmulPrecision();
   try {
     return await trainLocked(run, group && new Replicas(group));
   } finally {
+    setFloat32MatmulPrecision(precision);
     lock.release();
   }
 }
@@ -155,6 +164,7 @@ async function trainLocked(run: TrainingRun, replicas: Replicas | undefined): Pr
   if (finished) return finishedRun(run, identity, isFirst);
   let state: TrainingState = { step: 0, seconds: 0, sinceBest: 0, identity };
   manualSeed(options.seed);
+  if (options.precision === 'high') setFloat32MatmulPrecision('high');
   if (options.gradientCheckpointing) model.gradientCheckpointingEnable();
   const watch = await MemoryWatch.of(model);
   const step = new TrainingStep(model, task, options, replicas);
