@@ -11,6 +11,7 @@
 import { lockFolder } from '../common/lock.ts';
 import { loadTokenizer } from '../models/index.ts';
 import { main, parseOptions, UsageError } from './cli/cli.ts';
+import { personalDataKinds } from './guard/personal-data.ts';
 import { cleaningSection, duplicatesSection } from './data/corpus/data-card-page.ts';
 import { cardTo, cleanTo, dedupeTo, splitTo, tokenizeTo } from './data/corpus/commands.ts';
 import { splitKinds } from './data/corpus/corpus-options.ts';
@@ -47,6 +48,10 @@ const cleaning = {
   maxWords: { type: 'int', min: 1, help: 'texts of more words are dropped' },
   language: { type: 'list', help: 'language to keep, as eng, deu or cmn; may be given several times' },
   skip: { type: 'list', help: 'rule to leave out; may be given several times' },
+  maskPersonalData: {
+    type: 'boolean',
+    help: `${personalDataKinds.join(', ')}: what has their form and check digits becomes [EMAIL] and so on`,
+  },
   repeatedLines: {
     type: 'int',
     default: 10,
@@ -230,9 +235,17 @@ function cleaningOptions(values: {
   readonly language: readonly string[];
   readonly skip: readonly string[];
   readonly repeatedLines: number;
+  readonly maskPersonalData: boolean;
 }) {
   const { minWords, maxWords, language, skip, repeatedLines } = values;
-  return { minWords, ...(maxWords === undefined ? {} : { maxWords }), languages: language, skip, repeatedLines };
+  return {
+    minWords,
+    ...(maxWords === undefined ? {} : { maxWords }),
+    languages: language,
+    skip,
+    repeatedLines,
+    ...(values.maskPersonalData ? { maskPersonalData: personalDataKinds } : {}),
+  };
 }
 
 function fractionsOf(

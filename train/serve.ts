@@ -11,6 +11,7 @@ import { onInterrupt } from './cli/interrupt.ts';
 import { printable } from '../common/printable.ts';
 import { shippedModel } from '../models/io/shipped.ts';
 import { defaultLimits } from './serve/handler.ts';
+import { readGuardRules } from './guard/index.ts';
 import { serve } from './serve/index.ts';
 
 const command = {
@@ -34,6 +35,7 @@ const command = {
     allowOpen: { type: 'boolean', help: 'listen to other machines without a key' },
     allowHost: { type: 'list', help: 'name, besides this machine, that is answered to without keys' },
     cors: { type: 'list', help: 'origin whose pages may ask, https://example.org, or * for all; default none' },
+    guard: { type: 'path', exists: 'file', help: 'JSON file of rules for what clients send and models write' },
     rateLimit: { type: 'int', default: 0, min: 0, help: 'requests in a minute of a key, or of an address; 0 for any' },
     trustProxy: { type: 'boolean', help: 'a proxy says in x-forwarded-for whose requests it passes on' },
     batchSize: { type: 'int', default: 8, min: 1, max: 256, help: 'texts that run together' },
@@ -49,7 +51,7 @@ const command = {
 
 main(async () => {
   const { values } = parseOptions(command);
-  const { model, adapter, apiKey, grace, quiet, maxBody: maxBodyBytes, ...given } = values;
+  const { model, adapter, apiKey, grace, quiet, guard, maxBody: maxBodyBytes, ...given } = values;
   const { maxTokens, maxTexts, queue, timeout } = given;
   const own = process.env['TAPEFORM_API_KEY'];
   const log = (line: string): void => console.error(line);
@@ -57,6 +59,7 @@ main(async () => {
     ...given,
     models: model.length > 0 ? model : ['chat-small', 'help-search-small', 'spam-small'].map(shippedModel),
     adapters: adapter,
+    guard: guard === undefined ? undefined : await readGuardRules(guard),
     apiKeys: [...apiKey, ...(own ? [own] : [])],
     allowHosts: given.allowHost,
     corsOrigins: given.cors,

@@ -172,6 +172,12 @@ test('the report counts what was done and why, with the first example of each', 
     [2, { source: 'a:3', what: '2 words: "So short"' }],
   );
   assert.equal([of('language').documents, of('language').example], [0, undefined]);
+  const masking = new Cleaner({ minWords: 3, maskPersonalData: ['email', 'ip'] });
+  const text = 'Write  to ann@example.org from 8.8.4.200';
+  assert.is(masking.clean({ text, source: 'a:5' }), 'Write to [EMAIL] from [IP]');
+  const told = JSON.stringify(masking.report());
+  assert.ok(told.includes('[EMAIL]') && !told.includes('ann@'), 'what is masked is in no example');
+  assert.is(cleaner.clean({ text: 'Write to ann@example.org now', source: 'a' }), 'Write to ann@example.org now');
   assert.throws(
     () => new Cleaner({ skip: ['nonsense'] }),
     'there is no rule "nonsense" to skip; the rules are replacement-characters, html',

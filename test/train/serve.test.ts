@@ -125,8 +125,8 @@ interface Chunk extends Answered {
 }
 
 /** The events of a stream, which must end with [DONE]. */
-async function stream(path: string, body: object): Promise<Chunk[]> {
-  const response = await fetch(server.url + path, {
+async function stream(path: string, body: object, of = server): Promise<Chunk[]> {
+  const response = await fetch(of.url + path, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ ...body, stream: true }),
@@ -389,6 +389,52 @@ test('keys, other hosts, rates, the queue, pages of other sites', async () => {
     assert.is(full[0]!.headers.get('retry-after'), '1');
   } finally {
     await narrow.close(0);
+  }
+});
+
+test('a guard masks, refuses and counts, whole and in pieces, before and behind the model', async () => {
+  const { text } = await alone({ maxNewTokens: 12, doSample: false });
+  // What this model writes of its own accord, as words to look for: one is masked, a later one refused.
+  const words = text.split(' ').filter((word) => /^\p{L}{3,}$/u.test(word));
+  const [mask, refuse] = [words[0]!, words.find((word) => word !== words[0])!];
+  assert.ok(mask && refuse, text);
+  const rules = [
+    { name: 'personal', action: 'mask' as const, personalData: ['email' as const], on: ['input' as const] },
+    { name: 'never', action: 'refuse' as const, words: ['plutonium'] },
+    { name: 'first', action: 'mask' as const, words: [mask], on: ['output' as const] },
+    { name: 'second', action: 'refuse' as const, words: [refuse], on: ['output' as const] },
+  ];
+  const own = await start({ guard: { rules } });
+  const masked = await start({ guard: { rules: rules.slice(0, 3) } });
+  try {
+    const chat = '/v1/chat/completions';
+    const expected = text.replaceAll(mask, '[FIRST]');
+    const whole = await post(chat, greedy, {}, masked);
+    assert.is(whole.json.choices[0]!.message.content, expected);
+    const before = expected.slice(0, expected.indexOf(refuse));
+    const { json } = await post(chat, greedy, {}, own);
+    assert.equal([json.choices[0]!.message.content, json.choices[0]!.finish_reason], [before, 'content_filter']);
+    const parts = (await stream(chat, greedy, own)).flatMap(({ choices }) => choices);
+    assert.is(parts.map(({ delta }) => delta.content ?? '').join(''), before);
+    assert.is(parts.at(-1)!.finish_reason, 'content_filter');
+    const bad = await post<Failure>(chat, { messages: [{ role: 'user', content: 'Plutonium?' }] }, {}, own);
+    assert.equal([bad.status, bad.json.error.code, bad.json.error.param], [400, 'content_filter', 'messages']);
+    const deep = [{ ...messages[0], name: 'plutonium' }];
+    assert.is((await post<Failure>(chat, { messages: deep }, {}, own)).status, 400);
+    const { tokenizer } = await loadTextGenerator(chatFolder);
+    const ids = Array.from(tokenizer.idsOf('plutonium'));
+    assert.is((await post<Failure>('/v1/completions', { prompt: ids }, {}, own)).status, 400);
+    const logprobs = await post<Failure>(chat, { ...greedy, logprobs: true }, {}, own);
+    assert.equal([logprobs.status, logprobs.json.error.param], [400, 'logprobs']);
+    // A masked text is embedded as if it had come so.
+    const embed = async (input: string, of: Serving): Promise<string> =>
+      JSON.stringify((await post<{ data: unknown }>('/v1/embeddings', { model: 'search', input }, {}, of)).json.data);
+    assert.is(await embed('write to ann@example.org', own), await embed('write to [EMAIL]', server));
+    assert.match(own.metrics.toString(), /tapeform_guard_total\{rule="personal",action="mask",side="input"\} 1/);
+    assert.match(own.metrics.toString(), /tapeform_guard_total\{rule="second",action="refuse",side="output"\} 2/);
+  } finally {
+    await own.close(0);
+    await masked.close(0);
   }
 });
 

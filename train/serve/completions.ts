@@ -8,7 +8,7 @@ import type { GenerativeModel, ServedModel } from './models.ts';
 import { badField, checked } from './request-error.ts';
 import { chatRequest, completionRequest } from './requests.ts';
 import type { ChatRequest, CompletionRequest } from './requests.ts';
-import { checkQueue, clientGone, failureOf, modelOf, unixTime } from './service.ts';
+import { checkQueue, clientGone, countFindings, failureOf, guarded, modelOf, unixTime } from './service.ts';
 import type { Call, Service } from './service.ts';
 
 /** Why a text ended, in OpenAI's words. */
@@ -115,17 +115,18 @@ const plainMessages = (messages: ChatRequest['messages']): ChatMessage[] =>
     content: Array.isArray(content) ? content.map(({ text }) => text).join('\n') : (content ?? ''),
   }));
 
-function wantedOfChat(service: Service, body: ChatRequest): Wanted {
+async function wantedOfChat(service: Service, body: ChatRequest): Promise<Wanted> {
   const { limits } = service;
   const model = modelOf(service, body.model, 'generates texts', isGenerative);
   const { tokenizer } = model.generator;
   if (tokenizer.chatTemplate === undefined)
     throw badField('model', `model: ${model.name} was not trained on dialogues; use /v1/completions`);
   if (body.top_logprobs && !body.logprobs) throw badField('top_logprobs', 'top_logprobs: it wants logprobs: true');
+  const messages = await guarded(service, 'messages', plainMessages(body.messages), ['role']);
+  const tools = body.tool_choice === 'none' ? undefined : await guarded(service, 'tools', body.tools ?? undefined);
   let text: string;
   try {
-    const tools = body.tool_choice === 'none' ? undefined : (body.tools ?? undefined);
-    text = applyChatTemplate(tokenizer, plainMessages(body.messages), { addGenerationPrompt: true, tools });
+    text = applyChatTemplate(tokenizer, messages, { addGenerationPrompt: true, tools });
   } catch (error) {
     throw badField('messages', `messages: ${firstLine(error)}`);
   }
@@ -148,7 +149,7 @@ function wantedOfChat(service: Service, body: ChatRequest): Wanted {
   };
 }
 
-function wantedOfCompletion(service: Service, body: CompletionRequest): Wanted {
+async function wantedOfCompletion(service: Service, body: CompletionRequest): Promise<Wanted> {
   const { limits } = service;
   const model = modelOf(service, body.model, 'generates texts', isGenerative);
   const { tokenizer, model: weights } = model.generator;
@@ -156,10 +157,16 @@ function wantedOfCompletion(service: Service, body: CompletionRequest): Wanted {
   const given = body.prompt;
   const list = typeof given === 'string' || typeof given[0] === 'number' ? [given] : given;
   const first = weights.config.bosTokenId ?? tokenizer.bosTokenId ?? tokenizer.eosTokenId;
-  const prompts = (list as readonly (string | readonly number[])[]).map((prompt) => {
-    const ids = typeof prompt === 'string' ? tokenizer.idsOf(prompt) : Int32Array.from(prompt);
-    const outside = ids.find((id) => id >= vocabSize);
+  const idsOf = async (prompt: string | readonly number[]): Promise<Int32Array> => {
+    if (typeof prompt === 'string') return tokenizer.idsOf(await guarded(service, 'prompt', prompt));
+    const outside = prompt.find((id) => id >= Math.min(vocabSize, tokenizer.vocabSize));
     if (outside !== undefined) throw badField('prompt', `prompt: the model has no token ${outside}`);
+    const text = tokenizer.decode(prompt);
+    const looked = await guarded(service, 'prompt', text);
+    return looked === text ? Int32Array.from(prompt) : tokenizer.idsOf(looked);
+  };
+  const all = await Promise.all((list as readonly (string | readonly number[])[]).map(idsOf));
+  const prompts = all.map((ids) => {
     if (ids.length > 0) return ids;
     if (typeof first !== 'number') throw badField('prompt', 'prompt: it is empty; begin with any text');
     return Int32Array.of(first);
@@ -251,15 +258,15 @@ const completionForm = (model: GenerativeModel, hasLogprobs: boolean): Form => (
   }),
 });
 
-export function chatCompletions(service: Service, call: Call): Promise<Response> {
+export async function chatCompletions(service: Service, call: Call): Promise<Response> {
   const body = checked(chatRequest(service.limits), call.body);
-  const wanted = wantedOfChat(service, body);
+  const wanted = await wantedOfChat(service, body);
   return answer(service, call, wanted, chatForm(wanted.model, wanted.options.logprobs !== undefined));
 }
 
-export function completions(service: Service, call: Call): Promise<Response> {
+export async function completions(service: Service, call: Call): Promise<Response> {
   const body = checked(completionRequest(service.limits), call.body);
-  const wanted = wantedOfCompletion(service, body);
+  const wanted = await wantedOfCompletion(service, body);
   return answer(service, call, wanted, completionForm(wanted.model, wanted.options.logprobs !== undefined));
 }
 
@@ -268,6 +275,9 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
   const texts = prompts.length * n;
   if (texts > service.limits.maxTexts)
     throw badField('n', `n: ${prompts.length} prompts, ${n} texts each, are more than ${service.limits.maxTexts}`);
+  const guard = service.guard?.has('output') ? service.guard : undefined;
+  if (guard && options.logprobs !== undefined)
+    throw badField('logprobs', 'logprobs: they would show what the guard of this server masks; leave them out');
   checkQueue(service, texts);
   const seed = seedOf(wanted, call);
   const growing = prompts.flatMap((ids, prompt) =>
@@ -281,16 +291,26 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
   const { metrics } = service;
   let isFirst = true;
   /** Follows one text to its end. */
-  const follow = async (index: number, onPiece: (piece: TextPiece) => void): Promise<void> => {
+  const follow = async (index: number, tell: (text: string, piece: TextPiece, finish: FinishReason | null) => void) => {
     const choice = choices[index]!;
+    const filter = guard?.stream('output');
     for await (const piece of growing[index]!) {
       if (isFirst) metrics.observe('tapeform_first_token_seconds', (performance.now() - call.began) / 1000, labels);
       isFirst = false;
       choice.tokens++;
       if (piece.logprobs) choice.logprobs.push(piece.logprobs);
-      choice.text += piece.text;
+      let { text } = piece;
       if (piece.finish) choice.finish = reasonOf(piece.finish);
-      onPiece(piece);
+      if (filter) {
+        const shown = [filter.push(text)];
+        if (piece.finish) shown.push(await filter.end());
+        for (const { findings } of shown) countFindings(service, findings, 'output');
+        text = shown.map((part) => part.text).join('');
+        if (filter.refused !== undefined) choice.finish = 'content_filter';
+      }
+      choice.text += text;
+      tell(text, piece, choice.finish);
+      if (choice.finish) return;
     }
   };
   const usage = () => {
@@ -309,10 +329,10 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
       try {
         if (form.first) for (const { index } of choices) send({ ...base, choices: [form.first(index)] });
         const following = choices.map(({ index }) =>
-          follow(index, ({ text, finish, logprobs }) => {
+          follow(index, (text, { logprobs }, finish) => {
             const shown = logprobs && [logprobs];
             if (text === '' && !finish && !shown) return;
-            send({ ...base, choices: [form.part(index, text, shown, finish ? reasonOf(finish) : null)] });
+            send({ ...base, choices: [form.part(index, text, shown, finish)] });
           }),
         );
         await Promise.all(following);

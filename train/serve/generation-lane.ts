@@ -104,7 +104,7 @@ export class GenerationLane implements Lane {
     const { model, tokenizer } = this.#generator;
     const { batchSize, cacheDtype } = this.#options;
     const done = texts.map(() => false);
-    const isOver = (i: number): boolean => done[i]! || texts[i]!.signal.aborted;
+    const isOver = (i: number): boolean => done[i]! || texts[i]!.signal.aborted || texts[i]!.pieces.unread;
     const prompts = texts.map(({ ids }) => ids);
     const options = texts.map((text) => text.options);
     const cacheCapacity = this.#capacity(texts);

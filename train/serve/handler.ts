@@ -1,4 +1,5 @@
 import { printable } from '../../common/printable.ts';
+import type { Guard } from '../guard/index.ts';
 import { GpuError } from '../../gpu/index.ts';
 import { Access } from './access.ts';
 import type { AccessOptions } from './access.ts';
@@ -33,6 +34,7 @@ export interface HandlerOptions {
   readonly access: AccessOptions;
   readonly limits: HandlerLimits;
   readonly metrics: Metrics;
+  readonly guard?: Guard | undefined;
   /** Origins whose pages may ask, or `*`; default none. */
   readonly corsOrigins?: readonly string[];
   /** Gets a line for each request: method, path, status, time. Never a text. */
@@ -84,8 +86,8 @@ export class Handler {
 
   constructor(options: HandlerOptions) {
     this.#options = options;
-    const { models, limits, metrics, turns } = options;
-    this.#service = { models: new Map(models.map((model) => [model.name, model])), limits, metrics, turns };
+    const { models, limits, metrics, turns, guard } = options;
+    this.#service = { models: new Map(models.map((model) => [model.name, model])), limits, metrics, turns, guard };
     this.#access = new Access(options.access);
   }
 

@@ -7,10 +7,13 @@ import type { AddressInfo } from 'node:net';
 import type { Quantization } from '../../models/index.ts';
 import { defaultLimits, Handler } from './handler.ts';
 import type { HandlerLimits } from './handler.ts';
+import { createGuard } from '../guard/index.ts';
+import type { GuardConfig, GuardRule } from '../guard/index.ts';
 import { Metrics } from './metrics.ts';
 import { loadServedModels, modelSource } from './models.ts';
 import type { ModelSource, ServedModel } from './models.ts';
 import { listen } from './server.ts';
+import { TextLane } from './text-lane.ts';
 import { Turns } from './turns.ts';
 
 export { Handler } from './handler.ts';
@@ -19,6 +22,7 @@ export type { AccessOptions } from './access.ts';
 export { Metrics } from './metrics.ts';
 export { modelSource } from './models.ts';
 export type { ModelSource, ServedModel } from './models.ts';
+export * from '../guard/index.ts';
 export { RequestError } from './request-error.ts';
 export type { ErrorFacts } from './request-error.ts';
 
@@ -47,6 +51,8 @@ export interface ServeOptions {
   readonly connections?: number;
   /** Texts that run together; default 8. */
   readonly batchSize?: number;
+  /** Rules before and behind the models, see `createGuard`. */
+  readonly guard?: GuardConfig | readonly GuardRule[] | undefined;
   readonly quantize?: Quantization | undefined;
   readonly cacheDtype?: 'int8' | undefined;
   /** Gets a line for each request; default none. */
@@ -113,12 +119,23 @@ export async function serve(options: ServeOptions): Promise<Serving> {
         onBatch: (kind, texts) => metrics.observe('tapeform_batch_texts', texts, { kind }),
       })),
     );
+  const own = new TextLane(
+    turns,
+    (work: readonly (() => Promise<unknown>)[]) => Promise.all(work.map((run) => run())),
+    {
+      batchSize: 1,
+    },
+  );
+  const turn = async <T>(work: () => Promise<T>): Promise<T> =>
+    (await own.submit([work], {}, new AbortController().signal))[0] as T;
+  const guard = options.guard && (await createGuard(options.guard, { turn }));
   const hosts = isLoopback(host) ? ['localhost', '127.0.0.1', '[::1]', ...allowHosts] : undefined;
   const handler = new Handler({
     models,
     turns,
     metrics,
     limits,
+    guard,
     access: { apiKeys, rateLimit: options.rateLimit ?? 0, hosts },
     corsOrigins: options.corsOrigins ?? [],
     ...(options.log ? { log: options.log } : {}),

@@ -21,7 +21,7 @@ const kinds = {
   tapeform_prompt_tokens_total: { help: 'Tokens that were read.', type: 'counter' },
   tapeform_completion_tokens_total: { help: 'Tokens that were written.', type: 'counter' },
   tapeform_batch_texts: { help: 'Texts that ran together.', type: 'histogram', bounds: sizes },
-  tapeform_guard_total: { help: 'Texts that a rule of the guard found something in.', type: 'counter' },
+  tapeform_guard_total: { help: 'What rules of the guard found.', type: 'counter' },
   tapeform_waiting_texts: { help: 'Texts that wait for the device.', type: 'gauge' },
   tapeform_running_requests: { help: 'Requests that are not answered to their end yet.', type: 'gauge' },
   tapeform_device_bytes: { help: 'Memory held on the device.', type: 'gauge' },

@@ -47,6 +47,7 @@ export const writingTasks = {
   'text2text-generation': 'generated_text',
 } as const;
 export type WritingTask = keyof typeof writingTasks;
+export const isWritingTask = (task: ServedTask): task is WritingTask => Object.hasOwn(writingTasks, task);
 export type ReadingTask = (typeof tasksByHead)[keyof typeof tasksByHead];
 
 /** The tasks of /v1/tasks. */

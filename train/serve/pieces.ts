@@ -2,8 +2,14 @@
 export class Pieces<T> implements AsyncIterable<T> {
   readonly #waiting: T[] = [];
   #ended = false;
+  #unread = false;
   #failure: { readonly error: unknown } | undefined;
   #wake: () => void = () => undefined;
+
+  /** Whether its reader wants no more. */
+  get unread(): boolean {
+    return this.#unread;
+  }
 
   push(piece: T): void {
     this.#waiting.push(piece);
@@ -22,11 +28,15 @@ export class Pieces<T> implements AsyncIterable<T> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<T> {
-    for (;;) {
-      if (this.#failure) throw this.#failure.error;
-      if (this.#waiting.length > 0) yield this.#waiting.shift()!;
-      else if (this.#ended) return;
-      else await new Promise<void>((resolve) => (this.#wake = resolve));
+    try {
+      for (;;) {
+        if (this.#failure) throw this.#failure.error;
+        if (this.#waiting.length > 0) yield this.#waiting.shift()!;
+        else if (this.#ended) return;
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      this.#unread = true;
     }
   }
 }

@@ -1,5 +1,6 @@
 import { nearestNames } from '../../common/nearest.ts';
 import { GpuError } from '../../gpu/index.ts';
+import type { Finding, Guard, Side } from '../guard/index.ts';
 import type { Metrics } from './metrics.ts';
 import type { ServedModel } from './models.ts';
 import { badField, RequestError } from './request-error.ts';
@@ -17,6 +18,8 @@ export interface Service {
   readonly limits: ServiceLimits;
   readonly metrics: Metrics;
   readonly turns: Turns;
+  /** Looks at what clients send and at what models write. */
+  readonly guard?: Guard | undefined;
 }
 
 /** A request on its way. */
@@ -67,6 +70,34 @@ export function modelOf<M extends ServedModel>(
 
 export const clientGone = (): RequestError =>
   new RequestError('the client went away', { status: 499, code: 'client_gone' });
+
+/** Counts what the guard found. */
+export function countFindings({ metrics }: Service, findings: readonly Finding[], side: Side): void {
+  for (const { rule, action } of findings) metrics.count('tapeform_guard_total', { rule, action, side });
+}
+
+/**
+ * What a client sends, with all its texts after the guard, however deep they lie; those under the keys in
+ * `but` are no texts. Error, 400: a rule refuses one.
+ */
+export async function guarded<T>(service: Service, field: string, value: T, but: readonly string[] = []): Promise<T> {
+  const { guard } = service;
+  if (!guard?.has('input')) return value;
+  const look = async (part: unknown): Promise<unknown> => {
+    if (typeof part === 'string') {
+      const { text, findings, refused } = await guard.check(part, 'input');
+      countFindings(service, findings, 'input');
+      if (refused !== undefined)
+        throw badField(field, `${field}: the rule ${refused} of this server refuses the text`, 'content_filter');
+      return text;
+    }
+    if (Array.isArray(part)) return Promise.all(part.map(look));
+    if (typeof part !== 'object' || part === null) return part;
+    const entries = Object.entries(part).map(async ([key, own]) => [key, but.includes(key) ? own : await look(own)]);
+    return Object.fromEntries((await Promise.all(entries)) as [string, unknown][]);
+  };
+  return (await look(value)) as T;
+}
 
 /** Refuses texts that there is no room for in the queue. */
 export function checkQueue({ turns, limits }: Service, texts: number): void {

@@ -1,10 +1,10 @@
 // /v1/embeddings, and /v1/tasks/... for what OpenAI's API has no place for.
 import { camelCase } from '../../models/names.ts';
-import { isServedTask, servedTasks } from './models.ts';
+import { isServedTask, isWritingTask, servedTasks } from './models.ts';
 import type { EmbeddingModel, ServedModel, TaskModel } from './models.ts';
 import { badField, checked, RequestError } from './request-error.ts';
 import { embeddingRequest, taskRequest } from './requests.ts';
-import { checkQueue, modelOf } from './service.ts';
+import { checkQueue, countFindings, guarded, modelOf } from './service.ts';
 import type { Call, Service } from './service.ts';
 
 const isEmbedding = (model: ServedModel): model is EmbeddingModel => model.kind === 'embedding';
@@ -26,7 +26,7 @@ function shortened(vector: Float32Array, dimensions: number | null | undefined):
 export async function embeddings(service: Service, call: Call): Promise<Response> {
   const body = checked(embeddingRequest(service.limits), call.body);
   const model = modelOf(service, body.model, 'makes vectors of texts', isEmbedding);
-  const texts = [body.input].flat();
+  const texts = await guarded(service, 'input', [body.input].flat());
   checkQueue(service, texts.length);
   const vectors = await model.lane.submit(texts, {}, call.signal);
   const tokens = texts.reduce((sum, text) => sum + model.tokens(text), 0);
@@ -67,9 +67,25 @@ export async function runTask(service: Service, call: Call, task: string): Promi
   };
   const does = (model: ServedModel): model is TaskModel => model.kind === 'task' && model.tasks.includes(task);
   const model = modelOf(service, body.model, `does ${task}`, does);
-  const inputs = Array.isArray(body.inputs) ? (body.inputs as readonly unknown[]) : [body.inputs];
+  const given = Array.isArray(body.inputs) ? (body.inputs as readonly unknown[]) : [body.inputs];
+  const inputs = await guarded(service, 'inputs', given);
   checkQueue(service, inputs.length);
   const options = asPipelineTakes(body.parameters ?? {}) as object;
   const results = await model.lane.submit(inputs.map(asPipelineTakes), { task, ...options }, call.signal);
-  return Response.json(Array.isArray(body.inputs) ? results : results[0]);
+  const shown = isWritingTask(task)
+    ? await Promise.all(results.map((result) => guardedResult(service, result)))
+    : results;
+  return Response.json(Array.isArray(body.inputs) ? shown : shown[0]);
+}
+
+/** What a model wrote, after the guard; refused, it has no text. */
+async function guardedResult(service: Service, result: unknown): Promise<unknown> {
+  const { guard } = service;
+  if (!guard?.has('output')) return result;
+  const entries = Object.entries(result as Readonly<Record<string, string>>).map(async ([key, written]) => {
+    const { text, findings, refused } = await guard.check(written, 'output');
+    countFindings(service, findings, 'output');
+    return [[key, text], ...(refused === undefined ? [] : [['finish_reason', 'content_filter']])];
+  });
+  return Object.fromEntries((await Promise.all(entries)).flat() as [string, string][]);
 }

@@ -1,3 +1,4 @@
+import { maskPersonalData as masked } from '../../guard/personal-data.ts';
 import type { TextDocument } from '../readers/document.ts';
 import {
   composed,
@@ -18,6 +19,11 @@ export const cleaningRules: readonly CleaningRule[] = [
   { name: 'mojibake', about: 'UTF-8 that was read as Windows-1252 read as UTF-8', change: withoutMojibake },
   { name: 'controls', about: 'characters that show nothing left out', change: withoutControls },
   { name: 'nfc', about: "Unicode's canonical composition", change: composed },
+  {
+    name: 'personal-data',
+    about: 'personal data masked',
+    change: (text, { maskPersonalData: kinds }) => (kinds.length > 0 ? masked(text, kinds) : text),
+  },
   {
     name: 'boilerplate',
     about: 'lines of many documents, of navigation, copyright and consent left out',
@@ -63,6 +69,7 @@ export class Cleaner {
    */
   constructor(options: CleaningOptions = {}, countLine: (line: string) => number = () => 0) {
     const { skip = [], minWords = 5, maxWords = Infinity, languages = [], repeatedLines = 10 } = options;
+    const { maskPersonalData = [] } = options;
     const unknown = skip.find((name) => !cleaningRules.some((rule) => rule.name === name));
     if (unknown !== undefined)
       throw new Error(
@@ -71,7 +78,7 @@ export class Cleaner {
       );
     this.rules = cleaningRules.filter(({ name }) => !skip.includes(name));
     const isRepeated = (line: string): boolean => repeatedLines > 0 && countLine(line) >= repeatedLines;
-    this.context = { minWords, maxWords, languages, isRepeated };
+    this.context = { minWords, maxWords, languages, maskPersonalData, isRepeated };
     this.reports = this.rules.map((rule) => ({
       name: rule.name,
       about: rule.about,
@@ -91,19 +98,25 @@ export class Cleaner {
         const changed = rule.change(facts.text, this.context);
         if (changed === facts.text) continue;
         report.documents++;
-        report.example ??= { source, what: difference(facts.text, changed) };
+        report.example ??= { source, what: difference(this.shown(facts.text), this.shown(changed)) };
         facts = new TextFacts(changed);
         continue;
       }
       const problem = rule.problem(facts, this.context);
       if (problem === undefined) continue;
       report.documents++;
-      report.example ??= { source, what: `${problem}: ${excerpt(facts.text, 0)}` };
+      report.example ??= { source, what: `${problem}: ${excerpt(this.shown(facts.text), 0)}` };
       return null;
     }
     this.kept++;
     this.after += facts.text.length;
     return facts.text;
+  }
+
+  /** A text as examples show it: a report keeps nothing of what the data is to lose. */
+  private shown(text: string): string {
+    const { maskPersonalData: kinds } = this.context;
+    return kinds.length > 0 ? masked(text, kinds) : text;
   }
 
   report(): CleaningReport {

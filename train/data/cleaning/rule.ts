@@ -1,3 +1,4 @@
+import type { PersonalDataKind } from '../../guard/personal-data.ts';
 import type { TextFacts } from './text-facts.ts';
 
 /** Options of cleaning. */
@@ -18,6 +19,8 @@ export interface CleaningOptions {
    * of all documents before the first is cleaned.
    */
   readonly repeatedLines?: number;
+  /** Kinds of personal data that are masked, `[EMAIL]`; default none. */
+  readonly maskPersonalData?: readonly PersonalDataKind[];
 }
 
 /** The options and facts of the corpus that rules see. */
@@ -25,6 +28,7 @@ export interface RuleContext {
   readonly minWords: number;
   readonly maxWords: number;
   readonly languages: readonly string[];
+  readonly maskPersonalData: readonly PersonalDataKind[];
   /** Whether a line (trimmed) occurs in many documents. */
   isRepeated(line: string): boolean;
 }
