@@ -60,6 +60,9 @@ test.after(async () => {
   await rm(parent, { recursive: true, force: true });
 });
 
+/** The model of dialogues alone, which loads at once. */
+const chatOnly = (): Partial<ServeOptions> => ({ models: [`chat=${chatFolder}`] });
+
 const start = (options: Partial<ServeOptions> = {}): Promise<Serving> =>
   serve({
     models: [`chat=${chatFolder}`, `labels=${tasks}`, 'search=models/pretrained/help-search-small'],
@@ -351,7 +354,12 @@ test('keys, other hosts, rates, the queue, pages of other sites', async () => {
   await rejects(start({ host: '0.0.0.0' }), /whoever reaches 0\.0\.0\.0 could use the models; set a key/);
   await rejects(start({ apiKeys: ['short'] }), /at least 16 characters/);
   await rejects(start({ models: [chatFolder, chatFolder] }), /two models are called chat/);
-  const closed = await start({ apiKeys: ['other'.repeat(4), key], rateLimit: 3, corsOrigins: ['https://a.example'] });
+  const closed = await start({
+    ...chatOnly(),
+    apiKeys: ['other'.repeat(4), key],
+    rateLimit: 3,
+    corsOrigins: ['https://a.example'],
+  });
   try {
     const ask = async (headers: Record<string, string>): Promise<Response> => {
       const response = await fetch(`${closed.url}/v1/models`, { headers });
@@ -380,7 +388,7 @@ test('keys, other hosts, rates, the queue, pages of other sites', async () => {
   assert.throws(() => access.check(new Request('http://evil.example/v1/models'), '127.0.0.1'), /evil\.example/);
   const clients = ['::ffff:10.0.0.1', '2001:db8::1', '2001:db8:0:0:ffff::2'].map(clientOf);
   assert.equal(clients, ['10.0.0.1', '2001:db8:0:0', '2001:db8:0:0']);
-  const narrow = await start({ limits: { queue: 1 }, batchSize: 1 });
+  const narrow = await start({ ...chatOnly(), limits: { queue: 1 }, batchSize: 1 });
   try {
     const many = Array.from({ length: 8 }, () => post<unknown>('/v1/chat/completions', greedy, {}, narrow));
     const replies = await Promise.all(many);
@@ -405,7 +413,7 @@ test('a guard masks, refuses and counts, whole and in pieces, before and behind 
     { name: 'second', action: 'refuse' as const, words: [refuse], on: ['output' as const] },
   ];
   const own = await start({ guard: { rules } });
-  const masked = await start({ guard: { rules: rules.slice(0, 3) } });
+  const masked = await start({ ...chatOnly(), guard: { rules: rules.slice(0, 3) } });
   try {
     const chat = '/v1/chat/completions';
     const expected = text.replaceAll(mask, '[FIRST]');
@@ -472,7 +480,7 @@ test('the page to try models asks this server alone; metrics are Prometheus text
 });
 
 test('at its end what runs is finished, and nothing else is taken', async () => {
-  const own = await start();
+  const own = await start(chatOnly());
   const running = post('/v1/chat/completions', { ...greedy, max_tokens: 60 }, {}, own);
   while (own.handler.running === 0) await new Promise((resolve) => setTimeout(resolve, 1));
   const ended = own.close(20);
@@ -481,7 +489,7 @@ test('at its end what runs is finished, and nothing else is taken', async () => 
   assert.equal([(await running).status, (await running).json.usage.completion_tokens], [200, 60]);
   await ended;
   await rejects(fetch(`${own.url}/health`), /fetch failed/);
-  const slow = await start({ limits: { timeout: 0.02 } });
+  const slow = await start({ ...chatOnly(), limits: { timeout: 0.02 } });
   const late2 = await post<Failure>('/v1/chat/completions', { ...greedy, max_tokens: 60 }, {}, slow);
   assert.equal([late2.status, late2.json.error.code], [504, 'timeout']);
   await slow.close(0);

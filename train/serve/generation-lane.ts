@@ -108,8 +108,9 @@ export class GenerationLane implements Lane {
     const prompts = texts.map(({ ids }) => ids);
     const options = texts.map((text) => text.options);
     const cacheCapacity = this.#capacity(texts);
-    // A batch has one of two sizes, so that its step is compiled already: texts of one token fill it up.
-    const size = texts.length === 1 ? 1 : batchSize;
+    // A batch has one of few sizes, so that its step is compiled already: texts of one token fill it up.
+    const half = Math.ceil(batchSize / 2);
+    const size = texts.length === 1 ? 1 : texts.length <= half ? half : batchSize;
     const { adapterNames, guidanceScale, promptLookupNumTokens } = options[0]!;
     const ofBatch = { adapterNames, guidanceScale, promptLookupNumTokens };
     while (prompts.length < size) {
