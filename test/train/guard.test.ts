@@ -162,7 +162,7 @@ test('a text flows on: little is held back of what is no personal data, and long
 });
 
 test('texts made to be slow are not', () => {
-  const begin = performance.now();
+  const begin = process.cpuUsage();
   for (const run of [
     'a@',
     '1 ',
@@ -178,8 +178,9 @@ test('texts made to be slow are not', () => {
     'DE89 ',
   ])
     findPersonalData(run.repeat(Math.ceil(200_000 / run.length)));
-  const seconds = (performance.now() - begin) / 1000;
-  assert.ok(seconds < 20, `${seconds} s for 2.4 MB`);
+  // About a second of the processor; a pattern that tries each place from each would take an hour.
+  const seconds = process.cpuUsage(begin).user / 1e6;
+  assert.ok(seconds < 60, `${seconds} s for 2.4 MB`);
 });
 
 test('a classifier judges whole texts, of long ones each part; it refuses before anything is shown', async () => {

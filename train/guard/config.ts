@@ -55,7 +55,13 @@ export const guardConfig = z.strictObject({ rules: z.array(rule).min(1).max(100)
 export type GuardConfig = z.input<typeof guardConfig>;
 export type GuardRule = z.output<typeof rule>;
 
-/** The rules of a configuration. Error, one line: the first that is wrong, by its place. */
+/**
+ * The rules of a configuration. Error, one line: the first that is wrong, by its place.
+ *
+ * @example
+ * const [rule] = guardRules({ rules: [{ name: 'rivals', action: 'flag', words: ['Acme'] }] });
+ * rule.on; // ['input', 'output']
+ */
 export function guardRules(config: unknown, where = 'guard'): readonly GuardRule[] {
   const { data, error } = guardConfig.safeParse(config);
   const [issue] = error?.issues ?? [];
@@ -88,6 +94,13 @@ export function guardRules(config: unknown, where = 'guard'): readonly GuardRule
   return data!.rules;
 }
 
-/** The rules of a JSON file. */
+/**
+ * The rules of a JSON file.
+ *
+ * @example
+ * const text = '{"rules": [{"name": "a", "action": "flag", "words": ["b"]}]}';
+ * const rules = await readGuardRules(`${memoryFolder({ 'guard.json': text })}/guard.json`);
+ * rules.length; // 1
+ */
 export const readGuardRules = async (path: string): Promise<readonly GuardRule[]> =>
   guardRules(await readJsonFile(path), path);

@@ -17,6 +17,12 @@ const behind = 256;
 /**
  * A text in pieces through the rules. Each piece gives what is certain: an address that is cut in two by the
  * pieces is masked as if it had come at once, since its beginning waits for its end.
+ *
+ * @example
+ * const rules = [{ name: 'rivals', action: 'mask' as const, words: ['Acme'] }];
+ * const stream = (await createGuard({ rules })).stream('output');
+ * const shown = [stream.push('Buy it from Ac'), stream.push('me!'), await stream.end()];
+ * shown.map(({ text }) => text).join(''); // 'Buy it from [RIVALS]!'
  */
 export class GuardStream {
   readonly #finders: readonly Finder[];
