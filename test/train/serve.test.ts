@@ -23,6 +23,8 @@ import { Random } from '../../common/random.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile } from '../support/golden.ts';
 import { near } from '../support/near.ts';
+import { runScript } from '../support/script.ts';
+import type { Finished } from '../support/script.ts';
 
 const test = suite('serve');
 let parent = '';
@@ -493,6 +495,41 @@ test('at its end what runs is finished, and nothing else is taken', async () => 
   const late2 = await post<Failure>('/v1/chat/completions', { ...greedy, max_tokens: 60 }, {}, slow);
   assert.equal([late2.status, late2.json.error.code], [504, 'timeout']);
   await slow.close(0);
+});
+
+/** The script, asked once when it listens. */
+async function script(
+  args: readonly string[],
+  ask: (url: string, interrupt: () => void) => Promise<void>,
+  env = {},
+): Promise<Finished> {
+  let asked: Promise<void> | undefined;
+  const finished = await runScript([...args, '--port', '0', '--model', `chat=${chatFolder}`], {
+    env,
+    onStdout: (text, interrupt) => {
+      const [, url] = /^listening {2}(http:\S+)$/m.exec(text) ?? [];
+      if (url) asked ??= ask(url, interrupt);
+    },
+  });
+  await asked;
+  return finished;
+}
+
+test('the script listens until Ctrl-C, which ends it well; a lost device ends it with a message', async () => {
+  const body = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(greedy) };
+  const statuses: number[] = [];
+  const ask = async (url: string): Promise<void> => {
+    statuses.push((await fetch(`${url}/v1/chat/completions`, body)).status);
+  };
+  const served = await script(['train/serve.ts'], (url, interrupt) => ask(url).finally(interrupt));
+  assert.is(served.code, 0, served.stderr);
+  assert.match(served.stderr, /\nstopping {2}/);
+  assert.is(served.stderr.includes('Hello'), false);
+  const lost = ['--import', './test/support/lose-device.ts', 'train/serve.ts'];
+  const ended = await script(lost, ask, { LOSE_DEVICE_AT: '40' });
+  assert.is(ended.code, 1, ended.stderr);
+  assert.match(ended.stderr, /the GPU device was destroyed/);
+  assert.equal(statuses, [200, 503]);
 });
 
 test.run();

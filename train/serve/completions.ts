@@ -385,7 +385,7 @@ function eventStream(call: Call, write: (send: (event: object) => void) => Promi
       const writing = write(send)
         .then(() => raw('data: [DONE]\n\n'))
         .catch((error: unknown) => {
-          call.stop(failureOf(error));
+          call.stop(error as Error);
           send(failureOf(error).toJSON());
         })
         .finally(() => {

@@ -39,7 +39,7 @@ export interface HandlerOptions {
   readonly corsOrigins?: readonly string[];
   /** Gets a line for each request: method, path, status, time. Never a text. */
   readonly log?: (line: string) => void;
-  /** Told of an error of the device, after which nothing it computes is to be trusted. */
+  /** Told of an error of the device: of one computation, or of all from now on. */
   readonly onDeviceError?: (error: GpuError) => void;
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tensor } from '../../autograd/index.ts';
 import type { Quantization } from '../../models/index.ts';
 import { defaultLimits, Handler } from './handler.ts';
 import type { HandlerLimits } from './handler.ts';
@@ -57,6 +58,7 @@ export interface ServeOptions {
   readonly cacheDtype?: 'int8' | undefined;
   /** Gets a line for each request; default none. */
   readonly log?: (line: string) => void;
+  /** Told that the device computes nothing any more: the server is to be started again. */
   readonly onDeviceError?: (error: Error) => void;
 }
 
@@ -139,7 +141,9 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     access: { apiKeys, rateLimit: options.rateLimit ?? 0, hosts },
     corsOrigins: options.corsOrigins ?? [],
     ...(options.log ? { log: options.log } : {}),
-    ...(options.onDeviceError ? { onDeviceError: options.onDeviceError } : {}),
+    // There may have been no memory for one text alone: the device is asked whether it still computes.
+    onDeviceError: () =>
+      void turn(() => tensor([1]).add(1).data()).catch((error: Error) => options.onDeviceError?.(error)),
   });
   const server = await listen(handler, {
     host,
