@@ -69,6 +69,10 @@ export {
   ElectraForTokenClassification,
   ElectraModel,
 } from './electra/model.ts';
+export { FusionConfig } from './fusion/config.ts';
+export type { FusionSettings } from './fusion/config.ts';
+export { FusionForClassification } from './fusion/model.ts';
+export type { FusionInputs } from './fusion/model.ts';
 export { Gemma2Config, Gemma3TextConfig } from './gemma/config.ts';
 export {
   Gemma2ForCausalLM,

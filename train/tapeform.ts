@@ -47,6 +47,7 @@ const table: Readonly<Record<string, Entry>> = {
   'finetune-qa': { about: 'fine-tune an encoder to find answers in texts' },
   'finetune-tokens': { about: 'fine-tune an encoder to label words' },
   'train-embeddings': { about: 'vectors of texts for search' },
+  'train-multimodal': { about: 'texts with pictures: find one by the other, or classify both' },
   'train-translation': { about: 'an encoder-decoder that translates' },
   'train-summarization': { about: 'an encoder-decoder that summarises' },
   sft: { about: 'a decoder learns to answer, on conversations' },

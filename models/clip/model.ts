@@ -295,7 +295,8 @@ export interface CLIPOutput {
   readonly visionModelOutput: PooledOutput;
 }
 
-const unit = (x: Tensor): Tensor => div(x, sqrt(sum(mul(x, x), -1, { keepDims: true })));
+/** Rows (..., P) divided by their lengths. */
+export const unit = (x: Tensor): Tensor => div(x, sqrt(sum(mul(x, x), -1, { keepDims: true })));
 
 /**
  * CLIP's loss of scores (N, N), text i and picture i being a pair: the mean of the cross-entropies of the

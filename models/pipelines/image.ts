@@ -1,12 +1,12 @@
 // Pipelines on models of pictures, whose inputs are pictures or where they are.
-import { div, mul, scope, sqrt, sum } from '../../autograd/index.ts';
+import { scope } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { highest } from '../../common/collections.ts';
 import { join } from '../../common/platform.ts';
 import { loadWithHead } from '../auto.ts';
 import type { ImageClassificationModel } from '../auto.ts';
 import type { BertInputs } from '../bert/model.ts';
-import { CLIPModel, CLIPVisionModelWithProjection } from '../clip/model.ts';
+import { CLIPModel, CLIPVisionModelWithProjection, unit } from '../clip/model.ts';
 import { softmax } from '../generation/processors.ts';
 import { ImageProcessor } from '../image/image-processor.ts';
 import { RawImage } from '../image/raw-image.ts';
@@ -118,7 +118,6 @@ export interface ZeroShotImageOptions extends ImageOptions {
   readonly hypothesisTemplate?: string;
 }
 
-const unit = (x: Tensor): Tensor => div(x, sqrt(sum(mul(x, x), -1, { keepDims: true })));
 const imageVectors = picturing('pictures for texts', (model: CLIPModel, pixelValues) =>
   unit(model.getImageFeatures({ pixelValues })),
 );

@@ -3,6 +3,7 @@
 import { reshape, select } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import { BertIntermediate, BertSelfAttention } from '../bert/model.ts';
+import type { LayerShape } from '../bert/model.ts';
 import { Module } from '../module.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
@@ -72,7 +73,7 @@ class ViTOutput extends Module {
   readonly dense: Linear;
   readonly dropout: Dropout;
 
-  constructor(config: ViTConfig, inFeatures: number) {
+  constructor(config: LayerShape, inFeatures: number) {
     super();
     this.dense = dense(config, inFeatures, config.hiddenSize);
     this.dropout = new Dropout(config.hiddenDropoutProb);
@@ -87,7 +88,7 @@ class ViTAttention extends Module {
   readonly attention: BertSelfAttention;
   readonly output: ViTOutput;
 
-  constructor(config: ViTConfig, layer: number) {
+  constructor(config: LayerShape, layer: number) {
     super();
     this.attention = new BertSelfAttention(config, layer);
     this.output = new ViTOutput(config, config.hiddenSize);
@@ -106,7 +107,7 @@ export class ViTLayer extends Module {
   readonly layernormBefore: LayerNorm;
   readonly layernormAfter: LayerNorm;
 
-  constructor(config: ViTConfig, layer: number) {
+  constructor(config: LayerShape, layer: number) {
     super();
     const { hiddenSize, layerNormEps: eps } = config;
     this.attention = new ViTAttention(config, layer);
@@ -129,7 +130,7 @@ export class ViTLayer extends Module {
 export class ViTEncoder extends Module {
   readonly layer: readonly ViTLayer[];
 
-  constructor(config: ViTConfig) {
+  constructor(config: LayerShape) {
     super();
     this.layer = Array.from({ length: config.numHiddenLayers }, (_, i) => new ViTLayer(config, i));
   }

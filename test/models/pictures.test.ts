@@ -2,16 +2,15 @@
 // test/golden/golden_pictures.py.
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { deflateSync } from 'node:zlib';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { crc32 } from '../../common/checksum.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { ImageProcessor, memoryFolder, RawImage } from '../../models/index.ts';
 import { resample } from '../../models/image/resample.ts';
 import type { Filter } from '../../models/image/resample.ts';
 import { rejects } from '../support/failure.ts';
 import { goldenFile, largestDifference, readGolden } from '../support/golden.ts';
+import { png } from '../support/png.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const test = suite('pictures');
@@ -112,30 +111,6 @@ test('pictures that come to different sizes make no batch', async () => {
   );
   await rejects(processor.process([]), /there are no pictures/);
 });
-
-/** A part of a PNG with the right checksum. */
-function part(type: string, data: Uint8Array): Buffer {
-  const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
-  const head = Buffer.alloc(4);
-  head.writeUInt32BE(data.length);
-  const sum = Buffer.alloc(4);
-  sum.writeUInt32BE(crc32(body));
-  return Buffer.concat([head, body, sum]);
-}
-
-function png(width: number, height: number, raw: Uint8Array, colour = 0): Buffer {
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width);
-  header.writeUInt32BE(height, 4);
-  header.set([8, colour], 8);
-  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
-  return Buffer.concat([
-    signature,
-    part('IHDR', header),
-    part('IDAT', deflateSync(raw)),
-    part('IEND', Buffer.alloc(0)),
-  ]);
-}
 
 test('damaged PNG files are one line with the name', async () => {
   const whole = await readFile(file('rgb.png'));
