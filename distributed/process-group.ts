@@ -1,4 +1,5 @@
 import { Tensor } from '../autograd/index.ts';
+import { sizeOf } from '../kernels/layout.ts';
 import { Connection, kinds } from './connection.ts';
 import type { Message } from './connection.ts';
 import { GroupError } from './errors.ts';
@@ -171,7 +172,7 @@ export class ProcessGroup {
     const values = await arrayOf('send', x);
     const key = this.#next(`send ${to}`);
     await this.#guarded(`send to ${to}`, {}, async () => {
-      await this.#sendText(to, key, describe(x), undefined, kinds.text);
+      await this.#sendText(to, key, describe(x), x instanceof Tensor ? x.shape : [x.length]);
       await Promise.all(piecesOf(values).map((piece, i) => this.#send(to, key, i + 1, piece)));
     });
   }
@@ -183,17 +184,33 @@ export class ProcessGroup {
   async recv<T extends Exchanged>(x: T, from: number): Promise<T> {
     this.#checkRank('recv', from, true);
     const key = this.#next(`recv ${from}`);
-    const values = new Float32Array(x instanceof Tensor ? x.size : x.length);
     await this.#guarded(`recv from ${from}`, {}, async () => {
       const { what } = await this.#receiveText(from, key);
       if (what !== describe(x))
         throw this.#fail(new GroupError(`rank ${from} sends ${what}, rank ${this.rank} waits for ${describe(x)}`));
-      for (const [i, piece] of piecesOf(values).entries())
-        piece.set(numbersOf(await this.#receive(from, kinds.data, key, i + 1)));
+      const values = await this.#numbers(from, key, x instanceof Tensor ? x.size : x.length);
+      if (x instanceof Float32Array) x.set(values);
+      else tensorOf(values, x.shape, x);
     });
-    if (x instanceof Float32Array) x.set(values);
-    else tensorOf(values, x.shape, x);
     return x;
+  }
+
+  /** A tensor that rank `from` sends by `send`, of whatever shape. */
+  async receive(from: number): Promise<Tensor> {
+    this.#checkRank('receive', from, true);
+    const key = this.#next(`recv ${from}`);
+    return this.#guarded(`receive from ${from}`, {}, async () => {
+      const shape = (await this.#receiveText(from, key)).value as readonly number[];
+      return tensorOf(await this.#numbers(from, key, sizeOf(shape)), shape);
+    });
+  }
+
+  /** Numbers of `send`, behind what describes them. */
+  async #numbers(from: number, key: number, count: number): Promise<Float32Array> {
+    const values = new Float32Array(count);
+    for (const [i, piece] of piecesOf(values).entries())
+      piece.set(numbersOf(await this.#receive(from, kinds.data, key, i + 1)));
+    return values;
   }
 
   /** Takes leave. The other ranks may go on among themselves only to end, too. */
@@ -300,8 +317,10 @@ export class ProcessGroup {
     return this.#peers.get(to)!.send(kinds.data, sequence, part, new Uint8Array(x.buffer, x.byteOffset, x.byteLength));
   }
 
-  #sendText(to: number, sequence: number, what: string, value?: unknown, kind = kinds.text): Promise<void> {
-    return this.#peers.get(to)!.send(kind, sequence, 0, new TextEncoder().encode(JSON.stringify({ what, value })));
+  #sendText(to: number, sequence: number, what: string, value?: unknown): Promise<void> {
+    return this.#peers
+      .get(to)!
+      .send(kinds.text, sequence, 0, new TextEncoder().encode(JSON.stringify({ what, value })));
   }
 
   async #receiveText(from: number, sequence: number): Promise<Announcement> {

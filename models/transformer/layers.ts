@@ -5,6 +5,7 @@ import type { Module } from '../module.ts';
 import type { Attended } from '../nn/attend.ts';
 import type { TokenInputs } from './inputs.ts';
 import type { DecoderOutput } from './outputs.ts';
+import { stagedLayers } from './stage.ts';
 
 /** The output of a layer, with the attention weights where they were asked for. */
 export interface LayerOutput extends Attended {
@@ -37,14 +38,16 @@ export const addFeedForward: Join = (x, made) => hookPoint('hook_resid_post', ad
 
 /** The layers of a Transformer, one after the other, on x (B, T, D), keeping what was asked for. */
 export function runLayers<L extends Pick<Module, 'training' | 'gradientCheckpointing'>>(
-  x: Tensor,
+  given: Tensor,
   layers: readonly L[],
   options: LayersOptions<L>,
 ): DecoderOutput {
   const { run, norm, outputHiddenStates = false, outputAttentions = false, stack = 'blocks' } = options;
+  const { own, end, ...staged } = stagedLayers(given, layers);
+  let { x } = staged;
   const states = [x]; // (B, T, D) each
   const made: LayerOutput[] = [];
-  for (const [i, layer] of layers.entries()) {
+  for (const [i, layer] of own) {
     const before = x;
     const compute = (): LayerOutput => run(layer, hookPoint('hook_resid_pre', before), outputAttentions, i);
     const isKept = !(layer.training && layer.gradientCheckpointing);
@@ -53,6 +56,7 @@ export function runLayers<L extends Pick<Module, 'training' | 'gradientCheckpoin
     if (outputHiddenStates) states.push(x);
     if (outputAttentions) made.push(output);
   }
+  x = end(x);
   const lastHiddenState = norm ? norm(x) : x; // (B, T, D)
   const crossAttentions = made.flatMap(({ crossWeights }) => crossWeights ?? []);
   return {

@@ -1,5 +1,6 @@
-import { assign, noGrad, randomState, scope, setRandomState, zeros } from '../../autograd/index.ts';
+import { randomState, setRandomState } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { Buckets } from '../../distributed/buckets.ts';
 import type { ProcessGroup } from '../../distributed/index.ts';
 import type { Module } from '../../models/index.ts';
 import { cutBatch } from '../objectives/cut-batch.ts';
@@ -50,9 +51,6 @@ export function shareOut(task: TrainingTask, batches: readonly HostBatch[], part
   return Array.from({ length: parts }, (_, i) => cut.flatMap((own) => own[i] ?? []));
 }
 
-/** Gradients of a bucket: 8 MiB, unless one is larger. */
-const bucketSize = 2 ** 21;
-
 /** What a rank says to the others after its part of a step. */
 export interface StepNews {
   /** Its part of each loss. */
@@ -72,8 +70,7 @@ export class Replicas {
   readonly group: ProcessGroup;
   /** Asks all to stop after the step. */
   stop = false;
-  /** Gradients side by side, f32, each from a multiple of 64 on. */
-  #buckets: readonly Tensor[] = [];
+  #buckets = new Buckets([]);
 
   constructor(group: ProcessGroup) {
     this.group = group;
@@ -83,30 +80,15 @@ export class Replicas {
     return this.group.rank;
   }
 
-  /** Homes for gradients of these parameters: views of buckets. */
-  sumsOf(parameters: readonly Tensor[]): Tensor[] {
-    const sizes: number[] = [];
-    const places = parameters.map(({ size }) => {
-      const room = 64 * Math.ceil(size / 64);
-      if (sizes.length === 0 || sizes.at(-1)! + room > bucketSize) sizes.push(0);
-      const start = sizes.at(-1)!;
-      sizes[sizes.length - 1] = start + room;
-      return { bucket: sizes.length - 1, start };
-    });
-    this.#buckets = sizes.map((size) => zeros([size]).keep());
-    return parameters.map(({ size, shape }, i) => {
-      const { bucket, start } = places[i]!;
-      return this.#buckets
-        [bucket]!.slice([start, start + size])
-        .reshape([...shape])
-        .keep();
-    });
+  /** Homes for gradients of these parameters. */
+  sumsOf(parameters: readonly Tensor[]): readonly Tensor[] {
+    this.#buckets = new Buckets(parameters.map(({ shape }) => shape));
+    return this.#buckets.views;
   }
 
   /** For a rank that has nothing to do in a step. */
   clear(): void {
-    using _ = scope();
-    noGrad(() => this.#buckets.forEach((bucket) => assign(bucket, zeros([bucket.size]))));
+    this.#buckets.clear();
   }
 
   /** This rank's part of a step's batches. */
@@ -128,7 +110,7 @@ export class Replicas {
       stop: this.stop,
       stream,
     });
-    await this.group.allReduceAll(this.#buckets);
+    await this.group.allReduceAll(this.#buckets.tensors);
     setRandomState({ seed, stream: Math.max(...told.map((each) => each.stream)) });
     const losses = new Map<string, number>();
     for (const each of told) for (const [name, value] of each.losses) losses.set(name, (losses.get(name) ?? 0) + value);
