@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../../common/random.ts';
 import { loadModel, pipeline } from '../../models/index.ts';
-import { stackPictures, tokensOfTexts } from '../../train/multimodal/batch.ts';
+import { picturedBatches, stackPictures, tokensOfTexts } from '../../train/multimodal/batch.ts';
 import { chanceRecall, ranksOf } from '../../train/multimodal/contrastive.ts';
 import { trainWordPiece } from '../../train/tokenizer-training/train-word-piece.ts';
 import { picture } from '../support/png.ts';
@@ -101,12 +101,22 @@ test('flags and data that do not fit are told before the work', async () => {
   );
 });
 
-test('ranks, chance, cut texts and moved pictures', async () => {
+test('ranks, chance, whole batches, cut texts and moved pictures', async () => {
   assert.equal(ranksOf(3, (row, k) => [[3, 2, 1], [5, 4, 6], [1, 1, 1]][row]![k]!), [0, 2, 1]); // prettier-ignore
   assert.is(chanceRecall(20)['texts R@5'], 0.25);
   const tokenizer = await trainWordPiece(['one two three four'], { vocabSize: 60, minFrequency: 1 });
   const [cut] = tokensOfTexts(tokenizer, ['one two three four'], 4);
   assert.equal([cut!.length, cut!.at(-1)], [4, tokenizer.tokenToId('[SEP]')]);
+  const few = Array.from({ length: 10 }, (_, i) => ({ text: `one ${i}`, pixels: new Float32Array(12).fill(i) }));
+  const options = { batchSize: 4, seed: 1, maxLength: 4, imageSize: 2, shift: 0 };
+  const sizes = (dropLast: boolean): number[][] => {
+    const { batchesPerEpoch, batch } = picturedBatches(few, tokenizer, { ...options, dropLast });
+    return [0, 1].map((epoch) =>
+      Array.from({ length: batchesPerEpoch }, (_, i) => batch(epoch * batchesPerEpoch + i).counts['loss']!).sort(),
+    );
+  };
+  assert.equal(sizes(true), [[4, 4], [4, 4]]); // prettier-ignore
+  assert.equal(sizes(false), [[2, 4, 4], [2, 4, 4]]); // prettier-ignore
   const pixels = Float32Array.from({ length: 3 * 9 }, (_, i) => i);
   assert.equal(stackPictures([pixels], 3).data, pixels);
   const moved = new Set(

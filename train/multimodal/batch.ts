@@ -60,6 +60,8 @@ export interface PicturedBatchOptions {
   readonly imageSize: number;
   /** Pixels that pictures are moved by at most. */
   readonly shift: number;
+  /** Leave out an epoch's last batch where it is not whole, if there are others. Default false. */
+  readonly dropLast?: boolean;
 }
 
 /**
@@ -69,13 +71,20 @@ export interface PicturedBatchOptions {
 export function picturedBatches(
   rows: readonly PicturedText[],
   tokenizer: AnyTokenizer,
-  { batchSize, seed, maxLength, imageSize, shift }: PicturedBatchOptions,
+  { batchSize, seed, maxLength, imageSize, shift, dropLast = false }: PicturedBatchOptions,
   more: (members: readonly PicturedText[], random: Random) => Record<string, HostArray> = () => ({}),
 ): { readonly batchesPerEpoch: number; batch(index: number): HostBatch } {
   const texts = rows.map(({ text }) => text);
   const tokens = tokensOfTexts(tokenizer, texts, maxLength);
   // Lengths that are all alike: batches are drawn at random, not by length.
-  const { batchesPerEpoch, indices } = endlessBatches(new Uint8Array(rows.length).fill(1), { batchSize, seed });
+  const every = endlessBatches(new Uint8Array(rows.length).fill(1), { batchSize, seed });
+  const isShort = dropLast && rows.length > batchSize && rows.length % batchSize !== 0;
+  const batchesPerEpoch = every.batchesPerEpoch - (isShort ? 1 : 0);
+  const indices = (index: number): readonly number[] => {
+    const first = Math.floor(index / batchesPerEpoch) * every.batchesPerEpoch;
+    const list = Array.from({ length: every.batchesPerEpoch }, (_, i) => every.indices(first + i));
+    return list.filter(({ length }) => !isShort || length === batchSize)[index % batchesPerEpoch]!;
+  };
   return {
     batchesPerEpoch,
     batch(index) {
