@@ -110,6 +110,15 @@ export interface TrainingResult {
  * await train({ model, task, options: { steps: 3, learningRate: 1e-3 }, output: 'runs/tiny' });
  */
 export async function train(run: TrainingRun): Promise<TrainingResult> {
+  const precision = getFloat32MatmulPrecision();
+  try {
+    return await trainInGroup(run);
+  } finally {
+    setFloat32MatmulPrecision(precision); // which the run may have set
+  }
+}
+
+async function trainInGroup(run: TrainingRun): Promise<TrainingResult> {
   const group = await currentGroup();
   await trainingBegins(group);
   if (group && group.rank > 0) {
@@ -118,11 +127,9 @@ export async function train(run: TrainingRun): Promise<TrainingResult> {
     return result;
   }
   const lock = await claimFolder(run.output, 'training');
-  const precision = getFloat32MatmulPrecision();
   try {
     return await trainLocked(run, group && new Replicas(group));
   } finally {
-    setFloat32MatmulPrecision(precision);
     lock.release();
   }
 }
