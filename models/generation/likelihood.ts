@@ -3,6 +3,7 @@ import type { Tensor } from '../../autograd/index.ts';
 import { compiledFor, forEachBatch, paddedLength } from '../pipelines/rows.ts';
 import type { CausalLM } from '../transformer/causal-lm.ts';
 import type { SpecialTokens } from './decoder.ts';
+import { textIds } from './text.ts';
 import type { TextTokenizer } from './text.ts';
 
 /** A text and what may follow it, as ids of tokens. */
@@ -191,12 +192,6 @@ export function encodeContinuation(
   const whole = textIds(tokenizer, context + continuation, first[0]);
   const { length } = textIds(tokenizer, before, first[0]);
   return { context: whole.slice(0, length), continuation: whole.slice(length) };
-}
-
-/** The ids of a text with what goes before every text, unless it begins with `first` as it is. */
-export function textIds(tokenizer: TextTokenizer, text: string, first?: number): number[] {
-  const ids = Array.from(tokenizer.idsOf(text));
-  return ids.length > 0 && ids[0] === first ? ids : [...(tokenizer.template?.before ?? []), ...ids];
 }
 
 /**

@@ -260,7 +260,17 @@ function promptIds(
     const first = firsts[i];
     if (typeof text !== 'string') return Array.from(text);
     if (source) return withTemplate(textTemplate(model, tokenizer), tokenizer.idsOf(text));
-    const ids = Array.from(tokenizer.idsOf(text));
-    return ids.length === 0 && typeof first === 'number' && first < vocabSize ? [first] : ids;
+    const begins = typeof first === 'number' && first < vocabSize ? first : undefined;
+    const ids = textIds(tokenizer, text, begins);
+    return ids.length === 0 && begins !== undefined ? [begins] : ids;
   });
+}
+
+/**
+ * The ids of a text with the tokens that its tokenizer puts before every text, as Llama's and Gemma's do,
+ * unless it begins with `first` as it is.
+ */
+export function textIds(tokenizer: TextTokenizer, text: string, first?: number): number[] {
+  const ids = Array.from(tokenizer.idsOf(text));
+  return ids.length > 0 && ids[0] === first ? ids : [...(tokenizer.template?.before ?? []), ...ids];
 }

@@ -132,7 +132,18 @@ test('an empty prompt begins with the token that begins texts', async () => {
 const spread = () => ({
   vocabSize: tokenizer.vocabSize,
   idsOf: (text: string) => tokenizer.idsOf(text),
-  decodeStream: () => tokenizer.decodeStream(),
+  decodeStream: (options: { readonly skipSpecialTokens?: boolean } = {}) => tokenizer.decodeStream(options),
+});
+
+test('a text gets the tokens that its tokenizer puts before each, but no second time; ids do not', async () => {
+  const begins = { ...spread(), bosTokenId: end, eosTokenId: end, template: { before: [end], after: [] } };
+  const model = scriptedModel([...tokenizer.idsOf('no Yes'), end], tokenizer.vocabSize);
+  const prompts = ['x', '<|endoftext|>x', tokenizer.idsOf('x')];
+  const texts = await generateText(model, begins, prompts, {});
+  assert.equal(
+    texts.map(({ text }) => text),
+    [' Yes', ' Yes', 'no Yes'],
+  );
 });
 
 test('ids that only the model has are no text; a tokenizer with more ids is refused', async () => {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { encodeContinuation, logLikelihoods, textIds } from '../../models/generation/likelihood.ts';
+import { encodeContinuation, logLikelihoods } from '../../models/generation/likelihood.ts';
 import type { Continuation } from '../../models/generation/likelihood.ts';
+import { textIds } from '../../models/generation/text.ts';
 import { generate } from '../../models/index.ts';
 import type { AnyTokenizer, CausalLM, Generative } from '../../models/index.ts';
 

@@ -3,6 +3,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { applyChatTemplate } from '../../models/index.ts';
 import type { ChatMessage, Finish, GenerationOptions, TextPiece, TokenLogprobs } from '../../models/index.ts';
 import { ofDraws } from '../../models/generation/options.ts';
+import { textIds } from '../../models/generation/text.ts';
 import { firstLine } from '../../common/printable.ts';
 import type { GenerativeModel, ServedModel } from './models.ts';
 import { badField, checked } from './request-error.ts';
@@ -157,19 +158,21 @@ async function wantedOfCompletion(service: Service, body: CompletionRequest): Pr
   const given = body.prompt;
   const list = typeof given === 'string' || typeof given[0] === 'number' ? [given] : given;
   const first = weights.config.bosTokenId ?? tokenizer.bosTokenId ?? tokenizer.eosTokenId;
+  const begins = typeof first === 'number' ? first : undefined;
+  const withBegin = (text: string): Int32Array => Int32Array.from(textIds(tokenizer, text, begins));
   const idsOf = async (prompt: string | readonly number[]): Promise<Int32Array> => {
-    if (typeof prompt === 'string') return tokenizer.idsOf(await guarded(service, 'prompt', prompt));
+    if (typeof prompt === 'string') return withBegin(await guarded(service, 'prompt', prompt));
     const outside = prompt.find((id) => id >= Math.min(vocabSize, tokenizer.vocabSize));
     if (outside !== undefined) throw badField('prompt', `prompt: the model has no token ${outside}`);
     const text = tokenizer.decode(prompt);
     const looked = await guarded(service, 'prompt', text);
-    return looked === text ? Int32Array.from(prompt) : tokenizer.idsOf(looked);
+    return looked === text ? Int32Array.from(prompt) : withBegin(looked);
   };
   const all = await Promise.all((list as readonly (string | readonly number[])[]).map(idsOf));
   const prompts = all.map((ids) => {
     if (ids.length > 0) return ids;
-    if (typeof first !== 'number') throw badField('prompt', 'prompt: it is empty; begin with any text');
-    return Int32Array.of(first);
+    if (begins === undefined) throw badField('prompt', 'prompt: it is empty; begin with any text');
+    return Int32Array.of(begins);
   });
   const longest = Math.max(...prompts.map(({ length }) => length));
   const asked = body.max_tokens ?? 16; // OpenAI's default
