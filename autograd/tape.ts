@@ -73,7 +73,7 @@ export function apply<I extends Tensors, O extends Tensors, A>(op: Op<I, O, A>, 
   }
   if (op.vjp !== 'none' && grad && inputs.some((x) => x.requiresGrad)) {
     const saves = typeof op.saves === 'function' ? op.saves(attrs) : op.saves;
-    const node = nodeOf(
+    const node = new Node(
       entry,
       save(
         { tensors: inputs, reads: placesOf(inputForm, saves?.inputs) },
@@ -166,7 +166,7 @@ const ruleOf = <I, O, A>(vjp: (context: VjpContext<I, O, A>) => Cotangents<I>): 
 
 /** Links the outputs of what is no op on the tape into the graph that backward walks. */
 function track(application: Omit<Application, 'position'>, saved: SavedTensors): void {
-  const node = nodeOf({ ...application, position: position++ }, saved);
+  const node = new Node({ ...application, position: position++ }, saved);
   application.outputs.forEach((y, i) => link(y, node, i));
 }
 
@@ -202,24 +202,43 @@ type Application = Pick<Entry, 'name' | 'inputs' | 'outputs' | 'inputForm' | 'ou
   readonly op: Pick<Op, 'vjp'>;
 };
 
-function nodeOf(application: Application, saved: SavedTensors): GradNode {
-  const { name, position, op, attrs, inputs, outputs, inputForm, outputForm } = application;
-  const node: GradNode & { saved: SavedTensors | undefined } = {
-    ...{ name, position, op, attrs, inputForm, outputForm, saved },
-    edges: inputs.map(edgeTo),
-    inputSpecs: inputs.map(specOf),
-    outputSpecs: outputs.map(specOf),
-    get(kind, place) {
-      if (node.saved) return node.saved.get(kind, place, name);
+class Node implements GradNode {
+  readonly name: string;
+  readonly position: number;
+  readonly op: Pick<Op, 'vjp'>;
+  readonly attrs: unknown;
+  readonly inputForm: Form;
+  readonly outputForm: Form;
+  readonly edges: readonly (Edge | undefined)[];
+  readonly inputSpecs: readonly Spec[];
+  readonly outputSpecs: readonly Spec[];
+  private saved: SavedTensors | undefined;
+
+  constructor(application: Application, saved: SavedTensors) {
+    this.name = application.name;
+    this.position = application.position;
+    this.op = application.op;
+    this.attrs = application.attrs;
+    this.inputForm = application.inputForm;
+    this.outputForm = application.outputForm;
+    this.edges = application.inputs.map(edgeTo);
+    this.inputSpecs = application.inputs.map(specOf);
+    this.outputSpecs = application.outputs.map(specOf);
+    this.saved = saved;
+  }
+
+  get(kind: 'input' | 'output', place: number): Tensor {
+    if (!this.saved) {
       throw new Error(
-        `${name}: backward a second time through a graph that was freed; pass retainGraph: true the first time`,
+        `${this.name}: backward a second time through a graph that was freed; pass retainGraph: true the first time`,
       );
-    },
-    release() {
-      node.saved = undefined;
-    },
-  };
-  return node;
+    }
+    return this.saved.get(kind, place, this.name);
+  }
+
+  release(): void {
+    this.saved = undefined;
+  }
 }
 
 /** Holds the tensors themselves, and refuses those that were written to in place since. */

@@ -9,7 +9,6 @@ import { show } from '../shapes.ts';
 import { emptyTensor, Tensor } from '../tensor.ts';
 import { copyTo, sinkInto, sinkOf, sourceOf } from './elementwise.ts';
 import { lowerInParts, onto } from './split.ts';
-import type { PartOfOp } from './split.ts';
 import { bindingOf, isBindable, windowed } from './window.ts';
 
 /** Takes each dispatch, with its tensors in binding order. */
@@ -103,8 +102,8 @@ function lowerApplication(
   const axes = op.axes(namedOf(inputForm, fitted) as Like<Tensors, Spec>, attrs);
   const takesSink = op.fuses?.epilogue ?? false;
   const whole = { axes, inputs: fitted, outputs, inputForm, outputForm, takesSink, accumulate };
-  const lower = (part: PartOfOp): void => lowerOn(environment, application, fused, part.inputs, part.outputs, part);
-  lowerInParts(lowering(nameOf(op, attrs), environment), whole, lower);
+  const base = lowering(nameOf(op, attrs), environment);
+  lowerInParts(base, whole, (part) => lowerOn(environment, application, fused, part.inputs, part.outputs, part));
 }
 
 /** Lowers an op on these tensors: its own, or parts of them. */
