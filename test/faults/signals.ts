@@ -5,12 +5,11 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { lockFolder } from '../../common/lock.ts';
 import { Random } from '../../common/random.ts';
-import { isStopCode } from '../../train/cli/interrupt.ts';
 import { canResume, latestCheckpoint } from '../../train/trainer/run-state.ts';
 import { Tally } from '../support/faults.ts';
 import type { FaultOptions, FaultOutcome } from '../support/faults.ts';
@@ -100,9 +99,10 @@ async function stopAt(command: Known, signal: Signal, when: Moment | number): Pr
       : await runScript([...watched, ...words], { env: { KILL_AT: String(when.operation), KILL_WITH: signal } });
   const at = typeof when === 'number' ? `after ${when} ms` : `before ${when.operation} of ${command.operations}`;
   try {
-    checkLines(code, stderr, trains);
+    const stopped = code === 128 + constants.signals[signal];
+    checkLines(code, stopped, stderr, trains);
     const isSaved = trains && (await canResume(output));
-    if (trains && isStopCode(code) && !isSaved) throw new Error('it saved nothing');
+    if (trains && stopped && !isSaved) throw new Error('it saved nothing');
     if (code !== 0 || !trains) {
       const again = await runScript([...words, ...(isSaved ? ['--resume'] : [])]);
       if (again.code !== 0) throw new Error(`the next run ended with ${again.code}: ${again.stderr.slice(-300)}`);
@@ -114,12 +114,12 @@ async function stopAt(command: Known, signal: Signal, when: Moment | number): Pr
 }
 
 /** A run that had something to save ends with the code of the signal, others by it; or it was at its end. */
-function checkLines(code: number | null, stderr: string, trains: boolean): void {
-  if (!isStopCode(code) && code !== null && code !== 0) throw new Error(`it failed: ${stderr.slice(-300)}`);
+function checkLines(code: number | null, stopped: boolean, stderr: string, trains: boolean): void {
+  if (!stopped && code !== null && code !== 0) throw new Error(`it failed: ${stderr.slice(-300)}`);
   const count = (pattern: RegExp): number => stderr.match(pattern)?.length ?? 0;
   const told = count(/^stopping (after this step|when the model is saved)/gm);
   const ended = count(/^.*stopped.*$/gm);
-  if (isStopCode(code) && (ended !== 1 || told !== Number(trains)))
+  if (stopped && (ended !== 1 || told !== Number(trains)))
     throw new Error(`${told} lines say that it stops, ${ended} that it did: ${stderr.slice(-300)}`);
   if (/^ {4}at /m.test(stderr)) throw new Error(`a stack: ${stderr.slice(-300)}`);
 }
@@ -161,7 +161,7 @@ async function interruptTwice(parent: string): Promise<void> {
   if (child.exitCode !== null) throw new Error('one key press counted twice');
   child.kill('SIGINT');
   const { code, stderr } = await finished;
-  if (!isStopCode(code) || stderr.includes('stopped at step')) throw new Error(`it ended with ${code}: ${stderr}`);
+  if (code !== 130 || stderr.includes('stopped at step')) throw new Error(`it ended with ${code}: ${stderr}`);
 }
 
 // What is printed. CMD is the command; its exit code goes to the file CODE.
