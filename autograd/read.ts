@@ -1,6 +1,6 @@
 import { bytesOf } from '../kernels/kernel.ts';
 import type { Dtype } from '../kernels/kernel.ts';
-import { sizeOf } from '../kernels/layout.ts';
+import { roundUp, sizeOf } from '../kernels/layout.ts';
 import { refuseWhileCapturing } from './context.ts';
 import { noGrad } from './context.ts';
 import { fromHalf } from '../common/half.ts';
@@ -39,7 +39,7 @@ async function read(x: Tensor): Promise<DataArray> {
   onDevice(
     (gpu) => {
       const allocation = source.storage.memoryOn(gpu);
-      reading = gpu.read(allocation, source.offset * bytesOf(source.dtype), Math.ceil(bytes / 4) * 4);
+      reading = gpu.read(allocation, source.offset * bytesOf(source.dtype), roundUp(bytes, 4));
       reading.catch(() => undefined); // awaited below
     },
     (error) => {

@@ -1,4 +1,4 @@
-import { collapse, rowMajor, sizeOf } from '../../kernels/layout.ts';
+import { collapse, roundUp, rowMajor, sizeOf } from '../../kernels/layout.ts';
 import { readingOfA, readingOfB } from '../../kernels/matmul/lanes.ts';
 import { halvesLayout, splitHalves } from '../../kernels/matmul/halves.ts';
 import { chooseHalves, chooseMatmul, halfDepth, matmul as matmulKernel } from '../../kernels/matmul/matmul.ts';
@@ -288,7 +288,7 @@ function packedRows(lowering: Lowering<Inputs>, a: Tensor, sums?: Tensor): Tenso
 /** Copies x into contiguous rows that start at multiples of four elements; broadcast axes stay broadcast. */
 function pack(lowering: Lowering<Inputs>, x: Tensor): Tensor {
   const [rows, cols] = x.shape.slice(-2) as [number, number];
-  const pitch = Math.ceil(cols / 4) * 4;
+  const pitch = roundUp(cols, 4);
   const batch = x.shape.slice(0, -2).map((length, axis) => (x.strides[axis] === 0 ? 1 : length));
   const packed = lowering.temporary([sizeOf(batch) * rows * pitch], x.dtype);
   const steps = rowMajor([...batch, rows * pitch]);

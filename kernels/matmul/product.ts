@@ -91,10 +91,8 @@ export function productOf(operands: ProductOperands, of: 'a' | 'b' = 'a'): Produ
   const { a, b, bias, y, sums, exactA } = operands;
   const shape = batchShape(a, b);
   const exact = exactA ? exactNames.map((name) => operands[name]!) : [];
-  const merged = collapse(
-    shape,
-    [a, b, ...exact].map((x) => batchStrides(x, shape)),
-  );
+  const steps = [a, b, ...exact].map((x) => batchStrides(x, shape));
+  const merged = collapse(shape, steps);
   if (merged.shape.length > 2) return undefined;
   const two = (list: readonly number[], missing: number): [number, number] => [
     list[list.length - 2] ?? missing,
@@ -146,8 +144,7 @@ function matmulUniforms({ m, n, k, batch, a, b, bias, exact }: Product): Record<
     ...operand('a', a),
     ...operand('b', b),
     ...(bias ? { biasO: i32(bias.offset), biasS: i32(bias.stride) } : {}),
-    ...(exact ? { exactK: u32(exact.k) } : {}),
-    ...Object.assign({}, ...exactNames.map((name) => exact && operand(name, exact[name]))),
+    ...(exact ? Object.assign({ exactK: u32(exact.k) }, ...exactNames.map((name) => operand(name, exact[name]))) : {}),
   };
 }
 

@@ -1,6 +1,6 @@
 import type { Gpu } from '../../gpu/device.ts';
 import { bytesOf } from '../kernel.ts';
-import { contiguousLayout, sizeOf } from '../layout.ts';
+import { contiguousLayout, roundUp, sizeOf } from '../layout.ts';
 import type { Operand } from '../layout.ts';
 import { plainSink } from '../map/elements.ts';
 import { hopeless, medianTime, noise } from '../tune.ts';
@@ -29,7 +29,7 @@ export async function timePlans(gpu: Gpu, params: Product, plans?: readonly Matm
     output: size * bytesOf(sink.outputs[0]!.dtype),
     sums: 4 * Math.max(m, n),
   };
-  const make = (length: number) => gpu.allocate(Math.max(16, Math.ceil(length / 16) * 16), 'tune');
+  const make = (length: number) => gpu.allocate(Math.max(16, roundUp(length, 16)), 'tune');
   const memory = {
     operands: [
       gpu.upload(noise(bytes.a, a.dtype), 'tune'),
