@@ -11,9 +11,8 @@ import {
   exp,
   matmul,
   mul,
+  norm,
   select,
-  sqrt,
-  sum,
   transpose,
 } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
@@ -63,7 +62,7 @@ function deviations({ hiddenSize: dim, numHiddenLayers: layers, initializerFacto
 const dense = (into: number, out: number, std: number): Linear =>
   new Linear(into, out, { weightInit: normalInit(std), biasInit: zerosInit });
 
-const norm = ({ hiddenSize, layerNormEps: eps }: TowerConfig): LayerNorm => new LayerNorm(hiddenSize, { eps });
+const layerNorm = ({ hiddenSize, layerNormEps: eps }: TowerConfig): LayerNorm => new LayerNorm(hiddenSize, { eps });
 
 class CLIPAttention extends Module {
   kProj: Linear;
@@ -130,9 +129,9 @@ class CLIPEncoderLayer extends Module {
   constructor(config: TowerConfig, causal: boolean) {
     super();
     this.selfAttn = new CLIPAttention(config, causal);
-    this.layerNorm1 = norm(config);
+    this.layerNorm1 = layerNorm(config);
     this.mlp = new CLIPMLP(config);
-    this.layerNorm2 = norm(config);
+    this.layerNorm2 = layerNorm(config);
   }
 
   override forward(x: Tensor, mask: Tensor | undefined, outputWeights: boolean): Attended {
@@ -192,7 +191,7 @@ class CLIPTextTransformer extends Module {
     super();
     this.embeddings = new CLIPTextEmbeddings(config);
     this.encoder = new CLIPEncoder(config, { causal: true });
-    this.finalLayerNorm = norm(config);
+    this.finalLayerNorm = layerNorm(config);
     this.#config = config;
   }
 
@@ -258,9 +257,9 @@ class CLIPVisionTransformer extends Module {
   constructor(config: CLIPVisionConfig) {
     super();
     this.embeddings = new CLIPVisionEmbeddings(config);
-    this.preLayrnorm = norm(config);
+    this.preLayrnorm = layerNorm(config);
     this.encoder = new CLIPEncoder(config, { causal: false });
-    this.postLayernorm = norm(config);
+    this.postLayernorm = layerNorm(config);
   }
 
   override forward(inputs: ImageInputs): PooledOutput & { readonly pooled: Tensor } {
@@ -296,7 +295,7 @@ export interface CLIPOutput {
 }
 
 /** Rows (..., P) divided by their lengths. */
-export const unit = (x: Tensor): Tensor => div(x, sqrt(sum(mul(x, x), -1, { keepDims: true })));
+export const unit = (x: Tensor): Tensor => div(x, norm(x, 2, -1, { keepDims: true }));
 
 /**
  * CLIP's loss of scores (N, N), text i and picture i being a pair: the mean of the cross-entropies of the
