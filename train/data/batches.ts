@@ -82,15 +82,23 @@ export interface EpochBatches {
   indices(index: number): readonly number[];
 }
 
+export interface EndlessOptions extends BatchOptions {
+  readonly sampler?: (index: number) => number;
+  readonly dropLast?: boolean;
+}
+
 /**
  * Every example once an epoch, in batches of like length; see `epochBatches`. With `sampler`, a function as
- * `weightedSampler` gives it, an epoch is its next draws instead, as many as there are examples.
+ * `weightedSampler` gives it, an epoch is its next draws instead, as many as there are examples. With
+ * `dropLast` the batch that is not whole is left out, if there are others.
  */
 export function endlessBatches(
   lengths: ArrayLike<number>,
-  { sampler, ...options }: BatchOptions & { readonly sampler?: (index: number) => number },
+  { sampler, dropLast = false, ...options }: EndlessOptions,
 ): EpochBatches {
-  const batchesPerEpoch = Math.ceil(lengths.length / options.batchSize);
+  const { batchSize } = options;
+  const isCut = dropLast && lengths.length > batchSize && lengths.length % batchSize > 0;
+  const batchesPerEpoch = Math.ceil(lengths.length / batchSize) - (isCut ? 1 : 0);
   let current: { epoch: number; list: number[][] } | undefined;
   const batchesOf = (epoch: number): number[][] => {
     if (!sampler) return epochBatches(lengths, { ...options, epoch });
@@ -105,7 +113,10 @@ export function endlessBatches(
     batchesPerEpoch,
     indices(index) {
       const epoch = Math.floor(index / batchesPerEpoch);
-      if (current?.epoch !== epoch) current = { epoch, list: batchesOf(epoch) };
+      if (current?.epoch !== epoch) {
+        const list = batchesOf(epoch);
+        current = { epoch, list: isCut ? list.filter((batch) => batch.length === batchSize) : list };
+      }
       return current.list[index % batchesPerEpoch]!;
     },
   };

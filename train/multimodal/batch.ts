@@ -1,7 +1,9 @@
+import type { Tensor } from '../../autograd/index.ts';
 import type { AnyTokenizer } from '../../models/index.ts';
 import { paddedLength } from '../../models/pipelines/rows.ts';
 import { Random } from '../../common/random.ts';
 import { endlessBatches } from '../data/batches.ts';
+import { toDevice } from '../objectives/task.ts';
 import type { HostArray, HostBatch } from '../objectives/task.ts';
 import type { PicturedText } from './data.ts';
 
@@ -53,11 +55,32 @@ export function stackPictures(
   return { data, shape: [pictures.length, 3, side, side] };
 }
 
-export interface PicturedBatchOptions {
+export interface BatchSizes {
   readonly batchSize: number;
-  readonly seed: number;
   readonly maxLength: number;
   readonly imageSize: number;
+}
+
+/** What a model reads of rows, [B, ...] each. */
+export type PicturedInputs = Readonly<Record<'inputIds' | 'attentionMask' | 'pixelValues', Tensor>>;
+
+/** Rows as a model reads them, their pictures as they are. */
+export function rowsOnDevice(
+  rows: readonly PicturedText[],
+  tokenizer: AnyTokenizer,
+  { maxLength, imageSize }: BatchSizes,
+): PicturedInputs {
+  const texts = rows.map(({ text }) => text);
+  const pictures = rows.map(({ pixels }) => pixels);
+  const arrays = {
+    ...paddedTokens(tokensOfTexts(tokenizer, texts, maxLength), tokenizer.padTokenId!, maxLength),
+    pixelValues: stackPictures(pictures, imageSize),
+  };
+  return toDevice({ arrays, counts: {}, tokens: 0 }) as PicturedInputs;
+}
+
+export interface PicturedBatchOptions extends BatchSizes {
+  readonly seed: number;
   /** Pixels that pictures are moved by at most. */
   readonly shift: number;
   /** Leave out an epoch's last batch where it is not whole, if there are others. Default false. */
@@ -77,14 +100,8 @@ export function picturedBatches(
   const texts = rows.map(({ text }) => text);
   const tokens = tokensOfTexts(tokenizer, texts, maxLength);
   // Lengths that are all alike: batches are drawn at random, not by length.
-  const every = endlessBatches(new Uint8Array(rows.length).fill(1), { batchSize, seed });
-  const isShort = dropLast && rows.length > batchSize && rows.length % batchSize !== 0;
-  const batchesPerEpoch = every.batchesPerEpoch - (isShort ? 1 : 0);
-  const indices = (index: number): readonly number[] => {
-    const first = Math.floor(index / batchesPerEpoch) * every.batchesPerEpoch;
-    const list = Array.from({ length: every.batchesPerEpoch }, (_, i) => every.indices(first + i));
-    return list.filter(({ length }) => !isShort || length === batchSize)[index % batchesPerEpoch]!;
-  };
+  const alike = new Uint8Array(rows.length).fill(1);
+  const { batchesPerEpoch, indices } = endlessBatches(alike, { batchSize, seed, dropLast });
   return {
     batchesPerEpoch,
     batch(index) {

@@ -4,11 +4,10 @@ import type { Tensor } from '../../autograd/index.ts';
 import { evalMode } from '../../models/index.ts';
 import type { AnyTokenizer, CLIPModel } from '../../models/index.ts';
 import { chunks, compiledFor } from '../../models/pipelines/rows.ts';
-import { toDevice } from '../objectives/task.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
-import { paddedTokens, picturedBatches, stackPictures, tokensOfTexts } from './batch.ts';
-import type { PicturedBatchOptions } from './batch.ts';
+import { picturedBatches, rowsOnDevice } from './batch.ts';
+import type { BatchSizes, PicturedBatchOptions, PicturedInputs } from './batch.ts';
 import type { PicturedText } from './data.ts';
 
 /** The right picture for each text of a batch, and the right text for each picture, as a training task. */
@@ -34,13 +33,7 @@ export function contrastiveTask(
   };
 }
 
-interface Sides {
-  readonly inputIds: Tensor;
-  readonly attentionMask: Tensor;
-  readonly pixelValues: Tensor;
-}
-
-const vectors = compiledFor('vectors of texts and pictures', (model: CLIPModel, batch: Sides) => {
+const vectors = compiledFor('vectors of texts and pictures', (model: CLIPModel, batch: PicturedInputs) => {
   const { textEmbeds, imageEmbeds } = model.forward(batch);
   return { textEmbeds, imageEmbeds };
 });
@@ -50,24 +43,13 @@ async function embedRows(
   model: CLIPModel,
   tokenizer: AnyTokenizer,
   rows: readonly PicturedText[],
-  { maxLength, imageSize, batchSize }: Pick<PicturedBatchOptions, 'maxLength' | 'imageSize' | 'batchSize'>,
+  sizes: BatchSizes,
 ): Promise<{ readonly texts: Float32Array[]; readonly pictures: Float32Array[] }> {
   const texts: Float32Array[] = [];
   const pictures: Float32Array[] = [];
   using _mode = evalMode(model);
-  for (const part of chunks(rows, batchSize)) {
-    const tokens = tokensOfTexts(
-      tokenizer,
-      part.map(({ text }) => text),
-      maxLength,
-    );
-    const pixelValues = stackPictures(
-      part.map(({ pixels }) => pixels),
-      imageSize,
-    );
-    const arrays = { ...paddedTokens(tokens, tokenizer.padTokenId!, maxLength), pixelValues };
-    const batch = toDevice({ arrays, counts: {}, tokens: 0 }) as unknown as Sides;
-    const { textEmbeds, imageEmbeds } = vectors(model)(batch);
+  for (const part of chunks(rows, sizes.batchSize)) {
+    const { textEmbeds, imageEmbeds } = vectors(model)(rowsOnDevice(part, tokenizer, sizes));
     const read = async (list: Float32Array[], made: Tensor): Promise<void> => {
       const data = (await made.data()) as Float32Array;
       const width = made.shape[1]!;
@@ -117,9 +99,9 @@ export async function scoreRetrieval(
   model: CLIPModel,
   tokenizer: AnyTokenizer,
   rows: readonly PicturedText[],
-  options: Pick<PicturedBatchOptions, 'maxLength' | 'imageSize' | 'batchSize'>,
+  sizes: BatchSizes,
 ): Promise<Evaluation> {
-  const { texts, pictures } = await embedRows(model, tokenizer, rows, options);
+  const { texts, pictures } = await embedRows(model, tokenizer, rows, sizes);
   const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
   const ranks = {
     pictures: ranksOf(rows.length, (row, k) => dot(texts[row]!, pictures[k]!)),

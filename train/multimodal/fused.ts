@@ -3,12 +3,11 @@ import type { Tensor } from '../../autograd/index.ts';
 import { evalMode } from '../../models/index.ts';
 import type { AnyTokenizer, FusionForClassification } from '../../models/index.ts';
 import { chunks, compiledFor } from '../../models/pipelines/rows.ts';
-import { accuracy, f1Score } from '../metrics/index.ts';
-import { toDevice } from '../objectives/task.ts';
+import { accuracy, f1Score, majorityBaseline } from '../metrics/index.ts';
 import type { TrainingTask } from '../objectives/task.ts';
 import type { Evaluation } from '../trainer/evaluate.ts';
-import { paddedTokens, picturedBatches, stackPictures, tokensOfTexts } from './batch.ts';
-import type { PicturedBatchOptions } from './batch.ts';
+import { picturedBatches, rowsOnDevice } from './batch.ts';
+import type { BatchSizes, PicturedBatchOptions } from './batch.ts';
 import type { PicturedText } from './data.ts';
 
 /** What a model is given of each row. */
@@ -75,37 +74,27 @@ export async function scoreFused(
   tokenizer: AnyTokenizer,
   rows: readonly PicturedText[],
   given: Modalities,
-  { maxLength, imageSize, batchSize }: Pick<PicturedBatchOptions, 'maxLength' | 'imageSize' | 'batchSize'>,
+  sizes: BatchSizes,
 ): Promise<Evaluation> {
   const found: number[] = [];
   using _mode = evalMode(model);
-  for (const part of chunks(rows, batchSize)) {
-    const texts = part.map(({ text }) => text);
-    const pictures = part.map(({ pixels }) => pixels);
-    const arrays = {
-      ...paddedTokens(tokensOfTexts(tokenizer, texts, maxLength), tokenizer.padTokenId!, maxLength),
-      pixelValues: stackPictures(pictures, imageSize),
-    };
-    const logits = logitsOf[given](model)(toDevice({ arrays, counts: {}, tokens: 0 }));
+  for (const part of chunks(rows, sizes.batchSize)) {
+    const logits = logitsOf[given](model)(rowsOnDevice(part, tokenizer, sizes));
     const values = Array.from((await logits.data()) as Float32Array);
     found.push(...chunks(values, model.config.numLabels).map((row) => row.indexOf(Math.max(...row))));
   }
-  return classScores(rows, found, model.config.numLabels);
-}
-
-/** The same of answers that are there already. */
-export function classScores(rows: readonly PicturedText[], found: readonly number[], numLabels: number): Evaluation {
   const right = rows.map(({ label }) => label!);
-  return { accuracy: accuracy(right, found), 'macro F1': f1Score(right, found, { average: 'macro', numLabels }) };
+  const options = { average: 'macro', numLabels: model.config.numLabels } as const;
+  return { accuracy: accuracy(right, found), 'macro F1': f1Score(right, found, options) };
 }
 
 /** What the most frequent class of the training part gives for every row. */
 export function mostFrequent(
   train: readonly PicturedText[],
   rows: readonly PicturedText[],
-  labels: number,
+  numLabels: number,
 ): Evaluation {
-  const counts = new Array<number>(labels).fill(0);
-  for (const { label } of train) counts[label!]!++;
-  return classScores(rows, new Array<number>(rows.length).fill(counts.indexOf(Math.max(...counts))), labels);
+  const [seen, right] = [train, rows].map((part) => part.map(({ label }) => label!));
+  const usual = majorityBaseline(seen!, right, { average: 'macro', numLabels });
+  return { accuracy: usual.accuracy, 'macro F1': usual.f1 };
 }
