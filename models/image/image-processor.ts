@@ -8,8 +8,8 @@ import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts'
 import type { JsonObject } from '../../common/json-file.ts';
 import { join } from '../../common/platform.ts';
 import { camelCase, showValue, snakeCase } from '../names.ts';
-import { RawImage } from './raw-image.ts';
-import type { ImageInput, ReadImageOptions } from './raw-image.ts';
+import { readImages } from './raw-image.ts';
+import type { ImageInput, RawImage, ReadImageOptions } from './raw-image.ts';
 import { filters } from './resample.ts';
 
 export const PREPROCESSOR_FILE = 'preprocessor_config.json';
@@ -199,8 +199,7 @@ export class ImageProcessor {
   ): Promise<{ readonly pixelValues: Tensor }> {
     const list = (Array.isArray(images) ? images : [images]) as readonly ImageInput[];
     if (list.length === 0) throw new Error('ImageProcessor: there are no pictures; give one or more');
-    const read = await Promise.all(list.map((image) => RawImage.read(image, options)));
-    return { pixelValues: this.batch(read) };
+    return { pixelValues: this.batch(await readImages(list, options)) };
   }
 
   /** The same of pictures in memory, at once. */

@@ -96,6 +96,15 @@ export class RawImage implements Pixels {
   }
 }
 
+/** Reads several at once. Of those that cannot be read, the error is that of the first in the list. */
+export async function readImages(inputs: readonly ImageInput[], options?: ReadImageOptions): Promise<RawImage[]> {
+  const settled = await Promise.allSettled(inputs.map((input) => RawImage.read(input, options)));
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+}
+
 const showInput = (name: string): string => showText(name.length > 200 ? `${name.slice(0, 80)}...` : name);
 
 const isAddress = (input: string): boolean => /^(https?|data|blob):/i.test(input);

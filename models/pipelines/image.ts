@@ -9,7 +9,7 @@ import type { BertInputs } from '../bert/model.ts';
 import { CLIPModel, CLIPVisionModelWithProjection, unit } from '../clip/model.ts';
 import { softmax } from '../generation/processors.ts';
 import { ImageProcessor } from '../image/image-processor.ts';
-import { RawImage } from '../image/raw-image.ts';
+import { readImages } from '../image/raw-image.ts';
 import type { ImageInput, ReadImageOptions } from '../image/raw-image.ts';
 import { readModelJson } from '../io/model-files.ts';
 import { readModelFolder, resolveModelFolder } from '../io/resolve.ts';
@@ -53,7 +53,7 @@ async function readPictures<M extends Module>(
   using _mode = evalMode(model);
   for (const batch of chunks(images, batchSize)) {
     signal?.throwIfAborted();
-    const read = await Promise.all(batch.map((image) => RawImage.read(image, reading)));
+    const read = await readImages(batch, reading);
     using _ = scope();
     const result = forward(model)(processor.batch(read));
     const data = (await result.data()) as Float32Array;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { JsonObject } from '../../common/json-file.ts';
-import { ImageProcessor, memoryFolder, RawImage } from '../../models/index.ts';
+import { ImageProcessor, memoryFolder, pipeline, RawImage } from '../../models/index.ts';
 import { resample } from '../../models/image/resample.ts';
 import type { Filter } from '../../models/image/resample.ts';
 import { rejects } from '../support/failure.ts';
@@ -110,6 +110,19 @@ test('pictures that come to different sizes make no batch', async () => {
     /picture 1 comes to 23 x 17, the first to 17 x 23/,
   );
   await rejects(processor.process([]), /there are no pictures/);
+});
+
+test('of several bad pictures the first is told, whichever is read first', async () => {
+  class Slow extends Blob {
+    override async arrayBuffer(): Promise<ArrayBuffer> {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return super.arrayBuffer();
+    }
+  }
+  const bad = [file('rgb.png'), new Slow(['GIF89a, and so on']), new Uint8Array(0)];
+  await rejects(ImageProcessor.create().process(bad), /is a GIF/);
+  const classify = await pipeline('image-classification', goldenFile('tiny-vit'));
+  await rejects(classify(bad), /is a GIF/);
 });
 
 test('damaged PNG files are one line with the name', async () => {
