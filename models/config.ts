@@ -174,6 +174,18 @@ function settleLabels({ labels, numLabels }: LabelSettings, where: string): Pick
   return { labels: names, numLabels: names.length };
 }
 
+export interface HeadSizes {
+  readonly hiddenSize: number;
+  readonly numAttentionHeads: number;
+}
+
+/** What is wrong where heads have no whole share of a layer's width. */
+export function checkHeads({ hiddenSize, numAttentionHeads: heads }: HeadSizes): string | undefined {
+  return hiddenSize % heads === 0
+    ? undefined
+    : `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${heads}`;
+}
+
 /** What is wrong where one of these settings, by its key in config.json, is no token of the vocabulary. */
 export function outsideVocabulary(size: number, ids: Readonly<Record<string, number | null>>): string | undefined {
   const wrong = Object.entries(ids).find(([, id]) => id !== null && id >= size);

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { JsonObject } from '../../common/json-file.ts';
-import { defineConfig } from '../config.ts';
+import { checkHeads, defineConfig } from '../config.ts';
+import type { HeadSizes } from '../config.ts';
 import { showValue } from '../names.ts';
 import { activations } from '../nn/activation.ts';
 import type { ActivationName } from '../nn/activation.ts';
@@ -57,9 +58,7 @@ export const bertFloats = [
   'classifierDropout',
 ];
 
-interface EncoderSizes {
-  readonly hiddenSize: number;
-  readonly numAttentionHeads: number;
+interface EncoderSizes extends HeadSizes {
   readonly padTokenId: number | null;
   readonly vocabSize: number;
   readonly numHiddenLayers?: number;
@@ -68,9 +67,9 @@ interface EncoderSizes {
 
 /** The fault of an encoder's settings as a whole, if there is one. */
 export function checkEncoder(values: EncoderSizes): string | undefined {
-  const { hiddenSize, numAttentionHeads, padTokenId, vocabSize } = values;
-  if (hiddenSize % numAttentionHeads !== 0)
-    return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${numAttentionHeads}`;
+  const { padTokenId, vocabSize } = values;
+  const wrong = checkHeads(values);
+  if (wrong !== undefined) return wrong;
   if (padTokenId !== null && padTokenId >= vocabSize)
     return `pad_token_id ${padTokenId} must be below vocab_size ${vocabSize}`;
   return checkPrunedHeads(values);

@@ -1,10 +1,10 @@
 import * as z from 'zod';
 import { isJsonObject } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { defineConfig, outsideVocabulary } from '../config.ts';
+import { checkHeads, defineConfig, outsideVocabulary } from '../config.ts';
 import type { ConfigFormat } from '../config.ts';
 import { kinds } from '../transformer/decoder-config.ts';
-import { checkPatches, pictureKinds } from '../vit/config.ts';
+import { checkPictureEncoder, pictureKinds } from '../vit/config.ts';
 
 const { size, activation, probability, epsilon, token } = kinds;
 const scale = z.number().min(0);
@@ -21,9 +21,6 @@ const tower = {
 };
 
 const floats = ['layerNormEps', 'attentionDropout', 'initializerRange', 'initializerFactor', 'logitScaleInitValue'];
-
-const checkHeads = ({ hiddenSize, numAttentionHeads: heads }: { hiddenSize: number; numAttentionHeads: number }) =>
-  hiddenSize % heads === 0 ? undefined : `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${heads}`;
 
 /** Without names of labels, which towers have not; of a file of the whole model, the part of this tower. */
 function ofTower<C extends CLIPTowerConfig, I>(base: ConfigFormat<C, I>, part: string): ConfigFormat<C, I> {
@@ -83,7 +80,7 @@ const visionBase = defineConfig(
     imageSize: size.default(224),
     patchSize: size.default(32),
   },
-  { floats, check: (values) => checkHeads(values) ?? checkPatches(values.imageSize, values.patchSize) },
+  { floats, check: checkPictureEncoder },
 );
 
 /** The settings of CLIP's encoder of texts; it is read from files of the whole model too. */

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { bertShape } from '../bert/config.ts';
 import { defineConfig } from '../config.ts';
-import { checkPatches, pictureKinds } from '../vit/config.ts';
+import { checkPictureEncoder, pictureKinds } from '../vit/config.ts';
 
 const { vocabSize, numAttentionHeads, intermediateSize, hiddenAct, padTokenId, problemType } = bertShape;
 const { hiddenSize, numHiddenLayers, hiddenDropoutProb, attentionProbsDropoutProb } = bertShape;
@@ -32,10 +32,7 @@ export const FusionConfig = defineConfig(
   },
   {
     floats: ['hiddenDropoutProb', 'attentionProbsDropoutProb', 'initializerRange', 'layerNormEps'],
-    check: ({ hiddenSize: width, numAttentionHeads: heads, imageSize, patchSize }) =>
-      width % heads === 0
-        ? checkPatches(imageSize, patchSize)
-        : `hidden_size ${width} must be a multiple of num_attention_heads ${heads}`,
+    check: checkPictureEncoder,
   },
 );
 

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { defineConfig } from '../config.ts';
+import { checkHeads, defineConfig } from '../config.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { showValue } from '../names.ts';
 import { kinds } from '../transformer/decoder-config.ts';
@@ -34,8 +34,9 @@ const shape = {
 
 const base = defineConfig('opt', shape, {
   floats: ['dropout', 'attentionDropout', 'initStd', 'layerdrop'],
-  check: ({ hiddenSize, numAttentionHeads: heads, padTokenId, vocabSize }) => {
-    if (hiddenSize % heads !== 0) return `hidden_size ${hiddenSize} must be a multiple of num_attention_heads ${heads}`;
+  check: ({ padTokenId, vocabSize, ...sizes }) => {
+    const wrong = checkHeads(sizes);
+    if (wrong !== undefined) return wrong;
     return padTokenId !== null && padTokenId >= vocabSize
       ? `pad_token_id ${padTokenId} is outside the vocabulary of ${vocabSize}; give one of it, or null`
       : undefined;

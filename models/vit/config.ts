@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { bertShape } from '../bert/config.ts';
-import { defineConfig } from '../config.ts';
+import { checkHeads, defineConfig } from '../config.ts';
+import type { HeadSizes } from '../config.ts';
 import { bothSides, patchGrid } from '../nn/patches.ts';
 import type { ImageSize } from '../nn/patches.ts';
 
@@ -16,8 +17,15 @@ export const pictureKinds = {
   channels: size,
 };
 
-/** What is wrong where a picture is smaller than a patch, if it is. */
-export function checkPatches(imageSize: number | ImageSize, patchSize: number | ImageSize): string | undefined {
+interface PictureSizes extends HeadSizes {
+  readonly imageSize: number | ImageSize;
+  readonly patchSize: number | ImageSize;
+}
+
+/** What is wrong where heads have no whole share of the width, or where a picture is smaller than a patch. */
+export function checkPictureEncoder({ imageSize, patchSize, ...width }: PictureSizes): string | undefined {
+  const wrong = checkHeads(width);
+  if (wrong !== undefined) return wrong;
   return patchGrid(imageSize, patchSize).includes(0)
     ? `image_size ${bothSides(imageSize).join(' x ')} holds no patch of patch_size ${bothSides(patchSize).join(' x ')}`
     : undefined;
@@ -47,10 +55,7 @@ const shape = {
 
 const base = defineConfig('vit', shape, {
   floats: ['hiddenDropoutProb', 'attentionProbsDropoutProb', 'initializerRange', 'layerNormEps'],
-  check: ({ hiddenSize: width, numAttentionHeads: heads, imageSize, patchSize }) =>
-    width % heads === 0
-      ? checkPatches(imageSize, patchSize)
-      : `hidden_size ${width} must be a multiple of num_attention_heads ${heads}`,
+  check: checkPictureEncoder,
 });
 
 /** ViT's settings: config.json in camelCase. */
