@@ -7,14 +7,11 @@ import { saveFiles } from '../../common/file-access.ts';
 import { isJsonObject, pathKind, readJsonFile } from '../../common/json-file.ts';
 import type { JsonObject } from '../../common/json-file.ts';
 import { join } from '../../common/platform.ts';
+import { PREPROCESSOR_FILE, PROCESSOR_FILE } from '../io/resolve.ts';
 import { camelCase, showValue, snakeCase } from '../names.ts';
 import { readImages } from './raw-image.ts';
 import type { ImageInput, RawImage, ReadImageOptions } from './raw-image.ts';
 import { filters } from './resample.ts';
-
-export const PREPROCESSOR_FILE = 'preprocessor_config.json';
-/** Where processors of several kinds of input are together, as Transformers 5 writes them. */
-export const PROCESSOR_FILE = 'processor_config.json';
 
 const count = z.int().min(1);
 const box = z.strictObject({ height: count, width: count });

@@ -11,14 +11,15 @@ const kernels: Readonly<Record<Exclude<Filter, 'nearest'>, readonly [reach: numb
   box: [0.5, (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)],
   bilinear: [1, (x) => Math.max(0, 1 - Math.abs(x))],
   hamming: [1, (x) => (Math.abs(x) >= 1 ? 0 : sinc(x) * (0.54 + 0.46 * Math.cos(Math.PI * x)))],
-  bicubic: [2, (x) => cubic(Math.abs(x))],
+  bicubic: [2, (x) => cubic(x)],
   lanczos: [3, (x) => (Math.abs(x) >= 3 ? 0 : sinc(x) * sinc(x / 3))],
 };
 
-/** Keys 1981, with a = -0.5. */
-function cubic(x: number): number {
-  if (x < 1) return (1.5 * x - 2.5) * x * x + 1;
-  return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+/** The cubic weight at a distance (Keys 1981); Pillow's has a = -0.5. */
+export function cubic(distance: number, a = -0.5): number {
+  const x = Math.abs(distance);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0;
 }
 
 /** Weights are whole multiples of 2^-22, so that sums of products with 8 bits are exact. */

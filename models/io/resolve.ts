@@ -26,7 +26,10 @@ const TOKENIZER_FILES = [
 ];
 const CONFIG_FILES = ['config.json', 'generation_config.json'];
 /** How a model reads pictures. */
-const PROCESSOR_FILES = ['preprocessor_config.json', 'processor_config.json'];
+export const PREPROCESSOR_FILE = 'preprocessor_config.json';
+/** Where processors of several kinds of input are together, as Transformers 5 writes them. */
+export const PROCESSOR_FILE = 'processor_config.json';
+const PROCESSOR_FILES = [PREPROCESSOR_FILE, PROCESSOR_FILE];
 export const ADAPTER_CONFIG = 'adapter_config.json';
 export const ADAPTER_WEIGHTS = 'adapter_model.safetensors';
 /** What sentence-transformers writes beside a transformer: its settings, and a folder for each module. */

@@ -1,6 +1,7 @@
 // Pictures as rows of patches, and the positions of patches in pictures of another size.
 import { add, concat, linear, matmul, permute, reshape, slice, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { cubic } from '../image/resample.ts';
 import { Module } from '../module.ts';
 import { showShape } from '../names.ts';
 import { parameter, zerosInit } from '../parameter.ts';
@@ -71,19 +72,13 @@ export class PatchProjection extends Module {
   }
 }
 
-/** The weight of the neighbour at a distance below 2 (Keys 1981) with PyTorch's parameter. */
-function cubic(distance: number): number {
-  const [a, x] = [-0.75, Math.abs(distance)];
-  return x <= 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
-}
-
-/** The weights [to, from] that interpolate along one axis, edges repeated. */
+/** The weights [to, from] that interpolate along one axis, as PyTorch has them, edges repeated. */
 function cubicWeights(from: number, to: number): number[][] {
   return Array.from({ length: to }, (_, i) => {
     const row = new Array<number>(from).fill(0);
     const at = ((i + 0.5) * from) / to - 0.5;
     const first = Math.floor(at);
-    for (let k = first - 1; k <= first + 2; k++) row[Math.min(Math.max(k, 0), from - 1)]! += cubic(at - k);
+    for (let k = first - 1; k <= first + 2; k++) row[Math.min(Math.max(k, 0), from - 1)]! += cubic(at - k, -0.75);
     return row;
   });
 }

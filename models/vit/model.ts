@@ -39,7 +39,7 @@ class ViTPatchEmbeddings extends Module {
 }
 
 /** A first token and the patches of a picture, each with its position. */
-export class ViTEmbeddings extends Module {
+class ViTEmbeddings extends Module {
   clsToken: Parameter;
   positionEmbeddings: Parameter;
   readonly patchEmbeddings: ViTPatchEmbeddings;
@@ -100,7 +100,7 @@ class ViTAttention extends Module {
   }
 }
 
-export class ViTLayer extends Module {
+class ViTLayer extends Module {
   readonly attention: ViTAttention;
   readonly intermediate: BertIntermediate;
   readonly output: ViTOutput;
