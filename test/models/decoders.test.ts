@@ -7,16 +7,14 @@ import * as assert from 'uvu/assert';
 import { noGrad } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import type { JsonObject } from '../../common/json-file.ts';
-import { generate, loadModel, SafetensorsFile } from '../../models/index.ts';
+import { generate, loadModel } from '../../models/index.ts';
 import type { TokenInputs } from '../../models/index.ts';
 import { DecodingSession } from '../../models/generation/session.ts';
 import type { CausalLM } from '../../models/transformer/causal-lm.ts';
-import { goldenFile, largestDifference } from '../support/golden.ts';
+import { goldenFile, largestDifference, shapesIn } from '../support/golden.ts';
 import {
+  checkForwardBackward,
   checkClose,
-  checkGradients,
-  checkLoss,
-  checkOutputs,
   checkTraining,
   i32,
   readModelGolden,
@@ -75,16 +73,13 @@ for (const [name, options] of Object.entries(families)) {
     const model = await load();
     const all = { ...inputs(), labels: i32(golden.labels), outputHiddenStates: true, outputAttentions: true };
     const output = model.forward(all);
-    output.loss.backward();
-    const off = await checkOutputs(output, values);
+    const found = await checkForwardBackward(model, output, { golden, values }, options);
     const counts = [output.hiddenStates!.length, output.attentions!.length];
     assert.equal(
       counts,
       ['hidden_states', 'attentions'].map((key) => countOf(values.keys(), `output.${key}.`)),
     );
-    const lossOff = await checkLoss(output.loss, golden.loss);
-    const gradientsOff = await checkGradients(model, values, options);
-    console.log(report(name, { outputs: off, loss: lossOff, gradients: gradientsOff }));
+    console.log(report(name, found));
   });
 
   test(`${name}: the way without attention weights, and the one without logits, compute the same`, async () => {
@@ -155,13 +150,6 @@ for (const [name, options] of Object.entries(families)) {
 
 const countOf = (keys: Iterable<string>, prefix: string): number =>
   [...keys].filter((key) => key.startsWith(prefix)).length;
-
-async function shapesIn(path: string): Promise<Record<string, readonly number[]>> {
-  const file = await SafetensorsFile.open(join(path, 'model.safetensors'));
-  const shapes = [...file.entries].map(([key, { shape }]) => [key, shape] as const);
-  await file.close();
-  return Object.fromEntries(shapes.sort(([a], [b]) => (a < b ? -1 : 1)));
-}
 
 const configIn = async (path: string): Promise<JsonObject> =>
   JSON.parse(await readFile(join(path, 'config.json'), 'utf8')) as JsonObject;

@@ -13,7 +13,6 @@ import {
   Qwen2Config,
   Qwen2ForCausalLM,
   Qwen3Config,
-  SafetensorsFile,
   SmolLM3Config,
   writeWeights,
   writeSafetensors,
@@ -21,7 +20,7 @@ import {
 import type { LlamaSettings, TokenInputs } from '../../models/index.ts';
 import { f32ToBf16 } from '../../models/io/tensor-data.ts';
 import { SGD } from '../../train/optim/index.ts';
-import { largestDifference } from '../support/golden.ts';
+import { largestDifference, shapesIn } from '../support/golden.ts';
 import { i32 } from '../support/model-golden.ts';
 import { throwsOneLine } from '../support/failure.ts';
 import { checkInitialWeights, checkRefusedInputs } from '../support/model-checks.ts';
@@ -242,9 +241,7 @@ test('files: the keys of Transformers, and back; old ones carry frequencies', as
   await model.savePretrained(folder);
   const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')) as Record<string, unknown>;
   assert.equal([json['architectures'], json['model_type']], [['LlamaForCausalLM'], 'llama']);
-  const file = await SafetensorsFile.open(join(folder, 'model.safetensors'));
-  const shapes = Object.fromEntries([...file.entries].map(([name, { shape }]) => [name, shape]));
-  await file.close();
+  const shapes = await shapesIn(folder);
   assert.equal(shapes['model.layers.0.self_attn.k_proj.weight'], [8, 16]);
   assert.equal(shapes['model.layers.1.mlp.down_proj.weight'], [16, 24]);
   assert.equal(Object.keys(shapes).length, 1 + 2 * 9 + 2);

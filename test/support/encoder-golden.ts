@@ -1,15 +1,14 @@
 // Tests of a family of encoders against what test/golden/golden_encoders.py wrote.
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { add, arange, cos, mean, mul, noGrad, reshape, sin, tensor } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
 import * as models from '../../models/index.ts';
-import { loadModel, SafetensorsFile } from '../../models/index.ts';
+import { loadModel } from '../../models/index.ts';
 import type { LoadOptions, ModelConfig, PreTrainedModel } from '../../models/index.ts';
 import { camelCase } from '../../models/names.ts';
-import { goldenFile, gradientsByKey, largestDifference, norm, readGolden } from './golden.ts';
+import { goldenFile, gradientsByKey, largestDifference, norm, readGolden, shapesIn } from './golden.ts';
 import { checkClose, checkLoss, checkOutputs, checkTraining, i32, report } from './model-golden.ts';
 import type { TrainingGolden, Values } from './model-golden.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -98,9 +97,7 @@ export async function testEncoderFamily(name: string): Promise<void> {
       );
       const keys = [...Object.keys(head.gradientNorms), ...head.withoutGradient].sort();
       await model.savePretrained(saved);
-      const file = await SafetensorsFile.open(join(saved, 'model.safetensors'));
-      assert.equal([...file.entries.keys()].sort(), keys, 'keys of the file');
-      await file.close();
+      assert.equal(Object.keys(await shapesIn(saved)), keys, 'keys of the file');
       const again = (await loadModel(saved)) as Model;
       assert.is(again.constructor, model.constructor);
       // Without weights and without gradients another kernel may run.

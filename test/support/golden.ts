@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import type { Module } from '../../models/index.ts';
@@ -13,6 +14,14 @@ export async function readGolden(name: string): Promise<Map<string, Float32Array
   for (const key of file.entries.keys()) all.set(key, toFloat32(await file.read(key)));
   await file.close();
   return all;
+}
+
+/** The shapes of a folder's weights by the names that its file has, sorted. */
+export async function shapesIn(folder: string): Promise<Record<string, readonly number[]>> {
+  const file = await SafetensorsFile.open(join(folder, 'model.safetensors'));
+  const shapes = [...file.entries].map(([key, { shape }]) => [key, shape] as const);
+  await file.close();
+  return Object.fromEntries(shapes.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** The largest absolute difference; NaN if there is one. */

@@ -123,6 +123,22 @@ export async function checkGradients(
   return worst;
 }
 
+/** Checks outputs and loss, takes the loss backward and checks all gradients; how far each is off. */
+export async function checkForwardBackward(
+  model: Module,
+  output: { readonly loss?: Tensor },
+  { golden, values }: { readonly golden: Pick<ModelGolden, 'loss'>; readonly values: Values },
+  options: GradientOptions = {},
+): Promise<Record<'outputs' | 'loss' | 'gradients', number>> {
+  const loss = output.loss!;
+  loss.backward();
+  return {
+    outputs: await checkOutputs(output, values),
+    loss: await checkLoss(loss, golden.loss),
+    gradients: await checkGradients(model, values, options),
+  };
+}
+
 /** Ten AdamW steps as test/golden/model_case.py takes them; the largest difference of a loss. */
 export async function checkTraining(
   model: Module,

@@ -8,15 +8,7 @@ import type { GenerationOptions, LoadOptions, Seq2SeqInputs, Seq2SeqLM } from '.
 import { camelCase } from '../../models/names.ts';
 import { goldenFile } from './golden.ts';
 import { checkTwoWays } from './model-checks.ts';
-import {
-  checkGradients,
-  checkLoss,
-  checkOutputs,
-  checkTraining,
-  i32,
-  readModelGolden,
-  report,
-} from './model-golden.ts';
+import { checkForwardBackward, checkTraining, i32, readModelGolden, report } from './model-golden.ts';
 import type { GradientOptions, ModelGolden } from './model-golden.ts';
 
 interface Seq2SeqGolden extends ModelGolden {
@@ -54,12 +46,9 @@ export async function checkSeq2Seq(
     const model = await load();
     const all = { ...inputs(), labels: i32(golden.labels), outputHiddenStates: true, outputAttentions: true };
     const output = model.forward(all);
-    output.loss.backward();
-    const off = await checkOutputs(output, values);
+    const found = await checkForwardBackward(model, output, { golden, values }, { vanishing });
     assert.is(output.encoderHiddenStates!.at(-1), output.encoderLastHiddenState);
-    const lossOff = await checkLoss(output.loss, golden.loss);
-    const gradientsOff = await checkGradients(model, values, { vanishing });
-    console.log(report(name, { outputs: off, loss: lossOff, gradients: gradientsOff }));
+    console.log(report(name, found));
   });
 
   test(`${name}: the way without attention weights, and the one without logits, compute the same`, async () => {
