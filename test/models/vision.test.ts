@@ -18,9 +18,10 @@ import {
   ViTModel,
 } from '../../models/index.ts';
 import type { CLIPOutput } from '../../models/index.ts';
+import { unit } from '../../models/clip/model.ts';
 import { camelCase } from '../../models/names.ts';
 import { rejects } from '../support/failure.ts';
-import { goldenFile, readGolden, shapesIn } from '../support/golden.ts';
+import { goldenFile, largestDifference, readGolden, shapesIn } from '../support/golden.ts';
 import {
   checkForwardBackward,
   checkClose,
@@ -160,6 +161,12 @@ for (const name of ['clip', 'clip-old'])
     await pictures.savePretrained(folder);
     assert.instance(await loadModel(folder), CLIPVisionModelWithProjection);
   });
+
+test('vectors of f16 whose squares overflow get length 1', async () => {
+  const vectors = unit(tensor([[300, 400]], { dtype: 'f16' }));
+  assert.is(vectors.dtype, 'f16');
+  assert.ok(largestDifference(await vectors.data(), [0.6, 0.8]) < 1e-3);
+});
 
 test('settings that make no sense are one line with the key', async () => {
   const text = { hiddenSize: 16, numAttentionHeads: 2, vocabSize: 40 };
