@@ -40,8 +40,8 @@ import { answerQuestions, loadQuestionAnswerer } from './question-answering/pipe
 import type { QuestionAnswerer, QuestionAnsweringOptions } from './question-answering/pipeline.ts';
 import { classifyTexts, loadTextClassifier } from './text-classification.ts';
 import type { ClassifiedText, ClassLabel, TextClassificationOptions, TextClassifier } from './text-classification.ts';
-import { generateFromSources, taskOf } from './text2text-generation.ts';
-import type { Text2TextOptions } from './text2text-generation.ts';
+import { writeForTask } from './text2text-generation.ts';
+import type { Text2TextOptions, textKeys, WritingTask } from './text2text-generation.ts';
 import { labelTokens, loadTokenClassifier } from './token-classification.ts';
 import type { Entity, TokenClassificationOptions, TokenLabel } from './token-classification.ts';
 import { classifyZeroShot } from './zero-shot-classification.ts';
@@ -247,25 +247,14 @@ function withReply(prompt: string | Chat, text: string): string | ChatMessage[] 
     : [...prompt, { role: 'assistant', content: text }];
 }
 
-/** What a task's results have their text under. */
-const textKeys = {
-  translation: 'translation_text',
-  summarization: 'summary_text',
-  'text2text-generation': 'generated_text',
-} as const;
-
-async function textToText<Task extends keyof typeof textKeys>(
+async function textToText<Task extends WritingTask>(
   task: Task,
   id: string,
   options: LoadOptions,
 ): Promise<TextToTextPipeline<(typeof textKeys)[Task]>> {
-  type Key = (typeof textKeys)[Task];
   const generator = await loadTextGenerator(id, options);
-  const write = async (input: string | readonly string[], { srcLang, tgtLang, ...given }: Text2TextOptions = {}) => {
-    const settled = { ...taskOf(generator.model, task, { srcLang, tgtLang }), ...given };
-    const texts = await generateFromSources(generator, [input].flat(), settled);
-    return texts.map((text) => ({ [textKeys[task]]: text }) as Record<Key, string>);
-  };
+  const write = (input: string | readonly string[], given?: Text2TextOptions) =>
+    writeForTask(generator, task, [input].flat(), given);
   return Object.assign(write, generator);
 }
 

@@ -60,6 +60,26 @@ export function taskOf(
   };
 }
 
+/** Tasks of encoder-decoders, and what their results have their text under. */
+export const textKeys = {
+  translation: 'translation_text',
+  summarization: 'summary_text',
+  'text2text-generation': 'generated_text',
+} as const;
+export type WritingTask = keyof typeof textKeys;
+
+/** A task's result for each source, by the settings that the model has for the task under the options given. */
+export async function writeForTask<Task extends WritingTask>(
+  generator: TextGenerator,
+  task: Task,
+  sources: readonly string[],
+  { srcLang, tgtLang, ...given }: Text2TextOptions = {},
+): Promise<Record<(typeof textKeys)[Task], string>[]> {
+  const settled = { ...taskOf(generator.model, task, { srcLang, tgtLang }), ...given };
+  const texts = await generateFromSources(generator, sources, settled);
+  return texts.map((text) => ({ [textKeys[task]]: text }) as Record<(typeof textKeys)[Task], string>);
+}
+
 /**
  * Writes a text for each source with an encoder-decoder: translates, summarises. Sources of like length are
  * read together; the results are in the order of the sources. Where neither options nor the model's

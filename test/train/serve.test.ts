@@ -249,6 +249,26 @@ test('tasks give what pipelines give; requests beside each other share a batch, 
   assert.match((fault.json as Failure).error.message, /^text 1 has 502 tokens/);
 });
 
+test('an encoder-decoder does each task that it writes a text in, under the name of its result', async () => {
+  const folder = 'models/pretrained/translation-en-fr-small';
+  const translate = await pipeline('translation', folder);
+  const sources = ['Open the file.', 'Save'];
+  const own = await translate(sources);
+  const writing = await start({ models: [`fr=${folder}`] });
+  try {
+    const ask = (task: string, inputs: unknown, parameters = {}) =>
+      post<unknown>(`/v1/tasks/${task}`, { inputs, parameters }, {}, writing);
+    assert.equal((await ask('translation', sources)).json, own);
+    const [{ translation_text: text }] = own as [{ translation_text: string }];
+    assert.equal((await ask('text2text-generation', sources[0])).json, { generated_text: text });
+    const short = await translate(sources, { maxNewTokens: 1 });
+    assert.equal((await ask('translation', sources, { max_new_tokens: 1 })).json, short);
+    await rejects(start({ models: [`fr=${folder}`], adapters: [`a=${folder}`] }), /takes no --adapter; leave it out/);
+  } finally {
+    await writing.close(0);
+  }
+});
+
 test('what is wrong is told by its field, in the form and with the status of OpenAI', async () => {
   const chat = '/v1/chat/completions';
   const wrong: readonly [path: string, body: unknown, status: number, param: string | null, message: RegExp][] = [

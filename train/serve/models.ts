@@ -1,14 +1,18 @@
 import { basename } from 'node:path';
 import type { SavableModel } from '../../models/adapters/peft-model.ts';
-import { adaptersOf, loadAdapter, loadTextGenerator, pipeline, taskOf } from '../../models/index.ts';
-import type { LoadOptions, Pipelines, Quantization, Text2TextOptions, TextGenerator } from '../../models/index.ts';
+import { adaptersOf, loadAdapter, loadTextGenerator, pipeline } from '../../models/index.ts';
+import type { LoadOptions, PipelineTask, Quantization, TextGenerator } from '../../models/index.ts';
 import { isGguf, readModelJson } from '../../models/io/model-files.ts';
 import { generativeLoaders } from '../../models/auto.ts';
+import type { Head } from '../../models/auto.ts';
 import { modelParts, resolveModelFolder } from '../../models/io/resolve.ts';
+import { textKeys, writeForTask } from '../../models/pipelines/text2text-generation.ts';
+import type { WritingTask } from '../../models/pipelines/text2text-generation.ts';
 import { filesAt } from '../../common/file-access.ts';
 import { join } from '../../common/platform.ts';
 import { showText } from '../../common/printable.ts';
 import { GenerationLane } from './generation-lane.ts';
+import { unixTime } from './service.ts';
 import { TextLane } from './text-lane.ts';
 import type { RunBatch } from './text-lane.ts';
 import type { Turns } from './turns.ts';
@@ -38,25 +42,24 @@ const tasksByHead = {
   ForTokenClassification: 'token-classification',
   ForQuestionAnswering: 'question-answering',
   ForMaskedLM: 'fill-mask',
-} as const;
+} as const satisfies Partial<Readonly<Record<Head, PipelineTask>>>;
 
-/** Tasks that an encoder-decoder may be asked for, and what results have their text under. */
-export const writingTasks = {
-  translation: 'translation_text',
-  summarization: 'summary_text',
-  'text2text-generation': 'generated_text',
-} as const;
-export type WritingTask = keyof typeof writingTasks;
-export const isWritingTask = (task: ServedTask): task is WritingTask => Object.hasOwn(writingTasks, task);
+/** Tasks that an encoder-decoder may be asked for. */
+const writingTasks = Object.keys(textKeys) as WritingTask[];
+export const isWritingTask = (task: ServedTask): task is WritingTask => Object.hasOwn(textKeys, task);
 export type ReadingTask = (typeof tasksByHead)[keyof typeof tasksByHead];
 
 /** The tasks of /v1/tasks. */
-export const servedTasks = [...Object.values(tasksByHead), ...(Object.keys(writingTasks) as WritingTask[])] as const;
+export const servedTasks = [...Object.values(tasksByHead), ...writingTasks] as const;
 export type ServedTask = (typeof servedTasks)[number];
 export const isServedTask = (name: string): name is ServedTask => (servedTasks as readonly string[]).includes(name);
 
 /** Options of a task's pipeline, whatever the task. */
 export type TaskOptions = Readonly<Record<string, unknown>>;
+
+/** What a request asks a task with. */
+type Asked = { readonly task: ServedTask } & TaskOptions;
+type RunTask = RunBatch<unknown, Asked, unknown>;
 
 interface Named {
   /** What requests call it. */
@@ -85,7 +88,7 @@ export interface EmbeddingModel extends Named {
 export interface TaskModel extends Named {
   readonly kind: 'task';
   readonly tasks: readonly ServedTask[];
-  readonly lane: TextLane<unknown, { readonly task: ServedTask } & TaskOptions, unknown>;
+  readonly lane: TextLane<unknown, Asked, unknown>;
 }
 
 export type ServedModel = GenerativeModel | EmbeddingModel | TaskModel;
@@ -130,11 +133,10 @@ export async function loadServedModels(
   const loading: LoadOptions = quantize === undefined ? {} : { quantize };
   const folder = await resolveModelFolder(source);
   const kind = await kindOf(folder, loading);
-  const own = { name, created: Math.floor(Date.now() / 1000) };
+  const own = { name, created: unixTime() };
   const laneOptions = { batchSize, onBatch: (texts: number) => onBatch(kind, texts) };
-  if (kind === 'generation') {
-    const generator = await loadTextGenerator(folder, loading);
-    if (generator.model.decoder().source) return [await writer(folder, own, turns, laneOptions)];
+  const generator = kind === 'generation' ? await loadTextGenerator(folder, loading) : undefined;
+  if (generator && !generator.model.decoder().source) {
     const { model, tokenizer } = generator;
     for (const adapter of adapters)
       await loadAdapter(model as unknown as SavableModel, adapter.source, { name: adapter.name, tokenizer });
@@ -152,6 +154,12 @@ export async function loadServedModels(
   }
   if (adapters.length > 0)
     throw new Error(`serve: ${showText(source)} continues no texts, so it takes no --adapter; leave it out`);
+  if (generator) {
+    // An encoder-decoder may be asked for any of the tasks that it writes a text in.
+    const write: RunTask = (inputs, { task, ...given }) =>
+      writeForTask(generator, task as WritingTask, inputs as readonly string[], given);
+    return [{ ...own, kind: 'task', tasks: writingTasks, lane: new TextLane(turns, write, laneOptions) }];
+  }
   if (kind === 'embedding') {
     const extract = await pipeline('feature-extraction', folder, loading);
     const lane = new TextLane<string, object, Float32Array>(
@@ -163,32 +171,7 @@ export async function loadServedModels(
     return [{ ...own, kind, tokens, lane }];
   }
   const task = kind as ReadingTask;
-  const run = (await pipeline(task, folder, loading)) as (
-    inputs: readonly unknown[],
-    options: TaskOptions,
-  ) => Promise<unknown[]>;
-  const lane: TaskModel['lane'] = new TextLane(
-    turns,
-    (inputs, { task: _, ...given }) => run(inputs, given),
-    laneOptions,
-  );
-  return [{ ...own, kind: 'task', tasks: [task], lane }];
-}
-
-/** An encoder-decoder, which may be asked for any of the tasks that it writes a text in. */
-async function writer(
-  folder: string,
-  own: Named,
-  turns: Turns,
-  laneOptions: { readonly batchSize: number; readonly onBatch: (texts: number) => void },
-): Promise<TaskModel> {
-  const write: Pipelines['text2text-generation'] = await pipeline('text2text-generation', folder);
-  const run: RunBatch<unknown, { readonly task: ServedTask } & TaskOptions, unknown> = async (inputs, options) => {
-    const { task, ...given } = options;
-    const settled = { ...taskOf(write.model, task, given), ...(given as Text2TextOptions) };
-    const texts = await write(inputs as readonly string[], settled);
-    return texts.map(({ generated_text: text }) => ({ [writingTasks[task as WritingTask]]: text }));
-  };
-  const lane: TaskModel['lane'] = new TextLane(turns, run, laneOptions);
-  return { ...own, kind: 'task', tasks: Object.keys(writingTasks) as WritingTask[], lane };
+  const read = (await pipeline(task, folder, loading)) as RunBatch<unknown, TaskOptions, unknown>;
+  const run: RunTask = (inputs, { task: _, ...given }) => read(inputs, given);
+  return [{ ...own, kind: 'task', tasks: [task], lane: new TextLane(turns, run, laneOptions) }];
 }
