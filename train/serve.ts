@@ -71,8 +71,8 @@ main(async () => {
       process.exit(1);
     },
   });
-  for (const { name, kind, ...rest } of server.models)
-    console.error(`${printable(name)}  ${kind === 'task' && 'tasks' in rest ? rest.tasks.join(', ') : kind}`);
+  for (const model of server.models)
+    console.error(`${printable(model.name)}  ${model.kind === 'task' ? model.tasks.join(', ') : model.kind}`);
   console.log(`listening  ${server.url}`);
   await new Promise<void>((resolve) => onInterrupt(resolve));
   console.error('stopping  what runs is ended, nothing else is taken; Ctrl-C again ends at once');

@@ -1,3 +1,4 @@
+import { concatBytes } from '../../common/bytes.ts';
 import { RequestError } from './request-error.ts';
 
 /** Of a JSON body. */
@@ -26,13 +27,7 @@ async function bytesOf(request: Request, { maxBodyBytes }: BodyLimits): Promise<
     }
     chunks.push(read.value as Uint8Array);
   }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.length;
-  }
-  return bytes;
+  return concatBytes(chunks);
 }
 
 /** How deep objects and lists lie in each other, up to where it is too deep. */

@@ -7,7 +7,6 @@ import { textIds } from '../../models/generation/text.ts';
 import { firstLine } from '../../common/printable.ts';
 import type { GenerativeModel, ServedModel } from './models.ts';
 import { badField, checked } from './request-error.ts';
-import { chatRequest, completionRequest } from './requests.ts';
 import type { ChatRequest, CompletionRequest } from './requests.ts';
 import { checkQueue, clientGone, countFindings, failureOf, guarded, modelOf, unixTime } from './service.ts';
 import type { Call, Service } from './service.ts';
@@ -262,13 +261,13 @@ const completionForm = (model: GenerativeModel, hasLogprobs: boolean): Form => (
 });
 
 export async function chatCompletions(service: Service, call: Call): Promise<Response> {
-  const body = checked(chatRequest(service.limits), call.body);
+  const body = checked(service.bodies.chat, call.body);
   const wanted = await wantedOfChat(service, body);
   return answer(service, call, wanted, chatForm(wanted.model, wanted.options.logprobs !== undefined));
 }
 
 export async function completions(service: Service, call: Call): Promise<Response> {
-  const body = checked(completionRequest(service.limits), call.body);
+  const body = checked(service.bodies.completion, call.body);
   const wanted = await wantedOfCompletion(service, body);
   return answer(service, call, wanted, completionForm(wanted.model, wanted.options.logprobs !== undefined));
 }

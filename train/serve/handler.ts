@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { printable } from '../../common/printable.ts';
 import type { Guard } from '../guard/index.ts';
 import { GpuError } from '../../gpu/index.ts';
@@ -10,6 +11,7 @@ import type { Metrics } from './metrics.ts';
 import type { ServedModel } from './models.ts';
 import { servedPage } from './page.ts';
 import { RequestError } from './request-error.ts';
+import { requestBodies } from './requests.ts';
 import { clientGone, failureOf } from './service.ts';
 import type { Call, Service, ServiceLimits } from './service.ts';
 import { embeddings, runTask } from './tasks.ts';
@@ -87,7 +89,14 @@ export class Handler {
   constructor(options: HandlerOptions) {
     this.#options = options;
     const { models, limits, metrics, turns, guard } = options;
-    this.#service = { models: new Map(models.map((model) => [model.name, model])), limits, metrics, turns, guard };
+    this.#service = {
+      models: new Map(models.map((model) => [model.name, model])),
+      limits,
+      bodies: requestBodies(limits),
+      metrics,
+      turns,
+      guard,
+    };
     this.#access = new Access(options.access);
   }
 
@@ -110,7 +119,7 @@ export class Handler {
     clearTimeout(timer);
     const error = new RequestError('the server stops', { status: 503 });
     for (const controller of this.#running) controller.abort(error);
-    if (this.#running.size > 0) await Promise.race([idle, new Promise((resolve) => setTimeout(resolve, 1000))]);
+    if (this.#running.size > 0) await Promise.race([idle, sleep(1000)]);
   }
 
   /** Answers a request; never throws. */
@@ -172,7 +181,7 @@ export class Handler {
       this.#access.checkHost(request);
       return this.#isStopping
         ? Response.json({ status: 'stopping' }, { status: 503 })
-        : Response.json({ status: 'ok', models: [...this.#service.models.keys()].length });
+        : Response.json({ status: 'ok', models: this.#service.models.size });
     }
     if (request.method === 'OPTIONS' && request.headers.has('access-control-request-method'))
       return new Response(null, { status: 204 });

@@ -4,6 +4,8 @@
  */
 import * as z from 'zod';
 import type { ResponseFormat } from '../../models/index.ts';
+import { isWritingTask, servedTasks } from './models.ts';
+import type { ReadingTask, ServedTask } from './models.ts';
 
 /** What requests may ask for at most. */
 export interface RequestLimits {
@@ -72,7 +74,7 @@ const message = z.looseObject({
   content: z.union([text, z.array(part)]).nullish(),
 });
 
-export const chatRequest = (limits: RequestLimits) =>
+const chatRequest = (limits: RequestLimits) =>
   z.strictObject({
     ...sampling(limits),
     messages: z.array(message).min(1).max(1000),
@@ -90,7 +92,7 @@ export const chatRequest = (limits: RequestLimits) =>
 
 const ids = z.array(z.int().min(0)).min(1);
 
-export const completionRequest = (limits: RequestLimits) =>
+const completionRequest = (limits: RequestLimits) =>
   z.strictObject({
     ...sampling(limits),
     prompt: z.union([text, z.array(text).min(1).max(limits.maxTexts), ids, z.array(ids).min(1).max(limits.maxTexts)]),
@@ -100,7 +102,7 @@ export const completionRequest = (limits: RequestLimits) =>
     suffix: only(z.literal('')),
   });
 
-export const embeddingRequest = ({ maxTexts }: RequestLimits) =>
+const embeddingRequest = ({ maxTexts }: RequestLimits) =>
   z.strictObject({
     ...withoutEffect,
     model: z.string().max(200).nullish(),
@@ -137,7 +139,7 @@ const parameters = {
     targets: z.array(text.max(100)).max(1000),
     truncation: z.boolean(),
   },
-};
+} satisfies Readonly<Record<ReadingTask, Readonly<Record<string, z.ZodType>>>>;
 
 const writingParameters = ({ maxTokens }: RequestLimits) => ({
   max_new_tokens: z.int().min(1).max(maxTokens),
@@ -165,10 +167,8 @@ const inputs = {
   'question-answering': question,
 } as const;
 
-const isReading = (task: string): task is keyof typeof parameters => Object.hasOwn(parameters, task);
-
-export function taskRequest(task: string, limits: RequestLimits) {
-  const own: Readonly<Record<string, z.ZodType>> = isReading(task) ? parameters[task] : writingParameters(limits);
+function taskRequest(task: ServedTask, limits: RequestLimits) {
+  const own: Readonly<Record<string, z.ZodType>> = isWritingTask(task) ? writingParameters(limits) : parameters[task];
   const input = Object.hasOwn(inputs, task) ? inputs[task as keyof typeof inputs] : text.min(1);
   return z.strictObject({
     model: z.string().max(200).nullish(),
@@ -183,5 +183,16 @@ export function taskRequest(task: string, limits: RequestLimits) {
   });
 }
 
-export type ChatRequest = z.output<ReturnType<typeof chatRequest>>;
-export type CompletionRequest = z.output<ReturnType<typeof completionRequest>>;
+/**
+ * The bodies of all requests, by a server's limits. They are to be made once: that takes a hundred times as
+ * long as to check a request by them.
+ */
+export const requestBodies = (limits: RequestLimits) => ({
+  chat: chatRequest(limits),
+  completion: completionRequest(limits),
+  embedding: embeddingRequest(limits),
+  tasks: new Map(servedTasks.map((task) => [task, taskRequest(task, limits)])),
+});
+export type RequestBodies = ReturnType<typeof requestBodies>;
+export type ChatRequest = z.output<RequestBodies['chat']>;
+export type CompletionRequest = z.output<RequestBodies['completion']>;

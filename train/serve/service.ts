@@ -4,7 +4,7 @@ import type { Finding, Guard, Side } from '../guard/index.ts';
 import type { Metrics } from './metrics.ts';
 import type { ServedModel } from './models.ts';
 import { badField, RequestError } from './request-error.ts';
-import type { RequestLimits } from './requests.ts';
+import type { RequestBodies, RequestLimits } from './requests.ts';
 import type { Turns } from './turns.ts';
 
 export interface ServiceLimits extends RequestLimits {
@@ -16,6 +16,7 @@ export interface ServiceLimits extends RequestLimits {
 export interface Service {
   readonly models: ReadonlyMap<string, ServedModel>;
   readonly limits: ServiceLimits;
+  readonly bodies: RequestBodies;
   readonly metrics: Metrics;
   readonly turns: Turns;
   /** Looks at what clients send and at what models write. */

@@ -3,7 +3,6 @@ import { camelCase } from '../../models/names.ts';
 import { isServedTask, isWritingTask, servedTasks } from './models.ts';
 import type { EmbeddingModel, ServedModel, TaskModel } from './models.ts';
 import { badField, checked, RequestError } from './request-error.ts';
-import { embeddingRequest, taskRequest } from './requests.ts';
 import { checkQueue, countFindings, guarded, modelOf } from './service.ts';
 import type { Call, Service } from './service.ts';
 
@@ -24,7 +23,7 @@ function shortened(vector: Float32Array, dimensions: number | null | undefined):
 }
 
 export async function embeddings(service: Service, call: Call): Promise<Response> {
-  const body = checked(embeddingRequest(service.limits), call.body);
+  const body = checked(service.bodies.embedding, call.body);
   const model = modelOf(service, body.model, 'makes vectors of texts', isEmbedding);
   const texts = await guarded(service, 'input', [body.input].flat());
   checkQueue(service, texts.length);
@@ -60,7 +59,7 @@ export async function runTask(service: Service, call: Call, task: string): Promi
       status: 404,
       code: 'task_not_found',
     });
-  const body = checked(taskRequest(task, service.limits), call.body) as {
+  const body = checked(service.bodies.tasks.get(task)!, call.body) as {
     readonly model?: string | null;
     readonly inputs: unknown;
     readonly parameters?: Readonly<Record<string, unknown>> | null;

@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /** What waits for the device, of one model. */
 export interface Lane {
   /** Texts that wait. */
@@ -11,8 +13,6 @@ export interface Lane {
 
 /** Milliseconds that the first text waits for others, where the device has nothing to do. */
 const gathering = 3;
-
-const pause = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /**
  * The device, which does one thing at a time: all that runs has a turn, one after another, so that a short
@@ -40,7 +40,7 @@ export class Turns {
   }
 
   async #run(): Promise<void> {
-    await pause(gathering);
+    await sleep(gathering);
     const running: AsyncGenerator<void>[] = [];
     for (;;) {
       for (const lane of this.#lanes) running.push(...lane.begin());
