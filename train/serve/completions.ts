@@ -4,6 +4,7 @@ import { applyChatTemplate } from '../../models/index.ts';
 import type { ChatMessage, Finish, GenerationOptions, TextPiece, TokenLogprobs } from '../../models/index.ts';
 import { ofDraws } from '../../models/generation/options.ts';
 import { textIds } from '../../models/generation/text.ts';
+import type { TextTokenizer } from '../../models/generation/text.ts';
 import { firstLine } from '../../common/printable.ts';
 import type { GenerativeModel, ServedModel } from './models.ts';
 import { badField, checked } from './request-error.ts';
@@ -20,7 +21,8 @@ interface Choice {
   text: string;
   tokens: number;
   finish: FinishReason | null;
-  readonly logprobs: TokenLogprobs[];
+  /** Of its tokens, where they are asked for. */
+  readonly logprobs: TokenLogprobs[] | undefined;
 }
 
 /** What a request asks for, whichever form it has. */
@@ -30,6 +32,7 @@ interface Wanted {
   /** Texts of each prompt. */
   readonly n: number;
   readonly options: GenerationOptions;
+  readonly seed: number | null | undefined;
   readonly stream: boolean;
   readonly usage: boolean;
 }
@@ -39,15 +42,12 @@ interface Form {
   readonly prefix: string;
   readonly object: string;
   readonly chunkObject: string;
-  whole(choice: Choice): object;
-  /** What comes before a text. */
-  first?(index: number): object;
-  part(
-    index: number,
-    text: string,
-    logprobs: readonly TokenLogprobs[] | undefined,
-    finish: FinishReason | null,
-  ): object;
+  /** A whole text. */
+  whole(text: string): object;
+  /** What comes before a text in pieces. */
+  readonly first?: object;
+  part(text: string): object;
+  logprobs(tokens: readonly TokenLogprobs[]): object;
 }
 
 type Sampling = ChatRequest | CompletionRequest;
@@ -56,27 +56,38 @@ const reasonOf = (finish: Finish): FinishReason => (finish === 'eos' || finish =
 
 const isGenerative = (model: ServedModel): model is GenerativeModel => model.kind === 'generation';
 
-/** The options of a text: the request's over those that the model comes with. */
-function optionsOf(
+/** What a form of request calls things by names of its own. */
+interface Own extends Pick<GenerationOptions, 'logprobs' | 'responseFormat'> {
+  /** The field of the prompts. */
+  readonly param: string;
+  /** New tokens at most. */
+  readonly asked: number | null | undefined;
+}
+
+/** Errors, 400: prompts that leave no room for an answer; a token that the model has not. */
+function wantedOf(
+  { limits: { maxTokens } }: Service,
   body: Sampling,
-  { generator, adapter }: GenerativeModel,
-  limits: { readonly asked: number | null | undefined; readonly most: number; readonly param: string },
-  length: number,
-): GenerationOptions {
+  model: GenerativeModel,
+  prompts: readonly Int32Array[],
+  { param, asked, logprobs, responseFormat }: Own,
+): Wanted {
+  const { generator, adapter } = model;
   const { positions, vocabSize } = generator.model.decoder();
+  const length = Math.max(...prompts.map((ids) => ids.length));
   // A text of as many tokens as there are positions can be followed by one more.
   const room = positions - length + 1;
   if (room < 2)
     throw badField(
-      limits.param,
-      `${limits.param}: ${length} tokens leave no room for an answer, the model reads ${positions}; send less`,
+      param,
+      `${param}: ${length} tokens leave no room for an answer, the model reads ${positions}; send less`,
       'context_length_exceeded',
     );
   const {
     numBeams: _beams,
     numReturnSequences: _texts,
     maxLength: _length,
-    maxNewTokens: recommended = limits.most,
+    maxNewTokens: recommended = maxTokens,
     ...others
   } = generator.options;
   const temperature = body.temperature ?? others.temperature ?? 1;
@@ -95,7 +106,7 @@ function optionsOf(
     ...Object.fromEntries(kept),
     ...(doSample ? draws : {}),
     doSample,
-    maxNewTokens: Math.min(limits.asked ?? Math.min(recommended, limits.most), limits.most, room),
+    maxNewTokens: Math.min(asked ?? recommended, maxTokens, room),
     minNewTokens: body.min_tokens ?? others.minNewTokens,
     repetitionPenalty: body.repetition_penalty ?? others.repetitionPenalty,
     frequencyPenalty: body.frequency_penalty ?? 0,
@@ -103,8 +114,18 @@ function optionsOf(
     sequenceBias: bias.length > 0 ? bias : others.sequenceBias,
     stopStrings: body.stop === null || body.stop?.length === 0 ? undefined : body.stop,
     adapterNames: adapter === undefined ? undefined : [adapter],
+    logprobs: logprobs ?? others.logprobs,
+    responseFormat: responseFormat ?? others.responseFormat,
   };
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  return {
+    model,
+    prompts,
+    n: body.n ?? 1,
+    options: Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+    seed: body.seed,
+    stream: body.stream ?? false,
+    usage: body.stream_options?.include_usage ?? false,
+  };
 }
 
 /** Contents of one text; a list of parts is their texts. */
@@ -116,7 +137,6 @@ const plainMessages = (messages: ChatRequest['messages']): ChatMessage[] =>
   }));
 
 async function wantedOfChat(service: Service, body: ChatRequest): Promise<Wanted> {
-  const { limits } = service;
   const model = modelOf(service, body.model, 'generates texts', isGenerative);
   const { tokenizer } = model.generator;
   if (tokenizer.chatTemplate === undefined)
@@ -130,27 +150,16 @@ async function wantedOfChat(service: Service, body: ChatRequest): Promise<Wanted
   } catch (error) {
     throw badField('messages', `messages: ${firstLine(error)}`);
   }
-  const ids = tokenizer.idsOf(text);
-  const asked = body.max_completion_tokens ?? body.max_tokens;
-  const options = optionsOf(body, model, { asked, most: limits.maxTokens, param: 'messages' }, ids.length);
-  const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined;
   const format = body.response_format ?? undefined;
-  return {
-    model,
-    prompts: [ids],
-    n: body.n ?? 1,
-    options: {
-      ...options,
-      ...(logprobs === undefined ? {} : { logprobs }),
-      ...(format && format.type !== 'text' ? { responseFormat: format } : {}),
-    },
-    stream: body.stream ?? false,
-    usage: body.stream_options?.include_usage ?? false,
-  };
+  return wantedOf(service, body, model, [tokenizer.idsOf(text)], {
+    param: 'messages',
+    asked: body.max_completion_tokens ?? body.max_tokens,
+    logprobs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
+    responseFormat: format?.type === 'text' ? undefined : format,
+  });
 }
 
 async function wantedOfCompletion(service: Service, body: CompletionRequest): Promise<Wanted> {
-  const { limits } = service;
   const model = modelOf(service, body.model, 'generates texts', isGenerative);
   const { tokenizer, model: weights } = model.generator;
   const { vocabSize } = weights.decoder();
@@ -173,18 +182,11 @@ async function wantedOfCompletion(service: Service, body: CompletionRequest): Pr
     if (begins === undefined) throw badField('prompt', 'prompt: it is empty; begin with any text');
     return Int32Array.of(begins);
   });
-  const longest = Math.max(...prompts.map(({ length }) => length));
-  const asked = body.max_tokens ?? 16; // OpenAI's default
-  const options = optionsOf(body, model, { asked, most: limits.maxTokens, param: 'prompt' }, longest);
-  const logprobs = body.logprobs ?? undefined;
-  return {
-    model,
-    prompts,
-    n: body.n ?? 1,
-    options: { ...options, ...(logprobs === undefined ? {} : { logprobs }) },
-    stream: body.stream ?? false,
-    usage: body.stream_options?.include_usage ?? false,
-  };
+  return wantedOf(service, body, model, prompts, {
+    param: 'prompt',
+    asked: body.max_tokens ?? 16, // OpenAI's default
+    logprobs: body.logprobs ?? undefined,
+  });
 }
 
 interface TokenText {
@@ -195,7 +197,7 @@ interface TokenText {
 /** A token as a text by itself, and its bytes where they are known. */
 function tokenText({ generator: { tokenizer } }: GenerativeModel, id: number): TokenText {
   if (id >= tokenizer.vocabSize) return { token: '', bytes: null };
-  const bytes = (tokenizer as { tokenBytes?(id: number): Uint8Array | undefined }).tokenBytes?.(id);
+  const bytes = (tokenizer as TextTokenizer).tokenBytes?.(id);
   return bytes
     ? { token: new TextDecoder().decode(bytes), bytes: Array.from(bytes) }
     : { token: tokenizer.decode([id]), bytes: null };
@@ -223,53 +225,35 @@ function completionLogprobs(model: GenerativeModel, logprobs: readonly TokenLogp
   };
 }
 
-const chatForm = (model: GenerativeModel, hasLogprobs: boolean): Form => ({
+const chatForm = (model: GenerativeModel): Form => ({
   prefix: 'chatcmpl-',
   object: 'chat.completion',
   chunkObject: 'chat.completion.chunk',
-  whole: ({ index, text, finish, logprobs }) => ({
-    index,
-    message: { role: 'assistant', content: text, refusal: null },
-    logprobs: hasLogprobs ? chatLogprobs(model, logprobs) : null,
-    finish_reason: finish,
-  }),
-  first: (index) => ({ index, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null }),
-  part: (index, text, logprobs, finish) => ({
-    index,
-    delta: text === '' ? {} : { content: text },
-    logprobs: logprobs ? chatLogprobs(model, logprobs) : null,
-    finish_reason: finish,
-  }),
+  whole: (text) => ({ message: { role: 'assistant', content: text, refusal: null } }),
+  first: { delta: { role: 'assistant', content: '' } },
+  part: (text) => ({ delta: text === '' ? {} : { content: text } }),
+  logprobs: (tokens) => chatLogprobs(model, tokens),
 });
 
-const completionForm = (model: GenerativeModel, hasLogprobs: boolean): Form => ({
+const completionForm = (model: GenerativeModel): Form => ({
   prefix: 'cmpl-',
   object: 'text_completion',
   chunkObject: 'text_completion',
-  whole: ({ index, text, finish, logprobs }) => ({
-    index,
-    text,
-    logprobs: hasLogprobs ? completionLogprobs(model, logprobs) : null,
-    finish_reason: finish,
-  }),
-  part: (index, text, logprobs, finish) => ({
-    index,
-    text,
-    logprobs: logprobs ? completionLogprobs(model, logprobs) : null,
-    finish_reason: finish,
-  }),
+  whole: (text) => ({ text }),
+  part: (text) => ({ text }),
+  logprobs: (tokens) => completionLogprobs(model, tokens),
 });
 
 export async function chatCompletions(service: Service, call: Call): Promise<Response> {
   const body = checked(service.bodies.chat, call.body);
   const wanted = await wantedOfChat(service, body);
-  return answer(service, call, wanted, chatForm(wanted.model, wanted.options.logprobs !== undefined));
+  return answer(service, call, wanted, chatForm(wanted.model));
 }
 
 export async function completions(service: Service, call: Call): Promise<Response> {
   const body = checked(service.bodies.completion, call.body);
   const wanted = await wantedOfCompletion(service, body);
-  return answer(service, call, wanted, completionForm(wanted.model, wanted.options.logprobs !== undefined));
+  return answer(service, call, wanted, completionForm(wanted.model));
 }
 
 async function answer(service: Service, call: Call, wanted: Wanted, form: Form): Promise<Response> {
@@ -281,16 +265,25 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
   if (guard && options.logprobs !== undefined)
     throw badField('logprobs', 'logprobs: they would show what the guard of this server masks; leave them out');
   checkQueue(service, texts);
-  const seed = seedOf(wanted, call);
+  const seed = seedOf(wanted);
   const growing = prompts.flatMap((ids, prompt) =>
     Array.from({ length: n }, (_, sample) =>
       model.lane.submit(ids, { ...options, seed: seed + prompt * n + sample }, call.signal),
     ),
   );
-  const choices = growing.map((_, index): Choice => ({ index, text: '', tokens: 0, finish: null, logprobs: [] }));
+  const choices = growing.map((_, index): Choice => {
+    const logprobs = options.logprobs === undefined ? undefined : [];
+    return { index, text: '', tokens: 0, finish: null, logprobs };
+  });
   const head = { id: `${form.prefix}${randomUUID().replaceAll('-', '')}`, created: unixTime(), model: model.name };
   const labels = { model: model.name };
   const { metrics } = service;
+  const told = (index: number, own: object, logprobs?: readonly TokenLogprobs[], finish?: FinishReason | null) => ({
+    index,
+    ...own,
+    logprobs: logprobs ? form.logprobs(logprobs) : null,
+    finish_reason: finish ?? null,
+  });
   let isFirst = true;
   /** Follows one text to its end. */
   const follow = async (index: number, tell: (text: string, piece: TextPiece, finish: FinishReason | null) => void) => {
@@ -300,7 +293,7 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
       if (isFirst) metrics.observe('tapeform_first_token_seconds', (performance.now() - call.began) / 1000, labels);
       isFirst = false;
       choice.tokens++;
-      if (piece.logprobs) choice.logprobs.push(piece.logprobs);
+      if (piece.logprobs) choice.logprobs?.push(piece.logprobs);
       let { text } = piece;
       if (piece.finish) choice.finish = reasonOf(piece.finish);
       if (filter) {
@@ -329,12 +322,12 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
     const base = { ...head, object: form.chunkObject, ...(wanted.usage ? { usage: null } : {}) };
     return eventStream(call, async (send) => {
       try {
-        if (form.first) for (const { index } of choices) send({ ...base, choices: [form.first(index)] });
+        if (form.first) for (const { index } of choices) send({ ...base, choices: [told(index, form.first)] });
         const following = choices.map(({ index }) =>
           follow(index, (text, { logprobs }, finish) => {
             const shown = logprobs && [logprobs];
             if (text === '' && !finish && !shown) return;
-            send({ ...base, choices: [form.part(index, text, shown, finish)] });
+            send({ ...base, choices: [told(index, form.part(text), shown, finish)] });
           }),
         );
         await Promise.all(following);
@@ -352,14 +345,13 @@ async function answer(service: Service, call: Call, wanted: Wanted, form: Form):
   return Response.json({
     ...head,
     object: form.object,
-    choices: choices.map((choice) => form.whole(choice)),
+    choices: choices.map(({ index, text, logprobs, finish }) => told(index, form.whole(text), logprobs, finish)),
     usage: usage(),
   });
 }
 
 /** The request's seed, or one that nobody knows. */
-function seedOf({ n, prompts }: Wanted, { body }: Call): number {
-  const { seed } = body as { readonly seed?: number | null };
+function seedOf({ n, prompts, seed }: Wanted): number {
   const most = Number.MAX_SAFE_INTEGER - n * prompts.length;
   return seed === undefined || seed === null ? randomInt(2 ** 47) : Math.min(Math.abs(seed), most);
 }
