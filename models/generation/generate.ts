@@ -86,7 +86,7 @@ export async function generate(
     finish: 'length' as Finish,
     logprobs: undefined as TokenLogprobs[] | undefined,
   }));
-  const firsts = prompts.map((_, prompt) => texts.findIndex((text) => text.prompt === prompt));
+  const firsts = texts.flatMap(({ sample }, i) => (sample === 0 ? [i] : [])); // of each prompt
   for await (const { prompt, sample, id, logprob, topLogprobs, finish } of stream(model, request)) {
     const text = texts[firsts[prompt]! + sample]!;
     text.tokens.push(id);

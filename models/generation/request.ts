@@ -23,7 +23,7 @@ export interface Row {
 /** Options of all prompts, or a list with those of each. */
 export type OptionsByPrompt = GenerationOptions | readonly GenerationOptions[];
 
-const isList = (options: OptionsByPrompt): options is readonly GenerationOptions[] => Array.isArray(options);
+export const isList = (options: OptionsByPrompt): options is readonly GenerationOptions[] => Array.isArray(options);
 
 /** What `fn` makes of the options of each prompt; of those that are for all of them once. */
 export function byPrompt<T>(options: OptionsByPrompt, prompts: number, fn: (options: GenerationOptions) => T): T[] {

@@ -6,7 +6,7 @@ import type { Generative } from './decoder.ts';
 import { generate, streamTokens } from './generate.ts';
 import { checkOptions } from './options.ts';
 import type { GenerationOptions } from './options.ts';
-import { byPrompt } from './request.ts';
+import { byPrompt, isList } from './request.ts';
 import type { Finish, GenerationHooks, OptionsByPrompt, TokenLogprobs } from './request.ts';
 import { targetOptions, textTemplate, withTemplate } from './source-text.ts';
 import type { SourceTokenizer } from './source-text.ts';
@@ -236,9 +236,9 @@ function textsOf(
   const prompts = listOf(given);
   const forms = byPrompt(options, prompts.length, (own) => formOf(tokenizer, own));
   const ids = promptIds(model, tokenizer, prompts, options);
-  const settled = Array.isArray(options)
-    ? options.map((own: GenerationOptions) => withEnds(model, tokenizer, own))
-    : withEnds(model, tokenizer, options as GenerationOptions);
+  const settled = isList(options)
+    ? options.map((own) => withEnds(model, tokenizer, own))
+    : withEnds(model, tokenizer, options);
   return { ids, writers: new Writers(tokenizer, forms, contexts(model, ids)), settled };
 }
 
