@@ -86,13 +86,17 @@ export interface RowOptions {
   readonly maxLength?: number;
 }
 
+/** Tokens that the model reads of a text at most, special tokens included. */
+export const longestRow = ({ model, tokenizer }: TextEncoder): number =>
+  Math.min(rowLimits(model).positions, tokenizer.modelMaxLength);
+
 /** Texts or pairs as rows of at most as many tokens as the model reads. */
 export function textRows(
   { model, tokenizer }: TextEncoder,
   texts: readonly (string | TextPair)[],
   { truncation = false, stride, maxLength: most = Infinity }: RowOptions = {},
 ): TextRow[] {
-  const maxLength = Math.min(rowLimits(model).positions, tokenizer.modelMaxLength, most);
+  const maxLength = Math.min(longestRow({ model, tokenizer }), most);
   const isCut = truncation !== false || stride !== undefined;
   const options: EncodeOptions = {
     ...(isCut ? { truncation: truncation || true, maxLength } : {}),

@@ -49,7 +49,7 @@ const rule = z.union(
   'a rule has one of personalData, words, pattern and classifier, and an action of mask, refuse or flag',
 );
 
-export const guardConfig = z.strictObject({ rules: z.array(rule).min(1).max(100) });
+const guardConfig = z.strictObject({ rules: z.array(rule).min(1).max(100) });
 
 /** What a guard does, as a configuration file has it. */
 export type GuardConfig = z.input<typeof guardConfig>;

@@ -12,7 +12,6 @@ export interface Finding extends Span {
 
 /** Finds what a rule names. */
 export interface Finder {
-  readonly rule: string;
   find(text: string): Finding[];
   /** From where on a text may be the beginning of something that is not whole yet; its length, if nowhere. */
   open(text: string): number;
@@ -25,7 +24,6 @@ export function finderOf(rule: GuardRule): Finder | undefined {
   const { name, action } = rule;
   if ('personalData' in rule)
     return {
-      rule: name,
       find: (text) =>
         findPersonalData(text, rule.personalData).map(({ kind, start, end }) => ({
           rule: name,
@@ -40,7 +38,6 @@ export function finderOf(rule: GuardRule): Finder | undefined {
   const mask = rule.replacement ?? `[${name.toUpperCase()}]`;
   const [pattern, most] = 'words' in rule ? wordPattern(rule.words) : [new RegExp(rule.pattern, 'gu'), rule.maxLength];
   return {
-    rule: name,
     find: (text) =>
       Array.from(text.matchAll(pattern))
         .filter(([found]) => found !== '' && found.length <= most)

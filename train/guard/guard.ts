@@ -1,10 +1,11 @@
-import { rowLimits } from '../../models/bert/model.ts';
 import { pipeline } from '../../models/index.ts';
+import { longestRow } from '../../models/pipelines/encoder.ts';
 import type { ClassLabel } from '../../models/pipelines/text-classification.ts';
 import { guardRules } from './config.ts';
 import type { GuardConfig, GuardRule } from './config.ts';
 import { findingsOf, finderOf } from './finder.ts';
 import type { Finder, Finding } from './finder.ts';
+import { masked } from './personal-data.ts';
 import { GuardStream } from './stream.ts';
 
 export type Side = 'input' | 'output';
@@ -19,7 +20,7 @@ export interface GuardedText {
 }
 
 /** The labels of a text with their probabilities. */
-export type Classify = (text: string) => Promise<readonly ClassLabel[]>;
+type Classify = (text: string) => Promise<readonly ClassLabel[]>;
 
 /** Runs work on the device when its turn has come, where others use it too. */
 type Turn = <T>(work: () => Promise<T>) => Promise<T>;
@@ -69,8 +70,8 @@ export class Guard {
     // A classifier speaks of the whole text, so it comes first.
     const refusal = own.find(({ action }) => action === 'refuse') ?? findings.find(({ action }) => action === 'refuse');
     const end = refusal?.start ?? text.length;
-    const masked = maskedText(text.slice(0, end), findings.filter((found) => found.end <= end)); // prettier-ignore
-    return { text: masked, findings: all, ...(refusal ? { refused: refusal.rule } : {}) };
+    const masks = findings.filter((found) => found.action === 'mask' && found.end <= end);
+    return { text: masked(text.slice(0, end), masks), findings: all, ...(refusal ? { refused: refusal.rule } : {}) };
   }
 
   /**
@@ -97,16 +98,6 @@ async function classified(classifiers: readonly Classifier[], text: string): Pro
   return found;
 }
 
-export function maskedText(text: string, findings: readonly Finding[]): string {
-  let [masked, at] = ['', 0];
-  for (const { action, start, end, mask } of findings) {
-    if (action !== 'mask') continue;
-    masked += text.slice(at, start) + mask;
-    at = end;
-  }
-  return masked + text.slice(at);
-}
-
 /** Loads a model for classifiers; of a text longer than it reads, the part with the highest score counts. */
 async function loadClassify(
   model: string,
@@ -114,7 +105,7 @@ async function loadClassify(
 ): Promise<{ readonly classify: Classify; readonly labels: readonly string[] }> {
   const classifier = await pipeline('text-classification', model);
   const { labels } = classifier.model.config;
-  const most = Math.min(rowLimits(classifier.model).positions, classifier.tokenizer.modelMaxLength);
+  const most = longestRow(classifier);
   const classify: Classify = async (text) => {
     const parts = partsOf(text, (part) => classifier.tokenizer.idsOf(part, { addSpecialTokens: true }).length <= most);
     const judged = await turn(() => classifier(parts, { topK: null }));
@@ -126,7 +117,7 @@ async function loadClassify(
 }
 
 /** A text in parts that fit, cut at spaces where it has some. */
-export function partsOf(text: string, fits: (part: string) => boolean): string[] {
+function partsOf(text: string, fits: (part: string) => boolean): string[] {
   if (text.length < 2 || fits(text)) return [text];
   const middle = text.length >> 1;
   const space = text.lastIndexOf(' ', middle);

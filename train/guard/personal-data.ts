@@ -226,7 +226,7 @@ const mayHave = /\d|@|-----|sk-|pass|secret|token|key/i;
  * findPersonalData(text).map(({ kind }) => kind); // ['email', 'phone']
  */
 export function findPersonalData(text: string, kinds: readonly PersonalDataKind[] = personalDataKinds): PersonalData[] {
-  if (!mayHave.test(text)) return [];
+  if (kinds.length === 0 || !mayHave.test(text)) return [];
   const found: PersonalData[] = [];
   for (const { kind, pattern, isMeant } of forms) {
     if (!kinds.includes(kind)) continue;
@@ -252,13 +252,18 @@ export function apart<S extends Span>(spans: readonly S[]): S[] {
  * maskPersonalData('IBAN DE89 3704 0044 0532 0130 00, please'); // 'IBAN [IBAN], please'
  */
 export function maskPersonalData(text: string, kinds?: readonly PersonalDataKind[]): string {
-  let at = 0;
-  let masked = '';
-  for (const { kind, start, end } of findPersonalData(text, kinds)) {
-    masked += text.slice(at, start) + maskOf(kind);
+  const spans = findPersonalData(text, kinds).map((found) => ({ ...found, mask: maskOf(found.kind) }));
+  return masked(text, spans);
+}
+
+/** A text with marks in the place of spans, which are in its order. */
+export function masked(text: string, spans: readonly (Span & { readonly mask: string })[]): string {
+  let [result, at] = ['', 0];
+  for (const { start, end, mask } of spans) {
+    result += text.slice(at, start) + mask;
     at = end;
   }
-  return masked + text.slice(at);
+  return result + text.slice(at);
 }
 
 /** Ends of a text that may yet become something: their characters, what begins them, how long they are. */

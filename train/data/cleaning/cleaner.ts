@@ -22,7 +22,7 @@ export const cleaningRules: readonly CleaningRule[] = [
   {
     name: 'personal-data',
     about: 'personal data masked',
-    change: (text, { maskPersonalData: kinds }) => (kinds.length > 0 ? masked(text, kinds) : text),
+    change: (text, { maskPersonalData: kinds }) => masked(text, kinds),
   },
   {
     name: 'boilerplate',
@@ -115,8 +115,7 @@ export class Cleaner {
 
   /** A text as examples show it: a report keeps nothing of what the data is to lose. */
   private shown(text: string): string {
-    const { maskPersonalData: kinds } = this.context;
-    return kinds.length > 0 ? masked(text, kinds) : text;
+    return masked(text, this.context.maskPersonalData);
   }
 
   report(): CleaningReport {
