@@ -68,7 +68,7 @@ export const textKeys = {
 } as const;
 export type WritingTask = keyof typeof textKeys;
 
-/** A task's result for each source, by the settings that the model has for the task under the options given. */
+/** A task's result for each source, by the options given and else by what the model has for the task. */
 export async function writeForTask<Task extends WritingTask>(
   generator: TextGenerator,
   task: Task,

@@ -6,10 +6,11 @@ import { ofDraws } from '../../models/generation/options.ts';
 import { textIds } from '../../models/generation/text.ts';
 import type { TextTokenizer } from '../../models/generation/text.ts';
 import { firstLine } from '../../common/printable.ts';
+import { unixTime } from './models.ts';
 import type { GenerativeModel, ServedModel } from './models.ts';
 import { badField, checked } from './request-error.ts';
 import type { ChatRequest, CompletionRequest } from './requests.ts';
-import { checkQueue, clientGone, countFindings, failureOf, guarded, modelOf, unixTime } from './service.ts';
+import { checkQueue, clientGone, countFindings, failureOf, guarded, modelOf } from './service.ts';
 import type { Call, Service } from './service.ts';
 
 /** Why a text ended, in OpenAI's words. */

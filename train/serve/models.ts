@@ -12,7 +12,6 @@ import { filesAt } from '../../common/file-access.ts';
 import { join } from '../../common/platform.ts';
 import { showText } from '../../common/printable.ts';
 import { GenerationLane } from './generation-lane.ts';
-import { unixTime } from './service.ts';
 import { TextLane } from './text-lane.ts';
 import type { RunBatch } from './text-lane.ts';
 import type { Turns } from './turns.ts';
@@ -67,6 +66,9 @@ interface Named {
   /** When it was loaded, in seconds of Unix. */
   readonly created: number;
 }
+
+/** Unix time in seconds. */
+export const unixTime = (): number => Math.floor(Date.now() / 1000);
 
 /** Continues texts. */
 export interface GenerativeModel extends Named {

@@ -120,6 +120,3 @@ export function failureOf(error: unknown): RequestError {
   if (error instanceof Error && error.constructor === Error) return badField(undefined, error.message);
   return new RequestError('the server failed on this request', { status: 500 });
 }
-
-/** Unix time in seconds. */
-export const unixTime = (): number => Math.floor(Date.now() / 1000);
