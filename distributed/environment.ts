@@ -1,5 +1,5 @@
 import { createRequire } from 'node:module';
-import { ProcessGroup } from './process-group.ts';
+import type { ProcessGroup } from './process-group.ts';
 
 /** All default to the environment variables that torchrun and `tapeform launch` set. */
 export interface GroupOptions {
@@ -21,6 +21,13 @@ export interface GroupOptions {
 
 let current: Promise<ProcessGroup> | undefined;
 
+/** Loads the group only where there is one: the Trainer asks for it in each run, of one process too. */
+async function connect(place: Parameters<typeof ProcessGroup.connect>[0]): Promise<ProcessGroup> {
+  const { ProcessGroup } = await import('./process-group.ts');
+  return ProcessGroup.connect(place);
+}
+
+/** A variable that is a whole number; empty is unset. */
 function whole(name: string, text: string | undefined): number | undefined {
   if (text === undefined || text === '') return undefined;
   if (!/^\d{1,9}$/.test(text)) throw new Error(`${name}=${text}: give a whole number`);
@@ -57,14 +64,16 @@ export function initProcessGroup(options: GroupOptions = {}): Promise<ProcessGro
       'initProcessGroup: set TAPEFORM_GROUP_SECRET to the same long random text in all processes, or start them by ' +
         '`tapeform launch`, which does',
     );
-  current = ProcessGroup.connect({
+  const seconds = whole('TAPEFORM_GROUP_TIMEOUT', process.env['TAPEFORM_GROUP_TIMEOUT']);
+  // `ProcessGroup` knows the defaults.
+  current = connect({
     rank,
     worldSize,
-    host: options.host ?? (process.env['MASTER_ADDR'] || '127.0.0.1'),
-    port: options.port ?? whole('MASTER_PORT', process.env['MASTER_PORT']) ?? 29500,
+    host: options.host ?? (process.env['MASTER_ADDR'] || undefined),
+    port: options.port ?? whole('MASTER_PORT', process.env['MASTER_PORT']),
     secret,
     version: version(),
-    timeout: options.timeout ?? 1000 * (whole('TAPEFORM_GROUP_TIMEOUT', process.env['TAPEFORM_GROUP_TIMEOUT']) ?? 600),
+    timeout: options.timeout ?? (seconds === undefined ? undefined : 1000 * seconds),
   });
   process.once('beforeExit', () => void destroyProcessGroup());
   return current;

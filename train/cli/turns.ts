@@ -3,9 +3,9 @@
 // find what it has made, and change nothing themselves. After a training they wait until the first comes to
 // another, or to its end.
 import { changeNothing } from '../../common/file-system.ts';
-import { currentGroup, destroyProcessGroup } from '../../distributed/index.ts';
+import { currentGroup, destroyProcessGroup } from '../../distributed/environment.ts';
+import { GroupError } from '../../distributed/errors.ts';
 import type { ProcessGroup } from '../../distributed/index.ts';
-import { GroupError } from '../../distributed/index.ts';
 
 /** What the first process comes to. */
 type Turn = 'training' | 'end';

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
+import { lostOthers } from '../../distributed/errors.ts';
 import { isStopCode, onInterrupt } from '../cli/interrupt.ts';
 
 export interface Rank {
@@ -18,8 +19,6 @@ interface Ended {
 
 /** Milliseconds that the others have to end by themselves when one has failed, and then after SIGTERM. */
 const patience = 5000;
-/** Of a process that ended since it had lost the others; see `GroupError`. */
-const lostOthers = 75;
 
 /** A rank that failed; the others were ended with it. */
 class RankFailed extends Error {

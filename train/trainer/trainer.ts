@@ -11,7 +11,7 @@ import { disk } from '../../common/file-system.ts';
 import { claimFolder } from '../../common/lock.ts';
 import { histogram, mean } from '../../common/statistics.ts';
 import type { Histogram } from '../../common/statistics.ts';
-import { currentGroup } from '../../distributed/index.ts';
+import { currentGroup } from '../../distributed/environment.ts';
 import type { ModelConfig, Module, PreTrainedModel, SaveOptions } from '../../models/index.ts';
 import { Interrupted, onInterrupt } from '../cli/interrupt.ts';
 import { trainingBegins, trainingEnds } from '../cli/turns.ts';
