@@ -39,7 +39,8 @@ const protocol = 'tapeform-group-1';
 /** Milliseconds that a stranger may take to say who it is, and bytes of a line. */
 const [handshakeTime, longestLine] = [10_000, 64 * 1024];
 
-const isLoopback = (host: string): boolean => ['localhost', '127.0.0.1', '::1'].includes(host);
+/** Whether other machines cannot reach an address. */
+export const isLoopback = (host: string): boolean => ['localhost', '127.0.0.1', '::1'].includes(host);
 
 /** Lines of a socket, for as long as there are lines. */
 class LineReader {

@@ -9,9 +9,9 @@
  *   npx tapeform launch --processes 4 --nodes 2 --node-rank 0 --master-addr 10.0.0.1 my-script.ts
  */
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { isLoopback } from '../distributed/rendezvous.ts';
 import { main, parseOptions, startedBy, UsageError } from './cli/cli.ts';
+import { freePort } from './launch/free-port.ts';
 import { runRanks } from './launch/ranks.ts';
 import { commandOf } from './launch/script.ts';
 import { shellWord } from './trainer/run-state.ts';
@@ -38,8 +38,7 @@ main(async () => {
   const { processes, nodes, nodeRank, masterAddr, adapters } = values;
   if (nodeRank >= nodes)
     throw new UsageError(`${command.name}: --node-rank ${nodeRank} of --nodes ${nodes}; they count from 0 up`);
-  const isLocal = ['127.0.0.1', 'localhost', '::1'].includes(masterAddr);
-  if (nodes > 1 && isLocal)
+  if (nodes > 1 && isLoopback(masterAddr))
     throw new UsageError(`${command.name}: other machines cannot reach ${masterAddr}; give --master-addr`);
   const secret = process.env['TAPEFORM_GROUP_SECRET'] ?? (nodes > 1 ? '' : randomBytes(32).toString('hex'));
   if (secret === '')
@@ -53,15 +52,12 @@ main(async () => {
     TAPEFORM_GROUP_SECRET: secret,
     TAPEFORM_LAUNCH: [startedBy(command.usage), ...words.slice(0, own - 1).map(shellWord)].join(' '),
   };
-  const ranks = Array.from({ length: processes }, (_, local) => ({
-    rank: nodeRank * processes + local,
-    env: {
-      ...shared,
-      RANK: String(nodeRank * processes + local),
-      LOCAL_RANK: String(local),
-      ...(adapters.length > 0 ? { TAPEFORM_ADAPTER: adapters[local % adapters.length]! } : {}),
-    },
-  }));
+  const ranks = Array.from({ length: processes }, (_, local) => {
+    const rank = nodeRank * processes + local;
+    const env = { ...shared, RANK: String(rank), LOCAL_RANK: String(local) };
+    const adapter = adapters[local % adapters.length]; // undefined where none is named
+    return { rank, env: adapter === undefined ? env : { ...env, TAPEFORM_ADAPTER: adapter } };
+  });
   await runRanks(script, ranks);
 });
 
@@ -73,13 +69,4 @@ function ownWords(words: readonly string[]): number {
     if (!isAlone) i++;
   }
   return words.length;
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { noGrad, tensor } from '../../autograd/index.ts';
-import { ProcessGroup } from '../../distributed/index.ts';
+import type { ProcessGroup } from '../../distributed/index.ts';
 import { BertForPreTraining } from '../../models/index.ts';
 import { corpusOf } from '../../train/data/token-corpus.ts';
 import { bertPretraining, sentencePairs } from '../../train/objectives/index.ts';
@@ -18,7 +18,7 @@ import type { StepValues } from '../../train/trainer/step.ts';
 import { chainModel, chainTask } from '../support/chain-task.ts';
 import { failure } from '../support/failure.ts';
 import { root } from '../support/files.ts';
-import { freePort } from '../support/free-port.ts';
+import { groupOf } from '../support/process-groups.ts';
 import { lossesIn, refused, resumesAs, runScript } from '../support/script.ts';
 
 const test = suite('data parallel');
@@ -61,11 +61,7 @@ async function steps(make: Make, settings: TrainerSettings, group?: ProcessGroup
 }
 
 async function inRanks(worldSize: number, make: Make, settings: TrainerSettings): Promise<Trained[]> {
-  const port = await freePort();
-  const place = { worldSize, port, secret: 'known', timeout: 60_000 };
-  const groups = await Promise.all(
-    Array.from({ length: worldSize }, (_, rank) => ProcessGroup.connect({ rank, ...place })),
-  );
+  const groups = await groupOf(worldSize);
   const trained = await Promise.all(groups.map((group) => steps(make, settings, group)));
   await Promise.all(groups.map((group) => group.close()));
   return trained;
@@ -148,9 +144,7 @@ test('mixed precision skips a step in all ranks where one overflows', async () =
 });
 
 test('ranks that train different things are told which, and what differs', async () => {
-  const port = await freePort();
-  const place = { worldSize: 2, port, secret: 'known', timeout: 60_000 };
-  const groups = await Promise.all([0, 1].map((rank) => ProcessGroup.connect({ rank, ...place })));
+  const groups = await groupOf(2);
   const said = await Promise.all(
     groups.map((group) => failure(new Replicas(group).compare({ model: { nEmbd: 16 + group.rank } }, differences))),
   );
@@ -224,15 +218,11 @@ test('a script runs in several processes as it is: what it leaves and says is as
   const files = (output: string): string[] =>
     (readdirSync(output, { recursive: true }) as string[]).filter((name) => !name.startsWith('events.')).sort();
   assert.equal(files(two), files(one));
-  assert.is(
-    JSON.stringify(
-      (JSON.parse(readFileSync(join(two, 'trainer_state.json'), 'utf8')) as { identity: unknown }).identity,
-    ),
-    JSON.stringify(
-      (JSON.parse(readFileSync(join(one, 'trainer_state.json'), 'utf8')) as { identity: unknown }).identity,
-    ),
-    'a run of two may be gone on with by one',
-  );
+  const identity = (output: string): string => {
+    const state = JSON.parse(readFileSync(join(output, 'trainer_state.json'), 'utf8')) as { identity: unknown };
+    return JSON.stringify(state.identity);
+  };
+  assert.is(identity(two), identity(one), 'a run of two may be gone on with by one');
   refused(
     await launch(2, 'pretrain-gpt', '--nonsense'),
     2,

@@ -7,7 +7,7 @@ import { BertForMaskedLM, GPT2LMHeadModel, LlamaForCausalLM, T5ForConditionalGen
 import type { Module } from '../../models/index.ts';
 import { AdamW } from '../../train/optim/index.ts';
 import { failure } from '../support/failure.ts';
-import { freePort } from '../support/free-port.ts';
+import { groupOf } from '../support/process-groups.ts';
 
 const test = suite('pipeline');
 
@@ -48,11 +48,7 @@ const parts = () => {
 
 /** All ranks in this process, which draw their weights from one seed. */
 async function inRanks<T>(worldSize: number, make: () => Cut, run: (pipeline: Pipeline, cut: Cut) => Promise<T>) {
-  const port = await freePort();
-  const place = { worldSize, port, secret: 'known', timeout: 60_000 };
-  const groups = await Promise.all(
-    Array.from({ length: worldSize }, (_, rank) => ProcessGroup.connect({ rank, ...place })),
-  );
+  const groups = await groupOf(worldSize);
   const cuts = groups.map(() => {
     manualSeed(5);
     return make();

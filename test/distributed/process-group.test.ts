@@ -8,20 +8,14 @@ import { GroupError, ProcessGroup } from '../../distributed/index.ts';
 import { MessageReader } from '../../distributed/connection.ts';
 import type { Message } from '../../distributed/connection.ts';
 import { partsOf } from '../../distributed/ring.ts';
-import { freePort } from '../support/free-port.ts';
+import { freePort } from '../../train/launch/free-port.ts';
 import { failure } from '../support/failure.ts';
+import { groupOf } from '../support/process-groups.ts';
+import type { GroupOptions } from '../support/process-groups.ts';
 
 const test = suite('process group');
-type Options = Parameters<typeof ProcessGroup.connect>[0];
 
 const secret = 'known to all';
-
-/** All ranks of a group, in this process. */
-async function groupOf(worldSize: number, options: Partial<Options> = {}): Promise<ProcessGroup[]> {
-  const port = await freePort();
-  const place = { worldSize, port, secret, timeout: 20_000, ...options };
-  return Promise.all(Array.from({ length: worldSize }, (_, rank) => ProcessGroup.connect({ rank, ...place })));
-}
 
 /** What each rank returns. */
 const inAll = <T>(groups: readonly ProcessGroup[], run: (group: ProcessGroup) => Promise<T>): Promise<T[]> =>
@@ -202,7 +196,7 @@ test('a rank that leaves or is silent ends the others, with its number', async (
 });
 
 /** Messages of the ranks that did not meet. */
-async function apart(places: readonly Partial<Options>[]): Promise<string[]> {
+async function apart(places: readonly Partial<GroupOptions>[]): Promise<string[]> {
   const port = await freePort();
   const base = { worldSize: places.length, port, secret, timeout: 2000 };
   const results = await Promise.allSettled(

@@ -1,9 +1,6 @@
 import { statSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { UsageError } from '../cli/cli.ts';
-
-/** Of this file: TypeScript in the clone, JavaScript in the package. */
-const extension = import.meta.url.slice(-3);
+import { scriptPath } from '../sweep/run-trial.ts';
 
 /** What Node is given to run a script: a file, or a command of tapeform. */
 export function commandOf(script: string, args: readonly string[]): string[] {
@@ -11,7 +8,7 @@ export function commandOf(script: string, args: readonly string[]): string[] {
   if (isFile) return [...process.execArgv, ...loaderFor(script), script, ...args];
   if (/[/.]/.test(script)) throw new UsageError(`launch: there is no file ${script}`);
   if (script === 'launch') throw new UsageError('launch: it starts other scripts, not itself');
-  return [...process.execArgv, fileURLToPath(new URL(`../tapeform${extension}`, import.meta.url)), script, ...args];
+  return [...process.execArgv, scriptPath('tapeform'), script, ...args];
 }
 
 /** TypeScript needs tsx, where Node was started without it. */
