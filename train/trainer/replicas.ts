@@ -1,10 +1,12 @@
 import { randomState, setRandomState } from '../../autograd/index.ts';
 import type { Tensor } from '../../autograd/index.ts';
+import { fromBase64, toBase64 } from '../../common/bytes.ts';
 import { Buckets } from '../../distributed/buckets.ts';
 import type { ProcessGroup } from '../../distributed/index.ts';
 import type { Module } from '../../models/index.ts';
 import { cutBatch } from '../objectives/cut-batch.ts';
 import type { HostArray, HostBatch, TrainingTask } from '../objectives/task.ts';
+import { differences } from './run-state.ts';
 
 /**
  * A batch, and what its mean losses count in those of the step; parts that it has no labels of are left out.
@@ -49,6 +51,13 @@ export function shareOut(task: TrainingTask, batches: readonly HostBatch[], part
     }),
   );
   return Array.from({ length: parts }, (_, i) => cut.flatMap((own) => own[i] ?? []));
+}
+
+/** For each name the sum of its values. */
+export function addUp(values: Iterable<readonly [name: string, value: number]>): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const [name, value] of values) sums.set(name, (sums.get(name) ?? 0) + value);
+  return sums;
 }
 
 /** What a rank says to the others after its part of a step. */
@@ -112,20 +121,15 @@ export class Replicas {
     });
     await this.group.allReduceAll(this.#buckets.tensors);
     setRandomState({ seed, stream: Math.max(...told.map((each) => each.stream)) });
-    const losses = new Map<string, number>();
-    for (const each of told) for (const [name, value] of each.losses) losses.set(name, (losses.get(name) ?? 0) + value);
     return {
-      losses,
+      losses: addUp(told.flatMap((each) => each.losses)),
       used: [...new Set(told.flatMap(({ used }) => used))],
       stop: told.some(({ stop }) => stop),
     };
   }
 
   /** Sees to it that all ranks train the same. Error: the first that does not, and what differs. */
-  async compare(
-    facts: Readonly<Record<string, unknown>>,
-    differences: (a: Readonly<Record<string, unknown>>, b: Readonly<Record<string, unknown>>) => readonly string[],
-  ): Promise<void> {
+  async compare(facts: Readonly<Record<string, unknown>>): Promise<void> {
     const [first, ...others] = await this.group.allGatherObject(facts, { timeout: Infinity });
     others.forEach((other, i) => {
       const changed = differences(first!, other);
@@ -140,7 +144,7 @@ export class Replicas {
   /** Gives all ranks the weights of rank 0; those that are packed come from the same files everywhere. */
   async shareWeights(model: Module): Promise<void> {
     const tensors = [...model.parameters().filter(({ quantized }) => !quantized), ...model.buffers()];
-    for (const x of tensors) if (x.dtype === 'f32' && x.size > 0) await this.group.broadcast(x);
+    await this.share(tensors.filter(({ dtype }) => dtype === 'f32'));
   }
 
   /** Gives all ranks tensors of rank 0. */
@@ -153,10 +157,15 @@ export class Replicas {
     setRandomState({ seed: (seed + this.rank * 2 ** 32) % 2 ** 53, stream });
   }
 
+  /** What rank 0 makes, a value that JSON can hold, in all ranks, which wait however long it takes. */
+  async fromFirst<T>(make: () => Promise<T>): Promise<T> {
+    const made = this.rank === 0 ? await make() : undefined;
+    return this.group.broadcastObject(made, 0, { timeout: Infinity });
+  }
+
   /** Batches that rank 0 makes, where they are of what its model writes. */
-  async fromFirst(make: () => Promise<HostBatch[]>): Promise<HostBatch[]> {
-    const given = this.rank === 0 ? (await make()).map(packed) : undefined;
-    return (await this.group.broadcastObject(given, 0, { timeout: Infinity })).map(unpacked);
+  async batchesFromFirst(make: () => Promise<HostBatch[]>): Promise<HostBatch[]> {
+    return (await this.fromFirst(async () => (await make()).map(packed))).map(unpacked);
   }
 }
 
@@ -176,7 +185,7 @@ function packed({ arrays, ...rest }: HostBatch): PackedBatch {
     ...rest,
     arrays: mapValues<HostArray, PackedArray>(arrays, ({ data, shape }) => ({
       kind: data instanceof Int32Array ? 'i32' : 'f32',
-      bytes: Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64'),
+      bytes: toBase64(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
       shape,
     })),
   };
@@ -186,7 +195,7 @@ function unpacked({ arrays, ...rest }: PackedBatch): HostBatch {
   return {
     ...rest,
     arrays: mapValues<PackedArray, HostArray>(arrays, ({ kind, bytes, shape }) => {
-      const { buffer } = new Uint8Array(Buffer.from(bytes, 'base64'));
+      const { buffer } = fromBase64(bytes);
       return { data: kind === 'i32' ? new Int32Array(buffer) : new Float32Array(buffer), shape };
     }),
   };

@@ -15,9 +15,12 @@ import type { Module } from '../../models/index.ts';
 import { AdamW, decayGroups, GradScaler } from '../optim/index.ts';
 import { toDevice } from '../objectives/task.ts';
 import type { DeviceBatch, HostBatch, TrainingTask } from '../objectives/task.ts';
-import { weigh } from './replicas.ts';
+import { addUp, weigh } from './replicas.ts';
 import type { Replicas, Weighed } from './replicas.ts';
 import type { TrainerOptions } from './settings.ts';
+
+/** Batches may come in many lengths, each with a program of its own. */
+const settings = { maxPrograms: 32, log: () => undefined };
 
 /** Numbers of a step that are read back. */
 export interface StepValues {
@@ -50,8 +53,8 @@ export class TrainingStep {
   private readonly whole: Backward;
   private readonly first: Backward;
   private readonly more: Backward;
-  /** The optimizer's step, by the parameters that have gradients. */
-  private readonly updates = new Map<string, Compiled<[], Tensor>>();
+  /** The optimizer's step, by how many parameters have had gradients, which only become more. */
+  private readonly updates = new Map<number, Compiled<[], Tensor>>();
   private readonly replicas: Replicas | undefined;
   /** Of gradients, where several batches are a step. */
   readonly sums: readonly Tensor[];
@@ -67,8 +70,6 @@ export class TrainingStep {
     this.scaler = mixed ? new GradScaler() : undefined;
     const groups = decayGroups(model.namedParameters(), weightDecay);
     this.optimizer = new AdamW(groups, { lr, betas, ema, halfCopies: mixed });
-    // Batches may come in many lengths, each with a program of its own.
-    const settings = { maxPrograms: 32, log: () => undefined };
     this.whole = compile((batch, weights) => concat([this.#backward(batch, weights), this.#update()]), {
       name: 'training step',
       ...settings,
@@ -105,7 +106,7 @@ export class TrainingStep {
     using _ = scope();
     this.#checkLabels(batches);
     const { replicas } = this;
-    const parts = replicas?.shareOf(this.task, batches) ?? weigh(batches);
+    const parts = this.#partsOf(batches);
     const isWhole = batches.length === 1 && !replicas;
     const results = parts.map(({ batch, weights }, i) =>
       (isWhole ? this.whole : i === 0 ? this.first : this.more)(toDevice(batch), weights).keep(),
@@ -117,6 +118,11 @@ export class TrainingStep {
       const [{ weights }] = parts as [Weighed];
       return this.#values(lossesOf(parts, read), read.at(-1)!.slice(isWhole ? Object.keys(weights).length : 0));
     };
+  }
+
+  /** What this process does of a step's batches. */
+  #partsOf(batches: readonly HostBatch[]): readonly Weighed[] {
+    return this.replicas?.shareOf(this.task, batches) ?? weigh(batches);
   }
 
   /** The end of a step that other processes take part in. */
@@ -131,19 +137,17 @@ export class TrainingStep {
 
   /** Updates the parameters by the sums of their gradients. */
   #step(): Tensor {
-    const used = [...this.#used].sort((a, b) => a - b);
-    const key = used.join();
-    let update = this.updates.get(key);
+    let update = this.updates.get(this.#used.size);
     if (!update) {
       const { parameters } = this.optimizer;
       update = compile(
         () => {
-          for (const i of used) parameters[i]!.grad = this.sums[i]!;
+          for (const i of this.#used) parameters[i]!.grad = this.sums[i]!;
           return this.#update();
         },
-        { name: 'optimizer step', maxPrograms: 32, log: () => undefined },
+        { name: 'optimizer step', ...settings },
       );
-      this.updates.set(key, update);
+      this.updates.set(this.#used.size, update);
     }
     return update().keep();
   }
@@ -162,8 +166,7 @@ export class TrainingStep {
    */
   replay(batches: readonly HostBatch[]): void {
     using _ = scope();
-    const parts = this.replicas?.shareOf(this.task, batches) ?? weigh(batches);
-    for (const { batch, weights } of parts) this.#backward(toDevice(batch), weights);
+    for (const { batch, weights } of this.#partsOf(batches)) this.#backward(toDevice(batch), weights);
     this.optimizer.zeroGrad();
   }
 
@@ -246,11 +249,9 @@ async function readAll(tensors: readonly Tensor[]): Promise<number[][]> {
  * The losses of a step: of each part's means, which are read in the order of its weights, their weighed sum.
  */
 function lossesOf(parts: readonly Weighed[], read: readonly (readonly number[])[]): Map<string, number> {
-  const losses = new Map<string, number>();
-  parts.forEach(({ weights }, i) =>
-    Object.entries(weights).forEach(([name, weight], k) =>
-      losses.set(name, (losses.get(name) ?? 0) + read[i]![k]! * weight),
+  return addUp(
+    parts.flatMap(({ weights }, i) =>
+      Object.entries(weights).map(([name, weight], k) => [name, read[i]![k]! * weight] as const),
     ),
   );
-  return losses;
 }

@@ -25,7 +25,6 @@ import {
   checkpointsKept,
   checkResume,
   checkWhole,
-  differences,
   latestCheckpoint,
   markStarted,
   readFinalState,
@@ -151,9 +150,8 @@ async function begin(
     return { ...found, saved };
   };
   if (!replicas) return find();
-  await replicas.compare(identity, differences);
-  const found = replicas.rank === 0 ? await find() : undefined;
-  const told = await replicas.group.broadcastObject(found, 0, { timeout: Infinity });
+  await replicas.compare(identity);
+  const told = await replicas.fromFirst(find);
   if (!told.finished) await replicas.shareWeights(model);
   return told;
 }
@@ -224,7 +222,7 @@ async function trainLocked(run: TrainingRun, replicas: Replicas | undefined): Pr
     return batches;
   };
   const batchesOf = (index: number): Promise<HostBatch[]> =>
-    replicas && task.followsModel ? replicas.fromFirst(() => makeBatches(index)) : makeBatches(index);
+    replicas && task.followsModel ? replicas.batchesFromFirst(() => makeBatches(index)) : makeBatches(index);
   const saveModel = (folder: string): Promise<void> => model.savePretrained(folder, { tokenizer });
   const report = (): Promise<void> => writeReport(output, { info, steps: log.steps, evaluations: log.evaluations });
   const isDue = (every: number): boolean => every > 0 && state.step % every === 0;
@@ -317,8 +315,8 @@ async function trainLocked(run: TrainingRun, replicas: Replicas | undefined): Pr
       pending = undefined;
 
       if (evaluate && (isDue(evaluateEvery) || state.step === total)) {
-        const evaluated = isFirst ? await optimizer.withAverages(() => evaluateNow(evaluate)) : undefined;
-        const told = replicas ? await replicas.group.broadcastObject(evaluated, 0, { timeout: Infinity }) : evaluated!;
+        const make = (): ReturnType<typeof evaluateNow> => optimizer.withAverages(() => evaluateNow(evaluate));
+        const told = await (replicas ? replicas.fromFirst(make) : make());
         state = { ...state, best: told.best, sinceBest: told.sinceBest };
         if (!isFirst) log.append(told.record);
         stopEarly = patience > 0 && state.sinceBest >= patience;
