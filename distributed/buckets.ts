@@ -1,5 +1,6 @@
 import { assign, noGrad, scope, zeros } from '../autograd/index.ts';
 import type { Tensor } from '../autograd/index.ts';
+import { sizeOf } from '../kernels/layout.ts';
 
 /** Elements of a bucket: 8 MiB, unless one tensor is larger. */
 const bucketSize = 2 ** 21;
@@ -17,7 +18,7 @@ export class Buckets {
   constructor(shapes: readonly (readonly number[])[]) {
     const sizes: number[] = [];
     const places = shapes.map((shape) => {
-      const size = shape.reduce((a, b) => a * b, 1);
+      const size = sizeOf(shape);
       const room = unit * Math.ceil(size / unit);
       if (sizes.length === 0 || sizes.at(-1)! + room > bucketSize) sizes.push(0);
       const start = sizes.at(-1)!;

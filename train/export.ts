@@ -28,6 +28,7 @@ import { adapterFlag } from './cli/generation.ts';
 import { modelCard, weightBytes } from './report/model-card.ts';
 import { historyOf } from './report/run-history.ts';
 import { publicReport } from './report/run-report.ts';
+import { infoFile } from './trainer/run-info.ts';
 
 const command = {
   name: 'export',
@@ -81,7 +82,7 @@ main(async () => {
   const report = join(output, 'report.html');
   const replaces = (await pathKind(report)) === 'file' ? ['README.md', 'report.html'] : [];
   const files: FileToWrite[] = [];
-  if ((await pathKind(join(folder, 'run.json'))) === 'file') {
+  if ((await pathKind(join(folder, infoFile))) === 'file') {
     files.push({ path: join(output, 'README.md'), data: await modelCard(basename(output), folder, use) });
     files.push({ path: report, data: publicReport(await historyOf(folder)) });
   }

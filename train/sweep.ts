@@ -24,6 +24,7 @@ import type { RunHistory } from './report/run-history.ts';
 import { helpOf, runTrial, scriptPath } from './sweep/run-trial.ts';
 import { flagsInHelp, rungsOf, settingsOf, wordsOf } from './sweep/space.ts';
 import type { Rung, ScriptFlags, Settings } from './sweep/space.ts';
+import { infoFile } from './trainer/run-info.ts';
 
 const command = {
   name: 'sweep',
@@ -87,7 +88,7 @@ main(async () => {
     const place = `${String(number).padStart(String(total).length)}/${total}  ${name}  ${words.join(' ')}`;
     const before = kept.trials[name];
     const isSame = before?.words.join(' ') === words.join(' ');
-    const isThere = isSame && before!.done && (await pathKind(join(folder, 'run.json'))) === 'file';
+    const isThere = isSame && before!.done && (await pathKind(join(folder, infoFile))) === 'file';
     if (!isThere) {
       // Of other settings, where halving chose anew since a trial that had failed went well.
       if (!isSame) await disk.remove(folder);

@@ -1,6 +1,6 @@
-import { printableLines } from '../../common/printable.ts';
 import { constants } from 'node:os';
 import { inspect } from 'node:util';
+import { printableLines } from '../../common/printable.ts';
 
 /** The exit code of who is stopped: by Ctrl-C, unless another signal came. */
 let stoppedBy = 130;

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { firstLine, printable } from '../../common/printable.ts';
 import { pathKind } from '../../common/json-file.ts';
-import { optionTexts } from '../trainer/run-info.ts';
+import { infoFile, optionTexts } from '../trainer/run-info.ts';
 import { historyOf } from './run-history.ts';
 import type { RunHistory } from './run-history.ts';
 
@@ -37,7 +37,7 @@ export async function findRuns(paths: readonly string[]): Promise<FoundRuns> {
       leftOut.push(firstLine(error));
     }
   };
-  const isRun = async (path: string): Promise<boolean> => (await pathKind(join(path, 'run.json'))) === 'file';
+  const isRun = async (path: string): Promise<boolean> => (await pathKind(join(path, infoFile))) === 'file';
   for (const path of paths) {
     if (await isRun(path)) {
       await read(path, basename(path));

@@ -1,5 +1,6 @@
 import { basename, join } from 'node:path';
 import { pathKind } from '../../common/json-file.ts';
+import { infoFile } from '../trainer/run-info.ts';
 import { writeResult } from './result-file.ts';
 import type { RunResult } from './result-file.ts';
 import { historyOf } from './run-history.ts';
@@ -18,7 +19,7 @@ export async function reportResult(folder: string, { from, about, test, scores }
     ...(scores ? { scores } : {}),
   });
   // A model that was not trained has no run.
-  if ((await pathKind(join(folder, 'run.json'))) !== 'file') return;
+  if ((await pathKind(join(folder, infoFile))) !== 'file') return;
   const { writeReport } = await import('./run-report.ts'); // the trainer says why
   await writeReport(folder, await historyOf(folder));
 }
