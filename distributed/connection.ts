@@ -62,24 +62,13 @@ export class MessageReader {
 
 /** A connection that messages go through, after both sides have shown that they know the secret. */
 export class Connection {
-  readonly rank: number;
   readonly #socket: Socket;
   #isOpen = true;
   /** Whether the other side has said good-bye. */
   hasLeft = false;
 
-  /**
-   * `rank` is that of the other side. `early`: bytes that came behind the handshake. `ended` is told once,
-   * with the reason where there is one.
-   */
-  constructor(
-    socket: Socket,
-    rank: number,
-    early: Uint8Array,
-    deliver: (message: Message) => void,
-    ended: (reason: string) => void,
-  ) {
-    this.rank = rank;
+  /** `early`: bytes that came behind the handshake. `ended` is told once, with the reason. */
+  constructor(socket: Socket, early: Uint8Array, deliver: (message: Message) => void, ended: (reason: string) => void) {
     this.#socket = socket;
     const reader = new MessageReader();
     const end = (reason: string): void => {

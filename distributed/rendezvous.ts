@@ -166,7 +166,7 @@ async function listen(
 }
 
 /** Connects to a rank that may not listen yet. */
-async function call(place: Place, host: string, port: number, to: number, until: number): Promise<Acquainted & Caller> {
+async function call(place: Place, host: string, port: number, to: number, until: number): Promise<Caller> {
   const { rank, worldSize, version, secret } = place;
   const where = `rank ${to} at ${host}:${port}`;
   let socket: Socket;
@@ -210,7 +210,7 @@ async function call(place: Place, host: string, port: number, to: number, until:
     if (answer['error'] !== undefined) throw new GroupError(String(answer['error']));
     if (!isProof(answer['proof'], proofOf(secret, 'listener', nonce, greeting['nonce'])))
       throw new GroupError(`what answers as ${where} does not know TAPEFORM_GROUP_SECRET: it is not of this group`);
-    return { socket, rank: to, lines, early: new Uint8Array(0) };
+    return { socket, rank: to, lines };
   } catch (error) {
     socket.destroy();
     throw error;
@@ -226,7 +226,8 @@ interface Address {
 
 /** Meets all other ranks. Errors: those that are not there in time; what does not belong to the group. */
 export async function meetAll(place: Place): Promise<Acquainted[]> {
-  const { rank, worldSize, host, port, timeout } = place;
+  const { rank, worldSize, port, timeout } = place;
+  const host = isLoopback(place.host) ? '127.0.0.1' : place.host;
   const until = Date.now() + timeout;
   const met = new Map<number, Caller>();
   const refusals: string[] = [];
@@ -270,13 +271,13 @@ export async function meetAll(place: Place): Promise<Acquainted[]> {
   let server: Server | undefined;
   try {
     if (rank === 0) {
-      server = await listen(place, isLoopback(host) ? '127.0.0.1' : host, port, arrived, refused);
+      server = await listen(place, host, port, arrived, refused);
       await waitFor(range(1, worldSize));
       const table: Address[] = [];
       for (const [other, { lines }] of met) table[other] = (await lines.next()) as unknown as Address;
       for (const { socket } of met.values()) say(socket, { addresses: table });
     } else {
-      const first = await call(place, isLoopback(host) ? '127.0.0.1' : host, port, 0, until);
+      const first = await call(place, host, port, 0, until);
       met.set(0, first);
       const own = first.socket.localAddress!;
       server = await listen(place, own, 0, arrived, refused);

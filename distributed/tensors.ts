@@ -10,6 +10,8 @@ const ahead = 2;
 export const describe = (x: Float32Array | Tensor): string =>
   x instanceof Tensor ? `${x.dtype} ${show(x.shape)}` : `${x.length} numbers`;
 
+export const shapeOf = (x: Float32Array | Tensor): readonly number[] => (x instanceof Tensor ? x.shape : [x.length]);
+
 function requireF32(name: string, x: Tensor): void {
   if (x.dtype !== 'f32')
     throw new TypeError(`${name}: exchanges f32, got ${x.dtype} ${show(x.shape)}; convert it with to('f32')`);
@@ -22,12 +24,18 @@ export async function arrayOf(name: string, x: Float32Array | Tensor): Promise<F
   return (await x.data()) as Float32Array;
 }
 
-/** Numbers on the device: in a new tensor, or in that given. */
-export function tensorOf(values: Float32Array, shape: readonly number[], into?: Tensor): Tensor {
-  if (!into) return tensor(values, { shape: [...shape] });
+/** Numbers in a new tensor. */
+export const tensorOf = (values: Float32Array, shape: readonly number[]): Tensor =>
+  tensor(values, { shape: [...shape] });
+
+/** Numbers in the place of those that are there, on the host or on the device. */
+export function write(values: Float32Array, into: Float32Array | Tensor): void {
+  if (into instanceof Float32Array) {
+    into.set(values);
+    return;
+  }
   using _ = scope();
-  noGrad(() => into.assign(tensor(values, { shape: [...shape] })));
-  return into;
+  noGrad(() => into.assign(tensorOf(values, into.shape)));
 }
 
 /** What of a tensor is exchanged at once. */
@@ -69,7 +77,6 @@ export async function inPieces(
     }
     const values = await reads[i]!;
     await exchange(values, of);
-    const piece = view();
-    tensorOf(values, piece.shape, piece);
+    write(values, view());
   }
 }
