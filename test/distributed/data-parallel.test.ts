@@ -192,7 +192,14 @@ test('a run that lost a rank goes on, with as many to the bit, or with one', asy
   assert.match(lost.stderr, /GroupError: rank 1 has ended \(.*\) during all\w+/);
   assert.match(lost.stderr, /launch: rank 1 was ended by SIGKILL, and the others with it\n$/);
   cpSync(killed, alone, { recursive: true });
-  await resumesAs(whole, killed, () => run(killed, true));
+  let said = '';
+  await resumesAs(whole, killed, async () => {
+    const resumed = await run(killed, true);
+    said = resumed.stdout;
+    return resumed;
+  });
+  const [lead, other] = printed(said);
+  assert.equal(other, lead, 'both ranks tell of the steps before the break too');
   const single = await runScript([rankRun, alone, '0.2', JSON.stringify({ ...settings, resume: true })]);
   assert.is(single.code, 0, single.stderr);
   assert.equal(lossesIn(alone).slice(0, 2), lossesIn(whole).slice(0, 2));

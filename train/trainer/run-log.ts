@@ -26,18 +26,13 @@ export class RunLog {
     this.file = file;
   }
 
-  /** The log of a process beside the one that writes: its records are kept in memory alone. */
-  static unwritten(): RunLog {
-    return new RunLog('', [], undefined);
-  }
-
   /**
    * Starts a log anew, or keeps that of a run up to the step that it goes on from. Error: records of those
    * steps are missing.
    */
   static async open(path: string, resumedAt?: number): Promise<RunLog> {
     await disk.makeFolder(dirname(path));
-    const records = resumedAt === undefined ? [] : readLog(path).filter(({ step }) => step <= resumedAt);
+    const records = recordsUpTo(path, resumedAt);
     const steps = records.filter(isStep).length;
     if (resumedAt !== undefined && steps !== resumedAt)
       throw new Error(
@@ -46,6 +41,11 @@ export class RunLog {
       );
     await writeFileAtomic(path, records.map(line).join(''));
     return new RunLog(path, records, disk.openSync(path, 'a'));
+  }
+
+  /** The same for a process beside the one that writes: what it appends is kept in memory alone. */
+  static unwritten(path: string, resumedAt?: number): RunLog {
+    return new RunLog(path, recordsUpTo(path, resumedAt), undefined);
   }
 
   get steps(): StepRecord[] {
@@ -80,6 +80,10 @@ export class RunLog {
     if (this.file !== undefined) disk.closeSync(this.file);
   }
 }
+
+/** The records that a run keeps which goes on from a step; one that begins has none. */
+const recordsUpTo = (path: string, resumedAt: number | undefined): LogRecord[] =>
+  resumedAt === undefined ? [] : readLog(path).filter(({ step }) => step <= resumedAt);
 
 const line = (record: LogRecord): string => `${JSON.stringify(record)}\n`;
 

@@ -192,7 +192,8 @@ async function trainLocked(run: TrainingRun, replicas: Replicas | undefined): Pr
     await markStarted(output);
     await removeResult(output);
   }
-  const log = isFirst ? await RunLog.open(join(output, logFile), saved?.step) : RunLog.unwritten();
+  const path = join(output, logFile);
+  const log = isFirst ? await RunLog.open(path, saved?.step) : RunLog.unwritten(path, saved?.step);
   const about = { name: task.name, identity, parameters: model.numParameters(), lossLabel: task.lossLabel };
   const info = await runInfo({ ...about, best: evaluate && judge });
   if (isFirst) await writeRunInfo(output, info);
